@@ -1,0 +1,1 @@
+//! Built-in agents, each on the worker SDK alone.

@@ -1,0 +1,1 @@
+//! The HTTP/JSON interface: translate, authenticate, call the engine.

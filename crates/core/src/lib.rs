@@ -1,0 +1,1 @@
+//! The deterministic machine: folds records into tables and returns effects.

@@ -1,0 +1,1 @@
+//! The shell around the machine: partition loop, dispatcher, timers, watches.

@@ -1,0 +1,1 @@
+//! The log on local files: group commit over zeroed, recycled segments.

@@ -1,0 +1,1 @@
+//! The store on a local folder, kept by fjall.

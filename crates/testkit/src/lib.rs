@@ -1,0 +1,1 @@
+//! Fakes and harness that tests share.

@@ -1,0 +1,279 @@
+//! Errors as users meet them: a stable code, what is wrong, what to do next.
+//!
+//! For: every refusal and failure that can leave Consort. Not for: control flow inside a crate.
+//! Invariant: a code never changes its meaning; each has one page, generated from this table.
+
+use std::fmt;
+
+use minicbor::{Decode, Encode};
+use serde::{Deserialize, Serialize};
+
+/// The result of anything that a user may have asked for.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What the caller should do about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorKind {
+    /// Refused by a rule: mend the request.
+    Rejected,
+    /// Clashes with what is there: look again, then decide.
+    Conflict,
+    /// Somebody newer owns this: stop.
+    Fenced,
+    /// Not now: try again later, after the hinted time.
+    Unavailable,
+    /// Over a limit: send less.
+    TooLarge,
+    /// There is no such thing.
+    NotFound,
+    /// Not allowed.
+    Denied,
+    /// Stored bytes are damaged: call an operator.
+    Corrupt,
+    /// It may or may not have happened: ask before repeating.
+    OutcomeUnknown,
+    /// Work that was asked for ran and failed.
+    Failed,
+    /// A defect of Consort itself.
+    Internal,
+}
+
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])+ $name:ident = $number:literal, $kind:ident, $title:literal;)+) => {
+        /// The stable codes of errors, `C0001` and up.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Code { $($(#[doc = $doc])+ $name,)+ }
+
+        impl Code {
+            /// Every code, in order of its number.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+
+            /// The number behind the `C`.
+            pub fn number(self) -> u16 {
+                match self { $(Self::$name => $number,)+ }
+            }
+
+            /// What the caller should do.
+            pub fn kind(self) -> ErrorKind {
+                match self { $(Self::$name => ErrorKind::$kind,)+ }
+            }
+
+            /// A few words, for a heading.
+            pub fn title(self) -> &'static str {
+                match self { $(Self::$name => $title,)+ }
+            }
+
+            /// The text of the code's page: when it comes and what to do.
+            pub fn explain(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc, "\n"),+),)+ }
+            }
+
+            /// The code with this number.
+            pub fn from_number(number: u16) -> Option<Self> {
+                match number { $($number => Some(Self::$name),)+ _ => None }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The request could not be read: a field is missing, unknown or of the wrong type.
+    /// Compare it with the documented form; nothing was changed.
+    BadRequest = 1, Rejected, "bad request";
+    /// A name is empty, too long or has other characters than letters, digits, `_`, `-` and `.`.
+    BadName = 2, Rejected, "bad name";
+    /// A duration could not be read. Write a number and a unit, such as `30s` or `1h30m`.
+    BadDuration = 3, Rejected, "bad duration";
+    /// An instant could not be read. Write RFC 3339 in UTC, such as `2026-11-22T10:00:00Z`.
+    BadTime = 4, Rejected, "bad instant";
+    /// A payload is not one JSON document.
+    BadJson = 5, Rejected, "bad JSON";
+    /// A payload is over the limit of 64 MiB. Store it elsewhere and pass a reference.
+    PayloadTooLarge = 6, TooLarge, "payload too large";
+    /// A limit of Consort was reached; the message names it with its value.
+    /// Every limit is listed in the reference with its reason.
+    LimitReached = 7, TooLarge, "limit reached";
+    /// A page cursor was not made by this listing. Start again without a cursor.
+    BadCursor = 8, Rejected, "bad cursor";
+
+    /// A workflow definition has errors; all of them are listed with line and column.
+    BadWorkflow = 101, Rejected, "workflow has errors";
+    /// No workflow of that name (and version) is deployed in the namespace.
+    WorkflowNotFound = 102, NotFound, "no such workflow";
+    /// The input does not fit the workflow's declared input; the message names the field.
+    BadInput = 103, Rejected, "input does not fit";
+    /// An expression could not be evaluated: a missing key, a wrong type, an overflow.
+    /// The message shows the expression; guard it with `has()` or a condition.
+    Expression = 104, Failed, "expression failed";
+    /// An expression cost more than its budget. Make it simpler, or compute it in an agent.
+    ExpressionBudget = 105, TooLarge, "expression too costly";
+
+    /// No run has that id in the namespace; it may have been deleted by its retention.
+    RunNotFound = 201, NotFound, "no such run";
+    /// The run has ended; terminal states are final. `consort runs retry` and `fork` make a new run from it.
+    RunEnded = 202, Conflict, "run has ended";
+    /// The run has not ended, and what was asked for needs a run that has.
+    RunActive = 203, Conflict, "run has not ended";
+    /// The idempotency key was used before, for a start with other content.
+    IdempotencyMismatch = 204, Conflict, "idempotency key reused";
+    /// The run has no such step (or the step is nested, where only a top-level step can be named).
+    StepNotFound = 205, NotFound, "no such step";
+    /// The step is not in a state in which this can be done, for example an approval that was already decided.
+    StepState = 206, Conflict, "step is not in that state";
+    /// The run was deleted while it was being looked at.
+    RunDeleted = 207, NotFound, "run was deleted";
+    /// A run of this id exists already. Ids are made by Consort; choose none of your own.
+    RunExists = 208, Conflict, "run exists";
+
+    /// No task has that id, or it has ended.
+    TaskNotFound = 301, NotFound, "no such task";
+    /// The attempt is no longer the task's owner: a newer attempt has been made ready.
+    /// Drop the work; what was recorded stays.
+    Fenced = 302, Fenced, "attempt is fenced";
+    /// A journal entry does not continue the task's journal: the code took another path than the recorded one.
+    JournalDiverged = 303, Conflict, "journal diverged";
+    /// The agent failed; the message is the agent's own.
+    AgentFailed = 304, Failed, "agent failed";
+    /// An attempt did not end within its `timeout`.
+    TimedOut = 305, Failed, "attempt timed out";
+    /// A step did not end within its `deadline`.
+    DeadlinePassed = 306, Failed, "deadline passed";
+    /// The instance that held the attempt is gone.
+    InstanceLost = 307, Failed, "instance lost";
+    /// The outcome of a `write` attempt is unknown. Decide it in the inbox: done, retry or fail.
+    OutcomeUnknown = 308, OutcomeUnknown, "outcome unknown";
+    /// A step that this one needed has failed, or was cancelled or rejected.
+    UpstreamFailed = 309, Failed, "an earlier step failed";
+    /// A person said no.
+    NotApproved = 310, Failed, "not approved";
+    /// A result does not fit the capability's output schema; the message has the JSON path.
+    BadOutput = 311, Failed, "output does not fit";
+    /// The run, or a run above it, was cancelled.
+    Cancelled = 312, Failed, "cancelled";
+    /// A child run failed.
+    ChildFailed = 313, Failed, "child run failed";
+
+    /// A queue is full. Try again after the hinted time.
+    Overloaded = 401, Unavailable, "overloaded";
+    /// The engine is stopping and takes nothing new.
+    Stopping = 402, Unavailable, "stopping";
+    /// The partition has halted because it could not keep its promises; the message says why.
+    /// It starts again only by hand: run `consort doctor`.
+    Halted = 403, Unavailable, "partition halted";
+    /// Another process works on this folder.
+    Locked = 404, Unavailable, "folder is in use";
+    /// The server could not be reached.
+    Unreachable = 405, Unavailable, "server unreachable";
+
+    /// Stored bytes are damaged; the message names file and offset. Nothing was repaired or deleted.
+    /// Restore the file from a backup, or move the folder away and start a new one.
+    Damaged = 501, Corrupt, "stored data is damaged";
+    /// The disk refused an operation. What was acknowledged before is safe.
+    Disk = 502, Unavailable, "disk error";
+    /// The folder was written by a newer version, or is not a Consort folder.
+    BadFormat = 503, Corrupt, "unknown format";
+
+    /// The request has no valid token, or comes from where none may come.
+    Denied = 601, Denied, "denied";
+
+    /// A defect of Consort. Please report it with the message.
+    Internal = 901, Internal, "internal error";
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "C{:04}", self.number())
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Code {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let code = text.strip_prefix('C').and_then(|n| n.parse().ok()).and_then(Self::from_number);
+        code.ok_or_else(|| serde::de::Error::custom(format!("`{text}` is not an error code")))
+    }
+}
+
+impl<C> Encode<C> for Code {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        e: &mut minicbor::Encoder<W>,
+        _: &mut C,
+    ) -> std::result::Result<(), minicbor::encode::Error<W::Error>> {
+        e.u16(self.number()).map(|_| ())
+    }
+}
+
+impl<'b, C> Decode<'b, C> for Code {
+    fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> std::result::Result<Self, minicbor::decode::Error> {
+        let number = d.u16()?;
+        Self::from_number(number).ok_or_else(|| minicbor::decode::Error::message("unknown error code"))
+    }
+}
+
+/// An error that a user may meet: lower case, one sentence, values in backticks, the limit beside the value.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+pub struct Error {
+    /// The stable code.
+    #[n(0)]
+    pub code: Code,
+    /// What is wrong.
+    #[n(1)]
+    pub message: String,
+    /// What to do next.
+    #[n(2)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl Error {
+    /// An error without a hint.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), hint: None }
+    }
+
+    /// Adds what to do next.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// What the caller should do.
+    pub fn kind(&self) -> ErrorKind {
+        self.code.kind()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error[{}]: {}", self.code, self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, "\n  hint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_found_again() {
+        for code in Code::ALL {
+            assert_eq!(Code::from_number(code.number()), Some(*code));
+            assert!(!code.explain().trim().is_empty());
+        }
+        assert!(Code::ALL.windows(2).all(|pair| pair[0].number() < pair[1].number()));
+    }
+}

@@ -1,0 +1,19 @@
+//! Ids, time, limits, payloads and errors that every Consort crate shares.
+//!
+//! For: the words that cross crate boundaries. Not for: I/O, async, or any rule of what a command does.
+//! Invariant: every type here encodes to the same bytes on every machine, and shows itself the same way
+//! in a log, on a screen and in JSON.
+
+mod effect;
+mod error;
+mod id;
+pub mod limits;
+mod payload;
+mod time;
+pub mod worker;
+
+pub use effect::{EffectClass, OnUnknown};
+pub use error::{Code, Error, ErrorKind, Result};
+pub use id::{Name, RunId, Seq, TaskId, Token};
+pub use payload::{BlobHash, Payload};
+pub use time::{Span, Time};

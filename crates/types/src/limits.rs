@@ -1,0 +1,107 @@
+//! Every limit of Consort in one place, with its reason.
+//!
+//! For: bounds that keep an overload answerable. Not for: settings (those are the server's configuration).
+//! Invariant: a limit's name ends in its unit and `MAX`; [`ALL`] lists each one for the reference pages.
+
+/// One limit as the reference shows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Limit {
+    /// Its name, as in this module.
+    pub name: &'static str,
+    /// Its value.
+    pub value: u64,
+    /// Why it is there.
+    pub doc: &'static str,
+}
+
+macro_rules! limits {
+    ($($(#[doc = $doc:literal])+ $name:ident: $type:ty = $value:expr;)+) => {
+        $($(#[doc = $doc])+ pub const $name: $type = $value;)+
+
+        /// Every limit, for `docs/reference/limits.md`.
+        pub const ALL: &[Limit] = &[
+            $(Limit { name: stringify!($name), value: $name as u64, doc: concat!($($doc),+) },)+
+        ];
+    };
+}
+
+limits! {
+    /// Bytes of a name: names stand in keys, paths and screens.
+    NAME_BYTES_MAX: usize = 128;
+    /// Bytes of a payload, wherever it is kept.
+    PAYLOAD_BYTES_MAX: usize = 64 * 1024 * 1024;
+    /// Bytes of a payload that stands inline in a record; a larger one goes to the blob store.
+    INLINE_BYTES_MAX: usize = 32 * 1024;
+    /// Bytes of a record in the log; what is larger travels as a blob.
+    RECORD_BYTES_MAX: usize = 4 * 1024 * 1024;
+    /// Records in one group of the log.
+    GROUP_RECORDS_MAX: usize = 1024;
+    /// Bytes of one group of the log, after which the next group begins.
+    GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
+    /// Bytes of a workflow's source text.
+    WORKFLOW_BYTES_MAX: usize = 1024 * 1024;
+    /// Steps in one workflow, nested ones counted.
+    WORKFLOW_STEPS_MAX: usize = 2_000;
+    /// Depth of nested steps in a workflow.
+    WORKFLOW_DEPTH_MAX: usize = 16;
+    /// Depth of nested YAML or JSON in a definition or an input.
+    NESTING_DEPTH_MAX: usize = 64;
+    /// Bytes of one expression.
+    EXPRESSION_BYTES_MAX: usize = 8 * 1024;
+    /// Depth of parentheses, brackets and calls in an expression.
+    EXPRESSION_DEPTH_MAX: usize = 32;
+    /// Work units that one evaluation of an expression may cost (a node, an element or 16 bytes each cost one).
+    EXPRESSION_COST_MAX: u64 = 2_000_000;
+    /// Items of one `for_each`.
+    FAN_OUT_ITEMS_MAX: usize = 100_000;
+    /// Items of one `for_each` that run at once where `max_parallel` is not given.
+    FAN_OUT_PARALLEL_DEFAULT_MAX: u32 = 256;
+    /// Iterations of one `repeat`.
+    REPEAT_ITERATIONS_MAX: u32 = 10_000;
+    /// Attempts of one task.
+    ATTEMPTS_MAX: u32 = 1_000;
+    /// Step instances of one run: bounds endless loops and hostile fan-outs within fan-outs.
+    RUN_STEPS_MAX: u32 = 1_000_000;
+    /// Depth of child runs below a run.
+    RUN_DEPTH_MAX: u32 = 16;
+    /// Runs of a namespace that have not ended.
+    RUNS_ACTIVE_MAX: u64 = 1_000_000;
+    /// Signals of a run that wait to be read.
+    SIGNALS_WAITING_MAX: u32 = 1_000;
+    /// Entries in one task's journal.
+    TASK_JOURNAL_ENTRIES_MAX: u32 = 10_000;
+    /// Bytes of an idempotency key.
+    IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
+    /// Labels on a run, an agent or an instance.
+    LABELS_MAX: usize = 32;
+    /// Bytes of an error message that an agent reports; more is cut.
+    ERROR_MESSAGE_BYTES_MAX: usize = 4 * 1024;
+    /// Commands that wait for the partition loop; more are answered `unavailable`.
+    COMMANDS_WAITING_MAX: usize = 16 * 1024;
+    /// Timers that one tick of the log fires; the rest follow in the next tick.
+    TIMERS_PER_TICK_MAX: usize = 512;
+    /// Rows that one record of a deletion removes; the rest follow in the next.
+    DELETE_ROWS_PER_TICK_MAX: usize = 1_000;
+    /// Tasks that one instance holds at once.
+    INSTANCE_CREDIT_MAX: u32 = 10_000;
+    /// Instances that are connected at once.
+    INSTANCES_MAX: usize = 20_000;
+    /// Watchers that follow at once.
+    WATCHERS_MAX: usize = 1_000;
+    /// Items on one page of a listing.
+    PAGE_ITEMS_MAX: usize = 1_000;
+    /// Bytes of an HTTP request body.
+    HTTP_BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
+    /// HTTP connections at once.
+    HTTP_CONNECTIONS_MAX: usize = 1_024;
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_limit_has_a_reason_and_a_value() {
+        for limit in super::ALL {
+            assert!(limit.value > 0 && !limit.doc.trim().is_empty(), "{}", limit.name);
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! What a worker and the engine say to each other, whatever carries it.
+//!
+//! For: the worker protocol as plain data, in process today and over a network later. Not for: how it travels.
+//! Invariant: every report names its task and the fencing token under which it was made.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{EffectClass, Error, Payload, RunId, Span, TaskId, Time, Token};
+
+/// What an agent declares of itself when it joins.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AgentDeclaration {
+    /// Its name, unique in its namespace.
+    pub name: String,
+    /// Its version, as the author counts.
+    pub version: String,
+    /// What it is, in a sentence.
+    pub description: String,
+    /// What it can do.
+    pub capabilities: Vec<CapabilityDeclaration>,
+}
+
+/// A named skill with its schemas and effect class.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CapabilityDeclaration {
+    /// Its name, such as `research.plan`.
+    pub name: String,
+    /// What it does, in a sentence.
+    pub description: String,
+    /// What repeating it may do to the world.
+    pub effect: EffectClass,
+    /// JSON Schema (2020-12) of its input; `true` accepts anything.
+    pub input_schema: serde_json::Value,
+    /// JSON Schema (2020-12) of its output; `true` accepts anything.
+    pub output_schema: serde_json::Value,
+}
+
+/// How a worker opens a session: one instance, hosting one agent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The namespace to serve.
+    pub namespace: String,
+    /// The agent that the instance serves.
+    pub agent: AgentDeclaration,
+    /// How many tasks the instance holds at once.
+    pub concurrency: u32,
+    /// Tasks that the instance still holds from before a reconnect.
+    pub held: Vec<(TaskId, Token)>,
+}
+
+/// From the engine to a worker.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ToWorker {
+    /// Do this.
+    Task(Box<TaskOffer>),
+    /// Stop doing this: it was cancelled, timed out or fenced. A report on it changes nothing any more.
+    Cancel {
+        /// The task.
+        task: TaskId,
+        /// The attempt's token.
+        token: Token,
+        /// Why, in a few words.
+        reason: String,
+    },
+    /// The journal entry is durable (or, for a wait that is already over, durable and answered).
+    Recorded {
+        /// The task.
+        task: TaskId,
+        /// The entry's position.
+        index: u32,
+        /// The entry as recorded; where a result is `None` the task must park.
+        entry: JournalEntry,
+    },
+    /// A report was refused.
+    Refused {
+        /// The task.
+        task: TaskId,
+        /// The attempt's token.
+        token: Token,
+        /// Why.
+        error: Error,
+    },
+    /// Finish what you hold and leave.
+    Drain,
+}
+
+/// A task as a worker sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskOffer {
+    /// The task.
+    pub task: TaskId,
+    /// The attempt's fencing token; every report carries it.
+    pub token: Token,
+    /// Which try this is, from 1.
+    pub attempt: u32,
+    /// The capability that is asked for.
+    pub capability: String,
+    /// The run's workflow, for logs.
+    pub workflow: String,
+    /// The step's path in the run, for logs, such as `gather[3]`.
+    pub step: String,
+    /// The input document, in full (never a blob reference).
+    pub input: Payload,
+    /// The same for all attempts of the task; hand it to outside services.
+    pub idempotency_key: String,
+    /// When the attempt is given up.
+    pub deadline: Option<Time>,
+    /// What the task recorded so far, in order.
+    pub journal: Vec<JournalEntry>,
+}
+
+/// What a worker records while it works.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JournalEntry {
+    /// What was asked.
+    pub request: JournalRequest,
+    /// What came of it; `None` while it is pending.
+    pub result: Option<Result<Payload, Error>>,
+}
+
+/// The kinds of journal entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum JournalRequest {
+    /// The result of a local effect, which the worker reports together with the request.
+    Run {
+        /// What the author calls it.
+        name: String,
+    },
+    /// A child task for another capability, scheduled by the engine.
+    Call {
+        /// The capability.
+        capability: String,
+        /// Its input.
+        input: Payload,
+    },
+    /// A pause.
+    Sleep {
+        /// How long.
+        span: Span,
+    },
+    /// A wait for a signal to the run.
+    Signal {
+        /// The signal's name.
+        name: String,
+    },
+}
+
+/// From a worker to the engine.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FromWorker {
+    /// The task is done.
+    Complete {
+        /// The task.
+        task: TaskId,
+        /// The attempt's token.
+        token: Token,
+        /// What it made.
+        output: Payload,
+    },
+    /// The attempt failed.
+    Fail {
+        /// The task.
+        task: TaskId,
+        /// The attempt's token.
+        token: Token,
+        /// What went wrong.
+        error: Error,
+        /// Whether another attempt may help.
+        retryable: bool,
+        /// When to try again, where the agent knows.
+        retry_after: Option<Span>,
+    },
+    /// A journal entry at position `index`, to be made durable.
+    Record {
+        /// The task.
+        task: TaskId,
+        /// The attempt's token.
+        token: Token,
+        /// Its position, from 0 without gaps.
+        index: u32,
+        /// The entry; only `Run` brings a result along.
+        entry: JournalEntry,
+    },
+    /// The task only waits: it leaves the instance and comes back with its journal when an entry is answered.
+    Park {
+        /// The task.
+        task: TaskId,
+        /// The attempt's token.
+        token: Token,
+    },
+    /// The attempt is alive. Progress is shown to watchers and not kept.
+    Heartbeat {
+        /// The task.
+        task: TaskId,
+        /// The attempt's token.
+        token: Token,
+        /// What it is doing, in a few words.
+        progress: Option<String>,
+    },
+}
+
+/// Where a live message of an attempt comes from; shown to watchers and not kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The run.
+    pub run: RunId,
+    /// The step's path.
+    pub step: String,
+    /// The attempt.
+    pub attempt: u32,
+    /// The message.
+    pub message: String,
+}
