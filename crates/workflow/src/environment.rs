@@ -1,0 +1,60 @@
+//! What an evaluation can see.
+//!
+//! For: the machine, which fills in what an expression's references ask for. Not for: finding those values.
+//! Invariant: values are shared, never copied, on the way in.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde_json::Value;
+
+/// The variables of an evaluation. Only what [`Expression::references`](crate::Expression::references) names has to
+/// be filled in.
+#[derive(Clone, Debug, Default)]
+pub struct Environment {
+    /// `input`: the run's input.
+    pub input: Arc<Value>,
+    /// `item`: the item of the nearest `for_each`.
+    pub item: Option<Arc<Value>>,
+    /// `index`: its position, from 0.
+    pub index: Option<u64>,
+    /// `loop`: an object with `index` (from 0) and `previous` (the previous iteration's output, or null).
+    pub loop_: Option<Arc<Value>>,
+    /// `run`: an object with `id`, `workflow` and `started_at`.
+    pub run: Arc<Value>,
+    /// `output`: the iteration's output, in `until` and `while` only.
+    pub output: Option<Arc<Value>>,
+    /// `steps`: by name.
+    pub steps: BTreeMap<Arc<str>, StepValue>,
+    /// What the status functions answer.
+    pub status: StatusFlags,
+}
+
+/// What is known of a step that has ended.
+#[derive(Clone, Debug)]
+pub struct StepValue {
+    /// `output`; null where there is none.
+    pub output: Arc<Value>,
+    /// `status`: `succeeded`, `failed`, `cancelled`, `skipped` or another word of the machine.
+    pub status: &'static str,
+    /// `error`: an object with `code` and `message`; null where there is none.
+    pub error: Option<Arc<Value>>,
+    /// `attempts`: how many were made.
+    pub attempts: u32,
+}
+
+/// What the status functions answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StatusFlags {
+    /// `success()`: every step that this one needs has succeeded (or may fail by `continue_on_error`).
+    pub success: bool,
+    /// `failure()`: a step that this one needs, directly or not, has failed.
+    pub failure: bool,
+    /// `cancelled()`: the run is being cancelled.
+    pub cancelled: bool,
+}
+
+impl Default for StatusFlags {
+    fn default() -> Self {
+        Self { success: true, failure: false, cancelled: false }
+    }
+}
