@@ -1,0 +1,169 @@
+//! Which crate may depend on which: the map of ARCHITECTURE.md as a table.
+//!
+//! For: normal and build dependencies between the project's crates, and the few outside crates that a pure crate
+//! must not take. Not for: dev-dependencies, which are free.
+//! Invariant: a crate that is not in the table is a problem, so that nobody can forget to place it.
+
+use serde_json::Value;
+
+use super::Problem;
+
+/// A crate's place.
+struct Place {
+    name: &'static str,
+    /// The project's crates that it may depend on.
+    may_use: &'static [&'static str],
+    /// Whether it must stay free of runtimes, clocks and chance.
+    pure: bool,
+}
+
+const fn pure(name: &'static str, may_use: &'static [&'static str]) -> Place {
+    Place { name, may_use, pure: true }
+}
+
+const fn shell(name: &'static str, may_use: &'static [&'static str]) -> Place {
+    Place { name, may_use, pure: false }
+}
+
+/// Product crates from the lowest layer to the highest. Arrows point up in this list only.
+const PRODUCT: &[Place] = &[
+    pure("types", &[]),
+    pure("workflow", &["types"]),
+    pure("core", &["types", "workflow"]),
+    pure("journal", &["types"]),
+    pure("store", &["types"]),
+    shell("log-file", &["types", "journal"]),
+    shell("store-fjall", &["types", "store"]),
+    shell("engine", &["types", "workflow", "core", "journal", "store"]),
+    shell("proto", &["types"]),
+    shell("worker", &["types"]),
+    shell("agents", &["types", "worker"]),
+    shell("api-http", &["types", "workflow", "engine"]),
+    shell(
+        "server",
+        &["types", "workflow", "journal", "store", "log-file", "store-fjall", "engine", "worker", "agents", "api-http"],
+    ),
+    shell("cli", &["types", "workflow", "engine", "server"]),
+];
+
+/// Crates that serve development: they may use any crate, and no product crate may use them.
+const DEVELOPMENT: &[&str] = &["sim", "testkit", "bench", "crash", "fuzz", "xtask"];
+
+/// Outside crates that bring a runtime, a clock or chance.
+const IMPURE: &[&str] = &["tokio", "rand", "fastrand", "getrandom", "chrono", "time", "jiff", "ahash", "hashbrown"];
+
+/// The problems in the arrows of the workspace.
+pub(super) fn check(metadata: &Value) -> Vec<Problem> {
+    super::manifest::members(metadata).flat_map(|package| package_problems(&package)).collect()
+}
+
+fn package_problems(package: &super::manifest::Member<'_>) -> Vec<Problem> {
+    let own = short(package.name);
+    if DEVELOPMENT.contains(&own) {
+        return Vec::new();
+    }
+    let manifest = package.manifest.as_str();
+    let Some(place) = PRODUCT.iter().find(|place| place.name == own) else {
+        let advice = "place it in `xtask/src/tidy/arrows.rs` and in ARCHITECTURE.md";
+        return vec![Problem::new(manifest, 1, format!("crate `{own}` has no place in the layers"), advice)];
+    };
+    let names = package.dependencies.iter().filter(|dependency| dependency.kind != "dev");
+    names.filter_map(|dependency| forbidden(place, dependency)).map(|what| arrow_problem(manifest, what)).collect()
+}
+
+fn arrow_problem(manifest: &str, what: String) -> Problem {
+    Problem::new(manifest, 1, what, "turn the arrow round, or move what is shared to a lower crate")
+}
+
+/// What is wrong with the dependency, if anything.
+fn forbidden(place: &Place, dependency: &super::manifest::Dependency<'_>) -> Option<String> {
+    if dependency.is_ours {
+        let used = short(dependency.name);
+        let allowed = place.may_use.contains(&used);
+        return (!allowed).then(|| format!("`{}` must not depend on `{used}`", place.name));
+    }
+    let impure = place.pure && IMPURE.contains(&dependency.name);
+    impure.then(|| format!("`{}` must stay without `{}`", place.name, dependency.name))
+}
+
+/// The name in this table: without the prefix that all packages share.
+fn short(name: &str) -> &str {
+    name.strip_prefix("consort-").unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// What is wrong when a crate has these dependencies, each written as `kind name`.
+    fn problems(name: &str, dependencies: &[&str]) -> Vec<String> {
+        let dependencies: Vec<Value> = dependencies
+            .iter()
+            .map(|text| {
+                let (kind, name) = text.split_once(' ').expect("kind and name");
+                let kind = if kind == "normal" { Value::Null } else { json!(kind) };
+                let path = name.starts_with("consort-").then_some("somewhere");
+                json!({ "name": name, "kind": kind, "path": path })
+            })
+            .collect();
+        let package = json!({
+            "id": "a", "name": name, "manifest_path": "/p/crates/a/Cargo.toml", "dependencies": dependencies,
+        });
+        let metadata = json!({ "workspace_root": "/p", "workspace_members": ["a"], "packages": [package] });
+        check(&metadata).into_iter().map(|problem| problem.what).collect()
+    }
+
+    #[test]
+    fn allowed_arrows_pass() {
+        assert!(
+            problems("consort-engine", &["normal consort-core", "normal tokio", "dev consort-log-file"]).is_empty()
+        );
+        assert!(problems("consort-cli", &["normal consort-server"]).is_empty());
+        assert!(problems("consort-sim", &["normal consort-engine", "normal consort-testkit"]).is_empty());
+        assert!(problems("consort-core", &["dev rand", "normal minicbor"]).is_empty());
+    }
+
+    #[test]
+    fn arrows_that_point_up_sideways_or_at_test_code_are_found() {
+        for (from, to) in [
+            ("types", "core"),
+            ("core", "journal"),
+            ("core", "store"),
+            ("log-file", "store-fjall"),
+            ("engine", "log-file"),
+            ("engine", "store-fjall"),
+            ("worker", "engine"),
+            ("agents", "engine"),
+            ("api-http", "store"),
+            ("server", "cli"),
+            ("server", "testkit"),
+            ("cli", "sim"),
+        ] {
+            for kind in ["normal", "build"] {
+                let found = problems(&format!("consort-{from}"), &[&format!("{kind} consort-{to}")]);
+                assert_eq!(found, [format!("`{from}` must not depend on `{to}`")]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_pure_crate_takes_no_runtime() {
+        assert_eq!(problems("consort-core", &["normal tokio"]), ["`core` must stay without `tokio`"]);
+    }
+
+    #[test]
+    fn a_crate_without_a_place_is_found() {
+        assert_eq!(problems("consort-novel", &[]), ["crate `novel` has no place in the layers"]);
+    }
+
+    #[test]
+    fn the_table_itself_points_down_only() {
+        for (i, place) in PRODUCT.iter().enumerate() {
+            for used in place.may_use {
+                assert!(PRODUCT[..i].iter().any(|lower| lower.name == *used), "{} -> {used}", place.name);
+            }
+        }
+    }
+}
