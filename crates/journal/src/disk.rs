@@ -374,7 +374,7 @@ mod tests {
         file.sync_data().unwrap();
         assert_eq!(read(&disk).unwrap(), [7; 512], "the process still sees it");
         disk.crash(|_| false);
-        assert_eq!(read(&disk).unwrap(), []);
+        assert_eq!(read(&disk).unwrap(), b"");
     }
 
     #[test]

@@ -51,6 +51,11 @@ impl Key {
         let seed = crc32c::crc32c_append(seed, &ordinal.to_le_bytes());
         Self { seed: crc32c::crc32c_append(seed, &epoch.to_le_bytes()) }
     }
+
+    /// The checksum of bytes that belong to the segment.
+    pub fn check(self, bytes: &[u8]) -> u32 {
+        crc32c::crc32c_append(self.seed, bytes)
+    }
 }
 
 /// A frame's header after it passed its check.
@@ -84,7 +89,7 @@ impl Header {
     pub fn decode(bytes: &[u8], key: Key) -> Option<Self> {
         let bytes: &[u8; HEADER_BYTES] = bytes.get(..HEADER_BYTES)?.try_into().ok()?;
         let check = u32_at(bytes, 28);
-        if bytes[..4] != MAGIC || crc32c::crc32c_append(key.seed, &bytes[..28]) != check {
+        if bytes[..4] != MAGIC || key.check(&bytes[..28]) != check {
             return None;
         }
         let header = Self {
@@ -172,7 +177,7 @@ pub fn encode(out: &mut Vec<u8>, key: Key, first: Seq, chain: u32, group: &[Reco
     header[16..20].copy_from_slice(&count.to_le_bytes());
     header[20..24].copy_from_slice(&chain.to_le_bytes());
     header[24..28].copy_from_slice(&body_check.to_le_bytes());
-    let check = crc32c::crc32c_append(key.seed, &header[..28]);
+    let check = key.check(&header[..28]);
     header[28..].copy_from_slice(&check.to_le_bytes());
     out[start..start + HEADER_BYTES].copy_from_slice(&header);
     out.resize(start + (out.len() - start).next_multiple_of(ALIGN), 0);

@@ -22,8 +22,12 @@ pub fn run<S: Store + Blobs, O: FnMut() -> S>(mut fresh: impl FnMut() -> O) {
 
 fn batch(applied: u64, puts: &[(&[u8], &[u8])], deletes: &[&[u8]]) -> Batch {
     let mut batch = Batch::new(Seq(applied));
-    puts.iter().for_each(|(key, value)| batch.put(*key, *value));
-    deletes.iter().for_each(|key| batch.delete(*key));
+    for (key, value) in puts {
+        batch.put(*key, *value);
+    }
+    for key in deletes {
+        batch.delete(*key);
+    }
     batch
 }
 
@@ -110,7 +114,8 @@ fn large_values_and_keys_fit<S: Store + Blobs>(open: &mut impl FnMut() -> S) {
 }
 
 fn blobs_are_kept_by_hash<S: Store + Blobs>(open: &mut impl FnMut() -> S) {
-    let texts: [&[u8]; 3] = [b"", b"one", &[5; 100_000]];
+    let large = vec![5; 100_000];
+    let texts: [&[u8]; 3] = [b"", b"one", &large];
     let mut hashes = texts.map(BlobHash::of);
     let store = open();
     for text in texts {
