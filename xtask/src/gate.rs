@@ -178,9 +178,10 @@ fn harness_line(line: &str) -> Option<Count> {
     Some(Count { passed: number("passed")?, failed: number("failed")? })
 }
 
-/// Builds a program of the workspace in release and runs it on our own output; true when it succeeds.
+/// Builds a program of the workspace in release and runs it on our own output; true when it succeeds. It is built with
+/// the features of the whole workspace, as the gate does, so that nothing is compiled twice.
 pub(crate) fn run_binary(project: &Project, name: &str, args: &[&str]) -> Result<bool, String> {
-    let build = project.cargo().args(["build", "--release", "--quiet", "--package", name, "--bin", name]).status();
+    let build = project.cargo().args(["build", "--workspace", "--release", "--bin", name]).status();
     if !build.map_err(|e| format!("cannot run cargo: {e}"))?.success() {
         return Err(format!("`{name}` could not be built"));
     }
