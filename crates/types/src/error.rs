@@ -108,6 +108,9 @@ codes! {
     Expression = 104, Failed, "expression failed";
     /// An expression cost more than its budget. Make it simpler, or compute it in an agent.
     ExpressionBudget = 105, TooLarge, "expression too costly";
+    /// A file or folder that a research run should read is missing or cannot be opened.
+    /// Check the path: it is taken from the folder in which Consort runs.
+    SourceNotFound = 106, NotFound, "no such source";
 
     /// No run has that id in the namespace; it may have been deleted by its retention.
     RunNotFound = 201, NotFound, "no such run";
