@@ -1,0 +1,220 @@
+//! The one way in which every format builds its blocks.
+//!
+//! For: white space, headings and the mapping from text to lines. Not for: any format's syntax.
+//! Invariant: every block has text, and its first mark is at byte 0.
+
+use std::sync::Arc;
+
+use super::{Block, Document, Kind};
+
+/// Blocks of one file; the rest is left out.
+const BLOCKS_MAX: usize = 100_000;
+/// Bytes of one block; a longer one is cut into several.
+const BLOCK_BYTES_MAX: usize = 8_000;
+/// Bytes of a heading; longer ones are cut.
+const HEADING_BYTES_MAX: usize = 200;
+
+/// Collects text and turns it into blocks.
+#[derive(Default)]
+pub(crate) struct Builder {
+    document: Document,
+    stack: Vec<(u8, String)>,
+    headings: Arc<[String]>,
+    text: String,
+    marks: Vec<(usize, u32)>,
+}
+
+impl Builder {
+    /// Whether text is waiting for its block to end.
+    pub(crate) fn has_text(&self) -> bool {
+        !self.text.trim().is_empty()
+    }
+
+    /// The text that waits for its block to end.
+    pub(crate) fn waiting(&self) -> &str {
+        &self.text
+    }
+
+    /// Number of finished blocks.
+    pub(crate) fn len(&self) -> usize {
+        self.document.blocks.len()
+    }
+
+    /// Adds prose that stands on `line`; white space runs become one space.
+    pub(crate) fn prose(&mut self, text: &str, line: u32) {
+        for c in text.chars() {
+            if c.is_whitespace() {
+                if !self.text.is_empty() && !self.text.ends_with(' ') {
+                    self.text.push(' ');
+                }
+                continue;
+            }
+            if self.text.len() >= BLOCK_BYTES_MAX && self.text.ends_with(' ') {
+                self.end(Kind::Paragraph);
+            }
+            self.mark(line);
+            self.text.push(c);
+        }
+    }
+
+    /// Adds preformatted text that begins on `line`, with its line breaks.
+    pub(crate) fn raw(&mut self, text: &str, line: u32) {
+        let mut at = line;
+        for part in text.split_inclusive('\n') {
+            if self.text.len() >= BLOCK_BYTES_MAX {
+                self.end(Kind::Code);
+            }
+            self.mark(at);
+            self.text.push_str(part);
+            if part.ends_with('\n') {
+                at += 1;
+            }
+        }
+    }
+
+    /// Opens or closes a code span.
+    pub(crate) fn tick(&mut self, line: u32, open: bool) {
+        if open && self.text.ends_with('`') {
+            // Spans that touch become one.
+            self.text.pop();
+        } else if !open && self.text.ends_with('`') {
+            self.text.pop();
+        } else {
+            self.mark(line);
+            self.text.push('`');
+        }
+        self.marks.retain(|(at, _)| *at < self.text.len().max(1));
+    }
+
+    fn mark(&mut self, line: u32) {
+        if self.marks.last().is_none_or(|(_, last)| *last != line) {
+            self.marks.push((self.text.len(), line));
+        }
+    }
+
+    /// Ends the block; blocks without letters or digits are dropped.
+    pub(crate) fn end(&mut self, kind: Kind) {
+        let (text, mut marks) = (std::mem::take(&mut self.text), std::mem::take(&mut self.marks));
+        let text = if kind == Kind::Code { cut_blank_lines(text, &mut marks) } else { text.trim_end().to_owned() };
+        if !text.chars().any(char::is_alphanumeric) || self.document.blocks.len() >= BLOCKS_MAX {
+            return;
+        }
+        if let Some(first) = marks.first_mut() {
+            first.0 = 0;
+        }
+        assert!(!marks.is_empty(), "a block has a line");
+        self.document.blocks.push(Block { kind, headings: self.headings.clone(), text, marks });
+    }
+
+    /// Ends the waiting text as a heading of `level`, 1 being the outermost.
+    pub(crate) fn end_heading(&mut self, level: u8) {
+        let text = std::mem::take(&mut self.text).replace('`', "");
+        self.marks.clear();
+        self.heading(level, text.trim());
+    }
+
+    /// Sets a heading of `level`.
+    pub(crate) fn heading(&mut self, level: u8, text: &str) {
+        let text = text.trim_end_matches(['¶', '§', '#', ' ']).trim_start_matches(['§', ' ']);
+        if !text.chars().any(char::is_alphanumeric) {
+            return;
+        }
+        let mut cut = text.len().min(HEADING_BYTES_MAX);
+        while !text.is_char_boundary(cut) {
+            cut -= 1;
+        }
+        self.leave(level);
+        self.stack.push((level, text[..cut].to_owned()));
+        self.refresh();
+        if self.document.title.is_empty() && level == 1 {
+            text[..cut].clone_into(&mut self.document.title);
+        }
+    }
+
+    /// Forgets headings of `level` and below.
+    pub(crate) fn leave(&mut self, level: u8) {
+        while self.stack.last().is_some_and(|(l, _)| *l >= level) {
+            self.stack.pop();
+        }
+        self.refresh();
+    }
+
+    fn refresh(&mut self) {
+        self.headings = self.stack.iter().map(|(_, text)| text.clone()).collect();
+    }
+
+    /// Sets the title if there is none yet.
+    pub(crate) fn title(&mut self, text: &str) {
+        if self.document.title.is_empty() {
+            self.document.title = super::super::text::markup::squeeze(text);
+        }
+    }
+
+    /// Sets the document's own date.
+    pub(crate) fn date(&mut self, date: Option<String>) {
+        if self.document.date.is_none() {
+            self.document.date = date;
+        }
+    }
+
+    /// Keeps only the blocks for which `keep` (by ordinal) holds.
+    pub(crate) fn retain(&mut self, keep: impl Fn(usize) -> bool) {
+        let mut i = 0;
+        self.document.blocks.retain(|_| {
+            i += 1;
+            keep(i - 1)
+        });
+    }
+
+    /// The document. Text that still waits becomes a paragraph.
+    pub(crate) fn finish(mut self) -> Document {
+        self.end(Kind::Paragraph);
+        self.document
+    }
+}
+
+/// Drops blank lines at both ends and keeps the marks right.
+fn cut_blank_lines(text: String, marks: &mut Vec<(usize, u32)>) -> String {
+    let lead = text.len() - text.trim_start_matches(['\n', '\r']).len();
+    let kept = text[lead..].trim_end().to_owned();
+    let first = marks.partition_point(|(at, _)| *at <= lead).max(1) - 1;
+    marks.drain(..first);
+    for mark in marks.iter_mut() {
+        mark.0 = mark.0.saturating_sub(lead);
+    }
+    marks.retain(|(at, _)| *at < kept.len().max(1));
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_found_again() {
+        let mut b = Builder::default();
+        b.prose("one two\n", 3);
+        b.prose("three", 4);
+        b.end(Kind::Paragraph);
+        b.raw("\n\nlet a;\nlet b;\n\n", 7);
+        b.end(Kind::Code);
+        let d = b.finish();
+        assert_eq!(d.blocks[0].text, "one two three");
+        assert_eq!(
+            (d.blocks[0].lines(0, 3), d.blocks[0].lines(8, 13), d.blocks[0].lines(4, 13)),
+            ((3, 3), (4, 4), (3, 4))
+        );
+        assert_eq!((d.blocks[1].text.as_str(), d.blocks[1].lines(0, 13)), ("let a;\nlet b;", (9, 10)));
+    }
+
+    #[test]
+    fn headings_nest_and_leave() {
+        let mut b = Builder::default();
+        for (level, text) in [(1, "A"), (2, "B"), (3, "C"), (2, "D")] {
+            b.heading(level, text);
+        }
+        b.prose("x", 1);
+        let d = b.finish();
+        assert_eq!(&*d.blocks[0].headings, ["A", "D"]);
+    }
+}

@@ -1,0 +1,240 @@
+//! PDF into blocks, without ever taking the process down.
+//!
+//! For: the text of each page, bounded in pages, bytes and time. Not for: scanned pages, layout or forms.
+//! Invariant: a hostile file costs at most the limits below; with an executable it cannot even exhaust this process's stack.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use consort_types::{Code, Error, Result};
+use serde::{Deserialize, Serialize};
+
+use super::{Builder, Document, plain};
+use crate::research::text::dates;
+
+/// Pages of one file that are read.
+const PAGES_MAX: usize = 3_000;
+/// Bytes of the text of one file.
+const TEXT_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes that one page's content may inflate to.
+const PAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// How long one file may take.
+const TIME_MAX: Duration = Duration::from_secs(60);
+/// Stack of the reading thread: object trees are walked by recursion.
+const STACK_BYTES: usize = 128 * 1024 * 1024;
+
+/// Reads PDF files, in a child process where an executable for it is known.
+#[derive(Clone, Debug, Default)]
+pub struct PdfReader {
+    /// A program that answers `internal-extract-pdf PATH` by calling [`pdf_child_main`]; `None` reads in a thread.
+    pub executable: Option<PathBuf>,
+}
+
+/// The text of a file as it travels from the child.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Pages {
+    title: String,
+    date: Option<String>,
+    pages: Vec<String>,
+}
+
+impl PdfReader {
+    /// Extracts the blocks of a file; places are pages.
+    pub(crate) fn read(&self, path: &Path, bytes: &[u8]) -> Result<Document> {
+        let pages = match &self.executable {
+            Some(executable) => in_child(executable, path),
+            None => in_thread(bytes.to_vec()),
+        };
+        pages.map(|pages| blocks(&pages)).map_err(|why| {
+            Error::new(Code::BadRequest, format!("`{}` could not be read as PDF: {why}", path.display()))
+                .hint("convert it to text and add that file to the sources")
+        })
+    }
+}
+
+/// What the hidden command `internal-extract-pdf PATH` runs: writes the pages of the file as JSON to standard output.
+pub fn pdf_child_main(path: &Path) -> ExitCode {
+    let pages = std::fs::read(path).map_err(|e| e.to_string()).and_then(in_thread);
+    let (text, code) = match pages {
+        Ok(pages) => (serde_json::to_vec(&pages).unwrap_or_default(), ExitCode::SUCCESS),
+        Err(why) => (why.into_bytes(), ExitCode::FAILURE),
+    };
+    match std::io::stdout().write_all(&text) {
+        Ok(()) => code,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn in_child(executable: &Path, path: &Path) -> std::result::Result<Pages, String> {
+    let mut child = Command::new(executable)
+        .arg("internal-extract-pdf")
+        .arg(path)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|e| format!("the reader did not start: {e}"))?;
+    let stdout = child.stdout.take().ok_or("the reader has no output")?;
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut text = Vec::new();
+        let read = stdout.take(4 * TEXT_BYTES_MAX as u64).read_to_end(&mut text);
+        // The receiver may have given up by now.
+        let _ = sender.send(read.map(|_| text));
+    });
+    let answer = receiver.recv_timeout(TIME_MAX);
+    if answer.is_err() {
+        let _ = child.kill();
+    }
+    let status = child.wait().map_err(|e| e.to_string())?;
+    let text =
+        answer.map_err(|_| format!("it took longer than {} s", TIME_MAX.as_secs()))?.map_err(|e| e.to_string())?;
+    if !status.success() {
+        let why = String::from_utf8_lossy(&text).chars().take(200).collect::<String>();
+        return Err(if why.is_empty() { "the reader died".to_owned() } else { why });
+    }
+    serde_json::from_slice(&text).map_err(|e| e.to_string())
+}
+
+fn in_thread(bytes: Vec<u8>) -> std::result::Result<Pages, String> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = stop.clone();
+    let (sender, receiver) = mpsc::channel();
+    std::thread::Builder::new()
+        .name("pdf".to_owned())
+        .stack_size(STACK_BYTES)
+        .spawn(move || {
+            let pages = catch_unwind(AssertUnwindSafe(|| pages(&bytes, &stopped)));
+            // The receiver may have given up by now.
+            let _ = sender.send(pages.unwrap_or_else(|_| Err("the file is malformed".to_owned())));
+        })
+        .map_err(|e| e.to_string())?;
+    let answer = receiver.recv_timeout(TIME_MAX);
+    stop.store(true, Ordering::Relaxed);
+    answer.map_err(|_| format!("it took longer than {} s", TIME_MAX.as_secs()))?
+}
+
+fn pages(bytes: &[u8], stop: &AtomicBool) -> std::result::Result<Pages, String> {
+    let document = lopdf::Document::load_mem(bytes).map_err(|e| e.to_string())?;
+    if document.is_encrypted() {
+        return Err("it is encrypted".to_owned());
+    }
+    let (title, date) = about(&document);
+    let mut out = Pages { title, date, pages: Vec::new() };
+    let mut total = 0;
+    for number in document.get_pages().keys().take(PAGES_MAX) {
+        if stop.load(Ordering::Relaxed) || total > TEXT_BYTES_MAX {
+            break;
+        }
+        // A page that cannot be read stays empty, so that page numbers hold.
+        let text = catch_unwind(AssertUnwindSafe(|| document.extract_text_with_limit(&[*number], PAGE_BYTES_MAX)));
+        let text = text.ok().and_then(std::result::Result::ok).unwrap_or_default();
+        total += text.len();
+        out.pages.push(text);
+    }
+    Ok(out)
+}
+
+/// Title and date from the file's own information.
+fn about(document: &lopdf::Document) -> (String, Option<String>) {
+    let info =
+        document.trailer.get(b"Info").and_then(lopdf::Object::as_reference).and_then(|id| document.get_dictionary(id));
+    let Ok(info) = info else { return (String::new(), None) };
+    let field = |key: &[u8]| info.get(key).ok().and_then(|o| lopdf::decode_text_string(o).ok()).unwrap_or_default();
+    let stamp = if field(b"ModDate").is_empty() { field(b"CreationDate") } else { field(b"ModDate") };
+    let digits: String = stamp.chars().filter(char::is_ascii_digit).take(8).collect();
+    let iso = (digits.len() == 8).then(|| format!("{}-{}-{}", &digits[..4], &digits[4..6], &digits[6..]));
+    (field(b"Title"), iso.and_then(|d| dates::dates(&d).into_iter().next()))
+}
+
+fn blocks(pages: &Pages) -> Document {
+    let furniture = furniture(&pages.pages);
+    let mut out = Builder::default();
+    out.title(&pages.title);
+    out.date(pages.date.clone());
+    for (i, page) in pages.pages.iter().enumerate() {
+        let lines: Vec<&str> = page.lines().filter(|l| !furniture.contains_key(&outline(l))).collect();
+        let joined = mend_hyphens(&lines);
+        let lines: Vec<&str> = joined.iter().map(String::as_str).collect();
+        plain::paragraphs(&lines, 1, &mut out, i as u32 + 1);
+    }
+    let mut document = out.finish();
+    document.paged = true;
+    document
+}
+
+/// A line without its digits: page numbers differ from page to page.
+fn outline(line: &str) -> String {
+    line.chars().filter(|c| !c.is_ascii_digit()).collect::<String>().trim().to_lowercase()
+}
+
+/// First and last lines that stand on a third of the pages.
+fn furniture(pages: &[String]) -> BTreeMap<String, usize> {
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    for page in pages {
+        let lines: Vec<&str> = page.lines().filter(|l| !l.trim().is_empty()).collect();
+        let mut edges: Vec<String> =
+            lines.iter().take(2).chain(lines.iter().rev().take(2)).map(|l| outline(l)).collect();
+        edges.sort_unstable();
+        edges.dedup();
+        for edge in edges {
+            *seen.entry(edge).or_default() += 1;
+        }
+    }
+    seen.retain(|_, n| *n >= 3 && *n * 3 >= pages.len());
+    seen
+}
+
+/// Joins words that were divided at the end of a line.
+fn mend_hyphens(lines: &[&str]) -> Vec<String> {
+    let mut out: Vec<String> = Vec::new();
+    for line in lines {
+        let line = line.replace('\u{ad}', "");
+        let divided = out.last().is_some_and(|l| {
+            let mut end = l.trim_end().chars().rev();
+            end.next() == Some('-') && end.next().is_some_and(char::is_lowercase)
+        });
+        match out.last_mut() {
+            Some(last) if divided && line.trim_start().starts_with(char::is_lowercase) => {
+                last.truncate(last.trim_end().len() - 1);
+                last.push_str(line.trim_start());
+            }
+            _ => out.push(line),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_pdf_is_refused_with_a_reason() {
+        for bytes in [&b""[..], b"%PDF-1.4\n%%EOF", b"plain"] {
+            let error = PdfReader::default().read(Path::new("x.pdf"), bytes).expect_err("not a PDF");
+            assert!(error.message.contains("could not be read as PDF"), "{error}");
+        }
+    }
+
+    #[test]
+    fn furniture_goes_and_divided_words_are_joined() {
+        let pages = Pages {
+            pages: (1..=4)
+                .map(|i| format!("The Manual\nPump num-\nber runs well.\nmax-\nMin {i}\nPage {i}\n"))
+                .collect(),
+            ..Pages::default()
+        };
+        let d = blocks(&pages);
+        assert!(d.paged);
+        assert_eq!(d.blocks[0].text, "Pump number runs well. max- Min 1");
+        assert_eq!(d.blocks[3].lines(0, 4), (4, 4));
+    }
+}
