@@ -68,7 +68,8 @@ pub enum ToWorker {
         task: TaskId,
         /// The entry's position.
         index: u32,
-        /// The entry as recorded; where a result is `None` the task must park.
+        /// The entry as recorded, with its result in full once it is answered. It may come twice: first to say
+        /// that the request is durable, later with the result, if the task has not parked before.
         entry: JournalEntry,
     },
     /// A report was refused.
@@ -80,7 +81,7 @@ pub enum ToWorker {
         /// Why.
         error: Error,
     },
-    /// Finish what you hold and leave.
+    /// Nothing more is handed out to this instance: finish what you hold and leave.
     Drain,
 }
 
@@ -105,7 +106,7 @@ pub struct TaskOffer {
     pub idempotency_key: String,
     /// When the attempt is given up.
     pub deadline: Option<Time>,
-    /// What the task recorded so far, in order.
+    /// What the task recorded so far, in order. Results are in full (never a blob reference).
     pub journal: Vec<JournalEntry>,
 }
 
@@ -114,6 +115,11 @@ pub struct TaskOffer {
 pub struct JournalEntry {
     /// What was asked.
     pub request: JournalRequest,
+    /// Positions of the entries whose results the code was given between the entry before this one and this one,
+    /// in that order. The engine keeps it with the entry: a replay gives the results in the same order, so that
+    /// code with several branches asks again in the order in which it asked before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<u32>,
     /// What came of it; `None` while it is pending.
     pub result: Option<Result<Payload, Error>>,
 }
@@ -171,7 +177,8 @@ pub enum FromWorker {
         /// When to try again, where the agent knows.
         retry_after: Option<Span>,
     },
-    /// A journal entry at position `index`, to be made durable.
+    /// A journal entry at position `index`, to be made durable. An entry that is there already is answered with
+    /// `Recorded` as it stands (a worker asks again after a reconnect), or refused where the request differs.
     Record {
         /// The task.
         task: TaskId,
@@ -182,12 +189,15 @@ pub enum FromWorker {
         /// The entry; only `Run` brings a result along.
         entry: JournalEntry,
     },
-    /// The task only waits: it leaves the instance and comes back with its journal when an entry is answered.
+    /// The task only waits: it leaves the instance and comes back with its journal as soon as one of the entries
+    /// in `waiting` is answered; at once, where one is answered already (its answer crossed this message).
     Park {
         /// The task.
         task: TaskId,
         /// The attempt's token.
         token: Token,
+        /// Positions of the entries that the code waits for, in ascending order; never empty.
+        waiting: Vec<u32>,
     },
     /// The attempt is alive. Progress is shown to watchers and not kept.
     Heartbeat {
@@ -198,6 +208,8 @@ pub enum FromWorker {
         /// What it is doing, in a few words.
         progress: Option<String>,
     },
+    /// The instance wants to leave: hand out nothing more to it and answer with [`ToWorker::Drain`].
+    Leaving,
 }
 
 /// Where a live message of an attempt comes from; shown to watchers and not kept.

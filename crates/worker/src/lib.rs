@@ -1,1 +1,25 @@
-//! The Rust agent SDK: the Agent trait, the task context and the worker loop.
+//! The Rust agent SDK: agents and their capabilities, the task context, the worker that runs them.
+//!
+//! For: writing agents and hosting them, in the engine's process or (over a transport that implements
+//! [`Connect`]) far from it. Not for: scheduling, retries or storage; those are the engine's.
+//! Invariant: agent code is the same whatever carries the messages, and everything that leaves this crate
+//! is a message of [`consort_types::worker`].
+
+mod agent;
+mod attempt;
+mod connection;
+mod context;
+mod drive;
+mod error;
+mod journal;
+mod outbox;
+mod session;
+mod worker;
+
+pub use agent::{Agent, Capability, Handler};
+pub use connection::{Connect, Connection};
+pub use context::{Answer, TaskContext};
+pub use error::TaskError;
+/// The version of `schemars` whose `JsonSchema` the inputs and outputs of handlers implement.
+pub use schemars;
+pub use worker::Worker;

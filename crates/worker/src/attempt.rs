@@ -1,0 +1,206 @@
+//! One attempt while it runs: what the context, the session and the driver share.
+//!
+//! For: passing between them what happened. Not for: deciding what follows (see `drive`) or replay (see `journal`).
+//! Invariant: no lock is held while code of a handler or a waker runs.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    task::Waker,
+};
+
+use consort_types::{
+    Code, Error, Payload,
+    worker::{FromWorker, JournalEntry, JournalRequest, TaskOffer},
+};
+use futures::task::AtomicWaker;
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    TaskError,
+    journal::{Asked, Journal},
+};
+
+/// What the session tells a running attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Stop at once and report nothing: somebody else owns the task, or nobody waits for it.
+    Abort,
+    /// A report was refused: the attempt fails with this error.
+    Refused(Error),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    /// The offer, without its input and journal.
+    pub(crate) offer: TaskOffer,
+    journal: Mutex<Journal>,
+    progress: Mutex<Option<String>>,
+    verdict: Mutex<Option<Verdict>>,
+    cancelled: CancellationToken,
+    /// Set before the last report is handed over: an offer of the same task is then a new one.
+    ended: AtomicBool,
+    /// The driver.
+    driver: AtomicWaker,
+}
+
+impl Attempt {
+    /// The state of an attempt that replays the offer's journal; also returns the input.
+    pub(crate) fn new(mut offer: TaskOffer) -> (Self, Payload) {
+        let journal = Journal::new(std::mem::take(&mut offer.journal));
+        let input = std::mem::take(&mut offer.input);
+        let attempt = Self {
+            offer,
+            journal: Mutex::new(journal),
+            progress: Mutex::new(None),
+            verdict: Mutex::new(None),
+            cancelled: CancellationToken::new(),
+            ended: AtomicBool::new(false),
+            driver: AtomicWaker::new(),
+        };
+        (attempt, input)
+    }
+
+    // What the code does, by its context.
+
+    /// Asks for the next entry.
+    pub(crate) fn ask(&self, request: JournalRequest) -> Result<Asked, TaskError> {
+        let asked = self.journal.lock().ask(request);
+        self.driver.wake();
+        asked
+    }
+
+    /// The result of an entry, once the code may see it.
+    pub(crate) fn poll_entry(&self, index: u32, waker: &Waker) -> Option<Result<Payload, TaskError>> {
+        self.journal.lock().poll(index, waker)
+    }
+
+    /// The code no longer waits for an entry.
+    pub(crate) fn forget(&self, index: u32) {
+        self.journal.lock().forget(index);
+    }
+
+    /// A local effect has ended.
+    pub(crate) fn finish_run(&self, index: u32, result: Result<Payload, Error>) {
+        self.journal.lock().finish_run(index, result);
+        self.driver.wake();
+    }
+
+    /// The code dropped a local effect. In a panic, or when the whole attempt is dropped, that means nothing.
+    pub(crate) fn drop_run(&self, index: u32) {
+        if !std::thread::panicking() {
+            self.journal.lock().drop_run(index);
+            self.driver.wake();
+        }
+    }
+
+    /// Ends every wait with `error`; nothing more is recorded.
+    pub(crate) fn close(&self, error: TaskError) {
+        let wakers = {
+            let mut journal = self.journal.lock();
+            journal.close(error);
+            journal.take_wakers()
+        };
+        wakers.into_iter().for_each(Waker::wake);
+        self.driver.wake();
+    }
+
+    /// Replaces the message that waits to be sent.
+    pub(crate) fn progress(&self, message: String) {
+        *self.progress.lock() = Some(message);
+        self.driver.wake();
+    }
+
+    /// Is cancelled when nobody waits for the attempt any more.
+    pub(crate) fn cancelled(&self) -> &CancellationToken {
+        &self.cancelled
+    }
+
+    // What the session does.
+
+    /// The engine has recorded or answered an entry.
+    pub(crate) fn recorded(&self, index: u32, entry: JournalEntry) {
+        self.journal.lock().record(index, entry);
+        self.driver.wake();
+    }
+
+    /// Asks the code to end; its waits fail.
+    pub(crate) fn cancel(&self, reason: &str) {
+        self.cancelled.cancel();
+        self.close(TaskError::from_parts(Error::new(Code::Cancelled, reason), false));
+    }
+
+    /// Ends the attempt from outside.
+    pub(crate) fn end_by(&self, verdict: Verdict) {
+        self.verdict.lock().get_or_insert(verdict);
+        self.driver.wake();
+    }
+
+    /// The connection is a new one: what was not answered is sent again.
+    pub(crate) fn reconnected(&self) {
+        self.journal.lock().send_again();
+        self.driver.wake();
+    }
+
+    /// Whether the attempt has ended and only its last report is under way.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    // What the driver does.
+
+    /// Makes sure that `waker` is called when something happens.
+    pub(crate) fn watch(&self, waker: &Waker) {
+        self.driver.register(waker);
+    }
+
+    /// How the attempt was ended from outside.
+    pub(crate) fn verdict(&self) -> Option<Verdict> {
+        self.verdict.lock().clone()
+    }
+
+    /// The next message to send while the code stands still.
+    pub(crate) fn next_message(&self) -> Option<FromWorker> {
+        let (task, token) = (self.offer.task, self.offer.token);
+        if let Some((index, entry)) = self.journal.lock().next_to_send() {
+            return Some(FromWorker::Record { task, token, index, entry });
+        }
+        let progress = self.progress.lock().take()?;
+        Some(FromWorker::Heartbeat { task, token, progress: Some(progress) })
+    }
+
+    /// Gives the code the next result that is due; whether somebody was woken.
+    pub(crate) fn release(&self) -> bool {
+        let waker = self.journal.lock().release();
+        waker.map(Waker::wake).is_some()
+    }
+
+    /// Whether code that stands still for long is to be helped, see [`Attempt::unblock`].
+    pub(crate) fn is_idle(&self) -> bool {
+        let journal = self.journal.lock();
+        journal.holds_back() || journal.parkable().is_some()
+    }
+
+    /// The code has stood still: lets replay go on, or says for what the task parks.
+    pub(crate) fn unblock(&self) -> Option<Vec<u32>> {
+        let mut journal = self.journal.lock();
+        if journal.holds_back() {
+            journal.stop_holding_back();
+            return None;
+        }
+        journal.parkable()
+    }
+
+    /// What the end of the code means for the task.
+    pub(crate) fn end(&self, result: Result<Payload, TaskError>) -> Result<Payload, TaskError> {
+        self.journal.lock().end(result)
+    }
+
+    /// Nothing is taken from the code any more; what it left running elsewhere ends with an error.
+    pub(crate) fn finish(&self) {
+        self.ended.store(true, Ordering::Release);
+        self.cancelled.cancel();
+        self.close(TaskError::from_parts(Error::new(Code::Cancelled, "the attempt has ended"), false));
+    }
+}

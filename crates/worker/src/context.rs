@@ -1,0 +1,356 @@
+//! What the code of a task can ask: who it is, durable effects, calls, pauses, signals, progress.
+//!
+//! For: handlers. Not for: the worker's own bookkeeping (see `attempt`).
+//! Invariant: an entry gets its position when the method is called, not when its future is first polled, so the
+//! order of calls in the text of the program is the order in the journal.
+
+use std::{
+    cell::Cell,
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use consort_types::{Code, Error, Payload, Span, TaskId, Time, Token, limits, worker::JournalRequest};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{TaskError, attempt::Attempt, journal::Asked};
+
+thread_local! {
+    /// The attempt whose local effect is being polled on this thread, by its address.
+    static INSIDE: Cell<usize> = const { Cell::new(0) };
+}
+
+/// The door from a task's code to the engine. Cheap to clone.
+///
+/// # How journaled code behaves
+/// [`run`](Self::run), [`call`](Self::call), [`sleep`](Self::sleep) and [`wait_signal`](Self::wait_signal) each make
+/// an entry in the task's journal. The code may be dropped at any `await` and started again, by a retry, a crash or
+/// because it only waits (it *parks*); then what is recorded is answered from the journal, and the code goes on after
+/// the last entry. So it must ask for the same things in the same order each time: whatever may differ (clock, chance,
+/// outside reads) belongs into `run`. Work outside `run` that is in flight while the code waits for an entry may be
+/// dropped, and is then done again. Of select macros use those with a fixed order (`biased`).
+#[derive(Clone)]
+pub struct TaskContext {
+    attempt: Arc<Attempt>,
+}
+
+impl TaskContext {
+    pub(crate) fn new(attempt: Arc<Attempt>) -> Self {
+        Self { attempt }
+    }
+
+    /// The task.
+    pub fn task(&self) -> TaskId {
+        self.attempt.offer.task
+    }
+
+    /// Which try this is, from 1.
+    pub fn attempt(&self) -> u32 {
+        self.attempt.offer.attempt
+    }
+
+    /// The fencing token of this attempt: hand it to stores that can refuse an older one.
+    pub fn token(&self) -> Token {
+        self.attempt.offer.token
+    }
+
+    /// A key that is the same for all attempts of the task: hand it to services that know such keys.
+    pub fn idempotency_key(&self) -> &str {
+        &self.attempt.offer.idempotency_key
+    }
+
+    /// When the attempt is given up.
+    pub fn deadline(&self) -> Option<Time> {
+        self.attempt.offer.deadline
+    }
+
+    /// The capability that was asked for.
+    pub fn capability(&self) -> &str {
+        &self.attempt.offer.capability
+    }
+
+    /// The workflow of the run, for logs.
+    pub fn workflow(&self) -> &str {
+        &self.attempt.offer.workflow
+    }
+
+    /// The step's path in the run, such as `gather[3]`, for logs.
+    pub fn step(&self) -> &str {
+        &self.attempt.offer.step
+    }
+
+    /// Tells watchers what is being done. Messages are not kept; where they come too fast the latest is shown.
+    pub fn progress(&self, message: impl Into<String>) {
+        let mut message = message.into();
+        message.truncate(message.floor_char_boundary(limits::ERROR_MESSAGE_BYTES_MAX));
+        self.attempt.progress(message);
+    }
+
+    /// Whether the attempt is cancelled, timed out or fenced: a result would change nothing.
+    pub fn is_cancelled(&self) -> bool {
+        self.attempt.cancelled().is_cancelled()
+    }
+
+    /// Ends when the attempt is cancelled, timed out or fenced. The code then has a short grace before it is dropped.
+    pub fn cancelled(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.attempt.cancelled().clone().cancelled_owned()
+    }
+
+    /// Does something once: its result is durable before it is returned, and a replay returns that instead.
+    ///
+    /// It runs at least once: a crash between the effect and its record makes it run again, so an outside service
+    /// should be given [`TaskContext::idempotency_key`] with the name. A permanent failure is recorded and replayed
+    /// like a result. A retryable one is not: it ends what this attempt can record, and the next attempt tries again.
+    /// What the code asks while an effect runs is sent when it has ended. The effect itself must not use the journal.
+    pub fn run<T, F, Fut>(
+        &self,
+        name: &str,
+        effect: F,
+    ) -> impl Future<Output = Result<T, TaskError>> + Send + use<T, F, Fut>
+    where
+        T: Serialize + DeserializeOwned + Send,
+        F: FnOnce() -> Fut + Send,
+        Fut: Future<Output = Result<T, TaskError>> + Send,
+    {
+        let asked = self.ask(JournalRequest::Run { name: name.into() });
+        let attempt = Arc::clone(&self.attempt);
+        // Made here, so that an effect that is never polled counts as dropped too.
+        let running = asked
+            .as_ref()
+            .ok()
+            .filter(|asked| !asked.recorded)
+            .map(|asked| Running { attempt: Arc::clone(&attempt), index: asked.index });
+        async move {
+            let index = asked?.index;
+            if let Some(running) = running {
+                running.run(effect).await?;
+            }
+            Answer::<T>::new(attempt, Ok(index), read_result).await
+        }
+    }
+
+    /// Asks another capability: a child task that the engine schedules, retries and records like any other.
+    ///
+    /// Calls that are made before the first is awaited run side by side. Its failure is permanent: it is recorded.
+    pub fn call<Out: DeserializeOwned>(&self, capability: &str, input: &impl Serialize) -> Answer<Out> {
+        // By way of a value: maps are sorted, so that the same input gives the same bytes in each attempt.
+        let input = serde_json::to_value(input).map_err(|e| unwritable("input of the call", &e));
+        let index = input
+            .and_then(|value| write_payload("input of the call", &value))
+            .and_then(|input| Ok(self.ask(JournalRequest::Call { capability: capability.into(), input })?.index));
+        Answer::new(Arc::clone(&self.attempt), index, read_result)
+    }
+
+    /// Asks a capability once for each input, side by side; the results come in the order of the inputs.
+    ///
+    /// It fails with the first failure in that order. For the results of the others too, use [`TaskContext::call`].
+    pub fn call_all<Out, I>(
+        &self,
+        capability: &str,
+        inputs: I,
+    ) -> impl Future<Output = Result<Vec<Out>, TaskError>> + Send + use<Out, I>
+    where
+        Out: DeserializeOwned + Send,
+        I: IntoIterator,
+        I::Item: Serialize,
+    {
+        let answers: Vec<Answer<Out>> = inputs.into_iter().map(|input| self.call(capability, &input)).collect();
+        async move {
+            // One after the other: a task with many calls then parks for the first open one, not for each.
+            let mut results = Vec::with_capacity(answers.len());
+            for answer in answers {
+                results.push(answer.await?);
+            }
+            Ok(results)
+        }
+    }
+
+    /// Pauses; a long pause leaves the instance and survives restarts.
+    pub fn sleep(&self, span: Span) -> Answer<()> {
+        let index = self.ask(JournalRequest::Sleep { span }).map(|asked| asked.index);
+        Answer::new(Arc::clone(&self.attempt), index, |_| Ok(()))
+    }
+
+    /// Waits for the next signal of that name to the run; its payload is the answer.
+    pub fn wait_signal<T: DeserializeOwned>(&self, name: &str) -> Answer<T> {
+        let index = self.ask(JournalRequest::Signal { name: name.into() }).map(|asked| asked.index);
+        Answer::new(Arc::clone(&self.attempt), index, read_result)
+    }
+
+    fn ask(&self, request: JournalRequest) -> Result<Asked, TaskError> {
+        if INSIDE.get() == self.address() {
+            let error = Error::new(Code::BadRequest, "the journal was used inside `run`")
+                .hint("let the effect return what it found, and use the journal after it");
+            return Err(TaskError::from_parts(error, false));
+        }
+        self.attempt.ask(request)
+    }
+
+    fn address(&self) -> usize {
+        Arc::as_ptr(&self.attempt).addr()
+    }
+}
+
+impl fmt::Debug for TaskContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskContext").field("task", &self.task()).field("token", &self.token()).finish_non_exhaustive()
+    }
+}
+
+/// The answer to a journal entry, as a future. The entry exists as soon as the answer does, awaited or not.
+#[must_use = "the entry is recorded, but the code does not wait for its answer"]
+pub struct Answer<T> {
+    attempt: Arc<Attempt>,
+    /// The entry's position, or why there is none.
+    index: Result<u32, TaskError>,
+    read: fn(&Payload) -> Result<T, TaskError>,
+    /// Whether the journal knows of this waiting.
+    waits: bool,
+}
+
+impl<T> Answer<T> {
+    fn new(attempt: Arc<Attempt>, index: Result<u32, TaskError>, read: fn(&Payload) -> Result<T, TaskError>) -> Self {
+        Self { attempt, index, read, waits: false }
+    }
+}
+
+impl<T> Future for Answer<T> {
+    type Output = Result<T, TaskError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let index = match &self.index {
+            Ok(index) => *index,
+            Err(error) => return Poll::Ready(Err(error.clone())),
+        };
+        let found = self.attempt.poll_entry(index, cx.waker());
+        self.waits = found.is_none();
+        match found {
+            Some(result) => Poll::Ready(result.and_then(|payload| (self.read)(&payload))),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl<T> Drop for Answer<T> {
+    fn drop(&mut self) {
+        if let (true, Ok(index)) = (self.waits, &self.index) {
+            self.attempt.forget(*index);
+        }
+    }
+}
+
+impl<T> fmt::Debug for Answer<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer").field("index", &self.index).finish_non_exhaustive()
+    }
+}
+
+/// A local effect that is to run in this attempt.
+struct Running {
+    attempt: Arc<Attempt>,
+    index: u32,
+}
+
+impl Running {
+    /// Runs the effect and has its result recorded. A retryable failure closes the journal instead.
+    async fn run<T, F, Fut>(self, effect: F) -> Result<(), TaskError>
+    where
+        T: Serialize,
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T, TaskError>>,
+    {
+        let address = Arc::as_ptr(&self.attempt).addr();
+        let result = Inside { address, effect: Box::pin(async { effect().await }) }.await;
+        match result.and_then(|value| write_payload("result of `run`", &value)) {
+            Ok(payload) => self.attempt.finish_run(self.index, Ok(payload)),
+            Err(error) if error.is_retryable() => {
+                self.attempt.close(error.clone());
+                return Err(error);
+            }
+            Err(error) => self.attempt.finish_run(self.index, Err(error.error().clone())),
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.attempt.drop_run(self.index);
+    }
+}
+
+/// Polls an effect so that its use of the journal is noticed.
+struct Inside<Fut> {
+    address: usize,
+    effect: Pin<Box<Fut>>,
+}
+
+impl<Fut: Future> Future for Inside<Fut> {
+    type Output = Fut::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        /// Puts the mark back, also when the effect panics.
+        struct Restore(usize);
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                INSIDE.set(self.0);
+            }
+        }
+        let _restore = Restore(INSIDE.replace(self.address));
+        self.effect.as_mut().poll(cx)
+    }
+}
+
+/// Reads the input of a task; what does not fit is named by its JSON path and never tried again.
+pub(crate) fn read_input<T: DeserializeOwned>(payload: &Payload) -> Result<T, TaskError> {
+    read("input", Code::BadInput, payload)
+}
+
+fn read_result<T: DeserializeOwned>(payload: &Payload) -> Result<T, TaskError> {
+    read("answer", Code::BadOutput, payload)
+}
+
+fn read<T: DeserializeOwned>(what: &str, code: Code, payload: &Payload) -> Result<T, TaskError> {
+    let Some(bytes) = payload.bytes() else {
+        let error = Error::new(Code::Internal, format!("the {what} arrived as a blob reference"));
+        return Err(TaskError::from_parts(error, false));
+    };
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = match error.path().to_string() {
+            root if root == "." => String::new(),
+            path if path.starts_with('[') => path,
+            path => format!(".{path}"),
+        };
+        let message = format!("the {what} does not fit at `${path}`: {}", plain(error.inner()));
+        TaskError::from_parts(Error::new(code, message), false)
+    })?;
+    reader.end().map_err(|error| TaskError::from_parts(Error::new(Code::BadJson, error.to_string()), false))?;
+    Ok(value)
+}
+
+/// The message without "at line 1 column 17": the document is not a file that somebody edits.
+fn plain(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.rfind(" at line ").map_or(text.clone(), |end| text[..end].to_owned())
+}
+
+/// Writes a value as a JSON document within the limit; `what` names it in the error.
+pub(crate) fn write_payload(what: &str, value: &impl Serialize) -> Result<Payload, TaskError> {
+    let bytes = serde_json::to_vec(value).map_err(|error| unwritable(what, &error))?;
+    if bytes.len() > limits::PAYLOAD_BYTES_MAX {
+        let message = format!("the {what} has {} bytes, the limit is {}", bytes.len(), limits::PAYLOAD_BYTES_MAX);
+        let error =
+            Error::new(Code::PayloadTooLarge, message).hint("store the document elsewhere and pass a reference");
+        return Err(TaskError::from_parts(error, false));
+    }
+    Ok(Payload::inline(bytes))
+}
+
+fn unwritable(what: &str, error: &serde_json::Error) -> TaskError {
+    let error = Error::new(Code::BadJson, format!("the {what} cannot be written as JSON: {error}"));
+    TaskError::from_parts(error, false)
+}

@@ -1,0 +1,352 @@
+//! The journal of one attempt: what the code asked, what came of it, and when the code learned of it.
+//!
+//! For: replay and recording, as plain state without async or clocks. Not for: polling code or sending messages.
+//! Invariant: code is given results one at a time, each only when it stands still; the order is written down with
+//! the next entry ([`JournalEntry::after`]) and kept to on replay. So the n-th thing that the code asks is the same
+//! in each attempt, even where several branches run side by side, as long as the code itself is deterministic.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    task::Waker,
+};
+
+use consort_types::{
+    BlobHash, Code, Error, Payload, limits,
+    worker::{JournalEntry, JournalRequest},
+};
+
+use crate::TaskError;
+
+/// How far an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// A local effect that has not ended: it holds back the entries after it, so that the journal has no gaps.
+    Running,
+    /// A local effect that the code dropped: recorded as cancelled, if the code goes on.
+    Dropped,
+    /// To be sent.
+    Ready,
+    /// Sent, and not known to be durable.
+    Sent,
+    /// In the engine's journal.
+    Durable,
+}
+
+#[derive(Debug)]
+struct Slot {
+    entry: JournalEntry,
+    stage: Stage,
+    /// Whether the code may see the result.
+    released: bool,
+    /// Whoever waits for the result.
+    waker: Option<Waker>,
+}
+
+impl Slot {
+    fn is_answered(&self) -> bool {
+        self.stage == Stage::Durable && self.entry.result.is_some()
+    }
+}
+
+/// What an attempt gets for asking.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Asked {
+    /// The entry's position.
+    pub(crate) index: u32,
+    /// Whether it was recorded by an earlier attempt: then nothing is done again.
+    pub(crate) recorded: bool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    slots: Vec<Slot>,
+    /// How many entries came with the offer.
+    recorded: usize,
+    /// How many the code has asked for.
+    asked: usize,
+    /// Positions whose results are to be released next, in order.
+    due: VecDeque<u32>,
+    /// Positions released since the last entry was asked.
+    released: Vec<u32>,
+    /// Whether replay still keeps to the recorded order.
+    strict: bool,
+    /// The first position that was not sent.
+    unsent: usize,
+    /// How many entries are not known to be durable.
+    open: usize,
+    /// Positions to be sent again after a reconnect.
+    again: VecDeque<u32>,
+    /// Entries that the code waits for.
+    waiting: BTreeSet<u32>,
+    /// Why nothing more can be asked.
+    closed: Option<TaskError>,
+}
+
+impl Journal {
+    /// A journal that replays `entries`.
+    pub(crate) fn new(entries: Vec<JournalEntry>) -> Self {
+        let recorded = entries.len();
+        let slot = |entry| Slot { entry, stage: Stage::Durable, released: false, waker: None };
+        let mut journal = Self {
+            slots: entries.into_iter().map(slot).collect(),
+            recorded,
+            asked: 0,
+            due: VecDeque::new(),
+            released: Vec::new(),
+            strict: true,
+            unsent: recorded,
+            open: 0,
+            again: VecDeque::new(),
+            waiting: BTreeSet::new(),
+            closed: None,
+        };
+        journal.plan_releases();
+        journal
+    }
+
+    /// Takes the code's next request; on replay it must be the recorded one.
+    pub(crate) fn ask(&mut self, request: JournalRequest) -> Result<Asked, TaskError> {
+        if let Some(error) = &self.closed {
+            return Err(error.clone());
+        }
+        let index = self.asked;
+        if index < self.recorded {
+            let found = &self.slots[index].entry.request;
+            if !same(found, &request) {
+                return Err(self.diverge(index, found.clone(), Some(&request)));
+            }
+            self.asked += 1;
+            self.released.clear();
+            if self.strict {
+                self.plan_releases();
+            }
+            return Ok(Asked { index: index as u32, recorded: true });
+        }
+        if index >= limits::TASK_JOURNAL_ENTRIES_MAX as usize {
+            let max = limits::TASK_JOURNAL_ENTRIES_MAX;
+            let error =
+                Error::new(Code::LimitReached, format!("the task asked for entry {}, the limit is {max}", index + 1))
+                    .hint("let the workflow fan out, or move parts into tasks of their own by `call`");
+            return Err(self.close(TaskError::from_parts(error, false)));
+        }
+        let stage = if matches!(request, JournalRequest::Run { .. }) { Stage::Running } else { Stage::Ready };
+        let entry = JournalEntry { request, after: std::mem::take(&mut self.released), result: None };
+        self.slots.push(Slot { entry, stage, released: false, waker: None });
+        self.asked += 1;
+        self.open += 1;
+        Ok(Asked { index: index as u32, recorded: false })
+    }
+
+    /// What is released next: what was released before the next recorded entry, or (when all were asked) whatever
+    /// else is answered.
+    fn plan_releases(&mut self) {
+        if self.strict && self.asked < self.recorded {
+            self.due.extend(&self.slots[self.asked].entry.after);
+        } else {
+            let due = &self.due;
+            let open = |(index, slot): (usize, &Slot)| {
+                let index = index as u32;
+                (slot.is_answered() && !slot.released && !due.contains(&index)).then_some(index)
+            };
+            let rest: Vec<u32> = self.slots.iter().enumerate().filter_map(open).collect();
+            self.due.extend(rest);
+        }
+    }
+
+    /// Whether results wait because the recorded order does not have them yet.
+    pub(crate) fn holds_back(&self) -> bool {
+        self.strict && self.asked < self.recorded && self.slots.iter().any(|slot| slot.is_answered() && !slot.released)
+    }
+
+    /// Gives up the recorded order: the code stands still, and what it waits for comes later in the record.
+    /// What it asks is compared all the same.
+    pub(crate) fn stop_holding_back(&mut self) {
+        self.strict = false;
+        self.plan_releases();
+    }
+
+    /// Releases results until somebody is to be woken; `None` where nothing is due.
+    pub(crate) fn release(&mut self) -> Option<Waker> {
+        while let Some(index) = self.due.pop_front() {
+            let Some(slot) = self.slots.get_mut(index as usize) else { continue };
+            if !slot.is_answered() || slot.released {
+                continue;
+            }
+            slot.released = true;
+            self.released.push(index);
+            if let Some(waker) = slot.waker.take() {
+                self.waiting.remove(&index);
+                return Some(waker);
+            }
+        }
+        None
+    }
+
+    /// The result of an entry if the code may see it; else `waker` is called when it may.
+    pub(crate) fn poll(&mut self, index: u32, waker: &Waker) -> Option<Result<Payload, TaskError>> {
+        let slot = &mut self.slots[index as usize];
+        if slot.released {
+            self.waiting.remove(&index);
+            let result = slot.entry.result.clone().expect("only an answered entry is released");
+            // A replay gives the same failure again: another attempt cannot help.
+            return Some(result.map_err(|error| TaskError::from_parts(error, false)));
+        }
+        if let Some(error) = &self.closed {
+            return Some(Err(error.clone()));
+        }
+        self.waiting.insert(index);
+        match &mut slot.waker {
+            Some(known) => known.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+        None
+    }
+
+    /// The code no longer waits for the entry.
+    pub(crate) fn forget(&mut self, index: u32) {
+        self.waiting.remove(&index);
+        self.slots[index as usize].waker = None;
+    }
+
+    /// A local effect has ended with a result that is to be recorded.
+    pub(crate) fn finish_run(&mut self, index: u32, result: Result<Payload, Error>) {
+        let slot = &mut self.slots[index as usize];
+        if slot.stage == Stage::Running {
+            slot.entry.result = Some(result);
+            slot.stage = Stage::Ready;
+        }
+    }
+
+    /// The code dropped a local effect before it ended.
+    pub(crate) fn drop_run(&mut self, index: u32) {
+        let slot = &mut self.slots[index as usize];
+        if slot.stage == Stage::Running && self.closed.is_none() {
+            slot.stage = Stage::Dropped;
+        }
+    }
+
+    /// The next entry to send, with its position; none while a local effect before it runs.
+    pub(crate) fn next_to_send(&mut self) -> Option<(u32, JournalEntry)> {
+        if let Some(index) = self.again.pop_front() {
+            return Some((index, self.slots[index as usize].entry.clone()));
+        }
+        if self.closed.is_some() {
+            return None;
+        }
+        let slot = self.slots.get_mut(self.unsent)?;
+        match slot.stage {
+            Stage::Running => return None,
+            Stage::Dropped => {
+                let error = Error::new(Code::Cancelled, "the code dropped this effect before it ended");
+                slot.entry.result = Some(Err(error));
+            }
+            Stage::Ready => {}
+            Stage::Sent | Stage::Durable => unreachable!("entries are sent once, in order"),
+        }
+        slot.stage = Stage::Sent;
+        self.unsent += 1;
+        Some((self.unsent as u32 - 1, slot.entry.clone()))
+    }
+
+    /// Sends again what the engine has not answered: after a reconnect, as messages may have been lost.
+    pub(crate) fn send_again(&mut self) {
+        let open = |(index, slot): (usize, &Slot)| (!slot.is_answered()).then_some(index as u32);
+        self.again = self.slots[..self.unsent].iter().enumerate().filter_map(open).collect();
+    }
+
+    /// The engine has recorded (or answered) the entry; what it has recorded is the truth.
+    pub(crate) fn record(&mut self, index: u32, entry: JournalEntry) {
+        let Some(slot) = self.slots.get_mut(index as usize) else { return };
+        // Entries that were not sent are not in the engine's journal, and the first answer stays.
+        if !matches!(slot.stage, Stage::Sent | Stage::Durable) || slot.is_answered() {
+            return;
+        }
+        if slot.stage == Stage::Sent {
+            slot.stage = Stage::Durable;
+            self.open -= 1;
+        }
+        slot.entry.result = entry.result;
+        if slot.is_answered() && !(self.strict && self.asked < self.recorded) {
+            self.due.push_back(index);
+        }
+    }
+
+    /// The entries that the code waits for, if waiting is all that it does as far as the journal knows:
+    /// every request is durable and no local effect runs.
+    pub(crate) fn parkable(&self) -> Option<Vec<u32>> {
+        let rests = self.open == 0 && self.closed.is_none() && self.again.is_empty() && self.due.is_empty();
+        (rests && !self.waiting.is_empty()).then(|| self.waiting.iter().copied().collect())
+    }
+
+    /// Takes nothing more: every wait ends with `error`. Returns it.
+    pub(crate) fn close(&mut self, error: TaskError) -> TaskError {
+        self.closed.get_or_insert(error).clone()
+    }
+
+    /// The wakers of everybody who waits, after [`Journal::close`].
+    pub(crate) fn take_wakers(&mut self) -> Vec<Waker> {
+        self.slots.iter_mut().filter_map(|slot| slot.waker.take()).collect()
+    }
+
+    /// What the code's end means: code that ends well must have asked for all that was recorded.
+    pub(crate) fn end<T>(&mut self, result: Result<T, TaskError>) -> Result<T, TaskError> {
+        if let Some(error) = &self.closed
+            && error.error().code == Code::JournalDiverged
+        {
+            return Err(error.clone());
+        }
+        match self.slots.get(self.asked) {
+            Some(slot) if result.is_ok() => Err(self.diverge(self.asked, slot.entry.request.clone(), None)),
+            _ => result,
+        }
+    }
+
+    fn diverge(&mut self, index: usize, recorded: JournalRequest, asked: Option<&JournalRequest>) -> TaskError {
+        let recorded = describe(&recorded);
+        let asked = asked.map_or_else(|| "the end of the code".to_owned(), describe);
+        let error = Error::new(Code::JournalDiverged, format!("entry {index} is recorded as {recorded}, but found {asked}"))
+            .hint("code that records must ask for the same things in the same order each time; put what may differ (clock, chance, outside reads) into `run`, and finish tasks in flight before changing the code");
+        self.close(TaskError::from_parts(error, false))
+    }
+}
+
+/// Whether two requests are the same; the input of a call may stand in the record by its hash.
+fn same(recorded: &JournalRequest, asked: &JournalRequest) -> bool {
+    match (recorded, asked) {
+        (
+            JournalRequest::Call { capability: a, input: recorded },
+            JournalRequest::Call { capability: b, input: asked },
+        ) => a == b && same_document(recorded, asked),
+        _ => recorded == asked,
+    }
+}
+
+fn same_document(recorded: &Payload, asked: &Payload) -> bool {
+    match (recorded, asked.bytes()) {
+        (Payload::Blob { hash, .. }, Some(bytes)) => *hash == BlobHash::of(bytes),
+        _ if recorded == asked => true,
+        // Bytes may differ where the meaning does not: the engine may have written the document anew.
+        _ => match (value(recorded), value(asked)) {
+            (Some(a), Some(b)) => a == b,
+            _ => false,
+        },
+    }
+}
+
+fn value(payload: &Payload) -> Option<serde_json::Value> {
+    serde_json::from_slice(payload.bytes()?).ok()
+}
+
+fn describe(request: &JournalRequest) -> String {
+    match request {
+        JournalRequest::Run { name } => format!("run `{name}`"),
+        JournalRequest::Call { capability, input } => {
+            let text = input.bytes().map_or_else(|| "…".into(), String::from_utf8_lossy);
+            let short: String = text.chars().take(80).collect();
+            format!("call `{capability}` with `{short}`")
+        }
+        JournalRequest::Sleep { span } => format!("sleep `{span}`"),
+        JournalRequest::Signal { name } => format!("signal `{name}`"),
+    }
+}

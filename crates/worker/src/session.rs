@@ -1,0 +1,286 @@
+//! One session after another for one agent: takes offers, starts attempts, passes on answers, leaves.
+//!
+//! For: keeping an instance at work across reconnects. Not for: the code of an attempt (see `drive`).
+//! Invariant: for each task at most one attempt is live; an offer with a newer token stops the older one.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use consort_types::{
+    Code, Error, ErrorKind, Result, TaskId, Token,
+    worker::{AgentDeclaration, FromWorker, Hello, TaskOffer, ToWorker},
+};
+use parking_lot::Mutex;
+use tokio::{
+    sync::{Notify, mpsc},
+    time::{Instant, MissedTickBehavior},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Agent, Connect, Connection,
+    attempt::{Attempt, Verdict},
+    drive::{Patience, drive},
+    outbox::Outbox,
+};
+
+/// Messages that are taken from the connection at once.
+const BATCH_MESSAGES_MAX: usize = 64;
+/// The first pause after a lost connection, and the longest.
+const BACK_OFF_FIRST: Duration = Duration::from_millis(100);
+const BACK_OFF_LONGEST: Duration = Duration::from_secs(5);
+
+/// How an instance works.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) namespace: String,
+    pub(crate) concurrency: u32,
+    pub(crate) heartbeat_interval: Duration,
+    pub(crate) leave_within: Duration,
+    pub(crate) patience: Patience,
+}
+
+/// What the attempts of an instance share with its session.
+#[derive(Debug, Default)]
+struct Shared {
+    live: Mutex<HashMap<TaskId, Arc<Attempt>>>,
+    outbox: Outbox,
+    /// An attempt has left.
+    left: Notify,
+}
+
+/// How a session ended.
+enum Ended {
+    /// The connection closed.
+    Lost,
+    /// All that was held is reported.
+    Left,
+}
+
+/// One agent at work.
+pub(crate) struct Instance {
+    agent: Agent,
+    declaration: AgentDeclaration,
+    connect: Arc<dyn Connect>,
+    settings: Settings,
+    shutdown: CancellationToken,
+    shared: Arc<Shared>,
+    /// When to give up what is still held; set when leaving begins.
+    leave_by: Option<Instant>,
+}
+
+impl Instance {
+    pub(crate) fn new(
+        agent: Agent,
+        connect: Arc<dyn Connect>,
+        settings: Settings,
+        shutdown: CancellationToken,
+    ) -> Result<Self> {
+        let declaration = agent.declaration()?;
+        Ok(Self { agent, declaration, connect, settings, shutdown, shared: Arc::default(), leave_by: None })
+    }
+
+    /// Works until the engine lets the instance go, or `shutdown` is cancelled and what is held is done.
+    pub(crate) async fn run(mut self) -> Result<()> {
+        let result = self.sessions().await;
+        for attempt in self.shared.live.lock().values() {
+            attempt.end_by(Verdict::Abort);
+        }
+        result
+    }
+
+    async fn sessions(&mut self) -> Result<()> {
+        let mut back_off = BACK_OFF_FIRST;
+        loop {
+            let (connect, hello) = (Arc::clone(&self.connect), self.hello());
+            let connection = async move { connect.connect(hello).await };
+            match self.unless_leaving(connection).await {
+                Some(Ok(connection)) => {
+                    back_off = BACK_OFF_FIRST;
+                    if let Ended::Left = self.session(connection).await {
+                        return Ok(());
+                    }
+                }
+                Some(Err(error)) if error.kind() != ErrorKind::Unavailable => return Err(error),
+                Some(Err(_)) => {}
+                None => return Ok(()),
+            }
+            if self.unless_leaving(tokio::time::sleep(back_off)).await.is_none() {
+                return Ok(());
+            }
+            back_off = (back_off * 2).min(BACK_OFF_LONGEST);
+        }
+    }
+
+    /// The outcome of `work`; `None` when the instance is to leave first and has no reason to stay.
+    async fn unless_leaving<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::pin!(work);
+        loop {
+            let (leaving, idle) = (self.leave_by, self.shared.live.lock().is_empty());
+            if leaving.is_some() && idle {
+                return None;
+            }
+            tokio::select! {
+                biased;
+                () = self.shutdown.cancelled(), if leaving.is_none() => self.start_leaving(),
+                () = until(leaving) => return None,
+                () = self.shared.left.notified(), if leaving.is_some() => {}
+                done = &mut work => return Some(done),
+            }
+        }
+    }
+
+    fn start_leaving(&mut self) {
+        self.leave_by.get_or_insert(Instant::now() + self.settings.leave_within);
+    }
+
+    fn hello(&self) -> Hello {
+        let live = self.shared.live.lock();
+        let mut held: Vec<(TaskId, Token)> = live.iter().map(|(task, attempt)| (*task, attempt.offer.token)).collect();
+        held.sort_unstable();
+        Hello {
+            namespace: self.settings.namespace.clone(),
+            agent: self.declaration.clone(),
+            concurrency: self.settings.concurrency,
+            held,
+        }
+    }
+
+    /// Works on one connection until it closes or the instance has left.
+    async fn session(&mut self, connection: Connection) -> Ended {
+        let Connection { mut to_worker, from_worker } = connection;
+        self.shared.outbox.open(from_worker.clone());
+        let attempts: Vec<_> = self.shared.live.lock().values().cloned().collect();
+        attempts.iter().for_each(|attempt| attempt.reconnected());
+        let ended = self.serve(&mut to_worker, &from_worker).await;
+        self.shared.outbox.close();
+        ended
+    }
+
+    async fn serve(&mut self, inbox: &mut mpsc::Receiver<ToWorker>, reports: &mpsc::Sender<FromWorker>) -> Ended {
+        let mut beat = tokio::time::interval(self.settings.heartbeat_interval);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        beat.reset();
+        let mut batch = Vec::with_capacity(BATCH_MESSAGES_MAX);
+        let mut drained = false;
+        let mut said = false;
+        loop {
+            let leaving = self.leave_by;
+            if leaving.is_some() && !said {
+                said = reports.try_send(FromWorker::Leaving).is_ok() || reports.is_closed();
+            }
+            if drained && self.shared.live.lock().is_empty() {
+                return Ended::Left;
+            }
+            tokio::select! {
+                biased;
+                () = self.shutdown.cancelled(), if leaving.is_none() => self.start_leaving(),
+                () = until(leaving) => return Ended::Left,
+                count = inbox.recv_many(&mut batch, BATCH_MESSAGES_MAX) => {
+                    if count == 0 {
+                        return if drained && self.shared.live.lock().is_empty() { Ended::Left } else { Ended::Lost };
+                    }
+                    for message in batch.drain(..) {
+                        drained |= self.take(message);
+                    }
+                }
+                () = self.shared.left.notified(), if drained => {}
+                _ = beat.tick() => self.beat(reports),
+            }
+        }
+    }
+
+    /// Acts on a message; whether it says that nothing more comes.
+    fn take(&self, message: ToWorker) -> bool {
+        match message {
+            ToWorker::Task(offer) => self.start(*offer),
+            ToWorker::Cancel { task, token, reason } => {
+                if let Some(attempt) = self.attempt(task, Some(token)) {
+                    attempt.cancel(&reason);
+                }
+            }
+            ToWorker::Recorded { task, index, entry } => {
+                if let Some(attempt) = self.attempt(task, None) {
+                    attempt.recorded(index, entry);
+                }
+            }
+            ToWorker::Refused { task, token, error } => {
+                if let Some(attempt) = self.attempt(task, Some(token)) {
+                    attempt.end_by(verdict(error));
+                }
+            }
+            ToWorker::Drain => return true,
+        }
+        false
+    }
+
+    fn attempt(&self, task: TaskId, token: Option<Token>) -> Option<Arc<Attempt>> {
+        let live = self.shared.live.lock();
+        let attempt = live.get(&task)?;
+        token.is_none_or(|token| attempt.offer.token == token).then(|| Arc::clone(attempt))
+    }
+
+    /// Starts an attempt, unless it is an old one or runs already.
+    fn start(&self, offer: TaskOffer) {
+        let (task, token) = (offer.task, offer.token);
+        let code = self.agent.handler(&offer.capability).cloned();
+        let (attempt, input) = Attempt::new(offer);
+        let attempt = Arc::new(attempt);
+        {
+            let mut live = self.shared.live.lock();
+            if let Some(older) = live.get(&task) {
+                let (known, over) = (older.offer.token, older.has_ended());
+                if token < known || (token == known && !over) {
+                    return;
+                }
+                if token > known {
+                    older.end_by(Verdict::Abort);
+                }
+            }
+            live.insert(task, Arc::clone(&attempt));
+        }
+        let shared = Arc::clone(&self.shared);
+        let patience = self.settings.patience;
+        tokio::spawn(async move {
+            drive(Arc::clone(&attempt), input, code, &shared.outbox, patience).await;
+            shared.leave(task, &attempt);
+        });
+    }
+
+    /// Tells the engine that what is held is alive. A full channel is news enough: the beat is left out.
+    fn beat(&self, reports: &mpsc::Sender<FromWorker>) {
+        for (task, attempt) in self.shared.live.lock().iter() {
+            let beat = FromWorker::Heartbeat { task: *task, token: attempt.offer.token, progress: None };
+            if reports.try_send(beat).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn leave(&self, task: TaskId, attempt: &Arc<Attempt>) {
+        let mut live = self.live.lock();
+        // A newer attempt of the task may stand there by now.
+        if live.get(&task).is_some_and(|known| Arc::ptr_eq(known, attempt)) {
+            live.remove(&task);
+        }
+        drop(live);
+        self.left.notify_one();
+    }
+}
+
+/// What the refusal of a report means: an owner that is none stops, any other fails with the reason.
+fn verdict(error: Error) -> Verdict {
+    match error.code {
+        Code::Fenced | Code::TaskNotFound | Code::RunNotFound | Code::RunEnded => Verdict::Abort,
+        _ => Verdict::Refused(error),
+    }
+}
+
+/// Ends at the instant; never, where there is none.
+async fn until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
+}
