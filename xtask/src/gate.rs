@@ -51,37 +51,47 @@ pub(crate) fn choose(flags: &[&str]) -> Result<Vec<&'static Stage>, String> {
     Ok(STAGES.iter().filter(|stage| wanted.is_empty() || wanted.contains(&stage.name)).collect())
 }
 
+/// What a run came to.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Verdict {
+    count: Count,
+    /// The names of the stages that failed.
+    failures: Vec<&'static str>,
+}
+
 /// Runs the stages in order; true when all are good.
 pub(crate) fn run(project: &Project, chosen: &[&Stage]) -> Result<bool, String> {
     let started = Instant::now();
-    let mut total = Count::default();
-    let mut failures = Vec::new();
+    let verdict = run_stages(project, chosen)?;
+    say(&summary(&verdict.failures, started.elapsed()));
+    say(&format!("{} passed, {} failed", verdict.count.passed, verdict.count.failed));
+    Ok(verdict.failures.is_empty())
+}
+
+fn run_stages(project: &Project, chosen: &[&Stage]) -> Result<Verdict, String> {
+    let mut verdict = Verdict::default();
     for (i, stage) in chosen.iter().enumerate() {
         let place = format!("[{}/{}] {}", i + 1, chosen.len(), stage.name);
         say(&format!("{place}: {} ({})", stage.why, stages::shown(stage.action)));
         let began = Instant::now();
         let ended = run_stage(project, stage)?;
         let seconds = began.elapsed().as_secs_f64();
-        total.add(ended.count);
+        verdict.count.add(ended.count);
         let Some(failure) = ended.failure else {
             say(&format!("{place}: good after {seconds:.1} s"));
             continue;
         };
         say(&format!("{place}: FAILED after {seconds:.1} s: {failure}"));
         say(&format!("    again: cargo xtask test --only {}", stage.name));
-        failures.push(stage.name);
-        if ended.count.failed == 0 {
-            // A stage without tests of its own counts as one, so that the last line never looks good by mistake.
-            total.failed += 1;
-        }
+        verdict.failures.push(stage.name);
+        // A stage without a failed test of its own counts as one, so that the last line never looks good by mistake.
+        verdict.count.failed += u64::from(ended.count.failed == 0);
         if stage.others_need_it {
-            say("    the other stages need this one and were not run");
+            say("    the stages behind it need it and were not run");
             break;
         }
     }
-    say(&summary(&failures, started.elapsed()));
-    say(&format!("{} passed, {} failed", total.passed, total.failed));
-    Ok(failures.is_empty())
+    Ok(verdict)
 }
 
 fn summary(failures: &[&str], elapsed: Duration) -> String {
@@ -245,6 +255,25 @@ mod tests {
         for flags in [&["--only"][..], &["--only", "nothing"], &["--all"]] {
             assert!(names(flags).is_err(), "{flags:?}");
         }
+    }
+
+    #[test]
+    fn a_failed_stage_counts_as_one_and_ends_the_run_only_when_others_need_it() {
+        let project = Project::find().expect("the workspace");
+        let stage = |name, program, others_need_it| Stage {
+            name,
+            why: "a test of the gate",
+            action: Action::Script(program),
+            time_max: None,
+            others_need_it,
+        };
+        let good = stage("good", &["/bin/true"], true);
+        let bad = stage("bad", &["/bin/false"], false);
+        let missing = stage("missing", &["/bin/there-is-no-such-program"], true);
+        let run = |chosen: &[&Stage]| run_stages(&project, chosen);
+        let verdict = |failed, failures| Ok(Verdict { count: Count { passed: 0, failed }, failures });
+        assert_eq!(run(&[&good, &good]), verdict(0, vec![]));
+        assert_eq!(run(&[&bad, &good, &missing, &bad]), verdict(2, vec!["bad", "missing"]));
     }
 
     #[test]
