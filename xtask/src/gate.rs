@@ -36,6 +36,13 @@ struct Ended {
     failure: Option<String>,
 }
 
+impl Ended {
+    /// Failed, before any test was counted.
+    fn bad(failure: String) -> Self {
+        Self { count: Count::default(), failure: Some(failure) }
+    }
+}
+
 /// The stages that the flags ask for: all of them, or those behind each `--only`.
 pub(crate) fn choose(flags: &[&str]) -> Result<Vec<&'static Stage>, String> {
     let mut wanted = Vec::new();
@@ -110,15 +117,23 @@ fn say(line: &str) {
 
 fn run_stage(project: &Project, stage: &Stage) -> Result<Ended, String> {
     let mut command = match stage.action {
+        Action::Own(_, chore) => return Ok(judge_chore(chore(project))),
         Action::Cargo(args) => with_args(project.cargo(), args),
         Action::Binary([name, args @ ..]) => with_args(project.command(binary(project, name)?), args),
         Action::Script([path, args @ ..]) => with_args(project.command(project.root().join(path)), args),
-        Action::Own(args) => with_args(project.command(std::env::current_exe().map_err(|e| e.to_string())?), args),
         Action::Binary([]) | Action::Script([]) => return Err(format!("stage `{}` runs nothing", stage.name)),
     };
     match command.stdout(Stdio::piped()).spawn() {
         Ok(child) => Ok(follow(child, stage.time_max, std::io::stdout())),
-        Err(e) => Ok(Ended { count: Count::default(), failure: Some(format!("could not be started: {e}")) }),
+        Err(e) => Ok(Ended::bad(format!("could not be started: {e}"))),
+    }
+}
+
+fn judge_chore(result: Result<bool, String>) -> Ended {
+    match result {
+        Ok(true) => Ended { count: Count::default(), failure: None },
+        Ok(false) => Ended::bad("it found something to mend".to_owned()),
+        Err(message) => Ended::bad(message),
     }
 }
 
@@ -135,8 +150,7 @@ fn follow(mut child: Child, time_max: Option<Duration>, to: impl Write + Send + 
         Ok(Some(status)) => Some(status.to_string()),
         Ok(None) => {
             // What the program itself started may still hold the pipe: do not wait for its end.
-            let failure = format!("stopped, because it took longer than {:?}", time_max.unwrap_or_default());
-            return Ended { count: Count::default(), failure: Some(failure) };
+            return Ended::bad(format!("stopped, because it took longer than {:?}", time_max.unwrap_or_default()));
         }
         Err(e) => Some(format!("could not be waited for: {e}")),
     };
@@ -272,7 +286,11 @@ mod tests {
         let missing = stage("missing", &["/bin/there-is-no-such-program"], true);
         let run = |chosen: &[&Stage]| run_stages(&project, chosen);
         let verdict = |failed, failures| Ok(Verdict { count: Count { passed: 0, failed }, failures });
-        assert_eq!(run(&[&good, &good]), verdict(0, vec![]));
+        let chore = |name, chore| Stage { action: Action::Own(&[], chore), ..stage(name, &[], false) };
+        let untidy = chore("untidy", |_| Ok(false));
+        let broken = chore("broken", |_| Err("no reason".to_owned()));
+        assert_eq!(run(&[&good, &chore("neat", |_| Ok(true))]), verdict(0, vec![]));
+        assert_eq!(run(&[&untidy, &broken]), verdict(2, vec!["untidy", "broken"]));
         assert_eq!(run(&[&bad, &good, &missing, &bad]), verdict(2, vec!["bad", "missing"]));
     }
 

@@ -7,6 +7,9 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use crate::project::Project;
+use crate::{docs, tidy};
+
 /// What a stage runs.
 #[derive(Clone, Copy)]
 pub(crate) enum Action {
@@ -16,8 +19,8 @@ pub(crate) enum Action {
     Binary(&'static [&'static str]),
     /// A script, from the root, with its arguments.
     Script(&'static [&'static str]),
-    /// `cargo xtask` itself, with these arguments, in this process's own build.
-    Own(&'static [&'static str]),
+    /// A chore of `cargo xtask`, with these arguments, inside this process: true when there is nothing to mend.
+    Own(&'static [&'static str], fn(&Project) -> Result<bool, String>),
 }
 
 /// One stage of the gate.
@@ -57,8 +60,8 @@ impl Stage {
 pub(crate) const STAGES: &[Stage] = &[
     stage("setup", "what the build needs is installed", Action::Script(&["scripts/setup"])).needed(),
     stage("fmt", "the source has one form", Action::Cargo(&["fmt", "--all", "--check"])),
-    stage("tidy", "headers, lengths, arrows, leftovers, links", Action::Own(&["tidy"])),
-    stage("docs", "the generated reference is current", Action::Own(&["docs", "--check"])),
+    stage("tidy", "headers, lengths, arrows, leftovers, links", Action::Own(&["tidy"], tidy::report)),
+    stage("docs", "the generated reference is current", Action::Own(&["docs", "--check"], docs::check)),
     stage(
         "clippy",
         "no warning in any target",
@@ -94,7 +97,7 @@ pub(crate) fn shown(action: Action) -> String {
         Action::Cargo(args) => ("cargo ", args),
         Action::Binary(args) => ("target/release/", args),
         Action::Script(args) => ("", args),
-        Action::Own(args) => ("cargo xtask ", args),
+        Action::Own(args, _) => ("cargo xtask ", args),
     };
     format!("{start}{}", args.join(" "))
 }
