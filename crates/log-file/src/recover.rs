@@ -1,0 +1,211 @@
+//! Opening a log after whatever ended the process before.
+//!
+//! For: finding the last acknowledged record, and telling a torn tail from damage. Not for: verifying every frame of
+//! a long log (replay does, when it reads them). Invariant: nothing is cut while there is a proof that it was durable.
+//!
+//! One group is written at a time, and the next only after the one before was synced. So at most one frame was never
+//! acknowledged, and it is the last. A bad frame is a torn tail, and cut, unless one of these proves that it had been
+//! durable: a later frame of the log (in this segment or a later one), or a mark behind it.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use consort_journal::{
+    Files, LogError, SegmentFile,
+    frame::{ALIGN, Header},
+};
+use consort_types::Seq;
+
+use crate::{
+    prepare::{Prepared, prepare},
+    read::{Found, Position, Reader, Sealed},
+    segment::{self, DATA_START, Head, Mark, Options},
+};
+
+/// The segment that takes the groups.
+pub(crate) struct Active {
+    pub(crate) head: Head,
+    pub(crate) file: Box<dyn SegmentFile>,
+    /// Its first record; none while it holds no frame.
+    pub(crate) first: Option<Seq>,
+    /// Where the next frame goes.
+    pub(crate) at: Position,
+    /// The newest mark, where there is one.
+    pub(crate) mark: Option<Mark>,
+}
+
+impl Active {
+    /// A segment without frames, in which the log goes on.
+    pub(crate) fn start(prepared: Prepared, next: Seq, chain: u32) -> Self {
+        let at = Position { offset: DATA_START, next, chain };
+        Self { head: prepared.head, file: prepared.file, first: None, at, mark: None }
+    }
+
+    /// Notes durably that everything up to here is durable.
+    pub(crate) fn set_mark(&mut self) -> std::io::Result<()> {
+        if self.first.is_none() || self.mark.is_some_and(|mark| mark.end == self.at.offset) {
+            return Ok(());
+        }
+        let number = self.mark.map_or(0, |mark| mark.number) + 1;
+        let mark = Mark { number, end: self.at.offset, last: Seq(self.at.next.0 - 1) };
+        self.file.write_at(&mark.encode(self.head.key()), mark.offset())?;
+        self.file.sync_data()?;
+        self.mark = Some(mark);
+        Ok(())
+    }
+}
+
+/// A log that is ready to go on.
+pub(crate) struct Recovered {
+    pub(crate) sealed: VecDeque<Sealed>,
+    pub(crate) active: Active,
+    /// The segment that was prepared to come next.
+    pub(crate) next: Option<Prepared>,
+    /// Files to make segments of.
+    pub(crate) spares: Vec<String>,
+    /// Counts the openings of the log that made a segment.
+    pub(crate) epoch: u64,
+}
+
+/// Opens the log in a folder; makes a new one where the folder holds none.
+pub(crate) fn recover(files: &Arc<dyn Files>, options: &Options) -> Result<Recovered, LogError> {
+    let files = &**files;
+    let names = files.list().map_err(|error| LogError::io(files.place(""), &error))?;
+    for name in names.iter().filter(|name| segment::ordinal_of(name, ".new").is_some()) {
+        files.remove(name).map_err(|error| LogError::io(files.place(name), &error))?;
+    }
+    let spares: Vec<String> = names.iter().filter(|n| segment::ordinal_of(n, ".spare").is_some()).cloned().collect();
+    let ordinals: Vec<u64> = names.iter().filter_map(|name| segment::ordinal_of(name, ".log")).collect();
+    if ordinals.is_empty() && spares.is_empty() {
+        return create(files, options);
+    }
+    check_complete(files, &ordinals)?;
+    let mut readers = Vec::with_capacity(ordinals.len());
+    for ordinal in ordinals {
+        readers.push(Reader::open(files, ordinal)?);
+    }
+    let epoch = readers.iter().map(|(_, head)| head.epoch).max().unwrap_or_default() + 1;
+    let log_id = readers[0].1.log_id;
+    if let Some((reader, _)) = readers.iter().find(|(_, head)| head.log_id != log_id) {
+        return Err(LogError::damaged(reader.place(), 16, "the segment belongs to another log"));
+    }
+    let next = take_prepared(&mut readers)?;
+    let (reader, head) = readers.pop().expect("at least one segment is left");
+    let active = recover_tail(reader, head)?;
+    let sealed = sealed_segments(readers, &active)?;
+    Ok(Recovered { sealed, active, next, spares, epoch })
+}
+
+fn create(files: &dyn Files, options: &Options) -> Result<Recovered, LogError> {
+    let head = Head { log_id: options.new_log_id, ordinal: 1, epoch: 1, bytes: options.bytes_of(1, 0) };
+    let active = Active::start(prepare(files, head, None)?, Seq(1), 0);
+    Ok(Recovered { sealed: VecDeque::new(), active, next: None, spares: Vec::new(), epoch: 1 })
+}
+
+/// Refuses a log of which a segment file is gone.
+fn check_complete(files: &dyn Files, ordinals: &[u64]) -> Result<(), LogError> {
+    let gap = ordinals.windows(2).find(|pair| pair[0] + 1 != pair[1]).map(|pair| pair[0] + 1);
+    let gone = if ordinals.is_empty() { Some(1) } else { gap };
+    gone.map_or(Ok(()), |ordinal| {
+        Err(LogError::damaged(files.place(&segment::name(ordinal)), 0, "the segment file is missing"))
+    })
+}
+
+/// Takes the last segment off the list where it was only prepared and holds no frame yet.
+fn take_prepared(readers: &mut Vec<(Reader, Head)>) -> Result<Option<Prepared>, LogError> {
+    if readers.len() < 2 || has_frames(&mut readers.last_mut().expect("there are two").0)? {
+        return Ok(None);
+    }
+    let (reader, head) = readers.pop().expect("there are two");
+    let (below, _) = readers.last_mut().expect("there was one more");
+    if !has_frames(below)? {
+        // A segment is prepared only once the one before it holds an acknowledged frame.
+        return Err(LogError::damaged(below.place(), DATA_START, "the first frame of the segment fails its check"));
+    }
+    Ok(Some(Prepared { head, file: reader.into_file() }))
+}
+
+/// Whether a segment begins with a whole frame; refuses one that does not but must.
+fn has_frames(reader: &mut Reader) -> Result<bool, LogError> {
+    let start = Position { offset: DATA_START, next: Seq::ZERO, chain: 0 };
+    if matches!(reader.look(start, false)?, Found::Frame(_)) {
+        return Ok(true);
+    }
+    check_torn(reader, start)?;
+    Ok(false)
+}
+
+/// Refuses a bad frame that is proven to have been durable.
+fn check_torn(reader: &mut Reader, at: Position) -> Result<(), LogError> {
+    let proof = match reader.stray(at.offset + ALIGN as u64, at.next)? {
+        Some((offset, header)) => Some(format!("record `{}` follows at offset `{offset}`", header.first)),
+        None => reader
+            .mark()?
+            .filter(|mark| mark.end > at.offset)
+            .map(|mark| format!("the segment was durable up to record `{}`, offset `{}`", mark.last, mark.end)),
+    };
+    proof.map_or(Ok(()), |proof| {
+        let what = format!("the frame of record `{}` fails its check, yet {proof}", at.next.max(Seq(1)));
+        Err(LogError::damaged(reader.place(), at.offset, what))
+    })
+}
+
+/// Walks the last segment that holds frames, cuts what is torn, and makes the rest durable beyond doubt.
+fn recover_tail(mut reader: Reader, head: Head) -> Result<Active, LogError> {
+    let mut at = Position { offset: DATA_START, next: Seq(1), chain: 0 };
+    let (mut first, mut last): (Option<Seq>, Option<(u64, Header)>) = (None, None);
+    loop {
+        // Only the very first frame of a log has a known predecessor: none.
+        let chained = first.is_some() || head.ordinal == 1;
+        match reader.look(at, chained)? {
+            Found::Frame(header) => {
+                first = first.or(Some(header.first));
+                last = Some((at.offset, header));
+                at = at.behind(&header);
+            }
+            Found::Stranger(header) => {
+                let what = format!("record `{}` stands where `{}` was to be", header.first, at.next);
+                return Err(LogError::damaged(reader.place(), at.offset, what));
+            }
+            Found::BadBody | Found::Nothing => break,
+        }
+    }
+    if first.is_none() && head.ordinal > 1 {
+        return Err(LogError::damaged(reader.place(), DATA_START, "the log's only segment holds no frame"));
+    }
+    check_torn(&mut reader, at)?;
+    let mark = reader.mark()?;
+    let unconfirmed = last.filter(|_| mark.is_none_or(|mark| mark.end != at.offset));
+    if let Some((offset, header)) = unconfirmed {
+        confirm(&mut reader, offset, &header)?;
+    }
+    let mut active = Active { head, file: reader.into_file(), first, at, mark };
+    let place = segment::name(head.ordinal);
+    active.set_mark().map_err(|error| LogError::io(place, &error))?;
+    Ok(active)
+}
+
+/// Writes the last frame again, as it is, and syncs it. The frame may be one that was never synced, or whose sync
+/// failed: the system then still shows it, but would not write it any more. Only what is written anew is.
+fn confirm(reader: &mut Reader, offset: u64, header: &Header) -> Result<(), LogError> {
+    let frame = reader.bytes(offset, header.frame_bytes() as usize)?.to_vec();
+    let file = reader.file();
+    let written = file.write_at(&frame, offset).and_then(|()| file.sync_data());
+    written.map_err(|error| reader.io(&error))
+}
+
+/// The first records of the segments before the active one.
+fn sealed_segments(readers: Vec<(Reader, Head)>, active: &Active) -> Result<VecDeque<Sealed>, LogError> {
+    let mut sealed: VecDeque<Sealed> = VecDeque::with_capacity(readers.len());
+    for (mut reader, head) in readers {
+        let header = reader.header(DATA_START)?.filter(|header| {
+            let rises = sealed.back().is_none_or(|before| before.first < header.first);
+            rises && active.first.is_none_or(|after| header.first < after)
+        });
+        let Some(header) = header else {
+            let what = "the first frame of the segment fails its check";
+            return Err(LogError::damaged(reader.place(), DATA_START, what));
+        };
+        sealed.push_back(Sealed { ordinal: head.ordinal, first: header.first, bytes: head.bytes });
+    }
+    Ok(sealed)
+}
