@@ -46,10 +46,22 @@ limits! {
     WORKFLOW_DEPTH_MAX: usize = 16;
     /// Depth of nested YAML or JSON in a definition or an input.
     NESTING_DEPTH_MAX: usize = 64;
+    /// Depth of nested lists and maps in a value that an expression or a template gives; readers stop at 127.
+    VALUE_DEPTH_MAX: usize = 100;
+    /// YAML nodes of a workflow, aliases counted as often as they are used.
+    YAML_NODES_MAX: usize = 100_000;
+    /// Findings that are reported for one source text.
+    DIAGNOSTICS_MAX: usize = 100;
+    /// Nodes of a declared JSON Schema, references counted as often as they are used: bounds a validation.
+    SCHEMA_NODES_MAX: usize = 10_000;
     /// Bytes of one expression.
     EXPRESSION_BYTES_MAX: usize = 8 * 1024;
     /// Depth of parentheses, brackets and calls in an expression.
     EXPRESSION_DEPTH_MAX: usize = 32;
+    /// Operations chained in an expression, such as `a + b + c`; bounds the evaluator's recursion.
+    EXPRESSION_HEIGHT_MAX: u32 = 128;
+    /// Bytes of all expressions of a workflow together.
+    EXPRESSIONS_BYTES_MAX: usize = 256 * 1024;
     /// Work units that one evaluation of an expression may cost (a node, an element or 16 bytes each cost one).
     EXPRESSION_COST_MAX: u64 = 2_000_000;
     /// Items of one `for_each`.
@@ -60,6 +72,8 @@ limits! {
     REPEAT_ITERATIONS_MAX: u32 = 10_000;
     /// Attempts of one task.
     ATTEMPTS_MAX: u32 = 1_000;
+    /// Attempts of one task that may be lost with their instance before the task fails.
+    LOSSES_MAX: u32 = 100;
     /// Step instances of one run: bounds endless loops and hostile fan-outs within fan-outs.
     RUN_STEPS_MAX: u32 = 1_000_000;
     /// Depth of child runs below a run.

@@ -1,22 +1,30 @@
 //! One compiled expression.
 //!
-//! For: conditions and the parts of templates. Not for: the grammar (see `cel`).
+//! For: conditions and the parts of templates. Not for: the grammar (see `cel`) or what names mean (see `parse::scope`).
 //! Invariant: compiled once, at parse; evaluating it twice on the same environment gives the same result.
+
+use std::{borrow::Cow, sync::Arc};
 
 use consort_types::{Code, Error};
 use serde_json::Value;
 
-use crate::{Environment, Reference};
+use crate::{Environment, Reference, cel};
 
 /// A compiled CEL expression.
 #[derive(Clone, Debug)]
 pub struct Expression {
-    source: String,
+    source: Arc<str>,
+    program: Arc<cel::Program>,
     references: Vec<Reference>,
-    uses_status: bool,
 }
 
 impl Expression {
+    pub(crate) fn new(source: &str, program: cel::Program, mut references: Vec<Reference>) -> Self {
+        references.sort();
+        references.dedup();
+        Self { source: Arc::from(source), program: Arc::new(program), references }
+    }
+
     /// The text between `${{` and `}}`.
     pub fn source(&self) -> &str {
         &self.source
@@ -29,21 +37,29 @@ impl Expression {
 
     /// Whether it calls `success()`, `failure()`, `always()` or `cancelled()`.
     pub fn uses_status(&self) -> bool {
-        self.uses_status
+        self.program.uses_status
+    }
+
+    /// Its value, borrowed where it is a part of the environment.
+    pub fn evaluate_borrowed<'a>(&'a self, environment: &'a Environment) -> Result<Cow<'a, Value>, Error> {
+        cel::evaluate(&self.program, &self.source, environment)
     }
 
     /// Its value.
-    pub fn evaluate(&self, _environment: &Environment) -> Result<Value, Error> {
-        Err(Error::new(Code::Internal, "expressions are not built yet"))
+    pub fn evaluate(&self, environment: &Environment) -> Result<Value, Error> {
+        self.evaluate_borrowed(environment).map(Cow::into_owned)
     }
 
     /// Its value, which must be `true` or `false`.
     pub fn evaluate_bool(&self, environment: &Environment) -> Result<bool, Error> {
-        match self.evaluate(environment)? {
-            Value::Bool(value) => Ok(value),
-            other => {
-                Err(Error::new(Code::Expression, format!("`{}` gives `{other}`, not `true` or `false`", self.source)))
-            }
-        }
+        let value = self.evaluate_borrowed(environment)?;
+        value.as_bool().ok_or_else(|| {
+            let message = format!("`{}` is {}, not `true` or `false`", self.source, cel::kind_name(&value));
+            Error::new(Code::Expression, message).hint("compare it, such as `value != null` or `size(value) > 0`")
+        })
+    }
+
+    pub(crate) fn program(&self) -> &cel::Program {
+        &self.program
     }
 }

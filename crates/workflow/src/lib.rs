@@ -3,6 +3,7 @@
 //! For: turning a YAML text into a checked [`Definition`], and evaluating its expressions. Not for: running anything.
 //! Invariant: everything here is a pure function of its arguments; hostile texts cost bounded time and stack.
 
+mod cel;
 mod diagnostic;
 mod environment;
 mod expression;
@@ -11,7 +12,9 @@ mod input;
 mod model;
 mod parse;
 mod schema;
+mod suggest;
 mod template;
+mod yaml;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use environment::{Environment, StatusFlags, StepValue};

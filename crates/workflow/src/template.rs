@@ -1,12 +1,16 @@
 //! YAML values with `${{ }}` inside.
 //!
 //! For: inputs of steps and outputs of workflows. Not for: conditions (those are one expression).
-//! Invariant: a value that is one whole expression keeps its JSON type; embedded expressions become text.
+//! Invariant: a value that is one whole expression keeps its JSON type; embedded expressions become text. What
+//! `evaluate` and `evaluate_json` give is the same document.
 
-use consort_types::{Code, Error, Span, Time};
-use serde_json::Value;
+use std::{borrow::Cow, cell::RefCell, fmt::Write as _};
 
-use crate::{Environment, Expression, Reference};
+use consort_types::{Code, Error, Span, Time, limits};
+use serde::{Serialize, Serializer, ser::Error as _};
+use serde_json::{Map, Value};
+
+use crate::{Environment, Expression, Reference, cel};
 
 /// A JSON value with holes.
 #[derive(Clone, Debug)]
@@ -19,7 +23,7 @@ pub enum Template {
     Text(Vec<TextPart>),
     /// A list.
     List(Vec<Template>),
-    /// A map, in order of its keys.
+    /// A map, in order of its keys, which are distinct.
     Map(Vec<(String, Template)>),
 }
 
@@ -35,41 +39,188 @@ pub enum TextPart {
 impl Template {
     /// What its expressions look at; sorted, without duplicates.
     pub fn references(&self) -> Vec<Reference> {
-        Vec::new()
+        let mut references = Vec::new();
+        self.expressions(&mut |expression| references.extend_from_slice(expression.references()));
+        references.sort();
+        references.dedup();
+        references
     }
 
-    /// Its value; may be as large as `limits::PAYLOAD_BYTES_MAX` lets it.
-    pub fn evaluate(&self, environment: &Environment) -> Result<Value, Error> {
+    fn expressions<'a>(&'a self, visit: &mut impl FnMut(&'a Expression)) {
         match self {
-            Self::Literal(value) => Ok(value.clone()),
-            Self::Expression(expression) => expression.evaluate(environment),
-            _ => Ok(Value::Null),
+            Self::Literal(_) => {}
+            Self::Expression(expression) => visit(expression),
+            Self::Text(parts) => {
+                for part in parts {
+                    if let TextPart::Expression(expression) = part {
+                        visit(expression);
+                    }
+                }
+            }
+            Self::List(items) => items.iter().for_each(|item| item.expressions(visit)),
+            Self::Map(entries) => entries.iter().for_each(|(_, value)| value.expressions(visit)),
+        }
+    }
+
+    /// Its value. The caller checks the size of what it stores.
+    pub fn evaluate(&self, environment: &Environment) -> Result<Value, Error> {
+        let value = self.fill(environment)?.into_owned();
+        cel::check_depth(&value)?;
+        Ok(value)
+    }
+
+    /// Its value as the bytes of a JSON document; large parts of the environment are written without being copied.
+    pub fn evaluate_json(&self, environment: &Environment) -> Result<Vec<u8>, Error> {
+        let mut bytes = Vec::with_capacity(128);
+        let stopped = RefCell::new(None);
+        let filled = Filled { template: self, environment, error: &stopped };
+        if let Err(error) = serde_json::to_writer(Capped(&mut bytes), &filled) {
+            return Err(stopped.into_inner().unwrap_or_else(|| too_large(&error)));
+        }
+        if self.nests() {
+            check_bytes_depth(&bytes)?;
+        }
+        Ok(bytes)
+    }
+
+    /// Whether the template adds levels of its own around values.
+    fn nests(&self) -> bool {
+        matches!(self, Self::List(_) | Self::Map(_))
+    }
+
+    fn fill<'a>(&'a self, environment: &'a Environment) -> Result<Cow<'a, Value>, Error> {
+        match self {
+            Self::Literal(value) => Ok(Cow::Borrowed(value)),
+            Self::Expression(expression) => expression.evaluate_borrowed(environment),
+            Self::Text(parts) => text(parts, environment).map(|text| Cow::Owned(Value::String(text))),
+            Self::List(items) => {
+                let items = items.iter().map(|item| item.fill(environment).map(Cow::into_owned));
+                items.collect::<Result<Vec<Value>, Error>>().map(|items| Cow::Owned(Value::Array(items)))
+            }
+            Self::Map(entries) => {
+                let fill = |(key, value): &'a (String, Self)| {
+                    value.fill(environment).map(|value| (key.clone(), value.into_owned()))
+                };
+                entries.iter().map(fill).collect::<Result<Map<_, _>, Error>>().map(|map| Cow::Owned(Value::Object(map)))
+            }
         }
     }
 }
 
-/// Reads a length of time that an expression gave: a text such as `30s`, or a number of seconds.
+fn text(parts: &[TextPart], environment: &Environment) -> Result<String, Error> {
+    let mut text = String::new();
+    for part in parts {
+        match part {
+            TextPart::Literal(literal) => text.push_str(literal),
+            TextPart::Expression(expression) => match &*expression.evaluate_borrowed(environment)? {
+                Value::String(value) => text.push_str(value),
+                other => {
+                    let _ = write!(text, "{other}");
+                }
+            },
+        }
+        if text.len() > limits::PAYLOAD_BYTES_MAX {
+            return Err(Error::new(Code::PayloadTooLarge, payload_message()));
+        }
+    }
+    Ok(text)
+}
+
+fn payload_message() -> String {
+    format!("the value is larger than {} bytes", limits::PAYLOAD_BYTES_MAX)
+}
+
+fn too_large(error: &serde_json::Error) -> Error {
+    if error.is_io() {
+        return Error::new(Code::PayloadTooLarge, payload_message()).hint("pass a reference to the data instead");
+    }
+    Error::new(Code::Internal, format!("a value could not be written: {error}"))
+}
+
+/// A writer that refuses more than a payload may have.
+struct Capped<'b>(&'b mut Vec<u8>);
+
+impl std::io::Write for Capped<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.0.len() + bytes.len() > limits::PAYLOAD_BYTES_MAX {
+            return Err(std::io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Refuses a document that is nested too deep, by its brackets outside of texts.
+fn check_bytes_depth(bytes: &[u8]) -> Result<(), Error> {
+    let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
+    for byte in bytes {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'[' | b'{' if !quoted => depth += 1,
+            b']' | b'}' if !quoted => depth -= 1,
+            _ => {}
+        }
+        if depth > limits::VALUE_DEPTH_MAX {
+            let message = format!("the value is nested deeper than {} levels", limits::VALUE_DEPTH_MAX);
+            return Err(Error::new(Code::LimitReached, message).hint("pass a flatter value"));
+        }
+    }
+    Ok(())
+}
+
+/// A template and its environment, to be written as JSON part by part.
+struct Filled<'a> {
+    template: &'a Template,
+    environment: &'a Environment,
+    /// What stopped the writing; the serializer's own error carries only text.
+    error: &'a RefCell<Option<Error>>,
+}
+
+impl Serialize for Filled<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let below = |template| Filled { template, environment: self.environment, error: self.error };
+        match self.template {
+            Template::List(items) => serializer.collect_seq(items.iter().map(below)),
+            Template::Map(entries) => serializer.collect_map(entries.iter().map(|(key, value)| (key, below(value)))),
+            leaf => match leaf.fill(self.environment) {
+                Ok(value) => value.serialize(serializer),
+                Err(error) => {
+                    self.error.replace(Some(error));
+                    Err(S::Error::custom("an expression failed"))
+                }
+            },
+        }
+    }
+}
+
+/// Reads a length of time that an expression gave: a text such as `30s`, or a whole number of seconds.
 pub fn span_of(value: &Value) -> Result<Span, Error> {
     match value {
         Value::String(text) => text.parse(),
-        Value::Number(number) => match number.as_u64() {
-            Some(seconds) => Ok(Span::from_secs(seconds)),
-            None => Err(bad_span(value)),
-        },
+        Value::Number(number) => number.as_u64().map(Span::from_secs).ok_or_else(|| bad_span(value)),
         _ => Err(bad_span(value)),
     }
 }
 
 fn bad_span(value: &Value) -> Error {
-    Error::new(Code::BadDuration, format!("`{value}` is not a duration"))
-        .hint("give a text such as `30s` or `1h30m`, or a whole number of seconds")
+    let message = match value {
+        Value::Number(number) => format!("`{number}` is not a duration"),
+        other => format!("{} is not a duration", cel::kind_name(other)),
+    };
+    Error::new(Code::BadDuration, message).hint("give a text such as `30s` or `1h30m`, or a whole number of seconds")
 }
 
 /// Reads an instant that an expression gave: RFC 3339 text in UTC.
 pub fn time_of(value: &Value) -> Result<Time, Error> {
     match value {
         Value::String(text) => Time::parse_rfc3339(text),
-        _ => Err(Error::new(Code::BadTime, format!("`{value}` is not an instant"))
+        other => Err(Error::new(Code::BadTime, format!("{} is not an instant", cel::kind_name(other)))
             .hint("write it as RFC 3339 in UTC, such as `2026-11-22T10:00:00Z`")),
     }
 }

@@ -1,0 +1,24 @@
+//! The Common Expression Language: grammar, values, functions, evaluation.
+//!
+//! For: expressions over JSON values. Not for: what a name refers to in a workflow (see `scope`).
+//! Invariant: parsing and evaluating never overflow the stack (depth is checked before recursion), cost bounded work,
+//! and depend on nothing but their arguments; maps are walked in key order.
+//!
+//! Why not the `cel` crate: its grammar reserves `loop`, which is a variable here; it costs a minute of CPU to build
+//! (ANTLR) for a grammar of this size; its errors speak of ANTLR's tokens; and its evaluator has no budget and walks
+//! maps in hash order, so it could not have been used anyway.
+
+mod ast;
+mod eval;
+mod functions;
+mod lexer;
+mod parser;
+mod strings;
+mod types;
+mod value;
+
+pub(crate) use ast::{Program, Root, Use};
+pub(crate) use eval::evaluate;
+pub(crate) use parser::{Problem, parse};
+pub(crate) use types::{Kind, infer};
+pub(crate) use value::{check_depth, kind_name};
