@@ -96,6 +96,8 @@ codes! {
     LimitReached = 7, TooLarge, "limit reached";
     /// A page cursor was not made by this listing. Start again without a cursor.
     BadCursor = 8, Rejected, "bad cursor";
+    /// No blob has that hash; what referred to it may have been deleted by its retention.
+    BlobNotFound = 9, NotFound, "no such blob";
 
     /// A workflow definition has errors; all of them are listed with line and column.
     BadWorkflow = 101, Rejected, "workflow has errors";

@@ -3,6 +3,7 @@
 //! For: the worker protocol as plain data, in process today and over a network later. Not for: how it travels.
 //! Invariant: every report names its task and the fencing token under which it was made.
 
+use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 use crate::{EffectClass, Error, Payload, RunId, Span, TaskId, Time, Token};
@@ -125,29 +126,38 @@ pub struct JournalEntry {
 }
 
 /// The kinds of journal entry.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum JournalRequest {
     /// The result of a local effect, which the worker reports together with the request.
+    #[n(0)]
     Run {
         /// What the author calls it.
+        #[n(0)]
         name: String,
     },
     /// A child task for another capability, scheduled by the engine.
+    #[n(1)]
     Call {
         /// The capability.
+        #[n(0)]
         capability: String,
         /// Its input.
+        #[n(1)]
         input: Payload,
     },
     /// A pause.
+    #[n(2)]
     Sleep {
         /// How long.
+        #[n(0)]
         span: Span,
     },
     /// A wait for a signal to the run.
+    #[n(3)]
     Signal {
         /// The signal's name.
+        #[n(0)]
         name: String,
     },
 }

@@ -1,0 +1,174 @@
+//! The commands: one small file each, with its type, its rule and its reply.
+//!
+//! For: everything that can be asked of a partition; this listing is the specification. Not for: how runs
+//! proceed (see `run`).
+//! Invariant: a command is checked whole before it changes anything; a refusal changes nothing.
+
+mod approve;
+mod attempt_lost;
+mod cancel_run;
+mod delete_run;
+mod deploy;
+mod fork_run;
+mod pause_run;
+mod register_agent;
+mod resolve_unknown;
+mod set_retention;
+mod signal_run;
+mod start_run;
+mod task_complete;
+mod task_fail;
+mod task_park;
+mod task_record;
+mod task_taken;
+mod tick;
+
+pub use approve::Approve;
+pub use attempt_lost::AttemptLost;
+pub use cancel_run::CancelRun;
+pub use delete_run::DeleteRun;
+pub use deploy::Deploy;
+pub use fork_run::ForkRun;
+pub use pause_run::PauseRun;
+pub use register_agent::RegisterAgent;
+pub use resolve_unknown::{Resolution, ResolveUnknown};
+pub use set_retention::SetRetention;
+pub use signal_run::SignalRun;
+pub use start_run::StartRun;
+pub use task_complete::TaskComplete;
+pub use task_fail::TaskFail;
+pub use task_park::TaskPark;
+pub use task_record::TaskRecord;
+pub use task_taken::TaskTaken;
+pub use tick::Tick;
+
+use consort_types::{BlobHash, Code, Error, Result, RunId};
+use minicbor::{Decode, Encode};
+
+use crate::fold::Fold;
+
+/// What is asked of a partition. Its encoding (CBOR, field numbers) is the body of a record in the log.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub enum Command {
+    /// Make a workflow known.
+    #[n(0)]
+    Deploy(#[n(0)] Deploy),
+    /// Start a run.
+    #[n(1)]
+    StartRun(#[n(0)] StartRun),
+    /// An instance took a task.
+    #[n(2)]
+    TaskTaken(#[n(0)] TaskTaken),
+    /// An attempt ended well.
+    #[n(3)]
+    TaskComplete(#[n(0)] TaskComplete),
+    /// An attempt failed.
+    #[n(4)]
+    TaskFail(#[n(0)] TaskFail),
+    /// A task recorded an entry in its journal.
+    #[n(5)]
+    TaskRecord(#[n(0)] TaskRecord),
+    /// A task leaves its instance while it waits.
+    #[n(6)]
+    TaskPark(#[n(0)] TaskPark),
+    /// An instance that held an attempt is gone.
+    #[n(7)]
+    AttemptLost(#[n(0)] AttemptLost),
+    /// Log time moves on; due timers fire.
+    #[n(8)]
+    Tick(#[n(0)] Tick),
+    /// Cancel a run.
+    #[n(9)]
+    CancelRun(#[n(0)] CancelRun),
+    /// Hold a run back, or let it go on.
+    #[n(10)]
+    PauseRun(#[n(0)] PauseRun),
+    /// Send a signal to a run.
+    #[n(11)]
+    SignalRun(#[n(0)] SignalRun),
+    /// Decide an approval.
+    #[n(12)]
+    Approve(#[n(0)] Approve),
+    /// Decide an unknown outcome.
+    #[n(13)]
+    ResolveUnknown(#[n(0)] ResolveUnknown),
+    /// Make a new run that takes outcomes over from an old one.
+    #[n(14)]
+    ForkRun(#[n(0)] ForkRun),
+    /// Delete an ended run.
+    #[n(15)]
+    DeleteRun(#[n(0)] DeleteRun),
+    /// Set how long a namespace keeps ended runs.
+    #[n(16)]
+    SetRetention(#[n(0)] SetRetention),
+    /// An agent joins, or changes its declaration.
+    #[n(17)]
+    RegisterAgent(#[n(0)] RegisterAgent),
+}
+
+/// What a command that was not refused answers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// It was done (or had been done before).
+    Done,
+    /// A run was started; `existing` where its idempotency key had started it before.
+    Run {
+        /// The run.
+        run: RunId,
+        /// Whether it was there already.
+        existing: bool,
+    },
+    /// A workflow is deployed.
+    Deployed {
+        /// Its name.
+        name: String,
+        /// Its revision.
+        revision: u32,
+        /// Its content hash.
+        hash: BlobHash,
+        /// Whether this revision is new.
+        new: bool,
+    },
+}
+
+impl Command {
+    /// The bytes for the log.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(96);
+        // Writing to a vector cannot fail, and the derived encoders have no error of their own.
+        let written = minicbor::encode(self, &mut bytes);
+        assert!(written.is_ok(), "a command encodes");
+        bytes
+    }
+
+    /// Reads the bytes of a record.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        minicbor::decode(bytes).map_err(|error| {
+            Error::new(Code::BadFormat, format!("a record of the log cannot be understood: {error}"))
+                .hint("it may have been written by a newer version; start that version")
+        })
+    }
+
+    pub(crate) fn apply(&self, fold: &mut Fold<'_>) -> Result<Reply> {
+        match self {
+            Self::Deploy(command) => command.apply(fold),
+            Self::StartRun(command) => command.apply(fold),
+            Self::TaskTaken(command) => command.apply(fold),
+            Self::TaskComplete(command) => command.apply(fold),
+            Self::TaskFail(command) => command.apply(fold),
+            Self::TaskRecord(command) => command.apply(fold),
+            Self::TaskPark(command) => command.apply(fold),
+            Self::AttemptLost(command) => command.apply(fold),
+            Self::Tick(command) => command.apply(fold),
+            Self::CancelRun(command) => command.apply(fold),
+            Self::PauseRun(command) => command.apply(fold),
+            Self::SignalRun(command) => command.apply(fold),
+            Self::Approve(command) => command.apply(fold),
+            Self::ResolveUnknown(command) => command.apply(fold),
+            Self::ForkRun(command) => command.apply(fold),
+            Self::DeleteRun(command) => command.apply(fold),
+            Self::SetRetention(command) => command.apply(fold),
+            Self::RegisterAgent(command) => command.apply(fold),
+        }
+    }
+}

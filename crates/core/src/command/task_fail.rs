@@ -1,0 +1,38 @@
+//! `TaskFail`: an attempt failed by its own report. The retry policy decides what follows.
+
+use consort_types::{Error, Result, Span, TaskId, Time, Token};
+use minicbor::{Decode, Encode};
+
+use super::Reply;
+use crate::fold::Fold;
+
+/// Records the failure of an attempt.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct TaskFail {
+    /// The task.
+    #[n(0)]
+    pub task: TaskId,
+    /// The attempt's token.
+    #[n(1)]
+    pub token: Token,
+    /// What went wrong.
+    #[n(2)]
+    pub error: Error,
+    /// Whether another attempt may help.
+    #[n(3)]
+    pub retryable: bool,
+    /// When to try again, where the agent knows.
+    #[n(4)]
+    pub retry_after: Option<Span>,
+    /// Who took it and when, where that has no record of its own.
+    #[n(5)]
+    pub taken: Option<(String, Time)>,
+}
+
+impl TaskFail {
+    pub(crate) fn apply(&self, fold: &mut Fold<'_>) -> Result<Reply> {
+        let retry = self.retryable.then_some(self.retry_after);
+        fold.task_fail(self.task, self.token, &self.error, retry, self.taken.as_ref())?;
+        Ok(Reply::Done)
+    }
+}

@@ -1,0 +1,29 @@
+//! `TaskPark`: a task that only waits leaves its instance; it comes back with its journal when an entry is
+//! answered.
+
+use consort_types::{Result, TaskId, Token};
+use minicbor::{Decode, Encode};
+
+use super::Reply;
+use crate::fold::Fold;
+
+/// Parks a task.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct TaskPark {
+    /// The task.
+    #[n(0)]
+    pub task: TaskId,
+    /// The attempt's token.
+    #[n(1)]
+    pub token: Token,
+    /// Positions of the journal entries that its code waits for.
+    #[n(2)]
+    pub waiting: Vec<u32>,
+}
+
+impl TaskPark {
+    pub(crate) fn apply(&self, fold: &mut Fold<'_>) -> Result<Reply> {
+        fold.task_park(self.task, self.token, &self.waiting)?;
+        Ok(Reply::Done)
+    }
+}

@@ -1,0 +1,97 @@
+//! Effects: what the shell is to do after a record was applied.
+//!
+//! For: the closed list of things that leave the machine. Not for: doing them.
+//! Invariant: effects are volatile; each can be derived again from the state (see `Machine::live_tasks`).
+
+use consort_types::{BlobHash, EffectClass, RunId, Seq, TaskId, Time, Token, worker::JournalEntry};
+
+/// A task that waits for an instance.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReadyTask {
+    /// The task.
+    pub task: TaskId,
+    /// The fencing token of the attempt.
+    pub token: Token,
+    /// The namespace.
+    pub namespace: String,
+    /// The capability that is asked for.
+    pub capability: Option<String>,
+    /// The agent that is asked for.
+    pub agent: Option<String>,
+    /// Higher goes first.
+    pub priority: i32,
+    /// When it became ready; older goes first.
+    pub ready: Time,
+    /// How many tasks that share the key may be taken at once.
+    pub concurrency: Option<ConcurrencyKey>,
+    /// The step's own effect class; without one the capability's declared class counts.
+    pub effect: Option<EffectClass>,
+}
+
+/// A limit on how many tasks that share a key are taken at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConcurrencyKey {
+    /// The key, unique to the namespace.
+    pub key: String,
+    /// The limit.
+    pub limit: u32,
+}
+
+/// A task that is not over, as recovery finds it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LiveTask {
+    /// It waits for an instance.
+    Ready(ReadyTask),
+    /// An instance took it, and may still hold it.
+    Taken {
+        /// What was handed out.
+        task: ReadyTask,
+        /// The instance.
+        instance: String,
+        /// When.
+        taken: Time,
+    },
+}
+
+/// What the shell is to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Hand the task out.
+    Ready(ReadyTask),
+    /// The attempt is over, or was taken back: forget it, and tell its instance to stop where it still works on it.
+    Gone {
+        /// The task.
+        task: TaskId,
+        /// The attempt's token.
+        token: Token,
+        /// Why, where the instance must stop; `None` where it ended by its own report.
+        stop: Option<&'static str>,
+    },
+    /// A journal entry of a task was recorded or answered: tell the instance that holds the task.
+    Recorded {
+        /// The task.
+        task: TaskId,
+        /// The attempt's token.
+        token: Token,
+        /// The entry's position.
+        index: u32,
+        /// The entry.
+        entry: JournalEntry,
+    },
+    /// Hold the run's ready tasks back (`true`), or let them go (`false`).
+    Hold {
+        /// The run.
+        run: RunId,
+        /// Whether to hold.
+        held: bool,
+    },
+    /// Something about the run changed: wake its watchers.
+    Changed {
+        /// The run.
+        run: RunId,
+        /// The record that changed it.
+        seq: Seq,
+    },
+    /// No row refers to the blob any more.
+    BlobUnused(BlobHash),
+}

@@ -1,0 +1,289 @@
+//! The machine: applies records one by one.
+//!
+//! For: the door to the core: `apply`, the changes to write, and what recovery needs. Not for: the rules
+//! themselves (`command` and `run`).
+//! Invariant: records are applied in order, without gaps, and log time never goes back.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use consort_types::{
+    BlobHash, Code, EffectClass, Error, Payload, Result, RunId, Seq, TaskId, Time, Token,
+    worker::{AgentDeclaration, TaskOffer},
+};
+use consort_workflow::Definition;
+
+use crate::{
+    cache::{Cache, Documents},
+    command::{Command, Reply},
+    effect::{Effect, LiveTask},
+    fold::Fold,
+    keys::{NamedKey, TimerKey},
+    rows::{Meta, StepState},
+    state::Tables,
+    tables::{Backing, Changes},
+};
+
+/// Bytes of parsed documents that are kept.
+const DOCUMENT_CACHE_BYTES: usize = 24 * 1024 * 1024;
+/// Bytes of evaluated inputs that wait for hand-out.
+const INPUT_CACHE_BYTES: usize = 24 * 1024 * 1024;
+/// Bytes of sources whose parsed definitions are kept (a definition weighs some ten times its source).
+const DEFINITION_CACHE_BYTES: usize = 4 * 1024 * 1024;
+
+/// What applying a record gave.
+#[derive(Debug)]
+pub struct Applied {
+    /// The answer to the command: a reply, or a refusal that changed nothing.
+    pub reply: Result<Reply>,
+    /// What the shell is to do.
+    pub effects: Vec<Effect>,
+}
+
+/// Rows to write to the store.
+#[derive(Debug)]
+pub struct Taken {
+    /// To be given back to [`Machine::written`].
+    pub generation: u64,
+    /// The rows hold every record up to this one.
+    pub applied: Seq,
+    /// The rows.
+    pub changes: Changes,
+    /// Blobs that the rows refer to; they must be written before the rows.
+    pub blobs: Vec<(BlobHash, Arc<[u8]>)>,
+}
+
+/// The state of a partition and the rules that change it.
+pub struct Machine {
+    pub(crate) tables: Tables,
+    pub(crate) meta: Meta,
+    pub(crate) backing: Arc<dyn Backing>,
+    pub(crate) documents: Documents,
+    pub(crate) inputs: Cache<(TaskId, Token), Payload>,
+    definitions: Cache<BlobHash, Arc<Definition>>,
+    /// Blobs made by the machine that are not in the backing yet, with the generation that carries them.
+    new_blobs: BTreeMap<BlobHash, (Arc<[u8]>, u64)>,
+    generation: u64,
+    applied: Seq,
+    /// The earliest armed timer; `None` inside where it must be looked up again.
+    next_timer: Option<Option<Time>>,
+}
+
+impl Machine {
+    /// The machine whose rows are in `backing`, at the record `applied`.
+    pub fn open(backing: Arc<dyn Backing>, applied: Seq) -> Result<Self> {
+        let mut tables = Tables::new(&backing);
+        let meta = tables.read_meta()?;
+        Ok(Self {
+            tables,
+            meta,
+            backing,
+            documents: Cache::new(DOCUMENT_CACHE_BYTES),
+            inputs: Cache::new(INPUT_CACHE_BYTES),
+            definitions: Cache::new(DEFINITION_CACHE_BYTES),
+            new_blobs: BTreeMap::new(),
+            generation: 1,
+            applied,
+            next_timer: None,
+        })
+    }
+
+    /// Applies the record `seq`. An error halts the partition: the state can no longer be trusted.
+    pub fn apply(&mut self, seq: Seq, time: Time, command: &Command) -> Result<Applied> {
+        assert_eq!(seq, self.applied.next(), "records are applied in order, without gaps");
+        if time < self.meta.now {
+            let message = format!("record {seq} has time {time}, before its predecessor's {}", self.meta.now);
+            return Err(Error::new(Code::Internal, message));
+        }
+        self.applied = seq;
+        self.meta.now = time;
+        let mut fold = Fold::new(self, seq, time);
+        let reply = match command.apply(&mut fold) {
+            Err(error) if halts(&error) => return Err(error),
+            Err(error) => {
+                fold.assert_untouched();
+                Err(error)
+            }
+            Ok(reply) => {
+                fold.settle()?;
+                Ok(reply)
+            }
+        };
+        let effects = fold.into_effects();
+        let tasks = self.meta.tasks;
+        assert_eq!(tasks.made, tasks.waiting + tasks.taken + tasks.done + tasks.dead, "tasks are conserved (law 8)");
+        Ok(Applied { reply, effects })
+    }
+
+    /// The last record that was applied.
+    pub fn applied(&self) -> Seq {
+        self.applied
+    }
+
+    /// Log time.
+    pub fn now(&self) -> Time {
+        self.meta.now
+    }
+
+    /// The earliest armed timer. When log time reaches it, a `Tick` belongs into the log.
+    pub fn next_timer(&mut self) -> Result<Option<Time>> {
+        if let Some(known) = self.next_timer {
+            return Ok(known);
+        }
+        let first = self.tables.timers.range(&TimerKey::at(Time(0)), &TimerKey::at(Time(u64::MAX)), 1)?;
+        let due = first.first().map(|(key, _)| key.due);
+        self.next_timer = Some(due);
+        Ok(due)
+    }
+
+    pub(crate) fn timer_armed(&mut self, due: Time) {
+        if let Some(known) = &mut self.next_timer {
+            *known = Some(known.map_or(due, |earliest| earliest.min(due)));
+        }
+    }
+
+    pub(crate) fn timer_gone(&mut self, due: Time) {
+        if self.next_timer == Some(Some(due)) {
+            self.next_timer = None;
+        }
+    }
+
+    /// How many changed rows wait to be taken.
+    pub fn changed(&self) -> usize {
+        self.tables.changed()
+    }
+
+    /// Hands out every changed row, to be written to the store as one batch with the applied sequence number.
+    pub fn take(&mut self) -> Taken {
+        self.tables.meta.put((), self.meta.clone());
+        let mut changes = Changes::default();
+        let generation = self.tables.take(&mut changes);
+        assert_eq!(generation, self.generation, "blobs and rows count generations alike");
+        self.generation += 1;
+        let fresh = self.new_blobs.iter().filter(|(_, (_, made))| *made == generation);
+        let blobs = fresh.map(|(hash, (bytes, _))| (*hash, Arc::clone(bytes))).collect();
+        Taken { generation, applied: self.applied, changes, blobs }
+    }
+
+    /// Notes that everything up to `generation` is in the store.
+    pub fn written(&mut self, generation: u64) {
+        self.tables.written(generation);
+        self.new_blobs.retain(|_, (_, made)| *made > generation);
+    }
+
+    /// Tasks that are not over, in order, for rebuilding the dispatcher after recovery.
+    pub fn live_tasks(&mut self, after: Option<TaskId>, limit: usize) -> Result<(Vec<LiveTask>, Option<TaskId>)> {
+        let zero = TaskId { run: RunId([0; 16]), scope: 0, index: 0 };
+        let from = after.map_or(zero, |task| TaskId { index: task.index.saturating_add(1), ..task });
+        let end = TaskId { run: RunId([0xff; 16]), scope: u32::MAX, index: u32::MAX };
+        let page = self.tables.live.range(&from, &end, limit)?;
+        let last = if page.len() == limit { page.last().map(|(task, _)| *task) } else { None };
+        let mut tasks = Vec::new();
+        let (seq, now) = (self.applied, self.meta.now);
+        for (task, _) in page {
+            let step = self.tables.steps.get(&task)?;
+            let Some(step) = step.filter(|step| matches!(step.state, StepState::Ready | StepState::Taken)) else {
+                continue;
+            };
+            let ready = Fold::new(self, seq, now).ready_task(task, &step)?;
+            tasks.push(match (step.state, step.instance, step.taken) {
+                (StepState::Taken, Some(instance), Some(taken)) => LiveTask::Taken { task: ready, instance, taken },
+                _ => LiveTask::Ready(ready),
+            });
+        }
+        Ok((tasks, last))
+    }
+
+    /// The task as a worker sees it; `None` where it is over, or not handed out now.
+    pub fn offer(&mut self, task: TaskId) -> Result<Option<TaskOffer>> {
+        let (seq, now) = (self.applied, self.meta.now);
+        Fold::new(self, seq, now).offer(task)
+    }
+
+    /// The effect class that an agent declared for a capability; where several declare it, the most careful one.
+    pub fn capability_effect(&self, namespace: &str, capability: &str, agent: Option<&str>) -> Result<EffectClass> {
+        let classes =
+            self.agents_of(namespace)?.into_iter().filter(|found| agent.is_none_or(|name| name == found.name));
+        let classes = classes.flat_map(|found| found.capabilities).filter(|found| found.name == capability);
+        Ok(classes.map(|found| found.effect).max().unwrap_or_default())
+    }
+
+    /// Whether hand-out of the run's tasks is held back.
+    pub fn is_held(&mut self, run: RunId) -> Result<bool> {
+        Ok(self.tables.runs.get(&run)?.is_some_and(|run| run.paused))
+    }
+
+    /// What an agent has declared.
+    pub fn agent(&mut self, namespace: &str, name: &str) -> Result<Option<AgentDeclaration>> {
+        let key = NamedKey { namespace: namespace.to_owned(), name: name.to_owned(), number: 0 };
+        Ok(self.tables.agents.get(&key)?.and_then(|agent| agent.declaration()))
+    }
+
+    /// Whether any row refers to the blob.
+    pub fn blob_used(&self, hash: &BlobHash) -> Result<bool> {
+        Ok(self.new_blobs.contains_key(hash) || self.tables.blobs.peek(hash)?.is_some_and(|uses| uses.rows > 0))
+    }
+
+    /// The bytes of a payload, wherever they are.
+    pub fn payload_bytes(&self, payload: &Payload) -> Result<Arc<[u8]>> {
+        match payload {
+            Payload::Inline(bytes) => Ok(Arc::clone(bytes)),
+            Payload::Blob { hash, .. } => {
+                if let Some((bytes, _)) = self.new_blobs.get(hash) {
+                    return Ok(Arc::clone(bytes));
+                }
+                let found = self.backing.blob(hash)?.map(Arc::from);
+                found.ok_or_else(|| {
+                    Error::new(Code::Damaged, format!("blob `{hash}` is missing"))
+                        .hint("restore the folder `blobs` from a backup")
+                })
+            }
+        }
+    }
+
+    /// Keeps a document: inline where it is short, else as a blob.
+    pub(crate) fn keep(&mut self, bytes: Vec<u8>) -> Payload {
+        let payload = Payload::inline(bytes);
+        let Payload::Inline(bytes) = &payload else { return payload };
+        if !payload.is_large() {
+            return payload;
+        }
+        let hash = BlobHash::of(bytes);
+        let len = bytes.len() as u64;
+        self.new_blobs.insert(hash, (Arc::clone(bytes), self.generation));
+        Payload::Blob { hash, len }
+    }
+
+    /// The definition with this content hash.
+    pub(crate) fn definition(&mut self, hash: BlobHash) -> Result<Arc<Definition>> {
+        if let Some(definition) = self.definitions.get(&hash) {
+            return Ok(definition);
+        }
+        let source = self.tables.sources.peek(&hash)?.ok_or_else(|| {
+            Error::new(Code::Damaged, format!("the source of workflow `{hash}` is missing"))
+                .hint("restore the store from a backup, or fold the log again")
+        })?;
+        let parsed = Definition::parse(&source.text).map_err(|problems| {
+            Error::new(
+                Code::BadFormat,
+                format!("a deployed workflow can no longer be read: {}", Error::from(problems).message),
+            )
+            .hint("it was deployed by another version of Consort; start that version")
+        })?;
+        Ok(self.keep_definition(parsed, source.text.len()))
+    }
+
+    pub(crate) fn keep_definition(&mut self, definition: Definition, bytes: usize) -> Arc<Definition> {
+        let definition = Arc::new(definition);
+        self.definitions.put(definition.hash, Arc::clone(&definition), bytes);
+        definition
+    }
+
+    pub(crate) fn head(&mut self, namespace: &str, name: &str) -> Result<Option<crate::rows::Deployed>> {
+        self.tables.deployed.get(&NamedKey { namespace: namespace.to_owned(), name: name.to_owned(), number: 0 })
+    }
+}
+
+/// Whether an error means that the state can no longer be trusted, rather than that a command is refused.
+fn halts(error: &Error) -> bool {
+    matches!(error.code, Code::Damaged | Code::Disk | Code::BadFormat | Code::Internal | Code::Halted)
+}

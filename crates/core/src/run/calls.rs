@@ -1,0 +1,94 @@
+//! What a step starts elsewhere: child runs, and the calls of a task.
+//!
+//! For: linking them to the instance that waits for them. Not for: running them.
+//! Invariant: the id of a child run follows from its parent, so a replay makes the same run.
+
+use consort_types::{BlobHash, Code, Error, Result, RunId, TaskId, limits};
+
+use super::{NewRun, Place, step::in_expression};
+use crate::{
+    fold::Fold,
+    keys::ScopeKey,
+    rows::{ScopeKind, Step, StepState},
+};
+
+impl Fold<'_> {
+    pub(crate) fn begin_child_run(
+        &mut self,
+        place: &Place,
+        task: TaskId,
+        mut step: Step,
+        name: &str,
+        version: Option<&str>,
+    ) -> Result<()> {
+        let depth = place.run.depth + 1;
+        if depth > limits::RUN_DEPTH_MAX {
+            let message = format!("the child run would be {depth} runs deep, the limit is {}", limits::RUN_DEPTH_MAX);
+            return Err(Error::new(Code::LimitReached, message).hint("does the workflow call itself without an end?"));
+        }
+        self.check_runs_active()?;
+        let hash = self.resolve_workflow(&place.run.namespace, name, version)?;
+        let definition = self.machine.definition(hash)?;
+        let given = self.evaluate(place, task, &place.step().with).map_err(|error| in_expression("with", error))?;
+        let input = definition.accept_input(&given)?;
+        let input = self.keep("input", serde_json::to_vec(&input).unwrap_or_default())?;
+        let id = self.child_id(task);
+        step.child_run = Some(id);
+        self.open(place, task, step, None);
+        self.create_run(NewRun {
+            id,
+            namespace: place.run.namespace.clone(),
+            definition,
+            input,
+            parent: Some(task),
+            depth,
+            paused: place.run.paused,
+            origin: None,
+            labels: place.run.labels.clone(),
+            priority: place.run.priority,
+            idempotency_key: None,
+            timeout: None,
+        })?;
+        self.open_root(id)
+    }
+
+    /// The time of the record in front, so that ids sort by time; then a hash of where it comes from.
+    fn child_id(&self, task: TaskId) -> RunId {
+        let hash = BlobHash::of(format!("{task}@{}", self.seq).as_bytes()).0;
+        let millis = (self.now.0 / 1000).to_be_bytes();
+        let mut id = [0; 16];
+        id[..6].copy_from_slice(&millis[2..]);
+        id[6..].copy_from_slice(&hash[..10]);
+        RunId(id)
+    }
+
+    /// A task calls another capability: entry `index` of its journal becomes a task of its own.
+    pub(crate) fn begin_call(&mut self, caller: TaskId, index: u32) -> Result<()> {
+        if let Err(error) = super::soft(self.count_instances(caller.run, 1))? {
+            return self.answer(caller, index, Err(error));
+        }
+        let mut step = self.known_step(caller)?;
+        let scope = match step.child {
+            Some(scope) => scope,
+            None => {
+                // Positions are those of journal entries, so the scope has no end of its own.
+                let key = self.new_scope(caller.run, Some(caller), ScopeKind::Calls, u32::MAX)?;
+                step.child = Some(key.scope);
+                self.put_step(caller, step);
+                key.scope
+            }
+        };
+        self.start_instance(ScopeKey { run: caller.run, scope }, index);
+        Ok(())
+    }
+
+    /// A call has ended: its outcome answers the journal entry.
+    pub(crate) fn call_ended(&mut self, caller: TaskId, index: u32, call: &Step) -> Result<()> {
+        let result = match (call.state, &call.output, &call.error) {
+            (StepState::Completed, Some(output), _) => Ok(output.clone()),
+            (_, _, Some(error)) => Err(error.clone()),
+            _ => Err(Error::new(Code::AgentFailed, "the call ended without an outcome")),
+        };
+        self.answer(caller, index, result)
+    }
+}

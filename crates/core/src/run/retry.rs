@@ -1,0 +1,117 @@
+//! Failed attempts: another one by the retry policy, or the end of the step.
+//!
+//! For: reported failures and timeouts. Not for: lost attempts (`unknown`).
+//! Invariant: back-off depends only on the policy and on (run, step, attempt), never on chance.
+
+use consort_types::{BlobHash, Code, EffectClass, Error, Result, Span, TaskId, Time, Token, limits};
+use consort_workflow::Retry;
+
+use super::{Role, task::Current};
+use crate::{
+    effect::Effect,
+    fold::{Fold, Outcome, Work},
+    keys::TimerKind,
+    rows::{Event, Step, StepState},
+};
+
+impl Fold<'_> {
+    /// An attempt failed by its own report; `retry` holds the agent's hint when another may help.
+    pub(crate) fn task_fail(
+        &mut self,
+        task: TaskId,
+        token: Token,
+        error: &Error,
+        retry: Option<Option<Span>>,
+        taken: Option<&(String, Time)>,
+    ) -> Result<()> {
+        let repeated = self.step(task)?.is_some_and(|step| step.token == token && step.state == StepState::Backoff);
+        if repeated {
+            return Ok(());
+        }
+        let Current::Live(mut step) = self.current(task, token)? else { return Ok(()) };
+        self.note_taken(&mut step, taken);
+        self.attempt_failed(task, *step, shortened(error), retry)
+    }
+
+    /// The attempt is over without an outcome: back off, or fail the step.
+    pub(crate) fn attempt_failed(
+        &mut self,
+        task: TaskId,
+        mut step: Step,
+        error: Error,
+        retry: Option<Option<Span>>,
+    ) -> Result<()> {
+        step.failures += 1;
+        let place = self.place(task)?;
+        let policy = match place.role {
+            Role::Body(_) => place.step().retry,
+            // Calls, compensations and reconcilers have no policy of their own to read.
+            _ => Retry { attempts: 3, ..Retry::default() },
+        };
+        let Some(hint) = retry.filter(|_| step.failures < policy.attempts) else {
+            self.put_step(task, step);
+            self.work(Work::Finish(task, Outcome::Failed(error)));
+            return Ok(());
+        };
+        let pause = hint.unwrap_or_else(|| backoff(&policy, task, step.failures));
+        let due = self.now.after(pause);
+        self.leave_instance(task, &mut step);
+        step.wake_at = Some(due);
+        step.error = Some(error.clone());
+        self.arm(due, task, TimerKind::Backoff, 0);
+        self.set_state(task, &mut step, StepState::Backoff);
+        let event = Event::AttemptFailed { attempt: step.attempt, error, retry_at: Some(due) };
+        self.journal(task.run, Some(task), event);
+        self.put_step(task, step);
+        Ok(())
+    }
+
+    /// The attempt is taken away from whoever holds it.
+    pub(crate) fn leave_instance(&mut self, task: TaskId, step: &mut Step) {
+        self.disarm(step.timeout_at.take(), task, TimerKind::Timeout);
+        self.machine.inputs.take(&(task, step.token));
+        self.effect(Effect::Gone { task, token: step.token, stop: Some("the attempt is over") });
+    }
+
+    /// An attempt did not end within its timeout. What a `write` attempt did is then unknown.
+    pub(crate) fn attempt_timed_out(&mut self, task: TaskId, mut step: Step) -> Result<()> {
+        step.timeout_at = None;
+        let place = self.place(task)?;
+        let span = place.step().timeout.unwrap_or_default();
+        let error =
+            Error::new(Code::TimedOut, format!("attempt {} did not end within its timeout of {span}", step.attempt))
+                .hint("raise `timeout`, or make the step smaller");
+        if step.effect == Some(EffectClass::Write) {
+            return self.outcome_unknown(task, step, error);
+        }
+        self.attempt_failed(task, step, error, Some(None))
+    }
+}
+
+/// The pause after the `failures`-th failure, spread by a quarter to either side.
+fn backoff(policy: &Retry, task: TaskId, failures: u32) -> Span {
+    let mut pause = policy.initial.0;
+    for _ in 1..failures {
+        if pause >= policy.max.0 {
+            break;
+        }
+        pause = pause.saturating_mul(u64::from(policy.factor_milli)) / 1000;
+    }
+    let pause = pause.min(policy.max.0);
+    let hash = BlobHash::of(format!("{task}#{failures}").as_bytes()).0;
+    let spread = 768 + (u64::from(hash[0]) << 1);
+    Span((u128::from(pause) * u128::from(spread) / 1024).try_into().unwrap_or(u64::MAX))
+}
+
+/// An agent's error with its message cut to the limit.
+fn shortened(error: &Error) -> Error {
+    let mut error = error.clone();
+    let max = limits::ERROR_MESSAGE_BYTES_MAX;
+    if error.message.len() > max {
+        let end = (0..=max).rev().find(|at| error.message.is_char_boundary(*at)).unwrap_or(0);
+        error.message.truncate(end);
+        error.message.push('…');
+    }
+    error.hint = error.hint.filter(|hint| hint.len() <= max);
+    error
+}

@@ -1,0 +1,115 @@
+//! All tables of a partition, under one roof.
+//!
+//! For: naming each table once, with its prefix, and handing out changes of all of them. Not for: rules.
+//! Invariant: no two tables share a prefix; the prefixes never change their meaning.
+
+use std::sync::Arc;
+
+use consort_types::{BlobHash, Result, RunId, TaskId};
+
+use crate::{
+    keys::{EntryKey, InboxKey, JournalKey, ListKey, NamedKey, ScopeKey, SignalKey, TimerKey},
+    rows::{
+        Agent, BlobUse, Deployed, Entry, InboxItem, Items, Mark, Meta, Namespace, Run, Scope, Signal, Source, Started,
+        Step, TaskEntry, Waiter,
+    },
+    tables::{Backing, Changes, Table},
+};
+
+macro_rules! tables {
+    ($($(#[doc = $doc:literal])+ $name:ident: $prefix:literal, $key:ty => $row:ty, $clean:literal;)+) => {
+        /// The tables. Those that are written once and seldom read keep no unchanged rows in memory.
+        pub(crate) struct Tables { $($(#[doc = $doc])+ pub(crate) $name: Table<$key, $row>,)+ }
+
+        impl Tables {
+            /// The tables over a backing.
+            pub(crate) fn new(backing: &Arc<dyn Backing>) -> Self {
+                Self { $($name: Table::new($prefix, Arc::clone(backing), $clean),)+ }
+            }
+
+            /// How many rows wait to be taken.
+            pub(crate) fn changed(&self) -> usize {
+                0 $(+ self.$name.changed())+
+            }
+
+            /// Hands out every change of every table.
+            pub(crate) fn take(&mut self, changes: &mut Changes) -> u64 {
+                let generations = [$(self.$name.take(changes)),+];
+                // Every table is taken whenever one is, so they count alike.
+                assert!(generations.windows(2).all(|pair| pair[0] == pair[1]), "tables are taken together");
+                generations[0]
+            }
+
+            /// Notes that changes up to `generation` are in the backing.
+            pub(crate) fn written(&mut self, generation: u64) {
+                $(self.$name.written(generation);)+
+            }
+
+            /// The prefix of each table, for the test that they differ.
+            #[cfg(test)]
+            fn prefixes() -> Vec<u8> {
+                vec![$($prefix),+]
+            }
+        }
+    };
+}
+
+tables! {
+    /// What the machine knows of itself.
+    meta: b'M', () => Meta, 1;
+    /// Sources of workflows by content hash.
+    sources: b'w', BlobHash => Source, 16;
+    /// Deployed revisions; number 0 is the newest.
+    deployed: b'v', NamedKey => Deployed, 256;
+    /// Runs.
+    runs: b'r', RunId => Run, 4096;
+    /// Runs of a namespace, newest first.
+    listing: b'i', ListKey => Mark, 0;
+    /// Starts that can be repeated: number 0, name = idempotency key.
+    started: b'k', NamedKey => Started, 256;
+    /// Step instances.
+    steps: b's', TaskId => Step, 16384;
+    /// Scopes.
+    scopes: b'c', ScopeKey => Scope, 4096;
+    /// Items of scopes.
+    items: b'm', ScopeKey => Items, 64;
+    /// Journals of runs.
+    journal: b'j', JournalKey => Entry, 0;
+    /// Journals of tasks.
+    entries: b'p', EntryKey => TaskEntry, 1024;
+    /// Armed timers.
+    timers: b't', TimerKey => Mark, 4096;
+    /// Step instances that are at work or wait, for recovery and cancellation.
+    live: b'q', TaskId => Mark, 4096;
+    /// Signals that wait to be read.
+    signals: b'g', SignalKey => Signal, 256;
+    /// Steps and entries that wait for signals.
+    waiters: b'y', SignalKey => Waiter, 256;
+    /// What waits for a person.
+    inbox: b'x', InboxKey => InboxItem, 256;
+    /// Agents.
+    agents: b'a', NamedKey => Agent, 256;
+    /// Settings of namespaces (name empty, number 0).
+    namespaces: b'o', NamedKey => Namespace, 16;
+    /// How many rows use a blob.
+    blobs: b'b', BlobHash => BlobUse, 256;
+}
+
+impl Tables {
+    /// The machine's own row.
+    pub(crate) fn read_meta(&mut self) -> Result<Meta> {
+        Ok(self.meta.get(&())?.unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn no_two_tables_share_a_prefix() {
+        let mut prefixes = super::Tables::prefixes();
+        let count = prefixes.len();
+        prefixes.sort_unstable();
+        prefixes.dedup();
+        assert_eq!(prefixes.len(), count);
+    }
+}

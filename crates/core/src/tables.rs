@@ -1,0 +1,346 @@
+//! Typed tables over ordered byte rows: buffered writes, cached reads.
+//!
+//! For: giving the machine `get`, `put`, `delete` and `range` on typed rows. Not for: durability (the log
+//! has it) or knowing what a row means.
+//! Invariant: a read sees every write before it; what [`Table::take`] hands out is written to the backing
+//! before it may be evicted, so overlay and backing together are always the whole state.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use consort_types::{BlobHash, Code, Error, Result};
+use minicbor::{Decode, Encode};
+
+/// Where rows rest: a store, read at a point no older than the last rows written to it.
+pub trait Backing: Send + Sync {
+    /// The row at `key`.
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>>;
+    /// At most `limit` rows from `from` (inclusive) to `to` (exclusive), in key order.
+    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>>;
+    /// The bytes of a blob, verified against its hash.
+    fn blob(&self, hash: &BlobHash) -> Result<Option<Vec<u8>>>;
+}
+
+/// A key whose bytes sort as the key does.
+pub trait Key: Ord + Clone {
+    /// Appends the bytes.
+    fn encode(&self, out: &mut Vec<u8>);
+    /// Reads them back; `None` where the bytes are not such a key.
+    fn decode(bytes: &[u8]) -> Option<Self>;
+}
+
+/// A row that can be encoded, and says roughly how much memory it takes.
+pub trait Row: Clone + Encode<()> + for<'b> Decode<'b, ()> {
+    /// Rough size in memory, in bytes, for the bounded cache.
+    fn weight(&self) -> usize {
+        192
+    }
+}
+
+#[derive(Debug)]
+struct Slot<R> {
+    row: Option<R>,
+    /// Whether the backing may hold a row at this key.
+    stored: bool,
+    /// The generation of changes that carries this row, where it is not written yet.
+    dirty: Option<u64>,
+}
+
+/// Rows to write to the backing, in no particular order; later ones never clash with earlier ones.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Rows to put.
+    pub puts: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Keys to delete.
+    pub deletes: Vec<Vec<u8>>,
+}
+
+/// One typed table: an overlay of changed and recently read rows over the backing.
+pub struct Table<K, R> {
+    prefix: u8,
+    backing: Arc<dyn Backing>,
+    overlay: BTreeMap<K, Slot<R>>,
+    /// Keys changed since the last [`Table::take`].
+    changed: Vec<K>,
+    /// Keys handed out and not confirmed, by generation.
+    in_flight: VecDeque<(u64, Vec<K>)>,
+    generation: u64,
+    clean: VecDeque<K>,
+    clean_max: usize,
+}
+
+impl<K: Key, R: Row> Table<K, R> {
+    /// A table under a key prefix of its own, which keeps at most `clean_max` unchanged rows in memory.
+    pub fn new(prefix: u8, backing: Arc<dyn Backing>, clean_max: usize) -> Self {
+        Self {
+            prefix,
+            backing,
+            overlay: BTreeMap::new(),
+            changed: Vec::new(),
+            in_flight: VecDeque::new(),
+            generation: 1,
+            clean: VecDeque::new(),
+            clean_max,
+        }
+    }
+
+    fn bytes_of(&self, key: &K) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(40);
+        bytes.push(self.prefix);
+        key.encode(&mut bytes);
+        bytes
+    }
+
+    fn decode_row(&self, key: &[u8], bytes: &[u8]) -> Result<R> {
+        minicbor::decode(bytes).map_err(|error| {
+            Error::new(Code::Damaged, format!("a row of table `{}` cannot be read: {error}", self.prefix as char))
+                .hint(format!("its key is {key:02x?}; restore the store from a backup, or fold the log again"))
+        })
+    }
+
+    /// The row at `key`.
+    pub fn get(&mut self, key: &K) -> Result<Option<R>> {
+        if let Some(slot) = self.overlay.get(key) {
+            return Ok(slot.row.clone());
+        }
+        let bytes = self.bytes_of(key);
+        let Some(found) = self.backing.get(&bytes)? else { return Ok(None) };
+        let row = self.decode_row(&bytes, &found)?;
+        self.overlay.insert(key.clone(), Slot { row: Some(row.clone()), stored: true, dirty: None });
+        self.keep_clean(key.clone());
+        Ok(Some(row))
+    }
+
+    /// The row at `key` without keeping it in the cache, for readers that do not own the table.
+    pub fn peek(&self, key: &K) -> Result<Option<R>> {
+        if let Some(slot) = self.overlay.get(key) {
+            return Ok(slot.row.clone());
+        }
+        let bytes = self.bytes_of(key);
+        self.backing.get(&bytes)?.map(|found| self.decode_row(&bytes, &found)).transpose()
+    }
+
+    /// Sets the row at `key`.
+    pub fn put(&mut self, key: K, row: R) {
+        self.set(key, Some(row), true);
+    }
+
+    /// Sets a row at a key that has never had one, which spares the backing a deletion if it goes soon.
+    pub fn insert_new(&mut self, key: K, row: R) {
+        self.set(key, Some(row), false);
+    }
+
+    /// Removes the row at `key`.
+    pub fn delete(&mut self, key: &K) {
+        if let Some(slot) = self.overlay.get(key)
+            && !slot.stored
+        {
+            // It never reached the backing. A stale entry in `changed` is skipped by `take`.
+            self.overlay.remove(key);
+            return;
+        }
+        self.set(key.clone(), None, true);
+    }
+
+    fn set(&mut self, key: K, row: Option<R>, stored: bool) {
+        let generation = self.generation;
+        match self.overlay.get_mut(&key) {
+            Some(slot) => {
+                slot.row = row;
+                if slot.dirty != Some(generation) {
+                    slot.dirty = Some(generation);
+                    self.changed.push(key);
+                }
+            }
+            None => {
+                self.overlay.insert(key.clone(), Slot { row, stored, dirty: Some(generation) });
+                self.changed.push(key);
+            }
+        }
+    }
+
+    /// At most `limit` rows from `from` (inclusive) to `to` (exclusive), in key order.
+    pub fn range(&self, from: &K, to: &K, limit: usize) -> Result<Vec<(K, R)>> {
+        if from >= to || limit == 0 {
+            return Ok(Vec::new());
+        }
+        let mut rows = BTreeMap::new();
+        let mut hidden = 0;
+        for (key, slot) in self.overlay.range(from.clone()..to.clone()) {
+            match &slot.row {
+                Some(row) if rows.len() < limit => drop(rows.insert(key.clone(), row.clone())),
+                Some(_) => {}
+                None => hidden += 1,
+            }
+        }
+        for (bytes, row) in self.backing.scan(&self.bytes_of(from), &self.bytes_of(to), limit + hidden)? {
+            let Some(key) = K::decode(&bytes[1..]) else {
+                return Err(Error::new(
+                    Code::Damaged,
+                    format!("a key of table `{}` cannot be read", self.prefix as char),
+                ));
+            };
+            if !self.overlay.contains_key(&key) {
+                let row = self.decode_row(&bytes, &row)?;
+                rows.insert(key, row);
+            }
+        }
+        Ok(rows.into_iter().take(limit).collect())
+    }
+
+    /// Hands out every change since the last call, as encoded rows.
+    pub fn take(&mut self, changes: &mut Changes) -> u64 {
+        let generation = self.generation;
+        self.generation += 1;
+        let keys = std::mem::take(&mut self.changed);
+        let mut handed = Vec::with_capacity(keys.len());
+        for key in keys {
+            let bytes = self.bytes_of(&key);
+            let Some(slot) = self.overlay.get_mut(&key).filter(|slot| slot.dirty == Some(generation)) else {
+                continue;
+            };
+            match &slot.row {
+                Some(row) => changes.puts.push((bytes, encode_row(row))),
+                None => changes.deletes.push(bytes),
+            }
+            slot.stored = true;
+            handed.push(key);
+        }
+        self.in_flight.push_back((generation, handed));
+        generation
+    }
+
+    /// Notes that changes up to `generation` are in the backing.
+    pub fn written(&mut self, generation: u64) {
+        while self.in_flight.front().is_some_and(|(taken, _)| *taken <= generation) {
+            let Some((taken, keys)) = self.in_flight.pop_front() else { break };
+            for key in keys {
+                let Some(slot) = self.overlay.get_mut(&key) else { continue };
+                if slot.dirty != Some(taken) {
+                    continue;
+                }
+                slot.dirty = None;
+                if slot.row.is_none() {
+                    self.overlay.remove(&key);
+                } else {
+                    self.keep_clean(key);
+                }
+            }
+        }
+    }
+
+    fn keep_clean(&mut self, key: K) {
+        self.clean.push_back(key);
+        while self.clean.len() > self.clean_max {
+            let Some(oldest) = self.clean.pop_front() else { break };
+            if self.overlay.get(&oldest).is_some_and(|slot| slot.dirty.is_none()) {
+                self.overlay.remove(&oldest);
+            }
+        }
+    }
+
+    /// How many changed rows wait for [`Table::take`].
+    pub fn changed(&self) -> usize {
+        self.changed.len()
+    }
+}
+
+fn encode_row<R: Row>(row: &R) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(64);
+    // Writing to a vector cannot fail, and the derived encoders have no error of their own.
+    let written = minicbor::encode(row, &mut bytes);
+    assert!(written.is_ok(), "a row encodes");
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Memory(Mutex<BTreeMap<Vec<u8>, Vec<u8>>>);
+
+    impl Memory {
+        fn write(&self, changes: Changes) {
+            let mut rows = self.0.lock().unwrap();
+            rows.extend(changes.puts);
+            for key in changes.deletes {
+                assert!(rows.remove(&key).is_some(), "only stored rows are deleted");
+            }
+        }
+    }
+
+    impl Backing for Memory {
+        fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+            Ok(self.0.lock().unwrap().get(key).cloned())
+        }
+
+        fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+            let rows = self.0.lock().unwrap();
+            Ok(rows.range(from.to_vec()..to.to_vec()).take(limit).map(|(k, v)| (k.clone(), v.clone())).collect())
+        }
+
+        fn blob(&self, _: &BlobHash) -> Result<Option<Vec<u8>>> {
+            Ok(None)
+        }
+    }
+
+    impl Key for u32 {
+        fn encode(&self, out: &mut Vec<u8>) {
+            out.extend(self.to_be_bytes());
+        }
+
+        fn decode(bytes: &[u8]) -> Option<Self> {
+            Some(Self::from_be_bytes(bytes.try_into().ok()?))
+        }
+    }
+
+    impl Row for u64 {}
+
+    fn flush(table: &mut Table<u32, u64>, memory: &Memory) {
+        let mut changes = Changes::default();
+        let generation = table.take(&mut changes);
+        memory.write(changes);
+        table.written(generation);
+    }
+
+    #[test]
+    fn overlay_and_backing_are_one_table() {
+        let memory = Arc::new(Memory::default());
+        let mut table: Table<u32, u64> = Table::new(b'x', memory.clone(), 2);
+        (0..6).for_each(|key| table.put(key, u64::from(key) * 10));
+        flush(&mut table, &memory);
+        table.put(2, 21);
+        table.delete(&3);
+        table.insert_new(9, 90);
+        table.delete(&9);
+        assert_eq!(table.range(&1, &5, 10).unwrap(), vec![(1, 10), (2, 21), (4, 40)]);
+        assert_eq!(table.range(&1, &9, 2).unwrap(), vec![(1, 10), (2, 21)]);
+        assert_eq!(table.get(&3).unwrap(), None);
+        assert_eq!(table.get(&5).unwrap(), Some(50));
+        flush(&mut table, &memory);
+        assert_eq!(memory.0.lock().unwrap().len(), 5);
+    }
+
+    #[test]
+    fn a_row_changed_while_it_is_being_written_is_written_again() {
+        let memory = Arc::new(Memory::default());
+        let mut table: Table<u32, u64> = Table::new(b'x', memory.clone(), 0);
+        table.insert_new(1, 1);
+        let mut first = Changes::default();
+        let generation = table.take(&mut first);
+        table.put(1, 2);
+        table.written(generation);
+        memory.write(first);
+        assert_eq!(table.get(&1).unwrap(), Some(2));
+        flush(&mut table, &memory);
+        assert_eq!(table.get(&1).unwrap(), Some(2));
+        table.delete(&1);
+        flush(&mut table, &memory);
+        assert!(memory.0.lock().unwrap().is_empty());
+    }
+}
