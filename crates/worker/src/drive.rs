@@ -99,7 +99,7 @@ fn report(attempt: &Attempt, end: End) -> Option<FromWorker> {
 
 /// Hands a report over, unless the attempt is stopped meanwhile.
 async fn deliver(attempt: &Attempt, outbox: &Outbox, report: FromWorker) {
-    if let Err(report) = outbox.try_send(report) {
+    if let Some(report) = outbox.try_send(report) {
         tokio::select! {
             biased;
             () = stopped(attempt) => {}
@@ -141,6 +141,8 @@ struct Driver {
     bell: Arc<Bell>,
     waker: Waker,
     patience: Patience,
+    /// Whether the code was polled: what is cancelled before is not begun.
+    started: bool,
     /// Runs while the code stands still.
     still: Option<Pin<Box<Sleep>>>,
     /// Runs once the attempt is cancelled.
@@ -156,7 +158,7 @@ impl Driver {
         let bell = Arc::new(Bell::default());
         bell.rung.store(true, Ordering::Release);
         let waker = Waker::from(Arc::clone(&bell));
-        Self { attempt, code: Some(code), bell, waker, patience, still: None, grace: None }
+        Self { attempt, code: Some(code), bell, waker, patience, started: false, still: None, grace: None }
     }
 
     /// Polls the code and sends what it asks until it ends.
@@ -183,6 +185,10 @@ impl Driver {
             }
             if self.bell.rung.swap(false, Ordering::Acquire) {
                 self.still = None;
+                if !self.started && self.attempt.cancelled().is_cancelled() {
+                    return Poll::Ready(Step::End(End::Stopped));
+                }
+                self.started = true;
                 if let Poll::Ready(result) = self.poll_code() {
                     return Poll::Ready(Step::End(self.ended(result)));
                 }
@@ -194,7 +200,7 @@ impl Driver {
             if self.attempt.release() {
                 continue;
             }
-            return self.poll_timers(cx).map(|end| Step::End(end));
+            return self.poll_timers(cx).map(Step::End);
         }
     }
 

@@ -114,7 +114,7 @@ impl Journal {
         if index < self.recorded {
             let found = &self.slots[index].entry.request;
             if !same(found, &request) {
-                return Err(self.diverge(index, found.clone(), Some(&request)));
+                return Err(self.diverge(index, &found.clone(), Some(&request)));
             }
             self.asked += 1;
             self.released.clear();
@@ -297,13 +297,13 @@ impl Journal {
             return Err(error.clone());
         }
         match self.slots.get(self.asked) {
-            Some(slot) if result.is_ok() => Err(self.diverge(self.asked, slot.entry.request.clone(), None)),
+            Some(slot) if result.is_ok() => Err(self.diverge(self.asked, &slot.entry.request.clone(), None)),
             _ => result,
         }
     }
 
-    fn diverge(&mut self, index: usize, recorded: JournalRequest, asked: Option<&JournalRequest>) -> TaskError {
-        let recorded = describe(&recorded);
+    fn diverge(&mut self, index: usize, recorded: &JournalRequest, asked: Option<&JournalRequest>) -> TaskError {
+        let recorded = describe(recorded);
         let asked = asked.map_or_else(|| "the end of the code".to_owned(), describe);
         let error = Error::new(Code::JournalDiverged, format!("entry {index} is recorded as {recorded}, but found {asked}"))
             .hint("code that records must ask for the same things in the same order each time; put what may differ (clock, chance, outside reads) into `run`, and finish tasks in flight before changing the code");

@@ -27,10 +27,10 @@ impl Outbox {
     }
 
     /// Hands a report over if that is possible at once; else gives it back.
-    pub(crate) fn try_send(&self, report: FromWorker) -> Result<(), FromWorker> {
+    pub(crate) fn try_send(&self, report: FromWorker) -> Option<FromWorker> {
         match &*self.sender.lock() {
-            Some(sender) => sender.try_send(report).map_err(mpsc::error::TrySendError::into_inner),
-            None => Err(report),
+            Some(sender) => sender.try_send(report).err().map(mpsc::error::TrySendError::into_inner),
+            None => Some(report),
         }
     }
 

@@ -150,7 +150,9 @@ impl Instance {
         let Connection { mut to_worker, from_worker } = connection;
         self.shared.outbox.open(from_worker.clone());
         let attempts: Vec<_> = self.shared.live.lock().values().cloned().collect();
-        attempts.iter().for_each(|attempt| attempt.reconnected());
+        for attempt in attempts {
+            attempt.reconnected();
+        }
         let ended = self.serve(&mut to_worker, &from_worker).await;
         self.shared.outbox.close();
         ended

@@ -1,0 +1,8 @@
+//! The worker against a fake engine, on tokio's paused clock.
+//!
+//! For: all that agents' code and engines can rely on. Not for: the inside of a module.
+//! Invariant: no test waits for real time.
+
+mod journal;
+mod life;
+mod rig;
