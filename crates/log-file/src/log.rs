@@ -130,13 +130,13 @@ impl FileLog {
             },
         };
         let head = self.head(ordinal, frame_bytes);
-        let prepared = match ready.filter(|ready| ready.head.ordinal == ordinal && ready.head.bytes >= head.bytes) {
-            Some(prepared) => prepared,
-            None => {
-                let spare = self.take_spare(head.bytes);
-                let made = prepare(&*self.files, head, spare.as_deref());
-                self.note(made)?
-            }
+        let fits = |ready: &Prepared| ready.head.ordinal == ordinal && ready.head.bytes >= head.bytes;
+        let prepared = if let Some(prepared) = ready.filter(fits) {
+            prepared
+        } else {
+            let spare = self.take_spare(head.bytes);
+            let made = prepare(&*self.files, head, spare.as_deref());
+            self.note(made)?
         };
         let (next, chain) = (self.active.at.next, self.active.at.chain);
         let before = std::mem::replace(&mut self.active, Active::start(prepared, next, chain));

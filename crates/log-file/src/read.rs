@@ -198,7 +198,8 @@ impl Replay {
         }
         if header.last() >= self.from {
             if !matches!(reader.look(self.at, self.chained)?, Found::Frame(_)) {
-                return Err(LogError::damaged(reader.place(), self.at.offset, "the frame fails its check"));
+                // Damage, or the cut head of a frame that was too torn to keep and did not get written over.
+                return self.next_segment();
             }
             let records = reader.records(self.at.offset, &header)?;
             let numbered = records.into_iter().zip(header.first.0..).map(|(record, seq)| (Seq(seq), record));

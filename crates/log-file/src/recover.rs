@@ -79,6 +79,8 @@ pub(crate) fn recover(files: &Arc<dyn Files>, options: &Options) -> Result<Recov
         return create(files, options);
     }
     check_complete(files, &ordinals)?;
+    // A name that is seen need not be durable: the process before may have ended between a rename and its sync.
+    files.sync_dir().map_err(|error| LogError::io(files.place(""), &error))?;
     let mut readers = Vec::with_capacity(ordinals.len());
     for ordinal in ordinals {
         readers.push(Reader::open(files, ordinal)?);
