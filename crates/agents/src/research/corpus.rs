@@ -74,11 +74,16 @@ pub(crate) fn paths(sources: &Sources) -> Result<Vec<String>> {
     out.sort();
     out.dedup();
     if out.is_empty() {
-        return Err(Error::new(Code::BadInput, "`sources` names no file or folder").hint("give a path, such as `sources=docs`"));
+        return Err(
+            Error::new(Code::BadInput, "`sources` names no file or folder").hint("give a path, such as `sources=docs`")
+        );
     }
     if out.len() > SOURCES_MAX {
-        return Err(Error::new(Code::LimitReached, format!("`sources` has `{}` paths, the limit is {SOURCES_MAX}", out.len()))
-            .hint("name a folder that holds them"));
+        return Err(Error::new(
+            Code::LimitReached,
+            format!("`sources` has `{}` paths, the limit is {SOURCES_MAX}", out.len()),
+        )
+        .hint("name a folder that holds them"));
     }
     Ok(out)
 }
@@ -149,17 +154,24 @@ impl Walk {
     fn file(&mut self, path: &Path, about: &std::fs::Metadata, named: bool) -> Result<()> {
         if Format::of(path).is_none() {
             if named {
-                return Err(Error::new(Code::BadInput, format!("source `{}` has no format that can be read", path.display()))
-                    .hint("use Markdown, text, HTML, reStructuredText or PDF files"));
+                return Err(Error::new(
+                    Code::BadInput,
+                    format!("source `{}` has no format that can be read", path.display()),
+                )
+                .hint("use Markdown, text, HTML, reStructuredText or PDF files"));
             }
             self.skipped.add("no format that can be read", path);
         } else if about.len() > FILE_BYTES_MAX {
             self.skipped.add("over the limit of 32 MiB", path);
         } else if self.files.len() >= FILES_MAX {
-            return Err(Error::new(Code::LimitReached, format!("the sources hold more than `{FILES_MAX}` files, the limit"))
-                .hint("name the folders that matter"));
+            return Err(Error::new(
+                Code::LimitReached,
+                format!("the sources hold more than `{FILES_MAX}` files, the limit"),
+            )
+            .hint("name the folders that matter"));
         } else {
-            let modified = about.modified().ok().and_then(|t| t.duration_since(UNIX_EPOCH).ok()).map_or(0, |d| d.as_nanos());
+            let modified =
+                about.modified().ok().and_then(|t| t.duration_since(UNIX_EPOCH).ok()).map_or(0, |d| d.as_nanos());
             self.files.push(FileEntry { path: path.to_owned(), bytes: about.len(), modified });
         }
         Ok(())
@@ -196,8 +208,11 @@ mod tests {
         std::os::unix::fs::symlink(dir.path(), dir.path().join("b/loop")).expect("link");
         let root = dir.path().display().to_string();
         let listing = list(&Sources::One(format!("{root},{root}/a.txt"))).expect("listing");
-        let names: Vec<_> =
-            listing.files.iter().map(|f| f.path.strip_prefix(dir.path()).expect("below").display().to_string()).collect();
+        let names: Vec<_> = listing
+            .files
+            .iter()
+            .map(|f| f.path.strip_prefix(dir.path()).expect("below").display().to_string())
+            .collect();
         assert_eq!(names, ["a.txt", "b/c.rst", "z.md"]);
         assert_eq!(listing.skipped.list()[0].files, 1);
         write("new.md");

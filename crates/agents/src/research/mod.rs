@@ -4,6 +4,28 @@
 //! Not for: durability, retries or fan-out (the engine does those) or for inventing a sentence.
 //! Invariant: the same question and files give the same bytes, and every claim is a quote with its place.
 
+mod analyze;
+mod config;
+mod corpus;
 mod extract;
+mod index;
 pub mod model;
+mod pipeline;
+mod plan;
+mod review;
+mod score;
+mod search;
 mod text;
+mod validate;
+mod write;
+
+pub use analyze::analyze;
+pub use config::{Observer, ResearchConfig, Silent};
+pub use extract::pdf_child_main;
+pub use index::Library;
+pub use pipeline::{Outcome, run};
+pub use plan::plan;
+pub use review::review;
+pub use search::search;
+pub use validate::validate;
+pub use write::write;

@@ -30,11 +30,6 @@ impl Builder {
         !self.text.trim().is_empty()
     }
 
-    /// The text that waits for its block to end.
-    pub(crate) fn waiting(&self) -> &str {
-        &self.text
-    }
-
     /// Number of finished blocks.
     pub(crate) fn len(&self) -> usize {
         self.document.blocks.len()
@@ -155,15 +150,6 @@ impl Builder {
         if self.document.date.is_none() {
             self.document.date = date;
         }
-    }
-
-    /// Keeps only the blocks for which `keep` (by ordinal) holds.
-    pub(crate) fn retain(&mut self, keep: impl Fn(usize) -> bool) {
-        let mut i = 0;
-        self.document.blocks.retain(|_| {
-            i += 1;
-            keep(i - 1)
-        });
     }
 
     /// The document. Text that still waits becomes a paragraph.

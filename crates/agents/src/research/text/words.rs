@@ -188,7 +188,7 @@ pub(crate) struct Term {
 }
 
 /// Turns text into terms and remembers stems.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Terms {
     cache: HashMap<String, String>,
 }

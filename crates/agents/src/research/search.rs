@@ -1,0 +1,152 @@
+//! A query and sources into ranked passages.
+//!
+//! For: finding what may answer a sub-question. Not for: deciding that it does.
+//! Invariant: hits come best first, ties by path and place; each can be checked against its file.
+
+use std::collections::BTreeSet;
+
+use consort_types::{Code, Error, Result};
+
+use super::config::Observer;
+use super::index::{Corpus, Library, Passage};
+use super::model::{Hit, Intent, Query, QueryInput, SearchInput, SearchOutput, SubQuestion, TermWeight};
+use super::plan;
+use super::score::Scorer;
+use super::text::words::Terms;
+
+/// Passages that the index proposes.
+const CANDIDATES: usize = 240;
+/// Passages that a search returns.
+const HITS_MAX: usize = 24;
+/// Passages of one file that a search returns, so that one long file does not hide the others.
+const HITS_PER_FILE_MAX: usize = 6;
+/// Different terms of a query.
+const TERMS_MAX: usize = 48;
+/// Bytes of a query.
+const QUERY_BYTES_MAX: usize = 4_000;
+
+/// Stems of words that frame a question and say nothing of its subject.
+const FRAME: &[&str] = &[
+    "mani",
+    "often",
+    "explain",
+    "describ",
+    "defin",
+    "mean",
+    "meaning",
+    "differ",
+    "differenc",
+    "compar",
+    "use",
+    "work",
+    "happen",
+    "need",
+    "want",
+    "know",
+    "question",
+    "answer",
+    "possibl",
+    "way",
+    "kind",
+    "sort",
+    "type",
+    "thing",
+    "exampl",
+    "versus",
+    "vs",
+    "happen",
+    "take",
+    "call",
+    "purpos",
+    "exact",
+    "exactli",
+];
+
+/// Searches the sources for a query.
+pub fn search(library: &Library, input: &SearchInput, observer: &dyn Observer) -> Result<SearchOutput> {
+    let query = query(&input.query)?;
+    let corpus = library.corpus(&input.sources, observer)?;
+    if observer.cancelled() {
+        return Err(Error::new(Code::Cancelled, "the search was cancelled"));
+    }
+    let wanted = weights(&corpus, &format!("{} {}", query.text, query.sub_question.text))?;
+    let scored_by = weights(&corpus, &query.sub_question.text)?;
+    let candidates = corpus.candidates(&weights(&corpus, &query.text)?, CANDIDATES)?;
+    let top = candidates.first().map_or(1, |(score, _)| *score).max(1);
+    let mut scorer = Scorer::new(&query.sub_question, &scored_by);
+    let mut hits: Vec<Hit> = candidates
+        .into_iter()
+        .map(|(score, passage)| {
+            let mut hit = hit(&corpus, passage);
+            let best = scorer.hit(&hit).into_iter().map(|s| s.relevance).max().unwrap_or_default();
+            hit.score = best + 250 * score / top;
+            hit
+        })
+        .collect();
+    hits.sort_by(|a, b| b.score.cmp(&a.score).then_with(|| a.path.cmp(&b.path)).then_with(|| a.place.cmp(&b.place)));
+    Ok(SearchOutput { query, terms: wanted, hits: thin(hits), corpus: corpus.manifest.info.clone() })
+}
+
+fn query(input: &QueryInput) -> Result<Query> {
+    let query = match input {
+        QueryInput::Full(query) => (**query).clone(),
+        QueryInput::Text(text) => {
+            let sub = SubQuestion {
+                id: "s1".to_owned(),
+                text: text.clone(),
+                intent: Intent::General,
+                focus: plan::focus(text),
+            };
+            Query { id: "s1.1".to_owned(), sub_question: sub, text: text.clone() }
+        }
+    };
+    if query.text.len() > QUERY_BYTES_MAX || query.sub_question.text.len() > QUERY_BYTES_MAX {
+        return Err(Error::new(
+            Code::LimitReached,
+            format!("the query has `{}` bytes, the limit is {QUERY_BYTES_MAX}", query.text.len()),
+        ));
+    }
+    Ok(query)
+}
+
+/// The terms of a text with their weights; the frame of a question is left out unless there is nothing else.
+fn weights(corpus: &Corpus, text: &str) -> Result<Vec<TermWeight>> {
+    let mut seen = BTreeSet::new();
+    let all: Vec<String> =
+        Terms::default().list(text).into_iter().map(|t| t.text).filter(|t| seen.insert(t.clone())).collect();
+    let framed = |t: &String| FRAME.contains(&t.as_str());
+    let kept: Vec<&String> =
+        if all.iter().all(framed) { all.iter().collect() } else { all.iter().filter(|t| !framed(t)).collect() };
+    kept.into_iter().take(TERMS_MAX).map(|term| corpus.weight(term)).collect()
+}
+
+fn hit(corpus: &Corpus, passage: Passage) -> Hit {
+    let file = &corpus.manifest.files[passage.file as usize];
+    let place = passage.segments.iter().map(|s| s.place).reduce(super::model::Place::with);
+    let quote: Vec<&str> = passage.segments.iter().map(|s| s.text.as_str()).collect();
+    Hit {
+        path: file.path.clone(),
+        hash: file.hash.clone(),
+        title: file.title.clone(),
+        headings: passage.headings.clone(),
+        place: place.unwrap_or(super::model::Place::lines(1, 1)),
+        quote: quote.join("\n"),
+        segments: passage.segments.clone(),
+        date: file.date.clone(),
+        outdated: file.outdated,
+        score: 0,
+    }
+}
+
+/// The first hits, with a limit for each file.
+fn thin(hits: Vec<Hit>) -> Vec<Hit> {
+    let mut counts: std::collections::BTreeMap<String, usize> = std::collections::BTreeMap::new();
+    hits.into_iter()
+        .filter(|hit| {
+            let count = counts.entry(hit.path.clone()).or_default();
+            *count += 1;
+            *count <= HITS_PER_FILE_MAX
+        })
+        .take(HITS_MAX)
+        .collect()
+}

@@ -1,0 +1,313 @@
+//! Which sentences a report holds.
+//!
+//! For: the best sentence of each sub-question with the sentences it needs, then further ones that add something.
+//! Not for: layout.
+//! Invariant: no sentence is chosen twice, and none that an earlier review could not verify.
+
+use std::collections::BTreeSet;
+
+use super::{WriteInput, trim_claim};
+use crate::research::model::{Hit, Intent, Segment, SegmentKind, SubQuestion, Support};
+use crate::research::score::{ANSWERED, NEAR, Scored, Scorer, term_set};
+use crate::research::text::words::Terms;
+
+/// Sentences of the answer to one sub-question.
+const ANSWER_MAX: usize = 4;
+/// Further findings for one sub-question.
+const FINDINGS_MAX: usize = 6;
+/// Further findings once a review has asked for more.
+const FINDINGS_WIDE_MAX: usize = 10;
+/// Lines of a piece of code that is shown.
+const CODE_LINES_MAX: usize = 20;
+/// Share of common terms, in hundredths, from which a sentence adds nothing.
+const REDUNDANT_SHARE: usize = 70;
+
+/// A chosen sentence or piece of code.
+#[derive(Clone, Debug)]
+pub(super) struct Chosen<'a> {
+    pub(super) hit: &'a Hit,
+    pub(super) segment: &'a Segment,
+    pub(super) claim: String,
+    /// What the source's headings say it is about, where the sentence itself does not.
+    pub(super) label: Option<String>,
+}
+
+/// What the report says to one sub-question.
+pub(super) struct Part<'a> {
+    pub(super) sub: &'a SubQuestion,
+    pub(super) answer: Vec<Chosen<'a>>,
+    pub(super) findings: Vec<Chosen<'a>>,
+    pub(super) support: Support,
+    pub(super) strength: i64,
+    pub(super) missing: Vec<String>,
+    /// Candidates that were not used.
+    pub(super) unused: usize,
+}
+
+struct Candidate<'a> {
+    hit: &'a Hit,
+    scored: Scored,
+}
+
+/// What one report has said so far.
+struct Said<'a> {
+    terms: Terms,
+    sets: Vec<BTreeSet<String>>,
+    refused: BTreeSet<&'a str>,
+}
+
+/// Chooses for every sub-question.
+pub(super) fn parts(input: &WriteInput) -> Vec<Part<'_>> {
+    let problems = input.feedback.as_ref().map(|f| f.problems.as_slice()).unwrap_or_default();
+    let refused = problems.iter().filter(|p| p.kind == "citation").filter_map(|p| p.claim.as_deref()).collect();
+    let mut said = Said { terms: Terms::default(), sets: Vec::new(), refused };
+    let mut out = Vec::new();
+    for sub in &input.plan.sub_questions {
+        let wide = problems.iter().any(|p| p.kind == "coverage" && p.sub_question.as_deref() == Some(sub.id.as_str()));
+        out.push(part(input, sub, wide, &mut said));
+    }
+    out
+}
+
+fn part<'a>(input: &'a WriteInput, sub: &'a SubQuestion, wide: bool, said: &mut Said<'a>) -> Part<'a> {
+    let weights = input.evidence.terms.iter().find(|t| t.id == sub.id).map(|t| t.terms.as_slice()).unwrap_or_default();
+    let mut scorer = Scorer::new(sub, weights);
+    let mut candidates = candidates(input, sub, &mut scorer);
+    candidates.retain(|c| !said.refused.contains(trim_claim(&c.hit.segments[c.scored.segment].text).as_str()));
+    let strength = candidates.first().map_or(0, |c| c.scored.strength);
+    let support = match strength {
+        s if s >= ANSWERED => Support::Answered,
+        s if s >= NEAR => Support::Partial,
+        _ => Support::None,
+    };
+    let mut part =
+        Part { sub, answer: Vec::new(), findings: Vec::new(), support, strength, missing: Vec::new(), unused: 0 };
+    if support == Support::Answered {
+        part.answer = answer(&candidates, sub, said, &scorer);
+    }
+    part.findings = findings(&candidates, wide, said, &scorer, support);
+    let near = candidates.iter().filter(|c| c.scored.strength >= floor(support, wide)).count();
+    part.unused = near.saturating_sub(part.answer.len() + part.findings.len());
+    part.missing = missing(&scorer, &part, &mut said.terms);
+    part
+}
+
+/// All sentences, best first. What answers comes before what is merely relevant.
+fn candidates<'a>(input: &'a WriteInput, sub: &SubQuestion, scorer: &mut Scorer) -> Vec<Candidate<'a>> {
+    let mut out: Vec<Candidate<'a>> = Vec::new();
+    for evidence in input.evidence.kept.iter().filter(|e| e.sub_questions.contains(&sub.id)) {
+        out.extend(scorer.hit(&evidence.hit).into_iter().map(|scored| Candidate { hit: &evidence.hit, scored }));
+    }
+    let older = |c: &Candidate<'_>| {
+        let text = &c.hit.segments[c.scored.segment].text;
+        input.analysis.contradictions.iter().any(|x| {
+            (x.newer.as_deref() == Some("b") && x.a.quote == *text)
+                || (x.newer.as_deref() == Some("a") && x.b.quote == *text)
+        })
+    };
+    for candidate in &mut out {
+        if older(candidate) {
+            candidate.scored.relevance = candidate.scored.relevance * 8 / 10;
+        }
+    }
+    out.sort_by(|a, b| {
+        let key = |c: &Candidate<'_>| (c.scored.strength >= ANSWERED, c.scored.relevance);
+        key(b).cmp(&key(a)).then_with(|| {
+            (&a.hit.path, a.hit.place, a.scored.segment).cmp(&(&b.hit.path, b.hit.place, b.scored.segment))
+        })
+    });
+    out
+}
+
+/// The best sentence with what belongs to it, and the next best if it is nearly as good.
+fn answer<'a>(
+    candidates: &[Candidate<'a>],
+    sub: &SubQuestion,
+    said: &mut Said<'a>,
+    scorer: &Scorer,
+) -> Vec<Chosen<'a>> {
+    let mut out = Vec::new();
+    let Some(best) = candidates.first().map(|c| c.scored.relevance) else { return out };
+    for candidate in
+        candidates.iter().take_while(|c| c.scored.strength >= ANSWERED && c.scored.relevance * 100 >= best * 82)
+    {
+        if out.len() >= ANSWER_MAX {
+            break;
+        }
+        for at in span(candidate, sub.intent) {
+            if out.len() < ANSWER_MAX {
+                out.extend(said.choose(candidate.hit, at, scorer));
+            }
+        }
+        if out.len() >= 2 && !matches!(sub.intent, Intent::Comparison | Intent::General | Intent::Procedure) {
+            break;
+        }
+    }
+    out
+}
+
+/// The sentences that a good sentence needs to be understood, in order.
+fn span(candidate: &Candidate<'_>, intent: Intent) -> Vec<usize> {
+    let segments = &candidate.hit.segments;
+    let at = candidate.scored.segment;
+    let mut out = vec![at];
+    let together = |i: usize, j: usize| segments[i].block == segments[j].block && segments[i].kind == segments[j].kind;
+    if at > 0
+        && leans(&segments[at].text)
+        && together(at - 1, at)
+        && segments[at].kind != SegmentKind::Row
+        && !segments[at - 1].text.ends_with(['?', ':'])
+    {
+        out.insert(0, at - 1);
+    }
+    let follows = at + 1 < segments.len() && together(at, at + 1) && segments[at].kind == SegmentKind::Sentence;
+    let explains =
+        matches!(intent, Intent::Definition | Intent::Reason | Intent::Comparison | Intent::Procedure | Intent::YesNo);
+    if follows && explains && continues(&segments[at + 1].text) && !segments[at + 1].text.ends_with(['?', ':']) {
+        out.push(at + 1);
+    }
+    let code = at + 1 < segments.len()
+        && segments[at + 1].kind == SegmentKind::Code
+        && segments[at + 1].block == segments[at].block + 1;
+    if intent == Intent::Procedure && code && segments[at].kind != SegmentKind::Code {
+        out.push(at + 1);
+    }
+    let lead = intent == Intent::Procedure && segments[at].text.ends_with(':');
+    if lead {
+        out.extend((at + 1..segments.len()).take_while(|i| segments[*i].kind == SegmentKind::Item).take(3));
+        out.sort_unstable();
+        out.dedup();
+    }
+    out
+}
+
+/// Whether a sentence cannot be understood without the one before.
+fn leans(text: &str) -> bool {
+    let first = text.split_whitespace().next().unwrap_or_default().trim_matches(|c: char| !c.is_alphanumeric());
+    matches!(
+        first,
+        "This"
+            | "These"
+            | "It"
+            | "They"
+            | "That"
+            | "Such"
+            | "He"
+            | "She"
+            | "Its"
+            | "Their"
+            | "Those"
+            | "Therefore"
+            | "Thus"
+            | "Otherwise"
+            | "Instead"
+            | "Then"
+    )
+}
+
+/// Whether a sentence carries on what the one before says.
+fn continues(text: &str) -> bool {
+    let first = text.split_whitespace().next().unwrap_or_default().trim_matches(|c: char| !c.is_alphanumeric());
+    leans(text)
+        || matches!(first, "If" | "Unlike" | "Because" | "When" | "However" | "Once" | "Each" | "Both" | "Without")
+}
+
+/// Further sentences that add something.
+fn findings<'a>(
+    candidates: &[Candidate<'a>],
+    wide: bool,
+    said: &mut Said<'a>,
+    scorer: &Scorer,
+    support: Support,
+) -> Vec<Chosen<'a>> {
+    let mut out: Vec<Chosen<'a>> = Vec::new();
+    let best = candidates.first().map_or(0, |c| c.scored.relevance);
+    let share = if wide { 45 } else { 62 };
+    let most = match (wide, support) {
+        (true, _) => FINDINGS_WIDE_MAX,
+        (_, Support::Answered) => FINDINGS_MAX,
+        _ => 3,
+    };
+    for candidate in candidates {
+        let worth =
+            candidate.scored.relevance * 100 >= best * share && candidate.scored.strength >= floor(support, wide);
+        let segment = &candidate.hit.segments[candidate.scored.segment];
+        let lead = segment.text.ends_with([':', '?']);
+        if out.len() >= most {
+            break;
+        }
+        if worth && !lead && !candidate.scored.covered.is_empty() && segment.kind != SegmentKind::Code {
+            out.extend(said.choose(candidate.hit, candidate.scored.segment, scorer));
+        }
+    }
+    out
+}
+
+/// The least strength of a finding.
+fn floor(support: Support, wide: bool) -> i64 {
+    match (support, wide) {
+        (Support::Answered, false) => (ANSWERED + NEAR) / 2,
+        (_, true) => NEAR * 8 / 10,
+        _ => NEAR,
+    }
+}
+
+impl<'a> Said<'a> {
+    /// The segment as a claim, unless it was said before or could not be verified.
+    fn choose(&mut self, hit: &'a Hit, at: usize, scorer: &Scorer) -> Option<Chosen<'a>> {
+        let segment = &hit.segments[at];
+        let code = segment.kind == SegmentKind::Code;
+        if code && segment.text.lines().count() > CODE_LINES_MAX {
+            return None;
+        }
+        let claim = if code { segment.text.clone() } else { trim_claim(&segment.text) };
+        let set = term_set(&mut self.terms, &claim);
+        let fresh =
+            set.iter().filter(|t| t.starts_with(|c: char| c.is_ascii_digit())).cloned().collect::<BTreeSet<_>>();
+        let redundant = self.sets.iter().any(|known| {
+            let common = set.intersection(known).count();
+            fresh.is_subset(known) && common * 100 >= set.len() * REDUNDANT_SHARE
+        });
+        if redundant || self.refused.contains(claim.as_str()) {
+            return None;
+        }
+        let label = if code { None } else { label(hit, segment, &set, scorer, &mut self.terms) };
+        self.sets.push(set);
+        Some(Chosen { hit, segment, claim, label })
+    }
+}
+
+/// The innermost heading that says what a sentence is about, where the sentence itself does not.
+fn label(hit: &Hit, segment: &Segment, own: &BTreeSet<String>, scorer: &Scorer, terms: &mut Terms) -> Option<String> {
+    let shares = |text: &str, terms: &mut Terms| {
+        let set = term_set(terms, text);
+        scorer.question_terms().any(|t| set.contains(t) && !own.contains(t))
+    };
+    let names = hit.headings.iter().rev().chain(std::iter::once(&hit.title));
+    let mut found = names.into_iter().find(|h| shares(h, terms));
+    if found.is_none() && (segment.kind == SegmentKind::Row || leans(&segment.text)) {
+        found = hit.headings.last();
+    }
+    found.filter(|h| h.len() <= 120).cloned()
+}
+
+/// Question terms that no chosen sentence (or its headings) has.
+fn missing(scorer: &Scorer, part: &Part<'_>, terms: &mut Terms) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    for chosen in part.answer.iter().chain(&part.findings) {
+        seen.extend(term_set(
+            terms,
+            &format!("{} {} {}", chosen.claim, chosen.hit.title, chosen.hit.headings.join(" ")),
+        ));
+    }
+    let mut words: Vec<String> = Vec::new();
+    for term in terms.list(&part.sub.text) {
+        let word = part.sub.text[term.start..term.end].to_owned();
+        let asked = scorer.question_terms().any(|t| t == crate::research::score::normalise(&term.text));
+        let lacking = asked && !seen.contains(crate::research::score::normalise(&term.text));
+        if lacking && !words.iter().any(|w| w.contains(&word)) {
+            words.push(word);
+        }
+    }
+    words
+}
