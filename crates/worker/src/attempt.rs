@@ -137,9 +137,8 @@ impl Attempt {
         self.driver.wake();
     }
 
-    /// The connection is a new one: what was not answered is sent again.
+    /// The connection is a new one: the driver is to look.
     pub(crate) fn reconnected(&self) {
-        self.journal.lock().send_again();
         self.driver.wake();
     }
 
@@ -158,6 +157,11 @@ impl Attempt {
     /// How the attempt was ended from outside.
     pub(crate) fn verdict(&self) -> Option<Verdict> {
         self.verdict.lock().clone()
+    }
+
+    /// What was not answered is sent again, before anything else.
+    pub(crate) fn send_again(&self) {
+        self.journal.lock().send_again();
     }
 
     /// The next message to send while the code stands still.

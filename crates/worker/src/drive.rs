@@ -63,8 +63,8 @@ pub(crate) async fn drive(
 ) {
     let end = match code {
         Some(code) => {
-            let mut driver = Driver::new(Arc::clone(&attempt), &code, input, patience);
-            let end = driver.run(outbox).await;
+            let mut driver = Driver::new(Arc::clone(&attempt), &code, input, outbox, patience);
+            let end = driver.run().await;
             // Before the code is dropped: what it still waits for then ends, and no drop is taken for a decision.
             attempt.finish();
             driver.drop_code();
@@ -135,8 +135,11 @@ impl Wake for Bell {
     }
 }
 
-struct Driver {
+struct Driver<'a> {
     attempt: Arc<Attempt>,
+    outbox: &'a Outbox,
+    /// The connection to which what was sent belongs.
+    epoch: u64,
     code: Option<BoxFuture<'static, Result<Payload, TaskError>>>,
     bell: Arc<Bell>,
     waker: Waker,
@@ -149,8 +152,8 @@ struct Driver {
     grace: Option<Pin<Box<Sleep>>>,
 }
 
-impl Driver {
-    fn new(attempt: Arc<Attempt>, code: &Erased, input: Payload, patience: Patience) -> Self {
+impl<'a> Driver<'a> {
+    fn new(attempt: Arc<Attempt>, code: &Erased, input: Payload, outbox: &'a Outbox, patience: Patience) -> Self {
         let context = TaskContext::new(Arc::clone(&attempt));
         let code = Arc::clone(code);
         // The handler is entered inside the future, so that a panic there is caught like any other.
@@ -158,14 +161,19 @@ impl Driver {
         let bell = Arc::new(Bell::default());
         bell.rung.store(true, Ordering::Release);
         let waker = Waker::from(Arc::clone(&bell));
-        Self { attempt, code: Some(code), bell, waker, patience, started: false, still: None, grace: None }
+        let (code, epoch) = (Some(code), outbox.epoch());
+        Self { attempt, outbox, epoch, code, bell, waker, patience, started: false, still: None, grace: None }
     }
 
     /// Polls the code and sends what it asks until it ends.
-    async fn run(&mut self, outbox: &Outbox) -> End {
+    async fn run(&mut self) -> End {
         loop {
             match poll_fn(|cx| self.poll_step(cx)).await {
-                Step::Send(message) => deliver(&self.attempt, outbox, message).await,
+                Step::Send(message) => tokio::select! {
+                    biased;
+                    () = self.outbox.send_within(self.epoch, message) => {}
+                    () = stopped(&self.attempt) => {}
+                },
                 Step::End(end) => return end,
             }
         }
@@ -193,6 +201,11 @@ impl Driver {
                     return Poll::Ready(Step::End(self.ended(result)));
                 }
                 continue;
+            }
+            let epoch = self.outbox.epoch();
+            if self.epoch != epoch {
+                self.epoch = epoch;
+                self.attempt.send_again();
             }
             if let Some(message) = self.attempt.next_message() {
                 return Poll::Ready(Step::Send(message));

@@ -3,6 +3,7 @@
 //! For: all that agents' code and engines can rely on. Not for: the inside of a module.
 //! Invariant: no test waits for real time.
 
+mod chaos;
 mod journal;
 mod life;
 mod rig;
