@@ -98,6 +98,11 @@ codes! {
     BadCursor = 8, Rejected, "bad cursor";
     /// No blob has that hash; what referred to it may have been deleted by its retention.
     BlobNotFound = 9, NotFound, "no such blob";
+    /// A setting has a value that does not fit, or a configuration file cannot be read.
+    /// `consort config show --origin` tells where each value comes from.
+    BadSetting = 10, Rejected, "bad setting";
+    /// A file that a command should write is there already. Nothing was changed; choose another place or move it away.
+    FileExists = 11, Conflict, "file exists";
 
     /// A workflow definition has errors; all of them are listed with line and column.
     BadWorkflow = 101, Rejected, "workflow has errors";
@@ -178,6 +183,8 @@ codes! {
     Disk = 502, Unavailable, "disk error";
     /// The folder was written by a newer version, or is not a Consort folder.
     BadFormat = 503, Corrupt, "unknown format";
+    /// There is no data folder at the place where Consort looks for it. `consort run` and `consort up` make one.
+    FolderNotFound = 504, NotFound, "no data folder";
 
     /// The request has no valid token, or comes from where none may come.
     Denied = 601, Denied, "denied";
