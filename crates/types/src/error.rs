@@ -103,6 +103,14 @@ codes! {
     BadSetting = 10, Rejected, "bad setting";
     /// A file that a command should write is there already. Nothing was changed; choose another place or move it away.
     FileExists = 11, Conflict, "file exists";
+    /// The HTTP interface has nothing at that path. `GET /v1/openapi.json` lists every path.
+    RouteNotFound = 21, NotFound, "no such path";
+    /// The path is there, but not for that method; the `Allow` header names the methods that it takes.
+    MethodNotAllowed = 22, Rejected, "method not allowed";
+    /// The body has no `Content-Type`, or one that this path does not take; the message names those that it does.
+    MediaType = 23, Rejected, "unsupported media type";
+    /// The body of the request did not arrive in time. Send it again over a better connection, or send less.
+    SlowRequest = 24, Rejected, "request too slow";
 
     /// A workflow definition has errors; all of them are listed with line and column.
     BadWorkflow = 101, Rejected, "workflow has errors";

@@ -9,6 +9,7 @@ mod error;
 mod id;
 pub mod limits;
 mod payload;
+mod secret;
 mod time;
 pub mod worker;
 
@@ -16,4 +17,5 @@ pub use effect::{EffectClass, OnUnknown};
 pub use error::{Code, Error, ErrorKind, Result};
 pub use id::{Name, RunId, Seq, TaskId, Token};
 pub use payload::{BlobHash, Payload};
+pub use secret::Secret;
 pub use time::{Span, Time};

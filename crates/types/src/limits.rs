@@ -104,10 +104,20 @@ limits! {
     WATCHERS_MAX: usize = 1_000;
     /// Items on one page of a listing.
     PAGE_ITEMS_MAX: usize = 1_000;
+    /// Steps or journal entries of one run that a replay or a comparison holds in memory.
+    WHOLE_RUN_ITEMS_MAX: usize = 200_000;
+    /// Reads that wait for a record that is not applied yet.
+    READS_WAITING_MAX: usize = 1_024;
     /// Bytes of an HTTP request body.
     HTTP_BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
+    /// Bytes of all HTTP request bodies that are in memory at once; more are answered `unavailable`.
+    HTTP_BODIES_BYTES_MAX: usize = 256 * 1024 * 1024;
     /// HTTP connections at once.
     HTTP_CONNECTIONS_MAX: usize = 1_024;
+    /// Bytes of the head of an HTTP request: method, path and header fields.
+    HTTP_HEAD_BYTES_MAX: usize = 64 * 1024;
+    /// Runs that one bulk request acts on.
+    BULK_RUNS_MAX: usize = 1_000;
 }
 
 #[cfg(test)]
