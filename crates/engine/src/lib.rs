@@ -1,1 +1,29 @@
 //! The shell around the machine: partition loop, dispatcher, timers, watches.
+//!
+//! For: everything that the machine must not do itself: append groups to the log, hand tasks out, keep time, answer,
+//! write rows back to the store. [`Handle`] is the only door for clients and workers; [`Partition`] is the same shell
+//! without thread, clock or channel, for the simulator. Not for: the rules of runs and tasks (core), nor any real
+//! log or store (adapters come in as trait objects).
+//! Invariant: an answer leaves only after its record is durable (law 1).
+
+mod admit;
+mod backing;
+mod config;
+pub mod dispatcher;
+mod handle;
+mod keeper;
+pub mod partition;
+mod shell;
+
+pub use admit::check_document;
+pub use backing::{StoreBacking, write_rows};
+pub use config::{Config, Locality, Parts};
+pub use consort_core::view;
+pub use handle::{
+    AgentStatus, Deployed, ForkRequest, Handle, Session, SessionSender, StartRequest, Started, Status, Watch,
+    WatchEvent,
+};
+pub use keeper::BlobKeeper;
+pub use partition::{Attached, InstanceId, Outputs, Partition, Ticket, agent_of};
+
+pub use consort_core::command::Resolution;

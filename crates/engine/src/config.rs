@@ -1,0 +1,68 @@
+//! What the engine can be told, and what it is made of.
+//!
+//! For: the waits and amounts that an operator may change. Not for: limits (those are `consort_types::limits`).
+//! Invariant: no setting weakens a law; they only trade waiting against work.
+
+use std::sync::Arc;
+
+use consort_journal::Log;
+use consort_store::{Blobs, Store};
+use consort_types::Span;
+
+/// What a partition is built from.
+pub struct Parts {
+    /// The durable order of commands.
+    pub log: Box<dyn Log>,
+    /// Where rows rest.
+    pub store: Arc<dyn Store>,
+    /// Where large payloads rest.
+    pub blobs: Arc<dyn Blobs>,
+}
+
+/// The waits and amounts of a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// How long the tasks of an instance that is gone wait for it to come back.
+    pub grace: Span,
+    /// How long a remote instance that holds tasks may be silent before it counts as gone.
+    pub heartbeat_timeout: Span,
+    /// How long a lazy record may wait for a group to ride on before it makes one of its own.
+    pub lazy_delay: Span,
+    /// How long a lazy record waits at least for its completion, with which it then merges.
+    pub lazy_merge: Span,
+    /// How long an append that the disk refused waits before it is tried again.
+    pub append_retry: Span,
+    /// How many changed rows are handed to the store at the latest.
+    pub flush_rows: usize,
+    /// How long changed rows stay in memory at most before they are handed to the store.
+    pub flush_interval: Span,
+    /// How long rows stay unsynced in the store at most; the log is trimmed behind a sync.
+    pub sync_interval: Span,
+    /// How many records are kept in the log before the synced position.
+    pub trim_margin: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            grace: Span::from_secs(10),
+            heartbeat_timeout: Span::from_secs(30),
+            lazy_delay: Span::from_millis(50),
+            lazy_merge: Span::from_millis(5),
+            append_retry: Span::from_secs(1),
+            flush_rows: 8_192,
+            flush_interval: Span::from_millis(250),
+            sync_interval: Span::from_secs(5),
+            trim_margin: 1_024,
+        }
+    }
+}
+
+/// Where an instance lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Locality {
+    /// In this process: when its session ends, it is dead, and needs no grace.
+    Local,
+    /// Elsewhere: it may come back and claim what it holds.
+    Remote,
+}

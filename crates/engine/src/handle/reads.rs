@@ -1,0 +1,197 @@
+//! What looks at the state.
+//!
+//! For: one method for each view of the machine. Not for: changing anything.
+//! Invariant: a read sees the state between two groups, and every record that was acknowledged before it was asked.
+
+use std::sync::Arc;
+
+use consort_core::Machine;
+use consort_types::{BlobHash, Code, Error, Payload, Result, RunId, Seq, limits};
+use tokio::sync::oneshot;
+
+use super::Handle;
+use crate::{
+    shell::{self, Message},
+    view::{
+        self, AgentView, Comparison, InboxView, JournalCursor, JournalView, Page, Replay, RunFilter, RunSummary,
+        RunView, StepNode, StepView, WorkflowView,
+    },
+};
+
+impl Handle {
+    /// Looks at the state between two groups. Keep it short: nothing else happens meanwhile.
+    pub async fn read<T: Send + 'static>(&self, look: impl FnOnce(&mut Machine) -> T + Send + 'static) -> Result<T> {
+        self.read_at(Seq::ZERO, look).await
+    }
+
+    /// As [`Handle::read`], once the record `at_least` is applied (read your writes from another connection).
+    pub async fn read_at<T: Send + 'static>(
+        &self,
+        at_least: Seq,
+        look: impl FnOnce(&mut Machine) -> T + Send + 'static,
+    ) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        let read = Box::new(move |machine: Result<&mut Machine>| {
+            // Who asked may have gone away meanwhile.
+            let _ = reply.send(machine.map(look));
+        });
+        self.shared.send(Message::Read { at_least, read })?;
+        answer.await.map_err(|_| shell::stopping())?
+    }
+
+    /// The bytes of a blob.
+    pub async fn blob(&self, hash: BlobHash) -> Result<Arc<[u8]>> {
+        let keeper = self.shared.keeper.clone();
+        let stored = tokio::task::spawn_blocking(move || keeper.get(hash)).await.map_err(|_| shell::stopping())??;
+        if let Some(bytes) = stored {
+            return Ok(Arc::from(bytes));
+        }
+        // What the machine made rests in its memory until it is written.
+        let payload = Payload::Blob { hash, len: 0 };
+        let found = self.read(move |machine| match machine.blob_used(&hash)? {
+            true => machine.payload_bytes(&payload).map(Some),
+            false => Ok(None),
+        });
+        found.await??.ok_or_else(|| {
+            Error::new(Code::BlobNotFound, format!("there is no blob `{hash}`"))
+                .hint("its run may have been deleted by its retention")
+        })
+    }
+
+    /// The bytes of a payload, wherever they are.
+    pub async fn payload(&self, payload: Payload) -> Result<Arc<[u8]>> {
+        match payload {
+            Payload::Inline(bytes) => Ok(bytes),
+            Payload::Blob { hash, .. } => self.blob(hash).await,
+        }
+    }
+}
+
+impl Handle {
+    /// A run with its documents.
+    pub async fn run(&self, namespace: &str, run: RunId) -> Result<RunView> {
+        let namespace = namespace.to_owned();
+        self.read(move |machine| machine.run_view(&namespace, run)).await?
+    }
+
+    /// The steps of a run as a tree, with the counts of fan-outs and loops.
+    pub async fn run_tree(&self, namespace: &str, run: RunId) -> Result<Vec<StepNode>> {
+        let namespace = namespace.to_owned();
+        self.read(move |machine| machine.run_tree(&namespace, run)).await?
+    }
+
+    /// The step instances of a run, flat, with their outputs.
+    pub async fn steps(
+        &self,
+        namespace: &str,
+        run: RunId,
+        cursor: Option<String>,
+        limit: usize,
+    ) -> Result<Page<StepView>> {
+        let namespace = namespace.to_owned();
+        self.read(move |machine| machine.steps(&namespace, run, cursor.as_deref(), limit)).await?
+    }
+
+    /// At most `limit` entries of a run's journal, after a cursor.
+    pub async fn journal(
+        &self,
+        namespace: &str,
+        run: RunId,
+        after: Option<JournalCursor>,
+        limit: usize,
+    ) -> Result<Vec<JournalView>> {
+        let namespace = namespace.to_owned();
+        self.read(move |machine| machine.journal(&namespace, run, after, limit)).await?
+    }
+
+    /// Runs, newest first. A page may be empty and still have a next one.
+    pub async fn runs(
+        &self,
+        namespace: &str,
+        filter: RunFilter,
+        cursor: Option<String>,
+        limit: usize,
+    ) -> Result<Page<RunSummary>> {
+        let namespace = namespace.to_owned();
+        self.read(move |machine| machine.list_runs(&namespace, &filter, cursor.as_deref(), limit)).await?
+    }
+
+    /// What waits for a person.
+    pub async fn inbox(&self, namespace: &str, cursor: Option<String>, limit: usize) -> Result<Page<InboxView>> {
+        let namespace = namespace.to_owned();
+        self.read(move |machine| machine.inbox(&namespace, cursor.as_deref(), limit)).await?
+    }
+
+    /// Deployed workflows, by name.
+    pub async fn workflows(&self, namespace: &str, cursor: Option<String>, limit: usize) -> Result<Page<WorkflowView>> {
+        let namespace = namespace.to_owned();
+        self.read(move |machine| machine.workflows(&namespace, cursor.as_deref(), limit)).await?
+    }
+
+    /// The source of a deployed workflow, by revision number or author's version; the newest without one.
+    pub async fn workflow_source(&self, namespace: &str, name: &str, version: Option<String>) -> Result<String> {
+        let (namespace, name) = (namespace.to_owned(), name.to_owned());
+        self.read(move |machine| machine.workflow_source(&namespace, &name, version.as_deref())).await?
+    }
+
+    /// The source that a run is pinned to.
+    pub async fn run_source(&self, namespace: &str, run: RunId) -> Result<String> {
+        let namespace = namespace.to_owned();
+        self.read(move |machine| machine.run_source(&namespace, run)).await?
+    }
+
+    /// Agents that have joined, by name.
+    pub async fn agents(&self, namespace: &str, cursor: Option<String>, limit: usize) -> Result<Page<AgentView>> {
+        let namespace = namespace.to_owned();
+        self.read(move |machine| machine.agents(&namespace, cursor.as_deref(), limit)).await?
+    }
+
+    /// Folds a run's journal again without calling anything, and compares it with the run's rows.
+    pub async fn replay(&self, namespace: &str, run: RunId) -> Result<Replay> {
+        let (journal, steps) = (self.whole_journal(namespace, run).await?, self.all_steps(namespace, run).await?);
+        Ok(view::replay(run, &journal, &steps))
+    }
+
+    /// Compares the steps of two runs.
+    pub async fn compare(&self, namespace: &str, left: RunId, right: RunId) -> Result<Comparison> {
+        let (lefts, rights) = (self.all_steps(namespace, left).await?, self.all_steps(namespace, right).await?);
+        Ok(view::compare((left, &lefts), (right, &rights)))
+    }
+
+    /// Page by page, so that the loop goes on in between.
+    async fn whole_journal(&self, namespace: &str, run: RunId) -> Result<Vec<JournalView>> {
+        let mut journal: Vec<JournalView> = Vec::new();
+        loop {
+            let after = journal.last().map(|entry| entry.cursor);
+            let page = self.journal(namespace, run, after, limits::PAGE_ITEMS_MAX).await?;
+            if page.is_empty() {
+                return Ok(journal);
+            }
+            journal.extend(page);
+            check_whole(journal.len())?;
+        }
+    }
+
+    async fn all_steps(&self, namespace: &str, run: RunId) -> Result<Vec<StepView>> {
+        let (mut steps, mut cursor) = (Vec::new(), None);
+        loop {
+            let page = self.steps(namespace, run, cursor, limits::PAGE_ITEMS_MAX).await?;
+            steps.extend(page.items);
+            check_whole(steps.len())?;
+            cursor = page.next;
+            if cursor.is_none() {
+                return Ok(steps);
+            }
+        }
+    }
+}
+
+/// Refuses to hold more of one run in memory than is good for the process.
+fn check_whole(items: usize) -> Result<()> {
+    let max = limits::WHOLE_RUN_ITEMS_MAX;
+    if items <= max {
+        return Ok(());
+    }
+    Err(Error::new(Code::LimitReached, format!("the run has more than `{items}` steps or entries, the limit is {max}"))
+        .hint("read its journal and its steps by pages"))
+}

@@ -1,0 +1,173 @@
+//! A worker's side of the engine: one session for each instance.
+//!
+//! For: joining, taking tasks, reporting, leaving. Not for: running agents (the `worker` crate does).
+//! Invariant: a session that is dropped leaves by itself, so no task stays with nobody.
+
+use std::sync::Arc;
+
+use consort_core::{Command, command::RegisterAgent};
+use consort_types::{
+    Code, Error, Name, Result, limits,
+    worker::{AgentDeclaration, FromWorker, Hello, JournalRequest, ToWorker},
+};
+use tokio::sync::{mpsc, oneshot};
+
+use super::Handle;
+use crate::{
+    Attached, InstanceId, Locality,
+    admit::{check_document, check_text, cut},
+    keeper::Pin,
+    shell::{self, Message, Shared},
+};
+
+/// An instance that has joined. Dropping it makes the instance leave.
+pub struct Session {
+    sender: SessionSender,
+    name: String,
+    inbox: mpsc::UnboundedReceiver<Vec<ToWorker>>,
+    shared: Arc<Shared>,
+}
+
+/// Where an instance reports. Clones report for the same instance.
+#[derive(Clone)]
+pub struct SessionSender {
+    handle: Handle,
+    instance: InstanceId,
+}
+
+impl Session {
+    /// The instance's name, as journals show it: `local:START:NUMBER:AGENT` or `remote:START:NUMBER:AGENT`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The next messages, in order; `None` when the engine has stopped or has let the instance go.
+    pub async fn receive(&mut self) -> Option<Vec<ToWorker>> {
+        self.inbox.recv().await
+    }
+
+    /// Where to report; it may be cloned and sent to where the work is done.
+    pub fn sender(&self) -> SessionSender {
+        self.sender.clone()
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // An engine that has stopped has let the instance go already.
+        let _ = self.shared.send(Message::Detach(self.sender.instance));
+    }
+}
+
+impl SessionSender {
+    /// Reports. Returns when the report is on its way, not when it is durable: a refusal comes back as
+    /// [`ToWorker::Refused`]. Large outputs are put into the blob store first.
+    ///
+    /// # Errors
+    /// Where the report itself is not acceptable (not JSON, too large, nested too deep) or the engine has stopped.
+    pub async fn send(&self, report: FromWorker) -> Result<()> {
+        let (report, pin) = self.admit(report).await?;
+        self.handle.shared.send(Message::Report { instance: self.instance, report, pin })
+    }
+
+    async fn admit(&self, mut report: FromWorker) -> Result<(FromWorker, Option<Pin>)> {
+        let pin = match &mut report {
+            FromWorker::Complete { output, .. } => {
+                let (placed, pin) = self.handle.admit("output", std::mem::take(output)).await?;
+                *output = placed;
+                pin
+            }
+            FromWorker::Record { entry, .. } => {
+                let document = match (&mut entry.request, &mut entry.result) {
+                    (_, Some(Ok(result))) => Some(result),
+                    (JournalRequest::Call { input, .. }, _) => Some(input),
+                    _ => None,
+                };
+                match document {
+                    Some(document) => {
+                        let (placed, pin) = self.handle.admit("journal entry", std::mem::take(document)).await?;
+                        *document = placed;
+                        pin
+                    }
+                    None => None,
+                }
+            }
+            FromWorker::Fail { error, .. } => {
+                cut(&mut error.message, limits::ERROR_MESSAGE_BYTES_MAX);
+                cut_some(error.hint.as_mut());
+                None
+            }
+            FromWorker::Heartbeat { progress, .. } => {
+                cut_some(progress.as_mut());
+                None
+            }
+            FromWorker::Park { .. } | FromWorker::Leaving => None,
+        };
+        Ok((report, pin))
+    }
+}
+
+/// Cuts a text that an agent wrote, where there is one, at the limit for such texts.
+fn cut_some(text: Option<&mut String>) {
+    if let Some(text) = text {
+        cut(text, limits::ERROR_MESSAGE_BYTES_MAX);
+    }
+}
+
+impl Handle {
+    /// Lets an instance join. Its agent's declaration is made durable first, where it is new or has changed.
+    pub async fn attach(&self, hello: Hello, locality: Locality) -> Result<Session> {
+        check_hello(&hello)?;
+        self.register(&hello.namespace, &hello.agent).await?;
+        let (outbox, inbox) = mpsc::unbounded_channel();
+        let (reply, answer) = oneshot::channel();
+        let hello = Box::new(hello);
+        self.shared.send(Message::Attach { hello, locality, outbox, reply })?;
+        let Attached { instance, name } = answer.await.map_err(|_| shell::stopping())??;
+        let sender = SessionSender { handle: self.clone(), instance };
+        Ok(Session { sender, name, inbox, shared: Arc::clone(&self.shared) })
+    }
+
+    /// Makes an agent's declaration durable, where it is new or has changed.
+    pub async fn register(&self, namespace: &str, agent: &AgentDeclaration) -> Result<()> {
+        let command = RegisterAgent::new(namespace, agent);
+        let size = command.declaration.len();
+        let max = limits::WORKFLOW_BYTES_MAX as u64;
+        if size > max {
+            return Err(Error::new(
+                Code::LimitReached,
+                format!("the declaration has {size} bytes, the limit is {max}"),
+            )
+            .hint("shorten the schemas"));
+        }
+        if let Some(bytes) = command.declaration.bytes() {
+            check_document("declaration", bytes)?;
+        }
+        let (of, name) = (namespace.to_owned(), agent.name.clone());
+        let known = self.read(move |machine| machine.agent(&of, &name)).await??;
+        if known.as_ref() == Some(agent) {
+            return Ok(());
+        }
+        self.done(Command::RegisterAgent(command), None).await
+    }
+}
+
+fn check_hello(hello: &Hello) -> Result<()> {
+    Name::check("namespace", &hello.namespace)?;
+    Name::check("agent", &hello.agent.name)?;
+    check_text("agent's version", &hello.agent.version, limits::NAME_BYTES_MAX)?;
+    hello.agent.capabilities.iter().try_for_each(|capability| Name::check("capability", &capability.name))?;
+    let (credit, max) = (hello.concurrency, limits::INSTANCE_CREDIT_MAX);
+    if credit == 0 || credit > max {
+        return Err(Error::new(
+            Code::LimitReached,
+            format!("the instance asks for {credit} tasks at once, the limit is 1 to {max}"),
+        )
+        .hint("start more instances instead"));
+    }
+    let held = hello.held.len();
+    if held > max as usize {
+        return Err(Error::new(Code::LimitReached, format!("the instance holds {held} tasks, the limit is {max}")));
+    }
+    Ok(())
+}

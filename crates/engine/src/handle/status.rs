@@ -1,0 +1,89 @@
+//! How a partition is doing.
+//!
+//! For: operators, `doctor`, metrics. Not for: deciding.
+//! Invariant: every number is of one moment: between two groups.
+
+use consort_core::rows::TaskCounts;
+use consort_types::{Code, Error, Result, Seq, Time};
+use serde::Serialize;
+use tokio::sync::oneshot;
+
+use super::Handle;
+use crate::shell::{self, Message};
+
+/// How a partition is doing.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Status {
+    /// Log time.
+    pub now: Time,
+    /// The last record that was applied.
+    pub applied: Seq,
+    /// The first record that the log still has.
+    pub log_first: Seq,
+    /// The last durable record.
+    pub log_last: Seq,
+    /// The last record that the store's rows reflect.
+    pub store_written: Seq,
+    /// The last record whose rows survive a power cut in the store; the log is trimmed behind it.
+    pub store_synced: Seq,
+    /// Bytes appended to the log since the start.
+    pub log_bytes: u64,
+    /// Bytes of rows and blobs handed to the store since the start.
+    pub store_bytes: u64,
+    /// Groups appended since the start: one durable write each.
+    pub groups: u64,
+    /// Records appended since the start.
+    pub records: u64,
+    /// Commands that wait for the next group.
+    pub commands_waiting: usize,
+    /// Changed rows in memory that were not handed to the store yet.
+    pub rows_changed: usize,
+    /// Tasks by what became of them.
+    pub tasks: TaskCounts,
+    /// Runs that have not ended.
+    pub runs_active: u64,
+    /// Tasks that wait for an instance.
+    pub tasks_queued: usize,
+    /// Why the partition has halted, where it has.
+    pub halted: Option<Error>,
+    /// Whether tasks are handed out no more.
+    pub draining: bool,
+    /// The agents that are connected, by namespace and name.
+    pub agents: Vec<AgentStatus>,
+}
+
+/// The instances of one agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AgentStatus {
+    /// The namespace.
+    pub namespace: String,
+    /// The agent.
+    pub agent: String,
+    /// Its version, as the instances declare it.
+    pub version: String,
+    /// How many instances are connected.
+    pub instances: usize,
+    /// How many tasks they hold.
+    pub held: usize,
+    /// How many more they would take.
+    pub credit: usize,
+}
+
+impl Handle {
+    /// How the partition is doing.
+    pub async fn status(&self) -> Result<Status> {
+        let (reply, answer) = oneshot::channel();
+        self.shared.send(Message::Status(reply))?;
+        answer.await.map_err(|_| shell::stopping())
+    }
+
+    /// Whether the partition takes commands: an error says why not.
+    pub async fn ready(&self) -> Result<()> {
+        let status = self.status().await?;
+        match status.halted {
+            Some(error) => Err(error),
+            None if status.draining => Err(Error::new(Code::Stopping, "the engine is draining")),
+            None => Ok(()),
+        }
+    }
+}

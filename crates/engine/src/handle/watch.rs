@@ -1,0 +1,138 @@
+//! Following a run.
+//!
+//! For: everything in a run's journal, in order, from any cursor on, and live progress in between. Not for: keeping
+//! events (the journal does): a watcher reads pages and waits for a wake-up, so a slow one costs nothing.
+//! Invariant: no journal entry is left out or shown twice; progress may be.
+
+use std::sync::Arc;
+
+use consort_types::{Code, Error, Result, RunId, limits, worker::Progress};
+use futures::Stream;
+use tokio::sync::{broadcast, watch};
+
+use super::Handle;
+use crate::{
+    shell::{Seat, WatchPoint},
+    view::{JournalCursor, JournalView, RunView},
+};
+
+/// What a watcher sees.
+#[derive(Clone, Debug)]
+pub enum WatchEvent {
+    /// Something happened, and was recorded.
+    Entry(JournalView),
+    /// An attempt says what it is doing. Not recorded.
+    Progress(Progress),
+    /// The run has ended; nothing follows.
+    Ended(Box<RunView>),
+}
+
+/// A run being followed.
+pub struct Watch {
+    handle: Handle,
+    namespace: String,
+    run: RunId,
+    cursor: Option<JournalCursor>,
+    page: std::vec::IntoIter<JournalView>,
+    changes: watch::Receiver<u64>,
+    progress: broadcast::Receiver<Progress>,
+    ended: bool,
+    /// Keeps the run's wake-ups alive, and the place among the watchers.
+    _kept: (Arc<WatchPoint>, Seat),
+}
+
+/// Entries that a watcher reads at once.
+const PAGE: usize = 256;
+
+impl Handle {
+    /// Follows a run from after `cursor` (`None`: from its start).
+    pub async fn watch(&self, namespace: &str, run: RunId, cursor: Option<JournalCursor>) -> Result<Watch> {
+        let seat = self.shared.watches.seat().ok_or_else(|| {
+            let max = limits::WATCHERS_MAX;
+            Error::new(Code::Overloaded, format!("`{max}` watchers follow already, the limit is {max}"))
+                .hint("try again after `5s`, or ask for the journal by pages")
+        })?;
+        let point = self.shared.watches.follow(run);
+        let (changes, progress) = point.subscribe();
+        self.run(namespace, run).await?;
+        Ok(Watch {
+            handle: self.clone(),
+            namespace: namespace.to_owned(),
+            run,
+            cursor,
+            page: Vec::new().into_iter(),
+            changes,
+            progress,
+            ended: false,
+            _kept: (point, seat),
+        })
+    }
+
+    /// Waits until a run has ended.
+    pub async fn wait_end(&self, namespace: &str, run: RunId) -> Result<RunView> {
+        let point = self.shared.watches.follow(run);
+        let (mut changes, _) = point.subscribe();
+        loop {
+            changes.borrow_and_update();
+            let view = self.run(namespace, run).await?;
+            if view.summary.status.is_terminal() {
+                return Ok(view);
+            }
+            tokio::select! {
+                _ = changes.changed() => {}
+                () = self.stopped() => return Err(crate::shell::stopping()),
+            }
+        }
+    }
+}
+
+impl Watch {
+    /// Where the watcher is: following from this cursor later goes on after the last entry that it gave.
+    pub fn cursor(&self) -> Option<JournalCursor> {
+        self.cursor
+    }
+
+    /// The next event; `None` after [`WatchEvent::Ended`] or an error.
+    pub async fn next(&mut self) -> Option<Result<WatchEvent>> {
+        if self.ended {
+            return None;
+        }
+        let event = self.advance().await;
+        self.ended = matches!(event, Err(_) | Ok(WatchEvent::Ended(_)));
+        Some(event)
+    }
+
+    async fn advance(&mut self) -> Result<WatchEvent> {
+        loop {
+            if let Some(entry) = self.page.next() {
+                self.cursor = Some(entry.cursor);
+                return Ok(WatchEvent::Entry(entry));
+            }
+            self.changes.borrow_and_update();
+            // The run is looked at before its journal: if it had ended by then, the journal was whole.
+            let run = self.handle.run(&self.namespace, self.run).await?;
+            let page = self.handle.journal(&self.namespace, self.run, self.cursor, PAGE).await?;
+            if !page.is_empty() {
+                self.page = page.into_iter();
+                continue;
+            }
+            if run.summary.status.is_terminal() {
+                return Ok(WatchEvent::Ended(Box::new(run)));
+            }
+            tokio::select! {
+                _ = self.changes.changed() => {}
+                progress = self.progress.recv() => match progress {
+                    Ok(progress) => return Ok(WatchEvent::Progress(progress)),
+                    // Some were missed: they are not kept.
+                    Err(broadcast::error::RecvError::Lagged(_) | broadcast::error::RecvError::Closed) => {}
+                },
+                () = self.handle.stopped() => return Err(crate::shell::stopping()),
+            }
+        }
+    }
+
+    /// The same as a stream.
+    pub fn into_stream(self) -> impl Stream<Item = Result<WatchEvent>> + Send {
+        futures::stream::unfold(self, |mut watch| async move { watch.next().await.map(|event| (event, watch)) })
+    }
+}

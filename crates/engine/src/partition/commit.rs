@@ -1,0 +1,205 @@
+//! Appending a group, applying it, and carrying effects to where they belong.
+//!
+//! For: the heart of the loop. Not for: hand-out and recovery.
+//! Invariant: a record is applied only after its group was appended, in the order of the log.
+
+use consort_core::{Command, Effect, command::Tick};
+use consort_journal::LogError;
+use consort_types::{Error, Result, Seq, Span, Time, worker::ToWorker};
+
+use super::{
+    Outputs, Partition,
+    group::{Batch, Origin, Report},
+};
+
+impl Partition {
+    /// Looks at the time: due timers, silent instances, attempts that are lost, tasks that can be handed out. What
+    /// follows goes into the open group, or out.
+    pub fn poll(&mut self, now: Time) {
+        let now = self.advance(now);
+        if self.halted.is_some() {
+            return;
+        }
+        if let Err(error) = self.tick(now) {
+            return self.halt_as(error, false);
+        }
+        self.drop_silent(now);
+        for lost in self.dispatcher.lost(now) {
+            self.record_lazy(lost.task, lost.token);
+            let (task, token, reason) = (lost.task, lost.token, lost.reason);
+            self.push(
+                Command::AttemptLost(consort_core::command::AttemptLost { task, token, reason }),
+                Origin::Internal,
+            );
+        }
+        self.hand_out(now);
+    }
+
+    fn tick(&mut self, now: Time) -> Result<()> {
+        if !self.ticking && self.machine.next_timer()?.is_some_and(|due| due <= now) {
+            self.ticking = true;
+            self.push(Command::Tick(Tick::default()), Origin::Internal);
+        }
+        Ok(())
+    }
+
+    fn drop_silent(&mut self, now: Time) {
+        let before = Time(now.0.saturating_sub(self.config.heartbeat_timeout.0));
+        for instance in self.dispatcher.silent(before) {
+            // The time-out was its grace: its attempts are lost now.
+            self.dispatcher.leave(instance, now);
+            self.outbox.remove(&instance);
+            self.outputs.dropped.push(instance);
+        }
+    }
+
+    /// Whether [`Partition::commit`] has something to append now.
+    pub fn is_due(&self, now: Time) -> bool {
+        let now = self.clock.max(now);
+        if self.halted.is_some() || self.retry_at.is_some_and(|retry_at| now < retry_at) {
+            return false;
+        }
+        !self.group.is_empty() || self.lazies.oldest().is_some_and(|oldest| now.since(oldest) >= self.config.lazy_delay)
+    }
+
+    /// When [`Partition::poll`] or [`Partition::commit`] has something to do next, as far as time decides it; now,
+    /// where the group is not empty.
+    pub fn next_wake(&mut self) -> Option<Time> {
+        if self.halted.is_some() {
+            return None;
+        }
+        if self.retry_at.is_some() || !self.group.is_empty() {
+            return Some(self.retry_at.unwrap_or(self.clock));
+        }
+        let timer = self.machine.next_timer().unwrap_or(Some(self.clock));
+        let silence = self.dispatcher.longest_silence();
+        // Silence of exactly the time-out is still allowed.
+        let silence = silence.map(|heard| heard.after(self.config.heartbeat_timeout).after(Span(1)));
+        let lazy = self.lazies.oldest().map(|oldest| oldest.after(self.config.lazy_delay));
+        [timer, self.dispatcher.next_loss(), silence, lazy].into_iter().flatten().min()
+    }
+
+    /// Appends what waits as one group (one durable write), applies it, and returns everything that is to be carried
+    /// out. Where more waits than one group may have, [`Partition::is_due`] stays true.
+    pub fn commit(&mut self, now: Time) -> Outputs {
+        let now = self.advance(now);
+        if self.is_due(now) {
+            self.append(now);
+            self.hand_out(now);
+        }
+        self.outputs()
+    }
+
+    fn append(&mut self, now: Time) {
+        let age = if self.group.is_empty() { self.config.lazy_delay } else { self.config.lazy_merge };
+        while let Some(taken) = self.lazies.take_older(Time(now.0.saturating_sub(age.0))) {
+            self.push(Command::TaskTaken(taken), Origin::Internal);
+        }
+        let time = now.max(self.machine.now());
+        let batch = self.group.batch(time);
+        if batch.records.is_empty() {
+            return;
+        }
+        match self.log.append(&batch.records) {
+            Ok(last) => {
+                let first = self.machine.applied().next();
+                let count = batch.records.len() as u64;
+                assert_eq!(last.0 + 1, first.0 + count, "the log and the machine count alike");
+                self.retry_at = None;
+                self.counters.groups += 1;
+                self.counters.records += count;
+                self.apply(batch, time);
+            }
+            Err(error @ (LogError::Io { .. } | LogError::TooLarge { .. })) => self.refused(batch, error.into(), now),
+            Err(error) => {
+                // Whether the group is durable is unknown: nobody is told that it is.
+                self.halt_as(error.into(), true);
+                for (_, origin) in batch.commands {
+                    self.refuse_halted(origin);
+                }
+            }
+        }
+    }
+
+    /// Nothing was written: clients are told so, the rest is tried again later.
+    fn refused(&mut self, batch: Batch, error: Error, now: Time) {
+        self.retry_at = Some(now.after(self.config.append_retry));
+        for origin in self.group.put_back(batch) {
+            self.refuse(origin, error.clone());
+        }
+    }
+
+    fn apply(&mut self, batch: Batch, time: Time) {
+        let mut commands = batch.commands.into_iter();
+        for (command, origin) in commands.by_ref() {
+            if let Err((error, origin)) = self.apply_one(&command, origin, time) {
+                self.halt_as(error, false);
+                self.refuse_halted(origin);
+                break;
+            }
+        }
+        for (_, origin) in commands {
+            self.refuse_halted(origin);
+        }
+    }
+
+    fn refuse_halted(&mut self, origin: Origin) {
+        if let Some(halt) = &self.halted {
+            let error = halt.error.clone();
+            self.refuse(origin, error);
+        }
+    }
+
+    fn apply_one(&mut self, command: &Command, origin: Origin, time: Time) -> Result<(), (Error, Origin)> {
+        let seq = self.machine.applied().next();
+        let applied = match self.machine.apply(seq, time, command) {
+            Ok(applied) => applied,
+            Err(error) => return Err((error, origin)),
+        };
+        match command {
+            Command::Tick(_) => self.ticking = false,
+            Command::RegisterAgent(_) => self.dispatcher.forget_classes(),
+            _ => {}
+        }
+        let reporter = if let Origin::Report(report) = &origin { Some(*report) } else { None };
+        for effect in applied.effects {
+            self.carry(effect, reporter, seq);
+        }
+        match (origin, applied.reply) {
+            (Origin::Ticket(ticket), reply) => self.outputs.replies.push((ticket, reply)),
+            (Origin::Report(report), Err(error)) => self.refuse_report(&report, error),
+            (Origin::Handout(handout), Ok(_)) => self.send_durable(&handout),
+            (Origin::Handout(handout), Err(_)) => {
+                self.dispatcher.gone(handout.task, Some(handout.token));
+            }
+            (Origin::Report(_), Ok(_)) | (Origin::Internal, _) => {}
+        }
+        Ok(())
+    }
+
+    fn carry(&mut self, effect: Effect, reporter: Option<Report>, seq: Seq) {
+        match effect {
+            Effect::Ready(ready) => self.dispatcher.ready(ready),
+            Effect::Gone { task, token, stop } => {
+                self.lazies.take(task, token);
+                let told_by = reporter.filter(|report| (report.task, report.token) == (task, token));
+                let holder = self.dispatcher.gone(task, Some(token));
+                let holder = holder.filter(|holder| told_by.is_none_or(|report| report.instance != *holder));
+                if let Some(holder) = holder {
+                    let reason = stop.unwrap_or("the attempt is over").to_owned();
+                    self.tell(holder, ToWorker::Cancel { task, token, reason });
+                }
+            }
+            Effect::Recorded { task, token, index, entry } => {
+                if let Some(holder) = self.dispatcher.holder(task, token) {
+                    self.tell(holder, ToWorker::Recorded { task, index, entry });
+                }
+            }
+            Effect::Hold { run, held } => self.dispatcher.hold(run, held),
+            Effect::Changed { run, seq } => {
+                self.changed.insert(run, seq);
+            }
+            Effect::BlobUnused(hash) => self.outputs.unused.push((seq, hash)),
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Giving tasks to instances.
+//!
+//! For: turning an assignment into a message, recorded before or after. Not for: choosing (the dispatcher does).
+//! Invariant: a `write` task is sent only after its hand-out is durable.
+
+use consort_core::{Command, command::TaskTaken};
+use consort_types::{EffectClass, Result, TaskId, Time, Token, worker::ToWorker};
+
+use super::{
+    Partition,
+    group::{Origin, Report},
+    instance_name,
+};
+use crate::dispatcher::{Assignment, InstanceId};
+
+impl Partition {
+    pub(super) fn hand_out(&mut self, now: Time) {
+        while self.halted.is_none() {
+            let assignments = self.dispatcher.assign();
+            if assignments.is_empty() {
+                return;
+            }
+            for assignment in assignments {
+                if let Err(error) = self.give(&assignment, now) {
+                    return self.halt_as(error, true);
+                }
+            }
+        }
+    }
+
+    fn give(&mut self, assignment: &Assignment, now: Time) -> Result<()> {
+        let Assignment { task, token, instance, .. } = *assignment;
+        let effect = self.class(assignment)?;
+        let taken = self.taken(instance, task, token, effect, now);
+        if effect == EffectClass::Write {
+            self.push(Command::TaskTaken(taken), Origin::Handout(Report { instance, task, token }));
+        } else if self.send(instance, task, token)? {
+            self.lazies.put(taken);
+        }
+        Ok(())
+    }
+
+    fn taken(&self, instance: InstanceId, task: TaskId, token: Token, effect: EffectClass, at: Time) -> TaskTaken {
+        TaskTaken { task, token, instance: instance_name(self.dispatcher.name(instance)), effect, at }
+    }
+
+    /// The effect class of an attempt: its step's own, or what the capability declares.
+    fn class(&mut self, assignment: &Assignment) -> Result<EffectClass> {
+        if let Some(effect) = assignment.effect {
+            return Ok(effect);
+        }
+        if let Some(known) = self.dispatcher.class(assignment.task) {
+            return Ok(known);
+        }
+        let Some((namespace, capability, agent)) = self.dispatcher.target(assignment.task) else {
+            return Ok(EffectClass::default());
+        };
+        let class = self.machine.capability_effect(namespace, capability.unwrap_or(""), agent)?;
+        self.dispatcher.note_class(assignment.task, class);
+        Ok(class)
+    }
+
+    /// Sends a task to an instance; returns whether it did: a task that is over is forgotten instead.
+    fn send(&mut self, instance: InstanceId, task: TaskId, token: Token) -> Result<bool> {
+        match self.machine.offer(task)? {
+            Some(offer) if offer.token == token => {
+                self.dispatcher.show(task, &offer.step, offer.attempt);
+                self.tell(instance, ToWorker::Task(Box::new(offer)));
+                Ok(true)
+            }
+            _ => {
+                self.dispatcher.gone(task, Some(token));
+                Ok(false)
+            }
+        }
+    }
+
+    /// The hand-out of a `write` task is durable: send it, where its instance is still there.
+    pub(super) fn send_durable(&mut self, handout: &Report) {
+        let Report { instance, task, token } = *handout;
+        if self.dispatcher.holder(task, token) != Some(instance) {
+            return;
+        }
+        if let Err(error) = self.send(instance, task, token) {
+            self.halt_as(error, true);
+        }
+    }
+
+    /// An instance has claimed a task that it holds from before a reconnect.
+    pub(super) fn claimed(
+        &mut self,
+        instance: InstanceId,
+        task: TaskId,
+        token: Token,
+        from: Option<InstanceId>,
+        unrecorded: bool,
+        now: Time,
+    ) {
+        if let Some(from) = from.filter(|from| *from != instance) {
+            let reason = "another connection of its worker holds the task".to_owned();
+            self.tell(from, ToWorker::Cancel { task, token, reason });
+        }
+        if unrecorded {
+            self.lazies.take(task, token);
+            let effect = self.dispatcher.effect(task).or(self.dispatcher.class(task)).unwrap_or_default();
+            let taken = self.taken(instance, task, token, effect, now);
+            self.lazies.put(taken);
+        }
+    }
+
+    /// Puts an unrecorded hand-out into the open group, ahead of what depends on it.
+    pub(super) fn record_lazy(&mut self, task: TaskId, token: Token) {
+        if let Some(taken) = self.lazies.take(task, token) {
+            self.push(Command::TaskTaken(taken), Origin::Internal);
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! A partition without thread, clock or channel.
+//!
+//! For: everything that the shell does, one step at a time: the loop thread and the simulator drive it alike. The only
+//! I/O is through the log and the store that it was given; time is passed in. Not for: waiting, waking, or writing rows
+//! back (whoever drives it takes them with [`Partition::take`]).
+//! Invariant: outputs of a record appear only after the group with that record was appended (law 1).
+
+mod commit;
+mod group;
+mod handout;
+mod lazy;
+mod open;
+mod report;
+
+use std::{collections::BTreeMap, mem, sync::Arc};
+
+use consort_core::{Command, Machine, Reply, Taken};
+use consort_journal::{Log, LogError};
+use consort_types::{
+    BlobHash, Code, Error, Result, RunId, Seq, Time,
+    worker::{Hello, Progress, ToWorker},
+};
+
+pub use crate::dispatcher::InstanceId;
+use crate::{
+    Config, Locality,
+    dispatcher::{Claim, Dispatcher},
+    handle::Status,
+};
+use group::{Group, Origin};
+use lazy::Lazies;
+
+/// Whom an answer is for. Chosen by whoever submits; the partition gives it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// An instance that has joined.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attached {
+    /// Its number, for reports.
+    pub instance: InstanceId,
+    /// Its name, for journals: `local:START:NUMBER:AGENT` or `remote:START:NUMBER:AGENT`.
+    pub name: String,
+}
+
+/// What is to be carried out. Each list is in the order in which things happened.
+#[derive(Debug, Default)]
+pub struct Outputs {
+    /// Answers, each to its ticket.
+    pub replies: Vec<(Ticket, Result<Reply>)>,
+    /// Messages to instances, at most one batch for each.
+    pub to_workers: Vec<(InstanceId, Vec<ToWorker>)>,
+    /// Runs that changed, each once, with the last record that changed it.
+    pub changed: Vec<(RunId, Seq)>,
+    /// Live messages of attempts.
+    pub progress: Vec<Progress>,
+    /// Blobs that no row uses since that record. They may go once the store is synced up to it.
+    pub unused: Vec<(Seq, BlobHash)>,
+    /// Instances that were silent for too long and are no longer connected.
+    pub dropped: Vec<InstanceId>,
+}
+
+struct Halt {
+    error: Error,
+    /// Whether the state still is the fold of the records applied.
+    state_is_whole: bool,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Counters {
+    groups: u64,
+    records: u64,
+    log_bytes_before: u64,
+}
+
+/// A partition: log, machine and dispatcher.
+pub struct Partition {
+    log: Box<dyn Log>,
+    machine: Machine,
+    dispatcher: Dispatcher,
+    config: Config,
+    /// What instances of this start are called: `START` in their names.
+    start: String,
+    group: Group,
+    lazies: Lazies,
+    /// The latest time that was passed in, or that the log had: log time never goes back.
+    clock: Time,
+    outputs: Outputs,
+    outbox: BTreeMap<InstanceId, Vec<ToWorker>>,
+    changed: BTreeMap<RunId, Seq>,
+    halted: Option<Halt>,
+    /// Until when an append that the disk refused is not tried again.
+    retry_at: Option<Time>,
+    ticking: bool,
+    written: Seq,
+    counters: Counters,
+}
+
+impl Partition {
+    /// Puts a command into the open group. Its answer, where a ticket is given, comes out of a later
+    /// [`Partition::commit`].
+    pub fn submit(&mut self, command: Command, ticket: Option<Ticket>) {
+        self.push(command, ticket.map_or(Origin::Internal, Origin::Ticket));
+    }
+
+    fn push(&mut self, command: Command, origin: Origin) {
+        let refused = match &self.halted {
+            Some(halt) => Some(halt.error.clone()),
+            None => self.group.push(command, origin.clone()).err(),
+        };
+        if let Some(error) = refused {
+            self.refuse(origin, error);
+        }
+    }
+
+    /// Answers something that was not appended.
+    fn refuse(&mut self, origin: Origin, error: Error) {
+        match origin {
+            Origin::Ticket(ticket) => self.outputs.replies.push((ticket, Err(error))),
+            Origin::Report(report) => self.refuse_report(&report, error),
+            Origin::Handout(handout) => {
+                self.dispatcher.gone(handout.task, Some(handout.token));
+            }
+            Origin::Internal => {}
+        }
+    }
+
+    fn refuse_report(&mut self, report: &group::Report, error: Error) {
+        if matches!(error.code, Code::Fenced | Code::TaskNotFound) {
+            // Nobody works for a task that is over: give the credit back, should it still be taken.
+            self.dispatcher.gone(report.task, Some(report.token));
+        }
+        self.tell(report.instance, ToWorker::Refused { task: report.task, token: report.token, error });
+    }
+
+    fn tell(&mut self, instance: InstanceId, message: ToWorker) {
+        if self.dispatcher.locality(instance).is_some() {
+            self.outbox.entry(instance).or_default().push(message);
+        }
+    }
+
+    /// An instance joins. Tasks that it still holds from before a reconnect stay with it, where their attempt is still
+    /// the current one.
+    pub fn attach(&mut self, hello: &Hello, locality: Locality, now: Time) -> Result<Attached> {
+        if let Some(halt) = &self.halted {
+            return Err(halt.error.clone());
+        }
+        let now = self.advance(now);
+        let max = consort_types::limits::INSTANCES_MAX;
+        if self.dispatcher.instance_count() >= max {
+            return Err(Error::new(Code::Overloaded, format!("`{max}` instances are connected, the limit is {max}"))
+                .hint("let each instance hold more tasks instead; try again after `5s`"));
+        }
+        let kind = if locality == Locality::Local { "local" } else { "remote" };
+        let instance = self.dispatcher.join(hello, locality, &format!("{kind}:{}", self.start), now);
+        for (task, token) in &hello.held {
+            match self.dispatcher.claim(instance, *task, *token) {
+                Claim::Refused => {
+                    let reason = "the attempt is over".to_owned();
+                    self.tell(instance, ToWorker::Cancel { task: *task, token: *token, reason });
+                }
+                Claim::Granted { from, unrecorded } => self.claimed(instance, *task, *token, from, unrecorded, now),
+            }
+        }
+        if self.dispatcher.is_draining() {
+            self.tell(instance, ToWorker::Drain);
+        }
+        let name = self.dispatcher.name(instance).map(ToString::to_string).unwrap_or_default();
+        Ok(Attached { instance, name })
+    }
+
+    /// An instance leaves. A local one is dead at once; a remote one may come back within the grace.
+    pub fn detach(&mut self, instance: InstanceId, now: Time) {
+        let now = self.advance(now);
+        let Some(locality) = self.dispatcher.locality(instance) else { return };
+        let grace = if locality == Locality::Local { consort_types::Span::ZERO } else { self.config.grace };
+        self.dispatcher.leave(instance, now.after(grace));
+        self.outbox.remove(&instance);
+    }
+
+    /// Hands nothing out any more, and tells every instance to finish.
+    pub fn drain(&mut self) {
+        if self.dispatcher.is_draining() {
+            return;
+        }
+        self.dispatcher.drain();
+        for instance in self.dispatcher.instances() {
+            self.tell(instance, ToWorker::Drain);
+        }
+    }
+
+    /// Tasks that instances hold.
+    pub fn held(&self) -> usize {
+        self.dispatcher.held()
+    }
+
+    /// Moves the clock on; it never goes back.
+    fn advance(&mut self, now: Time) -> Time {
+        self.clock = self.clock.max(now);
+        self.clock
+    }
+
+    /// Everything that is to be carried out since the last call.
+    pub fn outputs(&mut self) -> Outputs {
+        let mut outputs = mem::take(&mut self.outputs);
+        outputs.to_workers = mem::take(&mut self.outbox).into_iter().collect();
+        outputs.changed = mem::take(&mut self.changed).into_iter().collect();
+        outputs
+    }
+
+    /// The state. An error where the partition has halted in a way that leaves it untrustworthy.
+    pub fn machine(&mut self) -> Result<&mut Machine> {
+        match &self.halted {
+            Some(halt) if !halt.state_is_whole => Err(halt.error.clone()),
+            _ => Ok(&mut self.machine),
+        }
+    }
+
+    /// The last record that was applied.
+    pub fn applied(&self) -> Seq {
+        self.machine.applied()
+    }
+
+    /// Why the partition has halted, where it has.
+    pub fn halted(&self) -> Option<&Error> {
+        self.halted.as_ref().map(|halt| &halt.error)
+    }
+
+    /// Stops the partition for a reason from outside: rows could not be written, for example.
+    pub fn halt(&mut self, error: Error) {
+        self.halt_as(error, true);
+    }
+
+    /// Stops the partition because a law was broken in the middle of a change: its state is not to be trusted.
+    pub fn halt_broken(&mut self, error: Error) {
+        self.halt_as(error, false);
+    }
+
+    /// Whether nothing waits to be appended.
+    pub fn is_settled(&self) -> bool {
+        self.group.is_empty()
+    }
+
+    /// Whether records were applied since rows were last taken.
+    pub fn has_unwritten(&self) -> bool {
+        self.machine.applied() != self.written
+    }
+
+    fn halt_as(&mut self, why: Error, state_is_whole: bool) {
+        if self.halted.is_some() {
+            return;
+        }
+        let hint = why.hint.unwrap_or_else(|| "run `consort doctor`, look after the cause, and start again".to_owned());
+        let message = format!("the partition has halted: {}", why.message);
+        let error = Error::new(Code::Halted, message).hint(hint);
+        self.halted = Some(Halt { error: error.clone(), state_is_whole });
+        for origin in self.group.clear() {
+            self.refuse(origin, error.clone());
+        }
+    }
+
+    // Rows, for whoever writes them back.
+
+    /// How many changed rows wait to be taken.
+    pub fn rows_changed(&self) -> usize {
+        self.machine.changed()
+    }
+
+    /// The changed rows, to be written to the store (see [`crate::write_rows`]) in the order in which they are taken.
+    pub fn take(&mut self) -> Option<Taken> {
+        if !self.has_unwritten() || self.halted.as_ref().is_some_and(|halt| !halt.state_is_whole) {
+            return None;
+        }
+        let taken = self.machine.take();
+        self.written = taken.applied;
+        Some(taken)
+    }
+
+    /// Notes that everything taken up to `generation` is in the store.
+    pub fn written(&mut self, generation: u64) {
+        self.machine.written(generation);
+    }
+
+    /// Lets the log forget what a synced store holds, but for a margin.
+    pub fn trim(&mut self, synced: Seq) {
+        assert!(synced <= self.machine.applied(), "a store holds no record that was not applied");
+        let before = synced.0.saturating_sub(self.config.trim_margin) + 1;
+        if self.halted.is_some() || Seq(before) <= self.log.first() {
+            return;
+        }
+        match self.log.trim(Seq(before)) {
+            // What could not be removed now is tried again at the next trim.
+            Ok(()) | Err(LogError::Io { .. }) => {}
+            Err(error) => self.halt(error.into()),
+        }
+    }
+
+    /// How the partition is doing; the driver adds what it knows of the store and its queue.
+    pub fn status(&self) -> Status {
+        let (runs_active, _) = self.machine.run_counts();
+        Status {
+            now: self.machine.now(),
+            applied: self.machine.applied(),
+            log_first: self.log.first(),
+            log_last: self.log.last(),
+            store_written: self.written,
+            store_synced: Seq::ZERO,
+            log_bytes: self.log.bytes_written() - self.counters.log_bytes_before,
+            store_bytes: 0,
+            groups: self.counters.groups,
+            records: self.counters.records,
+            commands_waiting: self.group.len(),
+            rows_changed: self.machine.changed(),
+            tasks: self.machine.task_counts(),
+            runs_active,
+            tasks_queued: self.dispatcher.queued(),
+            halted: self.halted().cloned(),
+            draining: self.dispatcher.is_draining(),
+            agents: self.dispatcher.agents(),
+        }
+    }
+}
+
+/// The agent in an instance's name; the whole name where it has another form.
+pub fn agent_of(instance: &str) -> &str {
+    instance.splitn(4, ':').nth(3).unwrap_or(instance)
+}
+
+fn instance_name(name: Option<&Arc<str>>) -> String {
+    name.map(ToString::to_string).unwrap_or_default()
+}

@@ -1,0 +1,150 @@
+//! Recovery: from a store and a log to a partition.
+//!
+//! For: replaying the tail of the log, and rebuilding the dispatcher. Not for: opening files (the adapters do).
+//! Invariant: after recovery the state is the fold of every record of the log (law 4).
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use consort_core::{Command, LiveTask, Machine};
+use consort_journal::Log;
+use consort_store::{Blobs, Store};
+use consort_types::{Code, Error, Result, RunId, Seq, Time};
+
+use super::{Counters, Outputs, Partition, group::Group, lazy::Lazies};
+use crate::{Config, Parts, backing::StoreBacking, dispatcher::Dispatcher, write_rows};
+
+/// Tasks that recovery looks at at once.
+const PAGE: usize = 1_024;
+
+impl Partition {
+    /// Recovers a partition: replays what the store does not reflect yet, and takes up every task that is not over.
+    ///
+    /// `incarnation` must differ between any two starts of a process on the same log; it tells instances of this start
+    /// from those of earlier ones. `now` is the wall clock.
+    pub fn open(parts: Parts, config: Config, incarnation: u64, now: Time) -> Result<Self> {
+        let Parts { log, store, blobs } = parts;
+        let applied = store.applied()?;
+        check_positions(&*log, applied)?;
+        let backing = Arc::new(StoreBacking::new(Arc::clone(&store), Arc::clone(&blobs)));
+        let mut machine = Machine::open(backing, applied)?;
+        replay(&*log, &mut machine, &*store, &*blobs, config.flush_rows)?;
+        assert_eq!(machine.applied(), log.last(), "recovery applies every record");
+        let clock = now.max(machine.now());
+        let counters = Counters { log_bytes_before: log.bytes_written(), ..Counters::default() };
+        let mut partition = Self {
+            written: machine.applied(),
+            log,
+            machine,
+            dispatcher: Dispatcher::new(),
+            config,
+            start: base36(incarnation),
+            group: Group::default(),
+            lazies: Lazies::default(),
+            clock,
+            outputs: Outputs::default(),
+            outbox: BTreeMap::new(),
+            changed: BTreeMap::new(),
+            halted: None,
+            retry_at: None,
+            ticking: false,
+            counters,
+        };
+        partition.rebuild()?;
+        Ok(partition)
+    }
+
+    /// Takes up every task that is not over.
+    fn rebuild(&mut self) -> Result<()> {
+        let (mut after, mut run) = (None, None);
+        loop {
+            let (page, next) = self.machine.live_tasks(after, PAGE)?;
+            for live in page {
+                let (LiveTask::Ready(task) | LiveTask::Taken { task, .. }) = &live;
+                self.take_up_run(task.task.run, &mut run)?;
+                self.take_up(live);
+            }
+            match next {
+                Some(next) => after = Some(next),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    fn take_up_run(&mut self, run: RunId, seen: &mut Option<RunId>) -> Result<()> {
+        if *seen != Some(run) {
+            *seen = Some(run);
+            let held = self.machine.is_held(run)?;
+            self.dispatcher.hold(run, held);
+        }
+        Ok(())
+    }
+
+    fn take_up(&mut self, live: LiveTask) {
+        match live {
+            LiveTask::Ready(task) => self.dispatcher.ready(task),
+            LiveTask::Taken { task, instance, .. } => {
+                // An instance in a process that has ended is dead for certain; others may come back.
+                let dead = instance.starts_with("local:");
+                let until = if dead { self.clock } else { self.clock.after(self.config.grace) };
+                self.dispatcher.taken(task, &instance, until);
+            }
+        }
+    }
+}
+
+fn check_positions(log: &dyn Log, applied: Seq) -> Result<()> {
+    let (first, last) = (log.first(), log.last());
+    if first > applied.next() {
+        let message = format!("the store ends at record `{applied}`, but the log begins at `{first}`");
+        return Err(
+            Error::new(Code::Damaged, message).hint("the store is older than the log: restore both from one backup")
+        );
+    }
+    if applied > last {
+        let message = format!("the store ends at record `{applied}`, but the log ends at `{last}`");
+        return Err(
+            Error::new(Code::Damaged, message).hint("the log is older than the store: restore both from one backup")
+        );
+    }
+    Ok(())
+}
+
+/// Applies what the store does not reflect yet; writes rows back as it goes, so memory stays bounded.
+fn replay(log: &dyn Log, machine: &mut Machine, store: &dyn Store, blobs: &dyn Blobs, flush_rows: usize) -> Result<()> {
+    let from = machine.applied().next();
+    if from > log.last() {
+        return Ok(());
+    }
+    for item in log.read(from) {
+        let (seq, record) = item?;
+        let command = Command::decode(&record.body)?;
+        // A refusal was answered when it was recorded; effects are derived again from the state.
+        machine.apply(seq, record.time, &command)?;
+        if machine.changed() >= flush_rows {
+            flush(machine, store, blobs)?;
+        }
+    }
+    flush(machine, store, blobs)
+}
+
+fn flush(machine: &mut Machine, store: &dyn Store, blobs: &dyn Blobs) -> Result<()> {
+    let taken = machine.take();
+    let generation = taken.generation;
+    write_rows(store, blobs, taken)?;
+    machine.written(generation);
+    Ok(())
+}
+
+/// A number in few characters.
+fn base36(mut number: u64) -> String {
+    const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+    let mut text = Vec::new();
+    loop {
+        text.push(DIGITS[(number % 36) as usize]);
+        number /= 36;
+        if number == 0 {
+            break;
+        }
+    }
+    text.iter().rev().map(|digit| char::from(*digit)).collect()
+}

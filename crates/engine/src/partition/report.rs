@@ -1,0 +1,65 @@
+//! What workers say.
+//!
+//! For: making commands of reports. Not for: judging them: the machine checks every token when it applies the record.
+//! Invariant: a completion that overtakes the record of its hand-out carries the hand-out along.
+
+use consort_core::{
+    Command,
+    command::{TaskComplete, TaskFail, TaskPark, TaskRecord},
+};
+use consort_types::{
+    TaskId, Time, Token,
+    worker::{FromWorker, Progress, ToWorker},
+};
+
+use super::{
+    InstanceId, Partition,
+    group::{Origin, Report},
+};
+
+impl Partition {
+    /// An instance reports. What the machine refuses comes back to it as `Refused`.
+    pub fn report(&mut self, instance: InstanceId, report: FromWorker, now: Time) {
+        let now = self.advance(now);
+        self.dispatcher.heard(instance, now);
+        match report {
+            FromWorker::Complete { task, token, output } => {
+                let taken = self.merge_lazy(task, token);
+                let command = Command::TaskComplete(TaskComplete { task, token, output, taken });
+                self.push(command, Origin::Report(Report { instance, task, token }));
+            }
+            FromWorker::Fail { task, token, error, retryable, retry_after } => {
+                let taken = self.merge_lazy(task, token);
+                let command = Command::TaskFail(TaskFail { task, token, error, retryable, retry_after, taken });
+                self.push(command, Origin::Report(Report { instance, task, token }));
+            }
+            FromWorker::Record { task, token, index, entry } => {
+                self.record_lazy(task, token);
+                let command = Command::TaskRecord(TaskRecord::new(task, token, index, &entry));
+                self.push(command, Origin::Report(Report { instance, task, token }));
+            }
+            FromWorker::Park { task, token, waiting } => {
+                self.record_lazy(task, token);
+                let command = Command::TaskPark(TaskPark { task, token, waiting });
+                self.push(command, Origin::Report(Report { instance, task, token }));
+            }
+            FromWorker::Heartbeat { task, token, progress } => self.heartbeat(task, token, progress),
+            FromWorker::Leaving => {
+                self.dispatcher.give_no_more(instance);
+                self.tell(instance, ToWorker::Drain);
+            }
+        }
+    }
+
+    fn merge_lazy(&mut self, task: TaskId, token: Token) -> Option<(String, Time)> {
+        self.lazies.take(task, token).map(|taken| (taken.instance, taken.at))
+    }
+
+    fn heartbeat(&mut self, task: TaskId, token: Token, progress: Option<String>) {
+        let Some(message) = progress else { return };
+        // An attempt that is over has nothing to show any more.
+        let Some((step, attempt)) = self.dispatcher.shown(task, token) else { return };
+        let step = step.to_owned();
+        self.outputs.progress.push(Progress { run: task.run, step, attempt, message });
+    }
+}

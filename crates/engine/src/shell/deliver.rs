@@ -1,0 +1,88 @@
+//! Carrying outputs to those who wait for them.
+//!
+//! For: answers, messages to instances, wake-ups of watchers. Not for: what they say.
+//! Invariant: every ticket is answered once.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+};
+
+use consort_core::Reply;
+use consort_types::{Error, Result, worker::ToWorker};
+use tokio::sync::{mpsc, oneshot};
+
+use super::Shared;
+use crate::partition::{InstanceId, Outputs, Ticket};
+
+type Answer = oneshot::Sender<Result<Reply>>;
+
+/// Those who wait.
+pub(super) struct Waiting {
+    shared: Arc<Shared>,
+    tickets: BTreeMap<Ticket, Answer>,
+    made: u64,
+    outboxes: BTreeMap<InstanceId, mpsc::UnboundedSender<Vec<ToWorker>>>,
+}
+
+impl Waiting {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, tickets: BTreeMap::new(), made: 0, outboxes: BTreeMap::new() }
+    }
+
+    /// A ticket for someone who waits for an answer.
+    pub(super) fn ticket(&mut self, answer: Answer) -> Ticket {
+        self.made += 1;
+        let ticket = Ticket(self.made);
+        self.tickets.insert(ticket, answer);
+        ticket
+    }
+
+    pub(super) fn connect(&mut self, instance: InstanceId, outbox: mpsc::UnboundedSender<Vec<ToWorker>>) {
+        self.outboxes.insert(instance, outbox);
+    }
+
+    pub(super) fn disconnect(&mut self, instance: InstanceId) {
+        self.outboxes.remove(&instance);
+    }
+
+    pub(super) fn disconnect_all(&mut self) {
+        self.outboxes.clear();
+    }
+
+    fn answer(&mut self, ticket: Ticket, reply: Result<Reply>) {
+        if let Some(answer) = self.tickets.remove(&ticket) {
+            self.shared.waiting.fetch_sub(1, Ordering::AcqRel);
+            // Who asked may have gone away; what was done stays done.
+            let _ = answer.send(reply);
+        }
+    }
+
+    /// Answers everybody alike: the partition will not.
+    pub(super) fn answer_all(&mut self, error: &Error) {
+        while let Some((ticket, _)) = self.tickets.first_key_value() {
+            let ticket = *ticket;
+            self.answer(ticket, Err(error.clone()));
+        }
+    }
+
+    /// Carries outputs out. Blobs are not dealt with here.
+    pub(super) fn deliver(&mut self, outputs: &mut Outputs) {
+        for (ticket, reply) in outputs.replies.drain(..) {
+            self.answer(ticket, reply);
+        }
+        for (instance, messages) in outputs.to_workers.drain(..) {
+            if let Some(outbox) = self.outboxes.get(&instance) {
+                // A session that ends just now will say so itself.
+                let _ = outbox.send(messages);
+            }
+        }
+        for instance in outputs.dropped.drain(..) {
+            self.outboxes.remove(&instance);
+        }
+        if self.shared.watches.any() {
+            outputs.changed.drain(..).for_each(|(run, seq)| self.shared.watches.changed(run, seq));
+            outputs.progress.drain(..).for_each(|progress| self.shared.watches.progress(progress));
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The way into the loop thread.
+//!
+//! For: many senders, one receiver, and as few wake-ups as can be. Not for: limits (the handle counts what waits).
+//! Invariant: messages come out in the order in which they went in; none is lost while the receiver lives.
+
+use std::{
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+struct State<T> {
+    items: Vec<T>,
+    sleeping: bool,
+    closed: bool,
+}
+
+/// A queue that is emptied at once.
+pub(crate) struct Mailbox<T> {
+    state: Mutex<State<T>>,
+    wake: Condvar,
+}
+
+impl<T> Mailbox<T> {
+    pub(crate) fn new() -> Self {
+        let state = State { items: Vec::new(), sleeping: false, closed: false };
+        Self { state: Mutex::new(state), wake: Condvar::new() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a message in; gives it back where the receiver is gone.
+    pub(crate) fn send(&self, item: T) -> Result<(), T> {
+        let mut state = self.state();
+        if state.closed {
+            return Err(item);
+        }
+        state.items.push(item);
+        let wake = std::mem::take(&mut state.sleeping);
+        drop(state);
+        if wake {
+            self.wake.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Moves everything that waits into `into`.
+    pub(crate) fn drain(&self, into: &mut Vec<T>) {
+        let mut state = self.state();
+        if into.is_empty() {
+            std::mem::swap(&mut state.items, into);
+        } else {
+            into.append(&mut state.items);
+        }
+    }
+
+    /// Waits until something is there, or until the time is over (`None` waits for ever).
+    pub(crate) fn wait(&self, timeout: Option<Duration>) {
+        // A timeout too long for the clock is as good as none.
+        let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let mut state = self.state();
+        while state.items.is_empty() {
+            state.sleeping = true;
+            state = match until.map(|until| until.saturating_duration_since(Instant::now())) {
+                Some(left) if left.is_zero() => break,
+                Some(left) => self.wake.wait_timeout(state, left).map_or_else(|e| e.into_inner().0, |(guard, _)| guard),
+                None => self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+        state.sleeping = false;
+    }
+
+    /// Refuses messages from now on, and gives out those that wait.
+    pub(crate) fn close(&self) -> Vec<T> {
+        let mut state = self.state();
+        state.closed = true;
+        std::mem::take(&mut state.items)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn messages_keep_their_order_across_threads() {
+        let mailbox = Arc::new(Mailbox::new());
+        let sender = Arc::clone(&mailbox);
+        let thread = std::thread::spawn(move || (0..1000).for_each(|n| sender.send(n).unwrap()));
+        let (mut all, mut some) = (Vec::new(), Vec::new());
+        while all.len() < 1000 {
+            mailbox.wait(None);
+            mailbox.drain(&mut some);
+            all.append(&mut some);
+        }
+        thread.join().unwrap();
+        assert!(all.iter().copied().eq(0..1000));
+    }
+
+    #[test]
+    fn a_closed_box_gives_messages_back() {
+        let mailbox = Mailbox::new();
+        mailbox.send(1).unwrap();
+        assert_eq!(mailbox.close(), vec![1]);
+        assert_eq!(mailbox.send(2), Err(2));
+        mailbox.wait(Some(Duration::ZERO));
+    }
+}

@@ -1,0 +1,128 @@
+//! The threads of a partition: the loop, and the writer of rows.
+//!
+//! For: driving a [`crate::Partition`] with a clock, channels and threads. Not for: any decision (the partition and the
+//! machine make them all).
+//! Invariant: only the loop thread touches the partition; only the writer thread writes to the store after the start.
+
+mod deliver;
+mod mailbox;
+mod run;
+mod sweep;
+mod watches;
+mod writer;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use consort_core::{Command, Machine, Reply};
+use consort_types::{
+    Code, Error, Result, Seq, Time, limits,
+    worker::{FromWorker, Hello, ToWorker},
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+pub(crate) use mailbox::Mailbox;
+pub(crate) use run::start;
+pub(crate) use watches::{Seat, WatchPoint, Watches};
+
+use crate::{
+    config::Locality,
+    handle::Status,
+    keeper::{BlobKeeper, Pin},
+    partition::{Attached, InstanceId},
+};
+
+/// A question that is answered between two groups.
+pub(crate) type Read = Box<dyn FnOnce(Result<&mut Machine>) + Send>;
+
+/// What the loop thread is told.
+pub(crate) enum Message {
+    /// Put a command into the next group.
+    Submit { command: Box<Command>, reply: oneshot::Sender<Result<Reply>>, pin: Option<Pin> },
+    /// Look at the state, once it holds the record `at_least`.
+    Read { at_least: Seq, read: Read },
+    /// An instance joins.
+    Attach {
+        hello: Box<Hello>,
+        locality: Locality,
+        outbox: mpsc::UnboundedSender<Vec<ToWorker>>,
+        reply: oneshot::Sender<Result<Attached>>,
+    },
+    /// An instance reports.
+    Report { instance: InstanceId, report: FromWorker, pin: Option<Pin> },
+    /// An instance leaves.
+    Detach(InstanceId),
+    /// How is it going?
+    Status(oneshot::Sender<Status>),
+    /// Hand nothing out any more; answer when no instance holds a task.
+    Drain(oneshot::Sender<()>),
+    /// Stop: with everything written and synced, or at once.
+    Stop { graceful: bool },
+}
+
+/// What the handles and the loop thread share.
+pub(crate) struct Shared {
+    pub(crate) mailbox: Mailbox<Message>,
+    pub(crate) watches: Watches,
+    pub(crate) keeper: BlobKeeper,
+    /// Commands of clients that wait to be appended.
+    pub(crate) waiting: AtomicUsize,
+    /// Whether new work is refused because the engine stops.
+    pub(crate) stopping: AtomicBool,
+    /// Becomes `true` when the loop thread has ended and the log is closed.
+    pub(crate) stopped: watch::Sender<bool>,
+}
+
+impl Shared {
+    pub(crate) fn new(keeper: BlobKeeper) -> Arc<Self> {
+        Arc::new(Self {
+            mailbox: Mailbox::new(),
+            watches: Watches::default(),
+            keeper,
+            waiting: AtomicUsize::new(0),
+            stopping: AtomicBool::new(false),
+            stopped: watch::Sender::new(false),
+        })
+    }
+
+    /// Sends to the loop thread.
+    pub(crate) fn send(&self, message: Message) -> Result<()> {
+        self.mailbox.send(message).map_err(|_| stopping())
+    }
+
+    /// Sends a client's command, unless too many wait.
+    pub(crate) fn submit(&self, message: Message) -> Result<()> {
+        if self.stopping.load(Ordering::Acquire) {
+            return Err(stopping());
+        }
+        let waiting = self.waiting.fetch_add(1, Ordering::AcqRel);
+        if waiting >= limits::COMMANDS_WAITING_MAX {
+            self.waiting.fetch_sub(1, Ordering::AcqRel);
+            return Err(overloaded(waiting));
+        }
+        self.send(message).inspect_err(|_| {
+            self.waiting.fetch_sub(1, Ordering::AcqRel);
+        })
+    }
+}
+
+pub(crate) fn stopping() -> Error {
+    Error::new(Code::Stopping, "the engine is stopping and takes nothing new").hint("try again when it has started")
+}
+
+fn overloaded(waiting: usize) -> Error {
+    let max = limits::COMMANDS_WAITING_MAX;
+    Error::new(Code::Overloaded, format!("`{waiting}` commands wait, the limit is {max}"))
+        .hint("try again after `100ms`")
+}
+
+/// The wall clock, in log time.
+pub(crate) fn wall_clock() -> Time {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    Time(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,364 @@
+//! The loop thread.
+//!
+//! For: taking messages, driving the partition, writing rows back, sleeping. Not for: decisions.
+//! Invariant: the thread sleeps only when there is nothing to append, and wakes for the next message or timer.
+
+use std::{
+    collections::BTreeMap,
+    mem,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use consort_store::Store;
+use consort_types::{Code, Error, Result, Seq, Span, limits};
+use tokio::sync::oneshot;
+
+use super::{
+    Message, Read, Shared,
+    deliver::Waiting,
+    sweep::Sweep,
+    wall_clock,
+    writer::{Done, Writer},
+};
+use crate::{BlobKeeper, Config, Partition, Parts, handle::Status, keeper::Pin};
+
+/// Batches of rows that are with the writer at once.
+const ROWS_IN_FLIGHT_MAX: usize = 2;
+/// How many times the usual batch of rows may pile up before the loop waits for the writer.
+const ROWS_BEHIND_MAX: usize = 16;
+
+/// Starts the loop thread; `ready` hears when recovery is over.
+pub(crate) fn start(parts: Parts, config: Config, ready: oneshot::Sender<Result<()>>) -> Result<Arc<Shared>> {
+    let keeper = BlobKeeper::new(Arc::clone(&parts.blobs));
+    let shared = Shared::new(keeper);
+    let of_thread = Arc::clone(&shared);
+    let body = move || {
+        let end = End(Arc::clone(&of_thread));
+        match Loop::open(parts, config, Arc::clone(&of_thread)) {
+            Ok(mut running) => {
+                // Who opened may have given up; then the last handle is gone and says so.
+                let _ = ready.send(Ok(()));
+                running.run();
+            }
+            Err(error) => drop(ready.send(Err(error))),
+        }
+        // The loop, and with it the log, is closed by now: whoever waits may open it again.
+        drop(end);
+    };
+    std::thread::Builder::new().name("consort-loop".to_owned()).spawn(body).map_err(|error| {
+        Error::new(Code::Internal, format!("the loop thread cannot be started: {error}"))
+            .hint("raise the limit on threads of the process")
+    })?;
+    Ok(shared)
+}
+
+/// Tells everybody that the loop has ended, however it ended.
+struct End(Arc<Shared>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        drop(self.0.mailbox.close());
+        self.0.stopped.send_replace(true);
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Going {
+    On,
+    Stop { graceful: bool },
+}
+
+struct Loop {
+    shared: Arc<Shared>,
+    config: Config,
+    partition: Partition,
+    writer: Writer,
+    waiting: Waiting,
+    sweep: Sweep,
+    /// Reads that wait for a record.
+    reads: BTreeMap<(Seq, u64), Read>,
+    reads_made: u64,
+    drains: Vec<oneshot::Sender<()>>,
+    /// Blobs that commands in the open group name.
+    pins: Vec<Pin>,
+    messages: Vec<Message>,
+    taken_at: Instant,
+    synced_at: Instant,
+    syncing: bool,
+    listed: bool,
+    written: Seq,
+    synced: Seq,
+    store_bytes: u64,
+}
+
+impl Loop {
+    fn open(parts: Parts, config: Config, shared: Arc<Shared>) -> Result<Self> {
+        let store: Arc<dyn Store> = Arc::clone(&parts.store);
+        let now = wall_clock();
+        // The clock in microseconds differs between any two starts.
+        let partition = Partition::open(parts, config.clone(), now.0, now)?;
+        let written = partition.applied();
+        Ok(Self {
+            writer: Writer::start(store, shared.keeper.clone())?,
+            waiting: Waiting::new(Arc::clone(&shared)),
+            shared,
+            config,
+            partition,
+            sweep: Sweep::default(),
+            reads: BTreeMap::new(),
+            reads_made: 0,
+            drains: Vec::new(),
+            pins: Vec::new(),
+            messages: Vec::new(),
+            taken_at: Instant::now(),
+            synced_at: Instant::now(),
+            syncing: false,
+            listed: false,
+            written,
+            synced: Seq::ZERO,
+            store_bytes: 0,
+        })
+    }
+
+    fn run(&mut self) {
+        loop {
+            // A law that is broken panics: the partition halts, and says so to everybody.
+            let going = catch_unwind(AssertUnwindSafe(|| self.turn())).unwrap_or_else(|panic| {
+                self.partition.halt_broken(broken(panic.as_ref()));
+                Going::On
+            });
+            if let Some(error) = self.partition.halted().cloned() {
+                self.waiting.answer_all(&error);
+                self.waiting.disconnect_all();
+            }
+            match going {
+                Going::On => {}
+                Going::Stop { graceful: true } => return self.finish(),
+                Going::Stop { graceful: false } => return,
+            }
+        }
+    }
+
+    fn turn(&mut self) -> Going {
+        if !self.partition.is_due(wall_clock()) {
+            self.sleep();
+        }
+        let mut messages = mem::take(&mut self.messages);
+        self.shared.mailbox.drain(&mut messages);
+        let mut going = Going::On;
+        for message in messages.drain(..) {
+            if let Some(stop) = self.handle(message) {
+                going = stop;
+            }
+        }
+        self.messages = messages;
+        let now = wall_clock();
+        self.partition.poll(now);
+        let outputs = self.partition.commit(now);
+        self.deliver(outputs);
+        self.serve();
+        self.write_back();
+        going
+    }
+
+    fn handle(&mut self, message: Message) -> Option<Going> {
+        let now = wall_clock();
+        match message {
+            Message::Submit { command, reply, pin } => {
+                self.pins.extend(pin);
+                let ticket = self.waiting.ticket(reply);
+                self.partition.submit(*command, Some(ticket));
+            }
+            Message::Report { instance, report, pin } => {
+                self.pins.extend(pin);
+                self.partition.report(instance, report, now);
+            }
+            Message::Read { at_least, read } => self.read(at_least, read),
+            Message::Attach { hello, locality, outbox, reply } => {
+                let attached = self.partition.attach(&hello, locality, now);
+                if let Ok(attached) = &attached {
+                    self.waiting.connect(attached.instance, outbox);
+                }
+                if let Err(Ok(attached)) = reply.send(attached) {
+                    // Who attached has gone away before it heard of it.
+                    self.detach(attached.instance);
+                }
+            }
+            Message::Detach(instance) => self.detach(instance),
+            Message::Status(reply) => drop(reply.send(self.status())),
+            Message::Drain(done) => {
+                self.partition.drain();
+                self.drains.push(done);
+            }
+            Message::Stop { graceful } => return Some(Going::Stop { graceful }),
+        }
+        None
+    }
+
+    fn detach(&mut self, instance: crate::InstanceId) {
+        self.partition.detach(instance, wall_clock());
+        self.waiting.disconnect(instance);
+    }
+
+    fn read(&mut self, at_least: Seq, read: Read) {
+        if at_least <= self.partition.applied() || self.partition.halted().is_some() {
+            return read(self.partition.machine());
+        }
+        let max = limits::READS_WAITING_MAX;
+        if self.reads.len() >= max {
+            let message = format!("`{max}` reads wait for records that are not applied yet, the limit is {max}");
+            return read(Err(Error::new(Code::Overloaded, message).hint("try again after `100ms`")));
+        }
+        self.reads_made += 1;
+        self.reads.insert((at_least, self.reads_made), read);
+    }
+
+    fn status(&self) -> Status {
+        let mut status = self.partition.status();
+        status.store_written = self.written;
+        status.store_synced = self.synced;
+        status.store_bytes = self.store_bytes;
+        status.commands_waiting = self.shared.waiting.load(std::sync::atomic::Ordering::Acquire);
+        status
+    }
+
+    fn deliver(&mut self, mut outputs: crate::Outputs) {
+        self.waiting.deliver(&mut outputs);
+        outputs.unused.into_iter().for_each(|(since, hash)| self.sweep.add(since, hash));
+    }
+
+    /// Answers those who wait for more than an answer to a command.
+    fn serve(&mut self) {
+        if self.partition.is_settled() {
+            self.pins.clear();
+        }
+        let applied = self.partition.applied();
+        while let Some(entry) = self.reads.first_entry() {
+            if entry.key().0 > applied && self.partition.halted().is_none() {
+                break;
+            }
+            entry.remove()(self.partition.machine());
+        }
+        let quiet = self.partition.halted().is_some() || (self.partition.held() == 0 && self.partition.is_settled());
+        if quiet {
+            for done in self.drains.drain(..) {
+                // Who drained may have stopped waiting.
+                let _ = done.send(());
+            }
+        }
+    }
+
+    /// Hands rows to the writer, and hears what it has done.
+    fn write_back(&mut self) {
+        while let Some(done) = self.writer.poll() {
+            self.hear(done);
+        }
+        let changed = self.partition.rows_changed();
+        let due = changed >= self.config.flush_rows
+            || (self.partition.has_unwritten() && self.taken_at.elapsed() >= self.config.flush_interval.to_std());
+        while changed >= self.config.flush_rows * ROWS_BEHIND_MAX && self.writer.rows_in_flight() >= ROWS_IN_FLIGHT_MAX
+        {
+            let Some(done) = self.writer.wait() else { break };
+            self.hear(done);
+        }
+        if due && self.writer.rows_in_flight() < ROWS_IN_FLIGHT_MAX {
+            self.hand_rows();
+        }
+        if self.is_unsynced() && !self.syncing && self.synced_at.elapsed() >= self.config.sync_interval.to_std() {
+            self.syncing = true;
+            self.writer.sync();
+            if !mem::replace(&mut self.listed, true) {
+                self.writer.list();
+            }
+        }
+        if self.sweep.is_due() {
+            self.sweep();
+        }
+    }
+
+    fn is_unsynced(&self) -> bool {
+        !self.listed || self.synced < self.written
+    }
+
+    fn hand_rows(&mut self) {
+        self.taken_at = Instant::now();
+        if let Some(taken) = self.partition.take() {
+            self.writer.rows(taken);
+        }
+    }
+
+    fn sweep(&mut self) {
+        let doomed = match self.partition.machine() {
+            Ok(machine) => self.sweep.doomed(machine, &self.shared.keeper),
+            Err(_) => return,
+        };
+        match doomed {
+            Ok(doomed) if doomed.is_empty() => {}
+            Ok(doomed) => self.writer.delete(doomed),
+            Err(error) => self.partition.halt(error),
+        }
+    }
+
+    fn hear(&mut self, done: Done) {
+        match done {
+            Done::Rows { generation, applied, bytes } => {
+                self.partition.written(generation);
+                self.written = applied;
+                self.store_bytes += bytes;
+            }
+            Done::Synced(seq) => {
+                self.syncing = false;
+                self.synced_at = Instant::now();
+                self.synced = seq;
+                self.partition.trim(seq);
+                self.sweep.synced(seq);
+            }
+            Done::Listed(blobs) => {
+                let applied = self.partition.applied();
+                blobs.into_iter().for_each(|hash| self.sweep.add(applied, hash));
+            }
+            Done::Failed(error) => self.partition.halt(error),
+        }
+    }
+
+    fn sleep(&mut self) {
+        let until = |from: Instant, span: Span| span.to_std().saturating_sub(from.elapsed());
+        let timer = self.partition.next_wake().map(|wake| wake.since(wall_clock()).to_std());
+        let healthy = self.partition.halted().is_none();
+        let flush =
+            (healthy && self.partition.has_unwritten()).then(|| until(self.taken_at, self.config.flush_interval));
+        let sync = (healthy && self.is_unsynced()).then(|| {
+            // A sync that is under way reports without a wake-up: look again soon.
+            let wait = until(self.synced_at, self.config.sync_interval);
+            if self.syncing { wait.max(self.config.flush_interval.to_std()) } else { wait }
+        });
+        let sweep = self.sweep.is_due().then_some(Duration::ZERO);
+        self.shared.mailbox.wait([timer, flush, sync, sweep].into_iter().flatten().min());
+    }
+
+    /// Writes and syncs everything, so that the next start replays nothing.
+    fn finish(&mut self) {
+        let now = wall_clock();
+        while self.partition.is_due(now) {
+            let outputs = self.partition.commit(now);
+            self.deliver(outputs);
+        }
+        self.hand_rows();
+        self.writer.sync();
+        let mut syncs = 1 + usize::from(self.syncing);
+        while syncs > 0 {
+            let Some(done) = self.writer.wait() else { return };
+            syncs -= usize::from(matches!(done, Done::Synced(_)));
+            self.hear(done);
+        }
+    }
+}
+
+/// What a panic says, as the reason of a halt.
+fn broken(panic: &(dyn std::any::Any + Send)) -> Error {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    Error::new(Code::Internal, format!("a law is broken: {}", text.unwrap_or("the panic has no message")))
+        .hint("please report this with the message; what was acknowledged is in the log")
+}

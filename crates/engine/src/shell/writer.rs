@@ -1,0 +1,143 @@
+//! The thread that writes rows back to the store.
+//!
+//! For: keeping the loop thread off the store's disk. Not for: deciding what is written or when.
+//! Invariant: jobs are done in the order in which they were given, so rows and blobs change as the machine changed them.
+
+use std::{
+    sync::{Arc, mpsc},
+    thread::JoinHandle,
+};
+
+use consort_core::Taken;
+use consort_store::Store;
+use consort_types::{BlobHash, Code, Error, Result, Seq};
+
+use crate::{BlobKeeper, write_rows};
+
+/// What the writer is to do.
+enum Job {
+    Rows(Box<Taken>),
+    Sync,
+    List,
+    Delete(Vec<BlobHash>),
+}
+
+/// What the writer has done.
+pub(super) enum Done {
+    /// Rows are in the store.
+    Rows { generation: u64, applied: Seq, bytes: u64 },
+    /// Everything up to this record survives a power cut.
+    Synced(Seq),
+    /// These blobs are there.
+    Listed(Vec<BlobHash>),
+    /// Something failed; nothing is done any more.
+    Failed(Error),
+}
+
+/// The writer, as the loop thread sees it.
+pub(super) struct Writer {
+    jobs: Option<mpsc::Sender<Job>>,
+    done: mpsc::Receiver<Done>,
+    thread: Option<JoinHandle<()>>,
+    rows_in_flight: usize,
+}
+
+impl Writer {
+    /// Starts the thread.
+    pub(super) fn start(store: Arc<dyn Store>, keeper: BlobKeeper) -> Result<Self> {
+        let (jobs, todo) = mpsc::channel();
+        let (report, done) = mpsc::channel();
+        let work = move || work(&todo, &report, &*store, &keeper);
+        let thread = std::thread::Builder::new().name("consort-writer".to_owned()).spawn(work);
+        let thread = thread.map_err(|error| {
+            Error::new(Code::Internal, format!("the writer thread cannot be started: {error}"))
+                .hint("raise the limit on threads of the process")
+        })?;
+        Ok(Self { jobs: Some(jobs), done, thread: Some(thread), rows_in_flight: 0 })
+    }
+
+    fn give(&self, job: Job) {
+        // A writer that has failed has said so, and does nothing more.
+        let _ = self.jobs.as_ref().map(|jobs| jobs.send(job));
+    }
+
+    pub(super) fn rows(&mut self, taken: Taken) {
+        self.rows_in_flight += 1;
+        self.give(Job::Rows(Box::new(taken)));
+    }
+
+    pub(super) fn sync(&self) {
+        self.give(Job::Sync);
+    }
+
+    pub(super) fn list(&self) {
+        self.give(Job::List);
+    }
+
+    pub(super) fn delete(&self, doomed: Vec<BlobHash>) {
+        self.give(Job::Delete(doomed));
+    }
+
+    /// Batches of rows that are not written yet.
+    pub(super) fn rows_in_flight(&self) -> usize {
+        self.rows_in_flight
+    }
+
+    fn note(&mut self, done: Done) -> Done {
+        if let Done::Rows { .. } = done {
+            self.rows_in_flight -= 1;
+        }
+        done
+    }
+
+    /// What was done meanwhile.
+    pub(super) fn poll(&mut self) -> Option<Done> {
+        let done = self.done.try_recv().ok()?;
+        Some(self.note(done))
+    }
+
+    /// Waits until something is done; `None` where the writer has ended.
+    pub(super) fn wait(&mut self) -> Option<Done> {
+        let done = self.done.recv().ok()?;
+        Some(self.note(done))
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic of the writer was printed; there is nobody left to tell.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn work(todo: &mpsc::Receiver<Job>, report: &mpsc::Sender<Done>, store: &dyn Store, keeper: &BlobKeeper) {
+    for job in todo {
+        let done = match job {
+            Job::Rows(taken) => rows(store, keeper, *taken).map(Some),
+            Job::Sync => store.sync().map(|seq| Some(Done::Synced(seq))).map_err(Error::from),
+            Job::List => keeper.blobs().list_blobs().map(|blobs| Some(Done::Listed(blobs))).map_err(Error::from),
+            Job::Delete(doomed) => delete(keeper, doomed).map(|()| None),
+        };
+        let (done, failed) = match done {
+            Ok(Some(done)) => (done, false),
+            Ok(None) => continue,
+            Err(error) => (Done::Failed(error), true),
+        };
+        if report.send(done).is_err() || failed {
+            return;
+        }
+    }
+}
+
+fn rows(store: &dyn Store, keeper: &BlobKeeper, taken: Taken) -> Result<Done> {
+    let (generation, applied) = (taken.generation, taken.applied);
+    let bytes = write_rows(store, keeper.blobs(), taken)?;
+    Ok(Done::Rows { generation, applied, bytes })
+}
+
+fn delete(keeper: &BlobKeeper, doomed: Vec<BlobHash>) -> Result<()> {
+    doomed.into_iter().try_for_each(|hash| keeper.delete_doomed(hash).map(drop))
+}
