@@ -104,7 +104,7 @@ fn reopening_keeps_what_was_synced<S: Store + Blobs>(open: &mut impl FnMut() -> 
 
 fn large_values_and_keys_fit<S: Store + Blobs>(open: &mut impl FnMut() -> S) {
     let store = open();
-    let (key, value) = (vec![7; 65_535], vec![9; 4 << 20]);
+    let (key, value) = (vec![7; 32_768], vec![9; 4 << 20]);
     store.write(batch(1, &[(&key, b"k"), (b"v", &value)], &[])).expect("the batch is written");
     store.sync().expect("the store is synced");
     drop(store);

@@ -12,7 +12,7 @@ pub type Row = (Vec<u8>, Vec<u8>);
 
 /// Ordered rows. One writer at a time; any number of readers.
 ///
-/// Keys have 1 to 65,535 bytes.
+/// Keys have 1 to 32,768 bytes.
 pub trait Store: Send + Sync {
     /// The value of a key.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;

@@ -1,0 +1,129 @@
+//! The two small files that say what the folder is: its format, and how far it was synced.
+//!
+//! For: refusing folders of newer versions, and noticing rows that went back behind a sync.
+//! Not for: the rows. Invariant: the format file is durable before anything else is written beside it.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+use consort_store::StoreError;
+use consort_types::Seq;
+
+use crate::error;
+
+const FORMAT_FILE: &str = "format";
+const FORMAT_NAME: &str = "consort-store";
+const VERSION: u32 = 1;
+const SYNCED_FILE: &str = "synced";
+/// The two slots keep apart by the largest unit that disks write, so that a torn write leaves the other one.
+const SLOT_BYTES: u64 = 4096;
+
+/// Makes what was created, renamed or removed in a folder survive a power cut.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Makes a folder, durably, where there is none.
+pub(crate) fn make_folder(folder: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> =
+        folder.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
+    fs::create_dir_all(folder)?;
+    for parent in missing.iter().filter_map(|path| path.parent()) {
+        sync_folder(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })?;
+    }
+    Ok(())
+}
+
+/// Checks that a folder is a store that this version reads; makes an empty folder one.
+pub(crate) fn check(folder: &Path) -> Result<(), StoreError> {
+    let path = folder.join(FORMAT_FILE);
+    let refused = |error: io::Error| error::io(&path, &error);
+    make_folder(folder).map_err(refused)?;
+    let bad = |what: String| Err(StoreError::BadFormat { place: path.display().to_string(), what });
+    match fs::read_to_string(&path) {
+        Ok(text) => match text.trim_end().strip_prefix(FORMAT_NAME).and_then(|rest| rest.trim().parse::<u32>().ok()) {
+            Some(version) if version <= VERSION => Ok(()),
+            Some(version) => bad(format!("it has format `{version}`, this version of Consort reads up to `{VERSION}`")),
+            None => bad(format!("it does not say `{FORMAT_NAME} {VERSION}`")),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if fs::read_dir(folder).map_err(refused)?.next().is_some() {
+                return bad("the folder is not empty and has no format file".to_owned());
+            }
+            create(&path).and_then(|()| sync_folder(folder)).map_err(refused)
+        }
+        Err(error) => Err(refused(error)),
+    }
+}
+
+fn create(path: &Path) -> io::Result<()> {
+    // Made under its final name only when it is whole: a crash in between leaves a folder that is refused as foreign
+    // at worst while still empty of data.
+    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    writeln!(file, "{FORMAT_NAME} {VERSION}")?;
+    file.sync_all()
+}
+
+/// How far the rows were synced.
+#[derive(Debug)]
+pub(crate) struct Synced {
+    file: File,
+    path: PathBuf,
+    /// Writes so far: the next one goes to the other slot.
+    count: u64,
+    seq: Seq,
+}
+
+impl Synced {
+    pub(crate) fn open(folder: &Path) -> Result<Self, StoreError> {
+        let path = folder.join(SYNCED_FILE);
+        Self::read(&path).map_err(|error| error::io(&path, &error))
+    }
+
+    fn read(path: &Path) -> io::Result<Self> {
+        let new = !path.exists();
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        if new {
+            file.write_all_at(&[0; 2 * SLOT_BYTES as usize], 0)?;
+        }
+        let slots = [0, SLOT_BYTES].map(|offset| {
+            let mut slot = [0; 20];
+            file.read_exact_at(&mut slot, offset).ok()?;
+            decode(&slot)
+        });
+        let (count, seq) = slots.into_iter().flatten().max_by_key(|(count, _)| *count).unwrap_or((0, Seq::ZERO));
+        Ok(Self { file, path: path.to_owned(), count, seq })
+    }
+
+    /// The last record that is known to have been synced.
+    pub(crate) fn seq(&self) -> Seq {
+        self.seq
+    }
+
+    /// Notes durably that the rows are synced up to this record.
+    pub(crate) fn set(&mut self, seq: Seq) -> Result<(), StoreError> {
+        if seq == self.seq {
+            return Ok(());
+        }
+        let count = self.count + 1;
+        let mut slot = [0; 20];
+        slot[..8].copy_from_slice(&count.to_le_bytes());
+        slot[8..16].copy_from_slice(&seq.0.to_le_bytes());
+        let check = crc32c::crc32c(&slot[..16]);
+        slot[16..].copy_from_slice(&check.to_le_bytes());
+        let written = self.file.write_all_at(&slot, SLOT_BYTES * (count % 2)).and_then(|()| self.file.sync_data());
+        written.map_err(|error| error::io(&self.path, &error))?;
+        (self.count, self.seq) = (count, seq);
+        Ok(())
+    }
+}
+
+fn decode(slot: &[u8; 20]) -> Option<(u64, Seq)> {
+    let number = |at: usize| slot[at..at + 8].iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte));
+    let good = crc32c::crc32c(&slot[..16]).to_le_bytes() == slot[16..] && number(0) > 0;
+    good.then(|| (number(0), Seq(number(8))))
+}
