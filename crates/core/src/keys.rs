@@ -10,7 +10,7 @@ use crate::tables::Key;
 /// Reads fixed-size parts off the front of a key.
 struct Parts<'a>(&'a [u8]);
 
-impl<'a> Parts<'a> {
+impl Parts<'_> {
     fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (head, rest) = self.0.split_at_checked(N)?;
         self.0 = rest;

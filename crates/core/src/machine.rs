@@ -52,6 +52,13 @@ pub struct Taken {
     pub blobs: Vec<(BlobHash, Arc<[u8]>)>,
 }
 
+/// The earliest armed timer, as far as it is known without looking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum NextTimer {
+    Unknown,
+    Known(Option<Time>),
+}
+
 /// The state of a partition and the rules that change it.
 pub struct Machine {
     pub(crate) tables: Tables,
@@ -64,8 +71,7 @@ pub struct Machine {
     new_blobs: BTreeMap<BlobHash, (Arc<[u8]>, u64)>,
     generation: u64,
     applied: Seq,
-    /// The earliest armed timer; `None` inside where it must be looked up again.
-    next_timer: Option<Option<Time>>,
+    next_timer: NextTimer,
 }
 
 impl Machine {
@@ -83,7 +89,7 @@ impl Machine {
             new_blobs: BTreeMap::new(),
             generation: 1,
             applied,
-            next_timer: None,
+            next_timer: NextTimer::Unknown,
         })
     }
 
@@ -126,24 +132,24 @@ impl Machine {
 
     /// The earliest armed timer. When log time reaches it, a `Tick` belongs into the log.
     pub fn next_timer(&mut self) -> Result<Option<Time>> {
-        if let Some(known) = self.next_timer {
-            return Ok(known);
+        if let NextTimer::Known(due) = self.next_timer {
+            return Ok(due);
         }
         let first = self.tables.timers.range(&TimerKey::at(Time(0)), &TimerKey::at(Time(u64::MAX)), 1)?;
         let due = first.first().map(|(key, _)| key.due);
-        self.next_timer = Some(due);
+        self.next_timer = NextTimer::Known(due);
         Ok(due)
     }
 
     pub(crate) fn timer_armed(&mut self, due: Time) {
-        if let Some(known) = &mut self.next_timer {
+        if let NextTimer::Known(known) = &mut self.next_timer {
             *known = Some(known.map_or(due, |earliest| earliest.min(due)));
         }
     }
 
     pub(crate) fn timer_gone(&mut self, due: Time) {
-        if self.next_timer == Some(Some(due)) {
-            self.next_timer = None;
+        if self.next_timer == NextTimer::Known(Some(due)) {
+            self.next_timer = NextTimer::Unknown;
         }
     }
 

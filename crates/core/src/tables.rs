@@ -146,18 +146,15 @@ impl<K: Key, R: Row> Table<K, R> {
 
     fn set(&mut self, key: K, row: Option<R>, stored: bool) {
         let generation = self.generation;
-        match self.overlay.get_mut(&key) {
-            Some(slot) => {
-                slot.row = row;
-                if slot.dirty != Some(generation) {
-                    slot.dirty = Some(generation);
-                    self.changed.push(key);
-                }
-            }
-            None => {
-                self.overlay.insert(key.clone(), Slot { row, stored, dirty: Some(generation) });
+        if let Some(slot) = self.overlay.get_mut(&key) {
+            slot.row = row;
+            if slot.dirty != Some(generation) {
+                slot.dirty = Some(generation);
                 self.changed.push(key);
             }
+        } else {
+            self.overlay.insert(key.clone(), Slot { row, stored, dirty: Some(generation) });
+            self.changed.push(key);
         }
     }
 

@@ -4,7 +4,7 @@ use consort_types::{Result, RunId};
 use minicbor::{Decode, Encode};
 
 use super::Reply;
-use crate::fold::Fold;
+use crate::{fold::Fold, run::refuse_ended};
 
 /// Cancels a run and everything below it.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
@@ -26,7 +26,7 @@ pub struct CancelRun {
 impl CancelRun {
     pub(crate) fn apply(&self, fold: &mut Fold<'_>) -> Result<Reply> {
         let run = fold.run_in(&self.namespace, self.run)?;
-        fold.refuse_ended(self.run, &run)?;
+        refuse_ended(self.run, &run)?;
         fold.cancel_run(self.run, run, &self.reason, self.force)?;
         Ok(Reply::Done)
     }

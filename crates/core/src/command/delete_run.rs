@@ -31,7 +31,7 @@ impl DeleteRun {
             let message = format!("run `{}` belongs to run `{}`", self.run, parent.run);
             return Err(Error::new(Code::RunActive, message).hint("delete the run above it; this one goes with it"));
         }
-        fold.delete_run(self.run, run)?;
+        fold.delete_run(self.run, run);
         Ok(Reply::Done)
     }
 }

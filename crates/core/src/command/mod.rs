@@ -159,7 +159,7 @@ impl Command {
             Self::TaskRecord(command) => command.apply(fold),
             Self::TaskPark(command) => command.apply(fold),
             Self::AttemptLost(command) => command.apply(fold),
-            Self::Tick(command) => command.apply(fold),
+            Self::Tick(Tick {}) => Tick::apply(fold),
             Self::CancelRun(command) => command.apply(fold),
             Self::PauseRun(command) => command.apply(fold),
             Self::SignalRun(command) => command.apply(fold),

@@ -4,7 +4,7 @@ use consort_types::{Result, RunId};
 use minicbor::{Decode, Encode};
 
 use super::Reply;
-use crate::fold::Fold;
+use crate::{fold::Fold, run::refuse_ended};
 
 /// Pauses or resumes a run and the runs below it.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
@@ -23,7 +23,7 @@ pub struct PauseRun {
 impl PauseRun {
     pub(crate) fn apply(&self, fold: &mut Fold<'_>) -> Result<Reply> {
         let run = fold.run_in(&self.namespace, self.run)?;
-        fold.refuse_ended(self.run, &run)?;
+        refuse_ended(self.run, &run)?;
         fold.pause_run(self.run, self.paused)?;
         Ok(Reply::Done)
     }

@@ -4,7 +4,7 @@ use consort_types::{Code, Error, Name, Payload, Result, RunId, limits};
 use minicbor::{Decode, Encode};
 
 use super::Reply;
-use crate::fold::Fold;
+use crate::{fold::Fold, run::refuse_ended};
 
 /// Sends a signal to a run.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
@@ -27,7 +27,7 @@ impl SignalRun {
     pub(crate) fn apply(&self, fold: &mut Fold<'_>) -> Result<Reply> {
         Name::check("signal", &self.name)?;
         let run = fold.run_in(&self.namespace, self.run)?;
-        fold.refuse_ended(self.run, &run)?;
+        refuse_ended(self.run, &run)?;
         if run.signals_waiting >= limits::SIGNALS_WAITING_MAX {
             let message = format!(
                 "run `{}` has {} signals waiting, the limit is {}",

@@ -75,7 +75,7 @@ impl StartRun {
             priority: self.priority,
             idempotency_key: self.idempotency_key.clone(),
             timeout: self.timeout,
-        })?;
+        });
         fold.open_root(self.run)?;
         Ok(Reply::Run { run: self.run, existing: false })
     }

@@ -4,7 +4,7 @@ use consort_types::{Error, Result, Span, TaskId, Time, Token};
 use minicbor::{Decode, Encode};
 
 use super::Reply;
-use crate::fold::Fold;
+use crate::{fold::Fold, run::Again};
 
 /// Records the failure of an attempt.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
@@ -31,8 +31,12 @@ pub struct TaskFail {
 
 impl TaskFail {
     pub(crate) fn apply(&self, fold: &mut Fold<'_>) -> Result<Reply> {
-        let retry = self.retryable.then_some(self.retry_after);
-        fold.task_fail(self.task, self.token, &self.error, retry, self.taken.as_ref())?;
+        let again = match self.retry_after {
+            _ if !self.retryable => Again::Never,
+            Some(span) => Again::After(span),
+            None => Again::ByPolicy,
+        };
+        fold.task_fail(self.task, self.token, &self.error, again, self.taken.as_ref())?;
         Ok(Reply::Done)
     }
 }

@@ -11,7 +11,7 @@ use crate::{fold::Fold, keys::TimerKey};
 pub struct Tick {}
 
 impl Tick {
-    pub(crate) fn apply(&self, fold: &mut Fold<'_>) -> Result<Reply> {
+    pub(crate) fn apply(fold: &mut Fold<'_>) -> Result<Reply> {
         let until = TimerKey::at(Time(fold.now.0.saturating_add(1)));
         let due = fold.machine.tables.timers.range(&TimerKey::at(Time(0)), &until, limits::TIMERS_PER_TICK_MAX)?;
         for (timer, _) in due {

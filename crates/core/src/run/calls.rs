@@ -48,7 +48,7 @@ impl Fold<'_> {
             priority: place.run.priority,
             idempotency_key: None,
             timeout: None,
-        })?;
+        });
         self.open_root(id)
     }
 
@@ -68,15 +68,14 @@ impl Fold<'_> {
             return self.answer(caller, index, Err(error));
         }
         let mut step = self.known_step(caller)?;
-        let scope = match step.child {
-            Some(scope) => scope,
-            None => {
-                // Positions are those of journal entries, so the scope has no end of its own.
-                let key = self.new_scope(caller.run, Some(caller), ScopeKind::Calls, u32::MAX)?;
-                step.child = Some(key.scope);
-                self.put_step(caller, step);
-                key.scope
-            }
+        let scope = if let Some(scope) = step.child {
+            scope
+        } else {
+            // Positions are those of journal entries, so the scope has no end of its own.
+            let key = self.new_scope(caller.run, Some(caller), ScopeKind::Calls, u32::MAX)?;
+            step.child = Some(key.scope);
+            self.put_step(caller, step);
+            key.scope
         };
         self.start_instance(ScopeKey { run: caller.run, scope }, index);
         Ok(())

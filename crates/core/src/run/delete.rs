@@ -14,7 +14,7 @@ use crate::{
 
 impl Fold<'_> {
     /// Hides the run and begins to remove its rows.
-    pub(crate) fn delete_run(&mut self, id: RunId, mut run: Run) -> Result<()> {
+    pub(crate) fn delete_run(&mut self, id: RunId, mut run: Run) {
         self.machine.tables.listing.delete(&ListKey::of(&run.namespace, id));
         if let Some(key) = &run.idempotency_key {
             let key = NamedKey { namespace: run.namespace.clone(), name: key.clone(), number: 0 };
@@ -23,7 +23,6 @@ impl Fold<'_> {
         run.status = RunStatus::Deleted;
         self.put_run(id, run);
         self.arm(self.now, root_task(id), TimerKind::Reap, 0);
-        Ok(())
     }
 
     /// Removes some of a deleted run's rows; another timer removes the rest.
@@ -59,7 +58,7 @@ impl Fold<'_> {
                 && let Some(run) = self.machine.tables.runs.get(&child)?
                 && run.status != RunStatus::Deleted
             {
-                self.delete_run(child, run)?;
+                self.delete_run(child, run);
             }
         }
         Ok(rows.len())

@@ -29,7 +29,7 @@ impl Fold<'_> {
                 Reference::Run => environment.run = run_value(task, &place.run),
                 Reference::Item => environment.item = self.item(task)?,
                 Reference::Index => {
-                    environment.index = self.nearest(task, ScopeKind::Items)?.map(|(_, i)| u64::from(i))
+                    environment.index = self.nearest(task, ScopeKind::Items)?.map(|(_, i)| u64::from(i));
                 }
                 Reference::Loop => environment.loop_ = self.loop_value(task)?,
                 Reference::Output => {}

@@ -40,7 +40,7 @@ impl Fold<'_> {
             priority: old.priority,
             idempotency_key: None,
             timeout: None,
-        })?;
+        });
         self.open_fork(command, definition.root(), &anew)
     }
 

@@ -70,15 +70,7 @@ impl Fold<'_> {
         .hint("wait until some have ended"))
     }
 
-    pub(crate) fn refuse_ended(&self, id: RunId, run: &Run) -> Result<()> {
-        if !run.status.is_terminal() {
-            return Ok(());
-        }
-        Err(Error::new(Code::RunEnded, format!("run `{id}` has ended: it is {}", run.status.as_str()))
-            .hint("terminal states are final; `consort runs retry` and `consort runs fork` make a new run from it"))
-    }
-
-    pub(crate) fn create_run(&mut self, new: NewRun) -> Result<()> {
+    pub(crate) fn create_run(&mut self, new: NewRun) {
         let deadline = new.timeout.or(new.definition.timeout).map(|span| self.now.after(span));
         let run = Run {
             namespace: new.namespace,
@@ -116,7 +108,6 @@ impl Fold<'_> {
         self.machine.meta.runs_made += 1;
         self.journal(new.id, None, Event::RunStarted);
         self.put_run(new.id, run);
-        Ok(())
     }
 
     /// Opens the workflow's own block.
@@ -237,7 +228,9 @@ impl Fold<'_> {
             if waiters.is_empty() {
                 return Ok(());
             }
-            waiters.iter().for_each(|(key, _)| self.machine.tables.waiters.delete(key));
+            for (key, _) in &waiters {
+                self.machine.tables.waiters.delete(key);
+            }
         }
     }
 
@@ -305,6 +298,15 @@ impl Fold<'_> {
         self.machine.tables.scopes.insert_new(key, scope);
         Ok(key)
     }
+}
+
+/// Refuses what needs a run that goes on.
+pub(crate) fn refuse_ended(id: RunId, run: &Run) -> Result<()> {
+    if !run.status.is_terminal() {
+        return Ok(());
+    }
+    Err(Error::new(Code::RunEnded, format!("run `{id}` has ended: it is {}", run.status.as_str()))
+        .hint("terminal states are final; `consort runs retry` and `consort runs fork` make a new run from it"))
 }
 
 /// The key of a run's own timers.

@@ -21,8 +21,9 @@ mod timers;
 mod unknown;
 mod wait;
 
-pub(crate) use life::NewRun;
+pub(crate) use life::{NewRun, refuse_ended};
 pub(crate) use place::{Layer, Place, Role};
+pub(crate) use retry::Again;
 
 use consort_types::{Code, Error, Result};
 

@@ -14,33 +14,35 @@ use crate::{
     rows::{Event, Step, StepState},
 };
 
+/// Whether, and when, another attempt may help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Again {
+    Never,
+    ByPolicy,
+    After(Span),
+}
+
 impl Fold<'_> {
-    /// An attempt failed by its own report; `retry` holds the agent's hint when another may help.
+    /// An attempt failed by its own report.
     pub(crate) fn task_fail(
         &mut self,
         task: TaskId,
         token: Token,
         error: &Error,
-        retry: Option<Option<Span>>,
-        taken: Option<&(String, Time)>,
+        again: Again,
+        holder: Option<&(String, Time)>,
     ) -> Result<()> {
         let repeated = self.step(task)?.is_some_and(|step| step.token == token && step.state == StepState::Backoff);
         if repeated {
             return Ok(());
         }
         let Current::Live(mut step) = self.current(task, token)? else { return Ok(()) };
-        self.note_taken(&mut step, taken);
-        self.attempt_failed(task, *step, shortened(error), retry)
+        self.note_taken(&mut step, holder);
+        self.attempt_failed(task, *step, shortened(error), again)
     }
 
     /// The attempt is over without an outcome: back off, or fail the step.
-    pub(crate) fn attempt_failed(
-        &mut self,
-        task: TaskId,
-        mut step: Step,
-        error: Error,
-        retry: Option<Option<Span>>,
-    ) -> Result<()> {
+    pub(crate) fn attempt_failed(&mut self, task: TaskId, mut step: Step, error: Error, again: Again) -> Result<()> {
         step.failures += 1;
         let place = self.place(task)?;
         let policy = match place.role {
@@ -48,12 +50,15 @@ impl Fold<'_> {
             // Calls, compensations and reconcilers have no policy of their own to read.
             _ => Retry { attempts: 3, ..Retry::default() },
         };
-        let Some(hint) = retry.filter(|_| step.failures < policy.attempts) else {
-            self.put_step(task, step);
-            self.work(Work::Finish(task, Outcome::Failed(error)));
-            return Ok(());
+        let pause = match again {
+            Again::After(span) if step.failures < policy.attempts => span,
+            Again::ByPolicy if step.failures < policy.attempts => backoff(&policy, task, step.failures),
+            _ => {
+                self.put_step(task, step);
+                self.work(Work::Finish(task, Outcome::Failed(error)));
+                return Ok(());
+            }
         };
-        let pause = hint.unwrap_or_else(|| backoff(&policy, task, step.failures));
         let due = self.now.after(pause);
         self.leave_instance(task, &mut step);
         step.wake_at = Some(due);
@@ -84,7 +89,7 @@ impl Fold<'_> {
         if step.effect == Some(EffectClass::Write) {
             return self.outcome_unknown(task, step, error);
         }
-        self.attempt_failed(task, step, error, Some(None))
+        self.attempt_failed(task, step, error, Again::ByPolicy)
     }
 }
 

@@ -207,10 +207,10 @@ impl Fold<'_> {
         task: TaskId,
         token: Token,
         output: &Payload,
-        taken: Option<&(String, Time)>,
+        holder: Option<&(String, Time)>,
     ) -> Result<()> {
         let Current::Live(mut step) = self.current(task, token)? else { return Ok(()) };
-        self.note_taken(&mut step, taken);
+        self.note_taken(&mut step, holder);
         self.put_step(task, *step);
         self.retain(output)?;
         self.work(Work::Finish(task, Outcome::Completed(output.clone())));

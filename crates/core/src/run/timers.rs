@@ -20,10 +20,10 @@ impl Fold<'_> {
             TimerKind::Reap => return self.reap(id),
             TimerKind::Retention => {
                 let run = self.machine.tables.runs.get(&id)?;
-                return match run.filter(|run| run.status != RunStatus::Deleted) {
-                    Some(run) => self.delete_run(id, run),
-                    None => Ok(()),
-                };
+                if let Some(run) = run.filter(|run| run.status != RunStatus::Deleted) {
+                    self.delete_run(id, run);
+                }
+                return Ok(());
             }
             TimerKind::Sleep => return self.slept(task, timer.entry),
             _ => {}
@@ -39,7 +39,8 @@ impl Fold<'_> {
                 _ => {
                     step.timeout_at = None;
                     self.put_step(task, step);
-                    self.wait_timed_out(task)
+                    self.wait_timed_out(task);
+                    Ok(())
                 }
             },
             TimerKind::Deadline if step.deadline_at == Some(timer.due) => {

@@ -105,8 +105,7 @@ impl Fold<'_> {
         self.retain(payload)?;
         self.journal(id, None, event);
         let (from, to) = signal_range(id, name);
-        loop {
-            let Some((key, waiter)) = self.machine.tables.waiters.range(&from, &to, 1)?.pop() else { break };
+        while let Some((key, waiter)) = self.machine.tables.waiters.range(&from, &to, 1)?.pop() {
             self.machine.tables.waiters.delete(&key);
             if self.is_waiting(&waiter)? {
                 return self.deliver(&waiter, payload.clone());
@@ -151,13 +150,12 @@ impl Fold<'_> {
     }
 
     fn deliver(&mut self, waiter: &Waiter, payload: Payload) -> Result<()> {
-        match waiter.entry {
-            Some(entry) => self.answer(waiter.task, entry, Ok(payload)),
-            None => {
-                self.retain(&payload)?;
-                self.work(Work::Finish(waiter.task, Outcome::Completed(payload)));
-                Ok(())
-            }
+        if let Some(entry) = waiter.entry {
+            self.answer(waiter.task, entry, Ok(payload))
+        } else {
+            self.retain(&payload)?;
+            self.work(Work::Finish(waiter.task, Outcome::Completed(payload)));
+            Ok(())
         }
     }
 
@@ -179,10 +177,9 @@ impl Fold<'_> {
     }
 
     /// A step that waits, or that has opened others, did not end within its timeout.
-    pub(crate) fn wait_timed_out(&mut self, task: TaskId) -> Result<()> {
+    pub(crate) fn wait_timed_out(&mut self, task: TaskId) {
         let error = Error::new(Code::TimedOut, "the step did not end within its timeout");
         self.work(Work::Finish(task, Outcome::Failed(error)));
-        Ok(())
     }
 }
 
