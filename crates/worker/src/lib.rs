@@ -23,3 +23,8 @@ pub use error::TaskError;
 /// The version of `schemars` whose `JsonSchema` the inputs and outputs of handlers implement.
 pub use schemars;
 pub use worker::Worker;
+
+/// The guide's examples are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/agents.md")]
+struct Guide;
