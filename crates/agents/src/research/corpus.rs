@@ -161,6 +161,9 @@ impl Walk {
                 .hint("use Markdown, text, HTML, reStructuredText or PDF files"));
             }
             self.skipped.add("no format that can be read", path);
+        } else if !named && path.file_name().is_some_and(|n| n == "print.html") {
+            // Book generators repeat every page in it.
+            self.skipped.add("print version of other pages", path);
         } else if about.len() > FILE_BYTES_MAX {
             self.skipped.add("over the limit of 32 MiB", path);
         } else if self.files.len() >= FILES_MAX {

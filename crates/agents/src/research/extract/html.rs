@@ -298,6 +298,7 @@ impl Page {
     fn close(&mut self, name: &str, line: u32) {
         if name == "title" {
             self.in_title = false;
+            self.out.title(&self.title);
             return;
         }
         let inside = self.inside();
@@ -384,7 +385,6 @@ impl Page {
 
     fn finish(mut self) -> Document {
         self.end_block(Kind::Paragraph);
-        self.out.title(&self.title);
         let mut document = self.out.finish();
         self.in_main.resize(document.blocks.len(), false);
         let main: usize =
@@ -437,7 +437,7 @@ mod tests {
         );
         assert_eq!(&*d.blocks[4].headings, ["Valves", "a | b"]);
         assert_eq!(&*d.blocks[5].headings, ["Valves", "--flag"]);
-        assert_eq!(d.title, "Valves");
+        assert_eq!(d.title, "T & U");
     }
 
     #[test]

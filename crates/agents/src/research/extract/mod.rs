@@ -16,12 +16,13 @@ use std::sync::Arc;
 use consort_types::{Code, Error, Result};
 
 pub(crate) use builder::Builder;
-pub use pdf::{PdfReader, pdf_child_main};
+pub(crate) use pdf::PdfReader;
+pub use pdf::pdf_child_main;
 
 use super::model::Place;
 
 /// Part of every index's name: a change of extraction makes a new index.
-pub(crate) const EXTRACTOR_VERSION: u32 = 1;
+pub(crate) const EXTRACTOR_VERSION: u32 = 2;
 
 /// The formats that can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -32,9 +32,9 @@ const STACK_BYTES: usize = 128 * 1024 * 1024;
 
 /// Reads PDF files, in a child process where an executable for it is known.
 #[derive(Clone, Debug, Default)]
-pub struct PdfReader {
+pub(crate) struct PdfReader {
     /// A program that answers `internal-extract-pdf PATH` by calling [`pdf_child_main`]; `None` reads in a thread.
-    pub executable: Option<PathBuf>,
+    pub(crate) executable: Option<PathBuf>,
 }
 
 /// The text of a file as it travels from the child.

@@ -33,9 +33,9 @@ impl Tokenizer for TermTokenizer {
         self.spans.clear();
         self.token.reset();
         let (buffer, spans) = (&mut self.buffer, &mut self.spans);
-        self.terms.each(text, &mut |term, start, end, position| {
+        self.terms.each(text, &mut |term, at| {
             buffer.push_str(term);
-            spans.push(Span { buffer_end: buffer.len(), start, end, position });
+            spans.push(Span { buffer_end: buffer.len(), start: at.start, end: at.end, position: at.position });
         });
         TermStream { tokenizer: self, at: 0, from: 0 }
     }

@@ -14,10 +14,15 @@ pub(super) struct View<'a> {
     pub(super) hit: &'a Hit,
     pub(super) segment: &'a Segment,
     pub(super) at: usize,
+    /// Whether it is the first prose of its passage.
+    pub(super) opens: bool,
     pub(super) words: &'a [Term],
     pub(super) terms: &'a BTreeSet<String>,
-    pub(super) head: &'a BTreeSet<String>,
+    /// Terms of the last heading.
+    pub(super) last: &'a BTreeSet<String>,
     pub(super) focus: &'a BTreeSet<String>,
+    /// Whether the question names code.
+    pub(super) asks_code: bool,
     /// The sub-question in lower case.
     pub(super) question: &'a str,
 }
@@ -75,7 +80,7 @@ pub(super) fn fit(intent: Intent, view: &View<'_>) -> Fit {
         Intent::Quantity => needed(quantity(view, &lower)),
         Intent::Duration => needed(duration(view, &lower)),
         Intent::Time => time(view, &lower),
-        Intent::Reason => soft(if has(&lower, REASONS) { 1_000 } else { 300 }),
+        Intent::Reason => soft(if has(&lower, REASONS) { 1_000 } else { 650 }),
         Intent::Person => needed(person(&view.segment.text)),
         Intent::Location => soft(location(&view.segment.text, &lower)),
         Intent::YesNo => soft(if has(&lower, MODALS) { 800 } else { 400 }),
@@ -159,32 +164,37 @@ fn definition(view: &View<'_>, lower: &str) -> i64 {
     let subject = verb.is_some_and(|at| {
         // The focus must come before the verb, and little else with it.
         let before: BTreeSet<&str> = view.words.iter().filter(|w| w.start < at).map(|w| w.text.as_str()).collect();
+        let words = lower[..at].split_whitespace().count();
         !view.focus.is_empty()
             && view.focus.iter().all(|f| before.contains(f.as_str()))
-            && before.len() <= view.focus.len() + 3
+            && words <= view.focus.len() + 3
     });
     let article = has(
         &lower[verb.unwrap_or(0)..],
         &[" is a ", " is an ", " is the ", " are ", " means ", " refers to ", " stands for ", " was a "],
     );
-    match (subject, head, view.at) {
-        (true, _, _) if article => 1_000,
-        (true, _, _) => 850,
-        (_, true, 0) => 900,
-        (_, true, 1) => 600,
-        (_, true, _) => 450,
+    let second = view.at > 0 && view.hit.segments[view.at - 1].block == view.segment.block;
+    match (subject, head) {
+        (true, _) if article => 1_000,
+        (true, _) => 850,
+        (_, true) if view.opens => 950,
+        (_, true) if second && view.at <= 2 => 650,
+        (_, true) => 450,
         _ => 200,
     }
 }
 
-/// Whether title or last heading is about the focus and little else.
+/// Whether the last heading is about the focus and little else.
 fn head_fits(view: &View<'_>) -> bool {
-    let own = view.hit.headings.last().unwrap_or(&view.hit.title);
-    let words = own.split_whitespace().count();
-    !view.focus.is_empty() && view.focus.iter().all(|f| view.head.contains(f)) && words <= view.focus.len() + 4 && {
-        let last = own.to_lowercase();
-        view.focus.iter().any(|f| last.contains(&f[..f.len().min(4).min(f.len())].to_owned()))
-    }
+    !view.focus.is_empty() && view.focus.is_subset(view.last) && view.last.len() <= view.focus.len() + 3
+}
+
+/// Whether a sentence denies something.
+pub(super) fn denies(text: &str) -> bool {
+    has(
+        &format!(" {} ", text.to_lowercase()),
+        &[" not ", " no ", " never ", " without ", " cannot ", "n't ", "n’t ", " lacks ", " none "],
+    )
 }
 
 fn procedure(view: &View<'_>, lower: &str) -> i64 {
@@ -340,7 +350,7 @@ fn duration(view: &View<'_>, lower: &str) -> i64 {
 }
 
 /// Whether a number with a unit of time stands in the text.
-pub(crate) fn has_unit_number(lower: &str) -> bool {
+fn has_unit_number(lower: &str) -> bool {
     let words: Vec<&str> = lower.split(|c: char| c.is_whitespace() || c == '-' || c == '–').collect();
     words.iter().enumerate().any(|(i, w)| {
         let bare = w.trim_matches(|c: char| !c.is_alphanumeric());
@@ -415,6 +425,8 @@ fn time(view: &View<'_>, lower: &str) -> Fit {
             " while ",
         ],
     );
+    let asks_usage = view.question.contains(" use");
+    let usage = asks_usage && lower.contains(" use");
     // "When was" asks for a date; "when should" and "when does" for a condition.
     let past = has(
         view.question,
@@ -423,7 +435,8 @@ fn time(view: &View<'_>, lower: &str) -> Fit {
     match (past, dated || clock, clause) {
         (_, true, _) => Fit { score: 1_000, support: 1_000 },
         (true, false, _) => Fit { score: 100, support: 550 },
-        (false, false, true) => Fit { score: 850, support: 1_000 },
+        (false, false, true) if asks_usage && !usage => Fit { score: 350, support: 850 },
+        (false, false, true) => Fit { score: if usage { 1_000 } else { 800 }, support: 1_000 },
         (false, false, false) => Fit { score: 250, support: 850 },
     }
 }

@@ -35,6 +35,8 @@ fn length(view: &View<'_>) -> i64 {
         (SegmentKind::Row, 0..=2) | (_, 0..=3) => 350,
         (SegmentKind::Row, _) => 1_000,
         (SegmentKind::Item, 4..=5) => 850,
+        // Reference pages open with a short phrase.
+        (_, 4..=5) if view.opens => 900,
         (_, 4..=5) => 700,
         (_, 46..=70) => 850,
         (_, 71..) => 600,
@@ -200,7 +202,10 @@ fn source(view: &View<'_>) -> i64 {
             .headings
             .iter()
             .any(|h| has(&h.to_lowercase(), &["deprecated", "obsolete", "archived", "superseded", "old version"]));
-    log * legal / 1_000 * if outdated { 700 } else { 1_000 } / 1_000
+    // An entry of a reference answers questions about its own name; others are answered better by prose.
+    let entry = view.hit.headings.last().is_some_and(|h| h.contains(['(', '<', '{']) || h.contains("::"));
+    let entry = if entry && !view.asks_code { 850 } else { 1_000 };
+    log * legal / 1_000 * if outdated { 700 } else { 1_000 } / 1_000 * entry / 1_000
 }
 
 /// Guesses and plans are weaker than statements.

@@ -185,6 +185,24 @@ pub(crate) struct Term {
     pub(crate) end: usize,
     /// Ordinal of the chunk (run without white space) that it comes from.
     pub(crate) position: usize,
+    /// Whether it is only a piece of a longer word, such as `map` in `HashMap`.
+    pub(crate) piece: bool,
+}
+
+/// What [`Terms::each`] calls with each term.
+type Sink<'a> = dyn FnMut(&str, Span) + 'a;
+
+/// Where a term stands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span {
+    /// First byte in the text.
+    pub(crate) start: usize,
+    /// Byte after the last.
+    pub(crate) end: usize,
+    /// Ordinal of the chunk.
+    pub(crate) position: usize,
+    /// Whether the term is only a piece of a longer word.
+    pub(crate) piece: bool,
 }
 
 /// Turns text into terms and remembers stems.
@@ -194,8 +212,8 @@ pub(crate) struct Terms {
 }
 
 impl Terms {
-    /// Calls `sink` with each term: text, first byte, byte after the last, position. Stop words are left out.
-    pub(crate) fn each(&mut self, text: &str, sink: &mut dyn FnMut(&str, usize, usize, usize)) {
+    /// Calls `sink` with each term and its place. Stop words are left out.
+    pub(crate) fn each(&mut self, text: &str, sink: &mut Sink<'_>) {
         for (position, (start, chunk)) in chunks(text).enumerate() {
             self.chunk(chunk, start, position, sink);
         }
@@ -204,8 +222,9 @@ impl Terms {
     /// All terms in order.
     pub(crate) fn list(&mut self, text: &str) -> Vec<Term> {
         let mut out = Vec::new();
-        self.each(text, &mut |term, start, end, position| {
-            out.push(Term { text: term.to_owned(), start, end, position });
+        self.each(text, &mut |term, at| {
+            let Span { start, end, position, piece } = at;
+            out.push(Term { text: term.to_owned(), start, end, position, piece });
         });
         out
     }
@@ -213,34 +232,35 @@ impl Terms {
     /// The different terms.
     pub(crate) fn set(&mut self, text: &str) -> BTreeSet<String> {
         let mut out = BTreeSet::new();
-        self.each(text, &mut |term, _, _, _| {
+        self.each(text, &mut |term, _| {
             out.insert(term.to_owned());
         });
         out
     }
 
-    fn chunk(&mut self, chunk: &str, start: usize, position: usize, sink: &mut dyn FnMut(&str, usize, usize, usize)) {
+    fn chunk(&mut self, chunk: &str, start: usize, position: usize, sink: &mut Sink<'_>) {
         let end = start + chunk.len();
         if let Some(whole) = compound(chunk) {
-            sink(&whole, start, end, position);
+            sink(&whole, Span { start, end, position, piece: false });
         }
         for (from, part) in parts(chunk) {
             self.part(part, start + from, position, sink);
         }
     }
 
-    fn part(&mut self, part: &str, start: usize, position: usize, sink: &mut dyn FnMut(&str, usize, usize, usize)) {
-        let mut pieces = humps(part);
-        if pieces.len() > 1 {
-            pieces.insert(0, (0, part));
-        }
-        for (from, piece) in pieces {
-            let word = piece.to_lowercase();
-            if word.is_empty() || word.len() > TERM_BYTES_MAX || is_stop(&word) {
-                continue;
-            }
+    fn part(&mut self, part: &str, start: usize, position: usize, sink: &mut Sink<'_>) {
+        let pieces = humps(part);
+        self.word(part, Span { start, end: start + part.len(), position, piece: false }, sink);
+        for (from, piece) in pieces.iter().filter(|_| pieces.len() > 1) {
             let at = start + from;
-            sink(self.stem(&word), at, at + piece.len(), position);
+            self.word(piece, Span { start: at, end: at + piece.len(), position, piece: true }, sink);
+        }
+    }
+
+    fn word(&mut self, word: &str, at: Span, sink: &mut Sink<'_>) {
+        let word = word.to_lowercase();
+        if !word.is_empty() && word.len() <= TERM_BYTES_MAX && !is_stop(&word) {
+            sink(self.stem(&word), at);
         }
     }
 

@@ -119,7 +119,7 @@ fn candidates<'a>(input: &'a WriteInput, sub: &SubQuestion, scorer: &mut Scorer)
     out
 }
 
-/// The best sentence with what belongs to it, and the next best if it is nearly as good.
+/// The best sentence with what belongs to it, and the next best if it answers as well.
 fn answer<'a>(
     candidates: &[Candidate<'a>],
     sub: &SubQuestion,
@@ -127,20 +127,19 @@ fn answer<'a>(
     scorer: &Scorer,
 ) -> Vec<Chosen<'a>> {
     let mut out = Vec::new();
-    let Some(best) = candidates.first().map(|c| c.scored.relevance) else { return out };
-    for candidate in
-        candidates.iter().take_while(|c| c.scored.strength >= ANSWERED && c.scored.relevance * 100 >= best * 82)
-    {
-        if out.len() >= ANSWER_MAX {
+    let Some(best) = candidates.first() else { return out };
+    let share = if matches!(sub.intent, Intent::Comparison | Intent::General) { 86 } else { 92 };
+    for candidate in candidates {
+        let as_good = candidate.scored.strength >= ANSWERED
+            && candidate.scored.relevance * 100 >= best.scored.relevance * share
+            && candidate.scored.form * 100 >= best.scored.form * 85;
+        if !as_good || out.len() >= ANSWER_MAX - 1 {
             break;
         }
         for at in span(candidate, sub.intent) {
             if out.len() < ANSWER_MAX {
                 out.extend(said.choose(candidate.hit, at, scorer));
             }
-        }
-        if out.len() >= 2 && !matches!(sub.intent, Intent::Comparison | Intent::General | Intent::Procedure) {
-            break;
         }
     }
     out
@@ -163,7 +162,11 @@ fn span(candidate: &Candidate<'_>, intent: Intent) -> Vec<usize> {
     let follows = at + 1 < segments.len() && together(at, at + 1) && segments[at].kind == SegmentKind::Sentence;
     let explains =
         matches!(intent, Intent::Definition | Intent::Reason | Intent::Comparison | Intent::Procedure | Intent::YesNo);
-    if follows && explains && continues(&segments[at + 1].text) && !segments[at + 1].text.ends_with(['?', ':']) {
+    if follows
+        && explains
+        && (continues(&segments[at + 1].text) || intent == Intent::Definition)
+        && quotable(&segments[at + 1].text)
+    {
         out.push(at + 1);
     }
     let code = at + 1 < segments.len()
@@ -179,6 +182,11 @@ fn span(candidate: &Candidate<'_>, intent: Intent) -> Vec<usize> {
         out.dedup();
     }
     out
+}
+
+/// Whether a sentence can stand beside the one that was chosen.
+fn quotable(text: &str) -> bool {
+    !text.ends_with(['?', ':']) && text.split_whitespace().count() >= 4
 }
 
 /// Whether a sentence cannot be understood without the one before.
@@ -283,8 +291,7 @@ fn label(hit: &Hit, segment: &Segment, own: &BTreeSet<String>, scorer: &Scorer, 
         let set = term_set(terms, text);
         scorer.question_terms().any(|t| set.contains(t) && !own.contains(t))
     };
-    let names = hit.headings.iter().rev().chain(std::iter::once(&hit.title));
-    let mut found = names.into_iter().find(|h| shares(h, terms));
+    let mut found = hit.headings.iter().rev().find(|h| shares(h, terms));
     if found.is_none() && (segment.kind == SegmentKind::Row || leans(&segment.text)) {
         found = hit.headings.last();
     }

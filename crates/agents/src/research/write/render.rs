@@ -238,14 +238,14 @@ impl Page<'_> {
         let mut text = String::from("## Sources\n\n");
         for (i, source) in self.sources.iter().enumerate() {
             let dated = source.date.as_ref().map(|d| format!(", dated {d}")).unwrap_or_default();
-            let _ = writeln!(text, "{}. {}: `{}`, {}{dated}", i + 1, escape(&source.name), source.file, source.place);
+            let _ = writeln!(text, "{}. {}: `{}`, {}{dated}", i + 1, source.name, source.file, source.place);
         }
         self.line(&text);
     }
 }
 
 fn labelled(chosen: &Chosen<'_>, number: u32) -> String {
-    let label = chosen.label.as_ref().map(|l| format!("**{}:** ", escape(&squeeze(l)))).unwrap_or_default();
+    let label = chosen.label.as_ref().map(|l| format!("**{}:** ", shown(l))).unwrap_or_default();
     format!("{label}{} [{number}]", escape(&chosen.claim))
 }
 
@@ -255,12 +255,21 @@ fn files(count: u64) -> String {
 
 /// Title and section of a source, each once.
 fn name(hit: &Hit) -> String {
-    let mut out = squeeze(&hit.title);
+    let mut out = shown(&hit.title);
     for heading in hit.headings.iter().rev().take(2).rev() {
-        if !out.contains(heading.as_str()) && heading.len() <= 120 {
+        if !hit.title.contains(heading.as_str()) && heading.len() <= 120 {
             out.push_str(" › ");
-            out.push_str(&squeeze(heading));
+            out.push_str(&shown(heading));
         }
     }
     out
+}
+
+/// A heading as Markdown: signatures and paths as code.
+fn shown(heading: &str) -> String {
+    let heading = squeeze(heading);
+    let code = heading.contains(['<', '{', '&'])
+        || heading.contains("::") && !heading.contains(' ')
+        || heading.starts_with("--");
+    if code && !heading.contains('`') { format!("`{heading}`") } else { escape(&heading) }
 }
