@@ -58,8 +58,4 @@ impl Expression {
             Error::new(Code::Expression, message).hint("compare it, such as `value != null` or `size(value) > 0`")
         })
     }
-
-    pub(crate) fn program(&self) -> &cel::Program {
-        &self.program
-    }
 }

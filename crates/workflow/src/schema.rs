@@ -1,11 +1,295 @@
 //! The JSON Schema of the language, for editors.
 //!
-//! For: completion and checks while typing. Not for: `Definition::parse`, which checks more.
-//! Invariant: what the parser accepts, the schema accepts.
+//! For: completion, descriptions and checks while typing. Not for: `Definition::parse`, which checks more.
+//! Invariant: what the parser accepts, the schema accepts; its keys are the parser's keys (both are tested).
 
-use serde_json::Value;
+use consort_types::limits;
+use serde_json::{Value, json};
 
 /// JSON Schema (2020-12) of a workflow file.
 pub fn language_schema() -> Value {
-    Value::Bool(true)
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Consort workflow",
+        "description": "A workflow of Consort: named steps that call agents, wait, ask people, and use each other's outputs.",
+        "type": "object",
+        "required": ["workflow", "steps"],
+        "additionalProperties": false,
+        "properties": {
+            "workflow": name("The workflow's name."),
+            "version": {"type": ["string", "number"], "description": "The author's version, such as `1.2`."},
+            "description": {"type": "string", "description": "What the workflow is for, in a sentence."},
+            "input": input(),
+            "steps": {"$ref": "#/$defs/steps"},
+            "output": {"description": "The run's output; without it, the map of step names to outputs. May hold `${{ }}`."},
+            "timeout": span("How long a whole run may take."),
+        },
+        "$defs": {
+            "steps": {
+                "type": "object",
+                "description": "Steps by name. A step waits for those whose outputs it uses.",
+                "minProperties": 1,
+                "propertyNames": {"pattern": NAME, "maxLength": limits::NAME_BYTES_MAX},
+                "additionalProperties": {"$ref": "#/$defs/step"},
+            },
+            "step": step(),
+            "condition": {
+                "type": ["string", "boolean"],
+                "pattern": r"^\s*\$\{\{[\s\S]*\}\}\s*$",
+                "description": "One expression, `${{ … }}`, that gives true or false.",
+            },
+            "name": {"type": "string", "pattern": NAME, "maxLength": limits::NAME_BYTES_MAX},
+            "span": {
+                "type": "string",
+                "pattern": r"^\s*([0-9]+(d|h|m|s|ms|us))+\s*$",
+                "examples": ["30s", "1h30m", "250ms"],
+            },
+            "spanOrExpression": {
+                "description": "A duration such as `30s`, seconds as a whole number, or `${{ … }}`.",
+                "type": ["string", "integer"],
+                "minimum": 0,
+            },
+            "with": {
+                "description": "The input: a map that may hold `${{ … }}`, or one expression that gives a map.",
+                "type": ["object", "string"],
+                "pattern": r"\$\{\{",
+            },
+        },
+    })
+}
+
+const NAME: &str = "^[A-Za-z0-9][A-Za-z0-9_.-]*$";
+
+fn name(description: &str) -> Value {
+    json!({"$ref": "#/$defs/name", "description": description})
+}
+
+fn span(description: &str) -> Value {
+    json!({"$ref": "#/$defs/span", "description": description})
+}
+
+fn count(description: &str, max: u64) -> Value {
+    json!({"type": "integer", "minimum": 1, "maximum": max, "description": description})
+}
+
+fn input() -> Value {
+    json!({
+        "description": "The input's fields by name, each a JSON Schema or the name of a type; or one JSON Schema of type object. A field without `default` is required, unless it says `required: false`.",
+        "type": "object",
+    })
+}
+
+fn step() -> Value {
+    let mut properties = serde_json::Map::new();
+    for part in [actions(), order(), loops(), attempts(), effects()] {
+        if let Value::Object(part) = part {
+            properties.extend(part);
+        }
+    }
+    json!({
+        "type": "object",
+        "description": "One step. It does one thing: `capability` and/or `agent`, `steps`, `workflow`, `wait` or `approve`.",
+        "additionalProperties": false,
+        "properties": properties,
+        "oneOf": [
+            {"anyOf": [{"required": ["capability"]}, {"required": ["agent"]}]},
+            {"required": ["steps"]},
+            {"required": ["workflow"]},
+            {"required": ["wait"]},
+            {"required": ["approve"]},
+        ],
+        "dependentRequired": {"max_parallel": ["for_each"], "fail_fast": ["for_each"]},
+    })
+}
+
+fn actions() -> Value {
+    json!({
+        "description": {"type": "string", "description": "What the step is for."},
+        "capability": name("Calls an agent that has this capability."),
+        "agent": name("Calls this agent."),
+        "steps": {"$ref": "#/$defs/steps", "description": "Runs a group of steps; the output maps their names to their outputs."},
+        "workflow": {
+            "description": "Runs another workflow as a child run.",
+            "oneOf": [
+                {"$ref": "#/$defs/name"},
+                {
+                    "type": "object",
+                    "required": ["name"],
+                    "additionalProperties": false,
+                    "properties": {
+                        "name": name("The workflow's name."),
+                        "version": {"type": ["string", "number"], "description": "Its version; without it, the newest."},
+                    },
+                },
+            ],
+        },
+        "wait": wait(),
+        "approve": {
+            "description": "Asks a person; a refusal fails the step.",
+            "oneOf": [
+                {"type": "string", "description": "The question."},
+                {
+                    "type": "object",
+                    "required": ["title"],
+                    "additionalProperties": false,
+                    "properties": {
+                        "title": {"type": "string", "description": "The question; may hold `${{ }}`."},
+                        "details": {"description": "More to show beside it; any value, may hold `${{ }}`."},
+                        "timeout": span("How long to wait before the step fails."),
+                    },
+                },
+            ],
+        },
+        "with": {"$ref": "#/$defs/with"},
+    })
+}
+
+fn wait() -> Value {
+    json!({
+        "description": "Waits for a length of time, an instant or a signal.",
+        "oneOf": [
+            {"$ref": "#/$defs/spanOrExpression"},
+            {
+                "type": "object",
+                "required": ["for"],
+                "additionalProperties": false,
+                "properties": {"for": {"$ref": "#/$defs/spanOrExpression"}},
+            },
+            {
+                "type": "object",
+                "required": ["until"],
+                "additionalProperties": false,
+                "properties": {"until": {"type": "string", "description": "An instant such as `2026-11-22T10:00:00Z`, or `${{ … }}`."}},
+            },
+            {
+                "type": "object",
+                "required": ["signal"],
+                "additionalProperties": false,
+                "properties": {
+                    "signal": name("The signal's name; its payload is the step's output."),
+                    "timeout": span("How long to wait before the step fails."),
+                },
+            },
+        ],
+    })
+}
+
+fn order() -> Value {
+    json!({
+        "needs": {
+            "description": "Steps beside this one to wait for, beyond those whose outputs it uses.",
+            "oneOf": [{"$ref": "#/$defs/name"}, {"type": "array", "items": {"$ref": "#/$defs/name"}}],
+        },
+        "if": {"$ref": "#/$defs/condition", "description": "Whether to run. `success()` is meant unless `success`, `failure`, `always` or `cancelled` is called."},
+        "continue_on_error": {"type": "boolean", "description": "Whether the run goes on when the step fails."},
+        "deadline": span("How long the step may take from when it became ready, all attempts and waits together."),
+    })
+}
+
+fn loops() -> Value {
+    json!({
+        "for_each": {
+            "description": "Runs the step once for each item: a list, or `${{ … }}` that gives one. `item` and `index` are known inside; the output is the list of outputs.",
+            "type": ["array", "string"],
+            "maxItems": limits::FAN_OUT_ITEMS_MAX,
+            "pattern": r"^\s*\$\{\{",
+        },
+        "max_parallel": count("How many items run at once.", limits::FAN_OUT_ITEMS_MAX as u64),
+        "fail_fast": {"type": "boolean", "default": true, "description": "Whether no new item starts after one has failed."},
+        "repeat": {
+            "description": "Runs the step again and again; the output is that of the last iteration. `loop.index` and `loop.previous` are known inside.",
+            "type": "object",
+            "required": ["max"],
+            "additionalProperties": false,
+            "properties": {
+                "until": {"$ref": "#/$defs/condition", "description": "Ends the loop when true after an iteration; sees the group's steps and `output`."},
+                "while": {"$ref": "#/$defs/condition", "description": "Ends the loop when false after an iteration."},
+                "max": count("Iterations at most.", u64::from(limits::REPEAT_ITERATIONS_MAX)),
+                "delay": span("The pause between two iterations."),
+            },
+            "not": {"required": ["until", "while"]},
+        },
+    })
+}
+
+fn attempts() -> Value {
+    json!({
+        "retry": {
+            "description": "How failed attempts are repeated.",
+            "type": "object",
+            "required": ["attempts"],
+            "additionalProperties": false,
+            "properties": {
+                "attempts": count("Attempts at most, the first included.", u64::from(limits::ATTEMPTS_MAX)),
+                "backoff": {
+                    "type": "object",
+                    "description": "The pauses between attempts.",
+                    "additionalProperties": false,
+                    "properties": {
+                        "initial": span("The pause after the first failure; 1s if not given."),
+                        "factor": {"type": "number", "minimum": 1, "maximum": 100, "description": "What each further pause grows by; 2 if not given."},
+                        "max": span("The longest pause; 1m if not given."),
+                    },
+                },
+            },
+        },
+        "timeout": span("How long one attempt may take."),
+        "priority": {"type": "integer", "minimum": -100, "maximum": 100, "default": 0, "description": "Higher goes first."},
+        "concurrency": {
+            "description": "How many run at once: a number for this step, or a limit shared by all steps with the same key.",
+            "oneOf": [
+                {"type": "integer", "minimum": 1, "maximum": limits::FAN_OUT_ITEMS_MAX},
+                {
+                    "type": "object",
+                    "required": ["limit"],
+                    "additionalProperties": false,
+                    "properties": {
+                        "key": {"description": "Who shares the limit; may hold `${{ }}`."},
+                        "limit": count("How many at once.", limits::FAN_OUT_ITEMS_MAX as u64),
+                    },
+                },
+            ],
+        },
+    })
+}
+
+fn effects() -> Value {
+    json!({
+        "effect": {"enum": ["read", "idempotent", "write"], "description": "What repeating the call may do; without it, what the capability declares."},
+        "on_unknown": {
+            "description": "What to do when the outcome of a `write` attempt is unknown.",
+            "type": "string",
+            "pattern": "^(ask|retry|fail|reconcile with [A-Za-z0-9][A-Za-z0-9_.-]*)$",
+            "examples": ["ask", "retry", "fail", "reconcile with payments.check"],
+        },
+        "compensate": {
+            "description": "What takes the step back when the run fails or is cancelled later.",
+            "type": "object",
+            "required": ["capability"],
+            "additionalProperties": false,
+            "properties": {"capability": name("The capability to call."), "with": {"$ref": "#/$defs/with"}},
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse::{LATER, ROOT_KEYS, STEP_KEYS};
+
+    #[test]
+    fn the_schema_has_exactly_the_keys_of_the_parser() {
+        let schema = language_schema();
+        let keys = |pointer: &str| -> Vec<String> {
+            schema.pointer(pointer).and_then(Value::as_object).unwrap().keys().cloned().collect()
+        };
+        let sorted = |keys: &[&str]| {
+            let mut keys: Vec<String> =
+                keys.iter().filter(|key| !LATER.contains(key)).map(|key| (*key).to_owned()).collect();
+            keys.sort();
+            keys
+        };
+        assert_eq!(keys("/properties"), sorted(&ROOT_KEYS));
+        assert_eq!(keys("/$defs/step/properties"), sorted(&STEP_KEYS));
+    }
 }

@@ -157,6 +157,11 @@ impl Builder<'_, '_, '_> {
         let (expression, tab) =
             (line.contains("${{"), line.starts_with('\t') || line.trim_start_matches(' ').starts_with('\t'));
         let end = (at + 1).min(line_end).max(at);
+        if info.contains("recursion limit") {
+            let message = format!("nested deeper than {} levels", limits::NESTING_DEPTH_MAX);
+            self.report.error("too-deep", at..end, message);
+            return;
+        }
         let found = self.report.error("yaml-syntax", at..end, format!("not YAML: {info}"));
         if expression {
             found.hint(

@@ -341,3 +341,16 @@ pub(super) fn contains(container: &Value, item: &Value, budget: &mut Budget) -> 
         other => Err(Fault::new(format!("`in` looks into a list or a map, found {}", kind_name(other)))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Function;
+
+    #[test]
+    fn the_reference_page_has_every_function() {
+        let page = include_str!("../../../../docs/workflow-language.md");
+        for name in Function::NAMES {
+            assert!(page.contains(&format!("`{name}(")), "{name}");
+        }
+    }
+}

@@ -54,6 +54,24 @@ pub(super) fn tokens(text: &str) -> Result<Vec<(Token, Range<usize>)>, Problem> 
     }
 }
 
+/// Where the `}}` is that ends an expression: the first outside of texts and of braces of its own. Where the words
+/// make no sense, the first at all, so that the parser can say what is wrong.
+pub(crate) fn closing(text: &str) -> Option<usize> {
+    let mut lexer = Lexer { text, at: 0 };
+    let mut braces = 0_usize;
+    loop {
+        lexer.skip_blank();
+        let start = lexer.at;
+        match lexer.next() {
+            Ok(Token::Sign("{")) => braces += 1,
+            Ok(Token::Sign("}")) if braces > 0 => braces -= 1,
+            Ok(Token::Sign("}")) if lexer.rest().starts_with('}') => return Some(start),
+            Ok(Token::End) | Err(_) => return text.find("}}"),
+            Ok(_) => {}
+        }
+    }
+}
+
 struct Lexer<'a> {
     text: &'a str,
     at: usize,

@@ -19,6 +19,7 @@ mod value;
 
 pub(crate) use ast::{Program, Root, Use};
 pub(crate) use eval::evaluate;
+pub(crate) use lexer::closing;
 pub(crate) use parser::{Problem, parse};
 pub(crate) use types::{Kind, infer};
 pub(crate) use value::{check_depth, kind_name};

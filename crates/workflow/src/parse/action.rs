@@ -18,7 +18,7 @@ use crate::{
 const ACTIONS: [&str; 6] = ["capability", "agent", "steps", "workflow", "wait", "approve"];
 
 /// Words of the language that this version does not carry out.
-const LATER: [&str; 4] = ["consensus", "publish", "state", "expand"];
+pub(crate) const LATER: [&str; 4] = ["consensus", "publish", "state", "expand"];
 
 /// Settings and the actions that they mean something to.
 const SETTINGS: [(&str, &[&str]); 9] = [
@@ -40,7 +40,8 @@ impl Reader<'_> {
         let call = |entry: &Entry| entry.key == "capability" || entry.key == "agent";
         match given[..] {
             [] => {
-                if !LATER.iter().any(|word| fields.get(word).is_some()) {
+                // A misspelt or later word was reported already, and is what was meant to be done.
+                if !fields.misspelt && !LATER.iter().any(|word| fields.get(word).is_some()) {
                     let found = self.report.error("no-action", fields.place.clone(), "the step does nothing");
                     found.hint(format!("add one of {}", listed(ACTIONS)));
                 }
@@ -181,7 +182,8 @@ impl Reader<'_> {
             if let Some(entry) = fields.get(key).filter(|_| !kinds.contains(&kind)) {
                 let message = format!("`{key}` means nothing on a step of kind `{kind}`");
                 let hint = match (key, kind) {
-                    ("timeout", "wait" | "approve") => format!("put it inside of `{kind}`, or use `deadline`"),
+                    ("timeout", "wait") => "use `deadline`, or `wait: { signal: NAME, timeout: … }`".to_owned(),
+                    ("timeout", "approve") => "write `approve: { title: …, timeout: … }`".to_owned(),
                     ("timeout", _) => "use `deadline`".to_owned(),
                     (_, "group") => "put it on the steps inside of the group".to_owned(),
                     _ => "take it out".to_owned(),

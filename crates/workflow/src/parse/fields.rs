@@ -19,6 +19,8 @@ pub(super) struct Fields<'n> {
     entries: &'n [Entry],
     /// Where to say that something is missing.
     pub(super) place: Range<usize>,
+    /// Whether there are keys that mean nothing.
+    pub(super) misspelt: bool,
 }
 
 impl<'n> Fields<'n> {
@@ -36,14 +38,16 @@ impl Reader<'_> {
             found.hint(format!("its keys are {}", listed(allowed.iter().copied())));
             return None;
         };
+        let mut misspelt = false;
         for entry in entries.iter().filter(|entry| !allowed.contains(&entry.key.as_str())) {
+            misspelt = true;
             if self.report.is_full() {
                 break;
             }
             self.unknown_key(entry, what, allowed);
         }
         let place = entries.first().map_or(node.span.clone(), |entry| entry.key_span.clone());
-        Some(Fields { entries, place })
+        Some(Fields { entries, place, misspelt })
     }
 
     fn unknown_key(&mut self, entry: &Entry, what: &str, allowed: &[&str]) {

@@ -7,9 +7,13 @@
 mod action;
 mod fields;
 mod order;
+mod schema_keywords;
 mod scope;
 mod step;
 mod values;
+
+#[cfg(test)]
+pub(crate) use self::{action::LATER, step::STEP_KEYS};
 
 use std::sync::Arc;
 
@@ -24,8 +28,12 @@ use self::{
 use crate::{
     Block, BlockId, Definition, Diagnostics, InputSpec,
     diagnostic::Report,
+    suggest::{did_you_mean, listed},
     yaml::{self, Entry, Node, NodeKind},
 };
+
+/// The types of JSON Schema.
+const TYPES: [&str; 7] = ["string", "number", "integer", "boolean", "array", "object", "null"];
 
 /// The keys of a workflow file, in the order of the reference.
 pub(crate) const ROOT_KEYS: [&str; 7] = ["workflow", "version", "description", "input", "steps", "output", "timeout"];
@@ -133,30 +141,47 @@ impl Reader<'_> {
         };
         let whole = entries.iter().any(|entry| entry.key == "type" && entry.value.as_str() == Some("object"))
             || entries.iter().any(|entry| entry.key == "$ref");
-        let schema = if whole { entry.value.to_json() } else { self.input_fields(entries)? };
+        let schema = if whole { entry.value.to_json() } else { self.input_fields(entries) };
+        if whole {
+            self.misspelt_keywords(&entry.value);
+        } else {
+            entries.iter().for_each(|field| self.misspelt_keywords(&field.value));
+        }
         match InputSpec::declare(schema) {
             Ok(spec) => self.checked_defaults(entry, spec),
             Err((message, pointer)) => {
-                let place = located(&entry.value, &pointer, whole);
-                self.report.error("bad-schema", place, format!("not a JSON Schema: {message}"));
+                self.bad_schema(located(&entry.value, &pointer, whole), &message, &pointer);
                 None
             }
         }
     }
 
-    fn input_fields(&mut self, entries: &[Entry]) -> Option<Value> {
-        const TYPES: [&str; 7] = ["string", "number", "integer", "boolean", "array", "object", "null"];
-        let (mut properties, mut required, mut whole) = (Map::new(), Vec::new(), true);
-        for entry in entries {
+    fn bad_schema(&mut self, place: std::ops::Range<usize>, message: &str, pointer: &str) {
+        let text: String = self.source.get(place.clone()).unwrap_or_default().chars().take(60).collect();
+        if pointer.ends_with("/type") {
+            let hint = did_you_mean(&text, TYPES).unwrap_or_else(|| format!("the types are {}", listed(TYPES)));
+            self.report.error("bad-schema", place, format!("`{text}` is not a type of JSON Schema")).hint(hint);
+            return;
+        }
+        let found = self.report.error("bad-schema", place, format!("not a JSON Schema: {message}"));
+        if TYPES.contains(&text.as_str()) {
+            found.hint(format!("write `{{ type: {text} }}`"));
+        }
+    }
+
+    /// The schema of fields that were written by name. A field that is wrong counts as one that takes anything.
+    fn input_fields(&mut self, entries: &[Entry]) -> Value {
+        let (mut properties, mut required) = (Map::new(), Vec::new());
+        for entry in entries.iter().take(limits::SCHEMA_NODES_MAX) {
             let schema = match (&entry.value.kind, entry.value.as_str()) {
                 (NodeKind::Map(_), _) => entry.value.to_json(),
                 (_, Some(name)) if TYPES.contains(&name) => json!({ "type": name }),
+                _ if self.report.is_full() => break,
                 _ => {
                     let message = format!("the field `{}` must be a JSON Schema or the name of a type", entry.key);
                     let found = self.report.error("bad-input", entry.value.span.clone(), message);
-                    found.hint(format!("the types are {}", crate::suggest::listed(TYPES)));
-                    whole = false;
-                    continue;
+                    found.hint(format!("the types are {}", listed(TYPES)));
+                    json!({})
                 }
             };
             let (schema, needed) = without_required(schema);
@@ -165,9 +190,32 @@ impl Reader<'_> {
             }
             properties.insert(entry.key.clone(), schema);
         }
-        whole.then(
-            || json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false}),
-        )
+        json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
+    }
+
+    /// Warns of keywords that JSON Schema does not have: it ignores them, so a misspelt check would never be made.
+    fn misspelt_keywords(&mut self, node: &Node) {
+        let entries = match &node.kind {
+            NodeKind::Map(entries) => entries,
+            NodeKind::List(items) => return items.iter().for_each(|item| self.misspelt_keywords(item)),
+            NodeKind::Scalar(_) => return,
+        };
+        for entry in entries {
+            match (entry.key.as_str(), &entry.value.kind) {
+                _ if self.report.is_full() => return,
+                ("properties" | "patternProperties" | "$defs" | "dependentSchemas", NodeKind::Map(inner)) => {
+                    inner.iter().for_each(|field| self.misspelt_keywords(&field.value));
+                }
+                (key, _) if schema_keywords::SCHEMAS.contains(&key) => self.misspelt_keywords(&entry.value),
+                (key, _) if schema_keywords::VALUES.contains(&key) || key.starts_with("x-") => {}
+                (key, _) => {
+                    let known = schema_keywords::SCHEMAS.into_iter().chain(schema_keywords::VALUES);
+                    let hint = did_you_mean(key, known).unwrap_or_else(|| "it checks nothing: take it out".to_owned());
+                    let message = format!("JSON Schema has no keyword `{key}`");
+                    self.report.warning("unknown-keyword", entry.key_span.clone(), message).hint(hint);
+                }
+            }
+        }
     }
 
     /// Refuses defaults that do not fit what they are the default of.

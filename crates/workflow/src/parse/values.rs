@@ -49,7 +49,7 @@ fn parts(text: &str) -> Result<Vec<Part<'_>>, &str> {
         }
         literal.push_str(&rest[..at]);
         let inner = &rest[at + OPEN.len()..];
-        let length = closing(inner).ok_or(&rest[at..])?;
+        let length = cel::closing(inner).ok_or(&rest[at..])?;
         if !literal.is_empty() {
             parts.push(Part::Literal(std::mem::take(&mut literal)));
         }
@@ -61,26 +61,6 @@ fn parts(text: &str) -> Result<Vec<Part<'_>>, &str> {
         parts.push(Part::Literal(literal));
     }
     Ok(parts)
-}
-
-/// Where an expression's `}}` is: the first outside of quotes and of braces of its own.
-fn closing(text: &str) -> Option<usize> {
-    let bytes = text.as_bytes();
-    let (mut quote, mut braces, mut at) = (None, 0_usize, 0);
-    while at < bytes.len() {
-        match (quote, bytes[at]) {
-            (Some(_), b'\\') => at += 1,
-            (Some(open), byte) if byte == open => quote = None,
-            (Some(_), _) => {}
-            (None, byte @ (b'"' | b'\'')) => quote = Some(byte),
-            (None, b'{') => braces += 1,
-            (None, b'}') if braces > 0 => braces -= 1,
-            (None, b'}') if bytes.get(at + 1) == Some(&b'}') => return Some(at),
-            _ => {}
-        }
-        at += 1;
-    }
-    None
 }
 
 impl Reader<'_> {

@@ -1,0 +1,28 @@
+//! The workflow language, through its public boundary.
+//!
+//! For: what authors and the machine can see. Not for: the shape of the parser.
+//! Invariant: every test is a text and what becomes of it.
+
+mod diagnostics;
+mod documents;
+mod drawing;
+mod expressions;
+mod hostile;
+mod input;
+mod model;
+mod templates;
+
+use consort_workflow::{Definition, Diagnostics};
+
+/// Parses a text that must be right.
+fn parse(source: &str) -> Definition {
+    Definition::parse(source).unwrap_or_else(|found| panic!("{}", found.render("test.yaml", source, false)))
+}
+
+/// Parses a text that must be wrong.
+fn refuse(source: &str) -> Diagnostics {
+    match Definition::parse(source) {
+        Ok(_) => panic!("must be refused:\n{source}"),
+        Err(found) => found,
+    }
+}
