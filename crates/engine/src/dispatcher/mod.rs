@@ -385,6 +385,7 @@ impl Dispatcher {
             return Claim::Refused;
         }
         let from = self.withdraw(id);
+        self.set_place(id, Place::Aside);
         self.give(id, instance);
         Claim::Granted { from, unrecorded }
     }
