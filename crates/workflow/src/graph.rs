@@ -191,11 +191,10 @@ impl Graph {
 fn target(action: &Action) -> String {
     match action {
         Action::Call { capability: Some(capability), agent: Some(agent) } => format!("{capability} by {agent}"),
-        Action::Call { capability: Some(name), agent: None } => name.clone(),
+        Action::Call { capability: Some(name), agent: None } | Action::Workflow { name, version: None } => name.clone(),
         Action::Call { capability: None, agent } => format!("agent {}", agent.as_deref().unwrap_or_default()),
         Action::Group(_) => String::new(),
         Action::Workflow { name, version: Some(version) } => format!("{name} {version}"),
-        Action::Workflow { name, version: None } => name.clone(),
         Action::Wait(Wait::For(span)) => format!("for {}", shown(span)),
         Action::Wait(Wait::Until(time)) => format!("until {}", shown(time)),
         Action::Wait(Wait::Signal { name, .. }) => format!("for signal {name}"),

@@ -125,9 +125,9 @@ fn short(error: &ValidationError<'_>) -> String {
 /// A JSON pointer as the path that an expression would use.
 fn path(pointer: &str) -> String {
     let segments = pointer.split('/').skip(1).map(|part| part.replace("~1", "/").replace("~0", "~"));
-    let written = segments.map(|part| match part.bytes().all(|b| b.is_ascii_digit()) {
-        true => format!("[{part}]"),
-        false => format!(".{part}"),
+    let written = segments.map(|part| {
+        let position = part.bytes().all(|byte| byte.is_ascii_digit());
+        if position { format!("[{part}]") } else { format!(".{part}") }
     });
     written.collect()
 }

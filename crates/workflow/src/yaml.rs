@@ -79,8 +79,15 @@ impl Node {
 
 /// Reads the one document of a source. `None` means that an error was reported.
 pub(crate) fn read(source: &str, report: &mut Report<'_>) -> Option<Node> {
-    let mut builder =
-        Builder { source, offsets: offsets(source), report, open: Vec::new(), anchors: BTreeMap::new(), nodes: 0 };
+    let mut builder = Builder {
+        source,
+        offsets: offsets(source),
+        report,
+        open: Vec::new(),
+        anchors: BTreeMap::new(),
+        nodes: 0,
+        root: None,
+    };
     builder.document()
 }
 
@@ -109,11 +116,11 @@ struct Builder<'s, 'r, 't> {
     open: Vec<Open>,
     anchors: BTreeMap<usize, Node>,
     nodes: usize,
+    root: Option<Node>,
 }
 
 impl Builder<'_, '_, '_> {
     fn document(&mut self) -> Option<Node> {
-        let mut root = None;
         for event in Parser::new_from_str(self.source) {
             let (event, span) = match event {
                 Ok(event) => event,
@@ -124,21 +131,19 @@ impl Builder<'_, '_, '_> {
                 }
             };
             let span = self.bytes(span);
-            if matches!(event, Event::DocumentStart(_)) && root.is_some() {
+            if matches!(event, Event::DocumentStart(_)) && self.root.is_some() {
                 let found = self.report.error("several-documents", span, "the file holds more than one document");
                 found.hint("put each workflow in a file of its own");
                 return None;
             }
-            if let Some(node) = self.event(event, span)? {
-                root = Some(node);
-            }
+            self.event(event, span)?;
         }
-        let empty = root.as_ref().is_none_or(Node::is_null);
+        let empty = self.root.as_ref().is_none_or(Node::is_null);
         if empty && !self.report.is_full() {
             self.report.error("empty", 0..0, "the file is empty").hint("start with `workflow: NAME` and `steps:`");
             return None;
         }
-        root
+        self.root.take()
     }
 
     fn byte(&self, index: usize) -> usize {
@@ -172,8 +177,8 @@ impl Builder<'_, '_, '_> {
         }
     }
 
-    /// Takes one event. `None` ends the reading; `Some(Some(_))` is the finished root.
-    fn event(&mut self, event: Event<'_>, span: Range<usize>) -> Option<Option<Node>> {
+    /// Takes one event. `None` ends the reading, after an error.
+    fn event(&mut self, event: Event<'_>, span: Range<usize>) -> Option<()> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let value = self.scalar(&text, style, tag.as_deref(), &span)?;
@@ -192,11 +197,11 @@ impl Builder<'_, '_, '_> {
                 let cost = node.size;
                 self.place(node, 0, cost)
             }
-            _ => Some(None),
+            _ => Some(()),
         }
     }
 
-    fn begin(&mut self, kind: NodeKind, span: Range<usize>, anchor: usize, tag: Option<&Tag>) -> Option<Option<Node>> {
+    fn begin(&mut self, kind: NodeKind, span: Range<usize>, anchor: usize, tag: Option<&Tag>) -> Option<()> {
         let collection = tag.is_none_or(|tag| tag.is_yaml_core_schema() && matches!(&*tag.suffix, "map" | "seq"));
         if !collection {
             self.bad_tag(&span);
@@ -212,10 +217,10 @@ impl Builder<'_, '_, '_> {
             return None;
         }
         self.open.push(Open { start: span, anchor, kind, key: None, seen: BTreeSet::new(), size: 1, height: 0 });
-        Some(None)
+        Some(())
     }
 
-    fn end(&mut self, span: &Range<usize>) -> Option<Option<Node>> {
+    fn end(&mut self, span: &Range<usize>) -> Option<()> {
         let open = self.open.pop()?;
         let last = match &open.kind {
             NodeKind::List(items) => items.last().map(|item| item.span.end),
@@ -229,7 +234,7 @@ impl Builder<'_, '_, '_> {
     }
 
     /// Puts a finished node where it belongs; `cost` is the number of nodes that it adds to those inside it.
-    fn place(&mut self, node: Node, anchor: usize, cost: usize) -> Option<Option<Node>> {
+    fn place(&mut self, node: Node, anchor: usize, cost: usize) -> Option<()> {
         self.nodes += cost;
         if self.nodes > limits::YAML_NODES_MAX {
             let message =
@@ -248,9 +253,12 @@ impl Builder<'_, '_, '_> {
         if matches!(self.open.last(), Some(Open { kind: NodeKind::Map(_), key: None, .. })) {
             let key = self.key(&node)?;
             self.open.last_mut()?.key = Some((key, node.span));
-            return Some(None);
+            return Some(());
         }
-        let Some(open) = self.open.last_mut() else { return Some(Some(node)) };
+        let Some(open) = self.open.last_mut() else {
+            self.root = Some(node);
+            return Some(());
+        };
         match (&mut open.kind, open.key.take()) {
             (NodeKind::List(items), _) => {
                 open.size += node.size;
@@ -269,7 +277,7 @@ impl Builder<'_, '_, '_> {
             }
             (NodeKind::Map(_) | NodeKind::Scalar(_), _) => {}
         }
-        Some(None)
+        Some(())
     }
 
     fn key(&mut self, node: &Node) -> Option<String> {

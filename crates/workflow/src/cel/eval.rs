@@ -14,7 +14,7 @@ use super::{
     check_depth,
     functions::{self, Function},
     strings,
-    value::{Budget, Fault, Number, Outcome, equal, kind_name, order},
+    value::{Budget, Fault, Number, Outcome, equal, kind_name, order, whole},
 };
 use crate::{
     Environment,
@@ -191,8 +191,8 @@ impl<'a> Evaluator<'a, '_> {
                 let length = items.len();
                 let at = match Number::of(&key_value) {
                     Some(Number::Int(at)) => usize::try_from(at).ok(),
-                    Some(Number::Double(at)) if at.trunc() == at && at >= 0.0 => Some(at as usize),
-                    _ => None,
+                    Some(Number::Double(at)) => whole(at).and_then(|at| usize::try_from(at).ok()),
+                    None => None,
                 };
                 let at = at.filter(|at| *at < length).ok_or_else(|| {
                     Fault::new(format!("`{}` has no element {key_value}", self.text(of)))

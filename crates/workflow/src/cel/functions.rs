@@ -273,9 +273,12 @@ fn of_list(function: Function, arguments: &[Cow<'_, Value>], budget: &mut Budget
 /// Reads `[start]` or `[start, end]`, which must lie within `length`.
 pub(super) fn bounds(arguments: &[Cow<'_, Value>], length: usize, name: &str) -> Outcome<(usize, usize)> {
     let start = whole(&arguments[0], name)?;
-    let end = arguments.get(1).map_or(Ok(length as i64), |end| whole(end, name))?;
-    if 0 <= start && start <= end && end <= length as i64 {
-        return Ok((start as usize, end as usize));
+    let end = arguments.get(1).map_or(Ok(i64::try_from(length).unwrap_or(i64::MAX)), |end| whole(end, name))?;
+    if let (Ok(start), Ok(end)) = (usize::try_from(start), usize::try_from(end))
+        && start <= end
+        && end <= length
+    {
+        return Ok((start, end));
     }
     Err(Fault::new(format!("`{name}` from {start} to {end} is outside of 0 to {length}")))
 }

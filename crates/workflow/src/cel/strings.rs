@@ -32,7 +32,7 @@ pub(super) fn regex(pattern: &str) -> Result<Regex, String> {
     })
 }
 
-fn text<'v>(value: &'v Value, wanted_by: Function) -> Outcome<&'v str> {
+fn text(value: &Value, wanted_by: Function) -> Outcome<&str> {
     value
         .as_str()
         .ok_or_else(|| Fault::new(format!("a text is needed, found {}", kind_name(value))).hint(wanted_by.usage()))

@@ -167,7 +167,9 @@ impl<'s> Check<'_, 's> {
             }
             NodeKind::And(all) | NodeKind::Or(all) => {
                 let by = if matches!(program.node(id).kind, NodeKind::And(_)) { "`&&`" } else { "`||`" };
-                all.iter().for_each(|operand| self.want(*operand, &[Kind::Bool], by));
+                for operand in all {
+                    self.want(*operand, &[Kind::Bool], by);
+                }
                 Known::kind(Kind::Bool)
             }
             NodeKind::Choose(condition, yes, no) => {

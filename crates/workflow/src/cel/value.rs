@@ -163,6 +163,13 @@ impl Number {
     }
 }
 
+/// The integer that a double stands for, where it stands for one that 64 bits can hold.
+pub(super) fn whole(double: f64) -> Option<i128> {
+    let int = double as i128;
+    let fits = i64::try_from(int).is_ok() || u64::try_from(int).is_ok();
+    (fits && compare_exactly(int, double) == Some(Ordering::Equal)).then_some(int)
+}
+
 /// Every integer here is below 2^64 in size, so a double beyond 1e20 is further out than any.
 fn compare_exactly(int: i128, double: f64) -> Option<Ordering> {
     const BEYOND: f64 = 1e20;
@@ -235,9 +242,12 @@ pub(super) fn order(a: &Value, b: &Value, budget: &mut Budget) -> Outcome<Orderi
 pub(super) fn canonical(value: &Value, into: &mut String) {
     match value {
         Value::Number(_) => match Number::of(value) {
-            Some(Number::Double(double)) if double.trunc() == double && double.abs() < 1e19 => {
-                let _ = write!(into, "{}", double as i128);
-            }
+            Some(Number::Double(double)) => match whole(double) {
+                Some(int) => {
+                    let _ = write!(into, "{int}");
+                }
+                None => into.push_str(&value.to_string()),
+            },
             _ => into.push_str(&value.to_string()),
         },
         Value::Array(items) => {

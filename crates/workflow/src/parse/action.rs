@@ -6,7 +6,11 @@
 use consort_types::{EffectClass, OnUnknown, Time, limits};
 use serde_json::Value;
 
-use super::{Reader, fields::Fields, values::Place};
+use super::{
+    Reader,
+    fields::{Fields, fan_out},
+    values::Place,
+};
 use crate::{
     Action, Approve, BlockId, Compensate, Concurrency, Retry, Step, Template, Wait,
     cel::Kind,
@@ -228,12 +232,12 @@ impl Reader<'_> {
 
     /// A number from 1 to 100, kept in thousandths.
     fn factor(&mut self, entry: &Entry) -> Option<u32> {
-        let number = match &entry.value.kind {
-            NodeKind::Scalar(Value::Number(number)) => number.as_f64(),
+        let milli = match &entry.value.kind {
+            // Its digits are moved, not multiplied: the result is the same on every machine.
+            NodeKind::Scalar(Value::Number(number)) => thousandths(&number.to_string()),
             _ => None,
         };
-        let factor =
-            number.filter(|number| (1.0..=100.0).contains(number)).map(|number| (number * 1000.0).round() as u32);
+        let factor = milli.filter(|milli| (1_000..=100_000).contains(milli));
         if factor.is_none() {
             self.report.error("out-of-range", entry.value.span.clone(), "`factor` must be a number from 1 to 100");
         }
@@ -241,14 +245,13 @@ impl Reader<'_> {
     }
 
     fn concurrency(&mut self, entry: &Entry) -> Option<Concurrency> {
-        const LIMIT: std::ops::RangeInclusive<i64> = 1..=limits::FAN_OUT_ITEMS_MAX as i64;
         if matches!(entry.value.kind, NodeKind::Scalar(Value::Number(_))) {
-            return self.integer(entry, LIMIT).map(|limit| Concurrency { key: None, limit });
+            return self.integer(entry, fan_out()).map(|limit| Concurrency { key: None, limit });
         }
         let fields = self.fields(&entry.value, "`concurrency`", &["key", "limit"])?;
         let key = fields.get("key").map(|entry| self.template(&entry.value, Place::default()));
         let limit = self.required(&fields, "limit", "say how many run at once")?;
-        Some(Concurrency { key, limit: self.integer(limit, LIMIT)? })
+        Some(Concurrency { key, limit: self.integer(limit, fan_out())? })
     }
 
     fn effect(&mut self, entry: &Entry) -> Option<EffectClass> {
@@ -284,4 +287,12 @@ impl Reader<'_> {
         let with = with.unwrap_or_else(|| Template::Literal(Value::Object(serde_json::Map::new())));
         Some(Compensate { capability: capability?, with })
     }
+}
+
+/// A plain decimal number in thousandths, further digits cut.
+fn thousandths(text: &str) -> Option<u32> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit());
+    let milli = format!("{fraction:0<3}");
+    (digits && whole.len() <= 3).then(|| format!("{whole}{}", &milli[..3]).parse().ok())?
 }

@@ -5,7 +5,7 @@
 
 use std::ops::{Range, RangeInclusive};
 
-use consort_types::{Name, Span};
+use consort_types::{Name, Span, limits};
 use serde_json::Value;
 
 use super::Reader;
@@ -13,6 +13,11 @@ use crate::{
     suggest::{did_you_mean, listed},
     yaml::{Entry, Node, NodeKind},
 };
+
+/// How many items may run at once.
+pub(super) fn fan_out() -> RangeInclusive<i64> {
+    1..=i64::try_from(limits::FAN_OUT_ITEMS_MAX).unwrap_or(i64::MAX)
+}
 
 /// The fields of a map whose keys were checked.
 pub(super) struct Fields<'n> {
@@ -139,13 +144,11 @@ impl Reader<'_> {
     }
 
     pub(super) fn boolean(&mut self, entry: &Entry) -> Option<bool> {
-        match &entry.value.kind {
-            NodeKind::Scalar(Value::Bool(value)) => Some(*value),
-            _ => {
-                self.bad_type(entry, "`true` or `false`");
-                None
-            }
+        if let NodeKind::Scalar(Value::Bool(value)) = &entry.value.kind {
+            return Some(*value);
         }
+        self.bad_type(entry, "`true` or `false`");
+        None
     }
 
     /// One word of several.

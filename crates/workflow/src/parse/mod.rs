@@ -145,10 +145,15 @@ impl Reader<'_> {
         if whole {
             self.misspelt_keywords(&entry.value);
         } else {
-            entries.iter().for_each(|field| self.misspelt_keywords(&field.value));
+            for field in entries {
+                self.misspelt_keywords(&field.value);
+            }
         }
         match InputSpec::declare(schema) {
-            Ok(spec) => self.checked_defaults(entry, spec),
+            Ok(spec) => {
+                self.check_defaults(entry, &spec);
+                Some(spec)
+            }
             Err((message, pointer)) => {
                 self.bad_schema(located(&entry.value, &pointer, whole), &message, &pointer);
                 None
@@ -204,7 +209,9 @@ impl Reader<'_> {
             match (entry.key.as_str(), &entry.value.kind) {
                 _ if self.report.is_full() => return,
                 ("properties" | "patternProperties" | "$defs" | "dependentSchemas", NodeKind::Map(inner)) => {
-                    inner.iter().for_each(|field| self.misspelt_keywords(&field.value));
+                    for field in inner {
+                        self.misspelt_keywords(&field.value);
+                    }
                 }
                 (key, _) if schema_keywords::SCHEMAS.contains(&key) => self.misspelt_keywords(&entry.value),
                 (key, _) if schema_keywords::VALUES.contains(&key) || key.starts_with("x-") => {}
@@ -219,7 +226,7 @@ impl Reader<'_> {
     }
 
     /// Refuses defaults that do not fit what they are the default of.
-    fn checked_defaults(&mut self, entry: &Entry, spec: InputSpec) -> Option<InputSpec> {
+    fn check_defaults(&mut self, entry: &Entry, spec: &InputSpec) {
         let properties = spec.schema().and_then(|schema| schema.get("properties")).and_then(Value::as_object);
         for (name, schema) in properties.into_iter().flatten() {
             if !spec.default_fits(name, schema) {
@@ -229,7 +236,6 @@ impl Reader<'_> {
                 self.report.error("bad-default", located(&entry.value, &pointer, whole), message);
             }
         }
-        Some(spec)
     }
 
     fn frame(&mut self) -> &mut Frame {

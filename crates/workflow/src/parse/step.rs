@@ -8,7 +8,13 @@ use std::{collections::BTreeSet, ops::Range};
 use consort_types::{OnUnknown, limits};
 use serde_json::Value;
 
-use super::{Reader, fields::Fields, order, scope::Frame, values::Place};
+use super::{
+    Reader,
+    fields::{Fields, fan_out},
+    order,
+    scope::Frame,
+    values::Place,
+};
 use crate::{
     Action, BlockId, Expression, ForEach, Repeat, Retry, Step, Template,
     cel::Kind,
@@ -218,19 +224,16 @@ impl Reader<'_> {
             let message = format!("`for_each` has {} items, the limit is {}", list.len(), limits::FAN_OUT_ITEMS_MAX);
             self.report.error("too-large", entry.key_span.clone(), message);
         }
-        let max = limits::FAN_OUT_ITEMS_MAX as i64;
         Some(ForEach {
             items,
-            max_parallel: max_parallel.and_then(|entry| self.integer(entry, 1..=max)),
+            max_parallel: max_parallel.and_then(|entry| self.integer(entry, fan_out())),
             fail_fast: fail_fast.and_then(|entry| self.boolean(entry)).unwrap_or(true),
         })
     }
 
     fn repeat(&mut self, entry: &Entry, action: &Action) -> Option<Repeat> {
         let max = 1..=i64::from(limits::REPEAT_ITERATIONS_MAX);
-        let Some(fields) = self.fields(&entry.value, "`repeat`", &["until", "while", "max", "delay"]) else {
-            return None;
-        };
+        let fields = self.fields(&entry.value, "`repeat`", &["until", "while", "max", "delay"])?;
         let hint = "say how often at most, so that the loop always ends";
         let max = self.required(&fields, "max", hint).and_then(|entry| self.integer(entry, max));
         let delay = fields.get("delay").and_then(|entry| self.span(entry));

@@ -117,7 +117,7 @@ impl Reader<'_> {
                 Part::Expression(inner) => {
                     let place_of = self.locate(inner, &node.span, from);
                     from = place_of.as_ref().map_or(from, |span| span.end);
-                    let Some((expression, known)) = self.expression(inner, place_of, &node.span, place) else {
+                    let Some((expression, known)) = self.expression(inner, place_of.as_ref(), &node.span, place) else {
                         continue;
                     };
                     kind = known;
@@ -201,13 +201,13 @@ impl Reader<'_> {
     fn expression(
         &mut self,
         inner: &str,
-        at: Option<Range<usize>>,
+        at: Option<&Range<usize>>,
         whole: &Range<usize>,
         place: Place,
     ) -> Option<(Expression, Kind)> {
         let text = inner.trim();
         let lead = inner.len() - inner.trim_start().len();
-        let span = |span: &Range<usize>| match &at {
+        let span = |span: &Range<usize>| match at {
             Some(at) => at.start + lead + span.start..at.start + lead + span.end,
             None => whole.clone(),
         };
@@ -220,7 +220,7 @@ impl Reader<'_> {
         let program = match cel::parse(text) {
             Ok(program) => program,
             Err(problems) => {
-                problems.into_iter().for_each(|problem| self.problem(problem, &span));
+                self.problems(problems, &span);
                 return None;
             }
         };
@@ -231,14 +231,16 @@ impl Reader<'_> {
             return None;
         }
         let (kind, problems) = cel::infer(&program, text, self.input.schema());
-        problems.into_iter().for_each(|problem| self.problem(problem, &span));
+        self.problems(problems, &span);
         Some((Expression::new(text, program, references), kind))
     }
 
-    fn problem(&mut self, problem: Problem, span: &impl Fn(&Range<usize>) -> Range<usize>) {
-        let found = self.report.error(problem.code, span(&problem.span), problem.message);
-        if let Some(hint) = problem.hint {
-            found.hint(hint);
+    fn problems(&mut self, problems: Vec<Problem>, span: &impl Fn(&Range<usize>) -> Range<usize>) {
+        for problem in problems {
+            let found = self.report.error(problem.code, span(&problem.span), problem.message);
+            if let Some(hint) = problem.hint {
+                found.hint(hint);
+            }
         }
     }
 

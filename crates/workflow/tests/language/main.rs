@@ -4,6 +4,7 @@
 //! Invariant: every test is a text and what becomes of it.
 
 mod diagnostics;
+mod diagnostics_names;
 mod documents;
 mod drawing;
 mod expressions;
