@@ -421,6 +421,9 @@ pub struct Step {
     /// The effect class of the attempt, fixed when it was taken.
     #[n(22)]
     pub effect: Option<EffectClass>,
+    /// Journal entries that wake the parked task.
+    #[n(23)]
+    pub parked_on: Vec<u32>,
 }
 
 impl Default for Step {
@@ -449,6 +452,7 @@ impl Default for Step {
             copied: false,
             tainted: false,
             effect: None,
+            parked_on: Vec::new(),
         }
     }
 }

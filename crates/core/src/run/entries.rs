@@ -1,7 +1,8 @@
 //! The journal of a task: entries recorded, answered, and the task parked while it waits.
 //!
 //! For: code-first work that survives its instance. Not for: what an agent does with it (the worker SDK).
-//! Invariant: an entry is recorded once at its position; a task that parks wakes when an entry is answered.
+//! Invariant: an entry is recorded once at its position; a task that parks wakes when one of the entries
+//! that its code waits for is answered.
 
 use consort_types::{Code, Error, Payload, Result, TaskId, Token, limits, worker::JournalRequest};
 
@@ -103,7 +104,10 @@ impl Fold<'_> {
         self.machine.tables.entries.put(key, row.clone());
         step.entries_pending -= 1;
         match step.state {
-            StepState::Parked => self.offer_again(task, step, None),
+            StepState::Parked if step.parked_on.contains(&index) => {
+                step.parked_on.clear();
+                self.offer_again(task, step, None)
+            }
             StepState::Ready | StepState::Taken => {
                 let entry = self.journal_entry(&row)?;
                 self.effect(Effect::Recorded { task, token: step.token, index, entry });
@@ -140,6 +144,7 @@ impl Fold<'_> {
         if answered {
             return self.offer_again(task, *step, None);
         }
+        step.parked_on = waiting.to_vec();
         self.set_state(task, &mut step, StepState::Parked);
         self.put_step(task, *step);
         Ok(())
