@@ -48,8 +48,11 @@ fn build(files: &dyn Files, head: Head, spare: Option<&str>, new: &str) -> io::R
     } else {
         let file = files.create(new)?;
         for start in (0..head.bytes).step_by(CHUNK_BYTES) {
+            // What was written before is synced first; the sync of the head takes the last chunk with it.
+            if start > 0 {
+                file.sync_data()?;
+            }
             file.write_at(&zeros[..zeros.len().min((head.bytes - start) as usize)], start)?;
-            file.sync_data()?;
         }
         file
     };

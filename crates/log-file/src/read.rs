@@ -14,8 +14,10 @@ use consort_types::Seq;
 
 use crate::segment::{self, DATA_START, Head, Mark};
 
-/// Bytes that are read at once.
+/// Most bytes that are read at once. A reader begins with [`WINDOW_BYTES_FIRST`] and doubles: many segments are only
+/// looked at, few are read.
 const WINDOW_BYTES: usize = 128 * 1024;
+const WINDOW_BYTES_FIRST: usize = 4096;
 
 /// Where the next frame must be, and what it must say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +56,7 @@ pub(crate) struct Reader {
     key: Key,
     window: Vec<u8>,
     window_start: u64,
+    window_bytes: usize,
 }
 
 impl Reader {
@@ -62,7 +65,8 @@ impl Reader {
         let place = files.place(&segment::name(ordinal));
         let file = files.open(&segment::name(ordinal)).map_err(|error| LogError::io(&place, &error))?;
         let head = Head::read(files, &*file, ordinal)?;
-        Ok((Self { file, place, key: head.key(), window: Vec::new(), window_start: 0 }, head))
+        let (key, window) = (head.key(), Vec::new());
+        Ok((Self { file, place, key, window, window_start: 0, window_bytes: WINDOW_BYTES_FIRST }, head))
     }
 
     pub(crate) fn file(&self) -> &dyn SegmentFile {
@@ -90,7 +94,8 @@ impl Reader {
     pub(crate) fn bytes(&mut self, offset: u64, count: usize) -> Result<&[u8], LogError> {
         let window_end = self.window_start + self.window.len() as u64;
         if offset < self.window_start || offset + count as u64 > window_end {
-            self.window.resize(count.max(WINDOW_BYTES), 0);
+            self.window.resize(count.max(self.window_bytes), 0);
+            self.window_bytes = WINDOW_BYTES.min(self.window_bytes * 2);
             let read = self.file.read_at(&mut self.window, offset);
             let read = read.map_err(|error| LogError::io(&self.place, &error))?;
             self.window.truncate(read);

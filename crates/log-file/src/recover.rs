@@ -81,20 +81,38 @@ pub(crate) fn recover(files: &Arc<dyn Files>, options: &Options) -> Result<Recov
     check_complete(files, &ordinals)?;
     // A name that is seen need not be durable: the process before may have ended between a rename and its sync.
     files.sync_dir().map_err(|error| LogError::io(files.place(""), &error))?;
-    let mut readers = Vec::with_capacity(ordinals.len());
+    let mut segments = Vec::with_capacity(ordinals.len());
     for ordinal in ordinals {
-        readers.push(Reader::open(files, ordinal)?);
+        segments.push(Segment::look(files, ordinal)?);
     }
-    let epoch = readers.iter().map(|(_, head)| head.epoch).max().unwrap_or_default() + 1;
-    let log_id = readers[0].1.log_id;
-    if let Some((reader, _)) = readers.iter().find(|(_, head)| head.log_id != log_id) {
-        return Err(LogError::damaged(reader.place(), 16, "the segment belongs to another log"));
+    let epoch = segments.iter().map(|segment| segment.head.epoch).max().unwrap_or_default() + 1;
+    let log_id = segments[0].head.log_id;
+    if let Some(segment) = segments.iter().find(|segment| segment.head.log_id != log_id) {
+        return Err(LogError::damaged(&segment.place, 16, "the segment belongs to another log"));
     }
-    let next = take_prepared(&mut readers)?;
-    let (reader, head) = readers.pop().expect("at least one segment is left");
+    let next = take_prepared(files, &mut segments)?;
+    let tail = segments.pop().expect("at least one segment is left");
+    let (reader, head) = Reader::open(files, tail.head.ordinal)?;
     let active = recover_tail(reader, head)?;
-    let sealed = sealed_segments(readers, &active)?;
+    let sealed = sealed_segments(&segments, &active)?;
     Ok(Recovered { sealed, active, next, spares, epoch })
+}
+
+/// What is known of a segment from its first bytes.
+struct Segment {
+    place: String,
+    head: Head,
+    /// Its first frame, where that has a good header.
+    first: Option<Header>,
+}
+
+impl Segment {
+    /// Looks at a segment without keeping its file open: a log may have more segments than a process may open files.
+    fn look(files: &dyn Files, ordinal: u64) -> Result<Self, LogError> {
+        let (mut reader, head) = Reader::open(files, ordinal)?;
+        let first = reader.header(DATA_START)?;
+        Ok(Self { place: reader.place().to_owned(), head, first })
+    }
 }
 
 fn create(files: &dyn Files, options: &Options) -> Result<Recovered, LogError> {
@@ -113,16 +131,18 @@ fn check_complete(files: &dyn Files, ordinals: &[u64]) -> Result<(), LogError> {
 }
 
 /// Takes the last segment off the list where it was only prepared and holds no frame yet.
-fn take_prepared(readers: &mut Vec<(Reader, Head)>) -> Result<Option<Prepared>, LogError> {
-    if readers.len() < 2 || has_frames(&mut readers.last_mut().expect("there are two").0)? {
+fn take_prepared(files: &dyn Files, segments: &mut Vec<Segment>) -> Result<Option<Prepared>, LogError> {
+    let [.., below, last] = segments.as_slice() else { return Ok(None) };
+    let (mut reader, head) = Reader::open(files, last.head.ordinal)?;
+    if has_frames(&mut reader)? {
         return Ok(None);
     }
-    let (reader, head) = readers.pop().expect("there are two");
-    let (below, _) = readers.last_mut().expect("there was one more");
-    if !has_frames(below)? {
+    let (mut below, _) = Reader::open(files, below.head.ordinal)?;
+    if !has_frames(&mut below)? {
         // A segment is prepared only once the one before it holds an acknowledged frame.
         return Err(LogError::damaged(below.place(), DATA_START, "the first frame of the segment fails its check"));
     }
+    segments.pop();
     Ok(Some(Prepared { head, file: reader.into_file() }))
 }
 
@@ -180,8 +200,8 @@ fn recover_tail(mut reader: Reader, head: Head) -> Result<Active, LogError> {
     if let Some((offset, header)) = unconfirmed {
         confirm(&mut reader, offset, &header)?;
     }
+    let place = reader.place().to_owned();
     let mut active = Active { head, file: reader.into_file(), first, at, mark };
-    let place = segment::name(head.ordinal);
     active.set_mark().map_err(|error| LogError::io(place, &error))?;
     Ok(active)
 }
@@ -196,18 +216,19 @@ fn confirm(reader: &mut Reader, offset: u64, header: &Header) -> Result<(), LogE
 }
 
 /// The first records of the segments before the active one.
-fn sealed_segments(readers: Vec<(Reader, Head)>, active: &Active) -> Result<VecDeque<Sealed>, LogError> {
-    let mut sealed: VecDeque<Sealed> = VecDeque::with_capacity(readers.len());
-    for (mut reader, head) in readers {
-        let header = reader.header(DATA_START)?.filter(|header| {
+fn sealed_segments(segments: &[Segment], active: &Active) -> Result<VecDeque<Sealed>, LogError> {
+    let mut sealed: VecDeque<Sealed> = VecDeque::with_capacity(segments.len());
+    for segment in segments {
+        let header = segment.first.filter(|header| {
             let rises = sealed.back().is_none_or(|before| before.first < header.first);
             rises && active.first.is_none_or(|after| header.first < after)
         });
         let Some(header) = header else {
             let what = "the first frame of the segment fails its check";
-            return Err(LogError::damaged(reader.place(), DATA_START, what));
+            return Err(LogError::damaged(&segment.place, DATA_START, what));
         };
-        sealed.push_back(Sealed { ordinal: head.ordinal, first: header.first, bytes: head.bytes });
+        let Head { ordinal, bytes, .. } = segment.head;
+        sealed.push_back(Sealed { ordinal, first: header.first, bytes });
     }
     Ok(sealed)
 }

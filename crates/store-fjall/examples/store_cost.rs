@@ -3,8 +3,8 @@
 //! For: the figures of `docs/log.md`. Not for: tests (a shared machine's times prove nothing there).
 //! Invariant: prints JSON lines only.
 //!
-//! `cargo run --release -p consort-store-fjall --example store_cost [FOLDER]`. Without a folder it works in a new one
-//! under the current folder, as temporary folders are often not on a disk.
+//! `cargo run --release -p consort-store-fjall --example store_cost [BATCHES]` works in a new
+//! folder under the current one, as temporary folders are often not on a disk.
 
 use std::{error::Error, fs, path::PathBuf, time::Instant};
 
@@ -17,16 +17,15 @@ const ROWS: u64 = 10;
 const VALUE_BYTES: usize = 200;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let folder = std::env::args_os()
-        .nth(1)
-        .map_or_else(|| PathBuf::from(format!("store-cost-{}", std::process::id())), PathBuf::from);
+    let batches = std::env::args().nth(1).map_or(Ok(BATCHES), |count| count.parse())?;
+    let folder = PathBuf::from(format!("store-cost-{}", std::process::id()));
     print("rss_before_mib", resident_mib()?, "MiB");
     let began = Instant::now();
     let store = FjallStore::open(&folder)?;
     print("open_new_ms", milliseconds(began), "ms");
     print("rss_open_mib", resident_mib()?, "MiB");
     let began = Instant::now();
-    for applied in 1..=BATCHES {
+    for applied in 1..=batches {
         let mut batch = Batch::new(Seq(applied));
         for row in 0..ROWS {
             let key = (applied * ROWS + row).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -34,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         store.write(batch)?;
     }
-    print("rows_per_second", (BATCHES * ROWS) as f64 * 1e3 / milliseconds(began), "1/s");
+    print("rows_per_second", (batches * ROWS) as f64 * 1e3 / milliseconds(began), "1/s");
     let began = Instant::now();
     store.sync()?;
     print("sync_ms", milliseconds(began), "ms");
@@ -43,7 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let began = Instant::now();
     let store = FjallStore::open(&folder)?;
     print("open_again_ms", milliseconds(began), "ms");
-    assert_eq!(store.applied()?, Seq(BATCHES));
+    assert_eq!(store.applied()?, Seq(batches));
     drop(store);
     fs::remove_dir_all(&folder)?;
     Ok(())

@@ -4,7 +4,9 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{ChildStdout, Command, Stdio},
+    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    time::Duration,
 };
 
 use consort_store::{Batch, Blobs, MemoryStore, Store, StoreError, conformance};
@@ -132,6 +134,17 @@ fn writer_that_is_killed() {
     }
 }
 
+/// No batch takes that long, however slow the machine.
+const HANG: Duration = Duration::from_mins(2);
+
+fn lines_of(output: ChildStdout) -> Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        BufReader::new(output).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+    });
+    receiver
+}
+
 /// fjall#257: after a kill and a recovery, writes may hang. Kill and start again, many times, with memtables that fill
 /// within a few batches; every start must get on, and show a state between what was synced and what was written.
 #[test]
@@ -148,8 +161,16 @@ fn survives_kills_at_any_moment() {
         // Enough batches to halt writes for good if sealed memtables were left behind (four of 8 MiB each).
         let enough = 60 + round * 13;
         let (mut opened, mut since) = (None, 0);
-        for line in BufReader::new(child.stdout.take().unwrap()).lines() {
-            let line = line.unwrap();
+        let lines = lines_of(child.stdout.take().unwrap());
+        loop {
+            let line = match lines.recv_timeout(HANG) {
+                Ok(line) => line,
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    child.kill().unwrap();
+                    panic!("round {round}: writes hang after {since} batches");
+                }
+            };
             let mut words = line.rsplit(' ');
             let Some(number) = words.next().and_then(|word| word.parse::<u64>().ok()) else { continue };
             if line.contains("opened ") {
