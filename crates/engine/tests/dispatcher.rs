@@ -277,7 +277,8 @@ fn many_mixed_calls_conserve_tasks() {
                 0..=3 => {
                     let key = (pick % 3 == 0).then(|| ConcurrencyKey { key: format!("k{}", pick % 2), limit: 2 });
                     let priority = (pick % 4) as i32;
-                    let offer = ReadyTask { task: id, token: Token(step + 1), priority, concurrency: key, ..ready(0, 0) };
+                    let offer =
+                        ReadyTask { task: id, token: Token(step + 1), priority, concurrency: key, ..ready(0, 0) };
                     dispatcher.ready(offer);
                     live.insert(id, Token(step + 1));
                 }

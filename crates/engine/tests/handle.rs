@@ -1,0 +1,482 @@
+//! The door, with its threads: what clients and workers see.
+//!
+//! For: the shell around the partition: answers, sessions, watches, blobs, stopping. Not for: timing.
+//! Invariant: every wait in here ends with an event, not with a clock.
+
+#[allow(dead_code, reason = "each test file uses its part of the harness")]
+mod support;
+
+use std::{
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use consort_engine::{
+    Config, ForkRequest, Handle, Locality, Parts, Resolution, Session, StartRequest, WatchEvent,
+    view::{JournalCursor, RunFilter, RunView},
+};
+use consort_journal::{Log, LogError, MemoryLogDisk, Record, Records};
+use consort_store::{Blobs, MemoryStore, Store};
+use consort_types::{
+    BlobHash, Code, EffectClass, Payload, Result, RunId, Seq, Span, limits,
+    worker::{FromWorker, TaskOffer, ToWorker},
+};
+use support::{NS, agent, hello, json, parts};
+
+const ONE: &str = "workflow: w\nsteps:\n  a: { capability: x, with: { n: \"${{ input.n }}\" } }\ninput: { n: {} }\noutput: ${{ steps.a.output }}\n";
+const X: &[(&str, EffectClass)] = &[("x", EffectClass::Idempotent)];
+
+struct Base {
+    disk: MemoryLogDisk,
+    store: MemoryStore,
+}
+
+impl Base {
+    fn new() -> Self {
+        Self { disk: MemoryLogDisk::new(), store: MemoryStore::new() }
+    }
+
+    async fn open(&self) -> Handle {
+        Handle::open(parts(&self.disk, &self.store), Config::default()).await.unwrap()
+    }
+
+    async fn deployed(&self) -> Handle {
+        let handle = self.open().await;
+        handle.deploy(NS, ONE).await.unwrap();
+        handle
+    }
+}
+
+fn request(input: &str) -> StartRequest {
+    StartRequest { namespace: NS.into(), workflow: "w".into(), input: json(input), ..StartRequest::default() }
+}
+
+async fn next_task(session: &mut Session) -> TaskOffer {
+    for message in session.receive().await.expect("the engine goes on") {
+        if let ToWorker::Task(offer) = message {
+            return *offer;
+        }
+    }
+    panic!("a task was expected")
+}
+
+async fn complete(session: &Session, offer: &TaskOffer, output: Payload) {
+    let report = FromWorker::Complete { task: offer.task, token: offer.token, output };
+    session.sender().send(report).await.unwrap();
+}
+
+/// A worker that answers every task with its input, until the engine lets it go.
+fn echo(mut session: Session) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(async move {
+        while let Some(messages) = session.receive().await {
+            for message in messages {
+                if let ToWorker::Task(offer) = message {
+                    let output = offer.input.clone();
+                    let report = FromWorker::Complete { task: offer.task, token: offer.token, output };
+                    if session.sender().send(report).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    })
+}
+
+async fn attach(handle: &Handle) -> Session {
+    handle.attach(hello(agent("a", X), 64, Vec::new()), Locality::Local).await.unwrap()
+}
+
+fn output(view: &RunView) -> String {
+    String::from_utf8(view.output.as_ref().unwrap().bytes().unwrap().to_vec()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_starts_and_ends() {
+    let base = Base::new();
+    let handle = base.deployed().await;
+    echo(attach(&handle).await);
+    let started = handle.start(request(r#"{"n":7}"#)).await.unwrap();
+    let view = handle.wait_end(NS, started.run).await.unwrap();
+    assert_eq!((output(&view).as_str(), started.existing), (r#"{"n":7}"#, false));
+    assert_eq!(handle.runs(NS, RunFilter::default(), None, 10).await.unwrap().items.len(), 1);
+    assert_eq!(handle.agents(NS, None, 10).await.unwrap().items.len(), 1);
+    assert_eq!(handle.workflow_source(NS, "w", None).await.unwrap(), ONE);
+    let status = handle.status().await.unwrap();
+    assert_eq!((status.tasks.done, status.runs_active, status.agents[0].instances), (1, 0, 1));
+    handle.ready().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_start_can_be_repeated() {
+    let base = Base::new();
+    let handle = base.deployed().await;
+    let keyed = |input| StartRequest { idempotency_key: Some("k".into()), ..request(input) };
+    let first = handle.start(keyed(r#"{"n":1}"#)).await.unwrap();
+    let again = handle.start(keyed(r#"{"n":1}"#)).await.unwrap();
+    assert_eq!((again.run, again.existing), (first.run, true));
+    let other = handle.start(keyed(r#"{"n":2}"#)).await.unwrap_err();
+    assert_eq!(other.code, Code::IdempotencyMismatch);
+}
+
+#[tokio::test]
+async fn requests_over_their_limits_are_refused_with_value_and_limit() {
+    let base = Base::new();
+    let handle = base.deployed().await;
+    let deep = format!("{}1{}", "[".repeat(100), "]".repeat(100));
+    let refused = [
+        handle.start(request(&deep)).await.unwrap_err(),
+        handle.start(StartRequest { idempotency_key: Some("k".repeat(300)), ..request("{}") }).await.unwrap_err(),
+        handle.deploy(NS, &"#".repeat(limits::WORKFLOW_BYTES_MAX + 1)).await.unwrap_err(),
+    ];
+    for (error, limit) in refused.iter().zip(["64", "256", "1048576"]) {
+        assert!(error.code == Code::LimitReached && error.message.contains(limit), "{error}");
+    }
+    assert_eq!(handle.start(request("{")).await.unwrap_err().code, Code::BadJson);
+    assert_eq!(handle.deploy("no such/name", ONE).await.unwrap_err().code, Code::BadName);
+    let huge = Payload::inline(vec![b'1'; limits::PAYLOAD_BYTES_MAX + 1]);
+    let huge = StartRequest { input: huge, ..request("{}") };
+    assert_eq!(handle.start(huge).await.unwrap_err().code, Code::PayloadTooLarge);
+    let greedy = hello(agent("a", X), limits::INSTANCE_CREDIT_MAX + 1, Vec::new());
+    let error = handle.attach(greedy, Locality::Local).await.err().unwrap();
+    assert!(error.code == Code::LimitReached && error.message.contains("10000"), "{error}");
+}
+
+#[tokio::test]
+async fn large_documents_go_through_the_blob_store() {
+    let base = Base::new();
+    let handle = base.deployed().await;
+    let mut session = attach(&handle).await;
+    let text = format!("\"{}\"", "z".repeat(100_000));
+    let started = handle.start(request(&format!("{{\"n\":{text}}}"))).await.unwrap();
+    let offer = next_task(&mut session).await;
+    assert_eq!(offer.input.len(), text.len() as u64 + 6, "a worker gets its input in full");
+    complete(&session, &offer, Payload::inline(text.clone().into_bytes())).await;
+    let view = handle.wait_end(NS, started.run).await.unwrap();
+    let made = view.output.unwrap();
+    assert!(matches!(made, Payload::Blob { .. }) && matches!(view.input, Payload::Blob { .. }));
+    assert_eq!(&*handle.payload(made).await.unwrap(), text.as_bytes());
+    let unknown = handle.blob(BlobHash([9; 32])).await.unwrap_err();
+    assert_eq!(unknown.code, Code::BlobNotFound);
+}
+
+#[tokio::test]
+async fn a_report_that_is_not_json_is_refused_at_the_door() {
+    let base = Base::new();
+    let handle = base.deployed().await;
+    let mut session = attach(&handle).await;
+    handle.start(request(r#"{"n":1}"#)).await.unwrap();
+    let offer = next_task(&mut session).await;
+    let report = |output| FromWorker::Complete { task: offer.task, token: offer.token, output };
+    let refused = session.sender().send(report(json("{"))).await.unwrap_err();
+    assert_eq!(refused.code, Code::BadJson);
+    session.sender().send(report(json("1"))).await.unwrap();
+    handle.wait_end(NS, offer.task.run).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watcher_sees_every_entry_once_from_any_cursor_on() {
+    let base = Base::new();
+    let handle = base.deployed().await;
+    let mut session = attach(&handle).await;
+    let run = handle.start(request(r#"{"n":1}"#)).await.unwrap().run;
+    let mut watch = handle.watch(NS, run, None).await.unwrap();
+    let offer = next_task(&mut session).await;
+    let beat = FromWorker::Heartbeat { task: offer.task, token: offer.token, progress: Some("half way".into()) };
+    let (mut cursors, mut progress) = (Vec::new(), 0);
+    while let Some(event) = watch.next().await {
+        match event.unwrap() {
+            WatchEvent::Entry(entry) => {
+                cursors.push(entry.cursor);
+                session.sender().send(beat.clone()).await.unwrap();
+            }
+            WatchEvent::Progress(shown) => {
+                progress += 1;
+                assert_eq!((shown.step.as_str(), shown.message.as_str()), ("a", "half way"));
+                if progress == 1 {
+                    complete(&session, &offer, json("1")).await;
+                }
+            }
+            WatchEvent::Ended(view) => assert_eq!(output(&view), "1"),
+        }
+    }
+    assert!(progress > 0 && cursors.len() >= 3, "{cursors:?}");
+    assert!(cursors.windows(2).all(|pair| pair[0] < pair[1]), "in order, each once: {cursors:?}");
+    let (middle, rest) = (cursors[1], &cursors[2..]);
+    assert_eq!(entries(&handle, run, Some(middle)).await, rest);
+    let journal = handle.journal(NS, run, None, 100).await.unwrap();
+    assert_eq!(journal.iter().map(|entry| entry.cursor).collect::<Vec<_>>(), cursors);
+    assert!(handle.watch("other", run, None).await.is_err(), "another namespace sees nothing (law 12)");
+    assert_eq!(handle.replay(NS, run).await.unwrap().differences, Vec::<String>::new());
+}
+
+async fn entries(handle: &Handle, run: RunId, cursor: Option<JournalCursor>) -> Vec<JournalCursor> {
+    let mut watch = handle.watch(NS, run, cursor).await.unwrap();
+    let mut found = Vec::new();
+    while let Some(event) = watch.next().await {
+        if let WatchEvent::Entry(entry) = event.unwrap() {
+            found.push(entry.cursor);
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn an_approval_a_signal_and_an_unknown_outcome_are_decided() {
+    let base = Base::new();
+    let handle = base.open().await;
+    let source = "
+workflow: w
+steps:
+  ok: { approve: { title: go on? } }
+  go: { wait: { signal: go }, needs: [ok] }
+  pay: { capability: x, effect: write, needs: [go] }
+output: ${{ steps.pay.output }}
+";
+    handle.deploy(NS, source).await.unwrap();
+    let run = handle.start(request("{}")).await.unwrap().run;
+    let waiting = handle.inbox(NS, None, 10).await.unwrap().items;
+    handle.approve(NS, waiting[0].task, true, "me", None).await.unwrap();
+    handle.signal(NS, run, "go", json("1")).await.unwrap();
+    let mut session = attach(&handle).await;
+    next_task(&mut session).await;
+    // A local instance that goes away is dead: what it was doing may or may not have happened.
+    let mut watch = handle.watch(NS, run, None).await.unwrap();
+    drop(session);
+    let task = loop {
+        watch.next().await.unwrap().unwrap();
+        if let Some(item) = handle.inbox(NS, None, 10).await.unwrap().items.first() {
+            break item.task;
+        }
+    };
+    handle.resolve_unknown(NS, task, Resolution::Done(json("9")), "me", Some("seen".into())).await.unwrap();
+    assert_eq!(output(&handle.wait_end(NS, run).await.unwrap()), "9");
+}
+
+#[tokio::test]
+async fn an_ended_run_is_retried_forked_compared_and_deleted() {
+    let base = Base::new();
+    let handle = base.deployed().await;
+    echo(attach(&handle).await);
+    let run = handle.start(request(r#"{"n":1}"#)).await.unwrap().run;
+    handle.wait_end(NS, run).await.unwrap();
+    let input = Some(json(r#"{"n":2}"#));
+    let fork = ForkRequest { namespace: NS.into(), from: run, step: Some("a".into()), input };
+    let fork = handle.fork(fork).await.unwrap().run;
+    assert_eq!(output(&handle.wait_end(NS, fork).await.unwrap()), r#"{"n":2}"#);
+    let again = handle.retry(NS, run, Some("a".into())).await.unwrap().run;
+    handle.wait_end(NS, again).await.unwrap();
+    assert_eq!(handle.compare(NS, run, again).await.unwrap().differences, vec![]);
+    assert_eq!(handle.compare(NS, run, fork).await.unwrap().differences.len(), 1);
+    handle.delete(NS, run).await.unwrap();
+    assert_eq!(handle.run(NS, run).await.unwrap_err().code, Code::RunNotFound);
+    handle.set_retention(NS, Some(Span::from_secs(60))).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_paused_run_goes_on_after_it_is_resumed_and_a_cancelled_one_does_not() {
+    let base = Base::new();
+    let handle = base.deployed().await;
+    let run = handle.start(request(r#"{"n":1}"#)).await.unwrap().run;
+    handle.pause(NS, run).await.unwrap();
+    echo(attach(&handle).await);
+    assert_eq!(handle.status().await.unwrap().tasks_queued, 1);
+    handle.resume(NS, run).await.unwrap();
+    handle.wait_end(NS, run).await.unwrap();
+    let waits = "workflow: v\nsteps:\n  a: { wait: { signal: never } }\n";
+    handle.deploy(NS, waits).await.unwrap();
+    let run = handle.start(StartRequest { workflow: "v".into(), ..request("{}") }).await.unwrap().run;
+    handle.cancel(NS, run, "enough", false).await.unwrap();
+    assert_eq!(handle.wait_end(NS, run).await.unwrap().summary.status.as_str(), "cancelled");
+}
+
+#[tokio::test]
+async fn after_a_graceful_stop_there_is_nothing_to_replay() {
+    let base = Base::new();
+    let handle = base.deployed().await;
+    echo(attach(&handle).await);
+    let run = handle.start(request(r#"{"n":1}"#)).await.unwrap().run;
+    handle.wait_end(NS, run).await.unwrap();
+    handle.shutdown(Duration::from_secs(60)).await;
+    assert_eq!(handle.start(request("{}")).await.unwrap_err().code, Code::Stopping);
+    assert_eq!(handle.status().await.unwrap_err().code, Code::Stopping);
+    base.store.crash(0);
+    let last = base.disk.open().unwrap().last();
+    assert_eq!(base.store.applied().unwrap(), last);
+    let handle = base.open().await;
+    assert_eq!(handle.run(NS, run).await.unwrap().summary.status.as_str(), "completed");
+}
+
+#[tokio::test]
+async fn after_a_stop_at_once_the_run_goes_on() {
+    let base = Base::new();
+    let handle = base.deployed().await;
+    let mut session = attach(&handle).await;
+    let run = handle.start(request(r#"{"n":1}"#)).await.unwrap().run;
+    next_task(&mut session).await;
+    handle.stop_now().await;
+    assert_eq!(session.receive().await, None);
+    base.store.crash(0);
+    let handle = base.open().await;
+    echo(attach(&handle).await);
+    assert_eq!(output(&handle.wait_end(NS, run).await.unwrap()), r#"{"n":1}"#);
+}
+
+#[tokio::test]
+async fn the_last_handle_closes_the_partition() {
+    let base = Base::new();
+    let handle = base.deployed().await;
+    let (other, session) = (handle.clone(), attach(&handle).await);
+    drop(handle);
+    other.status().await.unwrap();
+    let waiter = other.clone();
+    drop(session);
+    let stopped = tokio::spawn(async move { waiter.stop_now().await });
+    stopped.await.unwrap();
+    assert!(base.disk.open().is_ok(), "the log is closed");
+}
+
+#[tokio::test]
+async fn an_agent_is_registered_when_it_is_new_or_has_changed() {
+    let base = Base::new();
+    let handle = base.open().await;
+    let records = async |handle: &Handle| handle.status().await.unwrap().log_last.0;
+    drop(attach(&handle).await);
+    let once = records(&handle).await;
+    drop(attach(&handle).await);
+    assert_eq!(records(&handle).await, once);
+    handle.attach(hello(agent("a", &[("y", EffectClass::Read)]), 1, Vec::new()), Locality::Local).await.unwrap();
+    assert_eq!(records(&handle).await, once + 1);
+}
+
+/// A log whose appends can be held up, and counted.
+struct Gate {
+    log: Box<dyn Log>,
+    shut: Arc<(Mutex<bool>, Condvar)>,
+    appends: Arc<AtomicUsize>,
+}
+
+impl Log for Gate {
+    fn append(&mut self, group: &[Record]) -> std::result::Result<Seq, LogError> {
+        self.appends.fetch_add(1, Ordering::SeqCst);
+        let (shut, changed) = &*self.shut;
+        let shut = changed.wait_while(shut.lock().unwrap(), |shut| *shut).unwrap();
+        drop(shut);
+        self.log.append(group)
+    }
+
+    fn read(&self, from: Seq) -> Records<'_> {
+        self.log.read(from)
+    }
+
+    fn first(&self) -> Seq {
+        self.log.first()
+    }
+
+    fn last(&self) -> Seq {
+        self.log.last()
+    }
+
+    fn trim(&mut self, before: Seq) -> std::result::Result<(), LogError> {
+        self.log.trim(before)
+    }
+
+    fn bytes_written(&self) -> u64 {
+        self.log.bytes_written()
+    }
+}
+
+#[tokio::test]
+async fn an_overload_is_answered() {
+    let base = Base::new();
+    let shut = Arc::new((Mutex::new(false), Condvar::new()));
+    let appends = Arc::new(AtomicUsize::new(0));
+    let whole = parts(&base.disk, &base.store);
+    let log = Box::new(Gate { log: whole.log, shut: Arc::clone(&shut), appends: Arc::clone(&appends) });
+    let handle = Handle::open(Parts { log, ..whole }, Config::default()).await.unwrap();
+    handle.deploy(NS, ONE).await.unwrap();
+    *shut.0.lock().unwrap() = true;
+    let starts: Vec<_> = (0..=limits::COMMANDS_WAITING_MAX)
+        .map(|_| {
+            let handle = handle.clone();
+            async move { handle.start(request(r#"{"n":1}"#)).await }
+        })
+        .collect();
+    let opened = async {
+        // The last command was refused before the first was answered.
+        tokio::task::yield_now().await;
+        *shut.0.lock().unwrap() = false;
+        shut.1.notify_all();
+    };
+    let (replies, ()) = futures::future::join(futures::future::join_all(starts), opened).await;
+    let refused: Vec<_> = replies.into_iter().filter_map(Result::err).collect();
+    assert_eq!(refused.len(), 1);
+    let error = &refused[0];
+    assert!(error.code == Code::Overloaded && error.message.contains("16384"), "{error}");
+    assert!(error.hint.as_ref().unwrap().contains("100ms"));
+    assert!(appends.load(Ordering::SeqCst) < 64, "commands that wait share groups");
+    handle.start(request(r#"{"n":1}"#)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_halted_partition_answers_everybody_with_its_reason() {
+    let base = Base::new();
+    let handle = base.deployed().await;
+    let mut session = attach(&handle).await;
+    base.disk.fail_append(1);
+    let error = handle.start(request("{}")).await.unwrap_err();
+    assert!(error.code == Code::Halted && error.message.contains("planned failure"), "{error}");
+    assert_eq!(handle.deploy(NS, ONE).await.unwrap_err().code, Code::Halted);
+    assert_eq!(handle.ready().await.unwrap_err().code, Code::Halted);
+    assert_eq!(session.receive().await, None, "workers are let go");
+    assert_eq!(handle.workflows(NS, None, 10).await.unwrap().items.len(), 1, "the state can be looked at");
+    handle.shutdown(Duration::from_secs(60)).await;
+    base.disk.crash(false);
+    base.open().await.start(request(r#"{"n":1}"#)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_store_that_fails_halts_the_partition() {
+    let base = Base::new();
+    let config = Config { flush_rows: 1, ..Config::default() };
+    let handle = Handle::open(parts(&base.disk, &base.store), config).await.unwrap();
+    handle.deploy(NS, ONE).await.unwrap();
+    base.store.fail(Some("no space"));
+    let error = loop {
+        match handle.start(request(r#"{"n":1}"#)).await {
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert!(error.code == Code::Halted && error.message.contains("no space"), "{error}");
+}
+
+#[tokio::test]
+async fn a_read_waits_for_the_record_that_it_asks_for() {
+    let base = Base::new();
+    let handle = base.deployed().await;
+    let applied = handle.status().await.unwrap().applied;
+    let waiting = handle.read_at(applied.next(), |machine| machine.applied());
+    let (seen, started) = futures::future::join(waiting, handle.start(request(r#"{"n":1}"#))).await;
+    started.unwrap();
+    assert_eq!(seen.unwrap(), applied.next());
+}
+
+#[tokio::test]
+async fn blobs_that_a_crash_left_behind_are_swept() {
+    let base = Base::new();
+    let orphan = b"\"left behind\"";
+    let hash = BlobHash::of(orphan);
+    base.store.put_blob(hash, orphan).unwrap();
+    let config = Config { flush_rows: 1, sync_interval: Span::ZERO, ..Config::default() };
+    let handle = Handle::open(parts(&base.disk, &base.store), config).await.unwrap();
+    handle.deploy(NS, ONE).await.unwrap();
+    let kept = format!("{{\"n\":\"{}\"}}", "k".repeat(50_000));
+    handle.start(request(&kept)).await.unwrap();
+    while base.store.get_blob(hash).unwrap().is_some() {
+        handle.deploy("other", ONE).await.unwrap();
+    }
+    assert!(base.store.get_blob(BlobHash::of(kept.as_bytes())).unwrap().is_some(), "what is used stays");
+}
