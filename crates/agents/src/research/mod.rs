@@ -7,6 +7,7 @@
 mod analyze;
 mod config;
 mod corpus;
+pub mod evaluation;
 mod extract;
 mod index;
 pub mod model;

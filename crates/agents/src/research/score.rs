@@ -161,7 +161,7 @@ impl Scorer {
             .filter(|(_, t)| self.concepts.iter().any(|c| c.whole == *t))
             .collect();
         let pairs = self.concepts.len().saturating_sub(1).max(1) as i64;
-        let close = hits.windows(2).filter(|w| w[0].1 != w[1].1 && w[1].0 - w[0].0 <= 3).count() as i64;
+        let close = hits.windows(2).filter(|w| w[0].1 != w[1].1 && w[1].0 - w[0].0 <= 5).count() as i64;
         (close * 1_000 / pairs).min(1_000)
     }
 }

@@ -22,7 +22,7 @@ pub use pdf::pdf_child_main;
 use super::model::Place;
 
 /// Part of every index's name: a change of extraction makes a new index.
-pub(crate) const EXTRACTOR_VERSION: u32 = 2;
+pub(crate) const EXTRACTOR_VERSION: u32 = 3;
 
 /// The formats that can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -171,22 +171,43 @@ fn definition(view: &View<'_>, lower: &str) -> i64 {
     });
     let article = has(
         &lower[verb.unwrap_or(0)..],
-        &[" is a ", " is an ", " is the ", " are ", " means ", " refers to ", " stands for ", " was a "],
+        &[" is a ", " is an ", " is the ", " means ", " refers to ", " stands for ", " was a "],
     );
     let second = view.at > 0 && view.hit.segments[view.at - 1].block == view.segment.block;
     match (subject, head) {
         (true, _) if article => 1_000,
         (true, _) => 850,
-        (_, true) if view.opens => 950,
+        // The lead of a document or section of that name.
+        (_, true) if view.opens && view.segment.block <= LEAD_BLOCKS => 1_000,
+        (_, true) if view.opens => 900,
         (_, true) if second && view.at <= 2 => 650,
         (_, true) => 450,
         _ => 200,
     }
 }
 
+/// Blocks at the beginning of a file that may introduce it.
+const LEAD_BLOCKS: u32 = 4;
+
 /// Whether the last heading is about the focus and little else.
 fn head_fits(view: &View<'_>) -> bool {
-    !view.focus.is_empty() && view.focus.is_subset(view.last) && view.last.len() <= view.focus.len() + 3
+    const KINDS: &[&str] = &[
+        "struct",
+        "enum",
+        "trait",
+        "modul",
+        "function",
+        "macro",
+        "keyword",
+        "type",
+        "overview",
+        "introduct",
+        "crate",
+        "command",
+    ];
+    let heading = view.hit.headings.last().unwrap_or(&view.hit.title);
+    let others = view.last.difference(view.focus).filter(|t| !KINDS.contains(&t.as_str())).count();
+    !view.focus.is_empty() && view.focus.is_subset(view.last) && others <= 1 && !heading.contains('(')
 }
 
 /// Whether a sentence denies something.

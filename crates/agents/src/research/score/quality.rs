@@ -18,9 +18,19 @@ pub(super) fn quality(intent: Intent, view: &View<'_>) -> i64 {
         boilerplate(&lower, view),
         source(view),
         guess(&lower),
+        script(view),
     ]
     .into_iter()
     .fold(1_000, |left, factor| left * factor / 1_000)
+}
+
+/// A sentence in a script that the question does not use will hardly answer it.
+fn script(view: &View<'_>) -> i64 {
+    let foreign = |text: &str| {
+        text.chars().filter(|c| c.is_alphabetic() && !c.is_ascii()).count() * 3
+            > text.chars().filter(|c| c.is_alphabetic()).count()
+    };
+    if foreign(&view.segment.text) && !foreign(view.question) { 400 } else { 1_000 }
 }
 
 /// How far a poor sentence can be trusted as an answer.

@@ -52,8 +52,9 @@ fn boundary(text: &str, start: usize, at: usize, mark: char) -> Option<usize> {
         return None;
     }
     let first = next.chars().next()?;
-    let begins =
-        first.is_uppercase() || first.is_numeric() || matches!(first, '`' | '"' | '“' | '(' | '[' | '\'' | '-' | '*');
+    let begins = first.is_uppercase()
+        || first.is_numeric()
+        || matches!(first, '`' | '"' | '“' | '‘' | '(' | '[' | '\'' | '-' | '*');
     // Scripts without case (and identifiers in lower case after `!` or `?`) still begin sentences.
     (begins || (first.is_alphabetic() && !first.is_lowercase())).then_some(end)
 }
