@@ -15,6 +15,8 @@ pub use listing::{AgentView, InboxView, RunFilter, RunSummary, RunView, Workflow
 pub use replay::{Replay, ReplayedStep, replay};
 pub use tree::{Counts, StepNode, StepView};
 
+pub use crate::rows::RunStatus;
+
 use consort_types::limits;
 
 /// A page of a listing.
