@@ -237,7 +237,8 @@ impl Log for FileLog {
             }
             self.forget_oldest(oldest)?;
         }
-        Ok(())
+        // A rare moment that costs syncs anyway: from here on the loss of the last frame can be proven.
+        self.active.set_mark().map_err(|error| self.poison("syncing", &error))
     }
 
     fn bytes_written(&self) -> u64 {

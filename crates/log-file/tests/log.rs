@@ -229,6 +229,18 @@ fn a_damaged_last_frame_is_known_after_an_orderly_end() {
 }
 
 #[test]
+fn a_damaged_last_frame_is_known_after_a_trim_and_a_kill() {
+    let disk = MemoryDisk::new();
+    let mut log = open(&disk).unwrap();
+    append(&mut log, 3, 100);
+    log.trim(Seq(1)).unwrap();
+    disk.crash(|_| true);
+    drop(log);
+    assert!(disk.flip_bit(&segment(1), used(&disk, &segment(1)) - 50, 0));
+    assert!(matches!(open(&disk), Err(LogError::Damaged { .. })));
+}
+
+#[test]
 fn a_missing_or_shortened_file_is_damage() {
     let disk = MemoryDisk::new();
     let mut log = open(&disk).unwrap();

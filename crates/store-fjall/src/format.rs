@@ -4,7 +4,7 @@
 //! Not for: the rows. Invariant: the format file is durable before anything else is written beside it.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{self, Write},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
@@ -16,6 +16,8 @@ use consort_types::Seq;
 use crate::error;
 
 const FORMAT_FILE: &str = "format";
+/// The format file before it is whole.
+const UNFINISHED: &str = "format.new";
 const FORMAT_NAME: &str = "consort-store";
 const VERSION: u32 = 1;
 const SYNCED_FILE: &str = "synced";
@@ -51,21 +53,35 @@ pub(crate) fn check(folder: &Path) -> Result<(), StoreError> {
             None => bad(format!("it does not say `{FORMAT_NAME} {VERSION}`")),
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            if fs::read_dir(folder).map_err(refused)?.next().is_some() {
+            let foreign = |entry: io::Result<fs::DirEntry>| entry.map_or(true, |entry| entry.file_name() != UNFINISHED);
+            if fs::read_dir(folder).map_err(refused)?.any(foreign) {
                 return bad("the folder is not empty and has no format file".to_owned());
             }
-            create(&path).and_then(|()| sync_folder(folder)).map_err(refused)
+            create(folder, &path).map_err(refused)
         }
         Err(error) => Err(refused(error)),
     }
 }
 
-fn create(path: &Path) -> io::Result<()> {
-    // Made under its final name only when it is whole: a crash in between leaves a folder that is refused as foreign
-    // at worst while still empty of data.
-    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+/// Locks the folder (which passed [`check`]) for as long as the returned file is open.
+pub(crate) fn lock(folder: &Path) -> Result<File, StoreError> {
+    let path = folder.join(FORMAT_FILE);
+    let file = File::open(&path).map_err(|error| error::io(&path, &error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Locked { place: folder.display().to_string() }),
+        Err(TryLockError::Error(error)) => Err(error::io(&path, &error)),
+    }
+}
+
+/// The file gets its name when it is whole, so that a crash in between leaves a folder that still counts as empty.
+fn create(folder: &Path, path: &Path) -> io::Result<()> {
+    let unfinished = folder.join(UNFINISHED);
+    let mut file = File::create(&unfinished)?;
     writeln!(file, "{FORMAT_NAME} {VERSION}")?;
-    file.sync_all()
+    file.sync_all()?;
+    fs::rename(&unfinished, path)?;
+    sync_folder(folder)
 }
 
 /// How far the rows were synced.

@@ -5,6 +5,7 @@
 //! a journal as long as any keyspace has rows in it that were not flushed: a second, idle one would keep them all.
 
 use std::{
+    fs::{self, File},
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard},
 };
@@ -38,6 +39,8 @@ pub struct FjallStore {
     place: PathBuf,
     writer: Mutex<Writer>,
     blobs: BlobFolder,
+    /// Held for as long as the store is open; the last field, so that it is let go last.
+    _lock: File,
 }
 
 #[derive(Debug)]
@@ -53,16 +56,13 @@ impl FjallStore {
     /// last sync are damage.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         format::check(folder)?;
+        let lock = format::lock(folder)?;
         let place = folder.join("rows");
+        if !place.is_dir() {
+            create_rows(folder, &place)?;
+        }
         let refused = |error: fjall::Error| error::rows(&place, &error);
-        let database = Database::builder(&place)
-            .cache_size(CACHE_BYTES)
-            .max_journaling_size(JOURNALS_BYTES)
-            .worker_threads(WORKERS)
-            .open()
-            .map_err(refused)?;
-        let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
-        let rows = database.keyspace("rows", options).map_err(refused)?;
+        let (database, rows) = open_rows(&place).map_err(refused)?;
         let applied = decode_applied(&place, rows.get(APPLIED_KEY).map_err(refused)?.as_deref())?;
         let synced = Synced::open(folder)?;
         if applied < synced.seq() {
@@ -70,7 +70,7 @@ impl FjallStore {
             return Err(StoreError::Damaged { place: place.display().to_string(), what });
         }
         let blobs = BlobFolder::open(folder.join("blobs"))?;
-        Ok(Self { database, rows, place, writer: Mutex::new(Writer { applied, synced }), blobs })
+        Ok(Self { database, rows, place, writer: Mutex::new(Writer { applied, synced }), blobs, _lock: lock })
     }
 
     fn refused(&self, error: &fjall::Error) -> StoreError {
@@ -154,6 +154,31 @@ impl Blobs for FjallStore {
     fn list_blobs(&self) -> Result<Vec<BlobHash>, StoreError> {
         self.blobs.list()
     }
+}
+
+fn open_rows(place: &Path) -> fjall::Result<(Database, Keyspace)> {
+    let database = Database::builder(place)
+        .cache_size(CACHE_BYTES)
+        .max_journaling_size(JOURNALS_BYTES)
+        .worker_threads(WORKERS)
+        .open()?;
+    let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
+    let rows = database.keyspace("rows", options)?;
+    Ok((database, rows))
+}
+
+/// Makes the rows' folder. fjall does not get on with one that was half made when the process was killed, so it gets
+/// its name when it is whole.
+fn create_rows(folder: &Path, place: &Path) -> Result<(), StoreError> {
+    let unfinished = folder.join("rows.new");
+    let refused = |error: std::io::Error| error::io(&unfinished, &error);
+    if unfinished.exists() {
+        fs::remove_dir_all(&unfinished).map_err(refused)?;
+    }
+    let made = open_rows(&unfinished).and_then(|(database, _rows)| database.persist(PersistMode::SyncAll));
+    made.map_err(|error| error::rows(&unfinished, &error))?;
+    let named = fs::rename(&unfinished, place).and_then(|()| format::sync_folder(folder));
+    named.map_err(refused)
 }
 
 struct FjallSnapshot {

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{ChildStdout, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError},
     time::Duration,
 };
@@ -145,6 +145,39 @@ fn lines_of(output: ChildStdout) -> Receiver<String> {
     receiver
 }
 
+fn start_writer(folder: &Path) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "writer_that_is_killed", "--nocapture"])
+        .env(CHILD, folder)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Kills the process while it makes or opens its store, each time a little later.
+#[test]
+fn survives_kills_while_opening() {
+    let old = tempfile::tempdir().unwrap();
+    drop(open(old.path()));
+    for round in 0..40 {
+        let new = tempfile::tempdir().unwrap();
+        let folder = if round % 2 == 0 { new.path() } else { old.path() };
+        let mut child = start_writer(folder);
+        let lines = lines_of(child.stdout.take().unwrap());
+        let begun = lines.iter().any(|line| line.contains("running 1 test"));
+        assert!(begun, "the writer started");
+        for _ in 0..round * round * 8 {
+            std::thread::yield_now();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let store = open(folder);
+        let applied = store.applied().unwrap().0;
+        store.write(batch(applied + 1, 20, 20_000)).unwrap();
+        assert_eq!(store.sync(), Ok(Seq(applied + 1)));
+    }
+}
+
 /// fjall#257: after a kill and a recovery, writes may hang. Kill and start again, many times, with memtables that fill
 /// within a few batches; every start must get on, and show a state between what was synced and what was written.
 #[test]
@@ -152,12 +185,7 @@ fn survives_kills_at_any_moment() {
     let folder = tempfile::tempdir().unwrap();
     let (mut written, mut synced) = (0_u64, 0_u64);
     for round in 0..12_u64 {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "writer_that_is_killed", "--nocapture"])
-            .env(CHILD, folder.path())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = start_writer(folder.path());
         // Enough batches to halt writes for good if sealed memtables were left behind (four of 8 MiB each).
         let enough = 60 + round * 13;
         let (mut opened, mut since) = (None, 0);
