@@ -275,8 +275,9 @@ fn many_mixed_calls_conserve_tasks() {
             let id = task((pick % 5) as u8, pick / 5 % 40);
             match pick % 11 {
                 0..=3 => {
-                    let key = (pick % 3 == 0).then(|| ConcurrencyKey { key: format!("k{}", pick % 2), limit: 2 });
-                    let priority = (pick % 4) as i32;
+                    let key =
+                        pick.is_multiple_of(3).then(|| ConcurrencyKey { key: format!("k{}", pick % 2), limit: 2 });
+                    let priority = (pick % 4).cast_signed();
                     let offer =
                         ReadyTask { task: id, token: Token(step + 1), priority, concurrency: key, ..ready(0, 0) };
                     dispatcher.ready(offer);
@@ -286,7 +287,7 @@ fn many_mixed_calls_conserve_tasks() {
                     let token = live.remove(&id);
                     dispatcher.gone(id, token);
                 }
-                6 => dispatcher.hold(id.run, pick % 2 == 0),
+                6 => dispatcher.hold(id.run, pick.is_multiple_of(2)),
                 7 => instances.push(join(&mut dispatcher, "a", &["x"], 1 + pick % 3)),
                 8 if !instances.is_empty() => {
                     let gone = instances.swap_remove(pick as usize % instances.len());
@@ -309,19 +310,19 @@ fn many_mixed_calls_conserve_tasks() {
         // What is held keeps its key: let it end, and then everything else can be handed out.
         let held: Vec<_> = live.iter().filter(|(id, token)| dispatcher.holder(**id, **token).is_some()).collect();
         let held: Vec<TaskId> = held.into_iter().map(|(id, _)| *id).collect();
-        held.into_iter().for_each(|id| {
+        for id in held {
             dispatcher.gone(id, live.remove(&id));
-        });
+        }
         join(&mut dispatcher, "a", &["x"], 10_000);
         loop {
             let some = dispatcher.assign();
             if some.is_empty() {
                 break;
             }
-            some.into_iter().for_each(|given| {
+            for given in some {
                 dispatcher.gone(given.task, None);
                 live.remove(&given.task);
-            });
+            }
         }
         assert_eq!((dispatcher.queued(), dispatcher.held(), live.len()), (0, 0, 0), "everything can be handed out");
         trace

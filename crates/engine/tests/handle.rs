@@ -299,7 +299,7 @@ async fn after_a_graceful_stop_there_is_nothing_to_replay() {
     echo(attach(&handle).await);
     let run = handle.start(request(r#"{"n":1}"#)).await.unwrap().run;
     handle.wait_end(NS, run).await.unwrap();
-    handle.shutdown(Duration::from_secs(60)).await;
+    handle.shutdown(Duration::from_mins(1)).await;
     assert_eq!(handle.start(request("{}")).await.unwrap_err().code, Code::Stopping);
     assert_eq!(handle.status().await.unwrap_err().code, Code::Stopping);
     base.store.crash(0);
@@ -432,7 +432,7 @@ async fn a_halted_partition_answers_everybody_with_its_reason() {
     assert_eq!(handle.ready().await.unwrap_err().code, Code::Halted);
     assert_eq!(session.receive().await, None, "workers are let go");
     assert_eq!(handle.workflows(NS, None, 10).await.unwrap().items.len(), 1, "the state can be looked at");
-    handle.shutdown(Duration::from_secs(60)).await;
+    handle.shutdown(Duration::from_mins(1)).await;
     base.disk.crash(false);
     base.open().await.start(request(r#"{"n":1}"#)).await.unwrap();
 }

@@ -22,7 +22,7 @@ use consort_types::{
     Code, EffectClass, Payload, Seq, Span, Time, limits,
     worker::{FromWorker, JournalEntry, JournalRequest, ToWorker},
 };
-use support::{NS, World, agent, hello, parts};
+use support::{NS, World, agent, hello, parts, start_command};
 
 const ONE: &str = "workflow: w\nsteps:\n  a: { capability: x }\noutput: ${{ steps.a.output }}\n";
 const CHAIN: &str = "
@@ -77,7 +77,7 @@ fn a_hand_out_rides_on_the_next_group_once_it_is_older_than_a_quick_completion()
     world.start(2);
     let before = world.partition.status();
     world.pass(Span::from_millis(6));
-    let command = world.start_command(3, "{}");
+    let command = start_command(3, "{}");
     world.ask(command).unwrap();
     let after = world.partition.status();
     assert_eq!((after.records - before.records, after.groups - before.groups), (3, 1), "two hand-outs, one start");
@@ -99,7 +99,7 @@ fn the_second_report_of_an_attempt_changes_nothing() {
 fn a_write_task_is_sent_only_after_its_hand_out_is_durable() {
     let mut world = World::with(ONE);
     let instance = world.join(WRITES, Locality::Local);
-    let command = world.start_command(1, "{}");
+    let command = start_command(1, "{}");
     world.send(command);
     let outputs = world.partition.commit(world.now);
     assert!(outputs.to_workers.is_empty(), "{outputs:?}");
@@ -119,7 +119,7 @@ fn a_write_task_is_not_sent_when_the_append_of_its_hand_out_fails() {
     let mut world = World::with(ONE);
     let instance = world.join(WRITES, Locality::Local);
     world.disk.fail_append(2);
-    let command = world.start_command(1, "{}");
+    let command = start_command(1, "{}");
     world.send(command);
     world.step();
     assert_eq!(world.given(instance), vec![]);
@@ -371,8 +371,8 @@ fn draining_hands_nothing_out_and_lets_work_end() {
 fn a_group_has_its_limits_and_the_rest_follows() {
     let mut world = World::with(ONE);
     let before = world.partition.status();
-    for _ in 0..limits::GROUP_RECORDS_MAX + 1 {
-        let command = world.start_command(1, "{}");
+    for _ in 0..=limits::GROUP_RECORDS_MAX {
+        let command = start_command(1, "{}");
         world.send(command);
     }
     world.step();
@@ -382,7 +382,7 @@ fn a_group_has_its_limits_and_the_rest_follows() {
     assert_eq!(world.replies.values().filter(|reply| reply.is_ok()).count(), 1, "the id is taken after the first");
     let large = "x".repeat(3 * 1024 * 1024);
     for run in 2..6 {
-        let command = world.start_command(run, &format!("{{\"x\":\"{large}\"}}"));
+        let command = start_command(run, &format!("{{\"x\":\"{large}\"}}"));
         world.send(command);
     }
     world.step();
@@ -393,7 +393,7 @@ fn a_group_has_its_limits_and_the_rest_follows() {
 fn a_command_over_the_limit_of_a_record_is_refused() {
     let mut world = World::with(ONE);
     let large = format!("{{\"x\":\"{}\"}}", "x".repeat(limits::RECORD_BYTES_MAX));
-    let command = world.start_command(1, &large);
+    let command = start_command(1, &large);
     let before = world.records();
     let refused = world.ask(command).unwrap_err();
     assert!(refused.code == Code::LimitReached && refused.message.contains("4194304"), "{refused}");
@@ -480,14 +480,14 @@ fn a_failed_append_halts_and_acknowledges_nothing() {
     let mut world = World::with(ONE);
     let acknowledged = world.start(1);
     world.disk.fail_append(1);
-    let second = world.start_command(2, "{}");
-    let third = world.start_command(3, "{}");
+    let second = start_command(2, "{}");
+    let third = start_command(3, "{}");
     let (second, third) = (world.send(second), world.send(third));
     world.step();
     for ticket in [second, third] {
         assert_eq!(world.replies[&ticket].as_ref().unwrap_err().code, Code::Halted);
     }
-    let later = world.start_command(4, "{}");
+    let later = start_command(4, "{}");
     let error = world.ask(later).unwrap_err();
     assert!(error.code == Code::Halted && error.message.contains("planned failure"), "{error}");
     assert!(world.partition.attach(&hello(agent("a", X), 1, Vec::new()), Locality::Local, world.now).is_err());
@@ -553,7 +553,7 @@ fn a_full_disk_refuses_clients_and_keeps_reports() {
     let offer = world.one(instance);
     full.store(true, Ordering::Relaxed);
     world.complete(instance, &offer, "1");
-    let second = world.start_command(2, "{}");
+    let second = start_command(2, "{}");
     let ticket = world.send(second);
     world.step();
     assert!(!world.replies.contains_key(&ticket), "the disk is not asked again at once");

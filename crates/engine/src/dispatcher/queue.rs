@@ -105,7 +105,7 @@ impl Queue {
 /// All queues.
 #[derive(Debug, Default)]
 pub(super) struct Queues {
-    queues: BTreeMap<QueueId, Queue>,
+    all: BTreeMap<QueueId, Queue>,
     by_target: BTreeMap<Target, QueueId>,
     made: u64,
 }
@@ -114,7 +114,7 @@ impl Queues {
     /// The queue of a target, with one member more.
     pub(super) fn find_or_make(&mut self, target: Target, pool: &Pool) -> QueueId {
         if let Some(id) = self.by_target.get(&target) {
-            if let Some(queue) = self.queues.get_mut(id) {
+            if let Some(queue) = self.all.get_mut(id) {
                 queue.members += 1;
             }
             return *id;
@@ -125,14 +125,14 @@ impl Queues {
         self.by_target.insert(target.clone(), id);
         let queue =
             Queue { target, levels: BTreeMap::new(), next_turn: 0, profiles, head: None, members: 1, class: None };
-        self.queues.insert(id, queue);
+        self.all.insert(id, queue);
         id
     }
 
     /// One member less. A queue without members is kept for its next task, unless there are very many.
     pub(super) fn leave(&mut self, id: QueueId) {
-        let crowded = self.queues.len() > QUEUES_KEPT_MAX;
-        let Some(queue) = self.queues.get_mut(&id) else { return };
+        let crowded = self.all.len() > QUEUES_KEPT_MAX;
+        let Some(queue) = self.all.get_mut(&id) else { return };
         queue.members -= 1;
         if queue.members > 0 {
             return;
@@ -140,48 +140,48 @@ impl Queues {
         assert!(queue.head.is_none(), "a queue without members has no head");
         if crowded {
             self.by_target.remove(&queue.target);
-            self.queues.remove(&id);
+            self.all.remove(&id);
         }
     }
 
     pub(super) fn target(&self, id: QueueId) -> Option<&Target> {
-        self.queues.get(&id).map(|queue| &queue.target)
+        self.all.get(&id).map(|queue| &queue.target)
     }
 
     pub(super) fn class(&self, id: QueueId) -> Option<EffectClass> {
-        self.queues.get(&id)?.class
+        self.all.get(&id)?.class
     }
 
     pub(super) fn note_class(&mut self, id: QueueId, class: EffectClass) {
-        if let Some(queue) = self.queues.get_mut(&id) {
+        if let Some(queue) = self.all.get_mut(&id) {
             queue.class = Some(class);
         }
     }
 
     pub(super) fn forget_classes(&mut self) {
-        self.queues.values_mut().for_each(|queue| queue.class = None);
+        self.all.values_mut().for_each(|queue| queue.class = None);
     }
 
     /// The profiles that serve a queue.
     pub(super) fn profiles(&self, id: QueueId) -> impl Iterator<Item = ProfileId> + '_ {
-        self.queues.get(&id).into_iter().flat_map(|queue| queue.profiles.iter().copied())
+        self.all.get(&id).into_iter().flat_map(|queue| queue.profiles.iter().copied())
     }
 
     pub(super) fn push(&mut self, id: QueueId, rank: Rank, task: TaskId, pool: &mut Pool) {
-        let Some(queue) = self.queues.get_mut(&id) else { return };
+        let Some(queue) = self.all.get_mut(&id) else { return };
         queue.push(rank, task);
         refresh(id, queue, pool);
     }
 
     pub(super) fn remove(&mut self, id: QueueId, rank: Rank, task: TaskId, pool: &mut Pool) {
-        let Some(queue) = self.queues.get_mut(&id) else { return };
+        let Some(queue) = self.all.get_mut(&id) else { return };
         queue.take(rank, task, false);
         refresh(id, queue, pool);
     }
 
     /// Takes the first task out; its run's turn is over.
     pub(super) fn pop(&mut self, id: QueueId, pool: &mut Pool) -> Option<TaskId> {
-        let queue = self.queues.get_mut(&id)?;
+        let queue = self.all.get_mut(&id)?;
         let first = queue.first();
         if let Some((rank, task)) = first {
             queue.take(rank, task, true);
@@ -193,7 +193,7 @@ impl Queues {
     /// A profile is there: it serves every queue that it fits.
     pub(super) fn connect(&mut self, id: Option<ProfileId>, pool: &mut Pool) {
         let Some(id) = id else { return };
-        for (queue_id, queue) in &mut self.queues {
+        for (queue_id, queue) in &mut self.all {
             let Some(profile) = pool.profile(id) else { return };
             if !serves(profile, &queue.target) || !queue.profiles.insert(id) {
                 continue;
@@ -204,7 +204,7 @@ impl Queues {
 
     /// A profile has no instances any more.
     pub(super) fn disconnect(&mut self, id: ProfileId) {
-        for queue in self.queues.values_mut() {
+        for queue in self.all.values_mut() {
             queue.profiles.remove(&id);
         }
     }

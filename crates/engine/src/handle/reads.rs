@@ -48,10 +48,12 @@ impl Handle {
         }
         // What the machine made rests in its memory until it is written.
         let payload = Payload::Blob { hash, len: 0 };
-        let found = self.read(move |machine| match machine.blob_used(&hash)? {
-            true => machine.payload_bytes(&payload).map(Some),
-            false => Ok(None),
-        });
+        let found =
+            self.read(
+                move |machine| {
+                    if machine.blob_used(&hash)? { machine.payload_bytes(&payload).map(Some) } else { Ok(None) }
+                },
+            );
         found.await??.ok_or_else(|| {
             Error::new(Code::BlobNotFound, format!("there is no blob `{hash}`"))
                 .hint("its run may have been deleted by its retention")

@@ -110,7 +110,7 @@ impl Partition {
                 self.counters.records += count;
                 self.apply(batch, time);
             }
-            Err(error @ (LogError::Io { .. } | LogError::TooLarge { .. })) => self.refused(batch, error.into(), now),
+            Err(error @ (LogError::Io { .. } | LogError::TooLarge { .. })) => self.refused(batch, &error.into(), now),
             Err(error) => {
                 // Whether the group is durable is unknown: nobody is told that it is.
                 self.halt_as(error.into(), true);
@@ -122,7 +122,7 @@ impl Partition {
     }
 
     /// Nothing was written: clients are told so, the rest is tried again later.
-    fn refused(&mut self, batch: Batch, error: Error, now: Time) {
+    fn refused(&mut self, batch: Batch, error: &Error, now: Time) {
         self.retry_at = Some(now.after(self.config.append_retry));
         for origin in self.group.put_back(batch) {
             self.refuse(origin, error.clone());

@@ -20,7 +20,7 @@ pub(super) struct Report {
 }
 
 /// Where a command comes from, and so who hears of its outcome.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Origin {
     /// A client.
     Ticket(Ticket),

@@ -31,7 +31,7 @@ impl Partition {
     fn give(&mut self, assignment: &Assignment, now: Time) -> Result<()> {
         let Assignment { task, token, instance, .. } = *assignment;
         let effect = self.class(assignment)?;
-        let taken = self.taken(instance, task, token, effect, now);
+        let taken = self.hand_out_record(instance, task, token, effect, now);
         if effect == EffectClass::Write {
             self.push(Command::TaskTaken(taken), Origin::Handout(Report { instance, task, token }));
         } else if self.send(instance, task, token)? {
@@ -40,7 +40,14 @@ impl Partition {
         Ok(())
     }
 
-    fn taken(&self, instance: InstanceId, task: TaskId, token: Token, effect: EffectClass, at: Time) -> TaskTaken {
+    fn hand_out_record(
+        &self,
+        instance: InstanceId,
+        task: TaskId,
+        token: Token,
+        effect: EffectClass,
+        at: Time,
+    ) -> TaskTaken {
         TaskTaken { task, token, instance: instance_name(self.dispatcher.name(instance)), effect, at }
     }
 
@@ -103,8 +110,7 @@ impl Partition {
         if unrecorded {
             self.lazies.take(task, token);
             let effect = self.dispatcher.effect(task).or(self.dispatcher.class(task)).unwrap_or_default();
-            let taken = self.taken(instance, task, token, effect, now);
-            self.lazies.put(taken);
+            self.lazies.put(self.hand_out_record(instance, task, token, effect, now));
         }
     }
 

@@ -27,8 +27,8 @@ impl Lazies {
     }
 
     /// Takes a hand-out out, where it is the attempt's.
-    pub(super) fn take(&mut self, task: TaskId, token: Token) -> Option<TaskTaken> {
-        if self.taken.get(&task).is_none_or(|taken| taken.token != token) {
+    pub(super) fn take(&mut self, task: TaskId, of: Token) -> Option<TaskTaken> {
+        if self.taken.get(&task).is_none_or(|taken| taken.token != of) {
             return None;
         }
         let taken = self.taken.remove(&task)?;

@@ -106,7 +106,7 @@ impl Partition {
     fn push(&mut self, command: Command, origin: Origin) {
         let refused = match &self.halted {
             Some(halt) => Some(halt.error.clone()),
-            None => self.group.push(command, origin.clone()).err(),
+            None => self.group.push(command, origin).err(),
         };
         if let Some(error) = refused {
             self.refuse(origin, error);

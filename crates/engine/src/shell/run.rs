@@ -317,7 +317,9 @@ impl Loop {
             }
             Done::Listed(blobs) => {
                 let applied = self.partition.applied();
-                blobs.into_iter().for_each(|hash| self.sweep.add(applied, hash));
+                for hash in blobs {
+                    self.sweep.add(applied, hash);
+                }
             }
             Done::Failed(error) => self.partition.halt(error),
         }

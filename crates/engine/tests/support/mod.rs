@@ -43,6 +43,20 @@ pub(crate) fn json(text: &str) -> Payload {
     Payload::inline(text.as_bytes())
 }
 
+pub(crate) fn start_command(run: u8, input: &str) -> Command {
+    Command::StartRun(StartRun {
+        run: RunId([run; 16]),
+        namespace: NS.into(),
+        workflow: "w".into(),
+        version: None,
+        input: json(input),
+        idempotency_key: None,
+        labels: BTreeMap::new(),
+        priority: 0,
+        timeout: None,
+    })
+}
+
 /// A partition, what it rests on, and what came out of it.
 pub(crate) struct World {
     pub(crate) disk: MemoryLogDisk,
@@ -150,22 +164,8 @@ impl World {
         self.ask(Command::Deploy(Deploy { namespace: NS.into(), source: source.into() })).unwrap();
     }
 
-    pub(crate) fn start_command(&self, run: u8, input: &str) -> Command {
-        Command::StartRun(StartRun {
-            run: RunId([run; 16]),
-            namespace: NS.into(),
-            workflow: "w".into(),
-            version: None,
-            input: json(input),
-            idempotency_key: None,
-            labels: BTreeMap::new(),
-            priority: 0,
-            timeout: None,
-        })
-    }
-
     pub(crate) fn start(&mut self, run: u8) -> RunId {
-        let command = self.start_command(run, "{}");
+        let command = start_command(run, "{}");
         self.ask(command).unwrap();
         RunId([run; 16])
     }
