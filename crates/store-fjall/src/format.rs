@@ -8,6 +8,7 @@ use std::{
     io::{self, Write},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use consort_store::StoreError;
@@ -21,6 +22,9 @@ const UNFINISHED: &str = "format.new";
 const FORMAT_NAME: &str = "consort-store";
 const VERSION: u32 = 1;
 const SYNCED_FILE: &str = "synced";
+/// How often a lock is tried, and the pause between two tries.
+const LOCK_ATTEMPTS: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
 /// The two slots keep apart by the largest unit that disks write, so that a torn write leaves the other one.
 const SLOT_BYTES: u64 = 4096;
 
@@ -67,11 +71,15 @@ pub(crate) fn check(folder: &Path) -> Result<(), StoreError> {
 pub(crate) fn lock(folder: &Path) -> Result<File, StoreError> {
     let path = folder.join(FORMAT_FILE);
     let file = File::open(&path).map_err(|error| error::io(&path, &error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::Locked { place: folder.display().to_string() }),
-        Err(TryLockError::Error(error)) => Err(error::io(&path, &error)),
+    for _ in 0..LOCK_ATTEMPTS {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(error)) => return Err(error::io(&path, &error)),
+            // A child that this process is just starting shares the lock for the moment until it runs its program.
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+        }
     }
+    Err(StoreError::Locked { place: folder.display().to_string() })
 }
 
 /// The file gets its name when it is whole, so that a crash in between leaves a folder that still counts as empty.
