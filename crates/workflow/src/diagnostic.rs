@@ -95,12 +95,24 @@ impl From<Diagnostics> for Error {
 /// Findings while a source is being read.
 pub(crate) struct Report<'s> {
     source: &'s str,
-    found: Vec<Diagnostic>,
+    errors: Vec<Diagnostic>,
+    warnings: Vec<Diagnostic>,
+    /// What is found beyond the limit goes here and is forgotten.
+    beyond: Diagnostic,
 }
 
 impl<'s> Report<'s> {
     pub(crate) fn new(source: &'s str) -> Self {
-        Self { source, found: Vec::new() }
+        let beyond = Diagnostic {
+            severity: Severity::Error,
+            code: "",
+            message: String::new(),
+            span: 0..0,
+            line: 0,
+            column: 0,
+            hint: None,
+        };
+        Self { source, errors: Vec::new(), warnings: Vec::new(), beyond }
     }
 
     /// Adds an error.
@@ -124,15 +136,21 @@ impl<'s> Report<'s> {
     }
 
     fn add(&mut self, severity: Severity, code: &'static str, span: Range<usize>, message: String) -> &mut Diagnostic {
+        let of_kind = if severity == Severity::Error { &self.errors } else { &self.warnings };
+        let at = of_kind.len();
+        if at >= limits::DIAGNOSTICS_MAX {
+            return &mut self.beyond;
+        }
         let span = self.within_line(span);
-        let at = self.found.len();
-        self.found.push(Diagnostic { severity, code, message, span, line: 0, column: 0, hint: None });
-        &mut self.found[at]
+        let list = if severity == Severity::Error { &mut self.errors } else { &mut self.warnings };
+        list.push(Diagnostic { severity, code, message, span, line: 0, column: 0, hint: None });
+        &mut list[at]
     }
 
-    /// Whether so much was found that reading on helps nobody.
+    /// Whether so many errors were found that reading on helps nobody. Warnings do not count: what has only those
+    /// is read to its end.
     pub(crate) fn is_full(&self) -> bool {
-        self.found.len() >= limits::DIAGNOSTICS_MAX
+        self.errors.len() >= limits::DIAGNOSTICS_MAX
     }
 
     /// Cuts a span at the end of its first line, and puts it on character boundaries.
@@ -143,28 +161,30 @@ impl<'s> Report<'s> {
         start..line
     }
 
-    /// The findings in order of their places; errors and warnings apart.
-    pub(crate) fn finish(mut self) -> (Diagnostics, Diagnostics) {
-        self.found.sort_by(|a, b| (a.span.start, a.span.end, a.code).cmp(&(b.span.start, b.span.end, b.code)));
-        self.found.dedup_by(|a, b| a.span == b.span && a.code == b.code && a.message == b.message);
-        self.found.truncate(limits::DIAGNOSTICS_MAX);
-        self.place();
-        let refused = self.found.iter().any(|found| found.severity == Severity::Error);
-        let all = Diagnostics(self.found);
+    /// The findings in order of their places. The first list refuses the source, and then has the warnings too; the
+    /// second has the warnings of a source that is accepted.
+    pub(crate) fn finish(self) -> (Diagnostics, Diagnostics) {
+        let refused = !self.errors.is_empty();
+        let mut all = self.errors;
+        all.extend(self.warnings);
+        all.sort_by(|a, b| (a.span.start, a.span.end, a.code).cmp(&(b.span.start, b.span.end, b.code)));
+        all.dedup_by(|a, b| a.span == b.span && a.code == b.code && a.message == b.message);
+        place(self.source, &mut all);
+        let all = Diagnostics(all);
         if refused { (all, Diagnostics::default()) } else { (Diagnostics::default(), all) }
     }
+}
 
-    /// Fills in lines and columns, in one pass over the source.
-    fn place(&mut self) {
-        let (mut line, mut line_start, mut at) = (1, 0, 0);
-        for found in &mut self.found {
-            for (offset, _) in self.source[at..found.span.start].match_indices('\n') {
-                line += 1;
-                line_start = at + offset + 1;
-            }
-            at = found.span.start;
-            found.line = line;
-            found.column = 1 + self.source[line_start..at].chars().count();
+/// Fills in lines and columns, in one pass over the source.
+fn place(source: &str, all: &mut [Diagnostic]) {
+    let (mut line, mut line_start, mut at) = (1, 0, 0);
+    for found in all {
+        for (offset, _) in source[at..found.span.start].match_indices('\n') {
+            line += 1;
+            line_start = at + offset + 1;
         }
+        at = found.span.start;
+        found.line = line;
+        found.column = 1 + source[line_start..at].chars().count();
     }
 }

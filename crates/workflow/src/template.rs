@@ -73,19 +73,11 @@ impl Template {
     pub fn evaluate_json(&self, environment: &Environment) -> Result<Vec<u8>, Error> {
         let mut bytes = Vec::with_capacity(128);
         let stopped = RefCell::new(None);
-        let filled = Filled { template: self, environment, error: &stopped };
+        let filled = Filled { template: self, environment, depth: 0, error: &stopped };
         if let Err(error) = serde_json::to_writer(Capped(&mut bytes), &filled) {
             return Err(stopped.into_inner().unwrap_or_else(|| too_large(&error)));
         }
-        if self.nests() {
-            check_bytes_depth(&bytes)?;
-        }
         Ok(bytes)
-    }
-
-    /// Whether the template adds levels of its own around values.
-    fn nests(&self) -> bool {
-        matches!(self, Self::List(_) | Self::Map(_))
     }
 
     fn fill<'a>(&'a self, environment: &'a Environment) -> Result<Cow<'a, Value>, Error> {
@@ -154,47 +146,33 @@ impl std::io::Write for Capped<'_> {
     }
 }
 
-/// Refuses a document that is nested too deep, by its brackets outside of texts.
-fn check_bytes_depth(bytes: &[u8]) -> Result<(), Error> {
-    let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
-    for byte in bytes {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            b'[' | b'{' if !quoted => depth += 1,
-            b']' | b'}' if !quoted => depth -= 1,
-            _ => {}
-        }
-        if depth > limits::VALUE_DEPTH_MAX {
-            let message = format!("the value is nested deeper than {} levels", limits::VALUE_DEPTH_MAX);
-            return Err(Error::new(Code::LimitReached, message).hint("pass a flatter value"));
-        }
-    }
-    Ok(())
-}
-
 /// A template and its environment, to be written as JSON part by part.
 struct Filled<'a> {
     template: &'a Template,
     environment: &'a Environment,
+    /// Lists and maps around it.
+    depth: usize,
     /// What stopped the writing; the serializer's own error carries only text.
     error: &'a RefCell<Option<Error>>,
 }
 
 impl Serialize for Filled<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let below = |template| Filled { template, environment: self.environment, error: self.error };
+        let (environment, depth, error) = (self.environment, self.depth + 1, self.error);
+        let below = |template| Filled { template, environment, depth, error };
         match self.template {
             Template::List(items) => serializer.collect_seq(items.iter().map(below)),
             Template::Map(entries) => serializer.collect_map(entries.iter().map(|(key, value)| (key, below(value)))),
-            leaf => match leaf.fill(self.environment) {
-                Ok(value) => value.serialize(serializer),
-                Err(error) => {
-                    self.error.replace(Some(error));
-                    Err(S::Error::custom("an expression failed"))
+            leaf => {
+                let filled = leaf.fill(environment);
+                match filled.and_then(|value| cel::check_depth_below(&value, self.depth).map(|()| value)) {
+                    Ok(value) => value.serialize(serializer),
+                    Err(stopped) => {
+                        error.replace(Some(stopped));
+                        Err(S::Error::custom("an expression failed"))
+                    }
                 }
-            },
+            }
         }
     }
 }

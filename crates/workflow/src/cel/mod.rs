@@ -22,4 +22,4 @@ pub(crate) use eval::evaluate;
 pub(crate) use lexer::closing;
 pub(crate) use parser::{Problem, parse};
 pub(crate) use types::{Kind, infer};
-pub(crate) use value::{check_depth, kind_name};
+pub(crate) use value::{check_depth, check_depth_below, kind_name};

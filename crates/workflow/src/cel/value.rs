@@ -104,6 +104,11 @@ pub(crate) fn kind_name(value: &Value) -> &'static str {
 
 /// Refuses a value that is nested too deep to be stored and read again.
 pub(crate) fn check_depth(value: &Value) -> Result<(), Error> {
+    check_depth_below(value, 0)
+}
+
+/// The same for a value that stands inside of so many lists and maps.
+pub(crate) fn check_depth_below(value: &Value, depth: usize) -> Result<(), Error> {
     fn within(value: &Value, left: usize) -> bool {
         match value {
             Value::Array(items) => left > 0 && items.iter().all(|item| within(item, left - 1)),
@@ -111,7 +116,7 @@ pub(crate) fn check_depth(value: &Value) -> Result<(), Error> {
             _ => true,
         }
     }
-    if within(value, limits::VALUE_DEPTH_MAX) {
+    if limits::VALUE_DEPTH_MAX.checked_sub(depth).is_some_and(|left| within(value, left)) {
         return Ok(());
     }
     let message = format!("the value is nested deeper than {} levels", limits::VALUE_DEPTH_MAX);

@@ -115,6 +115,9 @@ impl Reader<'_> {
             compiled.push(match part {
                 Part::Literal(literal) => TextPart::Literal(literal),
                 Part::Expression(inner) => {
+                    if self.report.is_full() || self.expression_bytes > limits::EXPRESSIONS_BYTES_MAX {
+                        break;
+                    }
                     let place_of = self.locate(inner, &node.span, from);
                     from = place_of.as_ref().map_or(from, |span| span.end);
                     let Some((expression, known)) = self.expression(inner, place_of.as_ref(), &node.span, place) else {
@@ -211,8 +214,11 @@ impl Reader<'_> {
             Some(at) => at.start + lead + span.start..at.start + lead + span.end,
             None => whole.clone(),
         };
+        if self.report.is_full() || self.expression_bytes > limits::EXPRESSIONS_BYTES_MAX {
+            return None;
+        }
         self.expression_bytes += text.len();
-        if self.expression_bytes > limits::EXPRESSIONS_BYTES_MAX || self.report.is_full() {
+        if self.expression_bytes > limits::EXPRESSIONS_BYTES_MAX {
             let message = format!("the expressions of the file have more than {} bytes", limits::EXPRESSIONS_BYTES_MAX);
             self.report.error("too-large", whole.clone(), message).hint("compute in agents, or split the workflow");
             return None;

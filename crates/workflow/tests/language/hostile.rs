@@ -11,7 +11,7 @@ use proptest::{prelude::*, sample::Index};
 fn check(source: &str, code: &str) {
     let found = crate::refuse(source);
     assert_eq!(found.0[0].code, code, "{:?}", found.0[0]);
-    assert!(found.0.len() <= limits::DIAGNOSTICS_MAX);
+    assert!(found.0.len() <= 2 * limits::DIAGNOSTICS_MAX);
     assert!(found.render("test.yaml", source, true).len() < 1024 * 1024);
 }
 
@@ -83,6 +83,19 @@ fn many_findings_are_cut() {
 }
 
 #[test]
+fn many_warnings_hide_nothing() {
+    let mut source = "workflow: test\ninput:\n".to_owned();
+    for field in 0..300 {
+        let _ = writeln!(source, "  f{field}: {{ tpye: string }}");
+    }
+    source.push_str("steps:\n  a: { capability: x }\n  b: { capability: x, needs: a }\n");
+    let definition = crate::parse(&source);
+    assert_eq!((definition.warnings.0.len(), definition.root().steps.len()), (limits::DIAGNOSTICS_MAX, 2));
+    check(&source.replace("needs: a", "needs: c"), "unknown-keyword");
+    assert!(crate::refuse(&source.replace("needs: a", "needs: c")).0.iter().any(|found| found.code == "unknown-step"));
+}
+
+#[test]
 fn expressions_that_are_deep_long_or_many() {
     check(&with_expression(&format!("{}1{}", "(".repeat(33), ")".repeat(33))), "expression-too-deep");
     check(&with_expression(&"(".repeat(8_000)), "expression-too-deep");
@@ -104,6 +117,10 @@ fn expressions_that_are_deep_long_or_many() {
         let _ = writeln!(many, "  s{step}: {{ capability: x, with: {{ v: \"${{{{ {long} }}}}\" }} }}");
     }
     check(&many, "too-large");
+    check(
+        &format!("workflow: test\noutput: \"{}\"\nsteps: {{ a: {{ capability: x }} }}", "${{ ' }} ".repeat(100_000)),
+        "too-large",
+    );
     check(&with_expression("").replace("${{", &"${{".repeat(100_000)), "too-large");
 }
 
