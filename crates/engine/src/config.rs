@@ -48,7 +48,7 @@ impl Default for Config {
             grace: Span::from_secs(10),
             heartbeat_timeout: Span::from_secs(30),
             lazy_delay: Span::from_millis(50),
-            lazy_merge: Span::from_millis(5),
+            lazy_merge: Span::from_millis(40),
             append_retry: Span::from_secs(1),
             flush_rows: 8_192,
             flush_interval: Span::from_millis(250),

@@ -76,7 +76,7 @@ fn a_hand_out_rides_on_the_next_group_once_it_is_older_than_a_quick_completion()
     world.start(1);
     world.start(2);
     let before = world.partition.status();
-    world.pass(Span::from_millis(6));
+    world.pass(Span::from_millis(41));
     let command = start_command(3, "{}");
     world.ask(command).unwrap();
     let after = world.partition.status();

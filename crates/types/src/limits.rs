@@ -106,6 +106,8 @@ limits! {
     PAGE_ITEMS_MAX: usize = 1_000;
     /// Steps or journal entries of one run that a replay or a comparison holds in memory.
     WHOLE_RUN_ITEMS_MAX: usize = 200_000;
+    /// Reports of an instance that wait for the partition loop, and batches of messages that wait for an instance.
+    MESSAGES_WAITING_MAX: usize = 4 * 1024;
     /// Reads that wait for a record that is not applied yet.
     READS_WAITING_MAX: usize = 1_024;
     /// Bytes of an HTTP request body.

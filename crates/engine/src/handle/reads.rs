@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::Handle;
 use crate::{
-    shell::{self, Message},
+    shell::{self, Message, Reading},
     view::{
         self, AgentView, Comparison, InboxView, JournalCursor, JournalView, Page, Replay, RunFilter, RunSummary,
         RunView, StepNode, StepView, WorkflowView,
@@ -30,13 +30,19 @@ impl Handle {
         at_least: Seq,
         look: impl FnOnce(&mut Machine) -> T + Send + 'static,
     ) -> Result<T> {
+        let _place = Reading::begin(&self.shared)?;
         let (reply, answer) = oneshot::channel();
         let read = Box::new(move |machine: Result<&mut Machine>| {
             // Who asked may have gone away meanwhile.
             let _ = reply.send(machine.map(look));
         });
         self.shared.send(Message::Read { at_least, read })?;
-        answer.await.map_err(|_| shell::stopping())?
+        match answer.await {
+            Ok(found) => found,
+            Err(_) if *self.shared.stopped.borrow() => Err(shell::stopping()),
+            Err(_) => Err(Error::new(Code::Internal, "the question could not be answered")
+                .hint("please report this, with what the process has written to its log")),
+        }
     }
 
     /// The bytes of a blob.

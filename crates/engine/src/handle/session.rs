@@ -10,7 +10,7 @@ use consort_types::{
     Code, Error, Name, Result, limits,
     worker::{AgentDeclaration, FromWorker, Hello, JournalRequest, ToWorker},
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::Handle;
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
 pub struct Session {
     sender: SessionSender,
     name: String,
-    inbox: mpsc::UnboundedReceiver<Vec<ToWorker>>,
+    inbox: mpsc::Receiver<Vec<ToWorker>>,
     shared: Arc<Shared>,
 }
 
@@ -33,6 +33,8 @@ pub struct Session {
 pub struct SessionSender {
     handle: Handle,
     instance: InstanceId,
+    /// Places for reports that wait for the loop thread.
+    places: Arc<Semaphore>,
 }
 
 impl Session {
@@ -60,14 +62,15 @@ impl Drop for Session {
 }
 
 impl SessionSender {
-    /// Reports. Returns when the report is on its way, not when it is durable: a refusal comes back as
+    /// Reports; waits where too many of the instance's reports wait already. Returns when the report is on its way, not when it is durable: a refusal comes back as
     /// [`ToWorker::Refused`]. Large outputs are put into the blob store first.
     ///
     /// # Errors
     /// Where the report itself is not acceptable (not JSON, too large, nested too deep) or the engine has stopped.
     pub async fn send(&self, report: FromWorker) -> Result<()> {
         let (report, pin) = self.admit(report).await?;
-        self.handle.shared.send(Message::Report { instance: self.instance, report, pin })
+        let place = Arc::clone(&self.places).acquire_owned().await.ok();
+        self.handle.shared.send(Message::Report { instance: self.instance, report, pin, place })
     }
 
     async fn admit(&self, mut report: FromWorker) -> Result<(FromWorker, Option<Pin>)> {
@@ -119,12 +122,13 @@ impl Handle {
     pub async fn attach(&self, hello: Hello, locality: Locality) -> Result<Session> {
         check_hello(&hello)?;
         self.register(&hello.namespace, &hello.agent).await?;
-        let (outbox, inbox) = mpsc::unbounded_channel();
+        let (outbox, inbox) = mpsc::channel(limits::MESSAGES_WAITING_MAX);
         let (reply, answer) = oneshot::channel();
         let hello = Box::new(hello);
         self.shared.send(Message::Attach { hello, locality, outbox, reply })?;
         let Attached { instance, name } = answer.await.map_err(|_| shell::stopping())??;
-        let sender = SessionSender { handle: self.clone(), instance };
+        let places = Arc::new(Semaphore::new(limits::MESSAGES_WAITING_MAX));
+        let sender = SessionSender { handle: self.clone(), instance, places };
         Ok(Session { sender, name, inbox, shared: Arc::clone(&self.shared) })
     }
 

@@ -91,8 +91,8 @@ impl Partition {
     }
 
     fn append(&mut self, now: Time) {
-        let age = if self.group.is_empty() { self.config.lazy_delay } else { self.config.lazy_merge };
-        while let Some(taken) = self.lazies.take_older(Time(now.0.saturating_sub(age.0))) {
+        let ripe = Time(now.0.saturating_sub(self.config.lazy_merge.0));
+        while let Some(taken) = self.lazies.take_older(ripe) {
             self.push(Command::TaskTaken(taken), Origin::Internal);
         }
         let time = now.max(self.machine.now());
@@ -165,6 +165,7 @@ impl Partition {
         for effect in applied.effects {
             self.carry(effect, reporter, seq);
         }
+        self.let_go(command, applied.reply.is_ok());
         match (origin, applied.reply) {
             (Origin::Ticket(ticket), reply) => self.outputs.replies.push((ticket, reply)),
             (Origin::Report(report), Err(error)) => self.refuse_report(&report, error),
@@ -175,6 +176,19 @@ impl Partition {
             (Origin::Report(_), Ok(_)) | (Origin::Internal, _) => {}
         }
         Ok(())
+    }
+
+    /// An attempt that ended by its own report, or that was lost, is with nobody any more, whatever the machine made
+    /// of it. Where the attempt was still the current one, its effects have said so already.
+    fn let_go(&mut self, command: &Command, accepted: bool) {
+        let (task, token) = match command {
+            Command::TaskComplete(report) if accepted => (report.task, report.token),
+            Command::TaskFail(report) if accepted => (report.task, report.token),
+            Command::TaskPark(report) if accepted => (report.task, report.token),
+            Command::AttemptLost(lost) => (lost.task, lost.token),
+            _ => return,
+        };
+        self.dispatcher.gone(task, Some(token));
     }
 
     fn carry(&mut self, effect: Effect, reporter: Option<Report>, seq: Seq) {

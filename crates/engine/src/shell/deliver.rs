@@ -22,7 +22,7 @@ pub(super) struct Waiting {
     shared: Arc<Shared>,
     tickets: BTreeMap<Ticket, Answer>,
     made: u64,
-    outboxes: BTreeMap<InstanceId, mpsc::UnboundedSender<Vec<ToWorker>>>,
+    outboxes: BTreeMap<InstanceId, mpsc::Sender<Vec<ToWorker>>>,
 }
 
 impl Waiting {
@@ -38,7 +38,7 @@ impl Waiting {
         ticket
     }
 
-    pub(super) fn connect(&mut self, instance: InstanceId, outbox: mpsc::UnboundedSender<Vec<ToWorker>>) {
+    pub(super) fn connect(&mut self, instance: InstanceId, outbox: mpsc::Sender<Vec<ToWorker>>) {
         self.outboxes.insert(instance, outbox);
     }
 
@@ -66,15 +66,18 @@ impl Waiting {
         }
     }
 
-    /// Carries outputs out. Blobs are not dealt with here.
-    pub(super) fn deliver(&mut self, outputs: &mut Outputs) {
+    /// Carries outputs out; returns the instances that do not take their messages. Blobs are not dealt with here.
+    pub(super) fn deliver(&mut self, outputs: &mut Outputs) -> Vec<InstanceId> {
+        let mut stuck = Vec::new();
         for (ticket, reply) in outputs.replies.drain(..) {
             self.answer(ticket, reply);
         }
         for (instance, messages) in outputs.to_workers.drain(..) {
-            if let Some(outbox) = self.outboxes.get(&instance) {
+            let Some(outbox) = self.outboxes.get(&instance) else { continue };
+            match outbox.try_send(messages) {
+                Err(mpsc::error::TrySendError::Full(_)) => stuck.push(instance),
                 // A session that ends just now will say so itself.
-                let _ = outbox.send(messages);
+                Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => {}
             }
         }
         for instance in outputs.dropped.drain(..) {
@@ -84,5 +87,6 @@ impl Waiting {
             outputs.changed.drain(..).for_each(|(run, seq)| self.shared.watches.changed(run, seq));
             outputs.progress.drain(..).for_each(|progress| self.shared.watches.progress(progress));
         }
+        stuck
     }
 }

@@ -4,9 +4,20 @@
 //! Invariant: messages come out in the order in which they went in; none is lost while the receiver lives.
 
 use std::{
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    hint, mem,
+    sync::{
+        Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
+
+/// How long the receiver looks again before it sleeps, where that has helped lately: a sleep and a wake-up cost about
+/// as much.
+const LOOK_AGAIN: Duration = Duration::from_micros(40);
+/// How many waits go by without looking again after it has not helped this often.
+const MISSES_MAX: u32 = 4;
+const SKIPPED_WAITS: u32 = 32;
 
 struct State<T> {
     items: Vec<T>,
@@ -18,12 +29,21 @@ struct State<T> {
 pub(crate) struct Mailbox<T> {
     state: Mutex<State<T>>,
     wake: Condvar,
+    /// Whether something is there; a hint that is read without the lock.
+    filled: AtomicBool,
+    /// Looks in vain, one after the other; above [`MISSES_MAX`] it counts waits until the next try.
+    misses: AtomicU32,
 }
 
 impl<T> Mailbox<T> {
     pub(crate) fn new() -> Self {
         let state = State { items: Vec::new(), sleeping: false, closed: false };
-        Self { state: Mutex::new(state), wake: Condvar::new() }
+        Self {
+            state: Mutex::new(state),
+            wake: Condvar::new(),
+            filled: AtomicBool::new(false),
+            misses: AtomicU32::new(0),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State<T>> {
@@ -37,7 +57,8 @@ impl<T> Mailbox<T> {
             return Err(item);
         }
         state.items.push(item);
-        let wake = std::mem::take(&mut state.sleeping);
+        self.filled.store(true, Ordering::Release);
+        let wake = mem::take(&mut state.sleeping);
         drop(state);
         if wake {
             self.wake.notify_one();
@@ -48,8 +69,9 @@ impl<T> Mailbox<T> {
     /// Moves everything that waits into `into`.
     pub(crate) fn drain(&self, into: &mut Vec<T>) {
         let mut state = self.state();
+        self.filled.store(false, Ordering::Release);
         if into.is_empty() {
-            std::mem::swap(&mut state.items, into);
+            mem::swap(&mut state.items, into);
         } else {
             into.append(&mut state.items);
         }
@@ -57,6 +79,9 @@ impl<T> Mailbox<T> {
 
     /// Waits until something is there, or until the time is over (`None` waits for ever).
     pub(crate) fn wait(&self, timeout: Option<Duration>) {
+        if self.look_again(timeout) {
+            return;
+        }
         // A timeout too long for the clock is as good as none.
         let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut state = self.state();
@@ -71,11 +96,37 @@ impl<T> Mailbox<T> {
         state.sleeping = false;
     }
 
+    /// Looks again for a moment; whether something came. Where that keeps failing, it is left out for a while, so that
+    /// an engine that waits for slow agents costs nothing.
+    fn look_again(&self, timeout: Option<Duration>) -> bool {
+        if self.filled.load(Ordering::Acquire) {
+            return true;
+        }
+        let misses = self.misses.load(Ordering::Relaxed);
+        if misses > MISSES_MAX || timeout.is_some_and(|timeout| timeout <= LOOK_AGAIN) {
+            let waits = if misses >= MISSES_MAX + SKIPPED_WAITS { MISSES_MAX } else { misses.saturating_add(1) };
+            self.misses.store(waits, Ordering::Relaxed);
+            return false;
+        }
+        let began = Instant::now();
+        while began.elapsed() < LOOK_AGAIN {
+            for _ in 0..64 {
+                hint::spin_loop();
+            }
+            if self.filled.load(Ordering::Acquire) {
+                self.misses.store(0, Ordering::Relaxed);
+                return true;
+            }
+        }
+        self.misses.store(misses + 1, Ordering::Relaxed);
+        false
+    }
+
     /// Refuses messages from now on, and gives out those that wait.
     pub(crate) fn close(&self) -> Vec<T> {
         let mut state = self.state();
         state.closed = true;
-        std::mem::take(&mut state.items)
+        mem::take(&mut state.items)
     }
 }
 

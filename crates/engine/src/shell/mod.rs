@@ -24,7 +24,7 @@ use consort_types::{
     Code, Error, Result, Seq, Time, limits,
     worker::{FromWorker, Hello, ToWorker},
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 pub(crate) use mailbox::Mailbox;
 pub(crate) use run::start;
@@ -50,11 +50,11 @@ pub(crate) enum Message {
     Attach {
         hello: Box<Hello>,
         locality: Locality,
-        outbox: mpsc::UnboundedSender<Vec<ToWorker>>,
+        outbox: mpsc::Sender<Vec<ToWorker>>,
         reply: oneshot::Sender<Result<Attached>>,
     },
     /// An instance reports.
-    Report { instance: InstanceId, report: FromWorker, pin: Option<Pin> },
+    Report { instance: InstanceId, report: FromWorker, pin: Option<Pin>, place: Option<OwnedSemaphorePermit> },
     /// An instance leaves.
     Detach(InstanceId),
     /// How is it going?
@@ -72,6 +72,8 @@ pub(crate) struct Shared {
     pub(crate) keeper: BlobKeeper,
     /// Commands of clients that wait to be appended.
     pub(crate) waiting: AtomicUsize,
+    /// Reads that wait to be answered.
+    pub(crate) reading: AtomicUsize,
     /// Whether new work is refused because the engine stops.
     pub(crate) stopping: AtomicBool,
     /// Becomes `true` when the loop thread has ended and the log is closed.
@@ -85,6 +87,7 @@ impl Shared {
             watches: Watches::default(),
             keeper,
             waiting: AtomicUsize::new(0),
+            reading: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
             stopped: watch::Sender::new(false),
         })
@@ -103,7 +106,7 @@ impl Shared {
         let waiting = self.waiting.fetch_add(1, Ordering::AcqRel);
         if waiting >= limits::COMMANDS_WAITING_MAX {
             self.waiting.fetch_sub(1, Ordering::AcqRel);
-            return Err(overloaded(waiting));
+            return Err(overloaded("commands", waiting));
         }
         self.send(message).inspect_err(|_| {
             self.waiting.fetch_sub(1, Ordering::AcqRel);
@@ -111,14 +114,31 @@ impl Shared {
     }
 }
 
+/// A place among the reads that wait, given back when dropped.
+pub(crate) struct Reading(Arc<Shared>);
+
+impl Reading {
+    /// Takes a place, unless too many wait.
+    pub(crate) fn begin(shared: &Arc<Shared>) -> Result<Self> {
+        let waiting = shared.reading.fetch_add(1, Ordering::AcqRel);
+        let place = Self(Arc::clone(shared));
+        if waiting < limits::COMMANDS_WAITING_MAX { Ok(place) } else { Err(overloaded("reads", waiting)) }
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.0.reading.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 pub(crate) fn stopping() -> Error {
     Error::new(Code::Stopping, "the engine is stopping and takes nothing new").hint("try again when it has started")
 }
 
-fn overloaded(waiting: usize) -> Error {
+fn overloaded(what: &str, waiting: usize) -> Error {
     let max = limits::COMMANDS_WAITING_MAX;
-    Error::new(Code::Overloaded, format!("`{waiting}` commands wait, the limit is {max}"))
-        .hint("try again after `100ms`")
+    Error::new(Code::Overloaded, format!("`{waiting}` {what} wait, the limit is {max}")).hint("try again after `100ms`")
 }
 
 /// The wall clock, in log time.

@@ -29,6 +29,9 @@ const ROWS_IN_FLIGHT_MAX: usize = 2;
 /// How many times the usual batch of rows may pile up before the loop waits for the writer.
 const ROWS_BEHIND_MAX: usize = 16;
 
+/// How long a timer sleeps at most without looking at the wall clock.
+const CLOCK_CHECK: Duration = Duration::from_secs(5);
+
 /// Starts the loop thread; `ready` hears when recovery is over.
 pub(crate) fn start(parts: Parts, config: Config, ready: oneshot::Sender<Result<()>>) -> Result<Arc<Shared>> {
     let keeper = BlobKeeper::new(Arc::clone(&parts.blobs));
@@ -171,7 +174,8 @@ impl Loop {
                 let ticket = self.waiting.ticket(reply);
                 self.partition.submit(*command, Some(ticket));
             }
-            Message::Report { instance, report, pin } => {
+            Message::Report { instance, report, pin, place } => {
+                drop(place);
                 self.pins.extend(pin);
                 self.partition.report(instance, report, now);
             }
@@ -204,7 +208,7 @@ impl Loop {
 
     fn read(&mut self, at_least: Seq, read: Read) {
         if at_least <= self.partition.applied() || self.partition.halted().is_some() {
-            return read(self.partition.machine());
+            return self.look(read);
         }
         let max = limits::READS_WAITING_MAX;
         if self.reads.len() >= max {
@@ -213,6 +217,12 @@ impl Loop {
         }
         self.reads_made += 1;
         self.reads.insert((at_least, self.reads_made), read);
+    }
+
+    /// A question that panics is a bug, but it has changed nothing: only who asked gets no answer.
+    fn look(&mut self, read: Read) {
+        let machine = self.partition.machine();
+        let _ = catch_unwind(AssertUnwindSafe(|| read(machine)));
     }
 
     fn status(&self) -> Status {
@@ -225,7 +235,10 @@ impl Loop {
     }
 
     fn deliver(&mut self, mut outputs: crate::Outputs) {
-        self.waiting.deliver(&mut outputs);
+        for instance in self.waiting.deliver(&mut outputs) {
+            // What it was not told would be lost: it has to come back, or its tasks go to others.
+            self.detach(instance);
+        }
         outputs.unused.into_iter().for_each(|(since, hash)| self.sweep.add(since, hash));
     }
 
@@ -239,7 +252,8 @@ impl Loop {
             if entry.key().0 > applied && self.partition.halted().is_none() {
                 break;
             }
-            entry.remove()(self.partition.machine());
+            let read = entry.remove();
+            self.look(read);
         }
         let quiet = self.partition.halted().is_some() || (self.partition.held() == 0 && self.partition.is_settled());
         if quiet {
@@ -327,7 +341,8 @@ impl Loop {
 
     fn sleep(&mut self) {
         let until = |from: Instant, span: Span| span.to_std().saturating_sub(from.elapsed());
-        let timer = self.partition.next_wake().map(|wake| wake.since(wall_clock()).to_std());
+        // The wall clock may be set meanwhile, which no sleep notices: look at it now and then.
+        let timer = self.partition.next_wake().map(|wake| wake.since(wall_clock()).to_std().min(CLOCK_CHECK));
         let healthy = self.partition.halted().is_none();
         let flush =
             (healthy && self.partition.has_unwritten()).then(|| until(self.taken_at, self.config.flush_interval));
