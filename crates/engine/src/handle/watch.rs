@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use consort_types::{Code, Error, Result, RunId, limits, worker::Progress};
 use futures::Stream;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{broadcast, oneshot, watch};
 
 use super::Handle;
 use crate::{
-    shell::{Seat, WatchPoint},
+    shell::{self, Message, Reading, Seat, Waiter, WatchPoint},
     view::{JournalCursor, JournalView, RunView},
 };
 
@@ -68,20 +68,15 @@ impl Handle {
         })
     }
 
-    /// Waits until a run has ended.
+    /// Waits until a run has ended. An error where the engine stops or halts before that.
     pub async fn wait_end(&self, namespace: &str, run: RunId) -> Result<RunView> {
-        let point = self.shared.watches.follow(run);
-        let (mut changes, _) = point.subscribe();
-        loop {
-            changes.borrow_and_update();
-            let view = self.run(namespace, run).await?;
-            if view.summary.status.is_terminal() {
-                return Ok(view);
-            }
-            tokio::select! {
-                _ = changes.changed() => {}
-                () = self.stopped() => return Err(crate::shell::stopping()),
-            }
+        let _place = Reading::begin(&self.shared)?;
+        let (reply, answer) = oneshot::channel();
+        self.shared.send(Message::WaitEnd(Waiter { namespace: namespace.to_owned(), run, reply }))?;
+        match answer.await {
+            Ok(view) => view,
+            // A partition that has halted says why.
+            Err(_) => Err(self.ready().await.err().unwrap_or_else(shell::stopping)),
         }
     }
 }
@@ -126,7 +121,7 @@ impl Watch {
                     // Some were missed: they are not kept.
                     Err(broadcast::error::RecvError::Lagged(_) | broadcast::error::RecvError::Closed) => {}
                 },
-                () = self.handle.stopped() => return Err(crate::shell::stopping()),
+                () = self.handle.stopped() => return Err(shell::stopping()),
             }
         }
     }

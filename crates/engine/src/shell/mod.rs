@@ -5,6 +5,7 @@
 //! Invariant: only the loop thread touches the partition; only the writer thread writes to the store after the start.
 
 mod deliver;
+mod ends;
 mod mailbox;
 mod run;
 mod sweep;
@@ -26,6 +27,7 @@ use consort_types::{
 };
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
+pub(crate) use ends::Waiter;
 pub(crate) use mailbox::Mailbox;
 pub(crate) use run::start;
 pub(crate) use watches::{Seat, WatchPoint, Watches};
@@ -46,6 +48,8 @@ pub(crate) enum Message {
     Submit { command: Box<Command>, reply: oneshot::Sender<Result<Reply>>, pin: Option<Pin> },
     /// Look at the state, once it holds the record `at_least`.
     Read { at_least: Seq, read: Read },
+    /// Answer when a run has ended.
+    WaitEnd(Waiter),
     /// An instance joins.
     Attach {
         hello: Box<Hello>,

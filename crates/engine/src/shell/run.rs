@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use super::{
     Message, Read, Shared,
     deliver::Waiting,
+    ends::Ends,
     sweep::Sweep,
     wall_clock,
     writer::{Done, Writer},
@@ -83,6 +84,7 @@ struct Loop {
     /// Reads that wait for a record.
     reads: BTreeMap<(Seq, u64), Read>,
     reads_made: u64,
+    ends: Ends,
     drains: Vec<oneshot::Sender<()>>,
     /// Blobs that commands in the open group name.
     pins: Vec<Pin>,
@@ -112,6 +114,7 @@ impl Loop {
             sweep: Sweep::default(),
             reads: BTreeMap::new(),
             reads_made: 0,
+            ends: Ends::default(),
             drains: Vec::new(),
             pins: Vec::new(),
             messages: Vec::new(),
@@ -135,6 +138,7 @@ impl Loop {
             if let Some(error) = self.partition.halted().cloned() {
                 self.waiting.answer_all(&error);
                 self.waiting.disconnect_all();
+                self.ends = Ends::default();
             }
             match going {
                 Going::On => {}
@@ -180,6 +184,7 @@ impl Loop {
                 self.partition.report(instance, report, now);
             }
             Message::Read { at_least, read } => self.read(at_least, read),
+            Message::WaitEnd(waiter) => self.ends.add(waiter, self.partition.machine()),
             Message::Attach { hello, locality, outbox, reply } => {
                 let attached = self.partition.attach(&hello, locality, now);
                 if let Ok(attached) = &attached {
@@ -235,6 +240,9 @@ impl Loop {
     }
 
     fn deliver(&mut self, mut outputs: crate::Outputs) {
+        if let (false, Ok(machine)) = (self.ends.is_empty(), self.partition.machine()) {
+            outputs.changed.iter().for_each(|(run, _)| self.ends.changed(*run, machine));
+        }
         for instance in self.waiting.deliver(&mut outputs) {
             // What it was not told would be lost: it has to come back, or its tasks go to others.
             self.detach(instance);
