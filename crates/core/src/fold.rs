@@ -152,6 +152,12 @@ impl<'a> Fold<'a> {
         found.ok_or_else(|| missing("scope", &format_args!("{}.{}", key.run, key.scope)))
     }
 
+    /// A scope, shared: for looking only.
+    pub(crate) fn look_scope(&mut self, key: ScopeKey) -> Result<Arc<Scope>> {
+        let found = self.machine.tables.scopes.look(&key)?;
+        found.ok_or_else(|| missing("scope", &format_args!("{}.{}", key.run, key.scope)))
+    }
+
     pub(crate) fn put_scope(&mut self, key: ScopeKey, scope: Scope) {
         self.machine.tables.scopes.put(key, scope);
     }

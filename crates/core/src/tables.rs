@@ -41,7 +41,7 @@ pub trait Row: Clone + Encode<()> + for<'b> Decode<'b, ()> {
 
 #[derive(Debug)]
 struct Slot<R> {
-    row: Option<R>,
+    row: Option<Arc<R>>,
     /// Whether the backing may hold a row at this key.
     stored: bool,
     /// The generation of changes that carries this row, where it is not written yet.
@@ -100,15 +100,20 @@ impl<K: Key, R: Row> Table<K, R> {
         })
     }
 
-    /// The row at `key`.
+    /// The row at `key`, to be changed.
     pub fn get(&mut self, key: &K) -> Result<Option<R>> {
+        Ok(self.look(key)?.map(Arc::unwrap_or_clone))
+    }
+
+    /// The row at `key`, shared: for looking only.
+    pub fn look(&mut self, key: &K) -> Result<Option<Arc<R>>> {
         if let Some(slot) = self.overlay.get(key) {
             return Ok(slot.row.clone());
         }
         let bytes = self.bytes_of(key);
         let Some(found) = self.backing.get(&bytes)? else { return Ok(None) };
-        let row = self.decode_row(&bytes, &found)?;
-        self.overlay.insert(key.clone(), Slot { row: Some(row.clone()), stored: true, dirty: None });
+        let row = Arc::new(self.decode_row(&bytes, &found)?);
+        self.overlay.insert(key.clone(), Slot { row: Some(Arc::clone(&row)), stored: true, dirty: None });
         self.keep_clean(key.clone());
         Ok(Some(row))
     }
@@ -116,7 +121,7 @@ impl<K: Key, R: Row> Table<K, R> {
     /// The row at `key` without keeping it in the cache, for readers that do not own the table.
     pub fn peek(&self, key: &K) -> Result<Option<R>> {
         if let Some(slot) = self.overlay.get(key) {
-            return Ok(slot.row.clone());
+            return Ok(slot.row.as_deref().cloned());
         }
         let bytes = self.bytes_of(key);
         self.backing.get(&bytes)?.map(|found| self.decode_row(&bytes, &found)).transpose()
@@ -145,6 +150,7 @@ impl<K: Key, R: Row> Table<K, R> {
     }
 
     fn set(&mut self, key: K, row: Option<R>, stored: bool) {
+        let row = row.map(Arc::new);
         let generation = self.generation;
         if let Some(slot) = self.overlay.get_mut(&key) {
             slot.row = row;
@@ -167,7 +173,7 @@ impl<K: Key, R: Row> Table<K, R> {
         let mut hidden = 0;
         for (key, slot) in self.overlay.range(from.clone()..to.clone()) {
             match &slot.row {
-                Some(row) if rows.len() < limit => drop(rows.insert(key.clone(), row.clone())),
+                Some(row) if rows.len() < limit => drop(rows.insert(key.clone(), R::clone(row))),
                 Some(_) => {}
                 None => hidden += 1,
             }
@@ -199,7 +205,7 @@ impl<K: Key, R: Row> Table<K, R> {
                 continue;
             };
             match &slot.row {
-                Some(row) => changes.puts.push((bytes, encode_row(row))),
+                Some(row) => changes.puts.push((bytes, encode_row(&**row))),
                 None => changes.deletes.push(bytes),
             }
             slot.stored = true;

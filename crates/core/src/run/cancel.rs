@@ -66,7 +66,8 @@ impl Fold<'_> {
             if let Some(child) = step.child_run {
                 self.stop_child(child, &error)?;
             }
-            self.record_end(at, step, Outcome::Cancelled(error.clone()))?;
+            let place = self.place(at)?;
+            self.record_end(&place, at, step, Outcome::Cancelled(error.clone()))?;
         }
         if let Some(child) = self.known_step(task)?.child_run {
             self.stop_child(child, &error)?;
@@ -87,7 +88,7 @@ impl Fold<'_> {
             if task == above {
                 return Ok(true);
             }
-            let scope = self.scope(scope_of(task))?;
+            let scope = self.look_scope(scope_of(task))?;
             at = parent_of(task, &scope);
         }
         Ok(false)

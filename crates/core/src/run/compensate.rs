@@ -6,7 +6,7 @@
 use consort_types::{Result, RunId, Seq, TaskId, limits};
 use serde_json::json;
 
-use super::Role;
+use super::{Layer, Place, Role};
 use crate::{
     fold::{Fold, Work},
     keys::ScopeKey,
@@ -14,20 +14,6 @@ use crate::{
 };
 
 impl Fold<'_> {
-    /// Whether the instance, now completed, is one to undo later.
-    pub(crate) fn is_compensable(&mut self, task: TaskId) -> Result<bool> {
-        let place = self.place(task)?;
-        let step = place.step();
-        // The innermost layer did the work; the layers around it only collect.
-        let innermost = match place.role {
-            Role::Body(super::Layer::Step) => step.for_each.is_none() && step.repeat.is_none(),
-            Role::Body(super::Layer::Item) => step.repeat.is_none(),
-            Role::Body(super::Layer::Iteration) => true,
-            _ => false,
-        };
-        Ok(innermost && step.compensate.is_some())
-    }
-
     /// Undoes what was done, newest first; then the run ends as it is to end.
     pub(crate) fn compensate(&mut self, id: RunId) -> Result<()> {
         let mut run = self.run(id)?;
@@ -93,4 +79,17 @@ impl Fold<'_> {
         let run = self.run(id)?;
         self.end_run(id, run.ending.unwrap_or(RunStatus::Failed), None, run.error)
     }
+}
+
+/// Whether an instance that has completed is one to undo later.
+pub(crate) fn is_compensable(place: &Place) -> bool {
+    let step = place.step();
+    // The innermost layer did the work; the layers around it only collect.
+    let innermost = match place.role {
+        Role::Body(Layer::Step) => step.for_each.is_none() && step.repeat.is_none(),
+        Role::Body(Layer::Item) => step.repeat.is_none(),
+        Role::Body(Layer::Iteration) => true,
+        _ => false,
+    };
+    innermost && step.compensate.is_some()
 }

@@ -53,7 +53,7 @@ impl Fold<'_> {
     fn block_scope(&mut self, task: TaskId, up: u32) -> Result<u32> {
         let (mut at, mut left) = (task, up);
         loop {
-            let scope = self.scope(scope_of(at))?;
+            let scope = self.look_scope(scope_of(at))?;
             if matches!(scope.kind, ScopeKind::Steps { .. }) {
                 if left == 0 {
                     return Ok(at.scope);
@@ -68,7 +68,7 @@ impl Fold<'_> {
     fn nearest(&mut self, task: TaskId, kind: ScopeKind) -> Result<Option<(u32, u32)>> {
         let mut at = Some(task);
         while let Some(task) = at {
-            let scope = self.scope(scope_of(task))?;
+            let scope = self.look_scope(scope_of(task))?;
             if scope.kind == kind {
                 return Ok(Some((task.scope, task.index)));
             }
@@ -93,7 +93,7 @@ impl Fold<'_> {
     }
 
     fn step_value(&mut self, task: TaskId) -> Result<StepValue> {
-        let step = self.step(task)?.unwrap_or_default();
+        let step = self.machine.tables.steps.look(&task)?.unwrap_or_default();
         let output = match &step.output {
             Some(payload) => self.document(Document::Output(task), payload)?,
             None => Arc::new(Value::Null),
@@ -108,7 +108,7 @@ impl Fold<'_> {
         let (mut success, mut failure) = (true, false);
         for need in &place.step().needs {
             let at = TaskId { index: *need as u32, ..task };
-            let row = self.step(at)?.unwrap_or_default();
+            let row = self.machine.tables.steps.look(&at)?.unwrap_or_default();
             let bad = is_bad(&row, steps[*need].continue_on_error);
             success &= !bad;
             failure |= bad && row.state != StepState::Cancelled;

@@ -39,7 +39,7 @@ pub(crate) enum Role {
 /// A step instance with its definition.
 #[derive(Clone)]
 pub(crate) struct Place {
-    pub(crate) run: Run,
+    pub(crate) run: Arc<Run>,
     pub(crate) definition: Arc<Definition>,
     pub(crate) block: u32,
     pub(crate) index: usize,
@@ -68,13 +68,13 @@ impl Fold<'_> {
         Ok(Place { run, definition, block, index, role })
     }
 
-    fn run_row(&mut self, task: TaskId) -> Result<Run> {
-        self.machine.tables.runs.get(&task.run)?.ok_or_else(|| crate::fold::missing("run", &task.run))
+    fn run_row(&mut self, task: TaskId) -> Result<Arc<Run>> {
+        self.machine.tables.runs.look(&task.run)?.ok_or_else(|| crate::fold::missing("run", &task.run))
     }
 
     /// The block, the position in it, and the role of an instance.
     fn locate(&mut self, task: TaskId) -> Result<(u32, usize, Role)> {
-        let scope = self.scope(scope_of(task))?;
+        let scope = self.look_scope(scope_of(task))?;
         let parent = parent_of(task, &scope);
         match (scope.kind, parent) {
             (ScopeKind::Steps { block }, _) => Ok((block, task.index as usize, Role::Body(Layer::Step))),
@@ -117,7 +117,7 @@ impl Fold<'_> {
 
     /// The path of an instance for people, such as `improve#2/write` or `gather[3]`.
     pub(crate) fn path(&mut self, task: TaskId) -> Result<String> {
-        let scope = self.scope(scope_of(task))?;
+        let scope = self.look_scope(scope_of(task))?;
         let parent = parent_of(task, &scope);
         let above = match parent {
             Some(parent) => self.path(parent)?,

@@ -8,6 +8,7 @@ use consort_workflow::{Action, BlockId};
 
 use super::{
     Layer, Place, Role,
+    compensate::is_compensable,
     place::{parent_of, scope_of},
     soft,
 };
@@ -130,12 +131,13 @@ impl Fold<'_> {
         if step.child.is_some() || step.child_run.is_some() {
             self.cancel_below(task)?;
         }
-        let step = self.record_end(task, step, outcome)?;
-        self.tell_scope(task, &step)
+        let place = self.place(task)?;
+        let step = self.record_end(&place, task, step, outcome)?;
+        self.tell_scope(&place, task, &step)
     }
 
     /// Makes the end of an instance final, without telling anybody.
-    pub(crate) fn record_end(&mut self, task: TaskId, mut step: Step, outcome: Outcome) -> Result<Step> {
+    pub(crate) fn record_end(&mut self, place: &Place, task: TaskId, mut step: Step, outcome: Outcome) -> Result<Step> {
         self.clear(task, &mut step)?;
         step.ended = Some(self.now);
         let (state, event) = match outcome {
@@ -159,7 +161,7 @@ impl Fold<'_> {
             }
         };
         self.set_state(task, &mut step, state);
-        if state == StepState::Completed && self.is_compensable(task)? {
+        if state == StepState::Completed && is_compensable(place) {
             step.completed_seq = Some(self.seq);
         }
         self.journal(task.run, Some(task), event);
@@ -184,13 +186,12 @@ impl Fold<'_> {
         Ok(())
     }
 
-    fn tell_scope(&mut self, task: TaskId, step: &Step) -> Result<()> {
+    fn tell_scope(&mut self, place: &Place, task: TaskId, step: &Step) -> Result<()> {
         let key = scope_of(task);
         let mut scope = self.scope(key)?;
         if scope.closed {
             return Ok(());
         }
-        let place = self.place(task)?;
         let forgiven = matches!(place.role, Role::Body(_)) && place.step().continue_on_error;
         scope.ended += 1;
         if step.state == StepState::Cancelled || (step.state == StepState::Failed && !forgiven) {
@@ -201,7 +202,7 @@ impl Fold<'_> {
         self.put_scope(key, scope);
         match (kind, parent) {
             (ScopeKind::Steps { .. }, _) => {
-                self.release_dependents(&place, task)?;
+                self.release_dependents(place, task)?;
                 if complete {
                     self.close_block(key)?;
                 }
