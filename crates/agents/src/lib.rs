@@ -4,3 +4,17 @@
 //! Invariant: an agent declares the schemas and the effect class of every capability that it offers.
 
 pub mod research;
+
+use consort_worker::Agent;
+
+/// Settings of the built-in agents.
+#[derive(Clone, Debug, Default)]
+pub struct BuiltinConfig {
+    /// Settings of the research assistant.
+    pub research: research::ResearchConfig,
+}
+
+/// All built-in agents.
+pub fn builtin(config: BuiltinConfig) -> Vec<Agent> {
+    vec![research::agent(config.research)]
+}

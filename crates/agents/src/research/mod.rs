@@ -4,6 +4,7 @@
 //! Not for: durability, retries or fan-out (the engine does those) or for inventing a sentence.
 //! Invariant: the same question and files give the same bytes, and every claim is a quote with its place.
 
+mod agents;
 mod analyze;
 mod config;
 mod corpus;
@@ -20,6 +21,7 @@ mod text;
 mod validate;
 mod write;
 
+pub use agents::agent;
 pub use analyze::analyze;
 pub use config::{Observer, ResearchConfig, Silent};
 pub use extract::pdf_child_main;

@@ -295,6 +295,48 @@ pub(crate) fn focus(text: &str) -> String {
     words[from..end].join(" ").trim_matches(|c: char| matches!(c, '?' | '.' | ',' | '!' | '"')).to_owned()
 }
 
+/// The word that says what is asked of the focus: "founded" in "who founded the club", "cost" in "how much does a pass
+/// cost", "limit" in "what is the limit for hotels". An answer without it is hardly one.
+pub(crate) fn key(text: &str) -> Option<String> {
+    const ENDS: &[&str] = &[
+        "from", "in", "with", "for", "at", "per", "when", "on", "by", "to", "into", "during", "after", "before",
+        "under", "between", "among", "if", "than", "of", "without", "as", "through", "using", "within",
+    ];
+    let clean = |w: &str| w.trim_matches(|c: char| !c.is_alphanumeric() && c != '-' && c != '_').to_owned();
+    let words: Vec<String> = text.split_whitespace().map(clean).filter(|w| !w.is_empty()).collect();
+    let lower: Vec<String> = words.iter().map(|w| w.to_lowercase()).collect();
+    let content = |i: usize| {
+        !is_stop(&lower[i])
+            && !matches!(
+                lower[i].as_str(),
+                "use" | "used" | "uses" | "many" | "long" | "often" | "mean" | "work" | "works" | "happens"
+            )
+    };
+    let ends = |i: usize| ENDS.contains(&lower[i].as_str());
+    let first = lower.first()?;
+    let chosen = match first.as_str() {
+        "who" | "whom" | "whose" => (1..words.len()).find(|i| content(*i)),
+        // "How many visitors", "which refrigerant": the word right behind names the kind of thing.
+        "which" => (1..words.len()).find(|i| content(*i)),
+        "how" if lower.get(1).is_some_and(|w| w == "many") => (2..words.len()).find(|i| content(*i)),
+        // "What is the A of B", "what caused the A": the first phrase before a preposition, its last word.
+        // "How do I open a file": what is to be done.
+        "how"
+            if lower.iter().any(|w| matches!(w.as_str(), "i" | "we" | "you" | "one"))
+                || lower[1..].first().is_some_and(|w| w == "to") =>
+        {
+            (1..words.len()).find(|i| content(*i))
+        }
+        "what" | "why" | "when" | "where" | "how" | "can" | "does" | "do" | "is" | "are" | "may" | "should"
+        | "must" => {
+            let start = (1..words.len()).find(|i| content(*i))?;
+            (start..words.len()).take_while(|i| !ends(*i)).filter(|i| content(*i)).last()
+        }
+        _ => None,
+    };
+    chosen.map(|i| words[i].clone())
+}
+
 /// The searches for one sub-question: all its words, and its quoted or code-like parts alone.
 fn queries(sub: &SubQuestion) -> Vec<Query> {
     let mut texts = vec![sub.text.clone()];
@@ -378,6 +420,22 @@ mod tests {
             ("Can a lease be renewed?", Intent::YesNo),
         ] {
             assert_eq!(parts(question)[0].1, intent, "{question}");
+        }
+    }
+
+    #[test]
+    fn finds_the_word_that_is_asked_for() {
+        for (question, word) in [
+            ("Who founded the club?", "founded"),
+            ("How much does a monthly pass cost?", "cost"),
+            ("What is the speed limit in the harbour?", "limit"),
+            ("How many visitors does the museum have per year?", "visitors"),
+            ("How often is a restore tested?", "tested"),
+            ("Does Hopper support Kubernetes?", "Kubernetes"),
+            ("How can I prevent a colony from swarming?", "prevent"),
+            ("What caused the outage of the service?", "outage"),
+        ] {
+            assert_eq!(key(question).as_deref(), Some(word), "{question}");
         }
     }
 

@@ -27,6 +27,8 @@ pub(crate) struct Scorer {
     concepts: Vec<Concept>,
     total: i64,
     focus: BTreeSet<String>,
+    /// Terms of the word that is asked for.
+    key: BTreeSet<String>,
     terms: Terms,
 }
 
@@ -76,7 +78,9 @@ impl Scorer {
         let total = concepts.iter().map(|c| c.weight).sum::<i64>().max(1);
         let focus = focus(&mut terms, &sub.focus);
         let question = format!(" {} ", sub.text.to_lowercase());
-        Self { intent: sub.intent, question, asks_code: names_code(&sub.text), concepts, total, focus, terms }
+        let key = super::plan::key(&sub.text).map(|k| term_set(&mut terms, &k)).unwrap_or_default();
+        let key = key.into_iter().filter(|k| concepts.iter().any(|c| c.whole == *k)).collect();
+        Self { intent: sub.intent, question, asks_code: names_code(&sub.text), concepts, total, focus, key, terms }
     }
 
     /// The terms of the question: compounds whole.
@@ -120,16 +124,18 @@ impl Scorer {
         let near = self.proximity(&around.lists[at]);
         let quality = quality::quality(self.intent, &view);
         // A sentence that has nothing of the question itself answers only as the first of its section.
-        let own_part = if share >= 200 || (opens && self.share(&around.head) >= 500) { 1_000 } else { 350 + share * 3 };
+        let own_part = if share >= 120 || (opens && self.share(&around.head) >= 500) { 1_000 } else { 350 + share * 3 };
         let (about, form) = if self.intent == Intent::Definition { (45, 45) } else { (60, 30) };
         let covers = self.coverage(hit, around, at, [1_000, 700, 450, 200]);
         let denied =
             [" not ", " no ", " never "].iter().any(|m| self.question.contains(m)) && fit::denies(&segment.text);
-        let extra = if opens { 4_000 } else { 0 } + if denied { 6_000 } else { 0 };
+        let key = self.key_credit(hit, around, at);
+        let extra = if opens { 4_000 } else { 0 } + if denied { 6_000 } else { 0 } + 18 * key;
         let base = about * covers + form * fit.score + 10 * near + 10 * around.density(self) + extra;
         let relevance = base / 100 * quality / 1_000 * own_part / 1_000;
-        let covers = self.coverage(hit, around, at, [1_000, 850, 600, 300]);
-        let strength = covers * fit.support / 1_000 * own_part.max(600) / 1_000 * quality::trust(quality) / 1_000;
+        let covers = self.coverage(hit, around, at, [1_000, 850, 650, 300]);
+        let strength = if key == 0 { covers * 65 / 100 } else { covers };
+        let strength = strength * fit.support / 1_000 * own_part.max(600) / 1_000 * quality::trust(quality) / 1_000;
         let covered = self.question_terms().filter(|t| own.contains(*t)).cloned().collect();
         Scored { segment: at, relevance, strength, form: fit.score, covered }
     }
@@ -137,20 +143,12 @@ impl Scorer {
     /// Share of the question that a sentence covers: credit for what it says itself, and what its headings,
     /// its neighbours and its passage say.
     fn coverage(&self, hit: &Hit, around: &Surroundings, at: usize, credits: [i64; 4]) -> i64 {
-        let block = hit.segments[at].block;
-        let beside = |term: &String| {
-            let near = [at.checked_sub(1), at.checked_add(1)];
-            near.into_iter().flatten().any(|i| {
-                around.sets.get(i).is_some_and(|s| s.contains(term)) && hit.segments[i].block.abs_diff(block) <= 1
-            })
-        };
-        self.weigh(|term| match () {
-            () if around.sets[at].contains(term) => credits[0],
-            () if around.head.contains(term) || around.pieces[at].contains(term) => credits[1],
-            () if beside(term) => credits[2],
-            () if around.all.contains(term) => credits[3],
-            () => 0,
-        })
+        self.weigh(|term| around.credit(hit, at, term, credits))
+    }
+
+    /// How well the word that is asked for is there, 0 to 1000; 1000 if the question has none.
+    fn key_credit(&self, hit: &Hit, around: &Surroundings, at: usize) -> i64 {
+        self.key.iter().map(|k| around.credit(hit, at, k, [1_000, 600, 500, 0])).min().unwrap_or(1_000)
     }
 
     /// How close the question's terms stand together, 0 to 1000.
@@ -247,6 +245,23 @@ impl Surroundings {
 }
 
 impl Surroundings {
+    /// Credit for a term in the sentence, its headings, its neighbours, its passage.
+    fn credit(&self, hit: &Hit, at: usize, term: &str, credits: [i64; 4]) -> i64 {
+        let block = hit.segments[at].block;
+        let beside = || {
+            [at.checked_sub(1), at.checked_add(1)].into_iter().flatten().any(|i| {
+                self.sets.get(i).is_some_and(|s| s.contains(term)) && hit.segments[i].block.abs_diff(block) <= 1
+            })
+        };
+        match () {
+            () if self.sets[at].contains(term) => credits[0],
+            () if self.head.contains(term) || self.pieces[at].contains(term) => credits[1],
+            () if beside() => credits[2],
+            () if self.all.contains(term) => credits[3],
+            () => 0,
+        }
+    }
+
     /// How much the passage as a whole is about the question: the mean share of its sentences, 0 to 1000.
     fn density(&self, scorer: &Scorer) -> i64 {
         let sum: i64 = self.sets.iter().map(|s| scorer.share(s)).sum();

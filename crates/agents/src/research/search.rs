@@ -112,12 +112,24 @@ fn query(input: &QueryInput) -> Result<Query> {
 /// The terms of a text with their weights; the frame of a question is left out unless there is nothing else.
 fn weights(corpus: &Corpus, text: &str) -> Result<Vec<TermWeight>> {
     let mut seen = BTreeSet::new();
+    let text = without_frame(text);
     let all: Vec<String> =
-        Terms::default().list(text).into_iter().map(|t| t.text).filter(|t| seen.insert(t.clone())).collect();
+        Terms::default().list(&text).into_iter().map(|t| t.text).filter(|t| seen.insert(t.clone())).collect();
     let framed = |t: &String| FRAME.contains(&t.as_str());
     let kept: Vec<&String> =
         if all.iter().all(framed) { all.iter().collect() } else { all.iter().filter(|t| !framed(t)).collect() };
     kept.into_iter().take(TERMS_MAX).map(|term| corpus.weight(term)).collect()
+}
+
+/// Cuts "how long", "how often" and the like: what they ask for is a form, not a word.
+fn without_frame(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let asks = |i: usize| {
+        i > 0
+            && words[i - 1].eq_ignore_ascii_case("how")
+            && matches!(words[i].to_lowercase().as_str(), "long" | "often" | "soon" | "much" | "many")
+    };
+    (0..words.len()).filter(|i| !asks(*i)).map(|i| words[i]).collect::<Vec<_>>().join(" ")
 }
 
 fn hit(corpus: &Corpus, passage: Passage) -> Hit {

@@ -16,7 +16,8 @@ use std::time::Duration;
 use consort_types::{Code, Error, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{Builder, Document, plain};
+use super::pdf_layout::{HEADING_MARK, page_text};
+use super::{Builder, Document, Kind, plain};
 use crate::research::text::dates;
 
 /// Pages of one file that are read.
@@ -129,13 +130,13 @@ fn pages(bytes: &[u8], stop: &AtomicBool) -> std::result::Result<Pages, String> 
     let (title, date) = about(&document);
     let mut out = Pages { title, date, pages: Vec::new() };
     let mut total = 0;
-    for number in document.get_pages().keys().take(PAGES_MAX) {
+    for page in document.get_pages().into_values().take(PAGES_MAX) {
         if stop.load(Ordering::Relaxed) || total > TEXT_BYTES_MAX {
             break;
         }
         // A page that cannot be read stays empty, so that page numbers hold.
-        let text = catch_unwind(AssertUnwindSafe(|| document.extract_text_with_limit(&[*number], PAGE_BYTES_MAX)));
-        let text = text.ok().and_then(std::result::Result::ok).unwrap_or_default();
+        let text = catch_unwind(AssertUnwindSafe(|| page_text(&document, page, PAGE_BYTES_MAX))).ok().flatten();
+        let text = text.unwrap_or_default();
         total += text.len();
         out.pages.push(text);
     }
@@ -163,11 +164,30 @@ fn blocks(pages: &Pages) -> Document {
         let lines: Vec<&str> = page.lines().filter(|l| !furniture.contains_key(&outline(l))).collect();
         let joined = mend_hyphens(&lines);
         let lines: Vec<&str> = joined.iter().map(String::as_str).collect();
-        plain::paragraphs(&lines, 1, &mut out, i as u32 + 1);
+        add_page(&lines, i as u32 + 1, &mut out);
     }
     let mut document = out.finish();
     document.paged = true;
     document
+}
+
+/// Adds the lines of a page; lines with a mark are headings, and marked lines that follow each other are one.
+fn add_page(lines: &[&str], page: u32, out: &mut Builder) {
+    let mut from = 0;
+    let mut at = 0;
+    while at < lines.len() {
+        if !lines[at].starts_with(HEADING_MARK) {
+            at += 1;
+            continue;
+        }
+        plain::paragraphs(&lines[from..at], 1, out, page);
+        let end = lines[at..].iter().position(|l| !l.starts_with(HEADING_MARK)).map_or(lines.len(), |n| at + n);
+        let text: Vec<&str> = lines[at..end].iter().map(|l| l.trim_start_matches(HEADING_MARK)).collect();
+        out.end(Kind::Paragraph);
+        out.heading(2, &text.join(" "));
+        (from, at) = (end, end);
+    }
+    plain::paragraphs(&lines[from..], 1, out, page);
 }
 
 /// A line without its digits: page numbers differ from page to page.

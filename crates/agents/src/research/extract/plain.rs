@@ -23,7 +23,7 @@ pub(super) fn paragraphs(lines: &[&str], first: u32, out: &mut Builder, page: u3
         if line.trim().is_empty() {
             out.end(kind);
             kind = Kind::Paragraph;
-        } else if let Some((level, used)) = heading(lines, at) {
+        } else if let Some((level, used)) = heading(lines, at).or_else(|| opening(lines, at, page > 0)) {
             out.end(kind);
             kind = Kind::Paragraph;
             out.heading(level, line.trim());
@@ -66,6 +66,16 @@ fn heading(lines: &[&str], at: usize) -> Option<(u8, usize)> {
         return Some((2, 1));
     }
     numbered(text).or_else(|| (text.ends_with(':') && text.split_whitespace().count() <= 5).then_some((4, 1)))
+}
+
+/// A line in capitals is a heading also without a blank line behind it: at the top of a file, and anywhere in a PDF,
+/// where blank lines are lost.
+fn opening(lines: &[&str], at: usize, paged: bool) -> Option<(u8, usize)> {
+    let text = lines[at].trim();
+    let first = lines[..at].iter().all(|l| l.trim().is_empty());
+    let capitals = text.chars().filter(|c| c.is_alphabetic()).count() >= 4 && !text.chars().any(char::is_lowercase);
+    (capitals && text.len() <= 80 && !text.ends_with(['.', ',']) && (first || paged))
+        .then_some((if first && !paged { 1 } else { 2 }, 1))
 }
 
 /// The level of `2.3 Some title`, by its number.

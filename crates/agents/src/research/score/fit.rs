@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use crate::research::model::{Hit, Intent, Segment, SegmentKind};
 use crate::research::text::dates::dates;
-use crate::research::text::words::Term;
+use crate::research::text::words::{Term, is_stop};
 
 /// A sentence with what stands around it.
 pub(super) struct View<'a> {
@@ -81,7 +81,7 @@ pub(super) fn fit(intent: Intent, view: &View<'_>) -> Fit {
         Intent::Duration => needed(duration(view, &lower)),
         Intent::Time => time(view, &lower),
         Intent::Reason => soft(if has(&lower, REASONS) { 1_000 } else { 650 }),
-        Intent::Person => needed(person(&view.segment.text)),
+        Intent::Person => needed(person(view)),
         Intent::Location => soft(location(&view.segment.text, &lower)),
         Intent::YesNo => soft(if has(&lower, MODALS) { 800 } else { 400 }),
         Intent::Comparison => soft(comparison(view, &lower)),
@@ -347,7 +347,8 @@ fn duration(view: &View<'_>, lower: &str) -> i64 {
         || view.question.contains("how long was ");
     // "How long is the bridge" may ask for metres.
     match () {
-        () if long && numbers(lower) => 800,
+        () if long && numbers(lower) && has(lower, &[" length", " long"]) => 1_000,
+        () if long && numbers(lower) => 700,
         () if has(
             lower,
             &[
@@ -462,36 +463,54 @@ fn time(view: &View<'_>, lower: &str) -> Fit {
     }
 }
 
-/// Names: capitalised words that do not begin the sentence, best two together.
-fn person(text: &str) -> i64 {
-    let words: Vec<&str> = text.split_whitespace().map(|w| w.trim_matches(|c: char| !c.is_alphanumeric())).collect();
-    let name = |w: &&str| w.chars().next().is_some_and(char::is_uppercase) && w.chars().skip(1).any(char::is_lowercase);
+/// Names that the question does not have, best two words together; or a role, where the question asks who does something.
+fn person(view: &View<'_>) -> i64 {
+    let words: Vec<&str> =
+        view.segment.text.split_whitespace().map(|w| w.trim_matches(|c: char| !c.is_alphanumeric())).collect();
+    let fresh = |w: &str| !view.question.contains(&w.to_lowercase()) && !is_stop(&w.to_lowercase());
+    let name = |w: &&str| {
+        w.chars().next().is_some_and(char::is_uppercase) && w.chars().skip(1).any(char::is_lowercase) && fresh(w)
+    };
     let pair = words.windows(2).any(|w| name(&w[0]) && name(&w[1]));
     let inner = words.iter().skip(1).any(name);
-    let role = has(
-        &format!(" {} ", text.to_lowercase()),
-        &[
-            " by ",
-            " team",
-            " officer",
-            " manager",
-            " department",
-            " group",
-            " committee",
-            " engineer",
-            " owner",
-            " company",
-            " administrator",
-            " operator",
-            " maintainer",
-            " user",
-            " staff",
-            " warden",
-            " secretary",
-            " treasurer",
-            " lead ",
-        ],
-    );
+    let lower = format!(" {} ", view.segment.text.to_lowercase());
+    let roles = [
+        "team",
+        "officer",
+        "manager",
+        "department",
+        "group",
+        "committee",
+        "engineer",
+        "owner",
+        "company",
+        "administrator",
+        "operator",
+        "maintainer",
+        "user",
+        "staff",
+        "warden",
+        "secretary",
+        "treasurer",
+        "lead",
+        "tenant",
+        "landlord",
+        "cooperative",
+        "employee",
+        "employer",
+        "doctor",
+        "office",
+        "president",
+        "member",
+        "customer",
+        "client",
+        "author",
+        "server",
+        "project",
+        "foundation",
+    ];
+    let identity = has(view.question, &["who is the ", "who was the ", "who are the "]);
+    let role = !identity && roles.iter().any(|r| lower.contains(&format!(" {r}")) && !view.question.contains(r));
     match (pair, inner, role) {
         (true, _, _) => 1_000,
         (_, true, true) => 900,
@@ -525,6 +544,12 @@ fn location(text: &str, lower: &str) -> i64 {
         ],
     );
     let inside = has(lower, &[" in ", " at ", " under ", " on ", " near "]);
+    let address = text
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .any(|code| code.contains(|c: char| c.is_ascii_digit()) && code.contains([':', '.']));
+    let path = path || address;
     match (path, stored, inside) {
         (true, true, _) => 1_000,
         (true, _, _) => 850,

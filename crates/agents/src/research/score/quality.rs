@@ -117,7 +117,8 @@ fn begins(lower: &str, view: &View<'_>) -> i64 {
     );
     let fragment = view.segment.kind == SegmentKind::Sentence && view.segment.text.starts_with(char::is_lowercase);
     match () {
-        () if leaning && view.at > 0 => 850,
+        // The sentence before comes with it.
+        () if leaning && view.at > 0 => 930,
         () if leaning => 800,
         () if joining => 900,
         () if fragment => 750,

@@ -44,7 +44,10 @@ pub(crate) fn stamp(line: &str) -> Option<String> {
     ]
     .iter()
     .any(|label| lower.starts_with(label));
-    labelled.then(|| dates(line).into_iter().next()).flatten()
+    let within = ["effective ", "valid from ", "last updated", "as of ", "updated: ", "revised on "]
+        .iter()
+        .any(|l| lower.contains(l));
+    (labelled || (within && line.len() < 120)).then(|| dates(line).into_iter().next()).flatten()
 }
 
 fn iso(word: &str) -> Option<String> {

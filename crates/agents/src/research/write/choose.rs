@@ -159,6 +159,11 @@ fn span(candidate: &Candidate<'_>, intent: Intent) -> Vec<usize> {
     {
         out.insert(0, at - 1);
     }
+    let whole_answer =
+        intent == Intent::YesNo && at > 0 && out.len() == 1 && together(at - 1, at) && quotable(&segments[at - 1].text);
+    if whole_answer {
+        out.insert(0, at - 1);
+    }
     let follows = at + 1 < segments.len() && together(at, at + 1) && segments[at].kind == SegmentKind::Sentence;
     let explains =
         matches!(intent, Intent::Definition | Intent::Reason | Intent::Comparison | Intent::Procedure | Intent::YesNo);
