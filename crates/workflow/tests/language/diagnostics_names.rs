@@ -176,7 +176,6 @@ steps:
   b: { capability: x, for_each: "${{ item }}" }
   c: { capability: x, repeat: { max: 2, until: "${{ output.ok && loop.count > 1 }}" }, with: { v: "${{ index }}" } }
   d: { capability: x, with: { v: "${{ success() }}" } }
-output: ${{ item }}
 "#,
         r#"
 error[out-of-scope]: `item` has no value outside of `for_each`
@@ -232,14 +231,6 @@ error[misplaced-function]: `success`, `failure`, `always` and `cancelled` can be
   |
 6 |   d: { capability: x, with: { v: "${{ success() }}" } }
   |                                       ^^^^^^^^^
-
-error[out-of-scope]: `item` has no value outside of `for_each`
- --> flow.yaml:7:13
-  |
-7 | output: ${{ item }}
-  |             ^^^^
-  |
-  = help: add `for_each` to the step or its group
 "#,
     );
 }
