@@ -1,2 +1,76 @@
-//! The consort command.
-fn main() {}
+//! The `consort` command.
+//!
+//! For: parsing, one runtime, one exit code. Not for: any command (see `command`).
+//! Invariant: an error is printed once, here, with its code and hint, and the exit code follows from it.
+
+mod app;
+mod args;
+mod client;
+mod command;
+mod exit;
+mod follow;
+mod input;
+mod select;
+mod show;
+mod signals;
+mod source;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use consort_types::{Code, Error, Result};
+
+use crate::{
+    app::App,
+    args::{Cli, Command},
+    exit::Exit,
+    show::style::{Paint, Style, clean_lines},
+};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let style = Style::stderr(cli.globals.color);
+    let exit = run(cli).unwrap_or_else(|error| {
+        print_error(&error, style);
+        Exit::of(&error)
+    });
+    ExitCode::from(exit.code())
+}
+
+fn run(cli: Cli) -> Result<Exit> {
+    let mut settings = cli.globals.settings();
+    if let Command::Up(args) = &cli.command {
+        settings.extend(args.settings());
+    }
+    let app = App::new(&cli.globals, settings)?;
+    consort_server::start_telemetry(app.settings.log());
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKER_THREADS)
+        .thread_name("consort")
+        .enable_all()
+        .build()
+        .map_err(|error| Error::new(Code::Internal, format!("the runtime cannot be started: {error}")))?;
+    let exit = runtime.block_on(command::execute(&app, cli.command));
+    // What still computes on a thread of its own is recorded as lost, and is done again later.
+    runtime.shutdown_background();
+    exit
+}
+
+/// The partition has a thread of its own; these carry messages.
+const WORKER_THREADS: usize = 2;
+
+/// Prints an error on standard error.
+pub(crate) fn complain(app: &App, error: &Error) {
+    print_error(error, app.err);
+}
+
+fn print_error(error: &Error, style: Style) {
+    use std::io::Write as _;
+    let head = style.paint(Paint::Red, &format!("error[{}]", error.code));
+    let mut text = format!("{head}: {}\n", clean_lines(&error.message));
+    if let Some(hint) = &error.hint {
+        text.push_str(&format!("  {}: {}\n", style.paint(Paint::Cyan, "hint"), clean_lines(hint)));
+    }
+    // Who closed standard error does not want to be told.
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}

@@ -1,1 +1,23 @@
 //! The composition root: configuration, adapters, built-in agents, listeners.
+//!
+//! For: making a whole of the parts, once, in one place. Not for: logic of runs (core), or of commands (cli).
+//! Invariant: this is the only crate that names an adapter; whoever has the data folder open can be found through
+//! its lock file.
+
+mod agents;
+mod basic;
+pub mod doctor;
+mod host;
+mod http;
+mod local;
+mod server;
+pub mod settings;
+mod telemetry;
+mod workflows;
+
+pub use consort_log_file::Holder;
+pub use local::{DataFolder, holder};
+pub use server::{Role, Server};
+pub use settings::Settings;
+pub use telemetry::start_telemetry;
+pub use workflows::{SHIPPED, Shipped, shipped};

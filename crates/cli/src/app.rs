@@ -1,0 +1,135 @@
+//! What was typed means this: settings, streams, and the way to an engine.
+//!
+//! For: what every command needs. Not for: any one command.
+//! Invariant: results go to standard output, everything else to standard error.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Write as _},
+    time::{Duration, Instant},
+};
+
+use consort_server::{DataFolder, Role, Server, Settings, settings::Sources};
+use consort_types::{Code, Error, Result};
+use serde_json::Value;
+
+use crate::{
+    args::Globals,
+    client::{Client, Transport},
+    show::style::Style,
+};
+
+/// What every command needs.
+pub(crate) struct App {
+    pub(crate) settings: Settings,
+    /// Whether documents are printed instead of text.
+    pub(crate) json: bool,
+    /// Standard output.
+    pub(crate) out: Style,
+    /// Standard error.
+    pub(crate) err: Style,
+}
+
+/// What a command wants of an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// To look or tell; the data folder must be there.
+    Look,
+    /// To change something, even on a new folder; no task is worked on.
+    Change,
+    /// To work on tasks too, where no server does.
+    Work,
+}
+
+/// A way to an engine, which may be in this process.
+pub(crate) struct Session {
+    pub(crate) client: Client,
+    server: Option<Server>,
+}
+
+impl App {
+    /// Loads the settings; `flags` are those that were given on the command line, by name.
+    pub(crate) fn new(globals: &Globals, flags: BTreeMap<&'static str, String>) -> Result<Self> {
+        let settings = Sources::of_process(flags)?.load()?;
+        let (out, err) = (Style::stdout(globals.color), Style::stderr(globals.color));
+        Ok(Self { settings, json: globals.json, out, err })
+    }
+
+    /// Prints to standard output. Where nobody reads it any more, the process has nothing left to do.
+    pub(crate) fn print(&self, text: &str) {
+        if io::stdout().lock().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()).is_err() {
+            std::process::exit(0);
+        }
+    }
+
+    /// Prints a document, indented for people and on one line in a pipe.
+    pub(crate) fn print_json(&self, document: &Value) {
+        let text = if self.out.terminal { format!("{document:#}") } else { document.to_string() };
+        self.print(&format!("{text}\n"));
+    }
+
+    /// Tells something on standard error.
+    pub(crate) fn tell(&self, text: &str) {
+        // Who closed standard error does not want to be told.
+        let _ = writeln!(io::stderr().lock(), "{text}");
+    }
+
+    /// Opens a way to an engine: the server that is named, the process that has the data folder open, or this one.
+    pub(crate) async fn session(&self, need: Need) -> Result<Session> {
+        let client = |transport| Client::new(transport, self.settings.namespace(), self.settings.token());
+        if let Some(address) = self.settings.server() {
+            return Ok(Session { client: client(Transport::Tcp(address)), server: None });
+        }
+        let folder = DataFolder::at(self.settings.data_dir());
+        if need == Need::Look && !folder.exists() {
+            let message = format!("there is no data folder `{}`", folder.path().display());
+            return Err(Error::new(Code::FolderNotFound, message)
+                .hint("`consort run` and `consort up` make one; `--data-dir` and `--server` name another place"));
+        }
+        let role = match need {
+            Need::Look | Need::Change => Role::Look,
+            Need::Work => Role::Work { listen: ([127, 0, 0, 1], 0).into() },
+        };
+        let deadline = Instant::now() + HOLDER_WITHIN;
+        loop {
+            if let Some(address) = self.holder()? {
+                return Ok(Session { client: client(Transport::Tcp(address)), server: None });
+            }
+            match Server::open(&self.settings, role).await {
+                Ok(server) => {
+                    return Ok(Session { client: client(Transport::Local(server.router())), server: Some(server) });
+                }
+                // Whoever has it is about to say where it listens, or is done in a moment.
+                Err(error) if error.code == Code::Locked && Instant::now() < deadline => {
+                    tokio::time::sleep(HOLDER_PAUSE).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The `HOST:PORT` of the process that has the data folder open, where it has said it.
+    pub(crate) fn holder(&self) -> Result<Option<String>> {
+        let holder = consort_server::holder(self.settings.data_dir())?;
+        Ok(holder.and_then(|holder| holder.text.strip_prefix("http://").map(str::to_owned)))
+    }
+}
+
+/// How long to wait for the holder of a folder to say where it listens.
+const HOLDER_WITHIN: Duration = Duration::from_secs(10);
+/// The pause between two looks.
+const HOLDER_PAUSE: Duration = Duration::from_millis(20);
+
+impl Session {
+    /// The engine, where it is in this process.
+    pub(crate) fn server(&self) -> Option<&Server> {
+        self.server.as_ref()
+    }
+
+    /// Lets go; an engine in this process finishes what it works on, unless `at_once` ends first.
+    pub(crate) async fn close(self, at_once: impl Future<Output = ()>) {
+        if let Some(server) = self.server {
+            server.close(at_once).await;
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! What was typed: the commands and flags, with their help.
+//!
+//! For: one place that names every command and flag; help, completions and `docs/cli.md` are made from it.
+//! Not for: what they mean (see `app` and `command`).
+//! Invariant: nothing here reads a file, the environment or a clock.
+
+mod operate;
+mod start;
+mod workflows;
+
+use std::collections::BTreeMap;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use consort_server::settings::keys;
+
+pub(crate) use operate::{DecisionArgs, InboxCommand, ListArgs, RunsCommand};
+pub(crate) use start::{RunArgs, UpArgs};
+pub(crate) use workflows::{GraphFormat, WorkflowsCommand};
+
+/// Runs workflows of agents durably: what is acknowledged survives any crash, and goes on after it.
+#[derive(Debug, Parser)]
+#[command(name = "consort", version, max_term_width = 100, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) globals: Globals,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Everywhere")]
+pub(crate) struct Globals {
+    /// The folder that holds runs, log and store [default: `.consort` of the project]
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// The server to talk to, instead of the data folder of the project
+    #[arg(long, global = true, value_name = "HOST:PORT")]
+    server: Option<String>,
+    /// The namespace to work in [default: `default`]
+    #[arg(long, global = true, value_name = "NAME")]
+    namespace: Option<String>,
+    /// How much to tell on standard error: `off`, `error`, `warn`, `info`, `debug` or `trace` [default: `warn`]
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log: Option<String>,
+    /// Print JSON: one document, or one a line where there are many
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// When to use colour
+    #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto, value_name = "WHEN")]
+    pub(crate) color: ColorChoice,
+}
+
+impl Globals {
+    /// The settings that were given as flags, by name.
+    pub(crate) fn settings(&self) -> BTreeMap<&'static str, String> {
+        let given = [
+            (keys::DATA_DIR, &self.data_dir),
+            (keys::SERVER, &self.server),
+            (keys::NAMESPACE, &self.namespace),
+            (keys::LOG, &self.log),
+        ];
+        given.into_iter().filter_map(|(key, value)| Some((key.name, value.clone()?))).collect()
+    }
+}
+
+/// When to use colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorChoice {
+    /// On a terminal, unless `NO_COLOR` is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a workflow and show its result
+    Run(RunArgs),
+    /// Start a server on the data folder
+    Up(UpArgs),
+    /// Look at runs, and operate them
+    #[command(subcommand)]
+    Runs(RunsCommand),
+    /// Check, show and deploy workflows
+    #[command(subcommand)]
+    Workflows(WorkflowsCommand),
+    /// See what waits for a person, and decide it
+    Inbox {
+        /// What to do; without it, the inbox is listed
+        #[command(subcommand)]
+        command: Option<InboxCommand>,
+    },
+    /// See the agents and what they can do
+    #[command(subcommand)]
+    Agents(AgentsCommand),
+    /// Examine the data folder and the machine; changes nothing
+    Doctor,
+    /// Show the settings
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Make a starter project in a folder
+    Init {
+        /// The folder, made where there is none
+        #[arg(default_value = ".")]
+        folder: String,
+    },
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print a generated page of the documentation
+    #[command(name = "internal-docs", hide = true)]
+    InternalDocs {
+        /// `cli` or `configuration`
+        page: DocsPage,
+    },
+}
+
+/// The agents.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AgentsCommand {
+    /// List agents with their capabilities and connected instances
+    List,
+}
+
+/// The settings.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print every setting with its value
+    Show {
+        /// Print where each value comes from too
+        #[arg(long)]
+        origin: bool,
+    },
+}
+
+/// Pages that are made from the code.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum DocsPage {
+    /// `docs/cli.md`
+    Cli,
+    /// `docs/configuration.md`
+    Configuration,
+}

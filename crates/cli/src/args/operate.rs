@@ -1,0 +1,186 @@
+//! What was typed after `runs` and `inbox`.
+//!
+//! For: the commands of people who operate runs. Not for: their meaning.
+//! Invariant: a run is named alike everywhere: by its id, a unique part of its beginning or end, or `last`.
+
+use clap::{Args, Subcommand};
+
+/// `consort runs`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RunsCommand {
+    /// List runs, newest first
+    List(ListArgs),
+    /// Show a run with its steps
+    Show {
+        /// The run: its id, a unique part of its beginning or end, or `last`
+        run: String,
+        /// Show the journal too: every recorded event
+        #[arg(long)]
+        journal: bool,
+    },
+    /// Print the output of a run that has completed
+    Output {
+        /// The run
+        run: String,
+        /// The output of this step (its path, such as `gather[3]`) instead of the run's
+        #[arg(long, value_name = "STEP")]
+        step: Option<String>,
+    },
+    /// Follow a run to its end; hosts the agents where no server does
+    Watch {
+        /// The run
+        run: String,
+    },
+    /// Cancel runs and everything below them
+    Cancel {
+        /// The runs
+        #[arg(required = true)]
+        runs: Vec<String>,
+        /// Why
+        #[arg(long, default_value = "cancelled by an operator")]
+        reason: String,
+        /// Cancel the clean-up steps too
+        #[arg(long)]
+        force: bool,
+    },
+    /// Hold back the tasks of runs
+    Pause {
+        /// The runs
+        #[arg(required = true)]
+        runs: Vec<String>,
+    },
+    /// Let paused runs go on
+    Resume {
+        /// The runs
+        #[arg(required = true)]
+        runs: Vec<String>,
+    },
+    /// Send a signal to a run
+    Signal {
+        /// The run
+        run: String,
+        /// The signal's name
+        name: String,
+        /// What it brings: JSON, `@FILE`, or plain text
+        #[arg(long, value_name = "JSON|@FILE", default_value = "null")]
+        payload: String,
+    },
+    /// Approve (or reject) what a run asks
+    Approve {
+        /// The run
+        run: String,
+        /// The step's path, where the run asks more than one thing
+        #[arg(long, value_name = "STEP")]
+        step: Option<String>,
+        /// Say no
+        #[arg(long)]
+        reject: bool,
+        #[command(flatten)]
+        decision: DecisionArgs,
+    },
+    /// Make a new run that repeats what had not completed
+    Retry {
+        /// The run
+        run: String,
+        /// Repeat everything from this top-level step on
+        #[arg(long, value_name = "STEP")]
+        from: Option<String>,
+    },
+    /// Make a new run that takes outcomes over and runs anew from a step
+    Fork {
+        /// The run
+        run: String,
+        /// The top-level step from which to run anew; without it, all that had not completed
+        #[arg(long, value_name = "STEP")]
+        from: Option<String>,
+        /// A changed field of the input, or another input, as for `consort run`
+        #[arg(long, short, value_name = "KEY=VALUE|@FILE")]
+        input: Vec<String>,
+    },
+    /// Fold a run's journal again without calling anything, and show every recorded step
+    Replay {
+        /// The run
+        run: String,
+    },
+    /// Compare two runs step by step
+    Compare {
+        /// The first run
+        left: String,
+        /// The second run
+        right: String,
+    },
+    /// Delete ended runs with all that they recorded
+    Delete {
+        /// The runs
+        #[arg(required = true)]
+        runs: Vec<String>,
+    },
+    /// Set how long ended runs are kept
+    Retention {
+        /// A duration such as `30d`, or `keep` for without end
+        keep: String,
+    },
+}
+
+/// Which runs to list.
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Only in this state: running, cancelling, compensating, completed, failed or cancelled
+    #[arg(long, value_name = "STATUS")]
+    pub(crate) status: Option<String>,
+    /// Only of this workflow
+    #[arg(long, value_name = "NAME")]
+    pub(crate) workflow: Option<String>,
+    /// Only with this label
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) label: Vec<String>,
+    /// List runs that other runs started too
+    #[arg(long)]
+    pub(crate) children: bool,
+    /// How many at most
+    #[arg(long, value_name = "COUNT", default_value_t = 20)]
+    pub(crate) limit: usize,
+}
+
+/// Who decides, and why.
+#[derive(Debug, Args)]
+pub(crate) struct DecisionArgs {
+    /// Who decides [default: the user's name]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) by: Option<String>,
+    /// Why
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) comment: Option<String>,
+}
+
+/// `consort inbox`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum InboxCommand {
+    /// List what waits for a person
+    List,
+    /// Approve what is asked
+    Approve(ItemArgs),
+    /// Say no to what is asked
+    Reject(ItemArgs),
+    /// Say that an unknown attempt was done after all
+    Done {
+        #[command(flatten)]
+        item: ItemArgs,
+        /// What it made: JSON, `@FILE`, or plain text
+        #[arg(long, value_name = "JSON|@FILE", default_value = "null")]
+        output: String,
+    },
+    /// Try an unknown attempt again
+    Retry(ItemArgs),
+    /// Say that an unknown attempt failed
+    Fail(ItemArgs),
+}
+
+/// What is decided.
+#[derive(Debug, Args)]
+pub(crate) struct ItemArgs {
+    /// The item: its task id, a unique part of its end, or `last` where there is only one
+    pub(crate) item: String,
+    #[command(flatten)]
+    pub(crate) decision: DecisionArgs,
+}

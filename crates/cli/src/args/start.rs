@@ -1,0 +1,68 @@
+//! What was typed after `run` and `up`.
+//!
+//! For: the flags that start things. Not for: their meaning.
+//! Invariant: as in `args`.
+
+use std::collections::BTreeMap;
+
+use clap::Args;
+use consort_server::settings::keys;
+
+/// `consort run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// The workflow: a YAML file, a name in the project's `workflows/` folder, a shipped one, or a deployed one
+    pub(crate) workflow: String,
+    /// A field of the input (`question=why`, `notes=@notes.txt`), or all of it (`@input.json`, `@-` for standard input)
+    ///
+    /// The declared type decides how a value is read: text stays text, a list takes one item each time it is given,
+    /// anything else is read as JSON. Fields of format `path` are made absolute.
+    #[arg(long, short, value_name = "KEY=VALUE|@FILE")]
+    pub(crate) input: Vec<String>,
+    /// Show progress where it would be left out: with `--json`, one event a line before the result
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// Show no progress, only the result
+    #[arg(long, short, conflicts_with = "watch")]
+    pub(crate) quiet: bool,
+    /// Start the run on a server, print its id and leave it there
+    #[arg(long, conflicts_with_all = ["watch", "out"])]
+    pub(crate) detach: bool,
+    /// Write the result into this folder: `report.md` and `report.json`, or `output.json`
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<String>,
+    /// Start at most one run under this key; giving it again answers the first run
+    #[arg(long, value_name = "KEY")]
+    pub(crate) idempotency_key: Option<String>,
+    /// Start a new run even where the same command was interrupted before
+    #[arg(long)]
+    pub(crate) new: bool,
+    /// A label of the run
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) label: Vec<String>,
+    /// Added to the priority of every step
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    pub(crate) priority: Option<i32>,
+    /// How long the run may take, such as `10m`
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) timeout: Option<String>,
+}
+
+/// `consort up`.
+#[derive(Debug, Args)]
+pub(crate) struct UpArgs {
+    /// Where to listen [default: 127.0.0.1:7878]
+    #[arg(long, value_name = "HOST:PORT", conflicts_with = "port")]
+    listen: Option<String>,
+    /// The port to listen on, on loopback; 0 lets the system choose
+    #[arg(long, value_name = "PORT")]
+    port: Option<u16>,
+}
+
+impl UpArgs {
+    /// The settings that were given as flags, by name.
+    pub(crate) fn settings(&self) -> BTreeMap<&'static str, String> {
+        let listen = self.port.map(|port| format!("127.0.0.1:{port}")).or_else(|| self.listen.clone());
+        listen.map(|listen| (keys::LISTEN.name, listen)).into_iter().collect()
+    }
+}

@@ -1,0 +1,63 @@
+//! `consort init`: a starter project that works at once.
+//!
+//! For: the first minutes. Not for: changing a project that is there.
+//! Invariant: nothing is overwritten: either every file is new, or none is written.
+
+use std::path::Path;
+
+use consort_server::settings::PROJECT_FILE;
+use consort_types::{Code, Error, Result};
+use serde_json::json;
+
+use crate::{app::App, exit::Exit};
+
+const PROJECT: &str = "# Settings of this project; `consort config show --origin` prints all of them.
+# Each can also be given as a flag or as an environment variable, such as CONSORT_LOG.
+
+# data-dir = \".consort\"
+# concurrency = 8
+";
+
+/// Editors with the YAML language server find the schema by the first line.
+const SCHEMA_LINE: &str = "# yaml-language-server: $schema=../.consort-schema.json\n";
+const SCHEMA_FILE: &str = ".consort-schema.json";
+const IGNORED: &str = "/.consort/\n";
+
+pub(crate) fn execute(app: &App, folder: &str) -> Result<Exit> {
+    let root = app.settings.folder().join(folder);
+    let hello = consort_server::shipped("hello").map(|shipped| shipped.source).unwrap_or_default();
+    let files = [
+        (PROJECT_FILE, PROJECT.to_owned()),
+        ("workflows/hello.yaml", format!("{SCHEMA_LINE}{hello}")),
+        (SCHEMA_FILE, format!("{:#}\n", consort_workflow::language_schema())),
+        (".gitignore", IGNORED.to_owned()),
+    ];
+    // A project under version control has its own list of what is ignored.
+    let wanted: Vec<_> =
+        files.into_iter().filter(|(name, _)| *name != ".gitignore" || !root.join(name).exists()).collect();
+    if let Some((name, _)) = wanted.iter().find(|(name, _)| root.join(name).exists()) {
+        let message = format!("`{}` is there already", root.join(name).display());
+        return Err(Error::new(Code::FileExists, message).hint("choose another folder: `consort init FOLDER`"));
+    }
+    for (name, text) in &wanted {
+        write(&root.join(name), text)?;
+    }
+    let names: Vec<&str> = wanted.iter().map(|(name, _)| *name).collect();
+    if app.json {
+        app.print_json(&json!({ "folder": root, "files": names }));
+        return Ok(Exit::Ok);
+    }
+    for name in names {
+        app.print(&format!("{}\n", Path::new(folder).join(name).display()));
+    }
+    let enter = if folder == "." { String::new() } else { format!("cd {folder} && ") };
+    app.tell(&format!("next: {enter}consort run hello --input name=Ada"));
+    Ok(Exit::Ok)
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    let folder = path.parent().unwrap_or(path);
+    std::fs::create_dir_all(folder).and_then(|()| std::fs::write(path, text)).map_err(|error| {
+        Error::new(Code::Disk, format!("`{}` cannot be written: {error}", path.display())).hint("check its permissions")
+    })
+}

@@ -1,0 +1,56 @@
+//! One module for each command.
+//!
+//! For: what a command does and what it prints. Not for: how requests travel or how lines are drawn.
+//! Invariant: a command returns how the process ends; it ends the process never by itself.
+
+mod agents;
+mod config;
+mod decide;
+mod docs;
+mod doctor;
+mod inbox;
+mod init;
+mod outcome;
+mod run;
+mod runs;
+mod runs_show;
+mod up;
+mod workflows;
+
+use clap::CommandFactory as _;
+use consort_types::Result;
+
+use crate::{
+    app::App,
+    args::{AgentsCommand, Cli, Command, ConfigCommand, DocsPage},
+    exit::Exit,
+};
+
+/// Carries a command out.
+pub(crate) async fn execute(app: &App, command: Command) -> Result<Exit> {
+    match command {
+        Command::Run(args) => run::execute(app, args).await,
+        Command::Up(_) => up::execute(app).await,
+        Command::Runs(command) => runs::execute(app, command).await,
+        Command::Workflows(command) => workflows::execute(app, command).await,
+        Command::Inbox { command } => inbox::execute(app, command).await,
+        Command::Agents(AgentsCommand::List) => agents::list(app).await,
+        Command::Doctor => doctor::execute(app).await,
+        Command::Config(ConfigCommand::Show { origin }) => Ok(config::show(app, origin)),
+        Command::Init { folder } => init::execute(app, &folder),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "consort", &mut script);
+            app.print(&String::from_utf8_lossy(&script));
+            Ok(Exit::Ok)
+        }
+        Command::InternalDocs { page } => {
+            let text = match page {
+                DocsPage::Cli => docs::page(),
+                DocsPage::Configuration => consort_server::settings::reference_page(),
+            };
+            app.print(&text);
+            Ok(Exit::Ok)
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! `consort runs`: look at runs, and operate them.
+//!
+//! For: everything that an operator does to a run. Not for: starting a workflow's first run (see `run`).
+//! Invariant: where several runs are named, each is tried, and the worst outcome is the command's.
+
+use consort_types::{Code, Error, Result, RunId, Span};
+use serde_json::{Value, json};
+
+use super::{decide, outcome, run, runs_show};
+use crate::{
+    app::{App, Need, Session},
+    args::{DecisionArgs, RunsCommand},
+    client::model::Item,
+    exit::Exit,
+    follow::{Follower, Needs},
+    input, select,
+    signals::Signals,
+};
+
+pub(crate) async fn execute(app: &App, command: RunsCommand) -> Result<Exit> {
+    if let RunsCommand::Watch { run } = command {
+        return watch(app, &run).await;
+    }
+    let session = app.session(Need::Look).await?;
+    let result = act(app, &session, command).await;
+    session.close(std::future::pending()).await;
+    result
+}
+
+async fn act(app: &App, session: &Session, command: RunsCommand) -> Result<Exit> {
+    let client = &session.client;
+    match command {
+        RunsCommand::List(args) => runs_show::list(app, client, args).await?,
+        RunsCommand::Show { run, journal } => {
+            runs_show::show(app, client, select::run(client, &run).await?, journal).await?;
+        }
+        RunsCommand::Output { run, step } => {
+            return output(app, session, select::run(client, &run).await?, step.as_deref()).await;
+        }
+        RunsCommand::Watch { .. } => unreachable!("following is done by `watch`"),
+        RunsCommand::Cancel { runs, reason, force } => {
+            let body = json!({ "reason": reason, "force": force });
+            return each(app, session, &runs, ("cancel", "is being cancelled"), &body).await;
+        }
+        RunsCommand::Pause { runs } => {
+            return each(app, session, &runs, ("pause", "paused"), &json!({})).await;
+        }
+        RunsCommand::Resume { runs } => {
+            return each(app, session, &runs, ("resume", "resumed"), &json!({})).await;
+        }
+        RunsCommand::Delete { runs } => {
+            return each(app, session, &runs, ("delete", "deleted"), &Value::Null).await;
+        }
+        RunsCommand::Signal { run, name, payload } => {
+            let run = select::run(client, &run).await?;
+            client.signal(run, &name, &input::payload(&payload, app.settings.folder())?).await?;
+            said(app, run, &format!("signal `{name}` sent"));
+            decide::hint_idle(app, session);
+        }
+        RunsCommand::Approve { run, step, reject, decision } => {
+            let run = select::run(client, &run).await?;
+            approve(app, session, run, step.as_deref(), reject, &decision).await?;
+        }
+        RunsCommand::Retry { run, from } => {
+            let run = select::run(client, &run).await?;
+            again(app, session, run, "retry", json!({ "from": from })).await?;
+        }
+        RunsCommand::Fork { run, from, input } => {
+            let run = select::run(client, &run).await?;
+            let mut body = json!({ "from": from });
+            if !input.is_empty() {
+                body["input"] = changed_input(app, session, run, &input).await?;
+            }
+            again(app, session, run, "fork", body).await?;
+        }
+        RunsCommand::Replay { run } => {
+            let run = select::run(client, &run).await?;
+            return runs_show::replay(app, client, run).await;
+        }
+        RunsCommand::Compare { left, right } => {
+            let (left, right) = (select::run(client, &left).await?, select::run(client, &right).await?);
+            runs_show::compare(app, client, left, right).await?;
+        }
+        RunsCommand::Retention { keep } => retention(app, session, &keep).await?,
+    }
+    Ok(Exit::Ok)
+}
+
+/// Does the same to each run that is named.
+async fn each(
+    app: &App,
+    session: &Session,
+    runs: &[String],
+    (operation, done): (&str, &str),
+    body: &Value,
+) -> Result<Exit> {
+    let mut worst = Exit::Ok;
+    for named in runs {
+        let outcome = async {
+            let run = select::run(&session.client, named).await?;
+            match operation {
+                "delete" => session.client.delete(run).await?,
+                _ => session.client.operate(run, operation, body).await?,
+            }
+            Ok::<RunId, Error>(run)
+        };
+        match outcome.await {
+            Ok(run) => said(app, run, done),
+            Err(error) => {
+                let exit = Exit::of(&error);
+                worst = if exit.code() > worst.code() { exit } else { worst };
+                crate::complain(app, &error);
+            }
+        }
+    }
+    Ok(worst)
+}
+
+fn said(app: &App, run: RunId, what: &str) {
+    if app.json {
+        app.print(&format!("{}\n", json!({ "run": run, "done": what })));
+    } else {
+        app.tell(&format!("{run} {what}"));
+    }
+}
+
+/// Starts a run from an old one.
+async fn again(app: &App, session: &Session, run: RunId, operation: &str, mut body: Value) -> Result<()> {
+    if let Some(fields) = body.as_object_mut() {
+        fields.retain(|_, value| !value.is_null());
+    }
+    let started = session.client.again(run, operation, &body).await?;
+    if app.json {
+        app.print_json(&json!({ "run": started.run, "from": run }));
+    } else {
+        app.print(&format!("{}\n", started.run));
+    }
+    decide::hint_idle(app, session);
+    Ok(())
+}
+
+/// The old run's input with what was typed put into it.
+async fn changed_input(app: &App, session: &Session, run: RunId, typed: &[String]) -> Result<Value> {
+    let base = session.client.input(run).await?;
+    let source = session.client.source(run).await?;
+    let definition = consort_workflow::Definition::parse(&source).ok();
+    let schema = definition.as_ref().and_then(|definition| definition.input.schema());
+    input::document(typed, base, schema, app.settings.folder())
+}
+
+async fn output(app: &App, session: &Session, run: RunId, step: Option<&str>) -> Result<Exit> {
+    let client = &session.client;
+    let task = match step {
+        Some(step) => Some(runs_show::task_of(client, run, step).await?),
+        None => None,
+    };
+    let bytes = client.output(run, task.as_deref()).await?;
+    let output: Value = serde_json::from_slice(&bytes)
+        .map_err(|error| Error::new(Code::Internal, format!("the output is not JSON: {error}")))?;
+    if app.json {
+        app.print_json(&output);
+    } else {
+        outcome::print(app, &output);
+    }
+    Ok(Exit::Ok)
+}
+
+async fn approve(
+    app: &App,
+    session: &Session,
+    run: RunId,
+    step: Option<&str>,
+    reject: bool,
+    decision: &DecisionArgs,
+) -> Result<()> {
+    let items = session.client.inbox_items().await?;
+    let asked = |item: &&Item| {
+        let approval = item.ask.as_str() == Some("approval");
+        item.run == run && approval && step.is_none_or(|step| item.step == step)
+    };
+    let found: Vec<&Item> = items.iter().filter(asked).collect();
+    let item = match found[..] {
+        [item] => item,
+        [] => {
+            return Err(Error::new(Code::TaskNotFound, format!("run `{run}` asks nothing to be approved"))
+                .hint("`consort inbox` shows what waits for a decision"));
+        }
+        _ => {
+            let steps: Vec<String> = found.iter().map(|item| format!("`{}`", item.step)).collect();
+            return Err(Error::new(Code::BadRequest, format!("run `{run}` asks {} things", found.len()))
+                .hint(format!("choose one with `--step`: {}", steps.join(", "))));
+        }
+    };
+    let verb = if reject { "reject" } else { "approve" };
+    decide::send(app, session, item, verb, decision, None).await
+}
+
+async fn retention(app: &App, session: &Session, keep: &str) -> Result<()> {
+    let span = match keep {
+        "keep" => None,
+        text => Some(text.parse::<Span>()?.to_string()),
+    };
+    session.client.retention(span.as_deref()).await?;
+    if app.json {
+        app.print_json(&json!({ "keep": span }));
+    } else {
+        app.tell(&match span {
+            Some(span) => format!("ended runs are kept for {span}"),
+            None => "ended runs are kept until they are deleted".to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// Follows a run to its end; where no server works on the folder, this process does meanwhile.
+async fn watch(app: &App, named: &str) -> Result<Exit> {
+    let mut signals = Signals::install()?;
+    if app.settings.server().is_none() && app.holder()?.is_none() {
+        // Looking first: a folder that is not there is told instead of made.
+        app.session(Need::Look).await?.close(std::future::pending()).await;
+    }
+    let session = app.session(Need::Work).await?;
+    let result = tokio::select! {
+        result = follow(app, &session, named) => result,
+        exit = signals.next() => {
+            app.tell("\nno longer following; the run is kept");
+            Ok(exit)
+        }
+    };
+    session
+        .close(async {
+            signals.next().await;
+        })
+        .await;
+    result
+}
+
+async fn follow(app: &App, session: &Session, named: &str) -> Result<Exit> {
+    let client = &session.client;
+    let run = select::run(client, named).await?;
+    let mut follower = Follower::new(app, client, run);
+    let document = follower.follow(run::manner(app, true, false), &Needs::default()).await?;
+    outcome::show(app, client, document, None).await
+}

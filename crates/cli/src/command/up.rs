@@ -1,0 +1,60 @@
+//! `consort up`: a server on the data folder, until a signal.
+//!
+//! For: starting, telling the address, draining. Not for: what the server does meanwhile.
+//! Invariant: the first line of standard output is the address, written once it is listened on.
+
+use consort_server::{Role, Server};
+use consort_types::Result;
+use serde_json::json;
+
+use crate::{app::App, exit::Exit, show::style::Paint, signals::Signals};
+
+pub(crate) async fn execute(app: &App) -> Result<Exit> {
+    let mut signals = Signals::install()?;
+    let server = Server::open(&app.settings, Role::Work { listen: app.settings.listen() }).await?;
+    let address = server.address().map(|address| format!("http://{address}")).unwrap_or_default();
+    if app.json {
+        app.print_json(&json!({ "address": address, "data_dir": app.settings.data_dir() }));
+    } else {
+        app.print(&format!("{address}\n"));
+    }
+    if app.err.terminal {
+        let folder = app.settings.data_dir().display();
+        app.tell(&app.err.paint(Paint::Dim, &format!("serving {folder}; Ctrl-C stops it")));
+    }
+    let halted = tokio::select! {
+        _ = signals.next() => None,
+        reason = server.stopped() => Some(reason),
+    };
+    match halted {
+        Some(reason) => {
+            server.close(std::future::ready(())).await;
+            match reason {
+                Some(error) => Err(error),
+                None => Ok(Exit::Broken),
+            }
+        }
+        None => {
+            drain(app, server, &mut signals).await;
+            Ok(Exit::Ok)
+        }
+    }
+}
+
+/// Stops gracefully and tells what it waits for.
+async fn drain(app: &App, server: Server, signals: &mut Signals) {
+    let held: usize = match server.status().await {
+        Ok(status) => status.agents.iter().map(|agent| agent.held).sum(),
+        Err(_) => 0,
+    };
+    if held > 0 {
+        let tasks = if held == 1 { "1 task".to_owned() } else { format!("{held} tasks") };
+        app.tell(&format!("stopping: waiting for {tasks}; a second signal stops at once and loses nothing"));
+    }
+    server
+        .close(async {
+            signals.next().await;
+            app.tell("stopping at once");
+        })
+        .await;
+}

@@ -1,0 +1,268 @@
+//! `consort workflows`: check, show, draw, deploy, list.
+//!
+//! For: people who write workflows. Not for: running them.
+//! Invariant: `check`, `graph`, `show` and `schema` of a file open no data folder.
+
+use std::path::Path;
+
+use consort_types::{Code, Error, Result};
+use consort_workflow::{Definition, Graph, InputSpec};
+use serde_json::{Value, json};
+
+use crate::{
+    app::{App, Need},
+    args::{GraphFormat, WorkflowsCommand},
+    client::{model::Workflow, understood},
+    exit::Exit,
+    show::{
+        style::{Paint, clean},
+        table::Table,
+        when,
+    },
+    source::{self, Source},
+};
+
+pub(crate) async fn execute(app: &App, command: WorkflowsCommand) -> Result<Exit> {
+    match command {
+        WorkflowsCommand::Check { workflows } => check(app, workflows),
+        WorkflowsCommand::Show { workflow, source } => show(app, &workflow, source).await,
+        WorkflowsCommand::Graph { workflow, format } => {
+            let source = find(app, &workflow).await?;
+            let graph = source::parse(app, &source)?.graph();
+            draw(app, &graph, format);
+            Ok(Exit::Ok)
+        }
+        WorkflowsCommand::Deploy { workflow } => deploy(app, &workflow).await,
+        WorkflowsCommand::List => list(app).await,
+        WorkflowsCommand::Schema => {
+            app.print(&format!("{:#}\n", consort_workflow::language_schema()));
+            Ok(Exit::Ok)
+        }
+    }
+}
+
+/// The workflow, from this machine or else from the engine.
+async fn find(app: &App, named: &str) -> Result<Source> {
+    if let Some(source) = source::local(app, named)? {
+        return Ok(source);
+    }
+    let session = match app.session(Need::Look).await {
+        Ok(session) => session,
+        Err(error) if error.code == Code::FolderNotFound => {
+            return Err(source::missing(named, Error::new(Code::WorkflowNotFound, named)));
+        }
+        Err(error) => return Err(error),
+    };
+    let found = source::anywhere(app, &session.client, named).await;
+    session.close(std::future::pending()).await;
+    found
+}
+
+fn check(app: &App, named: Vec<String>) -> Result<Exit> {
+    let named = if named.is_empty() { project_files(app)? } else { named };
+    let mut exit = Exit::Ok;
+    for name in named {
+        let source = source::local(app, &name)?
+            .ok_or_else(|| source::missing(&name, Error::new(Code::WorkflowNotFound, name.as_str())))?;
+        if !check_one(app, &source) {
+            exit = Exit::Failure;
+        }
+    }
+    Ok(exit)
+}
+
+/// Tells what was found in one source; true where it may be deployed.
+fn check_one(app: &App, source: &Source) -> bool {
+    let (found, name) = match Definition::parse(&source.text) {
+        Ok(definition) => (definition.warnings, Some(definition.name)),
+        Err(found) => (found, None),
+    };
+    if app.json {
+        let document = json!({ "file": source.shown, "valid": name.is_some(), "workflow": name, "diagnostics": found });
+        app.print(&format!("{document}\n"));
+        return name.is_some();
+    }
+    if !found.0.is_empty() {
+        app.tell(&found.render(&source.shown, &source.text, app.err.color));
+        app.tell("");
+    }
+    match &name {
+        Some(name) => {
+            let warnings = if found.0.is_empty() { String::new() } else { format!(", {} to look at", found.0.len()) };
+            let ok = app.out.paint(Paint::Green, "ok");
+            app.print(&format!("{}: {ok}: workflow `{name}`{warnings}\n", source.shown));
+        }
+        None => {
+            let errors = if found.0.len() == 1 { "1 error".to_owned() } else { format!("{} errors", found.0.len()) };
+            app.print(&format!("{}: {}\n", source.shown, app.out.paint(Paint::Red, &errors)));
+        }
+    }
+    name.is_some()
+}
+
+fn project_files(app: &App) -> Result<Vec<String>> {
+    let folder = source::project_folder(app);
+    let refused = |error: std::io::Error| {
+        Error::new(Code::WorkflowNotFound, format!("`{}` cannot be read: {error}", folder.display()))
+            .hint("name the files to check")
+    };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(&folder).map_err(refused)? {
+        let path = entry.map_err(refused)?.path();
+        if path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml") {
+            files.push(shortened(&path, app.settings.folder()));
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// The path from the current folder, where it lies below; with a `/` in it, so that it is taken for a path.
+fn shortened(path: &Path, folder: &Path) -> String {
+    let short = path.strip_prefix(folder).unwrap_or(path);
+    short.display().to_string()
+}
+
+async fn show(app: &App, named: &str, text: bool) -> Result<Exit> {
+    let source = find(app, named).await?;
+    if text {
+        app.print(&source.text);
+        return Ok(Exit::Ok);
+    }
+    let definition = source::parse(app, &source)?;
+    if app.json {
+        app.print_json(&json!({
+            "name": definition.name,
+            "version": definition.version,
+            "description": definition.description,
+            "hash": definition.hash,
+            "input": definition.input.schema(),
+            "graph": definition.graph(),
+        }));
+        return Ok(Exit::Ok);
+    }
+    let mut out = app.out.paint(Paint::Bold, &clean(&definition.name));
+    if let Some(version) = &definition.version {
+        out.push_str(&format!(" {}", clean(version)));
+    }
+    out.push('\n');
+    if !definition.description.is_empty() {
+        out.push_str(&format!("{}\n", clean(&definition.description)));
+    }
+    out.push_str(&inputs(&definition.input));
+    out.push_str(&format!("\nsteps:\n{}", indented(&definition.graph().tree())));
+    app.print(&out);
+    Ok(Exit::Ok)
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}\n")).collect()
+}
+
+/// What a workflow takes, a line for each field.
+fn inputs(input: &InputSpec) -> String {
+    let Some(schema) = input.schema() else { return String::new() };
+    let Some(fields) = schema.get("properties").and_then(Value::as_object) else { return String::new() };
+    let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let mut out = "\ninput:\n".to_owned();
+    for (name, field) in fields {
+        let kind = field.get("type").map(|kind| kind.as_str().map_or_else(|| kind.to_string(), str::to_owned));
+        let mut line = format!("  {}: {}", clean(name), kind.unwrap_or_else(|| "any".to_owned()));
+        if required.contains(&name.as_str()) {
+            line.push_str(", required");
+        }
+        if let Some(default) = field.get("default") {
+            line.push_str(&format!(", default {default}"));
+        }
+        if let Some(description) = field.get("description").and_then(Value::as_str) {
+            line.push_str(&format!(" · {}", clean(description)));
+        }
+        out.push_str(&line);
+        out.push('\n');
+    }
+    out
+}
+
+fn draw(app: &App, graph: &Graph, format: GraphFormat) {
+    if app.json {
+        app.print_json(&json!(graph));
+        return;
+    }
+    let text = match format {
+        GraphFormat::Tree => graph.tree(),
+        GraphFormat::Mermaid => graph.mermaid(),
+        GraphFormat::Dot => graph.dot(),
+    };
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    app.print(&format!("{text}{end}"));
+}
+
+async fn deploy(app: &App, named: &str) -> Result<Exit> {
+    let Some(source) = source::local(app, named)? else {
+        return Err(source::missing(named, Error::new(Code::WorkflowNotFound, named)));
+    };
+    source::parse(app, &source)?;
+    let session = app.session(Need::Change).await?;
+    let deployed = session.client.deploy(&source.text).await;
+    session.close(std::future::pending()).await;
+    let deployed = deployed?;
+    if app.json {
+        app.print_json(&json!({ "name": deployed.name, "revision": deployed.revision, "new": deployed.new }));
+    } else {
+        let known = if deployed.new { "" } else { " (it was there already)" };
+        app.print(&format!("{} revision {}{known}\n", deployed.name, deployed.revision));
+    }
+    Ok(Exit::Ok)
+}
+
+async fn list(app: &App) -> Result<Exit> {
+    let mut table = Table::new(&["WORKFLOW", "WHERE", "REVISION", "DEPLOYED", "WHAT IT DOES"]);
+    let mut row = |name: &str, place: &str, revision: String, at: String, what: &str| {
+        if app.json {
+            let document =
+                json!({ "name": name, "where": place, "revision": revision.parse::<u32>().ok(), "description": what });
+            app.print(&format!("{document}\n"));
+        } else {
+            let cells =
+                [(name, Some(Paint::Bold)), (place, None), (&revision, None), (&at, None), (what, Some(Paint::Dim))];
+            table.row(cells.map(|(text, paint)| (text.to_owned(), paint)).to_vec());
+        }
+    };
+    for name in project_files(app).unwrap_or_default() {
+        let known = source::local(app, &name)?.and_then(|source| Definition::parse(&source.text).ok());
+        match known {
+            Some(workflow) => row(&workflow.name, &name, String::new(), String::new(), &workflow.description),
+            None => row(&name, &name, String::new(), String::new(), "has errors: `consort workflows check`"),
+        }
+    }
+    for shipped in consort_server::SHIPPED {
+        let what = Definition::parse(shipped.source).map(|workflow| workflow.description).unwrap_or_default();
+        row(shipped.name, "shipped", String::new(), String::new(), &what);
+    }
+    let session = match app.session(Need::Look).await {
+        Ok(session) => Some(session),
+        Err(error) if error.code == Code::FolderNotFound => None,
+        Err(error) => return Err(error),
+    };
+    if let Some(session) = session {
+        let now = when::now();
+        let mut cursor = None;
+        loop {
+            let page = session.client.workflows(cursor.as_deref()).await?;
+            for item in page.items {
+                let found: Workflow = understood("workflow", item)?;
+                let at = when::ago(found.deployed, now);
+                row(&found.name, "deployed", found.revision.to_string(), at, &found.description);
+            }
+            cursor = page.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        session.close(std::future::pending()).await;
+    }
+    if !app.json {
+        app.print(&table.render(app.out));
+    }
+    Ok(Exit::Ok)
+}

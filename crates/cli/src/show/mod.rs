@@ -1,0 +1,12 @@
+//! What is printed: styles, tables, trees, the live view.
+//!
+//! For: turning documents into text. Not for: asking for them.
+//! Invariant: everything here is a function of its arguments, but for the live view, which owns the terminal's end.
+
+pub(crate) mod journal;
+pub(crate) mod live;
+pub(crate) mod markdown;
+pub(crate) mod style;
+pub(crate) mod table;
+pub(crate) mod tree;
+pub(crate) mod when;

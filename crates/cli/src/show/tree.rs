@@ -1,0 +1,265 @@
+//! A run as a tree of steps.
+//!
+//! For: `runs show` and the live view. Not for: history (see `journal`).
+//! Invariant: every line fits the width that was asked for; a tree that is too high says how much is left out.
+
+use std::collections::BTreeMap;
+
+use consort_types::{Span, Time};
+
+use super::{
+    style::{Paint, Style, clean, cut},
+    when::took,
+};
+use crate::client::model::{Node, Run};
+
+/// What a tree is drawn with.
+pub(crate) struct Frame<'a> {
+    pub(crate) style: Style,
+    /// Columns.
+    pub(crate) width: usize,
+    /// Lines.
+    pub(crate) height: usize,
+    /// For elapsed times.
+    pub(crate) now: Time,
+    /// Symbols that turn.
+    pub(crate) turn: usize,
+    /// What attempts said last, by path of the step.
+    pub(crate) progress: &'a BTreeMap<String, String>,
+}
+
+/// A line of a tree before it is fitted into the width.
+struct Line {
+    indent: String,
+    symbol: &'static str,
+    paint: Paint,
+    name: String,
+    detail: String,
+    detail_paint: Paint,
+    time: String,
+    /// Lines of steps that are at work or went wrong stay when there is little room.
+    matters: bool,
+}
+
+/// The colour of a run's status.
+pub(crate) fn status_paint(status: &str) -> Paint {
+    match status {
+        "completed" => Paint::Green,
+        "failed" => Paint::Red,
+        "cancelled" | "cancelling" | "compensating" => Paint::Yellow,
+        _ => Paint::Cyan,
+    }
+}
+
+/// Turning symbols of steps at work.
+const TURNING: [&str; 8] = ["⣾", "⣽", "⣻", "⢿", "⡿", "⣟", "⣯", "⣷"];
+
+/// The heading of a run.
+pub(crate) fn heading(run: &Run, frame: &Frame<'_>) -> String {
+    let status = if run.paused { format!("{} (paused)", run.status) } else { run.status.clone() };
+    let elapsed = took(run.ended.unwrap_or(frame.now).since(run.created));
+    let (workflow, id) = (clean(&run.workflow), run.run.to_string());
+    let style = frame.style;
+    format!(
+        "{} {}  {}  {}",
+        style.paint(Paint::Bold, &workflow),
+        style.paint(Paint::Dim, &id),
+        style.paint(status_paint(&run.status), &status),
+        style.paint(Paint::Dim, &elapsed)
+    )
+}
+
+/// The lines of a tree.
+pub(crate) fn lines(nodes: &[Node], frame: &Frame<'_>) -> Vec<String> {
+    let mut found = Vec::new();
+    collect(nodes, "", "", frame, &mut found);
+    let total = found.len();
+    if total > frame.height {
+        let room = frame.height.saturating_sub(1);
+        // First what is done goes, then the end.
+        let mut spare = total - room;
+        found.retain(|line| {
+            let goes = spare > 0 && !line.matters;
+            spare -= usize::from(goes);
+            !goes
+        });
+        found.truncate(room);
+    }
+    let left_out = total - found.len();
+    let mut lines: Vec<String> = found.iter().map(|line| fit(line, frame)).collect();
+    if left_out > 0 {
+        lines.push(frame.style.paint(Paint::Dim, &format!("… {left_out} more")));
+    }
+    lines
+}
+
+fn collect(nodes: &[Node], prefix: &str, parent: &str, frame: &Frame<'_>, found: &mut Vec<Line>) {
+    for (at, node) in nodes.iter().enumerate() {
+        let last = at + 1 == nodes.len();
+        let path = node.path.clone().unwrap_or_else(|| join(parent, &node.name));
+        let indent = format!("{prefix}{}", if last { "└ " } else { "├ " });
+        found.push(line(node, &path, indent, frame));
+        let below = format!("{prefix}{}", if last { "  " } else { "│ " });
+        collect(&node.below, &below, &path, frame, found);
+    }
+}
+
+/// The path of a step below another.
+fn join(parent: &str, name: &str) -> String {
+    let separator = if parent.is_empty() || name.starts_with(['[', '#']) { "" } else { "/" };
+    format!("{parent}{separator}{name}")
+}
+
+fn line(node: &Node, path: &str, indent: String, frame: &Frame<'_>) -> Line {
+    let (symbol, paint) = symbol(node, frame);
+    let ended = matches!(node.state.as_str(), "completed" | "failed" | "skipped" | "cancelled");
+    let time = match (node.began, node.ended) {
+        (Some(began), Some(ended)) => took(ended.since(began)),
+        (Some(began), None) => took(frame.now.since(began)),
+        _ => String::new(),
+    };
+    let failed = node.error.is_some() && node.state != "completed";
+    Line {
+        indent,
+        symbol,
+        paint,
+        name: clean(&node.name),
+        detail: clean(&detail(node, path, frame)),
+        detail_paint: if failed && node.state == "failed" { Paint::Red } else { Paint::Dim },
+        time,
+        matters: !(ended || node.state == "pending") || node.state == "failed",
+    }
+}
+
+fn symbol(node: &Node, frame: &Frame<'_>) -> (&'static str, Paint) {
+    match node.state.as_str() {
+        "completed" if node.copied => ("↷", Paint::Green),
+        "completed" => ("✓", Paint::Green),
+        "failed" => ("✗", Paint::Red),
+        "skipped" => ("–", Paint::Dim),
+        "cancelled" => ("⊘", Paint::Yellow),
+        "taken" | "open" => (TURNING[frame.turn % TURNING.len()], Paint::Cyan),
+        "unknown" | "approval" => ("?", Paint::Yellow),
+        "backoff" => ("↻", Paint::Yellow),
+        "waiting" | "parked" => ("◷", Paint::Cyan),
+        "ready" => ("•", Paint::Cyan),
+        _ => ("·", Paint::Dim),
+    }
+}
+
+/// What stands behind a step's name.
+fn detail(node: &Node, path: &str, frame: &Frame<'_>) -> String {
+    let mut parts = Vec::new();
+    if let Some(counts) = node.counts {
+        let at_work = counts.started.saturating_sub(counts.ended);
+        let mut text = match node.kind.as_str() {
+            "repeat" => format!("round {} of at most {}", counts.started, counts.total),
+            _ => format!("{}/{} done", counts.ended, counts.total),
+        };
+        if at_work > 0 && node.kind != "repeat" {
+            text.push_str(&format!(", {at_work} at work"));
+        }
+        if counts.failed > 0 {
+            text.push_str(&format!(", {} failed", counts.failed));
+        }
+        parts.push(text);
+    } else if let Some(target) = &node.target {
+        parts.push(target.clone());
+    } else if !matches!(node.kind.as_str(), "group" | "call") {
+        parts.push(node.kind.clone());
+    }
+    parts.extend(state_words(node, frame));
+    if node.attempt > 1 {
+        parts.push(format!("attempt {}", node.attempt));
+    }
+    if node.state == "taken" {
+        // `local:START:NUMBER:AGENT`: the agent is what people know.
+        parts.extend(node.instance.as_deref().map(|name| format!("on {}", name.rsplit(':').next().unwrap_or(name))));
+    }
+    parts.extend(node.child_run.iter().map(|run| format!("run {run}")));
+    if matches!(node.state.as_str(), "taken" | "parked") {
+        parts.extend(frame.progress.get(path).cloned());
+    }
+    if node.state != "completed" {
+        parts.extend(node.error.iter().map(|error| error.message.clone()));
+    }
+    parts.join(" · ")
+}
+
+fn state_words(node: &Node, frame: &Frame<'_>) -> Option<String> {
+    let left = |wakes: Option<Time>| wakes.map(|at| at.since(frame.now)).filter(|span| *span > Span::ZERO).map(took);
+    match node.state.as_str() {
+        "ready" => Some("waits for an agent".to_owned()),
+        "backoff" => Some(left(node.wakes).map_or("tries again".to_owned(), |span| format!("tries again in {span}"))),
+        "waiting" => Some(left(node.wakes).map_or("waits".to_owned(), |span| format!("waits, {span} left"))),
+        "parked" => Some("waits for an answer".to_owned()),
+        "unknown" => Some("outcome unknown: decide it in `consort inbox`".to_owned()),
+        "approval" => Some("waits for a decision: `consort inbox`".to_owned()),
+        "skipped" | "cancelled" if node.error.is_none() => Some(node.state.clone()),
+        "completed" if node.copied => Some("taken over".to_owned()),
+        _ => None,
+    }
+}
+
+/// A line in the width of the frame: the name stays, the detail is cut, the time stands behind.
+fn fit(line: &Line, frame: &Frame<'_>) -> String {
+    let style = frame.style;
+    let time = if line.time.is_empty() { String::new() } else { format!("  {}", line.time) };
+    let fixed = line.indent.chars().count() + 2 + time.chars().count();
+    let name = cut(&line.name, frame.width.saturating_sub(fixed).max(4));
+    let room = frame.width.saturating_sub(fixed + name.chars().count() + 2);
+    let detail = if room < 4 || line.detail.is_empty() { String::new() } else { cut(&line.detail, room) };
+    let mut out = style.paint(Paint::Dim, &line.indent);
+    out.push_str(&style.paint(line.paint, line.symbol));
+    out.push(' ');
+    out.push_str(&name);
+    if !detail.is_empty() {
+        out.push_str("  ");
+        out.push_str(&style.paint(line.detail_paint, &detail));
+    }
+    out.push_str(&style.paint(Paint::Dim, &time));
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn node(name: &str, state: &str, below: serde_json::Value) -> serde_json::Value {
+        json!({ "task": "t", "name": name, "kind": "call", "target": "some.capability", "state": state, "below": below })
+    }
+
+    fn draw(width: usize, height: usize) -> Vec<String> {
+        let many: Vec<_> =
+            (0..6).map(|i| node(&format!("[{i}]"), if i == 4 { "taken" } else { "completed" }, json!([]))).collect();
+        let nodes: Vec<Node> = serde_json::from_value(json!([
+            node("plan", "completed", json!([])),
+            node("gather", "open", json!(many)),
+            node("write", "pending", json!([])),
+        ]))
+        .unwrap();
+        let progress = BTreeMap::from([("gather[4]".to_owned(), "reading a very long file name".to_owned())]);
+        let style = Style { color: false, terminal: true };
+        lines(&nodes, &Frame { style, width, height, now: Time(0), turn: 0, progress: &progress })
+    }
+
+    #[test]
+    fn a_tree_shows_every_step_with_what_it_says() {
+        let lines = draw(100, 100);
+        assert_eq!(lines.len(), 9);
+        assert_eq!(lines[0], "├ ✓ plan  some.capability");
+        assert_eq!(lines[6], "│ ├ ⣾ [4]  some.capability · reading a very long file name");
+        assert_eq!(lines[8], "└ · write  some.capability");
+    }
+
+    #[test]
+    fn what_is_at_work_stays_when_there_is_little_room() {
+        let lines = draw(40, 4);
+        assert_eq!(lines.len(), 4);
+        assert!(lines.iter().any(|line| line.contains("[4]")), "{lines:#?}");
+        assert_eq!(lines[3], "… 6 more");
+        assert!(draw(24, 50).iter().all(|line| line.chars().count() <= 24));
+    }
+}

@@ -1,0 +1,86 @@
+//! Where the text of a workflow comes from.
+//!
+//! For: a file, the project's folder, the shipped ones, or the server. Not for: checking it.
+//! Invariant: what lies nearer goes first: a file that is named, then the project's, then a shipped one, then a
+//! deployed one.
+
+use std::path::{Path, PathBuf};
+
+use consort_types::{Code, Error, Result, limits};
+use consort_workflow::Definition;
+use serde_json::Value;
+
+use crate::{app::App, client::Client};
+
+/// A workflow's text with the name that diagnostics show.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    pub(crate) shown: String,
+    pub(crate) text: String,
+}
+
+/// The folder of a project's workflows.
+pub(crate) fn project_folder(app: &App) -> PathBuf {
+    app.settings.root().join("workflows")
+}
+
+/// The workflow that was named, where it lies on this machine; `None` where only a server may know it.
+pub(crate) fn local(app: &App, named: &str) -> Result<Option<Source>> {
+    let ending = Path::new(named).extension().and_then(|ending| ending.to_str());
+    if named.contains('/') || matches!(ending, Some("yaml" | "yml")) {
+        return read(Path::new(named)).map(Some);
+    }
+    for ending in ["yaml", "yml"] {
+        let path = project_folder(app).join(format!("{named}.{ending}"));
+        if path.is_file() {
+            return read(&path).map(Some);
+        }
+    }
+    let shipped = consort_server::shipped(named);
+    Ok(shipped.map(|found| Source { shown: format!("{named}.yaml (shipped)"), text: found.source.to_owned() }))
+}
+
+/// The workflow that was named, wherever it is.
+pub(crate) async fn anywhere(app: &App, client: &Client, named: &str) -> Result<Source> {
+    if let Some(source) = local(app, named)? {
+        return Ok(source);
+    }
+    let document = client.workflow(named).await.map_err(|error| missing(named, error))?;
+    let text = document.get("source").and_then(Value::as_str).unwrap_or_default();
+    Ok(Source { shown: format!("{named}.yaml (deployed)"), text: text.to_owned() })
+}
+
+/// Says where was looked, where nothing was found.
+pub(crate) fn missing(named: &str, error: Error) -> Error {
+    if error.code != Code::WorkflowNotFound {
+        return error;
+    }
+    let shipped: Vec<&str> = consort_server::SHIPPED.iter().map(|workflow| workflow.name).collect();
+    Error::new(Code::WorkflowNotFound, format!("there is no workflow `{named}`: no file, none shipped, none deployed"))
+        .hint(format!("name a file such as `./{named}.yaml`, or one that ships: {}", shipped.join(", ")))
+}
+
+fn read(path: &Path) -> Result<Source> {
+    let shown = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Error::new(Code::WorkflowNotFound, format!("`{shown}` cannot be read: {error}"))
+            .hint("`consort workflows list` shows what can be run")
+    })?;
+    let max = limits::WORKFLOW_BYTES_MAX;
+    if text.len() > max {
+        return Err(Error::new(Code::LimitReached, format!("`{shown}` has {} bytes, the limit is {max}", text.len()))
+            .hint("split it into child workflows"));
+    }
+    Ok(Source { shown, text })
+}
+
+/// The checked workflow; where it has errors all of them are told, and the error says how many.
+pub(crate) fn parse(app: &App, source: &Source) -> Result<Definition> {
+    Definition::parse(&source.text).map_err(|found| {
+        app.tell(&found.render(&source.shown, &source.text, app.err.color));
+        app.tell("");
+        let count = found.0.len();
+        let what = if count == 1 { "an error".to_owned() } else { format!("{count} errors") };
+        Error::new(Code::BadWorkflow, format!("`{}` has {what}", source.shown))
+    })
+}

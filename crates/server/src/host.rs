@@ -1,0 +1,85 @@
+//! Built-in agents in the engine's own process.
+//!
+//! For: carrying the worker protocol over channels, without a copy of a document. Not for: what the agents do.
+//! Invariant: reports are given to the engine in the order in which they were made; when either side goes, both do.
+
+use async_trait::async_trait;
+use consort_engine::{Handle, Locality, Session, SessionSender};
+use consort_types::{
+    Error, Result, TaskId, Token,
+    worker::{FromWorker, Hello, ToWorker},
+};
+use consort_worker::{Connect, Connection};
+use tokio::sync::mpsc;
+
+/// Messages in flight in each direction.
+const CHANNEL_MESSAGES: usize = 256;
+
+/// Opens sessions with the engine of this process.
+pub(crate) struct InProcess {
+    handle: Handle,
+}
+
+impl InProcess {
+    pub(crate) fn new(handle: Handle) -> Self {
+        Self { handle }
+    }
+}
+
+#[async_trait]
+impl Connect for InProcess {
+    async fn connect(&self, hello: Hello) -> Result<Connection> {
+        let session = self.handle.attach(hello, Locality::Local).await?;
+        let (connection, to_worker, from_worker) = Connection::pair(CHANNEL_MESSAGES);
+        let sender = session.sender();
+        let refusals = to_worker.clone().downgrade();
+        tokio::spawn(deliver(session, to_worker));
+        tokio::spawn(report(sender, from_worker, refusals));
+        Ok(connection)
+    }
+}
+
+/// Hands the engine's messages to the worker until one of them goes.
+async fn deliver(mut session: Session, to_worker: mpsc::Sender<ToWorker>) {
+    loop {
+        let messages = tokio::select! {
+            messages = session.receive() => messages,
+            () = to_worker.closed() => None,
+        };
+        for message in messages.into_iter().flatten() {
+            if to_worker.send(message).await.is_err() {
+                return;
+            }
+        }
+        if to_worker.is_closed() {
+            return;
+        }
+    }
+}
+
+/// Hands the worker's reports to the engine; one that is not acceptable is answered with a refusal.
+async fn report(sender: SessionSender, mut reports: mpsc::Receiver<FromWorker>, refusals: mpsc::WeakSender<ToWorker>) {
+    while let Some(report) = reports.recv().await {
+        let about = subject(&report);
+        if let Err(error) = sender.send(report).await {
+            refuse(&refusals, about, error).await;
+        }
+    }
+}
+
+async fn refuse(refusals: &mpsc::WeakSender<ToWorker>, about: Option<(TaskId, Token)>, error: Error) {
+    let (Some(to_worker), Some((task, token))) = (refusals.upgrade(), about) else { return };
+    // A worker that has gone needs no answer.
+    let _ = to_worker.send(ToWorker::Refused { task, token, error }).await;
+}
+
+fn subject(report: &FromWorker) -> Option<(TaskId, Token)> {
+    match report {
+        FromWorker::Complete { task, token, .. }
+        | FromWorker::Fail { task, token, .. }
+        | FromWorker::Record { task, token, .. }
+        | FromWorker::Park { task, token, .. }
+        | FromWorker::Heartbeat { task, token, .. } => Some((*task, *token)),
+        FromWorker::Leaving => None,
+    }
+}

@@ -1,0 +1,190 @@
+//! The whole: a data folder, an engine on it, the agents, and a way in.
+//!
+//! For: opening all of it in the right order, and closing it in the reverse one. Not for: deciding what to run.
+//! Invariant: the lock is the first thing that is taken and the last that is let go; the address stands in the lock
+//! file only while it is listened on.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use consort_engine::{Handle, Parts, Status};
+use consort_log_file::{FileLog, LockFile};
+use consort_store::{Blobs, Store};
+use consort_store_fjall::FjallStore;
+use consort_types::{BlobHash, Code, Error, Result, Span};
+use consort_worker::Worker;
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Settings,
+    host::InProcess,
+    local::{DataFolder, disk},
+};
+
+/// What a server is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// To look and to tell; no task is worked on.
+    Look,
+    /// To work: the built-in agents take tasks, and others reach it at this address.
+    Work {
+        /// Where to listen.
+        listen: SocketAddr,
+    },
+}
+
+/// An open data folder with everything on it.
+pub struct Server {
+    handle: Handle,
+    router: axum::Router,
+    blobs: Arc<dyn Blobs>,
+    address: Option<SocketAddr>,
+    stop_agents: CancellationToken,
+    stop_http: CancellationToken,
+    tasks: Vec<JoinHandle<()>>,
+    drain_timeout: Span,
+    /// Let go last.
+    lock: LockFile,
+}
+
+impl Server {
+    /// Opens the data folder of the settings; makes it where there is none.
+    ///
+    /// # Errors
+    /// [`Code::Locked`] where another process has it open; [`crate::holder`] tells which.
+    pub async fn open(settings: &Settings, role: Role) -> Result<Self> {
+        let folder = DataFolder::at(settings.data_dir());
+        let lock = folder.lock()?;
+        let parts = open_parts(&folder).await?;
+        let blobs = Arc::clone(&parts.blobs);
+        let handle = Handle::open(parts, settings.engine()).await?;
+        if let Some(keep) = settings.retention().filter(|_| role != Role::Look) {
+            handle.set_retention(settings.namespace(), keep).await?;
+        }
+        let router = crate::http::for_this_process(handle.clone());
+        let mut server = Self {
+            handle,
+            router,
+            blobs,
+            address: None,
+            stop_agents: CancellationToken::new(),
+            stop_http: CancellationToken::new(),
+            tasks: Vec::new(),
+            drain_timeout: settings.drain_timeout(),
+            lock,
+        };
+        if let Role::Work { listen } = role {
+            server.host_agents(settings);
+            server.listen(settings, listen).await?;
+        }
+        Ok(server)
+    }
+
+    fn host_agents(&mut self, settings: &Settings) {
+        let mut worker = Worker::new(InProcess::new(self.handle.clone()))
+            .namespace(settings.namespace())
+            .concurrency(settings.concurrency())
+            .leave_within(settings.drain_timeout().to_std());
+        for agent in crate::agents::builtin() {
+            worker = worker.agent(agent);
+        }
+        let stop = self.stop_agents.clone();
+        self.tasks.push(tokio::spawn(async move {
+            if let Err(error) = worker.run(stop.cancelled_owned()).await {
+                tracing::error!("the built-in agents have stopped: {error}");
+            }
+        }));
+    }
+
+    async fn listen(&mut self, settings: &Settings, listen: SocketAddr) -> Result<()> {
+        if !listen.ip().is_loopback() && settings.token().is_none() {
+            let message = format!("`{listen}` can be reached from elsewhere, and no token is set");
+            return Err(Error::new(Code::Denied, message).hint("set `token`, or listen on 127.0.0.1"));
+        }
+        let refused = |error: std::io::Error| {
+            Error::new(Code::Unreachable, format!("`{listen}` cannot be listened on: {error}"))
+                .hint("choose another with `--listen`, or `--port 0` for any that is free")
+        };
+        let listener = TcpListener::bind(listen).await.map_err(refused)?;
+        let address = listener.local_addr().map_err(refused)?;
+        let stop = self.stop_http.clone();
+        let router = crate::http::for_peers(self.handle.clone(), settings)?;
+        self.tasks.push(tokio::spawn(crate::http::serve(listener, router, stop)));
+        let path = self.lock.path().to_owned();
+        self.lock.set_text(&format!("http://{address}")).map_err(|error| disk(&path, &error))?;
+        tracing::info!("listening on http://{address}");
+        self.address = Some(address);
+        Ok(())
+    }
+
+    /// The engine.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// The HTTP interface, to be called without a network.
+    pub fn router(&self) -> axum::Router {
+        self.router.clone()
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// How it is doing.
+    pub async fn status(&self) -> Result<Status> {
+        self.handle.status().await
+    }
+
+    /// The hashes of all blobs; each was read and has its hash.
+    pub async fn blob_hashes(&self) -> Result<Vec<BlobHash>> {
+        let blobs = Arc::clone(&self.blobs);
+        let read = tokio::task::spawn_blocking(move || {
+            let hashes = blobs.list_blobs()?;
+            for hash in &hashes {
+                blobs.get_blob(*hash)?;
+            }
+            Ok(hashes)
+        });
+        read.await.map_err(broken)?
+    }
+
+    /// Ends when the engine has stopped by itself, with the reason where it halted.
+    pub async fn stopped(&self) -> Option<Error> {
+        self.handle.stopped().await;
+        self.status().await.err()
+    }
+
+    /// Stops gracefully: hands out nothing more, waits for the tasks that are being worked on (bounded by the drain
+    /// timeout), writes everything and lets the folder go. Where `at_once` ends first, it stops at once instead;
+    /// nothing that was acknowledged is lost either way.
+    pub async fn close(mut self, at_once: impl Future<Output = ()>) {
+        self.stop_agents.cancel();
+        tokio::select! {
+            () = self.handle.shutdown(self.drain_timeout.to_std()) => {}
+            () = at_once => self.handle.stop_now().await,
+        }
+        self.stop_http.cancel();
+        for task in self.tasks.drain(..) {
+            task.abort();
+            // What was aborted has nothing more to say.
+            let _ = task.await;
+        }
+    }
+}
+
+fn broken(error: tokio::task::JoinError) -> Error {
+    Error::new(Code::Internal, format!("a thread that reads the folder has ended: {error}"))
+}
+
+/// Opens log and store side by side: both wait for the disk.
+async fn open_parts(folder: &DataFolder) -> Result<Parts> {
+    let (log, store) = (folder.log(), folder.store());
+    let log = tokio::task::spawn_blocking(move || FileLog::open(&log));
+    let store = tokio::task::spawn_blocking(move || FjallStore::open(&store));
+    let log = log.await.map_err(broken)?;
+    let store = Arc::new(store.await.map_err(broken)??);
+    let (rows, blobs): (Arc<dyn Store>, Arc<dyn Blobs>) = (store.clone(), store);
+    Ok(Parts { log: Box::new(log?), store: rows, blobs })
+}

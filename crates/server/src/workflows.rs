@@ -1,0 +1,27 @@
+//! The workflows that ship inside the binary.
+//!
+//! For: `consort run research` anywhere, without a file. Not for: workflows of a project.
+//! Invariant: each is the file of `workflows/` of that name, unchanged; each passes the checker (a test).
+
+/// A workflow that ships.
+#[derive(Clone, Copy, Debug)]
+pub struct Shipped {
+    /// Its name.
+    pub name: &'static str,
+    /// Its YAML text.
+    pub source: &'static str,
+}
+
+macro_rules! shipped {
+    ($($name:literal),+) => {
+        &[$(Shipped { name: $name, source: include_str!(concat!("../../../workflows/", $name, ".yaml")) }),+]
+    };
+}
+
+/// Every workflow that ships, by name.
+pub const SHIPPED: &[Shipped] = shipped!["hello", "research"];
+
+/// The shipped workflow of this name.
+pub fn shipped(name: &str) -> Option<&'static Shipped> {
+    SHIPPED.iter().find(|workflow| workflow.name == name)
+}
