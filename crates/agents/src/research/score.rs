@@ -27,8 +27,8 @@ pub(crate) struct Scorer {
     concepts: Vec<Concept>,
     total: i64,
     focus: BTreeSet<String>,
-    /// Terms of the word that is asked for.
-    key: BTreeSet<String>,
+    /// Ordinal of the concept that is asked for.
+    key: Option<usize>,
     terms: Terms,
 }
 
@@ -78,8 +78,10 @@ impl Scorer {
         let total = concepts.iter().map(|c| c.weight).sum::<i64>().max(1);
         let focus = focus(&mut terms, &sub.focus);
         let question = format!(" {} ", sub.text.to_lowercase());
-        let key = super::plan::key(&sub.text).map(|k| term_set(&mut terms, &k)).unwrap_or_default();
-        let key = key.into_iter().filter(|k| concepts.iter().any(|c| c.whole == *k)).collect();
+        // A definition is asked of the focus itself, which is weighed already.
+        let word = if sub.intent == Intent::Definition { None } else { super::plan::key(&sub.text) };
+        let key =
+            word.map(|w| term_set(&mut terms, &w)).and_then(|k| concepts.iter().position(|c| k.contains(&c.whole)));
         Self { intent: sub.intent, question, asks_code: names_code(&sub.text), concepts, total, focus, key, terms }
     }
 
@@ -148,7 +150,8 @@ impl Scorer {
 
     /// How well the word that is asked for is there, 0 to 1000; 1000 if the question has none.
     fn key_credit(&self, hit: &Hit, around: &Surroundings, at: usize) -> i64 {
-        self.key.iter().map(|k| around.credit(hit, at, k, [1_000, 600, 500, 0])).min().unwrap_or(1_000)
+        let credit = |term: &String| around.credit(hit, at, term, [1_000, 600, 500, 0]);
+        self.key.map_or(1_000, |key| self.concepts[key].credit(credit))
     }
 
     /// How close the question's terms stand together, 0 to 1000.

@@ -15,7 +15,7 @@ use super::score::Scorer;
 use super::text::words::Terms;
 
 /// Passages that the index proposes.
-const CANDIDATES: usize = 240;
+const CANDIDATES: usize = 320;
 /// Passages that a search returns.
 const HITS_MAX: usize = 24;
 /// Passages of one file that a search returns, so that one long file does not hide the others.

@@ -24,8 +24,8 @@ pub(crate) use passage::passages;
 
 /// Name of our tokenizer inside the index.
 const TOKENIZER: &str = "consort";
-/// How much more a term in title or headings counts than one in the text.
-const HEAD_BOOST: f32 = 1.6;
+/// How much a term in title or headings counts beside one in the text.
+const HEAD_BOOST: f32 = 0.8;
 
 /// What an index keeps of a file.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -161,25 +161,29 @@ fn definition(view: &View<'_>, lower: &str) -> i64 {
     .iter()
     .filter_map(|v| lower.find(v))
     .min();
-    let subject = verb.is_some_and(|at| {
-        // The focus must come before the verb, and little else with it.
-        let before: BTreeSet<&str> = view.words.iter().filter(|w| w.start < at).map(|w| w.text.as_str()).collect();
-        let words = lower[..at].split_whitespace().count();
-        !view.focus.is_empty()
-            && view.focus.iter().all(|f| before.contains(f.as_str()))
-            && words <= view.focus.len() + 3
+    // The focus must come before the verb, early, and with little else: "The `str` type, also called a slice, is".
+    let subject = verb.and_then(|at| {
+        let before: Vec<&Term> = view.words.iter().filter(|w| w.start < at).collect();
+        let found = view.focus.iter().all(|f| before.iter().any(|w| w.text == *f));
+        let early = before.iter().find(|w| view.focus.contains(&w.text)).is_some_and(|w| w.position <= 2);
+        (found && early && !view.focus.is_empty())
+            .then(|| lower[..at].split_whitespace().count().saturating_sub(view.focus.len()))
     });
     let article = has(
         &lower[verb.unwrap_or(0)..],
         &[" is a ", " is an ", " is the ", " means ", " refers to ", " stands for ", " was a "],
     );
     let second = view.at > 0 && view.hit.segments[view.at - 1].block == view.segment.block;
+    // Reference pages open with a phrase: "A growable array".
+    let phrase =
+        has(lower, &[" is ", " are ", " provides "]) || [" a ", " an ", " the "].iter().any(|m| lower.starts_with(m));
     match (subject, head) {
-        (true, _) if article => 1_000,
-        (true, _) => 850,
+        (Some(0..=3), _) if article => 1_000,
+        (Some(0..=8), _) if article => 940,
+        (Some(0..=3), _) => 850,
         // The lead of a document or section of that name.
-        (_, true) if view.opens && view.segment.block <= LEAD_BLOCKS => 1_000,
-        (_, true) if view.opens => 900,
+        (_, true) if view.opens && view.segment.block <= LEAD_BLOCKS && phrase => 1_000,
+        (_, true) if view.opens => 880,
         (_, true) if second && view.at <= 2 => 650,
         (_, true) => 450,
         _ => 200,
@@ -312,6 +316,10 @@ fn procedure(view: &View<'_>, lower: &str) -> i64 {
     score += if view.segment.text.contains('`') { 100 } else { 0 };
     score += if next_is_code && view.segment.text.trim_end().ends_with([':', '.']) { 100 } else { 0 };
     score += if view.segment.kind == SegmentKind::Item { 50 } else { 0 };
+    // What is not done is seldom how to do it.
+    if denies(&view.segment.text) && !denies(view.question) {
+        score -= 250;
+    }
     if view.segment.kind == SegmentKind::Code { 450 } else { score.min(1_000) }
 }
 

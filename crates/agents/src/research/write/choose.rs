@@ -30,6 +30,8 @@ pub(super) struct Chosen<'a> {
     pub(super) claim: String,
     /// What the source's headings say it is about, where the sentence itself does not.
     pub(super) label: Option<String>,
+    /// Whether the label names an entry of a reference, without which the sentence has no subject.
+    pub(super) entry: bool,
 }
 
 /// What the report says to one sub-question.
@@ -284,10 +286,39 @@ impl<'a> Said<'a> {
         if redundant || self.refused.contains(claim.as_str()) {
             return None;
         }
-        let label = if code { None } else { label(hit, segment, &set, scorer, &mut self.terms) };
+        let entry = if code { None } else { entry(hit, &claim) };
+        let is_entry = entry.is_some();
+        let label = if code { None } else { entry.or_else(|| label(hit, segment, &set, scorer, &mut self.terms)) };
         self.sets.push(set);
-        Some(Chosen { hit, segment, claim, label })
+        Some(Chosen { hit, segment, claim, label, entry: is_entry })
     }
+}
+
+/// The name of the reference entry that a sentence such as "Returns the length" speaks of.
+fn entry(hit: &Hit, claim: &str) -> Option<String> {
+    const KINDS: &[&str] = &[
+        "Function ",
+        "Struct ",
+        "Trait ",
+        "Macro ",
+        "Enum ",
+        "Module ",
+        "Method ",
+        "fn ",
+        "pub ",
+        "Keyword ",
+        "Primitive ",
+    ];
+    let heading = hit
+        .headings
+        .iter()
+        .rev()
+        .find(|h| KINDS.iter().any(|k| h.starts_with(k)) || (h.contains('(') && h.contains(')')))?;
+    let first = claim.split_whitespace().next().unwrap_or_default();
+    let subjectless =
+        first.len() > 3 && first.ends_with('s') && first.starts_with(char::is_uppercase) && first != "This";
+    let phrase = matches!(first, "A" | "An") && !claim.contains(" is ");
+    ((subjectless || phrase) && heading.len() <= 120).then(|| heading.clone())
 }
 
 /// The innermost heading that says what a sentence is about, where the sentence itself does not.

@@ -79,7 +79,9 @@ impl Page<'_> {
             if chosen.segment.kind == SegmentKind::Code {
                 self.flush(&mut prose);
                 self.code(chosen, number);
-            } else if chosen.label.is_some() && matches!(chosen.segment.kind, SegmentKind::Row | SegmentKind::Item) {
+            } else if chosen.label.is_some()
+                && (chosen.entry || matches!(chosen.segment.kind, SegmentKind::Row | SegmentKind::Item))
+            {
                 self.flush(&mut prose);
                 self.line(&format!("{}\n", labelled(chosen, number)));
             } else {
