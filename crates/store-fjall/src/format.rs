@@ -22,6 +22,8 @@ const UNFINISHED: &str = "format.new";
 const FORMAT_NAME: &str = "consort-store";
 const VERSION: u32 = 1;
 const SYNCED_FILE: &str = "synced";
+/// There while the rows' folder is being made.
+const MAKING_FILE: &str = "rows.making";
 /// How often a lock is tried, and the pause between two tries.
 const LOCK_ATTEMPTS: u32 = 20;
 const LOCK_PAUSE: Duration = Duration::from_millis(5);
@@ -90,6 +92,41 @@ fn create(folder: &Path, path: &Path) -> io::Result<()> {
     file.sync_all()?;
     fs::rename(&unfinished, path)?;
     sync_folder(folder)
+}
+
+/// The making of the rows' folder, noted in a file of its own while it goes on: fjall does not get on with a folder
+/// that was half made when the process was killed. No row was written before the note is gone.
+#[derive(Debug)]
+pub(crate) struct Making {
+    folder: PathBuf,
+    note: PathBuf,
+}
+
+impl Making {
+    /// Begins, where `rows` is not there or was left half made; the latter is removed first.
+    pub(crate) fn begin(folder: &Path, rows: &Path) -> Result<Option<Self>, StoreError> {
+        let note = folder.join(MAKING_FILE);
+        let prepare = || {
+            if !note.exists() {
+                if rows.exists() {
+                    return Ok(false);
+                }
+                File::create(&note)?;
+                sync_folder(folder)?;
+            } else if rows.exists() {
+                fs::remove_dir_all(rows)?;
+            }
+            Ok(true)
+        };
+        let begun = prepare().map_err(|error: io::Error| error::io(&note, &error))?;
+        Ok(begun.then(|| Self { folder: folder.to_owned(), note }))
+    }
+
+    /// Ends: the rows are whole and durable.
+    pub(crate) fn end(self) -> Result<(), StoreError> {
+        let ended = sync_folder(&self.folder).and_then(|()| fs::remove_file(&self.note));
+        ended.and_then(|()| sync_folder(&self.folder)).map_err(|error| error::io(&self.note, &error))
+    }
 }
 
 /// How far the rows were synced.

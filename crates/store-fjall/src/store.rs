@@ -5,7 +5,7 @@
 //! a journal as long as any keyspace has rows in it that were not flushed: a second, idle one would keep them all.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard},
 };
@@ -58,11 +58,13 @@ impl FjallStore {
         format::check(folder)?;
         let lock = format::lock(folder)?;
         let place = folder.join("rows");
-        if !place.is_dir() {
-            create_rows(folder, &place)?;
-        }
         let refused = |error: fjall::Error| error::rows(&place, &error);
+        let making = format::Making::begin(folder, &place)?;
         let (database, rows) = open_rows(&place).map_err(refused)?;
+        if let Some(making) = making {
+            database.persist(PersistMode::SyncAll).map_err(refused)?;
+            making.end()?;
+        }
         let applied = decode_applied(&place, rows.get(APPLIED_KEY).map_err(refused)?.as_deref())?;
         let synced = Synced::open(folder)?;
         if applied < synced.seq() {
@@ -165,20 +167,6 @@ fn open_rows(place: &Path) -> fjall::Result<(Database, Keyspace)> {
     let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
     let rows = database.keyspace("rows", options)?;
     Ok((database, rows))
-}
-
-/// Makes the rows' folder. fjall does not get on with one that was half made when the process was killed, so it gets
-/// its name when it is whole.
-fn create_rows(folder: &Path, place: &Path) -> Result<(), StoreError> {
-    let unfinished = folder.join("rows.new");
-    let refused = |error: std::io::Error| error::io(&unfinished, &error);
-    if unfinished.exists() {
-        fs::remove_dir_all(&unfinished).map_err(refused)?;
-    }
-    let made = open_rows(&unfinished).and_then(|(database, _rows)| database.persist(PersistMode::SyncAll));
-    made.map_err(|error| error::rows(&unfinished, &error))?;
-    let named = fs::rename(&unfinished, place).and_then(|()| format::sync_folder(folder));
-    named.map_err(refused)
 }
 
 struct FjallSnapshot {
