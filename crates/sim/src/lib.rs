@@ -1,1 +1,47 @@
 //! The simulator: a whole partition in one thread on virtual time from one seed.
+//!
+//! For: finding, before anybody else does, an order of crashes, delays and lies that breaks a law of the design.
+//! Not for: measuring speed, or for real disks and networks (`tests/crash` and `bench` do that).
+//! Invariant: the same plan gives the same trace, on every machine; nothing but the seed decides.
+
+mod agents;
+mod answers;
+mod clients;
+mod disk;
+mod flows;
+mod host;
+mod oracle;
+mod plan;
+mod random;
+mod service;
+mod trace;
+mod verdict;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+pub use plan::{Figures, Law, Outcome, Plan, Planted, Violation};
+use world::World;
+
+/// Simulates what a plan says.
+pub fn simulate(plan: &Plan) -> Outcome {
+    let broken = |law, what: String| Violation { law, what };
+    let mut world = match World::new(plan) {
+        Ok(world) => world,
+        Err(error) => {
+            let violation = Some(broken(Law::Assertion, format!("the world cannot be made: {error}")));
+            return Outcome { trace: [0; 32], figures: Figures::default(), violation };
+        }
+    };
+    let result = catch_unwind(AssertUnwindSafe(|| world.run()));
+    let violation = match result {
+        Ok(checked) => checked.err(),
+        Err(panic) => Some(broken(Law::Assertion, text_of(&*panic))),
+    };
+    Outcome { trace: world.trace.hash(), figures: std::mem::take(&mut world.figures), violation }
+}
+
+fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("a panic without a message").to_owned()
+}

@@ -1,0 +1,189 @@
+//! What agents do with a task: a pure function of capability and input.
+//!
+//! For: results that can be compared with those of an undisturbed run. Not for: misbehaving (see `agents`).
+//! Invariant: the same task gives the same answer, whoever does it and however often.
+
+use consort_types::{
+    Code, Error, Payload, Span,
+    worker::{AgentDeclaration, CapabilityDeclaration, JournalEntry, JournalRequest},
+};
+use consort_types::EffectClass;
+use serde_json::{Value, json};
+
+/// What an agent makes of a task.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Answer {
+    /// It is done.
+    Done(Value),
+    /// It cannot be done.
+    Fails(Error),
+    /// It works by a journal: batches of requests, each batch asked at once and then waited for.
+    Journal(Vec<Vec<JournalRequest>>),
+}
+
+/// What a task that works by a journal does next.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Next {
+    /// Record this entry at this position.
+    Record(u32, JournalEntry),
+    /// Wait for the answers to these entries.
+    Wait(Vec<u32>),
+    /// The code has ended.
+    Done(Value),
+}
+
+/// Capabilities of an agent, and their effect classes.
+pub(crate) const AGENTS: [(&str, &[(&str, EffectClass)]); 3] = [
+    ("worker", &[("work", EffectClass::Idempotent), ("look", EffectClass::Read), ("undo", EffectClass::Idempotent)]),
+    (
+        "cashier",
+        &[("pay", EffectClass::Write), ("charge", EffectClass::Idempotent), ("check", EffectClass::Read)],
+    ),
+    ("coder", &[("flow", EffectClass::Idempotent), ("look", EffectClass::Read)]),
+];
+
+/// What agent `which` declares.
+pub(crate) fn declaration(which: usize, version: u32) -> AgentDeclaration {
+    let (name, capabilities) = AGENTS[which];
+    let declare = |(name, effect): &(&str, EffectClass)| CapabilityDeclaration {
+        name: (*name).to_owned(),
+        description: String::new(),
+        effect: *effect,
+        input_schema: Value::Bool(true),
+        output_schema: Value::Bool(true),
+    };
+    AgentDeclaration {
+        name: name.to_owned(),
+        version: version.to_string(),
+        description: "simulated".to_owned(),
+        capabilities: capabilities.iter().map(declare).collect(),
+    }
+}
+
+/// Whether a task of the capability does something to the world that must not be done twice.
+pub(crate) fn is_write(capability: &str) -> bool {
+    matches!(capability, "pay" | "charge")
+}
+
+/// The document in a payload that stands inline.
+pub(crate) fn document(payload: &Payload) -> Value {
+    payload.bytes().and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default()
+}
+
+fn number_of(parts: &[&str]) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    for part in parts {
+        hasher.update(part.as_bytes());
+        hasher.update(&[0]);
+    }
+    let bytes = *hasher.finalize().as_bytes();
+    u64::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5], bytes[6], bytes[7]])
+}
+
+/// What a task gives.
+pub(crate) fn answer(capability: &str, input: &Value) -> Answer {
+    if input.get("fail") == Some(&Value::Bool(true)) {
+        return Answer::Fails(Error::new(Code::AgentFailed, "it was asked to fail"));
+    }
+    let number = number_of(&[capability, &input.to_string()]);
+    if capability == "flow" {
+        return Answer::Journal(program(number, input));
+    }
+    let mut output = json!({ "v": number % 1_000 });
+    if input.get("big") == Some(&Value::Bool(true)) {
+        output["pad"] = Value::String("x".repeat(40_000 + (number % 1_000) as usize));
+    }
+    Answer::Done(output)
+}
+
+/// The code of a `flow` task.
+fn program(number: u64, input: &Value) -> Vec<Vec<JournalRequest>> {
+    let ns = input.get("ns").cloned().unwrap_or_default();
+    let mut bits = number;
+    let mut draw = |end: u64| {
+        let drawn = bits % end;
+        bits = bits / end ^ bits.rotate_left(29);
+        drawn
+    };
+    let batches = 1 + draw(3);
+    (0..batches)
+        .map(|batch| {
+            let width = 1 + draw(3);
+            (0..width)
+                .map(|at| match draw(9) {
+                    0..=2 => JournalRequest::Run { name: format!("local{batch}.{at}") },
+                    3 => JournalRequest::Sleep { span: Span([20_000, 3_000_000, 400_000_000][draw(3) as usize]) },
+                    4 => JournalRequest::Signal { name: "go".to_owned() },
+                    n => JournalRequest::Call {
+                        capability: ["work", "look", "pay"][(n % 3) as usize].to_owned(),
+                        input: Payload::from_value(&json!({ "ns": ns, "batch": batch, "at": at, "of": number % 977 })),
+                    },
+                })
+                .collect()
+        })
+        .collect()
+}
+
+/// The next thing that the code does, given its journal.
+pub(crate) fn next(program: &[Vec<JournalRequest>], journal: &[JournalEntry]) -> Next {
+    let mut at = 0;
+    for batch in program {
+        let end = at + batch.len();
+        if journal.len() < end {
+            let request = batch[journal.len() - at].clone();
+            let result = local_result(&request);
+            return Next::Record(journal.len() as u32, JournalEntry { request, after: Vec::new(), result });
+        }
+        let open: Vec<u32> = (at..end).filter(|n| journal[*n].result.is_none()).map(|n| n as u32).collect();
+        if !open.is_empty() {
+            return Next::Wait(open);
+        }
+        at = end;
+    }
+    let mut text = String::new();
+    for entry in journal {
+        match &entry.result {
+            Some(Ok(payload)) => text.push_str(&document(payload).to_string()),
+            Some(Err(error)) => text.push_str(&error.code.to_string()),
+            None => {}
+        }
+        text.push('\n');
+    }
+    Next::Done(json!({ "v": number_of(&["flow", &text]) % 1_000 }))
+}
+
+/// What a local effect gives; it is reported together with its request.
+fn local_result(request: &JournalRequest) -> Option<Result<Payload, Error>> {
+    match request {
+        JournalRequest::Run { name } => Some(Ok(Payload::from_value(&json!(number_of(&[name]) % 50)))),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_with_a_journal_goes_on_where_it_was_and_ends() {
+        for n in 0..50 {
+            let Answer::Journal(program) = answer("flow", &json!({ "n": n })) else { panic!("no journal") };
+            let mut journal = Vec::new();
+            loop {
+                match next(&program, &journal) {
+                    Next::Record(at, entry) => {
+                        assert_eq!(at as usize, journal.len());
+                        journal.push(entry);
+                    }
+                    Next::Wait(open) => {
+                        for at in open {
+                            journal[at as usize].result = Some(Ok(Payload::null()));
+                        }
+                    }
+                    Next::Done(_) => break,
+                }
+            }
+            assert_eq!(journal.len(), program.iter().map(Vec::len).sum::<usize>());
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Bugs put in where the machine's changes come out.
+//!
+//! For: breaking laws that no wrapper around log, store or network can break. Not for: the others.
+//! Invariant: a change is tampered with before any oracle sees it, as if the machine had made it so.
+
+use consort_core::{
+    Command,
+    keys::{TimerKey, TimerKind},
+    rows::{Meta, Run, Step, StepState},
+    tables::Row,
+};
+use consort_types::{RunId, TaskId};
+
+use super::rows::{self, Change, Rows};
+use crate::plan::Planted;
+
+fn encode<R: Row>(row: &R) -> Option<Vec<u8>> {
+    minicbor::to_vec(row).ok()
+}
+
+/// Tampers with the changes of a record; returns whether it did.
+pub(crate) fn tamper(planted: Planted, command: &Command, changes: &mut Vec<Change>, before: &Rows) -> bool {
+    match planted {
+        Planted::OutcomeOverwritten => overwrite(command, changes, before).is_some(),
+        Planted::TimerFiresTwice => keep_timer(command, changes),
+        Planted::RunLeavesWork => leave_work(changes).is_some(),
+        Planted::Miscount => miscount(command, changes).is_some(),
+        Planted::GrowingRow => grow(command, changes, before).is_some(),
+        _ => false,
+    }
+}
+
+fn overwrite(command: &Command, changes: &mut Vec<Change>, before: &Rows) -> Option<()> {
+    let Command::TaskComplete(report) = command else { return None };
+    let old = rows::step(before, report.task)?;
+    if old.state != StepState::Completed || old.token != report.token || old.output.as_ref() == Some(&report.output) {
+        return None;
+    }
+    let new = encode(&Step { output: Some(report.output.clone()), ..old.clone() });
+    changes.push(Change { key: rows::key_bytes(b's', &report.task), old: encode(&old), new });
+    Some(())
+}
+
+fn keep_timer(command: &Command, changes: &mut Vec<Change>) -> bool {
+    if !matches!(command, Command::Tick(_)) {
+        return false;
+    }
+    let is_wake = |change: &Change| {
+        let timer = rows::key_of::<TimerKey>(&change.key).filter(|_| change.key[0] == b't' && change.new.is_none());
+        timer.is_some_and(|timer| matches!(timer.kind, TimerKind::Wake | TimerKind::Backoff | TimerKind::Sleep))
+    };
+    let at = changes.iter().position(is_wake);
+    at.map(|at| changes.remove(at)).is_some()
+}
+
+fn leave_work(changes: &mut Vec<Change>) -> Option<()> {
+    let ended = changes.iter().find_map(|change| {
+        let run = rows::key_of::<RunId>(&change.key).filter(|_| change.key[0] == b'r')?;
+        let row: Run = rows::decode(change.new.as_deref()?)?;
+        row.status.is_terminal().then_some(run)
+    })?;
+    let of_run = |change: &Change| {
+        let task = rows::key_of::<TaskId>(&change.key).filter(|_| change.key[0] == b'q' && change.new.is_none());
+        task.is_some_and(|task| task.run == ended)
+    };
+    let at = changes.iter().position(of_run)?;
+    changes.remove(at);
+    Some(())
+}
+
+fn miscount(command: &Command, changes: &mut [Change]) -> Option<()> {
+    let Command::TaskComplete(_) = command else { return None };
+    let change = changes.iter_mut().find(|change| change.key == b"M")?;
+    let mut meta: Meta = rows::decode(change.new.as_deref()?)?;
+    meta.tasks.waiting += 1;
+    meta.tasks.made += 1;
+    change.new = encode(&meta);
+    Some(())
+}
+
+/// The row of each step that completes holds the length of what was before it.
+fn grow(command: &Command, changes: &mut [Change], before: &Rows) -> Option<()> {
+    let Command::TaskComplete(report) = command else { return None };
+    let length = rows::of_run(before, b's', report.task.run).count();
+    let key = rows::key_bytes(b's', &report.task);
+    let change = changes.iter_mut().find(|change| change.key == key)?;
+    let mut step: Step = rows::decode(change.new.as_deref()?)?;
+    step.instance = Some("x".repeat(16 * length));
+    change.new = encode(&step);
+    Some(())
+}

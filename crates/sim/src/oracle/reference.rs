@@ -1,0 +1,145 @@
+//! Undisturbed runs: the same workflows and inputs, with nothing going wrong.
+//!
+//! For: knowing what a run must give. Not for: durability, time or agents that misbehave.
+//! Invariant: what comes out depends on workflow and input alone.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use consort_core::{
+    Backing, Command, Effect, Machine, Reply,
+    command::{Approve, Deploy, SignalRun, StartRun, TaskComplete, TaskFail, TaskPark, TaskRecord, Tick},
+    rows::RunStatus,
+};
+use consort_types::{Code, Error, Payload, Result, RunId, Seq, TaskId, Time};
+
+use super::fold::Memory;
+use crate::answers::{Answer, Next, answer, document, next};
+
+/// Records that an undisturbed run may take.
+const RECORDS_MAX: u32 = 20_000;
+const NAMESPACE: &str = "reference";
+
+/// How a run ends.
+pub(crate) type Ending = (RunStatus, Option<String>);
+
+/// A machine on which runs go on undisturbed.
+pub(crate) struct Reference {
+    machine: Machine,
+    now: Time,
+    ready: VecDeque<TaskId>,
+    known: BTreeMap<(String, String), Ending>,
+}
+
+/// The payload that every signal brings.
+pub(crate) fn signal_payload() -> Payload {
+    Payload::inline(&b"{\"go\":1}"[..])
+}
+
+impl Reference {
+    pub(crate) fn new(sources: impl Iterator<Item = String>) -> Result<Self> {
+        let backing: Arc<dyn Backing> = Arc::new(Memory::default());
+        let machine = Machine::open(backing, Seq::ZERO)?;
+        let mut reference = Self { machine, now: Time(1), ready: VecDeque::new(), known: BTreeMap::new() };
+        for source in sources {
+            reference.apply(&Command::Deploy(Deploy { namespace: NAMESPACE.to_owned(), source }))?;
+        }
+        Ok(reference)
+    }
+
+    fn apply(&mut self, command: &Command) -> Result<Reply> {
+        let applied = self.machine.apply(self.machine.applied().next(), self.now, command)?;
+        for effect in applied.effects {
+            if let Effect::Ready(ready) = effect {
+                self.ready.push_back(ready.task);
+            }
+        }
+        applied.reply
+    }
+
+    /// How a run of this workflow with this input ends.
+    pub(crate) fn result(&mut self, workflow: &str, input: &str) -> Result<Ending> {
+        let key = (workflow.to_owned(), input.to_owned());
+        if let Some(known) = self.known.get(&key) {
+            return Ok(known.clone());
+        }
+        let mut id = [1; 16];
+        id[..8].copy_from_slice(&self.machine.applied().0.to_be_bytes());
+        let run = RunId(id);
+        self.apply(&Command::StartRun(StartRun {
+            run,
+            namespace: NAMESPACE.to_owned(),
+            workflow: workflow.to_owned(),
+            version: None,
+            input: Payload::inline(input.as_bytes()),
+            idempotency_key: None,
+            labels: BTreeMap::new(),
+            priority: 0,
+            timeout: None,
+        }))?;
+        for _ in 0..RECORDS_MAX {
+            let view = self.machine.run_view(NAMESPACE, run)?;
+            if view.summary.status.is_terminal() {
+                let output = match &view.output {
+                    Some(output) => Some(self.machine.payload_bytes(output)?),
+                    None => None,
+                };
+                let output = output.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+                self.known.insert(key, (view.summary.status, output.clone()));
+                return Ok((view.summary.status, output));
+            }
+            self.go_on(run)?;
+        }
+        Err(Error::new(Code::Internal, format!("the undisturbed run of `{workflow}` does not end")))
+    }
+
+    fn go_on(&mut self, run: RunId) -> Result<()> {
+        if let Some(task) = self.ready.pop_front() {
+            return self.work(task);
+        }
+        if let Some(item) = self.machine.inbox(NAMESPACE, None, 1)?.items.pop() {
+            let decision = Approve {
+                namespace: NAMESPACE.to_owned(),
+                task: item.task,
+                approved: true,
+                by: "ann".to_owned(),
+                comment: None,
+            };
+            return self.apply(&Command::Approve(decision)).map(drop);
+        }
+        if let Some(due) = self.machine.next_timer()? {
+            self.now = self.now.max(due);
+            return self.apply(&Command::Tick(Tick {})).map(drop);
+        }
+        let (namespace, name, payload) = (NAMESPACE.to_owned(), "go".to_owned(), signal_payload());
+        self.apply(&Command::SignalRun(SignalRun { namespace, run, name, payload })).map(drop)
+    }
+
+    fn work(&mut self, task: TaskId) -> Result<()> {
+        let Some(offer) = self.machine.offer(task)? else { return Ok(()) };
+        let token = offer.token;
+        match answer(&offer.capability, &document(&offer.input)) {
+            Answer::Done(output) => self.complete(task, token, &output),
+            Answer::Fails(error) => {
+                let fail = TaskFail { task, token, error, retryable: false, retry_after: None, taken: None };
+                self.apply(&Command::TaskFail(fail)).map(drop)
+            }
+            Answer::Journal(program) => match next(&program, &offer.journal) {
+                Next::Done(output) => self.complete(task, token, &output),
+                Next::Record(index, entry) => {
+                    self.apply(&Command::TaskRecord(TaskRecord::new(task, token, index, &entry)))?;
+                    self.ready.push_front(task);
+                    Ok(())
+                }
+                Next::Wait(waiting) => self.apply(&Command::TaskPark(TaskPark { task, token, waiting })).map(drop),
+            },
+        }
+    }
+
+    fn complete(&mut self, task: TaskId, token: consort_types::Token, output: &serde_json::Value) -> Result<()> {
+        let output = Payload::from_value(output);
+        self.apply(&Command::TaskComplete(TaskComplete { task, token, output, taken: None })).map(drop)
+    }
+}

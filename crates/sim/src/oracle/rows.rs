@@ -1,0 +1,262 @@
+//! What one record may do to the rows.
+//!
+//! For: laws 2, 3, 6, 7 and 13, row by row. Not for: folding (see `fold`).
+//! Invariant: every check here reads rows alone, decoded anew.
+
+use std::collections::BTreeMap;
+
+use consort_core::{
+    Command,
+    keys::{JournalKey, TimerKey, TimerKind},
+    rows::{Entry, Event, Meta, Run, RunStatus, Step, StepState, TaskCounts},
+    tables::{Key, Row},
+};
+use consort_types::{Code, RunId, Seq, TaskId, Time, Token, limits};
+
+use crate::plan::{Checked, Violation};
+
+pub(crate) type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// What a row was before a record, and is after it.
+#[derive(Clone, Debug)]
+pub(crate) struct Change {
+    pub(crate) key: Vec<u8>,
+    pub(crate) old: Option<Vec<u8>>,
+    pub(crate) new: Option<Vec<u8>>,
+}
+
+/// The record whose changes are looked at.
+pub(crate) struct Context<'a> {
+    pub(crate) seq: Seq,
+    pub(crate) now: Time,
+    pub(crate) command: &'a Command,
+    /// The report is about an attempt that is not the current one.
+    pub(crate) stale: bool,
+    /// The machine has refused the command.
+    pub(crate) refused: bool,
+}
+
+pub(crate) fn decode<R: Row>(bytes: &[u8]) -> Option<R> {
+    minicbor::decode(bytes).ok()
+}
+
+pub(crate) fn key_of<K: Key>(bytes: &[u8]) -> Option<K> {
+    K::decode(bytes.get(1..)?)
+}
+
+pub(crate) fn key_bytes<K: Key>(prefix: u8, key: &K) -> Vec<u8> {
+    let mut bytes = vec![prefix];
+    key.encode(&mut bytes);
+    bytes
+}
+
+/// The step's row.
+pub(crate) fn step(rows: &Rows, task: TaskId) -> Option<Step> {
+    decode(rows.get(&key_bytes(b's', &task))?)
+}
+
+/// Rows of a table that belong to a run.
+pub(crate) fn of_run(rows: &Rows, prefix: u8, run: RunId) -> impl Iterator<Item = (&Vec<u8>, &Vec<u8>)> {
+    let mut from = vec![prefix];
+    from.extend(run.0);
+    let start = from.clone();
+    rows.range(from..).take_while(move |(key, _)| key.starts_with(&start))
+}
+
+/// The attempt that a report names.
+pub(crate) fn reported(command: &Command) -> Option<(TaskId, Token)> {
+    match command {
+        Command::TaskComplete(report) => Some((report.task, report.token)),
+        Command::TaskFail(report) => Some((report.task, report.token)),
+        Command::TaskRecord(report) => Some((report.task, report.token)),
+        Command::TaskPark(report) => Some((report.task, report.token)),
+        _ => None,
+    }
+}
+
+/// Whether a report is about another attempt than the current one.
+pub(crate) fn is_stale(rows: &Rows, command: &Command) -> bool {
+    let Some((task, token)) = reported(command) else { return false };
+    let open = |step: &Step| matches!(step.state, StepState::Ready | StepState::Taken | StepState::Unknown);
+    !step(rows, task).is_some_and(|step| step.token == token && step.attempt > 0 && open(&step))
+}
+
+/// Looks at everything that a record changed. `terminal` counts the outcomes of each step, as journals tell them.
+pub(crate) fn check(context: &Context<'_>, changes: &[Change], rows: &Rows) -> Checked {
+    let touched = changes.iter().find(|change| change.key.first() != Some(&b'M'));
+    if let Some(change) = touched.filter(|_| context.stale || context.refused) {
+        let (law, why) = if context.stale { (3, "a report of an attempt that is over") } else { (2, "a refused command") };
+        let what = format!("record {}: {why} has changed row {:02x?}: {:?}", context.seq, change.key, context.command);
+        return Err(Violation::of(law, what));
+    }
+    for change in changes {
+        check_size(change)?;
+        match change.key.first() {
+            Some(b's') => check_step(context, change)?,
+            Some(b'r') => check_run(context, change, rows)?,
+            Some(b'j') if change.old.is_some() && change.new.is_some() => {
+                return Err(Violation::of(2, format!("record {}: history was rewritten", context.seq)));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn check_size(change: &Change) -> Checked {
+    let (size, max) = (change.new.as_ref().map_or(0, Vec::len), 2 * limits::INLINE_BYTES_MAX + 8_192);
+    let source = change.key.first() == Some(&b'w');
+    if size > max && !source {
+        return Err(Violation::of(13, format!("row {:02x?} has {size} bytes, the bound is {max}", change.key)));
+    }
+    Ok(())
+}
+
+fn check_step(context: &Context<'_>, change: &Change) -> Checked {
+    let (Some(new), Some(task)) = (&change.new, key_of::<TaskId>(&change.key)) else { return Ok(()) };
+    let new: Step = decode(new).ok_or_else(|| Violation::of(4, format!("the row of step {task} cannot be read")))?;
+    let seq = context.seq;
+    let Some(old) = change.old.as_deref().and_then(decode::<Step>) else { return Ok(()) };
+    if old.state.is_terminal() {
+        if old == new {
+            return Ok(());
+        }
+        let what = format!("record {seq}: step {task} had ended as {old:?}, and now is {new:?}");
+        return Err(Violation::of(2, what));
+    }
+    if new.token < old.token {
+        return Err(Violation::of(3, format!("record {seq}: the token of step {task} went from {} back", old.token)));
+    }
+    if new.state == StepState::Ready && new.token != old.token && new.token.0 != seq.0 {
+        return Err(Violation::of(3, format!("record {seq}: step {task} got token {}", new.token)));
+    }
+    check_times(context, task, &old, &new)
+}
+
+/// What a timer does happens when it is due, not before.
+fn check_times(context: &Context<'_>, task: TaskId, old: &Step, new: &Step) -> Checked {
+    let failed_by = |code| new.state != old.state && new.error.as_ref().is_some_and(|error| error.code == code);
+    let due = match (old.state, new.state) {
+        (StepState::Waiting, StepState::Completed) | (StepState::Backoff, StepState::Ready) => old.wake_at,
+        _ if failed_by(Code::TimedOut) && matches!(context.command, Command::Tick(_)) => old.timeout_at,
+        _ if failed_by(Code::DeadlinePassed) && matches!(context.command, Command::Tick(_)) => old.deadline_at,
+        _ => None,
+    };
+    if due.is_some_and(|due| context.now < due) {
+        let what = format!("record {}: step {task} became {:?} before its time", context.seq, new.state);
+        return Err(Violation::of(6, what));
+    }
+    Ok(())
+}
+
+fn check_run(context: &Context<'_>, change: &Change, rows: &Rows) -> Checked {
+    let (Some(new), Some(run)) = (&change.new, key_of::<RunId>(&change.key)) else { return Ok(()) };
+    let new: Run = decode(new).ok_or_else(|| Violation::of(4, format!("the row of run {run} cannot be read")))?;
+    let old = change.old.as_deref().and_then(decode::<Run>);
+    if let Some(old) = old.filter(|old| old.status.is_terminal()) {
+        let same = (old.status, &old.output, &old.error) == (new.status, &new.output, &new.error);
+        if same || new.status == RunStatus::Deleted {
+            return Ok(());
+        }
+        let (was, is) = (old.status, new.status);
+        return Err(Violation::of(7, format!("record {}: run {run} had ended as {was:?}, and is {is:?}", context.seq)));
+    }
+    if new.status.is_terminal() { check_ended(context.seq, run, rows) } else { Ok(()) }
+}
+
+/// Nothing outlives its run.
+fn check_ended(seq: Seq, run: RunId, rows: &Rows) -> Checked {
+    let left = |what: String| Err(Violation::of(7, format!("record {seq}: run {run} has ended, but {what}")));
+    for prefix in *b"qygp" {
+        // Entries of task journals stay as history; everything else goes.
+        if prefix != b'p' && of_run(rows, prefix, run).next().is_some() {
+            return left(format!("table `{}` still has a row of it", prefix as char));
+        }
+    }
+    for (key, row) in of_run(rows, b's', run) {
+        let Some(step) = decode::<Step>(row) else { continue };
+        if !step.state.is_terminal() && step.state != StepState::Pending {
+            return left(format!("its step {:?} is {:?}", key_of::<TaskId>(key), step.state));
+        }
+        let below = step.child_run.and_then(|child| decode::<Run>(rows.get(&key_bytes(b'r', &child))?));
+        if below.is_some_and(|child| !child.status.is_terminal()) {
+            return left(format!("its child {:?} goes on", step.child_run));
+        }
+    }
+    for (key, _) in table(rows, b't') {
+        let Some(timer) = key_of::<TimerKey>(key) else { continue };
+        let own = matches!(timer.kind, TimerKind::Retention | TimerKind::Reap);
+        if timer.task.run == run && !own {
+            return left(format!("its timer {timer:?} is armed"));
+        }
+    }
+    Ok(())
+}
+
+/// All rows of a table.
+pub(crate) fn table(rows: &Rows, prefix: u8) -> impl Iterator<Item = (&Vec<u8>, &Vec<u8>)> {
+    rows.range(vec![prefix]..vec![prefix + 1])
+}
+
+/// The steps whose journals tell an outcome in these changes.
+pub(crate) fn outcomes(changes: &[Change]) -> Vec<TaskId> {
+    let told = |change: &Change| {
+        let key: JournalKey = key_of(&change.key).filter(|_| change.key[0] == b'j' && change.old.is_none())?;
+        let entry: Entry = decode(change.new.as_deref()?)?;
+        let (scope, index) = entry.step?;
+        let ends = matches!(
+            entry.event,
+            Event::StepCompleted { .. }
+                | Event::StepFailed { .. }
+                | Event::StepSkipped { .. }
+                | Event::StepCancelled { .. }
+                | Event::StepCopied
+        );
+        ends.then_some(TaskId { run: key.run, scope, index })
+    };
+    changes.iter().filter_map(told).collect()
+}
+
+/// Timers that a record took out although, or because, they were due.
+pub(crate) fn fired(context: &Context<'_>, changes: &[Change]) -> Vec<TimerKey> {
+    if !matches!(context.command, Command::Tick(_)) {
+        return Vec::new();
+    }
+    let gone = changes.iter().filter(|change| change.key.first() == Some(&b't') && change.new.is_none());
+    let due = gone.filter_map(|change| key_of::<TimerKey>(&change.key)).filter(|timer| timer.due <= context.now);
+    due.filter(|timer| !matches!(timer.kind, TimerKind::Continue | TimerKind::Reap)).collect()
+}
+
+/// Counts the tasks that are not over, from the rows of steps; `done` and `dead` stay 0.
+pub(crate) fn recount(rows: &Rows) -> TaskCounts {
+    let mut counts = TaskCounts::default();
+    for (_, row) in table(rows, b's') {
+        let Some(step) = decode::<Step>(row).filter(|step| step.attempt > 0 && !step.state.is_terminal()) else {
+            continue;
+        };
+        match step.state {
+            StepState::Taken => counts.taken += 1,
+            StepState::Pending => {}
+            _ => counts.waiting += 1,
+        }
+    }
+    counts
+}
+
+/// Tasks are conserved.
+pub(crate) fn check_counts(rows: &Rows) -> Checked {
+    let Some(meta) = rows.get(&b"M"[..]).and_then(|row| decode::<Meta>(row)) else { return Ok(()) };
+    let (told, found) = (meta.tasks, recount(rows));
+    let sums = told.made == told.waiting + told.taken + told.done + told.dead;
+    if !sums || (told.waiting, told.taken) != (found.waiting, found.taken) {
+        let what = format!("the machine counts {told:?}, the rows say waiting {} taken {}", found.waiting, found.taken);
+        return Err(Violation::of(8, what));
+    }
+    let active = table(rows, b'r').filter_map(|(_, row)| decode::<Run>(row)).filter(|run| !run.status.is_terminal());
+    let active = active.count() as u64;
+    if active != meta.runs_active {
+        let what = format!("the machine counts {} active runs, the rows say {active}", meta.runs_active);
+        return Err(Violation::of(8, what));
+    }
+    Ok(())
+}

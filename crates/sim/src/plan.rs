@@ -1,0 +1,294 @@
+//! What a simulation is asked to do, and what it found.
+//!
+//! For: seeds, planted bugs, violations and figures. Not for: carrying anything out.
+//! Invariant: a plan decides a simulation whole.
+
+use std::{collections::BTreeMap, fmt};
+
+use crate::random::Random;
+
+/// A bug put in on purpose, between the parts of the product, which the simulator must find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Planted {
+    /// The disk says that it has synced, and has not (law 1).
+    AckBeforeSync,
+    /// Clients are answered when their command arrives, not when it is durable (law 1).
+    ReplyBeforeDurable,
+    /// A second report replaces the outcome that the first one recorded (law 2).
+    OutcomeOverwritten,
+    /// Reports with an old fencing token are let in under the current one (law 3).
+    OldTokenAccepted,
+    /// The store drops the rows of a batch, and says that it holds them (law 4).
+    StoreLosesBatch,
+    /// Recovery reads two records in the wrong order (law 4).
+    ReplaySwapsRecords,
+    /// When the wall clock leaps, leases are taken for run out and their tasks given to others (law 5).
+    LeaseByClock,
+    /// The engine is told a time that no clock has shown (law 6).
+    TickFromTheFuture,
+    /// Nobody looks at the timers (law 6).
+    TimersForgotten,
+    /// A timer that fired stays armed (law 6).
+    TimerFiresTwice,
+    /// Instances are not told to stop (law 7).
+    CancelLost,
+    /// A run that ends leaves a step at work (law 7).
+    RunLeavesWork,
+    /// A task that was handed out gets lost on its way (law 8).
+    TaskLost,
+    /// Tasks are miscounted (law 8).
+    Miscount,
+    /// A reply shows a run that a read does not find (law 9).
+    StaleRead,
+    /// Some commands are never answered (law 10).
+    ReplyLost,
+    /// A failed sync is taken for a good one (law 11).
+    SyncErrorHidden,
+    /// The log is cut where it is damaged (law 11).
+    DamageCut,
+    /// Tasks reach instances of another namespace (law 12).
+    WrongNamespace,
+    /// A row grows with its run (law 13).
+    GrowingRow,
+}
+
+impl Planted {
+    /// Every planted bug.
+    pub const ALL: [Self; 20] = [
+        Self::AckBeforeSync,
+        Self::ReplyBeforeDurable,
+        Self::OutcomeOverwritten,
+        Self::OldTokenAccepted,
+        Self::StoreLosesBatch,
+        Self::ReplaySwapsRecords,
+        Self::LeaseByClock,
+        Self::TickFromTheFuture,
+        Self::TimersForgotten,
+        Self::TimerFiresTwice,
+        Self::CancelLost,
+        Self::RunLeavesWork,
+        Self::TaskLost,
+        Self::Miscount,
+        Self::StaleRead,
+        Self::ReplyLost,
+        Self::SyncErrorHidden,
+        Self::DamageCut,
+        Self::WrongNamespace,
+        Self::GrowingRow,
+    ];
+
+    /// The law that it breaks.
+    pub fn law(self) -> Law {
+        let number = match self {
+            Self::AckBeforeSync | Self::ReplyBeforeDurable => 1,
+            Self::OutcomeOverwritten => 2,
+            Self::OldTokenAccepted => 3,
+            Self::StoreLosesBatch | Self::ReplaySwapsRecords => 4,
+            Self::LeaseByClock => 5,
+            Self::TickFromTheFuture | Self::TimersForgotten | Self::TimerFiresTwice => 6,
+            Self::CancelLost | Self::RunLeavesWork => 7,
+            Self::TaskLost | Self::Miscount => 8,
+            Self::StaleRead => 9,
+            Self::ReplyLost => 10,
+            Self::SyncErrorHidden | Self::DamageCut => 11,
+            Self::WrongNamespace => 12,
+            Self::GrowingRow => 13,
+        };
+        Law::Number(number)
+    }
+
+    /// The planted bug of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|planted| format!("{planted:?}") == name)
+    }
+}
+
+/// What was broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Law {
+    /// A law of the design, by its number.
+    Number(u8),
+    /// When faults stop and agents answer, every run ends.
+    Liveness,
+    /// A run gives the result of an undisturbed one.
+    Result,
+    /// An assertion of the product failed.
+    Assertion,
+}
+
+impl fmt::Display for Law {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "law {number}"),
+            Self::Liveness => f.write_str("liveness"),
+            Self::Result => f.write_str("result"),
+            Self::Assertion => f.write_str("assertion"),
+        }
+    }
+}
+
+/// A law was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Which.
+    pub law: Law,
+    /// How.
+    pub what: String,
+}
+
+impl Violation {
+    /// A violation of a numbered law.
+    pub(crate) fn of(law: u8, what: impl Into<String>) -> Self {
+        Self { law: Law::Number(law), what: what.into() }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.law, self.what)
+    }
+}
+
+pub(crate) type Checked<T = ()> = std::result::Result<T, Violation>;
+
+/// What to simulate.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Decides everything.
+    pub seed: u64,
+    /// A bug to put in.
+    pub planted: Option<Planted>,
+    /// Whether to print every event.
+    pub verbose: bool,
+}
+
+impl Plan {
+    /// The plain simulation of a seed.
+    pub fn new(seed: u64) -> Self {
+        Self { seed, planted: None, verbose: false }
+    }
+}
+
+/// What a simulation did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Simulated microseconds.
+    pub micros: u64,
+    /// Records in the log.
+    pub records: u64,
+    /// Runs that ended.
+    pub runs: u64,
+    /// Steps that ended.
+    pub steps: u64,
+    /// Runs whose result was compared with that of an undisturbed one.
+    pub compared: u64,
+    /// Everything that went wrong on purpose, by kind.
+    pub faults: BTreeMap<&'static str, u64>,
+}
+
+impl Figures {
+    /// Adds another simulation's.
+    pub fn add(&mut self, other: &Self) {
+        self.micros += other.micros;
+        self.records += other.records;
+        self.runs += other.runs;
+        self.steps += other.steps;
+        self.compared += other.compared;
+        for (kind, count) in &other.faults {
+            *self.faults.entry(kind).or_default() += count;
+        }
+    }
+
+    pub(crate) fn fault(&mut self, kind: &'static str) {
+        *self.faults.entry(kind).or_default() += 1;
+    }
+}
+
+/// What came of a simulation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The hash of everything that happened.
+    pub trace: [u8; 32],
+    /// What was done.
+    pub figures: Figures,
+    /// The law that was broken, if any.
+    pub violation: Option<Violation>,
+}
+
+/// How often each thing goes wrong; each seed draws its own mixture, so that rare pairs meet.
+#[derive(Clone, Debug)]
+pub(crate) struct Faults {
+    /// Mean time between faults of the machine, in microseconds.
+    pub(crate) pause: u64,
+    pub(crate) crashes: bool,
+    pub(crate) sync_errors: bool,
+    pub(crate) bit_flips: bool,
+    pub(crate) clock_jumps: bool,
+    pub(crate) slow_disk: bool,
+    pub(crate) store_errors: bool,
+    /// Of a thousand outputs, those in whose middle the power goes.
+    pub(crate) cut_outputs: u64,
+    /// Of a thousand messages, those that are very late.
+    pub(crate) late: u64,
+    /// Of a thousand reports, those that are sent twice.
+    pub(crate) twice: u64,
+    /// Of a thousand reports, those after which the connection breaks.
+    pub(crate) breaks: u64,
+    /// Of a thousand attempts, those that misbehave in some way.
+    pub(crate) bad_attempts: u64,
+    /// Of a thousand client actions, those that disturb a run.
+    pub(crate) disturb: u64,
+}
+
+impl Faults {
+    pub(crate) fn draw(random: &mut Random, planted: Option<Planted>) -> Self {
+        let mut some = |per_mille| random.chance(per_mille);
+        let (crashes, sync_errors, clock_jumps) = (some(850), some(300), some(500));
+        let (slow_disk, store_errors, bit_flips) = (some(300), some(200), some(80));
+        let mut faults = Self {
+            pause: 0,
+            crashes,
+            sync_errors,
+            bit_flips,
+            clock_jumps,
+            slow_disk,
+            store_errors,
+            cut_outputs: 0,
+            late: 0,
+            twice: 0,
+            breaks: 0,
+            bad_attempts: 0,
+            disturb: 0,
+        };
+        faults.pause = random.between(8, 90) * 1_000_000;
+        for (rate, most) in [
+            (&mut faults.cut_outputs, 12),
+            (&mut faults.late, 60),
+            (&mut faults.twice, 120),
+            (&mut faults.breaks, 40),
+            (&mut faults.bad_attempts, 350),
+            (&mut faults.disturb, 300),
+        ] {
+            *rate = if random.chance(300) { 0 } else { random.below(most) };
+        }
+        faults.favour(planted);
+        faults
+    }
+
+    /// A planted bug is looked for where it can show.
+    fn favour(&mut self, planted: Option<Planted>) {
+        match planted {
+            Some(Planted::AckBeforeSync | Planted::ReplyBeforeDurable | Planted::ReplaySwapsRecords) => {
+                (self.crashes, self.cut_outputs) = (true, 10);
+            }
+            Some(Planted::SyncErrorHidden) => (self.sync_errors, self.crashes) = (true, true),
+            Some(Planted::DamageCut) => (self.bit_flips, self.crashes, self.pause) = (true, true, 15_000_000),
+            Some(Planted::LeaseByClock) => self.clock_jumps = true,
+            Some(Planted::OutcomeOverwritten) => self.twice = 200,
+            Some(Planted::OldTokenAccepted | Planted::CancelLost) => {
+                (self.bad_attempts, self.disturb) = (350, 300);
+            }
+            _ => {}
+        }
+    }
+}
