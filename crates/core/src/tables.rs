@@ -32,7 +32,7 @@ pub trait Key: Ord + Clone {
 }
 
 /// A row that can be encoded, and says roughly how much memory it takes.
-pub trait Row: Clone + Encode<()> + for<'b> Decode<'b, ()> {
+pub trait Row: Clone + Send + Sync + 'static + Encode<()> + for<'b> Decode<'b, ()> {
     /// Rough size in memory, in bytes, for the bounded cache.
     fn weight(&self) -> usize {
         192
@@ -48,13 +48,46 @@ struct Slot<R> {
     dirty: Option<u64>,
 }
 
-/// Rows to write to the backing, in no particular order; later ones never clash with earlier ones.
-#[derive(Debug, Default)]
+/// Changed rows on their way to the backing, in no particular order; no key is in it twice. Rows are shared, not
+/// yet encoded, so that whoever writes them can do that work away from the machine's thread.
+#[derive(Default)]
 pub struct Changes {
+    puts: Vec<(Vec<u8>, Arc<dyn Encodable>)>,
+    deletes: Vec<Vec<u8>>,
+}
+
+/// Changed rows as bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EncodedChanges {
     /// Rows to put.
     pub puts: Vec<(Vec<u8>, Vec<u8>)>,
     /// Keys to delete.
     pub deletes: Vec<Vec<u8>>,
+}
+
+impl Changes {
+    /// Encodes the rows.
+    pub fn encode(self) -> EncodedChanges {
+        let puts = self.puts.into_iter().map(|(key, row)| (key, row.bytes())).collect();
+        EncodedChanges { puts, deletes: self.deletes }
+    }
+}
+
+impl std::fmt::Debug for Changes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Changes").field("puts", &self.puts.len()).field("deletes", &self.deletes.len()).finish()
+    }
+}
+
+/// A row whose type is forgotten.
+trait Encodable: Send + Sync {
+    fn bytes(&self) -> Vec<u8>;
+}
+
+impl<R: Row> Encodable for R {
+    fn bytes(&self) -> Vec<u8> {
+        encode_row(self)
+    }
 }
 
 /// One typed table: an overlay of changed and recently read rows over the backing.
@@ -193,7 +226,7 @@ impl<K: Key, R: Row> Table<K, R> {
         Ok(rows.into_iter().take(limit).collect())
     }
 
-    /// Hands out every change since the last call, as encoded rows.
+    /// Hands out every change since the last call.
     pub fn take(&mut self, changes: &mut Changes) -> u64 {
         let generation = self.generation;
         self.generation += 1;
@@ -205,7 +238,7 @@ impl<K: Key, R: Row> Table<K, R> {
                 continue;
             };
             match &slot.row {
-                Some(row) => changes.puts.push((bytes, encode_row(&**row))),
+                Some(row) => changes.puts.push((bytes, Arc::clone(row) as Arc<dyn Encodable>)),
                 None => changes.deletes.push(bytes),
             }
             slot.stored = true;
@@ -269,6 +302,7 @@ mod tests {
 
     impl Memory {
         fn write(&self, changes: Changes) {
+            let changes = changes.encode();
             let mut rows = self.0.lock().unwrap();
             rows.extend(changes.puts);
             for key in changes.deletes {

@@ -43,8 +43,9 @@ pub fn write_rows(store: &dyn Store, blobs: &dyn Blobs, taken: Taken) -> Result<
         blobs.put_blob(*hash, content)?;
         bytes += content.len() as u64;
     }
-    bytes += taken.changes.puts.iter().map(|(key, row)| (key.len() + row.len()) as u64).sum::<u64>();
-    bytes += taken.changes.deletes.iter().map(|key| key.len() as u64).sum::<u64>();
-    store.write(Batch { puts: taken.changes.puts, deletes: taken.changes.deletes, applied: taken.applied })?;
+    let changes = taken.changes.encode();
+    bytes += changes.puts.iter().map(|(key, row)| (key.len() + row.len()) as u64).sum::<u64>();
+    bytes += changes.deletes.iter().map(|key| key.len() as u64).sum::<u64>();
+    store.write(Batch { puts: changes.puts, deletes: changes.deletes, applied: taken.applied })?;
     Ok(bytes)
 }

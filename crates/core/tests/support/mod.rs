@@ -36,8 +36,11 @@ impl Memory {
         let taken = machine.take();
         self.blobs.lock().unwrap().extend(taken.blobs.into_iter().map(|(hash, bytes)| (hash, bytes.to_vec())));
         let mut rows = self.rows.lock().unwrap();
-        rows.extend(taken.changes.puts);
-        taken.changes.deletes.iter().for_each(|key| drop(rows.remove(key)));
+        let changes = taken.changes.encode();
+        rows.extend(changes.puts);
+        for key in changes.deletes {
+            rows.remove(&key);
+        }
         drop(rows);
         machine.written(taken.generation);
     }
