@@ -38,7 +38,12 @@ pub(crate) fn admit(
     let address = match peer {
         Some(Peer::InProcess) => return Ok(()),
         Some(Peer::Address(address)) => address,
-        None => return Err(forbidden("it is not known where the request comes from", "serve with `consort_api_http::serve`")),
+        None => {
+            return Err(forbidden(
+                "it is not known where the request comes from",
+                "serve with `consort_api_http::serve`",
+            ));
+        }
     };
     let host = host_of(uri, headers)?;
     check_origin(&host, headers)?;
@@ -63,7 +68,9 @@ fn host_of(uri: &Uri, headers: &HeaderMap) -> Result<Authority, Refusal> {
     };
     let host = host.ok_or_else(|| forbidden("the request has no `Host` header, or more than one", hint))?;
     match uri.authority() {
-        Some(authority) if *authority != host => Err(forbidden("the request's target and its `Host` header differ", hint)),
+        Some(authority) if *authority != host => {
+            Err(forbidden("the request's target and its `Host` header differ", hint))
+        }
         _ => Ok(host),
     }
 }
@@ -72,11 +79,13 @@ fn host_of(uri: &Uri, headers: &HeaderMap) -> Result<Authority, Refusal> {
 fn check_origin(host: &Authority, headers: &HeaderMap) -> Result<(), Refusal> {
     for origin in headers.get_all(header::ORIGIN) {
         let uri = origin.to_str().ok().and_then(|origin| origin.parse::<Uri>().ok());
-        let own = uri.is_some_and(|uri| {
-            matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority() == Some(host)
-        });
+        let own =
+            uri.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority() == Some(host));
         if !own {
-            return Err(forbidden("the request was made by a page of another origin", "call the server from a page that it serves itself"));
+            return Err(forbidden(
+                "the request was made by a page of another origin",
+                "call the server from a page that it serves itself",
+            ));
         }
     }
     Ok(())
@@ -112,7 +121,10 @@ fn check_loopback(peer: SocketAddr, host: &Authority) -> Result<(), Refusal> {
     }
     // A name of another site that resolves to this machine brings that site's pages along.
     if !names_loopback(host.host()) {
-        return Err(forbidden("the `Host` header does not name this machine", "use `127.0.0.1`, `[::1]` or `localhost`"));
+        return Err(forbidden(
+            "the `Host` header does not name this machine",
+            "use `127.0.0.1`, `[::1]` or `localhost`",
+        ));
     }
     Ok(())
 }

@@ -65,7 +65,17 @@ impl Call {
         let closing = parts.extensions.get::<Closing>().cloned().unwrap_or_default();
         let namespace = namespace.to_owned();
         let arrived = Arrived::default();
-        Ok(Self { api, namespace, closing, route, path, query, headers: parts.headers, body: Mutex::new(body), arrived })
+        Ok(Self {
+            api,
+            namespace,
+            closing,
+            route,
+            path,
+            query,
+            headers: parts.headers,
+            body: Mutex::new(body),
+            arrived,
+        })
     }
 
     /// The engine.
@@ -191,7 +201,11 @@ impl Call {
         let given = self.header("content-type")?.unwrap_or("");
         let name = given.split(';').next().unwrap_or("").trim();
         allowed.iter().find(|allowed| allowed.eq_ignore_ascii_case(name)).copied().ok_or_else(|| {
-            let what = if name.is_empty() { "the body has no content type".to_owned() } else { format!("the body is `{name}`") };
+            let what = if name.is_empty() {
+                "the body has no content type".to_owned()
+            } else {
+                format!("the body is `{name}`")
+            };
             Error::new(Code::MediaType, format!("{what}, but must be `{}`", allowed.join("` or `")))
                 .hint(format!("send the header `Content-Type: {}`", allowed[0]))
         })

@@ -91,7 +91,8 @@ fn broken(error: &axum::Error) -> Error {
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(cause) = source {
         if cause.is::<TooSlow>() {
-            return Error::new(Code::SlowRequest, "the body did not arrive in time").hint("send it faster, or send less");
+            return Error::new(Code::SlowRequest, "the body did not arrive in time")
+                .hint("send it faster, or send less");
         }
         source = cause.source();
     }

@@ -68,7 +68,9 @@ impl Param {
 
     /// Whether a parameter of this name is this one: `label.*` stands for every name that begins with `label.`.
     pub(crate) fn fits(&self, name: &str) -> bool {
-        self.name.strip_suffix('*').map_or(self.name == name, |prefix| name.len() > prefix.len() && name.starts_with(prefix))
+        self.name
+            .strip_suffix('*')
+            .map_or(self.name == name, |prefix| name.len() > prefix.len() && name.starts_with(prefix))
     }
 }
 

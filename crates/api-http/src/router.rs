@@ -116,7 +116,8 @@ async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response
 
 async fn no_route(request: Request) -> Response<Body> {
     let message = format!("there is nothing at `{}`", request.uri().path());
-    Problem::from(Error::new(Code::RouteNotFound, message).hint("`GET /v1/openapi.json` lists every path")).into_response()
+    Problem::from(Error::new(Code::RouteNotFound, message).hint("`GET /v1/openapi.json` lists every path"))
+        .into_response()
 }
 
 async fn no_method(request: Request) -> Response<Body> {

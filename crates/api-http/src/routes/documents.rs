@@ -3,7 +3,10 @@
 //! For: inputs and outputs, byte for byte. Not for: reaching a blob by its hash (a hash tells nothing of whose it is).
 //! Invariant: a document is given only through a run of the caller's namespace (law 12).
 
-use axum::{body::Body, http::{Response, StatusCode}};
+use axum::{
+    body::Body,
+    http::{Response, StatusCode},
+};
 use bytes::Bytes;
 use consort_types::{Code, Error, Payload, Result};
 
@@ -50,10 +53,10 @@ async fn output(call: Call) -> Answer {
     let status = run.summary.status;
     let output = run.output.ok_or_else(|| {
         let message = format!("the run has no output: it is {}", status.as_str());
-        match status.is_terminal() {
-            true => Error::new(Code::StepState, message).hint("only a completed run has one"),
-            false => Error::new(Code::RunActive, message).hint("wait for its end with `?wait=30s` on the run"),
+        if status.is_terminal() {
+            return Error::new(Code::StepState, message).hint("only a completed run has one");
         }
+        Error::new(Code::RunActive, message).hint("wait for its end with `?wait=30s` on the run")
     })?;
     Ok(whole(&call, output).await?)
 }

@@ -77,11 +77,7 @@ pub(super) const ROUTES: &[Route] = &[
         "/v1/runs/{run}/fork",
         "forkRun",
         "Makes a new run that takes outcomes over from this one, with another input if wanted.",
-        Takes::Json {
-            schema: schema::<model::ForkRequest>,
-            max_bytes: limits::HTTP_BODY_BYTES_MAX,
-            optional: true,
-        },
+        Takes::Json { schema: schema::<model::ForkRequest>, max_bytes: limits::HTTP_BODY_BYTES_MAX, optional: true },
         STARTED,
         |call| Box::pin(fork(call)),
     ),

@@ -113,7 +113,11 @@ pub(super) const ROUTES: &[Route] = &[
         "runJournal",
         "Lists what happened in a run, in order.",
         &[AFTER, LIMIT],
-        &[(200, "A page; `next` is the `after` of the next one.", Gives::Json(schema::<model::Page<model::JournalEntry>>))],
+        &[(
+            200,
+            "A page; `next` is the `after` of the next one.",
+            Gives::Json(schema::<model::Page<model::JournalEntry>>),
+        )],
         |call| Box::pin(journal(call)),
     ),
     look(

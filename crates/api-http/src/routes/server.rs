@@ -63,29 +63,25 @@ pub(super) const ROUTES: &[Route] = &[
         "listLimits",
         "Every limit, with its reason.",
         &[(200, "The limits.", Gives::Json(schema::<model::Limits>))],
-        |_| Box::pin(limits_list()),
+        |_| Box::pin(async { limits_list() }),
     ),
     look(
         "/v1/errors",
         "listErrors",
         "Every error code.",
         &[(200, "The pages, in order of their codes.", Gives::Json(schema::<Vec<model::ErrorPage>>))],
-        |_| Box::pin(errors()),
+        |_| Box::pin(async { errors() }),
     ),
     look(
         "/v1/errors/{code}",
         "showError",
         "The page of an error code (plain text for whoever prefers text, such as a browser).",
         &[(200, "The page.", Gives::Json(schema::<model::ErrorPage>))],
-        |call| Box::pin(error(call)),
+        |call| Box::pin(async move { error(&call) }),
     ),
-    look(
-        "/v1/openapi.json",
-        "openapi",
-        "This document.",
-        &[(200, "An OpenAPI 3.1 document.", Gives::AnyJson)],
-        |_| Box::pin(async { Ok(ok(&openapi())?) }),
-    ),
+    look("/v1/openapi.json", "openapi", "This document.", &[(200, "An OpenAPI 3.1 document.", Gives::AnyJson)], |_| {
+        Box::pin(async { Ok(ok(&openapi())?) })
+    }),
     look(
         "/healthz",
         "healthy",
@@ -117,7 +113,7 @@ async fn status(call: Call) -> Answer {
     Ok(ok(&call.engine().status().await?)?)
 }
 
-async fn limits_list() -> Answer {
+fn limits_list() -> Answer {
     let of = |limit: &limits::Limit| {
         let doc = limit.doc.split_whitespace().collect::<Vec<_>>().join(" ");
         model::Limit { name: limit.name.to_owned(), value: limit.value, doc }
@@ -137,7 +133,7 @@ fn page(code: Code) -> model::ErrorPage {
     }
 }
 
-async fn errors() -> Answer {
+fn errors() -> Answer {
     let pages: Vec<_> = Code::ALL.iter().map(|code| page(*code)).collect();
     Ok(ok(&pages)?)
 }
@@ -150,11 +146,12 @@ fn code(text: &str) -> Result<Code> {
     })
 }
 
-async fn error(call: Call) -> Answer {
+fn error(call: &Call) -> Answer {
     let page = page(code(call.path("code"))?);
     // The first that is named is what is liked best; a program that names nothing gets JSON.
     if call.header("accept")?.is_some_and(|accept| accept.trim_start().starts_with("text/")) {
-        let text = format!("{}: {}\n\n{}\n\nkind: {}, status: {}\n", page.code, page.title, page.text, page.kind, page.status);
+        let text =
+            format!("{}: {}\n\n{}\n\nkind: {}, status: {}\n", page.code, page.title, page.text, page.kind, page.status);
         return Ok(content(StatusCode::OK, "text/plain; charset=utf-8", text));
     }
     Ok(ok(&page)?)

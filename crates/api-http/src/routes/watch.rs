@@ -6,7 +6,10 @@
 
 use std::{convert::Infallible, time::Duration};
 
-use axum::response::{IntoResponse as _, Sse, sse::{Event, KeepAlive}};
+use axum::response::{
+    IntoResponse as _, Sse,
+    sse::{Event, KeepAlive},
+};
 use consort_engine::{WatchEvent, view::JournalCursor};
 use consort_types::{Code, Error, Result};
 use futures::{Stream, StreamExt as _, stream};

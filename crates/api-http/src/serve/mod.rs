@@ -44,8 +44,8 @@ impl Default for ServeConfig {
     fn default() -> Self {
         Self {
             header_timeout: Duration::from_secs(15),
-            body_timeout: Duration::from_secs(60),
-            write_timeout: Duration::from_secs(60),
+            body_timeout: Duration::from_mins(1),
+            write_timeout: Duration::from_mins(1),
             drain_timeout: Duration::from_secs(10),
             connections_max: limits::HTTP_CONNECTIONS_MAX,
         }

@@ -98,7 +98,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_reads_is_not() {
         let (server, mut client) = duplex(8);
-        let mut stream = TimedStream::new(server, Duration::from_secs(60));
+        let mut stream = TimedStream::new(server, Duration::from_mins(1));
         let reading = tokio::spawn(async move {
             let mut all = Vec::new();
             client.read_to_end(&mut all).await.map(|_| all)

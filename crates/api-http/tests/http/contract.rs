@@ -1,0 +1,234 @@
+//! Every route against its description.
+//!
+//! For: that the OpenAPI document tells the truth: each operation is called, and each answer held against its schema.
+//! Not for: the edges of single operations.
+//! Invariant: an operation that is in the document and not called here fails the test.
+
+use std::{cell::RefCell, collections::BTreeSet};
+
+use consort_api_http::openapi;
+use consort_testkit::{http::Client, wait_until};
+use serde_json::{Value, json};
+
+use crate::support::{ASK, ECHO, Server, problem};
+
+/// A client that checks every answer against the document.
+struct Checked {
+    client: Client,
+    document: Value,
+    called: RefCell<BTreeSet<(String, String)>>,
+}
+
+impl Checked {
+    fn new(client: Client) -> Self {
+        let mut document = openapi();
+        forbid_extras(&mut document["components"]["schemas"]);
+        Self { client, document, called: RefCell::default() }
+    }
+
+    /// Calls an operation; `{}` in the template is filled from `parts` in order.
+    fn call(&self, verb: &str, template: &str, parts: &[&str], body: Option<&Value>) -> Value {
+        let (path, query) = template.split_once('?').unwrap_or((template, ""));
+        let operation = &self.document["paths"][path][verb];
+        assert!(operation.is_object(), "{verb} {path} is described");
+        self.called.borrow_mut().insert((path.to_owned(), verb.to_owned()));
+        let mut filled = String::new();
+        let mut parts = parts.iter();
+        for part in path.split('/').skip(1) {
+            filled.push('/');
+            filled.push_str(if part.starts_with('{') { parts.next().unwrap() } else { part });
+        }
+        let answer = self.client.request(&verb.to_uppercase(), &format!("{filled}?{query}"), body).unwrap();
+        let described = &operation["responses"][answer.status.to_string()];
+        assert!(described.is_object(), "{verb} {path} answers {}: {}", answer.status, answer.text());
+        let Some(content) = described.get("content") else {
+            assert!(answer.body.is_empty(), "{verb} {path}");
+            return Value::Null;
+        };
+        let given = answer.headers["content-type"].split(';').next().unwrap();
+        let Some(schema) = content.get(given).map(|content| &content["schema"]) else {
+            assert!(query.contains("format="), "{verb} {path} gives {given}");
+            return Value::String(answer.text());
+        };
+        if given != "application/json" {
+            return Value::String(answer.text());
+        }
+        self.check(schema, &answer.json());
+        answer.json()
+    }
+
+    fn check(&self, schema: &Value, document: &Value) {
+        let mut whole = schema.clone();
+        if let Some(map) = whole.as_object_mut() {
+            map.insert("components".to_owned(), self.document["components"].clone());
+        }
+        let validator = jsonschema::validator_for(&whole).unwrap();
+        let found: Vec<_> = validator.iter_errors(document).map(|error| error.to_string()).collect();
+        assert!(found.is_empty(), "{found:?} in {document}");
+    }
+}
+
+/// Answers may gain fields; a field that is not described yet is a mistake here.
+fn forbid_extras(schema: &mut Value) {
+    match schema {
+        Value::Object(map) => {
+            map.values_mut().for_each(forbid_extras);
+            if map.get("properties").is_some_and(Value::is_object) && map.get("type") == Some(&json!("object")) {
+                map.entry("additionalProperties").or_insert(Value::Bool(false));
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(forbid_extras),
+        _ => {}
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap()
+}
+
+fn workflows(checked: &Checked) {
+    let deployed = checked.call("post", "/v1/workflows", &[], Some(&json!({"source": ECHO.replace("Says", "Tells")})));
+    assert_eq!((&deployed["revision"], &deployed["new"]), (&json!(2), &json!(true)));
+    let same = checked.call("post", "/v1/workflows", &[], Some(&json!({"source": ECHO.replace("Says", "Tells")})));
+    assert_eq!((&same["revision"], &same["new"]), (&json!(2), &json!(false)));
+    let checked_source = checked.call("post", "/v1/workflows/check", &[], Some(&json!({"source": ASK})));
+    assert_eq!((&checked_source["valid"], &checked_source["name"]), (&json!(true), &json!("ask")));
+    let wrong = checked.call("post", "/v1/workflows/check", &[], Some(&json!({"source": "workflow: w\nstep: 1\n"})));
+    assert!(wrong["valid"] == false && wrong["diagnostics"][0]["line"].is_number());
+    let listed = checked.call("get", "/v1/workflows", &[], None);
+    assert_eq!(listed["items"].as_array().unwrap().len(), 4);
+    let shown = checked.call("get", "/v1/workflows/{name}?version=1", &["echo"], None);
+    assert_eq!((text(&shown["source"]), &shown["version"]), (ECHO, &json!("1.0")));
+    let drawn = checked.call("get", "/v1/workflows/{name}/graph", &["echo"], None);
+    assert_eq!(drawn["nodes"][0]["name"], "a");
+    for (format, begins) in [("mermaid", "flowchart"), ("dot", "digraph"), ("tree", "echo")] {
+        let drawn = checked.call("get", &format!("/v1/workflows/{{name}}/graph?format={format}"), &["echo"], None);
+        assert!(text(&drawn).starts_with(begins), "{drawn}");
+    }
+    assert!(checked.call("get", "/v1/workflow-schema", &[], None)["$schema"].is_string());
+}
+
+fn runs(checked: &Checked, server: &Server) {
+    let start = json!({"workflow": "echo", "input": {"n": [1, "two"]}, "labels": {"team": "red"}, "priority": 3, "timeout": "1h"});
+    let started = checked.call("post", "/v1/runs", &[], Some(&start));
+    let run = text(&started["run"]);
+    let ended = checked.call("get", "/v1/runs/{run}?wait=60s", &[run], None);
+    assert_eq!((&ended["status"], &ended["output"]), (&json!("completed"), &json!({"n": [1, "two"]})));
+    let listed = checked.call("get", "/v1/runs?status=completed&workflow=echo&label.team=red&children=true", &[], None);
+    assert_eq!(listed["items"][0]["run"], run);
+    assert_eq!(checked.call("get", "/v1/runs?label.team=blue", &[], None)["items"], json!([]));
+    let tree = checked.call("get", "/v1/runs/{run}/tree", &[run], None);
+    let task = text(&tree[0]["task"]);
+    assert_eq!(checked.call("get", "/v1/runs/{run}/steps", &[run], None)["items"][0]["task"], task);
+    let journal = checked.call("get", "/v1/runs/{run}/journal", &[run], None);
+    assert_eq!(journal["items"][0]["event"], "run_started");
+    assert_eq!(text(&checked.call("get", "/v1/runs/{run}/source", &[run], None)), ECHO.replace("Says", "Tells"));
+    assert_eq!(checked.call("get", "/v1/runs/{run}/input", &[run], None)["n"][1], "two");
+    assert_eq!(checked.call("get", "/v1/runs/{run}/output", &[run], None)["n"][1], "two");
+    assert_eq!(checked.call("get", "/v1/runs/{run}/steps/{task}/output", &[run, task], None)["n"][0], 1);
+    assert_eq!(checked.call("get", "/v1/runs/{run}/replay", &[run], None)["differences"], json!([]));
+    assert!(text(&checked.call("get", "/v1/runs/{run}/watch", &[run], None)).contains("event: end"));
+    let forked = checked.call("post", "/v1/runs/{run}/fork", &[run], Some(&json!({"from": "a", "input": {"n": 2}})));
+    let other = text(&forked["run"]);
+    assert_eq!(server.ended(other)["output"], json!({"n": 2}));
+    let compared = checked.call("get", "/v1/runs/{run}/compare/{other}", &[run, other], None);
+    assert_eq!(compared["differences"][0]["path"], "a");
+    let retried = checked.call("post", "/v1/runs/{run}/retry", &[run], Some(&json!({"from": "a"})));
+    server.ended(text(&retried["run"]));
+    checked.call("delete", "/v1/runs/{run}", &[other], None);
+    operations(checked, server);
+}
+
+fn operations(checked: &Checked, server: &Server) {
+    let run = &server.run("wait", &Value::Null);
+    checked.call("post", "/v1/runs/{run}/pause", &[run], None);
+    assert_eq!(checked.call("get", "/v1/runs/{run}", &[run], None)["paused"], true);
+    checked.call("post", "/v1/runs/{run}/resume", &[run], Some(&json!({})));
+    checked.call("post", "/v1/runs/{run}/signals/{name}", &[run, "go"], Some(&json!({"yes": 1})));
+    assert_eq!(server.ended(run)["status"], "completed");
+    let run = &server.run("wait", &Value::Null);
+    checked.call("post", "/v1/runs/{run}/cancel", &[run], Some(&json!({"reason": "enough", "force": true})));
+    let ended = server.ended(run);
+    assert_eq!((&ended["status"], &ended["error"]["code"]), (&json!("cancelled"), &json!("C0312")));
+    let run = server.run("wait", &Value::Null);
+    let all = json!({"filter": {"status": "running", "workflow": "wait"}, "action": "cancel", "limit": 5});
+    let bulk = checked.call("post", "/v1/runs/bulk", &[], Some(&all));
+    assert_eq!(bulk["results"], json!([{"run": run, "done": true}]));
+    assert_eq!(server.ended(&run)["status"], "cancelled");
+}
+
+fn inbox(checked: &Checked, server: &Server) {
+    let run = server.run("ask", &json!({"what": {"size": 3}}));
+    let waiting = checked.call("get", "/v1/inbox", &[], None);
+    let task = text(&waiting["items"][0]["task"]);
+    let item = checked.call("get", "/v1/inbox/{task}", &[task], None);
+    assert_eq!((&item["ask"], &item["title"], &item["run"]), (&json!("approval"), &json!("Ship it?"), &json!(run)));
+    assert_eq!(checked.call("get", "/v1/inbox/{task}/details", &[task], None), json!({"size": 3}));
+    checked.call(
+        "post",
+        "/v1/inbox/{task}",
+        &[task],
+        Some(&json!({"decision": "approve", "by": "ann", "comment": "ok"})),
+    );
+    assert_eq!(server.ended(&run)["status"], "completed");
+
+    let run = server.run("lose", &Value::Null);
+    let unknown = || checked.call("get", "/v1/inbox", &[], None)["items"].as_array().unwrap().first().cloned();
+    let item = wait_until("the unknown outcome", unknown);
+    assert_eq!(item["ask"], "unknown_outcome");
+    let decision = json!({"decision": "done", "by": "ann", "output": {"sent": true}});
+    checked.call("post", "/v1/inbox/{task}", &[text(&item["task"])], Some(&decision));
+    assert_eq!(server.ended(&run)["output"], json!({"sent": true}));
+}
+
+fn about_the_server(checked: &Checked) {
+    let agents = checked.call("get", "/v1/agents?limit=1", &[], None);
+    assert_eq!((&agents["items"][0]["name"], &agents["next"]), (&json!("echoer"), &json!("loser")));
+    checked.call("put", "/v1/retention", &[], Some(&json!({"keep": "30d"})));
+    checked.call("put", "/v1/retention", &[], Some(&json!({"keep": null})));
+    assert!(checked.call("get", "/v1/status", &[], None)["applied"].as_u64().unwrap() > 0);
+    assert_eq!(checked.call("get", "/v1/limits", &[], None)["limits"][0]["name"], "NAME_BYTES_MAX");
+    assert_eq!(checked.call("get", "/v1/errors", &[], None)[0]["code"], "C0001");
+    assert_eq!(checked.call("get", "/v1/errors/{code}", &["C0201"], None)["status"], 404);
+    assert_eq!(checked.call("get", "/v1/openapi.json", &[], None), openapi());
+    assert_eq!(checked.call("get", "/healthz", &[], None)["status"], "ok");
+    assert_eq!(checked.call("get", "/readyz", &[], None)["status"], "ok");
+}
+
+#[test]
+fn every_operation_answers_as_it_is_described() {
+    let server = Server::ready();
+    let checked = Checked::new(server.client());
+    workflows(&checked);
+    runs(&checked, &server);
+    inbox(&checked, &server);
+    about_the_server(&checked);
+    let operations = checked.document["paths"].as_object().unwrap().iter();
+    let described: BTreeSet<_> = operations
+        .flat_map(|(path, item)| item.as_object().unwrap().keys().map(move |verb| (path.clone(), verb.clone())))
+        .collect();
+    let missed: Vec<_> = described.difference(&checked.called.borrow()).cloned().collect();
+    assert!(missed.is_empty(), "not called: {missed:?}");
+}
+
+#[test]
+fn every_operation_refuses_in_the_described_form() {
+    let server = Server::start();
+    let (checked, client) = (Checked::new(server.client()), server.client());
+    let schema = json!({"$ref": "#/components/schemas/Problem"});
+    for (path, item) in checked.document["paths"].as_object().unwrap() {
+        let filled = path.replace("{run}", "01J8Z3K4M5N6P7Q8R9S0T1V2W3").replace(['{', '}'], "");
+        for verb in item.as_object().unwrap().keys() {
+            let answer = client.request(&verb.to_uppercase(), &format!("{filled}?imput=1"), None).unwrap();
+            let problem = problem(&answer);
+            checked.check(&schema, &problem);
+            assert_eq!((answer.status, &problem["code"]), (400, &json!("C0001")), "{verb} {path}");
+            assert!(text(&problem["detail"]).contains("`imput`"), "{problem}");
+        }
+        let answer = client.request("PATCH", &filled, None).unwrap();
+        assert_eq!((answer.status, &problem(&answer)["code"]), (405, &json!("C0022")), "{path}");
+        let allowed = answer.headers["allow"].to_lowercase();
+        assert!(item.as_object().unwrap().keys().all(|verb| allowed.contains(verb.as_str())), "{path}: {allowed}");
+    }
+    assert_eq!(problem(&client.get("/v2/runs").unwrap())["code"], "C0021");
+}

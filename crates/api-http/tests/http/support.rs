@@ -1,0 +1,162 @@
+//! A server with an engine in memory and a client for it.
+//!
+//! For: the tests beside it. Not for: starting a server in earnest.
+//! Invariant: everything ends with the value: no thread, port or file is left.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use consort_api_http::{ApiConfig, Handle, ServeConfig, router, serve};
+use consort_engine::{Config, Locality, Parts, Session};
+use consort_journal::MemoryLogDisk;
+use consort_store::MemoryStore;
+use consort_testkit::http::{Client, Response};
+use consort_types::{
+    EffectClass,
+    worker::{AgentDeclaration, CapabilityDeclaration, FromWorker, Hello, ToWorker},
+};
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, runtime::Runtime, sync::oneshot};
+
+/// One step that answers with its input.
+pub(crate) const ECHO: &str = "workflow: echo\nversion: '1.0'\ndescription: Says it again.\ninput: { n: {} }\nsteps:\n  a: { capability: echo, with: { n: \"${{ input.n }}\" } }\noutput: ${{ steps.a.output }}\n";
+/// Waits for the signal `go`, then answers with what it brought.
+pub(crate) const WAIT: &str = "workflow: wait\nsteps:\n  a: { wait: { signal: go } }\noutput: ${{ steps.a.output }}\n";
+/// Asks a person.
+pub(crate) const ASK: &str = "workflow: ask\ninput: { what: {} }\nsteps:\n  a: { approve: { title: 'Ship it?', details: \"${{ input.what }}\" } }\n";
+/// Loses the instance that works on it.
+pub(crate) const LOSE: &str = "workflow: lose\nsteps:\n  a: { capability: lose }\noutput: ${{ steps.a.output }}\n";
+
+/// A server on loopback.
+pub(crate) struct Server {
+    pub(crate) runtime: Runtime,
+    pub(crate) engine: Handle,
+    pub(crate) address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    served: Option<tokio::task::JoinHandle<()>>,
+}
+
+impl Server {
+    pub(crate) fn start() -> Self {
+        Self::with(ApiConfig::default(), ServeConfig::default())
+    }
+
+    pub(crate) fn with(api: ApiConfig, config: ServeConfig) -> Self {
+        let runtime = Runtime::new().unwrap();
+        let (disk, store) = (MemoryLogDisk::new(), MemoryStore::new());
+        let (log, store) = (Box::new(disk.open().unwrap()), Arc::new(store));
+        let parts = Parts { log, store: store.clone(), blobs: store };
+        let engine = runtime.block_on(Handle::open(parts, Config::default())).unwrap();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let served = serve(listener, router(engine.clone(), api), config, async {
+            let _ = stopped.await;
+        });
+        let served = runtime.spawn(async { served.await.unwrap() });
+        Self { runtime, engine, address, stop: Some(stop), served: Some(served) }
+    }
+
+    /// A server with every workflow above and the agents that they need.
+    pub(crate) fn ready() -> Self {
+        let server = Self::start();
+        server.attach("echoer", "echo", EffectClass::Idempotent, echo);
+        server.attach("loser", "lose", EffectClass::Write, lose);
+        for source in [ECHO, WAIT, ASK, LOSE] {
+            server.deploy(source);
+        }
+        server
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::new(self.address)
+    }
+
+    pub(crate) fn deploy(&self, source: &str) {
+        self.runtime.block_on(self.engine.deploy("default", source)).unwrap();
+    }
+
+    fn attach<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        agent: &str,
+        capability: &str,
+        effect: EffectClass,
+        work: fn(Session) -> F,
+    ) {
+        let capability = CapabilityDeclaration {
+            name: capability.to_owned(),
+            description: "for tests".to_owned(),
+            effect,
+            input_schema: true.into(),
+            output_schema: true.into(),
+        };
+        let agent = AgentDeclaration {
+            name: agent.to_owned(),
+            version: "1".to_owned(),
+            description: "for tests".to_owned(),
+            capabilities: vec![capability],
+        };
+        let hello = Hello { namespace: "default".to_owned(), agent, concurrency: 64, held: Vec::new() };
+        let session = self.runtime.block_on(self.engine.attach(hello, Locality::Local)).unwrap();
+        self.runtime.spawn(work(session));
+    }
+
+    /// Starts a run and returns its id.
+    pub(crate) fn run(&self, workflow: &str, input: &Value) -> String {
+        let answer = self.client().post("/v1/runs", &json!({"workflow": workflow, "input": input})).unwrap();
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        answer.json()["run"].as_str().unwrap().to_owned()
+    }
+
+    /// The run, once it has ended.
+    pub(crate) fn ended(&self, run: &str) -> Value {
+        let run = self.client().get(&format!("/v1/runs/{run}?wait=60s")).unwrap().json();
+        assert!(run["ended"].is_string(), "{run}");
+        run
+    }
+
+    /// Tells the server to stop and waits until it has.
+    pub(crate) fn stop(&mut self) {
+        drop(self.stop.take());
+        if let Some(served) = self.served.take() {
+            self.runtime.block_on(served).unwrap();
+        }
+    }
+}
+
+/// Answers every task with its input.
+async fn echo(mut session: Session) {
+    while let Some(messages) = session.receive().await {
+        for message in messages {
+            let ToWorker::Task(offer) = message else { continue };
+            let report = FromWorker::Complete { task: offer.task, token: offer.token, output: offer.input };
+            if session.sender().send(report).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Leaves with the first task that it is given.
+async fn lose(mut session: Session) {
+    while let Some(messages) = session.receive().await {
+        if messages.iter().any(|message| matches!(message, ToWorker::Task(_))) {
+            return;
+        }
+    }
+}
+
+/// The problem in an answer, checked for the form that all have.
+pub(crate) fn problem(answer: &Response) -> Value {
+    assert_eq!(answer.headers["content-type"], "application/problem+json", "{}", answer.text());
+    let problem = answer.json();
+    assert_eq!(problem["status"], answer.status);
+    let code = problem["code"].as_str().unwrap();
+    assert_eq!(problem["type"], format!("/v1/errors/{code}"));
+    assert!(!problem["title"].as_str().unwrap().is_empty() && !problem["detail"].as_str().unwrap().is_empty());
+    problem
+}
+
+/// Status and code of a refusal.
+pub(crate) fn refusal(answer: &Response) -> (u16, String) {
+    (answer.status, problem(answer)["code"].as_str().unwrap().to_owned())
+}
