@@ -554,3 +554,23 @@ fn ended_runs_are_deleted_by_hand_and_by_retention() {
         refused C0203 run `RUN1` is running, and only an ended run can be deleted",
     );
 }
+
+#[test]
+fn each_item_is_compensated_with_its_own_output() {
+    let source = "
+workflow: w
+steps:
+  a: { for_each: [1, 2], capability: x, compensate: { capability: undo, with: { what: '${{ steps.a.output }}', item: '${{ item }}' } } }
+  b: { capability: x, needs: [a] }
+";
+    let mut world = support::World::new();
+    world.deploy(source);
+    for line in ["start {}", "done a[0] 10", "done a[1] 20", "fatal b"] {
+        world.act(line);
+    }
+    let (task, _) = world.find("compensate/a[1]");
+    let offer = world.machine.offer(task).unwrap().unwrap();
+    assert_eq!(offer.input.bytes(), Some(&b"{\"item\":2,\"what\":20}"[..]));
+    assert_eq!(offer.capability, "undo");
+    world.verify();
+}

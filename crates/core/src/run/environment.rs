@@ -92,7 +92,7 @@ impl Fold<'_> {
         Ok(Some(Arc::new(json!({ "index": index, "previous": previous }))))
     }
 
-    fn step_value(&mut self, task: TaskId) -> Result<StepValue> {
+    pub(crate) fn step_value(&mut self, task: TaskId) -> Result<StepValue> {
         let step = self.machine.tables.steps.look(&task)?.unwrap_or_default();
         let output = match &step.output {
             Some(payload) => self.document(Document::Output(task), payload)?,

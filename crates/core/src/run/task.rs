@@ -118,25 +118,32 @@ impl Fold<'_> {
 
     /// The input of a task; the same whenever it is evaluated, so it is not stored.
     pub(crate) fn task_input(&mut self, place: &Place, task: TaskId) -> Result<Payload> {
-        let value = match place.role {
+        match place.role {
             Role::Body(_) => {
-                let evaluated = self.evaluate(place, task, &place.step().with);
-                evaluated.map_err(|error| in_expression("with", error))?
+                let with = &place.step().with;
+                let environment = self.environment(place, task, &with.references())?;
+                let bytes = with.evaluate_json(&environment).map_err(|error| in_expression("with", error))?;
+                Ok(Payload::inline(bytes))
             }
             Role::Call { caller, entry } => match self.entry_request(caller, entry)? {
-                Some(JournalRequest::Call { input, .. }) => return Ok(input),
-                _ => Value::Null,
+                Some(JournalRequest::Call { input, .. }) => Ok(input),
+                _ => Ok(Payload::null()),
             },
-            Role::Compensation(original) => match &place.step().compensate {
-                Some(undo) => {
-                    let evaluated = self.evaluate(place, original, &undo.with);
-                    evaluated.map_err(|error| in_expression("compensate", error))?
-                }
-                None => Value::Null,
-            },
-            Role::Reconcile(asker) => return self.reconcile_input(asker),
-        };
-        Ok(Payload::from_value(&value))
+            Role::Compensation(original) => self.compensation_input(place, original),
+            Role::Reconcile(asker) => self.reconcile_input(asker),
+        }
+    }
+
+    /// The input of a compensation, as seen from the instance that it undoes: the step's own output is that of the
+    /// very item or iteration.
+    fn compensation_input(&mut self, place: &Place, original: TaskId) -> Result<Payload> {
+        let Some(undo) = &place.step().compensate else { return Ok(Payload::null()) };
+        let mut environment = self.environment(place, original, &undo.with.references())?;
+        if let Some(own) = environment.steps.get_mut(place.step().name.as_str()) {
+            *own = self.step_value(original)?;
+        }
+        let bytes = undo.with.evaluate_json(&environment).map_err(|error| in_expression("compensate", error))?;
+        Ok(Payload::inline(bytes))
     }
 
     /// Finds the attempt that a report is about.
