@@ -33,12 +33,16 @@ impl Parts<'_> {
         self.take().map(RunId)
     }
 
-    /// A text that ends with a zero byte.
+    /// What [`put_text`] wrote.
     fn text(&mut self) -> Option<String> {
-        let end = self.0.iter().position(|byte| *byte == 0)?;
-        let text = String::from_utf8(self.0[..end].to_vec()).ok()?;
-        self.0 = &self.0[end + 1..];
-        Some(text)
+        let mut text = Vec::new();
+        loop {
+            text.push(match self.u8()? {
+                0 => return String::from_utf8(text).ok(),
+                ESCAPE => self.u8()?.checked_sub(1).filter(|byte| *byte <= ESCAPE)?,
+                byte => byte,
+            });
+        }
     }
 
     fn end<T>(&self, value: T) -> Option<T> {
@@ -46,9 +50,18 @@ impl Parts<'_> {
     }
 }
 
+/// Stands in front of a byte that would end a text too soon (or would pose as this one), which is raised by one.
+const ESCAPE: u8 = 1;
+
+/// Writes a text of any bytes, so that it sorts as it does alone. Stored names hold no zero bytes, but a name that a
+/// client asks for may, and must not be taken for another.
 fn put_text(out: &mut Vec<u8>, text: &str) {
-    debug_assert!(!text.contains('\0'), "names have no zero bytes");
-    out.extend(text.bytes().filter(|byte| *byte != 0));
+    for byte in text.bytes() {
+        match byte {
+            0..=ESCAPE => out.extend([ESCAPE, byte + 1]),
+            _ => out.push(byte),
+        }
+    }
     out.push(0);
 }
 
@@ -372,6 +385,9 @@ mod tests {
         check(&timer(2, TimerKind::Timeout), &timer(2, TimerKind::Wake));
         let named = |name: &str, number| NamedKey { namespace: "n".into(), name: name.into(), number };
         check(&named("a", 9), &named("ab", 1));
+        check(&named("a", 9), &named("a\0", 1));
+        check(&named("a\0b", 9), &named("a\u{1}", 1));
+        check(&named("\u{1}", 9), &named("\u{2}", 1));
         check(&ListKey::of("n", RunId([2; 16])), &ListKey::of("n", RunId([1; 16])));
         let signal = |name: &str, seq| SignalKey { run, name: name.into(), seq: Seq(seq), n: 0 };
         check(&signal("a", 7), &signal("a-b", 1));
