@@ -425,8 +425,14 @@ async fn a_halted_partition_answers_everybody_with_its_reason() {
     let base = Base::new();
     let handle = base.deployed().await;
     let mut session = attach(&handle).await;
+    let run = handle.start(request(r#"{"n":1}"#)).await.unwrap().run;
+    next_task(&mut session).await;
     base.disk.fail_append(1);
+    let waiter = handle.clone();
+    let waiting = tokio::spawn(async move { waiter.wait_end(NS, run).await });
+    handle.status().await.unwrap();
     let error = handle.start(request("{}")).await.unwrap_err();
+    assert_eq!(waiting.await.unwrap().unwrap_err().code, Code::Halted);
     assert!(error.code == Code::Halted && error.message.contains("planned failure"), "{error}");
     assert_eq!(handle.deploy(NS, ONE).await.unwrap_err().code, Code::Halted);
     assert_eq!(handle.ready().await.unwrap_err().code, Code::Halted);
@@ -479,4 +485,40 @@ async fn blobs_that_a_crash_left_behind_are_swept() {
         handle.deploy("other", ONE).await.unwrap();
     }
     assert!(base.store.get_blob(BlobHash::of(kept.as_bytes())).unwrap().is_some(), "what is used stays");
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_run_that_is_not_there() {
+    let base = Base::new();
+    let handle = base.deployed().await;
+    let run = handle.start(request(r#"{"n":1}"#)).await.unwrap().run;
+    for (namespace, run) in [(NS, RunId([1; 16])), ("other", run)] {
+        assert_eq!(handle.wait_end(namespace, run).await.unwrap_err().code, Code::RunNotFound);
+        assert_eq!(handle.watch(namespace, run, None).await.err().unwrap().code, Code::RunNotFound);
+    }
+    let waiter = handle.clone();
+    let waiting = tokio::spawn(async move { waiter.wait_end(NS, run).await });
+    handle.cancel(NS, run, "enough", true).await.unwrap();
+    assert_eq!(waiting.await.unwrap().unwrap().summary.status.as_str(), "cancelled");
+}
+
+#[tokio::test]
+async fn the_log_is_trimmed_behind_a_synced_store() {
+    let base = Base::new();
+    let config = Config { flush_rows: 1, sync_interval: Span::ZERO, trim_margin: 3, ..Config::default() };
+    let handle = Handle::open(parts(&base.disk, &base.store), config).await.unwrap();
+    handle.deploy(NS, ONE).await.unwrap();
+    let run = handle.start(request(r#"{"n":1}"#)).await.unwrap().run;
+    let status = loop {
+        handle.deploy("other", ONE).await.unwrap();
+        let status = handle.status().await.unwrap();
+        if status.log_first > Seq(5) {
+            break status;
+        }
+    };
+    assert!(status.log_first.0 + 2 <= status.store_synced.0, "the margin is kept: {status:?}");
+    handle.stop_now().await;
+    base.store.crash(0);
+    let handle = base.open().await;
+    assert_eq!(handle.run(NS, run).await.unwrap().summary.status.as_str(), "running");
 }

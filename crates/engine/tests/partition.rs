@@ -643,3 +643,33 @@ fn rows_are_taken_once_and_written_in_order() {
     world.partition.written(generation);
     assert_eq!(world.store.applied().unwrap(), world.applied());
 }
+
+#[test]
+fn an_instance_that_wants_to_leave_gets_no_more() {
+    let mut world = World::with(CHAIN);
+    let instance = world.join(X, Locality::Local);
+    world.start(1);
+    let offer = world.one(instance);
+    world.partition.report(instance, FromWorker::Leaving, world.now);
+    world.step();
+    assert_eq!(world.told(instance), vec![ToWorker::Drain]);
+    world.complete(instance, &offer, "1");
+    assert_eq!((world.told(instance), world.partition.held()), (vec![], 0));
+    let other = world.join(X, Locality::Local);
+    assert_eq!(world.given(other).len(), 1);
+}
+
+#[test]
+fn a_broken_law_halts_and_its_state_is_not_shown() {
+    let mut world = World::with(ONE);
+    world.start(1);
+    world.flush();
+    world.start(2);
+    world.partition.halt_broken(consort_types::Error::new(Code::Internal, "a law is broken: tasks are conserved"));
+    let later = start_command(3, "{}");
+    assert_eq!(world.ask(later).unwrap_err().code, Code::Halted);
+    assert_eq!(world.partition.machine().err().unwrap().code, Code::Halted);
+    assert!(world.partition.take().is_none(), "rows of a broken state are not written");
+    world.crash(1);
+    assert_eq!(world.status(consort_types::RunId([2; 16])), "running");
+}

@@ -14,7 +14,7 @@ mod watch;
 use std::{sync::Arc, time::Duration};
 
 use consort_core::{Command, Reply};
-use consort_types::{Payload, Result, RunId, Time};
+use consort_types::{Error, Payload, Result, RunId, Time};
 use tokio::sync::oneshot;
 
 pub use operations::{Deployed, ForkRequest, StartRequest, Started};
@@ -69,7 +69,16 @@ impl Handle {
     pub(crate) async fn submit(&self, command: Command, pin: Option<Pin>) -> Result<Reply> {
         let (reply, answer) = oneshot::channel();
         self.shared.submit(Message::Submit { command: Box::new(command), reply, pin })?;
-        answer.await.map_err(|_| shell::stopping())?
+        match answer.await {
+            Ok(reply) => reply,
+            Err(_) => Err(self.why_silent().await),
+        }
+    }
+
+    /// Why the loop thread has not answered: it has halted in the middle of something, or it has stopped.
+    async fn why_silent(&self) -> Error {
+        let status = self.status().await.ok();
+        status.and_then(|status| status.halted).unwrap_or_else(shell::stopping)
     }
 
     /// Checks a document, and puts a large one into the blob store (off the async threads: it waits for the disk).

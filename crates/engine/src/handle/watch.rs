@@ -75,8 +75,7 @@ impl Handle {
         self.shared.send(Message::WaitEnd(Waiter { namespace: namespace.to_owned(), run, reply }))?;
         match answer.await {
             Ok(view) => view,
-            // A partition that has halted says why.
-            Err(_) => Err(self.ready().await.err().unwrap_or_else(shell::stopping)),
+            Err(_) => Err(self.why_silent().await),
         }
     }
 }
