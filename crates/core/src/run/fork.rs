@@ -130,7 +130,12 @@ impl Fold<'_> {
         if let Some(output) = &row.output {
             self.retain(output)?;
         }
-        self.journal(task.run, Some(task), Event::StepCopied);
+        // The journal alone tells how a step ended, also where it ended in another run.
+        let event = match row.state {
+            StepState::Skipped => Event::StepSkipped { error: row.error.clone() },
+            _ => Event::StepCopied,
+        };
+        self.journal(task.run, Some(task), event);
         let step = Step {
             copied: true,
             child: None,
