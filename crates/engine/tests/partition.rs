@@ -130,6 +130,20 @@ fn a_write_task_is_not_sent_when_the_append_of_its_hand_out_fails() {
 }
 
 #[test]
+fn a_write_task_that_was_never_sent_is_not_unknown() {
+    let mut world = World::with(ONE);
+    let first = world.join(WRITES, Locality::Local);
+    world.send(start_command(1, "{}"));
+    let outputs = world.partition.commit(world.now);
+    world.keep(outputs);
+    world.partition.detach(first, world.now);
+    world.step();
+    assert!(world.partition.machine().unwrap().inbox(NS, None, 9).unwrap().items.is_empty());
+    let second = world.join(WRITES, Locality::Local);
+    assert_eq!(world.one(second).attempt, 1);
+}
+
+#[test]
 fn a_lost_instance_is_fenced_off_after_the_grace() {
     let mut world = World::with(ONE);
     let first = world.join(X, Locality::Remote);

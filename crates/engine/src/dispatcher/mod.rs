@@ -355,6 +355,19 @@ impl Dispatcher {
         instance
     }
 
+    /// A task that was given, but never sent, waits again.
+    pub fn put_back(&mut self, id: TaskId, token: Token) {
+        if self.holder(id, token).is_none() {
+            return;
+        }
+        self.withdraw(id);
+        if self.held_runs.contains(&id.run) {
+            self.set_place(id, Place::Aside);
+        } else {
+            self.enqueue(id);
+        }
+    }
+
     /// An instance leaves; the tasks that it holds wait until `until` for it to come back.
     pub fn leave(&mut self, instance: InstanceId, until: Time) {
         let Some(left) = self.pool.leave(instance) else { return };

@@ -47,8 +47,7 @@ impl Partition {
         let before = Time(now.0.saturating_sub(self.config.heartbeat_timeout.0));
         for instance in self.dispatcher.silent(before) {
             // The time-out was its grace: its attempts are lost now.
-            self.dispatcher.leave(instance, now);
-            self.outbox.remove(&instance);
+            self.part_with(instance, now);
             self.outputs.dropped.push(instance);
         }
     }

@@ -102,6 +102,19 @@ impl Group {
         refused
     }
 
+    /// Takes back hand-outs to an instance that are not appended, and so were not sent.
+    pub(super) fn take_back(&mut self, instance: InstanceId) -> Vec<Report> {
+        let mut taken = Vec::new();
+        self.entries.retain(|entry| match entry.origin {
+            Origin::Handout(handout) if handout.instance == instance => {
+                taken.push(handout);
+                false
+            }
+            _ => true,
+        });
+        taken
+    }
+
     /// Gives up everything.
     pub(super) fn clear(&mut self) -> Vec<Origin> {
         self.entries.drain(..).map(|entry| entry.origin).collect()

@@ -174,7 +174,16 @@ impl Partition {
         let now = self.advance(now);
         let Some(locality) = self.dispatcher.locality(instance) else { return };
         let grace = if locality == Locality::Local { consort_types::Span::ZERO } else { self.config.grace };
-        self.dispatcher.leave(instance, now.after(grace));
+        self.part_with(instance, now.after(grace));
+    }
+
+    /// An instance is not connected any more. What it was sent waits for it until then; what it was to be sent, once
+    /// that would be durable, goes back into its queue.
+    fn part_with(&mut self, instance: InstanceId, until: Time) {
+        for handout in self.group.take_back(instance) {
+            self.dispatcher.put_back(handout.task, handout.token);
+        }
+        self.dispatcher.leave(instance, until);
         self.outbox.remove(&instance);
     }
 
