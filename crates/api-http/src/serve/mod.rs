@@ -69,8 +69,8 @@ impl Closing {
 
 /// What excess connections are told; they were not read from, so the answer is the same for all.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\n\
-connection: close\r\ncontent-length: 122\r\n\r\n\
-{\"type\":\"/v1/errors/C0401\",\"title\":\"overloaded\",\"status\":503,\"detail\":\"too many connections\",\"code\":\"C0401\",\"hint\":\"later\"}";
+connection: close\r\ncontent-length: 138\r\n\r\n\
+{\"type\":\"/v1/errors/C0401\",\"title\":\"overloaded\",\"status\":503,\"detail\":\"too many connections\",\"code\":\"C0401\",\"hint\":\"try again after `1s`\"}";
 
 /// After a refused accept: first this long, then twice as long each time, up to the second.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));

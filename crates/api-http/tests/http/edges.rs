@@ -82,7 +82,9 @@ fn a_bulk_request_acts_on_a_bounded_number_and_says_what_became_of_each() {
     let first = bulk(json!({"filter": {"workflow": "wait"}, "action": "cancel", "limit": 3}));
     let rest = bulk(json!({"filter": {"workflow": "wait"}, "action": "cancel", "limit": 3, "cursor": first["next"]}));
     assert_eq!((done(&first), done(&rest)), (3, 2));
-    runs.iter().for_each(|run| assert_eq!(server.ended(run)["status"], "cancelled"));
+    for run in &runs {
+        assert_eq!(server.ended(run)["status"], "cancelled");
+    }
     assert_eq!(done(&bulk(json!({"filter": {"status": "cancelled"}, "action": "delete"}))), 5);
     for body in [
         json!({"action": "cancel"}),
@@ -240,7 +242,9 @@ fn a_caller_in_this_process_needs_nothing_and_an_unknown_one_gets_nothing() {
 
     let server = Server::start();
     let request = || Request::get("/v1/status").body(Body::empty()).unwrap();
-    let status = |router: axum::Router, request: Request<Body>| server.runtime.block_on(router.oneshot(request)).unwrap().status();
+    let status = |router: axum::Router, request: Request<Body>| {
+        server.runtime.block_on(router.oneshot(request)).unwrap().status()
+    };
     assert_eq!(status(in_process(server.engine.clone()), request()), 200);
     let public = || router(server.engine.clone(), ApiConfig::default());
     assert_eq!(status(public(), request()), 403);
