@@ -1,0 +1,68 @@
+//! Workloads W1 to W5, each beside the disk's own fdatasync of the same bytes in the same run.
+//!
+//! For: figures that can be compared from one change to the next: ratios to a reference measured in the same
+//! session, one JSON line each on standard output. Not for: assertions (timings never decide a test).
+//! Invariant: every step that is counted was durable before the next one started.
+
+mod disk;
+mod http;
+mod in_process;
+mod report;
+mod through_http;
+mod workflows;
+
+use clap::{Parser, ValueEnum};
+
+/// Measures Consort on this machine; figures go to standard output as JSON lines, the rest to standard error.
+#[derive(Debug, Parser)]
+#[command(name = "consort-bench")]
+struct Arguments {
+    /// The workloads to run; all of them where none is named.
+    #[arg(value_enum)]
+    workloads: Vec<Workload>,
+    /// How the driver reaches the engine; both ways where none is named.
+    #[arg(long, value_enum)]
+    transport: Option<Transport>,
+    /// Fewer repetitions: shows that everything runs, the figures are rough.
+    #[arg(long)]
+    quick: bool,
+}
+
+/// A workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "UPPER")]
+enum Workload {
+    /// A chain of 100 steps.
+    W1,
+    /// 1,000 runs of 10 steps.
+    W2,
+    /// A fan-out of 1,000 steps and its join.
+    W3,
+    /// Cold start, memory, bytes written.
+    W4,
+    /// Kill -9 during W2.
+    W5,
+}
+
+/// How the driver reaches the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Transport {
+    /// The engine and its agents in the driver's own process.
+    InProcess,
+    /// A server process, reached over loopback HTTP.
+    Http,
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let arguments = Arguments::parse();
+    let wanted = |workload| arguments.workloads.is_empty() || arguments.workloads.contains(&workload);
+    let over = |transport| arguments.transport.is_none_or(|chosen| chosen == transport);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    if over(Transport::InProcess) {
+        runtime.block_on(in_process::run(&wanted, arguments.quick))?;
+    }
+    if over(Transport::Http) {
+        runtime.block_on(through_http::run(&wanted, arguments.quick))?;
+    }
+    Ok(())
+}
