@@ -36,12 +36,14 @@ struct Expected {
 struct Question {
     id: String,
     set: Set,
-    question: String,
+    #[serde(rename = "question")]
+    text: String,
     answer_any: Vec<String>,
     cite: Vec<Expected>,
 }
 
 /// How one question went.
+#[expect(clippy::struct_excessive_bools, reason = "each is one independent verdict")]
 #[derive(Clone, Debug, Serialize)]
 pub struct Judged {
     /// Its name in the set.
@@ -163,7 +165,7 @@ pub fn evaluate(root: &Path) -> Result<Scores> {
     let mut results = Vec::new();
     for line in text.lines().filter(|l| !l.trim().is_empty()) {
         let question: Question = serde_json::from_str(line).map_err(|e| bad(&e))?;
-        let outcome = run(&library, &question.question, &corpus.to_string_lossy(), &Silent)?;
+        let outcome = run(&library, &question.text, &corpus.to_string_lossy(), &Silent)?;
         results.push(judge(question, &outcome));
     }
     Ok(Scores { results })
@@ -180,21 +182,12 @@ fn judge(question: Question, outcome: &Outcome) -> Judged {
             entry.file.ends_with(&e.file)
                 && entry.place.first <= e.last
                 && e.first <= entry.place.last
-                && (entry.place.unit == PlaceUnit::Page) == e.file.ends_with(".pdf")
+                && (entry.place.unit == PlaceUnit::Page) == Path::new(&e.file).extension().is_some_and(|x| x == "pdf")
         };
         holds(&entry.claim) && plain.contains(&normal(&entry.claim)) && question.cite.iter().any(at)
     });
     let verified = outcome.review.checked == outcome.review.verified;
-    Judged {
-        id: question.id,
-        set: question.set,
-        question: question.question,
-        answerable,
-        right,
-        cited,
-        verified,
-        answer,
-    }
+    Judged { id: question.id, set: question.set, question: question.text, answerable, right, cited, verified, answer }
 }
 
 /// Text for comparison: without case, markup and line breaks.

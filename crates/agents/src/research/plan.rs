@@ -169,83 +169,89 @@ fn resolve(part: &str, focus: &str) -> String {
     words.join(" ")
 }
 
+/// Words of a question and the kind of answer that they ask for; the first that fits decides.
+const FORMS: &[(Intent, &[&str])] = &[
+    (
+        Intent::Comparison,
+        &[
+            " difference between ",
+            " differences between ",
+            " vs ",
+            " vs. ",
+            " versus ",
+            " differ from ",
+            " compare",
+            " distinguishes ",
+        ],
+    ),
+    (
+        Intent::Duration,
+        &[" how long ", " how often ", " how soon ", " how quickly ", " what duration ", " how frequently "],
+    ),
+    (
+        Intent::Quantity,
+        &[
+            " how many ",
+            " how much ",
+            " how large ",
+            " how big ",
+            " how fast ",
+            " how heavy ",
+            " how tall ",
+            " how high ",
+            " how deep ",
+            " how far ",
+            " how wide ",
+            " how old ",
+            " what number ",
+            " how hot ",
+            " how cold ",
+            " how thick ",
+            " how small ",
+        ],
+    ),
+    (
+        Intent::Time,
+        &[
+            " when ",
+            " what year ",
+            " which year ",
+            " what date ",
+            " which date ",
+            " what time ",
+            " what day ",
+            " since when ",
+            " by when ",
+        ],
+    ),
+    (Intent::Reason, &[" why ", " what causes ", " what is the reason ", " for what reason "]),
+    (Intent::Person, &[" who ", " whom ", " whose ", " which company ", " which person "]),
+    (Intent::Location, &[" where ", " which folder ", " which directory ", " which file "]),
+    (
+        Intent::Procedure,
+        &[
+            " how to ",
+            " how do ",
+            " how can ",
+            " how should ",
+            " how would ",
+            " how is ",
+            " how are ",
+            " how does ",
+            " steps ",
+        ],
+    ),
+];
+
 /// What kind of answer a question asks for.
 fn intent(text: &str) -> Intent {
     let lower = format!(" {} ", text.to_lowercase());
-    let has = |marks: &[&str]| marks.iter().any(|m| lower.contains(m));
-    if has(&[
-        " difference between ",
-        " differences between ",
-        " vs ",
-        " vs. ",
-        " versus ",
-        " differ from ",
-        " compare",
-        " distinguishes ",
-    ]) {
-        return Intent::Comparison;
+    let form = FORMS.iter().find(|(_, marks)| marks.iter().any(|m| lower.contains(m)));
+    match form {
+        Some((intent, _)) => *intent,
+        None if lower.starts_with(" how ") => Intent::Procedure,
+        None => plain_intent(&lower),
     }
-    if has(&[" how long ", " how often ", " how soon ", " how quickly ", " what duration ", " how frequently "]) {
-        return Intent::Duration;
-    }
-    if has(&[
-        " how many ",
-        " how much ",
-        " how large ",
-        " how big ",
-        " how fast ",
-        " how heavy ",
-        " how tall ",
-        " how high ",
-        " how deep ",
-        " how far ",
-        " how wide ",
-        " how old ",
-        " what number ",
-        " how hot ",
-        " how cold ",
-        " how thick ",
-        " how small ",
-    ]) {
-        return Intent::Quantity;
-    }
-    if has(&[
-        " when ",
-        " what year ",
-        " which year ",
-        " what date ",
-        " which date ",
-        " what time ",
-        " what day ",
-        " since when ",
-        " by when ",
-    ]) {
-        return Intent::Time;
-    }
-    if has(&[" why ", " what causes ", " what is the reason ", " for what reason "]) {
-        return Intent::Reason;
-    }
-    if has(&[" who ", " whom ", " whose ", " which company ", " which person "]) {
-        return Intent::Person;
-    }
-    if has(&[" where ", " which folder ", " which directory ", " which file "]) {
-        return Intent::Location;
-    }
-    if has(&[
-        " how to ",
-        " how do ",
-        " how can ",
-        " how should ",
-        " how would ",
-        " how is ",
-        " how are ",
-        " how does ",
-        " steps ",
-    ]) || lower.starts_with(" how ")
-    {
-        return Intent::Procedure;
-    }
-    plain_intent(&lower)
 }
 
 fn plain_intent(lower: &str) -> Intent {

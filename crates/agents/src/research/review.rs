@@ -208,7 +208,7 @@ fn uncovered(input: &ReviewInput) -> Vec<Problem> {
 /// Half for citations, half for coverage, in hundredths. What the sources do not hold is honestly missing and costs little;
 /// what is held back costs more, so that another round is worth its while.
 fn score(input: &ReviewInput, checked: u64, verified: u64, problems: &[Problem]) -> f64 {
-    let citations = if checked == 0 { 1_000 } else { verified * 1_000 / checked };
+    let citations = (verified * 1_000).checked_div(checked).unwrap_or(1_000);
     let worth = |sub: &str| match input.report.coverage.iter().find(|c| c.sub_question == sub).map(|c| c.support) {
         Some(Support::Answered) => 1_000,
         Some(Support::Partial) => {
@@ -230,7 +230,7 @@ fn score(input: &ReviewInput, checked: u64, verified: u64, problems: &[Problem])
     let parts = input.plan.sub_questions.len().max(1) as u64;
     let coverage = input.plan.sub_questions.iter().map(|s| worth(&s.id)).sum::<u64>() / parts;
     let broken = problems.iter().filter(|p| p.kind == "uncited" || p.kind == "form").count() as u64;
-    let milli = (citations + coverage) / 2;
+    let milli = u64::midpoint(citations, coverage);
     let milli = milli.saturating_sub(200 * broken.min(5));
     // Exactly two decimals, so that the JSON is the same everywhere.
     (milli / 10) as f64 / 100.0

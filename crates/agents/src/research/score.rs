@@ -61,6 +61,8 @@ pub(crate) struct Scored {
     pub(crate) strength: i64,
     /// How well it has the form that is asked for, 0 to 1000.
     pub(crate) form: i64,
+    /// How well the word that is asked for is there, 0 to 1000.
+    pub(crate) key: i64,
     /// The question's terms that the sentence itself has.
     pub(crate) covered: BTreeSet<String>,
 }
@@ -139,7 +141,7 @@ impl Scorer {
         let strength = if key == 0 { covers * 65 / 100 } else { covers };
         let strength = strength * fit.support / 1_000 * own_part.max(600) / 1_000 * quality::trust(quality) / 1_000;
         let covered = self.question_terms().filter(|t| own.contains(*t)).cloned().collect();
-        Scored { segment: at, relevance, strength, form: fit.score, covered }
+        Scored { segment: at, relevance, strength, form: fit.score, key, covered }
     }
 
     /// Share of the question that a sentence covers: credit for what it says itself, and what its headings,
@@ -161,9 +163,9 @@ impl Scorer {
             .map(|w| (w.position, normalise(&w.text)))
             .filter(|(_, t)| self.concepts.iter().any(|c| c.whole == *t))
             .collect();
-        let pairs = self.concepts.len().saturating_sub(1).max(1) as i64;
-        let close = hits.windows(2).filter(|w| w[0].1 != w[1].1 && w[1].0 - w[0].0 <= 5).count() as i64;
-        (close * 1_000 / pairs).min(1_000)
+        let pairs = self.concepts.len().saturating_sub(1).max(1);
+        let close = hits.windows(2).filter(|w| w[0].1 != w[1].1 && w[1].0 - w[0].0 <= 5).count();
+        i64::try_from(close * 1_000 / pairs).unwrap_or(1_000).min(1_000)
     }
 }
 
@@ -268,7 +270,7 @@ impl Surroundings {
     /// How much the passage as a whole is about the question: the mean share of its sentences, 0 to 1000.
     fn density(&self, scorer: &Scorer) -> i64 {
         let sum: i64 = self.sets.iter().map(|s| scorer.share(s)).sum();
-        sum / self.sets.len().max(3) as i64
+        sum / i64::try_from(self.sets.len().max(3)).unwrap_or(i64::MAX)
     }
 }
 

@@ -77,7 +77,7 @@ pub fn search(library: &Library, input: &SearchInput, observer: &dyn Observer) -
     let mut hits: Vec<Hit> = candidates
         .into_iter()
         .map(|(score, passage)| {
-            let mut hit = hit(&corpus, passage);
+            let mut hit = hit(&corpus, &passage);
             let best = scorer.hit(&hit).into_iter().map(|s| s.relevance).max().unwrap_or_default();
             hit.score = best + 250 * score / top;
             hit
@@ -132,7 +132,7 @@ fn without_frame(text: &str) -> String {
     (0..words.len()).filter(|i| !asks(*i)).map(|i| words[i]).collect::<Vec<_>>().join(" ")
 }
 
-fn hit(corpus: &Corpus, passage: Passage) -> Hit {
+fn hit(corpus: &Corpus, passage: &Passage) -> Hit {
     let file = &corpus.manifest.files[passage.file as usize];
     let place = passage.segments.iter().map(|s| s.place).reduce(super::model::Place::with);
     let quote: Vec<&str> = passage.segments.iter().map(|s| s.text.as_str()).collect();

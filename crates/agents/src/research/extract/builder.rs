@@ -90,7 +90,7 @@ impl Builder {
     /// Ends the block; blocks without letters or digits are dropped.
     pub(crate) fn end(&mut self, kind: Kind) {
         let (text, mut marks) = (std::mem::take(&mut self.text), std::mem::take(&mut self.marks));
-        let text = if kind == Kind::Code { cut_blank_lines(text, &mut marks) } else { text.trim_end().to_owned() };
+        let text = if kind == Kind::Code { cut_blank_lines(&text, &mut marks) } else { text.trim_end().to_owned() };
         if !text.chars().any(char::is_alphanumeric) || self.document.blocks.len() >= BLOCKS_MAX {
             return;
         }
@@ -160,7 +160,7 @@ impl Builder {
 }
 
 /// Drops blank lines at both ends and keeps the marks right.
-fn cut_blank_lines(text: String, marks: &mut Vec<(usize, u32)>) -> String {
+fn cut_blank_lines(text: &str, marks: &mut Vec<(usize, u32)>) -> String {
     let lead = text.len() - text.trim_start_matches(['\n', '\r']).len();
     let kept = text[lead..].trim_end().to_owned();
     let first = marks.partition_point(|(at, _)| *at <= lead).max(1) - 1;

@@ -167,6 +167,7 @@ impl TokenSink for Sink {
 }
 
 /// What is true inside an open element.
+#[expect(clippy::struct_excessive_bools, reason = "each is one independent property of the place")]
 #[derive(Clone, Copy, Default)]
 struct Inside {
     skip: bool,

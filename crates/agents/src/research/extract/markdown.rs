@@ -62,7 +62,6 @@ impl Walk {
 
     fn start(&mut self, tag: &Tag<'_>, line: u32) {
         match tag {
-            Tag::Paragraph => {}
             Tag::Item => {
                 self.out.end(self.kind);
                 self.kind = Kind::Item;

@@ -27,7 +27,7 @@ const TEXT_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Bytes that one page's content may inflate to.
 const PAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// How long one file may take.
-const TIME_MAX: Duration = Duration::from_secs(60);
+const TIME_MAX: Duration = Duration::from_mins(1);
 /// Stack of the reading thread: object trees are walked by recursion.
 const STACK_BYTES: usize = 128 * 1024 * 1024;
 
@@ -43,7 +43,7 @@ pub(crate) struct PdfReader {
 struct Pages {
     title: String,
     date: Option<String>,
-    pages: Vec<String>,
+    texts: Vec<String>,
 }
 
 impl PdfReader {
@@ -128,7 +128,7 @@ fn pages(bytes: &[u8], stop: &AtomicBool) -> std::result::Result<Pages, String> 
         return Err("it is encrypted".to_owned());
     }
     let (title, date) = about(&document);
-    let mut out = Pages { title, date, pages: Vec::new() };
+    let mut out = Pages { title, date, texts: Vec::new() };
     let mut total = 0;
     for page in document.get_pages().into_values().take(PAGES_MAX) {
         if stop.load(Ordering::Relaxed) || total > TEXT_BYTES_MAX {
@@ -138,7 +138,7 @@ fn pages(bytes: &[u8], stop: &AtomicBool) -> std::result::Result<Pages, String> 
         let text = catch_unwind(AssertUnwindSafe(|| page_text(&document, page, PAGE_BYTES_MAX))).ok().flatten();
         let text = text.unwrap_or_default();
         total += text.len();
-        out.pages.push(text);
+        out.texts.push(text);
     }
     Ok(out)
 }
@@ -156,11 +156,11 @@ fn about(document: &lopdf::Document) -> (String, Option<String>) {
 }
 
 fn blocks(pages: &Pages) -> Document {
-    let furniture = furniture(&pages.pages);
+    let furniture = furniture(&pages.texts);
     let mut out = Builder::default();
     out.title(&pages.title);
     out.date(pages.date.clone());
-    for (i, page) in pages.pages.iter().enumerate() {
+    for (i, page) in pages.texts.iter().enumerate() {
         let lines: Vec<&str> = page.lines().filter(|l| !furniture.contains_key(&outline(l))).collect();
         let joined = mend_hyphens(&lines);
         let lines: Vec<&str> = joined.iter().map(String::as_str).collect();
@@ -247,14 +247,15 @@ mod tests {
     #[test]
     fn furniture_goes_and_divided_words_are_joined() {
         let pages = Pages {
-            pages: (1..=4)
-                .map(|i| format!("The Manual\nPump num-\nber runs well.\nmax-\nMin {i}\nPage {i}\n"))
+            texts: ["wind", "sun", "rain", "snow"]
+                .iter()
+                .map(|w| format!("The Manual\n{w} num-\nber runs well.\nmax-\nMin {w}\nPage 4\n"))
                 .collect(),
             ..Pages::default()
         };
         let d = blocks(&pages);
         assert!(d.paged);
-        assert_eq!(d.blocks[0].text, "Pump number runs well. max- Min 1");
+        assert_eq!(d.blocks[0].text, "wind number runs well. max- Min wind");
         assert_eq!(d.blocks[3].lines(0, 4), (4, 4));
     }
 }

@@ -159,9 +159,9 @@ fn lay_out(lines: &[Line]) -> String {
 
 /// The size in which most letters are set.
 fn body_size(lines: &[Line]) -> f32 {
-    let mut letters: BTreeMap<u32, usize> = BTreeMap::new();
+    let mut letters: BTreeMap<i32, usize> = BTreeMap::new();
     for line in lines {
-        *letters.entry((line.size * 10.0) as u32).or_default() += line.text.len();
+        *letters.entry((line.size * 10.0) as i32).or_default() += line.text.len();
     }
     let most = letters.into_iter().max_by_key(|(size, count)| (*count, *size));
     most.map_or(1.0, |(size, _)| size as f32 / 10.0)

@@ -140,7 +140,7 @@ impl<'a> Walk<'a> {
         };
         match name.trim() {
             "code-block" | "code" | "sourcecode" | "highlight" | "parsed-literal" | "prompt" | "doctest" => {
-                self.literal(depth)
+                self.literal(depth);
             }
             "note" | "warning" | "tip" | "important" | "caution" | "attention" | "danger" | "hint" | "seealso"
             | "versionadded" | "versionchanged" | "deprecated" | "admonition" | "topic" | "rubric" | "epigraph"

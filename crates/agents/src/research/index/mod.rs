@@ -138,7 +138,7 @@ fn log2_milli(value: u64) -> i64 {
     let whole = value.ilog2();
     // Between two powers of two a straight line is near enough for a weight.
     let part = (u128::from(value) << 20 >> whole) - (1 << 20);
-    i64::from(whole) * 1_000 + (part * 1_000 >> 20) as i64
+    i64::from(whole) * 1_000 + ((part * 1_000) >> 20) as i64
 }
 
 #[cfg(test)]

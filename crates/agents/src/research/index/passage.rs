@@ -58,8 +58,8 @@ fn segments(document: &Document, block: &Block, ordinal: u32) -> Vec<Segment> {
         Kind::Code => SegmentKind::Code,
     };
     let ranges = match block.kind {
-        Kind::Row => vec![0..block.text.len().min(floor(&block.text, CODE_BYTES_MAX))],
-        Kind::Code => vec![0..cut_code(&block.text)],
+        Kind::Row => std::iter::once(0..floor(&block.text, CODE_BYTES_MAX)).collect(),
+        Kind::Code => std::iter::once(0..cut_code(&block.text)).collect(),
         Kind::Paragraph | Kind::Item => sentences(&block.text),
     };
     let one = |range: std::ops::Range<usize>| Segment {

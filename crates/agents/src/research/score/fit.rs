@@ -222,91 +222,38 @@ pub(super) fn denies(text: &str) -> bool {
     )
 }
 
+/// Words with which an instruction begins.
+const IMPERATIVES: &str = "use run call set add open press click type create install turn remove select enter make put \
+    start stop hold check pass write choose enable disable place wait clean wash soak mix cut drain \
+    fill replace unplug switch lift loosen tighten apply specify define configure build download \
+    edit copy move first then to finally export import";
+/// Words that guide somebody.
+const GUIDES: &[&str] = &[
+    " you can ",
+    " you must ",
+    " you should ",
+    " we can ",
+    " can be ",
+    " by using ",
+    " by calling ",
+    " by running ",
+    " use the ",
+    " using ",
+    " must be ",
+    " should be ",
+    " is done ",
+    " in order to ",
+    " need to ",
+    " needs to ",
+    " works by ",
+    " by ",
+];
+
 fn procedure(view: &View<'_>, lower: &str) -> i64 {
     let next_is_code = view.hit.segments.get(view.at + 1).is_some_and(|s| s.kind == SegmentKind::Code);
     let first = lower.split_whitespace().next().unwrap_or_default().trim_matches(|c: char| !c.is_alphanumeric());
-    let imperative = matches!(
-        first,
-        "use"
-            | "run"
-            | "call"
-            | "set"
-            | "add"
-            | "open"
-            | "press"
-            | "click"
-            | "type"
-            | "create"
-            | "install"
-            | "turn"
-            | "remove"
-            | "select"
-            | "enter"
-            | "make"
-            | "put"
-            | "start"
-            | "stop"
-            | "hold"
-            | "check"
-            | "pass"
-            | "write"
-            | "choose"
-            | "enable"
-            | "disable"
-            | "place"
-            | "wait"
-            | "clean"
-            | "wash"
-            | "soak"
-            | "mix"
-            | "cut"
-            | "drain"
-            | "fill"
-            | "replace"
-            | "unplug"
-            | "switch"
-            | "lift"
-            | "loosen"
-            | "tighten"
-            | "apply"
-            | "specify"
-            | "define"
-            | "configure"
-            | "build"
-            | "download"
-            | "edit"
-            | "copy"
-            | "move"
-            | "first"
-            | "then"
-            | "to"
-            | "finally"
-            | "export"
-            | "import"
-    );
-    let guided = has(
-        lower,
-        &[
-            " you can ",
-            " you must ",
-            " you should ",
-            " we can ",
-            " can be ",
-            " by using ",
-            " by calling ",
-            " by running ",
-            " use the ",
-            " using ",
-            " must be ",
-            " should be ",
-            " is done ",
-            " in order to ",
-            " need to ",
-            " needs to ",
-            " works by ",
-            " by ",
-        ],
-    );
+    let imperative = IMPERATIVES.split(' ').any(|w| w == first);
+    let guided = has(lower, GUIDES);
     let mut score = match (imperative, guided) {
         (true, true) => 900,
         (true, false) => 800,

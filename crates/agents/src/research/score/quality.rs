@@ -44,11 +44,10 @@ fn length(view: &View<'_>) -> i64 {
         (SegmentKind::Code, _) => 1_000,
         (SegmentKind::Row, 0..=2) | (_, 0..=3) => 350,
         (SegmentKind::Row, _) => 1_000,
-        (SegmentKind::Item, 4..=5) => 850,
+        (SegmentKind::Item, 4..=5) | (_, 46..=70) => 850,
         // Reference pages open with a short phrase.
         (_, 4..=5) if view.opens => 900,
         (_, 4..=5) => 700,
-        (_, 46..=70) => 850,
         (_, 71..) => 600,
         _ => 1_000,
     }
@@ -122,6 +121,7 @@ fn begins(lower: &str, view: &View<'_>) -> i64 {
         () if leaning => 800,
         () if joining => 900,
         () if fragment => 750,
+        () if lower.trim_start().starts_with('(') => 850,
         () => 1_000,
     }
 }
@@ -144,8 +144,8 @@ fn pointer(lower: &str) -> i64 {
             " we will ",
             " let's ",
             " let’s ",
-            " see the ",
-            " see also ",
+            "see the ",
+            "see also ",
             " listing ",
             " figure ",
             " as shown ",

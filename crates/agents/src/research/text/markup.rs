@@ -8,7 +8,7 @@ const SPECIAL: &[char] = &['\\', '*', '_', '[', ']', '<', '>', '|', '~'];
 
 /// A quote as Markdown: code spans stay, everything that could be markup is escaped.
 pub(crate) fn escape(text: &str) -> String {
-    let balanced = text.matches('`').count() % 2 == 0;
+    let balanced = text.matches('`').count().is_multiple_of(2);
     let mut out = String::with_capacity(text.len() + 8);
     let mut in_code = false;
     for (i, c) in text.char_indices() {

@@ -49,6 +49,8 @@ pub(super) struct Part<'a> {
 struct Candidate<'a> {
     hit: &'a Hit,
     scored: Scored,
+    /// Whether only the next sentence has the word that is asked for.
+    key_follows: bool,
 }
 
 /// What one report has said so far.
@@ -98,7 +100,12 @@ fn part<'a>(input: &'a WriteInput, sub: &'a SubQuestion, wide: bool, said: &mut 
 fn candidates<'a>(input: &'a WriteInput, sub: &SubQuestion, scorer: &mut Scorer) -> Vec<Candidate<'a>> {
     let mut out: Vec<Candidate<'a>> = Vec::new();
     for evidence in input.evidence.kept.iter().filter(|e| e.sub_questions.contains(&sub.id)) {
-        out.extend(scorer.hit(&evidence.hit).into_iter().map(|scored| Candidate { hit: &evidence.hit, scored }));
+        let all = scorer.hit(&evidence.hit);
+        let keys: Vec<i64> = all.iter().map(|s| s.key).collect();
+        out.extend(all.into_iter().map(|scored| {
+            let key_follows = scored.key < 1_000 && keys.get(scored.segment + 1) == Some(&1_000);
+            Candidate { hit: &evidence.hit, scored, key_follows }
+        }));
     }
     let older = |c: &Candidate<'_>| {
         let text = &c.hit.segments[c.scored.segment].text;
@@ -161,9 +168,9 @@ fn span(candidate: &Candidate<'_>, intent: Intent) -> Vec<usize> {
     {
         out.insert(0, at - 1);
     }
-    let whole_answer =
-        intent == Intent::YesNo && at > 0 && out.len() == 1 && together(at - 1, at) && quotable(&segments[at - 1].text);
-    if whole_answer {
+    let first_of_two = at > 0 && out.len() == 1 && together(at - 1, at) && quotable(&segments[at - 1].text);
+    // The lead of a section belongs to a definition; a condition may stand before what it allows.
+    if first_of_two && (intent == Intent::YesNo || (intent == Intent::Definition && at == first_prose(segments) + 1)) {
         out.insert(0, at - 1);
     }
     let follows = at + 1 < segments.len() && together(at, at + 1) && segments[at].kind == SegmentKind::Sentence;
@@ -174,6 +181,9 @@ fn span(candidate: &Candidate<'_>, intent: Intent) -> Vec<usize> {
         && (continues(&segments[at + 1].text) || intent == Intent::Definition)
         && quotable(&segments[at + 1].text)
     {
+        out.push(at + 1);
+    }
+    if brings_value(candidate, intent) && together(at, at + 1) && out.last() == Some(&at) {
         out.push(at + 1);
     }
     let code = at + 1 < segments.len()
@@ -189,6 +199,22 @@ fn span(candidate: &Candidate<'_>, intent: Intent) -> Vec<usize> {
         out.dedup();
     }
     out
+}
+
+/// Whether the value that is asked for stands in the next sentence: "The address of the server. The default is `::1`."
+fn brings_value(candidate: &Candidate<'_>, intent: Intent) -> bool {
+    let valued =
+        !matches!(intent, Intent::Definition | Intent::Reason | Intent::Comparison | Intent::Procedure | Intent::YesNo);
+    let value = |text: &str| text.contains(|c: char| c.is_ascii_digit() || c == '`');
+    let own = &candidate.hit.segments[candidate.scored.segment].text;
+    candidate.hit.segments.get(candidate.scored.segment + 1).is_some_and(|next| {
+        valued && quotable(&next.text) && (candidate.key_follows || (value(&next.text) && !value(own)))
+    })
+}
+
+/// The first sentence of a passage.
+fn first_prose(segments: &[Segment]) -> usize {
+    segments.iter().position(|s| s.kind == SegmentKind::Sentence).unwrap_or_default()
 }
 
 /// Whether a sentence can stand beside the one that was chosen.
@@ -261,7 +287,7 @@ fn findings<'a>(
 /// The least strength of a finding.
 fn floor(support: Support, wide: bool) -> i64 {
     match (support, wide) {
-        (Support::Answered, false) => (ANSWERED + NEAR) / 2,
+        (Support::Answered, false) => i64::midpoint(ANSWERED, NEAR),
         (_, true) => NEAR * 8 / 10,
         _ => NEAR,
     }
