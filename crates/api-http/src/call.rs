@@ -146,7 +146,7 @@ impl Call {
     }
 
     /// The body as the type that the route describes.
-    pub(crate) async fn json<T: DeserializeOwned>(&mut self) -> Result<T> {
+    pub(crate) async fn json<T: DeserializeOwned + Send + 'static>(&mut self) -> Result<T> {
         let Takes::Json { max_bytes, optional, .. } = self.route.takes else {
             panic!("the route describes a JSON body");
         };
@@ -155,7 +155,7 @@ impl Call {
             return document::parse("body", b"{}");
         }
         self.content_type(&["application/json"])?;
-        document::parse("body", &bytes)
+        off_thread(bytes, |bytes| document::parse("body", bytes)).await
     }
 
     /// The body as a document of any form.
@@ -166,8 +166,12 @@ impl Call {
             return Ok(Payload::null());
         }
         self.content_type(&["application/json"])?;
-        consort_engine::check_document(what, &bytes)?;
-        Ok(Payload::inline(&*bytes))
+        let what = what.to_owned();
+        off_thread(bytes, move |bytes| {
+            consort_engine::check_document(&what, bytes)?;
+            Ok(Payload::inline(bytes))
+        })
+        .await
     }
 
     /// The body as a workflow's source.
@@ -210,6 +214,18 @@ impl Call {
                 .hint(format!("send the header `Content-Type: {}`", allowed[0]))
         })
     }
+}
+
+/// Looks through bytes; through many of them off the async threads, which others wait for.
+async fn off_thread<T: Send + 'static>(
+    bytes: bytes::Bytes,
+    look: impl FnOnce(&[u8]) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    if bytes.len() <= SMALL_BYTES_MAX {
+        return look(&bytes);
+    }
+    let looked = tokio::task::spawn_blocking(move || look(&bytes)).await;
+    looked.unwrap_or_else(|_| Err(Error::new(Code::Internal, "the body could not be looked through")))
 }
 
 async fn path_of(parts: &mut Parts) -> Result<Vec<(String, String)>> {
