@@ -223,7 +223,11 @@ impl Page {
         }
         self.note(tag);
         let mut inside = self.inside();
-        if BLOCKS.contains(&name) {
+        let open_term = self.open.last().is_some_and(|(open, _)| open == "dt") && !inside.skip;
+        if open_term && matches!(name, "dd" | "dt") {
+            // The end tag of a term may be left out.
+            self.out.end_heading(term_level(inside));
+        } else if BLOCKS.contains(&name) {
             self.boundary(name, inside);
         }
         match name {
@@ -313,13 +317,13 @@ impl Page {
                 let level = name.as_bytes()[1] - b'0';
                 self.out.end_heading(level);
             }
-            "dt" if !inside.skip => self.out.end_heading(6 + inside.lists.clamp(1, 2)),
+            "dt" if !inside.skip => self.out.end_heading(term_level(inside)),
             "tr" if !inside.skip => self.end_row(),
             _ if BLOCKS.contains(&name) => self.boundary(name, inside),
             _ => {}
         }
         match name {
-            "dl" if !inside.skip => self.out.leave(6 + inside.lists.clamp(1, 2)),
+            "dl" if !inside.skip => self.out.leave(term_level(inside)),
             "table" if !inside.skip => self.out.leave(HEAD_ROW),
             _ => {}
         }
@@ -396,6 +400,11 @@ impl Page {
         }
         document
     }
+}
+
+/// The level of a term among headings: below all real ones.
+fn term_level(inside: Inside) -> u8 {
+    6 + inside.lists.clamp(1, 2)
 }
 
 fn attribute<'a>(tag: &'a Tag, key: &str) -> Option<&'a str> {
