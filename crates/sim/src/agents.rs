@@ -149,13 +149,15 @@ impl World {
             return Ok(());
         };
         let session = self.new_session();
-        let opened = crate::world::Session { instance, remote: attached.instance, open: true, to_host: 0, to_worker: 0 };
+        let (incarnation, remote) = (self.host.incarnation, attached.instance);
+        let opened = crate::world::Session { instance, incarnation, remote, open: true, to_host: 0, to_worker: 0 };
         self.sessions.insert(session, opened);
         let own = &mut self.instances[instance];
         own.session = Some(session);
         let unsent = std::mem::take(&mut own.unsent);
         let again: Vec<FromWorker> = own.works.values().flat_map(unanswered).collect();
-        for report in unsent.into_iter().chain(again) {
+        let unsent = unsent.into_iter().filter(|report| !matches!(report, FromWorker::Record { .. }));
+        for report in unsent.chain(again) {
             self.send(instance, report)?;
         }
         let works: Vec<_> = self.instances[instance].works.values().map(|w| (w.offer.task, w.offer.token)).collect();
@@ -170,7 +172,7 @@ impl World {
     pub(crate) fn detach(&mut self, session: u64) -> Checked {
         let Some(gone) = self.sessions.remove(&session) else { return Ok(()) };
         let wall = self.wall();
-        if let Some(partition) = &mut self.host.partition {
+        if let Some(partition) = self.host.partition.as_mut().filter(|_| gone.incarnation == self.host.incarnation) {
             partition.detach(gone.remote, wall);
         }
         self.wake(10);
@@ -201,12 +203,19 @@ impl World {
 
     /// The engine has dropped an instance that was silent for too long.
     pub(crate) fn dropped(&mut self, remote: InstanceId) {
-        let found = self.sessions.iter().find(|(_, known)| known.remote == remote).map(|(session, _)| *session);
+        let found = self.session_of(remote);
         if let Some(session) = found {
             self.figures.fault("silent instances");
             let pause = self.random.span(SECOND / 100, SECOND);
             self.at(pause, Event::Broken { session });
         }
+    }
+
+    /// The connection of an instance of the process that runs.
+    fn session_of(&self, remote: InstanceId) -> Option<u64> {
+        let incarnation = self.host.incarnation;
+        let found = self.sessions.iter().find(|(_, known)| known.remote == remote && known.incarnation == incarnation);
+        found.map(|(session, _)| *session)
     }
 
     /// The worker's side of a connection breaks; the engine notices later.
@@ -276,7 +285,7 @@ impl World {
 
     /// The engine has messages for an instance.
     pub(crate) fn tell(&mut self, remote: InstanceId, mut messages: Vec<ToWorker>) -> Checked {
-        let found = self.sessions.iter().find(|(_, known)| known.remote == remote).map(|(session, _)| *session);
+        let found = self.session_of(remote);
         let Some(mut session) = found else { return Ok(()) };
         for message in &messages {
             self.check_offer(message)?;
@@ -366,7 +375,8 @@ impl World {
 
     /// A report reaches the engine.
     pub(crate) fn reported(&mut self, session: u64, mut report: FromWorker) -> Checked {
-        let Some(remote) = self.sessions.get(&session).map(|known| known.remote) else { return Ok(()) };
+        let current = self.sessions.get(&session).filter(|known| known.incarnation == self.host.incarnation);
+        let Some(remote) = current.map(|known| known.remote) else { return Ok(()) };
         if self.plan.planted == Some(Planted::OldTokenAccepted) {
             self.renew_token(&mut report);
         }
@@ -478,6 +488,15 @@ impl World {
         self.at(pause, Event::Work { instance, task, token });
     }
 
+    /// An agent that was told to stop reports all the same.
+    pub(crate) fn zombie(&mut self, instance: usize, report: FromWorker) -> Checked {
+        // Where it is the owner still, its word would count.
+        match task_of(&report) {
+            Some((task, token)) if !self.fold.is_live(task, token) => self.send(instance, report),
+            _ => Ok(()),
+        }
+    }
+
     /// An agent goes on with a task.
     pub(crate) fn work(&mut self, instance: usize, task: TaskId, token: Token) -> Checked {
         let own = &self.instances[instance];
@@ -531,8 +550,10 @@ impl World {
             return Ok(());
         }
         self.instances[instance].works.remove(&task);
+        let before = self.instances[instance].session;
         self.send(instance, FromWorker::Complete { task, token, output: Payload::from_value(output) })?;
-        if conduct == Conduct::Lies {
+        // Only where the truth is sure to arrive first, if anything does.
+        if conduct == Conduct::Lies && before.is_some() && self.instances[instance].session == before {
             self.figures.fault("second answers");
             let lie = Payload::from_value(&json!({ "lie": self.random.below(1_000) }));
             self.send(instance, FromWorker::Complete { task, token, output: lie })?;

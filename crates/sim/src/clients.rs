@@ -376,8 +376,8 @@ impl World {
 
     /// Once all is calm, everything that waits gets what it waits for.
     fn act_calmly(&mut self) -> Checked {
-        for (namespace, run) in std::mem::take(&mut self.clients.paused) {
-            self.pause(namespace, run, false);
+        for (namespace, run) in self.fold.paused() {
+            self.ask(Command::PauseRun(PauseRun { namespace, run, paused: false }), Purpose::Any);
         }
         for namespace in 0..NAMESPACES.len() {
             for run in self.waiting_for_signals(namespace) {

@@ -49,8 +49,16 @@ fn plain(name: &str) -> Flow {
         "workflow": name,
         "input": input_schema(),
         "steps": {
-            "a": { "capability": "work", "with": { "ns": "${{ input.ns }}", "n": "${{ input.n }}" } },
-            "b": { "capability": "pay", "with": { "ns": "${{ input.ns }}", "n": "${{ steps.a.output.v }}" } },
+            "a": {
+                "capability": "work",
+                "with": { "ns": "${{ input.ns }}", "n": "${{ input.n }}" },
+                "retry": { "attempts": 4 },
+            },
+            "b": {
+                "capability": "pay",
+                "with": { "ns": "${{ input.ns }}", "n": "${{ steps.a.output.v }}" },
+                "retry": { "attempts": 4 },
+            },
         },
     });
     Flow { name: name.to_owned(), source: source.to_string(), pure: true }
@@ -65,6 +73,7 @@ pub(crate) fn long() -> Flow {
             "repeat": { "while": "${{ loop.index < 40 }}", "max": 40 },
             "capability": "work",
             "with": { "ns": "${{ input.ns }}", "n": "${{ loop.index }}" },
+            "retry": { "attempts": 4 },
         } },
     });
     Flow { name: "long".to_owned(), source: source.to_string(), pure: true }

@@ -75,6 +75,8 @@ pub(crate) enum Event {
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) instance: usize,
+    /// The process that it leads to.
+    pub(crate) incarnation: u64,
     pub(crate) remote: InstanceId,
     /// Whether the worker still uses it.
     pub(crate) open: bool,
@@ -247,7 +249,7 @@ impl World {
             Event::Detach { session } => self.detach(session),
             Event::Broken { session } => self.broken(session),
             Event::Work { instance, task, token } => self.work(instance, task, token),
-            Event::Zombie { instance, report } => self.send(instance, report),
+            Event::Zombie { instance, report } => self.zombie(instance, report),
             Event::Beat { instance } => self.beat(instance),
             Event::Client => self.act(),
             Event::Request(request) => self.request(*request),
@@ -291,6 +293,14 @@ impl World {
                 Ok(())
             }
             Some(place) => Err(Violation::of(11, format!("a flipped bit in {place} is answered with: {error}"))),
+            None if self.halt_expected && matches!(error.code, Code::Disk | Code::Halted) => {
+                // The planned failure has hit the start; it is tried again.
+                self.figures.fault("failed starts");
+                self.host.store.memory.fail(None);
+                let pause = self.random.span(1_000, 20 * SECOND);
+                self.at(pause, Event::Open);
+                Ok(())
+            }
             None => {
                 let lost = self.plan.planted.is_some() && error.message.contains("the log ends at");
                 let law = if lost { 1 } else { 11 };
@@ -493,12 +503,15 @@ impl World {
         }
         self.figures.fault(why);
         self.trace.note(self.now, format_args!("{why}: {end:?}"));
-        if end == End::Stopped {
-            self.host.stop().map_err(|error| Violation::of(4, format!("the process cannot stop: {error}")))?;
-            self.folded()?;
+        if end == End::Stopped
+            && let Err(error) = self.host.stop()
+            && !self.halt_expected
+        {
+            return Err(Violation::of(4, format!("the process cannot stop: {error}")));
         }
         self.host.end(end, &mut self.random);
-        self.halt_expected = false;
+        // A process that ends by itself leaves a failing disk to the next one.
+        self.halt_expected &= matches!(end, End::Stopped | End::Halted);
         if end == End::PowerCut && self.faults.bit_flips && !self.calm && self.random.chance(300) {
             self.flipped = self.host.flip_bit(&mut self.random);
             self.figures.fault("bit flips");
@@ -588,7 +601,7 @@ impl World {
             // The clock is right again: at least as late as it ever was.
             let wall = self.wall();
             self.offset += self.latest.since(wall).0 as i64;
-            self.host.disk.set_free(None);
+            self.host.disk.fail_sync(u64::MAX);
             self.host.store.memory.fail(None);
             self.heal()?;
             self.wake(10);

@@ -205,16 +205,25 @@ impl Fold {
         if context.seq.0.is_multiple_of(16) {
             rows::check_counts(&self.rows())?;
         }
-        for effect in effects {
-            if let Effect::Ready(ready) = effect
-                && self.outcomes.contains(&ready.task)
-            {
-                return Err(Violation::of(2, format!("record {}: task {} has ended and is handed out", context.seq, ready.task)));
-            }
+        if let Some(task) = self.handed_out(effects).find(|task| self.outcomes.contains(task)) {
+            return Err(Violation::of(2, format!("record {}: task {task} has ended and is handed out", context.seq)));
         }
         self.note_costs(context, changes)?;
         self.note_ended(changes);
         Ok(())
+    }
+
+    /// Tasks that a record makes ready and leaves so.
+    fn handed_out(&self, effects: &[Effect]) -> impl Iterator<Item = TaskId> + use<> {
+        let mut ready = BTreeSet::new();
+        for effect in effects {
+            match effect {
+                Effect::Ready(task) => drop(ready.insert((task.task, task.token))),
+                Effect::Gone { task, token, .. } => drop(ready.remove(&(*task, *token))),
+                _ => {}
+            }
+        }
+        ready.into_iter().map(|(task, _)| task)
     }
 
     fn note_ended(&mut self, changes: &[Change]) {
@@ -289,6 +298,16 @@ impl Fold {
     pub(crate) fn waiting(&self) -> BTreeSet<RunId> {
         let rows = self.rows();
         rows::table(&rows, b'y').filter_map(|(key, _)| Some(RunId(*key.get(1..)?.first_chunk()?))).collect()
+    }
+
+    /// Runs that are held back, with their namespaces.
+    pub(crate) fn paused(&self) -> Vec<(String, RunId)> {
+        let rows = self.rows();
+        let held = rows::table(&rows, b'r').filter_map(|(key, row)| {
+            let run = rows::decode::<Run>(row).filter(|run| run.paused && !run.status.is_terminal())?;
+            Some((run.namespace, rows::key_of(key)?))
+        });
+        held.collect()
     }
 
     fn run(&self, run: RunId) -> Option<Run> {

@@ -12,6 +12,7 @@ use consort_core::{
     Backing, Command, Effect, Machine, Reply,
     command::{Approve, Deploy, SignalRun, StartRun, TaskComplete, TaskFail, TaskPark, TaskRecord, Tick},
     rows::RunStatus,
+    view::RunFilter,
 };
 use consort_types::{Code, Error, Payload, Result, RunId, Seq, TaskId, Time};
 
@@ -90,12 +91,12 @@ impl Reference {
                 self.known.insert(key, (view.summary.status, output.clone()));
                 return Ok((view.summary.status, output));
             }
-            self.go_on(run)?;
+            self.go_on()?;
         }
         Err(Error::new(Code::Internal, format!("the undisturbed run of `{workflow}` does not end")))
     }
 
-    fn go_on(&mut self, run: RunId) -> Result<()> {
+    fn go_on(&mut self) -> Result<()> {
         if let Some(task) = self.ready.pop_front() {
             return self.work(task);
         }
@@ -113,8 +114,14 @@ impl Reference {
             self.now = self.now.max(due);
             return self.apply(&Command::Tick(Tick {})).map(drop);
         }
-        let (namespace, name, payload) = (NAMESPACE.to_owned(), "go".to_owned(), signal_payload());
-        self.apply(&Command::SignalRun(SignalRun { namespace, run, name, payload })).map(drop)
+        // Only a signal can help; a run below may be the one that waits for it.
+        let open = RunFilter { status: Some(RunStatus::Running), children: true, ..RunFilter::default() };
+        for item in self.machine.list_runs(NAMESPACE, &open, None, 100)?.items {
+            let (namespace, name, payload) = (NAMESPACE.to_owned(), "go".to_owned(), signal_payload());
+            // A signal before this one may have ended it.
+            drop(self.apply(&Command::SignalRun(SignalRun { namespace, run: item.run, name, payload })));
+        }
+        Ok(())
     }
 
     fn work(&mut self, task: TaskId) -> Result<()> {
