@@ -1,0 +1,60 @@
+//! The program under test.
+//!
+//! For: finding it, and running it without the settings of whoever runs the tests. Not for: talking to it.
+//! Invariant: it is the one that was built beside the test.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::OnceLock,
+};
+
+/// The binary `consort` of the profile that the test was built with. Where it is not there (someone runs this test
+/// alone in a fresh folder), it is built as the gate builds it; an older one is taken as it is.
+///
+/// # Panics
+/// Where it can be neither found nor built.
+pub fn consort() -> &'static Path {
+    static FOUND: OnceLock<PathBuf> = OnceLock::new();
+    FOUND.get_or_init(|| {
+        let test = std::env::current_exe().expect("the test has a file");
+        let profile = test.parent().and_then(Path::parent).expect("`target/PROFILE/deps/TEST`");
+        let binary = profile.join("consort");
+        if !binary.is_file() {
+            build(profile);
+        }
+        assert!(binary.is_file(), "no `consort` in {}: run `cargo build --workspace --bins` first", profile.display());
+        binary
+    })
+}
+
+/// All programs at once, as the gate does: one alone could be built with other features of what it depends on.
+fn build(profile: &Path) {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--workspace", "--bins"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    if profile.ends_with("release") {
+        cargo.arg("--release");
+    }
+    let status = cargo.status().expect("cargo starts");
+    assert!(status.success(), "the program could not be built: {status}");
+}
+
+/// A command of the program, silent, in this folder.
+pub fn command(folder: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(consort());
+    command.args(args).current_dir(folder).env("HOME", folder).env("XDG_CONFIG_HOME", folder.join(".config"));
+    command.env("NO_COLOR", "1").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CONSORT_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// The settings of all servers in this folder: a drain that is short, and rows that go to the store often.
+///
+/// # Panics
+/// Where the folder cannot be written.
+pub fn settle(folder: &Path) {
+    let settings = "drain-timeout = \"250ms\"\nflush-interval = \"40ms\"\nsync-interval = \"400ms\"\n";
+    std::fs::write(folder.join("consort.toml"), settings).expect("the folder can be written");
+}

@@ -1,0 +1,42 @@
+//! Chance from a seed.
+//!
+//! For: choosing moments and actions so that a failure can be tried again. Not for: exact repetition; two processes
+//! never meet twice in the same way.
+//! Invariant: equal seeds give equal sequences.
+
+use std::time::Duration;
+
+/// The generator SplitMix64.
+#[derive(Clone, Debug)]
+pub struct Chance(u64);
+
+impl Chance {
+    /// A generator.
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The next number.
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `end`; 0 where `end` is 0.
+    pub fn below(&mut self, end: usize) -> usize {
+        (self.next() % (end.max(1) as u64)) as usize
+    }
+
+    /// True in `percent` of 100 cases.
+    pub fn percent(&mut self, percent: usize) -> bool {
+        self.below(100) < percent
+    }
+
+    /// A time below `most`, in steps of a microsecond.
+    pub fn within(&mut self, most: Duration) -> Duration {
+        Duration::from_micros(self.next() % (most.as_micros() as u64).max(1))
+    }
+}

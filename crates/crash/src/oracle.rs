@@ -1,0 +1,129 @@
+//! The judge: what must hold when everything is over.
+//!
+//! For: the laws, as far as a client can see them. Not for: causing trouble.
+//! Invariant: nothing is looked at that a user could not look at too.
+
+use std::collections::BTreeMap;
+
+use consort_testkit::http::Client;
+use serde_json::Value;
+
+/// What was judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Judged {
+    /// Runs, those that runs started counted.
+    pub runs: usize,
+    /// Step instances.
+    pub steps: usize,
+    /// Attempts that were lost with their process and made again, or whose outcome was unknown.
+    pub lost: usize,
+    /// Entries of all journals.
+    pub entries: usize,
+}
+
+/// Judges every run of a server, and the server's own counts.
+///
+/// # Panics
+/// Where a law is broken.
+pub fn judge(client: &Client) -> Judged {
+    let mut judged = Judged::default();
+    for run in pages(client, "/v1/runs?children=true") {
+        let id = text(&run, "run");
+        assert!(matches!(text(&run, "status"), "completed" | "failed" | "cancelled"), "{run}");
+        judge_run(client, id, &mut judged);
+    }
+    let status = get(client, "/v1/status");
+    let tasks = |name: &str| status["tasks"][name].as_u64().expect("a count");
+    assert_eq!(tasks("made"), tasks("waiting") + tasks("taken") + tasks("done") + tasks("dead"), "{status}");
+    assert_eq!((tasks("waiting"), tasks("taken"), status["runs_active"].as_u64()), (0, 0, Some(0)), "{status}");
+    assert!(status["halted"].is_null(), "{status}");
+    judged
+}
+
+fn judge_run(client: &Client, run: &str, judged: &mut Judged) {
+    let journal = pages(client, &format!("/v1/runs/{run}/journal?"));
+    let steps = pages(client, &format!("/v1/runs/{run}/steps?"));
+    let replay = get(client, &format!("/v1/runs/{run}/replay"));
+    assert_eq!(replay["differences"], Value::Array(Vec::new()), "the journal of {run} tells another story");
+    assert_eq!(replay["entries"].as_u64(), Some(journal.len() as u64), "run {run}");
+    judge_ends(run, &journal, &steps);
+    let writes: Vec<&str> = vec!["asked", "looked"];
+    for step in writes {
+        judge_write(run, step, &journal);
+    }
+    let lost = |event: &Value| matches!(text(event, "event"), "attempt_failed" | "outcome_unknown");
+    judged.runs += 1;
+    judged.steps += steps.len();
+    judged.entries += journal.len();
+    judged.lost += journal.iter().filter(|event| lost(event)).count();
+}
+
+/// Every step has ended, once, as its row says; so has the run.
+fn judge_ends(run: &str, journal: &[Value], steps: &[Value]) {
+    let mut ends: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for entry in journal {
+        let ended = match text(entry, "event") {
+            "step_completed" | "step_copied" => "completed",
+            "step_failed" => "failed",
+            "step_skipped" => "skipped",
+            "step_cancelled" => "cancelled",
+            _ => continue,
+        };
+        ends.entry(text(entry, "task")).or_default().push(ended);
+    }
+    for step in steps {
+        let told = ends.remove(text(step, "task")).unwrap_or_default();
+        assert_eq!(told, [text(step, "state")], "step `{}` of run {run} is not recorded once", text(step, "path"));
+    }
+    let ended = journal.iter().filter(|entry| text(entry, "event") == "run_ended").count();
+    assert_eq!(ended, 1, "run {run} has ended {ended} times");
+    assert_eq!(journal.last().map(|entry| text(entry, "event")), Some("run_ended"), "run {run} goes on after its end");
+}
+
+/// A `write` step is not tried again until someone has decided about the attempt before.
+fn judge_write(run: &str, step: &str, journal: &[Value]) {
+    let mut undecided = false;
+    let events = journal.iter().filter(|entry| entry["step"].as_str() == Some(step));
+    for event in events {
+        match text(event, "event") {
+            "attempt_taken" => {
+                assert!(!undecided, "write step `{step}` of run {run} was repeated without a decision");
+                undecided = true;
+            }
+            "decided" | "attempt_failed" => undecided = false,
+            _ => {}
+        }
+    }
+}
+
+/// Every item of a listing, page by page; `path` ends where `limit=…` may follow behind `?` or a `&` is put.
+fn pages(client: &Client, path: &str) -> Vec<Value> {
+    let join = if path.ends_with('?') { "" } else { "&" };
+    let (mut items, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let mut page = get(client, &format!("{path}{join}limit=200{cursor}"));
+        let found = page["items"].as_array_mut().map(std::mem::take);
+        items.extend(found.expect("a page has items"));
+        match page["next"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return items,
+        }
+    }
+}
+
+/// The answer to a request that must succeed.
+fn get(client: &Client, path: &str) -> Value {
+    let answer = client.get(path).expect("nobody kills the server now");
+    assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    answer.json()
+}
+
+fn text<'v>(value: &'v Value, name: &str) -> &'v str {
+    value[name].as_str().unwrap_or_default()
+}
+
+/// How often a run was signalled, as its journal tells.
+pub fn signals(client: &Client, run: &str) -> u32 {
+    let journal = pages(client, &format!("/v1/runs/{run}/journal?"));
+    journal.iter().filter(|entry| text(entry, "event") == "signal_received").count() as u32
+}
