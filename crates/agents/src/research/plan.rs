@@ -62,12 +62,14 @@ fn sentences(text: &str) -> Vec<String> {
     for (i, c) in text.char_indices() {
         let end = i + c.len_utf8();
         let boundary = text[end..].starts_with(' ') || end == text.len();
-        if matches!(c, '?' | ';') && boundary {
+        // A mark on its own, as in "the ? operator", is a word.
+        let ends = text[from..i].ends_with(|c: char| !c.is_whitespace()) && text[from..i].contains(' ');
+        if matches!(c, '?' | ';') && boundary && ends {
             out.push(text[from..i].trim().to_owned());
             from = end;
         }
     }
-    out.push(text[from..].trim().trim_end_matches(['.', '!']).to_owned());
+    out.push(text[from..].trim().trim_end_matches(['.', '!', '?', ' ']).to_owned());
     out.retain(|s| s.chars().any(char::is_alphanumeric));
     out
 }
@@ -315,7 +317,21 @@ pub(crate) fn key(text: &str) -> Option<String> {
         !is_stop(&lower[i])
             && !matches!(
                 lower[i].as_str(),
-                "use" | "used" | "uses" | "many" | "long" | "often" | "mean" | "work" | "works" | "happens"
+                "later"
+                    | "earlier"
+                    | "now"
+                    | "usually"
+                    | "still"
+                    | "use"
+                    | "used"
+                    | "uses"
+                    | "many"
+                    | "long"
+                    | "often"
+                    | "mean"
+                    | "work"
+                    | "works"
+                    | "happens"
             )
     };
     let ends = |i: usize| ENDS.contains(&lower[i].as_str());

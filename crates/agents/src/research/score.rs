@@ -61,8 +61,6 @@ pub(crate) struct Scored {
     pub(crate) strength: i64,
     /// How well it has the form that is asked for, 0 to 1000.
     pub(crate) form: i64,
-    /// How well the word that is asked for is there, 0 to 1000.
-    pub(crate) key: i64,
     /// The question's terms that the sentence itself has.
     pub(crate) covered: BTreeSet<String>,
 }
@@ -141,7 +139,7 @@ impl Scorer {
         let strength = if key == 0 { covers * 65 / 100 } else { covers };
         let strength = strength * fit.support / 1_000 * own_part.max(600) / 1_000 * quality::trust(quality) / 1_000;
         let covered = self.question_terms().filter(|t| own.contains(*t)).cloned().collect();
-        Scored { segment: at, relevance, strength, form: fit.score, key, covered }
+        Scored { segment: at, relevance, strength, form: fit.score, covered }
     }
 
     /// Share of the question that a sentence covers: credit for what it says itself, and what its headings,

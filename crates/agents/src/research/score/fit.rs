@@ -77,8 +77,8 @@ pub(super) fn fit(intent: Intent, view: &View<'_>) -> Fit {
     match intent {
         Intent::Definition => soft(definition(view, &lower)),
         Intent::Procedure => soft(procedure(view, &lower)),
-        Intent::Quantity => needed(quantity(view, &lower)),
-        Intent::Duration => needed(duration(view, &lower)),
+        Intent::Quantity => needed_here_or_next(view, &lower, quantity),
+        Intent::Duration => needed_here_or_next(view, &lower, duration),
         Intent::Time => time(view, &lower),
         Intent::Reason => soft(if has(&lower, REASONS) { 1_000 } else { 650 }),
         Intent::Person => needed(person(view)),
@@ -89,12 +89,22 @@ pub(super) fn fit(intent: Intent, view: &View<'_>) -> Fit {
     }
 }
 
+/// A form without which there is no answer, here or in the next sentence of the same paragraph
+/// ("How long a message is kept. The default is 72 hours.").
+fn needed_here_or_next(view: &View<'_>, lower: &str, form: impl Fn(&View<'_>, &str) -> i64) -> Fit {
+    let own = form(view, lower);
+    let next = view.hit.segments.get(view.at + 1).filter(|s| own < 500 && s.block == view.segment.block);
+    let follows = next.is_some_and(|s| form(view, &format!(" {} ", s.text.to_lowercase())) >= 850);
+    if follows { Fit { score: 600, support: 1_000 } } else { needed(own) }
+}
+
 /// A form without which there is no answer.
 fn needed(score: i64) -> Fit {
     Fit { score, support: if score >= 500 { 1_000 } else { 550 } }
 }
 
 const REASONS: &[&str] = &[
+    ", as ",
     " because ",
     " since ",
     " due to ",
@@ -465,7 +475,9 @@ fn person(view: &View<'_>) -> i64 {
         "foundation",
     ];
     let identity = has(view.question, &["who is the ", "who was the ", "who are the "]);
-    let role = !identity && roles.iter().any(|r| lower.contains(&format!(" {r}")) && !view.question.contains(r));
+    let named =
+        |r: &str| lower.split(|c: char| !c.is_alphanumeric()).any(|w| w.strip_suffix('s').unwrap_or(w) == r || w == r);
+    let role = !identity && roles.iter().any(|r| named(r) && !view.question.contains(r));
     match (pair, inner, role) {
         (true, _, _) => 1_000,
         (_, true, true) => 900,

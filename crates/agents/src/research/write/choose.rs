@@ -49,8 +49,8 @@ pub(super) struct Part<'a> {
 struct Candidate<'a> {
     hit: &'a Hit,
     scored: Scored,
-    /// Whether only the next sentence has the word that is asked for.
-    key_follows: bool,
+    /// Whether the next sentence has a word of the question that this one lacks.
+    next_adds: bool,
 }
 
 /// What one report has said so far.
@@ -101,10 +101,10 @@ fn candidates<'a>(input: &'a WriteInput, sub: &SubQuestion, scorer: &mut Scorer)
     let mut out: Vec<Candidate<'a>> = Vec::new();
     for evidence in input.evidence.kept.iter().filter(|e| e.sub_questions.contains(&sub.id)) {
         let all = scorer.hit(&evidence.hit);
-        let keys: Vec<i64> = all.iter().map(|s| s.key).collect();
+        let covered: Vec<BTreeSet<String>> = all.iter().map(|s| s.covered.clone()).collect();
         out.extend(all.into_iter().map(|scored| {
-            let key_follows = scored.key < 1_000 && keys.get(scored.segment + 1) == Some(&1_000);
-            Candidate { hit: &evidence.hit, scored, key_follows }
+            let next_adds = covered.get(scored.segment + 1).is_some_and(|next| !next.is_subset(&scored.covered));
+            Candidate { hit: &evidence.hit, scored, next_adds }
         }));
     }
     let older = |c: &Candidate<'_>| {
@@ -208,7 +208,7 @@ fn brings_value(candidate: &Candidate<'_>, intent: Intent) -> bool {
     let value = |text: &str| text.contains(|c: char| c.is_ascii_digit() || c == '`');
     let own = &candidate.hit.segments[candidate.scored.segment].text;
     candidate.hit.segments.get(candidate.scored.segment + 1).is_some_and(|next| {
-        valued && quotable(&next.text) && (candidate.key_follows || (value(&next.text) && !value(own)))
+        valued && quotable(&next.text) && (candidate.next_adds || (value(&next.text) && !value(own)))
     })
 }
 

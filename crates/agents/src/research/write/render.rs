@@ -270,7 +270,9 @@ fn name(hit: &Hit) -> String {
 /// A heading as Markdown: signatures and paths as code.
 fn shown(heading: &str) -> String {
     let heading = squeeze(heading);
-    let code = heading.contains(['<', '{', '&'])
+    let signature = ["pub ", "fn ", "const ", "unsafe ", "impl"].iter().any(|s| heading.starts_with(s));
+    let code = signature
+        || heading.contains(['<', '{', '&'])
         || heading.contains("::") && !heading.contains(' ')
         || heading.starts_with("--");
     if code && !heading.contains('`') { format!("`{heading}`") } else { escape(&heading) }
