@@ -55,7 +55,7 @@ impl Driver {
     /// Makes the workflows known that no server has acknowledged yet.
     pub fn deploy_once(&mut self, client: &Client) -> io::Result<()> {
         while let Some(workflow) = WORKFLOWS.get(self.deployed) {
-            if done(&client.post("/v1/workflows", &json!({ "source": workflow.source }))?) {
+            if ask(client, "/v1/workflows", Some(&json!({ "source": workflow.source })))?.is_some() {
                 self.acknowledged += 1;
                 self.deployed += 1;
             }
@@ -95,11 +95,8 @@ impl Driver {
 
     fn start(&mut self, client: &Client, at: usize) -> io::Result<()> {
         let case = &mut self.cases[at];
-        let answer = client.clone().header("idempotency-key", &case.key).post("/v1/runs", &case.request())?;
-        if !done(&answer) {
-            return Ok(());
-        }
-        let answer = answer.json();
+        let client = client.clone().header("idempotency-key", &case.key);
+        let Some(answer) = ask(&client, "/v1/runs", Some(&case.request()))? else { return Ok(()) };
         let run = answer["run"].as_str().expect("a start names its run").to_owned();
         let existing = answer["existing"].as_bool().expect("a start says whether it is a repetition");
         if let Some(known) = &case.run {
@@ -114,11 +111,8 @@ impl Driver {
 
     /// Decides what waits in the inbox.
     fn decide(&mut self, client: &Client) -> io::Result<()> {
-        let inbox = client.get("/v1/inbox?limit=50")?;
-        if !done(&inbox) {
-            return Ok(());
-        }
-        for item in inbox.json()["items"].as_array().expect("the inbox is a list") {
+        let Some(inbox) = ask(client, "/v1/inbox?limit=50", None)? else { return Ok(()) };
+        for item in inbox["items"].as_array().expect("the inbox is a list") {
             let decision = match item["ask"].as_str() {
                 Some("approval") => json!({ "decision": "approve", "by": "ann" }),
                 // All write steps sleep, so what one made is known without having seen it.
@@ -128,7 +122,7 @@ impl Driver {
                 _ => json!({ "decision": "retry", "by": "ann" }),
             };
             let task = item["task"].as_str().expect("an item has a task");
-            if done(&client.post(&format!("/v1/inbox/{task}"), &decision)?) {
+            if ask(client, &format!("/v1/inbox/{task}"), Some(&decision))?.is_some() {
                 self.acknowledged += 1;
                 self.decided += 1;
             }
@@ -146,14 +140,14 @@ impl Driver {
         let case = &mut self.cases[at];
         let run = case.run.clone().unwrap_or_default();
         if case.workflow.name == "endless" {
-            if done(&client.post(&format!("/v1/runs/{run}/cancel"), &json!({ "reason": "enough" }))?) {
+            if ask(client, &format!("/v1/runs/{run}/cancel"), Some(&json!({ "reason": "enough" })))?.is_some() {
                 case.cancelled = true;
                 self.acknowledged += 1;
             }
             return Ok(());
         }
         case.signals.1 += 1;
-        if done(&client.post(&format!("/v1/runs/{run}/signals/go"), &json!({ "word": case.number }))?) {
+        if ask(client, &format!("/v1/runs/{run}/signals/go"), Some(&json!({ "word": case.number })))?.is_some() {
             case.signals.0 += 1;
             self.acknowledged += 1;
         }
@@ -168,7 +162,7 @@ impl Driver {
         let run = case.run.clone().unwrap_or_default();
         let answer = client.get(&format!("/v1/runs/{run}"))?;
         assert_ne!(answer.status, 404, "run {run} was acknowledged, and is gone");
-        if !done(&answer) {
+        if !done(&format!("run {run}"), &answer) {
             return Ok(());
         }
         let seen = ended_as(&answer.json());
@@ -192,10 +186,19 @@ pub fn ended_as(run: &Value) -> Option<Ended> {
     over.then(|| Ended { status, output: run["output"].clone(), code: run["error"]["code"].clone() })
 }
 
+/// The answer to a question, or to a command with a body. An error means that the server is gone.
+fn ask(client: &Client, path: &str, body: Option<&Value>) -> io::Result<Option<Value>> {
+    let answer = match body {
+        Some(body) => client.post(path, body)?,
+        None => client.get(path)?,
+    };
+    Ok(done(path, &answer).then(|| if answer.body.is_empty() { Value::Null } else { answer.json() }))
+}
+
 /// Whether a request was done. What is refused must be refused for a reason that a client can meet: the server stops
 /// (503), or someone else was faster (404, 409).
-fn done(answer: &Response) -> bool {
+fn done(path: &str, answer: &Response) -> bool {
     let fits = (200..300).contains(&answer.status) || matches!(answer.status, 404 | 409 | 503);
-    assert!(fits, "{}: {}", answer.status, answer.text());
+    assert!(fits, "{path}: {}: {}", answer.status, answer.text());
     (200..300).contains(&answer.status)
 }
