@@ -1,4 +1,4 @@
-//! Scores the research assistant on the evaluation set: `evaluate [--held] [--json] [--floor]`.
+//! Scores the research assistant on the evaluation set: `evaluate [--held] [--json]`.
 //!
 //! For: knowing whether a change makes answers better. Not for: timing.
 //! Invariant: the figures depend on the corpus, the questions and the code alone.

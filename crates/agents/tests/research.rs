@@ -210,6 +210,7 @@ fn the_shipped_workflow_is_right() {
 fn the_evaluation_set_is_answered_as_well_as_documented() {
     let scores = evaluate(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../evaluation")).expect("scores");
     let all = scores.summary().all;
+    println!("{scores}");
     assert!(all.answerable >= 60 && all.unanswerable >= 10);
     assert_eq!(all.verified, all.answerable + all.unanswerable, "every citation holds\n{scores}");
     assert!(all.cited * 100 >= all.answerable * FLOOR_CITED, "{scores}");
@@ -217,6 +218,6 @@ fn the_evaluation_set_is_answered_as_well_as_documented() {
 }
 
 /// Per cent of the answerable questions that are answered with the right place.
-const FLOOR_CITED: usize = 87;
+const FLOOR_CITED: usize = 94;
 /// Per cent of the unanswerable questions that are said to have no answer.
-const FLOOR_HONEST: usize = 90;
+const FLOOR_HONEST: usize = 87;

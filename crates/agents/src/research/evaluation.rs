@@ -20,8 +20,10 @@ use super::{Library, Outcome, ResearchConfig, Silent, run};
 pub enum Set {
     /// Looked at while the rules were made.
     Tune,
-    /// Looked at only at the end.
+    /// Held out until the rules were nearly done, and looked at then.
     Held,
+    /// Written after the last change of the rules, and never used to change them.
+    Fresh,
 }
 
 /// Where an answer stands.
@@ -106,13 +108,15 @@ pub struct Scores {
     pub results: Vec<Judged>,
 }
 
-/// The figures of both parts and of all.
+/// The figures of each part and of all.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Summary {
     /// Of what was looked at.
     pub tune: Figures,
-    /// Of what was held out.
+    /// Of what was held out at first.
     pub held: Figures,
+    /// Of what was never used.
+    pub fresh: Figures,
     /// Of all.
     pub all: Figures,
 }
@@ -132,14 +136,16 @@ impl Scores {
                 verified: count(&|r| r.verified),
             }
         };
-        Summary { tune: of(Some(Set::Tune)), held: of(Some(Set::Held)), all: of(None) }
+        Summary { tune: of(Some(Set::Tune)), held: of(Some(Set::Held)), fresh: of(Some(Set::Fresh)), all: of(None) }
     }
 }
 
 impl fmt::Display for Scores {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let summary = self.summary();
-        for (name, s) in [("tuned on", summary.tune), ("held out", summary.held), ("all", summary.all)] {
+        for (name, s) in
+            [("tuned on", summary.tune), ("held out", summary.held), ("fresh", summary.fresh), ("all", summary.all)]
+        {
             let percent = |n: usize, of: usize| format!("{n}/{of} ({} %)", (n * 1_000 / of.max(1) + 5) / 10);
             writeln!(
                 f,
