@@ -76,7 +76,7 @@ impl Handle {
     }
 
     /// Why the loop thread has not answered: it has halted in the middle of something, or it has stopped.
-    async fn why_silent(&self) -> Error {
+    pub(super) async fn why_silent(&self) -> Error {
         let status = self.status().await.ok();
         status.and_then(|status| status.halted).unwrap_or_else(shell::stopping)
     }

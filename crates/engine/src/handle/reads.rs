@@ -39,9 +39,7 @@ impl Handle {
         self.shared.send(Message::Read { at_least, read })?;
         match answer.await {
             Ok(found) => found,
-            Err(_) if *self.shared.stopped.borrow() => Err(shell::stopping()),
-            Err(_) => Err(Error::new(Code::Internal, "the question could not be answered")
-                .hint("please report this, with what the process has written to its log")),
+            Err(_) => Err(self.why_silent().await),
         }
     }
 
