@@ -1,4 +1,4 @@
-//! Runs the research pipeline in one process, without the engine: `research SOURCES QUESTION… [--json] [--cache DIR]`.
+//! Runs the research pipeline in one process, without the engine: `research SOURCES QUESTION… [--json] [--cache DIR] [--pdf-child]`.
 //!
 //! For: trying questions while working on the agents. Not for: users, who run the workflow.
 //! Invariant: the steps and their order are those of `workflows/research.yaml`.
@@ -6,18 +6,25 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use consort_agents::research::{Library, Outcome, ResearchConfig, Silent, run};
+use consort_agents::research::{Library, Outcome, ResearchConfig, Silent, pdf_child_main, run};
 
 fn main() -> ExitCode {
     let mut args: Vec<String> = std::env::args().skip(1).collect();
+    if let [command, path] = args.as_slice()
+        && command == "internal-extract-pdf"
+    {
+        return pdf_child_main(path.as_ref());
+    }
+    let in_child = take_flag(&mut args, "--pdf-child");
     let json = take_flag(&mut args, "--json");
     let cache = take_value(&mut args, "--cache");
     if args.len() < 2 {
-        eprintln!("usage: research SOURCES QUESTION… [--json] [--cache DIR]");
+        eprintln!("usage: research SOURCES QUESTION… [--json] [--cache DIR] [--pdf-child]");
         return ExitCode::from(2);
     }
     let sources = args.remove(0);
-    let library = Library::new(ResearchConfig { cache: cache.map(PathBuf::from), ..ResearchConfig::default() });
+    let pdf_executable = std::env::current_exe().ok().filter(|_| in_child);
+    let library = Library::new(ResearchConfig { cache: cache.map(PathBuf::from), pdf_executable });
     for question in &args {
         match run(&library, question, &sources, &Silent) {
             Ok(outcome) => print(&outcome, json),

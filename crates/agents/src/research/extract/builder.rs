@@ -44,7 +44,8 @@ impl Builder {
                 }
                 continue;
             }
-            if self.text.len() >= BLOCK_BYTES_MAX && self.text.ends_with(' ') {
+            let full = self.text.len() >= BLOCK_BYTES_MAX;
+            if full && (self.text.ends_with(' ') || self.text.len() >= 2 * BLOCK_BYTES_MAX) {
                 self.end(Kind::Paragraph);
             }
             self.mark(line);

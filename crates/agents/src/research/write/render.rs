@@ -190,7 +190,7 @@ impl Page<'_> {
         let places: Vec<String> = corpus.sources.iter().map(|s| format!("`{s}`")).collect();
         let _ = writeln!(
             text,
-            "- {} in {} were searched; the report quotes and does not conclude.",
+            "- Searched: {} in {}. The report quotes and does not conclude.",
             files(corpus.files),
             places.join(", ")
         );
