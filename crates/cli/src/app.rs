@@ -10,13 +10,13 @@ use std::{
 };
 
 use consort_server::{DataFolder, Role, Server, Settings, settings::Sources};
-use consort_types::{Code, Error, Result};
+use consort_types::{Code, Error, Result, Time};
 use serde_json::Value;
 
 use crate::{
     args::Globals,
     client::{Client, Transport},
-    show::style::Style,
+    show::{style::Style, when},
 };
 
 /// What every command needs.
@@ -44,6 +44,8 @@ pub(crate) enum Need {
 /// A way to an engine, which may be in this process.
 pub(crate) struct Session {
     pub(crate) client: Client,
+    /// When it was opened.
+    pub(crate) opened: Time,
     server: Option<Server>,
 }
 
@@ -56,6 +58,7 @@ impl App {
     }
 
     /// Prints to standard output. Where nobody reads it any more, the process has nothing left to do.
+    #[expect(clippy::unused_self, reason = "printing belongs to the application, whatever it needs for it")]
     pub(crate) fn print(&self, text: &str) {
         if io::stdout().lock().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()).is_err() {
             std::process::exit(0);
@@ -69,6 +72,7 @@ impl App {
     }
 
     /// Tells something on standard error.
+    #[expect(clippy::unused_self, reason = "as above")]
     pub(crate) fn tell(&self, text: &str) {
         // Who closed standard error does not want to be told.
         let _ = writeln!(io::stderr().lock(), "{text}");
@@ -76,9 +80,13 @@ impl App {
 
     /// Opens a way to an engine: the server that is named, the process that has the data folder open, or this one.
     pub(crate) async fn session(&self, need: Need) -> Result<Session> {
-        let client = |transport| Client::new(transport, self.settings.namespace(), self.settings.token());
+        let opened = when::now();
+        let session = |transport, server| {
+            let client = Client::new(transport, self.settings.namespace(), self.settings.token());
+            Session { client, opened, server }
+        };
         if let Some(address) = self.settings.server() {
-            return Ok(Session { client: client(Transport::Tcp(address)), server: None });
+            return Ok(session(Transport::Tcp(address), None));
         }
         let folder = DataFolder::at(self.settings.data_dir());
         if need == Need::Look && !folder.exists() {
@@ -93,12 +101,10 @@ impl App {
         let deadline = Instant::now() + HOLDER_WITHIN;
         loop {
             if let Some(address) = self.holder()? {
-                return Ok(Session { client: client(Transport::Tcp(address)), server: None });
+                return Ok(session(Transport::Tcp(address), None));
             }
             match Server::open(&self.settings, role).await {
-                Ok(server) => {
-                    return Ok(Session { client: client(Transport::Local(server.router())), server: Some(server) });
-                }
+                Ok(server) => return Ok(session(Transport::Local(server.router()), Some(server))),
                 // Whoever has it is about to say where it listens, or is done in a moment.
                 Err(error) if error.code == Code::Locked && Instant::now() < deadline => {
                     tokio::time::sleep(HOLDER_PAUSE).await;

@@ -87,7 +87,7 @@ impl<'a> Follower<'a> {
                 biased;
                 event = next_event(self.client, self.run, &mut self.events, &mut self.seen) => {
                     dirty = true;
-                    if let Next::Ended = self.take(event?, manner)? {
+                    if let Next::Ended = self.take(&event?, manner)? {
                         break;
                     }
                 }
@@ -113,12 +113,7 @@ impl<'a> Follower<'a> {
         self.client.run_document(self.run).await
     }
 
-    /// Takes the live view away, so that something else can be told.
-    pub(crate) fn interrupt(&mut self) {
-        self.live.leave();
-    }
-
-    fn take(&mut self, event: Event, manner: Manner) -> Result<Next> {
+    fn take(&mut self, event: &Event, manner: Manner) -> Result<Next> {
         let document: Value = serde_json::from_str(&event.data)
             .map_err(|error| Error::new(Code::Internal, format!("an event of the server cannot be read: {error}")))?;
         if manner == Manner::Documents && event.kind != "end" {

@@ -29,6 +29,10 @@ use crate::{
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // This one reads a hostile file: it gets nothing that it does not need.
+    if let Command::InternalExtractPdf { file } = &cli.command {
+        return consort_server::pdf_child_main(file);
+    }
     let style = Style::stderr(cli.globals.color);
     let exit = run(cli).unwrap_or_else(|error| {
         print_error(&error, style);
@@ -69,7 +73,7 @@ fn print_error(error: &Error, style: Style) {
     let head = style.paint(Paint::Red, &format!("error[{}]", error.code));
     let mut text = format!("{head}: {}\n", clean_lines(&error.message));
     if let Some(hint) = &error.hint {
-        text.push_str(&format!("  {}: {}\n", style.paint(Paint::Cyan, "hint"), clean_lines(hint)));
+        text.extend(["  ", &style.paint(Paint::Cyan, "hint"), ": ", &clean_lines(hint), "\n"]);
     }
     // Who closed standard error does not want to be told.
     let _ = std::io::stderr().lock().write_all(text.as_bytes());

@@ -3,14 +3,19 @@
 //! For: the list. Not for: their code.
 //! Invariant: an agent costs nothing before its first task: what is heavy is made when it is needed.
 
-use consort_agents::BuiltinConfig;
+use consort_agents::{BuiltinConfig, research::ResearchConfig};
 use consort_worker::Agent;
 
-use crate::basic;
+use crate::{Settings, basic, local::DataFolder};
 
 /// The built-in agents.
-pub(crate) fn builtin() -> Vec<Agent> {
+pub(crate) fn builtin(settings: &Settings) -> Vec<Agent> {
+    let research = ResearchConfig {
+        cache: Some(DataFolder::at(settings.data_dir()).cache().join("research")),
+        // A hostile PDF file ends a process of its own instead of this one.
+        pdf_executable: std::env::current_exe().ok(),
+    };
     let mut agents = vec![basic::agent()];
-    agents.extend(consort_agents::builtin(BuiltinConfig::default()));
+    agents.extend(consort_agents::builtin(BuiltinConfig { research }));
     agents
 }

@@ -48,13 +48,12 @@ async fn sleep(ctx: TaskContext, input: Sleep) -> Result<Slept, TaskError> {
     /// So that progress is seen, and a cancelled attempt ends soon.
     const STEP: Duration = Duration::from_millis(250);
     let span: Span = input.span.parse().map_err(|error: consort_types::Error| TaskError::permanent(error.message))?;
-    let (mut left, whole) = (span.to_std(), span.to_std());
-    while !left.is_zero() && !ctx.is_cancelled() {
-        let done = (whole - left).as_millis() * 100 / whole.as_millis().max(1);
-        ctx.progress(format!("{done} %"));
-        let part = left.min(STEP);
+    let (mut done, whole) = (Duration::ZERO, span.to_std());
+    while done < whole && !ctx.is_cancelled() {
+        ctx.progress(format!("{} %", done.as_millis() * 100 / whole.as_millis().max(1)));
+        let part = whole.saturating_sub(done).min(STEP);
         tokio::time::sleep(part).await;
-        left -= part;
+        done += part;
     }
     Ok(Slept { slept: span.to_string() })
 }

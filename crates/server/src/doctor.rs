@@ -208,13 +208,10 @@ async fn engine(settings: &Settings) -> Vec<Finding> {
         Ok(status) => {
             let store = format!("holds what the log says up to record {}", status.applied);
             findings.push(Finding::new("store", Health::Good, store));
-            findings.push(match status.halted {
-                Some(error) => Finding::bad("engine", error),
-                None => {
-                    let (runs, tasks) = (status.runs_active, status.tasks.waiting + status.tasks.taken);
-                    Finding::new("engine", Health::Good, format!("{runs} unfinished runs, {tasks} unfinished tasks"))
-                }
-            });
+            let (runs, tasks) = (status.runs_active, status.tasks.waiting + status.tasks.taken);
+            let detail = format!("{runs} unfinished runs, {tasks} unfinished tasks");
+            let halted = status.halted.map(|error| Finding::bad("engine", error));
+            findings.push(halted.unwrap_or_else(|| Finding::new("engine", Health::Good, detail)));
             findings.push(blobs(&server).await);
         }
         Err(error) => findings.push(Finding::bad("engine", error)),

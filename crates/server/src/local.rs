@@ -41,6 +41,11 @@ impl DataFolder {
         self.path.join("store")
     }
 
+    /// What can be made again: it may be deleted at any time.
+    pub fn cache(&self) -> PathBuf {
+        self.path.join("cache")
+    }
+
     /// Whether it is there.
     pub fn exists(&self) -> bool {
         self.path.join(MARKER).is_file()

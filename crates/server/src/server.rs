@@ -85,7 +85,7 @@ impl Server {
             .namespace(settings.namespace())
             .concurrency(settings.concurrency())
             .leave_within(settings.drain_timeout().to_std());
-        for agent in crate::agents::builtin() {
+        for agent in crate::agents::builtin(settings) {
             worker = worker.agent(agent);
         }
         let stop = self.stop_agents.clone();
@@ -147,7 +147,7 @@ impl Server {
             }
             Ok(hashes)
         });
-        read.await.map_err(broken)?
+        read.await.map_err(|error| broken(&error))?
     }
 
     /// Ends when the engine has stopped by itself, with the reason where it halted.
@@ -174,7 +174,7 @@ impl Server {
     }
 }
 
-fn broken(error: tokio::task::JoinError) -> Error {
+fn broken(error: &tokio::task::JoinError) -> Error {
     Error::new(Code::Internal, format!("a thread that reads the folder has ended: {error}"))
 }
 
@@ -183,8 +183,8 @@ async fn open_parts(folder: &DataFolder) -> Result<Parts> {
     let (log, store) = (folder.log(), folder.store());
     let log = tokio::task::spawn_blocking(move || FileLog::open(&log));
     let store = tokio::task::spawn_blocking(move || FjallStore::open(&store));
-    let log = log.await.map_err(broken)?;
-    let store = Arc::new(store.await.map_err(broken)??);
+    let log = log.await.map_err(|error| broken(&error))?;
+    let store = Arc::new(store.await.map_err(|error| broken(&error))??);
     let (rows, blobs): (Arc<dyn Store>, Arc<dyn Blobs>) = (store.clone(), store);
     Ok(Parts { log: Box::new(log?), store: rows, blobs })
 }

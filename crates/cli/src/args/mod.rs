@@ -113,6 +113,12 @@ pub(crate) enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Read a PDF file in a process of its own, and print its text as JSON
+    #[command(name = "internal-extract-pdf", hide = true)]
+    InternalExtractPdf {
+        /// The file
+        file: std::path::PathBuf,
+    },
     /// Print a generated page of the documentation
     #[command(name = "internal-docs", hide = true)]
     InternalDocs {

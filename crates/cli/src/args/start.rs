@@ -10,6 +10,7 @@ use consort_server::settings::keys;
 
 /// `consort run`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub(crate) struct RunArgs {
     /// The workflow: a YAML file, a name in the project's `workflows/` folder, a shipped one, or a deployed one
     pub(crate) workflow: String,

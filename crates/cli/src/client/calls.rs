@@ -29,7 +29,7 @@ pub(crate) struct RunFilter {
 #[derive(Clone, Debug)]
 pub(crate) struct Decision {
     /// `approve`, `reject`, `done`, `retry` or `fail`.
-    pub(crate) decision: &'static str,
+    pub(crate) verb: &'static str,
     pub(crate) by: String,
     pub(crate) comment: Option<String>,
     pub(crate) output: Option<Value>,
@@ -167,7 +167,7 @@ impl Client {
     }
 
     pub(crate) async fn decide(&self, task: &str, decision: &Decision) -> Result<()> {
-        let mut body = json!({ "decision": decision.decision, "by": decision.by });
+        let mut body = json!({ "decision": decision.verb, "by": decision.by });
         if let Some(comment) = &decision.comment {
             body["comment"] = json!(comment);
         }

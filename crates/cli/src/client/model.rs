@@ -11,6 +11,7 @@ use serde_json::Value;
 
 /// A run.
 #[derive(Clone, Debug, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the names are those of the document")]
 pub(crate) struct Run {
     pub(crate) run: RunId,
     pub(crate) workflow: String,
@@ -28,13 +29,6 @@ pub(crate) struct Run {
     pub(crate) origin: Option<Origin>,
     #[serde(default)]
     pub(crate) error: Option<Error>,
-}
-
-impl Run {
-    /// Whether nothing more happens to it.
-    pub(crate) fn has_ended(&self) -> bool {
-        matches!(self.status.as_str(), "completed" | "failed" | "cancelled" | "deleted")
-    }
 }
 
 /// Where a run was forked from.
@@ -83,10 +77,7 @@ pub(crate) struct Counts {
 /// A step in the tree of a run.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Node {
-    pub(crate) task: String,
     pub(crate) name: String,
-    #[serde(default)]
-    pub(crate) path: Option<String>,
     pub(crate) kind: String,
     #[serde(default)]
     pub(crate) target: Option<String>,
@@ -190,8 +181,6 @@ pub(crate) struct Capability {
 pub(crate) struct Agent {
     pub(crate) name: String,
     pub(crate) version: String,
-    #[serde(default)]
-    pub(crate) description: String,
     pub(crate) capabilities: Vec<Capability>,
 }
 

@@ -17,17 +17,17 @@ pub(crate) async fn send(
     app: &App,
     session: &Session,
     item: &Item,
-    decision: &'static str,
+    verb: &'static str,
     args: &DecisionArgs,
     output: Option<Value>,
 ) -> Result<()> {
     let by = args.by.clone().unwrap_or_else(user);
-    let decision = Decision { decision, by, comment: args.comment.clone(), output };
+    let decision = Decision { verb, by, comment: args.comment.clone(), output };
     session.client.decide(&item.task, &decision).await?;
     if app.json {
-        app.print_json(&json!({ "task": item.task, "decision": decision.decision, "by": decision.by }));
+        app.print_json(&json!({ "task": item.task, "decision": decision.verb, "by": decision.by }));
     } else {
-        app.tell(&format!("{}: {} of run {}", past(decision.decision), item.step, item.run));
+        app.tell(&format!("{}: {} of run {}", past(decision.verb), item.step, item.run));
     }
     hint_idle(app, session);
     Ok(())

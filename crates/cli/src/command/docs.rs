@@ -35,7 +35,7 @@ pub(super) fn page() -> String {
     let mut root = Cli::command();
     root.build();
     page.push_str("\n## Flags of every command\n\n");
-    arguments(&mut page, &root, |arg| arg.is_global_set());
+    arguments(&mut page, &root, Arg::is_global_set);
     page.push_str("\n## Commands\n");
     commands(&mut page, &root, "consort");
     page
@@ -91,16 +91,17 @@ fn name(arg: &Arg) -> String {
 mod tests {
     use super::*;
 
+    fn check(command: &Command) {
+        assert!(command.get_about().is_some(), "{} has no help", command.get_name());
+        for arg in command.get_arguments() {
+            assert!(arg.get_help().is_some(), "{} of {} has no help", arg.get_id(), command.get_name());
+        }
+        command.get_subcommands().for_each(check);
+    }
+
     #[test]
     fn the_commands_are_well_formed_and_every_part_has_help() {
         Cli::command().debug_assert();
-        fn check(command: &Command) {
-            assert!(command.get_about().is_some(), "{} has no help", command.get_name());
-            for arg in command.get_arguments() {
-                assert!(arg.get_help().is_some(), "{} of {} has no help", arg.get_id(), command.get_name());
-            }
-            command.get_subcommands().for_each(check);
-        }
         check(&Cli::command());
     }
 }

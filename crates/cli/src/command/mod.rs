@@ -44,6 +44,7 @@ pub(crate) async fn execute(app: &App, command: Command) -> Result<Exit> {
             app.print(&String::from_utf8_lossy(&script));
             Ok(Exit::Ok)
         }
+        Command::InternalExtractPdf { .. } => unreachable!("reading a PDF file needs no engine: `main` does it"),
         Command::InternalDocs { page } => {
             let text = match page {
                 DocsPage::Cli => docs::page(),

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use consort_types::{BlobHash, Code, Error, Result, RunId, Span, limits};
+use consort_types::{BlobHash, Code, Error, Result, RunId, Span, Time, limits};
 use consort_workflow::Definition;
 use serde_json::{Value, json};
 
@@ -80,7 +80,7 @@ async fn start_and_follow(app: &App, session: &Session, args: &RunArgs, local: O
     if session.server().is_some() {
         tell_unfinished(app, client).await?;
     }
-    let run = begin(app, client, args, &source, &definition, input).await?;
+    let run = begin(app, client, args, &source, &definition, input, session.opened).await?;
     if args.detach {
         app.print(&if app.json { format!("{}\n", json!({ "run": run })) } else { format!("{run}\n") });
         return Ok(Exit::Ok);
@@ -103,7 +103,7 @@ pub(crate) fn manner(app: &App, watch: bool, quiet: bool) -> Manner {
 
 /// Says which runs go on because the folder is open again.
 async fn tell_unfinished(app: &App, client: &Client) -> Result<()> {
-    let runs = unfinished(client, &[]).await?;
+    let runs = unfinished(client).await?;
     if runs.is_empty() {
         return Ok(());
     }
@@ -115,17 +115,30 @@ async fn tell_unfinished(app: &App, client: &Client) -> Result<()> {
     Ok(())
 }
 
-/// Runs that have not ended, newest first, with all these labels.
-async fn unfinished(client: &Client, labels: &[(String, String)]) -> Result<Vec<Run>> {
+/// Runs that have not ended, newest first.
+async fn unfinished(client: &Client) -> Result<Vec<Run>> {
     let mut found = Vec::new();
     for status in ["running", "cancelling", "compensating"] {
-        let (status, labels) = (Some(status.to_owned()), labels.to_vec());
-        let page = client.runs(&RunFilter { status, labels, ..RunFilter::default() }, None, 100).await?;
+        let filter = RunFilter { status: Some(status.to_owned()), ..RunFilter::default() };
+        let page = client.runs(&filter, None, 100).await?;
         for item in page.items {
             found.push(understood("run", item)?);
         }
     }
     Ok(found)
+}
+
+/// The run that the same command started before: one that has not ended, or that ended only since the folder was
+/// opened (what had been interrupted goes on at once, and may be done before it is looked for).
+async fn interrupted_run(client: &Client, label: (String, String), opened: Time) -> Result<Option<RunId>> {
+    let page = client.runs(&RunFilter { labels: vec![label], ..RunFilter::default() }, None, 100).await?;
+    for item in page.items {
+        let run: Run = understood("run", item)?;
+        if run.ended.is_none_or(|ended| ended >= opened) && run.origin.is_none() {
+            return Ok(Some(run.run));
+        }
+    }
+    Ok(None)
 }
 
 /// Starts the run, or finds the one that the same command started before.
@@ -136,17 +149,15 @@ async fn begin(
     source: &Source,
     definition: &Definition,
     input: Value,
+    opened: Time,
 ) -> Result<RunId> {
     let deployed = client.deploy(&source.text).await?;
     let invocation = invocation(app.settings.namespace(), source, args, &input);
     if !args.new && args.idempotency_key.is_none() {
         let label = (INVOCATION_LABEL.to_owned(), invocation.clone());
-        if let Some(run) = unfinished(client, &[label]).await?.first() {
-            app.tell(&format!(
-                "going on with run {}, which this command had started (`--new` starts another)",
-                run.run
-            ));
-            return Ok(run.run);
+        if let Some(run) = interrupted_run(client, label, opened).await? {
+            app.tell(&format!("going on with run {run}, which this command had started (`--new` starts another)"));
+            return Ok(run);
         }
     }
     let mut labels = labels(&args.label)?;

@@ -26,19 +26,12 @@ pub(crate) async fn execute(app: &App) -> Result<Exit> {
         _ = signals.next() => None,
         reason = server.stopped() => Some(reason),
     };
-    match halted {
-        Some(reason) => {
-            server.close(std::future::ready(())).await;
-            match reason {
-                Some(error) => Err(error),
-                None => Ok(Exit::Broken),
-            }
-        }
-        None => {
-            drain(app, server, &mut signals).await;
-            Ok(Exit::Ok)
-        }
+    if let Some(reason) = halted {
+        server.close(std::future::ready(())).await;
+        return reason.map_or(Ok(Exit::Broken), Err);
     }
+    drain(app, server, &mut signals).await;
+    Ok(Exit::Ok)
 }
 
 /// Stops gracefully and tells what it waits for.

@@ -86,16 +86,14 @@ fn check_one(app: &App, source: &Source) -> bool {
         app.tell(&found.render(&source.shown, &source.text, app.err.color));
         app.tell("");
     }
-    match &name {
-        Some(name) => {
-            let warnings = if found.0.is_empty() { String::new() } else { format!(", {} to look at", found.0.len()) };
-            let ok = app.out.paint(Paint::Green, "ok");
-            app.print(&format!("{}: {ok}: workflow `{name}`{warnings}\n", source.shown));
-        }
-        None => {
-            let errors = if found.0.len() == 1 { "1 error".to_owned() } else { format!("{} errors", found.0.len()) };
-            app.print(&format!("{}: {}\n", source.shown, app.out.paint(Paint::Red, &errors)));
-        }
+    let count = found.0.len();
+    if let Some(name) = &name {
+        let warnings = if count == 0 { String::new() } else { format!(", {count} to look at") };
+        let ok = app.out.paint(Paint::Green, "ok");
+        app.print(&format!("{}: {ok}: workflow `{name}`{warnings}\n", source.shown));
+    } else {
+        let errors = if count == 1 { "1 error".to_owned() } else { format!("{count} errors") };
+        app.print(&format!("{}: {}\n", source.shown, app.out.paint(Paint::Red, &errors)));
     }
     name.is_some()
 }
@@ -143,20 +141,20 @@ async fn show(app: &App, named: &str, text: bool) -> Result<Exit> {
     }
     let mut out = app.out.paint(Paint::Bold, &clean(&definition.name));
     if let Some(version) = &definition.version {
-        out.push_str(&format!(" {}", clean(version)));
+        out.extend([" ", &clean(version)]);
     }
     out.push('\n');
     if !definition.description.is_empty() {
-        out.push_str(&format!("{}\n", clean(&definition.description)));
+        out.extend([&clean(&definition.description), "\n"]);
     }
     out.push_str(&inputs(&definition.input));
-    out.push_str(&format!("\nsteps:\n{}", indented(&definition.graph().tree())));
+    out.extend(["\nsteps:\n", &indented(&definition.graph().tree())]);
     app.print(&out);
     Ok(Exit::Ok)
 }
 
 fn indented(text: &str) -> String {
-    text.lines().map(|line| format!("  {line}\n")).collect()
+    text.lines().flat_map(|line| ["  ", line, "\n"]).collect()
 }
 
 /// What a workflow takes, a line for each field.
@@ -172,10 +170,10 @@ fn inputs(input: &InputSpec) -> String {
             line.push_str(", required");
         }
         if let Some(default) = field.get("default") {
-            line.push_str(&format!(", default {default}"));
+            line.extend([", default ", &default.to_string()]);
         }
         if let Some(description) = field.get("description").and_then(Value::as_str) {
-            line.push_str(&format!(" · {}", clean(description)));
+            line.extend([" · ", &clean(description)]);
         }
         out.push_str(&line);
         out.push('\n');

@@ -96,7 +96,7 @@ pub(crate) fn lines(nodes: &[Node], frame: &Frame<'_>) -> Vec<String> {
 fn collect(nodes: &[Node], prefix: &str, parent: &str, frame: &Frame<'_>, found: &mut Vec<Line>) {
     for (at, node) in nodes.iter().enumerate() {
         let last = at + 1 == nodes.len();
-        let path = node.path.clone().unwrap_or_else(|| join(parent, &node.name));
+        let path = join(parent, &node.name);
         let indent = format!("{prefix}{}", if last { "└ " } else { "├ " });
         found.push(line(node, &path, indent, frame));
         let below = format!("{prefix}{}", if last { "  " } else { "│ " });
@@ -104,10 +104,18 @@ fn collect(nodes: &[Node], prefix: &str, parent: &str, frame: &Frame<'_>, found:
     }
 }
 
-/// The path of a step below another.
+/// The path of a step below another. An item or iteration repeats the name of its step: `gather` has `gather[3]`.
 fn join(parent: &str, name: &str) -> String {
-    let separator = if parent.is_empty() || name.starts_with(['[', '#']) { "" } else { "/" };
-    format!("{parent}{separator}{name}")
+    match place(name) {
+        Some(place) => format!("{parent}{place}"),
+        None if parent.is_empty() => name.to_owned(),
+        None => format!("{parent}/{name}"),
+    }
+}
+
+/// The `[3]` or `#2` of an item or iteration.
+fn place(name: &str) -> Option<&str> {
+    name.find(['[', '#']).map(|at| &name[at..])
 }
 
 fn line(node: &Node, path: &str, indent: String, frame: &Frame<'_>) -> Line {
@@ -123,7 +131,7 @@ fn line(node: &Node, path: &str, indent: String, frame: &Frame<'_>) -> Line {
         indent,
         symbol,
         paint,
-        name: clean(&node.name),
+        name: clean(place(&node.name).unwrap_or(&node.name)),
         detail: clean(&detail(node, path, frame)),
         detail_paint: if failed && node.state == "failed" { Paint::Red } else { Paint::Dim },
         time,
@@ -157,10 +165,10 @@ fn detail(node: &Node, path: &str, frame: &Frame<'_>) -> String {
             _ => format!("{}/{} done", counts.ended, counts.total),
         };
         if at_work > 0 && node.kind != "repeat" {
-            text.push_str(&format!(", {at_work} at work"));
+            text.extend([", ", &at_work.to_string(), " at work"]);
         }
         if counts.failed > 0 {
-            text.push_str(&format!(", {} failed", counts.failed));
+            text.extend([", ", &counts.failed.to_string(), " failed"]);
         }
         parts.push(text);
     } else if let Some(target) = &node.target {
@@ -227,17 +235,18 @@ mod tests {
 
     use super::*;
 
-    fn node(name: &str, state: &str, below: serde_json::Value) -> serde_json::Value {
-        json!({ "task": "t", "name": name, "kind": "call", "target": "some.capability", "state": state, "below": below })
+    fn node(name: &str, state: &str, below: &serde_json::Value) -> serde_json::Value {
+        json!({ "name": name, "kind": "call", "target": "some.capability", "state": state, "below": below })
     }
 
     fn draw(width: usize, height: usize) -> Vec<String> {
-        let many: Vec<_> =
-            (0..6).map(|i| node(&format!("[{i}]"), if i == 4 { "taken" } else { "completed" }, json!([]))).collect();
+        let many: Vec<_> = (0..6)
+            .map(|i| node(&format!("gather[{i}]"), if i == 4 { "taken" } else { "completed" }, &json!([])))
+            .collect();
         let nodes: Vec<Node> = serde_json::from_value(json!([
-            node("plan", "completed", json!([])),
-            node("gather", "open", json!(many)),
-            node("write", "pending", json!([])),
+            node("plan", "completed", &json!([])),
+            node("gather", "open", &json!(many)),
+            node("write", "pending", &json!([])),
         ]))
         .unwrap();
         let progress = BTreeMap::from([("gather[4]".to_owned(), "reading a very long file name".to_owned())]);
