@@ -17,7 +17,7 @@ impl Chance {
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -27,7 +27,7 @@ impl Chance {
 
     /// A number below `end`; 0 where `end` is 0.
     pub fn below(&mut self, end: usize) -> usize {
-        (self.next() % (end.max(1) as u64)) as usize
+        (self.number() % (end.max(1) as u64)) as usize
     }
 
     /// True in `percent` of 100 cases.
@@ -37,6 +37,6 @@ impl Chance {
 
     /// A time below `most`, in steps of a microsecond.
     pub fn within(&mut self, most: Duration) -> Duration {
-        Duration::from_micros(self.next() % (most.as_micros() as u64).max(1))
+        Duration::from_micros(self.number() % (most.as_micros() as u64).max(1))
     }
 }

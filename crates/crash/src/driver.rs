@@ -43,6 +43,7 @@ impl Driver {
     }
 
     /// One case of each workflow and number, instead of new ones by chance.
+    #[must_use]
     pub fn one_of_each(mut self) -> Self {
         self.starts = false;
         for workflow in WORKFLOWS {
@@ -73,7 +74,7 @@ impl Driver {
         match self.chance.below(12) {
             0..=3 if self.starts && self.open() < OPEN_MAX => {
                 let workflow = WORKFLOWS[self.chance.below(WORKFLOWS.len())];
-                let number = self.chance.next() % NUMBERS;
+                let number = self.chance.number() % NUMBERS;
                 self.cases.push(Case::new(workflow, number, format!("{}-{}", self.prefix, self.cases.len())));
                 self.start(client, self.cases.len() - 1)
             }

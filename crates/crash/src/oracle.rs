@@ -47,8 +47,7 @@ fn judge_run(client: &Client, run: &str, judged: &mut Judged) {
     assert_eq!(replay["differences"], Value::Array(Vec::new()), "the journal of {run} tells another story");
     assert_eq!(replay["entries"].as_u64(), Some(journal.len() as u64), "run {run}");
     judge_ends(run, &journal, &steps);
-    let writes: Vec<&str> = vec!["asked", "looked"];
-    for step in writes {
+    for step in ["asked", "looked"] {
         judge_write(run, step, &journal);
     }
     let lost = |event: &Value| matches!(text(event, "event"), "attempt_failed" | "outcome_unknown");
@@ -126,4 +125,52 @@ fn text<'v>(value: &'v Value, name: &str) -> &'v str {
 pub fn signals(client: &Client, run: &str) -> u32 {
     let journal = pages(client, &format!("/v1/runs/{run}/journal?"));
     journal.iter().filter(|entry| text(entry, "event") == "signal_received").count() as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn events(names: &[&str]) -> Vec<Value> {
+        let event = |name: &&str| match *name {
+            "run_ended" => json!({ "event": name }),
+            _ => json!({ "event": name, "task": "t", "step": "asked" }),
+        };
+        names.iter().map(event).collect()
+    }
+
+    fn breaks(names: &[&str]) -> bool {
+        let steps = [json!({ "task": "t", "path": "asked", "state": "completed" })];
+        let journal = events(names);
+        let judged = std::panic::catch_unwind(|| {
+            judge_ends("r", &journal, &steps);
+            judge_write("r", "asked", &journal);
+        });
+        judged.is_err()
+    }
+
+    #[test]
+    fn the_judge_sees_what_must_not_be() {
+        assert!(!breaks(&[
+            "attempt_taken",
+            "outcome_unknown",
+            "decided",
+            "attempt_taken",
+            "step_completed",
+            "run_ended"
+        ]));
+        for broken in [
+            &["attempt_taken", "step_completed", "step_completed", "run_ended"][..],
+            &["attempt_taken", "step_failed", "run_ended"],
+            &["attempt_taken", "run_ended"],
+            &["attempt_taken", "step_completed"],
+            &["attempt_taken", "step_completed", "run_ended", "run_ended"],
+            &["attempt_taken", "step_completed", "run_ended", "decided"],
+            &["attempt_taken", "attempt_taken", "step_completed", "run_ended"],
+        ] {
+            assert!(breaks(broken), "{broken:?}");
+        }
+    }
 }

@@ -91,7 +91,7 @@ impl Scene {
     }
 
     fn kill_embedded(&mut self) -> bool {
-        let number = self.chance.next() % 3;
+        let number = self.chance.number() % 3;
         self.embedded.push(number);
         let (path, key) = embedded(self.folder.path(), self.embedded.len() - 1, number);
         let delay = Duration::from_millis(10) + self.chance.within(Duration::from_millis(150));

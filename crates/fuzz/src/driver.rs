@@ -312,7 +312,7 @@ mod tests {
 
     fn plan(folder: &str) -> Plan {
         let scratch = std::env::temp_dir().join(format!("consort-fuzz-{}-{folder}", std::process::id()));
-        Plan { time: Duration::from_secs(60), seed: 7, fixtures: scratch.join("fixtures"), scratch }
+        Plan { time: Duration::from_mins(1), seed: 7, fixtures: scratch.join("fixtures"), scratch }
     }
 
     /// Breaks on texts with `b` somewhere behind an `a`.

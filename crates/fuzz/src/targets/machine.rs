@@ -39,7 +39,7 @@ fn run(input: &[u8]) -> u64 {
     let mut world = begin();
     for name in ["w0", "w1"] {
         let source = yaml::workflow(name, &mut choices);
-        if send(&mut world, Command::Deploy(Deploy { namespace: NAMESPACE.to_owned(), source })).is_none() {
+        if send(&mut world, &Command::Deploy(Deploy { namespace: NAMESPACE.to_owned(), source })).is_none() {
             return 0;
         }
     }
@@ -60,15 +60,15 @@ pub(super) fn begin() -> World {
         ("reader", "read.it", EffectClass::Read),
         ("writer", "write.it", EffectClass::Write),
     ] {
-        send(&mut world, register(name, capability, effect));
+        send(&mut world, &register(name, capability, effect));
     }
     let source = "workflow: leaf\nsteps: { a: { capability: plain } }\n".to_owned();
-    send(&mut world, Command::Deploy(Deploy { namespace: NAMESPACE.to_owned(), source }));
+    send(&mut world, &Command::Deploy(Deploy { namespace: NAMESPACE.to_owned(), source }));
     let source = "workflow: w0\nsteps:\n  a: { for_each: [1, 2], capability: write.it }\n  b: { wait: { signal: go } }\n  \
                   c: { approve: sure }\n  d: { workflow: leaf, needs: a }\n  e: { capability: plain, needs: a }\n";
-    send(&mut world, Command::Deploy(Deploy { namespace: NAMESPACE.to_owned(), source: source.to_owned() }));
+    send(&mut world, &Command::Deploy(Deploy { namespace: NAMESPACE.to_owned(), source: source.to_owned() }));
     let first = start(&world, "w0");
-    send(&mut world, first);
+    send(&mut world, &first);
     world
 }
 
@@ -104,9 +104,9 @@ fn register(name: &str, capability: &str, effect: EffectClass) -> Command {
 }
 
 /// Sends a command a moment later. `None` where the partition halts, as it may over a blob that is not there.
-fn send(world: &mut World, command: Command) -> Option<()> {
+fn send(world: &mut World, command: &Command) -> Option<()> {
     world.now = world.now.after(Span(10));
-    world.apply(&command).map(drop)
+    world.apply(command).map(drop)
 }
 
 /// Sends commands by decisions; false where the partition has halted.
@@ -116,7 +116,7 @@ pub(super) fn play(world: &mut World, choices: &mut Choices<'_>, commands_max: u
             return true;
         }
         let command = command(world, choices);
-        if send(world, command).is_none() {
+        if send(world, &command).is_none() {
             return false;
         }
     }
@@ -131,12 +131,12 @@ fn end(world: &mut World) {
             return;
         }
         for command in ending(world) {
-            send(world, command).expect("nothing halts any more");
+            send(world, &command).expect("nothing halts any more");
         }
         if let Some(due) = world.machine.next_timer().expect("timers can be read") {
             world.now = world.now.max(due);
         }
-        send(world, Command::Tick(Tick {})).expect("nothing halts any more");
+        send(world, &Command::Tick(Tick {})).expect("nothing halts any more");
     }
     let (open, counts) = (world.open.len(), world.machine.run_counts());
     panic!("{open} tasks and {counts:?} runs are left after forced cancellation (law 7)");
@@ -254,8 +254,8 @@ fn start_some(world: &mut World, choices: &mut Choices<'_>) -> Command {
 
 fn complete(world: &mut World, choices: &mut Choices<'_>) -> Command {
     let (task, token) = attempt(world, choices);
-    let (output, taken) = (payload(world, choices), holder(world, choices));
-    Command::TaskComplete(TaskComplete { task, token, output, taken })
+    let output = payload(world, choices);
+    Command::TaskComplete(TaskComplete { task, token, output, taken: holder(world, choices) })
 }
 
 fn fail(world: &mut World, choices: &mut Choices<'_>) -> Command {
@@ -263,8 +263,8 @@ fn fail(world: &mut World, choices: &mut Choices<'_>) -> Command {
     let error =
         Error::new(*choices.pick(&[Code::AgentFailed, Code::TimedOut, Code::Damaged, Code::Internal]), "it broke");
     let retry_after = choices.once_in(4).then(|| Span(choices.number()));
-    let (retryable, taken) = (!choices.once_in(3), holder(world, choices));
-    Command::TaskFail(TaskFail { task, token, error, retryable, retry_after, taken })
+    let retryable = !choices.once_in(3);
+    Command::TaskFail(TaskFail { task, token, error, retryable, retry_after, taken: holder(world, choices) })
 }
 
 fn taken(world: &mut World, choices: &mut Choices<'_>) -> Command {
