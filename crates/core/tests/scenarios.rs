@@ -512,6 +512,18 @@ fn forks_take_over_what_does_not_run_anew() {
           a completed copied
           b completed",
     );
+    // A step that was skipped stays skipped, in the journal too.
+    check(
+        "workflow: w\nsteps:\n  a: { capability: x, if: \"${{ input != {} }}\" }\n  b: { capability: x }\n",
+        &["start {}", "fatal b", "fork"],
+        "
+        run failed C0304
+          a skipped
+          b failed C0304
+        run running
+          a skipped copied
+          b ready",
+    );
     check(
         CHAIN,
         &["start {}", "done a 1", "done b 2", "fork a"],
