@@ -30,6 +30,9 @@ impl Live {
 
     /// Takes the block away.
     pub(crate) fn clear(&mut self) {
+        if self.lines == 0 {
+            return;
+        }
         let mut out = self.back();
         out.push_str("\x1b[J");
         self.lines = 0;

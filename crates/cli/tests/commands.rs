@@ -1,0 +1,217 @@
+//! Every command on the real binary, with how it ends.
+//!
+//! For: what users see: streams, documents, exit codes. Not for: layout on a terminal.
+//! Invariant: as in `common`.
+
+mod common;
+
+use common::{Folder, RELEASE, WAITING};
+
+#[test]
+fn run_prints_the_result_alone_and_progress_beside_it() {
+    let folder = Folder::new();
+    let ended = folder.run(&["run", "hello", "--input", "name=Ada"]);
+    assert_eq!((ended.code, ended.out.as_str()), (0, "hello Ada!\n"));
+    assert!(ended.err.contains("greet completed") && ended.err.contains("run completed"), "{}", ended.err);
+    assert_eq!(folder.run(&["run", "hello", "-q"]).err, "");
+    let document = folder.json(&["run", "hello"]).remove(0);
+    assert_eq!((&document["status"], &document["output"]), (&"completed".into(), &"hello world!".into()));
+    let events = folder.json(&["run", "hello", "--watch"]);
+    assert!(events.len() > 3 && events[0]["event"] == "entry");
+    assert_eq!(events.last().unwrap()["output"], "hello world!");
+}
+
+#[test]
+fn run_writes_its_output_and_knows_its_key() {
+    let folder = Folder::new();
+    folder.ok(&["run", "hello", "--out", "made", "--idempotency-key", "k", "--label", "team=a"]);
+    let written = std::fs::read_to_string(folder.path().join("made/output.json")).unwrap();
+    assert_eq!(written, "\"hello world!\"\n");
+    let ended = folder.run(&["run", "hello", "--idempotency-key", "k", "--label", "team=a"]);
+    assert!(ended.code == 0 && ended.err.contains("had started run"), "{}", ended.err);
+    assert_eq!(folder.json(&["runs", "list", "--label", "team=a"]).len(), 1);
+    assert_eq!(folder.run(&["run", "hello", "--idempotency-key", "k", "--input", "name=B"]).code, 5);
+}
+
+#[test]
+fn a_research_run_answers_from_documents() {
+    let folder = Folder::new();
+    let text = "# Storage\n\nThe log keeps every acknowledged record. A segment file holds 16 MiB of records.\n";
+    folder.write("docs/storage.md", text);
+    let question = "question=How many MiB does a segment file hold?";
+    let report = folder.ok(&["run", "research", "--input", question, "--input", "sources=docs", "--out", "made"]);
+    assert!(report.contains("16 MiB") && report.contains("storage.md"), "{report}");
+    assert_eq!(std::fs::read_to_string(folder.path().join("made/report.md")).unwrap(), report);
+    assert!(folder.path().join("made/report.json").is_file());
+}
+
+#[test]
+fn what_cannot_be_understood_or_found_ends_with_its_own_code() {
+    let folder = Folder::new();
+    folder.write("bad.yaml", "workflow: bad\nsteps:\n  a: { capabilty: echo }\n  b: { wait: soon }\n");
+    for (args, code, said) in [
+        (&["run", "nothing"][..], 3, "error[C0102]"),
+        (&["run", "missing.yaml"], 3, "error[C0102]"),
+        (&["run", "bad.yaml"], 1, "error[C0101]"),
+        (&["run", "hello", "--input", "name"], 2, "error[C0001]"),
+        (&["run", "hello", "--input", "name="], 5, "error[C0103]"),
+        (&["run", "hello", "--timeout", "soon"], 2, "error[C0003]"),
+        (&["run", "hello", "--detach"], 2, "consort up"),
+        (&["run"], 2, "WORKFLOW"),
+        (&["runs", "list", "--data-dir", "nowhere"], 3, "error[C0504]"),
+        (&["runs", "list", "--server", "127.0.0.1:1"], 4, "error[C0405]"),
+        (&["runs", "list", "--server", "nonsense"], 2, "error[C0010]"),
+        (&["runs", "show", "ZZZZ"], 3, "error[C0201]"),
+        (&["runs", "show", "a/b"], 2, "error[C0001]"),
+        (&["inbox", "approve", "ZZZZ"], 3, "error[C0301]"),
+        (&["runs", "retention", "soon"], 2, "error[C0003]"),
+    ] {
+        let ended = folder.run(args);
+        assert_eq!(ended.code, code, "{args:?}: {ended:#?}");
+        assert!(ended.err.contains(said) && ended.out.is_empty(), "{args:?}: {ended:#?}");
+    }
+}
+
+#[test]
+fn a_failed_run_says_why() {
+    let folder = Folder::new();
+    folder.write("fail.yaml", "workflow: fail\nsteps:\n  a: { capability: sleep, with: { for: soon } }\n");
+    let ended = folder.run(&["run", "fail.yaml"]);
+    assert_eq!((ended.code, ended.out.as_str()), (1, ""));
+    assert!(ended.err.contains("error[C") && ended.err.contains("runs show"), "{}", ended.err);
+    let again = folder.run(&["run", "fail.yaml", "--json"]);
+    let document: serde_json::Value = serde_json::from_str(&again.out).unwrap();
+    assert_eq!((again.code, &document["status"]), (1, &"failed".into()));
+    assert_eq!(folder.run(&["runs", "output", "last"]).code, 5);
+    let retried = folder.ok(&["runs", "retry", "last"]);
+    assert_eq!(retried.trim().len(), 26);
+    assert_eq!(folder.run(&["runs", "watch", "last"]).code, 1);
+}
+
+#[test]
+fn approvals_forks_replays_and_comparisons() {
+    let folder = Folder::new();
+    folder.write("release.yaml", RELEASE);
+    let first = folder.start(&["run", "release.yaml", "--input", "version=1"]);
+    let run = folder.wait_for("release", "running");
+    let item = consort_testkit::wait_until("the question", || folder.json(&["inbox"]).pop());
+    assert_eq!((&item["step"], &item["title"]), (&"sure".into(), &"Release 1?".into()));
+    folder.ok(&["inbox", "approve", "last", "--by", "ada", "--comment", "good"]);
+    assert_eq!(first.ended().out, "{\"shipped\":\"1\"}\n");
+    assert_eq!(folder.ok(&["runs", "output", &run[20..], "--step", "build"]), "{\"built\":\"1\"}\n");
+    assert!(folder.ok(&["runs", "show", "last", "--journal"]).contains("decided by ada: approved (good)"));
+    assert!(folder.ok(&["runs", "replay", "last"]).contains("ship"));
+    let fork = folder.ok(&["runs", "fork", "last", "--from", "ship", "--input", "version=2"]);
+    assert_eq!(folder.ok(&["runs", "watch", fork.trim()]), "{\"shipped\":\"2\"}\n");
+    let compared = folder.json(&["runs", "compare", &run, fork.trim()]).remove(0);
+    assert_eq!(compared["differences"][0]["path"], "ship");
+    folder.ok(&["runs", "delete", &run, fork.trim()]);
+    assert_eq!(folder.run(&["runs", "show", &run]).code, 3);
+}
+
+#[test]
+fn runs_are_rejected_paused_signalled_and_cancelled() {
+    let folder = Folder::new();
+    folder.write("release.yaml", RELEASE);
+    folder.write("waiting.yaml", WAITING);
+    let server = consort_testkit::process::Server::start(common::binary(), &folder.path(), ["--log", "info"]).unwrap();
+    let start = |file: &str, more: &[&str]| folder.ok(&[&["run", file, "--detach"], more].concat()).trim().to_owned();
+    let asked = start("release.yaml", &["--input", "version=1"]);
+    consort_testkit::wait_until("the question", || folder.json(&["inbox", "list"]).pop());
+    folder.ok(&["runs", "approve", &asked, "--reject", "--by", "bob"]);
+    assert_eq!(folder.run(&["runs", "watch", &asked]).code, 1);
+    assert_eq!(folder.run(&["runs", "approve", &asked]).code, 3);
+    let waiting = start("waiting.yaml", &[]);
+    folder.ok(&["runs", "pause", &waiting]);
+    assert!(folder.ok(&["runs", "list"]).contains("(paused)"));
+    folder.ok(&["runs", "resume", "last"]);
+    folder.ok(&["runs", "signal", &waiting, "go", "--payload", "{\"a\":1}"]);
+    assert_eq!(folder.ok(&["runs", "watch", &waiting]), "{\"a\":1}\n");
+    let cancelled = start("waiting.yaml", &["--new"]);
+    folder.ok(&["runs", "cancel", &cancelled, "--reason", "enough"]);
+    assert_eq!(folder.run(&["runs", "watch", &cancelled]).code, 1);
+    // One of the two has ended already: the other is tried all the same.
+    assert_eq!(folder.run(&["runs", "delete", "ZZZZ", &cancelled]).code, 3);
+    assert_eq!(folder.run(&["runs", "show", &cancelled]).code, 3);
+    folder.ok(&["runs", "retention", "30d"]);
+    assert!(folder.json(&["agents", "list"]).iter().any(|agent| agent["instances"] == 1));
+    assert!(server.stop().unwrap().success());
+}
+
+#[test]
+fn workflows_are_checked_shown_drawn_and_deployed() {
+    let folder = Folder::new();
+    folder.write("workflows/release.yaml", RELEASE);
+    folder.write("consort.toml", "");
+    folder.write("bad.yaml", "workflow: bad\nsteps:\n  a: { capabilty: echo }\n  b: { wait: soon }\n");
+    let ended = folder.run(&["workflows", "check", "bad.yaml"]);
+    assert_eq!((ended.code, ended.out.as_str()), (1, "bad.yaml: 3 errors\n"), "{}", ended.err);
+    assert!(ended.err.contains("did you mean `capability`?") && ended.err.contains("bad.yaml:3"));
+    let document: serde_json::Value =
+        serde_json::from_str(&folder.run(&["workflows", "check", "bad.yaml", "--json"]).out).unwrap();
+    assert_eq!(document["valid"], false);
+    assert!(folder.ok(&["workflows", "check"]).contains("ok: workflow `release`"));
+    assert!(folder.ok(&["workflows", "show", "release"]).contains("version: string, required"));
+    assert_eq!(folder.ok(&["workflows", "show", "release", "--source"]), RELEASE);
+    for (format, said) in [("tree", "build"), ("mermaid", "flowchart"), ("dot", "digraph")] {
+        assert!(folder.ok(&["workflows", "graph", "release", "--format", format]).contains(said));
+    }
+    assert_eq!(folder.ok(&["workflows", "deploy", "release"]), "release revision 1\n");
+    assert!(folder.ok(&["workflows", "deploy", "release"]).contains("already"));
+    let listed = folder.json(&["workflows", "list"]);
+    assert!(listed.iter().any(|item| item["name"] == "release" && item["where"] == "deployed"));
+    assert!(listed.iter().any(|item| item["name"] == "research" && item["where"] == "shipped"));
+    let schema: serde_json::Value = serde_json::from_str(&folder.ok(&["workflows", "schema"])).unwrap();
+    assert!(schema["properties"]["steps"].is_object());
+}
+
+#[test]
+fn a_starter_project_works_and_is_not_overwritten() {
+    let folder = Folder::new();
+    folder.ok(&["init", "project"]);
+    let inside =
+        |args: &[&str]| consort_testkit::process::run(common::binary(), &folder.path().join("project"), args).unwrap();
+    assert!(inside(&["workflows", "check"]).status.success());
+    let said = inside(&["run", "hello", "--input", "name=Ada"]);
+    assert_eq!(String::from_utf8(said.stdout).unwrap(), "hello Ada!\n");
+    assert_eq!(folder.run(&["init", "project"]).code, 5);
+}
+
+#[test]
+fn settings_come_from_where_they_should() {
+    let folder = Folder::new();
+    folder.write("consort.toml", "log = \"error\"\nconcurrency = 3\ntoken = \"secret\"\n");
+    let shown = folder.ok(&["config", "show", "--origin", "--log", "info"]);
+    let line = |name: &str| shown.lines().find(|line| line.starts_with(name)).unwrap_or_default().to_owned();
+    assert!(line("log").contains("info") && line("log").ends_with("flag"), "{shown}");
+    assert!(line("concurrency").contains('3') && line("concurrency").contains("consort.toml"));
+    assert!(line("grace").ends_with("default") && !shown.contains("secret"), "{shown}");
+    assert_eq!(folder.json(&["config", "show"])[0]["concurrency"], "3");
+    folder.write("consort.toml", "colour = 1\n");
+    let ended = folder.run(&["config", "show"]);
+    assert!(ended.code == 2 && ended.err.contains("`colour`"), "{ended:#?}");
+}
+
+#[test]
+fn the_doctor_tells_good_from_damaged() {
+    let folder = Folder::new();
+    assert!(folder.ok(&["doctor"]).contains("not there yet"));
+    folder.ok(&["run", "hello"]);
+    assert!(folder.json(&["doctor"]).iter().all(|finding| finding["health"] != "bad"));
+    let log = folder.path().join(".consort/log/00000000000000000001.log");
+    let mut bytes = std::fs::read(&log).unwrap();
+    // Behind the head and the marks stands the first frame.
+    bytes[3 * 4096 + 60] ^= 1;
+    std::fs::write(&log, &bytes).unwrap();
+    let ended = folder.run(&["doctor"]);
+    assert!(ended.code == 6 && ended.out.contains("C0501"), "{ended:#?}");
+    assert_eq!(std::fs::read(&log).unwrap(), bytes, "the doctor repairs nothing");
+}
+
+#[test]
+fn completions_are_made_for_each_shell() {
+    let folder = Folder::new();
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(folder.ok(&["completions", shell]).contains("consort"));
+    }
+}
