@@ -246,7 +246,7 @@ async fn w5(rounds: usize) -> Outcome<()> {
     let (mut resumes, mut lost, mut twice) = (Vec::new(), 0, 0);
     for round in 0..rounds {
         let folder = tempfile::tempdir_in(".")?;
-        let server = Server::start(folder.path()).await?;
+        let mut server = Server::start(folder.path()).await?;
         server.deploy(chain("w2", SHORT_STEPS)).await?;
         let pid = server.child.id().ok_or("the server has ended")?;
         let killed = tokio::spawn(async move {
@@ -256,7 +256,7 @@ async fn w5(rounds: usize) -> Outcome<()> {
         });
         let acknowledged = start_short_runs(&server).await;
         let (_, killed_at) = killed.await?;
-        drop(server);
+        server.child.wait().await?;
         let server = Server::start(folder.path()).await?;
         let mut client = server.client().await?;
         idle(&mut client).await?;
