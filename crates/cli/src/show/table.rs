@@ -3,7 +3,7 @@
 //! For: listings. Not for: trees.
 //! Invariant: every cell is one line; a column is as wide as its widest cell, the last one is left ragged.
 
-use super::style::{Paint, Style, clean};
+use super::style::{Paint, Style, clean, cut, terminal_size};
 
 /// A listing with a heading.
 pub(crate) struct Table {
@@ -45,7 +45,11 @@ impl Table {
 
 fn line(out: &mut String, style: Style, widths: &[usize], cells: &[(String, Option<Paint>)]) {
     let mut gap = 0;
+    let mut left = if style.terminal { terminal_size().0.max(40) } else { usize::MAX };
     for (width, (text, paint)) in widths.iter().zip(cells) {
+        // What does not fit is cut: a line that wraps is harder to read than one that ends.
+        let text = &cut(text, left);
+        left = left.saturating_sub(width + 2);
         if text.is_empty() {
             gap += width + 2;
             continue;
@@ -55,7 +59,7 @@ fn line(out: &mut String, style: Style, widths: &[usize], cells: &[(String, Opti
             Some(paint) => out.push_str(&style.paint(*paint, text)),
             None => out.push_str(text),
         }
-        gap = width - text.chars().count() + 2;
+        gap = (width + 2).saturating_sub(text.chars().count());
     }
     out.push('\n');
 }

@@ -124,12 +124,13 @@ impl Drop for Running {
     }
 }
 
-/// Waits for a signal, then answers what it brought.
+/// Waits for a signal, then has an agent answer what it brought.
 pub(crate) const WAITING: &str = "workflow: waiting
 steps:
   before: { capability: echo, with: { n: 1 } }
   go: { wait: { signal: go }, needs: [before] }
-output: ${{ steps.go.output }}
+  after: { capability: echo, with: { got: \"${{ steps.go.output }}\" } }
+output: ${{ steps.after.output.got }}
 ";
 
 /// Asks, then ships.
