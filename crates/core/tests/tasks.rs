@@ -6,8 +6,12 @@
 #[allow(dead_code, reason = "each test file uses its part of the harness")]
 mod support;
 
-use consort_core::{Command, Effect, Reply, command::TaskComplete, view};
-use consort_types::{Code, EffectClass, Payload, Span, worker::JournalRequest};
+use consort_core::{
+    Command, Effect, Reply,
+    command::{TaskComplete, TaskFail},
+    view,
+};
+use consort_types::{Code, EffectClass, Error, Payload, Span, worker::JournalRequest};
 use support::{NS, World, check, check_with};
 
 const ONE: &str = "workflow: w\nsteps:\n  a: { capability: x }\n";
@@ -332,4 +336,34 @@ fn records_that_cannot_be_read_are_refused() {
         taken: None,
     });
     assert_eq!(Command::decode(&command.encode()).unwrap(), command);
+}
+
+#[test]
+fn nobody_asks_on_about_an_outcome_that_became_known() {
+    let source = "
+workflow: w
+steps:
+  a: { capability: x, effect: write, on_unknown: reconcile with look, retry: { attempts: 2 } }
+";
+    let lost = || {
+        let mut world = World::new();
+        world.deploy(source);
+        world.act("start {}");
+        world.act("write a");
+        let (task, token) = world.find("a");
+        world.act("lose a");
+        assert!(world.show().contains("a unknown\n  a/reconcile ready"), "{}", world.show());
+        (world, task, token)
+    };
+    let (mut world, task, token) = lost();
+    world.report(task, token, "7").unwrap();
+    assert_eq!(world.show(), "run completed {\"a\":7}\n  a completed\n  a/reconcile cancelled C0312\n");
+    world.verify();
+    // An answer about the first attempt must not decide the second.
+    let (mut world, task, token) = lost();
+    let error = Error::new(Code::AgentFailed, "it did not happen");
+    let fail = TaskFail { task, token, error, retryable: true, retry_after: None, taken: None };
+    world.apply(&Command::TaskFail(fail)).unwrap();
+    assert_eq!(world.show(), "run running\n  a backoff\n  a/reconcile cancelled C0312\n");
+    world.verify();
 }

@@ -128,7 +128,9 @@ impl Fold<'_> {
         if step.state.is_terminal() {
             return Ok(());
         }
-        if step.child.is_some() || step.child_run.is_some() {
+        let opened = step.child.is_some() || step.child_run.is_some();
+        if opened || step.state == StepState::Unknown {
+            // What a lost attempt opened to find out about itself hangs on no field of the step.
             self.cancel_below(task)?;
         }
         let place = self.place(task)?;

@@ -7,7 +7,11 @@ use consort_types::{Code, EffectClass, Error, OnUnknown, Payload, Result, TaskId
 use consort_workflow::Step as Definition;
 use serde_json::Value;
 
-use super::{Role, task::Current};
+use super::{
+    Role,
+    place::{parent_of, scope_of},
+    task::Current,
+};
 use crate::{
     cache::Document,
     command::Resolution,
@@ -88,6 +92,25 @@ impl Fold<'_> {
         self.ask_unknown(task)
     }
 
+    /// The outcome is not unknown any more: takes back the question, and stops who was asked. An answer about this
+    /// attempt must not decide a later one.
+    pub(crate) fn leave_unknown(&mut self, task: TaskId, step: &Step) -> Result<()> {
+        if step.state != StepState::Unknown {
+            return Ok(());
+        }
+        let namespace = self.run(task.run)?.namespace;
+        self.machine.tables.inbox.delete(&InboxKey { namespace, task });
+        for at in self.live_of(task.run)? {
+            let scope = self.look_scope(scope_of(at))?;
+            if scope.kind == ScopeKind::Reconcile && parent_of(at, &scope) == Some(task) {
+                let (place, asked) = (self.place(at)?, self.known_step(at)?);
+                let error = Error::new(Code::Cancelled, "the outcome became known in another way");
+                self.record_end(&place, at, asked, Outcome::Cancelled(error))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Puts the question into the operators' inbox.
     fn ask_unknown(&mut self, task: TaskId) -> Result<()> {
         let step = self.known_step(task)?;
@@ -150,8 +173,7 @@ impl Fold<'_> {
                 self.complete_decided(task, output)?;
             }
             Resolution::Retry => {
-                let namespace = self.run(task.run)?.namespace;
-                self.machine.tables.inbox.delete(&InboxKey { namespace, task });
+                self.leave_unknown(task, &step)?;
                 self.ready(task, Step { instance: None, effect: None, ..step }, None)?;
             }
             Resolution::Fail => {
