@@ -311,7 +311,9 @@ impl World {
     /// A `write` task leaves only when its hand-out is durable.
     fn check_offer(&mut self, message: &ToWorker) -> Checked {
         let ToWorker::Task(offer) = message else { return Ok(()) };
-        if is_write(&offer.capability) && !self.fold.is_taken(offer.task, offer.token) && self.fold.is_live(offer.task, offer.token)
+        if is_write(&offer.capability)
+            && !self.fold.is_taken(offer.task, offer.token)
+            && self.fold.is_live(offer.task, offer.token)
         {
             let what = format!("write task {} was sent before its hand-out was durable", offer.task);
             return Err(Violation::of(1, what));
@@ -388,7 +390,9 @@ impl World {
         };
         if let Some(payload) = placed {
             let inline = payload.clone();
-            *payload = self.place(inline)?;
+            // A store that fails takes nothing; the worker hears of it, and of the halt that follows.
+            let Some(placed) = self.place(inline) else { return Ok(()) };
+            *payload = placed;
         }
         if let Some(partition) = &mut self.host.partition {
             partition.report(remote, report, wall);
@@ -399,12 +403,11 @@ impl World {
     }
 
     /// Large documents go to the blob store first.
-    pub(crate) fn place(&mut self, payload: Payload) -> Checked<Payload> {
+    pub(crate) fn place(&mut self, payload: Payload) -> Option<Payload> {
         if let Some(bytes) = payload.bytes().filter(|_| payload.is_large()) {
             self.fold.put_blob(consort_types::BlobHash::of(bytes), bytes);
         }
-        let inline = payload.clone();
-        Ok(self.host.admit(payload).unwrap_or(inline))
+        self.host.admit(payload).ok()
     }
 
     fn renew_token(&mut self, report: &mut FromWorker) {
@@ -570,7 +573,12 @@ impl World {
     }
 
     /// Code that works by a journal goes on.
-    fn go_on(&mut self, instance: usize, task: TaskId, program: &[Vec<consort_types::worker::JournalRequest>]) -> Checked {
+    fn go_on(
+        &mut self,
+        instance: usize,
+        task: TaskId,
+        program: &[Vec<consort_types::worker::JournalRequest>],
+    ) -> Checked {
         let Some(work) = self.instances[instance].works.get_mut(&task) else { return Ok(()) };
         let token = work.offer.token;
         match next(program, &work.asked) {
@@ -610,7 +618,8 @@ impl World {
             .collect();
         for (holder, offer) in held {
             let (namespace, agent) = (self.instances[holder].namespace, self.instances[holder].agent);
-            let fits = |(at, own): &(usize, &Instance)| *at != holder && own.namespace == namespace && own.agent == agent;
+            let fits =
+                |(at, own): &(usize, &Instance)| *at != holder && own.namespace == namespace && own.agent == agent;
             let other = self.instances.iter().enumerate().find(fits).map(|(at, _)| at);
             if let Some(other) = other {
                 self.take(other, offer)?;

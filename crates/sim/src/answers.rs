@@ -3,11 +3,11 @@
 //! For: results that can be compared with those of an undisturbed run. Not for: misbehaving (see `agents`).
 //! Invariant: the same task gives the same answer, whoever does it and however often.
 
+use consort_types::EffectClass;
 use consort_types::{
     Code, Error, Payload, Span,
     worker::{AgentDeclaration, CapabilityDeclaration, JournalEntry, JournalRequest},
 };
-use consort_types::EffectClass;
 use serde_json::{Value, json};
 
 /// What an agent makes of a task.
@@ -35,10 +35,7 @@ pub(crate) enum Next {
 /// Capabilities of an agent, and their effect classes.
 pub(crate) const AGENTS: [(&str, &[(&str, EffectClass)]); 3] = [
     ("worker", &[("work", EffectClass::Idempotent), ("look", EffectClass::Read), ("undo", EffectClass::Idempotent)]),
-    (
-        "cashier",
-        &[("pay", EffectClass::Write), ("charge", EffectClass::Idempotent), ("check", EffectClass::Read)],
-    ),
+    ("cashier", &[("pay", EffectClass::Write), ("charge", EffectClass::Idempotent), ("check", EffectClass::Read)]),
     ("coder", &[("flow", EffectClass::Idempotent), ("look", EffectClass::Read)]),
 ];
 

@@ -183,12 +183,13 @@ impl World {
             self.clients.pending.remove(&ticket);
             return Ok(());
         }
-        match &mut command {
-            Command::StartRun(start) => start.input = self.place(start.input.clone())?,
-            Command::SignalRun(signal) if signal.payload.len() < limits::RECORD_BYTES_MAX as u64 => {
-                signal.payload = self.place(signal.payload.clone())?;
-            }
-            _ => {}
+        if let Command::StartRun(start) = &mut command {
+            let Some(placed) = self.place(start.input.clone()) else {
+                // A store that fails takes nothing.
+                self.clients.pending.remove(&ticket);
+                return Ok(());
+            };
+            start.input = placed;
         }
         let body = *blake3::hash(&command.encode()).as_bytes();
         if let Some(pending) = self.clients.pending.get_mut(&ticket) {
@@ -238,9 +239,7 @@ impl World {
             (Purpose::Refuse(code), reply) => self.check_refused(code, &reply),
             (Purpose::Any, Ok(_)) => Ok(()),
             (purpose, Err(error)) => check_error(&purpose, &error),
-            (purpose, Ok(reply)) => {
-                Err(Violation::of(9, format!("{purpose:?} is answered with {reply:?}")))
-            }
+            (purpose, Ok(reply)) => Err(Violation::of(9, format!("{purpose:?} is answered with {reply:?}"))),
         }
     }
 
@@ -470,7 +469,12 @@ impl World {
                 self.ask(Command::SetRetention(SetRetention { namespace, keep }), Purpose::Any);
             }
             10 => {
-                let command = CancelRun { namespace: NAMESPACES[1 - at].to_owned(), run, reason: "not mine".to_owned(), force: false };
+                let command = CancelRun {
+                    namespace: NAMESPACES[1 - at].to_owned(),
+                    run,
+                    reason: "not mine".to_owned(),
+                    force: false,
+                };
                 self.ask(Command::CancelRun(command), Purpose::Refuse(Code::RunNotFound));
             }
             _ if self.random.chance(100) => {
@@ -540,7 +544,9 @@ impl World {
         for ended in std::mem::take(&mut self.fold.ended) {
             self.figures.runs += 1;
             let Some(key) = self.fold.started.get(&ended.run) else { continue };
-            let Some(start) = self.clients.starts.iter().find(|start| start.key == *key && start.pure) else { continue };
+            let Some(start) = self.clients.starts.iter().find(|start| start.key == *key && start.pure) else {
+                continue;
+            };
             let broken = |error: Error| Violation { law: Law::Result, what: error.to_string() };
             let output = ended.output.as_ref().map(|output| self.fold.text(output)).transpose().map_err(broken)?;
             let expected = self.reference.result(&start.workflow, &start.input).map_err(broken)?;

@@ -212,7 +212,8 @@ impl Log for SimLog {
 
     fn read(&self, from: Seq) -> Records<'_> {
         let end = self.last();
-        let mut records: Vec<_> = self.log.read(from).take_while(|item| !matches!(item, Ok((seq, _)) if *seq > end)).collect();
+        let mut records: Vec<_> =
+            self.log.read(from).take_while(|item| !matches!(item, Ok((seq, _)) if *seq > end)).collect();
         if self.end.is_some() {
             records.retain(Result::is_ok);
         }

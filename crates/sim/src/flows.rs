@@ -287,7 +287,8 @@ mod tests {
         assert!(fallbacks < 3, "{fallbacks} of 60 workflows could not be made");
         assert!(flows.iter().any(|flow| !flow.pure) && flows.iter().any(|flow| flow.pure));
         let all: String = flows.iter().map(|flow| flow.source.as_str()).collect();
-        for part in ["for_each", "repeat", "approve", "signal", "compensate", "reconcile with", "deadline", "\"flow\""] {
+        for part in ["for_each", "repeat", "approve", "signal", "compensate", "reconcile with", "deadline", "\"flow\""]
+        {
             assert!(all.contains(part), "no workflow uses {part}");
         }
     }

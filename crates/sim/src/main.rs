@@ -52,7 +52,8 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Ask, String> {
             "--plant" => {
                 let name = value()?;
                 let known = || Planted::ALL.map(|bug| format!("{bug:?}")).join(", ");
-                ask.planted = Some(Planted::named(&name).ok_or_else(|| format!("no bug `{name}`; there are {}", known()))?);
+                ask.planted =
+                    Some(Planted::named(&name).ok_or_else(|| format!("no bug `{name}`; there are {}", known()))?);
             }
             "--verbose" => ask.verbose = true,
             _ => return Err(format!("`{word}` is not understood\n\n{USAGE}")),

@@ -286,7 +286,7 @@ impl Faults {
             Some(Planted::LeaseByClock) => self.clock_jumps = true,
             Some(Planted::OutcomeOverwritten) => self.twice = 200,
             Some(Planted::OldTokenAccepted | Planted::CancelLost) => {
-                (self.bad_attempts, self.disturb) = (350, 300);
+                (self.bad_attempts, self.disturb) = (500, 600);
             }
             _ => {}
         }

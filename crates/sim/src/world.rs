@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 
 use consort_engine::{InstanceId, Outputs};
 use consort_journal::Record;
-use consort_types::{Code, Error, Result, TaskId, Time, Token, worker::{FromWorker, ToWorker}};
+use consort_types::{
+    Code, Error, Result, TaskId, Time, Token,
+    worker::{FromWorker, ToWorker},
+};
 
 use crate::{
     agents::Instance,
@@ -223,8 +226,7 @@ impl World {
 
     fn happen(&mut self, incarnation: u64, event: Event) -> Checked {
         // What was under way inside of a process dies with it.
-        let of_process =
-            matches!(event, Event::Loop | Event::Deliver(_) | Event::Flush | Event::Write | Event::Sync);
+        let of_process = matches!(event, Event::Loop | Event::Deliver(_) | Event::Flush | Event::Write | Event::Sync);
         if of_process && incarnation != self.host.incarnation {
             return Ok(());
         }

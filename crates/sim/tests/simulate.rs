@@ -70,6 +70,8 @@ fn assert_found(planted: Planted) {
 fn allowed(planted: Planted) -> &'static [Law] {
     match planted {
         Planted::AckBeforeSync => &[Law::Number(11)],
+        // The machine itself stumbles over rows that do not fit together.
+        Planted::StoreLosesBatch => &[Law::Assertion],
         _ => &[],
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use consort_core::{
     Command,
-    keys::{JournalKey, TimerKey, TimerKind},
+    keys::{InboxKey, JournalKey, TimerKey, TimerKind},
     rows::{Entry, Event, Meta, Run, RunStatus, Step, StepState, TaskCounts},
     tables::{Key, Row},
 };
@@ -32,6 +32,8 @@ pub(crate) struct Context<'a> {
     pub(crate) command: &'a Command,
     /// The report is about an attempt that is not the current one.
     pub(crate) stale: bool,
+    /// The report is about an attempt that has recorded its outcome.
+    pub(crate) second: bool,
     /// The machine has refused the command.
     pub(crate) refused: bool,
 }
@@ -81,11 +83,23 @@ pub(crate) fn is_stale(rows: &Rows, command: &Command) -> bool {
     !step(rows, task).is_some_and(|step| step.token == token && step.attempt > 0 && open(&step))
 }
 
+/// Whether the attempt that a report names has recorded its outcome before.
+pub(crate) fn is_second(rows: &Rows, command: &Command) -> bool {
+    let named = reported(command);
+    named.is_some_and(|(task, token)| {
+        step(rows, task).is_some_and(|step| step.token == token && step.state.is_terminal())
+    })
+}
+
 /// Looks at everything that a record changed. `terminal` counts the outcomes of each step, as journals tell them.
 pub(crate) fn check(context: &Context<'_>, changes: &[Change], rows: &Rows) -> Checked {
     let touched = changes.iter().find(|change| change.key.first() != Some(&b'M'));
     if let Some(change) = touched.filter(|_| context.stale || context.refused) {
-        let (law, why) = if context.stale { (3, "a report of an attempt that is over") } else { (2, "a refused command") };
+        let (law, why) = match (context.stale, context.second) {
+            (true, true) => (2, "a second report"),
+            (true, false) => (3, "a report of an attempt that is over"),
+            (false, _) => (2, "a refused command"),
+        };
         let what = format!("record {}: {why} has changed row {:02x?}: {:?}", context.seq, change.key, context.command);
         return Err(Violation::of(law, what));
     }
@@ -167,11 +181,14 @@ fn check_run(context: &Context<'_>, change: &Change, rows: &Rows) -> Checked {
 /// Nothing outlives its run.
 fn check_ended(seq: Seq, run: RunId, rows: &Rows) -> Checked {
     let left = |what: String| Err(Violation::of(7, format!("record {seq}: run {run} has ended, but {what}")));
-    for prefix in *b"qygp" {
-        // Entries of task journals stay as history; everything else goes.
-        if prefix != b'p' && of_run(rows, prefix, run).next().is_some() {
+    for prefix in *b"qyg" {
+        if of_run(rows, prefix, run).next().is_some() {
             return left(format!("table `{}` still has a row of it", prefix as char));
         }
+    }
+    let asked = table(rows, b'x').filter_map(|(key, _)| key_of::<InboxKey>(key));
+    if let Some(item) = asked.into_iter().find(|item| item.task.run == run) {
+        return left(format!("the inbox asks about {}", item.task));
     }
     for (key, row) in of_run(rows, b's', run) {
         let Some(step) = decode::<Step>(row) else { continue };
@@ -179,7 +196,8 @@ fn check_ended(seq: Seq, run: RunId, rows: &Rows) -> Checked {
             return left(format!("its step {:?} is {:?}", key_of::<TaskId>(key), step.state));
         }
         let below = step.child_run.and_then(|child| decode::<Run>(rows.get(&key_bytes(b'r', &child))?));
-        if below.is_some_and(|child| !child.status.is_terminal()) {
+        // A child that was stopped may still take back what it did.
+        if below.is_some_and(|child| !child.status.is_terminal() && child.status != RunStatus::Compensating) {
             return left(format!("its child {:?} goes on", step.child_run));
         }
     }
@@ -223,7 +241,8 @@ pub(crate) fn fired(context: &Context<'_>, changes: &[Change]) -> Vec<TimerKey> 
     if !matches!(context.command, Command::Tick(_)) {
         return Vec::new();
     }
-    let gone = changes.iter().filter(|change| change.key.first() == Some(&b't') && change.new.is_none());
+    let is_gone = |change: &&Change| change.key.first() == Some(&b't') && change.old.is_some() && change.new.is_none();
+    let gone = changes.iter().filter(is_gone);
     let due = gone.filter_map(|change| key_of::<TimerKey>(&change.key)).filter(|timer| timer.due <= context.now);
     due.filter(|timer| !matches!(timer.kind, TimerKind::Continue | TimerKind::Reap)).collect()
 }
