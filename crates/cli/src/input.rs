@@ -191,27 +191,27 @@ mod tests {
 
     fn read(typed: &[&str]) -> Result<Value> {
         let typed: Vec<String> = typed.iter().map(|text| (*text).to_owned()).collect();
-        document(&typed, json!({}), Some(&schema()), Path::new("/work"))
+        document(&typed, json!({}), Some(&schema()), Path::new("/data"))
     }
 
     #[test]
     fn the_declared_type_decides() {
-        assert_eq!(read(&["name=42", "count=42"]).unwrap(), json!({"name": "42", "count": 42, "root": "/work"}));
+        assert_eq!(read(&["name=42", "count=42"]).unwrap(), json!({"name": "42", "count": 42, "root": "/data"}));
         assert_eq!(
             read(&["other=true", "more=plain"]).unwrap(),
-            json!({"other": true, "more": "plain", "root": "/work"})
+            json!({"other": true, "more": "plain", "root": "/data"})
         );
-        assert_eq!(read(&["name=a=b"]).unwrap(), json!({"name": "a=b", "root": "/work"}));
+        assert_eq!(read(&["name=a=b"]).unwrap(), json!({"name": "a=b", "root": "/data"}));
     }
 
     #[test]
     fn lists_grow_and_paths_become_absolute() {
         let field = |typed: &[&str], name: &str| read(typed).unwrap()[name].clone();
-        assert_eq!(field(&["sources=a", "sources=/b", "sources=./c"], "sources"), json!(["/work/a", "/b", "/work/c"]));
-        assert_eq!(field(&["sources=[\"x\"]"], "sources"), json!(["/work/x"]));
-        assert_eq!(field(&["places=a, b"], "places"), json!("/work/a,/work/b"));
-        assert_eq!(field(&["places=a", "places=b"], "places"), json!(["/work/a", "/work/b"]));
-        assert_eq!(field(&["root=x"], "root"), json!("/work/x"));
+        assert_eq!(field(&["sources=a", "sources=/b", "sources=./c"], "sources"), json!(["/data/a", "/b", "/data/c"]));
+        assert_eq!(field(&["sources=[\"x\"]"], "sources"), json!(["/data/x"]));
+        assert_eq!(field(&["places=a, b"], "places"), json!("/data/a,/data/b"));
+        assert_eq!(field(&["places=a", "places=b"], "places"), json!(["/data/a", "/data/b"]));
+        assert_eq!(field(&["root=x"], "root"), json!("/data/x"));
     }
 
     #[test]
