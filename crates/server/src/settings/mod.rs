@@ -7,6 +7,8 @@
 pub mod keys;
 mod load;
 mod page;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::BTreeMap,
