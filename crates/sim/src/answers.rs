@@ -99,7 +99,7 @@ fn program(number: u64, input: &Value) -> Vec<Vec<JournalRequest>> {
     let mut bits = number;
     let mut draw = |end: u64| {
         let drawn = bits % end;
-        bits = bits / end ^ bits.rotate_left(29);
+        bits = (bits / end) ^ bits.rotate_left(29);
         drawn
     };
     let batches = 1 + draw(3);

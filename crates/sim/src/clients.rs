@@ -236,14 +236,14 @@ impl World {
                 self.clients.deciding.remove(&task);
                 Ok(())
             }
-            (Purpose::Refuse(code), reply) => self.check_refused(code, &reply),
+            (Purpose::Refuse(code), reply) => Self::check_refused(code, &reply),
             (Purpose::Any, Ok(_)) => Ok(()),
             (purpose, Err(error)) => check_error(&purpose, &error),
             (purpose, Ok(reply)) => Err(Violation::of(9, format!("{purpose:?} is answered with {reply:?}"))),
         }
     }
 
-    fn check_refused(&mut self, code: Code, reply: &Result<Reply>) -> Checked {
+    fn check_refused(code: Code, reply: &Result<Reply>) -> Checked {
         match reply {
             Err(error) if error.code == code || error.kind() == ErrorKind::Unavailable => Ok(()),
             other => {

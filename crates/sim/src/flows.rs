@@ -129,7 +129,7 @@ impl Builder<'_> {
     }
 
     fn wait(&mut self) -> &'static str {
-        *self.random.pick::<&str>(&["10ms", "1s", "7s", "90s", "10m", "1h"])
+        self.random.pick::<&str>(&["10ms", "1s", "7s", "90s", "10m", "1h"])
     }
 
     fn limited_wait(&mut self) -> Value {

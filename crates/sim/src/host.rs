@@ -229,7 +229,13 @@ impl Host {
     /// Flips a bit in a segment of the log. Returns the place.
     pub(crate) fn flip_bit(&self, random: &mut Random) -> Option<String> {
         use consort_journal::Files;
-        let names: Vec<String> = self.disk.list().ok()?.into_iter().filter(|name| name.ends_with(".log")).collect();
+        let names: Vec<String> = self
+            .disk
+            .list()
+            .ok()?
+            .into_iter()
+            .filter(|name| std::path::Path::new(name).extension().is_some_and(|end| end == "log"))
+            .collect();
         if names.is_empty() {
             return None;
         }

@@ -4,6 +4,10 @@
 //! Not for: measuring speed, or for real disks and networks (`tests/crash` and `bench` do that).
 //! Invariant: the same plan gives the same trace, on every machine; nothing but the seed decides.
 
+#![allow(clippy::unnecessary_wraps, reason = "whatever happens in the world may break a law, and says so alike")]
+#![allow(clippy::struct_excessive_bools, reason = "faults are switches, each with a meaning of its own")]
+#![allow(clippy::cast_possible_wrap, reason = "simulated times are far below the limits of 64 bits")]
+
 mod agents;
 mod answers;
 mod clients;

@@ -140,11 +140,11 @@ fn report(ask: &Ask, found: &Found, took: Duration) {
         took.as_secs_f64()
     );
     for (kind, count) in &figures.faults {
-        text.push_str(&format!("  {kind:<26}{count:>10}\n"));
+        text = format!("{text}  {kind:<26}{count:>10}\n");
     }
     for (seed, violation) in &found.failures {
         let plant = ask.planted.map(|bug| format!(" --plant {bug:?}")).unwrap_or_default();
-        text.push_str(&format!("seed {seed}: {violation}\n  again: cargo xtask sim --seed {seed} --verbose{plant}\n"));
+        text = format!("{text}seed {seed}: {violation}\n  again: cargo xtask sim --seed {seed} --verbose{plant}\n");
     }
     // Nobody reads on: there is nothing left to do about it.
     let _ = std::io::stdout().write_all(text.as_bytes());

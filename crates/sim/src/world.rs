@@ -289,13 +289,7 @@ impl World {
     fn judge_refusal(&mut self, error: &Error) -> Checked {
         let named = matches!(error.code, Code::Damaged | Code::BadFormat);
         match &self.flipped {
-            Some(_) if named => {
-                self.figures.fault("damage refused");
-                self.refused = true;
-                Ok(())
-            }
-            Some(place) => Err(Violation::of(11, format!("a flipped bit in {place} is answered with: {error}"))),
-            None if self.halt_expected && matches!(error.code, Code::Disk | Code::Halted) => {
+            _ if self.halt_expected && matches!(error.code, Code::Disk | Code::Halted) => {
                 // The planned failure has hit the start; it is tried again.
                 self.figures.fault("failed starts");
                 self.host.store.memory.fail(None);
@@ -303,6 +297,12 @@ impl World {
                 self.at(pause, Event::Open);
                 Ok(())
             }
+            Some(_) if named => {
+                self.figures.fault("damage refused");
+                self.refused = true;
+                Ok(())
+            }
+            Some(place) => Err(Violation::of(11, format!("a flipped bit in {place} is answered with: {error}"))),
             None => {
                 let lost = self.plan.planted.is_some() && error.message.contains("the log ends at");
                 let law = if lost { 1 } else { 11 };
@@ -446,7 +446,7 @@ impl World {
     }
 
     fn flush_soon(&mut self) {
-        let waits = self.host.partition.as_ref().is_some_and(|partition| partition.has_unwritten());
+        let waits = self.host.partition.as_ref().is_some_and(consort_engine::Partition::has_unwritten);
         if waits && !self.flushing {
             self.flushing = true;
             let pause = self.random.span(1_000, 2 * SECOND);
@@ -629,7 +629,7 @@ impl World {
                 if let Ok(steps) = self.fold.machine.steps(namespace, *run, None, 100) {
                     let open = steps.items.iter().filter(|step| !step.state.is_terminal());
                     let open: Vec<_> = open.map(|step| (&step.path, step.state.as_str(), step.attempt)).collect();
-                    shown.push_str(&format!(" run {run}: {open:?}"));
+                    shown = format!("{shown} run {run}: {open:?}");
                 }
             }
         }

@@ -209,7 +209,7 @@ impl Fold {
         if context.seq.0.is_multiple_of(16) {
             rows::check_counts(&self.rows())?;
         }
-        if let Some(task) = self.handed_out(effects).find(|task| self.outcomes.contains(task)) {
+        if let Some(task) = Self::handed_out(effects).find(|task| self.outcomes.contains(task)) {
             return Err(Violation::of(2, format!("record {}: task {task} has ended and is handed out", context.seq)));
         }
         self.note_costs(context, changes)?;
@@ -218,7 +218,7 @@ impl Fold {
     }
 
     /// Tasks that a record makes ready and leaves so.
-    fn handed_out(&self, effects: &[Effect]) -> impl Iterator<Item = TaskId> + use<> {
+    fn handed_out(effects: &[Effect]) -> impl Iterator<Item = TaskId> + use<> {
         let mut ready = BTreeSet::new();
         for effect in effects {
             match effect {
