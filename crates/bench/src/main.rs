@@ -13,10 +13,6 @@ mod workflows;
 
 use clap::{Parser, ValueEnum};
 
-/// The one that ships.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Measures Consort on this machine; figures go to standard output as JSON lines, the rest to standard error.
 #[derive(Debug, Parser)]
 #[command(name = "consort-bench")]

@@ -27,9 +27,6 @@ use crate::{
     show::style::{Paint, Style, clean_lines},
 };
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // This one reads a hostile file: it gets nothing that it does not need.
