@@ -6,6 +6,7 @@
 #[allow(dead_code, reason = "each test file uses its part of the harness")]
 mod support;
 
+use consort_types::Span;
 use support::check;
 
 const CHAIN: &str = "
@@ -585,4 +586,18 @@ steps:
     assert_eq!(offer.input.bytes(), Some(&b"{\"item\":2,\"what\":20}"[..]));
     assert_eq!(offer.capability, "undo");
     world.verify();
+}
+
+#[test]
+fn runs_that_multiply_are_spread_over_many_records_and_cancelled_whole() {
+    let mut world = support::World::new();
+    world.deploy("workflow: w\nsteps: { a: { workflow: w }, b: { workflow: w }, c: { workflow: w } }\n");
+    world.act("start");
+    let (first, _) = world.machine.run_counts();
+    assert!((1_000..5_000).contains(&first), "{first} runs in one record");
+    world.tick_once();
+    assert!(world.machine.run_counts().0 > first);
+    world.act("cancel");
+    world.tick(Span(1));
+    assert_eq!(world.machine.run_counts().0, 0, "cancel reaches every descendant (law 7)");
 }

@@ -4,11 +4,12 @@
 //! Invariant: the id of a child run follows from its parent, so a replay makes the same run.
 
 use consort_types::{BlobHash, Code, Error, Result, RunId, TaskId, limits};
+use consort_workflow::Action;
 
 use super::{NewRun, Place, step::in_expression};
 use crate::{
-    fold::Fold,
-    keys::ScopeKey,
+    fold::{Fold, Outcome, Work},
+    keys::{ScopeKey, TimerKind},
     rows::{ScopeKind, Step, StepState},
 };
 
@@ -26,6 +27,35 @@ impl Fold<'_> {
             let message = format!("the child run would be {depth} runs deep, the limit is {}", limits::RUN_DEPTH_MAX);
             return Err(Error::new(Code::LimitReached, message).hint("does the workflow call itself without an end?"));
         }
+        if self.is_long() {
+            // Runs that start runs that start runs are too much for one record: the next tick goes on.
+            step.wake_at = Some(self.now);
+            self.arm(self.now, task, TimerKind::Wake, 0);
+            self.open(place, task, step, None);
+            return Ok(());
+        }
+        self.start_child_run(place, task, step, name, version)
+    }
+
+    /// A step that was to start a child run, and was left to a later record, does it now.
+    pub(crate) fn begin_child_late(&mut self, task: TaskId) -> Result<()> {
+        let (place, step) = (self.place(task)?, self.known_step(task)?);
+        let Action::Workflow { name, version } = &place.step().action else { return Ok(()) };
+        let begun = self.start_child_run(&place, task, step, name, version.as_deref());
+        if let Err(error) = super::soft(begun)? {
+            self.work(Work::Finish(task, Outcome::Failed(error)));
+        }
+        Ok(())
+    }
+
+    fn start_child_run(
+        &mut self,
+        place: &Place,
+        task: TaskId,
+        mut step: Step,
+        name: &str,
+        version: Option<&str>,
+    ) -> Result<()> {
         self.check_runs_active()?;
         let hash = self.resolve_workflow(&place.run.namespace, name, version)?;
         let definition = self.machine.definition(hash)?;
@@ -34,14 +64,18 @@ impl Fold<'_> {
         let input = self.keep("input", serde_json::to_vec(&input).unwrap_or_default())?;
         let id = self.child_id(task);
         step.child_run = Some(id);
-        self.open(place, task, step, None);
+        if step.state == StepState::Open {
+            self.put_step(task, step);
+        } else {
+            self.open(place, task, step, None);
+        }
         self.create_run(NewRun {
             id,
             namespace: place.run.namespace.clone(),
             definition,
             input,
             parent: Some(task),
-            depth,
+            depth: place.run.depth + 1,
             paused: place.run.paused,
             origin: None,
             labels: place.run.labels.clone(),

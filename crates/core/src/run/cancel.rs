@@ -37,7 +37,9 @@ impl Fold<'_> {
 
     fn cancel_live(&mut self, task: TaskId, error: &Error, reason: &str, force: bool) -> Result<()> {
         let step = self.known_step(task)?;
-        if step.state != StepState::Open {
+        let opened = step.child.is_some() || step.child_run.is_some();
+        // What is open and has opened nothing is about to start a child run.
+        if step.state != StepState::Open || !opened {
             self.work(Work::Finish(task, Outcome::Cancelled(error.clone())));
             return Ok(());
         }

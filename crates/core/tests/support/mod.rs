@@ -171,6 +171,11 @@ impl World {
         Ok(fork.run)
     }
 
+    /// One tick: what is due fires, as far as one record goes.
+    pub(crate) fn tick_once(&mut self) {
+        self.apply(&Command::Tick(Tick {})).unwrap();
+    }
+
     /// Log time moves on, and everything that is due fires.
     pub(crate) fn tick(&mut self, span: Span) {
         let until = self.now.after(span);
