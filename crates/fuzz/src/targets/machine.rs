@@ -125,12 +125,12 @@ pub(super) fn play(world: &mut World, choices: &mut Choices<'_>, commands_max: u
 
 /// Cancels everything by force, answers what still runs then (compensations do), and checks that it is over.
 fn end(world: &mut World) {
-    for _ in 0..ROUNDS_MAX {
+    for round in 0..ROUNDS_MAX {
         if world.is_over() {
             world.verify();
             return;
         }
-        for command in ending(world) {
+        for command in ending(world, round) {
             send(world, &command).expect("nothing halts any more");
         }
         if let Some(due) = world.machine.next_timer().expect("timers can be read") {
@@ -143,13 +143,15 @@ fn end(world: &mut World) {
 }
 
 /// Everything that can be done about what is not over.
-fn ending(world: &mut World) -> Vec<Command> {
+fn ending(world: &mut World, round: usize) -> Vec<Command> {
     let namespace = || NAMESPACE.to_owned();
     let cancel = |run: &RunId| {
         let reason = "end".to_owned();
         Command::CancelRun(CancelRun { namespace: namespace(), run: *run, reason, force: true })
     };
-    let mut commands: Vec<Command> = world.runs.iter().map(cancel).collect();
+    // A cancellation lasts: once more is only for what was at its first a child of something else.
+    let cancelled = if round < 2 { &world.runs[..] } else { &[] };
+    let mut commands: Vec<Command> = cancelled.iter().map(cancel).collect();
     commands.extend(world.open.iter().map(|(task, token)| {
         let (task, token, output) = (*task, *token, Payload::null());
         Command::TaskComplete(TaskComplete { task, token, output, taken: None })
