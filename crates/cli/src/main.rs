@@ -49,7 +49,7 @@ fn run(cli: Cli) -> Result<Exit> {
     let app = App::new(&cli.globals, settings)?;
     consort_server::start_telemetry(app.settings.log());
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WORKER_THREADS)
+        .worker_threads(consort_server::worker_threads())
         .thread_name("consort")
         .enable_all()
         .build()
@@ -59,9 +59,6 @@ fn run(cli: Cli) -> Result<Exit> {
     runtime.shutdown_background();
     exit
 }
-
-/// The partition has a thread of its own; these carry messages.
-const WORKER_THREADS: usize = 2;
 
 /// Prints an error on standard error.
 pub(crate) fn complain(app: &App, error: &Error) {

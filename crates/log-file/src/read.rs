@@ -135,8 +135,9 @@ impl Reader {
         records.ok_or_else(|| LogError::damaged(place, offset, "the frame's records cannot be read"))
     }
 
-    /// Finds the first frame header of this segment at or behind `offset` that begins behind record `after`.
-    pub(crate) fn stray(&mut self, offset: u64, after: Seq) -> Result<Option<(u64, Header)>, LogError> {
+    /// Finds the first frame header of this segment at or behind `offset`, whatever record it begins with: an older
+    /// one left in place could end up right behind a later append, and would be taken for damage then.
+    pub(crate) fn stray(&mut self, offset: u64) -> Result<Option<(u64, Header)>, LogError> {
         let key = self.key;
         let mut start = offset.next_multiple_of(frame::ALIGN as u64);
         loop {
@@ -146,7 +147,7 @@ impl Reader {
             }
             let usable = bytes.len() - HEADER_BYTES;
             for at in (0..=usable).step_by(frame::ALIGN).filter(|at| bytes[*at..at + 4] == frame::MAGIC) {
-                if let Some(header) = Header::decode(&bytes[at..], key).filter(|header| header.first > after) {
+                if let Some(header) = Header::decode(&bytes[at..], key) {
                     return Ok(Some((start + at as u64, header)));
                 }
             }

@@ -158,7 +158,7 @@ fn has_frames(reader: &mut Reader) -> Result<bool, LogError> {
 
 /// Refuses a bad frame that is proven to have been durable.
 fn check_torn(reader: &mut Reader, at: Position) -> Result<(), LogError> {
-    let proof = match reader.stray(at.offset + ALIGN as u64, at.next)? {
+    let proof = match reader.stray(at.offset + ALIGN as u64)? {
         Some((offset, header)) => Some(format!("record `{}` follows at offset `{offset}`", header.first)),
         None => reader
             .mark()?

@@ -22,3 +22,10 @@ pub use server::{Role, Server};
 pub use settings::Settings;
 pub use telemetry::start_telemetry;
 pub use workflows::{SHIPPED, Shipped, shipped};
+
+/// How many threads carry messages: one for each core but the partition's own, at most four. With more, a step pays
+/// for waking threads that take the partition's core from it.
+pub fn worker_threads() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    cores.saturating_sub(1).clamp(1, 4)
+}
