@@ -78,11 +78,14 @@ pub(crate) const STAGES: &[Stage] = &[
         "unit, integration and documentation tests",
         Action::Cargo(&["test", "--workspace", "--release", "--no-fail-fast"]),
     ),
-    stage("evaluate", "research answers, and cites the right place", Action::Binary(&["examples/evaluate"])).within(300),
+    stage("evaluate", "research answers, and cites the right place", Action::Binary(&["examples/evaluate"]))
+        .within(300),
     stage("sim", "the laws hold under every fault, seed by seed", Action::Binary(&["consort-sim", "--seeds", "2000"]))
         .within(600),
-    stage("fuzz", "hostile bytes are refused, a minute for each target", Action::Script(&["scripts/fuzz", "60"])).within(900),
-    stage("bench", "every workload runs; figures for the reader", Action::Binary(&["consort-bench", "--quick"])).within(600),
+    stage("fuzz", "hostile bytes are refused, a minute for each target", Action::Script(&["scripts/fuzz", "60"]))
+        .within(900),
+    stage("bench", "every workload runs; figures for the reader", Action::Binary(&["consort-bench", "--quick"]))
+        .within(600),
 ];
 
 /// The stages as `--list` shows them.
