@@ -212,7 +212,7 @@ impl Page<'_> {
                     let _ = writeln!(text, "- No sentence was found that answers “{sub}” directly.");
                 }
                 _ => {
-                    let _ = writeln!(text, "- For “{sub}” the sources say nothing that has {}.", missing.join(", "));
+                    let _ = writeln!(text, "- For “{sub}” no passage that fits has {}.", missing.join(", "));
                 }
             }
         }
