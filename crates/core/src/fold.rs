@@ -39,6 +39,8 @@ pub(crate) enum Work {
     Begin(TaskId),
     /// The instance has ended.
     Finish(TaskId, Outcome),
+    /// The workflow's own block had closed, and the last run below it has ended.
+    Close(ScopeKey),
     /// Start what may start now in a scope of items, iterations or compensations, or close it.
     Advance(ScopeKey),
 }
@@ -93,6 +95,7 @@ impl<'a> Fold<'a> {
                 Work::Consider(task) => self.consider(task)?,
                 Work::Begin(task) => self.begin(task)?,
                 Work::Finish(task, outcome) => self.finish(task, outcome)?,
+                Work::Close(root) => self.root_closed(root)?,
                 Work::Advance(scope) => self.advance(scope)?,
             }
         }

@@ -211,6 +211,12 @@ pub struct Run {
     /// The sequence number of the record that changed it last.
     #[n(22)]
     pub changed: Seq,
+    /// Runs that its steps have started and that have not ended; it ends after them.
+    #[n(23)]
+    pub children: u32,
+    /// Whether its steps have all ended, and it only waits for such runs.
+    #[n(24)]
+    pub drained: bool,
 }
 
 impl Row for Run {

@@ -69,6 +69,9 @@ impl Fold<'_> {
         } else {
             self.open(place, task, step, None);
         }
+        let mut above = self.run(task.run)?;
+        above.children += 1;
+        self.put_run(task.run, above);
         self.create_run(NewRun {
             id,
             namespace: place.run.namespace.clone(),

@@ -96,6 +96,8 @@ impl Fold<'_> {
             forced: false,
             signals_waiting: 0,
             changed: Seq::ZERO,
+            children: 0,
+            drained: false,
         };
         if let Some(due) = deadline {
             self.arm(due, root_task(new.id), TimerKind::RunTimeout, 0);
@@ -116,10 +118,16 @@ impl Fold<'_> {
         Ok(())
     }
 
-    /// The workflow's own block has closed.
+    /// The workflow's own block has closed. A run that a step had started may still be stopping or compensating,
+    /// though its step has ended: nothing outlives its run (law 7), so this one ends after it.
     pub(crate) fn root_closed(&mut self, key: ScopeKey) -> Result<()> {
         let scope = self.scope(key)?;
         let mut run = self.run(key.run)?;
+        run.drained = run.children > 0;
+        if run.drained {
+            self.put_run(key.run, run);
+            return Ok(());
+        }
         let error = match (run.status, scope.failed) {
             (RunStatus::Running, 0) => match super::soft(self.run_output(key))? {
                 Ok(output) => return self.end_run(key.run, RunStatus::Completed, Some(output), None),
@@ -203,7 +211,15 @@ impl Fold<'_> {
                     .hint(format!("look at it with `consort runs show {id}`")),
             ),
         };
+        let mut above = self.run(parent.run)?;
+        assert!(above.children > 0, "run {} has fewer children than have ended", parent.run);
+        above.children -= 1;
+        let last = above.drained && above.children == 0;
+        self.put_run(parent.run, above);
         self.work(Work::Finish(parent, outcome));
+        if last {
+            self.work(Work::Close(ScopeKey { run: parent.run, scope: 0 }));
+        }
         Ok(())
     }
 

@@ -197,7 +197,7 @@ fn check_ended(seq: Seq, run: RunId, rows: &Rows) -> Checked {
         }
         let below = step.child_run.and_then(|child| decode::<Run>(rows.get(&key_bytes(b'r', &child))?));
         // A child that was stopped may still take back what it did.
-        if below.is_some_and(|child| !child.status.is_terminal() && child.status != RunStatus::Compensating) {
+        if below.is_some_and(|child| !child.status.is_terminal()) {
             return left(format!("its child {:?} goes on", step.child_run));
         }
     }
