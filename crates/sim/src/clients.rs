@@ -287,7 +287,11 @@ impl World {
             if foreign.is_ok() {
                 return Err(Violation::of(12, format!("run {run} of `{namespace}` is seen from another namespace")));
             }
-            machine.run_view(namespace, run).ok().map(|_| ())
+            match machine.run_view(namespace, run) {
+                Err(error) if error.code == Code::RunNotFound => None,
+                // A store that fails to read says nothing of what is there.
+                _ => Some(()),
+            }
         };
         found.ok_or_else(|| Violation::of(9, format!("run {run} was acknowledged, but a read does not find it")))
     }

@@ -72,6 +72,8 @@ limits! {
     REPEAT_ITERATIONS_MAX: u32 = 10_000;
     /// Attempts of one task.
     ATTEMPTS_MAX: u32 = 1_000;
+    /// Seconds that an agent may ask to wait before the next attempt; more is cut to this.
+    RETRY_AFTER_SECONDS_MAX: u64 = 24 * 60 * 60;
     /// Attempts of one task that may be lost with their instance before the task fails.
     LOSSES_MAX: u32 = 100;
     /// Step instances of one run: bounds endless loops and hostile fan-outs within fan-outs.

@@ -52,7 +52,9 @@ impl Fold<'_> {
             _ => Retry { attempts: 3, ..Retry::default() },
         };
         let pause = match again {
-            Again::After(span) if step.failures < policy.attempts => span,
+            Again::After(span) if step.failures < policy.attempts => {
+                span.min(Span::from_secs(limits::RETRY_AFTER_SECONDS_MAX))
+            }
             Again::ByPolicy if step.failures < policy.attempts => backoff(&policy, task, step.failures),
             _ => {
                 self.put_step(task, step);
