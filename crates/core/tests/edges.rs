@@ -230,3 +230,18 @@ fn a_run_ends_after_the_runs_that_it_started() {
     assert_eq!(world.show(), "run failed C0306\n  a failed C0306\n");
     world.verify();
 }
+
+#[test]
+fn a_task_that_loses_every_instance_fails_and_says_how() {
+    let mut world = World::new();
+    world.deploy(ONE);
+    world.act("start {}");
+    for _ in 0..=consort_types::limits::LOSSES_MAX {
+        world.act("take a");
+        world.act("lose a");
+    }
+    let error = world.machine.run_view(NS, world.runs[0]).unwrap().summary.error.unwrap();
+    assert_eq!(error.code, Code::InstanceLost);
+    assert!(error.hint.as_deref().unwrap_or("").ends_with("was lost with `i1`: killed"), "{error}");
+    world.verify();
+}

@@ -48,7 +48,8 @@ impl Fold<'_> {
         step.losses += 1;
         if step.losses > limits::LOSSES_MAX {
             let message = format!("{} attempts were lost, the limit is {}", step.losses, limits::LOSSES_MAX);
-            let error = Error::new(Code::InstanceLost, message).hint("does the task crash its worker? the last loss: ");
+            let hint = format!("does the task crash its worker? the last loss: {}", error.message);
+            let error = Error::new(Code::InstanceLost, message).hint(hint);
             self.put_step(task, step);
             self.work(Work::Finish(task, Outcome::Failed(error)));
             return Ok(());
