@@ -60,7 +60,7 @@ async fn deliver(mut session: Session, to_worker: mpsc::Sender<ToWorker>) {
 /// Hands the worker's reports to the engine; one that is not acceptable is answered with a refusal.
 async fn report(sender: SessionSender, mut reports: mpsc::Receiver<FromWorker>, refusals: mpsc::WeakSender<ToWorker>) {
     while let Some(report) = reports.recv().await {
-        let about = subject(&report);
+        let about = report.attempt();
         if let Err(error) = sender.send(report).await {
             refuse(&refusals, about, error).await;
         }
@@ -71,15 +71,4 @@ async fn refuse(refusals: &mpsc::WeakSender<ToWorker>, about: Option<(TaskId, To
     let (Some(to_worker), Some((task, token))) = (refusals.upgrade(), about) else { return };
     // A worker that has gone needs no answer.
     let _ = to_worker.send(ToWorker::Refused { task, token, error }).await;
-}
-
-fn subject(report: &FromWorker) -> Option<(TaskId, Token)> {
-    match report {
-        FromWorker::Complete { task, token, .. }
-        | FromWorker::Fail { task, token, .. }
-        | FromWorker::Record { task, token, .. }
-        | FromWorker::Park { task, token, .. }
-        | FromWorker::Heartbeat { task, token, .. } => Some((*task, *token)),
-        FromWorker::Leaving => None,
-    }
 }

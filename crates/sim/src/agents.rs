@@ -89,17 +89,6 @@ pub(crate) fn staff(random: &mut Random) -> Vec<Instance> {
     staff
 }
 
-fn task_of(report: &FromWorker) -> Option<(TaskId, Token)> {
-    match report {
-        FromWorker::Complete { task, token, .. }
-        | FromWorker::Fail { task, token, .. }
-        | FromWorker::Record { task, token, .. }
-        | FromWorker::Park { task, token, .. }
-        | FromWorker::Heartbeat { task, token, .. } => Some((*task, *token)),
-        FromWorker::Leaving => None,
-    }
-}
-
 impl World {
     // Connections.
 
@@ -411,7 +400,7 @@ impl World {
     }
 
     fn renew_token(&mut self, report: &mut FromWorker) {
-        let current = task_of(report).and_then(|(task, _)| self.fold.token(task));
+        let current = report.attempt().and_then(|(task, _)| self.fold.token(task));
         if let (FromWorker::Complete { token, .. }, Some(current)) = (report, current) {
             *token = current;
         }
@@ -494,7 +483,7 @@ impl World {
     /// An agent that was told to stop reports all the same.
     pub(crate) fn zombie(&mut self, instance: usize, report: FromWorker) -> Checked {
         // Where it is the owner still, its word would count.
-        match task_of(&report) {
+        match report.attempt() {
             Some((task, token)) if !self.fold.is_live(task, token) => self.send(instance, report),
             _ => Ok(()),
         }

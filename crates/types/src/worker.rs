@@ -222,6 +222,20 @@ pub enum FromWorker {
     Leaving,
 }
 
+impl FromWorker {
+    /// The task and the token of the attempt that the report is about; `None` where it is about the instance.
+    pub fn attempt(&self) -> Option<(TaskId, Token)> {
+        match self {
+            Self::Complete { task, token, .. }
+            | Self::Fail { task, token, .. }
+            | Self::Record { task, token, .. }
+            | Self::Park { task, token, .. }
+            | Self::Heartbeat { task, token, .. } => Some((*task, *token)),
+            Self::Leaving => None,
+        }
+    }
+}
+
 /// Where a live message of an attempt comes from; shown to watchers and not kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
