@@ -3,7 +3,10 @@
 //! For: the closed list of things that leave the machine. Not for: doing them.
 //! Invariant: effects are volatile; each can be derived again from the state (see `Machine::live_tasks`).
 
-use consort_types::{BlobHash, EffectClass, RunId, Seq, TaskId, Time, Token, worker::JournalEntry};
+use consort_types::{
+    BlobHash, EffectClass, RunId, Seq, TaskId, Time, Token,
+    worker::{JournalEntry, Route},
+};
 
 /// A task that waits for an instance.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +29,10 @@ pub struct ReadyTask {
     pub concurrency: Option<ConcurrencyKey>,
     /// The step's own effect class; without one the capability's declared class counts.
     pub effect: Option<EffectClass>,
+    /// Which instances may take it, where more is asked for than the capability and the agent.
+    pub route: Option<Route>,
+    /// When it is given up: of equal priority, what ends sooner goes first.
+    pub deadline: Option<Time>,
 }
 
 /// A limit on how many tasks that share a key are taken at once.

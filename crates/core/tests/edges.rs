@@ -94,7 +94,11 @@ fn a_run_is_deleted_with_its_children_journals_and_blobs() {
     world.deploy("workflow: w\nsteps:\n  a: { workflow: c }\n  b: { for_each: [1, 2], capability: x }\n");
     world.act("start {}");
     let long = format!("\"{}\"", "x".repeat(40_000));
-    let call = |input: &str| JournalRequest::Call { capability: "y".into(), input: Payload::inline(input.as_bytes()) };
+    let call = |input: &str| JournalRequest::Call {
+        capability: "y".into(),
+        input: Payload::inline(input.as_bytes()),
+        options: None,
+    };
     world.record("b[0]", 0, call("1"), None).unwrap();
     world.record("b[0]", 1, JournalRequest::Run { name: "r".into() }, Some("2")).unwrap();
     world.complete("b[0]/call:0", "3");

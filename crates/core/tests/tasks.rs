@@ -127,7 +127,7 @@ fn a_workflow_that_calls_itself_is_bounded() {
 }
 
 fn call(capability: &str, input: &str) -> JournalRequest {
-    JournalRequest::Call { capability: capability.to_owned(), input: Payload::inline(input.as_bytes()) }
+    JournalRequest::Call { capability: capability.to_owned(), input: Payload::inline(input.as_bytes()), options: None }
 }
 
 #[test]

@@ -28,6 +28,8 @@ fn ready(run: u8, index: u32) -> ReadyTask {
         ready: Time(10),
         concurrency: None,
         effect: None,
+        deadline: None,
+        route: None,
     }
 }
 
@@ -42,14 +44,24 @@ fn hello(agent: &str, capabilities: &[&str], concurrency: u32) -> Hello {
         effect: EffectClass::Idempotent,
         input_schema: true.into(),
         output_schema: true.into(),
+        cost_hint_microdollars: None,
+        time_hint: None,
     };
     let agent = AgentDeclaration {
         name: agent.to_owned(),
         version: "1".into(),
         description: String::new(),
         capabilities: capabilities.iter().map(capability).collect(),
+        labels: std::collections::BTreeMap::new(),
     };
-    Hello { namespace: "n".into(), agent, concurrency, held: Vec::new() }
+    Hello {
+        namespace: "n".into(),
+        agent,
+        concurrency,
+        held: Vec::new(),
+        client: String::new(),
+        labels: std::collections::BTreeMap::new(),
+    }
 }
 
 fn join(dispatcher: &mut Dispatcher, agent: &str, capabilities: &[&str], concurrency: u32) -> InstanceId {

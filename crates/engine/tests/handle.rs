@@ -22,7 +22,7 @@ use consort_journal::{Log, LogError, MemoryLogDisk, Record, Records};
 use consort_store::{Blobs, MemoryStore, Store};
 use consort_types::{
     BlobHash, Code, EffectClass, Payload, Result, RunId, Seq, Span, limits,
-    worker::{FromWorker, TaskOffer, ToWorker},
+    worker::{FromWorker, Live, TaskOffer, ToWorker},
 };
 use support::{NS, agent, hello, json, parts};
 
@@ -194,7 +194,8 @@ async fn a_watcher_sees_every_entry_once_from_any_cursor_on() {
             }
             WatchEvent::Progress(shown) => {
                 progress += 1;
-                assert_eq!((shown.step.as_str(), shown.message.as_str()), ("a", "half way"));
+                assert_eq!(shown.step, "a");
+                assert_eq!(shown.live, Live::Message { message: "half way".into() });
                 if progress == 1 {
                     complete(&session, &offer, json("1")).await;
                 }

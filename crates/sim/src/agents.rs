@@ -129,6 +129,8 @@ impl World {
             agent: answers::declaration(own.agent, own.version),
             concurrency: own.concurrency,
             held: own.works.values().map(|work| (work.offer.task, work.offer.token)).collect(),
+            client: String::new(),
+            labels: std::collections::BTreeMap::new(),
         };
         let (locality, wall) = (own.locality, self.wall());
         let attached = self.host.partition.as_mut().map(|partition| partition.attach(&hello, locality, wall));

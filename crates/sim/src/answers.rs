@@ -48,12 +48,15 @@ pub(crate) fn declaration(which: usize, version: u32) -> AgentDeclaration {
         effect: *effect,
         input_schema: Value::Bool(true),
         output_schema: Value::Bool(true),
+        cost_hint_microdollars: None,
+        time_hint: None,
     };
     AgentDeclaration {
         name: name.to_owned(),
         version: version.to_string(),
         description: "simulated".to_owned(),
         capabilities: capabilities.iter().map(declare).collect(),
+        labels: std::collections::BTreeMap::new(),
     }
 }
 
@@ -114,6 +117,7 @@ fn program(number: u64, input: &Value) -> Vec<Vec<JournalRequest>> {
                     n => JournalRequest::Call {
                         capability: ["work", "look", "pay"][(n % 3) as usize].to_owned(),
                         input: Payload::from_value(&json!({ "ns": ns, "batch": batch, "at": at, "of": number % 977 })),
+                        options: None,
                     },
                 })
                 .collect()

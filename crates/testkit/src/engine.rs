@@ -143,6 +143,7 @@ pub fn offer(capability: &str, input: &Value) -> TaskOffer {
         idempotency_key: "test-key".into(),
         deadline: None,
         journal: Vec::new(),
+        traceparent: String::new(),
     }
 }
 
@@ -173,7 +174,7 @@ pub async fn run_task(
             }
             Some(FromWorker::Complete { output, .. }) => break Ok(document(&output)),
             Some(FromWorker::Fail { error, .. }) => break Err(error),
-            Some(FromWorker::Heartbeat { .. }) => {}
+            Some(FromWorker::Heartbeat { .. } | FromWorker::Stream { .. } | FromWorker::Alive) => {}
             other => panic!("nothing is pending, but the worker says {other:?}"),
         }
     };
@@ -183,7 +184,7 @@ pub async fn run_task(
 
 fn reply(request: &JournalRequest, answer: &mut impl FnMut(&str, &Value) -> Result<Value>) -> Result<Payload> {
     match request {
-        JournalRequest::Call { capability, input } => {
+        JournalRequest::Call { capability, input, .. } => {
             answer(capability, &document(input)).map(|value| Payload::from_value(&value))
         }
         _ => Ok(Payload::null()),

@@ -9,6 +9,7 @@ mod error;
 mod id;
 pub mod limits;
 mod payload;
+pub mod registry;
 mod secret;
 mod time;
 pub mod worker;

@@ -1,7 +1,9 @@
 //! What a worker and the engine say to each other, whatever carries it.
 //!
-//! For: the worker protocol as plain data, in process today and over a network later. Not for: how it travels.
-//! Invariant: every report names its task and the fencing token under which it was made.
+//! For: the worker protocol as plain data, in process and over a network alike. Not for: how it travels.
+//! Invariant: every report about a task names the task and the fencing token under which it was made.
+
+use std::collections::BTreeMap;
 
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
@@ -13,10 +15,13 @@ use crate::{EffectClass, Error, Payload, RunId, Span, TaskId, Time, Token};
 pub struct AgentDeclaration {
     /// Its name, unique in its namespace.
     pub name: String,
-    /// Its version, as the author counts.
+    /// Its version, as the author counts; where it is a semantic version, tasks can ask for a range of versions.
     pub version: String,
     /// What it is, in a sentence.
     pub description: String,
+    /// What it is found and chosen by, beside its capabilities.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
     /// What it can do.
     pub capabilities: Vec<CapabilityDeclaration>,
 }
@@ -34,6 +39,71 @@ pub struct CapabilityDeclaration {
     pub input_schema: serde_json::Value,
     /// JSON Schema (2020-12) of its output; `true` accepts anything.
     pub output_schema: serde_json::Value,
+    /// What one task costs, in the author's estimate, in millionths of a US dollar.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_hint_microdollars: Option<u64>,
+    /// How long one task takes, in the author's estimate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_hint: Option<Span>,
+}
+
+/// Which instances may take a task, beside those that have the capability.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Encode, Decode, Serialize, Deserialize)]
+pub struct Route {
+    /// Versions of the agent: a range of semantic versions such as `^1.2`, or one version as the author wrote it.
+    #[n(0)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Labels that the instance or its agent must have, with these values.
+    #[n(1)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Tasks with the same text go to the same instance for as long as it is there and healthy.
+    #[n(2)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sticky: Option<String>,
+}
+
+/// How often a call is tried, and with what pauses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+pub struct CallRetry {
+    /// Attempts at most, the first included; from 1 to [`crate::limits::ATTEMPTS_MAX`].
+    #[n(0)]
+    pub attempts: u32,
+    /// The pause after the first failure.
+    #[n(1)]
+    pub initial: Span,
+    /// What each further pause grows by, in thousandths: 2000 doubles it. At least 1000.
+    #[n(2)]
+    pub factor_milli: u32,
+    /// The longest pause.
+    #[n(3)]
+    pub max: Span,
+}
+
+/// How a call of a task is to be done.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+pub struct CallOptions {
+    /// The agent that is to do it; any that has the capability where none is named.
+    #[n(0)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    /// Which of its instances.
+    #[n(1)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<Route>,
+    /// How often it is tried; once where nothing is said.
+    #[n(2)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<CallRetry>,
+    /// How long one attempt may take.
+    #[n(3)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Span>,
+    /// Added to the priority of the run; higher goes first.
+    #[n(4)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i32>,
 }
 
 /// How a worker opens a session: one instance, hosting one agent.
@@ -43,10 +113,15 @@ pub struct Hello {
     pub namespace: String,
     /// The agent that the instance serves.
     pub agent: AgentDeclaration,
-    /// How many tasks the instance holds at once.
+    /// How many tasks the instance wants to hold at once: its credit until [`FromWorker::Credit`] changes it.
     pub concurrency: u32,
     /// Tasks that the instance still holds from before a reconnect.
     pub held: Vec<(TaskId, Token)>,
+    /// Labels of the instance; they stand above those of its agent.
+    pub labels: BTreeMap<String, String>,
+    /// Who is connecting, for people: SDK with its version, host and process, such as `python/0.1.0 host:4711`. May
+    /// be empty.
+    pub client: String,
 }
 
 /// From the engine to a worker.
@@ -109,6 +184,8 @@ pub struct TaskOffer {
     pub deadline: Option<Time>,
     /// What the task recorded so far, in order. Results are in full (never a blob reference).
     pub journal: Vec<JournalEntry>,
+    /// The trace that the attempt belongs to, as a W3C `traceparent`.
+    pub traceparent: String,
 }
 
 /// What a worker records while it works.
@@ -145,6 +222,10 @@ pub enum JournalRequest {
         /// Its input.
         #[n(1)]
         input: Payload,
+        /// How it is to be done, where more than the capability is said.
+        #[n(2)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        options: Option<Box<CallOptions>>,
     },
     /// A pause.
     #[n(2)]
@@ -159,6 +240,33 @@ pub enum JournalRequest {
         /// The signal's name.
         #[n(0)]
         name: String,
+    },
+    /// A person's decision: it stands in the inbox until somebody says yes or no. The answer is
+    /// `{"approved": bool, "by": text, "comment": text or null}`; a no is an answer, not a failure.
+    #[n(4)]
+    Approval {
+        /// What is asked, in a sentence.
+        #[n(0)]
+        prompt: String,
+        /// What the decision is about.
+        #[n(1)]
+        detail: Payload,
+    },
+}
+
+/// A piece of partial output: watchers see it live; only a bounded tail is kept, in memory.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Delta {
+    /// More text.
+    Text {
+        /// The text, to be put behind what came before.
+        text: String,
+    },
+    /// A document of its own.
+    Json {
+        /// The document.
+        value: serde_json::Value,
     },
 }
 
@@ -218,6 +326,22 @@ pub enum FromWorker {
         /// What it is doing, in a few words.
         progress: Option<String>,
     },
+    /// Partial output of an attempt, shown to watchers.
+    Stream {
+        /// The task.
+        task: TaskId,
+        /// The attempt's token.
+        token: Token,
+        /// What there is more of it.
+        delta: Delta,
+    },
+    /// The instance and all that it holds are alive.
+    Alive,
+    /// How many tasks the instance wants to hold at once from now on; 0 asks for no more. What it holds stays.
+    Credit {
+        /// From 0 to [`crate::limits::INSTANCE_CREDIT_MAX`].
+        tasks: u32,
+    },
     /// The instance wants to leave: hand out nothing more to it and answer with [`ToWorker::Drain`].
     Leaving,
 }
@@ -230,13 +354,14 @@ impl FromWorker {
             | Self::Fail { task, token, .. }
             | Self::Record { task, token, .. }
             | Self::Park { task, token, .. }
+            | Self::Stream { task, token, .. }
             | Self::Heartbeat { task, token, .. } => Some((*task, *token)),
-            Self::Leaving => None,
+            Self::Alive | Self::Credit { .. } | Self::Leaving => None,
         }
     }
 }
 
-/// Where a live message of an attempt comes from; shown to watchers and not kept.
+/// A live message of an attempt, with where it comes from; shown to watchers and not kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     /// The run.
@@ -245,6 +370,37 @@ pub struct Progress {
     pub step: String,
     /// The attempt.
     pub attempt: u32,
-    /// The message.
-    pub message: String,
+    /// What is said.
+    #[serde(flatten)]
+    pub live: Live,
+}
+
+/// What a live message says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Live {
+    /// What the attempt is doing.
+    Message {
+        /// In a few words.
+        message: String,
+    },
+    /// More of its partial output, as text.
+    Text {
+        /// The text, to be put behind what came before.
+        text: String,
+    },
+    /// A document of its partial output.
+    Json {
+        /// The document.
+        value: serde_json::Value,
+    },
+}
+
+impl From<Delta> for Live {
+    fn from(delta: Delta) -> Self {
+        match delta {
+            Delta::Text { text } => Self::Text { text },
+            Delta::Json { value } => Self::Json { value },
+        }
+    }
 }

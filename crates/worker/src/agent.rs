@@ -3,7 +3,11 @@
 //! For: saying what an agent can do, with typed inputs and outputs. Not for: running it (see [`crate::Worker`]).
 //! Invariant: what a capability declares is derived from the types of its handler, unless the author says otherwise.
 
-use std::{collections::BTreeSet, future::Future, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    sync::Arc,
+};
 
 use consort_types::{
     Code, EffectClass, Error, Name, Payload, Result,
@@ -130,6 +134,8 @@ impl Capability {
             effect: EffectClass::default(),
             input_schema: input.to_value(),
             output_schema: output.to_value(),
+            cost_hint_microdollars: None,
+            time_hint: None,
         };
         Self { declaration, handler }
     }
@@ -240,6 +246,7 @@ impl Agent {
             name: self.name.clone(),
             version: self.version.clone(),
             description: self.description.clone(),
+            labels: BTreeMap::new(),
             capabilities: self.capabilities.iter().map(|c| c.declaration.clone()).collect(),
         })
     }

@@ -138,9 +138,9 @@ impl TaskContext {
     pub fn call<Out: DeserializeOwned>(&self, capability: &str, input: &impl Serialize) -> Answer<Out> {
         // By way of a value: maps are sorted, so that the same input gives the same bytes in each attempt.
         let input = serde_json::to_value(input).map_err(|e| unwritable("input of the call", &e));
-        let index = input
-            .and_then(|value| write_payload("input of the call", &value))
-            .and_then(|input| Ok(self.ask(JournalRequest::Call { capability: capability.into(), input })?.index));
+        let index = input.and_then(|value| write_payload("input of the call", &value)).and_then(|input| {
+            Ok(self.ask(JournalRequest::Call { capability: capability.into(), input, options: None })?.index)
+        });
         Answer::new(Arc::clone(&self.attempt), index, read_result)
     }
 

@@ -311,12 +311,13 @@ impl Journal {
     }
 }
 
-/// Whether two requests are the same; the input of a call may stand in the record by its hash.
+/// Whether two requests are the same; the input of a call may stand in the record by its hash. How a call is to be
+/// done (retry, timeout, route) may change between two attempts: it does not change what the answer means.
 fn same(recorded: &JournalRequest, asked: &JournalRequest) -> bool {
     match (recorded, asked) {
         (
-            JournalRequest::Call { capability: a, input: recorded },
-            JournalRequest::Call { capability: b, input: asked },
+            JournalRequest::Call { capability: a, input: recorded, .. },
+            JournalRequest::Call { capability: b, input: asked, .. },
         ) => a == b && same_document(recorded, asked),
         _ => recorded == asked,
     }
@@ -341,12 +342,13 @@ fn value(payload: &Payload) -> Option<serde_json::Value> {
 fn describe(request: &JournalRequest) -> String {
     match request {
         JournalRequest::Run { name } => format!("run `{name}`"),
-        JournalRequest::Call { capability, input } => {
+        JournalRequest::Call { capability, input, .. } => {
             let text = input.bytes().map_or_else(|| "…".into(), String::from_utf8_lossy);
             let short: String = text.chars().take(80).collect();
             format!("call `{capability}` with `{short}`")
         }
         JournalRequest::Sleep { span } => format!("sleep `{span}`"),
         JournalRequest::Signal { name } => format!("signal `{name}`"),
+        JournalRequest::Approval { prompt, .. } => format!("approval `{prompt}`"),
     }
 }

@@ -3,7 +3,11 @@
 //! For: keeping an instance at work across reconnects. Not for: the code of an attempt (see `drive`).
 //! Invariant: for each task at most one attempt is live; an offer with a newer token stops the older one.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use consort_types::{
     Code, Error, ErrorKind, Result, TaskId, Token,
@@ -142,6 +146,8 @@ impl Instance {
             agent: self.declaration.clone(),
             concurrency: self.settings.concurrency,
             held,
+            labels: BTreeMap::new(),
+            client: String::new(),
         }
     }
 

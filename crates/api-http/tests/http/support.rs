@@ -88,14 +88,24 @@ impl Server {
             effect,
             input_schema: true.into(),
             output_schema: true.into(),
+            cost_hint_microdollars: None,
+            time_hint: None,
         };
         let agent = AgentDeclaration {
             name: agent.to_owned(),
             version: "1".to_owned(),
             description: "for tests".to_owned(),
             capabilities: vec![capability],
+            labels: std::collections::BTreeMap::new(),
         };
-        let hello = Hello { namespace: "default".to_owned(), agent, concurrency: 64, held: Vec::new() };
+        let hello = Hello {
+            namespace: "default".to_owned(),
+            agent,
+            concurrency: 64,
+            held: Vec::new(),
+            client: String::new(),
+            labels: std::collections::BTreeMap::new(),
+        };
         let session = self.runtime.block_on(self.engine.attach(hello, Locality::Local)).unwrap();
         self.runtime.spawn(work(session));
     }

@@ -83,6 +83,9 @@ impl Fold<'_> {
                 Ok(())
             }
             JournalRequest::Signal { name } => self.await_signal(task, Some(index), name),
+            JournalRequest::Approval { .. } => {
+                self.answer(task, index, Err(Error::new(Code::Internal, "approvals of tasks are not understood yet")))
+            }
         }
     }
 
@@ -164,5 +167,6 @@ fn what(request: &JournalRequest) -> String {
         JournalRequest::Call { capability, .. } => format!("call {capability}"),
         JournalRequest::Sleep { span } => format!("sleep {span}"),
         JournalRequest::Signal { name } => format!("wait for signal {name}"),
+        JournalRequest::Approval { prompt, .. } => format!("approval {prompt}"),
     }
 }

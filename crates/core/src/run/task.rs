@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use consort_types::{
-    Code, EffectClass, Error, Payload, Result, TaskId, Time, Token,
-    worker::{JournalEntry, JournalRequest, TaskOffer},
+    BlobHash, Code, EffectClass, Error, Payload, Result, TaskId, Time, Token,
+    worker::{JournalEntry, JournalRequest, Route, TaskOffer},
 };
 use consort_workflow::Action;
 use serde_json::{Value, json};
@@ -92,6 +92,8 @@ impl Fold<'_> {
             ready: self.now,
             concurrency,
             effect,
+            route: self.route(&place)?,
+            deadline: [step.deadline_at, place.run.deadline].into_iter().flatten().min(),
         })
     }
 
@@ -103,12 +105,23 @@ impl Fold<'_> {
                 _ => (None, None),
             },
             Role::Call { caller, entry } => match self.entry_request(caller, entry)? {
-                Some(JournalRequest::Call { capability, .. }) => (Some(capability), None),
+                Some(JournalRequest::Call { capability, options, .. }) => {
+                    (Some(capability), options.and_then(|options| options.agent))
+                }
                 _ => (None, None),
             },
             Role::Compensation(_) => (place.step().compensate.as_ref().map(|undo| undo.capability.clone()), None),
             Role::Reconcile(_) => (super::unknown::reconciler(place.step()), None),
         })
+    }
+
+    /// Which instances may take a task, where its call says more than the capability.
+    fn route(&mut self, place: &Place) -> Result<Option<Route>> {
+        let Role::Call { caller, entry } = place.role else { return Ok(None) };
+        match self.entry_request(caller, entry)? {
+            Some(JournalRequest::Call { options: Some(options), .. }) => Ok(options.route),
+            _ => Ok(None),
+        }
     }
 
     fn entry_request(&mut self, caller: TaskId, entry: u32) -> Result<Option<JournalRequest>> {
@@ -253,6 +266,7 @@ impl Fold<'_> {
             idempotency_key: task.to_string(),
             deadline: deadlines.into_iter().flatten().min(),
             journal: self.task_journal(task, step.entries)?,
+            traceparent: traceparent(task, step.token),
         }))
     }
 
@@ -291,4 +305,12 @@ impl Fold<'_> {
         });
         Ok(Payload::from_value(&question))
     }
+}
+
+/// The trace of the run, and a span of the attempt's own, as a W3C `traceparent`.
+fn traceparent(task: TaskId, token: Token) -> String {
+    let trace = u128::from_be_bytes(task.run.0);
+    let [a, b, c, d, e, f, g, h, ..] = BlobHash::of(format!("{task}@{token}").as_bytes()).0;
+    let span = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+    format!("00-{trace:032x}-{span:016x}-01")
 }

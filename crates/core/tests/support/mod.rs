@@ -268,7 +268,10 @@ impl World {
                 effect,
                 input_schema: true.into(),
                 output_schema: true.into(),
+                cost_hint_microdollars: None,
+                time_hint: None,
             }],
+            labels: std::collections::BTreeMap::new(),
         };
         self.apply(&Command::RegisterAgent(RegisterAgent::new(NS, &declaration))).unwrap();
     }

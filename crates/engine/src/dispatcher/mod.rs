@@ -15,7 +15,7 @@ use std::{
 };
 
 use consort_core::ReadyTask;
-use consort_types::{EffectClass, RunId, TaskId, Time, Token, worker::Hello};
+use consort_types::{EffectClass, RunId, TaskId, Time, Token, limits, worker::Hello};
 
 use crate::{Locality, handle::AgentStatus};
 use keys::{KeyName, Keys};
@@ -384,6 +384,11 @@ impl Dispatcher {
     /// An instance gets no more tasks; it keeps those that it holds.
     pub fn give_no_more(&mut self, instance: InstanceId) {
         self.pool.give_no_more(instance);
+    }
+
+    /// How many tasks an instance wants to hold at once from now on; what it holds stays.
+    pub fn set_credit(&mut self, instance: InstanceId, tasks: u32) {
+        self.pool.set_credit(instance, tasks.min(limits::INSTANCE_CREDIT_MAX) as usize);
     }
 
     /// An instance claims a task that it holds from before a reconnect.

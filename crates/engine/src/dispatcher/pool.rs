@@ -125,6 +125,21 @@ impl Pool {
         Some(Left { name: instance.name, held: instance.held, last_of })
     }
 
+    /// How many tasks an instance wants to hold at once from now on.
+    pub(super) fn set_credit(&mut self, id: InstanceId, tasks: usize) {
+        let Some(instance) = self.instances.get_mut(&id) else { return };
+        instance.takes = tasks;
+        let (profile, held) = (instance.profile, instance.held.len());
+        if let Some(profile) = self.profiles.get_mut(&profile) {
+            if held < tasks {
+                profile.free.insert((held, id));
+            } else {
+                profile.free.remove(&(held, id));
+            }
+        }
+        self.rematch(profile);
+    }
+
     pub(super) fn give_no_more(&mut self, id: InstanceId) {
         let Some(instance) = self.instances.get_mut(&id) else { return };
         instance.takes = 0;

@@ -104,7 +104,11 @@ impl SessionSender {
                 cut_some(progress.as_mut());
                 None
             }
-            FromWorker::Park { .. } | FromWorker::Leaving => None,
+            FromWorker::Stream { .. }
+            | FromWorker::Park { .. }
+            | FromWorker::Alive
+            | FromWorker::Credit { .. }
+            | FromWorker::Leaving => None,
         };
         Ok((report, pin))
     }

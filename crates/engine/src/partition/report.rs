@@ -9,7 +9,7 @@ use consort_core::{
 };
 use consort_types::{
     TaskId, Time, Token,
-    worker::{FromWorker, Progress, ToWorker},
+    worker::{FromWorker, Live, Progress, ToWorker},
 };
 
 use super::{
@@ -43,7 +43,14 @@ impl Partition {
                 let command = Command::TaskPark(TaskPark { task, token, waiting });
                 self.push(command, Origin::Report(Report { instance, task, token }));
             }
-            FromWorker::Heartbeat { task, token, progress } => self.heartbeat(task, token, progress),
+            FromWorker::Heartbeat { task, token, progress } => {
+                if let Some(message) = progress {
+                    self.show(task, token, Live::Message { message });
+                }
+            }
+            FromWorker::Stream { task, token, delta } => self.show(task, token, delta.into()),
+            FromWorker::Alive => {}
+            FromWorker::Credit { tasks } => self.dispatcher.set_credit(instance, tasks),
             FromWorker::Leaving => {
                 self.dispatcher.give_no_more(instance);
                 self.tell(instance, ToWorker::Drain);
@@ -55,11 +62,10 @@ impl Partition {
         self.lazies.take(task, token).map(|taken| (taken.instance, taken.at))
     }
 
-    fn heartbeat(&mut self, task: TaskId, token: Token, progress: Option<String>) {
-        let Some(message) = progress else { return };
-        // An attempt that is over has nothing to show any more.
+    /// Shows watchers what an attempt says; one that is over has nothing to show any more.
+    fn show(&mut self, task: TaskId, token: Token, live: Live) {
         let Some((step, attempt)) = self.dispatcher.shown(task, token) else { return };
         let step = step.to_owned();
-        self.outputs.progress.push(Progress { run: task.run, step, attempt, message });
+        self.outputs.progress.push(Progress { run: task.run, step, attempt, live });
     }
 }

@@ -26,17 +26,27 @@ pub(crate) fn agent(name: &str, capabilities: &[(&str, EffectClass)]) -> AgentDe
         effect: *effect,
         input_schema: true.into(),
         output_schema: true.into(),
+        cost_hint_microdollars: None,
+        time_hint: None,
     };
     AgentDeclaration {
         name: name.to_owned(),
         version: "1".into(),
         description: String::new(),
         capabilities: capabilities.iter().map(capability).collect(),
+        labels: std::collections::BTreeMap::new(),
     }
 }
 
 pub(crate) fn hello(agent: AgentDeclaration, concurrency: u32, held: Vec<(TaskId, Token)>) -> Hello {
-    Hello { namespace: NS.into(), agent, concurrency, held }
+    Hello {
+        namespace: NS.into(),
+        agent,
+        concurrency,
+        held,
+        client: String::new(),
+        labels: std::collections::BTreeMap::new(),
+    }
 }
 
 pub(crate) fn json(text: &str) -> Payload {

@@ -93,12 +93,15 @@ fn register(name: &str, capability: &str, effect: EffectClass) -> Command {
         effect,
         input_schema: true.into(),
         output_schema: true.into(),
+        cost_hint_microdollars: None,
+        time_hint: None,
     };
     let declaration = AgentDeclaration {
         name: name.to_owned(),
         version: "1".to_owned(),
         description: String::new(),
         capabilities: vec![capability],
+        labels: std::collections::BTreeMap::new(),
     };
     Command::RegisterAgent(RegisterAgent::new(NAMESPACE, &declaration))
 }
@@ -282,10 +285,10 @@ fn record(world: &mut World, choices: &mut Choices<'_>) -> Command {
     let index = if choices.once_in(8) { choices.number() as u32 } else { choices.below(4) as u32 };
     let request = match choices.byte() % 5 {
         0 => JournalRequest::Run { name: "r".to_owned() },
-        1 => JournalRequest::Call { capability: "plain".to_owned(), input: payload(world, choices) },
+        1 => JournalRequest::Call { capability: "plain".to_owned(), input: payload(world, choices), options: None },
         2 => JournalRequest::Sleep { span: Span(choices.number()) },
         3 => JournalRequest::Signal { name: choices.word(&["go", "stop", ""]).to_owned() },
-        _ => JournalRequest::Call { capability: String::new(), input: Payload::null() },
+        _ => JournalRequest::Call { capability: String::new(), input: Payload::null(), options: None },
     };
     let result = match choices.byte() % 4 {
         0 => Some(Ok(payload(world, choices))),

@@ -121,7 +121,7 @@ struct Engine {
 impl Engine {
     fn answer(&self, index: u32) -> Result<Payload, Error> {
         match &self.journal[index as usize].request {
-            JournalRequest::Call { capability, input } if capability == "fail" => {
+            JournalRequest::Call { capability, input, .. } if capability == "fail" => {
                 Err(Error::new(Code::AgentFailed, format!("no {}", document(input))))
             }
             JournalRequest::Call { input, .. } => {

@@ -19,7 +19,7 @@ fn run(name: &str, result: &Value) -> JournalEntry {
 }
 
 fn call(capability: &str, input: &Value, after: &[u32], result: Option<&Value>) -> JournalEntry {
-    entry(JournalRequest::Call { capability: capability.into(), input: payload(input) }, after, result)
+    entry(JournalRequest::Call { capability: capability.into(), input: payload(input), options: None }, after, result)
 }
 
 fn entry(request: JournalRequest, after: &[u32], result: Option<&Value>) -> JournalEntry {
@@ -290,8 +290,16 @@ async fn code_that_takes_another_path_is_told_where() {
 async fn the_input_of_a_call_may_stand_in_the_record_by_its_hash_or_written_otherwise() {
     let mut rig = Rig::start(two_calls).await;
     let hash = consort_types::BlobHash::of(b"1");
-    let a = JournalRequest::Call { capability: "a".into(), input: consort_types::Payload::Blob { hash, len: 1 } };
-    let b = JournalRequest::Call { capability: "b".into(), input: consort_types::Payload::inline(&b" 2 "[..]) };
+    let a = JournalRequest::Call {
+        capability: "a".into(),
+        input: consort_types::Payload::Blob { hash, len: 1 },
+        options: None,
+    };
+    let b = JournalRequest::Call {
+        capability: "b".into(),
+        input: consort_types::Payload::inline(&b" 2 "[..]),
+        options: None,
+    };
     rig.offer(vec![entry(a, &[], Some(&json!(1))), entry(b, &[], Some(&json!(2)))]).await;
     assert_eq!(rig.output().await, json!([1, 2]));
 }

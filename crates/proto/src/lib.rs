@@ -1,0 +1,21 @@
+//! The protobuf messages and services of the worker and client interfaces, and their bridge to `consort-types`.
+//!
+//! For: everyone who speaks gRPC with Consort. Not for: what the messages mean to an engine or a worker, or how they
+//! travel (`api-grpc` serves them, `worker` connects).
+//! Invariant: the generated code is what the `.proto` files say (a test generates it again and compares), so that
+//! building needs no protobuf compiler.
+
+#[allow(missing_docs, clippy::pedantic, unreachable_pub, rustdoc::all)]
+#[rustfmt::skip]
+mod generated;
+
+/// Version 1 of the interfaces, as generated.
+pub mod v1 {
+    pub use crate::generated::*;
+}
+
+/// The encoded `FileDescriptorSet` of all services, for server reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!("descriptors.bin");
+
+/// The version of the worker protocol that this crate speaks.
+pub const PROTOCOL: u32 = 1;
