@@ -5,8 +5,11 @@
 
 use consort_types::{
     BlobHash, EffectClass, RunId, Seq, TaskId, Time, Token,
+    registry::{LimitScope, TaskLimit},
     worker::{JournalEntry, Route},
 };
+
+use crate::rows::AgentState;
 
 /// A task that waits for an instance.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,6 +101,26 @@ pub enum Effect {
         run: RunId,
         /// The record that changed it.
         seq: Seq,
+    },
+    /// A version of an agent joined, changed or was removed.
+    AgentChanged {
+        /// The namespace.
+        namespace: String,
+        /// The agent.
+        name: String,
+        /// Its version.
+        version: String,
+        /// What operators said about it; `None` where it was removed.
+        state: Option<AgentState>,
+    },
+    /// A limit was set, or (where it says nothing) removed.
+    LimitChanged {
+        /// The namespace.
+        namespace: String,
+        /// What it is about.
+        scope: LimitScope,
+        /// What it says now.
+        limit: TaskLimit,
     },
     /// No row refers to the blob any more.
     BlobUnused(BlobHash),

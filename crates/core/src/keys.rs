@@ -248,7 +248,7 @@ impl Key for TimerKey {
     }
 }
 
-/// A name in a namespace, and a number: a workflow's revision, or 0 for its head; an agent.
+/// A name in a namespace, and a number: a workflow's revision, or 0 for its head.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NamedKey {
     /// The namespace.
@@ -269,6 +269,38 @@ impl Key for NamedKey {
     fn decode(bytes: &[u8]) -> Option<Self> {
         let mut parts = Parts(bytes);
         let key = Self { namespace: parts.text()?, name: parts.text()?, number: parts.u32()? };
+        parts.end(key)
+    }
+}
+
+/// A version of an agent in a namespace.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AgentKey {
+    /// The namespace.
+    pub namespace: String,
+    /// The agent.
+    pub name: String,
+    /// Its version, as the author wrote it.
+    pub version: String,
+}
+
+impl AgentKey {
+    /// The least key behind this one.
+    pub fn next(&self) -> Self {
+        Self { version: format!("{}\0", self.version), ..self.clone() }
+    }
+}
+
+impl Key for AgentKey {
+    fn encode(&self, out: &mut Vec<u8>) {
+        put_text(out, &self.namespace);
+        put_text(out, &self.name);
+        put_text(out, &self.version);
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut parts = Parts(bytes);
+        let key = Self { namespace: parts.text()?, name: parts.text()?, version: parts.text()? };
         parts.end(key)
     }
 }
@@ -388,6 +420,11 @@ mod tests {
         check(&named("a", 9), &named("a\0", 1));
         check(&named("a\0b", 9), &named("a\u{1}", 1));
         check(&named("\u{1}", 9), &named("\u{2}", 1));
+        let agent =
+            |name: &str, version: &str| AgentKey { namespace: "n".into(), name: name.into(), version: version.into() };
+        check(&agent("a", "2"), &agent("ab", "1"));
+        check(&agent("a", "1"), &agent("a", "1").next());
+        check(&agent("a", "1").next(), &agent("a", "1.0"));
         check(&ListKey::of("n", RunId([2; 16])), &ListKey::of("n", RunId([1; 16])));
         let signal = |name: &str, seq| SignalKey { run, name: name.into(), seq: Seq(seq), n: 0 };
         check(&signal("a", 7), &signal("a-b", 1));

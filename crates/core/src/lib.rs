@@ -19,4 +19,5 @@ pub mod view;
 pub use command::{Command, Reply};
 pub use effect::{ConcurrencyKey, Effect, LiveTask, ReadyTask};
 pub use machine::{Applied, Machine, Taken};
+pub use rows::AgentState;
 pub use tables::{Backing, Changes, EncodedChanges};

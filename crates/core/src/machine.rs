@@ -6,10 +6,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use consort_types::{
-    BlobHash, Code, EffectClass, Error, Payload, Result, RunId, Seq, TaskId, Time, Token,
-    worker::{AgentDeclaration, TaskOffer},
-};
+use consort_types::{BlobHash, Code, Error, Payload, Result, RunId, Seq, TaskId, Time, Token, worker::TaskOffer};
 use consort_workflow::Definition;
 
 use crate::{
@@ -205,23 +202,9 @@ impl Machine {
         Fold::new(self, seq, now).offer(task)
     }
 
-    /// The effect class that an agent declared for a capability; where several declare it, the most careful one.
-    pub fn capability_effect(&self, namespace: &str, capability: &str, agent: Option<&str>) -> Result<EffectClass> {
-        let classes =
-            self.agents_of(namespace)?.into_iter().filter(|found| agent.is_none_or(|name| name == found.name));
-        let classes = classes.flat_map(|found| found.capabilities).filter(|found| found.name == capability);
-        Ok(classes.map(|found| found.effect).max().unwrap_or_default())
-    }
-
     /// Whether hand-out of the run's tasks is held back.
     pub fn is_held(&mut self, run: RunId) -> Result<bool> {
         Ok(self.tables.runs.get(&run)?.is_some_and(|run| run.paused))
-    }
-
-    /// What an agent has declared.
-    pub fn agent(&mut self, namespace: &str, name: &str) -> Result<Option<AgentDeclaration>> {
-        let key = NamedKey { namespace: namespace.to_owned(), name: name.to_owned(), number: 0 };
-        Ok(self.tables.agents.get(&key)?.and_then(|agent| agent.declaration()))
     }
 
     /// Whether any row refers to the blob.

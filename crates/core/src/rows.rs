@@ -4,14 +4,15 @@
 //! and are optional, so old rows stay readable). Not for: the rules that change it.
 //! Invariant: the size of a row does not grow with the length of its run.
 
+mod registry;
+
 use std::collections::BTreeMap;
 
-use consort_types::{
-    BlobHash, EffectClass, Error, Payload, RunId, Seq, TaskId, Time, Token,
-    worker::{AgentDeclaration, JournalRequest},
-};
+use consort_types::{BlobHash, EffectClass, Error, Payload, RunId, Seq, TaskId, Time, Token, worker::JournalRequest};
 use minicbor::{Decode, Encode};
 use serde::Serialize;
+
+pub use registry::{Agent, AgentState, Limit};
 
 use crate::tables::Row;
 
@@ -704,24 +705,6 @@ pub struct Waiter {
     pub entry: Option<u32>,
 }
 
-/// An agent that has joined.
-#[derive(Clone, Debug, PartialEq, Encode, Decode)]
-pub struct Agent {
-    /// Its declaration, as JSON of `AgentDeclaration`.
-    #[n(0)]
-    pub declaration: Payload,
-    /// When it joined, or last changed its declaration.
-    #[n(1)]
-    pub since: Time,
-}
-
-impl Agent {
-    /// The declaration; `None` where the row was written by a newer version.
-    pub fn declaration(&self) -> Option<AgentDeclaration> {
-        serde_json::from_slice(self.declaration.bytes()?).ok()
-    }
-}
-
 /// The settings of a namespace.
 #[derive(Clone, Debug, Default, PartialEq, Encode, Decode)]
 pub struct Namespace {
@@ -756,7 +739,6 @@ impl Row for InboxItem {}
 impl Row for Started {}
 impl Row for Signal {}
 impl Row for Waiter {}
-impl Row for Agent {}
 impl Row for Namespace {}
 impl Row for Mark {}
 impl Row for BlobUse {}

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use consort_types::{BlobHash, Result, RunId, TaskId};
 
 use crate::{
-    keys::{EntryKey, InboxKey, JournalKey, ListKey, NamedKey, ScopeKey, SignalKey, TimerKey},
+    keys::{AgentKey, EntryKey, InboxKey, JournalKey, ListKey, NamedKey, ScopeKey, SignalKey, TimerKey},
     rows::{
-        Agent, BlobUse, Deployed, Entry, InboxItem, Items, Mark, Meta, Namespace, Run, Scope, Signal, Source, Started,
-        Step, TaskEntry, Waiter,
+        Agent, BlobUse, Deployed, Entry, InboxItem, Items, Limit, Mark, Meta, Namespace, Run, Scope, Signal, Source,
+        Started, Step, TaskEntry, Waiter,
     },
     tables::{Backing, Changes, Table},
 };
@@ -87,8 +87,10 @@ tables! {
     waiters: b'y', SignalKey => Waiter, 256;
     /// What waits for a person.
     inbox: b'x', InboxKey => InboxItem, 256;
-    /// Agents.
-    agents: b'a', NamedKey => Agent, 256;
+    /// Versions of agents. (Prefix `a` had agents by name alone; it is not used again.)
+    agents: b'e', AgentKey => Agent, 256;
+    /// Limits on tasks: name = scope, number 0.
+    limits: b'l', NamedKey => Limit, 256;
     /// Settings of namespaces (name empty, number 0).
     namespaces: b'o', NamedKey => Namespace, 16;
     /// How many rows use a blob.
@@ -111,5 +113,6 @@ mod tests {
         prefixes.sort_unstable();
         prefixes.dedup();
         assert_eq!(prefixes.len(), count);
+        assert!(!prefixes.contains(&b'a'), "a prefix that was given up is not used again");
     }
 }

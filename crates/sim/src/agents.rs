@@ -101,7 +101,7 @@ impl World {
             (NAMESPACES[own.namespace], answers::declaration(own.agent, own.version))
         };
         let machine = self.host.partition.as_mut().and_then(|partition| partition.machine().ok());
-        let known = machine.map(|machine| machine.agent(namespace, &declared.name));
+        let known = machine.map(|machine| machine.agent(namespace, &declared.name, &declared.version));
         match known {
             Some(Ok(Some(known))) if known == declared => self.attach(instance),
             Some(Ok(_)) => {

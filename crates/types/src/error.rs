@@ -171,6 +171,12 @@ codes! {
     Cancelled = 312, Failed, "cancelled";
     /// A child run failed.
     ChildFailed = 313, Failed, "child run failed";
+    /// No agent of that name (and version) has joined the namespace, or it was removed. `consort agents list` shows
+    /// those that have; an agent is known again as soon as one of its instances connects.
+    AgentNotFound = 314, NotFound, "no such agent";
+    /// Instances of the agent are connected, so that it cannot be removed. Stop them first, or remove it by force:
+    /// its instances are then let go, and their tasks go to others.
+    AgentConnected = 315, Conflict, "agent is connected";
 
     /// A queue is full. Try again after the hinted time.
     Overloaded = 401, Unavailable, "overloaded";

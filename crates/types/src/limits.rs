@@ -74,6 +74,10 @@ limits! {
     ATTEMPTS_MAX: u32 = 1_000;
     /// Seconds that an agent may ask to wait before the next attempt; more is cut to this.
     RETRY_AFTER_SECONDS_MAX: u64 = 24 * 60 * 60;
+    /// Bytes of one piece of partial output; longer text is cut into pieces.
+    STREAM_DELTA_BYTES_MAX: usize = 16 * 1024;
+    /// Bytes of partial output of one attempt that wait in its worker to be sent; the oldest are dropped.
+    STREAM_WAITING_BYTES_MAX: usize = 256 * 1024;
     /// Attempts of one task that may be lost with their instance before the task fails.
     LOSSES_MAX: u32 = 100;
     /// Step instances of one run: bounds endless loops and hostile fan-outs within fan-outs.
@@ -90,6 +94,14 @@ limits! {
     IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
     /// Labels on a run, an agent or an instance.
     LABELS_MAX: usize = 32;
+    /// Versions of one agent that are known side by side.
+    AGENT_VERSIONS_MAX: usize = 1_000;
+    /// Weight of a version of an agent beside its other versions.
+    AGENT_WEIGHT_MAX: u32 = 1_000;
+    /// Limits on tasks of one namespace.
+    TASK_LIMITS_MAX: usize = 1_000;
+    /// Bytes of the concurrency key that a limit is about.
+    LIMIT_KEY_BYTES_MAX: usize = 256;
     /// Bytes of an error message that an agent reports; more is cut.
     ERROR_MESSAGE_BYTES_MAX: usize = 4 * 1024;
     /// Commands that wait for the partition loop; more are answered `unavailable`.

@@ -12,7 +12,10 @@ mod deploy;
 mod fork_run;
 mod pause_run;
 mod register_agent;
+mod remove_agent;
 mod resolve_unknown;
+mod set_agent;
+mod set_limit;
 mod set_retention;
 mod signal_run;
 mod start_run;
@@ -31,7 +34,10 @@ pub use deploy::Deploy;
 pub use fork_run::ForkRun;
 pub use pause_run::PauseRun;
 pub use register_agent::RegisterAgent;
+pub use remove_agent::RemoveAgent;
 pub use resolve_unknown::{Resolution, ResolveUnknown};
+pub use set_agent::{AgentChange, SetAgent};
+pub use set_limit::SetLimit;
 pub use set_retention::SetRetention;
 pub use signal_run::SignalRun;
 pub use start_run::StartRun;
@@ -104,6 +110,15 @@ pub enum Command {
     /// An agent joins, or changes its declaration.
     #[n(17)]
     RegisterAgent(#[n(0)] RegisterAgent),
+    /// Drain versions of an agent, let them go on, or weigh them.
+    #[n(18)]
+    SetAgent(#[n(0)] SetAgent),
+    /// Forget versions of an agent.
+    #[n(19)]
+    RemoveAgent(#[n(0)] RemoveAgent),
+    /// Limit the tasks of a namespace.
+    #[n(20)]
+    SetLimit(#[n(0)] SetLimit),
 }
 
 /// What a command that was not refused answers.
@@ -169,6 +184,9 @@ impl Command {
             Self::DeleteRun(command) => command.apply(fold),
             Self::SetRetention(command) => command.apply(fold),
             Self::RegisterAgent(command) => command.apply(fold),
+            Self::SetAgent(command) => command.apply(fold),
+            Self::RemoveAgent(command) => command.apply(fold),
+            Self::SetLimit(command) => command.apply(fold),
         }
     }
 }

@@ -1,11 +1,11 @@
-//! Listings: runs, the inbox, workflows, agents.
+//! Listings: runs, the inbox, workflows.
 //!
 //! For: pages of summaries. Not for: what is inside a run (`tree`, `journal`).
 //! Invariant: a namespace sees only its own rows (law 12).
 
 use std::collections::BTreeMap;
 
-use consort_types::{BlobHash, Error, Payload, Result, RunId, Seq, TaskId, Time, worker::AgentDeclaration};
+use consort_types::{BlobHash, Error, Payload, Result, RunId, Seq, TaskId, Time};
 use serde::Serialize;
 
 use super::{Page, bad_cursor, bounded};
@@ -151,16 +151,6 @@ pub struct WorkflowView {
     pub deployed: Time,
 }
 
-/// An agent.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct AgentView {
-    /// What it declares.
-    #[serde(flatten)]
-    pub declaration: AgentDeclaration,
-    /// When it joined, or last changed its declaration.
-    pub since: Time,
-}
-
 impl Machine {
     /// A run with its documents.
     pub fn run_view(&mut self, namespace: &str, id: RunId) -> Result<RunView> {
@@ -274,23 +264,6 @@ impl Machine {
     fn source_of(&mut self, hash: BlobHash) -> Result<String> {
         let row = self.tables.sources.peek(&hash)?;
         row.map(|row| row.text).ok_or_else(|| crate::fold::missing("workflow", &hash))
-    }
-
-    /// Agents, by name.
-    pub fn agents(&mut self, namespace: &str, cursor: Option<&str>, limit: usize) -> Result<Page<AgentView>> {
-        let key = |name: &str| NamedKey { namespace: namespace.to_owned(), name: name.to_owned(), number: 0 };
-        let limit = bounded(limit);
-        let mut rows = self.tables.agents.range(&key(cursor.unwrap_or("")), &key("\u{7f}"), limit + 1)?;
-        let next = if rows.len() > limit { rows.pop().map(|(key, _)| key.name) } else { None };
-        let view = |row: crate::rows::Agent| Some(AgentView { declaration: row.declaration()?, since: row.since });
-        Ok(Page { items: rows.into_iter().filter_map(|(_, row)| view(row)).collect(), next })
-    }
-
-    /// What the agents of a namespace declare (at most one page of them).
-    pub(crate) fn agents_of(&self, namespace: &str) -> Result<Vec<AgentDeclaration>> {
-        let key = |name: &str| NamedKey { namespace: namespace.to_owned(), name: name.to_owned(), number: 0 };
-        let rows = self.tables.agents.range(&key(""), &key("\u{7f}"), consort_types::limits::PAGE_ITEMS_MAX)?;
-        Ok(rows.into_iter().filter_map(|(_, row)| row.declaration()).collect())
     }
 
     /// Tasks by state.

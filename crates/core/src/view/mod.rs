@@ -6,12 +6,14 @@
 mod compare;
 mod journal;
 mod listing;
+mod registry;
 mod replay;
 mod tree;
 
 pub use compare::{Comparison, Difference, compare};
 pub use journal::{JournalCursor, JournalView};
-pub use listing::{AgentView, InboxView, RunFilter, RunSummary, RunView, WorkflowView};
+pub use listing::{InboxView, RunFilter, RunSummary, RunView, WorkflowView};
+pub use registry::AgentView;
 pub use replay::{Replay, ReplayedStep, replay};
 pub use tree::{Counts, StepNode, StepView};
 

@@ -151,8 +151,8 @@ impl Handle {
         if let Some(bytes) = command.declaration.bytes() {
             check_document("declaration", bytes)?;
         }
-        let (of, name) = (namespace.to_owned(), agent.name.clone());
-        let known = self.read(move |machine| machine.agent(&of, &name)).await??;
+        let (of, name, version) = (namespace.to_owned(), agent.name.clone(), agent.version.clone());
+        let known = self.read(move |machine| machine.agent(&of, &name, &version)).await??;
         if known.as_ref() == Some(agent) {
             return Ok(());
         }

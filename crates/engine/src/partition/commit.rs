@@ -155,10 +155,8 @@ impl Partition {
             Ok(applied) => applied,
             Err(error) => return Err((error, origin)),
         };
-        match command {
-            Command::Tick(_) => self.ticking = false,
-            Command::RegisterAgent(_) => self.dispatcher.forget_classes(),
-            _ => {}
+        if let Command::Tick(_) = command {
+            self.ticking = false;
         }
         let reporter = if let Origin::Report(report) = &origin { Some(*report) } else { None };
         for effect in applied.effects {
@@ -212,6 +210,9 @@ impl Partition {
             Effect::Changed { run, seq } => {
                 self.changed.insert(run, seq);
             }
+            Effect::AgentChanged { .. } => self.dispatcher.forget_classes(),
+            // Limits are looked up where tasks are handed out.
+            Effect::LimitChanged { .. } => {}
             Effect::BlobUnused(hash) => self.outputs.unused.push((seq, hash)),
         }
     }

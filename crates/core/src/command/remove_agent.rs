@@ -1,0 +1,32 @@
+//! `RemoveAgent`: versions of an agent are forgotten, with what was said about them.
+
+use consort_types::Result;
+use minicbor::{Decode, Encode};
+
+use super::{Reply, set_agent};
+use crate::{effect::Effect, fold::Fold, keys::AgentKey};
+
+/// Forgets versions of an agent. One that connects again is known again, as if it were new.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct RemoveAgent {
+    /// The namespace.
+    #[n(0)]
+    pub namespace: String,
+    /// The agent.
+    #[n(1)]
+    pub name: String,
+    /// The version; without one, every version.
+    #[n(2)]
+    pub version: Option<String>,
+}
+
+impl RemoveAgent {
+    pub(crate) fn apply(&self, fold: &mut Fold<'_>) -> Result<Reply> {
+        for (key, _) in set_agent::known(fold, &self.namespace, &self.name, self.version.as_deref())? {
+            fold.machine.tables.agents.delete(&key);
+            let AgentKey { namespace, name, version } = key;
+            fold.effect(Effect::AgentChanged { namespace, name, version, state: None });
+        }
+        Ok(Reply::Done)
+    }
+}

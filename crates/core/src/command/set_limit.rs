@@ -1,0 +1,87 @@
+//! `SetLimit`: how many tasks of a namespace may be with instances, how fast they go out, and how many may wait.
+
+use consort_types::{
+    Code, Error, Name, Result, limits,
+    registry::{LimitScope, Rate, TaskLimit},
+};
+use minicbor::{Decode, Encode};
+
+use super::Reply;
+use crate::{effect::Effect, fold::Fold, keys::NamedKey, rows::Limit};
+
+/// Sets a limit, in place of the one that the scope had. A limit that says nothing removes it.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct SetLimit {
+    /// The namespace.
+    #[n(0)]
+    pub namespace: String,
+    /// What it is about.
+    #[n(1)]
+    pub scope: LimitScope,
+    /// What it says.
+    #[n(2)]
+    pub limit: TaskLimit,
+}
+
+impl SetLimit {
+    pub(crate) fn apply(&self, fold: &mut Fold<'_>) -> Result<Reply> {
+        self.check()?;
+        let key = NamedKey { namespace: self.namespace.clone(), name: self.scope.to_string(), number: 0 };
+        let known = fold.machine.tables.limits.get(&key)?.map(|row| row.limit).unwrap_or_default();
+        if known == self.limit {
+            return Ok(Reply::Done);
+        }
+        if self.limit == TaskLimit::default() {
+            fold.machine.tables.limits.delete(&key);
+        } else {
+            if known == TaskLimit::default() {
+                check_count(fold, &self.namespace)?;
+            }
+            fold.machine.tables.limits.put(key, Limit { limit: self.limit });
+        }
+        let (namespace, scope) = (self.namespace.clone(), self.scope.clone());
+        fold.effect(Effect::LimitChanged { namespace, scope, limit: self.limit });
+        Ok(Reply::Done)
+    }
+
+    fn check(&self) -> Result<()> {
+        Name::check("namespace", &self.namespace)?;
+        match &self.scope {
+            LimitScope::Namespace => {}
+            LimitScope::Capability(name) => Name::check("capability", name)?,
+            LimitScope::Agent(name) => Name::check("agent", name)?,
+            LimitScope::Key(key) => check_key(key)?,
+        }
+        self.limit.rate.as_ref().map_or(Ok(()), check_rate)
+    }
+}
+
+fn check_key(key: &str) -> Result<()> {
+    let (bytes, max) = (key.len(), limits::LIMIT_KEY_BYTES_MAX);
+    if bytes > 0 && bytes <= max {
+        return Ok(());
+    }
+    let message = format!("the key of a limit has `{bytes}` bytes, it must have 1 to {max}");
+    Err(Error::new(Code::LimitReached, message).hint("use a short `concurrency.key` in the workflow"))
+}
+
+fn check_rate(rate: &Rate) -> Result<()> {
+    if rate.tasks > 0 && rate.burst > 0 && rate.per.0 > 0 {
+        return Ok(());
+    }
+    let message =
+        format!("a rate of `{}` tasks in `{}`, `{}` at once, hands out nothing", rate.tasks, rate.per, rate.burst);
+    Err(Error::new(Code::BadRequest, message).hint("all three must be above zero; `concurrency` 0 stops hand-out"))
+}
+
+/// Refuses one limit more than a namespace may have.
+fn check_count(fold: &mut Fold<'_>, namespace: &str) -> Result<()> {
+    let max = limits::TASK_LIMITS_MAX;
+    let key = |name: &str| NamedKey { namespace: namespace.to_owned(), name: name.to_owned(), number: 0 };
+    let known = fold.machine.tables.limits.range(&key(""), &key("\u{7f}"), max)?.len();
+    if known < max {
+        return Ok(());
+    }
+    Err(Error::new(Code::LimitReached, format!("namespace `{namespace}` has `{known}` limits, the limit is {max}"))
+        .hint("remove those that hold nothing back"))
+}
