@@ -5,7 +5,8 @@
 //! Invariant: the generated code is what the `.proto` files say (a test generates it again and compares), so that
 //! building needs no protobuf compiler.
 
-#[allow(missing_docs, clippy::pedantic, unreachable_pub, rustdoc::all)]
+pub mod convert;
+#[allow(missing_docs, clippy::pedantic, clippy::large_enum_variant, unreachable_pub, rustdoc::all)]
 #[rustfmt::skip]
 mod generated;
 

@@ -29,7 +29,7 @@ fn generate(into: &Path) -> (String, Vec<u8>) {
 
 #[test]
 fn the_generated_code_is_current() {
-    let folder = consort_testkit::temp_dir();
+    let folder = tempfile::tempdir().unwrap();
     let (code, descriptors) = generate(folder.path());
     let (code_file, descriptors_file) = (root().join("src/generated.rs"), root().join("src/descriptors.bin"));
     if std::env::var_os("CONSORT_WRITE_PROTO").is_some() {

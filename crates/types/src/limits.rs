@@ -100,8 +100,10 @@ limits! {
     AGENT_WEIGHT_MAX: u32 = 1_000;
     /// Limits on tasks of one namespace.
     TASK_LIMITS_MAX: usize = 1_000;
-    /// Bytes of the concurrency key that a limit is about.
-    LIMIT_KEY_BYTES_MAX: usize = 256;
+    /// Bytes of the concurrency key that a limit is about, and of the sticky key of a route.
+    KEY_BYTES_MAX: usize = 256;
+    /// Bytes of what a task asks a person.
+    PROMPT_BYTES_MAX: usize = 4 * 1024;
     /// Bytes of an error message that an agent reports; more is cut.
     ERROR_MESSAGE_BYTES_MAX: usize = 4 * 1024;
     /// Commands that wait for the partition loop; more are answered `unavailable`.
@@ -132,6 +134,20 @@ limits! {
     HTTP_CONNECTIONS_MAX: usize = 1_024;
     /// Bytes of the head of an HTTP request: method, path and header fields.
     HTTP_HEAD_BYTES_MAX: usize = 64 * 1024;
+    /// Bytes of one batch of gRPC messages, in either direction: two whole documents and what stands around them.
+    GRPC_BATCH_BYTES_MAX: usize = 136 * 1024 * 1024;
+    /// Bytes of a batch after which the next begins, where more waits: one batch should not hold up the others long.
+    GRPC_BATCH_BYTES_FULL_MAX: usize = 1024 * 1024;
+    /// Messages in one batch of a worker or for a worker.
+    GRPC_BATCH_MESSAGES_MAX: usize = 10_000;
+    /// Instances of one worker, which share one stream.
+    GRPC_INSTANCES_MAX: usize = 1_000;
+    /// gRPC connections at once.
+    GRPC_CONNECTIONS_MAX: usize = 12_000;
+    /// Calls on one gRPC connection at once.
+    GRPC_STREAMS_MAX: u32 = 100;
+    /// Bytes of the header fields of a gRPC call.
+    GRPC_HEAD_BYTES_MAX: u32 = 16 * 1024;
     /// Runs that one bulk request acts on.
     BULK_RUNS_MAX: usize = 1_000;
 }
