@@ -96,7 +96,7 @@ impl Client {
             client = client.header("last-event-id", last);
         }
         let (head, reader) = client.open("GET", path, "application/json", None)?;
-        let reader: Box<dyn BufRead> = if head.is_chunked() {
+        let reader: Box<dyn BufRead + Send> = if head.is_chunked() {
             Box::new(BufReader::new(Chunks { reader, left: 0, done: false }))
         } else {
             Box::new(reader)
@@ -239,7 +239,7 @@ pub struct Event {
 pub struct Events {
     /// The status code of the answer.
     pub status: u16,
-    reader: Box<dyn BufRead>,
+    reader: Box<dyn BufRead + Send>,
 }
 
 impl Iterator for Events {

@@ -60,7 +60,7 @@ const PRODUCT: &[Place] = &[
 ];
 
 /// Crates that serve development: they may use any crate, and no product crate may use them.
-const DEVELOPMENT: &[&str] = &["sim", "testkit", "bench", "crash", "fuzz", "xtask"];
+const DEVELOPMENT: &[&str] = &["sim", "testkit", "bench", "crash", "conformance", "fuzz", "xtask"];
 
 /// Outside crates that bring a runtime, a clock or chance.
 const IMPURE: &[&str] = &["tokio", "rand", "fastrand", "getrandom", "chrono", "time", "jiff", "ahash", "hashbrown"];

@@ -1,0 +1,302 @@
+//! Runs one scenario against one SDK.
+//!
+//! For: bringing about what the scenario says, and judging what came of it. Not for: the list (see `scenario`).
+//! Invariant: every wait ends when what it waits for is there, or fails with its name; nothing is timed.
+
+use std::{
+    net::TcpListener,
+    path::PathBuf,
+    process::Child,
+    sync::{Arc, atomic::AtomicBool, atomic::Ordering},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use consort_crash::binary;
+use consort_testkit::{TempDir, http::Client, temp_dir};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+use crate::{
+    ledger::Ledger,
+    scenario::{Expect, Happening, Scenario},
+    sdk::{Sdk, Setting, Worker, tail},
+};
+
+/// How long anything may take: far longer than any slow machine needs.
+const BOUND: Duration = Duration::from_mins(1);
+
+/// A scenario that is being run.
+struct Scene<'a> {
+    sdk: Sdk,
+    scenario: &'a Scenario,
+    folder: TempDir,
+    ledger: Ledger,
+    client: Client,
+    setting: Setting,
+    server: Option<Child>,
+    worker: Option<Worker>,
+    run: String,
+    live: Arc<Mutex<Vec<String>>>,
+    over: Arc<AtomicBool>,
+    watcher: Option<JoinHandle<()>>,
+}
+
+/// Runs a scenario to its end.
+///
+/// # Errors
+/// Where something did not come as the scenario says: what, and the end of the worker's log.
+pub fn run(scenario: &Scenario, sdk: Sdk) -> Result<(), String> {
+    let mut scene = Scene::open(scenario, sdk)?;
+    let outcome = scene.play();
+    scene.over.store(true, Ordering::Release);
+    let log = scene.log();
+    outcome.map_err(|error| format!("{} in {}: {error}\n  the worker said:\n{}", scenario.name, sdk.name(), tail(&log)))
+}
+
+/// Two addresses on loopback that nobody uses.
+fn free_addresses() -> Result<[String; 2], String> {
+    let open = || TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string());
+    let listeners = [open()?, open()?];
+    let text = |listener: &TcpListener| listener.local_addr().map(|at| at.to_string()).map_err(|e| e.to_string());
+    Ok([text(&listeners[0])?, text(&listeners[1])?])
+}
+
+/// Polls until `look` finds something.
+fn wait<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>, String>) -> Result<T, String> {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look()? {
+            return Ok(found);
+        }
+        if start.elapsed() > BOUND {
+            return Err(format!("waited {} s in vain for {what}", BOUND.as_secs()));
+        }
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+}
+
+impl<'a> Scene<'a> {
+    fn open(scenario: &'a Scenario, sdk: Sdk) -> Result<Self, String> {
+        let folder = temp_dir();
+        let [http, grpc] = free_addresses()?;
+        // A worker that comes back needs time for it; one that was killed does not come back.
+        let server_dies = scenario.happenings()?.contains(&Happening::KillServer);
+        let grace = if server_dies { "40s" } else { "250ms" };
+        let settings = format!(
+            "listen = \"{http}\"\ngrpc-listen = \"{grpc}\"\ngrace = \"{grace}\"\nheartbeat-timeout = \"60s\"\ndrain-timeout = \"250ms\"\n"
+        );
+        std::fs::write(folder.path().join("consort.toml"), settings).map_err(|error| error.to_string())?;
+        let ledger = Ledger::open(&scenario.hold).map_err(|error| error.to_string())?;
+        let client = Client::new(http.parse().map_err(|_| format!("`{http}` is no address"))?);
+        let credit = scenario.credit.unwrap_or(8);
+        let setting = Setting { server: grpc, ledger: ledger.url(), credit, variant: String::new() };
+        Ok(Self {
+            sdk,
+            scenario,
+            folder,
+            ledger,
+            client,
+            setting,
+            server: None,
+            worker: None,
+            run: String::new(),
+            live: Arc::default(),
+            over: Arc::default(),
+            watcher: None,
+        })
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("worker.log")
+    }
+
+    fn play(&mut self) -> Result<(), String> {
+        self.start_server()?;
+        self.start_worker("")?;
+        self.ask("POST", "/v1/workflows", Some(&json!({ "source": self.scenario.workflow() })))?;
+        let request = json!({ "workflow": self.scenario.name, "input": self.scenario.input()? });
+        let started = self.ask("POST", "/v1/runs", Some(&request))?;
+        started["run"].as_str().ok_or("a start names its run")?.clone_into(&mut self.run);
+        for happening in self.scenario.happenings()? {
+            self.happen(&happening).map_err(|error| format!("{happening:?}: {error}"))?;
+        }
+        self.judge()
+    }
+
+    fn start_server(&mut self) -> Result<(), String> {
+        let child = binary::command(self.folder.path(), &["up"]).spawn().map_err(|error| error.to_string())?;
+        self.server = Some(child);
+        let client = self.client.clone();
+        wait("the server", || Ok(client.get("/v1/workflows").ok().filter(|answer| answer.status == 200).map(|_| ())))
+    }
+
+    fn kill_server(&mut self) {
+        if let Some(mut child) = self.server.take() {
+            // Both fail only where the process is gone already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    fn start_worker(&mut self, variant: &str) -> Result<(), String> {
+        let setting = Setting { variant: variant.to_owned(), ..self.setting.clone() };
+        self.worker = Some(self.sdk.start(&setting, &self.log())?);
+        Ok(())
+    }
+
+    /// The answer of the server; a refusal is an error.
+    fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, String> {
+        let answer = self.client.request(method, path, body).map_err(|error| format!("{path}: {error}"))?;
+        if !(200..300).contains(&answer.status) {
+            return Err(format!("{path}: {}: {}", answer.status, answer.text()));
+        }
+        Ok(if answer.body.is_empty() { Value::Null } else { answer.json() })
+    }
+
+    fn happen(&mut self, happening: &Happening) -> Result<(), String> {
+        let run = format!("/v1/runs/{}", self.run);
+        match happening {
+            Happening::AwaitEffect(name, count) => self.until(|scene| Ok(scene.ledger.count(name) >= *count)),
+            Happening::Release(name) => {
+                self.ledger.release(name);
+                Ok(())
+            }
+            Happening::AwaitState(step, state) => self.until(|scene| Ok(scene.state(step)? == *state)),
+            Happening::Signal(name, payload) => {
+                self.ask("POST", &format!("{run}/signals/{name}"), Some(payload)).map(drop)
+            }
+            Happening::Approve(yes) => {
+                let decision = if *yes { "approve" } else { "reject" };
+                self.decide(&json!({ "decision": decision, "by": "ann", "comment": "fine" }))
+            }
+            Happening::Resolve(output) => self.decide(&json!({ "decision": "done", "by": "ann", "output": output })),
+            Happening::Cancel => {
+                self.ask("POST", &format!("{run}/cancel"), Some(&json!({ "reason": "enough" }))).map(drop)
+            }
+            Happening::KillWorker => {
+                self.worker.take().ok_or("there is no worker")?.kill();
+                Ok(())
+            }
+            Happening::StartWorker(variant) => self.start_worker(variant),
+            Happening::StoppingWorker => self.worker.as_ref().ok_or("there is no worker")?.stop(),
+            Happening::AwaitWorkerEnd => {
+                let mut worker = self.worker.take().ok_or("there is no worker")?;
+                let status = wait("the worker's end", || Ok(worker.ended()))?;
+                status.success().then_some(()).ok_or(format!("the worker ended with {status}"))
+            }
+            Happening::KillServer => {
+                self.kill_server();
+                Ok(())
+            }
+            Happening::StartServer => self.start_server(),
+            Happening::Watch => self.watch(),
+            Happening::AwaitLive(count) => self.until(|scene| Ok(scene.live.lock().len() >= *count)),
+        }
+    }
+
+    fn until(&self, holds: impl Fn(&Self) -> Result<bool, String>) -> Result<(), String> {
+        wait("it", || Ok(holds(self)?.then_some(())))
+    }
+
+    /// The state of a step of the run.
+    fn state(&self, step: &str) -> Result<String, String> {
+        let found =
+            self.client.get(&format!("/v1/runs/{}/steps/{step}", self.run)).map_err(|error| error.to_string())?;
+        Ok(found.json()["state"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Decides the first thing that stands in the inbox.
+    fn decide(&self, decision: &Value) -> Result<(), String> {
+        let task = wait("something in the inbox", || {
+            let inbox = self.ask("GET", "/v1/inbox", None)?;
+            Ok(inbox["items"][0]["task"].as_str().map(str::to_owned))
+        })?;
+        self.ask("POST", &format!("/v1/inbox/{task}"), Some(decision)).map(drop)
+    }
+
+    /// Collects live messages in a thread of its own. The stream ends with the run, or with the server.
+    fn watch(&mut self) -> Result<(), String> {
+        let events = self.client.events(&format!("/v1/runs/{}/watch", self.run), None).map_err(|e| e.to_string())?;
+        let (live, over) = (Arc::clone(&self.live), Arc::clone(&self.over));
+        self.watcher = Some(std::thread::spawn(move || {
+            for event in events.filter(|event| event.event == "progress") {
+                if over.load(Ordering::Acquire) {
+                    return;
+                }
+                let data: Value = serde_json::from_str(&event.data).unwrap_or_default();
+                let said = ["message", "text"].iter().find_map(|field| data[*field].as_str().map(str::to_owned));
+                live.lock().push(said.unwrap_or_else(|| data["value"].to_string()));
+            }
+        }));
+        Ok(())
+    }
+
+    fn judge(&self) -> Result<(), String> {
+        let expect = &self.scenario.expect;
+        let run = wait("the end of the run", || {
+            let run = self.ask("GET", &format!("/v1/runs/{}", self.run), None)?;
+            let over = matches!(run["status"].as_str(), Some("completed" | "failed" | "cancelled"));
+            Ok(over.then_some(run))
+        })?;
+        judge_run(expect, &run)?;
+        for (effect, count) in &expect.effects {
+            let found = self.ledger.count(effect);
+            if found != *count {
+                return Err(format!("the effect `{effect}` was asked for {found} times, not {count}"));
+            }
+        }
+        for (effect, least) in &expect.effects_min {
+            let found = self.ledger.count(effect);
+            if found < *least {
+                return Err(format!("the effect `{effect}` was asked for {found} times, not at least {least}"));
+            }
+        }
+        // However often an effect was tried, it was under one key, unless it belongs to several tasks.
+        let mut single = expect.effects.keys().filter(|_| self.scenario.credit.is_none());
+        if let Some(effect) = single.find(|effect| self.ledger.keys(effect) > 1) {
+            return Err(format!("the effect `{effect}` came with {} idempotency keys", self.ledger.keys(effect)));
+        }
+        if let Some(most) = expect.together.filter(|most| self.ledger.most_together() > *most) {
+            return Err(format!("{} effects were held at once, not {most}", self.ledger.most_together()));
+        }
+        if !expect.live.is_empty() && *self.live.lock() != expect.live {
+            return Err(format!("watchers saw {:?}, not {:?}", self.live.lock(), expect.live));
+        }
+        Ok(())
+    }
+}
+
+fn judge_run(expect: &Expect, run: &Value) -> Result<(), String> {
+    if run["status"] != expect.status.as_str() {
+        return Err(format!("the run is {}, not {}: {}", run["status"], expect.status, run["error"]));
+    }
+    if let Some(output) = &expect.output {
+        let wanted = crate::scenario::json(output)?;
+        if run["output"] != wanted {
+            return Err(format!("the output is {}, not {wanted}", run["output"]));
+        }
+    }
+    if let Some(code) = &expect.code
+        && run["error"]["code"] != code.as_str()
+    {
+        return Err(format!("the error is {}, not {code}", run["error"]));
+    }
+    let message = run["error"]["message"].as_str().unwrap_or_default();
+    match expect.message.iter().find(|part| !message.contains(*part)) {
+        Some(part) => Err(format!("the error `{message}` does not say `{part}`")),
+        None => Ok(()),
+    }
+}
+
+impl Drop for Scene<'_> {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Release);
+        self.worker = None;
+        self.kill_server();
+        if let Some(watcher) = self.watcher.take() {
+            // Its stream ended with the server.
+            let _ = watcher.join();
+        }
+    }
+}
