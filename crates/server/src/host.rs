@@ -10,7 +10,7 @@ use consort_types::{
     worker::{FromWorker, Hello, ToWorker},
 };
 use consort_worker::{Connect, Connection};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinHandle};
 
 /// Messages in flight in each direction.
 const CHANNEL_MESSAGES: usize = 256;
@@ -33,18 +33,19 @@ impl Connect for InProcess {
         let (connection, to_worker, from_worker) = Connection::pair(CHANNEL_MESSAGES);
         let sender = session.sender();
         let refusals = to_worker.clone().downgrade();
-        tokio::spawn(deliver(session, to_worker));
-        tokio::spawn(report(sender, from_worker, refusals));
+        let reported = tokio::spawn(report(sender, from_worker, refusals));
+        tokio::spawn(deliver(session, to_worker, reported));
         Ok(connection)
     }
 }
 
-/// Hands the engine's messages to the worker until one of them goes.
-async fn deliver(mut session: Session, to_worker: mpsc::Sender<ToWorker>) {
+/// Hands the engine's messages to the worker until one of them goes: a worker that leaves has reported everything.
+async fn deliver(mut session: Session, to_worker: mpsc::Sender<ToWorker>, mut reported: JoinHandle<()>) {
     loop {
         let messages = tokio::select! {
             messages = session.receive() => messages,
             () = to_worker.closed() => None,
+            _ = &mut reported => return,
         };
         for message in messages.into_iter().flatten() {
             if to_worker.send(message).await.is_err() {

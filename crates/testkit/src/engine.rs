@@ -83,17 +83,17 @@ impl Session {
         self.send(ToWorker::Task(Box::new(offer))).await;
     }
 
-    /// The worker's next message; `None` when it has left. Heartbeats without a message are left out.
+    /// The worker's next message; `None` when it has left. That the instance is alive is left out.
     pub async fn next(&mut self) -> Option<FromWorker> {
         loop {
             match self.from_worker.recv().await? {
-                FromWorker::Heartbeat { progress: None, .. } => {}
+                FromWorker::Alive => {}
                 message => return Some(message),
             }
         }
     }
 
-    /// The worker's next message, bare heartbeats included.
+    /// The worker's next message, whatever it is.
     pub async fn next_of_all(&mut self) -> Option<FromWorker> {
         self.from_worker.recv().await
     }
@@ -174,7 +174,7 @@ pub async fn run_task(
             }
             Some(FromWorker::Complete { output, .. }) => break Ok(document(&output)),
             Some(FromWorker::Fail { error, .. }) => break Err(error),
-            Some(FromWorker::Heartbeat { .. } | FromWorker::Stream { .. } | FromWorker::Alive) => {}
+            Some(FromWorker::Heartbeat { .. } | FromWorker::Stream { .. }) => {}
             other => panic!("nothing is pending, but the worker says {other:?}"),
         }
     };

@@ -10,7 +10,7 @@ use std::{
 };
 
 use consort_types::{
-    Code, EffectClass, Error, Name, Payload, Result,
+    Code, EffectClass, Error, Name, Payload, Result, Span,
     worker::{AgentDeclaration, CapabilityDeclaration},
 };
 use futures::future::BoxFuture;
@@ -112,7 +112,8 @@ impl Capability {
         Self::from_fn(name, move |ctx, input: I| {
             let code = Arc::clone(&code);
             async move {
-                match tokio::task::spawn_blocking(move || code(ctx, input)).await {
+                let span = tracing::Span::current();
+                match tokio::task::spawn_blocking(move || span.in_scope(|| code(ctx, input))).await {
                     Ok(result) => result,
                     // A panic goes on in the attempt, where every panic becomes a failure.
                     Err(error) => match error.try_into_panic() {
@@ -168,6 +169,20 @@ impl Capability {
         self
     }
 
+    /// What one task costs, in millionths of a US dollar: an estimate that people and routes may go by.
+    #[must_use]
+    pub fn cost_hint(mut self, microdollars: u64) -> Self {
+        self.declaration.cost_hint_microdollars = Some(microdollars);
+        self
+    }
+
+    /// How long one task takes: an estimate that people and routes may go by.
+    #[must_use]
+    pub fn time_hint(mut self, span: Span) -> Self {
+        self.declaration.time_hint = Some(span);
+        self
+    }
+
     /// What is declared to the engine.
     pub fn declaration(&self) -> &CapabilityDeclaration {
         &self.declaration
@@ -195,13 +210,20 @@ pub struct Agent {
     name: String,
     version: String,
     description: String,
+    labels: BTreeMap<String, String>,
     capabilities: Vec<Capability>,
 }
 
 impl Agent {
     /// An agent of this name, version `0`, that can do nothing yet.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), version: "0".into(), description: String::new(), capabilities: Vec::new() }
+        Self {
+            name: name.into(),
+            version: "0".into(),
+            description: String::new(),
+            labels: BTreeMap::new(),
+            capabilities: Vec::new(),
+        }
     }
 
     /// The agent's version, as its author counts.
@@ -215,6 +237,13 @@ impl Agent {
     #[must_use]
     pub fn description(mut self, text: impl Into<String>) -> Self {
         self.description = text.into();
+        self
+    }
+
+    /// Something that the agent is found and chosen by, beside its capabilities.
+    #[must_use]
+    pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.insert(key.into(), value.into());
         self
     }
 
@@ -246,7 +275,7 @@ impl Agent {
             name: self.name.clone(),
             version: self.version.clone(),
             description: self.description.clone(),
-            labels: BTreeMap::new(),
+            labels: self.labels.clone(),
             capabilities: self.capabilities.iter().map(|c| c.declaration.clone()).collect(),
         })
     }

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     TaskError,
     journal::{Asked, Journal},
+    live::{Live, Shown},
 };
 
 /// What the session tells a running attempt.
@@ -36,7 +37,7 @@ pub(crate) struct Attempt {
     /// The offer, without its input and journal.
     pub(crate) offer: TaskOffer,
     journal: Mutex<Journal>,
-    progress: Mutex<Option<String>>,
+    live: Mutex<Live>,
     verdict: Mutex<Option<Verdict>>,
     cancelled: CancellationToken,
     /// Set before the last report is handed over: an offer of the same task is then a new one.
@@ -53,7 +54,7 @@ impl Attempt {
         let attempt = Self {
             offer,
             journal: Mutex::new(journal),
-            progress: Mutex::new(None),
+            live: Mutex::default(),
             verdict: Mutex::new(None),
             cancelled: CancellationToken::new(),
             ended: AtomicBool::new(false),
@@ -74,6 +75,11 @@ impl Attempt {
     /// The result of an entry, once the code may see it.
     pub(crate) fn poll_entry(&self, index: u32, waker: &Waker) -> Option<Result<Payload, TaskError>> {
         self.journal.lock().poll(index, waker)
+    }
+
+    /// How many results the code was given before that of an entry; `None` while it may not see it.
+    pub(crate) fn turn(&self, index: u32) -> Option<u32> {
+        self.journal.lock().turn(index)
     }
 
     /// The code no longer waits for an entry.
@@ -106,9 +112,9 @@ impl Attempt {
         self.driver.wake();
     }
 
-    /// Replaces the message that waits to be sent.
-    pub(crate) fn progress(&self, message: String) {
-        *self.progress.lock() = Some(message);
+    /// Adds to what is shown to watchers.
+    pub(crate) fn show(&self, add: impl FnOnce(&mut Live)) {
+        add(&mut self.live.lock());
         self.driver.wake();
     }
 
@@ -164,14 +170,25 @@ impl Attempt {
         self.journal.lock().send_again();
     }
 
-    /// The next message to send while the code stands still.
-    pub(crate) fn next_message(&self) -> Option<FromWorker> {
+    /// The next entry to send while the code stands still.
+    pub(crate) fn next_entry(&self) -> Option<FromWorker> {
         let (task, token) = (self.offer.task, self.offer.token);
-        if let Some((index, entry)) = self.journal.lock().next_to_send() {
-            return Some(FromWorker::Record { task, token, index, entry });
-        }
-        let progress = self.progress.lock().take()?;
-        Some(FromWorker::Heartbeat { task, token, progress: Some(progress) })
+        let (index, entry) = self.journal.lock().next_to_send()?;
+        Some(FromWorker::Record { task, token, index, entry })
+    }
+
+    /// Whether there is something to show to watchers.
+    pub(crate) fn has_to_show(&self) -> bool {
+        !self.live.lock().is_empty()
+    }
+
+    /// The next thing to show to watchers.
+    pub(crate) fn next_to_show(&self) -> Option<FromWorker> {
+        let (task, token) = (self.offer.task, self.offer.token);
+        Some(match self.live.lock().next()? {
+            Shown::Progress(message) => FromWorker::Heartbeat { task, token, progress: Some(message) },
+            Shown::Delta(delta) => FromWorker::Stream { task, token, delta },
+        })
     }
 
     /// Gives the code the next result that is due; whether somebody was woken.

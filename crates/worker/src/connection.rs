@@ -5,7 +5,7 @@
 //! Invariant: messages arrive in the order in which they were sent, in each direction; a message that the
 //! channel took is delivered unless the connection closes.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use consort_types::{
@@ -21,6 +21,8 @@ pub struct Connection {
     pub to_worker: mpsc::Receiver<ToWorker>,
     /// Where reports go. When it is full the reporting task waits, and only that task.
     pub from_worker: mpsc::Sender<FromWorker>,
+    /// How often the other side wants to hear that the instance is alive, where it says so.
+    pub heartbeat_interval: Option<Duration>,
 }
 
 impl Connection {
@@ -30,16 +32,17 @@ impl Connection {
     pub fn pair(capacity: usize) -> (Self, mpsc::Sender<ToWorker>, mpsc::Receiver<FromWorker>) {
         let (engine_sender, to_worker) = mpsc::channel(capacity.max(1));
         let (from_worker, engine_receiver) = mpsc::channel(capacity.max(1));
-        (Self { to_worker, from_worker }, engine_sender, engine_receiver)
+        (Self { to_worker, from_worker, heartbeat_interval: None }, engine_sender, engine_receiver)
     }
 }
 
 /// Opens sessions with an engine.
 ///
 /// An error of kind `unavailable` makes the worker try again after a back-off; any other error ends it.
-/// A transport over a network must itself keep reports until the other side has them, or close the connection:
-/// after a reconnect the worker names what it still holds in [`Hello::held`], asks again for the answers that it
-/// misses, and delivers what the closed connection did not take.
+/// A transport delivers what it took in order, or closes the connection. After a reconnect the worker names what it
+/// still holds in [`Hello::held`], asks again for the answers that it misses, and reports again what it reported
+/// lately, as the closed connection may have lost that. When the worker has left, it drops its sender; the transport
+/// delivers what it still has and then drops the other one.
 #[async_trait]
 pub trait Connect: Send + Sync + 'static {
     /// Opens one session for the instance that `hello` describes.

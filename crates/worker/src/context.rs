@@ -14,9 +14,14 @@ use std::{
 };
 
 use consort_types::{Code, Error, Payload, Span, TaskId, Time, Token, limits, worker::JournalRequest};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{TaskError, attempt::Attempt, journal::Asked};
+use crate::{
+    TaskError,
+    attempt::Attempt,
+    call::{CallOptions, all},
+    journal::Asked,
+};
 
 thread_local! {
     /// The attempt whose local effect is being polled on this thread, by its address.
@@ -26,8 +31,8 @@ thread_local! {
 /// The door from a task's code to the engine. Cheap to clone.
 ///
 /// # How journaled code behaves
-/// [`run`](Self::run), [`call`](Self::call), [`sleep`](Self::sleep) and [`wait_signal`](Self::wait_signal) each make
-/// an entry in the task's journal. The code may be dropped at any `await` and started again, by a retry, a crash or
+/// [`run`](Self::run), [`call`](Self::call), [`sleep`](Self::sleep), [`wait_signal`](Self::wait_signal) and
+/// [`wait_approval`](Self::wait_approval) each make an entry in the task's journal. The code may be dropped at any `await` and started again, by a retry, a crash or
 /// because it only waits (it *parks*); then what is recorded is answered from the journal, and the code goes on after
 /// the last entry. So it must ask for the same things in the same order each time: whatever may differ (clock, chance,
 /// outside reads) belongs into `run`. Work outside `run` that is in flight while the code waits for an entry may be
@@ -82,11 +87,46 @@ impl TaskContext {
         &self.attempt.offer.step
     }
 
+    /// The trace that the attempt belongs to, as a W3C `traceparent`: hand it on with requests to other services.
+    /// Empty where the run is not traced.
+    pub fn traceparent(&self) -> &str {
+        &self.attempt.offer.traceparent
+    }
+
     /// Tells watchers what is being done. Messages are not kept; where they come too fast the latest is shown.
     pub fn progress(&self, message: impl Into<String>) {
         let mut message = message.into();
         message.truncate(message.floor_char_boundary(limits::ERROR_MESSAGE_BYTES_MAX));
-        self.attempt.progress(message);
+        self.attempt.show(|live| live.progress(message));
+    }
+
+    /// Shows watchers more of a text that is being made, such as the words of a model.
+    ///
+    /// It never waits: where the connection is slow, pieces are joined, and of more than
+    /// [`limits::STREAM_WAITING_BYTES_MAX`] bytes the oldest are dropped. Nothing of it is kept: what must last
+    /// belongs into the result. A replay shows again what the code streams again.
+    pub fn stream_text(&self, text: &str) {
+        if !text.is_empty() {
+            self.attempt.show(|live| live.text(text));
+        }
+    }
+
+    /// Shows watchers a document of its own, such as a row that was found; otherwise like
+    /// [`TaskContext::stream_text`].
+    ///
+    /// # Errors
+    /// Where it cannot be written as JSON, or has more than [`limits::STREAM_DELTA_BYTES_MAX`] bytes.
+    pub fn stream_json(&self, document: &impl Serialize) -> Result<(), TaskError> {
+        let what = "streamed document";
+        let value = serde_json::to_value(document).map_err(|error| unwritable(what, &error))?;
+        let (bytes, max) = (value.to_string().len(), limits::STREAM_DELTA_BYTES_MAX);
+        if bytes > max {
+            let error = Error::new(Code::PayloadTooLarge, format!("the {what} has {bytes} bytes, the limit is {max}"))
+                .hint("stream it in parts, or put it into the result");
+            return Err(TaskError::from_parts(error, false));
+        }
+        self.attempt.show(|live| live.json(value, bytes));
+        Ok(())
     }
 
     /// Whether the attempt is cancelled, timed out or fenced: a result would change nothing.
@@ -136,10 +176,24 @@ impl TaskContext {
     ///
     /// Calls that are made before the first is awaited run side by side. Its failure is permanent: it is recorded.
     pub fn call<Out: DeserializeOwned>(&self, capability: &str, input: &impl Serialize) -> Answer<Out> {
+        self.call_with(capability, input, CallOptions::new())
+    }
+
+    /// Asks another capability, and says how it is to be done: how often it is tried, how long an attempt may take,
+    /// who may do it. Otherwise like [`TaskContext::call`].
+    ///
+    /// The options may change between two attempts of the task: a replay does not compare them.
+    pub fn call_with<Out: DeserializeOwned>(
+        &self,
+        capability: &str,
+        input: &impl Serialize,
+        options: impl Into<CallOptions>,
+    ) -> Answer<Out> {
         // By way of a value: maps are sorted, so that the same input gives the same bytes in each attempt.
         let input = serde_json::to_value(input).map_err(|e| unwritable("input of the call", &e));
         let index = input.and_then(|value| write_payload("input of the call", &value)).and_then(|input| {
-            Ok(self.ask(JournalRequest::Call { capability: capability.into(), input, options: None })?.index)
+            let options = options.into().into_request();
+            Ok(self.ask(JournalRequest::Call { capability: capability.into(), input, options })?.index)
         });
         Answer::new(Arc::clone(&self.attempt), index, read_result)
     }
@@ -158,14 +212,7 @@ impl TaskContext {
         I::Item: Serialize,
     {
         let answers: Vec<Answer<Out>> = inputs.into_iter().map(|input| self.call(capability, &input)).collect();
-        async move {
-            // One after the other: a task with many calls then parks for the first open one, not for each.
-            let mut results = Vec::with_capacity(answers.len());
-            for answer in answers {
-                results.push(answer.await?);
-            }
-            Ok(results)
-        }
+        all(answers)
     }
 
     /// Pauses; a long pause leaves the instance and survives restarts.
@@ -177,6 +224,17 @@ impl TaskContext {
     /// Waits for the next signal of that name to the run; its payload is the answer.
     pub fn wait_signal<T: DeserializeOwned>(&self, name: &str) -> Answer<T> {
         let index = self.ask(JournalRequest::Signal { name: name.into() }).map(|asked| asked.index);
+        Answer::new(Arc::clone(&self.attempt), index, read_result)
+    }
+
+    /// Asks a person: the question stands in the inbox until somebody decides. A no is an answer too, not a failure.
+    pub fn wait_approval(&self, prompt: &str, detail: &impl Serialize) -> Answer<Approval> {
+        let what = "detail of the approval";
+        let detail = serde_json::to_value(detail).map_err(|error| unwritable(what, &error));
+        let index = detail.and_then(|value| write_payload(what, &value)).and_then(|detail| {
+            let request = JournalRequest::Approval { prompt: prompt.into(), detail };
+            Ok(self.ask(request)?.index)
+        });
         Answer::new(Arc::clone(&self.attempt), index, read_result)
     }
 
@@ -200,6 +258,18 @@ impl fmt::Debug for TaskContext {
     }
 }
 
+/// What a person decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approval {
+    /// Whether it was a yes.
+    pub approved: bool,
+    /// Who decided.
+    pub by: String,
+    /// What they said to it.
+    #[serde(default)]
+    pub comment: Option<String>,
+}
+
 /// The answer to a journal entry, as a future. The entry exists as soon as the answer does, awaited or not.
 #[must_use = "the entry is recorded, but the code does not wait for its answer"]
 pub struct Answer<T> {
@@ -214,6 +284,22 @@ pub struct Answer<T> {
 impl<T> Answer<T> {
     fn new(attempt: Arc<Attempt>, index: Result<u32, TaskError>, read: fn(&Payload) -> Result<T, TaskError>) -> Self {
         Self { attempt, index, read, waits: false }
+    }
+
+    /// The position of the answer that the code was given first, once it may see one of them; one that could not be
+    /// asked for at all comes before the others.
+    pub(crate) fn poll_first(answers: &mut [Self], cx: &mut Context<'_>) -> Poll<usize> {
+        let turn = |answer: &Self| match &answer.index {
+            Ok(index) => answer.attempt.turn(*index).map(|turn| turn + 1),
+            Err(_) => Some(0),
+        };
+        let first = answers.iter().enumerate().filter_map(|(position, answer)| Some((turn(answer)?, position))).min();
+        if let Some((_, position)) = first {
+            return Poll::Ready(position);
+        }
+        // Nothing can be seen yet: each of them wakes the code. What can be seen by now is a journal that was closed.
+        let seen = answers.iter_mut().position(|answer| Pin::new(answer).poll(cx).is_ready());
+        seen.map_or(Poll::Pending, Poll::Ready)
     }
 }
 

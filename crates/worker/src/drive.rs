@@ -25,7 +25,7 @@ use crate::{
     TaskContext, TaskError,
     agent::Erased,
     attempt::{Attempt, Verdict},
-    outbox::Outbox,
+    outbox::{Outbox, Place},
 };
 
 /// How long the driver is patient.
@@ -74,7 +74,21 @@ pub(crate) async fn drive(
     };
     attempt.finish();
     if let Some(report) = report(&attempt, end) {
+        while let Some(message) = attempt.next_to_show() {
+            send(&attempt, outbox, outbox.epoch(), message).await;
+        }
         deliver(&attempt, outbox, report).await;
+    }
+}
+
+/// Hands a message over to the connection of that epoch, unless the attempt is stopped meanwhile.
+async fn send(attempt: &Attempt, outbox: &Outbox, epoch: u64, message: FromWorker) {
+    if let Some(unsent) = outbox.try_send_within(epoch, message) {
+        tokio::select! {
+            biased;
+            () = stopped(attempt) => {}
+            () = unsent => {}
+        }
     }
 }
 
@@ -146,6 +160,8 @@ struct Driver<'a> {
     patience: Patience,
     /// Whether the code was polled: what is cancelled before is not begun.
     started: bool,
+    /// A place on the connection for the next message to watchers.
+    place: Option<Pin<Box<Place>>>,
     /// Runs while the code stands still.
     still: Option<Pin<Box<Sleep>>>,
     /// Runs once the attempt is cancelled.
@@ -162,18 +178,26 @@ impl<'a> Driver<'a> {
         bell.rung.store(true, Ordering::Release);
         let waker = Waker::from(Arc::clone(&bell));
         let (code, epoch) = (Some(code), outbox.epoch());
-        Self { attempt, outbox, epoch, code, bell, waker, patience, started: false, still: None, grace: None }
+        Self {
+            attempt,
+            outbox,
+            epoch,
+            code,
+            bell,
+            waker,
+            patience,
+            started: false,
+            place: None,
+            still: None,
+            grace: None,
+        }
     }
 
     /// Polls the code and sends what it asks until it ends.
     async fn run(&mut self) -> End {
         loop {
             match poll_fn(|cx| self.poll_step(cx)).await {
-                Step::Send(message) => tokio::select! {
-                    biased;
-                    () = self.outbox.send_within(self.epoch, message) => {}
-                    () = stopped(&self.attempt) => {}
-                },
+                Step::Send(message) => send(&self.attempt, self.outbox, self.epoch, message).await,
                 Step::End(end) => return end,
             }
         }
@@ -207,13 +231,39 @@ impl<'a> Driver<'a> {
                 self.epoch = epoch;
                 self.attempt.send_again();
             }
-            if let Some(message) = self.attempt.next_message() {
-                return Poll::Ready(Step::Send(message));
+            if let Some(entry) = self.attempt.next_entry() {
+                // A place that waits for its turn would stand before the entry.
+                self.place = None;
+                return Poll::Ready(Step::Send(entry));
             }
             if self.attempt.release() {
                 continue;
             }
+            self.show(cx);
             return self.poll_timers(cx).map(Step::End);
+        }
+    }
+
+    /// Sends what watchers are shown, as far as the connection has room: the code never waits for them.
+    fn show(&mut self, cx: &mut Context<'_>) {
+        while self.attempt.has_to_show() {
+            let place = match &mut self.place {
+                Some(place) => place,
+                None => match self.outbox.place(self.epoch) {
+                    Some(place) => self.place.insert(Box::pin(place)),
+                    None => return,
+                },
+            };
+            let Poll::Ready(place) = place.as_mut().poll(cx) else { return };
+            self.place = None;
+            match place {
+                Ok(place) => {
+                    if let Some(message) = self.attempt.next_to_show() {
+                        place.send(message);
+                    }
+                }
+                Err(_) => return,
+            }
         }
     }
 

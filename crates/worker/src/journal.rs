@@ -36,8 +36,8 @@ enum Stage {
 struct Slot {
     entry: JournalEntry,
     stage: Stage,
-    /// Whether the code may see the result.
-    released: bool,
+    /// Set when the code may see the result: how many results it was given before.
+    released: Option<u32>,
     /// Whoever waits for the result.
     waker: Option<Waker>,
 }
@@ -69,6 +69,8 @@ pub(crate) struct Journal {
     due: VecDeque<u32>,
     /// Positions released since the last entry was asked.
     released: Vec<u32>,
+    /// How many results were released.
+    releases: u32,
     /// Whether replay still keeps to the recorded order.
     strict: bool,
     /// The first position that was not sent.
@@ -87,13 +89,14 @@ impl Journal {
     /// A journal that replays `entries`.
     pub(crate) fn new(entries: Vec<JournalEntry>) -> Self {
         let recorded = entries.len();
-        let slot = |entry| Slot { entry, stage: Stage::Durable, released: false, waker: None };
+        let slot = |entry| Slot { entry, stage: Stage::Durable, released: None, waker: None };
         let mut journal = Self {
             slots: entries.into_iter().map(slot).collect(),
             recorded,
             asked: 0,
             due: VecDeque::new(),
             released: Vec::new(),
+            releases: 0,
             strict: true,
             unsent: recorded,
             open: 0,
@@ -132,7 +135,7 @@ impl Journal {
         }
         let stage = if matches!(request, JournalRequest::Run { .. }) { Stage::Running } else { Stage::Ready };
         let entry = JournalEntry { request, after: std::mem::take(&mut self.released), result: None };
-        self.slots.push(Slot { entry, stage, released: false, waker: None });
+        self.slots.push(Slot { entry, stage, released: None, waker: None });
         self.asked += 1;
         self.open += 1;
         Ok(Asked { index: index as u32, recorded: false })
@@ -147,7 +150,7 @@ impl Journal {
             let due = &self.due;
             let open = |(index, slot): (usize, &Slot)| {
                 let index = index as u32;
-                (slot.is_answered() && !slot.released && !due.contains(&index)).then_some(index)
+                (slot.is_answered() && slot.released.is_none() && !due.contains(&index)).then_some(index)
             };
             let rest: Vec<u32> = self.slots.iter().enumerate().filter_map(open).collect();
             self.due.extend(rest);
@@ -156,7 +159,9 @@ impl Journal {
 
     /// Whether results wait because the recorded order does not have them yet.
     pub(crate) fn holds_back(&self) -> bool {
-        self.strict && self.asked < self.recorded && self.slots.iter().any(|slot| slot.is_answered() && !slot.released)
+        self.strict
+            && self.asked < self.recorded
+            && self.slots.iter().any(|slot| slot.is_answered() && slot.released.is_none())
     }
 
     /// Gives up the recorded order: the code stands still, and what it waits for comes later in the record.
@@ -170,10 +175,11 @@ impl Journal {
     pub(crate) fn release(&mut self) -> Option<Waker> {
         while let Some(index) = self.due.pop_front() {
             let Some(slot) = self.slots.get_mut(index as usize) else { continue };
-            if !slot.is_answered() || slot.released {
+            if !slot.is_answered() || slot.released.is_some() {
                 continue;
             }
-            slot.released = true;
+            slot.released = Some(self.releases);
+            self.releases += 1;
             self.released.push(index);
             if let Some(waker) = slot.waker.take() {
                 self.waiting.remove(&index);
@@ -186,7 +192,7 @@ impl Journal {
     /// The result of an entry if the code may see it; else `waker` is called when it may.
     pub(crate) fn poll(&mut self, index: u32, waker: &Waker) -> Option<Result<Payload, TaskError>> {
         let slot = &mut self.slots[index as usize];
-        if slot.released {
+        if slot.released.is_some() {
             self.waiting.remove(&index);
             let result = slot.entry.result.clone().expect("only an answered entry is released");
             // A replay gives the same failure again: another attempt cannot help.
@@ -201,6 +207,11 @@ impl Journal {
             none => *none = Some(waker.clone()),
         }
         None
+    }
+
+    /// How many results the code was given before this one; `None` while it may not see it.
+    pub(crate) fn turn(&self, index: u32) -> Option<u32> {
+        self.slots[index as usize].released
     }
 
     /// The code no longer waits for the entry.

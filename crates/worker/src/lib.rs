@@ -7,18 +7,21 @@
 
 mod agent;
 mod attempt;
+mod call;
 mod connection;
 mod context;
 mod drive;
 mod error;
 mod journal;
+mod live;
 mod outbox;
 mod session;
 mod worker;
 
 pub use agent::{Agent, Capability, Handler};
+pub use call::{CallOptions, all, race};
 pub use connection::{Connect, Connection};
-pub use context::{Answer, TaskContext};
+pub use context::{Answer, Approval, TaskContext};
 pub use error::TaskError;
 /// The version of `schemars` whose `JsonSchema` the inputs and outputs of handlers implement.
 pub use schemars;

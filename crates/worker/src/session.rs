@@ -4,7 +4,8 @@
 //! Invariant: for each task at most one attempt is live; an offer with a newer token stops the older one.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
+    hash::{BuildHasher as _, Hasher as _, RandomState},
     sync::Arc,
     time::Duration,
 };
@@ -19,6 +20,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior},
 };
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::{
     Agent, Connect, Connection,
@@ -32,11 +34,15 @@ const BATCH_MESSAGES_MAX: usize = 64;
 /// The first pause after a lost connection, and the longest.
 const BACK_OFF_FIRST: Duration = Duration::from_millis(100);
 const BACK_OFF_LONGEST: Duration = Duration::from_secs(5);
+/// How long the other side may take to close a connection on which everything is said.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// How an instance works.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) namespace: String,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) client: String,
     pub(crate) concurrency: u32,
     pub(crate) heartbeat_interval: Duration,
     pub(crate) leave_within: Duration,
@@ -93,22 +99,30 @@ impl Instance {
     }
 
     async fn sessions(&mut self) -> Result<()> {
+        let agent = self.agent.name().to_owned();
         let mut back_off = BACK_OFF_FIRST;
         loop {
             let (connect, hello) = (Arc::clone(&self.connect), self.hello());
             let connection = async move { connect.connect(hello).await };
             match self.unless_leaving(connection).await {
                 Some(Ok(connection)) => {
-                    back_off = BACK_OFF_FIRST;
+                    tracing::info!(agent, "connected");
+                    let since = Instant::now();
                     if let Ended::Left = self.session(connection).await {
+                        tracing::info!(agent, "left");
                         return Ok(());
+                    }
+                    tracing::warn!(agent, "the connection was lost");
+                    // A server that takes connections and drops them at once is not asked faster for that.
+                    if since.elapsed() > BACK_OFF_LONGEST {
+                        back_off = BACK_OFF_FIRST;
                     }
                 }
                 Some(Err(error)) if error.kind() != ErrorKind::Unavailable => return Err(error),
-                Some(Err(_)) => {}
+                Some(Err(error)) => tracing::warn!(agent, error = %error.message, "not connected, trying again"),
                 None => return Ok(()),
             }
-            if self.unless_leaving(tokio::time::sleep(back_off)).await.is_none() {
+            if self.unless_leaving(tokio::time::sleep(jittered(back_off))).await.is_none() {
                 return Ok(());
             }
             back_off = (back_off * 2).min(BACK_OFF_LONGEST);
@@ -140,32 +154,51 @@ impl Instance {
     fn hello(&self) -> Hello {
         let live = self.shared.live.lock();
         let mut held: Vec<(TaskId, Token)> = live.iter().map(|(task, attempt)| (*task, attempt.offer.token)).collect();
+        held.extend(self.shared.outbox.doubtful());
         held.sort_unstable();
+        held.dedup();
         Hello {
             namespace: self.settings.namespace.clone(),
             agent: self.declaration.clone(),
             concurrency: self.settings.concurrency,
             held,
-            labels: BTreeMap::new(),
-            client: String::new(),
+            labels: self.settings.labels.clone(),
+            client: self.settings.client.clone(),
         }
     }
 
     /// Works on one connection until it closes or the instance has left.
     async fn session(&mut self, connection: Connection) -> Ended {
-        let Connection { mut to_worker, from_worker } = connection;
+        let Connection { mut to_worker, from_worker, heartbeat_interval } = connection;
+        let interval = self.settings.heartbeat_interval;
+        let interval = heartbeat_interval.map_or(interval, |asked| asked.min(interval));
+        // Before the connection takes reports of its own.
+        let mut due = self.shared.outbox.take_doubtful();
         self.shared.outbox.open(from_worker.clone());
         let attempts: Vec<_> = self.shared.live.lock().values().cloned().collect();
         for attempt in attempts {
             attempt.reconnected();
         }
-        let ended = self.serve(&mut to_worker, &from_worker).await;
+        let ended = self.serve(&mut to_worker, &from_worker, &mut due, interval).await;
         self.shared.outbox.close();
+        self.shared.outbox.put_back(due);
+        drop(from_worker);
+        if let Ended::Left = ended {
+            // What was said is under way until the other side has read it to its end.
+            let closed = async { while to_worker.recv().await.is_some() {} };
+            let _ = tokio::time::timeout(FAREWELL, closed).await;
+        }
         ended
     }
 
-    async fn serve(&mut self, inbox: &mut mpsc::Receiver<ToWorker>, reports: &mpsc::Sender<FromWorker>) -> Ended {
-        let mut beat = tokio::time::interval(self.settings.heartbeat_interval);
+    async fn serve(
+        &mut self,
+        inbox: &mut mpsc::Receiver<ToWorker>,
+        reports: &mpsc::Sender<FromWorker>,
+        due: &mut VecDeque<FromWorker>,
+        interval: Duration,
+    ) -> Ended {
+        let mut beat = tokio::time::interval(interval);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         beat.reset();
         let mut batch = Vec::with_capacity(BATCH_MESSAGES_MAX);
@@ -176,7 +209,7 @@ impl Instance {
             if leaving.is_some() && !said {
                 said = reports.try_send(FromWorker::Leaving).is_ok() || reports.is_closed();
             }
-            if drained && self.shared.live.lock().is_empty() {
+            if drained && due.is_empty() && self.shared.live.lock().is_empty() {
                 return Ended::Left;
             }
             tokio::select! {
@@ -188,17 +221,23 @@ impl Instance {
                         return if drained && self.shared.live.lock().is_empty() { Ended::Left } else { Ended::Lost };
                     }
                     for message in batch.drain(..) {
-                        drained |= self.take(message);
+                        drained |= self.take(message, due);
+                    }
+                }
+                Ok(place) = reports.reserve(), if !due.is_empty() => {
+                    if let Some(report) = due.pop_front() {
+                        self.shared.outbox.hand_over(place, report);
                     }
                 }
                 () = self.shared.left.notified(), if drained => {}
-                _ = beat.tick() => self.beat(reports),
+                // A full channel is news enough.
+                _ = beat.tick() => drop(reports.try_send(FromWorker::Alive)),
             }
         }
     }
 
-    /// Acts on a message; whether it says that nothing more comes.
-    fn take(&self, message: ToWorker) -> bool {
+    /// Acts on a message; whether it says that nothing more comes. What must be reported is added to `due`.
+    fn take(&self, message: ToWorker, due: &mut VecDeque<FromWorker>) -> bool {
         match message {
             ToWorker::Task(offer) => self.start(*offer),
             ToWorker::Cancel { task, token, reason } => {
@@ -214,6 +253,11 @@ impl Instance {
             ToWorker::Refused { task, token, error } => {
                 if let Some(attempt) = self.attempt(task, Some(token)) {
                     attempt.end_by(verdict(error));
+                } else if let (Verdict::Refused(error), true) =
+                    (verdict(error), self.shared.outbox.completed(task, token))
+                {
+                    // Its result was not taken, and somebody waits for one.
+                    due.push_back(FromWorker::Fail { task, token, error, retryable: false, retry_after: None });
                 }
             }
             ToWorker::Drain => return true,
@@ -248,21 +292,32 @@ impl Instance {
         }
         let shared = Arc::clone(&self.shared);
         let patience = self.settings.patience;
-        tokio::spawn(async move {
+        let span = span(&attempt);
+        let work = async move {
             drive(Arc::clone(&attempt), input, code, &shared.outbox, patience).await;
             shared.leave(task, &attempt);
-        });
+        };
+        tokio::spawn(work.instrument(span));
     }
+}
 
-    /// Tells the engine that what is held is alive. A full channel is news enough: the beat is left out.
-    fn beat(&self, reports: &mpsc::Sender<FromWorker>) {
-        for (task, attempt) in self.shared.live.lock().iter() {
-            let beat = FromWorker::Heartbeat { task: *task, token: attempt.offer.token, progress: None };
-            if reports.try_send(beat).is_err() {
-                return;
-            }
-        }
-    }
+/// Around everything that an attempt does, so that what it logs is found again.
+fn span(attempt: &Attempt) -> tracing::Span {
+    let offer = &attempt.offer;
+    tracing::info_span!(
+        "attempt",
+        run = %offer.task.run,
+        workflow = offer.workflow,
+        step = offer.step,
+        attempt = offer.attempt,
+        capability = offer.capability,
+    )
+}
+
+/// Between half the span and all of it: workers that lost one server do not all come back at once.
+fn jittered(span: Duration) -> Duration {
+    let chance = RandomState::new().build_hasher().finish() % 1_000;
+    span / 2 + span / 2_000 * chance as u32
 }
 
 impl Shared {

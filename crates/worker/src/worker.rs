@@ -3,7 +3,7 @@
 //! For: a process (or a part of one) that takes tasks. Not for: what the agents do.
 //! Invariant: one instance and one session for each agent.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use consort_types::{Code, Error, Result, limits};
 use tokio::task::JoinSet;
@@ -35,6 +35,8 @@ impl Worker {
     pub fn new(connect: impl Connect) -> Self {
         let settings = Settings {
             namespace: "default".into(),
+            labels: BTreeMap::new(),
+            client: client_text(),
             concurrency: 16,
             heartbeat_interval: Duration::from_secs(5),
             leave_within: Duration::from_secs(30),
@@ -47,6 +49,20 @@ impl Worker {
     #[must_use]
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.settings.namespace = namespace.into();
+        self
+    }
+
+    /// A label of this worker's instances, such as the zone that they run in; it stands above one of their agent.
+    #[must_use]
+    pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.settings.labels.insert(key.into(), value.into());
+        self
+    }
+
+    /// Who is connecting, for people who look at the instances (`rust/VERSION HOST:PROCESS`).
+    #[must_use]
+    pub fn client(mut self, text: impl Into<String>) -> Self {
+        self.settings.client = text.into();
         self
     }
 
@@ -64,7 +80,8 @@ impl Worker {
         self
     }
 
-    /// How often the engine is told that tasks are alive (5 s; at most a third of the engine's heartbeat timeout).
+    /// How often the engine is told at least that the worker is alive (5 s). A server that is reached over a network
+    /// says what it wants; then the shorter of both counts.
     #[must_use]
     pub fn heartbeat_interval(mut self, interval: Duration) -> Self {
         self.settings.heartbeat_interval = interval;
@@ -138,4 +155,19 @@ impl Worker {
         }
         Ok(())
     }
+}
+
+/// This SDK with its version, this host and this process.
+fn client_text() -> String {
+    format!("rust/{} {}:{}", env!("CARGO_PKG_VERSION"), host(), std::process::id())
+}
+
+#[cfg(unix)]
+fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+#[cfg(not(unix))]
+fn host() -> String {
+    std::env::var("COMPUTERNAME").unwrap_or_else(|_| "unknown".into())
 }

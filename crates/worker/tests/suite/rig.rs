@@ -110,7 +110,7 @@ pub(crate) fn parks(message: Option<FromWorker>) -> Vec<u32> {
     }
 }
 
-/// Whether a message is a bare heartbeat.
+/// Whether a message only says that the instance is alive.
 pub(crate) fn is_beat(message: Option<&FromWorker>) -> bool {
-    matches!(message, Some(FromWorker::Heartbeat { progress: None, .. }))
+    matches!(message, Some(FromWorker::Alive))
 }
