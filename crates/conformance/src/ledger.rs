@@ -18,7 +18,8 @@ use parking_lot::{Condvar, Mutex};
 #[derive(Debug, Default)]
 struct Counts {
     effects: BTreeMap<String, u32>,
-    keys: BTreeMap<String, BTreeSet<String>>,
+    /// By effect and idempotency key.
+    keys: BTreeMap<String, BTreeMap<String, u32>>,
     held: BTreeSet<String>,
     together: u32,
     together_most: u32,
@@ -74,7 +75,17 @@ impl Ledger {
 
     /// How many different idempotency keys an effect came with.
     pub fn keys(&self, effect: &str) -> usize {
-        self.shared.counts.lock().keys.get(effect).map_or(0, BTreeSet::len)
+        self.shared.counts.lock().keys.get(effect).map_or(0, BTreeMap::len)
+    }
+
+    /// How often the effect was asked for under the key under which it was asked for most.
+    pub fn most_under_one_key(&self, effect: &str) -> u32 {
+        self.shared.counts.lock().keys.get(effect).and_then(|keys| keys.values().copied().max()).unwrap_or(0)
+    }
+
+    /// How often anything was asked for.
+    pub fn total(&self) -> u32 {
+        self.shared.counts.lock().effects.values().sum()
     }
 
     /// How many effects were held at once at most.
@@ -122,7 +133,7 @@ fn take(shared: &Shared, effect: &str, key: String) -> u32 {
     let count = counts.effects.entry(effect.to_owned()).or_default();
     *count += 1;
     let count = *count;
-    counts.keys.entry(effect.to_owned()).or_default().insert(key);
+    *counts.keys.entry(effect.to_owned()).or_default().entry(key).or_default() += 1;
     counts.together += 1;
     counts.together_most = counts.together_most.max(counts.together);
     while counts.held.contains(effect) {

@@ -4,10 +4,12 @@
 //! own tests have that).
 //! Invariant: a scenario does not know which SDK it runs against; the judge sees only what any client can see.
 
+pub mod fire;
 pub mod ledger;
 pub mod run;
 pub mod scenario;
 pub mod sdk;
+pub mod stage;
 
 use std::fmt::Write as _;
 

@@ -14,7 +14,9 @@ fn main() -> ExitCode {
             print!("{}", table(&rows));
             let failures: Vec<&String> =
                 rows.iter().flat_map(|(_, row)| row).filter_map(|(_, outcome)| outcome.as_ref().err()).collect();
-            failures.iter().for_each(|failure| eprintln!("{failure}"));
+            for failure in &failures {
+                eprintln!("{failure}");
+            }
             ExitCode::from(u8::from(!failures.is_empty()))
         }
         Err(error) => {

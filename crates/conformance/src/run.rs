@@ -4,38 +4,26 @@
 //! Invariant: every wait ends when what it waits for is there, or fails with its name; nothing is timed.
 
 use std::{
-    net::TcpListener,
-    path::PathBuf,
-    process::Child,
-    sync::{Arc, atomic::AtomicBool, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::JoinHandle,
-    time::{Duration, Instant},
 };
 
-use consort_crash::binary;
-use consort_testkit::{TempDir, http::Client, temp_dir};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::{
-    ledger::Ledger,
     scenario::{Expect, Happening, Scenario},
-    sdk::{Sdk, Setting, Worker, tail},
+    sdk::{Sdk, tail},
+    stage::{Stage, wait},
 };
-
-/// How long anything may take: far longer than any slow machine needs.
-const BOUND: Duration = Duration::from_mins(1);
 
 /// A scenario that is being run.
 struct Scene<'a> {
-    sdk: Sdk,
     scenario: &'a Scenario,
-    folder: TempDir,
-    ledger: Ledger,
-    client: Client,
-    setting: Setting,
-    server: Option<Child>,
-    worker: Option<Worker>,
+    stage: Stage,
     run: String,
     live: Arc<Mutex<Vec<String>>>,
     over: Arc<AtomicBool>,
@@ -50,73 +38,26 @@ pub fn run(scenario: &Scenario, sdk: Sdk) -> Result<(), String> {
     let mut scene = Scene::open(scenario, sdk)?;
     let outcome = scene.play();
     scene.over.store(true, Ordering::Release);
-    let log = scene.log();
+    let log = scene.stage.log();
     outcome.map_err(|error| format!("{} in {}: {error}\n  the worker said:\n{}", scenario.name, sdk.name(), tail(&log)))
-}
-
-/// Two addresses on loopback that nobody uses.
-fn free_addresses() -> Result<[String; 2], String> {
-    let open = || TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string());
-    let listeners = [open()?, open()?];
-    let text = |listener: &TcpListener| listener.local_addr().map(|at| at.to_string()).map_err(|e| e.to_string());
-    Ok([text(&listeners[0])?, text(&listeners[1])?])
-}
-
-/// Polls until `look` finds something.
-fn wait<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>, String>) -> Result<T, String> {
-    let start = Instant::now();
-    loop {
-        if let Some(found) = look()? {
-            return Ok(found);
-        }
-        if start.elapsed() > BOUND {
-            return Err(format!("waited {} s in vain for {what}", BOUND.as_secs()));
-        }
-        std::thread::park_timeout(Duration::from_millis(10));
-    }
 }
 
 impl<'a> Scene<'a> {
     fn open(scenario: &'a Scenario, sdk: Sdk) -> Result<Self, String> {
-        let folder = temp_dir();
-        let [http, grpc] = free_addresses()?;
         // A worker that comes back needs time for it; one that was killed does not come back.
         let server_dies = scenario.happenings()?.contains(&Happening::KillServer);
         let grace = if server_dies { "40s" } else { "250ms" };
-        let settings = format!(
-            "listen = \"{http}\"\ngrpc-listen = \"{grpc}\"\ngrace = \"{grace}\"\nheartbeat-timeout = \"60s\"\ndrain-timeout = \"250ms\"\n"
-        );
-        std::fs::write(folder.path().join("consort.toml"), settings).map_err(|error| error.to_string())?;
-        let ledger = Ledger::open(&scenario.hold).map_err(|error| error.to_string())?;
-        let client = Client::new(http.parse().map_err(|_| format!("`{http}` is no address"))?);
-        let credit = scenario.credit.unwrap_or(8);
-        let setting = Setting { server: grpc, ledger: ledger.url(), credit, variant: String::new() };
-        Ok(Self {
-            sdk,
-            scenario,
-            folder,
-            ledger,
-            client,
-            setting,
-            server: None,
-            worker: None,
-            run: String::new(),
-            live: Arc::default(),
-            over: Arc::default(),
-            watcher: None,
-        })
-    }
-
-    fn log(&self) -> PathBuf {
-        self.folder.path().join("worker.log")
+        let stage = Stage::open(sdk, grace, &scenario.hold, scenario.credit.unwrap_or(8))?;
+        let (live, over) = (Arc::default(), Arc::default());
+        Ok(Self { scenario, stage, run: String::new(), live, over, watcher: None })
     }
 
     fn play(&mut self) -> Result<(), String> {
-        self.start_server()?;
-        self.start_worker("")?;
-        self.ask("POST", "/v1/workflows", Some(&json!({ "source": self.scenario.workflow() })))?;
+        self.stage.start_server()?;
+        self.stage.start_worker("")?;
+        self.stage.ask("POST", "/v1/workflows", Some(&json!({ "source": self.scenario.workflow() })))?;
         let request = json!({ "workflow": self.scenario.name, "input": self.scenario.input()? });
-        let started = self.ask("POST", "/v1/runs", Some(&request))?;
+        let started = self.stage.ask("POST", "/v1/runs", Some(&request))?;
         started["run"].as_str().ok_or("a start names its run")?.clone_into(&mut self.run);
         for happening in self.scenario.happenings()? {
             self.happen(&happening).map_err(|error| format!("{happening:?}: {error}"))?;
@@ -124,47 +65,17 @@ impl<'a> Scene<'a> {
         self.judge()
     }
 
-    fn start_server(&mut self) -> Result<(), String> {
-        let child = binary::command(self.folder.path(), &["up"]).spawn().map_err(|error| error.to_string())?;
-        self.server = Some(child);
-        let client = self.client.clone();
-        wait("the server", || Ok(client.get("/v1/workflows").ok().filter(|answer| answer.status == 200).map(|_| ())))
-    }
-
-    fn kill_server(&mut self) {
-        if let Some(mut child) = self.server.take() {
-            // Both fail only where the process is gone already.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-
-    fn start_worker(&mut self, variant: &str) -> Result<(), String> {
-        let setting = Setting { variant: variant.to_owned(), ..self.setting.clone() };
-        self.worker = Some(self.sdk.start(&setting, &self.log())?);
-        Ok(())
-    }
-
-    /// The answer of the server; a refusal is an error.
-    fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, String> {
-        let answer = self.client.request(method, path, body).map_err(|error| format!("{path}: {error}"))?;
-        if !(200..300).contains(&answer.status) {
-            return Err(format!("{path}: {}: {}", answer.status, answer.text()));
-        }
-        Ok(if answer.body.is_empty() { Value::Null } else { answer.json() })
-    }
-
     fn happen(&mut self, happening: &Happening) -> Result<(), String> {
         let run = format!("/v1/runs/{}", self.run);
         match happening {
-            Happening::AwaitEffect(name, count) => self.until(|scene| Ok(scene.ledger.count(name) >= *count)),
+            Happening::AwaitEffect(name, count) => self.until(|scene| Ok(scene.stage.ledger.count(name) >= *count)),
             Happening::Release(name) => {
-                self.ledger.release(name);
+                self.stage.ledger.release(name);
                 Ok(())
             }
             Happening::AwaitState(step, state) => self.until(|scene| Ok(scene.state(step)? == *state)),
             Happening::Signal(name, payload) => {
-                self.ask("POST", &format!("{run}/signals/{name}"), Some(payload)).map(drop)
+                self.stage.ask("POST", &format!("{run}/signals/{name}"), Some(payload)).map(drop)
             }
             Happening::Approve(yes) => {
                 let decision = if *yes { "approve" } else { "reject" };
@@ -172,24 +83,24 @@ impl<'a> Scene<'a> {
             }
             Happening::Resolve(output) => self.decide(&json!({ "decision": "done", "by": "ann", "output": output })),
             Happening::Cancel => {
-                self.ask("POST", &format!("{run}/cancel"), Some(&json!({ "reason": "enough" }))).map(drop)
+                self.stage.ask("POST", &format!("{run}/cancel"), Some(&json!({ "reason": "enough" }))).map(drop)
             }
             Happening::KillWorker => {
-                self.worker.take().ok_or("there is no worker")?.kill();
+                self.stage.kill_worker();
                 Ok(())
             }
-            Happening::StartWorker(variant) => self.start_worker(variant),
-            Happening::StoppingWorker => self.worker.as_ref().ok_or("there is no worker")?.stop(),
+            Happening::StartWorker(variant) => self.stage.start_worker(variant),
+            Happening::StoppingWorker => self.stage.worker()?.stop(),
             Happening::AwaitWorkerEnd => {
-                let mut worker = self.worker.take().ok_or("there is no worker")?;
+                let worker = self.stage.worker()?;
                 let status = wait("the worker's end", || Ok(worker.ended()))?;
                 status.success().then_some(()).ok_or(format!("the worker ended with {status}"))
             }
             Happening::KillServer => {
-                self.kill_server();
+                self.stage.kill_server();
                 Ok(())
             }
-            Happening::StartServer => self.start_server(),
+            Happening::StartServer => self.stage.start_server(),
             Happening::Watch => self.watch(),
             Happening::AwaitLive(count) => self.until(|scene| Ok(scene.live.lock().len() >= *count)),
         }
@@ -202,22 +113,23 @@ impl<'a> Scene<'a> {
     /// The state of a step of the run.
     fn state(&self, step: &str) -> Result<String, String> {
         let found =
-            self.client.get(&format!("/v1/runs/{}/steps/{step}", self.run)).map_err(|error| error.to_string())?;
+            self.stage.client.get(&format!("/v1/runs/{}/steps/{step}", self.run)).map_err(|error| error.to_string())?;
         Ok(found.json()["state"].as_str().unwrap_or_default().to_owned())
     }
 
     /// Decides the first thing that stands in the inbox.
     fn decide(&self, decision: &Value) -> Result<(), String> {
         let task = wait("something in the inbox", || {
-            let inbox = self.ask("GET", "/v1/inbox", None)?;
+            let inbox = self.stage.ask("GET", "/v1/inbox", None)?;
             Ok(inbox["items"][0]["task"].as_str().map(str::to_owned))
         })?;
-        self.ask("POST", &format!("/v1/inbox/{task}"), Some(decision)).map(drop)
+        self.stage.ask("POST", &format!("/v1/inbox/{task}"), Some(decision)).map(drop)
     }
 
     /// Collects live messages in a thread of its own. The stream ends with the run, or with the server.
     fn watch(&mut self) -> Result<(), String> {
-        let events = self.client.events(&format!("/v1/runs/{}/watch", self.run), None).map_err(|e| e.to_string())?;
+        let events =
+            self.stage.client.events(&format!("/v1/runs/{}/watch", self.run), None).map_err(|e| e.to_string())?;
         let (live, over) = (Arc::clone(&self.live), Arc::clone(&self.over));
         self.watcher = Some(std::thread::spawn(move || {
             for event in events.filter(|event| event.event == "progress") {
@@ -235,30 +147,30 @@ impl<'a> Scene<'a> {
     fn judge(&self) -> Result<(), String> {
         let expect = &self.scenario.expect;
         let run = wait("the end of the run", || {
-            let run = self.ask("GET", &format!("/v1/runs/{}", self.run), None)?;
+            let run = self.stage.ask("GET", &format!("/v1/runs/{}", self.run), None)?;
             let over = matches!(run["status"].as_str(), Some("completed" | "failed" | "cancelled"));
             Ok(over.then_some(run))
         })?;
         judge_run(expect, &run)?;
         for (effect, count) in &expect.effects {
-            let found = self.ledger.count(effect);
+            let found = self.stage.ledger.count(effect);
             if found != *count {
                 return Err(format!("the effect `{effect}` was asked for {found} times, not {count}"));
             }
         }
         for (effect, least) in &expect.effects_min {
-            let found = self.ledger.count(effect);
+            let found = self.stage.ledger.count(effect);
             if found < *least {
                 return Err(format!("the effect `{effect}` was asked for {found} times, not at least {least}"));
             }
         }
         // However often an effect was tried, it was under one key, unless it belongs to several tasks.
         let mut single = expect.effects.keys().filter(|_| self.scenario.credit.is_none());
-        if let Some(effect) = single.find(|effect| self.ledger.keys(effect) > 1) {
-            return Err(format!("the effect `{effect}` came with {} idempotency keys", self.ledger.keys(effect)));
+        if let Some(effect) = single.find(|effect| self.stage.ledger.keys(effect) > 1) {
+            return Err(format!("the effect `{effect}` came with {} idempotency keys", self.stage.ledger.keys(effect)));
         }
-        if let Some(most) = expect.together.filter(|most| self.ledger.most_together() > *most) {
-            return Err(format!("{} effects were held at once, not {most}", self.ledger.most_together()));
+        if let Some(most) = expect.together.filter(|most| self.stage.ledger.most_together() > *most) {
+            return Err(format!("{} effects were held at once, not {most}", self.stage.ledger.most_together()));
         }
         if !expect.live.is_empty() && *self.live.lock() != expect.live {
             return Err(format!("watchers saw {:?}, not {:?}", self.live.lock(), expect.live));
@@ -292,8 +204,7 @@ fn judge_run(expect: &Expect, run: &Value) -> Result<(), String> {
 impl Drop for Scene<'_> {
     fn drop(&mut self) {
         self.over.store(true, Ordering::Release);
-        self.worker = None;
-        self.kill_server();
+        self.stage.kill_server();
         if let Some(watcher) = self.watcher.take() {
             // Its stream ended with the server.
             let _ = watcher.join();

@@ -103,17 +103,6 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Kills it as `kill -9` does.
-    pub fn kill(mut self) {
-        self.end();
-    }
-
-    fn end(&mut self) {
-        // Both fail only where the process is gone already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-
     /// Tells it to stop.
     ///
     /// # Errors
@@ -135,7 +124,9 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        self.end();
+        // As `kill -9` does. Both fail only where the process is gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -1,0 +1,149 @@
+//! A real server, a worker of one SDK, and the outside service.
+//!
+//! For: starting them, killing them, asking the server. Not for: what is done with them.
+//! Invariant: no process outlives the stage.
+
+use std::{
+    net::TcpListener,
+    path::PathBuf,
+    process::Child,
+    time::{Duration, Instant},
+};
+
+use consort_crash::binary;
+use consort_testkit::{TempDir, http::Client, temp_dir};
+use serde_json::Value;
+
+use crate::{
+    ledger::Ledger,
+    sdk::{Sdk, Setting, Worker},
+};
+
+/// How long anything may take: far longer than any slow machine needs.
+const BOUND: Duration = Duration::from_mins(1);
+
+/// Polls until `look` finds something.
+///
+/// # Errors
+/// What `look` says, or after a minute that nothing was found.
+pub fn wait<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>, String>) -> Result<T, String> {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look()? {
+            return Ok(found);
+        }
+        if start.elapsed() > BOUND {
+            return Err(format!("waited {} s in vain for {what}", BOUND.as_secs()));
+        }
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+}
+
+/// Two addresses on loopback that nobody uses.
+fn free_addresses() -> Result<[String; 2], String> {
+    let open = || TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string());
+    let listeners = [open()?, open()?];
+    let text = |listener: &TcpListener| listener.local_addr().map(|at| at.to_string()).map_err(|e| e.to_string());
+    Ok([text(&listeners[0])?, text(&listeners[1])?])
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Stage {
+    sdk: Sdk,
+    folder: TempDir,
+    /// The outside service.
+    pub ledger: Ledger,
+    /// A client of the server's HTTP interface.
+    pub client: Client,
+    setting: Setting,
+    server: Option<Child>,
+    worker: Option<Worker>,
+}
+
+impl Stage {
+    /// A stage on which nothing runs yet but the outside service, which holds these effects back.
+    ///
+    /// # Errors
+    /// Where no port or file can be opened.
+    pub fn open(sdk: Sdk, grace: &str, hold: &[String], credit: u32) -> Result<Self, String> {
+        let folder = temp_dir();
+        let [http, grpc] = free_addresses()?;
+        let settings = format!(
+            "listen = \"{http}\"\ngrpc-listen = \"{grpc}\"\ngrace = \"{grace}\"\nheartbeat-timeout = \"60s\"\n\
+             drain-timeout = \"250ms\"\n"
+        );
+        std::fs::write(folder.path().join("consort.toml"), settings).map_err(|error| error.to_string())?;
+        let ledger = Ledger::open(hold).map_err(|error| error.to_string())?;
+        let client = Client::new(http.parse().map_err(|_| format!("`{http}` is no address"))?);
+        let setting = Setting { server: grpc, ledger: ledger.url(), credit, variant: String::new() };
+        Ok(Self { sdk, folder, ledger, client, setting, server: None, worker: None })
+    }
+
+    /// Where the worker's output goes.
+    pub fn log(&self) -> PathBuf {
+        self.folder.path().join("worker.log")
+    }
+
+    /// Starts the server, and waits until it answers.
+    ///
+    /// # Errors
+    /// Where it does not start.
+    pub fn start_server(&mut self) -> Result<(), String> {
+        let child = binary::command(self.folder.path(), &["up"]).spawn().map_err(|error| error.to_string())?;
+        self.server = Some(child);
+        let client = self.client.clone();
+        wait("the server", || Ok(client.get("/v1/workflows").ok().filter(|answer| answer.status == 200).map(|_| ())))
+    }
+
+    /// Kills the server as `kill -9` does.
+    pub fn kill_server(&mut self) {
+        if let Some(mut child) = self.server.take() {
+            // Both fail only where the process is gone already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Starts a worker.
+    ///
+    /// # Errors
+    /// Where something is missing to run it.
+    pub fn start_worker(&mut self, variant: &str) -> Result<(), String> {
+        let setting = Setting { variant: variant.to_owned(), ..self.setting.clone() };
+        self.worker = Some(self.sdk.start(&setting, &self.log())?);
+        Ok(())
+    }
+
+    /// Kills the worker as `kill -9` does.
+    pub fn kill_worker(&mut self) {
+        self.worker = None;
+    }
+
+    /// The worker.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub fn worker(&mut self) -> Result<&mut Worker, String> {
+        self.worker.as_mut().ok_or_else(|| "there is no worker".to_owned())
+    }
+
+    /// The answer of the server; a refusal is an error.
+    ///
+    /// # Errors
+    /// Where the server is gone, or refuses.
+    pub fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, String> {
+        let answer = self.client.request(method, path, body).map_err(|error| format!("{path}: {error}"))?;
+        if !(200..300).contains(&answer.status) {
+            return Err(format!("{path}: {}: {}", answer.status, answer.text()));
+        }
+        Ok(if answer.body.is_empty() { Value::Null } else { answer.json() })
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.worker = None;
+        self.kill_server();
+    }
+}
