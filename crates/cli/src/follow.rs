@@ -23,6 +23,7 @@ use crate::{
     show::{
         journal,
         live::Live,
+        said::Said,
         style::terminal_size,
         tree::{self, Frame},
         when,
@@ -59,7 +60,8 @@ pub(crate) struct Follower<'a> {
     /// The id of the last event.
     seen: Option<String>,
     live: Live,
-    progress: BTreeMap<String, String>,
+    /// By path of the step.
+    said: BTreeMap<String, Said>,
     turn: usize,
 }
 
@@ -72,7 +74,7 @@ enum Next {
 impl<'a> Follower<'a> {
     pub(crate) fn new(app: &'a App, client: &'a Client, run: RunId) -> Self {
         let live = Live::default();
-        Self { app, client, run, events: None, seen: None, live, progress: BTreeMap::new(), turn: 0 }
+        Self { app, client, run, events: None, seen: None, live, said: BTreeMap::new(), turn: 0 }
     }
 
     /// Follows to the end; the answer is the run's document. `needs` are the agents that are told if none offers them.
@@ -128,10 +130,12 @@ impl<'a> Follower<'a> {
             }
             "progress" => {
                 let progress: Progress = understood("event", document)?;
-                if manner == Manner::Lines {
-                    self.app.tell(&journal::progress(&progress, self.app.err));
+                if manner == Manner::Lines
+                    && let Some(line) = journal::progress(&progress, self.app.err)
+                {
+                    self.app.tell(&line);
                 }
-                self.progress.insert(progress.step, progress.message);
+                self.said.entry(progress.step).or_default().take(progress.attempt, progress.live);
             }
             // The server keeps the right to tell more.
             _ => {}
@@ -151,7 +155,7 @@ impl<'a> Follower<'a> {
         // The last column stays free: a terminal that wraps there would break the count of lines.
         let height = if bounded { height.saturating_sub(2).max(1) } else { 200 };
         let (style, now) = (self.app.err, when::now());
-        let frame = Frame { style, width: width - 1, height, now, turn: self.turn, progress: &self.progress };
+        let frame = Frame { style, width: width - 1, height, now, turn: self.turn, said: &self.said };
         let mut lines = vec![tree::heading(run, &frame)];
         lines.extend(tree::lines(nodes, &frame));
         self.live.draw(&lines);

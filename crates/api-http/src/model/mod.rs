@@ -18,6 +18,6 @@ pub use requests::{
     ForkRequest, RetentionRequest, RetryRequest, StartRequest,
 };
 pub use runs::{
-    Comparison, Counts, Difference, ErrorDetail, InboxItem, JournalEntry, Origin, Page, Progress, Replay, ReplayedStep,
-    Run, RunSummary, Step, StepNode,
+    Comparison, Counts, Difference, ErrorDetail, InboxItem, JournalEntry, Live, Origin, Page, Progress, Replay,
+    ReplayedStep, Run, RunSummary, Step, StepNode,
 };

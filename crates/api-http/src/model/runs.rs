@@ -209,8 +209,8 @@ pub struct JournalEntry {
     pub details: BTreeMap<String, Value>,
 }
 
-/// What an attempt says that it is doing. It is not kept.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+/// What an attempt says while it works. It is not kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Progress {
     /// The run.
     pub run: String,
@@ -218,8 +218,30 @@ pub struct Progress {
     pub step: String,
     /// The attempt.
     pub attempt: u32,
-    /// The message.
-    pub message: String,
+    /// What is said.
+    #[serde(flatten)]
+    pub live: Live,
+}
+
+/// What is said while an attempt works.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Live {
+    /// What the attempt is doing.
+    Message {
+        /// In a few words.
+        message: String,
+    },
+    /// More of its partial output, as text.
+    Text {
+        /// To be put behind what came before from the same attempt.
+        text: String,
+    },
+    /// A document of its partial output.
+    Json {
+        /// The document.
+        value: Value,
+    },
 }
 
 /// A step as the journal tells it.

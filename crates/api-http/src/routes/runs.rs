@@ -8,7 +8,7 @@ use consort_engine::{
     StartRequest,
     view::{JournalCursor, RunFilter, RunStatus},
 };
-use consort_types::{Code, Error, Payload, Result, Span, limits};
+use consort_types::{Code, Error, Payload, Result, Span, accept_traceparent, limits};
 
 use super::{CURSOR, LIMIT, content, json, located, ok};
 use crate::{
@@ -156,6 +156,8 @@ pub(super) fn status(word: &str) -> Result<RunStatus> {
 
 async fn start(mut call: Call) -> Answer {
     let idempotency_key = call.header("idempotency-key")?.map(str::to_owned);
+    // A trace that cannot be read is begun anew, as W3C has it: it is no part of the request.
+    let traceparent = call.header("traceparent")?.and_then(|text| accept_traceparent(text).ok());
     let request: model::StartRequest = call.json().await?;
     let request = StartRequest {
         namespace: call.namespace.clone(),
@@ -166,6 +168,7 @@ async fn start(mut call: Call) -> Answer {
         labels: request.labels,
         priority: request.priority,
         timeout: request.timeout,
+        traceparent,
     };
     let started = call.engine().start(request).await?;
     let status = if started.existing { StatusCode::OK } else { StatusCode::CREATED };

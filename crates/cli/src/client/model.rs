@@ -194,9 +194,29 @@ pub(crate) struct Entry {
     pub(crate) event: BTreeMap<String, Value>,
 }
 
-/// What an attempt says of itself.
+/// What an attempt says while it works.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Progress {
     pub(crate) step: String,
-    pub(crate) message: String,
+    pub(crate) attempt: u32,
+    #[serde(flatten)]
+    pub(crate) live: Live,
+}
+
+/// What is said while an attempt works.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(crate) enum Live {
+    Message {
+        message: String,
+    },
+    Text {
+        text: String,
+    },
+    Json {
+        value: Value,
+    },
+    /// A newer server says more.
+    #[serde(other)]
+    Other,
 }

@@ -98,8 +98,7 @@ pub(crate) async fn show(app: &App, client: &Client, run: RunId, with_journal: b
     let summary: Run = understood("run", document)?;
     let nodes: Vec<Node> = understood("tree", steps)?;
     let width = if app.out.terminal { terminal_size().0.max(40) } else { 200 };
-    let progress = BTreeMap::new();
-    let frame = Frame { style: app.out, width, height: 10_000, now: when::now(), turn: 0, progress: &progress };
+    let frame = Frame { style: app.out, width, height: 10_000, now: when::now(), turn: 0, said: &BTreeMap::new() };
     let mut out = vec![tree::heading(&summary, &frame)];
     out.push(format!("input  {}", crate::show::style::cut(&clean(&input.to_string()), width.saturating_sub(8))));
     let about = about(&Run { error: None, ..summary.clone() });

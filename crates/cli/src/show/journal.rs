@@ -9,7 +9,7 @@ use super::{
     style::{Paint, Style, clean},
     when::clock,
 };
-use crate::client::model::{Entry, Progress};
+use crate::client::model::{Entry, Live, Progress};
 
 /// An entry as a line without line end.
 pub(crate) fn line(entry: &Entry, style: Style) -> String {
@@ -22,10 +22,11 @@ pub(crate) fn line(entry: &Entry, style: Style) -> String {
     }
 }
 
-/// A live message as a line.
-pub(crate) fn progress(progress: &Progress, style: Style) -> String {
-    let text = format!("{}: {}", clean(&progress.step), clean(&progress.message));
-    format!("{}  {text}", style.paint(Paint::Dim, &clock(super::when::now())))
+/// What an attempt says it is doing, as a line. Partial output has none: a line is whole, and that is not.
+pub(crate) fn progress(progress: &Progress, style: Style) -> Option<String> {
+    let Live::Message { message } = &progress.live else { return None };
+    let text = format!("{}: {}", clean(&progress.step), clean(message));
+    Some(format!("{}  {text}", style.paint(Paint::Dim, &clock(super::when::now()))))
 }
 
 fn describe(entry: &Entry) -> (String, Option<Paint>) {
@@ -90,5 +91,19 @@ mod tests {
             let entry: Entry = serde_json::from_value(entry).unwrap();
             assert_eq!(line(&entry, style), expected);
         }
+    }
+
+    #[test]
+    fn partial_output_is_no_line() {
+        let style = Style { color: false, terminal: false };
+        let of = |live: serde_json::Value| {
+            let mut said = json!({"run": "r", "step": "a", "attempt": 1});
+            said.as_object_mut().unwrap().extend(live.as_object().unwrap().clone());
+            progress(&serde_json::from_value(said).unwrap(), style)
+        };
+        assert!(of(json!({"kind": "message", "message": "reads"})).unwrap().ends_with("  a: reads"));
+        assert_eq!(of(json!({"kind": "text", "text": "The lo"})), None);
+        assert_eq!(of(json!({"kind": "json", "value": {"score": 1}})), None);
+        assert_eq!(of(json!({"kind": "picture", "bytes": ""})), None, "a newer server is understood");
     }
 }

@@ -6,6 +6,7 @@
 pub(crate) mod journal;
 pub(crate) mod live;
 pub(crate) mod markdown;
+pub(crate) mod said;
 pub(crate) mod style;
 pub(crate) mod table;
 pub(crate) mod tree;

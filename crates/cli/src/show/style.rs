@@ -94,6 +94,15 @@ pub(crate) fn cut(text: &str, width: usize) -> String {
     text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
+/// The end of the text in at most `width` columns.
+pub(crate) fn cut_front(text: &str, width: usize) -> String {
+    let count = text.chars().count();
+    if count <= width {
+        return text.to_owned();
+    }
+    ['…'].into_iter().chain(text.chars().skip(count - width.saturating_sub(1))).take(width).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,5 +122,10 @@ mod tests {
         assert_eq!(clean_lines("a\x1b\nb\t"), "a\u{fffd}\nb\t");
         assert_eq!(cut("abcdef", 4), "abc…");
         assert_eq!(cut("abcd", 4), "abcd");
+        assert_eq!(cut_front("abcdef", 4), "…def");
+        assert_eq!(
+            (cut_front("abcd", 4), cut_front("ab", 1), cut_front("ab", 0)),
+            ("abcd".into(), "…".into(), String::new())
+        );
     }
 }

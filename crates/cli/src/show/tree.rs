@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use consort_types::{Span, Time};
 
 use super::{
-    style::{Paint, Style, clean, cut},
+    said::Said,
+    style::{Paint, Style, clean, cut, cut_front},
     when::took,
 };
 use crate::client::model::{Node, Run};
@@ -25,7 +26,7 @@ pub(crate) struct Frame<'a> {
     /// Symbols that turn.
     pub(crate) turn: usize,
     /// What attempts said last, by path of the step.
-    pub(crate) progress: &'a BTreeMap<String, String>,
+    pub(crate) said: &'a BTreeMap<String, Said>,
 }
 
 /// A line of a tree before it is fitted into the width.
@@ -36,10 +37,15 @@ struct Line {
     name: String,
     detail: String,
     detail_paint: Paint,
+    /// Partial text, of which the end is shown in the room that is left.
+    partial: String,
     time: String,
     /// Lines of steps that are at work or went wrong stay when there is little room.
     matters: bool,
 }
+
+/// Columns without which partial text says nothing.
+const PARTIAL_COLUMNS_MIN: usize = 8;
 
 /// The colour of a run's status.
 pub(crate) fn status_paint(status: &str) -> Paint {
@@ -127,6 +133,7 @@ fn line(node: &Node, path: &str, indent: String, frame: &Frame<'_>) -> Line {
         _ => String::new(),
     };
     let failed = node.error.is_some() && node.state != "completed";
+    let partial = said(node, path, frame).and_then(Said::partial);
     Line {
         indent,
         symbol,
@@ -134,6 +141,7 @@ fn line(node: &Node, path: &str, indent: String, frame: &Frame<'_>) -> Line {
         name: clean(place(&node.name).unwrap_or(&node.name)),
         detail: clean(&detail(node, path, frame)),
         detail_paint: if failed && node.state == "failed" { Paint::Red } else { Paint::Dim },
+        partial: partial.filter(|(_, text)| *text).map(|(end, _)| end.to_owned()).unwrap_or_default(),
         time,
         matters: !(ended || node.state == "pending") || node.state == "failed",
     }
@@ -153,6 +161,11 @@ fn symbol(node: &Node, frame: &Frame<'_>) -> (&'static str, Paint) {
         "ready" => ("•", Paint::Cyan),
         _ => ("·", Paint::Dim),
     }
+}
+
+/// What the attempt at work said of itself.
+fn said<'a>(node: &Node, path: &str, frame: &Frame<'a>) -> Option<&'a Said> {
+    frame.said.get(path).filter(|_| matches!(node.state.as_str(), "taken" | "parked"))
 }
 
 /// What stands behind a step's name.
@@ -185,8 +198,9 @@ fn detail(node: &Node, path: &str, frame: &Frame<'_>) -> String {
         parts.extend(node.instance.as_deref().map(|name| format!("on {}", name.rsplit(':').next().unwrap_or(name))));
     }
     parts.extend(node.child_run.iter().map(|run| format!("run {run}")));
-    if matches!(node.state.as_str(), "taken" | "parked") {
-        parts.extend(frame.progress.get(path).cloned());
+    if let Some(said) = said(node, path, frame) {
+        let document = said.partial().filter(|(_, text)| !text).map(|(document, _)| document);
+        parts.extend(document.or_else(|| said.message()).map(str::to_owned));
     }
     if node.state != "completed" {
         parts.extend(node.error.iter().map(|error| error.message.clone()));
@@ -216,7 +230,11 @@ fn fit(line: &Line, frame: &Frame<'_>) -> String {
     let fixed = line.indent.chars().count() + 2 + time.chars().count();
     let name = cut(&line.name, frame.width.saturating_sub(fixed).max(4));
     let room = frame.width.saturating_sub(fixed + name.chars().count() + 2);
-    let detail = if room < 4 || line.detail.is_empty() { String::new() } else { cut(&line.detail, room) };
+    let mut detail = if room < 4 || line.detail.is_empty() { String::new() } else { cut(&line.detail, room) };
+    let left = room.saturating_sub(detail.chars().count() + 3);
+    if !line.partial.is_empty() && left >= PARTIAL_COLUMNS_MIN {
+        detail.extend([if detail.is_empty() { "" } else { " · " }, &cut_front(&line.partial, left)]);
+    }
     let mut out = style.paint(Paint::Dim, &line.indent);
     out.push_str(&style.paint(line.paint, line.symbol));
     out.push(' ');
@@ -234,6 +252,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::client::model::Live;
 
     fn node(name: &str, state: &str, below: &serde_json::Value) -> serde_json::Value {
         json!({ "name": name, "kind": "call", "target": "some.capability", "state": state, "below": below })
@@ -249,9 +268,34 @@ mod tests {
             node("write", "pending", &json!([])),
         ]))
         .unwrap();
-        let progress = BTreeMap::from([("gather[4]".to_owned(), "reading a very long file name".to_owned())]);
+        let mut reading = Said::default();
+        reading.take(0, Live::Message { message: "reading a very long file name".to_owned() });
+        let said = BTreeMap::from([("gather[4]".to_owned(), reading)]);
+        lines(&nodes, &frame(width, height, &said))
+    }
+
+    fn frame(width: usize, height: usize, said: &BTreeMap<String, Said>) -> Frame<'_> {
         let style = Style { color: false, terminal: true };
-        lines(&nodes, &Frame { style, width, height, now: Time(0), turn: 0, progress: &progress })
+        Frame { style, width, height, now: Time(0), turn: 0, said }
+    }
+
+    #[test]
+    fn a_step_that_streams_shows_the_end_of_its_text_in_the_room_that_is_left() {
+        let nodes: Vec<Node> = serde_json::from_value(json!([node("write", "taken", &json!([]))])).unwrap();
+        let mut said = BTreeMap::from([("write".to_owned(), Said::default())]);
+        let mut say = |live| {
+            said.get_mut("write").unwrap().take(1, live);
+            [60, 40, 24].map(|width| lines(&nodes, &frame(width, 9, &said)).remove(0))
+        };
+        assert_eq!(say(Live::Message { message: "thinks".into() })[0], "└ ⣾ write  some.capability · thinks");
+        let text = "The log keeps every record that was acknowledged.";
+        let [wide, narrow, none] = say(Live::Text { text: text.into() });
+        assert_eq!(wide, "└ ⣾ write  some.capability · … record that was acknowledged.");
+        assert_eq!(narrow, "└ ⣾ write  some.capability · …nowledged.");
+        assert_eq!(none, "└ ⣾ write  some.capabili…");
+        assert!([wide, narrow, none].iter().all(|line| !line.contains("thinks")));
+        let [document, ..] = say(Live::Json { value: json!({"score": 7}) });
+        assert_eq!(document, "└ ⣾ write  some.capability · {\"score\":7}");
     }
 
     #[test]
