@@ -63,6 +63,7 @@ fn main() {
             labels: BTreeMap::new(),
             priority: 0,
             timeout: None,
+            traceparent: None,
         };
         open.extend(apply(&mut machine, &Command::StartRun(start)));
     }

@@ -218,6 +218,9 @@ pub struct Run {
     /// Whether its steps have all ended, and it only waits for such runs.
     #[n(24)]
     pub drained: bool,
+    /// The trace that it belongs to, as a W3C `traceparent`; `None` where it is the root of its own.
+    #[n(25)]
+    pub traceparent: Option<String>,
 }
 
 impl Row for Run {

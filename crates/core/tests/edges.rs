@@ -31,6 +31,7 @@ fn start(run: u8, change: impl Fn(&mut StartRun)) -> Command {
         labels: BTreeMap::new(),
         priority: 0,
         timeout: None,
+        traceparent: None,
     };
     change(&mut start);
     Command::StartRun(start)

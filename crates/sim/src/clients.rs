@@ -362,6 +362,7 @@ impl World {
                 labels: BTreeMap::new(),
                 priority: 0,
                 timeout: None,
+                traceparent: None,
             };
             self.ask(Command::StartRun(command), Purpose::Start { index });
         }

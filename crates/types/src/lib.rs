@@ -12,6 +12,7 @@ mod payload;
 pub mod registry;
 mod secret;
 mod time;
+mod trace;
 pub mod worker;
 
 pub use effect::{EffectClass, OnUnknown};
@@ -20,3 +21,4 @@ pub use id::{Name, RunId, Seq, TaskId, Token};
 pub use payload::{BlobHash, Payload};
 pub use secret::Secret;
 pub use time::{Span, Time};
+pub use trace::accept_traceparent;

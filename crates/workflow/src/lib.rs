@@ -22,7 +22,8 @@ pub use expression::Expression;
 pub use graph::{Graph, Node};
 pub use input::InputSpec;
 pub use model::{
-    Action, Approve, Block, BlockId, Compensate, Concurrency, Definition, ForEach, Reference, Repeat, Retry, Step, Wait,
+    Action, Approve, Block, BlockId, Compensate, Concurrency, Definition, ForEach, Reference, Repeat, Retry, RouteSpec,
+    Step, Wait,
 };
 pub use schema::language_schema;
 pub use template::{Template, TextPart, span_of, time_of};

@@ -117,6 +117,8 @@ pub struct Step {
     pub priority: i32,
     /// How many run at once, among the steps that share the key.
     pub concurrency: Option<Concurrency>,
+    /// Which instances may take its task, where more is asked for than the capability and the agent.
+    pub route: Option<RouteSpec>,
     /// What repeating it may do to the world; without one the capability's declared class counts.
     pub effect: Option<EffectClass>,
     /// What to do when the outcome of a `write` attempt is unknown.
@@ -268,6 +270,17 @@ pub struct Concurrency {
     pub key: Option<Template>,
     /// How many at once.
     pub limit: u32,
+}
+
+/// Which instances may take a task. At least one of the three is given.
+#[derive(Clone, Debug)]
+pub struct RouteSpec {
+    /// Versions of the agent: a range of semantic versions such as `^1.2`, or one version as its author wrote it.
+    pub version: Option<String>,
+    /// Labels that the instance or its agent must have, in order of their names, with values that evaluate to texts.
+    pub labels: Vec<(String, Template)>,
+    /// Tasks for which it evaluates to the same go to the same instance while it is there and healthy.
+    pub sticky: Option<Template>,
 }
 
 /// What takes back a step's effect.

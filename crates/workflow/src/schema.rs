@@ -250,6 +250,34 @@ fn attempts() -> Value {
                 },
             ],
         },
+        "route": route(),
+    })
+}
+
+fn route() -> Value {
+    json!({
+        "description": "Which instances may take the call, where more is asked for than the capability and the agent.",
+        "type": "object",
+        "minProperties": 1,
+        "additionalProperties": false,
+        "properties": {
+            "version": {
+                "type": ["string", "number"],
+                "minLength": 1,
+                "maxLength": limits::NAME_BYTES_MAX,
+                "description": "Versions of the agent: a range of semantic versions, or one version as its author wrote it.",
+                "examples": ["^1.2", ">=1.4, <2", "2026-11-22"],
+            },
+            "labels": {
+                "type": "object",
+                "description": "Labels that the instance or its agent must have, with these values; they may hold `${{ }}`.",
+                "minProperties": 1,
+                "maxProperties": limits::LABELS_MAX,
+                "propertyNames": {"pattern": NAME, "maxLength": limits::NAME_BYTES_MAX},
+                "additionalProperties": {"type": ["string", "number", "boolean"]},
+            },
+            "sticky": {"description": "Calls with the same value go to the same instance while it is there and healthy; may hold `${{ }}`."},
+        },
     })
 }
 

@@ -1,4 +1,4 @@
-//! `Approve`: a person's yes or no to an `approve` step.
+//! `Approve`: a person's yes or no to an `approve` step, or to a question of a task's code.
 
 use consort_types::{Result, TaskId};
 use minicbor::{Decode, Encode};

@@ -57,7 +57,7 @@ impl SetLimit {
 }
 
 fn check_key(key: &str) -> Result<()> {
-    let (bytes, max) = (key.len(), limits::LIMIT_KEY_BYTES_MAX);
+    let (bytes, max) = (key.len(), limits::KEY_BYTES_MAX);
     if bytes > 0 && bytes <= max {
         return Ok(());
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use consort_types::{BlobHash, Code, Error, Name, Payload, Result, RunId, Span, limits};
+use consort_types::{BlobHash, Code, Error, Name, Payload, Result, RunId, Span, accept_traceparent, limits};
 use minicbor::{Decode, Encode};
 
 use super::Reply;
@@ -38,6 +38,9 @@ pub struct StartRun {
     /// How long the run may take; without one, what the workflow says.
     #[n(8)]
     pub timeout: Option<Span>,
+    /// The trace of the caller, as a W3C `traceparent`; without one, the run begins a trace of its own.
+    #[n(9)]
+    pub traceparent: Option<String>,
 }
 
 impl StartRun {
@@ -47,6 +50,7 @@ impl StartRun {
             return Ok(reply);
         }
         self.check(fold)?;
+        let traceparent = self.traceparent.as_deref().map(accept_traceparent).transpose()?;
         let hash = fold.resolve_workflow(&self.namespace, &self.workflow, self.version.as_deref())?;
         let definition = fold.machine.definition(hash)?;
         let given = fold.document(Document::Input(self.run), &self.input)?;
@@ -75,6 +79,7 @@ impl StartRun {
             priority: self.priority,
             idempotency_key: self.idempotency_key.clone(),
             timeout: self.timeout,
+            traceparent,
         });
         fold.open_root(self.run)?;
         Ok(Reply::Run { run: self.run, existing: false })

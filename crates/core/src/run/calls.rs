@@ -1,4 +1,4 @@
-//! What a step starts elsewhere: child runs, and the calls of a task.
+//! What a step starts elsewhere: child runs, and the calls and questions of a task.
 //!
 //! For: linking them to the instance that waits for them. Not for: running them.
 //! Invariant: the id of a child run follows from its parent, so a replay makes the same run.
@@ -85,6 +85,7 @@ impl Fold<'_> {
             priority: place.run.priority,
             idempotency_key: None,
             timeout: None,
+            traceparent: Some(super::trace::of_child(&place.run, task.run)),
         });
         self.open_root(id)
     }
@@ -99,7 +100,7 @@ impl Fold<'_> {
         RunId(id)
     }
 
-    /// A task calls another capability: entry `index` of its journal becomes a task of its own.
+    /// A task calls another capability, or asks a person: entry `index` of its journal becomes an instance of its own.
     pub(crate) fn begin_call(&mut self, caller: TaskId, index: u32) -> Result<()> {
         if let Err(error) = super::soft(self.count_instances(caller.run, 1))? {
             return self.answer(caller, index, Err(error));

@@ -86,8 +86,10 @@ impl Fold<'_> {
             if let Some(output) = &row.output {
                 self.release(output)?;
             }
-            if let JournalRequest::Call { input, .. } = &row.request {
-                self.release(input)?;
+            if let JournalRequest::Call { input: asked, .. } | JournalRequest::Approval { detail: asked, .. } =
+                &row.request
+            {
+                self.release(asked)?;
             }
         }
         Ok(rows.len())

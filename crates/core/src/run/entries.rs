@@ -6,7 +6,7 @@
 
 use consort_types::{Code, Error, Payload, Result, TaskId, Token, limits, worker::JournalRequest};
 
-use super::task::Current;
+use super::{asked::check_request, task::Current};
 use crate::{
     effect::Effect,
     fold::Fold,
@@ -37,7 +37,7 @@ impl Fold<'_> {
     fn record_again(&mut self, task: TaskId, token: Token, index: u32, entry: &TaskEntry) -> Result<()> {
         let known = self.machine.tables.entries.get(&EntryKey { task, entry: index })?;
         let known = known.ok_or_else(|| crate::fold::missing("journal entry", &format_args!("{task}/{index}")))?;
-        if known.request != entry.request {
+        if !is_same(&known.request, &entry.request) {
             let message = format!(
                 "entry {index} of task `{task}` is `{}` in the journal, but the code now asks for `{}`",
                 what(&known.request),
@@ -64,8 +64,8 @@ impl Fold<'_> {
         if let Some(output) = &row.output {
             self.retain(output)?;
         }
-        if let JournalRequest::Call { input, .. } = request {
-            self.retain(input)?;
+        if let JournalRequest::Call { input: asked, .. } | JournalRequest::Approval { detail: asked, .. } = request {
+            self.retain(asked)?;
         }
         step.entries += 1;
         step.entries_pending += u32::from(!row.is_answered());
@@ -75,17 +75,17 @@ impl Fold<'_> {
         self.put_step(task, step);
         let shown = self.journal_entry(&row)?;
         self.effect(Effect::Recorded { task, token, index, entry: shown });
+        if let Err(error) = check_request(request) {
+            return self.answer(task, index, Err(error));
+        }
         match request {
             JournalRequest::Run { .. } => Ok(()),
-            JournalRequest::Call { .. } => self.begin_call(task, index),
+            JournalRequest::Call { .. } | JournalRequest::Approval { .. } => self.begin_call(task, index),
             JournalRequest::Sleep { span } => {
                 self.arm(self.now.after(*span), task, TimerKind::Sleep, index);
                 Ok(())
             }
             JournalRequest::Signal { name } => self.await_signal(task, Some(index), name),
-            JournalRequest::Approval { .. } => {
-                self.answer(task, index, Err(Error::new(Code::Internal, "approvals of tasks are not understood yet")))
-            }
         }
     }
 
@@ -157,6 +157,19 @@ impl Fold<'_> {
     /// A `sleep` is over.
     pub(crate) fn slept(&mut self, task: TaskId, entry: u32) -> Result<()> {
         self.answer(task, entry, Ok(Payload::null()))
+    }
+}
+
+/// Whether the code asks for what stands in the journal. How it is to be done, and what is shown beside a question, may
+/// have changed since.
+fn is_same(known: &JournalRequest, asked: &JournalRequest) -> bool {
+    match (known, asked) {
+        (
+            JournalRequest::Call { capability, input, .. },
+            JournalRequest::Call { capability: asked, input: given, .. },
+        ) => capability == asked && input == given,
+        (JournalRequest::Approval { prompt, .. }, JournalRequest::Approval { prompt: asked, .. }) => prompt == asked,
+        _ => known == asked,
     }
 }
 

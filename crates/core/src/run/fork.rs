@@ -40,6 +40,7 @@ impl Fold<'_> {
             priority: old.priority,
             idempotency_key: None,
             timeout: None,
+            traceparent: None,
         });
         self.open_fork(command, definition.root(), &anew)
     }

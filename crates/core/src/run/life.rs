@@ -29,6 +29,7 @@ pub(crate) struct NewRun {
     pub(crate) priority: i32,
     pub(crate) idempotency_key: Option<String>,
     pub(crate) timeout: Option<Span>,
+    pub(crate) traceparent: Option<String>,
 }
 
 impl Fold<'_> {
@@ -98,6 +99,7 @@ impl Fold<'_> {
             changed: Seq::ZERO,
             children: 0,
             drained: false,
+            traceparent: new.traceparent,
         };
         if let Some(due) = deadline {
             self.arm(due, root_task(new.id), TimerKind::RunTimeout, 0);

@@ -4,6 +4,7 @@
 //! and rows.
 //! Invariant: terminal states are final, and nothing outlives its run (law 7).
 
+mod asked;
 mod calls;
 mod cancel;
 mod compensate;
@@ -18,6 +19,7 @@ mod scope;
 mod step;
 mod task;
 mod timers;
+mod trace;
 mod unknown;
 mod wait;
 

@@ -6,7 +6,7 @@
 use consort_types::{BlobHash, Code, EffectClass, Error, Result, Span, TaskId, Time, Token, limits};
 use consort_workflow::Retry;
 
-use super::{Role, task::Current};
+use super::task::Current;
 use crate::{
     effect::Effect,
     fold::{Fold, Outcome, Work},
@@ -46,11 +46,7 @@ impl Fold<'_> {
         self.leave_unknown(task, &step)?;
         step.failures += 1;
         let place = self.place(task)?;
-        let policy = match place.role {
-            Role::Body(_) => place.step().retry,
-            // Calls, compensations and reconcilers have no policy of their own to read.
-            _ => Retry { attempts: 3, ..Retry::default() },
-        };
+        let policy = self.retry_of(&place)?;
         let pause = match again {
             Again::After(span) if step.failures < policy.attempts => {
                 span.min(Span::from_secs(limits::RETRY_AFTER_SECONDS_MAX))
@@ -85,7 +81,7 @@ impl Fold<'_> {
     pub(crate) fn attempt_timed_out(&mut self, task: TaskId, mut step: Step) -> Result<()> {
         step.timeout_at = None;
         let place = self.place(task)?;
-        let span = place.step().timeout.unwrap_or_default();
+        let span = self.timeout_of(&place)?.unwrap_or_default();
         let error =
             Error::new(Code::TimedOut, format!("attempt {} did not end within its timeout of {span}", step.attempt))
                 .hint("raise `timeout`, or make the step smaller");

@@ -3,7 +3,7 @@
 //! For: what every kind of step has in common. Not for: tasks, waits and scopes (their modules).
 //! Invariant: an instance ends once; its end is told to its scope, and to the steps that need it, once.
 
-use consort_types::{Code, Error, Result, TaskId};
+use consort_types::{Code, Error, Payload, Result, TaskId, worker::JournalRequest};
 use consort_workflow::{Action, BlockId};
 
 use super::{
@@ -69,7 +69,8 @@ impl Fold<'_> {
         let place = self.place(task)?;
         let begun = match place.role {
             Role::Body(layer) => self.begin_body(&place, task, step, layer),
-            Role::Call { .. } | Role::Compensation(_) | Role::Reconcile(_) => self.begin_task(&place, task, step),
+            Role::Call { .. } => self.begin_entry(&place, task, step),
+            Role::Compensation(_) | Role::Reconcile(_) => self.begin_task(&place, task, step),
         };
         if let Err(error) = soft(begun)? {
             self.work(Work::Finish(task, Outcome::Failed(error)));
@@ -100,6 +101,17 @@ impl Fold<'_> {
             Action::Wait(wait) => self.begin_wait(place, task, step, wait),
             Action::Approve(approve) => self.begin_approve(place, task, step, approve),
         }
+    }
+
+    /// What a task's journal asks for begins: a task of its own, or a question to a person.
+    fn begin_entry(&mut self, place: &Place, task: TaskId, step: Step) -> Result<()> {
+        let row = self.entry_of(place)?;
+        let Some(JournalRequest::Approval { prompt, detail }) = row.as_deref().map(|row| &row.request) else {
+            return self.begin_task(place, task, step);
+        };
+        let details = Some(detail.clone()).filter(|detail| *detail != Payload::null());
+        self.ask_approval(place, task, step, prompt.clone(), details);
+        Ok(())
     }
 
     fn begin_group(&mut self, place: &Place, task: TaskId, step: Step, block: BlockId) -> Result<()> {

@@ -7,13 +7,12 @@
 use std::sync::Arc;
 
 use consort_types::{
-    BlobHash, Code, EffectClass, Error, Payload, Result, TaskId, Time, Token,
-    worker::{JournalEntry, JournalRequest, Route, TaskOffer},
+    Code, EffectClass, Error, Payload, Result, TaskId, Time, Token,
+    worker::{JournalEntry, JournalRequest, TaskOffer},
 };
-use consort_workflow::Action;
 use serde_json::{Value, json};
 
-use super::{Place, Role, soft, step::in_expression};
+use super::{Place, Role, soft, step::in_expression, trace};
 use crate::{
     effect::{ConcurrencyKey, Effect, ReadyTask},
     fold::{Fold, Outcome, Work},
@@ -88,45 +87,17 @@ impl Fold<'_> {
             namespace: place.run.namespace.clone(),
             capability,
             agent,
-            priority: place.run.priority.saturating_add(definition.priority),
+            priority: place
+                .run
+                .priority
+                .saturating_add(definition.priority)
+                .saturating_add(self.call_priority(&place)?),
             ready: self.now,
             concurrency,
             effect,
-            route: self.route(&place)?,
+            route: self.route_of(&place, task)?,
             deadline: [step.deadline_at, place.run.deadline].into_iter().flatten().min(),
         })
-    }
-
-    /// The capability and agent that a task asks for.
-    fn target(&mut self, place: &Place) -> Result<(Option<String>, Option<String>)> {
-        Ok(match place.role {
-            Role::Body(_) => match &place.step().action {
-                Action::Call { capability, agent } => (capability.clone(), agent.clone()),
-                _ => (None, None),
-            },
-            Role::Call { caller, entry } => match self.entry_request(caller, entry)? {
-                Some(JournalRequest::Call { capability, options, .. }) => {
-                    (Some(capability), options.and_then(|options| options.agent))
-                }
-                _ => (None, None),
-            },
-            Role::Compensation(_) => (place.step().compensate.as_ref().map(|undo| undo.capability.clone()), None),
-            Role::Reconcile(_) => (super::unknown::reconciler(place.step()), None),
-        })
-    }
-
-    /// Which instances may take a task, where its call says more than the capability.
-    fn route(&mut self, place: &Place) -> Result<Option<Route>> {
-        let Role::Call { caller, entry } = place.role else { return Ok(None) };
-        match self.entry_request(caller, entry)? {
-            Some(JournalRequest::Call { options: Some(options), .. }) => Ok(options.route),
-            _ => Ok(None),
-        }
-    }
-
-    fn entry_request(&mut self, caller: TaskId, entry: u32) -> Result<Option<JournalRequest>> {
-        let row = self.machine.tables.entries.get(&EntryKey { task: caller, entry })?;
-        Ok(row.map(|row| row.request))
     }
 
     /// The input of a task; the same whenever it is evaluated, so it is not stored.
@@ -138,8 +109,8 @@ impl Fold<'_> {
                 let bytes = with.evaluate_json(&environment).map_err(|error| in_expression("with", error))?;
                 Ok(Payload::inline(bytes))
             }
-            Role::Call { caller, entry } => match self.entry_request(caller, entry)? {
-                Some(JournalRequest::Call { input, .. }) => Ok(input),
+            Role::Call { .. } => match self.entry_of(place)?.as_deref().map(|row| &row.request) {
+                Some(JournalRequest::Call { input, .. }) => Ok(input.clone()),
                 _ => Ok(Payload::null()),
             },
             Role::Compensation(original) => self.compensation_input(place, original),
@@ -200,7 +171,7 @@ impl Fold<'_> {
         step.effect = Some(effect);
         self.set_state(task, &mut step, StepState::Taken);
         let place = self.place(task)?;
-        if let (Role::Body(_), Some(span)) = (place.role, place.step().timeout) {
+        if let Some(span) = self.timeout_of(&place)? {
             let due = self.now.after(span);
             step.timeout_at = Some(due);
             self.arm(due, task, TimerKind::Timeout, 0);
@@ -253,7 +224,7 @@ impl Fold<'_> {
             Payload::Inline(_) => input,
             Payload::Blob { .. } => Payload::Inline(self.machine.payload_bytes(&input)?),
         };
-        let timeout = place.step().timeout.filter(|_| matches!(place.role, Role::Body(_)));
+        let timeout = self.timeout_of(&place)?;
         let deadlines = [timeout.map(|span| self.now.after(span)), step.deadline_at, place.run.deadline];
         Ok(Some(TaskOffer {
             task,
@@ -266,7 +237,7 @@ impl Fold<'_> {
             idempotency_key: task.to_string(),
             deadline: deadlines.into_iter().flatten().min(),
             journal: self.task_journal(task, step.entries)?,
-            traceparent: traceparent(task, step.token),
+            traceparent: trace::of_attempt(&place.run, task, step.token),
         }))
     }
 
@@ -305,12 +276,4 @@ impl Fold<'_> {
         });
         Ok(Payload::from_value(&question))
     }
-}
-
-/// The trace of the run, and a span of the attempt's own, as a W3C `traceparent`.
-fn traceparent(task: TaskId, token: Token) -> String {
-    let trace = u128::from_be_bytes(task.run.0);
-    let [a, b, c, d, e, f, g, h, ..] = BlobHash::of(format!("{task}@{token}").as_bytes()).0;
-    let span = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
-    format!("00-{trace:032x}-{span:016x}-01")
 }

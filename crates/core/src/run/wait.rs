@@ -7,7 +7,7 @@ use consort_types::{Code, Error, Payload, Result, RunId, Seq, Span, TaskId};
 use consort_workflow::{Approve, Wait, span_of, time_of};
 use serde_json::{Value, json};
 
-use super::{Place, step::in_expression};
+use super::{Place, Role, step::in_expression};
 use crate::{
     fold::{Fold, Outcome, Work},
     keys::{EntryKey, InboxKey, SignalKey, TimerKind},
@@ -68,15 +68,27 @@ impl Fold<'_> {
             None => None,
         };
         let title = title.as_str().map_or_else(|| title.to_string(), str::to_owned);
+        self.limit_wait(place, task, &mut step, approve.timeout);
+        self.ask_approval(place, task, step, title, details);
+        Ok(())
+    }
+
+    /// Puts a question into the inbox; the instance waits for the answer.
+    pub(crate) fn ask_approval(
+        &mut self,
+        place: &Place,
+        task: TaskId,
+        mut step: Step,
+        title: String,
+        details: Option<Payload>,
+    ) {
         let item = InboxItem { since: self.now, ask: Ask::Approval, title, details };
         let namespace = place.run.namespace.clone();
         self.machine.tables.inbox.put(InboxKey { namespace, task }, item);
         step.began = Some(self.now);
-        self.limit_wait(place, task, &mut step, approve.timeout);
         self.set_state(task, &mut step, StepState::Approval);
         self.journal(task.run, Some(task), Event::StepBegan);
         self.put_step(task, step);
-        Ok(())
     }
 
     pub(crate) fn approve(&mut self, task: TaskId, approved: bool, by: &str, comment: Option<&str>) -> Result<()> {
@@ -88,8 +100,10 @@ impl Fold<'_> {
         let event =
             Event::Decided { decision: decision.to_owned(), by: by.to_owned(), comment: comment.map(str::to_owned) };
         self.journal(task.run, Some(task), event);
-        let outcome = if approved {
-            let output = json!({ "approved": true, "by": by, "comment": comment });
+        // To code that asked, a no is an answer; a step that says nothing of it fails.
+        let asked_by_code = matches!(self.place(task)?.role, Role::Call { .. });
+        let outcome = if approved || asked_by_code {
+            let output = json!({ "approved": approved, "by": by, "comment": comment });
             Outcome::Completed(self.keep("approval", serde_json::to_vec(&output).unwrap_or_default())?)
         } else {
             let words = comment.map(|comment| format!(": {comment}")).unwrap_or_default();

@@ -4,8 +4,7 @@
 //! Invariant: the size of a tree is bounded: wide fan-outs and long loops are shown by counts and by the
 //! instances that matter (at work, or failed).
 
-use consort_types::{Error, Payload, Result, RunId, TaskId, Time};
-use consort_workflow::Action;
+use consort_types::{Error, Payload, Result, RunId, TaskId, Time, worker::JournalRequest};
 use serde::Serialize;
 
 use super::{Page, bad_cursor, bounded};
@@ -216,9 +215,12 @@ impl Fold<'_> {
             counts: None,
             below: Vec::new(),
         };
-        if let Action::Call { capability, agent } = &definition.action {
-            node.target = capability.clone().or_else(|| agent.clone());
+        if let Some(row) = self.entry_of(&place)? {
+            let asks = matches!(row.request, JournalRequest::Approval { .. });
+            node.kind = if asks { "approve" } else { "call" };
         }
+        let (capability, agent) = self.target(&place)?;
+        node.target = capability.or(agent);
         if let Some(child) = step.child {
             let key = ScopeKey { run: task.run, scope: child };
             let scope = self.scope(key)?;

@@ -146,6 +146,7 @@ impl World {
             labels: BTreeMap::new(),
             priority: 0,
             timeout: None,
+            traceparent: None,
         };
         match self.apply(&Command::StartRun(start))? {
             Reply::Run { run, existing } => {

@@ -37,6 +37,8 @@ pub struct StartRequest {
     pub priority: i32,
     /// How long the run may take; without one, what the workflow says.
     pub timeout: Option<Span>,
+    /// The trace of the caller, as a W3C `traceparent`; without one, the run begins a trace of its own.
+    pub traceparent: Option<String>,
 }
 
 /// A run that was started.
@@ -116,6 +118,7 @@ impl Handle {
             labels: request.labels,
             priority: request.priority,
             timeout: request.timeout,
+            traceparent: request.traceparent,
         };
         started(self.submit(Command::StartRun(command), pin).await?)
     }

@@ -84,6 +84,7 @@ impl SessionSender {
                 let document = match (&mut entry.request, &mut entry.result) {
                     (_, Some(Ok(result))) => Some(result),
                     (JournalRequest::Call { input, .. }, _) => Some(input),
+                    (JournalRequest::Approval { detail, .. }, _) => Some(detail),
                     _ => None,
                 };
                 match document {

@@ -64,6 +64,7 @@ pub(crate) fn start_command(run: u8, input: &str) -> Command {
         labels: BTreeMap::new(),
         priority: 0,
         timeout: None,
+        traceparent: None,
     })
 }
 

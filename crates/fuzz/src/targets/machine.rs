@@ -83,6 +83,7 @@ fn start(world: &World, workflow: &str) -> Command {
         labels: BTreeMap::new(),
         priority: 0,
         timeout: None,
+        traceparent: None,
     })
 }
 

@@ -79,6 +79,7 @@ impl Reference {
             labels: BTreeMap::new(),
             priority: 0,
             timeout: None,
+            traceparent: None,
         }))?;
         for _ in 0..RECORDS_MAX {
             let view = self.machine.run_view(NAMESPACE, run)?;

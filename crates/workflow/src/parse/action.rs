@@ -25,12 +25,13 @@ const ACTIONS: [&str; 6] = ["capability", "agent", "steps", "workflow", "wait", 
 pub(crate) const LATER: [&str; 4] = ["consensus", "publish", "state", "expand"];
 
 /// Settings and the actions that they mean something to.
-const SETTINGS: [(&str, &[&str]); 9] = [
+const SETTINGS: [(&str, &[&str]); 10] = [
     ("with", &["call", "workflow"]),
     ("retry", &["call"]),
     ("timeout", &["call"]),
     ("priority", &["call"]),
     ("concurrency", &["call"]),
+    ("route", &["call"]),
     ("effect", &["call"]),
     ("on_unknown", &["call"]),
     ("compensate", &["call", "workflow"]),
@@ -67,7 +68,7 @@ impl Reader<'_> {
             "approve" => self.approve(entry).map(Action::Approve),
             _ => {
                 let capability = fields.get("capability").and_then(|entry| self.name("capability", &entry.value));
-                let agent = fields.get("agent").and_then(|entry| self.name("agent", &entry.value));
+                let agent = fields.get("agent").and_then(|entry| self.agent(entry));
                 (capability.is_some() || agent.is_some()).then_some(Action::Call { capability, agent })
             }
         }
@@ -176,6 +177,7 @@ impl Reader<'_> {
         step.timeout = fields.get("timeout").and_then(|entry| self.span(entry));
         step.priority = fields.get("priority").and_then(|entry| self.integer(entry, -100..=100)).unwrap_or_default();
         step.concurrency = fields.get("concurrency").and_then(|entry| self.concurrency(entry));
+        step.route = fields.get("route").and_then(|entry| self.route(entry));
         step.effect = fields.get("effect").and_then(|entry| self.effect(entry));
         step.on_unknown = fields.get("on_unknown").and_then(|entry| self.on_unknown(entry)).unwrap_or_default();
         step.compensate = fields.get("compensate").and_then(|entry| self.compensate(entry));

@@ -7,6 +7,7 @@
 mod action;
 mod fields;
 mod order;
+mod route;
 mod schema_keywords;
 mod scope;
 mod step;

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The keys of a step, in the order of the reference.
-pub(crate) const STEP_KEYS: [&str; 27] = [
+pub(crate) const STEP_KEYS: [&str; 28] = [
     "description",
     "capability",
     "agent",
@@ -42,6 +42,7 @@ pub(crate) const STEP_KEYS: [&str; 27] = [
     "deadline",
     "priority",
     "concurrency",
+    "route",
     "effect",
     "on_unknown",
     "compensate",
@@ -272,6 +273,7 @@ fn blank(name: &str) -> Step {
         deadline: None,
         priority: 0,
         concurrency: None,
+        route: None,
         effect: None,
         on_unknown: OnUnknown::default(),
         compensate: None,

@@ -11,6 +11,7 @@ mod expressions;
 mod hostile;
 mod input;
 mod model;
+mod routes;
 mod templates;
 
 use consort_workflow::{Definition, Diagnostics};

@@ -45,6 +45,11 @@ fn every_word_of_the_language_is_understood() {
     assert_eq!((each.max_parallel, each.fail_fast), (Some(4), false));
     assert_eq!(charge.on_unknown, OnUnknown::Reconcile("payments.find".to_owned()));
     assert_eq!(charge.concurrency.as_ref().unwrap().limit, 1);
+    let route = charge.route.as_ref().unwrap();
+    assert_eq!(route.version.as_deref(), Some("^1.2"));
+    assert!(matches!(&route.labels[0], (name, Template::Literal(Value::Bool(true))) if name == "gpu"));
+    assert!(matches!(&route.labels[1], (name, Template::Expression(_)) if name == "region"));
+    assert!(matches!(route.sticky, Some(Template::Expression(_))));
     assert_eq!(charge.compensate.as_ref().unwrap().capability, "payments.refund");
     assert!(charge.condition.is_some() && !charge.continue_on_error);
 
