@@ -292,7 +292,7 @@ mod tests {
         let [wide, narrow, none] = say(Live::Text { text: text.into() });
         assert_eq!(wide, "└ ⣾ write  some.capability · … record that was acknowledged.");
         assert_eq!(narrow, "└ ⣾ write  some.capability · …nowledged.");
-        assert_eq!(none, "└ ⣾ write  some.capabili…");
+        assert_eq!(none, "└ ⣾ write  some.capabil…");
         assert!([wide, narrow, none].iter().all(|line| !line.contains("thinks")));
         let [document, ..] = say(Live::Json { value: json!({"score": 7}) });
         assert_eq!(document, "└ ⣾ write  some.capability · {\"score\":7}");
