@@ -26,4 +26,5 @@ pub use model::{
     Step, Wait,
 };
 pub use schema::language_schema;
+pub use suggest::did_you_mean;
 pub use template::{Template, TextPart, span_of, time_of};

@@ -10,7 +10,7 @@ const COMPARED_BYTES_MAX: usize = 64;
 const CANDIDATES_MAX: usize = 500;
 
 /// A hint with the candidate that is nearest to `name`, if one is near.
-pub(crate) fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
+pub fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
     nearest(name, candidates).map(|best| format!("did you mean `{best}`?"))
 }
 

@@ -1,6 +1,7 @@
 //! `SetAgent`: an operator drains versions of an agent, lets them go on, or weighs them.
 
 use consort_types::{Code, Error, Result, limits};
+use consort_workflow::did_you_mean;
 use minicbor::{Decode, Encode};
 
 use super::Reply;
@@ -93,7 +94,11 @@ pub(super) fn known(
             Error::new(Code::AgentNotFound, format!("agent `{name}` has no version `{version}`"))
                 .hint(format!("it has {}", versions.join(", ")))
         }
-        _ => Error::new(Code::AgentNotFound, format!("there is no agent `{name}` in namespace `{namespace}`"))
-            .hint("`consort agents list` shows those that have joined"),
+        _ => {
+            let names = fold.machine.agent_names(namespace)?;
+            let near = did_you_mean(name, names.iter().map(String::as_str));
+            Error::new(Code::AgentNotFound, format!("there is no agent `{name}` in namespace `{namespace}`"))
+                .hint(near.unwrap_or_else(|| "`consort agents list` shows those that have joined".to_owned()))
+        }
     })
 }

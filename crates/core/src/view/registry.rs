@@ -60,6 +60,20 @@ impl Machine {
         Ok(self.tables.agents.get(&agent_key(namespace, name, version))?.and_then(|agent| agent.declaration()))
     }
 
+    /// Whether a version of an agent has joined and was not removed.
+    pub fn knows_agent(&mut self, namespace: &str, name: &str, version: &str) -> Result<bool> {
+        Ok(self.tables.agents.look(&agent_key(namespace, name, version))?.is_some())
+    }
+
+    /// Names of agents of a namespace, in order, of at most a page of versions.
+    pub(crate) fn agent_names(&self, namespace: &str) -> Result<Vec<String>> {
+        let (from, to) = (agent_key(namespace, "", ""), agent_key(namespace, PAST, ""));
+        let rows = self.tables.agents.range(&from, &to, limits::PAGE_ITEMS_MAX)?;
+        let mut names: Vec<String> = rows.into_iter().map(|(key, _)| key.name).collect();
+        names.dedup();
+        Ok(names)
+    }
+
     /// Rows of an agent, by version, at most `limit`.
     pub(crate) fn versions_of(&self, namespace: &str, name: &str, limit: usize) -> Result<Vec<(AgentKey, Agent)>> {
         let (from, to) = (agent_key(namespace, name, ""), agent_key(namespace, &format!("{name}\0"), ""));

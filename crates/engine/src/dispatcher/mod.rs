@@ -428,6 +428,11 @@ impl Dispatcher {
         self.pool.instances().collect()
     }
 
+    /// The connected instances of a version of an agent, in the order in which they joined.
+    pub fn instances_of(&self, namespace: &str, agent: &str, version: &str) -> Vec<InstanceId> {
+        self.pool.instances_of(namespace, agent, version)
+    }
+
     /// How many instances are connected.
     pub fn instance_count(&self) -> usize {
         self.pool.instances().count()

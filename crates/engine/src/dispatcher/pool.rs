@@ -252,6 +252,14 @@ impl Pool {
         self.instances.keys().copied()
     }
 
+    /// The instances of a version of an agent, in the order in which they joined.
+    pub(super) fn instances_of(&self, namespace: &str, agent: &str, version: &str) -> Vec<InstanceId> {
+        let is_it =
+            |profile: &Profile| profile.namespace == namespace && profile.agent == agent && profile.version == version;
+        let known = self.instances.iter();
+        known.filter(|(_, it)| self.profiles.get(&it.profile).is_some_and(is_it)).map(|(id, _)| *id).collect()
+    }
+
     pub(super) fn agents(&self) -> Vec<AgentStatus> {
         let mut found: BTreeMap<ProfileId, AgentStatus> = BTreeMap::new();
         for (id, profile) in &self.profiles {

@@ -7,6 +7,7 @@
 
 mod operations;
 mod reads;
+mod registry;
 mod session;
 mod status;
 mod watch;

@@ -16,7 +16,10 @@ use consort_types::{BlobHash, Code, Error, Name, Payload, Result, RunId, Span, T
 use serde::Serialize;
 
 use super::Handle;
-use crate::{admit::check_text, keeper::Pin};
+use crate::{
+    admit::{check_labels, check_text},
+    keeper::Pin,
+};
 
 /// What starts a run.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -103,7 +106,7 @@ impl Handle {
     pub async fn start(&self, request: StartRequest) -> Result<Started> {
         Name::check("namespace", &request.namespace)?;
         Name::check("workflow", &request.workflow)?;
-        check_labels(&request.labels)?;
+        check_labels("run", &request.labels)?;
         check_text("version", request.version.as_deref().unwrap_or(""), limits::NAME_BYTES_MAX)?;
         let key = request.idempotency_key.as_deref().unwrap_or("");
         check_text("idempotency key", key, limits::IDEMPOTENCY_KEY_BYTES_MAX)?;
@@ -223,14 +226,6 @@ impl Handle {
             other => Err(unexpected(&other)),
         }
     }
-}
-
-fn check_labels(labels: &BTreeMap<String, String>) -> Result<()> {
-    for (name, value) in labels {
-        Name::check("label", name)?;
-        check_text("label's value", value, limits::NAME_BYTES_MAX)?;
-    }
-    Ok(())
 }
 
 fn check_decision(by: &str, comment: Option<&str>) -> Result<()> {

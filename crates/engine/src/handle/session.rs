@@ -15,10 +15,13 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use super::Handle;
 use crate::{
     Attached, InstanceId, Locality,
-    admit::{check_document, check_text, cut},
+    admit::{check_document, check_labels, check_text, cut},
     keeper::Pin,
     shell::{self, Message, Shared},
 };
+
+/// How often an instance that an operator removes while it joins tries to.
+const ATTACH_TRIES: u32 = 3;
 
 /// An instance that has joined. Dropping it makes the instance leave.
 pub struct Session {
@@ -126,7 +129,21 @@ impl Handle {
     /// Lets an instance join. Its agent's declaration is made durable first, where it is new or has changed.
     pub async fn attach(&self, hello: Hello, locality: Locality) -> Result<Session> {
         check_hello(&hello)?;
-        self.register(&hello.namespace, &hello.agent).await?;
+        check_labels("instance", &hello.labels)?;
+        let mut tries = 1;
+        loop {
+            self.register(&hello.namespace, &hello.agent).await?;
+            match self.attach_known(hello.clone(), locality).await {
+                // An operator removed the agent between the two: it connects again.
+                Err(error) if error.code == Code::AgentNotFound && tries < ATTACH_TRIES => tries += 1,
+                other => return other,
+            }
+        }
+    }
+
+    /// Lets an instance of an agent join whose declaration is durable.
+    async fn attach_known(&self, mut hello: Hello, locality: Locality) -> Result<Session> {
+        cut(&mut hello.client, limits::NAME_BYTES_MAX);
         let (outbox, inbox) = mpsc::channel(limits::MESSAGES_WAITING_MAX);
         let (reply, answer) = oneshot::channel();
         let hello = Box::new(hello);

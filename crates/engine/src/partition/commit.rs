@@ -210,7 +210,12 @@ impl Partition {
             Effect::Changed { run, seq } => {
                 self.changed.insert(run, seq);
             }
-            Effect::AgentChanged { .. } => self.dispatcher.forget_classes(),
+            Effect::AgentChanged { namespace, name, version, state } => {
+                self.dispatcher.forget_classes();
+                if state.is_none() {
+                    self.let_go_all(&namespace, &name, &version);
+                }
+            }
             // Limits are looked up where tasks are handed out.
             Effect::LimitChanged { .. } => {}
             Effect::BlobUnused(hash) => self.outputs.unused.push((seq, hash)),

@@ -146,6 +146,7 @@ impl Partition {
             return Err(halt.error.clone());
         }
         let now = self.advance(now);
+        self.check_known(hello)?;
         let max = consort_types::limits::INSTANCES_MAX;
         if self.dispatcher.instance_count() >= max {
             return Err(Error::new(Code::Overloaded, format!("`{max}` instances are connected, the limit is {max}"))
@@ -172,9 +173,35 @@ impl Partition {
     /// An instance leaves. A local one is dead at once; a remote one may come back within the grace.
     pub fn detach(&mut self, instance: InstanceId, now: Time) {
         let now = self.advance(now);
-        let Some(locality) = self.dispatcher.locality(instance) else { return };
-        let grace = if locality == Locality::Local { consort_types::Span::ZERO } else { self.config.grace };
-        self.part_with(instance, now.after(grace));
+        if let Some(until) = self.grace_of(instance, now) {
+            self.part_with(instance, until);
+        }
+    }
+
+    /// Until when the tasks of an instance that leaves now wait for it.
+    fn grace_of(&self, instance: InstanceId, now: Time) -> Option<Time> {
+        let locality = self.dispatcher.locality(instance)?;
+        Some(if locality == Locality::Local { now } else { now.after(self.config.grace) })
+    }
+
+    /// An agent is known before its instances are: else nobody could say what its attempts may do to the world.
+    fn check_known(&mut self, hello: &Hello) -> Result<()> {
+        let (name, version) = (&hello.agent.name, &hello.agent.version);
+        if self.machine.knows_agent(&hello.namespace, name, version)? {
+            return Ok(());
+        }
+        Err(Error::new(Code::AgentNotFound, format!("version `{version}` of agent `{name}` was removed meanwhile"))
+            .hint("connect again: it is then known again"))
+    }
+
+    /// A version of an agent was removed: its instances are told to finish, and are connected no more.
+    fn let_go_all(&mut self, namespace: &str, agent: &str, version: &str) {
+        for instance in self.dispatcher.instances_of(namespace, agent, version) {
+            let until = self.grace_of(instance, self.clock).unwrap_or(self.clock);
+            self.part_with(instance, until);
+            self.outbox.insert(instance, vec![ToWorker::Drain]);
+            self.outputs.dropped.push(instance);
+        }
     }
 
     /// An instance is not connected any more. What it was sent waits for it until then; what it was to be sent, once

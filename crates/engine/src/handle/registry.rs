@@ -1,0 +1,94 @@
+//! What operators say about agents and limits.
+//!
+//! For: draining, weighing and removing agents, and limits on tasks. Not for: looking at them.
+//! Invariant: what is said is durable, and stands through restarts and whatever agents declare, until something else
+//! is said.
+
+use consort_core::{
+    Command,
+    command::{AgentChange, RemoveAgent, SetAgent, SetLimit},
+};
+use consort_types::{
+    Code, Error, Name, Result, limits,
+    registry::{LimitScope, TaskLimit},
+};
+
+use super::Handle;
+use crate::admit::check_text;
+
+impl Handle {
+    /// Hands out nothing more to a version of an agent (without one: to every version that is known now). What its
+    /// instances hold, they finish.
+    ///
+    /// # Errors
+    /// [`Code::AgentNotFound`] where no such agent has joined.
+    pub async fn drain_agent(&self, namespace: &str, name: &str, version: Option<&str>) -> Result<()> {
+        self.set_agent(namespace, name, version, AgentChange::Drain).await
+    }
+
+    /// Hands out again to a version of an agent, or to every version.
+    ///
+    /// # Errors
+    /// [`Code::AgentNotFound`] where no such agent has joined.
+    pub async fn resume_agent(&self, namespace: &str, name: &str, version: Option<&str>) -> Result<()> {
+        self.set_agent(namespace, name, version, AgentChange::Resume).await
+    }
+
+    /// Gives a version of an agent a share of the work beside its other versions, from 0 (nothing) to
+    /// [`limits::AGENT_WEIGHT_MAX`]; a version has 100 where nothing is said.
+    ///
+    /// # Errors
+    /// [`Code::AgentNotFound`] where no such agent has joined, [`Code::LimitReached`] where the weight is too large.
+    pub async fn weigh_agent(&self, namespace: &str, name: &str, version: &str, weight: u32) -> Result<()> {
+        self.set_agent(namespace, name, Some(version), AgentChange::Weight(weight)).await
+    }
+
+    /// Forgets a version of an agent, or every version, with what was said about it. By `force` also where instances of
+    /// it are connected: they are told to finish, and let go; what they hold goes to others after the grace.
+    ///
+    /// # Errors
+    /// [`Code::AgentNotFound`] where no such agent has joined, [`Code::AgentConnected`] where instances are connected.
+    pub async fn remove_agent(&self, namespace: &str, name: &str, version: Option<&str>, force: bool) -> Result<()> {
+        check_agent(namespace, name, version)?;
+        if !force {
+            self.check_not_connected(namespace, name, version).await?;
+        }
+        let (namespace, name, version) = (namespace.to_owned(), name.to_owned(), version.map(str::to_owned));
+        self.done(Command::RemoveAgent(RemoveAgent { namespace, name, version }), None).await
+    }
+
+    /// Sets a limit on tasks of a namespace, in place of the one that the scope had. One that says nothing removes it.
+    ///
+    /// # Errors
+    /// Where the scope or a rate means nothing, or the namespace has too many limits.
+    pub async fn set_limit(&self, namespace: &str, scope: LimitScope, limit: TaskLimit) -> Result<()> {
+        Name::check("namespace", namespace)?;
+        self.done(Command::SetLimit(SetLimit { namespace: namespace.to_owned(), scope, limit }), None).await
+    }
+
+    async fn set_agent(&self, namespace: &str, name: &str, version: Option<&str>, change: AgentChange) -> Result<()> {
+        check_agent(namespace, name, version)?;
+        let (namespace, name, version) = (namespace.to_owned(), name.to_owned(), version.map(str::to_owned));
+        self.done(Command::SetAgent(SetAgent { namespace, name, version, change }), None).await
+    }
+
+    async fn check_not_connected(&self, namespace: &str, name: &str, version: Option<&str>) -> Result<()> {
+        let status = self.status().await?;
+        let its = status.agents.iter().filter(|agent| {
+            agent.namespace == namespace && agent.agent == name && version.is_none_or(|of| of == agent.version)
+        });
+        let connected: usize = its.map(|agent| agent.instances).sum();
+        if connected == 0 {
+            return Ok(());
+        }
+        let message = format!("`{connected}` instances of agent `{name}` are connected");
+        Err(Error::new(Code::AgentConnected, message)
+            .hint("stop them first (drain it, so that they finish), or remove it by force"))
+    }
+}
+
+fn check_agent(namespace: &str, name: &str, version: Option<&str>) -> Result<()> {
+    Name::check("namespace", namespace)?;
+    Name::check("agent", name)?;
+    check_text("agent's version", version.unwrap_or(""), limits::NAME_BYTES_MAX)
+}
