@@ -7,7 +7,10 @@
 
 mod agent;
 mod attempt;
+mod back_off;
 mod call;
+#[cfg(feature = "remote")]
+pub mod client;
 mod connection;
 mod context;
 mod drive;
@@ -15,14 +18,20 @@ mod error;
 mod journal;
 mod live;
 mod outbox;
+#[cfg(feature = "remote")]
+mod remote;
 mod session;
 mod worker;
 
 pub use agent::{Agent, Capability, Handler};
 pub use call::{CallOptions, all, race};
+#[cfg(feature = "remote")]
+pub use client::Client;
 pub use connection::{Connect, Connection};
 pub use context::{Answer, Approval, TaskContext};
 pub use error::TaskError;
+#[cfg(feature = "remote")]
+pub use remote::Remote;
 /// The version of `schemars` whose `JsonSchema` the inputs and outputs of handlers implement.
 pub use schemars;
 pub use worker::Worker;

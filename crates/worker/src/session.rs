@@ -5,7 +5,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
-    hash::{BuildHasher as _, Hasher as _, RandomState},
     sync::Arc,
     time::Duration,
 };
@@ -25,15 +24,13 @@ use tracing::Instrument as _;
 use crate::{
     Agent, Connect, Connection,
     attempt::{Attempt, Verdict},
+    back_off::BackOff,
     drive::{Patience, drive},
     outbox::Outbox,
 };
 
 /// Messages that are taken from the connection at once.
 const BATCH_MESSAGES_MAX: usize = 64;
-/// The first pause after a lost connection, and the longest.
-const BACK_OFF_FIRST: Duration = Duration::from_millis(100);
-const BACK_OFF_LONGEST: Duration = Duration::from_secs(5);
 /// How long the other side may take to close a connection on which everything is said.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -100,7 +97,7 @@ impl Instance {
 
     async fn sessions(&mut self) -> Result<()> {
         let agent = self.agent.name().to_owned();
-        let mut back_off = BACK_OFF_FIRST;
+        let mut back_off = BackOff::new();
         loop {
             let (connect, hello) = (Arc::clone(&self.connect), self.hello());
             let connection = async move { connect.connect(hello).await };
@@ -113,19 +110,15 @@ impl Instance {
                         return Ok(());
                     }
                     tracing::warn!(agent, "the connection was lost");
-                    // A server that takes connections and drops them at once is not asked faster for that.
-                    if since.elapsed() > BACK_OFF_LONGEST {
-                        back_off = BACK_OFF_FIRST;
-                    }
+                    back_off.lasted(since.elapsed());
                 }
                 Some(Err(error)) if error.kind() != ErrorKind::Unavailable => return Err(error),
                 Some(Err(error)) => tracing::warn!(agent, error = %error.message, "not connected, trying again"),
                 None => return Ok(()),
             }
-            if self.unless_leaving(tokio::time::sleep(jittered(back_off))).await.is_none() {
+            if self.unless_leaving(tokio::time::sleep(back_off.pause())).await.is_none() {
                 return Ok(());
             }
-            back_off = (back_off * 2).min(BACK_OFF_LONGEST);
         }
     }
 
@@ -312,12 +305,6 @@ fn span(attempt: &Attempt) -> tracing::Span {
         attempt = offer.attempt,
         capability = offer.capability,
     )
-}
-
-/// Between half the span and all of it: workers that lost one server do not all come back at once.
-fn jittered(span: Duration) -> Duration {
-    let chance = RandomState::new().build_hasher().finish() % 1_000;
-    span / 2 + span / 2_000 * chance as u32
 }
 
 impl Shared {
