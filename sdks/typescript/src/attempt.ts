@@ -1,0 +1,334 @@
+/**
+ * One attempt: runs the code of a task to its end, sends what it asks, parks it, stops it.
+ *
+ * For: everything between a task that arrives and its last report. Not for: connections (see `session`) or replay
+ * (see `journal`).
+ * Invariant: an attempt hands over exactly one last report (complete, fail or park), or none where it was stopped.
+ * After it nothing of the code is recorded or reported: what it still waits for never settles, so no `catch` of it
+ * takes the end of the attempt for a failure. What must be tidied up listens to the signal.
+ */
+import type { Capability } from "./agent.js";
+import { TaskContext } from "./context.js";
+import { Code, TaskError, toWire } from "./error.js";
+import { type Asked, Journal, type Request, type Result } from "./journal.js";
+import { writeJson } from "./json.js";
+import type { Logger } from "./logger.js";
+import type { Attempt as AttemptId, JournalEntry, Task, WorkerMessage } from "./proto/consort/v1/worker.js";
+import { toMicros } from "./span.js";
+import type { Player } from "./turns.js";
+
+/** What is said about an attempt. */
+export type Report = NonNullable<WorkerMessage["kind"]>;
+
+/** How long an attempt is patient, in milliseconds. */
+export interface Patience {
+  /** How long code stands still before its task parks. */
+  parkAfter: number;
+  /** How long cancelled code may go on. */
+  cancelGrace: number;
+}
+
+/** A call that is to come. */
+export interface Timer {
+  /** It is not to come any more. */
+  clear(): void;
+}
+
+/** What an attempt needs of the instance that runs it. */
+export interface Host {
+  /** The number of the connection, and whether it is open. */
+  readonly epoch: number;
+  readonly connected: boolean;
+  /** Bytes of one document. */
+  readonly payloadBytesMax: number;
+  readonly patience: Patience;
+  readonly logger: Logger;
+  /** Sends a message on this connection; without one it is dropped. */
+  send(message: Report): void;
+  /** Ends once there is room for more partial output. */
+  room(): Promise<void>;
+  /** Asks for a turn. */
+  request(player: Player): void;
+  /** Calls `action` after this many milliseconds, unless the timer that it returns is cleared. */
+  after(ms: number, action: () => void): Timer;
+  /** The attempt has ended, with this last report. */
+  ended(attempt: Attempt, report: Report | undefined): void;
+}
+
+/** See the module. */
+export class Attempt implements Player {
+  /** The task, without its journal. */
+  readonly task: Task;
+  readonly id: AttemptId;
+  readonly journal: Journal;
+  readonly host: Host;
+  readonly #capability: Capability | undefined;
+  #abort: AbortController | undefined;
+  /** Why the code is to stop. */
+  #stopped: TaskError | undefined;
+  #started = false;
+  #over = false;
+  #epoch: number;
+  #progress: string | undefined;
+  #still: Timer | undefined;
+  #grace: Timer | undefined;
+
+  /** An attempt that begins with the next turn. */
+  constructor(task: Task, capability: Capability | undefined, host: Host) {
+    this.id = task.attempt ?? { task: "", token: 0n };
+    this.journal = new Journal(task.journal);
+    this.task = { ...task, journal: [] };
+    this.host = host;
+    this.#capability = capability;
+    this.#epoch = host.epoch;
+    host.request(this);
+  }
+
+  /** Whether the attempt has ended: nothing of its code counts any more. */
+  get over(): boolean {
+    return this.#over;
+  }
+
+  /** Aborted when the attempt ends or is cancelled, whatever the reason. */
+  get signal(): AbortSignal {
+    if (!this.#abort) {
+      this.#abort = new AbortController();
+      if (this.#stopped) {
+        this.#abort.abort(this.#stopped);
+      }
+    }
+    return this.#abort.signal;
+  }
+
+  /** Whether the code is to stop. */
+  get stopped(): boolean {
+    return this.#stopped !== undefined;
+  }
+
+  // What the code does, by its context.
+
+  /** Asks for the next entry; it throws where nothing can be asked. */
+  ask(request: Request): Asked {
+    this.#moved();
+    try {
+      return this.journal.ask(request);
+    } catch (error) {
+      if (error instanceof TaskError && error.code === Code.JournalDiverged && !this.#over) {
+        // What follows in the code rests on a path that was not taken before: it goes no further.
+        this.#end(this.#failure(error));
+      } else if (this.journal.closed) {
+        this.journal.wakeAll();
+      }
+      throw error;
+    }
+  }
+
+  /** A place of the code waits for an entry. */
+  await(index: number): void {
+    this.journal.await(index);
+    this.#moved();
+  }
+
+  /** A place of the code waits no longer. */
+  forget(index: number): void {
+    this.journal.forget(index);
+    this.#moved();
+  }
+
+  /** A local effect has ended. */
+  finishRun(index: number, result: Result): void {
+    this.journal.finishRun(index, result);
+    this.#moved();
+  }
+
+  /** Ends every wait with `error`; nothing more is recorded. */
+  close(error: TaskError): void {
+    if (!this.#over) {
+      this.journal.close(error);
+      this.journal.wakeAll();
+      this.#moved();
+    }
+  }
+
+  /** Replaces the message that waits to be sent. */
+  progress(message: string): void {
+    this.#progress = message;
+    this.#moved();
+  }
+
+  /** Sends partial output; ends once there is room for more. */
+  stream(delta: { $case: "text"; value: string } | { $case: "json"; value: Uint8Array }): Promise<void> {
+    if (!this.#over) {
+      this.#send({ $case: "stream", value: { attempt: this.id, delta: { kind: delta } } });
+    }
+    return this.host.room();
+  }
+
+  // What the session does.
+
+  /** The server has recorded or answered an entry. */
+  recorded(index: number, entry: JournalEntry): void {
+    this.journal.record(index, entry);
+    this.host.request(this);
+  }
+
+  /** Asks the code to end: its waits fail, and after a grace it is left alone. */
+  cancel(reason: string): void {
+    if (this.#over || this.#stopped) {
+      return;
+    }
+    const error = new TaskError(reason, { code: Code.Cancelled, retryable: false });
+    if (!this.#started) {
+      this.#end(undefined);
+      return;
+    }
+    this.#stop(error);
+    this.journal.close(error);
+    this.journal.wakeAll();
+    this.#grace = this.host.after(this.host.patience.cancelGrace, () => this.#end(undefined));
+  }
+
+  /** Ends the attempt from outside, without a report: somebody else owns the task, or nobody waits for it. */
+  abandon(): void {
+    this.#end(undefined);
+  }
+
+  /** Ends the attempt from outside: a report was refused for this reason. */
+  refuse(error: TaskError): void {
+    this.#end(this.#failure(error));
+  }
+
+  /** The connection is a new one. */
+  reconnected(): void {
+    this.host.request(this);
+  }
+
+  // The turns.
+
+  /** Acts while the code stands still. */
+  turn(): void {
+    if (this.#over) {
+      return;
+    }
+    if (!this.#started) {
+      this.#started = true;
+      void this.#execute();
+      this.host.request(this);
+      return;
+    }
+    if (this.#epoch !== this.host.epoch) {
+      this.#epoch = this.host.epoch;
+      this.journal.sendAgain();
+    }
+    this.#sendAll();
+    if (this.journal.release()) {
+      this.#moved();
+      return;
+    }
+    if (!this.#stopped && (this.journal.holdsBack || this.journal.parkable())) {
+      this.#still ??= this.host.after(this.host.patience.parkAfter, () => this.#stood());
+    } else {
+      this.#unrest();
+    }
+  }
+
+  #sendAll(): void {
+    for (let next = this.journal.nextToSend(); next; next = this.journal.nextToSend()) {
+      this.#send({ $case: "record", value: { attempt: this.id, ...next } });
+    }
+    if (this.#progress !== undefined) {
+      this.#send({ $case: "progress", value: { attempt: this.id, message: this.#progress } });
+      this.#progress = undefined;
+    }
+  }
+
+  #send(message: Report): void {
+    this.host.send(message);
+  }
+
+  /** The code has done something: it does not stand still, and is looked at again when it does. */
+  #moved(): void {
+    if (!this.#over) {
+      this.#unrest();
+      this.host.request(this);
+    }
+  }
+
+  #unrest(): void {
+    this.#still?.clear();
+    this.#still = undefined;
+  }
+
+  /** The code has stood still for long: lets replay go on, or parks the task. */
+  #stood(): void {
+    this.#still = undefined;
+    if (this.journal.holdsBack) {
+      this.journal.stopHoldingBack();
+      this.host.request(this);
+      return;
+    }
+    const waiting = this.journal.parkable();
+    if (waiting) {
+      this.#end({ $case: "park", value: { attempt: this.id, waiting } });
+    }
+  }
+
+  // The code.
+
+  async #execute(): Promise<void> {
+    const report = await this.#outcome();
+    if (!this.#over) {
+      // A report on a cancelled attempt changes nothing any more.
+      this.#end(this.#stopped ? undefined : report);
+    }
+  }
+
+  /** Runs the code; the last report that its end means. */
+  async #outcome(): Promise<Report> {
+    const capability = this.#capability;
+    if (!capability) {
+      const message = `this version of the agent has no capability \`${this.task.capability}\``;
+      return this.#failure(new TaskError(message, { code: Code.BadRequest, retryable: true }));
+    }
+    try {
+      const output = await new TaskContext(this).execute(capability);
+      const diverged = this.journal.end();
+      if (diverged) {
+        return this.#failure(diverged);
+      }
+      const written = writeJson("output", output, this.host.payloadBytesMax);
+      return { $case: "complete", value: { attempt: this.id, output: written } };
+    } catch (thrown) {
+      return this.#failure(TaskError.from(thrown));
+    }
+  }
+
+  #failure(error: TaskError): Report {
+    const { retryable, retryAfterMs } = error;
+    const retryAfterUs = retryAfterMs === undefined ? undefined : toMicros("time to try again", retryAfterMs);
+    return { $case: "fail", value: { attempt: this.id, error: toWire(error), retryable, retryAfterUs } };
+  }
+
+  /** Tells the code that nobody waits for it. */
+  #stop(reason: TaskError): void {
+    this.#stopped ??= reason;
+    this.#abort?.abort(this.#stopped);
+  }
+
+  /** Nothing is taken from the code any more. */
+  #end(report: Report | undefined): void {
+    if (this.#over) {
+      return;
+    }
+    this.#over = true;
+    this.#unrest();
+    this.#grace?.clear();
+    if (report && this.#progress !== undefined) {
+      this.#send({ $case: "progress", value: { attempt: this.id, message: this.#progress } });
+    }
+    const ended = new TaskError("the attempt has ended", { code: Code.Cancelled, retryable: false });
+    this.journal.close(ended);
+    this.host.ended(this, report);
+    this.#stop(ended);
+  }
+}

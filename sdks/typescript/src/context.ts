@@ -1,0 +1,374 @@
+/**
+ * What the code of a task can ask: who it is, durable effects, calls, pauses, waits, progress, partial output.
+ *
+ * For: handlers. Not for: the worker's own bookkeeping (see `attempt`).
+ * Invariant: an entry gets its position when the method is called, not when its answer is awaited, so the order of
+ * calls in the text of the program is the order in the journal.
+ */
+import { AsyncLocalStorage } from "node:async_hooks";
+import type { Capability } from "./agent.js";
+import { Answer, type Read } from "./answer.js";
+import type { Attempt } from "./attempt.js";
+import { Code, cut, TaskError, toWire } from "./error.js";
+import type { Request } from "./journal.js";
+import { readJson, writeJson } from "./json.js";
+import { type Logger, withFields } from "./logger.js";
+import type { CallOptions as WireCallOptions } from "./proto/consort/v1/worker.js";
+import { fit, type OutputOf, type Schema } from "./schema.js";
+import { toDate, toMicros } from "./span.js";
+
+/** The attempt whose local effect runs. */
+const inside = new AsyncLocalStorage<Attempt>();
+
+/** Which instances may take a call, beside those that have the capability. */
+export interface Route {
+  /** Versions of the agent: a range such as `^1.2`, or one version as its author wrote it. */
+  version?: string;
+  /** Labels that the instance or its agent must have. */
+  labels?: Record<string, string>;
+  /** Calls with the same text go to the same instance while it is there and healthy. */
+  sticky?: string;
+}
+
+/** How often a call is tried, and with what pauses, in milliseconds. */
+export interface Retry {
+  /** Attempts at most, the first included. */
+  attempts: number;
+  /** The pause after the first failure; 1,000 where nothing is said. */
+  initial?: number;
+  /** What each further pause grows by; 2 where nothing is said, at least 1. */
+  factor?: number;
+  /** The longest pause; 60,000 where nothing is said. */
+  max?: number;
+}
+
+/** How a call is to be done. */
+export interface CallOptions<S extends Schema | undefined = undefined> {
+  /** The schema of the answer, which gives its type. */
+  output?: S;
+  /** The agent that is to do it; any that has the capability where none is named. */
+  agent?: string;
+  /** Which of its instances. */
+  route?: Route;
+  /** How often it is tried; once where nothing is said. */
+  retry?: Retry;
+  /** How long one attempt may take, in milliseconds. */
+  timeout?: number;
+  /** Added to the priority of the run; higher goes first. */
+  priority?: number;
+}
+
+/** A person's decision. */
+export interface Approval {
+  /** Whether it was a yes. A no is an answer, not a failure. */
+  approved: boolean;
+  /** Who decided. */
+  by: string;
+  /** What they said about it. */
+  comment: string | null;
+}
+
+/** What {@link TaskContext.all} makes of its branches. */
+type Settled<T extends readonly unknown[]> = { -readonly [K in keyof T]: Awaited<T[K]> };
+
+/**
+ * The door from a task's code to Consort.
+ *
+ * `run`, `call`, `sleep`, `waitSignal` and `waitApproval` each make an entry in the task's journal. The code may be
+ * left at any `await` and started again, by a retry, a crash or because it only waits (it parks); then what is recorded
+ * is answered from the journal, and the code goes on after the last entry. So it must ask for the same things in the
+ * same order each time: whatever may differ (clock, chance, outside reads) belongs into `run`.
+ */
+export class TaskContext {
+  /** Says things with the run, step and attempt beside them; silent while what is recorded is replayed. */
+  readonly log: Logger;
+  readonly #attempt: Attempt;
+
+  /** The context of this attempt. */
+  constructor(attempt: Attempt) {
+    this.#attempt = attempt;
+    const { run, workflow, step, number } = attempt.task;
+    const fields = { run, workflow, step, attempt: number };
+    this.log = withFields(attempt.host.logger, fields, () => attempt.journal.replaying);
+  }
+
+  /** The task; opaque. */
+  get task(): string {
+    return this.#attempt.id.task;
+  }
+
+  /** The run that the task belongs to. */
+  get runId(): string {
+    return this.#attempt.task.run;
+  }
+
+  /** The run's workflow. */
+  get workflow(): string {
+    return this.#attempt.task.workflow;
+  }
+
+  /** The step's path in the run, such as `gather[3]`. */
+  get step(): string {
+    return this.#attempt.task.step;
+  }
+
+  /** The capability that was asked for. */
+  get capability(): string {
+    return this.#attempt.task.capability;
+  }
+
+  /** Which try this is, from 1. */
+  get attempt(): number {
+    return this.#attempt.task.number;
+  }
+
+  /** The fencing token of this attempt: hand it to stores that can refuse an older one. */
+  get token(): bigint {
+    return this.#attempt.id.token;
+  }
+
+  /** A key that is the same for all attempts of the task: hand it to services that know such keys. */
+  get idempotencyKey(): string {
+    return this.#attempt.task.idempotencyKey;
+  }
+
+  /** When the attempt is given up. */
+  get deadline(): Date | undefined {
+    const { deadlineUs } = this.#attempt.task;
+    return deadlineUs === undefined ? undefined : toDate(deadlineUs);
+  }
+
+  /** The trace that the attempt belongs to, as a W3C `traceparent`; may be empty. */
+  get traceparent(): string {
+    return this.#attempt.task.traceparent;
+  }
+
+  /**
+   * Aborted when the attempt is cancelled, timed out or fenced, and when it has ended or parked: hand it to `fetch` and
+   * the like, and listen to it to tidy up, as `finally` does not run in code that was left waiting.
+   */
+  get signal(): AbortSignal {
+    return this.#attempt.signal;
+  }
+
+  /** Whether what is asked next was recorded by an earlier attempt. */
+  get replaying(): boolean {
+    return this.#attempt.journal.replaying;
+  }
+
+  /**
+   * Does something once: its result is durable before the code gets it, and a replay gives that instead.
+   *
+   * It runs at least once: a crash between the effect and its record makes it run again, so an outside service should
+   * be given {@link idempotencyKey} with the name. A `TaskError` that is not retryable is recorded and replayed like a
+   * result. Any other failure is not: it ends what this attempt can record, and the next attempt tries again. What the
+   * code asks while an effect runs is sent when it has ended. The effect itself must not use the journal. The result
+   * travels as JSON: a `Date` comes back as text, unless a schema makes one of it.
+   */
+  run<T>(name: string, effect: () => T | Promise<T>): Answer<T>;
+  run<S extends Schema>(name: string, effect: () => unknown, options: { output: S }): Answer<OutputOf<S>>;
+  run(name: string, effect: () => unknown, options: { output?: Schema } = {}): Answer<unknown> {
+    const asked = this.#ask({ $case: "run", value: { name } });
+    if (asked instanceof TaskError) {
+      return new Answer(this.#attempt, asked, nothing);
+    }
+    if (!asked.recorded) {
+      void this.#effect(asked.index, effect);
+    }
+    return new Answer(this.#attempt, asked.index, this.#reader("result of `run`", options.output));
+  }
+
+  /** Runs a local effect and has its result recorded. A retryable failure closes the journal instead. */
+  async #effect(index: number, effect: () => unknown): Promise<void> {
+    const attempt = this.#attempt;
+    try {
+      const value = await inside.run(attempt, effect);
+      const output = writeJson("result of `run`", value, attempt.host.payloadBytesMax);
+      attempt.finishRun(index, { $case: "output", value: output });
+    } catch (thrown) {
+      const error = TaskError.from(thrown);
+      if (error.retryable) {
+        attempt.close(error);
+      } else {
+        attempt.finishRun(index, { $case: "error", value: toWire(error) });
+      }
+    }
+  }
+
+  /**
+   * Asks another capability: a child task that the server schedules, retries and records like any other.
+   *
+   * Calls that are made before the first is awaited run side by side. A failure is permanent: it is recorded.
+   */
+  call<S extends Schema | undefined = undefined>(
+    capability: string,
+    input: unknown,
+    options: CallOptions<S> = {},
+  ): Answer<OutputOf<S>> {
+    return this.#answer(
+      () => {
+        const document = writeJson("input of the call", input, this.#attempt.host.payloadBytesMax);
+        return { $case: "call", value: { capability, input: document, options: wireOptions(options) } };
+      },
+      this.#reader<OutputOf<S>>("answer", options.output),
+    );
+  }
+
+  /** Pauses, for this many milliseconds; a long pause leaves the worker and survives restarts. */
+  sleep(ms: number): Answer<void> {
+    return this.#answer(() => ({ $case: "sleep", value: { spanUs: toMicros("pause", ms) } }), nothing);
+  }
+
+  /** Waits for the next signal of that name to the run; its payload is the answer. */
+  waitSignal<S extends Schema | undefined = undefined>(name: string, schema?: S): Answer<OutputOf<S>> {
+    const read = this.#reader<OutputOf<S>>(`signal \`${name}\``, schema);
+    return this.#answer(() => ({ $case: "signal", value: { name } }), read);
+  }
+
+  /** Asks a person: the prompt stands in the inbox, with the detail, until somebody says yes or no. */
+  waitApproval(prompt: string, detail: unknown = null): Answer<Approval> {
+    const request = (): Request => {
+      const document = writeJson("detail of the approval", detail, this.#attempt.host.payloadBytesMax);
+      return { $case: "approval", value: { prompt, detail: document } };
+    };
+    return this.#answer(request, this.#reader<Approval>("decision", undefined));
+  }
+
+  /**
+   * Waits for all, one after the other: a task with many calls then parks for the first open one, not for each. It
+   * fails with the first failure in the order of the list.
+   */
+  async all<const T extends readonly unknown[]>(branches: T): Promise<Settled<T>> {
+    const list = [...branches];
+    for (const branch of list) {
+      if (branch instanceof Promise) {
+        // A failure of a later branch is met when its turn comes, or not at all.
+        branch.catch(() => {});
+      }
+    }
+    const results: unknown[] = [];
+    for (const branch of list) {
+      results.push(await branch);
+    }
+    return results as Settled<T>;
+  }
+
+  /**
+   * Waits for whichever is settled first. The others go on; a task does not park for what lost. A local effect cannot
+   * be stopped: what comes after it in the journal waits until it has ended.
+   */
+  race<const T extends readonly unknown[]>(branches: T): Promise<Awaited<T[number]>> {
+    const list = [...branches];
+    return new Promise((resolve, reject) => {
+      let open = true;
+      const settle =
+        <V>(settled: (value: V) => void) =>
+        (value: V) => {
+          if (open) {
+            open = false;
+            for (const branch of list) {
+              if (branch instanceof Answer) {
+                branch.forget();
+              }
+            }
+          }
+          settled(value);
+        };
+      for (const branch of list) {
+        const promise = branch instanceof Answer ? branch : Promise.resolve(branch);
+        promise.then(settle(resolve), settle(reject));
+      }
+    });
+  }
+
+  /** Tells watchers what is being done. Messages are not kept; where they come too fast the latest is shown. */
+  progress(text: string): void {
+    this.#attempt.progress(cut(text));
+  }
+
+  /**
+   * Shows watchers more of the output: text to be put behind what came before, or a JSON document of its own. Only a
+   * bounded tail is kept. Await it where much is sent: it ends when there is room for more.
+   */
+  async stream(delta: string | { [key: string]: unknown } | unknown[]): Promise<void> {
+    if (typeof delta !== "string") {
+      await this.#attempt.stream({ $case: "json", value: writeJson("partial output", delta, STREAM_BYTES_MAX) });
+      return;
+    }
+    for (let at = 0; at < delta.length; ) {
+      const end = pieceEnd(delta, at);
+      await this.#attempt.stream({ $case: "text", value: delta.slice(at, end) });
+      at = end;
+    }
+  }
+
+  /** Runs the code of a capability: reads the input, and gives the output that is to be reported. */
+  async execute({ options, handler }: Capability): Promise<unknown> {
+    const input = readJson("input", this.#attempt.task.input);
+    const fitted = await fit("input", Code.BadInput, options.input, input);
+    return fit("output", Code.BadOutput, options.output, await handler(this, fitted));
+  }
+
+  #answer<T>(request: () => Request, read: Read<T>): Answer<T> {
+    const asked = this.#ask(request);
+    return new Answer(this.#attempt, asked instanceof TaskError ? asked : asked.index, read);
+  }
+
+  /** Asks for the next entry, or says why that is not possible. */
+  #ask(request: Request | (() => Request)): { index: number; recorded: boolean } | TaskError {
+    if (inside.getStore() === this.#attempt) {
+      const hint = "let the effect return what it found, and use the journal after it";
+      return new TaskError("the journal was used inside `run`", { code: Code.BadRequest, hint, retryable: false });
+    }
+    try {
+      return this.#attempt.ask(typeof request === "function" ? request() : request);
+    } catch (error) {
+      return TaskError.from(error);
+    }
+  }
+
+  #reader<T>(what: string, schema: Schema | undefined): Read<T> {
+    return (document) => {
+      const value = readJson(what, document);
+      return (schema === undefined ? value : fit(what, Code.BadOutput, schema, value)) as T | Promise<T>;
+    };
+  }
+}
+
+/** Bytes of one piece of partial output. */
+const STREAM_BYTES_MAX = 256 * 1024;
+/** UTF-16 units of one piece of text: at most three bytes each. */
+const PIECE_UNITS_MAX = STREAM_BYTES_MAX / 4;
+
+/** Where the piece of a text that begins at `at` ends: never between two halves of a character. */
+function pieceEnd(text: string, at: number): number {
+  const end = at + PIECE_UNITS_MAX;
+  if (end >= text.length) {
+    return text.length;
+  }
+  const last = text.charCodeAt(end - 1);
+  return last >= 0xd800 && last < 0xdc00 ? end - 1 : end;
+}
+
+function nothing(): undefined {
+  return undefined;
+}
+
+function wireOptions(options: CallOptions<Schema | undefined>): WireCallOptions | undefined {
+  const { agent, route, retry, timeout, priority } = options;
+  if ([agent, route, retry, timeout, priority].every((option) => option === undefined)) {
+    return undefined;
+  }
+  return {
+    agent: agent ?? "",
+    route: route && { version: route.version ?? "", labels: route.labels ?? {}, sticky: route.sticky ?? "" },
+    retry: retry && {
+      attempts: retry.attempts,
+      initialUs: toMicros("first pause", retry.initial ?? 1_000),
+      factorMilli: Math.round((retry.factor ?? 2) * 1000),
+      maxUs: toMicros("longest pause", retry.max ?? 60_000),
+    },
+    timeoutUs: timeout === undefined ? undefined : toMicros("timeout", timeout),
+    priority,
+  };
+}

@@ -1,0 +1,169 @@
+/**
+ * Errors: how an attempt fails, and how the server refuses.
+ *
+ * For: handlers (`TaskError`) and clients (`ConsortError`). Not for: deciding what follows from an error.
+ * Invariant: every error has a stable code; docs/reference/errors explains each.
+ */
+import type { Error as WireError } from "./proto/consort/v1/common.js";
+
+/** The stable codes that the SDK itself uses or acts upon. */
+export const Code = {
+  BadRequest: "C0001",
+  BadName: "C0002",
+  BadJson: "C0005",
+  PayloadTooLarge: "C0006",
+  LimitReached: "C0007",
+  BadInput: "C0103",
+  RunNotFound: "C0201",
+  RunEnded: "C0202",
+  TaskNotFound: "C0301",
+  Fenced: "C0302",
+  JournalDiverged: "C0303",
+  AgentFailed: "C0304",
+  BadOutput: "C0311",
+  Cancelled: "C0312",
+  Overloaded: "C0401",
+  Stopping: "C0402",
+  Halted: "C0403",
+  Locked: "C0404",
+  Unreachable: "C0405",
+  Disk: "C0502",
+  Internal: "C0901",
+} as const;
+
+/** Bytes of an error message or of a progress message; more is cut. */
+export const MESSAGE_BYTES_MAX = 4 * 1024;
+
+const UNAVAILABLE: ReadonlySet<string> = new Set([
+  Code.Overloaded,
+  Code.Stopping,
+  Code.Halted,
+  Code.Locked,
+  Code.Unreachable,
+  Code.Disk,
+]);
+
+const LOST: ReadonlySet<string> = new Set([Code.Fenced, Code.TaskNotFound, Code.RunNotFound, Code.RunEnded]);
+
+/** Whether the code means: not now, try again later. */
+export function isUnavailable(code: string): boolean {
+  return UNAVAILABLE.has(code);
+}
+
+/** Whether the code, in the refusal of a report, means that the attempt is not this worker's any more. */
+export function isLost(code: string): boolean {
+  return LOST.has(code);
+}
+
+/** What is said beside the message of an error. */
+export interface ConsortErrorOptions extends ErrorOptions {
+  /** What to do next. */
+  hint?: string | undefined;
+}
+
+/** What Consort refused or what went wrong there: a stable code, a message, and a hint at what to do next. */
+export class ConsortError extends Error {
+  /** The stable code, such as `C0102`. */
+  readonly code: string;
+  /** What to do next, where there is something to say. */
+  readonly hint: string | undefined;
+
+  /** An error with this code. */
+  constructor(code: string, message: string, options: ConsortErrorOptions = {}) {
+    super(message, options);
+    this.name = "ConsortError";
+    this.code = code;
+    this.hint = options.hint;
+  }
+
+  /** Whether trying again later may help, such as after a restart of the server. */
+  get isUnavailable(): boolean {
+    return isUnavailable(this.code);
+  }
+
+  /** Code, message and hint in one text. */
+  override toString(): string {
+    const said = `error[${this.code}]: ${this.message}`;
+    return this.hint ? `${said}\n  hint: ${this.hint}` : said;
+  }
+}
+
+/** How an attempt fails, beside the message. */
+export interface TaskErrorOptions extends ConsortErrorOptions {
+  /** The stable code; `C0304` (agent failed) where nothing is said. */
+  code?: string;
+  /** Whether another attempt may help; it may, where nothing is said. */
+  retryable?: boolean;
+  /** When to try again, in milliseconds from now; makes the failure retryable where nothing else is said. */
+  retryAfterMs?: number;
+}
+
+/**
+ * The failure of an attempt. Throw it to say more than a message: whether trying again may help, when, and a code.
+ *
+ * Every other error that leaves a handler is a retryable failure with its name and message.
+ */
+export class TaskError extends ConsortError {
+  /** Whether another attempt may help. */
+  readonly retryable: boolean;
+  /** When to try again, in milliseconds. */
+  readonly retryAfterMs: number | undefined;
+
+  /** A failure with this message, which is cut at 4 KiB. */
+  constructor(message: string, options: TaskErrorOptions = {}) {
+    super(options.code ?? Code.AgentFailed, cut(message), options);
+    this.name = "TaskError";
+    this.retryable = options.retryable ?? true;
+    this.retryAfterMs = options.retryAfterMs;
+  }
+
+  /** The failure in any thrown value. */
+  static from(thrown: unknown): TaskError {
+    if (thrown instanceof TaskError) {
+      return thrown;
+    }
+    if (thrown instanceof ConsortError) {
+      const { code, hint, isUnavailable: retryable } = thrown;
+      return new TaskError(thrown.message, { code, hint, retryable, cause: thrown });
+    }
+    return new TaskError(describe(thrown), { cause: thrown });
+  }
+}
+
+/** A recorded failure as the code meets it: a replay gives the same again, so another attempt cannot help. */
+export function recorded(error: WireError): TaskError {
+  return new TaskError(error.message, { code: error.code, hint: error.hint || undefined, retryable: false });
+}
+
+/** An error as it travels. */
+export function toWire(error: ConsortError): WireError {
+  return { code: error.code, message: cut(error.message), hint: error.hint ?? "" };
+}
+
+/** Name and message of a thrown value, with what caused it. */
+function describe(thrown: unknown): string {
+  if (!(thrown instanceof Error)) {
+    return typeof thrown === "string" ? thrown : `the agent threw ${String(thrown)}`;
+  }
+  const parts = [`${thrown.name}: ${thrown.message}`];
+  let cause = thrown.cause;
+  for (let depth = 0; cause instanceof Error && depth < 8; depth += 1) {
+    parts.push(`${cause.name}: ${cause.message}`);
+    cause = cause.cause;
+  }
+  return parts.join(": ");
+}
+
+/** Shortens a text to the limit of a message, at the end of a character. */
+export function cut(message: string): string {
+  if (message.length * 3 <= MESSAGE_BYTES_MAX || Buffer.byteLength(message) <= MESSAGE_BYTES_MAX) {
+    return message;
+  }
+  const bytes = Buffer.from(message);
+  let end = MESSAGE_BYTES_MAX;
+  // A byte of the form 10xxxxxx goes on with the character before it.
+  while (end > 0 && ((bytes[end] ?? 0) & 0xc0) === 0x80) {
+    end -= 1;
+  }
+  return bytes.toString("utf8", 0, end);
+}

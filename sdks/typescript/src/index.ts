@@ -1,0 +1,15 @@
+/**
+ * The TypeScript SDK of Consort: agents, durable workflows as code, and a client.
+ *
+ * For: programs; import from `@consort/sdk` alone. Not for: anything inside (files may move).
+ * Invariant: everything that is exported here is documented where it is made.
+ */
+export { Agent, type AgentOptions, agent, type CapabilityOptions, type Effect, type Handler } from "./agent.js";
+export { Answer } from "./answer.js";
+export { type Approval, type CallOptions, type Retry, type Route, TaskContext } from "./context.js";
+export { Code, ConsortError, type ConsortErrorOptions, TaskError, type TaskErrorOptions } from "./error.js";
+export type { JsonValue } from "./json.js";
+export { type Logger, lineLogger } from "./logger.js";
+export { type InputOf, type JsonSchema, jsonSchema, type OutputOf, type Schema } from "./schema.js";
+export type { ServerOptions } from "./transport.js";
+export { Worker, type WorkerOptions } from "./worker.js";

@@ -1,0 +1,248 @@
+/**
+ * One agent at work: its live attempts, and the last reports that may not have been delivered.
+ *
+ * For: what an instance keeps across connections. Not for: opening them (see `session`).
+ * Invariant: for each task at most one attempt is live; a task with a newer token stops the older attempt. The last
+ * report of an attempt is kept until it is sure to be delivered: reports are not acknowledged, so it is sent again
+ * after a reconnect, and a report that arrives twice changes nothing.
+ */
+import type { Agent } from "./agent.js";
+import { Attempt, type Host, type Patience, type Report, type Timer } from "./attempt.js";
+import { isLost, recorded } from "./error.js";
+import type { Logger } from "./logger.js";
+import { type Attempt as AttemptId, type Task, type ToWorkerKind, WorkerMessage } from "./messages.js";
+import type { Player } from "./turns.js";
+
+/** How long a report that was sent is kept, in milliseconds, and how many at most. */
+const KEPT_FOR = 30_000;
+const KEPT_MAX = 10_000;
+/** Bytes of the reports that are kept although they were sent. */
+const KEPT_BYTES_MAX = 64 * 1024 * 1024;
+
+/** What instances share: the connection of the moment, and how patient they are. */
+export interface Wire {
+  readonly epoch: number;
+  readonly connected: boolean;
+  readonly payloadBytesMax: number;
+  readonly patience: Patience;
+  readonly logger: Logger;
+  /** Sends an encoded message; without a connection it is dropped. */
+  send(message: Uint8Array): void;
+  /** Ends once there is room for more partial output. */
+  room(): Promise<void>;
+  /** Asks for a turn. */
+  request(player?: Player): void;
+  /** Something has ended: whoever leaves looks whether it can. */
+  left(): void;
+}
+
+/** A last report, encoded without the number of its instance. */
+interface Kept {
+  id: AttemptId;
+  report: Report;
+  bytes: number;
+  /** When it was sent, where it was. */
+  sent: number | undefined;
+}
+
+/** See the module. */
+export class Instance implements Host {
+  readonly agent: Agent;
+  /** Its number on the connection of the moment. */
+  number = 0;
+  /** Whether the server hands out nothing more to it. */
+  drained = false;
+  /** How many tasks it wants to hold. */
+  credit: number;
+  readonly #wire: Wire;
+  readonly #live = new Map<string, Attempt>();
+  readonly #kept = new Map<string, Kept>();
+  #keptBytes = 0;
+
+  /** An instance without tasks. */
+  constructor(agent: Agent, credit: number, wire: Wire) {
+    this.agent = agent;
+    this.credit = credit;
+    this.#wire = wire;
+  }
+
+  get epoch(): number {
+    return this.#wire.epoch;
+  }
+
+  get connected(): boolean {
+    return this.#wire.connected;
+  }
+
+  get payloadBytesMax(): number {
+    return this.#wire.payloadBytesMax;
+  }
+
+  get patience(): Patience {
+    return this.#wire.patience;
+  }
+
+  get logger(): Logger {
+    return this.#wire.logger;
+  }
+
+  /** Whether nothing is under way, and every report was sent. */
+  get idle(): boolean {
+    return this.#live.size === 0 && [...this.#kept.values()].every((kept) => kept.sent !== undefined);
+  }
+
+  /** What it holds, or has a report for. */
+  get held(): AttemptId[] {
+    return [...[...this.#live.values()].map((attempt) => attempt.id), ...[...this.#kept.values()].map(({ id }) => id)];
+  }
+
+  send(message: Report): void {
+    this.#wire.send(WorkerMessage.encode({ instance: this.number, kind: message }).finish());
+  }
+
+  room(): Promise<void> {
+    return this.#wire.room();
+  }
+
+  request(player: Player): void {
+    this.#wire.request(player);
+  }
+
+  after(ms: number, action: () => void): Timer {
+    const timer = setTimeout(action, ms);
+    return { clear: () => clearTimeout(timer) };
+  }
+
+  ended(attempt: Attempt, report: Report | undefined): void {
+    const { task } = attempt.id;
+    // A newer attempt of the task may stand there by now.
+    if (this.#live.get(task) === attempt) {
+      this.#live.delete(task);
+    }
+    if (report) {
+      this.#keep({ id: attempt.id, report, bytes: 0, sent: undefined });
+    }
+    this.#wire.left();
+  }
+
+  /** Acts on a message. */
+  take(message: ToWorkerKind): void {
+    switch (message?.$case) {
+      case "task":
+        this.#start(message.value);
+        return;
+      case "cancel":
+        this.#settled(message.value.attempt);
+        this.#find(message.value.attempt)?.cancel(message.value.reason);
+        return;
+      case "recorded": {
+        const { task, index, entry } = message.value;
+        if (entry) {
+          this.#live.get(task)?.recorded(index, entry);
+        }
+        return;
+      }
+      case "refused":
+        this.#refused(message.value.attempt, message.value.error ?? { code: "", message: "", hint: "" });
+        return;
+      case "drain":
+        this.drained = true;
+    }
+  }
+
+  /** A connection is open: sends what may not have been delivered. */
+  reconnected(): void {
+    for (const attempt of this.#live.values()) {
+      attempt.reconnected();
+    }
+    for (const kept of this.#kept.values()) {
+      this.#deliver(kept);
+    }
+  }
+
+  /** The connection broke: what was sent on it may not have been delivered. */
+  lost(): void {
+    for (const kept of this.#kept.values()) {
+      kept.sent = undefined;
+    }
+  }
+
+  /** Lets go of reports that were sent long ago. */
+  prune(now: number): void {
+    for (const [task, kept] of this.#kept) {
+      const over = this.#kept.size > KEPT_MAX || this.#keptBytes > KEPT_BYTES_MAX;
+      if (kept.sent === undefined || !(over || now - kept.sent > KEPT_FOR)) {
+        return;
+      }
+      this.#drop(task);
+    }
+  }
+
+  /** Stops everything at once, without reports. */
+  abandon(): void {
+    for (const attempt of [...this.#live.values()]) {
+      attempt.abandon();
+    }
+  }
+
+  /** Starts an attempt, unless it is an old one or runs already. */
+  #start(task: Task): void {
+    if (!task.attempt) {
+      return;
+    }
+    const { task: name, token } = task.attempt;
+    const older = this.#live.get(name);
+    const known = older?.id.token ?? this.#kept.get(name)?.id.token;
+    if (known !== undefined && (token < known || (token === known && older))) {
+      return;
+    }
+    this.#drop(name);
+    older?.abandon();
+    this.#live.set(name, new Attempt(task, this.agent.find(task.capability), this));
+  }
+
+  #find(id: AttemptId | undefined): Attempt | undefined {
+    const attempt = id && this.#live.get(id.task);
+    return attempt?.id.token === id?.token ? attempt : undefined;
+  }
+
+  #refused(id: AttemptId | undefined, error: { code: string; message: string; hint: string }): void {
+    this.#settled(id);
+    const attempt = this.#find(id);
+    if (isLost(error.code)) {
+      attempt?.abandon();
+    } else {
+      attempt?.refuse(recorded(error));
+    }
+  }
+
+  /** The server has answered the report of this attempt. */
+  #settled(id: AttemptId | undefined): void {
+    if (id && this.#kept.get(id.task)?.id.token === id.token) {
+      this.#drop(id.task);
+    }
+  }
+
+  #keep(kept: Kept): void {
+    this.#drop(kept.id.task);
+    this.#kept.set(kept.id.task, kept);
+    if (this.connected) {
+      this.#deliver(kept);
+    }
+    this.#wire.request();
+    this.prune(Date.now());
+  }
+
+  #deliver(kept: Kept): void {
+    const message = WorkerMessage.encode({ instance: this.number, kind: kept.report }).finish();
+    this.#wire.send(message);
+    this.#keptBytes += message.length - kept.bytes;
+    kept.bytes = message.length;
+    kept.sent = Date.now();
+  }
+
+  #drop(task: string): void {
+    this.#keptBytes -= this.#kept.get(task)?.bytes ?? 0;
+    this.#kept.delete(task);
+  }
+}

@@ -1,0 +1,367 @@
+/**
+ * The journal of one attempt: what the code asked, what came of it, and when the code learned of it.
+ *
+ * For: replay and recording, as plain state without promises or clocks. Not for: running code or sending messages.
+ * Invariant: code is given results one at a time, each only when it stands still; the order is written down with the
+ * next entry (`after`) and kept to on replay. So the n-th thing that the code asks is the same in each attempt, even
+ * where several branches run side by side, as long as the code itself is deterministic.
+ */
+import { Code, recorded, TaskError, toWire } from "./error.js";
+import { sameDocument, text } from "./json.js";
+import type { JournalEntry } from "./proto/consort/v1/worker.js";
+import { describeSpan } from "./span.js";
+
+/** What an entry asks for. */
+export type Request = NonNullable<JournalEntry["request"]>;
+/** What came of an entry. */
+export type Result = NonNullable<JournalEntry["result"]>;
+/** A result as the code meets it. */
+export type Outcome = { ok: true; output: Uint8Array } | { ok: false; error: TaskError };
+
+/** Entries in one task's journal. */
+export const ENTRIES_MAX = 10_000;
+
+/** How far an entry is. */
+enum Stage {
+  /** A local effect that has not ended: it holds back the entries after it, so that the journal has no gaps. */
+  Running = 0,
+  /** To be sent. */
+  Ready = 1,
+  /** Sent, and not known to be durable. */
+  Sent = 2,
+  /** In the server's journal. */
+  Durable = 3,
+}
+
+interface Slot {
+  entry: JournalEntry;
+  stage: Stage;
+  /** Whether the code may see the result. */
+  released: boolean;
+  /** Called when the code may see the result, or when the journal closes. */
+  waker: (() => void) | undefined;
+  /** How many places of the code wait for the result. */
+  waiters: number;
+}
+
+function isAnswered(slot: Slot): boolean {
+  return slot.stage === Stage.Durable && slot.entry.result !== undefined;
+}
+
+/** What an attempt gets for asking. */
+export interface Asked {
+  /** The entry's position. */
+  index: number;
+  /** Whether it was recorded by an earlier attempt: then nothing is done again. */
+  recorded: boolean;
+}
+
+/** See the module. */
+export class Journal {
+  readonly #slots: Slot[];
+  /** How many entries came with the task. */
+  readonly #recorded: number;
+  /** How many the code has asked for. */
+  #asked = 0;
+  /** Positions whose results are to be released next, in order. */
+  #due: number[] = [];
+  /** Positions released since the last entry was asked. */
+  #released: number[] = [];
+  /** Whether replay still keeps to the recorded order. */
+  #strict = true;
+  /** The first position that was not sent. */
+  #unsent: number;
+  /** How many entries are not known to be durable. */
+  #open = 0;
+  /** Positions to be sent again after a reconnect. */
+  #again: number[] = [];
+  /** Positions that the code waits for. */
+  readonly #waiting = new Set<number>();
+  /** Why nothing more can be asked. */
+  #closed: TaskError | undefined;
+
+  /** A journal that replays `entries`. */
+  constructor(entries: JournalEntry[]) {
+    this.#slots = entries.map((entry) => slotOf(entry, Stage.Durable));
+    this.#recorded = entries.length;
+    this.#unsent = entries.length;
+    this.#planReleases();
+  }
+
+  /** Whether the code has not yet asked for all that was recorded. */
+  get replaying(): boolean {
+    return this.#asked < this.#recorded;
+  }
+
+  /** Why nothing more can be asked, if so. */
+  get closed(): TaskError | undefined {
+    return this.#closed;
+  }
+
+  /** Takes the code's next request; on replay it must be the recorded one. It throws where that is not possible. */
+  ask(request: Request): Asked {
+    if (this.#closed) {
+      throw this.#closed;
+    }
+    const index = this.#asked;
+    if (index < this.#recorded) {
+      const found = this.#slot(index).entry.request;
+      if (!found || !same(found, request)) {
+        throw this.#diverge(index, found, request);
+      }
+      this.#asked += 1;
+      this.#released = [];
+      if (this.#strict) {
+        this.#planReleases();
+      }
+      return { index, recorded: true };
+    }
+    if (index >= ENTRIES_MAX) {
+      const message = `the task asked for entry ${index + 1}, the limit is ${ENTRIES_MAX}`;
+      const hint = "let the workflow fan out, or move parts into tasks of their own by `call`";
+      throw this.close(new TaskError(message, { code: Code.LimitReached, hint, retryable: false }));
+    }
+    const entry: JournalEntry = { request, after: this.#released, result: undefined };
+    this.#released = [];
+    this.#slots.push(slotOf(entry, request.$case === "run" ? Stage.Running : Stage.Ready));
+    this.#asked += 1;
+    this.#open += 1;
+    return { index, recorded: false };
+  }
+
+  /**
+   * What is released next: what was released before the next recorded entry, or (when all were asked) whatever else is
+   * answered.
+   */
+  #planReleases(): void {
+    if (this.#strict && this.replaying) {
+      this.#due.push(...this.#slot(this.#asked).entry.after);
+      return;
+    }
+    const due = new Set(this.#due);
+    this.#slots.forEach((slot, index) => {
+      if (isAnswered(slot) && !slot.released && !due.has(index)) {
+        this.#due.push(index);
+      }
+    });
+  }
+
+  /** Whether results wait because the recorded order does not have them yet. */
+  get holdsBack(): boolean {
+    return this.#strict && this.replaying && this.#slots.some((slot) => isAnswered(slot) && !slot.released);
+  }
+
+  /**
+   * Gives up the recorded order: the code stands still, and what it waits for comes later in the record. What it asks
+   * is compared all the same.
+   */
+  stopHoldingBack(): void {
+    this.#strict = false;
+    this.#planReleases();
+  }
+
+  /** Releases results until somebody is woken; whether somebody was. */
+  release(): boolean {
+    for (let index = this.#due.shift(); index !== undefined; index = this.#due.shift()) {
+      const slot = this.#slots[index];
+      if (!slot || !isAnswered(slot) || slot.released) {
+        continue;
+      }
+      slot.released = true;
+      this.#released.push(index);
+      this.#waiting.delete(index);
+      const { waker } = slot;
+      if (waker) {
+        slot.waker = undefined;
+        waker();
+        return true;
+      }
+    }
+    return false;
+  }
+
+  /** The result of an entry, if the code may see it. */
+  outcome(index: number): Outcome | undefined {
+    const slot = this.#slot(index);
+    if (slot.released) {
+      return outcomeOf(slot);
+    }
+    return this.#closed && { ok: false, error: this.#closed };
+  }
+
+  /** Calls `waker` once when {@link Journal.outcome} may have changed. */
+  watch(index: number, waker: () => void): void {
+    this.#slot(index).waker = waker;
+  }
+
+  /** A place of the code waits for the entry. */
+  await(index: number): void {
+    const slot = this.#slot(index);
+    slot.waiters += 1;
+    if (!slot.released && !this.#closed) {
+      this.#waiting.add(index);
+    }
+  }
+
+  /** A place of the code waits no longer. */
+  forget(index: number): void {
+    const slot = this.#slot(index);
+    slot.waiters -= 1;
+    if (slot.waiters === 0) {
+      this.#waiting.delete(index);
+    }
+  }
+
+  /** A local effect has ended with a result that is to be recorded. */
+  finishRun(index: number, result: Result): void {
+    const slot = this.#slot(index);
+    if (slot.stage === Stage.Running) {
+      slot.entry.result = result;
+      slot.stage = Stage.Ready;
+    }
+  }
+
+  /** The next entry to send, with its position; none while a local effect before it runs. */
+  nextToSend(): { index: number; entry: JournalEntry } | undefined {
+    const again = this.#again.shift();
+    if (again !== undefined) {
+      return { index: again, entry: this.#slot(again).entry };
+    }
+    const slot = this.#slots[this.#unsent];
+    if (this.#closed || slot?.stage !== Stage.Ready) {
+      return undefined;
+    }
+    slot.stage = Stage.Sent;
+    this.#unsent += 1;
+    return { index: this.#unsent - 1, entry: slot.entry };
+  }
+
+  /** Sends again what the server has not answered: after a reconnect, as messages may have been lost. */
+  sendAgain(): void {
+    this.#again = [];
+    for (let index = 0; index < this.#unsent; index += 1) {
+      if (!isAnswered(this.#slot(index))) {
+        this.#again.push(index);
+      }
+    }
+  }
+
+  /** The server has recorded (or answered) the entry; what it has recorded is the truth. */
+  record(index: number, entry: JournalEntry): void {
+    const slot = this.#slots[index];
+    // Entries that were not sent are not in the server's journal, and the first answer stays.
+    if (!slot || slot.stage < Stage.Sent || isAnswered(slot)) {
+      return;
+    }
+    if (slot.stage === Stage.Sent) {
+      slot.stage = Stage.Durable;
+      this.#open -= 1;
+    }
+    slot.entry.result = entry.result;
+    if (isAnswered(slot) && !(this.#strict && this.replaying)) {
+      this.#due.push(index);
+    }
+  }
+
+  /**
+   * The entries that the code waits for, in ascending order, if waiting is all that it does as far as the journal
+   * knows: every request is durable and no local effect runs.
+   */
+  parkable(): number[] | undefined {
+    const rests = this.#open === 0 && !this.#closed && this.#again.length === 0 && this.#due.length === 0;
+    return rests && this.#waiting.size > 0 ? [...this.#waiting].sort((a, b) => a - b) : undefined;
+  }
+
+  /** Takes nothing more: every wait ends with `error`, once it is woken. Returns the error that closed the journal. */
+  close(error: TaskError): TaskError {
+    this.#closed ??= error;
+    this.#waiting.clear();
+    return this.#closed;
+  }
+
+  /** Wakes everybody who waits, after {@link Journal.close}. */
+  wakeAll(): void {
+    for (const slot of this.#slots) {
+      const { waker } = slot;
+      slot.waker = undefined;
+      waker?.();
+    }
+  }
+
+  /** What the good end of the code means: it must have asked for all that was recorded. */
+  end(): TaskError | undefined {
+    if (this.#closed?.code === Code.JournalDiverged) {
+      return this.#closed;
+    }
+    const left = this.#slots[this.#asked];
+    return left && this.#diverge(this.#asked, left.entry.request, undefined);
+  }
+
+  #diverge(index: number, found: Request | undefined, asked: Request | undefined): TaskError {
+    const expected = found ? describe(found) : "an entry of a newer kind";
+    const message = `entry ${index} is recorded as ${expected}, but found ${asked ? describe(asked) : "the end of the code"}`;
+    const hint =
+      "code that records must ask for the same things in the same order each time; put what may differ (clock, chance, outside reads) into `run`, and finish tasks in flight before changing the code";
+    return this.close(new TaskError(message, { code: Code.JournalDiverged, hint, retryable: false }));
+  }
+
+  #slot(index: number): Slot {
+    const slot = this.#slots[index];
+    if (!slot) {
+      throw new RangeError(`the journal has no entry ${index}`);
+    }
+    return slot;
+  }
+}
+
+function slotOf(entry: JournalEntry, stage: Stage): Slot {
+  return { entry, stage, released: false, waker: undefined, waiters: 0 };
+}
+
+function outcomeOf(slot: Slot): Outcome {
+  const { result } = slot.entry;
+  if (result?.$case === "output") {
+    return { ok: true, output: result.value };
+  }
+  const error = result?.value ?? toWire(new TaskError("the entry has no result", { code: Code.Internal }));
+  // A replay gives the same failure again: another attempt cannot help.
+  return { ok: false, error: recorded(error) };
+}
+
+/**
+ * Whether two requests are the same. How a call is to be done (retry, timeout, route) and what an approval is about may
+ * change between two attempts: that does not change what the answer means.
+ */
+function same(a: Request, b: Request): boolean {
+  if (a.$case === "run" && b.$case === "run") {
+    return a.value.name === b.value.name;
+  }
+  if (a.$case === "call" && b.$case === "call") {
+    return a.value.capability === b.value.capability && sameDocument(a.value.input, b.value.input);
+  }
+  if (a.$case === "sleep" && b.$case === "sleep") {
+    return a.value.spanUs === b.value.spanUs;
+  }
+  if (a.$case === "signal" && b.$case === "signal") {
+    return a.value.name === b.value.name;
+  }
+  return a.$case === "approval" && b.$case === "approval" && a.value.prompt === b.value.prompt;
+}
+
+/** A request for people: kind, name, and what it is compared by. */
+function describe(request: Request): string {
+  switch (request.$case) {
+    case "run":
+      return `run \`${request.value.name}\``;
+    case "call": {
+      const input = [...text(request.value.input)].slice(0, 80).join("");
+      return `call \`${request.value.capability}\` with \`${input}\``;
+    }
+    case "sleep":
+      return `sleep \`${describeSpan(request.value.spanUs)}\``;
+    case "signal":
+      return `signal \`${request.value.name}\``;
+    case "approval":
+      return `approval \`${request.value.prompt}\``;
+  }
+}

@@ -1,0 +1,12 @@
+/**
+ * The messages of the worker protocol that the SDK's parts name.
+ *
+ * For: one place to import them from. Not for: their meaning (docs/worker-protocol.md).
+ * Invariant: only what the generated code has.
+ */
+import type { ServerMessage } from "./proto/consort/v1/worker.js";
+
+export { type Attempt, type Hello, type Task, WorkerMessage } from "./proto/consort/v1/worker.js";
+
+/** What the server says, without the instance that it is said to. */
+export type ToWorkerKind = ServerMessage["kind"];

@@ -1,0 +1,268 @@
+/**
+ * One connection after another for all agents of a worker: joins, passes messages on, comes back, leaves.
+ *
+ * For: keeping instances at work across reconnects. Not for: their attempts (see `instance`).
+ * Invariant: a connection that is lost is opened again for as long as the worker is wanted or holds something; what
+ * the server refuses for good ends the session.
+ */
+import { hostname } from "node:os";
+import type { Agent } from "./agent.js";
+import type { Patience } from "./attempt.js";
+import { Connection } from "./connection.js";
+import type { ConsortError } from "./error.js";
+import { Instance, type Wire } from "./instance.js";
+import { PAYLOAD_BYTES_MAX } from "./json.js";
+import type { Logger } from "./logger.js";
+import { type Hello, WorkerMessage } from "./messages.js";
+import type { ServerMessage, Welcome } from "./proto/consort/v1/worker.js";
+import { toMillis } from "./span.js";
+import type { ServerOptions } from "./transport.js";
+import { type Player, Turns } from "./turns.js";
+import { VERSION } from "./version.js";
+
+/** The version of the protocol. */
+const PROTOCOL = 1;
+/** The first pause after a lost connection, and the longest, in milliseconds. */
+const BACK_OFF_FIRST = 100;
+const BACK_OFF_LONGEST = 5_000;
+
+/** How a worker works. */
+export interface Settings {
+  server: ServerOptions;
+  concurrency: number;
+  labels: Record<string, string>;
+  leaveWithin: number;
+  patience: Patience;
+  logger: Logger;
+}
+
+/** See the module. */
+export class Session implements Wire {
+  epoch = 0;
+  payloadBytesMax = PAYLOAD_BYTES_MAX;
+  readonly patience: Patience;
+  readonly logger: Logger;
+  readonly #settings: Settings;
+  readonly #instances: Instance[];
+  readonly #turns = new Turns(() => this.#connection?.flush());
+  /** The instances of the connection, by their number. */
+  #joined: Instance[] = [];
+  #connection: Connection | undefined;
+  #open = false;
+  #backOff = BACK_OFF_FIRST;
+  #retry: NodeJS.Timeout | undefined;
+  #beat: NodeJS.Timeout | undefined;
+  #leaveBy: NodeJS.Timeout | undefined;
+  #leaving = false;
+  /** Whether the stream was closed from this side. */
+  #ending = false;
+  #finished = false;
+  #done: { resolve: () => void; reject: (error: ConsortError) => void } | undefined;
+
+  /** A session that is not open yet. */
+  constructor(agents: Agent[], settings: Settings) {
+    this.#settings = settings;
+    this.patience = settings.patience;
+    this.logger = settings.logger;
+    this.#instances = agents.map((agent) => new Instance(agent, settings.concurrency, this));
+  }
+
+  /** Works until every instance has left, or the server refuses the worker. */
+  run(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#done = { resolve, reject };
+      this.#connect();
+    });
+  }
+
+  /** Asks for nothing more, finishes what is held (within a time) and leaves. */
+  leave(): void {
+    if (this.#leaving || this.#finished) {
+      return;
+    }
+    this.#leaving = true;
+    this.logger.info("the worker leaves");
+    this.#leaveBy = setTimeout(() => this.#giveUp(), this.#settings.leaveWithin);
+    this.#sayLeaving();
+    this.left();
+  }
+
+  /** How many tasks each agent wants to hold at once from now on. */
+  setConcurrency(tasks: number): void {
+    for (const instance of this.#instances) {
+      instance.credit = tasks;
+      if (this.#open) {
+        instance.send({ $case: "credit", value: { tasks } });
+      }
+    }
+    this.request();
+  }
+
+  // What instances ask of their connection.
+
+  get connected(): boolean {
+    return this.#open;
+  }
+
+  send(message: Uint8Array): void {
+    if (this.#open) {
+      this.#connection?.send(message);
+    }
+  }
+
+  room(): Promise<void> {
+    return this.#connection?.room() ?? Promise.resolve();
+  }
+
+  request(player?: Player): void {
+    this.#turns.request(player);
+  }
+
+  /** Leaves, where nothing keeps the worker. */
+  left(): void {
+    if (!this.#instances.every((instance) => instance.idle)) {
+      return;
+    }
+    const drained = this.#instances.every((instance) => instance.drained);
+    if (drained && this.#open) {
+      this.#ending = true;
+      this.#connection?.end();
+    } else if (drained || (this.#leaving && !this.#open)) {
+      this.#finish();
+    }
+  }
+
+  // The connection.
+
+  #connect(): void {
+    this.#joined = this.#instances.filter((instance) => !instance.drained || !instance.idle);
+    this.#joined.forEach((instance, number) => {
+      instance.number = number;
+    });
+    this.#connection = new Connection(this.#settings.server, this.#hello(), {
+      welcome: (welcome) => this.#welcome(welcome),
+      messages: (messages) => this.#take(messages),
+      closed: (error) => this.#closed(error),
+    });
+  }
+
+  #hello(): Hello {
+    const instances = this.#joined.map((instance) => ({
+      agent: instance.agent.declaration(),
+      credit: this.#leaving || instance.drained ? 0 : instance.credit,
+      held: instance.held,
+      labels: this.#settings.labels,
+    }));
+    const client = `typescript/${VERSION} ${hostname()}:${process.pid}`;
+    const namespace = this.#settings.server.namespace ?? "default";
+    return { protocol: PROTOCOL, protocolMin: PROTOCOL, namespace, instances, client };
+  }
+
+  #welcome(welcome: Welcome): void {
+    this.#open = true;
+    this.epoch += 1;
+    this.#backOff = BACK_OFF_FIRST;
+    this.payloadBytesMax = Number(welcome.payloadBytesMax) || PAYLOAD_BYTES_MAX;
+    const { server, instances } = welcome;
+    this.logger.info("connected", { server, instances: instances.join(",") });
+    // Twice in each interval, so that a late timer does no harm.
+    this.#beat = setInterval(() => this.#tick(), Math.max(toMillis(welcome.heartbeatIntervalUs) / 2, 10));
+    for (const instance of this.#joined) {
+      instance.reconnected();
+    }
+    if (this.#leaving) {
+      this.#sayLeaving();
+    }
+    this.request();
+    this.left();
+  }
+
+  #take(messages: ServerMessage[]): void {
+    let drained = false;
+    for (const { instance, kind } of messages) {
+      this.#joined[instance]?.take(kind);
+      drained ||= kind?.$case === "drain";
+    }
+    if (drained) {
+      this.left();
+    }
+  }
+
+  /** Tells the server that all is alive, where nothing else was said. */
+  #tick(): void {
+    if (!this.#connection?.spoke()) {
+      this.send(WorkerMessage.encode({ instance: 0, kind: { $case: "alive", value: {} } }).finish());
+      this.#connection?.flush();
+    }
+    // What was just sent does not count for the next interval.
+    this.#connection?.spoke();
+    for (const instance of this.#instances) {
+      instance.prune(Date.now());
+    }
+  }
+
+  #sayLeaving(): void {
+    if (this.#open) {
+      for (const instance of this.#joined) {
+        instance.send({ $case: "leaving", value: {} });
+      }
+      this.request();
+    }
+  }
+
+  #closed(error: ConsortError | undefined): void {
+    this.#open = false;
+    this.#connection = undefined;
+    clearInterval(this.#beat);
+    if (this.#finished) {
+      return;
+    }
+    if (error && !error.isUnavailable) {
+      this.#finish(error);
+      return;
+    }
+    if (error || !this.#ending) {
+      for (const instance of this.#instances) {
+        instance.lost();
+      }
+    }
+    this.#ending = false;
+    this.left();
+    if (!this.#finished) {
+      this.#retryLater(error);
+    }
+  }
+
+  #retryLater(error: ConsortError | undefined): void {
+    const pause = this.#backOff * (0.5 + Math.random() / 2);
+    this.#backOff = Math.min(this.#backOff * 2, BACK_OFF_LONGEST);
+    const reason = error?.message ?? "the server closed the connection";
+    this.logger.warn("not connected", { reason, again_in_ms: Math.round(pause) });
+    this.#retry = setTimeout(() => this.#connect(), pause);
+  }
+
+  /** What is not done by now is left; the server gives it to somebody else. */
+  #giveUp(): void {
+    this.logger.warn("left with tasks that are not done");
+    this.#finish();
+  }
+
+  #finish(error?: ConsortError): void {
+    if (this.#finished) {
+      return;
+    }
+    this.#finished = true;
+    clearTimeout(this.#retry);
+    clearTimeout(this.#leaveBy);
+    clearInterval(this.#beat);
+    for (const instance of this.#instances) {
+      instance.abandon();
+    }
+    this.#connection?.destroy();
+    if (error) {
+      this.#done?.reject(error);
+    } else {
+      this.#done?.resolve();
+    }
+  }
+}
