@@ -111,6 +111,9 @@ codes! {
     MediaType = 23, Rejected, "unsupported media type";
     /// The body of the request did not arrive in time. Send it again over a better connection, or send less.
     SlowRequest = 24, Rejected, "request too slow";
+    /// Worker and server have no version of the worker protocol in common; the message has the versions of both.
+    /// Update the older of the two.
+    BadProtocol = 25, Rejected, "no common protocol version";
 
     /// A workflow definition has errors; all of them are listed with line and column.
     BadWorkflow = 101, Rejected, "workflow has errors";
@@ -191,6 +194,9 @@ codes! {
     Locked = 404, Unavailable, "folder is in use";
     /// The server could not be reached.
     Unreachable = 405, Unavailable, "server unreachable";
+    /// The server has let a worker go that was silent for too long, or did not read what it was sent.
+    /// Connect again and claim what is still held.
+    SessionLost = 406, Unavailable, "session lost";
 
     /// Stored bytes are damaged; the message names file and offset. Nothing was repaired or deleted.
     /// Restore the file from a backup, or move the folder away and start a new one.

@@ -1,0 +1,207 @@
+//! What the engine says, on its way to a worker.
+//!
+//! For: what waits in all sessions of a stream, in batches as large as is good. Not for: the order of messages (each
+//! session keeps its own).
+//! Invariant: nothing is taken from a session before the worker's connection has taken what came before, beyond one
+//! batch; documents travel whole.
+
+use consort_engine::{Handle, Session, SessionSender};
+use consort_proto::v1::{self, server_message::Kind};
+use consort_types::{
+    Code, Error, Payload, Result, limits,
+    worker::{FromWorker, JournalEntry, JournalRequest, ToWorker},
+};
+use futures::{FutureExt as _, StreamExt as _, stream, stream::SelectAll};
+use prost::Message as _;
+use tokio::sync::mpsc;
+
+use super::Answers;
+
+/// Bytes that stand around a message in its batch, at most.
+const AROUND_BYTES: usize = 16;
+
+/// What comes from one session.
+enum Said {
+    Messages(u32, Vec<ToWorker>),
+    /// The engine has let the instance go.
+    Ended(u32),
+}
+
+type Sessions = SelectAll<stream::BoxStream<'static, Said>>;
+
+/// Carries messages until nobody takes them any more (then the sessions are given back, still open), or the engine
+/// has let all instances go: as agreed (then there is nothing to give back), or for a reason (the error).
+pub(super) async fn write(
+    engine: &Handle,
+    sessions: Vec<Session>,
+    senders: &[SessionSender],
+    mut refused: mpsc::Receiver<v1::ServerMessage>,
+    answers: &Answers,
+) -> Result<Option<impl Sized + use<>>> {
+    let mut sessions: Sessions = (0..).zip(sessions).map(|(number, session)| said(number, session)).collect();
+    let mut writer = Writer {
+        engine,
+        senders,
+        answers,
+        open: senders.len(),
+        drained: vec![false; senders.len()],
+        batch: Vec::new(),
+        bytes: 0,
+        gone: false,
+    };
+    loop {
+        tokio::select! {
+            Some(refusal) = refused.recv() => writer.put(refusal).await,
+            Some(said) = sessions.next() => writer.say(said).await?,
+        }
+        // What else waits goes along, as long as it does not keep the worker waiting.
+        while writer.open > 0 && !writer.gone {
+            match sessions.next().now_or_never() {
+                Some(Some(said)) => writer.say(said).await?,
+                _ => break,
+            }
+        }
+        writer.flush().await;
+        if writer.gone {
+            return Ok(Some(sessions));
+        }
+        if writer.open == 0 {
+            engine.ready().await?;
+            return if writer.drained.contains(&false) { Err(lost()) } else { Ok(None) };
+        }
+    }
+}
+
+/// A session as the stream of what it says.
+fn said(number: u32, session: Session) -> stream::BoxStream<'static, Said> {
+    let messages = stream::unfold(Some(session), move |session| async move {
+        let mut session = session?;
+        match session.receive().await {
+            Some(messages) => Some((Said::Messages(number, messages), Some(session))),
+            None => Some((Said::Ended(number), None)),
+        }
+    });
+    messages.boxed()
+}
+
+/// What a worker is told whom the engine has let go without having told it to leave.
+fn lost() -> Error {
+    Error::new(Code::SessionLost, "the worker was silent for too long, or did not read what it was sent")
+        .hint("connect again, and claim what is held")
+}
+
+/// A batch being filled.
+struct Writer<'a> {
+    engine: &'a Handle,
+    senders: &'a [SessionSender],
+    answers: &'a Answers,
+    /// How many sessions the engine has not let go.
+    open: usize,
+    /// Which instances were told to leave.
+    drained: Vec<bool>,
+    batch: Vec<v1::ServerMessage>,
+    bytes: usize,
+    /// Whether nobody takes answers any more.
+    gone: bool,
+}
+
+impl Writer<'_> {
+    async fn say(&mut self, said: Said) -> Result<()> {
+        match said {
+            Said::Messages(instance, messages) => {
+                for message in messages {
+                    self.message(instance, message).await?;
+                }
+            }
+            Said::Ended(instance) => {
+                self.open -= 1;
+                // Where others go on, this one is told that it gets nothing more.
+                if self.open > 0 && !self.drained[instance as usize] {
+                    self.put(v1::ServerMessage { instance, kind: Some(ToWorker::Drain.into()) }).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn message(&mut self, instance: u32, mut message: ToWorker) -> Result<()> {
+        self.complete(&mut message).await?;
+        self.drained[instance as usize] |= message == ToWorker::Drain;
+        let attempt = match &message {
+            ToWorker::Task(offer) => Some((offer.task, offer.token)),
+            _ => None,
+        };
+        let kind: Kind = message.into();
+        let wire = v1::ServerMessage { instance, kind: Some(kind) };
+        let (bytes, max) = (wire.encoded_len() + AROUND_BYTES, limits::GRPC_BATCH_BYTES_MAX);
+        match attempt {
+            // Only a task can be so large: it brings its whole journal.
+            Some((task, token)) if bytes > max => {
+                let message = format!("the task with its journal has {bytes} bytes, the limit is {max}");
+                let error = Error::new(Code::LimitReached, message)
+                    .hint("record references to large documents instead of the documents");
+                let report = FromWorker::Fail { task, token, error, retryable: false, retry_after: None };
+                self.senders[instance as usize].send(report).await
+            }
+            _ => {
+                self.put(wire).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Puts documents in the place of references to them.
+    async fn complete(&self, message: &mut ToWorker) -> Result<()> {
+        match message {
+            ToWorker::Task(offer) => {
+                self.fetch(&mut offer.input).await?;
+                for entry in &mut offer.journal {
+                    self.complete_entry(entry).await?;
+                }
+                Ok(())
+            }
+            ToWorker::Recorded { entry, .. } => self.complete_entry(entry).await,
+            ToWorker::Cancel { .. } | ToWorker::Refused { .. } | ToWorker::Drain => Ok(()),
+        }
+    }
+
+    async fn complete_entry(&self, entry: &mut JournalEntry) -> Result<()> {
+        match &mut entry.request {
+            JournalRequest::Call { input, .. } => self.fetch(input).await?,
+            JournalRequest::Approval { detail, .. } => self.fetch(detail).await?,
+            JournalRequest::Run { .. } | JournalRequest::Sleep { .. } | JournalRequest::Signal { .. } => {}
+        }
+        match &mut entry.result {
+            Some(Ok(output)) => self.fetch(output).await,
+            _ => Ok(()),
+        }
+    }
+
+    async fn fetch(&self, payload: &mut Payload) -> Result<()> {
+        if let Payload::Blob { .. } = payload {
+            let bytes = self.engine.payload(std::mem::take(payload)).await?;
+            *payload = Payload::Inline(bytes);
+        }
+        Ok(())
+    }
+
+    /// Adds a message to the batch; sends what there is first, where both together would be too large.
+    async fn put(&mut self, message: v1::ServerMessage) {
+        let bytes = message.encoded_len() + AROUND_BYTES;
+        if self.bytes + bytes > limits::GRPC_BATCH_BYTES_FULL_MAX || self.batch.len() >= limits::GRPC_BATCH_MESSAGES_MAX
+        {
+            self.flush().await;
+        }
+        self.bytes += bytes;
+        self.batch.push(message);
+    }
+
+    async fn flush(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
+        let messages = std::mem::take(&mut self.batch);
+        self.bytes = 0;
+        self.gone |= self.answers.send(Ok(v1::ServerMessages { messages })).await.is_err();
+    }
+}
