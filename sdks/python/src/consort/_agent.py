@@ -1,0 +1,300 @@
+"""Agents and their capabilities: what is declared, and the code behind it.
+
+For: saying what an agent can do, with typed inputs and outputs. Not for: running it (see `_worker`).
+Invariant: what a capability declares is derived from the types of its function, unless the author says otherwise.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, is_dataclass
+from typing import Any, Final, Literal, TypeVar, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.errors import PydanticInvalidForJsonSchema
+from typing_extensions import NotRequired, TypedDict, is_typeddict
+
+from consort._attempt import call
+from consort._context import TaskContext
+from consort._documents import adapter, misfit, read, write
+from consort._errors import Code, ConsortError, Seconds, microseconds
+from consort._proto.v1 import common_pb2
+from consort._threads import Threads
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+Effect = Literal["read", "idempotent", "write"]
+"""What repeating a capability may do to the world.
+
+`read` changes nothing, `idempotent` may be repeated, `write` must not be repeated blindly.
+"""
+
+_EFFECTS: Final = {
+    "read": common_pb2.EFFECT_CLASS_READ,
+    "idempotent": common_pb2.EFFECT_CLASS_IDEMPOTENT,
+    "write": common_pb2.EFFECT_CLASS_WRITE,
+}
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+_POSITIONAL: Final = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
+_VARIADIC: Final = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """How a function takes its input."""
+
+    context: str | None
+    """The parameter that takes the context."""
+    whole: str | None
+    """The parameter that takes the whole input; nothing where its members are parameters of their own."""
+    kind: Any
+    """The type of the input; nothing where the function takes none and any will do."""
+    output: Any
+    """The type of the output."""
+
+
+class Capability:
+    """A named skill: its declaration and its code."""
+
+    def __init__(
+        self, function: Callable[..., Any], declaration: common_pb2.CapabilityDeclaration, shape: _Shape
+    ) -> None:
+        """Made by `Agent.capability`."""
+        self._function = function
+        self._shape = shape
+        self.declaration = declaration
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.declaration.name
+
+    async def invoke(self, context: TaskContext, data: bytes, threads: Threads) -> bytes:
+        """Does the work of one attempt: a document in, a document out."""
+        context.enter()
+        shape = self._shape
+        value = {} if shape.kind is None else read("input", data, shape.kind, Code.BAD_INPUT)
+        arguments: dict[str, Any] = {shape.whole: value} if shape.whole else dict(value)
+        if shape.context:
+            arguments[shape.context] = context
+        # By name where that is possible: then the order of the parameters does not matter.
+        result = await call(functools.partial(self._function, **arguments), threads)
+        if shape.output is not Any:
+            try:
+                result = adapter(shape.output).validate_python(result)
+            except ValidationError as error:
+                raise misfit("output", error, Code.BAD_OUTPUT) from error
+        return write("output", result, shape.output)
+
+
+class Agent:
+    """An agent: a name, a version and what it can do.
+
+    ```python
+    agent = Agent("writer", version="1.0.0")
+
+    @agent.capability("summarise", effect="read")
+    async def summarise(ctx: TaskContext, input: Article) -> Summary: ...
+    ```
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        version: str = "0",
+        description: str = "",
+        labels: Mapping[str, str] | None = None,
+    ) -> None:
+        """An agent that can do nothing yet. Where `version` is semantic, tasks can ask for a range of versions."""
+        self.name = checked_name("agent", name)
+        self.version = version
+        self.description = description
+        self.labels = dict(labels or {})
+        self._capabilities: dict[str, Capability] = {}
+
+    @property
+    def capabilities(self) -> Mapping[str, Capability]:
+        """What it can do, by name."""
+        return self._capabilities
+
+    def capability(
+        self,
+        name: str | None = None,
+        *,
+        effect: Effect = "idempotent",
+        description: str | None = None,
+        input_schema: Mapping[str, Any] | None = None,
+        output_schema: Mapping[str, Any] | None = None,
+        cost_hint_microdollars: int | None = None,
+        time_hint: Seconds | None = None,
+    ) -> Callable[[F], F]:
+        """Makes a function a capability of this agent; the function itself stays as it is.
+
+        The input is what the function takes beside the context (the parameter of type `TaskContext`, or named `ctx`):
+        a single parameter that is named `input`, or whose type is a Pydantic model, a dataclass or a `TypedDict`, takes
+        the whole document; otherwise the document is an object with a member for each parameter. The schemas come from
+        the annotations, the description from the first paragraph of the docstring, unless they are given here.
+        Functions that are not async run on threads.
+        """
+
+        def decorate(function: F) -> F:
+            self.add(
+                function,
+                name,
+                effect=effect,
+                description=description,
+                input_schema=input_schema,
+                output_schema=output_schema,
+                cost_hint_microdollars=cost_hint_microdollars,
+                time_hint=time_hint,
+                names=sys._getframe(1).f_locals,  # noqa: SLF001 - types may be defined beside the function
+            )
+            return function
+
+        return decorate
+
+    def add(
+        self,
+        function: Callable[..., Any],
+        name: str | None = None,
+        *,
+        effect: Effect = "idempotent",
+        description: str | None = None,
+        input_schema: Mapping[str, Any] | None = None,
+        output_schema: Mapping[str, Any] | None = None,
+        cost_hint_microdollars: int | None = None,
+        time_hint: Seconds | None = None,
+        names: Mapping[str, Any] | None = None,
+    ) -> Capability:
+        """Adds a capability whose code is this function; see `capability`. Annotations may also use `names`."""
+        name = checked_name("capability", name or str(getattr(function, "__name__", "")))
+        if name in self._capabilities:
+            raise ConsortError(
+                f"agent `{self.name}` declares the capability `{name}` twice",
+                code=Code.BAD_REQUEST,
+                hint="give each capability a name of its own",
+            )
+        if effect not in _EFFECTS:
+            raise ConsortError(
+                f"`{effect}` is not an effect class", code=Code.BAD_REQUEST, hint="use `read`, `idempotent` or `write`"
+            )
+        shape = _shape(name, function, names or {})
+        declaration = common_pb2.CapabilityDeclaration(
+            name=name,
+            description=_first_paragraph(function) if description is None else description,
+            effect=_EFFECTS[effect],
+            input_schema=_schema(shape.kind, "validation", input_schema),
+            output_schema=_schema(shape.output, "serialization", output_schema),
+            cost_hint_microdollars=cost_hint_microdollars,
+            time_hint_us=None if time_hint is None else microseconds(time_hint),
+        )
+        made = Capability(function, declaration, shape)
+        self._capabilities[name] = made
+        return made
+
+    def find(self, name: str) -> Capability | None:
+        """The capability of that name; with an empty name the only one."""
+        if not name and len(self._capabilities) == 1:
+            return next(iter(self._capabilities.values()))
+        return self._capabilities.get(name)
+
+    def declaration(self) -> common_pb2.AgentDeclaration:
+        """What is declared to the server."""
+        return common_pb2.AgentDeclaration(
+            name=self.name,
+            version=self.version,
+            description=self.description,
+            labels=self.labels,
+            capabilities=[capability.declaration for capability in self._capabilities.values()],
+        )
+
+
+def checked_name(what: str, name: str) -> str:
+    """The name, if it is one."""
+    if not _NAME.fullmatch(name):
+        raise ConsortError(
+            f"`{name}` cannot be a name of a {what}",
+            code=Code.BAD_NAME,
+            hint="use 1 to 128 letters, digits, `_`, `-` and `.`, and start with a letter or digit",
+        )
+    return name
+
+
+def _first_paragraph(function: Callable[..., Any]) -> str:
+    text = inspect.getdoc(function) if hasattr(function, "__name__") else None
+    return " ".join((text or "").split("\n\n", 1)[0].split())
+
+
+def _schema(kind: Any, mode: Literal["validation", "serialization"], given: Mapping[str, Any] | None) -> bytes:
+    """The JSON Schema of a type, as JSON; empty where anything fits."""
+    if given is not None:
+        return json.dumps(given).encode()
+    if kind is Any or kind is None:
+        return b""
+    try:
+        return json.dumps(adapter(kind).json_schema(mode=mode)).encode()
+    except PydanticInvalidForJsonSchema as error:
+        raise ConsortError(
+            f"`{kind}` has no JSON Schema: {str(error).splitlines()[0]}",
+            code=Code.BAD_REQUEST,
+            hint="give the schema by `input_schema` or `output_schema`",
+        ) from error
+
+
+def _shape(name: str, function: Callable[..., Any], names: Mapping[str, Any]) -> _Shape:
+    """Finds out how a function takes its input, from its signature."""
+    hints = _hints(function, names)
+    parameters = list(inspect.signature(function).parameters.values())
+    context = next((p.name for p in parameters if _is_context(p, hints)), None)
+    inputs = [p for p in parameters if p.name != context]
+    for parameter in inputs:
+        if parameter.kind in _VARIADIC or parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
+            raise ConsortError(
+                f"capability `{name}`: parameter `{parameter.name}` cannot be given by its name",
+                code=Code.BAD_REQUEST,
+                hint="use plain parameters, or one parameter named `input`",
+            )
+    output = hints.get("return", Any)
+    if not inputs:
+        return _Shape(context, None, None, output)
+    if len(inputs) == 1 and _is_whole(inputs[0].name, hints.get(inputs[0].name, Any)):
+        whole = inputs[0].name
+        return _Shape(context, whole, hints.get(whole, Any), output)
+    return _Shape(context, None, _object_of(name, inputs, hints), output)
+
+
+def _hints(function: Callable[..., Any], names: Mapping[str, Any]) -> dict[str, Any]:
+    target: Any = function
+    while isinstance(target, functools.partial):
+        target = target.func
+    if not (inspect.isfunction(target) or inspect.ismethod(target)):
+        target = target.__call__
+    return get_type_hints(target, localns=dict(names), include_extras=True)
+
+
+def _is_context(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> bool:
+    kind = hints.get(parameter.name)
+    return kind is TaskContext or (kind is None and parameter.name == "ctx" and parameter.kind in _POSITIONAL)
+
+
+def _is_whole(name: str, kind: Any) -> bool:
+    model = isinstance(kind, type) and (issubclass(kind, BaseModel) or is_dataclass(kind) or is_typeddict(kind))
+    return name == "input" or model
+
+
+def _object_of(name: str, parameters: list[inspect.Parameter], hints: Mapping[str, Any]) -> Any:
+    """The type of an object with a member for each parameter, and no others."""
+    members: dict[str, Any] = {}
+    for parameter in parameters:
+        kind = hints.get(parameter.name, Any)
+        members[parameter.name] = kind if parameter.default is inspect.Parameter.empty else NotRequired[kind]
+    make: Any = TypedDict
+    made = make(f"Input of {name}", members)
+    made.__pydantic_config__ = ConfigDict(extra="forbid")
+    return made

@@ -1,0 +1,376 @@
+"""One attempt at a task: runs its code, sends what it asks, gives it results, parks it, stops it.
+
+For: keeping the promises of the journal on an event loop. Not for: connections (see `_worker`) or replay rules (see
+`_journal`).
+Invariant: an attempt is concluded exactly once, with one last report (complete, fail or park) or with none where it
+was stopped; nothing that its code does afterwards is recorded or reported.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import logging
+from collections.abc import Awaitable, Callable
+from contextvars import Context, ContextVar, copy_context
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from consort._documents import write
+from consort._errors import Code, TaskError, microseconds, task_error
+from consort._journal import Asked, Journal, wire_error
+from consort._proto.v1 import common_pb2, worker_pb2
+from consort._stillness import OWNER, Stillness
+from consort._threads import Threads
+
+LOG = logging.getLogger("consort.worker")
+
+NOBODYS: Final = Context()
+"""The context of the SDK's own callbacks: none of them counts as code of an attempt."""
+
+INSIDE: ContextVar[Attempt | None] = ContextVar("consort_inside", default=None)
+"""The attempt whose local effect runs in this context."""
+
+GONE: Final = frozenset({Code.FENCED, Code.TASK_NOT_FOUND, Code.RUN_NOT_FOUND, Code.RUN_ENDED})
+"""Refusals that mean: the attempt is not the worker's any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long attempts are waited for, in seconds."""
+
+    park_after: float
+    """How long code stands still before its task parks."""
+    cancel_grace: float
+    """How long cancelled code may go on."""
+
+
+class Host(Protocol):
+    """What an attempt needs of the instance that runs it."""
+
+    patience: Patience
+    threads: Threads
+
+    @property
+    def epoch(self) -> int:
+        """Counts the connections."""
+        ...
+
+    def send(self, message: worker_pb2.WorkerMessage) -> None:
+        """Hands a message to the present connection; without one it is dropped."""
+        ...
+
+    def concluded(self, attempt: Attempt, report: worker_pb2.WorkerMessage | None) -> None:
+        """The attempt is over; its last report is to be delivered, however long that takes."""
+        ...
+
+
+class Attempt:
+    """See the module."""
+
+    def __init__(self, offer: worker_pb2.Task, host: Host) -> None:
+        self.journal = Journal(list(offer.journal))
+        self.offer = offer
+        self.task = offer.attempt.task
+        self.token = offer.attempt.token
+        self.cancelled = asyncio.Event()
+        self.over = False
+        self.report: worker_pb2.WorkerMessage | None = None
+        self._host = host
+        self._loop = asyncio.get_running_loop()
+        self._stillness = Stillness(self._schedule, self._moved)
+        self._main: asyncio.Task[bytes] | None = None
+        self._effects: dict[int, asyncio.Task[None]] = {}
+        self._epoch = host.epoch
+        self._scheduled = False
+        self._stopping = False
+        self._still: asyncio.TimerHandle | None = None
+        self._still_due = 0.0
+        self._grace: asyncio.TimerHandle | None = None
+        self._progress: str | None = None
+
+    @property
+    def wire(self) -> worker_pb2.Attempt:
+        """How messages name the attempt."""
+        return self.offer.attempt
+
+    def start(self, code: Callable[[], Awaitable[bytes]]) -> None:
+        """Runs the code as a task of its own."""
+
+        async def main() -> bytes:
+            return await code()
+
+        context = NOBODYS.copy()
+        context.run(OWNER.set, self._stillness)
+        self._main = context.run(self._loop.create_task, main())
+        self._main.add_done_callback(self._ended, context=NOBODYS)
+
+    # What the code does, by its context.
+
+    def ask(self, entry: worker_pb2.JournalEntry) -> Asked:
+        """Asks for the next entry."""
+        if INSIDE.get() is self:
+            raise TaskError(
+                "the journal was used inside `run`",
+                code=Code.BAD_REQUEST,
+                hint="let the effect return what it found, and use the journal after it",
+            )
+        asked = self.journal.ask(entry)
+        self._schedule()
+        return asked
+
+    def start_effect(self, index: int, effect: Callable[[], Any], kind: Any) -> None:
+        """Runs a local effect, whose result becomes that entry."""
+        context = copy_context()
+        context.run(OWNER.set, None)
+        context.run(INSIDE.set, self)
+        self._effects[index] = context.run(self._loop.create_task, self._run_effect(index, effect, kind))
+
+    async def _run_effect(self, index: int, effect: Callable[[], Any], kind: Any) -> None:
+        try:
+            value = await call(effect, self._host.threads)
+            self.journal.finish_run(index, write("result of `run`", value, kind))
+        except asyncio.CancelledError:
+            self.journal.drop_run(index)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the effect's outcome
+            failure = task_error(error)
+            if failure.retryable:
+                failure.__cause__ = error if failure is not error else error.__cause__
+                self.journal.close(failure)
+            else:
+                self.journal.finish_run(index, failure)
+        finally:
+            self._effects.pop(index, None)
+            self._schedule()
+
+    def drop_effect(self, index: int) -> None:
+        """The code does not wait for a local effect any more: it is stopped."""
+        effect = self._effects.get(index)
+        if effect is not None and not self.over:
+            self.journal.drop_run(index)
+            effect.cancel()
+            self._schedule()
+
+    def progress(self, message: str) -> None:
+        """Tells watchers; where messages come too fast the latest is sent."""
+        if self._progress is None and not self.over:
+            self._loop.call_soon(self._send_progress, context=NOBODYS)
+        self._progress = message
+
+    def _send_progress(self) -> None:
+        message, self._progress = self._progress, None
+        if message is not None and not self.over:
+            self._send(worker_pb2.WorkerMessage(progress=worker_pb2.Progress(attempt=self.wire, message=message)))
+
+    def stream(self, delta: common_pb2.Delta) -> None:
+        """Sends partial output to watchers."""
+        if not self.over:
+            self._send(worker_pb2.WorkerMessage(stream=worker_pb2.Stream(attempt=self.wire, delta=delta)))
+
+    def on_loop(self, code: Callable[[], None]) -> None:
+        """Does it now where this is the loop's thread, else there soon."""
+        try:
+            here = asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            here = False
+        if here:
+            code()
+        else:
+            self._loop.call_soon_threadsafe(code)
+
+    # What the session does.
+
+    def recorded(self, index: int, entry: worker_pb2.JournalEntry) -> None:
+        """The server has recorded or answered an entry."""
+        self.journal.record(index, entry)
+        self._schedule()
+
+    def cancel(self, reason: str) -> None:
+        """Asks the code to end: it gets `CancelledError` and a short grace."""
+        if self.over or self._stopping:
+            return
+        self._stopping = True
+        self.journal.end()
+        self.cancelled.set()
+        LOG.debug("task %s is cancelled: %s", self.task, reason)
+        self._cancel_code()
+
+    def abort(self) -> None:
+        """Stops at once and reports nothing: somebody else owns the task, or nobody waits for it."""
+        if not self.over:
+            self._conclude(None)
+
+    def refused(self, error: common_pb2.Error) -> None:
+        """A report was refused: an owner that is none stops, any other fails with the reason."""
+        if error.code in GONE:
+            self.abort()
+        elif not self.over:
+            self._end(self._fail(TaskError(error.message, code=error.code or Code.INTERNAL, hint=error.hint)))
+
+    def reconnected(self) -> None:
+        """The connection is a new one."""
+        self._schedule()
+
+    # How it is driven.
+
+    def _moved(self) -> None:
+        """The code runs on."""
+        if self._still is not None:
+            self._still.cancel()
+            self._still = None
+
+    def _schedule(self) -> None:
+        if not self._scheduled and not self.over:
+            self._scheduled = True
+            self._loop.call_soon(self._drive, context=NOBODYS)
+
+    def _drive(self) -> None:
+        """Where the code stands still: sends what it asked, and gives it the next result."""
+        self._scheduled = False
+        if self.over or self._stopping or self._stillness.pending:
+            # Code that runs comes here again when it stands still.
+            return
+        if self._epoch != self._host.epoch:
+            self._epoch = self._host.epoch
+            self.journal.send_again()
+        while (found := self.journal.next_to_send()) is not None:
+            index, entry = found
+            record = worker_pb2.Record(attempt=self.wire, index=index, entry=entry)
+            self._send(worker_pb2.WorkerMessage(record=record))
+        while self.journal.release():
+            if self._stillness.pending:
+                return
+        self._rest()
+
+    def _rest(self) -> None:
+        """The code stands still and nothing is due: looks again after a while."""
+        idle = self.journal.holds_back or self.journal.is_parkable
+        if idle and self._still is None:
+            after = self._host.patience.park_after
+            self._still_due = self._loop.time() + after
+            self._still = self._loop.call_at(self._still_due, self._stood_still, context=NOBODYS)
+        elif not idle:
+            self._moved()
+
+    def _stood_still(self) -> None:
+        self._still = None
+        if self.over or self._stopping or self._stillness.pending:
+            return
+        if self._loop.time() - self._still_due > self._host.patience.park_after:
+            # The loop was busy: what would have moved the code may not have been read yet.
+            self._rest()
+        elif self.journal.holds_back:
+            self.journal.stop_holding_back()
+            self._drive()
+        elif waiting := self.journal.parkable():
+            park = worker_pb2.Park(attempt=self.wire, waiting=waiting)
+            self._end(worker_pb2.WorkerMessage(park=park))
+
+    def _end(self, report: worker_pb2.WorkerMessage) -> None:
+        """Drops the code, and reports when it is gone, or when it takes too long over that."""
+        if self._stopping:
+            return
+        self._stopping = True
+        self.report = report
+        self.journal.end()
+        self._cancel_code()
+
+    def _cancel_code(self) -> None:
+        if self._main is None or self._main.done():
+            return
+        self._grace = self._loop.call_later(self._host.patience.cancel_grace, self._gave_up, context=NOBODYS)
+        self._main.cancel()
+
+    def _gave_up(self) -> None:
+        LOG.warning(
+            "the code of task %s (%s) goes on %g s after it was cancelled; it is left alone",
+            self.task,
+            self.offer.capability,
+            self._host.patience.cancel_grace,
+        )
+        self._conclude(self.report)
+
+    def _ended(self, main: asyncio.Task[bytes]) -> None:
+        """The code has come to its end."""
+        failure = None if main.cancelled() else main.exception()
+        if self.over:
+            return
+        if self._stopping:
+            self._conclude(self.report)
+            return
+        if main.cancelled():
+            error = TaskError("the code cancelled itself", retryable=True)
+        elif failure is not None:
+            error = task_error(failure)
+        else:
+            diverged = self.journal.verdict(well=True)
+            if diverged is None:
+                complete = worker_pb2.Complete(attempt=self.wire, output=main.result())
+                self._conclude(worker_pb2.WorkerMessage(complete=complete))
+                return
+            error = diverged
+        self._failed(self.journal.verdict(well=False) or error, failure)
+
+    def _failed(self, error: TaskError, cause: BaseException | None) -> None:
+        unforeseen = cause is not None and not isinstance(cause, TaskError)
+        LOG.log(
+            logging.WARNING if unforeseen else logging.INFO,
+            "task %s (%s, step %s of run %s) failed: %s",
+            self.task,
+            self.offer.capability,
+            self.offer.step,
+            self.offer.run,
+            error,
+            exc_info=cause if unforeseen else None,
+        )
+        self._conclude(self._fail(error))
+
+    def _fail(self, error: TaskError) -> worker_pb2.WorkerMessage:
+        fail = worker_pb2.Fail(attempt=self.wire, error=wire_error(error), retryable=error.retryable)
+        if error.retry_after is not None:
+            fail.retry_after_us = microseconds(error.retry_after)
+        return worker_pb2.WorkerMessage(fail=fail)
+
+    def _conclude(self, report: worker_pb2.WorkerMessage | None) -> None:
+        self._send_progress()
+        self.over = True
+        self.report = report
+        self.journal.end()
+        self.cancelled.set()
+        self._moved()
+        if self._grace is not None:
+            self._grace.cancel()
+        left: set[asyncio.Task[Any]] = {*self._stillness.tasks, *self._effects.values()}
+        if self._main is not None:
+            left.add(self._main)
+        for task in left:
+            if not task.done():
+                # Nobody waits for it any more, so nobody would look at how it ends.
+                task.add_done_callback(_look, context=NOBODYS)
+                task.cancel()
+        self._host.concluded(self, report)
+
+    def _send(self, message: worker_pb2.WorkerMessage) -> None:
+        self._host.send(message)
+
+
+def _look(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled():
+        task.exception()
+
+
+async def call(code: Callable[[], Any], threads: Threads) -> Any:
+    """Calls code of either kind: async code here, other code on a thread."""
+    if is_async(code):
+        return await code()
+    value = await threads.run(code)
+    # Such as a lambda around an async function.
+    return await value if inspect.isawaitable(value) else value
+
+
+def is_async(code: Callable[..., Any]) -> bool:
+    """Whether calling it gives an awaitable and does not block, as far as one can see."""
+    while isinstance(code, functools.partial):
+        code = code.func
+    return inspect.iscoroutinefunction(code) or inspect.iscoroutinefunction(getattr(code, "__call__", None))  # noqa: B004

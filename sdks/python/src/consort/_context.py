@@ -1,0 +1,526 @@
+"""What the code of a task can ask: who it is, durable effects, calls, pauses, signals, approvals, progress.
+
+For: handlers. Not for: the worker's own bookkeeping (see `_attempt`).
+Invariant: an entry gets its position when the method is called, not when its answer is awaited, so the order of
+calls in the text of the program is the order in the journal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping, MutableMapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints, overload
+
+from pydantic import BaseModel
+from typing_extensions import ParamSpec, override
+
+from consort._attempt import Attempt
+from consort._documents import adapter, read, write, write_sorted
+from consort._errors import Code, Seconds, TaskError, cut, microseconds
+from consort._proto.v1 import common_pb2, worker_pb2
+
+T = TypeVar("T")
+U = TypeVar("U")
+P = ParamSpec("P")
+
+_CURRENT: ContextVar[TaskContext | None] = ContextVar("consort_context", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How often a call is tried, and with what pauses."""
+
+    attempts: int
+    """Attempts at most, the first included; from 1 to 1,000."""
+    initial: Seconds = 1.0
+    """The pause after the first failure."""
+    factor: float = 2.0
+    """What each further pause grows by; at least 1."""
+    max: Seconds = 60.0
+    """The longest pause."""
+
+    def wire(self) -> worker_pb2.Retry:
+        """As it stands in messages."""
+        return worker_pb2.Retry(
+            attempts=self.attempts,
+            initial_us=microseconds(self.initial),
+            factor_milli=round(self.factor * 1000),
+            max_us=microseconds(self.max),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Which instances may take a call, beside those that have the capability."""
+
+    version: str = ""
+    """Versions of the agent: a range such as `^1.2`, or one version; empty for any."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Labels that the instance or its agent must have."""
+    sticky: str = ""
+    """Calls with the same text go to the same instance while it is there and healthy; empty for none."""
+
+    def wire(self) -> common_pb2.Route:
+        """As it stands in messages."""
+        return common_pb2.Route(version=self.version, labels=dict(self.labels), sticky=self.sticky)
+
+
+class Approval(BaseModel):
+    """A person's decision."""
+
+    approved: bool
+    """Whether it was approved."""
+    by: str
+    """Who decided."""
+    comment: str | None = None
+    """What was said about it."""
+
+
+class Answer(Coroutine[Any, Any, T]):
+    """The answer to a journal entry. The entry exists as soon as the answer does, awaited or not.
+
+    It is awaited like a coroutine, also by `asyncio.gather`, `asyncio.create_task` or a task group; unlike one it may
+    be awaited more than once.
+    """
+
+    __slots__ = ("_attempt", "_index", "_read", "_steps")
+
+    def __init__(self, attempt: Attempt, index: int, kind: Any) -> None:
+        self._attempt = attempt
+        self._index = index
+        self._read = kind
+        self._steps: Generator[Any, None, T] | None = None
+
+    @property
+    def index(self) -> int:
+        """The entry's position in the journal, from 0."""
+        return self._index
+
+    @property
+    def of(self) -> Attempt:
+        """The attempt whose entry it is."""
+        return self._attempt
+
+    @override
+    def __await__(self) -> Generator[Any, None, T]:
+        while (found := self.peek()) is None:
+            yield from _Wait(self._attempt, [self._index]).__await__()
+        return found[0]
+
+    def peek(self) -> tuple[T] | None:
+        """The result if the code may see it."""
+        data = self._attempt.journal.poll(self._index)
+        if data is None:
+            return None
+        if self._read is None:
+            # A pause: its answer says nothing.
+            return (None,)  # type: ignore[return-value]
+        return (read("answer", data, self._read, Code.BAD_OUTPUT),)
+
+    @override
+    def send(self, value: Any, /) -> Any:
+        if self._steps is None:
+            self._steps = self.__await__()
+        return self._steps.send(value)
+
+    @override
+    def throw(self, typ: Any, val: Any = None, tb: Any = None, /) -> Any:
+        if self._steps is None:
+            self._steps = self.__await__()
+        error = typ if isinstance(typ, BaseException) else typ() if val is None else val
+        return self._steps.throw(error)
+
+    @override
+    def close(self) -> None:
+        if self._steps is not None:
+            self._steps.close()
+
+
+class _Wait(Awaitable[None]):
+    """Waits until the result of one of the entries is released.
+
+    Where the wait is broken off, local effects that nobody else waits for are dropped.
+    """
+
+    __slots__ = ("_attempt", "_indexes")
+
+    def __init__(self, attempt: Attempt, indexes: list[int]) -> None:
+        self._attempt = attempt
+        self._indexes = indexes
+
+    @override
+    def __await__(self) -> Generator[Any, None, None]:
+        journal = self._attempt.journal
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        for index in self._indexes:
+            journal.wait(index, waiter)
+        try:
+            yield from waiter
+        except BaseException:
+            for index in self._indexes:
+                if journal.forget(index, waiter):
+                    self._attempt.drop_effect(index)
+            raise
+        for index in self._indexes:
+            journal.forget(index, waiter)
+
+
+class Cancelled(Awaitable[None]):
+    """Whether the attempt is cancelled, timed out or fenced: true or false, and to be awaited."""
+
+    __slots__ = ("_event",)
+
+    def __init__(self, event: asyncio.Event) -> None:
+        self._event = event
+
+    def __bool__(self) -> bool:
+        return self._event.is_set()
+
+    @override
+    def __await__(self) -> Generator[Any, None, None]:
+        yield from self._event.wait().__await__()
+
+    def __repr__(self) -> str:
+        return f"Cancelled({bool(self)})"
+
+
+if TYPE_CHECKING:
+    _Adapter = logging.LoggerAdapter[logging.Logger]
+else:
+    # Python 3.10 has no such subscript.
+    _Adapter = logging.LoggerAdapter
+
+
+class _Log(_Adapter):
+    """Puts run, step and attempt into each record, and before its text."""
+
+    @override
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        extra = self.extra or {}
+        kwargs["extra"] = {**extra, **(kwargs.get("extra") or {})}
+        return f"[{extra['run']} {extra['step']} #{extra['attempt']}] {msg}", kwargs
+
+
+class TaskContext:
+    """The door from a task's code to Consort.
+
+    `run`, `call`, `sleep`, `wait_signal` and `wait_approval` each make an entry in the task's journal. The code may be
+    dropped wherever it waits for one and started again, by a retry, a crash or because it only waits (it *parks*);
+    then what is recorded is answered from the journal, and the code goes on after the last entry. So it must ask for
+    the same things in the same order each time: whatever may differ (clock, chance, outside reads) belongs into
+    `run`. Code that parks sees `asyncio.CancelledError`; what it asks in `finally` is not recorded.
+    """
+
+    def __init__(self, attempt: Attempt) -> None:
+        """Made by the worker."""
+        self._attempt = attempt
+        self._offer = attempt.offer
+        self._log: _Log | None = None
+
+    @staticmethod
+    def current() -> TaskContext:
+        """The context of the task whose code runs here, for code that it was not handed to."""
+        found = _CURRENT.get()
+        if found is None:
+            raise LookupError("no task runs here")
+        return found
+
+    def enter(self) -> None:
+        """Makes it the current one in this context; done by the worker."""
+        _CURRENT.set(self)
+
+    @property
+    def task(self) -> str:
+        """The task."""
+        return self._attempt.task
+
+    @property
+    def token(self) -> int:
+        """The fencing token of this attempt: hand it to stores that can refuse an older one."""
+        return self._attempt.token
+
+    @property
+    def attempt(self) -> int:
+        """Which try this is, from 1."""
+        return self._offer.number
+
+    @property
+    def capability(self) -> str:
+        """The capability that was asked for."""
+        return self._offer.capability
+
+    @property
+    def run_id(self) -> str:
+        """The run that the task belongs to."""
+        return self._offer.run
+
+    @property
+    def workflow(self) -> str:
+        """The workflow of the run."""
+        return self._offer.workflow
+
+    @property
+    def step(self) -> str:
+        """The step's path in the run, such as `gather[3]`."""
+        return self._offer.step
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for all attempts of the task: hand it, with the name of the effect, to services that know such
+        keys.
+        """
+        return self._offer.idempotency_key
+
+    @property
+    def deadline(self) -> datetime | None:
+        """When the attempt is given up, in UTC."""
+        if not self._offer.HasField("deadline_us"):
+            return None
+        return datetime.fromtimestamp(self._offer.deadline_us / 1_000_000, tz=timezone.utc)
+
+    @property
+    def traceparent(self) -> str:
+        """The trace that the attempt belongs to, as a W3C `traceparent`; may be empty."""
+        return self._offer.traceparent
+
+    @property
+    def cancelled(self) -> Cancelled:
+        """Whether the attempt is cancelled, timed out or fenced: a result would change nothing.
+
+        `if ctx.cancelled:` asks, also from threads; `await ctx.cancelled` waits. Async code gets
+        `asyncio.CancelledError` as well, and has a short grace to end.
+        """
+        return Cancelled(self._attempt.cancelled)
+
+    @property
+    def log(self) -> logging.LoggerAdapter[logging.Logger]:
+        """A logger whose records carry the run, the step and the attempt."""
+        if self._log is None:
+            extra = {"run": self.run_id, "step": self.step, "attempt": self.attempt}
+            self._log = _Log(logging.getLogger("consort.agent"), extra)
+        return self._log
+
+    def progress(self, text: str) -> None:
+        """Tells watchers what is being done. Messages are not kept; where they come too fast the latest is shown."""
+        message = cut(text)
+        self._attempt.on_loop(lambda: self._attempt.progress(message))
+
+    def stream(self, delta: Any) -> None:
+        """Sends partial output to watchers: text, which is put behind what came before, or any other value as a JSON
+        document of its own. Only a bounded tail is kept.
+        """
+        is_text = isinstance(delta, str)
+        wire = common_pb2.Delta(text=delta) if is_text else common_pb2.Delta(json=write("delta", delta))
+        self._attempt.on_loop(lambda: self._attempt.stream(wire))
+
+    # Journaled work.
+
+    @overload
+    def run(
+        self, name: str, effect: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Answer[T]: ...
+    @overload
+    def run(self, name: str, effect: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> Answer[T]: ...
+    @overload
+    def run(self, name: str, effect: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Answer[T]: ...
+    def run(self, name: str, effect: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Answer[Any]:
+        """Does something once: its result is durable before it is given, and a replay gives that instead.
+
+        It begins at once, awaited or not; a function that is not async runs on a thread. It runs at least once: a
+        crash between the effect and its record makes it run again, so an outside service should be given
+        `idempotency_key` with the name. A failure that is not retryable (a `TaskError`) is recorded and replayed like a
+        result. Any other is not: it ends what this attempt can record, and the next attempt tries again. What the
+        code asks while an effect runs is sent when it has ended. The effect itself must not use the journal. Where
+        the code breaks off its wait, the effect is cancelled.
+
+        The type of the result is taken from the function's annotation, unless it is given by `result_type`.
+        """
+        kind = kwargs.pop("result_type", None) or returned(effect)
+        adapter(kind)
+        asked = self._attempt.ask(worker_pb2.JournalEntry(run=worker_pb2.RunRequest(name=name)))
+        if not asked.recorded:
+            self._attempt.start_effect(asked.index, functools.partial(effect, *args, **kwargs), kind)
+        return Answer(self._attempt, asked.index, kind)
+
+    @overload
+    def call(
+        self,
+        capability: str,
+        input: Any = ...,
+        *,
+        result_type: type[T],
+        agent: str = ...,
+        route: Route | None = ...,
+        retry: Retry | None = ...,
+        timeout: Seconds | None = ...,
+        priority: int | None = ...,
+    ) -> Answer[T]: ...
+    @overload
+    def call(
+        self,
+        capability: str,
+        input: Any = ...,
+        *,
+        result_type: Any = ...,
+        agent: str = ...,
+        route: Route | None = ...,
+        retry: Retry | None = ...,
+        timeout: Seconds | None = ...,
+        priority: int | None = ...,
+    ) -> Answer[Any]: ...
+    def call(
+        self,
+        capability: str,
+        input: Any = None,  # noqa: A002 - the word that workflows use
+        *,
+        result_type: Any = Any,
+        agent: str = "",
+        route: Route | None = None,
+        retry: Retry | None = None,
+        timeout: Seconds | None = None,
+        priority: int | None = None,
+    ) -> Answer[Any]:
+        """Asks another capability: a child task that Consort schedules, retries and records like any other.
+
+        Calls that are made before the first is awaited run side by side. Without `retry` it is tried once; `timeout`
+        is for one attempt. Its failure is a `TaskError` that is not retryable: it is recorded.
+        """
+        options = None
+        if agent or route or retry or timeout is not None or priority is not None:
+            options = worker_pb2.CallOptions(
+                agent=agent,
+                route=route.wire() if route else None,
+                retry=retry.wire() if retry else None,
+                timeout_us=None if timeout is None else microseconds(timeout),
+                priority=priority,
+            )
+        request = worker_pb2.CallRequest(
+            capability=capability, input=write_sorted("input of the call", input), options=options
+        )
+        return self._asked(worker_pb2.JournalEntry(call=request), result_type)
+
+    def sleep(self, span: Seconds) -> Answer[None]:
+        """Pauses; a long pause leaves the worker and survives restarts."""
+        request = worker_pb2.SleepRequest(span_us=microseconds(span))
+        return self._asked(worker_pb2.JournalEntry(sleep=request), None)
+
+    @overload
+    def wait_signal(self, name: str, *, result_type: type[T]) -> Answer[T]: ...
+    @overload
+    def wait_signal(self, name: str, *, result_type: Any = ...) -> Answer[Any]: ...
+    def wait_signal(self, name: str, *, result_type: Any = Any) -> Answer[Any]:
+        """Waits for the next signal of that name to the run; its payload is the answer."""
+        return self._asked(worker_pb2.JournalEntry(signal=worker_pb2.SignalRequest(name=name)), result_type)
+
+    def wait_approval(self, prompt: str, detail: Any = None) -> Answer[Approval]:
+        """Asks a person; `detail` is shown beside the prompt."""
+        request = worker_pb2.ApprovalRequest(prompt=prompt, detail=write("detail of the approval", detail))
+        return self._asked(worker_pb2.JournalEntry(approval=request), Approval)
+
+    def _asked(self, entry: worker_pb2.JournalEntry, kind: Any) -> Answer[Any]:
+        return Answer(self._attempt, self._attempt.ask(entry).index, kind)
+
+    def all(self, *answers: Awaitable[T] | Iterable[Awaitable[T]]) -> Coroutine[Any, Any, list[T]]:
+        """The results of answers (or other awaitables), in their order; fails with the first failure in that order.
+
+        They are awaited one after the other, so a task with many calls parks for the first open one, not for each.
+        """
+        return _all(*_started(answers))
+
+    def race(self, *answers: Awaitable[T] | Iterable[Awaitable[T]]) -> Coroutine[Any, Any, tuple[int, T]]:
+        """Which of some answers (or other awaitables) came first, with its result; fails where that is a failure.
+
+        The journal keeps the order, so a replay has the same winner. A call that lost goes on; a `run` that lost is
+        cancelled.
+        """
+        started, tasks = _started(answers)
+        if not started:
+            raise ValueError("a race needs somebody to run it")
+        if tasks:
+            return _race_tasks(started, tasks)
+        return _race_answers([answer for answer in started if isinstance(answer, Answer)])
+
+    def __repr__(self) -> str:
+        return f"TaskContext(task={self.task!r}, token={self.token}, attempt={self.attempt})"
+
+
+async def _all(started: list[Awaitable[T]], tasks: list[asyncio.Future[T]]) -> list[T]:
+    try:
+        return [await answer for answer in started]
+    finally:
+        _cancel(tasks)
+
+
+async def _race_answers(answers: list[Answer[T]]) -> tuple[int, T]:
+    attempt = answers[0].of
+    indexes = [answer.index for answer in answers]
+    while True:
+        for position, answer in enumerate(answers):
+            try:
+                found = answer.peek()
+            except TaskError:
+                _drop(attempt, indexes, position)
+                raise
+            if found is not None:
+                _drop(attempt, indexes, position)
+                return position, found[0]
+        await _Wait(attempt, indexes)
+
+
+def _drop(attempt: Attempt, indexes: list[int], winner: int) -> None:
+    for position, index in enumerate(indexes):
+        if position != winner:
+            attempt.drop_effect(index)
+
+
+async def _race_tasks(started: list[Awaitable[T]], tasks: list[asyncio.Future[T]]) -> tuple[int, T]:
+    futures = [asyncio.ensure_future(awaitable) for awaitable in started]
+    try:
+        await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+        return next((position, future.result()) for position, future in enumerate(futures) if future.done())
+    finally:
+        _cancel([*futures, *tasks])
+
+
+def _started(
+    answers: Iterable[Awaitable[T] | Iterable[Awaitable[T]]],
+) -> tuple[list[Awaitable[T]], list[asyncio.Future[T]]]:
+    """The awaitables, with those that are no answers begun as tasks; and these tasks."""
+    started: list[Awaitable[T]] = []
+    tasks: list[asyncio.Future[T]] = []
+    for item in answers:
+        for answer in [item] if isinstance(item, Awaitable) else item:
+            if isinstance(answer, Answer):
+                started.append(answer)
+            else:
+                task = asyncio.ensure_future(answer)
+                started.append(task)
+                tasks.append(task)
+    return started, tasks
+
+
+def _cancel(tasks: list[asyncio.Future[T]]) -> None:
+    for task in tasks:
+        if not task.done():
+            task.cancel()
+
+
+def returned(function: Callable[..., Any]) -> Any:
+    """The type that a function is annotated to return; anything where that is not said."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    kind = getattr(function, "__annotations__", {}).get("return", Any)
+    if isinstance(kind, str):
+        try:
+            kind = get_type_hints(function, include_extras=True)["return"]
+        except NameError:
+            # A name that only a type checker knows.
+            return Any
+    if get_origin(kind) in {Awaitable, Coroutine}:
+        kind = get_args(kind)[-1]
+    return Any if kind is None or kind is type(None) else kind

@@ -1,0 +1,383 @@
+"""The journal of one attempt: what the code asked, what came of it, and when the code learned of it.
+
+For: replay and recording, as plain state without tasks or clocks. Not for: running code or sending messages.
+Invariant: code is given results one at a time, each only when it stands still; the order is written down with the
+next entry (`JournalEntry.after`) and kept to on replay. So the n-th thing that the code asks is the same in each
+attempt, even where several branches run side by side, as long as the code itself is deterministic.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Final, Protocol
+
+from consort._documents import same
+from consort._errors import Code, TaskError
+from consort._proto.v1.common_pb2 import Error
+from consort._proto.v1.worker_pb2 import JournalEntry
+
+ENTRIES_MAX: Final = 10_000
+"""Entries in one task's journal."""
+
+
+class Waiter(Protocol):
+    """Whoever waits for a result: in practice an `asyncio.Future`."""
+
+    def done(self) -> bool:
+        """Whether it waits no more."""
+        ...
+
+    def set_result(self, result: None, /) -> None:
+        """Wakes it."""
+        ...
+
+
+class Stage(Enum):
+    """How far an entry is."""
+
+    RUNNING = auto()
+    """A local effect that has not ended: it holds back the entries after it, so that the journal has no gaps."""
+    DROPPED = auto()
+    """A local effect that the code dropped: recorded as cancelled, if the code goes on."""
+    READY = auto()
+    """To be sent."""
+    SENT = auto()
+    """Sent, and not known to be durable."""
+    DURABLE = auto()
+    """In the server's journal."""
+
+
+@dataclass(slots=True)
+class _Slot:
+    entry: JournalEntry
+    stage: Stage
+    released: bool = False
+    """Whether the code may see the result."""
+    waiters: list[Waiter] = field(default_factory=list)
+
+    @property
+    def is_answered(self) -> bool:
+        return self.stage is Stage.DURABLE and self.entry.WhichOneof("result") is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What an attempt gets for asking."""
+
+    index: int
+    """The entry's position."""
+    recorded: bool
+    """Whether an earlier attempt recorded it: then nothing is done again."""
+
+
+class Journal:
+    """See the module."""
+
+    def __init__(self, entries: list[JournalEntry]) -> None:
+        self._slots = [_Slot(entry, Stage.DURABLE) for entry in entries]
+        self._recorded = len(entries)
+        self._asked = 0
+        # Positions whose results are to be released next, in order.
+        self._due: deque[int] = deque()
+        # Positions released since the last entry was asked.
+        self._released: list[int] = []
+        # Whether replay still keeps to the recorded order.
+        self._strict = True
+        # The first position that was not sent.
+        self._unsent = self._recorded
+        # How many entries are not known to be durable.
+        self._open = 0
+        # Positions to be sent again after a reconnect.
+        self._again: deque[int] = deque()
+        # Entries that the code waits for.
+        self._waiting: set[int] = set()
+        self._closed: TaskError | None = None
+        self._ended = False
+        self._plan_releases()
+
+    @property
+    def _replays(self) -> bool:
+        return self._strict and self._asked < self._recorded
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing more is taken from the code."""
+        return self._ended or self._closed is not None
+
+    def ask(self, request: JournalEntry) -> Asked:
+        """Takes the code's next request; on replay it must be the recorded one."""
+        self._check()
+        index = self._asked
+        if index < self._recorded:
+            recorded = self._slots[index].entry
+            if not is_same(recorded, request):
+                raise self._diverge(index, describe(recorded), describe(request))
+            self._asked += 1
+            self._released.clear()
+            if self._strict:
+                self._plan_releases()
+            return Asked(index, recorded=True)
+        if index >= ENTRIES_MAX:
+            raise self.close(
+                TaskError(
+                    f"the task asked for entry {index + 1}, the limit is {ENTRIES_MAX}",
+                    code=Code.LIMIT_REACHED,
+                    hint="let the workflow fan out, or move parts into tasks of their own by `call`",
+                )
+            )
+        stage = Stage.RUNNING if request.HasField("run") else Stage.READY
+        request.after.extend(self._released)
+        self._released.clear()
+        self._slots.append(_Slot(request, stage))
+        self._asked += 1
+        self._open += 1
+        return Asked(index, recorded=False)
+
+    def _check(self) -> None:
+        if self._ended:
+            raise asyncio.CancelledError("the attempt has ended")
+        if self._closed is not None:
+            raise self._closed
+
+    def _plan_releases(self) -> None:
+        """What is released next: what was released before the next recorded entry, or (when all were asked) whatever
+        else is answered.
+        """
+        if self._replays:
+            self._due.extend(self._slots[self._asked].entry.after)
+            return
+        due = set(self._due)
+        self._due.extend(
+            index
+            for index, slot in enumerate(self._slots)
+            if slot.is_answered and not slot.released and index not in due
+        )
+
+    @property
+    def holds_back(self) -> bool:
+        """Whether results wait because the recorded order does not have them yet."""
+        return self._replays and any(slot.is_answered and not slot.released for slot in self._slots)
+
+    def stop_holding_back(self) -> None:
+        """Gives up the recorded order: the code stands still, and what it waits for comes later in the record.
+
+        What it asks is compared all the same.
+        """
+        self._strict = False
+        self._plan_releases()
+
+    def release(self) -> bool:
+        """Releases results until somebody is woken; false where nothing is due."""
+        while self._due:
+            index = self._due.popleft()
+            if index >= len(self._slots):
+                continue
+            slot = self._slots[index]
+            if not slot.is_answered or slot.released:
+                continue
+            slot.released = True
+            self._released.append(index)
+            if self._wake(index):
+                return True
+        return False
+
+    def _wake(self, index: int) -> bool:
+        slot = self._slots[index]
+        waiters, slot.waiters = slot.waiters, []
+        self._waiting.discard(index)
+        woken = False
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+                woken = True
+        return woken
+
+    def poll(self, index: int) -> bytes | None:
+        """The result of an entry if the code may see it, else nothing; raises what was recorded as a failure."""
+        slot = self._slots[index]
+        if slot.released:
+            entry = slot.entry
+            if entry.WhichOneof("result") == "error":
+                error = entry.error
+                # A replay gives the same failure again: another attempt cannot help.
+                raise TaskError(error.message, code=error.code or Code.INTERNAL, hint=error.hint)
+            return entry.output
+        self._check()
+        return None
+
+    def wait(self, index: int, waiter: Waiter) -> None:
+        """The code waits for the entry: `waiter` is woken when its result is released."""
+        self._slots[index].waiters.append(waiter)
+        self._waiting.add(index)
+
+    def forget(self, index: int, waiter: Waiter) -> bool:
+        """The code no longer waits for the entry in this way; whether nobody does any more."""
+        waiters = self._slots[index].waiters
+        if waiter in waiters:
+            waiters.remove(waiter)
+        if not waiters:
+            self._waiting.discard(index)
+        return not waiters
+
+    def finish_run(self, index: int, result: bytes | TaskError) -> None:
+        """A local effect has ended with a result that is to be recorded."""
+        slot = self._slots[index]
+        if slot.stage is not Stage.RUNNING:
+            return
+        if isinstance(result, bytes):
+            slot.entry.output = result
+        else:
+            slot.entry.error.CopyFrom(wire_error(result))
+        slot.stage = Stage.READY
+
+    def drop_run(self, index: int) -> None:
+        """The code dropped a local effect before it ended."""
+        slot = self._slots[index]
+        if slot.stage is Stage.RUNNING and not self.is_closed:
+            slot.stage = Stage.DROPPED
+
+    def next_to_send(self) -> tuple[int, JournalEntry] | None:
+        """The next entry to send, with its position; none while a local effect before it runs."""
+        if self._again:
+            index = self._again.popleft()
+            return index, self._slots[index].entry
+        if self.is_closed or self._unsent >= len(self._slots):
+            return None
+        slot = self._slots[self._unsent]
+        if slot.stage is Stage.RUNNING:
+            return None
+        if slot.stage is Stage.DROPPED:
+            slot.entry.error.CopyFrom(
+                Error(code=Code.CANCELLED, message="the code dropped this effect before it ended")
+            )
+        slot.stage = Stage.SENT
+        self._unsent += 1
+        return self._unsent - 1, slot.entry
+
+    def send_again(self) -> None:
+        """Sends again what the server has not answered: after a reconnect, as messages may have been lost."""
+        sent = enumerate(self._slots[: self._unsent])
+        self._again = deque(index for index, slot in sent if not slot.is_answered)
+
+    def record(self, index: int, entry: JournalEntry) -> None:
+        """The server has recorded (or answered) the entry; what it has recorded is the truth."""
+        if index >= len(self._slots):
+            return
+        slot = self._slots[index]
+        # Entries that were not sent are not in the server's journal, and the first answer stays.
+        if slot.stage not in {Stage.SENT, Stage.DURABLE} or slot.is_answered:
+            return
+        if slot.stage is Stage.SENT:
+            slot.stage = Stage.DURABLE
+            self._open -= 1
+        kind = entry.WhichOneof("result")
+        if kind == "output":
+            slot.entry.output = entry.output
+        elif kind == "error":
+            slot.entry.error.CopyFrom(entry.error)
+        if slot.is_answered and not self._replays:
+            self._due.append(index)
+
+    @property
+    def is_parkable(self) -> bool:
+        """Whether waiting is all that the code does, as far as the journal knows: it waits for an entry, every
+        request is durable and no local effect runs.
+        """
+        rests = self._open == 0 and not self.is_closed and not self._again and not self._due
+        return rests and bool(self._waiting)
+
+    def parkable(self) -> list[int]:
+        """The entries that the code waits for, where waiting is all that it does; else empty."""
+        return sorted(self._waiting) if self.is_parkable else []
+
+    def close(self, error: TaskError) -> TaskError:
+        """Takes nothing more: every wait ends with the first such error. Returns it."""
+        if self._closed is None:
+            self._closed = error
+        for index in sorted(self._waiting):
+            self._wake(index)
+        return self._closed
+
+    def end(self) -> None:
+        """The attempt is over for the code: it is cancelled wherever it waits or asks."""
+        self._ended = True
+        for index in sorted(self._waiting):
+            self._wake(index)
+
+    def verdict(self, *, well: bool) -> TaskError | None:
+        """Why the attempt diverged, if it did: code that ends well must have asked for all that was recorded."""
+        if self._closed is not None and self._closed.code == Code.JOURNAL_DIVERGED:
+            return self._closed
+        if well and self._asked < len(self._slots):
+            return self._diverge(self._asked, describe(self._slots[self._asked].entry), "the end of the code")
+        return None
+
+    def _diverge(self, index: int, recorded: str, found: str) -> TaskError:
+        return self.close(
+            TaskError(
+                f"entry {index} is recorded as {recorded}, but found {found}",
+                code=Code.JOURNAL_DIVERGED,
+                hint="code that records must ask for the same things in the same order each time; put what may differ "
+                "(clock, chance, outside reads) into `run`, and finish tasks in flight before changing the code",
+            )
+        )
+
+
+def wire_error(error: TaskError) -> Error:
+    """The error as it stands in messages."""
+    return Error(code=error.code, message=error.message, hint=error.hint or "")
+
+
+def is_same(recorded: JournalEntry, asked: JournalEntry) -> bool:
+    """Whether two requests are the same.
+
+    How a call is to be done (retry, timeout, route) may change between two attempts: it does not change what the
+    answer means.
+    """
+    kind = recorded.WhichOneof("request")
+    if kind is None or kind != asked.WhichOneof("request"):
+        return False
+    if kind == "call":
+        return recorded.call.capability == asked.call.capability and same(recorded.call.input, asked.call.input)
+    member = {"sleep": "span_us", "approval": "prompt"}.get(kind, "name")
+    return bool(getattr(getattr(recorded, kind), member) == getattr(getattr(asked, kind), member))
+
+
+def describe(entry: JournalEntry) -> str:
+    """A request, for people."""
+    match entry.WhichOneof("request"):
+        case "run":
+            return f"run `{entry.run.name}`"
+        case "call":
+            return f"call `{entry.call.capability}` with `{entry.call.input.decode('utf-8', 'replace')[:80]}`"
+        case "sleep":
+            return f"sleep `{describe_span(entry.sleep.span_us)}`"
+        case "signal":
+            return f"signal `{entry.signal.name}`"
+        case "approval":
+            return f"approval `{entry.approval.prompt}`"
+        case _:
+            return "a request of a newer version"
+
+
+_UNITS: Final = (
+    ("d", 86_400_000_000),
+    ("h", 3_600_000_000),
+    ("m", 60_000_000),
+    ("s", 1_000_000),
+    ("ms", 1_000),
+    ("us", 1),
+)
+
+
+def describe_span(span_us: int) -> str:
+    """A span as Consort writes it, such as `1h30m`."""
+    text = ""
+    for name, unit in _UNITS:
+        count, span_us = divmod(span_us, unit)
+        if count:
+            text += f"{count}{name}"
+    return text or "0s"

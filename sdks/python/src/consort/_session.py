@@ -1,0 +1,287 @@
+"""One connection after another: instances, what they hold, and what waits to be sent.
+
+For: the state of a worker that outlives its connections. Not for: opening them (see `_worker`).
+Invariant: for each task at most one attempt is live; an offer with a newer token stops the older one. Last reports
+wait for a connection that takes them, and are sent again on the next where the broken one may not have delivered
+them. Messages in between belong to one connection and are lost with it; their attempt sends again what is open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from consort._agent import Agent
+from consort._attempt import Attempt, Patience
+from consort._context import TaskContext
+from consort._errors import Code, TaskError
+from consort._proto.v1 import common_pb2, worker_pb2
+from consort._threads import Threads
+
+LOG = logging.getLogger("consort.worker")
+
+DELIVERY_SECONDS: Final = 15.0
+"""How long a report is kept after it was handed to a connection, in case that breaks."""
+DELIVERIES_MAX: Final = 10_000
+"""Reports that are kept so; the oldest are let go."""
+STREAM_BYTES_WAITING_MAX: Final = 16 * 1024 * 1024
+"""Bytes of partial output that wait for the connection; more is dropped, as watchers are a courtesy."""
+BATCH_OVERHEAD_BYTES: Final = 16
+"""What a message costs in a batch beside its own bytes, at most."""
+
+
+class Outbox:
+    """What waits for the present connection, in order."""
+
+    def __init__(self) -> None:
+        self.epoch = 0
+        """Counts the connections, from 1."""
+        self.is_open = False
+        """Whether there is a connection."""
+        self.batch_bytes_max = 1 << 22
+        """Bytes of one batch."""
+        self._line: deque[tuple[worker_pb2.WorkerMessage, int]] = deque()
+        self._stream_bytes = 0
+        self._filled = asyncio.Event()
+
+    def open(self, batch_bytes_max: int) -> None:
+        """Messages go to a new connection from now on."""
+        self.epoch += 1
+        self.is_open = True
+        self.batch_bytes_max = batch_bytes_max or self.batch_bytes_max
+
+    def close(self) -> None:
+        """The connection is gone, and what waited for it too."""
+        self.is_open = False
+        self._line.clear()
+        self._stream_bytes = 0
+        self._filled.clear()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits."""
+        return not self._line
+
+    def put(self, message: worker_pb2.WorkerMessage) -> bool:
+        """Hands a message over; false where it is too large for the connection."""
+        if not self.is_open:
+            return True
+        size = message.ByteSize() + BATCH_OVERHEAD_BYTES
+        if size > self.batch_bytes_max:
+            return False
+        if message.HasField("stream"):
+            if self._stream_bytes + size > STREAM_BYTES_WAITING_MAX:
+                return True
+            self._stream_bytes += size
+        self._line.append((message, size))
+        self._filled.set()
+        return True
+
+    async def take(self) -> list[worker_pb2.WorkerMessage]:
+        """The messages that wait, as many as a batch holds; waits for the first."""
+        await self._filled.wait()
+        batch: list[worker_pb2.WorkerMessage] = []
+        total = 0
+        while self._line and total + self._line[0][1] <= self.batch_bytes_max:
+            message, size = self._line.popleft()
+            total += size
+            if message.HasField("stream"):
+                self._stream_bytes -= size
+            batch.append(message)
+        if not self._line:
+            self._filled.clear()
+        return batch
+
+
+class Instance:
+    """One agent at work."""
+
+    def __init__(
+        self,
+        number: int,
+        agent: Agent,
+        *,
+        outbox: Outbox,
+        threads: Threads,
+        patience: Patience,
+        credit: int,
+        labels: Mapping[str, str],
+        left: Callable[[], None],
+    ) -> None:
+        """`left` is called when an attempt is over or its report was handed over."""
+        self.agent = agent
+        self.threads = threads
+        self.patience = patience
+        self.drained = False
+        """Whether the server hands out nothing more on this connection."""
+        self._number = number
+        self._outbox = outbox
+        self._credit = credit
+        self._labels = dict(labels)
+        self._left = left
+        # What is worked on, or ended with a report that no connection has taken.
+        self._live: dict[str, Attempt] = {}
+        # What a connection has taken, and when.
+        self._handed: deque[tuple[float, Attempt]] = deque(maxlen=DELIVERIES_MAX)
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def epoch(self) -> int:
+        """Counts the connections."""
+        return self._outbox.epoch
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is held."""
+        return not self._live
+
+    def hello(self) -> worker_pb2.HelloInstance:
+        """How the instance introduces itself."""
+        self._recall()
+        held = [attempt.wire for attempt in self._live.values()]
+        return worker_pb2.HelloInstance(
+            agent=self.agent.declaration(), credit=self._credit, held=held, labels=self._labels
+        )
+
+    def _recall(self) -> None:
+        """Takes back what the last connection may not have delivered."""
+        since = self._loop.time() - DELIVERY_SECONDS
+        while self._handed:
+            time, attempt = self._handed.popleft()
+            if time >= since:
+                self._live.setdefault(attempt.task, attempt)
+
+    def connected(self) -> None:
+        """There is a new connection: sends what the last one left open."""
+        self.drained = False
+        for attempt in list(self._live.values()):
+            if not attempt.over:
+                attempt.reconnected()
+            elif attempt.report is not None:
+                self._deliver(attempt, attempt.report)
+
+    def take(self, message: worker_pb2.ServerMessage) -> None:
+        """Acts on a message of the server."""
+        match message.WhichOneof("kind"):
+            case "task":
+                self._start(message.task)
+            case "recorded":
+                found = self._live.get(message.recorded.task)
+                if found is not None and not found.over:
+                    found.recorded(message.recorded.index, message.recorded.entry)
+            case "cancel":
+                self._cancel(message.cancel.attempt, message.cancel.reason)
+            case "refused":
+                self._refused(message.refused.attempt, message.refused.error)
+            case "drain":
+                self.drained = True
+                self._left()
+            case _:
+                LOG.debug("a message of a newer protocol is left alone")
+
+    def _find(self, wire: worker_pb2.Attempt) -> Attempt | None:
+        found = self._live.get(wire.task)
+        return found if found is not None and found.token == wire.token else None
+
+    def _cancel(self, wire: worker_pb2.Attempt, reason: str) -> None:
+        found = self._find(wire)
+        if found is None:
+            return
+        if found.over:
+            # Its report changes nothing any more.
+            self._forget(found)
+        else:
+            found.cancel(reason)
+
+    def _refused(self, wire: worker_pb2.Attempt, error: common_pb2.Error) -> None:
+        found = self._find(wire)
+        if found is None:
+            LOG.info("a report on task %s was refused: [%s] %s", wire.task, error.code, error.message)
+        elif found.over:
+            self._forget(found)
+        else:
+            found.refused(error)
+
+    def _start(self, offer: worker_pb2.Task) -> None:
+        """Starts an attempt, unless it is an old one or runs already."""
+        task, token = offer.attempt.task, offer.attempt.token
+        older = self._live.get(task)
+        if older is not None:
+            if token < older.token or (token == older.token and not older.over):
+                return
+            if token > older.token:
+                older.abort()
+        attempt = Attempt(offer, self)
+        self._live[task] = attempt
+        context = TaskContext(attempt)
+        capability = self.agent.find(offer.capability)
+        if capability is None:
+            attempt.start(functools.partial(_unknown, offer.capability))
+        else:
+            attempt.start(functools.partial(capability.invoke, context, offer.input, self.threads))
+
+    # What attempts do.
+
+    def send(self, message: worker_pb2.WorkerMessage) -> None:
+        """Hands a message to the present connection; without one it is dropped."""
+        message.instance = self._number
+        if not self._outbox.put(message):
+            self._too_large(message)
+
+    def concluded(self, attempt: Attempt, report: worker_pb2.WorkerMessage | None) -> None:
+        """The attempt is over; its last report is to be delivered, however long that takes."""
+        if self._live.get(attempt.task) is not attempt:
+            return
+        if report is None:
+            self._forget(attempt)
+            return
+        report.instance = self._number
+        if self._outbox.is_open:
+            self._deliver(attempt, report)
+
+    def _deliver(self, attempt: Attempt, report: worker_pb2.WorkerMessage) -> None:
+        if not self._outbox.put(report):
+            attempt.report = report = self._replacement(report)
+            self._outbox.put(report)
+        self._handed.append((self._loop.time(), attempt))
+        self._forget(attempt)
+
+    def _forget(self, attempt: Attempt) -> None:
+        if self._live.get(attempt.task) is attempt:
+            del self._live[attempt.task]
+        while self._handed and self._handed[0][0] < self._loop.time() - DELIVERY_SECONDS:
+            self._handed.popleft()
+        self._left()
+
+    def _too_large(self, message: worker_pb2.WorkerMessage) -> None:
+        if message.HasField("record"):
+            found = self._live.get(message.record.attempt.task)
+            if found is not None:
+                self._loop.call_soon(found.refused, self._size_error(message))
+        else:
+            LOG.warning("partial output of %d bytes is too large to be sent", message.ByteSize())
+
+    def _replacement(self, report: worker_pb2.WorkerMessage) -> worker_pb2.WorkerMessage:
+        """The failure that says that a report is too large."""
+        fail = worker_pb2.Fail(attempt=report.complete.attempt, error=self._size_error(report))
+        return worker_pb2.WorkerMessage(instance=self._number, fail=fail)
+
+    def _size_error(self, message: worker_pb2.WorkerMessage) -> common_pb2.Error:
+        return common_pb2.Error(
+            code=Code.PAYLOAD_TOO_LARGE,
+            message=f"the message has {message.ByteSize()} bytes, the server's limit is {self._outbox.batch_bytes_max}",
+            hint="store the document elsewhere and pass a reference",
+        )
+
+    def stop(self) -> None:
+        """Stops what is still worked on; nothing is reported."""
+        for attempt in list(self._live.values()):
+            attempt.abort()
+
+
+async def _unknown(name: str) -> bytes:
+    raise TaskError(f"this version of the agent has no capability `{name}`", code=Code.BAD_REQUEST, retryable=True)

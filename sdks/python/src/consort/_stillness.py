@@ -1,0 +1,117 @@
+"""Knows when the code of an attempt stands still on an event loop that it shares with everything else.
+
+For: giving code one result at a time (see `_journal`). Not for: deciding which.
+Invariant: code stands still when no callback that belongs to it waits in the loop's queue. A callback belongs to an
+attempt by its context: asyncio runs each step of a task, and each callback of a future, in the context in which the
+task or the callback was made, and a task that code makes inherits the context of that code. So chains of any length
+(tasks, `gather`, locks, queues) are followed to their end, without guessing how many rounds of the loop they take.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import Callable
+from contextvars import Context, ContextVar
+from typing import Any
+
+
+class Stillness:
+    """Counts the callbacks of one attempt that wait to run, and knows its tasks."""
+
+    __slots__ = ("__weakref__", "_on_move", "_on_still", "pending", "tasks")
+
+    def __init__(self, on_still: Callable[[], None], on_move: Callable[[], None]) -> None:
+        """`on_still` is called when the last waiting callback has run, `on_move` when the first one waits."""
+        self._on_still = on_still
+        self._on_move = on_move
+        self.pending = 0
+        """Callbacks that wait to run, or run."""
+        self.tasks: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
+        """Every task that ran in the attempt's context."""
+
+    def enter(self, callback: object) -> None:
+        """A callback waits to run."""
+        owner = getattr(callback, "__self__", None)
+        if isinstance(owner, asyncio.Task):
+            self.tasks.add(owner)
+        self.pending += 1
+        if self.pending == 1:
+            self._on_move()
+
+    def leave(self) -> None:
+        """A callback has run, or will never run."""
+        self.pending -= 1
+        if self.pending == 0:
+            self._on_still()
+
+
+OWNER: ContextVar[Stillness | None] = ContextVar("consort_owner", default=None)
+"""Whose code runs in this context."""
+
+
+class _Counted:
+    """A callback that is counted until it has run or its handle was cancelled."""
+
+    __slots__ = ("_callback", "_owner")
+
+    def __init__(self, callback: Callable[..., object], owner: Stillness) -> None:
+        self._callback = callback
+        self._owner: Stillness | None = owner
+
+    @property
+    def __self__(self) -> object:
+        # asyncio shows handles by the object that their callback is bound to.
+        return getattr(self._callback, "__self__", None)
+
+    def __call__(self, *args: Any) -> None:
+        owner, self._owner = self._owner, None
+        try:
+            self._callback(*args)
+        finally:
+            if owner is not None:
+                owner.leave()
+
+    def __del__(self) -> None:
+        # A handle that is cancelled lets go of its callback.
+        if self._owner is not None:
+            self._owner.leave()
+
+    def __repr__(self) -> str:
+        return repr(self._callback)
+
+
+class _Watch:
+    """The watched `call_soon` of one loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.users = 0
+        self._plain = loop.call_soon
+
+    def call_soon(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> asyncio.Handle:
+        owner = OWNER.get() if context is None else context.get(OWNER)
+        if owner is None:
+            return self._plain(callback, *args, context=context)
+        owner.enter(callback)
+        return self._plain(_Counted(callback, owner), *args, context=context)
+
+
+def watch(loop: asyncio.AbstractEventLoop) -> None:
+    """Watches the loop until `unwatch` was called as often."""
+    current: Any = loop.call_soon
+    found = getattr(current, "__self__", None)
+    if not isinstance(found, _Watch):
+        found = _Watch(loop)
+        # On the object, not its class: other loops of the process stay as they are.
+        loop.call_soon = found.call_soon  # type: ignore[method-assign, assignment]
+    found.users += 1
+
+
+def unwatch(loop: asyncio.AbstractEventLoop) -> None:
+    """Ends a `watch`. Where somebody else has replaced `call_soon` since, ours stays below and only passes on."""
+    current: Any = loop.call_soon
+    found = getattr(current, "__self__", None)
+    if isinstance(found, _Watch):
+        found.users -= 1
+        if found.users == 0:
+            del loop.call_soon

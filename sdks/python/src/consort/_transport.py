@@ -1,0 +1,81 @@
+"""The wire: channels, authentication, and errors as gRPC carries them.
+
+For: workers and clients. Not for: what is said on a stream.
+Invariant: whatever gRPC raises leaves here as a `ConsortError` with a stable code.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+
+from consort._errors import Code, ConsortError
+from consort._proto.v1.common_pb2 import Error
+
+DEFAULT_ADDRESS: Final = "127.0.0.1:7879"
+"""Where a server listens unless told otherwise."""
+
+PROTOCOL: Final = 1
+"""The version of the worker protocol."""
+
+_ERROR_KEY: Final = "consort-error-bin"
+
+_OPTIONS: Final = (
+    # Documents have their own limit, far above gRPC's.
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    # A connection that leads nowhere is noticed.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    # Pauses between connections are ours to choose.
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+)
+
+_CODES: Final = {
+    grpc.StatusCode.UNAVAILABLE: Code.UNREACHABLE,
+    grpc.StatusCode.CANCELLED: Code.UNREACHABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED: Code.UNREACHABLE,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: Code.OVERLOADED,
+    grpc.StatusCode.UNAUTHENTICATED: Code.DENIED,
+    grpc.StatusCode.PERMISSION_DENIED: Code.DENIED,
+    grpc.StatusCode.INVALID_ARGUMENT: Code.BAD_REQUEST,
+    grpc.StatusCode.FAILED_PRECONDITION: Code.BAD_REQUEST,
+    grpc.StatusCode.OUT_OF_RANGE: Code.BAD_REQUEST,
+    grpc.StatusCode.UNIMPLEMENTED: Code.BAD_REQUEST,
+}
+
+
+def open_channel(address: str, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
+    """A channel to the server; nothing is sent before the first call."""
+    options = list(_OPTIONS)
+    if credentials is None:
+        return grpc.aio.insecure_channel(address, options=options)
+    return grpc.aio.secure_channel(address, credentials, options=options)
+
+
+def metadata(token: str | None) -> tuple[tuple[str, str], ...]:
+    """What each call carries."""
+    return (("authorization", f"Bearer {token}"),) if token else ()
+
+
+def error_of(code: grpc.StatusCode | None, details: str | None, trailing: Any, address: str) -> ConsortError:
+    """What the status of a call that failed means."""
+    for key, value in trailing or ():
+        if key == _ERROR_KEY:
+            found = Error.FromString(value)
+            return ConsortError(found.message, code=found.code or Code.INTERNAL, hint=found.hint)
+    name = code.name.lower().replace("_", " ") if code else "unknown"
+    known = _CODES.get(code, Code.INTERNAL) if code else Code.UNREACHABLE
+    if known == Code.UNREACHABLE:
+        hint = "check the address, and that `consort up` runs"
+        return ConsortError(f"the server at `{address}` cannot be reached: {details or name}", code=known, hint=hint)
+    return ConsortError(f"the server answered `{name}`: {details}", code=known)
+
+
+def rpc_error(error: grpc.aio.AioRpcError, address: str) -> ConsortError:
+    """What a call that failed means."""
+    return error_of(error.code(), error.details(), error.trailing_metadata(), address)

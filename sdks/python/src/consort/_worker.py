@@ -1,0 +1,378 @@
+"""The worker: hosts agents and keeps them connected.
+
+For: a process (or a part of one) that takes tasks. Not for: what the agents do.
+Invariant: one stream carries all agents, one instance each; whatever breaks it, the worker connects again, until it
+is stopped, let go or refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import signal
+import socket
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+
+from consort._agent import Agent
+from consort._attempt import Patience
+from consort._errors import Code, ConsortError, Seconds, microseconds
+from consort._proto.v1 import worker_pb2, worker_pb2_grpc
+from consort._session import Instance, Outbox
+from consort._stillness import unwatch, watch
+from consort._threads import Threads
+from consort._transport import DEFAULT_ADDRESS, PROTOCOL, error_of, metadata, open_channel, rpc_error
+from consort._version import __version__
+
+LOG = logging.getLogger("consort.worker")
+
+END: Final[Any] = grpc.aio.EOF  # type: ignore[attr-defined]
+"""What a stream reads at its end."""
+
+CREDIT_MAX: Final = 10_000
+"""Tasks that one instance holds at once."""
+BACK_OFF_FIRST: Final = 0.1
+"""Seconds of the first pause after a lost connection."""
+BACK_OFF_LONGEST: Final = 5.0
+"""Seconds of the longest pause."""
+WELCOME_WITHIN: Final = 15.0
+"""Seconds that the server has for its welcome."""
+SETTLED_AFTER: Final = 5.0
+"""Seconds after which a connection counts as a good one: the next pause is a short one again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    address: str
+    namespace: str
+    concurrency: int
+    labels: dict[str, str]
+    token: str | None
+    credentials: grpc.ChannelCredentials | None
+    patience: Patience
+    leave_within: float
+
+
+class Worker:
+    """Hosts agents on a connection to a server.
+
+    ```python
+    Worker(agent).run_forever()      # or, in async code: await Worker(agent).run()
+    ```
+    """
+
+    def __init__(
+        self,
+        *agents: Agent,
+        address: str = DEFAULT_ADDRESS,
+        namespace: str = "default",
+        concurrency: int = 16,
+        labels: Mapping[str, str] | None = None,
+        token: str | None = None,
+        credentials: grpc.ChannelCredentials | None = None,
+        park_after: Seconds = 0.01,
+        cancel_grace: Seconds = 2.0,
+        leave_within: Seconds = 30.0,
+    ) -> None:
+        """A worker for these agents.
+
+        `concurrency` is how many tasks each agent holds at once, from 1 to 10,000; `labels` are those of the
+        instances, above those of the agents. `token` is what the server asks for, where it asks; `credentials` are
+        for servers behind TLS. `park_after` is how long a task only waits before it frees its place, `cancel_grace` how
+        long cancelled code may go on, `leave_within` how long a worker that was stopped stays for what it holds.
+        """
+        if not agents:
+            raise ConsortError("a worker without an agent has nothing to do", code=Code.BAD_REQUEST)
+        if not 1 <= concurrency <= CREDIT_MAX:
+            raise ConsortError(
+                f"a concurrency of {concurrency} is not within 1 to {CREDIT_MAX}", code=Code.LIMIT_REACHED
+            )
+        self._agents = agents
+        self._settings = _Settings(
+            address=address,
+            namespace=namespace,
+            concurrency=concurrency,
+            labels=dict(labels or {}),
+            token=token,
+            credentials=credentials,
+            patience=Patience(_seconds(park_after), _seconds(cancel_grace)),
+            leave_within=_seconds(leave_within),
+        )
+        self._running: _Running | None = None
+        self._stopped = False
+
+    async def run(self) -> None:
+        """Takes tasks until every instance has left: because the server let it go, or because the worker was stopped
+        and what it held is done. Lost connections are opened again.
+
+        Raises `ConsortError` where the server refuses the worker.
+        """
+        if self._running is not None:
+            raise ConsortError("this worker runs already", code=Code.BAD_REQUEST)
+        loop = asyncio.get_running_loop()
+        self._running = _Running(self._agents, self._settings)
+        if self._stopped:
+            self._running.stopping.set()
+        watch(loop)
+        try:
+            await self._running.work()
+        finally:
+            self._running.close()
+            unwatch(loop)
+            self._running = None
+
+    def run_forever(self) -> None:
+        """Runs on an event loop of its own. SIGINT and SIGTERM stop it; the second such signal stops it at once."""
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(self._run_with_signals())
+
+    def stop(self) -> None:
+        """Asks for nothing more, finishes what is held, and leaves. To be called on the loop's thread."""
+        self._stopped = True
+        if self._running is not None:
+            self._running.stopping.set()
+
+    async def _run_with_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        work = asyncio.ensure_future(self.run())
+
+        def stop() -> None:
+            if self._stopped:
+                work.cancel()
+            else:
+                LOG.info("the worker leaves when what it holds is done; a second signal stops it at once")
+                self.stop()
+
+        def on_signal(_number: int, _frame: FrameType | None) -> None:
+            loop.call_soon_threadsafe(stop)
+
+        before: dict[int, Any] = {
+            number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            await work
+        except asyncio.CancelledError:
+            if not self._stopped:
+                raise
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+class _Running:
+    """A worker while it runs."""
+
+    def __init__(self, agents: tuple[Agent, ...], settings: _Settings) -> None:
+        self.stopping = asyncio.Event()
+        """Set when the worker is to leave."""
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        self._outbox = Outbox()
+        # More than tasks: code that does not heed its cancellation keeps its thread.
+        self._threads = Threads(max(32, 2 * settings.concurrency * len(agents)))
+        self._changed = asyncio.Event()
+        self._instances = [
+            Instance(
+                number,
+                agent,
+                outbox=self._outbox,
+                threads=self._threads,
+                patience=settings.patience,
+                credit=settings.concurrency,
+                labels=settings.labels,
+                left=self._changed.set,
+            )
+            for number, agent in enumerate(agents)
+        ]
+        self._leave_by: float | None = None
+
+    @property
+    def _is_idle(self) -> bool:
+        return all(instance.is_idle for instance in self._instances)
+
+    async def work(self) -> None:
+        """One connection after another."""
+        leaving = asyncio.ensure_future(self._leave())
+        sessions = asyncio.ensure_future(self._sessions())
+        try:
+            await asyncio.wait([leaving, sessions], return_when=asyncio.FIRST_COMPLETED)
+            if sessions.done():
+                sessions.result()
+        finally:
+            for task in (leaving, sessions):
+                task.cancel()
+            await asyncio.gather(leaving, sessions, return_exceptions=True)
+
+    async def _leave(self) -> None:
+        """Ends when the worker was stopped and has stayed long enough."""
+        await self.stopping.wait()
+        self._leave_by = self._loop.time() + self._settings.leave_within
+        self._changed.set()
+        await asyncio.sleep(self._settings.leave_within)
+        if not self._is_idle:
+            LOG.warning("the worker leaves before all that it holds is done")
+
+    async def _sessions(self) -> None:
+        back_off = BACK_OFF_FIRST
+        while True:
+            begun = self._loop.time()
+            try:
+                if await self._session():
+                    return
+                lost = "the stream was closed"
+            except ConsortError as error:
+                if not error.is_unavailable:
+                    raise
+                lost = str(error)
+            if self.stopping.is_set() and self._is_idle:
+                return
+            if self._loop.time() - begun >= SETTLED_AFTER:
+                back_off = BACK_OFF_FIRST
+            pause = back_off * random.uniform(0.5, 1.0)  # noqa: S311 - jitter is no secret
+            back_off = min(back_off * 2, BACK_OFF_LONGEST)
+            LOG.info("not connected (%s); again in %.1f s", lost, pause)
+            # Who is asked to leave meanwhile, and holds nothing, need not connect first.
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._left_without(), pause)
+                return
+
+    async def _left_without(self) -> None:
+        await self.stopping.wait()
+        while not self._is_idle:
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def _session(self) -> bool:
+        """Works on one connection until it closes; true where the worker has left."""
+        settings = self._settings
+        channel = open_channel(settings.address, settings.credentials)
+        stub: Any = worker_pb2_grpc.WorkerServiceStub
+        try:
+            stream = stub(channel).Connect(metadata=metadata(settings.token))
+            try:
+                welcome = await asyncio.wait_for(self._greet(stream), WELCOME_WITHIN)
+            except asyncio.TimeoutError:
+                raise ConsortError("the server sent no welcome", code=Code.UNREACHABLE) from None
+            async with self._connected(welcome):
+                return await self._serve(stream, welcome)
+        except grpc.aio.AioRpcError as error:
+            raise rpc_error(error, settings.address) from error
+        finally:
+            await channel.close(None)
+
+    async def _greet(self, stream: Any) -> worker_pb2.Welcome:
+        hello = worker_pb2.Hello(
+            protocol=PROTOCOL,
+            protocol_min=PROTOCOL,
+            namespace=self._settings.namespace,
+            instances=[instance.hello() for instance in self._instances],
+            client=f"python/{__version__} {socket.gethostname()}:{os.getpid()}",
+        )
+        # What ends the stream is told by the read.
+        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            await stream.write(worker_pb2.WorkerMessages(messages=[worker_pb2.WorkerMessage(hello=hello)]))
+        batch = await self._read(stream)
+        if batch is None or not batch.messages or not batch.messages[0].HasField("welcome"):
+            raise ConsortError("the server sent something else than a welcome", code=Code.UNREACHABLE)
+        return batch.messages[0].welcome
+
+    async def _read(self, stream: Any) -> worker_pb2.ServerMessages | None:
+        """The next batch; nothing at the end of a stream that ended well."""
+        batch = await stream.read()
+        if batch is not END:
+            assert isinstance(batch, worker_pb2.ServerMessages)  # noqa: S101 - for the type checker
+            return batch
+        code = await stream.code()
+        if code is not grpc.StatusCode.OK:
+            raise error_of(code, await stream.details(), await stream.trailing_metadata(), self._settings.address)
+        return None
+
+    @contextlib.asynccontextmanager
+    async def _connected(self, welcome: worker_pb2.Welcome) -> AsyncIterator[None]:
+        LOG.info("connected to %s as %s", self._settings.address, ", ".join(welcome.instances))
+        self._outbox.open(welcome.batch_bytes_max)
+        for instance in self._instances:
+            instance.connected()
+        try:
+            yield
+        finally:
+            self._outbox.close()
+
+    async def _serve(self, stream: Any, welcome: worker_pb2.Welcome) -> bool:
+        interval = max(welcome.heartbeat_interval_us / 1_000_000, 0.1)
+        tasks = [
+            asyncio.ensure_future(self._listen(stream)),
+            asyncio.ensure_future(self._speak(stream)),
+            asyncio.ensure_future(self._beat(interval)),
+            asyncio.ensure_future(self._part(stream)),
+        ]
+        listen, part = tasks[0], tasks[3]
+        try:
+            await asyncio.wait([listen, part], return_when=asyncio.FIRST_COMPLETED)
+            if part.done():
+                part.result()
+                return True
+            listen.result()
+            return all(instance.drained and instance.is_idle for instance in self._instances)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _listen(self, stream: Any) -> None:
+        while (batch := await self._read(stream)) is not None:
+            for message in batch.messages:
+                if message.instance < len(self._instances):
+                    self._instances[message.instance].take(message)
+
+    async def _speak(self, stream: Any) -> None:
+        # A stream that takes nothing more is noticed by `_listen`, which knows why.
+        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            while True:
+                batch = await self._outbox.take()
+                await stream.write(worker_pb2.WorkerMessages(messages=batch))
+                self._spoken = self._loop.time()
+                self._changed.set()
+
+    async def _beat(self, interval: float) -> None:
+        """Says that the worker is alive, where nothing else was said."""
+        self._spoken = self._loop.time()
+        while True:
+            await asyncio.sleep(interval / 3)
+            if self._loop.time() - self._spoken >= interval / 3:
+                self._outbox.put(worker_pb2.WorkerMessage(alive=worker_pb2.Alive()))
+
+    async def _part(self, stream: Any) -> None:
+        """Ends when every instance was drained and all that was held is reported."""
+        said = False
+        while True:
+            if self.stopping.is_set() and not said:
+                said = True
+                for number in range(len(self._instances)):
+                    self._outbox.put(worker_pb2.WorkerMessage(instance=number, leaving=worker_pb2.Leaving()))
+            if self._is_idle and self._outbox.is_empty and all(instance.drained for instance in self._instances):
+                break
+            self._changed.clear()
+            await self._changed.wait()
+        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError, asyncio.TimeoutError):
+            await stream.done_writing()
+            # The server closes its side when it has read everything.
+            await asyncio.wait_for(stream.code(), 2)
+
+    def close(self) -> None:
+        """Lets go of everything."""
+        for instance in self._instances:
+            instance.stop()
+        self._threads.close()
+
+
+def _seconds(span: Seconds) -> float:
+    return microseconds(span) / 1_000_000
