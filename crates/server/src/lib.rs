@@ -7,6 +7,7 @@
 mod agents;
 mod basic;
 pub mod doctor;
+mod grpc;
 mod host;
 mod http;
 mod local;

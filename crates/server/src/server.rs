@@ -19,6 +19,7 @@ use crate::{
     Settings,
     host::InProcess,
     local::{DataFolder, disk},
+    settings::{Key, keys},
 };
 
 /// What a server is opened for.
@@ -26,10 +27,12 @@ use crate::{
 pub enum Role {
     /// To look and to tell; no task is worked on.
     Look,
-    /// To work: the built-in agents take tasks, and others reach it at this address.
+    /// To work: the built-in agents take tasks, and others reach it at these addresses.
     Work {
-        /// Where to listen.
+        /// Where to listen for HTTP.
         listen: SocketAddr,
+        /// Where to listen for gRPC, where that is wanted.
+        grpc: Option<SocketAddr>,
     },
 }
 
@@ -39,9 +42,12 @@ pub struct Server {
     router: axum::Router,
     blobs: Arc<dyn Blobs>,
     address: Option<SocketAddr>,
+    grpc_address: Option<SocketAddr>,
     stop_agents: CancellationToken,
-    stop_http: CancellationToken,
+    stop_listening: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
+    /// Ends by itself once it may not listen any more, after its last calls were told.
+    grpc: Option<JoinHandle<()>>,
     drain_timeout: Span,
     /// Let go last.
     lock: LockFile,
@@ -67,14 +73,20 @@ impl Server {
             router,
             blobs,
             address: None,
+            grpc_address: None,
             stop_agents: CancellationToken::new(),
-            stop_http: CancellationToken::new(),
+            stop_listening: CancellationToken::new(),
             tasks: Vec::new(),
+            grpc: None,
             drain_timeout: settings.drain_timeout(),
             lock,
         };
-        if let Role::Work { listen } = role {
+        if let Role::Work { listen, grpc } = role {
             server.host_agents(settings);
+            // Whoever finds the HTTP interface may count on the other.
+            if let Some(grpc) = grpc {
+                server.listen_for_grpc(settings, grpc).await?;
+            }
             server.listen(settings, listen).await?;
         }
         Ok(server)
@@ -96,18 +108,18 @@ impl Server {
         }));
     }
 
+    async fn listen_for_grpc(&mut self, settings: &Settings, listen: SocketAddr) -> Result<()> {
+        let (listener, address) = bind(settings, keys::GRPC_LISTEN, listen).await?;
+        let api = crate::grpc::for_peers(self.handle.clone(), settings)?;
+        self.grpc = Some(tokio::spawn(crate::grpc::serve(listener, api, self.stop_listening.clone())));
+        tracing::info!("listening for gRPC on {address}");
+        self.grpc_address = Some(address);
+        Ok(())
+    }
+
     async fn listen(&mut self, settings: &Settings, listen: SocketAddr) -> Result<()> {
-        if !listen.ip().is_loopback() && settings.token().is_none() {
-            let message = format!("`{listen}` can be reached from elsewhere, and no token is set");
-            return Err(Error::new(Code::Denied, message).hint("set `token`, or listen on 127.0.0.1"));
-        }
-        let refused = |error: std::io::Error| {
-            Error::new(Code::Unreachable, format!("`{listen}` cannot be listened on: {error}"))
-                .hint("choose another with `--listen`, or `--port 0` for any that is free")
-        };
-        let listener = TcpListener::bind(listen).await.map_err(refused)?;
-        let address = listener.local_addr().map_err(refused)?;
-        let stop = self.stop_http.clone();
+        let (listener, address) = bind(settings, keys::LISTEN, listen).await?;
+        let stop = self.stop_listening.clone();
         let router = crate::http::for_peers(self.handle.clone(), settings)?;
         self.tasks.push(tokio::spawn(crate::http::serve(listener, router, stop)));
         let path = self.lock.path().to_owned();
@@ -125,6 +137,11 @@ impl Server {
     /// The HTTP interface, to be called without a network.
     pub fn router(&self) -> axum::Router {
         self.router.clone()
+    }
+
+    /// Where it listens for gRPC.
+    pub fn grpc_address(&self) -> Option<SocketAddr> {
+        self.grpc_address
     }
 
     /// Where it listens.
@@ -165,13 +182,33 @@ impl Server {
             () = self.handle.shutdown(self.drain_timeout.to_std()) => {}
             () = at_once => self.handle.stop_now().await,
         }
-        self.stop_http.cancel();
+        self.stop_listening.cancel();
+        if let Some(grpc) = self.grpc.take() {
+            // A listener that panicked has ended too.
+            let _ = grpc.await;
+        }
         for task in self.tasks.drain(..) {
             task.abort();
             // What was aborted has nothing more to say.
             let _ = task.await;
         }
     }
+}
+
+/// Listens as a setting says.
+async fn bind(settings: &Settings, key: &Key, listen: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
+    let name = key.name;
+    if !listen.ip().is_loopback() && settings.token().is_none() {
+        let message = format!("`{listen}` (`{name}`) can be reached from elsewhere, and no token is set");
+        return Err(Error::new(Code::Denied, message).hint("set `token`, or listen on 127.0.0.1"));
+    }
+    let refused = |error: std::io::Error| {
+        Error::new(Code::Unreachable, format!("`{listen}` (`{name}`) cannot be listened on: {error}"))
+            .hint(format!("choose another with `--{name}`; port 0 is any that is free"))
+    };
+    let listener = TcpListener::bind(listen).await.map_err(refused)?;
+    let address = listener.local_addr().map_err(refused)?;
+    Ok((listener, address))
 }
 
 fn broken(error: &tokio::task::JoinError) -> Error {

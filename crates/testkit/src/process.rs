@@ -17,19 +17,20 @@ use parking_lot::Mutex;
 
 use crate::http::Client;
 
-/// A running server (`consort up --port 0`).
+/// A running server (`consort up --port 0`: both of its ports are any that are free).
 #[derive(Debug)]
 pub struct Server {
     child: Child,
     address: SocketAddr,
+    grpc_address: SocketAddr,
     errors: Arc<Mutex<String>>,
     readers: Vec<JoinHandle<()>>,
 }
 
 impl Server {
-    /// Starts `binary up --port 0 ARGS` in `folder` and waits for the line that gives its address.
+    /// Starts `binary up --port 0 ARGS` in `folder` and waits for the lines that give its addresses.
     ///
-    /// It fails where the process ends before that; the error has what the process wrote.
+    /// It fails where the process ends before that; the error has what the process wrote. `ARGS` must leave gRPC on.
     pub fn start<I, S>(binary: &Path, folder: &Path, args: I) -> io::Result<Self>
     where
         I: IntoIterator<Item = S>,
@@ -44,10 +45,11 @@ impl Server {
         let mut stdout = BufReader::new(child.stdout.take().expect("stdout is a pipe"));
         let mut said = String::new();
         while stdout.read_line(&mut said)? > 0 {
-            if let Some(address) = find_address(&said) {
+            let addresses = (find_address("http", &said), find_address("grpc", &said));
+            if let (Some(address), Some(grpc_address)) = addresses {
                 // The rest is read too: a full pipe would stop the child.
                 readers.push(collect(stdout, Arc::default()));
-                return Ok(Self { child, address, errors, readers });
+                return Ok(Self { child, address, grpc_address, errors, readers });
             }
         }
         let status = child.wait()?;
@@ -61,6 +63,11 @@ impl Server {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it listens for gRPC.
+    pub fn grpc_address(&self) -> SocketAddr {
+        self.grpc_address
     }
 
     /// A client of it.
@@ -137,9 +144,10 @@ fn collect(mut from: impl Read + Send + 'static, into: Arc<Mutex<String>>) -> Jo
     })
 }
 
-/// The first `http://HOST:PORT` in a text.
-fn find_address(text: &str) -> Option<SocketAddr> {
-    let rest = &text[text.find("http://")? + "http://".len()..];
+/// The first `SCHEME://HOST:PORT` in a text.
+fn find_address(scheme: &str, text: &str) -> Option<SocketAddr> {
+    let start = format!("{scheme}://");
+    let rest = &text[text.find(&start)? + start.len()..];
     let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || ".:[]".contains(c))).unwrap_or(rest.len());
     rest[..end].trim_end_matches('.').parse().ok()
 }
@@ -158,10 +166,11 @@ mod tests {
 
     #[test]
     fn finds_the_address_and_stops_by_signal() {
-        let script = "echo starting; echo \"$*\" >&2; echo \"ready at http://127.0.0.1:4711.\"; exec sleep 3600";
+        let script = "echo starting; echo \"$*\" >&2; echo \"ready at http://127.0.0.1:4711.\"; echo grpc://[::1]:4712; exec sleep 3600";
         let (_folder, server) = start(script);
         let server = server.unwrap();
         assert_eq!(server.address(), "127.0.0.1:4711".parse().unwrap());
+        assert_eq!(server.grpc_address(), "[::1]:4712".parse().unwrap());
         crate::wait_until("the arguments", || (server.errors() == "--port 0 more\n").then_some(()));
         assert!(!server.stop().unwrap().success());
     }
@@ -175,8 +184,9 @@ mod tests {
 
     #[test]
     fn addresses_are_found_in_text() {
-        assert_eq!(find_address("at http://127.0.0.1:80/x"), "127.0.0.1:80".parse().ok());
-        assert_eq!(find_address("at http://[::1]:80"), "[::1]:80".parse().ok());
-        assert_eq!(find_address("at 127.0.0.1:80"), None);
+        assert_eq!(find_address("http", "at http://127.0.0.1:80/x"), "127.0.0.1:80".parse().ok());
+        assert_eq!(find_address("http", "at http://[::1]:80"), "[::1]:80".parse().ok());
+        assert_eq!(find_address("grpc", "http://[::1]:80\ngrpc://[::1]:81\n"), "[::1]:81".parse().ok());
+        assert_eq!(find_address("http", "at 127.0.0.1:80"), None);
     }
 }

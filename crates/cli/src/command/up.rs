@@ -1,7 +1,8 @@
 //! `consort up`: a server on the data folder, until a signal.
 //!
 //! For: starting, telling the address, draining. Not for: what the server does meanwhile.
-//! Invariant: the first line of standard output is the address, written once it is listened on.
+//! Invariant: the first line of standard output is the address for HTTP, and the second, where there is one, that for
+//! gRPC; both are written at once, when both are listened on.
 
 use consort_server::{Role, Server};
 use consort_types::Result;
@@ -11,12 +12,15 @@ use crate::{app::App, exit::Exit, show::style::Paint, signals::Signals};
 
 pub(crate) async fn execute(app: &App) -> Result<Exit> {
     let mut signals = Signals::install()?;
-    let server = Server::open(&app.settings, Role::Work { listen: app.settings.listen() }).await?;
+    let (listen, grpc) = (app.settings.listen(), app.settings.grpc_listen());
+    let server = Server::open(&app.settings, Role::Work { listen, grpc }).await?;
     let address = server.address().map(|address| format!("http://{address}")).unwrap_or_default();
+    let grpc = server.grpc_address().map(|address| format!("grpc://{address}"));
     if app.json {
-        app.print_json(&json!({ "address": address, "data_dir": app.settings.data_dir() }));
+        app.print_json(&json!({ "address": address, "grpc_address": grpc, "data_dir": app.settings.data_dir() }));
     } else {
-        app.print(&format!("{address}\n"));
+        let grpc = grpc.map(|grpc| format!("{grpc}\n")).unwrap_or_default();
+        app.print(&format!("{address}\n{grpc}"));
     }
     if app.err.terminal {
         let folder = app.settings.data_dir().display();

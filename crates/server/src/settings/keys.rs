@@ -15,6 +15,8 @@ pub enum Kind {
     Path,
     /// `HOST:PORT`; port 0 lets the system choose.
     Address,
+    /// As an address, or `off`.
+    Listener,
     /// `HOST:PORT` or `http://HOST:PORT`; empty for none.
     Server,
     /// A name of letters, digits, `_`, `-` and `.`.
@@ -37,6 +39,7 @@ impl Kind {
         match self {
             Self::Path => "path",
             Self::Address => "`HOST:PORT`",
+            Self::Listener => "`HOST:PORT` or `off`",
             Self::Server => "`HOST:PORT` or URL",
             Self::Name => "name",
             Self::Secret => "text, never shown",
@@ -85,6 +88,8 @@ keys! {
     NAMESPACE = "namespace", Name, "default", true;
     /// Where `consort up` listens.
     LISTEN = "listen", Address, "127.0.0.1:7878", true;
+    /// Where `consort up` listens for workers and clients that speak gRPC; `off` for nowhere.
+    GRPC_LISTEN = "grpc-listen", Listener, "127.0.0.1:7879", true;
     /// How much is told on standard error while working.
     LOG = "log", Level, "warn", true;
     /// How long ended runs are kept; `keep` keeps them. Applied at the start of a server.
@@ -119,6 +124,7 @@ impl Key {
         let fits = match self.kind {
             Kind::Path => !text.is_empty(),
             Kind::Address => text.parse::<SocketAddr>().is_ok(),
+            Kind::Listener => text == "off" || text.parse::<SocketAddr>().is_ok(),
             Kind::Server => text.is_empty() || server_address(text).is_some(),
             Kind::Name => Name::check("namespace", text).is_ok(),
             Kind::Secret => !text.contains(|c: char| c.is_control()),
@@ -163,6 +169,8 @@ mod tests {
     fn texts_that_do_not_fit_are_refused_with_what_would() {
         for (key, text) in [
             (LISTEN, "7878"),
+            (LISTEN, "off"),
+            (GRPC_LISTEN, "on"),
             (SERVER, "nowhere"),
             (LOG, "loud"),
             (GRACE, "10"),

@@ -81,6 +81,12 @@ impl Settings {
         self.text(keys::LISTEN).parse().expect("an address was checked when it was loaded")
     }
 
+    /// Where a server listens for gRPC; `None` where it does not.
+    pub fn grpc_listen(&self) -> Option<SocketAddr> {
+        // What is no address is `off`: it was checked when it was loaded.
+        self.text(keys::GRPC_LISTEN).parse().ok()
+    }
+
     /// How much is told.
     pub fn log(&self) -> &str {
         self.text(keys::LOG)
