@@ -8,6 +8,9 @@
 import type { Attempt } from "./attempt.js";
 import type { TaskError } from "./error.js";
 
+/** What a promise fails with: anything. */
+type Reason = Parameters<NonNullable<Parameters<Promise<unknown>["catch"]>[0]>>[0];
+
 /** Turns the document of an answer into what the code gets. */
 export type Read<T> = (document: Uint8Array) => T | Promise<T>;
 
@@ -33,7 +36,7 @@ export class Answer<T> implements Promise<T> {
   // biome-ignore lint/suspicious/noThenProperty: being awaited is what this class is for
   then<A = T, B = never>(
     done?: ((value: T) => A | PromiseLike<A>) | null,
-    failed?: ((reason: unknown) => B | PromiseLike<B>) | null,
+    failed?: ((reason: Reason) => B | PromiseLike<B>) | null,
   ): Promise<A | B> {
     this.#promise ??= new Promise<T>((resolve, reject) => this.#settle(resolve, reject));
     if (typeof this.#entry === "number" && !this.#attempt.over) {
@@ -42,7 +45,7 @@ export class Answer<T> implements Promise<T> {
     return this.#promise.then(done, failed);
   }
 
-  catch<B = never>(failed?: ((reason: unknown) => B | PromiseLike<B>) | null): Promise<T | B> {
+  catch<B = never>(failed?: ((reason: Reason) => B | PromiseLike<B>) | null): Promise<T | B> {
     return this.then(undefined, failed);
   }
 

@@ -97,7 +97,7 @@ export class Connection {
     while (!this.#blocked && !this.#closed && this.#welcome && this.#waiting.length > 0) {
       this.#write(this.#nextBatch(Number(this.#welcome.batchBytesMax)));
     }
-    if (this.#ending && !this.#closed && this.#waiting.length === 0) {
+    if (this.#ending && !this.#closed && this.#waiting.length === 0 && !this.#stream.writableEnded) {
       this.#stream.end();
     }
     if (this.#room.length > 0 && this.#waitingBytes < CONGESTED_BYTES) {

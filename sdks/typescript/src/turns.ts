@@ -23,6 +23,11 @@ export class Turns {
     this.#after = after;
   }
 
+  /** Whether no round is to come. */
+  get idle(): boolean {
+    return !this.#planned;
+  }
+
   /** Lets `player` take part in the next round; without one there is a round all the same. */
   request(player?: Player): void {
     if (player) {
