@@ -286,6 +286,7 @@ pub struct AgentKey {
 
 impl AgentKey {
     /// The least key behind this one.
+    #[must_use]
     pub fn next(&self) -> Self {
         Self { version: format!("{}\0", self.version), ..self.clone() }
     }

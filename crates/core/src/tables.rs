@@ -226,6 +226,23 @@ impl<K: Key, R: Row> Table<K, R> {
         Ok(rows.into_iter().take(limit).collect())
     }
 
+    /// How many rows there are from `from` (inclusive) to `to` (exclusive), counted up to `limit`.
+    pub fn count(&self, from: &K, to: &K, limit: usize) -> Result<usize> {
+        if from >= to {
+            return Ok(0);
+        }
+        let known = self.overlay.range(from.clone()..to.clone());
+        let known: BTreeMap<Vec<u8>, bool> =
+            known.map(|(key, slot)| (self.bytes_of(key), slot.row.is_some())).collect();
+        let present = known.values().filter(|there| **there).count();
+        if present >= limit {
+            return Ok(limit);
+        }
+        let stored = self.backing.scan(&self.bytes_of(from), &self.bytes_of(to), limit + known.len())?;
+        let only_stored = stored.iter().filter(|(bytes, _)| !known.contains_key(bytes)).count();
+        Ok((present + only_stored).min(limit))
+    }
+
     /// Hands out every change since the last call.
     pub fn take(&mut self, changes: &mut Changes) -> u64 {
         let generation = self.generation;
@@ -357,6 +374,8 @@ mod tests {
         table.delete(&9);
         assert_eq!(table.range(&1, &5, 10).unwrap(), vec![(1, 10), (2, 21), (4, 40)]);
         assert_eq!(table.range(&1, &9, 2).unwrap(), vec![(1, 10), (2, 21)]);
+        assert_eq!((table.count(&1, &9, 9).unwrap(), table.count(&1, &9, 2).unwrap()), (4, 2));
+        assert_eq!((table.count(&1, &3, 9).unwrap(), table.count(&5, &5, 9).unwrap()), (2, 0));
         assert_eq!(table.get(&3).unwrap(), None);
         assert_eq!(table.get(&5).unwrap(), Some(50));
         flush(&mut table, &memory);

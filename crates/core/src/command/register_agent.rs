@@ -6,7 +6,12 @@ use consort_types::{Code, Error, Name, Payload, Result, limits, worker::AgentDec
 use minicbor::{Decode, Encode};
 
 use super::Reply;
-use crate::{effect::Effect, fold::Fold, keys::AgentKey, rows::Agent};
+use crate::{
+    effect::Effect,
+    fold::Fold,
+    keys::AgentKey,
+    rows::{Agent, AgentState},
+};
 
 /// Makes an agent's declaration known. Versions of an agent stand side by side.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
@@ -28,7 +33,7 @@ impl RegisterAgent {
 
     pub(crate) fn apply(&self, fold: &mut Fold<'_>) -> Result<Reply> {
         Name::check("namespace", &self.namespace)?;
-        let mut row = Agent { declaration: self.declaration.clone(), since: fold.now, state: Default::default() };
+        let mut row = Agent { declaration: self.declaration.clone(), since: fold.now, state: AgentState::default() };
         let Some(declared) = row.declaration() else {
             return Err(Error::new(Code::BadRequest, "the agent's declaration cannot be read")
                 .hint("it must be inline JSON with name, version, description and capabilities"));
@@ -83,7 +88,7 @@ fn check_labels(what: &str, labels: &BTreeMap<String, String>) -> Result<()> {
 /// Refuses one version more than an agent may have.
 fn check_versions(fold: &mut Fold<'_>, key: &AgentKey) -> Result<()> {
     let max = limits::AGENT_VERSIONS_MAX;
-    let known = fold.machine.versions_of(&key.namespace, &key.name, max)?.len();
+    let known = fold.machine.version_count(&key.namespace, &key.name)?;
     if known < max {
         return Ok(());
     }

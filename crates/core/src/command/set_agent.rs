@@ -83,7 +83,7 @@ pub(super) fn known(
     name: &str,
     version: Option<&str>,
 ) -> Result<Vec<(AgentKey, Agent)>> {
-    let mut rows = fold.machine.versions_of(namespace, name, limits::AGENT_VERSIONS_MAX)?;
+    let mut rows = fold.machine.versions_of(namespace, name)?;
     let versions: Vec<String> = rows.iter().rev().take(5).map(|(key, _)| format!("`{}`", key.version)).collect();
     rows.retain(|(key, _)| version.is_none_or(|version| version == key.version));
     if !rows.is_empty() {

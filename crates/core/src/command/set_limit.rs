@@ -78,7 +78,7 @@ fn check_rate(rate: &Rate) -> Result<()> {
 fn check_count(fold: &mut Fold<'_>, namespace: &str) -> Result<()> {
     let max = limits::TASK_LIMITS_MAX;
     let key = |name: &str| NamedKey { namespace: namespace.to_owned(), name: name.to_owned(), number: 0 };
-    let known = fold.machine.tables.limits.range(&key(""), &key("\u{7f}"), max)?.len();
+    let known = fold.machine.tables.limits.count(&key(""), &key("\u{7f}"), max)?;
     if known < max {
         return Ok(());
     }

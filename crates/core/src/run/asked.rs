@@ -24,8 +24,8 @@ fn call_of(row: &TaskEntry) -> Option<(&str, Option<&CallOptions>)> {
     }
 }
 
-fn options_of(row: &Option<Arc<TaskEntry>>) -> Option<&CallOptions> {
-    row.as_deref().and_then(call_of).and_then(|(_, options)| options)
+fn options_of(row: Option<&TaskEntry>) -> Option<&CallOptions> {
+    row.and_then(call_of).and_then(|(_, options)| options)
 }
 
 impl Fold<'_> {
@@ -59,7 +59,7 @@ impl Fold<'_> {
     /// What the call adds to the priority of its run and step.
     pub(crate) fn call_priority(&mut self, place: &Place) -> Result<i32> {
         let row = self.entry_of(place)?;
-        Ok(options_of(&row).and_then(|options| options.priority).unwrap_or_default())
+        Ok(options_of(row.as_deref()).and_then(|options| options.priority).unwrap_or_default())
     }
 
     /// How failed attempts of a task are repeated.
@@ -68,7 +68,7 @@ impl Fold<'_> {
             Role::Body(_) => Ok(place.step().retry),
             Role::Call { .. } => {
                 let row = self.entry_of(place)?;
-                let retry = options_of(&row).and_then(|options| options.retry);
+                let retry = options_of(row.as_deref()).and_then(|options| options.retry);
                 Ok(retry.map_or_else(Retry::default, |CallRetry { attempts, initial, factor_milli, max }| Retry {
                     attempts,
                     initial,
@@ -87,7 +87,7 @@ impl Fold<'_> {
             Role::Body(_) => Ok(place.step().timeout),
             Role::Call { .. } => {
                 let row = self.entry_of(place)?;
-                Ok(options_of(&row).and_then(|options| options.timeout))
+                Ok(options_of(row.as_deref()).and_then(|options| options.timeout))
             }
             Role::Compensation(_) | Role::Reconcile(_) => Ok(None),
         }
@@ -99,7 +99,7 @@ impl Fold<'_> {
             Role::Body(_) => self.step_route(place, task),
             Role::Call { .. } => {
                 let row = self.entry_of(place)?;
-                Ok(options_of(&row).and_then(|options| options.route.clone()))
+                Ok(options_of(row.as_deref()).and_then(|options| options.route.clone()))
             }
             Role::Compensation(_) | Role::Reconcile(_) => Ok(None),
         }

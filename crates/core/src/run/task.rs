@@ -46,12 +46,13 @@ impl Fold<'_> {
     pub(crate) fn offer_again(&mut self, task: TaskId, mut step: Step, input: Option<Payload>) -> Result<()> {
         let token = Token(self.seq.0);
         assert!(token >= step.token, "fencing tokens only grow");
+        step.token = token;
+        // What it asks for may be an expression that fails: then nothing has changed yet.
+        let ready = self.ready_task(task, &step)?;
         self.disarm(step.timeout_at.take(), task, TimerKind::Timeout);
         self.disarm(step.wake_at.take(), task, TimerKind::Backoff);
-        step.token = token;
         step.taken = None;
         self.set_state(task, &mut step, StepState::Ready);
-        let ready = self.ready_task(task, &step)?;
         self.put_step(task, step);
         if let Some(input) = input {
             let weight = input.len() as usize;

@@ -19,9 +19,9 @@ pub(crate) fn of_child(above: &Run, id: RunId) -> String {
 }
 
 fn joined(given: Option<&str>, run: RunId, span: &BlobHash) -> String {
-    let [a, b, c, d, e, f, g, h, ..] = span.0;
+    let span = span.0.iter().take(8).fold(0, |span, byte| span << 8 | u64::from(*byte));
     // A span of zeros is none.
-    let span = u64::from_be_bytes([a, b, c, d, e, f, g, h]).max(1);
+    let span: u64 = span.max(1);
     match given.and_then(|given| given.get(3..35).zip(given.get(53..55))) {
         Some((trace, flags)) => format!("00-{trace}-{span:016x}-{flags}"),
         None => format!("00-{:032x}-{span:016x}-01", u128::from_be_bytes(run.0)),

@@ -4,11 +4,14 @@
 //! observed of agents (the engine's dispatcher knows).
 //! Invariant: where several declarations could take a task, the most careful one counts.
 
+use std::collections::BTreeSet;
+
 use consort_types::{
     EffectClass, Result, Time, limits,
     registry::{LimitScope, TaskLimit},
     worker::AgentDeclaration,
 };
+use consort_workflow::Action;
 use serde::Serialize;
 
 use super::{Page, bounded};
@@ -74,10 +77,16 @@ impl Machine {
         Ok(names)
     }
 
-    /// Rows of an agent, by version, at most `limit`.
-    pub(crate) fn versions_of(&self, namespace: &str, name: &str, limit: usize) -> Result<Vec<(AgentKey, Agent)>> {
+    /// Rows of an agent, by version.
+    pub(crate) fn versions_of(&self, namespace: &str, name: &str) -> Result<Vec<(AgentKey, Agent)>> {
         let (from, to) = (agent_key(namespace, name, ""), agent_key(namespace, &format!("{name}\0"), ""));
-        self.tables.agents.range(&from, &to, limit)
+        self.tables.agents.range(&from, &to, limits::AGENT_VERSIONS_MAX)
+    }
+
+    /// How many versions of an agent there are.
+    pub(crate) fn version_count(&self, namespace: &str, name: &str) -> Result<usize> {
+        let (from, to) = (agent_key(namespace, name, ""), agent_key(namespace, &format!("{name}\0"), ""));
+        self.tables.agents.count(&from, &to, limits::AGENT_VERSIONS_MAX)
     }
 
     /// The effect class of a capability: the most careful one that any version of any agent (or of this one) declares,
@@ -119,6 +128,17 @@ impl Machine {
                 }
             }
         }
+    }
+
+    /// The capabilities that a workflow itself calls, each once and in order.
+    pub fn called_capabilities(&mut self, namespace: &str, name: &str, version: Option<&str>) -> Result<Vec<String>> {
+        let hash = self.reader().resolve_workflow(namespace, name, version)?;
+        let definition = self.definition(hash)?;
+        let called = definition.steps.iter().filter_map(|step| match &step.action {
+            Action::Call { capability, .. } => capability.clone(),
+            _ => None,
+        });
+        Ok(called.collect::<BTreeSet<_>>().into_iter().collect())
     }
 
     /// Every limit: namespace, scope and what it says, in order.

@@ -1,0 +1,252 @@
+//! Agents and limits: what is declared, what operators say, and what of it lasts.
+//!
+//! For: versions side by side, draining, weights, removal, limits, through the door of the machine. Not for: who gets
+//! which task (the engine decides).
+//! Invariant: every test ends with the checks of `World::verify`.
+
+#[allow(dead_code, reason = "each test file uses its part of the harness")]
+mod support;
+
+use std::collections::BTreeMap;
+
+use consort_core::{
+    AgentState, Command, Effect, Reply,
+    command::{AgentChange, RegisterAgent, RemoveAgent, SetAgent, SetLimit},
+};
+use consort_types::{
+    Code, EffectClass, Result, Span, limits,
+    registry::{LimitScope, Rate, TaskLimit},
+    worker::{AgentDeclaration, CapabilityDeclaration},
+};
+use support::{NS, World};
+
+fn declaration(name: &str, version: &str, effect: EffectClass) -> AgentDeclaration {
+    AgentDeclaration {
+        name: name.to_owned(),
+        version: version.to_owned(),
+        description: String::new(),
+        labels: BTreeMap::new(),
+        capabilities: vec![CapabilityDeclaration {
+            name: "x".to_owned(),
+            description: String::new(),
+            effect,
+            input_schema: true.into(),
+            output_schema: true.into(),
+            cost_hint_microdollars: None,
+            time_hint: None,
+        }],
+    }
+}
+
+fn register(world: &mut World, declaration: &AgentDeclaration) -> Result<Reply> {
+    world.apply(&Command::RegisterAgent(RegisterAgent::new(NS, declaration)))
+}
+
+fn join(world: &mut World, name: &str, version: &str) {
+    register(world, &declaration(name, version, EffectClass::Read)).unwrap();
+}
+
+fn set(world: &mut World, name: &str, version: Option<&str>, change: AgentChange) -> Result<Reply> {
+    let (namespace, name, version) = (NS.to_owned(), name.to_owned(), version.map(str::to_owned));
+    world.apply(&Command::SetAgent(SetAgent { namespace, name, version, change }))
+}
+
+fn remove(world: &mut World, name: &str, version: Option<&str>) -> Result<Reply> {
+    let (namespace, name, version) = (NS.to_owned(), name.to_owned(), version.map(str::to_owned));
+    world.apply(&Command::RemoveAgent(RemoveAgent { namespace, name, version }))
+}
+
+fn limit(world: &mut World, scope: &LimitScope, limit: TaskLimit) -> Result<Reply> {
+    world.apply(&Command::SetLimit(SetLimit { namespace: NS.to_owned(), scope: scope.clone(), limit }))
+}
+
+/// What operators said, in short: `NAME@VERSION weight`, with a star where it drains.
+fn states(world: &World) -> Vec<String> {
+    let states = world.machine.agent_states().unwrap().into_iter();
+    let star = |state: AgentState| if state.draining { "*" } else { "" };
+    states.map(|(_, name, version, state)| format!("{name}@{version} {}{}", state.weight, star(state))).collect()
+}
+
+/// The changes of agents since it was last asked.
+fn changes(world: &mut World) -> Vec<String> {
+    let effects = std::mem::take(&mut world.effects);
+    let told = effects.into_iter().filter_map(|effect| match effect {
+        Effect::AgentChanged { name, version, state: Some(state), .. } => {
+            Some(format!("{name}@{version} {} {}", state.weight, state.draining))
+        }
+        Effect::AgentChanged { name, version, state: None, .. } => Some(format!("{name}@{version} gone")),
+        _ => None,
+    });
+    told.collect()
+}
+
+#[test]
+fn versions_stand_side_by_side_and_are_paged_through() {
+    let mut world = World::new();
+    for (name, version) in [("b", "1"), ("a", "2"), ("a", "10"), ("a", "2")] {
+        join(&mut world, name, version);
+    }
+    assert_eq!(changes(&mut world), ["b@1 100 false", "a@2 100 false", "a@10 100 false"], "the same again is nothing");
+    let first = world.machine.agents(NS, None, 2).unwrap();
+    let second = world.machine.agents(NS, first.next.as_deref(), 2).unwrap();
+    let shown = first.items.iter().chain(&second.items);
+    let shown: Vec<_> = shown.map(|view| format!("{}@{}", view.declaration.name, view.declaration.version)).collect();
+    assert_eq!((shown.as_slice(), second.next), (["a@10", "a@2", "b@1"].map(str::to_owned).as_slice(), None));
+    assert!(world.machine.agents("other", None, 9).unwrap().items.is_empty());
+    assert_eq!(world.machine.agent(NS, "a", "2").unwrap().unwrap().version, "2");
+    assert!(world.machine.agent(NS, "a", "3").unwrap().is_none());
+    assert!(
+        world.machine.knows_agent(NS, "a", "10").unwrap() && !world.machine.knows_agent("other", "a", "10").unwrap()
+    );
+    world.verify();
+}
+
+#[test]
+fn the_most_careful_class_of_all_versions_counts() {
+    let mut world = World::new();
+    for (name, version, effect) in [
+        ("a", "1", EffectClass::Write),
+        ("a", "2", EffectClass::Read),
+        ("ab", "1", EffectClass::Idempotent),
+        ("b", "1", EffectClass::Read),
+    ] {
+        register(&mut world, &declaration(name, version, effect)).unwrap();
+    }
+    let class = |world: &World, agent| world.machine.capability_effect(NS, "x", agent).unwrap();
+    assert_eq!(class(&world, None), EffectClass::Write);
+    assert_eq!(class(&world, Some("a")), EffectClass::Write, "an instance of version 1 could take it");
+    assert_eq!(class(&world, Some("ab")), EffectClass::Idempotent, "an agent is not one whose name begins like it");
+    assert_eq!(class(&world, Some("b")), EffectClass::Read);
+    remove(&mut world, "a", Some("1")).unwrap();
+    assert_eq!(class(&world, Some("a")), EffectClass::Read);
+    assert_eq!(class(&world, None), EffectClass::Idempotent);
+    world.verify();
+}
+
+#[test]
+fn what_operators_say_outlives_declarations() {
+    let mut world = World::new();
+    join(&mut world, "a", "1");
+    join(&mut world, "a", "2");
+    set(&mut world, "a", None, AgentChange::Drain).unwrap();
+    set(&mut world, "a", Some("2"), AgentChange::Weight(5)).unwrap();
+    set(&mut world, "a", Some("2"), AgentChange::Resume).unwrap();
+    assert_eq!(states(&world), ["a@1 100*", "a@2 5"]);
+    changes(&mut world);
+    set(&mut world, "a", Some("1"), AgentChange::Drain).unwrap();
+    assert!(changes(&mut world).is_empty(), "what was said before is nothing new");
+    register(&mut world, &declaration("a", "1", EffectClass::Write)).unwrap();
+    assert_eq!(changes(&mut world), ["a@1 100 true"], "another declaration of the same version");
+    join(&mut world, "a", "3");
+    assert_eq!(states(&world), ["a@1 100*", "a@2 5", "a@3 100"], "a new version is not drained");
+    remove(&mut world, "a", Some("1")).unwrap();
+    assert_eq!(changes(&mut world), ["a@3 100 false", "a@1 gone"]);
+    join(&mut world, "a", "1");
+    assert_eq!(states(&world), ["a@1 100", "a@2 5", "a@3 100"], "removed means forgotten");
+    remove(&mut world, "a", None).unwrap();
+    assert!(states(&world).is_empty());
+    world.verify();
+}
+
+#[test]
+fn unknown_agents_are_refused_with_what_is_near() {
+    let mut world = World::new();
+    join(&mut world, "writer", "1");
+    join(&mut world, "writer", "2");
+    let error = set(&mut world, "writter", None, AgentChange::Drain).unwrap_err();
+    assert_eq!((error.code, error.hint.as_deref()), (Code::AgentNotFound, Some("did you mean `writer`?")));
+    let error = remove(&mut world, "writer", Some("3")).unwrap_err();
+    assert_eq!((error.code, error.hint.as_deref()), (Code::AgentNotFound, Some("it has `2`, `1`")));
+    let error = remove(&mut world, "nobody", Some("3")).unwrap_err();
+    assert_eq!(error.message, "there is no agent `nobody` in namespace `default`");
+    let error = set(&mut world, "writer", Some("1"), AgentChange::Weight(limits::AGENT_WEIGHT_MAX + 1)).unwrap_err();
+    assert_eq!(error.code, Code::LimitReached);
+    assert_eq!(states(&world), ["writer@1 100", "writer@2 100"]);
+    world.verify();
+}
+
+#[test]
+fn declarations_are_bounded() {
+    let mut world = World::new();
+    let with = |change: fn(&mut AgentDeclaration)| {
+        let mut declared = declaration("a", "1", EffectClass::Read);
+        change(&mut declared);
+        declared
+    };
+    for (change, code) in [
+        ((|d| d.version = "v".repeat(129)) as fn(&mut AgentDeclaration), Code::LimitReached),
+        (|d| d.labels = (0..33).map(|n| (format!("l{n}"), String::new())).collect(), Code::LimitReached),
+        (|d| d.labels = [("region".to_owned(), "x".repeat(129))].into(), Code::LimitReached),
+        (|d| d.labels = [("not a name".to_owned(), "x".to_owned())].into(), Code::BadName),
+        (|d| d.name = "not a name".to_owned(), Code::BadName),
+    ] {
+        assert_eq!(register(&mut world, &with(change)).unwrap_err().code, code);
+    }
+    register(&mut world, &with(|d| d.labels = (0..32).map(|n| (format!("l{n}"), "x".to_owned())).collect())).unwrap();
+    for version in 2..=limits::AGENT_VERSIONS_MAX {
+        join(&mut world, "a", &version.to_string());
+    }
+    let error = register(&mut world, &declaration("a", "one more", EffectClass::Read)).unwrap_err();
+    assert_eq!(error.code, Code::LimitReached);
+    join(&mut world, "b", "1");
+    remove(&mut world, "a", Some("7")).unwrap();
+    join(&mut world, "a", "one more");
+    assert_eq!(world.machine.agent_states().unwrap().len(), limits::AGENT_VERSIONS_MAX + 1, "page by page");
+    assert_eq!(world.machine.capability_effect(NS, "x", Some("b")).unwrap(), EffectClass::Read);
+}
+
+#[test]
+fn limits_are_set_changed_and_removed() {
+    let mut world = World::new();
+    let key = LimitScope::Key("tenant 7:x".to_owned());
+    let two = TaskLimit { concurrency: Some(2), ..TaskLimit::default() };
+    let slow = TaskLimit {
+        rate: Some(Rate { tasks: 10, per: Span::from_secs(1), burst: 1 }),
+        queue: Some(0),
+        ..TaskLimit::default()
+    };
+    limit(&mut world, &LimitScope::Namespace, two).unwrap();
+    limit(&mut world, &key, slow).unwrap();
+    limit(&mut world, &key, slow).unwrap();
+    limit(&mut world, &LimitScope::Agent("a".to_owned()), slow).unwrap();
+    limit(&mut world, &LimitScope::Namespace, slow).unwrap();
+    limit(&mut world, &LimitScope::Agent("a".to_owned()), TaskLimit::default()).unwrap();
+    limit(&mut world, &LimitScope::Capability("x".to_owned()), TaskLimit::default()).unwrap();
+    let told = world.effects.iter().filter_map(|effect| match effect {
+        Effect::LimitChanged { scope, limit, .. } => Some((scope.to_string(), *limit)),
+        _ => None,
+    });
+    let none = TaskLimit::default();
+    let expected =
+        [("namespace", two), ("key:tenant 7:x", slow), ("agent:a", slow), ("namespace", slow), ("agent:a", none)];
+    assert_eq!(told.collect::<Vec<_>>(), expected.map(|(scope, limit)| (scope.to_owned(), limit)));
+    let known = world.machine.limits().unwrap();
+    assert_eq!(known, [(NS.to_owned(), key, slow), (NS.to_owned(), LimitScope::Namespace, slow)]);
+    world.verify();
+}
+
+#[test]
+fn limits_that_mean_nothing_are_refused() {
+    let mut world = World::new();
+    let two = TaskLimit { concurrency: Some(2), ..TaskLimit::default() };
+    let rate = |tasks, per, burst| TaskLimit { rate: Some(Rate { tasks, per: Span(per), burst }), ..two };
+    for (scope, said, code) in [
+        (LimitScope::Agent("a b".to_owned()), two, Code::BadName),
+        (LimitScope::Capability(String::new()), two, Code::BadName),
+        (LimitScope::Key(String::new()), two, Code::LimitReached),
+        (LimitScope::Key("k".repeat(257)), two, Code::LimitReached),
+        (LimitScope::Namespace, rate(0, 1, 1), Code::BadRequest),
+        (LimitScope::Namespace, rate(1, 0, 1), Code::BadRequest),
+        (LimitScope::Namespace, rate(1, 1, 0), Code::BadRequest),
+    ] {
+        assert_eq!(limit(&mut world, &scope, said).unwrap_err().code, code, "{scope}");
+    }
+    for n in 0..limits::TASK_LIMITS_MAX {
+        limit(&mut world, &LimitScope::Key(n.to_string()), two).unwrap();
+    }
+    assert_eq!(limit(&mut world, &LimitScope::Namespace, two).unwrap_err().code, Code::LimitReached);
+    limit(&mut world, &LimitScope::Key("7".to_owned()), rate(1, 1, 1)).unwrap();
+    limit(&mut world, &LimitScope::Key("7".to_owned()), TaskLimit::default()).unwrap();
+    limit(&mut world, &LimitScope::Namespace, two).unwrap();
+    assert_eq!(world.machine.limits().unwrap().len(), limits::TASK_LIMITS_MAX);
+}
