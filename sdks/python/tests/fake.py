@@ -163,19 +163,20 @@ class Rig:
         self.session = session
         self.token = 1
 
-    def offer(
+    def task(
         self,
         journal: list[worker_pb2.JournalEntry] | None = None,
         value: Any = None,
         *,
         task: str = "task-0",
+        token: int | None = None,
         capability: str = "work",
         instance: int = 0,
         **fields: Any,
-    ) -> None:
-        """Offers the task under the token of the last offer."""
+    ) -> worker_pb2.ServerMessage:
+        """An offer of the task, under the token of the last offer unless another one is given."""
         offer = worker_pb2.Task(
-            attempt=worker_pb2.Attempt(task=task, token=self.token),
+            attempt=worker_pb2.Attempt(task=task, token=token or self.token),
             number=1,
             capability=capability,
             run="run-1",
@@ -186,7 +187,11 @@ class Rig:
             journal=journal or [],
             **fields,
         )
-        self.session.send(worker_pb2.ServerMessage(instance=instance, task=offer))
+        return worker_pb2.ServerMessage(instance=instance, task=offer)
+
+    def offer(self, journal: list[worker_pb2.JournalEntry] | None = None, value: Any = None, **fields: Any) -> None:
+        """Offers the task."""
+        self.session.send(self.task(journal, value, **fields))
 
     def offer_next(self, journal: list[worker_pb2.JournalEntry] | None = None, value: Any = None) -> None:
         """Offers the task under the next token."""
@@ -281,3 +286,8 @@ def failed(entry: worker_pb2.JournalEntry, code: str, message: str) -> worker_pb
     """The entry with a failure as its result."""
     entry.error.CopyFrom(common_pb2.Error(code=code, message=message))
     return entry
+
+
+def recorded(index: int, entry: worker_pb2.JournalEntry) -> worker_pb2.ServerMessage:
+    """The message that says that an entry of `task-0` is durable."""
+    return worker_pb2.ServerMessage(recorded=worker_pb2.Recorded(task="task-0", index=index, entry=entry))

@@ -192,7 +192,7 @@ class _Running:
             )
             for number, agent in enumerate(agents)
         ]
-        self._leave_by: float | None = None
+        self._welcomed = False
 
     @property
     def _is_idle(self) -> bool:
@@ -214,7 +214,6 @@ class _Running:
     async def _leave(self) -> None:
         """Ends when the worker was stopped and has stayed long enough."""
         await self.stopping.wait()
-        self._leave_by = self._loop.time() + self._settings.leave_within
         self._changed.set()
         await asyncio.sleep(self._settings.leave_within)
         if not self._is_idle:
@@ -224,12 +223,15 @@ class _Running:
         back_off = BACK_OFF_FIRST
         while True:
             begun = self._loop.time()
+            self._welcomed = False
             try:
                 if await self._session():
                     return
                 lost = "the stream was closed"
             except ConsortError as error:
-                if not error.is_unavailable:
+                # Once it was welcome a worker comes back whatever happens. (gRPC itself also reports `internal` where
+                # a connection breaks.)
+                if not (self._welcomed or error.is_unavailable or error.code == Code.INTERNAL):
                     raise
                 lost = str(error)
             if self.stopping.is_set() and self._is_idle:
@@ -298,6 +300,7 @@ class _Running:
     @contextlib.asynccontextmanager
     async def _connected(self, welcome: worker_pb2.Welcome) -> AsyncIterator[None]:
         LOG.info("connected to %s as %s", self._settings.address, ", ".join(welcome.instances))
+        self._welcomed = True
         self._outbox.open(welcome.batch_bytes_max)
         for instance in self._instances:
             instance.connected()
