@@ -134,7 +134,7 @@ impl Machine {
     pub fn called_capabilities(&mut self, namespace: &str, name: &str, version: Option<&str>) -> Result<Vec<String>> {
         let hash = self.reader().resolve_workflow(namespace, name, version)?;
         let definition = self.definition(hash)?;
-        let called = definition.steps.iter().filter_map(|step| match &step.action {
+        let called = definition.blocks.iter().flat_map(|block| &block.steps).filter_map(|step| match &step.action {
             Action::Call { capability, .. } => capability.clone(),
             _ => None,
         });
