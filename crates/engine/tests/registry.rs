@@ -1,0 +1,194 @@
+//! What operators say about agents, and people about what tasks ask them.
+//!
+//! For: draining, weights, removal, limits and questions, through the handle and the partition. Not for: how work is
+//! shared out (the dispatcher's tests do that).
+//! Invariant: every wait in here ends with an event, not with a clock.
+
+#[allow(dead_code, reason = "each test file uses its part of the harness")]
+mod support;
+
+use consort_core::{
+    Command,
+    command::{RegisterAgent, RemoveAgent},
+};
+use consort_engine::{Config, Handle, Locality, Partition, Session, StartRequest};
+use consort_journal::MemoryLogDisk;
+use consort_store::MemoryStore;
+use consort_types::{
+    Code, EffectClass, Payload, Span, limits,
+    registry::{LimitScope, TaskLimit},
+    worker::{FromWorker, JournalEntry, JournalRequest, TaskOffer, ToWorker},
+};
+use support::{NS, World, agent, hello, json, parts};
+
+const ONE: &str = "workflow: w\nsteps:\n  a: { capability: x }\noutput: ${{ steps.a.output }}\n";
+const X: &[(&str, EffectClass)] = &[("x", EffectClass::Idempotent)];
+
+async fn join(handle: &Handle, version: &str) -> Session {
+    let mut declared = agent("writer", X);
+    declared.version = version.to_owned();
+    handle.attach(hello(declared, 8, Vec::new()), Locality::Remote).await.unwrap()
+}
+
+async fn next_task(session: &mut Session) -> TaskOffer {
+    while let Some(messages) = session.receive().await {
+        for message in messages {
+            if let ToWorker::Task(offer) = message {
+                return *offer;
+            }
+        }
+    }
+    panic!("a task was expected")
+}
+
+/// What operators said, as another start finds it: `NAME@VERSION weight`, with a star where it drains.
+fn states(disk: &MemoryLogDisk, store: &MemoryStore) -> Vec<String> {
+    let now = Handle::now();
+    let mut partition = Partition::open(parts(disk, store), Config::default(), 9, now).unwrap();
+    let states = partition.machine().unwrap().agent_states().unwrap().into_iter();
+    let show = |draining: bool| if draining { "*" } else { "" };
+    states
+        .map(|(_, name, version, state)| format!("{name}@{version} {}{}", state.weight, show(state.draining)))
+        .collect()
+}
+
+#[tokio::test]
+async fn what_operators_say_survives_a_restart() {
+    let (disk, store) = (MemoryLogDisk::new(), MemoryStore::new());
+    let handle = Handle::open(parts(&disk, &store), Config::default()).await.unwrap();
+    for version in ["1.0", "1.1", "2.0"] {
+        drop(join(&handle, version).await);
+    }
+    handle.drain_agent(NS, "writer", None).await.unwrap();
+    handle.resume_agent(NS, "writer", Some("2.0")).await.unwrap();
+    handle.weigh_agent(NS, "writer", "1.1", 10).await.unwrap();
+    drop(join(&handle, "1.1").await);
+    handle.remove_agent(NS, "writer", Some("1.0"), true).await.unwrap();
+    let two = TaskLimit { concurrency: Some(2), ..TaskLimit::default() };
+    handle.set_limit(NS, LimitScope::Capability("x".to_owned()), two).await.unwrap();
+    handle.set_limit(NS, LimitScope::Namespace, two).await.unwrap();
+    handle.set_limit(NS, LimitScope::Namespace, TaskLimit::default()).await.unwrap();
+    handle.stop_now().await;
+    drop(handle);
+    assert_eq!(states(&disk, &store), ["writer@1.1 10*", "writer@2.0 100"]);
+    let mut partition = Partition::open(parts(&disk, &store), Config::default(), 9, Handle::now()).unwrap();
+    let limits = partition.machine().unwrap().limits().unwrap();
+    assert_eq!(limits, [(NS.to_owned(), LimitScope::Capability("x".to_owned()), two)]);
+}
+
+#[tokio::test]
+async fn requests_about_agents_that_mean_nothing_are_refused() {
+    let (disk, store) = (MemoryLogDisk::new(), MemoryStore::new());
+    let handle = Handle::open(parts(&disk, &store), Config::default()).await.unwrap();
+    let _session = join(&handle, "1.0").await;
+    let long = "v".repeat(limits::NAME_BYTES_MAX + 1);
+    let over = limits::AGENT_WEIGHT_MAX + 1;
+    for (refused, code) in [
+        (handle.drain_agent(NS, "writter", None).await, Code::AgentNotFound),
+        (handle.resume_agent(NS, "writer", Some("9")).await, Code::AgentNotFound),
+        (handle.drain_agent("other", "writer", None).await, Code::AgentNotFound),
+        (handle.drain_agent(NS, "no name", None).await, Code::BadName),
+        (handle.drain_agent(NS, "writer", Some(&long)).await, Code::LimitReached),
+        (handle.weigh_agent(NS, "writer", "1.0", over).await, Code::LimitReached),
+        (handle.remove_agent(NS, "nobody", None, true).await, Code::AgentNotFound),
+        (handle.remove_agent(NS, "writer", None, false).await, Code::AgentConnected),
+        (handle.set_limit("no name", LimitScope::Namespace, TaskLimit::default()).await, Code::BadName),
+    ] {
+        let error = refused.unwrap_err();
+        assert!(error.code == code && error.hint.is_some(), "{error:?}");
+    }
+    let mut crowded = hello(agent("b", X), 1, Vec::new());
+    crowded.labels = (0..=limits::LABELS_MAX).map(|n| (format!("l{n}"), String::new())).collect();
+    assert_eq!(handle.attach(crowded, Locality::Local).await.err().unwrap().code, Code::LimitReached);
+}
+
+#[tokio::test]
+async fn an_agent_removed_by_force_is_let_go_and_may_come_back() {
+    let (disk, store) = (MemoryLogDisk::new(), MemoryStore::new());
+    let handle = Handle::open(parts(&disk, &store), Config::default()).await.unwrap();
+    let (mut old, mut new) = (join(&handle, "1.0").await, join(&handle, "2.0").await);
+    handle.remove_agent(NS, "writer", Some("1.0"), true).await.unwrap();
+    assert_eq!(old.receive().await, Some(vec![ToWorker::Drain]));
+    assert_eq!(old.receive().await, None, "it is connected no more");
+    let connected: Vec<_> = handle.status().await.unwrap().agents.into_iter().map(|agent| agent.version).collect();
+    assert_eq!(connected, ["2.0"], "the other version serves on");
+    drop(old);
+    let mut again = join(&handle, "1.0").await;
+    handle.remove_agent(NS, "writer", None, true).await.unwrap();
+    for session in [&mut again, &mut new] {
+        assert_eq!(session.receive().await, Some(vec![ToWorker::Drain]));
+    }
+    handle.remove_agent(NS, "writer", None, false).await.unwrap_err();
+    drop((again, new));
+    let mut back = join(&handle, "3.0").await;
+    handle.deploy(NS, ONE).await.unwrap();
+    let request =
+        StartRequest { namespace: NS.into(), workflow: "w".into(), input: json("{}"), ..StartRequest::default() };
+    handle.start(request).await.unwrap();
+    assert_eq!(next_task(&mut back).await.capability, "x");
+}
+
+#[test]
+fn tasks_of_an_agent_removed_by_force_go_to_others() {
+    let mut world = World::with(ONE);
+    let mut other = agent("b", X);
+    other.version = "7".to_owned();
+    let first = world.join(X, Locality::Remote);
+    let run = world.start(1);
+    assert_eq!(world.one(first).attempt, 1);
+    world.ask(Command::RegisterAgent(RegisterAgent::new(NS, &other))).unwrap();
+    let second = world.attach(&hello(other, 8, Vec::new()), Locality::Remote);
+    let remove = RemoveAgent { namespace: NS.into(), name: "a".into(), version: Some("1".into()) };
+    world.ask(Command::RemoveAgent(remove)).unwrap();
+    assert_eq!((world.told(first), world.dropped.as_slice()), (vec![ToWorker::Drain], [first].as_slice()));
+    world.pass(Config::default().grace.0.checked_add(1).map(Span).unwrap());
+    let offer = world.one(second);
+    assert_eq!(offer.attempt, 2);
+    world.complete(second, &offer, "5");
+    assert_eq!(world.status(run), "completed 5");
+}
+
+#[test]
+fn an_agent_that_is_not_known_does_not_join() {
+    let mut world = World::with(ONE);
+    let error = world.partition.attach(&hello(agent("a", X), 1, Vec::new()), Locality::Local, world.now).unwrap_err();
+    assert_eq!(error.code, Code::AgentNotFound);
+}
+
+#[tokio::test]
+async fn a_question_of_a_task_is_answered_through_the_inbox() {
+    let (disk, store) = (MemoryLogDisk::new(), MemoryStore::new());
+    let handle = Handle::open(parts(&disk, &store), Config::default()).await.unwrap();
+    handle.deploy(NS, ONE).await.unwrap();
+    let mut session = join(&handle, "1.0").await;
+    let request = StartRequest {
+        namespace: NS.into(),
+        workflow: "w".into(),
+        input: json("{}"),
+        traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned()),
+        ..StartRequest::default()
+    };
+    let run = handle.start(request).await.unwrap().run;
+    let offer = next_task(&mut session).await;
+    assert!(offer.traceparent.starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"), "{}", offer.traceparent);
+    let (task, token) = (offer.task, offer.token);
+    // A detail of this size is kept apart from the journal.
+    let detail = Payload::inline(format!("\"{}\"", "d".repeat(limits::INLINE_BYTES_MAX + 1)).into_bytes());
+    let request = JournalRequest::Approval { prompt: "send it?".to_owned(), detail: detail.clone() };
+    let entry = JournalEntry { request, after: Vec::new(), result: None };
+    session.sender().send(FromWorker::Record { task, token, index: 0, entry }).await.unwrap();
+    session.sender().send(FromWorker::Park { task, token, waiting: vec![0] }).await.unwrap();
+    while !matches!(session.receive().await.unwrap()[..], [ToWorker::Recorded { index: 0, .. }, ..]) {}
+    let asked = handle.inbox(NS, None, 10).await.unwrap().items.remove(0);
+    assert_eq!((asked.step.as_str(), asked.title.as_str()), ("a/call:0", "send it?"));
+    let shown = handle.payload(asked.details.unwrap()).await.unwrap();
+    assert_eq!(&*shown, detail.bytes().unwrap());
+    handle.approve(NS, asked.task, false, "ann", Some("not today".to_owned())).await.unwrap();
+    let offer = next_task(&mut session).await;
+    let answer = offer.journal[0].result.clone().unwrap().unwrap();
+    let report = FromWorker::Complete { task: offer.task, token: offer.token, output: answer };
+    session.sender().send(report).await.unwrap();
+    let view = handle.wait_end(NS, run).await.unwrap();
+    let expected = r#"{"approved":false,"by":"ann","comment":"not today"}"#;
+    assert_eq!(view.output.unwrap().bytes(), Some(expected.as_bytes()));
+}
