@@ -1,0 +1,76 @@
+"""Agents of the OpenAI Agents SDK on a real server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.server import Server, Watch, Worker, wait_for
+
+Work = Callable[..., Worker]
+
+
+def test_an_agent_with_tools_answers_and_is_seen_at_work(server: Server, work: Work) -> None:
+    run = server.start("openai.chat", {"prompt": "use tools"})
+    watch = Watch(server, run)
+    worker = work("openai_agents")
+    output = server.output(run)
+    assert output["text"] == "all done"
+    assert output["usage"]["requests"] == 3
+    assert output["usage"]["output_tokens"] > 0
+    assert worker.calls() == ["model 1", "tool quick", "tool slow", "model 5", "model 7"]
+    assert watch.text() == "all done"
+    assert {"usage": output["usage"]} in watch.documents()
+    # Of messages that come fast only the latest is shown.
+    assert any(message.startswith(("model ", "tool ", "agent ")) for message in watch.messages())
+
+
+def test_a_killed_attempt_does_not_ask_again_for_what_was_recorded(server: Server, work: Work) -> None:
+    run = server.start("openai.chat", {"prompt": "use tools"})
+    work("openai_agents", die_at=5).dies()
+    worker = work("openai_agents")
+    output = server.output(run)
+    assert output["text"] == "all done"
+    assert output["usage"]["requests"] == 3
+    # The last question was put, but not answered; only it is put again.
+    assert worker.calls() == ["model 1", "tool quick", "tool slow", "model 5", "model 7", "model 7"]
+    assert server.attempts(run) == 2
+
+
+def test_tools_side_by_side_are_recorded_each_by_itself(server: Server, work: Work) -> None:
+    run = server.start("openai.chat", {"prompt": "use tools"})
+    # Killed in the slow tool, when the quick one, which was begun later, is recorded or not: either is sound.
+    work("openai_agents", die_at=3).dies()
+    worker = work("openai_agents")
+    assert server.output(run)["text"] == "all done"
+    calls = worker.calls()
+    assert calls.count("model 1") == 1
+    assert calls.count("model 5") == 1
+
+
+def test_the_schema_is_that_of_the_output_type(server: Server, work: Work) -> None:
+    run = server.start("openai.typed", {"prompt": "which city"})
+    work("openai_agents")
+    assert server.output(run) == {"name": "Oslo", "people": 700000}
+    (capability,) = server.agent("openai-typed")["capabilities"]
+    assert set(capability["output_schema"]["properties"]) == {"name", "people"}
+    assert set(capability["input_schema"]["properties"]) == {"prompt"}
+
+
+def test_a_rate_limit_is_tried_again_and_a_refusal_is_not(server: Server, work: Work) -> None:
+    worker = work("openai_agents")
+    limited = server.start("openai.chat", {"prompt": "limit once"})
+    assert server.output(limited)["text"] == "all done"
+    assert server.attempts(limited) == 2
+    refused = server.start("openai.chat", {"prompt": "refuse"})
+    assert server.ended(refused)["status"] == "failed"
+    assert server.attempts(refused) == 1
+    assert worker.calls().count("model 1") == 3
+
+
+def test_a_cancelled_run_stops_the_model(server: Server, work: Work) -> None:
+    worker = work("openai_agents")
+    run = server.start("openai.chat", {"prompt": "hang"})
+    wait_for("the question", lambda: worker.calls() == ["model 1"])
+    server.request("POST", f"/v1/runs/{run}/cancel", {})
+    assert server.ended(run)["status"] == "cancelled"
+    wait_for("the cancellation", lambda: worker.calls() == ["model 1", "cancelled"])
