@@ -1,0 +1,322 @@
+"""Agents, workflows as code and the client on a real server.
+
+For: what only the whole shows: resuming after a kill, reclaiming after a restart. Not for: single rules.
+Invariant: nothing is asserted about time; what is waited for is an event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from consort import (
+    Agent,
+    Client,
+    Code,
+    ConsortError,
+    Delta,
+    Progress,
+    Retry,
+    RunEnded,
+    RunEvent,
+    RunFailed,
+    RunStatus,
+    TaskContext,
+    TaskError,
+    Worker,
+)
+
+from .server import Server
+
+pytestmark = pytest.mark.server
+
+FLOW = """
+workflow: {name}
+input: {{ value: {{}} }}
+steps:
+  only:
+    capability: {capability}
+    with: ${{{{ input.value }}}}
+output: ${{{{ steps.only.output }}}}
+"""
+
+
+class Word(BaseModel):
+    """A text."""
+
+    text: str
+
+
+@contextlib.asynccontextmanager
+async def hosting(address: str, *agents: Agent, **settings: Any) -> AsyncIterator[Worker]:
+    worker = Worker(*agents, address=address, **settings)
+    running = asyncio.ensure_future(worker.run())
+    try:
+        yield worker
+        worker.stop()
+        await asyncio.wait_for(running, 30)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def deploy(client: Client, capability: str) -> str:
+    """Deploys a workflow of one step, and gives its name."""
+    return (await client.deploy(FLOW.format(name=f"flow-{capability}", capability=capability))).name
+
+
+async def ends(client: Client, workflow: str, value: Any) -> Any:
+    run = await client.start(workflow, {"value": value})
+    return await asyncio.wait_for(run.result(), 60)
+
+
+async def test_an_agent_is_found_and_works(server: Server) -> None:
+    agent = Agent("writer", version="1.0.0", description="Writes.", labels={"region": "eu"})
+
+    @agent.capability("count", effect="read")
+    async def count(input: Word) -> int:
+        return len(input.text.split())
+
+    @agent.capability("shout", effect="read")
+    def shout(text: str, mark: str = "!") -> str:
+        return text.upper() + mark
+
+    async with hosting(server.address, agent), Client(server.address) as client:
+        counting, shouting = await deploy(client, "count"), await deploy(client, "shout")
+        assert await ends(client, counting, {"text": "a b c"}) == 3
+        assert await ends(client, shouting, {"text": "hey"}) == "HEY!"
+        with pytest.raises(RunFailed) as failed:
+            await ends(client, counting, {"txt": "a"})
+        assert "$" in failed.value.message
+        assert {flow.name for flow in await client.workflows()} == {"flow-count", "flow-shout"}
+        statuses = Counter([run.status async for run in client.runs()])
+        assert statuses == {RunStatus.COMPLETED: 2, RunStatus.FAILED: 1}
+        assert [run.id async for run in client.runs(workflow="flow-count", statuses=["failed"])] == [
+            failed.value.run.id
+        ]
+
+
+async def test_the_client_watches_signals_and_answers(server: Server) -> None:
+    agent = Agent("asker")
+
+    @agent.capability("ask")
+    async def ask(ctx: TaskContext, input: Any) -> list[Any]:
+        ctx.progress("half way")
+        ctx.stream("a")
+        ctx.stream({"n": 1})
+        name = await ctx.wait_signal("name", result_type=str)
+        answer = await ctx.wait_approval("ship it?", {"to": name})
+        return [name, answer.approved, answer.by, answer.comment]
+
+    async with Client(server.address) as client:
+        run = await client.start(await deploy(client, "ask"), {"value": None}, idempotency_key="once")
+        assert not run.existing
+        again = await client.start("flow-ask", {"value": None}, idempotency_key="once")
+        assert (again.id, again.existing) == (run.id, True)
+        seen: list[Any] = []
+        async with hosting(server.address, agent):
+            await run.signal("name", "Ada")
+            async for found in run.watch():
+                seen.append(found)
+                if isinstance(found, RunEvent) and found.event == "step_began":
+                    (item,) = await client.inbox()
+                    assert (item.title, item.details, item.ask) == ("ship it?", {"to": "Ada"}, "approval")
+                    await client.approve(item.task, by="bob", comment="fine")
+        assert isinstance(seen[-1], RunEnded)
+        assert seen[-1].run.output == ["Ada", True, "bob", "fine"]
+        assert await run.result() == ["Ada", True, "bob", "fine"]
+        assert [delta.value for delta in seen if isinstance(delta, Delta)] == ["a", {"n": 1}]
+        assert "half way" in {found.message for found in seen if isinstance(found, Progress)}
+        assert (await run.status()).status is RunStatus.COMPLETED
+
+
+async def test_refusals_have_their_codes(server: Server) -> None:
+    async with Client(server.address) as client:
+        with pytest.raises(ConsortError) as refused:
+            await client.start("nothing")
+        assert refused.value.code == Code.WORKFLOW_NOT_FOUND
+        assert "nothing" in refused.value.message
+        with pytest.raises(ConsortError) as broken:
+            await client.deploy("workflow: 7\nsteps: {}")
+        assert broken.value.code == Code.BAD_WORKFLOW
+    async with Client("127.0.0.1:1") as nowhere:
+        with pytest.raises(ConsortError) as away:
+            await nowhere.workflows()
+        assert away.value.code == Code.UNREACHABLE
+
+
+async def test_calls_have_options_and_failures_their_kind(server: Server) -> None:
+    agent = Agent("caller")
+
+    @agent.capability("flaky")
+    async def flaky(ctx: TaskContext, input: int) -> int:
+        if ctx.attempt < input:
+            raise TaskError("not yet", retryable=True)
+        return ctx.attempt
+
+    @agent.capability("never")
+    async def never() -> None:
+        await asyncio.Event().wait()
+
+    @agent.capability("tries")
+    async def tries(ctx: TaskContext, input: Any) -> list[Any]:
+        attempts = await ctx.call("flaky", 3, result_type=int, retry=Retry(attempts=3, initial=0.001))
+        codes = []
+        for answer in (ctx.call("flaky", 2), ctx.call("never", timeout=0.05)):
+            try:
+                await answer
+            except TaskError as error:
+                codes.append(error.code)
+        return [attempts, *codes]
+
+    async with hosting(server.address, agent), Client(server.address) as client:
+        assert await ends(client, await deploy(client, "tries"), None) == [3, Code.AGENT_FAILED, Code.TIMED_OUT]
+
+
+async def test_a_run_is_cancelled_in_the_middle(server: Server) -> None:
+    agent = Agent("slow")
+    begun, told = asyncio.Event(), asyncio.Event()
+
+    @agent.capability("slow")
+    async def slow(ctx: TaskContext) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            if ctx.cancelled:
+                told.set()
+
+    async with hosting(server.address, agent), Client(server.address) as client:
+        run = await client.start(await deploy(client, "slow"), {"value": None})
+        await asyncio.wait_for(begun.wait(), 30)
+        await run.cancel("no longer wanted")
+        with pytest.raises(RunFailed) as failed:
+            await asyncio.wait_for(run.result(), 30)
+        assert failed.value.run.status is RunStatus.CANCELLED
+        await asyncio.wait_for(told.wait(), 30)
+
+
+async def test_a_task_is_reclaimed_after_the_server_was_killed(server: Server) -> None:
+    agent = Agent("holder")
+    begun, gate = asyncio.Semaphore(0), asyncio.Event()
+    attempts: list[int] = []
+
+    @agent.capability("hold", effect="write")
+    async def hold(ctx: TaskContext, input: Any) -> str:
+        attempts.append(ctx.attempt)
+        number = await ctx.run("before", lambda: 1)
+        begun.release()
+        await gate.wait()
+        return f"{number} {await ctx.run('after', lambda: 'kept')}"
+
+    async with hosting(server.address, agent), Client(server.address) as client:
+        run = await client.start(await deploy(client, "hold"), {"value": None})
+        await asyncio.wait_for(begun.acquire(), 30)
+        server.kill()
+        gate.set()
+        await asyncio.to_thread(server.start)
+        assert await asyncio.wait_for(run.result(), 60) == "1 kept"
+        assert attempts == [1], "the attempt went on"
+
+
+async def test_results_that_a_killed_server_may_have_lost_are_sent_again(server: Server) -> None:
+    agent = Agent("many")
+    counts: Counter[str] = Counter()
+    half = asyncio.Event()
+
+    @agent.capability("one", effect="write")
+    async def one(ctx: TaskContext, input: int) -> int:
+        counts[ctx.idempotency_key] += 1
+        if len(counts) == 100:
+            half.set()
+        return input
+
+    source = """
+workflow: many
+steps:
+  all:
+    for_each: ${{ input.numbers }}
+    capability: one
+    with: ${{ item }}
+output: ${{ steps.all.output }}
+input: { numbers: { type: array } }
+"""
+    async with hosting(server.address, agent), Client(server.address) as client:
+        await client.deploy(source)
+        run = await client.start("many", {"numbers": list(range(200))})
+        await asyncio.wait_for(half.wait(), 30)
+        server.kill()
+        await asyncio.to_thread(server.start)
+        assert await asyncio.wait_for(run.result(), 60) == list(range(200))
+    assert set(counts.values()) == {1}, "a write is not repeated"
+
+
+class Killed:
+    """The worker process that hosts the workflow."""
+
+    def __init__(self, address: str, log: Path) -> None:
+        self._address = address
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+        self.kills = 0
+
+    def start(self) -> None:
+        with self._log.open("a") as log:
+            program = Path(__file__).parent / "programs" / "order.py"
+            self._process = subprocess.Popen([sys.executable, program, self._address], stderr=log)
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def again(self) -> None:
+        """Kills it and starts another one."""
+        self.kill()
+        self.kills += 1
+        self.start()
+
+
+async def test_a_workflow_as_code_that_is_killed_three_times_ends_once(server: Server, tmp_path: Path) -> None:
+    """Five calls and a wait; the worker's process is killed while a call runs, while it waits, and again."""
+    flow = Killed(server.address, tmp_path / "flow.log")
+    parts = Agent("parts")
+    effects: Counter[str] = Counter()
+
+    @parts.capability("part", effect="write")
+    async def part(ctx: TaskContext, input: str) -> str:
+        effects[input] += 1
+        if input in {"price", "pack"}:
+            await asyncio.to_thread(flow.again)
+        return f"{input} done"
+
+    flow.start()
+    try:
+        async with hosting(server.address, parts), Client(server.address) as client:
+            run = await client.start(await deploy(client, "order"), {"value": {"item": "tea"}})
+            async for found in run.watch(live=False):
+                if isinstance(found, RunEvent) and found.details.get("what") == "wait for signal approved":
+                    await asyncio.to_thread(flow.again)
+                    await run.signal("approved", payload=True)
+            ended = await run.status()
+            assert ended.output == {
+                "item": "tea",
+                "parts": [f"{name} done" for name in ("reserve", "price", "pay", "pack", "send")],
+                "approved": True,
+                "number": 4711,
+            }
+            assert flow.kills == 3
+            assert effects == dict.fromkeys(("reserve", "price", "pay", "pack", "send"), 1)
+            ends = [e async for e in run.watch(live=False) if isinstance(e, RunEvent) and e.event == "run_ended"]
+            assert len(ends) == 1
+    finally:
+        flow.kill()
