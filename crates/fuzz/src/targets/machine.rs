@@ -20,6 +20,7 @@ use consort_types::{
 };
 
 use super::{
+    asks,
     world::{NAMESPACE, World},
     yaml,
 };
@@ -219,7 +220,10 @@ fn operate(kind: u8, world: &mut World, choices: &mut Choices<'_>) -> Command {
 }
 
 fn deploy_or_register(namespace: String, choices: &mut Choices<'_>) -> Command {
-    match choices.byte() % 4 {
+    let kind = choices.byte();
+    match kind % 4 {
+        // Of the upper half, so that inputs of before mean what they meant.
+        2 if kind >= 128 => asks::operate(namespace, choices),
         0 => Command::Deploy(Deploy { namespace, source: String::from_utf8_lossy(choices.rest()).into_owned() }),
         1 => {
             let effect = *choices.pick(&[EffectClass::Read, EffectClass::Idempotent, EffectClass::Write]);
@@ -284,7 +288,10 @@ fn taken(world: &mut World, choices: &mut Choices<'_>) -> Command {
 fn record(world: &mut World, choices: &mut Choices<'_>) -> Command {
     let (task, token) = attempt(world, choices);
     let index = if choices.once_in(8) { choices.number() as u32 } else { choices.below(4) as u32 };
-    let request = match choices.byte() % 5 {
+    let kind = choices.byte();
+    let request = match kind % 5 {
+        // Of the upper half, so that inputs of before mean what they meant.
+        4 if kind >= 128 => asks::request(payload(world, choices), choices),
         0 => JournalRequest::Run { name: "r".to_owned() },
         1 => JournalRequest::Call { capability: "plain".to_owned(), input: payload(world, choices), options: None },
         2 => JournalRequest::Sleep { span: Span(choices.number()) },

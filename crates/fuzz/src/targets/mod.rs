@@ -3,6 +3,7 @@
 //! For: this listing is what is fuzzed. Not for: how inputs are made (see the driver).
 //! Invariant: a target's outcome depends on its input alone.
 
+mod asks;
 pub mod body;
 pub mod definition;
 pub mod expression;
