@@ -164,6 +164,9 @@ pub(crate) struct Item {
     pub(crate) since: Time,
     pub(crate) ask: Value,
     pub(crate) title: String,
+    /// What the decision is about; a long document is not here but at an address of its own.
+    #[serde(default)]
+    pub(crate) details: Option<Value>,
 }
 
 /// A capability that an agent declares.

@@ -4,6 +4,7 @@
 //! Invariant: an item is decided once; a second decision is refused by the engine.
 
 use consort_types::Result;
+use serde_json::Value;
 
 use super::decide;
 use crate::{
@@ -12,7 +13,11 @@ use crate::{
     client::{model::Item, understood},
     exit::Exit,
     input, select,
-    show::{style::Paint, table::Table, when},
+    show::{
+        style::{Paint, cut},
+        table::Table,
+        when,
+    },
 };
 
 pub(crate) async fn execute(app: &App, command: Option<InboxCommand>) -> Result<Exit> {
@@ -40,7 +45,7 @@ async fn act(app: &App, session: &Session, command: InboxCommand) -> Result<()> 
 }
 
 async fn list(app: &App, session: &Session) -> Result<()> {
-    let mut table = Table::new(&["ITEM", "ASKS", "WORKFLOW", "STEP", "SINCE", "QUESTION"]);
+    let mut table = Table::new(&["ITEM", "ASKS", "WORKFLOW", "STEP", "SINCE", "QUESTION", "ABOUT"]);
     let (mut cursor, mut count, now) = (None, 0, when::now());
     loop {
         let page = session.client.inbox(cursor.as_deref()).await?;
@@ -58,6 +63,7 @@ async fn list(app: &App, session: &Session) -> Result<()> {
                 (item.step, None),
                 (when::ago(item.since, now), Some(Paint::Dim)),
                 (item.title, None),
+                (about(item.details.as_ref()), Some(Paint::Dim)),
             ]);
         }
         cursor = page.next;
@@ -72,4 +78,15 @@ async fn list(app: &App, session: &Session) -> Result<()> {
         app.tell("nothing waits for a decision");
     }
     Ok(())
+}
+
+/// What a decision is about, in a few words; `--json` shows all of it.
+fn about(details: Option<&Value>) -> String {
+    const COLUMNS: usize = 60;
+    let text = match details {
+        None => String::new(),
+        Some(Value::String(text)) => text.lines().next().unwrap_or_default().to_owned(),
+        Some(value) => value.to_string(),
+    };
+    cut(&text, COLUMNS)
 }
