@@ -20,7 +20,7 @@ pub use backing::{StoreBacking, write_rows};
 pub use config::{Config, Locality, Parts};
 pub use consort_core::view;
 pub use handle::{
-    AgentStatus, Deployed, ForkRequest, Handle, Session, SessionSender, StartRequest, Started, Status, Watch,
+    AgentStatus, AgentWatch, Deployed, ForkRequest, Handle, Session, SessionSender, StartRequest, Started, Status, Watch,
     WatchEvent,
 };
 pub use keeper::BlobKeeper;

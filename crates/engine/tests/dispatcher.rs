@@ -70,7 +70,7 @@ fn join(dispatcher: &mut Dispatcher, agent: &str, capabilities: &[&str], concurr
 
 /// Hands out, and gives what was handed out as (run, index).
 fn assign(dispatcher: &mut Dispatcher) -> Vec<(u8, u32)> {
-    dispatcher.assign().iter().map(|given| (given.task.run.0[0], given.task.index)).collect()
+    dispatcher.assign(Time(1_000)).iter().map(|given| (given.task.run.0[0], given.task.index)).collect()
 }
 
 /// Hands everything out one by one: whoever has a task gives it back at once.
@@ -109,7 +109,7 @@ fn credit_is_kept_and_the_least_loaded_goes_first() {
     let small = join(&mut dispatcher, "a", &["x"], 1);
     let large = join(&mut dispatcher, "a", &["x"], 3);
     (0..6).for_each(|index| dispatcher.ready(ready(1, index)));
-    let given: Vec<InstanceId> = dispatcher.assign().iter().map(|given| given.instance).collect();
+    let given: Vec<InstanceId> = dispatcher.assign(Time(1_000)).iter().map(|given| given.instance).collect();
     assert_eq!(given, vec![small, large, large, large]);
     assert_eq!((dispatcher.held(), dispatcher.queued()), (4, 2));
     assert_eq!(dispatcher.gone(task(1, 0), Some(Token(1))), Some(small));
@@ -132,10 +132,10 @@ fn tasks_find_who_can_do_them() {
     dispatcher.ready(ask(1, None, Some("named")));
     dispatcher.ready(ask(2, Some("z"), Some("both")));
     dispatcher.ready(ReadyTask { namespace: "other".into(), ..ready(1, 3) });
-    let given: Vec<_> = dispatcher.assign().iter().map(|given| (given.task.index, given.instance)).collect();
+    let given: Vec<_> = dispatcher.assign(Time(1_000)).iter().map(|given| (given.task.index, given.instance)).collect();
     assert_eq!(given, vec![(0, both), (1, named)]);
     let late = join(&mut dispatcher, "both", &["z"], 1);
-    let given: Vec<_> = dispatcher.assign().iter().map(|given| (given.task.index, given.instance)).collect();
+    let given: Vec<_> = dispatcher.assign(Time(1_000)).iter().map(|given| (given.task.index, given.instance)).collect();
     assert_eq!(given, vec![(2, late)]);
     assert_eq!(dispatcher.queued(), 1);
 }
@@ -146,7 +146,7 @@ fn a_key_limits_how_many_are_taken_at_once() {
     join(&mut dispatcher, "a", &["x"], 99);
     (0..4).for_each(|index| dispatcher.ready(keyed(1, index, "k", 2)));
     dispatcher.ready(ready(1, 9));
-    assert_eq!(assign(&mut dispatcher), vec![(1, 0), (1, 1), (1, 9)]);
+    assert_eq!(assign(&mut dispatcher), vec![(1, 0), (1, 9), (1, 1)], "who has no key takes turns with the key");
     dispatcher.gone(task(1, 0), None);
     assert_eq!(assign(&mut dispatcher), vec![(1, 2)]);
     dispatcher.gone(task(1, 3), None);
@@ -193,7 +193,7 @@ fn an_old_token_takes_nothing_away() {
     let instance = join(&mut dispatcher, "a", &["x"], 1);
     dispatcher.ready(ReadyTask { token: Token(7), ..ready(1, 0) });
     assert_eq!(dispatcher.gone(task(1, 0), Some(Token(6))), None);
-    dispatcher.assign();
+    dispatcher.assign(Time(1_000));
     assert_eq!(dispatcher.holder(task(1, 0), Token(6)), None);
     assert_eq!(dispatcher.holder(task(1, 0), Token(7)), Some(instance));
     dispatcher.ready(ReadyTask { token: Token(8), ..ready(1, 0) });
@@ -206,18 +206,18 @@ fn tasks_of_an_instance_that_left_wait_and_are_lost_once() {
     let first = join(&mut dispatcher, "a", &["x"], 2);
     dispatcher.ready(keyed(1, 0, "k", 1));
     dispatcher.ready(ready(1, 1));
-    dispatcher.assign();
+    dispatcher.assign(Time(1_000));
     dispatcher.leave(first, Time(50));
     assert_eq!((dispatcher.next_loss(), dispatcher.lost(Time(49)).len()), (Some(Time(50)), 0));
     let second = join(&mut dispatcher, "a", &["x"], 2);
     let granted = Claim::Granted { from: None, unrecorded: false };
-    assert_eq!(dispatcher.claim(second, task(1, 1), Token(1)), granted);
-    assert_eq!(dispatcher.claim(second, task(1, 1), Token(2)), Claim::Refused);
+    assert_eq!(dispatcher.claim(second, task(1, 1), Token(1), Time(40)), granted);
+    assert_eq!(dispatcher.claim(second, task(1, 1), Token(2), Time(40)), Claim::Refused);
     let lost = dispatcher.lost(Time(50));
     assert_eq!(lost.iter().map(|lost| lost.task).collect::<Vec<_>>(), vec![task(1, 0)]);
     assert!(lost[0].reason.contains("remote:s:1:a"), "{}", lost[0].reason);
     assert!(dispatcher.lost(Time(99)).is_empty(), "an attempt is reported as lost once");
-    assert_eq!(dispatcher.claim(second, task(1, 0), Token(1)), Claim::Refused);
+    assert_eq!(dispatcher.claim(second, task(1, 0), Token(1), Time(60)), Claim::Refused);
     dispatcher.ready(keyed(2, 0, "k", 1));
     assert_eq!(assign(&mut dispatcher), vec![], "a lost attempt counts on its key until it is over");
     dispatcher.gone(task(1, 0), None);
@@ -230,31 +230,31 @@ fn a_claim_takes_a_task_out_of_its_queue_or_from_another_connection() {
     dispatcher.ready(ready(1, 0));
     let first = join(&mut dispatcher, "a", &["x"], 1);
     let unrecorded = Claim::Granted { from: None, unrecorded: true };
-    assert_eq!(dispatcher.claim(first, task(1, 0), Token(1)), unrecorded);
+    assert_eq!(dispatcher.claim(first, task(1, 0), Token(1), Time(5)), unrecorded);
     assert_eq!(assign(&mut dispatcher), vec![]);
     let second = join(&mut dispatcher, "a", &["x"], 1);
     let moved = Claim::Granted { from: Some(first), unrecorded: true };
-    assert_eq!(dispatcher.claim(second, task(1, 0), Token(1)), moved);
+    assert_eq!(dispatcher.claim(second, task(1, 0), Token(1), Time(60)), moved);
     assert_eq!(dispatcher.holder(task(1, 0), Token(1)), Some(second));
     assert_eq!(dispatcher.held(), 1);
 }
 
 #[test]
-fn only_remote_instances_with_tasks_can_be_silent() {
+fn remote_instances_can_be_silent_with_and_without_tasks() {
     let mut dispatcher = Dispatcher::new();
+    dispatcher.join(&hello("local", &["x"], 1), Locality::Local, "local:s", Time(0));
+    assert_eq!(dispatcher.longest_silence(), None, "an instance in this process cannot be silent");
     let idle = join(&mut dispatcher, "idle", &["y"], 1);
-    let local = dispatcher.join(&hello("local", &["x"], 1), Locality::Local, "local:s", Time(0));
-    dispatcher.ready(ready(1, 0));
-    dispatcher.assign();
-    assert_eq!(dispatcher.holder(task(1, 0), Token(1)), Some(local));
-    assert_eq!(dispatcher.longest_silence(), None);
-    dispatcher.ready(ReadyTask { capability: Some("y".into()), ..ready(1, 1) });
-    dispatcher.assign();
-    assert_eq!((dispatcher.longest_silence(), dispatcher.silent(Time(1))), (Some(Time(0)), vec![idle]));
-    dispatcher.heard(idle, Time(30));
+    let busy = join(&mut dispatcher, "busy", &["z"], 1);
+    dispatcher.ready(ReadyTask { capability: Some("z".into()), ..ready(1, 1) });
+    dispatcher.assign(Time(1_000));
+    assert_eq!((dispatcher.longest_silence(), dispatcher.silent(Time(1))), (Some(Time(0)), vec![idle, busy]));
+    dispatcher.heard(busy, Time(30));
+    assert_eq!((dispatcher.longest_silence(), dispatcher.silent(Time(30))), (Some(Time(0)), vec![idle]));
+    dispatcher.heard(idle, Time(40));
     assert_eq!((dispatcher.longest_silence(), dispatcher.silent(Time(30))), (Some(Time(30)), vec![]));
-    dispatcher.gone(task(1, 1), None);
-    assert_eq!(dispatcher.longest_silence(), None);
+    dispatcher.leave(busy, Time(99));
+    assert_eq!(dispatcher.longest_silence(), Some(Time(40)));
 }
 
 #[test]
@@ -309,7 +309,7 @@ fn many_mixed_calls_conserve_tasks() {
                     dispatcher.gone(lost.task, Some(lost.token));
                     live.remove(&lost.task);
                 }),
-                _ => trace.extend(dispatcher.assign()),
+                _ => trace.extend(dispatcher.assign(Time(1_000))),
             }
             assert!(dispatcher.held() + dispatcher.queued() <= live.len());
         }
@@ -327,7 +327,7 @@ fn many_mixed_calls_conserve_tasks() {
         }
         join(&mut dispatcher, "a", &["x"], 10_000);
         loop {
-            let some = dispatcher.assign();
+            let some = dispatcher.assign(Time(1_000));
             if some.is_empty() {
                 break;
             }

@@ -22,6 +22,7 @@ use consort_journal::{Log, LogError, MemoryLogDisk, Record, Records};
 use consort_store::{Blobs, MemoryStore, Store};
 use consort_types::{
     BlobHash, Code, EffectClass, Payload, Result, RunId, Seq, Span, limits,
+    registry::AgentFilter,
     worker::{FromWorker, Live, TaskOffer, ToWorker},
 };
 use support::{NS, agent, hello, json, parts};
@@ -102,7 +103,7 @@ async fn a_run_starts_and_ends() {
     let view = handle.wait_end(NS, started.run).await.unwrap();
     assert_eq!((output(&view).as_str(), started.existing), (r#"{"n":7}"#, false));
     assert_eq!(handle.runs(NS, RunFilter::default(), None, 10).await.unwrap().items.len(), 1);
-    assert_eq!(handle.agents(NS, None, 10).await.unwrap().items.len(), 1);
+    assert_eq!(handle.agents(NS, AgentFilter::default()).await.unwrap().len(), 1);
     assert_eq!(handle.workflow_source(NS, "w", None).await.unwrap(), ONE);
     let status = handle.status().await.unwrap();
     assert_eq!((status.tasks.done, status.runs_active, status.agents[0].instances), (1, 0, 1));

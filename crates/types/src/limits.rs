@@ -148,6 +148,12 @@ limits! {
     GRPC_STREAMS_MAX: u32 = 100;
     /// Bytes of the header fields of a gRPC call.
     GRPC_HEAD_BYTES_MAX: u32 = 16 * 1024;
+    /// Sticky keys whose instance is remembered; those that were not used for longest are forgotten first.
+    STICKY_KEYS_MAX: usize = 100_000;
+    /// Bytes of an attempt's partial output that are kept for those who begin to watch late.
+    STREAM_TAIL_BYTES_MAX: usize = 64 * 1024;
+    /// Bytes of the kept partial output of all attempts together.
+    STREAM_TAILS_BYTES_MAX: usize = 64 * 1024 * 1024;
     /// Runs that one bulk request acts on.
     BULK_RUNS_MAX: usize = 1_000;
 }

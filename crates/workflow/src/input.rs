@@ -31,12 +31,7 @@ struct Declared {
 impl InputSpec {
     /// Compiles a schema. The error is a message and the JSON pointer of the place in the schema.
     pub(crate) fn declare(schema: Value) -> Result<Self, (String, String)> {
-        check_size(&schema)?;
-        let bad = |error: &ValidationError<'_>, pointer: String| (short(error), pointer);
-        if let Err(error) = jsonschema::draft202012::meta::validate(&schema) {
-            return Err(bad(&error, error.instance_path().to_string()));
-        }
-        let validator = build(&schema).map_err(|error| bad(&error, error.schema_path().to_string()))?;
+        let validator = compile(&schema)?;
         Ok(Self { declared: Some(Declared { schema, validator }) })
     }
 
@@ -60,18 +55,32 @@ impl InputSpec {
         let fields = schema.get("type").and_then(Value::as_str) == Some("object");
         let mut input = if fields && input.is_null() { Value::Object(Map::new()) } else { input.clone() };
         fill_defaults(schema, &mut input);
-        let mut findings: Vec<String> = validator.iter_errors(&input).map(|error| finding(&error)).collect();
-        if findings.is_empty() {
+        if validator.is_valid(&input) {
             return Ok(input);
         }
-        findings.sort();
-        findings.dedup();
-        let more = findings.len().saturating_sub(FINDINGS_SHOWN_MAX);
-        findings.truncate(FINDINGS_SHOWN_MAX);
-        let more = if more > 0 { format!("; and {more} more") } else { String::new() };
-        Err(Error::new(Code::BadInput, format!("{}{more}", findings.join("; ")))
+        Err(Error::new(Code::BadInput, findings(validator, "input", &input))
             .hint("compare the input with the workflow's `input`"))
     }
+}
+
+/// Checks and compiles a schema. The error is a message and the JSON pointer of the place in the schema.
+pub(crate) fn compile(schema: &Value) -> Result<Validator, (String, String)> {
+    check_size(schema)?;
+    if let Err(error) = jsonschema::draft202012::meta::validate(schema) {
+        return Err((short(&error), error.instance_path().to_string()));
+    }
+    build(schema).map_err(|error| (short(&error), error.schema_path().to_string()))
+}
+
+/// Everything that is wrong with a document, called `root`, in one message.
+pub(crate) fn findings(validator: &Validator, root: &str, document: &Value) -> String {
+    let mut findings: Vec<String> = validator.iter_errors(document).map(|error| finding(root, &error)).collect();
+    findings.sort();
+    findings.dedup();
+    let more = findings.len().saturating_sub(FINDINGS_SHOWN_MAX);
+    findings.truncate(FINDINGS_SHOWN_MAX);
+    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+    format!("{}{more}", findings.join("; "))
 }
 
 /// Compiles a schema that was checked; nothing is fetched, and patterns run in linear time.
@@ -97,10 +106,10 @@ fn fill_defaults(schema: &Value, value: &mut Value) {
     }
 }
 
-/// One finding about an input: the path of the field, and what is wrong with it.
-fn finding(error: &ValidationError<'_>) -> String {
+/// One finding about a document: the path of the field, and what is wrong with it.
+fn finding(root: &str, error: &ValidationError<'_>) -> String {
     let pointer = error.instance_path().to_string();
-    let path = format!("input{}", path(&pointer));
+    let path = format!("{root}{}", path(&pointer));
     match error.kind() {
         ValidationErrorKind::Required { property } => {
             format!("`{path}.{}` is missing", property.as_str().unwrap_or_default())

@@ -4,6 +4,7 @@
 //! Invariant: everything here is a pure function of its arguments; hostile texts cost bounded time and stack.
 
 mod cel;
+mod contract;
 mod diagnostic;
 mod environment;
 mod expression;
@@ -16,6 +17,7 @@ mod suggest;
 mod template;
 mod yaml;
 
+pub use contract::Contract;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use environment::{Environment, StatusFlags, StepValue};
 pub use expression::Expression;

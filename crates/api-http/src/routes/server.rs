@@ -100,7 +100,7 @@ pub(super) const ROUTES: &[Route] = &[
 
 async fn agents(call: Call) -> Answer {
     let (cursor, limit) = call.page();
-    Ok(ok(&call.engine().agents(&call.namespace, cursor, limit).await?)?)
+    Ok(ok(&call.engine().declared_agents(&call.namespace, cursor, limit).await?)?)
 }
 
 async fn retention(mut call: Call) -> Answer {

@@ -1,12 +1,22 @@
 //! Which instance gets which task.
 //!
-//! For: queues, priorities, fairness, concurrency keys, credit, and noticing that an instance is gone. Volatile: it is
-//! rebuilt from the state after a restart. Not for: recording anything (the partition does), clocks or channels.
+//! For: queues, priorities, fairness, limits, routes, health, credit, and noticing that an instance is gone. Volatile:
+//! it is rebuilt from the state after a restart. Not for: recording anything (the partition does), clocks or channels.
 //! Invariant: a task is in exactly one place; the same calls in the same order give the same assignments.
 
-mod keys;
+mod agents;
+mod assign;
+mod gates;
+mod health;
+mod instances;
+mod live;
+mod order;
 mod pool;
 mod queue;
+mod reason;
+mod route;
+mod stats;
+mod view;
 
 use std::{
     cmp::Reverse,
@@ -14,13 +24,24 @@ use std::{
     sync::Arc,
 };
 
-use consort_core::ReadyTask;
-use consort_types::{EffectClass, RunId, TaskId, Time, Token, limits, worker::Hello};
+use consort_core::{AgentState, ReadyTask};
+use consort_types::{
+    EffectClass, RunId, TaskId, Time, Token,
+    registry::{LimitScope, TaskLimit},
+    worker::{Live, Progress},
+};
 
-use crate::{Locality, handle::AgentStatus};
-use keys::{KeyName, Keys};
-use pool::Pool;
-use queue::{QueueId, Queues, Rank, Target};
+use crate::partition::agent_of;
+use gates::{GateId, Gates, Waiter};
+use live::{Shown, Tails};
+use order::{GroupKey, Order};
+use pool::{AgentId, Pool};
+use queue::{QueueId, Queues, Standing, Target};
+use route::{Selector, Sticky};
+use stats::{SkillId, Skills};
+
+pub use stats::Outcome;
+pub use view::Observed;
 
 /// A connected instance, as long as it is connected. Numbers are never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,10 +88,10 @@ pub enum Claim {
 /// Where a task is.
 #[derive(Clone, Debug)]
 enum Place {
+    /// On its way from one place to another.
+    Nowhere,
     /// In its queue.
     Queued,
-    /// Waiting for its concurrency key.
-    Blocked,
     /// Set aside while its run is held.
     Aside,
     /// With an instance.
@@ -79,16 +100,25 @@ enum Place {
     Orphan { until: Option<Time>, instance: Arc<str> },
 }
 
-#[derive(Clone, Debug)]
+/// A hand-out.
+#[derive(Clone, Copy, Debug)]
+struct Given {
+    /// When; `None` where it was before a restart.
+    at: Option<Time>,
+    skill: SkillId,
+}
+
+#[derive(Debug)]
 struct Task {
     token: Token,
     queue: QueueId,
-    rank: Rank,
-    key: Option<(Arc<KeyName>, u32)>,
+    standing: Standing,
+    sticky: Option<Box<str>>,
     effect: Option<EffectClass>,
     place: Place,
-    /// The step's path and the attempt, for live messages.
-    shown: Option<(Box<str>, u32)>,
+    given: Option<Given>,
+    /// What it says while it is under way.
+    shown: Option<Box<Shown>>,
 }
 
 /// Which instance gets which task.
@@ -97,11 +127,16 @@ pub struct Dispatcher {
     tasks: BTreeMap<TaskId, Task>,
     queues: Queues,
     pool: Pool,
-    keys: Keys,
+    gates: Gates,
+    sticky: Sticky,
+    skills: Skills,
+    tails: Tails,
     held_runs: BTreeSet<RunId>,
     orphans: BTreeSet<(Time, TaskId)>,
     arrivals: u64,
     held: usize,
+    orphaned: usize,
+    revision: u64,
     draining: bool,
 }
 
@@ -120,38 +155,54 @@ impl Dispatcher {
     /// A task waits for an instance.
     pub fn ready(&mut self, ready: ReadyTask) {
         self.gone(ready.task, None);
-        let (id, run) = (ready.task, ready.task.run);
-        let task = self.admit(ready, Place::Queued);
-        self.tasks.insert(id, task);
-        if self.held_runs.contains(&run) {
-            self.set_place(id, Place::Aside);
-        } else {
-            self.enqueue(id);
-        }
+        let id = ready.task;
+        self.admit(ready);
+        self.put_in_line(id);
     }
 
     /// A task was taken before a restart; its instance may come back until then.
     pub fn taken(&mut self, ready: ReadyTask, instance: &str, until: Time) {
         self.gone(ready.task, None);
-        let id = ready.task;
-        let task = self.admit(ready, Place::Orphan { until: Some(until), instance: Arc::from(instance) });
-        if let Some((key, _)) = &task.key {
-            self.keys.take(key);
-        }
-        self.tasks.insert(id, task);
+        let (id, agent) = (ready.task, self.pool.agents.find(&ready.namespace, agent_of(instance)));
+        self.admit(ready);
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        task.place = Place::Orphan { until: Some(until), instance: Arc::from(instance) };
+        let (queue, group) = (task.queue, task.standing.group);
+        self.occupy(queue, group, agent, false);
+        self.orphaned += 1;
         self.orphans.insert((until, id));
     }
 
-    fn admit(&mut self, ready: ReadyTask, place: Place) -> Task {
+    fn admit(&mut self, ready: ReadyTask) {
         self.arrivals += 1;
-        let rank = Rank { priority: Reverse(ready.priority), ready: ready.ready, arrival: self.arrivals };
-        let key = ready.concurrency.map(|limit| {
-            let name = self.keys.name(&ready.namespace, &limit.key);
-            (name, limit.limit)
-        });
-        let target = Target { namespace: ready.namespace, capability: ready.capability, agent: ready.agent };
-        let queue = self.queues.find_or_make(target, &self.pool);
-        Task { token: ready.token, queue, rank, key, effect: ready.effect, place, shown: None }
+        let (id, deadline) = (ready.task, ready.deadline.unwrap_or(Time(u64::MAX)));
+        let order = Order { deadline, ready: ready.ready, arrival: self.arrivals };
+        let group = match ready.concurrency {
+            Some(limit) => {
+                let gate = self.gates.find_or_make(&ready.namespace, LimitScope::Key(limit.key));
+                self.gates.join(gate);
+                GroupKey::Key(gate, limit.limit)
+            }
+            None => GroupKey::Run(id.run),
+        };
+        let (selector, sticky) = Selector::of(ready.route);
+        let (namespace, capability, agent) = (ready.namespace, ready.capability, ready.agent);
+        let target = Target { namespace, capability, agent, selector, pinned: None };
+        let queue = self.queues.find_or_make(target, &mut self.pool, &self.gates);
+        if let Some(queue) = self.queues.get(queue) {
+            queue.gates.iter().flatten().for_each(|gate| self.gates.join(*gate));
+        }
+        let task = Task {
+            token: ready.token,
+            queue,
+            standing: Standing { priority: Reverse(ready.priority), group, order },
+            sticky: sticky.map(Box::from),
+            effect: ready.effect,
+            place: Place::Nowhere,
+            given: None,
+            shown: None,
+        };
+        self.tasks.insert(id, task);
     }
 
     /// An attempt is over, or was taken back. `token` is checked where it is given. Returns who held it.
@@ -161,71 +212,123 @@ impl Dispatcher {
         }
         let holder = self.withdraw(id);
         if let Some(task) = self.tasks.remove(&id) {
-            self.queues.leave(task.queue);
+            self.tails.end(task.shown);
+            let gates = self.queues.get(task.queue).map(|queue| queue.gates).unwrap_or_default();
+            gates.into_iter().flatten().for_each(|gate| self.gates.leave(gate));
+            if let GroupKey::Key(gate, _) = task.standing.group {
+                self.gates.leave(gate);
+            }
+            self.queues.leave(task.queue, &mut self.pool);
         }
         holder
     }
 
     /// Takes a task out of the place where it is, without putting it anywhere else. Returns who held it.
     fn withdraw(&mut self, id: TaskId) -> Option<InstanceId> {
-        let task = self.tasks.get(&id)?;
-        let (queue, rank, key) = (task.queue, task.rank, task.key.clone());
-        match task.place.clone() {
+        let task = self.tasks.get_mut(&id)?;
+        let (queue, group) = (task.queue, task.standing.group);
+        match std::mem::replace(&mut task.place, Place::Nowhere) {
+            Place::Nowhere => None,
             Place::Queued => {
-                self.queues.remove(queue, rank, id, &mut self.pool);
-                // It may have been the one that stood in the queue for its key.
-                self.unblock(key.map(|(name, _)| name));
+                self.out_of_line(id);
                 None
             }
-            Place::Blocked => {
-                if let Some((name, _)) = key {
-                    self.keys.remove_waiting(&name, queue, rank, id);
+            Place::Aside => {
+                if let Some(queue) = self.queues.get_mut(queue) {
+                    queue.aside -= 1;
                 }
                 None
             }
-            Place::Aside => None,
             Place::Held(instance) => {
                 self.held -= 1;
                 self.pool.release(instance, id);
-                self.free_key(key.map(|(name, _)| name));
+                let kind = self.pool.instance(instance).and_then(|instance| self.pool.kind(instance.kind));
+                let agent = kind.map(|kind| kind.agent_id);
+                self.vacate(queue, group, agent);
                 Some(instance)
             }
-            Place::Orphan { until, .. } => {
+            Place::Orphan { until, instance } => {
+                self.orphaned -= 1;
                 if let Some(until) = until {
                     self.orphans.remove(&(until, id));
                 }
-                self.free_key(key.map(|(name, _)| name));
+                let agent = self.agent_named(queue, &instance);
+                self.vacate(queue, group, agent);
                 None
             }
         }
     }
 
-    fn set_place(&mut self, id: TaskId, place: Place) {
-        if let Some(task) = self.tasks.get_mut(&id) {
-            task.place = place;
+    /// The agent of an instance that is gone, where that matters.
+    fn agent_named(&self, queue: QueueId, instance: &str) -> Option<AgentId> {
+        let queue = self.queues.get(queue).filter(|_| self.gates.any_agent())?;
+        self.pool.agents.find(&queue.target.namespace, agent_of(instance))
+    }
+
+    /// Takes a task out of the order of its queue.
+    fn out_of_line(&mut self, id: TaskId) {
+        let Some(task) = self.tasks.get(&id) else { return };
+        let (queue, standing) = (task.queue, task.standing);
+        let emptied = self.queues.take(queue, standing, id, false, &mut self.pool);
+        if let (true, GroupKey::Key(gate, _)) = (emptied, standing.group) {
+            self.gates.stop_waiting(gate, Waiter::Group(queue, standing.priority, standing.group));
         }
     }
 
-    fn enqueue(&mut self, id: TaskId) {
+    /// Counts a task as being with an instance.
+    fn occupy(&mut self, queue: QueueId, group: GroupKey, agent: Option<AgentId>, fresh: bool) {
+        let Some(queue) = self.queues.get_mut(queue) else { return };
+        queue.taken += 1;
+        for gate in queue.gates.into_iter().chain([self.gate_of(group), self.gate_of_agent(agent)]).flatten() {
+            self.gates.take(gate, fresh);
+        }
+    }
+
+    fn vacate(&mut self, queue: QueueId, group: GroupKey, agent: Option<AgentId>) {
+        let Some(queue) = self.queues.get_mut(queue) else { return };
+        queue.taken -= 1;
+        for gate in queue.gates.into_iter().chain([self.gate_of(group), self.gate_of_agent(agent)]).flatten() {
+            self.gates.free(gate);
+        }
+    }
+
+    /// Puts a task into its queue, or aside where its run is held.
+    fn put_in_line(&mut self, id: TaskId) {
+        let aside = self.held_runs.contains(&id.run);
         let Some(task) = self.tasks.get_mut(&id) else { return };
+        if aside {
+            task.place = Place::Aside;
+            if let Some(queue) = self.queues.get_mut(task.queue) {
+                queue.aside += 1;
+            }
+            return;
+        }
         task.place = Place::Queued;
-        self.queues.push(task.queue, task.rank, id, &mut self.pool);
-    }
-
-    fn free_key(&mut self, key: Option<Arc<KeyName>>) {
-        if let Some(name) = key {
-            self.keys.free(&name);
-            self.unblock(Some(name));
+        let pinned = self.queues.get(task.queue).and_then(|queue| queue.target.pinned);
+        if pinned.is_some_and(|instance| !self.pool.keeps_bound(instance)) {
+            self.transfer(id, None);
+        }
+        let Some(task) = self.tasks.get(&id) else { return };
+        let (queue, standing) = (task.queue, task.standing);
+        self.queues.push(queue, standing, id, &mut self.pool);
+        let parked = self.queues.get_mut(queue).and_then(|queue| queue.parked.as_mut());
+        if let Some((gate, priority)) = parked.filter(|(_, priority)| standing.priority < *priority) {
+            // The queue waits with more urgency from now on.
+            *priority = standing.priority;
+            self.gates.wait(*gate, Waiter::Queue(queue), u32::MAX, standing.priority);
         }
     }
 
-    /// Puts one task of each queue that waits for the key back into its queue. Where the key turns out to be full
-    /// still, hand-out sends it back here.
-    fn unblock(&mut self, key: Option<Arc<KeyName>>) {
-        let Some(name) = key else { return };
-        for id in self.keys.candidates(&name) {
-            self.enqueue(id);
-        }
+    /// Gives a task that stands nowhere another queue: of its target, for any instance or for one only.
+    fn transfer(&mut self, id: TaskId, pinned: Option<InstanceId>) {
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        let Some(target) = self.queues.get(task.queue).map(|queue| Target { pinned, ..queue.target.clone() }) else {
+            return;
+        };
+        let before = task.queue;
+        // Both queues stand at the same gates.
+        task.queue = self.queues.find_or_make(target, &mut self.pool, &self.gates);
+        self.queues.leave(before, &mut self.pool);
     }
 
     /// Holds the tasks of a run back, or lets them go. Tasks that are with an instance stay there.
@@ -236,86 +339,169 @@ impl Dispatcher {
         }
         let of_run: Vec<TaskId> = self.tasks.range(tasks_of(run)).map(|(id, _)| *id).collect();
         for id in of_run {
-            match (held, self.tasks.get(&id).map(|task| task.place.clone())) {
-                (true, Some(Place::Queued | Place::Blocked)) => {
-                    self.withdraw(id);
-                    self.set_place(id, Place::Aside);
+            if matches!(self.tasks.get(&id).map(|task| &task.place), Some(Place::Queued | Place::Aside)) {
+                self.withdraw(id);
+                self.put_in_line(id);
+            }
+        }
+    }
+
+    /// An attempt that an instance holds, or held, has ended. Tell before it is [`Dispatcher::gone`].
+    pub fn ended(&mut self, id: TaskId, token: Token, outcome: Outcome, now: Time) {
+        let Some(task) = self.tasks.get(&id).filter(|task| task.token == token) else { return };
+        let holder = match task.place {
+            Place::Held(instance) => Some(instance),
+            Place::Orphan { .. } => None,
+            _ => return,
+        };
+        self.revision += 1;
+        if let Some(queue) = self.queues.get_mut(task.queue) {
+            queue.ended.add(now);
+        }
+        let given = task.given;
+        let took = given.filter(|_| outcome == Outcome::Completed).and_then(|given| Some(now.since(given.at?)));
+        let mut usual = None;
+        if let Some(given) = given {
+            self.skills.count(given.skill, outcome);
+            if let (Some(took), Some(skill)) = (took, self.skills.get_mut(given.skill)) {
+                usual = skill.took.percentile(50);
+                skill.took.add(took);
+            }
+        }
+        let well = match outcome {
+            Outcome::Completed => Some(true),
+            Outcome::Failed { blamed: true } | Outcome::Expired => Some(false),
+            Outcome::Failed { blamed: false } | Outcome::Lost | Outcome::Unknown => None,
+        };
+        let Some(instance) = holder else { return };
+        let left_out = self.pool.judge(instance, |breaker| {
+            if let Some(took) = took {
+                breaker.took(took, usual);
+            }
+            if let Some(well) = well {
+                breaker.ended(id, well, now);
+            }
+        });
+        if left_out {
+            self.unpin(instance);
+        }
+    }
+
+    // What operators say.
+
+    /// What an operator says about a version of an agent; `None` where nothing more.
+    pub fn set_agent_state(&mut self, namespace: &str, agent: &str, version: &str, state: Option<AgentState>) {
+        self.revision += 1;
+        for kind in self.pool.set_state(namespace, agent, version, state) {
+            self.queues.connect(kind, &mut self.pool);
+            let members: Vec<InstanceId> = self.pool.members(kind).map(|(id, _)| id).collect();
+            for id in members {
+                if !self.pool.keeps_bound(id) {
+                    self.unpin(id);
                 }
-                (false, Some(Place::Aside)) => self.enqueue(id),
-                _ => {}
             }
         }
     }
 
-    // Hand-out.
-
-    /// Hands no more out from now on.
-    pub fn drain(&mut self) {
-        self.draining = true;
-    }
-
-    /// Whether nothing is handed out any more.
-    pub fn is_draining(&self) -> bool {
-        self.draining
-    }
-
-    /// Gives ready tasks to instances until one of the two runs out: by priority, then fairly between runs, then by
-    /// age; to the least loaded instance.
-    pub fn assign(&mut self) -> Vec<Assignment> {
-        let mut assignments = Vec::new();
-        while !self.draining {
-            let Some(queue) = self.pool.next_queue() else { break };
-            let Some(id) = self.queues.pop(queue, &mut self.pool) else { break };
-            let Some(task) = self.tasks.get(&id) else { break };
-            if let Some((name, limit)) = &task.key
-                && self.keys.is_full(name, *limit)
-            {
-                self.keys.wait(&name.clone(), queue, task.rank, id);
-                self.set_place(id, Place::Blocked);
-                continue;
-            }
-            let Some(instance) = self.pool.least_loaded(self.queues.profiles(queue)) else {
-                self.enqueue(id);
-                break;
-            };
-            assignments.push(self.give(id, instance));
+    /// Sets a limit; an empty one removes it.
+    pub fn set_limit(&mut self, namespace: &str, scope: &LimitScope, limit: TaskLimit, now: Time) {
+        let limit = Some(limit).filter(|limit| *limit != TaskLimit::default());
+        let gate = match (self.gates.find(namespace, scope), limit) {
+            (Some(known), _) => known,
+            (None, Some(_)) => self.make_gate(namespace, scope),
+            (None, None) => return,
+        };
+        self.gates.set(gate, limit, now);
+        if limit.is_none() {
+            self.gates.wake_all(gate).into_iter().for_each(|waiter| self.let_in(waiter));
+            self.detach_gate(gate, namespace, scope);
+            self.gates.forget_idle(gate);
         }
-        assignments
     }
 
-    fn give(&mut self, id: TaskId, instance: InstanceId) -> Assignment {
-        self.held += 1;
-        self.pool.hold(instance, id);
-        let task = self.tasks.get_mut(&id).filter(|task| !matches!(task.place, Place::Held(_)));
-        let Some(task) = task else { unreachable!("a task is given once, and is known") };
-        task.place = Place::Held(instance);
-        let (token, effect, key) = (task.token, task.effect, task.key.clone());
-        if let Some((name, limit)) = key {
-            self.keys.take(&name);
-            if !self.keys.is_full(&name, limit) {
-                self.unblock(Some(name));
+    /// A gate for a scope that had none: it counts what is there already.
+    fn make_gate(&mut self, namespace: &str, scope: &LimitScope) -> GateId {
+        let gate = self.gates.find_or_make(namespace, scope.clone());
+        match scope {
+            LimitScope::Agent(name) => {
+                let agent = self.pool.agents.find_or_make(namespace, name);
+                self.pool.agents.set_gate(agent, Some(gate));
+                let orphans = self.tasks.values().filter(|task| match &task.place {
+                    Place::Orphan { instance, .. } => self.agent_named(task.queue, instance) == Some(agent),
+                    _ => false,
+                });
+                let taken = self.pool.held_by(agent) + orphans.count();
+                self.gates.count(gate, 0, taken);
+            }
+            LimitScope::Namespace | LimitScope::Capability(_) => {
+                let (mut members, mut taken) = (0, 0);
+                for (_, queue) in self.queues.iter_mut().filter(|(_, queue)| queue.target.namespace == namespace) {
+                    queue.gates = self.gates.of_target(&queue.target);
+                    if queue.gates.contains(&Some(gate)) {
+                        members += queue.members;
+                        taken += queue.taken;
+                    }
+                }
+                self.gates.count(gate, members, taken);
+            }
+            // Tasks make the gate of their key themselves.
+            LimitScope::Key(_) => {}
+        }
+        gate
+    }
+
+    fn detach_gate(&mut self, gate: GateId, namespace: &str, scope: &LimitScope) {
+        if let LimitScope::Agent(name) = scope {
+            let agent = self.pool.agents.find_or_make(namespace, name);
+            self.pool.agents.set_gate(agent, None);
+        } else if !matches!(scope, LimitScope::Key(_)) {
+            for (_, queue) in self.queues.iter_mut() {
+                queue.gates.iter_mut().filter(|known| **known == Some(gate)).for_each(|known| *known = None);
             }
         }
-        Assignment { task: id, token, instance, effect }
     }
+
+    /// How many tasks wait, and how many may, where a limit on them is reached.
+    pub fn queue_full(&self, namespace: &str, scope: &LimitScope) -> Option<(u32, u32)> {
+        let gate = self.gates.get(self.gates.find(namespace, scope)?)?;
+        let (waiting, max) = (gate.members.saturating_sub(gate.taken), gate.limit?.queue?);
+        (waiting >= max).then_some((waiting, max))
+    }
+
+    /// Whether any capability of the namespace has a limit on the tasks that wait for it.
+    pub fn limits_capability_queues(&self, namespace: &str) -> bool {
+        self.gates.set_in(namespace).any(|gate| {
+            matches!(gate.scope, LimitScope::Capability(_)) && gate.limit.is_some_and(|limit| limit.queue.is_some())
+        })
+    }
+
+    // What is known of a task.
 
     /// Whom and what a task asks for: namespace, capability, agent.
     pub fn target(&self, id: TaskId) -> Option<(&str, Option<&str>, Option<&str>)> {
-        let target = self.queues.target(self.tasks.get(&id)?.queue)?;
+        let target = &self.queues.get(self.tasks.get(&id)?.queue)?.target;
         Some((&target.namespace, target.capability.as_deref(), target.agent.as_deref()))
     }
 
     /// Notes how live messages of a held task are labelled.
     pub fn show(&mut self, id: TaskId, step: &str, attempt: u32) {
         if let Some(task) = self.tasks.get_mut(&id) {
-            task.shown = Some((Box::from(step), attempt));
+            self.tails.end(task.shown.replace(Box::new(Shown::new(step, attempt))));
         }
     }
 
-    /// How live messages of a held task are labelled: the step's path and the attempt.
-    pub fn shown(&self, id: TaskId, token: Token) -> Option<(&str, u32)> {
-        let task = self.tasks.get(&id).filter(|task| task.token == token)?;
-        task.shown.as_ref().map(|(step, attempt)| (&**step, *attempt))
+    /// An attempt says something: kept for late watchers, and given out with its label. `None` where it is over.
+    pub fn say(&mut self, id: TaskId, token: Token, live: Live) -> Option<Progress> {
+        let task = self.tasks.get_mut(&id).filter(|task| task.token == token)?;
+        let shown = task.shown.as_mut()?;
+        self.tails.keep(shown, &live);
+        Some(shown.label(id.run, live))
+    }
+
+    /// The end of what the attempts of a run have said.
+    pub fn tail(&self, run: RunId) -> Vec<Progress> {
+        let shown = self.tasks.range(tasks_of(run)).filter_map(|(_, task)| task.shown.as_ref());
+        shown.flat_map(|shown| shown.tail(run)).collect()
     }
 
     /// Who holds the attempt.
@@ -346,132 +532,11 @@ impl Dispatcher {
         self.tasks.get(&id)?.effect
     }
 
-    // Instances.
-
-    /// An instance joins. Its name is `prefix`, its number and its agent, with colons between.
-    pub fn join(&mut self, hello: &Hello, locality: Locality, prefix: &str, now: Time) -> InstanceId {
-        let instance = self.pool.join(hello, locality, prefix, now);
-        self.queues.connect(self.pool.profile_of(instance), &mut self.pool);
-        instance
-    }
-
-    /// A task that was given, but never sent, waits again.
-    pub fn put_back(&mut self, id: TaskId, token: Token) {
-        if self.holder(id, token).is_none() {
-            return;
-        }
-        self.withdraw(id);
-        if self.held_runs.contains(&id.run) {
-            self.set_place(id, Place::Aside);
-        } else {
-            self.enqueue(id);
-        }
-    }
-
-    /// An instance leaves; the tasks that it holds wait until `until` for it to come back.
-    pub fn leave(&mut self, instance: InstanceId, until: Time) {
-        let Some(left) = self.pool.leave(instance) else { return };
-        for id in left.held {
-            self.held -= 1;
-            self.orphans.insert((until, id));
-            self.set_place(id, Place::Orphan { until: Some(until), instance: Arc::clone(&left.name) });
-        }
-        if let Some(profile) = left.last_of {
-            self.queues.disconnect(profile);
-        }
-    }
-
-    /// An instance gets no more tasks; it keeps those that it holds.
-    pub fn give_no_more(&mut self, instance: InstanceId) {
-        self.pool.give_no_more(instance);
-    }
-
-    /// How many tasks an instance wants to hold at once from now on; what it holds stays.
-    pub fn set_credit(&mut self, instance: InstanceId, tasks: u32) {
-        self.pool.set_credit(instance, tasks.min(limits::INSTANCE_CREDIT_MAX) as usize);
-    }
-
-    /// An instance claims a task that it holds from before a reconnect.
-    pub fn claim(&mut self, instance: InstanceId, id: TaskId, token: Token) -> Claim {
-        let Some(task) = self.tasks.get(&id).filter(|task| task.token == token) else { return Claim::Refused };
-        let unrecorded = !matches!(task.place, Place::Orphan { .. });
-        if let Place::Orphan { until: None, .. } = task.place {
-            // It is being reported as lost; the fence moves.
-            return Claim::Refused;
-        }
-        if self.pool.locality(instance).is_none() {
-            return Claim::Refused;
-        }
-        let from = self.withdraw(id);
-        self.set_place(id, Place::Aside);
-        self.give(id, instance);
-        Claim::Granted { from, unrecorded }
-    }
-
-    /// An instance was heard of.
-    pub fn heard(&mut self, instance: InstanceId, now: Time) {
-        self.pool.heard(instance, now);
-    }
-
-    /// Where an instance lives; `None` where it is not connected.
-    pub fn locality(&self, instance: InstanceId) -> Option<Locality> {
-        self.pool.locality(instance)
-    }
-
-    /// The name of a connected instance.
-    pub fn name(&self, instance: InstanceId) -> Option<&Arc<str>> {
-        self.pool.name(instance)
-    }
-
-    /// The connected instances, in the order in which they joined.
-    pub fn instances(&self) -> Vec<InstanceId> {
-        self.pool.instances().collect()
-    }
-
-    /// The connected instances of a version of an agent, in the order in which they joined.
-    pub fn instances_of(&self, namespace: &str, agent: &str, version: &str) -> Vec<InstanceId> {
-        self.pool.instances_of(namespace, agent, version)
-    }
-
-    /// How many instances are connected.
-    pub fn instance_count(&self) -> usize {
-        self.pool.instances().count()
-    }
-
-    /// Remote instances that hold tasks and were not heard of since `heard_before`.
-    pub fn silent(&self, heard_before: Time) -> Vec<InstanceId> {
-        self.pool.silent(heard_before)
-    }
-
-    /// When the instance that was silent for longest, and holds tasks, was last heard of (or later).
-    pub fn longest_silence(&self) -> Option<Time> {
-        self.pool.longest_silence()
-    }
-
-    /// Attempts whose instance has not come back in time. Each is given out once.
-    pub fn lost(&mut self, now: Time) -> Vec<Lost> {
-        let mut lost = Vec::new();
-        while let Some((until, id)) = self.orphans.first().copied().filter(|(until, _)| *until <= now) {
-            self.orphans.remove(&(until, id));
-            let Some(task) = self.tasks.get_mut(&id) else { continue };
-            if let Place::Orphan { until, instance } = &mut task.place {
-                *until = None;
-                lost.push(Lost { task: id, token: task.token, reason: format!("instance `{instance}` is gone") });
-            }
-        }
-        lost
-    }
-
-    /// When the next attempt counts as lost.
-    pub fn next_loss(&self) -> Option<Time> {
-        self.orphans.first().map(|(until, _)| *until)
-    }
-
     // Numbers.
 
     /// Tasks that wait for an instance.
     pub fn queued(&self) -> usize {
-        self.tasks.len() - self.held - self.orphaned()
+        self.tasks.len() - self.held - self.orphaned
     }
 
     /// Tasks that instances hold.
@@ -479,12 +544,18 @@ impl Dispatcher {
         self.held
     }
 
-    fn orphaned(&self) -> usize {
-        self.tasks.values().filter(|task| matches!(task.place, Place::Orphan { .. })).count()
+    /// Grows whenever something changes that agents are shown with.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+}
+
+impl Dispatcher {
+    fn gate_of(&self, group: GroupKey) -> Option<GateId> {
+        if let GroupKey::Key(gate, _) = group { Some(gate) } else { None }
     }
 
-    /// The agents that are connected.
-    pub fn agents(&self) -> Vec<AgentStatus> {
-        self.pool.agents()
+    fn gate_of_agent(&self, agent: Option<AgentId>) -> Option<GateId> {
+        self.pool.agents.gate(agent?)
     }
 }

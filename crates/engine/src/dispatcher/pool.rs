@@ -1,279 +1,563 @@
 //! The connected instances, grouped by what they can do.
 //!
-//! For: credit, load, and when an instance was last heard of. Not for: the order of tasks.
-//! Invariant: an instance is free in its profile exactly while it holds less than it takes.
+//! For: credit, load, health, and when an instance was last heard of; which free instance goes with which queue. Not
+//! for: the order of tasks.
+//! Invariant: an instance is free in each of its lots exactly while it holds less than it takes, is not leaving, and
+//! its breaker lets a task through.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
+use consort_core::AgentState;
 use consort_types::{TaskId, Time, worker::Hello};
 
 use super::{
     InstanceId,
-    queue::{QueueId, Rank},
+    agents::Agents,
+    health::Breaker,
+    queue::{HeadKey, QueueId, Target},
+    route::has_labels,
 };
 use crate::{Locality, handle::AgentStatus};
 
+pub(super) use super::agents::AgentId;
+
 /// Instances that declare the same. Numbers are never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct ProfileId(u64);
+pub(super) struct KindId(u64);
 
-/// What instances declare, and those that do.
+/// Instances of a kind that some queues may choose from. Numbers are never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct LotId(u64);
+
+/// Where a free instance stands: the share of its credit that is used, in thousandths, how slow it is, and which one.
+pub(super) type Slot = (u32, u8, InstanceId);
+
+type KindKey = (AgentId, String, BTreeSet<String>);
+
+/// What instances declare, and what an operator says about it.
 #[derive(Debug)]
-pub(super) struct Profile {
-    pub(super) namespace: String,
-    pub(super) agent: String,
-    pub(super) version: String,
+pub(super) struct Kind {
+    pub(super) namespace: Arc<str>,
+    pub(super) agent: Arc<str>,
+    pub(super) agent_id: AgentId,
+    pub(super) version: Arc<str>,
     pub(super) capabilities: BTreeSet<String>,
-    /// Instances with credit, the least loaded first.
-    free: BTreeSet<(usize, InstanceId)>,
-    /// The heads of the queues that it serves, the first to go first.
-    heads: BTreeSet<(Rank, QueueId)>,
-    members: usize,
+    pub(super) state: AgentState,
+    members: BTreeSet<InstanceId>,
+    lots: BTreeMap<Choice, LotId>,
+}
+
+impl Kind {
+    /// Whether it could do the tasks of a target, whatever an operator says.
+    pub(super) fn can(&self, target: &Target) -> bool {
+        *self.namespace == *target.namespace
+            && target.agent.as_ref().is_none_or(|agent| **agent == *self.agent)
+            && target.capability.as_ref().is_none_or(|capability| self.capabilities.contains(capability))
+    }
+
+    /// Whether it gets the tasks of a target.
+    pub(super) fn serves(&self, target: &Target) -> bool {
+        let named = target.selector.as_ref().is_some_and(|selector| selector.version.is_some());
+        let fits = target.selector.as_ref().is_none_or(|selector| selector.fits_version(&self.version));
+        let there = target.pinned.is_none_or(|instance| self.members.contains(&instance));
+        self.can(target) && fits && there && !self.state.draining && (self.state.weight > 0 || named)
+    }
+}
+
+/// Which instances of a kind.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Choice {
+    All,
+    Labels(BTreeMap<String, String>),
+    One(InstanceId),
+}
+
+impl Choice {
+    fn of(target: &Target) -> Self {
+        match (target.pinned, &target.selector) {
+            (Some(instance), _) => Self::One(instance),
+            (None, Some(selector)) if !selector.labels.is_empty() => Self::Labels(selector.labels.clone()),
+            _ => Self::All,
+        }
+    }
+
+    fn fits(&self, id: InstanceId, labels: &BTreeMap<String, String>) -> bool {
+        match self {
+            Self::All => true,
+            Self::Labels(wanted) => has_labels(labels, wanted),
+            Self::One(one) => *one == id,
+        }
+    }
 }
 
 #[derive(Debug)]
-struct Instance {
-    name: Arc<str>,
-    profile: ProfileId,
-    locality: Locality,
-    takes: usize,
-    held: BTreeSet<TaskId>,
-    heard: Time,
+struct Lot {
+    kind: KindId,
+    choice: Choice,
+    /// Queues that choose from it.
+    queues: usize,
+    /// Whether its agent may take more.
+    open: bool,
+    /// Instances with credit, the one to go first first.
+    free: BTreeSet<Slot>,
+    /// The heads of the queues that it serves, the first to go first.
+    heads: BTreeSet<(HeadKey, QueueId)>,
+    /// Its entry among the matches.
+    matched: Option<(HeadKey, QueueId)>,
+}
+
+/// A connected instance.
+#[derive(Debug)]
+pub(super) struct Instance {
+    pub(super) name: Arc<str>,
+    pub(super) client: String,
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) kind: KindId,
+    pub(super) locality: Locality,
+    pub(super) takes: usize,
+    /// Whether it wants to leave, and gets nothing more.
+    pub(super) leaving: bool,
+    pub(super) held: BTreeSet<TaskId>,
+    pub(super) connected: Time,
+    pub(super) heard: Time,
+    pub(super) breaker: Breaker,
+    /// When it stands among the silences.
+    silent_since: Time,
+    /// Where it stands among the free.
+    slot: Option<Slot>,
+    lots: Vec<LotId>,
+}
+
+impl Instance {
+    fn wanted_slot(&self, id: InstanceId) -> Option<Slot> {
+        let (held, takes) = (self.held.len(), self.takes);
+        let free = !self.leaving && held < takes && self.breaker.lets_through();
+        free.then(|| (u32::try_from(held * 1_000 / takes).unwrap_or(u32::MAX), self.breaker.speed(), id))
+    }
 }
 
 /// An instance that has left.
 pub(super) struct Left {
     pub(super) name: Arc<str>,
     pub(super) held: BTreeSet<TaskId>,
-    /// Its profile, where it was the last of it.
-    pub(super) last_of: Option<ProfileId>,
 }
 
 /// The connected instances.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
+    pub(super) agents: Agents,
     instances: BTreeMap<InstanceId, Instance>,
-    profiles: BTreeMap<ProfileId, Profile>,
-    /// Profiles that have both a free instance and a head.
-    matches: BTreeSet<ProfileId>,
-    /// Remote instances that hold tasks, by when they were last heard of, or earlier.
+    kinds: BTreeMap<KindId, Kind>,
+    by_key: BTreeMap<KindKey, KindId>,
+    lots: BTreeMap<LotId, Lot>,
+    /// Open lots that have both a free instance and a head, by that head.
+    matches: BTreeSet<(HeadKey, QueueId, LotId)>,
+    /// Remote instances by when they were last heard of, or earlier.
     silences: BTreeSet<(Time, InstanceId)>,
+    /// Instances that are left out, by when they are tried again.
+    pauses: BTreeSet<(Time, InstanceId)>,
     instances_made: u64,
-    profiles_made: u64,
+    kinds_made: u64,
+    lots_made: u64,
 }
 
 impl Pool {
-    pub(super) fn join(&mut self, hello: &Hello, locality: Locality, prefix: &str, now: Time) -> InstanceId {
+    /// Adds an instance; says so where its kind is new.
+    pub(super) fn join(&mut self, hello: &Hello, locality: Locality, prefix: &str, now: Time) -> (InstanceId, KindId) {
         self.instances_made += 1;
         let id = InstanceId(self.instances_made);
-        let profile = self.find_or_make(hello);
-        if let Some(profile) = self.profiles.get_mut(&profile) {
-            profile.members += 1;
-            profile.free.insert((0, id));
+        let kind = self.find_or_make(hello);
+        let mut labels = hello.agent.labels.clone();
+        labels.extend(hello.labels.clone());
+        let mut lots = Vec::new();
+        if let Some(kind) = self.kinds.get_mut(&kind) {
+            kind.members.insert(id);
+            lots = kind.lots.iter().filter(|(choice, _)| choice.fits(id, &labels)).map(|(_, lot)| *lot).collect();
         }
-        let takes = hello.concurrency as usize;
-        let name = Arc::from(format!("{prefix}:{}:{}", id.0, hello.agent.name));
-        let instance = Instance { name, profile, locality, takes, held: BTreeSet::new(), heard: now };
+        let instance = Instance {
+            name: Arc::from(format!("{prefix}:{}:{}", id.0, hello.agent.name)),
+            client: hello.client.clone(),
+            labels,
+            kind,
+            locality,
+            takes: hello.concurrency as usize,
+            leaving: false,
+            held: BTreeSet::new(),
+            connected: now,
+            heard: now,
+            breaker: Breaker::new(),
+            silent_since: now,
+            slot: None,
+            lots,
+        };
+        if locality == Locality::Remote {
+            self.silences.insert((now, id));
+        }
         self.instances.insert(id, instance);
-        self.rematch(profile);
-        id
+        self.place(id);
+        (id, kind)
     }
 
-    fn find_or_make(&mut self, hello: &Hello) -> ProfileId {
-        let capabilities: BTreeSet<String> =
-            hello.agent.capabilities.iter().map(|capability| capability.name.clone()).collect();
-        let same = self.profiles.iter().find(|(_, known)| {
-            known.namespace == hello.namespace
-                && known.agent == hello.agent.name
-                && known.version == hello.agent.version
-                && known.capabilities == capabilities
-        });
-        if let Some((id, _)) = same {
+    fn find_or_make(&mut self, hello: &Hello) -> KindId {
+        let agent = &hello.agent;
+        let agent_id = self.agents.find_or_make(&hello.namespace, &agent.name);
+        let capabilities: BTreeSet<String> = agent.capabilities.iter().map(|declared| declared.name.clone()).collect();
+        let key = (agent_id, agent.version.clone(), capabilities);
+        if let Some(id) = self.by_key.get(&key) {
             return *id;
         }
-        self.profiles_made += 1;
-        let id = ProfileId(self.profiles_made);
-        let profile = Profile {
-            namespace: hello.namespace.clone(),
-            agent: hello.agent.name.clone(),
-            version: hello.agent.version.clone(),
-            capabilities,
-            free: BTreeSet::new(),
-            heads: BTreeSet::new(),
-            members: 0,
+        self.kinds_made += 1;
+        let id = KindId(self.kinds_made);
+        let kind = Kind {
+            namespace: Arc::from(hello.namespace.as_str()),
+            agent: Arc::from(agent.name.as_str()),
+            agent_id,
+            version: Arc::from(agent.version.as_str()),
+            capabilities: key.2.clone(),
+            state: self.agents.state(agent_id, &agent.version),
+            members: BTreeSet::new(),
+            lots: BTreeMap::new(),
         };
-        self.profiles.insert(id, profile);
+        self.by_key.insert(key, id);
+        self.kinds.insert(id, kind);
         id
     }
 
+    /// Removes an instance; its kind is kept while queues choose from it or instances are of it.
     pub(super) fn leave(&mut self, id: InstanceId) -> Option<Left> {
+        let instance = self.instances.get_mut(&id)?;
+        instance.leaving = true;
+        self.place(id);
         let instance = self.instances.remove(&id)?;
-        self.silences.remove(&(instance.heard, id));
-        let mut last_of = None;
-        if let Some(profile) = self.profiles.get_mut(&instance.profile) {
-            profile.free.remove(&(instance.held.len(), id));
-            profile.members -= 1;
-            if profile.members == 0 {
-                self.profiles.remove(&instance.profile);
-                last_of = Some(instance.profile);
+        self.silences.remove(&(instance.silent_since, id));
+        if let Some(until) = instance.breaker.until() {
+            self.pauses.remove(&(until, id));
+        }
+        if let Some(kind) = self.kinds.get_mut(&instance.kind) {
+            kind.members.remove(&id);
+            self.agents.left(kind.agent_id, &kind.version, instance.heard);
+        }
+        Some(Left { name: instance.name, held: instance.held })
+    }
+
+    /// Forgets a kind without instances; returns whether it was one. Its lots must not be in use any more.
+    pub(super) fn forget_kind(&mut self, id: KindId) {
+        let Some(kind) = self.kinds.get(&id).filter(|kind| kind.members.is_empty()) else { return };
+        assert!(kind.lots.is_empty(), "no queue chooses from a kind that is forgotten");
+        let key = (kind.agent_id, kind.version.to_string(), kind.capabilities.clone());
+        self.by_key.remove(&key);
+        self.kinds.remove(&id);
+    }
+
+    /// The lot of a kind that a target's queue chooses from, with one queue more.
+    pub(super) fn choose_from(&mut self, id: KindId, target: &Target) -> Option<LotId> {
+        let kind = self.kinds.get_mut(&id)?;
+        let choice = Choice::of(target);
+        if let Some(lot) = kind.lots.get(&choice) {
+            let lot = *lot;
+            self.lots.get_mut(&lot)?.queues += 1;
+            return Some(lot);
+        }
+        self.lots_made += 1;
+        let lot = LotId(self.lots_made);
+        kind.lots.insert(choice.clone(), lot);
+        let mut free = BTreeSet::new();
+        for member in &kind.members {
+            let Some(instance) = self.instances.get_mut(member) else { continue };
+            if choice.fits(*member, &instance.labels) {
+                instance.lots.push(lot);
+                free.extend(instance.slot);
             }
         }
-        self.rematch(instance.profile);
-        Some(Left { name: instance.name, held: instance.held, last_of })
+        let open = !self.agents.is_shut(kind.agent_id);
+        self.lots.insert(lot, Lot { kind: id, choice, queues: 1, open, free, heads: BTreeSet::new(), matched: None });
+        Some(lot)
+    }
+
+    /// A queue chooses from the lot no more.
+    pub(super) fn let_go(&mut self, id: LotId) {
+        let Some(lot) = self.lots.get_mut(&id) else { return };
+        lot.queues -= 1;
+        if lot.queues > 0 {
+            return;
+        }
+        let Some(lot) = self.lots.remove(&id) else { return };
+        if let Some((key, queue)) = lot.matched {
+            self.matches.remove(&(key, queue, id));
+        }
+        let Some(kind) = self.kinds.get_mut(&lot.kind) else { return };
+        kind.lots.remove(&lot.choice);
+        for member in &kind.members {
+            if let Some(instance) = self.instances.get_mut(member) {
+                instance.lots.retain(|known| *known != id);
+            }
+        }
+    }
+
+    /// Changes an instance, and puts it where it belongs then.
+    fn change(&mut self, id: InstanceId, change: impl FnOnce(&mut Instance)) {
+        if let Some(instance) = self.instances.get_mut(&id) {
+            change(instance);
+            self.place(id);
+        }
+    }
+
+    fn place(&mut self, id: InstanceId) {
+        let Some(instance) = self.instances.get_mut(&id) else { return };
+        let wanted = instance.wanted_slot(id);
+        let before = std::mem::replace(&mut instance.slot, wanted);
+        if before == wanted {
+            return;
+        }
+        for lot_id in &instance.lots {
+            let Some(lot) = self.lots.get_mut(lot_id) else { continue };
+            if let Some(slot) = before {
+                lot.free.remove(&slot);
+            }
+            lot.free.extend(wanted);
+            rematch(&mut self.matches, *lot_id, lot);
+        }
     }
 
     /// How many tasks an instance wants to hold at once from now on.
     pub(super) fn set_credit(&mut self, id: InstanceId, tasks: usize) {
-        let Some(instance) = self.instances.get_mut(&id) else { return };
-        instance.takes = tasks;
-        let (profile, held) = (instance.profile, instance.held.len());
-        if let Some(profile) = self.profiles.get_mut(&profile) {
-            if held < tasks {
-                profile.free.insert((held, id));
-            } else {
-                profile.free.remove(&(held, id));
-            }
-        }
-        self.rematch(profile);
+        self.change(id, |instance| instance.takes = tasks);
     }
 
     pub(super) fn give_no_more(&mut self, id: InstanceId) {
-        let Some(instance) = self.instances.get_mut(&id) else { return };
-        instance.takes = 0;
-        let (profile, held) = (instance.profile, instance.held.len());
-        if let Some(profile) = self.profiles.get_mut(&profile) {
-            profile.free.remove(&(held, id));
-        }
-        self.rematch(profile);
-    }
-
-    fn rematch(&mut self, id: ProfileId) {
-        let fits = self.profiles.get(&id).is_some_and(|known| !known.free.is_empty() && !known.heads.is_empty());
-        if fits {
-            self.matches.insert(id);
-        } else {
-            self.matches.remove(&id);
-        }
-    }
-
-    /// The queue whose head goes next to some free instance.
-    pub(super) fn next_queue(&self) -> Option<QueueId> {
-        let profile = self.profiles.get(self.matches.first()?)?;
-        profile.heads.first().map(|(_, queue)| *queue)
-    }
-
-    /// The free instance that holds least, among these profiles.
-    pub(super) fn least_loaded(&self, profiles: impl Iterator<Item = ProfileId>) -> Option<InstanceId> {
-        let free = profiles.filter_map(|id| self.profiles.get(&id)?.free.first().copied());
-        free.min().map(|(_, id)| id)
+        self.change(id, |instance| instance.leaving = true);
     }
 
     pub(super) fn hold(&mut self, id: InstanceId, task: TaskId) {
-        self.change(id, |held| held.insert(task));
+        self.change(id, |instance| {
+            assert!(instance.held.insert(task), "an instance gets each task once");
+            instance.breaker.given(task);
+        });
     }
 
     pub(super) fn release(&mut self, id: InstanceId, task: TaskId) {
-        self.change(id, |held| held.remove(&task));
+        self.change(id, |instance| {
+            assert!(instance.held.remove(&task), "an instance gives back what it holds");
+            instance.breaker.released(task);
+        });
     }
 
-    fn change(&mut self, id: InstanceId, change: impl FnOnce(&mut BTreeSet<TaskId>) -> bool) {
-        let Some(instance) = self.instances.get_mut(&id) else { return };
-        let before = instance.held.len();
-        assert!(change(&mut instance.held), "an instance gets and gives back each task once");
-        let after = instance.held.len();
-        if instance.locality == Locality::Remote {
-            if after == 0 {
-                self.silences.remove(&(instance.heard, id));
-            } else {
-                self.silences.insert((instance.heard, id));
-            }
+    /// Notes something about how an instance does. Returns whether it is left out from now on.
+    pub(super) fn judge(&mut self, id: InstanceId, judge: impl FnOnce(&mut Breaker)) -> bool {
+        let Some(instance) = self.instances.get_mut(&id) else { return false };
+        let before = instance.breaker.until();
+        judge(&mut instance.breaker);
+        let until = instance.breaker.until();
+        if before == until {
+            // Its speed may have changed: that is looked at when it gives its task back.
+            return false;
         }
-        let (profile, takes) = (instance.profile, instance.takes);
-        if let Some(profile) = self.profiles.get_mut(&profile) {
-            profile.free.remove(&(before, id));
-            if after < takes {
-                profile.free.insert((after, id));
-            }
+        if let Some(before) = before {
+            self.pauses.remove(&(before, id));
         }
-        self.rematch(profile);
+        self.pauses.extend(until.map(|until| (until, id)));
+        self.place(id);
+        until.is_some()
     }
 
-    pub(super) fn set_head(&mut self, id: ProfileId, queue: QueueId, before: Option<Rank>, after: Option<Rank>) {
-        let Some(profile) = self.profiles.get_mut(&id) else { return };
-        if let Some(rank) = before {
-            profile.heads.remove(&(rank, queue));
+    /// Instances whose pause is over are tried again.
+    pub(super) fn try_again(&mut self, now: Time) {
+        while let Some((until, id)) = self.pauses.first().copied().filter(|(until, _)| *until <= now) {
+            self.pauses.remove(&(until, id));
+            self.change(id, |instance| instance.breaker.half_open());
         }
-        if let Some(rank) = after {
-            profile.heads.insert((rank, queue));
+    }
+
+    /// When the next instance is tried again.
+    pub(super) fn next_try(&self) -> Option<Time> {
+        self.pauses.first().map(|(until, _)| *until)
+    }
+
+    /// Lets the instances of an agent take tasks, or not.
+    pub(super) fn set_open(&mut self, agent: AgentId, open: bool) {
+        self.agents.set_shut(agent, !open);
+        let kinds = self.kinds.values().filter(|kind| kind.agent_id == agent);
+        let lots: Vec<LotId> = kinds.flat_map(|kind| kind.lots.values().copied()).collect();
+        for id in lots {
+            if let Some(lot) = self.lots.get_mut(&id) {
+                lot.open = open;
+                rematch(&mut self.matches, id, lot);
+            }
         }
-        self.rematch(id);
+    }
+
+    /// Sets what an operator says about a version; returns the kinds that it changes.
+    pub(super) fn set_state(
+        &mut self,
+        namespace: &str,
+        agent: &str,
+        version: &str,
+        state: Option<AgentState>,
+    ) -> Vec<KindId> {
+        let agent = self.agents.find_or_make(namespace, agent);
+        self.agents.set_state(agent, version, state);
+        let state = state.unwrap_or_default();
+        let concerned = self.kinds.iter_mut().filter(|(_, kind)| kind.agent_id == agent && *kind.version == *version);
+        let changed = concerned.filter_map(|(id, kind)| {
+            let changed = kind.state != state;
+            kind.state = state;
+            changed.then_some(*id)
+        });
+        changed.collect()
+    }
+
+    /// The queue whose head goes next, of those for which an instance is free.
+    pub(super) fn next_queue(&self) -> Option<QueueId> {
+        self.matches.first().map(|(_, queue, _)| *queue)
+    }
+
+    /// The instance that goes first in an open lot.
+    pub(super) fn first_free(&self, id: LotId) -> Option<Slot> {
+        self.lots.get(&id).filter(|lot| lot.open)?.free.first().copied()
+    }
+
+    /// Whether an instance is free in an open lot of its own.
+    pub(super) fn is_free(&self, id: InstanceId) -> bool {
+        let Some(instance) = self.instances.get(&id) else { return false };
+        let open = self.kinds.get(&instance.kind).is_some_and(|kind| !self.agents.is_shut(kind.agent_id));
+        open && instance.slot.is_some()
+    }
+
+    /// Whether tasks that are bound to an instance stay with it: it is there, healthy, and gets tasks.
+    pub(super) fn keeps_bound(&self, id: InstanceId) -> bool {
+        self.instances.get(&id).is_some_and(|instance| {
+            let draining = self.kinds.get(&instance.kind).is_none_or(|kind| kind.state.draining);
+            !instance.leaving && instance.takes > 0 && instance.breaker.is_closed() && !draining
+        })
+    }
+
+    /// Whether an instance could do the tasks of a target.
+    pub(super) fn fits(&self, id: InstanceId, target: &Target) -> bool {
+        let Some(instance) = self.instances.get(&id) else { return false };
+        let serves = self.kinds.get(&instance.kind).is_some_and(|kind| kind.serves(target));
+        serves && Choice::of(target).fits(id, &instance.labels)
+    }
+
+    pub(super) fn set_head(&mut self, id: LotId, queue: QueueId, before: Option<HeadKey>, after: Option<HeadKey>) {
+        let Some(lot) = self.lots.get_mut(&id) else { return };
+        if let Some(key) = before {
+            lot.heads.remove(&(key, queue));
+        }
+        if let Some(key) = after {
+            lot.heads.insert((key, queue));
+        }
+        rematch(&mut self.matches, id, lot);
     }
 
     pub(super) fn heard(&mut self, id: InstanceId, now: Time) {
-        let Some(instance) = self.instances.get_mut(&id).filter(|instance| instance.heard < now) else { return };
-        if self.silences.remove(&(instance.heard, id)) {
-            self.silences.insert((now, id));
+        if let Some(instance) = self.instances.get_mut(&id) {
+            instance.heard = instance.heard.max(now);
         }
-        instance.heard = now;
     }
 
-    pub(super) fn silent(&self, heard_before: Time) -> Vec<InstanceId> {
-        self.silences.iter().take_while(|(heard, _)| *heard < heard_before).map(|(_, id)| *id).collect()
+    /// Puts those behind that were heard of since they were put there.
+    fn refresh_silences(&mut self, before: Time) {
+        while let Some((since, id)) = self.silences.first().copied().filter(|(since, _)| *since < before) {
+            let Some(instance) = self.instances.get_mut(&id) else { return };
+            if instance.heard == since {
+                return;
+            }
+            self.silences.remove(&(since, id));
+            instance.silent_since = instance.heard;
+            self.silences.insert((instance.heard, id));
+        }
     }
 
-    pub(super) fn longest_silence(&self) -> Option<Time> {
-        self.silences.first().map(|(heard, _)| *heard)
+    pub(super) fn silent(&mut self, heard_before: Time) -> Vec<InstanceId> {
+        self.refresh_silences(heard_before);
+        let mut silent = Vec::new();
+        for (since, id) in self.silences.range(..(heard_before, InstanceId(0))) {
+            if self.instances.get(id).is_some_and(|instance| instance.heard == *since) {
+                silent.push(*id);
+            }
+        }
+        silent
     }
 
-    pub(super) fn profiles(&self) -> impl Iterator<Item = (ProfileId, &Profile)> {
-        self.profiles.iter().map(|(id, profile)| (*id, profile))
+    pub(super) fn longest_silence(&mut self) -> Option<Time> {
+        self.refresh_silences(Time(u64::MAX));
+        self.silences.first().map(|(since, _)| *since)
     }
 
-    pub(super) fn profile(&self, id: ProfileId) -> Option<&Profile> {
-        self.profiles.get(&id)
+    pub(super) fn kinds(&self) -> impl Iterator<Item = (KindId, &Kind)> {
+        self.kinds.iter().map(|(id, kind)| (*id, kind))
     }
 
-    pub(super) fn profile_of(&self, id: InstanceId) -> Option<ProfileId> {
-        self.instances.get(&id).map(|instance| instance.profile)
+    pub(super) fn kind(&self, id: KindId) -> Option<&Kind> {
+        self.kinds.get(&id)
     }
 
-    pub(super) fn locality(&self, id: InstanceId) -> Option<Locality> {
-        self.instances.get(&id).map(|instance| instance.locality)
+    pub(super) fn kind_of_lot(&self, id: LotId) -> Option<(KindId, &Kind)> {
+        let kind = self.lots.get(&id)?.kind;
+        Some((kind, self.kinds.get(&kind)?))
     }
 
-    pub(super) fn name(&self, id: InstanceId) -> Option<&Arc<str>> {
-        self.instances.get(&id).map(|instance| &instance.name)
+    pub(super) fn instance(&self, id: InstanceId) -> Option<&Instance> {
+        self.instances.get(&id)
     }
 
-    pub(super) fn instances(&self) -> impl Iterator<Item = InstanceId> + '_ {
+    /// Instances of a kind, by number.
+    pub(super) fn members(&self, id: KindId) -> impl Iterator<Item = (InstanceId, &Instance)> {
+        let members = self.kinds.get(&id).into_iter().flat_map(|kind| kind.members.iter());
+        members.filter_map(|id| Some((*id, self.instances.get(id)?)))
+    }
+
+    /// The instances that a lot is about, free or not.
+    pub(super) fn members_of_lot(&self, id: LotId) -> impl Iterator<Item = (InstanceId, &Instance)> {
+        let lot = self.lots.get(&id);
+        let members = lot.into_iter().flat_map(|lot| self.members(lot.kind));
+        members.filter(move |(id, instance)| lot.is_some_and(|lot| lot.choice.fits(*id, &instance.labels)))
+    }
+
+    pub(super) fn instances(&self) -> impl ExactSizeIterator<Item = InstanceId> + '_ {
         self.instances.keys().copied()
     }
 
-    /// The instances of a version of an agent, in the order in which they joined.
-    pub(super) fn instances_of(&self, namespace: &str, agent: &str, version: &str) -> Vec<InstanceId> {
-        let is_it =
-            |profile: &Profile| profile.namespace == namespace && profile.agent == agent && profile.version == version;
-        let known = self.instances.iter();
-        known.filter(|(_, it)| self.profiles.get(&it.profile).is_some_and(is_it)).map(|(id, _)| *id).collect()
+    /// How many tasks the instances of an agent hold.
+    pub(super) fn held_by(&self, agent: AgentId) -> usize {
+        let of_agent = self.kinds.values().filter(|kind| kind.agent_id == agent);
+        let members = of_agent.flat_map(|kind| kind.members.iter());
+        members.filter_map(|id| self.instances.get(id)).map(|instance| instance.held.len()).sum()
     }
 
-    pub(super) fn agents(&self) -> Vec<AgentStatus> {
-        let mut found: BTreeMap<ProfileId, AgentStatus> = BTreeMap::new();
-        for (id, profile) in &self.profiles {
-            let (namespace, agent, version) =
-                (profile.namespace.clone(), profile.agent.clone(), profile.version.clone());
-            found.insert(*id, AgentStatus { namespace, agent, version, instances: 0, held: 0, credit: 0 });
-        }
+    pub(super) fn status(&self) -> Vec<AgentStatus> {
+        let mut found: BTreeMap<(&str, &str, &str), AgentStatus> = BTreeMap::new();
         for instance in self.instances.values() {
-            if let Some(status) = found.get_mut(&instance.profile) {
-                status.instances += 1;
-                status.held += instance.held.len();
-                status.credit += instance.takes.saturating_sub(instance.held.len());
-            }
+            let Some(kind) = self.kinds.get(&instance.kind) else { continue };
+            let status = found.entry((&*kind.namespace, &*kind.agent, &*kind.version)).or_insert_with(|| AgentStatus {
+                namespace: kind.namespace.to_string(),
+                agent: kind.agent.to_string(),
+                version: kind.version.to_string(),
+                instances: 0,
+                held: 0,
+                credit: 0,
+            });
+            status.instances += 1;
+            status.held += instance.held.len();
+            status.credit += instance.takes.saturating_sub(instance.held.len());
         }
         found.into_values().collect()
+    }
+}
+
+fn rematch(matches: &mut BTreeSet<(HeadKey, QueueId, LotId)>, id: LotId, lot: &mut Lot) {
+    let fits = lot.open && !lot.free.is_empty();
+    let wanted = if fits { lot.heads.first().copied() } else { None };
+    if wanted == lot.matched {
+        return;
+    }
+    if let Some((key, queue)) = std::mem::replace(&mut lot.matched, wanted) {
+        matches.remove(&(key, queue, id));
+    }
+    if let Some((key, queue)) = wanted {
+        matches.insert((key, queue, id));
     }
 }

@@ -5,6 +5,8 @@
 //! Invariant: what a method returns is durable; a method that is dropped half-way has either been done or not, and
 //! asking again with the same idempotency key is safe.
 
+mod contracts;
+mod observe;
 mod operations;
 mod reads;
 mod registry;
@@ -18,6 +20,7 @@ use consort_core::{Command, Reply};
 use consort_types::{Error, Payload, Result, RunId, Time};
 use tokio::sync::oneshot;
 
+pub use observe::AgentWatch;
 pub use operations::{Deployed, ForkRequest, StartRequest, Started};
 pub use session::{Session, SessionSender};
 pub use status::{AgentStatus, Status};

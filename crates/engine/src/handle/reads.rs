@@ -146,8 +146,8 @@ impl Handle {
         self.read(move |machine| machine.run_source(&namespace, run)).await?
     }
 
-    /// Agents that have joined, by name.
-    pub async fn agents(&self, namespace: &str, cursor: Option<String>, limit: usize) -> Result<Page<AgentView>> {
+    /// Versions of agents as they were declared and set, by name.
+    pub async fn declared_agents(&self, namespace: &str, cursor: Option<String>, limit: usize) -> Result<Page<AgentView>> {
         let namespace = namespace.to_owned();
         self.read(move |machine| machine.agents(&namespace, cursor.as_deref(), limit)).await?
     }

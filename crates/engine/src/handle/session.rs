@@ -3,18 +3,18 @@
 //! For: joining, taking tasks, reporting, leaving. Not for: running agents (the `worker` crate does).
 //! Invariant: a session that is dropped leaves by itself, so no task stays with nobody.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, mem, sync::Arc};
 
 use consort_core::{Command, command::RegisterAgent};
 use consort_types::{
     Code, Error, Name, Result, limits,
     worker::{AgentDeclaration, FromWorker, Hello, JournalRequest, ToWorker},
 };
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::Handle;
+use super::{Handle, contracts::Contracts};
 use crate::{
-    Attached, InstanceId, Locality,
+    Attached, InstanceId, Locality, Partition,
     admit::{check_document, check_labels, check_text, cut},
     keeper::Pin,
     shell::{self, Message, Shared},
@@ -28,6 +28,9 @@ pub struct Session {
     sender: SessionSender,
     name: String,
     inbox: mpsc::Receiver<Vec<ToWorker>>,
+    /// Messages that came, and were not looked at.
+    unchecked: VecDeque<ToWorker>,
+    checked: Vec<ToWorker>,
     shared: Arc<Shared>,
 }
 
@@ -38,6 +41,8 @@ pub struct SessionSender {
     instance: InstanceId,
     /// Places for reports that wait for the loop thread.
     places: Arc<Semaphore>,
+    /// What tasks are held against; `None` where everything is accepted.
+    contracts: Option<Arc<Contracts>>,
 }
 
 impl Session {
@@ -48,7 +53,31 @@ impl Session {
 
     /// The next messages, in order; `None` when the engine has stopped or has let the instance go.
     pub async fn receive(&mut self) -> Option<Vec<ToWorker>> {
-        self.inbox.recv().await
+        let Some(contracts) = self.sender.contracts.clone() else { return self.inbox.recv().await };
+        // Nothing is lost where this is dropped half-way: what was taken in stays in the session.
+        loop {
+            if self.unchecked.is_empty() && self.checked.is_empty() {
+                self.unchecked = self.inbox.recv().await?.into();
+            }
+            while let Some(message) = self.unchecked.front() {
+                let unfit = match message {
+                    ToWorker::Task(offer) => contracts.check_input(offer).await,
+                    ToWorker::Cancel { task, .. } => {
+                        contracts.holds_no_more(*task);
+                        None
+                    }
+                    _ => None,
+                };
+                let message = self.unchecked.pop_front();
+                match unfit {
+                    Some(report) => self.sender.put(report, None, None).ok()?,
+                    None => self.checked.extend(message),
+                }
+            }
+            if !self.checked.is_empty() {
+                return Some(mem::take(&mut self.checked));
+            }
+        }
     }
 
     /// Where to report; it may be cloned and sent to where the work is done.
@@ -65,14 +94,23 @@ impl Drop for Session {
 }
 
 impl SessionSender {
-    /// Reports; waits where too many of the instance's reports wait already. Returns when the report is on its way, not when it is durable: a refusal comes back as
-    /// [`ToWorker::Refused`]. Large outputs are put into the blob store first.
+    /// Reports; waits where too many of the instance's reports wait already. Returns when the report is
+    /// on its way, not when it is durable: a refusal comes back as [`ToWorker::Refused`]. Large outputs are put into the
+    /// blob store first. An output that does not fit what the agent declares is reported as a failure.
     ///
     /// # Errors
     /// Where the report itself is not acceptable (not JSON, too large, nested too deep) or the engine has stopped.
     pub async fn send(&self, report: FromWorker) -> Result<()> {
+        let report = match &self.contracts {
+            Some(contracts) => contracts.check_report(report).await,
+            None => report,
+        };
         let (report, pin) = self.admit(report).await?;
         let place = Arc::clone(&self.places).acquire_owned().await.ok();
+        self.put(report, pin, place)
+    }
+
+    fn put(&self, report: FromWorker, pin: Option<Pin>, place: Option<OwnedSemaphorePermit>) -> Result<()> {
         self.handle.shared.send(Message::Report { instance: self.instance, report, pin, place })
     }
 
@@ -130,10 +168,14 @@ impl Handle {
     pub async fn attach(&self, hello: Hello, locality: Locality) -> Result<Session> {
         check_hello(&hello)?;
         check_labels("instance", &hello.labels)?;
+        let agent = hello.agent.clone();
+        // Compiling large schemas takes a while.
+        let contracts = tokio::task::spawn_blocking(move || Contracts::compile(&agent));
+        let contracts = contracts.await.map_err(|_| shell::stopping())??.map(Arc::new);
         let mut tries = 1;
         loop {
             self.register(&hello.namespace, &hello.agent).await?;
-            match self.attach_known(hello.clone(), locality).await {
+            match self.attach_known(hello.clone(), locality, contracts.clone()).await {
                 // An operator removed the agent between the two: it connects again.
                 Err(error) if error.code == Code::AgentNotFound && tries < ATTACH_TRIES => tries += 1,
                 other => return other,
@@ -142,7 +184,13 @@ impl Handle {
     }
 
     /// Lets an instance of an agent join whose declaration is durable.
-    async fn attach_known(&self, mut hello: Hello, locality: Locality) -> Result<Session> {
+    async fn attach_known(
+        &self,
+        mut hello: Hello,
+        locality: Locality,
+        contracts: Option<Arc<Contracts>>,
+    ) -> Result<Session> {
+        let held = hello.held.clone();
         cut(&mut hello.client, limits::NAME_BYTES_MAX);
         let (outbox, inbox) = mpsc::channel(limits::MESSAGES_WAITING_MAX);
         let (reply, answer) = oneshot::channel();
@@ -150,8 +198,19 @@ impl Handle {
         self.shared.send(Message::Attach { hello, locality, outbox, reply })?;
         let Attached { instance, name } = answer.await.map_err(|_| shell::stopping())??;
         let places = Arc::new(Semaphore::new(limits::MESSAGES_WAITING_MAX));
-        let sender = SessionSender { handle: self.clone(), instance, places };
-        Ok(Session { sender, name, inbox, shared: Arc::clone(&self.shared) })
+        let sender = SessionSender { handle: self.clone(), instance, places, contracts };
+        let shared = Arc::clone(&self.shared);
+        let session = Session { sender, name, inbox, unchecked: VecDeque::new(), checked: Vec::new(), shared };
+        if let Some(contracts) = session.sender.contracts.as_deref().filter(|_| !held.is_empty()) {
+            let known = move |partition: &mut Partition| -> Vec<_> {
+                let known = |(task, token)| Some((task, token, partition.capability_of(task)?));
+                held.into_iter().filter_map(known).collect()
+            };
+            for (task, token, capability) in self.look(known).await? {
+                contracts.holds(task, token, &capability);
+            }
+        }
+        Ok(session)
     }
 
     /// Makes an agent's declaration durable, where it is new or has changed.

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use consort_types::{Code, Error, Result, RunId, limits, worker::Progress};
+use consort_types::{Result, RunId, worker::Progress};
 use futures::Stream;
 use tokio::sync::{broadcast, oneshot, watch};
 
@@ -36,6 +36,8 @@ pub struct Watch {
     page: std::vec::IntoIter<JournalView>,
     changes: watch::Receiver<u64>,
     progress: broadcast::Receiver<Progress>,
+    /// What the attempts had said when following began.
+    tail: std::vec::IntoIter<Progress>,
     ended: bool,
     /// Keeps the run's wake-ups alive, and the place among the watchers.
     _kept: (Arc<WatchPoint>, Seat),
@@ -47,14 +49,12 @@ const PAGE: usize = 256;
 impl Handle {
     /// Follows a run from after `cursor` (`None`: from its start).
     pub async fn watch(&self, namespace: &str, run: RunId, cursor: Option<JournalCursor>) -> Result<Watch> {
-        let seat = self.shared.watches.seat().ok_or_else(|| {
-            let max = limits::WATCHERS_MAX;
-            Error::new(Code::Overloaded, format!("`{max}` watchers follow already, the limit is {max}"))
-                .hint("try again after `5s`, or ask for the journal by pages")
-        })?;
+        let seat = self.seat()?;
         let point = self.shared.watches.follow(run);
-        let (changes, progress) = point.subscribe();
         self.run(namespace, run).await?;
+        let (reply, answer) = oneshot::channel();
+        self.shared.send(Message::Follow { run, point: Arc::clone(&point), reply })?;
+        let Ok((changes, progress, tail)) = answer.await else { return Err(self.why_silent().await) };
         Ok(Watch {
             handle: self.clone(),
             namespace: namespace.to_owned(),
@@ -63,6 +63,7 @@ impl Handle {
             page: Vec::new().into_iter(),
             changes,
             progress,
+            tail: tail.into_iter(),
             ended: false,
             _kept: (point, seat),
         })
@@ -112,6 +113,9 @@ impl Watch {
             }
             if run.summary.status.is_terminal() {
                 return Ok(WatchEvent::Ended(Box::new(run)));
+            }
+            if let Some(progress) = self.tail.next() {
+                return Ok(WatchEvent::Progress(progress));
             }
             tokio::select! {
                 _ = self.changes.changed() => {}

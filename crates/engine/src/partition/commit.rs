@@ -5,12 +5,22 @@
 
 use consort_core::{Command, Effect, command::Tick};
 use consort_journal::LogError;
-use consort_types::{Error, Result, Seq, Span, Time, worker::ToWorker};
+use consort_types::{Code, EffectClass, Error, Result, Seq, Span, Time, worker::ToWorker};
 
 use super::{
     Outputs, Partition,
     group::{Batch, Origin, Report},
 };
+use crate::dispatcher::Outcome;
+
+/// Where effects come from.
+#[derive(Clone, Copy)]
+struct Cause {
+    /// The instance and the attempt whose report made them.
+    reporter: Option<Report>,
+    /// Whether time made them.
+    time: bool,
+}
 
 impl Partition {
     /// Looks at the time: due timers, silent instances, attempts that are lost, tasks that can be handed out. What
@@ -75,7 +85,8 @@ impl Partition {
         // Silence of exactly the time-out is still allowed.
         let silence = silence.map(|heard| heard.after(self.config.heartbeat_timeout).after(Span(1)));
         let lazy = self.lazies.oldest().map(|oldest| oldest.after(self.config.lazy_delay));
-        [timer, self.dispatcher.next_loss(), silence, lazy].into_iter().flatten().min()
+        let opening = self.dispatcher.next_opening();
+        [timer, self.dispatcher.next_loss(), silence, lazy, opening].into_iter().flatten().min()
     }
 
     /// Appends what waits as one group (one durable write), applies it, and returns everything that is to be carried
@@ -158,9 +169,15 @@ impl Partition {
         if let Command::Tick(_) = command {
             self.ticking = false;
         }
-        let reporter = if let Origin::Report(report) = &origin { Some(*report) } else { None };
+        if applied.reply.is_ok() {
+            self.note_end(command);
+        }
+        let cause = Cause {
+            reporter: if let Origin::Report(report) = &origin { Some(*report) } else { None },
+            time: matches!(command, Command::Tick(_)),
+        };
         for effect in applied.effects {
-            self.carry(effect, reporter, seq);
+            self.carry(effect, cause, seq);
         }
         self.let_go(command, applied.reply.is_ok());
         match (origin, applied.reply) {
@@ -188,12 +205,37 @@ impl Partition {
         self.dispatcher.gone(task, Some(token));
     }
 
-    fn carry(&mut self, effect: Effect, reporter: Option<Report>, seq: Seq) {
+    /// Tells the dispatcher what became of an attempt, while it still knows who did it.
+    fn note_end(&mut self, command: &Command) {
+        let (task, token, outcome) = match command {
+            Command::TaskComplete(report) => (report.task, report.token, Outcome::Completed),
+            Command::TaskFail(report) => {
+                let blamed = match report.error.code {
+                    Code::Cancelled | Code::Fenced => false,
+                    Code::BadInput => report.retryable,
+                    _ => true,
+                };
+                (report.task, report.token, Outcome::Failed { blamed })
+            }
+            Command::AttemptLost(lost) => {
+                let effect = self.dispatcher.effect(lost.task).or(self.dispatcher.class(lost.task));
+                let harmless = effect.is_some_and(|effect| effect != EffectClass::Write);
+                (lost.task, lost.token, if harmless { Outcome::Lost } else { Outcome::Unknown })
+            }
+            _ => return,
+        };
+        self.dispatcher.ended(task, token, outcome, self.clock);
+    }
+
+    fn carry(&mut self, effect: Effect, cause: Cause, seq: Seq) {
         match effect {
             Effect::Ready(ready) => self.dispatcher.ready(ready),
             Effect::Gone { task, token, stop } => {
                 self.lazies.take(task, token);
-                let told_by = reporter.filter(|report| (report.task, report.token) == (task, token));
+                if cause.time {
+                    self.dispatcher.ended(task, token, Outcome::Expired, self.clock);
+                }
+                let told_by = cause.reporter.filter(|report| (report.task, report.token) == (task, token));
                 let holder = self.dispatcher.gone(task, Some(token));
                 let holder = holder.filter(|holder| told_by.is_none_or(|report| report.instance != *holder));
                 if let Some(holder) = holder {
@@ -212,12 +254,14 @@ impl Partition {
             }
             Effect::AgentChanged { namespace, name, version, state } => {
                 self.dispatcher.forget_classes();
+                self.dispatcher.set_agent_state(&namespace, &name, &version, state);
                 if state.is_none() {
                     self.let_go_all(&namespace, &name, &version);
                 }
             }
-            // Limits are looked up where tasks are handed out.
-            Effect::LimitChanged { .. } => {}
+            Effect::LimitChanged { namespace, scope, limit } => {
+                self.dispatcher.set_limit(&namespace, &scope, limit, self.clock);
+            }
             Effect::BlobUnused(hash) => self.outputs.unused.push((seq, hash)),
         }
     }

@@ -16,7 +16,7 @@ use crate::dispatcher::{Assignment, InstanceId};
 impl Partition {
     pub(super) fn hand_out(&mut self, now: Time) {
         while self.halted.is_none() {
-            let assignments = self.dispatcher.assign();
+            let assignments = self.dispatcher.assign(now);
             if assignments.is_empty() {
                 return;
             }

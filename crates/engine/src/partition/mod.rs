@@ -11,6 +11,7 @@ mod handout;
 mod lazy;
 mod open;
 mod report;
+mod views;
 
 use std::{collections::BTreeMap, mem, sync::Arc};
 
@@ -100,7 +101,11 @@ impl Partition {
     /// Puts a command into the open group. Its answer, where a ticket is given, comes out of a later
     /// [`Partition::commit`].
     pub fn submit(&mut self, command: Command, ticket: Option<Ticket>) {
-        self.push(command, ticket.map_or(Origin::Internal, Origin::Ticket));
+        let origin = ticket.map_or(Origin::Internal, Origin::Ticket);
+        match self.full_queue(&command).filter(|_| ticket.is_some()) {
+            Some(error) => self.refuse(origin, error),
+            None => self.push(command, origin),
+        }
     }
 
     fn push(&mut self, command: Command, origin: Origin) {
@@ -155,7 +160,7 @@ impl Partition {
         let kind = if locality == Locality::Local { "local" } else { "remote" };
         let instance = self.dispatcher.join(hello, locality, &format!("{kind}:{}", self.start), now);
         for (task, token) in &hello.held {
-            match self.dispatcher.claim(instance, *task, *token) {
+            match self.dispatcher.claim(instance, *task, *token, now) {
                 Claim::Refused => {
                     let reason = "the attempt is over".to_owned();
                     self.tell(instance, ToWorker::Cancel { task: *task, token: *token, reason });

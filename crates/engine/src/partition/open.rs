@@ -53,8 +53,14 @@ impl Partition {
         Ok(partition)
     }
 
-    /// Takes up every task that is not over.
+    /// Takes up what operators said, and every task that is not over.
     fn rebuild(&mut self) -> Result<()> {
+        for (namespace, name, version, state) in self.machine.agent_states()? {
+            self.dispatcher.set_agent_state(&namespace, &name, &version, Some(state));
+        }
+        for (namespace, scope, limit) in self.machine.limits()? {
+            self.dispatcher.set_limit(&namespace, &scope, limit, self.clock);
+        }
         let (mut after, mut run) = (None, None);
         loop {
             let (page, next) = self.machine.live_tasks(after, PAGE)?;

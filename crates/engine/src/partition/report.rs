@@ -62,10 +62,13 @@ impl Partition {
         self.lazies.take(task, token).map(|taken| (taken.instance, taken.at))
     }
 
+    /// Live messages that were not given out yet.
+    pub fn take_live(&mut self) -> Vec<Progress> {
+        std::mem::take(&mut self.outputs.progress)
+    }
+
     /// Shows watchers what an attempt says; one that is over has nothing to show any more.
     fn show(&mut self, task: TaskId, token: Token, live: Live) {
-        let Some((step, attempt)) = self.dispatcher.shown(task, token) else { return };
-        let step = step.to_owned();
-        self.outputs.progress.push(Progress { run: task.run, step, attempt, live });
+        self.outputs.progress.extend(self.dispatcher.say(task, token, live));
     }
 }

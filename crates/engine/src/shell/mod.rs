@@ -22,10 +22,10 @@ use std::{
 
 use consort_core::{Command, Machine, Reply};
 use consort_types::{
-    Code, Error, Result, Seq, Time, limits,
-    worker::{FromWorker, Hello, ToWorker},
+    Code, Error, Result, RunId, Seq, Time, limits,
+    worker::{FromWorker, Hello, Progress, ToWorker},
 };
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, oneshot, watch};
 
 pub(crate) use ends::Waiter;
 pub(crate) use mailbox::Mailbox;
@@ -36,11 +36,17 @@ use crate::{
     config::Locality,
     handle::Status,
     keeper::{BlobKeeper, Pin},
-    partition::{Attached, InstanceId},
+    partition::{Attached, InstanceId, Partition},
 };
 
 /// A question that is answered between two groups.
 pub(crate) type Read = Box<dyn FnOnce(Result<&mut Machine>) + Send>;
+
+/// A question about the partition as a whole.
+pub(crate) type Look = Box<dyn FnOnce(&mut Partition) + Send>;
+
+/// The wake-ups of a run from one moment on, and what its attempts had said by then.
+pub(crate) type Followed = (watch::Receiver<u64>, broadcast::Receiver<Progress>, Vec<Progress>);
 
 /// What the loop thread is told.
 pub(crate) enum Message {
@@ -48,6 +54,10 @@ pub(crate) enum Message {
     Submit { command: Box<Command>, reply: oneshot::Sender<Result<Reply>>, pin: Option<Pin> },
     /// Look at the state, once it holds the record `at_least`.
     Read { at_least: Seq, read: Read },
+    /// Look at the partition.
+    Look(Look),
+    /// Follow a run: its wake-ups from now on, and the end of what its attempts have said until now.
+    Follow { run: RunId, point: Arc<WatchPoint>, reply: oneshot::Sender<Followed> },
     /// Answer when a run has ended.
     WaitEnd(Waiter),
     /// An instance joins.
@@ -73,6 +83,8 @@ pub(crate) enum Message {
 pub(crate) struct Shared {
     pub(crate) mailbox: Mailbox<Message>,
     pub(crate) watches: Watches,
+    /// The revision of what agents are shown with, for those who follow them.
+    pub(crate) agents: watch::Sender<u64>,
     pub(crate) keeper: BlobKeeper,
     /// Commands of clients that wait to be appended.
     pub(crate) waiting: AtomicUsize,
@@ -89,6 +101,7 @@ impl Shared {
         Arc::new(Self {
             mailbox: Mailbox::new(),
             watches: Watches::default(),
+            agents: watch::Sender::new(0),
             keeper,
             waiting: AtomicUsize::new(0),
             reading: AtomicUsize::new(0),

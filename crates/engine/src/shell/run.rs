@@ -165,6 +165,10 @@ impl Loop {
         self.partition.poll(now);
         let outputs = self.partition.commit(now);
         self.deliver(outputs);
+        if self.shared.agents.receiver_count() > 0 {
+            let revision = self.partition.agents_revision();
+            self.shared.agents.send_if_modified(|known| mem::replace(known, revision) != revision);
+        }
         self.serve();
         self.write_back();
         going
@@ -184,6 +188,19 @@ impl Loop {
                 self.partition.report(instance, report, now);
             }
             Message::Read { at_least, read } => self.read(at_least, read),
+            Message::Look(look) => {
+                // As for reads: a question that panics has changed nothing.
+                let _ = catch_unwind(AssertUnwindSafe(|| look(&mut self.partition)));
+            }
+            Message::Follow { run, point, reply } => {
+                // What was said until now is in the tail; who follows must not hear it twice.
+                for progress in self.partition.take_live() {
+                    self.shared.watches.progress(progress);
+                }
+                let (changes, progress) = point.subscribe();
+                // Who asked may have gone away.
+                let _ = reply.send((changes, progress, self.partition.tail(run)));
+            }
             Message::WaitEnd(waiter) => self.ends.add(waiter, self.partition.machine()),
             Message::Attach { hello, locality, outbox, reply } => {
                 let attached = self.partition.attach(&hello, locality, now);

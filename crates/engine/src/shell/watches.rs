@@ -15,7 +15,7 @@ use consort_types::{RunId, Seq, limits, worker::Progress};
 use tokio::sync::{broadcast, watch};
 
 /// Live messages that wait for a slow follower; more are dropped.
-const PROGRESS_WAITING: usize = 64;
+const PROGRESS_WAITING: usize = 256;
 
 /// The wake-ups of one run.
 pub(crate) struct WatchPoint {

@@ -1,0 +1,122 @@
+//! Holding tasks against what their capabilities declare.
+//!
+//! For: the schemas of one instance's agent, compiled once, and which of them the outputs of its tasks must fit. Not
+//! for: the loop thread: checks run where the instance's messages are sent and received.
+//! Invariant: an input that does not fit never reaches the agent, an output that does not fit is never recorded as one.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use consort_types::{
+    Code, Error, Payload, Result, TaskId, Token,
+    worker::{AgentDeclaration, FromWorker, TaskOffer},
+};
+use consort_workflow::Contract;
+
+/// What one capability declares, where it does not accept everything.
+#[derive(Default)]
+struct Sides {
+    input: Option<Arc<Contract>>,
+    output: Option<Arc<Contract>>,
+}
+
+/// What an instance's agent declares, and what its tasks are held against.
+pub(super) struct Contracts {
+    sides: BTreeMap<String, Sides>,
+    /// Attempts that the instance holds, and whose output is checked.
+    outputs: Mutex<BTreeMap<TaskId, (Token, Arc<Contract>)>>,
+}
+
+impl Contracts {
+    /// Compiles the schemas of an agent; `None` where all of them accept everything.
+    pub(super) fn compile(agent: &AgentDeclaration) -> Result<Option<Self>> {
+        let mut sides = BTreeMap::new();
+        for capability in &agent.capabilities {
+            let name = &capability.name;
+            let input = Contract::compile(&format!("the input schema of `{name}`"), &capability.input_schema)?;
+            let output = Contract::compile(&format!("the output schema of `{name}`"), &capability.output_schema)?;
+            if input.is_some() || output.is_some() {
+                sides.insert(name.clone(), Sides { input: input.map(Arc::new), output: output.map(Arc::new) });
+            }
+        }
+        Ok((!sides.is_empty()).then(|| Self { sides, outputs: Mutex::default() }))
+    }
+
+    fn outputs(&self) -> MutexGuard<'_, BTreeMap<TaskId, (Token, Arc<Contract>)>> {
+        // Each change is one insertion or removal, so a panic elsewhere leaves the table whole.
+        self.outputs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The instance holds an attempt at a task of this capability.
+    pub(super) fn holds(&self, task: TaskId, token: Token, capability: &str) {
+        if let Some(output) = self.sides.get(capability).and_then(|sides| sides.output.clone()) {
+            self.outputs().insert(task, (token, output));
+        }
+    }
+
+    /// The instance works on the task no more.
+    pub(super) fn holds_no_more(&self, task: TaskId) {
+        self.outputs().remove(&task);
+    }
+
+    /// Checks the input of a task before its agent sees it. Where it does not fit, what to report instead.
+    pub(super) async fn check_input(&self, offer: &TaskOffer) -> Option<FromWorker> {
+        let contract = self.sides.get(&offer.capability).and_then(|sides| sides.input.clone());
+        if let Some(contract) = contract
+            && let Err(found) = check(contract, "input", &offer.input).await
+        {
+            let message = format!("the input does not fit `{}`: {found}", offer.capability);
+            let error = Error::new(Code::BadInput, message).hint("compare it with the capability's input schema");
+            return Some(failure(offer.task, offer.token, error));
+        }
+        self.holds(offer.task, offer.token, &offer.capability);
+        None
+    }
+
+    /// Checks a report: a completion whose output does not fit is a failure.
+    pub(super) async fn check_report(&self, report: FromWorker) -> FromWorker {
+        let (task, token) = match &report {
+            FromWorker::Complete { task, token, .. }
+            | FromWorker::Fail { task, token, .. }
+            | FromWorker::Park { task, token, .. } => (*task, *token),
+            _ => return report,
+        };
+        let expected = self.outputs().get(&task).filter(|(of, _)| *of == token).map(|(_, contract)| contract.clone());
+        let Some(contract) = expected else { return report };
+        if let FromWorker::Complete { output, .. } = &report
+            && let Err(found) = check(contract, "output", output).await
+        {
+            self.holds_no_more(task);
+            let error =
+                Error::new(Code::BadOutput, format!("the output does not fit what the agent declares: {found}"));
+            return failure(task, token, error.hint("mend the agent, or the output schema that it declares"));
+        }
+        self.holds_no_more(task);
+        report
+    }
+}
+
+fn failure(task: TaskId, token: Token, error: Error) -> FromWorker {
+    FromWorker::Fail { task, token, error, retryable: false, retry_after: None }
+}
+
+/// Checks a document. What is not JSON is let through: it is refused by name where documents are admitted.
+async fn check(contract: Arc<Contract>, root: &'static str, document: &Payload) -> std::result::Result<(), String> {
+    let Payload::Inline(bytes) = document else { return Ok(()) };
+    if !document.is_large() {
+        return check_bytes(&contract, root, bytes);
+    }
+    // A large document would keep others waiting on this thread.
+    let bytes = Arc::clone(bytes);
+    let checked = tokio::task::spawn_blocking(move || check_bytes(&contract, root, &bytes));
+    checked.await.unwrap_or(Ok(()))
+}
+
+fn check_bytes(contract: &Contract, root: &str, bytes: &[u8]) -> std::result::Result<(), String> {
+    match serde_json::from_slice(bytes) {
+        Ok(document) => contract.check(root, &document),
+        Err(_) => Ok(()),
+    }
+}

@@ -1,0 +1,136 @@
+//! Looking at agents, queues and limits.
+//!
+//! For: listings, and following agents. Not for: what operators say about them (see `registry`).
+//! Invariant: following costs nothing where nothing changes, and nothing at all where nobody follows.
+
+use std::time::{Duration, Instant};
+
+use consort_types::{
+    Code, Error, Name, Result, limits,
+    registry::{AgentFilter, AgentView, LimitView, QueueView},
+};
+use tokio::sync::{oneshot, watch};
+
+use super::Handle;
+use crate::{
+    Partition,
+    shell::{self, Message, Reading, Seat},
+};
+
+/// How long a follower rests after each look.
+const REST: Duration = Duration::from_millis(500);
+
+impl Handle {
+    /// Agents with what was declared, set and observed, by name and version; also those without a connected instance.
+    pub async fn agents(&self, namespace: &str, filter: AgentFilter) -> Result<Vec<AgentView>> {
+        Name::check("namespace", namespace)?;
+        let namespace = namespace.to_owned();
+        self.look(move |partition| partition.agent_views(&namespace, &filter, shell::wall_clock())).await?
+    }
+
+    /// The queues in which tasks wait, or waited in the last minute, by what the tasks ask for.
+    pub async fn queues(&self, namespace: &str) -> Result<Vec<QueueView>> {
+        Name::check("namespace", namespace)?;
+        let namespace = namespace.to_owned();
+        self.look(move |partition| partition.queue_views(&namespace, shell::wall_clock())).await
+    }
+
+    /// The limits that are set, with what they hold back, by scope.
+    pub async fn limits(&self, namespace: &str) -> Result<Vec<LimitView>> {
+        Name::check("namespace", namespace)?;
+        let namespace = namespace.to_owned();
+        self.look(move |partition| partition.limit_views(&namespace)).await
+    }
+
+    /// Follows agents: what they are now, and again whenever that has changed, at most twice a second.
+    ///
+    /// # Errors
+    /// [`Code::Overloaded`] where too many follow already.
+    pub async fn watch_agents(&self, namespace: &str, filter: AgentFilter) -> Result<AgentWatch> {
+        let seat = self.seat()?;
+        let changes = self.shared.agents.subscribe();
+        let first = self.agents(namespace, filter.clone()).await?;
+        let (handle, namespace) = (self.clone(), namespace.to_owned());
+        Ok(AgentWatch {
+            handle,
+            namespace,
+            filter,
+            changes,
+            first: Some(first),
+            last: Vec::new(),
+            at: None,
+            _seat: seat,
+        })
+    }
+
+    /// A place among the watchers.
+    pub(super) fn seat(&self) -> Result<Seat> {
+        self.shared.watches.seat().ok_or_else(|| {
+            let max = limits::WATCHERS_MAX;
+            Error::new(Code::Overloaded, format!("`{max}` watchers follow already, the limit is {max}"))
+                .hint("try again after `5s`, or ask by pages")
+        })
+    }
+
+    /// Looks at the partition between two groups. Keep it short: nothing else happens meanwhile.
+    pub(super) async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&mut Partition) -> T + Send + 'static,
+    ) -> Result<T> {
+        let _place = Reading::begin(&self.shared)?;
+        let (reply, answer) = oneshot::channel();
+        let look = Box::new(move |partition: &mut Partition| {
+            // Who asked may have gone away meanwhile.
+            let _ = reply.send(look(partition));
+        });
+        self.shared.send(Message::Look(look))?;
+        match answer.await {
+            Ok(found) => Ok(found),
+            Err(_) => Err(self.why_silent().await),
+        }
+    }
+}
+
+/// Agents being followed.
+pub struct AgentWatch {
+    handle: Handle,
+    namespace: String,
+    filter: AgentFilter,
+    changes: watch::Receiver<u64>,
+    first: Option<Vec<AgentView>>,
+    last: Vec<AgentView>,
+    /// When it looked last.
+    at: Option<Instant>,
+    _seat: Seat,
+}
+
+impl AgentWatch {
+    /// What the agents are, the first time at once and then when it has changed; `None` when the engine has stopped.
+    /// An error is the last that is given.
+    pub async fn next(&mut self) -> Option<Result<Vec<AgentView>>> {
+        if let Some(first) = self.first.take() {
+            return Some(Ok(self.show(first)));
+        }
+        loop {
+            let rest = self.at.map_or(Duration::ZERO, |at| REST.saturating_sub(at.elapsed()));
+            tokio::select! {
+                changed = self.changes.changed() => changed.ok()?,
+                () = self.handle.stopped() => return None,
+            }
+            tokio::time::sleep(rest).await;
+            self.changes.borrow_and_update();
+            match self.handle.agents(&self.namespace, self.filter.clone()).await {
+                Ok(views) if views == self.last => self.at = Some(Instant::now()),
+                Ok(views) => return Some(Ok(self.show(views))),
+                Err(error) if error.code == Code::Stopping => return None,
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+
+    fn show(&mut self, views: Vec<AgentView>) -> Vec<AgentView> {
+        self.at = Some(Instant::now());
+        self.last.clone_from(&views);
+        views
+    }
+}

@@ -1,0 +1,131 @@
+//! What operators and clients see of agents, queues and limits, and what a full queue answers.
+//!
+//! For: joining what is durable with what is observed. Not for: runs and steps (the machine's views show those).
+//! Invariant: a view is of one moment, and changes nothing.
+
+use consort_core::{Command, command::StartRun};
+use consort_types::{
+    Code, Error, Result, RunId, TaskId, Time, limits,
+    registry::{AgentFilter, AgentView, LimitScope, LimitView, QueueView},
+    worker::Progress,
+};
+
+use super::Partition;
+
+impl Partition {
+    /// The agents of a namespace that were asked for: every declared version, connected or not, by name and version.
+    pub fn agent_views(&mut self, namespace: &str, filter: &AgentFilter, now: Time) -> Result<Vec<AgentView>> {
+        let now = self.clock.max(now);
+        let text = filter.text.as_deref().map(str::to_lowercase);
+        let (mut views, mut cursor) = (Vec::new(), None::<String>);
+        loop {
+            let page = self.machine()?.agents(namespace, cursor.as_deref(), limits::PAGE_ITEMS_MAX)?;
+            for known in page.items {
+                if !fits(filter, text.as_deref(), &known) {
+                    continue;
+                }
+                let view = self.agent_view(namespace, known, now);
+                if has_labels(filter, &view) {
+                    views.push(view);
+                }
+            }
+            cursor = page.next;
+            if cursor.is_none() {
+                return Ok(views);
+            }
+        }
+    }
+
+    fn agent_view(&self, namespace: &str, known: consort_core::view::AgentView, now: Time) -> AgentView {
+        let consort_core::view::AgentView { declaration, since, weight, draining } = known;
+        let (name, version) = (&declaration.name, &declaration.version);
+        let seen = self.dispatcher.observed(namespace, name, version, now, self.config.heartbeat_timeout);
+        AgentView {
+            declaration,
+            health: seen.health,
+            reason: seen.reason,
+            weight,
+            draining,
+            since,
+            seen: seen.seen,
+            instances: seen.instances,
+            skills: seen.skills,
+        }
+    }
+
+    /// The queues of a namespace, by what they ask for.
+    pub fn queue_views(&mut self, namespace: &str, now: Time) -> Vec<QueueView> {
+        let now = self.clock.max(now);
+        self.dispatcher.queue_views(namespace, now)
+    }
+
+    /// The limits of a namespace, by scope.
+    pub fn limit_views(&self, namespace: &str) -> Vec<LimitView> {
+        self.dispatcher.limit_views(namespace)
+    }
+
+    /// The capability that a task asks for.
+    pub fn capability_of(&self, task: TaskId) -> Option<String> {
+        self.dispatcher.target(task).and_then(|(_, capability, _)| capability.map(str::to_owned))
+    }
+
+    /// Grows whenever something changes that agents are shown with.
+    pub fn agents_revision(&self) -> u64 {
+        self.dispatcher.revision()
+    }
+
+    /// The end of what the attempts of a run have said.
+    pub fn tail(&self, run: RunId) -> Vec<Progress> {
+        self.dispatcher.tail(run)
+    }
+
+    /// Why a command is not taken while queues are full: a start of a run would add to them.
+    pub(super) fn full_queue(&mut self, command: &Command) -> Option<Error> {
+        let Command::StartRun(start) = command else { return None };
+        if let Some((waiting, max)) = self.dispatcher.queue_full(&start.namespace, &LimitScope::Namespace) {
+            return Some(full(&format!("namespace `{}`", start.namespace), waiting, max));
+        }
+        if !self.dispatcher.limits_capability_queues(&start.namespace) {
+            return None;
+        }
+        self.full_capability(start)
+    }
+
+    fn full_capability(&mut self, start: &StartRun) -> Option<Error> {
+        // A start that cannot be looked into is refused by the machine, with its reason.
+        let machine = self.machine().ok()?;
+        let called = machine.called_capabilities(&start.namespace, &start.workflow, start.version.as_deref()).ok()?;
+        called.into_iter().find_map(|capability| {
+            let scope = LimitScope::Capability(capability);
+            let (waiting, max) = self.dispatcher.queue_full(&start.namespace, &scope)?;
+            Some(full(&format!("limit `{scope}`"), waiting, max))
+        })
+    }
+}
+
+fn full(whose: &str, waiting: u32, max: u32) -> Error {
+    Error::new(Code::Overloaded, format!("`{waiting}` tasks of {whose} wait, the limit is {max}"))
+        .hint("try again after `1s`, start more instances, or raise the limit")
+}
+
+fn fits(filter: &AgentFilter, text: Option<&str>, known: &consort_core::view::AgentView) -> bool {
+    let agent = &known.declaration;
+    let is = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found);
+    let has = |wanted: &String| agent.capabilities.iter().any(|capability| capability.name == *wanted);
+    let said = |text: &str| {
+        let of_capabilities = agent.capabilities.iter().flat_map(|found| [&found.name, &found.description]);
+        let mut all = [&agent.name, &agent.description].into_iter().chain(of_capabilities);
+        all.any(|said| said.to_lowercase().contains(text))
+    };
+    is(&filter.name, &agent.name)
+        && is(&filter.version, &agent.version)
+        && filter.capability.as_ref().is_none_or(has)
+        && text.is_none_or(said)
+}
+
+/// Whether the agent, or one of its instances, has the labels.
+fn has_labels(filter: &AgentFilter, view: &AgentView) -> bool {
+    let all = [&view.declaration.labels].into_iter().chain(view.instances.iter().map(|instance| &instance.labels));
+    let mut all = all.map(|labels| filter.labels.iter().all(|(name, value)| labels.get(name) == Some(value)));
+    all.any(|has| has)
+}

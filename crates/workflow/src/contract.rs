@@ -1,0 +1,109 @@
+//! What a capability declares that its documents look like.
+//!
+//! For: compiling a declared schema once, and checking documents against it. Not for: the inputs of workflows (see
+//! `input`), which have defaults besides.
+//! Invariant: as for inputs: nothing is fetched, and a validation's work is bounded by `limits::SCHEMA_NODES_MAX` for
+//! each value of the document.
+
+use consort_types::{Code, Error};
+use jsonschema::Validator;
+use serde_json::Value;
+
+use crate::input;
+
+/// The only dialect; schemas may say that they are written in it.
+const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
+
+/// A schema that does not accept everything, ready to check with.
+#[derive(Clone, Debug)]
+pub struct Contract {
+    validator: Validator,
+}
+
+impl Contract {
+    /// Compiles a declared JSON Schema (2020-12); `None` where it accepts everything. `what` names it in errors.
+    ///
+    /// # Errors
+    /// [`Code::BadRequest`] where it is no schema, or one whose validation could take long, with the place in it.
+    pub fn compile(what: &str, schema: &Value) -> Result<Option<Self>, Error> {
+        let empty = |map: &serde_json::Map<_, _>| map.keys().all(|key: &String| ANNOTATIONS.contains(&key.as_str()));
+        if matches!(schema, Value::Bool(true) | Value::Null) || schema.as_object().is_some_and(empty) {
+            return Ok(None);
+        }
+        let schema = without_annotations(schema);
+        let compiled = input::compile(&schema);
+        compiled.map(|validator| Some(Self { validator })).map_err(|(message, pointer)| {
+            let place = if pointer.is_empty() { String::new() } else { format!(" at `{pointer}`") };
+            Error::new(Code::BadRequest, format!("{what} cannot be used{place}: {message}"))
+                .hint("declare a JSON Schema (2020-12) without circles, or `true` to accept anything")
+        })
+    }
+
+    /// Checks a document, which errors call `root`; the message names the paths of what does not fit.
+    pub fn check(&self, root: &str, document: &Value) -> Result<(), String> {
+        if self.validator.is_valid(document) {
+            return Ok(());
+        }
+        Err(input::findings(&self.validator, root, document))
+    }
+}
+
+/// What stands at the root of a schema and says nothing about documents.
+const ANNOTATIONS: [&str; 6] = ["$schema", "$id", "$comment", "title", "description", "examples"];
+
+/// A schema without the names that generators put at its root: its dialect, where it is ours, and its own address.
+fn without_annotations(schema: &Value) -> Value {
+    let mut schema = schema.clone();
+    if let Value::Object(map) = &mut schema {
+        map.remove("$id");
+        let ours = |dialect: &str| dialect.trim_end_matches('#') == DIALECT;
+        if map.get("$schema").and_then(Value::as_str).is_some_and(ours) {
+            map.remove("$schema");
+        }
+    }
+    schema
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_accepts_everything_costs_nothing() {
+        for schema in [json!(true), json!({}), json!(null), json!({"$schema": DIALECT, "title": "Anything"})] {
+            assert!(Contract::compile("it", &schema).unwrap().is_none(), "{schema}");
+        }
+        assert!(Contract::compile("it", &json!(false)).unwrap().is_some());
+    }
+
+    #[test]
+    fn the_path_of_what_does_not_fit_is_named() {
+        let schema = json!({
+            "$schema": DIALECT, "$id": "https://example.com/a",
+            "type": "object", "required": ["items"],
+            "properties": {"items": {"type": "array", "items": {"$ref": "#/$defs/item"}}},
+            "$defs": {"item": {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}},
+        });
+        let contract = Contract::compile("it", &schema).unwrap().unwrap();
+        contract.check("output", &json!({"items": [{"n": 1}]})).unwrap();
+        let message = contract.check("output", &json!({"items": [{"n": 1}, {"n": "x"}, {}]})).unwrap_err();
+        assert!(message.contains("`output.items[1].n` is a string"), "{message}");
+        assert!(message.contains("`output.items[2].n` is missing"), "{message}");
+    }
+
+    #[test]
+    fn a_schema_that_cannot_be_used_is_refused_with_its_reason() {
+        for (schema, reason) in [
+            (json!({"type": "objekt"}), "objekt"),
+            (json!({"$ref": "https://example.com/a"}), "only places in this schema"),
+            (json!({"properties": {"a": {"$ref": "#"}}}), "circle"),
+            (json!({"$schema": "http://json-schema.org/draft-07/schema#", "type": "object"}), "$schema"),
+        ] {
+            let error = Contract::compile("the input schema of `x`", &schema).unwrap_err();
+            assert!(error.code == Code::BadRequest && error.message.contains(reason), "{error}");
+            assert!(error.message.contains("the input schema of `x`"), "{error}");
+        }
+    }
+}
