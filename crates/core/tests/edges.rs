@@ -13,7 +13,7 @@ use consort_core::{
     command::{Deploy, ForkRun, RegisterAgent, StartRun},
     view::{self, JournalCursor},
 };
-use consort_types::{Code, Payload, Result, RunId, Seq, Time, worker::JournalRequest};
+use consort_types::{Code, Payload, Result, RunId, Seq, Span, Time, worker::JournalRequest};
 use support::{NS, World};
 
 fn code<T: std::fmt::Debug>(result: Result<T>) -> Code {
@@ -70,6 +70,53 @@ fn definitions_and_declarations_are_checked() {
     assert_eq!(world.machine.workflows(NS, None, 10).unwrap().items[0].revision, 1, "the same source is one revision");
     let unreadable = RegisterAgent { namespace: NS.to_owned(), declaration: Payload::null() };
     assert_eq!(code(world.apply(&Command::RegisterAgent(unreadable))), Code::BadRequest);
+}
+
+/// `StartRun` as it was before it had a trace.
+#[derive(minicbor::Encode)]
+struct OldStart {
+    #[n(0)]
+    run: RunId,
+    #[n(1)]
+    namespace: String,
+    #[n(2)]
+    workflow: String,
+    #[n(3)]
+    version: Option<String>,
+    #[n(4)]
+    input: Payload,
+    #[n(5)]
+    idempotency_key: Option<String>,
+    #[n(6)]
+    labels: BTreeMap<String, String>,
+    #[n(7)]
+    priority: i32,
+    #[n(8)]
+    timeout: Option<Span>,
+}
+
+#[derive(minicbor::Encode)]
+enum OldCommand {
+    #[n(1)]
+    StartRun(#[n(0)] OldStart),
+}
+
+#[test]
+fn records_of_before_are_read() {
+    let timeout = Some(Span::from_secs(9));
+    let old = OldCommand::StartRun(OldStart {
+        run: RunId([1; 16]),
+        namespace: NS.to_owned(),
+        workflow: "w".to_owned(),
+        version: None,
+        input: Payload::inline(&b"{}"[..]),
+        idempotency_key: None,
+        labels: BTreeMap::new(),
+        priority: 0,
+        timeout,
+    });
+    let read = Command::decode(&minicbor::to_vec(&old).unwrap()).unwrap();
+    assert_eq!(read, start(1, |start| start.timeout = timeout));
 }
 
 #[test]
