@@ -30,7 +30,7 @@ enum Said {
 type Sessions = SelectAll<stream::BoxStream<'static, Said>>;
 
 /// Carries messages until nobody takes them any more (then the sessions are given back, still open), or the engine
-/// has let all instances go: as agreed (then there is nothing to give back), or for a reason (the error).
+/// has let all instances go as it had told them (then there is nothing to give back), or one for another reason.
 pub(super) async fn write(
     engine: &Handle,
     sessions: Vec<Session>,
@@ -66,8 +66,7 @@ pub(super) async fn write(
             return Ok(Some(sessions));
         }
         if writer.open == 0 {
-            engine.ready().await?;
-            return if writer.drained.contains(&false) { Err(lost()) } else { Ok(None) };
+            return Ok(None);
         }
     }
 }
@@ -113,12 +112,14 @@ impl Writer<'_> {
                     self.message(instance, message).await?;
                 }
             }
+            // The others of the stream go on where this one was told to leave, as by the removal of its agent. A lost
+            // one must come back, and can do so only with its stream.
             Said::Ended(instance) => {
-                self.open -= 1;
-                // Where others go on, this one is told that it gets nothing more.
-                if self.open > 0 && !self.drained[instance as usize] {
-                    self.put(v1::ServerMessage { instance, kind: Some(ToWorker::Drain.into()) }).await;
+                self.engine.ready().await?;
+                if !self.drained[instance as usize] {
+                    return Err(lost());
                 }
+                self.open -= 1;
             }
         }
         Ok(())

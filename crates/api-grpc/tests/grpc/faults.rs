@@ -1,0 +1,202 @@
+//! Workers that err or lie: each is refused by name, and harms nobody else.
+
+use std::time::Duration;
+
+use consort_api_grpc::ServeConfig;
+use consort_engine::Config;
+use consort_proto::v1::{self, worker_message::Kind};
+use consort_types::{
+    Code, limits,
+    worker::{JournalEntry, JournalRequest},
+};
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::support::{Server, Worker, complete, document, error_of, fail, hello, instance, record, soon};
+
+/// Ends the stream of a worker that says this after it was welcomed; another worker goes on.
+async fn fault(messages: Vec<v1::WorkerMessage>, code: Code, grpc: tonic::Code, words: &str) {
+    let server = Server::start().await;
+    let mut good = server.one(1).await;
+    let run = server.run("work", &json!(1)).await;
+    let task = good.task().await;
+    let bad = server.worker(hello(vec![instance("bad", "other", 1)])).await.unwrap();
+    bad.say_all(messages).await;
+    let status = bad.end().await;
+    let error = error_of(&status);
+    assert_eq!((status.code(), error.code), (grpc, code), "{error}");
+    assert!(error.message.contains(words), "{error}");
+    good.say(0, complete(&task, "1")).await;
+    assert_eq!(server.ended(&run).await.status(), v1::RunStatus::Completed);
+}
+
+fn said(instance: u32, kind: Kind) -> v1::WorkerMessage {
+    v1::WorkerMessage { instance, kind: Some(kind) }
+}
+
+#[tokio::test]
+async fn an_unknown_instance_ends_the_stream() {
+    let messages = vec![said(1, Kind::Leaving(v1::Leaving {}))];
+    fault(messages, Code::BadRequest, tonic::Code::InvalidArgument, "instance `1`").await;
+}
+
+#[tokio::test]
+async fn a_second_hello_ends_the_stream() {
+    let messages = vec![said(0, Kind::Hello(v1::Hello::default()))];
+    fault(messages, Code::BadRequest, tonic::Code::InvalidArgument, "`hello`").await;
+}
+
+#[tokio::test]
+async fn a_report_about_nothing_ends_the_stream() {
+    let messages = vec![said(0, Kind::Complete(v1::Complete { attempt: None, output: "1".into() }))];
+    fault(messages, Code::BadRequest, tonic::Code::InvalidArgument, "`complete.attempt`").await;
+}
+
+#[tokio::test]
+async fn too_many_messages_end_the_stream() {
+    let messages = vec![said(0, Kind::Alive(v1::Alive {})); limits::GRPC_BATCH_MESSAGES_MAX + 1];
+    fault(messages, Code::LimitReached, tonic::Code::ResourceExhausted, "10000").await;
+}
+
+#[tokio::test]
+async fn too_many_bytes_end_the_stream() {
+    let output = vec![b' '; limits::GRPC_BATCH_BYTES_MAX + 1].into();
+    let messages = vec![said(0, Kind::Complete(v1::Complete { attempt: None, output }))];
+    fault(messages, Code::LimitReached, tonic::Code::ResourceExhausted, "142606336").await;
+}
+
+#[tokio::test]
+async fn a_flood_is_taken_at_the_pace_of_the_engine() {
+    let server = Server::start().await;
+    let mut worker = server.one(1).await;
+    let run = server.run("work", &json!(1)).await;
+    let task = worker.task().await;
+    let progress = |n: u32| Kind::Progress(v1::Progress { attempt: task.attempt.clone(), message: n.to_string() });
+    for round in 0..20 {
+        worker.say_all((0..2_000).map(|n| said(0, progress(round * 2_000 + n))).collect()).await;
+    }
+    worker.say(0, complete(&task, "1")).await;
+    assert_eq!(server.ended(&run).await.status(), v1::RunStatus::Completed);
+}
+
+#[tokio::test]
+async fn a_worker_that_reports_for_others_changes_nothing() {
+    let server = Server::start().await;
+    let mut owner = server.one(1).await;
+    let run = server.run("work", &json!(1)).await;
+    let task = owner.task().await;
+    let mut liar = server.worker(hello(vec![instance("liar", "other", 1)])).await.unwrap();
+    let attempt = task.attempt.clone().unwrap();
+    for token in [0, 1, attempt.token - 1, attempt.token + 1, u64::MAX] {
+        let guessed = v1::Task { attempt: Some(v1::Attempt { token, ..attempt.clone() }), ..task.clone() };
+        liar.say(0, complete(&guessed, "\"a lie\"")).await;
+        let (about, error) = liar.refused().await;
+        assert_eq!((about.token, error.code), (token, Code::Fenced), "{error}");
+    }
+    let nowhere = v1::Attempt { task: format!("{}.0.99", task.run), token: attempt.token };
+    liar.say(0, fail(&v1::Task { attempt: Some(nowhere), ..task.clone() }, "a lie", false)).await;
+    assert_eq!(liar.refused().await.1.code, Code::TaskNotFound);
+    owner.say(0, complete(&task, "\"the truth\"")).await;
+    assert_eq!(server.ended(&run).await.output.as_deref(), Some(&b"\"the truth\""[..]));
+}
+
+#[tokio::test]
+async fn a_document_that_is_none_fails_its_attempt_alone() {
+    let server = Server::start().await;
+    let mut worker = server.one(2).await;
+    let runs = [server.run("work", &json!(1)).await, server.run("work", &json!(2)).await];
+    let (first, second) = (worker.task().await, worker.task().await);
+    let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
+    for (output, code) in [("{", Code::BadJson), ("", Code::BadJson), (deep.as_str(), Code::LimitReached)] {
+        worker.say(0, complete(&first, output)).await;
+        let (about, error) = worker.refused().await;
+        assert_eq!((Some(about), error.code), (first.attempt.clone(), code), "{error}");
+    }
+    let approval = JournalRequest::Approval { prompt: "?".to_owned(), detail: document("{") };
+    worker.say(0, record(&first, 0, JournalEntry { request: approval, after: Vec::new(), result: None })).await;
+    assert_eq!(worker.refused().await.1.code, Code::BadJson);
+    worker.say(0, Kind::Record(v1::Record { attempt: first.attempt.clone(), ..Default::default() })).await;
+    let error = worker.refused().await.1;
+    assert!(error.code == Code::BadRequest && error.message.contains("`record.entry`"), "{error}");
+    let delta = v1::Delta { kind: Some(v1::delta::Kind::Text("x".repeat(limits::STREAM_DELTA_BYTES_MAX + 1))) };
+    worker.say(0, Kind::Stream(v1::Stream { attempt: first.attempt.clone(), delta: Some(delta) })).await;
+    assert_eq!(worker.refused().await.1.code, Code::LimitReached);
+    // As the protocol says, the worker fails the attempt; the other goes on.
+    worker.say_all(vec![said(0, fail(&first, "refused", false)), said(0, complete(&second, "2"))]).await;
+    let ends = [server.ended(&first.run).await.status(), server.ended(&second.run).await.status()];
+    assert_eq!(ends, [v1::RunStatus::Failed, v1::RunStatus::Completed]);
+    drop(runs);
+}
+
+#[tokio::test]
+async fn an_unsupported_version_is_refused_with_both_sides() {
+    let server = Server::start().await;
+    let newer = v1::Hello { protocol: 9, protocol_min: 2, ..hello(vec![instance("worker", "work", 1)]) };
+    let status = server.worker(newer).await.err().unwrap();
+    let error = error_of(&status);
+    assert_eq!((status.code(), error.code), (tonic::Code::InvalidArgument, Code::BadProtocol));
+    assert!(error.message.contains("`2` to `9`") && error.message.contains("`1` to `1`"), "{error}");
+}
+
+#[tokio::test]
+async fn a_bad_hello_is_refused_whole() {
+    let server = Server::start().await;
+    let good = || instance("worker", "work", 1);
+    let unnamed = v1::HelloInstance { agent: Some(v1::AgentDeclaration::default()), ..good() };
+    let misnamed = v1::Hello { namespace: "a b".to_owned(), ..hello(vec![good()]) };
+    for (hello, code) in [
+        (hello(vec![]), Code::BadRequest),
+        (hello(vec![good(), unnamed]), Code::BadName),
+        (hello(vec![good(), instance("second", "other", 0)]), Code::LimitReached),
+        (hello(vec![good(), instance("second", "other", limits::INSTANCE_CREDIT_MAX + 1)]), Code::LimitReached),
+        (misnamed, Code::BadName),
+    ] {
+        let error = error_of(&server.worker(hello).await.err().unwrap());
+        assert_eq!(error.code, code, "{error}");
+    }
+    let connected = server.engine.status().await.unwrap().agents;
+    assert!(connected.is_empty(), "none of the good instances has stayed: {connected:?}");
+}
+
+#[tokio::test]
+async fn the_first_batch_must_be_hello_alone() {
+    let server = Server::start().await;
+    let greeting = || said(0, Kind::Hello(hello(vec![instance("worker", "work", 1)])));
+    let alive = || said(0, Kind::Alive(v1::Alive {}));
+    for batch in [vec![], vec![alive()], vec![greeting(), alive()], vec![greeting(), greeting()]] {
+        let worker = Worker::open(&server.channel).await.unwrap();
+        worker.say_all(batch).await;
+        let error = error_of(&worker.end().await);
+        assert!(error.code == Code::BadRequest && error.message.contains("`hello`"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_over_which_nothing_is_asked_ends() {
+    let config = ServeConfig { handshake_timeout: Duration::from_millis(50), ..ServeConfig::default() };
+    let server = Server::with(None, Config::default(), config).await;
+    let mut silent = tokio::net::TcpStream::connect(server.address).await.unwrap();
+    let mut rest = Vec::new();
+    // Whatever the server says first, it closes.
+    let _ = soon("the end of the connection", silent.read_to_end(&mut rest)).await;
+    let mut worker = server.one(1).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let run = server.run("work", &json!(1)).await;
+    let task = worker.task().await;
+    worker.say(0, complete(&task, "1")).await;
+    assert_eq!(server.ended(&run).await.status(), v1::RunStatus::Completed);
+}
+
+#[tokio::test]
+async fn one_connection_too_many_is_closed() {
+    let config = ServeConfig { connections_max: 1, ..ServeConfig::default() };
+    let server = Server::with(None, Config::default(), config).await;
+    let worker = server.one(1).await;
+    let mut second = tokio::net::TcpStream::connect(server.address).await.unwrap();
+    let _ = second.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    let mut rest = Vec::new();
+    // Closed, or reset because something was still under way; either way nothing was said.
+    let _ = soon("the end of the connection", second.read_to_end(&mut rest)).await;
+    assert!(rest.is_empty());
+    worker.leave().await;
+}
