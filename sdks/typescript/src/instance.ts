@@ -52,8 +52,9 @@ export class Instance implements Host {
   number = 0;
   /** Whether the server hands out nothing more to it. */
   drained = false;
-  /** How many tasks it wants to hold. */
+  /** How many tasks it wants to hold, and how many the server knows of. */
   credit: number;
+  #said = 0;
   readonly #wire: Wire;
   readonly #live = new Map<string, Attempt>();
   readonly #kept = new Map<string, Kept>();
@@ -94,6 +95,20 @@ export class Instance implements Host {
   /** What it holds, or has a report for. */
   get held(): AttemptId[] {
     return [...[...this.#live.values()].map((attempt) => attempt.id), ...[...this.#kept.values()].map(({ id }) => id)];
+  }
+
+  /** How many tasks it wants to hold, as the server is told when the instance joins. */
+  introduce(credit: number): number {
+    this.#said = credit;
+    return credit;
+  }
+
+  /** Tells the server how many tasks it wants to hold, where that has changed. */
+  sayCredit(): void {
+    if (this.connected && this.#said !== this.credit) {
+      this.#said = this.credit;
+      this.send({ $case: "credit", value: { tasks: this.credit } });
+    }
   }
 
   send(message: Report): void {

@@ -91,9 +91,7 @@ export class Session implements Wire {
   setConcurrency(tasks: number): void {
     for (const instance of this.#instances) {
       instance.credit = tasks;
-      if (this.#open) {
-        instance.send({ $case: "credit", value: { tasks } });
-      }
+      this.#sayCredit(instance);
     }
     this.request();
   }
@@ -149,7 +147,7 @@ export class Session implements Wire {
   #hello(): Hello {
     const instances = this.#joined.map((instance) => ({
       agent: instance.agent.declaration(),
-      credit: this.#leaving || instance.drained ? 0 : instance.credit,
+      credit: instance.introduce(this.#leaving || instance.drained ? 0 : instance.credit),
       held: instance.held,
       labels: this.#settings.labels,
     }));
@@ -169,6 +167,7 @@ export class Session implements Wire {
     this.#beat = setInterval(() => this.#tick(), Math.max(toMillis(welcome.heartbeatIntervalUs) / 2, 10));
     for (const instance of this.#joined) {
       instance.reconnected();
+      this.#sayCredit(instance);
     }
     if (this.#leaving) {
       this.#sayLeaving();
@@ -198,6 +197,12 @@ export class Session implements Wire {
     this.#connection?.spoke();
     for (const instance of this.#instances) {
       instance.prune(Date.now());
+    }
+  }
+
+  #sayCredit(instance: Instance): void {
+    if (!this.#leaving && !instance.drained) {
+      instance.sayCredit();
     }
   }
 

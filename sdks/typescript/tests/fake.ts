@@ -24,6 +24,9 @@ type Call = grpc.ServerDuplexStream<WorkerMessages, ServerMessages>;
 /** What a worker says. */
 export type Said = NonNullable<WorkerMessage["kind"]>;
 
+/** What belongs to a message of that kind. */
+type ValueOf<K extends Said["$case"]> = Extract<Said, { $case: K }>["value"];
+
 export const silent: Logger = { debug() {}, info() {}, warn() {}, error() {} };
 
 /** A line that one side writes and the other waits for. */
@@ -99,10 +102,10 @@ export class Session {
   }
 
   /** What the worker says next, which must be of this kind. */
-  async expect<K extends Said["$case"]>(kind: K): Promise<Extract<Said, { $case: K }>["value"]> {
+  async expect<K extends Said["$case"]>(kind: K): Promise<ValueOf<K>> {
     const message = await this.next();
     assert.equal(message.kind?.$case, kind);
-    return (message.kind as Extract<Said, { $case: K }>).value;
+    return message.kind?.value as ValueOf<K>;
   }
 
   /** Ends once the worker says that it is alive, and nothing else. */
@@ -223,17 +226,30 @@ export async function stage(agents: Agent[], options: Partial<WorkerOptions> = {
   return { server, ...(await join(server, agents, options)) };
 }
 
-/** Starts a worker on a server. */
+/** Starts a worker on a server; it is connected when this ends. */
 export async function join(
   server: FakeServer,
   agents: Agent[],
   options: Partial<WorkerOptions> = {},
 ): Promise<Omit<Stage, "server">> {
-  const settings = { logger: silent, handleSignals: false, handleRejections: false, parkAfter: 3_600_000 };
-  const worker = new Worker({ agents, address: server.address, ...settings, ...options });
+  const logger = options.logger ?? silent;
+  let connected = () => {};
+  const open = new Promise<void>((resolve) => {
+    connected = resolve;
+  });
+  const info = (message: string) => {
+    if (message === "connected") {
+      connected();
+    }
+  };
+  const settings = { handleSignals: false, handleRejections: false, parkAfter: 3_600_000 };
+  const address = server.address;
+  const worker = new Worker({ agents, address, ...settings, ...options, logger: { ...logger, info } });
   const left = worker.run();
   left.catch(() => {});
-  return { session: await server.session(), worker, left };
+  const session = await server.session();
+  await open;
+  return { session, worker, left };
 }
 
 /** Lets the worker go, and closes the server. */
