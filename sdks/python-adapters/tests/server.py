@@ -84,7 +84,7 @@ class Server:
     def request(self, method: str, path: str, body: Any = None, kind: str = "application/json") -> Any:
         """A JSON answer, or the text of another."""
         data = body.encode() if isinstance(body, str) else None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"http://{self.http}{path}", data=data, method=method)  # noqa: S310
+        request = urllib.request.Request(f"http://{self.http}{path}", data=data, method=method)
         if data is not None:
             request.add_header("Content-Type", kind)
         try:
@@ -150,7 +150,7 @@ class Watch:
     """What a watcher of a run sees, from before its first attempt to its end."""
 
     def __init__(self, server: Server, run: str) -> None:
-        request = urllib.request.Request(f"http://{server.http}/v1/runs/{run}/watch")  # noqa: S310
+        request = urllib.request.Request(f"http://{server.http}/v1/runs/{run}/watch")
         self._stream = urllib.request.urlopen(request, timeout=PATIENCE)  # noqa: S310
         self.live: list[dict[str, Any]] = []
         self._thread = threading.Thread(target=self._read, daemon=True)

@@ -8,10 +8,11 @@ attempts side by side, and outside of an attempt every wrapper passes straight t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import CancelledError
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -111,15 +112,47 @@ class Session:
         if self.stopped:
             raise Stopped
 
+    @property
+    def may_wait(self) -> bool:
+        """Whether the current thread may wait for the event loop, which is not on it."""
+        return threading.get_ident() != self._thread
+
     def wait(self, work: Coroutine[Any, Any, T]) -> T:
         """Waits on another thread for work of the event loop. Where that fails the thread ends: see `Stopped`."""
-        if threading.get_ident() == self._thread:
+        if not self.may_wait:
             work.close()
             raise RuntimeError("the event loop cannot wait for itself: call this from another thread")
         try:
             return asyncio.run_coroutine_threadsafe(work, self._loop).result()
         except (Exception, CancelledError) as error:
             raise Stopped(str(error)) from error
+
+
+async def on_thread(code: Callable[[], T]) -> T:
+    """Runs code that blocks on a thread of its own, in a copy of the current context.
+
+    The thread is a daemon: code that hangs keeps neither the place of another task nor the process.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+    context = copy_context()
+
+    def settle(give: Callable[[], None]) -> None:
+        # The loop may have been closed meanwhile; then nobody waits.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(lambda: None if future.done() else give())
+
+    def work() -> None:
+        try:
+            result = context.run(code)
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is awaited
+            failure = RuntimeError("the code raised StopIteration") if isinstance(error, StopIteration) else error
+            settle(lambda: future.set_exception(failure))
+        else:
+            settle(lambda: future.set_result(result))
+
+    threading.Thread(target=work, name="consort-adapter", daemon=True).start()
+    return await future
 
 
 class Stopped(BaseException):

@@ -28,8 +28,8 @@ from crewai.tools import BaseTool
 from pydantic import BaseModel, create_model
 
 from consort import Agent, Effect, TaskContext
-from consort_adapters._ledger import PLAIN, Codec, UnrecordableError, digest_of, plain
-from consort_adapters._session import Session, active, attend, declare
+from consort_adapters._ledger import PLAIN, Codec, UnrecordableError, plain
+from consort_adapters._session import Session, active, attend, declare, on_thread
 from consort_adapters._types import TextAnswer, fit
 
 __all__ = ["from_crewai"]
@@ -78,7 +78,7 @@ def from_crewai(
         _journal(made, session, stream=stream)
         given = inputs(value) if inputs is not None else _document(value)
         try:
-            result = await asyncio.to_thread(made.kickoff, inputs=given)
+            result = await on_thread(lambda: made.kickoff(inputs=given))
         except asyncio.CancelledError:
             session.stopped = True
             raise
@@ -129,7 +129,6 @@ def _model(model: BaseLLM, session: Session, *, stream: bool) -> BaseLLM:
     if stream:
         copied.stream = True
     ask = copied.call
-    ask_async = copied.acall
     what = f"model {model.model}"
 
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -138,24 +137,8 @@ def _model(model: BaseLLM, session: Session, *, stream: bool) -> BaseLLM:
         found = session.once_in_thread(what, question, lambda: (ask(*args, **kwargs), _used(copied)), codec)
         return _take(found.value, session)
 
-    async def acall(*args: Any, **kwargs: Any) -> Any:
-        session.check()
-        question = _question(ask_async, args, kwargs)
-        codec = _answer(kwargs.get("response_model"))
-        digest = digest_of(what, question)
-        if session.durable:
-            recorded = await asyncio.to_thread(lambda: session.wait(session.find(what, digest)))
-            if recorded is not None:
-                return _take(codec.load(recorded.value), session)
-        session.progress(what)
-        value = (await ask_async(*args, **kwargs), _used(copied))
-        if session.durable:
-            await asyncio.to_thread(lambda: session.wait(session.ledger.answer(what, digest, value, codec)))
-        return _take(value, session)
-
     # On the object: a wrapper class would hide what CrewAI asks the model's own class.
     object.__setattr__(copied, "call", call)
-    object.__setattr__(copied, "acall", acall)
     object.__setattr__(copied, "_consort_counted", (0, 0))
     return copied
 

@@ -335,14 +335,14 @@ class ModelCache(BaseCache):
     def lookup(self, prompt: str, llm_string: str) -> Any:
         """The recorded answer, for synchronous nodes."""
         session = active()
-        if session is None or not session.durable:
+        if session is None or not session.durable or not session.may_wait:
             return None
         return _generations(session.wait(self._find(session, prompt, llm_string)))
 
     def update(self, prompt: str, llm_string: str, return_val: Any) -> None:
         """Records an answer, for synchronous nodes."""
         session = active()
-        if session is not None and session.durable:
+        if session is not None and session.durable and session.may_wait:
             session.wait(self._keep(session, prompt, llm_string, return_val))
 
     async def alookup(self, prompt: str, llm_string: str) -> Any:

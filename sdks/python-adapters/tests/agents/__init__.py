@@ -1,0 +1,1 @@
+"""Worker processes that tests start, one module for each framework."""

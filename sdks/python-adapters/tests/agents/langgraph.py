@@ -67,7 +67,7 @@ class Scripted(BaseChatModel):
         for index, word in enumerate(words):
             last = index == len(words) - 1
             chunk = AIMessageChunk(
-                word if last else f"{word} ",
+                content=word if last else f"{word} ",
                 tool_calls=answer.tool_calls if last else [],
                 usage_metadata=answer.usage_metadata if last else None,
             )
@@ -168,7 +168,7 @@ def fan_out() -> Any:
 
     graph = StateGraph(State, input_schema=Question, output_schema=Report)
     for name, node in (("plan", plan), ("left", left), ("right", right)):
-        graph.add_node(name, node)  # type: ignore[arg-type]
+        graph.add_node(name, node)
     graph.add_edge(START, "plan")
     graph.add_edge("plan", "left")
     graph.add_edge("plan", "right")

@@ -68,7 +68,9 @@ async def slow(word: str) -> City:
 async def typed(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[DeltaToolCalls]:
     """Answers by the output tool."""
     asked("model typed")
-    yield {0: DeltaToolCall(name=info.output_tools[0].name, json_args='{"name":"Oslo","people":700000}', tool_call_id="o")}
+    yield {
+        0: DeltaToolCall(name=info.output_tools[0].name, json_args='{"name":"Oslo","people":700000}', tool_call_id="o")
+    }
 
 
 if __name__ == "__main__":
