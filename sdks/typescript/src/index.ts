@@ -6,10 +6,21 @@
  */
 export { Agent, type AgentOptions, agent, type CapabilityOptions, type Effect, type Handler } from "./agent.js";
 export { Answer } from "./answer.js";
+export {
+  type AgentFilter,
+  Client,
+  type Decision,
+  type Deployed,
+  type Resolution,
+  type RunFilter,
+  type StartOptions,
+} from "./client.js";
 export { type Approval, type CallOptions, type Retry, type Route, TaskContext } from "./context.js";
 export { Code, ConsortError, type ConsortErrorOptions, TaskError, type TaskErrorOptions } from "./error.js";
 export type { JsonValue } from "./json.js";
 export { type Logger, lineLogger } from "./logger.js";
+export { type RunEvent, RunHandle, type WatchOptions } from "./run.js";
 export { type InputOf, type JsonSchema, jsonSchema, type OutputOf, type Schema } from "./schema.js";
 export type { ServerOptions } from "./transport.js";
+export type { AgentInfo, CapabilityInfo, Health, InboxItem, Run, RunStatus } from "./views.js";
 export { Worker, type WorkerOptions } from "./worker.js";

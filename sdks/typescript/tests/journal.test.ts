@@ -292,7 +292,10 @@ test("signals bring their payload, pauses end and approvals are answered", async
   rig.record(1, { ...signal, result: { $case: "output", value: bytes("Ada") } });
   const approval = await rig.recordNext();
   assert.ok(approval.request?.$case === "approval");
-  assert.deepEqual([approval.request.value.prompt, document(approval.request.value.detail)], ["greet Ada?", { name: "Ada" }]);
+  assert.deepEqual(
+    [approval.request.value.prompt, document(approval.request.value.detail)],
+    ["greet Ada?", { name: "Ada" }],
+  );
   const decision = { approved: false, by: "grace", comment: null };
   rig.record(2, { ...approval, result: { $case: "output", value: bytes(decision) } });
   assert.deepEqual(await rig.output(), ["Ada", false, "grace"]);

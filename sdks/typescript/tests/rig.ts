@@ -94,7 +94,11 @@ export class Rig implements Host {
   offer(journal: JournalEntry[] = [], input: unknown = null): Attempt {
     this.#token += 1n;
     this.attempt?.abandon();
-    const capability = { name: "work", options: {}, handler: this.#code as (ctx: TaskContext, input: unknown) => unknown };
+    const capability = {
+      name: "work",
+      options: {},
+      handler: this.#code as (ctx: TaskContext, input: unknown) => unknown,
+    };
     this.attempt = new Attempt(task(this.#token, input, journal), capability, this);
     return this.attempt;
   }

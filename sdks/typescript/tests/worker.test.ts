@@ -101,7 +101,10 @@ test("a worker introduces its agents with the schemas of their types", LIMIT, as
   const input = document(find.inputSchema) as { required: string[] };
   const output = document(find.outputSchema) as { properties: { hits: { type: string } } };
   assert.deepEqual([input.required, output.properties.hits.type], [["queries"], "integer"]);
-  assert.deepEqual([raw.effect, document(raw.inputSchema), raw.outputSchema.length], [EffectClass.IDEMPOTENT, { type: "object" }, 0]);
+  assert.deepEqual(
+    [raw.effect, document(raw.inputSchema), raw.outputSchema.length],
+    [EffectClass.IDEMPOTENT, { type: "object" }, 0],
+  );
   await strike(set);
 });
 
@@ -132,11 +135,20 @@ test("documents that do not fit are named by their path and not tried again", LI
   const strict = agent("strict")
     .capability("zod", { input: text }, () => null)
     .capability("plain", { input: plain }, () => null)
-    .capability("typed", { input: jsonSchema<{ n: number }>({ properties: { n: { type: "number" } } }) }, (_, input) => input.n)
+    .capability(
+      "typed",
+      { input: jsonSchema<{ n: number }>({ properties: { n: { type: "number" } } }) },
+      (_, input) => input.n,
+    )
     .capability("out", { output: z.object({ n: z.number() }) }, (_, input) => input as { n: number });
   const set = await stage([strict]);
   const cases: [string, unknown, string, string][] = [
-    ["zod", { queries: [{ text: "a" }, { text: 3 }] }, Code.BadInput, "the input does not fit at `$.queries[1].text`: "],
+    [
+      "zod",
+      { queries: [{ text: "a" }, { text: 3 }] },
+      Code.BadInput,
+      "the input does not fit at `$.queries[1].text`: ",
+    ],
     ["zod", 7, Code.BadInput, "the input does not fit at `$`: "],
     ["plain", { "a b": [1, "x"] }, Code.BadInput, 'the input does not fit at `$["a b"][1]`: must be integer'],
     ["typed", { n: "x" }, Code.BadInput, "the input does not fit at `$.n`: must be number"],
@@ -268,19 +280,23 @@ test("a promise that nobody waits for does not end the worker", LIMIT, async () 
   }
 });
 
-test("cancelled code is told and its report is dropped; a cancellation of another attempt changes nothing", LIMIT, async () => {
-  const signals: AbortSignal[] = [];
-  const set = await stage([waits((ctx) => signals.push(ctx.signal))]);
-  set.session.offer(1n);
-  await set.session.expect("progress");
-  set.session.send(cancel(7n));
-  set.session.send({ $case: "drain", value: {} });
-  set.session.send(cancel(1n));
-  await set.session.left();
-  await set.left;
-  assert.equal(signals[0]?.aborted, true);
-  set.server.kill();
-});
+test(
+  "cancelled code is told and its report is dropped; a cancellation of another attempt changes nothing",
+  LIMIT,
+  async () => {
+    const signals: AbortSignal[] = [];
+    const set = await stage([waits((ctx) => signals.push(ctx.signal))]);
+    set.session.offer(1n);
+    await set.session.expect("progress");
+    set.session.send(cancel(7n));
+    set.session.send({ $case: "drain", value: {} });
+    set.session.send(cancel(1n));
+    await set.session.left();
+    await set.left;
+    assert.equal(signals[0]?.aborted, true);
+    set.server.kill();
+  },
+);
 
 test("a fenced attempt stops and says nothing; any other refusal fails it", LIMIT, async () => {
   for (const code of ["C0302", "C0301", "C0201", "C0202"]) {
@@ -455,7 +471,12 @@ test("a server that does not speak the protocol is named", LIMIT, async () => {
   const port = await new Promise<number>((resolve) => {
     other.bindAsync("127.0.0.1:0", grpc.ServerCredentials.createInsecure(), (_, bound) => resolve(bound));
   });
-  const worker = new Worker({ agents: [echo()], address: `http://127.0.0.1:${port}/`, logger: silent, handleSignals: false });
+  const worker = new Worker({
+    agents: [echo()],
+    address: `http://127.0.0.1:${port}/`,
+    logger: silent,
+    handleSignals: false,
+  });
   await assert.rejects(worker.run(), { code: Code.Internal, message: /UNIMPLEMENTED/ });
   other.forceShutdown();
 });
