@@ -117,6 +117,8 @@ fn the_most_careful_class_of_all_versions_counts() {
     assert_eq!(class(&world, Some("a")), EffectClass::Write, "an instance of version 1 could take it");
     assert_eq!(class(&world, Some("ab")), EffectClass::Idempotent, "an agent is not one whose name begins like it");
     assert_eq!(class(&world, Some("b")), EffectClass::Read);
+    let any = world.machine.capability_effect(NS, "", Some("a")).unwrap();
+    assert_eq!(any, EffectClass::Write, "a call of an agent that names no capability may be any of them");
     remove(&mut world, "a", Some("1")).unwrap();
     assert_eq!(class(&world, Some("a")), EffectClass::Read);
     assert_eq!(class(&world, None), EffectClass::Idempotent);

@@ -90,7 +90,7 @@ impl Machine {
     }
 
     /// The effect class of a capability: the most careful one that any version of any agent (or of this one) declares,
-    /// since each of them could take the task; `write` where nobody declares it.
+    /// since each of them could take the task. Without a capability (the empty text) all that are declared count.
     pub fn capability_effect(&self, namespace: &str, capability: &str, agent: Option<&str>) -> Result<EffectClass> {
         let mut most_careful = None;
         self.each_agent(agent_key(namespace, agent.unwrap_or(""), ""), |key, row| {
@@ -98,7 +98,10 @@ impl Machine {
                 return false;
             }
             let declared = row.declaration().map(|declared| declared.capabilities).unwrap_or_default();
-            let classes = declared.iter().filter(|found| found.name == capability).map(|found| found.effect);
+            let classes = declared
+                .iter()
+                .filter(|found| capability.is_empty() || found.name == capability)
+                .map(|found| found.effect);
             most_careful = classes.max().max(most_careful);
             true
         })?;
