@@ -22,6 +22,9 @@ const WELCOME_WITHIN = 10_000;
 const END_WITHIN = 5_000;
 /** Bytes that wait to be sent before partial output is asked to wait. */
 const CONGESTED_BYTES = 1024 * 1024;
+/** Bytes and messages of a batch after which the next begins: one batch should not hold up others for long. */
+const BATCH_BYTES_FULL = 1024 * 1024;
+const BATCH_MESSAGES_MAX = 5_000;
 /** The tag of `WorkerMessages.messages`: field 1, with a length before its bytes. */
 const MESSAGES_TAG = 0x0a;
 
@@ -95,7 +98,7 @@ export class Connection {
   /** Sends what waits, as far as the stream takes it. */
   flush(): void {
     while (!this.#blocked && !this.#closed && this.#welcome && this.#waiting.length > 0) {
-      this.#write(this.#nextBatch(Number(this.#welcome.batchBytesMax)));
+      this.#write(this.#nextBatch(Math.min(Number(this.#welcome.batchBytesMax), BATCH_BYTES_FULL)));
     }
     if (this.#ending && !this.#closed && this.#waiting.length === 0 && !this.#stream.writableEnded) {
       this.#stream.end();
@@ -111,7 +114,7 @@ export class Connection {
   #nextBatch(bytesMax: number): Buffer {
     let [count, bytes] = [0, 0];
     for (const message of this.#waiting) {
-      if (count > 0 && bytes + message.length > bytesMax) {
+      if (count === BATCH_MESSAGES_MAX || (count > 0 && bytes + message.length > bytesMax)) {
         break;
       }
       count += 1;

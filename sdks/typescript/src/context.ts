@@ -336,9 +336,9 @@ export class TaskContext {
 }
 
 /** Bytes of one piece of partial output. */
-const STREAM_BYTES_MAX = 256 * 1024;
+const STREAM_BYTES_MAX = 16 * 1024;
 /** UTF-16 units of one piece of text: at most three bytes each. */
-const PIECE_UNITS_MAX = STREAM_BYTES_MAX / 4;
+const PIECE_UNITS_MAX = Math.floor(STREAM_BYTES_MAX / 3);
 
 /** Where the piece of a text that begins at `at` ends: never between two halves of a character. */
 function pieceEnd(text: string, at: number): number {

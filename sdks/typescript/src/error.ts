@@ -27,6 +27,7 @@ export const Code = {
   Halted: "C0403",
   Locked: "C0404",
   Unreachable: "C0405",
+  SessionLost: "C0406",
   Disk: "C0502",
   Internal: "C0901",
 } as const;
@@ -40,15 +41,11 @@ const UNAVAILABLE: ReadonlySet<string> = new Set([
   Code.Halted,
   Code.Locked,
   Code.Unreachable,
+  Code.SessionLost,
   Code.Disk,
 ]);
 
 const LOST: ReadonlySet<string> = new Set([Code.Fenced, Code.TaskNotFound, Code.RunNotFound, Code.RunEnded]);
-
-/** Whether the code means: not now, try again later. */
-export function isUnavailable(code: string): boolean {
-  return UNAVAILABLE.has(code);
-}
 
 /** Whether the code, in the refusal of a report, means that the attempt is not this worker's any more. */
 export function isLost(code: string): boolean {
@@ -59,6 +56,8 @@ export function isLost(code: string): boolean {
 export interface ConsortErrorOptions extends ErrorOptions {
   /** What to do next. */
   hint?: string | undefined;
+  /** Whether trying again later may help; as the code says, where it is one that the SDK knows. */
+  unavailable?: boolean | undefined;
 }
 
 /** What Consort refused or what went wrong there: a stable code, a message, and a hint at what to do next. */
@@ -67,6 +66,8 @@ export class ConsortError extends Error {
   readonly code: string;
   /** What to do next, where there is something to say. */
   readonly hint: string | undefined;
+  /** Whether trying again later may help, such as after a restart of the server. */
+  readonly isUnavailable: boolean;
 
   /** An error with this code. */
   constructor(code: string, message: string, options: ConsortErrorOptions = {}) {
@@ -74,11 +75,7 @@ export class ConsortError extends Error {
     this.name = "ConsortError";
     this.code = code;
     this.hint = options.hint;
-  }
-
-  /** Whether trying again later may help, such as after a restart of the server. */
-  get isUnavailable(): boolean {
-    return isUnavailable(this.code);
+    this.isUnavailable = options.unavailable ?? UNAVAILABLE.has(code);
   }
 
   /** Code, message and hint in one text. */

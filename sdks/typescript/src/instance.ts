@@ -97,10 +97,10 @@ export class Instance implements Host {
     return [...[...this.#live.values()].map((attempt) => attempt.id), ...[...this.#kept.values()].map(({ id }) => id)];
   }
 
-  /** How many tasks it wants to hold, as the server is told when the instance joins. */
-  introduce(credit: number): number {
-    this.#said = credit;
-    return credit;
+  /** How many tasks it wants to hold, as the server is told when the instance joins: there, at least one. */
+  introduce(leaving: boolean): number {
+    this.#said = leaving ? 1 : Math.max(this.credit, 1);
+    return this.#said;
   }
 
   /** Tells the server how many tasks it wants to hold, where that has changed. */
@@ -162,6 +162,7 @@ export class Instance implements Host {
         return;
       case "drain":
         this.drained = true;
+        this.credit = 0;
     }
   }
 

@@ -96,9 +96,7 @@ export class RunHandle {
           }
         }
       } catch (error) {
-        if (broken >= TRIES || !(error instanceof ConsortError && error.isUnavailable)) {
-          throw error;
-        }
+        rethrowUnlessPassing(error, broken);
       }
       await pause(Math.min(PAUSE_FIRST * 2 ** broken, PAUSE_LONGEST));
     }
@@ -156,6 +154,13 @@ export class RunHandle {
   /** Lets the run go on. */
   async resume(): Promise<void> {
     await this.#rpc.unary(Runs, Runs.methods.resumeRun, this.#which);
+  }
+}
+
+/** Throws what trying again will not mend, or has not mended. */
+function rethrowUnlessPassing(error: unknown, tries: number): void {
+  if (tries >= TRIES || !(error instanceof ConsortError && error.isUnavailable)) {
+    throw error;
   }
 }
 

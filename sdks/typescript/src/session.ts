@@ -89,7 +89,7 @@ export class Session implements Wire {
 
   /** How many tasks each agent wants to hold at once from now on. */
   setConcurrency(tasks: number): void {
-    for (const instance of this.#instances) {
+    for (const instance of this.#instances.filter(({ drained }) => !drained)) {
       instance.credit = tasks;
       this.#sayCredit(instance);
     }
@@ -147,7 +147,7 @@ export class Session implements Wire {
   #hello(): Hello {
     const instances = this.#joined.map((instance) => ({
       agent: instance.agent.declaration(),
-      credit: instance.introduce(this.#leaving || instance.drained ? 0 : instance.credit),
+      credit: instance.introduce(this.#leaving || instance.drained),
       held: instance.held,
       labels: this.#settings.labels,
     }));
@@ -166,8 +166,8 @@ export class Session implements Wire {
     // Twice in each interval, so that a late timer does no harm.
     this.#beat = setInterval(() => this.#tick(), Math.max(toMillis(welcome.heartbeatIntervalUs) / 2, 10));
     for (const instance of this.#joined) {
-      instance.reconnected();
       this.#sayCredit(instance);
+      instance.reconnected();
     }
     if (this.#leaving) {
       this.#sayLeaving();
@@ -201,7 +201,7 @@ export class Session implements Wire {
   }
 
   #sayCredit(instance: Instance): void {
-    if (!this.#leaving && !instance.drained) {
+    if (!this.#leaving) {
       instance.sayCredit();
     }
   }

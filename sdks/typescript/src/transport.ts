@@ -72,7 +72,8 @@ export function failure(status: Partial<grpc.StatusObject>): ConsortError {
   const [encoded] = status.metadata?.get("consort-error-bin") ?? [];
   if (encoded instanceof Buffer) {
     const { code, message, hint } = WireError.decode(encoded);
-    return new ConsortError(code, message, { hint: hint || undefined });
+    const unavailable = status.code === grpc.status.UNAVAILABLE || undefined;
+    return new ConsortError(code, message, { hint: hint || undefined, unavailable });
   }
   const said = status.details || "the connection broke";
   if (status.code === grpc.status.UNAUTHENTICATED || status.code === grpc.status.PERMISSION_DENIED) {
