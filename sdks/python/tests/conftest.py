@@ -24,9 +24,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
+def grace() -> str:
+    """How long the server lets tasks wait for a worker that is gone; tests may ask for another span."""
+    return "30s"
+
+
+@pytest.fixture
+def server(tmp_path: Path, grace: str) -> Iterator[Server]:
     """A running server."""
-    running = Server(Path(BINARY), tmp_path)
+    running = Server(Path(BINARY), tmp_path, grace)
     running.start()
     yield running
     running.kill()

@@ -15,9 +15,11 @@ from pathlib import Path
 class Server:
     """A server that can be killed and started again."""
 
-    def __init__(self, binary: Path, folder: Path) -> None:
+    def __init__(self, binary: Path, folder: Path, grace: str) -> None:
+        """`grace` is how long the tasks of a worker that is gone wait for it."""
         self._binary = binary
         self._folder = folder
+        self._environment = {**os.environ, "CONSORT_GRACE": grace}
         self._process: subprocess.Popen[str] | None = None
         self._listen = "127.0.0.1:0"
         self.address = ""
@@ -26,11 +28,10 @@ class Server:
         """Starts it, and knows its address. A restart listens where it listened before."""
         command = [str(self._binary), "up", "--data-dir", str(self._folder / "data"), "--port", "0"]
         command += ["--grpc-listen", self._listen]
-        environment = {**os.environ, "CONSORT_HEARTBEAT_TIMEOUT": "1s"}
         log = (self._folder / "server.log").open("a")
         with log:
             self._process = subprocess.Popen(
-                command, cwd=self._folder, env=environment, stdout=subprocess.PIPE, stderr=log, text=True
+                command, cwd=self._folder, env=self._environment, stdout=subprocess.PIPE, stderr=log, text=True
             )
         assert self._process.stdout is not None
         for line in self._process.stdout:

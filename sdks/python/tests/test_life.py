@@ -437,6 +437,43 @@ async def test_a_claim_that_is_answered_by_cancel_ends_the_attempt() -> None:
         assert await rig.session.next() is None
 
 
+async def test_an_agent_that_was_let_go_does_not_join_again_while_others_do() -> None:
+    first, second = Agent("first"), Agent("second")
+    first.add(echo, "work")
+    second.add(echo, "work")
+    async with hosting(first, second) as rig:
+        rig.session.drain(instance=0)
+        rig.offer(value=1, instance=1)
+        assert await rig.output() == 1
+        await rig.reconnect()
+        assert [instance.agent.name for instance in rig.session.hello.instances] == ["second"]
+        assert await rig.output() == 1
+        rig.offer_next(value=2)
+        assert await rig.output() == 2
+        rig.session.drain()
+        assert await rig.session.next() is None
+        await rig.running
+
+
+async def test_a_worker_that_leaves_while_it_is_not_connected_asks_for_nothing_more() -> None:
+    gate = Gate()
+    async with hosting_code(gate) as rig:
+        rig.offer(value=1)
+        await gate.begun.acquire()
+        rig.session.disconnect()
+        rig.worker.stop()
+        await rig.connected()
+        assert rig.session.hello.instances[0].credit == 0
+        message = await rig.session.next()
+        assert message is not None
+        assert message.HasField("leaving")
+        rig.session.drain()
+        gate.opened.release()
+        assert await rig.output() == 1
+        assert await rig.session.next() is None
+        await rig.running
+
+
 def held(rig: Rig) -> list[tuple[str, int]]:
     return [(attempt.task, attempt.token) for attempt in rig.session.hello.instances[0].held]
 

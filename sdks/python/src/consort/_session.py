@@ -117,8 +117,9 @@ class Instance:
         self.threads = threads
         self.patience = patience
         self.drained = False
-        """Whether the server hands out nothing more on this connection."""
-        self._number = number
+        """Whether the server lets the instance go: it gets nothing more, on this connection and on later ones."""
+        self.number = number
+        """How messages of the present connection name it."""
         self._outbox = outbox
         self._credit = credit
         self._labels = dict(labels)
@@ -139,15 +140,17 @@ class Instance:
         """Whether nothing is held."""
         return not self._live
 
-    def hello(self) -> worker_pb2.HelloInstance:
-        """How the instance introduces itself."""
-        self._recall()
-        held = [attempt.wire for attempt in self._live.values()]
+    def hello(self, number: int, *, leaving: bool) -> worker_pb2.HelloInstance:
+        """How the instance introduces itself on a connection where it has this number."""
+        self.number = number
         return worker_pb2.HelloInstance(
-            agent=self.agent.declaration(), credit=self._credit, held=held, labels=self._labels
+            agent=self.agent.declaration(),
+            credit=0 if leaving or self.drained else self._credit,
+            held=[attempt.wire for attempt in self._live.values()],
+            labels=self._labels,
         )
 
-    def _recall(self) -> None:
+    def recall(self) -> None:
         """Takes back what the last connection may not have delivered."""
         since = self._loop.time() - DELIVERY_SECONDS
         while self._handed:
@@ -157,7 +160,6 @@ class Instance:
 
     def connected(self) -> None:
         """There is a new connection: sends what the last one left open."""
-        self.drained = False
         for attempt in list(self._live.values()):
             if not attempt.over:
                 attempt.reconnected()
@@ -228,7 +230,7 @@ class Instance:
 
     def send(self, message: worker_pb2.WorkerMessage) -> None:
         """Hands a message to the present connection; without one it is dropped."""
-        message.instance = self._number
+        message.instance = self.number
         if not self._outbox.put(message):
             self._too_large(message)
 
@@ -239,7 +241,7 @@ class Instance:
         if report is None:
             self._forget(attempt)
             return
-        report.instance = self._number
+        report.instance = self.number
         if self._outbox.is_open:
             self._deliver(attempt, report)
 
@@ -268,7 +270,7 @@ class Instance:
     def _replacement(self, report: worker_pb2.WorkerMessage) -> worker_pb2.WorkerMessage:
         """The failure that says that a report is too large."""
         fail = worker_pb2.Fail(attempt=report.complete.attempt, error=self._size_error(report))
-        return worker_pb2.WorkerMessage(instance=self._number, fail=fail)
+        return worker_pb2.WorkerMessage(instance=self.number, fail=fail)
 
     def _size_error(self, message: worker_pb2.WorkerMessage) -> common_pb2.Error:
         return common_pb2.Error(

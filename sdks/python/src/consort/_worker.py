@@ -192,6 +192,8 @@ class _Running:
             )
             for number, agent in enumerate(agents)
         ]
+        # The instances of the present connection: those that were not let go.
+        self._joined: list[Instance] = []
         self._welcomed = False
 
     @property
@@ -221,7 +223,7 @@ class _Running:
 
     async def _sessions(self) -> None:
         back_off = BACK_OFF_FIRST
-        while True:
+        while self._join():
             begun = self._loop.time()
             self._welcomed = False
             try:
@@ -245,6 +247,13 @@ class _Running:
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._left_without(), pause)
                 return
+
+    def _join(self) -> bool:
+        """Chooses the instances of the next connection; false where none has a reason for one."""
+        for instance in self._instances:
+            instance.recall()
+        self._joined = [instance for instance in self._instances if not (instance.drained and instance.is_idle)]
+        return bool(self._joined)
 
     async def _left_without(self) -> None:
         await self.stopping.wait()
@@ -275,7 +284,9 @@ class _Running:
             protocol=PROTOCOL,
             protocol_min=PROTOCOL,
             namespace=self._settings.namespace,
-            instances=[instance.hello() for instance in self._instances],
+            instances=[
+                instance.hello(number, leaving=self.stopping.is_set()) for number, instance in enumerate(self._joined)
+            ],
             client=f"python/{__version__} {socket.gethostname()}:{os.getpid()}",
         )
         # What ends the stream is told by the read.
@@ -302,7 +313,7 @@ class _Running:
         LOG.info("connected to %s as %s", self._settings.address, ", ".join(welcome.instances))
         self._welcomed = True
         self._outbox.open(welcome.batch_bytes_max)
-        for instance in self._instances:
+        for instance in self._joined:
             instance.connected()
         try:
             yield
@@ -324,7 +335,7 @@ class _Running:
                 part.result()
                 return True
             listen.result()
-            return all(instance.drained and instance.is_idle for instance in self._instances)
+            return False
         finally:
             for task in tasks:
                 task.cancel()
@@ -333,8 +344,8 @@ class _Running:
     async def _listen(self, stream: Any) -> None:
         while (batch := await self._read(stream)) is not None:
             for message in batch.messages:
-                if message.instance < len(self._instances):
-                    self._instances[message.instance].take(message)
+                if message.instance < len(self._joined):
+                    self._joined[message.instance].take(message)
 
     async def _speak(self, stream: Any) -> None:
         # A stream that takes nothing more is noticed by `_listen`, which knows why.
@@ -359,7 +370,7 @@ class _Running:
         while True:
             if self.stopping.is_set() and not said:
                 said = True
-                for number in range(len(self._instances)):
+                for number in range(len(self._joined)):
                     self._outbox.put(worker_pb2.WorkerMessage(instance=number, leaving=worker_pb2.Leaving()))
             if self._is_idle and self._outbox.is_empty and all(instance.drained for instance in self._instances):
                 break
