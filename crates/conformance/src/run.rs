@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::{
     scenario::{Expect, Happening, Scenario},
-    sdk::{Sdk, tail},
+    sdk::{Sdk, Worker, tail},
     stage::{Stage, wait},
 };
 
@@ -106,15 +106,22 @@ impl<'a> Scene<'a> {
         }
     }
 
-    fn until(&self, holds: impl Fn(&Self) -> Result<bool, String>) -> Result<(), String> {
-        wait("it", || Ok(holds(self)?.then_some(())))
+    /// Waits until it holds; a worker that has ended by itself ends the waiting.
+    fn until(&mut self, holds: impl Fn(&Self) -> Result<bool, String>) -> Result<(), String> {
+        wait("it", || {
+            if let Some(status) = self.stage.worker().ok().and_then(Worker::ended) {
+                return Err(format!("the worker has ended with {status}"));
+            }
+            Ok(holds(self)?.then_some(()))
+        })
     }
 
     /// The state of a step of the run.
     fn state(&self, step: &str) -> Result<String, String> {
-        let found =
-            self.stage.client.get(&format!("/v1/runs/{}/steps/{step}", self.run)).map_err(|error| error.to_string())?;
-        Ok(found.json()["state"].as_str().unwrap_or_default().to_owned())
+        let page = self.stage.ask("GET", &format!("/v1/runs/{}/steps", self.run), None)?;
+        let steps = page["items"].as_array().ok_or("steps are a list")?;
+        let found = steps.iter().find(|found| found["path"] == step);
+        Ok(found.and_then(|found| found["state"].as_str()).unwrap_or_default().to_owned())
     }
 
     /// Decides the first thing that stands in the inbox.
@@ -137,8 +144,7 @@ impl<'a> Scene<'a> {
                     return;
                 }
                 let data: Value = serde_json::from_str(&event.data).unwrap_or_default();
-                let said = ["message", "text"].iter().find_map(|field| data[*field].as_str().map(str::to_owned));
-                live.lock().push(said.unwrap_or_else(|| data["value"].to_string()));
+                note(&mut live.lock(), &data);
             }
         }));
         Ok(())
@@ -172,10 +178,29 @@ impl<'a> Scene<'a> {
         if let Some(most) = expect.together.filter(|most| self.stage.ledger.most_together() > *most) {
             return Err(format!("{} effects were held at once, not {most}", self.stage.ledger.most_together()));
         }
-        if !expect.live.is_empty() && *self.live.lock() != expect.live {
-            return Err(format!("watchers saw {:?}, not {:?}", self.live.lock(), expect.live));
+        self.judge_live()
+    }
+
+    /// Partial output comes in its order; messages beside it say what is done now, whenever that is.
+    fn judge_live(&self) -> Result<(), String> {
+        let (live, expected) = (self.live.lock(), &self.scenario.expect.live);
+        let parts = |all: &[String], messages: bool| -> Vec<String> {
+            all.iter().filter(|one| one.starts_with("message ") == messages).cloned().collect()
+        };
+        let same = [true, false].into_iter().all(|messages| parts(&live, messages) == parts(expected, messages));
+        if expected.is_empty() || same { Ok(()) } else { Err(format!("watchers saw {live:?}, not {expected:?}")) }
+    }
+}
+
+/// Keeps a live message. Pieces of text may be cut anywhere, so they are put together.
+fn note(live: &mut Vec<String>, said: &Value) {
+    match (said["kind"].as_str(), live.last_mut()) {
+        (Some("message"), _) => live.push(format!("message {}", said["message"].as_str().unwrap_or_default())),
+        (Some("text"), Some(last)) if last.starts_with("text ") => {
+            last.push_str(said["text"].as_str().unwrap_or_default());
         }
-        Ok(())
+        (Some("text"), _) => live.push(format!("text {}", said["text"].as_str().unwrap_or_default())),
+        _ => live.push(format!("json {}", said["value"])),
     }
 }
 

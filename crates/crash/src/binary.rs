@@ -17,8 +17,9 @@ use std::{
 pub fn consort() -> &'static Path {
     static FOUND: OnceLock<PathBuf> = OnceLock::new();
     FOUND.get_or_init(|| {
-        let test = std::env::current_exe().expect("the test has a file");
-        let profile = test.parent().and_then(Path::parent).expect("`target/PROFILE/deps/TEST`");
+        let own = std::env::current_exe().expect("the program has a file");
+        let folder = own.parent().expect("`target/PROFILE/PROGRAM` or `target/PROFILE/deps/TEST`");
+        let profile = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
         let binary = profile.join("consort");
         if !binary.is_file() {
             build(profile);

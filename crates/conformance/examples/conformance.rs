@@ -1,0 +1,219 @@
+//! The Rust worker of the conformance scenarios (sdks/conformance/README.md tells what each capability does).
+//!
+//! For: the driver of this crate. Not for: learning (see `crates/worker/examples`).
+//! Invariant: it does what the workers in the other languages do.
+
+use std::{env, future::Future};
+
+use consort_types::{EffectClass, Error, Result, Span};
+use consort_worker::{Agent, CallOptions, Capability, Remote, TaskContext, TaskError, Worker, all, race};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+#[derive(Deserialize, JsonSchema)]
+struct Item {
+    name: String,
+    qty: u32,
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct Items {
+    items: Vec<Item>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Total {
+    total: u32,
+    names: Vec<String>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct Failing {
+    kind: String,
+    until: u32,
+}
+
+#[derive(Deserialize, Serialize, JsonSchema)]
+struct Named {
+    name: String,
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct Word {
+    word: String,
+}
+
+#[derive(Deserialize, Serialize, JsonSchema)]
+struct Count {
+    count: u32,
+}
+
+/// Asks the outside service for an effect.
+async fn effect(ctx: &TaskContext, name: &str) -> Result<u32, TaskError> {
+    let ledger = env::var("CONFORM_LEDGER").unwrap_or_default();
+    let host = ledger.strip_prefix("http://").unwrap_or(&ledger);
+    let body = json!({ "key": ctx.idempotency_key() }).to_string();
+    let mut stream = TcpStream::connect(host).await?;
+    let head = format!(
+        "POST /effects/{name} HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all((head + &body).as_bytes()).await?;
+    // The answer is short and comes whole, and its body is one JSON object.
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"}") {
+        if stream.read_buf(&mut answer).await? == 0 {
+            return Err(TaskError::retryable("the outside service has gone"));
+        }
+    }
+    let at = answer.iter().position(|byte| *byte == b'{').unwrap_or(0);
+    let count: Count = serde_json::from_slice(&answer[at..])?;
+    Ok(count.count)
+}
+
+/// An effect as a journal entry.
+fn once(ctx: &TaskContext, entry: &str, name: &str) -> impl Future<Output = Result<u32, TaskError>> + Send + use<> {
+    let (inner, name) = (ctx.clone(), name.to_owned());
+    ctx.run(entry, move || async move { effect(&inner, &name).await })
+}
+
+async fn fail(ctx: TaskContext, input: Failing) -> Result<Value, TaskError> {
+    if ctx.attempt() >= input.until {
+        return Ok(json!({ "attempt": ctx.attempt() }));
+    }
+    match input.kind.as_str() {
+        "retryable" => Err(TaskError::retryable("no such page")),
+        "permanent" => Err(TaskError::permanent("no such page")),
+        _ => Err(std::io::Error::other("boom").into()),
+    }
+}
+
+async fn flow(ctx: TaskContext, input: Word) -> Result<Value, TaskError> {
+    let first = once(&ctx, "first", "first").await?;
+    let echoed: Value = ctx.call("conform.echo", &json!({ "n": 1 })).await?;
+    ctx.sleep(Span::from_millis(30)).await?;
+    let go: Value = ctx.wait_signal("go").await?;
+    let sides = ["left", "right"].map(|name| ctx.call::<Count>("conform.effect", &Named { name: name.into() }));
+    let sides: u32 = all(sides).await?.iter().map(|side| side.count).sum();
+    let last = once(&ctx, "last", "last").await?;
+    Ok(json!({ "word": input.word, "echoed": echoed["n"], "go": go, "sides": sides, "counts": [first, last] }))
+}
+
+async fn branch(ctx: &TaskContext, side: &str) -> Result<Value, TaskError> {
+    let first = once(ctx, &format!("{side}-1"), &format!("{side}-1")).await?;
+    let echoed: Value = ctx.call("conform.echo", &side).await?;
+    let second = once(ctx, &format!("{side}-2"), &format!("{side}-2")).await?;
+    Ok(json!([first, echoed, second]))
+}
+
+async fn branches(ctx: TaskContext, _: Value) -> Result<Value, TaskError> {
+    let (left, right) = tokio::join!(biased; branch(&ctx, "left"), branch(&ctx, "right"));
+    Ok(json!({ "left": left?, "right": right? }))
+}
+
+async fn first_of_two(ctx: TaskContext, _: Value) -> Result<Value, TaskError> {
+    let slow = ctx.call::<Value>("conform.effect", &Named { name: "slow".into() });
+    let fast = ctx.call::<Value>("conform.echo", &"fast");
+    let (_, winner) = race([slow, fast]).await?;
+    Ok(json!({ "winner": winner }))
+}
+
+async fn diverge(ctx: TaskContext, _: Value) -> Result<Value, TaskError> {
+    let name = if env::var("CONFORM_VARIANT").as_deref() == Ok("b") { "two" } else { "one" };
+    ctx.run(name, || async { Ok(1) }).await?;
+    ctx.wait_signal("go").await
+}
+
+async fn stream(ctx: TaskContext, _: Value) -> Result<&'static str, TaskError> {
+    effect(&ctx, "opened").await?;
+    ctx.progress("half way");
+    ctx.stream_text("a");
+    ctx.stream_text("b");
+    ctx.stream_json(&json!({ "n": 1 }))?;
+    effect(&ctx, "streamed").await?;
+    Ok("ab")
+}
+
+async fn cancel(ctx: TaskContext, _: Value) -> Result<(), TaskError> {
+    effect(&ctx, "begun").await?;
+    ctx.cancelled().await;
+    effect(&ctx, "cleaned").await?;
+    Err(TaskError::permanent("cancelled"))
+}
+
+async fn options(ctx: TaskContext, _: Value) -> Result<Value, TaskError> {
+    let millisecond = Span::from_millis(1);
+    let retried = CallOptions::new().retry(3).back_off(millisecond, 1_000, millisecond);
+    let done: Value = ctx.call_with("conform.fail", &json!({ "kind": "retryable", "until": 3 }), retried).await?;
+    let timed = CallOptions::new().timeout(Span::from_millis(300));
+    let code = match ctx.call_with::<Value>("conform.hold", &Named { name: "never".into() }, timed).await {
+        Ok(_) => String::new(),
+        Err(error) => error.error().code.to_string(),
+    };
+    Ok(json!({ "attempt": done["attempt"], "timed_out": code }))
+}
+
+fn identity(ctx: &TaskContext) -> Value {
+    json!({
+        "attempt": ctx.attempt(),
+        "step": ctx.step(),
+        "workflow": ctx.workflow(),
+        "keyed": !ctx.idempotency_key().is_empty(),
+        "traced": ctx.traceparent().len() == 55,
+    })
+}
+
+fn agent() -> Agent {
+    let number = json!({ "type": "object", "properties": { "n": { "type": "integer" } }, "required": ["n"] });
+    let count = |ctx: TaskContext, input: Named| async move { Ok(Count { count: effect(&ctx, &input.name).await? }) };
+    let journaled = |ctx: TaskContext, input: Named| async move {
+        Ok(Count { count: once(&ctx, &input.name, &input.name).await? })
+    };
+    let total = |_: TaskContext, input: Items| async move {
+        let total = input.items.iter().map(|item| item.qty).sum();
+        Ok(Total { total, names: input.items.into_iter().map(|item| item.name).collect() })
+    };
+    let approve = |ctx: TaskContext, _: Value| async move {
+        let answer = ctx.wait_approval("ship it?", &json!({ "version": 3 })).await?;
+        Ok(json!({ "approved": answer.approved, "by": answer.by, "comment": answer.comment }))
+    };
+    let echo = |_: TaskContext, input: Value| async move { Ok(input) };
+    let liar = |_: TaskContext, _: Value| async move { Ok(json!({ "n": "three" })) };
+    let who = |ctx: TaskContext, _: Value| async move { Ok(identity(&ctx)) };
+    Agent::new("conform")
+        .version("1.0.0")
+        .label("suite", "conformance")
+        .capability(Capability::from_fn("conform.echo", echo).effect(EffectClass::Read))
+        .capability(Capability::from_fn("conform.total", total).effect(EffectClass::Read))
+        .capability(Capability::from_fn("conform.liar", liar).effect(EffectClass::Read).output_schema(number))
+        .capability(Capability::from_fn("conform.fail", fail))
+        .capability(Capability::from_fn("conform.identity", who).effect(EffectClass::Read))
+        .capability(Capability::from_fn("conform.effect", journaled))
+        .capability(Capability::from_fn("conform.write", count).effect(EffectClass::Write))
+        .capability(Capability::from_fn("conform.hold", count))
+        .capability(Capability::from_fn("conform.flow", flow))
+        .capability(Capability::from_fn("conform.branches", branches))
+        .capability(Capability::from_fn("conform.race", first_of_two))
+        .capability(Capability::from_fn("conform.approve", approve))
+        .capability(Capability::from_fn("conform.diverge", diverge))
+        .capability(Capability::from_fn("conform.stream", stream))
+        .capability(Capability::from_fn("conform.cancel", cancel))
+        .capability(Capability::from_fn("conform.options", options))
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<()> {
+    let address = env::var("CONSORT_ADDRESS").unwrap_or_else(|_| "127.0.0.1:7879".into());
+    let credit = env::var("CONFORM_CREDIT").ok().and_then(|text| text.parse().ok()).unwrap_or(8);
+    let mut told = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+        .map_err(|error| Error::new(consort_types::Code::Internal, error.to_string()))?;
+    let shutdown = async move {
+        told.recv().await;
+    };
+    Worker::new(Remote::new(format!("http://{address}"))).agent(agent()).concurrency(credit).run(shutdown).await
+}

@@ -1,0 +1,141 @@
+/**
+ * The TypeScript worker of the conformance scenarios (README.md tells what each capability does).
+ *
+ * For: the driver in crates/conformance. Not for: learning (see sdks/typescript/examples).
+ * Invariant: it does what the workers in the other languages do.
+ */
+import { createRequire } from "node:module";
+import { agent, ConsortError, TaskError, Worker } from "../typescript/dist/index.js";
+
+const { z } = createRequire(new URL("../typescript/package.json", import.meta.url))("zod");
+
+const ledger = process.env.CONFORM_LEDGER;
+const variant = process.env.CONFORM_VARIANT ?? "";
+
+/** Asks the outside service for an effect. */
+async function effect(ctx, name) {
+  const answer = await fetch(`${ledger}/effects/${name}`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ key: ctx.idempotencyKey }),
+  });
+  return (await answer.json()).count;
+}
+
+const named = z.object({ name: z.string() });
+const count = z.object({ count: z.int() });
+const anything = { effect: "read" };
+
+async function flow(ctx, { word }) {
+  const first = await ctx.run("first", () => effect(ctx, "first"));
+  const echoed = await ctx.call("conform.echo", { n: 1 });
+  await ctx.sleep(30);
+  const go = await ctx.waitSignal("go");
+  const sides = await ctx.all([
+    ctx.call("conform.effect", { name: "left" }, { output: count }),
+    ctx.call("conform.effect", { name: "right" }, { output: count }),
+  ]);
+  const last = await ctx.run("last", () => effect(ctx, "last"));
+  return { word, echoed: echoed.n, go, sides: sides[0].count + sides[1].count, counts: [first, last] };
+}
+
+async function branch(ctx, side) {
+  const first = await ctx.run(`${side}-1`, () => effect(ctx, `${side}-1`));
+  const echoed = await ctx.call("conform.echo", side);
+  const second = await ctx.run(`${side}-2`, () => effect(ctx, `${side}-2`));
+  return [first, echoed, second];
+}
+
+function fail(ctx, { kind, until }) {
+  if (ctx.attempt >= until) {
+    return { attempt: ctx.attempt };
+  }
+  if (kind === "exception") {
+    throw new Error("boom");
+  }
+  throw new TaskError("no such page", { retryable: kind === "retryable" });
+}
+
+async function options(ctx) {
+  const retry = { attempts: 3, initial: 1, factor: 1, max: 1 };
+  const done = await ctx.call("conform.fail", { kind: "retryable", until: 3 }, { retry });
+  let code = "";
+  try {
+    await ctx.call("conform.hold", { name: "never" }, { timeout: 300 });
+  } catch (error) {
+    code = error instanceof ConsortError ? error.code : String(error);
+  }
+  return { attempt: done.attempt, timed_out: code };
+}
+
+const conform = agent("conform", { version: "1.0.0", labels: { suite: "conformance" } })
+  .capability("conform.echo", anything, (_, input) => input)
+  .capability(
+    "conform.total",
+    {
+      effect: "read",
+      input: z.object({ items: z.array(z.object({ name: z.string(), qty: z.int().min(1) })) }),
+      output: z.object({ total: z.int(), names: z.array(z.string()) }),
+    },
+    (_, { items }) => ({
+      total: items.reduce((sum, item) => sum + item.qty, 0),
+      names: items.map((item) => item.name),
+    }),
+  )
+  .capability("conform.liar", { effect: "read", output: z.object({ n: z.int() }) }, () => ({ n: "three" }))
+  .capability("conform.fail", { input: z.object({ kind: z.string(), until: z.int() }) }, fail)
+  .capability("conform.identity", anything, (ctx) => ({
+    attempt: ctx.attempt,
+    step: ctx.step,
+    workflow: ctx.workflow,
+    keyed: ctx.idempotencyKey !== "",
+    traced: ctx.traceparent.length === 55,
+  }))
+  .capability("conform.effect", { input: named, output: count }, async (ctx, { name }) => ({
+    count: await ctx.run(name, () => effect(ctx, name)),
+  }))
+  .capability("conform.write", { effect: "write", input: named, output: count }, async (ctx, { name }) => ({
+    count: await effect(ctx, name),
+  }))
+  .capability("conform.hold", { input: named, output: count }, async (ctx, { name }) => ({
+    count: await effect(ctx, name),
+  }))
+  .capability("conform.flow", { input: z.object({ word: z.string() }) }, flow)
+  .capability("conform.branches", {}, async (ctx) => {
+    const [left, right] = await Promise.all([branch(ctx, "left"), branch(ctx, "right")]);
+    return { left, right };
+  })
+  .capability("conform.race", {}, async (ctx) => {
+    const slow = ctx.call("conform.effect", { name: "slow" });
+    const fast = ctx.call("conform.echo", "fast");
+    return { winner: await ctx.race([slow, fast]) };
+  })
+  .capability("conform.approve", {}, (ctx) => ctx.waitApproval("ship it?", { version: 3 }))
+  .capability("conform.diverge", {}, async (ctx) => {
+    await ctx.run(variant === "b" ? "two" : "one", () => 1);
+    return ctx.waitSignal("go");
+  })
+  .capability("conform.stream", {}, async (ctx) => {
+    await effect(ctx, "opened");
+    ctx.progress("half way");
+    await ctx.stream("a");
+    await ctx.stream("b");
+    await ctx.stream({ n: 1 });
+    await effect(ctx, "streamed");
+    return "ab";
+  })
+  .capability("conform.cancel", {}, async (ctx) => {
+    await effect(ctx, "begun");
+    if (!ctx.signal.aborted) {
+      await new Promise((resolve) => ctx.signal.addEventListener("abort", resolve, { once: true }));
+    }
+    await effect(ctx, "cleaned");
+    return null;
+  })
+  .capability("conform.options", {}, options);
+
+await new Worker({
+  agents: [conform],
+  address: process.env.CONSORT_ADDRESS ?? "127.0.0.1:7879",
+  concurrency: Number(process.env.CONFORM_CREDIT ?? "8"),
+}).run();

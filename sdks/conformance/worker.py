@@ -1,0 +1,243 @@
+"""The Python worker of the conformance scenarios (README.md tells what each capability does).
+
+For: the driver in crates/conformance. Not for: learning (see sdks/python/examples).
+Invariant: it does what the workers in the other languages do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import urllib.request
+from typing import Any
+
+from consort import Agent, ConsortError, Retry, TaskContext, TaskError, Worker
+from pydantic import BaseModel, Field
+
+LEDGER = os.environ["CONFORM_LEDGER"]
+TWO = os.environ.get("CONFORM_VARIANT") == "b"
+
+
+class Item(BaseModel):
+    """A line of an order."""
+
+    name: str
+    qty: int = Field(ge=1)
+
+
+class Items(BaseModel):
+    """An order."""
+
+    items: list[Item]
+
+
+class Total(BaseModel):
+    """What an order comes to."""
+
+    total: int
+    names: list[str]
+
+
+class Failing(BaseModel):
+    """How to fail, and until which attempt."""
+
+    kind: str
+    until: int
+
+
+class Named(BaseModel):
+    """The name of an effect."""
+
+    name: str
+
+
+class Count(BaseModel):
+    """How often an effect was asked for."""
+
+    count: int
+
+
+class Word(BaseModel):
+    """Any word."""
+
+    word: str
+
+
+agent = Agent("conform", version="1.0.0", labels={"suite": "conformance"})
+
+
+async def effect(ctx: TaskContext, name: str) -> int:
+    """Asks the outside service for an effect."""
+
+    def post() -> int:
+        body = f'{{"key": "{ctx.idempotency_key}"}}'.encode()
+        request = urllib.request.Request(f"{LEDGER}/effects/{name}", body, {"content-type": "application/json"})
+        with urllib.request.urlopen(request) as answer:
+            return Count.model_validate_json(answer.read()).count
+
+    return await asyncio.to_thread(post)
+
+
+@agent.capability("conform.echo", effect="read")
+async def echo(ctx: TaskContext, input: Any) -> Any:
+    """Gives back what it gets."""
+    return input
+
+
+@agent.capability("conform.total", effect="read")
+def total(input: Items) -> Total:
+    """Adds up an order, in a thread."""
+    return Total(total=sum(item.qty for item in input.items), names=[item.name for item in input.items])
+
+
+@agent.capability(
+    "conform.liar",
+    effect="read",
+    output_schema={"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]},
+)
+async def liar(ctx: TaskContext, input: Any) -> Any:
+    """Does not keep to what it declares."""
+    return {"n": "three"}
+
+
+@agent.capability("conform.fail")
+async def fail(ctx: TaskContext, input: Failing) -> dict[str, int]:
+    """Fails until an attempt."""
+    if ctx.attempt >= input.until:
+        return {"attempt": ctx.attempt}
+    if input.kind == "exception":
+        raise RuntimeError("boom")
+    raise TaskError("no such page", retryable=input.kind == "retryable")
+
+
+@agent.capability("conform.identity", effect="read")
+async def identity(ctx: TaskContext, input: Any) -> dict[str, Any]:
+    """Tells who it is."""
+    return {
+        "attempt": ctx.attempt,
+        "step": ctx.step,
+        "workflow": ctx.workflow,
+        "keyed": ctx.idempotency_key != "",
+        "traced": len(ctx.traceparent) == 55,
+    }
+
+
+@agent.capability("conform.effect")
+async def journaled(ctx: TaskContext, input: Named) -> Count:
+    """An effect that is recorded."""
+    return Count(count=await ctx.run(input.name, effect, ctx, input.name))
+
+
+@agent.capability("conform.write", effect="write")
+async def write(ctx: TaskContext, input: Named) -> Count:
+    """An effect that must not be repeated."""
+    return Count(count=await effect(ctx, input.name))
+
+
+@agent.capability("conform.hold")
+async def hold(ctx: TaskContext, input: Named) -> Count:
+    """An effect that is not recorded."""
+    return Count(count=await effect(ctx, input.name))
+
+
+@agent.capability("conform.flow")
+async def flow(ctx: TaskContext, input: Word) -> dict[str, Any]:
+    """A workflow as code."""
+    first = await ctx.run("first", effect, ctx, "first")
+    echoed = await ctx.call("conform.echo", {"n": 1})
+    await ctx.sleep(0.03)
+    go = await ctx.wait_signal("go")
+    left = ctx.call("conform.effect", Named(name="left"), result_type=Count)
+    right = ctx.call("conform.effect", Named(name="right"), result_type=Count)
+    sides = await ctx.all(left, right)
+    last = await ctx.run("last", effect, ctx, "last")
+    counts = [first, last]
+    return {
+        "word": input.word,
+        "echoed": echoed["n"],
+        "go": go,
+        "sides": sum(side.count for side in sides),
+        "counts": counts,
+    }
+
+
+async def branch(ctx: TaskContext, side: str) -> list[Any]:
+    """One of two branches."""
+    first = await ctx.run(f"{side}-1", effect, ctx, f"{side}-1")
+    echoed = await ctx.call("conform.echo", side)
+    second = await ctx.run(f"{side}-2", effect, ctx, f"{side}-2")
+    return [first, echoed, second]
+
+
+@agent.capability("conform.branches")
+async def branches(ctx: TaskContext, input: Any) -> dict[str, Any]:
+    """Two branches side by side."""
+    left, right = await asyncio.gather(branch(ctx, "left"), branch(ctx, "right"))
+    return {"left": left, "right": right}
+
+
+@agent.capability("conform.race")
+async def race(ctx: TaskContext, input: Any) -> dict[str, Any]:
+    """The first of two answers."""
+    slow = ctx.call("conform.effect", Named(name="slow"))
+    fast = ctx.call("conform.echo", "fast")
+    _, winner = await ctx.race(slow, fast)
+    return {"winner": winner}
+
+
+@agent.capability("conform.approve")
+async def approve(ctx: TaskContext, input: Any) -> dict[str, Any]:
+    """Asks a person."""
+    answer = await ctx.wait_approval("ship it?", {"version": 3})
+    return {"approved": answer.approved, "by": answer.by, "comment": answer.comment}
+
+
+@agent.capability("conform.diverge")
+async def diverge(ctx: TaskContext, input: Any) -> Any:
+    """Asks for something else in its second variant."""
+    await ctx.run("two" if TWO else "one", lambda: 1)
+    return await ctx.wait_signal("go")
+
+
+@agent.capability("conform.stream")
+async def stream(ctx: TaskContext, input: Any) -> str:
+    """Shows partial output."""
+    await effect(ctx, "opened")
+    ctx.progress("half way")
+    ctx.stream("a")
+    ctx.stream("b")
+    ctx.stream({"n": 1})
+    await effect(ctx, "streamed")
+    return "ab"
+
+
+@agent.capability("conform.cancel")
+async def cancel(ctx: TaskContext, input: Any) -> None:
+    """Cleans up when nobody waits any more."""
+    await effect(ctx, "begun")
+    try:
+        await ctx.cancelled
+    finally:
+        await asyncio.shield(effect(ctx, "cleaned"))
+
+
+@agent.capability("conform.options")
+async def options(ctx: TaskContext, input: Any) -> dict[str, Any]:
+    """Calls with a policy of their own."""
+    done = await ctx.call(
+        "conform.fail", {"kind": "retryable", "until": 3}, retry=Retry(attempts=3, initial=0.001, factor=1, max=0.001)
+    )
+    code = ""
+    try:
+        await ctx.call("conform.hold", Named(name="never"), timeout=0.3)
+    except ConsortError as error:
+        code = error.code
+    return {"attempt": done["attempt"], "timed_out": code}
+
+
+if __name__ == "__main__":
+    Worker(
+        agent,
+        address=os.environ.get("CONSORT_ADDRESS", "127.0.0.1:7879"),
+        concurrency=int(os.environ.get("CONFORM_CREDIT", "8")),
+    ).run_forever()
