@@ -18,7 +18,8 @@ use consort_engine::Handle;
 use consort_proto::{
     DESCRIPTORS,
     v1::{
-        inbox_service_server::InboxServiceServer, run_service_server::RunServiceServer,
+        agent_service_server::AgentServiceServer, inbox_service_server::InboxServiceServer,
+        queue_service_server::QueueServiceServer, run_service_server::RunServiceServer,
         worker_service_server::WorkerServiceServer, workflow_service_server::WorkflowServiceServer,
     },
 };
@@ -52,7 +53,9 @@ pub fn api(engine: Handle, config: ApiConfig) -> Api {
     let routes = Routes::new(WorkerServiceServer::new(workers).max_decoding_message_size(max))
         .add_service(WorkflowServiceServer::new(clients.clone()).max_decoding_message_size(max))
         .add_service(RunServiceServer::new(clients.clone()).max_decoding_message_size(max))
-        .add_service(InboxServiceServer::new(clients).max_decoding_message_size(max))
+        .add_service(InboxServiceServer::new(clients.clone()).max_decoding_message_size(max))
+        .add_service(AgentServiceServer::new(clients.clone()))
+        .add_service(QueueServiceServer::new(clients))
         .add_service(HealthServer::new(health::Health::new(engine)));
     let routes = match (reflection().build_v1(), reflection().build_v1alpha()) {
         (Ok(v1), Ok(v1alpha)) => routes.add_service(v1).add_service(v1alpha),

@@ -3,7 +3,9 @@
 //! For: workflows, runs, the inbox, agents, queues and limits. Not for: what a request means (the engine's).
 //! Invariant: an empty field of a request is one that was not given; every answer is of durable, applied state.
 
+mod agents;
 mod inbox;
+mod queues;
 mod runs;
 mod watch;
 mod workflows;

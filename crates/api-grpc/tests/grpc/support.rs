@@ -11,8 +11,9 @@ use consort_journal::MemoryLogDisk;
 use consort_proto::{
     convert,
     v1::{
-        self, inbox_service_client::InboxServiceClient, run_service_client::RunServiceClient,
-        server_message::Kind as Says, worker_message::Kind, worker_service_client::WorkerServiceClient,
+        self, agent_service_client::AgentServiceClient, inbox_service_client::InboxServiceClient,
+        queue_service_client::QueueServiceClient, run_service_client::RunServiceClient, server_message::Kind as Says,
+        worker_message::Kind, worker_service_client::WorkerServiceClient,
         workflow_service_client::WorkflowServiceClient,
     },
 };
@@ -93,6 +94,14 @@ impl Server {
 
     pub(crate) fn inbox(&self) -> InboxServiceClient<Channel> {
         InboxServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn agents(&self) -> AgentServiceClient<Channel> {
+        AgentServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn queues(&self) -> QueueServiceClient<Channel> {
+        QueueServiceClient::new(self.channel.clone())
     }
 
     /// Starts a run with `{"n": n}`; its id.
