@@ -51,17 +51,29 @@ impl Contract {
 /// What stands at the root of a schema and says nothing about documents.
 const ANNOTATIONS: [&str; 6] = ["$schema", "$id", "$comment", "title", "description", "examples"];
 
-/// A schema without the names that generators put at its root: its dialect, where it is ours, and its own address.
+/// A schema without the names that generators put on it: its dialect, where it is ours, and its own address.
 fn without_annotations(schema: &Value) -> Value {
     let mut schema = schema.clone();
     if let Value::Object(map) = &mut schema {
         map.remove("$id");
-        let ours = |dialect: &str| dialect.trim_end_matches('#') == DIALECT;
-        if map.get("$schema").and_then(Value::as_str).is_some_and(ours) {
-            map.remove("$schema");
-        }
     }
+    forget_dialect(&mut schema);
     schema
+}
+
+/// Schemas that were put together of generated ones say their dialect in each part.
+fn forget_dialect(schema: &mut Value) {
+    match schema {
+        Value::Object(map) => {
+            let ours = |dialect: &str| dialect.trim_end_matches('#') == DIALECT;
+            if map.get("$schema").and_then(Value::as_str).is_some_and(ours) {
+                map.remove("$schema");
+            }
+            map.values_mut().for_each(forget_dialect);
+        }
+        Value::Array(parts) => parts.iter_mut().for_each(forget_dialect),
+        _ => {}
+    }
 }
 
 #[cfg(test)]
@@ -84,19 +96,19 @@ mod tests {
             "$schema": DIALECT, "$id": "https://example.com/a",
             "type": "object", "required": ["items"],
             "properties": {"items": {"type": "array", "items": {"$ref": "#/$defs/item"}}},
-            "$defs": {"item": {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}},
+            "$defs": {"item": {"$schema": DIALECT, "type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}},
         });
         let contract = Contract::compile("it", &schema).unwrap().unwrap();
         contract.check("output", &json!({"items": [{"n": 1}]})).unwrap();
         let message = contract.check("output", &json!({"items": [{"n": 1}, {"n": "x"}, {}]})).unwrap_err();
-        assert!(message.contains("`output.items[1].n` is a string"), "{message}");
+        assert!(message.contains("`output.items[1].n` is a text"), "{message}");
         assert!(message.contains("`output.items[2].n` is missing"), "{message}");
     }
 
     #[test]
     fn a_schema_that_cannot_be_used_is_refused_with_its_reason() {
         for (schema, reason) in [
-            (json!({"type": "objekt"}), "objekt"),
+            (json!({"type": "objekt"}), "`/type`"),
             (json!({"$ref": "https://example.com/a"}), "only places in this schema"),
             (json!({"properties": {"a": {"$ref": "#"}}}), "circle"),
             (json!({"$schema": "http://json-schema.org/draft-07/schema#", "type": "object"}), "$schema"),
