@@ -97,7 +97,7 @@ impl Connect for Remote {
             let found = welcome.protocol;
             let message =
                 format!("the server speaks version `{found}` of the worker protocol, this worker `{PROTOCOL}`");
-            return Err(Error::new(Code::BadRequest, message).hint("use an SDK and a server of the same release"));
+            return Err(Error::new(Code::BadProtocol, message).hint("update the older of the two"));
         }
         if let Ok(bytes @ 1..) = usize::try_from(welcome.batch_bytes_max) {
             bytes_max.store(bytes, Ordering::Relaxed);

@@ -200,7 +200,7 @@ async fn refusals_keep_their_code_and_end_the_worker() {
 async fn a_server_that_speaks_another_version_is_refused() {
     let wire = Wire::start(PROTOCOL + 1).await;
     let error = wire.worker(echo).run(std::future::pending()).await.unwrap_err();
-    assert_eq!(error.code, Code::BadRequest);
+    assert_eq!(error.code, Code::BadProtocol);
     assert_eq!(error.message, "the server speaks version `2` of the worker protocol, this worker `1`");
 }
 

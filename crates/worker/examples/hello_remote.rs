@@ -1,0 +1,18 @@
+//! An agent far from the engine: start `consort up`, then this, then `consort run` a workflow that asks for `greet`.
+//!
+//! For: the first agent. Not for: work that lasts (see `order.rs`).
+//! Invariant: fewer than twenty lines of code.
+
+use consort_types::Result;
+use consort_worker::{Agent, Capability, Remote, TaskContext, TaskError, Worker};
+
+async fn greet(_: TaskContext, name: String) -> Result<String, TaskError> {
+    Ok(format!("hello {name}"))
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let agent = Agent::new("greeter").version("1.0.0").capability(Capability::from_fn("greet", greet));
+    let stop = async { drop(tokio::signal::ctrl_c().await) };
+    Worker::new(Remote::new("http://127.0.0.1:7879")).agent(agent).run(stop).await
+}

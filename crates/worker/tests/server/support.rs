@@ -1,0 +1,103 @@
+//! A server with an engine in memory, that can be killed and started again; workers and clients for it.
+//!
+//! For: the tests beside it. Not for: starting a server in earnest.
+//! Invariant: what was durable when it was killed is there when it is back, at the same address.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use consort_api_grpc::{ApiConfig, ServeConfig, api, serve};
+use consort_engine::{Config, Handle, Parts};
+use consort_journal::MemoryLogDisk;
+use consort_store::MemoryStore;
+use consort_types::Span;
+use consort_worker::{Agent, Client, Remote, Worker};
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+
+/// The token that the server asks for.
+const TOKEN: &str = "open-sesame";
+
+/// See the module.
+pub(crate) struct Server {
+    disk: MemoryLogDisk,
+    store: Arc<MemoryStore>,
+    engine: Handle,
+    pub(crate) address: SocketAddr,
+    serving: JoinHandle<()>,
+}
+
+async fn open(disk: &MemoryLogDisk, store: &Arc<MemoryStore>) -> Handle {
+    let parts = Parts { log: Box::new(disk.open().unwrap()), store: store.clone(), blobs: store.clone() };
+    Handle::open(parts, Config::default()).await.unwrap()
+}
+
+fn serving(listener: TcpListener, engine: Handle) -> JoinHandle<()> {
+    let token = Some(consort_types::Secret::new("token", TOKEN).unwrap());
+    let api = api(engine, ApiConfig { token, heartbeat_timeout: Span::from_secs(30) });
+    tokio::spawn(serve(listener, api, ServeConfig::default(), std::future::pending()))
+}
+
+impl Server {
+    pub(crate) async fn start() -> Self {
+        let (disk, store) = (MemoryLogDisk::new(), Arc::new(MemoryStore::new()));
+        let engine = open(&disk, &store).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        Self { serving: serving(listener, engine.clone()), disk, store, engine, address }
+    }
+
+    /// Kills the server, power and all, and starts it again.
+    pub(crate) async fn restart(&mut self) {
+        self.serving.abort();
+        let _ = (&mut self.serving).await;
+        self.engine.stop_now().await;
+        self.engine.stopped().await;
+        self.disk.crash(false);
+        self.engine = open(&self.disk, &self.store).await;
+        let listener = TcpListener::bind(self.address).await.unwrap();
+        self.serving = serving(listener, self.engine.clone());
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::new(self.url()).token(TOKEN)
+    }
+
+    /// A worker that hosts this agent until it is stopped.
+    pub(crate) fn host(&self, agent: Agent) -> Hosted {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let worker =
+            Worker::new(Remote::new(self.url()).token(TOKEN)).agent(agent).leave_within(Duration::from_secs(60));
+        let worker = worker.run(async move { drop(stopped.await) });
+        Hosted { stop, worker: tokio::spawn(async move { worker.await.unwrap() }) }
+    }
+}
+
+/// A worker at work.
+pub(crate) struct Hosted {
+    stop: oneshot::Sender<()>,
+    worker: JoinHandle<()>,
+}
+
+impl Hosted {
+    /// Asks it to leave, and waits until it has.
+    pub(crate) async fn stop(self) {
+        drop(self.stop);
+        self.worker.await.unwrap();
+    }
+
+    /// Kills it.
+    pub(crate) async fn kill(self) {
+        self.worker.abort();
+        let _ = self.worker.await;
+    }
+}
+
+/// A workflow of one step.
+pub(crate) fn one_step(capability: &str) -> String {
+    format!(
+        "workflow: one\ninput: {{ value: {{}} }}\nsteps:\n  only: {{ capability: {capability}, with: \"${{{{ input.value }}}}\" }}\noutput: ${{{{ steps.only.output }}}}\n"
+    )
+}
