@@ -153,7 +153,7 @@ class Agent:
                 output_schema=output_schema,
                 cost_hint_microdollars=cost_hint_microdollars,
                 time_hint=time_hint,
-                names=sys._getframe(1).f_locals,  # noqa: SLF001 - types may be defined beside the function
+                names=sys._getframe(1).f_locals,  # noqa: SLF001
             )
             return function
 
@@ -172,7 +172,13 @@ class Agent:
         time_hint: Seconds | None = None,
         names: Mapping[str, Any] | None = None,
     ) -> Capability:
-        """Adds a capability whose code is this function; see `capability`. Annotations may also use `names`."""
+        """Adds a capability whose code is this function; see `capability`.
+
+        Annotations that are texts may use `names` beside those of the function's module; where none are given, those
+        of the caller.
+        """
+        # Types are often defined beside the function.
+        names = sys._getframe(1).f_locals if names is None else names  # noqa: SLF001
         name = checked_name("capability", name or str(getattr(function, "__name__", "")))
         if name in self._capabilities:
             raise ConsortError(
@@ -184,7 +190,7 @@ class Agent:
             raise ConsortError(
                 f"`{effect}` is not an effect class", code=Code.BAD_REQUEST, hint="use `read`, `idempotent` or `write`"
             )
-        shape = _shape(name, function, names or {})
+        shape = _shape(name, function, names)
         declaration = common_pb2.CapabilityDeclaration(
             name=name,
             description=_first_paragraph(function) if description is None else description,
@@ -249,7 +255,14 @@ def _schema(kind: Any, mode: Literal["validation", "serialization"], given: Mapp
 
 def _shape(name: str, function: Callable[..., Any], names: Mapping[str, Any]) -> _Shape:
     """Finds out how a function takes its input, from its signature."""
-    hints = _hints(function, names)
+    try:
+        hints = _hints(function, names)
+    except NameError as error:
+        raise ConsortError(
+            f"capability `{name}` has an annotation that cannot be resolved: {error}",
+            code=Code.BAD_REQUEST,
+            hint="define the type before the function, or give it by `names`",
+        ) from error
     parameters = list(inspect.signature(function).parameters.values())
     context = next((p.name for p in parameters if _is_context(p, hints)), None)
     inputs = [p for p in parameters if p.name != context]

@@ -40,7 +40,7 @@ def adapter(kind: Any) -> TypeAdapter[Any]:
 def write(what: str, value: object, kind: Any = Any) -> bytes:
     """A value as a document within the limit; `what` names it in the error."""
     try:
-        data = to_json(value) if kind is Any else adapter(kind).dump_json(value, by_alias=True, warnings=False)
+        data = to_json(value) if kind is Any else _dump(value, kind)
         if b"NaN" in data or b"Infinity" in data:
             json.loads(data, parse_constant=_no_json)
     except (PydanticSerializationError, ValueError, TypeError, RecursionError) as error:
@@ -51,6 +51,15 @@ def write(what: str, value: object, kind: Any = Any) -> bytes:
             code=Code.PAYLOAD_TOO_LARGE,
             hint="store the document elsewhere and pass a reference",
         )
+    return data
+
+
+def _dump(value: object, kind: Any) -> bytes:
+    found = adapter(kind)
+    data = found.dump_json(value, by_alias=True, warnings=False)
+    if b"null" in data:
+        # Pydantic writes `null` for numbers that JSON does not have; that would be another value.
+        json.dumps(found.dump_python(value, mode="json", by_alias=True, warnings=False), allow_nan=False)
     return data
 
 
