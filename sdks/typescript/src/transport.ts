@@ -75,7 +75,7 @@ export function failure(status: Partial<grpc.StatusObject>): ConsortError {
     const unavailable = status.code === grpc.status.UNAVAILABLE || undefined;
     return new ConsortError(code, message, { hint: hint || undefined, unavailable });
   }
-  const said = status.details || "the connection broke";
+  const said = status.details || "no reason was given";
   if (status.code === grpc.status.UNAUTHENTICATED || status.code === grpc.status.PERMISSION_DENIED) {
     return new ConsortError("C0601", said, { hint: "give the server's token" });
   }
