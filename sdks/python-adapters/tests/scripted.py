@@ -27,7 +27,8 @@ def asked(what: str) -> None:
 
 def times(what: str) -> int:
     """How often that was asked so far."""
-    return Path(os.environ["CALLS"]).read_text().splitlines().count(what)
+    path = Path(os.environ["CALLS"])
+    return path.read_text().splitlines().count(what) if path.exists() else 0
 
 
 def status_error(status: int) -> httpx.HTTPStatusError:

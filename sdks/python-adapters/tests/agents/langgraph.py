@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import operator
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Annotated, Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import tool
 from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, MessagesState, StateGraph
@@ -19,7 +20,7 @@ from langgraph.types import interrupt
 from pydantic import BaseModel
 from typing_extensions import TypedDict
 
-from consort_adapters.langgraph import ModelCache, from_langgraph
+from consort_adapters.langgraph import JournalSaver, ModelCache, from_langgraph
 from tests.scripted import asked, serve, status_error, times
 
 
@@ -145,23 +146,32 @@ class State(Question, Report):
     pass
 
 
+left_is_durable = asyncio.Event()
+_put_writes = JournalSaver.aput_writes
+
+
+async def _put_and_tell(
+    self: JournalSaver, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+) -> None:
+    """Tells when the left node is recorded: the right one waits for that before it can be killed."""
+    await _put_writes(self, config, writes, task_id, task_path)
+    if any(channel == "findings" for channel, _ in writes):
+        left_is_durable.set()
+
+
 def fan_out() -> Any:
     """Two nodes side by side, one of them synchronous; the second ends last and asks its model twice."""
-    left_done = asyncio.Event()
-    loop: list[asyncio.AbstractEventLoop] = []
 
     async def plan(state: State) -> dict[str, Any]:
-        loop.append(asyncio.get_running_loop())
         get_stream_writer()({"planned": state["topic"]})
         return {}
 
     def left(state: State) -> dict[str, Any]:
-        answer = model.invoke("left")
-        loop[-1].call_soon_threadsafe(left_done.set)
-        return {"findings": [Finding(text=str(answer.content))]}
+        return {"findings": [Finding(text=str(model.invoke("left").content))]}
 
     async def right(state: State) -> dict[str, Any]:
-        await asyncio.wait_for(left_done.wait(), 1) if not times("model left") else None
+        if not times("model first"):
+            await left_is_durable.wait()
         first = await cached.ainvoke("first")
         second = await cached.ainvoke("second")
         return {"findings": [Finding(text=f"{first.content} {second.content}")]}
@@ -202,6 +212,7 @@ def reviewed() -> Any:
 
 
 if __name__ == "__main__":
+    JournalSaver.aput_writes = _put_and_tell  # type: ignore[method-assign]
     serve(
         from_langgraph("langgraph-chat", chat(), capability="langgraph.chat"),
         from_langgraph("langgraph-fan", fan_out(), capability="langgraph.fan"),
