@@ -23,11 +23,12 @@ pub(crate) struct Server {
     engine: Handle,
     pub(crate) address: SocketAddr,
     serving: JoinHandle<()>,
+    config: Config,
 }
 
-async fn open(disk: &MemoryLogDisk, store: &Arc<MemoryStore>) -> Handle {
+async fn open(disk: &MemoryLogDisk, store: &Arc<MemoryStore>, config: &Config) -> Handle {
     let parts = Parts { log: Box::new(disk.open().unwrap()), store: store.clone(), blobs: store.clone() };
-    Handle::open(parts, Config::default()).await.unwrap()
+    Handle::open(parts, config.clone()).await.unwrap()
 }
 
 fn serving(listener: TcpListener, engine: Handle) -> JoinHandle<()> {
@@ -38,11 +39,20 @@ fn serving(listener: TcpListener, engine: Handle) -> JoinHandle<()> {
 
 impl Server {
     pub(crate) async fn start() -> Self {
+        Self::with(Config::default()).await
+    }
+
+    /// A server that waits only this long for a worker that is gone.
+    pub(crate) async fn with_grace(grace: Span) -> Self {
+        Self::with(Config { grace, ..Config::default() }).await
+    }
+
+    async fn with(config: Config) -> Self {
         let (disk, store) = (MemoryLogDisk::new(), Arc::new(MemoryStore::new()));
-        let engine = open(&disk, &store).await;
+        let engine = open(&disk, &store, &config).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        Self { serving: serving(listener, engine.clone()), disk, store, engine, address }
+        Self { serving: serving(listener, engine.clone()), disk, store, engine, address, config }
     }
 
     /// Kills the server, power and all, and starts it again.
@@ -52,7 +62,7 @@ impl Server {
         self.engine.stop_now().await;
         self.engine.stopped().await;
         self.disk.crash(false);
-        self.engine = open(&self.disk, &self.store).await;
+        self.engine = open(&self.disk, &self.store, &self.config).await;
         let listener = TcpListener::bind(self.address).await.unwrap();
         self.serving = serving(listener, self.engine.clone());
     }

@@ -126,7 +126,7 @@ fn five_calls(effects: &Arc<AtomicU32>) -> Agent {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_workflow_in_code_goes_on_in_another_worker() {
-    let server = Server::start().await;
+    let server = Server::with_grace(Span::from_millis(1)).await;
     let effects = Arc::new(AtomicU32::new(0));
     let first = server.host(five_calls(&effects));
     let client = server.client();
@@ -134,7 +134,8 @@ async fn a_workflow_in_code_goes_on_in_another_worker() {
     let mut watch = client.watch(run);
     loop {
         match watch.next().await.unwrap().unwrap() {
-            RunEvent::Entry { event, .. } if event.contains("park") => break,
+            // The wait for the signal.
+            RunEvent::Entry { event, details, .. } if event == "task_recorded" && details["entry"] == 3 => break,
             RunEvent::Ended(run) => panic!("it ended too soon: {run:?}"),
             _ => {}
         }
