@@ -175,7 +175,9 @@ impl Outbox {
     /// Keeps last reports that were taken and not handed over.
     pub(crate) fn put_back(&self, reports: VecDeque<FromWorker>) {
         let mut line = self.line.lock();
-        reports.into_iter().for_each(|report| line.keep(report));
+        for report in reports {
+            line.keep(report);
+        }
     }
 
     /// Whether the attempt's last report said that it is done.

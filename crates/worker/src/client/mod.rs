@@ -26,7 +26,7 @@ pub use watch::{RunEvent, Watch};
 use crate::{context, remote::link::Link};
 
 /// How long a server may be away before a watch gives up.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A client of a server. Clones share its connection.
 ///

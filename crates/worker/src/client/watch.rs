@@ -93,19 +93,7 @@ impl Watch {
 
     /// One message; `None` where it says nothing to this version.
     async fn step(&mut self) -> Result<Option<RunEvent>> {
-        let stream = match self.stream.take() {
-            Some(stream) => stream,
-            None => {
-                let request = v1::WatchRunRequest {
-                    namespace: self.client.namespace.clone(),
-                    run: self.run.to_string(),
-                    after: self.after.clone(),
-                    live: self.live,
-                };
-                let answer = self.client.runs()?.watch_run(self.client.link.request(request)?).await;
-                self.client.answer(answer)?
-            }
-        };
+        let stream = if let Some(stream) = self.stream.take() { stream } else { self.open().await? };
         let stream = self.stream.insert(stream);
         match stream.message().await {
             Ok(Some(v1::WatchRunResponse { kind: Some(kind) })) => self.read(kind),
@@ -114,6 +102,17 @@ impl Watch {
             Ok(None) => Err(self.client.link.unreachable("it ended the watch before the run had ended")),
             Err(status) => Err(self.client.link.error(&status)),
         }
+    }
+
+    async fn open(&self) -> Result<Streaming<v1::WatchRunResponse>> {
+        let request = v1::WatchRunRequest {
+            namespace: self.client.namespace.clone(),
+            run: self.run.to_string(),
+            after: self.after.clone(),
+            live: self.live,
+        };
+        let answer = self.client.runs()?.watch_run(self.client.link.request(request)?).await;
+        self.client.answer(answer)
     }
 
     fn read(&mut self, kind: Kind) -> Result<Option<RunEvent>> {

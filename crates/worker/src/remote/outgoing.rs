@@ -27,7 +27,7 @@ const FRAME_BYTES: usize = 512;
 /// See the module. It begins with the `Hello`, and ends when the worker has dropped its sender.
 pub(super) struct Reports {
     hello: Option<v1::Hello>,
-    reports: mpsc::Receiver<FromWorker>,
+    waiting: mpsc::Receiver<FromWorker>,
     /// What did not fit into the batch before.
     next: Option<FromWorker>,
     refusals: mpsc::WeakSender<ToWorker>,
@@ -38,11 +38,11 @@ pub(super) struct Reports {
 impl Reports {
     pub(super) fn new(
         hello: v1::Hello,
-        reports: mpsc::Receiver<FromWorker>,
+        waiting: mpsc::Receiver<FromWorker>,
         refusals: mpsc::WeakSender<ToWorker>,
         bytes_max: Arc<AtomicUsize>,
     ) -> Self {
-        Self { hello: Some(hello), reports, next: None, refusals, bytes_max }
+        Self { hello: Some(hello), waiting, next: None, refusals, bytes_max }
     }
 
     /// Everything that waits, from `first` on, as far as it fits.
@@ -64,7 +64,7 @@ impl Reports {
             if bytes >= limits::GRPC_BATCH_BYTES_FULL_MAX || messages.len() >= limits::GRPC_BATCH_MESSAGES_MAX {
                 break;
             }
-            next = self.reports.try_recv().ok();
+            next = self.waiting.try_recv().ok();
         }
         v1::WorkerMessages { messages }
     }
@@ -90,7 +90,7 @@ impl Stream for Reports {
         loop {
             let first = match self.next.take() {
                 Some(report) => report,
-                None => match ready!(self.reports.poll_recv(cx)) {
+                None => match ready!(self.waiting.poll_recv(cx)) {
                     Some(report) => report,
                     None => return Poll::Ready(None),
                 },

@@ -79,7 +79,7 @@ impl Server {
     pub(crate) fn host(&self, agent: Agent) -> Hosted {
         let (stop, stopped) = oneshot::channel::<()>();
         let worker =
-            Worker::new(Remote::new(self.url()).token(TOKEN)).agent(agent).leave_within(Duration::from_secs(60));
+            Worker::new(Remote::new(self.url()).token(TOKEN)).agent(agent).leave_within(Duration::from_mins(1));
         let worker = worker.run(async move { drop(stopped.await) });
         Hosted { stop, worker: tokio::spawn(async move { worker.await.unwrap() }) }
     }

@@ -3,7 +3,10 @@
 //! For: what a context offers beyond the plain journal. Not for: replay as such (see `journal`).
 //! Invariant: as in the suite: no test waits for real time.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt::{self, Write as _},
+    sync::Arc,
+};
 
 use consort_testkit::engine::{FakeEngine, offer, task};
 use consort_types::{
@@ -251,7 +254,7 @@ async fn a_result_that_a_broken_connection_may_have_lost_is_reported_again() {
     assert_eq!(rig.session.hello.held, [(task(0), Token(1))]);
     assert_eq!(rig.output().await, json!("kept"));
     // Long after it was handed over nobody doubts it any more.
-    tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+    tokio::time::sleep(std::time::Duration::from_mins(1)).await;
     rig.reconnect().await;
     assert_eq!(rig.session.hello.held, []);
 }
@@ -286,7 +289,7 @@ struct Fields<'a>(&'a mut String);
 
 impl tracing::field::Visit for Fields<'_> {
     fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn fmt::Debug) {
-        self.0.push_str(&format!(" {}={value:?}", field.name()));
+        let _ = write!(self.0, " {}={value:?}", field.name());
     }
 }
 
@@ -340,5 +343,5 @@ async fn what_a_handler_logs_is_tied_to_its_run() {
     let expected =
         format!("attempt run={run} workflow=\"test\" step=\"step\" attempt=1 capability=\"work\" message=looking up");
     let lines = logs.lines.lock();
-    assert!(lines.iter().any(|line| *line == expected), "{lines:?}");
+    assert!(lines.contains(&expected), "{lines:?}");
 }

@@ -227,7 +227,7 @@ async fn what_a_worker_holds_is_claimed_and_reported_after_a_reconnect() {
         let first: Value = ctx.call("first", &1).await?;
         Ok(json!([first, "end"]))
     });
-    let worker = tokio::spawn(worker.park_after(Duration::from_secs(3_600)).run(std::future::pending()));
+    let worker = tokio::spawn(worker.park_after(Duration::from_hours(1)).run(std::future::pending()));
     let mut session = wire.session().await;
     session.offer(offer("work", &json!(null))).await;
     let entry = session.record_next(task(0)).await;
@@ -268,7 +268,7 @@ async fn a_report_over_the_servers_limit_fails_its_attempt_by_name() {
 async fn the_server_says_how_often_it_wants_to_hear_something() {
     let mut wire = Wire::start(PROTOCOL).await;
     let worker =
-        tokio::spawn(wire.worker(echo).heartbeat_interval(Duration::from_secs(3_600)).run(std::future::pending()));
+        tokio::spawn(wire.worker(echo).heartbeat_interval(Duration::from_hours(1)).run(std::future::pending()));
     let mut session = wire.session().await;
     assert_eq!(session.next_of_all().await, Some(FromWorker::Alive));
     assert_eq!(session.next_of_all().await, Some(FromWorker::Alive));
