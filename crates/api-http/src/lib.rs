@@ -21,7 +21,7 @@
 //! | `GET /v1/workflows/{name}` | source, hash (`?version=`) |
 //! | `GET /v1/workflows/{name}/graph` | nodes and edges (`?version=`, `?format=json\|mermaid\|dot\|tree`) |
 //! | `GET /v1/workflow-schema` | JSON Schema of the language |
-//! | `POST /v1/runs` | start (`Idempotency-Key`) |
+//! | `POST /v1/runs` | start (`Idempotency-Key`, `traceparent`) |
 //! | `GET /v1/runs` | list (`status`, `workflow`, `label.KEY`, `children`, `cursor`, `limit`) |
 //! | `POST /v1/runs/bulk` | cancel, pause, resume or delete many |
 //! | `GET /v1/runs/{run}` | show (`?wait=30s` waits for the end) |
@@ -32,7 +32,12 @@
 //! | `GET /v1/runs/{run}/compare/{other}` | two runs side by side |
 //! | `POST /v1/runs/{run}/cancel`, `/pause`, `/resume`, `/signals/{name}`, `/retry`, `/fork` | operate |
 //! | `GET /v1/inbox`, `GET /v1/inbox/{task}`, `GET /v1/inbox/{task}/details`, `POST /v1/inbox/{task}` | decide |
-//! | `GET /v1/agents`, `/v1/status`, `/v1/limits`, `/v1/errors`, `/v1/errors/{code}`, `/v1/openapi.json` | know |
+//! | `GET /v1/agents`, `GET /v1/agents/{name}` | find and show agents (`capability`, `label.KEY`, `text`; `?version=`) |
+//! | `GET /v1/agents/watch` | server-sent events: the list at once and at each change |
+//! | `POST /v1/agents/{name}/drain`, `/resume`, `/weight`, `DELETE /v1/agents/{name}` | operate agents (`?version=`) |
+//! | `GET /v1/queues` | what waits for agents, and why |
+//! | `GET /v1/limits`, `PUT /v1/limits/{scope}`, `DELETE /v1/limits/{scope}` | limits on tasks |
+//! | `GET /v1/status`, `/v1/bounds`, `/v1/errors`, `/v1/errors/{code}`, `/v1/openapi.json` | know |
 //! | `PUT /v1/retention` | how long ended runs are kept |
 //! | `GET /healthz`, `GET /readyz` | probes |
 

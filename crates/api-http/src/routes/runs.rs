@@ -36,6 +36,11 @@ const KEY: Param = Param::new(
     Kind::Text,
     "Makes the start repeatable: the same key with the same request answers the first run.",
 );
+const TRACE: Param = Param::new(
+    "traceparent",
+    Kind::Text,
+    "The trace of the caller (W3C Trace Context), which the run then belongs to; one that cannot be read is left out.",
+);
 const STATUS: Param = Param::new("status", Kind::Word(STATE_WORDS), "Only runs in this state.");
 const WORKFLOW: Param = Param::new("workflow", Kind::Text, "Only runs of this workflow.");
 const LABEL: Param = Param::new("label.*", Kind::Text, "Only runs with this label: `label.KEY=VALUE`, repeatable.");
@@ -64,7 +69,7 @@ pub(super) const ROUTES: &[Route] = &[
         doc: "Starts a run.",
         namespaced: true,
         query: &[],
-        headers: &[KEY],
+        headers: &[KEY, TRACE],
         takes: Takes::Json {
             schema: schema::<model::StartRequest>,
             max_bytes: limits::HTTP_BODY_BYTES_MAX,

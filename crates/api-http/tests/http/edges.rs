@@ -31,6 +31,16 @@ fn a_start_with_a_key_can_be_repeated() {
 }
 
 #[test]
+fn a_trace_that_cannot_be_read_refuses_nothing() {
+    let server = Server::ready();
+    for trace in ["00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "garbage"] {
+        let client = server.client().header("traceparent", trace);
+        let started = client.post("/v1/runs", &json!({"workflow": "echo", "input": {"n": 1}})).unwrap();
+        assert_eq!(started.status, 201, "{trace}");
+    }
+}
+
+#[test]
 fn pages_give_every_item_once() {
     let server = Server::ready();
     let client = server.client();
