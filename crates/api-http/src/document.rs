@@ -131,6 +131,8 @@ pub fn fuzz_body(bytes: &[u8]) {
     check::<model::DecideRequest>(bytes);
     check::<model::RetentionRequest>(bytes);
     check::<model::BulkRequest>(bytes);
+    check::<model::WeightRequest>(bytes);
+    check::<model::LimitRequest>(bytes);
 }
 
 #[cfg(test)]

@@ -71,6 +71,11 @@ impl App {
         self.print(&format!("{text}\n"));
     }
 
+    /// Prints documents, one a line.
+    pub(crate) fn print_lines(&self, documents: &[Value]) {
+        self.print(&documents.iter().map(|document| format!("{document}\n")).collect::<String>());
+    }
+
     /// Tells something on standard error.
     #[expect(clippy::unused_self, reason = "as above")]
     pub(crate) fn tell(&self, text: &str) {
@@ -96,7 +101,7 @@ impl App {
         }
         let role = match need {
             Need::Look | Need::Change => Role::Look,
-            Need::Work => Role::Work { listen: ([127, 0, 0, 1], 0).into() },
+            Need::Work => Role::Work { listen: ([127, 0, 0, 1], 0).into(), grpc: None },
         };
         let deadline = Instant::now() + HOLDER_WITHIN;
         loop {

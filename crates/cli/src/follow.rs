@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use consort_types::{Code, Error, Result, RunId};
+use consort_types::{Code, Error, Result, RunId, registry::AgentView};
 use serde_json::{Value, json};
 use tokio::time::MissedTickBehavior;
 
@@ -17,8 +17,10 @@ use crate::{
     app::App,
     client::{
         Client, Event, Events,
-        model::{Agent, Entry, Node, Progress, Run},
-        problem_of, understood,
+        model::{Entry, Node, Progress, Run},
+        problem_of,
+        registry::AgentFilter,
+        understood,
     },
     show::{
         journal,
@@ -234,31 +236,16 @@ impl Needs {
 
     /// Those that no connected agent offers, in words.
     async fn missing(&self, client: &Client) -> Result<Vec<String>> {
-        let status = client.status().await?;
-        let connected: BTreeSet<&str> = status["agents"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter(|agent| agent["instances"].as_u64().is_some_and(|count| count > 0))
-            .filter_map(|agent| agent["agent"].as_str())
-            .collect();
-        let mut offered = BTreeSet::new();
-        let mut cursor = None;
-        loop {
-            let page = client.agents(cursor.as_deref()).await?;
-            for item in page.items {
-                let agent: Agent = understood("agent", item)?;
-                if connected.contains(agent.name.as_str()) {
-                    offered.extend(agent.capabilities.into_iter().map(|capability| capability.name));
-                }
-            }
-            cursor = page.next;
-            if cursor.is_none() {
-                break;
+        let (mut connected, mut offered) = (BTreeSet::new(), BTreeSet::new());
+        for document in client.agents(&AgentFilter::default()).await? {
+            let AgentView { declaration, instances, .. } = understood("agent", document)?;
+            if !instances.is_empty() {
+                connected.insert(declaration.name);
+                offered.extend(declaration.capabilities.into_iter().map(|capability| capability.name));
             }
         }
         let capabilities = self.capabilities.iter().filter(|name| !offered.contains(*name));
-        let agents = self.agents.iter().filter(|name| !connected.contains(name.as_str()));
+        let agents = self.agents.iter().filter(|name| !connected.contains(*name));
         Ok(capabilities.map(|name| format!("`{name}`")).chain(agents.map(|name| format!("agent `{name}`"))).collect())
     }
 }

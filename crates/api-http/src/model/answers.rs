@@ -1,12 +1,11 @@
 //! Answers about everything but the inside of runs.
 //!
-//! For: workflows, agents, the server itself, and errors. Not for: runs (see `runs`).
+//! For: workflows, the server itself, and errors. Not for: runs (see `runs`) or agents (see `registry`).
 //! Invariant: as in the module above.
 
 use consort_workflow as workflow;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 /// A refusal: RFC 9457 with the code, the hint and, for a workflow, every finding.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -195,36 +194,6 @@ pub struct BulkResult {
     pub next: Option<String>,
 }
 
-/// A named skill.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Capability {
-    /// Its name.
-    pub name: String,
-    /// What it does.
-    pub description: String,
-    /// `read`, `idempotent` or `write`.
-    pub effect: String,
-    /// JSON Schema of its input.
-    pub input_schema: Value,
-    /// JSON Schema of its output.
-    pub output_schema: Value,
-}
-
-/// An agent.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Agent {
-    /// Its name.
-    pub name: String,
-    /// Its version.
-    pub version: String,
-    /// What it is.
-    pub description: String,
-    /// What it can do.
-    pub capabilities: Vec<Capability>,
-    /// When it joined, or last changed its declaration.
-    pub since: String,
-}
-
 /// The instances of one agent.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct AgentInstances {
@@ -305,9 +274,9 @@ pub struct Ready {
     pub status: String,
 }
 
-/// One limit.
+/// One built-in limit.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Limit {
+pub struct Bound {
     /// Its name.
     pub name: String,
     /// Its value, in the unit that its name says.
@@ -316,11 +285,11 @@ pub struct Limit {
     pub doc: String,
 }
 
-/// Every limit.
+/// Every built-in limit.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-pub struct Limits {
+pub struct Bounds {
     /// In the order of the reference.
-    pub limits: Vec<Limit>,
+    pub bounds: Vec<Bound>,
 }
 
 /// The page of an error code.

@@ -6,12 +6,16 @@
 //! clients ignore those that they do not know.
 
 mod answers;
+mod registry;
 mod requests;
 mod runs;
 
 pub use answers::{
-    Agent, AgentInstances, BulkItem, BulkResult, Capability, Check, Deployed, Diagnostic, ErrorPage, Graph, GraphNode,
-    Limit, Limits, Problem, Ready, Started, Status, TaskCounts, WorkflowSource, WorkflowSummary,
+    AgentInstances, Bound, Bounds, BulkItem, BulkResult, Check, Deployed, Diagnostic, ErrorPage, Graph, GraphNode,
+    Problem, Ready, Started, Status, TaskCounts, WorkflowSource, WorkflowSummary,
+};
+pub use registry::{
+    Agent, Capability, Holder, Instance, Items, Limit, LimitRequest, Queue, Rate, Skill, WeightRequest,
 };
 pub use requests::{
     BulkAction, BulkFilter, BulkRequest, CancelRequest, DecideRequest, Decision, DeployRequest, EmptyRequest,

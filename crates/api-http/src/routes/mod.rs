@@ -3,12 +3,14 @@
 //! For: joining the tables of the modules below. Not for: any one of them.
 //! Invariant: each route stands beside its handler.
 
+mod agents;
 mod bulk;
 mod documents;
 mod inbox;
 mod operate;
 mod runs;
 mod server;
+mod tasks;
 mod watch;
 mod workflows;
 
@@ -31,6 +33,8 @@ pub(crate) fn all() -> Vec<Route> {
         operate::ROUTES,
         bulk::ROUTES,
         inbox::ROUTES,
+        agents::ROUTES,
+        tasks::ROUTES,
         server::ROUTES,
     ]
     .concat()

@@ -1,12 +1,12 @@
-//! The server itself: agents, status, limits, retention, error pages, the document, the probes.
+//! The server itself: status, bounds, retention, error pages, the document, the probes.
 //!
-//! For: what is not about one run or workflow. Not for: configuration (a server's is read at its start).
+//! For: what is not about one run, workflow or agent. Not for: configuration (a server's is read at its start).
 //! Invariant: a probe tells nothing but whether it is content: it answers whoever asks.
 
 use axum::http::StatusCode;
 use consort_types::{Code, Error, Result, limits};
 
-use super::{CURSOR, LIMIT, content, done, ok};
+use super::{content, done, ok};
 use crate::{
     call::{Call, SMALL_BYTES_MAX},
     model,
@@ -28,18 +28,6 @@ const fn look(
 
 pub(super) const ROUTES: &[Route] = &[
     Route {
-        verb: Verb::Get,
-        path: "/v1/agents",
-        name: "listAgents",
-        doc: "Lists agents by name, with what they can do.",
-        namespaced: true,
-        query: &[CURSOR, LIMIT],
-        headers: &[],
-        takes: Takes::Nothing,
-        answers: &[(200, "A page.", Gives::Json(schema::<model::Page<model::Agent>>))],
-        handle: |call| Box::pin(agents(call)),
-    },
-    Route {
         verb: Verb::Put,
         path: "/v1/retention",
         name: "setRetention",
@@ -59,11 +47,11 @@ pub(super) const ROUTES: &[Route] = &[
         |call| Box::pin(status(call)),
     ),
     look(
-        "/v1/limits",
-        "listLimits",
-        "Every limit, with its reason.",
-        &[(200, "The limits.", Gives::Json(schema::<model::Limits>))],
-        |_| Box::pin(async { limits_list() }),
+        "/v1/bounds",
+        "listBounds",
+        "Every built-in limit, with its reason.",
+        &[(200, "The limits.", Gives::Json(schema::<model::Bounds>))],
+        |_| Box::pin(async { bounds() }),
     ),
     look(
         "/v1/errors",
@@ -98,11 +86,6 @@ pub(super) const ROUTES: &[Route] = &[
     ),
 ];
 
-async fn agents(call: Call) -> Answer {
-    let (cursor, limit) = call.page();
-    Ok(ok(&call.engine().declared_agents(&call.namespace, cursor, limit).await?)?)
-}
-
 async fn retention(mut call: Call) -> Answer {
     let request: model::RetentionRequest = call.json().await?;
     call.engine().set_retention(&call.namespace, request.keep).await?;
@@ -113,12 +96,12 @@ async fn status(call: Call) -> Answer {
     Ok(ok(&call.engine().status().await?)?)
 }
 
-fn limits_list() -> Answer {
+fn bounds() -> Answer {
     let of = |limit: &limits::Limit| {
         let doc = limit.doc.split_whitespace().collect::<Vec<_>>().join(" ");
-        model::Limit { name: limit.name.to_owned(), value: limit.value, doc }
+        model::Bound { name: limit.name.to_owned(), value: limit.value, doc }
     };
-    Ok(ok(&model::Limits { limits: limits::ALL.iter().map(of).collect() })?)
+    Ok(ok(&model::Bounds { bounds: limits::ALL.iter().map(of).collect() })?)
 }
 
 fn page(code: Code) -> model::ErrorPage {

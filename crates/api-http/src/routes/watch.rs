@@ -23,9 +23,9 @@ use crate::{
 };
 
 /// How often a silent stream says that it is alive.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How long a client waits before it comes back.
-const COME_BACK: Duration = Duration::from_secs(1);
+pub(super) const COME_BACK: Duration = Duration::from_secs(1);
 /// The id of the last event: a client that comes back with it has seen everything.
 const END: &str = "end";
 
@@ -81,7 +81,8 @@ fn encode(event: &WatchEvent) -> Result<Event> {
     }
 }
 
-fn data(name: &str, document: &impl Serialize) -> Result<Event> {
+/// An event with a document.
+pub(super) fn data(name: &str, document: &impl Serialize) -> Result<Event> {
     let text = serde_json::to_string(document)
         .map_err(|error| Error::new(Code::Internal, format!("the event cannot be written: {error}")))?;
     // Payloads keep the bytes of their author. Line breaks can only stand between JSON's tokens, never in a text.
@@ -89,7 +90,7 @@ fn data(name: &str, document: &impl Serialize) -> Result<Event> {
 }
 
 /// The last event of a watch that broke. The client may come back with the id that it has.
-fn failed(error: Error) -> Event {
+pub(super) fn failed(error: Error) -> Event {
     let problem = Problem::from(error).document();
     data("error", &problem).unwrap_or_else(|_| Event::default().event("error").data("{}"))
 }

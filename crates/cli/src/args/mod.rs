@@ -4,6 +4,7 @@
 //! Not for: what they mean (see `app` and `command`).
 //! Invariant: nothing here reads a file, the environment or a clock.
 
+mod agents;
 mod operate;
 mod start;
 mod workflows;
@@ -13,6 +14,7 @@ use std::collections::BTreeMap;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use consort_server::settings::keys;
 
+pub(crate) use agents::{AgentFilterArgs, AgentsCommand, LimitSetArgs, LimitsCommand};
 pub(crate) use operate::{DecisionArgs, InboxCommand, ListArgs, RunsCommand};
 pub(crate) use start::{RunArgs, UpArgs};
 pub(crate) use workflows::{GraphFormat, WorkflowsCommand};
@@ -94,9 +96,18 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Option<InboxCommand>,
     },
-    /// See the agents and what they can do
+    /// See the agents and what they can do, and operate them
     #[command(subcommand)]
     Agents(AgentsCommand),
+    /// See what waits for agents, and why
+    Queue {
+        /// Draw it again each second
+        #[arg(long)]
+        watch: bool,
+    },
+    /// See and set limits on how many tasks are handed out, how fast, and how many wait
+    #[command(subcommand)]
+    Limits(LimitsCommand),
     /// Examine the data folder and the machine; changes nothing
     Doctor,
     /// Show the settings
@@ -125,13 +136,6 @@ pub(crate) enum Command {
         /// `cli` or `configuration`
         page: DocsPage,
     },
-}
-
-/// The agents.
-#[derive(Debug, Subcommand)]
-pub(crate) enum AgentsCommand {
-    /// List agents with their capabilities and connected instances
-    List,
 }
 
 /// The settings.

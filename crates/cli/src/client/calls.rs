@@ -178,14 +178,6 @@ impl Client {
         self.json::<Value>(Method::POST, &path, Some(&body)).await.map(|_| ())
     }
 
-    pub(crate) async fn agents(&self, cursor: Option<&str>) -> Result<Page<Value>> {
-        self.get(&self.path(&format!("agents?limit=200{}", after(cursor)))).await
-    }
-
-    pub(crate) async fn status(&self) -> Result<Value> {
-        self.get("/v1/status").await
-    }
-
     /// Sets how long ended runs are kept: a duration, or null for without end.
     pub(crate) async fn retention(&self, keep: Option<&str>) -> Result<()> {
         let body = json!({ "keep": keep });

@@ -6,6 +6,7 @@
 pub(crate) mod calls;
 mod events;
 pub(crate) mod model;
+pub(crate) mod registry;
 mod transport;
 
 use bytes::Bytes;

@@ -169,24 +169,6 @@ pub(crate) struct Item {
     pub(crate) details: Option<Value>,
 }
 
-/// A capability that an agent declares.
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Capability {
-    pub(crate) name: String,
-    #[serde(default)]
-    pub(crate) description: String,
-    #[serde(default)]
-    pub(crate) effect: String,
-}
-
-/// An agent.
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Agent {
-    pub(crate) name: String,
-    pub(crate) version: String,
-    pub(crate) capabilities: Vec<Capability>,
-}
-
 /// An entry of a journal; what happened stands beside these fields.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Entry {

@@ -1,63 +1,168 @@
-//! `consort agents`: who is there and what they can do.
+//! `consort agents`: who is there, what they can do, how they do, and what operators say about them.
 //!
-//! For: listing. Not for: running agents.
+//! For: looking at agents and operating them. Not for: running agents.
 //! Invariant: an agent that is known but not connected is listed, and marked.
 
-use std::collections::BTreeMap;
+use consort_types::{Code, Error, Result, registry::AgentView};
+use serde_json::{Value, json};
 
-use consort_types::Result;
-use serde_json::json;
-
+use super::{hints, run::labels};
 use crate::{
-    app::{App, Need},
-    client::{model::Agent, understood},
+    app::{App, Need, Session},
+    args::{AgentFilterArgs, AgentsCommand},
+    client::{
+        Client,
+        registry::{AgentFilter, AgentName},
+        understood,
+    },
     exit::Exit,
-    show::{style::Paint, table::Table},
+    show::{agents, when},
 };
 
-pub(crate) async fn list(app: &App) -> Result<Exit> {
+pub(crate) async fn execute(app: &App, command: AgentsCommand) -> Result<Exit> {
+    if let AgentsCommand::Watch { filter } = command {
+        return super::agents_watch::execute(app, &asked(filter)?).await;
+    }
     let session = app.session(Need::Look).await?;
-    let status = session.client.status().await?;
-    let mut connected: BTreeMap<String, u64> = BTreeMap::new();
-    for agent in status["agents"].as_array().into_iter().flatten() {
-        let name = agent["agent"].as_str().unwrap_or_default().to_owned();
-        *connected.entry(name).or_default() += agent["instances"].as_u64().unwrap_or_default();
-    }
-    let mut table = Table::new(&["AGENT", "VERSION", "INSTANCES", "CAPABILITY", "EFFECT", "WHAT IT DOES"]);
-    let mut cursor = None;
-    loop {
-        let page = session.client.agents(cursor.as_deref()).await?;
-        for mut item in page.items {
-            let agent: Agent = understood("agent", item.clone())?;
-            let instances = connected.get(&agent.name).copied().unwrap_or_default();
-            if app.json {
-                item["instances"] = json!(instances);
-                app.print(&format!("{item}\n"));
-            } else {
-                rows(&mut table, &agent, instances);
-            }
-        }
-        cursor = page.next;
-        if cursor.is_none() {
-            break;
-        }
-    }
-    if !app.json {
-        app.print(&table.render(app.out));
-    }
+    let result = act(app, &session, command).await;
     session.close(std::future::pending()).await;
-    Ok(Exit::Ok)
+    result.map(|()| Exit::Ok)
 }
 
-fn rows(table: &mut Table, agent: &Agent, instances: u64) {
-    let count = if instances == 0 { "none".to_owned() } else { instances.to_string() };
-    let mut head = [(agent.name.clone(), Some(Paint::Bold)), (agent.version.clone(), None), (count, None)];
-    for capability in &agent.capabilities {
-        let mut row = head.to_vec();
-        row.push((capability.name.clone(), Some(Paint::Cyan)));
-        row.push((capability.effect.clone(), None));
-        row.push((capability.description.clone(), Some(Paint::Dim)));
-        table.row(row);
-        head = [(String::new(), None), (String::new(), None), (String::new(), None)];
+async fn act(app: &App, session: &Session, command: AgentsCommand) -> Result<()> {
+    let client = &session.client;
+    match command {
+        AgentsCommand::List { filter, wide } => list(app, client, &asked(filter)?, wide).await,
+        AgentsCommand::Show { agent } => show(app, client, &named(&agent)?).await,
+        AgentsCommand::Watch { .. } => unreachable!("following is done by `agents_watch`"),
+        AgentsCommand::Drain { agent } => {
+            let agent = named(&agent)?;
+            let done = client.operate_agent(&agent, "drain").await;
+            said(app, client, &agent, done, json!({ "done": "draining" })).await
+        }
+        AgentsCommand::Resume { agent } => {
+            let agent = named(&agent)?;
+            let done = client.operate_agent(&agent, "resume").await;
+            said(app, client, &agent, done, json!({ "done": "resumed" })).await
+        }
+        AgentsCommand::Weight { agent, weight } => {
+            let agent = named(&agent)?;
+            if agent.version.is_none() {
+                return Err(Error::new(Code::BadRequest, format!("`{}` names no version", agent.name))
+                    .hint("a weight is the share of one version beside the others: write `NAME@VERSION`"));
+            }
+            let done = client.weigh_agent(&agent, weight).await;
+            said(app, client, &agent, done, json!({ "done": "weighed", "weight": weight })).await
+        }
+        AgentsCommand::Remove { agent, force } => {
+            let agent = named(&agent)?;
+            let done = client.remove_agent(&agent, force).await;
+            said(app, client, &agent, done, json!({ "done": "removed" })).await
+        }
+    }
+}
+
+/// `NAME` or `NAME@VERSION`. A name holds no `@`, a version may.
+fn named(text: &str) -> Result<AgentName> {
+    let (name, version) = match text.split_once('@') {
+        Some((name, version)) => (name, Some(version)),
+        None => (text, None),
+    };
+    if name.is_empty() || version.is_some_and(str::is_empty) {
+        return Err(Error::new(Code::BadRequest, format!("`{text}` is no agent"))
+            .hint("write `NAME` for every version, or `NAME@VERSION` for one"));
+    }
+    Ok(AgentName { name: name.to_owned(), version: version.map(str::to_owned) })
+}
+
+/// Which agents were asked for.
+fn asked(args: AgentFilterArgs) -> Result<AgentFilter> {
+    let labels = labels(&args.label)?.into_iter().collect();
+    Ok(AgentFilter { capability: args.capability, labels, text: args.text })
+}
+
+/// Documents of the server as agents.
+pub(super) fn views(documents: &[Value]) -> Result<Vec<AgentView>> {
+    documents.iter().map(|document| understood("agent", document.clone())).collect()
+}
+
+async fn list(app: &App, client: &Client, filter: &AgentFilter, wide: bool) -> Result<()> {
+    let documents = client.agents(filter).await?;
+    if documents.is_empty() && !app.json {
+        app.tell(&nothing_found(client, filter).await?);
+        return Ok(());
+    }
+    if app.json {
+        app.print_lines(&documents);
+        return Ok(());
+    }
+    let (found, now) = (views(&documents)?, when::now());
+    app.print(&if wide { agents::wide(&found, now, app.out) } else { agents::list(&found, now, app.out) });
+    Ok(())
+}
+
+/// Why a list is empty, with what may have been meant.
+async fn nothing_found(client: &Client, filter: &AgentFilter) -> Result<String> {
+    let AgentFilter { capability, labels, text } = filter;
+    if capability.is_none() && labels.is_empty() && text.is_none() {
+        return Ok("no agent has joined yet".to_owned());
+    }
+    let hint = match capability {
+        Some(capability) => hints::capability(client, capability).await?.map(|hint| format!("; {hint}")),
+        None => None,
+    };
+    Ok(format!("no agent fits{}", hint.unwrap_or_default()))
+}
+
+async fn show(app: &App, client: &Client, agent: &AgentName) -> Result<()> {
+    let documents = match client.agent(agent).await {
+        Ok(documents) => documents,
+        Err(error) => return Err(hints::agent(client, agent, error).await),
+    };
+    if app.json {
+        app.print_lines(&documents);
+        return Ok(());
+    }
+    let now = when::now();
+    let shown: Vec<String> = views(&documents)?.iter().map(|agent| agents::detail(agent, now, app.out)).collect();
+    app.print(&shown.join("\n"));
+    Ok(())
+}
+
+/// Says that an operation is done, or what may have been meant.
+async fn said(app: &App, client: &Client, agent: &AgentName, done: Result<()>, mut document: Value) -> Result<()> {
+    if let Err(error) = done {
+        return Err(hints::agent(client, agent, error).await);
+    }
+    if app.json {
+        document["agent"] = json!(agent.name);
+        document["version"] = json!(agent.version);
+        app.print_json(&document);
+        return Ok(());
+    }
+    let which = match &agent.version {
+        Some(version) => format!("{}@{version}", agent.name),
+        None => format!("{} (every version)", agent.name),
+    };
+    let weight = document.get("weight").map(|weight| format!(": {weight}")).unwrap_or_default();
+    app.tell(&format!("{which} {}{weight}", document["done"].as_str().unwrap_or_default()));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_is_named_with_or_without_its_version() {
+        let of = |name: &str, version: Option<&str>| AgentName {
+            name: name.to_owned(),
+            version: version.map(str::to_owned),
+        };
+        assert_eq!(named("writer").unwrap(), of("writer", None));
+        assert_eq!(named("writer@1.0@x").unwrap(), of("writer", Some("1.0@x")));
+        for text in ["", "@1", "writer@"] {
+            assert_eq!(named(text).unwrap_err().code, Code::BadRequest, "{text}");
+        }
     }
 }

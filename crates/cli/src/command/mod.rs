@@ -4,13 +4,17 @@
 //! Invariant: a command returns how the process ends; it ends the process never by itself.
 
 mod agents;
+mod agents_watch;
 mod config;
 mod decide;
 mod docs;
 mod doctor;
+mod hints;
 mod inbox;
 mod init;
+mod limits;
 mod outcome;
+mod queue;
 mod run;
 mod runs;
 mod runs_show;
@@ -22,7 +26,7 @@ use consort_types::Result;
 
 use crate::{
     app::App,
-    args::{AgentsCommand, Cli, Command, ConfigCommand, DocsPage},
+    args::{Cli, Command, ConfigCommand, DocsPage},
     exit::Exit,
 };
 
@@ -34,7 +38,9 @@ pub(crate) async fn execute(app: &App, command: Command) -> Result<Exit> {
         Command::Runs(command) => runs::execute(app, command).await,
         Command::Workflows(command) => workflows::execute(app, command).await,
         Command::Inbox { command } => inbox::execute(app, command).await,
-        Command::Agents(AgentsCommand::List) => agents::list(app).await,
+        Command::Agents(command) => agents::execute(app, command).await,
+        Command::Queue { watch } => queue::execute(app, watch).await,
+        Command::Limits(command) => limits::execute(app, command).await,
         Command::Doctor => doctor::execute(app).await,
         Command::Config(ConfigCommand::Show { origin }) => Ok(config::show(app, origin)),
         Command::Init { folder } => init::execute(app, &folder),

@@ -3,9 +3,11 @@
 //! For: turning documents into text. Not for: asking for them.
 //! Invariant: everything here is a function of its arguments, but for the live view, which owns the terminal's end.
 
+pub(crate) mod agents;
 pub(crate) mod journal;
 pub(crate) mod live;
 pub(crate) mod markdown;
+pub(crate) mod queues;
 pub(crate) mod said;
 pub(crate) mod style;
 pub(crate) mod table;

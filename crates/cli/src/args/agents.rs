@@ -1,0 +1,107 @@
+//! What was typed after `agents`, `queue` and `limits`.
+//!
+//! For: the commands of people who operate agents. Not for: their meaning.
+//! Invariant: an agent is named alike everywhere: `NAME` for every version of it, `NAME@VERSION` for one.
+
+use clap::{Args, Subcommand};
+
+/// `consort agents`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AgentsCommand {
+    /// List agents: how they do, their instances and what they can do
+    List {
+        #[command(flatten)]
+        filter: AgentFilterArgs,
+        /// Print a line for each capability, with what was observed of it
+        #[arg(long)]
+        wide: bool,
+    },
+    /// Show an agent: what it declares, its instances, and what was observed
+    Show {
+        /// The agent: `NAME` for every version, `NAME@VERSION` for one
+        #[arg(value_name = "NAME[@VERSION]")]
+        agent: String,
+    },
+    /// Follow the list of agents as it changes
+    Watch {
+        #[command(flatten)]
+        filter: AgentFilterArgs,
+    },
+    /// Hand out nothing more to an agent; it finishes what it holds
+    Drain {
+        /// The agent: `NAME` for every version, `NAME@VERSION` for one
+        #[arg(value_name = "NAME[@VERSION]")]
+        agent: String,
+    },
+    /// Hand out to a drained agent again
+    Resume {
+        /// The agent: `NAME` for every version, `NAME@VERSION` for one
+        #[arg(value_name = "NAME[@VERSION]")]
+        agent: String,
+    },
+    /// Set the share of work that a version of an agent gets beside its other versions
+    Weight {
+        /// The version
+        #[arg(value_name = "NAME@VERSION")]
+        agent: String,
+        /// From 0 (nothing) to 1000; a version has 100 where nothing is said
+        weight: u32,
+    },
+    /// Forget an agent; one that connects again is known again, as if it were new
+    Remove {
+        /// The agent: `NAME` for every version, `NAME@VERSION` for one
+        #[arg(value_name = "NAME[@VERSION]")]
+        agent: String,
+        /// Let go of connected instances; their tasks go to others
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+/// Which agents to list.
+#[derive(Debug, Args)]
+pub(crate) struct AgentFilterArgs {
+    /// Only agents that can do this
+    #[arg(long, value_name = "NAME")]
+    pub(crate) capability: Option<String>,
+    /// Only agents with this label
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) label: Vec<String>,
+    /// Only agents in whose name, description or capabilities this stands, whatever the case
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) text: Option<String>,
+}
+
+/// `consort limits`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum LimitsCommand {
+    /// List the limits on tasks, with what they hold back
+    List,
+    /// Limit the tasks of a scope, in place of the limit that it had
+    Set(LimitSetArgs),
+    /// Remove the limit of a scope
+    Remove {
+        /// The scope: `namespace`, `capability:NAME`, `agent:NAME` or `key:NAME`
+        scope: String,
+    },
+}
+
+/// What a limit says.
+#[derive(Debug, Args)]
+#[group(id = "limit", required = true, multiple = true, args = ["concurrency", "rate", "queue"])]
+pub(crate) struct LimitSetArgs {
+    /// The scope: `namespace`, `capability:NAME`, `agent:NAME` or `key:NAME`
+    pub(crate) scope: String,
+    /// How many tasks may be with instances at once; 0 hands out nothing
+    #[arg(long, value_name = "TASKS")]
+    pub(crate) concurrency: Option<u32>,
+    /// How fast tasks are handed out, such as `10/s`, `100/m` or `5/30s`
+    #[arg(long, value_name = "TASKS/TIME")]
+    pub(crate) rate: Option<String>,
+    /// How many tasks of the rate go out at once after a pause [default: as many as the rate's tasks]
+    #[arg(long, value_name = "TASKS", requires = "rate")]
+    pub(crate) burst: Option<u32>,
+    /// How many tasks may wait; once there are as many, starts of runs that would add to them are refused for now
+    #[arg(long, value_name = "TASKS")]
+    pub(crate) queue: Option<u32>,
+}

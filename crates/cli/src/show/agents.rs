@@ -1,0 +1,360 @@
+//! Agents as tables.
+//!
+//! For: `agents list`, `show` and `watch`. Not for: what health means (the engine decides).
+//! Invariant: an agent that is known but not connected is listed, and marked.
+
+use consort_types::{
+    Span, Time,
+    registry::{AgentView, Health, InstanceView, SkillView},
+};
+
+use super::{
+    style::{Paint, Style, clean},
+    table::Table,
+    when::{ago, took},
+};
+
+/// Capabilities that a line names.
+const NAMED_MAX: usize = 3;
+
+/// The colour of a health.
+pub(crate) fn health_paint(health: Health) -> Paint {
+    match health {
+        Health::Healthy => Paint::Green,
+        Health::Degraded | Health::Draining => Paint::Yellow,
+        Health::Unhealthy => Paint::Red,
+        Health::Lost => Paint::Dim,
+    }
+}
+
+/// A cell.
+type Cell = (String, Option<Paint>);
+
+fn plain(text: impl Into<String>) -> Cell {
+    (text.into(), None)
+}
+
+fn dim(text: impl Into<String>) -> Cell {
+    (text.into(), Some(Paint::Dim))
+}
+
+fn health(health: Health) -> Cell {
+    (health.as_str().to_owned(), Some(health_paint(health)))
+}
+
+fn number(count: u64) -> Cell {
+    if count == 0 { dim("0") } else { plain(count.to_string()) }
+}
+
+fn span(span: Option<Span>) -> Cell {
+    dim(span.map(took).unwrap_or_default())
+}
+
+/// A line for each version of an agent.
+pub(crate) fn list(agents: &[AgentView], now: Time, style: Style) -> String {
+    let mut table =
+        Table::new(&["AGENT", "VERSION", "HEALTH", "INSTANCES", "LOAD", "WEIGHT", "SEEN", "CAPABILITIES", "REASON"]);
+    for agent in agents {
+        let mut row = head(agent, now);
+        row.push((capabilities(agent), Some(Paint::Cyan)));
+        row.push(plain(agent.reason.clone().unwrap_or_default()));
+        table.row(row);
+    }
+    table.render(style)
+}
+
+/// Name, version, health, instances, load, weight, and when it was seen.
+fn head(agent: &AgentView, now: Time) -> Vec<Cell> {
+    let (held, credit) = load(agent);
+    let instances = agent.instances.len();
+    vec![
+        (agent.declaration.name.clone(), Some(Paint::Bold)),
+        plain(agent.declaration.version.clone()),
+        health(agent.health),
+        if instances == 0 { dim("none") } else { plain(instances.to_string()) },
+        if instances == 0 { plain("") } else { plain(format!("{held}/{credit}")) },
+        plain(agent.weight.to_string()),
+        dim(agent.seen.map(|seen| ago(seen, now)).unwrap_or_default()),
+    ]
+}
+
+/// Tasks that an agent's instances hold, and how many they want to hold.
+fn load(agent: &AgentView) -> (u64, u64) {
+    let held = agent.instances.iter().map(|instance| u64::from(instance.held)).sum();
+    let credit = agent.instances.iter().map(|instance| u64::from(instance.credit)).sum();
+    (held, credit)
+}
+
+fn capabilities(agent: &AgentView) -> String {
+    let names: Vec<&str> = agent.declaration.capabilities.iter().map(|found| found.name.as_str()).collect();
+    let more = names.len().saturating_sub(NAMED_MAX);
+    let named = names[..names.len() - more].join(", ");
+    if more == 0 { named } else { format!("{named}, {more} more") }
+}
+
+/// A line for each capability of each version of an agent.
+pub(crate) fn wide(agents: &[AgentView], now: Time, style: Style) -> String {
+    let mut table = Table::new(&[
+        "AGENT",
+        "VERSION",
+        "HEALTH",
+        "INSTANCES",
+        "LOAD",
+        "WEIGHT",
+        "SEEN",
+        "CAPABILITY",
+        "EFFECT",
+        "DONE",
+        "FAILED",
+        "UNKNOWN",
+        "EXPIRED",
+        "LOST",
+        "P50",
+        "P95",
+        "QUEUED P50",
+        "QUEUED P95",
+        "WHAT IT DOES",
+    ]);
+    for agent in agents {
+        let mut front = head(agent, now);
+        for capability in &agent.declaration.capabilities {
+            let mut row = front.clone();
+            row.push((capability.name.clone(), Some(Paint::Cyan)));
+            row.push(plain(capability.effect.as_str()));
+            row.extend(observed(agent.skills.iter().find(|skill| skill.capability == capability.name)));
+            row.push(dim(capability.description.clone()));
+            table.row(row);
+            // The agent is named once; in a pipe each line stands for itself.
+            if style.terminal {
+                front.fill(plain(""));
+            }
+        }
+    }
+    table.render(style)
+}
+
+/// Counts and times of a capability.
+fn observed(skill: Option<&SkillView>) -> [Cell; 9] {
+    let none = SkillView::default();
+    let skill = skill.unwrap_or(&none);
+    [
+        number(skill.completed),
+        number(skill.failed),
+        number(skill.unknown),
+        number(skill.expired),
+        number(skill.lost),
+        span(skill.p50),
+        span(skill.p95),
+        span(skill.queued_p50),
+        span(skill.queued_p95),
+    ]
+}
+
+/// All that is known of one version of an agent.
+pub(crate) fn detail(agent: &AgentView, now: Time, style: Style) -> String {
+    let declared = &agent.declaration;
+    let mut out = format!(
+        "{} {}  {}\n",
+        style.paint(Paint::Bold, &clean(&declared.name)),
+        clean(&declared.version),
+        style.paint(health_paint(agent.health), agent.health.as_str()),
+    );
+    let (held, credit) = load(agent);
+    let labels: Vec<String> = declared.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let lines = [
+        ("about", declared.description.clone()),
+        ("reason", agent.reason.clone().unwrap_or_default()),
+        ("labels", labels.join(", ")),
+        ("weight", agent.weight.to_string()),
+        ("drained", if agent.draining { "by an operator".to_owned() } else { String::new() }),
+        ("load", if agent.instances.is_empty() { String::new() } else { format!("{held} of {credit}") }),
+        ("since", format!("{} ({})", agent.since, ago(agent.since, now))),
+        ("seen", agent.seen.map(|seen| ago(seen, now)).unwrap_or_default()),
+    ];
+    for (name, text) in lines.iter().filter(|(_, text)| !text.is_empty()) {
+        out.push_str(&format!("{name:9}{}\n", clean(text)));
+    }
+    out.push('\n');
+    out.push_str(&capability_table(agent, style));
+    if !agent.instances.is_empty() {
+        out.push('\n');
+        out.push_str(&instance_table(&agent.instances, now, style));
+    }
+    out
+}
+
+fn capability_table(agent: &AgentView, style: Style) -> String {
+    let mut table = Table::new(&[
+        "CAPABILITY",
+        "EFFECT",
+        "DONE",
+        "FAILED",
+        "UNKNOWN",
+        "EXPIRED",
+        "LOST",
+        "P50",
+        "P95",
+        "QUEUED P50",
+        "QUEUED P95",
+        "ESTIMATE",
+        "WHAT IT DOES",
+    ]);
+    for capability in &agent.declaration.capabilities {
+        let cost =
+            capability.cost_hint_microdollars.map(|cost| format!("{}.{:06} $", cost / 1_000_000, cost % 1_000_000));
+        let estimate: Vec<String> = capability.time_hint.map(took).into_iter().chain(cost).collect();
+        let mut row = vec![(capability.name.clone(), Some(Paint::Cyan)), plain(capability.effect.as_str())];
+        row.extend(observed(agent.skills.iter().find(|skill| skill.capability == capability.name)));
+        row.push(dim(estimate.join(", ")));
+        row.push(dim(capability.description.clone()));
+        table.row(row);
+    }
+    table.render(style)
+}
+
+fn instance_table(instances: &[InstanceView], now: Time, style: Style) -> String {
+    let heads = ["INSTANCE", "HEALTH", "LOAD", "CONNECTED", "SEEN", "CLIENT", "LABELS", "REASON"];
+    let mut table = Table::new(&heads);
+    for instance in instances {
+        let labels: Vec<String> = instance.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        table.row(vec![
+            plain(instance.name.clone()),
+            health(instance.health),
+            plain(format!("{}/{}", instance.held, instance.credit)),
+            dim(ago(instance.connected, now)),
+            dim(ago(instance.seen, now)),
+            plain(instance.client.clone()),
+            dim(labels.join(", ")),
+            plain(instance.reason.clone().unwrap_or_default()),
+        ]);
+    }
+    table.render(style)
+}
+
+/// What a change of the list is, in a line for each agent that changed; for following in a pipe.
+pub(crate) fn changes(before: &[AgentView], after: &[AgentView]) -> Vec<String> {
+    let name = |agent: &AgentView| format!("{}@{}", clean(&agent.declaration.name), clean(&agent.declaration.version));
+    let same = |a: &AgentView, b: &AgentView| {
+        a.declaration.name == b.declaration.name && a.declaration.version == b.declaration.version
+    };
+    let mut lines = Vec::new();
+    for agent in after {
+        let line = one_line(agent);
+        let known = before.iter().find(|known| same(known, agent));
+        if known.is_none_or(|known| one_line(known) != line) {
+            lines.push(format!("{} {line}", name(agent)));
+        }
+    }
+    let gone = before.iter().filter(|known| !after.iter().any(|agent| same(agent, known)));
+    lines.extend(gone.map(|agent| format!("{} removed", name(agent))));
+    lines
+}
+
+/// How an agent does, in what does not change with every task.
+fn one_line(agent: &AgentView) -> String {
+    let reason = agent.reason.as_ref().map(|reason| format!(": {}", clean(reason))).unwrap_or_default();
+    let instances = match agent.instances.len() {
+        1 => "1 instance".to_owned(),
+        many => format!("{many} instances"),
+    };
+    format!("{}, {instances}, weight {}{reason}", agent.health.as_str(), agent.weight)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const PIPE: Style = Style { color: false, terminal: false };
+    const NOW: Time = Time(1_000_000_000);
+
+    /// An agent of two capabilities with one instance.
+    pub(crate) fn agent(name: &str, version: &str) -> AgentView {
+        let capability = |name: &str| {
+            json!({"name": name, "description": "Does it.", "effect": "read", "input_schema": true,
+                "output_schema": true, "time_hint": "2s", "cost_hint_microdollars": 1_500})
+        };
+        serde_json::from_value(json!({
+            "name": name, "version": version, "description": "Shortens texts.",
+            "labels": {"region": "eu"},
+            "capabilities": [capability("summarise"), capability("translate")],
+            "health": "degraded", "reason": "3 of the last 10 attempts failed",
+            "weight": 100, "draining": false, "since": "1970-01-01T00:15:00Z", "seen": "1970-01-01T00:16:38Z",
+            "instances": [{
+                "name": "remote:7:3:writer", "client": "python/0.1.0 host:4711", "health": "degraded",
+                "labels": {"region": "eu"}, "connected": "1970-01-01T00:15:00Z", "seen": "1970-01-01T00:16:38Z",
+                "held": 2, "credit": 8,
+            }],
+            "skills": [{"capability": "summarise", "completed": 7, "failed": 3, "unknown": 0, "expired": 1,
+                "lost": 0, "p50": "1s200ms", "p95": "3s", "queued_p50": "12ms", "queued_p95": "40ms"}],
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_line_says_how_an_agent_does_and_a_wide_one_what_was_observed() {
+        let mut lost = agent("writer", "2.0");
+        (lost.health, lost.reason, lost.seen, lost.instances) = (Health::Lost, None, None, Vec::new());
+        let listed = list(&[agent("writer", "1.0"), lost.clone()], NOW, PIPE);
+        let lines: Vec<&str> = listed.lines().collect();
+        assert_eq!(
+            lines[0],
+            "writer  1.0  degraded  1     2/8  100  2.0s ago  summarise, translate  3 of the last 10 attempts failed"
+        );
+        assert_eq!(lines[1], "writer  2.0  lost      none       100            summarise, translate");
+        let listed = wide(&[agent("writer", "1.0")], NOW, PIPE);
+        let lines: Vec<&str> = listed.lines().collect();
+        assert!(lines[0].contains("summarise  read  7  3  0  1  0  1.2s  3.0s  12ms  40ms  Does it."), "{listed}");
+        assert!(lines[1].starts_with("writer") && lines[1].contains("translate  read  0  0  0  0  0"), "{listed}");
+        let terminal = wide(&[agent("writer", "1.0")], NOW, Style { terminal: true, ..PIPE });
+        assert!(terminal.lines().nth(2).unwrap().starts_with("   "), "{terminal}");
+    }
+
+    #[test]
+    fn many_capabilities_are_counted() {
+        let mut many = agent("writer", "1");
+        let one = many.declaration.capabilities[0].clone();
+        many.declaration.capabilities = vec![one; 5];
+        assert!(capabilities(&many).ends_with("summarise, 2 more"));
+        many.declaration.capabilities.clear();
+        assert_eq!(capabilities(&many), "");
+    }
+
+    #[test]
+    fn the_detail_has_everything_and_foreign_text_is_cleaned() {
+        let mut agent = agent("writer", "1.0");
+        agent.draining = true;
+        agent.declaration.description = "Shortens\u{1b}[2J texts.".to_owned();
+        let shown = detail(&agent, NOW, PIPE);
+        for part in [
+            "writer 1.0  degraded\n",
+            "about    Shortens [2J texts.\n",
+            "reason   3 of the last 10 attempts failed\n",
+            "labels   region=eu\n",
+            "drained  by an operator\n",
+            "load     2 of 8\n",
+            "since    1970-01-01T00:15:00.000Z (1m40s ago)\n",
+            "seen     2.0s ago\n",
+            "2.0s, 0.001500 $",
+            "remote:7:3:writer  degraded  2/8  1m40s ago  2.0s ago  python/0.1.0 host:4711  region=eu",
+        ] {
+            assert!(shown.contains(part), "{part}\n{shown}");
+        }
+    }
+
+    #[test]
+    fn a_change_is_told_once_and_load_is_no_change() {
+        let before = vec![agent("a", "1"), agent("b", "1")];
+        assert_eq!(
+            changes(&[], &before[..1]),
+            ["a@1 degraded, 1 instance, weight 100: 3 of the last 10 attempts failed"]
+        );
+        let mut after = vec![agent("a", "1")];
+        after[0].instances[0].held = 3;
+        assert_eq!(changes(&before, &after), ["b@1 removed"]);
+        (after[0].health, after[0].reason) = (Health::Draining, None);
+        after[0].instances.clear();
+        assert_eq!(changes(&before[..1], &after), ["a@1 draining, 0 instances, weight 100"]);
+    }
+}
