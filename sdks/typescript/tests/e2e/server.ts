@@ -37,7 +37,7 @@ export class Server {
     const listen = ["--listen", "127.0.0.1:0", "--grpc-listen", this.address];
     const child = spawn(BINARY, ["up", "--data-dir", join(this.#folder, "data"), ...listen], {
       cwd: this.#folder,
-      env: { ...process.env, CONSORT_HEARTBEAT_TIMEOUT: "2s" },
+      env: { ...process.env, CONSORT_HEARTBEAT_TIMEOUT: "2s", CONSORT_GRACE: "3s" },
       stdio: ["ignore", "pipe", "inherit"],
     });
     this.#process = child;
