@@ -133,6 +133,9 @@ impl World {
             labels: std::collections::BTreeMap::new(),
         };
         let (locality, wall) = (own.locality, self.wall());
+        let mut hello = hello;
+        self.plant_in_hello(instance, &mut hello);
+        let held = hello.held.clone();
         let attached = self.host.partition.as_mut().map(|partition| partition.attach(&hello, locality, wall));
         let Some(Ok(attached)) = attached else {
             let pause = self.random.span(SECOND / 10, 5 * SECOND);
@@ -143,6 +146,7 @@ impl World {
         let (incarnation, remote) = (self.host.incarnation, attached.instance);
         let opened = crate::world::Session { instance, incarnation, remote, open: true, to_host: 0, to_worker: 0 };
         self.sessions.insert(session, opened);
+        self.claims(instance, session, &held)?;
         let own = &mut self.instances[instance];
         own.session = Some(session);
         let unsent = std::mem::take(&mut own.unsent);
@@ -157,6 +161,22 @@ impl World {
         }
         self.wake(10);
         Ok(())
+    }
+
+    /// Planted bugs in how an instance joins.
+    fn plant_in_hello(&mut self, instance: usize, hello: &mut Hello) {
+        match self.plan.planted {
+            Some(Planted::ReclaimTooLate) => {
+                for (task, token) in &mut hello.held {
+                    *token = self.fold.token(*task).unwrap_or(*token);
+                    if let Some(work) = self.instances[instance].works.get_mut(task) {
+                        work.offer.token = *token;
+                    }
+                }
+            }
+            Some(Planted::CreditIgnored) => hello.concurrency *= 3,
+            _ => {}
+        }
     }
 
     /// The engine notices that a connection is gone.
@@ -280,7 +300,11 @@ impl World {
         let Some(mut session) = found else { return Ok(()) };
         for message in &messages {
             self.check_offer(message)?;
+            if let ToWorker::Task(offer) = message {
+                self.handed_out(session, offer)?;
+            }
         }
+        self.hand_out_twice(session, &messages)?;
         match self.plan.planted {
             Some(Planted::CancelLost) => messages.retain(|message| !matches!(message, ToWorker::Cancel { .. })),
             Some(Planted::TaskLost) if self.random.chance(30) => {
@@ -297,6 +321,31 @@ impl World {
         let after = known.to_worker - self.now;
         self.at(after, Event::Tell { session, messages });
         Ok(())
+    }
+
+    /// A planted bug: another instance of the agent gets the same tasks.
+    fn hand_out_twice(&mut self, session: u64, messages: &[ToWorker]) -> Checked {
+        if self.plan.planted != Some(Planted::HandedOutTwice) || !self.random.chance(100) {
+            return Ok(());
+        }
+        let Some(own) = self.sessions.get(&session).map(|known| &self.instances[known.instance]) else { return Ok(()) };
+        let (namespace, agent) = (own.namespace, own.agent);
+        let fits = |known: &crate::world::Session| {
+            let other = &self.instances[known.instance];
+            other.namespace == namespace && other.agent == agent
+        };
+        let other = self.sessions.iter().find(|(at, known)| **at != session && fits(known)).map(|(at, _)| *at);
+        for message in messages {
+            if let (ToWorker::Task(offer), Some(other)) = (message, other) {
+                self.handed_out(other, offer)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where an instance is, and how many tasks it asks for.
+    pub(crate) fn place_and_credit(&self, instance: usize) -> (usize, usize) {
+        (self.instances[instance].namespace, self.instances[instance].concurrency as usize)
     }
 
     /// A `write` task leaves only when its hand-out is durable.

@@ -6,7 +6,7 @@
 use consort_types::EffectClass;
 use consort_types::{
     Code, Error, Payload, Span,
-    worker::{AgentDeclaration, CapabilityDeclaration, JournalEntry, JournalRequest},
+    worker::{AgentDeclaration, CallOptions, CallRetry, CapabilityDeclaration, JournalEntry, JournalRequest, Route},
 };
 use serde_json::{Value, json};
 
@@ -110,19 +110,30 @@ fn program(number: u64, input: &Value) -> Vec<Vec<JournalRequest>> {
         .map(|batch| {
             let width = 1 + draw(3);
             (0..width)
-                .map(|at| match draw(9) {
+                .map(|at| match draw(11) {
                     0..=2 => JournalRequest::Run { name: format!("local{batch}.{at}") },
                     3 => JournalRequest::Sleep { span: Span([20_000, 3_000_000, 400_000_000][draw(3) as usize]) },
                     4 => JournalRequest::Signal { name: "go".to_owned() },
+                    5 => JournalRequest::Approval {
+                        prompt: format!("go on with {batch}.{at}?"),
+                        detail: Payload::from_value(&json!({ "batch": batch })),
+                    },
                     n => JournalRequest::Call {
                         capability: ["work", "look", "pay"][(n % 3) as usize].to_owned(),
                         input: Payload::from_value(&json!({ "ns": ns, "batch": batch, "at": at, "of": number % 977 })),
-                        options: None,
+                        options: Some(Box::new(options(n))),
                     },
                 })
                 .collect()
         })
         .collect()
+}
+
+/// How a call is to be done, where the code says more than the capability. Failures are few enough for it.
+fn options(n: u64) -> CallOptions {
+    let retry = CallRetry { attempts: 5, initial: Span(1_000), factor_milli: 1_500, max: Span(2_000_000) };
+    let route = Route { version: Some("1".to_owned()), ..Route::default() };
+    CallOptions { retry: Some(retry), route: (n > 9).then_some(route), priority: Some(1), ..CallOptions::default() }
 }
 
 /// The next thing that the code does, given its journal.

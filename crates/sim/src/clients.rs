@@ -380,6 +380,7 @@ impl World {
 
     /// Once all is calm, everything that waits gets what it waits for.
     fn act_calmly(&mut self) -> Checked {
+        self.settle_registry();
         for (namespace, run) in self.fold.paused() {
             self.ask(Command::PauseRun(PauseRun { namespace, run, paused: false }), Purpose::Any);
         }
@@ -446,7 +447,8 @@ impl World {
     fn disturb(&mut self) -> Checked {
         let Some((at, run)) = self.some_run() else { return Ok(()) };
         let namespace = NAMESPACES[at].to_owned();
-        match self.random.below(12) {
+        match self.random.below(15) {
+            12..=14 => self.disturb_registry(),
             0..=2 => {
                 self.mark(run, false);
                 let reason = format!("reason {}", self.clients.tickets);

@@ -22,6 +22,12 @@ pub enum Planted {
     StoreLosesBatch,
     /// Recovery reads two records in the wrong order (law 4).
     ReplaySwapsRecords,
+    /// A task that was handed out is handed out to another instance too (law 3).
+    HandedOutTwice,
+    /// An instance that comes back is given attempts that others have got since (law 3).
+    ReclaimTooLate,
+    /// An instance gets more than it asked for (law 10).
+    CreditIgnored,
     /// When the wall clock leaps, leases are taken for run out and their tasks given to others (law 5).
     LeaseByClock,
     /// The engine is told a time that no clock has shown (law 6).
@@ -54,13 +60,16 @@ pub enum Planted {
 
 impl Planted {
     /// Every planted bug.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 23] = [
         Self::AckBeforeSync,
         Self::ReplyBeforeDurable,
         Self::OutcomeOverwritten,
         Self::OldTokenAccepted,
         Self::StoreLosesBatch,
         Self::ReplaySwapsRecords,
+        Self::HandedOutTwice,
+        Self::ReclaimTooLate,
+        Self::CreditIgnored,
         Self::LeaseByClock,
         Self::TickFromTheFuture,
         Self::TimersForgotten,
@@ -82,14 +91,14 @@ impl Planted {
         let number = match self {
             Self::AckBeforeSync | Self::ReplyBeforeDurable => 1,
             Self::OutcomeOverwritten => 2,
-            Self::OldTokenAccepted => 3,
+            Self::OldTokenAccepted | Self::HandedOutTwice | Self::ReclaimTooLate => 3,
             Self::StoreLosesBatch | Self::ReplaySwapsRecords => 4,
             Self::LeaseByClock => 5,
             Self::TickFromTheFuture | Self::TimersForgotten | Self::TimerFiresTwice => 6,
             Self::CancelLost | Self::RunLeavesWork => 7,
             Self::TaskLost | Self::Miscount => 8,
             Self::StaleRead => 9,
-            Self::ReplyLost => 10,
+            Self::ReplyLost | Self::CreditIgnored => 10,
             Self::SyncErrorHidden | Self::DamageCut => 11,
             Self::WrongNamespace => 12,
             Self::GrowingRow => 13,
@@ -285,6 +294,7 @@ impl Faults {
             Some(Planted::DamageCut) => (self.bit_flips, self.crashes, self.pause) = (true, true, 15_000_000),
             Some(Planted::LeaseByClock) => self.clock_jumps = true,
             Some(Planted::OutcomeOverwritten) => self.twice = 200,
+            Some(Planted::ReclaimTooLate) => (self.bad_attempts, self.breaks, self.late) = (400, 60, 60),
             Some(Planted::OldTokenAccepted | Planted::CancelLost) => {
                 (self.bad_attempts, self.disturb) = (500, 600);
             }

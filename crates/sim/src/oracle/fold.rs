@@ -297,6 +297,12 @@ impl Fold {
         rows::step(&self.rows(), task).is_some_and(|step| step.token == token && step.state == StepState::Taken)
     }
 
+    /// Whether the attempt is one that an instance may hold now, recorded or not yet.
+    pub(crate) fn is_out(&self, task: TaskId, token: Token) -> bool {
+        let with = |state| matches!(state, StepState::Ready | StepState::Taken);
+        rows::step(&self.rows(), task).is_some_and(|step| step.token == token && with(step.state))
+    }
+
     /// Runs with something that waits for a signal.
     pub(crate) fn waiting(&self) -> BTreeSet<RunId> {
         let rows = self.rows();
