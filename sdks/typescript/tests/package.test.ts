@@ -1,0 +1,52 @@
+/**
+ * The package: generated code, lock file, README.
+ *
+ * For: what must be current beside the code. Not for: behaviour.
+ * Invariant: needs nothing but what `npm ci` brings.
+ */
+import assert from "node:assert/strict";
+import { execFileSync, spawnSync } from "node:child_process";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+
+test("the generated code is that of the protobuf files", () => {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [join(ROOT, "scripts/generate.mjs"), "--check"], {
+    encoding: "utf8",
+  });
+  assert.equal(status, 0, stdout + stderr);
+});
+
+test("the lock file names no registry", () => {
+  assert.ok(!readFileSync(join(ROOT, "package-lock.json"), "utf8").includes('"resolved"'));
+});
+
+test("the examples of the README compile, and an agent is shorter than 20 lines", () => {
+  const readme = readFileSync(join(ROOT, "README.md"), "utf8");
+  const blocks = [...readme.matchAll(/^```ts\n(.*?)^```/gms)].map((match) => match[1] ?? "");
+  assert.ok(blocks.length >= 4);
+  assert.ok((blocks[0] ?? "").trim().split("\n").length < 20);
+  const folder = join(ROOT, "build/readme");
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  blocks.forEach((block, index) => {
+    writeFileSync(join(folder, `block-${index}.ts`), block);
+  });
+  const compilerOptions = { noEmit: true, noUnusedLocals: false, rootDir: "../.." };
+  const config = { extends: "../../tsconfig.json", compilerOptions, include: ["*.ts"], exclude: [] };
+  writeFileSync(join(folder, "tsconfig.json"), JSON.stringify(config));
+  const { status, stdout } = spawnSync(join(ROOT, "node_modules/.bin/tsc"), ["-p", folder], { encoding: "utf8" });
+  assert.equal(status, 0, stdout);
+});
+
+test("the package brings what it needs and nothing else", () => {
+  const pack = execFileSync("npm", ["pack", "--dry-run", "--json"], { cwd: ROOT, encoding: "utf8", stdio: "pipe" });
+  const [packed] = JSON.parse(pack) as { files: { path: string }[] }[];
+  const paths = packed?.files.map(({ path }) => path) ?? [];
+  const folders = new Set(paths.map((path) => path.split("/")[0]));
+  assert.deepEqual([...folders].sort(), ["LICENSE", "README.md", "dist", "package.json"]);
+  assert.ok(paths.includes("dist/index.js") && paths.includes("dist/index.d.ts"));
+});
