@@ -6,6 +6,7 @@
 //! one worker's fault ends its own stream and harms nobody else.
 
 mod access;
+mod arriving;
 mod client;
 mod health;
 mod serve;
@@ -43,6 +44,7 @@ pub struct ApiConfig {
 pub struct Api {
     routes: Routes,
     token: Option<Arc<Secret>>,
+    budget: arriving::Budget,
 }
 
 /// The interface to an engine.
@@ -62,7 +64,7 @@ pub fn api(engine: Handle, config: ApiConfig) -> Api {
         // The descriptors are part of the program; a test asks for them.
         (v1, v1alpha) => panic!("the built-in descriptors: {:?} {:?}", v1.err(), v1alpha.err()),
     };
-    Api { routes: routes.prepare(), token: config.token.map(Arc::new) }
+    Api { routes: routes.prepare(), token: config.token.map(Arc::new), budget: arriving::Budget::default() }
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {

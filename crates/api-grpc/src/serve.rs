@@ -29,13 +29,15 @@ use tokio::{
 use tonic::body::Body;
 use tower::Service as _;
 
-use crate::{Api, access};
+use crate::{Api, access, arriving::Arriving};
 
 /// The waits and amounts of the serve loop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServeConfig {
     /// How long a new connection may take until its first call has arrived.
     pub handshake_timeout: Duration,
+    /// How long a message may take from its beginning to its end, and the first of a call to come.
+    pub message_timeout: Duration,
     /// How often a peer is asked whether it is there.
     pub keepalive_interval: Duration,
     /// How long a peer may take to answer that.
@@ -50,6 +52,7 @@ impl Default for ServeConfig {
     fn default() -> Self {
         Self {
             handshake_timeout: Duration::from_secs(15),
+            message_timeout: Duration::from_mins(1),
             keepalive_interval: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(10),
@@ -124,10 +127,10 @@ impl Shared {
         let _ = stream.set_nodelay(true);
         let asked = Arc::new(AtomicBool::new(false));
         let (api, config) = (self.api.clone(), Arc::clone(&self.config));
-        let seen = Arc::clone(&asked);
+        let (seen, message_timeout) = (Arc::clone(&asked), config.message_timeout);
         let service = service_fn(move |request| {
             seen.store(true, Ordering::Relaxed);
-            answer(api.clone(), request, peer)
+            answer(api.clone(), request, peer, message_timeout)
         });
         let mut connection = pin!(builder(&config).serve_connection(TokioIo::new(stream), service));
         let mut first_call = pin!(tokio::time::sleep(config.handshake_timeout));
@@ -165,10 +168,16 @@ fn builder(config: &ServeConfig) -> http2::Builder<TokioExecutor> {
     builder
 }
 
-async fn answer(mut api: Api, request: Request<Incoming>, peer: SocketAddr) -> Result<Response<Body>, Infallible> {
+async fn answer(
+    mut api: Api,
+    request: Request<Incoming>,
+    peer: SocketAddr,
+    timeout: Duration,
+) -> Result<Response<Body>, Infallible> {
     if let Err(refusal) = access::admit(peer, &request, api.token.as_deref()) {
         return Ok(refusal.into_http());
     }
+    let request = request.map(|body| Arriving::new(body, api.budget.clone(), timeout));
     api.routes.call(request).await
 }
 

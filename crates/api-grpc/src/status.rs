@@ -4,7 +4,7 @@
 //! Invariant: whatever is refused has its stable code with it; what is sent stays within what clients take as header
 //! fields.
 
-use consort_proto::convert;
+use consort_proto::{convert, v1};
 use consort_types::{Error, ErrorKind};
 use prost::Message as _;
 use tonic::{
@@ -13,7 +13,7 @@ use tonic::{
 };
 
 /// The trailing metadata that has the encoded `consort.v1.Error`.
-pub(crate) const ERROR: &str = "consort-error-bin";
+const ERROR: &str = "consort-error-bin";
 /// Bytes of the status message: it is escaped, and clients take 8 KiB of header fields in all.
 const MESSAGE_BYTES_MAX: usize = 1024;
 /// Bytes of message and of hint in the metadata.
@@ -27,6 +27,12 @@ pub(crate) fn status(error: Error) -> Status {
 /// The status of a call that has no valid token.
 pub(crate) fn unauthenticated(error: Error) -> Status {
     with_code(Code::Unauthenticated, error)
+}
+
+/// The error that a status of this server brings along.
+pub(crate) fn error_in(status: &Status) -> Option<Error> {
+    let bytes = status.metadata().get_bin(ERROR)?.to_bytes().ok()?;
+    v1::Error::decode(bytes).ok().map(convert::error_from_wire)
 }
 
 fn with_code(code: Code, error: Error) -> Status {
@@ -65,14 +71,7 @@ fn shortened(text: &str, max: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use consort_proto::v1;
-
     use super::*;
-
-    fn detail(status: &Status) -> v1::Error {
-        let bytes = status.metadata().get_bin(ERROR).unwrap().to_bytes().unwrap();
-        v1::Error::decode(bytes).unwrap()
-    }
 
     #[test]
     fn every_code_travels_with_its_error() {
@@ -80,7 +79,7 @@ mod tests {
             let error = Error::new(*code, "no").hint("do");
             let status = status(error.clone());
             assert!(status.code() != Code::Ok && status.message() == "no", "{status:?}");
-            assert_eq!(convert::error_from_wire(detail(&status)), error);
+            assert_eq!(error_in(&status), Some(error));
         }
         let busy = status(Error::new(consort_types::Code::Stopping, "s"));
         assert_eq!(busy.code(), Code::Unavailable);
@@ -89,7 +88,7 @@ mod tests {
     #[test]
     fn long_texts_are_cut() {
         let status = status(Error::new(consort_types::Code::BadWorkflow, "ü".repeat(100_000)));
-        let detail = detail(&status);
+        let detail = error_in(&status).unwrap();
         assert!(status.message().len() < 1100 && detail.message.len() < 1600, "{}", detail.message.len());
         assert!(detail.message.ends_with('…'));
     }

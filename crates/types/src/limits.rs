@@ -136,6 +136,8 @@ limits! {
     HTTP_HEAD_BYTES_MAX: usize = 64 * 1024;
     /// Bytes of one batch of gRPC messages, in either direction: two whole documents and what stands around them.
     GRPC_BATCH_BYTES_MAX: usize = 136 * 1024 * 1024;
+    /// Bytes of all gRPC messages that are arriving at once; more are answered `unavailable`.
+    GRPC_BATCHES_BYTES_MAX: usize = 512 * 1024 * 1024;
     /// Bytes of a batch after which the next begins, where more waits: one batch should not hold up the others long.
     GRPC_BATCH_BYTES_FULL_MAX: usize = 1024 * 1024;
     /// Messages in one batch of a worker or for a worker.

@@ -18,6 +18,8 @@ use consort_types::{
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 
+use crate::status::error_in;
+
 type Refusals = mpsc::Sender<v1::ServerMessage>;
 
 /// Carries reports until the worker closes its side or errs.
@@ -48,6 +50,9 @@ pub(super) async fn read(
 
 /// Why a stream cannot be read on. A connection that breaks says nothing that anybody could read.
 pub(super) fn broken(status: &Status) -> Error {
+    if let Some(error) = error_in(status) {
+        return error;
+    }
     match status.code() {
         tonic::Code::OutOfRange => {
             let max = limits::GRPC_BATCH_BYTES_MAX;

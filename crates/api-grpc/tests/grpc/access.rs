@@ -1,5 +1,6 @@
 //! Tokens, health and reflection.
 
+use consort_api_grpc::ServeConfig;
 use consort_engine::Config;
 use consort_proto::v1::{self, run_service_client::RunServiceClient};
 use consort_types::Code;
@@ -18,7 +19,7 @@ fn with_token<T>(message: T, token: &str) -> Request<T> {
 
 #[tokio::test]
 async fn with_a_token_only_those_come_in_who_have_it() {
-    let server = Server::with(Some("sesame"), Config::default(), Default::default()).await;
+    let server = Server::with(Some("sesame"), Config::default(), ServeConfig::default()).await;
     let mut runs = RunServiceClient::new(server.channel.clone());
     let list = v1::ListRunsRequest::default;
     for request in [Request::new(list()), with_token(list(), "sesam")] {

@@ -12,8 +12,8 @@ use crate::support::{Server, complete, error_of, hello, instance, soon};
 fn versioned(version: &str) -> v1::HelloInstance {
     let mut instance = instance("worker", "work", 1);
     let agent = instance.agent.as_mut().unwrap();
-    agent.version = version.to_owned();
-    agent.description = "Does the work.".to_owned();
+    version.clone_into(&mut agent.version);
+    "Does the work.".clone_into(&mut agent.description);
     agent.labels = HashMap::from([("team".to_owned(), "a".to_owned())]);
     instance
 }
@@ -147,7 +147,8 @@ async fn queues_and_limits_are_shown_and_set() {
     assert_eq!((queue.capability.as_str(), queue.waiting, queue.limited, queue.instances), ("work", 2, 2, 1));
     assert_eq!((queue.holders[0].instance.as_str(), queue.holders[0].held), (worker.welcome.instances[0].as_str(), 1));
     queues.set_limit(set(Some(limit("capability:work", None)))).await.unwrap();
-    (worker.task().await, worker.task().await);
+    worker.task().await;
+    worker.task().await;
     assert!(queues.list_limits(list()).await.unwrap().into_inner().limits.is_empty());
     for (request, code) in [
         (set(None), Code::BadRequest),

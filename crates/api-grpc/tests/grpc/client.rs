@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use consort_proto::v1::{self, worker_message::Kind};
+use consort_api_grpc::ServeConfig;
+use consort_proto::v1::{self, live_message::Kind as Live, worker_message::Kind};
 use consort_types::Code;
 use serde_json::{Value, json};
 use tonic::Request;
@@ -94,7 +95,8 @@ async fn runs_are_listed_by_what_is_asked_for() {
     assert_eq!((newest.runs.len(), rest.runs.len(), rest.next.as_str()), (2, 1, ""));
     let mut all: Vec<_> = newest.runs.into_iter().chain(rest.runs).map(|run| run.run).collect();
     let mut started = vec![first, second, third];
-    (all.sort(), started.sort());
+    all.sort();
+    started.sort();
     assert_eq!(all, started);
     for (request, code) in [
         (v1::ListRunsRequest { page_size: 1001, ..Default::default() }, Code::LimitReached),
@@ -142,10 +144,9 @@ async fn a_run_is_followed_to_its_end() {
                 heard.push(live.kind.unwrap());
             }
             v1::watch_run_response::Kind::Entry(entry) => entries.push(entry),
-            other => panic!("expected a live message, found {other:?}"),
+            v1::watch_run_response::Kind::Ended(run) => panic!("it has not ended: {run:?}"),
         }
     }
-    use v1::live_message::Kind as Live;
     assert_eq!(
         heard,
         [Live::Message("half".to_owned()), Live::Text("more".to_owned()), Live::Json("{\"a\":1}".into())]
@@ -266,7 +267,7 @@ async fn approvals_are_listed_and_decided() {
 #[tokio::test]
 async fn unknown_outcomes_are_decided_each_way() {
     use v1::resolve_unknown_request::Resolution;
-    let server = Server::with(None, hasty(), Default::default()).await;
+    let server = Server::with(None, hasty(), ServeConfig::default()).await;
     server
         .engine
         .deploy(

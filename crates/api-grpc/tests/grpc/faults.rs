@@ -188,6 +188,22 @@ async fn a_connection_over_which_nothing_is_asked_ends() {
 }
 
 #[tokio::test]
+async fn a_dead_peer_is_noticed() {
+    let config = ServeConfig {
+        keepalive_interval: Duration::from_millis(20),
+        keepalive_timeout: Duration::from_millis(20),
+        ..ServeConfig::default()
+    };
+    let server = Server::with(None, Config::default(), config).await;
+    let mut dead = tokio::net::TcpStream::connect(server.address).await.unwrap();
+    // The preface of HTTP/2 and empty settings, and from then on nothing: no answer to any ping.
+    dead.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    let mut said = Vec::new();
+    let _ = soon("the end of the connection", dead.read_to_end(&mut said)).await;
+    assert!(!said.is_empty());
+}
+
+#[tokio::test]
 async fn one_connection_too_many_is_closed() {
     let config = ServeConfig { connections_max: 1, ..ServeConfig::default() };
     let server = Server::with(None, Config::default(), config).await;

@@ -1,5 +1,6 @@
 //! Sessions as they should be: hello, tasks, credit, journals, reconnecting, leaving.
 
+use consort_api_grpc::ServeConfig;
 use consort_engine::Config;
 use consort_proto::v1::{self, server_message::Kind as Says, worker_message::Kind};
 use consort_types::{
@@ -203,7 +204,7 @@ async fn a_cancelled_run_cancels_its_attempts() {
 
 #[tokio::test]
 async fn any_message_speaks_for_all_instances_of_the_stream() {
-    let server = Server::with(None, hasty(), Default::default()).await;
+    let server = Server::with(None, hasty(), ServeConfig::default()).await;
     let instances = vec![instance("worker", "work", 1), instance("second", "other", 1)];
     let mut worker = server.worker(hello(instances)).await.unwrap();
     let interval = worker.welcome.heartbeat_interval_us;
@@ -279,7 +280,7 @@ async fn a_stopping_engine_drains_and_ends_the_streams() {
 #[tokio::test]
 async fn a_task_whose_journal_does_not_fit_fails_by_name() {
     let grace = Config { grace: Span::from_millis(1), ..Config::default() };
-    let server = Server::with(None, grace, Default::default()).await;
+    let server = Server::with(None, grace, ServeConfig::default()).await;
     let mut worker = server.one(1).await;
     let run = server.run("work", &json!(1)).await;
     let task = worker.task().await;

@@ -3,7 +3,7 @@
 //! For: the tests beside it. Not for: starting a server in earnest.
 //! Invariant: everything ends with the value: no thread, port or file is left.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
 use consort_api_grpc::{ApiConfig, ServeConfig, api, serve};
 use consort_engine::{Config, Handle, Parts};
@@ -156,7 +156,7 @@ pub(crate) fn instance(agent: &str, capability: &str, credit: u32) -> v1::HelloI
 pub(crate) struct Worker {
     said: Option<mpsc::Sender<v1::WorkerMessages>>,
     heard: Streaming<v1::ServerMessages>,
-    waiting: std::collections::VecDeque<v1::ServerMessage>,
+    waiting: VecDeque<v1::ServerMessage>,
     pub(crate) welcome: v1::Welcome,
 }
 
@@ -168,7 +168,7 @@ impl Worker {
             .max_encoding_message_size(usize::MAX);
         let batches = futures::stream::poll_fn(move |context| says.poll_recv(context));
         let heard = soon("the answer", client.connect(batches)).await?.into_inner();
-        Ok(Self { said: Some(said), heard, waiting: Default::default(), welcome: v1::Welcome::default() })
+        Ok(Self { said: Some(said), heard, waiting: VecDeque::default(), welcome: v1::Welcome::default() })
     }
 
     pub(crate) async fn say(&self, instance: u32, kind: Kind) {
