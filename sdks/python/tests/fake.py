@@ -19,6 +19,7 @@ from consort import Agent, Worker
 from consort._proto.v1 import common_pb2, worker_pb2, worker_pb2_grpc
 
 BEAT_US = 5_000_000
+END: Any = grpc.aio.EOF  # type: ignore[attr-defined]
 
 
 class Session:
@@ -118,7 +119,7 @@ class FakeServer(worker_pb2_grpc.WorkerServiceServicer):
 
     @staticmethod
     async def _read(session: Session, context: Any) -> None:
-        while (batch := await context.read()) is not grpc.aio.EOF:
+        while (batch := await context.read()) is not END:
             session.batches.append(len(batch.messages))
             for message in batch.messages:
                 session.received.put_nowait(message)
@@ -128,7 +129,8 @@ class FakeServer(worker_pb2_grpc.WorkerServiceServicer):
     async def _write(session: Session, context: Any, reader: asyncio.Future[None]) -> None:
         while True:
             outgoing = asyncio.ensure_future(session.outgoing.get())
-            await asyncio.wait([outgoing, reader], return_when=asyncio.FIRST_COMPLETED)
+            either: list[asyncio.Future[Any]] = [outgoing, reader]
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if not outgoing.done():
                 outgoing.cancel()
                 return
@@ -144,7 +146,8 @@ async def serving(**settings: Any) -> AsyncIterator[FakeServer]:
     """A server while the block runs."""
     fake = FakeServer(**settings)
     server = grpc.aio.server()
-    worker_pb2_grpc.add_WorkerServiceServicer_to_server(fake, server)
+    join: Any = worker_pb2_grpc.add_WorkerServiceServicer_to_server
+    join(fake, server)
     fake.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     await server.start()
     try:

@@ -179,8 +179,8 @@ async def test_sync_code_runs_on_threads_side_by_side_and_reports() -> None:
     async with hosting_code(code) as rig:
         for task in ("task-1", "task-2"):
             rig.offer(value={"count": 5}, task=task)
-        outputs = []
-        kinds = set()
+        outputs: list[bytes] = []
+        kinds: set[str | None] = set()
         while len(outputs) < 2:
             message = await rig.session.next()
             assert message is not None

@@ -256,8 +256,8 @@ async def test_a_branch_runs_to_its_end_before_the_next_result_is_given() -> Non
 
         async def deep(depth: int, name: str) -> str:
             if depth:
-                found: list[str] = await asyncio.gather(deep(depth - 1, name))
-                return found[0]
+                (found,) = await asyncio.gather(deep(depth - 1, name))
+                return found
             async with lock:
                 await asyncio.sleep(0)
                 return name
@@ -422,11 +422,12 @@ async def test_a_failed_call_is_permanent_and_keeps_its_code() -> None:
 
 
 async def test_a_failure_in_a_task_group_is_the_failure_of_the_branch() -> None:
-    if not hasattr(asyncio, "TaskGroup"):
+    groups: Any = getattr(asyncio, "TaskGroup", None)
+    if groups is None:
         pytest.skip("Python 3.10 has no task groups")
 
     async def code(ctx: TaskContext) -> None:
-        async with asyncio.TaskGroup() as group:
+        async with groups() as group:
             group.create_task(ctx.call("a"))
             group.create_task(ctx.call("b"))
 

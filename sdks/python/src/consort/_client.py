@@ -17,7 +17,7 @@ import grpc
 import grpc.aio
 from typing_extensions import Self
 
-from consort._documents import read, write
+from consort._documents import document, read, write
 from consort._errors import Code, ConsortError, Seconds, microseconds
 from consort._proto.v1 import client_pb2, client_pb2_grpc
 from consort._records import (
@@ -31,7 +31,6 @@ from consort._records import (
     RunInfo,
     RunStatus,
     WorkflowInfo,
-    document,
     instant,
 )
 from consort._transport import DEFAULT_ADDRESS, metadata, open_channel, rpc_error

@@ -81,6 +81,11 @@ def read(what: str, data: bytes, kind: Any, code: str) -> Any:
         raise misfit(what, error, code) from error
 
 
+def document(data: bytes) -> Any:
+    """A document of a message, parsed; nothing where there is none."""
+    return json.loads(data) if data else None
+
+
 def misfit(what: str, error: ValidationError, code: str) -> TaskError:
     """The failure of a document that does not fit its type, with the JSON path of the first place."""
     found = error.errors(include_url=False, include_context=False)

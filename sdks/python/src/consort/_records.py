@@ -6,13 +6,13 @@ Invariant: plain values; instants are in UTC, documents are parsed.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from enum import Enum
 from typing import Any
 
+from consort._documents import document
 from consort._errors import ConsortError
 from consort._proto.v1 import client_pb2, common_pb2
 
@@ -267,11 +267,6 @@ def health(wire: int) -> str:
 def instant(time_us: int) -> datetime:
     """An instant of a message."""
     return datetime.fromtimestamp(time_us / 1_000_000, tz=timezone.utc)
-
-
-def document(data: bytes) -> Any:
-    """A document of a message; nothing where there is none."""
-    return json.loads(data) if data else None
 
 
 def error(wire: common_pb2.Error) -> ConsortError:
