@@ -28,7 +28,6 @@ use serde_json::{Value, json};
 use tokio::{
     net::TcpListener,
     sync::{mpsc, oneshot},
-    task::JoinHandle,
 };
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap, metadata::MetadataValue};
 
@@ -92,7 +91,6 @@ struct Wire {
     engine: FakeEngine,
     sessions: Sessions,
     address: SocketAddr,
-    server: JoinHandle<()>,
 }
 
 impl Wire {
@@ -105,8 +103,8 @@ impl Wire {
         let service = WorkerServiceServer::new(FakeServer { engine: engine.clone(), welcome });
         let incoming = tonic::transport::server::TcpIncoming::from(listener);
         let serving = tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming);
-        let server = tokio::spawn(async move { serving.await.unwrap() });
-        Self { engine, sessions, address, server }
+        tokio::spawn(async move { serving.await.unwrap() });
+        Self { engine, sessions, address }
     }
 
     fn remote(&self) -> Remote {
@@ -321,25 +319,5 @@ async fn a_cancelled_task_is_told_over_the_wire() {
     assert!(matches!(session.next().await, Some(FromWorker::Heartbeat { progress: Some(_), .. })));
     session.send(ToWorker::Cancel { task: task(0), token: Token(1), reason: "enough".into() }).await;
     heard.recv().await.unwrap();
-    worker.abort();
-}
-
-#[tokio::test]
-async fn a_server_that_dies_is_found_again_at_its_address() {
-    let mut wire = Wire::start(PROTOCOL).await;
-    let worker = tokio::spawn(wire.worker(echo).run(std::future::pending()));
-    let session = wire.session().await;
-    wire.server.abort();
-    let _ = (&mut wire.server).await;
-    drop(session);
-    let (engine, mut sessions) = FakeEngine::new();
-    let listener = TcpListener::bind(wire.address).await.unwrap();
-    let welcome = v1::Welcome { protocol: PROTOCOL, ..v1::Welcome::default() };
-    let service = WorkerServiceServer::new(FakeServer { engine, welcome });
-    let incoming = tonic::transport::server::TcpIncoming::from(listener);
-    tokio::spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming));
-    let mut session = sessions.recv().await.unwrap();
-    session.offer(offer("work", &json!("again"))).await;
-    assert_eq!(output(&mut session).await, json!("again"));
     worker.abort();
 }
