@@ -228,8 +228,8 @@ impl Dispatcher {
     /// The skill that is observed when an instance of a kind does a task of a queue.
     fn skill(&mut self, queue: QueueId, kind: super::pool::KindId) -> Option<super::stats::SkillId> {
         let known = self.queues.get(queue)?;
-        if let Some(skill) = known.skill_of(kind) {
-            return skill;
+        if let Some((_, skill)) = known.skill_of(kind) {
+            return *skill;
         }
         let (capability, of) = (known.target.capability.as_deref().unwrap_or_default(), self.pool.kind(kind)?);
         let skill = self.skills.find_or_make(&of.namespace, &of.agent, &of.version, capability);

@@ -279,7 +279,7 @@ impl Dispatcher {
     fn occupy(&mut self, queue: QueueId, group: GroupKey, agent: Option<AgentId>, fresh: bool) {
         let Some(queue) = self.queues.get_mut(queue) else { return };
         queue.taken += 1;
-        for gate in queue.gates.into_iter().chain([self.gate_of(group), self.gate_of_agent(agent)]).flatten() {
+        for gate in queue.gates.into_iter().chain([gate_of(group), self.gate_of_agent(agent)]).flatten() {
             self.gates.take(gate, fresh);
         }
     }
@@ -287,7 +287,7 @@ impl Dispatcher {
     fn vacate(&mut self, queue: QueueId, group: GroupKey, agent: Option<AgentId>) {
         let Some(queue) = self.queues.get_mut(queue) else { return };
         queue.taken -= 1;
-        for gate in queue.gates.into_iter().chain([self.gate_of(group), self.gate_of_agent(agent)]).flatten() {
+        for gate in queue.gates.into_iter().chain([gate_of(group), self.gate_of_agent(agent)]).flatten() {
             self.gates.free(gate);
         }
     }
@@ -551,11 +551,11 @@ impl Dispatcher {
 }
 
 impl Dispatcher {
-    fn gate_of(&self, group: GroupKey) -> Option<GateId> {
-        if let GroupKey::Key(gate, _) = group { Some(gate) } else { None }
-    }
-
     fn gate_of_agent(&self, agent: Option<AgentId>) -> Option<GateId> {
         self.pool.agents.gate(agent?)
     }
+}
+
+fn gate_of(group: GroupKey) -> Option<GateId> {
+    if let GroupKey::Key(gate, _) = group { Some(gate) } else { None }
 }

@@ -96,8 +96,9 @@ impl Queue {
         self.levels.iter().find(|(_, level)| level.is_active()).map(|(priority, _)| *priority)
     }
 
-    pub(super) fn skill_of(&self, kind: KindId) -> Option<Option<SkillId>> {
-        self.skills.iter().find(|(known, _)| *known == kind).map(|(_, skill)| *skill)
+    /// The skill that is observed when a kind does its tasks, where that was looked up.
+    pub(super) fn skill_of(&self, kind: KindId) -> Option<&(KindId, Option<SkillId>)> {
+        self.skills.iter().find(|(known, _)| *known == kind)
     }
 }
 

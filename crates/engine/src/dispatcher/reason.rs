@@ -7,7 +7,7 @@ use consort_types::registry::Health;
 
 use super::{
     Dispatcher,
-    order::GroupKey,
+    order::{GroupKey, Level},
     pool::{Instance, Kind, KindId},
     queue::{Queue, Target},
 };
@@ -25,7 +25,7 @@ impl Dispatcher {
             return gate.reason(u32::MAX);
         }
         if queue.priority().is_none()
-            && let Some((GroupKey::Key(gate, own), _)) = queue.levels.values().flat_map(|level| level.parked()).next()
+            && let Some((GroupKey::Key(gate, own), _)) = queue.levels.values().flat_map(Level::parked).next()
             && let Some(gate) = self.gates.get(gate)
         {
             return gate.reason(own);

@@ -14,7 +14,7 @@ use consort_types::{
 use super::{
     Dispatcher, InstanceId,
     gates::{Gate, GateId},
-    order::GroupKey,
+    order::{GroupKey, Level},
     pool::{Instance, Kind},
     queue::{Queue, QueueId},
 };
@@ -175,7 +175,7 @@ impl Dispatcher {
         if queue.parked.is_some() || self.shut_out(queue).is_some() {
             return queue.waiting() - queue.aside;
         }
-        queue.levels.values().flat_map(|level| level.parked()).map(|(_, tasks)| tasks).sum()
+        queue.levels.values().flat_map(Level::parked).map(|(_, tasks)| tasks).sum()
     }
 
     /// The limit of an agent that keeps all tasks of the queue, where there is one.
@@ -210,7 +210,7 @@ impl Dispatcher {
         match (scope, queue.parked) {
             (LimitScope::Agent(_), None) if self.shut_out(queue) == Some(gate) => all,
             (LimitScope::Key(_), _) => {
-                let parked = queue.levels.values().flat_map(|level| level.parked());
+                let parked = queue.levels.values().flat_map(Level::parked);
                 parked.filter(|(group, _)| matches!(group, GroupKey::Key(key, _) if *key == gate)).map(|(_, n)| n).sum()
             }
             (_, Some((parked, _))) if parked == gate => all,

@@ -111,6 +111,7 @@ impl SessionSender {
     }
 
     fn put(&self, report: FromWorker, pin: Option<Pin>, place: Option<OwnedSemaphorePermit>) -> Result<()> {
+        let report = Box::new(report);
         self.handle.shared.send(Message::Report { instance: self.instance, report, pin, place })
     }
 

@@ -111,11 +111,12 @@ impl Watch {
                 self.page = page.into_iter();
                 continue;
             }
+            // Before the end is told: what was said last is often the best of it.
+            if let Some(progress) = self.said() {
+                return Ok(WatchEvent::Progress(progress));
+            }
             if run.summary.status.is_terminal() {
                 return Ok(WatchEvent::Ended(Box::new(run)));
-            }
-            if let Some(progress) = self.tail.next() {
-                return Ok(WatchEvent::Progress(progress));
             }
             tokio::select! {
                 _ = self.changes.changed() => {}
@@ -127,6 +128,19 @@ impl Watch {
                 () = self.handle.stopped() => return Err(shell::stopping()),
             }
         }
+    }
+
+    /// What attempts have said and the watcher has not seen; what it was too slow for is left out.
+    fn said(&mut self) -> Option<Progress> {
+        self.tail.next().or_else(|| {
+            loop {
+                match self.progress.try_recv() {
+                    Ok(progress) => return Some(progress),
+                    Err(broadcast::error::TryRecvError::Lagged(_)) => {}
+                    Err(_) => return None,
+                }
+            }
+        })
     }
 
     /// The same as a stream.

@@ -68,7 +68,7 @@ pub(crate) enum Message {
         reply: oneshot::Sender<Result<Attached>>,
     },
     /// An instance reports.
-    Report { instance: InstanceId, report: FromWorker, pin: Option<Pin>, place: Option<OwnedSemaphorePermit> },
+    Report { instance: InstanceId, report: Box<FromWorker>, pin: Option<Pin>, place: Option<OwnedSemaphorePermit> },
     /// An instance leaves.
     Detach(InstanceId),
     /// How is it going?

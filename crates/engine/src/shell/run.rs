@@ -185,7 +185,7 @@ impl Loop {
             Message::Report { instance, report, pin, place } => {
                 drop(place);
                 self.pins.extend(pin);
-                self.partition.report(instance, report, now);
+                self.partition.report(instance, *report, now);
             }
             Message::Read { at_least, read } => self.read(at_least, read),
             Message::Look(look) => {

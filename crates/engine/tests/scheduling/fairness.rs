@@ -25,11 +25,11 @@ fn nor_where_it_has_a_key_for_each_task() {
     let mut scene = Scene::new();
     scene.join("a", "1", 1);
     for n in 0..1_000 {
-        scene.ready(1, |task| task.concurrency = key(&format!("k{n}"), 5));
+        scene.ready(1, |task| task.concurrency = Some(key(&format!("k{n}"), 5)));
     }
     scene.ready(2, |_| {});
     // A run that shares a key with one of the many is not held up behind the many either.
-    scene.ready(3, |task| task.concurrency = key("k900", 5));
+    scene.ready(3, |task| task.concurrency = Some(key("k900", 5)));
     let order = scene.runs_in_order();
     let place = |run: u16| order.iter().position(|found| *found == run).unwrap();
     assert!(place(2) <= 3 && place(3) <= 3, "{:?}", &order[..8]);
@@ -40,10 +40,10 @@ fn a_key_with_many_tasks_does_not_starve_another_key() {
     let mut scene = Scene::new();
     scene.join("a", "1", 1);
     (1..=500).for_each(|run| {
-        scene.ready(run, |task| task.concurrency = key("many", 9));
+        scene.ready(run, |task| task.concurrency = Some(key("many", 9)));
     });
-    scene.ready(600, |task| task.concurrency = key("few", 9));
-    scene.ready(601, |task| task.concurrency = key("few", 9));
+    scene.ready(600, |task| task.concurrency = Some(key("few", 9)));
+    scene.ready(601, |task| task.concurrency = Some(key("few", 9)));
     let order = scene.runs_in_order();
     assert_eq!(order[..4], [1, 600, 2, 601], "keys take turns");
 }
@@ -53,10 +53,10 @@ fn who_was_blocked_by_its_key_is_not_behind_for_it() {
     let mut scene = Scene::new();
     scene.join("a", "1", 1);
     (1..=50).for_each(|run| {
-        scene.ready(run, |task| task.concurrency = key("narrow", 1));
+        scene.ready(run, |task| task.concurrency = Some(key("narrow", 1)));
     });
     (101..=150).for_each(|run| {
-        scene.ready(run, |task| task.concurrency = key("wide", 9));
+        scene.ready(run, |task| task.concurrency = Some(key("wide", 9)));
     });
     let order = scene.runs_in_order();
     let narrow = order[..20].iter().filter(|run| **run <= 50).count();
@@ -95,10 +95,10 @@ fn within_a_run_what_ends_sooner_goes_first_then_what_is_older() {
     let late = scene.ready(1, |task| task.deadline = at(90));
     let never = scene.ready(1, |_| {});
     let soon = scene.ready(1, |task| task.deadline = at(10));
-    let older = scene.ready(1, |task| task.ready = Time(5));
+    let aged = scene.ready(1, |task| task.ready = Time(5));
     scene.join("a", "1", 9);
     let order: Vec<_> = scene.assign().into_iter().map(|(task, _)| task).collect();
-    assert_eq!(order, [soon, late, older, never]);
+    assert_eq!(order, [soon, late, aged, never]);
 }
 
 fn scene_begin() -> u64 {

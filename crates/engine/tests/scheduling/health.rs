@@ -129,7 +129,9 @@ fn who_is_much_slower_than_its_peers_is_degraded() {
         scene.pass(Span::from_secs(5));
         done(&mut scene, slow);
     }
-    [slow, quick].into_iter().for_each(|instance| scene.dispatcher.heard(instance, scene.now));
+    for instance in [slow, quick] {
+        scene.dispatcher.heard(instance, scene.now);
+    }
     let (health_of_slow, reason) = health(&scene, slow);
     assert_eq!(health_of_slow, Health::Degraded);
     assert!(reason.contains("times as long as usual"), "{reason}");
@@ -152,16 +154,16 @@ fn silence_shows_before_it_is_too_long() {
 fn a_sticky_key_does_not_wait_for_an_unhealthy_instance() {
     let mut scene = Scene::new();
     let (one, two) = (scene.join("a", "1", 1), scene.join("a", "1", 1));
-    let first = scene.ready(1, |task| task.route = sticky("k"));
+    let first = scene.ready(1, |task| task.route = Some(sticky("k")));
     let (_, bound) = scene.assign()[0];
     let other = if bound == one { two } else { one };
-    let waiting = scene.ready(1, |task| task.route = sticky("k"));
+    let waiting = scene.ready(1, |task| task.route = Some(sticky("k")));
     assert_eq!(scene.assign(), []);
     scene.end(first, FAILED);
     let mut task = waiting;
     for _ in 0..4 {
         assert_eq!(scene.assign(), [(task, bound)]);
-        let next = scene.ready(1, |task| task.route = sticky("k"));
+        let next = scene.ready(1, |task| task.route = Some(sticky("k")));
         assert_eq!(scene.assign(), []);
         scene.end(task, FAILED);
         task = next;

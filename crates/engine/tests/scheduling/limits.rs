@@ -44,7 +44,7 @@ fn each_scope_limits_what_is_with_instances_at_once() {
         set(&mut scene, &scope, at_once(3));
         for n in 0..20_u16 {
             scene.ready(n % 4, |task| {
-                task.concurrency = key("k", 1_000);
+                task.concurrency = Some(key("k", 1_000));
                 task.capability = Some("x".into());
             });
         }
@@ -109,7 +109,7 @@ fn one_limit_does_not_hold_back_what_is_not_its_own() {
     (0..3).for_each(|_| {
         scene.ready(3, |task| {
             task.capability = Some("y".into());
-            task.concurrency = key("k", 9);
+            task.concurrency = Some(key("k", 9));
         });
     });
     assert_eq!(scene.assign().len(), 1 + 3 + 1);
@@ -135,7 +135,9 @@ fn seconds(scene: &mut Scene, seconds: usize) -> Vec<usize> {
         for _ in 0..100 {
             let some = scene.assign();
             given += some.len();
-            some.into_iter().for_each(|(task, _)| scene.complete(task));
+            for (task, _) in some {
+                scene.complete(task);
+            }
             scene.pass(Span::from_millis(10));
         }
         given
@@ -156,7 +158,7 @@ fn each_scope_limits_the_rate() {
         scene.join("a", "1", 1_000);
         set(&mut scene, &scope, rate(5, 1, 10));
         (0..100).for_each(|_| {
-            scene.ready(1, |task| task.concurrency = key("k", 1_000));
+            scene.ready(1, |task| task.concurrency = Some(key("k", 1_000)));
         });
         let given = seconds(&mut scene, 6);
         assert_eq!(given[0], 4, "{scope}: the bucket starts empty, the fifth token comes with the next second");
@@ -240,7 +242,9 @@ fn limits_hold_and_nothing_is_forgotten_over_many_mixed_calls() {
         (LimitScope::Agent("a".into()), TaskLimit { concurrency: Some(3), ..rate(50, 1, 5) }),
         (LimitScope::Key("k1".into()), at_once(1)),
     ];
-    scopes.iter().for_each(|(scope, limit)| set(&mut scene, scope, *limit));
+    for (scope, limit) in &scopes {
+        set(&mut scene, scope, *limit);
+    }
     for agent in ["a", "b"] {
         scene.join_with(agent, "1", 5, &["x", "y"], &[]);
     }
@@ -253,8 +257,9 @@ fn limits_hold_and_nothing_is_forgotten_over_many_mixed_calls() {
             0 | 1 => {
                 made += 1;
                 scene.ready((pick % 7) as u16, |task| {
-                    task.capability = Some(if pick % 3 == 0 { "y" } else { "x" }.into());
-                    task.concurrency = if pick % 2 == 0 { key(&format!("k{}", pick % 4), 2) } else { None };
+                    task.capability = Some(if pick.is_multiple_of(3) { "y" } else { "x" }.into());
+                    task.concurrency =
+                        if pick.is_multiple_of(2) { Some(key(&format!("k{}", pick % 4), 2)) } else { None };
                     task.priority = (pick % 3).cast_signed();
                 });
             }

@@ -144,14 +144,14 @@ fn hello(agent: &str, version: &str, credit: u32, capabilities: &[&str], labels:
     }
 }
 
-fn key(key: &str, limit: u32) -> Option<ConcurrencyKey> {
-    Some(ConcurrencyKey { key: key.into(), limit })
+fn key(key: &str, limit: u32) -> ConcurrencyKey {
+    ConcurrencyKey { key: key.into(), limit }
 }
 
-fn versions(range: &str) -> Option<Route> {
-    Some(Route { version: Some(range.into()), ..Route::default() })
+fn versions(range: &str) -> Route {
+    Route { version: Some(range.into()), ..Route::default() }
 }
 
-fn sticky(text: &str) -> Option<Route> {
-    Some(Route { sticky: Some(text.into()), ..Route::default() })
+fn sticky(text: &str) -> Route {
+    Route { sticky: Some(text.into()), ..Route::default() }
 }

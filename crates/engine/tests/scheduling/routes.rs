@@ -38,7 +38,7 @@ fn a_new_version_takes_exactly_its_share() {
     weigh(&mut scene, "1.1.0", 0);
     assert_eq!(shares(&mut scene, 50, None), BTreeMap::from([(old, 50)]));
     let named = versions("1.1.0");
-    assert_eq!(shares(&mut scene, 5, named.as_ref()), BTreeMap::from([(new, 5)]), "who names it gets it");
+    assert_eq!(shares(&mut scene, 5, Some(&named)), BTreeMap::from([(new, 5)]), "who names it gets it");
     // Work is never left lying for the sake of shares.
     weigh(&mut scene, "1.1.0", 5);
     scene.dispatcher.leave(old, scene.now);
@@ -70,7 +70,7 @@ fn a_draining_version_gets_nothing_and_comes_back() {
     };
     drain(&mut scene, true);
     assert_eq!(shares(&mut scene, 10, None), BTreeMap::from([(two, 10)]));
-    scene.ready(1, |task| task.route = versions("1"));
+    scene.ready(1, |task| task.route = Some(versions("1")));
     assert_eq!(scene.assign(), [], "not even for who names it");
     drain(&mut scene, false);
     assert_eq!(scene.assign()[0].1, one);
@@ -90,7 +90,7 @@ fn a_version_range_finds_what_fits() {
         ("1", vec![]),
     ] {
         let route = versions(range);
-        let found: Vec<_> = shares(&mut scene, 12, route.as_ref()).into_keys().collect();
+        let found: Vec<_> = shares(&mut scene, 12, Some(&route)).into_keys().collect();
         let expected: Vec<_> = fitting.into_iter().map(|index: usize| made[index]).collect();
         assert_eq!(found, expected, "{range}");
     }
@@ -129,10 +129,10 @@ fn a_sticky_key_stays_with_its_instance_while_that_is_there() {
     let mut scene = Scene::new();
     let made: Vec<_> = (0..4).map(|_| scene.join("a", "1", 2)).collect();
     let route = sticky("talk 7");
-    let bound = *shares(&mut scene, 10, route.as_ref()).first_key_value().unwrap().0;
-    assert_eq!(shares(&mut scene, 10, route.as_ref()), BTreeMap::from([(bound, 10)]));
+    let bound = *shares(&mut scene, 10, Some(&route)).first_key_value().unwrap().0;
+    assert_eq!(shares(&mut scene, 10, Some(&route)), BTreeMap::from([(bound, 10)]));
     // It waits for the busy one, while others do what is not bound.
-    let tasks: Vec<_> = (0..3).map(|_| scene.ready(1, |task| task.route = sticky("talk 7"))).collect();
+    let tasks: Vec<_> = (0..3).map(|_| scene.ready(1, |task| task.route = Some(sticky("talk 7")))).collect();
     let free = scene.ready(2, |_| {});
     let given = scene.assign();
     assert_eq!(given.iter().filter(|(_, instance)| *instance == bound).count(), 2);
@@ -141,13 +141,13 @@ fn a_sticky_key_stays_with_its_instance_while_that_is_there() {
     scene.complete(tasks[0]);
     assert_eq!(scene.assign(), [(tasks[2], bound)]);
     // When it goes, its key finds another instance, and stays there.
-    let waiting = scene.ready(1, |task| task.route = sticky("talk 7"));
+    let waiting = scene.ready(1, |task| task.route = Some(sticky("talk 7")));
     assert_eq!(scene.assign(), []);
     scene.dispatcher.leave(bound, scene.now.after(Span::from_secs(10)));
     let (task, heir) = scene.assign()[0];
     assert!(task == waiting && heir != bound && made.contains(&heir));
     scene.complete(waiting);
-    assert_eq!(shares(&mut scene, 10, route.as_ref()), BTreeMap::from([(heir, 10)]));
+    assert_eq!(shares(&mut scene, 10, Some(&route)), BTreeMap::from([(heir, 10)]));
 }
 
 #[test]
@@ -155,11 +155,11 @@ fn a_sticky_key_leaves_an_instance_that_is_leaving_or_drained() {
     let mut scene = Scene::new();
     let (one, two) = (scene.join("a", "1", 2), scene.join("a", "2", 2));
     let route = sticky("k");
-    let bound = *shares(&mut scene, 3, route.as_ref()).first_key_value().unwrap().0;
+    let bound = *shares(&mut scene, 3, Some(&route)).first_key_value().unwrap().0;
     let (version, other) = if bound == one { ("1", two) } else { ("2", one) };
     scene.dispatcher.set_agent_state(NS, "a", version, Some(AgentState { weight: 100, draining: true }));
-    assert_eq!(shares(&mut scene, 3, route.as_ref()), BTreeMap::from([(other, 3)]));
+    assert_eq!(shares(&mut scene, 3, Some(&route)), BTreeMap::from([(other, 3)]));
     scene.dispatcher.set_agent_state(NS, "a", version, None);
     scene.dispatcher.give_no_more(other);
-    assert_eq!(shares(&mut scene, 3, route.as_ref()), BTreeMap::from([(bound, 3)]));
+    assert_eq!(shares(&mut scene, 3, Some(&route)), BTreeMap::from([(bound, 3)]));
 }

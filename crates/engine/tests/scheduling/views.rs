@@ -42,7 +42,7 @@ fn queues_show_depth_age_throughput_and_holders() {
     let (one, two) = (scene.join("a", "1", 2), scene.join("a", "1", 1));
     let begin = scene.now;
     let tasks: Vec<_> = (0..4).map(|_| scene.ready(1, |_| {})).collect();
-    scene.ready(2, |task| task.route = versions("^7"));
+    scene.ready(2, |task| task.route = Some(versions("^7")));
     scene.assign();
     scene.pass(Span::from_secs(5));
     scene.complete(tasks[0]);
