@@ -57,6 +57,15 @@ impl Checked {
         answer.json()
     }
 
+    /// Opens a stream that does not end by itself, and gives its first event of this kind.
+    fn first_event(&self, path: &str, kind: &str) -> Value {
+        let responses = &self.document["paths"][path]["get"]["responses"];
+        assert!(responses["200"]["content"]["text/event-stream"].is_object(), "{path} is described");
+        self.called.borrow_mut().insert((path.to_owned(), "get".to_owned()));
+        let event = self.client.events(path, None).unwrap().find(|event| event.event == kind);
+        serde_json::from_str(&event.unwrap().data).unwrap()
+    }
+
     fn check(&self, schema: &Value, document: &Value) {
         let mut whole = schema.clone();
         if let Some(map) = whole.as_object_mut() {
@@ -181,13 +190,42 @@ fn inbox(checked: &Checked, server: &Server) {
     assert_eq!(server.ended(&run)["output"], json!({"sent": true}));
 }
 
+fn agents(checked: &Checked) {
+    let listed = checked.call("get", "/v1/agents?capability=echo&text=TEST", &[], None);
+    assert_eq!(listed["items"].as_array().unwrap().len(), 1);
+    let agent = &listed["items"][0];
+    assert_eq!(
+        (&agent["name"], &agent["health"], &agent["weight"]),
+        (&json!("echoer"), &json!("healthy"), &json!(100))
+    );
+    assert_eq!((&agent["instances"][0]["credit"], &agent["instances"][0]["client"]), (&json!(64), &json!("test/1")));
+    assert!(agent["skills"][0]["completed"].as_u64() > Some(0) && agent["skills"][0]["p50"].is_string(), "{agent}");
+    let shown = checked.call("get", "/v1/agents/{name}?version=1", &["echoer"], None);
+    assert_eq!(shown["items"][0]["capabilities"][0]["name"], "echo");
+    let watched = checked.first_event("/v1/agents/watch", "agents");
+    assert_eq!(watched["items"].as_array().unwrap().len(), 2);
+    let all = json!({"$ref": "#/components/schemas/Agent"});
+    watched["items"].as_array().unwrap().iter().for_each(|agent| checked.check(&all, agent));
+    checked.call("post", "/v1/agents/{name}/drain?version=1", &["echoer"], None);
+    checked.call("post", "/v1/agents/{name}/resume", &["echoer"], Some(&json!({})));
+    checked.call("post", "/v1/agents/{name}/weight?version=1", &["echoer"], Some(&json!({"weight": 7})));
+    assert_eq!(checked.call("get", "/v1/agents/{name}", &["echoer"], None)["items"][0]["weight"], 7);
+    checked.call("delete", "/v1/agents/{name}?version=1&force=true", &["loser"], None);
+    let limit = json!({"concurrency": 3, "rate": {"tasks": 10, "per": "1s"}, "queue": 100});
+    checked.call("put", "/v1/limits/{scope}", &["capability:echo"], Some(&limit));
+    let limits = checked.call("get", "/v1/limits", &[], None);
+    let rate = json!({"tasks": 10, "per": "1s", "burst": 10});
+    assert_eq!((&limits["items"][0]["scope"], &limits["items"][0]["rate"]), (&json!("capability:echo"), &rate));
+    checked.call("delete", "/v1/limits/{scope}", &["capability:echo"], None);
+    let queues = checked.call("get", "/v1/queues", &[], None);
+    assert!(queues["items"].as_array().unwrap().iter().any(|queue| queue["capability"] == "echo"), "{queues}");
+}
+
 fn about_the_server(checked: &Checked) {
-    let agents = checked.call("get", "/v1/agents?limit=1", &[], None);
-    assert_eq!((&agents["items"][0]["name"], &agents["next"]), (&json!("echoer"), &json!("loser")));
     checked.call("put", "/v1/retention", &[], Some(&json!({"keep": "30d"})));
     checked.call("put", "/v1/retention", &[], Some(&json!({"keep": null})));
     assert!(checked.call("get", "/v1/status", &[], None)["applied"].as_u64().unwrap() > 0);
-    assert_eq!(checked.call("get", "/v1/limits", &[], None)["limits"][0]["name"], "NAME_BYTES_MAX");
+    assert_eq!(checked.call("get", "/v1/bounds", &[], None)["bounds"][0]["name"], "NAME_BYTES_MAX");
     assert_eq!(checked.call("get", "/v1/errors", &[], None)[0]["code"], "C0001");
     assert_eq!(checked.call("get", "/v1/errors/{code}", &["C0201"], None)["status"], 404);
     assert_eq!(checked.call("get", "/v1/openapi.json", &[], None), openapi());
@@ -202,6 +240,7 @@ fn every_operation_answers_as_it_is_described() {
     workflows(&checked);
     runs(&checked, &server);
     inbox(&checked, &server);
+    agents(&checked);
     about_the_server(&checked);
     let operations = checked.document["paths"].as_object().unwrap().iter();
     let described: BTreeSet<_> = operations

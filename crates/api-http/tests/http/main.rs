@@ -6,5 +6,6 @@
 mod contract;
 mod edges;
 mod limits;
+mod registry;
 mod support;
 mod watch;

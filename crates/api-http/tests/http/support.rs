@@ -3,7 +3,7 @@
 //! For: the tests beside it. Not for: starting a server in earnest.
 //! Invariant: everything ends with the value: no thread, port or file is left.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use consort_api_http::{ApiConfig, Handle, ServeConfig, router, serve};
 use consort_engine::{Config, Locality, Parts, Session};
@@ -15,7 +15,7 @@ use consort_types::{
     worker::{AgentDeclaration, CapabilityDeclaration, FromWorker, Hello, ToWorker},
 };
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, runtime::Runtime, sync::oneshot};
+use tokio::{net::TcpListener, runtime::Runtime, sync::oneshot, task::JoinHandle};
 
 /// One step that answers with its input.
 pub(crate) const ECHO: &str = "workflow: echo\nversion: '1.0'\ndescription: Says it again.\ninput: { n: {} }\nsteps:\n  a: { capability: echo, with: { n: \"${{ input.n }}\" } }\noutput: ${{ steps.a.output }}\n";
@@ -32,7 +32,7 @@ pub(crate) struct Server {
     pub(crate) engine: Handle,
     pub(crate) address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
-    served: Option<tokio::task::JoinHandle<()>>,
+    served: Option<JoinHandle<()>>,
 }
 
 impl Server {
@@ -82,32 +82,25 @@ impl Server {
         effect: EffectClass,
         work: fn(Session) -> F,
     ) {
-        let capability = CapabilityDeclaration {
-            name: capability.to_owned(),
-            description: "for tests".to_owned(),
-            effect,
-            input_schema: true.into(),
-            output_schema: true.into(),
-            cost_hint_microdollars: None,
-            time_hint: None,
-        };
-        let agent = AgentDeclaration {
-            name: agent.to_owned(),
-            version: "1".to_owned(),
-            description: "for tests".to_owned(),
-            capabilities: vec![capability],
-            labels: std::collections::BTreeMap::new(),
-        };
+        drop(self.join(declared(agent, "1", capability, effect), work));
+    }
+
+    /// Joins as an instance of an agent; it leaves where the task is aborted.
+    pub(crate) fn join<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        agent: AgentDeclaration,
+        work: impl FnOnce(Session) -> F,
+    ) -> JoinHandle<()> {
         let hello = Hello {
             namespace: "default".to_owned(),
             agent,
             concurrency: 64,
             held: Vec::new(),
-            client: String::new(),
-            labels: std::collections::BTreeMap::new(),
+            client: "test/1".to_owned(),
+            labels: BTreeMap::new(),
         };
         let session = self.runtime.block_on(self.engine.attach(hello, Locality::Local)).unwrap();
-        self.runtime.spawn(work(session));
+        self.runtime.spawn(work(session))
     }
 
     /// Starts a run and returns its id.
@@ -133,8 +126,28 @@ impl Server {
     }
 }
 
+/// An agent of one capability.
+pub(crate) fn declared(agent: &str, version: &str, capability: &str, effect: EffectClass) -> AgentDeclaration {
+    let capability = CapabilityDeclaration {
+        name: capability.to_owned(),
+        description: "for tests".to_owned(),
+        effect,
+        input_schema: true.into(),
+        output_schema: true.into(),
+        cost_hint_microdollars: None,
+        time_hint: None,
+    };
+    AgentDeclaration {
+        name: agent.to_owned(),
+        version: version.to_owned(),
+        description: "for tests".to_owned(),
+        capabilities: vec![capability],
+        labels: BTreeMap::new(),
+    }
+}
+
 /// Answers every task with its input.
-async fn echo(mut session: Session) {
+pub(crate) async fn echo(mut session: Session) {
     while let Some(messages) = session.receive().await {
         for message in messages {
             let ToWorker::Task(offer) = message else { continue };

@@ -88,7 +88,6 @@ pub(crate) enum LimitsCommand {
 
 /// What a limit says.
 #[derive(Debug, Args)]
-#[group(id = "limit", required = true, multiple = true, args = ["concurrency", "rate", "queue"])]
 pub(crate) struct LimitSetArgs {
     /// The scope: `namespace`, `capability:NAME`, `agent:NAME` or `key:NAME`
     pub(crate) scope: String,

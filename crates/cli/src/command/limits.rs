@@ -77,7 +77,12 @@ async fn set(app: &App, client: &Client, args: &LimitSetArgs) -> Result<()> {
 /// The limit that was typed.
 fn limit(args: &LimitSetArgs) -> Result<TaskLimit> {
     let rate = args.rate.as_deref().map(|text| rate(text, args.burst)).transpose()?;
-    Ok(TaskLimit { concurrency: args.concurrency, rate, queue: args.queue })
+    let limit = TaskLimit { concurrency: args.concurrency, rate, queue: args.queue };
+    if limit == TaskLimit::default() {
+        return Err(Error::new(Code::BadRequest, format!("the limit of `{}` says nothing", args.scope))
+            .hint("give `--concurrency`, `--rate` or `--queue`; `consort limits remove` removes a limit"));
+    }
+    Ok(limit)
 }
 
 /// A rate such as `10/s` or `5/30s`.

@@ -106,6 +106,20 @@ impl Running {
         assert!(status.success());
     }
 
+    /// The next line of its standard output.
+    pub(crate) fn line(&mut self) -> String {
+        let out = self.child.stdout.as_mut().unwrap();
+        let mut line = Vec::new();
+        // Byte by byte, so that nothing is taken that `ended` gives.
+        for byte in out.bytes() {
+            match byte.unwrap() {
+                b'\n' => return String::from_utf8(line).unwrap(),
+                byte => line.push(byte),
+            }
+        }
+        panic!("it ended: {}", String::from_utf8_lossy(&line));
+    }
+
     /// Waits for the end.
     pub(crate) fn ended(mut self) -> Ended {
         let (mut out, mut err) = (String::new(), String::new());
