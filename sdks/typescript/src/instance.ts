@@ -13,9 +13,13 @@ import type { Logger } from "./logger.js";
 import { type Attempt as AttemptId, type Task, type ToWorkerKind, WorkerMessage } from "./messages.js";
 import type { Player } from "./turns.js";
 
-/** How long a report that was sent is kept, in milliseconds, and how many at most. */
+/** How long a report that was sent is kept, in milliseconds: longer than it takes to notice that a peer is gone. */
 const KEPT_FOR = 30_000;
-const KEPT_MAX = 10_000;
+/**
+ * Reports that were sent and are kept, beyond twice the credit. The server hands out no more tasks than the credit, so
+ * no more reports than that can be on their way; as many again may be taken and not durable.
+ */
+const KEPT_BEYOND = 64;
 /** Bytes of the reports that are kept although they were sent. */
 const KEPT_BYTES_MAX = 64 * 1024 * 1024;
 
@@ -55,6 +59,8 @@ export class Instance implements Host {
   /** How many tasks it wants to hold, and how many the server knows of. */
   credit: number;
   #said = 0;
+  /** The most tasks that it ever wanted to hold. */
+  #most = 0;
   readonly #wire: Wire;
   readonly #live = new Map<string, Attempt>();
   readonly #kept = new Map<string, Kept>();
@@ -99,16 +105,20 @@ export class Instance implements Host {
 
   /** How many tasks it wants to hold, as the server is told when the instance joins: there, at least one. */
   introduce(leaving: boolean): number {
-    this.#said = leaving ? 1 : Math.max(this.credit, 1);
-    return this.#said;
+    return this.#say(leaving ? 1 : Math.max(this.credit, 1));
   }
 
   /** Tells the server how many tasks it wants to hold, where that has changed. */
   sayCredit(): void {
     if (this.connected && this.#said !== this.credit) {
-      this.#said = this.credit;
-      this.send({ $case: "credit", value: { tasks: this.credit } });
+      this.send({ $case: "credit", value: { tasks: this.#say(this.credit) } });
     }
+  }
+
+  #say(credit: number): number {
+    this.#said = credit;
+    this.#most = Math.max(this.#most, credit);
+    return credit;
   }
 
   send(message: Report): void {
@@ -186,7 +196,7 @@ export class Instance implements Host {
   /** Lets go of reports that were sent long ago. */
   prune(now: number): void {
     for (const [task, kept] of this.#kept) {
-      const over = this.#kept.size > KEPT_MAX || this.#keptBytes > KEPT_BYTES_MAX;
+      const over = this.#kept.size > 2 * this.#most + KEPT_BEYOND || this.#keptBytes > KEPT_BYTES_MAX;
       if (kept.sent === undefined || !(over || now - kept.sent > KEPT_FOR)) {
         return;
       }

@@ -118,10 +118,10 @@ export class Session implements Wire {
 
   /** Leaves, where nothing keeps the worker. */
   left(): void {
-    if (!this.#instances.every((instance) => instance.idle)) {
+    const drained = this.#instances.every((instance) => instance.drained);
+    if (!(drained || this.#leaving) || !this.#instances.every((instance) => instance.idle)) {
       return;
     }
-    const drained = this.#instances.every((instance) => instance.drained);
     if (drained && this.#open) {
       this.#ending = true;
       this.#connection?.end();
