@@ -18,7 +18,7 @@ use crate::{
     Workload,
     disk::Disk,
     report::{figure, median, quantile},
-    workflows::{CHAIN_STEPS, FAN_ITEMS, LONG_STEPS, SHORT_RUNS, SHORT_STEPS, chain, fan, long},
+    workflows::{BUILT_IN, CHAIN_STEPS, FAN_ITEMS, LONG_STEPS, SHORT_RUNS, SHORT_STEPS, chain, fan, long},
 };
 
 const TRANSPORT: &str = "in-process";
@@ -28,7 +28,8 @@ type Outcome = std::result::Result<(), Box<dyn std::error::Error + Send + Sync>>
 /// Runs the workloads that are wanted.
 pub(crate) async fn run(wanted: &impl Fn(Workload) -> bool, quick: bool) -> Outcome {
     let folder = tempfile::tempdir_in(".")?;
-    let server = Server::open(&settings(folder.path())?, Role::Work { listen: ([127, 0, 0, 1], 0).into(), grpc: None }).await?;
+    let server =
+        Server::open(&settings(folder.path())?, Role::Work { listen: ([127, 0, 0, 1], 0).into(), grpc: None }).await?;
     let handle = server.handle().clone();
     let mut disk = Disk::new(folder.path())?;
     if wanted(Workload::W1) {
@@ -65,7 +66,7 @@ async fn start(handle: &Handle, workflow: &str, input: &str) -> Result<RunId> {
 
 /// Chains of 100 steps, between runs of the reference on the same bytes.
 async fn w1(handle: &Handle, disk: &mut Disk, rounds: usize) -> Outcome {
-    handle.deploy(NAMESPACE, &chain("w1", CHAIN_STEPS)).await?;
+    handle.deploy(NAMESPACE, &chain("w1", CHAIN_STEPS, BUILT_IN)).await?;
     let (mut per_step, mut gaps, mut reference) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..=rounds {
         let before = handle.status().await?;
@@ -100,7 +101,7 @@ async fn step_gaps(handle: &Handle, run: RunId) -> Result<Vec<f64>> {
 
 /// 1,000 runs of 10 steps, all at once.
 async fn w2(handle: &Handle, rounds: usize) -> Outcome {
-    handle.deploy(NAMESPACE, &chain("w2", SHORT_STEPS)).await?;
+    handle.deploy(NAMESPACE, &chain("w2", SHORT_STEPS, BUILT_IN)).await?;
     let mut rates = Vec::new();
     for round in 0..=rounds {
         let began = Instant::now();
@@ -124,7 +125,7 @@ async fn short_runs(handle: &Handle) -> Result<()> {
 
 /// A fan-out of 1,000 and its join.
 async fn w3(handle: &Handle, rounds: usize) -> Outcome {
-    handle.deploy(NAMESPACE, &fan("w3", FAN_ITEMS)).await?;
+    handle.deploy(NAMESPACE, &fan("w3", FAN_ITEMS, BUILT_IN)).await?;
     let items: Vec<usize> = (0..FAN_ITEMS).collect();
     let input = format!("{{\"items\":{items:?}}}");
     let mut walls = Vec::new();
@@ -142,7 +143,7 @@ async fn w3(handle: &Handle, rounds: usize) -> Outcome {
 
 /// What a step costs on disk: over 1,000 runs of 10, and at the head and the tail of a run of 10,000.
 async fn bytes_per_step(handle: &Handle) -> Outcome {
-    handle.deploy(NAMESPACE, &chain("w2", SHORT_STEPS)).await?;
+    handle.deploy(NAMESPACE, &chain("w2", SHORT_STEPS, BUILT_IN)).await?;
     let before = written(handle).await?;
     short_runs(handle).await?;
     let short = (written(handle).await? - before) / (SHORT_RUNS * SHORT_STEPS) as f64;

@@ -1,4 +1,4 @@
-//! Workloads W1 to W5, each beside the disk's own fdatasync of the same bytes in the same run.
+//! Workloads W1 to W6, each beside the disk's own fdatasync of the same bytes in the same run.
 //!
 //! For: figures that can be compared from one change to the next: ratios to a reference measured in the same
 //! session, one JSON line each on standard output. Not for: assertions (timings never decide a test).
@@ -8,6 +8,7 @@ mod disk;
 mod http;
 mod in_process;
 mod report;
+mod through_grpc;
 mod through_http;
 mod workflows;
 
@@ -20,7 +21,7 @@ struct Arguments {
     /// The workloads to run; all of them where none is named.
     #[arg(value_enum)]
     workloads: Vec<Workload>,
-    /// How the driver reaches the engine; both ways where none is named.
+    /// How the driver reaches the engine; every way where none is named.
     #[arg(long, value_enum)]
     transport: Option<Transport>,
     /// Fewer repetitions: shows that everything runs, the figures are rough.
@@ -42,6 +43,8 @@ enum Workload {
     W4,
     /// Kill -9 during W2.
     W5,
+    /// 10,000 idle instances (over gRPC).
+    W6,
 }
 
 /// How the driver reaches the engine.
@@ -51,6 +54,8 @@ enum Transport {
     InProcess,
     /// A server process, reached over loopback HTTP.
     Http,
+    /// A server process, a worker process of each SDK, and the driver, over loopback gRPC.
+    Grpc,
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
@@ -63,6 +68,9 @@ fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         .build()?;
     if over(Transport::InProcess) {
         runtime.block_on(in_process::run(&wanted, arguments.quick))?;
+    }
+    if over(Transport::Grpc) {
+        runtime.block_on(through_grpc::run(&wanted, arguments.quick))?;
     }
     if over(Transport::Http) {
         runtime.block_on(through_http::run(&wanted, arguments.quick))?;

@@ -21,14 +21,14 @@ use crate::{
     disk::Disk,
     http::Client,
     report::{figure, median},
-    workflows::{CHAIN_STEPS, FAN_ITEMS, SHORT_RUNS, SHORT_STEPS, chain, fan},
+    workflows::{BUILT_IN, CHAIN_STEPS, FAN_ITEMS, SHORT_RUNS, SHORT_STEPS, chain, fan},
 };
 
 const TRANSPORT: &str = "http";
 /// Connections over which runs are started at once.
 const CONNECTIONS: usize = 16;
 
-type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+pub(crate) type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// Runs the workloads that are wanted.
 pub(crate) async fn run(wanted: &impl Fn(Workload) -> bool, quick: bool) -> Outcome<()> {
@@ -52,13 +52,16 @@ pub(crate) async fn run(wanted: &impl Fn(Workload) -> bool, quick: bool) -> Outc
 }
 
 /// A server process on a folder of its own.
-struct Server {
+pub(crate) struct Server {
     child: Child,
     host: String,
+    /// Where workers and gRPC clients reach it.
+    pub(crate) grpc: String,
 }
 
 impl Server {
-    async fn start(folder: &Path) -> Outcome<Self> {
+    /// Starts it on free ports.
+    pub(crate) async fn start(folder: &Path) -> Outcome<Self> {
         let mut child = Command::new(program()?)
             .args(["up", "--port", "0", "--data-dir"])
             .arg(folder.join("data"))
@@ -69,34 +72,67 @@ impl Server {
             .kill_on_drop(true)
             .spawn()?;
         let stdout = child.stdout.take().ok_or("the server has no standard output")?;
-        let line = BufReader::new(stdout).lines().next_line().await?.ok_or("the server ended before it was ready")?;
-        let host = line.split("http://").nth(1).unwrap_or(&line).trim().trim_end_matches('/').to_owned();
-        Ok(Self { child, host })
+        let mut lines = BufReader::new(stdout).lines();
+        let mut address = async |scheme: &str| {
+            let line = lines.next_line().await?.ok_or("the server ended before it was ready")?;
+            let rest = line.split(scheme).nth(1).unwrap_or(&line).trim().trim_end_matches('/').to_owned();
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(rest)
+        };
+        let host = address("http://").await?;
+        let grpc = address("grpc://").await?;
+        Ok(Self { child, host, grpc })
     }
 
-    async fn client(&self) -> Outcome<Client> {
+    /// A client of its HTTP interface.
+    pub(crate) async fn client(&self) -> Outcome<Client> {
         Client::connect(&self.host).await
     }
 
-    async fn deploy(&self, source: String) -> Outcome<()> {
+    /// Deploys a workflow.
+    pub(crate) async fn deploy(&self, source: String) -> Outcome<()> {
         self.client().await?.post("/v1/workflows", "text/yaml", source).await?;
         Ok(())
     }
 
-    async fn kill(mut self) -> Outcome<()> {
+    /// Ends it.
+    pub(crate) async fn kill(mut self) -> Outcome<()> {
         self.child.kill().await?;
         Ok(())
     }
 
     /// Resident memory in MiB.
-    fn rss_mib(&self) -> Outcome<f64> {
+    pub(crate) fn rss_mib(&self) -> Outcome<f64> {
         let id = self.child.id().ok_or("the server has ended")?;
         let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).ok_or("no VmRSS")?;
         let kib: f64 = line.split_whitespace().nth(1).unwrap_or("0").parse()?;
         Ok(kib / 1024.0)
     }
+
+    /// Seconds of processor time that it has used.
+    pub(crate) fn cpu_seconds(&self) -> Outcome<f64> {
+        let id = self.child.id().ok_or("the server has ended")?;
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat"))?;
+        // Fields count from behind the program's name, which may hold anything.
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).ok_or("no processor time");
+        Ok((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
+    }
+
+    /// The process.
+    pub(crate) fn id(&self) -> Outcome<u32> {
+        Ok(self.child.id().ok_or("the server has ended")?)
+    }
+
+    /// Waits until it has been killed.
+    pub(crate) async fn ended(&mut self) -> Outcome<()> {
+        self.child.wait().await?;
+        Ok(())
+    }
 }
+
+/// What `/proc` counts processor time in, on every Linux.
+const TICKS_PER_SECOND: f64 = 100.0;
 
 /// The program that ships, beside this one.
 fn program() -> Outcome<PathBuf> {
@@ -122,7 +158,7 @@ async fn w1(rounds: usize) -> Outcome<()> {
     let server = Server::start(folder.path()).await?;
     let mut disk = Disk::new(folder.path())?;
     let mut client = server.client().await?;
-    server.deploy(chain("w1", CHAIN_STEPS)).await?;
+    server.deploy(chain("w1", CHAIN_STEPS, BUILT_IN)).await?;
     let (mut per_step, mut reference) = (Vec::new(), Vec::new());
     for round in 0..=rounds {
         let before = client.get("/v1/status").await?;
@@ -163,7 +199,7 @@ async fn start_short_runs(server: &Server) -> Vec<String> {
 }
 
 /// Waits until no run is active.
-async fn idle(client: &mut Client) -> Outcome<()> {
+pub(crate) async fn idle(client: &mut Client) -> Outcome<()> {
     while client.get("/v1/status").await?["runs_active"] != 0 {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
@@ -173,7 +209,7 @@ async fn idle(client: &mut Client) -> Outcome<()> {
 async fn w2(rounds: usize) -> Outcome<()> {
     let folder = tempfile::tempdir_in(".")?;
     let server = Server::start(folder.path()).await?;
-    server.deploy(chain("w2", SHORT_STEPS)).await?;
+    server.deploy(chain("w2", SHORT_STEPS, BUILT_IN)).await?;
     let mut client = server.client().await?;
     let mut rates = Vec::new();
     for round in 0..=rounds {
@@ -191,7 +227,7 @@ async fn w2(rounds: usize) -> Outcome<()> {
 async fn w3(rounds: usize) -> Outcome<()> {
     let folder = tempfile::tempdir_in(".")?;
     let server = Server::start(folder.path()).await?;
-    server.deploy(fan("w3", FAN_ITEMS)).await?;
+    server.deploy(fan("w3", FAN_ITEMS, BUILT_IN)).await?;
     let mut client = server.client().await?;
     let items: Vec<usize> = (0..FAN_ITEMS).collect();
     let mut walls = Vec::new();
@@ -212,7 +248,7 @@ async fn w4(rounds: usize) -> Outcome<()> {
     let mut firsts = Vec::new();
     for _ in 0..rounds {
         let folder = tempfile::tempdir_in(".")?;
-        std::fs::write(folder.path().join("first.yaml"), chain("first", 1))?;
+        std::fs::write(folder.path().join("first.yaml"), chain("first", 1, BUILT_IN))?;
         let began = Instant::now();
         let mut child = Command::new(program()?)
             .args(["run", "./first.yaml", "--input", "n=1", "--json"])
@@ -234,7 +270,7 @@ async fn w4(rounds: usize) -> Outcome<()> {
     let server = Server::start(folder.path()).await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
     figure("W4", TRANSPORT, "rss_idle_mib", server.rss_mib()?, "MiB");
-    server.deploy(chain("w2", SHORT_STEPS)).await?;
+    server.deploy(chain("w2", SHORT_STEPS, BUILT_IN)).await?;
     start_short_runs(&server).await;
     idle(&mut server.client().await?).await?;
     figure("W4", TRANSPORT, "rss_after_mib", server.rss_mib()?, "MiB");
@@ -247,7 +283,7 @@ async fn w5(rounds: usize) -> Outcome<()> {
     for round in 0..rounds {
         let folder = tempfile::tempdir_in(".")?;
         let mut server = Server::start(folder.path()).await?;
-        server.deploy(chain("w2", SHORT_STEPS)).await?;
+        server.deploy(chain("w2", SHORT_STEPS, BUILT_IN)).await?;
         let pid = server.child.id().ok_or("the server has ended")?;
         let killed = tokio::spawn(async move {
             tokio::time::sleep(Duration::from_millis(120 + 40 * round as u64)).await;
@@ -273,14 +309,16 @@ async fn w5(rounds: usize) -> Outcome<()> {
 }
 
 /// What became of the acknowledged runs.
-struct Seen {
-    lost: u32,
-    twice: u32,
+pub(crate) struct Seen {
+    /// Runs that were acknowledged and have not completed.
+    pub(crate) lost: u32,
+    /// Steps that were recorded more than once.
+    pub(crate) twice: u32,
     /// From the kill to the end of the first step after it; `None` where nothing was left to do.
-    first_step_ms: Option<f64>,
+    pub(crate) first_step_ms: Option<f64>,
 }
 
-async fn inspect(client: &mut Client, runs: &[String], killed_at: Time) -> Outcome<Seen> {
+pub(crate) async fn inspect(client: &mut Client, runs: &[String], killed_at: Time) -> Outcome<Seen> {
     let mut seen = Seen { lost: 0, twice: 0, first_step_ms: None };
     let mut first: Option<Time> = None;
     for run in runs {
@@ -301,7 +339,8 @@ async fn inspect(client: &mut Client, runs: &[String], killed_at: Time) -> Outco
     Ok(seen)
 }
 
-fn now() -> Time {
+/// The wall clock.
+pub(crate) fn now() -> Time {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Time(since.as_micros() as u64)
 }

@@ -5,6 +5,8 @@
 
 use std::fmt::Write as _;
 
+/// The capability of the built-in agent.
+pub(crate) const BUILT_IN: &str = "echo";
 /// Steps of the chain of W1.
 pub(crate) const CHAIN_STEPS: usize = 100;
 /// Steps of each run of W2 and W5.
@@ -17,25 +19,25 @@ pub(crate) const FAN_ITEMS: usize = 1_000;
 pub(crate) const LONG_STEPS: usize = 10_000;
 
 /// A chain of steps, each of which passes on what the one before it gave.
-pub(crate) fn chain(name: &str, steps: usize) -> String {
+pub(crate) fn chain(name: &str, steps: usize, capability: &str) -> String {
     let mut source = format!("workflow: {name}\ninput:\n  n: {{ type: integer }}\nsteps:\n");
     for step in 0..steps {
         let from = if step == 0 { "input.n".to_owned() } else { format!("steps.s{}.output.n", step - 1) };
-        let _ = writeln!(source, "  s{step}: {{ capability: echo, with: {{ n: \"${{{{ {from} }}}}\" }} }}");
+        let _ = writeln!(source, "  s{step}: {{ capability: {capability}, with: {{ n: \"${{{{ {from} }}}}\" }} }}");
     }
     let _ = writeln!(source, "output: ${{{{ steps.s{}.output.n }}}}", steps - 1);
     source
 }
 
 /// A fan-out over a list, and a step that joins it.
-pub(crate) fn fan(name: &str, items: usize) -> String {
+pub(crate) fn fan(name: &str, items: usize, capability: &str) -> String {
     format!(
         "workflow: {name}
 input:
   items: {{ type: array }}
 steps:
-  each: {{ for_each: \"${{{{ input.items }}}}\", max_parallel: {items}, capability: echo, with: {{ n: \"${{{{ item }}}}\" }} }}
-  join: {{ capability: echo, with: {{ count: \"${{{{ size(steps.each.output) }}}}\" }} }}
+  each: {{ for_each: \"${{{{ input.items }}}}\", max_parallel: {items}, capability: {capability}, with: {{ n: \"${{{{ item }}}}\" }} }}
+  join: {{ capability: {capability}, with: {{ count: \"${{{{ size(steps.each.output) }}}}\" }} }}
 output: ${{{{ steps.join.output.count }}}}
 "
     )
