@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, is_dataclass
-from typing import Any, Final, Literal, TypeVar, get_type_hints
+from typing import Any, Final, Literal, TypeVar, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema
@@ -297,7 +297,8 @@ def _is_context(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> bool:
 
 
 def _is_whole(name: str, kind: Any) -> bool:
-    model = isinstance(kind, type) and (issubclass(kind, BaseModel) or is_dataclass(kind) or is_typeddict(kind))
+    made = get_origin(kind) or kind
+    model = isinstance(made, type) and (issubclass(made, BaseModel) or is_dataclass(made) or is_typeddict(made))
     return name == "input" or model
 
 
