@@ -6,7 +6,7 @@
  */
 import type { TaskContext } from "./context.js";
 import { Code, ConsortError } from "./error.js";
-import { writeJson } from "./json.js";
+import { type JsonValue, writeJson } from "./json.js";
 import { type AgentDeclaration, type CapabilityDeclaration, EffectClass } from "./proto/consort/v1/common.js";
 import { declare, type InputOf, type OutputOf, type Schema } from "./schema.js";
 import { toMicros } from "./span.js";
@@ -80,7 +80,7 @@ export class Agent {
   }
 
   /** Adds something that it can do. It throws where the name is taken or cannot be one, or a schema is wrong. */
-  capability(name: string, handler: Handler<unknown, unknown>): this;
+  capability(name: string, handler: Handler<JsonValue, unknown>): this;
   capability<I extends Schema | undefined = undefined, O extends Schema | undefined = undefined>(
     name: string,
     options: CapabilityOptions<I, O>,
@@ -88,7 +88,7 @@ export class Agent {
   ): this;
   capability(
     name: string,
-    options: CapabilityOptions<Schema | undefined, Schema | undefined> | Handler<unknown, unknown>,
+    options: CapabilityOptions<Schema | undefined, Schema | undefined> | Handler<JsonValue, unknown>,
     handler?: Handler<never, unknown>,
   ): this {
     checkName("capability", name);

@@ -235,22 +235,40 @@ export class TaskContext {
   }
 
   /**
-   * Waits for all, one after the other: a task with many calls then parks for the first open one, not for each. It
-   * fails with the first failure in the order of the list.
+   * Waits for all. Answers are awaited one after the other: a task with many calls then parks for the first open one,
+   * not for each. A branch (an `async` function's promise) that fails ends it at once; an answer that failed does when
+   * its turn comes.
    */
-  async all<const T extends readonly unknown[]>(branches: T): Promise<Settled<T>> {
+  all<const T extends readonly unknown[]>(branches: T): Promise<Settled<T>> {
     const list = [...branches];
-    for (const branch of list) {
-      if (branch instanceof Promise) {
-        // A failure of a later branch is met when its turn comes, or not at all.
-        branch.catch(() => {});
+    let open = true;
+    let awaited: unknown;
+    const inOrder = async (): Promise<unknown[]> => {
+      const results: unknown[] = [];
+      for (const branch of list) {
+        awaited = branch;
+        results.push(await branch);
+        if (!open) {
+          break;
+        }
       }
-    }
-    const results: unknown[] = [];
-    for (const branch of list) {
-      results.push(await branch);
-    }
-    return results as Settled<T>;
+      return results;
+    };
+    const giveUp = (): void => {
+      open = false;
+      if (awaited instanceof Answer) {
+        awaited.forget();
+      }
+    };
+    const failureOf = (branch: Promise<unknown>) =>
+      new Promise<never>((_, reject) => {
+        branch.catch((error: unknown) => {
+          giveUp();
+          reject(error);
+        });
+      });
+    const failed = list.filter((branch) => branch instanceof Promise).map(failureOf);
+    return Promise.race([inOrder(), ...failed]) as Promise<Settled<T>>;
   }
 
   /**

@@ -20,6 +20,8 @@ const KEPT_FOR = 30_000;
  * no more reports than that can be on their way; as many again may be taken and not durable.
  */
 const KEPT_BEYOND = 64;
+/** Attempts that an instance may claim. */
+const HELD_MAX = 10_000;
 /** Bytes of the reports that are kept although they were sent. */
 const KEPT_BYTES_MAX = 64 * 1024 * 1024;
 
@@ -98,9 +100,11 @@ export class Instance implements Host {
     return this.#live.size === 0 && [...this.#kept.values()].every((kept) => kept.sent !== undefined);
   }
 
-  /** What it holds, or has a report for. */
+  /** What it holds, or has a report for; as much of that, the newest first, as the server takes. */
   get held(): AttemptId[] {
-    return [...[...this.#live.values()].map((attempt) => attempt.id), ...[...this.#kept.values()].map(({ id }) => id)];
+    const live = [...this.#live.values()].map((attempt) => attempt.id);
+    const kept = [...this.#kept.values()].map(({ id }) => id);
+    return [...live, ...kept.reverse()].slice(0, HELD_MAX);
   }
 
   /** How many tasks it wants to hold, as the server is told when the instance joins: there, at least one. */

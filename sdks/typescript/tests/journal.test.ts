@@ -177,6 +177,33 @@ test("a fan-out parks for its first open call", async () => {
   assert.deepEqual(await rig.output(), [1, 4, 9]);
 });
 
+test("all waits for answers in their order, and fails at once with a branch", async () => {
+  const rig = new Rig(async (ctx, fails: never) => {
+    const slow = async () => {
+      await ctx.call("slow", 0);
+    };
+    const broken = async () => {
+      await ctx.call("quick", 0);
+      if (fails) {
+        throw new TaskError("broken", { retryable: false });
+      }
+      return "fine";
+    };
+    const error = await ctx.all([slow(), broken(), "plain"]).catch((thrown: TaskError) => thrown.message);
+    return [error, await ctx.call("last", 0)];
+  });
+  rig.offer([], true);
+  await rig.recordNext();
+  await rig.recordNext();
+  rig.record(1, called("quick", 0, [], null));
+  assert.deepEqual(await rig.recordNext(), called("last", 0, [1]));
+  rig.record(2, called("last", 0, [], 1));
+  assert.deepEqual(await rig.output(), ["broken", 1]);
+
+  rig.offer([called("slow", 0, [], null), called("quick", 0, [], null), called("last", 0, [0, 1], 1)], false);
+  assert.deepEqual(await rig.output(), [[null, "fine", "plain"], 1]);
+});
+
 /** Two branches of two calls each: which asks its second call first depends on which answer comes first. */
 async function branches(ctx: TaskContext): Promise<unknown> {
   const branch = async (name: string) => {
