@@ -73,6 +73,7 @@ pub(crate) const STAGES: &[Stage] = &[
         Action::Cargo(&["build", "--workspace", "--release", "--bins", "--examples"]),
     )
     .needed(),
+    stage("sdks", "the Python and TypeScript SDKs, and the adapters", Action::Script(&["scripts/sdks"])).within(1200),
     stage(
         "tests",
         "unit, integration and documentation tests",
