@@ -38,6 +38,18 @@ def status_error(status: int) -> httpx.HTTPStatusError:
     return httpx.HTTPStatusError(f"status {status}", request=request, response=response)
 
 
+def echo(capability: str) -> Agent:
+    """An agent without a framework, for tools to call."""
+    agent = Agent(capability.replace(".", "-"), version="1.0.0")
+
+    @agent.capability(capability)
+    async def shout(input: dict[str, str]) -> str:
+        asked(f"call {input['word']}")
+        return input["word"].upper()
+
+    return agent
+
+
 def serve(*agents: Agent) -> None:
     """Runs the agents until the process ends."""
     Worker(*agents, address=sys.argv[1]).run_forever()

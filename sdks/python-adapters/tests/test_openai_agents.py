@@ -47,6 +47,14 @@ def test_tools_side_by_side_are_recorded_each_by_itself(server: Server, work: Wo
     assert calls.count("model 5") == 1
 
 
+def test_tools_may_call_other_capabilities_and_are_answered_by_the_journal(server: Server, work: Work) -> None:
+    run = server.start("openai.chat", {"prompt": "call others"})
+    work("openai_agents", die_at=5).dies()
+    worker = work("openai_agents")
+    assert server.output(run)["text"] == "A B C"
+    assert worker.calls() == ["model 1", "tool quick", "call b", "call c", "model 7", "model 7"]
+
+
 def test_the_schema_is_that_of_the_output_type(server: Server, work: Work) -> None:
     run = server.start("openai.typed", {"prompt": "which city"})
     work("openai_agents")

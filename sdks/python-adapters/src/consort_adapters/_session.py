@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from concurrent.futures import CancelledError
+from contextlib import asynccontextmanager
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -23,6 +24,7 @@ from consort_adapters._types import Usage
 
 T = TypeVar("T")
 
+_IS_ALONE: ContextVar[bool] = ContextVar("consort_adapters_is_alone", default=False)
 _ACTIVE: ContextVar[Session | None] = ContextVar("consort_adapters_session", default=None)
 
 
@@ -37,6 +39,9 @@ class Session:
         self.usage = Usage()
         self.stopped = False
         """Whether the attempt has ended: threads that still run for it must stop."""
+        self._quiet = asyncio.Condition()
+        self._asking = 0
+        self._alone = False
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
 
@@ -76,13 +81,53 @@ class Session:
             return Found(await ask(), replayed=False)
 
         digest = digest_of(what, question)
-        recorded = await self.find(what, digest)
-        if recorded is not None:
-            return Found(codec.load(recorded.value), replayed=True)
-        self.progress(what)
-        value = await ask()
-        await self.ledger.answer(what, digest, value, codec)
-        return Found(value, replayed=False)
+        async with self.beside():
+            recorded = await self.find(what, digest)
+            if recorded is not None:
+                return Found(codec.load(recorded.value), replayed=True)
+            self.progress(what)
+            value = await ask()
+            await self.ledger.answer(what, digest, value, codec)
+            return Found(value, replayed=False)
+
+    async def alone(self, what: str, code: Callable[[], Awaitable[T]]) -> T:
+        """Runs code that uses the task's journal itself, while nothing else is asked.
+
+        So its entries stand in one piece between the others, in the same place in each attempt, and a task that only
+        waits for them loses no other work when it parks.
+        """
+        if _IS_ALONE.get():
+            return await code()
+        async with self._quiet:
+            await self._quiet.wait_for(lambda: not self._alone and not self._asking)
+            self._alone = True
+        token = _IS_ALONE.set(True)
+        try:
+            self.progress(what)
+            return await code()
+        finally:
+            _IS_ALONE.reset(token)
+            self._alone = False
+            await self._tell_quiet()
+
+    @asynccontextmanager
+    async def beside(self) -> AsyncIterator[None]:
+        """Asks beside others, but not beside code that runs alone, unless it is asked by that code."""
+        if _IS_ALONE.get():
+            yield
+            return
+        async with self._quiet:
+            await self._quiet.wait_for(lambda: not self._alone)
+            self._asking += 1
+        try:
+            yield
+        finally:
+            self._asking -= 1
+            await self._tell_quiet()
+
+    async def _tell_quiet(self) -> None:
+        async with self._quiet:
+            self._quiet.notify_all()
 
     async def find(self, what: str, digest: str) -> Found[Any] | None:
         """The recorded answer as JSON, for adapters that record what they find by themselves."""

@@ -8,7 +8,7 @@ run with models and tools whose answers are recorded.
 from __future__ import annotations
 
 import copy
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import replace
 from typing import Any
 
@@ -65,6 +65,7 @@ def from_openai_agents(
     context: Callable[[TaskContext, Any], Any] | None = None,
     run_config: RunConfig | None = None,
     max_turns: int = 10,
+    calls: Collection[str] = (),
     effect: Effect = "read",
     durable: bool = True,
     description: str | None = None,
@@ -74,13 +75,14 @@ def from_openai_agents(
     """A Consort agent whose one capability runs an agent of the OpenAI Agents SDK.
 
     `output` is the agent's own `output_type` where nothing is said; plain text becomes `TextAnswer`. `prompt` makes
-    the input items of the input, `context` the SDK's run context. Tracing to OpenAI is off unless `run_config` says
-    otherwise. `effect` says what a repeat may do: choose `write` where tools change the world and must not be
-    repeated blindly. `durable=False` records nothing. `options` go to `consort.Agent`.
+    the input items of the input, `context` the SDK's run context. `calls` names the function tools that use the task's
+    journal themselves (to call other capabilities, or to wait): they run alone, and again in each attempt. Tracing to
+    OpenAI is off unless `run_config` says otherwise. `effect` says what a repeat may do: choose `write` where tools
+    change the world and must not be repeated blindly. `durable=False` records nothing. `options` go to `consort.Agent`.
     """
     plain_text = output is None and agent.output_type in (None, str)
     declared = TextAnswer if plain_text else agent_output(agent) if output is None else output
-    journaled = _Copies().agent(agent)
+    journaled = _Copies(frozenset(calls)).agent(agent)
     config = run_config or RunConfig(tracing_disabled=True)
     model = _JournaledModel(config.model) if isinstance(config.model, Model) else config.model
     config = replace(config, model=model, model_provider=_JournaledProvider(config.model_provider))
@@ -130,7 +132,8 @@ def agent_output(agent: OpenAIAgent[Any]) -> Any:
 class _Copies:
     """Copies of agents with recorded models and tools; each agent is copied once, however often it is reached."""
 
-    def __init__(self) -> None:
+    def __init__(self, calls: frozenset[str]) -> None:
+        self._calls = calls
         self._made: dict[int, tuple[OpenAIAgent[Any], OpenAIAgent[Any]]] = {}
 
     def agent(self, agent: OpenAIAgent[Any]) -> OpenAIAgent[Any]:
@@ -140,7 +143,7 @@ class _Copies:
         if id(agent) in self._made:
             return self._made[id(agent)][1]
         model = _JournaledModel(agent.model) if isinstance(agent.model, Model) else agent.model
-        copied = agent.clone(model=model, tools=[_tool(tool) for tool in agent.tools])
+        copied = agent.clone(model=model, tools=[_tool(tool, self._calls) for tool in agent.tools])
         # Before its handoffs are looked at: agents may hand over in circles. The original is kept, so that its
         # identity is not given to another object.
         self._made[id(agent)] = (agent, copied)
@@ -158,7 +161,7 @@ class _Copies:
         return replace(handoff, on_invoke_handoff=invoke)
 
 
-def _tool(tool: Tool) -> Tool:
+def _tool(tool: Tool, calls: frozenset[str]) -> Tool:
     """The tool with its results recorded; hosted and local system tools stay as they are."""
     if not isinstance(tool, FunctionTool):
         return tool
@@ -168,6 +171,8 @@ def _tool(tool: Tool) -> Tool:
         session = active()
         if session is None:
             return await plain(context, arguments)
+        if tool.name in calls:
+            return await session.alone(f"tool {tool.name}", lambda: plain(context, arguments))
         question = {"call": context.tool_call_id, "arguments": arguments}
         found = await session.once(f"tool {tool.name}", question, lambda: plain(context, arguments), PLAIN)
         return found.value
@@ -283,17 +288,6 @@ class _JournaledModel(Model):
         """The recorded answer as one last event, or the model's stream, recorded before its last event is passed on."""
         asked = (system_instructions, input, model_settings, tools, output_schema, handoffs)
         ids = {"previous_response_id": previous_response_id, "conversation_id": conversation_id, "prompt": prompt}
-        session = active()
-        digest = None
-        if session is not None and session.durable:
-            digest = digest_of(self._what, _question(*asked, ids))
-            recorded = await session.find(self._what, digest)
-            if recorded is not None:
-                response = COMPLETED.load(recorded.value)
-                yield ResponseCompletedEvent(response=response, sequence_number=0, type="response.completed")
-                return
-        if session is not None:
-            session.progress(self._what)
         events = self._plain.stream_response(
             *asked,
             tracing,
@@ -301,10 +295,23 @@ class _JournaledModel(Model):
             conversation_id=conversation_id,
             prompt=prompt,
         )
-        async for event in events:
-            if session is not None and digest is not None and isinstance(event, ResponseCompletedEvent):
-                await session.ledger.answer(self._what, digest, event.response, COMPLETED)
-            yield event
+        session = active()
+        if session is None:
+            async for event in events:
+                yield event
+            return
+        digest = digest_of(self._what, _question(*asked, ids))
+        async with session.beside():
+            recorded = await session.find(self._what, digest) if session.durable else None
+            if recorded is not None:
+                response = COMPLETED.load(recorded.value)
+                yield ResponseCompletedEvent(response=response, sequence_number=0, type="response.completed")
+                return
+            session.progress(self._what)
+            async for event in events:
+                if session.durable and isinstance(event, ResponseCompletedEvent):
+                    await session.ledger.answer(self._what, digest, event.response, COMPLETED)
+                yield event
 
 
 def _question(

@@ -7,9 +7,9 @@ task is tried, as long as the question is the same; a question that changed is a
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Collection
 from contextlib import asynccontextmanager
-from dataclasses import is_dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
@@ -57,6 +57,7 @@ def from_pydantic_ai(
     output: Any = None,
     prompt: Callable[[Any], Any] = prompt_of,
     deps: Callable[[TaskContext, Any], Any] | None = None,
+    calls: Collection[str] = (),
     effect: Effect = "read",
     durable: bool = True,
     stream: bool = True,
@@ -67,9 +68,10 @@ def from_pydantic_ai(
     """A Consort agent whose one capability runs a Pydantic AI agent.
 
     `output` is the agent's own `output_type` where nothing is said; plain text becomes `TextAnswer`. `prompt` makes
-    the user prompt of the input, `deps` the dependencies of the run. `effect` says what a repeat may do: choose
-    `write` where tools change the world and must not be repeated blindly. `durable=False` records nothing;
-    `stream=False` is for models that cannot stream. `options` go to `consort.Agent`.
+    the user prompt of the input, `deps` the dependencies of the run. `calls` names the tools that use the task's
+    journal themselves (to call other capabilities, or to wait): they run alone, and again in each attempt. `effect`
+    says what a repeat may do: choose `write` where tools change the world and must not be repeated blindly.
+    `durable=False` records nothing; `stream=False` is for models that cannot stream. `options` go to `consort.Agent`.
     """
     plain_text = output is None and agent.output_type is str
     declared = TextAnswer if plain_text else agent_output(agent) if output is None else output
@@ -78,7 +80,7 @@ def from_pydantic_ai(
         extra: dict[str, Any] = {"event_stream_handler": _show} if stream else {}
         if deps is not None:
             extra["deps"] = deps(session.task, value)
-        result = await agent.run(prompt(value), capabilities=[Durable()], **extra)
+        result = await agent.run(prompt(value), capabilities=[Durable(frozenset(calls))], **extra)
         usage = result.usage
         session.usage.requests = usage.requests
         session.usage.input_tokens = usage.input_tokens
@@ -116,6 +118,7 @@ async def _show(_: RunContext[Any], events: AsyncIterable[AgentStreamEvent]) -> 
             session.text(event.delta.content_delta)
 
 
+@dataclass
 class Durable(AbstractCapability[Any]):
     """Records the model's answers and the tools' results in the journal of the task that the agent runs for.
 
@@ -123,13 +126,16 @@ class Durable(AbstractCapability[Any]):
     recorded one by one, too. Outside of a task it changes nothing.
     """
 
+    calls: frozenset[str] = frozenset()
+    """Tools that use the task's journal themselves."""
+
     def get_wrapper_model(self, model: Model) -> Model | None:
         """The model, with its answers recorded."""
         return JournaledModel(model)
 
     def get_wrapper_toolset(self, toolset: AbstractToolset[Any]) -> AbstractToolset[Any] | None:
         """The tools, with their results recorded."""
-        return JournaledToolset(toolset)
+        return JournaledToolset(toolset, self.calls)
 
 
 def _dump_response(response: ModelResponse) -> Any:
@@ -180,25 +186,30 @@ class JournaledModel(WrapperModel):
     ) -> AsyncGenerator[StreamedResponse]:
         """The recorded answer, without events (they were shown before), or the model's stream, recorded at its end."""
         session = active()
+        if session is None:
+            async with self.wrapped.request_stream(
+                messages, model_settings, model_request_parameters, run_context
+            ) as stream:
+                yield stream
+            return
         what = f"model {self.model_name}"
-        digest = None
-        if session is not None and session.durable:
-            digest = digest_of(what, _question(messages, model_settings, model_request_parameters))
-            recorded = await session.find(what, digest)
+        digest = digest_of(what, _question(messages, model_settings, model_request_parameters))
+        async with session.beside():
+            recorded = await session.find(what, digest) if session.durable else None
             if recorded is not None:
                 response = _load_response(recorded.value)
                 yield CompletedStreamedResponse(response, model_request_parameters=model_request_parameters)
                 return
-        if session is not None:
             session.progress(what)
-        opened = self.wrapped.request_stream(messages, model_settings, model_request_parameters, run_context)
-        async with opened as stream:
-            yield stream
-            if session is not None and digest is not None:
-                async for _ in stream:
-                    # Only a whole answer is recorded; whoever read it may have stopped before its end.
-                    pass
-                await session.ledger.answer(what, digest, stream.get(), RESPONSE)
+            async with self.wrapped.request_stream(
+                messages, model_settings, model_request_parameters, run_context
+            ) as stream:
+                yield stream
+                if session.durable:
+                    async for _ in stream:
+                        # Only a whole answer is recorded; whoever read it may have stopped before its end.
+                        pass
+                    await session.ledger.answer(what, digest, stream.get(), RESPONSE)
 
 
 def _question(
@@ -221,8 +232,11 @@ def _part(part: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
+@dataclass
 class JournaledToolset(WrapperToolset[Any]):
     """Tools whose results are recorded. What has no JSON form (files, images) is not, and is fetched again."""
+
+    calls: frozenset[str] = frozenset()
 
     async def call_tool(
         self, name: str, tool_args: dict[str, Any], ctx: RunContext[Any], tool: ToolsetTool[Any]
@@ -235,6 +249,8 @@ class JournaledToolset(WrapperToolset[Any]):
         session = active()
         if session is None:
             return await ask()
+        if name in self.calls:
+            return await session.alone(f"tool {name}", ask)
         question = {"call": ctx.tool_call_id, "arguments": tool_args}
         return (await session.once(f"tool {name}", question, ask, TOOL)).value
 

@@ -81,14 +81,15 @@ class Scripted(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        for chunk in self._stream(messages):
-            yield chunk
         if messages[0].content == "hang":
+            asked("model 1")
             try:
                 await asyncio.Event().wait()
             except asyncio.CancelledError:
                 asked("cancelled")
                 raise
+        for chunk in self._stream(messages):
+            yield chunk
 
 
 KNOWN = ("use tools", "limit once", "refuse", "hang", "hello")

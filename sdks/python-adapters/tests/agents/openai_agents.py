@@ -12,8 +12,9 @@ from agents.testing import ModelCall, ModelStep, ScriptedModel, assistant_messag
 from agents.usage import Usage
 from pydantic import BaseModel
 
+from consort import TaskContext
 from consort_adapters.openai_agents import from_openai_agents
-from tests.scripted import asked, serve, status_error, times
+from tests.scripted import asked, echo, serve, status_error, times
 
 
 class City(BaseModel):
@@ -56,6 +57,15 @@ async def answer(call: ModelCall) -> ModelStep:
             function_call("quick", {"word": "b"}, call_id="two"),
         ]
         return step(tools)
+    if prompt == "call others" and turn == 1:
+        others = [
+            function_call("quick", {"word": "a"}, call_id="one"),
+            function_call("delegate", {"word": "b"}, call_id="two"),
+            function_call("delegate", {"word": "c"}, call_id="three"),
+        ]
+        return step(others)
+    if prompt == "call others":
+        return step([assistant_message(" ".join(str(item["output"]) for item in call.input if "output" in item))])
     if prompt == "use tools" and call.handoffs:
         return step([function_call("transfer_to_closer", {}, call_id="three")])
     if call.output_schema is not None:
@@ -93,6 +103,12 @@ async def quick(word: str) -> str:
 
 
 @function_tool
+async def delegate(word: str) -> str:
+    """Asks another capability."""
+    return await TaskContext.current().call("openai.echo", {"word": word}, result_type=str)
+
+
+@function_tool
 async def slow(word: str) -> str:
     """Begins first and ends last."""
     await _quick_done.wait()
@@ -102,13 +118,14 @@ async def slow(word: str) -> str:
 
 # One model is an object and one is a name: each way is recorded.
 closer = Agent(name="closer", model=Endless())
-opener = Agent(name="opener", model="scripted", tools=[slow, quick], handoffs=[closer])
+opener = Agent(name="opener", model="scripted", tools=[slow, quick, delegate], handoffs=[closer])
 closer.handoffs = []
 typed = Agent(name="typed", model=Endless(), output_type=AgentOutputSchema(City))
 
 if __name__ == "__main__":
     config = RunConfig(model_provider=Provider(), tracing_disabled=True)
     serve(
-        from_openai_agents("openai-chat", opener, capability="openai.chat", run_config=config),
+        from_openai_agents("openai-chat", opener, capability="openai.chat", run_config=config, calls=["delegate"]),
+        echo("openai.echo"),
         from_openai_agents("openai-typed", typed, capability="openai.typed"),
     )

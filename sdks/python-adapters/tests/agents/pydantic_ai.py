@@ -10,8 +10,9 @@ from pydantic_ai import Agent
 from pydantic_ai.messages import ModelMessage
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, DeltaToolCalls, FunctionModel
 
+from consort import TaskContext
 from consort_adapters.pydantic_ai import from_pydantic_ai
-from tests.scripted import asked, serve, status_error, times
+from tests.scripted import asked, echo, serve, status_error, times
 
 
 class City(BaseModel):
@@ -41,6 +42,16 @@ async def chat(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[s
             1: DeltaToolCall(name="quick", json_args='{"word":"b"}', tool_call_id="two"),
         }
         return
+    if len(messages) == 1 and prompt == "call others":
+        yield {
+            0: DeltaToolCall(name="quick", json_args='{"word":"a"}', tool_call_id="one"),
+            1: DeltaToolCall(name="delegate", json_args='{"word":"b"}', tool_call_id="two"),
+            2: DeltaToolCall(name="delegate", json_args='{"word":"c"}', tool_call_id="three"),
+        }
+        return
+    if prompt == "call others":
+        yield " ".join(str(part.content) for part in messages[-1].parts)  # type: ignore[union-attr]
+        return
     yield "all "
     yield "done"
 
@@ -55,6 +66,12 @@ async def quick(word: str) -> str:
     asked("tool quick")
     _quick_done.set()
     return word.upper()
+
+
+@chatty.tool_plain
+async def delegate(word: str) -> str:
+    """Asks another capability."""
+    return await TaskContext.current().call("pydantic.echo", {"word": word}, result_type=str)
 
 
 @chatty.tool_plain
@@ -75,7 +92,8 @@ async def typed(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[
 
 if __name__ == "__main__":
     serve(
-        from_pydantic_ai("pydantic-chat", chatty, capability="pydantic.chat"),
+        from_pydantic_ai("pydantic-chat", chatty, capability="pydantic.chat", calls=["delegate"]),
+        echo("pydantic.echo"),
         from_pydantic_ai(
             "pydantic-typed", Agent(FunctionModel(stream_function=typed), output_type=City), capability="pydantic.typed"
         ),
