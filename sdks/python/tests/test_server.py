@@ -96,7 +96,15 @@ async def test_an_agent_is_found_and_works(server: Server) -> None:
         assert await ends(client, shouting, {"text": "hey"}) == "HEY!"
         with pytest.raises(RunFailed) as failed:
             await ends(client, counting, {"txt": "a"})
-        assert "$" in failed.value.message
+        assert failed.value.code == Code.BAD_INPUT
+        assert "text" in failed.value.message
+        (found,) = await client.agents(capability="count", labels={"region": "eu"}, text="wri")
+        assert (found.name, found.version, found.description) == ("writer", "1.0.0", "Writes.")
+        assert found.capabilities == ("count", "shout")
+        assert [instance.client.split("/")[0] for instance in found.instances] == ["python"]
+        skill = next(skill for skill in found.skills if skill.capability == "shout")
+        assert (skill.completed, skill.failed) == (1, 0)
+        assert await client.agents(capability="nothing") == []
         assert {flow.name for flow in await client.workflows()} == {"flow-count", "flow-shout"}
         statuses = Counter([run.status async for run in client.runs()])
         assert statuses == {RunStatus.COMPLETED: 2, RunStatus.FAILED: 1}
@@ -218,10 +226,12 @@ async def test_a_task_is_reclaimed_after_the_server_was_killed(server: Server) -
         await gate.wait()
         return f"{number} {await ctx.run('after', lambda: 'kept')}"
 
-    async with hosting(server.address, agent), Client(server.address) as client:
+    async with hosting(server.address, agent) as worker, Client(server.address) as client:
         run = await client.start(await deploy(client, "hold"), {"value": None})
         await asyncio.wait_for(begun.acquire(), 30)
         server.kill()
+        # It connects again to deliver what it holds, though it is to leave.
+        worker.stop()
         gate.set()
         await asyncio.to_thread(server.start)
         assert await asyncio.wait_for(run.result(), 60) == "1 kept"

@@ -26,8 +26,10 @@ LOG = logging.getLogger("consort.worker")
 
 DELIVERY_SECONDS: Final = 15.0
 """How long a report is kept after it was handed to a connection, in case that breaks."""
-DELIVERIES_MAX: Final = 10_000
-"""Reports that are kept so; the oldest are let go."""
+DELIVERY_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Bytes of the reports that are kept so; the oldest are let go."""
+DELIVERIES_BEYOND: Final = 64
+"""Reports that are kept so, beyond twice the credit: no more can be on their way, and as many may not be durable."""
 STREAM_BYTES_WAITING_MAX: Final = 16 * 1024 * 1024
 """Bytes of partial output that wait for the connection; more is dropped, as watchers are a courtesy."""
 BATCH_OVERHEAD_BYTES: Final = 16
@@ -126,8 +128,9 @@ class Instance:
         self._left = left
         # What is worked on, or ended with a report that no connection has taken.
         self._live: dict[str, Attempt] = {}
-        # What a connection has taken, and when.
-        self._handed: deque[tuple[float, Attempt]] = deque(maxlen=DELIVERIES_MAX)
+        # What a connection has taken, when, and how large it was.
+        self._handed: deque[tuple[float, Attempt, int]] = deque()
+        self._handed_bytes = 0
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -145,21 +148,24 @@ class Instance:
         self.number = number
         return worker_pb2.HelloInstance(
             agent=self.agent.declaration(),
-            credit=0 if leaving or self.drained else self._credit,
+            # A server refuses none at all; `Leaving` or `Credit` follows at once.
+            credit=1 if leaving or self.drained else self._credit,
             held=[attempt.wire for attempt in self._live.values()],
             labels=self._labels,
         )
 
     def recall(self) -> None:
         """Takes back what the last connection may not have delivered."""
-        since = self._loop.time() - DELIVERY_SECONDS
-        while self._handed:
-            time, attempt = self._handed.popleft()
-            if time >= since:
-                self._live.setdefault(attempt.task, attempt)
+        self._prune()
+        for _, attempt, _ in self._handed:
+            self._live.setdefault(attempt.task, attempt)
+        self._handed.clear()
+        self._handed_bytes = 0
 
     def connected(self) -> None:
         """There is a new connection: sends what the last one left open."""
+        if self.drained:
+            self.send(worker_pb2.WorkerMessage(credit=worker_pb2.Credit(tasks=0)))
         for attempt in list(self._live.values()):
             if not attempt.over:
                 attempt.reconnected()
@@ -249,14 +255,24 @@ class Instance:
         if not self._outbox.put(report):
             attempt.report = report = self._replacement(report)
             self._outbox.put(report)
-        self._handed.append((self._loop.time(), attempt))
+        size = report.ByteSize()
+        self._handed.append((self._loop.time(), attempt, size))
+        self._handed_bytes += size
+        self._prune()
         self._forget(attempt)
+
+    def _prune(self) -> None:
+        """Lets go of reports that have certainly arrived, and of the oldest where there are too many."""
+        since = self._loop.time() - DELIVERY_SECONDS
+        most = 2 * self._credit + DELIVERIES_BEYOND
+        while self._handed and (
+            self._handed[0][0] < since or len(self._handed) > most or self._handed_bytes > DELIVERY_BYTES_MAX
+        ):
+            self._handed_bytes -= self._handed.popleft()[2]
 
     def _forget(self, attempt: Attempt) -> None:
         if self._live.get(attempt.task) is attempt:
             del self._live[attempt.task]
-        while self._handed and self._handed[0][0] < self._loop.time() - DELIVERY_SECONDS:
-            self._handed.popleft()
         self._left()
 
     def _too_large(self, message: worker_pb2.WorkerMessage) -> None:
