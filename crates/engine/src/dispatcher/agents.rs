@@ -4,12 +4,12 @@
 //! Invariant: over any stretch in which the same versions can take every task, each takes its share of them, to within
 //! one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use consort_core::AgentState;
 use consort_types::Time;
 
-use super::gates::GateId;
+use super::{gates::GateId, pool::KindId};
 
 /// An agent. Numbers are never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,6 +17,8 @@ pub(super) struct AgentId(u64);
 
 #[derive(Debug, Default)]
 struct Agent {
+    /// What its instances declare, where some are connected.
+    kinds: BTreeSet<KindId>,
     states: BTreeMap<String, AgentState>,
     /// What each version is owed, in weights.
     owed: BTreeMap<String, i64>,
@@ -73,6 +75,23 @@ impl Agents {
     pub(super) fn set_gate(&mut self, id: AgentId, gate: Option<GateId>) {
         if let Some(agent) = self.all.get_mut(&id) {
             agent.gate = gate;
+        }
+    }
+
+    /// What its connected instances declare.
+    pub(super) fn kinds(&self, id: AgentId) -> impl Iterator<Item = KindId> + '_ {
+        self.all.get(&id).into_iter().flat_map(|agent| agent.kinds.iter().copied())
+    }
+
+    pub(super) fn kind_came(&mut self, id: AgentId, kind: KindId) {
+        if let Some(agent) = self.all.get_mut(&id) {
+            agent.kinds.insert(kind);
+        }
+    }
+
+    pub(super) fn kind_went(&mut self, id: AgentId, kind: KindId) {
+        if let Some(agent) = self.all.get_mut(&id) {
+            agent.kinds.remove(&kind);
         }
     }
 

@@ -132,11 +132,15 @@ impl Breaker {
         self.outcomes.count_ones()
     }
 
-    /// A completion took this long, where half of all such take `usual`.
-    pub(super) fn took(&mut self, took: Span, usual: Option<Span>) {
+    /// A completion took this long, where half of all such take `usual`; that is asked for only where it matters.
+    pub(super) fn took(&mut self, took: Span, usual: impl FnOnce() -> Option<Span>) {
         self.took = if self.took == 0 { took.0 } else { self.took - self.took / 4 + took.0 / 4 };
-        let Some(usual) = usual else { return };
-        let factor = if took < SLOW_FLOOR { 0 } else { steps(took.0) - steps(usual.0) };
+        let factor = if took < SLOW_FLOOR {
+            0
+        } else {
+            let Some(usual) = usual() else { return };
+            steps(took.0) - steps(usual.0)
+        };
         self.slowness = (self.slowness * 3 + factor) / 4;
         self.samples = self.samples.saturating_add(1);
     }

@@ -104,7 +104,7 @@ impl Dispatcher {
     /// The connected instances of a version of an agent.
     pub fn instances_of(&self, namespace: &str, agent: &str, version: &str) -> Vec<InstanceId> {
         let Some(agent) = self.pool.agents.find(namespace, agent) else { return Vec::new() };
-        let kinds = self.pool.kinds().filter(|(_, kind)| kind.agent_id == agent && *kind.version == *version);
+        let kinds = self.pool.kinds_of(agent, version);
         kinds.flat_map(|(kind, _)| self.pool.members(kind).map(|(id, _)| id)).collect()
     }
 

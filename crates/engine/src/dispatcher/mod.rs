@@ -360,29 +360,29 @@ impl Dispatcher {
         }
         let given = task.given;
         let took = given.filter(|_| outcome == Outcome::Completed).and_then(|given| Some(now.since(given.at?)));
-        let mut usual = None;
         if let Some(given) = given {
             self.skills.count(given.skill, outcome);
-            if let (Some(took), Some(skill)) = (took, self.skills.get_mut(given.skill)) {
-                usual = skill.took.percentile(50);
-                skill.took.add(took);
-            }
         }
+        let mut skill = given.and_then(|given| self.skills.get_mut(given.skill));
         let well = match outcome {
             Outcome::Completed => Some(true),
             Outcome::Failed { blamed: true } | Outcome::Expired => Some(false),
             Outcome::Failed { blamed: false } | Outcome::Lost | Outcome::Unknown => None,
         };
-        let Some(instance) = holder else { return };
-        let left_out = self.pool.judge(instance, |breaker| {
-            if let Some(took) = took {
-                breaker.took(took, usual);
-            }
-            if let Some(well) = well {
-                breaker.ended(id, well, now);
-            }
+        let left_out = holder.is_some_and(|instance| {
+            self.pool.judge(instance, |breaker| {
+                if let Some(took) = took {
+                    breaker.took(took, || skill.as_ref()?.took.percentile(50));
+                }
+                if let Some(well) = well {
+                    breaker.ended(id, well, now);
+                }
+            })
         });
-        if left_out {
+        if let (Some(took), Some(skill)) = (took, skill.as_mut()) {
+            skill.took.add(took);
+        }
+        if let Some(instance) = holder.filter(|_| left_out) {
             self.unpin(instance);
         }
     }

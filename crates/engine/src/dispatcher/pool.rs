@@ -222,6 +222,7 @@ impl Pool {
             lots: BTreeMap::new(),
         };
         self.by_key.insert(key, id);
+        self.agents.kind_came(agent_id, id);
         self.kinds.insert(id, kind);
         id
     }
@@ -248,6 +249,7 @@ impl Pool {
         let Some(kind) = self.kinds.get(&id).filter(|kind| kind.members.is_empty()) else { return };
         assert!(kind.lots.is_empty(), "no queue chooses from a kind that is forgotten");
         let key = (kind.agent_id, kind.version.to_string(), kind.capabilities.clone());
+        self.agents.kind_went(kind.agent_id, id);
         self.by_key.remove(&key);
         self.kinds.remove(&id);
     }
@@ -379,7 +381,7 @@ impl Pool {
     /// Lets the instances of an agent take tasks, or not.
     pub(super) fn set_open(&mut self, agent: AgentId, open: bool) {
         self.agents.set_shut(agent, !open);
-        let kinds = self.kinds.values().filter(|kind| kind.agent_id == agent);
+        let kinds = self.agents.kinds(agent).filter_map(|kind| self.kinds.get(&kind));
         let lots: Vec<LotId> = kinds.flat_map(|kind| kind.lots.values().copied()).collect();
         for id in lots {
             if let Some(lot) = self.lots.get_mut(&id) {
@@ -400,12 +402,10 @@ impl Pool {
         let agent = self.agents.find_or_make(namespace, agent);
         self.agents.set_state(agent, version, state);
         let state = state.unwrap_or_default();
-        let concerned = self.kinds.iter_mut().filter(|(_, kind)| kind.agent_id == agent && *kind.version == *version);
-        let changed = concerned.filter_map(|(id, kind)| {
-            let changed = kind.state != state;
-            kind.state = state;
-            changed.then_some(*id)
-        });
+        let concerned: Vec<KindId> = self.kinds_of(agent, version).map(|(id, _)| id).collect();
+        let changed = concerned
+            .into_iter()
+            .filter(|id| self.kinds.get_mut(id).is_some_and(|kind| std::mem::replace(&mut kind.state, state) != state));
         changed.collect()
     }
 
@@ -504,6 +504,12 @@ impl Pool {
         self.instances.get(&id)
     }
 
+    /// The kinds of a version of an agent.
+    pub(super) fn kinds_of(&self, agent: AgentId, version: &str) -> impl Iterator<Item = (KindId, &Kind)> {
+        let kinds = self.agents.kinds(agent).filter_map(|id| Some((id, self.kinds.get(&id)?)));
+        kinds.filter(move |(_, kind)| *kind.version == *version)
+    }
+
     /// Instances of a kind, by number.
     pub(super) fn members(&self, id: KindId) -> impl Iterator<Item = (InstanceId, &Instance)> {
         let members = self.kinds.get(&id).into_iter().flat_map(|kind| kind.members.iter());
@@ -523,7 +529,7 @@ impl Pool {
 
     /// How many tasks the instances of an agent hold.
     pub(super) fn held_by(&self, agent: AgentId) -> usize {
-        let of_agent = self.kinds.values().filter(|kind| kind.agent_id == agent);
+        let of_agent = self.agents.kinds(agent).filter_map(|kind| self.kinds.get(&kind));
         let members = of_agent.flat_map(|kind| kind.members.iter());
         members.filter_map(|id| self.instances.get(id)).map(|instance| instance.held.len()).sum()
     }

@@ -43,7 +43,7 @@ impl Dispatcher {
     /// `heartbeat` are shown as degraded.
     pub fn observed(&self, namespace: &str, agent: &str, version: &str, now: Time, heartbeat: Span) -> Observed {
         let id = self.pool.agents.find(namespace, agent);
-        let kinds = self.pool.kinds().filter(|(_, kind)| Some(kind.agent_id) == id && *kind.version == *version);
+        let kinds = id.into_iter().flat_map(|id| self.pool.kinds_of(id, version));
         let mut instances: Vec<(InstanceId, InstanceView)> = Vec::new();
         for (kind_id, kind) in kinds {
             let members = self.pool.members(kind_id);
