@@ -29,6 +29,9 @@ LOG = logging.getLogger("consort.worker")
 NOBODYS: Final = Context()
 """The context of the SDK's own callbacks: none of them counts as code of an attempt."""
 
+LAG: Final = 0.01
+"""Seconds by which a timer may be late before the loop counts as busy, at least."""
+
 INSIDE: ContextVar[Attempt | None] = ContextVar("consort_inside", default=None)
 """The attempt whose local effect runs in this context."""
 
@@ -257,7 +260,7 @@ class Attempt:
         self._still = None
         if self.over or self._stopping or self._stillness.pending:
             return
-        if self._loop.time() - self._still_due > self._host.patience.park_after:
+        if self._loop.time() - self._still_due > max(self._host.patience.park_after, LAG):
             # The loop was busy: what would have moved the code may not have been read yet.
             self._rest()
         elif self.journal.holds_back:
