@@ -17,7 +17,7 @@ from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from consort import Agent, Effect, TaskContext
+from consort import Agent, Effect, TaskContext, TaskError
 from consort_adapters._errors import task_error
 from consort_adapters._ledger import Codec, Found, Ledger, digest_of
 from consort_adapters._types import Usage
@@ -25,6 +25,7 @@ from consort_adapters._types import Usage
 T = TypeVar("T")
 
 _IS_ALONE: ContextVar[bool] = ContextVar("consort_adapters_is_alone", default=False)
+_IS_RECORDED: ContextVar[bool] = ContextVar("consort_adapters_is_recorded", default=False)
 _ACTIVE: ContextVar[Session | None] = ContextVar("consort_adapters_session", default=None)
 
 
@@ -41,7 +42,9 @@ class Session:
         """Whether the attempt has ended: threads that still run for it must stop."""
         self._quiet = asyncio.Condition()
         self._asking = 0
-        self._alone = False
+        self._alone = 0
+        """How many run alone or wait for it; who comes after them waits, so that the order is that of arrival."""
+        self._is_alone = False
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
 
@@ -86,7 +89,11 @@ class Session:
             if recorded is not None:
                 return Found(codec.load(recorded.value), replayed=True)
             self.progress(what)
-            value = await ask()
+            token = _IS_RECORDED.set(True)
+            try:
+                value = await ask()
+            finally:
+                _IS_RECORDED.reset(token)
             await self.ledger.answer(what, digest, value, codec)
             return Found(value, replayed=False)
 
@@ -98,22 +105,38 @@ class Session:
         """
         if _IS_ALONE.get():
             return await code()
+        if _IS_RECORDED.get():
+            raise TaskError(
+                f"{what} uses the task's journal inside of a tool that is recorded as a whole",
+                code="C0001",
+                hint="name the outer tool in `calls`, too",
+            )
         async with self._quiet:
-            await self._quiet.wait_for(lambda: not self._alone and not self._asking)
-            self._alone = True
+            self._alone += 1
+            try:
+                await self._quiet.wait_for(lambda: not self._is_alone and not self._asking)
+            except BaseException:
+                self._alone -= 1
+                self._quiet.notify_all()
+                raise
+            self._is_alone = True
         token = _IS_ALONE.set(True)
         try:
             self.progress(what)
             return await code()
         finally:
             _IS_ALONE.reset(token)
-            self._alone = False
+            self._is_alone = False
+            self._alone -= 1
             await self._tell_quiet()
 
     @asynccontextmanager
     async def beside(self) -> AsyncIterator[None]:
-        """Asks beside others, but not beside code that runs alone, unless it is asked by that code."""
-        if _IS_ALONE.get():
+        """Asks beside others, but not beside code that runs alone, unless it is asked by that code.
+
+        What is asked inside of something that is being asked is part of it.
+        """
+        if _IS_ALONE.get() or _IS_RECORDED.get():
             yield
             return
         async with self._quiet:
