@@ -7,7 +7,6 @@ tools are recorded one by one, and a cancelled attempt stops at its next questio
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import importlib
 import inspect
@@ -77,11 +76,7 @@ def from_crewai(
         made = crew.copy() if isinstance(crew, Crew) else crew()
         _journal(made, session, stream=stream)
         given = inputs(value) if inputs is not None else _document(value)
-        try:
-            result = await on_thread(lambda: made.kickoff(inputs=given))
-        except asyncio.CancelledError:
-            session.stopped = True
-            raise
+        result = await on_thread(lambda: made.kickoff(inputs=given))
         if not isinstance(result, CrewOutput):
             raise TypeError("the crew streams by itself; leave `stream` of the crew off, the adapter shows its text")
         if output is None and typed is None:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from langchain_core.caches import BaseCache
 from langchain_core.callbacks import AsyncCallbackHandler
 from langchain_core.load import dumpd, load
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, ChannelVersions, Checkpoint, CheckpointMetadata
@@ -176,9 +176,8 @@ class _Run:
             given = Command(resume=await self._decide(snapshot.interrupts))
 
     async def _has_begun(self) -> bool:
-        """Whether an earlier attempt got beyond the input."""
-        metadata = (await self._graph.aget_state(self._config)).metadata
-        return metadata is not None and metadata.get("step", -1) >= 0
+        """Whether an earlier attempt left a checkpoint; the first one holds the input."""
+        return (await self._graph.aget_state(self._config)).created_at is not None
 
     async def _pass(self, given: Any) -> None:
         """Runs the graph until it ends or waits for somebody."""
@@ -196,7 +195,7 @@ class _Run:
     def _show(self, mode: str, payload: Any) -> None:
         if mode == "messages":
             message = payload[0]
-            if isinstance(message, AIMessageChunk):
+            if isinstance(message, AIMessage):
                 self._session.text(str(message.text))
         elif mode == "custom":
             self._session.show({"custom": plain(payload)})
