@@ -147,7 +147,12 @@ impl Handle {
     }
 
     /// Versions of agents as they were declared and set, by name.
-    pub async fn declared_agents(&self, namespace: &str, cursor: Option<String>, limit: usize) -> Result<Page<AgentView>> {
+    pub async fn declared_agents(
+        &self,
+        namespace: &str,
+        cursor: Option<String>,
+        limit: usize,
+    ) -> Result<Page<AgentView>> {
         let namespace = namespace.to_owned();
         self.read(move |machine| machine.agents(&namespace, cursor.as_deref(), limit)).await?
     }
