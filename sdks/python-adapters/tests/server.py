@@ -145,6 +145,23 @@ output: ${{{{ steps.ask.output }}}}
         wait_for(f"agent {name}", is_there)
         return found[0]
 
+    def waits_for(self, run: str, text: str) -> dict[str, Any]:
+        """The item of the inbox that says so, once it is there."""
+        found: list[dict[str, Any]] = []
+
+        def is_there() -> bool:
+            items = self.request("GET", "/v1/inbox")["items"]
+            found[:] = [item for item in items if item["run"] == run and text in str(item)]
+            return bool(found)
+
+        wait_for(f"the question {text}", is_there)
+        return found[0]
+
+    def decide(self, run: str, text: str, decision: str) -> None:
+        """Decides what waits."""
+        task = self.waits_for(run, text)["task"]
+        self.request("POST", f"/v1/inbox/{task}", {"decision": decision, "by": "ada"})
+
 
 class Watch:
     """What a watcher of a run sees, from before its first attempt to its end."""

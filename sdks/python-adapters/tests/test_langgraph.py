@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from tests.server import Server, Watch, Worker, wait_for
 
@@ -65,32 +64,13 @@ def test_nodes_side_by_side_are_recorded_and_so_are_single_answers(server: Serve
 def test_an_interrupt_is_an_approval_and_survives_a_kill(server: Server, work: Work) -> None:
     run = server.start("langgraph.review", {})
     worker = work("langgraph")
-    decide(server, run, "publish?", "approve")
-    waits_for(server, run, "really?")
+    server.decide(run, "publish?", "approve")
+    server.waits_for(run, "really?")
     worker.stop()
     work("langgraph")
-    decide(server, run, "really?", "reject")
+    server.decide(run, "really?", "reject")
     assert server.output(run) == {"text": "DRAFT", "verdict": "True False"}
     assert worker.calls() == ["model draft"]
-
-
-def waits_for(server: Server, run: str, prompt: str) -> dict[str, Any]:
-    """The item of the inbox, once it is there."""
-    found: list[dict[str, Any]] = []
-
-    def is_there() -> bool:
-        items = server.request("GET", "/v1/inbox")["items"]
-        found[:] = [item for item in items if item["run"] == run and prompt in str(item)]
-        return bool(found)
-
-    wait_for(f"the question {prompt}", is_there)
-    return found[0]
-
-
-def decide(server: Server, run: str, prompt: str, decision: str) -> None:
-    """Decides what waits."""
-    task = waits_for(server, run, prompt)["task"]
-    server.request("POST", f"/v1/inbox/{task}", {"decision": decision, "by": "ada"})
 
 
 def test_a_rate_limit_is_tried_again_and_a_refusal_is_not(server: Server, work: Work) -> None:

@@ -55,6 +55,20 @@ def test_tools_may_call_other_capabilities_and_are_answered_by_the_journal(serve
     assert worker.calls() == ["model 1", "tool quick", "call b", "call c", "model 3", "model 3"]
 
 
+def test_a_tool_that_needs_an_approval_waits_for_a_person_and_survives_a_kill(server: Server, work: Work) -> None:
+    run = server.start("pydantic.chat", {"prompt": "ask a person"})
+    worker = work("pydantic_ai")
+    server.decide(run, "rent", "approve")
+    server.waits_for(run, "toys")
+    worker.stop()
+    work("pydantic_ai")
+    server.decide(run, "toys", "reject")
+    text = server.output(run)["text"]
+    assert text.startswith("paid rent ")
+    assert "paid toys" not in text
+    assert worker.calls() == ["model 1", "tool pay rent", "model 3"]
+
+
 def test_the_schema_is_that_of_the_output_type(server: Server, work: Work) -> None:
     run = server.start("pydantic.typed", {"prompt": "which city"})
     work("pydantic_ai")

@@ -25,6 +25,8 @@ from agents import (
     ModelTracing,
     RunConfig,
     Runner,
+    RunResultStreaming,
+    RunState,
     Tool,
     exceptions,
 )
@@ -76,9 +78,10 @@ def from_openai_agents(
 
     `output` is the agent's own `output_type` where nothing is said; plain text becomes `TextAnswer`. `prompt` makes
     the input items of the input, `context` the SDK's run context. `calls` names the function tools that use the task's
-    journal themselves (to call other capabilities, or to wait): they run alone, and again in each attempt. Tracing to
-    OpenAI is off unless `run_config` says otherwise. `effect` says what a repeat may do: choose `write` where tools
-    change the world and must not be repeated blindly. `durable=False` records nothing. `options` go to `consort.Agent`.
+    journal themselves (to call other capabilities, or to wait): they run alone, and again in each attempt. A tool that
+    needs an approval waits for a person's. Tracing to OpenAI is off unless `run_config` says otherwise. `effect` says
+    what a repeat may do: choose `write` where tools change the world and must not be repeated blindly.
+    `durable=False` records nothing. `options` go to `consort.Agent`.
     """
     plain_text = output is None and agent.output_type in (None, str)
     declared = TextAnswer if plain_text else agent_output(agent) if output is None else output
@@ -89,23 +92,13 @@ def from_openai_agents(
 
     async def work(session: Session, value: Any) -> Any:
         extra = {} if context is None else {"context": context(session.task, value)}
-        run = Runner.run_streamed(journaled, prompt(value), run_config=config, max_turns=max_turns, **extra)
-        try:
-            async for event in run.stream_events():
-                if event.type == "raw_response_event" and isinstance(event.data, ResponseTextDeltaEvent):
-                    session.text(event.data.delta)
-                elif event.type == "agent_updated_stream_event":
-                    session.progress(f"agent {event.new_agent.name}")
-        finally:
-            if not run.is_complete:
-                run.cancel()
-        used = run.context_wrapper.usage
-        session.usage.requests = used.requests
-        session.usage.input_tokens = used.input_tokens
-        session.usage.output_tokens = used.output_tokens
-        if run.interruptions:
-            names = ", ".join(f"`{item.name}`" for item in run.interruptions)
-            raise exceptions.UserError(f"the tools {names} wait for an approval, which adapted agents do not ask for")
+        given: str | list[TResponseInputItem] | RunState[Any] = prompt(value)
+        while True:
+            run = Runner.run_streamed(journaled, given, run_config=config, max_turns=max_turns, **extra)
+            await _show(session, run)
+            if not run.interruptions:
+                break
+            given = await _decide(session, run)
         if plain_text:
             return TextAnswer(text=run.final_output, usage=session.usage)
         return run.final_output if output is None else fit(output, run.final_output)
@@ -117,6 +110,36 @@ def from_openai_agents(
     return declare(
         made, capability, input=input, output=declared, effect=effect, description=description, handler=handle
     )
+
+
+async def _show(session: Session, run: RunResultStreaming) -> None:
+    """Follows a run until it ends or waits for somebody, and shows it to watchers."""
+    try:
+        async for event in run.stream_events():
+            if event.type == "raw_response_event" and isinstance(event.data, ResponseTextDeltaEvent):
+                session.text(event.data.delta)
+            elif event.type == "agent_updated_stream_event":
+                session.progress(f"agent {event.new_agent.name}")
+    finally:
+        if not run.is_complete:
+            run.cancel()
+    used = run.context_wrapper.usage
+    session.usage.requests = used.requests
+    session.usage.input_tokens = used.input_tokens
+    session.usage.output_tokens = used.output_tokens
+
+
+async def _decide(session: Session, run: RunResultStreaming) -> RunState[Any]:
+    """Asks a person about each tool that needs an approval; the state to go on from."""
+    state = run.to_state()
+    for item in run.interruptions:
+        detail = {"agent": item.agent.name, "tool": item.name, "arguments": item.arguments}
+        decision = await session.task.wait_approval(f"may the agent use the tool `{item.name}`?", detail)
+        if decision.approved:
+            state.approve(item)
+        else:
+            state.reject(item, rejection_message=decision.comment)
+    return state
 
 
 def agent_output(agent: OpenAIAgent[Any]) -> Any:

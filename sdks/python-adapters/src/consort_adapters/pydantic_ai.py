@@ -29,8 +29,9 @@ from pydantic_ai.messages import (
 from pydantic_ai.models import CompletedStreamedResponse, Model, ModelRequestParameters, StreamedResponse
 from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings
-from pydantic_ai.tools import RunContext
+from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults, RunContext, ToolDenied
 from pydantic_ai.toolsets import AbstractToolset, ToolsetTool, WrapperToolset
+from typing_extensions import override
 
 from consort import Agent, Effect, TaskContext
 from consort_adapters._ledger import PLAIN, Codec, digest_of
@@ -69,9 +70,10 @@ def from_pydantic_ai(
 
     `output` is the agent's own `output_type` where nothing is said; plain text becomes `TextAnswer`. `prompt` makes
     the user prompt of the input, `deps` the dependencies of the run. `calls` names the tools that use the task's
-    journal themselves (to call other capabilities, or to wait): they run alone, and again in each attempt. `effect`
-    says what a repeat may do: choose `write` where tools change the world and must not be repeated blindly.
-    `durable=False` records nothing; `stream=False` is for models that cannot stream. `options` go to `consort.Agent`.
+    journal themselves (to call other capabilities, or to wait): they run alone, and again in each attempt. A tool
+    that needs an approval waits for a person's. `effect` says what a repeat may do: choose `write` where tools change
+    the world and must not be repeated blindly. `durable=False` records nothing; `stream=False` is for models that
+    cannot stream. `options` go to `consort.Agent`.
     """
     plain_text = output is None and agent.output_type is str
     declared = TextAnswer if plain_text else agent_output(agent) if output is None else output
@@ -136,6 +138,28 @@ class Durable(AbstractCapability[Any]):
     def get_wrapper_toolset(self, toolset: AbstractToolset[Any]) -> AbstractToolset[Any] | None:
         """The tools, with their results recorded."""
         return JournaledToolset(toolset, self.calls)
+
+    @override
+    async def handle_deferred_tool_calls(
+        self, ctx: RunContext[Any], *, requests: DeferredToolRequests
+    ) -> DeferredToolResults | None:
+        """Has a person decide about tools that need an approval; what is executed elsewhere is left to others."""
+        session = active()
+        if session is None or not requests.approvals:
+            return None
+        return await session.alone("wait for approval", lambda: _approvals(session, requests))
+
+
+async def _approvals(session: Session, requests: DeferredToolRequests) -> DeferredToolResults:
+    """Asks a person about each tool that needs an approval."""
+    results = DeferredToolResults()
+    for call in requests.approvals:
+        detail = {"tool": call.tool_name, "arguments": call.args_as_dict()}
+        decision = await session.task.wait_approval(f"may the agent use the tool `{call.tool_name}`?", detail)
+        denied = ToolDenied(decision.comment) if decision.comment else ToolDenied()
+        results.approvals[call.tool_call_id] = True if decision.approved else denied
+        results.answered_by[call.tool_call_id] = decision.by
+    return results
 
 
 def _dump_response(response: ModelResponse) -> Any:

@@ -51,26 +51,23 @@ async def answer(call: ModelCall) -> ModelStep:
         except asyncio.CancelledError:
             asked("cancelled")
             raise
-    if prompt == "use tools" and turn == 1:
-        tools = [
-            function_call("slow", {"word": "a"}, call_id="one"),
-            function_call("quick", {"word": "b"}, call_id="two"),
-        ]
-        return step(tools)
-    if prompt == "call others" and turn == 1:
-        others = [
-            function_call("quick", {"word": "a"}, call_id="one"),
-            function_call("delegate", {"word": "b"}, call_id="two"),
-            function_call("delegate", {"word": "c"}, call_id="three"),
-        ]
-        return step(others)
-    if prompt == "call others":
-        return step([assistant_message(" ".join(str(item["output"]) for item in call.input if "output" in item))])
+    return step(play(call, prompt, turn))
+
+
+def play(call: ModelCall, prompt: str, turn: int) -> list[TResponseOutputItem]:
+    """What the script says to that."""
+    tools: dict[str, list[tuple[str, str]]] = {
+        "use tools": [("slow", "a"), ("quick", "b")],
+        "call others": [("quick", "a"), ("delegate", "b"), ("delegate", "c")],
+        "ask a person": [("pay", "rent"), ("pay", "toys")],
+    }
+    if turn == 1 and prompt in tools:
+        return [function_call(name, {"word": word}, call_id=word) for name, word in tools[prompt]]
+    if prompt in ("call others", "ask a person"):
+        return [assistant_message(" ".join(str(item["output"]) for item in call.input if "output" in item))]
     if prompt == "use tools" and call.handoffs:
-        return step([function_call("transfer_to_closer", {}, call_id="three")])
-    if call.output_schema is not None:
-        return step([assistant_message('{"name":"Oslo","people":700000}')])
-    return step([assistant_message("all done")])
+        return [function_call("transfer_to_closer", {}, call_id="over")]
+    return [assistant_message("all done" if call.output_schema is None else '{"name":"Oslo","people":700000}')]
 
 
 class Endless(Model):
@@ -108,6 +105,13 @@ async def delegate(word: str) -> str:
     return await TaskContext.current().call("openai.echo", {"word": word}, result_type=str)
 
 
+@function_tool(needs_approval=True)
+async def pay(word: str) -> str:
+    """Needs an approval."""
+    asked(f"tool pay {word}")
+    return f"paid {word}"
+
+
 @function_tool
 async def slow(word: str) -> str:
     """Begins first and ends last."""
@@ -118,7 +122,7 @@ async def slow(word: str) -> str:
 
 # One model is an object and one is a name: each way is recorded.
 closer = Agent(name="closer", model=Endless())
-opener = Agent(name="opener", model="scripted", tools=[slow, quick, delegate], handoffs=[closer])
+opener = Agent(name="opener", model="scripted", tools=[slow, quick, delegate, pay], handoffs=[closer])
 closer.handoffs = []
 typed = Agent(name="typed", model=Endless(), output_type=AgentOutputSchema(City))
 

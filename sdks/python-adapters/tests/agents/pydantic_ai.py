@@ -22,6 +22,9 @@ class City(BaseModel):
     people: int
 
 
+BILLS = ("rent", "toys")
+
+
 async def chat(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[str | DeltaToolCalls]:
     """Asks two tools at once, then answers; some prompts make trouble."""
     prompt = str(messages[0].parts[-1].content)  # type: ignore[union-attr]
@@ -49,7 +52,10 @@ async def chat(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[s
             2: DeltaToolCall(name="delegate", json_args='{"word":"c"}', tool_call_id="three"),
         }
         return
-    if prompt == "call others":
+    if len(messages) == 1 and prompt == "ask a person":
+        yield {n: DeltaToolCall(name="pay", json_args=f'{{"word":"{w}"}}', tool_call_id=w) for n, w in enumerate(BILLS)}
+        return
+    if prompt in ("call others", "ask a person"):
         yield " ".join(str(part.content) for part in messages[-1].parts)  # type: ignore[union-attr]
         return
     yield "all "
@@ -72,6 +78,13 @@ async def quick(word: str) -> str:
 async def delegate(word: str) -> str:
     """Asks another capability."""
     return await TaskContext.current().call("pydantic.echo", {"word": word}, result_type=str)
+
+
+@chatty.tool_plain(requires_approval=True)
+async def pay(word: str) -> str:
+    """Needs an approval."""
+    asked(f"tool pay {word}")
+    return f"paid {word}"
 
 
 @chatty.tool_plain
