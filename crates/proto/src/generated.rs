@@ -1207,7 +1207,7 @@ pub struct GetAgentRequest {
     pub namespace: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
     pub name: ::prost::alloc::string::String,
-    /// Empty for the newest.
+    /// Empty for every version.
     #[prost(string, tag = "3")]
     pub version: ::prost::alloc::string::String,
 }

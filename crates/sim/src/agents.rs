@@ -287,7 +287,7 @@ impl World {
         if own.dead || own.session.is_none() {
             return Ok(());
         }
-        let Some(work) = own.works.values().next() else { return Ok(()) };
+        let Some(work) = own.works.values().next() else { return self.send(instance, FromWorker::Alive) };
         let (task, token) = (work.offer.task, work.offer.token);
         self.send(instance, FromWorker::Heartbeat { task, token, progress: Some("at it".to_owned()) })
     }
@@ -393,7 +393,7 @@ impl World {
             self.fold.note_sent(*task, *token);
         }
         let Some(session) = self.instances[instance].session else {
-            if !matches!(report, FromWorker::Heartbeat { .. }) {
+            if !matches!(report, FromWorker::Heartbeat { .. } | FromWorker::Alive) {
                 self.instances[instance].unsent.push(report);
             }
             return Ok(());

@@ -13,7 +13,7 @@ export const ADDRESS = "127.0.0.1:7879";
 
 /** How to reach a server. */
 export interface ServerOptions {
-  /** `HOST:PORT`, or a URL with `http` or (for TLS) `https`; `127.0.0.1:7879` where nothing is said. */
+  /** `HOST:PORT`, or a URL with `grpc`, `http` or (for TLS) `https`; `127.0.0.1:7879` where nothing is said. */
   address?: string;
   /** The namespace; `default` where nothing is said. */
   namespace?: string;
@@ -35,7 +35,7 @@ const CHANNEL_OPTIONS: grpc.ChannelOptions = {
 
 /** A new connection to a server; it opens with the first call. */
 export function dial({ address = ADDRESS, ca }: ServerOptions): grpc.Client {
-  const url = /^(https?):\/\/([^/]+)\/?$/.exec(address);
+  const url = /^(https?|grpc):\/\/([^/]+)\/?$/.exec(address);
   if (address.includes("/") && !url) {
     throw new ConsortError(Code.BadRequest, `\`${address}\` is not an address`, {
       hint: "write `HOST:PORT`, or a URL such as `https://HOST:PORT`",

@@ -212,8 +212,10 @@ impl Partition {
             Command::TaskFail(report) => {
                 let blamed = match report.error.code {
                     Code::Cancelled | Code::Fenced => false,
-                    Code::BadInput => report.retryable,
-                    _ => true,
+                    // It does not give what it declares, whatever the input.
+                    Code::BadOutput => true,
+                    // A failure that no other attempt would mend is an answer about the input, not about who gave it.
+                    _ => report.retryable,
                 };
                 (report.task, report.token, Outcome::Failed { blamed })
             }

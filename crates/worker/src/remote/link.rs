@@ -59,9 +59,12 @@ impl Link {
     fn endpoint(&self) -> Result<Endpoint> {
         let bad = |what: &str| {
             let message = format!("`{}` is no address of a server: {what}", self.url);
-            Error::new(Code::BadRequest, message).hint("write it like `http://127.0.0.1:7879`")
+            Error::new(Code::BadRequest, message).hint("write it like `127.0.0.1:7879` or `http://127.0.0.1:7879`")
         };
-        let endpoint = Endpoint::from_shared(self.url.clone()).map_err(|_| bad("it is not a URL"))?;
+        // As `consort up` prints it, or without a scheme, it means the same.
+        let plain = self.url.strip_prefix("grpc://").unwrap_or(&self.url);
+        let url = if plain.contains("://") { plain.to_owned() } else { format!("http://{plain}") };
+        let endpoint = Endpoint::from_shared(url).map_err(|_| bad("it is not a URL"))?;
         match endpoint.uri().scheme_str() {
             Some("http") => {}
             Some("https") => {
@@ -151,13 +154,20 @@ mod tests {
     #[test]
     fn addresses_that_cannot_work_are_refused_by_name() {
         for (url, expected) in [
-            ("127.0.0.1:7879", "it does not begin with `http://`"),
+            ("ftp://127.0.0.1:7879", "it does not begin with `http://`"),
             ("http://a b", "it is not a URL"),
             ("https://example.org", "this SDK does not speak TLS itself"),
         ] {
             let error = link(url).channel().unwrap_err();
             assert_eq!(error.code, Code::BadRequest, "{url}");
             assert_eq!(error.message, format!("`{url}` is no address of a server: {expected}"));
+        }
+    }
+
+    #[tokio::test]
+    async fn addresses_are_taken_as_they_are_printed() {
+        for url in ["127.0.0.1:7879", "localhost:7879", "grpc://127.0.0.1:7879", "http://[::1]:7879/"] {
+            assert!(link(url).channel().is_ok(), "{url}");
         }
     }
 

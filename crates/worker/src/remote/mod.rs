@@ -52,7 +52,7 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// A server at this address, such as `http://127.0.0.1:7879`. A wrong address is an error of the first connection.
+    /// A server at this address, such as `127.0.0.1:7879`, with or without `http://` or `grpc://` in front. A wrong address is an error of the first connection.
     pub fn new(url: impl Into<String>) -> Self {
         Self { link: Link::new(url.into()) }
     }

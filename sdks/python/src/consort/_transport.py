@@ -6,6 +6,7 @@ Invariant: whatever gRPC raises leaves here as a `ConsortError` with a stable co
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import grpc
@@ -52,6 +53,8 @@ _CODES: Final = {
 def open_channel(address: str, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
     """A channel to the server; nothing is sent before the first call."""
     options = list(_OPTIONS)
+    # As `consort up` prints it, with a scheme in front, it means the same.
+    address = re.sub(r"^(grpc|http)://", "", address).rstrip("/")
     if credentials is None:
         return grpc.aio.insecure_channel(address, options=options)
     return grpc.aio.secure_channel(address, credentials, options=options)

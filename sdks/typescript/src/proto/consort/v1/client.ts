@@ -314,7 +314,7 @@ export interface ListAgentsResponse {
 export interface GetAgentRequest {
   namespace: string;
   name: string;
-  /** Empty for the newest. */
+  /** Empty for every version. */
   version: string;
 }
 
