@@ -481,6 +481,16 @@ test("a server that does not speak the protocol is named", LIMIT, async () => {
   other.forceShutdown();
 });
 
+test("an address may be a URL, as the server prints it", LIMIT, async () => {
+  const server = await FakeServer.start();
+  for (const scheme of ["grpc", "http"]) {
+    const set = { server, ...(await join(server, [echo()], { address: `${scheme}://${server.address}` })) };
+    set.session.send({ $case: "drain", value: {} });
+    await set.left;
+  }
+  server.kill();
+});
+
 test("how many tasks an agent wants can be changed", LIMIT, async () => {
   const set = await stage([echo()]);
   set.worker.setConcurrency(0);
