@@ -242,7 +242,7 @@ class _Running:
                 back_off = BACK_OFF_FIRST
             pause = back_off * random.uniform(0.5, 1.0)  # noqa: S311 - jitter is no secret
             back_off = min(back_off * 2, BACK_OFF_LONGEST)
-            LOG.info("not connected (%s); again in %.1f s", lost, pause)
+            LOG.warning("not connected (%s); again in %.1f s", lost, pause)
             # Who is asked to leave meanwhile, and holds nothing, need not connect first.
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._left_without(), pause)
