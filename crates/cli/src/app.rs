@@ -73,7 +73,9 @@ impl App {
 
     /// Prints documents, one a line.
     pub(crate) fn print_lines(&self, documents: &[Value]) {
-        self.print(&documents.iter().map(|document| format!("{document}\n")).collect::<String>());
+        for document in documents {
+            self.print(&format!("{document}\n"));
+        }
     }
 
     /// Tells something on standard error.

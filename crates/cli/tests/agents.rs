@@ -43,7 +43,7 @@ fn agents_are_listed_found_and_shown() {
     let none = folder.run(&["agents", "list", "--capability", "ecko"]);
     assert_eq!((none.code, none.out.as_str()), (0, ""));
     assert!(none.err.contains("did you mean `echo`?"), "{}", none.err);
-    assert_eq!(folder.json(&["agents", "list", "--label", "region=eu"]), [json!({}); 0]);
+    assert!(folder.json(&["agents", "list", "--label", "region=eu"]).is_empty());
     let version = basic(&folder)["version"].as_str().unwrap().to_owned();
     let shown = folder.ok(&["agents", "show", &format!("basic@{version}")]);
     for part in [format!("basic {version}  healthy"), "about    Capabilities that need".into(), "local:".into()] {

@@ -141,14 +141,12 @@ async fn unknown(call: &Call, name: &str, version: Option<&str>) -> Result<Error
     let filter = AgentFilter { name: Some(name.to_owned()), ..AgentFilter::default() };
     let known = call.engine().agents(&call.namespace, filter).await?;
     let versions: Vec<_> = known.iter().rev().take(5).map(|agent| format!("`{}`", agent.declaration.version)).collect();
-    Ok(match version.filter(|_| !versions.is_empty()) {
-        Some(version) => Error::new(Code::AgentNotFound, format!("agent `{name}` has no version `{version}`"))
-            .hint(format!("it has {}", versions.join(", "))),
-        None => {
-            let message = format!("there is no agent `{name}` in namespace `{}`", call.namespace);
-            Error::new(Code::AgentNotFound, message).hint("`GET /v1/agents` lists those that have joined")
-        }
-    })
+    if let Some(version) = version.filter(|_| !versions.is_empty()) {
+        return Ok(Error::new(Code::AgentNotFound, format!("agent `{name}` has no version `{version}`"))
+            .hint(format!("it has {}", versions.join(", "))));
+    }
+    let message = format!("there is no agent `{name}` in namespace `{}`", call.namespace);
+    Ok(Error::new(Code::AgentNotFound, message).hint("`GET /v1/agents` lists those that have joined"))
 }
 
 async fn watch(call: Call) -> Answer {

@@ -80,10 +80,12 @@ fn a_version_takes_its_share_and_no_more() {
     weigh("2", 0);
     ten();
     assert_eq!((completed("1"), completed("2")), (10, 0));
-    (weigh("1", 0), weigh("2", 1000));
+    weigh("1", 0);
+    weigh("2", 1000);
     ten();
     assert_eq!((completed("1"), completed("2")), (10, 10));
-    (weigh("1", 80), weigh("2", 20));
+    weigh("1", 80);
+    weigh("2", 20);
     ten();
     assert_eq!((completed("1"), completed("2")), (18, 12));
 }
@@ -158,8 +160,8 @@ fn a_limit_holds_tasks_back_until_it_is_gone() {
     for scope in ["capability:echo", "key:tenant%207%2Fa"] {
         assert_eq!(client.delete(&format!("/v1/limits/{scope}")).unwrap().status, 204);
     }
-    assert_eq!(items(&server, "/v1/limits"), [json!({}); 0]);
-    assert_eq!(items(&server, "/v1/limits?namespace=other"), [json!({}); 0]);
+    assert!(items(&server, "/v1/limits").is_empty());
+    assert!(items(&server, "/v1/limits?namespace=other").is_empty());
 }
 
 #[test]

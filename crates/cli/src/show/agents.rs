@@ -10,7 +10,7 @@ use consort_types::{
 
 use super::{
     style::{Paint, Style, clean},
-    table::Table,
+    table::{Table, below},
     when::{ago, took},
 };
 
@@ -50,17 +50,29 @@ fn span(span: Option<Span>) -> Cell {
     dim(span.map(took).unwrap_or_default())
 }
 
-/// A line for each version of an agent.
+/// A line for each version of an agent. On a terminal the reasons stand below, where there is room for them; in a pipe
+/// at the end of each line.
 pub(crate) fn list(agents: &[AgentView], now: Time, style: Style) -> String {
-    let mut table =
-        Table::new(&["AGENT", "VERSION", "HEALTH", "INSTANCES", "LOAD", "WEIGHT", "SEEN", "CAPABILITIES", "REASON"]);
+    let heads = ["AGENT", "VERSION", "HEALTH", "INSTANCES", "LOAD", "WEIGHT", "SEEN", "CAPABILITIES", "REASON"];
+    let columns = if style.terminal { heads.len() - 1 } else { heads.len() };
+    let mut table = Table::new(&heads[..columns]);
+    let mut notes = Vec::new();
     for agent in agents {
         let mut row = head(agent, now);
         row.push((capabilities(agent), Some(Paint::Cyan)));
         row.push(plain(agent.reason.clone().unwrap_or_default()));
+        row.truncate(columns);
         table.row(row);
+        // Of an agent without instances its health says all.
+        let told = agent.reason.as_ref().filter(|_| agent.health != Health::Lost);
+        let name = || format!("{}@{}", agent.declaration.name, agent.declaration.version);
+        notes.extend(told.map(|reason| (name(), reason.as_str())));
     }
-    table.render(style)
+    let mut out = table.render(style);
+    if style.terminal {
+        out.push_str(&below(&notes, style));
+    }
+    out
 }
 
 /// Name, version, health, instances, load, weight, and when it was seen.
@@ -88,8 +100,8 @@ fn load(agent: &AgentView) -> (u64, u64) {
 fn capabilities(agent: &AgentView) -> String {
     let names: Vec<&str> = agent.declaration.capabilities.iter().map(|found| found.name.as_str()).collect();
     let more = names.len().saturating_sub(NAMED_MAX);
-    let named = names[..names.len() - more].join(", ");
-    if more == 0 { named } else { format!("{named}, {more} more") }
+    let first = names[..names.len() - more].join(", ");
+    if more == 0 { first } else { format!("{first}, {more} more") }
 }
 
 /// A line for each capability of each version of an agent.
@@ -172,7 +184,7 @@ pub(crate) fn detail(agent: &AgentView, now: Time, style: Style) -> String {
         ("seen", agent.seen.map(|seen| ago(seen, now)).unwrap_or_default()),
     ];
     for (name, text) in lines.iter().filter(|(_, text)| !text.is_empty()) {
-        out.push_str(&format!("{name:9}{}\n", clean(text)));
+        out.extend([format!("{name:9}"), clean(text), "\n".to_owned()]);
     }
     out.push('\n');
     out.push_str(&capability_table(agent, style));
@@ -303,6 +315,8 @@ pub(crate) mod tests {
             "writer  1.0  degraded  1     2/8  100  2.0s ago  summarise, translate  3 of the last 10 attempts failed"
         );
         assert_eq!(lines[1], "writer  2.0  lost      none       100            summarise, translate");
+        let terminal = list(&[agent("writer", "1.0"), lost], NOW, Style { terminal: true, ..PIPE });
+        assert!(terminal.ends_with("\n\nwriter@1.0: 3 of the last 10 attempts failed\n"), "{terminal}");
         let listed = wide(&[agent("writer", "1.0")], NOW, PIPE);
         let lines: Vec<&str> = listed.lines().collect();
         assert!(lines[0].contains("summarise  read  7  3  0  1  0  1.2s  3.0s  12ms  40ms  Does it."), "{listed}");

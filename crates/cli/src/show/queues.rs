@@ -10,47 +10,52 @@ use consort_types::{
 
 use super::{
     style::{Paint, Style},
-    table::Table,
+    table::{Table, below},
     when::took,
 };
 
 /// Holders that a line names.
 const NAMED_MAX: usize = 3;
 
-/// A line for each queue.
+/// A line for each queue. On a terminal the reasons stand below, where there is room for them; in a pipe at the end of
+/// each line.
 pub(crate) fn queues(queues: &[QueueView], now: Time, style: Style) -> String {
-    let mut table = Table::new(&[
-        "TARGET",
-        "WAITING",
-        "LIMITED",
-        "PAUSED",
-        "OLDEST",
-        "OUT/MIN",
-        "DONE/MIN",
-        "INSTANCES",
-        "HOLDERS",
-        "REASON",
-    ]);
+    let heads =
+        ["TARGET", "WAITING", "LIMITED", "PAUSED", "OLDEST", "OUT/MIN", "DONE/MIN", "INSTANCES", "HOLDERS", "REASON"];
+    let columns = if style.terminal { heads.len() - 1 } else { heads.len() };
+    let mut table = Table::new(&heads[..columns]);
+    let mut notes = Vec::new();
     for queue in queues {
-        let held_back = |count: u32| count_cell(count, Paint::Yellow);
-        table.row(vec![
-            (target(queue), Some(Paint::Cyan)),
-            count_cell(queue.waiting, Paint::Bold),
-            held_back(queue.limited),
-            held_back(queue.paused),
-            (queue.oldest.map(|since| took(now.since(since))).unwrap_or_default(), None),
-            count_cell(queue.handed_out_minute, Paint::Green),
-            count_cell(queue.ended_minute, Paint::Green),
-            if queue.instances == 0 {
-                ("none".to_owned(), Some(Paint::Red))
-            } else {
-                (queue.instances.to_string(), None)
-            },
-            (holders(queue), None),
-            (queue.reason.clone().unwrap_or_default(), Some(Paint::Yellow)),
-        ]);
+        let mut row = cells(queue, now);
+        row.truncate(columns);
+        table.row(row);
+        notes.extend(queue.reason.as_ref().map(|reason| (target(queue), reason.as_str())));
     }
-    table.render(style)
+    let mut out = table.render(style);
+    if style.terminal {
+        out.push_str(&below(&notes, style));
+    }
+    out
+}
+
+fn cells(queue: &QueueView, now: Time) -> Vec<(String, Option<Paint>)> {
+    let held_back = |count: u32| count_cell(count, Paint::Yellow);
+    let instances = match queue.instances {
+        0 => ("none".to_owned(), Some(Paint::Red)),
+        many => (many.to_string(), None),
+    };
+    vec![
+        (target(queue), Some(Paint::Cyan)),
+        count_cell(queue.waiting, Paint::Bold),
+        held_back(queue.limited),
+        held_back(queue.paused),
+        (queue.oldest.map(|since| took(now.since(since))).unwrap_or_default(), None),
+        count_cell(queue.handed_out_minute, Paint::Green),
+        count_cell(queue.ended_minute, Paint::Green),
+        instances,
+        (holders(queue), None),
+        (queue.reason.clone().unwrap_or_default(), Some(Paint::Yellow)),
+    ]
 }
 
 fn count_cell(count: u32, paint: Paint) -> (String, Option<Paint>) {
@@ -144,6 +149,9 @@ mod tests {
             lines[1],
             ["agent writer", "1", "0", "0", "0", "0", "none", "no instance of agent `writer` is connected"]
         );
+        let terminal = queues(&all, Time(70_000_000), Style { terminal: true, ..PIPE });
+        assert!(!terminal.contains("REASON"), "{terminal}");
+        assert!(terminal.ends_with("\n\nagent writer: no instance of agent `writer` is connected\n"), "{terminal}");
         assert_eq!(lines[2], ["a of b", "0", "0", "0", "0", "0", "1", "odd 1"]);
     }
 

@@ -43,6 +43,16 @@ impl Table {
     }
 }
 
+/// Notes below a table: what each is about, and what is to be said of it.
+pub(crate) fn below(notes: &[(String, &str)], style: Style) -> String {
+    let line = |(about, text): &(String, &str)| {
+        let (about, text) = (clean(about), clean(text));
+        format!("{}: {}\n", style.paint(Paint::Bold, &about), style.paint(Paint::Yellow, &text))
+    };
+    let lines: String = notes.iter().map(line).collect();
+    if lines.is_empty() { lines } else { format!("\n{lines}") }
+}
+
 fn line(out: &mut String, style: Style, widths: &[usize], cells: &[(String, Option<Paint>)]) {
     let mut gap = 0;
     let mut left = if style.terminal { terminal_size().0.max(40) } else { usize::MAX };

@@ -109,15 +109,15 @@ impl Running {
     /// The next line of its standard output.
     pub(crate) fn line(&mut self) -> String {
         let out = self.child.stdout.as_mut().unwrap();
-        let mut line = Vec::new();
+        let (mut line, mut byte) = (Vec::new(), [0]);
         // Byte by byte, so that nothing is taken that `ended` gives.
-        for byte in out.bytes() {
-            match byte.unwrap() {
-                b'\n' => return String::from_utf8(line).unwrap(),
-                byte => line.push(byte),
+        loop {
+            out.read_exact(&mut byte).unwrap_or_else(|_| panic!("it ended: {}", String::from_utf8_lossy(&line)));
+            if byte == *b"\n" {
+                return String::from_utf8(line).unwrap();
             }
+            line.extend(byte);
         }
-        panic!("it ended: {}", String::from_utf8_lossy(&line));
     }
 
     /// Waits for the end.
