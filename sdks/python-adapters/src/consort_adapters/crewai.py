@@ -33,9 +33,6 @@ from consort_adapters._types import TextAnswer, fit
 
 __all__ = ["from_crewai"]
 
-FINAL: tuple[type[BaseException], ...] = ()
-"""CrewAI has no failures of its own that are final by their class."""
-
 _VENDORS = ("openai", "anthropic", "litellm", "google", "crewai", "pydantic")
 """Packages whose objects a model may answer with."""
 
@@ -84,7 +81,7 @@ def from_crewai(
         return fit(declared_out, result.pydantic or result.json_dict or result.raw)
 
     async def handle(ctx: TaskContext, value: Any) -> Any:
-        return await attend(ctx, lambda session: work(session, value), durable=durable, final=FINAL)
+        return await attend(ctx, lambda session: work(session, value), durable=durable)
 
     made = Agent(name, version=version, **options)
     return declare(
