@@ -45,7 +45,8 @@ pub fn run(scenario: &Scenario, sdk: Sdk) -> Result<(), String> {
 impl<'a> Scene<'a> {
     fn open(scenario: &'a Scenario, sdk: Sdk) -> Result<Self, String> {
         // A worker that comes back needs time for it; one that was killed does not come back.
-        let server_dies = scenario.happenings()?.contains(&Happening::KillServer);
+        let server_dies =
+            scenario.happenings()?.iter().any(|one| matches!(one, Happening::KillServer | Happening::StopServer));
         let grace = if server_dies { "40s" } else { "250ms" };
         let stage = Stage::open(sdk, grace, &scenario.hold, scenario.credit.unwrap_or(8))?;
         let (live, over) = (Arc::default(), Arc::default());
@@ -100,6 +101,7 @@ impl<'a> Scene<'a> {
                 self.stage.kill_server();
                 Ok(())
             }
+            Happening::StopServer => self.stage.stop_server(),
             Happening::StartServer => self.stage.start_server(),
             Happening::Watch => self.watch(),
             Happening::AwaitLive(count) => self.until(|scene| Ok(scene.live.lock().len() >= *count)),

@@ -100,6 +100,8 @@ pub enum Happening {
     AwaitWorkerEnd,
     /// The server is killed.
     KillServer,
+    /// The server is told to stop, and has ended.
+    StopServer,
     /// The server is started again, at the same addresses.
     StartServer,
     /// Live messages are collected from now on.
@@ -169,6 +171,7 @@ fn happening(line: &str) -> Result<Happening, String> {
         "stopping-worker" => Happening::StoppingWorker,
         "await-worker-end" => Happening::AwaitWorkerEnd,
         "kill-server" => Happening::KillServer,
+        "stop-server" => Happening::StopServer,
         "start-server" => Happening::StartServer,
         "watch" => Happening::Watch,
         "await-live" => Happening::AwaitLive(number(first)? as usize),

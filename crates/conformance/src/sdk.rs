@@ -96,6 +96,16 @@ impl Sdk {
     }
 }
 
+/// Tells a process to stop, as a supervisor does.
+///
+/// # Errors
+/// Where it is gone already.
+pub fn terminate(id: u32) -> Result<(), String> {
+    let told = Command::new("sh").args(["-c", "kill -TERM \"$1\"", "kill", &id.to_string()]).status();
+    let done = told.is_ok_and(|status| status.success());
+    if done { Ok(()) } else { Err(format!("process {id} could not be told to stop")) }
+}
+
 /// A worker process.
 #[derive(Debug)]
 pub struct Worker {
@@ -108,12 +118,7 @@ impl Worker {
     /// # Errors
     /// Where it is gone already.
     pub fn stop(&self) -> Result<(), String> {
-        let id = self.child.id().to_string();
-        let told = Command::new("sh").args(["-c", "kill -TERM \"$1\"", "kill", &id]).status();
-        told.ok()
-            .filter(ExitStatus::success)
-            .map(|_| ())
-            .ok_or_else(|| format!("worker {id} could not be told to stop"))
+        terminate(self.child.id())
     }
 
     /// How it ended; `None` while it runs.

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::{
     ledger::Ledger,
-    sdk::{Sdk, Setting, Worker},
+    sdk::{Sdk, Setting, Worker, terminate},
 };
 
 /// How long anything may take: far longer than any slow machine needs.
@@ -103,6 +103,17 @@ impl Stage {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+
+    /// Tells the server to stop, and waits until it has.
+    ///
+    /// # Errors
+    /// Where it does not end, or ends badly.
+    pub fn stop_server(&mut self) -> Result<(), String> {
+        let mut child = self.server.take().ok_or("there is no server")?;
+        terminate(child.id())?;
+        let status = wait("the server's end", || child.try_wait().map_err(|error| error.to_string()))?;
+        status.success().then_some(()).ok_or(format!("the server ended with {status}"))
     }
 
     /// Starts a worker.

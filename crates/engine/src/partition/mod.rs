@@ -168,7 +168,7 @@ impl Partition {
                 Claim::Granted { from, unrecorded } => self.claimed(instance, *task, *token, from, unrecorded, now),
             }
         }
-        if self.dispatcher.is_draining() {
+        if self.dispatcher.is_draining() && locality == Locality::Local {
             self.tell(instance, ToWorker::Drain);
         }
         let name = self.dispatcher.name(instance).map(ToString::to_string).unwrap_or_default();
@@ -219,14 +219,17 @@ impl Partition {
         self.outbox.remove(&instance);
     }
 
-    /// Hands nothing out any more, and tells every instance to finish.
+    /// Hands nothing out any more, and tells the instances that end with this process to finish. Remote ones outlive
+    /// it: they go on with what they hold, and come to the process that follows.
     pub fn drain(&mut self) {
         if self.dispatcher.is_draining() {
             return;
         }
         self.dispatcher.drain();
         for instance in self.dispatcher.instances() {
-            self.tell(instance, ToWorker::Drain);
+            if self.dispatcher.locality(instance) == Some(Locality::Local) {
+                self.tell(instance, ToWorker::Drain);
+            }
         }
     }
 
