@@ -202,16 +202,18 @@ fn limits_are_set_changed_and_removed() {
     let mut world = World::new();
     let key = LimitScope::Key("tenant 7:x".to_owned());
     let two = TaskLimit { concurrency: Some(2), ..TaskLimit::default() };
-    let slow = TaskLimit {
-        rate: Some(Rate { tasks: 10, per: Span::from_secs(1), burst: 1 }),
-        queue: Some(0),
-        ..TaskLimit::default()
-    };
+    let rate = Some(Rate { tasks: 10, per: Span::from_secs(1), burst: 1 });
+    let slow = TaskLimit { rate, ..TaskLimit::default() };
+    let short = TaskLimit { queue: Some(0), ..slow };
     limit(&mut world, &LimitScope::Namespace, two).unwrap();
     limit(&mut world, &key, slow).unwrap();
     limit(&mut world, &key, slow).unwrap();
     limit(&mut world, &LimitScope::Agent("a".to_owned()), slow).unwrap();
-    limit(&mut world, &LimitScope::Namespace, slow).unwrap();
+    limit(&mut world, &LimitScope::Namespace, short).unwrap();
+    for scope in [LimitScope::Agent("a".to_owned()), key.clone()] {
+        let refused = limit(&mut world, &scope, short).unwrap_err();
+        assert!(refused.code == Code::BadRequest && refused.message.contains("waiting tasks"), "{refused}");
+    }
     limit(&mut world, &LimitScope::Agent("a".to_owned()), TaskLimit::default()).unwrap();
     limit(&mut world, &LimitScope::Capability("x".to_owned()), TaskLimit::default()).unwrap();
     let told = world.effects.iter().filter_map(|effect| match effect {
@@ -220,10 +222,10 @@ fn limits_are_set_changed_and_removed() {
     });
     let none = TaskLimit::default();
     let expected =
-        [("namespace", two), ("key:tenant 7:x", slow), ("agent:a", slow), ("namespace", slow), ("agent:a", none)];
+        [("namespace", two), ("key:tenant 7:x", slow), ("agent:a", slow), ("namespace", short), ("agent:a", none)];
     assert_eq!(told.collect::<Vec<_>>(), expected.map(|(scope, limit)| (scope.to_owned(), limit)));
     let known = world.machine.limits().unwrap();
-    assert_eq!(known, [(NS.to_owned(), key, slow), (NS.to_owned(), LimitScope::Namespace, slow)]);
+    assert_eq!(known, [(NS.to_owned(), key, slow), (NS.to_owned(), LimitScope::Namespace, short)]);
     world.verify();
 }
 

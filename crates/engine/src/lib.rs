@@ -20,8 +20,8 @@ pub use backing::{StoreBacking, write_rows};
 pub use config::{Config, Locality, Parts};
 pub use consort_core::view;
 pub use handle::{
-    AgentStatus, AgentWatch, Deployed, ForkRequest, Handle, Session, SessionSender, StartRequest, Started, Status, Watch,
-    WatchEvent,
+    AgentStatus, AgentWatch, Deployed, ForkRequest, Handle, Session, SessionSender, StartRequest, Started, Status,
+    Watch, WatchEvent,
 };
 pub use keeper::BlobKeeper;
 pub use partition::{Attached, InstanceId, Outputs, Partition, Ticket, agent_of};

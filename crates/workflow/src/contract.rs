@@ -5,7 +5,9 @@
 //! Invariant: as for inputs: nothing is fetched, and a validation's work is bounded by `limits::SCHEMA_NODES_MAX` for
 //! each value of the document.
 
-use consort_types::{Code, Error};
+use std::collections::BTreeSet;
+
+use consort_types::{Code, Error, limits};
 use jsonschema::Validator;
 use serde_json::Value;
 
@@ -30,12 +32,13 @@ impl Contract {
         if matches!(schema, Value::Bool(true) | Value::Null) || schema.as_object().is_some_and(empty) {
             return Ok(None);
         }
-        let schema = without_annotations(schema);
+        let mut schema = without_annotations(schema);
+        break_circles(&mut schema);
         let compiled = input::compile(&schema);
         compiled.map(|validator| Some(Self { validator })).map_err(|(message, pointer)| {
             let place = if pointer.is_empty() { String::new() } else { format!(" at `{pointer}`") };
             Error::new(Code::BadRequest, format!("{what} cannot be used{place}: {message}"))
-                .hint("declare a JSON Schema (2020-12) without circles, or `true` to accept anything")
+                .hint("declare a JSON Schema (2020-12), or `true` to accept anything")
         })
     }
 
@@ -76,11 +79,94 @@ fn forget_dialect(schema: &mut Value) {
     }
 }
 
+/// Keywords whose values are documents and not schemas.
+const DOCUMENTS: [&str; 5] = ["enum", "const", "default", "examples", "example"];
+
+/// Cuts references that lead back to what they stand in: a tree is checked down to its first branches, and what is
+/// below accepts everything. Following such references would let a document decide how long its check takes.
+fn break_circles(schema: &mut Value) {
+    let mut search = Circles { root: schema, open: vec![String::new()], found: BTreeSet::new(), steps: 0 };
+    search.look(schema, "", 0);
+    let found = search.found;
+    for place in found {
+        if let Some(Value::Object(map)) = schema.pointer_mut(&place) {
+            map.remove("$ref");
+        }
+    }
+}
+
+/// Looks for references that go round in a circle.
+struct Circles<'a> {
+    root: &'a Value,
+    /// Places whose parts are being looked at.
+    open: Vec<String>,
+    /// Places of references that lead back.
+    found: BTreeSet<String>,
+    steps: usize,
+}
+
+impl Circles<'_> {
+    fn look(&mut self, at: &Value, place: &str, depth: usize) {
+        self.steps += 1;
+        // What is larger or deeper is refused when it is compiled.
+        if self.steps > limits::SCHEMA_NODES_MAX || depth > limits::NESTING_DEPTH_MAX {
+            return;
+        }
+        match at {
+            Value::Array(parts) => {
+                for (n, part) in parts.iter().enumerate() {
+                    self.look(part, &format!("{place}/{n}"), depth + 1);
+                }
+            }
+            Value::Object(map) => {
+                self.follow(map.get("$ref"), place, depth);
+                for (key, part) in map.iter().filter(|(key, _)| !DOCUMENTS.contains(&key.as_str())) {
+                    let key = key.replace('~', "~0").replace('/', "~1");
+                    self.look(part, &format!("{place}/{key}"), depth + 1);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn follow(&mut self, reference: Option<&Value>, place: &str, depth: usize) {
+        let Some(target) = reference.and_then(Value::as_str).and_then(|text| text.strip_prefix('#')) else { return };
+        if self.open.iter().any(|open| open == target) {
+            self.found.insert(place.to_owned());
+        } else if let Some(next) = self.root.pointer(target) {
+            self.open.push(target.to_owned());
+            self.look(next, target, depth + 1);
+            self.open.pop();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_tree_is_checked_down_to_its_first_branches() {
+        let tree = json!({
+            "$ref": "#/$defs/Tree",
+            "$defs": {"Tree": {
+                "type": "object",
+                "properties": {"name": {"type": "string"}, "below": {"type": "array", "items": {"$ref": "#/$defs/Tree"}}},
+                "required": ["name"]
+            }}
+        });
+        let contract = Contract::compile("it", &tree).unwrap().unwrap();
+        contract.check("$", &json!({"name": "a", "below": [{"name": "b", "below": []}]})).unwrap();
+        for wrong in [json!({"below": []}), json!({"name": 1}), json!({"name": "a", "below": 2})] {
+            assert!(contract.check("$", &wrong).is_err(), "{wrong}");
+        }
+        let own = json!({"type": "object", "properties": {"a": {"$ref": "#"}}});
+        let contract = Contract::compile("it", &own).unwrap().unwrap();
+        contract.check("$", &json!({"a": {"a": {}}})).unwrap();
+        assert!(contract.check("$", &json!(1)).is_err());
+    }
 
     #[test]
     fn what_accepts_everything_costs_nothing() {
@@ -110,7 +196,6 @@ mod tests {
         for (schema, reason) in [
             (json!({"type": "objekt"}), "`/type`"),
             (json!({"$ref": "https://example.com/a"}), "only places in this schema"),
-            (json!({"properties": {"a": {"$ref": "#"}}}), "circle"),
             (json!({"$schema": "http://json-schema.org/draft-07/schema#", "type": "object"}), "$schema"),
         ] {
             let error = Contract::compile("the input schema of `x`", &schema).unwrap_err();

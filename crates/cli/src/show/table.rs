@@ -5,6 +5,9 @@
 
 use super::style::{Paint, Style, clean, cut, terminal_size};
 
+/// Characters below which a cell would show nothing but that it is cut.
+const CELL_LEAST: usize = 3;
+
 /// A listing with a heading.
 pub(crate) struct Table {
     heads: Vec<&'static str>,
@@ -57,6 +60,9 @@ fn line(out: &mut String, style: Style, widths: &[usize], cells: &[(String, Opti
     let mut gap = 0;
     let mut left = if style.terminal { terminal_size().0.max(40) } else { usize::MAX };
     for (width, (text, paint)) in widths.iter().zip(cells) {
+        if left < CELL_LEAST {
+            break;
+        }
         // What does not fit is cut: a line that wraps is harder to read than one that ends.
         let text = &cut(text, left);
         left = left.saturating_sub(width + 2);

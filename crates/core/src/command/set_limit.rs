@@ -52,6 +52,12 @@ impl SetLimit {
             LimitScope::Agent(name) => Name::check("agent", name)?,
             LimitScope::Key(key) => check_key(key)?,
         }
+        if self.limit.queue.is_some() && matches!(self.scope, LimitScope::Agent(_) | LimitScope::Key(_)) {
+            let message = format!("`{}` cannot have a limit on waiting tasks", self.scope);
+            return Err(Error::new(Code::BadRequest, message).hint(
+                "set `queue` for `namespace` or `capability:NAME`; tasks wait for a capability, whoever does them",
+            ));
+        }
         self.limit.rate.as_ref().map_or(Ok(()), check_rate)
     }
 }

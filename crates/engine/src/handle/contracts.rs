@@ -65,7 +65,7 @@ impl Contracts {
     pub(super) async fn check_input(&self, offer: &TaskOffer) -> Option<FromWorker> {
         let contract = self.sides.get(&offer.capability).and_then(|sides| sides.input.clone());
         if let Some(contract) = contract
-            && let Err(found) = check(contract, "input", &offer.input).await
+            && let Err(found) = check(contract, "$", &offer.input).await
         {
             let message = format!("the input does not fit `{}`: {found}", offer.capability);
             let error = Error::new(Code::BadInput, message).hint("compare it with the capability's input schema");
@@ -86,7 +86,7 @@ impl Contracts {
         let expected = self.outputs().get(&task).filter(|(of, _)| *of == token).map(|(_, contract)| contract.clone());
         let Some(contract) = expected else { return report };
         if let FromWorker::Complete { output, .. } = &report
-            && let Err(found) = check(contract, "output", output).await
+            && let Err(found) = check(contract, "$", output).await
         {
             self.holds_no_more(task);
             let error =
