@@ -60,13 +60,13 @@ impl Sdk {
             Self::Python => (root.join("sdks/python/.venv/bin/python"), Some(root.join("sdks/conformance/worker.py"))),
             Self::TypeScript => {
                 if !root.join("sdks/typescript/dist/index.js").is_file() {
-                    return Err("sdks/typescript is not built: run `sdks/typescript/scripts/build`".into());
+                    return Err("sdks/typescript is not built: run `scripts/sdks typescript`".into());
                 }
                 (PathBuf::from("node"), Some(root.join("sdks/conformance/worker.mjs")))
             }
         };
         if program.is_absolute() && !program.is_file() {
-            return Err(format!("`{}` is not there: run `scripts/setup` and build the examples", program.display()));
+            return Err(format!("`{}` is not there: run `scripts/sdks`, and build the examples", program.display()));
         }
         let mut command = Command::new(program);
         command.args(script);

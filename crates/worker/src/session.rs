@@ -113,6 +113,10 @@ impl Instance {
                     back_off.lasted(since.elapsed());
                 }
                 Some(Err(error)) if error.kind() != ErrorKind::Unavailable => return Err(error),
+                // An engine in this process that stops takes its workers along: that is nothing to warn of.
+                Some(Err(error)) if error.code == Code::Stopping => {
+                    tracing::debug!(agent, error = %error.message, "not connected, trying again");
+                }
                 Some(Err(error)) => tracing::warn!(agent, error = %error.message, "not connected, trying again"),
                 None => return Ok(()),
             }

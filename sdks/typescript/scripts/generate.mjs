@@ -1,7 +1,7 @@
 // Writes the TypeScript form of Consort's protobuf files into `src/proto`; with `--check` compares instead.
 //
 // For: `npm run generate` and the tests. Not for: users of the package (the generated code is checked in).
-// Invariant: needs only what `npm ci` brings; no protoc on the machine.
+// Invariant: needs only what `npm install` brings; no protoc on the machine.
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

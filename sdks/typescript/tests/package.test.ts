@@ -2,7 +2,7 @@
  * The package: generated code, lock file, README.
  *
  * For: what must be current beside the code. Not for: behaviour.
- * Invariant: needs nothing but what `npm ci` brings.
+ * Invariant: needs nothing but what `npm install` brings.
  */
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
