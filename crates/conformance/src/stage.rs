@@ -7,6 +7,7 @@ use std::{
     net::TcpListener,
     path::PathBuf,
     process::Child,
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
@@ -39,12 +40,22 @@ pub fn wait<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>, String>) 
     }
 }
 
-/// Two addresses on loopback that nobody uses.
-fn free_addresses() -> Result<[String; 2], String> {
-    let open = || TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string());
-    let listeners = [open()?, open()?];
-    let text = |listener: &TcpListener| listener.local_addr().map(|at| at.to_string()).map_err(|e| e.to_string());
-    Ok([text(&listeners[0])?, text(&listeners[1])?])
+/// Ports that the system does not give out by itself, so that nothing else takes one while a server is down.
+const PORTS: std::ops::Range<u16> = 20_000..30_000;
+
+/// An address on loopback that nobody uses, and that this process has not given out before.
+fn free_address() -> Result<String, String> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Processes begin at different places, so that two of them seldom look at the same ports.
+    let first = std::process::id().wrapping_mul(97);
+    for _ in PORTS {
+        let number = first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = PORTS.start + (number % PORTS.len() as u32) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(format!("127.0.0.1:{port}"));
+        }
+    }
+    Err("there is no free port".into())
 }
 
 /// See the module.
@@ -68,7 +79,7 @@ impl Stage {
     /// Where no port or file can be opened.
     pub fn open(sdk: Sdk, grace: &str, hold: &[String], credit: u32) -> Result<Self, String> {
         let folder = temp_dir();
-        let [http, grpc] = free_addresses()?;
+        let (http, grpc) = (free_address()?, free_address()?);
         let settings = format!(
             "listen = \"{http}\"\ngrpc-listen = \"{grpc}\"\ngrace = \"{grace}\"\nheartbeat-timeout = \"60s\"\n\
              drain-timeout = \"250ms\"\n"
@@ -90,10 +101,16 @@ impl Stage {
     /// # Errors
     /// Where it does not start.
     pub fn start_server(&mut self) -> Result<(), String> {
-        let child = binary::command(self.folder.path(), &["up"]).spawn().map_err(|error| error.to_string())?;
-        self.server = Some(child);
+        let mut child = binary::command(self.folder.path(), &["up"]).spawn().map_err(|error| error.to_string())?;
         let client = self.client.clone();
-        wait("the server", || Ok(client.get("/v1/workflows").ok().filter(|answer| answer.status == 200).map(|_| ())))
+        let ready = wait("the server", || {
+            if let Ok(Some(status)) = child.try_wait() {
+                return Err(format!("the server ended with {status} before it was ready"));
+            }
+            Ok(client.get("/v1/workflows").ok().filter(|answer| answer.status == 200).map(|_| ()))
+        });
+        self.server = Some(child);
+        ready
     }
 
     /// Kills the server as `kill -9` does.

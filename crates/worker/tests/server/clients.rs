@@ -93,7 +93,7 @@ async fn errors_have_their_codes() {
     assert_eq!(client.signal(nobody, "go", &1).await.unwrap_err().code, Code::RunNotFound);
     let stranger = Client::new(server.url());
     assert_eq!(stranger.get(nobody).await.unwrap_err().code, Code::Denied);
-    assert_eq!(Client::new("nowhere").get(nobody).await.unwrap_err().code, Code::BadRequest);
+    assert_eq!(Client::new("ftp://nowhere").get(nobody).await.unwrap_err().code, Code::BadRequest);
     let away = Client::new("http://127.0.0.1:1").patience(Duration::ZERO);
     assert_eq!(away.get(nobody).await.unwrap_err().code, Code::Unreachable);
     assert_eq!(away.result::<Value>(nobody).await.unwrap_err().code, Code::Unreachable);

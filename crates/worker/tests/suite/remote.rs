@@ -205,7 +205,7 @@ async fn a_server_that_speaks_another_version_is_refused() {
 #[tokio::test]
 async fn an_address_that_cannot_work_ends_the_worker_and_a_server_that_is_away_is_asked_again() {
     let agent = || Agent::new("test").capability(Capability::from_fn("work", echo));
-    let worker = Worker::new(Remote::new("localhost:1")).agent(agent());
+    let worker = Worker::new(Remote::new("ftp://localhost:1")).agent(agent());
     assert_eq!(worker.run(std::future::pending()).await.unwrap_err().code, Code::BadRequest);
 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
