@@ -3,7 +3,7 @@
 //! For: work, silence, death, lies and late answers. Not for: what the right answer is (see `answers`).
 //! Invariant: an instance that behaves sends for each attempt one outcome, the right one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use consort_engine::{InstanceId, Locality};
 use consort_types::{
@@ -63,6 +63,20 @@ pub(crate) struct Instance {
     works: BTreeMap<TaskId, Work>,
     /// Reports that could not be sent yet.
     unsent: Vec<FromWorker>,
+}
+
+impl Instance {
+    /// What it says that it holds when it comes back: what it works on, and what it has a last report of that was not
+    /// sent. Of a report without its claim the engine would not know, and hand the attempt out again.
+    fn holds(&self) -> Vec<(TaskId, Token)> {
+        let last = |report: &&FromWorker| {
+            matches!(report, FromWorker::Complete { .. } | FromWorker::Fail { .. } | FromWorker::Park { .. })
+        };
+        let reported = self.unsent.iter().filter(last).filter_map(FromWorker::attempt);
+        let held: BTreeSet<_> =
+            self.works.values().map(|work| (work.offer.task, work.offer.token)).chain(reported).collect();
+        held.into_iter().collect()
+    }
 }
 
 /// The instances of a world: every agent at least once in every namespace.
@@ -128,7 +142,7 @@ impl World {
             namespace: NAMESPACES[own.namespace].to_owned(),
             agent: answers::declaration(own.agent, own.version),
             concurrency: own.concurrency,
-            held: own.works.values().map(|work| (work.offer.task, work.offer.token)).collect(),
+            held: own.holds(),
             client: String::new(),
             labels: std::collections::BTreeMap::new(),
         };
