@@ -4,8 +4,9 @@
 //! may do what (there is one token, and it may do all).
 //! Invariant: with a token the token decides; without one only this machine may call.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
+use consort_listen::access::{Brought, brought, is_loopback, names_loopback};
 use consort_types::{Code, Error, Secret};
 use http::{HeaderMap, Request, header, uri::Authority};
 use tonic::Status;
@@ -39,26 +40,15 @@ fn authority_of<B>(request: &Request<B>) -> Option<Authority> {
 }
 
 fn check_token(headers: &HeaderMap, token: &Secret) -> Result<(), Status> {
-    let mut given = headers.get_all(header::AUTHORIZATION).iter();
-    let bearer = match (given.next(), given.next()) {
-        (Some(value), None) => bearer(value.as_bytes()),
-        _ => None,
-    };
     let refused = |message: &str| {
         let error = Error::new(Code::Denied, message);
         Err(unauthenticated(error.hint("send the server's token as `authorization: Bearer TOKEN`")))
     };
-    match bearer {
-        Some(bearer) if token.matches(bearer) => Ok(()),
-        Some(_) => refused("the token is not the server's"),
-        None => refused("the call has no token"),
+    match brought(headers, token) {
+        Brought::Right => Ok(()),
+        Brought::Wrong => refused("the token is not the server's"),
+        Brought::Nothing => refused("the call has no token"),
     }
-}
-
-/// What follows the scheme `Bearer`, whose case does not matter.
-fn bearer(value: &[u8]) -> Option<&[u8]> {
-    let (scheme, rest) = value.split_at_checked(7)?;
-    scheme.eq_ignore_ascii_case(b"bearer ").then(|| rest.trim_ascii())
 }
 
 fn check_loopback(peer: SocketAddr, authority: Option<&Authority>) -> Result<(), Status> {
@@ -66,21 +56,10 @@ fn check_loopback(peer: SocketAddr, authority: Option<&Authority>) -> Result<(),
     if !is_loopback(peer.ip()) {
         return Err(denied("without a token the server answers only the machine that it runs on", hint));
     }
-    // A name of another site that resolves to this machine may bring that site's code along.
     if !authority.is_some_and(|authority| names_loopback(authority.host())) {
         return Err(denied("the call does not name this machine", "use `127.0.0.1`, `[::1]` or `localhost`"));
     }
     Ok(())
-}
-
-/// Whether an address is this machine's own, an IPv4 address in IPv6 clothes included.
-fn is_loopback(address: IpAddr) -> bool {
-    address.to_canonical().is_loopback()
-}
-
-fn names_loopback(host: &str) -> bool {
-    let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    host.eq_ignore_ascii_case("localhost") || literal.parse().is_ok_and(is_loopback)
 }
 
 #[cfg(test)]

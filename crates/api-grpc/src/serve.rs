@@ -7,7 +7,6 @@
 
 use std::{
     convert::Infallible,
-    io,
     net::SocketAddr,
     pin::pin,
     sync::{
@@ -17,14 +16,14 @@ use std::{
     time::Duration,
 };
 
+use consort_listen::{Bounds, accept};
 use consort_types::limits;
 use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
-    task::JoinSet,
+    sync::watch,
 };
 use tonic::body::Body;
 use tower::Service as _;
@@ -65,68 +64,27 @@ impl Default for ServeConfig {
 const WINDOW_BYTES: (u32, u32) = (1024 * 1024, 4 * 1024 * 1024);
 /// What is kept of a call's answer until the peer takes it.
 const SEND_BYTES: usize = 1024 * 1024;
-/// After a refused accept: first this long, then twice as long each time, up to the second.
-const BACK_OFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
-
 /// Serves the interface on a listener until `shutdown` ends, and then until the calls in flight have ended, at most
 /// [`ServeConfig::drain_timeout`]. A listener that refuses to accept is asked again, for it may recover.
 pub async fn serve(listener: TcpListener, api: Api, config: ServeConfig, shutdown: impl Future<Output = ()> + Send) {
-    let (stop, closing) = watch::channel(false);
-    let seats = Arc::new(Semaphore::new(config.connections_max.min(Semaphore::MAX_PERMITS)));
-    let shared = Shared { api, config: Arc::new(config), closing };
-    let (mut connections, mut back_off) = (JoinSet::new(), BACK_OFF.0);
-    let mut shutdown = pin!(shutdown);
-    loop {
-        tokio::select! {
-            () = &mut shutdown => break,
-            // Ended connections are forgotten as they end. One that panicked ended too; its peer sees it closed.
-            Some(_) = connections.join_next() => {}
-            accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => {
-                    back_off = BACK_OFF.0;
-                    // Without a seat the connection closes, which gRPC answers with a pause and another try.
-                    if let Ok(seat) = Arc::clone(&seats).try_acquire_owned() {
-                        connections.spawn(shared.clone().connection(stream, peer, seat));
-                    }
-                }
-                Err(error) if is_of_one_client(&error) => {}
-                Err(_) => {
-                    tokio::select! {
-                        () = &mut shutdown => break,
-                        () = tokio::time::sleep(back_off) => back_off = (back_off * 2).min(BACK_OFF.1),
-                    }
-                }
-            },
-        }
-    }
-    drop(listener);
-    // Nobody may be connected: then there is nothing to end.
-    let _ = stop.send(true);
-    let drained = async { while connections.join_next().await.is_some() {} };
-    let _ = tokio::time::timeout(shared.config.drain_timeout, drained).await;
-    connections.shutdown().await;
-}
-
-/// Whether accepting failed because of the one client that was to be accepted.
-fn is_of_one_client(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+    let bounds = Bounds { connections_max: config.connections_max, drain_timeout: config.drain_timeout };
+    let shared = Shared { api, config: Arc::new(config) };
+    let connect = |stream, peer, closing| shared.clone().connection(stream, peer, closing);
+    // Without a seat the connection closes, which gRPC answers with a pause and another try.
+    accept(listener, bounds, connect, |_| {}, shutdown).await;
 }
 
 #[derive(Clone)]
 struct Shared {
     api: Api,
     config: Arc<ServeConfig>,
-    closing: watch::Receiver<bool>,
 }
 
 impl Shared {
     /// One connection, from its first byte to its last.
-    async fn connection(mut self, stream: TcpStream, peer: SocketAddr, _seat: OwnedSemaphorePermit) {
-        // Batches are whole when they are written. Where it cannot be set, they are only slower.
-        let _ = stream.set_nodelay(true);
+    async fn connection(self, stream: TcpStream, peer: SocketAddr, mut closing: watch::Receiver<bool>) {
         let asked = Arc::new(AtomicBool::new(false));
-        let (api, config) = (self.api.clone(), Arc::clone(&self.config));
+        let Self { api, config } = self;
         let (seen, message_timeout) = (Arc::clone(&asked), config.message_timeout);
         let service = service_fn(move |request| {
             seen.store(true, Ordering::Relaxed);
@@ -146,7 +104,7 @@ impl Shared {
                     }
                 }
                 // Where the loop is gone, it has stopped too.
-                _ = self.closing.wait_for(|closing| *closing) => break,
+                _ = closing.wait_for(|closing| *closing) => break,
             }
         }
         connection.as_mut().graceful_shutdown();
@@ -179,16 +137,4 @@ async fn answer(
     }
     let request = request.map(|body| Arriving::new(body, api.budget.clone(), timeout));
     api.routes.call(request).await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_shortage_of_the_machine_makes_the_loop_wait() {
-        assert!(is_of_one_client(&io::ErrorKind::ConnectionReset.into()));
-        // Too many open files.
-        assert!(!is_of_one_client(&io::Error::from_raw_os_error(24)));
-    }
 }

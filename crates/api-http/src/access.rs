@@ -4,9 +4,10 @@
 //! is one token, and it may do all).
 //! Invariant: no rule means no: a request of which it is not known where it comes from is refused.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use axum::http::{HeaderMap, Uri, header, uri::Authority};
+use consort_listen::access::{Brought, brought, is_loopback, names_loopback};
 use consort_types::{Code, Error, Secret};
 
 /// Where a request comes from; an extension of each request.
@@ -92,26 +93,15 @@ fn check_origin(host: &Authority, headers: &HeaderMap) -> Result<(), Refusal> {
 }
 
 fn check_token(headers: &HeaderMap, token: &Secret) -> Result<(), Refusal> {
-    let mut given = headers.get_all(header::AUTHORIZATION).iter();
-    let bearer = match (given.next(), given.next()) {
-        (Some(value), None) => bearer(value.as_bytes()),
-        _ => None,
-    };
     let refused = |message: &str| {
         let error = Error::new(Code::Denied, message).hint("send the server's token as `Authorization: Bearer TOKEN`");
         Err(Refusal::Unauthenticated(error))
     };
-    match bearer {
-        Some(bearer) if token.matches(bearer) => Ok(()),
-        Some(_) => refused("the token is not the server's"),
-        None => refused("the request has no token"),
+    match brought(headers, token) {
+        Brought::Right => Ok(()),
+        Brought::Wrong => refused("the token is not the server's"),
+        Brought::Nothing => refused("the request has no token"),
     }
-}
-
-/// What follows the scheme `Bearer`, whose case does not matter.
-fn bearer(value: &[u8]) -> Option<&[u8]> {
-    let (scheme, rest) = value.split_at_checked(7)?;
-    scheme.eq_ignore_ascii_case(b"bearer ").then(|| rest.trim_ascii())
 }
 
 fn check_loopback(peer: SocketAddr, host: &Authority) -> Result<(), Refusal> {
@@ -119,7 +109,6 @@ fn check_loopback(peer: SocketAddr, host: &Authority) -> Result<(), Refusal> {
     if !is_loopback(peer.ip()) {
         return Err(forbidden("without a token the server answers only the machine that it runs on", hint));
     }
-    // A name of another site that resolves to this machine brings that site's pages along.
     if !names_loopback(host.host()) {
         return Err(forbidden(
             "the `Host` header does not name this machine",
@@ -127,16 +116,6 @@ fn check_loopback(peer: SocketAddr, host: &Authority) -> Result<(), Refusal> {
         ));
     }
     Ok(())
-}
-
-/// Whether an address is this machine's own, an IPv4 address in IPv6 clothes included.
-fn is_loopback(address: IpAddr) -> bool {
-    address.to_canonical().is_loopback()
-}
-
-fn names_loopback(host: &str) -> bool {
-    let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    host.eq_ignore_ascii_case("localhost") || literal.parse().is_ok_and(is_loopback)
 }
 
 #[cfg(test)]

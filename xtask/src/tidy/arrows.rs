@@ -35,11 +35,12 @@ const PRODUCT: &[Place] = &[
     shell("log-file", &["types", "journal"]),
     shell("store-fjall", &["types", "store"]),
     shell("engine", &["types", "workflow", "core", "journal", "store"]),
+    shell("listen", &["types"]),
     shell("proto", &["types"]),
     shell("worker", &["types", "proto"]),
     shell("agents", &["types", "worker"]),
-    shell("api-http", &["types", "workflow", "engine"]),
-    shell("api-grpc", &["types", "workflow", "engine", "proto"]),
+    shell("api-http", &["types", "workflow", "engine", "listen"]),
+    shell("api-grpc", &["types", "workflow", "engine", "proto", "listen"]),
     shell(
         "server",
         &[

@@ -8,16 +8,16 @@
 mod body;
 mod stream;
 
-use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body};
+use consort_listen::{Bounds, accept};
 use consort_types::{Result, limits};
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
-    task::JoinSet,
+    sync::watch,
 };
 use tower::ServiceExt as _;
 
@@ -72,9 +72,6 @@ const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: applicat
 connection: close\r\ncontent-length: 138\r\n\r\n\
 {\"type\":\"/v1/errors/C0401\",\"title\":\"overloaded\",\"status\":503,\"detail\":\"too many connections\",\"code\":\"C0401\",\"hint\":\"try again after `1s`\"}";
 
-/// After a refused accept: first this long, then twice as long each time, up to the second.
-const BACK_OFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
-
 /// Serves a router on a listener until `shutdown` ends, and then until the requests in flight have ended, at most
 /// [`ServeConfig::drain_timeout`].
 ///
@@ -86,40 +83,13 @@ pub async fn serve(
     config: ServeConfig,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<()> {
-    let (stop, closing) = watch::channel(false);
-    let seats = Arc::new(Semaphore::new(config.connections_max.min(Semaphore::MAX_PERMITS)));
-    let shared = Shared { router, config: Arc::new(config), closing: Closing(Some(closing)) };
-    let (mut connections, mut back_off) = (JoinSet::new(), BACK_OFF.0);
-    let mut shutdown = pin!(shutdown);
-    loop {
-        tokio::select! {
-            () = &mut shutdown => break,
-            // Ended connections are forgotten as they end. One that panicked ended too; its client sees it closed.
-            Some(_) = connections.join_next() => {}
-            accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => {
-                    back_off = BACK_OFF.0;
-                    match Arc::clone(&seats).try_acquire_owned() {
-                        Ok(seat) => drop(connections.spawn(shared.clone().connection(stream, peer, seat))),
-                        Err(_) => refuse(&stream),
-                    }
-                }
-                Err(error) if is_of_one_client(&error) => {}
-                Err(_) => {
-                    tokio::select! {
-                        () = &mut shutdown => break,
-                        () = tokio::time::sleep(back_off) => back_off = (back_off * 2).min(BACK_OFF.1),
-                    }
-                }
-            },
-        }
-    }
-    drop(listener);
-    // Nobody may be listening: then there is nothing to end.
-    let _ = stop.send(true);
-    let drained = async { while connections.join_next().await.is_some() {} };
-    let _ = tokio::time::timeout(shared.config.drain_timeout, drained).await;
-    connections.shutdown().await;
+    let bounds = Bounds { connections_max: config.connections_max, drain_timeout: config.drain_timeout };
+    let config = Arc::new(config);
+    let connect = |stream, peer, closing| {
+        let closing = Closing(Some(closing));
+        Shared { router: router.clone(), config: Arc::clone(&config), closing }.connection(stream, peer)
+    };
+    accept(listener, bounds, connect, refuse, shutdown).await;
     Ok(())
 }
 
@@ -127,12 +97,6 @@ pub async fn serve(
 fn refuse(stream: &TcpStream) {
     // A client that cannot even take this finds its connection closed.
     let _ = stream.try_write(FULL);
-}
-
-/// Whether accepting failed because of the one client that was to be accepted.
-fn is_of_one_client(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
 #[derive(Clone)]
@@ -144,9 +108,7 @@ struct Shared {
 
 impl Shared {
     /// One connection, from its first byte to its last.
-    async fn connection(self, stream: TcpStream, peer: SocketAddr, _seat: OwnedSemaphorePermit) {
-        // Answers are small and waited for. Where it cannot be set, they are only slower.
-        let _ = stream.set_nodelay(true);
+    async fn connection(self, stream: TcpStream, peer: SocketAddr) {
         let stream = TokioIo::new(TimedStream::new(stream, self.config.write_timeout));
         let (closing, header_timeout) = (self.closing.clone(), self.config.header_timeout);
         let service = service_fn(move |request| self.clone().answer(request, peer));
@@ -185,12 +147,5 @@ mod tests {
         let problem: crate::model::Problem = serde_json::from_str(body).unwrap();
         let code = consort_types::Code::Overloaded;
         assert_eq!((problem.code, problem.title.as_str()), (code.to_string(), code.title()));
-    }
-
-    #[test]
-    fn only_a_shortage_of_the_machine_makes_the_loop_wait() {
-        assert!(is_of_one_client(&io::ErrorKind::ConnectionReset.into()));
-        // Too many open files.
-        assert!(!is_of_one_client(&io::Error::from_raw_os_error(24)));
     }
 }
