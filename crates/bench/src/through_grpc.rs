@@ -20,7 +20,7 @@ use crate::{
     Workload,
     disk::Disk,
     report::{figure, median},
-    through_http::{Outcome, Server, idle, inspect, now},
+    through_http::{Outcome, Server, group_bytes, idle, inspect, now},
     workflows::{CHAIN_STEPS, FAN_ITEMS, SHORT_RUNS, SHORT_STEPS, chain, fan},
 };
 
@@ -119,10 +119,7 @@ impl Field {
             stage.client.result::<Value>(run).await?;
             let took = began.elapsed().as_secs_f64() * 1e6;
             let after = http.get("/v1/status").await?;
-            let count = |status: &Value, what: &str| status[what].as_u64().unwrap_or_default();
-            let groups = (count(&after, "groups") - count(&before, "groups")).max(1);
-            let group_bytes = (count(&after, "log_bytes") - count(&before, "log_bytes")) / groups;
-            let synced = disk.samples(group_bytes as usize, CHAIN_STEPS)?;
+            let synced = disk.samples(group_bytes(&before, &after), CHAIN_STEPS)?;
             // The first round warms up, and waits for the worker.
             if round > 0 {
                 per_step.push(took / CHAIN_STEPS as f64);

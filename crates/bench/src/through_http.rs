@@ -153,6 +153,15 @@ async fn wait_end(client: &mut Client, run: &str) -> Outcome<()> {
     if view["status"] == "completed" { Ok(()) } else { Err(format!("run {run} is {}", view["status"]).into()) }
 }
 
+/// Bytes of a group of the log between two answers about the server's status, on average.
+pub(crate) fn group_bytes(before: &Value, after: &Value) -> usize {
+    let grown = |what: &str| {
+        let count = |status: &Value| status[what].as_u64().unwrap_or_default();
+        count(after) - count(before)
+    };
+    (grown("log_bytes") / grown("groups").max(1)) as usize
+}
+
 async fn w1(rounds: usize) -> Outcome<()> {
     let folder = tempfile::tempdir_in(".")?;
     let server = Server::start(folder.path()).await?;
@@ -167,10 +176,7 @@ async fn w1(rounds: usize) -> Outcome<()> {
         wait_end(&mut client, &run).await?;
         let took = began.elapsed().as_secs_f64() * 1e6;
         let after = client.get("/v1/status").await?;
-        let count = |status: &Value, what: &str| status[what].as_u64().unwrap_or_default();
-        let groups = (count(&after, "groups") - count(&before, "groups")).max(1);
-        let group_bytes = (count(&after, "log_bytes") - count(&before, "log_bytes")) / groups;
-        let synced = disk.samples(group_bytes as usize, CHAIN_STEPS)?;
+        let synced = disk.samples(group_bytes(&before, &after), CHAIN_STEPS)?;
         if round > 0 {
             per_step.push(took / CHAIN_STEPS as f64);
             reference.extend(synced);

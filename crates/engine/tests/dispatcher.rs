@@ -3,6 +3,8 @@
 //! For: each rule of hand-out, by small scripts. Not for: what is recorded (`partition`).
 //! Invariant: every test is a sequence of calls without clock or chance.
 
+use std::collections::BTreeMap;
+
 use consort_core::{ConcurrencyKey, ReadyTask};
 use consort_engine::{
     InstanceId, Locality,
@@ -52,7 +54,7 @@ fn hello(agent: &str, capabilities: &[&str], concurrency: u32) -> Hello {
         version: "1".into(),
         description: String::new(),
         capabilities: capabilities.iter().map(capability).collect(),
-        labels: std::collections::BTreeMap::new(),
+        labels: BTreeMap::new(),
     };
     Hello {
         namespace: "n".into(),
@@ -60,7 +62,7 @@ fn hello(agent: &str, capabilities: &[&str], concurrency: u32) -> Hello {
         concurrency,
         held: Vec::new(),
         client: String::new(),
-        labels: std::collections::BTreeMap::new(),
+        labels: BTreeMap::new(),
     }
 }
 
@@ -278,7 +280,7 @@ fn a_draining_dispatcher_and_a_leaving_instance_get_nothing() {
 fn many_mixed_calls_conserve_tasks() {
     let script = || {
         let mut dispatcher = Dispatcher::new();
-        let (mut trace, mut live, mut state) = (Vec::new(), std::collections::BTreeMap::new(), 7_u64);
+        let (mut trace, mut live, mut state) = (Vec::new(), BTreeMap::new(), 7_u64);
         let mut instances = Vec::new();
         for step in 0..4_000_u64 {
             // A fixed linear congruential sequence: chance without chance.

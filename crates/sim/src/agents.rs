@@ -144,7 +144,7 @@ impl World {
             concurrency: own.concurrency,
             held: own.holds(),
             client: String::new(),
-            labels: std::collections::BTreeMap::new(),
+            labels: BTreeMap::new(),
         };
         let (locality, wall) = (own.locality, self.wall());
         let mut hello = hello;

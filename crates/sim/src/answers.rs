@@ -3,9 +3,10 @@
 //! For: results that can be compared with those of an undisturbed run. Not for: misbehaving (see `agents`).
 //! Invariant: the same task gives the same answer, whoever does it and however often.
 
-use consort_types::EffectClass;
+use std::collections::BTreeMap;
+
 use consort_types::{
-    Code, Error, Payload, Span,
+    Code, EffectClass, Error, Payload, Span,
     worker::{AgentDeclaration, CallOptions, CallRetry, CapabilityDeclaration, JournalEntry, JournalRequest, Route},
 };
 use serde_json::{Value, json};
@@ -56,7 +57,7 @@ pub(crate) fn declaration(which: usize, version: u32) -> AgentDeclaration {
         version: version.to_string(),
         description: "simulated".to_owned(),
         capabilities: capabilities.iter().map(declare).collect(),
-        labels: std::collections::BTreeMap::new(),
+        labels: BTreeMap::new(),
     }
 }
 

@@ -6,7 +6,7 @@ use consort_proto::v1;
 use consort_types::Code;
 use serde_json::json;
 
-use crate::support::{Server, complete, error_of, hello, instance, soon};
+use crate::support::{Server, complete, ends_with_the_engine, error_of, hello, instance, soon};
 
 /// An agent of the team `a`, in this version.
 fn versioned(version: &str) -> v1::HelloInstance {
@@ -117,14 +117,7 @@ async fn agents_are_followed_until_the_engine_stops() {
     }
     assert_eq!(name(&agents[0]), "worker 1.0.0");
     server.engine.stop_now().await;
-    let status = loop {
-        match soon("the end of the watch", watched.message()).await {
-            Ok(Some(_)) => {}
-            Ok(None) => panic!("a watch that breaks says why"),
-            Err(status) => break status,
-        }
-    };
-    assert_eq!((status.code(), error_of(&status).code), (tonic::Code::Unavailable, Code::Stopping));
+    ends_with_the_engine(watched).await;
 }
 
 #[tokio::test]

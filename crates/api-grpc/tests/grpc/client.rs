@@ -8,7 +8,7 @@ use consort_types::Code;
 use serde_json::{Value, json};
 use tonic::Request;
 
-use crate::support::{ASK, Server, complete, error_of, hasty, hello, instance, soon};
+use crate::support::{ASK, Server, complete, ends_with_the_engine, error_of, hasty, hello, instance, soon};
 
 #[tokio::test]
 async fn workflows_are_deployed_and_listed() {
@@ -190,14 +190,7 @@ async fn a_watch_ends_with_the_engine() {
     let mut watched = server.runs().watch_run(request).await.unwrap().into_inner();
     assert!(watched.message().await.unwrap().is_some());
     server.engine.stop_now().await;
-    let status = loop {
-        match soon("the end of the watch", watched.message()).await {
-            Ok(Some(_)) => {}
-            Ok(None) => panic!("a watch that breaks says why"),
-            Err(status) => break status,
-        }
-    };
-    assert_eq!((status.code(), error_of(&status).code), (tonic::Code::Unavailable, Code::Stopping));
+    ends_with_the_engine(watched).await;
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use consort_proto::{
     },
 };
 use consort_store::MemoryStore;
-use consort_types::{Error, Payload, Secret, Span, limits, worker::JournalEntry};
+use consort_types::{Code, Error, Payload, Secret, Span, limits, worker::JournalEntry};
 use prost::Message as _;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::mpsc, sync::oneshot};
@@ -264,4 +264,16 @@ pub(crate) fn error_of(status: &Status) -> Error {
 /// An engine that lets go of silent workers and of their tasks at once.
 pub(crate) fn hasty() -> Config {
     Config { grace: Span::from_millis(100), heartbeat_timeout: Span::from_millis(600), ..Config::default() }
+}
+
+/// A watch of an engine that has stopped breaks, and says why.
+pub(crate) async fn ends_with_the_engine<T>(mut watched: Streaming<T>) {
+    let status = loop {
+        match soon("the end of the watch", watched.message()).await {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("a watch that breaks says why"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!((status.code(), error_of(&status).code), (tonic::Code::Unavailable, Code::Stopping));
 }

@@ -104,29 +104,13 @@ fn capabilities(agent: &AgentView) -> String {
     if more == 0 { first } else { format!("{first}, {more} more") }
 }
 
+/// The heads of what [`observed`] gives.
+const OBSERVED: [&str; 9] = ["DONE", "FAILED", "UNKNOWN", "EXPIRED", "LOST", "P50", "P95", "QUEUED P50", "QUEUED P95"];
+
 /// A line for each capability of each version of an agent.
 pub(crate) fn wide(agents: &[AgentView], now: Time, style: Style) -> String {
-    let mut table = Table::new(&[
-        "AGENT",
-        "VERSION",
-        "HEALTH",
-        "INSTANCES",
-        "LOAD",
-        "WEIGHT",
-        "SEEN",
-        "CAPABILITY",
-        "EFFECT",
-        "DONE",
-        "FAILED",
-        "UNKNOWN",
-        "EXPIRED",
-        "LOST",
-        "P50",
-        "P95",
-        "QUEUED P50",
-        "QUEUED P95",
-        "WHAT IT DOES",
-    ]);
+    let front = ["AGENT", "VERSION", "HEALTH", "INSTANCES", "LOAD", "WEIGHT", "SEEN", "CAPABILITY", "EFFECT"];
+    let mut table = Table::new(&[&front[..], &OBSERVED, &["WHAT IT DOES"]].concat());
     for agent in agents {
         let mut front = head(agent, now);
         for capability in &agent.declaration.capabilities {
@@ -196,21 +180,7 @@ pub(crate) fn detail(agent: &AgentView, now: Time, style: Style) -> String {
 }
 
 fn capability_table(agent: &AgentView, style: Style) -> String {
-    let mut table = Table::new(&[
-        "CAPABILITY",
-        "EFFECT",
-        "DONE",
-        "FAILED",
-        "UNKNOWN",
-        "EXPIRED",
-        "LOST",
-        "P50",
-        "P95",
-        "QUEUED P50",
-        "QUEUED P95",
-        "ESTIMATE",
-        "WHAT IT DOES",
-    ]);
+    let mut table = Table::new(&[&["CAPABILITY", "EFFECT"][..], &OBSERVED, &["ESTIMATE", "WHAT IT DOES"]].concat());
     for capability in &agent.declaration.capabilities {
         let cost =
             capability.cost_hint_microdollars.map(|cost| format!("{}.{:06} $", cost / 1_000_000, cost % 1_000_000));

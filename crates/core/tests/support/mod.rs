@@ -272,7 +272,7 @@ impl World {
                 cost_hint_microdollars: None,
                 time_hint: None,
             }],
-            labels: std::collections::BTreeMap::new(),
+            labels: BTreeMap::new(),
         };
         self.apply(&Command::RegisterAgent(RegisterAgent::new(NS, &declaration))).unwrap();
     }

@@ -40,6 +40,7 @@ use queue::{QueueId, Queues, Standing, Target};
 use route::{Selector, Sticky};
 use stats::{SkillId, Skills};
 
+pub(crate) use route::has_labels;
 pub use stats::Outcome;
 pub use view::Observed;
 

@@ -11,6 +11,7 @@ use consort_types::{
 };
 
 use super::Partition;
+use crate::dispatcher;
 
 impl Partition {
     /// The agents of a namespace that were asked for: every declared version, connected or not, by name and version.
@@ -125,7 +126,6 @@ fn fits(filter: &AgentFilter, text: Option<&str>, known: &consort_core::view::Ag
 
 /// Whether the agent, or one of its instances, has the labels.
 fn has_labels(filter: &AgentFilter, view: &AgentView) -> bool {
-    let all = [&view.declaration.labels].into_iter().chain(view.instances.iter().map(|instance| &instance.labels));
-    let mut all = all.map(|labels| filter.labels.iter().all(|(name, value)| labels.get(name) == Some(value)));
-    all.any(|has| has)
+    let mut all = [&view.declaration.labels].into_iter().chain(view.instances.iter().map(|instance| &instance.labels));
+    all.any(|labels| dispatcher::has_labels(labels, &filter.labels))
 }

@@ -34,19 +34,12 @@ pub(crate) fn agent(name: &str, capabilities: &[(&str, EffectClass)]) -> AgentDe
         version: "1".into(),
         description: String::new(),
         capabilities: capabilities.iter().map(capability).collect(),
-        labels: std::collections::BTreeMap::new(),
+        labels: BTreeMap::new(),
     }
 }
 
 pub(crate) fn hello(agent: AgentDeclaration, concurrency: u32, held: Vec<(TaskId, Token)>) -> Hello {
-    Hello {
-        namespace: NS.into(),
-        agent,
-        concurrency,
-        held,
-        client: String::new(),
-        labels: std::collections::BTreeMap::new(),
-    }
+    Hello { namespace: NS.into(), agent, concurrency, held, client: String::new(), labels: BTreeMap::new() }
 }
 
 pub(crate) fn json(text: &str) -> Payload {

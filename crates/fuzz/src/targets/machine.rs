@@ -103,7 +103,7 @@ fn register(name: &str, capability: &str, effect: EffectClass) -> Command {
         version: "1".to_owned(),
         description: String::new(),
         capabilities: vec![capability],
-        labels: std::collections::BTreeMap::new(),
+        labels: BTreeMap::new(),
     };
     Command::RegisterAgent(RegisterAgent::new(NAMESPACE, &declaration))
 }
