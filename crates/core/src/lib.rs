@@ -17,7 +17,6 @@ pub mod tables;
 pub mod view;
 
 pub use command::{Command, Reply};
-pub use effect::{ConcurrencyKey, Effect, LiveTask, ReadyTask};
+pub use effect::{Effect, LiveTask};
 pub use machine::{Applied, Machine, Taken};
-pub use rows::AgentState;
 pub use tables::{Backing, Changes, EncodedChanges};

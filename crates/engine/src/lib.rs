@@ -1,4 +1,4 @@
-//! The shell around the machine: partition loop, dispatcher, timers, watches.
+//! The shell around the machine: partition loop, recovery, timers, watches.
 //!
 //! For: everything that the machine must not do itself: append groups to the log, hand tasks out, keep time, answer,
 //! write rows back to the store. [`Handle`] is the only door for clients and workers; [`Partition`] is the same shell
@@ -9,7 +9,6 @@
 mod admit;
 mod backing;
 mod config;
-pub mod dispatcher;
 mod handle;
 mod keeper;
 pub mod partition;
@@ -17,13 +16,14 @@ mod shell;
 
 pub use admit::check_document;
 pub use backing::{StoreBacking, write_rows};
-pub use config::{Config, Locality, Parts};
+pub use config::{Config, Parts};
 pub use consort_core::view;
+pub use consort_dispatch::{InstanceId, Locality};
 pub use handle::{
     AgentStatus, AgentWatch, Deployed, ForkRequest, Handle, Session, SessionSender, StartRequest, Started, Status,
     Watch, WatchEvent,
 };
 pub use keeper::BlobKeeper;
-pub use partition::{Attached, InstanceId, Outputs, Partition, Ticket, agent_of};
+pub use partition::{Attached, Outputs, Partition, Ticket};
 
 pub use consort_core::command::Resolution;

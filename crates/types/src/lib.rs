@@ -11,6 +11,7 @@ pub mod limits;
 mod payload;
 pub mod registry;
 mod secret;
+pub mod task;
 mod time;
 mod trace;
 pub mod worker;

@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use consort_types::{
     Code, EffectClass, Error, Payload, Result, TaskId, Time, Token,
+    task::{ConcurrencyKey, ReadyTask},
     worker::{JournalEntry, JournalRequest, TaskOffer},
 };
 use serde_json::{Value, json};
 
 use super::{Place, Role, soft, step::in_expression, trace};
 use crate::{
-    effect::{ConcurrencyKey, Effect, ReadyTask},
+    effect::Effect,
     fold::{Fold, Outcome, Work},
     keys::{EntryKey, TimerKind},
     rows::{Event, Step, StepState, TaskEntry},

@@ -4,6 +4,7 @@
 //! Invariant: every number is of one moment: between two groups.
 
 use consort_core::rows::TaskCounts;
+pub use consort_types::registry::AgentStatus;
 use consort_types::{Code, Error, Result, Seq, Time};
 use serde::Serialize;
 use tokio::sync::oneshot;
@@ -50,23 +51,6 @@ pub struct Status {
     pub draining: bool,
     /// The agents that are connected, by namespace and name.
     pub agents: Vec<AgentStatus>,
-}
-
-/// The instances of one agent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct AgentStatus {
-    /// The namespace.
-    pub namespace: String,
-    /// The agent.
-    pub agent: String,
-    /// Its version, as the instances declare it.
-    pub version: String,
-    /// How many instances are connected.
-    pub instances: usize,
-    /// How many tasks they hold.
-    pub held: usize,
-    /// How many more they would take.
-    pub credit: usize,
 }
 
 impl Handle {

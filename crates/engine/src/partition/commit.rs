@@ -4,6 +4,7 @@
 //! Invariant: a record is applied only after its group was appended, in the order of the log.
 
 use consort_core::{Command, Effect, command::Tick};
+use consort_dispatch::Outcome;
 use consort_journal::LogError;
 use consort_types::{Code, EffectClass, Error, Result, Seq, Span, Time, worker::ToWorker};
 
@@ -11,7 +12,6 @@ use super::{
     Outputs, Partition,
     group::{Batch, Origin, Report},
 };
-use crate::dispatcher::Outcome;
 
 /// Where effects come from.
 #[derive(Clone, Copy)]
@@ -185,7 +185,7 @@ impl Partition {
             (Origin::Report(report), Err(error)) => self.refuse_report(&report, error),
             (Origin::Handout(handout), Ok(_)) => self.send_durable(&handout),
             (Origin::Handout(handout), Err(_)) => {
-                self.dispatcher.gone(handout.task, Some(handout.token));
+                self.release_attempt(handout.task, handout.token);
             }
             (Origin::Report(_), Ok(_)) | (Origin::Internal, _) => {}
         }
@@ -202,7 +202,7 @@ impl Partition {
             Command::AttemptLost(lost) => (lost.task, lost.token),
             _ => return,
         };
-        self.dispatcher.gone(task, Some(token));
+        self.release_attempt(task, token);
     }
 
     /// Tells the dispatcher what became of an attempt, while it still knows who did it.
@@ -231,14 +231,18 @@ impl Partition {
 
     fn carry(&mut self, effect: Effect, cause: Cause, seq: Seq) {
         match effect {
-            Effect::Ready(ready) => self.dispatcher.ready(ready),
+            Effect::Ready(ready) => {
+                // An earlier attempt has nothing to say any more.
+                self.live.forget(ready.task);
+                self.dispatcher.ready(ready);
+            }
             Effect::Gone { task, token, stop } => {
                 self.lazies.take(task, token);
                 if cause.time {
                     self.dispatcher.ended(task, token, Outcome::Expired, self.clock);
                 }
                 let told_by = cause.reporter.filter(|report| (report.task, report.token) == (task, token));
-                let holder = self.dispatcher.gone(task, Some(token));
+                let holder = self.release_attempt(task, token);
                 let holder = holder.filter(|holder| told_by.is_none_or(|report| report.instance != *holder));
                 if let Some(holder) = holder {
                     let reason = stop.unwrap_or("the attempt is over").to_owned();

@@ -4,6 +4,7 @@
 //! Invariant: a `write` task is sent only after its hand-out is durable.
 
 use consort_core::{Command, command::TaskTaken};
+use consort_dispatch::{Assignment, InstanceId};
 use consort_types::{EffectClass, Result, TaskId, Time, Token, worker::ToWorker};
 
 use super::{
@@ -11,7 +12,6 @@ use super::{
     group::{Origin, Report},
     instance_name,
 };
-use crate::dispatcher::{Assignment, InstanceId};
 
 impl Partition {
     pub(super) fn hand_out(&mut self, now: Time) {
@@ -71,12 +71,12 @@ impl Partition {
     fn send(&mut self, instance: InstanceId, task: TaskId, token: Token) -> Result<bool> {
         match self.machine.offer(task)? {
             Some(offer) if offer.token == token => {
-                self.dispatcher.show(task, &offer.step, offer.attempt);
+                self.live.begin(task, token, &offer.step, offer.attempt);
                 self.tell(instance, ToWorker::Task(Box::new(offer)));
                 Ok(true)
             }
             _ => {
-                self.dispatcher.gone(task, Some(token));
+                self.release_attempt(task, token);
                 Ok(false)
             }
         }

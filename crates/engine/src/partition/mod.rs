@@ -9,6 +9,7 @@ mod commit;
 mod group;
 mod handout;
 mod lazy;
+mod live;
 mod open;
 mod report;
 mod views;
@@ -16,20 +17,17 @@ mod views;
 use std::{collections::BTreeMap, mem, sync::Arc};
 
 use consort_core::{Command, Machine, Reply, Taken};
+use consort_dispatch::{Claim, Dispatcher, InstanceId, Locality};
 use consort_journal::{Log, LogError};
 use consort_types::{
-    BlobHash, Code, Error, Result, RunId, Seq, Time,
+    BlobHash, Code, Error, Result, RunId, Seq, TaskId, Time, Token,
     worker::{Hello, Progress, ToWorker},
 };
 
-pub use crate::dispatcher::InstanceId;
-use crate::{
-    Config, Locality,
-    dispatcher::{Claim, Dispatcher},
-    handle::Status,
-};
+use crate::{Config, handle::Status};
 use group::{Group, Origin};
 use lazy::Lazies;
+use live::LiveProgress;
 
 /// Whom an answer is for. Chosen by whoever submits; the partition gives it back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -84,6 +82,7 @@ pub struct Partition {
     start: String,
     group: Group,
     lazies: Lazies,
+    live: LiveProgress,
     /// The latest time that was passed in, or that the log had: log time never goes back.
     clock: Time,
     outputs: Outputs,
@@ -124,7 +123,7 @@ impl Partition {
             Origin::Ticket(ticket) => self.outputs.replies.push((ticket, Err(error))),
             Origin::Report(report) => self.refuse_report(&report, error),
             Origin::Handout(handout) => {
-                self.dispatcher.gone(handout.task, Some(handout.token));
+                self.release_attempt(handout.task, handout.token);
             }
             Origin::Internal => {}
         }
@@ -133,9 +132,15 @@ impl Partition {
     fn refuse_report(&mut self, report: &group::Report, error: Error) {
         if matches!(error.code, Code::Fenced | Code::TaskNotFound) {
             // Nobody works for a task that is over: give the credit back, should it still be taken.
-            self.dispatcher.gone(report.task, Some(report.token));
+            self.release_attempt(report.task, report.token);
         }
         self.tell(report.instance, ToWorker::Refused { task: report.task, token: report.token, error });
+    }
+
+    /// The attempt is over, or was taken back: nobody holds it, and what it said is forgotten. Returns who held it.
+    fn release_attempt(&mut self, task: TaskId, token: Token) -> Option<InstanceId> {
+        self.live.end(task, token);
+        self.dispatcher.gone(task, Some(token))
     }
 
     fn tell(&mut self, instance: InstanceId, message: ToWorker) {
@@ -363,11 +368,6 @@ impl Partition {
             agents: self.dispatcher.agents(),
         }
     }
-}
-
-/// The agent in an instance's name; the whole name where it has another form.
-pub fn agent_of(instance: &str) -> &str {
-    instance.splitn(4, ':').nth(3).unwrap_or(instance)
 }
 
 fn instance_name(name: Option<&Arc<str>>) -> String {

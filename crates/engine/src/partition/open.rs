@@ -6,12 +6,13 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use consort_core::{Command, LiveTask, Machine};
+use consort_dispatch::Dispatcher;
 use consort_journal::Log;
 use consort_store::{Blobs, Store};
 use consort_types::{Code, Error, Result, RunId, Seq, Time};
 
-use super::{Counters, Outputs, Partition, group::Group, lazy::Lazies};
-use crate::{Config, Parts, backing::StoreBacking, dispatcher::Dispatcher, write_rows};
+use super::{Counters, Outputs, Partition, group::Group, lazy::Lazies, live::LiveProgress};
+use crate::{Config, Parts, backing::StoreBacking, write_rows};
 
 /// Tasks that recovery looks at at once.
 const PAGE: usize = 1_024;
@@ -40,6 +41,7 @@ impl Partition {
             start: base36(incarnation),
             group: Group::default(),
             lazies: Lazies::default(),
+            live: LiveProgress::default(),
             clock,
             outputs: Outputs::default(),
             outbox: BTreeMap::new(),

@@ -7,13 +7,14 @@ use consort_core::{
     Command,
     command::{TaskComplete, TaskFail, TaskPark, TaskRecord},
 };
+use consort_dispatch::InstanceId;
 use consort_types::{
     TaskId, Time, Token,
     worker::{FromWorker, Live, Progress, ToWorker},
 };
 
 use super::{
-    InstanceId, Partition,
+    Partition,
     group::{Origin, Report},
 };
 
@@ -69,6 +70,6 @@ impl Partition {
 
     /// Shows watchers what an attempt says; one that is over has nothing to show any more.
     fn show(&mut self, task: TaskId, token: Token, live: Live) {
-        self.outputs.progress.extend(self.dispatcher.say(task, token, live));
+        self.outputs.progress.extend(self.live.publish(task, token, &live));
     }
 }

@@ -11,7 +11,6 @@ use consort_types::{
 };
 
 use super::Partition;
-use crate::dispatcher;
 
 impl Partition {
     /// The agents of a namespace that were asked for: every declared version, connected or not, by name and version.
@@ -77,7 +76,7 @@ impl Partition {
 
     /// The end of what the attempts of a run have said.
     pub fn tail(&self, run: RunId) -> Vec<Progress> {
-        self.dispatcher.tail(run)
+        self.live.tail(run)
     }
 
     /// Why a command is not taken while queues are full: a start of a run would add to them.
@@ -127,5 +126,5 @@ fn fits(filter: &AgentFilter, text: Option<&str>, known: &consort_core::view::Ag
 /// Whether the agent, or one of its instances, has the labels.
 fn has_labels(filter: &AgentFilter, view: &AgentView) -> bool {
     let mut all = [&view.declaration.labels].into_iter().chain(view.instances.iter().map(|instance| &instance.labels));
-    all.any(|labels| dispatcher::has_labels(labels, &filter.labels))
+    all.any(|labels| consort_dispatch::has_labels(labels, &filter.labels))
 }

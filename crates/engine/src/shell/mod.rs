@@ -33,10 +33,10 @@ pub(crate) use run::start;
 pub(crate) use watches::{Seat, WatchPoint, Watches};
 
 use crate::{
-    config::Locality,
+    InstanceId, Locality,
     handle::Status,
     keeper::{BlobKeeper, Pin},
-    partition::{Attached, InstanceId, Partition},
+    partition::{Attached, Partition},
 };
 
 /// A question that is answered between two groups.

@@ -3,7 +3,7 @@
 //! For: that the words and numbers are the ones that help. Not for: declared agents (see `registry`).
 //! Invariant: a reason is given exactly where something waits.
 
-use consort_engine::dispatcher::Outcome;
+use consort_dispatch::Outcome;
 use consort_types::{Span, registry::Health};
 
 use super::{NS, Scene, run_id, versions};

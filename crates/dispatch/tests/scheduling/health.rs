@@ -3,7 +3,7 @@
 //! For: what attempts say about their instance. Not for: silence (see `dispatcher`).
 //! Invariant: nothing waits for ever because instances are unhealthy.
 
-use consort_engine::{InstanceId, dispatcher::Outcome};
+use consort_dispatch::{InstanceId, Outcome};
 use consort_types::{Span, registry::Health};
 
 use super::{NS, Scene, sticky};

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use consort_core::AgentState;
-use consort_engine::InstanceId;
+use consort_dispatch::InstanceId;
+use consort_types::registry::AgentState;
 use consort_types::{Span, worker::Route};
 
 use super::{NS, Scene, map, sticky, versions};

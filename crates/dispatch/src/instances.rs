@@ -8,7 +8,8 @@ use std::sync::Arc;
 use consort_types::{TaskId, Time, Token, limits, worker::Hello};
 
 use super::{Claim, Dispatcher, InstanceId, Lost, Place};
-use crate::{Locality, handle::AgentStatus};
+use crate::Locality;
+use consort_types::registry::AgentStatus;
 
 impl Dispatcher {
     /// An instance joins. Its name is `prefix`, its number and its agent, with colons between.

@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use consort_core::AgentState;
 use consort_types::Time;
+use consort_types::registry::AgentState;
 
 use super::{gates::GateId, pool::KindId};
 

@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use consort_core::AgentState;
+use consort_types::registry::AgentState;
 use consort_types::{TaskId, Time, worker::Hello};
 
 use super::{
@@ -20,7 +20,8 @@ use super::{
     queue::{HeadKey, QueueId, Target},
     route::has_labels,
 };
-use crate::{Locality, handle::AgentStatus};
+use crate::Locality;
+use consort_types::registry::AgentStatus;
 
 pub(super) use super::agents::AgentId;
 

@@ -9,7 +9,6 @@ mod assign;
 mod gates;
 mod health;
 mod instances;
-mod live;
 mod order;
 mod pool;
 mod queue;
@@ -24,29 +23,40 @@ use std::{
     sync::Arc,
 };
 
-use consort_core::{AgentState, ReadyTask};
 use consort_types::{
     EffectClass, RunId, TaskId, Time, Token,
-    registry::{LimitScope, TaskLimit},
-    worker::{Live, Progress},
+    registry::{AgentState, LimitScope, TaskLimit},
+    task::ReadyTask,
 };
 
-use crate::partition::agent_of;
 use gates::{GateId, Gates, Waiter};
-use live::{Shown, Tails};
 use order::{GroupKey, Order};
 use pool::{AgentId, Pool};
 use queue::{QueueId, Queues, Standing, Target};
 use route::{Selector, Sticky};
 use stats::{SkillId, Skills};
 
-pub(crate) use route::has_labels;
+pub use route::has_labels;
 pub use stats::Outcome;
 pub use view::Observed;
 
 /// A connected instance, as long as it is connected. Numbers are never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InstanceId(pub u64);
+
+/// Where a worker instance lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Locality {
+    /// In this process: when its session ends, it is dead, and needs no grace.
+    Local,
+    /// Elsewhere: it may come back and claim what it holds.
+    Remote,
+}
+
+/// The agent in an instance's name; the whole name where it has another form.
+pub fn agent_of(instance: &str) -> &str {
+    instance.splitn(4, ':').nth(3).unwrap_or(instance)
+}
 
 /// A task that is to be given to an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,8 +128,6 @@ struct Task {
     effect: Option<EffectClass>,
     place: Place,
     given: Option<Given>,
-    /// What it says while it is under way.
-    shown: Option<Box<Shown>>,
 }
 
 /// Which instance gets which task.
@@ -131,7 +139,6 @@ pub struct Dispatcher {
     gates: Gates,
     sticky: Sticky,
     skills: Skills,
-    tails: Tails,
     held_runs: BTreeSet<RunId>,
     orphans: BTreeSet<(Time, TaskId)>,
     arrivals: u64,
@@ -201,7 +208,6 @@ impl Dispatcher {
             effect: ready.effect,
             place: Place::Nowhere,
             given: None,
-            shown: None,
         };
         self.tasks.insert(id, task);
     }
@@ -213,7 +219,6 @@ impl Dispatcher {
         }
         let holder = self.withdraw(id);
         if let Some(task) = self.tasks.remove(&id) {
-            self.tails.end(task.shown);
             let gates = self.queues.get(task.queue).map(|queue| queue.gates).unwrap_or_default();
             gates.into_iter().flatten().for_each(|gate| self.gates.leave(gate));
             if let GroupKey::Key(gate, _) = task.standing.group {
@@ -482,27 +487,6 @@ impl Dispatcher {
     pub fn target(&self, id: TaskId) -> Option<(&str, Option<&str>, Option<&str>)> {
         let target = &self.queues.get(self.tasks.get(&id)?.queue)?.target;
         Some((&target.namespace, target.capability.as_deref(), target.agent.as_deref()))
-    }
-
-    /// Notes how live messages of a held task are labelled.
-    pub fn show(&mut self, id: TaskId, step: &str, attempt: u32) {
-        if let Some(task) = self.tasks.get_mut(&id) {
-            self.tails.end(task.shown.replace(Box::new(Shown::new(step, attempt))));
-        }
-    }
-
-    /// An attempt says something: kept for late watchers, and given out with its label. `None` where it is over.
-    pub fn say(&mut self, id: TaskId, token: Token, live: Live) -> Option<Progress> {
-        let task = self.tasks.get_mut(&id).filter(|task| task.token == token)?;
-        let shown = task.shown.as_mut()?;
-        self.tails.keep(shown, &live);
-        Some(shown.label(id.run, live))
-    }
-
-    /// The end of what the attempts of a run have said.
-    pub fn tail(&self, run: RunId) -> Vec<Progress> {
-        let shown = self.tasks.range(tasks_of(run)).filter_map(|(_, task)| task.shown.as_ref());
-        shown.flat_map(|shown| shown.tail(run)).collect()
     }
 
     /// Who holds the attempt.

@@ -11,13 +11,10 @@ mod views;
 
 use std::collections::BTreeMap;
 
-use consort_core::{ConcurrencyKey, ReadyTask};
-use consort_engine::{
-    InstanceId, Locality,
-    dispatcher::{Dispatcher, Outcome},
-};
+use consort_dispatch::{Dispatcher, InstanceId, Locality, Outcome};
 use consort_types::{
     EffectClass, RunId, Span, TaskId, Time, Token,
+    task::{ConcurrencyKey, ReadyTask},
     worker::{AgentDeclaration, CapabilityDeclaration, Hello, Route},
 };
 

@@ -5,13 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use consort_core::{ConcurrencyKey, ReadyTask};
-use consort_engine::{
-    InstanceId, Locality,
-    dispatcher::{Claim, Dispatcher},
-};
+use consort_dispatch::{Claim, Dispatcher, InstanceId, Locality};
 use consort_types::{
     EffectClass, RunId, Span, TaskId, Time, Token,
+    task::{ConcurrencyKey, ReadyTask},
     worker::{AgentDeclaration, CapabilityDeclaration, Hello},
 };
 

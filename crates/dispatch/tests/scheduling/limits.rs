@@ -3,7 +3,7 @@
 //! For: what is held back, and when it goes. Not for: starts that are refused (see `partition`).
 //! Invariant: after each hand-out, nothing waits that no limit holds back.
 
-use consort_engine::dispatcher::Dispatcher;
+use consort_dispatch::Dispatcher;
 use consort_types::{
     Span, TaskId, Time,
     registry::{LimitScope, Rate, TaskLimit},
