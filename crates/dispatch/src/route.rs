@@ -1,37 +1,48 @@
-//! Which instances fit what a task asks for.
+//! What a task asks for.
 //!
-//! For: version ranges, label selectors, and the table of sticky keys. Not for: choosing among those that fit.
+//! For: targets, version ranges, label selectors. Not for: choosing among the workers that fit.
 //! Invariant: a version that is not a range means exactly that text.
 
 use std::collections::BTreeMap;
 
-use consort_types::{limits, worker::Route};
+use consort_types::worker::Route;
 use semver::{Version, VersionReq};
 
-use super::InstanceId;
+use crate::model::WorkerInstanceId;
 
-/// What a route asks of an instance, whatever the task.
+/// What the tasks of one queue ask for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Selector {
-    pub(super) version: Option<String>,
-    pub(super) labels: BTreeMap<String, String>,
+pub(crate) struct Target {
+    pub(crate) namespace: String,
+    pub(crate) capability: Option<String>,
+    pub(crate) agent: Option<String>,
+    pub(crate) selector: Option<Selector>,
+    /// The instance that their sticky keys are bound to.
+    pub(crate) pinned: Option<WorkerInstanceId>,
+}
+
+/// What a route asks of a worker instance, whatever the task.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Selector {
+    pub(crate) version: Option<String>,
+    pub(crate) labels: BTreeMap<String, String>,
 }
 
 impl Selector {
-    /// Parts a route into what instances must be like, and its sticky key.
-    pub(super) fn of(route: Option<Route>) -> (Option<Self>, Option<String>) {
+    /// Splits a route into what it asks of instances, and its sticky key.
+    pub(crate) fn of(route: Option<Route>) -> (Option<Self>, Option<String>) {
         let Some(Route { version, labels, sticky }) = route else { return (None, None) };
         let any = version.is_none() && labels.is_empty();
         ((!any).then_some(Self { version, labels }), sticky)
     }
 
     /// Whether a version fits.
-    pub(super) fn fits_version(&self, version: &str) -> bool {
+    pub(crate) fn fits_version(&self, version: &str) -> bool {
         self.version.as_deref().is_none_or(|wanted| wanted == version || in_range(wanted, version))
     }
 }
 
-/// Whether labels have all that is wanted.
+/// Whether labels include all wanted ones.
 pub fn has_labels(labels: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>) -> bool {
     wanted.iter().all(|(name, value)| labels.get(name) == Some(value))
 }
@@ -55,66 +66,6 @@ fn semantic(version: &str) -> Option<Version> {
         _ => Version::parse(version),
     };
     Version::parse(version).or_else(|_| padded()).ok()
-}
-
-/// Instances that one sticky key is bound to at most: one for each kind of agent that its tasks ask for.
-const BOUND_MAX: usize = 8;
-
-type StickyKey = (String, String);
-
-#[derive(Debug, Default)]
-struct Bound {
-    instances: Vec<InstanceId>,
-    used: u64,
-}
-
-/// Which instance the tasks of a sticky key go to. The keys that were not used for longest are forgotten first.
-#[derive(Debug, Default)]
-pub(super) struct Sticky {
-    bound: BTreeMap<StickyKey, Bound>,
-    by_use: BTreeMap<u64, StickyKey>,
-    uses: u64,
-}
-
-impl Sticky {
-    /// The first bound instance that fits; those that do not serve any more are forgotten.
-    pub(super) fn find(
-        &mut self,
-        namespace: &str,
-        text: &str,
-        serves: impl Fn(InstanceId) -> bool,
-        fits: impl Fn(InstanceId) -> bool,
-    ) -> Option<InstanceId> {
-        let key = (namespace.to_owned(), text.to_owned());
-        let bound = self.bound.get_mut(&key)?;
-        bound.instances.retain(|instance| serves(*instance));
-        let found = bound.instances.iter().copied().find(|instance| fits(*instance));
-        self.touch(key);
-        found
-    }
-
-    /// Tasks of the key go to this instance from now on.
-    pub(super) fn bind(&mut self, namespace: &str, text: &str, instance: InstanceId) {
-        let key = (namespace.to_owned(), text.to_owned());
-        let bound = self.bound.entry(key.clone()).or_default();
-        if bound.instances.len() >= BOUND_MAX {
-            bound.instances.remove(0);
-        }
-        bound.instances.push(instance);
-        self.touch(key);
-        while self.bound.len() > limits::STICKY_KEYS_MAX {
-            let Some((_, oldest)) = self.by_use.pop_first() else { break };
-            self.bound.remove(&oldest);
-        }
-    }
-
-    fn touch(&mut self, key: StickyKey) {
-        let Some(bound) = self.bound.get_mut(&key) else { return };
-        self.by_use.remove(&bound.used);
-        self.uses += 1;
-        bound.used = self.uses;
-        self.by_use.insert(self.uses, key);
-    }
 }
 
 #[cfg(test)]
@@ -150,23 +101,5 @@ mod tests {
         ] {
             assert!(!fits(wanted, version), "{wanted} {version}");
         }
-    }
-
-    #[test]
-    fn sticky_keys_are_bounded_and_the_longest_unused_goes() {
-        let mut sticky = Sticky::default();
-        let find = |sticky: &mut Sticky, key: &str| sticky.find("n", key, |_| true, |_| true);
-        for n in 0..=limits::STICKY_KEYS_MAX as u64 {
-            sticky.bind("n", &n.to_string(), InstanceId(n));
-            if n.is_multiple_of(1_000) {
-                assert_eq!(find(&mut sticky, "0"), Some(InstanceId(0)), "it is used now and then");
-            }
-        }
-        assert_eq!(sticky.bound.len(), limits::STICKY_KEYS_MAX);
-        assert_eq!(sticky.by_use.len(), limits::STICKY_KEYS_MAX);
-        assert_eq!(find(&mut sticky, "1"), None);
-        assert_eq!(find(&mut sticky, "2"), Some(InstanceId(2)));
-        assert_eq!(sticky.find("n", "2", |_| false, |_| true), None);
-        assert_eq!(find(&mut sticky, "2"), None, "an instance that serves no more is forgotten");
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use consort_dispatch::{Claim, Dispatcher, InstanceId, Locality};
+use consort_dispatch::{Claim, Dispatcher, Locality, WorkerInstanceId};
 use consort_types::{
     EffectClass, RunId, Span, TaskId, Time, Token,
     task::{ConcurrencyKey, ReadyTask},
@@ -63,7 +63,7 @@ fn hello(agent: &str, capabilities: &[&str], concurrency: u32) -> Hello {
     }
 }
 
-fn join(dispatcher: &mut Dispatcher, agent: &str, capabilities: &[&str], concurrency: u32) -> InstanceId {
+fn join(dispatcher: &mut Dispatcher, agent: &str, capabilities: &[&str], concurrency: u32) -> WorkerInstanceId {
     dispatcher.join(&hello(agent, capabilities, concurrency), Locality::Remote, "remote:s", Time(0))
 }
 
@@ -81,7 +81,7 @@ fn order(dispatcher: &mut Dispatcher) -> Vec<(u8, u32)> {
             return all;
         }
         for (run, index) in some {
-            dispatcher.gone(task(run, index), Some(Token(1)));
+            dispatcher.remove(task(run, index), Some(Token(1)));
             all.push((run, index));
         }
     }
@@ -108,10 +108,10 @@ fn credit_is_kept_and_the_least_loaded_goes_first() {
     let small = join(&mut dispatcher, "a", &["x"], 1);
     let large = join(&mut dispatcher, "a", &["x"], 3);
     (0..6).for_each(|index| dispatcher.ready(ready(1, index)));
-    let given: Vec<InstanceId> = dispatcher.assign(Time(1_000)).iter().map(|given| given.instance).collect();
+    let given: Vec<WorkerInstanceId> = dispatcher.assign(Time(1_000)).iter().map(|given| given.instance).collect();
     assert_eq!(given, vec![small, large, large, large]);
     assert_eq!((dispatcher.held(), dispatcher.queued()), (4, 2));
-    assert_eq!(dispatcher.gone(task(1, 0), Some(Token(1))), Some(small));
+    assert_eq!(dispatcher.remove(task(1, 0), Some(Token(1))), Some(small));
     assert_eq!(assign(&mut dispatcher), vec![(1, 4)]);
     let agents = dispatcher.agents();
     assert_eq!((agents.len(), agents[0].instances, agents[0].held, agents[0].credit), (1, 2, 4, 0));
@@ -146,11 +146,11 @@ fn a_key_limits_how_many_are_taken_at_once() {
     (0..4).for_each(|index| dispatcher.ready(keyed(1, index, "k", 2)));
     dispatcher.ready(ready(1, 9));
     assert_eq!(assign(&mut dispatcher), vec![(1, 0), (1, 9), (1, 1)], "who has no key takes turns with the key");
-    dispatcher.gone(task(1, 0), None);
+    dispatcher.remove(task(1, 0), None);
     assert_eq!(assign(&mut dispatcher), vec![(1, 2)]);
-    dispatcher.gone(task(1, 3), None);
-    dispatcher.gone(task(1, 1), None);
-    dispatcher.gone(task(1, 2), None);
+    dispatcher.remove(task(1, 3), None);
+    dispatcher.remove(task(1, 1), None);
+    dispatcher.remove(task(1, 2), None);
     assert_eq!(assign(&mut dispatcher), vec![]);
     dispatcher.ready(keyed(1, 5, "k", 2));
     assert_eq!(assign(&mut dispatcher), vec![(1, 5)]);
@@ -165,7 +165,7 @@ fn a_key_is_not_kept_by_a_task_that_nobody_can_take() {
     dispatcher.ready(ReadyTask { capability: Some("nobody".into()), ..keyed(2, 0, "k", 1) });
     dispatcher.ready(keyed(3, 0, "k", 1));
     assert_eq!(assign(&mut dispatcher), vec![]);
-    dispatcher.gone(task(1, 0), None);
+    dispatcher.remove(task(1, 0), None);
     assert_eq!(assign(&mut dispatcher), vec![(3, 0)]);
 }
 
@@ -179,7 +179,7 @@ fn held_runs_stand_aside() {
     dispatcher.hold(RunId([1; 16]), true);
     dispatcher.ready(ready(1, 2));
     dispatcher.ready(ready(2, 0));
-    dispatcher.gone(task(1, 0), None);
+    dispatcher.remove(task(1, 0), None);
     assert_eq!(assign(&mut dispatcher), vec![(2, 0)]);
     assert_eq!(dispatcher.queued(), 2);
     dispatcher.hold(RunId([1; 16]), false);
@@ -191,7 +191,7 @@ fn an_old_token_takes_nothing_away() {
     let mut dispatcher = Dispatcher::new();
     let instance = join(&mut dispatcher, "a", &["x"], 1);
     dispatcher.ready(ReadyTask { token: Token(7), ..ready(1, 0) });
-    assert_eq!(dispatcher.gone(task(1, 0), Some(Token(6))), None);
+    assert_eq!(dispatcher.remove(task(1, 0), Some(Token(6))), None);
     dispatcher.assign(Time(1_000));
     assert_eq!(dispatcher.holder(task(1, 0), Token(6)), None);
     assert_eq!(dispatcher.holder(task(1, 0), Token(7)), Some(instance));
@@ -206,7 +206,7 @@ fn tasks_of_an_instance_that_left_wait_and_are_lost_once() {
     dispatcher.ready(keyed(1, 0, "k", 1));
     dispatcher.ready(ready(1, 1));
     dispatcher.assign(Time(1_000));
-    dispatcher.leave(first, Time(50));
+    dispatcher.disconnect(first, Time(50));
     assert_eq!((dispatcher.next_loss(), dispatcher.lost(Time(49)).len()), (Some(Time(50)), 0));
     let second = join(&mut dispatcher, "a", &["x"], 2);
     let granted = Claim::Granted { from: None, unrecorded: false };
@@ -219,7 +219,7 @@ fn tasks_of_an_instance_that_left_wait_and_are_lost_once() {
     assert_eq!(dispatcher.claim(second, task(1, 0), Token(1), Time(60)), Claim::Refused);
     dispatcher.ready(keyed(2, 0, "k", 1));
     assert_eq!(assign(&mut dispatcher), vec![], "a lost attempt counts on its key until it is over");
-    dispatcher.gone(task(1, 0), None);
+    dispatcher.remove(task(1, 0), None);
     assert_eq!(assign(&mut dispatcher), vec![(2, 0)]);
 }
 
@@ -252,7 +252,7 @@ fn remote_instances_can_be_silent_with_and_without_tasks() {
     assert_eq!((dispatcher.longest_silence(), dispatcher.silent(Time(30))), (Some(Time(0)), vec![idle]));
     dispatcher.heard(idle, Time(40));
     assert_eq!((dispatcher.longest_silence(), dispatcher.silent(Time(30))), (Some(Time(30)), vec![]));
-    dispatcher.leave(busy, Time(99));
+    dispatcher.disconnect(busy, Time(99));
     assert_eq!(dispatcher.longest_silence(), Some(Time(40)));
 }
 
@@ -262,10 +262,10 @@ fn a_draining_dispatcher_and_a_leaving_instance_get_nothing() {
     let leaving = join(&mut dispatcher, "a", &["x"], 9);
     dispatcher.ready(ready(1, 0));
     assert_eq!(assign(&mut dispatcher), vec![(1, 0)]);
-    dispatcher.give_no_more(leaving);
+    dispatcher.drain_instance(leaving);
     dispatcher.ready(ready(1, 1));
     assert_eq!(assign(&mut dispatcher), vec![]);
-    dispatcher.gone(task(1, 0), None);
+    dispatcher.remove(task(1, 0), None);
     assert_eq!(assign(&mut dispatcher), vec![]);
     join(&mut dispatcher, "a", &["x"], 9);
     dispatcher.drain();
@@ -296,16 +296,16 @@ fn many_mixed_calls_conserve_tasks() {
                 }
                 4 | 5 => {
                     let token = live.remove(&id);
-                    dispatcher.gone(id, token);
+                    dispatcher.remove(id, token);
                 }
                 6 => dispatcher.hold(id.run, pick.is_multiple_of(2)),
                 7 => instances.push(join(&mut dispatcher, "a", &["x"], 1 + pick % 3)),
                 8 if !instances.is_empty() => {
                     let gone = instances.swap_remove(pick as usize % instances.len());
-                    dispatcher.leave(gone, Time(step).after(Span(20)));
+                    dispatcher.disconnect(gone, Time(step).after(Span(20)));
                 }
                 9 => dispatcher.lost(Time(step)).into_iter().for_each(|lost| {
-                    dispatcher.gone(lost.task, Some(lost.token));
+                    dispatcher.remove(lost.task, Some(lost.token));
                     live.remove(&lost.task);
                 }),
                 _ => trace.extend(dispatcher.assign(Time(1_000))),
@@ -314,7 +314,7 @@ fn many_mixed_calls_conserve_tasks() {
         }
         (0..5).for_each(|run| dispatcher.hold(RunId([run; 16]), false));
         dispatcher.lost(Time(u64::MAX)).into_iter().for_each(|lost| {
-            dispatcher.gone(lost.task, None);
+            dispatcher.remove(lost.task, None);
             live.remove(&lost.task);
         });
         assert_eq!(dispatcher.held() + dispatcher.queued(), live.len(), "every task is somewhere");
@@ -322,7 +322,7 @@ fn many_mixed_calls_conserve_tasks() {
         let held: Vec<_> = live.iter().filter(|(id, token)| dispatcher.holder(**id, **token).is_some()).collect();
         let held: Vec<TaskId> = held.into_iter().map(|(id, _)| *id).collect();
         for id in held {
-            dispatcher.gone(id, live.remove(&id));
+            dispatcher.remove(id, live.remove(&id));
         }
         join(&mut dispatcher, "a", &["x"], 10_000);
         loop {
@@ -331,7 +331,7 @@ fn many_mixed_calls_conserve_tasks() {
                 break;
             }
             for given in some {
-                dispatcher.gone(given.task, None);
+                dispatcher.remove(given.task, None);
                 live.remove(&given.task);
             }
         }

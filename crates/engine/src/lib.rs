@@ -18,7 +18,7 @@ pub use admit::check_document;
 pub use backing::{StoreBacking, write_rows};
 pub use config::{Config, Parts};
 pub use consort_core::view;
-pub use consort_dispatch::{InstanceId, Locality};
+pub use consort_dispatch::{Locality, WorkerInstanceId as InstanceId};
 pub use handle::{
     AgentStatus, AgentWatch, Deployed, ForkRequest, Handle, Session, SessionSender, StartRequest, Started, Status,
     Watch, WatchEvent,

@@ -125,16 +125,16 @@ fn credit_grows_shrinks_and_brings_no_one_back_who_leaves() {
     let one = scene.join("a", "1", 1);
     let tasks: Vec<_> = (0..5).map(|_| scene.ready(1, |_| {})).collect();
     assert_eq!(scene.assign().len(), 1);
-    scene.dispatcher.set_credit(one, 3);
+    scene.dispatcher.set_capacity(one, 3);
     assert_eq!(scene.assign().len(), 2);
-    scene.dispatcher.set_credit(one, 1);
+    scene.dispatcher.set_capacity(one, 1);
     scene.complete(tasks[0]);
     scene.complete(tasks[1]);
     assert_eq!(scene.assign(), [], "it holds one still, and wants no more than one");
     scene.complete(tasks[2]);
     assert_eq!(scene.assign().len(), 1);
-    scene.dispatcher.give_no_more(one);
-    scene.dispatcher.set_credit(one, 9);
+    scene.dispatcher.drain_instance(one);
+    scene.dispatcher.set_capacity(one, 9);
     assert_eq!(scene.assign(), [], "who is leaving gets nothing");
 }
 

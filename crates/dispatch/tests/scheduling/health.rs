@@ -3,7 +3,7 @@
 //! For: what attempts say about their instance. Not for: silence (see `dispatcher`).
 //! Invariant: nothing waits for ever because instances are unhealthy.
 
-use consort_dispatch::{InstanceId, Outcome};
+use consort_dispatch::{Outcome, WorkerInstanceId};
 use consort_types::{Span, registry::Health};
 
 use super::{NS, Scene, sticky};
@@ -12,7 +12,7 @@ const FAILED: Outcome = Outcome::Failed { blamed: true };
 const TIMEOUT: Span = Span::from_secs(30);
 
 /// Gives one instance tasks until it has done `count`, with this outcome.
-fn run(scene: &mut Scene, instance: InstanceId, count: u32, outcome: Outcome) {
+fn run(scene: &mut Scene, instance: WorkerInstanceId, count: u32, outcome: Outcome) {
     let mut done = 0;
     while done < count {
         scene.ready(1, |_| {});
@@ -27,7 +27,7 @@ fn run(scene: &mut Scene, instance: InstanceId, count: u32, outcome: Outcome) {
     }
 }
 
-fn health(scene: &Scene, instance: InstanceId) -> (Health, String) {
+fn health(scene: &Scene, instance: WorkerInstanceId) -> (Health, String) {
     let name = scene.dispatcher.name(instance).unwrap().to_string();
     let seen = scene.dispatcher.observed(NS, "a", "1", scene.now, TIMEOUT);
     let view = seen.instances.into_iter().find(|view| view.name == name).unwrap();
@@ -96,7 +96,7 @@ fn a_probe_that_says_nothing_lets_the_next_one_go() {
     scene.pass(Span::from_secs(1));
     let (first, second) = (scene.ready(1, |_| {}), scene.ready(1, |_| {}));
     assert_eq!(scene.assign(), [(first, only)]);
-    scene.dispatcher.gone(first, None);
+    scene.dispatcher.remove(first, None);
     assert_eq!(scene.assign(), [(second, only)]);
     scene.complete(second);
     assert_eq!(health(&scene, only).0, Health::Healthy);
@@ -120,7 +120,7 @@ fn who_is_much_slower_than_its_peers_is_degraded() {
         scene.ready(1, |_| {});
         scene.ready(1, |_| {});
         let given = scene.assign();
-        let done = |scene: &mut Scene, by: InstanceId| {
+        let done = |scene: &mut Scene, by: WorkerInstanceId| {
             let (task, _) = *given.iter().find(|(_, instance)| *instance == by).unwrap();
             scene.complete(task);
         };

@@ -73,12 +73,12 @@ fn a_limit_that_comes_late_counts_what_is_held_already() {
         let tasks: Vec<_> = (0..6).map(|_| scene.ready(1, |_| {})).collect();
         assert_eq!(scene.assign().len(), 2);
         // Tasks whose instance may come back still count.
-        scene.dispatcher.leave(gone, scene.now.after(Span::from_secs(10)));
+        scene.dispatcher.disconnect(gone, scene.now.after(Span::from_secs(10)));
         scene.join("a", "1", 9);
         set(&mut scene, &scope, at_once(3));
         assert_eq!(scene.assign().len(), 1, "{scope}");
         assert_eq!(scene.dispatcher.limit_views(NS)[0].taken, 3, "{scope}");
-        scene.dispatcher.gone(tasks[0], None);
+        scene.dispatcher.remove(tasks[0], None);
         assert_eq!(scene.assign().len(), 1, "{scope}");
     }
 }
@@ -198,7 +198,7 @@ fn nothing_that_waits_wakes_nobody() {
     let task = scene.ready(1, |_| {});
     assert_eq!(scene.assign(), []);
     assert!(scene.dispatcher.next_opening().is_some());
-    scene.dispatcher.gone(task, None);
+    scene.dispatcher.remove(task, None);
     scene.pass(Span::from_secs(9));
     assert_eq!((scene.assign(), scene.dispatcher.next_opening()), (vec![], None));
 }

@@ -11,7 +11,7 @@ mod views;
 
 use std::collections::BTreeMap;
 
-use consort_dispatch::{Dispatcher, InstanceId, Locality, Outcome};
+use consort_dispatch::{Dispatcher, Locality, Outcome, WorkerInstanceId};
 use consort_types::{
     EffectClass, RunId, Span, TaskId, Time, Token,
     task::{ConcurrencyKey, ReadyTask},
@@ -59,7 +59,7 @@ impl Scene {
         task
     }
 
-    fn join(&mut self, agent: &str, version: &str, credit: u32) -> InstanceId {
+    fn join(&mut self, agent: &str, version: &str, credit: u32) -> WorkerInstanceId {
         self.join_with(agent, version, credit, &["x"], &[])
     }
 
@@ -70,19 +70,19 @@ impl Scene {
         credit: u32,
         capabilities: &[&str],
         labels: &[(&str, &str)],
-    ) -> InstanceId {
+    ) -> WorkerInstanceId {
         let hello = hello(agent, version, credit, capabilities, labels);
         self.dispatcher.join(&hello, Locality::Remote, "remote:s", self.now)
     }
 
     /// Hands out what can be handed out now.
-    fn assign(&mut self) -> Vec<(TaskId, InstanceId)> {
+    fn assign(&mut self) -> Vec<(TaskId, WorkerInstanceId)> {
         self.dispatcher.assign(self.now).into_iter().map(|given| (given.task, given.instance)).collect()
     }
 
     fn end(&mut self, task: TaskId, outcome: Outcome) {
         self.dispatcher.ended(task, Token(1), outcome, self.now);
-        self.dispatcher.gone(task, Some(Token(1)));
+        self.dispatcher.remove(task, Some(Token(1)));
     }
 
     fn complete(&mut self, task: TaskId) {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use consort_dispatch::InstanceId;
+use consort_dispatch::WorkerInstanceId;
 use consort_types::registry::AgentState;
 use consort_types::{Span, worker::Route};
 
@@ -16,7 +16,7 @@ fn weigh(scene: &mut Scene, version: &str, weight: u32) {
 }
 
 /// How many of `tasks` each instance gets, each task ending at once.
-fn shares(scene: &mut Scene, tasks: u32, route: Option<&Route>) -> BTreeMap<InstanceId, u32> {
+fn shares(scene: &mut Scene, tasks: u32, route: Option<&Route>) -> BTreeMap<WorkerInstanceId, u32> {
     let mut shares = BTreeMap::new();
     for _ in 0..tasks {
         scene.ready(1, |task| task.route = route.cloned());
@@ -41,7 +41,7 @@ fn a_new_version_takes_exactly_its_share() {
     assert_eq!(shares(&mut scene, 5, Some(&named)), BTreeMap::from([(new, 5)]), "who names it gets it");
     // Work is never left lying for the sake of shares.
     weigh(&mut scene, "1.1.0", 5);
-    scene.dispatcher.leave(old, scene.now);
+    scene.dispatcher.disconnect(old, scene.now);
     assert_eq!(shares(&mut scene, 5, None), BTreeMap::from([(new, 5)]));
 }
 
@@ -143,7 +143,7 @@ fn a_sticky_key_stays_with_its_instance_while_that_is_there() {
     // When it goes, its key finds another instance, and stays there.
     let waiting = scene.ready(1, |task| task.route = Some(sticky("talk 7")));
     assert_eq!(scene.assign(), []);
-    scene.dispatcher.leave(bound, scene.now.after(Span::from_secs(10)));
+    scene.dispatcher.disconnect(bound, scene.now.after(Span::from_secs(10)));
     let (task, heir) = scene.assign()[0];
     assert!(task == waiting && heir != bound && made.contains(&heir));
     scene.complete(waiting);
@@ -160,6 +160,6 @@ fn a_sticky_key_leaves_an_instance_that_is_leaving_or_drained() {
     scene.dispatcher.set_agent_state(NS, "a", version, Some(AgentState { weight: 100, draining: true }));
     assert_eq!(shares(&mut scene, 3, Some(&route)), BTreeMap::from([(other, 3)]));
     scene.dispatcher.set_agent_state(NS, "a", version, None);
-    scene.dispatcher.give_no_more(other);
+    scene.dispatcher.drain_instance(other);
     assert_eq!(shares(&mut scene, 3, Some(&route)), BTreeMap::from([(bound, 3)]));
 }

@@ -26,7 +26,7 @@ fn each_cause_of_waiting_has_its_words() {
     scene.ready(1, |_| {});
     scene.assign();
     assert_eq!(reason(&mut scene), "the one instance that could take them is busy");
-    scene.dispatcher.give_no_more(one);
+    scene.dispatcher.drain_instance(one);
     assert_eq!(reason(&mut scene), "every instance that could take them is leaving");
     scene.dispatcher.hold(run_id(1), true);
     assert_eq!(reason(&mut scene), "its runs are paused");
@@ -89,7 +89,7 @@ fn skills_show_outcomes_times_and_delays() {
     // What was observed stays when the instance has gone; it is lost then.
     let heard = scene.now;
     scene.dispatcher.heard(one, heard);
-    scene.dispatcher.leave(one, scene.now);
+    scene.dispatcher.disconnect(one, scene.now);
     scene.pass(Span::from_secs(60));
     let seen = scene.dispatcher.observed(NS, "a", "1", scene.now, Span::from_secs(300));
     assert_eq!((seen.health, seen.seen, seen.skills[0].completed), (Health::Lost, Some(heard), 10));

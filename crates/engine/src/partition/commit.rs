@@ -57,7 +57,7 @@ impl Partition {
         let before = Time(now.0.saturating_sub(self.config.heartbeat_timeout.0));
         for instance in self.dispatcher.silent(before) {
             // The time-out was its grace: its attempts are lost now.
-            self.part_with(instance, now);
+            self.disconnect(instance, now);
             self.outputs.dropped.push(instance);
         }
     }
@@ -177,9 +177,9 @@ impl Partition {
             time: matches!(command, Command::Tick(_)),
         };
         for effect in applied.effects {
-            self.carry(effect, cause, seq);
+            self.dispatch_effect(effect, cause, seq);
         }
-        self.let_go(command, applied.reply.is_ok());
+        self.release_reported(command, applied.reply.is_ok());
         match (origin, applied.reply) {
             (Origin::Ticket(ticket), reply) => self.outputs.replies.push((ticket, reply)),
             (Origin::Report(report), Err(error)) => self.refuse_report(&report, error),
@@ -192,9 +192,9 @@ impl Partition {
         Ok(())
     }
 
-    /// An attempt that ended by its own report, or that was lost, is with nobody any more, whatever the machine made
-    /// of it. Where the attempt was still the current one, its effects have said so already.
-    fn let_go(&mut self, command: &Command, accepted: bool) {
+    /// An attempt that ended by its own report, or that was lost, is released, whatever the machine made of it. Where the
+    /// attempt was still the current one, its effects have released it already.
+    fn release_reported(&mut self, command: &Command, accepted: bool) {
         let (task, token) = match command {
             Command::TaskComplete(report) if accepted => (report.task, report.token),
             Command::TaskFail(report) if accepted => (report.task, report.token),
@@ -220,7 +220,7 @@ impl Partition {
                 (report.task, report.token, Outcome::Failed { blamed })
             }
             Command::AttemptLost(lost) => {
-                let effect = self.dispatcher.effect(lost.task).or(self.dispatcher.class(lost.task));
+                let effect = self.known_effect(lost.task);
                 let harmless = effect.is_some_and(|effect| effect != EffectClass::Write);
                 (lost.task, lost.token, if harmless { Outcome::Lost } else { Outcome::Unknown })
             }
@@ -229,7 +229,7 @@ impl Partition {
         self.dispatcher.ended(task, token, outcome, self.clock);
     }
 
-    fn carry(&mut self, effect: Effect, cause: Cause, seq: Seq) {
+    fn dispatch_effect(&mut self, effect: Effect, cause: Cause, seq: Seq) {
         match effect {
             Effect::Ready(ready) => {
                 // An earlier attempt has nothing to say any more.
@@ -259,10 +259,10 @@ impl Partition {
                 self.changed.insert(run, seq);
             }
             Effect::AgentChanged { namespace, name, version, state } => {
-                self.dispatcher.forget_classes();
+                self.effects.clear();
                 self.dispatcher.set_agent_state(&namespace, &name, &version, state);
                 if state.is_none() {
-                    self.let_go_all(&namespace, &name, &version);
+                    self.disconnect_version(&namespace, &name, &version);
                 }
             }
             Effect::LimitChanged { namespace, scope, limit } => {

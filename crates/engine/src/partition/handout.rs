@@ -4,7 +4,7 @@
 //! Invariant: a `write` task is sent only after its hand-out is durable.
 
 use consort_core::{Command, command::TaskTaken};
-use consort_dispatch::{Assignment, InstanceId};
+use consort_dispatch::Assignment;
 use consort_types::{EffectClass, Result, TaskId, Time, Token, worker::ToWorker};
 
 use super::{
@@ -12,6 +12,7 @@ use super::{
     group::{Origin, Report},
     instance_name,
 };
+use crate::InstanceId;
 
 impl Partition {
     pub(super) fn hand_out(&mut self, now: Time) {
@@ -53,18 +54,19 @@ impl Partition {
 
     /// The effect class of an attempt: its step's own, or what the capability declares.
     fn class(&mut self, assignment: &Assignment) -> Result<EffectClass> {
-        if let Some(effect) = assignment.effect {
-            return Ok(effect);
-        }
-        if let Some(known) = self.dispatcher.class(assignment.task) {
+        let Some(requested) = self.dispatcher.requested(assignment.task) else { return Ok(EffectClass::default()) };
+        if let Some(known) = self.effects.of(&requested) {
             return Ok(known);
         }
-        let Some((namespace, capability, agent)) = self.dispatcher.target(assignment.task) else {
-            return Ok(EffectClass::default());
-        };
-        let class = self.machine.capability_effect(namespace, capability.unwrap_or(""), agent)?;
-        self.dispatcher.note_class(assignment.task, class);
+        let (namespace, capability) = (requested.namespace, requested.capability.unwrap_or(""));
+        let class = self.machine.capability_effect(namespace, capability, requested.agent)?;
+        self.effects.note(requested.queue, class);
         Ok(class)
+    }
+
+    /// The effect class of a task, where it is known without looking it up.
+    pub(super) fn known_effect(&self, task: TaskId) -> Option<EffectClass> {
+        self.dispatcher.requested(task).and_then(|requested| self.effects.of(&requested))
     }
 
     /// Sends a task to an instance; returns whether it did: a task that is over is forgotten instead.
@@ -109,7 +111,7 @@ impl Partition {
         }
         if unrecorded {
             self.lazies.take(task, token);
-            let effect = self.dispatcher.effect(task).or(self.dispatcher.class(task)).unwrap_or_default();
+            let effect = self.known_effect(task).unwrap_or_default();
             self.lazies.put(self.hand_out_record(instance, task, token, effect, now));
         }
     }

@@ -6,6 +6,7 @@
 //! Invariant: outputs of a record appear only after the group with that record was appended (law 1).
 
 mod commit;
+mod effects;
 mod group;
 mod handout;
 mod lazy;
@@ -17,14 +18,15 @@ mod views;
 use std::{collections::BTreeMap, mem, sync::Arc};
 
 use consort_core::{Command, Machine, Reply, Taken};
-use consort_dispatch::{Claim, Dispatcher, InstanceId, Locality};
+use consort_dispatch::{Claim, Dispatcher, Locality};
 use consort_journal::{Log, LogError};
 use consort_types::{
     BlobHash, Code, Error, Result, RunId, Seq, TaskId, Time, Token,
     worker::{Hello, Progress, ToWorker},
 };
 
-use crate::{Config, handle::Status};
+use crate::{Config, InstanceId, handle::Status};
+use effects::EffectClasses;
 use group::{Group, Origin};
 use lazy::Lazies;
 use live::LiveProgress;
@@ -83,6 +85,7 @@ pub struct Partition {
     group: Group,
     lazies: Lazies,
     live: LiveProgress,
+    effects: EffectClasses,
     /// The latest time that was passed in, or that the log had: log time never goes back.
     clock: Time,
     outputs: Outputs,
@@ -140,7 +143,7 @@ impl Partition {
     /// The attempt is over, or was taken back: nobody holds it, and what it said is forgotten. Returns who held it.
     fn release_attempt(&mut self, task: TaskId, token: Token) -> Option<InstanceId> {
         self.live.end(task, token);
-        self.dispatcher.gone(task, Some(token))
+        self.dispatcher.remove(task, Some(token))
     }
 
     fn tell(&mut self, instance: InstanceId, message: ToWorker) {
@@ -184,7 +187,7 @@ impl Partition {
     pub fn detach(&mut self, instance: InstanceId, now: Time) {
         let now = self.advance(now);
         if let Some(until) = self.grace_of(instance, now) {
-            self.part_with(instance, until);
+            self.disconnect(instance, until);
         }
     }
 
@@ -204,23 +207,23 @@ impl Partition {
             .hint("connect again: it is then known again"))
     }
 
-    /// A version of an agent was removed: its instances are told to finish, and are connected no more.
-    fn let_go_all(&mut self, namespace: &str, agent: &str, version: &str) {
+    /// A version of an agent was removed: its instances are told to finish, and are disconnected.
+    fn disconnect_version(&mut self, namespace: &str, agent: &str, version: &str) {
         for instance in self.dispatcher.instances_of(namespace, agent, version) {
             let until = self.grace_of(instance, self.clock).unwrap_or(self.clock);
-            self.part_with(instance, until);
+            self.disconnect(instance, until);
             self.outbox.insert(instance, vec![ToWorker::Drain]);
             self.outputs.dropped.push(instance);
         }
     }
 
-    /// An instance is not connected any more. What it was sent waits for it until then; what it was to be sent, once
-    /// that would be durable, goes back into its queue.
-    fn part_with(&mut self, instance: InstanceId, until: Time) {
+    /// Disconnects an instance. What it was sent waits for it until then; what it was to be sent, once that would be
+    /// durable, goes back into its queue.
+    fn disconnect(&mut self, instance: InstanceId, until: Time) {
         for handout in self.group.take_back(instance) {
-            self.dispatcher.put_back(handout.task, handout.token);
+            self.dispatcher.requeue(handout.task, handout.token);
         }
-        self.dispatcher.leave(instance, until);
+        self.dispatcher.disconnect(instance, until);
         self.outbox.remove(&instance);
     }
 

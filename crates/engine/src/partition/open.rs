@@ -11,14 +11,14 @@ use consort_journal::Log;
 use consort_store::{Blobs, Store};
 use consort_types::{Code, Error, Result, RunId, Seq, Time};
 
-use super::{Counters, Outputs, Partition, group::Group, lazy::Lazies, live::LiveProgress};
+use super::{Counters, Outputs, Partition, effects::EffectClasses, group::Group, lazy::Lazies, live::LiveProgress};
 use crate::{Config, Parts, backing::StoreBacking, write_rows};
 
 /// Tasks that recovery looks at at once.
 const PAGE: usize = 1_024;
 
 impl Partition {
-    /// Recovers a partition: replays what the store does not reflect yet, and takes up every task that is not over.
+    /// Recovers a partition: replays what the store does not reflect yet, and restores every task that is not over.
     ///
     /// `incarnation` must differ between any two starts of a process on the same log; it tells instances of this start
     /// from those of earlier ones. `now` is the wall clock.
@@ -42,6 +42,7 @@ impl Partition {
             group: Group::default(),
             lazies: Lazies::default(),
             live: LiveProgress::default(),
+            effects: EffectClasses::default(),
             clock,
             outputs: Outputs::default(),
             outbox: BTreeMap::new(),
@@ -55,7 +56,7 @@ impl Partition {
         Ok(partition)
     }
 
-    /// Takes up what operators said, and every task that is not over.
+    /// Restores what operators have set, and every task that is not over.
     fn rebuild(&mut self) -> Result<()> {
         for (namespace, name, version, state) in self.machine.agent_states()? {
             self.dispatcher.set_agent_state(&namespace, &name, &version, Some(state));
@@ -68,8 +69,8 @@ impl Partition {
             let (page, next) = self.machine.live_tasks(after, PAGE)?;
             for live in page {
                 let (LiveTask::Ready(task) | LiveTask::Taken { task, .. }) = &live;
-                self.take_up_run(task.task.run, &mut run)?;
-                self.take_up(live);
+                self.restore_run(task.task.run, &mut run)?;
+                self.restore(live);
             }
             match next {
                 Some(next) => after = Some(next),
@@ -78,7 +79,7 @@ impl Partition {
         }
     }
 
-    fn take_up_run(&mut self, run: RunId, seen: &mut Option<RunId>) -> Result<()> {
+    fn restore_run(&mut self, run: RunId, seen: &mut Option<RunId>) -> Result<()> {
         if *seen != Some(run) {
             *seen = Some(run);
             let held = self.machine.is_held(run)?;
@@ -87,14 +88,14 @@ impl Partition {
         Ok(())
     }
 
-    fn take_up(&mut self, live: LiveTask) {
+    fn restore(&mut self, live: LiveTask) {
         match live {
             LiveTask::Ready(task) => self.dispatcher.ready(task),
             LiveTask::Taken { task, instance, .. } => {
                 // An instance in a process that has ended is dead for certain; others may come back.
                 let dead = instance.starts_with("local:");
                 let until = if dead { self.clock } else { self.clock.after(self.config.grace) };
-                self.dispatcher.taken(task, &instance, until);
+                self.dispatcher.restore(task, &instance, until);
             }
         }
     }

@@ -7,7 +7,6 @@ use consort_core::{
     Command,
     command::{TaskComplete, TaskFail, TaskPark, TaskRecord},
 };
-use consort_dispatch::InstanceId;
 use consort_types::{
     TaskId, Time, Token,
     worker::{FromWorker, Live, Progress, ToWorker},
@@ -17,6 +16,7 @@ use super::{
     Partition,
     group::{Origin, Report},
 };
+use crate::InstanceId;
 
 impl Partition {
     /// An instance reports. What the machine refuses comes back to it as `Refused`.
@@ -51,9 +51,9 @@ impl Partition {
             }
             FromWorker::Stream { task, token, delta } => self.show(task, token, delta.into()),
             FromWorker::Alive => {}
-            FromWorker::Credit { tasks } => self.dispatcher.set_credit(instance, tasks),
+            FromWorker::Credit { tasks } => self.dispatcher.set_capacity(instance, tasks),
             FromWorker::Leaving => {
-                self.dispatcher.give_no_more(instance);
+                self.dispatcher.drain_instance(instance);
                 self.tell(instance, ToWorker::Drain);
             }
         }

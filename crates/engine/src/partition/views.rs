@@ -66,7 +66,7 @@ impl Partition {
 
     /// The capability that a task asks for.
     pub fn capability_of(&self, task: TaskId) -> Option<String> {
-        self.dispatcher.target(task).and_then(|(_, capability, _)| capability.map(str::to_owned))
+        self.dispatcher.requested(task)?.capability.map(str::to_owned)
     }
 
     /// Grows whenever something changes that agents are shown with.

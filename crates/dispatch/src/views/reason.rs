@@ -1,41 +1,42 @@
-//! Why nothing is handed out, in words.
+//! Why nothing is assigned, in words.
 //!
 //! For: the line that an operator reads when tasks wait. Not for: deciding.
 //! Invariant: the reason named is one that, taken away, would let a task go or show the next reason.
 
 use consort_types::registry::Health;
 
-use super::{
-    Dispatcher,
-    order::{GroupKey, Level},
-    pool::{Instance, Kind, KindId},
-    queue::{Queue, Target},
+use super::Views;
+use crate::{
+    model::QueueId,
+    pool::{WorkerClass, WorkerClassId, WorkerInstance},
+    queues::{GroupKey, Queue},
+    route::Target,
 };
 
-impl Dispatcher {
+impl Views<'_> {
     /// Why the tasks of a queue wait.
-    pub(super) fn why_waiting(&self, queue: &Queue) -> String {
+    pub(super) fn why_waiting(&self, id: QueueId, queue: &Queue) -> String {
         if self.draining {
             return "the server is draining".to_owned();
         }
-        if queue.waiting() == queue.aside {
+        if queue.waiting() == queue.held {
             return "its runs are paused".to_owned();
         }
-        if let Some(gate) = queue.parked.and_then(|(gate, _)| self.gates.get(gate)) {
-            return gate.reason(u32::MAX);
+        if let Some(limiter) = queue.parked.and_then(|(limiter, _)| self.placement.limits.get(limiter)) {
+            return limiter.reason(u32::MAX);
         }
         if queue.priority().is_none()
-            && let Some((GroupKey::Key(gate, own), _)) = queue.levels.values().flat_map(Level::parked).next()
-            && let Some(gate) = self.gates.get(gate)
+            && let Some((GroupKey::Key(limiter, own), _)) = queue.parked_groups().next()
+            && let Some(limiter) = self.placement.limits.get(limiter)
         {
-            return gate.reason(own);
+            return limiter.reason(own);
         }
-        self.why_nobody(&queue.target).unwrap_or_else(|| self.why_busy(queue))
+        self.why_unserved(&queue.target).unwrap_or_else(|| self.why_busy(id))
     }
 
-    /// Why no instance is asked at all, where that is so.
-    fn why_nobody(&self, target: &Target) -> Option<String> {
-        let able = || self.pool.kinds().filter(|(_, kind)| kind.can(target));
+    /// Why no connected instance serves the queue, where none does.
+    fn why_unserved(&self, target: &Target) -> Option<String> {
+        let able = || self.placement.pool.classes().filter(|(_, class)| class.can(target));
         if able().next().is_none() {
             return Some(match (&target.capability, &target.agent) {
                 (Some(capability), Some(agent)) => {
@@ -46,34 +47,35 @@ impl Dispatcher {
                 (None, None) => "no instance is connected".to_owned(),
             });
         }
-        let fits = |kind: &Kind| target.selector.as_ref().is_none_or(|selector| selector.fits_version(&kind.version));
-        let mut fitting = able().filter(|(_, kind)| fits(kind)).peekable();
+        let fits =
+            |class: &WorkerClass| target.selector.as_ref().is_none_or(|selector| selector.fits_version(&class.version));
+        let mut fitting = able().filter(|(_, class)| fits(class)).peekable();
         if fitting.peek().is_none() {
             return Some("no instance has a version that matches the route".to_owned());
         }
-        if fitting.all(|(_, kind)| kind.state.draining) {
+        if fitting.all(|(_, class)| class.state.draining) {
             return Some("an operator drains every version that could take them".to_owned());
         }
-        if !able().any(|(_, kind)| kind.serves(target)) {
+        if !able().any(|(_, class)| class.serves(target)) {
             return Some("every version that could take them has a weight of 0".to_owned());
         }
-        let matches = |id: KindId| self.pool.members(id).any(|(id, _)| self.pool.fits(id, target));
-        if !able().any(|(id, kind)| kind.serves(target) && matches(id)) {
+        let matches =
+            |id: WorkerClassId| self.placement.pool.members(id).any(|(id, _)| self.placement.pool.fits(id, target));
+        if !able().any(|(id, class)| class.serves(target) && matches(id)) {
             return Some("no instance has the labels that the route asks for".to_owned());
         }
         None
     }
 
-    /// Why none of those that could take the tasks does.
-    fn why_busy(&self, queue: &Queue) -> String {
-        if let Some(gate) = self.shut_out(queue).and_then(|gate| self.gates.get(gate)) {
-            return gate.reason(u32::MAX);
+    /// Why none of the instances that could take the tasks does.
+    fn why_busy(&self, id: QueueId) -> String {
+        if let Some(limiter) = self.closed_by(id).and_then(|limiter| self.placement.limits.get(limiter)) {
+            return limiter.reason(u32::MAX);
         }
-        let members = queue.lots.iter().flat_map(|lot| self.pool.members_of_lot(*lot));
-        let members: Vec<&Instance> = members.map(|(_, instance)| instance).collect();
-        let unhealthy = |instance: &&&Instance| instance.breaker.health().0 == Health::Unhealthy;
+        let members: Vec<&WorkerInstance> = self.candidates(id).collect();
+        let unhealthy = |instance: &&&WorkerInstance| instance.breaker.health().0 == Health::Unhealthy;
         let (all, ill) = (members.len(), members.iter().filter(unhealthy).count());
-        let leaving = members.iter().filter(|instance| instance.leaving).count();
+        let leaving = members.iter().filter(|instance| instance.draining).count();
         if leaving == all {
             return "every instance that could take them is leaving".to_owned();
         }

@@ -1,8 +1,8 @@
-//! How an instance does, from what becomes of its attempts.
+//! The circuit breaker of a worker instance.
 //!
-//! For: the circuit breaker of one instance, and the reason in words. Not for: whether it is heard of (the pool knows).
-//! Invariant: an instance that is left out is tried again after a pause, one task at a time, so that it comes back by
-//! itself.
+//! For: its health by how its attempts end, and the reason in words. Not for: silence (see `liveness`).
+//! Invariant: an open breaker is probed after a pause, one task at a time, so that an instance that works again comes
+//! back by itself.
 
 use consort_types::{Span, TaskId, Time, registry::Health};
 
@@ -32,7 +32,7 @@ enum State {
 
 /// The circuit breaker of an instance.
 #[derive(Debug)]
-pub(super) struct Breaker {
+pub(crate) struct Breaker {
     state: State,
     /// What became of the last attempts, the last one lowest: 1 failed.
     outcomes: u32,
@@ -48,7 +48,7 @@ pub(super) struct Breaker {
 }
 
 impl Breaker {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             state: State::Closed,
             outcomes: 0,
@@ -62,34 +62,34 @@ impl Breaker {
     }
 
     /// Whether it may be given a task.
-    pub(super) fn lets_through(&self) -> bool {
+    pub(crate) fn lets_through(&self) -> bool {
         matches!(self.state, State::Closed | State::HalfOpen { probe: None })
     }
 
     /// Whether it is in use without reserve.
-    pub(super) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.state == State::Closed
     }
 
     /// When it is tried again.
-    pub(super) fn until(&self) -> Option<Time> {
+    pub(crate) fn until(&self) -> Option<Time> {
         if let State::Open { until } = self.state { Some(until) } else { None }
     }
 
     /// The pause is over.
-    pub(super) fn half_open(&mut self) {
+    pub(crate) fn half_open(&mut self) {
         self.state = State::HalfOpen { probe: None };
     }
 
     /// It was given a task.
-    pub(super) fn given(&mut self, task: TaskId) {
+    pub(crate) fn given(&mut self, task: TaskId) {
         if let State::HalfOpen { probe } = &mut self.state {
             *probe = Some(task);
         }
     }
 
     /// It holds a task no more, whatever became of it.
-    pub(super) fn released(&mut self, task: TaskId) {
+    pub(crate) fn released(&mut self, task: TaskId) {
         if let State::HalfOpen { probe } = &mut self.state
             && *probe == Some(task)
         {
@@ -98,7 +98,7 @@ impl Breaker {
     }
 
     /// An attempt ended well or badly.
-    pub(super) fn ended(&mut self, task: TaskId, well: bool, now: Time) {
+    pub(crate) fn ended(&mut self, task: TaskId, well: bool, now: Time) {
         match self.state {
             State::Closed => {
                 self.outcomes = (self.outcomes << 1 | u32::from(!well)) & ((1 << WINDOW) - 1);
@@ -133,7 +133,7 @@ impl Breaker {
     }
 
     /// A completion took this long, where half of all such take `usual`; that is asked for only where it matters.
-    pub(super) fn took(&mut self, took: Span, usual: impl FnOnce() -> Option<Span>) {
+    pub(crate) fn took(&mut self, took: Span, usual: impl FnOnce() -> Option<Span>) {
         self.took = if self.took == 0 { took.0 } else { self.took - self.took / 4 + took.0 / 4 };
         let factor = if took < SLOW_FLOOR {
             0
@@ -146,7 +146,7 @@ impl Breaker {
     }
 
     /// How slow it is, roughly: the lower goes first. Who has done nothing yet is tried first.
-    pub(super) fn speed(&self) -> u8 {
+    pub(crate) fn speed(&self) -> u8 {
         u8::try_from(steps(self.took) / 32).unwrap_or(u8::MAX)
     }
 
@@ -155,7 +155,7 @@ impl Breaker {
     }
 
     /// How it does, and why.
-    pub(super) fn health(&self) -> (Health, Option<String>) {
+    pub(crate) fn health(&self) -> (Health, Option<String>) {
         match self.state {
             State::Open { .. } | State::HalfOpen { .. } => (Health::Unhealthy, Some(self.why.clone())),
             State::Closed if self.failures() >= FAILURES_DEGRADED => {
