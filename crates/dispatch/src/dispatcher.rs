@@ -104,17 +104,12 @@ impl Dispatcher {
         if let Some(observed) = observed.as_mut() {
             observed.count(outcome);
         }
-        let well = match outcome {
-            Outcome::Completed => Some(true),
-            Outcome::Failed { blamed: true } | Outcome::Expired => Some(false),
-            Outcome::Failed { blamed: false } | Outcome::Lost | Outcome::Unknown => None,
-        };
         let opened = holder.filter(|instance| {
             pool.judge(*instance, |breaker| {
                 if let Some(took) = took {
                     breaker.took(took, || observed.as_ref()?.took.percentile(50));
                 }
-                if let Some(well) = well {
+                if let Some(well) = outcome.speaks_for_instance() {
                     breaker.ended(id, well, now);
                 }
             })

@@ -80,6 +80,17 @@ pub enum Outcome {
     Unknown,
 }
 
+impl Outcome {
+    /// Whether it speaks for the worker instance or against it; `None` where it says nothing about it.
+    pub(crate) fn speaks_for_instance(self) -> Option<bool> {
+        match self {
+            Self::Completed => Some(true),
+            Self::Failed { blamed: true } | Self::Expired => Some(false),
+            Self::Failed { blamed: false } | Self::Lost | Self::Unknown => None,
+        }
+    }
+}
+
 /// What a task asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Requested<'a> {
