@@ -64,7 +64,7 @@ impl Placement {
         };
         let (selector, sticky) = Selector::of(ready.route);
         let (namespace, capability, agent) = (ready.namespace, ready.capability, ready.agent);
-        let queue = self.join_queue(Target { namespace, capability, agent, selector, pinned: None });
+        let queue = self.join_queue(&Target { namespace, capability, agent, selector, pinned: None });
         if let Some(queue) = self.queues.get(queue) {
             queue.limiters.iter().flatten().for_each(|limiter| self.limits.join(*limiter));
         }
@@ -219,16 +219,13 @@ impl Placement {
 /// Queues.
 impl Placement {
     /// The queue of a target, with one member more.
-    fn join_queue(&mut self, target: Target) -> QueueId {
-        let id = match self.queues.find(&target) {
-            Some(id) => id,
-            None => {
-                let limiters = self.limits.of_queue(&target.namespace, target.capability.as_deref());
-                let id = self.queues.add(target.clone(), limiters);
-                self.pool.add_queue(id, &target);
-                id
-            }
-        };
+    fn join_queue(&mut self, target: &Target) -> QueueId {
+        let id = self.queues.find(target).unwrap_or_else(|| {
+            let limiters = self.limits.of_queue(&target.namespace, target.capability.as_deref());
+            let id = self.queues.add(target.clone(), limiters);
+            self.pool.add_queue(id, target);
+            id
+        });
         if let Some(queue) = self.queues.get_mut(id) {
             queue.members += 1;
         }
@@ -260,7 +257,7 @@ impl Placement {
             return;
         };
         // The same limiters apply to both queues.
-        let queue = self.join_queue(target);
+        let queue = self.join_queue(&target);
         if let Some(task) = self.tasks.get_mut(id) {
             task.queue = queue;
         }

@@ -172,8 +172,8 @@ impl CandidateSets {
     }
 
     /// The queues that choose from one of these sets.
-    pub(super) fn linked_to(&self, sets: BTreeSet<CandidateSetId>) -> Vec<QueueId> {
-        let linked = self.links.iter().filter(|(_, link)| !link.sets.is_disjoint(&sets));
+    pub(super) fn linked_to(&self, sets: &BTreeSet<CandidateSetId>) -> Vec<QueueId> {
+        let linked = self.links.iter().filter(|(_, link)| !link.sets.is_disjoint(sets));
         linked.map(|(queue, _)| *queue).collect()
     }
 

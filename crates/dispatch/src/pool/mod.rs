@@ -138,7 +138,7 @@ impl Pool {
     pub(crate) fn remove_unused_class(&mut self, id: WorkerClassId) {
         let Some(class) = self.classes.get(&id).filter(|class| class.members.is_empty()) else { return };
         let key = (class.agent_id, class.version.to_string(), class.capabilities.clone());
-        for queue in self.candidates.linked_to(class.sets.values().copied().collect()) {
+        for queue in self.candidates.linked_to(&class.sets.values().copied().collect()) {
             self.disconnect(queue, id);
         }
         self.agents.remove_class(key.0, id);
@@ -153,13 +153,17 @@ impl Pool {
     pub(crate) fn add_queue(&mut self, queue: QueueId, target: &Target) {
         let serving = self.classes.iter().filter(|(_, class)| class.serves(target));
         let serving: Vec<WorkerClassId> = serving.map(|(id, _)| *id).collect();
-        serving.into_iter().for_each(|class| self.connect(queue, target, class));
+        for class in serving {
+            self.connect(queue, target, class);
+        }
     }
 
     /// A queue is removed.
     pub(crate) fn remove_queue(&mut self, queue: QueueId) {
         let sets: Vec<CandidateSetId> = self.candidates.of_queue(queue).collect();
-        sets.into_iter().for_each(|set| self.unlink(queue, set));
+        for set in sets {
+            self.unlink(queue, set);
+        }
         self.candidates.remove_queue(queue);
     }
 
@@ -177,28 +181,29 @@ impl Pool {
 
     /// A queue chooses from the instances of a class that fit its target.
     fn connect(&mut self, queue: QueueId, target: &Target, id: WorkerClassId) {
-        let Some(class) = self.classes.get_mut(&id) else { return };
+        let Some(class) = self.classes.get(&id) else { return };
         let choice = Choice::of(target);
-        let set = match class.sets.get(&choice) {
-            Some(set) => *set,
-            None => {
-                let members = class.members.iter();
-                let fitting =
-                    members.filter(|id| self.instances.get(id).is_some_and(|of| choice.fits(**id, &of.labels)));
-                let fitting: Vec<WorkerInstanceId> = fitting.copied().collect();
-                let free = fitting.iter().filter_map(|id| self.instances.get(id)?.rank).collect();
-                let is_open = !self.agents.is_at_limit(class.agent_id);
-                let set = self.candidates.add(id, choice.clone(), is_open, free);
-                class.sets.insert(choice, set);
-                for id in fitting {
-                    if let Some(instance) = self.instances.get_mut(&id) {
-                        instance.sets.push(set);
-                    }
-                }
-                set
-            }
-        };
+        let set = class.sets.get(&choice).copied();
+        let set = set.unwrap_or_else(|| self.add_set(id, choice));
         self.candidates.link(queue, set);
+    }
+
+    /// The candidate set of the instances of a class that a choice fits.
+    fn add_set(&mut self, id: WorkerClassId, choice: Choice) -> CandidateSetId {
+        let members = self.members(id).filter(|(id, instance)| choice.fits(*id, &instance.labels));
+        let members: Vec<(WorkerInstanceId, Option<Rank>)> = members.map(|(id, of)| (id, of.rank)).collect();
+        let free = members.iter().filter_map(|(_, rank)| *rank).collect();
+        let is_open = self.classes.get(&id).is_none_or(|class| !self.agents.is_at_limit(class.agent_id));
+        let set = self.candidates.add(id, choice.clone(), is_open, free);
+        if let Some(class) = self.classes.get_mut(&id) {
+            class.sets.insert(choice, set);
+        }
+        for (member, _) in members {
+            if let Some(instance) = self.instances.get_mut(&member) {
+                instance.sets.push(set);
+            }
+        }
+        set
     }
 
     /// A queue chooses from a class no more.

@@ -94,6 +94,23 @@ proptest! {
         prop_assert_eq!(served, sizes);
     }
 
+    /// A run that spreads its tasks over many keys is served no more than one that has none, while both wait.
+    #[test]
+    fn a_run_gains_nothing_by_many_keys(keys in prop::collection::vec(0..6_u8, 2..30), plain in 2..30_u32) {
+        let mut world = OneByOne::new();
+        let sizes = [keys.len() as u32, plain];
+        for (index, key) in keys.iter().enumerate() {
+            world.add(keyed(ready(0, index as u32, 1), *key));
+        }
+        (0..plain).for_each(|index| world.add(ready(1, index, 1)));
+        let mut served = [0; 2];
+        while served[0] < sizes[0] && served[1] < sizes[1] {
+            let run = world.next().map(|task| usize::from(task.task.run.0[0]));
+            served[run.unwrap()] += 1;
+            prop_assert!(served[0].abs_diff(served[1]) <= 1, "{served:?} of {sizes:?}");
+        }
+    }
+
     /// A task is assigned within a bounded number of assignments, whatever arrives meanwhile at its priority or below.
     #[test]
     fn no_task_starves(
@@ -108,7 +125,7 @@ proptest! {
         let mut add = |world: &mut OneByOne, pick: u16, run: u8| {
             made += 1;
             let mut task = ready(run, made, 1);
-            task.capability = Some(if pick % 2 == 0 { "x" } else { "y" }.into());
+            task.capability = Some(if pick.is_multiple_of(2) { "x" } else { "y" }.into());
             let key = (pick / 2 % (KEYS + 1)) as u8;
             let task = if u16::from(key) < KEYS { keyed(task, key) } else { task };
             let id = task.task;

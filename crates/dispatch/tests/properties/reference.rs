@@ -369,12 +369,12 @@ impl World {
         let version = ready.route.as_ref().and_then(|route| route.version.as_deref());
         let state = self.states.get(&(instance.agent, instance.version)).copied().unwrap_or_default();
         !instance.draining
-            && self.load(id) < instance.capacity
             && ready.agent.as_ref().is_none_or(|agent| agent == instance.agent)
             && ready.capability.as_ref().is_none_or(|wanted| instance.capabilities.contains(&wanted.as_str()))
             && version.is_none_or(|version| version == instance.version)
             && !state.draining
             && (state.weight > 0 || version.is_some())
+            && self.load(id) < instance.capacity
     }
 
     fn within_limits(&self, task: &Task, agent: &str) -> bool {
