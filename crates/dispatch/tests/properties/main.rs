@@ -27,16 +27,16 @@ fn op() -> impl Strategy<Value = Op> {
     let pick = any::<u16>;
     prop_oneof![
         4 => (pick(), 0..5_u32).prop_map(|(pick, capacity)| Op::Join { pick, capacity }),
-        1 => (pick(), 0..40_u64).prop_map(|(pick, grace)| Op::Disconnect { pick, grace }),
+        3 => (pick(), 0..40_u64).prop_map(|(pick, grace)| Op::Disconnect { pick, grace }),
         1 => pick().prop_map(|pick| Op::DrainInstance { pick }),
         2 => (pick(), 0..5_u32).prop_map(|(pick, capacity)| Op::SetCapacity { pick, capacity }),
         20 => any::<u64>().prop_map(|pick| Op::Ready { pick }),
-        1 => any::<u64>().prop_map(|pick| Op::Restore { pick }),
+        2 => any::<u64>().prop_map(|pick| Op::Restore { pick }),
         1 => pick().prop_map(|pick| Op::Remove { pick }),
         10 => (pick(), outcome()).prop_map(|(pick, outcome)| Op::End { pick, outcome }),
         1 => pick().prop_map(|pick| Op::Requeue { pick }),
-        2 => (pick(), pick(), any::<bool>()).prop_map(|(instance, task, current)| Op::Claim { instance, task, current }),
-        1 => Just(Op::Lost),
+        5 => (pick(), pick(), prop::bool::weighted(0.8)).prop_map(|(instance, task, current)| Op::Claim { instance, task, current }),
+        3 => Just(Op::Lost),
         2 => (0..5_u8, any::<bool>()).prop_map(|(run, held)| Op::Hold { run, held }),
         2 => (pick(), prop::option::of(0..4_u32), prop::option::weighted(0.3, (0..4_u32, 1..40_u64, 0..4_u32)))
             .prop_map(|(scope, concurrency, rate)| Op::SetLimit { scope, concurrency, rate }),

@@ -105,12 +105,12 @@ impl LiveProgress {
 
     /// A live message of an attempt: kept for late subscribers, and returned with its label. `None` where the attempt
     /// is over. At the limit of all tails together, the attempt's own output makes room.
-    pub(super) fn publish(&mut self, task: TaskId, token: Token, live: &Live) -> Option<Progress> {
+    pub(super) fn publish(&mut self, task: TaskId, token: Token, live: Live) -> Option<Progress> {
         let tail = self.tails.get_mut(&task).filter(|tail| tail.token == token)?;
         let others = self.bytes - tail.bytes;
-        tail.append(live, limits::STREAM_TAILS_BYTES_MAX.saturating_sub(others));
+        tail.append(&live, limits::STREAM_TAILS_BYTES_MAX.saturating_sub(others));
         self.bytes = others + tail.bytes;
-        Some(tail.label(task.run, live.clone()))
+        Some(tail.label(task.run, live))
     }
 
     /// The end of what the attempts of a run have reported.
@@ -161,12 +161,12 @@ mod tests {
         for n in 0..20_000 {
             let text = format!("{n}é ");
             all.push_str(&text);
-            assert!(live.publish(task(1), TOKEN, &Live::Text { text }).is_some());
+            assert!(live.publish(task(1), TOKEN, Live::Text { text }).is_some());
         }
         let kept = texts(&live);
         assert!(all.ends_with(&kept) && kept.len() <= limits::STREAM_TAIL_BYTES_MAX);
         assert!(kept.len() > limits::STREAM_TAIL_BYTES_MAX - 2 * PIECE_BYTES, "{}", kept.len());
-        live.publish(task(1), TOKEN, &Live::Text { text: "é".repeat(limits::STREAM_TAIL_BYTES_MAX) });
+        live.publish(task(1), TOKEN, Live::Text { text: "é".repeat(limits::STREAM_TAIL_BYTES_MAX) });
         assert_eq!(live.bytes, limits::STREAM_TAIL_BYTES_MAX);
         live.end(task(1), TOKEN);
         assert_eq!((live.bytes, live.tails.len()), (0, 0));
@@ -177,7 +177,7 @@ mod tests {
         let mut live = LiveProgress::default();
         begin(&mut live, 0);
         for message in ["one", "two"] {
-            live.publish(task(0), TOKEN, &Live::Message { message: message.into() });
+            live.publish(task(0), TOKEN, Live::Message { message: message.into() });
         }
         let tail = live.tail(RunId([1; 16]));
         assert_eq!(tail.len(), 1);
@@ -185,7 +185,7 @@ mod tests {
         let text = "x".repeat(limits::STREAM_TAIL_BYTES_MAX);
         for n in 0..2_000 {
             begin(&mut live, n);
-            live.publish(task(n), TOKEN, &Live::Text { text: text.clone() });
+            live.publish(task(n), TOKEN, Live::Text { text: text.clone() });
         }
         let kept: usize = live.tails.values().map(|tail| tail.bytes).sum();
         assert_eq!((kept, live.bytes), (limits::STREAM_TAILS_BYTES_MAX, limits::STREAM_TAILS_BYTES_MAX));
@@ -195,11 +195,11 @@ mod tests {
     fn an_attempt_that_is_over_reports_nothing() {
         let mut live = LiveProgress::default();
         let message = Live::Message { message: "late".into() };
-        assert_eq!(live.publish(task(1), TOKEN, &message), None);
+        assert_eq!(live.publish(task(1), TOKEN, message.clone()), None);
         begin(&mut live, 1);
         live.begin(task(1), Token(2), "a", 2);
-        assert_eq!(live.publish(task(1), TOKEN, &message), None, "an earlier attempt");
+        assert_eq!(live.publish(task(1), TOKEN, message.clone()), None, "an earlier attempt");
         live.end(task(1), TOKEN);
-        assert!(live.publish(task(1), Token(2), &message).is_some(), "the newer attempt goes on");
+        assert!(live.publish(task(1), Token(2), message).is_some(), "the newer attempt goes on");
     }
 }

@@ -46,10 +46,10 @@ impl Partition {
             }
             FromWorker::Heartbeat { task, token, progress } => {
                 if let Some(message) = progress {
-                    self.show(task, token, Live::Message { message });
+                    self.publish_progress(task, token, Live::Message { message });
                 }
             }
-            FromWorker::Stream { task, token, delta } => self.show(task, token, delta.into()),
+            FromWorker::Stream { task, token, delta } => self.publish_progress(task, token, delta.into()),
             FromWorker::Alive => {}
             FromWorker::Credit { tasks } => self.dispatcher.set_capacity(instance, tasks),
             FromWorker::Leaving => {
@@ -68,8 +68,8 @@ impl Partition {
         std::mem::take(&mut self.outputs.progress)
     }
 
-    /// Shows watchers what an attempt says; one that is over has nothing to show any more.
-    fn show(&mut self, task: TaskId, token: Token, live: Live) {
-        self.outputs.progress.extend(self.live.publish(task, token, &live));
+    /// Publishes live progress of an attempt; what arrives after its end is dropped.
+    fn publish_progress(&mut self, task: TaskId, token: Token, live: Live) {
+        self.outputs.progress.extend(self.live.publish(task, token, live));
     }
 }
