@@ -3,8 +3,9 @@
 //! For: the machine, which fills in what an expression's references ask for. Not for: finding those values.
 //! Invariant: values are shared, never copied, on the way in.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{cell::Cell, collections::BTreeMap, sync::Arc};
 
+use consort_types::limits;
 use serde_json::Value;
 
 /// The variables of an evaluation. Only what [`Expression::references`](crate::Expression::references) names has to
@@ -27,6 +28,25 @@ pub struct Environment {
     pub steps: BTreeMap<Arc<str>, StepValue>,
     /// What the status functions answer.
     pub status: StatusFlags,
+    /// What evaluations have cost so far.
+    cost: Cell<u64>,
+}
+
+impl Environment {
+    /// Work units that evaluations in this environment have cost: all of them together may cost
+    /// [`limits::EXPRESSION_COST_MAX`], so a template with many expressions may cost no more than one expression.
+    pub fn cost(&self) -> u64 {
+        self.cost.get()
+    }
+
+    /// What evaluations may still cost.
+    pub(crate) fn cost_left(&self) -> u64 {
+        limits::EXPRESSION_COST_MAX - self.cost.get()
+    }
+
+    pub(crate) fn note_cost_left(&self, left: u64) {
+        self.cost.set(limits::EXPRESSION_COST_MAX - left);
+    }
 }
 
 /// What is known of a step that has ended.

@@ -76,6 +76,8 @@ pub(crate) struct World {
     pub(crate) runs: Vec<RunId>,
     pub(crate) refusals: Vec<String>,
     pub(crate) effects: Vec<Effect>,
+    /// Units of work of the last record.
+    pub(crate) units: usize,
 }
 
 impl World {
@@ -91,6 +93,7 @@ impl World {
             runs: Vec::new(),
             refusals: Vec::new(),
             effects: Vec::new(),
+            units: 0,
         }
     }
 
@@ -100,7 +103,10 @@ impl World {
         self.now = self.now.after(Span(10));
         self.log.push((self.now, bytes.clone()));
         let seq = self.machine.applied().next();
-        let Applied { reply, effects } = self.machine.apply(seq, self.now, &Command::decode(&bytes).unwrap()).unwrap();
+        let applied = self.machine.apply(seq, self.now, &Command::decode(&bytes).unwrap()).unwrap();
+        let Applied { reply, effects, units } = applied;
+        assert!(units <= Applied::UNITS_MAX, "one record did {units} units of work");
+        self.units = units;
         for effect in &effects {
             match effect {
                 Effect::Ready(ready) => {
