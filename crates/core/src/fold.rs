@@ -151,12 +151,18 @@ impl<'a> Fold<'a> {
     /// Whether what can wait should be left to the next record: this one has done its units of work, or its
     /// expressions and documents have cost as much as one evaluation may.
     pub(crate) fn is_long(&self) -> bool {
-        self.units >= limits::WORK_PER_RECORD_MAX || self.cost >= limits::EXPRESSION_COST_MAX
+        self.units >= self.machine.units_max || self.cost >= self.machine.cost_max
     }
 
     /// How much more may be put in the queue for this record.
     pub(crate) fn room(&self) -> usize {
-        if self.is_long() { 0 } else { limits::WORK_PER_RECORD_MAX.saturating_sub(self.units + self.work.len()) }
+        if self.is_long() { 0 } else { self.machine.units_max.saturating_sub(self.units + self.work.len()) }
+    }
+
+    /// How many rows to read at once where work goes over many.
+    pub(crate) fn page(&self) -> usize {
+        const PAGE: usize = 128;
+        self.machine.units_max.saturating_sub(self.units).clamp(1, PAGE)
     }
 
     /// Counts work that is not an item of the queue.

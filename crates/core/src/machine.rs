@@ -81,6 +81,8 @@ pub struct Machine {
     generation: u64,
     applied: Seq,
     next_timer: NextTimer,
+    pub(crate) units_max: usize,
+    pub(crate) cost_max: u64,
 }
 
 impl Machine {
@@ -99,7 +101,16 @@ impl Machine {
             generation: 1,
             applied,
             next_timer: NextTimer::Unknown,
+            units_max: limits::WORK_PER_RECORD_MAX,
+            cost_max: limits::EXPRESSION_COST_MAX,
         })
+    }
+
+    /// Lets a record do less than [`limits::WORK_PER_RECORD_MAX`] and [`limits::EXPRESSION_COST_MAX`] say, so that a
+    /// small test sees work go over many records. Whoever folds the same log must do it with the same numbers; with
+    /// fewer than 4 units a record gets nowhere.
+    pub fn limit_records(&mut self, units_max: usize, cost_max: u64) {
+        (self.units_max, self.cost_max) = (units_max, cost_max);
     }
 
     /// Applies the record `seq`. An error halts the partition: the state can no longer be trusted.

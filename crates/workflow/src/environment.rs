@@ -28,24 +28,39 @@ pub struct Environment {
     pub steps: BTreeMap<Arc<str>, StepValue>,
     /// What the status functions answer.
     pub status: StatusFlags,
-    /// What evaluations have cost so far.
-    cost: Cell<u64>,
+    /// What evaluations have cost.
+    pub meter: Meter,
 }
 
-impl Environment {
-    /// Work units that evaluations in this environment have cost: all of them together may cost
-    /// [`limits::EXPRESSION_COST_MAX`], so a template with many expressions may cost no more than one expression.
+/// What evaluations in an environment cost, in work units. All expressions of one template share one budget,
+/// [`limits::EXPRESSION_COST_MAX`], so a template of many may cost no more than one.
+#[derive(Clone, Debug, Default)]
+pub struct Meter {
+    /// By the template or the condition that is being evaluated.
+    current: Cell<u64>,
+    /// By those before it.
+    before: Cell<u64>,
+}
+
+impl Meter {
+    /// What all evaluations have cost.
     pub fn cost(&self) -> u64 {
-        self.cost.get()
+        self.before.get() + self.current.get()
     }
 
-    /// What evaluations may still cost.
-    pub(crate) fn cost_left(&self) -> u64 {
-        limits::EXPRESSION_COST_MAX - self.cost.get()
+    /// Another template or condition is evaluated.
+    pub(crate) fn begin(&self) {
+        self.before.set(self.cost());
+        self.current.set(0);
     }
 
-    pub(crate) fn note_cost_left(&self, left: u64) {
-        self.cost.set(limits::EXPRESSION_COST_MAX - left);
+    /// What the template or condition may still cost.
+    pub(crate) fn left(&self) -> u64 {
+        limits::EXPRESSION_COST_MAX - self.current.get()
+    }
+
+    pub(crate) fn set_left(&self, left: u64) {
+        self.current.set(limits::EXPRESSION_COST_MAX - left);
     }
 }
 

@@ -8,7 +8,6 @@
 use consort_types::{Code, Error, Result, RunId, TaskId};
 
 use super::{
-    later::PAGE,
     life::root_task,
     place::{parent_of, scope_of},
 };
@@ -64,14 +63,15 @@ impl Fold<'_> {
                 return self.leave_cancelling(id, Cancelling { reason: reason.to_owned(), from });
             }
             let first = TaskId { run: id, scope: from.0, index: from.1 };
-            let page = self.machine.tables.live.range(&first, &past, PAGE)?;
+            let limit = self.page();
+            let page = self.machine.tables.live.range(&first, &past, limit)?;
             for (task, _) in &page {
                 self.charge(1);
                 self.cancel_instance(*task, &error, reason, row.forced)?;
                 self.settle_ends()?;
             }
             match page.last() {
-                Some((last, _)) if page.len() == PAGE => from = (last.scope, last.index.saturating_add(1)),
+                Some((last, _)) if page.len() == limit => from = (last.scope, last.index.saturating_add(1)),
                 _ => return self.cancelled(id),
             }
         }
@@ -141,7 +141,8 @@ impl Fold<'_> {
                 break;
             }
             let first = TaskId { run: id, scope: from.0, index: from.1 };
-            let page = self.machine.tables.live.range(&first, &past, PAGE)?;
+            let limit = self.page();
+            let page = self.machine.tables.live.range(&first, &past, limit)?;
             for (task, _) in &page {
                 self.charge(1);
                 if let Some(run) = self.known_step(*task)?.child_run {
@@ -150,7 +151,7 @@ impl Fold<'_> {
                 }
                 from = (task.scope, task.index.saturating_add(1));
             }
-            more = page.len() == PAGE;
+            more = page.len() == limit;
         }
         let left = row.pausing.is_some();
         self.put_run(id, row);

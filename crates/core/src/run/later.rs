@@ -11,11 +11,8 @@ use super::life::root_task;
 use crate::{
     fold::{Fold, Outcome, Work},
     keys::{LaterKey, LaterRank, ScopeKey, TimerKind},
-    rows::{Later, ScopeKind},
+    rows::Later,
 };
-
-/// Rows that are read at once where work goes over many.
-pub(super) const PAGE: usize = 128;
 
 impl Fold<'_> {
     /// Whether the work waits: for the next record, or until the steps of its run have been stopped.
@@ -36,11 +33,7 @@ impl Fold<'_> {
     pub(crate) fn leave(&mut self, work: &Work) -> Result<()> {
         let (task, later) = match work {
             Work::Consider(task) => (*task, Later::Consider),
-            Work::Begin(task) => {
-                let of_block = matches!(self.look_scope(super::place::scope_of(*task))?.kind, ScopeKind::Steps { .. });
-                // A step's condition may say something else by then.
-                (*task, if of_block { Later::Consider } else { Later::Begin })
-            }
+            Work::Begin(task) => (*task, Later::Begin),
             Work::Advance(key) => {
                 let key = LaterKey { run: key.run, rank: LaterRank::Scope, scope: key.scope, index: 0 };
                 return self.leave_row(key, Later::Advance);
@@ -97,7 +90,7 @@ impl Fold<'_> {
         if stopping {
             past = LaterKey { rank: LaterRank::Finish, ..from };
         }
-        let limit = PAGE.min(self.room().max(1));
+        let limit = self.page();
         let page = self.machine.tables.later.range(&from, &past, limit)?;
         if stopping && page.is_empty() {
             return Err(crate::fold::missing("what is to stop of run", &id));
@@ -122,13 +115,14 @@ impl Fold<'_> {
 
     /// What an ended run has left is not wanted any more.
     fn drop_left(&mut self, id: RunId) -> Result<()> {
-        let page = self.machine.tables.later.range(&LaterKey::first(id), &LaterKey::last(id), PAGE)?;
+        let limit = self.page();
+        let page = self.machine.tables.later.range(&LaterKey::first(id), &LaterKey::last(id), limit)?;
         self.charge(page.len());
         for (key, _) in &page {
             self.machine.tables.later.delete(key);
         }
         self.drop_waiters(id)?;
-        if page.len() == PAGE {
+        if page.len() == limit {
             self.work(Work::GoOn(id));
         }
         Ok(())

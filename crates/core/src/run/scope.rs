@@ -183,7 +183,7 @@ impl Fold<'_> {
             None => None,
         };
         let ends = repeat.ends(&environment);
-        self.charge_cost(environment.cost());
+        self.charge_cost(environment.meter.cost());
         ends
     }
 

@@ -39,16 +39,14 @@ impl Fold<'_> {
                 soft(self.environment(&place, task, condition.references()).and_then(|mut environment| {
                     environment.status = status;
                     let runs = step.runs(&environment);
-                    self.charge_cost(environment.cost());
+                    self.charge_cost(environment.meter.cost());
                     runs
                 }))?
             }
         };
         let outcome = match runs {
-            Ok(true) => {
-                self.work(Work::Begin(task));
-                return Ok(());
-            }
+            // At once: a condition that has cost all that one record may is not to be asked again in the next.
+            Ok(true) => return self.begin(task),
             Ok(false) if place.run.status == RunStatus::Cancelling => {
                 Outcome::Cancelled(Error::new(Code::Cancelled, "the run was cancelled before this step began"))
             }

@@ -7,7 +7,6 @@
 
 use consort_types::{Code, Error, Result, RunId, TaskId};
 
-use super::later::PAGE;
 use crate::{
     fold::{Fold, Outcome},
     keys::{LaterKey, LaterRank, ScopeKey},
@@ -83,8 +82,9 @@ impl Fold<'_> {
             self.put_scope(key, scope);
             let first = TaskId { run: key.run, scope: key.scope, index: from };
             let past = TaskId { scope: key.scope + 1, index: 0, ..first };
-            let page = self.machine.tables.live.range(&first, &past, PAGE)?;
-            if let Some((last, _)) = page.last().filter(|_| page.len() == PAGE) {
+            let limit = self.page();
+            let page = self.machine.tables.live.range(&first, &past, limit)?;
+            if let Some((last, _)) = page.last().filter(|_| page.len() == limit) {
                 open.push((key, last.index.saturating_add(1)));
             }
             for (at, _) in page {

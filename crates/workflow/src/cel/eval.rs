@@ -33,10 +33,10 @@ pub(crate) fn evaluate<'a>(
     source: &str,
     environment: &'a Environment,
 ) -> Result<Cow<'a, Value>, Error> {
-    let budget = Budget::new(environment.cost_left());
+    let budget = Budget::new(environment.meter.left());
     let mut evaluator = Evaluator { program, source, environment, locals: Vec::new(), budget };
     let value = evaluator.eval(program.root());
-    environment.note_cost_left(evaluator.budget.left());
+    environment.meter.set_left(evaluator.budget.left());
     let value = value.map_err(|fault| fault.into_error(source))?;
     if let Cow::Owned(value) = &value {
         check_depth(value)?;

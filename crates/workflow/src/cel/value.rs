@@ -42,7 +42,7 @@ impl Fault {
                 Code::ExpressionBudget,
                 format!("`{source}` costs more than {} work units", limits::EXPRESSION_COST_MAX),
             )
-            .hint("make it simpler, or compute it in an agent"),
+            .hint("make it and what is beside it in the same value simpler, or compute it in an agent"),
             Self::Wrong(wrong) => {
                 Error { code: Code::Expression, message: format!("{}, in `{source}`", wrong.message), hint: wrong.hint }
             }
