@@ -115,7 +115,13 @@ impl Documents {
         Some(value)
     }
 
-    pub(crate) fn put(&mut self, document: Document, value: &Arc<serde_json::Value>, bytes: usize, reader: Option<RunId>) {
+    pub(crate) fn put(
+        &mut self,
+        document: Document,
+        value: &Arc<serde_json::Value>,
+        bytes: usize,
+        reader: Option<RunId>,
+    ) {
         // A parsed document takes several times the room of its text.
         let estimate = bytes * 4;
         if estimate <= self.small.weight_max {

@@ -95,8 +95,7 @@ impl<'a> Fold<'a> {
 
     /// A refusal changes nothing.
     pub(crate) fn assert_untouched(&self) {
-        let untouched =
-            self.effects.is_empty() && self.ends.is_empty() && self.work.is_empty() && self.journaled == 0;
+        let untouched = self.effects.is_empty() && self.ends.is_empty() && self.work.is_empty() && self.journaled == 0;
         assert!(untouched, "a refused command has changed something");
     }
 

@@ -6,7 +6,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use consort_types::{BlobHash, Code, Error, Payload, Result, RunId, Seq, TaskId, Time, Token, limits, worker::TaskOffer};
+use consort_types::{
+    BlobHash, Code, Error, Payload, Result, RunId, Seq, TaskId, Time, Token, limits, worker::TaskOffer,
+};
 use consort_workflow::Definition;
 
 use crate::{
@@ -83,6 +85,7 @@ pub struct Machine {
     next_timer: NextTimer,
     pub(crate) units_max: usize,
     pub(crate) cost_max: u64,
+    pub(crate) descendants_max: u32,
 }
 
 impl Machine {
@@ -103,6 +106,7 @@ impl Machine {
             next_timer: NextTimer::Unknown,
             units_max: limits::WORK_PER_RECORD_MAX,
             cost_max: limits::EXPRESSION_COST_MAX,
+            descendants_max: limits::RUN_DESCENDANTS_MAX,
         })
     }
 
@@ -111,6 +115,11 @@ impl Machine {
     /// fewer than 4 units a record gets nowhere.
     pub fn limit_records(&mut self, units_max: usize, cost_max: u64) {
         (self.units_max, self.cost_max) = (units_max, cost_max);
+    }
+
+    /// Lets fewer runs be started below a run than [`limits::RUN_DESCENDANTS_MAX`] says, for tests as above.
+    pub fn limit_descendants(&mut self, descendants_max: u32) {
+        self.descendants_max = descendants_max;
     }
 
     /// Applies the record `seq`. An error halts the partition: the state can no longer be trusted.

@@ -10,8 +10,8 @@ use consort_types::{BlobHash, Result, RunId, TaskId};
 use crate::{
     keys::{AgentKey, EntryKey, InboxKey, JournalKey, LaterKey, ListKey, NamedKey, ScopeKey, SignalKey, TimerKey},
     rows::{
-        Agent, BlobUse, Deployed, Entry, InboxItem, Items, Later, Limit, Mark, Meta, Namespace, Run, Scope, Signal, Source,
-        Started, Step, TaskEntry, Waiter,
+        Agent, BlobUse, Deployed, Entry, InboxItem, Items, Later, Limit, Mark, Meta, Namespace, Run, Scope, Signal,
+        Source, Started, Step, TaskEntry, Waiter,
     },
     tables::{Backing, Changes, Table},
 };

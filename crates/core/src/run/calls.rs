@@ -34,7 +34,7 @@ impl Fold<'_> {
     pub(crate) fn descendants_left(&mut self, id: RunId, place: &Place) -> Result<u32> {
         let Action::Workflow { .. } = place.step().action else { return Ok(u32::MAX) };
         let (_, top) = self.top_of(id, place)?;
-        Ok(limits::RUN_DESCENDANTS_MAX.saturating_sub(top.descendants).max(1))
+        Ok(self.machine.descendants_max.saturating_sub(top.descendants).max(1))
     }
 
     /// The run at the top of the tree. It is there as long as a run below it goes on.
@@ -46,13 +46,11 @@ impl Fold<'_> {
     /// Counts one more run below the run at the top.
     fn count_descendant(&mut self, id: RunId, place: &Place) -> Result<()> {
         let (id, mut top) = self.top_of(id, place)?;
-        if top.descendants >= limits::RUN_DESCENDANTS_MAX {
-            let message = format!(
-                "{} runs were started below run `{id}`, the limit is {}",
-                top.descendants,
-                limits::RUN_DESCENDANTS_MAX
-            );
-            let hint = "does the workflow call itself without an end? else start runs of their own for parts of the work";
+        let max = self.machine.descendants_max;
+        if top.descendants >= max {
+            let message = format!("{} runs were started below run `{id}`, the limit is {max}", top.descendants);
+            let hint =
+                "does the workflow call itself without an end? else start runs of their own for parts of the work";
             return Err(Error::new(Code::LimitReached, message).hint(hint));
         }
         top.descendants += 1;

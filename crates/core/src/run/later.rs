@@ -26,7 +26,21 @@ impl Fold<'_> {
         if self.is_long() {
             return Ok(true);
         }
-        Ok(self.machine.tables.runs.look(&run)?.is_some_and(|run| run.is_stopping()))
+        self.is_stopping(run)
+    }
+
+    /// Whether steps of the run, or of a run above it, are being stopped: then nothing starts in it. (Runs below one
+    /// that is being cancelled would multiply faster than the cancellation comes to them.)
+    fn is_stopping(&mut self, id: RunId) -> Result<bool> {
+        let mut at = Some(id);
+        while let Some(id) = at {
+            let Some(run) = self.machine.tables.runs.look(&id)? else { return Ok(false) };
+            if run.is_stopping() {
+                return Ok(true);
+            }
+            at = run.parent.map(|parent| parent.run);
+        }
+        Ok(false)
     }
 
     /// Leaves work to a later record.
@@ -80,6 +94,9 @@ impl Fold<'_> {
         }
         if let Some(from) = run.pausing {
             self.pause_children(id, from)?;
+        }
+        if run.stopping == 0 && self.is_stopping(id)? {
+            return self.arm_go_on(id);
         }
         self.take_up(id, run.stopping > 0)
     }

@@ -134,7 +134,8 @@ impl Fold {
         let second = rows::is_second(&self.rows(), &command);
         self.check_sender(seq, &command, stale)?;
         let applied = self.machine.apply(seq, record.time, &command);
-        let mut applied = applied.map_err(|error| Violation::of(4, format!("record {seq} cannot be folded: {error}")))?;
+        let mut applied =
+            applied.map_err(|error| Violation::of(4, format!("record {seq} cannot be folded: {error}")))?;
         if self.planted == Some(Planted::EndlessRecord) && matches!(command, Command::CancelRun(_)) {
             (applied.units, self.tampered) = (applied.units + Applied::UNITS_MAX, true);
         }
