@@ -10,10 +10,11 @@
 import type { Capability } from "./agent.js";
 import { TaskContext } from "./context.js";
 import { Code, TaskError, toWire } from "./error.js";
-import { type Asked, Journal, type Request, type Result } from "./journal.js";
+import { type Asked, Journal, type Result } from "./journal.js";
 import { writeJson } from "./json.js";
 import type { Logger } from "./logger.js";
 import type { Attempt as AttemptId, JournalEntry, Task, WorkerMessage } from "./proto/consort/v1/worker.js";
+import type { Request } from "./replay.js";
 import { toMicros } from "./span.js";
 import type { Player } from "./turns.js";
 

@@ -10,10 +10,10 @@ import type { Capability } from "./agent.js";
 import { Answer, type Read } from "./answer.js";
 import type { Attempt } from "./attempt.js";
 import { Code, cut, TaskError, toWire } from "./error.js";
-import type { Request } from "./journal.js";
 import { readJson, writeJson } from "./json.js";
 import { type Logger, withFields } from "./logger.js";
 import type { CallOptions as WireCallOptions } from "./proto/consort/v1/worker.js";
+import type { Request } from "./replay.js";
 import { fit, type OutputOf, type Schema } from "./schema.js";
 import { toDate, toMicros } from "./span.js";
 
