@@ -8,7 +8,7 @@
  * takes the end of the attempt for a failure. What must be tidied up listens to the signal.
  */
 import type { Capability } from "./agent.js";
-import { TaskContext } from "./context.js";
+import { execute } from "./context.js";
 import { Code, TaskError, toWire } from "./error.js";
 import { type Asked, Journal, type Result } from "./journal.js";
 import { writeJson } from "./json.js";
@@ -292,7 +292,7 @@ export class Attempt implements Player {
       return this.#failure(new TaskError(message, { code: Code.BadRequest, retryable: true }));
     }
     try {
-      const output = await new TaskContext(this).execute(capability);
+      const output = await execute(this, capability);
       const diverged = this.journal.end();
       if (diverged) {
         return this.#failure(diverged);

@@ -320,13 +320,6 @@ export class TaskContext {
     }
   }
 
-  /** Runs the code of a capability: reads the input, and gives the output that is to be reported. */
-  async execute({ options, handler }: Capability): Promise<unknown> {
-    const input = readJson("input", this.#attempt.task.input);
-    const fitted = await fit("input", Code.BadInput, options.input, input);
-    return fit("output", Code.BadOutput, options.output, await handler(this, fitted));
-  }
-
   #answer<T>(request: () => Request, read: Read<T>): Answer<T> {
     const asked = this.#ask(request);
     return new Answer(this.#attempt, asked instanceof TaskError ? asked : asked.index, read);
@@ -351,6 +344,13 @@ export class TaskContext {
       return (schema === undefined ? value : fit(what, Code.BadOutput, schema, value)) as T | Promise<T>;
     };
   }
+}
+
+/** Runs the code of a capability for an attempt: reads the input, and gives the output that is to be reported. */
+export async function execute(attempt: Attempt, { options, handler }: Capability): Promise<unknown> {
+  const input = readJson("input", attempt.task.input);
+  const fitted = await fit("input", Code.BadInput, options.input, input);
+  return fit("output", Code.BadOutput, options.output, await handler(new TaskContext(attempt), fitted));
 }
 
 /** Bytes of one piece of partial output. */
