@@ -249,16 +249,18 @@ impl Machine {
     pub fn payload_bytes(&self, payload: &Payload) -> Result<Arc<[u8]>> {
         match payload {
             Payload::Inline(bytes) => Ok(Arc::clone(bytes)),
-            Payload::Blob { hash, .. } => {
-                if let Some((bytes, _)) = self.new_blobs.get(hash) {
-                    return Ok(Arc::clone(bytes));
-                }
-                let found = self.backing.blob(hash)?.map(Arc::from);
-                found.ok_or_else(|| {
-                    Error::new(Code::Damaged, format!("blob `{hash}` is missing"))
-                        .hint("restore the folder `blobs` from a backup")
-                })
-            }
+            Payload::Blob { hash, .. } => self.find_blob(hash)?.ok_or_else(|| {
+                Error::new(Code::Damaged, format!("blob `{hash}` is missing"))
+                    .hint("restore the folder `blobs` from a backup")
+            }),
+        }
+    }
+
+    /// The bytes of a blob; `None` where it is not there.
+    pub(crate) fn find_blob(&self, hash: &BlobHash) -> Result<Option<Arc<[u8]>>> {
+        match self.new_blobs.get(hash) {
+            Some((bytes, _)) => Ok(Some(Arc::clone(bytes))),
+            None => Ok(self.backing.blob(hash)?.map(Arc::from)),
         }
     }
 

@@ -10,6 +10,7 @@ mod id;
 pub mod limits;
 mod payload;
 pub mod registry;
+pub mod replay;
 mod secret;
 pub mod task;
 mod time;

@@ -308,6 +308,13 @@ impl World {
         self.apply(&Command::TaskRecord(TaskRecord::new(task, token, index, &entry)))
     }
 
+    /// Puts a document into the blob store, as the engine does with a large one before it makes a command of it.
+    pub(crate) fn put_blob(&self, bytes: &[u8]) -> Payload {
+        let hash = BlobHash::of(bytes);
+        self.memory.blobs.lock().unwrap().insert(hash, bytes.to_vec());
+        Payload::Blob { hash, len: bytes.len() as u64 }
+    }
+
     pub(crate) fn park(&mut self, path: &str, waiting: &[u32]) -> Result<Reply> {
         let (task, token) = self.find(path);
         self.apply(&Command::TaskPark(TaskPark { task, token, waiting: waiting.to_vec() }))
@@ -447,7 +454,10 @@ impl World {
     }
 
     fn fold_with_snapshot_at(&self, cut: usize) -> BTreeMap<Vec<u8>, Vec<u8>> {
-        let memory = Arc::new(Memory::default());
+        let memory = Memory::default();
+        // What came from outside is in the blob store before the log names it.
+        memory.blobs.lock().unwrap().clone_from(&self.memory.blobs.lock().unwrap());
+        let memory = Arc::new(memory);
         let mut machine = Machine::open(memory.clone(), Seq::ZERO).unwrap();
         machine.limit_records(self.units_max, self.cost_max);
         for (at, (time, bytes)) in self.log.iter().enumerate() {
