@@ -46,7 +46,8 @@ impl Partition {
     }
 
     fn tick(&mut self, now: Time) -> Result<()> {
-        if !self.ticking && self.machine.next_timer()?.is_some_and(|due| due <= now) {
+        let may_be_due = self.machine.no_timer_before().is_some_and(|due| due <= now);
+        if !self.ticking && may_be_due && self.machine.next_timer()?.is_some_and(|due| due <= now) {
             self.ticking = true;
             self.push(Command::Tick(Tick::default()), Origin::Internal);
         }
@@ -80,7 +81,8 @@ impl Partition {
         if self.retry_at.is_some() || !self.group.is_empty() {
             return Some(self.retry_at.unwrap_or(self.clock));
         }
-        let timer = self.machine.next_timer().unwrap_or(Some(self.clock));
+        // It may have been disarmed meanwhile; then the poll at that time reads which one is next.
+        let timer = self.machine.no_timer_before();
         let silence = self.dispatcher.longest_silence();
         // Silence of exactly the time-out is still allowed.
         let silence = silence.map(|heard| heard.after(self.config.heartbeat_timeout).after(Span(1)));
