@@ -8,6 +8,7 @@
 
 mod admit;
 mod backing;
+mod clock;
 mod config;
 pub mod dispatcher;
 mod handle;
@@ -17,6 +18,7 @@ mod shell;
 
 pub use admit::check_document;
 pub use backing::{StoreBacking, write_rows};
+pub use clock::{Clock, ClockNotice, ClockReading};
 pub use config::{Config, Locality, Parts};
 pub use consort_core::view;
 pub use handle::{

@@ -4,7 +4,7 @@
 //! Invariant: every number is of one moment: between two groups.
 
 use consort_core::rows::TaskCounts;
-use consort_types::{Code, Error, Result, Seq, Time};
+use consort_types::{Code, Error, Result, Seq, Span, Time};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
@@ -50,6 +50,11 @@ pub struct Status {
     pub draining: bool,
     /// The agents that are connected, by namespace and name.
     pub agents: Vec<AgentStatus>,
+    /// How far log time is ahead of the wall clock, which was set back or was wrong before. Waits until an instant end
+    /// that much too early; spans are measured as ever.
+    pub clock_lead: Span,
+    /// How far the wall clock has leapt ahead of log time, while that is not confirmed.
+    pub clock_leap: Span,
 }
 
 /// The instances of one agent.
