@@ -150,15 +150,20 @@ impl DataFolder {
 
     /// Makes the folder where there is none, and locks it.
     pub(crate) fn lock(&self) -> Result<LockFile> {
-        let lock = LockFile::acquire(&self.path).map_err(|error| match error {
-            LockError::Held(holder) => self.held(&holder),
-            LockError::Io(error) => disk(&self.path, &error),
-        })?;
+        let lock = self.lock_as_it_is()?;
         if !self.exists() {
             self.make()?;
         }
         self.check_format()?;
         Ok(lock)
+    }
+
+    /// Locks the folder, whatever its marker says.
+    pub(crate) fn lock_as_it_is(&self) -> Result<LockFile> {
+        LockFile::acquire(&self.path).map_err(|error| match error {
+            LockError::Held(holder) => self.held(&holder),
+            LockError::Io(error) => disk(&self.path, &error),
+        })
     }
 
     /// The marker is durable before log and store are made, and with it before anything can be acknowledged.
@@ -262,9 +267,8 @@ mod tests {
     fn a_power_cut_leaves_the_whole_marker_or_none_at_every_moment() {
         // The disk fails at the n-th sync, and then forgets whatever it may: all of it, or each kind alone.
         for at in 1..=3 {
-            for keeps in [|_: Unsynced<'_>| false, |_: Unsynced<'_>| true, |lost: Unsynced<'_>| {
-                matches!(lost, Unsynced::Name(_))
-            }] {
+            let fates: [fn(Unsynced<'_>) -> bool; 3] = [|_| false, |_| true, |lost| matches!(lost, Unsynced::Name(_))];
+            for keeps in fates {
                 let files = MemoryDisk::new();
                 files.fail_sync(at);
                 let written = write_whole(&files, MARKER, UNFINISHED, &Marker::text());
