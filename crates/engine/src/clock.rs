@@ -107,8 +107,8 @@ impl Clock {
 
     /// Corrects log time by the wall clock, as far as that is believed.
     fn compare(&mut self, reading: ClockReading) {
-        let (ahead, lead) = (reading.wall.since(self.log), self.log.since(reading.wall));
-        self.note_lead(lead);
+        let ahead = reading.wall.since(self.log);
+        self.note_lead(self.log.since(reading.wall));
         if ahead <= STEP_MAX {
             if self.leap.take().is_some() {
                 self.notices.push(ClockNotice::Returned);

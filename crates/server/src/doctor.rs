@@ -222,9 +222,10 @@ async fn engine(settings: &Settings) -> Vec<Finding> {
 }
 
 /// Whether log time and the wall clock agree.
-fn clock(lead: Span, leap: Span) -> Finding {
-    if leap > Span::ZERO {
-        let detail = format!("the wall clock is {leap} ahead of the log's last record, and is not believed at once");
+fn clock(lead: Span, unconfirmed: Span) -> Finding {
+    if unconfirmed > Span::ZERO {
+        let detail =
+            format!("the wall clock is {unconfirmed} ahead of the log's last record, and is not believed at once");
         return Finding::new("clock", Health::Odd, detail).hint("set the clock of this machine right, before a start");
     }
     if lead > Span::from_secs(limits::CLOCK_STEP_SECONDS_MAX) {
