@@ -297,14 +297,16 @@ impl<'a> Fold<'a> {
     }
 
     pub(crate) fn arm(&mut self, due: Time, task: TaskId, kind: TimerKind, entry: u32) {
-        self.machine.timer_armed(due);
-        self.machine.tables.timers.put(TimerKey { due, task, kind, entry }, Mark);
+        let timer = TimerKey { due, task, kind, entry };
+        self.machine.timer_armed(timer);
+        self.machine.tables.timers.put(timer, Mark);
     }
 
     pub(crate) fn disarm(&mut self, due: Option<Time>, task: TaskId, kind: TimerKind) {
         if let Some(due) = due {
-            self.machine.timer_gone(due);
-            self.machine.tables.timers.delete(&TimerKey { due, task, kind, entry: 0 });
+            let timer = TimerKey { due, task, kind, entry: 0 };
+            self.machine.timer_gone(timer);
+            self.machine.tables.timers.delete(&timer);
         }
     }
 

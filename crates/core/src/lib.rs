@@ -10,6 +10,7 @@ mod effect;
 mod fold;
 pub mod keys;
 mod machine;
+mod next_timer;
 pub mod rows;
 mod run;
 mod state;

@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use consort_types::{
-    BlobHash, Code, Error, Payload, Result, RunId, Seq, TaskId, Time, Token, limits, worker::TaskOffer,
+    BlobHash, Code, Error, Payload, Result, RunId, Seq, Span, TaskId, Time, Token, limits, worker::TaskOffer,
 };
 use consort_workflow::Definition;
 
@@ -17,6 +17,7 @@ use crate::{
     effect::{Effect, LiveTask},
     fold::Fold,
     keys::{NamedKey, TimerKey},
+    next_timer::NextTimer,
     rows::{Meta, StepState},
     state::Tables,
     tables::{Backing, Changes},
@@ -63,13 +64,6 @@ pub struct Taken {
     pub blobs: Vec<(BlobHash, Arc<[u8]>)>,
 }
 
-/// The earliest armed timer, as far as it is known without looking.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum NextTimer {
-    Unknown,
-    Known(Option<Time>),
-}
-
 /// The state of a partition and the rules that change it.
 pub struct Machine {
     pub(crate) tables: Tables,
@@ -93,6 +87,7 @@ impl Machine {
     pub fn open(backing: Arc<dyn Backing>, applied: Seq) -> Result<Self> {
         let mut tables = Tables::new(&backing);
         let meta = tables.read_meta()?;
+        let next_timer = NextTimer::From(TimerKey::at(meta.timers_from));
         Ok(Self {
             tables,
             meta,
@@ -103,10 +98,10 @@ impl Machine {
             new_blobs: BTreeMap::new(),
             generation: 1,
             applied,
-            next_timer: NextTimer::Unknown,
             units_max: limits::WORK_PER_RECORD_MAX,
             cost_max: limits::EXPRESSION_COST_MAX,
             descendants_max: limits::RUN_DESCENDANTS_MAX,
+            next_timer,
         })
     }
 
@@ -161,26 +156,43 @@ impl Machine {
     }
 
     /// The earliest armed timer. When log time reaches it, a `Tick` belongs into the log.
+    ///
+    /// It may have to read; [`Machine::no_timer_before`] does not.
     pub fn next_timer(&mut self) -> Result<Option<Time>> {
-        if let NextTimer::Known(due) = self.next_timer {
-            return Ok(due);
+        if let NextTimer::From(from) = self.next_timer {
+            let first = self.tables.timers.range(&from, &TimerKey::at(Time(u64::MAX)), 1)?;
+            self.next_timer.found(first.first().map(|(key, _)| *key));
         }
-        let first = self.tables.timers.range(&TimerKey::at(Time(0)), &TimerKey::at(Time(u64::MAX)), 1)?;
-        let due = first.first().map(|(key, _)| key.due);
-        self.next_timer = NextTimer::Known(due);
-        Ok(due)
+        Ok(self.next_timer.not_before())
     }
 
-    pub(crate) fn timer_armed(&mut self, due: Time) {
-        if let NextTimer::Known(known) = &mut self.next_timer {
-            *known = Some(known.map_or(due, |earliest| earliest.min(due)));
-        }
+    /// No armed timer is due before this; `None` where none is armed. Reads nothing.
+    pub fn no_timer_before(&self) -> Option<Time> {
+        self.next_timer.not_before()
     }
 
-    pub(crate) fn timer_gone(&mut self, due: Time) {
-        if self.next_timer == NextTimer::Known(Some(due)) {
-            self.next_timer = NextTimer::Unknown;
+    /// The first timers that are due now, at most `limit`. The marks pass them: each is to be fired, or to be given
+    /// back with [`Machine::timer_armed`].
+    pub(crate) fn pass_due_timers(&mut self, limit: usize) -> Result<Vec<TimerKey>> {
+        let until = TimerKey::at(self.meta.now.after(Span(1)));
+        let from = self.next_timer.start().unwrap_or(until);
+        let due = self.tables.timers.range(&from, &until, limit)?;
+        let passed = if due.len() < limit { until } else { due.last().map_or(until, |(last, _)| *last) };
+        if passed >= from {
+            self.next_timer.pass(passed);
         }
+        // The durable mark follows from the records alone, not from what this process has happened to read.
+        self.meta.timers_from = passed.due;
+        Ok(due.into_iter().map(|(timer, _)| timer).collect())
+    }
+
+    pub(crate) fn timer_armed(&mut self, timer: TimerKey) {
+        self.next_timer.armed(timer);
+        self.meta.timers_from = self.meta.timers_from.min(timer.due);
+    }
+
+    pub(crate) fn timer_gone(&mut self, timer: TimerKey) {
+        self.next_timer.gone(timer);
     }
 
     /// How many changed rows wait to be taken.

@@ -33,6 +33,10 @@ pub struct Meta {
     /// Runs ever started.
     #[n(3)]
     pub runs_made: u64,
+    /// No armed timer is due before this: what was due has fired.
+    #[n(4)]
+    #[cbor(default)]
+    pub timers_from: Time,
 }
 
 /// Tasks by state; `made` is always the sum of the others (law 8).

@@ -8,6 +8,7 @@
 
 mod admit;
 mod backing;
+mod clock;
 mod config;
 mod handle;
 mod keeper;
@@ -16,6 +17,7 @@ mod shell;
 
 pub use admit::check_document;
 pub use backing::{StoreBacking, write_rows};
+pub use clock::{Clock, ClockNotice, ClockReading};
 pub use config::{Config, Parts};
 pub use consort_core::view;
 pub use consort_dispatch::{Locality, WorkerInstanceId as InstanceId};

@@ -34,6 +34,8 @@ pub enum Planted {
     TickFromTheFuture,
     /// Nobody looks at the timers (law 6).
     TimersForgotten,
+    /// Log time follows the wall clock alone, so that it stands still while that is behind (law 6).
+    WallClockTrusted,
     /// A timer that fired stays armed (law 6).
     TimerFiresTwice,
     /// Instances are not told to stop (law 7).
@@ -62,7 +64,7 @@ pub enum Planted {
 
 impl Planted {
     /// Every planted bug.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::AckBeforeSync,
         Self::ReplyBeforeDurable,
         Self::OutcomeOverwritten,
@@ -75,6 +77,7 @@ impl Planted {
         Self::LeaseByClock,
         Self::TickFromTheFuture,
         Self::TimersForgotten,
+        Self::WallClockTrusted,
         Self::TimerFiresTwice,
         Self::CancelLost,
         Self::RunLeavesWork,
@@ -97,7 +100,7 @@ impl Planted {
             Self::OldTokenAccepted | Self::HandedOutTwice | Self::ReclaimTooLate => 3,
             Self::StoreLosesBatch | Self::ReplaySwapsRecords => 4,
             Self::LeaseByClock => 5,
-            Self::TickFromTheFuture | Self::TimersForgotten | Self::TimerFiresTwice => 6,
+            Self::TickFromTheFuture | Self::TimersForgotten | Self::WallClockTrusted | Self::TimerFiresTwice => 6,
             Self::CancelLost | Self::RunLeavesWork => 7,
             Self::TaskLost | Self::Miscount => 8,
             Self::StaleRead => 9,
@@ -295,7 +298,7 @@ impl Faults {
             }
             Some(Planted::SyncErrorHidden) => (self.sync_errors, self.crashes) = (true, true),
             Some(Planted::DamageCut) => (self.bit_flips, self.crashes, self.pause) = (true, true, 15_000_000),
-            Some(Planted::LeaseByClock) => self.clock_jumps = true,
+            Some(Planted::LeaseByClock | Planted::WallClockTrusted) => self.clock_jumps = true,
             Some(Planted::OutcomeOverwritten) => self.twice = 200,
             Some(Planted::ReclaimTooLate) => (self.bad_attempts, self.breaks, self.late) = (400, 60, 60),
             Some(Planted::OldTokenAccepted | Planted::CancelLost) => {

@@ -75,6 +75,15 @@ limits! {
     ATTEMPTS_MAX: u32 = 1_000;
     /// Seconds that an agent may ask to wait before the next attempt; more is cut to this.
     RETRY_AFTER_SECONDS_MAX: u64 = 24 * 60 * 60;
+    /// Seconds that the wall clock may be ahead of log time to be followed at once; a lead beyond it is announced.
+    CLOCK_STEP_SECONDS_MAX: u64 = 10;
+    /// Seconds that a larger leap of the wall clock has to last before log time follows it.
+    CLOCK_UNCONFIRMED_SECONDS_MAX: u64 = 5 * 60;
+    /// Seconds that the wall clock may be ahead of the last record for a start to follow it at once.
+    CLOCK_AHEAD_AT_START_SECONDS_MAX: u64 = 366 * 24 * 60 * 60;
+    /// Seconds without a record, while log time leads the wall clock and timers are armed, after which a record notes
+    /// log time: so much of a wait may be measured again after a restart.
+    CLOCK_NOTE_SECONDS_MAX: u64 = 60;
     /// Bytes of one piece of partial output; longer text is cut into pieces.
     STREAM_DELTA_BYTES_MAX: usize = 16 * 1024;
     /// Bytes of partial output of one attempt that wait in its worker to be sent; the oldest are dropped.

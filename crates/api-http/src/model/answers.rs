@@ -265,6 +265,10 @@ pub struct Status {
     pub draining: bool,
     /// The agents that are connected.
     pub agents: Vec<AgentInstances>,
+    /// How far log time is ahead of the wall clock, such as `2h`.
+    pub clock_lead: String,
+    /// How far the wall clock has leapt ahead of log time, while that is not confirmed.
+    pub clock_leap: String,
 }
 
 /// Whether a probe is content.

@@ -5,7 +5,7 @@
 
 use consort_core::rows::TaskCounts;
 pub use consort_types::registry::AgentStatus;
-use consort_types::{Code, Error, Result, Seq, Time};
+use consort_types::{Code, Error, Result, Seq, Span, Time};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
@@ -51,6 +51,11 @@ pub struct Status {
     pub draining: bool,
     /// The agents that are connected, by namespace and name.
     pub agents: Vec<AgentStatus>,
+    /// How far log time is ahead of the wall clock, which was set back or was wrong before. Waits until an instant end
+    /// that much too early; spans are measured as ever.
+    pub clock_lead: Span,
+    /// How far the wall clock has leapt ahead of log time, while that is not confirmed.
+    pub clock_leap: Span,
 }
 
 impl Handle {

@@ -6,12 +6,15 @@
 use consort_core::{Command, Effect, command::Tick};
 use consort_dispatch::Outcome;
 use consort_journal::LogError;
-use consort_types::{Code, EffectClass, Error, Result, Seq, Span, Time, worker::ToWorker};
+use consort_types::{Code, EffectClass, Error, Result, Seq, Span, Time, limits, worker::ToWorker};
 
 use super::{
     Outputs, Partition,
     group::{Batch, Origin, Report},
 };
+
+/// How old the last record may be where the log has to note the time.
+const NOTE_TIME: Span = Span::from_secs(limits::CLOCK_NOTE_SECONDS_MAX);
 
 /// Where effects come from.
 #[derive(Clone, Copy)]
@@ -46,11 +49,19 @@ impl Partition {
     }
 
     fn tick(&mut self, now: Time) -> Result<()> {
-        if !self.ticking && self.machine.next_timer()?.is_some_and(|due| due <= now) {
+        let may_be_due = self.machine.no_timer_before().is_some_and(|due| due <= now);
+        let is_due = may_be_due && self.machine.next_timer()?.is_some_and(|due| due <= now);
+        if !self.ticking && (is_due || self.time_to_note().is_some_and(|note| note <= now)) {
             self.ticking = true;
             self.push(Command::Tick(Tick::default()), Origin::Internal);
         }
         Ok(())
+    }
+
+    /// When the log is to note the time, where it has to.
+    fn time_to_note(&self) -> Option<Time> {
+        let waits = self.notes_time && self.machine.no_timer_before().is_some();
+        waits.then(|| self.machine.now().after(NOTE_TIME))
     }
 
     fn drop_silent(&mut self, now: Time) {
@@ -80,13 +91,18 @@ impl Partition {
         if self.retry_at.is_some() || !self.group.is_empty() {
             return Some(self.retry_at.unwrap_or(self.clock));
         }
-        let timer = self.machine.next_timer().unwrap_or(Some(self.clock));
+        // Read only where the answer would be "at once": a timer that was disarmed since is noticed when it is due.
+        let soon = self.clock.after(Span(1));
+        let timer = match self.machine.no_timer_before() {
+            Some(due) if due <= soon => self.machine.next_timer().unwrap_or(Some(self.clock)),
+            hint => hint,
+        };
         let silence = self.dispatcher.longest_silence();
         // Silence of exactly the time-out is still allowed.
         let silence = silence.map(|heard| heard.after(self.config.heartbeat_timeout).after(Span(1)));
         let lazy = self.lazies.oldest().map(|oldest| oldest.after(self.config.lazy_delay));
         let opening = self.dispatcher.next_opening();
-        [timer, self.dispatcher.next_loss(), silence, lazy, opening].into_iter().flatten().min()
+        [timer, self.time_to_note(), self.dispatcher.next_loss(), silence, lazy, opening].into_iter().flatten().min()
     }
 
     /// Appends what waits as one group (one durable write), applies it, and returns everything that is to be carried

@@ -21,11 +21,11 @@ use consort_core::{Command, Machine, Reply, Taken};
 use consort_dispatch::{Claim, Dispatcher, Locality};
 use consort_journal::{Log, LogError};
 use consort_types::{
-    BlobHash, Code, Error, Result, RunId, Seq, TaskId, Time, Token,
+    BlobHash, Code, Error, Result, RunId, Seq, Span, TaskId, Time, Token,
     worker::{Hello, Progress, ToWorker},
 };
 
-use crate::{Config, InstanceId, handle::Status};
+use crate::{Config, InstanceId, clock::STEP_MAX, handle::Status};
 use effects::EffectClasses;
 use group::{Group, Origin};
 use lazy::Lazies;
@@ -95,6 +95,8 @@ pub struct Partition {
     /// Until when an append that the disk refused is not tried again.
     retry_at: Option<Time>,
     ticking: bool,
+    /// Whether log time has to be noted in the log now and then, because the wall clock cannot tell it after a restart.
+    notes_time: bool,
     written: Seq,
     counters: Counters,
 }
@@ -246,8 +248,19 @@ impl Partition {
         self.dispatcher.held()
     }
 
+    /// Log time as far as it was passed in; after the start, where it begins.
+    pub fn clock(&self) -> Time {
+        self.clock
+    }
+
+    /// How far log time leads the wall clock. A wall clock that is behind cannot say at the next start how much time has
+    /// passed, so with a lead a record notes log time now and then.
+    pub fn set_lead(&mut self, lead: Span) {
+        self.notes_time = lead > STEP_MAX;
+    }
+
     /// Moves the clock on; it never goes back.
-    fn advance(&mut self, now: Time) -> Time {
+    pub(crate) fn advance(&mut self, now: Time) -> Time {
         self.clock = self.clock.max(now);
         self.clock
     }
@@ -369,6 +382,8 @@ impl Partition {
             halted: self.halted().cloned(),
             draining: self.dispatcher.is_draining(),
             agents: self.dispatcher.agents(),
+            clock_lead: Span::ZERO,
+            clock_leap: Span::ZERO,
         }
     }
 }

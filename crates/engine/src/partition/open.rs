@@ -12,7 +12,7 @@ use consort_store::{Blobs, Store};
 use consort_types::{Code, Error, Result, RunId, Seq, Time};
 
 use super::{Counters, Outputs, Partition, effects::EffectClasses, group::Group, lazy::Lazies, live::LiveProgress};
-use crate::{Config, Parts, backing::StoreBacking, write_rows};
+use crate::{Config, Parts, backing::StoreBacking, clock::first_time, write_rows};
 
 /// Tasks that recovery looks at at once.
 const PAGE: usize = 1_024;
@@ -21,8 +21,8 @@ impl Partition {
     /// Recovers a partition: replays what the store does not reflect yet, and restores every task that is not over.
     ///
     /// `incarnation` must differ between any two starts of a process on the same log; it tells instances of this start
-    /// from those of earlier ones. `now` is the wall clock.
-    pub fn open(parts: Parts, config: Config, incarnation: u64, now: Time) -> Result<Self> {
+    /// from those of earlier ones. `wall` is the wall clock; [`Partition::clock`] then says where log time begins.
+    pub fn open(parts: Parts, config: Config, incarnation: u64, wall: Time) -> Result<Self> {
         let Parts { log, store, blobs } = parts;
         let applied = store.applied()?;
         check_positions(&*log, applied)?;
@@ -30,7 +30,8 @@ impl Partition {
         let mut machine = Machine::open(backing, applied)?;
         replay(&*log, &mut machine, &*store, &*blobs, config.flush_rows)?;
         assert_eq!(machine.applied(), log.last(), "recovery applies every record");
-        let clock = now.max(machine.now());
+        let last = (machine.applied() > Seq::ZERO).then(|| machine.now());
+        let clock = first_time(wall, last);
         let counters = Counters { log_bytes_before: log.bytes_written(), ..Counters::default() };
         let mut partition = Self {
             written: machine.applied(),
@@ -50,6 +51,7 @@ impl Partition {
             halted: None,
             retry_at: None,
             ticking: false,
+            notes_time: false,
             counters,
         };
         partition.rebuild()?;
