@@ -21,7 +21,7 @@ use crate::{
     route::{Selector, Target},
     stats::{Statistics, StatsId},
     sticky::StickyKeys,
-    tasks::{Assigned, Place, Task, TaskTable},
+    tasks::{Assigned, Moved, Place, Task, TaskTable},
 };
 
 /// What waits for a limiter.
@@ -88,12 +88,11 @@ impl Placement {
 
     /// Takes a task out of the place where it is: it is in transit then. Returns the connected instance that held it.
     pub(crate) fn withdraw(&mut self, id: TaskId) -> Option<WorkerInstanceId> {
-        let task = self.tasks.get(id)?;
-        let (queue, group) = (task.queue, task.position.group);
-        match self.tasks.set_place(id, Place::InTransit)? {
+        let Moved { from, queue, position } = self.tasks.set_place(id, Place::InTransit)?;
+        match from {
             Place::InTransit => None,
             Place::Queued => {
-                self.dequeue(id);
+                self.dequeue(id, queue, position);
                 None
             }
             Place::Held => {
@@ -105,12 +104,12 @@ impl Placement {
             Place::Assigned(instance) => {
                 self.pool.release(instance, id);
                 let agent = self.pool.class_of(instance).map(|(_, class)| class.agent_id);
-                self.release(queue, group, agent);
+                self.release(queue, position.group, agent);
                 Some(instance)
             }
             Place::Disconnected { instance, .. } => {
                 let agent = self.agent_named(queue, &instance);
-                self.release(queue, group, agent);
+                self.release(queue, position.group, agent);
                 None
             }
         }
@@ -118,21 +117,18 @@ impl Placement {
 
     /// Puts a task in transit into its queue, or holds it where its run is held.
     pub(crate) fn enqueue(&mut self, id: TaskId) {
-        let Some(task) = self.tasks.get(id) else { return };
         if self.tasks.is_held(id.run) {
-            if let Some(queue) = self.queues.get_mut(task.queue) {
+            let queue = self.tasks.set_place(id, Place::Held).and_then(|moved| self.queues.get_mut(moved.queue));
+            if let Some(queue) = queue {
                 queue.held += 1;
             }
-            self.tasks.set_place(id, Place::Held);
             return;
         }
-        let pinned = self.queues.get(task.queue).and_then(|queue| queue.target.pinned);
+        let Some(Moved { mut queue, position, .. }) = self.tasks.set_place(id, Place::Queued) else { return };
+        let pinned = self.queues.get(queue).and_then(|queue| queue.target.pinned);
         if pinned.is_some_and(|instance| !self.pool.keeps_bound(instance)) {
-            self.transfer(id, None);
+            queue = self.transfer(id, queue, None);
         }
-        self.tasks.set_place(id, Place::Queued);
-        let Some(task) = self.tasks.get(id) else { return };
-        let (queue, position) = (task.queue, task.position);
         self.queues.push(queue, position, id);
         let parked = self.queues.get_mut(queue).and_then(|queue| queue.parked.as_mut());
         if let Some((limiter, priority)) = parked.filter(|(_, priority)| position.priority < *priority) {
@@ -143,9 +139,7 @@ impl Placement {
     }
 
     /// Removes a task from the order of its queue.
-    fn dequeue(&mut self, id: TaskId) {
-        let Some(task) = self.tasks.get(id) else { return };
-        let (queue, position) = (task.queue, task.position);
+    fn dequeue(&mut self, id: TaskId, queue: QueueId, position: QueuePosition) {
         let emptied = self.queues.take(queue, position, id, false);
         if let (true, Some(limiter)) = (emptied, position.group.limiter()) {
             self.limits.stop_waiting(limiter, Waiter::Group(queue, position.priority, position.group));
@@ -155,7 +149,9 @@ impl Placement {
     /// Takes a queued task out of its queue, to pin it to an instance: it waits for that one alone.
     pub(crate) fn pin(&mut self, id: TaskId, instance: WorkerInstanceId) {
         self.withdraw(id);
-        self.transfer(id, Some(instance));
+        if let Some(queue) = self.tasks.get(id).map(|task| task.queue) {
+            self.transfer(id, queue, Some(instance));
+        }
         self.enqueue(id);
     }
 
@@ -175,12 +171,11 @@ impl Placement {
     /// not claimed.
     pub(crate) fn assign(&mut self, id: TaskId, instance: WorkerInstanceId, now: Time, fresh: bool) -> Assignment {
         self.pool.acquire(instance, id);
-        let before = self.tasks.set_place(id, Place::Assigned(instance));
-        assert!(matches!(before, Some(Place::InTransit | Place::Queued)), "a task is given to one worker at a time");
-        let class = self.pool.class_of(instance).map(|(id, class)| (id, class.agent_id));
-        let Some((queue, position)) = self.tasks.get(id).map(|task| (task.queue, task.position)) else {
+        let Some(Moved { from, queue, position }) = self.tasks.set_place(id, Place::Assigned(instance)) else {
             unreachable!("a task that is assigned is known")
         };
+        assert!(matches!(from, Place::InTransit | Place::Queued), "a task is given to one worker at a time");
+        let class = self.pool.class_of(instance).map(|(id, class)| (id, class.agent_id));
         self.acquire(queue, position.group, class.map(|(_, agent)| agent), fresh);
         let stats = class.and_then(|(class, _)| self.stats_of(queue, class));
         if fresh {
@@ -201,10 +196,10 @@ impl Placement {
 
     /// A task in transit was given to an instance that is gone, and may come back until then.
     pub(crate) fn assign_disconnected(&mut self, id: TaskId, instance: &str, until: Time) {
-        let Some((queue, group)) = self.tasks.get(id).map(|task| (task.queue, task.position.group)) else { return };
+        let place = Place::Disconnected { until: Some(until), instance: Arc::from(instance) };
+        let Some(Moved { queue, position, .. }) = self.tasks.set_place(id, place) else { return };
         let agent = self.agent_named(queue, instance);
-        self.acquire(queue, group, agent, false);
-        self.tasks.set_place(id, Place::Disconnected { until: Some(until), instance: Arc::from(instance) });
+        self.acquire(queue, position.group, agent, false);
     }
 
     /// The statistics of the tasks of a queue that instances of a class do.
@@ -250,11 +245,11 @@ impl Placement {
         }
     }
 
-    /// Moves a task in transit to another queue of its target: for any instance, or for one only.
-    fn transfer(&mut self, id: TaskId, pinned: Option<WorkerInstanceId>) {
-        let Some(before) = self.tasks.get(id).map(|task| task.queue) else { return };
+    /// Moves a task that is in no order to another queue of its target: for any instance, or for one only. Returns the
+    /// queue.
+    fn transfer(&mut self, id: TaskId, before: QueueId, pinned: Option<WorkerInstanceId>) -> QueueId {
         let Some(target) = self.queues.get(before).map(|queue| Target { pinned, ..queue.target.clone() }) else {
-            return;
+            return before;
         };
         // The same limiters apply to both queues.
         let queue = self.join_queue(&target);
@@ -262,6 +257,7 @@ impl Placement {
             task.queue = queue;
         }
         self.leave_queue(before);
+        queue
     }
 
     /// A class was added or changed: the queues that it serves choose from it.

@@ -33,6 +33,14 @@ pub(crate) enum Place {
     Disconnected { until: Option<Time>, instance: Arc<str> },
 }
 
+/// A task that was moved: where it was, and what a caller needs to follow the move without looking it up again.
+#[derive(Debug)]
+pub(crate) struct Moved {
+    pub(crate) from: Place,
+    pub(crate) queue: QueueId,
+    pub(crate) position: QueuePosition,
+}
+
 /// An assignment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Assigned {
@@ -113,8 +121,8 @@ impl TaskTable {
         self.all.range(tasks_of(run)).map(|(id, task)| (*id, task))
     }
 
-    /// Moves a task; returns where it was.
-    pub(crate) fn set_place(&mut self, id: TaskId, place: Place) -> Option<Place> {
+    /// Moves a task.
+    pub(crate) fn set_place(&mut self, id: TaskId, place: Place) -> Option<Moved> {
         let task = self.all.get_mut(&id)?;
         match &place {
             Place::Assigned(_) => self.assigned += 1,
@@ -124,8 +132,8 @@ impl TaskTable {
             }
             Place::InTransit | Place::Queued | Place::Held => {}
         }
-        let before = std::mem::replace(&mut task.place, place);
-        match &before {
+        let from = std::mem::replace(&mut task.place, place);
+        match &from {
             Place::Assigned(_) => self.assigned -= 1,
             Place::Disconnected { until, .. } => {
                 self.disconnected -= 1;
@@ -135,7 +143,7 @@ impl TaskTable {
             }
             Place::InTransit | Place::Queued | Place::Held => {}
         }
-        Some(before)
+        Some(Moved { from, queue: task.queue, position: task.position })
     }
 
     /// Attempts whose instance did not come back in time; each is returned once.
