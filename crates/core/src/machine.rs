@@ -6,7 +6,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use consort_types::{BlobHash, Code, Error, Payload, Result, RunId, Seq, TaskId, Time, Token, worker::TaskOffer};
+use consort_types::{
+    BlobHash, Code, Error, Payload, Result, RunId, Seq, TaskId, Time, Token, limits, worker::TaskOffer,
+};
 use consort_workflow::Definition;
 
 use crate::{
@@ -22,6 +24,9 @@ use crate::{
 
 /// Bytes of parsed documents that are kept.
 const DOCUMENT_CACHE_BYTES: usize = 24 * 1024 * 1024;
+/// Bytes of parsed documents that are too large for that and are kept while their runs go on; one of them is kept
+/// whatever it takes.
+const LARGE_DOCUMENTS_BYTES: usize = 256 * 1024 * 1024;
 /// Bytes of evaluated inputs that wait for hand-out.
 const INPUT_CACHE_BYTES: usize = 24 * 1024 * 1024;
 /// Bytes of sources whose parsed definitions are kept (a definition weighs some ten times its source).
@@ -34,6 +39,15 @@ pub struct Applied {
     pub reply: Result<Reply>,
     /// What the shell is to do.
     pub effects: Vec<Effect>,
+    /// Units of work done: see [`Applied::UNITS_MAX`].
+    pub units: usize,
+}
+
+impl Applied {
+    /// Units of work of one record at most. A record stops at [`limits::WORK_PER_RECORD_MAX`], and finishes what it has
+    /// begun then: at worst the opening of a block, or the join of a fan-out, where 32 outputs count as one unit. (Only
+    /// the list of what is to be compensated is made in one pass over all steps of a run, whatever their number.)
+    pub const UNITS_MAX: usize = 2 * limits::WORK_PER_RECORD_MAX;
 }
 
 /// Rows to write to the store.
@@ -69,6 +83,9 @@ pub struct Machine {
     generation: u64,
     applied: Seq,
     next_timer: NextTimer,
+    pub(crate) units_max: usize,
+    pub(crate) cost_max: u64,
+    pub(crate) descendants_max: u32,
 }
 
 impl Machine {
@@ -80,14 +97,29 @@ impl Machine {
             tables,
             meta,
             backing,
-            documents: Cache::new(DOCUMENT_CACHE_BYTES),
+            documents: Documents::new(DOCUMENT_CACHE_BYTES, LARGE_DOCUMENTS_BYTES),
             inputs: Cache::new(INPUT_CACHE_BYTES),
             definitions: Cache::new(DEFINITION_CACHE_BYTES),
             new_blobs: BTreeMap::new(),
             generation: 1,
             applied,
             next_timer: NextTimer::Unknown,
+            units_max: limits::WORK_PER_RECORD_MAX,
+            cost_max: limits::EXPRESSION_COST_MAX,
+            descendants_max: limits::RUN_DESCENDANTS_MAX,
         })
+    }
+
+    /// Lets a record do less than [`limits::WORK_PER_RECORD_MAX`] and [`limits::EXPRESSION_COST_MAX`] say, so that a
+    /// small test sees work go over many records. Whoever folds the same log must do it with the same numbers; with
+    /// fewer than 4 units a record gets nowhere.
+    pub fn limit_records(&mut self, units_max: usize, cost_max: u64) {
+        (self.units_max, self.cost_max) = (units_max, cost_max);
+    }
+
+    /// Lets fewer runs be started below a run than [`limits::RUN_DESCENDANTS_MAX`] says, for tests as above.
+    pub fn limit_descendants(&mut self, descendants_max: u32) {
+        self.descendants_max = descendants_max;
     }
 
     /// Applies the record `seq`. An error halts the partition: the state can no longer be trusted.
@@ -111,10 +143,11 @@ impl Machine {
                 Ok(reply)
             }
         };
+        let units = fold.units();
         let effects = fold.into_effects();
         let tasks = self.meta.tasks;
         assert_eq!(tasks.made, tasks.waiting + tasks.taken + tasks.done + tasks.dead, "tasks are conserved (law 8)");
-        Ok(Applied { reply, effects })
+        Ok(Applied { reply, effects, units })
     }
 
     /// The last record that was applied.
@@ -204,7 +237,7 @@ impl Machine {
 
     /// Whether hand-out of the run's tasks is held back.
     pub fn is_held(&mut self, run: RunId) -> Result<bool> {
-        Ok(self.tables.runs.get(&run)?.is_some_and(|run| run.paused))
+        Ok(self.tables.runs.get(&run)?.is_some_and(|run| run.is_held()))
     }
 
     /// Whether any row refers to the blob.

@@ -56,11 +56,13 @@ pub enum Planted {
     WrongNamespace,
     /// A row grows with its run (law 13).
     GrowingRow,
+    /// A record does more work than it may (law 13).
+    EndlessRecord,
 }
 
 impl Planted {
     /// Every planted bug.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::AckBeforeSync,
         Self::ReplyBeforeDurable,
         Self::OutcomeOverwritten,
@@ -84,6 +86,7 @@ impl Planted {
         Self::DamageCut,
         Self::WrongNamespace,
         Self::GrowingRow,
+        Self::EndlessRecord,
     ];
 
     /// The law that it breaks.
@@ -101,7 +104,7 @@ impl Planted {
             Self::ReplyLost | Self::CreditIgnored => 10,
             Self::SyncErrorHidden | Self::DamageCut => 11,
             Self::WrongNamespace => 12,
-            Self::GrowingRow => 13,
+            Self::GrowingRow | Self::EndlessRecord => 13,
         };
         Law::Number(number)
     }

@@ -62,7 +62,8 @@ limits! {
     EXPRESSION_HEIGHT_MAX: u32 = 128;
     /// Bytes of all expressions of a workflow together.
     EXPRESSIONS_BYTES_MAX: usize = 256 * 1024;
-    /// Work units that one evaluation of an expression may cost (a node, an element or 16 bytes each cost one).
+    /// Work units that one evaluation of a template or a condition may cost (a node, an element or 16 bytes each cost
+    /// one), and that all evaluations of one record cost before the rest is left to the next record.
     EXPRESSION_COST_MAX: u64 = 2_000_000;
     /// Items of one `for_each`.
     FAN_OUT_ITEMS_MAX: usize = 100_000;
@@ -84,6 +85,12 @@ limits! {
     RUN_STEPS_MAX: u32 = 1_000_000;
     /// Depth of child runs below a run.
     RUN_DEPTH_MAX: u32 = 16;
+    /// Runs below a run that nobody's step has started, at any depth, ended ones counted: a workflow that starts
+    /// itself more than once doubles at each depth, so the depth alone does not bound it.
+    RUN_DESCENDANTS_MAX: u32 = 10_000;
+    /// Units of work (a step instance begun or ended, a row removed) that one record does before the rest is left to
+    /// the next: other runs wait for a record as long as it takes.
+    WORK_PER_RECORD_MAX: usize = 4_096;
     /// Runs of a namespace that have not ended.
     RUNS_ACTIVE_MAX: u64 = 1_000_000;
     /// Signals of a run that wait to be read.

@@ -19,6 +19,7 @@ impl Tick {
             if fold.is_long() {
                 break;
             }
+            fold.charge(1);
             fold.machine.timer_gone(timer.due);
             fold.machine.tables.timers.delete(&timer);
             fold.fire(timer)?;

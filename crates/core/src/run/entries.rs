@@ -141,7 +141,7 @@ impl Fold<'_> {
             let message = format!("task `{task}` waits for nothing and cannot park");
             return Err(Error::new(Code::BadRequest, message).hint("complete or fail the task"));
         }
-        self.leave_unknown(task, &step)?;
+        self.leave_unknown(task, &mut step)?;
         self.leave_instance(task, &mut step);
         step.taken = None;
         step.effect = None;

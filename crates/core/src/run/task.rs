@@ -107,7 +107,7 @@ impl Fold<'_> {
             Role::Body(_) => {
                 let with = &place.step().with;
                 let environment = self.environment(place, task, &with.references())?;
-                let bytes = with.evaluate_json(&environment).map_err(|error| in_expression("with", error))?;
+                let bytes = self.write_json(with, &environment).map_err(|error| in_expression("with", error))?;
                 Ok(Payload::inline(bytes))
             }
             Role::Call { .. } => match self.entry_of(place)?.as_deref().map(|row| &row.request) {
@@ -127,7 +127,7 @@ impl Fold<'_> {
         if let Some(own) = environment.steps.get_mut(place.step().name.as_str()) {
             *own = self.step_value(original)?;
         }
-        let bytes = undo.with.evaluate_json(&environment).map_err(|error| in_expression("compensate", error))?;
+        let bytes = self.write_json(&undo.with, &environment).map_err(|error| in_expression("compensate", error))?;
         Ok(Payload::inline(bytes))
     }
 

@@ -8,7 +8,7 @@ use consort_types::{Code, Error, Result, TaskId};
 use super::life::root_task;
 use crate::{
     fold::{Fold, Outcome, Work},
-    keys::{ScopeKey, TimerKey, TimerKind},
+    keys::{TimerKey, TimerKind},
     rows::{RunStatus, Step, StepState},
 };
 
@@ -25,6 +25,7 @@ impl Fold<'_> {
                 }
                 return Ok(());
             }
+            TimerKind::Continue => return self.continue_run(id),
             TimerKind::Sleep => return self.slept(task, timer.entry),
             _ => {}
         }
@@ -58,12 +59,6 @@ impl Fold<'_> {
                 self.ready(task, step, None)
             }
             TimerKind::Wake if step.wake_at == Some(timer.due) => self.woken(task, step),
-            TimerKind::Continue => {
-                if let Some(scope) = step.child {
-                    self.work(Work::Advance(ScopeKey { run: task.run, scope }));
-                }
-                Ok(())
-            }
             _ => Ok(()),
         }
     }

@@ -19,7 +19,7 @@ use consort_core::{
     view,
 };
 use consort_types::{
-    BlobHash, Code, EffectClass, Error, Payload, Result, RunId, Seq, Span, TaskId, Time, Token,
+    BlobHash, Code, EffectClass, Error, Payload, Result, RunId, Seq, Span, TaskId, Time, Token, limits,
     worker::{AgentDeclaration, CapabilityDeclaration, JournalEntry, JournalRequest},
 };
 
@@ -76,12 +76,24 @@ pub(crate) struct World {
     pub(crate) runs: Vec<RunId>,
     pub(crate) refusals: Vec<String>,
     pub(crate) effects: Vec<Effect>,
+    /// Units of work of the last record.
+    pub(crate) units: usize,
+    /// Units after which a record leaves the rest to the next.
+    units_max: usize,
+    /// The same for what expressions and documents cost.
+    cost_max: u64,
 }
 
 impl World {
     pub(crate) fn new() -> Self {
+        Self::limited(limits::WORK_PER_RECORD_MAX, limits::EXPRESSION_COST_MAX)
+    }
+
+    /// A partition whose records do few units of work, so that little work goes over many records.
+    pub(crate) fn limited(units_max: usize, cost_max: u64) -> Self {
         let memory = Arc::new(Memory::default());
-        let machine = Machine::open(memory.clone(), Seq::ZERO).unwrap();
+        let mut machine = Machine::open(memory.clone(), Seq::ZERO).unwrap();
+        machine.limit_records(units_max, cost_max);
         Self {
             machine,
             memory,
@@ -91,6 +103,9 @@ impl World {
             runs: Vec::new(),
             refusals: Vec::new(),
             effects: Vec::new(),
+            units: 0,
+            units_max,
+            cost_max,
         }
     }
 
@@ -100,7 +115,10 @@ impl World {
         self.now = self.now.after(Span(10));
         self.log.push((self.now, bytes.clone()));
         let seq = self.machine.applied().next();
-        let Applied { reply, effects } = self.machine.apply(seq, self.now, &Command::decode(&bytes).unwrap()).unwrap();
+        let applied = self.machine.apply(seq, self.now, &Command::decode(&bytes).unwrap()).unwrap();
+        let Applied { reply, effects, units } = applied;
+        assert!(units <= Applied::UNITS_MAX, "one record did {units} units of work");
+        self.units = units;
         for effect in &effects {
             match effect {
                 Effect::Ready(ready) => {
@@ -185,6 +203,43 @@ impl World {
             self.apply(&Command::Tick(Tick {})).unwrap();
         }
         self.now = self.now.max(until);
+    }
+
+    /// Log time moves on, and nothing fires.
+    pub(crate) fn advance_to(&mut self, now: Time) {
+        self.now = self.now.max(now);
+    }
+
+    /// How a step instance stands.
+    pub(crate) fn task_state(&mut self, run: usize, path: &str) -> &'static str {
+        let task = self.task(run, path);
+        let page = self.machine.steps(NS, self.runs[run], None, 1000).unwrap();
+        page.items.iter().find(|step| step.task == task).unwrap().state.as_str()
+    }
+
+    /// Goes on with what was left to later records, until nothing is left. Returns how many records that took.
+    pub(crate) fn go_on(&mut self) -> usize {
+        let mut records = 0;
+        while self.go_on_once() > 0 {
+            records += 1;
+        }
+        records
+    }
+
+    /// The same for at most one record.
+    pub(crate) fn go_on_once(&mut self) -> usize {
+        let due = self.machine.next_timer().unwrap().is_some_and(|due| due <= self.now);
+        if due {
+            self.tick_once();
+        }
+        usize::from(due)
+    }
+
+    /// The partition is opened anew from its rows.
+    pub(crate) fn reopen(&mut self) {
+        self.memory.write(&mut self.machine);
+        self.machine = Machine::open(self.memory.clone(), self.machine.applied()).unwrap();
+        self.machine.limit_records(self.units_max, self.cost_max);
     }
 
     /// The open task with this path; `2:a` is step `a` of the second run.
@@ -394,10 +449,12 @@ impl World {
     fn fold_with_snapshot_at(&self, cut: usize) -> BTreeMap<Vec<u8>, Vec<u8>> {
         let memory = Arc::new(Memory::default());
         let mut machine = Machine::open(memory.clone(), Seq::ZERO).unwrap();
+        machine.limit_records(self.units_max, self.cost_max);
         for (at, (time, bytes)) in self.log.iter().enumerate() {
             if at == cut {
                 memory.write(&mut machine);
                 machine = Machine::open(memory.clone(), machine.applied()).unwrap();
+                machine.limit_records(self.units_max, self.cost_max);
             }
             let seq = machine.applied().next();
             machine.apply(seq, *time, &Command::decode(bytes).unwrap()).unwrap();
@@ -425,19 +482,30 @@ pub(crate) fn check(source: &str, script: &[&str], expected: &str) {
 }
 
 pub(crate) fn check_with(source: &str, others: &[&str], script: &[&str], expected: &str) {
-    let mut world = World::new();
+    // Work that goes over many records ends as it does in one.
+    for units_max in [limits::WORK_PER_RECORD_MAX, 8, 5] {
+        check_limited(units_max, source, others, script, expected);
+    }
+}
+
+fn check_limited(units_max: usize, source: &str, others: &[&str], script: &[&str], expected: &str) {
+    let mut world = World::limited(units_max, limits::EXPRESSION_COST_MAX);
     for other in others {
         world.deploy(other);
     }
     world.deploy(source);
     for line in script {
         world.act(line);
+        world.go_on();
     }
     let shown = world.show();
     let tidy =
         |text: &str| text.lines().map(str::trim_end).filter(|l| !l.trim().is_empty()).collect::<Vec<_>>().join("\n");
     let expected = unindent(expected);
-    assert!(tidy(&shown) == tidy(&expected), "\n--- got\n{shown}--- expected\n{expected}");
+    assert!(
+        tidy(&shown) == tidy(&expected),
+        "\n--- got, at {units_max} units a record\n{shown}--- expected\n{expected}"
+    );
     world.verify();
 }
 
