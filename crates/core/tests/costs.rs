@@ -237,12 +237,12 @@ fn runs_are_counted_for_each_namespace() {
 fn expressions_of_one_record_share_a_budget() {
     let mut source = "workflow: w\nsteps:\n".to_owned();
     for step in 0..6 {
-        let _ = writeln!(
-            source,
-            "  s{step}: {{ capability: x, with: {{ v: '${{{{ size(range(600000).map(v, 1)) }}}}' }} }}"
-        );
+        let _ =
+            writeln!(source, "  s{step}: {{ capability: x, with: {{ v: '${{{{ size(range(2000).map(v, 1)) }}}}' }} }}");
     }
-    let mut world = started(&source);
+    let mut world = World::limited(limits::WORK_PER_RECORD_MAX, 6_000);
+    world.deploy(&source);
+    world.act("start {}");
     let mut begun = vec![world.ready.len()];
     while begun.last() != Some(&6) {
         world.tick_once();
