@@ -8,7 +8,7 @@ use consort_workflow::Action;
 
 use super::{NewRun, Place, step::in_expression};
 use crate::{
-    fold::{Fold, Outcome, Work},
+    fold::{Fold, Outcome, Work, encode},
     keys::{ScopeKey, TimerKind},
     rows::{ScopeKind, Step, StepState},
 };
@@ -61,7 +61,7 @@ impl Fold<'_> {
         let definition = self.machine.definition(hash)?;
         let given = self.evaluate(place, task, &place.step().with).map_err(|error| in_expression("with", error))?;
         let input = definition.accept_input(&given)?;
-        let input = self.keep("input", serde_json::to_vec(&input).unwrap_or_default())?;
+        let input = self.keep("input", encode(&input))?;
         let id = self.child_id(task);
         step.child_run = Some(id);
         if step.state == StepState::Open {
