@@ -12,6 +12,7 @@ use std::{
 
 use consort_types::{Code, Error, Payload, Result, RunId, Seq, TaskId, Time, limits};
 use consort_workflow::Definition;
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
@@ -369,6 +370,12 @@ impl<'a> Fold<'a> {
         self.retain(&payload)?;
         Ok(payload)
     }
+}
+
+/// The bytes of a JSON document.
+pub(crate) fn encode(document: &(impl Serialize + ?Sized)) -> Vec<u8> {
+    // Documents are JSON values, and lists and texts of them: every key is a text and every number is finite.
+    serde_json::to_vec(document).expect("a JSON document can be written")
 }
 
 fn not_in(namespace: &str, id: RunId) -> Error {

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from consort import ConsortError
-from consort._stillness import OWNER, Stillness, unwatch, watch
+from consort._stillness import OWNER, QuiescenceTracker, unwatch, watch
 
 
 class Probe:
@@ -24,7 +24,7 @@ class Probe:
         self.stills = 0
         self.moves = 0
         self.still = asyncio.Event()
-        self.stillness = Stillness(self._on_still, self._on_move)
+        self.stillness = QuiescenceTracker(self._on_still, self._on_move)
 
     def _on_still(self) -> None:
         self.stills += 1

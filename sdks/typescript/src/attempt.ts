@@ -15,8 +15,8 @@ import { writeJson } from "./json.js";
 import type { Logger } from "./logger.js";
 import type { Attempt as AttemptId, JournalEntry, Task, WorkerMessage } from "./proto/consort/v1/worker.js";
 import type { Request } from "./replay.js";
+import type { Participant } from "./scheduler.js";
 import { toMicros } from "./span.js";
-import type { Player } from "./turns.js";
 
 /** What is said about an attempt. */
 export type Report = NonNullable<WorkerMessage["kind"]>;
@@ -49,7 +49,7 @@ export interface Host {
   /** Ends once there is room for more partial output. */
   room(): Promise<void>;
   /** Asks for a turn. */
-  request(player: Player): void;
+  request(participant: Participant): void;
   /** Calls `action` after this many milliseconds, unless the timer that it returns is cleared. */
   after(ms: number, action: () => void): Timer;
   /** The attempt has ended, with this last report. */
@@ -57,7 +57,7 @@ export interface Host {
 }
 
 /** See the module. */
-export class Attempt implements Player {
+export class Attempt implements Participant {
   /** The task, without its journal. */
   readonly task: Task;
   readonly id: AttemptId;

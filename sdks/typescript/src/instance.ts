@@ -11,7 +11,7 @@ import { Attempt, type Host, type Patience, type Report, type Timer } from "./at
 import { isLost, recorded } from "./error.js";
 import type { Logger } from "./logger.js";
 import { type Attempt as AttemptId, type Task, type ToWorkerKind, WorkerMessage } from "./messages.js";
-import type { Player } from "./turns.js";
+import type { Participant } from "./scheduler.js";
 
 /** How long a report that was sent is kept, in milliseconds: longer than it takes to notice that a peer is gone. */
 const KEPT_FOR = 30_000;
@@ -37,7 +37,7 @@ export interface Wire {
   /** Ends once there is room for more partial output. */
   room(): Promise<void>;
   /** Asks for a turn. */
-  request(player?: Player): void;
+  request(participant?: Participant): void;
   /** Something has ended: whoever leaves looks whether it can. */
   left(): void;
 }
@@ -133,8 +133,8 @@ export class Instance implements Host {
     return this.#wire.room();
   }
 
-  request(player: Player): void {
-    this.#wire.request(player);
+  request(participant: Participant): void {
+    this.#wire.request(participant);
   }
 
   after(ms: number, action: () => void): Timer {

@@ -15,9 +15,9 @@ import { PAYLOAD_BYTES_MAX } from "./json.js";
 import type { Logger } from "./logger.js";
 import { type Hello, WorkerMessage } from "./messages.js";
 import type { ServerMessage, Welcome } from "./proto/consort/v1/worker.js";
+import { type Participant, Scheduler } from "./scheduler.js";
 import { toMillis } from "./span.js";
 import type { ServerOptions } from "./transport.js";
-import { type Player, Turns } from "./turns.js";
 import { VERSION } from "./version.js";
 
 /** The version of the protocol. */
@@ -44,7 +44,7 @@ export class Session implements Wire {
   readonly logger: Logger;
   readonly #settings: Settings;
   readonly #instances: Instance[];
-  readonly #turns = new Turns(() => this.#connection?.flush());
+  readonly #scheduler = new Scheduler(() => this.#connection?.flush());
   /** The instances of the connection, by their number. */
   #joined: Instance[] = [];
   #connection: Connection | undefined;
@@ -112,8 +112,8 @@ export class Session implements Wire {
     return this.#connection?.room() ?? Promise.resolve();
   }
 
-  request(player?: Player): void {
-    this.#turns.request(player);
+  request(participant?: Participant): void {
+    this.#scheduler.request(participant);
   }
 
   /** Leaves, where nothing keeps the worker. */

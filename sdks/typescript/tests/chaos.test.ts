@@ -10,7 +10,7 @@ import { test } from "node:test";
 import { Attempt, type Host, type Report, type Timer } from "../src/attempt.js";
 import type { TaskContext } from "../src/context.js";
 import type { JournalEntry } from "../src/proto/consort/v1/worker.js";
-import { type Player, Turns } from "../src/turns.js";
+import { type Participant, Scheduler } from "../src/scheduler.js";
 import { silent } from "./fake.js";
 import { bytes, round, task } from "./rig.js";
 
@@ -93,7 +93,7 @@ class Chaos implements Host {
   parks = 0;
   readonly #branches: Step[][];
   readonly #pick: (below: number) => number;
-  readonly #turns = new Turns(() => {});
+  readonly #scheduler = new Scheduler(() => {});
   #attempt: Attempt | undefined;
   #token = 0n;
   #timers = new Set<() => void>();
@@ -127,8 +127,8 @@ class Chaos implements Host {
     return Promise.resolve();
   }
 
-  request(player: Player): void {
-    this.#turns.request(player);
+  request(participant: Participant): void {
+    this.#scheduler.request(participant);
   }
 
   after(_ms: number, action: () => void): Timer {
@@ -193,7 +193,7 @@ class Chaos implements Host {
   }
 
   #passTime(): void {
-    if (this.#turns.idle) {
+    if (this.#scheduler.idle) {
       for (const action of [...this.#timers]) {
         this.#timers.delete(action);
         action();
@@ -248,7 +248,7 @@ class Chaos implements Host {
     let found: Report | undefined;
     const quiet: Host = Object.assign(Object.create(this) as Host, {
       send: () => assert.fail("the replay recorded something"),
-      request: (player: Player) => this.#turns.request(player),
+      request: (participant: Participant) => this.#scheduler.request(participant),
       after: () => ({ clear() {} }),
       ended: (_: Attempt, report: Report | undefined) => {
         found = report;
@@ -257,7 +257,7 @@ class Chaos implements Host {
     this.attempt(quiet);
     do {
       await round();
-    } while (!this.#turns.idle);
+    } while (!this.#scheduler.idle);
     return found?.$case;
   }
 }

@@ -10,7 +10,7 @@ import type { TaskContext } from "../src/context.js";
 import type { Logger } from "../src/logger.js";
 import type { JournalEntry, Task } from "../src/proto/consort/v1/worker.js";
 import type { Request } from "../src/replay.js";
-import { type Player, Turns } from "../src/turns.js";
+import { type Participant, Scheduler } from "../src/scheduler.js";
 
 /** The code of the one capability, `work`. */
 export type Code = (ctx: TaskContext, input: never) => unknown;
@@ -80,7 +80,7 @@ export class Rig implements Host {
   /** How often an attempt has ended. */
   ends = 0;
   readonly #code: Code;
-  readonly #turns = new Turns(() => {});
+  readonly #scheduler = new Scheduler(() => {});
   readonly #said: Report[] = [];
   #timers: { ms: number; action: () => void }[] = [];
   #token = 0n;
@@ -115,8 +115,8 @@ export class Rig implements Host {
     return Promise.resolve();
   }
 
-  request(player: Player): void {
-    this.#turns.request(player);
+  request(participant: Participant): void {
+    this.#scheduler.request(participant);
   }
 
   after(ms: number, action: () => void): Timer {
@@ -142,7 +142,7 @@ export class Rig implements Host {
   async quiet(): Promise<void> {
     do {
       await round();
-    } while (!this.#turns.idle);
+    } while (!this.#scheduler.idle);
   }
 
   /** Lets all timers of this many milliseconds run. */

@@ -6,7 +6,13 @@ use consort_types::{BlobHash, Code, Error, Name, Payload, Result, RunId, Span, a
 use minicbor::{Decode, Encode};
 
 use super::Reply;
-use crate::{cache::Document, fold::Fold, keys::NamedKey, rows::Started, run::NewRun};
+use crate::{
+    cache::Document,
+    fold::{Fold, encode},
+    keys::NamedKey,
+    rows::Started,
+    run::NewRun,
+};
 
 /// Starts a run. With an idempotency key, the same request again answers the first run.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
@@ -61,7 +67,7 @@ impl StartRun {
             self.input.clone()
         } else {
             fold.machine.documents.take(&Document::Input(self.run));
-            fold.keep("input", serde_json::to_vec(&input).unwrap_or_default())?
+            fold.keep("input", encode(&input))?
         };
         if let Some(key) = &self.idempotency_key {
             fold.machine.tables.started.put(self.key(key), Started { run: self.run, request });

@@ -8,7 +8,7 @@ use consort_workflow::Action;
 
 use super::{NewRun, Place, step::in_expression};
 use crate::{
-    fold::Fold,
+    fold::{Fold, encode},
     keys::ScopeKey,
     rows::{Run, ScopeKind, Step, StepState},
 };
@@ -71,7 +71,7 @@ impl Fold<'_> {
         let definition = self.machine.definition(hash)?;
         let given = self.evaluate(place, task, &place.step().with).map_err(|error| in_expression("with", error))?;
         let input = definition.accept_input(&given)?;
-        let input = self.keep("input", serde_json::to_vec(&input).unwrap_or_default())?;
+        let input = self.keep("input", encode(&input))?;
         self.count_descendant(task.run, place)?;
         let id = self.child_id(task);
         step.child_run = Some(id);

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{Layer, Place, Role, step::LIGHT_PER_UNIT};
 use crate::{
-    fold::{Fold, Work},
+    fold::{Fold, Work, encode},
     keys::ScopeKey,
     rows::{Event, Items, RunStatus, Scope, ScopeKind},
 };
@@ -30,7 +30,7 @@ impl Fold<'_> {
         self.put_run(id, run);
         let key = self.new_scope(id, None, ScopeKind::Compensations, list.len() as u32)?;
         let pairs: Vec<_> = list.iter().map(|task| json!([task.scope, task.index])).collect();
-        let list = self.keep("list of compensations", serde_json::to_vec(&pairs).unwrap_or_default())?;
+        let list = self.keep("list of compensations", encode(&pairs))?;
         self.machine.tables.items.insert_new(key, Items { list });
         self.journal(id, None, Event::CompensationBegan);
         self.work(Work::Advance(key));

@@ -12,7 +12,7 @@ use super::NewRun;
 use crate::{
     cache::Document,
     command::ForkRun,
-    fold::{Fold, Work},
+    fold::{Fold, Work, encode},
     keys::ScopeKey,
     rows::{Event, Origin, Run, Scope, ScopeKind, Step, StepState},
 };
@@ -95,7 +95,7 @@ impl Fold<'_> {
         let given = self.document(Document::Input(command.run), input)?;
         let accepted = definition.accept_input(&given)?;
         self.machine.documents.take(&Document::Input(command.run));
-        self.keep("input", serde_json::to_vec(&accepted).unwrap_or_default())
+        self.keep("input", encode(&accepted))
     }
 
     /// Opens the root block with the outcomes that are taken over in place.

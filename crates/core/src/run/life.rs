@@ -10,7 +10,7 @@ use consort_workflow::{BlockId, Definition};
 
 use crate::{
     effect::Effect,
-    fold::{Fold, Outcome, Work},
+    fold::{Fold, Outcome, Work, encode},
     keys::{ListKey, NamedKey, ScopeKey, SignalKey, TimerKind},
     rows::{Event, Mark, Namespace, Origin, Run, RunStatus, ScopeKind},
 };
@@ -182,7 +182,7 @@ impl Fold<'_> {
         match &place.definition.output {
             Some(template) => {
                 let value = self.evaluate(&place, at, template)?;
-                self.keep("run's output", serde_json::to_vec(&value).unwrap_or_default())
+                self.keep("run's output", encode(&value))
             }
             None => self.block_output(key, BlockId::ROOT),
         }

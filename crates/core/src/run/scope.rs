@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     cache::Document,
-    fold::{Fold, Outcome, Work},
+    fold::{Fold, Outcome, Work, encode},
     keys::{ScopeKey, TimerKind},
     rows::{Items, RunStatus, Scope, ScopeKind, Step, StepState},
 };
@@ -53,7 +53,7 @@ impl Fold<'_> {
         }
         let total = items.len() as u32;
         self.count_instances(task.run, total)?;
-        let payload = self.keep("list of items", serde_json::to_vec(&list).unwrap_or_default())?;
+        let payload = self.keep("list of items", encode(&list))?;
         let key = self.new_scope(task.run, Some(task), ScopeKind::Items, total)?;
         self.machine.tables.items.insert_new(key, Items { list: payload });
         self.open(place, task, step, Some(key.scope));
@@ -238,7 +238,7 @@ impl Fold<'_> {
             if bytes.len() > 1 {
                 bytes.push(b',');
             }
-            bytes.extend(serde_json::to_vec(name).unwrap_or_default());
+            bytes.extend(encode(name));
             bytes.push(b':');
             self.append_output(TaskId { run: key.run, scope: key.scope, index }, &mut bytes)?;
         }

@@ -11,7 +11,7 @@ use super::{Role, task::Current};
 use crate::{
     cache::Document,
     command::Resolution,
-    fold::{Fold, Outcome, Work},
+    fold::{Fold, Outcome, Work, encode},
     keys::InboxKey,
     rows::{Ask, Event, InboxItem, ScopeKind, Step, StepState},
 };
@@ -131,7 +131,7 @@ impl Fold<'_> {
         let resolution = match word {
             Some("done") => {
                 let output = value.get("output").cloned().unwrap_or_default();
-                Resolution::Done(self.machine.keep(serde_json::to_vec(&output).unwrap_or_default()))
+                Resolution::Done(self.machine.keep(encode(&output)))
             }
             Some("retry") => Resolution::Retry,
             Some("fail") => Resolution::Fail,

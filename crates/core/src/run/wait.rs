@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Place, Role, step::in_expression};
 use crate::{
-    fold::{Fold, Outcome, Work},
+    fold::{Fold, Outcome, Work, encode},
     keys::{EntryKey, InboxKey, SignalKey, TimerKind},
     rows::{Ask, Event, InboxItem, Signal, Step, StepState, TaskEntry, Waiter},
 };
@@ -104,7 +104,7 @@ impl Fold<'_> {
         let asked_by_code = matches!(self.place(task)?.role, Role::Call { .. });
         let outcome = if approved || asked_by_code {
             let output = json!({ "approved": approved, "by": by, "comment": comment });
-            Outcome::Completed(self.keep("approval", serde_json::to_vec(&output).unwrap_or_default())?)
+            Outcome::Completed(self.keep("approval", encode(&output))?)
         } else {
             let words = comment.map(|comment| format!(": {comment}")).unwrap_or_default();
             Outcome::Failed(Error::new(Code::NotApproved, format!("`{by}` said no{words}")))
@@ -181,7 +181,7 @@ impl Fold<'_> {
         self.put_step(task, step);
         match (state, child) {
             (StepState::Waiting, _) => {
-                let output = self.keep("wait", serde_json::to_vec(&Value::Null).unwrap_or_default())?;
+                let output = self.keep("wait", encode(&Value::Null))?;
                 self.work(Work::Finish(task, Outcome::Completed(output)));
                 Ok(())
             }

@@ -21,12 +21,12 @@ from consort._documents import write
 from consort._errors import Code, TaskError, microseconds, task_error
 from consort._journal import Asked, Journal, wire_error
 from consort._proto.v1 import common_pb2, worker_pb2
-from consort._stillness import OWNER, Stillness
+from consort._stillness import OWNER, QuiescenceTracker
 from consort._threads import Threads
 
 LOG = logging.getLogger("consort.worker")
 
-NOBODYS: Final = Context()
+SDK_CONTEXT: Final = Context()
 """The context of the SDK's own callbacks: none of them counts as code of an attempt."""
 
 LAG: Final = 0.01
@@ -82,7 +82,7 @@ class Attempt:
         self.report: worker_pb2.WorkerMessage | None = None
         self._host = host
         self._loop = asyncio.get_running_loop()
-        self._stillness = Stillness(self._schedule, self._moved)
+        self._stillness = QuiescenceTracker(self._schedule, self._moved)
         self._main: asyncio.Task[bytes] | None = None
         self._effects: dict[int, asyncio.Task[None]] = {}
         self._epoch = host.epoch
@@ -104,10 +104,10 @@ class Attempt:
         async def main() -> bytes:
             return await code()
 
-        context = NOBODYS.copy()
+        context = SDK_CONTEXT.copy()
         context.run(OWNER.set, self._stillness)
         self._main = context.run(self._loop.create_task, main())
-        self._main.add_done_callback(self._ended, context=NOBODYS)
+        self._main.add_done_callback(self._ended, context=SDK_CONTEXT)
 
     # What the code does, by its context.
 
@@ -158,7 +158,7 @@ class Attempt:
     def progress(self, message: str) -> None:
         """Tells watchers; where messages come too fast the latest is sent."""
         if self._progress is None and not self.over:
-            self._loop.call_soon(self._send_progress, context=NOBODYS)
+            self._loop.call_soon(self._send_progress, context=SDK_CONTEXT)
         self._progress = message
 
     def _send_progress(self) -> None:
@@ -226,7 +226,7 @@ class Attempt:
     def _schedule(self) -> None:
         if not self._scheduled and not self.over:
             self._scheduled = True
-            self._loop.call_soon(self._drive, context=NOBODYS)
+            self._loop.call_soon(self._drive, context=SDK_CONTEXT)
 
     def _drive(self) -> None:
         """Where the code stands still: sends what it asked, and gives it the next result."""
@@ -252,7 +252,7 @@ class Attempt:
         if idle and self._still is None:
             after = self._host.patience.park_after
             self._still_due = self._loop.time() + after
-            self._still = self._loop.call_at(self._still_due, self._stood_still, context=NOBODYS)
+            self._still = self._loop.call_at(self._still_due, self._stood_still, context=SDK_CONTEXT)
         elif not idle:
             self._moved()
 
@@ -282,10 +282,10 @@ class Attempt:
     def _cancel_code(self) -> None:
         if self._main is None or self._main.done():
             return
-        self._grace = self._loop.call_later(self._host.patience.cancel_grace, self._gave_up, context=NOBODYS)
+        self._grace = self._loop.call_later(self._host.patience.cancel_grace, self._abandoned, context=SDK_CONTEXT)
         self._main.cancel()
 
-    def _gave_up(self) -> None:
+    def _abandoned(self) -> None:
         LOG.warning(
             "the code of task %s (%s) goes on %g s after it was cancelled; it is left alone",
             self.task,
@@ -350,7 +350,7 @@ class Attempt:
         for task in left:
             if not task.done():
                 # Nobody waits for it any more, so nobody would look at how it ends.
-                task.add_done_callback(_look, context=NOBODYS)
+                task.add_done_callback(_poll, context=SDK_CONTEXT)
                 task.cancel()
         self._host.concluded(self, report)
 
@@ -358,7 +358,7 @@ class Attempt:
         self._host.send(message)
 
 
-def _look(task: asyncio.Task[Any]) -> None:
+def _poll(task: asyncio.Task[Any]) -> None:
     if not task.cancelled():
         task.exception()
 

@@ -18,7 +18,7 @@ from typing import Any
 from consort._errors import Code, ConsortError
 
 
-class Stillness:
+class QuiescenceTracker:
     """Counts the callbacks of one attempt that wait to run, and knows its tasks."""
 
     __slots__ = ("__weakref__", "_on_move", "_on_still", "pending", "tasks")
@@ -48,7 +48,7 @@ class Stillness:
             self._on_still()
 
 
-OWNER: ContextVar[Stillness | None] = ContextVar("consort_owner", default=None)
+OWNER: ContextVar[QuiescenceTracker | None] = ContextVar("consort_owner", default=None)
 """Whose code runs in this context."""
 
 
@@ -57,9 +57,9 @@ class _Counted:
 
     __slots__ = ("_callback", "_owner")
 
-    def __init__(self, callback: Callable[..., object], owner: Stillness) -> None:
+    def __init__(self, callback: Callable[..., object], owner: QuiescenceTracker) -> None:
         self._callback = callback
-        self._owner: Stillness | None = owner
+        self._owner: QuiescenceTracker | None = owner
 
     @property
     def __self__(self) -> object:

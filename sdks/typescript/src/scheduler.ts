@@ -1,24 +1,24 @@
 /**
- * Turns: when a worker looks at its attempts.
+ * The scheduler: when a worker looks at its attempts.
  *
  * For: doing things only when the code of agents stands still. Not for: deciding what is done then (see `attempt`).
  * Invariant: a turn begins as a callback of its own of the event loop, so everything that the code could do without a
  * further result (all microtasks) is done before.
  */
 
-/** Whoever takes part in turns. */
-export interface Player {
+/** An attempt or an instance that asks for turns. */
+export interface Participant {
   /** Takes its turn. */
   turn(): void;
 }
 
 /** See the module. */
-export class Turns {
-  #queued = new Set<Player>();
+export class Scheduler {
+  #queued = new Set<Participant>();
   #planned = false;
   readonly #after: () => void;
 
-  /** Turns that call `after` at the end of each round. */
+  /** A scheduler that calls `after` at the end of each round. */
   constructor(after: () => void) {
     this.#after = after;
   }
@@ -28,10 +28,10 @@ export class Turns {
     return !this.#planned;
   }
 
-  /** Lets `player` take part in the next round; without one there is a round all the same. */
-  request(player?: Player): void {
-    if (player) {
-      this.#queued.add(player);
+  /** Lets `participant` take part in the next round; without one there is a round all the same. */
+  request(participant?: Participant): void {
+    if (participant) {
+      this.#queued.add(participant);
     }
     if (!this.#planned) {
       this.#planned = true;
@@ -41,10 +41,10 @@ export class Turns {
 
   #round(): void {
     this.#planned = false;
-    const players = this.#queued;
+    const participants = this.#queued;
     this.#queued = new Set();
-    for (const player of players) {
-      player.turn();
+    for (const participant of participants) {
+      participant.turn();
     }
     this.#after();
   }
