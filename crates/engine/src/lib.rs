@@ -24,6 +24,6 @@ pub use handle::{
     Watch, WatchEvent,
 };
 pub use keeper::BlobKeeper;
-pub use partition::{Attached, InstanceId, Outputs, Partition, Ticket, agent_of};
+pub use partition::{Attached, InstanceId, Outputs, Partition, Ticket, agent_of, refuse_record};
 
-pub use consort_core::command::Resolution;
+pub use consort_core::command::{RefuseRecord, Resolution};

@@ -18,8 +18,11 @@ pub struct SetRetention {
 }
 
 impl SetRetention {
+    pub(crate) fn check(&self) -> Result<()> {
+        Name::check("namespace", &self.namespace)
+    }
+
     pub(crate) fn apply(&self, fold: &mut Fold<'_>) -> Result<Reply> {
-        Name::check("namespace", &self.namespace)?;
         let key = NamedKey { namespace: self.namespace.clone(), name: String::new(), number: 0 };
         fold.machine.tables.namespaces.put(key, Namespace { retention: self.keep });
         Ok(Reply::Done)

@@ -10,6 +10,7 @@ use consort_types::{Code, EffectClass, Error, Result, Seq, Span, Time, worker::T
 use super::{
     Outputs, Partition,
     group::{Batch, Origin, Report},
+    refusal,
 };
 use crate::dispatcher::Outcome;
 
@@ -162,9 +163,12 @@ impl Partition {
 
     fn apply_one(&mut self, command: &Command, origin: Origin, time: Time) -> Result<(), (Error, Origin)> {
         let seq = self.machine.applied().next();
-        let applied = match self.machine.apply(seq, time, command) {
+        self.applying = Some(seq);
+        let applied = self.machine.apply(seq, time, command);
+        self.applying = None;
+        let applied = match applied {
             Ok(applied) => applied,
-            Err(error) => return Err((error, origin)),
+            Err(error) => return Err((refusal::stuck(seq, error), origin)),
         };
         if let Command::Tick(_) = command {
             self.ticking = false;

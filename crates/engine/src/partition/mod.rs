@@ -10,17 +10,21 @@ mod group;
 mod handout;
 mod lazy;
 mod open;
+mod refusal;
 mod report;
 mod views;
 
 use std::{collections::BTreeMap, mem, sync::Arc};
 
-use consort_core::{Command, Machine, Reply, Taken};
+use consort_core::{Command, Machine, Reply, Taken, view::RefusedRecord};
 use consort_journal::{Log, LogError};
 use consort_types::{
     BlobHash, Code, Error, Result, RunId, Seq, Time,
     worker::{Hello, Progress, ToWorker},
 };
+
+pub(crate) use refusal::broken;
+pub use refusal::refuse_record;
 
 pub use crate::dispatcher::InstanceId;
 use crate::{
@@ -93,6 +97,10 @@ pub struct Partition {
     /// Until when an append that the disk refused is not tried again.
     retry_at: Option<Time>,
     ticking: bool,
+    /// The record that the machine is applying: a panic in it names the record.
+    applying: Option<Seq>,
+    /// Records that operators had refused, as of the start: none is refused while a partition is open.
+    refused: Vec<RefusedRecord>,
     written: Seq,
     counters: Counters,
 }
@@ -277,6 +285,10 @@ impl Partition {
 
     /// Stops the partition because a law was broken in the middle of a change: its state is not to be trusted.
     pub fn halt_broken(&mut self, error: Error) {
+        let error = match self.applying.take() {
+            Some(seq) => refusal::stuck(seq, error),
+            None => error,
+        };
         self.halt_as(error, false);
     }
 
@@ -359,6 +371,7 @@ impl Partition {
             runs_active,
             tasks_queued: self.dispatcher.queued(),
             halted: self.halted().cloned(),
+            refused: self.refused.clone(),
             draining: self.dispatcher.is_draining(),
             agents: self.dispatcher.agents(),
         }
