@@ -11,14 +11,17 @@ mod grpc;
 mod host;
 mod http;
 mod local;
+mod refusal;
 mod server;
 pub mod settings;
 mod telemetry;
 mod workflows;
 
 pub use consort_agents::research::pdf_child_main;
+pub use consort_engine::RefuseRecord;
 pub use consort_log_file::Holder;
 pub use local::{DataFolder, holder};
+pub use refusal::refuse_record;
 pub use server::{Role, Server};
 pub use settings::Settings;
 pub use telemetry::start_telemetry;

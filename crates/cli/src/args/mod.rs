@@ -108,8 +108,8 @@ pub(crate) enum Command {
     /// See and set limits on how many tasks are handed out, how fast, and how many wait
     #[command(subcommand)]
     Limits(LimitsCommand),
-    /// Examine the data folder and the machine; changes nothing
-    Doctor,
+    /// Examine the data folder and the machine; changes nothing, unless a record is to be refused
+    Doctor(DoctorArgs),
     /// Show the settings
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -136,6 +136,21 @@ pub(crate) enum Command {
         /// `cli` or `configuration`
         page: DocsPage,
     },
+}
+
+/// What the doctor is to do beside looking.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// First have this record of the log passed over from now on, because it cannot be applied; nothing may have the
+    /// folder open
+    #[arg(long, value_name = "N", requires_all = ["reason", "by"])]
+    pub(crate) refuse_record: Option<u64>,
+    /// Why the record is refused; it stays on the record
+    #[arg(long, value_name = "TEXT", requires = "refuse_record")]
+    pub(crate) reason: Option<String>,
+    /// Who refuses the record; it stays on the record
+    #[arg(long, value_name = "NAME", requires = "refuse_record")]
+    pub(crate) by: Option<String>,
 }
 
 /// The settings.
