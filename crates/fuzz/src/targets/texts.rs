@@ -323,7 +323,7 @@ impl World {
         let json = |document: serde_json::Value| Body::from(document.to_string());
         let path = text.replace(['\0', '\u{1}', ' '], "%01").replace('é', "%C3%A9");
         let request = match kind {
-            27 => (Method::GET, format!("/v1/workflows/{path}/source?namespace={path}"), Body::empty()),
+            27 => (Method::GET, format!("/v1/workflows/{path}/graph"), Body::empty()),
             28 => {
                 let body = serde_json::json!({ "workflow": text.clone(), "labels": { "l": text } });
                 (Method::POST, "/v1/runs".to_owned(), json(body))
