@@ -85,6 +85,18 @@ impl Key for RunId {
     }
 }
 
+impl Key for Seq {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend(self.0.to_be_bytes());
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut parts = Parts(bytes);
+        let seq = Self(parts.u64()?);
+        parts.end(seq)
+    }
+}
+
 impl Key for BlobHash {
     fn encode(&self, out: &mut Vec<u8>) {
         out.extend(self.0);
@@ -460,6 +472,8 @@ impl Key for SignalKey {
 
 #[cfg(test)]
 mod tests {
+    use consort_types::limits;
+
     use super::*;
 
     fn check<K: Key + std::fmt::Debug>(smaller: &K, larger: &K) {
@@ -474,10 +488,29 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_texts_that_are_let_in_make_keys_that_fit() {
+        let fits = |key: &dyn Fn(&mut Vec<u8>)| {
+            let mut out = vec![b'x'];
+            key(&mut out);
+            assert!(out.len() <= limits::KEY_ENCODED_BYTES_MAX, "{}", out.len());
+        };
+        let name = "n".repeat(limits::NAME_BYTES_MAX);
+        // Each byte of such a text becomes two.
+        let escaped = |bytes: usize| "\u{1}".repeat(bytes);
+        let named = |text: String| NamedKey { namespace: name.clone(), name: text, number: 1 };
+        fits(&|out| named(escaped(limits::IDEMPOTENCY_KEY_BYTES_MAX)).encode(out));
+        fits(&|out| named(format!("key:{}", escaped(limits::KEY_BYTES_MAX))).encode(out));
+        let version = escaped(limits::NAME_BYTES_MAX);
+        fits(&|out| AgentKey { namespace: name.clone(), name: name.clone(), version: version.clone() }.encode(out));
+        fits(&|out| SignalKey { run: RunId([1; 16]), name: name.clone(), seq: Seq(1), n: 1 }.encode(out));
+    }
+
+    #[test]
     fn bytes_sort_as_keys_do() {
         let run = RunId([1; 16]);
         let task = |scope, index| TaskId { run, scope, index };
         check(&task(0, 300), &task(1, 2));
+        check(&Seq(255), &Seq(256));
         check(&ScopeKey { run, scope: 255 }, &ScopeKey { run, scope: 256 });
         let later = |rank, scope| LaterKey { run, rank, scope, index: 7 };
         check(&later(LaterRank::Stop, 300), &later(LaterRank::Finish, 2));

@@ -145,6 +145,16 @@ impl Machine {
         Ok(Applied { reply, effects, units })
     }
 
+    /// Passes over the record `seq`, which an operator has refused: position and time move on, and nothing else.
+    ///
+    /// # Panics
+    /// Where records are left out.
+    pub fn refuse(&mut self, seq: Seq, time: Time) {
+        assert_eq!(seq, self.applied.next(), "records are passed over in order, without gaps");
+        self.applied = seq;
+        self.meta.now = self.meta.now.max(time);
+    }
+
     /// The last record that was applied.
     pub fn applied(&self) -> Seq {
         self.applied

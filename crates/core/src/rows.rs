@@ -763,7 +763,25 @@ pub struct BlobUse {
     pub rows: u64,
 }
 
+/// A record that was not applied because an operator said so; its number is the key.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct Refusal {
+    /// Why.
+    #[n(0)]
+    pub reason: String,
+    /// Who said so.
+    #[n(1)]
+    pub by: String,
+    /// When.
+    #[n(2)]
+    pub at: Time,
+    /// The record that says so.
+    #[n(3)]
+    pub by_record: Seq,
+}
+
 impl Row for Meta {}
+impl Row for Refusal {}
 impl Row for Source {
     fn weight(&self) -> usize {
         64 + self.text.len()

@@ -5,13 +5,13 @@
 
 use std::sync::Arc;
 
-use consort_types::{BlobHash, Result, RunId, TaskId};
+use consort_types::{BlobHash, Result, RunId, Seq, TaskId};
 
 use crate::{
     keys::{AgentKey, EntryKey, InboxKey, JournalKey, LaterKey, ListKey, NamedKey, ScopeKey, SignalKey, TimerKey},
     rows::{
-        Agent, BlobUse, Deployed, Entry, InboxItem, Items, Later, Limit, Mark, Meta, Namespace, Run, Scope, Signal,
-        Source, Started, Step, TaskEntry, Waiter,
+        Agent, BlobUse, Deployed, Entry, InboxItem, Items, Later, Limit, Mark, Meta, Namespace, Refusal, Run, Scope,
+        Signal, Source, Started, Step, TaskEntry, Waiter,
     },
     tables::{Backing, Changes, Table},
 };
@@ -97,6 +97,8 @@ tables! {
     namespaces: b'o', NamedKey => Namespace, 16;
     /// How many rows use a blob.
     blobs: b'b', BlobHash => BlobUse, 256;
+    /// Records that operators had refused.
+    refusals: b'z', Seq => Refusal, 16;
 }
 
 impl Tables {

@@ -3,14 +3,15 @@
 //! For: giving the machine `get`, `put`, `delete` and `range` on typed rows. Not for: durability (the log
 //! has it) or knowing what a row means.
 //! Invariant: a read sees every write before it; what [`Table::take`] hands out is written to the backing
-//! before it may be evicted, so overlay and backing together are always the whole state.
+//! before it may be evicted, so overlay and backing together are always the whole state. No key in a table is longer
+//! than [`limits::KEY_ENCODED_BYTES_MAX`].
 
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
 
-use consort_types::{BlobHash, Code, Error, Result};
+use consort_types::{BlobHash, Code, Error, Result, limits};
 use minicbor::{Decode, Encode};
 
 /// Where rows rest: a store, read at a point no older than the last rows written to it.
@@ -102,6 +103,8 @@ pub struct Table<K, R> {
     generation: u64,
     clean: VecDeque<K>,
     clean_max: usize,
+    /// Room for the bytes of a key.
+    scratch: Vec<u8>,
 }
 
 impl<K: Key, R: Row> Table<K, R> {
@@ -116,14 +119,45 @@ impl<K: Key, R: Row> Table<K, R> {
             generation: 1,
             clean: VecDeque::new(),
             clean_max,
+            scratch: Vec::new(),
         }
     }
 
     fn bytes_of(&self, key: &K) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(40);
-        bytes.push(self.prefix);
-        key.encode(&mut bytes);
+        self.put_bytes(key, &mut bytes);
         bytes
+    }
+
+    fn put_bytes(&self, key: &K, bytes: &mut Vec<u8>) {
+        bytes.push(self.prefix);
+        key.encode(bytes);
+    }
+
+    /// The bytes of a key that may be asked for; `None` where no row can stand at it.
+    fn bytes_if_short(&self, key: &K) -> Option<Vec<u8>> {
+        Some(self.bytes_of(key)).filter(|bytes| bytes.len() <= limits::KEY_ENCODED_BYTES_MAX)
+    }
+
+    /// The bytes of an end of a range. One that is too long is cut: the bytes lie between the same two keys that can
+    /// stand in a table, since those are no longer than what is left.
+    fn bytes_of_end(&self, key: &K) -> Vec<u8> {
+        let mut bytes = self.bytes_of(key);
+        if bytes.len() > limits::KEY_ENCODED_BYTES_MAX {
+            bytes.truncate(limits::KEY_ENCODED_BYTES_MAX);
+            bytes.push(0);
+        }
+        bytes
+    }
+
+    /// Commands and requests are checked before they are applied, so no text of them makes a key too long.
+    fn assert_short(&mut self, key: &K) {
+        let mut bytes = std::mem::take(&mut self.scratch);
+        bytes.clear();
+        self.put_bytes(key, &mut bytes);
+        let (length, max) = (bytes.len(), limits::KEY_ENCODED_BYTES_MAX);
+        assert!(length <= max, "a key of table `{}` has {length} bytes, the limit is {max}", self.prefix as char);
+        self.scratch = bytes;
     }
 
     fn decode_row(&self, key: &[u8], bytes: &[u8]) -> Result<R> {
@@ -143,7 +177,7 @@ impl<K: Key, R: Row> Table<K, R> {
         if let Some(slot) = self.overlay.get(key) {
             return Ok(slot.row.clone());
         }
-        let bytes = self.bytes_of(key);
+        let Some(bytes) = self.bytes_if_short(key) else { return Ok(None) };
         let Some(found) = self.backing.get(&bytes)? else { return Ok(None) };
         let row = Arc::new(self.decode_row(&bytes, &found)?);
         self.overlay.insert(key.clone(), Slot { row: Some(Arc::clone(&row)), stored: true, dirty: None });
@@ -156,16 +190,22 @@ impl<K: Key, R: Row> Table<K, R> {
         if let Some(slot) = self.overlay.get(key) {
             return Ok(slot.row.as_deref().cloned());
         }
-        let bytes = self.bytes_of(key);
+        let Some(bytes) = self.bytes_if_short(key) else { return Ok(None) };
         self.backing.get(&bytes)?.map(|found| self.decode_row(&bytes, &found)).transpose()
     }
 
     /// Sets the row at `key`.
+    ///
+    /// # Panics
+    /// Where the key has more than [`limits::KEY_ENCODED_BYTES_MAX`] bytes: commands that would make one are refused.
     pub fn put(&mut self, key: K, row: R) {
         self.set(key, Some(row), true);
     }
 
     /// Sets a row at a key that has never had one, which spares the backing a deletion if it goes soon.
+    ///
+    /// # Panics
+    /// As [`Table::put`].
     pub fn insert_new(&mut self, key: K, row: R) {
         self.set(key, Some(row), false);
     }
@@ -179,10 +219,14 @@ impl<K: Key, R: Row> Table<K, R> {
             self.overlay.remove(key);
             return;
         }
+        if self.bytes_if_short(key).is_none() {
+            return;
+        }
         self.set(key.clone(), None, true);
     }
 
     fn set(&mut self, key: K, row: Option<R>, stored: bool) {
+        self.assert_short(&key);
         let row = row.map(Arc::new);
         let generation = self.generation;
         if let Some(slot) = self.overlay.get_mut(&key) {
@@ -218,7 +262,7 @@ impl<K: Key, R: Row> Table<K, R> {
                 break;
             }
         }
-        for (bytes, row) in self.backing.scan(&self.bytes_of(from), &self.bytes_of(last), limit + hidden)? {
+        for (bytes, row) in self.backing.scan(&self.bytes_of_end(from), &self.bytes_of_end(last), limit + hidden)? {
             let Some(key) = K::decode(&bytes[1..]) else {
                 return Err(Error::new(
                     Code::Damaged,
@@ -245,7 +289,7 @@ impl<K: Key, R: Row> Table<K, R> {
         if present >= limit {
             return Ok(limit);
         }
-        let stored = self.backing.scan(&self.bytes_of(from), &self.bytes_of(to), limit + known.len())?;
+        let stored = self.backing.scan(&self.bytes_of_end(from), &self.bytes_of_end(to), limit + known.len())?;
         let only_stored = stored.iter().filter(|(bytes, _)| !known.contains_key(bytes)).count();
         Ok((present + only_stored).min(limit))
     }
@@ -387,6 +431,41 @@ mod tests {
         assert_eq!(table.get(&5).unwrap(), Some(50));
         flush(&mut table, &memory);
         assert_eq!(memory.0.lock().unwrap().len(), 5);
+    }
+
+    impl Key for String {
+        fn encode(&self, out: &mut Vec<u8>) {
+            out.extend(self.as_bytes());
+        }
+
+        fn decode(bytes: &[u8]) -> Option<Self> {
+            String::from_utf8(bytes.to_vec()).ok()
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_too_long_is_not_there_and_cannot_be_put() {
+        let memory = Arc::new(Memory::default());
+        let mut table: Table<String, u64> = Table::new(b'x', memory.clone(), 0);
+        let longest = "m".repeat(limits::KEY_ENCODED_BYTES_MAX - 1);
+        let keys = ["l".to_owned(), longest.clone(), "n".to_owned()];
+        keys.iter().for_each(|key| table.put(key.clone(), 1));
+        let mut changes = Changes::default();
+        let generation = table.take(&mut changes);
+        memory.write(changes);
+        table.written(generation);
+        for bytes in [1, 2, 70_000] {
+            let long = format!("{longest}{}", "m".repeat(bytes));
+            assert_eq!((table.get(&long).unwrap(), table.peek(&long).unwrap()), (None, None));
+            table.delete(&long);
+            let found = |from: &String, to: &String| table.range(from, to, 9).unwrap().len();
+            assert_eq!((found(&keys[0], &long), found(&long, &"z".to_owned())), (2, 1), "{bytes}");
+            assert_eq!(table.count(&keys[0], &long, 9).unwrap(), 2);
+            let mut fresh: Table<String, u64> = Table::new(b'x', memory.clone(), 0);
+            let put = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| fresh.put(long, 1)));
+            assert!(put.unwrap_err().downcast_ref::<String>().unwrap().contains("the limit is 1024"));
+        }
+        assert_eq!(table.get(&longest).unwrap(), Some(1));
     }
 
     #[test]

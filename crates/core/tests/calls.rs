@@ -9,7 +9,10 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use consort_core::{Command, Effect, LiveTask, command::StartRun};
+use consort_core::{
+    Command, Effect, LiveTask,
+    command::{SignalRun, StartRun},
+};
 use consort_types::{
     BlobHash, Code, EffectClass, Error, Payload, RunId, Span, limits,
     task::ReadyTask,
@@ -146,21 +149,17 @@ fn a_call_that_cannot_be_done_so_is_answered_with_why() {
         retry: Some(CallRetry { attempts, initial: Span(1), factor_milli, max: Span(1) }),
         ..CallOptions::default()
     };
-    let routed = |route| CallOptions { route: Some(route), ..CallOptions::default() };
-    let many: BTreeMap<String, String> = (0..33).map(|n| (format!("l{n}"), String::new())).collect();
-    let long = "x".repeat(300);
+    let labels: BTreeMap<String, String> = [("no name".to_owned(), String::new())].into();
+    let routed = CallOptions { route: Some(Route { labels, ..Route::default() }), ..CallOptions::default() };
     let requests = [
         (call(retry(0, 1_000)), Code::LimitReached),
         (call(retry(limits::ATTEMPTS_MAX + 1, 1_000)), Code::LimitReached),
         (call(retry(2, 999)), Code::BadRequest),
         (call(CallOptions { timeout: Some(Span::ZERO), ..CallOptions::default() }), Code::BadRequest),
         (call(CallOptions { agent: Some("a b".to_owned()), ..CallOptions::default() }), Code::BadName),
-        (call(routed(route(&long, "eu", "k"))), Code::LimitReached),
-        (call(routed(route("1", &long, "k"))), Code::LimitReached),
-        (call(routed(route("1", "eu", &long))), Code::LimitReached),
-        (call(routed(Route { labels: many, ..Route::default() })), Code::LimitReached),
+        (call(routed), Code::BadName),
         (JournalRequest::Call { capability: "y z".to_owned(), input: Payload::null(), options: None }, Code::BadName),
-        (approval(&"p".repeat(limits::PROMPT_BYTES_MAX + 1), "1"), Code::LimitReached),
+        (JournalRequest::Signal { name: "no name".to_owned() }, Code::BadName),
     ];
     let mut world = started(ONE);
     world.taken("a", EffectClass::Idempotent);
@@ -170,6 +169,39 @@ fn a_call_that_cannot_be_done_so_is_answered_with_why() {
         assert_eq!(found, Some(code), "entry {index}");
     }
     assert_eq!(world.ready.len(), 1, "nothing was made of them");
+    world.complete("a", "1");
+    world.verify();
+}
+
+#[test]
+fn a_request_that_is_too_long_is_refused_and_not_recorded() {
+    let routed = |route| call(CallOptions { route: Some(route), ..CallOptions::default() });
+    let many: BTreeMap<String, String> = (0..33).map(|n| (format!("l{n}"), String::new())).collect();
+    let mut world = started(ONE);
+    world.taken("a", EffectClass::Idempotent);
+    for bytes in [300, 65_536, 70_000, 1 << 20] {
+        let long = "x".repeat(bytes);
+        let requests = [
+            (JournalRequest::Signal { name: long.clone() }, Code::BadName),
+            (JournalRequest::Run { name: long.clone() }, Code::LimitReached),
+            (JournalRequest::Call { capability: long.clone(), input: Payload::null(), options: None }, Code::BadName),
+            (call(CallOptions { agent: Some(long.clone()), ..CallOptions::default() }), Code::BadName),
+            (routed(route(&long, "eu", "k")), Code::LimitReached),
+            (routed(route("1", &long, "k")), Code::LimitReached),
+            (routed(route("1", "eu", &long)), Code::LimitReached),
+            (routed(Route { labels: many.clone(), ..Route::default() }), Code::LimitReached),
+            (approval(&"p".repeat(limits::PROMPT_BYTES_MAX.max(bytes) + 1), "1"), Code::LimitReached),
+        ];
+        for (request, code) in requests {
+            let error = world.record("a", 0, request, None).unwrap_err();
+            assert!(error.code == code && error.to_string().len() < 1_000, "{error}");
+        }
+    }
+    let longest = "s".repeat(limits::NAME_BYTES_MAX);
+    world.record("a", 0, JournalRequest::Signal { name: longest.clone() }, None).unwrap();
+    let signal = SignalRun { namespace: NS.into(), run: world.runs[0], name: longest, payload: Payload::inline(*b"7") };
+    world.apply(&Command::SignalRun(signal)).unwrap();
+    assert!(matches!(told(&world).result, Some(Ok(_))));
     world.complete("a", "1");
     world.verify();
 }

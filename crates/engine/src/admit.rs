@@ -1,12 +1,12 @@
 //! What is checked before a command goes to the log.
 //!
-//! For: refusing documents that the core could not read back, and sizes over their limits. Not for: rules that need
-//! the state (the machine checks those when it applies the record).
+//! For: refusing documents that the core could not read back. Not for: names and texts (each command checks its own), nor
+//! for rules that need the state (the machine checks those when it applies the record).
 //! Invariant: a document that passes here parses wherever it is read later.
 
-use std::{collections::BTreeMap, fmt};
+use std::fmt;
 
-use consort_types::{Code, Error, Name, Payload, Result, limits};
+use consort_types::{Code, Error, Payload, Result, limits};
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 /// Checks that bytes are one JSON document within the limits of size and nesting; `what` names it in the error.
@@ -37,29 +37,6 @@ fn refusal(what: &str, error: &serde_json::Error) -> Error {
 /// Checks a payload that stands inline; one that is a reference was checked when its bytes came in.
 pub(crate) fn check_payload(what: &str, payload: &Payload) -> Result<()> {
     payload.bytes().map_or(Ok(()), |bytes| check_document(what, bytes))
-}
-
-/// Refuses a text over its limit.
-pub(crate) fn check_text(what: &str, text: &str, max: usize) -> Result<()> {
-    if text.len() <= max {
-        return Ok(());
-    }
-    let message = format!("the {what} has {} bytes, the limit is {max}", text.len());
-    Err(Error::new(Code::LimitReached, message).hint("make it shorter"))
-}
-
-/// Refuses labels that are too many, too long or have no proper names.
-pub(crate) fn check_labels(what: &str, labels: &BTreeMap<String, String>) -> Result<()> {
-    let (count, max) = (labels.len(), limits::LABELS_MAX);
-    if count > max {
-        let message = format!("the {what} has `{count}` labels, the limit is {max}");
-        return Err(Error::new(Code::LimitReached, message).hint("keep those by which it is chosen"));
-    }
-    for (name, value) in labels {
-        Name::check("label", name)?;
-        check_text("label's value", value, limits::NAME_BYTES_MAX)?;
-    }
-    Ok(())
 }
 
 /// Cuts a text at a limit, between two characters.

@@ -26,6 +26,6 @@ pub use handle::{
     Watch, WatchEvent,
 };
 pub use keeper::BlobKeeper;
-pub use partition::{Attached, Outputs, Partition, Ticket};
+pub use partition::{Attached, Outputs, Partition, Ticket, refuse_record};
 
-pub use consort_core::command::Resolution;
+pub use consort_core::command::{RefuseRecord, Resolution};

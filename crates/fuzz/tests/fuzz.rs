@@ -32,4 +32,4 @@ macro_rules! targets {
     };
 }
 
-targets!(log, definition, expression, body, record, machine, rows);
+targets!(log, definition, expression, body, record, machine, rows, texts);

@@ -1,6 +1,7 @@
 //! Examining a data folder and the machine under it.
 //!
-//! For: `consort doctor`. Not for: repairing; a start of the engine does what recovery may do, and nothing else does.
+//! For: `consort doctor`. Not for: repairing; a start of the engine does what recovery may do, and an operator may have a
+//! record passed over (see `refusal`); nothing else does.
 //! Invariant: files of the log are only read; the log is judged on a copy in memory by the same code that opens it.
 
 use std::{
@@ -11,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use consort_engine::view::RefusedRecord;
 use consort_journal::{Files as _, Log as _, LogError, MemoryDisk};
 use consort_log_file::{FileLog, Folder, Options};
 use consort_types::{Error, Result, Seq, Span, limits};
@@ -213,6 +215,7 @@ async fn engine(settings: &Settings) -> Vec<Finding> {
             let halted = status.halted.map(|error| Finding::bad("engine", error));
             findings.push(halted.unwrap_or_else(|| Finding::new("engine", Health::Good, detail)));
             findings.push(clock(status.clock_lead, status.clock_leap));
+            findings.extend(status.refused.iter().map(refused));
             findings.push(blobs(&server).await);
         }
         Err(error) => findings.push(Finding::bad("engine", error)),
@@ -236,6 +239,13 @@ fn clock(lead: Span, unconfirmed: Span) -> Finding {
         );
     }
     Finding::new("clock", Health::Good, "log time and the wall clock agree")
+}
+
+/// A record that was passed over: what it would have done is missing for good, so it is told each time.
+fn refused(refused: &RefusedRecord) -> Finding {
+    let RefusedRecord { record, by_record, reason, by, at } = refused;
+    let detail = format!("record {record} was passed over: {reason} (record {by_record}, by {by}, {at})");
+    Finding::new("refused", Health::Odd, detail)
 }
 
 /// Reads every blob, and counts those that no run refers to.

@@ -12,15 +12,18 @@ mod host;
 mod http;
 mod local;
 mod mend;
+mod refusal;
 mod server;
 pub mod settings;
 mod telemetry;
 mod workflows;
 
 pub use consort_agents::research::pdf_child_main;
+pub use consort_engine::RefuseRecord;
 pub use consort_log_file::Holder;
 pub use local::{DataFolder, holder};
 pub use mend::mend_marker;
+pub use refusal::refuse_record;
 pub use server::{Role, Server};
 pub use settings::Settings;
 pub use telemetry::start_telemetry;

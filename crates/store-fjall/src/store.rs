@@ -10,7 +10,7 @@ use std::{
     sync::{Mutex, MutexGuard},
 };
 
-use consort_store::{Batch, Blobs, Row, Snapshot, Store, StoreError};
+use consort_store::{Batch, Blobs, Row, Snapshot, Store, StoreError, check_key};
 use consort_types::{BlobHash, Seq};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
 
@@ -86,11 +86,14 @@ impl FjallStore {
 
 impl Store for FjallStore {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        check_key(key)?;
         let value = self.rows.get(row_key(key)).map_err(|error| self.refused(&error))?;
         Ok(value.map(|value| value.to_vec()))
     }
 
     fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
+        check_key(from)?;
+        check_key(to)?;
         if from >= to {
             return Ok(Vec::new());
         }
@@ -98,6 +101,7 @@ impl Store for FjallStore {
     }
 
     fn write(&self, batch: Batch) -> Result<(), StoreError> {
+        batch.check()?;
         let mut writer = self.writer()?;
         let (before, applied) = (writer.applied, batch.applied);
         assert!(applied >= before, "a store never goes back: {applied} after {before}");
@@ -182,11 +186,14 @@ impl Snapshot for FjallSnapshot {
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        check_key(key)?;
         let value = self.snapshot.get(&self.rows, row_key(key)).map_err(|error| error::rows(&self.place, &error))?;
         Ok(value.map(|value| value.to_vec()))
     }
 
     fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
+        check_key(from)?;
+        check_key(to)?;
         if from >= to {
             return Ok(Vec::new());
         }

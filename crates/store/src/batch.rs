@@ -5,6 +5,8 @@
 
 use consort_types::Seq;
 
+use crate::{StoreError, store::check_key};
+
 /// Changes that become visible together. Deletes come first, then puts: a key that is in both is put.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
@@ -25,6 +27,11 @@ impl Batch {
     /// Sets a row.
     pub fn put(&mut self, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) {
         self.puts.push((key.into(), value.into()));
+    }
+
+    /// Refuses keys over the limit, before anything of the batch is written.
+    pub fn check(&self) -> Result<(), StoreError> {
+        self.puts.iter().map(|(key, _)| key).chain(&self.deletes).try_for_each(|key| check_key(key))
     }
 
     /// Removes a row.

@@ -5,7 +5,7 @@
 
 use consort_types::{BlobHash, Seq};
 
-use crate::{Batch, Blobs, Store};
+use crate::{Batch, Blobs, KEY_BYTES_MAX, Store, StoreError};
 
 /// Runs the whole suite. `fresh` makes a new storage and returns what opens it; a store is dropped before it is
 /// opened again. A failed promise panics.
@@ -17,6 +17,7 @@ pub fn run<S: Store + Blobs, O: FnMut() -> S>(mut fresh: impl FnMut() -> O) {
     snapshots_stand_still(&mut fresh());
     reopening_keeps_what_was_synced(&mut fresh());
     large_values_and_keys_fit(&mut fresh());
+    keys_over_the_limit_are_refused(&mut fresh());
     blobs_are_kept_by_hash(&mut fresh());
 }
 
@@ -104,13 +105,40 @@ fn reopening_keeps_what_was_synced<S: Store + Blobs>(open: &mut impl FnMut() -> 
 
 fn large_values_and_keys_fit<S: Store + Blobs>(open: &mut impl FnMut() -> S) {
     let store = open();
-    let (key, value) = (vec![7; 32_768], vec![9; 4 << 20]);
+    let (key, value) = (vec![7; KEY_BYTES_MAX], vec![9; 4 << 20]);
     store.write(batch(1, &[(&key, b"k"), (b"v", &value)], &[])).expect("the batch is written");
     store.sync().expect("the store is synced");
     drop(store);
     let store = open();
     assert_eq!(store.get(&key), Ok(Some(b"k".to_vec())));
     assert!(store.get(b"v").expect("the row is readable").is_some_and(|read| read == value));
+}
+
+fn keys_over_the_limit_are_refused<S: Store + Blobs>(open: &mut impl FnMut() -> S) {
+    let store = open();
+    store.write(batch(1, &[(b"a", b"1")], &[])).expect("the batch is written");
+    for bytes in [KEY_BYTES_MAX + 1, 65_536, 70_000, 1 << 20] {
+        let long = vec![7; bytes];
+        let refused = Err(StoreError::KeyTooLong { bytes, limit: KEY_BYTES_MAX });
+        assert_eq!(store.write(batch(2, &[(b"b", b"2"), (&long, b"2")], &[])), refused);
+        assert_eq!(store.write(batch(2, &[(b"b", b"2")], &[&long])), refused);
+        let refused = refused.map(|()| None);
+        assert_eq!(store.get(&long), refused);
+        let snapshot = store.snapshot().expect("a snapshot is taken");
+        assert_eq!(snapshot.get(&long), refused);
+        for (from, to) in [(&long[..], &b"z"[..]), (b"", &long)] {
+            let refused = refused.clone().map(|_| Vec::new());
+            assert_eq!(store.scan(from, to, 10), refused);
+            assert_eq!(snapshot.scan(from, to, 10), refused);
+        }
+    }
+    assert_eq!(
+        (store.applied(), keys(&store, b"a", b"z", 10)),
+        (Ok(Seq(1)), vec![b"a".to_vec()]),
+        "nothing was written"
+    );
+    store.write(batch(2, &[(b"b", b"2")], &[])).expect("the store goes on");
+    assert_eq!(store.applied(), Ok(Seq(2)));
 }
 
 fn blobs_are_kept_by_hash<S: Store + Blobs>(open: &mut impl FnMut() -> S) {
@@ -140,7 +168,7 @@ fn blobs_are_kept_by_hash<S: Store + Blobs>(open: &mut impl FnMut() -> S) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{MemoryStore, StoreError};
+    use crate::MemoryStore;
 
     #[test]
     fn the_model_passes() {

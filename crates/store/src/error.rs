@@ -37,6 +37,14 @@ pub enum StoreError {
         /// The folder.
         place: String,
     },
+    /// A key is over the limit of every store. Nothing was read or written.
+    #[error("a key has `{bytes}` bytes, the limit is {limit}")]
+    KeyTooLong {
+        /// Its size.
+        bytes: usize,
+        /// What is allowed.
+        limit: usize,
+    },
     /// The folder was written by a newer version, or is not a store.
     #[error("`{place}` cannot be read: {what}")]
     BadFormat {
@@ -60,6 +68,9 @@ impl From<StoreError> for Error {
                 .hint("look after the disk, then start again: what was acknowledged is kept"),
             StoreError::Locked { .. } => {
                 Self::new(Code::Locked, message).hint("talk to that process, or stop it first")
+            }
+            StoreError::KeyTooLong { .. } => {
+                Self::new(Code::Internal, message).hint("please report this with the message; nothing was written")
             }
             StoreError::BadFormat { .. } => Self::new(Code::BadFormat, message)
                 .hint("use the version of Consort that wrote the folder, or a newer one"),

@@ -16,4 +16,4 @@ pub use batch::Batch;
 pub use blobs::Blobs;
 pub use error::StoreError;
 pub use memory::MemoryStore;
-pub use store::{Row, Snapshot, Store};
+pub use store::{KEY_BYTES_MAX, Row, Snapshot, Store, check_key};

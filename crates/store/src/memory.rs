@@ -11,7 +11,7 @@ use std::{
 
 use consort_types::{BlobHash, Seq};
 
-use crate::{Batch, Blobs, Row, Snapshot, Store, StoreError};
+use crate::{Batch, Blobs, Row, Snapshot, Store, StoreError, check_key};
 
 type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -98,6 +98,7 @@ impl MemoryStore {
 
 impl Store for MemoryStore {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        check_key(key)?;
         let state = self.state();
         state.check()?;
         Ok(state.rows.get(key).cloned())
@@ -106,10 +107,11 @@ impl Store for MemoryStore {
     fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
         let state = self.state();
         state.check()?;
-        Ok(scan(&state.rows, from, to, limit))
+        scan(&state.rows, from, to, limit)
     }
 
     fn write(&self, batch: Batch) -> Result<(), StoreError> {
+        batch.check()?;
         let mut state = self.state();
         state.check()?;
         assert!(batch.applied >= state.applied, "a store never goes back: {} after {}", batch.applied, state.applied);
@@ -189,18 +191,21 @@ impl Snapshot for MemorySnapshot {
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        check_key(key)?;
         Ok(self.rows.get(key).cloned())
     }
 
     fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
-        Ok(scan(&self.rows, from, to, limit))
+        scan(&self.rows, from, to, limit)
     }
 }
 
-fn scan(rows: &Rows, from: &[u8], to: &[u8], limit: usize) -> Vec<Row> {
+fn scan(rows: &Rows, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
+    check_key(from)?;
+    check_key(to)?;
     if from >= to {
-        return Vec::new();
+        return Ok(Vec::new());
     }
     let range = rows.range::<[u8], _>((Bound::Included(from), Bound::Excluded(to)));
-    range.take(limit).map(|(key, value)| (key.clone(), value.clone())).collect()
+    Ok(range.take(limit).map(|(key, value)| (key.clone(), value.clone())).collect())
 }

@@ -10,9 +10,19 @@ use crate::{Batch, StoreError};
 /// A key and its value.
 pub type Row = (Vec<u8>, Vec<u8>);
 
+/// Bytes of a key at most. A longer one is refused wherever it is named: the libraries below have limits of their own,
+/// and some do not refuse what is over them, but panic.
+pub const KEY_BYTES_MAX: usize = 32_768;
+
+/// Refuses a key over [`KEY_BYTES_MAX`].
+pub fn check_key(key: &[u8]) -> Result<(), StoreError> {
+    let bytes = key.len();
+    if bytes <= KEY_BYTES_MAX { Ok(()) } else { Err(StoreError::KeyTooLong { bytes, limit: KEY_BYTES_MAX }) }
+}
+
 /// Ordered rows. One writer at a time; any number of readers.
 ///
-/// Keys have 1 to 32,768 bytes.
+/// Keys have 1 to [`KEY_BYTES_MAX`] bytes; a longer one is [`StoreError::KeyTooLong`], and nothing is read or written.
 pub trait Store: Send + Sync {
     /// The value of a key.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;

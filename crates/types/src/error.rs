@@ -207,6 +207,14 @@ codes! {
     BadFormat = 503, Corrupt, "unknown format";
     /// There is no data folder at the place where Consort looks for it. `consort run` and `consort up` make one.
     FolderNotFound = 504, NotFound, "no data folder";
+    /// A record of the log cannot be applied, so the partition cannot go on; the message names it by its number.
+    /// Start the version of Consort that wrote it, or restore the folder from a backup. As the last way out an operator
+    /// may have the record refused: `consort doctor --refuse-record N --reason TEXT --by NAME`.
+    BadRecord = 505, Corrupt, "record cannot be applied";
+    /// The log has no record of that number: it ends before, or was trimmed behind it.
+    RecordNotFound = 506, NotFound, "no such record";
+    /// What a record did is in the store, or it was refused before; neither can be changed any more.
+    RecordSettled = 507, Conflict, "record is settled";
 
     /// The request has no valid token, or comes from where none may come.
     Denied = 601, Denied, "denied";

@@ -157,13 +157,10 @@ pub struct Name;
 impl Name {
     /// Refuses a text that is not a name; `what` says which name it was to be.
     pub fn check(what: &str, text: &str) -> Result<()> {
-        let length = text.len();
-        if length == 0 || length > limits::NAME_BYTES_MAX {
-            return Err(Error::new(
-                Code::BadName,
-                format!("the {what} has {length} bytes, but must have 1 to {}", limits::NAME_BYTES_MAX),
-            ));
+        if text.is_empty() {
+            return Err(bad_size(what, text));
         }
+        Self::check_size(what, text)?;
         let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
         if text.chars().all(fits) && text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
             return Ok(());
@@ -171,6 +168,18 @@ impl Name {
         Err(Error::new(Code::BadName, format!("`{text}` cannot be a {what}"))
             .hint("use letters, digits, `_`, `-` and `.`, and start with a letter or digit"))
     }
+
+    /// Refuses a text that is too long for a name, whatever its characters: for lookups, where a text that is no name
+    /// only finds nothing.
+    pub fn check_size(what: &str, text: &str) -> Result<()> {
+        if text.len() <= limits::NAME_BYTES_MAX { Ok(()) } else { Err(bad_size(what, text)) }
+    }
+}
+
+fn bad_size(what: &str, text: &str) -> Error {
+    let (bytes, max) = (text.len(), limits::NAME_BYTES_MAX);
+    Error::new(Code::BadName, format!("the {what} has {bytes} bytes, but must have 1 to {max}"))
+        .hint("choose a short name; what is long belongs into a document")
 }
 
 #[cfg(test)]
@@ -192,5 +201,7 @@ mod tests {
         for bad in ["", "-a", "a b", "é", &"x".repeat(129)] {
             assert!(Name::check("step", bad).is_err(), "{bad}");
         }
+        Name::check_size("step", "no name").unwrap();
+        assert_eq!(Name::check_size("step", &"x".repeat(129)).unwrap_err().code, Code::BadName);
     }
 }

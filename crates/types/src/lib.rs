@@ -4,6 +4,7 @@
 //! Invariant: every type here encodes to the same bytes on every machine, and shows itself the same way
 //! in a log, on a screen and in JSON.
 
+pub mod bounds;
 mod effect;
 mod error;
 mod id;

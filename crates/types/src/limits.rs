@@ -28,6 +28,11 @@ macro_rules! limits {
 limits! {
     /// Bytes of a name: names stand in keys, paths and screens.
     NAME_BYTES_MAX: usize = 128;
+    /// Bytes of the key of a row: above the longest that names, keys and idempotency keys make, far below what a store
+    /// can take.
+    KEY_ENCODED_BYTES_MAX: usize = 1_024;
+    /// Bytes of an instance's name: where it runs, its start, its number and its agent.
+    INSTANCE_NAME_BYTES_MAX: usize = 256;
     /// Bytes of a payload, wherever it is kept.
     PAYLOAD_BYTES_MAX: usize = 64 * 1024 * 1024;
     /// Bytes of a payload that stands inline in a record; a larger one goes to the blob store.
@@ -116,11 +121,12 @@ limits! {
     AGENT_WEIGHT_MAX: u32 = 1_000;
     /// Limits on tasks of one namespace.
     TASK_LIMITS_MAX: usize = 1_000;
-    /// Bytes of the concurrency key that a limit is about, and of the sticky key of a route.
+    /// Bytes of the concurrency key that a limit is about, of the sticky key of a route, and of what a task calls an
+    /// effect that it records.
     KEY_BYTES_MAX: usize = 256;
     /// Bytes of what a task asks a person.
     PROMPT_BYTES_MAX: usize = 4 * 1024;
-    /// Bytes of an error message that an agent reports; more is cut.
+    /// Bytes of an error message that an agent reports (more is cut), of a reason and of a comment (more is refused).
     ERROR_MESSAGE_BYTES_MAX: usize = 4 * 1024;
     /// Commands that wait for the partition loop; more are answered `unavailable`.
     COMMANDS_WAITING_MAX: usize = 16 * 1024;

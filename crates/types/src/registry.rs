@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
-use crate::{Code, Error, Name, Result, Span, Time, worker::AgentDeclaration};
+use crate::{Code, Error, Name, Result, Span, Time, limits, worker::AgentDeclaration};
 
 /// How an instance, or an agent by its instances, does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -231,6 +231,25 @@ pub enum LimitScope {
     /// Tasks whose `concurrency` key is this.
     #[n(3)]
     Key(#[n(0)] String),
+}
+
+impl LimitScope {
+    /// Refuses names that are none, and a key that is empty or over [`limits::KEY_BYTES_MAX`].
+    pub fn check(&self) -> Result<()> {
+        match self {
+            Self::Namespace => Ok(()),
+            Self::Capability(name) => Name::check("capability", name),
+            Self::Agent(name) => Name::check("agent", name),
+            Self::Key(key) => {
+                let (bytes, max) = (key.len(), limits::KEY_BYTES_MAX);
+                if bytes > 0 && bytes <= max {
+                    return Ok(());
+                }
+                let message = format!("the key of a limit has `{bytes}` bytes, it must have 1 to {max}");
+                Err(Error::new(Code::LimitReached, message).hint("use a short `concurrency.key` in the workflow"))
+            }
+        }
+    }
 }
 
 impl fmt::Display for LimitScope {

@@ -3,10 +3,14 @@
 //! For: the worker protocol as plain data, in process and over a network alike. Not for: how it travels.
 //! Invariant: every report about a task names the task and the fencing token under which it was made.
 
+mod check;
+
 use std::collections::BTreeMap;
 
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
+
+pub use check::check_positions;
 
 use crate::{EffectClass, Error, Payload, RunId, Span, TaskId, Time, Token};
 

@@ -3,14 +3,10 @@
 //! For: saying what an agent can do, with typed inputs and outputs. Not for: running it (see [`crate::Worker`]).
 //! Invariant: what a capability declares is derived from the types of its handler, unless the author says otherwise.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    future::Future,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, future::Future, sync::Arc};
 
 use consort_types::{
-    Code, EffectClass, Error, Name, Payload, Result, Span,
+    EffectClass, Payload, Result, Span,
     worker::{AgentDeclaration, CapabilityDeclaration},
 };
 use futures::future::BoxFuture;
@@ -261,23 +257,15 @@ impl Agent {
 
     /// What is declared to the engine; refused where a name is bad or a capability is declared twice.
     pub fn declaration(&self) -> Result<AgentDeclaration> {
-        Name::check("agent", &self.name)?;
-        let mut names = BTreeSet::new();
-        for capability in &self.capabilities {
-            let name = &capability.declaration.name;
-            Name::check("capability", name)?;
-            if !names.insert(name) {
-                let message = format!("agent `{}` declares the capability `{name}` twice", self.name);
-                return Err(Error::new(Code::BadRequest, message).hint("give each capability a name of its own"));
-            }
-        }
-        Ok(AgentDeclaration {
+        let declaration = AgentDeclaration {
             name: self.name.clone(),
             version: self.version.clone(),
             description: self.description.clone(),
             labels: self.labels.clone(),
             capabilities: self.capabilities.iter().map(|c| c.declaration.clone()).collect(),
-        })
+        };
+        declaration.check()?;
+        Ok(declaration)
     }
 
     /// The code behind a capability.

@@ -83,7 +83,7 @@ fn agree(hello: &v1::Hello) -> Result<u32> {
 /// and left at once might have been given a task.
 async fn attach(engine: &Handle, hellos: Vec<Hello>) -> Result<Vec<Session>> {
     for hello in &hellos {
-        check(hello)?;
+        hello.check()?;
         engine.register(&hello.namespace, &hello.agent).await?;
     }
     let mut sessions = Vec::with_capacity(hellos.len());
@@ -91,15 +91,6 @@ async fn attach(engine: &Handle, hellos: Vec<Hello>) -> Result<Vec<Session>> {
         sessions.push(engine.attach(hello, Locality::Remote).await?);
     }
     Ok(sessions)
-}
-
-fn check(hello: &Hello) -> Result<()> {
-    let (name, credit, max) = (&hello.agent.name, hello.concurrency, limits::INSTANCE_CREDIT_MAX);
-    if credit == 0 || credit > max {
-        let message = format!("the instance of `{name}` asks for `{credit}` tasks at once, the limit is 1 to {max}");
-        return Err(Error::new(Code::LimitReached, message).hint("start more instances instead"));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -129,6 +129,22 @@ async fn a_document_that_is_none_fails_its_attempt_alone() {
 }
 
 #[tokio::test]
+async fn a_name_that_is_too_long_for_any_key_fails_its_attempt_alone() {
+    let server = Server::start().await;
+    let mut worker = server.one(2).await;
+    let run = server.run("work", &json!(1)).await;
+    let task = worker.task().await;
+    for bytes in [limits::NAME_BYTES_MAX + 1, 70_000, 1 << 20] {
+        let request = JournalRequest::Signal { name: "x".repeat(bytes) };
+        worker.say(0, record(&task, 0, JournalEntry { request, after: Vec::new(), result: None })).await;
+        let (about, error) = worker.refused().await;
+        assert_eq!((Some(about), error.code), (task.attempt.clone(), Code::BadName), "{error}");
+    }
+    worker.say(0, complete(&task, "1")).await;
+    assert_eq!(server.ended(&run).await.status(), v1::RunStatus::Completed);
+}
+
+#[tokio::test]
 async fn an_unsupported_version_is_refused_with_both_sides() {
     let server = Server::start().await;
     let newer = v1::Hello { protocol: 9, protocol_min: 2, ..hello(vec![instance("worker", "work", 1)]) };
@@ -144,12 +160,23 @@ async fn a_bad_hello_is_refused_whole() {
     let good = || instance("worker", "work", 1);
     let unnamed = v1::HelloInstance { agent: Some(v1::AgentDeclaration::default()), ..good() };
     let misnamed = v1::Hello { namespace: "a b".to_owned(), ..hello(vec![good()]) };
+    let long = "x".repeat(70_000);
+    let changed = |change: &dyn Fn(&mut v1::AgentDeclaration)| {
+        let mut instance = good();
+        change(instance.agent.as_mut().unwrap());
+        hello(vec![good(), instance])
+    };
     for (hello, code) in [
         (hello(vec![]), Code::BadRequest),
         (hello(vec![good(), unnamed]), Code::BadName),
         (hello(vec![good(), instance("second", "other", 0)]), Code::LimitReached),
         (hello(vec![good(), instance("second", "other", limits::INSTANCE_CREDIT_MAX + 1)]), Code::LimitReached),
         (misnamed, Code::BadName),
+        (v1::Hello { namespace: long.clone(), ..hello(vec![good()]) }, Code::BadName),
+        (changed(&|agent| agent.name.clone_from(&long)), Code::BadName),
+        (changed(&|agent| agent.version.clone_from(&long)), Code::LimitReached),
+        (changed(&|agent| agent.capabilities[0].name.clone_from(&long)), Code::BadName),
+        (changed(&|agent| agent.capabilities.push(agent.capabilities[0].clone())), Code::BadRequest),
     ] {
         let error = error_of(&server.worker(hello).await.err().unwrap());
         assert_eq!(error.code, code, "{error}");

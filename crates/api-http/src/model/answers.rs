@@ -226,6 +226,21 @@ pub struct TaskCounts {
     pub dead: u64,
 }
 
+/// A record of the log that was not applied, because an operator said so.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RefusedRecord {
+    /// The record.
+    pub record: u64,
+    /// The record that says so.
+    pub by_record: u64,
+    /// Why.
+    pub reason: String,
+    /// Who said so.
+    pub by: String,
+    /// When.
+    pub at: String,
+}
+
 /// How the server is doing.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
@@ -261,6 +276,8 @@ pub struct Status {
     pub tasks_queued: usize,
     /// Why the partition has halted; `null` where it has not.
     pub halted: Option<super::ErrorDetail>,
+    /// Records of the log that operators had refused, in order.
+    pub refused: Vec<RefusedRecord>,
     /// Whether tasks are handed out no more.
     pub draining: bool,
     /// The agents that are connected.

@@ -108,7 +108,7 @@ pub(crate) enum Command {
     /// See and set limits on how many tasks are handed out, how fast, and how many wait
     #[command(subcommand)]
     Limits(LimitsCommand),
-    /// Examine the data folder and the machine; changes nothing, unless the folder's marker is to be mended
+    /// Examine the data folder and the machine; changes nothing, unless the folder's marker is to be mended or a record is to be refused
     Doctor(DoctorArgs),
     /// Show the settings
     #[command(subcommand)]
@@ -144,6 +144,16 @@ pub(crate) struct DoctorArgs {
     /// First write the folder's missing or empty marker anew, where log and store beside it are sound
     #[arg(long)]
     pub(crate) mend_marker: bool,
+    /// First have this record of the log passed over from now on, because it cannot be applied; nothing may have the
+    /// folder open
+    #[arg(long, value_name = "N", requires_all = ["reason", "by"])]
+    pub(crate) refuse_record: Option<u64>,
+    /// Why the record is refused; it stays on the record
+    #[arg(long, value_name = "TEXT", requires = "refuse_record")]
+    pub(crate) reason: Option<String>,
+    /// Who refuses the record; it stays on the record
+    #[arg(long, value_name = "NAME", requires = "refuse_record")]
+    pub(crate) by: Option<String>,
 }
 
 /// The settings.

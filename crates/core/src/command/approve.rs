@@ -1,6 +1,10 @@
 //! `Approve`: a person's yes or no to an `approve` step, or to a question of a task's code.
 
-use consort_types::{Result, TaskId};
+use consort_types::{
+    Name, Result, TaskId,
+    bounds::{check_optional_text, check_text},
+    limits,
+};
 use minicbor::{Decode, Encode};
 
 use super::Reply;
@@ -27,9 +31,20 @@ pub struct Approve {
 }
 
 impl Approve {
+    pub(crate) fn check(&self) -> Result<()> {
+        check_decision(&self.namespace, &self.by, self.comment.as_deref())
+    }
+
     pub(crate) fn apply(&self, fold: &mut Fold<'_>) -> Result<Reply> {
         fold.run_in(&self.namespace, self.task.run)?;
         fold.approve(self.task, self.approved, &self.by, self.comment.as_deref())?;
         Ok(Reply::Done)
     }
+}
+
+/// Checks who decides something in the inbox, and what they say to it.
+pub(super) fn check_decision(namespace: &str, by: &str, comment: Option<&str>) -> Result<()> {
+    Name::check("namespace", namespace)?;
+    check_text("name of who decides", by, limits::NAME_BYTES_MAX)?;
+    check_optional_text("comment", comment, limits::ERROR_MESSAGE_BYTES_MAX)
 }

@@ -1,7 +1,7 @@
 //! `AttemptLost`: the instance that held an attempt is gone. Harmless attempts are made ready again; the
 //! outcome of a `write` attempt is unknown.
 
-use consort_types::{Result, TaskId, Token};
+use consort_types::{Result, TaskId, Token, bounds::check_text, limits};
 use minicbor::{Decode, Encode};
 
 use super::Reply;
@@ -22,6 +22,10 @@ pub struct AttemptLost {
 }
 
 impl AttemptLost {
+    pub(crate) fn check(&self) -> Result<()> {
+        check_text("reason", &self.reason, limits::ERROR_MESSAGE_BYTES_MAX)
+    }
+
     pub(crate) fn apply(&self, fold: &mut Fold<'_>) -> Result<Reply> {
         fold.attempt_lost(self.task, self.token, &self.reason)?;
         Ok(Reply::Done)

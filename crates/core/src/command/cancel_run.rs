@@ -1,6 +1,6 @@
 //! `CancelRun`: stop what runs, let clean-up steps run, compensate, and end as cancelled.
 
-use consort_types::{Result, RunId};
+use consort_types::{Name, Result, RunId, bounds::check_text, limits};
 use minicbor::{Decode, Encode};
 
 use super::Reply;
@@ -24,6 +24,11 @@ pub struct CancelRun {
 }
 
 impl CancelRun {
+    pub(crate) fn check(&self) -> Result<()> {
+        Name::check("namespace", &self.namespace)?;
+        check_text("reason", &self.reason, limits::ERROR_MESSAGE_BYTES_MAX)
+    }
+
     pub(crate) fn apply(&self, fold: &mut Fold<'_>) -> Result<Reply> {
         let run = fold.run_in(&self.namespace, self.run)?;
         refuse_ended(self.run, &run)?;

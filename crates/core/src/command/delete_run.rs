@@ -1,6 +1,6 @@
 //! `DeleteRun`: remove an ended run and the runs below it, rows and blobs, a bounded number at a time.
 
-use consort_types::{Code, Error, Result, RunId};
+use consort_types::{Code, Error, Name, Result, RunId};
 use minicbor::{Decode, Encode};
 
 use super::Reply;
@@ -18,6 +18,10 @@ pub struct DeleteRun {
 }
 
 impl DeleteRun {
+    pub(crate) fn check(&self) -> Result<()> {
+        Name::check("namespace", &self.namespace)
+    }
+
     pub(crate) fn apply(&self, fold: &mut Fold<'_>) -> Result<Reply> {
         let run = fold.run_in(&self.namespace, self.run)?;
         if !run.status.is_terminal() {

@@ -1,6 +1,6 @@
 //! `Deploy`: make a workflow known under its name; runs in flight keep their own definition.
 
-use consort_types::{Code, Error, Result, limits};
+use consort_types::{Code, Error, Name, Result, limits};
 use consort_workflow::Definition;
 use minicbor::{Decode, Encode};
 
@@ -23,12 +23,17 @@ pub struct Deploy {
 }
 
 impl Deploy {
-    pub(crate) fn apply(&self, fold: &mut Fold<'_>) -> Result<Reply> {
-        if self.source.len() > limits::WORKFLOW_BYTES_MAX {
-            let message =
-                format!("the workflow has {} bytes, the limit is {}", self.source.len(), limits::WORKFLOW_BYTES_MAX);
-            return Err(Error::new(Code::LimitReached, message).hint("split it into child workflows"));
+    pub(crate) fn check(&self) -> Result<()> {
+        Name::check("namespace", &self.namespace)?;
+        let (bytes, max) = (self.source.len(), limits::WORKFLOW_BYTES_MAX);
+        if bytes <= max {
+            return Ok(());
         }
+        Err(Error::new(Code::LimitReached, format!("the workflow has {bytes} bytes, the limit is {max}"))
+            .hint("split it into child workflows"))
+    }
+
+    pub(crate) fn apply(&self, fold: &mut Fold<'_>) -> Result<Reply> {
         let definition = Definition::parse(&self.source).map_err(Error::from)?;
         let head = fold.machine.head(&self.namespace, &definition.name)?;
         if let Some(head) = &head

@@ -1,7 +1,7 @@
 //! `ForkRun`: a new run that takes over recorded outcomes of an old one and runs the rest anew. Terminal states
 //! are final, so "retry from a step" is a fork with the same input.
 
-use consort_types::{Payload, Result, RunId};
+use consort_types::{Name, Payload, Result, RunId};
 use minicbor::{Decode, Encode};
 
 use super::Reply;
@@ -29,6 +29,12 @@ pub struct ForkRun {
 }
 
 impl ForkRun {
+    /// As [`super::Command::check`].
+    pub fn check(&self) -> Result<()> {
+        Name::check("namespace", &self.namespace)?;
+        Name::check_size("step", self.step.as_deref().unwrap_or(""))
+    }
+
     pub(crate) fn apply(&self, fold: &mut Fold<'_>) -> Result<Reply> {
         fold.fork_run(self)?;
         Ok(Reply::Run { run: self.run, existing: false })

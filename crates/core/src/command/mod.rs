@@ -11,6 +11,7 @@ mod delete_run;
 mod deploy;
 mod fork_run;
 mod pause_run;
+mod refuse_record;
 mod register_agent;
 mod remove_agent;
 mod resolve_unknown;
@@ -33,6 +34,7 @@ pub use delete_run::DeleteRun;
 pub use deploy::Deploy;
 pub use fork_run::ForkRun;
 pub use pause_run::PauseRun;
+pub use refuse_record::RefuseRecord;
 pub use register_agent::RegisterAgent;
 pub use remove_agent::RemoveAgent;
 pub use resolve_unknown::{Resolution, ResolveUnknown};
@@ -119,6 +121,9 @@ pub enum Command {
     /// Limit the tasks of a namespace.
     #[n(20)]
     SetLimit(#[n(0)] SetLimit),
+    /// Pass over a record that cannot be applied.
+    #[n(21)]
+    RefuseRecord(#[n(0)] RefuseRecord),
 }
 
 /// What a command that was not refused answers.
@@ -164,7 +169,37 @@ impl Command {
         })
     }
 
+    /// Refuses what no state would make acceptable: names that are none, texts and lists over their limits. Whoever
+    /// appends commands asks first, so that nothing of the kind is logged; a record of the kind is refused all the same.
+    pub fn check(&self) -> Result<()> {
+        match self {
+            Self::Deploy(command) => command.check(),
+            Self::StartRun(command) => command.check(),
+            Self::TaskTaken(command) => command.check(),
+            Self::TaskComplete(command) => command.check(),
+            Self::TaskFail(command) => command.check(),
+            Self::TaskRecord(command) => command.check(),
+            Self::TaskPark(command) => command.check(),
+            Self::AttemptLost(command) => command.check(),
+            Self::Tick(Tick {}) => Ok(()),
+            Self::CancelRun(command) => command.check(),
+            Self::PauseRun(command) => command.check(),
+            Self::SignalRun(command) => command.check(),
+            Self::Approve(command) => command.check(),
+            Self::ResolveUnknown(command) => command.check(),
+            Self::ForkRun(command) => command.check(),
+            Self::DeleteRun(command) => command.check(),
+            Self::SetRetention(command) => command.check(),
+            Self::RegisterAgent(command) => command.check(),
+            Self::SetAgent(command) => command.check(),
+            Self::RemoveAgent(command) => command.check(),
+            Self::SetLimit(command) => command.check(),
+            Self::RefuseRecord(command) => command.check(),
+        }
+    }
+
     pub(crate) fn apply(&self, fold: &mut Fold<'_>) -> Result<Reply> {
+        self.check()?;
         match self {
             Self::Deploy(command) => command.apply(fold),
             Self::StartRun(command) => command.apply(fold),
@@ -187,6 +222,7 @@ impl Command {
             Self::SetAgent(command) => command.apply(fold),
             Self::RemoveAgent(command) => command.apply(fold),
             Self::SetLimit(command) => command.apply(fold),
+            Self::RefuseRecord(command) => command.apply(fold),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `PauseRun`: hold back the hand-out of a run's tasks, or let it go on. What is taken is finished.
 
-use consort_types::{Result, RunId};
+use consort_types::{Name, Result, RunId};
 use minicbor::{Decode, Encode};
 
 use super::Reply;
@@ -21,6 +21,10 @@ pub struct PauseRun {
 }
 
 impl PauseRun {
+    pub(crate) fn check(&self) -> Result<()> {
+        Name::check("namespace", &self.namespace)
+    }
+
     pub(crate) fn apply(&self, fold: &mut Fold<'_>) -> Result<Reply> {
         let run = fold.run_in(&self.namespace, self.run)?;
         refuse_ended(self.run, &run)?;

@@ -1,8 +1,6 @@
 //! `RegisterAgent`: a version of an agent joins, or changes what it declares.
 
-use std::collections::BTreeMap;
-
-use consort_types::{Code, Error, Name, Payload, Result, limits, worker::AgentDeclaration};
+use consort_types::{Code, Error, Name, Payload, Result, Time, limits, worker::AgentDeclaration};
 use minicbor::{Decode, Encode};
 
 use super::Reply;
@@ -31,14 +29,30 @@ impl RegisterAgent {
         Self { namespace: namespace.to_owned(), declaration: Payload::from_value(&value) }
     }
 
-    pub(crate) fn apply(&self, fold: &mut Fold<'_>) -> Result<Reply> {
+    /// As [`super::Command::check`].
+    pub fn check(&self) -> Result<()> {
         Name::check("namespace", &self.namespace)?;
-        let mut row = Agent { declaration: self.declaration.clone(), since: fold.now, state: AgentState::default() };
+        let (bytes, max) = (self.declaration.len(), limits::WORKFLOW_BYTES_MAX as u64);
+        if bytes > max {
+            let message = format!("the declaration has {bytes} bytes, the limit is {max}");
+            return Err(Error::new(Code::LimitReached, message).hint("shorten the schemas"));
+        }
+        self.row(Time(0)).map(drop)
+    }
+
+    /// The row that the declaration becomes, and what it says.
+    fn row(&self, since: Time) -> Result<(Agent, AgentDeclaration)> {
+        let row = Agent { declaration: self.declaration.clone(), since, state: AgentState::default() };
         let Some(declared) = row.declaration() else {
             return Err(Error::new(Code::BadRequest, "the agent's declaration cannot be read")
                 .hint("it must be inline JSON with name, version, description and capabilities"));
         };
-        check(&declared)?;
+        declared.check()?;
+        Ok((row, declared))
+    }
+
+    pub(crate) fn apply(&self, fold: &mut Fold<'_>) -> Result<Reply> {
+        let (mut row, declared) = self.row(fold.now)?;
         let key = AgentKey { namespace: self.namespace.clone(), name: declared.name, version: declared.version };
         match fold.machine.tables.agents.get(&key)? {
             Some(known) if known.declaration == self.declaration => return Ok(Reply::Done),
@@ -52,37 +66,6 @@ impl RegisterAgent {
         fold.effect(Effect::AgentChanged { namespace, name, version, state });
         Ok(Reply::Done)
     }
-}
-
-fn check(declared: &AgentDeclaration) -> Result<()> {
-    Name::check("agent", &declared.name)?;
-    for capability in &declared.capabilities {
-        Name::check("capability", &capability.name)?;
-    }
-    let (bytes, max) = (declared.version.len(), limits::NAME_BYTES_MAX);
-    if bytes > max {
-        let message = format!("the agent's version has `{bytes}` bytes, the limit is {max}");
-        return Err(Error::new(Code::LimitReached, message).hint("use a short version, such as `1.2.0`"));
-    }
-    check_labels("agent", &declared.labels)
-}
-
-/// Checks the labels of `what`.
-fn check_labels(what: &str, labels: &BTreeMap<String, String>) -> Result<()> {
-    let (count, max) = (labels.len(), limits::LABELS_MAX);
-    if count > max {
-        let message = format!("the {what} has `{count}` labels, the limit is {max}");
-        return Err(Error::new(Code::LimitReached, message).hint("keep those by which it is chosen"));
-    }
-    for (label, value) in labels {
-        Name::check("label", label)?;
-        let (bytes, max) = (value.len(), limits::NAME_BYTES_MAX);
-        if bytes > max {
-            let message = format!("label `{label}` of the {what} has `{bytes}` bytes, the limit is {max}");
-            return Err(Error::new(Code::LimitReached, message).hint("labels are short words by which it is chosen"));
-        }
-    }
-    Ok(())
 }
 
 /// Refuses one version more than an agent may have.

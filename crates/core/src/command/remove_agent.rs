@@ -21,6 +21,11 @@ pub struct RemoveAgent {
 }
 
 impl RemoveAgent {
+    /// As [`super::Command::check`].
+    pub fn check(&self) -> Result<()> {
+        set_agent::check_agent(&self.namespace, &self.name, self.version.as_deref())
+    }
+
     pub(crate) fn apply(&self, fold: &mut Fold<'_>) -> Result<Reply> {
         for (key, _) in set_agent::known(fold, &self.namespace, &self.name, self.version.as_deref())? {
             fold.machine.tables.agents.delete(&key);

@@ -3,7 +3,7 @@
 use consort_types::{Payload, Result, TaskId};
 use minicbor::{Decode, Encode};
 
-use super::Reply;
+use super::{Reply, approve::check_decision};
 use crate::fold::Fold;
 
 /// What became of it.
@@ -52,6 +52,11 @@ pub struct ResolveUnknown {
 }
 
 impl ResolveUnknown {
+    /// As [`super::Command::check`].
+    pub fn check(&self) -> Result<()> {
+        check_decision(&self.namespace, &self.by, self.comment.as_deref())
+    }
+
     pub(crate) fn apply(&self, fold: &mut Fold<'_>) -> Result<Reply> {
         fold.run_in(&self.namespace, self.task.run)?;
         fold.resolve_unknown(self.task, &self.resolution, &self.by, self.comment.as_deref())?;

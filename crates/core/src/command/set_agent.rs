@@ -1,6 +1,6 @@
 //! `SetAgent`: an operator drains versions of an agent, lets them go on, or weighs them.
 
-use consort_types::{Code, Error, Result, limits};
+use consort_types::{Code, Error, Name, Result, bounds::check_optional_text, limits};
 use consort_workflow::did_you_mean;
 use minicbor::{Decode, Encode};
 
@@ -54,7 +54,8 @@ impl AgentChange {
 }
 
 impl SetAgent {
-    pub(crate) fn apply(&self, fold: &mut Fold<'_>) -> Result<Reply> {
+    pub(crate) fn check(&self) -> Result<()> {
+        check_agent(&self.namespace, &self.name, self.version.as_deref())?;
         if let AgentChange::Weight(weight) = self.change
             && weight > limits::AGENT_WEIGHT_MAX
         {
@@ -62,6 +63,10 @@ impl SetAgent {
             return Err(Error::new(Code::LimitReached, message)
                 .hint(format!("a version has {} where nothing is said", AgentState::WEIGHT_DEFAULT)));
         }
+        Ok(())
+    }
+
+    pub(crate) fn apply(&self, fold: &mut Fold<'_>) -> Result<Reply> {
         for (key, mut row) in known(fold, &self.namespace, &self.name, self.version.as_deref())? {
             let state = self.change.of(row.state);
             if state == row.state {
@@ -74,6 +79,13 @@ impl SetAgent {
         }
         Ok(Reply::Done)
     }
+}
+
+/// Checks which versions of an agent are meant.
+pub(super) fn check_agent(namespace: &str, name: &str, version: Option<&str>) -> Result<()> {
+    Name::check("namespace", namespace)?;
+    Name::check("agent", name)?;
+    check_optional_text("agent's version", version, limits::NAME_BYTES_MAX)
 }
 
 /// The versions of an agent that are meant: one, or all. There is at least one.

@@ -25,7 +25,6 @@ pub struct SetLimit {
 
 impl SetLimit {
     pub(crate) fn apply(&self, fold: &mut Fold<'_>) -> Result<Reply> {
-        self.check()?;
         let key = NamedKey { namespace: self.namespace.clone(), name: self.scope.to_string(), number: 0 };
         let known = fold.machine.tables.limits.get(&key)?.map(|row| row.limit).unwrap_or_default();
         if known == self.limit {
@@ -44,14 +43,9 @@ impl SetLimit {
         Ok(Reply::Done)
     }
 
-    fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         Name::check("namespace", &self.namespace)?;
-        match &self.scope {
-            LimitScope::Namespace => {}
-            LimitScope::Capability(name) => Name::check("capability", name)?,
-            LimitScope::Agent(name) => Name::check("agent", name)?,
-            LimitScope::Key(key) => check_key(key)?,
-        }
+        self.scope.check()?;
         if self.limit.queue.is_some() && matches!(self.scope, LimitScope::Agent(_) | LimitScope::Key(_)) {
             let message = format!("`{}` cannot have a limit on waiting tasks", self.scope);
             return Err(Error::new(Code::BadRequest, message).hint(
@@ -60,15 +54,6 @@ impl SetLimit {
         }
         self.limit.rate.as_ref().map_or(Ok(()), check_rate)
     }
-}
-
-fn check_key(key: &str) -> Result<()> {
-    let (bytes, max) = (key.len(), limits::KEY_BYTES_MAX);
-    if bytes > 0 && bytes <= max {
-        return Ok(());
-    }
-    let message = format!("the key of a limit has `{bytes}` bytes, it must have 1 to {max}");
-    Err(Error::new(Code::LimitReached, message).hint("use a short `concurrency.key` in the workflow"))
 }
 
 fn check_rate(rate: &Rate) -> Result<()> {

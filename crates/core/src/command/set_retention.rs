@@ -18,8 +18,11 @@ pub struct SetRetention {
 }
 
 impl SetRetention {
+    pub(crate) fn check(&self) -> Result<()> {
+        Name::check("namespace", &self.namespace)
+    }
+
     pub(crate) fn apply(&self, fold: &mut Fold<'_>) -> Result<Reply> {
-        Name::check("namespace", &self.namespace)?;
         let row = Namespace { retention: self.keep, ..fold.namespace(&self.namespace)? };
         fold.put_namespace(&self.namespace, row);
         Ok(Reply::Done)

@@ -24,8 +24,13 @@ pub struct SignalRun {
 }
 
 impl SignalRun {
+    /// As [`super::Command::check`].
+    pub fn check(&self) -> Result<()> {
+        Name::check("namespace", &self.namespace)?;
+        Name::check("signal", &self.name)
+    }
+
     pub(crate) fn apply(&self, fold: &mut Fold<'_>) -> Result<Reply> {
-        Name::check("signal", &self.name)?;
         let run = fold.run_in(&self.namespace, self.run)?;
         refuse_ended(self.run, &run)?;
         if run.signals_waiting >= limits::SIGNALS_WAITING_MAX {

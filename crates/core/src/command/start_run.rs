@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use consort_types::{BlobHash, Code, Error, Name, Payload, Result, RunId, Span, accept_traceparent, limits};
+use consort_types::{
+    BlobHash, Code, Error, Name, Payload, Result, RunId, Span, accept_traceparent,
+    bounds::{check_labels, check_optional_text},
+    limits,
+};
 use minicbor::{Decode, Encode};
 
 use super::Reply;
@@ -50,12 +54,30 @@ pub struct StartRun {
 }
 
 impl StartRun {
+    /// As [`super::Command::check`].
+    pub fn check(&self) -> Result<()> {
+        Name::check("namespace", &self.namespace)?;
+        Name::check_size("workflow", &self.workflow)?;
+        check_optional_text("version", self.version.as_deref(), limits::NAME_BYTES_MAX)?;
+        check_labels("run", &self.labels)?;
+        let (key, max) = (self.idempotency_key.as_deref().unwrap_or(""), limits::IDEMPOTENCY_KEY_BYTES_MAX);
+        if key.len() > max || key.contains('\0') {
+            let message =
+                format!("the idempotency key has {} bytes, the limit is {max}, without zero bytes", key.len());
+            return Err(Error::new(Code::LimitReached, message).hint("use a hash of what identifies the request"));
+        }
+        self.traceparent.as_deref().map_or(Ok(()), |text| accept_traceparent(text).map(drop))
+    }
+
     pub(crate) fn apply(&self, fold: &mut Fold<'_>) -> Result<Reply> {
         let request = self.request_hash();
         if let Some(reply) = self.existing(fold, request)? {
             return Ok(reply);
         }
-        self.check(fold)?;
+        if fold.machine.tables.runs.get(&self.run)?.is_some() {
+            return Err(Error::new(Code::RunExists, format!("run `{}` exists already", self.run)));
+        }
+        fold.check_runs_active(&self.namespace)?;
         let traceparent = self.traceparent.as_deref().map(accept_traceparent).transpose()?;
         let hash = fold.resolve_workflow(&self.namespace, &self.workflow, self.version.as_deref())?;
         let definition = fold.machine.definition(hash)?;
@@ -119,24 +141,5 @@ impl StartRun {
                 .hint("use a new key for a new request, or repeat the request as it was"));
         }
         Ok(Some(Reply::Run { run: started.run, existing: true }))
-    }
-
-    fn check(&self, fold: &mut Fold<'_>) -> Result<()> {
-        Name::check("namespace", &self.namespace)?;
-        if fold.machine.tables.runs.get(&self.run)?.is_some() {
-            return Err(Error::new(Code::RunExists, format!("run `{}` exists already", self.run)));
-        }
-        let key_bytes = self.idempotency_key.as_ref().map_or(0, String::len);
-        let key_max = limits::IDEMPOTENCY_KEY_BYTES_MAX;
-        if key_bytes > key_max || self.idempotency_key.as_ref().is_some_and(|key| key.contains('\0')) {
-            let message =
-                format!("the idempotency key has {key_bytes} bytes, the limit is {key_max}, without zero bytes");
-            return Err(Error::new(Code::LimitReached, message).hint("use a hash of what identifies the request"));
-        }
-        if self.labels.len() > limits::LABELS_MAX {
-            let message = format!("the run has {} labels, the limit is {}", self.labels.len(), limits::LABELS_MAX);
-            return Err(Error::new(Code::LimitReached, message));
-        }
-        fold.check_runs_active(&self.namespace)
     }
 }

@@ -4,7 +4,7 @@
 use consort_types::{Payload, Result, TaskId, Time, Token};
 use minicbor::{Decode, Encode};
 
-use super::Reply;
+use super::{Reply, task_taken::check_taken};
 use crate::fold::Fold;
 
 /// Records the outcome of a task.
@@ -25,6 +25,10 @@ pub struct TaskComplete {
 }
 
 impl TaskComplete {
+    pub(crate) fn check(&self) -> Result<()> {
+        check_taken(self.taken.as_ref())
+    }
+
     pub(crate) fn apply(&self, fold: &mut Fold<'_>) -> Result<Reply> {
         fold.task_complete(self.task, self.token, &self.output, self.taken.as_ref())?;
         Ok(Reply::Done)

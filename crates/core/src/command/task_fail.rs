@@ -1,9 +1,9 @@
 //! `TaskFail`: an attempt failed by its own report. The retry policy decides what follows.
 
-use consort_types::{Error, Result, Span, TaskId, Time, Token};
+use consort_types::{Error, Result, Span, TaskId, Time, Token, bounds::check_error};
 use minicbor::{Decode, Encode};
 
-use super::Reply;
+use super::{Reply, task_taken::check_taken};
 use crate::{fold::Fold, run::Again};
 
 /// Records the failure of an attempt.
@@ -30,6 +30,11 @@ pub struct TaskFail {
 }
 
 impl TaskFail {
+    pub(crate) fn check(&self) -> Result<()> {
+        check_error(&self.error)?;
+        check_taken(self.taken.as_ref())
+    }
+
     pub(crate) fn apply(&self, fold: &mut Fold<'_>) -> Result<Reply> {
         let again = match self.retry_after {
             _ if !self.retryable => Again::Never,

@@ -1,7 +1,7 @@
 //! `TaskPark`: a task that only waits leaves its instance; it comes back with its journal when an entry is
 //! answered.
 
-use consort_types::{Result, TaskId, Token};
+use consort_types::{Result, TaskId, Token, worker::check_positions};
 use minicbor::{Decode, Encode};
 
 use super::Reply;
@@ -22,6 +22,10 @@ pub struct TaskPark {
 }
 
 impl TaskPark {
+    pub(crate) fn check(&self) -> Result<()> {
+        check_positions(&self.waiting)
+    }
+
     pub(crate) fn apply(&self, fold: &mut Fold<'_>) -> Result<Reply> {
         fold.task_park(self.task, self.token, &self.waiting)?;
         Ok(Reply::Done)

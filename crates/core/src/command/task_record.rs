@@ -1,6 +1,10 @@
 //! `TaskRecord`: a task records an entry in its own journal, so that a later attempt goes on after it.
 
-use consort_types::{Result, TaskId, Token, worker::JournalEntry};
+use consort_types::{
+    Result, TaskId, Token,
+    bounds::check_error,
+    worker::{JournalEntry, check_positions},
+};
 use minicbor::{Decode, Encode};
 
 use super::Reply;
@@ -33,6 +37,12 @@ impl TaskRecord {
         };
         let row = TaskEntry { request: entry.request.clone(), output, error, after: entry.after.clone() };
         Self { task, token, index, entry: row }
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        self.entry.request.check_size()?;
+        check_positions(&self.entry.after)?;
+        self.entry.error.as_ref().map_or(Ok(()), check_error)
     }
 
     pub(crate) fn apply(&self, fold: &mut Fold<'_>) -> Result<Reply> {

@@ -1,6 +1,6 @@
 //! `TaskTaken`: an instance holds the attempt. Recorded lazily, but durably before a `write` attempt is sent.
 
-use consort_types::{EffectClass, Result, TaskId, Time, Token};
+use consort_types::{EffectClass, Result, TaskId, Time, Token, bounds::check_text, limits};
 use minicbor::{Decode, Encode};
 
 use super::Reply;
@@ -27,8 +27,21 @@ pub struct TaskTaken {
 }
 
 impl TaskTaken {
+    pub(crate) fn check(&self) -> Result<()> {
+        check_instance(&self.instance)
+    }
+
     pub(crate) fn apply(&self, fold: &mut Fold<'_>) -> Result<Reply> {
         fold.task_taken(self.task, self.token, &self.instance, self.effect, self.at)?;
         Ok(Reply::Done)
     }
+}
+
+fn check_instance(name: &str) -> Result<()> {
+    check_text("name of the instance", name, limits::INSTANCE_NAME_BYTES_MAX)
+}
+
+/// Checks a hand-out that a report brings along.
+pub(super) fn check_taken(taken: Option<&(String, Time)>) -> Result<()> {
+    taken.map_or(Ok(()), |(instance, _)| check_instance(instance))
 }

@@ -7,7 +7,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use consort_types::{
-    BlobHash, Code, Error, Name, Result, Span, TaskId, limits,
+    BlobHash, Code, Error, Name, Result, Span, TaskId,
+    bounds::check_text,
+    limits,
     worker::{CallOptions, CallRetry, JournalRequest, Route},
 };
 use consort_workflow::{Action, Retry, Template};
@@ -111,7 +113,7 @@ impl Fold<'_> {
         let mut labels = BTreeMap::new();
         for (label, template) in &route.labels {
             let value = self.route_text(place, task, template)?;
-            check_size(&format!("the value of label `{label}` of the route"), &value, limits::NAME_BYTES_MAX)
+            check_text(&format!("value of label `{label}` of the route"), &value, limits::NAME_BYTES_MAX)
                 .map_err(|error| in_expression("route", error))?;
             labels.insert(label.clone(), value);
         }
@@ -136,15 +138,16 @@ fn short_key(key: String) -> String {
     if key.len() <= limits::KEY_BYTES_MAX { key } else { BlobHash::of(key.as_bytes()).to_string() }
 }
 
-/// Checks what a journal asks for. What does not fit is answered with the error.
+/// Checks what a journal asks for, whose sizes were checked before it was recorded. What does not fit is answered with
+/// the error.
 pub(crate) fn check_request(request: &JournalRequest) -> Result<()> {
     match request {
         JournalRequest::Call { capability, options, .. } => {
             Name::check("capability", capability)?;
             options.as_deref().map_or(Ok(()), check_options)
         }
-        JournalRequest::Approval { prompt, .. } => check_size("the prompt", prompt, limits::PROMPT_BYTES_MAX),
-        JournalRequest::Run { .. } | JournalRequest::Sleep { .. } | JournalRequest::Signal { .. } => Ok(()),
+        JournalRequest::Signal { name } => Name::check("signal", name),
+        JournalRequest::Run { .. } | JournalRequest::Sleep { .. } | JournalRequest::Approval { .. } => Ok(()),
     }
 }
 
@@ -176,24 +179,5 @@ fn check_retry(retry: &CallRetry) -> Result<()> {
 }
 
 fn check_route(route: &Route) -> Result<()> {
-    check_size("the version of the route", route.version.as_deref().unwrap_or(""), limits::NAME_BYTES_MAX)?;
-    check_size("the sticky key of the route", route.sticky.as_deref().unwrap_or(""), limits::KEY_BYTES_MAX)?;
-    let (count, max) = (route.labels.len(), limits::LABELS_MAX);
-    if count > max {
-        let message = format!("the route has `{count}` labels, the limit is {max}");
-        return Err(Error::new(Code::LimitReached, message).hint("ask for those that tell the instances apart"));
-    }
-    for (label, value) in &route.labels {
-        Name::check("label", label)?;
-        check_size(&format!("the value of label `{label}` of the route"), value, limits::NAME_BYTES_MAX)?;
-    }
-    Ok(())
-}
-
-fn check_size(what: &str, text: &str, max: usize) -> Result<()> {
-    if text.len() <= max {
-        return Ok(());
-    }
-    Err(Error::new(Code::LimitReached, format!("{what} has `{}` bytes, the limit is {max}", text.len()))
-        .hint("shorten it; what is long belongs into a document"))
+    route.labels.keys().try_for_each(|label| Name::check("label", label))
 }

@@ -38,7 +38,7 @@ impl Fold<'_> {
         }
         let Current::Live(mut step) = self.current(task, token)? else { return Ok(()) };
         self.note_taken(&mut step, holder);
-        self.attempt_failed(task, *step, shortened(error), again)
+        self.attempt_failed(task, *step, error.clone(), again)
     }
 
     /// The attempt is over without an outcome: back off, or fail the step.
@@ -105,17 +105,4 @@ fn backoff(policy: &Retry, task: TaskId, failures: u32) -> Span {
     let hash = BlobHash::of(format!("{task}#{failures}").as_bytes()).0;
     let spread = 768 + (u64::from(hash[0]) << 1);
     Span((u128::from(pause) * u128::from(spread) / 1024).try_into().unwrap_or(u64::MAX))
-}
-
-/// An agent's error with its message cut to the limit.
-fn shortened(error: &Error) -> Error {
-    let mut error = error.clone();
-    let max = limits::ERROR_MESSAGE_BYTES_MAX;
-    if error.message.len() > max {
-        let end = (0..=max).rev().find(|at| error.message.is_char_boundary(*at)).unwrap_or(0);
-        error.message.truncate(end);
-        error.message.push('…');
-    }
-    error.hint = error.hint.filter(|hint| hint.len() <= max);
-    error
 }

@@ -3,7 +3,7 @@
 //! For: steps and journal entries that wait for something from outside. Not for: back-off.
 //! Invariant: a signal is read by exactly one waiter, first come, first served.
 
-use consort_types::{Code, Error, Payload, Result, RunId, Seq, Span, TaskId};
+use consort_types::{Code, Error, Payload, Result, RunId, Seq, Span, TaskId, bounds::check_text, limits};
 use consort_workflow::{Approve, Wait, span_of, time_of};
 use serde_json::{Value, json};
 
@@ -68,6 +68,7 @@ impl Fold<'_> {
             None => None,
         };
         let title = title.as_str().map_or_else(|| title.to_string(), str::to_owned);
+        check_text("title", &title, limits::PROMPT_BYTES_MAX).map_err(|error| in_expression("title", error))?;
         self.limit_wait(place, task, &mut step, approve.timeout);
         self.ask_approval(place, task, step, title, details);
         Ok(())

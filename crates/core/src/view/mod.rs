@@ -6,6 +6,7 @@
 mod compare;
 mod journal;
 mod listing;
+mod refusals;
 mod registry;
 mod replay;
 mod tree;
@@ -13,6 +14,7 @@ mod tree;
 pub use compare::{Comparison, Difference, compare};
 pub use journal::{JournalCursor, JournalView};
 pub use listing::{InboxView, RunFilter, RunSummary, RunView, WorkflowView};
+pub use refusals::RefusedRecord;
 pub use registry::AgentView;
 pub use replay::{Replay, ReplayedStep, replay};
 pub use tree::{Counts, StepNode, StepView};

@@ -66,6 +66,7 @@ impl Handle {
 
     /// Appends a command and answers once it is durable and applied.
     pub(crate) async fn submit(&self, command: Command, pin: Option<Pin>) -> Result<Reply> {
+        command.check()?;
         let (reply, answer) = oneshot::channel();
         self.shared.submit(Message::Submit { command: Box::new(command), reply, pin })?;
         match answer.await {
@@ -92,6 +93,13 @@ impl Handle {
             keeper.place(payload)
         });
         placed.await.map_err(|_| shell::stopping())?
+    }
+
+    /// As [`Handle::admit`], for a document where it stands.
+    pub(crate) async fn admit_in(&self, what: &'static str, document: &mut Payload) -> Result<Option<Pin>> {
+        let (placed, pin) = self.admit(what, std::mem::take(document)).await?;
+        *document = placed;
+        Ok(pin)
     }
 
     /// Stops handing tasks out, tells the workers to finish, and waits until none holds a task, at most `bound`.

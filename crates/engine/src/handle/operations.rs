@@ -12,14 +12,11 @@ use consort_core::{
         StartRun,
     },
 };
-use consort_types::{BlobHash, Code, Error, Name, Payload, Result, RunId, Span, TaskId, limits};
+use consort_types::{BlobHash, Code, Error, Payload, Result, RunId, Span, TaskId};
 use serde::Serialize;
 
 use super::Handle;
-use crate::{
-    admit::{check_labels, check_text},
-    keeper::Pin,
-};
+use crate::keeper::Pin;
 
 /// What starts a run.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -93,8 +90,6 @@ fn started(reply: Reply) -> Result<Started> {
 impl Handle {
     /// Deploys a workflow; the same source again is the same revision.
     pub async fn deploy(&self, namespace: &str, source: &str) -> Result<Deployed> {
-        Name::check("namespace", namespace)?;
-        check_text("workflow", source, limits::WORKFLOW_BYTES_MAX)?;
         let command = Deploy { namespace: namespace.to_owned(), source: source.to_owned() };
         match self.submit(Command::Deploy(command), None).await? {
             Reply::Deployed { name, revision, hash, new } => Ok(Deployed { name, revision, hash, new }),
@@ -104,31 +99,25 @@ impl Handle {
 
     /// Starts a run.
     pub async fn start(&self, request: StartRequest) -> Result<Started> {
-        Name::check("namespace", &request.namespace)?;
-        Name::check("workflow", &request.workflow)?;
-        check_labels("run", &request.labels)?;
-        check_text("version", request.version.as_deref().unwrap_or(""), limits::NAME_BYTES_MAX)?;
-        let key = request.idempotency_key.as_deref().unwrap_or("");
-        check_text("idempotency key", key, limits::IDEMPOTENCY_KEY_BYTES_MAX)?;
-        let (input, pin) = self.admit("input", request.input).await?;
-        let command = StartRun {
+        let mut command = StartRun {
             run: Self::new_run_id(),
             namespace: request.namespace,
             workflow: request.workflow,
             version: request.version,
-            input,
+            input: request.input,
             idempotency_key: request.idempotency_key,
             labels: request.labels,
             priority: request.priority,
             timeout: request.timeout,
             traceparent: request.traceparent,
         };
+        command.check()?;
+        let pin = self.admit_in("input", &mut command.input).await?;
         started(self.submit(Command::StartRun(command), pin).await?)
     }
 
     /// Cancels a run and everything below it; `force` cancels its clean-up steps too.
     pub async fn cancel(&self, namespace: &str, run: RunId, reason: &str, force: bool) -> Result<()> {
-        check_text("reason", reason, limits::ERROR_MESSAGE_BYTES_MAX)?;
         let command = CancelRun { namespace: namespace.to_owned(), run, reason: reason.to_owned(), force };
         self.done(Command::CancelRun(command), None).await
     }
@@ -147,9 +136,9 @@ impl Handle {
 
     /// Sends a signal to a run.
     pub async fn signal(&self, namespace: &str, run: RunId, name: &str, payload: Payload) -> Result<()> {
-        Name::check("signal", name)?;
-        let (payload, pin) = self.admit("signal", payload).await?;
-        let command = SignalRun { namespace: namespace.to_owned(), run, name: name.to_owned(), payload };
+        let mut command = SignalRun { namespace: namespace.to_owned(), run, name: name.to_owned(), payload };
+        command.check()?;
+        let pin = self.admit_in("signal", &mut command.payload).await?;
         self.done(Command::SignalRun(command), pin).await
     }
 
@@ -162,7 +151,6 @@ impl Handle {
         by: &str,
         comment: Option<String>,
     ) -> Result<()> {
-        check_decision(by, comment.as_deref())?;
         let command = Approve { namespace: namespace.to_owned(), task, approved, by: by.to_owned(), comment };
         self.done(Command::Approve(command), None).await
     }
@@ -176,29 +164,26 @@ impl Handle {
         by: &str,
         comment: Option<String>,
     ) -> Result<()> {
-        check_decision(by, comment.as_deref())?;
-        let (resolution, pin) = match resolution {
-            Resolution::Done(output) => {
-                let (output, pin) = self.admit("output", output).await?;
-                (Resolution::Done(output), pin)
-            }
-            other => (other, None),
+        let (namespace, by) = (namespace.to_owned(), by.to_owned());
+        let mut command = ResolveUnknown { namespace, task, resolution, by, comment };
+        command.check()?;
+        let pin = match &mut command.resolution {
+            Resolution::Done(output) => self.admit_in("output", output).await?,
+            Resolution::Retry | Resolution::Fail => None,
         };
-        let command = ResolveUnknown { namespace: namespace.to_owned(), task, resolution, by: by.to_owned(), comment };
         self.done(Command::ResolveUnknown(command), pin).await
     }
 
     /// Makes a new run that takes outcomes over from an old one.
     pub async fn fork(&self, request: ForkRequest) -> Result<Started> {
-        let (input, pin) = match request.input {
-            Some(input) => {
-                let (input, pin) = self.admit("input", input).await?;
-                (Some(input), pin)
-            }
-            None => (None, None),
-        };
         let (run, from) = (Self::new_run_id(), request.from);
-        let command = ForkRun { run, namespace: request.namespace, from, step: request.step, input };
+        let ForkRequest { namespace, step, input, .. } = request;
+        let mut command = ForkRun { run, namespace, from, step, input };
+        command.check()?;
+        let pin = match &mut command.input {
+            Some(input) => self.admit_in("input", input).await?,
+            None => None,
+        };
         started(self.submit(Command::ForkRun(command), pin).await?)
     }
 
@@ -215,7 +200,6 @@ impl Handle {
 
     /// Sets how long a namespace keeps ended runs; `None` keeps them.
     pub async fn set_retention(&self, namespace: &str, keep: Option<Span>) -> Result<()> {
-        Name::check("namespace", namespace)?;
         let command = SetRetention { namespace: namespace.to_owned(), keep };
         self.done(Command::SetRetention(command), None).await
     }
@@ -226,9 +210,4 @@ impl Handle {
             other => Err(unexpected(&other)),
         }
     }
-}
-
-fn check_decision(by: &str, comment: Option<&str>) -> Result<()> {
-    check_text("name of who decides", by, limits::NAME_BYTES_MAX)?;
-    check_text("comment", comment.unwrap_or(""), limits::ERROR_MESSAGE_BYTES_MAX)
 }

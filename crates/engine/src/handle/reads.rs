@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use consort_core::Machine;
 use consort_types::{
-    BlobHash, Code, Error, Payload, Result, RunId, Seq, limits,
+    BlobHash, Code, Error, Name, Payload, Result, RunId, Seq,
+    bounds::check_optional_text,
+    limits,
     worker::{JournalEntry, JournalRequest, ToWorker},
 };
 use tokio::sync::oneshot;
@@ -116,13 +118,13 @@ impl Handle {
 impl Handle {
     /// A run with its documents.
     pub async fn run(&self, namespace: &str, run: RunId) -> Result<RunView> {
-        let namespace = namespace.to_owned();
+        let namespace = named("namespace", namespace)?;
         self.read(move |machine| machine.run_view(&namespace, run)).await?
     }
 
     /// The steps of a run as a tree, with the counts of fan-outs and loops.
     pub async fn run_tree(&self, namespace: &str, run: RunId) -> Result<Vec<StepNode>> {
-        let namespace = namespace.to_owned();
+        let namespace = named("namespace", namespace)?;
         self.read(move |machine| machine.run_tree(&namespace, run)).await?
     }
 
@@ -134,7 +136,7 @@ impl Handle {
         cursor: Option<String>,
         limit: usize,
     ) -> Result<Page<StepView>> {
-        let namespace = namespace.to_owned();
+        let namespace = named("namespace", namespace)?;
         self.read(move |machine| machine.steps(&namespace, run, cursor.as_deref(), limit)).await?
     }
 
@@ -146,7 +148,7 @@ impl Handle {
         after: Option<JournalCursor>,
         limit: usize,
     ) -> Result<Vec<JournalView>> {
-        let namespace = namespace.to_owned();
+        let namespace = named("namespace", namespace)?;
         self.read(move |machine| machine.journal(&namespace, run, after, limit)).await?
     }
 
@@ -158,31 +160,32 @@ impl Handle {
         cursor: Option<String>,
         limit: usize,
     ) -> Result<Page<RunSummary>> {
-        let namespace = namespace.to_owned();
+        let namespace = named("namespace", namespace)?;
         self.read(move |machine| machine.list_runs(&namespace, &filter, cursor.as_deref(), limit)).await?
     }
 
     /// What waits for a person.
     pub async fn inbox(&self, namespace: &str, cursor: Option<String>, limit: usize) -> Result<Page<InboxView>> {
-        let namespace = namespace.to_owned();
+        let namespace = named("namespace", namespace)?;
         self.read(move |machine| machine.inbox(&namespace, cursor.as_deref(), limit)).await?
     }
 
     /// Deployed workflows, by name.
     pub async fn workflows(&self, namespace: &str, cursor: Option<String>, limit: usize) -> Result<Page<WorkflowView>> {
-        let namespace = namespace.to_owned();
+        let namespace = named("namespace", namespace)?;
         self.read(move |machine| machine.workflows(&namespace, cursor.as_deref(), limit)).await?
     }
 
     /// The source of a deployed workflow, by revision number or author's version; the newest without one.
     pub async fn workflow_source(&self, namespace: &str, name: &str, version: Option<String>) -> Result<String> {
-        let (namespace, name) = (namespace.to_owned(), name.to_owned());
+        let (namespace, name) = (named("namespace", namespace)?, named("workflow", name)?);
+        check_optional_text("version", version.as_deref(), limits::NAME_BYTES_MAX)?;
         self.read(move |machine| machine.workflow_source(&namespace, &name, version.as_deref())).await?
     }
 
     /// The source that a run is pinned to.
     pub async fn run_source(&self, namespace: &str, run: RunId) -> Result<String> {
-        let namespace = namespace.to_owned();
+        let namespace = named("namespace", namespace)?;
         self.read(move |machine| machine.run_source(&namespace, run)).await?
     }
 
@@ -193,7 +196,7 @@ impl Handle {
         cursor: Option<String>,
         limit: usize,
     ) -> Result<Page<AgentView>> {
-        let namespace = namespace.to_owned();
+        let namespace = named("namespace", namespace)?;
         self.read(move |machine| machine.agents(&namespace, cursor.as_deref(), limit)).await?
     }
 
@@ -235,6 +238,12 @@ impl Handle {
             }
         }
     }
+}
+
+/// A name that is asked for; one that is too long for any is refused.
+fn named(what: &str, name: &str) -> Result<String> {
+    Name::check_size(what, name)?;
+    Ok(name.to_owned())
 }
 
 /// Refuses to hold more of one run in memory than is good for the process.

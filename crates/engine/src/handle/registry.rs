@@ -9,12 +9,11 @@ use consort_core::{
     command::{AgentChange, RemoveAgent, SetAgent, SetLimit},
 };
 use consort_types::{
-    Code, Error, Name, Result, limits,
+    Code, Error, Result,
     registry::{LimitScope, TaskLimit},
 };
 
 use super::Handle;
-use crate::admit::check_text;
 
 impl Handle {
     /// Hands out nothing more to a version of an agent (without one: to every version that is known now). What its
@@ -35,7 +34,7 @@ impl Handle {
     }
 
     /// Gives a version of an agent a share of the work beside its other versions, from 0 (nothing) to
-    /// [`limits::AGENT_WEIGHT_MAX`]; a version has 100 where nothing is said.
+    /// [`consort_types::limits::AGENT_WEIGHT_MAX`]; a version has 100 where nothing is said.
     ///
     /// # Errors
     /// [`Code::AgentNotFound`] where no such agent has joined, [`Code::LimitReached`] where the weight is too large.
@@ -49,12 +48,13 @@ impl Handle {
     /// # Errors
     /// [`Code::AgentNotFound`] where no such agent has joined, [`Code::AgentConnected`] where instances are connected.
     pub async fn remove_agent(&self, namespace: &str, name: &str, version: Option<&str>, force: bool) -> Result<()> {
-        check_agent(namespace, name, version)?;
+        let removal =
+            RemoveAgent { namespace: namespace.to_owned(), name: name.to_owned(), version: version.map(str::to_owned) };
+        removal.check()?;
         if !force {
             self.check_not_connected(namespace, name, version).await?;
         }
-        let (namespace, name, version) = (namespace.to_owned(), name.to_owned(), version.map(str::to_owned));
-        self.done(Command::RemoveAgent(RemoveAgent { namespace, name, version }), None).await
+        self.done(Command::RemoveAgent(removal), None).await
     }
 
     /// Sets a limit on tasks of a namespace, in place of the one that the scope had. One that says nothing removes it.
@@ -62,12 +62,10 @@ impl Handle {
     /// # Errors
     /// Where the scope or a rate means nothing, or the namespace has too many limits.
     pub async fn set_limit(&self, namespace: &str, scope: LimitScope, limit: TaskLimit) -> Result<()> {
-        Name::check("namespace", namespace)?;
         self.done(Command::SetLimit(SetLimit { namespace: namespace.to_owned(), scope, limit }), None).await
     }
 
     async fn set_agent(&self, namespace: &str, name: &str, version: Option<&str>, change: AgentChange) -> Result<()> {
-        check_agent(namespace, name, version)?;
         let (namespace, name, version) = (namespace.to_owned(), name.to_owned(), version.map(str::to_owned));
         self.done(Command::SetAgent(SetAgent { namespace, name, version, change }), None).await
     }
@@ -85,10 +83,4 @@ impl Handle {
         Err(Error::new(Code::AgentConnected, message)
             .hint("stop them first (drain it, so that they finish), or remove it by force"))
     }
-}
-
-fn check_agent(namespace: &str, name: &str, version: Option<&str>) -> Result<()> {
-    Name::check("namespace", namespace)?;
-    Name::check("agent", name)?;
-    check_text("agent's version", version.unwrap_or(""), limits::NAME_BYTES_MAX)
 }

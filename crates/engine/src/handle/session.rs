@@ -7,15 +7,15 @@ use std::{collections::VecDeque, mem, sync::Arc};
 
 use consort_core::{Command, command::RegisterAgent};
 use consort_types::{
-    Code, Error, Name, Result, limits,
-    worker::{AgentDeclaration, FromWorker, Hello, JournalRequest, ToWorker},
+    Code, Result, limits,
+    worker::{AgentDeclaration, FromWorker, Hello, JournalEntry, JournalRequest, ToWorker},
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::{Handle, contracts::Contracts};
 use crate::{
     Attached, InstanceId, Locality, Partition,
-    admit::{check_document, check_labels, check_text, cut},
+    admit::{check_document, cut},
     keeper::Pin,
     shell::{self, Message, Shared},
 };
@@ -116,12 +116,10 @@ impl SessionSender {
     }
 
     async fn admit(&self, mut report: FromWorker) -> Result<(FromWorker, Option<Pin>)> {
+        shorten(&mut report);
+        report.check()?;
         let pin = match &mut report {
-            FromWorker::Complete { output, .. } => {
-                let (placed, pin) = self.handle.admit("output", std::mem::take(output)).await?;
-                *output = placed;
-                pin
-            }
+            FromWorker::Complete { output, .. } => self.handle.admit_in("output", output).await?,
             FromWorker::Record { entry, .. } => {
                 let document = match (&mut entry.request, &mut entry.result) {
                     (_, Some(Ok(result))) => Some(result),
@@ -130,30 +128,32 @@ impl SessionSender {
                     _ => None,
                 };
                 match document {
-                    Some(document) => {
-                        let (placed, pin) = self.handle.admit("journal entry", std::mem::take(document)).await?;
-                        *document = placed;
-                        pin
-                    }
+                    Some(document) => self.handle.admit_in("journal entry", document).await?,
                     None => None,
                 }
             }
-            FromWorker::Fail { error, .. } => {
-                cut(&mut error.message, limits::ERROR_MESSAGE_BYTES_MAX);
-                cut_some(error.hint.as_mut());
-                None
-            }
-            FromWorker::Heartbeat { progress, .. } => {
-                cut_some(progress.as_mut());
-                None
-            }
-            FromWorker::Stream { .. }
+            FromWorker::Fail { .. }
+            | FromWorker::Heartbeat { .. }
+            | FromWorker::Stream { .. }
             | FromWorker::Park { .. }
             | FromWorker::Alive
             | FromWorker::Credit { .. }
             | FromWorker::Leaving => None,
         };
         Ok((report, pin))
+    }
+}
+
+/// Cuts what an agent says to people: it is worth more in part than not at all.
+fn shorten(report: &mut FromWorker) {
+    match report {
+        FromWorker::Fail { error, .. }
+        | FromWorker::Record { entry: JournalEntry { result: Some(Err(error)), .. }, .. } => {
+            cut(&mut error.message, limits::ERROR_MESSAGE_BYTES_MAX);
+            cut_some(error.hint.as_mut());
+        }
+        FromWorker::Heartbeat { progress, .. } => cut_some(progress.as_mut()),
+        _ => {}
     }
 }
 
@@ -167,8 +167,7 @@ fn cut_some(text: Option<&mut String>) {
 impl Handle {
     /// Lets an instance join. Its agent's declaration is made durable first, where it is new or has changed.
     pub async fn attach(&self, hello: Hello, locality: Locality) -> Result<Session> {
-        check_hello(&hello)?;
-        check_labels("instance", &hello.labels)?;
+        hello.check()?;
         let agent = hello.agent.clone();
         // Compiling large schemas takes a while.
         let contracts = tokio::task::spawn_blocking(move || Contracts::compile(&agent));
@@ -217,15 +216,7 @@ impl Handle {
     /// Makes an agent's declaration durable, where it is new or has changed.
     pub async fn register(&self, namespace: &str, agent: &AgentDeclaration) -> Result<()> {
         let command = RegisterAgent::new(namespace, agent);
-        let size = command.declaration.len();
-        let max = limits::WORKFLOW_BYTES_MAX as u64;
-        if size > max {
-            return Err(Error::new(
-                Code::LimitReached,
-                format!("the declaration has {size} bytes, the limit is {max}"),
-            )
-            .hint("shorten the schemas"));
-        }
+        command.check()?;
         if let Some(bytes) = command.declaration.bytes() {
             check_document("declaration", bytes)?;
         }
@@ -236,24 +227,4 @@ impl Handle {
         }
         self.done(Command::RegisterAgent(command), None).await
     }
-}
-
-fn check_hello(hello: &Hello) -> Result<()> {
-    Name::check("namespace", &hello.namespace)?;
-    Name::check("agent", &hello.agent.name)?;
-    check_text("agent's version", &hello.agent.version, limits::NAME_BYTES_MAX)?;
-    hello.agent.capabilities.iter().try_for_each(|capability| Name::check("capability", &capability.name))?;
-    let (credit, max) = (hello.concurrency, limits::INSTANCE_CREDIT_MAX);
-    if credit == 0 || credit > max {
-        return Err(Error::new(
-            Code::LimitReached,
-            format!("the instance asks for {credit} tasks at once, the limit is 1 to {max}"),
-        )
-        .hint("start more instances instead"));
-    }
-    let held = hello.held.len();
-    if held > max as usize {
-        return Err(Error::new(Code::LimitReached, format!("the instance holds {held} tasks, the limit is {max}")));
-    }
-    Ok(())
 }

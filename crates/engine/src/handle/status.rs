@@ -3,7 +3,7 @@
 //! For: operators, `doctor`, metrics. Not for: deciding.
 //! Invariant: every number is of one moment: between two groups.
 
-use consort_core::rows::TaskCounts;
+use consort_core::{rows::TaskCounts, view::RefusedRecord};
 pub use consort_types::registry::AgentStatus;
 use consort_types::{Code, Error, Result, Seq, Span, Time};
 use serde::Serialize;
@@ -47,6 +47,8 @@ pub struct Status {
     pub tasks_queued: usize,
     /// Why the partition has halted, where it has.
     pub halted: Option<Error>,
+    /// Records of the log that operators had refused, in order.
+    pub refused: Vec<RefusedRecord>,
     /// Whether tasks are handed out no more.
     pub draining: bool,
     /// The agents that are connected, by namespace and name.

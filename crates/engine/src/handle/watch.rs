@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use consort_types::{Result, RunId, worker::Progress};
+use consort_types::{Name, Result, RunId, worker::Progress};
 use futures::Stream;
 use tokio::sync::{broadcast, oneshot, watch};
 
@@ -71,6 +71,7 @@ impl Handle {
 
     /// Waits until a run has ended. An error where the engine stops or halts before that.
     pub async fn wait_end(&self, namespace: &str, run: RunId) -> Result<RunView> {
+        Name::check_size("namespace", namespace)?;
         let _place = Reading::begin(&self.shared)?;
         let (reply, answer) = oneshot::channel();
         self.shared.send(Message::WaitEnd(Waiter { namespace: namespace.to_owned(), run, reply }))?;

@@ -11,6 +11,7 @@ use consort_types::{Code, EffectClass, Error, Result, Seq, Span, Time, limits, w
 use super::{
     Outputs, Partition,
     group::{Batch, Origin, Report},
+    refusal,
 };
 
 /// How old the last record may be where the log has to note the time.
@@ -178,9 +179,12 @@ impl Partition {
 
     fn apply_one(&mut self, command: &Command, origin: Origin, time: Time) -> Result<(), (Error, Origin)> {
         let seq = self.machine.applied().next();
-        let applied = match self.machine.apply(seq, time, command) {
+        self.applying = Some(seq);
+        let applied = self.machine.apply(seq, time, command);
+        self.applying = None;
+        let applied = match applied {
             Ok(applied) => applied,
-            Err(error) => return Err((error, origin)),
+            Err(error) => return Err((refusal::stuck(seq, error), origin)),
         };
         if let Command::Tick(_) = command {
             self.ticking = false;

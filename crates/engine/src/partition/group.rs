@@ -51,8 +51,9 @@ pub(super) struct Group {
 }
 
 impl Group {
-    /// Adds a command; refuses one whose record would be too large.
+    /// Adds a command; refuses one that no state would make acceptable, or whose record would be too large.
     pub(super) fn push(&mut self, command: Command, origin: Origin) -> Result<()> {
+        command.check()?;
         let body = command.encode();
         let (size, max) = (body.len(), limits::RECORD_BYTES_MAX);
         if size > max {

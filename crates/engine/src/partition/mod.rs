@@ -12,18 +12,22 @@ mod handout;
 mod lazy;
 mod live;
 mod open;
+mod refusal;
 mod report;
 mod views;
 
 use std::{collections::BTreeMap, mem, sync::Arc};
 
-use consort_core::{Command, Machine, Reply, Taken};
+use consort_core::{Command, Machine, Reply, Taken, view::RefusedRecord};
 use consort_dispatch::{Claim, Dispatcher, Locality};
 use consort_journal::{Log, LogError};
 use consort_types::{
     BlobHash, Code, Error, Result, RunId, Seq, Span, TaskId, Time, Token,
     worker::{Hello, Progress, ToWorker},
 };
+
+pub(crate) use refusal::broken;
+pub use refusal::refuse_record;
 
 use crate::{Config, InstanceId, clock::STEP_MAX, handle::Status};
 use effects::EffectClasses;
@@ -97,6 +101,10 @@ pub struct Partition {
     ticking: bool,
     /// Whether log time has to be noted in the log now and then, because the wall clock cannot tell it after a restart.
     notes_time: bool,
+    /// The record that the machine is applying: a panic in it names the record.
+    applying: Option<Seq>,
+    /// Records that operators had refused, as of the start: none is refused while a partition is open.
+    refused: Vec<RefusedRecord>,
     written: Seq,
     counters: Counters,
 }
@@ -298,6 +306,10 @@ impl Partition {
 
     /// Stops the partition because a law was broken in the middle of a change: its state is not to be trusted.
     pub fn halt_broken(&mut self, error: Error) {
+        let error = match self.applying.take() {
+            Some(seq) => refusal::stuck(seq, error),
+            None => error,
+        };
         self.halt_as(error, false);
     }
 
@@ -380,6 +392,7 @@ impl Partition {
             runs_active,
             tasks_queued: self.dispatcher.queued(),
             halted: self.halted().cloned(),
+            refused: self.refused.clone(),
             draining: self.dispatcher.is_draining(),
             agents: self.dispatcher.agents(),
             clock_lead: Span::ZERO,

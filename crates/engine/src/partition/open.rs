@@ -1,17 +1,19 @@
 //! Recovery: from a store and a log to a partition.
 //!
 //! For: replaying the tail of the log, and rebuilding the dispatcher. Not for: opening files (the adapters do).
-//! Invariant: after recovery the state is the fold of every record of the log (law 4).
+//! Invariant: after recovery the state is the fold of every record of the log but those that were refused (law 4).
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use consort_core::{Command, LiveTask, Machine};
+use consort_core::{LiveTask, Machine};
 use consort_dispatch::Dispatcher;
 use consort_journal::Log;
 use consort_store::{Blobs, Store};
 use consort_types::{Code, Error, Result, RunId, Seq, Time};
 
-use super::{Counters, Outputs, Partition, effects::EffectClasses, group::Group, lazy::Lazies, live::LiveProgress};
+use super::{
+    Counters, Outputs, Partition, effects::EffectClasses, group::Group, lazy::Lazies, live::LiveProgress, refusal,
+};
 use crate::{Config, Parts, backing::StoreBacking, clock::first_time, write_rows};
 
 /// Tasks that recovery looks at at once.
@@ -52,6 +54,8 @@ impl Partition {
             retry_at: None,
             ticking: false,
             notes_time: false,
+            applying: None,
+            refused: Vec::new(),
             counters,
         };
         partition.rebuild()?;
@@ -60,6 +64,7 @@ impl Partition {
 
     /// Restores what operators have set, and every task that is not over.
     fn rebuild(&mut self) -> Result<()> {
+        self.refused = self.machine.refused_records()?;
         for (namespace, name, version, state) in self.machine.agent_states()? {
             self.dispatcher.set_agent_state(&namespace, &name, &version, Some(state));
         }
@@ -103,7 +108,7 @@ impl Partition {
     }
 }
 
-fn check_positions(log: &dyn Log, applied: Seq) -> Result<()> {
+pub(super) fn check_positions(log: &dyn Log, applied: Seq) -> Result<()> {
     let (first, last) = (log.first(), log.last());
     if first > applied.next() {
         let message = format!("the store ends at record `{applied}`, but the log begins at `{first}`");
@@ -126,11 +131,14 @@ fn replay(log: &dyn Log, machine: &mut Machine, store: &dyn Store, blobs: &dyn B
     if from > log.last() {
         return Ok(());
     }
+    let refused = refusal::refused(log, from)?;
     for item in log.read(from) {
         let (seq, record) = item?;
-        let command = Command::decode(&record.body)?;
-        // A refusal was answered when it was recorded; effects are derived again from the state.
-        machine.apply(seq, record.time, &command)?;
+        if refused.contains(&seq) {
+            machine.refuse(seq, record.time);
+        } else {
+            refusal::fold(machine, seq, &record)?;
+        }
         if machine.changed() >= flush_rows {
             flush(machine, store, blobs)?;
         }

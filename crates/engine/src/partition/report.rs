@@ -23,6 +23,9 @@ impl Partition {
     pub fn report(&mut self, instance: InstanceId, report: FromWorker, now: Time) {
         let now = self.advance(now);
         self.dispatcher.heard(instance, now);
+        if let (Err(error), Some((task, token))) = (report.check(), report.attempt()) {
+            return self.refuse_report(&Report { instance, task, token }, error);
+        }
         match report {
             FromWorker::Complete { task, token, output } => {
                 let taken = self.merge_lazy(task, token);

@@ -23,7 +23,7 @@ use super::{
     sweep::Sweep,
     writer::{Done, Writer},
 };
-use crate::{BlobKeeper, Clock, ClockNotice, Config, Partition, Parts, handle::Status, keeper::Pin};
+use crate::{BlobKeeper, Clock, ClockNotice, Config, Partition, Parts, handle::Status, keeper::Pin, partition::broken};
 
 /// Batches of rows that are with the writer at once.
 const ROWS_IN_FLIGHT_MAX: usize = 2;
@@ -40,7 +40,9 @@ pub(crate) fn start(parts: Parts, config: Config, ready: oneshot::Sender<Result<
     let of_thread = Arc::clone(&shared);
     let body = move || {
         let end = End(Arc::clone(&of_thread));
-        match Loop::open(parts, config, Arc::clone(&of_thread)) {
+        // A defect in recovery is told with its text: there is no engine yet that could halt.
+        let opened = catch_unwind(AssertUnwindSafe(|| Loop::open(parts, config, Arc::clone(&of_thread))));
+        match opened.unwrap_or_else(|panic| Err(broken(panic.as_ref()))) {
             Ok(mut running) => {
                 // Who opened may have given up; then the last handle is gone and says so.
                 let _ = ready.send(Ok(()));
@@ -434,11 +436,4 @@ fn announce(notice: ClockNotice) {
         }
         ClockNotice::CaughtUp => tracing::info!("the wall clock has caught up with log time"),
     }
-}
-
-/// What a panic says, as the reason of a halt.
-fn broken(panic: &(dyn std::any::Any + Send)) -> Error {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    Error::new(Code::Internal, format!("a law is broken: {}", text.unwrap_or("the panic has no message")))
-        .hint("please report this with the message; what was acknowledged is in the log")
 }

@@ -11,6 +11,7 @@ pub mod log;
 pub mod machine;
 pub mod record;
 pub mod rows;
+pub mod texts;
 mod world;
 mod yaml;
 
@@ -19,7 +20,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use crate::Target;
 
 /// Every target.
-pub const ALL: [&Target; 7] = [
+pub const ALL: [&Target; 8] = [
     &log::TARGET,
     &definition::TARGET,
     &expression::TARGET,
@@ -27,6 +28,7 @@ pub const ALL: [&Target; 7] = [
     &record::TARGET,
     &machine::TARGET,
     &rows::TARGET,
+    &texts::TARGET,
 ];
 
 /// The trace that stands for what was seen.

@@ -10,7 +10,7 @@ use consort_core::{
     rows,
     tables::{Key, Row},
 };
-use consort_types::{BlobHash, RunId, TaskId};
+use consort_types::{BlobHash, RunId, Seq, TaskId};
 
 use super::{record, trace};
 use crate::Target;
@@ -21,7 +21,7 @@ pub const TARGET: Target =
 
 fn run(input: &[u8]) -> u64 {
     let Some((table, bytes)) = input.split_first() else { return 0 };
-    let table = table % 24;
+    let table = table % 26;
     trace((table, row(table, bytes) || key(table, bytes)))
 }
 
@@ -43,6 +43,7 @@ fn row(table: u8, bytes: &[u8]) -> bool {
         13 => reads::<rows::Agent>(bytes),
         14 => reads::<rows::Namespace>(bytes),
         15 => reads::<rows::BlobUse>(bytes),
+        24 => reads::<rows::Refusal>(bytes),
         _ => false,
     }
 }
@@ -57,6 +58,7 @@ fn key(table: u8, bytes: &[u8]) -> bool {
         21 => sorts::<ListKey>(bytes),
         22 => sorts::<InboxKey>(bytes),
         23 => sorts::<SignalKey>(bytes),
+        25 => sorts::<Seq>(bytes),
         _ => false,
     }
 }
@@ -93,6 +95,6 @@ fn seeds() -> Vec<Vec<u8>> {
 
 /// A stored row, as a row of each table and as a key of each.
 fn with_every_table(key: &[u8], row: &[u8]) -> Vec<Vec<u8>> {
-    let rows = (0..16).map(|table| [&[table], row].concat());
-    rows.chain((16..24).map(|table| [&[table], key.get(1..).unwrap_or_default()].concat())).collect()
+    let rows = (0..16).chain([24]).map(|table| [&[table], row].concat());
+    rows.chain((16..24).chain([25]).map(|table| [&[table], key.get(1..).unwrap_or_default()].concat())).collect()
 }

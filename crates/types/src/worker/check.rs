@@ -1,0 +1,116 @@
+//! Bounds of what workers say.
+//!
+//! For: the one check of each message, which the door makes before anything is logged, and the core again when it
+//! applies the record. Not for: rules that need the state.
+//! Invariant: what passes can become a key and a row.
+
+use std::collections::BTreeSet;
+
+use super::{AgentDeclaration, CallOptions, FromWorker, Hello, JournalEntry, JournalRequest, Route};
+use crate::{
+    Code, Error, Name, Result,
+    bounds::{check_count, check_error, check_label_sizes, check_labels, check_optional_text, check_text},
+    limits,
+};
+
+impl AgentDeclaration {
+    /// Refuses names that are none, texts over their limits, and a capability that is declared twice.
+    pub fn check(&self) -> Result<()> {
+        Name::check("agent", &self.name)?;
+        check_text("agent's version", &self.version, limits::NAME_BYTES_MAX)?;
+        let mut names = BTreeSet::new();
+        for capability in &self.capabilities {
+            let name = &capability.name;
+            Name::check("capability", name)?;
+            if !names.insert(name) {
+                let message = format!("agent `{}` declares the capability `{name}` twice", self.name);
+                return Err(Error::new(Code::BadRequest, message).hint("give each capability a name of its own"));
+            }
+        }
+        check_labels("agent", &self.labels)
+    }
+}
+
+impl Hello {
+    /// Refuses names that are none, texts over their limits, and more tasks than an instance may hold. The text of
+    /// [`Hello::client`] is for people: whoever opens the session cuts it.
+    pub fn check(&self) -> Result<()> {
+        Name::check("namespace", &self.namespace)?;
+        self.agent.check()?;
+        check_labels("instance", &self.labels)?;
+        let (credit, max) = (self.concurrency, limits::INSTANCE_CREDIT_MAX);
+        if credit == 0 || credit > max {
+            let name = &self.agent.name;
+            let message =
+                format!("the instance of `{name}` asks for `{credit}` tasks at once, the limit is 1 to {max}");
+            return Err(Error::new(Code::LimitReached, message).hint("start more instances instead"));
+        }
+        check_count("tasks that the instance holds", self.held.len(), max as usize)
+    }
+}
+
+impl FromWorker {
+    /// Refuses texts and lists over their limits, wherever they would be kept.
+    pub fn check(&self) -> Result<()> {
+        match self {
+            Self::Record { entry, .. } => entry.check_size(),
+            Self::Fail { error, .. } => check_error(error),
+            Self::Park { waiting, .. } => check_positions(waiting),
+            Self::Complete { .. }
+            | Self::Heartbeat { .. }
+            | Self::Stream { .. }
+            | Self::Alive
+            | Self::Credit { .. }
+            | Self::Leaving => Ok(()),
+        }
+    }
+}
+
+impl JournalEntry {
+    /// Refuses texts and lists over their limits.
+    pub fn check_size(&self) -> Result<()> {
+        self.request.check_size()?;
+        check_positions(&self.after)?;
+        match &self.result {
+            Some(Err(error)) => check_error(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Refuses more positions than a journal may have.
+pub fn check_positions(positions: &[u32]) -> Result<()> {
+    check_count("positions of entries", positions.len(), limits::TASK_JOURNAL_ENTRIES_MAX as usize)
+}
+
+impl JournalRequest {
+    /// Refuses texts over their limits: such a request is not recorded. One that is short but cannot be done is
+    /// recorded, and answered with the reason.
+    pub fn check_size(&self) -> Result<()> {
+        match self {
+            Self::Run { name } => check_text("name of the `run` entry", name, limits::KEY_BYTES_MAX),
+            Self::Call { capability, options, .. } => {
+                Name::check_size("capability", capability)?;
+                options.as_deref().map_or(Ok(()), CallOptions::check_size)
+            }
+            Self::Sleep { .. } => Ok(()),
+            Self::Signal { name } => Name::check_size("signal", name),
+            Self::Approval { prompt, .. } => check_text("prompt", prompt, limits::PROMPT_BYTES_MAX),
+        }
+    }
+}
+
+impl CallOptions {
+    fn check_size(&self) -> Result<()> {
+        Name::check_size("agent", self.agent.as_deref().unwrap_or(""))?;
+        self.route.as_ref().map_or(Ok(()), Route::check_size)
+    }
+}
+
+impl Route {
+    fn check_size(&self) -> Result<()> {
+        check_optional_text("version of the route", self.version.as_deref(), limits::NAME_BYTES_MAX)?;
+        check_optional_text("sticky key of the route", self.sticky.as_deref(), limits::KEY_BYTES_MAX)?;
+        check_label_sizes("route", &self.labels)
+    }
+}
