@@ -17,8 +17,8 @@ use crate::{
     cache::Document,
     effect::Effect,
     keys::{JournalKey, ScopeKey, TimerKey, TimerKind},
-    machine::Machine,
-    rows::{BlobUse, Entry, Event, Mark, Run, RunStatus, Scope, Step, StepState},
+    machine::{Machine, NextTimer},
+    rows::{BlobUse, Entry, Event, Mark, Meta, Run, RunStatus, Scope, Step, StepState},
 };
 
 /// How a step instance ended.
@@ -57,11 +57,35 @@ pub(crate) struct Fold<'a> {
     done: usize,
     journaled: u32,
     changed: BTreeSet<RunId>,
+    /// The state before the record.
+    before: Fingerprint,
+}
+
+/// What tells whether a record has changed the state, at the cost of a few additions.
+#[derive(Clone, Debug, PartialEq)]
+struct Fingerprint {
+    writes: u64,
+    meta: Meta,
+    blobs: u64,
+    next_timer: NextTimer,
+}
+
+impl Fingerprint {
+    fn of(machine: &Machine) -> Self {
+        Self {
+            writes: machine.tables.writes(),
+            meta: machine.meta.clone(),
+            blobs: machine.blobs_made,
+            next_timer: machine.next_timer,
+        }
+    }
 }
 
 impl<'a> Fold<'a> {
     pub(crate) fn new(machine: &'a mut Machine, seq: Seq, now: Time) -> Self {
+        let before = Fingerprint::of(machine);
         Self {
+            before,
             machine,
             seq,
             now,
@@ -73,10 +97,12 @@ impl<'a> Fold<'a> {
         }
     }
 
-    /// A refusal changes nothing.
+    /// A refusal changes nothing: no row, no count, no blob, no timer, and nothing follows from it.
     pub(crate) fn assert_untouched(&self) {
-        let untouched = self.effects.is_empty() && self.work.is_empty() && self.journaled == 0;
-        assert!(untouched, "a refused command has changed something");
+        let silent = self.effects.is_empty() && self.work.is_empty() && self.journaled == 0 && self.changed.is_empty();
+        assert!(silent, "a refused command has caused something");
+        let after = Fingerprint::of(self.machine);
+        assert!(after == self.before, "a refused command has changed the state");
     }
 
     pub(crate) fn effect(&mut self, effect: Effect) {
@@ -100,6 +126,12 @@ impl<'a> Fold<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Counts what checking an input has cost as work of the record.
+    pub(crate) fn spend(&mut self, cost: u64) {
+        const COST_OF_ONE_UNIT: u64 = 1_000;
+        self.done += (cost / COST_OF_ONE_UNIT) as usize;
     }
 
     /// Whether what can wait should be left to the next record.
@@ -265,8 +297,8 @@ impl<'a> Fold<'a> {
             return Ok(value);
         }
         let bytes = self.machine.payload_bytes(payload)?;
-        let value: Value = serde_json::from_slice(&bytes)
-            .map_err(|error| Error::new(Code::Damaged, format!("a stored payload is not JSON: {error}")))?;
+        let value: Value =
+            serde_json::from_slice(&bytes).map_err(|_| Error::new(Code::Damaged, "a stored payload is not JSON"))?;
         let value = Arc::new(value);
         if keep {
             // A parsed document takes several times the room of its text.

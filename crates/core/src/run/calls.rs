@@ -60,7 +60,10 @@ impl Fold<'_> {
         let hash = self.resolve_workflow(&place.run.namespace, name, version)?;
         let definition = self.machine.definition(hash)?;
         let given = self.evaluate(place, task, &place.step().with).map_err(|error| in_expression("with", error))?;
-        let input = definition.accept_input(&given)?;
+        let mut cost = 0;
+        let accepted = definition.input.accept_counted(&given, &mut cost);
+        self.spend(cost);
+        let input = accepted?;
         let input = self.keep("input", serde_json::to_vec(&input).unwrap_or_default())?;
         let id = self.child_id(task);
         step.child_run = Some(id);
@@ -75,6 +78,7 @@ impl Fold<'_> {
         self.create_run(NewRun {
             id,
             namespace: place.run.namespace.clone(),
+            hash,
             definition,
             input,
             parent: Some(task),

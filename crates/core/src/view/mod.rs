@@ -4,6 +4,7 @@
 //! Invariant: every listing is a bounded page with a cursor, so that a reader never holds the loop for long.
 
 mod compare;
+mod door;
 mod journal;
 mod listing;
 mod registry;
@@ -11,8 +12,9 @@ mod replay;
 mod tree;
 
 pub use compare::{Comparison, Difference, compare};
+pub use door::{StartPin, accept_input};
 pub use journal::{JournalCursor, JournalView};
-pub use listing::{InboxView, RunFilter, RunSummary, RunView, WorkflowView};
+pub use listing::{DeployedWorkflow, InboxView, RunFilter, RunSummary, RunView, WorkflowView};
 pub use registry::AgentView;
 pub use replay::{Replay, ReplayedStep, replay};
 pub use tree::{Counts, StepNode, StepView};

@@ -11,6 +11,7 @@ mod operations;
 mod reads;
 mod registry;
 mod session;
+mod start;
 mod status;
 mod watch;
 
@@ -21,8 +22,9 @@ use consort_types::{Error, Payload, Result, RunId, Time};
 use tokio::sync::oneshot;
 
 pub use observe::AgentWatch;
-pub use operations::{Deployed, ForkRequest, StartRequest, Started};
+pub use operations::Deployed;
 pub use session::{Session, SessionSender};
+pub use start::{ForkRequest, StartRequest, Started};
 pub use status::{AgentStatus, Status};
 pub use watch::{Watch, WatchEvent};
 
