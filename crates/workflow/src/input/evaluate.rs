@@ -111,8 +111,9 @@ impl<'s> Evaluation<'s> {
     }
 
     fn charge(&mut self, cost: u64) -> Result<(), Stop> {
-        self.left = self.left.checked_sub(cost).ok_or(Stop::Cost)?;
-        Ok(())
+        let left = self.left.checked_sub(cost);
+        self.left = left.unwrap_or(0);
+        left.map(drop).ok_or(Stop::Cost)
     }
 
     fn part(&mut self, id: PartId, value: &Value, at: At<'_>) -> Checked {
@@ -297,15 +298,10 @@ impl<'s> Evaluation<'s> {
     fn unique(&mut self, items: &[Value], at: At<'_>) -> Checked {
         // Sorting compares each item as often as the list can be halved.
         let rounds = u64::from(items.len().max(1).ilog2()) + 1;
-        let mut total = 0;
         for item in items {
-            total += weight(item) * rounds;
             // Before the next item is weighed, so that weighing is paid for too.
-            if total > self.left {
-                return Err(Stop::Cost);
-            }
+            self.charge(weight(item) * rounds)?;
         }
-        self.charge(total)?;
         let mut sorted: Vec<&Value> = items.iter().collect();
         sorted.sort_by(|a, b| compare(a, b));
         let unique = sorted.windows(2).all(|pair| compare(pair[0], pair[1]).is_ne());
