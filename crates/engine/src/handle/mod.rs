@@ -68,7 +68,8 @@ impl Handle {
 
     /// A new run id: ordered by time, and unique.
     pub fn new_run_id() -> RunId {
-        RunId(ulid::Ulid::generate().to_bytes())
+        let millis = Self::now().0 / 1_000;
+        RunId(ulid::Ulid::from_parts(millis, rand::random()).to_bytes())
     }
 
     /// Appends a command and answers once it is durable and applied.
