@@ -105,7 +105,12 @@ fn impure_below(metadata: &Value, package: &super::manifest::Member<'_>) -> Opti
             if IMPURE.contains(&below) {
                 let way: Vec<&str> = way.into_iter().map(short).collect();
                 let what = format!("`{own}` must stay without `{below}`: {}", way.join(" -> "));
-                return Some(Problem::new(&package.manifest, 1, what, "choose other features, or do without the crate"));
+                return Some(Problem::new(
+                    &package.manifest,
+                    1,
+                    what,
+                    "choose other features, or do without the crate",
+                ));
             }
             if !seen.contains(&below) {
                 seen.push(below);
