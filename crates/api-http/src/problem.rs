@@ -9,7 +9,7 @@ use axum::{
     http::{HeaderValue, Response, StatusCode, header},
 };
 use consort_types::{Code, Error, ErrorKind};
-use consort_workflow::Diagnostics;
+use consort_workflow_check::Diagnostics;
 
 use crate::{access::Refusal, model};
 

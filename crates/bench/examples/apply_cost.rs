@@ -3,7 +3,7 @@
 //! For: profiling the machine alone. Not for: figures of the whole (that is `consort-bench`).
 //! Invariant: it does what the engine does for a step: complete, apply, make the next offer.
 
-use std::{collections::BTreeMap, fmt::Write as _, sync::Arc, time::Instant};
+use std::{fmt::Write as _, sync::Arc, time::Instant};
 
 use consort_core::{
     Backing, Command, Effect, Machine,
@@ -37,6 +37,7 @@ fn main() {
             step - 1
         );
     }
+    let workflow = consort_workflow_check::check(&source).unwrap_or_else(|found| panic!("{found:?}")).compiled;
     let mut machine = Machine::open(Arc::new(Empty), Seq::ZERO).unwrap_or_else(|error| panic!("{error}"));
     let mut time = Time(1);
     let mut apply = |machine: &mut Machine, command: &Command| {
@@ -47,24 +48,14 @@ fn main() {
         applied.reply.unwrap_or_else(|error| panic!("{error}"));
         applied.effects
     };
-    apply(&mut machine, &Command::Deploy(Deploy { namespace: "default".into(), source }));
+    apply(&mut machine, &Command::Deploy(Deploy { namespace: "default".into(), workflow }));
     let began = Instant::now();
     let mut open = Vec::new();
     for n in 0..runs {
         let mut id = [0; 16];
         id[..8].copy_from_slice(&n.to_be_bytes());
-        let start = StartRun {
-            run: RunId(id),
-            namespace: "default".into(),
-            workflow: "w".into(),
-            version: None,
-            input: Payload::inline(&b"{}"[..]),
-            idempotency_key: None,
-            labels: BTreeMap::new(),
-            priority: 0,
-            timeout: None,
-            traceparent: None,
-        };
+        let start = StartRun::requested(RunId(id), "default", "w", Payload::inline(&b"{}"[..]));
+        let start = machine.prepare_start(start, None).unwrap_or_else(|error| panic!("{error}"));
         open.extend(apply(&mut machine, &Command::StartRun(start)));
     }
     println!("{{\"metric\":\"start_us\",\"value\":{:.2}}}", began.elapsed().as_secs_f64() * 1e6 / runs as f64);

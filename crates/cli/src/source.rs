@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use consort_types::{Code, Error, Result, limits};
-use consort_workflow::Definition;
+use consort_workflow_check::{Checked, check};
 use serde_json::Value;
 
 use crate::{app::App, client::Client};
@@ -75,8 +75,8 @@ fn read(path: &Path) -> Result<Source> {
 }
 
 /// The checked workflow; where it has errors all of them are told, and the error says how many.
-pub(crate) fn parse(app: &App, source: &Source) -> Result<Definition> {
-    Definition::parse(&source.text).map_err(|found| {
+pub(crate) fn parse(app: &App, source: &Source) -> Result<Checked> {
+    check(&source.text).map_err(|found| {
         app.tell(&found.render(&source.shown, &source.text, app.err.color));
         app.tell("");
         let count = found.0.len();

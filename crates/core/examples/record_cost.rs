@@ -62,7 +62,8 @@ impl Driver {
         let machine = Machine::open(memory.clone(), Seq::ZERO).unwrap_or_else(|error| panic!("{error}"));
         let (ready, zero) = (VecDeque::new(), Duration::ZERO);
         let mut driver = Self { machine, memory, now: Time(1), ready, records: 0, longest: zero, total: zero };
-        driver.apply(&Command::Deploy(Deploy { namespace: NAMESPACE.into(), source: source.into() }));
+        let checked = consort_workflow_check::check(source).unwrap_or_else(|found| panic!("{found:?}"));
+        driver.apply(&Command::Deploy(Deploy { namespace: NAMESPACE.into(), workflow: checked.compiled }));
         driver
     }
 
@@ -94,18 +95,9 @@ impl Driver {
     }
 
     fn start(&mut self, input: Payload) {
-        self.apply(&Command::StartRun(StartRun {
-            run: RUN,
-            namespace: NAMESPACE.into(),
-            workflow: "w".into(),
-            version: None,
-            input,
-            idempotency_key: None,
-            labels: BTreeMap::new(),
-            priority: 0,
-            timeout: None,
-            traceparent: None,
-        }));
+        let start = StartRun::requested(RUN, NAMESPACE, "w", input);
+        let start = self.machine.prepare_start(start, None).unwrap_or_else(|error| panic!("{error}"));
+        self.apply(&Command::StartRun(start));
     }
 
     fn cancel(&mut self) {

@@ -20,7 +20,8 @@ use crate::{
     effect::Effect,
     keys::{JournalKey, ScopeKey, TimerKey, TimerKind},
     machine::Machine,
-    rows::{BlobUse, Entry, Event, Mark, Run, RunStatus, Scope, Step, StepState},
+    next_timer::NextTimer,
+    rows::{BlobUse, Entry, Event, Mark, Meta, Run, RunStatus, Scope, Step, StepState},
 };
 
 /// How a step instance ended.
@@ -74,11 +75,35 @@ pub(crate) struct Fold<'a> {
     read: BTreeSet<Document>,
     journaled: u32,
     changed: BTreeSet<RunId>,
+    /// The state before the record.
+    before: Fingerprint,
+}
+
+/// What tells whether a record has changed the state, at the cost of a few additions.
+#[derive(Clone, Debug, PartialEq)]
+struct Fingerprint {
+    writes: u64,
+    meta: Meta,
+    blobs: u64,
+    next_timer: NextTimer,
+}
+
+impl Fingerprint {
+    fn of(machine: &Machine) -> Self {
+        Self {
+            writes: machine.tables.writes(),
+            meta: machine.meta.clone(),
+            blobs: machine.blobs_made,
+            next_timer: machine.next_timer,
+        }
+    }
 }
 
 impl<'a> Fold<'a> {
     pub(crate) fn new(machine: &'a mut Machine, seq: Seq, now: Time) -> Self {
+        let before = Fingerprint::of(machine);
         Self {
+            before,
             machine,
             seq,
             now,
@@ -94,10 +119,13 @@ impl<'a> Fold<'a> {
         }
     }
 
-    /// A refusal changes nothing.
+    /// A refusal changes nothing: no row, no count, no blob, no timer, and nothing follows from it.
     pub(crate) fn assert_untouched(&self) {
-        let untouched = self.effects.is_empty() && self.ends.is_empty() && self.work.is_empty() && self.journaled == 0;
-        assert!(untouched, "a refused command has changed something");
+        let quiet = self.effects.is_empty() && self.ends.is_empty() && self.work.is_empty();
+        let silent = quiet && self.journaled == 0 && self.changed.is_empty();
+        assert!(silent, "a refused command has caused something");
+        let after = Fingerprint::of(self.machine);
+        assert!(after == self.before, "a refused command has changed the state");
     }
 
     pub(crate) fn effect(&mut self, effect: Effect) {
@@ -349,8 +377,8 @@ impl<'a> Fold<'a> {
             return Ok(value);
         }
         let bytes = self.machine.payload_bytes(payload)?;
-        let value: Value = serde_json::from_slice(&bytes)
-            .map_err(|error| Error::new(Code::Damaged, format!("a stored payload is not JSON: {error}")))?;
+        let value: Value =
+            serde_json::from_slice(&bytes).map_err(|_| Error::new(Code::Damaged, "a stored payload is not JSON"))?;
         let value = Arc::new(value);
         if keep {
             self.machine.documents.put(key, &value, bytes.len(), of.run());

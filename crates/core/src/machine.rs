@@ -9,13 +9,13 @@ use std::{collections::BTreeMap, sync::Arc};
 use consort_types::{
     BlobHash, Code, Error, Payload, Result, RunId, Seq, Span, TaskId, Time, Token, limits, worker::TaskOffer,
 };
-use consort_workflow::Definition;
+use consort_workflow::{CompiledWorkflow, Definition};
 
 use crate::{
     cache::{Cache, Documents},
     command::{Command, Reply},
     effect::{Effect, LiveTask},
-    fold::Fold,
+    fold::{Fold, missing},
     keys::{NamedKey, TimerKey},
     next_timer::NextTimer,
     rows::{Meta, StepState},
@@ -30,7 +30,7 @@ const DOCUMENT_CACHE_BYTES: usize = 24 * 1024 * 1024;
 const LARGE_DOCUMENTS_BYTES: usize = 256 * 1024 * 1024;
 /// Bytes of evaluated inputs that wait for hand-out.
 const INPUT_CACHE_BYTES: usize = 24 * 1024 * 1024;
-/// Bytes of sources whose parsed definitions are kept (a definition weighs some ten times its source).
+/// Bytes of normal forms whose definitions are kept (a definition weighs some ten times its normal form).
 const DEFINITION_CACHE_BYTES: usize = 4 * 1024 * 1024;
 
 /// What applying a record gave.
@@ -76,10 +76,12 @@ pub struct Machine {
     new_blobs: BTreeMap<BlobHash, (Arc<[u8]>, u64)>,
     generation: u64,
     applied: Seq,
-    next_timer: NextTimer,
     pub(crate) units_max: usize,
     pub(crate) cost_max: u64,
     pub(crate) descendants_max: u32,
+    pub(crate) next_timer: NextTimer,
+    /// Blobs made since the machine was opened.
+    pub(crate) blobs_made: u64,
 }
 
 impl Machine {
@@ -102,6 +104,7 @@ impl Machine {
             cost_max: limits::EXPRESSION_COST_MAX,
             descendants_max: limits::RUN_DESCENDANTS_MAX,
             next_timer,
+            blobs_made: 0,
         })
     }
 
@@ -295,6 +298,7 @@ impl Machine {
         }
         let hash = BlobHash::of(bytes);
         let len = bytes.len() as u64;
+        self.blobs_made += 1;
         self.new_blobs.insert(hash, (Arc::clone(bytes), self.generation));
         Payload::Blob { hash, len }
     }
@@ -304,23 +308,19 @@ impl Machine {
         if let Some(definition) = self.definitions.get(&hash) {
             return Ok(definition);
         }
-        let source = self.tables.sources.peek(&hash)?.ok_or_else(|| {
-            Error::new(Code::Damaged, format!("the source of workflow `{hash}` is missing"))
-                .hint("restore the store from a backup, or fold the log again")
-        })?;
-        let parsed = Definition::parse(&source.text).map_err(|problems| {
-            Error::new(
-                Code::BadFormat,
-                format!("a deployed workflow can no longer be read: {}", Error::from(problems).message),
-            )
-            .hint("it was deployed by another version of Consort; start that version")
-        })?;
-        Ok(self.keep_definition(parsed, source.text.len()))
+        let compiled = self.compiled(hash)?;
+        let bytes = compiled.normal_form.len();
+        Ok(self.keep_definition(hash, compiled.definition()?, bytes))
     }
 
-    pub(crate) fn keep_definition(&mut self, definition: Definition, bytes: usize) -> Arc<Definition> {
+    /// The workflow with this content hash, in its normal form.
+    pub(crate) fn compiled(&self, hash: BlobHash) -> Result<CompiledWorkflow> {
+        self.tables.workflows.peek(&hash)?.ok_or_else(|| missing("workflow", &hash))
+    }
+
+    pub(crate) fn keep_definition(&mut self, hash: BlobHash, definition: Definition, bytes: usize) -> Arc<Definition> {
         let definition = Arc::new(definition);
-        self.definitions.put(definition.hash, Arc::clone(&definition), bytes);
+        self.definitions.put(hash, Arc::clone(&definition), bytes);
         definition
     }
 

@@ -10,6 +10,7 @@ mod registry;
 use std::collections::BTreeMap;
 
 use consort_types::{BlobHash, EffectClass, Error, Payload, RunId, Seq, TaskId, Time, Token, worker::JournalRequest};
+use consort_workflow::CompiledWorkflow;
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 
@@ -59,18 +60,10 @@ pub struct TaskCounts {
     pub dead: u64,
 }
 
-/// The source of a workflow, by its content hash.
-#[derive(Clone, Debug, PartialEq, Encode, Decode)]
-pub struct Source {
-    /// The YAML text.
-    #[n(0)]
-    pub text: String,
-}
-
 /// A deployed revision of a workflow, or (at number 0) which revision is the newest.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct Deployed {
-    /// The content hash of its source.
+    /// Its content hash.
     #[n(0)]
     pub hash: BlobHash,
     /// The revision.
@@ -782,9 +775,9 @@ pub struct Refusal {
 
 impl Row for Meta {}
 impl Row for Refusal {}
-impl Row for Source {
+impl Row for CompiledWorkflow {
     fn weight(&self) -> usize {
-        64 + self.text.len()
+        128 + self.normal_form.len() + self.source.len()
     }
 }
 impl Row for Deployed {}

@@ -6,12 +6,13 @@
 use std::sync::Arc;
 
 use consort_types::{BlobHash, Result, RunId, Seq, TaskId};
+use consort_workflow::CompiledWorkflow;
 
 use crate::{
     keys::{AgentKey, EntryKey, InboxKey, JournalKey, LaterKey, ListKey, NamedKey, ScopeKey, SignalKey, TimerKey},
     rows::{
         Agent, BlobUse, Deployed, Entry, InboxItem, Items, Later, Limit, Mark, Meta, Namespace, Refusal, Run, Scope,
-        Signal, Source, Started, Step, TaskEntry, Waiter,
+        Signal, Started, Step, TaskEntry, Waiter,
     },
     tables::{Backing, Changes, Table},
 };
@@ -25,6 +26,11 @@ macro_rules! tables {
             /// The tables over a backing.
             pub(crate) fn new(backing: &Arc<dyn Backing>) -> Self {
                 Self { $($name: Table::new($prefix, Arc::clone(backing), $clean),)+ }
+            }
+
+            /// How many changes were made since the tables were opened.
+            pub(crate) fn writes(&self) -> u64 {
+                0 $(+ self.$name.writes())+
             }
 
             /// How many rows wait to be taken.
@@ -57,8 +63,8 @@ macro_rules! tables {
 tables! {
     /// What the machine knows of itself.
     meta: b'M', () => Meta, 1;
-    /// Sources of workflows by content hash.
-    sources: b'w', BlobHash => Source, 16;
+    /// Workflows in their normal form, by content hash.
+    workflows: b'w', BlobHash => CompiledWorkflow, 16;
     /// Deployed revisions; number 0 is the newest.
     deployed: b'v', NamedKey => Deployed, 256;
     /// Runs.

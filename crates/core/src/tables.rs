@@ -105,6 +105,8 @@ pub struct Table<K, R> {
     clean_max: usize,
     /// Room for the bytes of a key.
     scratch: Vec<u8>,
+    /// Changes made since the table was opened.
+    writes: u64,
 }
 
 impl<K: Key, R: Row> Table<K, R> {
@@ -120,6 +122,7 @@ impl<K: Key, R: Row> Table<K, R> {
             clean: VecDeque::new(),
             clean_max,
             scratch: Vec::new(),
+            writes: 0,
         }
     }
 
@@ -161,8 +164,8 @@ impl<K: Key, R: Row> Table<K, R> {
     }
 
     fn decode_row(&self, key: &[u8], bytes: &[u8]) -> Result<R> {
-        minicbor::decode(bytes).map_err(|error| {
-            Error::new(Code::Damaged, format!("a row of table `{}` cannot be read: {error}", self.prefix as char))
+        minicbor::decode(bytes).map_err(|_| {
+            Error::new(Code::Damaged, format!("a row of table `{}` cannot be read", self.prefix as char))
                 .hint(format!("its key is {key:02x?}; restore the store from a backup, or fold the log again"))
         })
     }
@@ -212,6 +215,7 @@ impl<K: Key, R: Row> Table<K, R> {
 
     /// Removes the row at `key`.
     pub fn delete(&mut self, key: &K) {
+        self.writes += 1;
         if let Some(slot) = self.overlay.get(key)
             && !slot.stored
         {
@@ -227,6 +231,7 @@ impl<K: Key, R: Row> Table<K, R> {
 
     fn set(&mut self, key: K, row: Option<R>, stored: bool) {
         self.assert_short(&key);
+        self.writes += 1;
         let row = row.map(Arc::new);
         let generation = self.generation;
         if let Some(slot) = self.overlay.get_mut(&key) {
@@ -343,6 +348,11 @@ impl<K: Key, R: Row> Table<K, R> {
                 self.overlay.remove(&oldest);
             }
         }
+    }
+
+    /// How many changes were made since the table was opened; a change that is taken back counts too.
+    pub fn writes(&self) -> u64 {
+        self.writes
     }
 
     /// How many changed rows wait for [`Table::take`].

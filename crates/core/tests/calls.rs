@@ -345,17 +345,10 @@ steps:
 fn start_traced(world: &mut World, traceparent: Option<&str>) -> Result<(), Error> {
     let id = RunId([7 + world.runs.len() as u8; 16]);
     let start = StartRun {
-        run: id,
-        namespace: NS.to_owned(),
-        workflow: "w".to_owned(),
-        version: None,
-        input: Payload::inline(b"{}".as_slice()),
-        idempotency_key: None,
-        labels: BTreeMap::new(),
-        priority: 0,
-        timeout: None,
         traceparent: traceparent.map(str::to_owned),
+        ..StartRun::requested(id, NS, "w", Payload::inline(b"{}".as_slice()))
     };
+    let start = world.machine.prepare_start(start, None)?;
     world.apply(&Command::StartRun(start))?;
     world.runs.push(id);
     Ok(())

@@ -9,30 +9,32 @@ mod support;
 use std::collections::BTreeMap;
 
 use consort_core::{
-    Command,
+    Command, Reply,
     command::{Deploy, ForkRun, RegisterAgent, StartRun},
     view::{self, JournalCursor},
 };
-use consort_types::{Code, Payload, Result, RunId, Seq, Span, Time, worker::JournalRequest};
+use consort_types::{BlobHash, Code, Payload, Result, RunId, Seq, Span, Time, worker::JournalRequest};
 use support::{NS, World};
 
 fn code<T: std::fmt::Debug>(result: Result<T>) -> Code {
     result.unwrap_err().code
 }
 
+/// The same, pinned to what is deployed, as the door pins it.
+fn pinned(world: &mut World, run: u8, change: impl Fn(&mut StartRun)) -> Command {
+    let Command::StartRun(requested) = start(run, |_| {}) else { unreachable!("a start") };
+    let mut start = world.machine.prepare_start(requested, None).unwrap();
+    change(&mut start);
+    Command::StartRun(start)
+}
+
+fn start_pinned(world: &mut World, run: u8, change: impl Fn(&mut StartRun)) -> Result<Reply> {
+    let command = pinned(world, run, change);
+    world.apply(&command)
+}
+
 fn start(run: u8, change: impl Fn(&mut StartRun)) -> Command {
-    let mut start = StartRun {
-        run: RunId([run; 16]),
-        namespace: NS.to_owned(),
-        workflow: "w".to_owned(),
-        version: None,
-        input: Payload::inline(&b"{}"[..]),
-        idempotency_key: None,
-        labels: BTreeMap::new(),
-        priority: 0,
-        timeout: None,
-        traceparent: None,
-    };
+    let mut start = StartRun::requested(RunId([run; 16]), NS, "w", Payload::inline(&b"{}"[..]));
     change(&mut start);
     Command::StartRun(start)
 }
@@ -43,16 +45,18 @@ const ONE: &str = "workflow: w\nversion: '2.0'\nsteps:\n  a: { capability: x }\n
 fn starts_are_checked() {
     let mut world = World::new();
     world.deploy(ONE);
-    assert!(world.apply(&start(1, |_| {})).is_ok());
-    assert_eq!(code(world.apply(&start(1, |_| {}))), Code::RunExists);
+    assert!(start_pinned(&mut world, 1, |_| {}).is_ok());
+    assert_eq!(code(start_pinned(&mut world, 1, |_| {})), Code::RunExists);
     let long = |start: &mut StartRun| start.idempotency_key = Some("k".repeat(257));
-    assert_eq!(code(world.apply(&start(2, long))), Code::LimitReached);
+    assert_eq!(code(start_pinned(&mut world, 2, long)), Code::LimitReached);
     let labels = |start: &mut StartRun| start.labels = (0..33).map(|n| (n.to_string(), String::new())).collect();
-    assert_eq!(code(world.apply(&start(2, labels))), Code::LimitReached);
-    assert_eq!(code(world.apply(&start(2, |start| start.namespace = "no space".into()))), Code::BadName);
+    assert_eq!(code(start_pinned(&mut world, 2, labels)), Code::LimitReached);
+    assert_eq!(code(start_pinned(&mut world, 2, |start| start.namespace = "no space".into())), Code::BadName);
     for (version, known) in [("1", true), ("2.0", true), ("9", false), ("3.0", false)] {
         let run = if known { version.len() as u8 + 10 } else { 2 };
-        let started = world.apply(&start(run, |start| start.version = Some(version.to_owned())));
+        let requested = StartRun::requested(RunId([run; 16]), NS, "w", Payload::inline(&b"{}"[..]));
+        let prepared = world.machine.prepare_start(requested, Some(version));
+        let started = prepared.and_then(|start| world.apply(&Command::StartRun(start)));
         assert_eq!(started.is_ok(), known, "{version}: {started:?}");
     }
     let again = ForkRun { run: RunId([1; 16]), namespace: NS.into(), from: RunId([1; 16]), step: None, input: None };
@@ -60,11 +64,40 @@ fn starts_are_checked() {
 }
 
 #[test]
+fn a_start_is_pinned_to_what_is_deployed_in_its_namespace() {
+    let mut world = World::new();
+    world.deploy(ONE);
+    let Command::StartRun(good) = pinned(&mut world, 1, |_| {}) else { unreachable!("a start") };
+    let other = BlobHash([7; 32]);
+    for wrong in [
+        StartRun { revision: 2, ..good.clone() },
+        StartRun { revision: 0, ..good.clone() },
+        StartRun { hash: other, ..good.clone() },
+        StartRun { workflow: "v".to_owned(), ..good.clone() },
+        StartRun { namespace: "elsewhere".to_owned(), ..good.clone() },
+    ] {
+        assert_eq!(code(world.apply(&Command::StartRun(wrong))), Code::WorkflowNotFound);
+    }
+    world.deploy("workflow: w\nsteps:\n  b: { capability: y }\n");
+    world.apply(&Command::StartRun(good)).unwrap();
+    assert_eq!(world.machine.run_view(NS, RunId([1; 16])).unwrap().summary.workflow, "w");
+}
+
+#[test]
+fn a_workflow_of_a_later_language_halts_with_the_version_that_wrote_it() {
+    let mut world = World::new();
+    let mut workflow = consort_workflow_check::check(ONE).unwrap().compiled;
+    workflow.language += 1;
+    workflow.writer = "77.0.0".to_owned();
+    let deploy = Command::Deploy(Deploy { namespace: NS.to_owned(), workflow });
+    let seq = world.machine.applied().next();
+    let error = world.machine.apply(seq, Time(1_000_000), &deploy).unwrap_err();
+    assert!(error.code == Code::BadFormat && error.message.contains("`77.0.0`"), "{error}");
+}
+
+#[test]
 fn definitions_and_declarations_are_checked() {
     let mut world = World::new();
-    let deploy = |source: String| Command::Deploy(Deploy { namespace: NS.to_owned(), source });
-    assert_eq!(code(world.apply(&deploy("workflow: w\n".to_owned()))), Code::BadWorkflow);
-    assert_eq!(code(world.apply(&deploy("x".repeat(1024 * 1024 + 1)))), Code::LimitReached);
     world.deploy(ONE);
     world.deploy(ONE);
     assert_eq!(world.machine.workflows(NS, None, 10).unwrap().items[0].revision, 1, "the same source is one revision");
@@ -82,16 +115,20 @@ struct OldStart {
     #[n(2)]
     workflow: String,
     #[n(3)]
-    version: Option<String>,
+    revision: u32,
     #[n(4)]
-    input: Payload,
+    hash: BlobHash,
     #[n(5)]
-    idempotency_key: Option<String>,
+    input: Payload,
     #[n(6)]
-    labels: BTreeMap<String, String>,
+    request: BlobHash,
     #[n(7)]
-    priority: i32,
+    idempotency_key: Option<String>,
     #[n(8)]
+    labels: BTreeMap<String, String>,
+    #[n(9)]
+    priority: i32,
+    #[n(10)]
     timeout: Option<Span>,
 }
 
@@ -108,8 +145,10 @@ fn records_of_before_are_read() {
         run: RunId([1; 16]),
         namespace: NS.to_owned(),
         workflow: "w".to_owned(),
-        version: None,
+        revision: 0,
+        hash: BlobHash([0; 32]),
         input: Payload::inline(&b"{}"[..]),
+        request: BlobHash([0; 32]),
         idempotency_key: None,
         labels: BTreeMap::new(),
         priority: 0,

@@ -8,7 +8,7 @@ mod support;
 
 use consort_core::{
     Command,
-    command::{CancelRun, Deploy, SetLimit},
+    command::{CancelRun, SetLimit},
 };
 use consort_engine::{InstanceId, Locality};
 use consort_types::{
@@ -79,12 +79,7 @@ fn a_rate_holds_in_log_time_and_over_a_restart() {
 fn a_full_queue_refuses_starts_and_says_when_to_come_back() {
     for scope in [LimitScope::Namespace, LimitScope::Capability("x".into())] {
         let mut world = World::with(ONE);
-        world
-            .ask(Command::Deploy(Deploy {
-                namespace: NS.into(),
-                source: "workflow: other\nsteps:\n  a: { capability: y }\n".into(),
-            }))
-            .unwrap();
+        world.ask(support::deploy_command("workflow: other\nsteps:\n  a: { capability: y }\n")).unwrap();
         limit(&mut world, scope.clone(), TaskLimit { queue: Some(3), ..TaskLimit::default() });
         (1..=3).for_each(|run| {
             world.start(run);

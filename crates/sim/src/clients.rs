@@ -184,6 +184,14 @@ impl World {
             return Ok(());
         }
         if let Command::StartRun(start) = &mut command {
+            let machine = self.host.partition.as_mut().and_then(|partition| partition.machine().ok());
+            match machine.map(|machine| machine.prepare_start(start.clone(), None)) {
+                Some(Ok(prepared)) => *start = prepared,
+                // The door refuses it, and nothing is logged.
+                Some(Err(error)) => return self.replied(ticket, Err(error)),
+                // A partition that has halted answers why.
+                None => {}
+            }
             let Some(placed) = self.place(start.input.clone()) else {
                 // A store that fails takes nothing.
                 self.clients.pending.remove(&ticket);
@@ -310,8 +318,8 @@ impl World {
         for (namespace, flow) in &missing {
             let purpose = Purpose::Deploy { namespace: *namespace, flow: *flow };
             if !self.clients.is_pending(&purpose) {
-                let (namespace, source) = (NAMESPACES[*namespace].to_owned(), self.flows[*flow].source.clone());
-                self.ask(Command::Deploy(Deploy { namespace, source }), purpose);
+                let (namespace, workflow) = (NAMESPACES[*namespace].to_owned(), self.flows[*flow].compiled());
+                self.ask(Command::Deploy(Deploy { namespace, workflow }), purpose);
             }
         }
         if !missing.is_empty() {
@@ -353,16 +361,13 @@ impl World {
             let run = self.new_run();
             let start = &self.clients.starts[index];
             let command = StartRun {
-                run,
-                namespace: NAMESPACES[start.namespace].to_owned(),
-                workflow: start.workflow.clone(),
-                version: None,
-                input: Payload::inline(start.input.as_bytes()),
                 idempotency_key: Some(start.key.clone()),
-                labels: BTreeMap::new(),
-                priority: 0,
-                timeout: None,
-                traceparent: None,
+                ..StartRun::requested(
+                    run,
+                    NAMESPACES[start.namespace],
+                    &start.workflow,
+                    Payload::inline(start.input.as_bytes()),
+                )
             };
             self.ask(Command::StartRun(command), Purpose::Start { index });
         }

@@ -3,7 +3,8 @@
 //! For: a pool of definitions that uses the whole language. Not for: running them.
 //! Invariant: every workflow that is given out passes the language's own check.
 
-use consort_workflow::Definition;
+use consort_workflow::CompiledWorkflow;
+use consort_workflow_check::check;
 use serde_json::{Map, Value, json};
 
 use crate::random::Random;
@@ -15,6 +16,16 @@ pub(crate) struct Flow {
     pub(crate) source: String,
     /// Whether nothing but its input decides how it ends.
     pub(crate) pure: bool,
+}
+
+impl Flow {
+    /// As the door makes it of the source.
+    pub(crate) fn compiled(&self) -> CompiledWorkflow {
+        match check(&self.source) {
+            Ok(checked) => checked.compiled,
+            Err(found) => panic!("a workflow of the pool has errors: {found:?}"),
+        }
+    }
 }
 
 /// Builds the steps of one workflow.
@@ -36,7 +47,7 @@ pub(crate) fn pool(random: &mut Random, count: usize) -> Vec<Flow> {
             let mut builder = Builder { random: &mut *random, children: children.clone(), pure: true, depth: 0 };
             let source = builder.workflow(&name);
             let pure = builder.pure;
-            Definition::parse(&source).ok().map(|_| Flow { name: name.clone(), source, pure })
+            check(&source).ok().map(|_| Flow { name: name.clone(), source, pure })
         });
         flows.push(made.unwrap_or_else(|| plain(&name)));
     }
@@ -279,8 +290,8 @@ mod tests {
 
     #[test]
     fn most_workflows_pass_the_check_and_some_are_not_pure() {
-        Definition::parse(&long().source).unwrap();
-        Definition::parse(&plain("p").source).unwrap();
+        check(&long().source).unwrap();
+        check(&plain("p").source).unwrap();
         let mut random = Random::new(3);
         let flows = pool(&mut random, 60);
         let fallbacks = flows.iter().filter(|flow| flow.source == plain(&flow.name).source).count();

@@ -57,8 +57,12 @@ limits! {
     YAML_NODES_MAX: usize = 100_000;
     /// Findings that are reported for one source text.
     DIAGNOSTICS_MAX: usize = 100;
-    /// Nodes of a declared JSON Schema, references counted as often as they are used: bounds a validation.
+    /// Nodes of a declared JSON Schema, references counted as often as they are used.
     SCHEMA_NODES_MAX: usize = 10_000;
+    /// Work units that checking one input may cost (a part or rule of the schema held against one value costs one).
+    VALIDATION_COST_MAX: u64 = 5_000_000;
+    /// Bytes of the normal form of a workflow, which is logged with its source text.
+    NORMAL_FORM_BYTES_MAX: usize = 2 * 1024 * 1024;
     /// Bytes of one expression.
     EXPRESSION_BYTES_MAX: usize = 8 * 1024;
     /// Depth of parentheses, brackets and calls in an expression.

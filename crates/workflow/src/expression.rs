@@ -1,27 +1,35 @@
 //! One compiled expression.
 //!
-//! For: conditions and the parts of templates. Not for: the grammar (see `cel`) or what names mean (see `parse::scope`).
-//! Invariant: compiled once, at parse; evaluating it twice on the same environment gives the same result.
+//! For: conditions and the parts of templates. Not for: the grammar (see `cel`) or what names mean (the checker resolves them).
+//! Invariant: compiled once, when its text is checked; evaluating it twice on the same environment gives the same result.
 
 use std::{borrow::Cow, sync::Arc};
 
 use consort_types::{Code, Error};
+use minicbor::{Decode, Encode};
 use serde_json::Value;
 
 use crate::{Environment, Reference, cel};
 
 /// A compiled CEL expression.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Encode, Decode)]
 pub struct Expression {
+    #[n(0)]
+    #[cbor(with = "crate::form::shared_text")]
     source: Arc<str>,
+    #[n(1)]
+    #[cbor(with = "crate::form::shared")]
     program: Arc<cel::Program>,
+    #[n(2)]
     references: Vec<Reference>,
 }
 
 impl Expression {
-    pub(crate) fn new(source: &str, program: cel::Program, mut references: Vec<Reference>) -> Self {
+    /// An expression of a parsed program and what the names in it mean at its place.
+    pub fn new(source: &str, program: cel::Program, mut references: Vec<Reference>) -> Self {
         references.sort();
         references.dedup();
+        let program = cel::Program { uses: Vec::new(), ..program };
         Self { source: Arc::from(source), program: Arc::new(program), references }
     }
 

@@ -1,32 +1,26 @@
-//! The workflow language: parse with source positions, check, expressions, graph.
+//! The workflow language's model, its normal form, and the evaluator.
 //!
-//! For: turning a YAML text into a checked [`Definition`], and evaluating its expressions. Not for: running anything.
-//! Invariant: everything here is a pure function of its arguments; hostile texts cost bounded time and stack.
+//! For: what the machine needs of the language: a checked [`Definition`], read from its normal form, and the values
+//! of its expressions. Not for: texts and their diagnostics (see `workflow-check`), nor running anything.
+//! Invariant: everything here is a pure function of its arguments, the same on every machine and in every build; an
+//! evaluation costs bounded time and stack.
 
-mod cel;
-mod contract;
-mod diagnostic;
+pub mod cel;
 mod environment;
 mod expression;
-mod graph;
+mod form;
 mod input;
 mod model;
-mod parse;
-mod schema;
 mod suggest;
 mod template;
-mod yaml;
 
-pub use contract::Contract;
-pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use environment::{Environment, Meter, StatusFlags, StepValue};
 pub use expression::Expression;
-pub use graph::{Graph, Node};
-pub use input::InputSpec;
+pub use form::{CompiledWorkflow, LANGUAGE_VERSION, json::Json};
+pub use input::{Finding, InputSpec, schema};
 pub use model::{
     Action, Approve, Block, BlockId, Compensate, Concurrency, Definition, ForEach, Reference, Repeat, Retry, RouteSpec,
     Step, Wait,
 };
-pub use schema::language_schema;
-pub use suggest::did_you_mean;
+pub use suggest::{did_you_mean, listed};
 pub use template::{Template, TextPart, span_of, time_of};

@@ -1,55 +1,59 @@
 //! What a checked workflow is: blocks of steps, each with what to do, when, and how often.
 //!
 //! For: the machine that runs it and the tools that show it. Not for: source positions (diagnostics carry those).
-//! Invariant: a `Definition` exists only if the source had no error, so every index in it is valid and
-//! the dependencies of a block have no cycle.
+//! Invariant: a `Definition` comes from a text without errors, directly or by its normal form, so every index in it
+//! is valid and the dependencies of a block have no cycle. The numbers of the fields are those of the normal form:
+//! within a language version they never change.
 
 use std::sync::Arc;
 
-use consort_types::{BlobHash, EffectClass, Error, OnUnknown, Span};
+use consort_types::{EffectClass, Error, OnUnknown, Span};
+use minicbor::{Decode, Encode};
 use serde_json::Value;
 
-use crate::{Diagnostics, Environment, Expression, Graph, InputSpec, Template};
+use crate::{Environment, Expression, InputSpec, Template};
 
 /// The position of a block in [`Definition::blocks`]; the root is [`BlockId::ROOT`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct BlockId(pub u32);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(transparent)]
+pub struct BlockId(#[n(0)] pub u32);
 
 impl BlockId {
     /// The block of the workflow itself.
     pub const ROOT: Self = Self(0);
 }
 
-/// A checked workflow definition. It is immutable, shared between threads, and pinned by [`Definition::hash`].
-#[derive(Clone, Debug)]
+/// A checked workflow definition. It is immutable and shared between threads.
+#[derive(Clone, Debug, Encode, Decode)]
 pub struct Definition {
     /// The workflow's name.
+    #[n(0)]
     pub name: String,
     /// The version that its author gave it, where there is one.
+    #[n(1)]
     pub version: Option<String>,
     /// What it is for, in a sentence; empty where the author gave none.
+    #[n(2)]
     pub description: String,
     /// What a run may be started with.
+    #[n(3)]
     pub input: InputSpec,
     /// Every block; the first is the root, a nested block comes after its parent.
+    #[n(4)]
     pub blocks: Vec<Block>,
     /// The run's output; without one it is the map of root step name to output.
+    #[n(5)]
     pub output: Option<Template>,
     /// How long a whole run may take.
+    #[n(6)]
     pub timeout: Option<Span>,
-    /// The hash of the source bytes: the identity that runs are pinned to.
-    pub hash: BlobHash,
-    /// What is allowed but looks like a mistake.
-    pub warnings: Diagnostics,
 }
 
 impl Definition {
-    /// Reads and checks a source text. All diagnostics are reported at once; work is bounded for hostile texts.
-    pub fn parse(source: &str) -> Result<Self, Diagnostics> {
-        crate::parse::parse(source)
-    }
-
     /// Checks a run's input against the declared schema and fills in defaults. The message names the field.
+    ///
+    /// # Errors
+    /// As [`InputSpec::accept`].
     pub fn accept_input(&self, input: &Value) -> Result<Value, Error> {
         self.input.accept(input)
     }
@@ -63,19 +67,16 @@ impl Definition {
     pub fn root(&self) -> &Block {
         self.block(BlockId::ROOT)
     }
-
-    /// Nodes and edges, for drawing.
-    pub fn graph(&self) -> Graph {
-        Graph::of(self)
-    }
 }
 
 /// Steps that see each other by name, in the order in which they were written.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Encode, Decode)]
 pub struct Block {
     /// The steps; other places name them by position.
+    #[n(0)]
     pub steps: Vec<Step>,
     /// The block and step that this block is the body of; the root has none.
+    #[n(1)]
     pub parent: Option<(BlockId, usize)>,
 }
 
@@ -87,45 +88,63 @@ impl Block {
 }
 
 /// One named unit of a block.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Encode, Decode)]
 pub struct Step {
     /// Its name, unique within the block.
+    #[n(0)]
     pub name: String,
     /// What it does.
+    #[n(1)]
     pub action: Action,
     /// Does it once for each item of a list. Where `repeat` is given too, each item repeats.
+    #[n(2)]
     pub for_each: Option<ForEach>,
     /// Does it again and again.
+    #[n(3)]
     pub repeat: Option<Repeat>,
     /// Steps of the same block that must have ended before; sorted, without duplicates. Includes what follows
     /// from references anywhere inside the step, also in nested blocks.
+    #[n(4)]
     pub needs: Vec<usize>,
     /// Steps of the same block that need this one; sorted, without duplicates.
+    #[n(5)]
     pub dependents: Vec<usize>,
     /// `if`. Without one, and where it calls no status function, the step runs only if all `needs` succeeded;
     /// [`Step::runs`] decides it.
+    #[n(6)]
     pub condition: Option<Expression>,
     /// The input of the call, child workflow or approval; `{}` where none is given.
+    #[n(7)]
     pub with: Template,
     /// How failed attempts are repeated.
+    #[n(8)]
     pub retry: Retry,
     /// How long one attempt may take.
+    #[n(9)]
     pub timeout: Option<Span>,
     /// How long the step may take from when it became ready, all attempts and waits together.
+    #[n(10)]
     pub deadline: Option<Span>,
     /// −100 to 100; higher goes first.
+    #[n(11)]
     pub priority: i32,
     /// How many run at once, among the steps that share the key.
+    #[n(12)]
     pub concurrency: Option<Concurrency>,
     /// Which instances may take its task, where more is asked for than the capability and the agent.
+    #[n(13)]
     pub route: Option<RouteSpec>,
     /// What repeating it may do to the world; without one the capability's declared class counts.
+    #[n(14)]
     pub effect: Option<EffectClass>,
     /// What to do when the outcome of a `write` attempt is unknown.
+    #[n(15)]
     pub on_unknown: OnUnknown,
     /// What takes the step's effect back when the run fails or is cancelled later.
+    #[n(16)]
     pub compensate: Option<Compensate>,
     /// Whether the run goes on as if the step had succeeded when it failed.
+    #[n(17)]
     pub continue_on_error: bool,
 }
 
@@ -142,28 +161,37 @@ impl Step {
 }
 
 /// What a step does.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Encode, Decode)]
 pub enum Action {
     /// Calls an agent: any that has the capability, or the one named, or the one named for that capability.
+    #[n(0)]
     Call {
         /// The capability; at least one of the two is given.
+        #[n(0)]
         capability: Option<String>,
         /// The agent.
+        #[n(1)]
         agent: Option<String>,
     },
     /// Runs the steps of a nested block.
-    Group(BlockId),
+    #[n(1)]
+    Group(#[n(0)] BlockId),
     /// Runs another workflow as a child run; `with` is its input.
+    #[n(2)]
     Workflow {
         /// Its name.
+        #[n(0)]
         name: String,
         /// Its version; without one, the newest that is deployed when the step starts.
+        #[n(1)]
         version: Option<String>,
     },
     /// Waits.
-    Wait(Wait),
+    #[n(3)]
+    Wait(#[n(0)] Wait),
     /// Asks a person.
-    Approve(Approve),
+    #[n(4)]
+    Approve(#[n(0)] Approve),
 }
 
 impl Action {
@@ -180,54 +208,69 @@ impl Action {
 }
 
 /// What a `wait` step waits for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Encode, Decode)]
 pub enum Wait {
     /// A length of time; evaluate, then read with [`span_of`](crate::span_of).
-    For(Template),
+    #[n(0)]
+    For(#[n(0)] Template),
     /// An instant; evaluate, then read with [`time_of`](crate::time_of).
-    Until(Template),
+    #[n(1)]
+    Until(#[n(0)] Template),
     /// A signal from outside; its payload is the step's output.
+    #[n(2)]
     Signal {
         /// The signal's name.
+        #[n(0)]
         name: String,
         /// How long to wait before the step fails.
+        #[n(1)]
         timeout: Option<Span>,
     },
 }
 
 /// A person's decision.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Encode, Decode)]
 pub struct Approve {
     /// The question, shown in the inbox; evaluates to a text.
+    #[n(0)]
     pub title: Template,
     /// More to show beside it.
+    #[n(1)]
     pub details: Option<Template>,
     /// How long to wait before the step fails.
+    #[n(2)]
     pub timeout: Option<Span>,
 }
 
 /// `for_each`: the step once for each item; the output is the list of outputs in item order.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Encode, Decode)]
 pub struct ForEach {
     /// Evaluates to a list.
+    #[n(0)]
     pub items: Template,
     /// How many items run at once; without one, `limits::FAN_OUT_PARALLEL_DEFAULT_MAX`.
+    #[n(1)]
     pub max_parallel: Option<u32>,
     /// Whether no new item starts after one has failed.
+    #[n(2)]
     pub fail_fast: bool,
 }
 
 /// `repeat`: the step again and again; the output is that of the last iteration.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Encode, Decode)]
 pub struct Repeat {
     /// Ends the loop when true after an iteration. Its references with `up: 0` are to the body's own block where the
     /// body is a group (else to the step's block), and it may use [`Environment::output`].
+    #[n(0)]
     pub until: Option<Expression>,
     /// Ends the loop when false after an iteration; never given together with `until`.
+    #[n(1)]
     pub while_true: Option<Expression>,
     /// Iterations at most; reaching it ends the loop without failure.
+    #[n(2)]
     pub max: u32,
     /// The pause between two iterations.
+    #[n(3)]
     pub delay: Option<Span>,
 }
 
@@ -243,15 +286,19 @@ impl Repeat {
 }
 
 /// How failed attempts are repeated: the pause before attempt `n + 1` is `initial * factor^(n - 1)`, at most `max`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Retry {
     /// Attempts at most, the first included.
+    #[n(0)]
     pub attempts: u32,
     /// The pause after the first failure.
+    #[n(1)]
     pub initial: Span,
     /// What each further pause grows by, in thousandths: 2000 doubles it. At least 1000.
+    #[n(2)]
     pub factor_milli: u32,
     /// The longest pause.
+    #[n(3)]
     pub max: Span,
 }
 
@@ -263,58 +310,76 @@ impl Default for Retry {
 }
 
 /// How many steps run at once.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Encode, Decode)]
 pub struct Concurrency {
     /// Steps whose keys evaluate to the same text share the limit, across runs; without one, the instances of this
     /// step in one run do.
+    #[n(0)]
     pub key: Option<Template>,
     /// How many at once.
+    #[n(1)]
     pub limit: u32,
 }
 
 /// Which instances may take a task. At least one of the three is given.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Encode, Decode)]
 pub struct RouteSpec {
     /// Versions of the agent: a range of semantic versions such as `^1.2`, or one version as its author wrote it.
+    #[n(0)]
     pub version: Option<String>,
     /// Labels that the instance or its agent must have, in order of their names, with values that evaluate to texts.
+    #[n(1)]
     pub labels: Vec<(String, Template)>,
     /// Tasks for which it evaluates to the same go to the same instance while it is there and healthy.
+    #[n(2)]
     pub sticky: Option<Template>,
 }
 
 /// What takes back a step's effect.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Encode, Decode)]
 pub struct Compensate {
     /// The capability to call.
+    #[n(0)]
     pub capability: String,
     /// Its input; may use the step's own output.
+    #[n(1)]
     pub with: Template,
 }
 
 /// What an expression or template looks at. A step's `up` counts enclosing blocks from the block of the step that
 /// the expression belongs to; 0 is that block itself.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub enum Reference {
     /// The run's input.
+    #[n(0)]
     Input,
     /// A step, by position in the block `up` levels above.
+    #[n(1)]
     Step {
         /// Enclosing blocks to go up.
+        #[n(0)]
         up: u32,
         /// Its position there.
+        #[n(1)]
         index: usize,
         /// Its name: the key to fill in [`Environment::steps`].
+        #[n(2)]
+        #[cbor(with = "crate::form::shared_text")]
         name: Arc<str>,
     },
     /// The item of the nearest `for_each`.
+    #[n(2)]
     Item,
     /// The position of the item of the nearest `for_each`.
+    #[n(3)]
     Index,
     /// The nearest `repeat`.
+    #[n(4)]
     Loop,
     /// The run.
+    #[n(5)]
     Run,
     /// The output of the iteration that `until` or `while` decides about.
+    #[n(6)]
     Output,
 }

@@ -48,7 +48,7 @@ fn distance(a: &str, b: &str) -> usize {
 }
 
 /// Names in backticks, at most a dozen of them.
-pub(crate) fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+pub fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     const SHOWN_MAX: usize = 12;
     let names: Vec<&str> = names.into_iter().take(CANDIDATES_MAX).collect();
     let shown: Vec<String> = names.iter().take(SHOWN_MAX).map(|name| format!("`{name}`")).collect();

@@ -7,33 +7,45 @@
 use std::{borrow::Cow, cell::RefCell, fmt::Write as _};
 
 use consort_types::{Code, Error, Span, Time, limits};
+use minicbor::{Decode, Encode};
 use serde::{Serialize, Serializer, ser::Error as _};
 use serde_json::{Map, Value};
 
 use crate::{Environment, Expression, Reference, cel};
 
 /// A JSON value with holes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Encode, Decode)]
 pub enum Template {
     /// No expression inside.
-    Literal(Value),
+    #[n(0)]
+    Literal(
+        #[n(0)]
+        #[cbor(with = "crate::form::json")]
+        Value,
+    ),
     /// One expression is the whole value.
-    Expression(Expression),
+    #[n(1)]
+    Expression(#[n(0)] Expression),
     /// Text with expressions inside; strings are put in as they are, other values as JSON.
-    Text(Vec<TextPart>),
+    #[n(2)]
+    Text(#[n(0)] Vec<TextPart>),
     /// A list.
-    List(Vec<Template>),
+    #[n(3)]
+    List(#[n(0)] Vec<Template>),
     /// A map, in order of its keys, which are distinct.
-    Map(Vec<(String, Template)>),
+    #[n(4)]
+    Map(#[n(0)] Vec<(String, Template)>),
 }
 
 /// A part of a [`Template::Text`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Encode, Decode)]
 pub enum TextPart {
     /// As it stands.
-    Literal(String),
+    #[n(0)]
+    Literal(#[n(0)] String),
     /// To be evaluated.
-    Expression(Expression),
+    #[n(1)]
+    Expression(#[n(0)] Expression),
 }
 
 impl Template {
@@ -128,7 +140,7 @@ fn too_large(error: &serde_json::Error) -> Error {
     if error.is_io() {
         return Error::new(Code::PayloadTooLarge, payload_message()).hint("pass a reference to the data instead");
     }
-    Error::new(Code::Internal, format!("a value could not be written: {error}"))
+    Error::new(Code::Internal, "a value could not be written")
 }
 
 /// A writer that refuses more than a payload may have.

@@ -29,24 +29,25 @@ const fn shell(name: &'static str, may_use: &'static [&'static str]) -> Place {
 const PRODUCT: &[Place] = &[
     pure("types", &[]),
     pure("workflow", &["types"]),
+    shell("workflow-check", &["types", "workflow"]),
     pure("core", &["types", "workflow"]),
     pure("journal", &["types"]),
     pure("store", &["types"]),
     shell("log-file", &["types", "journal"]),
     shell("store-fjall", &["types", "store"]),
     pure("dispatch", &["types"]),
-    shell("engine", &["types", "workflow", "core", "journal", "store", "dispatch"]),
+    shell("engine", &["types", "workflow", "workflow-check", "core", "journal", "store", "dispatch"]),
     shell("listen", &["types"]),
     shell("proto", &["types"]),
     shell("worker", &["types", "proto"]),
     shell("agents", &["types", "worker"]),
-    shell("api-http", &["types", "workflow", "engine", "listen"]),
+    shell("api-http", &["types", "workflow-check", "engine", "listen"]),
     shell("api-grpc", &["types", "workflow", "engine", "proto", "listen"]),
     shell(
         "server",
         &[
             "types",
-            "workflow",
+            "workflow-check",
             "journal",
             "store",
             "log-file",
@@ -58,18 +59,68 @@ const PRODUCT: &[Place] = &[
             "api-grpc",
         ],
     ),
-    shell("cli", &["types", "workflow", "engine", "server"]),
+    shell("cli", &["types", "workflow", "workflow-check", "engine", "server"]),
 ];
 
 /// Crates that serve development: they may use any crate, and no product crate may use them.
 const DEVELOPMENT: &[&str] = &["sim", "testkit", "bench", "crash", "conformance", "fuzz", "xtask"];
 
-/// Outside crates that bring a runtime, a clock or chance.
-const IMPURE: &[&str] = &["tokio", "rand", "fastrand", "getrandom", "chrono", "time", "jiff", "ahash", "hashbrown"];
+/// Outside crates that bring a runtime, a clock, chance or hash order, and readers of texts whose rules change with
+/// their versions. A pure crate has none of them, however far below it.
+const IMPURE: &[&str] = &[
+    "tokio",
+    "rand",
+    "rand_core",
+    "fastrand",
+    "getrandom",
+    "chrono",
+    "time",
+    "jiff",
+    "ahash",
+    "hashbrown",
+    "jsonschema",
+    "saphyr",
+    "saphyr-parser",
+    "serde_yaml",
+    "serde_yaml_ng",
+    "yaml-rust2",
+];
 
 /// The problems in the arrows of the workspace.
 pub(super) fn check(metadata: &Value) -> Vec<Problem> {
-    super::manifest::members(metadata).flat_map(|package| package_problems(&package)).collect()
+    let mut found: Vec<Problem> = super::manifest::members(metadata).flat_map(|p| package_problems(&p)).collect();
+    found.extend(super::manifest::members(metadata).filter_map(|package| impure_below(metadata, &package)));
+    found
+}
+
+/// The first impure crate below a pure one, with the way to it; features are those that cargo has resolved.
+fn impure_below(metadata: &Value, package: &super::manifest::Member<'_>) -> Option<Problem> {
+    let own = short(package.name);
+    PRODUCT.iter().find(|place| place.name == own && place.pure)?;
+    let mut ways = vec![vec![package.name]];
+    let mut seen = vec![package.name];
+    let mut at = 0;
+    while at < ways.len() {
+        for below in super::manifest::resolved_below(metadata, ways[at][ways[at].len() - 1]) {
+            let way = [&ways[at][..], &[below]].concat();
+            if IMPURE.contains(&below) {
+                let way: Vec<&str> = way.into_iter().map(short).collect();
+                let what = format!("`{own}` must stay without `{below}`: {}", way.join(" -> "));
+                return Some(Problem::new(
+                    &package.manifest,
+                    1,
+                    what,
+                    "choose other features, or do without the crate",
+                ));
+            }
+            if !seen.contains(&below) {
+                seen.push(below);
+                ways.push(way);
+            }
+        }
+        at += 1;
+    }
+    None
 }
 
 fn package_problems(package: &super::manifest::Member<'_>) -> Vec<Problem> {
@@ -97,8 +148,7 @@ fn forbidden(place: &Place, dependency: &super::manifest::Dependency<'_>) -> Opt
         let allowed = place.may_use.contains(&used);
         return (!allowed).then(|| format!("`{}` must not depend on `{used}`", place.name));
     }
-    let impure = place.pure && IMPURE.contains(&dependency.name);
-    impure.then(|| format!("`{}` must stay without `{}`", place.name, dependency.name))
+    None
 }
 
 /// The name in this table: without the prefix that all packages share.
@@ -164,9 +214,50 @@ mod tests {
         }
     }
 
+    /// What is wrong where cargo has resolved these dependencies, each `from kind to`; the first is of the member.
+    fn resolved(member: &str, arrows: &[(&str, Option<&str>, &str)]) -> Vec<String> {
+        let mut names: Vec<&str> = arrows.iter().flat_map(|(from, _, to)| [*from, *to]).collect();
+        names.sort_unstable();
+        names.dedup();
+        let packages: Vec<Value> = names
+            .iter()
+            .map(|name| json!({"id": name, "name": name, "manifest_path": "/p/Cargo.toml", "dependencies": []}))
+            .collect();
+        let deps = |name: &str| -> Vec<Value> {
+            let of = arrows.iter().filter(|(from, ..)| *from == name);
+            of.map(|(_, kind, to)| json!({"pkg": to, "dep_kinds": [{"kind": kind}]})).collect()
+        };
+        let nodes: Vec<Value> = names.iter().map(|name| json!({"id": name, "deps": deps(name)})).collect();
+        let metadata = json!({
+            "workspace_root": "/p", "workspace_members": [member], "packages": packages, "resolve": {"nodes": nodes},
+        });
+        check(&metadata).into_iter().map(|problem| problem.what).collect()
+    }
+
     #[test]
-    fn a_pure_crate_takes_no_runtime() {
-        assert_eq!(problems("consort-core", &["normal tokio"]), ["`core` must stay without `tokio`"]);
+    fn a_pure_crate_has_nothing_impure_however_far_below() {
+        assert_eq!(
+            resolved("consort-core", &[("consort-core", None, "tokio")]),
+            ["`core` must stay without `tokio`: core -> tokio"]
+        );
+        let far = [
+            ("consort-core", None, "consort-workflow"),
+            ("consort-workflow", None, "x"),
+            ("x", None, "consort-workflow"),
+            ("x", None, "getrandom"),
+        ];
+        assert_eq!(
+            resolved("consort-core", &far),
+            ["`core` must stay without `getrandom`: core -> workflow -> x -> getrandom"]
+        );
+    }
+
+    #[test]
+    fn what_only_builds_or_tests_a_crate_may_be_impure() {
+        for kind in ["dev", "build"] {
+            assert!(resolved("consort-core", &[("consort-core", Some(kind), "tokio")]).is_empty(), "{kind}");
+        }
+        assert!(resolved("consort-engine", &[("consort-engine", None, "tokio")]).is_empty());
     }
 
     #[test]

@@ -60,6 +60,15 @@ fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
+/// Names of the packages that a package depends on to run, as cargo has resolved them.
+pub(super) fn resolved_below<'a>(metadata: &'a Value, name: &str) -> Vec<&'a str> {
+    let packages = list(&metadata["packages"]);
+    let name_of = |id: &Value| packages.iter().find(|package| package["id"] == *id)?["name"].as_str();
+    let nodes = list(&metadata["resolve"]["nodes"]).iter().filter(|node| name_of(&node["id"]) == Some(name));
+    let normal = |dep: &&Value| list(&dep["dep_kinds"]).iter().any(|kind| kind["kind"].is_null());
+    nodes.flat_map(|node| list(&node["deps"])).filter(normal).filter_map(|dep| name_of(&dep["pkg"])).collect()
+}
+
 /// The problems of the manifests.
 pub(super) fn check(metadata: &Value, files: &[TextFile]) -> Vec<Problem> {
     let mut found: Vec<Problem> = members(metadata).flat_map(|member| member_problems(&member, files)).collect();

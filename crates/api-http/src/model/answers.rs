@@ -3,7 +3,7 @@
 //! For: workflows, the server itself, and errors. Not for: runs (see `runs`) or agents (see `registry`).
 //! Invariant: as in the module above.
 
-use consort_workflow as workflow;
+use consort_workflow_check as workflow;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

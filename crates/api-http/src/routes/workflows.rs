@@ -4,8 +4,9 @@
 //! Invariant: a source with errors is refused with every finding, and changes nothing.
 
 use axum::http::StatusCode;
+use consort_engine::view::DeployedWorkflow;
 use consort_types::{Code, Error, Result};
-use consort_workflow::{Definition, Diagnostics, language_schema};
+use consort_workflow_check::{Checked, Diagnostics, Graph, language_schema};
 
 use super::{CURSOR, LIMIT, content, json, located, ok};
 use crate::{
@@ -103,11 +104,8 @@ pub(super) const ROUTES: &[Route] = &[
 ];
 
 /// Parses off the async threads: a hostile source costs bounded time, but may cost all of it.
-async fn parse(source: String) -> Result<(String, Result<Definition, Diagnostics>)> {
-    let parsed = tokio::task::spawn_blocking(move || {
-        let definition = Definition::parse(&source);
-        (source, definition)
-    });
+async fn parse(source: String) -> Result<Result<Checked, Diagnostics>> {
+    let parsed = tokio::task::spawn_blocking(move || consort_workflow_check::check(&source));
     parsed.await.map_err(|_| Error::new(Code::Internal, "the workflow could not be read"))
 }
 
@@ -116,9 +114,9 @@ fn findings(diagnostics: &Diagnostics) -> Vec<Diagnostic> {
 }
 
 async fn deploy(mut call: Call) -> Answer {
-    let (source, parsed) = parse(call.source().await?).await?;
-    let warnings = findings(&parsed?.warnings);
-    let deployed = call.engine().deploy(&call.namespace, &source).await?;
+    let checked = parse(call.source().await?).await??;
+    let warnings = findings(&checked.warnings);
+    let deployed = call.engine().deploy_checked(&call.namespace, checked.compiled).await?;
     let status = if deployed.new { StatusCode::CREATED } else { StatusCode::OK };
     let path = format!("/v1/workflows/{}", deployed.name);
     let answer = model::Deployed {
@@ -132,13 +130,12 @@ async fn deploy(mut call: Call) -> Answer {
 }
 
 async fn check(mut call: Call) -> Answer {
-    let (_, parsed) = parse(call.source().await?).await?;
-    let found = match parsed {
-        Ok(definition) => model::Check {
+    let found = match parse(call.source().await?).await? {
+        Ok(checked) => model::Check {
             valid: true,
-            diagnostics: findings(&definition.warnings),
-            hash: Some(definition.hash.to_string()),
-            name: Some(definition.name),
+            diagnostics: findings(&checked.warnings),
+            hash: Some(checked.compiled.hash().to_string()),
+            name: Some(checked.definition.name),
         },
         Err(errors) => model::Check { valid: false, name: None, hash: None, diagnostics: findings(&errors) },
     };
@@ -150,27 +147,25 @@ async fn list(call: Call) -> Answer {
     Ok(ok(&call.engine().workflows(&call.namespace, cursor, limit).await?)?)
 }
 
-async fn deployed(call: &Call) -> Result<(String, Definition)> {
+async fn deployed(call: &Call) -> Result<DeployedWorkflow> {
     let version = call.query("version").map(str::to_owned);
-    let source = call.engine().workflow_source(&call.namespace, call.path("name"), version).await?;
-    let (source, parsed) = parse(source).await?;
-    Ok((source, parsed?))
+    call.engine().workflow(&call.namespace, call.path("name"), version).await
 }
 
 async fn show(call: Call) -> Answer {
-    let (source, definition) = deployed(&call).await?;
+    let DeployedWorkflow { hash, definition, source } = deployed(&call).await?;
     let shown = model::WorkflowSource {
-        hash: definition.hash.to_string(),
-        name: definition.name,
-        version: definition.version,
-        description: definition.description,
+        hash: hash.to_string(),
+        name: definition.name.clone(),
+        version: definition.version.clone(),
+        description: definition.description.clone(),
         source,
     };
     Ok(ok(&shown)?)
 }
 
 async fn graph(call: Call) -> Answer {
-    let graph = deployed(&call).await?.1.graph();
+    let graph = Graph::of(&deployed(&call).await?.definition);
     let text = match call.query("format") {
         Some("mermaid") => graph.mermaid(),
         Some("dot") => graph.dot(),

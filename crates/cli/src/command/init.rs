@@ -29,7 +29,7 @@ pub(crate) fn execute(app: &App, folder: &str) -> Result<Exit> {
     let files = [
         (PROJECT_FILE, PROJECT.to_owned()),
         ("workflows/hello.yaml", format!("{SCHEMA_LINE}{hello}")),
-        (SCHEMA_FILE, format!("{:#}\n", consort_workflow::language_schema())),
+        (SCHEMA_FILE, format!("{:#}\n", consort_workflow_check::language_schema())),
         (".gitignore", IGNORED.to_owned()),
     ];
     // A project under version control has its own list of what is ignored.

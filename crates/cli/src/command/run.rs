@@ -75,7 +75,7 @@ async fn start_and_follow(app: &App, session: &Session, args: &RunArgs, local: O
         Some(source) => source,
         None => source::anywhere(app, client, &args.workflow).await?,
     };
-    let definition = source::parse(app, &source)?;
+    let definition = source::parse(app, &source)?.definition;
     let input = input::document(&args.input, json!({}), definition.input.schema(), app.settings.folder())?;
     if session.server().is_some() {
         tell_unfinished(app, client).await?;

@@ -143,8 +143,8 @@ async fn again(app: &App, session: &Session, run: RunId, operation: &str, mut bo
 async fn changed_input(app: &App, session: &Session, run: RunId, typed: &[String]) -> Result<Value> {
     let base = session.client.input(run).await?;
     let source = session.client.source(run).await?;
-    let definition = consort_workflow::Definition::parse(&source).ok();
-    let schema = definition.as_ref().and_then(|definition| definition.input.schema());
+    let checked = consort_workflow_check::check(&source).ok();
+    let schema = checked.as_ref().and_then(|checked| checked.definition.input.schema());
     input::document(typed, base, schema, app.settings.folder())
 }
 

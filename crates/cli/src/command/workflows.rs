@@ -6,7 +6,8 @@
 use std::path::Path;
 
 use consort_types::{Code, Error, Result};
-use consort_workflow::{Definition, Graph, InputSpec};
+use consort_workflow::InputSpec;
+use consort_workflow_check::{Graph, language_schema};
 use serde_json::{Value, json};
 
 use crate::{
@@ -28,14 +29,14 @@ pub(crate) async fn execute(app: &App, command: WorkflowsCommand) -> Result<Exit
         WorkflowsCommand::Show { workflow, source } => show(app, &workflow, source).await,
         WorkflowsCommand::Graph { workflow, format } => {
             let source = find(app, &workflow).await?;
-            let graph = source::parse(app, &source)?.graph();
+            let graph = Graph::of(&source::parse(app, &source)?.definition);
             draw(app, &graph, format);
             Ok(Exit::Ok)
         }
         WorkflowsCommand::Deploy { workflow } => deploy(app, &workflow).await,
         WorkflowsCommand::List => list(app).await,
         WorkflowsCommand::Schema => {
-            app.print(&format!("{:#}\n", consort_workflow::language_schema()));
+            app.print(&format!("{:#}\n", language_schema()));
             Ok(Exit::Ok)
         }
     }
@@ -73,8 +74,8 @@ fn check(app: &App, named: Vec<String>) -> Result<Exit> {
 
 /// Tells what was found in one source; true where it may be deployed.
 fn check_one(app: &App, source: &Source) -> bool {
-    let (found, name) = match Definition::parse(&source.text) {
-        Ok(definition) => (definition.warnings, Some(definition.name)),
+    let (found, name) = match consort_workflow_check::check(&source.text) {
+        Ok(checked) => (checked.warnings, Some(checked.definition.name)),
         Err(found) => (found, None),
     };
     if app.json {
@@ -127,15 +128,16 @@ async fn show(app: &App, named: &str, text: bool) -> Result<Exit> {
         app.print(&source.text);
         return Ok(Exit::Ok);
     }
-    let definition = source::parse(app, &source)?;
+    let checked = source::parse(app, &source)?;
+    let definition = checked.definition;
     if app.json {
         app.print_json(&json!({
             "name": definition.name,
             "version": definition.version,
             "description": definition.description,
-            "hash": definition.hash,
+            "hash": checked.compiled.hash(),
             "input": definition.input.schema(),
-            "graph": definition.graph(),
+            "graph": Graph::of(&definition),
         }));
         return Ok(Exit::Ok);
     }
@@ -148,7 +150,7 @@ async fn show(app: &App, named: &str, text: bool) -> Result<Exit> {
         out.extend([&clean(&definition.description), "\n"]);
     }
     out.push_str(&inputs(&definition.input));
-    out.extend(["\nsteps:\n", &indented(&definition.graph().tree())]);
+    out.extend(["\nsteps:\n", &indented(&Graph::of(&definition).tree())]);
     app.print(&out);
     Ok(Exit::Ok)
 }
@@ -227,14 +229,19 @@ async fn list(app: &App) -> Result<Exit> {
         }
     };
     for name in project_files(app).unwrap_or_default() {
-        let known = source::local(app, &name)?.and_then(|source| Definition::parse(&source.text).ok());
+        let known = source::local(app, &name)?.and_then(|source| consort_workflow_check::check(&source.text).ok());
         match known {
-            Some(workflow) => row(&workflow.name, &name, String::new(), String::new(), &workflow.description),
+            Some(known) => {
+                let workflow = known.definition;
+                row(&workflow.name, &name, String::new(), String::new(), &workflow.description);
+            }
             None => row(&name, &name, String::new(), String::new(), "has errors: `consort workflows check`"),
         }
     }
     for shipped in consort_server::SHIPPED {
-        let what = Definition::parse(shipped.source).map(|workflow| workflow.description).unwrap_or_default();
+        let what = consort_workflow_check::check(shipped.source)
+            .map(|checked| checked.definition.description)
+            .unwrap_or_default();
         row(shipped.name, "shipped", String::new(), String::new(), &what);
     }
     let session = match app.session(Need::Look).await {

@@ -1,31 +1,30 @@
 //! `Deploy`: make a workflow known under its name; runs in flight keep their own definition.
 
 use consort_types::{Code, Error, Name, Result, limits};
-use consort_workflow::Definition;
+use consort_workflow::{CompiledWorkflow, Definition};
 use minicbor::{Decode, Encode};
 
 use super::Reply;
-use crate::{
-    fold::Fold,
-    keys::NamedKey,
-    rows::{Deployed, Source},
-};
+use crate::{fold::Fold, keys::NamedKey, rows::Deployed};
 
-/// Deploys a workflow. The same source twice is one revision.
+/// Deploys a workflow that was checked at the door. The same content twice is one revision.
+///
+/// Nothing is checked again here: a normal form is read by rules that never get stricter, so a record that was taken
+/// once is taken by every later version.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct Deploy {
     /// The namespace.
     #[n(0)]
     pub namespace: String,
-    /// The YAML text, at most [`limits::WORKFLOW_BYTES_MAX`] bytes.
+    /// The workflow in its normal form, with the author's text.
     #[n(1)]
-    pub source: String,
+    pub workflow: CompiledWorkflow,
 }
 
 impl Deploy {
     pub(crate) fn check(&self) -> Result<()> {
         Name::check("namespace", &self.namespace)?;
-        let (bytes, max) = (self.source.len(), limits::WORKFLOW_BYTES_MAX);
+        let (bytes, max) = (self.workflow.source.len(), limits::WORKFLOW_BYTES_MAX);
         if bytes <= max {
             return Ok(());
         }
@@ -34,32 +33,37 @@ impl Deploy {
     }
 
     pub(crate) fn apply(&self, fold: &mut Fold<'_>) -> Result<Reply> {
-        let definition = Definition::parse(&self.source).map_err(Error::from)?;
+        let definition = self.workflow.definition()?;
+        Name::check("workflow", &definition.name)?;
+        let hash = self.workflow.hash();
         let head = fold.machine.head(&self.namespace, &definition.name)?;
         if let Some(head) = &head
-            && head.hash == definition.hash
+            && head.hash == hash
         {
-            return Ok(deployed_reply(&definition, head.revision, false));
+            return Ok(Reply::Deployed { name: definition.name, revision: head.revision, hash, new: false });
         }
         let revision = head.map_or(1, |head| head.revision + 1);
-        let deployed = Deployed {
-            hash: definition.hash,
-            revision,
-            at: fold.now,
-            version: definition.version.clone(),
-            description: definition.description.clone(),
-        };
-        let key = |number| NamedKey { namespace: self.namespace.clone(), name: definition.name.clone(), number };
-        let tables = &mut fold.machine.tables;
-        tables.sources.put(definition.hash, Source { text: self.source.clone() });
-        tables.deployed.put(key(0), deployed.clone());
-        tables.deployed.put(key(revision), deployed);
-        let reply = deployed_reply(&definition, revision, true);
-        fold.machine.keep_definition(definition, self.source.len());
+        let reply = Reply::Deployed { name: definition.name.clone(), revision, hash, new: true };
+        self.put(
+            fold,
+            &definition,
+            Deployed {
+                hash,
+                revision,
+                at: fold.now,
+                version: definition.version.clone(),
+                description: definition.description.clone(),
+            },
+        );
+        fold.machine.keep_definition(hash, definition, self.workflow.normal_form.len());
         Ok(reply)
     }
-}
 
-fn deployed_reply(definition: &Definition, revision: u32, new: bool) -> Reply {
-    Reply::Deployed { name: definition.name.clone(), revision, hash: definition.hash, new }
+    fn put(&self, fold: &mut Fold<'_>, definition: &Definition, deployed: Deployed) {
+        let key = |number| NamedKey { namespace: self.namespace.clone(), name: definition.name.clone(), number };
+        let tables = &mut fold.machine.tables;
+        tables.workflows.put(deployed.hash, self.workflow.clone());
+        tables.deployed.put(key(deployed.revision), deployed.clone());
+        tables.deployed.put(key(0), deployed);
+    }
 }

@@ -23,7 +23,7 @@ pub struct ForkRun {
     /// completed.
     #[n(3)]
     pub step: Option<String>,
-    /// Another input; without one, the old run's.
+    /// Another input, accepted by the definition that the old run is pinned to; without one, the old run's.
     #[n(4)]
     pub input: Option<Payload>,
 }

@@ -163,8 +163,8 @@ impl Command {
 
     /// Reads the bytes of a record.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
-        minicbor::decode(bytes).map_err(|error| {
-            Error::new(Code::BadFormat, format!("a record of the log cannot be understood: {error}"))
+        minicbor::decode(bytes).map_err(|_| {
+            Error::new(Code::BadFormat, "a record of the log cannot be understood")
                 .hint("it may have been written by a newer version; start that version")
         })
     }

@@ -4,21 +4,17 @@ use std::collections::BTreeMap;
 
 use consort_types::{
     BlobHash, Code, Error, Name, Payload, Result, RunId, Span, accept_traceparent,
-    bounds::{check_labels, check_optional_text},
+    bounds::check_labels,
     limits,
 };
 use minicbor::{Decode, Encode};
 
 use super::Reply;
-use crate::{
-    cache::Document,
-    fold::{Fold, encode},
-    keys::NamedKey,
-    rows::Started,
-    run::NewRun,
-};
+use crate::{fold::Fold, keys::NamedKey, rows::Started, run::NewRun};
 
-/// Starts a run. With an idempotency key, the same request again answers the first run.
+/// Starts a run of a revision that the door has chosen, with an input that it has checked against that revision and
+/// filled in ([`Machine::pin_start`](crate::Machine::pin_start)). With an idempotency key, the same request again
+/// answers the first run.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct StartRun {
     /// The new run's id, made by the engine.
@@ -30,26 +26,32 @@ pub struct StartRun {
     /// The workflow's name.
     #[n(2)]
     pub workflow: String,
-    /// A revision number or an author's version; without one, the newest.
+    /// Its revision, as it was deployed in the namespace when the run was requested.
     #[n(3)]
-    pub version: Option<String>,
-    /// The input; checked against the workflow's declaration.
+    pub revision: u32,
+    /// The content hash of that revision.
     #[n(4)]
-    pub input: Payload,
-    /// Makes the start repeatable; at most [`limits::IDEMPOTENCY_KEY_BYTES_MAX`] bytes.
+    pub hash: BlobHash,
+    /// The input, accepted by that revision.
     #[n(5)]
+    pub input: Payload,
+    /// What was requested, by [`StartRun::request_hash`].
+    #[n(6)]
+    pub request: BlobHash,
+    /// Makes the start repeatable; at most [`limits::IDEMPOTENCY_KEY_BYTES_MAX`] bytes.
+    #[n(7)]
     pub idempotency_key: Option<String>,
     /// Labels, at most [`limits::LABELS_MAX`].
-    #[n(6)]
+    #[n(8)]
     pub labels: BTreeMap<String, String>,
     /// Added to the priority of every step.
-    #[n(7)]
+    #[n(9)]
     pub priority: i32,
     /// How long the run may take; without one, what the workflow says.
-    #[n(8)]
+    #[n(10)]
     pub timeout: Option<Span>,
     /// The trace of the caller, as a W3C `traceparent`; without one, the run begins a trace of its own.
-    #[n(9)]
+    #[n(11)]
     pub traceparent: Option<String>,
 }
 
@@ -58,7 +60,6 @@ impl StartRun {
     pub fn check(&self) -> Result<()> {
         Name::check("namespace", &self.namespace)?;
         Name::check_size("workflow", &self.workflow)?;
-        check_optional_text("version", self.version.as_deref(), limits::NAME_BYTES_MAX)?;
         check_labels("run", &self.labels)?;
         let (key, max) = (self.idempotency_key.as_deref().unwrap_or(""), limits::IDEMPOTENCY_KEY_BYTES_MAX);
         if key.len() > max || key.contains('\0') {
@@ -70,35 +71,29 @@ impl StartRun {
     }
 
     pub(crate) fn apply(&self, fold: &mut Fold<'_>) -> Result<Reply> {
-        let request = self.request_hash();
-        if let Some(reply) = self.existing(fold, request)? {
-            return Ok(reply);
+        if let Some(key) = &self.idempotency_key
+            && let Some(run) = fold.machine.started_before(&self.namespace, key, self.request)?
+        {
+            return Ok(Reply::Run { run, existing: true });
         }
         if fold.machine.tables.runs.get(&self.run)?.is_some() {
             return Err(Error::new(Code::RunExists, format!("run `{}` exists already", self.run)));
         }
         fold.check_runs_active(&self.namespace)?;
+        fold.check_deployed(&self.namespace, &self.workflow, self.revision, self.hash)?;
         let traceparent = self.traceparent.as_deref().map(accept_traceparent).transpose()?;
-        let hash = fold.resolve_workflow(&self.namespace, &self.workflow, self.version.as_deref())?;
-        let definition = fold.machine.definition(hash)?;
-        let given = fold.document(Document::Input(self.run), &self.input)?;
-        let input = definition.accept_input(&given)?;
-        let unchanged = input == *given;
-        let input = if unchanged {
-            fold.retain(&self.input)?;
-            self.input.clone()
-        } else {
-            fold.machine.documents.take(&Document::Input(self.run));
-            fold.keep("input", encode(&input))?
-        };
+        let definition = fold.machine.definition(self.hash)?;
+        fold.retain(&self.input)?;
         if let Some(key) = &self.idempotency_key {
-            fold.machine.tables.started.put(self.key(key), Started { run: self.run, request });
+            let key = NamedKey { namespace: self.namespace.clone(), name: key.clone(), number: 0 };
+            fold.machine.tables.started.put(key, Started { run: self.run, request: self.request });
         }
         fold.create_run(NewRun {
             id: self.run,
             namespace: self.namespace.clone(),
+            hash: self.hash,
             definition,
-            input,
+            input: self.input.clone(),
             parent: None,
             depth: 0,
             paused: false,
@@ -114,32 +109,39 @@ impl StartRun {
         Ok(Reply::Run { run: self.run, existing: false })
     }
 
-    fn key(&self, key: &str) -> NamedKey {
-        NamedKey { namespace: self.namespace.clone(), name: key.to_owned(), number: 0 }
+    /// A start as it was requested: not yet pinned to a revision, and its input not yet checked.
+    pub fn requested(run: RunId, namespace: &str, workflow: &str, input: Payload) -> Self {
+        let none = BlobHash([0; 32]);
+        Self {
+            run,
+            namespace: namespace.to_owned(),
+            workflow: workflow.to_owned(),
+            revision: 0,
+            hash: none,
+            input,
+            request: none,
+            idempotency_key: None,
+            labels: BTreeMap::new(),
+            priority: 0,
+            timeout: None,
+            traceparent: None,
+        }
     }
 
-    /// What makes two starts the same request.
-    fn request_hash(&self) -> BlobHash {
+    /// What makes two starts the same request: the workflow and version as they were named, and the input as it was
+    /// given, before defaults were filled in.
+    pub fn request_hash(workflow: &str, version: Option<&str>, input: &Payload) -> BlobHash {
         let mut bytes = Vec::new();
-        for part in [self.workflow.as_bytes(), self.version.as_deref().unwrap_or("").as_bytes()] {
+        for part in [workflow.as_bytes(), version.unwrap_or("").as_bytes()] {
             bytes.extend(part);
             bytes.push(0);
         }
-        match &self.input {
+        match input {
+            // A large document may come as it is or as a blob, and is the same request.
+            Payload::Inline(input) if input.len() > limits::INLINE_BYTES_MAX => bytes.extend(BlobHash::of(input).0),
             Payload::Inline(input) => bytes.extend(&**input),
             Payload::Blob { hash, .. } => bytes.extend(hash.0),
         }
         BlobHash::of(&bytes)
-    }
-
-    fn existing(&self, fold: &mut Fold<'_>, request: BlobHash) -> Result<Option<Reply>> {
-        let Some(key) = &self.idempotency_key else { return Ok(None) };
-        let Some(started) = fold.machine.tables.started.get(&self.key(key))? else { return Ok(None) };
-        if started.request != request {
-            let message = format!("idempotency key `{key}` has started run `{}` with another request", started.run);
-            return Err(Error::new(Code::IdempotencyMismatch, message)
-                .hint("use a new key for a new request, or repeat the request as it was"));
-        }
-        Ok(Some(Reply::Run { run: started.run, existing: true }))
     }
 }

@@ -70,7 +70,10 @@ impl Fold<'_> {
         let hash = self.resolve_workflow(&place.run.namespace, name, version)?;
         let definition = self.machine.definition(hash)?;
         let given = self.evaluate(place, task, &place.step().with).map_err(|error| in_expression("with", error))?;
-        let input = definition.accept_input(&given)?;
+        let mut cost = 0;
+        let accepted = definition.input.accept_counted(&given, &mut cost);
+        self.charge_cost(cost);
+        let input = accepted?;
         let input = self.keep("input", encode(&input))?;
         self.count_descendant(task.run, place)?;
         let id = self.child_id(task);
@@ -82,6 +85,7 @@ impl Fold<'_> {
         self.create_run(NewRun {
             id,
             namespace: place.run.namespace.clone(),
+            hash,
             definition,
             input,
             parent: Some(task),

@@ -5,16 +5,15 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use consort_types::{Code, Error, Payload, Result, RunId, TaskId};
+use consort_types::{Code, Error, Result, RunId, TaskId};
 use consort_workflow::{Block, Definition};
 
 use super::NewRun;
 use crate::{
-    cache::Document,
     command::ForkRun,
-    fold::{Fold, Work, encode},
+    fold::{Fold, Work},
     keys::ScopeKey,
-    rows::{Event, Origin, Run, Scope, ScopeKind, Step, StepState},
+    rows::{Event, Origin, Scope, ScopeKind, Step, StepState},
 };
 
 impl Fold<'_> {
@@ -26,10 +25,13 @@ impl Fold<'_> {
         let old = self.run_in(&command.namespace, command.from)?;
         let definition = self.definition(&old)?;
         let anew = self.runs_anew(command, &definition)?;
-        let input = self.fork_input(command, &old, &definition)?;
+        // Another input was accepted at the door, by the definition that the old run is pinned to.
+        let input = command.input.clone().unwrap_or_else(|| old.input.clone());
+        self.retain(&input)?;
         self.create_run(NewRun {
             id: command.run,
             namespace: old.namespace,
+            hash: old.hash,
             definition: Arc::clone(&definition),
             input,
             parent: None,
@@ -85,17 +87,6 @@ impl Fold<'_> {
 
     fn was_compensated(&mut self, id: RunId) -> Result<bool> {
         Ok(self.run(id)?.ending.is_some())
-    }
-
-    fn fork_input(&mut self, command: &ForkRun, old: &Run, definition: &Definition) -> Result<Payload> {
-        let Some(input) = &command.input else {
-            self.retain(&old.input)?;
-            return Ok(old.input.clone());
-        };
-        let given = self.document(Document::Input(command.run), input)?;
-        let accepted = definition.accept_input(&given)?;
-        self.machine.documents.take(&Document::Input(command.run));
-        self.keep("input", encode(&accepted))
     }
 
     /// Opens the root block with the outcomes that are taken over in place.

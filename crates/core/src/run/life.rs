@@ -12,13 +12,14 @@ use crate::{
     effect::Effect,
     fold::{Fold, Outcome, Work, encode},
     keys::{ListKey, NamedKey, ScopeKey, SignalKey, TimerKind},
-    rows::{Event, Mark, Namespace, Origin, Run, RunStatus, ScopeKind},
+    rows::{Deployed, Event, Mark, Namespace, Origin, Run, RunStatus, ScopeKind},
 };
 
 /// What a new run is made of.
 pub(crate) struct NewRun {
     pub(crate) id: RunId,
     pub(crate) namespace: String,
+    pub(crate) hash: BlobHash,
     pub(crate) definition: Arc<Definition>,
     pub(crate) input: Payload,
     pub(crate) parent: Option<TaskId>,
@@ -37,6 +38,11 @@ pub(crate) struct NewRun {
 impl Fold<'_> {
     /// The content hash of a deployed workflow, by name and (revision number or author's) version.
     pub(crate) fn resolve_workflow(&mut self, namespace: &str, name: &str, version: Option<&str>) -> Result<BlobHash> {
+        Ok(self.resolve_revision(namespace, name, version)?.hash)
+    }
+
+    /// The revision of a deployed workflow, by name and (revision number or author's) version.
+    pub(crate) fn resolve_revision(&mut self, namespace: &str, name: &str, version: Option<&str>) -> Result<Deployed> {
         let Some(head) = self.machine.head(namespace, name)? else {
             return Err(Error::new(
                 Code::WorkflowNotFound,
@@ -44,21 +50,32 @@ impl Fold<'_> {
             )
             .hint("deploy it: `consort workflows deploy FILE`; `consort workflows list` shows what is there"));
         };
-        let Some(version) = version else { return Ok(head.hash) };
+        let Some(version) = version else { return Ok(head) };
         let key = |number| NamedKey { namespace: namespace.to_owned(), name: name.to_owned(), number };
         if let Ok(number) = version.parse::<u32>()
             && number > 0
             && let Some(found) = self.machine.tables.deployed.get(&key(number))?
         {
-            return Ok(found.hash);
+            return Ok(found);
         }
         // Newest first: an author may deploy the same version again.
         let all = self.machine.tables.deployed.range(&key(1), &key(u32::MAX), limits::PAGE_ITEMS_MAX)?;
         let found = all.into_iter().rev().find(|(_, row)| row.version.as_deref() == Some(version));
-        found.map(|(_, row)| row.hash).ok_or_else(|| {
+        found.map(|(_, row)| row).ok_or_else(|| {
             Error::new(Code::WorkflowNotFound, format!("workflow `{name}` has no version `{version}`"))
                 .hint(format!("its newest revision is {}", head.revision))
         })
+    }
+
+    /// Refuses a revision that is not deployed in the namespace with that content.
+    pub(crate) fn check_deployed(&mut self, namespace: &str, name: &str, revision: u32, hash: BlobHash) -> Result<()> {
+        let key = NamedKey { namespace: namespace.to_owned(), name: name.to_owned(), number: revision };
+        let found = self.machine.tables.deployed.look(&key)?;
+        if revision > 0 && found.is_some_and(|found| found.hash == hash) {
+            return Ok(());
+        }
+        let message = format!("workflow `{name}` has no revision `{revision}` in namespace `{namespace}`");
+        Err(Error::new(Code::WorkflowNotFound, message).hint("`consort workflows list` shows what is deployed"))
     }
 
     pub(crate) fn check_runs_active(&mut self, namespace: &str) -> Result<()> {
@@ -94,7 +111,7 @@ impl Fold<'_> {
         let run = Run {
             namespace: new.namespace,
             workflow: new.definition.name.clone(),
-            hash: new.definition.hash,
+            hash: new.hash,
             input: new.input,
             status: RunStatus::Running,
             paused: new.paused,

@@ -3,9 +3,10 @@
 //! For: pages of summaries. Not for: what is inside a run (`tree`, `journal`).
 //! Invariant: a namespace sees only its own rows (law 12).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use consort_types::{BlobHash, Error, Payload, Result, RunId, Seq, TaskId, Time};
+use consort_workflow::Definition;
 use serde::Serialize;
 
 use super::{Page, bad_cursor, bounded};
@@ -133,6 +134,17 @@ pub struct InboxView {
     pub details: Option<Payload>,
 }
 
+/// A deployed workflow whole.
+#[derive(Clone, Debug)]
+pub struct DeployedWorkflow {
+    /// Its content hash.
+    pub hash: BlobHash,
+    /// What it says, read from its normal form.
+    pub definition: Arc<Definition>,
+    /// The author's text, to be shown.
+    pub source: String,
+}
+
 /// A deployed workflow.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct WorkflowView {
@@ -252,18 +264,19 @@ impl Machine {
     /// The source of a deployed workflow, by revision number or author's version.
     pub fn workflow_source(&mut self, namespace: &str, name: &str, version: Option<&str>) -> Result<String> {
         let hash = self.reader().resolve_workflow(namespace, name, version)?;
-        self.source_of(hash)
+        Ok(self.compiled(hash)?.source)
+    }
+
+    /// A deployed workflow, by revision number or author's version.
+    pub fn workflow(&mut self, namespace: &str, name: &str, version: Option<&str>) -> Result<DeployedWorkflow> {
+        let hash = self.reader().resolve_workflow(namespace, name, version)?;
+        Ok(DeployedWorkflow { hash, definition: self.definition(hash)?, source: self.compiled(hash)?.source })
     }
 
     /// The source that a run is pinned to.
     pub fn run_source(&mut self, namespace: &str, id: RunId) -> Result<String> {
         let hash = self.reader().run_in(namespace, id)?.hash;
-        self.source_of(hash)
-    }
-
-    fn source_of(&mut self, hash: BlobHash) -> Result<String> {
-        let row = self.tables.sources.peek(&hash)?;
-        row.map(|row| row.text).ok_or_else(|| crate::fold::missing("workflow", &hash))
+        Ok(self.compiled(hash)?.source)
     }
 
     /// Tasks by state.

@@ -4,6 +4,7 @@
 //! Invariant: every listing is a bounded page with a cursor, so that a reader never holds the loop for long.
 
 mod compare;
+mod door;
 mod journal;
 mod listing;
 mod refusals;
@@ -12,8 +13,9 @@ mod replay;
 mod tree;
 
 pub use compare::{Comparison, Difference, compare};
+pub use door::{StartPin, accept_input};
 pub use journal::{JournalCursor, JournalView};
-pub use listing::{InboxView, RunFilter, RunSummary, RunView, WorkflowView};
+pub use listing::{DeployedWorkflow, InboxView, RunFilter, RunSummary, RunView, WorkflowView};
 pub use refusals::RefusedRecord;
 pub use registry::AgentView;
 pub use replay::{Replay, ReplayedStep, replay};

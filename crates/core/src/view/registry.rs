@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use consort_types::{
-    EffectClass, Result, Time, limits,
+    BlobHash, EffectClass, Result, Time, limits,
     registry::{LimitScope, TaskLimit},
     worker::AgentDeclaration,
 };
@@ -133,9 +133,8 @@ impl Machine {
         }
     }
 
-    /// The capabilities that a workflow itself calls, each once and in order.
-    pub fn called_capabilities(&mut self, namespace: &str, name: &str, version: Option<&str>) -> Result<Vec<String>> {
-        let hash = self.reader().resolve_workflow(namespace, name, version)?;
+    /// The capabilities that the workflow with this content hash itself calls, each once and in order.
+    pub fn called_capabilities(&mut self, hash: BlobHash) -> Result<Vec<String>> {
         let definition = self.definition(hash)?;
         let called = definition.blocks.iter().flat_map(|block| &block.steps).filter_map(|step| match &step.action {
             Action::Call { capability, .. } => capability.clone(),

@@ -16,7 +16,7 @@ use consort_core::{
         ResolveUnknown, SetRetention, SignalRun, StartRun, TaskComplete, TaskFail, TaskPark, TaskRecord, TaskTaken,
         Tick,
     },
-    view,
+    view::{self, accept_input},
 };
 use consort_types::{
     BlobHash, Code, EffectClass, Error, Payload, Result, RunId, Seq, Span, TaskId, Time, Token, limits,
@@ -141,7 +141,8 @@ impl World {
     }
 
     pub(crate) fn deploy(&mut self, source: &str) {
-        let deploy = Deploy { namespace: NS.to_owned(), source: source.to_owned() };
+        let checked = consort_workflow_check::check(source).unwrap_or_else(|found| panic!("{found:?}\n{source}"));
+        let deploy = Deploy { namespace: NS.to_owned(), workflow: checked.compiled };
         if let Err(error) = self.apply(&Command::Deploy(deploy)) {
             panic!("{error}\n{source}");
         }
@@ -155,17 +156,12 @@ impl World {
 
     pub(crate) fn start(&mut self, workflow: &str, input: &str, key: Option<&str>) -> Result<RunId> {
         let start = StartRun {
-            run: self.new_id(),
-            namespace: NS.to_owned(),
-            workflow: workflow.to_owned(),
-            version: None,
-            input: Payload::inline(input.as_bytes()),
             idempotency_key: key.map(str::to_owned),
-            labels: BTreeMap::new(),
-            priority: 0,
-            timeout: None,
-            traceparent: None,
+            ..StartRun::requested(self.new_id(), NS, workflow, Payload::inline(input.as_bytes()))
         };
+        let start = self.machine.prepare_start(start, None).inspect_err(|error| {
+            self.refusals.push(format!("{} {}", error.code, error.message));
+        })?;
         match self.apply(&Command::StartRun(start))? {
             Reply::Run { run, existing } => {
                 if !existing {
@@ -177,13 +173,20 @@ impl World {
         }
     }
 
+    /// The input of a fork, as the door accepts it.
+    fn accept_input(&mut self, from: RunId, input: &str) -> Result<Payload> {
+        let definition = self.machine.run_definition(NS, from)?;
+        let accepted = accept_input(&definition, input.as_bytes())?;
+        Ok(Payload::inline(accepted.unwrap_or_else(|| input.as_bytes().to_vec())))
+    }
+
     pub(crate) fn fork(&mut self, from: usize, step: Option<&str>, input: Option<&str>) -> Result<RunId> {
         let fork = ForkRun {
             run: self.new_id(),
             namespace: NS.to_owned(),
             from: self.runs[from],
             step: step.map(str::to_owned),
-            input: input.map(|input| Payload::inline(input.as_bytes())),
+            input: input.map(|input| self.accept_input(self.runs[from], input)).transpose()?,
         };
         self.apply(&Command::ForkRun(fork.clone()))?;
         self.runs.push(fork.run);

@@ -13,7 +13,7 @@ use consort_types::{
     Code, Error, Payload, Result, TaskId, Token,
     worker::{AgentDeclaration, FromWorker, TaskOffer},
 };
-use consort_workflow::Contract;
+use consort_workflow_check::Contract;
 
 /// What one capability declares, where it does not accept everything.
 #[derive(Default)]

@@ -11,6 +11,7 @@ mod operations;
 mod reads;
 mod registry;
 mod session;
+mod start;
 mod status;
 mod watch;
 
@@ -21,8 +22,9 @@ use consort_types::{Error, Payload, Result, RunId};
 use tokio::sync::oneshot;
 
 pub use observe::AgentWatch;
-pub use operations::{Deployed, ForkRequest, StartRequest, Started};
+pub use operations::Deployed;
 pub use session::{Session, SessionSender};
+pub use start::{ForkRequest, StartRequest, Started};
 pub use status::{AgentStatus, Status};
 pub use watch::{Watch, WatchEvent};
 
@@ -61,7 +63,8 @@ impl Handle {
 
     /// A new run id: ordered by time, and unique.
     pub fn new_run_id() -> RunId {
-        RunId(ulid::Ulid::generate().to_bytes())
+        let millis = shell::wall_clock().0 / 1_000;
+        RunId(ulid::Ulid::from_parts(millis, rand::random()).to_bytes())
     }
 
     /// Appends a command and answers once it is durable and applied.

@@ -3,52 +3,16 @@
 //! For: making a command of a request, and an answer of its reply. Not for: reads.
 //! Invariant: every method answers only once its record is durable and applied.
 
-use std::collections::BTreeMap;
-
 use consort_core::{
     Command, Reply,
-    command::{
-        Approve, CancelRun, DeleteRun, Deploy, ForkRun, PauseRun, Resolution, ResolveUnknown, SetRetention, SignalRun,
-        StartRun,
-    },
+    command::{Approve, CancelRun, DeleteRun, Deploy, PauseRun, Resolution, ResolveUnknown, SetRetention, SignalRun},
 };
 use consort_types::{BlobHash, Code, Error, Payload, Result, RunId, Span, TaskId};
+use consort_workflow::CompiledWorkflow;
 use serde::Serialize;
 
 use super::Handle;
-use crate::keeper::Pin;
-
-/// What starts a run.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct StartRequest {
-    /// The namespace.
-    pub namespace: String,
-    /// The workflow's name.
-    pub workflow: String,
-    /// A revision number or an author's version; without one, the newest.
-    pub version: Option<String>,
-    /// The input document; a large one is moved to the blob store.
-    pub input: Payload,
-    /// Makes the start repeatable: the same key with the same request answers the first run.
-    pub idempotency_key: Option<String>,
-    /// Labels, at most [`limits::LABELS_MAX`].
-    pub labels: BTreeMap<String, String>,
-    /// Added to the priority of every step.
-    pub priority: i32,
-    /// How long the run may take; without one, what the workflow says.
-    pub timeout: Option<Span>,
-    /// The trace of the caller, as a W3C `traceparent`; without one, the run begins a trace of its own.
-    pub traceparent: Option<String>,
-}
-
-/// A run that was started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Started {
-    /// The run.
-    pub run: RunId,
-    /// Whether its idempotency key had started it before.
-    pub existing: bool,
-}
+use crate::{keeper::Pin, shell};
 
 /// A workflow that was deployed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -63,57 +27,30 @@ pub struct Deployed {
     pub new: bool,
 }
 
-/// What makes a new run of an old one.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ForkRequest {
-    /// The namespace.
-    pub namespace: String,
-    /// The run to take outcomes from.
-    pub from: RunId,
-    /// The top-level step from which to run anew; without one, everything that has not completed.
-    pub step: Option<String>,
-    /// Another input; without one, the old run's.
-    pub input: Option<Payload>,
-}
-
-fn unexpected(reply: &Reply) -> Error {
+pub(super) fn unexpected(reply: &Reply) -> Error {
     Error::new(Code::Internal, format!("the machine answered `{reply:?}` to another question"))
 }
 
-fn started(reply: Reply) -> Result<Started> {
-    match reply {
-        Reply::Run { run, existing } => Ok(Started { run, existing }),
-        other => Err(unexpected(&other)),
-    }
-}
-
 impl Handle {
-    /// Deploys a workflow; the same source again is the same revision.
+    /// Checks and deploys a workflow; the same source again is the same revision.
+    ///
+    /// # Errors
+    /// [`Code::BadWorkflow`] with everything that is wrong with the text.
     pub async fn deploy(&self, namespace: &str, source: &str) -> Result<Deployed> {
-        let command = Deploy { namespace: namespace.to_owned(), source: source.to_owned() };
+        let source = source.to_owned();
+        // A hostile text costs bounded time, but may cost all of it.
+        let checked = tokio::task::spawn_blocking(move || consort_workflow_check::check(&source));
+        let checked = checked.await.map_err(|_| shell::stopping())??;
+        self.deploy_checked(namespace, checked.compiled).await
+    }
+
+    /// Deploys a workflow that was checked.
+    pub async fn deploy_checked(&self, namespace: &str, workflow: CompiledWorkflow) -> Result<Deployed> {
+        let command = Deploy { namespace: namespace.to_owned(), workflow };
         match self.submit(Command::Deploy(command), None).await? {
             Reply::Deployed { name, revision, hash, new } => Ok(Deployed { name, revision, hash, new }),
             other => Err(unexpected(&other)),
         }
-    }
-
-    /// Starts a run.
-    pub async fn start(&self, request: StartRequest) -> Result<Started> {
-        let mut command = StartRun {
-            run: Self::new_run_id(),
-            namespace: request.namespace,
-            workflow: request.workflow,
-            version: request.version,
-            input: request.input,
-            idempotency_key: request.idempotency_key,
-            labels: request.labels,
-            priority: request.priority,
-            timeout: request.timeout,
-            traceparent: request.traceparent,
-        };
-        command.check()?;
-        let pin = self.admit_in("input", &mut command.input).await?;
-        started(self.submit(Command::StartRun(command), pin).await?)
     }
 
     /// Cancels a run and everything below it; `force` cancels its clean-up steps too.
@@ -172,24 +109,6 @@ impl Handle {
             Resolution::Retry | Resolution::Fail => None,
         };
         self.done(Command::ResolveUnknown(command), pin).await
-    }
-
-    /// Makes a new run that takes outcomes over from an old one.
-    pub async fn fork(&self, request: ForkRequest) -> Result<Started> {
-        let (run, from) = (Self::new_run_id(), request.from);
-        let ForkRequest { namespace, step, input, .. } = request;
-        let mut command = ForkRun { run, namespace, from, step, input };
-        command.check()?;
-        let pin = match &mut command.input {
-            Some(input) => self.admit_in("input", input).await?,
-            None => None,
-        };
-        started(self.submit(Command::ForkRun(command), pin).await?)
-    }
-
-    /// Makes a new run that repeats what had not completed in an old one, or everything from `step` on.
-    pub async fn retry(&self, namespace: &str, run: RunId, step: Option<String>) -> Result<Started> {
-        self.fork(ForkRequest { namespace: namespace.to_owned(), from: run, step, input: None }).await
     }
 
     /// Deletes an ended run.

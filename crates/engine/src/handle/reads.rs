@@ -18,8 +18,8 @@ use super::Handle;
 use crate::{
     shell::{self, Message, Reading},
     view::{
-        self, AgentView, Comparison, InboxView, JournalCursor, JournalView, Page, Replay, RunFilter, RunSummary,
-        RunView, StepNode, StepView, WorkflowView,
+        self, AgentView, Comparison, DeployedWorkflow, InboxView, JournalCursor, JournalView, Page, Replay, RunFilter,
+        RunSummary, RunView, StepNode, StepView, WorkflowView,
     },
 };
 
@@ -181,6 +181,12 @@ impl Handle {
         let (namespace, name) = (named("namespace", namespace)?, named("workflow", name)?);
         check_optional_text("version", version.as_deref(), limits::NAME_BYTES_MAX)?;
         self.read(move |machine| machine.workflow_source(&namespace, &name, version.as_deref())).await?
+    }
+
+    /// A deployed workflow, by revision number or author's version; the newest without one.
+    pub async fn workflow(&self, namespace: &str, name: &str, version: Option<String>) -> Result<DeployedWorkflow> {
+        let (namespace, name) = (namespace.to_owned(), name.to_owned());
+        self.read(move |machine| machine.workflow(&namespace, &name, version.as_deref())).await?
     }
 
     /// The source that a run is pinned to.

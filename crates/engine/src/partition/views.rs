@@ -94,7 +94,7 @@ impl Partition {
     fn full_capability(&mut self, start: &StartRun) -> Option<Error> {
         // A start that cannot be looked into is refused by the machine, with its reason.
         let machine = self.machine().ok()?;
-        let called = machine.called_capabilities(&start.namespace, &start.workflow, start.version.as_deref()).ok()?;
+        let called = machine.called_capabilities(start.hash).ok()?;
         called.into_iter().find_map(|capability| {
             let scope = LimitScope::Capability(capability);
             let (waiting, max) = self.dispatcher.queue_full(&start.namespace, &scope)?;

@@ -161,7 +161,7 @@ fn overloaded(what: &str, waiting: usize) -> Error {
 }
 
 /// The wall clock, in log time.
-fn wall_clock() -> Time {
+pub(crate) fn wall_clock() -> Time {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     Time(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
 }

@@ -6,6 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use consort_workflow::{Action, Definition, Environment, StatusFlags, Step, StepValue, Template, Wait};
+use consort_workflow_check::{Graph, check};
 use serde_json::{Value, json};
 
 use super::{text, texts, trace, yaml};
@@ -81,21 +82,20 @@ fn run(input: &[u8]) -> u64 {
         Some((1, rest)) => yaml::workflow("w", &mut Choices::new(rest)),
         _ => text(input),
     };
-    match Definition::parse(&source) {
-        Ok(definition) => {
-            let graph = definition.graph();
+    match check(&source) {
+        Ok(checked) => {
+            let definition = checked.definition;
+            let graph = Graph::of(&definition);
             let drawn = [graph.tree(), graph.mermaid(), graph.dot()].map(|drawing| drawing.len().ilog2());
-            let again = Definition::parse(&source).expect("what was read once is read again");
-            assert_eq!(definition.hash, again.hash);
+            let again = check(&source).expect("what was read once is read again");
+            assert_eq!(checked.compiled, again.compiled);
+            let read = checked.compiled.definition().expect("a normal form is read");
+            assert_eq!(format!("{read:?}"), format!("{definition:?}"), "a normal form is the definition");
             trace((drawn, accept(&definition), evaluate(&definition)))
         }
         Err(found) => {
             assert!(!found.0.is_empty(), "a refusal has a reason");
-            assert_eq!(
-                Err(&found),
-                Definition::parse(&source).as_ref().map(|_| ()),
-                "the same text, the same findings"
-            );
+            assert_eq!(Err(&found), check(&source).as_ref().map(|_| ()), "the same text, the same findings");
             assert!(!found.render("w.yaml", &source, false).is_empty());
             let mut codes: Vec<&str> = found.0.iter().map(|found| found.code).collect();
             codes.sort_unstable();
@@ -175,7 +175,7 @@ pub(super) fn environment(definition: &Definition) -> Environment {
 }
 
 fn seeds() -> Vec<Vec<u8>> {
-    let whole = include_str!("../../../workflow/tests/language/whole.yaml");
+    let whole = include_str!("../../../workflow-check/tests/language/whole.yaml");
     let mut seeds = texts(&[
         whole,
         "workflow: w\nsteps:\n  a: { capability: x, with: { v: \"${{ input.a[0] }}\" } }\noutput: ${{ steps.a.output }}\n",

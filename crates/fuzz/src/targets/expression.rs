@@ -3,7 +3,7 @@
 //! For: texts between `${{` and `}}`. Not for: the YAML around them (see `definition`).
 //! Invariant: an evaluation ends within its budget, gives the same value each time, and never panics.
 
-use consort_workflow::{Definition, Template};
+use consort_workflow::Template;
 
 use super::{definition, text, texts, trace};
 use crate::{Choices, Target};
@@ -91,8 +91,8 @@ fn run(input: &[u8]) -> u64 {
     let quoted = serde_json::Value::String(format!("${{{{ {expression} }}}}"));
     let source =
         format!("workflow: w\nsteps:\n  a: {{ capability: x }}\n  b: {{ capability: x, with: {{ v: {quoted} }} }}\n");
-    let definition = match Definition::parse(&source) {
-        Ok(definition) => definition,
+    let definition = match consort_workflow_check::check(&source) {
+        Ok(checked) => checked.definition,
         Err(found) => return trace(found.0.first().map(|found| (found.code, found.message.len()))),
     };
     let environment = definition::environment(&definition);

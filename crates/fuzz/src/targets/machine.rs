@@ -40,7 +40,7 @@ fn run(input: &[u8]) -> u64 {
     let mut world = begin();
     for name in ["w0", "w1"] {
         let source = yaml::workflow(name, &mut choices);
-        if send(&mut world, &Command::Deploy(Deploy { namespace: NAMESPACE.to_owned(), source })).is_none() {
+        if send(&mut world, &deploy(NAMESPACE, &source)).is_none() {
             return 0;
         }
     }
@@ -64,28 +64,25 @@ pub(super) fn begin() -> World {
         send(&mut world, &register(name, capability, effect));
     }
     let source = "workflow: leaf\nsteps: { a: { capability: plain } }\n".to_owned();
-    send(&mut world, &Command::Deploy(Deploy { namespace: NAMESPACE.to_owned(), source }));
+    send(&mut world, &deploy(NAMESPACE, &source));
     let source = "workflow: w0\nsteps:\n  a: { for_each: [1, 2], capability: write.it }\n  b: { wait: { signal: go } }\n  \
                   c: { approve: sure }\n  d: { workflow: leaf, needs: a }\n  e: { capability: plain, needs: a }\n";
-    send(&mut world, &Command::Deploy(Deploy { namespace: NAMESPACE.to_owned(), source: source.to_owned() }));
+    send(&mut world, &deploy(NAMESPACE, source));
     let first = start(&world, "w0");
     send(&mut world, &first);
     world
 }
 
 fn start(world: &World, workflow: &str) -> Command {
-    Command::StartRun(StartRun {
-        run: world.new_run(),
-        namespace: NAMESPACE.to_owned(),
-        workflow: workflow.to_owned(),
-        version: None,
-        input: Payload::null(),
-        idempotency_key: None,
-        labels: BTreeMap::new(),
-        priority: 0,
-        timeout: None,
-        traceparent: None,
-    })
+    Command::StartRun(StartRun::requested(world.new_run(), NAMESPACE, workflow, Payload::null()))
+}
+
+/// A deployment as the door makes it; of a text that the door refuses, a tick in its place.
+fn deploy(namespace: &str, source: &str) -> Command {
+    match consort_workflow_check::check(source) {
+        Ok(checked) => Command::Deploy(Deploy { namespace: namespace.to_owned(), workflow: checked.compiled }),
+        Err(_) => Command::Tick(Tick {}),
+    }
 }
 
 fn register(name: &str, capability: &str, effect: EffectClass) -> Command {
@@ -111,6 +108,11 @@ fn register(name: &str, capability: &str, effect: EffectClass) -> Command {
 /// Sends a command a moment later. `None` where the partition halts, as it may over a blob that is not there.
 fn send(world: &mut World, command: &Command) -> Option<()> {
     world.now = world.now.after(Span(10));
+    if let Command::StartRun(start) = command {
+        // What the door refuses goes on as it is: the machine must bear it.
+        let prepared = world.machine.prepare_start(start.clone(), None).map(Command::StartRun);
+        return world.apply(prepared.as_ref().unwrap_or(command)).map(drop);
+    }
     world.apply(command).map(drop)
 }
 
@@ -224,13 +226,13 @@ fn deploy_or_register(namespace: String, choices: &mut Choices<'_>) -> Command {
     match kind % 4 {
         // Of the upper half, so that inputs of before mean what they meant.
         2 if kind >= 128 => asks::operate(namespace, choices),
-        0 => Command::Deploy(Deploy { namespace, source: String::from_utf8_lossy(choices.rest()).into_owned() }),
+        0 => deploy(&namespace, &String::from_utf8_lossy(choices.rest())),
         1 => {
             let effect = *choices.pick(&[EffectClass::Read, EffectClass::Idempotent, EffectClass::Write]);
             register(choices.word(&["plain", "extra", ""]), choices.word(&["plain", "look", "undo", "again"]), effect)
         }
         2 => Command::RegisterAgent(RegisterAgent { namespace, declaration: Payload::inline(choices.rest()) }),
-        _ => Command::Deploy(Deploy { namespace, source: yaml::workflow("w1", choices) }),
+        _ => deploy(&namespace, &yaml::workflow("w1", choices)),
     }
 }
 
@@ -254,7 +256,7 @@ fn start_some(world: &mut World, choices: &mut Choices<'_>) -> Command {
     }
     if choices.once_in(8) {
         start.run = some_run(world, choices);
-        start.version = Some(choices.word(&["1", "2", "x", "4294967296"]).to_owned());
+        start.revision = choices.number() as u32;
         start.timeout = Some(Span(choices.number()));
         start.priority = choices.number() as i32;
         start.labels = (0..choices.below(40)).map(|n| (format!("l{n}"), String::new())).collect();

@@ -28,7 +28,7 @@ fn run(input: &[u8]) -> u64 {
 fn row(table: u8, bytes: &[u8]) -> bool {
     match table {
         0 => reads::<rows::Meta>(bytes),
-        1 => reads::<rows::Source>(bytes),
+        1 => reads::<consort_workflow::CompiledWorkflow>(bytes),
         2 => reads::<rows::Deployed>(bytes),
         3 => reads::<rows::Run>(bytes),
         4 => reads::<rows::Scope>(bytes),

@@ -166,8 +166,6 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
-    use consort_workflow::Definition;
-
     use super::*;
 
     #[test]
@@ -175,7 +173,7 @@ mod tests {
         let mut chance = crate::chance::Chance::new(3);
         let passed = (0..500).filter(|_| {
             let bytes: Vec<u8> = (0..100).map(|_| chance.byte()).collect();
-            Definition::parse(&workflow("w", &mut Choices::new(&bytes))).is_ok()
+            consort_workflow_check::check(&workflow("w", &mut Choices::new(&bytes))).is_ok()
         });
         assert!(passed.count() > 300);
     }

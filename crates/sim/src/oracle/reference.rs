@@ -45,7 +45,8 @@ impl Reference {
         let machine = Machine::open(backing, Seq::ZERO)?;
         let mut reference = Self { machine, now: Time(1), ready: VecDeque::new(), known: BTreeMap::new() };
         for source in sources {
-            reference.apply(&Command::Deploy(Deploy { namespace: NAMESPACE.to_owned(), source }))?;
+            let workflow = consort_workflow_check::check(&source)?.compiled;
+            reference.apply(&Command::Deploy(Deploy { namespace: NAMESPACE.to_owned(), workflow }))?;
         }
         Ok(reference)
     }
@@ -69,18 +70,9 @@ impl Reference {
         let mut id = [1; 16];
         id[..8].copy_from_slice(&self.machine.applied().0.to_be_bytes());
         let run = RunId(id);
-        self.apply(&Command::StartRun(StartRun {
-            run,
-            namespace: NAMESPACE.to_owned(),
-            workflow: workflow.to_owned(),
-            version: None,
-            input: Payload::inline(input.as_bytes()),
-            idempotency_key: None,
-            labels: BTreeMap::new(),
-            priority: 0,
-            timeout: None,
-            traceparent: None,
-        }))?;
+        let requested = StartRun::requested(run, NAMESPACE, workflow, Payload::inline(input.as_bytes()));
+        let start = self.machine.prepare_start(requested, None)?;
+        self.apply(&Command::StartRun(start))?;
         for _ in 0..RECORDS_MAX {
             let view = self.machine.run_view(NAMESPACE, run)?;
             if view.summary.status.is_terminal() {

@@ -5,6 +5,7 @@
 
 use std::{ops::Range, sync::Arc};
 
+use minicbor::{Decode, Encode};
 use serde_json::Value;
 
 use super::functions::Function;
@@ -14,11 +15,13 @@ pub(crate) type Id = u32;
 
 /// A parsed expression.
 #[derive(Clone, Debug)]
-pub(crate) struct Program {
+pub struct Program {
     pub(crate) nodes: Vec<Node>,
-    /// What it looks at, in order of the text; may repeat.
-    pub(crate) uses: Vec<Use>,
-    pub(crate) uses_status: bool,
+    /// What it looks at, in order of the text; may repeat. Empty in a program that was read from a normal form: by
+    /// then the names are resolved.
+    pub uses: Vec<Use>,
+    /// Whether it calls a status function.
+    pub uses_status: bool,
 }
 
 impl Program {
@@ -31,57 +34,102 @@ impl Program {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Encode, Decode)]
 pub(crate) struct Node {
+    #[n(0)]
     pub(crate) kind: NodeKind,
     /// Bytes of the expression's text.
+    #[n(1)]
     pub(crate) span: Range<usize>,
     /// The longest way down to a leaf; bounds the evaluator's recursion.
+    #[cbor(skip)]
     pub(crate) height: u32,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Encode, Decode)]
 pub(crate) enum NodeKind {
-    Literal(Value),
-    Root(Root),
+    #[n(0)]
+    Literal(
+        #[n(0)]
+        #[cbor(with = "crate::form::json")]
+        Value,
+    ),
+    #[n(1)]
+    Root(#[n(0)] Root),
     /// `steps.NAME.field`
-    Step(Arc<str>, StepField),
+    #[n(2)]
+    Step(
+        #[n(0)]
+        #[cbor(with = "crate::form::shared_text")]
+        Arc<str>,
+        #[n(1)] StepField,
+    ),
     /// The variable of a macro, by position on the stack of such variables.
-    Local(usize),
-    Select(Id, String),
+    #[n(3)]
+    Local(#[n(0)] usize),
+    #[n(4)]
+    Select(#[n(0)] Id, #[n(1)] String),
     /// `has(of.field)`
-    Has(Id, String),
-    Index(Id, Id),
-    Not(Id),
-    Negate(Id),
-    And(Vec<Id>),
-    Or(Vec<Id>),
-    Choose(Id, Id, Id),
-    Binary(Operator, Id, Id),
-    List(Vec<Id>),
-    Map(Vec<(Id, Id)>),
-    Call(Function, Vec<Id>),
+    #[n(5)]
+    Has(#[n(0)] Id, #[n(1)] String),
+    #[n(6)]
+    Index(#[n(0)] Id, #[n(1)] Id),
+    #[n(7)]
+    Not(#[n(0)] Id),
+    #[n(8)]
+    Negate(#[n(0)] Id),
+    #[n(9)]
+    And(#[n(0)] Vec<Id>),
+    #[n(10)]
+    Or(#[n(0)] Vec<Id>),
+    #[n(11)]
+    Choose(#[n(0)] Id, #[n(1)] Id, #[n(2)] Id),
+    #[n(12)]
+    Binary(#[n(0)] Operator, #[n(1)] Id, #[n(2)] Id),
+    #[n(13)]
+    List(#[n(0)] Vec<Id>),
+    #[n(14)]
+    Map(#[n(0)] Vec<(Id, Id)>),
+    #[n(15)]
+    Call(#[n(0)] Function, #[n(1)] Vec<Id>),
     /// `matches` with a pattern that is known at parse.
-    Matches(Id, regex::Regex),
-    Macro(Box<Macro>),
+    #[n(16)]
+    Matches(
+        #[n(0)] Id,
+        #[n(1)]
+        #[cbor(with = "crate::form::pattern")]
+        regex::Regex,
+    ),
+    #[n(17)]
+    Macro(#[n(0)] Box<Macro>),
 }
 
 /// `range.all(variable, body)` and its kin.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Encode, Decode)]
 pub(crate) struct Macro {
+    #[n(0)]
     pub(crate) kind: MacroKind,
+    #[n(1)]
     pub(crate) range: Id,
     /// The condition of a three-argument `map`.
+    #[n(2)]
     pub(crate) filter: Option<Id>,
+    #[n(3)]
     pub(crate) body: Id,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
 pub(crate) enum MacroKind {
+    #[n(0)]
     All,
+    #[n(1)]
     Exists,
+    #[n(2)]
     ExistsOne,
+    #[n(3)]
     Map,
+    #[n(4)]
     Filter,
 }
 
@@ -98,19 +146,32 @@ impl MacroKind {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
 pub(crate) enum Operator {
+    #[n(0)]
     Add,
+    #[n(1)]
     Subtract,
+    #[n(2)]
     Multiply,
+    #[n(3)]
     Divide,
+    #[n(4)]
     Modulo,
+    #[n(5)]
     Equal,
+    #[n(6)]
     NotEqual,
+    #[n(7)]
     Less,
+    #[n(8)]
     LessEqual,
+    #[n(9)]
     Greater,
+    #[n(10)]
     GreaterEqual,
+    #[n(11)]
     In,
 }
 
@@ -134,13 +195,26 @@ impl Operator {
 }
 
 /// A variable that every workflow has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Root {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Root {
+    /// The run's input.
+    #[n(0)]
     Input,
+    /// The item of the nearest `for_each`.
+    #[n(1)]
     Item,
+    /// Its position.
+    #[n(2)]
     Index,
+    /// The nearest `repeat`.
+    #[n(3)]
     Loop,
+    /// The run.
+    #[n(4)]
     Run,
+    /// The iteration's output.
+    #[n(5)]
     Output,
 }
 
@@ -171,11 +245,16 @@ impl Root {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
 pub(crate) enum StepField {
+    #[n(0)]
     Output,
+    #[n(1)]
     Status,
+    #[n(2)]
     Error,
+    #[n(3)]
     Attempts,
 }
 
@@ -195,7 +274,9 @@ impl StepField {
 
 /// One look at something outside the expression.
 #[derive(Clone, Debug)]
-pub(crate) enum Use {
+pub enum Use {
+    /// A variable, and where it stands in the text.
     Root(Root, Range<usize>),
+    /// A step by name, and where it stands in the text.
     Step(Arc<str>, Range<usize>),
 }

@@ -56,7 +56,7 @@ pub(super) fn tokens(text: &str) -> Result<Vec<(Token, Range<usize>)>, Problem> 
 
 /// Where the `}}` is that ends an expression: the first outside of texts and of braces of its own. Where the words
 /// make no sense, the first at all, so that the parser can say what is wrong.
-pub(crate) fn closing(text: &str) -> Option<usize> {
+pub fn closing(text: &str) -> Option<usize> {
     let mut lexer = Lexer { text, at: 0 };
     let mut braces = 0_usize;
     loop {

@@ -10,6 +10,7 @@
 
 mod ast;
 mod eval;
+mod form;
 mod functions;
 mod lexer;
 mod parser;
@@ -17,9 +18,10 @@ mod strings;
 mod types;
 mod value;
 
-pub(crate) use ast::{Program, Root, Use};
+pub use ast::{Program, Root, Use};
 pub(crate) use eval::evaluate;
-pub(crate) use lexer::closing;
-pub(crate) use parser::{Problem, parse};
-pub(crate) use types::{Kind, infer};
-pub(crate) use value::{check_depth, check_depth_below, kind_name};
+pub use lexer::closing;
+pub use parser::{Problem, parse};
+pub use types::{Kind, Schema, infer};
+pub use value::kind_name;
+pub(crate) use value::{Number, check_depth, check_depth_below, text_of};

@@ -19,11 +19,15 @@ use crate::suggest::did_you_mean;
 
 /// What is wrong with an expression, at bytes of its text.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Problem {
-    pub(crate) code: &'static str,
-    pub(crate) message: String,
-    pub(crate) span: Range<usize>,
-    pub(crate) hint: Option<String>,
+pub struct Problem {
+    /// A stable short slug, such as `unknown-function`.
+    pub code: &'static str,
+    /// What is wrong.
+    pub message: String,
+    /// Where, as bytes of the text.
+    pub span: Range<usize>,
+    /// What would be right.
+    pub hint: Option<String>,
 }
 
 impl Problem {
@@ -38,7 +42,7 @@ impl Problem {
 }
 
 /// Parses an expression. Syntax errors end it at the first; unknown names are all found.
-pub(crate) fn parse(text: &str) -> Result<Program, Vec<Problem>> {
+pub fn parse(text: &str) -> Result<Program, Vec<Problem>> {
     if text.len() > limits::EXPRESSION_BYTES_MAX {
         let message = format!("the expression has {} bytes, the limit is {}", text.len(), limits::EXPRESSION_BYTES_MAX);
         let problem = Problem::new("expression-too-long", message, 0..text.len());
@@ -419,7 +423,10 @@ impl Parser {
             let at = self.program.node(pattern).span.clone();
             match strings::regex(pattern_text) {
                 Ok(regex) => return self.push(NodeKind::Matches(text, regex), whole, &[text]),
-                Err(message) => self.problems.push(Problem::new("bad-pattern", message, at)),
+                Err(error) => {
+                    let message = strings::explained(pattern_text, &error);
+                    self.problems.push(Problem::new("bad-pattern", message, at));
+                }
             }
         }
         self.push(NodeKind::Call(function, arguments.clone()), whole, &arguments)

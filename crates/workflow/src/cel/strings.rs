@@ -20,16 +20,26 @@ const PATTERN_BYTES_MAX: usize = 256 * 1024;
 const PATTERN_COST: usize = 5_000;
 
 /// Compiles a pattern, with bounded size.
-pub(super) fn regex(pattern: &str) -> Result<Regex, String> {
-    let built = RegexBuilder::new(pattern).size_limit(PATTERN_BYTES_MAX).dfa_size_limit(PATTERN_BYTES_MAX).build();
-    built.map_err(|error| match error {
+pub(super) fn regex(pattern: &str) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(pattern).size_limit(PATTERN_BYTES_MAX).dfa_size_limit(PATTERN_BYTES_MAX).build()
+}
+
+/// What is wrong with a pattern, in words that no other version of the library changes: they reach durable rows.
+fn refusal(pattern: &str, error: &regex::Error) -> String {
+    match error {
         regex::Error::CompiledTooBig(limit) => format!("the pattern needs more than {limit} bytes"),
-        error => {
-            let text = error.to_string();
-            let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
-            format!("`{pattern}` is not a pattern: {reason}")
-        }
-    })
+        _ => format!("`{pattern}` is not a pattern"),
+    }
+}
+
+/// The same with the library's reason, for diagnostics, which are not kept.
+pub(super) fn explained(pattern: &str, error: &regex::Error) -> String {
+    let text = error.to_string();
+    let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
+    match error {
+        regex::Error::Syntax(_) => format!("{}: {reason}", refusal(pattern, error)),
+        _ => refusal(pattern, error),
+    }
 }
 
 fn text(value: &Value, wanted_by: Function) -> Outcome<&str> {
@@ -49,7 +59,9 @@ pub(super) fn call(function: Function, arguments: &[Cow<'_, Value>], budget: &mu
         Function::EndsWith => Value::Bool(subject.ends_with(argument(1)?)),
         Function::Matches => {
             budget.charge(PATTERN_COST)?;
-            return matches(&arguments[0], &regex(argument(1)?).map_err(Fault::new)?, budget);
+            let pattern = argument(1)?;
+            let compiled = regex(pattern).map_err(|error| Fault::new(refusal(pattern, &error)))?;
+            return matches(&arguments[0], &compiled, budget);
         }
         Function::LowerAscii => Value::from(subject.to_ascii_lowercase()),
         Function::UpperAscii => Value::from(subject.to_ascii_uppercase()),

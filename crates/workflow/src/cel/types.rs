@@ -16,23 +16,30 @@ use super::{
 use crate::suggest::{did_you_mean, listed};
 
 /// A JSON Schema, where one is known.
-pub(crate) type Schema<'s> = Option<&'s Value>;
+pub type Schema<'s> = Option<&'s Value>;
 
 /// What a value is known to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// Not known.
     Any,
+    /// Null.
     Null,
+    /// A truth value.
     Bool,
+    /// A number.
     Number,
+    /// A text.
     Text,
+    /// A list.
     List,
+    /// A map.
     Map,
 }
 
 impl Kind {
     /// For messages: `a text`.
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Any => "any value",
             Self::Null => "null",
@@ -101,7 +108,7 @@ impl<'s> Known<'s> {
 }
 
 /// What the expression's value is known to be, and what is certainly wrong inside.
-pub(crate) fn infer(program: &Program, text: &str, input: Schema<'_>) -> (Kind, Vec<Problem>) {
+pub fn infer(program: &Program, text: &str, input: Schema<'_>) -> (Kind, Vec<Problem>) {
     let mut check = Check { program, text, input, known: Vec::new(), problems: Vec::new() };
     for id in 0..program.nodes.len() as Id {
         let known = check.node(id);

@@ -97,7 +97,7 @@ impl Budget {
 }
 
 /// A kind of value, for messages: `a text`.
-pub(crate) fn kind_name(value: &Value) -> &'static str {
+pub fn kind_name(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a truth value",
@@ -131,13 +131,13 @@ pub(crate) fn check_depth_below(value: &Value, depth: usize) -> Result<(), Error
 
 /// A number: JSON's whole numbers are one type here, whatever their sign.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Number {
+pub(crate) enum Number {
     Int(i128),
     Double(f64),
 }
 
 impl Number {
-    pub(super) fn of(value: &Value) -> Option<Self> {
+    pub(crate) fn of(value: &Value) -> Option<Self> {
         let Value::Number(number) = value else { return None };
         if let Some(int) = number.as_i128() {
             return Some(Self::Int(int));
@@ -164,7 +164,7 @@ impl Number {
         })
     }
 
-    pub(super) fn compare(self, other: Self) -> Option<Ordering> {
+    pub(crate) fn compare(self, other: Self) -> Option<Ordering> {
         match (self, other) {
             (Self::Int(a), Self::Int(b)) => Some(a.cmp(&b)),
             (Self::Int(a), Self::Double(b)) => compare_exactly(a, b),

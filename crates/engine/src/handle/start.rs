@@ -1,0 +1,163 @@
+//! Starting runs: what is decided before anything is logged.
+//!
+//! For: choosing the revision, answering a start that was answered before, checking the input and filling in its
+//! defaults. Not for: rules that need the state when the record is applied (the machine checks those).
+//! Invariant: an input that does not fit is never logged, and checking it keeps nothing else waiting: it is done away
+//! from the loop, with a bounded cost.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use consort_core::{
+    Command, Reply,
+    command::{ForkRun, StartRun},
+    view::{StartPin, accept_input},
+};
+use consort_types::{BlobHash, Payload, Result, RunId, Span, bounds::check_optional_text, limits};
+use consort_workflow::Definition;
+use serde::Serialize;
+
+use super::{Handle, operations::unexpected};
+use crate::{admit::check_payload, keeper::Pin, shell};
+
+/// What starts a run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StartRequest {
+    /// The namespace.
+    pub namespace: String,
+    /// The workflow's name.
+    pub workflow: String,
+    /// A revision number or an author's version; without one, the newest.
+    pub version: Option<String>,
+    /// The input document; a large one is moved to the blob store.
+    pub input: Payload,
+    /// Makes the start repeatable: the same key with the same request answers the first run.
+    pub idempotency_key: Option<String>,
+    /// Labels, at most [`limits::LABELS_MAX`].
+    pub labels: BTreeMap<String, String>,
+    /// Added to the priority of every step.
+    pub priority: i32,
+    /// How long the run may take; without one, what the workflow says.
+    pub timeout: Option<Span>,
+    /// The trace of the caller, as a W3C `traceparent`; without one, the run begins a trace of its own.
+    pub traceparent: Option<String>,
+}
+
+/// A run that was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Started {
+    /// The run.
+    pub run: RunId,
+    /// Whether its idempotency key had started it before.
+    pub existing: bool,
+}
+
+/// What makes a new run of an old one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ForkRequest {
+    /// The namespace.
+    pub namespace: String,
+    /// The run to take outcomes from.
+    pub from: RunId,
+    /// The top-level step from which to run anew; without one, everything that has not completed.
+    pub step: Option<String>,
+    /// Another input; without one, the old run's.
+    pub input: Option<Payload>,
+}
+
+/// What the state says of a start.
+enum Found {
+    /// Its idempotency key has started this run.
+    Before(RunId),
+    /// It would start this revision.
+    Pin(StartPin),
+}
+
+fn started(reply: Reply) -> Result<Started> {
+    match reply {
+        Reply::Run { run, existing } => Ok(Started { run, existing }),
+        other => Err(unexpected(&other)),
+    }
+}
+
+impl Handle {
+    /// Starts a run of the revision that the name and version mean at this moment.
+    pub async fn start(&self, request: StartRequest) -> Result<Started> {
+        check_optional_text("version", request.version.as_deref(), limits::NAME_BYTES_MAX)?;
+        let mut command = StartRun {
+            idempotency_key: request.idempotency_key.clone(),
+            labels: request.labels.clone(),
+            priority: request.priority,
+            timeout: request.timeout,
+            traceparent: request.traceparent.clone(),
+            ..StartRun::requested(Self::new_run_id(), &request.namespace, &request.workflow, Payload::null())
+        };
+        command.check()?;
+        let asked = StartRun::request_hash(&request.workflow, request.version.as_deref(), &request.input);
+        let pinned = match self.find_start(&request, asked).await? {
+            Found::Before(run) => return Ok(Started { run, existing: true }),
+            Found::Pin(pinned) => pinned,
+        };
+        let (input, pin) = self.accept_input(request.input, pinned.definition).await?;
+        command = StartRun { revision: pinned.revision, hash: pinned.hash, request: asked, input, ..command };
+        started(self.submit(Command::StartRun(command), pin).await?)
+    }
+
+    /// A start that was answered before is answered before its input is looked at.
+    async fn find_start(&self, request: &StartRequest, asked: BlobHash) -> Result<Found> {
+        let (namespace, key) = (request.namespace.clone(), request.idempotency_key.clone());
+        let (workflow, version) = (request.workflow.clone(), request.version.clone());
+        let found = self.read(move |machine| {
+            if let Some(key) = &key
+                && let Some(run) = machine.started_before(&namespace, key, asked)?
+            {
+                return Ok(Found::Before(run));
+            }
+            machine.pin_start(&namespace, &workflow, version.as_deref()).map(Found::Pin)
+        });
+        found.await?
+    }
+
+    /// Makes a new run that takes outcomes over from an old one.
+    pub async fn fork(&self, request: ForkRequest) -> Result<Started> {
+        let (namespace, from) = (request.namespace, request.from);
+        let mut command =
+            ForkRun { run: Self::new_run_id(), namespace: namespace.clone(), from, step: request.step, input: None };
+        command.check()?;
+        let (input, pin) = match request.input {
+            Some(input) => {
+                let definition = self.read(move |machine| machine.run_definition(&namespace, from)).await??;
+                let (input, pin) = self.accept_input(input, definition).await?;
+                (Some(input), pin)
+            }
+            None => (None, None),
+        };
+        command.input = input;
+        started(self.submit(Command::ForkRun(command), pin).await?)
+    }
+
+    /// Makes a new run that repeats what had not completed in an old one, or everything from `step` on.
+    pub async fn retry(&self, namespace: &str, run: RunId, step: Option<String>) -> Result<Started> {
+        self.fork(ForkRequest { namespace: namespace.to_owned(), from: run, step, input: None }).await
+    }
+
+    /// Checks an input, fills in its defaults, and puts a large one into the blob store.
+    async fn accept_input(&self, input: Payload, definition: Arc<Definition>) -> Result<(Payload, Option<Pin>)> {
+        if definition.input.schema().is_none() {
+            return self.admit("input", input).await;
+        }
+        let given = match input {
+            Payload::Blob { .. } => Payload::Inline(self.payload(input).await?),
+            inline => inline,
+        };
+        let accepted = tokio::task::spawn_blocking(move || accept(given, &definition));
+        let accepted = accepted.await.map_err(|_| shell::stopping())??;
+        self.admit("input", accepted).await
+    }
+}
+
+/// The input as the definition accepts it.
+fn accept(given: Payload, definition: &Definition) -> Result<Payload> {
+    check_payload("input", &given)?;
+    let Payload::Inline(bytes) = &given else { return Ok(given) };
+    Ok(accept_input(definition, bytes)?.map_or(given, Payload::inline))
+}

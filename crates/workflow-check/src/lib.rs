@@ -1,0 +1,40 @@
+//! From a workflow's text to its model: YAML, diagnostics with places, the language's JSON Schema, drawings.
+//!
+//! For: whoever takes a text in: [`check`] gives the definition and its normal form, or everything that is wrong.
+//! Not for: the machine, which sees normal forms alone.
+//! Invariant: everything here is a pure function of its arguments; hostile texts cost bounded time and stack.
+
+mod contract;
+mod diagnostic;
+mod graph;
+mod input;
+mod language_schema;
+mod parse;
+mod yaml;
+
+use consort_workflow::{CompiledWorkflow, Definition};
+
+pub use contract::Contract;
+pub use diagnostic::{Diagnostic, Diagnostics, Severity};
+pub use graph::{Graph, Node};
+pub use input::{compile_schema, library_validator};
+pub use language_schema::language_schema;
+
+/// A text that was checked and has no errors.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// What the text means.
+    pub definition: Definition,
+    /// The same as it is logged and stored.
+    pub compiled: CompiledWorkflow,
+    /// What is allowed but looks like a mistake.
+    pub warnings: Diagnostics,
+}
+
+/// Reads and checks a source text. All diagnostics are reported at once; work is bounded for hostile texts.
+///
+/// # Errors
+/// Every error of the text with its place, and its warnings too.
+pub fn check(source: &str) -> Result<Checked, Diagnostics> {
+    parse::parse(source)
+}

@@ -1,0 +1,295 @@
+//! Values with expressions in them.
+//!
+//! For: templates and conditions. Not for: literal fields (see `fields`).
+//! Invariant: a finding inside an expression points at its very characters, where the text stands in the source as
+//! it is read (which escapes in quotes prevent).
+
+use std::ops::Range;
+
+use consort_types::limits;
+use consort_workflow::{
+    Environment, Expression, Reference, Template, TextPart,
+    cel::{self, Kind, Problem, Use},
+};
+use serde_json::Value;
+
+use super::Reader;
+use crate::yaml::{Entry, Node, NodeKind};
+
+/// What may be used at a place beside what its block and loops give.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Place {
+    /// The step's own outcome (`compensate`).
+    pub(super) own: bool,
+    /// The status functions (`if`).
+    pub(super) status: bool,
+    /// `output` (`until`, `while`).
+    pub(super) output: bool,
+}
+
+/// A part of a text: literal, or what stands between `${{` and `}}`.
+enum Part<'t> {
+    Literal(String),
+    Expression(&'t str),
+}
+
+const OPEN: &str = "${{";
+
+/// Cuts a text at its expressions. `$${{` stands for a literal `${{`. The error is the rest that is not closed.
+fn parts(text: &str) -> Result<Vec<Part<'_>>, &str> {
+    let mut parts = Vec::new();
+    let mut literal = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(OPEN) {
+        if rest[..at].ends_with('$') {
+            literal.push_str(&rest[..at - 1]);
+            literal.push_str(OPEN);
+            rest = &rest[at + OPEN.len()..];
+            continue;
+        }
+        literal.push_str(&rest[..at]);
+        let inner = &rest[at + OPEN.len()..];
+        let length = cel::closing(inner).ok_or(&rest[at..])?;
+        if !literal.is_empty() {
+            parts.push(Part::Literal(std::mem::take(&mut literal)));
+        }
+        parts.push(Part::Expression(&inner[..length]));
+        rest = &inner[length + 2..];
+    }
+    literal.push_str(rest);
+    if !literal.is_empty() || parts.is_empty() {
+        parts.push(Part::Literal(literal));
+    }
+    Ok(parts)
+}
+
+impl Reader<'_> {
+    /// A value with expressions anywhere inside.
+    pub(super) fn template(&mut self, node: &Node, place: Place) -> Template {
+        match &node.kind {
+            NodeKind::Scalar(Value::String(text)) => self.text_template(text, node, place).0,
+            NodeKind::Scalar(value) => Template::Literal(value.clone()),
+            NodeKind::List(items) => {
+                let items: Vec<Template> = items.iter().map(|item| self.template(item, place)).collect();
+                literal_list(items)
+            }
+            NodeKind::Map(entries) => {
+                let mut map: Vec<(String, Template)> =
+                    entries.iter().map(|entry| (entry.key.clone(), self.template(&entry.value, place))).collect();
+                map.sort_by(|a, b| a.0.cmp(&b.0));
+                literal_map(map)
+            }
+        }
+    }
+
+    /// A template whose value must be of a kind, as far as that is known.
+    pub(super) fn template_of(&mut self, entry: &Entry, wanted: Kind, place: Place) -> Template {
+        let (template, kind) = match &entry.value.kind {
+            NodeKind::Scalar(Value::String(text)) => self.text_template(text, &entry.value, place),
+            NodeKind::List(_) => (self.template(&entry.value, place), Kind::List),
+            NodeKind::Map(_) => (self.template(&entry.value, place), Kind::Map),
+            NodeKind::Scalar(Value::Null) => (Template::Literal(Value::Null), Kind::Null),
+            NodeKind::Scalar(Value::Bool(value)) => (Template::Literal(Value::from(*value)), Kind::Bool),
+            NodeKind::Scalar(value) => (Template::Literal(value.clone()), Kind::Number),
+        };
+        if kind != Kind::Any && kind != wanted {
+            let message = format!("`{}` must be {}, found {}", entry.key, wanted.name(), kind.name());
+            self.report.error("type-mismatch", entry.value.span.clone(), message);
+        }
+        template
+    }
+
+    fn text_template(&mut self, text: &str, node: &Node, place: Place) -> (Template, Kind) {
+        let parts = match parts(text) {
+            Ok(parts) => parts,
+            Err(rest) => {
+                let span = self.locate(rest, &node.span, node.span.start).unwrap_or(node.span.clone());
+                let found = self.report.error("expression-syntax", span, "`${{` is not closed");
+                found.hint("end the expression with `}}`, or write `$${{` for these characters themselves");
+                return (Template::Literal(Value::Null), Kind::Any);
+            }
+        };
+        let mut compiled = Vec::new();
+        let (mut kind, mut from) = (Kind::Any, node.span.start);
+        for part in parts {
+            compiled.push(match part {
+                Part::Literal(literal) => TextPart::Literal(literal),
+                Part::Expression(inner) => {
+                    if self.report.is_full() || self.expression_bytes > limits::EXPRESSIONS_BYTES_MAX {
+                        break;
+                    }
+                    let place_of = self.locate(inner, &node.span, from);
+                    from = place_of.as_ref().map_or(from, |span| span.end);
+                    let Some((expression, known)) = self.expression(inner, place_of.as_ref(), &node.span, place) else {
+                        continue;
+                    };
+                    kind = known;
+                    TextPart::Expression(expression)
+                }
+            });
+        }
+        match compiled.len() {
+            1 => match compiled.remove(0) {
+                TextPart::Literal(literal) => (Template::Literal(Value::String(literal)), Kind::Text),
+                TextPart::Expression(expression) => (Template::Expression(expression), kind),
+            },
+            0 => (Template::Literal(Value::Null), Kind::Any),
+            _ => (Template::Text(compiled), Kind::Text),
+        }
+    }
+
+    /// One expression that must give `true` or `false`: `${{ … }}`, or a literal truth value.
+    pub(super) fn condition(&mut self, entry: &Entry, place: Place) -> Option<Expression> {
+        let node = &entry.value;
+        let text = match &node.kind {
+            NodeKind::Scalar(Value::Bool(value)) => {
+                let source = if *value { "true" } else { "false" };
+                return self.expression(source, None, &node.span, place).map(|(expression, _)| expression);
+            }
+            NodeKind::Scalar(Value::String(text)) => text,
+            _ => {
+                let message = format!("`{}` must be an expression, found {}", entry.key, node.kind_name());
+                self.report.error("bad-type", node.span.clone(), message).hint("write `${{ … }}`");
+                return None;
+            }
+        };
+        match self.text_template(text.trim(), node, place) {
+            (Template::Expression(expression), Kind::Any | Kind::Bool) => Some(expression),
+            (Template::Expression(_), kind) => {
+                let message = format!("`{}` must be true or false, but this is {}", entry.key, kind.name());
+                let found = self.report.error("type-mismatch", node.span.clone(), message);
+                found.hint("compare it, such as `size(value) > 0`");
+                None
+            }
+            (Template::Literal(Value::Null), _) => None,
+            (Template::Literal(_), _) => {
+                let message = format!("`{}` must be one expression, found plain text", entry.key);
+                let shown: String = text.chars().take(60).collect();
+                self.report.error("bad-type", node.span.clone(), message).hint(format!("write `${{{{ {shown} }}}}`"));
+                None
+            }
+            _ => {
+                let message = format!("`{}` must be one expression, found text around it", entry.key);
+                self.report.error("bad-type", node.span.clone(), message).hint("put all of it inside one `${{ … }}`");
+                None
+            }
+        }
+    }
+
+    /// The value of a condition that looks at nothing.
+    pub(super) fn constant(&mut self, expression: &Expression, entry: &Entry) -> Option<bool> {
+        if !expression.references().is_empty() || expression.uses_status() {
+            return None;
+        }
+        match expression.evaluate_bool(&Environment::default()) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                let found = self.report.error("constant-error", entry.value.span.clone(), error.message);
+                if let Some(hint) = error.hint {
+                    found.hint(hint);
+                }
+                None
+            }
+        }
+    }
+
+    /// Where a text stands in the source, within a node and not before `from`.
+    fn locate(&self, text: &str, within: &Range<usize>, from: usize) -> Option<Range<usize>> {
+        let start = from.clamp(within.start, within.end);
+        let found = start + self.source.get(start..within.end)?.find(text)?;
+        Some(found..found + text.len())
+    }
+
+    /// Compiles what stands between `${{` and `}}`; `at` is where it stands, `whole` the value around it.
+    fn expression(
+        &mut self,
+        inner: &str,
+        at: Option<&Range<usize>>,
+        whole: &Range<usize>,
+        place: Place,
+    ) -> Option<(Expression, Kind)> {
+        let text = inner.trim();
+        let lead = inner.len() - inner.trim_start().len();
+        let span = |span: &Range<usize>| match at {
+            Some(at) => at.start + lead + span.start..at.start + lead + span.end,
+            None => whole.clone(),
+        };
+        if self.report.is_full() || self.expression_bytes > limits::EXPRESSIONS_BYTES_MAX {
+            return None;
+        }
+        self.expression_bytes += text.len();
+        if self.expression_bytes > limits::EXPRESSIONS_BYTES_MAX {
+            let message = format!("the expressions of the file have more than {} bytes", limits::EXPRESSIONS_BYTES_MAX);
+            self.report.error("too-large", whole.clone(), message).hint("compute in agents, or split the workflow");
+            return None;
+        }
+        let program = match cel::parse(text) {
+            Ok(program) => program,
+            Err(problems) => {
+                self.problems(problems, &span);
+                return None;
+            }
+        };
+        let references = self.resolve(&program, place, &span)?;
+        if program.uses_status && !place.status {
+            let message = "`success`, `failure`, `always` and `cancelled` can be called only in `if`";
+            self.report.error("misplaced-function", span(&(0..text.len())), message);
+            return None;
+        }
+        let (kind, problems) = cel::infer(&program, text, self.input.schema());
+        self.problems(problems, &span);
+        Some((Expression::new(text, program, references), kind))
+    }
+
+    fn problems(&mut self, problems: Vec<Problem>, span: &impl Fn(&Range<usize>) -> Range<usize>) {
+        for problem in problems {
+            let found = self.report.error(problem.code, span(&problem.span), problem.message);
+            if let Some(hint) = problem.hint {
+                found.hint(hint);
+            }
+        }
+    }
+
+    /// What the program looks at; `None` where a name means nothing here.
+    fn resolve(
+        &mut self,
+        program: &cel::Program,
+        place: Place,
+        span: &impl Fn(&Range<usize>) -> Range<usize>,
+    ) -> Option<Vec<Reference>> {
+        let mut references = Some(Vec::new());
+        for used in &program.uses {
+            let (result, at) = match used {
+                Use::Root(root, at) => (self.scope.root(*root, place), at),
+                Use::Step(name, at) => (self.scope.step(name, place), at),
+            };
+            match result {
+                Ok(reference) => references.iter_mut().for_each(|list| list.push(reference.clone())),
+                Err(unresolved) => {
+                    self.report.error(unresolved.code, span(at), unresolved.message).hint(unresolved.hint);
+                    references = None;
+                }
+            }
+        }
+        references
+    }
+}
+
+/// A list without holes is a literal as a whole.
+fn literal_list(items: Vec<Template>) -> Template {
+    if !items.iter().all(|item| matches!(item, Template::Literal(_))) {
+        return Template::List(items);
+    }
+    let values =
+        items.into_iter().filter_map(|item| if let Template::Literal(value) = item { Some(value) } else { None });
+    Template::Literal(values.collect())
+}
+
+/// A map without holes is a literal as a whole.
+fn literal_map(entries: Vec<(String, Template)>) -> Template {
+    if !entries.iter().all(|(_, value)| matches!(value, Template::Literal(_))) {
+        return Template::Map(entries);
+    }
+    let literal = |(key, value)| if let Template::Literal(value) = value { Some((key, value)) } else { None };
+    Template::Literal(Value::Object(entries.into_iter().filter_map(literal).collect()))
+}
