@@ -99,7 +99,7 @@ fn approvals_forks_replays_and_comparisons() {
     folder.ok(&["inbox", "approve", "last", "--by", "ada", "--comment", "good"]);
     assert_eq!(first.ended().out, "{\"shipped\":\"1\"}\n");
     assert_eq!(folder.ok(&["runs", "output", &run[20..], "--step", "build"]), "{\"built\":\"1\"}\n");
-    assert!(folder.ok(&["runs", "show", "last", "--journal"]).contains("decided by ada: approved (good)"));
+    assert!(folder.ok(&["runs", "show", "last", "--history"]).contains("decided by ada: approved (good)"));
     assert!(folder.ok(&["runs", "replay", "last"]).contains("ship"));
     let fork = folder.ok(&["runs", "fork", "last", "--from", "ship", "--input", "version=2"]);
     assert_eq!(folder.ok(&["runs", "watch", fork.trim()]), "{\"shipped\":\"2\"}\n");

@@ -18,12 +18,10 @@ mod shell;
 pub use admit::check_document;
 pub use backing::{StoreBacking, write_rows};
 pub use config::{Config, Locality, Parts};
-pub use consort_core::view;
+pub use consort_core::{rows, view};
 pub use handle::{
-    AgentStatus, AgentWatch, Deployed, ForkRequest, Handle, Session, SessionSender, StartRequest, Started, Status,
+    AgentStatus, AgentWatch, BulkAction, BulkItem, BulkRequest, BulkResult, Decision, Deployed, ForkRequest, Handle, Session, SessionSender, StartRequest, Started, Status,
     Watch, WatchEvent,
 };
 pub use keeper::BlobKeeper;
 pub use partition::{Attached, InstanceId, Outputs, Partition, Ticket, agent_of};
-
-pub use consort_core::command::Resolution;

@@ -28,6 +28,7 @@ const fn shell(name: &'static str, may_use: &'static [&'static str]) -> Place {
 /// Product crates from the lowest layer to the highest. Arrows point up in this list only.
 const PRODUCT: &[Place] = &[
     pure("types", &[]),
+    shell("api", &["types"]),
     pure("workflow", &["types"]),
     pure("core", &["types", "workflow"]),
     pure("journal", &["types"]),
@@ -37,9 +38,9 @@ const PRODUCT: &[Place] = &[
     shell("engine", &["types", "workflow", "core", "journal", "store"]),
     shell("listen", &["types"]),
     shell("proto", &["types"]),
-    shell("worker", &["types", "proto"]),
+    shell("worker", &["types", "api", "proto"]),
     shell("agents", &["types", "worker"]),
-    shell("api-http", &["types", "workflow", "engine", "listen"]),
+    shell("api-http", &["types", "api", "workflow", "engine", "listen"]),
     shell("api-grpc", &["types", "workflow", "engine", "proto", "listen"]),
     shell(
         "server",
@@ -57,7 +58,7 @@ const PRODUCT: &[Place] = &[
             "api-grpc",
         ],
     ),
-    shell("cli", &["types", "workflow", "engine", "server"]),
+    shell("cli", &["types", "api", "workflow", "engine", "server"]),
 ];
 
 /// Crates that serve development: they may use any crate, and no product crate may use them.

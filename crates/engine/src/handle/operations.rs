@@ -13,7 +13,6 @@ use consort_core::{
     },
 };
 use consort_types::{BlobHash, Code, Error, Name, Payload, Result, RunId, Span, TaskId, limits};
-use serde::Serialize;
 
 use super::Handle;
 use crate::{
@@ -30,8 +29,8 @@ pub struct StartRequest {
     pub workflow: String,
     /// A revision number or an author's version; without one, the newest.
     pub version: Option<String>,
-    /// The input document; a large one is moved to the blob store.
-    pub input: Payload,
+    /// The input document; without one, `{}`. A large one is moved to the blob store.
+    pub input: Option<Payload>,
     /// Makes the start repeatable: the same key with the same request answers the first run.
     pub idempotency_key: Option<String>,
     /// Labels, at most [`limits::LABELS_MAX`].
@@ -45,16 +44,16 @@ pub struct StartRequest {
 }
 
 /// A run that was started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Started {
     /// The run.
     pub run: RunId,
     /// Whether its idempotency key had started it before.
-    pub existing: bool,
+    pub deduplicated: bool,
 }
 
 /// A workflow that was deployed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deployed {
     /// Its name.
     pub name: String,
@@ -64,6 +63,21 @@ pub struct Deployed {
     pub hash: BlobHash,
     /// Whether this revision is new.
     pub new: bool,
+}
+
+/// What a person decides.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Decision {
+    /// An approval: yes.
+    Approve,
+    /// An approval: no.
+    Reject,
+    /// An unknown outcome: it happened, with this output.
+    Done(Payload),
+    /// An unknown outcome: it did not happen, try again.
+    Retry,
+    /// An unknown outcome: count it as failed.
+    Fail,
 }
 
 /// What makes a new run of an old one.
@@ -85,7 +99,7 @@ fn unexpected(reply: &Reply) -> Error {
 
 fn started(reply: Reply) -> Result<Started> {
     match reply {
-        Reply::Run { run, existing } => Ok(Started { run, existing }),
+        Reply::Run { run, existing } => Ok(Started { run, deduplicated: existing }),
         other => Err(unexpected(&other)),
     }
 }
@@ -108,9 +122,9 @@ impl Handle {
         Name::check("workflow", &request.workflow)?;
         check_labels("run", &request.labels)?;
         check_text("version", request.version.as_deref().unwrap_or(""), limits::NAME_BYTES_MAX)?;
-        let key = request.idempotency_key.as_deref().unwrap_or("");
-        check_text("idempotency key", key, limits::IDEMPOTENCY_KEY_BYTES_MAX)?;
-        let (input, pin) = self.admit("input", request.input).await?;
+        check_key(request.idempotency_key.as_deref())?;
+        let input = request.input.unwrap_or_else(|| Payload::inline(&b"{}"[..]));
+        let (input, pin) = self.admit("input", input).await?;
         let command = StartRun {
             run: Self::new_run_id(),
             namespace: request.namespace,
@@ -126,10 +140,12 @@ impl Handle {
         started(self.submit(Command::StartRun(command), pin).await?)
     }
 
-    /// Cancels a run and everything below it; `force` cancels its clean-up steps too.
+    /// Cancels a run and everything below it; `force` cancels its clean-up steps too. An empty reason is replaced by
+    /// one that says who asked.
     pub async fn cancel(&self, namespace: &str, run: RunId, reason: &str, force: bool) -> Result<()> {
         check_text("reason", reason, limits::ERROR_MESSAGE_BYTES_MAX)?;
-        let command = CancelRun { namespace: namespace.to_owned(), run, reason: reason.to_owned(), force };
+        let reason = if reason.is_empty() { "cancelled by a client" } else { reason }.to_owned();
+        let command = CancelRun { namespace: namespace.to_owned(), run, reason, force };
         self.done(Command::CancelRun(command), None).await
     }
 
@@ -153,39 +169,33 @@ impl Handle {
         self.done(Command::SignalRun(command), pin).await
     }
 
-    /// Decides an approval; `by` says who, `comment` why.
-    pub async fn approve(
+    /// Decides what waits in the inbox; `by` says who, `comment` why.
+    ///
+    /// # Errors
+    /// [`Code::BadRequest`] where `by` is empty; [`Code::StepState`] where the task does not wait for such a decision.
+    pub async fn decide(
         &self,
         namespace: &str,
         task: TaskId,
-        approved: bool,
+        decision: Decision,
         by: &str,
         comment: Option<String>,
     ) -> Result<()> {
         check_decision(by, comment.as_deref())?;
-        let command = Approve { namespace: namespace.to_owned(), task, approved, by: by.to_owned(), comment };
-        self.done(Command::Approve(command), None).await
-    }
-
-    /// Decides an unknown outcome; `by` says who, `comment` why.
-    pub async fn resolve_unknown(
-        &self,
-        namespace: &str,
-        task: TaskId,
-        resolution: Resolution,
-        by: &str,
-        comment: Option<String>,
-    ) -> Result<()> {
-        check_decision(by, comment.as_deref())?;
-        let (resolution, pin) = match resolution {
-            Resolution::Done(output) => {
+        let (namespace, by) = (namespace.to_owned(), by.to_owned());
+        let (resolution, pin) = match decision {
+            Decision::Approve | Decision::Reject => {
+                let approved = decision == Decision::Approve;
+                return self.done(Command::Approve(Approve { namespace, task, approved, by, comment }), None).await;
+            }
+            Decision::Done(output) => {
                 let (output, pin) = self.admit("output", output).await?;
                 (Resolution::Done(output), pin)
             }
-            other => (other, None),
+            Decision::Retry => (Resolution::Retry, None),
+            Decision::Fail => (Resolution::Fail, None),
         };
-        let command = ResolveUnknown { namespace: namespace.to_owned(), task, resolution, by: by.to_owned(), comment };
-        self.done(Command::ResolveUnknown(command), pin).await
+        self.done(Command::ResolveUnknown(ResolveUnknown { namespace, task, resolution, by, comment }), pin).await
     }
 
     /// Makes a new run that takes outcomes over from an old one.
@@ -228,7 +238,18 @@ impl Handle {
     }
 }
 
+/// An empty key would make every start without one the same.
+fn check_key(key: Option<&str>) -> Result<()> {
+    if key == Some("") {
+        return Err(Error::new(Code::BadRequest, "the idempotency key is empty").hint("leave it out, or choose one"));
+    }
+    check_text("idempotency key", key.unwrap_or(""), limits::IDEMPOTENCY_KEY_BYTES_MAX)
+}
+
 fn check_decision(by: &str, comment: Option<&str>) -> Result<()> {
+    if by.trim().is_empty() {
+        return Err(Error::new(Code::BadRequest, "`by` is empty").hint("say who decides"));
+    }
     check_text("name of who decides", by, limits::NAME_BYTES_MAX)?;
     check_text("comment", comment.unwrap_or(""), limits::ERROR_MESSAGE_BYTES_MAX)
 }
