@@ -47,7 +47,8 @@ fn first_status(spec: &Spec) -> StatusCode {
 }
 
 fn encode(spec: &Spec, status: StatusCode, reply: &impl Serialize) -> Result<Response<Body>> {
-    let defect = |error: serde_json::Error| Error::new(Code::Internal, format!("the answer cannot be written: {error}"));
+    let defect =
+        |error: serde_json::Error| Error::new(Code::Internal, format!("the answer cannot be written: {error}"));
     match spec.returns {
         Returns::Nothing => {
             let mut response = Response::new(Body::empty());
@@ -81,8 +82,7 @@ pub(crate) fn content(status: StatusCode, content_type: &'static str, bytes: imp
 
 /// Says where something can be found. Names and ids need no escaping.
 fn located(mut response: Response<Body>, path: &str, namespace: &str) -> Response<Body> {
-    let place =
-        if namespace == NAMESPACE_DEFAULT { path.to_owned() } else { format!("{path}?namespace={namespace}") };
+    let place = if namespace == NAMESPACE_DEFAULT { path.to_owned() } else { format!("{path}?namespace={namespace}") };
     if let Ok(place) = HeaderValue::try_from(place) {
         response.headers_mut().insert(header::LOCATION, place);
     }

@@ -53,9 +53,9 @@ impl<O: Operation> Call<O> {
         let mut given = path_of(&mut parts).await?;
         given.extend(query.into_iter().map(|(name, value)| (Place::Query, name, value)));
         for name in entry.spec.headers {
-            given.extend(one_header(&parts.headers, name)?.map(|value| {
-                (Place::Header, (*name).to_owned(), value.to_owned())
-            }));
+            given.extend(
+                one_header(&parts.headers, name)?.map(|value| (Place::Header, (*name).to_owned(), value.to_owned())),
+            );
         }
         let params = entry.read_params(&given)?;
         let closing = parts.extensions.get::<Closing>().cloned().unwrap_or_default();

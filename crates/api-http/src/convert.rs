@@ -12,8 +12,7 @@ use consort_api::{
 };
 use consort_engine::{
     self as engine,
-    rows::{Ask, Event, StepState as State},
-    view,
+    view::{self, Ask, Event, StepState as State},
 };
 use consort_types::{
     registry,
@@ -170,9 +169,7 @@ pub(crate) fn entry(entry: view::JournalView) -> HistoryEntry {
         Event::RunResumed => plain(EventKind::RunResumed),
         Event::RunCancelling { reason } => HistoryEntry { reason: Some(reason), ..plain(EventKind::RunCancelling) },
         Event::CompensationBegan => plain(EventKind::CompensationStarted),
-        Event::RunEnded { status } => {
-            HistoryEntry { status: Some(run_status(status)), ..plain(EventKind::RunEnded) }
-        }
+        Event::RunEnded { status } => HistoryEntry { status: Some(run_status(status)), ..plain(EventKind::RunEnded) },
         Event::TaskRecorded { entry, what } => {
             HistoryEntry { entry: Some(entry), what: Some(what), ..plain(EventKind::TaskRecorded) }
         }

@@ -34,8 +34,8 @@ pub mod watch;
 pub mod workflows;
 
 pub use document::Document;
-pub use operate::EmptyRequest;
 pub use openapi::openapi;
+pub use operate::EmptyRequest;
 pub use page::{Items, NoParams, Page, PageParams};
 pub use params::{Form, Param, Place};
 pub use problem::{Diagnostic, ErrorDetail, Problem, status_of};

@@ -7,9 +7,7 @@
 use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use crate::{
-    Accepts, Entry, Form, NAMESPACE_DEFAULT, Param, Place, Problem, Returns, Scope, Spec, operations,
-};
+use crate::{Accepts, Entry, Form, NAMESPACE_DEFAULT, Param, Place, Problem, Returns, Scope, Spec, operations};
 
 /// The OpenAPI 3.1 document of the interface, as `GET /v1/openapi.json` answers it.
 pub fn openapi() -> Value {

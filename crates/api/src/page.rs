@@ -34,6 +34,7 @@ impl PageParams {
 
 /// A page of a listing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "{T}Page")]
 pub struct Page<T> {
     /// The items.
     pub items: Vec<T>,
@@ -44,6 +45,7 @@ pub struct Page<T> {
 
 /// A list in whole.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "{T}List")]
 pub struct Items<T> {
     /// The items.
     pub items: Vec<T>,

@@ -276,7 +276,10 @@ mod tests {
         let entry = Entry::of::<ListRuns>();
         for (name, text) in [("limit", "0"), ("limit", "1001"), ("children", "yes"), ("status", "failed,odd")] {
             let error = decode::<<ListRuns as Operation>::Params>(entry.params(), &query(&[(name, text)])).unwrap_err();
-            assert!(error.code == Code::BadRequest && error.message.contains(&format!("`{name}` is `{text}`")), "{error}");
+            assert!(
+                error.code == Code::BadRequest && error.message.contains(&format!("`{name}` is `{text}`")),
+                "{error}"
+            );
         }
         let check = |pairs: &[(&str, &str)]| {
             let pairs: Vec<_> = pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();

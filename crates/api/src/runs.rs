@@ -9,9 +9,7 @@ use consort_types::{Code, Error, Result, RunId, Span, TaskId, Time, limits};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::value::StrDeserializer};
 
-use crate::{
-    Accepts, Document, ErrorDetail, Method, Operation, Page, Spec, is_default, schema,
-};
+use crate::{Accepts, Document, ErrorDetail, Method, Operation, Page, Spec, is_default, schema};
 
 /// Where a run stands.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]

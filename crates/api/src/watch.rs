@@ -9,12 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{
-    Operation, Problem, Returns, Spec,
-    inside::HistoryEntry,
-    runs::Run,
-    schema,
-};
+use crate::{Operation, Problem, Returns, Spec, inside::HistoryEntry, runs::Run, schema};
 
 /// The id of the last event: a client that comes back with it has seen everything.
 pub const END_ID: &str = "end";

@@ -67,7 +67,8 @@ impl App {
 
     /// Prints a document, indented for people and on one line in a pipe.
     pub(crate) fn print_json(&self, document: &impl Serialize) {
-        let text = if self.out.terminal { serde_json::to_string_pretty(document) } else { serde_json::to_string(document) };
+        let text =
+            if self.out.terminal { serde_json::to_string_pretty(document) } else { serde_json::to_string(document) };
         self.print(&format!("{}\n", text.unwrap_or_default()));
     }
 

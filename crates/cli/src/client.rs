@@ -4,8 +4,8 @@
 //! Invariant: a command does the same whether the engine is in this process or in another one.
 
 use bytes::Bytes;
-pub(crate) use consort_api::client::{Client, Event, Events};
 use consort_api::client::{Body, Tcp, Transport};
+pub(crate) use consort_api::client::{Client, Event, Events};
 use consort_types::Result;
 use futures::future::BoxFuture;
 use http_body_util::{BodyExt as _, Full};

@@ -134,7 +134,7 @@ fn runs_are_rejected_paused_signalled_and_cancelled() {
     assert_eq!(folder.run(&["runs", "delete", "ZZZZ", &cancelled]).code, 3);
     assert_eq!(folder.run(&["runs", "show", &cancelled]).code, 3);
     folder.ok(&["runs", "retention", "30d"]);
-    assert!(folder.json(&["agents", "list"]).iter().any(|agent| agent["instances"][0]["held"] == 0));
+    assert!(folder.json(&["agents", "list"]).iter().any(|agent| agent["instances"][0]["in_flight"] == 0));
     assert!(server.stop().unwrap().success());
 }
 

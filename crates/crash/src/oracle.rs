@@ -144,7 +144,7 @@ mod tests {
 
     fn breaks(names: &[&str]) -> bool {
         let steps = [json!({ "task": "t", "path": "asked", "state": "completed" })];
-        let journal = events(names);
+        let history = events(names);
         let judged = std::panic::catch_unwind(|| {
             judge_ends("r", &history, &steps);
             judge_write("r", "asked", &history);

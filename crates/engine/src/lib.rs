@@ -15,13 +15,20 @@ mod keeper;
 pub mod partition;
 mod shell;
 
+/// What is seen of runs, steps, histories, the inbox and workflows.
+pub mod view {
+    pub use consort_core::{
+        rows::{Ask, Event, StepState},
+        view::*,
+    };
+}
+
 pub use admit::check_document;
 pub use backing::{StoreBacking, write_rows};
 pub use config::{Config, Locality, Parts};
-pub use consort_core::{rows, view};
 pub use handle::{
-    AgentStatus, AgentWatch, BulkAction, BulkItem, BulkRequest, BulkResult, Decision, Deployed, ForkRequest, Handle, Session, SessionSender, StartRequest, Started, Status,
-    Watch, WatchEvent,
+    AgentStatus, AgentWatch, BulkAction, BulkItem, BulkRequest, BulkResult, Decision, Deployed, ForkRequest, Handle,
+    Session, SessionSender, StartRequest, Started, Status, Watch, WatchEvent,
 };
 pub use keeper::BlobKeeper;
 pub use partition::{Attached, InstanceId, Outputs, Partition, Ticket, agent_of};

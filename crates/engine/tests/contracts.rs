@@ -210,7 +210,7 @@ async fn queues_and_limits_are_shown_through_the_door() {
     let queues = handle.queues(NS).await.unwrap();
     assert_eq!((queues.len(), queues[0].waiting, queues[0].capability.as_deref()), (1, 1, Some("x")));
     assert_eq!(queues[0].reason.as_deref(), Some("no instance has the capability `x`"));
-    let limits = handle.limits(NS).await.unwrap();
+    let limits = handle.quotas(NS).await.unwrap();
     assert_eq!((limits.len(), limits[0].taken, limits[0].limited), (1, 0, 0));
     assert!(handle.queues("other").await.unwrap().is_empty());
     assert_eq!(handle.queues("not a name").await.unwrap_err().code, Code::BadName);

@@ -172,7 +172,9 @@ async fn many_runs_are_acted_on_and_each_is_answered() {
     assert!(meant.results.iter().all(|item| item.done == Ok(false)) && meant.results.len() == 3, "{meant:?}");
     let page = handle.bulk(NS, all(BulkAction::Pause, Some(2), false)).await.unwrap();
     assert_eq!((page.results.len(), page.next.is_some()), (2, true));
-    assert!(handle.run(NS, runs[2]).await.unwrap().summary.paused && !handle.run(NS, runs[0]).await.unwrap().summary.paused);
+    assert!(
+        handle.run(NS, runs[2]).await.unwrap().summary.paused && !handle.run(NS, runs[0]).await.unwrap().summary.paused
+    );
     let deleted = handle.bulk(NS, all(BulkAction::Delete, None, false)).await.unwrap();
     let codes: Vec<_> = deleted.results.iter().map(|item| item.done.clone().unwrap_err().code).collect();
     assert_eq!(codes, [Code::RunActive; 3], "what one run refuses stands in the result");

@@ -103,7 +103,7 @@ fn run(summary: RunSummary, namespace: String) -> v1::Run {
         created_us: summary.created.0,
         ended_us: summary.ended.map(|time| time.0),
         labels: summary.labels.into_iter().collect(),
-        priority: 0,
+        priority: summary.priority,
         input: None,
         output: None,
         error: summary.error.map(convert::error_to_wire),

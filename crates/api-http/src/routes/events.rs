@@ -36,9 +36,8 @@ pub(super) fn stream<E: Serialize>(
 }
 
 fn encode(event: &impl Serialize, id: Option<String>) -> Result<Event> {
-    let defect = |error: &dyn std::fmt::Display| {
-        Error::new(Code::Internal, format!("the event cannot be written: {error}"))
-    };
+    let defect =
+        |error: &dyn std::fmt::Display| Error::new(Code::Internal, format!("the event cannot be written: {error}"));
     let text = serde_json::to_string(event).map_err(|error| defect(&error))?;
     // A variant is an object of one field: its name, and its content.
     let inner = text.strip_prefix("{\"").and_then(|rest| rest.strip_suffix('}')?.split_once("\":"));

@@ -8,9 +8,7 @@ use bytes::Bytes;
 use consort_api::{
     Document, Operation,
     bulk::BulkRuns,
-    inside::{
-        CompareRuns, ReplayRun, RunHistory, RunInput, RunOutput, RunSource, RunSteps, RunTree, StepOutput,
-    },
+    inside::{CompareRuns, ReplayRun, RunHistory, RunInput, RunOutput, RunSource, RunSteps, RunTree, StepOutput},
     operate::{CancelRun, DeleteRun, ForkRun, PauseRun, ResumeRun, RetryRun, SignalRun},
     runs::{self, ListRuns, ShowRun, StartRun},
     server::SetRetention,

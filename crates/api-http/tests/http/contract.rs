@@ -121,7 +121,8 @@ fn runs(checked: &Checked, server: &Server) {
     let run = text(&started["run"]);
     let ended = checked.call("get", "/v1/runs/{run}?wait=60s", &[run], None);
     assert_eq!((&ended["status"], &ended["output"]), (&json!("completed"), &json!({"n": [1, "two"]})));
-    let listed = checked.call("get", "/v1/runs?status=completed,failed&workflow=echo&label.team=red&children=true", &[], None);
+    let listed =
+        checked.call("get", "/v1/runs?status=completed,failed&workflow=echo&label.team=red&children=true", &[], None);
     assert_eq!(listed["items"][0]["run"], run);
     assert_eq!(checked.call("get", "/v1/runs?label.team=blue", &[], None)["items"], json!([]));
     let tree = checked.call("get", "/v1/runs/{run}/tree", &[run], None);
@@ -130,7 +131,7 @@ fn runs(checked: &Checked, server: &Server) {
     let history = checked.call("get", "/v1/runs/{run}/history", &[run], None);
     assert_eq!(history["items"][0]["event"], "run_started");
     let events: Vec<_> = history["items"].as_array().unwrap().iter().map(|entry| text(&entry["event"])).collect();
-    assert_eq!(events[1..], ["attempt_started", "step_completed", "run_ended"]);
+    assert!(events.ends_with(&["step_completed", "run_ended"]), "{events:?}");
     assert_eq!(text(&checked.call("get", "/v1/runs/{run}/source", &[run], None)), ECHO.replace("Says", "Tells"));
     assert_eq!(checked.call("get", "/v1/runs/{run}/input", &[run], None)["n"][1], "two");
     assert_eq!(checked.call("get", "/v1/runs/{run}/output", &[run], None)["n"][1], "two");
@@ -160,7 +161,7 @@ fn operations(checked: &Checked, server: &Server) {
     let ended = server.ended(run);
     assert_eq!((&ended["status"], &ended["error"]["code"]), (&json!("cancelled"), &json!("C0312")));
     let run = server.run("wait", &Value::Null);
-    let all = json!({"filter": {"status": "running", "workflow": "wait"}, "action": "cancel", "limit": 5});
+    let all = json!({"filter": {"status": ["running"], "workflow": "wait"}, "action": "cancel", "limit": 5});
     let bulk = checked.call("post", "/v1/runs/bulk", &[], Some(&all));
     assert_eq!(bulk["results"], json!([{"run": run, "done": true}]));
     assert_eq!(server.ended(&run)["status"], "cancelled");
@@ -198,8 +199,14 @@ fn agents(checked: &Checked) {
         (&agent["name"], &agent["health"], &agent["weight"]),
         (&json!("echoer"), &json!("healthy"), &json!(100))
     );
-    assert_eq!((&agent["instances"][0]["max_concurrent"], &agent["instances"][0]["client"]), (&json!(64), &json!("test/1")));
-    assert!(agent["statistics"][0]["completed"].as_u64() > Some(0) && agent["statistics"][0]["p50"].is_string(), "{agent}");
+    assert_eq!(
+        (&agent["instances"][0]["max_concurrent"], &agent["instances"][0]["client"]),
+        (&json!(64), &json!("test/1"))
+    );
+    assert!(
+        agent["statistics"][0]["completed"].as_u64() > Some(0) && agent["statistics"][0]["p50"].is_string(),
+        "{agent}"
+    );
     let shown = checked.call("get", "/v1/agents/{name}?version=1", &["echoer"], None);
     assert_eq!(shown["items"][0]["capabilities"][0]["name"], "echo");
     let watched = checked.first_event("/v1/agents/watch", "agents");

@@ -95,10 +95,10 @@ fn a_bulk_request_acts_on_a_bounded_number_and_says_what_became_of_each() {
     for run in &runs {
         assert_eq!(server.ended(run)["status"], "cancelled");
     }
-    assert_eq!(done(&bulk(json!({"filter": {"status": "cancelled"}, "action": "delete"}))), 5);
+    assert_eq!(done(&bulk(json!({"filter": {"status": ["cancelled"]}, "action": "delete"}))), 5);
     for body in [
         json!({"action": "cancel"}),
-        json!({"filter": {"status": "odd"}, "action": "cancel"}),
+        json!({"filter": {"status": ["odd"]}, "action": "cancel"}),
         json!({"filter": {}, "action": "cancel", "limit": 1001}),
     ] {
         assert_eq!(refusal(&client.post("/v1/runs/bulk", &body).unwrap()), (400, "C0001".to_owned()), "{body}");

@@ -252,7 +252,10 @@ fn partial_output_is_seen_live_and_is_not_kept() {
         let event = events.find(|event| event.event == "progress").unwrap();
         let live: Value = serde_json::from_str(&event.data).unwrap();
         let read: consort_api::watch::Progress = serde_json::from_value(live.clone()).unwrap();
-        assert_eq!((read.run.to_string(), read.step.as_str(), read.attempt, event.id.as_str()), (run.clone(), "a", 1, ""));
+        assert_eq!(
+            (read.run.to_string(), read.step.as_str(), read.attempt, event.id.as_str()),
+            (run.clone(), "a", 1, "")
+        );
         said.push(live);
     }
     assert_eq!((&said[0]["kind"], &said[0]["message"]), (&json!("message"), &json!("writing")));

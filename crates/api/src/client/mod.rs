@@ -233,7 +233,8 @@ mod tests {
                 let body = body.collect().await.unwrap_or_else(|never| match never {}).to_bytes();
                 let text = |value: &HeaderValue| value.to_str().unwrap().to_owned();
                 let headers = parts.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
-                let asked = (parts.method.to_string(), parts.uri.to_string(), headers, String::from_utf8(body.into()).unwrap());
+                let asked =
+                    (parts.method.to_string(), parts.uri.to_string(), headers, String::from_utf8(body.into()).unwrap());
                 self.0.lock().unwrap().push(asked);
                 let body = Full::new(Bytes::from_static(self.2.as_bytes())).map_err(|never| match never {});
                 Ok(Response::builder().status(self.1).body(UnsyncBoxBody::new(body)).unwrap())
@@ -290,8 +291,11 @@ mod tests {
         let text = "retry: 1\n\nevent: news\ndata: {}\n\nevent: entry\nid: 4-0\ndata: {\"cursor\": \"4-0\", \
                     \"time\": \"2026-11-22T10:00:00Z\", \"event\": \"moved\"}\n\n";
         let (client, _) = client(200, text);
-        let params =
-            watch::WatchRunParams { run: consort_types::RunId([1; 16]), after: None, last_event_id: Some("3-0".into()) };
+        let params = watch::WatchRunParams {
+            run: consort_types::RunId([1; 16]),
+            after: None,
+            last_event_id: Some("3-0".into()),
+        };
         let mut events = client.events::<watch::WatchRun>(&params).await.unwrap();
         let event = events.next().await.unwrap().unwrap();
         let watch::RunEvent::Entry(entry) = &event.what else { panic!("{event:?}") };

@@ -8,7 +8,10 @@ use std::{fmt, time::Duration};
 use bytes::Bytes;
 use consort_types::{Code, Error, Result};
 use futures::future::BoxFuture;
-use http::{Request, Response, Uri, uri::{Authority, Scheme}};
+use http::{
+    Request, Response, Uri,
+    uri::{Authority, Scheme},
+};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},

@@ -213,9 +213,7 @@ fn instance_table(instances: &[WorkerInstance], now: Time, style: Style) -> Stri
 /// What a change of the list is, in a line for each agent that changed; for following in a pipe.
 pub(crate) fn changes(before: &[Agent], after: &[Agent]) -> Vec<String> {
     let name = |agent: &Agent| format!("{}@{}", clean(&agent.name), clean(&agent.version));
-    let same = |a: &Agent, b: &Agent| {
-        a.name == b.name && a.version == b.version
-    };
+    let same = |a: &Agent, b: &Agent| a.name == b.name && a.version == b.version;
     let mut lines = Vec::new();
     for agent in after {
         let line = one_line(agent);

@@ -59,9 +59,7 @@ fn describe(entry: &HistoryEntry) -> (String, Option<Paint>) {
         EventKind::SignalReceived => (format!("signal `{}` received", text(&entry.name)), None),
         EventKind::RunPaused => ("run paused".into(), Some(Paint::Yellow)),
         EventKind::RunResumed => ("run resumed".into(), None),
-        EventKind::RunCancelling => {
-            (format!("run is being cancelled: {}", text(&entry.reason)), Some(Paint::Yellow))
-        }
+        EventKind::RunCancelling => (format!("run is being cancelled: {}", text(&entry.reason)), Some(Paint::Yellow)),
         EventKind::CompensationStarted => ("compensation began".into(), Some(Paint::Yellow)),
         EventKind::RunEnded => match &entry.status {
             Some(status) => (format!("run {status}"), Some(super::tree::status_paint(status))),
@@ -92,7 +90,10 @@ mod tests {
                 json!({"cursor": "1-0", "time": time, "step": "a[1]", "event": "attempt_failed", "attempt": 2, "error": {"code": "C0304", "message": "no\nway"}}),
                 "10:00:00.000  a[1] attempt 2 failed: no way",
             ),
-            (json!({"cursor": "1-0", "time": time, "event": "run_ended", "status": "failed"}), "10:00:00.000  run failed"),
+            (
+                json!({"cursor": "1-0", "time": time, "event": "run_ended", "status": "failed"}),
+                "10:00:00.000  run failed",
+            ),
             (json!({"cursor": "1-0", "time": time, "step": "b", "event": "some_news"}), "10:00:00.000  b some news"),
         ] {
             let entry: HistoryEntry = serde_json::from_value(entry).unwrap();

@@ -124,7 +124,8 @@ mod tests {
 
     #[test]
     fn a_queue_says_who_holds_what_and_why_nothing_moves() {
-        let holder = |number: u32, held: u32| json!({"instance": format!("remote:9:{number}:writer"), "in_flight": held});
+        let holder =
+            |number: u32, held: u32| json!({"instance": format!("remote:9:{number}:writer"), "in_flight": held});
         let all: Vec<Queue> = serde_json::from_value(json!([
             {"capability": "summarise", "waiting": 120, "limited": 100, "paused": 3, "oldest": "1970-01-01T00:00:10Z",
                 "instances": 5, "handed_out_minute": 60, "ended_minute": 58,

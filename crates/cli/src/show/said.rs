@@ -79,8 +79,7 @@ pub(crate) mod tests {
 
     /// What an attempt says of one kind.
     pub(crate) fn says(attempt: u32, kind: &str, what: impl Into<Value>) -> Progress {
-        let mut progress =
-            json!({"run": "01J8Z3K4M5N6P7Q8R9S0T1V2W3", "step": "a", "attempt": attempt, "kind": kind});
+        let mut progress = json!({"run": "01J8Z3K4M5N6P7Q8R9S0T1V2W3", "step": "a", "attempt": attempt, "kind": kind});
         progress[kind] = what.into();
         serde_json::from_value(progress).unwrap()
     }

@@ -224,7 +224,9 @@ fn state_words(node: &StepNode, frame: &Frame<'_>) -> Option<String> {
     let left = |wakes: Option<Time>| wakes.map(|at| at.since(frame.now)).filter(|span| *span > Span::ZERO).map(took);
     match node.state {
         StepState::Queued => Some("waits for an agent".to_owned()),
-        StepState::Backoff => Some(left(node.wake_at).map_or("tries again".to_owned(), |span| format!("tries again in {span}"))),
+        StepState::Backoff => {
+            Some(left(node.wake_at).map_or("tries again".to_owned(), |span| format!("tries again in {span}")))
+        }
         StepState::Waiting => Some(left(node.wake_at).map_or("waits".to_owned(), |span| format!("waits, {span} left"))),
         StepState::Suspended => Some("waits for an answer".to_owned()),
         StepState::Unknown => Some("outcome unknown: decide it in `consort inbox`".to_owned()),

@@ -64,8 +64,9 @@ impl Handle {
     pub async fn set_quota(&self, namespace: &str, scope: LimitScope, quota: TaskLimit) -> Result<()> {
         Name::check("namespace", namespace)?;
         if quota == TaskLimit::default() {
-            return Err(Error::new(Code::BadRequest, format!("the quota of `{scope}` says nothing"))
-                .hint("give the most at once, a rate or the most that wait; removing a quota is an operation of its own"));
+            return Err(Error::new(Code::BadRequest, format!("the quota of `{scope}` says nothing")).hint(
+                "give the most at once, a rate or the most that wait; removing a quota is an operation of its own",
+            ));
         }
         self.done(Command::SetLimit(SetLimit { namespace: namespace.to_owned(), scope, limit: quota }), None).await
     }

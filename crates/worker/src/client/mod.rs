@@ -9,13 +9,6 @@ mod watch;
 
 use std::time::Duration;
 
-use consort_api::{
-    Document, NoParams, Operation, Page,
-    client::Tcp,
-    inside::RunOutput,
-    runs::{ListRuns, ShowRun, ShowRunParams, StartRun},
-    workflows::{CheckWorkflow, DeployRequest, DeployWorkflow, ListWorkflows},
-};
 /// The operations and their documents, for [`Client::call`] and for what the methods take and give.
 pub use consort_api::{
     self as api,
@@ -26,6 +19,13 @@ pub use consort_api::{
     runs::{ListRunsParams, Run, RunParams, RunStatus, RunSummary, StartParams, StartRequest, Started, StatusFilter},
     watch::{Progress, RunEvent},
     workflows::{Check, Deployed, WorkflowSummary},
+};
+use consort_api::{
+    Document, NoParams, Operation, Page,
+    client::Tcp,
+    inside::RunOutput,
+    runs::{ListRuns, ShowRun, ShowRunParams, StartRun},
+    workflows::{CheckWorkflow, DeployRequest, DeployWorkflow, ListWorkflows},
 };
 use consort_types::{Code, Error, Result, RunId};
 use serde::{Serialize, de::DeserializeOwned};
@@ -140,7 +140,10 @@ impl Client {
                 return self.output(run).await;
             }
             let status = ended.summary.status;
-            return Err(ended.summary.error.map_or_else(|| Error::new(Code::Cancelled, format!("the run is {status}")), Into::into));
+            return Err(ended
+                .summary
+                .error
+                .map_or_else(|| Error::new(Code::Cancelled, format!("the run is {status}")), Into::into));
         }
         Err(Error::new(Code::Unreachable, "the server ended the watch before the run had ended"))
     }
