@@ -31,6 +31,8 @@ struct Generator {
 const GENERATORS: &[Generator] = &[
     Generator { owns: "docs/reference/errors", pages: error_pages },
     Generator { owns: "docs/reference/limits.md", pages: limits_page },
+    Generator { owns: "docs/reference/openapi.json", pages: openapi_page },
+    Generator { owns: "docs/reference/operations.md", pages: operations_page },
 ];
 
 /// Writes every page, removes what is no longer made, and says what changed.
@@ -163,6 +165,23 @@ fn limits_page() -> Vec<Page> {
         let _ = writeln!(text, "| `{}` | {} | {doc} |", limit.name, grouped(limit.value));
     }
     vec![Page { path: "docs/reference/limits.md".to_owned(), text }]
+}
+
+/// The description of the HTTP interface for programs.
+fn openapi_page() -> Vec<Page> {
+    vec![Page { path: "docs/reference/openapi.json".to_owned(), text: format!("{:#}\n", consort_api::openapi()) }]
+}
+
+/// Every operation with its path, what it takes and its commands.
+fn operations_page() -> Vec<Page> {
+    let text = format!(
+        "{NOTICE}# Operations\n\nEvery operation over HTTP, what it takes beside its path, and the commands that ask for \
+         it.\nThe source is [`crates/api`](../../crates/api); [openapi.json](openapi.json) has the form of every \
+         document.\nEvery path with `/v1/` that is not about the server takes `?namespace=`; without it, the namespace is \
+         `default`.\n[The HTTP interface](../http-api.md) tells how requests and answers look.\n\n{}",
+        consort_api::routes_table()
+    );
+    vec![Page { path: "docs/reference/operations.md".to_owned(), text }]
 }
 
 /// The number with a comma before every third digit from the right.

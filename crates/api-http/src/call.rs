@@ -1,219 +1,155 @@
-//! A request as its handler sees it.
+//! A request as its handler sees it: parameters and body of the operation's types.
 //!
-//! For: reading parameters and body, each checked, each refused with its name. Not for: what they mean.
-//! Invariant: a parameter that is not read by anybody is refused, so that a misspelt one is never silently without
-//! effect.
-
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+//! For: reading a request as the specification says. Not for: what it means.
+//! Invariant: a parameter that is not declared is refused, so that a misspelt one is never silently without effect.
 
 use axum::{
     body::Body,
     extract::{FromRequestParts as _, Query, RawPathParams, Request},
     http::{HeaderMap, header, request::Parts},
 };
+use consort_api::{Accepts, Entry, NAMESPACE_DEFAULT, Operation, Place, workflows::DeployRequest};
 use consort_engine::Handle;
-use consort_types::{Code, Error, Name, Payload, Result, RunId, Span, TaskId, limits};
+use consort_types::{Code, Error, Name, Result, limits};
 use serde::de::DeserializeOwned;
 
 use crate::{
     document::{self, Arrived},
-    route::{Kind, Param, Route, Takes},
     router::Api,
     serve::Closing,
 };
 
-/// Bytes of a body that only holds names and numbers.
-pub(crate) const SMALL_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of a body that is looked through on the async threads; more of them would keep others waiting.
+const SMALL_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of a body that holds a workflow's source as a JSON text, in which a character may take six bytes.
 const WORKFLOW_JSON_BYTES_MAX: usize = 6 * limits::WORKFLOW_BYTES_MAX + 1024;
 /// Content types of YAML.
 const YAML: [&str; 4] = ["application/yaml", "text/yaml", "application/x-yaml", "text/x-yaml"];
-/// Items on a page for which no number was asked.
-const PAGE_ITEMS_DEFAULT: usize = 100;
 
-/// A request.
-pub(crate) struct Call {
+/// A request for an operation.
+pub(crate) struct Call<O: Operation> {
     pub(crate) api: Api,
     pub(crate) namespace: String,
     pub(crate) closing: Closing,
-    route: &'static Route,
-    path: Vec<(String, String)>,
-    query: Vec<(String, String)>,
-    headers: HeaderMap,
-    /// Read by one handler alone; the lock only lets a request be shared while a read waits.
-    body: Mutex<Body>,
-    /// The body's bytes, and their share of the memory, live as long as the request.
-    arrived: Arrived,
+    pub(crate) params: O::Params,
+    pub(crate) body: O::Body,
+    /// The body's share of the memory is held as long as the request.
+    _arrived: Arrived,
 }
 
 fn bad(message: impl Into<String>) -> Error {
     Error::new(Code::BadRequest, message)
 }
 
-impl Call {
-    pub(crate) async fn read(route: &'static Route, api: Api, request: Request) -> Result<Self> {
+impl<O: Operation> Call<O> {
+    pub(crate) async fn read(entry: &'static Entry, api: Api, request: Request) -> Result<Self> {
         let (mut parts, body) = request.into_parts();
-        let path = path_of(&mut parts).await?;
         let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
         let Query(query) = query.map_err(|error| bad(format!("the query cannot be read: {error}")))?;
-        check_query(route, &query)?;
-        let namespace = query.iter().find(|(name, _)| name == "namespace").map_or("default", |(_, value)| value);
-        Name::check("namespace", namespace)?;
+        entry.check_query(&query)?;
+        let namespace = query.iter().find(|(name, _)| name == "namespace");
+        let namespace = namespace.map_or(NAMESPACE_DEFAULT, |(_, value)| value).to_owned();
+        Name::check("namespace", &namespace)?;
+        let mut given = path_of(&mut parts).await?;
+        given.extend(query.into_iter().map(|(name, value)| (Place::Query, name, value)));
+        for name in entry.spec.headers {
+            given.extend(
+                one_header(&parts.headers, name)?.map(|value| (Place::Header, (*name).to_owned(), value.to_owned())),
+            );
+        }
+        let params = entry.read_params(&given)?;
         let closing = parts.extensions.get::<Closing>().cloned().unwrap_or_default();
-        let namespace = namespace.to_owned();
-        let arrived = Arrived::default();
-        Ok(Self {
-            api,
-            namespace,
-            closing,
-            route,
-            path,
-            query,
-            headers: parts.headers,
-            body: Mutex::new(body),
-            arrived,
-        })
+        let (body, arrived) = Incoming { api: &api, headers: &parts.headers, body }.read(&entry.spec.accepts).await?;
+        Ok(Self { api, namespace, closing, params, body, _arrived: arrived })
     }
 
     /// The engine.
     pub(crate) fn engine(&self) -> &Handle {
         self.api.engine()
     }
+}
 
-    /// A part of the path.
-    pub(crate) fn path(&self, name: &str) -> &str {
-        let found = self.path.iter().find(|(known, _)| known == name);
-        &found.expect("a handler reads the parts of its own path").1
-    }
+/// A body that has not been read.
+struct Incoming<'a> {
+    api: &'a Api,
+    headers: &'a HeaderMap,
+    body: Body,
+}
 
-    /// The run that the path names.
-    pub(crate) fn run(&self) -> Result<RunId> {
-        self.path("run").parse()
-    }
-
-    /// The task that the path names.
-    pub(crate) fn task(&self) -> Result<TaskId> {
-        self.path("task").parse()
-    }
-
-    /// A parameter of the query.
-    pub(crate) fn query(&self, name: &str) -> Option<&str> {
-        assert!(self.route.query.iter().any(|param| param.fits(name)), "the route describes `{name}`");
-        self.query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
-    }
-
-    /// Every parameter of the query that begins with `prefix`, without it.
-    pub(crate) fn query_with(&self, prefix: &'static str) -> impl Iterator<Item = (&str, &str)> {
-        self.query.iter().filter_map(move |(name, value)| Some((name.strip_prefix(prefix)?, value.as_str())))
-    }
-
-    /// Whether a flag of the query is set.
-    pub(crate) fn flag(&self, name: &str) -> bool {
-        self.query(name) == Some("true")
-    }
-
-    /// The page that is asked for: where it begins, and how long it is.
-    pub(crate) fn page(&self) -> (Option<String>, usize) {
-        (self.query("cursor").map(str::to_owned), self.limit())
-    }
-
-    /// How many items are asked for.
-    pub(crate) fn limit(&self) -> usize {
-        self.query("limit").and_then(|limit| limit.parse().ok()).unwrap_or(PAGE_ITEMS_DEFAULT)
-    }
-
-    /// How long the client will wait, at most `max`.
-    pub(crate) fn wait(&self, max: Span) -> Result<Option<Duration>> {
-        let Some(wait) = self.query("wait") else { return Ok(None) };
-        let wait: Span = wait.parse()?;
-        if wait > max {
-            return Err(bad(format!("`wait` is `{wait}`, the limit is `{max}`")).hint("ask again when it is over"));
+impl Incoming<'_> {
+    async fn read<T: DeserializeOwned + Send + 'static>(self, accepts: &Accepts) -> Result<(T, Arrived)> {
+        match *accepts {
+            Accepts::Nothing => Ok((document::parse("body", b"null")?, Arrived::default())),
+            Accepts::Json { max_bytes, optional } => self.json("body", max_bytes, optional.then_some(b"{}")).await,
+            Accepts::Document => self.json("document", limits::HTTP_BODY_BYTES_MAX, Some(b"null")).await,
+            Accepts::Workflow => self.workflow().await,
         }
-        Ok(Some(wait.to_std()))
     }
 
-    /// A header field, where it is there and is text.
-    pub(crate) fn header(&self, name: &str) -> Result<Option<&str>> {
-        let mut values = self.headers.get_all(name).iter();
-        let Some(value) = values.next() else { return Ok(None) };
-        if values.next().is_some() {
-            return Err(bad(format!("the header `{name}` is there more than once")));
+    /// A JSON document; an empty body stands for `empty`.
+    async fn json<T: DeserializeOwned + Send + 'static>(
+        self,
+        what: &'static str,
+        max_bytes: usize,
+        empty: Option<&'static [u8]>,
+    ) -> Result<(T, Arrived)> {
+        let headers = self.headers;
+        let arrived = self.bytes(max_bytes).await?;
+        if let (true, Some(empty)) = (arrived.bytes.is_empty(), empty) {
+            return Ok((document::parse(what, empty)?, arrived));
         }
-        value.to_str().map(Some).map_err(|_| bad(format!("the header `{name}` is not plain text")))
+        content_type(headers, &["application/json"])?;
+        let bytes = arrived.bytes.clone();
+        Ok((off_thread(bytes, move |bytes| document::parse(what, bytes)).await?, arrived))
     }
 
-    /// The body as the type that the route describes.
-    pub(crate) async fn json<T: DeserializeOwned + Send + 'static>(&mut self) -> Result<T> {
-        let Takes::Json { max_bytes, optional, .. } = self.route.takes else {
-            panic!("the route describes a JSON body");
-        };
-        let bytes = self.bytes(max_bytes).await?;
-        if bytes.is_empty() && optional {
-            return document::parse("body", b"{}");
-        }
-        self.content_type(&["application/json"])?;
-        off_thread(bytes, |bytes| document::parse("body", bytes)).await
-    }
-
-    /// The body as a document of any form.
-    pub(crate) async fn document(&mut self, what: &str) -> Result<Payload> {
-        assert!(matches!(self.route.takes, Takes::Any), "the route describes any document");
-        let bytes = self.bytes(limits::HTTP_BODY_BYTES_MAX).await?;
-        if bytes.is_empty() {
-            return Ok(Payload::null());
-        }
-        self.content_type(&["application/json"])?;
-        let what = what.to_owned();
-        off_thread(bytes, move |bytes| {
-            consort_engine::check_document(&what, bytes)?;
-            Ok(Payload::inline(bytes))
-        })
-        .await
-    }
-
-    /// The body as a workflow's source.
-    pub(crate) async fn source(&mut self) -> Result<String> {
-        assert!(matches!(self.route.takes, Takes::Workflow { .. }), "the route describes a workflow");
-        let json = self.content_type(&[&["application/json"], &YAML[..]].concat())? == "application/json";
-        let source = if json {
-            let bytes = self.bytes(WORKFLOW_JSON_BYTES_MAX).await?;
-            document::parse::<crate::model::DeployRequest>("body", &bytes)?.source
+    /// The source of a workflow, in whichever form it comes, as the document that a JSON body has.
+    async fn workflow<T: DeserializeOwned>(self) -> Result<(T, Arrived)> {
+        let json = content_type(self.headers, &[&["application/json"], &YAML[..]].concat())? == "application/json";
+        let (source, arrived) = if json {
+            let arrived = self.bytes(WORKFLOW_JSON_BYTES_MAX).await?;
+            (document::parse::<DeployRequest>("body", &arrived.bytes)?.source, arrived)
         } else {
-            let bytes = self.bytes(limits::WORKFLOW_BYTES_MAX).await?;
-            String::from_utf8(bytes.to_vec()).map_err(|_| bad("the workflow is not UTF-8"))?
+            let arrived = self.bytes(limits::WORKFLOW_BYTES_MAX).await?;
+            let source = std::str::from_utf8(&arrived.bytes).map_err(|_| bad("the workflow is not UTF-8"))?;
+            (source.to_owned(), arrived)
         };
         let (size, max) = (source.len(), limits::WORKFLOW_BYTES_MAX);
         if size > max {
             return Err(Error::new(Code::LimitReached, format!("the workflow has {size} bytes, the limit is {max}"))
                 .hint("split it into child workflows"));
         }
-        Ok(source)
+        let document = serde_json::json!({ "source": source });
+        let body = serde_json::from_value(document).map_err(|error| bad(format!("the body does not fit: {error}")))?;
+        Ok((body, arrived))
     }
 
-    async fn bytes(&mut self, max: usize) -> Result<bytes::Bytes> {
+    async fn bytes(self, max: usize) -> Result<Arrived> {
         let declared = self.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        let body = std::mem::take(self.body.get_mut().unwrap_or_else(PoisonError::into_inner));
-        self.arrived = document::read(body, declared, max, self.api.bodies()).await?;
-        Ok(self.arrived.bytes.clone())
+        document::read(self.body, declared, max, self.api.bodies()).await
     }
+}
 
-    /// The content type, which must be one of these. A page of another site cannot send any of them unasked.
-    fn content_type(&self, allowed: &[&'static str]) -> Result<&'static str> {
-        let given = self.header("content-type")?.unwrap_or("");
-        let name = given.split(';').next().unwrap_or("").trim();
-        allowed.iter().find(|allowed| allowed.eq_ignore_ascii_case(name)).copied().ok_or_else(|| {
-            let what = if name.is_empty() {
-                "the body has no content type".to_owned()
-            } else {
-                format!("the body is `{name}`")
-            };
-            Error::new(Code::MediaType, format!("{what}, but must be `{}`", allowed.join("` or `")))
-                .hint(format!("send the header `Content-Type: {}`", allowed[0]))
-        })
+/// A header field, where it is there and is text.
+fn one_header<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(bad(format!("the header `{name}` is there more than once")));
     }
+    value.to_str().map(Some).map_err(|_| bad(format!("the header `{name}` is not plain text")))
+}
+
+/// The content type, which must be one of these. A page of another site cannot send any of them unasked.
+fn content_type(headers: &HeaderMap, allowed: &[&'static str]) -> Result<&'static str> {
+    let given = one_header(headers, "content-type")?.unwrap_or("");
+    let name = given.split(';').next().unwrap_or("").trim();
+    allowed.iter().find(|allowed| allowed.eq_ignore_ascii_case(name)).copied().ok_or_else(|| {
+        let what =
+            if name.is_empty() { "the body has no content type".to_owned() } else { format!("the body is `{name}`") };
+        Error::new(Code::MediaType, format!("{what}, but must be `{}`", allowed.join("` or `")))
+            .hint(format!("send the header `Content-Type: {}`", allowed[0]))
+    })
 }
 
 /// Looks through bytes; through many of them off the async threads, which others wait for.
@@ -228,46 +164,8 @@ async fn off_thread<T: Send + 'static>(
     looked.unwrap_or_else(|_| Err(Error::new(Code::Internal, "the body could not be looked through")))
 }
 
-async fn path_of(parts: &mut Parts) -> Result<Vec<(String, String)>> {
+async fn path_of(parts: &mut Parts) -> Result<Vec<(Place, String, String)>> {
     let params = RawPathParams::from_request_parts(parts, &()).await;
     let params = params.map_err(|error| bad(format!("the path cannot be read: {error}")))?;
-    Ok(params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
-}
-
-/// Refuses parameters that the route does not describe, that come twice, or that have another form.
-fn check_query(route: &Route, query: &[(String, String)]) -> Result<()> {
-    for (at, (name, value)) in query.iter().enumerate() {
-        if query[..at].iter().any(|(before, _)| before == name) {
-            return Err(bad(format!("the parameter `{name}` is there more than once")));
-        }
-        if route.namespaced && name == "namespace" {
-            continue;
-        }
-        match route.query.iter().find(|param| param.fits(name)) {
-            Some(param) => check_value(param, name, value)?,
-            None => return Err(unknown_parameter(route, name)),
-        }
-    }
-    Ok(())
-}
-
-fn unknown_parameter(route: &Route, name: &str) -> Error {
-    let namespace = route.namespaced.then_some("namespace");
-    let known: Vec<_> = route.query.iter().map(|param| param.name).chain(namespace).collect();
-    let hint = if known.is_empty() { "it takes none".to_owned() } else { format!("it takes `{}`", known.join("`, `")) };
-    bad(format!("`{name}` is not a parameter of `{}`", route.path)).hint(hint)
-}
-
-fn check_value(param: &Param, name: &str, value: &str) -> Result<()> {
-    match param.kind {
-        Kind::Text => Ok(()),
-        Kind::Count { max } => match value.parse::<usize>() {
-            Ok(count) if (1..=max).contains(&count) => Ok(()),
-            _ => Err(bad(format!("`{name}` is `{value}`, but must be a number from 1 to {max}"))),
-        },
-        Kind::Flag if matches!(value, "true" | "false") => Ok(()),
-        Kind::Flag => Err(bad(format!("`{name}` is `{value}`, but must be `true` or `false`"))),
-        Kind::Word(words) if words.contains(&value) => Ok(()),
-        Kind::Word(words) => Err(bad(format!("`{name}` is `{value}`, but must be one of `{}`", words.join("`, `")))),
-    }
+    Ok(params.iter().map(|(name, value)| (Place::Path, name.to_owned(), value.to_owned())).collect())
 }

@@ -16,16 +16,16 @@ use axum::{
     middleware::{self, Next},
     routing::{MethodFilter, MethodRouter, on},
 };
+use consort_api::Method;
 use consort_engine::Handle;
 use consort_types::{Code, Error, Secret, limits};
 use futures::FutureExt as _;
 
 use crate::{
     access::{self, Peer},
-    call::Call,
     document::Budget,
     problem::Problem,
-    route::{Answer, Route, Verb},
+    route::{Answer, Route},
     routes,
 };
 
@@ -56,7 +56,7 @@ impl Api {
     }
 }
 
-/// The table.
+/// The table, with handlers.
 pub(crate) static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(routes::all);
 
 /// The probes answer without a token: whoever watches a server need not hold its key.
@@ -68,7 +68,7 @@ pub fn router(handle: Handle, config: ApiConfig) -> Router {
     let api = Api(Arc::new(Inner { engine: handle, token: config.token, bodies }));
     let mut router: Router<Api> = Router::new();
     for route in ROUTES.iter() {
-        router = router.route(route.path, method(route));
+        router = router.route(route.entry.spec.path, method(route));
     }
     router
         .fallback(no_route)
@@ -83,19 +83,19 @@ pub fn in_process(handle: Handle) -> Router {
 }
 
 fn method(route: &'static Route) -> MethodRouter<Api> {
-    let filter = match route.verb {
-        Verb::Get => MethodFilter::GET,
-        Verb::Post => MethodFilter::POST,
-        Verb::Put => MethodFilter::PUT,
-        Verb::Delete => MethodFilter::DELETE,
+    let filter = match route.entry.spec.method {
+        Method::Get => MethodFilter::GET,
+        Method::Post => MethodFilter::POST,
+        Method::Put => MethodFilter::PUT,
+        Method::Delete => MethodFilter::DELETE,
     };
     on(filter, move |State(api): State<Api>, request: Request| dispatch(route, api, request))
 }
 
 async fn dispatch(route: &'static Route, api: Api, request: Request) -> Response<Body> {
-    let answer = async { (route.handle)(Call::read(route, api, request).await?).await };
+    let answer = (route.handle)(route.entry, api, request);
     let answer: Answer = AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|_| {
-        let message = format!("`{}` met a defect", route.name);
+        let message = format!("`{}` met a defect", route.entry.spec.id);
         Err(Error::new(Code::Internal, message).hint("please report it with what you asked for").into())
     });
     answer.unwrap_or_else(Problem::into_response)
@@ -125,4 +125,19 @@ async fn no_method(request: Request) -> Response<Body> {
     let message = format!("`{}` is not a method of `{path}`", request.method());
     let hint = "the `Allow` header names those that it takes";
     Problem::from(Error::new(Code::MethodNotAllowed, message).hint(hint)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_operation_of_the_table_has_a_handler_and_nothing_else_has() {
+        let handled: BTreeSet<_> = ROUTES.iter().map(|route| route.entry.spec.id).collect();
+        let declared: BTreeSet<_> = consort_api::operations().iter().map(|entry| entry.spec.id).collect();
+        assert_eq!(handled, declared);
+        assert_eq!(handled.len(), ROUTES.len(), "no operation is handled twice");
+    }
 }

@@ -58,7 +58,7 @@ async fn start(handle: &Handle, workflow: &str, input: &str) -> Result<RunId> {
     let request = StartRequest {
         namespace: NAMESPACE.to_owned(),
         workflow: workflow.to_owned(),
-        input: Payload::inline(input.as_bytes()),
+        input: Some(Payload::inline(input.as_bytes())),
         ..StartRequest::default()
     };
     Ok(handle.start(request).await?.run)

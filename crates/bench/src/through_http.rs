@@ -330,7 +330,7 @@ pub(crate) async fn inspect(client: &mut Client, runs: &[String], killed_at: Tim
     for run in runs {
         let view = client.get(&format!("/v1/runs/{run}")).await.unwrap_or_default();
         seen.lost += u32::from(view["status"] != "completed");
-        let page = client.get(&format!("/v1/runs/{run}/journal?limit=1000")).await?;
+        let page = client.get(&format!("/v1/runs/{run}/history?limit=1000")).await?;
         let entries = page["items"].as_array().cloned().unwrap_or_default();
         let ends = entries.iter().filter(|entry| entry["event"] == "step_completed");
         let mut tasks: Vec<&str> = ends.clone().filter_map(|entry| entry["task"].as_str()).collect();

@@ -11,11 +11,11 @@ use std::{
 
 use consort_server::{DataFolder, Role, Server, Settings, settings::Sources};
 use consort_types::{Code, Error, Result, Time};
-use serde_json::Value;
+use serde::Serialize;
 
 use crate::{
     args::Globals,
-    client::{Client, Transport},
+    client::{self, Client},
     show::{style::Style, when},
 };
 
@@ -66,16 +66,20 @@ impl App {
     }
 
     /// Prints a document, indented for people and on one line in a pipe.
-    pub(crate) fn print_json(&self, document: &Value) {
-        let text = if self.out.terminal { format!("{document:#}") } else { document.to_string() };
-        self.print(&format!("{text}\n"));
+    pub(crate) fn print_json(&self, document: &impl Serialize) {
+        let text =
+            if self.out.terminal { serde_json::to_string_pretty(document) } else { serde_json::to_string(document) };
+        self.print(&format!("{}\n", text.unwrap_or_default()));
+    }
+
+    /// Prints a document on one line, wherever it goes.
+    pub(crate) fn print_line(&self, document: &impl Serialize) {
+        self.print(&format!("{}\n", serde_json::to_string(document).unwrap_or_default()));
     }
 
     /// Prints documents, one a line.
-    pub(crate) fn print_lines(&self, documents: &[Value]) {
-        for document in documents {
-            self.print(&format!("{document}\n"));
-        }
+    pub(crate) fn print_lines(&self, documents: &[impl Serialize]) {
+        documents.iter().for_each(|document| self.print_line(document));
     }
 
     /// Tells something on standard error.
@@ -88,12 +92,16 @@ impl App {
     /// Opens a way to an engine: the server that is named, the process that has the data folder open, or this one.
     pub(crate) async fn session(&self, need: Need) -> Result<Session> {
         let opened = when::now();
-        let session = |transport, server| {
-            let client = Client::new(transport, self.settings.namespace(), self.settings.token());
+        let session = |client: Client, server| {
+            let client = client.namespace(self.settings.namespace());
+            let client = match self.settings.token() {
+                Some(token) => client.token(token),
+                None => client,
+            };
             Session { client, opened, server }
         };
         if let Some(address) = self.settings.server() {
-            return Ok(session(Transport::Tcp(address), None));
+            return Ok(session(client::remote(&address)?, None));
         }
         let folder = DataFolder::at(self.settings.data_dir());
         if need == Need::Look && !folder.exists() {
@@ -108,10 +116,10 @@ impl App {
         let deadline = Instant::now() + HOLDER_WITHIN;
         loop {
             if let Some(address) = self.holder()? {
-                return Ok(session(Transport::Tcp(address), None));
+                return Ok(session(client::remote(&address)?, None));
             }
             match Server::open(&self.settings, role).await {
-                Ok(server) => return Ok(session(Transport::Local(server.router()), Some(server))),
+                Ok(server) => return Ok(session(client::local(server.router()), Some(server))),
                 // Whoever has it is about to say where it listens, or is done in a moment.
                 Err(error) if error.code == Code::Locked && Instant::now() < deadline => {
                     tokio::time::sleep(HOLDER_PAUSE).await;

@@ -1,7 +1,7 @@
 //! Following a run to its end, in the manner that fits the streams.
 //!
 //! For: `run` and `runs watch`. Not for: starting or stopping anything.
-//! Invariant: every journal entry is seen once, also across a lost connection; the run's final document is the
+//! Invariant: every entry of the history is seen once, also across a lost connection; the run's final document is the
 //! answer.
 
 use std::{
@@ -9,21 +9,21 @@ use std::{
     time::Duration,
 };
 
-use consort_types::{Code, Error, Result, RunId, registry::AgentView};
+use consort_api::{
+    agents::{AgentFilter, ListAgents},
+    inside::{RunTree, StepNode},
+    runs::{Run, RunParams, RunSummary, ShowRun, ShowRunParams},
+    watch::{RunEvent, WatchRun, WatchRunParams},
+};
+use consort_types::{Code, Result, RunId};
 use serde_json::{Value, json};
 use tokio::time::MissedTickBehavior;
 
 use crate::{
     app::App,
-    client::{
-        Client, Event, Events,
-        model::{Entry, Node, Progress, Run},
-        problem_of,
-        registry::AgentFilter,
-        understood,
-    },
+    client::{Client, Event, Events},
     show::{
-        journal,
+        history,
         live::Live,
         said::Said,
         style::terminal_size,
@@ -58,7 +58,7 @@ pub(crate) struct Follower<'a> {
     app: &'a App,
     client: &'a Client,
     run: RunId,
-    events: Option<Events>,
+    events: Option<Events<RunEvent>>,
     /// The id of the last event.
     seen: Option<String>,
     live: Live,
@@ -67,32 +67,26 @@ pub(crate) struct Follower<'a> {
     turn: usize,
 }
 
-/// What follows from an event.
-enum Next {
-    More,
-    Ended,
-}
-
 impl<'a> Follower<'a> {
     pub(crate) fn new(app: &'a App, client: &'a Client, run: RunId) -> Self {
         let live = Live::default();
         Self { app, client, run, events: None, seen: None, live, said: BTreeMap::new(), turn: 0 }
     }
 
-    /// Follows to the end; the answer is the run's document. `needs` are the agents that are told if none offers them.
-    pub(crate) async fn follow(&mut self, manner: Manner, needs: &Needs) -> Result<Value> {
+    /// Follows to the end; the answer is the run. `needs` are the agents that are told if none offers them.
+    pub(crate) async fn follow(&mut self, manner: Manner, needs: &Needs) -> Result<Run> {
         let mut tick = tokio::time::interval(REDRAW);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let agents = tokio::time::sleep(AGENTS_WITHIN);
         tokio::pin!(agents);
         let (mut looked, mut dirty, mut tree) = (needs.is_empty(), true, None);
-        loop {
+        let ended = loop {
             tokio::select! {
                 biased;
                 event = next_event(self.client, self.run, &mut self.events, &mut self.seen) => {
                     dirty = true;
-                    if let Next::Ended = self.take(&event?, manner)? {
-                        break;
+                    if let Some(run) = self.take(event?, manner)? {
+                        break run;
                     }
                 }
                 () = &mut agents, if !looked => {
@@ -108,50 +102,46 @@ impl<'a> Follower<'a> {
                     }
                 }
             }
-        }
+        };
         if manner == Manner::Live {
             let (run, nodes) = self.look().await?;
             self.draw(&run, &nodes, false);
             self.live.leave();
         }
-        self.client.run_document(self.run).await
+        Ok(ended)
     }
 
-    fn take(&mut self, event: &Event, manner: Manner) -> Result<Next> {
-        let document: Value = serde_json::from_str(&event.data)
-            .map_err(|error| Error::new(Code::Internal, format!("an event of the server cannot be read: {error}")))?;
-        if manner == Manner::Documents && event.kind != "end" {
-            self.app.print(&format!("{}\n", json!({ "event": event.kind, "data": document })));
+    /// Takes note of an event; the run where it is the end.
+    fn take(&mut self, event: Event<RunEvent>, manner: Manner) -> Result<Option<Run>> {
+        if manner == Manner::Documents && !matches!(event.what, RunEvent::End(_)) {
+            self.app.print_line(&named(&event.what));
         }
-        match event.kind.as_str() {
-            "end" => return Ok(Next::Ended),
-            "error" => return Err(problem_of(&event.data)),
-            "entry" if manner == Manner::Lines => {
-                let entry: Entry = understood("event", document)?;
-                self.app.tell(&journal::line(&entry, self.app.err));
+        match event.what {
+            RunEvent::End(run) => return Ok(Some(*run)),
+            RunEvent::Error(problem) => return Err(problem.into()),
+            RunEvent::Entry(entry) if manner == Manner::Lines => {
+                self.app.tell(&history::line(&entry, self.app.err));
             }
-            "progress" => {
-                let progress: Progress = understood("event", document)?;
+            RunEvent::Entry(_) => {}
+            RunEvent::Progress(progress) => {
                 if manner == Manner::Lines
-                    && let Some(line) = journal::progress(&progress, self.app.err)
+                    && let Some(line) = history::progress(&progress, self.app.err)
                 {
                     self.app.tell(&line);
                 }
-                self.said.entry(progress.step).or_default().take(progress.attempt, progress.live);
+                self.said.entry(progress.step.clone()).or_default().take(progress);
             }
-            // The server keeps the right to tell more.
-            _ => {}
         }
-        Ok(Next::More)
+        Ok(None)
     }
 
-    async fn look(&self) -> Result<(Run, Vec<Node>)> {
-        let run = self.client.run(self.run).await?;
-        let nodes = understood("tree", self.client.tree(self.run).await?)?;
-        Ok((run, nodes))
+    async fn look(&self) -> Result<(RunSummary, Vec<StepNode>)> {
+        let run = self.client.call::<ShowRun>(&ShowRunParams { run: self.run, wait: None }, &()).await?;
+        let nodes = self.client.call::<RunTree>(&RunParams { run: self.run }, &()).await?;
+        Ok((run.summary, nodes))
     }
 
-    fn draw(&mut self, run: &Run, nodes: &[Node], bounded: bool) {
+    fn draw(&mut self, run: &RunSummary, nodes: &[StepNode], bounded: bool) {
         let (width, height) = terminal_size();
         self.turn += 1;
         // The last column stays free: a terminal that wraps there would break the count of lines.
@@ -172,24 +162,33 @@ impl<'a> Follower<'a> {
     }
 }
 
+/// An event as a document: its name, and what it says.
+fn named(event: &RunEvent) -> Value {
+    let mut document = json!(event);
+    let fields = document.as_object_mut().map(std::mem::take).unwrap_or_default();
+    fields.into_iter().map(|(event, data)| json!({ "event": event, "data": data })).next().unwrap_or_default()
+}
+
 /// The next event; a lost connection is opened again after the last event that was seen.
 async fn next_event(
     client: &Client,
     run: RunId,
-    events: &mut Option<Events>,
+    events: &mut Option<Events<RunEvent>>,
     seen: &mut Option<String>,
-) -> Result<Event> {
+) -> Result<Event<RunEvent>> {
     let mut tries = 0;
     loop {
-        let outcome = match events {
-            Some(open) => open.next().await,
-            None => match client.watch(run, seen.as_deref()).await {
+        let outcome = if let Some(open) = events {
+            open.next().await
+        } else {
+            let params = WatchRunParams { run, after: None, last_event_id: seen.clone() };
+            match client.events::<WatchRun>(&params).await {
                 Ok(open) => {
                     *events = Some(open);
                     continue;
                 }
                 Err(error) => Err(error),
-            },
+            }
         };
         match outcome {
             Ok(Some(event)) => {
@@ -237,11 +236,10 @@ impl Needs {
     /// Those that no connected agent offers, in words.
     async fn missing(&self, client: &Client) -> Result<Vec<String>> {
         let (mut connected, mut offered) = (BTreeSet::new(), BTreeSet::new());
-        for document in client.agents(&AgentFilter::default()).await? {
-            let AgentView { declaration, instances, .. } = understood("agent", document)?;
-            if !instances.is_empty() {
-                connected.insert(declaration.name);
-                offered.extend(declaration.capabilities.into_iter().map(|capability| capability.name));
+        for agent in client.call::<ListAgents>(&AgentFilter::default(), &()).await?.items {
+            if !agent.instances.is_empty() {
+                connected.insert(agent.name);
+                offered.extend(agent.capabilities.into_iter().map(|capability| capability.name));
             }
         }
         let capabilities = self.capabilities.iter().filter(|name| !offered.contains(*name));

@@ -3,14 +3,13 @@
 //! For: ids, unique parts of their beginning or end, and `last`. Not for: asking what to do with it.
 //! Invariant: a part that fits several is refused with all of them; nothing is guessed.
 
-use consort_types::{Code, Error, Result, RunId};
-
-use crate::client::{
-    Client,
-    calls::RunFilter,
-    model::{Item, Run},
-    understood,
+use consort_api::{
+    inbox::InboxItem,
+    runs::{ListRuns, ListRunsParams},
 };
+use consort_types::{Code, Error, Result, RunId, limits};
+
+use crate::client::Client;
 
 /// How many runs are looked through.
 const LOOKED_AT_MAX: usize = 10_000;
@@ -28,12 +27,13 @@ pub(crate) async fn run(client: &Client, text: &str) -> Result<RunId> {
         return Err(Error::new(Code::BadRequest, format!("`{text}` is no run"))
             .hint("give its id, a unique part of its beginning or end, or `last`"));
     }
-    let filter = RunFilter { children: text != "last", ..RunFilter::default() };
     let (mut found, mut cursor, mut seen) = (Vec::new(), None, 0);
     loop {
-        let page = client.runs(&filter, cursor.as_deref(), 1000).await?;
-        for item in page.items {
-            let run: Run = understood("run", item)?;
+        let limit = if text == "last" { 1 } else { limits::PAGE_ITEMS_MAX };
+        let params =
+            ListRunsParams { children: text != "last", cursor, limit: Some(limit), ..ListRunsParams::default() };
+        let page = client.call::<ListRuns>(&params, &()).await?;
+        for run in page.items {
             if text == "last" {
                 return Ok(run.run);
             }
@@ -53,17 +53,18 @@ pub(crate) async fn run(client: &Client, text: &str) -> Result<RunId> {
 }
 
 /// The inbox item that was meant.
-pub(crate) fn item<'a>(items: &'a [Item], text: &str) -> Result<&'a Item> {
+pub(crate) fn item<'a>(items: &'a [InboxItem], text: &str) -> Result<&'a InboxItem> {
     let wanted = text.to_ascii_uppercase();
-    let fits: Vec<&Item> = items
-        .iter()
-        .filter(|item| text == "last" || item.task.ends_with(&wanted) || item.task.starts_with(&wanted))
-        .collect();
-    let exact = fits.iter().find(|item| item.task == wanted);
+    let fits = |item: &&InboxItem| {
+        let task = item.task.to_string();
+        text == "last" || task.ends_with(&wanted) || task.starts_with(&wanted)
+    };
+    let fits: Vec<&InboxItem> = items.iter().filter(fits).collect();
+    let exact = fits.iter().find(|item| item.task.to_string() == wanted);
     if let Some(item) = exact {
         return Ok(item);
     }
-    let names: Vec<String> = fits.iter().map(|item| item.task.clone()).collect();
+    let names: Vec<String> = fits.iter().map(|item| item.task.to_string()).collect();
     let at = one(text, "inbox item", &names, Code::TaskNotFound)?;
     Ok(fits[at])
 }

@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
+use consort_api::workflows::{ShowWorkflow, WorkflowParams};
 use consort_types::{Code, Error, Result, limits};
 use consort_workflow_check::{Checked, check};
 use serde_json::Value;
@@ -45,9 +46,9 @@ pub(crate) async fn anywhere(app: &App, client: &Client, named: &str) -> Result<
     if let Some(source) = local(app, named)? {
         return Ok(source);
     }
-    let document = client.workflow(named).await.map_err(|error| missing(named, error))?;
-    let text = document.get("source").and_then(Value::as_str).unwrap_or_default();
-    Ok(Source { shown: format!("{named}.yaml (deployed)"), text: text.to_owned() })
+    let workflow = WorkflowParams { name: named.to_owned(), version: None };
+    let found = client.call::<ShowWorkflow>(&workflow, &()).await.map_err(|error| missing(named, error))?;
+    Ok(Source { shown: format!("{named}.yaml (deployed)"), text: found.source })
 }
 
 /// Says where was looked, where nothing was found.

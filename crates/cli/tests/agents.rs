@@ -1,4 +1,4 @@
-//! Agents, queues and limits from the command line.
+//! Agents, queues and quotas from the command line.
 //!
 //! For: what operators see and do, on the real binary. Not for: layout on a terminal.
 //! Invariant: as in `common`.
@@ -27,7 +27,7 @@ fn basic(folder: &Folder) -> Value {
 }
 
 fn queue_of(folder: &Folder, capability: &str) -> Option<Value> {
-    folder.json(&["queue"]).into_iter().find(|queue| queue["capability"] == capability)
+    folder.json(&["queues"]).into_iter().find(|queue| queue["capability"] == capability)
 }
 
 #[test]
@@ -63,12 +63,12 @@ fn what_is_not_there_is_told_with_what_may_have_been_meant() {
         (&["agents", "weight", "basic", "3"], 2, "NAME@VERSION"),
         (&["agents", "weight", "basic@1", "many"], 2, "many"),
         (&["agents", "list", "--label", "eu"], 2, "KEY=VALUE"),
-        (&["limits", "set", "namespace"], 2, "--concurrency"),
-        (&["limits", "set", "namespace", "--burst", "3"], 2, "--rate"),
-        (&["limits", "set", "nonsense", "--queue", "3"], 2, "`capability:NAME`"),
-        (&["limits", "set", "namespace", "--rate", "fast"], 2, "`10/s`"),
-        (&["limits", "set", "namespace", "--rate", "10/s", "--burst", "0"], 2, "above zero"),
-        (&["limits", "remove", "namespace"], 3, "limits list"),
+        (&["quotas", "set", "namespace"], 2, "--max-concurrent"),
+        (&["quotas", "set", "namespace", "--burst", "3"], 2, "--rate"),
+        (&["quotas", "set", "nonsense", "--max-waiting", "3"], 2, "`capability:NAME`"),
+        (&["quotas", "set", "namespace", "--rate", "fast"], 2, "`10/s`"),
+        (&["quotas", "set", "namespace", "--rate", "10/s", "--burst", "0"], 2, "above zero"),
+        (&["quotas", "remove", "namespace"], 3, "quotas list"),
     ] {
         let ended = folder.run(args);
         assert_eq!(ended.code, code, "{args:?}: {ended:#?}");
@@ -83,9 +83,9 @@ fn a_drained_agent_waits_and_the_queue_says_why() {
     assert_eq!(basic(&folder)["health"], "draining");
     let run = folder.ok(&["run", "say.yaml", "--input", "n=5", "--detach"]);
     wait_until("the task", || queue_of(&folder, "echo").filter(|queue| queue["waiting"] == 1));
-    let shown = folder.ok(&["queue"]);
+    let shown = folder.ok(&["queues"]);
     assert!(shown.starts_with("echo  1  0  0  ") && shown.contains("an operator drains"), "{shown}");
-    let mut watch = folder.start(&["queue", "--watch", "--json"]);
+    let mut watch = folder.start(&["queues", "--watch", "--json"]);
     let seen: Value = serde_json::from_str(&watch.line()).unwrap();
     assert_eq!((&seen["items"][0]["capability"], &seen["items"][0]["waiting"]), (&json!("echo"), &json!(1)));
     watch.signal("INT");
@@ -146,43 +146,43 @@ fn agents_are_followed_as_they_change() {
 }
 
 #[test]
-fn limits_are_set_replaced_listed_and_removed() {
+fn quotas_are_set_replaced_listed_and_removed() {
     let (folder, server) = folder();
     let set = folder.run(&[
-        "limits",
+        "quotas",
         "set",
         "capability:echo",
-        "--concurrency",
+        "--max-concurrent",
         "4",
         "--rate",
         "10/s",
         "--burst",
         "20",
-        "--queue",
+        "--max-waiting",
         "10000",
     ]);
     assert_eq!(
         (set.code, set.err.as_str()),
         (0, "capability:echo is limited: 4 at once; 10/s, 20 at once; 10000 waiting\n")
     );
-    assert_eq!(folder.ok(&["limits", "list"]), "capability:echo  4  10/s, 20 at once  10000  0  0\n");
-    let misspelt = folder.run(&["limits", "set", "capability:ecko", "--queue", "1"]);
+    assert_eq!(folder.ok(&["quotas", "list"]), "capability:echo  4  10/s, 20 at once  10000  0  0\n");
+    let misspelt = folder.run(&["quotas", "set", "capability:ecko", "--max-waiting", "1"]);
     assert!(misspelt.code == 0 && misspelt.err.contains("did you mean `echo`?"), "{misspelt:#?}");
-    let removed = folder.run(&["limits", "remove", "capability:ecka"]);
+    let removed = folder.run(&["quotas", "remove", "capability:ecka"]);
     assert!(removed.code == 3 && removed.err.contains("did you mean `capability:ecko`?"), "{removed:#?}");
-    folder.ok(&["limits", "remove", "capability:ecko"]);
-    let document = folder.json(&["limits", "set", "capability:echo", "--concurrency", "0"]).remove(0);
-    assert_eq!(document, json!({"scope": "capability:echo", "concurrency": 0}));
+    folder.ok(&["quotas", "remove", "capability:ecko"]);
+    let document = folder.json(&["quotas", "set", "capability:echo", "--max-concurrent", "0"]).remove(0);
+    assert_eq!(document, json!({"scope": "capability:echo", "max_concurrent": 0}));
     assert!(server.stop().unwrap().success());
     let server = Server::start(binary(), &folder.path(), ["--log", "info"]).unwrap();
     let run = folder.ok(&["run", "say.yaml", "--input", "n=2", "--detach"]);
     wait_until("the task", || queue_of(&folder, "echo").filter(|queue| queue["limited"] == 1));
-    let limit = folder.json(&["limits", "list"]).remove(0);
-    assert_eq!(limit, json!({"scope": "capability:echo", "concurrency": 0, "taken": 0, "limited": 1}));
+    let limit = folder.json(&["quotas", "list"]).remove(0);
+    assert_eq!(limit, json!({"scope": "capability:echo", "max_concurrent": 0, "in_flight": 0, "limited": 1}));
     let reason = queue_of(&folder, "echo").unwrap()["reason"].as_str().unwrap().to_owned();
     assert!(reason.contains("`capability:echo`"), "{reason}");
-    folder.ok(&["limits", "remove", "capability:echo"]);
+    folder.ok(&["quotas", "remove", "capability:echo"]);
     assert_eq!(folder.ok(&["runs", "watch", run.trim()]), "2\n");
-    assert_eq!(folder.ok(&["limits", "list"]), "");
+    assert_eq!(folder.ok(&["quotas", "list"]), "");
     assert!(server.stop().unwrap().success());
 }

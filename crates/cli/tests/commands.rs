@@ -99,7 +99,7 @@ fn approvals_forks_replays_and_comparisons() {
     folder.ok(&["inbox", "approve", "last", "--by", "ada", "--comment", "good"]);
     assert_eq!(first.ended().out, "{\"shipped\":\"1\"}\n");
     assert_eq!(folder.ok(&["runs", "output", &run[20..], "--step", "build"]), "{\"built\":\"1\"}\n");
-    assert!(folder.ok(&["runs", "show", "last", "--journal"]).contains("decided by ada: approved (good)"));
+    assert!(folder.ok(&["runs", "show", "last", "--history"]).contains("decided by ada: approved (good)"));
     assert!(folder.ok(&["runs", "replay", "last"]).contains("ship"));
     let fork = folder.ok(&["runs", "fork", "last", "--from", "ship", "--input", "version=2"]);
     assert_eq!(folder.ok(&["runs", "watch", fork.trim()]), "{\"shipped\":\"2\"}\n");
@@ -134,7 +134,7 @@ fn runs_are_rejected_paused_signalled_and_cancelled() {
     assert_eq!(folder.run(&["runs", "delete", "ZZZZ", &cancelled]).code, 3);
     assert_eq!(folder.run(&["runs", "show", &cancelled]).code, 3);
     folder.ok(&["runs", "retention", "30d"]);
-    assert!(folder.json(&["agents", "list"]).iter().any(|agent| agent["instances"][0]["held"] == 0));
+    assert!(folder.json(&["agents", "list"]).iter().any(|agent| agent["instances"][0]["in_flight"] == 0));
     assert!(server.stop().unwrap().success());
 }
 

@@ -59,7 +59,7 @@ fn partial_output_is_an_event_for_programs_and_nothing_in_a_pipe() {
     for expected in [
         json!({"kind": "message", "message": "writing"}),
         json!({"kind": "text", "text": "The log keeps "}),
-        json!({"kind": "json", "value": {"score": 1}}),
+        json!({"kind": "json", "json": {"score": 1}}),
     ] {
         gate.add_permits(1);
         let mut said = next("progress");

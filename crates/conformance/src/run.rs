@@ -202,7 +202,7 @@ fn note(live: &mut Vec<String>, said: &Value) {
             last.push_str(said["text"].as_str().unwrap_or_default());
         }
         (Some("text"), _) => live.push(format!("text {}", said["text"].as_str().unwrap_or_default())),
-        _ => live.push(format!("json {}", said["value"])),
+        _ => live.push(format!("json {}", said["json"])),
     }
 }
 

@@ -360,14 +360,13 @@ impl StepState {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
-            Self::Ready => "ready",
-            Self::Taken => "taken",
-            Self::Parked => "parked",
+            Self::Ready => "queued",
+            Self::Taken | Self::Open => "running",
+            Self::Parked => "suspended",
             Self::Backoff => "backoff",
             Self::Unknown => "unknown",
             Self::Waiting => "waiting",
-            Self::Approval => "approval",
-            Self::Open => "open",
+            Self::Approval => "waiting_approval",
             Self::Completed => "completed",
             Self::Failed => "failed",
             Self::Skipped => "skipped",

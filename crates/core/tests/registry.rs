@@ -215,7 +215,8 @@ fn limits_are_set_changed_and_removed() {
         assert!(refused.code == Code::BadRequest && refused.message.contains("waiting tasks"), "{refused}");
     }
     limit(&mut world, &LimitScope::Agent("a".to_owned()), TaskLimit::default()).unwrap();
-    limit(&mut world, &LimitScope::Capability("x".to_owned()), TaskLimit::default()).unwrap();
+    let gone = limit(&mut world, &LimitScope::Capability("x".to_owned()), TaskLimit::default()).unwrap_err();
+    assert_eq!(gone.code, Code::QuotaNotFound, "only a limit that is set is removed");
     let told = world.effects.iter().filter_map(|effect| match effect {
         Effect::LimitChanged { scope, limit, .. } => Some((scope.to_string(), *limit)),
         _ => None,

@@ -18,7 +18,7 @@ output: ${{ steps.b.output }}
 
 #[test]
 fn a_chain_runs_step_by_step() {
-    check(CHAIN, &["start {}", "done a 1"], "run running\n  a completed\n  b ready");
+    check(CHAIN, &["start {}", "done a 1"], "run running\n  a completed\n  b queued");
     check(CHAIN, &["start {}", "done a 1", "done b 2"], "run completed 2\n  a completed\n  b completed");
 }
 
@@ -172,7 +172,7 @@ fn the_outcome_of_a_lost_write_is_asked_for() {
 fn the_author_can_decide_unknown_outcomes_beforehand() {
     let source =
         |rule: &str| format!("workflow: w\nsteps:\n  a: {{ capability: x, effect: write, on_unknown: {rule} }}\n");
-    check(&source("retry"), &["start {}", "write a", "lose a"], "run running\n  a ready attempt 2");
+    check(&source("retry"), &["start {}", "write a", "lose a"], "run running\n  a queued attempt 2");
     check(&source("fail"), &["start {}", "write a", "lose a"], "run failed C0308\n  a failed C0308");
     let reconcile = source("reconcile with look");
     let lost = ["start {}", "write a", "lose a"];
@@ -182,15 +182,19 @@ fn the_author_can_decide_unknown_outcomes_beforehand() {
         &with("done a/reconcile {\"decision\":\"done\",\"output\":9}"),
         "run completed {\"a\":9}\n  a completed\n  a/reconcile completed",
     );
-    check(&reconcile, &with("done a/reconcile \"retry\""), "run running\n  a ready attempt 2\n  a/reconcile completed");
+    check(
+        &reconcile,
+        &with("done a/reconcile \"retry\""),
+        "run running\n  a queued attempt 2\n  a/reconcile completed",
+    );
     check(&reconcile, &with("fatal a/reconcile"), "run running\n  a unknown\n  a/reconcile failed C0304");
 }
 
 #[test]
 fn attempts_time_out() {
     let source = "workflow: w\nsteps:\n  a: { capability: x, timeout: 5s, retry: { attempts: 2 } }\n";
-    check(source, &["start {}", "take a", "tick 4s"], "run running\n  a taken");
-    check(source, &["start {}", "take a", "tick 10s"], "run running\n  a ready attempt 2");
+    check(source, &["start {}", "take a", "tick 4s"], "run running\n  a running");
+    check(source, &["start {}", "take a", "tick 10s"], "run running\n  a queued attempt 2");
     check(
         source,
         &["start {}", "take a", "tick 10s", "take a", "tick 6s"],
@@ -227,10 +231,10 @@ fn a_fan_out_keeps_item_order_and_its_window() {
         &["start {\"items\":[5,6,7]}", "done each[1] 61"],
         "
         run running
-          each open
-          each[0] ready
+          each running
+          each[0] queued
           each[1] completed
-          each[2] ready",
+          each[2] queued",
     );
     check(
         FAN,
@@ -320,8 +324,8 @@ fn a_loop_ends_at_its_limit_and_with_a_failure() {
 #[test]
 fn a_loop_can_pause_between_iterations() {
     let source = "workflow: w\nsteps:\n  a: { repeat: { max: 2, delay: 10s }, capability: x }\n";
-    check(source, &["start {}", "done a#1 1", "tick 9s"], "run running\n  a open\n  a#1 completed");
-    check(source, &["start {}", "done a#1 1", "tick 11s"], "run running\n  a open\n  a#1 completed\n  a#2 ready");
+    check(source, &["start {}", "done a#1 1", "tick 9s"], "run running\n  a running\n  a#1 completed");
+    check(source, &["start {}", "done a#1 1", "tick 11s"], "run running\n  a running\n  a#1 completed\n  a#2 queued");
     check(source, &["start {}", "done a#1 1", "cancel"], "run cancelled C0312\n  a cancelled C0312\n  a#1 completed");
 }
 
@@ -352,7 +356,7 @@ steps:
 fn waits_end_in_log_time() {
     let source = "workflow: w\nsteps:\n  a: { wait: { for: 30s } }\n  b: { capability: x, needs: [a] }\n";
     check(source, &["start {}", "tick 29s"], "run running\n  a waiting\n  b pending");
-    check(source, &["start {}", "tick 31s"], "run running\n  a completed\n  b ready");
+    check(source, &["start {}", "tick 31s"], "run running\n  a completed\n  b queued");
     let until = "workflow: w\nsteps:\n  a: { wait: { until: '1970-01-01T01:00:00Z' } }\n";
     check(until, &["start {}", "tick 1m"], "run running\n  a waiting");
     check(until, &["start {}", "tick 1h"], "run completed {\"a\":null}\n  a completed");
@@ -423,7 +427,7 @@ steps:
         source,
         &["start {}", "cancel"],
         &format!(
-            "run cancelling C0312\n  a cancelled C0312\n  b cancelled C0312\n  tidy ready{}",
+            "run cancelling C0312\n  a cancelled C0312\n  b cancelled C0312\n  tidy queued{}",
             stopped.replace("          ", "  ")
         ),
     );
@@ -459,7 +463,7 @@ steps:
     check(
         source,
         &with(&[]),
-        "run compensating C0304\n  a completed\n  b completed\n  c failed C0304\n  compensate/b ready",
+        "run compensating C0304\n  a completed\n  b completed\n  c failed C0304\n  compensate/b queued",
     );
     check(
         source,
@@ -499,7 +503,7 @@ fn forks_take_over_what_does_not_run_anew() {
           b failed C0304
         run running
           a completed copied
-          b ready",
+          b queued",
     );
     check(
         CHAIN,
@@ -522,7 +526,7 @@ fn forks_take_over_what_does_not_run_anew() {
           b failed C0304
         run running
           a skipped copied
-          b ready",
+          b queued",
     );
     check(
         CHAIN,
@@ -532,7 +536,7 @@ fn forks_take_over_what_does_not_run_anew() {
           a completed
           b completed
         run running
-          a ready
+          a queued
           b pending",
     );
     check(
@@ -561,7 +565,7 @@ fn ended_runs_are_deleted_by_hand_and_by_retention() {
         &["start {}", "delete"],
         "
         run running
-          a ready
+          a queued
           b pending
         refused C0203 run `RUN1` is running, and only an ended run can be deleted",
     );

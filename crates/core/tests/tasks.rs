@@ -185,9 +185,9 @@ fn a_parked_task_sleeps_and_hears_signals() {
     let mut world = started(ONE);
     world.record("a", 0, JournalRequest::Sleep { span: Span::from_secs(5) }, None).unwrap();
     world.park("a", &[0]).unwrap();
-    assert_eq!(world.show(), "run running\n  a parked\n");
+    assert_eq!(world.show(), "run running\n  a suspended\n");
     world.tick(Span::from_secs(6));
-    assert_eq!(world.show(), "run running\n  a ready\n");
+    assert_eq!(world.show(), "run running\n  a queued\n");
     world.record("a", 1, JournalRequest::Signal { name: "go".to_owned() }, None).unwrap();
     world.act("signal go 7");
     // The answer crossed the report: the task is put up again at once.
@@ -352,7 +352,7 @@ steps:
         world.act("write a");
         let (task, token) = world.find("a");
         world.act("lose a");
-        assert!(world.show().contains("a unknown\n  a/reconcile ready"), "{}", world.show());
+        assert!(world.show().contains("a unknown\n  a/reconcile queued"), "{}", world.show());
         (world, task, token)
     };
     let (mut world, task, token) = lost();

@@ -99,14 +99,14 @@ impl Driver {
         let client = client.clone().header("idempotency-key", &case.key);
         let Some(answer) = ask(&client, "/v1/runs", Some(&case.request()))? else { return Ok(()) };
         let run = answer["run"].as_str().expect("a start names its run").to_owned();
-        let existing = answer["existing"].as_bool().expect("a start says whether it is a repetition");
+        let deduplicated = answer["deduplicated"].as_bool().expect("a start says whether it is a repetition");
         if let Some(known) = &case.run {
             assert_eq!(*known, run, "key `{}` has two runs", case.key);
-            assert!(existing, "run {run} of key `{}` was forgotten", case.key);
+            assert!(deduplicated, "run {run} of key `{}` was forgotten", case.key);
         }
         case.run = Some(run);
         self.acknowledged += 1;
-        self.repeated += u64::from(existing);
+        self.repeated += u64::from(deduplicated);
         Ok(())
     }
 
@@ -114,7 +114,7 @@ impl Driver {
     fn decide(&mut self, client: &Client) -> io::Result<()> {
         let Some(inbox) = ask(client, "/v1/inbox?limit=50", None)? else { return Ok(()) };
         for item in inbox["items"].as_array().expect("the inbox is a list") {
-            let decision = match item["ask"].as_str() {
+            let decision = match item["kind"].as_str() {
                 Some("approval") => json!({ "decision": "approve", "by": "ann" }),
                 // All write steps sleep, so what one made is known without having seen it.
                 _ if self.chance.percent(50) => {

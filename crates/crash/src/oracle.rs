@@ -34,33 +34,34 @@ pub fn judge(client: &Client) -> Judged {
     }
     let status = get(client, "/v1/status");
     let tasks = |name: &str| status["tasks"][name].as_u64().expect("a count");
-    assert_eq!(tasks("made"), tasks("waiting") + tasks("taken") + tasks("done") + tasks("dead"), "{status}");
-    assert_eq!((tasks("waiting"), tasks("taken"), status["runs_active"].as_u64()), (0, 0, Some(0)), "{status}");
+    let ended = tasks("completed") + tasks("unsuccessful");
+    assert_eq!(tasks("created"), tasks("waiting") + tasks("running") + ended, "{status}");
+    assert_eq!((tasks("waiting"), tasks("running"), status["runs_active"].as_u64()), (0, 0, Some(0)), "{status}");
     assert!(status["halted"].is_null(), "{status}");
     judged
 }
 
 fn judge_run(client: &Client, run: &str, judged: &mut Judged) {
-    let journal = pages(client, &format!("/v1/runs/{run}/journal?"));
+    let history = pages(client, &format!("/v1/runs/{run}/history?"));
     let steps = pages(client, &format!("/v1/runs/{run}/steps?"));
     let replay = get(client, &format!("/v1/runs/{run}/replay"));
-    assert_eq!(replay["differences"], Value::Array(Vec::new()), "the journal of {run} tells another story");
-    assert_eq!(replay["entries"].as_u64(), Some(journal.len() as u64), "run {run}");
-    judge_ends(run, &journal, &steps);
+    assert_eq!(replay["differences"], Value::Array(Vec::new()), "the history of {run} tells another story");
+    assert_eq!(replay["entries"].as_u64(), Some(history.len() as u64), "run {run}");
+    judge_ends(run, &history, &steps);
     for step in ["asked", "looked"] {
-        judge_write(run, step, &journal);
+        judge_write(run, step, &history);
     }
     let lost = |event: &Value| matches!(text(event, "event"), "attempt_failed" | "outcome_unknown");
     judged.runs += 1;
     judged.steps += steps.len();
-    judged.entries += journal.len();
-    judged.lost += journal.iter().filter(|event| lost(event)).count();
+    judged.entries += history.len();
+    judged.lost += history.iter().filter(|event| lost(event)).count();
 }
 
 /// Every step has ended, once, as its row says; so has the run.
-fn judge_ends(run: &str, journal: &[Value], steps: &[Value]) {
+fn judge_ends(run: &str, history: &[Value], steps: &[Value]) {
     let mut ends: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for entry in journal {
+    for entry in history {
         let ended = match text(entry, "event") {
             "step_completed" | "step_copied" => "completed",
             "step_failed" => "failed",
@@ -74,18 +75,18 @@ fn judge_ends(run: &str, journal: &[Value], steps: &[Value]) {
         let told = ends.remove(text(step, "task")).unwrap_or_default();
         assert_eq!(told, [text(step, "state")], "step `{}` of run {run} is not recorded once", text(step, "path"));
     }
-    let ended = journal.iter().filter(|entry| text(entry, "event") == "run_ended").count();
+    let ended = history.iter().filter(|entry| text(entry, "event") == "run_ended").count();
     assert_eq!(ended, 1, "run {run} has ended {ended} times");
-    assert_eq!(journal.last().map(|entry| text(entry, "event")), Some("run_ended"), "run {run} goes on after its end");
+    assert_eq!(history.last().map(|entry| text(entry, "event")), Some("run_ended"), "run {run} goes on after its end");
 }
 
 /// A `write` step is not tried again until someone has decided about the attempt before.
-fn judge_write(run: &str, step: &str, journal: &[Value]) {
+fn judge_write(run: &str, step: &str, history: &[Value]) {
     let mut undecided = false;
-    let events = journal.iter().filter(|entry| entry["step"].as_str() == Some(step));
+    let events = history.iter().filter(|entry| entry["step"].as_str() == Some(step));
     for event in events {
         match text(event, "event") {
-            "attempt_taken" => {
+            "attempt_started" => {
                 assert!(!undecided, "write step `{step}` of run {run} was repeated without a decision");
                 undecided = true;
             }
@@ -121,10 +122,10 @@ fn text<'v>(value: &'v Value, name: &str) -> &'v str {
     value[name].as_str().unwrap_or_default()
 }
 
-/// How often a run was signalled, as its journal tells.
+/// How often a run was signalled, as its history tells.
 pub fn signals(client: &Client, run: &str) -> u32 {
-    let journal = pages(client, &format!("/v1/runs/{run}/journal?"));
-    journal.iter().filter(|entry| text(entry, "event") == "signal_received").count() as u32
+    let history = pages(client, &format!("/v1/runs/{run}/history?"));
+    history.iter().filter(|entry| text(entry, "event") == "signal_received").count() as u32
 }
 
 #[cfg(test)]
@@ -143,10 +144,10 @@ mod tests {
 
     fn breaks(names: &[&str]) -> bool {
         let steps = [json!({ "task": "t", "path": "asked", "state": "completed" })];
-        let journal = events(names);
+        let history = events(names);
         let judged = std::panic::catch_unwind(|| {
-            judge_ends("r", &journal, &steps);
-            judge_write("r", "asked", &journal);
+            judge_ends("r", &history, &steps);
+            judge_write("r", "asked", &history);
         });
         judged.is_err()
     }
@@ -154,21 +155,21 @@ mod tests {
     #[test]
     fn the_judge_sees_what_must_not_be() {
         assert!(!breaks(&[
-            "attempt_taken",
+            "attempt_started",
             "outcome_unknown",
             "decided",
-            "attempt_taken",
+            "attempt_started",
             "step_completed",
             "run_ended"
         ]));
         for broken in [
-            &["attempt_taken", "step_completed", "step_completed", "run_ended"][..],
-            &["attempt_taken", "step_failed", "run_ended"],
-            &["attempt_taken", "run_ended"],
-            &["attempt_taken", "step_completed"],
-            &["attempt_taken", "step_completed", "run_ended", "run_ended"],
-            &["attempt_taken", "step_completed", "run_ended", "decided"],
-            &["attempt_taken", "attempt_taken", "step_completed", "run_ended"],
+            &["attempt_started", "step_completed", "step_completed", "run_ended"][..],
+            &["attempt_started", "step_failed", "run_ended"],
+            &["attempt_started", "run_ended"],
+            &["attempt_started", "step_completed"],
+            &["attempt_started", "step_completed", "run_ended", "run_ended"],
+            &["attempt_started", "step_completed", "run_ended", "decided"],
+            &["attempt_started", "attempt_started", "step_completed", "run_ended"],
         ] {
             assert!(breaks(broken), "{broken:?}");
         }

@@ -15,15 +15,22 @@ mod keeper;
 pub mod partition;
 mod shell;
 
+/// What is seen of runs, steps, histories, the inbox and workflows.
+pub mod view {
+    pub use consort_core::{
+        rows::{Ask, Event, StepState},
+        view::*,
+    };
+}
+
 pub use admit::check_document;
 pub use backing::{StoreBacking, write_rows};
 pub use clock::{Clock, ClockNotice, ClockReading};
 pub use config::{Config, Parts};
-pub use consort_core::view;
 pub use consort_dispatch::{Locality, WorkerInstanceId as InstanceId};
 pub use handle::{
-    AgentStatus, AgentWatch, Deployed, ForkRequest, Handle, Session, SessionSender, StartRequest, Started, Status,
-    Watch, WatchEvent,
+    AgentStatus, AgentWatch, BulkAction, BulkItem, BulkRequest, BulkResult, Decision, Deployed, ForkRequest, Handle,
+    Session, SessionSender, StartRequest, Started, Status, Watch, WatchEvent,
 };
 pub use keeper::BlobKeeper;
 pub use partition::{Attached, Outputs, Partition, Ticket, refuse_record};

@@ -51,7 +51,7 @@ async fn start(handle: &Handle, input: &Value) -> consort_types::RunId {
     let request = StartRequest {
         namespace: NS.into(),
         workflow: "w".into(),
-        input: Payload::from_value(input),
+        input: Some(Payload::from_value(input)),
         ..StartRequest::default()
     };
     handle.start(request).await.unwrap().run
@@ -206,11 +206,11 @@ async fn queues_and_limits_are_shown_through_the_door() {
     let handle = open().await;
     start(&handle, &json!({"n": 1})).await;
     let limit = consort_types::registry::TaskLimit { concurrency: Some(4), ..Default::default() };
-    handle.set_limit(NS, consort_types::registry::LimitScope::Namespace, limit).await.unwrap();
+    handle.set_quota(NS, consort_types::registry::LimitScope::Namespace, limit).await.unwrap();
     let queues = handle.queues(NS).await.unwrap();
     assert_eq!((queues.len(), queues[0].waiting, queues[0].capability.as_deref()), (1, 1, Some("x")));
     assert_eq!(queues[0].reason.as_deref(), Some("no instance has the capability `x`"));
-    let limits = handle.limits(NS).await.unwrap();
+    let limits = handle.quotas(NS).await.unwrap();
     assert_eq!((limits.len(), limits[0].taken, limits[0].limited), (1, 0, 0));
     assert!(handle.queues("other").await.unwrap().is_empty());
     assert_eq!(handle.queues("not a name").await.unwrap_err().code, Code::BadName);

@@ -15,7 +15,7 @@ use std::{
 };
 
 use consort_engine::{
-    Config, ForkRequest, Handle, Locality, Parts, Resolution, Session, StartRequest, WatchEvent,
+    Config, Decision, ForkRequest, Handle, Locality, Parts, Session, StartRequest, WatchEvent,
     view::{JournalCursor, RunFilter, RunView},
 };
 use consort_journal::{Log, LogError, MemoryLogDisk, Record, Records};
@@ -52,7 +52,7 @@ impl Base {
 }
 
 fn request(input: &str) -> StartRequest {
-    StartRequest { namespace: NS.into(), workflow: "w".into(), input: json(input), ..StartRequest::default() }
+    StartRequest { namespace: NS.into(), workflow: "w".into(), input: Some(json(input)), ..StartRequest::default() }
 }
 
 async fn next_task(session: &mut Session) -> TaskOffer {
@@ -101,7 +101,7 @@ async fn a_run_starts_and_ends() {
     echo(attach(&handle).await);
     let started = handle.start(request(r#"{"n":7}"#)).await.unwrap();
     let view = handle.wait_end(NS, started.run).await.unwrap();
-    assert_eq!((output(&view).as_str(), started.existing), (r#"{"n":7}"#, false));
+    assert_eq!((output(&view).as_str(), started.deduplicated), (r#"{"n":7}"#, false));
     assert_eq!(handle.runs(NS, RunFilter::default(), None, 10).await.unwrap().items.len(), 1);
     assert_eq!(handle.agents(NS, AgentFilter::default()).await.unwrap().len(), 1);
     assert_eq!(handle.workflow_source(NS, "w", None).await.unwrap(), ONE);
@@ -117,7 +117,7 @@ async fn a_start_can_be_repeated() {
     let keyed = |input| StartRequest { idempotency_key: Some("k".into()), ..request(input) };
     let first = handle.start(keyed(r#"{"n":1}"#)).await.unwrap();
     let again = handle.start(keyed(r#"{"n":1}"#)).await.unwrap();
-    assert_eq!((again.run, again.existing), (first.run, true));
+    assert_eq!((again.run, again.deduplicated), (first.run, true));
     let other = handle.start(keyed(r#"{"n":2}"#)).await.unwrap_err();
     assert_eq!(other.code, Code::IdempotencyMismatch);
 }
@@ -138,7 +138,7 @@ async fn requests_over_their_limits_are_refused_with_value_and_limit() {
     assert_eq!(handle.start(request("{")).await.unwrap_err().code, Code::BadJson);
     assert_eq!(handle.deploy("no such/name", ONE).await.unwrap_err().code, Code::BadName);
     let huge = Payload::inline(vec![b'1'; limits::PAYLOAD_BYTES_MAX + 1]);
-    let huge = StartRequest { input: huge, ..request("{}") };
+    let huge = StartRequest { input: Some(huge), ..request("{}") };
     assert_eq!(handle.start(huge).await.unwrap_err().code, Code::PayloadTooLarge);
     let greedy = hello(agent("a", X), limits::INSTANCE_CREDIT_MAX + 1, Vec::new());
     let error = handle.attach(greedy, Locality::Local).await.err().unwrap();
@@ -208,7 +208,7 @@ async fn a_watcher_sees_every_entry_once_from_any_cursor_on() {
     assert!(cursors.windows(2).all(|pair| pair[0] < pair[1]), "in order, each once: {cursors:?}");
     let (middle, rest) = (cursors[1], &cursors[2..]);
     assert_eq!(entries(&handle, run, Some(middle)).await, rest);
-    let journal = handle.journal(NS, run, None, 100).await.unwrap();
+    let journal = handle.history(NS, run, None, 100).await.unwrap().items;
     assert_eq!(journal.iter().map(|entry| entry.cursor).collect::<Vec<_>>(), cursors);
     assert!(handle.watch("other", run, None).await.is_err(), "another namespace sees nothing (law 12)");
     assert_eq!(handle.replay(NS, run).await.unwrap().differences, Vec::<String>::new());
@@ -240,7 +240,7 @@ output: ${{ steps.pay.output }}
     handle.deploy(NS, source).await.unwrap();
     let run = handle.start(request("{}")).await.unwrap().run;
     let waiting = handle.inbox(NS, None, 10).await.unwrap().items;
-    handle.approve(NS, waiting[0].task, true, "me", None).await.unwrap();
+    handle.decide(NS, waiting[0].task, Decision::Approve, "me", None).await.unwrap();
     handle.signal(NS, run, "go", json("1")).await.unwrap();
     let mut session = attach(&handle).await;
     next_task(&mut session).await;
@@ -253,7 +253,7 @@ output: ${{ steps.pay.output }}
             break item.task;
         }
     };
-    handle.resolve_unknown(NS, task, Resolution::Done(json("9")), "me", Some("seen".into())).await.unwrap();
+    handle.decide(NS, task, Decision::Done(json("9")), "me", Some("seen".into())).await.unwrap();
     assert_eq!(output(&handle.wait_end(NS, run).await.unwrap()), "9");
 }
 

@@ -11,7 +11,7 @@ use consort_core::{
     Command,
     command::{RegisterAgent, RemoveAgent},
 };
-use consort_engine::{Config, Handle, Locality, Partition, Session, StartRequest};
+use consort_engine::{Config, Decision, Handle, Locality, Partition, Session, StartRequest};
 use consort_journal::MemoryLogDisk;
 use consort_store::MemoryStore;
 use consort_types::{
@@ -64,9 +64,9 @@ async fn what_operators_say_survives_a_restart() {
     drop(join(&handle, "1.1").await);
     handle.remove_agent(NS, "writer", Some("1.0"), true).await.unwrap();
     let two = TaskLimit { concurrency: Some(2), ..TaskLimit::default() };
-    handle.set_limit(NS, LimitScope::Capability("x".to_owned()), two).await.unwrap();
-    handle.set_limit(NS, LimitScope::Namespace, two).await.unwrap();
-    handle.set_limit(NS, LimitScope::Namespace, TaskLimit::default()).await.unwrap();
+    handle.set_quota(NS, LimitScope::Capability("x".to_owned()), two).await.unwrap();
+    handle.set_quota(NS, LimitScope::Namespace, two).await.unwrap();
+    handle.remove_quota(NS, LimitScope::Namespace).await.unwrap();
     handle.stop_now().await;
     drop(handle);
     assert_eq!(states(&disk, &store), ["writer@1.1 10*", "writer@2.0 100"]);
@@ -91,7 +91,7 @@ async fn requests_about_agents_that_mean_nothing_are_refused() {
         (handle.weigh_agent(NS, "writer", "1.0", over).await, Code::LimitReached),
         (handle.remove_agent(NS, "nobody", None, true).await, Code::AgentNotFound),
         (handle.remove_agent(NS, "writer", None, false).await, Code::AgentConnected),
-        (handle.set_limit("no name", LimitScope::Namespace, TaskLimit::default()).await, Code::BadName),
+        (handle.remove_quota("no name", LimitScope::Namespace).await, Code::BadName),
     ] {
         let error = refused.unwrap_err();
         assert!(error.code == code && error.hint.is_some(), "{error:?}");
@@ -122,7 +122,7 @@ async fn an_agent_removed_by_force_is_let_go_and_may_come_back() {
     let mut back = join(&handle, "3.0").await;
     handle.deploy(NS, ONE).await.unwrap();
     let request =
-        StartRequest { namespace: NS.into(), workflow: "w".into(), input: json("{}"), ..StartRequest::default() };
+        StartRequest { namespace: NS.into(), workflow: "w".into(), input: Some(json("{}")), ..StartRequest::default() };
     handle.start(request).await.unwrap();
     assert_eq!(next_task(&mut back).await.capability, "x");
 }
@@ -163,7 +163,7 @@ async fn a_question_of_a_task_is_answered_through_the_inbox() {
     let request = StartRequest {
         namespace: NS.into(),
         workflow: "w".into(),
-        input: json("{}"),
+        input: Some(json("{}")),
         traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned()),
         ..StartRequest::default()
     };
@@ -182,7 +182,7 @@ async fn a_question_of_a_task_is_answered_through_the_inbox() {
     assert_eq!((asked.step.as_str(), asked.title.as_str()), ("a/call:0", "send it?"));
     let shown = handle.payload(asked.details.unwrap()).await.unwrap();
     assert_eq!(&*shown, detail.bytes().unwrap());
-    handle.approve(NS, asked.task, false, "ann", Some("not today".to_owned())).await.unwrap();
+    handle.decide(NS, asked.task, Decision::Reject, "ann", Some("not today".to_owned())).await.unwrap();
     let offer = next_task(&mut session).await;
     let answer = offer.journal[0].result.clone().unwrap().unwrap();
     let report = FromWorker::Complete { task: offer.task, token: offer.token, output: answer };

@@ -180,8 +180,8 @@ codes! {
     /// Instances of the agent are connected, so that it cannot be removed. Stop them first, or remove it by force:
     /// its instances are then let go, and their tasks go to others.
     AgentConnected = 315, Conflict, "agent is connected";
-    /// No limit is set for that scope. `consort limits list` shows those that are.
-    LimitNotFound = 316, NotFound, "no such limit";
+    /// No quota is set for that scope. `consort quotas list` shows those that are.
+    QuotaNotFound = 316, NotFound, "no such quota";
 
     /// A queue is full. Try again after the hinted time.
     Overloaded = 401, Unavailable, "overloaded";

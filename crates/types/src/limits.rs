@@ -146,6 +146,8 @@ limits! {
     WATCHERS_MAX: usize = 1_000;
     /// Items on one page of a listing.
     PAGE_ITEMS_MAX: usize = 1_000;
+    /// Items on one page of a listing, where the request names no number; runs of one bulk request, likewise.
+    PAGE_ITEMS_DEFAULT: usize = 100;
     /// Steps or journal entries of one run that a replay or a comparison holds in memory.
     WHOLE_RUN_ITEMS_MAX: usize = 200_000;
     /// Reports of an instance that wait for the partition loop, and batches of messages that wait for an instance.

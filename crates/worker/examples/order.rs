@@ -9,13 +9,15 @@
 use consort_types::{Result, Span};
 use consort_worker::{
     Agent, CallOptions, Capability, Client, Remote, TaskContext, TaskError, Worker, all,
-    client::{Decision, RunEvent},
+    client::{DecideRequest, Decision, RunEvent},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-const SERVER: &str = "http://127.0.0.1:7879";
+/// The address for clients, and the one for workers.
+const SERVER: &str = "http://127.0.0.1:7878";
+const WORKERS: &str = "http://127.0.0.1:7879";
 const WORKFLOW: &str = "
 workflow: order
 input: { item: { type: string }, pieces: { type: integer } }
@@ -75,7 +77,7 @@ fn shop() -> Agent {
 #[tokio::main]
 async fn main() -> Result<()> {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let worker = Worker::new(Remote::new(SERVER)).agent(shop()).run(async { drop(stopped.await) });
+    let worker = Worker::new(Remote::new(WORKERS)).agent(shop()).run(async { drop(stopped.await) });
     let worker = tokio::spawn(worker);
 
     let client = Client::new(SERVER);
@@ -84,12 +86,12 @@ async fn main() -> Result<()> {
     let mut watch = client.watch(run);
     while let Some(event) = watch.next().await {
         match event? {
-            RunEvent::Live { step, live, .. } => println!("{step}: {live:?}"),
-            RunEvent::Entry { step, event, .. } => {
-                println!("{step} {event}");
-                let waiting = client.inbox("").await?.items.into_iter().find(|item| item.run == run);
+            RunEvent::Progress(said) => println!("{}: {}", said.step, said.text.or(said.message).unwrap_or_default()),
+            RunEvent::Entry(entry) => {
+                println!("{} {}", entry.step.unwrap_or_default(), entry.event);
+                let waiting = client.inbox().await?.into_iter().find(|item| item.run == run);
                 if let Some(item) = waiting {
-                    client.approve(item.task, Decision::yes("example")).await?;
+                    client.decide(item.task, &DecideRequest::new(Decision::Approve, "example")).await?;
                 }
             }
             _ => {}

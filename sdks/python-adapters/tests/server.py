@@ -198,7 +198,7 @@ class Watch:
 
     def documents(self) -> list[Any]:
         """The documents that were streamed."""
-        return [one["value"] for one in self.to_end() if one["kind"] == "json"]
+        return [one["json"] for one in self.to_end() if one["kind"] == "json"]
 
 
 class Worker:

@@ -28,6 +28,7 @@ const fn shell(name: &'static str, may_use: &'static [&'static str]) -> Place {
 /// Product crates from the lowest layer to the highest. Arrows point up in this list only.
 const PRODUCT: &[Place] = &[
     pure("types", &[]),
+    shell("api", &["types"]),
     pure("workflow", &["types"]),
     shell("workflow-check", &["types", "workflow"]),
     pure("core", &["types", "workflow"]),
@@ -39,9 +40,9 @@ const PRODUCT: &[Place] = &[
     shell("engine", &["types", "workflow", "workflow-check", "core", "journal", "store", "dispatch"]),
     shell("listen", &["types"]),
     shell("proto", &["types"]),
-    shell("worker", &["types", "proto"]),
+    shell("worker", &["types", "api", "proto"]),
     shell("agents", &["types", "worker"]),
-    shell("api-http", &["types", "workflow-check", "engine", "listen"]),
+    shell("api-http", &["types", "api", "workflow-check", "engine", "listen"]),
     shell("api-grpc", &["types", "workflow", "engine", "proto", "listen"]),
     shell(
         "server",
@@ -59,7 +60,7 @@ const PRODUCT: &[Place] = &[
             "api-grpc",
         ],
     ),
-    shell("cli", &["types", "workflow", "workflow-check", "engine", "server"]),
+    shell("cli", &["types", "api", "workflow", "workflow-check", "engine", "server"]),
 ];
 
 /// Crates that serve development: they may use any crate, and no product crate may use them.

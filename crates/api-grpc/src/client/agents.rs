@@ -28,12 +28,7 @@ impl Clients {
     /// The versions of an agent, the newest first.
     async fn agent(&self, request: v1::GetAgentRequest) -> Result<v1::GetAgentResponse> {
         let (namespace, name, version) = named(request.namespace, request.name, request.version)?;
-        let filter = AgentFilter { name: Some(name.clone()), version, ..AgentFilter::default() };
-        let mut agents = self.engine.agents(&namespace, filter).await?;
-        if agents.is_empty() {
-            return Err(Error::new(Code::AgentNotFound, format!("there is no such agent `{name}` in `{namespace}`"))
-                .hint("`ListAgents` has those that joined"));
-        }
+        let mut agents = self.engine.agent(&namespace, &name, version.as_deref()).await?;
         agents.sort_by_key(|agent| Reverse(agent.since));
         Ok(v1::GetAgentResponse { agents: listed(agents).agents })
     }

@@ -3,18 +3,17 @@
 //! For: `InboxService`. Not for: signals (any program may send those).
 //! Invariant: a decision names who made it.
 
-use consort_engine::{Resolution, view::InboxView};
+use consort_engine::{Decision, view::InboxView};
 use consort_proto::v1::{self, inbox_service_server::InboxService, resolve_unknown_request as request};
 use consort_types::{Code, Error, Payload, Result};
 use tonic::{Request, Response, Status};
 
-use super::{Clients, answer, decider, given, id, namespace, page_size};
+use super::{Clients, answer, given, id, namespace, page_size};
 
 impl Clients {
     async fn inbox(&self, request: v1::ListInboxRequest) -> Result<v1::ListInboxResponse> {
         let namespace = namespace(request.namespace)?;
-        let limit = page_size(request.page_size)?;
-        let page = self.engine.inbox(&namespace, given(request.cursor), limit).await?;
+        let page = self.engine.inbox(&namespace, given(request.cursor), page_size(request.page_size)).await?;
         let mut items = Vec::with_capacity(page.items.len());
         for item in page.items {
             items.push(self.item(item).await?);
@@ -44,32 +43,31 @@ impl Clients {
 
     async fn decide(&self, request: v1::ApproveRequest) -> Result<v1::ApproveResponse> {
         let (namespace, task) = (namespace(request.namespace)?, id("task", &request.task)?);
-        let by = decider(&request.by)?;
-        self.engine.approve(&namespace, task, request.approved, by, given(request.comment)).await?;
+        let decision = if request.approved { Decision::Approve } else { Decision::Reject };
+        self.engine.decide(&namespace, task, decision, &request.by, given(request.comment)).await?;
         Ok(v1::ApproveResponse {})
     }
 
     async fn resolve(&self, request: v1::ResolveUnknownRequest) -> Result<v1::ResolveUnknownResponse> {
         let (namespace, task) = (namespace(request.namespace)?, id("task", &request.task)?);
-        let by = decider(&request.by)?;
         let mut comment = given(request.comment);
-        let resolution = match request.resolution {
-            Some(request::Resolution::Done(output)) => Resolution::Done(Payload::inline(output.as_ref())),
-            Some(request::Resolution::Retry(true)) => Resolution::Retry,
+        let decision = match request.resolution {
+            Some(request::Resolution::Done(output)) => Decision::Done(Payload::inline(output.as_ref())),
+            Some(request::Resolution::Retry(true)) => Decision::Retry,
             Some(request::Resolution::Fail(reason)) => {
                 // The reason is what people read beside the decision.
                 comment = match (given(reason), comment) {
                     (Some(reason), Some(comment)) => Some(format!("{reason}: {comment}")),
                     (reason, comment) => reason.or(comment),
                 };
-                Resolution::Fail
+                Decision::Fail
             }
             Some(request::Resolution::Retry(false)) | None => {
                 return Err(Error::new(Code::BadRequest, "`resolution` is missing")
                     .hint("give `done` with the output, `retry` as true, or `fail` with the reason"));
             }
         };
-        self.engine.resolve_unknown(&namespace, task, resolution, by, comment).await?;
+        self.engine.decide(&namespace, task, decision, &request.by, comment).await?;
         Ok(v1::ResolveUnknownResponse {})
     }
 }

@@ -13,14 +13,11 @@ mod workflows;
 use std::str::FromStr;
 
 use consort_engine::Handle;
-use consort_types::{Code, Error, Name, Payload, Result, limits};
+use consort_types::{Code, Error, Name, Payload, Result};
 use prost::bytes::Bytes;
 use tonic::{Response, Status};
 
 use crate::status::status;
-
-/// Items on a page for which no number was asked.
-const PAGE_ITEMS_DEFAULT: usize = 50;
 
 /// The client services.
 #[derive(Clone)]
@@ -59,27 +56,14 @@ fn id<T: FromStr<Err = Error>>(field: &str, text: &str) -> Result<T> {
     text.parse()
 }
 
-/// How many items are asked for.
-fn page_size(asked: u32) -> Result<usize> {
-    let (asked, max) = (asked as usize, limits::PAGE_ITEMS_MAX);
-    match asked {
-        0 => Ok(PAGE_ITEMS_DEFAULT),
-        asked if asked <= max => Ok(asked),
-        _ => Err(Error::new(Code::LimitReached, format!("`page_size` is `{asked}`, the limit is {max}"))),
-    }
+/// How many items are asked for, where a number is given.
+fn page_size(asked: u32) -> Option<usize> {
+    (asked > 0).then_some(asked as usize)
 }
 
-/// A document; one that is not given is `instead`.
-fn document_or(bytes: &Bytes, instead: &'static str) -> Payload {
-    Payload::inline(if bytes.is_empty() { instead.as_bytes() } else { bytes.as_ref() })
-}
-
-/// Who decides: never nobody.
-fn decider(by: &str) -> Result<&str> {
-    if by.trim().is_empty() {
-        return Err(Error::new(Code::BadRequest, "`by` is empty").hint("say who decides"));
-    }
-    Ok(by)
+/// A document, where one is given.
+fn document(bytes: &Bytes) -> Option<Payload> {
+    (!bytes.is_empty()).then(|| Payload::inline(bytes.as_ref()))
 }
 
 /// What was answered, as a call gives it.

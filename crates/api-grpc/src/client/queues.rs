@@ -7,7 +7,7 @@ use consort_proto::{
     convert,
     v1::{self, queue_service_server::QueueService},
 };
-use consort_types::{Code, Error, Result};
+use consort_types::{Code, Error, Result, registry::TaskLimit};
 use tonic::{Request, Response, Status};
 
 use super::{Clients, answer, namespace};
@@ -19,7 +19,7 @@ impl Clients {
     }
 
     async fn limits(&self, request: v1::ListLimitsRequest) -> Result<v1::ListLimitsResponse> {
-        let limits = self.engine.limits(&namespace(request.namespace)?).await?;
+        let limits = self.engine.quotas(&namespace(request.namespace)?).await?;
         Ok(v1::ListLimitsResponse { limits: limits.into_iter().map(Into::into).collect() })
     }
 
@@ -29,7 +29,12 @@ impl Clients {
             Error::new(Code::BadRequest, "`limit` is missing").hint("give its scope, and what it says")
         })?;
         let (scope, limit) = convert::limit_from_wire(&limit)?;
-        self.engine.set_limit(&namespace, scope, limit).await?;
+        // A limit that says nothing removes the one that is set.
+        if limit == TaskLimit::default() {
+            self.engine.remove_quota(&namespace, scope).await?;
+        } else {
+            self.engine.set_quota(&namespace, scope, limit).await?;
+        }
         Ok(v1::SetLimitResponse {})
     }
 }

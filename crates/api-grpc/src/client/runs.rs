@@ -17,7 +17,7 @@ use consort_types::{Code, Error, Result, RunId, Span, accept_traceparent};
 use futures::Stream;
 use tonic::{Request, Response, Status};
 
-use super::{Clients, answer, document_or, given, id, namespace, page_size};
+use super::{Clients, answer, document, given, id, namespace, page_size};
 
 impl Clients {
     async fn start(&self, request: Request<v1::StartRunRequest>) -> Result<v1::StartRunResponse> {
@@ -28,7 +28,7 @@ impl Clients {
             namespace: namespace(request.namespace)?,
             workflow: request.workflow,
             version: given(request.version),
-            input: document_or(&request.input, "{}"),
+            input: document(&request.input),
             idempotency_key: given(request.idempotency_key),
             labels: request.labels.into_iter().collect(),
             priority: request.priority,
@@ -36,7 +36,7 @@ impl Clients {
             traceparent,
         };
         let started = self.engine.start(request).await?;
-        Ok(v1::StartRunResponse { run: started.run.to_string(), existing: started.existing })
+        Ok(v1::StartRunResponse { run: started.run.to_string(), existing: started.deduplicated })
     }
 
     async fn show(&self, request: v1::GetRunRequest) -> Result<v1::GetRunResponse> {
@@ -48,7 +48,6 @@ impl Clients {
     /// A run with its documents in full.
     pub(super) async fn whole_run(&self, view: RunView) -> Result<v1::Run> {
         let mut run = run(view.summary, view.namespace);
-        run.priority = view.priority;
         run.input = Some(self.document(view.input).await?);
         if let Some(output) = view.output {
             run.output = Some(self.document(output).await?);
@@ -58,31 +57,27 @@ impl Clients {
 
     async fn list(&self, request: v1::ListRunsRequest) -> Result<v1::ListRunsResponse> {
         let namespace = namespace(request.namespace)?;
-        let wanted = request.statuses.iter().map(|number| status_of(*number)).collect::<Result<Vec<_>>>()?;
         let filter = RunFilter {
-            // Of several, the page is sieved below; it may then be short, and still have a next one.
-            status: if let [status] = wanted[..] { Some(status) } else { None },
+            statuses: request.statuses.iter().map(|number| status_of(*number)).collect::<Result<_>>()?,
             workflow: given(request.workflow),
             labels: request.labels.into_iter().collect(),
             children: false,
         };
-        let limit = page_size(request.page_size)?;
+        let limit = page_size(request.page_size);
         let page = self.engine.runs(&namespace, filter, given(request.cursor), limit).await?;
-        let fits = |summary: &RunSummary| wanted.is_empty() || wanted.contains(&summary.status);
-        let runs = page.items.into_iter().filter(fits).map(|summary| run(summary, namespace.clone()));
+        let runs = page.items.into_iter().map(|summary| run(summary, namespace.clone()));
         Ok(v1::ListRunsResponse { runs: runs.collect(), next: page.next.unwrap_or_default() })
     }
 
     async fn cancel(&self, request: v1::CancelRunRequest) -> Result<v1::CancelRunResponse> {
         let (namespace, run) = named(request.namespace, &request.run)?;
-        let reason = given(request.reason).unwrap_or_else(|| "cancelled by a client".to_owned());
-        self.engine.cancel(&namespace, run, &reason, request.force).await?;
+        self.engine.cancel(&namespace, run, &request.reason, request.force).await?;
         Ok(v1::CancelRunResponse {})
     }
 
     async fn signal(&self, request: v1::SignalRunRequest) -> Result<v1::SignalRunResponse> {
         let (namespace, run) = named(request.namespace, &request.run)?;
-        let payload = document_or(&request.payload, "null");
+        let payload = document(&request.payload).unwrap_or_default();
         self.engine.signal(&namespace, run, &request.name, payload).await?;
         Ok(v1::SignalRunResponse {})
     }
@@ -108,7 +103,7 @@ fn run(summary: RunSummary, namespace: String) -> v1::Run {
         created_us: summary.created.0,
         ended_us: summary.ended.map(|time| time.0),
         labels: summary.labels.into_iter().collect(),
-        priority: 0,
+        priority: summary.priority,
         input: None,
         output: None,
         error: summary.error.map(convert::error_to_wire),

@@ -1,237 +1,203 @@
-//! Runs: start, list, show, look inside.
+//! Runs: start, list, show, look inside, operate.
 //!
-//! For: making runs and reading them. Not for: changing them (see `operate`).
-//! Invariant: a start with the same idempotency key answers the same run.
+//! For: the operations on runs but for following one (see `watch`). Not for: the inbox.
+//! Invariant: a document is given only through a run of the caller's namespace (law 12).
 
 use axum::http::StatusCode;
-use consort_engine::{
-    StartRequest,
-    view::{JournalCursor, RunFilter, RunStatus},
+use bytes::Bytes;
+use consort_api::{
+    Document, Operation,
+    bulk::BulkRuns,
+    inside::{CompareRuns, ReplayRun, RunHistory, RunInput, RunOutput, RunSource, RunSteps, RunTree, StepOutput},
+    operate::{CancelRun, DeleteRun, ForkRun, PauseRun, ResumeRun, RetryRun, SignalRun},
+    runs::{self, ListRuns, ShowRun, StartRun},
+    server::SetRetention,
 };
-use consort_types::{Code, Error, Payload, Result, Span, accept_traceparent, limits};
+use consort_engine::{ForkRequest, StartRequest, Started, view::RunFilter};
+use consort_types::{Code, Error, Payload, Result, Span, accept_traceparent};
 
-use super::{CURSOR, LIMIT, content, json, located, ok};
 use crate::{
+    answer::{Given, content},
     call::Call,
-    document, model,
-    route::{Answer, Gives, Kind, Param, Route, Takes, Verb, schema},
+    convert,
+    route::{Handled, Route, route},
 };
 
 /// How long a client may wait for the end of a run in one request.
 const WAIT_MAX: Span = Span::from_secs(60);
 
-/// The states that a listing can be asked for.
-const STATES: [RunStatus; 6] = [
-    RunStatus::Running,
-    RunStatus::Cancelling,
-    RunStatus::Compensating,
-    RunStatus::Completed,
-    RunStatus::Failed,
-    RunStatus::Cancelled,
-];
-const STATE_WORDS: &[&str] = &["running", "cancelling", "compensating", "completed", "failed", "cancelled"];
-
-const KEY: Param = Param::new(
-    "Idempotency-Key",
-    Kind::Text,
-    "Makes the start repeatable: the same key with the same request answers the first run.",
-);
-const TRACE: Param = Param::new(
-    "traceparent",
-    Kind::Text,
-    "The trace of the caller (W3C Trace Context), which the run then belongs to; one that cannot be read is left out.",
-);
-const STATUS: Param = Param::new("status", Kind::Word(STATE_WORDS), "Only runs in this state.");
-const WORKFLOW: Param = Param::new("workflow", Kind::Text, "Only runs of this workflow.");
-const LABEL: Param = Param::new("label.*", Kind::Text, "Only runs with this label: `label.KEY=VALUE`, repeatable.");
-const CHILDREN: Param = Param::new("children", Kind::Flag, "Whether runs that a run started are listed too.");
-const WAIT: Param = Param::new("wait", Kind::Text, "Waits for the end of the run, at most this long: `1s` to `60s`.");
-const AFTER: Param = Param::new("after", Kind::Text, "Only entries after this cursor.");
-
-/// A route that reads one run.
-const fn look(
-    path: &'static str,
-    name: &'static str,
-    doc: &'static str,
-    query: &'static [Param],
-    answers: &'static [(u16, &'static str, Gives)],
-    handle: fn(Call) -> futures::future::BoxFuture<'static, Answer>,
-) -> Route {
-    let (verb, takes) = (Verb::Get, Takes::Nothing);
-    Route { verb, path, name, doc, namespaced: true, query, headers: &[], takes, answers, handle }
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        route::<StartRun, _>(start),
+        route::<ListRuns, _>(list),
+        route::<BulkRuns, _>(bulk),
+        route::<ShowRun, _>(show),
+        route::<RunTree, _>(tree),
+        route::<RunSteps, _>(steps),
+        route::<RunHistory, _>(history),
+        route::<RunSource, _>(source),
+        route::<ReplayRun, _>(replay),
+        route::<CompareRuns, _>(compare),
+        route::<RunInput, _>(input),
+        route::<RunOutput, _>(output),
+        route::<StepOutput, _>(step_output),
+        route::<CancelRun, _>(cancel),
+        route::<PauseRun, _>(pause),
+        route::<ResumeRun, _>(resume),
+        route::<SignalRun, _>(signal),
+        route::<RetryRun, _>(retry),
+        route::<ForkRun, _>(fork),
+        route::<DeleteRun, _>(delete),
+        route::<SetRetention, _>(retention),
+    ]
 }
 
-pub(super) const ROUTES: &[Route] = &[
-    Route {
-        verb: Verb::Post,
-        path: "/v1/runs",
-        name: "startRun",
-        doc: "Starts a run.",
-        namespaced: true,
-        query: &[],
-        headers: &[KEY, TRACE],
-        takes: Takes::Json {
-            schema: schema::<model::StartRequest>,
-            max_bytes: limits::HTTP_BODY_BYTES_MAX,
-            optional: false,
-        },
-        answers: &[
-            (200, "The key had started this run before.", Gives::Json(schema::<model::Started>)),
-            (201, "The run was started.", Gives::Json(schema::<model::Started>)),
-        ],
-        handle: |call| Box::pin(start(call)),
-    },
-    look(
-        "/v1/runs",
-        "listRuns",
-        "Lists runs, newest first.",
-        &[STATUS, WORKFLOW, LABEL, CHILDREN, CURSOR, LIMIT],
-        &[(200, "A page.", Gives::Json(schema::<model::Page<model::RunSummary>>))],
-        |call| Box::pin(list(call)),
-    ),
-    look(
-        "/v1/runs/{run}",
-        "showRun",
-        "Shows a run with its documents.",
-        &[WAIT],
-        &[(200, "The run.", Gives::Json(schema::<model::Run>))],
-        |call| Box::pin(show(call)),
-    ),
-    look(
-        "/v1/runs/{run}/tree",
-        "runTree",
-        "Shows the steps of a run as a tree.",
-        &[],
-        &[(200, "The top-level steps, each with what is below it.", Gives::Json(schema::<Vec<model::StepNode>>))],
-        |call| Box::pin(tree(call)),
-    ),
-    look(
-        "/v1/runs/{run}/steps",
-        "runSteps",
-        "Lists the step instances of a run, flat, with their outputs.",
-        &[CURSOR, LIMIT],
-        &[(200, "A page.", Gives::Json(schema::<model::Page<model::Step>>))],
-        |call| Box::pin(steps(call)),
-    ),
-    look(
-        "/v1/runs/{run}/journal",
-        "runJournal",
-        "Lists what happened in a run, in order.",
-        &[AFTER, LIMIT],
-        &[(
-            200,
-            "A page; `next` is the `after` of the next one.",
-            Gives::Json(schema::<model::Page<model::JournalEntry>>),
-        )],
-        |call| Box::pin(journal(call)),
-    ),
-    look(
-        "/v1/runs/{run}/source",
-        "runSource",
-        "The source that a run is pinned to.",
-        &[],
-        &[(200, "The YAML text.", Gives::Other("application/yaml"))],
-        |call| Box::pin(source(call)),
-    ),
-    look(
-        "/v1/runs/{run}/replay",
-        "replayRun",
-        "Folds the journal of a run again without calling anything, and compares it with the run's state.",
-        &[],
-        &[(200, "Every recorded step.", Gives::Json(schema::<model::Replay>))],
-        |call| Box::pin(replay(call)),
-    ),
-    look(
-        "/v1/runs/{run}/compare/{other}",
-        "compareRuns",
-        "Compares the steps of two runs.",
-        &[],
-        &[(200, "Where they differ.", Gives::Json(schema::<model::Comparison>))],
-        |call| Box::pin(compare(call)),
-    ),
-];
-
-/// The state of this name.
-pub(super) fn status(word: &str) -> Result<RunStatus> {
-    STATES.into_iter().find(|status| status.as_str() == word).ok_or_else(|| {
-        Error::new(Code::BadRequest, format!("`{word}` is not a state of a run"))
-            .hint(format!("use one of `{}`", STATE_WORDS.join("`, `")))
-    })
-}
-
-async fn start(mut call: Call) -> Answer {
-    let idempotency_key = call.header("idempotency-key")?.map(str::to_owned);
+async fn start(call: Call<StartRun>) -> Handled<StartRun> {
     // A trace that cannot be read is begun anew, as W3C has it: it is no part of the request.
-    let traceparent = call.header("traceparent")?.and_then(|text| accept_traceparent(text).ok());
-    let request: model::StartRequest = call.json().await?;
+    let traceparent = call.params.traceparent.as_deref().and_then(|text| accept_traceparent(text).ok());
+    let runs::StartRequest { workflow, version, input, labels, priority, timeout } = call.body.clone();
     let request = StartRequest {
         namespace: call.namespace.clone(),
-        workflow: request.workflow,
-        version: request.version,
-        input: request.input.as_deref().map_or_else(Payload::null, document::inner),
-        idempotency_key,
-        labels: request.labels,
-        priority: request.priority,
-        timeout: request.timeout,
+        workflow,
+        version,
+        input: input.map(Into::into),
+        idempotency_key: call.params.idempotency_key.clone(),
+        labels,
+        priority,
+        timeout,
         traceparent,
     };
-    let started = call.engine().start(request).await?;
-    let status = if started.existing { StatusCode::OK } else { StatusCode::CREATED };
-    Ok(located(json(status, &started)?, &format!("/v1/runs/{}", started.run), &call.namespace))
+    Ok(made(call.engine().start(request).await?))
 }
 
-async fn list(call: Call) -> Answer {
-    let (cursor, limit) = call.page();
-    let filter = RunFilter {
-        status: call.query("status").map(status).transpose()?,
-        workflow: call.query("workflow").map(str::to_owned),
-        labels: call.query_with("label.").map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
-        children: call.flag("children"),
-    };
-    Ok(ok(&call.engine().runs(&call.namespace, filter, cursor, limit).await?)?)
+/// A run that was started, and where it can be found.
+fn made(started: Started) -> Given<runs::Started> {
+    let path = format!("/v1/runs/{}", started.run);
+    Given::Made { new: !started.deduplicated, reply: convert::started(started), path }
 }
 
-async fn show(call: Call) -> Answer {
-    let (run, engine) = (call.run()?, call.engine());
-    if let Some(wait) = call.wait(WAIT_MAX)? {
+async fn list(call: Call<ListRuns>) -> Handled<ListRuns> {
+    let runs::ListRunsParams { status, workflow, labels, children, cursor, limit } = call.params.clone();
+    let filter = RunFilter { statuses: convert::statuses(&status), workflow, labels, children };
+    let page = call.engine().runs(&call.namespace, filter, cursor, limit).await?;
+    Ok(Given::Reply(convert::page(page, convert::summary)))
+}
+
+async fn bulk(call: Call<BulkRuns>) -> Handled<BulkRuns> {
+    let result = call.engine().bulk(&call.namespace, convert::bulk_request(call.body.clone())).await?;
+    Ok(Given::Reply(convert::bulk_result(result)))
+}
+
+async fn show(call: Call<ShowRun>) -> Handled<ShowRun> {
+    let (run, engine) = (call.params.run, call.engine());
+    if let Some(wait) = call.params.wait {
+        if wait > WAIT_MAX {
+            let message = format!("`wait` is `{wait}`, the limit is `{WAIT_MAX}`");
+            return Err(Error::new(Code::BadRequest, message).hint("ask again when it is over").into());
+        }
         let ended = tokio::select! {
-            ended = tokio::time::timeout(wait, engine.wait_end(&call.namespace, run)) => ended.ok(),
+            ended = tokio::time::timeout(wait.to_std(), engine.wait_end(&call.namespace, run)) => ended.ok(),
             () = call.closing.clone().closed() => None,
         };
         if let Some(ended) = ended {
-            return Ok(ok(&ended?)?);
+            return Ok(Given::Reply(convert::run(ended?)));
         }
     }
-    Ok(ok(&engine.run(&call.namespace, run).await?)?)
+    Ok(Given::Reply(convert::run(engine.run(&call.namespace, run).await?)))
 }
 
-async fn tree(call: Call) -> Answer {
-    Ok(ok(&call.engine().run_tree(&call.namespace, call.run()?).await?)?)
+async fn tree(call: Call<RunTree>) -> Handled<RunTree> {
+    let nodes = call.engine().run_tree(&call.namespace, call.params.run).await?;
+    Ok(Given::Reply(nodes.into_iter().map(convert::node).collect()))
 }
 
-async fn steps(call: Call) -> Answer {
-    let (cursor, limit) = call.page();
-    Ok(ok(&call.engine().steps(&call.namespace, call.run()?, cursor, limit).await?)?)
+async fn steps(call: Call<RunSteps>) -> Handled<RunSteps> {
+    let (run, cursor, limit) = (call.params.run, call.params.cursor.clone(), call.params.limit);
+    let page = call.engine().steps(&call.namespace, run, cursor, limit).await?;
+    Ok(Given::Reply(convert::page(page, convert::step)))
 }
 
-async fn journal(call: Call) -> Answer {
-    let after = call.query("after").map(str::parse::<JournalCursor>).transpose()?;
-    let limit = call.limit();
-    let items = call.engine().journal(&call.namespace, call.run()?, after, limit).await?;
-    let next = items.last().filter(|_| items.len() == limit).map(|entry| entry.cursor.to_string());
-    Ok(ok(&consort_engine::view::Page { items, next })?)
+async fn history(call: Call<RunHistory>) -> Handled<RunHistory> {
+    let after = call.params.after.as_deref().map(str::parse).transpose()?;
+    let page = call.engine().history(&call.namespace, call.params.run, after, call.params.limit).await?;
+    Ok(Given::Reply(convert::page(page, convert::entry)))
 }
 
-async fn source(call: Call) -> Answer {
-    let source = call.engine().run_source(&call.namespace, call.run()?).await?;
-    Ok(content(StatusCode::OK, "application/yaml", source))
+async fn source(call: Call<RunSource>) -> Handled<RunSource> {
+    Ok(Given::Reply(call.engine().run_source(&call.namespace, call.params.run).await?))
 }
 
-async fn replay(call: Call) -> Answer {
-    Ok(ok(&call.engine().replay(&call.namespace, call.run()?).await?)?)
+async fn replay(call: Call<ReplayRun>) -> Handled<ReplayRun> {
+    Ok(Given::Reply(convert::replay(call.engine().replay(&call.namespace, call.params.run).await?)))
 }
 
-async fn compare(call: Call) -> Answer {
-    let other = call.path("other").parse()?;
-    Ok(ok(&call.engine().compare(&call.namespace, call.run()?, other).await?)?)
+async fn compare(call: Call<CompareRuns>) -> Handled<CompareRuns> {
+    let found = call.engine().compare(&call.namespace, call.params.run, call.params.other).await?;
+    Ok(Given::Reply(convert::comparison(found)))
+}
+
+/// A document in full, without copying it.
+pub(super) async fn whole<O: Operation<Reply = Document>>(call: &Call<O>, payload: Payload) -> Result<Given<Document>> {
+    let bytes = call.engine().payload(payload).await?;
+    Ok(Given::Raw(content(StatusCode::OK, "application/json", Bytes::from_owner(bytes))))
+}
+
+async fn input(call: Call<RunInput>) -> Handled<RunInput> {
+    let run = call.engine().run(&call.namespace, call.params.run).await?;
+    Ok(whole(&call, run.input).await?)
+}
+
+async fn output(call: Call<RunOutput>) -> Handled<RunOutput> {
+    let output = call.engine().run_output(&call.namespace, call.params.run).await?;
+    Ok(whole(&call, output).await?)
+}
+
+async fn step_output(call: Call<StepOutput>) -> Handled<StepOutput> {
+    let output = call.engine().step_output(&call.namespace, call.params.run, call.params.task).await?;
+    Ok(whole(&call, output).await?)
+}
+
+async fn cancel(call: Call<CancelRun>) -> Handled<CancelRun> {
+    call.engine().cancel(&call.namespace, call.params.run, &call.body.reason, call.body.force).await?;
+    Ok(Given::Reply(()))
+}
+
+async fn pause(call: Call<PauseRun>) -> Handled<PauseRun> {
+    call.engine().pause(&call.namespace, call.params.run).await?;
+    Ok(Given::Reply(()))
+}
+
+async fn resume(call: Call<ResumeRun>) -> Handled<ResumeRun> {
+    call.engine().resume(&call.namespace, call.params.run).await?;
+    Ok(Given::Reply(()))
+}
+
+async fn signal(call: Call<SignalRun>) -> Handled<SignalRun> {
+    let payload = call.body.clone().into();
+    call.engine().signal(&call.namespace, call.params.run, &call.params.name, payload).await?;
+    Ok(Given::Reply(()))
+}
+
+async fn retry(call: Call<RetryRun>) -> Handled<RetryRun> {
+    Ok(made(call.engine().retry(&call.namespace, call.params.run, call.body.from.clone()).await?))
+}
+
+async fn fork(call: Call<ForkRun>) -> Handled<ForkRun> {
+    let request = ForkRequest {
+        namespace: call.namespace.clone(),
+        from: call.params.run,
+        step: call.body.from.clone(),
+        input: call.body.input.clone().map(Into::into),
+    };
+    Ok(made(call.engine().fork(request).await?))
+}
+
+async fn delete(call: Call<DeleteRun>) -> Handled<DeleteRun> {
+    call.engine().delete(&call.namespace, call.params.run).await?;
+    Ok(Given::Reply(()))
+}
+
+async fn retention(call: Call<SetRetention>) -> Handled<SetRetention> {
+    call.engine().set_retention(&call.namespace, call.body.keep).await?;
+    Ok(Given::Reply(()))
 }

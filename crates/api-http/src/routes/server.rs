@@ -1,124 +1,63 @@
-//! The server itself: status, bounds, retention, error pages, the document, the probes.
+//! The server itself: status, limits, error pages, its description, the probes.
 //!
 //! For: what is not about one run, workflow or agent. Not for: configuration (a server's is read at its start).
-//! Invariant: a probe tells nothing but whether it is content: it answers whoever asks.
+//! Invariant: a probe tells nothing but whether it is content: anyone may ask it.
 
 use axum::http::StatusCode;
+use consort_api::{
+    Items, openapi,
+    server::{
+        BuiltInLimit, ErrorPage, Healthy, IsReady, ListErrors, ListLimits, OpenApi, Ready, ShowError, ShowStatus,
+    },
+    status_of,
+};
 use consort_types::{Code, Error, Result, limits};
 
-use super::{content, done, ok};
 use crate::{
-    call::{Call, SMALL_BYTES_MAX},
-    model,
-    openapi::openapi,
-    problem::status_of,
-    route::{Answer, Gives, Param, Route, Takes, Verb, schema},
+    answer::{Given, text_of},
+    call::Call,
+    convert,
+    route::{Handled, Route, route},
 };
 
-const fn look(
-    path: &'static str,
-    name: &'static str,
-    doc: &'static str,
-    answers: &'static [(u16, &'static str, Gives)],
-    handle: fn(Call) -> futures::future::BoxFuture<'static, Answer>,
-) -> Route {
-    let (verb, takes, query): (_, _, &[Param]) = (Verb::Get, Takes::Nothing, &[]);
-    Route { verb, path, name, doc, namespaced: false, query, headers: &[], takes, answers, handle }
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        route::<ShowStatus, _>(status),
+        route::<ListLimits, _>(|_| async { Ok(Given::Reply(built_in_limits())) }),
+        route::<ListErrors, _>(|_| async { Ok(Given::Reply(errors())) }),
+        route::<ShowError, _>(error),
+        route::<OpenApi, _>(|_| async { Ok(Given::Reply(openapi().into())) }),
+        route::<Healthy, _>(|_| async { Ok(Given::Reply(Ready { status: "ok".to_owned() })) }),
+        route::<IsReady, _>(ready),
+    ]
 }
 
-pub(super) const ROUTES: &[Route] = &[
-    Route {
-        verb: Verb::Put,
-        path: "/v1/retention",
-        name: "setRetention",
-        doc: "Sets how long the namespace keeps ended runs.",
-        namespaced: true,
-        query: &[],
-        headers: &[],
-        takes: Takes::Json { schema: schema::<model::RetentionRequest>, max_bytes: SMALL_BYTES_MAX, optional: false },
-        answers: &[(204, "It is set, and durable.", Gives::Nothing)],
-        handle: |call| Box::pin(retention(call)),
-    },
-    look(
-        "/v1/status",
-        "status",
-        "How the server is doing.",
-        &[(200, "The status.", Gives::Json(schema::<model::Status>))],
-        |call| Box::pin(status(call)),
-    ),
-    look(
-        "/v1/bounds",
-        "listBounds",
-        "Every built-in limit, with its reason.",
-        &[(200, "The limits.", Gives::Json(schema::<model::Bounds>))],
-        |_| Box::pin(async { bounds() }),
-    ),
-    look(
-        "/v1/errors",
-        "listErrors",
-        "Every error code.",
-        &[(200, "The pages, in order of their codes.", Gives::Json(schema::<Vec<model::ErrorPage>>))],
-        |_| Box::pin(async { errors() }),
-    ),
-    look(
-        "/v1/errors/{code}",
-        "showError",
-        "The page of an error code (plain text for whoever prefers text, such as a browser).",
-        &[(200, "The page.", Gives::Json(schema::<model::ErrorPage>))],
-        |call| Box::pin(async move { error(&call) }),
-    ),
-    look("/v1/openapi.json", "openapi", "This document.", &[(200, "An OpenAPI 3.1 document.", Gives::AnyJson)], |_| {
-        Box::pin(async { Ok(ok(&openapi())?) })
-    }),
-    look(
-        "/healthz",
-        "healthy",
-        "Whether the server answers at all.",
-        &[(200, "It does.", Gives::Json(schema::<model::Ready>))],
-        |_| Box::pin(async { Ok(ok(&model::Ready { status: "ok".to_owned() })?) }),
-    ),
-    look(
-        "/readyz",
-        "ready",
-        "Whether the server takes commands: 503 while it stops, and once it has halted.",
-        &[(200, "It does.", Gives::Json(schema::<model::Ready>))],
-        |call| Box::pin(ready(call)),
-    ),
-];
-
-async fn retention(mut call: Call) -> Answer {
-    let request: model::RetentionRequest = call.json().await?;
-    call.engine().set_retention(&call.namespace, request.keep).await?;
-    Ok(done())
+async fn status(call: Call<ShowStatus>) -> Handled<ShowStatus> {
+    Ok(Given::Reply(convert::status(call.engine().status().await?)))
 }
 
-async fn status(call: Call) -> Answer {
-    Ok(ok(&call.engine().status().await?)?)
-}
-
-fn bounds() -> Answer {
+fn built_in_limits() -> Items<BuiltInLimit> {
     let of = |limit: &limits::Limit| {
         let doc = limit.doc.split_whitespace().collect::<Vec<_>>().join(" ");
-        model::Bound { name: limit.name.to_owned(), value: limit.value, doc }
+        BuiltInLimit { name: limit.name.to_owned(), value: limit.value, doc }
     };
-    Ok(ok(&model::Bounds { bounds: limits::ALL.iter().map(of).collect() })?)
+    Items { items: limits::ALL.iter().map(of).collect() }
 }
 
-fn page(code: Code) -> model::ErrorPage {
+fn page(code: Code) -> ErrorPage {
     let kind = serde_json::to_value(code.kind()).ok().and_then(|kind| kind.as_str().map(str::to_owned));
     let text = code.explain().lines().map(str::trim).collect::<Vec<_>>().join("\n");
-    model::ErrorPage {
+    ErrorPage {
         code: code.to_string(),
         title: code.title().to_owned(),
         kind: kind.unwrap_or_default(),
-        status: status_of(code).as_u16(),
+        status: status_of(code),
         text,
     }
 }
 
-fn errors() -> Answer {
-    let pages: Vec<_> = Code::ALL.iter().map(|code| page(*code)).collect();
-    Ok(ok(&pages)?)
+fn errors() -> Items<ErrorPage> {
+    Items { items: Code::ALL.iter().map(|code| page(*code)).collect() }
 }
 
 fn code(text: &str) -> Result<Code> {
@@ -129,19 +68,19 @@ fn code(text: &str) -> Result<Code> {
     })
 }
 
-fn error(call: &Call) -> Answer {
-    let page = page(code(call.path("code"))?);
+async fn error(call: Call<ShowError>) -> Handled<ShowError> {
+    let page = page(code(&call.params.code)?);
     // The first that is named is what is liked best; a program that names nothing gets JSON.
-    if call.header("accept")?.is_some_and(|accept| accept.trim_start().starts_with("text/")) {
-        let text =
-            format!("{}: {}\n\n{}\n\nkind: {}, status: {}\n", page.code, page.title, page.text, page.kind, page.status);
-        return Ok(content(StatusCode::OK, "text/plain; charset=utf-8", text));
+    if call.params.accept.as_deref().is_some_and(|accept| accept.trim_start().starts_with("text/")) {
+        let ErrorPage { code, title, kind, status, text } = page;
+        let text = format!("{code}: {title}\n\n{text}\n\nkind: {kind}, status: {status}\n");
+        return Ok(Given::Raw(text_of(StatusCode::OK, "text/plain", &text)));
     }
-    Ok(ok(&page)?)
+    Ok(Given::Reply(page))
 }
 
-async fn ready(call: Call) -> Answer {
-    // The message may name files: whoever may see it asks for the status.
+async fn ready(call: Call<IsReady>) -> Handled<IsReady> {
+    // The message may name files: only the status, which needs the token, has it.
     call.engine().ready().await.map_err(|error| Error::new(error.code, error.code.title()))?;
-    Ok(ok(&model::Ready { status: "ok".to_owned() })?)
+    Ok(Given::Reply(Ready { status: "ok".to_owned() }))
 }

@@ -144,7 +144,7 @@ mod tests {
         let text = std::str::from_utf8(FULL).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         assert!(head.contains(&format!("content-length: {}", body.len())), "{}", body.len());
-        let problem: crate::model::Problem = serde_json::from_str(body).unwrap();
+        let problem: consort_api::Problem = serde_json::from_str(body).unwrap();
         let code = consort_types::Code::Overloaded;
         assert_eq!((problem.code, problem.title.as_str()), (code.to_string(), code.title()));
     }

@@ -1,12 +1,12 @@
 //! Every route against its description.
 //!
-//! For: that the OpenAPI document tells the truth: each operation is called, and each answer held against its schema.
+//! For: that the OpenAPI document of `consort_api` tells the truth: each operation is called, and each answer held against its schema.
 //! Not for: the edges of single operations.
 //! Invariant: an operation that is in the document and not called here fails the test.
 
 use std::{cell::RefCell, collections::BTreeSet};
 
-use consort_api_http::openapi;
+use consort_api::openapi;
 use consort_testkit::{http::Client, wait_until};
 use serde_json::{Value, json};
 
@@ -46,10 +46,8 @@ impl Checked {
             return Value::Null;
         };
         let given = answer.headers["content-type"].split(';').next().unwrap();
-        let Some(schema) = content.get(given).map(|content| &content["schema"]) else {
-            assert!(query.contains("format="), "{verb} {path} gives {given}");
-            return Value::String(answer.text());
-        };
+        let schema = &content[given]["schema"];
+        assert!(!schema.is_null(), "{verb} {path} gives {given}");
         if given != "application/json" {
             return Value::String(answer.text());
         }
@@ -111,7 +109,7 @@ fn workflows(checked: &Checked) {
     let drawn = checked.call("get", "/v1/workflows/{name}/graph", &["echo"], None);
     assert_eq!(drawn["nodes"][0]["name"], "a");
     for (format, begins) in [("mermaid", "flowchart"), ("dot", "digraph"), ("tree", "echo")] {
-        let drawn = checked.call("get", &format!("/v1/workflows/{{name}}/graph?format={format}"), &["echo"], None);
+        let drawn = checked.call("get", &format!("/v1/workflows/{{name}}/drawing?format={format}"), &["echo"], None);
         assert!(text(&drawn).starts_with(begins), "{drawn}");
     }
     assert!(checked.call("get", "/v1/workflow-schema", &[], None)["$schema"].is_string());
@@ -123,14 +121,17 @@ fn runs(checked: &Checked, server: &Server) {
     let run = text(&started["run"]);
     let ended = checked.call("get", "/v1/runs/{run}?wait=60s", &[run], None);
     assert_eq!((&ended["status"], &ended["output"]), (&json!("completed"), &json!({"n": [1, "two"]})));
-    let listed = checked.call("get", "/v1/runs?status=completed&workflow=echo&label.team=red&children=true", &[], None);
+    let listed =
+        checked.call("get", "/v1/runs?status=completed,failed&workflow=echo&label.team=red&children=true", &[], None);
     assert_eq!(listed["items"][0]["run"], run);
     assert_eq!(checked.call("get", "/v1/runs?label.team=blue", &[], None)["items"], json!([]));
     let tree = checked.call("get", "/v1/runs/{run}/tree", &[run], None);
     let task = text(&tree[0]["task"]);
     assert_eq!(checked.call("get", "/v1/runs/{run}/steps", &[run], None)["items"][0]["task"], task);
-    let journal = checked.call("get", "/v1/runs/{run}/journal", &[run], None);
-    assert_eq!(journal["items"][0]["event"], "run_started");
+    let history = checked.call("get", "/v1/runs/{run}/history", &[run], None);
+    assert_eq!(history["items"][0]["event"], "run_started");
+    let events: Vec<_> = history["items"].as_array().unwrap().iter().map(|entry| text(&entry["event"])).collect();
+    assert!(events.ends_with(&["step_completed", "run_ended"]), "{events:?}");
     assert_eq!(text(&checked.call("get", "/v1/runs/{run}/source", &[run], None)), ECHO.replace("Says", "Tells"));
     assert_eq!(checked.call("get", "/v1/runs/{run}/input", &[run], None)["n"][1], "two");
     assert_eq!(checked.call("get", "/v1/runs/{run}/output", &[run], None)["n"][1], "two");
@@ -160,7 +161,7 @@ fn operations(checked: &Checked, server: &Server) {
     let ended = server.ended(run);
     assert_eq!((&ended["status"], &ended["error"]["code"]), (&json!("cancelled"), &json!("C0312")));
     let run = server.run("wait", &Value::Null);
-    let all = json!({"filter": {"status": "running", "workflow": "wait"}, "action": "cancel", "limit": 5});
+    let all = json!({"filter": {"status": ["running"], "workflow": "wait"}, "action": "cancel", "limit": 5});
     let bulk = checked.call("post", "/v1/runs/bulk", &[], Some(&all));
     assert_eq!(bulk["results"], json!([{"run": run, "done": true}]));
     assert_eq!(server.ended(&run)["status"], "cancelled");
@@ -171,7 +172,7 @@ fn inbox(checked: &Checked, server: &Server) {
     let waiting = checked.call("get", "/v1/inbox", &[], None);
     let task = text(&waiting["items"][0]["task"]);
     let item = checked.call("get", "/v1/inbox/{task}", &[task], None);
-    assert_eq!((&item["ask"], &item["title"], &item["run"]), (&json!("approval"), &json!("Ship it?"), &json!(run)));
+    assert_eq!((&item["kind"], &item["title"], &item["run"]), (&json!("approval"), &json!("Ship it?"), &json!(run)));
     assert_eq!(checked.call("get", "/v1/inbox/{task}/details", &[task], None), json!({"size": 3}));
     checked.call(
         "post",
@@ -184,7 +185,7 @@ fn inbox(checked: &Checked, server: &Server) {
     let run = server.run("lose", &Value::Null);
     let unknown = || checked.call("get", "/v1/inbox", &[], None)["items"].as_array().unwrap().first().cloned();
     let item = wait_until("the unknown outcome", unknown);
-    assert_eq!(item["ask"], "unknown_outcome");
+    assert_eq!(item["kind"], "unknown_outcome");
     let decision = json!({"decision": "done", "by": "ann", "output": {"sent": true}});
     checked.call("post", "/v1/inbox/{task}", &[text(&item["task"])], Some(&decision));
     assert_eq!(server.ended(&run)["output"], json!({"sent": true}));
@@ -198,8 +199,14 @@ fn agents(checked: &Checked) {
         (&agent["name"], &agent["health"], &agent["weight"]),
         (&json!("echoer"), &json!("healthy"), &json!(100))
     );
-    assert_eq!((&agent["instances"][0]["credit"], &agent["instances"][0]["client"]), (&json!(64), &json!("test/1")));
-    assert!(agent["skills"][0]["completed"].as_u64() > Some(0) && agent["skills"][0]["p50"].is_string(), "{agent}");
+    assert_eq!(
+        (&agent["instances"][0]["max_concurrent"], &agent["instances"][0]["client"]),
+        (&json!(64), &json!("test/1"))
+    );
+    assert!(
+        agent["statistics"][0]["completed"].as_u64() > Some(0) && agent["statistics"][0]["p50"].is_string(),
+        "{agent}"
+    );
     let shown = checked.call("get", "/v1/agents/{name}?version=1", &["echoer"], None);
     assert_eq!(shown["items"][0]["capabilities"][0]["name"], "echo");
     let watched = checked.first_event("/v1/agents/watch", "agents");
@@ -211,12 +218,12 @@ fn agents(checked: &Checked) {
     checked.call("post", "/v1/agents/{name}/weight?version=1", &["echoer"], Some(&json!({"weight": 7})));
     assert_eq!(checked.call("get", "/v1/agents/{name}", &["echoer"], None)["items"][0]["weight"], 7);
     checked.call("delete", "/v1/agents/{name}?version=1&force=true", &["loser"], None);
-    let limit = json!({"concurrency": 3, "rate": {"tasks": 10, "per": "1s"}, "queue": 100});
-    checked.call("put", "/v1/limits/{scope}", &["capability:echo"], Some(&limit));
-    let limits = checked.call("get", "/v1/limits", &[], None);
+    let quota = json!({"max_concurrent": 3, "rate": {"tasks": 10, "per": "1s"}, "max_waiting": 100});
+    checked.call("put", "/v1/quotas/{scope}", &["capability:echo"], Some(&quota));
+    let quotas = checked.call("get", "/v1/quotas", &[], None);
     let rate = json!({"tasks": 10, "per": "1s", "burst": 10});
-    assert_eq!((&limits["items"][0]["scope"], &limits["items"][0]["rate"]), (&json!("capability:echo"), &rate));
-    checked.call("delete", "/v1/limits/{scope}", &["capability:echo"], None);
+    assert_eq!((&quotas["items"][0]["scope"], &quotas["items"][0]["rate"]), (&json!("capability:echo"), &rate));
+    checked.call("delete", "/v1/quotas/{scope}", &["capability:echo"], None);
     let queues = checked.call("get", "/v1/queues", &[], None);
     assert!(queues["items"].as_array().unwrap().iter().any(|queue| queue["capability"] == "echo"), "{queues}");
 }
@@ -225,8 +232,8 @@ fn about_the_server(checked: &Checked) {
     checked.call("put", "/v1/retention", &[], Some(&json!({"keep": "30d"})));
     checked.call("put", "/v1/retention", &[], Some(&json!({"keep": null})));
     assert!(checked.call("get", "/v1/status", &[], None)["applied"].as_u64().unwrap() > 0);
-    assert_eq!(checked.call("get", "/v1/bounds", &[], None)["bounds"][0]["name"], "NAME_BYTES_MAX");
-    assert_eq!(checked.call("get", "/v1/errors", &[], None)[0]["code"], "C0001");
+    assert_eq!(checked.call("get", "/v1/limits", &[], None)["items"][0]["name"], "NAME_BYTES_MAX");
+    assert_eq!(checked.call("get", "/v1/errors", &[], None)["items"][0]["code"], "C0001");
     assert_eq!(checked.call("get", "/v1/errors/{code}", &["C0201"], None)["status"], 404);
     assert_eq!(checked.call("get", "/v1/openapi.json", &[], None), openapi());
     assert_eq!(checked.call("get", "/healthz", &[], None)["status"], "ok");

@@ -24,7 +24,7 @@ fn a_start_with_a_key_can_be_repeated() {
     let again = client.post("/v1/runs", &body).unwrap();
     assert_eq!((first.status, again.status), (201, 200));
     assert_eq!(first.headers["location"], again.headers["location"]);
-    assert_eq!((&first.json()["run"], &again.json()["existing"]), (&again.json()["run"], &json!(true)));
+    assert_eq!((&first.json()["run"], &again.json()["deduplicated"]), (&again.json()["run"], &json!(true)));
     assert_eq!(client.get(&first.headers["location"]).unwrap().json()["run"], first.json()["run"]);
     let other = client.post("/v1/runs", &json!({"workflow": "echo", "input": {"n": 2}})).unwrap();
     assert_eq!(refusal(&other), (409, "C0204".to_owned()));
@@ -57,16 +57,16 @@ fn pages_give_every_item_once() {
     assert_eq!((seen.len(), seen.into_iter().collect::<BTreeSet<_>>()), (7, started.clone()));
 
     let run = started.first().unwrap();
-    let whole = client.get(&format!("/v1/runs/{run}/journal")).unwrap().json();
+    let whole = client.get(&format!("/v1/runs/{run}/history")).unwrap().json();
     let (mut entries, mut after) = (Vec::new(), String::new());
     loop {
-        let page = client.get(&format!("/v1/runs/{run}/journal?limit=1{after}")).unwrap().json();
+        let page = client.get(&format!("/v1/runs/{run}/history?limit=1{after}")).unwrap().json();
         entries.extend(page["items"].as_array().unwrap().clone());
         let Some(next) = page["next"].as_str() else { break };
         after = format!("&after={next}");
     }
     assert_eq!(Value::from(entries), whole["items"]);
-    for path in ["/v1/runs?cursor=x", "/v1/inbox?cursor=x", &format!("/v1/runs/{run}/journal?after=x")] {
+    for path in ["/v1/runs?cursor=x", "/v1/inbox?cursor=x", &format!("/v1/runs/{run}/history?after=x")] {
         assert_eq!(refusal(&client.get(path).unwrap()), (400, "C0008".to_owned()), "{path}");
     }
 }
@@ -95,10 +95,10 @@ fn a_bulk_request_acts_on_a_bounded_number_and_says_what_became_of_each() {
     for run in &runs {
         assert_eq!(server.ended(run)["status"], "cancelled");
     }
-    assert_eq!(done(&bulk(json!({"filter": {"status": "cancelled"}, "action": "delete"}))), 5);
+    assert_eq!(done(&bulk(json!({"filter": {"status": ["cancelled"]}, "action": "delete"}))), 5);
     for body in [
         json!({"action": "cancel"}),
-        json!({"filter": {"status": "odd"}, "action": "cancel"}),
+        json!({"filter": {"status": ["odd"]}, "action": "cancel"}),
         json!({"filter": {}, "action": "cancel", "limit": 1001}),
     ] {
         assert_eq!(refusal(&client.post("/v1/runs/bulk", &body).unwrap()), (400, "C0001".to_owned()), "{body}");
@@ -125,7 +125,7 @@ fn namespaces_do_not_see_each_other() {
     let client = server.client();
     let run = server.run("wait", &Value::Null);
     assert_eq!(client.get("/v1/runs?namespace=other").unwrap().json()["items"], json!([]));
-    for path in ["", "/tree", "/journal", "/watch", "/output", "/source"] {
+    for path in ["", "/tree", "/history", "/watch", "/output", "/source"] {
         let answer = client.get(&format!("/v1/runs/{run}{path}?namespace=other")).unwrap();
         assert_eq!(refusal(&answer), (404, "C0201".to_owned()), "{path}");
     }

@@ -69,7 +69,7 @@ fn a_version_takes_its_share_and_no_more() {
     };
     let completed = |version: &str| {
         let agent = items(&server, &format!("/v1/agents/echoer?version={version}")).remove(0);
-        agent["skills"].as_array().unwrap().first().map_or(0, |skill| skill["completed"].as_u64().unwrap())
+        agent["statistics"].as_array().unwrap().first().map_or(0, |skill| skill["completed"].as_u64().unwrap())
     };
     let ten = || {
         for n in 0..10 {
@@ -122,7 +122,7 @@ fn an_agent_is_removed_once_nobody_serves_it() {
     joined.abort();
     let lost = list_where(&mut events, |agents| agents[0]["health"] == "lost");
     assert_eq!((&lost[0]["instances"], &lost[0]["version"]), (&json!([]), &json!("3")));
-    assert!(lost[0]["reason"].is_string() && lost[0]["seen"].is_string(), "{lost}");
+    assert!(lost[0]["reason"].is_string() && lost[0]["seen_at"].is_string(), "{lost}");
     assert_eq!(client.delete("/v1/agents/passer").unwrap().status, 204);
     list_where(&mut events, |agents| *agents == json!([]));
     assert_eq!(refusal(&client.get("/v1/agents/passer").unwrap()), (404, "C0314".to_owned()));
@@ -145,23 +145,23 @@ fn a_watch_of_agents_shows_each_change_and_ends_with_the_server() {
 fn a_limit_holds_tasks_back_until_it_is_gone() {
     let server = Server::ready();
     let client = server.client();
-    let set = |scope: &str, limit: &Value| client.request("PUT", &format!("/v1/limits/{scope}"), Some(limit)).unwrap();
-    assert_eq!(set("capability:echo", &json!({"concurrency": 0})).status, 204);
+    let set = |scope: &str, limit: &Value| client.request("PUT", &format!("/v1/quotas/{scope}"), Some(limit)).unwrap();
+    assert_eq!(set("capability:echo", &json!({"max_concurrent": 0})).status, 204);
     let run = server.run("echo", &json!({"n": 1}));
     let queue = wait_until("the task", || queue_of(&server, "echo").filter(|queue| queue["limited"] == 1));
     assert!(queue["reason"].as_str().unwrap().contains("`capability:echo`"), "{queue}");
-    let limits = items(&server, "/v1/limits");
-    assert_eq!(limits, [json!({"scope": "capability:echo", "concurrency": 0, "taken": 0, "limited": 1})]);
-    assert_eq!(set("capability:echo", &json!({"queue": 1})).status, 204, "it is replaced as a whole");
+    let limits = items(&server, "/v1/quotas");
+    assert_eq!(limits, [json!({"scope": "capability:echo", "max_concurrent": 0, "in_flight": 0, "limited": 1})]);
+    assert_eq!(set("capability:echo", &json!({"max_waiting": 1})).status, 204, "it is replaced as a whole");
     assert_eq!(server.ended(&run)["status"], "completed");
     assert_eq!(set("key:tenant%207%2Fa", &json!({"rate": {"tasks": 1, "per": "1m", "burst": 2}})).status, 204);
-    let scopes: Vec<_> = items(&server, "/v1/limits").iter().map(|limit| limit["scope"].clone()).collect();
+    let scopes: Vec<_> = items(&server, "/v1/quotas").iter().map(|limit| limit["scope"].clone()).collect();
     assert_eq!(scopes, ["capability:echo", "key:tenant 7/a"]);
     for scope in ["capability:echo", "key:tenant%207%2Fa"] {
-        assert_eq!(client.delete(&format!("/v1/limits/{scope}")).unwrap().status, 204);
+        assert_eq!(client.delete(&format!("/v1/quotas/{scope}")).unwrap().status, 204);
     }
-    assert!(items(&server, "/v1/limits").is_empty());
-    assert!(items(&server, "/v1/limits?namespace=other").is_empty());
+    assert!(items(&server, "/v1/quotas").is_empty());
+    assert!(items(&server, "/v1/quotas?namespace=other").is_empty());
 }
 
 #[test]
@@ -169,8 +169,8 @@ fn a_full_queue_refuses_runs_for_now() {
     let server = Server::ready();
     let client = server.client();
     post(&server, "/v1/agents/echoer/drain", &json!({}));
-    let full = json!({"queue": 1});
-    assert_eq!(client.request("PUT", "/v1/limits/capability:echo", Some(&full)).unwrap().status, 204);
+    let full = json!({"max_waiting": 1});
+    assert_eq!(client.request("PUT", "/v1/quotas/capability:echo", Some(&full)).unwrap().status, 204);
     let run = server.run("echo", &json!({"n": 1}));
     wait_until("the task", || queue_of(&server, "echo").filter(|queue| queue["waiting"] == 1));
     let refused = client.post("/v1/runs", &json!({"workflow": "echo", "input": {"n": 2}})).unwrap();
@@ -197,14 +197,15 @@ fn what_is_not_there_or_makes_no_sense_is_refused_by_its_code() {
         ("POST", "/v1/agents/echoer/weight?version=1", Some(json!({})), 400, "C0001"),
         ("POST", "/v1/agents/echoer/weight?version=1", Some(json!({"weight": 1001})), 413, "C0007"),
         ("POST", "/v1/agents/echoer/weight?version=1", Some(json!({"weight": -1})), 400, "C0001"),
-        ("PUT", "/v1/limits/nonsense", Some(json!({"queue": 1})), 400, "C0001"),
-        ("PUT", "/v1/limits/capability:a%20b", Some(json!({"queue": 1})), 400, "C0002"),
-        ("PUT", "/v1/limits/namespace", Some(json!({})), 400, "C0001"),
-        ("PUT", "/v1/limits/namespace", Some(json!({"concurency": 1})), 400, "C0001"),
-        ("PUT", "/v1/limits/namespace", Some(rate(0, "1s")), 400, "C0001"),
-        ("PUT", "/v1/limits/namespace", Some(rate(1, "0s")), 400, "C0001"),
-        ("PUT", "/v1/limits/namespace", Some(rate(1, "soon")), 400, "C0001"),
-        ("DELETE", "/v1/limits/namespace", None, 404, "C0316"),
+        ("PUT", "/v1/quotas/nonsense", Some(json!({"max_waiting": 1})), 400, "C0001"),
+        ("PUT", "/v1/quotas/capability:a%20b", Some(json!({"max_waiting": 1})), 400, "C0002"),
+        ("PUT", "/v1/quotas/namespace", Some(json!({})), 400, "C0001"),
+        ("PUT", "/v1/quotas/key:x", Some(json!({"max_waiting": 1})), 400, "C0001"),
+        ("PUT", "/v1/quotas/namespace", Some(json!({"max_concurent": 1})), 400, "C0001"),
+        ("PUT", "/v1/quotas/namespace", Some(rate(0, "1s")), 400, "C0001"),
+        ("PUT", "/v1/quotas/namespace", Some(rate(1, "0s")), 400, "C0001"),
+        ("PUT", "/v1/quotas/namespace", Some(rate(1, "soon")), 400, "C0001"),
+        ("DELETE", "/v1/quotas/namespace", None, 404, "C0316"),
     ];
     for (method, path, body, status, code) in cases {
         let answer = client.request(method, path, body.as_ref()).unwrap();
@@ -250,13 +251,16 @@ fn partial_output_is_seen_live_and_is_not_kept() {
         gate.add_permits(1);
         let event = events.find(|event| event.event == "progress").unwrap();
         let live: Value = serde_json::from_str(&event.data).unwrap();
-        let read: consort_api_http::model::Progress = serde_json::from_value(live.clone()).unwrap();
-        assert_eq!((read.run, read.step.as_str(), read.attempt, event.id.as_str()), (run.clone(), "a", 1, ""));
+        let read: consort_api::watch::Progress = serde_json::from_value(live.clone()).unwrap();
+        assert_eq!(
+            (read.run.to_string(), read.step.as_str(), read.attempt, event.id.as_str()),
+            (run.clone(), "a", 1, "")
+        );
         said.push(live);
     }
     assert_eq!((&said[0]["kind"], &said[0]["message"]), (&json!("message"), &json!("writing")));
     assert_eq!((&said[1]["kind"], &said[1]["text"]), (&json!("text"), &json!("The\nlog ")));
-    assert_eq!((&said[2]["kind"], &said[2]["value"]), (&json!("json"), &json!({"score": 0.5})));
+    assert_eq!((&said[2]["kind"], &said[2]["json"]), (&json!("json"), &json!({"score": 0.5})));
     gate.add_permits(1);
     assert_eq!(events.last().unwrap().event, "end");
     let again = server.client().events(&format!("/v1/runs/{run}/watch"), None).unwrap();

@@ -113,7 +113,7 @@ impl Server {
     /// The run, once it has ended.
     pub(crate) fn ended(&self, run: &str) -> Value {
         let run = self.client().get(&format!("/v1/runs/{run}?wait=60s")).unwrap().json();
-        assert!(run["ended"].is_string(), "{run}");
+        assert!(run["ended_at"].is_string(), "{run}");
         run
     }
 

@@ -12,20 +12,20 @@ fn entries(events: &[Event]) -> Vec<&str> {
     events.iter().filter(|event| event.event == "entry").map(|event| event.id.as_str()).collect()
 }
 
-fn journal(server: &Server, run: &str) -> Vec<String> {
-    let page = server.client().get(&format!("/v1/runs/{run}/journal?limit=1000")).unwrap().json();
+fn history(server: &Server, run: &str) -> Vec<String> {
+    let page = server.client().get(&format!("/v1/runs/{run}/history?limit=1000")).unwrap().json();
     page["items"].as_array().unwrap().iter().map(|entry| entry["cursor"].as_str().unwrap().to_owned()).collect()
 }
 
 #[test]
-fn a_watch_shows_the_whole_journal_and_then_the_end() {
+fn a_watch_shows_the_whole_history_and_then_the_end() {
     let server = Server::ready();
     // Line breaks and carriage returns in a payload's own bytes must not break the stream's lines.
     let body = b"{\"workflow\":\"echo\",\r\n \"input\":\r\n{\"n\":\r\n[1,\n\n2]}}";
     let started = server.client().raw("POST", "/v1/runs", "application/json", Some(body)).unwrap().json();
     let run = started["run"].as_str().unwrap();
     let events: Vec<Event> = server.client().events(&format!("/v1/runs/{run}/watch"), None).unwrap().collect();
-    assert_eq!(entries(&events), journal(&server, run));
+    assert_eq!(entries(&events), history(&server, run));
     let end = events.last().unwrap();
     assert_eq!((end.event.as_str(), end.id.as_str()), ("end", "end"));
     let run: Value = serde_json::from_str(&end.data).unwrap();
@@ -50,7 +50,7 @@ fn a_watch_goes_on_where_it_broke_off() {
     let after: Vec<Event> = server.client().events(&path, Some(&seen)).unwrap().collect();
     let by_query: Vec<Event> = server.client().events(&format!("{path}?after={seen}"), None).unwrap().collect();
     assert_eq!(after, by_query);
-    assert_eq!([entries(&before), entries(&after)].concat(), journal(&server, &run));
+    assert_eq!([entries(&before), entries(&after)].concat(), history(&server, &run));
     assert_eq!(after.last().unwrap().event, "end");
 }
 

@@ -1,4 +1,4 @@
-//! What was typed after `agents`, `queue` and `limits`.
+//! What was typed after `agents` and `quotas`.
 //!
 //! For: the commands of people who operate agents. Not for: their meaning.
 //! Invariant: an agent is named alike everywhere: `NAME` for every version of it, `NAME@VERSION` for one.
@@ -27,7 +27,7 @@ pub(crate) enum AgentsCommand {
         #[command(flatten)]
         filter: AgentFilterArgs,
     },
-    /// Hand out nothing more to an agent; it finishes what it holds
+    /// Hand out nothing more to an agent; it finishes what it works on
     Drain {
         /// The agent: `NAME` for every version, `NAME@VERSION` for one
         #[arg(value_name = "NAME[@VERSION]")]
@@ -72,28 +72,28 @@ pub(crate) struct AgentFilterArgs {
     pub(crate) text: Option<String>,
 }
 
-/// `consort limits`.
+/// `consort quotas`.
 #[derive(Debug, Subcommand)]
-pub(crate) enum LimitsCommand {
-    /// List the limits on tasks, with what they hold back
+pub(crate) enum QuotasCommand {
+    /// List the quotas, with what they hold back
     List,
-    /// Limit the tasks of a scope, in place of the limit that it had
-    Set(LimitSetArgs),
-    /// Remove the limit of a scope
+    /// Set the quota of a scope, in place of the one that it had
+    Set(QuotaSetArgs),
+    /// Remove the quota of a scope
     Remove {
         /// The scope: `namespace`, `capability:NAME`, `agent:NAME` or `key:NAME`
         scope: String,
     },
 }
 
-/// What a limit says.
+/// What a quota says.
 #[derive(Debug, Args)]
-pub(crate) struct LimitSetArgs {
+pub(crate) struct QuotaSetArgs {
     /// The scope: `namespace`, `capability:NAME`, `agent:NAME` or `key:NAME`
     pub(crate) scope: String,
-    /// How many tasks may be with instances at once; 0 hands out nothing
+    /// How many tasks instances may work on at once; 0 hands out nothing
     #[arg(long, value_name = "TASKS")]
-    pub(crate) concurrency: Option<u32>,
+    pub(crate) max_concurrent: Option<u32>,
     /// How fast tasks are handed out, such as `10/s`, `100/m` or `5/30s`
     #[arg(long, value_name = "TASKS/TIME")]
     pub(crate) rate: Option<String>,
@@ -102,5 +102,5 @@ pub(crate) struct LimitSetArgs {
     pub(crate) burst: Option<u32>,
     /// How many tasks may wait; once there are as many, starts of runs that would add to them are refused for now
     #[arg(long, value_name = "TASKS")]
-    pub(crate) queue: Option<u32>,
+    pub(crate) max_waiting: Option<u32>,
 }

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use consort_server::settings::keys;
 
-pub(crate) use agents::{AgentFilterArgs, AgentsCommand, LimitSetArgs, LimitsCommand};
+pub(crate) use agents::{AgentFilterArgs, AgentsCommand, QuotaSetArgs, QuotasCommand};
 pub(crate) use operate::{DecisionArgs, InboxCommand, ListArgs, RunsCommand};
 pub(crate) use start::{RunArgs, UpArgs};
 pub(crate) use workflows::{GraphFormat, WorkflowsCommand};
@@ -100,14 +100,16 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Agents(AgentsCommand),
     /// See what waits for agents, and why
-    Queue {
-        /// Draw it again each second
+    Queues {
+        /// Draw them again each second
         #[arg(long)]
         watch: bool,
     },
-    /// See and set limits on how many tasks are handed out, how fast, and how many wait
+    /// See and set how many tasks are worked on, how fast they are handed out, and how many wait
     #[command(subcommand)]
-    Limits(LimitsCommand),
+    Quotas(QuotasCommand),
+    /// List the built-in limits, with their reasons
+    Limits,
     /// Examine the data folder and the machine; changes nothing, unless the folder's marker is to be mended or a record is to be refused
     Doctor(DoctorArgs),
     /// Show the settings

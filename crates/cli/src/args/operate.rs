@@ -14,9 +14,9 @@ pub(crate) enum RunsCommand {
     Show {
         /// The run: its id, a unique part of its beginning or end, or `last`
         run: String,
-        /// Show the journal too: every recorded event
+        /// Show the history too: every recorded event
         #[arg(long)]
-        journal: bool,
+        history: bool,
     },
     /// Print the output of a run that has completed
     Output {
@@ -37,8 +37,8 @@ pub(crate) enum RunsCommand {
         #[arg(required = true)]
         runs: Vec<String>,
         /// Why
-        #[arg(long, default_value = "cancelled by an operator")]
-        reason: String,
+        #[arg(long)]
+        reason: Option<String>,
         /// Cancel the clean-up steps too
         #[arg(long)]
         force: bool,
@@ -97,7 +97,7 @@ pub(crate) enum RunsCommand {
         #[arg(long, short, value_name = "KEY=VALUE|@FILE")]
         input: Vec<String>,
     },
-    /// Fold a run's journal again without calling anything, and show every recorded step
+    /// Fold a run's history again without calling anything, and show every recorded step
     Replay {
         /// The run
         run: String,
@@ -125,9 +125,9 @@ pub(crate) enum RunsCommand {
 /// Which runs to list.
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
-    /// Only in this state: running, cancelling, compensating, completed, failed or cancelled
-    #[arg(long, value_name = "STATUS")]
-    pub(crate) status: Option<String>,
+    /// Only in one of these states, with commas between: running, cancelling, compensating, completed, failed, cancelled
+    #[arg(long, value_name = "STATUS", value_delimiter = ',')]
+    pub(crate) status: Vec<String>,
     /// Only of this workflow
     #[arg(long, value_name = "NAME")]
     pub(crate) workflow: Option<String>,

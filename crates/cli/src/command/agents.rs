@@ -3,18 +3,21 @@
 //! For: looking at agents and operating them. Not for: running agents.
 //! Invariant: an agent that is known but not connected is listed, and marked.
 
-use consort_types::{Code, Error, Result, registry::AgentView};
+use consort_api::{
+    agents::{
+        AgentFilter, AgentParams, AgentVersionParams, DrainAgent, ListAgents, RemoveAgent, RemoveAgentParams,
+        ResumeAgent, ShowAgent, WeighAgent, WeightRequest,
+    },
+    operate::EmptyRequest,
+};
+use consort_types::{Code, Error, Result};
 use serde_json::{Value, json};
 
 use super::{hints, run::labels};
 use crate::{
     app::{App, Need, Session},
     args::{AgentFilterArgs, AgentsCommand},
-    client::{
-        Client,
-        registry::{AgentFilter, AgentName},
-        understood,
-    },
+    client::Client,
     exit::Exit,
     show::{agents, when},
 };
@@ -37,33 +40,35 @@ async fn act(app: &App, session: &Session, command: AgentsCommand) -> Result<()>
         AgentsCommand::Watch { .. } => unreachable!("following is done by `agents_watch`"),
         AgentsCommand::Drain { agent } => {
             let agent = named(&agent)?;
-            let done = client.operate_agent(&agent, "drain").await;
+            let done = client.call::<DrainAgent>(&agent, &EmptyRequest {}).await;
             said(app, client, &agent, done, json!({ "done": "draining" })).await
         }
         AgentsCommand::Resume { agent } => {
             let agent = named(&agent)?;
-            let done = client.operate_agent(&agent, "resume").await;
+            let done = client.call::<ResumeAgent>(&agent, &EmptyRequest {}).await;
             said(app, client, &agent, done, json!({ "done": "resumed" })).await
         }
         AgentsCommand::Weight { agent, weight } => {
             let agent = named(&agent)?;
-            if agent.version.is_none() {
+            let Some(version) = agent.version.clone() else {
                 return Err(Error::new(Code::BadRequest, format!("`{}` names no version", agent.name))
                     .hint("a weight is the share of one version beside the others: write `NAME@VERSION`"));
-            }
-            let done = client.weigh_agent(&agent, weight).await;
+            };
+            let of = AgentVersionParams { name: agent.name.clone(), version };
+            let done = client.call::<WeighAgent>(&of, &WeightRequest { weight }).await;
             said(app, client, &agent, done, json!({ "done": "weighed", "weight": weight })).await
         }
         AgentsCommand::Remove { agent, force } => {
             let agent = named(&agent)?;
-            let done = client.remove_agent(&agent, force).await;
+            let AgentParams { name, version } = agent.clone();
+            let done = client.call::<RemoveAgent>(&RemoveAgentParams { name, version, force }, &()).await;
             said(app, client, &agent, done, json!({ "done": "removed" })).await
         }
     }
 }
 
 /// `NAME` or `NAME@VERSION`. A name holds no `@`, a version may.
-fn named(text: &str) -> Result<AgentName> {
+fn named(text: &str) -> Result<AgentParams> {
     let (name, version) = match text.split_once('@') {
         Some((name, version)) => (name, Some(version)),
         None => (text, None),
@@ -72,31 +77,25 @@ fn named(text: &str) -> Result<AgentName> {
         return Err(Error::new(Code::BadRequest, format!("`{text}` is no agent"))
             .hint("write `NAME` for every version, or `NAME@VERSION` for one"));
     }
-    Ok(AgentName { name: name.to_owned(), version: version.map(str::to_owned) })
+    Ok(AgentParams { name: name.to_owned(), version: version.map(str::to_owned) })
 }
 
 /// Which agents were asked for.
 fn asked(args: AgentFilterArgs) -> Result<AgentFilter> {
-    let labels = labels(&args.label)?.into_iter().collect();
-    Ok(AgentFilter { capability: args.capability, labels, text: args.text })
-}
-
-/// Documents of the server as agents.
-pub(super) fn views(documents: &[Value]) -> Result<Vec<AgentView>> {
-    documents.iter().map(|document| understood("agent", document.clone())).collect()
+    Ok(AgentFilter { capability: args.capability, labels: labels(&args.label)?, text: args.text })
 }
 
 async fn list(app: &App, client: &Client, filter: &AgentFilter, wide: bool) -> Result<()> {
-    let documents = client.agents(filter).await?;
-    if documents.is_empty() && !app.json {
+    let found = client.call::<ListAgents>(filter, &()).await?.items;
+    if found.is_empty() && !app.json {
         app.tell(&nothing_found(client, filter).await?);
         return Ok(());
     }
     if app.json {
-        app.print_lines(&documents);
+        app.print_lines(&found);
         return Ok(());
     }
-    let (found, now) = (views(&documents)?, when::now());
+    let now = when::now();
     app.print(&if wide { agents::wide(&found, now, app.out) } else { agents::list(&found, now, app.out) });
     Ok(())
 }
@@ -114,23 +113,23 @@ async fn nothing_found(client: &Client, filter: &AgentFilter) -> Result<String> 
     Ok(format!("no agent fits{}", hint.unwrap_or_default()))
 }
 
-async fn show(app: &App, client: &Client, agent: &AgentName) -> Result<()> {
-    let documents = match client.agent(agent).await {
-        Ok(documents) => documents,
+async fn show(app: &App, client: &Client, agent: &AgentParams) -> Result<()> {
+    let found = match client.call::<ShowAgent>(agent, &()).await {
+        Ok(found) => found.items,
         Err(error) => return Err(hints::agent(client, agent, error).await),
     };
     if app.json {
-        app.print_lines(&documents);
+        app.print_lines(&found);
         return Ok(());
     }
     let now = when::now();
-    let shown: Vec<String> = views(&documents)?.iter().map(|agent| agents::detail(agent, now, app.out)).collect();
+    let shown: Vec<String> = found.iter().map(|agent| agents::detail(agent, now, app.out)).collect();
     app.print(&shown.join("\n"));
     Ok(())
 }
 
 /// Says that an operation is done, or what may have been meant.
-async fn said(app: &App, client: &Client, agent: &AgentName, done: Result<()>, mut document: Value) -> Result<()> {
+async fn said(app: &App, client: &Client, agent: &AgentParams, done: Result<()>, mut document: Value) -> Result<()> {
     if let Err(error) = done {
         return Err(hints::agent(client, agent, error).await);
     }
@@ -155,7 +154,7 @@ mod tests {
 
     #[test]
     fn an_agent_is_named_with_or_without_its_version() {
-        let of = |name: &str, version: Option<&str>| AgentName {
+        let of = |name: &str, version: Option<&str>| AgentParams {
             name: name.to_owned(),
             version: version.map(str::to_owned),
         };

@@ -5,13 +5,13 @@
 
 use std::time::Duration;
 
-use consort_types::{Code, Error, Result, registry::AgentView};
-use serde_json::Value;
+use consort_api::agents::{Agent, AgentFilter, AgentsEvent, WatchAgents};
+use consort_types::{Code, Error, Result};
+use serde_json::json;
 
-use super::agents::views;
 use crate::{
     app::{App, Need},
-    client::{Client, Events, problem_of, registry::AgentFilter},
+    client::{Client, Events},
     exit::Exit,
     show::{agents, live::Live, style::terminal_size, when},
     signals::Signals,
@@ -37,8 +37,8 @@ async fn follow(app: &App, client: &Client, filter: &AgentFilter) -> Result<Exit
     let (mut screen, mut before) = (Live::default(), Vec::new());
     let (mut events, mut tries) = (None, 0);
     loop {
-        let document = match next(client, filter, &mut events).await {
-            Ok(document) => document,
+        let after = match next(client, filter, &mut events).await {
+            Ok(agents) => agents,
             Err(error) if tries >= TRIES || !matches!(error.code, Code::Unreachable | Code::Overloaded) => {
                 return Err(error);
             }
@@ -51,40 +51,31 @@ async fn follow(app: &App, client: &Client, filter: &AgentFilter) -> Result<Exit
         };
         tries = 0;
         if app.json {
-            app.print(&format!("{document}\n"));
+            app.print_line(&json!({ "items": after }));
             continue;
         }
-        let after = views(document["items"].as_array().map_or(&[][..], Vec::as_slice))?;
         show(app, &mut screen, &before, &after);
         before = after;
     }
 }
 
 /// The next list; where there is no stream it is opened.
-async fn next(client: &Client, filter: &AgentFilter, events: &mut Option<Events>) -> Result<Value> {
-    loop {
-        let open = match events {
-            Some(open) => open,
-            None => events.insert(client.watch_agents(filter).await?),
-        };
-        let Some(event) = open.next().await? else {
-            return Err(Error::new(Code::Unreachable, "the server has ended the stream of agents")
-                .hint("is it still running? `consort agents watch` again follows on"));
-        };
-        match event.kind.as_str() {
-            "agents" => {
-                return serde_json::from_str(&event.data).map_err(|error| {
-                    Error::new(Code::Internal, format!("an event of the server cannot be read: {error}"))
-                });
-            }
-            "error" => return Err(problem_of(&event.data)),
-            // The server keeps the right to tell more.
-            _ => {}
-        }
+async fn next(client: &Client, filter: &AgentFilter, events: &mut Option<Events<AgentsEvent>>) -> Result<Vec<Agent>> {
+    let open = match events {
+        Some(open) => open,
+        None => events.insert(client.events::<WatchAgents>(filter).await?),
+    };
+    match open.next().await? {
+        Some(event) => match event.what {
+            AgentsEvent::Agents(agents) => Ok(agents.items),
+            AgentsEvent::Error(problem) => Err(problem.into()),
+        },
+        None => Err(Error::new(Code::Unreachable, "the server has ended the stream of agents")
+            .hint("is it still running? `consort agents watch` again follows on")),
     }
 }
 
-fn show(app: &App, screen: &mut Live, before: &[AgentView], after: &[AgentView]) {
+fn show(app: &App, screen: &mut Live, before: &[Agent], after: &[Agent]) {
     if app.out.terminal && app.err.terminal {
         let table = agents::list(after, when::now(), app.out);
         let height = terminal_size().1.saturating_sub(2).max(1);

@@ -20,7 +20,7 @@ pub(crate) fn show(app: &App, origin: bool) -> Exit {
             let entry = if origin { json!({ "value": value, "origin": from.to_string() }) } else { json!(value) };
             document.insert(key.name.to_owned(), entry);
         }
-        app.print_json(&document.into());
+        app.print_json(&document);
         return Exit::Ok;
     }
     let heads: &[&str] = if origin { &["SETTING", "VALUE", "ORIGIN"] } else { &["SETTING", "VALUE"] };

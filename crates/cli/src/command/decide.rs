@@ -3,31 +3,31 @@
 //! For: what `inbox` and `runs approve` share. Not for: finding the item.
 //! Invariant: every decision names who made it.
 
+use consort_api::inbox::{Decide, DecideRequest, Decision, InboxItem, ItemParams};
 use consort_types::Result;
 use serde_json::{Value, json};
 
 use crate::{
     app::{App, Session},
     args::DecisionArgs,
-    client::{calls::Decision, model::Item},
 };
 
 /// Sends a decision and says so.
 pub(crate) async fn send(
     app: &App,
     session: &Session,
-    item: &Item,
-    verb: &'static str,
+    item: &InboxItem,
+    decision: Decision,
     args: &DecisionArgs,
     output: Option<Value>,
 ) -> Result<()> {
     let by = args.by.clone().unwrap_or_else(user);
-    let decision = Decision { verb, by, comment: args.comment.clone(), output };
-    session.client.decide(&item.task, &decision).await?;
+    let request = DecideRequest { decision, by, comment: args.comment.clone(), output: output.map(Into::into) };
+    session.client.call::<Decide>(&ItemParams { task: item.task }, &request).await?;
     if app.json {
-        app.print_json(&json!({ "task": item.task, "decision": decision.verb, "by": decision.by }));
+        app.print_json(&json!({ "task": item.task, "decision": decision, "by": request.by }));
     } else {
-        app.tell(&format!("{}: {} of run {}", past(decision.verb), item.step, item.run));
+        app.tell(&format!("{}: {} of run {}", past(decision), item.step, item.run));
     }
     hint_idle(app, session);
     Ok(())
@@ -40,13 +40,13 @@ pub(crate) fn hint_idle(app: &App, session: &Session) {
     }
 }
 
-fn past(decision: &str) -> &'static str {
+fn past(decision: Decision) -> &'static str {
     match decision {
-        "approve" => "approved",
-        "reject" => "rejected",
-        "done" => "counted as done",
-        "retry" => "tried again",
-        _ => "counted as failed",
+        Decision::Approve => "approved",
+        Decision::Reject => "rejected",
+        Decision::Done => "counted as done",
+        Decision::Retry => "tried again",
+        Decision::Fail => "counted as failed",
     }
 }
 

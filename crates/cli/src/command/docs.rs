@@ -100,6 +100,20 @@ mod tests {
     }
 
     #[test]
+    fn every_operation_names_commands_that_are_there() {
+        for entry in consort_api::operations() {
+            for words in entry.spec.words {
+                let root = Cli::command();
+                let mut command = &root;
+                for word in words.split(' ') {
+                    let found = command.find_subcommand(word);
+                    command = found.unwrap_or_else(|| panic!("`{}` names `{words}`", entry.spec.id));
+                }
+            }
+        }
+    }
+
+    #[test]
     fn the_commands_are_well_formed_and_every_part_has_help() {
         Cli::command().debug_assert();
         check(&Cli::command());

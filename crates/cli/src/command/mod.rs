@@ -14,7 +14,8 @@ mod inbox;
 mod init;
 mod limits;
 mod outcome;
-mod queue;
+mod queues;
+mod quotas;
 mod run;
 mod runs;
 mod runs_show;
@@ -39,8 +40,9 @@ pub(crate) async fn execute(app: &App, command: Command) -> Result<Exit> {
         Command::Workflows(command) => workflows::execute(app, command).await,
         Command::Inbox { command } => inbox::execute(app, command).await,
         Command::Agents(command) => agents::execute(app, command).await,
-        Command::Queue { watch } => queue::execute(app, watch).await,
-        Command::Limits(command) => limits::execute(app, command).await,
+        Command::Queues { watch } => queues::execute(app, watch).await,
+        Command::Quotas(command) => quotas::execute(app, command).await,
+        Command::Limits => limits::execute(app).await,
         Command::Doctor(args) => doctor::execute(app, args).await,
         Command::Config(ConfigCommand::Show { origin }) => Ok(config::show(app, origin)),
         Command::Init { folder } => init::execute(app, &folder),

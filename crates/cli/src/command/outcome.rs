@@ -5,21 +5,25 @@
 
 use std::path::Path;
 
+use consort_api::{
+    inside::RunOutput,
+    runs::{Run, RunParams, RunStatus, RunSummary},
+};
 use consort_types::{Code, Error, Result, RunId};
 use serde_json::{Value, json};
 
 use crate::{
     app::App,
-    client::{Client, model::Run, understood},
+    client::Client,
     exit::Exit,
     show::{markdown, style::clean_lines},
 };
 
 /// Shows how a run ended, and writes its output into a folder where one was named.
-pub(crate) async fn show(app: &App, client: &Client, document: Value, out: Option<&str>) -> Result<Exit> {
-    let run: Run = understood("run", document)?;
-    let output = match run.status.as_str() {
-        "completed" => Some(output(client, run.run).await?),
+pub(crate) async fn show(app: &App, client: &Client, run: Run, out: Option<&str>) -> Result<Exit> {
+    let run = run.summary;
+    let output = match run.status {
+        RunStatus::Completed => Some(output(client, run.run).await?),
         _ => None,
     };
     if app.json {
@@ -46,9 +50,7 @@ pub(crate) async fn show(app: &App, client: &Client, document: Value, out: Optio
 
 /// The output of a run that has completed.
 pub(crate) async fn output(client: &Client, run: RunId) -> Result<Value> {
-    let bytes = client.output(run, None).await?;
-    serde_json::from_slice(&bytes)
-        .map_err(|error| Error::new(Code::Internal, format!("the output of `{run}` is not JSON: {error}")))
+    client.call::<RunOutput>(&RunParams { run }, &()).await?.read("output")
 }
 
 /// Prints an output for a reader: a report as Markdown, a text as it is, anything else as JSON.
@@ -66,9 +68,9 @@ pub(crate) fn print(app: &App, output: &Value) {
     }
 }
 
-fn tell_failure(app: &App, run: &Run) {
+fn tell_failure(app: &App, run: &RunSummary) {
     match &run.error {
-        Some(error) => app.tell(&clean_lines(&error.to_string())),
+        Some(error) => app.tell(&clean_lines(&Error::from(error.clone()).to_string())),
         None => app.tell(&format!("the run is {}", run.status)),
     }
     app.tell(&format!("the run is {}: `consort runs show {}` has the steps", run.status, run.run));

@@ -5,6 +5,11 @@
 
 use std::collections::BTreeMap;
 
+use consort_api::{
+    NoParams,
+    runs::{ListRuns, ListRunsParams, RunSummary, StartParams, StartRequest, StartRun, StatusFilter},
+    workflows::{DeployRequest, DeployWorkflow},
+};
 use consort_types::{BlobHash, Code, Error, Result, RunId, Span, Time, limits};
 use consort_workflow::Definition;
 use serde_json::{Value, json};
@@ -13,7 +18,7 @@ use super::outcome;
 use crate::{
     app::{App, Need, Session},
     args::RunArgs,
-    client::{Client, calls::RunFilter, model::Run, understood},
+    client::Client,
     exit::Exit,
     follow::{Follower, Manner, Needs},
     input,
@@ -116,25 +121,17 @@ async fn tell_unfinished(app: &App, client: &Client) -> Result<()> {
 }
 
 /// Runs that have not ended, newest first.
-async fn unfinished(client: &Client) -> Result<Vec<Run>> {
-    let mut found = Vec::new();
-    for status in ["running", "cancelling", "compensating"] {
-        let filter = RunFilter { status: Some(status.to_owned()), ..RunFilter::default() };
-        let page = client.runs(&filter, None, 100).await?;
-        for item in page.items {
-            found.push(understood("run", item)?);
-        }
-    }
-    Ok(found)
+async fn unfinished(client: &Client) -> Result<Vec<RunSummary>> {
+    let status = vec![StatusFilter::Running, StatusFilter::Cancelling, StatusFilter::Compensating];
+    Ok(client.call::<ListRuns>(&ListRunsParams { status, ..ListRunsParams::default() }, &()).await?.items)
 }
 
 /// The run that the same command started before: one that has not ended, or that ended only since the folder was
 /// opened (what had been interrupted goes on at once, and may be done before it is looked for).
 async fn interrupted_run(client: &Client, label: (String, String), opened: Time) -> Result<Option<RunId>> {
-    let page = client.runs(&RunFilter { labels: vec![label], ..RunFilter::default() }, None, 100).await?;
-    for item in page.items {
-        let run: Run = understood("run", item)?;
-        if run.ended.is_none_or(|ended| ended >= opened) && run.origin.is_none() {
+    let params = ListRunsParams { labels: BTreeMap::from([label]), ..ListRunsParams::default() };
+    for run in client.call::<ListRuns>(&params, &()).await?.items {
+        if run.ended_at.is_none_or(|ended| ended >= opened) && run.origin.is_none() {
             return Ok(Some(run.run));
         }
     }
@@ -151,7 +148,8 @@ async fn begin(
     input: Value,
     opened: Time,
 ) -> Result<RunId> {
-    let deployed = client.deploy(&source.text).await?;
+    let deploy = DeployRequest { source: source.text.clone() };
+    let deployed = client.call::<DeployWorkflow>(&NoParams {}, &deploy).await?;
     let invocation = invocation(app.settings.namespace(), source, args, &input);
     if !args.new && args.idempotency_key.is_none() {
         let label = (INVOCATION_LABEL.to_owned(), invocation.clone());
@@ -162,20 +160,17 @@ async fn begin(
     }
     let mut labels = labels(&args.label)?;
     labels.insert(INVOCATION_LABEL.to_owned(), invocation);
-    let mut body = json!({
-        "workflow": definition.name,
-        "version": deployed.revision.to_string(),
-        "input": input,
-        "labels": labels,
-    });
-    if let Some(priority) = args.priority {
-        body["priority"] = json!(priority);
-    }
-    if let Some(timeout) = &args.timeout {
-        body["timeout"] = json!(timeout.parse::<Span>()?);
-    }
-    let started = client.start(&body, args.idempotency_key.as_deref()).await?;
-    if started.existing {
+    let body = StartRequest {
+        workflow: definition.name.clone(),
+        version: Some(deployed.revision.to_string()),
+        input: Some(input.into()),
+        labels,
+        priority: args.priority.unwrap_or_default(),
+        timeout: args.timeout.as_deref().map(str::parse::<Span>).transpose()?,
+    };
+    let params = StartParams { idempotency_key: args.idempotency_key.clone(), traceparent: None };
+    let started = client.call::<StartRun>(&params, &body).await?;
+    if started.deduplicated {
         app.tell(&format!("the idempotency key had started run {} before", started.run));
     }
     Ok(started.run)

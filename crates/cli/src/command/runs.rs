@@ -3,14 +3,24 @@
 //! For: everything that an operator does to a run. Not for: starting a workflow's first run (see `run`).
 //! Invariant: where several runs are named, each is tried, and the worst outcome is the command's.
 
+use consort_api::{
+    NoParams, Operation,
+    inbox::{Decision, InboxItem, InboxKind},
+    inside::{RunInput, RunSource, StepOutput, StepParams},
+    operate::{
+        CancelRequest, CancelRun, DeleteRun, EmptyRequest, ForkRequest, ForkRun, PauseRun, ResumeRun, RetryRequest,
+        RetryRun, SignalParams, SignalRun,
+    },
+    runs::{RunParams, Started},
+    server::{RetentionRequest, SetRetention},
+};
 use consort_types::{Code, Error, Result, RunId, Span};
 use serde_json::{Value, json};
 
-use super::{decide, outcome, run, runs_show};
+use super::{decide, inbox, outcome, run, runs_show};
 use crate::{
     app::{App, Need, Session},
     args::{DecisionArgs, RunsCommand},
-    client::model::Item,
     exit::Exit,
     follow::{Follower, Needs},
     input, select,
@@ -31,29 +41,30 @@ async fn act(app: &App, session: &Session, command: RunsCommand) -> Result<Exit>
     let client = &session.client;
     match command {
         RunsCommand::List(args) => runs_show::list(app, client, args).await?,
-        RunsCommand::Show { run, journal } => {
-            runs_show::show(app, client, select::run(client, &run).await?, journal).await?;
+        RunsCommand::Show { run, history } => {
+            runs_show::show(app, client, select::run(client, &run).await?, history).await?;
         }
         RunsCommand::Output { run, step } => {
             return output(app, session, select::run(client, &run).await?, step.as_deref()).await;
         }
         RunsCommand::Watch { .. } => unreachable!("following is done by `watch`"),
         RunsCommand::Cancel { runs, reason, force } => {
-            let body = json!({ "reason": reason, "force": force });
-            return each(app, session, &runs, ("cancel", "is being cancelled"), &body).await;
+            let body = CancelRequest { reason: reason.unwrap_or_default(), force };
+            return each::<CancelRun>(app, session, &runs, "is being cancelled", &body).await;
         }
         RunsCommand::Pause { runs } => {
-            return each(app, session, &runs, ("pause", "paused"), &json!({})).await;
+            return each::<PauseRun>(app, session, &runs, "paused", &EmptyRequest {}).await;
         }
         RunsCommand::Resume { runs } => {
-            return each(app, session, &runs, ("resume", "resumed"), &json!({})).await;
+            return each::<ResumeRun>(app, session, &runs, "resumed", &EmptyRequest {}).await;
         }
         RunsCommand::Delete { runs } => {
-            return each(app, session, &runs, ("delete", "deleted"), &Value::Null).await;
+            return each::<DeleteRun>(app, session, &runs, "deleted", &()).await;
         }
         RunsCommand::Signal { run, name, payload } => {
             let run = select::run(client, &run).await?;
-            client.signal(run, &name, &input::payload(&payload, app.settings.folder())?).await?;
+            let payload = input::payload(&payload, app.settings.folder())?.into();
+            client.call::<SignalRun>(&SignalParams { run, name: name.clone() }, &payload).await?;
             said(app, run, &format!("signal `{name}` sent"));
             decide::hint_idle(app, session);
         }
@@ -63,15 +74,17 @@ async fn act(app: &App, session: &Session, command: RunsCommand) -> Result<Exit>
         }
         RunsCommand::Retry { run, from } => {
             let run = select::run(client, &run).await?;
-            again(app, session, run, "retry", json!({ "from": from })).await?;
+            let started = client.call::<RetryRun>(&RunParams { run }, &RetryRequest { from }).await?;
+            again(app, session, run, started);
         }
         RunsCommand::Fork { run, from, input } => {
             let run = select::run(client, &run).await?;
-            let mut body = json!({ "from": from });
-            if !input.is_empty() {
-                body["input"] = changed_input(app, session, run, &input).await?;
-            }
-            again(app, session, run, "fork", body).await?;
+            let input = match input[..] {
+                [] => None,
+                _ => Some(changed_input(app, session, run, &input).await?.into()),
+            };
+            let started = client.call::<ForkRun>(&RunParams { run }, &ForkRequest { from, input }).await?;
+            again(app, session, run, started);
         }
         RunsCommand::Replay { run } => {
             let run = select::run(client, &run).await?;
@@ -87,21 +100,18 @@ async fn act(app: &App, session: &Session, command: RunsCommand) -> Result<Exit>
 }
 
 /// Does the same to each run that is named.
-async fn each(
+async fn each<O: Operation<Params = RunParams, Reply = ()>>(
     app: &App,
     session: &Session,
     runs: &[String],
-    (operation, done): (&str, &str),
-    body: &Value,
+    done: &str,
+    body: &O::Body,
 ) -> Result<Exit> {
     let mut worst = Exit::Ok;
     for named in runs {
         let outcome = async {
             let run = select::run(&session.client, named).await?;
-            match operation {
-                "delete" => session.client.delete(run).await?,
-                _ => session.client.operate(run, operation, body).await?,
-            }
+            session.client.call::<O>(&RunParams { run }, body).await?;
             Ok::<RunId, Error>(run)
         };
         match outcome.await {
@@ -124,25 +134,20 @@ fn said(app: &App, run: RunId, what: &str) {
     }
 }
 
-/// Starts a run from an old one.
-async fn again(app: &App, session: &Session, run: RunId, operation: &str, mut body: Value) -> Result<()> {
-    if let Some(fields) = body.as_object_mut() {
-        fields.retain(|_, value| !value.is_null());
-    }
-    let started = session.client.again(run, operation, &body).await?;
+/// Says which run was made of an old one.
+fn again(app: &App, session: &Session, run: RunId, started: Started) {
     if app.json {
         app.print_json(&json!({ "run": started.run, "from": run }));
     } else {
         app.print(&format!("{}\n", started.run));
     }
     decide::hint_idle(app, session);
-    Ok(())
 }
 
 /// The old run's input with what was typed put into it.
 async fn changed_input(app: &App, session: &Session, run: RunId, typed: &[String]) -> Result<Value> {
-    let base = session.client.input(run).await?;
-    let source = session.client.source(run).await?;
+    let base = session.client.call::<RunInput>(&RunParams { run }, &()).await?.read("input")?;
+    let source = session.client.call::<RunSource>(&RunParams { run }, &()).await?;
     let checked = consort_workflow_check::check(&source).ok();
     let schema = checked.as_ref().and_then(|checked| checked.definition.input.schema());
     input::document(typed, base, schema, app.settings.folder())
@@ -150,13 +155,13 @@ async fn changed_input(app: &App, session: &Session, run: RunId, typed: &[String
 
 async fn output(app: &App, session: &Session, run: RunId, step: Option<&str>) -> Result<Exit> {
     let client = &session.client;
-    let task = match step {
-        Some(step) => Some(runs_show::task_of(client, run, step).await?),
-        None => None,
+    let output: Value = match step {
+        Some(step) => {
+            let task = runs_show::task_of(client, run, step).await?;
+            client.call::<StepOutput>(&StepParams { run, task }, &()).await?.read("output")?
+        }
+        None => outcome::output(client, run).await?,
     };
-    let bytes = client.output(run, task.as_deref()).await?;
-    let output: Value = serde_json::from_slice(&bytes)
-        .map_err(|error| Error::new(Code::Internal, format!("the output is not JSON: {error}")))?;
     if app.json {
         app.print_json(&output);
     } else {
@@ -173,12 +178,11 @@ async fn approve(
     reject: bool,
     decision: &DecisionArgs,
 ) -> Result<()> {
-    let items = session.client.inbox_items().await?;
-    let asked = |item: &&Item| {
-        let approval = item.ask.as_str() == Some("approval");
-        item.run == run && approval && step.is_none_or(|step| item.step == step)
+    let items = inbox::items(&session.client).await?;
+    let asked = |item: &&InboxItem| {
+        item.run == run && item.kind == InboxKind::Approval && step.is_none_or(|step| item.step == step)
     };
-    let found: Vec<&Item> = items.iter().filter(asked).collect();
+    let found: Vec<&InboxItem> = items.iter().filter(asked).collect();
     let item = match found[..] {
         [item] => item,
         [] => {
@@ -191,16 +195,16 @@ async fn approve(
                 .hint(format!("choose one with `--step`: {}", steps.join(", "))));
         }
     };
-    let verb = if reject { "reject" } else { "approve" };
+    let verb = if reject { Decision::Reject } else { Decision::Approve };
     decide::send(app, session, item, verb, decision, None).await
 }
 
 async fn retention(app: &App, session: &Session, keep: &str) -> Result<()> {
     let span = match keep {
         "keep" => None,
-        text => Some(text.parse::<Span>()?.to_string()),
+        text => Some(text.parse::<Span>()?),
     };
-    session.client.retention(span.as_deref()).await?;
+    session.client.call::<SetRetention>(&NoParams {}, &RetentionRequest { keep: span }).await?;
     if app.json {
         app.print_json(&json!({ "keep": span }));
     } else {

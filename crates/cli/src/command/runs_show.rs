@@ -1,54 +1,61 @@
 //! What `consort runs` shows.
 //!
 //! For: lists, one run with its steps, replays, comparisons. Not for: changing anything.
-//! Invariant: with `--json` the server's documents are passed on unchanged.
+//! Invariant: with `--json` the documents of the operations are printed.
 
 use std::collections::BTreeMap;
 
-use consort_types::{Code, Error, Result, RunId};
-use serde_json::Value;
+use consort_api::{
+    inside::{
+        CompareParams, CompareRuns, Difference, HistoryEntry, HistoryParams, ReplayRun, RunHistory, RunSteps, RunTree,
+        StepState, StepsParams,
+    },
+    runs::{ListRuns, ListRunsParams, RunParams, RunSummary, ShowRun, ShowRunParams},
+};
+use consort_types::{Code, Error, Result, RunId, TaskId, limits};
+use serde_json::json;
 
 use crate::{
     app::App,
     args::ListArgs,
-    client::{
-        Client,
-        calls::RunFilter,
-        model::{Comparison, Difference, Entry, Node, Replay, Run, Step},
-        understood,
-    },
+    client::Client,
     exit::Exit,
     show::{
-        journal,
+        history,
         style::{Paint, clean, terminal_size},
         table::Table,
-        tree::{self, Frame, status_paint},
+        tree::{self, Frame, state_paint, status_paint},
         when::{self, took},
     },
 };
 
 /// Runs, newest first.
 pub(crate) async fn list(app: &App, client: &Client, args: ListArgs) -> Result<()> {
-    let labels = super::run::labels(&args.label)?.into_iter().collect();
-    let filter = RunFilter { status: args.status, workflow: args.workflow, labels, children: args.children };
+    let filter = ListRunsParams {
+        status: args.status.iter().map(|word| word.parse()).collect::<Result<_>>()?,
+        workflow: args.workflow,
+        labels: super::run::labels(&args.label)?,
+        children: args.children,
+        ..ListRunsParams::default()
+    };
     let mut table = Table::new(&["RUN", "WORKFLOW", "STATUS", "STARTED", "TOOK", "ABOUT"]);
     let (mut cursor, mut count, now) = (None, 0, when::now());
     while count < args.limit {
-        let page = client.runs(&filter, cursor.as_deref(), (args.limit - count).min(1000)).await?;
-        for item in page.items {
+        let limit = Some((args.limit - count).min(limits::PAGE_ITEMS_MAX));
+        let page = client.call::<ListRuns>(&ListRunsParams { cursor, limit, ..filter.clone() }, &()).await?;
+        for run in page.items {
             count += 1;
             if app.json {
-                app.print(&format!("{item}\n"));
+                app.print_line(&run);
                 continue;
             }
-            let run: Run = understood("run", item)?;
-            let status = if run.paused { format!("{} (paused)", run.status) } else { run.status.clone() };
+            let status = if run.paused { format!("{} (paused)", run.status) } else { run.status.to_string() };
             table.row(vec![
                 (run.run.to_string(), None),
                 (run.workflow.clone(), Some(Paint::Bold)),
                 (status, Some(status_paint(&run.status))),
-                (when::ago(run.created, now), Some(Paint::Dim)),
-                (took(run.ended.unwrap_or(now).since(run.created)), Some(Paint::Dim)),
+                (when::ago(run.started_at, now), Some(Paint::Dim)),
+                (took(run.ended_at.unwrap_or(now).since(run.started_at)), Some(Paint::Dim)),
                 (about(&run), Some(Paint::Dim)),
             ]);
         }
@@ -66,7 +73,7 @@ pub(crate) async fn list(app: &App, client: &Client, args: ListArgs) -> Result<(
 }
 
 /// What is worth knowing of a run in a few words.
-fn about(run: &Run) -> String {
+fn about(run: &RunSummary) -> String {
     let mut parts = Vec::new();
     if let Some(error) = &run.error {
         parts.push(error.message.clone());
@@ -82,26 +89,25 @@ fn about(run: &Run) -> String {
 }
 
 /// One run with its steps.
-pub(crate) async fn show(app: &App, client: &Client, run: RunId, with_journal: bool) -> Result<()> {
-    let mut document = client.run_document(run).await?;
-    let steps = client.tree(run).await?;
-    let journal = if with_journal { Some(whole_journal(client, run).await?) } else { None };
+pub(crate) async fn show(app: &App, client: &Client, run: RunId, with_history: bool) -> Result<()> {
+    let document = client.call::<ShowRun>(&ShowRunParams { run, wait: None }, &()).await?;
+    let nodes = client.call::<RunTree>(&RunParams { run }, &()).await?;
+    let entries = if with_history { Some(whole_history(client, run).await?) } else { None };
     if app.json {
-        document["tree"] = steps;
-        if let Some(journal) = journal {
-            document["journal"] = journal.into();
+        let mut shown = json!(document);
+        shown["tree"] = json!(nodes);
+        if let Some(entries) = entries {
+            shown["history"] = json!(entries);
         }
-        app.print_json(&document);
+        app.print_json(&shown);
         return Ok(());
     }
-    let input = document["input"].clone();
-    let summary: Run = understood("run", document)?;
-    let nodes: Vec<Node> = understood("tree", steps)?;
+    let (summary, input) = (document.summary, json!(document.input));
     let width = if app.out.terminal { terminal_size().0.max(40) } else { 200 };
     let frame = Frame { style: app.out, width, height: 10_000, now: when::now(), turn: 0, said: &BTreeMap::new() };
     let mut out = vec![tree::heading(&summary, &frame)];
     out.push(format!("input  {}", crate::show::style::cut(&clean(&input.to_string()), width.saturating_sub(8))));
-    let about = about(&Run { error: None, ..summary.clone() });
+    let about = about(&RunSummary { error: None, ..summary.clone() });
     if !about.is_empty() {
         out.push(format!("about  {}", clean(&about)));
     }
@@ -110,92 +116,79 @@ pub(crate) async fn show(app: &App, client: &Client, run: RunId, with_journal: b
         out.push(app.out.paint(Paint::Red, &clean(&format!("error[{}]: {}", error.code, error.message))));
         out.extend(error.hint.iter().map(|hint| format!("  hint: {}", clean(hint))));
     }
-    for entry in journal.into_iter().flatten() {
-        let entry: Entry = understood("journal", entry)?;
-        out.push(journal::line(&entry, app.out));
-    }
+    out.extend(entries.iter().flatten().map(|entry| history::line(entry, app.out)));
     app.print(&format!("{}\n", out.join("\n")));
     Ok(())
 }
 
-async fn whole_journal(client: &Client, run: RunId) -> Result<Vec<Value>> {
-    let (mut entries, mut cursor) = (Vec::new(), None);
-    loop {
-        let page = client.journal(run, cursor.as_deref()).await?;
-        entries.extend(page.items);
-        cursor = page.next;
-        if cursor.is_none() {
-            return Ok(entries);
-        }
-    }
+async fn whole_history(client: &Client, run: RunId) -> Result<Vec<HistoryEntry>> {
+    let limit = Some(limits::PAGE_ITEMS_MAX);
+    client.all::<RunHistory, _>(|after| HistoryParams { run, after, limit }).await
 }
 
 /// The id of the task at a step's path.
-pub(crate) async fn task_of(client: &Client, run: RunId, path: &str) -> Result<String> {
-    let mut cursor = None;
+pub(crate) async fn task_of(client: &Client, run: RunId, path: &str) -> Result<TaskId> {
+    let mut params = StepsParams { run, cursor: None, limit: Some(limits::PAGE_ITEMS_MAX) };
     loop {
-        let page = client.steps(run, cursor.as_deref()).await?;
-        for item in page.items {
-            let step: Step = understood("step", item)?;
-            if step.path == path {
-                return Ok(step.task);
-            }
+        let page = client.call::<RunSteps>(&params, &()).await?;
+        if let Some(step) = page.items.into_iter().find(|step| step.path == path) {
+            return Ok(step.task);
         }
-        cursor = page.next;
-        if cursor.is_none() {
+        params.cursor = page.next;
+        if params.cursor.is_none() {
             return Err(Error::new(Code::StepNotFound, format!("run `{run}` has no step `{path}`"))
                 .hint(format!("`consort runs replay {run}` lists the paths of its steps")));
         }
     }
 }
 
-/// Every recorded step of a run, from its journal alone.
+/// Every recorded step of a run, from its history alone.
 pub(crate) async fn replay(app: &App, client: &Client, run: RunId) -> Result<Exit> {
-    let document = client.replay(run).await?;
-    let replay: Replay = understood("replay", document.clone())?;
+    let replay = client.call::<ReplayRun>(&RunParams { run }, &()).await?;
     let exit = if replay.differences.is_empty() { Exit::Ok } else { Exit::Broken };
     if app.json {
-        app.print_json(&document);
+        app.print_json(&replay);
         return Ok(exit);
     }
     let mut table = Table::new(&["STEP", "STATE", "ATTEMPTS", "ENDED"]);
     for step in &replay.steps {
-        let ended = step.ended.map(when::clock).unwrap_or_default();
+        let ended = step.ended_at.map(when::clock).unwrap_or_default();
         table.row(vec![
             (step.path.clone(), None),
-            (step.state.clone(), Some(status_paint(&step.state))),
+            (step.state.to_string(), Some(state_paint(&step.state))),
             (step.attempts.to_string(), None),
             (ended, Some(Paint::Dim)),
         ]);
     }
     app.print(&table.render(app.out));
-    let status = replay.status.as_deref().unwrap_or("not ended");
+    let status = replay.status.as_ref().map_or("not ended", |status| status.as_str());
     app.tell(&format!("{} entries folded again: {status}; nothing was called", replay.entries));
     for difference in &replay.differences {
         app.tell(&app.err.paint(Paint::Red, &clean(difference)));
     }
     if !replay.differences.is_empty() {
-        app.tell("journal and state differ: please report this as a defect");
+        app.tell("history and state differ: please report this as a defect");
     }
     Ok(exit)
 }
 
 /// Two runs step by step.
 pub(crate) async fn compare(app: &App, client: &Client, left: RunId, right: RunId) -> Result<()> {
-    let document = client.compare(left, right).await?;
+    let comparison = client.call::<CompareRuns>(&CompareParams { run: left, other: right }, &()).await?;
     if app.json {
-        app.print_json(&document);
+        app.print_json(&comparison);
         return Ok(());
     }
-    let comparison: Comparison = understood("comparison", document)?;
     let mut table = Table::new(&["STEP", "FIRST", "SECOND", "OUTPUT", "FIRST TOOK", "SECOND TOOK"]);
     for Difference { path, left, right, same_output, left_took, right_took } in comparison.differences {
-        let state = |state: Option<String>| state.unwrap_or_else(|| "none".to_owned());
-        let (left, right) = (state(left), state(right));
+        let state = |state: Option<StepState>| match state {
+            Some(state) => (state.to_string(), Some(state_paint(&state))),
+            None => ("none".to_owned(), None),
+        };
         table.row(vec![
             (path, None),
-            (left.clone(), Some(status_paint(&left))),
-            (right.clone(), Some(status_paint(&right))),
+            state(left),
+            state(right),
             (if same_output { "same" } else { "differs" }.to_owned(), None),
             (left_took.map(took).unwrap_or_default(), Some(Paint::Dim)),
             (right_took.map(took).unwrap_or_default(), Some(Paint::Dim)),
@@ -214,9 +207,9 @@ mod tests {
 
     #[test]
     fn a_run_is_described_by_what_sets_it_apart() {
-        let run: Run = serde_json::from_value(json!({
-            "run": "01J8Z3K4M5N6P7Q8R9S0T1V2W3", "workflow": "w", "status": "failed", "paused": false,
-            "created": "2026-11-22T10:00:00.000Z",
+        let run: RunSummary = serde_json::from_value(json!({
+            "run": "01J8Z3K4M5N6P7Q8R9S0T1V2W3", "workflow": "w", "status": "failed", "paused": false, "priority": 0,
+            "started_at": "2026-11-22T10:00:00.000Z",
             "labels": {"consort.invocation": "x", "team": "a"},
             "origin": {"run": "01J8Z3K4M5N6P7Q8R9S0T1V2W3", "step": "b"},
             "error": {"code": "C0304", "message": "no"},

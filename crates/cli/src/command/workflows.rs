@@ -5,7 +5,11 @@
 
 use std::path::Path;
 
-use consort_types::{Code, Error, Result};
+use consort_api::{
+    NoParams, PageParams,
+    workflows::{DeployRequest, DeployWorkflow, ListWorkflows},
+};
+use consort_types::{Code, Error, Result, limits};
 use consort_workflow::InputSpec;
 use consort_workflow_check::{Graph, language_schema};
 use serde_json::{Value, json};
@@ -13,7 +17,6 @@ use serde_json::{Value, json};
 use crate::{
     app::{App, Need},
     args::{GraphFormat, WorkflowsCommand},
-    client::{model::Workflow, understood},
     exit::Exit,
     show::{
         style::{Paint, clean},
@@ -203,7 +206,7 @@ async fn deploy(app: &App, named: &str) -> Result<Exit> {
     };
     source::parse(app, &source)?;
     let session = app.session(Need::Change).await?;
-    let deployed = session.client.deploy(&source.text).await;
+    let deployed = session.client.call::<DeployWorkflow>(&NoParams {}, &DeployRequest { source: source.text }).await;
     session.close(std::future::pending()).await;
     let deployed = deployed?;
     if app.json {
@@ -251,18 +254,10 @@ async fn list(app: &App) -> Result<Exit> {
     };
     if let Some(session) = session {
         let now = when::now();
-        let mut cursor = None;
-        loop {
-            let page = session.client.workflows(cursor.as_deref()).await?;
-            for item in page.items {
-                let found: Workflow = understood("workflow", item)?;
-                let at = when::ago(found.deployed, now);
-                row(&found.name, "deployed", found.revision.to_string(), at, &found.description);
-            }
-            cursor = page.next;
-            if cursor.is_none() {
-                break;
-            }
+        let page = |cursor| PageParams { cursor, limit: Some(limits::PAGE_ITEMS_MAX) };
+        for found in session.client.all::<ListWorkflows, _>(page).await? {
+            let at = when::ago(found.deployed_at, now);
+            row(&found.name, "deployed", found.revision.to_string(), at, &found.description);
         }
         session.close(std::future::pending()).await;
     }

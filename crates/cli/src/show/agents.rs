@@ -3,10 +3,8 @@
 //! For: `agents list`, `show` and `watch`. Not for: what health means (the engine decides).
 //! Invariant: an agent that is known but not connected is listed, and marked.
 
-use consort_types::{
-    Span, Time,
-    registry::{AgentView, Health, InstanceView, SkillView},
-};
+use consort_api::agents::{Agent, CapabilityStatistics, Health, WorkerInstance};
+use consort_types::{Span, Time};
 
 use super::{
     style::{Paint, Style, clean},
@@ -18,12 +16,12 @@ use super::{
 const NAMED_MAX: usize = 3;
 
 /// The colour of a health.
-pub(crate) fn health_paint(health: Health) -> Paint {
+pub(crate) fn health_paint(health: &Health) -> Paint {
     match health {
         Health::Healthy => Paint::Green,
         Health::Degraded | Health::Draining => Paint::Yellow,
         Health::Unhealthy => Paint::Red,
-        Health::Lost => Paint::Dim,
+        Health::Lost | Health::Other(_) => Paint::Dim,
     }
 }
 
@@ -38,7 +36,7 @@ fn dim(text: impl Into<String>) -> Cell {
     (text.into(), Some(Paint::Dim))
 }
 
-fn health(health: Health) -> Cell {
+fn health(health: &Health) -> Cell {
     (health.as_str().to_owned(), Some(health_paint(health)))
 }
 
@@ -52,7 +50,7 @@ fn span(span: Option<Span>) -> Cell {
 
 /// A line for each version of an agent. On a terminal the reasons stand below, where there is room for them; in a pipe
 /// at the end of each line.
-pub(crate) fn list(agents: &[AgentView], now: Time, style: Style) -> String {
+pub(crate) fn list(agents: &[Agent], now: Time, style: Style) -> String {
     let heads = ["AGENT", "VERSION", "HEALTH", "INSTANCES", "LOAD", "WEIGHT", "SEEN", "CAPABILITIES", "REASON"];
     let columns = if style.terminal { heads.len() - 1 } else { heads.len() };
     let mut table = Table::new(&heads[..columns]);
@@ -65,7 +63,7 @@ pub(crate) fn list(agents: &[AgentView], now: Time, style: Style) -> String {
         table.row(row);
         // Of an agent without instances its health says all.
         let told = agent.reason.as_ref().filter(|_| agent.health != Health::Lost);
-        let name = || format!("{}@{}", agent.declaration.name, agent.declaration.version);
+        let name = || format!("{}@{}", agent.name, agent.version);
         notes.extend(told.map(|reason| (name(), reason.as_str())));
     }
     let mut out = table.render(style);
@@ -76,29 +74,29 @@ pub(crate) fn list(agents: &[AgentView], now: Time, style: Style) -> String {
 }
 
 /// Name, version, health, instances, load, weight, and when it was seen.
-fn head(agent: &AgentView, now: Time) -> Vec<Cell> {
+fn head(agent: &Agent, now: Time) -> Vec<Cell> {
     let (held, credit) = load(agent);
     let instances = agent.instances.len();
     vec![
-        (agent.declaration.name.clone(), Some(Paint::Bold)),
-        plain(agent.declaration.version.clone()),
-        health(agent.health),
+        (agent.name.clone(), Some(Paint::Bold)),
+        plain(agent.version.clone()),
+        health(&agent.health),
         if instances == 0 { dim("none") } else { plain(instances.to_string()) },
         if instances == 0 { plain("") } else { plain(format!("{held}/{credit}")) },
         plain(agent.weight.to_string()),
-        dim(agent.seen.map(|seen| ago(seen, now)).unwrap_or_default()),
+        dim(agent.seen_at.map(|seen| ago(seen, now)).unwrap_or_default()),
     ]
 }
 
-/// Tasks that an agent's instances hold, and how many they want to hold.
-fn load(agent: &AgentView) -> (u64, u64) {
-    let held = agent.instances.iter().map(|instance| u64::from(instance.held)).sum();
-    let credit = agent.instances.iter().map(|instance| u64::from(instance.credit)).sum();
+/// Tasks that an agent's instances work on, and how many they want to.
+fn load(agent: &Agent) -> (u64, u64) {
+    let held = agent.instances.iter().map(|instance| u64::from(instance.in_flight)).sum();
+    let credit = agent.instances.iter().map(|instance| u64::from(instance.max_concurrent)).sum();
     (held, credit)
 }
 
-fn capabilities(agent: &AgentView) -> String {
-    let names: Vec<&str> = agent.declaration.capabilities.iter().map(|found| found.name.as_str()).collect();
+fn capabilities(agent: &Agent) -> String {
+    let names: Vec<&str> = agent.capabilities.iter().map(|found| found.name.as_str()).collect();
     let more = names.len().saturating_sub(NAMED_MAX);
     let first = names[..names.len() - more].join(", ");
     if more == 0 { first } else { format!("{first}, {more} more") }
@@ -108,16 +106,16 @@ fn capabilities(agent: &AgentView) -> String {
 const OBSERVED: [&str; 9] = ["DONE", "FAILED", "UNKNOWN", "EXPIRED", "LOST", "P50", "P95", "QUEUED P50", "QUEUED P95"];
 
 /// A line for each capability of each version of an agent.
-pub(crate) fn wide(agents: &[AgentView], now: Time, style: Style) -> String {
+pub(crate) fn wide(agents: &[Agent], now: Time, style: Style) -> String {
     let front = ["AGENT", "VERSION", "HEALTH", "INSTANCES", "LOAD", "WEIGHT", "SEEN", "CAPABILITY", "EFFECT"];
     let mut table = Table::new(&[&front[..], &OBSERVED, &["WHAT IT DOES"]].concat());
     for agent in agents {
         let mut front = head(agent, now);
-        for capability in &agent.declaration.capabilities {
+        for capability in &agent.capabilities {
             let mut row = front.clone();
             row.push((capability.name.clone(), Some(Paint::Cyan)));
-            row.push(plain(capability.effect.as_str()));
-            row.extend(observed(agent.skills.iter().find(|skill| skill.capability == capability.name)));
+            row.push(plain(capability.effect.clone()));
+            row.extend(observed(agent.statistics.iter().find(|of| of.capability == capability.name)));
             row.push(dim(capability.description.clone()));
             table.row(row);
             // The agent is named once; in a pipe each line stands for itself.
@@ -130,42 +128,41 @@ pub(crate) fn wide(agents: &[AgentView], now: Time, style: Style) -> String {
 }
 
 /// Counts and times of a capability.
-fn observed(skill: Option<&SkillView>) -> [Cell; 9] {
-    let none = SkillView::default();
-    let skill = skill.unwrap_or(&none);
+fn observed(of: Option<&CapabilityStatistics>) -> [Cell; 9] {
+    let count = |count: fn(&CapabilityStatistics) -> u64| number(of.map(count).unwrap_or_default());
+    let time = |time: fn(&CapabilityStatistics) -> Option<Span>| span(of.and_then(time));
     [
-        number(skill.completed),
-        number(skill.failed),
-        number(skill.unknown),
-        number(skill.expired),
-        number(skill.lost),
-        span(skill.p50),
-        span(skill.p95),
-        span(skill.queued_p50),
-        span(skill.queued_p95),
+        count(|of| of.completed),
+        count(|of| of.failed),
+        count(|of| of.unknown),
+        count(|of| of.expired),
+        count(|of| of.lost),
+        time(|of| of.p50),
+        time(|of| of.p95),
+        time(|of| of.queued_p50),
+        time(|of| of.queued_p95),
     ]
 }
 
 /// All that is known of one version of an agent.
-pub(crate) fn detail(agent: &AgentView, now: Time, style: Style) -> String {
-    let declared = &agent.declaration;
+pub(crate) fn detail(agent: &Agent, now: Time, style: Style) -> String {
     let mut out = format!(
         "{} {}  {}\n",
-        style.paint(Paint::Bold, &clean(&declared.name)),
-        clean(&declared.version),
-        style.paint(health_paint(agent.health), agent.health.as_str()),
+        style.paint(Paint::Bold, &clean(&agent.name)),
+        clean(&agent.version),
+        style.paint(health_paint(&agent.health), agent.health.as_str()),
     );
     let (held, credit) = load(agent);
-    let labels: Vec<String> = declared.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let labels: Vec<String> = agent.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let lines = [
-        ("about", declared.description.clone()),
+        ("about", agent.description.clone()),
         ("reason", agent.reason.clone().unwrap_or_default()),
         ("labels", labels.join(", ")),
         ("weight", agent.weight.to_string()),
         ("drained", if agent.draining { "by an operator".to_owned() } else { String::new() }),
         ("load", if agent.instances.is_empty() { String::new() } else { format!("{held} of {credit}") }),
-        ("since", format!("{} ({})", agent.since, ago(agent.since, now))),
-        ("seen", agent.seen.map(|seen| ago(seen, now)).unwrap_or_default()),
+        ("since", format!("{} ({})", agent.declared_at, ago(agent.declared_at, now))),
+        ("seen", agent.seen_at.map(|seen| ago(seen, now)).unwrap_or_default()),
     ];
     for (name, text) in lines.iter().filter(|(_, text)| !text.is_empty()) {
         out.extend([format!("{name:9}"), clean(text), "\n".to_owned()]);
@@ -179,14 +176,14 @@ pub(crate) fn detail(agent: &AgentView, now: Time, style: Style) -> String {
     out
 }
 
-fn capability_table(agent: &AgentView, style: Style) -> String {
+fn capability_table(agent: &Agent, style: Style) -> String {
     let mut table = Table::new(&[&["CAPABILITY", "EFFECT"][..], &OBSERVED, &["ESTIMATE", "WHAT IT DOES"]].concat());
-    for capability in &agent.declaration.capabilities {
+    for capability in &agent.capabilities {
         let cost =
             capability.cost_hint_microdollars.map(|cost| format!("{}.{:06} $", cost / 1_000_000, cost % 1_000_000));
         let estimate: Vec<String> = capability.time_hint.map(took).into_iter().chain(cost).collect();
-        let mut row = vec![(capability.name.clone(), Some(Paint::Cyan)), plain(capability.effect.as_str())];
-        row.extend(observed(agent.skills.iter().find(|skill| skill.capability == capability.name)));
+        let mut row = vec![(capability.name.clone(), Some(Paint::Cyan)), plain(capability.effect.clone())];
+        row.extend(observed(agent.statistics.iter().find(|of| of.capability == capability.name)));
         row.push(dim(estimate.join(", ")));
         row.push(dim(capability.description.clone()));
         table.row(row);
@@ -194,17 +191,17 @@ fn capability_table(agent: &AgentView, style: Style) -> String {
     table.render(style)
 }
 
-fn instance_table(instances: &[InstanceView], now: Time, style: Style) -> String {
+fn instance_table(instances: &[WorkerInstance], now: Time, style: Style) -> String {
     let heads = ["INSTANCE", "HEALTH", "LOAD", "CONNECTED", "SEEN", "CLIENT", "LABELS", "REASON"];
     let mut table = Table::new(&heads);
     for instance in instances {
         let labels: Vec<String> = instance.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
         table.row(vec![
             plain(instance.name.clone()),
-            health(instance.health),
-            plain(format!("{}/{}", instance.held, instance.credit)),
-            dim(ago(instance.connected, now)),
-            dim(ago(instance.seen, now)),
+            health(&instance.health),
+            plain(format!("{}/{}", instance.in_flight, instance.max_concurrent)),
+            dim(ago(instance.connected_at, now)),
+            dim(ago(instance.seen_at, now)),
             plain(instance.client.clone()),
             dim(labels.join(", ")),
             plain(instance.reason.clone().unwrap_or_default()),
@@ -214,11 +211,9 @@ fn instance_table(instances: &[InstanceView], now: Time, style: Style) -> String
 }
 
 /// What a change of the list is, in a line for each agent that changed; for following in a pipe.
-pub(crate) fn changes(before: &[AgentView], after: &[AgentView]) -> Vec<String> {
-    let name = |agent: &AgentView| format!("{}@{}", clean(&agent.declaration.name), clean(&agent.declaration.version));
-    let same = |a: &AgentView, b: &AgentView| {
-        a.declaration.name == b.declaration.name && a.declaration.version == b.declaration.version
-    };
+pub(crate) fn changes(before: &[Agent], after: &[Agent]) -> Vec<String> {
+    let name = |agent: &Agent| format!("{}@{}", clean(&agent.name), clean(&agent.version));
+    let same = |a: &Agent, b: &Agent| a.name == b.name && a.version == b.version;
     let mut lines = Vec::new();
     for agent in after {
         let line = one_line(agent);
@@ -233,7 +228,7 @@ pub(crate) fn changes(before: &[AgentView], after: &[AgentView]) -> Vec<String> 
 }
 
 /// How an agent does, in what does not change with every task.
-fn one_line(agent: &AgentView) -> String {
+fn one_line(agent: &Agent) -> String {
     let reason = agent.reason.as_ref().map(|reason| format!(": {}", clean(reason))).unwrap_or_default();
     let instances = match agent.instances.len() {
         1 => "1 instance".to_owned(),
@@ -252,7 +247,7 @@ pub(crate) mod tests {
     const NOW: Time = Time(1_000_000_000);
 
     /// An agent of two capabilities with one instance.
-    pub(crate) fn agent(name: &str, version: &str) -> AgentView {
+    pub(crate) fn agent(name: &str, version: &str) -> Agent {
         let capability = |name: &str| {
             json!({"name": name, "description": "Does it.", "effect": "read", "input_schema": true,
                 "output_schema": true, "time_hint": "2s", "cost_hint_microdollars": 1_500})
@@ -262,13 +257,13 @@ pub(crate) mod tests {
             "labels": {"region": "eu"},
             "capabilities": [capability("summarise"), capability("translate")],
             "health": "degraded", "reason": "3 of the last 10 attempts failed",
-            "weight": 100, "draining": false, "since": "1970-01-01T00:15:00Z", "seen": "1970-01-01T00:16:38Z",
+            "weight": 100, "draining": false, "declared_at": "1970-01-01T00:15:00Z", "seen_at": "1970-01-01T00:16:38Z",
             "instances": [{
                 "name": "remote:7:3:writer", "client": "python/0.1.0 host:4711", "health": "degraded",
-                "labels": {"region": "eu"}, "connected": "1970-01-01T00:15:00Z", "seen": "1970-01-01T00:16:38Z",
-                "held": 2, "credit": 8,
+                "labels": {"region": "eu"}, "connected_at": "1970-01-01T00:15:00Z", "seen_at": "1970-01-01T00:16:38Z",
+                "in_flight": 2, "max_concurrent": 8,
             }],
-            "skills": [{"capability": "summarise", "completed": 7, "failed": 3, "unknown": 0, "expired": 1,
+            "statistics": [{"capability": "summarise", "completed": 7, "failed": 3, "unknown": 0, "expired": 1,
                 "lost": 0, "p50": "1s200ms", "p95": "3s", "queued_p50": "12ms", "queued_p95": "40ms"}],
         }))
         .unwrap()
@@ -277,7 +272,7 @@ pub(crate) mod tests {
     #[test]
     fn a_line_says_how_an_agent_does_and_a_wide_one_what_was_observed() {
         let mut lost = agent("writer", "2.0");
-        (lost.health, lost.reason, lost.seen, lost.instances) = (Health::Lost, None, None, Vec::new());
+        (lost.health, lost.reason, lost.seen_at, lost.instances) = (Health::Lost, None, None, Vec::new());
         let listed = list(&[agent("writer", "1.0"), lost.clone()], NOW, PIPE);
         let lines: Vec<&str> = listed.lines().collect();
         assert_eq!(
@@ -298,10 +293,10 @@ pub(crate) mod tests {
     #[test]
     fn many_capabilities_are_counted() {
         let mut many = agent("writer", "1");
-        let one = many.declaration.capabilities[0].clone();
-        many.declaration.capabilities = vec![one; 5];
+        let one = many.capabilities[0].clone();
+        many.capabilities = vec![one; 5];
         assert!(capabilities(&many).ends_with("summarise, 2 more"));
-        many.declaration.capabilities.clear();
+        many.capabilities.clear();
         assert_eq!(capabilities(&many), "");
     }
 
@@ -309,7 +304,7 @@ pub(crate) mod tests {
     fn the_detail_has_everything_and_foreign_text_is_cleaned() {
         let mut agent = agent("writer", "1.0");
         agent.draining = true;
-        agent.declaration.description = "Shortens\u{1b}[2J texts.".to_owned();
+        agent.description = "Shortens\u{1b}[2J texts.".to_owned();
         let shown = detail(&agent, NOW, PIPE);
         for part in [
             "writer 1.0  degraded\n",
@@ -335,7 +330,7 @@ pub(crate) mod tests {
             ["a@1 degraded, 1 instance, weight 100: 3 of the last 10 attempts failed"]
         );
         let mut after = vec![agent("a", "1")];
-        after[0].instances[0].held = 3;
+        after[0].instances[0].in_flight = 3;
         assert_eq!(changes(&before, &after), ["b@1 removed"]);
         (after[0].health, after[0].reason) = (Health::Draining, None);
         after[0].instances.clear();

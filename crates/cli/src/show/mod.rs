@@ -4,7 +4,7 @@
 //! Invariant: everything here is a function of its arguments, but for the live view, which owns the terminal's end.
 
 pub(crate) mod agents;
-pub(crate) mod journal;
+pub(crate) mod history;
 pub(crate) mod live;
 pub(crate) mod markdown;
 pub(crate) mod queues;

@@ -1,12 +1,10 @@
-//! Queues and limits as tables.
+//! Queues and quotas as tables.
 //!
-//! For: `queue` and `limits list`. Not for: why something waits (the engine says).
+//! For: `queues` and `quotas list`. Not for: why something waits (the engine says).
 //! Invariant: a queue in which nothing moves says why on its line.
 
-use consort_types::{
-    Time,
-    registry::{LimitView, QueueView, Rate},
-};
+use consort_api::queues::{Queue, Quota, Rate};
+use consort_types::Time;
 
 use super::{
     style::{Paint, Style},
@@ -19,7 +17,7 @@ const NAMED_MAX: usize = 3;
 
 /// A line for each queue. On a terminal the reasons stand below, where there is room for them; in a pipe at the end of
 /// each line.
-pub(crate) fn queues(queues: &[QueueView], now: Time, style: Style) -> String {
+pub(crate) fn queues(queues: &[Queue], now: Time, style: Style) -> String {
     let heads =
         ["TARGET", "WAITING", "LIMITED", "PAUSED", "OLDEST", "OUT/MIN", "DONE/MIN", "INSTANCES", "HOLDERS", "REASON"];
     let columns = if style.terminal { heads.len() - 1 } else { heads.len() };
@@ -38,7 +36,7 @@ pub(crate) fn queues(queues: &[QueueView], now: Time, style: Style) -> String {
     out
 }
 
-fn cells(queue: &QueueView, now: Time) -> Vec<(String, Option<Paint>)> {
+fn cells(queue: &Queue, now: Time) -> Vec<(String, Option<Paint>)> {
     let held_back = |count: u32| count_cell(count, Paint::Yellow);
     let instances = match queue.instances {
         0 => ("none".to_owned(), Some(Paint::Red)),
@@ -63,7 +61,7 @@ fn count_cell(count: u32, paint: Paint) -> (String, Option<Paint>) {
 }
 
 /// What is asked for.
-fn target(queue: &QueueView) -> String {
+fn target(queue: &Queue) -> String {
     match (&queue.capability, &queue.agent) {
         (Some(capability), Some(agent)) => format!("{capability} of {agent}"),
         (Some(capability), None) => capability.clone(),
@@ -72,10 +70,10 @@ fn target(queue: &QueueView) -> String {
     }
 }
 
-fn holders(queue: &QueueView) -> String {
+fn holders(queue: &Queue) -> String {
     let all = &queue.holders;
     let named: Vec<String> =
-        all.iter().take(NAMED_MAX).map(|holder| format!("{} {}", short(&holder.instance), holder.held)).collect();
+        all.iter().take(NAMED_MAX).map(|holder| format!("{} {}", short(&holder.instance), holder.in_flight)).collect();
     let more = all.len().saturating_sub(NAMED_MAX);
     if more == 0 { named.join(", ") } else { format!("{}, {more} more", named.join(", ")) }
 }
@@ -88,18 +86,18 @@ fn short(instance: &str) -> String {
     }
 }
 
-/// A line for each limit.
-pub(crate) fn limits(limits: &[LimitView], style: Style) -> String {
-    let mut table = Table::new(&["SCOPE", "CONCURRENCY", "RATE", "QUEUE", "TAKEN", "LIMITED"]);
-    for limit in limits {
+/// A line for each quota.
+pub(crate) fn quotas(quotas: &[Quota], style: Style) -> String {
+    let mut table = Table::new(&["SCOPE", "MAX CONCURRENT", "RATE", "MAX WAITING", "IN FLIGHT", "LIMITED"]);
+    for quota in quotas {
         let number = |value: Option<u32>| (value.map(|value| value.to_string()).unwrap_or_default(), None);
         table.row(vec![
-            (limit.scope.to_string(), Some(Paint::Cyan)),
-            number(limit.limit.concurrency),
-            (limit.limit.rate.as_ref().map(rate).unwrap_or_default(), None),
-            number(limit.limit.queue),
-            count_cell(limit.taken, Paint::Bold),
-            count_cell(limit.limited, Paint::Yellow),
+            (quota.scope.to_string(), Some(Paint::Cyan)),
+            number(quota.max_concurrent),
+            (quota.rate.as_ref().map(rate).unwrap_or_default(), None),
+            number(quota.max_waiting),
+            count_cell(quota.in_flight, Paint::Bold),
+            count_cell(quota.limited, Paint::Yellow),
         ]);
     }
     table.render(style)
@@ -110,7 +108,8 @@ pub(crate) fn rate(rate: &Rate) -> String {
     let per = rate.per.to_string();
     let per =
         if per.strip_prefix('1').is_some_and(|unit| unit.chars().all(char::is_alphabetic)) { &per[1..] } else { &per };
-    let burst = if rate.burst == rate.tasks { String::new() } else { format!(", {} at once", rate.burst) };
+    let burst = rate.burst.filter(|burst| *burst != rate.tasks);
+    let burst = burst.map(|burst| format!(", {burst} at once")).unwrap_or_default();
     format!("{}/{per}{burst}", rate.tasks)
 }
 
@@ -125,15 +124,16 @@ mod tests {
 
     #[test]
     fn a_queue_says_who_holds_what_and_why_nothing_moves() {
-        let holder = |number: u32, held: u32| json!({"instance": format!("remote:9:{number}:writer"), "held": held});
-        let all: Vec<QueueView> = serde_json::from_value(json!([
+        let holder =
+            |number: u32, held: u32| json!({"instance": format!("remote:9:{number}:writer"), "in_flight": held});
+        let all: Vec<Queue> = serde_json::from_value(json!([
             {"capability": "summarise", "waiting": 120, "limited": 100, "paused": 3, "oldest": "1970-01-01T00:00:10Z",
                 "instances": 5, "handed_out_minute": 60, "ended_minute": 58,
                 "holders": [holder(1, 4), holder(2, 3), holder(3, 1), holder(4, 1)]},
             {"agent": "writer", "waiting": 1, "limited": 0, "paused": 0, "instances": 0, "handed_out_minute": 0,
                 "ended_minute": 0, "holders": [], "reason": "no instance of agent `writer` is connected"},
             {"capability": "a", "agent": "b", "waiting": 0, "limited": 0, "paused": 0, "instances": 1,
-                "handed_out_minute": 0, "ended_minute": 0, "holders": [{"instance": "odd", "held": 1}]},
+                "handed_out_minute": 0, "ended_minute": 0, "holders": [{"instance": "odd", "in_flight": 1}]},
         ]))
         .unwrap();
         let shown = queues(&all, Time(70_000_000), PIPE);
@@ -156,15 +156,15 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_is_shown_as_it_is_typed() {
-        let all: Vec<LimitView> = serde_json::from_value(json!([
-            {"scope": "namespace", "concurrency": 4, "taken": 2, "limited": 0},
-            {"scope": "key:tenant 7", "rate": {"tasks": 10, "per": "1s", "burst": 20}, "queue": 9, "taken": 0, "limited": 6},
+    fn a_quota_is_shown_as_it_is_typed() {
+        let all: Vec<Quota> = serde_json::from_value(json!([
+            {"scope": "namespace", "max_concurrent": 4, "in_flight": 2, "limited": 0},
+            {"scope": "key:tenant 7", "rate": {"tasks": 10, "per": "1s", "burst": 20}, "max_waiting": 9, "in_flight": 0, "limited": 6},
         ]))
         .unwrap();
-        let shown = limits(&all, PIPE);
+        let shown = quotas(&all, PIPE);
         assert_eq!(shown, "namespace     4                       2  0\nkey:tenant 7     10/s, 20 at once  9  0  6\n");
-        let of = |tasks, per, burst| rate(&Rate { tasks, per, burst });
+        let of = |tasks, per, burst| rate(&Rate { tasks, per, burst: Some(burst) });
         assert_eq!(of(5, Span::from_secs(30), 5), "5/30s");
         assert_eq!(of(100, Span::from_secs(60), 100), "100/m");
         assert_eq!(of(1, Span::from_secs(90), 1), "1/1m30s");

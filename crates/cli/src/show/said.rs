@@ -3,8 +3,9 @@
 //! For: the live view of a run. Not for: keeping it: partial output is shown and forgotten.
 //! Invariant: at most [`KEPT_CHARS_MAX`] characters are kept of a step, however much it says.
 
+use consort_api::watch::Progress;
+
 use super::style::clean;
-use crate::client::model::Live;
 
 /// Characters of partial text that are kept: more than any line shows.
 const KEPT_CHARS_MAX: usize = 1_000;
@@ -22,25 +23,24 @@ pub(crate) struct Said {
 
 impl Said {
     /// Takes note of something that was said. What an earlier attempt said is forgotten.
-    pub(crate) fn take(&mut self, attempt: u32, live: Live) {
-        if attempt != self.attempt {
-            *self = Self { attempt, ..Self::default() };
+    pub(crate) fn take(&mut self, progress: Progress) {
+        if progress.attempt != self.attempt {
+            *self = Self { attempt: progress.attempt, ..Self::default() };
         }
-        match live {
-            Live::Message { message } => self.message = clean(&message),
-            Live::Text { text } => {
-                if !self.text {
-                    self.partial.clear();
-                }
-                self.text = true;
-                self.append(&text);
-            }
-            Live::Json { value } => {
-                self.text = false;
+        if let Some(message) = progress.message {
+            self.message = clean(&message);
+        }
+        if let Some(text) = progress.text {
+            if !self.text {
                 self.partial.clear();
-                self.partial.extend(clean(&value.to_string()).chars().take(KEPT_CHARS_MAX));
             }
-            Live::Other => {}
+            self.text = true;
+            self.append(&text);
+        }
+        if let Some(document) = progress.json {
+            self.text = false;
+            self.partial.clear();
+            self.partial.extend(clean(&document.to_string()).chars().take(KEPT_CHARS_MAX));
         }
     }
 
@@ -72,28 +72,31 @@ impl Said {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
+pub(crate) mod tests {
+    use serde_json::{Value, json};
 
     use super::*;
 
-    fn text(text: &str) -> Live {
-        Live::Text { text: text.to_owned() }
+    /// What an attempt says of one kind.
+    pub(crate) fn says(attempt: u32, kind: &str, what: impl Into<Value>) -> Progress {
+        let mut progress = json!({"run": "01J8Z3K4M5N6P7Q8R9S0T1V2W3", "step": "a", "attempt": attempt, "kind": kind});
+        progress[kind] = what.into();
+        serde_json::from_value(progress).unwrap()
     }
 
     #[test]
     fn partial_text_stands_before_messages_and_another_attempt_begins_anew() {
         let mut said = Said::default();
-        said.take(1, Live::Message { message: "reads\u{1b}[2J".to_owned() });
+        said.take(says(1, "message", "reads\u{1b}[2J"));
         assert_eq!((said.message(), said.partial()), (Some("reads [2J"), None));
-        said.take(1, text("The log\n\n"));
-        said.take(1, text(" keeps "));
+        said.take(says(1, "text", "The log\n\n"));
+        said.take(says(1, "text", " keeps "));
         assert_eq!((said.message(), said.partial()), (None, Some(("The log keeps", true))));
-        said.take(1, Live::Json { value: json!({"score": 2}) });
+        said.take(says(1, "json", json!({"score": 2})));
         assert_eq!(said.partial(), Some(("{\"score\":2}", false)));
-        said.take(1, text("Anew"));
+        said.take(says(1, "text", "Anew"));
         assert_eq!(said.partial(), Some(("Anew", true)));
-        said.take(2, Live::Message { message: "again".to_owned() });
+        said.take(says(2, "message", "again"));
         assert_eq!((said.message(), said.partial()), (Some("again"), None));
     }
 
@@ -101,13 +104,13 @@ mod tests {
     fn little_is_kept_of_much() {
         let mut said = Said::default();
         for _ in 0..100 {
-            said.take(1, text(&"ä".repeat(500)));
+            said.take(says(1, "text", "ä".repeat(500)));
         }
-        said.take(1, text("end"));
+        said.take(says(1, "text", "end"));
         let (kept, _) = said.partial().unwrap();
         assert_eq!(kept.chars().count(), KEPT_CHARS_MAX);
         assert!(kept.ends_with("äend"));
-        said.take(1, Live::Json { value: json!("x".repeat(5_000)) });
+        said.take(says(1, "json", "x".repeat(5_000)));
         assert_eq!(said.partial().unwrap().0.chars().count(), KEPT_CHARS_MAX);
     }
 }

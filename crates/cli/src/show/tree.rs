@@ -1,10 +1,14 @@
 //! A run as a tree of steps.
 //!
-//! For: `runs show` and the live view. Not for: history (see `journal`).
+//! For: `runs show` and the live view. Not for: history (see `history`).
 //! Invariant: every line fits the width that was asked for; a tree that is too high says how much is left out.
 
 use std::collections::BTreeMap;
 
+use consort_api::{
+    inside::{StepNode, StepState},
+    runs::{RunStatus, RunSummary},
+};
 use consort_types::{Span, Time};
 
 use super::{
@@ -12,7 +16,6 @@ use super::{
     style::{Paint, Style, clean, cut, cut_front},
     when::took,
 };
-use crate::client::model::{Node, Run};
 
 /// What a tree is drawn with.
 pub(crate) struct Frame<'a> {
@@ -48,11 +51,21 @@ struct Line {
 const PARTIAL_COLUMNS_MIN: usize = 8;
 
 /// The colour of a run's status.
-pub(crate) fn status_paint(status: &str) -> Paint {
+pub(crate) fn status_paint(status: &RunStatus) -> Paint {
     match status {
-        "completed" => Paint::Green,
-        "failed" => Paint::Red,
-        "cancelled" | "cancelling" | "compensating" => Paint::Yellow,
+        RunStatus::Completed => Paint::Green,
+        RunStatus::Failed => Paint::Red,
+        RunStatus::Cancelled | RunStatus::Cancelling | RunStatus::Compensating => Paint::Yellow,
+        _ => Paint::Cyan,
+    }
+}
+
+/// The colour of a step's state.
+pub(crate) fn state_paint(state: &StepState) -> Paint {
+    match state {
+        StepState::Completed => Paint::Green,
+        StepState::Failed => Paint::Red,
+        StepState::Cancelled => Paint::Yellow,
         _ => Paint::Cyan,
     }
 }
@@ -61,9 +74,9 @@ pub(crate) fn status_paint(status: &str) -> Paint {
 const TURNING: [&str; 8] = ["⣾", "⣽", "⣻", "⢿", "⡿", "⣟", "⣯", "⣷"];
 
 /// The heading of a run.
-pub(crate) fn heading(run: &Run, frame: &Frame<'_>) -> String {
-    let status = if run.paused { format!("{} (paused)", run.status) } else { run.status.clone() };
-    let elapsed = took(run.ended.unwrap_or(frame.now).since(run.created));
+pub(crate) fn heading(run: &RunSummary, frame: &Frame<'_>) -> String {
+    let status = if run.paused { format!("{} (paused)", run.status) } else { run.status.to_string() };
+    let elapsed = took(run.ended_at.unwrap_or(frame.now).since(run.started_at));
     let (workflow, id) = (clean(&run.workflow), run.run.to_string());
     let style = frame.style;
     format!(
@@ -76,7 +89,7 @@ pub(crate) fn heading(run: &Run, frame: &Frame<'_>) -> String {
 }
 
 /// The lines of a tree.
-pub(crate) fn lines(nodes: &[Node], frame: &Frame<'_>) -> Vec<String> {
+pub(crate) fn lines(nodes: &[StepNode], frame: &Frame<'_>) -> Vec<String> {
     let mut found = Vec::new();
     collect(nodes, "", "", frame, &mut found);
     let total = found.len();
@@ -99,14 +112,14 @@ pub(crate) fn lines(nodes: &[Node], frame: &Frame<'_>) -> Vec<String> {
     lines
 }
 
-fn collect(nodes: &[Node], prefix: &str, parent: &str, frame: &Frame<'_>, found: &mut Vec<Line>) {
+fn collect(nodes: &[StepNode], prefix: &str, parent: &str, frame: &Frame<'_>, found: &mut Vec<Line>) {
     for (at, node) in nodes.iter().enumerate() {
         let last = at + 1 == nodes.len();
         let path = join(parent, &node.name);
         let indent = format!("{prefix}{}", if last { "└ " } else { "├ " });
         found.push(line(node, &path, indent, frame));
         let below = format!("{prefix}{}", if last { "  " } else { "│ " });
-        collect(&node.below, &below, &path, frame, found);
+        collect(&node.children, &below, &path, frame, found);
     }
 }
 
@@ -124,15 +137,14 @@ fn place(name: &str) -> Option<&str> {
     name.find(['[', '#']).map(|at| &name[at..])
 }
 
-fn line(node: &Node, path: &str, indent: String, frame: &Frame<'_>) -> Line {
+fn line(node: &StepNode, path: &str, indent: String, frame: &Frame<'_>) -> Line {
     let (symbol, paint) = symbol(node, frame);
-    let ended = matches!(node.state.as_str(), "completed" | "failed" | "skipped" | "cancelled");
-    let time = match (node.began, node.ended) {
+    let time = match (node.started_at, node.ended_at) {
         (Some(began), Some(ended)) => took(ended.since(began)),
         (Some(began), None) => took(frame.now.since(began)),
         _ => String::new(),
     };
-    let failed = node.error.is_some() && node.state != "completed";
+    let failed = node.error.is_some() && node.state != StepState::Completed;
     let partial = said(node, path, frame).and_then(Said::partial);
     Line {
         indent,
@@ -140,36 +152,36 @@ fn line(node: &Node, path: &str, indent: String, frame: &Frame<'_>) -> Line {
         paint,
         name: clean(place(&node.name).unwrap_or(&node.name)),
         detail: clean(&detail(node, path, frame)),
-        detail_paint: if failed && node.state == "failed" { Paint::Red } else { Paint::Dim },
+        detail_paint: if failed && node.state == StepState::Failed { Paint::Red } else { Paint::Dim },
         partial: partial.filter(|(_, text)| *text).map(|(end, _)| end.to_owned()).unwrap_or_default(),
         time,
-        matters: !(ended || node.state == "pending") || node.state == "failed",
+        matters: !(node.state.has_ended() || node.state == StepState::Pending) || node.state == StepState::Failed,
     }
 }
 
-fn symbol(node: &Node, frame: &Frame<'_>) -> (&'static str, Paint) {
-    match node.state.as_str() {
-        "completed" if node.copied => ("↷", Paint::Green),
-        "completed" => ("✓", Paint::Green),
-        "failed" => ("✗", Paint::Red),
-        "skipped" => ("–", Paint::Dim),
-        "cancelled" => ("⊘", Paint::Yellow),
-        "taken" | "open" => (TURNING[frame.turn % TURNING.len()], Paint::Cyan),
-        "unknown" | "approval" => ("?", Paint::Yellow),
-        "backoff" => ("↻", Paint::Yellow),
-        "waiting" | "parked" => ("◷", Paint::Cyan),
-        "ready" => ("•", Paint::Cyan),
-        _ => ("·", Paint::Dim),
+fn symbol(node: &StepNode, frame: &Frame<'_>) -> (&'static str, Paint) {
+    match node.state {
+        StepState::Completed if node.copied => ("↷", Paint::Green),
+        StepState::Completed => ("✓", Paint::Green),
+        StepState::Failed => ("✗", Paint::Red),
+        StepState::Skipped => ("–", Paint::Dim),
+        StepState::Cancelled => ("⊘", Paint::Yellow),
+        StepState::Running => (TURNING[frame.turn % TURNING.len()], Paint::Cyan),
+        StepState::Unknown | StepState::WaitingApproval => ("?", Paint::Yellow),
+        StepState::Backoff => ("↻", Paint::Yellow),
+        StepState::Waiting | StepState::Suspended => ("◷", Paint::Cyan),
+        StepState::Queued => ("•", Paint::Cyan),
+        StepState::Pending | StepState::Other(_) => ("·", Paint::Dim),
     }
 }
 
 /// What the attempt at work said of itself.
-fn said<'a>(node: &Node, path: &str, frame: &Frame<'a>) -> Option<&'a Said> {
-    frame.said.get(path).filter(|_| matches!(node.state.as_str(), "taken" | "parked"))
+fn said<'a>(node: &StepNode, path: &str, frame: &Frame<'a>) -> Option<&'a Said> {
+    frame.said.get(path).filter(|_| matches!(node.state, StepState::Running | StepState::Suspended))
 }
 
 /// What stands behind a step's name.
-fn detail(node: &Node, path: &str, frame: &Frame<'_>) -> String {
+fn detail(node: &StepNode, path: &str, frame: &Frame<'_>) -> String {
     let mut parts = Vec::new();
     if let Some(counts) = node.counts {
         let at_work = counts.started.saturating_sub(counts.ended);
@@ -193,7 +205,7 @@ fn detail(node: &Node, path: &str, frame: &Frame<'_>) -> String {
     if node.attempt > 1 {
         parts.push(format!("attempt {}", node.attempt));
     }
-    if node.state == "taken" {
+    if node.state == StepState::Running {
         // `local:START:NUMBER:AGENT`: the agent is what people know.
         parts.extend(node.instance.as_deref().map(|name| format!("on {}", name.rsplit(':').next().unwrap_or(name))));
     }
@@ -202,23 +214,25 @@ fn detail(node: &Node, path: &str, frame: &Frame<'_>) -> String {
         let document = said.partial().filter(|(_, text)| !text).map(|(document, _)| document);
         parts.extend(document.or_else(|| said.message()).map(str::to_owned));
     }
-    if node.state != "completed" {
+    if node.state != StepState::Completed {
         parts.extend(node.error.iter().map(|error| error.message.clone()));
     }
     parts.join(" · ")
 }
 
-fn state_words(node: &Node, frame: &Frame<'_>) -> Option<String> {
+fn state_words(node: &StepNode, frame: &Frame<'_>) -> Option<String> {
     let left = |wakes: Option<Time>| wakes.map(|at| at.since(frame.now)).filter(|span| *span > Span::ZERO).map(took);
-    match node.state.as_str() {
-        "ready" => Some("waits for an agent".to_owned()),
-        "backoff" => Some(left(node.wakes).map_or("tries again".to_owned(), |span| format!("tries again in {span}"))),
-        "waiting" => Some(left(node.wakes).map_or("waits".to_owned(), |span| format!("waits, {span} left"))),
-        "parked" => Some("waits for an answer".to_owned()),
-        "unknown" => Some("outcome unknown: decide it in `consort inbox`".to_owned()),
-        "approval" => Some("waits for a decision: `consort inbox`".to_owned()),
-        "skipped" | "cancelled" if node.error.is_none() => Some(node.state.clone()),
-        "completed" if node.copied => Some("taken over".to_owned()),
+    match node.state {
+        StepState::Queued => Some("waits for an agent".to_owned()),
+        StepState::Backoff => {
+            Some(left(node.wake_at).map_or("tries again".to_owned(), |span| format!("tries again in {span}")))
+        }
+        StepState::Waiting => Some(left(node.wake_at).map_or("waits".to_owned(), |span| format!("waits, {span} left"))),
+        StepState::Suspended => Some("waits for an answer".to_owned()),
+        StepState::Unknown => Some("outcome unknown: decide it in `consort inbox`".to_owned()),
+        StepState::WaitingApproval => Some("waits for a decision: `consort inbox`".to_owned()),
+        StepState::Skipped | StepState::Cancelled if node.error.is_none() => Some(node.state.to_string()),
+        StepState::Completed if node.copied => Some("taken over".to_owned()),
         _ => None,
     }
 }
@@ -251,25 +265,25 @@ fn fit(line: &Line, frame: &Frame<'_>) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::*;
-    use crate::client::model::Live;
+    use super::{super::said::tests::says, *};
 
     fn node(name: &str, state: &str, below: &serde_json::Value) -> serde_json::Value {
-        json!({ "name": name, "kind": "call", "target": "some.capability", "state": state, "below": below })
+        json!({ "task": "01J8Z3K4M5N6P7Q8R9S0T1V2W3.0.1", "name": name, "kind": "call", "target": "some.capability",
+            "state": state, "attempt": 0, "children": below })
     }
 
     fn draw(width: usize, height: usize) -> Vec<String> {
         let many: Vec<_> = (0..6)
-            .map(|i| node(&format!("gather[{i}]"), if i == 4 { "taken" } else { "completed" }, &json!([])))
+            .map(|i| node(&format!("gather[{i}]"), if i == 4 { "running" } else { "completed" }, &json!([])))
             .collect();
-        let nodes: Vec<Node> = serde_json::from_value(json!([
+        let nodes: Vec<StepNode> = serde_json::from_value(json!([
             node("plan", "completed", &json!([])),
-            node("gather", "open", &json!(many)),
+            node("gather", "running", &json!(many)),
             node("write", "pending", &json!([])),
         ]))
         .unwrap();
         let mut reading = Said::default();
-        reading.take(0, Live::Message { message: "reading a very long file name".to_owned() });
+        reading.take(says(0, "message", "reading a very long file name"));
         let said = BTreeMap::from([("gather[4]".to_owned(), reading)]);
         lines(&nodes, &frame(width, height, &said))
     }
@@ -281,20 +295,20 @@ mod tests {
 
     #[test]
     fn a_step_that_streams_shows_the_end_of_its_text_in_the_room_that_is_left() {
-        let nodes: Vec<Node> = serde_json::from_value(json!([node("write", "taken", &json!([]))])).unwrap();
+        let nodes: Vec<StepNode> = serde_json::from_value(json!([node("write", "running", &json!([]))])).unwrap();
         let mut said = BTreeMap::from([("write".to_owned(), Said::default())]);
-        let mut say = |live| {
-            said.get_mut("write").unwrap().take(1, live);
+        let mut say = |progress| {
+            said.get_mut("write").unwrap().take(progress);
             [60, 40, 24].map(|width| lines(&nodes, &frame(width, 9, &said)).remove(0))
         };
-        assert_eq!(say(Live::Message { message: "thinks".into() })[0], "└ ⣾ write  some.capability · thinks");
+        assert_eq!(say(says(1, "message", "thinks"))[0], "└ ⣾ write  some.capability · thinks");
         let text = "The log keeps every record that was acknowledged.";
-        let [wide, narrow, none] = say(Live::Text { text: text.into() });
+        let [wide, narrow, none] = say(says(1, "text", text));
         assert_eq!(wide, "└ ⣾ write  some.capability · … record that was acknowledged.");
         assert_eq!(narrow, "└ ⣾ write  some.capability · …nowledged.");
         assert_eq!(none, "└ ⣾ write  some.capabil…");
         assert!([wide, narrow, none].iter().all(|line| !line.contains("thinks")));
-        let [document, ..] = say(Live::Json { value: json!({"score": 7}) });
+        let [document, ..] = say(says(1, "json", json!({"score": 7})));
         assert_eq!(document, "└ ⣾ write  some.capability · {\"score\":7}");
     }
 

@@ -1,7 +1,7 @@
 //! `Approve`: a person's yes or no to an `approve` step, or to a question of a task's code.
 
 use consort_types::{
-    Name, Result, TaskId,
+    Code, Error, Name, Result, TaskId,
     bounds::{check_optional_text, check_text},
     limits,
 };
@@ -45,6 +45,9 @@ impl Approve {
 /// Checks who decides something in the inbox, and what they say to it.
 pub(super) fn check_decision(namespace: &str, by: &str, comment: Option<&str>) -> Result<()> {
     Name::check("namespace", namespace)?;
+    if by.trim().is_empty() {
+        return Err(Error::new(Code::BadRequest, "`by` is empty").hint("say who decides"));
+    }
     check_text("name of who decides", by, limits::NAME_BYTES_MAX)?;
     check_optional_text("comment", comment, limits::ERROR_MESSAGE_BYTES_MAX)
 }

@@ -9,7 +9,8 @@ use minicbor::{Decode, Encode};
 use super::Reply;
 use crate::{effect::Effect, fold::Fold, keys::NamedKey, rows::Limit};
 
-/// Sets a limit, in place of the one that the scope had. A limit that says nothing removes it.
+/// Sets a limit, in place of the one that the scope had. A limit that says nothing removes it, and is
+/// refused where there is none.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct SetLimit {
     /// The namespace.
@@ -27,10 +28,11 @@ impl SetLimit {
     pub(crate) fn apply(&self, fold: &mut Fold<'_>) -> Result<Reply> {
         let key = NamedKey { namespace: self.namespace.clone(), name: self.scope.to_string(), number: 0 };
         let known = fold.machine.tables.limits.get(&key)?.map(|row| row.limit).unwrap_or_default();
+        let removes = self.limit == TaskLimit::default();
         if known == self.limit {
-            return Ok(Reply::Done);
+            return if removes { Err(not_found(&self.scope)) } else { Ok(Reply::Done) };
         }
-        if self.limit == TaskLimit::default() {
+        if removes {
             fold.machine.tables.limits.delete(&key);
         } else {
             if known == TaskLimit::default() {
@@ -54,6 +56,11 @@ impl SetLimit {
         }
         self.limit.rate.as_ref().map_or(Ok(()), check_rate)
     }
+}
+
+fn not_found(scope: &LimitScope) -> Error {
+    Error::new(Code::QuotaNotFound, format!("no quota is set for `{scope}`"))
+        .hint("`GET /v1/quotas` and `consort quotas list` show those that are set")
 }
 
 fn check_rate(rate: &Rate) -> Result<()> {

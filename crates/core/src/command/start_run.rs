@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use consort_types::{
-    BlobHash, Code, Error, Name, Payload, Result, RunId, Span, accept_traceparent,
-    bounds::check_labels,
-    limits,
+    BlobHash, Code, Error, Name, Payload, Result, RunId, Span, accept_traceparent, bounds::check_labels, limits,
 };
 use minicbor::{Decode, Encode};
 
@@ -61,6 +59,12 @@ impl StartRun {
         Name::check("namespace", &self.namespace)?;
         Name::check_size("workflow", &self.workflow)?;
         check_labels("run", &self.labels)?;
+        // An empty key would make every start without one the same.
+        if self.idempotency_key.as_deref() == Some("") {
+            return Err(
+                Error::new(Code::BadRequest, "the idempotency key is empty").hint("leave it out, or choose one")
+            );
+        }
         let (key, max) = (self.idempotency_key.as_deref().unwrap_or(""), limits::IDEMPOTENCY_KEY_BYTES_MAX);
         if key.len() > max || key.contains('\0') {
             let message =

@@ -28,6 +28,8 @@ pub struct RunSummary {
     pub status: RunStatus,
     /// Whether hand-out of its tasks is held back.
     pub paused: bool,
+    /// Its priority.
+    pub priority: i32,
     /// When it was started.
     pub created: Time,
     /// When it ended.
@@ -54,6 +56,7 @@ impl RunSummary {
             workflow: run.workflow.clone(),
             status: run.status,
             paused: run.paused,
+            priority: run.priority,
             created: run.created,
             ended: run.ended,
             labels: run.labels.clone(),
@@ -79,8 +82,6 @@ pub struct RunView {
     /// What it made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output: Option<Payload>,
-    /// Its priority.
-    pub priority: i32,
     /// When it times out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Time>,
@@ -93,8 +94,8 @@ pub struct RunView {
 /// Which runs to list.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RunFilter {
-    /// Only in this state.
-    pub status: Option<RunStatus>,
+    /// Only in one of these states; where there is none, in any.
+    pub statuses: Vec<RunStatus>,
     /// Only of this workflow.
     pub workflow: Option<String>,
     /// Only with all these labels.
@@ -105,7 +106,7 @@ pub struct RunFilter {
 
 impl RunFilter {
     fn fits(&self, run: &Run) -> bool {
-        self.status.is_none_or(|status| status == run.status)
+        (self.statuses.is_empty() || self.statuses.contains(&run.status))
             && self.workflow.as_ref().is_none_or(|workflow| *workflow == run.workflow)
             && self.labels.iter().all(|(key, value)| run.labels.get(key) == Some(value))
             && (self.children || run.parent.is_none())
@@ -173,7 +174,6 @@ impl Machine {
             hash: run.hash,
             input: run.input,
             output: run.output,
-            priority: run.priority,
             deadline: run.deadline,
             steps: run.steps_made,
             changed: run.changed,

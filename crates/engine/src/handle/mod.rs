@@ -5,6 +5,7 @@
 //! Invariant: what a method returns is durable; a method that is dropped half-way has either been done or not, and
 //! asking again with the same idempotency key is safe.
 
+mod bulk;
 mod contracts;
 mod observe;
 mod operations;
@@ -18,11 +19,12 @@ mod watch;
 use std::{sync::Arc, time::Duration};
 
 use consort_core::{Command, Reply};
-use consort_types::{Error, Payload, Result, RunId};
+use consort_types::{Code, Error, Payload, Result, RunId, limits};
 use tokio::sync::oneshot;
 
+pub use bulk::{BulkAction, BulkItem, BulkRequest, BulkResult};
 pub use observe::AgentWatch;
-pub use operations::Deployed;
+pub use operations::{Decision, Deployed};
 pub use session::{Session, SessionSender};
 pub use start::{ForkRequest, StartRequest, Started};
 pub use status::{AgentStatus, Status};
@@ -33,6 +35,18 @@ use crate::{
     keeper::Pin,
     shell::{self, Message, Shared},
 };
+
+/// How many items a listing gives, where so many are asked for and `max` is the most.
+fn page_items(limit: Option<usize>, max: usize) -> Result<usize> {
+    match limit {
+        None => Ok(limits::PAGE_ITEMS_DEFAULT),
+        Some(limit) if (1..=max).contains(&limit) => Ok(limit),
+        Some(limit) => {
+            let message = format!("`limit` is `{limit}`, but must be a number from 1 to {max}");
+            Err(Error::new(Code::BadRequest, message).hint("ask for less, and go on with the cursor of the answer"))
+        }
+    }
+}
 
 /// Ends the loop thread with the last handle.
 struct Guard(Arc<Shared>);

@@ -17,6 +17,8 @@ use crate::{
     shell::{Message, Reading, Seat},
 };
 
+/// Versions that an error names.
+const VERSIONS_NAMED: usize = 5;
 /// How long a follower rests after each look.
 const REST: Duration = Duration::from_millis(500);
 
@@ -35,8 +37,31 @@ impl Handle {
         self.look(move |partition| partition.queue_views(&namespace, partition.clock())).await
     }
 
-    /// The limits that are set, with what they hold back, by scope.
-    pub async fn limits(&self, namespace: &str) -> Result<Vec<LimitView>> {
+    /// Every version of an agent, or one of them.
+    ///
+    /// # Errors
+    /// [`Code::AgentNotFound`] where there is none.
+    pub async fn agent(&self, namespace: &str, name: &str, version: Option<&str>) -> Result<Vec<AgentView>> {
+        let mut known =
+            self.agents(namespace, AgentFilter { name: Some(name.to_owned()), ..AgentFilter::default() }).await?;
+        let Some(version) = version.filter(|_| !known.is_empty()) else {
+            let message = format!("there is no agent `{name}` in namespace `{namespace}`");
+            let error =
+                Error::new(Code::AgentNotFound, message).hint("`consort agents list` shows those that have joined");
+            return if known.is_empty() { Err(error) } else { Ok(known) };
+        };
+        let named = |agent: &AgentView| format!("`{}`", agent.declaration.version);
+        let versions: Vec<String> = known.iter().rev().take(VERSIONS_NAMED).map(named).collect();
+        known.retain(|agent| agent.declaration.version == version);
+        if known.is_empty() {
+            return Err(Error::new(Code::AgentNotFound, format!("agent `{name}` has no version `{version}`"))
+                .hint(format!("it has {}", versions.join(", "))));
+        }
+        Ok(known)
+    }
+
+    /// The quotas that are set, with what they hold back, by scope.
+    pub async fn quotas(&self, namespace: &str) -> Result<Vec<LimitView>> {
         Name::check("namespace", namespace)?;
         let namespace = namespace.to_owned();
         self.look(move |partition| partition.limit_views(&namespace)).await

@@ -9,13 +9,12 @@ use consort_core::{
 };
 use consort_types::{BlobHash, Code, Error, Payload, Result, RunId, Span, TaskId};
 use consort_workflow::CompiledWorkflow;
-use serde::Serialize;
 
 use super::Handle;
 use crate::{keeper::Pin, shell};
 
 /// A workflow that was deployed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deployed {
     /// Its name.
     pub name: String,
@@ -29,6 +28,21 @@ pub struct Deployed {
 
 pub(super) fn unexpected(reply: &Reply) -> Error {
     Error::new(Code::Internal, format!("the machine answered `{reply:?}` to another question"))
+}
+
+/// What a person decides.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Decision {
+    /// An approval: yes.
+    Approve,
+    /// An approval: no.
+    Reject,
+    /// An unknown outcome: it happened, with this output.
+    Done(Payload),
+    /// An unknown outcome: it did not happen, try again.
+    Retry,
+    /// An unknown outcome: count it as failed.
+    Fail,
 }
 
 impl Handle {
@@ -53,9 +67,11 @@ impl Handle {
         }
     }
 
-    /// Cancels a run and everything below it; `force` cancels its clean-up steps too.
+    /// Cancels a run and everything below it; `force` cancels its clean-up steps too. An empty reason is replaced by
+    /// one that names the client.
     pub async fn cancel(&self, namespace: &str, run: RunId, reason: &str, force: bool) -> Result<()> {
-        let command = CancelRun { namespace: namespace.to_owned(), run, reason: reason.to_owned(), force };
+        let reason = if reason.is_empty() { "cancelled by a client" } else { reason }.to_owned();
+        let command = CancelRun { namespace: namespace.to_owned(), run, reason, force };
         self.done(Command::CancelRun(command), None).await
     }
 
@@ -79,29 +95,28 @@ impl Handle {
         self.done(Command::SignalRun(command), pin).await
     }
 
-    /// Decides an approval; `by` says who, `comment` why.
-    pub async fn approve(
+    /// Decides what waits in the inbox; `by` says who, `comment` why.
+    ///
+    /// # Errors
+    /// [`Code::BadRequest`] where `by` is empty; [`Code::StepState`] where the task does not wait for such a decision.
+    pub async fn decide(
         &self,
         namespace: &str,
         task: TaskId,
-        approved: bool,
-        by: &str,
-        comment: Option<String>,
-    ) -> Result<()> {
-        let command = Approve { namespace: namespace.to_owned(), task, approved, by: by.to_owned(), comment };
-        self.done(Command::Approve(command), None).await
-    }
-
-    /// Decides an unknown outcome; `by` says who, `comment` why.
-    pub async fn resolve_unknown(
-        &self,
-        namespace: &str,
-        task: TaskId,
-        resolution: Resolution,
+        decision: Decision,
         by: &str,
         comment: Option<String>,
     ) -> Result<()> {
         let (namespace, by) = (namespace.to_owned(), by.to_owned());
+        let resolution = match decision {
+            Decision::Approve | Decision::Reject => {
+                let approved = decision == Decision::Approve;
+                return self.done(Command::Approve(Approve { namespace, task, approved, by, comment }), None).await;
+            }
+            Decision::Done(output) => Resolution::Done(output),
+            Decision::Retry => Resolution::Retry,
+            Decision::Fail => Resolution::Fail,
+        };
         let mut command = ResolveUnknown { namespace, task, resolution, by, comment };
         command.check()?;
         let pin = match &mut command.resolution {

@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use consort_core::Machine;
 use consort_types::{
-    BlobHash, Code, Error, Name, Payload, Result, RunId, Seq,
+    BlobHash, Code, Error, Name, Payload, Result, RunId, Seq, TaskId,
     bounds::check_optional_text,
     limits,
     worker::{JournalEntry, JournalRequest, ToWorker},
 };
 use tokio::sync::oneshot;
 
-use super::Handle;
+use super::{Handle, page_items};
 use crate::{
     shell::{self, Message, Reading},
     view::{
@@ -134,22 +134,71 @@ impl Handle {
         namespace: &str,
         run: RunId,
         cursor: Option<String>,
-        limit: usize,
+        limit: impl Into<Option<usize>>,
     ) -> Result<Page<StepView>> {
-        let namespace = named("namespace", namespace)?;
+        let (namespace, limit) = (named("namespace", namespace)?, page_items(limit.into(), limits::PAGE_ITEMS_MAX)?);
         self.read(move |machine| machine.steps(&namespace, run, cursor.as_deref(), limit)).await?
     }
 
-    /// At most `limit` entries of a run's journal, after a cursor.
-    pub async fn journal(
+    /// A page of a run's history, after a cursor; [`Page::next`] is the cursor of its last entry.
+    pub async fn history(
         &self,
         namespace: &str,
         run: RunId,
         after: Option<JournalCursor>,
-        limit: usize,
-    ) -> Result<Vec<JournalView>> {
-        let namespace = named("namespace", namespace)?;
-        self.read(move |machine| machine.journal(&namespace, run, after, limit)).await?
+        limit: impl Into<Option<usize>>,
+    ) -> Result<Page<JournalView>> {
+        let (namespace, limit) = (named("namespace", namespace)?, page_items(limit.into(), limits::PAGE_ITEMS_MAX)?);
+        let items = self.read(move |machine| machine.journal(&namespace, run, after, limit)).await??;
+        let next = items.last().filter(|_| items.len() == limit).map(|entry| entry.cursor.to_string());
+        Ok(Page { items, next })
+    }
+
+    /// What waits for a person as this task.
+    ///
+    /// # Errors
+    /// [`Code::TaskNotFound`] where nothing does.
+    pub async fn inbox_item(&self, namespace: &str, task: TaskId) -> Result<InboxView> {
+        // A page begins at its cursor: the first item is the one that is asked for, or it is not there.
+        let page = self.inbox(namespace, Some(task.to_string()), 1).await?;
+        page.items.into_iter().find(|item| item.task == task).ok_or_else(|| {
+            Error::new(Code::TaskNotFound, format!("nothing waits in the inbox as `{task}`"))
+                .hint("it may have been decided; `GET /v1/inbox` lists what waits")
+        })
+    }
+
+    /// The output of a completed run.
+    ///
+    /// # Errors
+    /// [`Code::RunActive`] where it has not ended, [`Code::StepState`] where it ended without one.
+    pub async fn run_output(&self, namespace: &str, run: RunId) -> Result<Payload> {
+        let run = self.run(namespace, run).await?;
+        let status = run.summary.status;
+        run.output.ok_or_else(|| {
+            let message = format!("the run has no output: it is {}", status.as_str());
+            if status.is_terminal() {
+                return Error::new(Code::StepState, message).hint("only a completed run has one");
+            }
+            Error::new(Code::RunActive, message).hint("wait for its end with `?wait=30s` on the run")
+        })
+    }
+
+    /// The output of a completed step.
+    ///
+    /// # Errors
+    /// [`Code::TaskNotFound`] where the run has no such step, [`Code::StepState`] where it has no output.
+    pub async fn step_output(&self, namespace: &str, run: RunId, task: TaskId) -> Result<Payload> {
+        let unknown = || Error::new(Code::TaskNotFound, format!("the run `{run}` has no step `{task}`"));
+        if task.run != run {
+            return Err(unknown());
+        }
+        let page = self.steps(namespace, run, Some(task.to_string()), 1).await?;
+        let step = page.items.into_iter().find(|step| step.task == task).ok_or_else(unknown)?;
+        let state = step.state;
+        step.output.ok_or_else(|| {
+            Error::new(Code::StepState, format!("the step `{}` has no output: it is {}", step.path, state.as_str()))
+                .hint("only a completed step has one")
+        })
     }
 
     /// Runs, newest first. A page may be empty and still have a next one.
@@ -158,21 +207,31 @@ impl Handle {
         namespace: &str,
         filter: RunFilter,
         cursor: Option<String>,
-        limit: usize,
+        limit: impl Into<Option<usize>>,
     ) -> Result<Page<RunSummary>> {
-        let namespace = named("namespace", namespace)?;
+        let (namespace, limit) = (named("namespace", namespace)?, page_items(limit.into(), limits::PAGE_ITEMS_MAX)?);
         self.read(move |machine| machine.list_runs(&namespace, &filter, cursor.as_deref(), limit)).await?
     }
 
     /// What waits for a person.
-    pub async fn inbox(&self, namespace: &str, cursor: Option<String>, limit: usize) -> Result<Page<InboxView>> {
-        let namespace = named("namespace", namespace)?;
+    pub async fn inbox(
+        &self,
+        namespace: &str,
+        cursor: Option<String>,
+        limit: impl Into<Option<usize>>,
+    ) -> Result<Page<InboxView>> {
+        let (namespace, limit) = (named("namespace", namespace)?, page_items(limit.into(), limits::PAGE_ITEMS_MAX)?);
         self.read(move |machine| machine.inbox(&namespace, cursor.as_deref(), limit)).await?
     }
 
     /// Deployed workflows, by name.
-    pub async fn workflows(&self, namespace: &str, cursor: Option<String>, limit: usize) -> Result<Page<WorkflowView>> {
-        let namespace = named("namespace", namespace)?;
+    pub async fn workflows(
+        &self,
+        namespace: &str,
+        cursor: Option<String>,
+        limit: impl Into<Option<usize>>,
+    ) -> Result<Page<WorkflowView>> {
+        let (namespace, limit) = (named("namespace", namespace)?, page_items(limit.into(), limits::PAGE_ITEMS_MAX)?);
         self.read(move |machine| machine.workflows(&namespace, cursor.as_deref(), limit)).await?
     }
 
@@ -223,7 +282,7 @@ impl Handle {
         let mut journal: Vec<JournalView> = Vec::new();
         loop {
             let after = journal.last().map(|entry| entry.cursor);
-            let page = self.journal(namespace, run, after, limits::PAGE_ITEMS_MAX).await?;
+            let page = self.history(namespace, run, after, limits::PAGE_ITEMS_MAX).await?.items;
             if page.is_empty() {
                 return Ok(journal);
             }
@@ -259,5 +318,5 @@ fn check_whole(items: usize) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(Code::LimitReached, format!("the run has more than `{items}` steps or entries, the limit is {max}"))
-        .hint("read its journal and its steps by pages"))
+        .hint("read its history and its steps by pages"))
 }

@@ -57,11 +57,25 @@ impl Handle {
         self.done(Command::RemoveAgent(removal), None).await
     }
 
-    /// Sets a limit on tasks of a namespace, in place of the one that the scope had. One that says nothing removes it.
+    /// Sets a quota on tasks of a namespace, in place of the one that the scope had.
     ///
     /// # Errors
-    /// Where the scope or a rate means nothing, or the namespace has too many limits.
-    pub async fn set_limit(&self, namespace: &str, scope: LimitScope, limit: TaskLimit) -> Result<()> {
+    /// Where the quota says nothing, the scope or a rate means nothing, or the namespace has too many quotas.
+    pub async fn set_quota(&self, namespace: &str, scope: LimitScope, quota: TaskLimit) -> Result<()> {
+        if quota == TaskLimit::default() {
+            return Err(Error::new(Code::BadRequest, format!("the quota of `{scope}` says nothing")).hint(
+                "give the most at once, a rate or the most that wait; removing a quota is an operation of its own",
+            ));
+        }
+        self.done(Command::SetLimit(SetLimit { namespace: namespace.to_owned(), scope, limit: quota }), None).await
+    }
+
+    /// Removes the quota of a scope.
+    ///
+    /// # Errors
+    /// [`Code::QuotaNotFound`] where none is set.
+    pub async fn remove_quota(&self, namespace: &str, scope: LimitScope) -> Result<()> {
+        let limit = TaskLimit::default();
         self.done(Command::SetLimit(SetLimit { namespace: namespace.to_owned(), scope, limit }), None).await
     }
 

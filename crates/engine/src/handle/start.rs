@@ -14,7 +14,6 @@ use consort_core::{
 };
 use consort_types::{BlobHash, Payload, Result, RunId, Span, bounds::check_optional_text, limits};
 use consort_workflow::Definition;
-use serde::Serialize;
 
 use super::{Handle, operations::unexpected};
 use crate::{admit::check_payload, keeper::Pin, shell};
@@ -28,8 +27,8 @@ pub struct StartRequest {
     pub workflow: String,
     /// A revision number or an author's version; without one, the newest.
     pub version: Option<String>,
-    /// The input document; a large one is moved to the blob store.
-    pub input: Payload,
+    /// The input document; without one, `{}`. A large one is moved to the blob store.
+    pub input: Option<Payload>,
     /// Makes the start repeatable: the same key with the same request answers the first run.
     pub idempotency_key: Option<String>,
     /// Labels, at most [`limits::LABELS_MAX`].
@@ -43,12 +42,12 @@ pub struct StartRequest {
 }
 
 /// A run that was started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Started {
     /// The run.
     pub run: RunId,
     /// Whether its idempotency key had started it before.
-    pub existing: bool,
+    pub deduplicated: bool,
 }
 
 /// What makes a new run of an old one.
@@ -74,7 +73,7 @@ enum Found {
 
 fn started(reply: Reply) -> Result<Started> {
     match reply {
-        Reply::Run { run, existing } => Ok(Started { run, existing }),
+        Reply::Run { run, existing } => Ok(Started { run, deduplicated: existing }),
         other => Err(unexpected(&other)),
     }
 }
@@ -92,12 +91,13 @@ impl Handle {
             ..StartRun::requested(Self::new_run_id(), &request.namespace, &request.workflow, Payload::null())
         };
         command.check()?;
-        let asked = StartRun::request_hash(&request.workflow, request.version.as_deref(), &request.input);
+        let input = request.input.clone().unwrap_or_else(|| Payload::inline(&b"{}"[..]));
+        let asked = StartRun::request_hash(&request.workflow, request.version.as_deref(), &input);
         let pinned = match self.find_start(&request, asked).await? {
-            Found::Before(run) => return Ok(Started { run, existing: true }),
+            Found::Before(run) => return Ok(Started { run, deduplicated: true }),
             Found::Pin(pinned) => pinned,
         };
-        let (input, pin) = self.accept_input(request.input, pinned.definition).await?;
+        let (input, pin) = self.accept_input(input, pinned.definition).await?;
         command = StartRun { revision: pinned.revision, hash: pinned.hash, request: asked, input, ..command };
         started(self.submit(Command::StartRun(command), pin).await?)
     }

@@ -107,7 +107,7 @@ impl Watch {
             self.changes.borrow_and_update();
             // The run is looked at before its journal: if it had ended by then, the journal was whole.
             let run = self.handle.run(&self.namespace, self.run).await?;
-            let page = self.handle.journal(&self.namespace, self.run, self.cursor, PAGE).await?;
+            let page = self.handle.history(&self.namespace, self.run, self.cursor, PAGE).await?.items;
             if !page.is_empty() {
                 self.page = page.into_iter();
                 continue;

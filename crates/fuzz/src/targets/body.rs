@@ -43,21 +43,28 @@ const WORDS: &[&str] = &[
 ];
 
 fn run(input: &[u8]) -> u64 {
-    consort_api_http::fuzz_body(input);
+    let takers = consort_api_http::fuzz_body(input);
     let kinds: Vec<bool> =
         WORDS.iter().map(|word| input.windows(word.len()).any(|part| part == word.as_bytes())).collect();
-    trace((kinds, serde_json::from_slice::<serde_json::Value>(input).is_ok()))
+    trace((kinds, takers, serde_json::from_slice::<serde_json::Value>(input).is_ok()))
 }
 
 fn seeds() -> Vec<Vec<u8>> {
-    texts(&[
+    let mut seeds = texts(&[
         r#"{"workflow":"w","input":{"a":[1,2.5,"x",null]},"labels":{"k":"v"},"priority":-3,"timeout":"1h30m"}"#,
         r#"{"source":"workflow: w\nsteps: { a: { capability: x } }\n"}"#,
         r#"{"decision":"done","by":"ann","comment":"ok","output":{"a":1}}"#,
-        r#"{"filter":{"status":"failed","labels":{"k":"v"}},"action":"cancel","limit":10,"dry_run":true}"#,
+        r#"{"filter":{"status":["failed"],"labels":{"k":"v"}},"action":"cancel","limit":10,"dry_run":true}"#,
         r#"{"keep":"30d"}"#,
         r#"{"reason":"x","force":true}"#,
         r#"{"from":"a","input":{"b":2}}"#,
+        r#"{"max_concurrent":1,"rate":{"tasks":1,"per":"1s"},"max_waiting":9}"#,
         "",
-    ])
+    ]);
+    // Every field that any operation takes stands in a seed.
+    seeds.extend(consort_api::operations().iter().map(|entry| {
+        let fields = entry.body_fields().into_iter().map(|field| (field, serde_json::Value::Null));
+        serde_json::Value::Object(fields.collect()).to_string().into_bytes()
+    }));
+    seeds
 }

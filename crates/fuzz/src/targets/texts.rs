@@ -12,7 +12,7 @@ use axum::{
     http::{Method, Request},
 };
 use consort_engine::{
-    Config, ForkRequest, Handle, Locality, Partition, Parts, Resolution, Session, StartRequest, view::RunFilter,
+    Config, ForkRequest, Handle, Locality, Partition, Parts, Decision, Session, StartRequest, view::RunFilter,
 };
 use consort_journal::MemoryLogDisk;
 use consort_store::{MemoryStore, Store as _};
@@ -136,7 +136,6 @@ fn start() -> StartRequest {
     StartRequest {
         namespace: NS.to_owned(),
         workflow: "w".to_owned(),
-        input: Payload::inline(*b"{}"),
         ..StartRequest::default()
     }
 }
@@ -218,9 +217,9 @@ impl World {
             }
             3 => code(handle.signal(NS, run, &text, Payload::null()).await),
             4 => code(handle.cancel(NS, RunId([9; 16]), &text, false).await),
-            5 => code(handle.approve(NS, task, true, &text, Some(text.clone())).await),
+            5 => code(handle.decide(NS, task, Decision::Approve, &text, Some(text.clone())).await),
             6 => {
-                let decided = handle.resolve_unknown(NS, task, Resolution::Retry, "me", Some(text)).await;
+                let decided = handle.decide(NS, task, Decision::Retry, "me", Some(text)).await;
                 code(decided)
             }
             7 => {
@@ -230,7 +229,7 @@ impl World {
             8 => code(handle.drain_agent(NS, &text, Some(&text)).await),
             _ => {
                 let limit = TaskLimit { concurrency: Some(1), ..TaskLimit::default() };
-                code(handle.set_limit(NS, LimitScope::Key(text), limit).await)
+                code(handle.set_quota(NS, LimitScope::Key(text), limit).await)
             }
         }
     }

@@ -108,7 +108,7 @@ impl Reference {
             return self.apply(&Command::Tick(Tick {})).map(drop);
         }
         // Only a signal can help; a run below may be the one that waits for it.
-        let open = RunFilter { status: Some(RunStatus::Running), children: true, ..RunFilter::default() };
+        let open = RunFilter { statuses: vec![RunStatus::Running], children: true, ..RunFilter::default() };
         for item in self.machine.list_runs(NAMESPACE, &open, None, 100)?.items {
             let (namespace, name, payload) = (NAMESPACE.to_owned(), "go".to_owned(), signal_payload());
             // A signal before this one may have ended it.

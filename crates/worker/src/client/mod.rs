@@ -1,69 +1,76 @@
-//! The client's side: deploying workflows, starting runs, following and steering them, deciding what waits for a person.
+//! The client's side: every operation of [`consort_api`] over HTTP.
 //!
-//! For: programs that use Consort over gRPC. Not for: doing work (see [`crate::Worker`]), and not for code inside a
-//! task: that uses [`crate::TaskContext::call`], which is recorded.
+//! For: programs that use Consort. Not for: doing work (see [`crate::Worker`]), and not for code inside a task: that
+//! uses [`crate::TaskContext::call`], which is recorded.
 //! Invariant: every answer is of durable, applied state; every refusal is a [`consort_types::Error`] with its code.
 
-mod inbox;
-mod run;
+mod operate;
 mod watch;
 
 use std::time::Duration;
 
-use consort_proto::v1::{
-    self, inbox_service_client::InboxServiceClient, run_service_client::RunServiceClient,
-    workflow_service_client::WorkflowServiceClient,
+/// The operations and their documents, for [`Client::call`] and for what the methods take and give.
+pub use consort_api::{
+    self as api,
+    agents::{Agent, AgentFilter},
+    inbox::{DecideRequest, Decision, InboxItem, InboxKind},
+    inside::{HistoryEntry, Step, StepNode, StepState},
+    queues::{Queue, Quota, QuotaRequest},
+    runs::{ListRunsParams, Run, RunParams, RunStatus, RunSummary, StartParams, StartRequest, Started, StatusFilter},
+    watch::{Progress, RunEvent},
+    workflows::{Check, Deployed, WorkflowSummary},
 };
-use consort_types::{Code, Error, Result, RunId, Span, TaskId, limits};
+use consort_api::{
+    Document, NoParams, Operation, Page,
+    client::Tcp,
+    inside::RunOutput,
+    runs::{ListRuns, ShowRun, ShowRunParams, StartRun},
+    workflows::{CheckWorkflow, DeployRequest, DeployWorkflow, ListWorkflows},
+};
+use consort_types::{Code, Error, Result, RunId};
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
-use tonic::transport::Channel;
 
-pub use inbox::{Ask, Decision, InboxItem, Resolution};
-pub use run::{Deployed, Page, Run, RunFilter, RunStatus, StartOptions, Started};
-pub use watch::{RunEvent, Watch};
-
-use crate::{context, remote::link::Link};
+pub use watch::Watch;
 
 /// How long a server may be away before a watch gives up.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A client of a server. Clones share its connection.
+/// A client of a server. Clones share its connections.
 ///
 /// ```no_run
 /// use consort_worker::Client;
 ///
 /// # async fn example() -> consort_types::Result<()> {
-/// let client = Client::new("http://127.0.0.1:7879");
+/// let client = Client::new("http://127.0.0.1:7878");
 /// let run = client.start("greet", &serde_json::json!({ "name": "Ada" })).await?;
 /// let greeting: String = client.result(run).await?;
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Debug)]
 pub struct Client {
-    link: Link,
-    namespace: String,
+    /// The client, or why the address is none.
+    inner: Result<api::client::Client>,
     patience: Duration,
 }
 
 impl Client {
-    /// A client of the server at this address, such as `http://127.0.0.1:7879`, in the namespace `default`. A wrong
+    /// A client of the server at this address, such as `http://127.0.0.1:7878`, in the namespace `default`. A wrong
     /// address is an error of the first call.
-    pub fn new(url: impl Into<String>) -> Self {
-        Self { link: Link::new(url.into()), namespace: "default".into(), patience: PATIENCE }
+    pub fn new(url: impl AsRef<str>) -> Self {
+        Self { inner: Tcp::new(url.as_ref()).map(api::client::Client::new), patience: PATIENCE }
     }
 
     /// The token that the server asks for.
     #[must_use]
     pub fn token(mut self, token: impl Into<String>) -> Self {
-        self.link.token(token.into());
+        self.inner = self.inner.map(|client| client.token(token));
         self
     }
 
     /// Works in another namespace than `default`.
     #[must_use]
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
-        self.namespace = namespace.into();
+        self.inner = self.inner.map(|client| client.namespace(namespace));
         self
     }
 
@@ -75,41 +82,50 @@ impl Client {
         self
     }
 
+    /// Asks for any operation of [`api`], also those that have no method here.
+    pub async fn call<O: Operation>(&self, params: &O::Params, body: &O::Body) -> Result<O::Reply> {
+        self.inner()?.call::<O>(params, body).await
+    }
+
+    fn inner(&self) -> Result<&api::client::Client> {
+        self.inner.as_ref().map_err(Clone::clone)
+    }
+
     /// Deploys a workflow's source (YAML); the same source again is the same revision.
     pub async fn deploy(&self, source: impl Into<String>) -> Result<Deployed> {
-        let request = v1::DeployWorkflowRequest { namespace: self.namespace.clone(), source: source.into() };
-        let mut service = WorkflowServiceClient::new(self.link.channel()?);
-        let answer = service.deploy_workflow(self.link.request(request)?).await;
-        Ok(self.answer(answer)?.into())
+        self.call::<DeployWorkflow>(&NoParams {}, &DeployRequest { source: source.into() }).await
+    }
+
+    /// Checks a workflow's source (YAML) and deploys nothing.
+    pub async fn check(&self, source: impl Into<String>) -> Result<Check> {
+        self.call::<CheckWorkflow>(&NoParams {}, &DeployRequest { source: source.into() }).await
+    }
+
+    /// Every deployed workflow, by name.
+    pub async fn workflows(&self) -> Result<Vec<WorkflowSummary>> {
+        self.inner()?.all::<ListWorkflows, _>(api::PageParams::at).await
     }
 
     /// Starts a run of the newest revision of a workflow.
     pub async fn start(&self, workflow: &str, input: &impl Serialize) -> Result<RunId> {
-        Ok(self.start_with(workflow, input, StartOptions::new()).await?.run)
+        let request = StartRequest { input: Some(Document::of("input", input)?), ..StartRequest::of(workflow) };
+        Ok(self.start_with(&request, None).await?.run)
     }
 
     /// Starts a run, and says more about it. With an idempotency key it may be called again: the run is the same.
-    pub async fn start_with(&self, workflow: &str, input: &impl Serialize, options: StartOptions) -> Result<Started> {
-        let request = v1::StartRunRequest {
-            namespace: self.namespace.clone(),
-            workflow: workflow.into(),
-            version: options.version,
-            input: document("input", input)?,
-            idempotency_key: options.idempotency_key,
-            labels: options.labels.into_iter().collect(),
-            priority: options.priority,
-            timeout_us: options.timeout.map(|Span(micros)| micros),
-        };
-        let answer = self.runs()?.start_run(self.link.request(request)?).await;
-        let v1::StartRunResponse { run, existing } = self.answer(answer)?;
-        Ok(Started { run: run.parse()?, existing })
+    pub async fn start_with(&self, request: &StartRequest, idempotency_key: Option<&str>) -> Result<Started> {
+        let params = StartParams { idempotency_key: idempotency_key.map(str::to_owned), traceparent: None };
+        self.call::<StartRun>(&params, request).await
     }
 
-    /// A run with its documents.
+    /// A run. Its documents are references where they are large: [`Client::output`] gives the output in full.
     pub async fn get(&self, run: RunId) -> Result<Run> {
-        let request = v1::GetRunRequest { namespace: self.namespace.clone(), run: run.to_string() };
-        let answer = self.runs()?.get_run(self.link.request(request)?).await;
-        Run::read(self.answer(answer)?.run)
+        self.call::<ShowRun>(&ShowRunParams { run, wait: None }, &()).await
+    }
+
+    /// A page of runs without their documents, newest first.
+    pub async fn list(&self, filter: &ListRunsParams) -> Result<Page<RunSummary>> {
+        self.call::<ListRuns>(filter, &()).await
     }
 
     /// Waits until a run has ended, and gives its output.
@@ -117,123 +133,32 @@ impl Client {
     /// # Errors
     /// The run's own error where it failed or was cancelled; [`Code::BadOutput`] where the output is not a `T`.
     pub async fn result<T: DeserializeOwned>(&self, run: RunId) -> Result<T> {
-        let mut watch = Watch::new(self.clone(), run, false);
-        loop {
-            match watch.next().await {
-                Some(Ok(RunEvent::Ended(run))) => return run.into_result(),
-                Some(Ok(_)) => {}
-                Some(Err(error)) => return Err(error),
-                None => return Err(self.link.unreachable("it ended the watch before the run had ended")),
+        let mut watch = self.watch(run);
+        while let Some(event) = watch.next().await {
+            let RunEvent::End(ended) = event? else { continue };
+            if ended.summary.status == RunStatus::Completed {
+                return self.output(run).await;
             }
+            let status = ended.summary.status;
+            return Err(ended
+                .summary
+                .error
+                .map_or_else(|| Error::new(Code::Cancelled, format!("the run is {status}")), Into::into));
         }
+        Err(Error::new(Code::Unreachable, "the server ended the watch before the run had ended"))
+    }
+
+    /// The output of a completed run, in full.
+    ///
+    /// # Errors
+    /// [`Code::RunActive`] where it has not ended, [`Code::BadOutput`] where the output is not a `T`.
+    pub async fn output<T: DeserializeOwned>(&self, run: RunId) -> Result<T> {
+        let output = self.call::<RunOutput>(&RunParams { run }, &()).await?;
+        output.read("output").map_err(|error| Error { code: Code::BadOutput, ..error })
     }
 
     /// Follows a run from its start: what happens to it, what its attempts say and stream, and its end.
     pub fn watch(&self, run: RunId) -> Watch {
-        Watch::new(self.clone(), run, true)
+        Watch::new(self.clone(), run)
     }
-
-    /// Sends a signal to a run.
-    pub async fn signal(&self, run: RunId, name: &str, payload: &impl Serialize) -> Result<()> {
-        let payload = document("payload", payload)?;
-        let (namespace, run) = (self.namespace.clone(), run.to_string());
-        let request = v1::SignalRunRequest { namespace, run, name: name.into(), payload };
-        let answer = self.runs()?.signal_run(self.link.request(request)?).await;
-        self.answer(answer).map(drop)
-    }
-
-    /// Cancels a run and all below it. Its clean-up steps still run; it ends when they have.
-    pub async fn cancel(&self, run: RunId, reason: &str) -> Result<()> {
-        let (namespace, run) = (self.namespace.clone(), run.to_string());
-        let request = v1::CancelRunRequest { namespace, run, reason: reason.into(), force: false };
-        let answer = self.runs()?.cancel_run(self.link.request(request)?).await;
-        self.answer(answer).map(drop)
-    }
-
-    /// Holds back the tasks of a run.
-    pub async fn pause(&self, run: RunId) -> Result<()> {
-        let request = v1::PauseRunRequest { namespace: self.namespace.clone(), run: run.to_string() };
-        let answer = self.runs()?.pause_run(self.link.request(request)?).await;
-        self.answer(answer).map(drop)
-    }
-
-    /// Lets a paused run go on.
-    pub async fn resume(&self, run: RunId) -> Result<()> {
-        let request = v1::ResumeRunRequest { namespace: self.namespace.clone(), run: run.to_string() };
-        let answer = self.runs()?.resume_run(self.link.request(request)?).await;
-        self.answer(answer).map(drop)
-    }
-
-    /// A page of runs without their documents, newest first. `cursor` is [`Page::next`] of the page before; empty for
-    /// the first.
-    pub async fn list(&self, filter: RunFilter, cursor: &str) -> Result<Page<Run>> {
-        let request = v1::ListRunsRequest {
-            namespace: self.namespace.clone(),
-            workflow: filter.workflow,
-            statuses: filter.statuses.into_iter().map(|status| v1::RunStatus::from(status).into()).collect(),
-            labels: filter.labels.into_iter().collect(),
-            page_size: filter.page_size,
-            cursor: cursor.into(),
-        };
-        let answer = self.runs()?.list_runs(self.link.request(request)?).await;
-        let v1::ListRunsResponse { runs, next } = self.answer(answer)?;
-        let items = runs.into_iter().map(|run| Run::read(Some(run))).collect::<Result<_>>()?;
-        Ok(Page { items, next })
-    }
-
-    /// A page of what waits for a person. `cursor` is [`Page::next`] of the page before; empty for the first.
-    pub async fn inbox(&self, cursor: &str) -> Result<Page<InboxItem>> {
-        let namespace = self.namespace.clone();
-        let request = v1::ListInboxRequest { namespace, page_size: 0, cursor: cursor.into() };
-        let answer = self.inboxes()?.list_inbox(self.link.request(request)?).await;
-        let v1::ListInboxResponse { items, next } = self.answer(answer)?;
-        Ok(Page { items: items.into_iter().map(InboxItem::read).collect::<Result<_>>()?, next })
-    }
-
-    /// Decides an approval, of a workflow's step or of a task.
-    pub async fn approve(&self, task: TaskId, decision: Decision) -> Result<()> {
-        let Decision { approved, by, comment } = decision;
-        let (namespace, task) = (self.namespace.clone(), task.to_string());
-        let request = v1::ApproveRequest { namespace, task, approved, by, comment };
-        let answer = self.inboxes()?.approve(self.link.request(request)?).await;
-        self.answer(answer).map(drop)
-    }
-
-    /// Decides the unknown outcome of a lost `write` attempt.
-    pub async fn resolve(&self, task: TaskId, resolution: Resolution, by: &str, comment: &str) -> Result<()> {
-        let request = v1::ResolveUnknownRequest {
-            namespace: self.namespace.clone(),
-            task: task.to_string(),
-            resolution: Some(resolution.write()?),
-            by: by.into(),
-            comment: comment.into(),
-        };
-        let answer = self.inboxes()?.resolve_unknown(self.link.request(request)?).await;
-        self.answer(answer).map(drop)
-    }
-
-    fn runs(&self) -> Result<RunServiceClient<Channel>> {
-        let service = RunServiceClient::new(self.link.channel()?);
-        Ok(service.max_decoding_message_size(limits::GRPC_BATCH_BYTES_MAX))
-    }
-
-    fn inboxes(&self) -> Result<InboxServiceClient<Channel>> {
-        let service = InboxServiceClient::new(self.link.channel()?);
-        Ok(service.max_decoding_message_size(limits::GRPC_BATCH_BYTES_MAX))
-    }
-
-    fn answer<T>(&self, answer: Result<tonic::Response<T>, tonic::Status>) -> Result<T> {
-        answer.map(tonic::Response::into_inner).map_err(|status| self.link.error(&status))
-    }
-}
-
-/// A document as it travels.
-fn document(what: &str, value: &impl Serialize) -> Result<bytes::Bytes> {
-    let payload = context::write_payload(what, value).map_err(|error| error.error().clone())?;
-    Ok(consort_proto::convert::document(payload))
-}
-
-/// A document that came.
-fn read_document(what: &str, bytes: &[u8]) -> Result<Value> {
-    serde_json::from_slice(bytes).map_err(|error| Error::new(Code::BadJson, format!("the {what} is not JSON: {error}")))
 }

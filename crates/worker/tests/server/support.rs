@@ -22,7 +22,8 @@ pub(crate) struct Server {
     store: Arc<MemoryStore>,
     engine: Handle,
     pub(crate) address: SocketAddr,
-    serving: JoinHandle<()>,
+    http: SocketAddr,
+    serving: [JoinHandle<()>; 2],
     config: Config,
 }
 
@@ -31,10 +32,16 @@ async fn open(disk: &MemoryLogDisk, store: &Arc<MemoryStore>, config: &Config) -
     Handle::open(parts, config.clone()).await.unwrap()
 }
 
-fn serving(listener: TcpListener, engine: Handle) -> JoinHandle<()> {
+/// The two doors: for workers, and for clients.
+fn serving(grpc: TcpListener, http: TcpListener, engine: Handle) -> [JoinHandle<()>; 2] {
     let token = Some(consort_types::Secret::new("token", TOKEN).unwrap());
+    let router = consort_api_http::router(engine.clone(), consort_api_http::ApiConfig { token: token.clone() });
     let api = api(engine, ApiConfig { token, heartbeat_timeout: Span::from_secs(30) });
-    tokio::spawn(serve(listener, api, ServeConfig::default(), std::future::pending()))
+    let http = async {
+        let config = consort_api_http::ServeConfig::default();
+        consort_api_http::serve(http, router, config, std::future::pending()).await.unwrap();
+    };
+    [tokio::spawn(serve(grpc, api, ServeConfig::default(), std::future::pending())), tokio::spawn(http)]
 }
 
 impl Server {
@@ -50,29 +57,38 @@ impl Server {
     async fn with(config: Config) -> Self {
         let (disk, store) = (MemoryLogDisk::new(), Arc::new(MemoryStore::new()));
         let engine = open(&disk, &store, &config).await;
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        Self { serving: serving(listener, engine.clone()), disk, store, engine, address, config }
+        let grpc = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, http) = (grpc.local_addr().unwrap(), client.local_addr().unwrap());
+        Self { serving: serving(grpc, client, engine.clone()), disk, store, engine, address, http, config }
     }
 
     /// Kills the server, power and all, and starts it again.
     pub(crate) async fn restart(&mut self) {
-        self.serving.abort();
-        let _ = (&mut self.serving).await;
+        for serving in &mut self.serving {
+            serving.abort();
+            let _ = serving.await;
+        }
         self.engine.stop_now().await;
         self.engine.stopped().await;
         self.disk.crash(false);
         self.engine = open(&self.disk, &self.store, &self.config).await;
-        let listener = TcpListener::bind(self.address).await.unwrap();
-        self.serving = serving(listener, self.engine.clone());
+        let grpc = TcpListener::bind(self.address).await.unwrap();
+        let http = TcpListener::bind(self.http).await.unwrap();
+        self.serving = serving(grpc, http, self.engine.clone());
     }
 
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
+    /// The address for clients.
+    pub(crate) fn client_url(&self) -> String {
+        format!("http://{}", self.http)
+    }
+
     pub(crate) fn client(&self) -> Client {
-        Client::new(self.url()).token(TOKEN)
+        Client::new(self.client_url()).token(TOKEN)
     }
 
     /// A worker that hosts this agent until it is stopped.

@@ -8,10 +8,10 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU32, Ordering},
 };
 
-use consort_types::{Code, RunId, Span, worker::Live};
+use consort_types::{Code, RunId, Span};
 use consort_worker::{
     Agent, CallOptions, Capability, Client, TaskContext, TaskError, all,
-    client::{Ask, Decision, RunEvent},
+    client::{DecideRequest, Decision, InboxKind, RunEvent, api::inside::EventKind},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -135,8 +135,8 @@ async fn a_workflow_in_code_goes_on_in_another_worker() {
     loop {
         match watch.next().await.unwrap().unwrap() {
             // The wait for the signal.
-            RunEvent::Entry { event, details, .. } if event == "task_recorded" && details["entry"] == 3 => break,
-            RunEvent::Ended(run) => panic!("it ended too soon: {run:?}"),
+            RunEvent::Entry(entry) if entry.event == EventKind::TaskRecorded && entry.entry == Some(3) => break,
+            RunEvent::End(run) => panic!("it ended too soon: {run:?}"),
             _ => {}
         }
     }
@@ -172,16 +172,14 @@ async fn a_watcher_sees_partial_output_as_it_is_made() {
     let (mut text, mut document, mut message) = (false, false, false);
     while let Some(event) = watch.next().await {
         match event.unwrap() {
-            RunEvent::Live { step, attempt, live } => {
-                assert_eq!((step.as_str(), attempt), ("only", 1));
-                match live {
-                    Live::Text { text: words } => text |= words.starts_with("word "),
-                    Live::Json { value } => document |= value == json!({"line": 1}),
-                    Live::Message { message: said } => message |= said == "writing",
-                }
+            RunEvent::Progress(said) => {
+                assert_eq!((said.step.as_str(), said.attempt), ("only", 1));
+                text |= said.text.is_some_and(|words| words.starts_with("word "));
+                document |= said.json.is_some_and(|value| value == json!({"line": 1}));
+                message |= said.message.as_deref() == Some("writing");
                 seen.store(text && document && message, Ordering::SeqCst);
             }
-            RunEvent::Ended(run) => assert_eq!(run.output, Some(json!("done"))),
+            RunEvent::End(run) => assert_eq!(run.output, Some(json!("done").into())),
             _ => {}
         }
     }
@@ -200,14 +198,14 @@ async fn a_person_decides() {
     let client = server.client();
     let run = start(&client, "ask", &"tea").await;
     let item = loop {
-        if let Some(item) = client.inbox("").await.unwrap().items.pop() {
+        if let Some(item) = client.inbox().await.unwrap().pop() {
             break item;
         }
         tokio::task::yield_now().await;
     };
-    assert_eq!((item.run, &item.ask, item.title.as_str()), (run, &Ask::Approval, "Send it?"));
-    assert_eq!(item.details, Some(json!({ "item": "tea" })));
-    client.approve(item.task, Decision::no("ada").comment("later")).await.unwrap();
+    assert_eq!((item.run, &item.kind, item.title.as_str()), (run, &InboxKind::Approval, "Send it?"));
+    assert_eq!(item.details, Some(json!({ "item": "tea" }).into()));
+    client.decide(item.task, &DecideRequest::new(Decision::Reject, "ada").comment("later")).await.unwrap();
     assert_eq!(client.result::<Value>(run).await, Ok(json!([false, "ada", "later"])));
     worker.stop().await;
 }

@@ -1,16 +1,20 @@
-//! `consort queue`: what waits for agents, and why.
+//! `consort queues`: what waits for agents, and why.
 //!
 //! For: seeing whether work moves, who does it, and what holds it back. Not for: single tasks (see `runs show`).
 //! Invariant: looking changes nothing.
 
 use std::time::Duration;
 
-use consort_types::{Result, registry::QueueView};
-use serde_json::{Value, json};
+use consort_api::{
+    NoParams,
+    queues::{ListQueues, Queue},
+};
+use consort_types::Result;
+use serde_json::json;
 
 use crate::{
     app::{App, Need},
-    client::{Client, understood},
+    client::Client,
     exit::Exit,
     show::{live::Live, queues, style::terminal_size, when},
     signals::Signals,
@@ -32,37 +36,39 @@ pub(crate) async fn execute(app: &App, watch: bool) -> Result<Exit> {
 
 async fn look(app: &App, client: &Client, watch: bool) -> Result<()> {
     if !watch {
-        return once(app, &client.queues().await?);
+        once(app, &listed(client).await?);
+        return Ok(());
     }
     let (mut screen, mut tick) = (Live::default(), tokio::time::interval(REDRAW));
     loop {
         tick.tick().await;
-        let documents = client.queues().await?;
+        let queues = listed(client).await?;
         if app.json {
-            app.print(&format!("{}\n", json!({ "time": when::now(), "items": documents })));
+            app.print_line(&json!({ "time": when::now(), "items": queues }));
         } else if app.out.terminal && app.err.terminal {
             let height = terminal_size().1.saturating_sub(2).max(1);
-            screen.draw(&table(app, &documents)?.lines().take(height).map(str::to_owned).collect::<Vec<_>>());
+            screen.draw(&table(app, &queues).lines().take(height).map(str::to_owned).collect::<Vec<_>>());
         } else {
-            app.print(&format!("{}\n", table(app, &documents)?));
+            app.print(&format!("{}\n", table(app, &queues)));
         }
     }
 }
 
-fn once(app: &App, documents: &[Value]) -> Result<()> {
-    if app.json {
-        app.print_lines(documents);
-        return Ok(());
-    }
-    app.print(&table(app, documents)?);
-    if documents.is_empty() && app.err.terminal {
-        app.tell("nothing waits for an agent");
-    }
-    Ok(())
+async fn listed(client: &Client) -> Result<Vec<Queue>> {
+    Ok(client.call::<ListQueues>(&NoParams {}, &()).await?.items)
 }
 
-fn table(app: &App, documents: &[Value]) -> Result<String> {
-    let queues: Result<Vec<QueueView>> =
-        documents.iter().map(|document| understood("queue", document.clone())).collect();
-    Ok(queues::queues(&queues?, when::now(), app.out))
+fn once(app: &App, queues: &[Queue]) {
+    if app.json {
+        app.print_lines(queues);
+        return;
+    }
+    app.print(&table(app, queues));
+    if queues.is_empty() && app.err.terminal {
+        app.tell("nothing waits for an agent");
+    }
+}
+
+fn table(app: &App, found: &[Queue]) -> String {
+    queues::queues(found, when::now(), app.out)
 }

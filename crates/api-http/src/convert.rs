@@ -1,0 +1,451 @@
+//! From what the engine knows to the documents of `consort_api`.
+//!
+//! For: one function for each document. Not for: deciding what is shown.
+//! Invariant: only documents of `consort_api` are sent: neither rows nor views of the engine.
+
+use consort_api::{
+    self as api, ErrorDetail, agents, bulk,
+    inside::{self, EventKind, HistoryEntry, StepState},
+    queues, runs, server,
+    watch::{Progress, ProgressKind},
+    workflows,
+};
+use consort_engine::{
+    self as engine,
+    view::{self, Ask, Event, StepState as State},
+};
+use consort_types::{
+    registry,
+    worker::{self, CapabilityDeclaration},
+};
+use consort_workflow_check as workflow;
+
+pub(crate) fn page<T, U>(page: view::Page<T>, item: impl FnMut(T) -> U) -> api::Page<U> {
+    api::Page { items: page.items.into_iter().map(item).collect(), next: page.next }
+}
+
+pub(crate) fn items<T, U>(items: Vec<T>, item: impl FnMut(T) -> U) -> api::Items<U> {
+    api::Items { items: items.into_iter().map(item).collect() }
+}
+
+fn run_status(status: view::RunStatus) -> runs::RunStatus {
+    match status {
+        view::RunStatus::Running => runs::RunStatus::Running,
+        view::RunStatus::Cancelling => runs::RunStatus::Cancelling,
+        view::RunStatus::Compensating => runs::RunStatus::Compensating,
+        view::RunStatus::Completed => runs::RunStatus::Completed,
+        view::RunStatus::Failed => runs::RunStatus::Failed,
+        view::RunStatus::Cancelled => runs::RunStatus::Cancelled,
+        view::RunStatus::Deleted => runs::RunStatus::Deleted,
+    }
+}
+
+/// The states that a client asked for.
+pub(crate) fn statuses(asked: &[runs::StatusFilter]) -> Vec<view::RunStatus> {
+    let of = |status: &runs::StatusFilter| match status {
+        runs::StatusFilter::Running => view::RunStatus::Running,
+        runs::StatusFilter::Cancelling => view::RunStatus::Cancelling,
+        runs::StatusFilter::Compensating => view::RunStatus::Compensating,
+        runs::StatusFilter::Completed => view::RunStatus::Completed,
+        runs::StatusFilter::Failed => view::RunStatus::Failed,
+        runs::StatusFilter::Cancelled => view::RunStatus::Cancelled,
+    };
+    asked.iter().map(of).collect()
+}
+
+pub(crate) fn summary(run: view::RunSummary) -> runs::RunSummary {
+    runs::RunSummary {
+        run: run.run,
+        workflow: run.workflow,
+        status: run_status(run.status),
+        paused: run.paused,
+        priority: run.priority,
+        started_at: run.created,
+        ended_at: run.ended,
+        labels: run.labels,
+        parent: run.parent,
+        origin: run.origin.map(|origin| runs::Origin { run: origin.run, step: origin.step }),
+        error: run.error.map(ErrorDetail::from),
+    }
+}
+
+pub(crate) fn run(run: view::RunView) -> runs::Run {
+    runs::Run {
+        summary: summary(run.summary),
+        namespace: run.namespace,
+        hash: run.hash.to_string(),
+        input: run.input.into(),
+        output: run.output.map(Into::into),
+        deadline: run.deadline,
+        steps: run.steps,
+        changed: run.changed.0,
+    }
+}
+
+fn step_state(state: State) -> StepState {
+    match state {
+        State::Pending => StepState::Pending,
+        State::Ready => StepState::Queued,
+        State::Taken | State::Open => StepState::Running,
+        State::Parked => StepState::Suspended,
+        State::Backoff => StepState::Backoff,
+        State::Unknown => StepState::Unknown,
+        State::Waiting => StepState::Waiting,
+        State::Approval => StepState::WaitingApproval,
+        State::Completed => StepState::Completed,
+        State::Failed => StepState::Failed,
+        State::Skipped => StepState::Skipped,
+        State::Cancelled => StepState::Cancelled,
+    }
+}
+
+pub(crate) fn node(node: view::StepNode) -> inside::StepNode {
+    let counts = |counts: view::Counts| {
+        let view::Counts { total, started, ended, failed } = counts;
+        inside::Counts { total, started, ended, failed }
+    };
+    inside::StepNode {
+        task: node.task,
+        name: node.name,
+        kind: node.kind.to_owned(),
+        target: node.target,
+        state: step_state(node.state),
+        attempt: node.attempt,
+        instance: node.instance,
+        started_at: node.began,
+        ended_at: node.ended,
+        wake_at: node.wakes,
+        error: node.error.map(ErrorDetail::from),
+        child_run: node.child_run,
+        copied: node.copied,
+        counts: node.counts.map(counts),
+        // As deep as a run's steps are nested, which `limits::WORKFLOW_DEPTH_MAX` bounds.
+        children: node.below.into_iter().map(self::node).collect(),
+    }
+}
+
+pub(crate) fn step(step: view::StepView) -> inside::Step {
+    inside::Step {
+        task: step.task,
+        path: step.path,
+        state: step_state(step.state),
+        attempt: step.attempt,
+        instance: step.instance,
+        started_at: step.began,
+        attempt_started_at: step.taken,
+        ended_at: step.ended,
+        output: step.output.map(Into::into),
+        error: step.error.map(ErrorDetail::from),
+        copied: step.copied,
+    }
+}
+
+pub(crate) fn entry(entry: view::JournalView) -> HistoryEntry {
+    let plain = |kind| HistoryEntry::new(entry.cursor.to_string(), entry.time, kind);
+    let of = |kind, attempt| HistoryEntry { attempt: Some(attempt), ..plain(kind) };
+    let failed = |kind, error| HistoryEntry { error: Some(ErrorDetail::from(error)), ..plain(kind) };
+    let told = match entry.event {
+        Event::RunStarted => plain(EventKind::RunStarted),
+        Event::StepBegan => plain(EventKind::StepStarted),
+        Event::AttemptTaken { attempt, instance } => {
+            HistoryEntry { instance: Some(instance), ..of(EventKind::AttemptStarted, attempt) }
+        }
+        Event::AttemptFailed { attempt, error, retry_at } => {
+            HistoryEntry { attempt: Some(attempt), retry_at, ..failed(EventKind::AttemptFailed, error) }
+        }
+        Event::StepCompleted { attempt } => of(EventKind::StepCompleted, attempt),
+        Event::StepFailed { error } => failed(EventKind::StepFailed, error),
+        Event::StepSkipped { error: Some(error) } => failed(EventKind::StepSkipped, error),
+        Event::StepSkipped { error: None } => plain(EventKind::StepSkipped),
+        Event::StepCancelled { error } => failed(EventKind::StepCancelled, error),
+        Event::OutcomeUnknown { attempt } => of(EventKind::OutcomeUnknown, attempt),
+        Event::Decided { decision, by, comment } => {
+            HistoryEntry { decision: Some(decision), by: Some(by), comment, ..plain(EventKind::Decided) }
+        }
+        Event::SignalReceived { name, payload } => {
+            HistoryEntry { name: Some(name), payload: Some(payload.into()), ..plain(EventKind::SignalReceived) }
+        }
+        Event::RunPaused => plain(EventKind::RunPaused),
+        Event::RunResumed => plain(EventKind::RunResumed),
+        Event::RunCancelling { reason } => HistoryEntry { reason: Some(reason), ..plain(EventKind::RunCancelling) },
+        Event::CompensationBegan => plain(EventKind::CompensationStarted),
+        Event::RunEnded { status } => HistoryEntry { status: Some(run_status(status)), ..plain(EventKind::RunEnded) },
+        Event::TaskRecorded { entry, what } => {
+            HistoryEntry { entry: Some(entry), what: Some(what), ..plain(EventKind::TaskRecorded) }
+        }
+        Event::StepCopied => plain(EventKind::StepCopied),
+    };
+    HistoryEntry { task: entry.task, step: entry.step, ..told }
+}
+
+pub(crate) fn progress(progress: worker::Progress) -> Progress {
+    let (kind, message, text, json) = match progress.live {
+        worker::Live::Message { message } => (ProgressKind::Message, Some(message), None, None),
+        worker::Live::Text { text } => (ProgressKind::Text, None, Some(text), None),
+        worker::Live::Json { value } => (ProgressKind::Json, None, None, Some(value)),
+    };
+    Progress { run: progress.run, step: progress.step, attempt: progress.attempt, kind, message, text, json }
+}
+
+pub(crate) fn replay(replay: view::Replay) -> inside::Replay {
+    let step = |step: view::ReplayedStep| inside::ReplayedStep {
+        task: step.task,
+        path: step.path,
+        state: step_state(step.state),
+        attempts: step.attempts,
+        ended_at: step.ended,
+        output: step.output.map(Into::into),
+    };
+    inside::Replay {
+        run: replay.run,
+        status: replay.status.map(run_status),
+        entries: replay.entries,
+        steps: replay.steps.into_iter().map(step).collect(),
+        differences: replay.differences,
+    }
+}
+
+pub(crate) fn comparison(found: view::Comparison) -> inside::Comparison {
+    let difference = |found: view::Difference| inside::Difference {
+        path: found.path,
+        left: found.left.map(step_state),
+        right: found.right.map(step_state),
+        same_output: found.same_output,
+        left_took: found.left_took,
+        right_took: found.right_took,
+    };
+    inside::Comparison {
+        left: found.left,
+        right: found.right,
+        same: found.same,
+        differences: found.differences.into_iter().map(difference).collect(),
+    }
+}
+
+pub(crate) fn inbox_item(item: view::InboxView) -> api::inbox::InboxItem {
+    let kind = match item.ask {
+        Ask::Approval => api::inbox::InboxKind::Approval,
+        Ask::UnknownOutcome => api::inbox::InboxKind::UnknownOutcome,
+    };
+    api::inbox::InboxItem {
+        task: item.task,
+        run: item.run,
+        workflow: item.workflow,
+        step: item.step,
+        since: item.since,
+        kind,
+        title: item.title,
+        details: item.details.map(Into::into),
+    }
+}
+
+pub(crate) fn workflow(found: view::WorkflowView) -> workflows::WorkflowSummary {
+    workflows::WorkflowSummary {
+        name: found.name,
+        revision: found.revision,
+        version: found.version,
+        description: found.description,
+        hash: found.hash.to_string(),
+        deployed_at: found.deployed,
+    }
+}
+
+pub(crate) fn graph(graph: workflow::Graph) -> workflows::Graph {
+    let node = |node: workflow::Node| workflows::GraphNode {
+        path: node.path,
+        name: node.name,
+        kind: node.kind.to_owned(),
+        target: node.target,
+        notes: node.notes,
+        parent: node.parent,
+    };
+    workflows::Graph { name: graph.name, nodes: graph.nodes.into_iter().map(node).collect(), edges: graph.edges }
+}
+
+pub(crate) fn diagnostics(found: &workflow::Diagnostics) -> Vec<api::Diagnostic> {
+    let diagnostic = |found: &workflow::Diagnostic| {
+        let severity = match found.severity {
+            workflow::Severity::Error => "error",
+            workflow::Severity::Warning => "warning",
+        };
+        api::Diagnostic {
+            severity: severity.to_owned(),
+            code: found.code.to_owned(),
+            message: found.message.clone(),
+            line: found.line,
+            column: found.column,
+            start: found.span.start,
+            end: found.span.end,
+            hint: found.hint.clone(),
+        }
+    };
+    found.0.iter().map(diagnostic).collect()
+}
+
+fn capability(declared: CapabilityDeclaration) -> agents::Capability {
+    let effect = match declared.effect {
+        consort_types::EffectClass::Read => "read",
+        consort_types::EffectClass::Idempotent => "idempotent",
+        consort_types::EffectClass::Write => "write",
+    };
+    agents::Capability {
+        name: declared.name,
+        description: declared.description,
+        effect: effect.to_owned(),
+        input_schema: declared.input_schema,
+        output_schema: declared.output_schema,
+        cost_hint_microdollars: declared.cost_hint_microdollars,
+        time_hint: declared.time_hint,
+    }
+}
+
+pub(crate) fn agent(agent: registry::AgentView) -> agents::Agent {
+    let declared = agent.declaration;
+    agents::Agent {
+        name: declared.name,
+        version: declared.version,
+        description: declared.description,
+        labels: declared.labels,
+        capabilities: declared.capabilities.into_iter().map(capability).collect(),
+        health: agent.health.into(),
+        reason: agent.reason,
+        weight: agent.weight,
+        draining: agent.draining,
+        declared_at: agent.since,
+        seen_at: agent.seen,
+        instances: agent.instances.into_iter().map(instance).collect(),
+        statistics: agent.skills.into_iter().map(statistics).collect(),
+    }
+}
+
+fn instance(instance: registry::InstanceView) -> agents::WorkerInstance {
+    agents::WorkerInstance {
+        name: instance.name,
+        client: instance.client,
+        labels: instance.labels,
+        health: instance.health.into(),
+        reason: instance.reason,
+        connected_at: instance.connected,
+        seen_at: instance.seen,
+        in_flight: instance.held,
+        max_concurrent: instance.credit,
+    }
+}
+
+fn statistics(of: registry::SkillView) -> agents::CapabilityStatistics {
+    agents::CapabilityStatistics {
+        capability: of.capability,
+        completed: of.completed,
+        failed: of.failed,
+        unknown: of.unknown,
+        expired: of.expired,
+        lost: of.lost,
+        p50: of.p50,
+        p95: of.p95,
+        queued_p50: of.queued_p50,
+        queued_p95: of.queued_p95,
+    }
+}
+
+pub(crate) fn queue(queue: registry::QueueView) -> queues::Queue {
+    let holder = |of: registry::HolderView| queues::Holder { instance: of.instance, in_flight: of.held };
+    queues::Queue {
+        capability: queue.capability,
+        agent: queue.agent,
+        waiting: queue.waiting,
+        limited: queue.limited,
+        paused: queue.paused,
+        oldest: queue.oldest,
+        instances: queue.instances,
+        handed_out_minute: queue.handed_out_minute,
+        ended_minute: queue.ended_minute,
+        holders: queue.holders.into_iter().map(holder).collect(),
+        reason: queue.reason,
+    }
+}
+
+pub(crate) fn quota(view: registry::LimitView) -> queues::Quota {
+    queues::Quota {
+        scope: view.scope,
+        max_concurrent: view.limit.concurrency,
+        rate: view.limit.rate.map(Into::into),
+        max_waiting: view.limit.queue,
+        in_flight: view.taken,
+        limited: view.limited,
+    }
+}
+
+pub(crate) fn status(status: engine::Status) -> server::Status {
+    let counts = status.tasks;
+    let agent = |of: engine::AgentStatus| server::AgentInstances {
+        namespace: of.namespace,
+        agent: of.agent,
+        version: of.version,
+        instances: of.instances,
+        in_flight: of.held,
+        available: of.credit,
+    };
+    server::Status {
+        now: status.now,
+        applied: status.applied.0,
+        log_first: status.log_first.0,
+        log_last: status.log_last.0,
+        store_written: status.store_written.0,
+        store_synced: status.store_synced.0,
+        log_bytes: status.log_bytes,
+        store_bytes: status.store_bytes,
+        groups: status.groups,
+        records: status.records,
+        commands_waiting: status.commands_waiting,
+        rows_changed: status.rows_changed,
+        tasks: server::TaskCounts {
+            created: counts.made,
+            waiting: counts.waiting,
+            running: counts.taken,
+            completed: counts.done,
+            unsuccessful: counts.dead,
+        },
+        runs_active: status.runs_active,
+        tasks_queued: status.tasks_queued,
+        halted: status.halted.map(ErrorDetail::from),
+        refused: status.refused.into_iter().map(refused_record).collect(),
+        draining: status.draining,
+        agents: status.agents.into_iter().map(agent).collect(),
+        clock_lead: status.clock_lead,
+        clock_leap: status.clock_leap,
+    }
+}
+
+fn refused_record(of: view::RefusedRecord) -> server::RefusedRecord {
+    let view::RefusedRecord { record, by_record, reason, by, at } = of;
+    server::RefusedRecord { record: record.0, by_record: by_record.0, reason, by, at }
+}
+
+pub(crate) fn bulk_request(request: bulk::BulkRequest) -> engine::BulkRequest {
+    let bulk::BulkRequest { filter, action, reason, limit, cursor, dry_run } = request;
+    let action = match action {
+        bulk::BulkAction::Cancel => engine::BulkAction::Cancel,
+        bulk::BulkAction::Pause => engine::BulkAction::Pause,
+        bulk::BulkAction::Resume => engine::BulkAction::Resume,
+        bulk::BulkAction::Delete => engine::BulkAction::Delete,
+    };
+    let filter = view::RunFilter {
+        statuses: statuses(&filter.status),
+        workflow: filter.workflow,
+        labels: filter.labels,
+        children: filter.children,
+    };
+    engine::BulkRequest { filter, action, reason, limit, cursor, dry_run }
+}
+
+pub(crate) fn bulk_result(result: engine::BulkResult) -> bulk::BulkResult {
+    let item = |item: engine::BulkItem| match item.done {
+        Ok(done) => bulk::BulkItem { run: item.run, done, error: None },
+        Err(error) => bulk::BulkItem { run: item.run, done: false, error: Some(error.into()) },
+    };
+    bulk::BulkResult { results: result.results.into_iter().map(item).collect(), next: result.next }
+}
+
+pub(crate) fn started(started: engine::Started) -> runs::Started {
+    runs::Started { run: started.run, deduplicated: started.deduplicated }
+}

@@ -1,0 +1,54 @@
+//! Server-sent events.
+//!
+//! For: turning events of `consort_api` into a stream of an answer. Not for: what happens.
+//! Invariant: the name of an event is the name of its variant, and its data the variant's content.
+
+use std::{convert::Infallible, time::Duration};
+
+use axum::{
+    body::Body,
+    http::Response,
+    response::{
+        IntoResponse as _, Sse,
+        sse::{Event, KeepAlive},
+    },
+};
+use consort_types::{Code, Error, Result};
+use futures::{Stream, StreamExt as _, stream};
+use serde::Serialize;
+
+use crate::{problem::Problem, serve::Closing};
+
+/// How often a silent stream says that it is alive.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How long a client waits before it comes back.
+const COME_BACK: Duration = Duration::from_secs(1);
+
+/// The answer that sends events, each with its id where it has one, until they end or the server stops.
+pub(super) fn stream<E: Serialize>(
+    events: impl Stream<Item = (E, Option<String>)> + Send + 'static,
+    closing: Closing,
+) -> Response<Body> {
+    let first = stream::iter([Ok::<_, Infallible>(Event::default().retry(COME_BACK))]);
+    let events = events.map(|(event, id)| Ok(encode(&event, id).unwrap_or_else(failed)));
+    let events = first.chain(events).take_until(async move { closing.closed().await });
+    Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
+}
+
+fn encode(event: &impl Serialize, id: Option<String>) -> Result<Event> {
+    let defect =
+        |error: &dyn std::fmt::Display| Error::new(Code::Internal, format!("the event cannot be written: {error}"));
+    let text = serde_json::to_string(event).map_err(|error| defect(&error))?;
+    // A variant is an object of one field: its name, and its content.
+    let inner = text.strip_prefix("{\"").and_then(|rest| rest.strip_suffix('}')?.split_once("\":"));
+    let (name, data) = inner.ok_or_else(|| defect(&"it is no variant"))?;
+    // Documents keep the bytes of their author. Line breaks can only stand between JSON's tokens, never in a text.
+    let event = Event::default().event(name).data(data.replace(['\r', '\n'], " "));
+    Ok(id.into_iter().fold(event, Event::id))
+}
+
+/// The last event of a stream that broke. The client may come back with the id that it has.
+fn failed(error: Error) -> Event {
+    let problem = serde_json::to_string(&Problem::from(error).document()).unwrap_or_default();
+    Event::default().event("error").data(problem)
+}
