@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use consort_api::workflows::{ShowWorkflow, WorkflowParams};
 use consort_types::{Code, Error, Result, limits};
 use consort_workflow_check::{Checked, check};
-use serde_json::Value;
 
 use crate::{app::App, client::Client};
 

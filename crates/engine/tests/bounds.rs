@@ -16,7 +16,7 @@ use consort_core::{
     Command,
     command::{SetRetention, StartRun},
 };
-use consort_engine::{Config, Handle, Locality, Partition, Parts, RefuseRecord, StartRequest, refuse_record};
+use consort_engine::{Config, Decision, Handle, Locality, Partition, Parts, RefuseRecord, StartRequest, refuse_record};
 use consort_journal::{Log, MemoryLogDisk, Record};
 use consort_store::{Batch, MemoryStore, Row, Snapshot, Store, StoreError};
 use consort_types::{
@@ -45,7 +45,7 @@ async fn a_worker_that_waits_for_a_signal_with_a_long_name_stops_nobody() {
     handle.deploy(NS, ONE).await.unwrap();
     let mut session = handle.attach(hello(agent("a", X), 1, Vec::new()), Locality::Local).await.unwrap();
     let request = StartRequest { namespace: NS.into(), workflow: "w".into(), ..StartRequest::default() };
-    let run = handle.start(StartRequest { input: json("{}"), ..request }).await.unwrap().run;
+    let run = handle.start(StartRequest { input: Some(json("{}")), ..request }).await.unwrap().run;
     let messages = session.receive().await.unwrap();
     let [ToWorker::Task(offer)] = &messages[..] else { panic!("{messages:?}") };
     let before = handle.status().await.unwrap().log_last;
@@ -126,8 +126,8 @@ async fn long_names_are_refused_at_every_door_and_logged_nowhere() {
         refused.push(handle.signal(NS, run, &long, Payload::null()).await);
         refused.push(handle.cancel(&long, run, "", false).await);
         refused.push(handle.cancel(NS, run, &long, false).await);
-        refused.push(handle.approve(NS, task, true, &long, None).await);
-        refused.push(handle.approve(NS, task, true, "me", Some(long.clone())).await);
+        refused.push(handle.decide(NS, task, Decision::Approve, &long, None).await);
+        refused.push(handle.decide(NS, task, Decision::Approve, "me", Some(long.clone())).await);
         refused.push(handle.retry(NS, run, Some(long.clone())).await.map(drop));
         refused.push(handle.drain_agent(NS, "a", Some(&long)).await);
         refused.push(handle.run(&long, run).await.map(drop));
@@ -308,7 +308,7 @@ async fn a_panic_in_a_record_names_the_record_while_running_and_at_the_start() {
         Command::StartRun(start) => start,
         other => panic!("{other:?}"),
     };
-    let request = StartRequest { namespace, workflow, input, ..StartRequest::default() };
+    let request = StartRequest { namespace, workflow, input: Some(input), ..StartRequest::default() };
     let way_out = format!("consort doctor --refuse-record {poisoned} ");
     let error = handle.start(request).await.unwrap_err();
     assert!(error.code == Code::Halted && error.message.contains(&format!("record `{poisoned}`")), "{error}");

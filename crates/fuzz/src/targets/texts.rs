@@ -12,7 +12,7 @@ use axum::{
     http::{Method, Request},
 };
 use consort_engine::{
-    Config, ForkRequest, Handle, Locality, Partition, Parts, Decision, Session, StartRequest, view::RunFilter,
+    Config, Decision, ForkRequest, Handle, Locality, Partition, Parts, Session, StartRequest, view::RunFilter,
 };
 use consort_journal::MemoryLogDisk;
 use consort_store::{MemoryStore, Store as _};
@@ -133,11 +133,7 @@ fn hello() -> Hello {
 }
 
 fn start() -> StartRequest {
-    StartRequest {
-        namespace: NS.to_owned(),
-        workflow: "w".to_owned(),
-        ..StartRequest::default()
-    }
+    StartRequest { namespace: NS.to_owned(), workflow: "w".to_owned(), ..StartRequest::default() }
 }
 
 fn code<T>(result: Result<T>) -> u16 {
