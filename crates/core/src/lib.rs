@@ -17,7 +17,8 @@ pub mod tables;
 pub mod view;
 
 pub use command::{Command, Reply};
-pub use effect::{ConcurrencyKey, Effect, LiveTask, ReadyTask};
+pub use effect::{AttemptEnd, ConcurrencyKey, Effect, LiveTask, ReadyTask};
 pub use machine::{Applied, Machine, Taken};
 pub use rows::AgentState;
+pub use run::LateReport;
 pub use tables::{Backing, Changes, EncodedChanges};

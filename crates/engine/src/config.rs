@@ -57,12 +57,3 @@ impl Default for Config {
         }
     }
 }
-
-/// Where an instance lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Locality {
-    /// In this process: when its session ends, it is dead, and needs no grace.
-    Local,
-    /// Elsewhere: it may come back and claim what it holds.
-    Remote,
-}

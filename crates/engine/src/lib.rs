@@ -17,13 +17,14 @@ mod shell;
 
 pub use admit::check_document;
 pub use backing::{StoreBacking, write_rows};
-pub use config::{Config, Locality, Parts};
+pub use config::{Config, Parts};
 pub use consort_core::view;
 pub use handle::{
     AgentStatus, AgentWatch, Deployed, ForkRequest, Handle, Session, SessionSender, StartRequest, Started, Status,
     Watch, WatchEvent,
 };
 pub use keeper::BlobKeeper;
-pub use partition::{Attached, InstanceId, Outputs, Partition, Ticket, agent_of};
+pub use partition::{Attached, InstanceId, Outputs, Partition, Ticket};
 
 pub use consort_core::command::Resolution;
+pub use consort_types::Locality;

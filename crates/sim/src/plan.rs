@@ -56,11 +56,13 @@ pub enum Planted {
     WrongNamespace,
     /// A row grows with its run (law 13).
     GrowingRow,
+    /// A report counts although it comes from an instance that does not hold the task (law 3).
+    StrangerHeard,
 }
 
 impl Planted {
     /// Every planted bug.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::AckBeforeSync,
         Self::ReplyBeforeDurable,
         Self::OutcomeOverwritten,
@@ -84,6 +86,7 @@ impl Planted {
         Self::DamageCut,
         Self::WrongNamespace,
         Self::GrowingRow,
+        Self::StrangerHeard,
     ];
 
     /// The law that it breaks.
@@ -91,7 +94,7 @@ impl Planted {
         let number = match self {
             Self::AckBeforeSync | Self::ReplyBeforeDurable => 1,
             Self::OutcomeOverwritten => 2,
-            Self::OldTokenAccepted | Self::HandedOutTwice | Self::ReclaimTooLate => 3,
+            Self::OldTokenAccepted | Self::HandedOutTwice | Self::ReclaimTooLate | Self::StrangerHeard => 3,
             Self::StoreLosesBatch | Self::ReplaySwapsRecords => 4,
             Self::LeaseByClock => 5,
             Self::TickFromTheFuture | Self::TimersForgotten | Self::TimerFiresTwice => 6,

@@ -7,6 +7,7 @@
 mod effect;
 mod error;
 mod id;
+mod instance;
 pub mod limits;
 mod payload;
 pub mod registry;
@@ -18,6 +19,7 @@ pub mod worker;
 pub use effect::{EffectClass, OnUnknown};
 pub use error::{Code, Error, ErrorKind, Result};
 pub use id::{Name, RunId, Seq, TaskId, Token};
+pub use instance::{Locality, WorkerInstance};
 pub use payload::{BlobHash, Payload};
 pub use secret::Secret;
 pub use time::{Span, Time};

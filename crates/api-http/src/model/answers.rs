@@ -263,7 +263,11 @@ pub struct Status {
     pub halted: Option<super::ErrorDetail>,
     /// Whether tasks are handed out no more.
     pub draining: bool,
-    /// The agents that are connected.
+    /// Instances that are connected, of all namespaces.
+    pub instances: usize,
+    /// Tasks that instances hold.
+    pub tasks_held: usize,
+    /// The agents of the namespace that are connected.
     pub agents: Vec<AgentInstances>,
 }
 

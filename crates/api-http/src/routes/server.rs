@@ -93,7 +93,7 @@ async fn retention(mut call: Call) -> Answer {
 }
 
 async fn status(call: Call) -> Answer {
-    Ok(ok(&call.engine().status().await?)?)
+    Ok(ok(&call.engine().status_of(&call.namespace).await?)?)
 }
 
 fn bounds() -> Answer {

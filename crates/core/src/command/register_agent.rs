@@ -1,8 +1,8 @@
 //! `RegisterAgent`: a version of an agent joins, or changes what it declares.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use consort_types::{Code, Error, Name, Payload, Result, limits, worker::AgentDeclaration};
+use consort_types::{Code, Error, Locality, Name, Payload, Result, limits, worker::AgentDeclaration};
 use minicbor::{Decode, Encode};
 
 use super::Reply;
@@ -22,26 +22,39 @@ pub struct RegisterAgent {
     /// The declaration, as JSON of [`AgentDeclaration`].
     #[n(1)]
     pub declaration: Payload,
+    /// Where the instance lives that declares it is in the engine's process: the name is then reserved for such.
+    #[n(2)]
+    pub built_in: bool,
 }
 
 impl RegisterAgent {
-    /// A command from a declaration.
-    pub fn new(namespace: &str, declaration: &AgentDeclaration) -> Self {
+    /// A command from a declaration by an instance that lives there.
+    pub fn new(namespace: &str, declaration: &AgentDeclaration, locality: Locality) -> Self {
         let value = serde_json::to_value(declaration).unwrap_or_default();
-        Self { namespace: namespace.to_owned(), declaration: Payload::from_value(&value) }
+        Self {
+            namespace: namespace.to_owned(),
+            declaration: Payload::from_value(&value),
+            built_in: locality == Locality::Local,
+        }
     }
 
     pub(crate) fn apply(&self, fold: &mut Fold<'_>) -> Result<Reply> {
         Name::check("namespace", &self.namespace)?;
-        let mut row = Agent { declaration: self.declaration.clone(), since: fold.now, state: AgentState::default() };
+        let (declaration, state) = (self.declaration.clone(), AgentState::default());
+        let mut row = Agent { declaration, since: fold.now, state, built_in: self.built_in };
         let Some(declared) = row.declaration() else {
             return Err(Error::new(Code::BadRequest, "the agent's declaration cannot be read")
                 .hint("it must be inline JSON with name, version, description and capabilities"));
         };
         check(&declared)?;
         let key = AgentKey { namespace: self.namespace.clone(), name: declared.name, version: declared.version };
+        if !self.built_in && fold.machine.is_built_in(&key.namespace, &key.name)? {
+            return Err(reserved(&key.name));
+        }
         match fold.machine.tables.agents.get(&key)? {
-            Some(known) if known.declaration == self.declaration => return Ok(Reply::Done),
+            Some(known) if known.declaration == self.declaration && known.built_in == self.built_in => {
+                return Ok(Reply::Done);
+            }
             // What operators said stands, whatever the version declares.
             Some(known) => row.state = known.state,
             None => check_versions(fold, &key)?,
@@ -54,10 +67,20 @@ impl RegisterAgent {
     }
 }
 
+fn reserved(name: &str) -> Error {
+    Error::new(Code::AgentReserved, format!("`{name}` is a built-in agent, and cannot be declared by a remote worker"))
+        .hint("call the agent something else")
+}
+
 fn check(declared: &AgentDeclaration) -> Result<()> {
     Name::check("agent", &declared.name)?;
+    let mut names = BTreeSet::new();
     for capability in &declared.capabilities {
         Name::check("capability", &capability.name)?;
+        if !names.insert(&capability.name) {
+            let message = format!("agent `{}` declares the capability `{}` twice", declared.name, capability.name);
+            return Err(Error::new(Code::BadRequest, message).hint("declare each capability once"));
+        }
     }
     let (bytes, max) = (declared.version.len(), limits::NAME_BYTES_MAX);
     if bytes > max {

@@ -1,7 +1,7 @@
 //! `TaskComplete`: an attempt ended well. The first report of the current attempt counts; a repeated one gets
 //! the first answer, and one with an old fencing token changes nothing.
 
-use consort_types::{Payload, Result, TaskId, Time, Token};
+use consort_types::{Payload, Result, TaskId, Time, Token, WorkerInstance};
 use minicbor::{Decode, Encode};
 
 use super::Reply;
@@ -21,12 +21,15 @@ pub struct TaskComplete {
     pub output: Payload,
     /// Who took it and when, where that has no record of its own.
     #[n(3)]
-    pub taken: Option<(String, Time)>,
+    pub taken: Option<(WorkerInstance, Time)>,
+    /// The instance that reports.
+    #[n(4)]
+    pub by: WorkerInstance,
 }
 
 impl TaskComplete {
     pub(crate) fn apply(&self, fold: &mut Fold<'_>) -> Result<Reply> {
-        fold.task_complete(self.task, self.token, &self.output, self.taken.as_ref())?;
+        fold.task_complete(self.task, self.token, &self.by, &self.output, self.taken.as_ref())?;
         Ok(Reply::Done)
     }
 }

@@ -1,6 +1,6 @@
 //! `TaskFail`: an attempt failed by its own report. The retry policy decides what follows.
 
-use consort_types::{Error, Result, Span, TaskId, Time, Token};
+use consort_types::{Error, Result, Span, TaskId, Time, Token, WorkerInstance};
 use minicbor::{Decode, Encode};
 
 use super::Reply;
@@ -26,7 +26,10 @@ pub struct TaskFail {
     pub retry_after: Option<Span>,
     /// Who took it and when, where that has no record of its own.
     #[n(5)]
-    pub taken: Option<(String, Time)>,
+    pub taken: Option<(WorkerInstance, Time)>,
+    /// The instance that reports.
+    #[n(6)]
+    pub by: WorkerInstance,
 }
 
 impl TaskFail {
@@ -36,7 +39,7 @@ impl TaskFail {
             Some(span) => Again::After(span),
             None => Again::ByPolicy,
         };
-        fold.task_fail(self.task, self.token, &self.error, again, self.taken.as_ref())?;
+        fold.task_fail(self, again)?;
         Ok(Reply::Done)
     }
 }

@@ -1,7 +1,7 @@
 //! `TaskPark`: a task that only waits leaves its instance; it comes back with its journal when an entry is
 //! answered.
 
-use consort_types::{Result, TaskId, Token};
+use consort_types::{Result, TaskId, Token, WorkerInstance};
 use minicbor::{Decode, Encode};
 
 use super::Reply;
@@ -19,11 +19,14 @@ pub struct TaskPark {
     /// Positions of the journal entries that its code waits for.
     #[n(2)]
     pub waiting: Vec<u32>,
+    /// The instance that reports.
+    #[n(3)]
+    pub by: WorkerInstance,
 }
 
 impl TaskPark {
     pub(crate) fn apply(&self, fold: &mut Fold<'_>) -> Result<Reply> {
-        fold.task_park(self.task, self.token, &self.waiting)?;
+        fold.task_park(self.task, self.token, &self.by, &self.waiting)?;
         Ok(Reply::Done)
     }
 }

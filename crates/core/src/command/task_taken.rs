@@ -1,6 +1,6 @@
 //! `TaskTaken`: an instance holds the attempt. Recorded lazily, but durably before a `write` attempt is sent.
 
-use consort_types::{EffectClass, Result, TaskId, Time, Token};
+use consort_types::{EffectClass, Result, TaskId, Time, Token, WorkerInstance};
 use minicbor::{Decode, Encode};
 
 use super::Reply;
@@ -17,7 +17,7 @@ pub struct TaskTaken {
     pub token: Token,
     /// The instance.
     #[n(2)]
-    pub instance: String,
+    pub instance: WorkerInstance,
     /// The effect class under which it was handed out.
     #[n(3)]
     pub effect: EffectClass,

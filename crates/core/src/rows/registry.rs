@@ -21,6 +21,9 @@ pub struct Agent {
     /// What operators said about it.
     #[n(2)]
     pub state: AgentState,
+    /// Whether it is built in: it was declared by an instance in the engine's process.
+    #[n(3)]
+    pub built_in: bool,
 }
 
 impl Agent {

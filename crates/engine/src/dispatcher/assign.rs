@@ -36,26 +36,28 @@ impl Dispatcher {
     /// Gives ready tasks to instances until one of the two runs out: by priority, then fairly between runs and keys,
     /// then by deadline and age; to the least loaded instance, then to the fastest.
     pub fn assign(&mut self, now: Time) -> Vec<Assignment> {
-        let mut assignments = Vec::new();
+        std::iter::from_fn(|| self.assign_one(now)).collect()
+    }
+
+    /// Gives the next ready task to an instance, where one may be given: what the caller learns of the instance
+    /// between two calls counts for the next.
+    pub fn assign_one(&mut self, now: Time) -> Option<Assignment> {
+        if self.draining {
+            return None;
+        }
         self.gates.advance(now);
         self.pool.try_again(now);
-        let mut given = true;
-        while !self.draining {
-            if std::mem::take(&mut given) {
-                self.gates.wake_each().into_iter().for_each(|waiter| self.let_in(waiter));
-            }
+        self.gates.wake_each().into_iter().for_each(|waiter| self.let_in(waiter));
+        loop {
             if let Some(queue) = self.pool.next_queue() {
                 if let Some(assignment) = self.give_first(queue, now) {
-                    assignments.push(assignment);
-                    given = true;
+                    return Some(assignment);
                 }
-            } else if let Some(waiter) = self.gates.wake() {
-                self.let_in(waiter);
             } else {
-                break;
+                let waiter = self.gates.wake()?;
+                self.let_in(waiter);
             }
         }
-        assignments
     }
 
     /// Whoever waited at a gate tries again.

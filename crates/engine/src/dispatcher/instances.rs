@@ -5,16 +5,16 @@
 
 use std::sync::Arc;
 
-use consort_types::{TaskId, Time, Token, limits, worker::Hello};
+use consort_types::{TaskId, Time, Token, WorkerInstance, limits, worker::Hello};
 
-use super::{Claim, Dispatcher, InstanceId, Lost, Place};
+use super::{Claim, Dispatcher, InstanceId, Lost, Place, Task};
 use crate::{Locality, handle::AgentStatus};
 
 impl Dispatcher {
-    /// An instance joins. Its name is `prefix`, its number and its agent, with colons between.
-    pub fn join(&mut self, hello: &Hello, locality: Locality, prefix: &str, now: Time) -> InstanceId {
+    /// An instance joins, in this start of the engine.
+    pub fn join(&mut self, hello: &Hello, locality: Locality, start: u64, now: Time) -> InstanceId {
         self.revision += 1;
-        let (instance, kind) = self.pool.join(hello, locality, prefix, now);
+        let (instance, kind) = self.pool.join(hello, locality, start, now);
         if self.pool.members(kind).nth(1).is_none() {
             self.queues.connect(kind, &mut self.pool);
         }
@@ -65,20 +65,60 @@ impl Dispatcher {
         }
     }
 
-    /// An instance claims a task that it holds from before a reconnect.
-    pub fn claim(&mut self, instance: InstanceId, id: TaskId, token: Token, now: Time) -> Claim {
-        let Some(task) = self.tasks.get(&id).filter(|task| task.token == token) else { return Claim::Refused };
+    /// An instance claims a task that it holds from before a reconnect. `recovered` says that the attempt was made
+    /// ready before this start of the engine, so that its hand-out may have been lost with the last one.
+    pub fn claim(&mut self, instance: InstanceId, id: TaskId, token: Token, recovered: bool, now: Time) -> Claim {
+        let Some(task) = self.tasks.get(&id).filter(|task| task.token == token) else {
+            return Claim::Refused { reason: "the attempt is over" };
+        };
         let unrecorded = !matches!(task.place, Place::Orphan { .. });
-        if let Place::Orphan { until: None, .. } = task.place {
-            // It is being reported as lost; the fence moves.
-            return Claim::Refused;
-        }
-        if self.pool.instance(instance).is_none() {
-            return Claim::Refused;
+        if !self.may_claim(instance, task, recovered) {
+            return Claim::Refused { reason: "the attempt is not with this instance" };
         }
         let from = self.withdraw(id);
         self.give(id, instance, now, false);
         Claim::Granted { from, unrecorded }
+    }
+
+    /// Whether an instance may claim a task: from an instance of its agent and namespace that is gone, from one of its
+    /// own worker whose connection was not missed yet, or, where the hand-out may not have been recorded, any task that
+    /// it could have been given.
+    fn may_claim(&self, instance: InstanceId, task: &Task, recovered: bool) -> bool {
+        let Some(own) = self.pool.instance(instance) else { return false };
+        let Some(kind) = self.pool.kind(own.kind) else { return false };
+        let Some(target) = self.queues.get(task.queue).map(|queue| &queue.target) else { return false };
+        match &task.place {
+            Place::Held(holder) => self.pool.instance(*holder).is_some_and(|holder| {
+                let of_agent = self.pool.kind(holder.kind).map(|of| of.agent_id) == Some(kind.agent_id);
+                of_agent && !own.worker.is_empty() && holder.worker == own.worker
+            }),
+            Place::Orphan { until: Some(_), instance: holder } => {
+                *kind.namespace == *target.namespace && *kind.agent == *holder.agent
+            }
+            // It is being reported as lost: the fence moves.
+            Place::Orphan { until: None, .. } | Place::Nowhere => false,
+            Place::Queued | Place::Aside => recovered && kind.can(target),
+        }
+    }
+
+    /// Notes bytes that wait for an instance. It is handed nothing while as many wait as may.
+    pub fn add_unread(&mut self, instance: InstanceId, bytes: usize) {
+        self.pool.set_unread(instance, |unread| unread.saturating_add(bytes));
+    }
+
+    /// Notes bytes that an instance has read, or that are not going to be sent.
+    pub fn take_unread(&mut self, instance: InstanceId, bytes: usize) {
+        self.pool.set_unread(instance, |unread| unread.saturating_sub(bytes));
+    }
+
+    /// Bytes that wait for an instance.
+    pub fn unread(&self, instance: InstanceId) -> usize {
+        self.pool.instance(instance).map_or(0, |instance| instance.unread)
+    }
+
+    /// Sets how many bytes may wait for an instance before it is handed nothing more.
+    pub fn set_unread_max(&mut self, instance: InstanceId, bytes: usize) {
+        self.pool.set_unread_max(instance, bytes);
     }
 
     /// An instance was heard of.
@@ -92,8 +132,24 @@ impl Dispatcher {
     }
 
     /// The name of a connected instance.
-    pub fn name(&self, instance: InstanceId) -> Option<&Arc<str>> {
+    pub fn name(&self, instance: InstanceId) -> Option<&Arc<WorkerInstance>> {
         self.pool.instance(instance).map(|instance| &instance.name)
+    }
+
+    /// The namespace that a connected instance serves.
+    pub fn namespace(&self, instance: InstanceId) -> Option<&Arc<str>> {
+        let kind = self.pool.instance(instance)?.kind;
+        self.pool.kind(kind).map(|kind| &kind.namespace)
+    }
+
+    /// How many instances of an agent are connected, of one version or of all.
+    pub fn connected(&self, namespace: &str, agent: &str, version: Option<&str>) -> usize {
+        let Some(agent) = self.pool.agents.find(namespace, agent) else { return 0 };
+        let kinds = self.pool.agents.kinds(agent).filter(|kind| {
+            let known = self.pool.kind(*kind);
+            known.is_some_and(|known| version.is_none_or(|version| *known.version == *version))
+        });
+        kinds.map(|kind| self.pool.members(kind).count()).sum()
     }
 
     /// The connected instances, in the order in which they joined.
@@ -142,8 +198,8 @@ impl Dispatcher {
         self.orphans.first().map(|(until, _)| *until)
     }
 
-    /// The agents that are connected.
-    pub fn agents(&self) -> Vec<AgentStatus> {
-        self.pool.status()
+    /// The agents of a namespace that are connected.
+    pub fn agents(&self, namespace: &str) -> Vec<AgentStatus> {
+        self.pool.status(namespace)
     }
 }

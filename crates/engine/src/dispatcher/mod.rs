@@ -26,12 +26,11 @@ use std::{
 
 use consort_core::{AgentState, ReadyTask};
 use consort_types::{
-    EffectClass, RunId, TaskId, Time, Token,
+    EffectClass, RunId, TaskId, Time, Token, WorkerInstance,
     registry::{LimitScope, TaskLimit},
     worker::{Live, Progress},
 };
 
-use crate::partition::agent_of;
 use gates::{GateId, Gates, Waiter};
 use live::{Shown, Tails};
 use order::{GroupKey, Order};
@@ -82,8 +81,11 @@ pub enum Claim {
         /// Whether the hand-out may not have been recorded.
         unrecorded: bool,
     },
-    /// The attempt is over, or a newer one has been made.
-    Refused,
+    /// The attempt is over, a newer one has been made, or it is with another.
+    Refused {
+        /// Which of it, in a few words.
+        reason: &'static str,
+    },
 }
 
 /// Where a task is.
@@ -98,7 +100,7 @@ enum Place {
     /// With an instance.
     Held(InstanceId),
     /// Taken by an instance that is gone, and may come back until then; `None` once it is reported as lost.
-    Orphan { until: Option<Time>, instance: Arc<str> },
+    Orphan { until: Option<Time>, instance: Arc<WorkerInstance> },
 }
 
 /// A hand-out.
@@ -162,12 +164,12 @@ impl Dispatcher {
     }
 
     /// A task was taken before a restart; its instance may come back until then.
-    pub fn taken(&mut self, ready: ReadyTask, instance: &str, until: Time) {
+    pub fn taken(&mut self, ready: ReadyTask, instance: WorkerInstance, until: Time) {
         self.gone(ready.task, None);
-        let (id, agent) = (ready.task, self.pool.agents.find(&ready.namespace, agent_of(instance)));
+        let (id, agent) = (ready.task, self.pool.agents.find(&ready.namespace, &instance.agent));
         self.admit(ready);
         let Some(task) = self.tasks.get_mut(&id) else { return };
-        task.place = Place::Orphan { until: Some(until), instance: Arc::from(instance) };
+        task.place = Place::Orphan { until: Some(until), instance: Arc::new(instance) };
         let (queue, group) = (task.queue, task.standing.group);
         self.occupy(queue, group, agent, false);
         self.orphaned += 1;
@@ -261,9 +263,9 @@ impl Dispatcher {
     }
 
     /// The agent of an instance that is gone, where that matters.
-    fn agent_named(&self, queue: QueueId, instance: &str) -> Option<AgentId> {
+    fn agent_named(&self, queue: QueueId, instance: &WorkerInstance) -> Option<AgentId> {
         let queue = self.queues.get(queue).filter(|_| self.gates.any_agent())?;
-        self.pool.agents.find(&queue.target.namespace, agent_of(instance))
+        self.pool.agents.find(&queue.target.namespace, &instance.agent)
     }
 
     /// Takes a task out of the order of its queue.
@@ -509,6 +511,12 @@ impl Dispatcher {
     pub fn holder(&self, id: TaskId, token: Token) -> Option<InstanceId> {
         let task = self.tasks.get(&id).filter(|task| task.token == token)?;
         if let Place::Held(instance) = task.place { Some(instance) } else { None }
+    }
+
+    /// Whether the attempt's instance has not come back in time, and its loss is being recorded.
+    pub fn is_being_lost(&self, id: TaskId, token: Token) -> bool {
+        let task = self.tasks.get(&id).filter(|task| task.token == token);
+        task.is_some_and(|task| matches!(task.place, Place::Orphan { until: None, .. }))
     }
 
     /// The effect class of the task's queue, where it was looked up since the agents last changed.

@@ -2,8 +2,8 @@
 //!
 //! For: credit, load, health, and when an instance was last heard of; which free instance goes with which queue. Not
 //! for: the order of tasks.
-//! Invariant: an instance is free in each of its lots exactly while it holds less than it takes, is not leaving, and
-//! its breaker lets a task through.
+//! Invariant: an instance is free in each of its lots exactly while it holds less than it takes, reads what it is sent,
+//! is not leaving, and its breaker lets a task through.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,7 +11,7 @@ use std::{
 };
 
 use consort_core::AgentState;
-use consort_types::{TaskId, Time, worker::Hello};
+use consort_types::{TaskId, Time, WorkerInstance, limits, worker::Hello};
 
 use super::{
     InstanceId,
@@ -112,12 +112,17 @@ struct Lot {
 /// A connected instance.
 #[derive(Debug)]
 pub(super) struct Instance {
-    pub(super) name: Arc<str>,
+    pub(super) name: Arc<WorkerInstance>,
     pub(super) client: String,
+    /// The worker process that it belongs to; empty where that is not said.
+    pub(super) worker: String,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) kind: KindId,
     pub(super) locality: Locality,
     pub(super) takes: usize,
+    /// Bytes of messages that wait for it, and how many may before it is handed nothing more.
+    pub(super) unread: usize,
+    unread_max: usize,
     /// Whether it wants to leave, and gets nothing more.
     pub(super) leaving: bool,
     pub(super) held: BTreeSet<TaskId>,
@@ -132,16 +137,21 @@ pub(super) struct Instance {
 }
 
 impl Instance {
+    /// Whether as much waits for it as may.
+    pub(super) fn reads_too_slowly(&self) -> bool {
+        self.unread >= self.unread_max
+    }
+
     fn wanted_slot(&self, id: InstanceId) -> Option<Slot> {
         let (held, takes) = (self.held.len(), self.takes);
-        let free = !self.leaving && held < takes && self.breaker.lets_through();
+        let free = !self.leaving && held < takes && !self.reads_too_slowly() && self.breaker.lets_through();
         free.then(|| (u32::try_from(held * 1_000 / takes).unwrap_or(u32::MAX), self.breaker.speed(), id))
     }
 }
 
 /// An instance that has left.
 pub(super) struct Left {
-    pub(super) name: Arc<str>,
+    pub(super) name: Arc<WorkerInstance>,
     pub(super) held: BTreeSet<TaskId>,
 }
 
@@ -166,7 +176,7 @@ pub(super) struct Pool {
 
 impl Pool {
     /// Adds an instance; says so where its kind is new.
-    pub(super) fn join(&mut self, hello: &Hello, locality: Locality, prefix: &str, now: Time) -> (InstanceId, KindId) {
+    pub(super) fn join(&mut self, hello: &Hello, locality: Locality, start: u64, now: Time) -> (InstanceId, KindId) {
         self.instances_made += 1;
         let id = InstanceId(self.instances_made);
         let kind = self.find_or_make(hello);
@@ -178,12 +188,15 @@ impl Pool {
             lots = kind.lots.iter().filter(|(choice, _)| choice.fits(id, &labels)).map(|(_, lot)| *lot).collect();
         }
         let instance = Instance {
-            name: Arc::from(format!("{prefix}:{}:{}", id.0, hello.agent.name)),
+            name: Arc::new(WorkerInstance { locality, start, number: id.0, agent: hello.agent.name.clone() }),
             client: hello.client.clone(),
+            worker: hello.worker.clone(),
             labels,
             kind,
             locality,
             takes: hello.concurrency as usize,
+            unread: 0,
+            unread_max: limits::INSTANCE_UNREAD_BYTES_MAX,
             leaving: false,
             held: BTreeSet::new(),
             connected: now,
@@ -327,6 +340,14 @@ impl Pool {
     /// How many tasks an instance wants to hold at once from now on.
     pub(super) fn set_credit(&mut self, id: InstanceId, tasks: usize) {
         self.change(id, |instance| instance.takes = tasks);
+    }
+
+    pub(super) fn set_unread(&mut self, id: InstanceId, change: impl FnOnce(usize) -> usize) {
+        self.change(id, |instance| instance.unread = change(instance.unread));
+    }
+
+    pub(super) fn set_unread_max(&mut self, id: InstanceId, bytes: usize) {
+        self.change(id, |instance| instance.unread_max = bytes);
     }
 
     pub(super) fn give_no_more(&mut self, id: InstanceId) {
@@ -534,11 +555,13 @@ impl Pool {
         members.filter_map(|id| self.instances.get(id)).map(|instance| instance.held.len()).sum()
     }
 
-    pub(super) fn status(&self) -> Vec<AgentStatus> {
-        let mut found: BTreeMap<(&str, &str, &str), AgentStatus> = BTreeMap::new();
+    pub(super) fn status(&self, namespace: &str) -> Vec<AgentStatus> {
+        let mut found: BTreeMap<(&str, &str), AgentStatus> = BTreeMap::new();
         for instance in self.instances.values() {
-            let Some(kind) = self.kinds.get(&instance.kind) else { continue };
-            let status = found.entry((&*kind.namespace, &*kind.agent, &*kind.version)).or_insert_with(|| AgentStatus {
+            let Some(kind) = self.kinds.get(&instance.kind).filter(|kind| *kind.namespace == *namespace) else {
+                continue;
+            };
+            let status = found.entry((&*kind.agent, &*kind.version)).or_insert_with(|| AgentStatus {
                 namespace: kind.namespace.to_string(),
                 agent: kind.agent.to_string(),
                 version: kind.version.to_string(),

@@ -37,13 +37,17 @@ impl Dispatcher {
     fn why_nobody(&self, target: &Target) -> Option<String> {
         let able = || self.pool.kinds().filter(|(_, kind)| kind.can(target));
         if able().next().is_none() {
-            return Some(match (&target.capability, &target.agent) {
+            let nobody = match (&target.capability, &target.agent) {
                 (Some(capability), Some(agent)) => {
                     format!("no instance of the agent `{agent}` with the capability `{capability}` is connected")
                 }
                 (Some(capability), None) => format!("no instance has the capability `{capability}`"),
                 (None, Some(agent)) => format!("no instance of the agent `{agent}` is connected"),
                 (None, None) => "no instance is connected".to_owned(),
+            };
+            return Some(match self.built_in_elsewhere(target) {
+                Some(namespace) => format!("{nobody}; the built-in agents serve the namespace `{namespace}`"),
+                None => nobody,
             });
         }
         let fits = |kind: &Kind| target.selector.as_ref().is_none_or(|selector| selector.fits_version(&kind.version));
@@ -64,6 +68,18 @@ impl Dispatcher {
         None
     }
 
+    /// The namespace in which a built-in agent could do the tasks of a target, where it is not the target's own.
+    fn built_in_elsewhere(&self, target: &Target) -> Option<&str> {
+        let kinds = self.pool.kinds().filter(|(_, kind)| {
+            let there = Target { namespace: kind.namespace.to_string(), ..target.clone() };
+            kind.can(&there)
+        });
+        let mut built_in = kinds.filter(|(id, _)| {
+            self.pool.members(*id).any(|(_, instance)| instance.locality == consort_types::Locality::Local)
+        });
+        built_in.next().map(|(_, kind)| &*kind.namespace)
+    }
+
     /// Why none of those that could take the tasks does.
     fn why_busy(&self, queue: &Queue) -> String {
         if let Some(gate) = self.shut_out(queue).and_then(|gate| self.gates.get(gate)) {
@@ -79,6 +95,10 @@ impl Dispatcher {
         }
         if ill + leaving == all {
             return format!("all {ill} instances that could take them are unhealthy, and are tried now and then");
+        }
+        let deaf = members.iter().filter(|instance| !instance.leaving && instance.reads_too_slowly()).count();
+        if deaf > 0 && ill + leaving + deaf >= all {
+            return format!("{deaf} instances that could take them do not read what they are sent");
         }
         let busy = all - ill - leaving;
         let (who, are) =

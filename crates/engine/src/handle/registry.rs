@@ -9,7 +9,7 @@ use consort_core::{
     command::{AgentChange, RemoveAgent, SetAgent, SetLimit},
 };
 use consort_types::{
-    Code, Error, Name, Result, limits,
+    Name, Result, limits,
     registry::{LimitScope, TaskLimit},
 };
 
@@ -50,11 +50,8 @@ impl Handle {
     /// [`Code::AgentNotFound`] where no such agent has joined, [`Code::AgentConnected`] where instances are connected.
     pub async fn remove_agent(&self, namespace: &str, name: &str, version: Option<&str>, force: bool) -> Result<()> {
         check_agent(namespace, name, version)?;
-        if !force {
-            self.check_not_connected(namespace, name, version).await?;
-        }
         let (namespace, name, version) = (namespace.to_owned(), name.to_owned(), version.map(str::to_owned));
-        self.done(Command::RemoveAgent(RemoveAgent { namespace, name, version }), None).await
+        self.done(Command::RemoveAgent(RemoveAgent { namespace, name, version, force }), None).await
     }
 
     /// Sets a limit on tasks of a namespace, in place of the one that the scope had. One that says nothing removes it.
@@ -70,20 +67,6 @@ impl Handle {
         check_agent(namespace, name, version)?;
         let (namespace, name, version) = (namespace.to_owned(), name.to_owned(), version.map(str::to_owned));
         self.done(Command::SetAgent(SetAgent { namespace, name, version, change }), None).await
-    }
-
-    async fn check_not_connected(&self, namespace: &str, name: &str, version: Option<&str>) -> Result<()> {
-        let status = self.status().await?;
-        let its = status.agents.iter().filter(|agent| {
-            agent.namespace == namespace && agent.agent == name && version.is_none_or(|of| of == agent.version)
-        });
-        let connected: usize = its.map(|agent| agent.instances).sum();
-        if connected == 0 {
-            return Ok(());
-        }
-        let message = format!("`{connected}` instances of agent `{name}` are connected");
-        Err(Error::new(Code::AgentConnected, message)
-            .hint("stop them first (drain it, so that they finish), or remove it by force"))
     }
 }
 

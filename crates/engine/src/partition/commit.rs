@@ -3,9 +3,12 @@
 //! For: the heart of the loop. Not for: hand-out and recovery.
 //! Invariant: a record is applied only after its group was appended, in the order of the log.
 
-use consort_core::{Command, Effect, command::Tick};
+use consort_core::{
+    AttemptEnd, Command, Effect,
+    command::{AttemptLost, Tick},
+};
 use consort_journal::LogError;
-use consort_types::{Code, EffectClass, Error, Result, Seq, Span, Time, worker::ToWorker};
+use consort_types::{Code, Error, Result, Seq, Span, Time, worker::ToWorker};
 
 use super::{
     Outputs, Partition,
@@ -13,13 +16,19 @@ use super::{
 };
 use crate::dispatcher::Outcome;
 
-/// Where effects come from.
-#[derive(Clone, Copy)]
-struct Cause {
-    /// The instance and the attempt whose report made them.
-    reporter: Option<Report>,
-    /// Whether time made them.
-    time: bool,
+/// What the end of an attempt says of its instance.
+fn outcome_of(end: AttemptEnd) -> Outcome {
+    match end {
+        AttemptEnd::Completed => Outcome::Completed,
+        AttemptEnd::Failed { code: Code::Cancelled | Code::Fenced, .. } => Outcome::Failed { blamed: false },
+        // It does not give what it declares, whatever the input.
+        AttemptEnd::Failed { code: Code::BadOutput, .. } => Outcome::Failed { blamed: true },
+        // A failure that no other attempt would mend is an answer about the input, not about who gave it.
+        AttemptEnd::Failed { retryable, .. } => Outcome::Failed { blamed: retryable },
+        AttemptEnd::Expired => Outcome::Expired,
+        AttemptEnd::Lost => Outcome::Lost,
+        AttemptEnd::Unknown => Outcome::Unknown,
+    }
 }
 
 impl Partition {
@@ -37,10 +46,7 @@ impl Partition {
         for lost in self.dispatcher.lost(now) {
             self.record_lazy(lost.task, lost.token);
             let (task, token, reason) = (lost.task, lost.token, lost.reason);
-            self.push(
-                Command::AttemptLost(consort_core::command::AttemptLost { task, token, reason }),
-                Origin::Internal,
-            );
+            self.push(Command::AttemptLost(AttemptLost { task, token, reason }), Origin::Loss(task, token));
         }
         self.hand_out(now);
     }
@@ -97,6 +103,7 @@ impl Partition {
             self.append(now);
             self.hand_out(now);
         }
+        self.drop_overrun();
         self.outputs()
     }
 
@@ -169,75 +176,32 @@ impl Partition {
         if let Command::Tick(_) = command {
             self.ticking = false;
         }
-        if applied.reply.is_ok() {
-            self.note_end(command);
-        }
-        let cause = Cause {
-            reporter: if let Origin::Report(report) = &origin { Some(*report) } else { None },
-            time: matches!(command, Command::Tick(_)),
-        };
+        let reporter = if let Origin::Report(report) = &origin { Some(*report) } else { None };
         for effect in applied.effects {
-            self.carry(effect, cause, seq);
+            self.carry(effect, reporter, seq);
         }
-        self.let_go(command, applied.reply.is_ok());
         match (origin, applied.reply) {
             (Origin::Ticket(ticket), reply) => self.outputs.replies.push((ticket, reply)),
             (Origin::Report(report), Err(error)) => self.refuse_report(&report, error),
             (Origin::Handout(handout), Ok(_)) => self.send_durable(&handout),
-            (Origin::Handout(handout), Err(_)) => {
-                self.dispatcher.gone(handout.task, Some(handout.token));
-            }
+            (origin @ Origin::Handout(_), Err(error)) => self.refuse(origin, error),
+            // Where the attempt was over before, no effect has said so.
+            (Origin::Loss(task, token), _) => drop(self.dispatcher.gone(task, Some(token))),
             (Origin::Report(_), Ok(_)) | (Origin::Internal, _) => {}
         }
         Ok(())
     }
 
-    /// An attempt that ended by its own report, or that was lost, is with nobody any more, whatever the machine made
-    /// of it. Where the attempt was still the current one, its effects have said so already.
-    fn let_go(&mut self, command: &Command, accepted: bool) {
-        let (task, token) = match command {
-            Command::TaskComplete(report) if accepted => (report.task, report.token),
-            Command::TaskFail(report) if accepted => (report.task, report.token),
-            Command::TaskPark(report) if accepted => (report.task, report.token),
-            Command::AttemptLost(lost) => (lost.task, lost.token),
-            _ => return,
-        };
-        self.dispatcher.gone(task, Some(token));
-    }
-
-    /// Tells the dispatcher what became of an attempt, while it still knows who did it.
-    fn note_end(&mut self, command: &Command) {
-        let (task, token, outcome) = match command {
-            Command::TaskComplete(report) => (report.task, report.token, Outcome::Completed),
-            Command::TaskFail(report) => {
-                let blamed = match report.error.code {
-                    Code::Cancelled | Code::Fenced => false,
-                    // It does not give what it declares, whatever the input.
-                    Code::BadOutput => true,
-                    // A failure that no other attempt would mend is an answer about the input, not about who gave it.
-                    _ => report.retryable,
-                };
-                (report.task, report.token, Outcome::Failed { blamed })
-            }
-            Command::AttemptLost(lost) => {
-                let effect = self.dispatcher.effect(lost.task).or(self.dispatcher.class(lost.task));
-                let harmless = effect.is_some_and(|effect| effect != EffectClass::Write);
-                (lost.task, lost.token, if harmless { Outcome::Lost } else { Outcome::Unknown })
-            }
-            _ => return,
-        };
-        self.dispatcher.ended(task, token, outcome, self.clock);
-    }
-
-    fn carry(&mut self, effect: Effect, cause: Cause, seq: Seq) {
+    /// Carries an effect to where it belongs; `reporter` is whose report made it.
+    fn carry(&mut self, effect: Effect, reporter: Option<Report>, seq: Seq) {
         match effect {
             Effect::Ready(ready) => self.dispatcher.ready(ready),
+            Effect::AttemptEnded { task, token, end } => {
+                self.dispatcher.ended(task, token, outcome_of(end), self.clock);
+            }
             Effect::Gone { task, token, stop } => {
                 self.lazies.take(task, token);
-                if cause.time {
-                    self.dispatcher.ended(task, token, Outcome::Expired, self.clock);
-                }
-                let told_by = cause.reporter.filter(|report| (report.task, report.token) == (task, token));
+                let told_by = reporter.filter(|report| (report.task, report.token) == (task, token));
                 let holder = self.dispatcher.gone(task, Some(token));
                 let holder = holder.filter(|holder| told_by.is_none_or(|report| report.instance != *holder));
                 if let Some(holder) = holder {

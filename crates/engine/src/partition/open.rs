@@ -3,12 +3,15 @@
 //! For: replaying the tail of the log, and rebuilding the dispatcher. Not for: opening files (the adapters do).
 //! Invariant: after recovery the state is the fold of every record of the log (law 4).
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use consort_core::{Command, LiveTask, Machine};
 use consort_journal::Log;
 use consort_store::{Blobs, Store};
-use consort_types::{Code, Error, Result, RunId, Seq, Time};
+use consort_types::{Code, Error, Locality, Result, RunId, Seq, Time};
 
 use super::{Counters, Outputs, Partition, group::Group, lazy::Lazies};
 use crate::{Config, Parts, backing::StoreBacking, dispatcher::Dispatcher, write_rows};
@@ -29,7 +32,7 @@ impl Partition {
         let mut machine = Machine::open(backing, applied)?;
         replay(&*log, &mut machine, &*store, &*blobs, config.flush_rows)?;
         assert_eq!(machine.applied(), log.last(), "recovery applies every record");
-        let clock = now.max(machine.now());
+        let (clock, last) = (now.max(machine.now()), machine.applied());
         let counters = Counters { log_bytes_before: log.bytes_written(), ..Counters::default() };
         let mut partition = Self {
             written: machine.applied(),
@@ -37,12 +40,14 @@ impl Partition {
             machine,
             dispatcher: Dispatcher::new(),
             config,
-            start: base36(incarnation),
+            start: incarnation,
+            recovered: last,
             group: Group::default(),
             lazies: Lazies::default(),
             clock,
             outputs: Outputs::default(),
             outbox: BTreeMap::new(),
+            overrun: BTreeSet::new(),
             changed: BTreeMap::new(),
             halted: None,
             retry_at: None,
@@ -90,9 +95,11 @@ impl Partition {
             LiveTask::Ready(task) => self.dispatcher.ready(task),
             LiveTask::Taken { task, instance, .. } => {
                 // An instance in a process that has ended is dead for certain; others may come back.
-                let dead = instance.starts_with("local:");
-                let until = if dead { self.clock } else { self.clock.after(self.config.grace) };
-                self.dispatcher.taken(task, &instance, until);
+                let until = match instance.locality {
+                    Locality::Local => self.clock,
+                    Locality::Remote => self.clock.after(self.config.grace),
+                };
+                self.dispatcher.taken(task, instance, until);
             }
         }
     }
@@ -139,18 +146,4 @@ fn flush(machine: &mut Machine, store: &dyn Store, blobs: &dyn Blobs) -> Result<
     write_rows(store, blobs, taken)?;
     machine.written(generation);
     Ok(())
-}
-
-/// A number in few characters.
-fn base36(mut number: u64) -> String {
-    const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
-    let mut text = Vec::new();
-    loop {
-        text.push(DIGITS[(number % 36) as usize]);
-        number /= 36;
-        if number == 0 {
-            break;
-        }
-    }
-    text.iter().rev().map(|digit| char::from(*digit)).collect()
 }

@@ -22,7 +22,7 @@ use std::{
 
 use consort_core::{Command, Machine, Reply};
 use consort_types::{
-    Code, Error, Result, RunId, Seq, Time, limits,
+    Code, Error, Locality, Result, RunId, Seq, Time, limits,
     worker::{FromWorker, Hello, Progress, ToWorker},
 };
 use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, oneshot, watch};
@@ -33,7 +33,6 @@ pub(crate) use run::start;
 pub(crate) use watches::{Seat, WatchPoint, Watches};
 
 use crate::{
-    config::Locality,
     handle::Status,
     keeper::{BlobKeeper, Pin},
     partition::{Attached, InstanceId, Partition},
@@ -64,15 +63,19 @@ pub(crate) enum Message {
     Attach {
         hello: Box<Hello>,
         locality: Locality,
+        /// Bytes of messages that may wait for it.
+        unread_max: usize,
         outbox: mpsc::Sender<Vec<ToWorker>>,
         reply: oneshot::Sender<Result<Attached>>,
     },
     /// An instance reports.
     Report { instance: InstanceId, report: Box<FromWorker>, pin: Option<Pin>, place: Option<OwnedSemaphorePermit> },
+    /// An instance has dealt with messages of this weight.
+    HasRead { instance: InstanceId, bytes: usize },
     /// An instance leaves.
     Detach(InstanceId),
-    /// How is it going?
-    Status(oneshot::Sender<Status>),
+    /// Requests a status snapshot, with the agents of a namespace where one is named.
+    Status { namespace: Option<String>, reply: oneshot::Sender<Status> },
     /// Hand nothing out any more; answer when no instance holds a task.
     Drain(oneshot::Sender<()>),
     /// Stop: with everything written and synced, or at once.

@@ -75,7 +75,7 @@ impl Scene {
         labels: &[(&str, &str)],
     ) -> InstanceId {
         let hello = hello(agent, version, credit, capabilities, labels);
-        self.dispatcher.join(&hello, Locality::Remote, "remote:s", self.now)
+        self.dispatcher.join(&hello, Locality::Remote, 28, self.now)
     }
 
     /// Hands out what can be handed out now.
@@ -141,6 +141,7 @@ fn hello(agent: &str, version: &str, credit: u32, capabilities: &[&str], labels:
         held: Vec::new(),
         labels: map(labels),
         client: "test/1 here:1".into(),
+        worker: "one".into(),
     }
 }
 
