@@ -20,7 +20,8 @@ use consort_types::{
 };
 use support::{NS, World, agent, hello, json, parts, start_command};
 
-const ONE: &str = "workflow: w\nsteps:\n  a: { capability: x, retry: { attempts: 3 } }\n";
+const ONE: &str =
+    "workflow: w\nsteps:\n  a: { capability: x, retry: { attempts: 3 } }\noutput: \"${{ steps.a.output }}\"\n";
 const X: &[(&str, EffectClass)] = &[("x", EffectClass::Idempotent)];
 const WRITES: &[(&str, EffectClass)] = &[("x", EffectClass::Write)];
 
@@ -222,7 +223,7 @@ fn an_instance_that_does_not_read_is_handed_nothing_more_and_keeps_its_credit() 
     world.deaf.remove(&deaf);
     world.partition.has_read(deaf, usize::MAX);
     world.partition.detach(good, world.now);
-    world.pass(Span::from_secs(60));
+    world.pass(Span::from_secs(11));
     assert!(!world.given(deaf).is_empty(), "it reads again");
 }
 
