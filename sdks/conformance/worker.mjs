@@ -10,7 +10,7 @@ import { agent, ConsortError, TaskError, Worker } from "../typescript/dist/index
 const { z } = createRequire(new URL("../typescript/package.json", import.meta.url))("zod");
 
 const ledger = process.env.CONFORM_LEDGER;
-const variant = process.env.CONFORM_VARIANT ?? "";
+const two = process.env.CONFORM_VARIANT === "b";
 
 /** Asks the outside service for an effect. */
 async function effect(ctx, name) {
@@ -54,6 +54,11 @@ function fail(ctx, { kind, until }) {
     throw new Error("boom");
   }
   throw new TaskError("no such page", { retryable: kind === "retryable" });
+}
+
+async function echoAndWait(ctx, input) {
+  const echoed = await ctx.call("conform.echo", input);
+  return { echoed, go: await ctx.waitSignal("go") };
 }
 
 async function options(ctx) {
@@ -112,9 +117,14 @@ const conform = agent("conform", { version: "1.0.0", labels: { suite: "conforman
   })
   .capability("conform.approve", {}, (ctx) => ctx.waitApproval("ship it?", { version: 3 }))
   .capability("conform.diverge", {}, async (ctx) => {
-    await ctx.run(variant === "b" ? "two" : "one", () => 1);
+    await ctx.run(two ? "two" : "one", () => 1);
     return ctx.waitSignal("go");
   })
+  .capability("conform.detail", {}, (ctx) => ctx.waitApproval("ship it?", two ? "x".repeat(40_000) : { version: 3 }))
+  .capability("conform.reordered", {}, (ctx) =>
+    echoAndWait(ctx, two ? { b: [2.5, "x"], a: 1 } : { a: 1, b: [2.5, "x"] }),
+  )
+  .capability("conform.changed", {}, (ctx) => echoAndWait(ctx, { a: two ? 2 : 1 }))
   .capability("conform.stream", {}, async (ctx) => {
     await effect(ctx, "opened");
     ctx.progress("half way");

@@ -199,6 +199,31 @@ async def diverge(ctx: TaskContext, input: Any) -> Any:
     return await ctx.wait_signal("go")
 
 
+@agent.capability("conform.detail")
+async def detail(ctx: TaskContext, input: Any) -> Any:
+    """Asks a person about something else in its second variant."""
+    answer = await ctx.wait_approval("ship it?", "x" * 40_000 if TWO else {"version": 3})
+    return {"approved": answer.approved, "by": answer.by, "comment": answer.comment}
+
+
+async def echo_and_wait(ctx: TaskContext, input: Any) -> dict[str, Any]:
+    """Calls `conform.echo` and waits for a signal."""
+    echoed = await ctx.call("conform.echo", input)
+    return {"echoed": echoed, "go": await ctx.wait_signal("go")}
+
+
+@agent.capability("conform.reordered")
+async def reordered(ctx: TaskContext, input: Any) -> dict[str, Any]:
+    """Writes the members of an input in another order in its second variant."""
+    return await echo_and_wait(ctx, {"b": [2.5, "x"], "a": 1} if TWO else {"a": 1, "b": [2.5, "x"]})
+
+
+@agent.capability("conform.changed")
+async def changed(ctx: TaskContext, input: Any) -> dict[str, Any]:
+    """Calls with another input in its second variant."""
+    return await echo_and_wait(ctx, {"a": 2 if TWO else 1})
+
+
 @agent.capability("conform.stream")
 async def stream(ctx: TaskContext, input: Any) -> str:
     """Shows partial output."""

@@ -205,12 +205,18 @@ fn harness_line(line: &str) -> Option<Count> {
 /// Builds a program of the workspace in release and runs it on our own output; true when it succeeds. It is built with
 /// the features of the whole workspace, as the gate does, so that nothing is compiled twice.
 pub(crate) fn run_binary(project: &Project, name: &str, args: &[&str]) -> Result<bool, String> {
+    build_binary(project, name)?;
+    let status = project.command(binary(project, name)?).args(args).status();
+    Ok(status.map_err(|e| format!("cannot run `{name}`: {e}"))?.success())
+}
+
+/// Builds a release program of the workspace.
+pub(crate) fn build_binary(project: &Project, name: &str) -> Result<(), String> {
     let build = project.cargo().args(["build", "--workspace", "--release", "--bin", name]).status();
     if !build.map_err(|e| format!("cannot run cargo: {e}"))?.success() {
         return Err(format!("`{name}` could not be built"));
     }
-    let status = project.command(binary(project, name)?).args(args).status();
-    Ok(status.map_err(|e| format!("cannot run `{name}`: {e}"))?.success())
+    Ok(())
 }
 
 /// Where cargo puts a release program. A name such as `examples/x` stands for an example.

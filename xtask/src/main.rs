@@ -1,4 +1,4 @@
-//! The project's own chores: `cargo xtask tidy|test|bench|sim|docs`.
+//! The project's own chores: `cargo xtask tidy|test|bench|sim|powercut|docs`.
 //!
 //! For: what a person or CI runs on the project as a whole. Not for: anything that ships.
 //! Invariant: every chore runs from any folder of the workspace, needs no standard input, and exits with 1 when it
@@ -24,6 +24,7 @@ commands:
   test --list          list the stages
   bench [ARGS]         run the benchmarks in release; ARGS go to consort-bench
   sim [ARGS]           run the simulator in release; ARGS go to consort-sim
+  powercut [CUTS]      cut the power of a file system under the release binary; needs root and loop devices
   docs [--check]       write the generated reference pages, or fail when they have drifted
 ";
 
@@ -75,6 +76,10 @@ fn run(args: &[String]) -> Result<Outcome, String> {
         },
         ("bench", flags) => gate::run_binary(&project, "consort-bench", flags).map(outcome),
         ("sim", flags) => gate::run_binary(&project, "consort-sim", flags).map(outcome),
+        ("powercut", flags) => {
+            gate::build_binary(&project, "consort")?;
+            gate::run_binary(&project, "consort-powercut", flags).map(outcome)
+        }
         ("docs", []) => docs::write(&project).map(|()| Outcome::Good),
         ("docs", ["--check"]) => docs::check(&project).map(outcome),
         _ => Ok(Outcome::BadUsage),

@@ -123,10 +123,39 @@ async fn first_of_two(ctx: TaskContext, _: Value) -> Result<Value, TaskError> {
     Ok(json!({ "winner": winner }))
 }
 
+/// Whether the code is the second variant.
+fn is_two() -> bool {
+    env::var("CONFORM_VARIANT").as_deref() == Ok("b")
+}
+
 async fn diverge(ctx: TaskContext, _: Value) -> Result<Value, TaskError> {
-    let name = if env::var("CONFORM_VARIANT").as_deref() == Ok("b") { "two" } else { "one" };
+    let name = if is_two() { "two" } else { "one" };
     ctx.run(name, || async { Ok(1) }).await?;
     ctx.wait_signal("go").await
+}
+
+async fn approve(ctx: TaskContext, detail: Value) -> Result<Value, TaskError> {
+    let answer = ctx.wait_approval("ship it?", &detail).await?;
+    Ok(json!({ "approved": answer.approved, "by": answer.by, "comment": answer.comment }))
+}
+
+/// An object whose members are written in the other order in the second variant.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Reordered {
+    One { a: u32, b: Value },
+    Two { b: Value, a: u32 },
+}
+
+async fn echo_and_wait(ctx: TaskContext, input: impl Serialize) -> Result<Value, TaskError> {
+    let echoed: Value = ctx.call("conform.echo", &input).await?;
+    let go: Value = ctx.wait_signal("go").await?;
+    Ok(json!({ "echoed": echoed, "go": go }))
+}
+
+async fn reordered(ctx: TaskContext, _: Value) -> Result<Value, TaskError> {
+    let (a, b) = (1, json!([2.5, "x"]));
+    echo_and_wait(ctx, if is_two() { Reordered::Two { b, a } } else { Reordered::One { a, b } }).await
 }
 
 async fn stream(ctx: TaskContext, _: Value) -> Result<&'static str, TaskError> {
@@ -178,10 +207,11 @@ fn agent() -> Agent {
         let total = input.items.iter().map(|item| item.qty).sum();
         Ok(Total { total, names: input.items.into_iter().map(|item| item.name).collect() })
     };
-    let approve = |ctx: TaskContext, _: Value| async move {
-        let answer = ctx.wait_approval("ship it?", &json!({ "version": 3 })).await?;
-        Ok(json!({ "approved": answer.approved, "by": answer.by, "comment": answer.comment }))
+    let version = |ctx: TaskContext, _: Value| approve(ctx, json!({ "version": 3 }));
+    let detail = |ctx: TaskContext, _: Value| {
+        approve(ctx, if is_two() { json!("x".repeat(40_000)) } else { json!({ "version": 3 }) })
     };
+    let changed = |ctx: TaskContext, _: Value| echo_and_wait(ctx, json!({ "a": if is_two() { 2 } else { 1 } }));
     let echo = |_: TaskContext, input: Value| async move { Ok(input) };
     let liar = |_: TaskContext, _: Value| async move { Ok(json!({ "n": "three" })) };
     let who = |ctx: TaskContext, _: Value| async move { Ok(identity(&ctx)) };
@@ -199,7 +229,10 @@ fn agent() -> Agent {
         .capability(Capability::from_fn("conform.flow", flow))
         .capability(Capability::from_fn("conform.branches", branches))
         .capability(Capability::from_fn("conform.race", first_of_two))
-        .capability(Capability::from_fn("conform.approve", approve))
+        .capability(Capability::from_fn("conform.approve", version))
+        .capability(Capability::from_fn("conform.detail", detail))
+        .capability(Capability::from_fn("conform.reordered", reordered))
+        .capability(Capability::from_fn("conform.changed", changed))
         .capability(Capability::from_fn("conform.diverge", diverge))
         .capability(Capability::from_fn("conform.stream", stream))
         .capability(Capability::from_fn("conform.cancel", cancel))

@@ -4,48 +4,11 @@
 //! Invariant: effects are volatile; each can be derived again from the state (see `Machine::live_tasks`).
 
 use consort_types::{
-    BlobHash, Code, EffectClass, RunId, Seq, TaskId, Time, Token, WorkerInstance,
-    registry::{LimitScope, TaskLimit},
-    worker::{JournalEntry, Route},
+    BlobHash, Code, RunId, Seq, TaskId, Time, Token, WorkerInstance,
+    registry::{AgentState, LimitScope, TaskLimit},
+    task::ReadyTask,
+    worker::JournalEntry,
 };
-
-use crate::rows::AgentState;
-
-/// A task that waits for an instance.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ReadyTask {
-    /// The task.
-    pub task: TaskId,
-    /// The fencing token of the attempt.
-    pub token: Token,
-    /// The namespace.
-    pub namespace: String,
-    /// The capability that is asked for.
-    pub capability: Option<String>,
-    /// The agent that is asked for.
-    pub agent: Option<String>,
-    /// Higher goes first.
-    pub priority: i32,
-    /// When it became ready; older goes first.
-    pub ready: Time,
-    /// How many tasks that share the key may be taken at once.
-    pub concurrency: Option<ConcurrencyKey>,
-    /// The step's own effect class; without one the capability's declared class counts.
-    pub effect: Option<EffectClass>,
-    /// Which instances may take it, where more is asked for than the capability and the agent.
-    pub route: Option<Route>,
-    /// When it is given up: of equal priority, what ends sooner goes first.
-    pub deadline: Option<Time>,
-}
-
-/// A limit on how many tasks that share a key are taken at once.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConcurrencyKey {
-    /// The key, unique to the namespace.
-    pub key: String,
-    /// The limit.
-    pub limit: u32,
-}
 
 /// A task that is not over, as recovery finds it.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,14 +2,15 @@
 //!
 //! For: the small operations that commands and run rules are made of. Not for: the rules.
 //! Invariant: work that follows from a record is done in a fixed order from a queue, never by recursion, so
-//! neither the depth of a run nor its width can overflow the stack.
+//! neither the depth of a run nor its width can overflow the stack; what is too much for one record is left to a
+//! later one (see `run::later`).
 
 use std::{
     collections::{BTreeSet, VecDeque},
     sync::Arc,
 };
 
-use consort_types::{Code, Error, Payload, Result, RunId, Seq, TaskId, Time};
+use consort_types::{Code, Error, Payload, Result, RunId, Seq, TaskId, Time, limits};
 use consort_workflow::Definition;
 use serde_json::Value;
 
@@ -43,18 +44,33 @@ pub(crate) enum Work {
     Close(ScopeKey),
     /// Start what may start now in a scope of items, iterations or compensations, or close it.
     Advance(ScopeKey),
+    /// Cancel a run that a step has started.
+    Cancel { run: RunId, reason: String, force: bool },
+    /// Pause or resume a run that a step has started.
+    Pause { run: RunId, paused: bool },
+    /// Go on with what the run had left to a later record.
+    GoOn(RunId),
 }
 
-/// Units of work that one record does before what can wait is left to a timer that is due at once.
-const WORK_PER_RECORD_MAX: usize = 4_096;
+/// Bytes of a document whose reading or writing costs as much as a unit of an expression.
+const BYTES_PER_COST: usize = 16;
+/// Documents shorter than this are read for nothing.
+const FREE_DOCUMENT_BYTES: u64 = 4 * 1024;
 
 pub(crate) struct Fold<'a> {
     pub(crate) machine: &'a mut Machine,
     pub(crate) seq: Seq,
     pub(crate) now: Time,
     effects: Vec<Effect>,
+    /// Ends go before all other work, so that what they free is known before more is begun.
+    ends: VecDeque<(TaskId, Outcome)>,
     work: VecDeque<Work>,
-    done: usize,
+    /// Scopes that are in the queue to go on.
+    advancing: BTreeSet<ScopeKey>,
+    units: usize,
+    cost: u64,
+    /// Long documents that this record has paid for.
+    read: BTreeSet<Document>,
     journaled: u32,
     changed: BTreeSet<RunId>,
 }
@@ -66,8 +82,12 @@ impl<'a> Fold<'a> {
             seq,
             now,
             effects: Vec::new(),
+            ends: VecDeque::new(),
             work: VecDeque::new(),
-            done: 0,
+            advancing: BTreeSet::new(),
+            units: 0,
+            cost: 0,
+            read: BTreeSet::new(),
             journaled: 0,
             changed: BTreeSet::new(),
         }
@@ -75,7 +95,7 @@ impl<'a> Fold<'a> {
 
     /// A refusal changes nothing.
     pub(crate) fn assert_untouched(&self) {
-        let untouched = self.effects.is_empty() && self.work.is_empty() && self.journaled == 0;
+        let untouched = self.effects.is_empty() && self.ends.is_empty() && self.work.is_empty() && self.journaled == 0;
         assert!(untouched, "a refused command has changed something");
     }
 
@@ -84,27 +104,84 @@ impl<'a> Fold<'a> {
     }
 
     pub(crate) fn work(&mut self, work: Work) {
-        self.work.push_back(work);
+        match work {
+            Work::Finish(task, outcome) => self.ends.push_back((task, outcome)),
+            Work::Advance(key) if !self.advancing.insert(key) => {}
+            work => self.work.push_back(work),
+        }
     }
 
-    /// Does everything that follows from the record.
+    /// Does everything that follows from the record, or leaves it to a later one.
     pub(crate) fn settle(&mut self) -> Result<()> {
+        self.settle_ends()?;
         while let Some(work) = self.work.pop_front() {
-            self.done += 1;
+            self.units += 1;
+            if let Work::Advance(key) = &work {
+                self.advancing.remove(key);
+            }
+            if self.must_wait(&work)? {
+                self.leave(&work)?;
+                continue;
+            }
             match work {
                 Work::Consider(task) => self.consider(task)?,
                 Work::Begin(task) => self.begin(task)?,
                 Work::Finish(task, outcome) => self.finish(task, outcome)?,
                 Work::Close(root) => self.root_closed(root)?,
                 Work::Advance(scope) => self.advance(scope)?,
+                Work::Cancel { run, reason, force } => self.cancel_child(run, &reason, force)?,
+                Work::Pause { run, paused } => self.pause_run(run, paused)?,
+                Work::GoOn(run) => self.go_on(run)?,
             }
+            self.settle_ends()?;
         }
         Ok(())
     }
 
-    /// Whether what can wait should be left to the next record.
+    /// Ends everything whose end is decided.
+    pub(crate) fn settle_ends(&mut self) -> Result<()> {
+        while let Some((task, outcome)) = self.ends.pop_front() {
+            self.units += 1;
+            self.finish(task, outcome)?;
+        }
+        Ok(())
+    }
+
+    /// Whether what can wait should be left to the next record: this one has done its units of work, or its
+    /// expressions and documents have cost as much as one evaluation may.
     pub(crate) fn is_long(&self) -> bool {
-        self.done >= WORK_PER_RECORD_MAX
+        self.units >= self.machine.units_max || self.cost >= self.machine.cost_max
+    }
+
+    /// How much more may be put in the queue for this record.
+    pub(crate) fn room(&self) -> usize {
+        if self.is_long() { 0 } else { self.machine.units_max.saturating_sub(self.units + self.work.len()) }
+    }
+
+    /// How many rows to read at once where work goes over many.
+    pub(crate) fn page(&self) -> usize {
+        const PAGE: usize = 128;
+        self.machine.units_max.saturating_sub(self.units).clamp(1, PAGE)
+    }
+
+    /// Counts work that is not an item of the queue.
+    pub(crate) fn charge(&mut self, units: usize) {
+        self.units += units;
+    }
+
+    /// Counts what an evaluation has cost.
+    pub(crate) fn charge_cost(&mut self, cost: u64) {
+        self.cost += cost;
+    }
+
+    /// Counts a document that is written or copied.
+    pub(crate) fn charge_bytes(&mut self, bytes: usize) {
+        self.cost += (bytes / BYTES_PER_COST) as u64;
+    }
+
+    /// Units of work done for the record.
+    pub(crate) fn units(&self) -> usize {
+        self.units
     }
 
     pub(crate) fn into_effects(mut self) -> Vec<Effect> {
@@ -220,14 +297,16 @@ impl<'a> Fold<'a> {
     }
 
     pub(crate) fn arm(&mut self, due: Time, task: TaskId, kind: TimerKind, entry: u32) {
-        self.machine.timer_armed(due);
-        self.machine.tables.timers.put(TimerKey { due, task, kind, entry }, Mark);
+        let timer = TimerKey { due, task, kind, entry };
+        self.machine.timer_armed(timer);
+        self.machine.tables.timers.put(timer, Mark);
     }
 
     pub(crate) fn disarm(&mut self, due: Option<Time>, task: TaskId, kind: TimerKind) {
         if let Some(due) = due {
-            self.machine.timer_gone(due);
-            self.machine.tables.timers.delete(&TimerKey { due, task, kind, entry: 0 });
+            let timer = TimerKey { due, task, kind, entry: 0 };
+            self.machine.timer_gone(timer);
+            self.machine.tables.timers.delete(&timer);
         }
     }
 
@@ -261,7 +340,11 @@ impl<'a> Fold<'a> {
         const WORTH_KEEPING_BYTES: u64 = 512;
         let key = if let Payload::Blob { hash, .. } = payload { Document::Blob(*hash) } else { of };
         let keep = payload.len() >= WORTH_KEEPING_BYTES;
-        if keep && let Some(value) = self.machine.documents.get(&key) {
+        // Counted once in a record, whether it is in the cache or not: what a record does must not depend on that.
+        if payload.len() >= FREE_DOCUMENT_BYTES && self.read.insert(key) {
+            self.charge_bytes(payload.len() as usize);
+        }
+        if keep && let Some(value) = self.machine.documents.get(&key, of.run()) {
             return Ok(value);
         }
         let bytes = self.machine.payload_bytes(payload)?;
@@ -269,19 +352,19 @@ impl<'a> Fold<'a> {
             .map_err(|error| Error::new(Code::Damaged, format!("a stored payload is not JSON: {error}")))?;
         let value = Arc::new(value);
         if keep {
-            // A parsed document takes several times the room of its text.
-            self.machine.documents.put(key, Arc::clone(&value), bytes.len() * 4);
+            self.machine.documents.put(key, &value, bytes.len(), of.run());
         }
         Ok(value)
     }
 
     /// Keeps a value as a payload, and counts the row that will refer to it.
     pub(crate) fn keep(&mut self, what: &str, bytes: Vec<u8>) -> Result<Payload> {
-        let max = consort_types::limits::PAYLOAD_BYTES_MAX;
+        let max = limits::PAYLOAD_BYTES_MAX;
         if bytes.len() > max {
             let message = format!("the {what} has {} bytes, the limit is {max}", bytes.len());
             return Err(Error::new(Code::PayloadTooLarge, message).hint("pass a reference instead of the document"));
         }
+        self.charge_bytes(bytes.len());
         let payload = self.machine.keep(bytes);
         self.retain(&payload)?;
         Ok(payload)

@@ -133,6 +133,73 @@ impl Key for ScopeKey {
     }
 }
 
+/// The order in which a run goes on with what was left to a later record; part of its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum LaterRank {
+    /// What is to stop comes before anything else.
+    Stop = 0,
+    /// Then what has been stopped ends.
+    Finish = 1,
+    /// Then instances are considered or begun.
+    Instance = 2,
+    /// Then scopes go on.
+    Scope = 3,
+}
+
+impl LaterRank {
+    fn from_byte(byte: u8) -> Option<Self> {
+        [Self::Stop, Self::Finish, Self::Instance, Self::Scope].get(usize::from(byte)).copied()
+    }
+}
+
+/// Work of a run that was left to a later record; the same work is there once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LaterKey {
+    /// The run.
+    pub run: RunId,
+    /// When its turn comes.
+    pub rank: LaterRank,
+    /// The scope.
+    pub scope: u32,
+    /// The instance in it; 0 where it is about the scope as a whole.
+    pub index: u32,
+}
+
+impl LaterKey {
+    /// The least key of the run.
+    pub fn first(run: RunId) -> Self {
+        Self { run, rank: LaterRank::Stop, scope: 0, index: 0 }
+    }
+
+    /// The greatest key of the run (no scope has this number).
+    pub fn last(run: RunId) -> Self {
+        Self { run, rank: LaterRank::Scope, scope: u32::MAX, index: u32::MAX }
+    }
+
+    /// The instance.
+    pub fn task(&self) -> TaskId {
+        TaskId { run: self.run, scope: self.scope, index: self.index }
+    }
+}
+
+impl Key for LaterKey {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend(self.run.0);
+        out.push(self.rank as u8);
+        out.extend(self.scope.to_be_bytes());
+        out.extend(self.index.to_be_bytes());
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut parts = Parts(bytes);
+        let run = parts.run()?;
+        let rank = LaterRank::from_byte(parts.u8()?)?;
+        let key = Self { run, rank, scope: parts.u32()?, index: parts.u32()? };
+        parts.end(key)
+    }
+}
+
 /// An entry of a run's journal: `n` counts the entries that one record made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct JournalKey {
@@ -412,6 +479,9 @@ mod tests {
         let task = |scope, index| TaskId { run, scope, index };
         check(&task(0, 300), &task(1, 2));
         check(&ScopeKey { run, scope: 255 }, &ScopeKey { run, scope: 256 });
+        let later = |rank, scope| LaterKey { run, rank, scope, index: 7 };
+        check(&later(LaterRank::Stop, 300), &later(LaterRank::Finish, 2));
+        check(&later(LaterRank::Scope, 2), &later(LaterRank::Scope, 300));
         check(&EntryKey { task: task(1, 1), entry: 1 }, &EntryKey { task: task(1, 2), entry: 0 });
         let timer = |due, kind| TimerKey { due: Time(due), task: task(0, 0), kind, entry: 0 };
         check(&timer(1, TimerKind::Reap), &timer(2, TimerKind::Timeout));

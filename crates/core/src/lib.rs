@@ -10,6 +10,7 @@ mod effect;
 mod fold;
 pub mod keys;
 mod machine;
+mod next_timer;
 pub mod rows;
 mod run;
 mod state;
@@ -17,8 +18,7 @@ pub mod tables;
 pub mod view;
 
 pub use command::{Command, Reply};
-pub use effect::{AttemptEnd, ConcurrencyKey, Effect, LiveTask, ReadyTask};
+pub use effect::{AttemptEnd, Effect, LiveTask};
 pub use machine::{Applied, Machine, Taken};
-pub use rows::AgentState;
 pub use run::LateReport;
 pub use tables::{Backing, Changes, EncodedChanges};

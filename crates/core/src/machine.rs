@@ -7,7 +7,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use consort_types::{
-    BlobHash, Code, Error, Payload, Result, RunId, Seq, TaskId, Time, Token, WorkerInstance, worker::TaskOffer,
+    BlobHash, Code, Error, Payload, Result, RunId, Seq, Span, TaskId, Time, Token, WorkerInstance, limits,
+    worker::TaskOffer,
 };
 use consort_workflow::Definition;
 
@@ -17,6 +18,7 @@ use crate::{
     effect::{Effect, LiveTask},
     fold::Fold,
     keys::{NamedKey, TimerKey},
+    next_timer::NextTimer,
     rows::{Meta, StepState},
     run::LateReport,
     state::Tables,
@@ -25,6 +27,9 @@ use crate::{
 
 /// Bytes of parsed documents that are kept.
 const DOCUMENT_CACHE_BYTES: usize = 24 * 1024 * 1024;
+/// Bytes of parsed documents that are too large for that and are kept while their runs go on; one of them is kept
+/// whatever it takes.
+const LARGE_DOCUMENTS_BYTES: usize = 256 * 1024 * 1024;
 /// Bytes of evaluated inputs that wait for hand-out.
 const INPUT_CACHE_BYTES: usize = 24 * 1024 * 1024;
 /// Bytes of sources whose parsed definitions are kept (a definition weighs some ten times its source).
@@ -37,6 +42,15 @@ pub struct Applied {
     pub reply: Result<Reply>,
     /// What the shell is to do.
     pub effects: Vec<Effect>,
+    /// Units of work done: see [`Applied::UNITS_MAX`].
+    pub units: usize,
+}
+
+impl Applied {
+    /// Units of work of one record at most. A record stops at [`limits::WORK_PER_RECORD_MAX`], and finishes what it has
+    /// begun then: at worst the opening of a block, or the join of a fan-out, where 32 outputs count as one unit. (Only
+    /// the list of what is to be compensated is made in one pass over all steps of a run, whatever their number.)
+    pub const UNITS_MAX: usize = 2 * limits::WORK_PER_RECORD_MAX;
 }
 
 /// Rows to write to the store.
@@ -52,13 +66,6 @@ pub struct Taken {
     pub blobs: Vec<(BlobHash, Arc<[u8]>)>,
 }
 
-/// The earliest armed timer, as far as it is known without looking.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum NextTimer {
-    Unknown,
-    Known(Option<Time>),
-}
-
 /// The state of a partition and the rules that change it.
 pub struct Machine {
     pub(crate) tables: Tables,
@@ -72,6 +79,9 @@ pub struct Machine {
     generation: u64,
     applied: Seq,
     next_timer: NextTimer,
+    pub(crate) units_max: usize,
+    pub(crate) cost_max: u64,
+    pub(crate) descendants_max: u32,
 }
 
 impl Machine {
@@ -79,18 +89,34 @@ impl Machine {
     pub fn open(backing: Arc<dyn Backing>, applied: Seq) -> Result<Self> {
         let mut tables = Tables::new(&backing);
         let meta = tables.read_meta()?;
+        let next_timer = NextTimer::From(TimerKey::at(meta.timers_from));
         Ok(Self {
             tables,
             meta,
             backing,
-            documents: Cache::new(DOCUMENT_CACHE_BYTES),
+            documents: Documents::new(DOCUMENT_CACHE_BYTES, LARGE_DOCUMENTS_BYTES),
             inputs: Cache::new(INPUT_CACHE_BYTES),
             definitions: Cache::new(DEFINITION_CACHE_BYTES),
             new_blobs: BTreeMap::new(),
             generation: 1,
             applied,
-            next_timer: NextTimer::Unknown,
+            units_max: limits::WORK_PER_RECORD_MAX,
+            cost_max: limits::EXPRESSION_COST_MAX,
+            descendants_max: limits::RUN_DESCENDANTS_MAX,
+            next_timer,
         })
+    }
+
+    /// Lets a record do less than [`limits::WORK_PER_RECORD_MAX`] and [`limits::EXPRESSION_COST_MAX`] say, so that a
+    /// small test sees work go over many records. Whoever folds the same log must do it with the same numbers; with
+    /// fewer than 4 units a record gets nowhere.
+    pub fn limit_records(&mut self, units_max: usize, cost_max: u64) {
+        (self.units_max, self.cost_max) = (units_max, cost_max);
+    }
+
+    /// Lets fewer runs be started below a run than [`limits::RUN_DESCENDANTS_MAX`] says, for tests as above.
+    pub fn limit_descendants(&mut self, descendants_max: u32) {
+        self.descendants_max = descendants_max;
     }
 
     /// Applies the record `seq`. An error halts the partition: the state can no longer be trusted.
@@ -114,10 +140,11 @@ impl Machine {
                 Ok(reply)
             }
         };
+        let units = fold.units();
         let effects = fold.into_effects();
         let tasks = self.meta.tasks;
         assert_eq!(tasks.made, tasks.waiting + tasks.taken + tasks.done + tasks.dead, "tasks are conserved (law 8)");
-        Ok(Applied { reply, effects })
+        Ok(Applied { reply, effects, units })
     }
 
     /// The last record that was applied.
@@ -131,26 +158,43 @@ impl Machine {
     }
 
     /// The earliest armed timer. When log time reaches it, a `Tick` belongs into the log.
+    ///
+    /// It may have to read; [`Machine::no_timer_before`] does not.
     pub fn next_timer(&mut self) -> Result<Option<Time>> {
-        if let NextTimer::Known(due) = self.next_timer {
-            return Ok(due);
+        if let NextTimer::From(from) = self.next_timer {
+            let first = self.tables.timers.range(&from, &TimerKey::at(Time(u64::MAX)), 1)?;
+            self.next_timer.found(first.first().map(|(key, _)| *key));
         }
-        let first = self.tables.timers.range(&TimerKey::at(Time(0)), &TimerKey::at(Time(u64::MAX)), 1)?;
-        let due = first.first().map(|(key, _)| key.due);
-        self.next_timer = NextTimer::Known(due);
-        Ok(due)
+        Ok(self.next_timer.not_before())
     }
 
-    pub(crate) fn timer_armed(&mut self, due: Time) {
-        if let NextTimer::Known(known) = &mut self.next_timer {
-            *known = Some(known.map_or(due, |earliest| earliest.min(due)));
-        }
+    /// No armed timer is due before this; `None` where none is armed. Reads nothing.
+    pub fn no_timer_before(&self) -> Option<Time> {
+        self.next_timer.not_before()
     }
 
-    pub(crate) fn timer_gone(&mut self, due: Time) {
-        if self.next_timer == NextTimer::Known(Some(due)) {
-            self.next_timer = NextTimer::Unknown;
+    /// The first timers that are due now, at most `limit`. The marks pass them: each is to be fired, or to be given
+    /// back with [`Machine::timer_armed`].
+    pub(crate) fn pass_due_timers(&mut self, limit: usize) -> Result<Vec<TimerKey>> {
+        let until = TimerKey::at(self.meta.now.after(Span(1)));
+        let from = self.next_timer.start().unwrap_or(until);
+        let due = self.tables.timers.range(&from, &until, limit)?;
+        let passed = if due.len() < limit { until } else { due.last().map_or(until, |(last, _)| *last) };
+        if passed >= from {
+            self.next_timer.pass(passed);
         }
+        // The durable mark follows from the records alone, not from what this process has happened to read.
+        self.meta.timers_from = passed.due;
+        Ok(due.into_iter().map(|(timer, _)| timer).collect())
+    }
+
+    pub(crate) fn timer_armed(&mut self, timer: TimerKey) {
+        self.next_timer.armed(timer);
+        self.meta.timers_from = self.meta.timers_from.min(timer.due);
+    }
+
+    pub(crate) fn timer_gone(&mut self, timer: TimerKey) {
+        self.next_timer.gone(timer);
     }
 
     /// How many changed rows wait to be taken.
@@ -223,7 +267,7 @@ impl Machine {
 
     /// Whether hand-out of the run's tasks is held back.
     pub fn is_held(&mut self, run: RunId) -> Result<bool> {
-        Ok(self.tables.runs.get(&run)?.is_some_and(|run| run.paused))
+        Ok(self.tables.runs.get(&run)?.is_some_and(|run| run.is_held()))
     }
 
     /// Whether any row refers to the blob.
@@ -235,16 +279,18 @@ impl Machine {
     pub fn payload_bytes(&self, payload: &Payload) -> Result<Arc<[u8]>> {
         match payload {
             Payload::Inline(bytes) => Ok(Arc::clone(bytes)),
-            Payload::Blob { hash, .. } => {
-                if let Some((bytes, _)) = self.new_blobs.get(hash) {
-                    return Ok(Arc::clone(bytes));
-                }
-                let found = self.backing.blob(hash)?.map(Arc::from);
-                found.ok_or_else(|| {
-                    Error::new(Code::Damaged, format!("blob `{hash}` is missing"))
-                        .hint("restore the folder `blobs` from a backup")
-                })
-            }
+            Payload::Blob { hash, .. } => self.find_blob(hash)?.ok_or_else(|| {
+                Error::new(Code::Damaged, format!("blob `{hash}` is missing"))
+                    .hint("restore the folder `blobs` from a backup")
+            }),
+        }
+    }
+
+    /// The bytes of a blob; `None` where it is not there.
+    pub(crate) fn find_blob(&self, hash: &BlobHash) -> Result<Option<Arc<[u8]>>> {
+        match self.new_blobs.get(hash) {
+            Some((bytes, _)) => Ok(Some(Arc::clone(bytes))),
+            None => Ok(self.backing.blob(hash)?.map(Arc::from)),
         }
     }
 

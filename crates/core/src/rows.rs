@@ -4,6 +4,7 @@
 //! and are optional, so old rows stay readable). Not for: the rules that change it.
 //! Invariant: the size of a row does not grow with the length of its run.
 
+mod later;
 mod registry;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use consort_types::{
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 
+pub use later::{Cancelling, Later};
 pub use registry::{Agent, AgentState, Limit};
 
 use crate::tables::Row;
@@ -33,6 +35,10 @@ pub struct Meta {
     /// Runs ever started.
     #[n(3)]
     pub runs_made: u64,
+    /// No armed timer is due before this: what was due has fired.
+    #[n(4)]
+    #[cbor(default)]
+    pub timers_from: Time,
 }
 
 /// Tasks by state; `made` is always the sum of the others (law 8).
@@ -223,6 +229,24 @@ pub struct Run {
     /// The trace that it belongs to, as a W3C `traceparent`; `None` where it is the root of its own.
     #[n(25)]
     pub traceparent: Option<String>,
+    /// The run at the top of its tree; `None` where it is that run itself.
+    #[n(26)]
+    pub root: Option<RunId>,
+    /// Runs ever started below it, at any depth; counted at the top of the tree only.
+    #[n(27)]
+    pub descendants: u32,
+    /// How far the cancellation of its steps has come, while that is spread over records.
+    #[n(28)]
+    pub cancelling: Option<Cancelling>,
+    /// Scopes of it that are being stopped over several records; nothing starts in the run meanwhile.
+    #[n(29)]
+    pub stopping: u32,
+    /// The step instance from which runs below it are yet to be paused or resumed: scope and index.
+    #[n(30)]
+    pub pausing: Option<(u32, u32)>,
+    /// Whether a timer is armed that goes on with what was left to a later record.
+    #[n(31)]
+    pub continues: bool,
 }
 
 impl Row for Run {
@@ -436,6 +460,12 @@ pub struct Step {
     /// Journal entries that wake the parked task.
     #[n(23)]
     pub parked_on: Vec<u32>,
+    /// The scope of the call that asks what became of its lost attempt.
+    #[n(24)]
+    pub asking: Option<u32>,
+    /// Whether its end is decided, and only waits until everything below it has been stopped.
+    #[n(25)]
+    pub ending: bool,
 }
 
 impl Default for Step {
@@ -465,6 +495,8 @@ impl Default for Step {
             tainted: false,
             effect: None,
             parked_on: Vec::new(),
+            asking: None,
+            ending: false,
         }
     }
 }
@@ -716,6 +748,9 @@ pub struct Namespace {
     /// How long a run is kept after its end; `None` keeps it.
     #[n(0)]
     pub retention: Option<consort_types::Span>,
+    /// Its runs that have not ended.
+    #[n(1)]
+    pub runs_active: u64,
 }
 
 /// A row that says only "there is one": its key tells all.

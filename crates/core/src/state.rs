@@ -8,10 +8,10 @@ use std::sync::Arc;
 use consort_types::{BlobHash, Result, RunId, TaskId};
 
 use crate::{
-    keys::{AgentKey, EntryKey, InboxKey, JournalKey, ListKey, NamedKey, ScopeKey, SignalKey, TimerKey},
+    keys::{AgentKey, EntryKey, InboxKey, JournalKey, LaterKey, ListKey, NamedKey, ScopeKey, SignalKey, TimerKey},
     rows::{
-        Agent, BlobUse, Deployed, Entry, InboxItem, Items, Limit, Mark, Meta, Namespace, Run, Scope, Signal, Source,
-        Started, Step, TaskEntry, Waiter,
+        Agent, BlobUse, Deployed, Entry, InboxItem, Items, Later, Limit, Mark, Meta, Namespace, Run, Scope, Signal,
+        Source, Started, Step, TaskEntry, Waiter,
     },
     tables::{Backing, Changes, Table},
 };
@@ -81,6 +81,8 @@ tables! {
     timers: b't', TimerKey => Mark, 4096;
     /// Step instances that are at work or wait, for recovery and cancellation.
     live: b'q', TaskId => Mark, 4096;
+    /// Work that was left to a later record.
+    later: b'd', LaterKey => Later, 4096;
     /// Signals that wait to be read.
     signals: b'g', SignalKey => Signal, 256;
     /// Steps and entries that wait for signals.
@@ -91,7 +93,7 @@ tables! {
     agents: b'e', AgentKey => Agent, 256;
     /// Limits on tasks: name = scope, number 0.
     limits: b'l', NamedKey => Limit, 256;
-    /// Settings of namespaces (name empty, number 0).
+    /// Settings and counts of namespaces (name empty, number 0).
     namespaces: b'o', NamedKey => Namespace, 16;
     /// How many rows use a blob.
     blobs: b'b', BlobHash => BlobUse, 256;

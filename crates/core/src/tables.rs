@@ -197,21 +197,28 @@ impl<K: Key, R: Row> Table<K, R> {
         }
     }
 
-    /// At most `limit` rows from `from` (inclusive) to `to` (exclusive), in key order.
+    /// At most `limit` rows from `from` (inclusive) to `to` (exclusive), in key order. What it costs follows `limit`
+    /// and the rows in between that were deleted and are still in the backing, not the width of the range.
     pub fn range(&self, from: &K, to: &K, limit: usize) -> Result<Vec<(K, R)>> {
         if from >= to || limit == 0 {
             return Ok(Vec::new());
         }
         let mut rows = BTreeMap::new();
         let mut hidden = 0;
+        // Behind the last row that is known to be there, the backing has nothing that would still fit.
+        let mut last = to;
         for (key, slot) in self.overlay.range(from.clone()..to.clone()) {
-            match &slot.row {
-                Some(row) if rows.len() < limit => drop(rows.insert(key.clone(), R::clone(row))),
-                Some(_) => {}
-                None => hidden += 1,
+            let Some(row) = &slot.row else {
+                hidden += 1;
+                continue;
+            };
+            rows.insert(key.clone(), R::clone(row));
+            if rows.len() == limit {
+                last = key;
+                break;
             }
         }
-        for (bytes, row) in self.backing.scan(&self.bytes_of(from), &self.bytes_of(to), limit + hidden)? {
+        for (bytes, row) in self.backing.scan(&self.bytes_of(from), &self.bytes_of(last), limit + hidden)? {
             let Some(key) = K::decode(&bytes[1..]) else {
                 return Err(Error::new(
                     Code::Damaged,

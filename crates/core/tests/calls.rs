@@ -9,9 +9,10 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use consort_core::{Command, Effect, LiveTask, ReadyTask, command::StartRun};
+use consort_core::{Command, Effect, LiveTask, command::StartRun};
 use consort_types::{
     BlobHash, Code, EffectClass, Error, Payload, RunId, Span, limits,
+    task::ReadyTask,
     worker::{CallOptions, CallRetry, JournalEntry, JournalRequest, Route},
 };
 use support::{NS, World};

@@ -10,12 +10,12 @@ mod support;
 use std::collections::BTreeMap;
 
 use consort_core::{
-    AgentState, Command, Effect, Reply,
+    Command, Effect, Reply,
     command::{AgentChange, RegisterAgent, RemoveAgent, SetAgent, SetLimit},
 };
 use consort_types::{
     Code, EffectClass, Locality, Result, Span, limits,
-    registry::{LimitScope, Rate, TaskLimit},
+    registry::{AgentState, LimitScope, Rate, TaskLimit},
     worker::{AgentDeclaration, CapabilityDeclaration},
 };
 use support::{NS, World};

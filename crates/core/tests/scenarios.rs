@@ -6,7 +6,6 @@
 #[allow(dead_code, reason = "each test file uses its part of the harness")]
 mod support;
 
-use consort_types::Span;
 use support::check;
 
 const CHAIN: &str = "
@@ -594,10 +593,10 @@ fn runs_that_multiply_are_spread_over_many_records_and_cancelled_whole() {
     world.deploy("workflow: w\nsteps: { a: { workflow: w }, b: { workflow: w }, c: { workflow: w } }\n");
     world.act("start");
     let (first, _) = world.machine.run_counts();
-    assert!((1_000..5_000).contains(&first), "{first} runs in one record");
+    assert!((500..5_000).contains(&first), "{first} runs in one record");
     world.tick_once();
     assert!(world.machine.run_counts().0 > first);
     world.act("cancel");
-    world.tick(Span(1));
+    world.go_on();
     assert_eq!(world.machine.run_counts().0, 0, "cancel reaches every descendant (law 7)");
 }

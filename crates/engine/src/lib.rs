@@ -1,4 +1,4 @@
-//! The shell around the machine: partition loop, dispatcher, timers, watches.
+//! The shell around the machine: partition loop, recovery, timers, watches.
 //!
 //! For: everything that the machine must not do itself: append groups to the log, hand tasks out, keep time, answer,
 //! write rows back to the store. [`Handle`] is the only door for clients and workers; [`Partition`] is the same shell
@@ -8,8 +8,8 @@
 
 mod admit;
 mod backing;
+mod clock;
 mod config;
-pub mod dispatcher;
 mod handle;
 mod keeper;
 pub mod partition;
@@ -17,14 +17,16 @@ mod shell;
 
 pub use admit::check_document;
 pub use backing::{StoreBacking, write_rows};
+pub use clock::{Clock, ClockNotice, ClockReading};
 pub use config::{Config, Parts};
 pub use consort_core::view;
+pub use consort_dispatch::WorkerInstanceId as InstanceId;
 pub use handle::{
     AgentStatus, AgentWatch, Deployed, ForkRequest, Handle, Session, SessionSender, StartRequest, Started, Status,
     Watch, WatchEvent,
 };
 pub use keeper::BlobKeeper;
-pub use partition::{Attached, InstanceId, Outputs, Partition, Ticket};
+pub use partition::{Attached, Outputs, Partition, Ticket};
 
 pub use consort_core::command::Resolution;
 pub use consort_types::Locality;

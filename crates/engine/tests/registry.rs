@@ -15,7 +15,7 @@ use consort_engine::{Config, Handle, Locality, Partition, Session, StartRequest}
 use consort_journal::MemoryLogDisk;
 use consort_store::MemoryStore;
 use consort_types::{
-    Code, EffectClass, Payload, Span, limits,
+    Code, EffectClass, Payload, Span, Time, limits,
     registry::{LimitScope, TaskLimit},
     worker::{FromWorker, JournalEntry, JournalRequest, TaskOffer, ToWorker},
 };
@@ -43,8 +43,7 @@ async fn next_task(session: &mut Session) -> TaskOffer {
 
 /// What operators said, as another start finds it: `NAME@VERSION weight`, with a star where it drains.
 fn states(disk: &MemoryLogDisk, store: &MemoryStore) -> Vec<String> {
-    let now = Handle::now();
-    let mut partition = Partition::open(parts(disk, store), Config::default(), 9, now).unwrap();
+    let mut partition = Partition::open(parts(disk, store), Config::default(), 9, Time(0)).unwrap();
     let states = partition.machine().unwrap().agent_states().unwrap().into_iter();
     let show = |draining: bool| if draining { "*" } else { "" };
     states
@@ -71,7 +70,7 @@ async fn what_operators_say_survives_a_restart() {
     handle.stop_now().await;
     drop(handle);
     assert_eq!(states(&disk, &store), ["writer@1.1 10*", "writer@2.0 100"]);
-    let mut partition = Partition::open(parts(&disk, &store), Config::default(), 9, Handle::now()).unwrap();
+    let mut partition = Partition::open(parts(&disk, &store), Config::default(), 9, Time(0)).unwrap();
     let limits = partition.machine().unwrap().limits().unwrap();
     assert_eq!(limits, [(NS.to_owned(), LimitScope::Capability("x".to_owned()), two)]);
 }

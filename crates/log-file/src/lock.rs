@@ -6,11 +6,13 @@
 
 use std::{
     fmt,
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{File, OpenOptions, TryLockError},
     io::{self, Read, Seek, Write},
     path::{Path, PathBuf},
     time::Duration,
 };
+
+use crate::Folder;
 
 /// The name of the lock file.
 const NAME: &str = "lock";
@@ -63,7 +65,7 @@ pub struct LockFile {
 impl LockFile {
     /// Locks a folder (made where there is none) without waiting for a holder, and writes this process's id down.
     pub fn acquire(folder: &Path) -> Result<Self, LockError> {
-        fs::create_dir_all(folder)?;
+        Folder::open(folder)?;
         let path = folder.join(NAME);
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
         for attempt in 1.. {

@@ -13,7 +13,7 @@ use std::{
 
 use consort_journal::{Files as _, Log as _, LogError, MemoryDisk};
 use consort_log_file::{FileLog, Folder, Options};
-use consort_types::{Error, Result, Seq};
+use consort_types::{Error, Result, Seq, Span, limits};
 
 use crate::{
     Role, Server, Settings, holder,
@@ -171,7 +171,7 @@ fn log(folder: &DataFolder) -> Finding {
 }
 
 /// Reads the whole log on a copy in memory; first and last record, and bytes of its files.
-fn scan(folder: &Path) -> Result<(Seq, Seq, u64)> {
+pub(crate) fn scan(folder: &Path) -> Result<(Seq, Seq, u64)> {
     let copy = MemoryDisk::new();
     let bytes = copy_files(folder, &copy).map_err(|error| disk(folder, &error))?;
     let options = Options { prepare_ahead: false, ..Options::new([0; 16]) };
@@ -212,12 +212,30 @@ async fn engine(settings: &Settings) -> Vec<Finding> {
             let detail = format!("{runs} unfinished runs, {tasks} unfinished tasks");
             let halted = status.halted.map(|error| Finding::bad("engine", error));
             findings.push(halted.unwrap_or_else(|| Finding::new("engine", Health::Good, detail)));
+            findings.push(clock(status.clock_lead, status.clock_leap));
             findings.push(blobs(&server).await);
         }
         Err(error) => findings.push(Finding::bad("engine", error)),
     }
     server.close(std::future::pending()).await;
     findings
+}
+
+/// Whether log time and the wall clock agree.
+fn clock(lead: Span, unconfirmed: Span) -> Finding {
+    if unconfirmed > Span::ZERO {
+        let detail =
+            format!("the wall clock is {unconfirmed} ahead of the log's last record, and is not believed at once");
+        return Finding::new("clock", Health::Odd, detail).hint("set the clock of this machine right, before a start");
+    }
+    if lead > Span::from_secs(limits::CLOCK_STEP_SECONDS_MAX) {
+        let detail =
+            format!("log time is {lead} ahead of the wall clock; waits until an instant end that much too early");
+        return Finding::new("clock", Health::Odd, detail).hint(
+            "set the clock of this machine right; log time then lets it catch up, a hundredth of the time that passes",
+        );
+    }
+    Finding::new("clock", Health::Good, "log time and the wall clock agree")
 }
 
 /// Reads every blob, and counts those that no run refers to.

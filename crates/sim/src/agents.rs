@@ -150,11 +150,12 @@ impl World {
             worker: format!("worker {instance}"),
             labels: BTreeMap::new(),
         };
-        let (locality, wall) = (own.locality, self.wall());
+        let locality = own.locality;
+        let now = self.log_time();
         let mut hello = hello;
         self.plant_in_hello(instance, &mut hello);
         let held = hello.held.clone();
-        let attached = self.host.partition.as_mut().map(|partition| partition.attach(&hello, locality, wall));
+        let attached = self.host.partition.as_mut().map(|partition| partition.attach(&hello, locality, now));
         let Some(Ok(attached)) = attached else {
             let pause = self.random.span(SECOND / 10, 5 * SECOND);
             self.at(pause, Event::Connect { instance });
@@ -200,9 +201,9 @@ impl World {
     /// The engine notices that a connection is gone.
     pub(crate) fn detach(&mut self, session: u64) -> Checked {
         let Some(gone) = self.sessions.remove(&session) else { return Ok(()) };
-        let wall = self.wall();
+        let now = self.log_time();
         if let Some(partition) = self.host.partition.as_mut().filter(|_| gone.incarnation == self.host.incarnation) {
-            partition.detach(gone.remote, wall);
+            partition.detach(gone.remote, now);
         }
         self.wake(10);
         Ok(())
@@ -449,7 +450,7 @@ impl World {
         if self.plan.planted == Some(Planted::OldTokenAccepted) {
             remote = self.renew_token(remote, &mut report);
         }
-        let wall = self.wall();
+        let now = self.log_time();
         let placed = match &mut report {
             FromWorker::Complete { output, .. } => Some(output),
             FromWorker::Record { entry, .. } => entry.result.as_mut().and_then(|result| result.as_mut().ok()),
@@ -462,7 +463,7 @@ impl World {
             *payload = placed;
         }
         if let Some(partition) = &mut self.host.partition {
-            partition.report(remote, report, wall);
+            partition.report(remote, report, now);
         }
         let pause = self.random.span(5, 500);
         self.wake(pause);

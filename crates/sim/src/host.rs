@@ -12,7 +12,7 @@ use std::{
 };
 
 use consort_core::Taken;
-use consort_engine::{Config, Partition, Parts, write_rows};
+use consort_engine::{Clock, ClockReading, Config, Partition, Parts, write_rows};
 use consort_journal::{Log, MemoryDisk, Record};
 use consort_store::{Batch, Blobs, MemoryStore, Row, Snapshot, Store, StoreError};
 use consort_types::{BlobHash, Code, Error, Payload, Result, Seq, Span, Time};
@@ -74,6 +74,8 @@ pub(crate) struct Host {
     pub(crate) control: Control,
     pub(crate) store: Arc<SimStore>,
     pub(crate) partition: Option<Partition>,
+    /// Log time as the process keeps it.
+    clock: Option<Clock>,
     /// Counts starts.
     pub(crate) incarnation: u64,
     log_id: [u8; 16],
@@ -103,6 +105,7 @@ impl Host {
             control: Control::new(planted),
             store: Arc::new(SimStore { memory: MemoryStore::new(), lose_next: AtomicBool::new(false) }),
             partition: None,
+            clock: None,
             incarnation: 0,
             log_id,
             config,
@@ -115,7 +118,7 @@ impl Host {
     }
 
     /// Starts a process on what the one before has left. Returns what the log holds, for the oracle.
-    pub(crate) fn open(&mut self, wall: Time) -> Result<(Seq, Vec<Record>)> {
+    pub(crate) fn open(&mut self, reading: ClockReading) -> Result<(Seq, Vec<Record>)> {
         assert!(self.partition.is_none(), "one process at a time");
         self.incarnation += 1;
         self.control.restore();
@@ -126,13 +129,23 @@ impl Host {
         let last = log.last();
         let (store, blobs) = (Arc::clone(&self.store) as Arc<dyn Store>, Arc::new(self.store.memory.clone()));
         let parts = Parts { log: Box::new(log), store, blobs };
-        let partition = Partition::open(parts, self.config.clone(), self.incarnation, wall)?;
+        let partition = Partition::open(parts, self.config.clone(), self.incarnation, reading.wall)?;
+        self.clock = Some(Clock::new(partition.clock(), reading));
         self.partition = Some(partition);
         self.synced = Seq::ZERO;
         // What a crash left behind: every blob is looked at once.
         let blobs = self.store.memory.list_blobs()?;
         self.candidates = blobs.into_iter().map(|hash| (last, hash)).collect();
         Ok((first, records))
+    }
+
+    /// Log time of the process that runs; the wall clock where none does.
+    pub(crate) fn log_time(&mut self, reading: ClockReading) -> Time {
+        let (Some(partition), Some(clock)) = (&mut self.partition, &mut self.clock) else { return reading.wall };
+        let now = clock.advance(reading);
+        clock.take_notices();
+        partition.set_lead(clock.lead());
+        now
     }
 
     /// Ends the process. Chance decides what a power cut leaves.

@@ -34,6 +34,8 @@ pub enum Planted {
     TickFromTheFuture,
     /// Nobody looks at the timers (law 6).
     TimersForgotten,
+    /// Log time follows the wall clock alone, so that it stands still while that is behind (law 6).
+    WallClockTrusted,
     /// A timer that fired stays armed (law 6).
     TimerFiresTwice,
     /// Instances are not told to stop (law 7).
@@ -58,11 +60,13 @@ pub enum Planted {
     GrowingRow,
     /// A report counts although it comes from an instance that does not hold the task (law 3).
     StrangerHeard,
+    /// A record does more work than it may (law 13).
+    EndlessRecord,
 }
 
 impl Planted {
     /// Every planted bug.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::AckBeforeSync,
         Self::ReplyBeforeDurable,
         Self::OutcomeOverwritten,
@@ -75,6 +79,7 @@ impl Planted {
         Self::LeaseByClock,
         Self::TickFromTheFuture,
         Self::TimersForgotten,
+        Self::WallClockTrusted,
         Self::TimerFiresTwice,
         Self::CancelLost,
         Self::RunLeavesWork,
@@ -87,6 +92,7 @@ impl Planted {
         Self::WrongNamespace,
         Self::GrowingRow,
         Self::StrangerHeard,
+        Self::EndlessRecord,
     ];
 
     /// The law that it breaks.
@@ -97,14 +103,14 @@ impl Planted {
             Self::OldTokenAccepted | Self::HandedOutTwice | Self::ReclaimTooLate | Self::StrangerHeard => 3,
             Self::StoreLosesBatch | Self::ReplaySwapsRecords => 4,
             Self::LeaseByClock => 5,
-            Self::TickFromTheFuture | Self::TimersForgotten | Self::TimerFiresTwice => 6,
+            Self::TickFromTheFuture | Self::TimersForgotten | Self::WallClockTrusted | Self::TimerFiresTwice => 6,
             Self::CancelLost | Self::RunLeavesWork => 7,
             Self::TaskLost | Self::Miscount => 8,
             Self::StaleRead => 9,
             Self::ReplyLost | Self::CreditIgnored => 10,
             Self::SyncErrorHidden | Self::DamageCut => 11,
             Self::WrongNamespace => 12,
-            Self::GrowingRow => 13,
+            Self::GrowingRow | Self::EndlessRecord => 13,
         };
         Law::Number(number)
     }
@@ -295,7 +301,7 @@ impl Faults {
             }
             Some(Planted::SyncErrorHidden) => (self.sync_errors, self.crashes) = (true, true),
             Some(Planted::DamageCut) => (self.bit_flips, self.crashes, self.pause) = (true, true, 15_000_000),
-            Some(Planted::LeaseByClock) => self.clock_jumps = true,
+            Some(Planted::LeaseByClock | Planted::WallClockTrusted) => self.clock_jumps = true,
             Some(Planted::OutcomeOverwritten) => self.twice = 200,
             Some(Planted::ReclaimTooLate) => (self.bad_attempts, self.breaks, self.late) = (400, 60, 60),
             Some(Planted::OldTokenAccepted | Planted::CancelLost) => {

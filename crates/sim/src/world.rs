@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use consort_engine::{InstanceId, Outputs};
+use consort_engine::{ClockReading, InstanceId, Outputs};
 use consort_journal::Record;
 use consort_types::{
-    Code, Error, Result, TaskId, Time, Token,
+    Code, Error, Result, Span, TaskId, Time, Token,
     worker::{FromWorker, ToWorker},
 };
 
@@ -30,6 +30,8 @@ use crate::{
 pub(crate) const SECOND: u64 = 1_000_000;
 /// How long, on virtual time, runs may take to end once all is calm.
 const PATIENCE: u64 = 100 * 3_600 * SECOND;
+/// Of a thousand looks in the calm, those at which the wall clock jumps: timers need no clock that is right.
+const CALM_JUMPS: u64 = 30;
 /// The wall clock when the world begins.
 const WALL: u64 = 1_790_000_000 * SECOND;
 
@@ -114,7 +116,9 @@ pub(crate) struct World {
     events: u64,
     sessions_made: u64,
     offset: i64,
-    /// The latest time that the wall clock has shown.
+    /// The time of the last record when the calm began.
+    pub(crate) calm_log: Time,
+    /// The latest time that any clock has shown.
     latest: Time,
     /// Whether outputs wait to be carried out.
     busy: bool,
@@ -155,6 +159,7 @@ impl World {
             events: 0,
             sessions_made: 0,
             offset: 0,
+            calm_log: Time(0),
             latest: Time(WALL),
             busy: false,
             next_loop: None,
@@ -206,6 +211,21 @@ impl World {
         let wall = Time((WALL + self.now).saturating_add_signed(self.offset));
         self.latest = self.latest.max(wall);
         wall
+    }
+
+    fn reading(&mut self) -> ClockReading {
+        ClockReading { wall: self.wall(), steady: Span(self.now) }
+    }
+
+    /// Log time, as the process keeps it.
+    pub(crate) fn log_time(&mut self) -> Time {
+        let reading = self.reading();
+        if self.plan.planted == Some(Planted::WallClockTrusted) {
+            return reading.wall;
+        }
+        let now = self.host.log_time(reading);
+        self.latest = self.latest.max(now);
+        now
     }
 
     /// How long a message is on its way.
@@ -285,9 +305,9 @@ impl World {
         if self.host.partition.is_some() {
             return Ok(());
         }
-        let wall = self.wall();
+        let reading = self.reading();
         (self.busy, self.next_loop, self.flushing) = (false, None, false);
-        match self.host.open(wall) {
+        match self.host.open(reading) {
             Ok((first, records)) => self.opened(first.0, &records),
             Err(error) => self.judge_refusal(&error),
         }
@@ -356,16 +376,16 @@ impl World {
     }
 
     fn go_round(&mut self) -> Checked {
-        let mut wall = self.wall();
+        let mut now = self.log_time();
         let planted = self.plan.planted;
         if planted == Some(Planted::TickFromTheFuture) && self.random.chance(20) {
-            wall = Time(wall.0 + 3_600 * SECOND);
+            now = Time(now.0 + 3_600 * SECOND);
         }
         let Some(partition) = &mut self.host.partition else { return Ok(()) };
         if planted != Some(Planted::TimersForgotten) {
-            partition.poll(wall);
+            partition.poll(now);
         }
-        let outputs = partition.commit(wall);
+        let outputs = partition.commit(now);
         self.folded()?;
         if self.host.control.is_cut() {
             return self.crash(End::PowerCut, "power cut in a write");
@@ -439,18 +459,18 @@ impl World {
     }
 
     fn after_round(&mut self) -> Checked {
-        let wall = self.wall();
+        let now = self.log_time();
         let Some(partition) = &mut self.host.partition else { return Ok(()) };
         if partition.halted().is_some() {
             self.figures.fault("halts");
             return self.crash(End::Halted, "restart after a halt");
         }
-        if partition.is_due(wall) {
+        if partition.is_due(now) {
             self.wake(10);
         } else if self.plan.planted != Some(Planted::TimersForgotten)
             && let Some(wake) = partition.next_wake()
         {
-            self.wake(wake.since(wall).0.clamp(10, 3_600 * SECOND));
+            self.wake(wake.since(now).0.clamp(10, 3_600 * SECOND));
         }
         Ok(())
     }
@@ -610,9 +630,9 @@ impl World {
         if !self.calm {
             self.trace.note(self.now, format_args!("calm"));
             self.calm = true;
-            // The clock is right again: at least as late as it ever was.
-            let wall = self.wall();
-            self.offset += self.latest.since(wall).0 as i64;
+            // The clock is right again, which may be hours before what it has shown.
+            self.offset = 0;
+            self.calm_log = self.fold.machine.now();
             self.host.disk.fail_sync(u64::MAX);
             self.host.store.memory.fail(None);
             self.heal()?;
@@ -623,6 +643,9 @@ impl World {
             return self.finish();
         }
         self.check_timers()?;
+        if self.faults.clock_jumps && self.random.chance(CALM_JUMPS) {
+            self.jump()?;
+        }
         let began = *self.clients.calm_since.get_or_insert(self.now);
         if self.now > began + PATIENCE {
             return Err(self.stuck());

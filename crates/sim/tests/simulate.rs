@@ -105,6 +105,7 @@ planted! {
     finds_a_lease_that_rests_on_the_clock: LeaseByClock;
     finds_a_time_that_no_clock_has_shown: TickFromTheFuture;
     finds_timers_that_nobody_looks_at: TimersForgotten;
+    finds_a_log_that_trusts_the_wall_clock: WallClockTrusted;
     finds_a_timer_that_fires_twice: TimerFiresTwice;
     finds_an_instance_that_was_not_stopped: CancelLost;
     finds_work_that_outlives_its_run: RunLeavesWork;
@@ -117,4 +118,5 @@ planted! {
     finds_a_task_in_another_namespace: WrongNamespace;
     finds_a_row_that_grows: GrowingRow;
     finds_a_report_that_is_taken_from_a_stranger: StrangerHeard;
+    finds_a_record_that_does_too_much: EndlessRecord;
 }

@@ -62,7 +62,8 @@ limits! {
     EXPRESSION_HEIGHT_MAX: u32 = 128;
     /// Bytes of all expressions of a workflow together.
     EXPRESSIONS_BYTES_MAX: usize = 256 * 1024;
-    /// Work units that one evaluation of an expression may cost (a node, an element or 16 bytes each cost one).
+    /// Work units that one evaluation of a template or a condition may cost (a node, an element or 16 bytes each cost
+    /// one), and that all evaluations of one record cost before the rest is left to the next record.
     EXPRESSION_COST_MAX: u64 = 2_000_000;
     /// Items of one `for_each`.
     FAN_OUT_ITEMS_MAX: usize = 100_000;
@@ -74,6 +75,15 @@ limits! {
     ATTEMPTS_MAX: u32 = 1_000;
     /// Seconds that an agent may ask to wait before the next attempt; more is cut to this.
     RETRY_AFTER_SECONDS_MAX: u64 = 24 * 60 * 60;
+    /// Seconds that the wall clock may be ahead of log time to be followed at once; a lead beyond it is announced.
+    CLOCK_STEP_SECONDS_MAX: u64 = 10;
+    /// Seconds that a larger leap of the wall clock has to last before log time follows it.
+    CLOCK_UNCONFIRMED_SECONDS_MAX: u64 = 5 * 60;
+    /// Seconds that the wall clock may be ahead of the last record for a start to follow it at once.
+    CLOCK_AHEAD_AT_START_SECONDS_MAX: u64 = 366 * 24 * 60 * 60;
+    /// Seconds without a record, while log time leads the wall clock and timers are armed, after which a record notes
+    /// log time: so much of a wait may be measured again after a restart.
+    CLOCK_NOTE_SECONDS_MAX: u64 = 60;
     /// Bytes of one piece of partial output; longer text is cut into pieces.
     STREAM_DELTA_BYTES_MAX: usize = 16 * 1024;
     /// Bytes of partial output of one attempt that wait in its worker to be sent; the oldest are dropped.
@@ -84,6 +94,12 @@ limits! {
     RUN_STEPS_MAX: u32 = 1_000_000;
     /// Depth of child runs below a run.
     RUN_DEPTH_MAX: u32 = 16;
+    /// Runs below a run that nobody's step has started, at any depth, ended ones counted: a workflow that starts
+    /// itself more than once doubles at each depth, so the depth alone does not bound it.
+    RUN_DESCENDANTS_MAX: u32 = 10_000;
+    /// Units of work (a step instance begun or ended, a row removed) that one record does before the rest is left to
+    /// the next: other runs wait for a record as long as it takes.
+    WORK_PER_RECORD_MAX: usize = 4_096;
     /// Runs of a namespace that have not ended.
     RUNS_ACTIVE_MAX: u64 = 1_000_000;
     /// Signals of a run that wait to be read.

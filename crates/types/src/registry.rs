@@ -41,6 +41,46 @@ impl Health {
     }
 }
 
+/// What operators said about a version of an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct AgentState {
+    /// Its share of the work beside other versions of the agent, from 0 to
+    /// [`crate::limits::AGENT_WEIGHT_MAX`]; 0 gives it nothing.
+    #[n(0)]
+    pub weight: u32,
+    /// Whether its instances get nothing more.
+    #[n(1)]
+    pub draining: bool,
+}
+
+impl AgentState {
+    /// The weight of a version about which nothing was said.
+    pub const WEIGHT_DEFAULT: u32 = 100;
+}
+
+impl Default for AgentState {
+    fn default() -> Self {
+        Self { weight: Self::WEIGHT_DEFAULT, draining: false }
+    }
+}
+
+/// The connected worker instances of one version of an agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AgentStatus {
+    /// The namespace.
+    pub namespace: String,
+    /// The agent.
+    pub agent: String,
+    /// Its version, as the instances declare it.
+    pub version: String,
+    /// How many instances are connected.
+    pub instances: usize,
+    /// How many tasks they hold.
+    pub held: usize,
+    /// How many more they would take.
+    pub credit: usize,
+}
+
 /// Which agents are asked for. Empty fields ask for nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AgentFilter {

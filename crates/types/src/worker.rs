@@ -186,7 +186,8 @@ pub struct TaskOffer {
     pub idempotency_key: String,
     /// When the attempt is given up.
     pub deadline: Option<Time>,
-    /// What the task recorded so far, in order. Results are in full (never a blob reference).
+    /// What the task recorded so far, in order. Results are in full (never a blob reference). The documents of
+    /// requests may be references where the core makes the offer; the transport puts the documents in their place.
     pub journal: Vec<JournalEntry>,
     /// The trace that the attempt belongs to, as a W3C `traceparent`.
     pub traceparent: String,

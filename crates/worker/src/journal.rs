@@ -11,7 +11,7 @@ use std::{
 };
 
 use consort_types::{
-    BlobHash, Code, Error, Payload, limits,
+    Code, Error, Payload, limits, replay,
     worker::{JournalEntry, JournalRequest},
 };
 
@@ -116,7 +116,8 @@ impl Journal {
         let index = self.asked;
         if index < self.recorded {
             let found = &self.slots[index].entry.request;
-            if !same(found, &request) {
+            // Entries come with their documents; where one could not be had, its hash has to do.
+            if !matches!(replay::is_same(found, &request, |_| Ok(None)), Ok(true)) {
                 return Err(self.diverge(index, &found.clone(), Some(&request)));
             }
             self.asked += 1;
@@ -320,34 +321,6 @@ impl Journal {
             .hint("code that records must ask for the same things in the same order each time; put what may differ (clock, chance, outside reads) into `run`, and finish tasks in flight before changing the code");
         self.close(TaskError::from_parts(error, false))
     }
-}
-
-/// Whether two requests are the same; the input of a call may stand in the record by its hash. How a call is to be
-/// done (retry, timeout, route) may change between two attempts: it does not change what the answer means.
-fn same(recorded: &JournalRequest, asked: &JournalRequest) -> bool {
-    match (recorded, asked) {
-        (
-            JournalRequest::Call { capability: a, input: recorded, .. },
-            JournalRequest::Call { capability: b, input: asked, .. },
-        ) => a == b && same_document(recorded, asked),
-        _ => recorded == asked,
-    }
-}
-
-fn same_document(recorded: &Payload, asked: &Payload) -> bool {
-    match (recorded, asked.bytes()) {
-        (Payload::Blob { hash, .. }, Some(bytes)) => *hash == BlobHash::of(bytes),
-        _ if recorded == asked => true,
-        // Bytes may differ where the meaning does not: the engine may have written the document anew.
-        _ => match (value(recorded), value(asked)) {
-            (Some(a), Some(b)) => a == b,
-            _ => false,
-        },
-    }
-}
-
-fn value(payload: &Payload) -> Option<serde_json::Value> {
-    serde_json::from_slice(payload.bytes()?).ok()
 }
 
 fn describe(request: &JournalRequest) -> String {

@@ -3,8 +3,9 @@
 //! For: the machine, which fills in what an expression's references ask for. Not for: finding those values.
 //! Invariant: values are shared, never copied, on the way in.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{cell::Cell, collections::BTreeMap, sync::Arc};
 
+use consort_types::limits;
 use serde_json::Value;
 
 /// The variables of an evaluation. Only what [`Expression::references`](crate::Expression::references) names has to
@@ -27,6 +28,40 @@ pub struct Environment {
     pub steps: BTreeMap<Arc<str>, StepValue>,
     /// What the status functions answer.
     pub status: StatusFlags,
+    /// What evaluations have cost.
+    pub meter: Meter,
+}
+
+/// What evaluations in an environment cost, in work units. All expressions of one template share one budget,
+/// [`limits::EXPRESSION_COST_MAX`], so a template of many may cost no more than one.
+#[derive(Clone, Debug, Default)]
+pub struct Meter {
+    /// By the template or the condition that is being evaluated.
+    current: Cell<u64>,
+    /// By those before it.
+    before: Cell<u64>,
+}
+
+impl Meter {
+    /// What all evaluations have cost.
+    pub fn cost(&self) -> u64 {
+        self.before.get() + self.current.get()
+    }
+
+    /// Another template or condition is evaluated.
+    pub(crate) fn begin(&self) {
+        self.before.set(self.cost());
+        self.current.set(0);
+    }
+
+    /// What the template or condition may still cost.
+    pub(crate) fn left(&self) -> u64 {
+        limits::EXPRESSION_COST_MAX - self.current.get()
+    }
+
+    pub(crate) fn set_left(&self, left: u64) {
+        self.current.set(limits::EXPRESSION_COST_MAX - left);
+    }
 }
 
 /// What is known of a step that has ended.

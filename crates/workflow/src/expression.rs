@@ -40,18 +40,20 @@ impl Expression {
         self.program.uses_status
     }
 
-    /// Its value, borrowed where it is a part of the environment.
-    pub fn evaluate_borrowed<'a>(&'a self, environment: &'a Environment) -> Result<Cow<'a, Value>, Error> {
+    /// Its value, borrowed where it is a part of the environment; it shares the budget of the template around it.
+    pub(crate) fn evaluate_borrowed<'a>(&'a self, environment: &'a Environment) -> Result<Cow<'a, Value>, Error> {
         cel::evaluate(&self.program, &self.source, environment)
     }
 
     /// Its value.
     pub fn evaluate(&self, environment: &Environment) -> Result<Value, Error> {
+        environment.meter.begin();
         self.evaluate_borrowed(environment).map(Cow::into_owned)
     }
 
     /// Its value, which must be `true` or `false`.
     pub fn evaluate_bool(&self, environment: &Environment) -> Result<bool, Error> {
+        environment.meter.begin();
         let value = self.evaluate_borrowed(environment)?;
         value.as_bool().ok_or_else(|| {
             let message = format!("`{}` is {}, not `true` or `false`", self.source, cel::kind_name(&value));

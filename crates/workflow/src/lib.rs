@@ -19,7 +19,7 @@ mod yaml;
 
 pub use contract::Contract;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
-pub use environment::{Environment, StatusFlags, StepValue};
+pub use environment::{Environment, Meter, StatusFlags, StepValue};
 pub use expression::Expression;
 pub use graph::{Graph, Node};
 pub use input::InputSpec;

@@ -64,6 +64,7 @@ impl Template {
 
     /// Its value. The caller checks the size of what it stores.
     pub fn evaluate(&self, environment: &Environment) -> Result<Value, Error> {
+        environment.meter.begin();
         let value = self.fill(environment)?.into_owned();
         cel::check_depth(&value)?;
         Ok(value)
@@ -71,6 +72,7 @@ impl Template {
 
     /// Its value as the bytes of a JSON document; large parts of the environment are written without being copied.
     pub fn evaluate_json(&self, environment: &Environment) -> Result<Vec<u8>, Error> {
+        environment.meter.begin();
         let mut bytes = Vec::with_capacity(128);
         let stopped = RefCell::new(None);
         let filled = Filled { template: self, environment, depth: 0, error: &stopped };

@@ -6,15 +6,32 @@ Invariant: a test marked `server` runs on a server of its own, in a temporary fo
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from .server import Server
 
 BINARY = os.environ.get("CONSORT_BIN", "")
+
+LOOPS: Final[dict[str, Callable[[], asyncio.AbstractEventLoop]]] = {"asyncio": asyncio.new_event_loop}
+"""The event loops that the SDK runs on."""
+if sys.platform != "win32":
+    import uvloop
+
+    LOOPS["uvloop"] = uvloop.new_event_loop
+
+ON_EVERY_LOOP: Final = {"test_chaos", "test_replay", "test_stillness"}
+"""The files whose tests rest on how the loop calls back."""
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    return LOOPS if item.path.stem in ON_EVERY_LOOP else {"asyncio": LOOPS["asyncio"]}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

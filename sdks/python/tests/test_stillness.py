@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from consort import ConsortError
 from consort._stillness import OWNER, Stillness, unwatch, watch
 
 
@@ -165,3 +166,17 @@ async def test_the_loop_is_watched_until_the_last_watch_ends() -> None:
     assert "call_soon" in vars(loop)
     unwatch(loop)
     assert "call_soon" not in vars(loop)
+
+
+class Sealed:
+    """A loop whose methods cannot be replaced, as one written in C may be."""
+
+    __slots__ = ()
+
+    def call_soon(self) -> None: ...
+
+
+def test_a_loop_that_cannot_be_watched_is_refused_by_name() -> None:
+    with pytest.raises(ConsortError, match=r"test_stillness\.Sealed") as error:
+        watch(Sealed())  # type: ignore[arg-type]
+    assert "uvloop" in (error.value.hint or "")

@@ -8,12 +8,13 @@
  * takes the end of the attempt for a failure. What must be tidied up listens to the signal.
  */
 import type { Capability } from "./agent.js";
-import { TaskContext } from "./context.js";
+import { execute } from "./context.js";
 import { Code, TaskError, toWire } from "./error.js";
-import { type Asked, Journal, type Request, type Result } from "./journal.js";
+import { type Asked, Journal, type Result } from "./journal.js";
 import { writeJson } from "./json.js";
 import type { Logger } from "./logger.js";
 import type { Attempt as AttemptId, JournalEntry, Task, WorkerMessage } from "./proto/consort/v1/worker.js";
+import type { Request } from "./replay.js";
 import { toMicros } from "./span.js";
 import type { Player } from "./turns.js";
 
@@ -291,7 +292,7 @@ export class Attempt implements Player {
       return this.#failure(new TaskError(message, { code: Code.BadRequest, retryable: true }));
     }
     try {
-      const output = await new TaskContext(this).execute(capability);
+      const output = await execute(this, capability);
       const diverged = this.journal.end();
       if (diverged) {
         return this.#failure(diverged);

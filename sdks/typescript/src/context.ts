@@ -10,10 +10,10 @@ import type { Capability } from "./agent.js";
 import { Answer, type Read } from "./answer.js";
 import type { Attempt } from "./attempt.js";
 import { Code, cut, TaskError, toWire } from "./error.js";
-import type { Request } from "./journal.js";
 import { readJson, writeJson } from "./json.js";
 import { type Logger, withFields } from "./logger.js";
 import type { CallOptions as WireCallOptions } from "./proto/consort/v1/worker.js";
+import type { Request } from "./replay.js";
 import { fit, type OutputOf, type Schema } from "./schema.js";
 import { toDate, toMicros } from "./span.js";
 
@@ -320,13 +320,6 @@ export class TaskContext {
     }
   }
 
-  /** Runs the code of a capability: reads the input, and gives the output that is to be reported. */
-  async execute({ options, handler }: Capability): Promise<unknown> {
-    const input = readJson("input", this.#attempt.task.input);
-    const fitted = await fit("input", Code.BadInput, options.input, input);
-    return fit("output", Code.BadOutput, options.output, await handler(this, fitted));
-  }
-
   #answer<T>(request: () => Request, read: Read<T>): Answer<T> {
     const asked = this.#ask(request);
     return new Answer(this.#attempt, asked instanceof TaskError ? asked : asked.index, read);
@@ -351,6 +344,13 @@ export class TaskContext {
       return (schema === undefined ? value : fit(what, Code.BadOutput, schema, value)) as T | Promise<T>;
     };
   }
+}
+
+/** Runs the code of a capability for an attempt: reads the input, and gives the output that is to be reported. */
+export async function execute(attempt: Attempt, { options, handler }: Capability): Promise<unknown> {
+  const input = readJson("input", attempt.task.input);
+  const fitted = await fit("input", Code.BadInput, options.input, input);
+  return fit("output", Code.BadOutput, options.output, await handler(new TaskContext(attempt), fitted));
 }
 
 /** Bytes of one piece of partial output. */

@@ -7,12 +7,11 @@
  * where several branches run side by side, as long as the code itself is deterministic.
  */
 import { Code, recorded, TaskError, toWire } from "./error.js";
-import { sameDocument, text } from "./json.js";
+import { text } from "./json.js";
 import type { JournalEntry } from "./proto/consort/v1/worker.js";
+import { isSame, type Request } from "./replay.js";
 import { describeSpan } from "./span.js";
 
-/** What an entry asks for. */
-export type Request = NonNullable<JournalEntry["request"]>;
 /** What came of an entry. */
 export type Result = NonNullable<JournalEntry["result"]>;
 /** A result as the code meets it. */
@@ -106,7 +105,7 @@ export class Journal {
     const index = this.#asked;
     if (index < this.#recorded) {
       const found = this.#slot(index).entry.request;
-      if (!found || !same(found, request)) {
+      if (!found || !isSame(found, request)) {
         throw this.#diverge(index, found, request);
       }
       this.#asked += 1;
@@ -326,26 +325,6 @@ function outcomeOf(slot: Slot): Outcome {
   const error = result?.value ?? toWire(new TaskError("the entry has no result", { code: Code.Internal }));
   // A replay gives the same failure again: another attempt cannot help.
   return { ok: false, error: recorded(error) };
-}
-
-/**
- * Whether two requests are the same. How a call is to be done (retry, timeout, route) and what an approval is about may
- * change between two attempts: that does not change what the answer means.
- */
-function same(a: Request, b: Request): boolean {
-  if (a.$case === "run" && b.$case === "run") {
-    return a.value.name === b.value.name;
-  }
-  if (a.$case === "call" && b.$case === "call") {
-    return a.value.capability === b.value.capability && sameDocument(a.value.input, b.value.input);
-  }
-  if (a.$case === "sleep" && b.$case === "sleep") {
-    return a.value.spanUs === b.value.spanUs;
-  }
-  if (a.$case === "signal" && b.$case === "signal") {
-    return a.value.name === b.value.name;
-  }
-  return a.$case === "approval" && b.$case === "approval" && a.value.prompt === b.value.prompt;
 }
 
 /** A request for people: kind, name, and what it is compared by. */

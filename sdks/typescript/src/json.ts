@@ -1,10 +1,9 @@
 /**
- * JSON documents: how they are read, written and compared.
+ * JSON documents: how they are read and written.
  *
  * For: whatever travels between the code of an agent and the server. Not for: schemas (see `schema`).
  * Invariant: a document on the wire is UTF-8 JSON text; what cannot be written so is refused by name.
  */
-import { isDeepStrictEqual } from "node:util";
 import { Code, TaskError } from "./error.js";
 
 /** A JSON document. */
@@ -63,16 +62,4 @@ export function writeJson(what: string, value: unknown, bytesMax: number = PAYLO
 function unwritable(what: string, why: string): TaskError {
   const message = `the ${what} cannot be written as JSON: ${why.split("\n", 1)[0]}`;
   return new TaskError(message, { code: Code.BadJson, retryable: false });
-}
-
-/** Whether two documents mean the same; bytes may differ where the meaning does not. */
-export function sameDocument(a: Uint8Array, b: Uint8Array): boolean {
-  if (Buffer.compare(a, b) === 0) {
-    return true;
-  }
-  try {
-    return isDeepStrictEqual(JSON.parse(text(a)), JSON.parse(text(b)));
-  } catch {
-    return false;
-  }
 }

@@ -7,9 +7,9 @@
 import assert from "node:assert/strict";
 import { Attempt, type Host, type Report, type Timer } from "../src/attempt.js";
 import type { TaskContext } from "../src/context.js";
-import type { Request } from "../src/journal.js";
 import type { Logger } from "../src/logger.js";
 import type { JournalEntry, Task } from "../src/proto/consort/v1/worker.js";
+import type { Request } from "../src/replay.js";
 import { type Player, Turns } from "../src/turns.js";
 
 /** The code of the one capability, `work`. */

@@ -8,8 +8,8 @@
 use consort_engine::{Handle, Session, SessionSender};
 use consort_proto::v1::{self, server_message::Kind};
 use consort_types::{
-    Code, Error, Payload, Result, limits,
-    worker::{FromWorker, JournalEntry, JournalRequest, ToWorker},
+    Code, Error, Result, limits,
+    worker::{FromWorker, ToWorker},
 };
 use futures::{FutureExt as _, StreamExt as _, stream, stream::SelectAll};
 use prost::Message as _;
@@ -126,7 +126,7 @@ impl Writer<'_> {
     }
 
     async fn message(&mut self, instance: u32, mut message: ToWorker) -> Result<()> {
-        self.complete(&mut message).await?;
+        self.engine.complete(&mut message).await?;
         self.drained[instance as usize] |= message == ToWorker::Drain;
         let attempt = match &message {
             ToWorker::Task(offer) => Some((offer.task, offer.token)),
@@ -149,41 +149,6 @@ impl Writer<'_> {
                 Ok(())
             }
         }
-    }
-
-    /// Puts documents in the place of references to them.
-    async fn complete(&self, message: &mut ToWorker) -> Result<()> {
-        match message {
-            ToWorker::Task(offer) => {
-                self.fetch(&mut offer.input).await?;
-                for entry in &mut offer.journal {
-                    self.complete_entry(entry).await?;
-                }
-                Ok(())
-            }
-            ToWorker::Recorded { entry, .. } => self.complete_entry(entry).await,
-            ToWorker::Cancel { .. } | ToWorker::Refused { .. } | ToWorker::Drain => Ok(()),
-        }
-    }
-
-    async fn complete_entry(&self, entry: &mut JournalEntry) -> Result<()> {
-        match &mut entry.request {
-            JournalRequest::Call { input, .. } => self.fetch(input).await?,
-            JournalRequest::Approval { detail, .. } => self.fetch(detail).await?,
-            JournalRequest::Run { .. } | JournalRequest::Sleep { .. } | JournalRequest::Signal { .. } => {}
-        }
-        match &mut entry.result {
-            Some(Ok(output)) => self.fetch(output).await,
-            _ => Ok(()),
-        }
-    }
-
-    async fn fetch(&self, payload: &mut Payload) -> Result<()> {
-        if let Payload::Blob { .. } = payload {
-            let bytes = self.engine.payload(std::mem::take(payload)).await?;
-            *payload = Payload::Inline(bytes);
-        }
-        Ok(())
     }
 
     /// Adds a message to the batch; sends what there is first, where both together would be too large.

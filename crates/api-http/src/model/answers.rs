@@ -269,6 +269,10 @@ pub struct Status {
     pub tasks_held: usize,
     /// The agents of the namespace that are connected.
     pub agents: Vec<AgentInstances>,
+    /// How far log time is ahead of the wall clock, such as `2h`.
+    pub clock_lead: String,
+    /// How far the wall clock has leapt ahead of log time, while that is not confirmed.
+    pub clock_leap: String,
 }
 
 /// Whether a probe is content.

@@ -108,8 +108,8 @@ pub(crate) enum Command {
     /// See and set limits on how many tasks are handed out, how fast, and how many wait
     #[command(subcommand)]
     Limits(LimitsCommand),
-    /// Examine the data folder and the machine; changes nothing
-    Doctor,
+    /// Examine the data folder and the machine; changes nothing, unless the folder's marker is to be mended
+    Doctor(DoctorArgs),
     /// Show the settings
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -136,6 +136,14 @@ pub(crate) enum Command {
         /// `cli` or `configuration`
         page: DocsPage,
     },
+}
+
+/// What the doctor is to do beside looking.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// First write the folder's missing or empty marker anew, where log and store beside it are sound
+    #[arg(long)]
+    pub(crate) mend_marker: bool,
 }
 
 /// The settings.

@@ -1,15 +1,20 @@
 //! `consort doctor`: examines the data folder and the machine.
 //!
-//! For: telling what is wrong and what to do. Not for: repairing anything.
+//! For: telling what is wrong and what to do, and mending the folder's marker where that is asked for. Not for:
+//! repairing anything else.
 //! Invariant: one line for each examination; a bad finding makes the command fail.
 
 use consort_server::doctor::{Finding, Health};
 use consort_types::Result;
 use serde_json::json;
 
-use crate::{app::App, exit::Exit, show::style::Paint};
+use crate::{app::App, args::DoctorArgs, exit::Exit, show::style::Paint};
 
-pub(crate) async fn execute(app: &App) -> Result<Exit> {
+pub(crate) async fn execute(app: &App, args: &DoctorArgs) -> Result<Exit> {
+    if args.mend_marker {
+        let last = consort_server::mend_marker(&app.settings).await?;
+        app.tell(&format!("the marker is written anew, beside a log that ends at record {last}"));
+    }
     let mut worst = Health::Good;
     for finding in consort_server::doctor::examine(&app.settings).await {
         worst = worst.max(finding.health);

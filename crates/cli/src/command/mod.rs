@@ -41,7 +41,7 @@ pub(crate) async fn execute(app: &App, command: Command) -> Result<Exit> {
         Command::Agents(command) => agents::execute(app, command).await,
         Command::Queue { watch } => queue::execute(app, watch).await,
         Command::Limits(command) => limits::execute(app, command).await,
-        Command::Doctor => doctor::execute(app).await,
+        Command::Doctor(args) => doctor::execute(app, &args).await,
         Command::Config(ConfigCommand::Show { origin }) => Ok(config::show(app, origin)),
         Command::Init { folder } => init::execute(app, &folder),
         Command::Completions { shell } => {

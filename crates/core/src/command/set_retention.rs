@@ -4,7 +4,7 @@ use consort_types::{Name, Result, Span};
 use minicbor::{Decode, Encode};
 
 use super::Reply;
-use crate::{fold::Fold, keys::NamedKey, rows::Namespace};
+use crate::{fold::Fold, rows::Namespace};
 
 /// Sets the retention of a namespace.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
@@ -20,8 +20,8 @@ pub struct SetRetention {
 impl SetRetention {
     pub(crate) fn apply(&self, fold: &mut Fold<'_>) -> Result<Reply> {
         Name::check("namespace", &self.namespace)?;
-        let key = NamedKey { namespace: self.namespace.clone(), name: String::new(), number: 0 };
-        fold.machine.tables.namespaces.put(key, Namespace { retention: self.keep });
+        let row = Namespace { retention: self.keep, ..fold.namespace(&self.namespace)? };
+        fold.put_namespace(&self.namespace, row);
         Ok(Reply::Done)
     }
 }

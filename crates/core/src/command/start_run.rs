@@ -80,7 +80,8 @@ impl StartRun {
             idempotency_key: self.idempotency_key.clone(),
             timeout: self.timeout,
             traceparent,
-        });
+            root: None,
+        })?;
         fold.open_root(self.run)?;
         Ok(Reply::Run { run: self.run, existing: false })
     }
@@ -130,6 +131,6 @@ impl StartRun {
             let message = format!("the run has {} labels, the limit is {}", self.labels.len(), limits::LABELS_MAX);
             return Err(Error::new(Code::LimitReached, message));
         }
-        fold.check_runs_active()
+        fold.check_runs_active(&self.namespace)
     }
 }

@@ -1,10 +1,10 @@
 //! `Tick`: log time moves on, and timers that are due fire, in order, a bounded number at a time.
 
-use consort_types::{Result, Time, limits};
+use consort_types::{Result, limits};
 use minicbor::{Decode, Encode};
 
 use super::Reply;
-use crate::{fold::Fold, keys::TimerKey};
+use crate::fold::Fold;
 
 /// Fires due timers. Its record's time says what is due.
 #[derive(Clone, Debug, Default, PartialEq, Encode, Decode)]
@@ -12,14 +12,14 @@ pub struct Tick {}
 
 impl Tick {
     pub(crate) fn apply(fold: &mut Fold<'_>) -> Result<Reply> {
-        let until = TimerKey::at(Time(fold.now.0.saturating_add(1)));
-        let due = fold.machine.tables.timers.range(&TimerKey::at(Time(0)), &until, limits::TIMERS_PER_TICK_MAX)?;
-        for (timer, _) in due {
+        for timer in fold.machine.pass_due_timers(limits::TIMERS_PER_TICK_MAX)? {
             assert!(timer.due <= fold.now, "no timer fires early (law 6)");
             if fold.is_long() {
+                // It and those behind it fire in the next tick.
+                fold.machine.timer_armed(timer);
                 break;
             }
-            fold.machine.timer_gone(timer.due);
+            fold.charge(1);
             fold.machine.tables.timers.delete(&timer);
             fold.fire(timer)?;
             fold.settle()?;

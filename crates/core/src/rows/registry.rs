@@ -4,6 +4,7 @@
 //! (the engine's dispatcher has that, in memory).
 //! Invariant: what an operator said about a version of an agent outlives its declarations.
 
+pub use consort_types::registry::AgentState;
 use consort_types::{Payload, Time, registry::TaskLimit, worker::AgentDeclaration};
 use minicbor::{Decode, Encode};
 
@@ -30,29 +31,6 @@ impl Agent {
     /// The declaration; `None` where the row was written by a newer version.
     pub fn declaration(&self) -> Option<AgentDeclaration> {
         serde_json::from_slice(self.declaration.bytes()?).ok()
-    }
-}
-
-/// What operators said about a version of an agent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct AgentState {
-    /// Its share of the work beside other versions of the agent, from 0 to
-    /// [`consort_types::limits::AGENT_WEIGHT_MAX`]; 0 gives it nothing.
-    #[n(0)]
-    pub weight: u32,
-    /// Whether its instances get nothing more.
-    #[n(1)]
-    pub draining: bool,
-}
-
-impl AgentState {
-    /// The weight of a version about which nothing was said.
-    pub const WEIGHT_DEFAULT: u32 = 100;
-}
-
-impl Default for AgentState {
-    fn default() -> Self {
-        Self { weight: Self::WEIGHT_DEFAULT, draining: false }
     }
 }
 

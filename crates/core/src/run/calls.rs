@@ -8,9 +8,9 @@ use consort_workflow::Action;
 
 use super::{NewRun, Place, step::in_expression};
 use crate::{
-    fold::{Fold, Outcome, Work},
-    keys::{ScopeKey, TimerKind},
-    rows::{ScopeKind, Step, StepState},
+    fold::Fold,
+    keys::ScopeKey,
+    rows::{Run, ScopeKind, Step, StepState},
 };
 
 impl Fold<'_> {
@@ -18,7 +18,7 @@ impl Fold<'_> {
         &mut self,
         place: &Place,
         task: TaskId,
-        mut step: Step,
+        step: Step,
         name: &str,
         version: Option<&str>,
     ) -> Result<()> {
@@ -27,24 +27,34 @@ impl Fold<'_> {
             let message = format!("the child run would be {depth} runs deep, the limit is {}", limits::RUN_DEPTH_MAX);
             return Err(Error::new(Code::LimitReached, message).hint("does the workflow call itself without an end?"));
         }
-        if self.is_long() {
-            // Runs that start runs that start runs are too much for one record: the next tick goes on.
-            step.wake_at = Some(self.now);
-            self.arm(self.now, task, TimerKind::Wake, 0);
-            self.open(place, task, step, None);
-            return Ok(());
-        }
         self.start_child_run(place, task, step, name, version)
     }
 
-    /// A step that was to start a child run, and was left to a later record, does it now.
-    pub(crate) fn begin_child_late(&mut self, task: TaskId) -> Result<()> {
-        let (place, step) = (self.place(task)?, self.known_step(task)?);
-        let Action::Workflow { name, version } = &place.step().action else { return Ok(()) };
-        let begun = self.start_child_run(&place, task, step, name, version.as_deref());
-        if let Err(error) = super::soft(begun)? {
-            self.work(Work::Finish(task, Outcome::Failed(error)));
+    /// How many more runs may be started below the run at the top; at least 1, which then says why there are no more.
+    pub(crate) fn descendants_left(&mut self, id: RunId, place: &Place) -> Result<u32> {
+        let Action::Workflow { .. } = place.step().action else { return Ok(u32::MAX) };
+        let (_, top) = self.top_of(id, place)?;
+        Ok(self.machine.descendants_max.saturating_sub(top.descendants).max(1))
+    }
+
+    /// The run at the top of the tree. It is there as long as a run below it goes on.
+    fn top_of(&mut self, id: RunId, place: &Place) -> Result<(RunId, Run)> {
+        let id = place.run.root.unwrap_or(id);
+        Ok((id, self.run(id)?))
+    }
+
+    /// Counts one more run below the run at the top.
+    fn count_descendant(&mut self, id: RunId, place: &Place) -> Result<()> {
+        let (id, mut top) = self.top_of(id, place)?;
+        let max = self.machine.descendants_max;
+        if top.descendants >= max {
+            let message = format!("{} runs were started below run `{id}`, the limit is {max}", top.descendants);
+            let hint =
+                "does the workflow call itself without an end? else start runs of their own for parts of the work";
+            return Err(Error::new(Code::LimitReached, message).hint(hint));
         }
+        top.descendants += 1;
+        self.put_run(id, top);
         Ok(())
     }
 
@@ -56,19 +66,16 @@ impl Fold<'_> {
         name: &str,
         version: Option<&str>,
     ) -> Result<()> {
-        self.check_runs_active()?;
+        self.check_runs_active(&place.run.namespace)?;
         let hash = self.resolve_workflow(&place.run.namespace, name, version)?;
         let definition = self.machine.definition(hash)?;
         let given = self.evaluate(place, task, &place.step().with).map_err(|error| in_expression("with", error))?;
         let input = definition.accept_input(&given)?;
         let input = self.keep("input", serde_json::to_vec(&input).unwrap_or_default())?;
+        self.count_descendant(task.run, place)?;
         let id = self.child_id(task);
         step.child_run = Some(id);
-        if step.state == StepState::Open {
-            self.put_step(task, step);
-        } else {
-            self.open(place, task, step, None);
-        }
+        self.open(place, task, step, None);
         let mut above = self.run(task.run)?;
         above.children += 1;
         self.put_run(task.run, above);
@@ -86,7 +93,8 @@ impl Fold<'_> {
             idempotency_key: None,
             timeout: None,
             traceparent: Some(super::trace::of_child(&place.run, task.run)),
-        });
+            root: Some(place.run.root.unwrap_or(task.run)),
+        })?;
         self.open_root(id)
     }
 
@@ -115,7 +123,11 @@ impl Fold<'_> {
             self.put_step(caller, step);
             key.scope
         };
-        self.start_instance(ScopeKey { run: caller.run, scope }, index);
+        let key = ScopeKey { run: caller.run, scope };
+        let mut row = self.scope(key)?;
+        row.started += 1;
+        self.put_scope(key, row);
+        self.start_instance(key, index);
         Ok(())
     }
 

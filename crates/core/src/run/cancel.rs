@@ -1,17 +1,25 @@
-//! Cancellation: of a run, and of everything below a step.
+//! Cancellation of a run and of the runs below it, and pausing of the runs below it.
 //!
-//! For: stopping what is at work. Not for: deciding what clean-up runs (conditions do).
-//! Invariant: cancel reaches every descendant (law 7).
+//! For: stopping what is at work, as many instances in a record as one may. Not for: deciding what clean-up runs
+//! (conditions do), or what an instance leaves behind that ends early (see `stop`).
+//! Invariant: cancel reaches every descendant (law 7); until it has reached every step of a run, nothing of the run
+//! starts or is handed out, so clean-up begins after it.
 
 use consort_types::{Code, Error, Result, RunId, TaskId};
 
-use super::place::{parent_of, scope_of};
+use super::{
+    life::root_task,
+    place::{parent_of, scope_of},
+};
 use crate::{
     effect::Effect,
     fold::{Fold, Outcome, Work},
-    keys::ScopeKey,
-    rows::{Event, Run, RunStatus, StepState},
+    keys::{ScopeKey, TimerKind},
+    rows::{Cancelling, Event, Run, RunStatus, StepState},
 };
+
+/// What it costs, in units, to give a run below its own cancellation.
+const CHILD_UNITS: usize = 2;
 
 impl Fold<'_> {
     pub(crate) fn cancel_run(&mut self, id: RunId, mut run: Run, reason: &str, force: bool) -> Result<()> {
@@ -25,74 +33,143 @@ impl Fold<'_> {
         }
         run.status = RunStatus::Cancelling;
         run.forced |= force;
-        let error = Error::new(Code::Cancelled, format!("the run was cancelled: {reason}"));
-        run.error = Some(error.clone());
+        run.error = Some(Error::new(Code::Cancelled, format!("the run was cancelled: {reason}")));
         self.put_run(id, run);
         self.journal(id, None, Event::RunCancelling { reason: reason.to_owned() });
-        for task in self.live_of(id)? {
-            self.cancel_live(task, &error, reason, force)?;
+        self.cancel_live(id, (0, 0), reason)
+    }
+
+    /// A step whose run is being cancelled, or that has ended, had started this run.
+    pub(crate) fn cancel_child(&mut self, id: RunId, reason: &str, force: bool) -> Result<()> {
+        match self.machine.tables.runs.get(&id)? {
+            Some(run) if !run.status.is_terminal() => self.cancel_run(id, run, reason, force),
+            _ => Ok(()),
+        }
+    }
+
+    /// Leaves it to the queue to cancel a run that a step has started.
+    pub(super) fn cancel_later(&mut self, run: RunId, reason: &str, force: bool) {
+        self.charge(CHILD_UNITS);
+        self.work(Work::Cancel { run, reason: reason.to_owned(), force });
+    }
+
+    /// Cancels the live steps of a run, from this one on; what is too much for one record is left to the next.
+    pub(super) fn cancel_live(&mut self, id: RunId, mut from: (u32, u32), reason: &str) -> Result<()> {
+        let row = self.run(id)?;
+        let error = row.error.clone().unwrap_or_else(|| Error::new(Code::Cancelled, "the run was cancelled"));
+        let past = TaskId { scope: u32::MAX, index: u32::MAX, ..root_task(id) };
+        loop {
+            if self.is_long() {
+                return self.leave_cancelling(id, Cancelling { reason: reason.to_owned(), from });
+            }
+            let first = TaskId { run: id, scope: from.0, index: from.1 };
+            let limit = self.page();
+            let page = self.machine.tables.live.range(&first, &past, limit)?;
+            for (task, _) in &page {
+                self.charge(1);
+                self.cancel_instance(*task, &error, reason, row.forced)?;
+                self.settle_ends()?;
+            }
+            match page.last() {
+                Some((last, _)) if page.len() == limit => from = (last.scope, last.index.saturating_add(1)),
+                _ => return self.cancelled(id),
+            }
+        }
+    }
+
+    /// The cancellation goes on in a later record. Until then nothing of the run is handed out.
+    fn leave_cancelling(&mut self, id: RunId, walk: Cancelling) -> Result<()> {
+        let mut run = self.run(id)?;
+        if run.status != RunStatus::Cancelling {
+            return Ok(());
+        }
+        if run.cancelling.is_none() {
+            self.effect(Effect::Hold { run: id, held: true });
+        }
+        run.cancelling = Some(walk);
+        self.put_run(id, run);
+        self.arm_go_on(id)
+    }
+
+    /// The cancellation has reached every step; where that took several records, what has waited for it goes on.
+    fn cancelled(&mut self, id: RunId) -> Result<()> {
+        let mut run = self.run(id)?;
+        if self.end_cancelling(id, &mut run) {
+            self.put_run(id, run);
+            self.work(Work::GoOn(id));
         }
         Ok(())
     }
 
-    fn cancel_live(&mut self, task: TaskId, error: &Error, reason: &str, force: bool) -> Result<()> {
-        let step = self.known_step(task)?;
-        let opened = step.child.is_some() || step.child_run.is_some();
-        // What is open and has opened nothing is about to start a child run.
-        if step.state != StepState::Open || !opened {
-            self.work(Work::Finish(task, Outcome::Cancelled(error.clone())));
+    /// Lets the tasks of a run go again that were held back while it was being cancelled.
+    pub(super) fn end_cancelling(&mut self, id: RunId, run: &mut Run) -> bool {
+        let was = run.cancelling.take().is_some();
+        if was && !run.paused {
+            self.effect(Effect::Hold { run: id, held: false });
+        }
+        was
+    }
+
+    fn cancel_instance(&mut self, task: TaskId, error: &Error, reason: &str, force: bool) -> Result<()> {
+        // It may have ended with the one before it.
+        let Some(mut step) = self.step(task)?.filter(|step| !step.state.is_terminal() && !step.ending) else {
             return Ok(());
+        };
+        if step.state != StepState::Open {
+            return self.finish(task, Outcome::Cancelled(error.clone()));
         }
         if let Some(child) = step.child_run {
-            let run = self.run(child)?;
-            return if run.status.is_terminal() { Ok(()) } else { self.cancel_run(child, run, reason, force) };
-        }
-        // A loop that pauses, or a fan-out that goes on in another record, has nothing at work that would end it.
-        if let Some(scope) = step.child {
-            let mut step = step;
-            self.disarm(step.wake_at.take(), task, crate::keys::TimerKind::Wake);
+            self.cancel_later(child, reason, force);
+        } else if let Some(scope) = step.child {
+            // A loop that pauses has nothing at work that would end it.
+            self.disarm(step.wake_at.take(), task, TimerKind::Wake);
             self.put_step(task, step);
             self.work(Work::Advance(ScopeKey { run: task.run, scope }));
         }
         Ok(())
     }
 
-    /// Stops everything below an instance that ends, without telling the scopes in between: they go with it.
-    pub(crate) fn cancel_below(&mut self, task: TaskId) -> Result<()> {
-        let error = Error::new(Code::Cancelled, "the step above has ended");
-        for at in self.live_of(task.run)? {
-            if at == task || !self.is_below(at, task)? {
-                continue;
+    /// Pauses or resumes the runs that steps of this run have started, from this step on.
+    pub(super) fn pause_children(&mut self, id: RunId, mut from: (u32, u32)) -> Result<()> {
+        let mut row = self.run(id)?;
+        let past = TaskId { scope: u32::MAX, index: u32::MAX, ..root_task(id) };
+        row.pausing = None;
+        let mut more = row.children > 0;
+        while more {
+            if self.is_long() {
+                row.pausing = Some(from);
+                break;
             }
-            let step = self.known_step(at)?;
-            if let Some(child) = step.child_run {
-                self.stop_child(child, &error)?;
+            let first = TaskId { run: id, scope: from.0, index: from.1 };
+            let limit = self.page();
+            let page = self.machine.tables.live.range(&first, &past, limit)?;
+            for (task, _) in &page {
+                self.charge(1);
+                if let Some(run) = self.known_step(*task)?.child_run {
+                    self.charge(CHILD_UNITS);
+                    self.work(Work::Pause { run, paused: row.paused });
+                }
+                from = (task.scope, task.index.saturating_add(1));
             }
-            let place = self.place(at)?;
-            self.record_end(&place, at, step, Outcome::Cancelled(error.clone()))?;
+            more = page.len() == limit;
         }
-        if let Some(child) = self.known_step(task)?.child_run {
-            self.stop_child(child, &error)?;
-        }
-        Ok(())
+        let left = row.pausing.is_some();
+        self.put_run(id, row);
+        if left { self.arm_go_on(id) } else { Ok(()) }
     }
 
-    fn stop_child(&mut self, child: RunId, error: &Error) -> Result<()> {
-        match self.machine.tables.runs.get(&child)? {
-            Some(run) if !run.status.is_terminal() => self.cancel_run(child, run, &error.message, true),
-            _ => Ok(()),
+    /// Whether the instance is in a scope that is over, though it has not ended: it is not wanted any more.
+    pub(super) fn is_left_behind(&mut self, task: TaskId) -> Result<bool> {
+        let scope = self.look_scope(scope_of(task))?;
+        let above = parent_of(task, &scope);
+        let run_over = self.machine.tables.runs.look(&task.run)?.is_none_or(|run| run.status.is_terminal());
+        if scope.closed || run_over {
+            return Ok(true);
         }
-    }
-
-    fn is_below(&mut self, task: TaskId, above: TaskId) -> Result<bool> {
-        let mut at = Some(task);
-        while let Some(task) = at {
-            if task == above {
-                return Ok(true);
-            }
-            let scope = self.look_scope(scope_of(task))?;
-            at = parent_of(task, &scope);
+        // What has begun to stop has not reached every scope below yet.
+        match above {
+            Some(above) => Ok(self.known_step(above)?.state.is_terminal()),
+            None => Ok(false),
         }
-        Ok(false)
     }
 }

@@ -6,7 +6,7 @@
 use consort_types::{Result, RunId, Seq, TaskId, limits};
 use serde_json::json;
 
-use super::{Layer, Place, Role};
+use super::{Layer, Place, Role, step::LIGHT_PER_UNIT};
 use crate::{
     fold::{Fold, Work},
     keys::ScopeKey,
@@ -23,9 +23,11 @@ impl Fold<'_> {
         if list.is_empty() {
             return self.finish_run(id);
         }
+        self.charge(list.len() / LIGHT_PER_UNIT);
         run.status = RunStatus::Compensating;
+        // What was done is undone, whatever the limit on steps says.
+        run.steps_made = run.steps_made.saturating_add(list.len() as u32);
         self.put_run(id, run);
-        self.count_instances(id, list.len() as u32)?;
         let key = self.new_scope(id, None, ScopeKind::Compensations, list.len() as u32)?;
         let pairs: Vec<_> = list.iter().map(|task| json!([task.scope, task.index])).collect();
         let list = self.keep("list of compensations", serde_json::to_vec(&pairs).unwrap_or_default())?;
@@ -43,6 +45,7 @@ impl Fold<'_> {
         loop {
             let page = self.machine.tables.steps.range(&from, &past, limits::PAGE_ITEMS_MAX)?;
             let Some((last, _)) = page.last() else { break };
+            self.charge(page.len() / LIGHT_PER_UNIT);
             from = TaskId { index: last.index.saturating_add(1), ..*last };
             let done = page.iter().filter_map(|(task, step)| step.completed_seq.map(|seq| (seq, *task)));
             found.extend(done);

@@ -46,7 +46,18 @@ impl Fold<'_> {
     /// Evaluates a template as seen from `task`.
     pub(crate) fn evaluate(&mut self, place: &Place, task: TaskId, template: &Template) -> Result<Value> {
         let environment = self.environment(place, task, &template.references())?;
-        template.evaluate(&environment)
+        let value = template.evaluate(&environment);
+        self.charge_cost(environment.meter.cost());
+        value
+    }
+
+    /// Writes the value of a template as JSON.
+    pub(crate) fn write_json(&mut self, template: &Template, environment: &Environment) -> Result<Vec<u8>> {
+        let bytes = template.evaluate_json(environment);
+        self.charge_cost(environment.meter.cost());
+        let bytes = bytes?;
+        self.charge_bytes(bytes.len());
+        Ok(bytes)
     }
 
     /// The scope of the block that is `up` blocks above the instance's own.

@@ -22,7 +22,7 @@ impl Fold<'_> {
         if self.machine.tables.runs.get(&command.run)?.is_some() {
             return Err(Error::new(Code::RunExists, format!("run `{}` exists already", command.run)));
         }
-        self.check_runs_active()?;
+        self.check_runs_active(&command.namespace)?;
         let old = self.run_in(&command.namespace, command.from)?;
         let definition = self.definition(&old)?;
         let anew = self.runs_anew(command, &definition)?;
@@ -41,7 +41,8 @@ impl Fold<'_> {
             idempotency_key: None,
             timeout: None,
             traceparent: None,
-        });
+            root: None,
+        })?;
         self.open_fork(command, definition.root(), &anew)
     }
 
@@ -101,6 +102,7 @@ impl Fold<'_> {
     fn open_fork(&mut self, command: &ForkRun, root: &Block, anew: &[bool]) -> Result<()> {
         let total = anew.len() as u32;
         self.count_instances(command.run, total)?;
+        self.charge(anew.len());
         let key = self.new_scope(command.run, None, ScopeKind::Steps { block: 0 }, total)?;
         let mut taken_over = BTreeMap::new();
         for (index, step) in root.steps.iter().enumerate() {

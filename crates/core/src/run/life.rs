@@ -12,7 +12,7 @@ use crate::{
     effect::Effect,
     fold::{Fold, Outcome, Work},
     keys::{ListKey, NamedKey, ScopeKey, SignalKey, TimerKind},
-    rows::{Event, Mark, Origin, Run, RunStatus, ScopeKind, StepState},
+    rows::{Event, Mark, Namespace, Origin, Run, RunStatus, ScopeKind},
 };
 
 /// What a new run is made of.
@@ -30,6 +30,8 @@ pub(crate) struct NewRun {
     pub(crate) idempotency_key: Option<String>,
     pub(crate) timeout: Option<Span>,
     pub(crate) traceparent: Option<String>,
+    /// The run at the top of the tree, for a run that a step starts.
+    pub(crate) root: Option<RunId>,
 }
 
 impl Fold<'_> {
@@ -59,19 +61,35 @@ impl Fold<'_> {
         })
     }
 
-    pub(crate) fn check_runs_active(&self) -> Result<()> {
-        let active = self.machine.meta.runs_active;
+    pub(crate) fn check_runs_active(&mut self, namespace: &str) -> Result<()> {
+        let active = self.namespace(namespace)?.runs_active;
         if active < limits::RUNS_ACTIVE_MAX {
             return Ok(());
         }
-        Err(Error::new(
-            Code::LimitReached,
-            format!("{active} runs are active, the limit is {}", limits::RUNS_ACTIVE_MAX),
-        )
-        .hint("wait until some have ended"))
+        let message =
+            format!("{active} runs of namespace `{namespace}` are active, the limit is {}", limits::RUNS_ACTIVE_MAX);
+        Err(Error::new(Code::LimitReached, message).hint("wait until some have ended"))
     }
 
-    pub(crate) fn create_run(&mut self, new: NewRun) {
+    /// What is set and counted for a namespace.
+    pub(crate) fn namespace(&mut self, name: &str) -> Result<Namespace> {
+        Ok(self.machine.tables.namespaces.get(&namespace_key(name))?.unwrap_or_default())
+    }
+
+    /// Keeps what is set and counted for a namespace, as long as that says something.
+    pub(crate) fn put_namespace(&mut self, name: &str, row: Namespace) {
+        let key = namespace_key(name);
+        if row == Namespace::default() {
+            self.machine.tables.namespaces.delete(&key);
+        } else {
+            self.machine.tables.namespaces.put(key, row);
+        }
+    }
+
+    pub(crate) fn create_run(&mut self, new: NewRun) -> Result<()> {
+        let mut of_namespace = self.namespace(&new.namespace)?;
+        of_namespace.runs_active += 1;
+        self.put_namespace(&new.namespace, of_namespace);
         let deadline = new.timeout.or(new.definition.timeout).map(|span| self.now.after(span));
         let run = Run {
             namespace: new.namespace,
@@ -100,6 +118,12 @@ impl Fold<'_> {
             children: 0,
             drained: false,
             traceparent: new.traceparent,
+            root: new.root,
+            descendants: 0,
+            cancelling: None,
+            stopping: 0,
+            pausing: None,
+            continues: false,
         };
         if let Some(due) = deadline {
             self.arm(due, root_task(new.id), TimerKind::RunTimeout, 0);
@@ -112,6 +136,7 @@ impl Fold<'_> {
         self.machine.meta.runs_made += 1;
         self.journal(new.id, None, Event::RunStarted);
         self.put_run(new.id, run);
+        Ok(())
     }
 
     /// Opens the workflow's own block.
@@ -126,8 +151,11 @@ impl Fold<'_> {
         let scope = self.scope(key)?;
         let mut run = self.run(key.run)?;
         run.drained = run.children > 0;
+        // The last steps may have ended by themselves before their cancellation came to them.
+        if self.end_cancelling(key.run, &mut run) || run.drained {
+            self.put_run(key.run, run.clone());
+        }
         if run.drained {
-            self.put_run(key.run, run);
             return Ok(());
         }
         let error = match (run.status, scope.failed) {
@@ -184,6 +212,11 @@ impl Fold<'_> {
         run.output.clone_from(&output);
         run.error.clone_from(&error);
         self.machine.meta.runs_active -= 1;
+        let mut of_namespace = self.namespace(&run.namespace)?;
+        assert!(of_namespace.runs_active > 0, "namespace {} has fewer runs than have ended", run.namespace);
+        of_namespace.runs_active -= 1;
+        self.put_namespace(&run.namespace, of_namespace);
+        self.machine.documents.run_ended(id);
         self.journal(id, None, Event::RunEnded { status });
         match run.parent {
             Some(parent) => self.tell_parent(id, parent, status, output, error)?,
@@ -226,8 +259,7 @@ impl Fold<'_> {
     }
 
     fn arm_retention(&mut self, id: RunId, namespace: &str) -> Result<()> {
-        let key = NamedKey { namespace: namespace.to_owned(), name: String::new(), number: 0 };
-        if let Some(keep) = self.machine.tables.namespaces.get(&key)?.and_then(|row| row.retention) {
+        if let Some(keep) = self.namespace(namespace)?.retention {
             self.arm(self.now.after(keep), root_task(id), TimerKind::Retention, 0);
         }
         Ok(())
@@ -235,54 +267,37 @@ impl Fold<'_> {
 
     /// Signals and waiters go with the run.
     fn drop_signals(&mut self, id: RunId) -> Result<()> {
-        let from = SignalKey { run: id, name: String::new(), seq: Seq::ZERO, n: 0 };
-        let to = SignalKey { run: id, name: "\u{7f}".to_owned(), seq: Seq::ZERO, n: 0 };
+        let (from, to) = signals_of(id);
         for (key, signal) in self.machine.tables.signals.range(&from, &to, limits::SIGNALS_WAITING_MAX as usize)? {
+            self.charge(1);
             self.machine.tables.signals.delete(&key);
             self.release(&signal.payload)?;
         }
-        loop {
-            let waiters = self.machine.tables.waiters.range(&from, &to, limits::PAGE_ITEMS_MAX)?;
-            if waiters.is_empty() {
-                return Ok(());
-            }
-            for (key, _) in &waiters {
-                self.machine.tables.waiters.delete(key);
-            }
+        self.drop_waiters(id)
+    }
+
+    /// Removes what had waited for signals of an ended run; many rows go in several records.
+    pub(super) fn drop_waiters(&mut self, id: RunId) -> Result<()> {
+        let (from, to) = signals_of(id);
+        let waiters = self.machine.tables.waiters.range(&from, &to, limits::PAGE_ITEMS_MAX)?;
+        self.charge(waiters.len());
+        for (key, _) in &waiters {
+            self.machine.tables.waiters.delete(key);
         }
+        if waiters.len() == limits::PAGE_ITEMS_MAX { self.arm_go_on(id) } else { Ok(()) }
     }
 
     pub(crate) fn pause_run(&mut self, id: RunId, paused: bool) -> Result<()> {
-        let mut run = self.run(id)?;
+        let Some(mut run) = self.machine.tables.runs.get(&id)? else { return Ok(()) };
         if run.paused == paused || run.status.is_terminal() {
             return Ok(());
         }
         run.paused = paused;
+        let held = run.is_held();
         self.put_run(id, run);
         self.journal(id, None, if paused { Event::RunPaused } else { Event::RunResumed });
-        self.effect(Effect::Hold { run: id, held: paused });
-        for child in self.child_runs(id)? {
-            self.pause_run(child, paused)?;
-        }
-        Ok(())
-    }
-
-    /// Runs that steps of this run have started and wait for.
-    pub(crate) fn child_runs(&mut self, id: RunId) -> Result<Vec<RunId>> {
-        let mut children = Vec::new();
-        for task in self.live_of(id)? {
-            let step = self.known_step(task)?;
-            children.extend(step.child_run.filter(|_| step.state == StepState::Open));
-        }
-        Ok(children)
-    }
-
-    /// Every step instance of the run that is at work or waits.
-    pub(crate) fn live_of(&mut self, id: RunId) -> Result<Vec<TaskId>> {
-        let first = TaskId { run: id, scope: 0, index: 0 };
-        let past = TaskId { run: id, scope: u32::MAX, index: u32::MAX };
-        let rows = self.machine.tables.live.range(&first, &past, limits::RUN_STEPS_MAX as usize)?;
-        Ok(rows.into_iter().map(|(task, _)| task).collect())
+        self.effect(Effect::Hold { run: id, held });
+        self.pause_children(id, (0, 0))
     }
 
     /// Makes room for `count` more step instances in a run.
@@ -325,6 +340,16 @@ pub(crate) fn refuse_ended(id: RunId, run: &Run) -> Result<()> {
     }
     Err(Error::new(Code::RunEnded, format!("run `{id}` has ended: it is {}", run.status.as_str()))
         .hint("terminal states are final; `consort runs retry` and `consort runs fork` make a new run from it"))
+}
+
+/// The range of a run's signals, and of what waits for them.
+fn signals_of(run: RunId) -> (SignalKey, SignalKey) {
+    let key = |name: &str| SignalKey { run, name: name.to_owned(), seq: Seq::ZERO, n: 0 };
+    (key(""), key("\u{7f}"))
+}
+
+fn namespace_key(name: &str) -> NamedKey {
+    NamedKey { namespace: name.to_owned(), name: String::new(), number: 0 }
 }
 
 /// The key of a run's own timers.

@@ -40,7 +40,7 @@ impl Fold<'_> {
 
     /// The attempt is over without an outcome: back off, or fail the step.
     pub(crate) fn attempt_failed(&mut self, task: TaskId, mut step: Step, error: Error, again: Again) -> Result<()> {
-        self.leave_unknown(task, &step)?;
+        self.leave_unknown(task, &mut step)?;
         step.failures += 1;
         let place = self.place(task)?;
         let policy = self.retry_of(&place)?;

@@ -7,7 +7,12 @@ use consort_types::{Code, Error, Payload, Result, RunId, TaskId, limits};
 use consort_workflow::{BlockId, ForEach, Repeat};
 use serde_json::Value;
 
-use super::{Place, place::parent_of, soft, step::in_expression};
+use super::{
+    Place,
+    place::parent_of,
+    soft,
+    step::{LIGHT_PER_UNIT, in_expression},
+};
 use crate::{
     cache::Document,
     fold::{Fold, Outcome, Work},
@@ -23,6 +28,7 @@ impl Fold<'_> {
         let steps = &definition.block(block).steps;
         let total = steps.len() as u32;
         self.count_instances(run, total)?;
+        self.charge(steps.len());
         let key = self.new_scope(run, parent, ScopeKind::Steps { block: block.0 }, total)?;
         for (index, step) in steps.iter().enumerate() {
             let task = TaskId { run, scope: key.scope, index: index as u32 };
@@ -88,15 +94,17 @@ impl Fold<'_> {
         let cancelling = place.run.status == RunStatus::Cancelling;
         let stop = cancelling || (scope.failed > 0 && for_each.fail_fast);
         let parallel = for_each.max_parallel.unwrap_or(limits::FAN_OUT_PARALLEL_DEFAULT_MAX).max(1);
-        let mut begun = 0;
-        while !stop && scope.started < scope.total && scope.started - scope.ended < parallel {
-            if self.is_long() || begun >= limits::PAGE_ITEMS_MAX {
-                self.arm(self.now, opener, TimerKind::Continue, 0);
+        let parallel = if stop { 0 } else { parallel.min(self.descendants_left(key.run, &place)?) };
+        // One that was to begin may still wait for a later record.
+        let mut room = self.room().min(limits::PAGE_ITEMS_MAX);
+        while scope.started < scope.total && scope.started - scope.ended < parallel {
+            if room == 0 {
+                self.work(Work::Advance(key));
                 break;
             }
             self.start_instance(key, scope.started);
             scope.started += 1;
-            begun += 1;
+            room -= 1;
         }
         let over = scope.started == scope.ended && (stop || scope.started == scope.total);
         self.put_scope(key, scope.clone());
@@ -147,12 +155,7 @@ impl Fold<'_> {
         }
     }
 
-    /// Starts the next iteration, in this record or, where this one is long already, in the next.
     pub(crate) fn next_iteration(&mut self, key: ScopeKey, opener: TaskId) -> Result<()> {
-        if self.is_long() {
-            self.arm(self.now, opener, TimerKind::Continue, 0);
-            return Ok(());
-        }
         if let Err(error) = soft(self.count_instances(key.run, 1))? {
             return self.close(key, opener, Outcome::Failed(error));
         }
@@ -179,7 +182,9 @@ impl Fold<'_> {
             Some(output) => Some(self.document(Document::Output(last), output)?),
             None => None,
         };
-        repeat.ends(&environment)
+        let ends = repeat.ends(&environment);
+        self.charge_cost(environment.meter.cost());
+        ends
     }
 
     /// A block has nothing more to do.
@@ -255,6 +260,9 @@ impl Fold<'_> {
     }
 
     fn append_output(&mut self, task: TaskId, bytes: &mut Vec<u8>) -> Result<()> {
+        if (task.index as usize).is_multiple_of(LIGHT_PER_UNIT) {
+            self.charge(1);
+        }
         let output = self.step(task)?.and_then(|step| step.output).unwrap_or_default();
         let found = self.machine.payload_bytes(&output)?;
         // Stop early: the check in `keep` would come after the memory was taken.
@@ -268,7 +276,7 @@ impl Fold<'_> {
 }
 
 /// The end of an instance whose scope has this first error.
-fn failed_as(error: Error) -> Outcome {
+pub(super) fn failed_as(error: Error) -> Outcome {
     if error.code == Code::Cancelled { Outcome::Cancelled(error) } else { Outcome::Failed(error) }
 }
 

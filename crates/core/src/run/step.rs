@@ -22,7 +22,7 @@ use crate::{
 impl Fold<'_> {
     /// All that the step needs has ended: does it run?
     pub(crate) fn consider(&mut self, task: TaskId) -> Result<()> {
-        if self.known_step(task)?.state != StepState::Pending {
+        if self.known_step(task)?.state != StepState::Pending || self.is_left_behind(task)? {
             return Ok(());
         }
         let place = self.place(task)?;
@@ -38,15 +38,15 @@ impl Fold<'_> {
             Some(condition) => {
                 soft(self.environment(&place, task, condition.references()).and_then(|mut environment| {
                     environment.status = status;
-                    step.runs(&environment)
+                    let runs = step.runs(&environment);
+                    self.charge_cost(environment.meter.cost());
+                    runs
                 }))?
             }
         };
         let outcome = match runs {
-            Ok(true) => {
-                self.work(Work::Begin(task));
-                return Ok(());
-            }
+            // At once: a condition that has cost all that one record may is not to be asked again in the next.
+            Ok(true) => return self.begin(task),
             Ok(false) if place.run.status == RunStatus::Cancelling => {
                 Outcome::Cancelled(Error::new(Code::Cancelled, "the run was cancelled before this step began"))
             }
@@ -63,10 +63,16 @@ impl Fold<'_> {
 
     pub(crate) fn begin(&mut self, task: TaskId) -> Result<()> {
         let step = self.known_step(task)?;
-        if step.state != StepState::Pending {
+        if step.state != StepState::Pending || self.is_left_behind(task)? {
             return Ok(());
         }
         let place = self.place(task)?;
+        let inner = matches!(place.role, Role::Body(Layer::Item | Layer::Iteration));
+        if place.run.status == RunStatus::Cancelling && (inner || place.run.forced) {
+            // It was left to this record, and its run was cancelled in between.
+            self.work(Work::Finish(task, Outcome::Cancelled(Error::new(Code::Cancelled, "the run was cancelled"))));
+            return Ok(());
+        }
         let begun = match place.role {
             Role::Body(layer) => self.begin_body(&place, task, step, layer),
             Role::Call { .. } => self.begin_entry(&place, task, step),
@@ -137,13 +143,12 @@ impl Fold<'_> {
     /// The instance ends: its row is final from here on.
     pub(crate) fn finish(&mut self, task: TaskId, outcome: Outcome) -> Result<()> {
         let Some(step) = self.step(task)? else { return Ok(()) };
-        if step.state.is_terminal() {
-            return Ok(());
+        if step.state.is_terminal() || step.ending {
+            // The first end counts; what this one made is nobody's.
+            return if let Outcome::Completed(output) = &outcome { self.release(output) } else { Ok(()) };
         }
-        let opened = step.child.is_some() || step.child_run.is_some();
-        if opened || step.state == StepState::Unknown {
-            // What a lost attempt opened to find out about itself hangs on no field of the step.
-            self.cancel_below(task)?;
+        if !self.stop_below(task, &step, &outcome)? {
+            return Ok(());
         }
         let place = self.place(task)?;
         let step = self.record_end(&place, task, step, outcome)?;
@@ -184,7 +189,7 @@ impl Fold<'_> {
     }
 
     /// Takes back what waits on the instance's behalf: timers, hand-outs, questions.
-    fn clear(&mut self, task: TaskId, step: &mut Step) -> Result<()> {
+    pub(super) fn clear(&mut self, task: TaskId, step: &mut Step) -> Result<()> {
         self.disarm(step.timeout_at.take(), task, TimerKind::Timeout);
         self.disarm(step.deadline_at.take(), task, TimerKind::Deadline);
         let waking = if step.state == StepState::Backoff { TimerKind::Backoff } else { TimerKind::Wake };
@@ -229,6 +234,7 @@ impl Fold<'_> {
     }
 
     fn release_dependents(&mut self, place: &Place, task: TaskId) -> Result<()> {
+        self.charge(place.step().dependents.len() / LIGHT_PER_UNIT);
         for dependent in &place.step().dependents {
             let at = TaskId { index: *dependent as u32, ..task };
             let mut row = self.known_step(at)?;
@@ -245,6 +251,9 @@ impl Fold<'_> {
         Ok(())
     }
 }
+
+/// Rows that are only looked at or counted down, and that together count as one unit of work.
+pub(super) const LIGHT_PER_UNIT: usize = 32;
 
 /// Says which expression of a step failed.
 pub(crate) fn in_expression(key: &str, error: Error) -> Error {

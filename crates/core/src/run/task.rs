@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use consort_types::{
     Code, EffectClass, Error, Payload, Result, TaskId, Time, Token, WorkerInstance,
+    task::{ConcurrencyKey, ReadyTask},
     worker::{JournalEntry, JournalRequest, TaskOffer},
 };
 use serde_json::{Value, json};
 
 use super::{Place, Role, soft, step::in_expression, trace};
 use crate::{
-    effect::{AttemptEnd, ConcurrencyKey, Effect, ReadyTask},
+    effect::{AttemptEnd, Effect},
     fold::{Fold, Outcome, Work},
     keys::{EntryKey, TimerKind},
     rows::{Event, Step, StepState, TaskEntry},
@@ -123,7 +124,7 @@ impl Fold<'_> {
             Role::Body(_) => {
                 let with = &place.step().with;
                 let environment = self.environment(place, task, &with.references())?;
-                let bytes = with.evaluate_json(&environment).map_err(|error| in_expression("with", error))?;
+                let bytes = self.write_json(with, &environment).map_err(|error| in_expression("with", error))?;
                 Ok(Payload::inline(bytes))
             }
             Role::Call { .. } => match self.entry_of(place)?.as_deref().map(|row| &row.request) {
@@ -143,7 +144,7 @@ impl Fold<'_> {
         if let Some(own) = environment.steps.get_mut(place.step().name.as_str()) {
             *own = self.step_value(original)?;
         }
-        let bytes = undo.with.evaluate_json(&environment).map_err(|error| in_expression("compensate", error))?;
+        let bytes = self.write_json(&undo.with, &environment).map_err(|error| in_expression("compensate", error))?;
         Ok(Payload::inline(bytes))
     }
 

@@ -9,7 +9,7 @@ use super::life::root_task;
 use crate::{
     effect::{AttemptEnd, Effect},
     fold::{Fold, Outcome, Work},
-    keys::{ScopeKey, TimerKey, TimerKind},
+    keys::{TimerKey, TimerKind},
     rows::{RunStatus, Step, StepState},
 };
 
@@ -26,6 +26,7 @@ impl Fold<'_> {
                 }
                 return Ok(());
             }
+            TimerKind::Continue => return self.continue_run(id),
             TimerKind::Sleep => return self.slept(task, timer.entry),
             _ => {}
         }
@@ -63,12 +64,6 @@ impl Fold<'_> {
                 self.ready(task, step, None)
             }
             TimerKind::Wake if step.wake_at == Some(timer.due) => self.woken(task, step),
-            TimerKind::Continue => {
-                if let Some(scope) = step.child {
-                    self.work(Work::Advance(ScopeKey { run: task.run, scope }));
-                }
-                Ok(())
-            }
             _ => Ok(()),
         }
     }

@@ -7,11 +7,7 @@ use consort_types::{Code, EffectClass, Error, OnUnknown, Payload, Result, TaskId
 use consort_workflow::Step as Definition;
 use serde_json::Value;
 
-use super::{
-    Role,
-    place::{parent_of, scope_of},
-    task::Current,
-};
+use super::{Role, task::Current};
 use crate::{
     cache::Document,
     command::Resolution,
@@ -95,6 +91,7 @@ impl Fold<'_> {
         if let OnUnknown::Reconcile(_) = rule {
             let key = self.new_scope(task.run, Some(task), ScopeKind::Reconcile, 1)?;
             self.start_instance(key, 0);
+            step.asking = Some(key.scope);
             self.put_step(task, step);
             return Ok(());
         }
@@ -104,21 +101,13 @@ impl Fold<'_> {
 
     /// The outcome is not unknown any more: takes back the question, and stops who was asked. An answer about this
     /// attempt must not decide a later one.
-    pub(crate) fn leave_unknown(&mut self, task: TaskId, step: &Step) -> Result<()> {
+    pub(crate) fn leave_unknown(&mut self, task: TaskId, step: &mut Step) -> Result<()> {
         if step.state != StepState::Unknown {
             return Ok(());
         }
         let namespace = self.run(task.run)?.namespace;
         self.machine.tables.inbox.delete(&InboxKey { namespace, task });
-        for at in self.live_of(task.run)? {
-            let scope = self.look_scope(scope_of(at))?;
-            if scope.kind == ScopeKind::Reconcile && parent_of(at, &scope) == Some(task) {
-                let (place, asked) = (self.place(at)?, self.known_step(at)?);
-                let error = Error::new(Code::Cancelled, "the outcome became known in another way");
-                self.record_end(&place, at, asked, Outcome::Cancelled(error))?;
-            }
-        }
-        Ok(())
+        step.asking.take().map_or(Ok(()), |scope| self.stop_asking(task, scope))
     }
 
     /// Puts the question into the operators' inbox.
@@ -168,7 +157,7 @@ impl Fold<'_> {
         comment: Option<&str>,
     ) -> Result<()> {
         let step = self.step(task)?;
-        let Some(step) = step.filter(|step| step.state == StepState::Unknown) else {
+        let Some(mut step) = step.filter(|step| step.state == StepState::Unknown) else {
             return Err(Error::new(Code::StepState, format!("task `{task}` has no unknown outcome to decide"))
                 .hint("`consort inbox` shows what waits for a decision"));
         };
@@ -183,7 +172,7 @@ impl Fold<'_> {
                 self.complete_decided(task, output)?;
             }
             Resolution::Retry => {
-                self.leave_unknown(task, &step)?;
+                self.leave_unknown(task, &mut step)?;
                 self.ready(task, Step { instance: None, effect: None, ..step }, None)?;
             }
             Resolution::Fail => {

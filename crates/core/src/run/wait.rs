@@ -186,7 +186,6 @@ impl Fold<'_> {
                 Ok(())
             }
             (StepState::Open, Some(scope)) => self.next_iteration(crate::keys::ScopeKey { run: task.run, scope }, task),
-            (StepState::Open, None) => self.begin_child_late(task),
             _ => Ok(()),
         }
     }

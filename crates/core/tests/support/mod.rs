@@ -20,7 +20,7 @@ use consort_core::{
 };
 use consort_types::{
     BlobHash, Code, EffectClass, Error, Locality, Payload, Result, RunId, Seq, Span, TaskId, Time, Token,
-    WorkerInstance,
+    WorkerInstance, limits,
     worker::{AgentDeclaration, CapabilityDeclaration, JournalEntry, JournalRequest},
 };
 
@@ -82,12 +82,24 @@ pub(crate) struct World {
     pub(crate) runs: Vec<RunId>,
     pub(crate) refusals: Vec<String>,
     pub(crate) effects: Vec<Effect>,
+    /// Units of work of the last record.
+    pub(crate) units: usize,
+    /// Units after which a record leaves the rest to the next.
+    units_max: usize,
+    /// The same for what expressions and documents cost.
+    cost_max: u64,
 }
 
 impl World {
     pub(crate) fn new() -> Self {
+        Self::limited(limits::WORK_PER_RECORD_MAX, limits::EXPRESSION_COST_MAX)
+    }
+
+    /// A partition whose records do few units of work, so that little work goes over many records.
+    pub(crate) fn limited(units_max: usize, cost_max: u64) -> Self {
         let memory = Arc::new(Memory::default());
-        let machine = Machine::open(memory.clone(), Seq::ZERO).unwrap();
+        let mut machine = Machine::open(memory.clone(), Seq::ZERO).unwrap();
+        machine.limit_records(units_max, cost_max);
         Self {
             machine,
             memory,
@@ -97,6 +109,9 @@ impl World {
             runs: Vec::new(),
             refusals: Vec::new(),
             effects: Vec::new(),
+            units: 0,
+            units_max,
+            cost_max,
         }
     }
 
@@ -106,7 +121,10 @@ impl World {
         self.now = self.now.after(Span(10));
         self.log.push((self.now, bytes.clone()));
         let seq = self.machine.applied().next();
-        let Applied { reply, effects } = self.machine.apply(seq, self.now, &Command::decode(&bytes).unwrap()).unwrap();
+        let applied = self.machine.apply(seq, self.now, &Command::decode(&bytes).unwrap()).unwrap();
+        let Applied { reply, effects, units } = applied;
+        assert!(units <= Applied::UNITS_MAX, "one record did {units} units of work");
+        self.units = units;
         for effect in &effects {
             match effect {
                 Effect::Ready(ready) => {
@@ -193,6 +211,43 @@ impl World {
         self.now = self.now.max(until);
     }
 
+    /// Log time moves on, and nothing fires.
+    pub(crate) fn advance_to(&mut self, now: Time) {
+        self.now = self.now.max(now);
+    }
+
+    /// How a step instance stands.
+    pub(crate) fn task_state(&mut self, run: usize, path: &str) -> &'static str {
+        let task = self.task(run, path);
+        let page = self.machine.steps(NS, self.runs[run], None, 1000).unwrap();
+        page.items.iter().find(|step| step.task == task).unwrap().state.as_str()
+    }
+
+    /// Goes on with what was left to later records, until nothing is left. Returns how many records that took.
+    pub(crate) fn go_on(&mut self) -> usize {
+        let mut records = 0;
+        while self.go_on_once() > 0 {
+            records += 1;
+        }
+        records
+    }
+
+    /// The same for at most one record.
+    pub(crate) fn go_on_once(&mut self) -> usize {
+        let due = self.machine.next_timer().unwrap().is_some_and(|due| due <= self.now);
+        if due {
+            self.tick_once();
+        }
+        usize::from(due)
+    }
+
+    /// The partition is opened anew from its rows.
+    pub(crate) fn reopen(&mut self) {
+        self.memory.write(&mut self.machine);
+        self.machine = Machine::open(self.memory.clone(), self.machine.applied()).unwrap();
+        self.machine.limit_records(self.units_max, self.cost_max);
+    }
+
     /// The open task with this path; `2:a` is step `a` of the second run.
     pub(crate) fn find(&mut self, path: &str) -> (TaskId, Token) {
         let (run, path) = path.split_once(':').filter(|(n, _)| n.parse::<usize>().is_ok()).unwrap_or(("", path));
@@ -257,6 +312,13 @@ impl World {
         let result = result.map(|json| Ok(Payload::inline(json.as_bytes())));
         let entry = JournalEntry { request, after: Vec::new(), result };
         self.apply(&Command::TaskRecord(TaskRecord::new(task, token, holder(), index, &entry)))
+    }
+
+    /// Puts a document into the blob store, as the engine does with a large one before it makes a command of it.
+    pub(crate) fn put_blob(&self, bytes: &[u8]) -> Payload {
+        let hash = BlobHash::of(bytes);
+        self.memory.blobs.lock().unwrap().insert(hash, bytes.to_vec());
+        Payload::Blob { hash, len: bytes.len() as u64 }
     }
 
     pub(crate) fn park(&mut self, path: &str, waiting: &[u32]) -> Result<Reply> {
@@ -398,12 +460,17 @@ impl World {
     }
 
     fn fold_with_snapshot_at(&self, cut: usize) -> BTreeMap<Vec<u8>, Vec<u8>> {
-        let memory = Arc::new(Memory::default());
+        let memory = Memory::default();
+        // What came from outside is in the blob store before the log names it.
+        memory.blobs.lock().unwrap().clone_from(&self.memory.blobs.lock().unwrap());
+        let memory = Arc::new(memory);
         let mut machine = Machine::open(memory.clone(), Seq::ZERO).unwrap();
+        machine.limit_records(self.units_max, self.cost_max);
         for (at, (time, bytes)) in self.log.iter().enumerate() {
             if at == cut {
                 memory.write(&mut machine);
                 machine = Machine::open(memory.clone(), machine.applied()).unwrap();
+                machine.limit_records(self.units_max, self.cost_max);
             }
             let seq = machine.applied().next();
             machine.apply(seq, *time, &Command::decode(bytes).unwrap()).unwrap();
@@ -431,19 +498,30 @@ pub(crate) fn check(source: &str, script: &[&str], expected: &str) {
 }
 
 pub(crate) fn check_with(source: &str, others: &[&str], script: &[&str], expected: &str) {
-    let mut world = World::new();
+    // Work that goes over many records ends as it does in one.
+    for units_max in [limits::WORK_PER_RECORD_MAX, 8, 5] {
+        check_limited(units_max, source, others, script, expected);
+    }
+}
+
+fn check_limited(units_max: usize, source: &str, others: &[&str], script: &[&str], expected: &str) {
+    let mut world = World::limited(units_max, limits::EXPRESSION_COST_MAX);
     for other in others {
         world.deploy(other);
     }
     world.deploy(source);
     for line in script {
         world.act(line);
+        world.go_on();
     }
     let shown = world.show();
     let tidy =
         |text: &str| text.lines().map(str::trim_end).filter(|l| !l.trim().is_empty()).collect::<Vec<_>>().join("\n");
     let expected = unindent(expected);
-    assert!(tidy(&shown) == tidy(&expected), "\n--- got\n{shown}--- expected\n{expected}");
+    assert!(
+        tidy(&shown) == tidy(&expected),
+        "\n--- got, at {units_max} units a record\n{shown}--- expected\n{expected}"
+    );
     world.verify();
 }
 

@@ -17,7 +17,7 @@ mod watch;
 use std::{sync::Arc, time::Duration};
 
 use consort_core::{Command, Reply};
-use consort_types::{Error, Payload, Result, RunId, Time};
+use consort_types::{Error, Payload, Result, RunId};
 use tokio::sync::oneshot;
 
 pub use observe::AgentWatch;
@@ -57,11 +57,6 @@ impl Handle {
         let handle = Self { _guard: Arc::new(Guard(Arc::clone(&shared))), shared };
         opened.await.map_err(|_| shell::stopping())??;
         Ok(handle)
-    }
-
-    /// Log time never lags behind this: the wall clock.
-    pub fn now() -> Time {
-        shell::wall_clock()
     }
 
     /// A new run id: ordered by time, and unique.

@@ -14,7 +14,7 @@ use tokio::sync::{oneshot, watch};
 use super::Handle;
 use crate::{
     Partition,
-    shell::{self, Message, Reading, Seat},
+    shell::{Message, Reading, Seat},
 };
 
 /// How long a follower rests after each look.
@@ -25,14 +25,14 @@ impl Handle {
     pub async fn agents(&self, namespace: &str, filter: AgentFilter) -> Result<Vec<AgentView>> {
         Name::check("namespace", namespace)?;
         let namespace = namespace.to_owned();
-        self.look(move |partition| partition.agent_views(&namespace, &filter, shell::wall_clock())).await?
+        self.look(move |partition| partition.agent_views(&namespace, &filter, partition.clock())).await?
     }
 
     /// The queues in which tasks wait, or waited in the last minute, by what the tasks ask for.
     pub async fn queues(&self, namespace: &str) -> Result<Vec<QueueView>> {
         Name::check("namespace", namespace)?;
         let namespace = namespace.to_owned();
-        self.look(move |partition| partition.queue_views(&namespace, shell::wall_clock())).await
+        self.look(move |partition| partition.queue_views(&namespace, partition.clock())).await
     }
 
     /// The limits that are set, with what they hold back, by scope.

@@ -6,7 +6,10 @@
 use std::sync::Arc;
 
 use consort_core::Machine;
-use consort_types::{BlobHash, Code, Error, Payload, Result, RunId, Seq, limits};
+use consort_types::{
+    BlobHash, Code, Error, Payload, Result, RunId, Seq, limits,
+    worker::{JournalEntry, JournalRequest, ToWorker},
+};
 use tokio::sync::oneshot;
 
 use super::Handle;
@@ -70,6 +73,43 @@ impl Handle {
             Payload::Inline(bytes) => Ok(bytes),
             Payload::Blob { hash, .. } => self.blob(hash).await,
         }
+    }
+
+    /// Puts the documents of a message in the place of references to them.
+    ///
+    /// # Errors
+    /// Where a blob cannot be read; what was read by then is in its place.
+    pub async fn complete(&self, message: &mut ToWorker) -> Result<()> {
+        match message {
+            ToWorker::Task(offer) => {
+                self.fetch(&mut offer.input).await?;
+                for entry in &mut offer.journal {
+                    self.complete_entry(entry).await?;
+                }
+                Ok(())
+            }
+            ToWorker::Recorded { entry, .. } => self.complete_entry(entry).await,
+            ToWorker::Cancel { .. } | ToWorker::Refused { .. } | ToWorker::Drain => Ok(()),
+        }
+    }
+
+    async fn complete_entry(&self, entry: &mut JournalEntry) -> Result<()> {
+        match &mut entry.request {
+            JournalRequest::Call { input, .. } => self.fetch(input).await?,
+            JournalRequest::Approval { detail, .. } => self.fetch(detail).await?,
+            JournalRequest::Run { .. } | JournalRequest::Sleep { .. } | JournalRequest::Signal { .. } => {}
+        }
+        match &mut entry.result {
+            Some(Ok(output)) => self.fetch(output).await,
+            _ => Ok(()),
+        }
+    }
+
+    async fn fetch(&self, payload: &mut Payload) -> Result<()> {
+        if let Payload::Blob { hash, .. } = payload {
+            *payload = Payload::Inline(self.blob(*hash).await?);
+        }
+        Ok(())
     }
 }
 

@@ -4,7 +4,8 @@
 //! Invariant: every number is of one moment: between two groups.
 
 use consort_core::rows::TaskCounts;
-use consort_types::{Code, Error, Result, Seq, Time};
+pub use consort_types::registry::AgentStatus;
+use consort_types::{Code, Error, Result, Seq, Span, Time};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
@@ -54,23 +55,11 @@ pub struct Status {
     pub tasks_held: usize,
     /// The connected agents of the namespace that was asked about, by name and version; none where none was.
     pub agents: Vec<AgentStatus>,
-}
-
-/// The instances of one agent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct AgentStatus {
-    /// The namespace.
-    pub namespace: String,
-    /// The agent.
-    pub agent: String,
-    /// Its version, as the instances declare it.
-    pub version: String,
-    /// How many instances are connected.
-    pub instances: usize,
-    /// How many tasks they hold.
-    pub held: usize,
-    /// How many more they would take.
-    pub credit: usize,
+    /// How far log time is ahead of the wall clock, which was set back or was wrong before. Waits until an instant end
+    /// that much too early; spans are measured as ever.
+    pub clock_lead: Span,
+    /// How far the wall clock has leapt ahead of log time, while that is not confirmed.
+    pub clock_leap: Span,
 }
 
 impl Handle {

@@ -7,14 +7,17 @@ use consort_core::{
     AttemptEnd, Command, Effect,
     command::{AttemptLost, Tick},
 };
+use consort_dispatch::Outcome;
 use consort_journal::LogError;
-use consort_types::{Code, Error, Result, Seq, Span, Time, worker::ToWorker};
+use consort_types::{Code, Error, Result, Seq, Span, Time, limits, worker::ToWorker};
 
 use super::{
     Outputs, Partition,
     group::{Batch, Origin, Report},
 };
-use crate::dispatcher::Outcome;
+
+/// How old the last record may be where the log has to note the time.
+const NOTE_TIME: Span = Span::from_secs(limits::CLOCK_NOTE_SECONDS_MAX);
 
 /// What the end of an attempt says of its instance.
 fn outcome_of(end: AttemptEnd) -> Outcome {
@@ -52,18 +55,26 @@ impl Partition {
     }
 
     fn tick(&mut self, now: Time) -> Result<()> {
-        if !self.ticking && self.machine.next_timer()?.is_some_and(|due| due <= now) {
+        let may_be_due = self.machine.no_timer_before().is_some_and(|due| due <= now);
+        let is_due = may_be_due && self.machine.next_timer()?.is_some_and(|due| due <= now);
+        if !self.ticking && (is_due || self.time_to_note().is_some_and(|note| note <= now)) {
             self.ticking = true;
             self.push(Command::Tick(Tick::default()), Origin::Internal);
         }
         Ok(())
     }
 
+    /// When the log is to note the time, where it has to.
+    fn time_to_note(&self) -> Option<Time> {
+        let waits = self.notes_time && self.machine.no_timer_before().is_some();
+        waits.then(|| self.machine.now().after(NOTE_TIME))
+    }
+
     fn drop_silent(&mut self, now: Time) {
         let before = Time(now.0.saturating_sub(self.config.heartbeat_timeout.0));
         for instance in self.dispatcher.silent(before) {
             // The time-out was its grace: its attempts are lost now.
-            self.part_with(instance, now);
+            self.disconnect(instance, now);
             self.outputs.dropped.push(instance);
         }
     }
@@ -86,13 +97,18 @@ impl Partition {
         if self.retry_at.is_some() || !self.group.is_empty() {
             return Some(self.retry_at.unwrap_or(self.clock));
         }
-        let timer = self.machine.next_timer().unwrap_or(Some(self.clock));
+        // Read only where the answer would be "at once": a timer that was disarmed since is noticed when it is due.
+        let soon = self.clock.after(Span(1));
+        let timer = match self.machine.no_timer_before() {
+            Some(due) if due <= soon => self.machine.next_timer().unwrap_or(Some(self.clock)),
+            hint => hint,
+        };
         let silence = self.dispatcher.longest_silence();
         // Silence of exactly the time-out is still allowed.
         let silence = silence.map(|heard| heard.after(self.config.heartbeat_timeout).after(Span(1)));
         let lazy = self.lazies.oldest().map(|oldest| oldest.after(self.config.lazy_delay));
         let opening = self.dispatcher.next_opening();
-        [timer, self.dispatcher.next_loss(), silence, lazy, opening].into_iter().flatten().min()
+        [timer, self.time_to_note(), self.dispatcher.next_loss(), silence, lazy, opening].into_iter().flatten().min()
     }
 
     /// Appends what waits as one group (one durable write), applies it, and returns everything that is to be carried
@@ -178,7 +194,7 @@ impl Partition {
         }
         let reporter = if let Origin::Report(report) = &origin { Some(*report) } else { None };
         for effect in applied.effects {
-            self.carry(effect, reporter, seq);
+            self.dispatch_effect(effect, reporter, seq);
         }
         match (origin, applied.reply) {
             (Origin::Ticket(ticket), reply) => self.outputs.replies.push((ticket, reply)),
@@ -186,23 +202,27 @@ impl Partition {
             (Origin::Handout(handout), Ok(_)) => self.send_durable(&handout),
             (origin @ Origin::Handout(_), Err(error)) => self.refuse(origin, error),
             // Where the attempt was over before, no effect has said so.
-            (Origin::Loss(task, token), _) => drop(self.dispatcher.gone(task, Some(token))),
+            (Origin::Loss(task, token), _) => drop(self.release_attempt(task, token)),
             (Origin::Report(_), Ok(_)) | (Origin::Internal, _) => {}
         }
         Ok(())
     }
 
     /// Carries an effect to where it belongs; `reporter` is whose report made it.
-    fn carry(&mut self, effect: Effect, reporter: Option<Report>, seq: Seq) {
+    fn dispatch_effect(&mut self, effect: Effect, reporter: Option<Report>, seq: Seq) {
         match effect {
-            Effect::Ready(ready) => self.dispatcher.ready(ready),
+            Effect::Ready(ready) => {
+                // An earlier attempt has nothing to say any more.
+                self.live.forget(ready.task);
+                self.dispatcher.ready(ready);
+            }
             Effect::AttemptEnded { task, token, end } => {
                 self.dispatcher.ended(task, token, outcome_of(end), self.clock);
             }
             Effect::Gone { task, token, stop } => {
                 self.lazies.take(task, token);
                 let told_by = reporter.filter(|report| (report.task, report.token) == (task, token));
-                let holder = self.dispatcher.gone(task, Some(token));
+                let holder = self.release_attempt(task, token);
                 let holder = holder.filter(|holder| told_by.is_none_or(|report| report.instance != *holder));
                 if let Some(holder) = holder {
                     let reason = stop.unwrap_or("the attempt is over").to_owned();
@@ -219,10 +239,10 @@ impl Partition {
                 self.changed.insert(run, seq);
             }
             Effect::AgentChanged { namespace, name, version, state } => {
-                self.dispatcher.forget_classes();
+                self.effects.clear();
                 self.dispatcher.set_agent_state(&namespace, &name, &version, state);
                 if state.is_none() {
-                    self.let_go_all(&namespace, &name, &version);
+                    self.disconnect_version(&namespace, &name, &version);
                 }
             }
             Effect::LimitChanged { namespace, scope, limit } => {

@@ -4,13 +4,14 @@
 //! Invariant: a `write` task is sent only after its hand-out is durable.
 
 use consort_core::{Command, command::TaskTaken};
+use consort_dispatch::Assignment;
 use consort_types::{EffectClass, Result, TaskId, Time, Token, WorkerInstance, limits, worker::ToWorker};
 
 use super::{
     Partition,
     group::{Origin, Report},
 };
-use crate::dispatcher::{Assignment, InstanceId};
+use crate::InstanceId;
 
 /// What a task counts among the bytes that wait for its instance while its hand-out is not durable, and its input not
 /// looked at.
@@ -55,30 +56,31 @@ impl Partition {
 
     /// The effect class of an attempt: its step's own, or what the capability declares.
     fn class(&mut self, assignment: &Assignment) -> Result<EffectClass> {
-        if let Some(effect) = assignment.effect {
-            return Ok(effect);
-        }
-        if let Some(known) = self.dispatcher.class(assignment.task) {
+        let Some(requested) = self.dispatcher.requested(assignment.task) else { return Ok(EffectClass::default()) };
+        if let Some(known) = self.effects.of(&requested) {
             return Ok(known);
         }
-        let Some((namespace, capability, agent)) = self.dispatcher.target(assignment.task) else {
-            return Ok(EffectClass::default());
-        };
-        let class = self.machine.capability_effect(namespace, capability.unwrap_or(""), agent)?;
-        self.dispatcher.note_class(assignment.task, class);
+        let (namespace, capability) = (requested.namespace, requested.capability.unwrap_or(""));
+        let class = self.machine.capability_effect(namespace, capability, requested.agent)?;
+        self.effects.note(requested.queue, class);
         Ok(class)
+    }
+
+    /// The effect class of a task, where it is known without looking it up.
+    pub(super) fn known_effect(&self, task: TaskId) -> Option<EffectClass> {
+        self.dispatcher.requested(task).and_then(|requested| self.effects.of(&requested))
     }
 
     /// Sends a task to an instance; returns whether it did: a task that is over is forgotten instead.
     fn send(&mut self, instance: InstanceId, task: TaskId, token: Token) -> Result<bool> {
         match self.machine.offer(task)? {
             Some(offer) if offer.token == token => {
-                self.dispatcher.show(task, &offer.step, offer.attempt);
+                self.live.begin(task, token, &offer.step, offer.attempt);
                 self.tell(instance, ToWorker::Task(Box::new(offer)));
                 Ok(true)
             }
             _ => {
-                self.dispatcher.gone(task, Some(token));
+                self.release_attempt(task, token);
                 Ok(false)
             }
         }
@@ -112,7 +114,7 @@ impl Partition {
         }
         if unrecorded {
             self.lazies.take(task, token);
-            let effect = self.dispatcher.effect(task).or(self.dispatcher.class(task)).unwrap_or_default();
+            let effect = self.known_effect(task).unwrap_or_default();
             if let Some(taken) = self.hand_out_record(instance, task, token, effect, now) {
                 self.lazies.put(taken);
             }

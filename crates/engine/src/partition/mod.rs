@@ -7,9 +7,11 @@
 
 mod admission;
 mod commit;
+mod effects;
 mod group;
 mod handout;
 mod lazy;
+mod live;
 mod open;
 mod report;
 mod views;
@@ -20,20 +22,18 @@ use std::{
 };
 
 use consort_core::{Command, Machine, Reply, Taken};
+use consort_dispatch::{Claim, Dispatcher};
 use consort_journal::{Log, LogError};
 use consort_types::{
-    BlobHash, Code, Error, Locality, Result, RunId, Seq, TaskId, Time, Token, WorkerInstance, limits,
+    BlobHash, Code, Error, Locality, Result, RunId, Seq, Span, TaskId, Time, Token, WorkerInstance, limits,
     worker::{Hello, Progress, ToWorker},
 };
 
-pub use crate::dispatcher::InstanceId;
-use crate::{
-    Config,
-    dispatcher::{Claim, Dispatcher},
-    handle::Status,
-};
+use crate::{Config, InstanceId, clock::STEP_MAX, handle::Status};
+use effects::EffectClasses;
 use group::{Group, Origin};
 use lazy::Lazies;
+use live::LiveProgress;
 
 /// Whom an answer is for. Chosen by whoever submits; the partition gives it back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,6 +90,8 @@ pub struct Partition {
     recovered: Seq,
     group: Group,
     lazies: Lazies,
+    live: LiveProgress,
+    effects: EffectClasses,
     /// The latest time that was passed in, or that the log had: log time never goes back.
     clock: Time,
     outputs: Outputs,
@@ -101,6 +103,8 @@ pub struct Partition {
     /// Until when an append that the disk refused is not tried again.
     retry_at: Option<Time>,
     ticking: bool,
+    /// Whether log time has to be noted in the log now and then, because the wall clock cannot tell it after a restart.
+    notes_time: bool,
     written: Seq,
     counters: Counters,
 }
@@ -133,7 +137,7 @@ impl Partition {
             Origin::Report(report) => self.refuse_report(&report, error),
             Origin::Handout(handout) => {
                 self.dispatcher.take_unread(handout.instance, handout::HELD_BACK_BYTES);
-                self.dispatcher.gone(handout.task, Some(handout.token));
+                self.release_attempt(handout.task, handout.token);
             }
             Origin::Loss(..) | Origin::Internal => {}
         }
@@ -142,9 +146,15 @@ impl Partition {
     fn refuse_report(&mut self, report: &group::Report, error: Error) {
         if matches!(error.code, Code::Fenced | Code::TaskNotFound) {
             // Nobody works for a task that is over: give the credit back, should it still be taken.
-            self.dispatcher.gone(report.task, Some(report.token));
+            self.release_attempt(report.task, report.token);
         }
         self.tell(report.instance, ToWorker::Refused { task: report.task, token: report.token, error });
+    }
+
+    /// The attempt is over, or was taken back: nobody holds it, and what it said is forgotten. Returns who held it.
+    fn release_attempt(&mut self, task: TaskId, token: Token) -> Option<InstanceId> {
+        self.live.end(task, token);
+        self.dispatcher.remove(task, Some(token))
     }
 
     fn tell(&mut self, instance: InstanceId, message: ToWorker) {
@@ -176,7 +186,7 @@ impl Partition {
     fn drop_overrun(&mut self) {
         for instance in mem::take(&mut self.overrun) {
             if let Some(until) = self.grace_of(instance, self.clock) {
-                self.part_with(instance, until);
+                self.disconnect(instance, until);
                 self.outputs.dropped.push(instance);
             }
         }
@@ -223,7 +233,7 @@ impl Partition {
     pub fn detach(&mut self, instance: InstanceId, now: Time) {
         let now = self.advance(now);
         if let Some(until) = self.grace_of(instance, now) {
-            self.part_with(instance, until);
+            self.disconnect(instance, until);
         }
     }
 
@@ -244,23 +254,23 @@ impl Partition {
             .hint("connect again: it is then known again"))
     }
 
-    /// A version of an agent was removed: its instances are told to finish, and are connected no more.
-    fn let_go_all(&mut self, namespace: &str, agent: &str, version: &str) {
+    /// A version of an agent was removed: its instances are told to finish, and are disconnected.
+    fn disconnect_version(&mut self, namespace: &str, agent: &str, version: &str) {
         for instance in self.dispatcher.instances_of(namespace, agent, version) {
             let until = self.grace_of(instance, self.clock).unwrap_or(self.clock);
-            self.part_with(instance, until);
+            self.disconnect(instance, until);
             self.outbox.insert(instance, vec![ToWorker::Drain]);
             self.outputs.dropped.push(instance);
         }
     }
 
-    /// An instance is not connected any more. What it was sent waits for it until then; what it was to be sent, once
-    /// that would be durable, goes back into its queue.
-    fn part_with(&mut self, instance: InstanceId, until: Time) {
+    /// Disconnects an instance. What it was sent waits for it until then; what it was to be sent, once that would be
+    /// durable, goes back into its queue.
+    fn disconnect(&mut self, instance: InstanceId, until: Time) {
         for handout in self.group.take_back(instance) {
-            self.dispatcher.put_back(handout.task, handout.token);
+            self.dispatcher.requeue(handout.task, handout.token);
         }
-        self.dispatcher.leave(instance, until);
+        self.dispatcher.disconnect(instance, until);
         self.outbox.remove(&instance);
     }
 
@@ -283,8 +293,19 @@ impl Partition {
         self.dispatcher.held()
     }
 
+    /// Log time as far as it was passed in; after the start, where it begins.
+    pub fn clock(&self) -> Time {
+        self.clock
+    }
+
+    /// How far log time leads the wall clock. A wall clock that is behind cannot say at the next start how much time has
+    /// passed, so with a lead a record notes log time now and then.
+    pub fn set_lead(&mut self, lead: Span) {
+        self.notes_time = lead > STEP_MAX;
+    }
+
     /// Moves the clock on; it never goes back.
-    fn advance(&mut self, now: Time) -> Time {
+    pub(crate) fn advance(&mut self, now: Time) -> Time {
         self.clock = self.clock.max(now);
         self.clock
     }
@@ -409,6 +430,8 @@ impl Partition {
             instances: self.dispatcher.instance_count(),
             tasks_held: self.dispatcher.held(),
             agents: namespace.map(|namespace| self.dispatcher.agents(namespace)).unwrap_or_default(),
+            clock_lead: Span::ZERO,
+            clock_leap: Span::ZERO,
         }
     }
 }

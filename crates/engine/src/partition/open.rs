@@ -9,22 +9,23 @@ use std::{
 };
 
 use consort_core::{Command, LiveTask, Machine};
+use consort_dispatch::Dispatcher;
 use consort_journal::Log;
 use consort_store::{Blobs, Store};
 use consort_types::{Code, Error, Locality, Result, RunId, Seq, Time};
 
-use super::{Counters, Outputs, Partition, group::Group, lazy::Lazies};
-use crate::{Config, Parts, backing::StoreBacking, dispatcher::Dispatcher, write_rows};
+use super::{Counters, Outputs, Partition, effects::EffectClasses, group::Group, lazy::Lazies, live::LiveProgress};
+use crate::{Config, Parts, backing::StoreBacking, clock::first_time, write_rows};
 
 /// Tasks that recovery looks at at once.
 const PAGE: usize = 1_024;
 
 impl Partition {
-    /// Recovers a partition: replays what the store does not reflect yet, and takes up every task that is not over.
+    /// Recovers a partition: replays what the store does not reflect yet, and restores every task that is not over.
     ///
     /// `incarnation` must differ between any two starts of a process on the same log; it tells instances of this start
-    /// from those of earlier ones. `now` is the wall clock.
-    pub fn open(parts: Parts, config: Config, incarnation: u64, now: Time) -> Result<Self> {
+    /// from those of earlier ones. `wall` is the wall clock; [`Partition::clock`] then says where log time begins.
+    pub fn open(parts: Parts, config: Config, incarnation: u64, wall: Time) -> Result<Self> {
         let Parts { log, store, blobs } = parts;
         let applied = store.applied()?;
         check_positions(&*log, applied)?;
@@ -32,7 +33,9 @@ impl Partition {
         let mut machine = Machine::open(backing, applied)?;
         replay(&*log, &mut machine, &*store, &*blobs, config.flush_rows)?;
         assert_eq!(machine.applied(), log.last(), "recovery applies every record");
-        let (clock, last) = (now.max(machine.now()), machine.applied());
+        let recovered = machine.applied();
+        let last = (recovered > Seq::ZERO).then(|| machine.now());
+        let clock = first_time(wall, last);
         let counters = Counters { log_bytes_before: log.bytes_written(), ..Counters::default() };
         let mut partition = Self {
             written: machine.applied(),
@@ -41,9 +44,11 @@ impl Partition {
             dispatcher: Dispatcher::new(),
             config,
             start: incarnation,
-            recovered: last,
+            recovered,
             group: Group::default(),
             lazies: Lazies::default(),
+            live: LiveProgress::default(),
+            effects: EffectClasses::default(),
             clock,
             outputs: Outputs::default(),
             outbox: BTreeMap::new(),
@@ -52,13 +57,14 @@ impl Partition {
             halted: None,
             retry_at: None,
             ticking: false,
+            notes_time: false,
             counters,
         };
         partition.rebuild()?;
         Ok(partition)
     }
 
-    /// Takes up what operators said, and every task that is not over.
+    /// Restores what operators have set, and every task that is not over.
     fn rebuild(&mut self) -> Result<()> {
         for (namespace, name, version, state) in self.machine.agent_states()? {
             self.dispatcher.set_agent_state(&namespace, &name, &version, Some(state));
@@ -71,8 +77,8 @@ impl Partition {
             let (page, next) = self.machine.live_tasks(after, PAGE)?;
             for live in page {
                 let (LiveTask::Ready(task) | LiveTask::Taken { task, .. }) = &live;
-                self.take_up_run(task.task.run, &mut run)?;
-                self.take_up(live);
+                self.restore_run(task.task.run, &mut run)?;
+                self.restore(live);
             }
             match next {
                 Some(next) => after = Some(next),
@@ -81,7 +87,7 @@ impl Partition {
         }
     }
 
-    fn take_up_run(&mut self, run: RunId, seen: &mut Option<RunId>) -> Result<()> {
+    fn restore_run(&mut self, run: RunId, seen: &mut Option<RunId>) -> Result<()> {
         if *seen != Some(run) {
             *seen = Some(run);
             let held = self.machine.is_held(run)?;
@@ -90,7 +96,7 @@ impl Partition {
         Ok(())
     }
 
-    fn take_up(&mut self, live: LiveTask) {
+    fn restore(&mut self, live: LiveTask) {
         match live {
             LiveTask::Ready(task) => self.dispatcher.ready(task),
             LiveTask::Taken { task, instance, .. } => {
@@ -99,7 +105,7 @@ impl Partition {
                     Locality::Local => self.clock,
                     Locality::Remote => self.clock.after(self.config.grace),
                 };
-                self.dispatcher.taken(task, instance, until);
+                self.dispatcher.restore(task, instance, until);
             }
         }
     }

@@ -14,10 +14,11 @@ use consort_types::{
 };
 
 use super::{
-    InstanceId, Partition,
+    Partition,
     admission::Admission,
     group::{Origin, Report},
 };
+use crate::InstanceId;
 
 impl Partition {
     /// An instance reports. What it may not report, and what the machine refuses, comes back to it as `Refused`.
@@ -32,9 +33,9 @@ impl Partition {
 
     fn report_instance(&mut self, instance: InstanceId, report: &FromWorker) {
         match report {
-            FromWorker::Credit { tasks } => self.dispatcher.set_credit(instance, *tasks),
+            FromWorker::Credit { tasks } => self.dispatcher.set_capacity(instance, *tasks),
             FromWorker::Leaving => {
-                self.dispatcher.give_no_more(instance);
+                self.dispatcher.drain_instance(instance);
                 self.tell(instance, ToWorker::Drain);
             }
             _ => {}
@@ -69,9 +70,9 @@ impl Partition {
                 Command::TaskPark(TaskPark { task, token, waiting, by })
             }
             FromWorker::Heartbeat { task, token, progress: Some(message) } => {
-                return self.show(task, token, Live::Message { message });
+                return self.publish_progress(task, token, Live::Message { message });
             }
-            FromWorker::Stream { task, token, delta } => return self.show(task, token, delta.into()),
+            FromWorker::Stream { task, token, delta } => return self.publish_progress(task, token, delta.into()),
             FromWorker::Heartbeat { progress: None, .. }
             | FromWorker::Alive
             | FromWorker::Credit { .. }
@@ -89,8 +90,8 @@ impl Partition {
         std::mem::take(&mut self.outputs.progress)
     }
 
-    /// Shows watchers what an attempt says; one that is over has nothing to show any more.
-    fn show(&mut self, task: TaskId, token: Token, live: Live) {
-        self.outputs.progress.extend(self.dispatcher.say(task, token, live));
+    /// Publishes live progress of an attempt; what arrives after its end is dropped.
+    fn publish_progress(&mut self, task: TaskId, token: Token, live: Live) {
+        self.outputs.progress.extend(self.live.publish(task, token, live));
     }
 }

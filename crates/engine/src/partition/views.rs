@@ -10,7 +10,6 @@ use consort_types::{
 };
 
 use super::Partition;
-use crate::dispatcher;
 
 impl Partition {
     /// The agents of a namespace that were asked for: every declared version, connected or not, by name and version.
@@ -66,7 +65,7 @@ impl Partition {
 
     /// The capability that a task asks for.
     pub fn capability_of(&self, task: TaskId) -> Option<String> {
-        self.dispatcher.target(task).and_then(|(_, capability, _)| capability.map(str::to_owned))
+        self.dispatcher.requested(task)?.capability.map(str::to_owned)
     }
 
     /// Grows whenever something changes that agents are shown with.
@@ -76,7 +75,7 @@ impl Partition {
 
     /// The end of what the attempts of a run have said.
     pub fn tail(&self, run: RunId) -> Vec<Progress> {
-        self.dispatcher.tail(run)
+        self.live.tail(run)
     }
 }
 
@@ -98,5 +97,5 @@ fn fits(filter: &AgentFilter, text: Option<&str>, known: &consort_core::view::Ag
 /// Whether the agent, or one of its instances, has the labels.
 fn has_labels(filter: &AgentFilter, view: &AgentView) -> bool {
     let mut all = [&view.declaration.labels].into_iter().chain(view.instances.iter().map(|instance| &instance.labels));
-    all.any(|labels| dispatcher::has_labels(labels, &filter.labels))
+    all.any(|labels| consort_dispatch::has_labels(labels, &filter.labels))
 }

@@ -13,7 +13,7 @@ use consort_types::{Error, Result, worker::ToWorker};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Shared;
-use crate::partition::{InstanceId, Outputs, Ticket};
+use crate::{InstanceId, Outputs, Ticket};
 
 type Answer = oneshot::Sender<Result<Reply>>;
 

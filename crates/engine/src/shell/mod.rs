@@ -22,9 +22,10 @@ use std::{
 
 use consort_core::{Command, Machine, Reply};
 use consort_types::{
-    Code, Error, Locality, Result, RunId, Seq, Time, limits,
+    Code, Error, Locality, Result, RunId, Seq, Span, Time, limits,
     worker::{FromWorker, Hello, Progress, ToWorker},
 };
+use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, oneshot, watch};
 
 pub(crate) use ends::Waiter;
@@ -33,9 +34,11 @@ pub(crate) use run::start;
 pub(crate) use watches::{Seat, WatchPoint, Watches};
 
 use crate::{
+    InstanceId,
+    clock::ClockReading,
     handle::Status,
     keeper::{BlobKeeper, Pin},
-    partition::{Attached, InstanceId, Partition},
+    partition::{Attached, Partition},
 };
 
 /// A question that is answered between two groups.
@@ -162,7 +165,21 @@ fn overloaded(what: &str, waiting: usize) -> Error {
 }
 
 /// The wall clock, in log time.
-pub(crate) fn wall_clock() -> Time {
+fn wall_clock() -> Time {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     Time(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+}
+
+/// The clock that measures spans. It also counts while the machine is suspended, which `Instant` does not on Linux.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const STEADY: ClockId = ClockId::Boottime;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const STEADY: ClockId = ClockId::Monotonic;
+
+/// Both clocks, now.
+pub(crate) fn read_clocks() -> ClockReading {
+    let steady = clock_gettime(STEADY);
+    let (seconds, nanos) = (u64::try_from(steady.tv_sec), u64::try_from(steady.tv_nsec));
+    let (seconds, nanos) = (seconds.unwrap_or_default(), nanos.unwrap_or_default());
+    ClockReading { wall: wall_clock(), steady: Span(seconds.saturating_mul(1_000_000).saturating_add(nanos / 1_000)) }
 }

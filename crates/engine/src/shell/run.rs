@@ -12,18 +12,18 @@ use std::{
 };
 
 use consort_store::Store;
-use consort_types::{Code, Error, Result, Seq, Span, limits};
+use consort_types::{Code, Error, Result, Seq, Span, Time, limits};
 use tokio::sync::oneshot;
 
 use super::{
     Message, Read, Shared,
     deliver::Waiting,
     ends::Ends,
+    read_clocks,
     sweep::Sweep,
-    wall_clock,
     writer::{Done, Writer},
 };
-use crate::{BlobKeeper, Config, Partition, Parts, handle::Status, keeper::Pin};
+use crate::{BlobKeeper, Clock, ClockNotice, Config, Partition, Parts, handle::Status, keeper::Pin};
 
 /// Batches of rows that are with the writer at once.
 const ROWS_IN_FLIGHT_MAX: usize = 2;
@@ -78,6 +78,7 @@ struct Loop {
     shared: Arc<Shared>,
     config: Config,
     partition: Partition,
+    clock: Clock,
     writer: Writer,
     waiting: Waiting,
     sweep: Sweep,
@@ -101,9 +102,10 @@ struct Loop {
 impl Loop {
     fn open(parts: Parts, config: Config, shared: Arc<Shared>) -> Result<Self> {
         let store: Arc<dyn Store> = Arc::clone(&parts.store);
-        let now = wall_clock();
+        let reading = read_clocks();
         // The clock in microseconds differs between any two starts.
-        let partition = Partition::open(parts, config.clone(), now.0, now)?;
+        let partition = Partition::open(parts, config.clone(), reading.wall.0, reading.wall)?;
+        let clock = Clock::new(partition.clock(), reading);
         let written = partition.applied();
         Ok(Self {
             writer: Writer::start(store, shared.keeper.clone())?,
@@ -111,6 +113,7 @@ impl Loop {
             shared,
             config,
             partition,
+            clock,
             sweep: Sweep::default(),
             reads: BTreeMap::new(),
             reads_made: 0,
@@ -149,8 +152,9 @@ impl Loop {
     }
 
     fn turn(&mut self) -> Going {
-        if !self.partition.is_due(wall_clock()) {
-            self.sleep();
+        let now = self.now();
+        if !self.partition.is_due(now) {
+            self.sleep(now);
         }
         let mut messages = mem::take(&mut self.messages);
         self.shared.mailbox.drain(&mut messages);
@@ -161,7 +165,7 @@ impl Loop {
             }
         }
         self.messages = messages;
-        let now = wall_clock();
+        let now = self.now();
         self.partition.poll(now);
         let outputs = self.partition.commit(now);
         self.deliver(outputs);
@@ -175,7 +179,7 @@ impl Loop {
     }
 
     fn handle(&mut self, message: Message) -> Option<Going> {
-        let now = wall_clock();
+        let now = self.now();
         match message {
             Message::Submit { command, reply, pin } => {
                 self.pins.extend(pin);
@@ -189,6 +193,7 @@ impl Loop {
             }
             Message::Read { at_least, read } => self.read(at_least, read),
             Message::Look(look) => {
+                self.partition.advance(now);
                 // As for reads: a question that panics has changed nothing.
                 let _ = catch_unwind(AssertUnwindSafe(|| look(&mut self.partition)));
             }
@@ -225,8 +230,17 @@ impl Loop {
         None
     }
 
+    /// Log time. What an operator should know of the clocks is said on the way.
+    fn now(&mut self) -> Time {
+        let now = self.clock.advance(read_clocks());
+        self.clock.take_notices().into_iter().for_each(announce);
+        self.partition.set_lead(self.clock.lead());
+        now
+    }
+
     fn detach(&mut self, instance: crate::InstanceId) {
-        self.partition.detach(instance, wall_clock());
+        let now = self.now();
+        self.partition.detach(instance, now);
         self.waiting.disconnect(instance);
     }
 
@@ -254,6 +268,7 @@ impl Loop {
         status.store_written = self.written;
         status.store_synced = self.synced;
         status.store_bytes = self.store_bytes;
+        (status.clock_lead, status.clock_leap) = (self.clock.lead(), self.clock.leap());
         status.commands_waiting = self.shared.waiting.load(std::sync::atomic::Ordering::Acquire);
         status
     }
@@ -366,10 +381,10 @@ impl Loop {
         }
     }
 
-    fn sleep(&mut self) {
+    fn sleep(&mut self, now: Time) {
         let until = |from: Instant, span: Span| span.to_std().saturating_sub(from.elapsed());
         // The wall clock may be set meanwhile, which no sleep notices: look at it now and then.
-        let timer = self.partition.next_wake().map(|wake| wake.since(wall_clock()).to_std().min(CLOCK_CHECK));
+        let timer = self.partition.next_wake().map(|wake| wake.since(now).to_std().min(CLOCK_CHECK));
         let healthy = self.partition.halted().is_none();
         let flush =
             (healthy && self.partition.has_unwritten()).then(|| until(self.taken_at, self.config.flush_interval));
@@ -384,7 +399,7 @@ impl Loop {
 
     /// Writes and syncs everything, so that the next start replays nothing.
     fn finish(&mut self) {
-        let now = wall_clock();
+        let now = self.now();
         while self.partition.is_due(now) {
             let outputs = self.partition.commit(now);
             self.deliver(outputs);
@@ -397,6 +412,29 @@ impl Loop {
             syncs -= usize::from(matches!(done, Done::Synced(_)));
             self.hear(done);
         }
+    }
+}
+
+/// Says what an operator should know of the clocks.
+fn announce(notice: ClockNotice) {
+    let confirm = Span::from_secs(limits::CLOCK_UNCONFIRMED_SECONDS_MAX);
+    match notice {
+        ClockNotice::Leapt(by) => {
+            tracing::warn!(
+                "the wall clock has leapt forward by {by}; timers follow it if it stays there for {confirm}"
+            );
+        }
+        ClockNotice::Followed(by) => {
+            tracing::warn!("log time has followed the wall clock by {by}; timers that are due meanwhile fire now");
+        }
+        ClockNotice::Returned => tracing::warn!("the wall clock has been set back; its leap was not followed"),
+        ClockNotice::Leads(by) => {
+            tracing::warn!(
+                "log time is {by} ahead of the wall clock; spans are measured as ever, but waits until an instant end \
+                 that much too early; check the clock of this machine"
+            );
+        }
+        ClockNotice::CaughtUp => tracing::info!("the wall clock has caught up with log time"),
     }
 }
 

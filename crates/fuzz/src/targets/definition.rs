@@ -170,6 +170,7 @@ pub(super) fn environment(definition: &Definition) -> Environment {
         output: Some(Arc::new(value)),
         steps,
         status: StatusFlags::default(),
+        ..Environment::default()
     }
 }
 

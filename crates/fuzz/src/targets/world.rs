@@ -126,7 +126,7 @@ impl World {
             eprintln!("{seq} at {}: {decoded:?}", self.now);
         }
         let begun = std::time::Instant::now();
-        let Applied { reply, effects } = match self.machine.apply(seq, self.now, &decoded) {
+        let Applied { reply, effects, .. } = match self.machine.apply(seq, self.now, &decoded) {
             Ok(applied) => applied,
             Err(error) => {
                 assert_eq!(error.code, Code::Damaged, "the partition halts: {error} on {command:?}");

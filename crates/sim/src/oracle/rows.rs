@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use consort_core::{
     Command,
-    keys::{InboxKey, JournalKey, TimerKey, TimerKind},
-    rows::{Entry, Event, Meta, Run, RunStatus, Step, StepState, TaskCounts},
+    keys::{InboxKey, JournalKey, NamedKey, TimerKey, TimerKind},
+    rows::{Entry, Event, Meta, Namespace, Run, RunStatus, Step, StepState, TaskCounts},
     tables::{Key, Row},
 };
 use consort_types::{Code, RunId, Seq, TaskId, Time, Token, limits};
@@ -203,8 +203,9 @@ fn check_ended(seq: Seq, run: RunId, rows: &Rows) -> Checked {
     }
     for (key, _) in table(rows, b't') {
         let Some(timer) = key_of::<TimerKey>(key) else { continue };
-        // A journal's `sleep` whose task has ended fires into the void.
-        let own = matches!(timer.kind, TimerKind::Retention | TimerKind::Reap | TimerKind::Sleep);
+        // A journal's `sleep` whose task has ended fires into the void; what a run has left of its work is dropped by
+        // the timer that would have gone on with it.
+        let own = matches!(timer.kind, TimerKind::Retention | TimerKind::Reap | TimerKind::Sleep | TimerKind::Continue);
         if timer.task.run == run && !own {
             return left(format!("its timer {timer:?} is armed"));
         }
@@ -272,11 +273,28 @@ pub(crate) fn check_counts(rows: &Rows) -> Checked {
         let what = format!("the machine counts {told:?}, the rows say waiting {} taken {}", found.waiting, found.taken);
         return Err(Violation::of(8, what));
     }
-    let active = table(rows, b'r').filter_map(|(_, row)| decode::<Run>(row)).filter(|run| !run.status.is_terminal());
-    let active = active.count() as u64;
+    let mut by_namespace: BTreeMap<String, u64> = BTreeMap::new();
+    for (_, row) in table(rows, b'r') {
+        if let Some(run) = decode::<Run>(row).filter(|run| !run.status.is_terminal()) {
+            *by_namespace.entry(run.namespace).or_default() += 1;
+        }
+    }
+    let active: u64 = by_namespace.values().sum();
     if active != meta.runs_active {
         let what = format!("the machine counts {} active runs, the rows say {active}", meta.runs_active);
         return Err(Violation::of(8, what));
+    }
+    for (key, row) in table(rows, b'o') {
+        let Some((key, row)) = key_of::<NamedKey>(key).zip(decode::<Namespace>(row)) else { continue };
+        let found = by_namespace.remove(&key.namespace).unwrap_or_default();
+        if found != row.runs_active {
+            let (name, told) = (key.namespace, row.runs_active);
+            let what = format!("namespace {name} counts {told} active runs, the rows say {found}");
+            return Err(Violation::of(8, what));
+        }
+    }
+    if let Some((name, found)) = by_namespace.first_key_value() {
+        return Err(Violation::of(8, format!("namespace {name} counts no active runs, the rows say {found}")));
     }
     Ok(())
 }

@@ -5,7 +5,7 @@
 
 use consort_testkit::engine::{document, offer, task};
 use consort_types::{
-    Code, Error, Span, Token,
+    BlobHash, Code, Error, Payload, Span, Token, limits,
     worker::{JournalEntry, JournalRequest, ToWorker},
 };
 use consort_worker::{TaskContext, TaskError};
@@ -289,19 +289,30 @@ async fn code_that_takes_another_path_is_told_where() {
 #[tokio::test(start_paused = true)]
 async fn the_input_of_a_call_may_stand_in_the_record_by_its_hash_or_written_otherwise() {
     let mut rig = Rig::start(two_calls).await;
-    let hash = consort_types::BlobHash::of(b"1");
-    let a = JournalRequest::Call {
-        capability: "a".into(),
-        input: consort_types::Payload::Blob { hash, len: 1 },
-        options: None,
-    };
-    let b = JournalRequest::Call {
-        capability: "b".into(),
-        input: consort_types::Payload::inline(&b" 2 "[..]),
-        options: None,
-    };
+    let hash = BlobHash::of(b"1");
+    let a = JournalRequest::Call { capability: "a".into(), input: Payload::Blob { hash, len: 1 }, options: None };
+    let b = JournalRequest::Call { capability: "b".into(), input: Payload::inline(&b" 2 "[..]), options: None };
     rig.offer(vec![entry(a, &[], Some(&json!(1))), entry(b, &[], Some(&json!(2)))]).await;
     assert_eq!(rig.output().await, json!([1, 2]));
+}
+
+/// Asks a person, about something that changes from attempt to attempt.
+async fn asks(ctx: TaskContext, detail: Value) -> Result<Value, TaskError> {
+    let answer = ctx.wait_approval("ship it?", &detail).await?;
+    Ok(json!(answer.approved))
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_detail_of_an_approval_may_change_whatever_its_size() {
+    let large = json!("x".repeat(limits::INLINE_BYTES_MAX));
+    let by_hash = Payload::Blob { hash: BlobHash::of(b"anything"), len: 40_000 };
+    for (recorded, asked) in [(payload(&json!(1)), json!(2)), (payload(&large), large.clone()), (by_hash, large)] {
+        let request = JournalRequest::Approval { prompt: "ship it?".into(), detail: recorded };
+        let yes = json!({ "approved": true, "by": "ann", "comment": null });
+        let rig = &mut Rig::start(asks).await;
+        rig.offer_input(&asked, vec![entry(request, &[], Some(&yes))]).await;
+        assert_eq!(rig.output().await, json!(true));
+    }
 }
 
 #[tokio::test(start_paused = true)]

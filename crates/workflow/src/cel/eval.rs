@@ -33,8 +33,11 @@ pub(crate) fn evaluate<'a>(
     source: &str,
     environment: &'a Environment,
 ) -> Result<Cow<'a, Value>, Error> {
-    let mut evaluator = Evaluator { program, source, environment, locals: Vec::new(), budget: Budget::full() };
-    let value = evaluator.eval(program.root()).map_err(|fault| fault.into_error(source))?;
+    let budget = Budget::new(environment.meter.left());
+    let mut evaluator = Evaluator { program, source, environment, locals: Vec::new(), budget };
+    let value = evaluator.eval(program.root());
+    environment.meter.set_left(evaluator.budget.left());
+    let value = value.map_err(|fault| fault.into_error(source))?;
     if let Cow::Owned(value) = &value {
         check_depth(value)?;
     }

@@ -42,7 +42,7 @@ impl Fault {
                 Code::ExpressionBudget,
                 format!("`{source}` costs more than {} work units", limits::EXPRESSION_COST_MAX),
             )
-            .hint("make it simpler, or compute it in an agent"),
+            .hint("make it and what is beside it in the same value simpler, or compute it in an agent"),
             Self::Wrong(wrong) => {
                 Error { code: Code::Expression, message: format!("{}, in `{source}`", wrong.message), hint: wrong.hint }
             }
@@ -56,13 +56,19 @@ pub(super) type Outcome<T> = Result<T, Fault>;
 pub(super) struct Budget(u64);
 
 impl Budget {
-    pub(super) fn full() -> Self {
-        Self(limits::EXPRESSION_COST_MAX)
+    pub(super) fn new(units: u64) -> Self {
+        Self(units)
     }
 
+    pub(super) fn left(&self) -> u64 {
+        self.0
+    }
+
+    /// Takes from the budget. What it cannot pay for uses it up.
     pub(super) fn charge(&mut self, cost: usize) -> Outcome<()> {
-        self.0 = self.0.checked_sub(cost as u64).ok_or(Fault::Budget)?;
-        Ok(())
+        let left = self.0.checked_sub(cost as u64);
+        self.0 = left.unwrap_or(0);
+        left.map(drop).ok_or(Fault::Budget)
     }
 
     /// Pays for a text of so many bytes.

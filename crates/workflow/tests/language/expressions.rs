@@ -49,6 +49,7 @@ pub(crate) fn environment() -> Environment {
         output: None,
         steps: BTreeMap::from([(Arc::from("a"), step(output)), (Arc::from("b-c"), failed)]),
         status: StatusFlags::default(),
+        ..Environment::default()
     }
 }
 

@@ -20,7 +20,7 @@ from pydantic.errors import PydanticInvalidForJsonSchema
 from typing_extensions import NotRequired, TypedDict, is_typeddict
 
 from consort._attempt import call
-from consort._context import TaskContext
+from consort._context import TaskContext, enter
 from consort._documents import adapter, misfit, read, write
 from consort._errors import Code, ConsortError, Seconds, microseconds
 from consort._proto.v1 import common_pb2
@@ -76,7 +76,7 @@ class Capability:
 
     async def invoke(self, context: TaskContext, data: bytes, threads: Threads) -> bytes:
         """Does the work of one attempt: a document in, a document out."""
-        context.enter()
+        enter(context)
         shape = self._shape
         value = {} if shape.kind is None else read("input", data, shape.kind, Code.BAD_INPUT)
         arguments: dict[str, Any] = {shape.whole: value} if shape.whole else dict(value)

@@ -101,11 +101,6 @@ class Answer(Coroutine[Any, Any, T]):
         """The entry's position in the journal, from 0."""
         return self._index
 
-    @property
-    def of(self) -> Attempt:
-        """The attempt whose entry it is."""
-        return self._attempt
-
     @override
     def __await__(self) -> Generator[Any, None, T]:
         while (found := self.peek()) is None:
@@ -229,10 +224,6 @@ class TaskContext:
         if found is None:
             raise LookupError("no task runs here")
         return found
-
-    def enter(self) -> None:
-        """Makes it the current one in this context; done by the worker."""
-        _CURRENT.set(self)
 
     @property
     def task(self) -> str:
@@ -443,10 +434,15 @@ class TaskContext:
             raise ValueError("a race needs somebody to run it")
         if tasks:
             return _race_tasks(started, tasks)
-        return _race_answers([answer for answer in started if isinstance(answer, Answer)])
+        return _race_answers(self._attempt, [answer for answer in started if isinstance(answer, Answer)])
 
     def __repr__(self) -> str:
         return f"TaskContext(task={self.task!r}, token={self.token}, attempt={self.attempt})"
+
+
+def enter(context: TaskContext) -> None:
+    """Makes it the current one in this context of Python."""
+    _CURRENT.set(context)
 
 
 async def _all(started: list[Awaitable[T]], tasks: list[asyncio.Future[T]]) -> list[T]:
@@ -456,8 +452,7 @@ async def _all(started: list[Awaitable[T]], tasks: list[asyncio.Future[T]]) -> l
         _cancel(tasks)
 
 
-async def _race_answers(answers: list[Answer[T]]) -> tuple[int, T]:
-    attempt = answers[0].of
+async def _race_answers(attempt: Attempt, answers: list[Answer[T]]) -> tuple[int, T]:
     indexes = [answer.index for answer in answers]
     while True:
         for position, answer in enumerate(answers):

@@ -101,16 +101,6 @@ def json_path(parts: Sequence[int | str]) -> str:
     return "$" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
 
 
-def same(one: bytes, other: bytes) -> bool:
-    """Whether two documents mean the same; numbers keep their kind, so `1` is not `1.0`."""
-    if one == other:
-        return True
-    try:
-        return canonical(one) == canonical(other)
-    except ValueError:
-        return False
-
-
 def canonical(data: bytes) -> bytes:
     """The document with sorted members and no spaces."""
     return json.dumps(json.loads(data), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final, Protocol
 
-from consort._documents import same
 from consort._errors import Code, TaskError
 from consort._proto.v1.common_pb2 import Error
 from consort._proto.v1.worker_pb2 import JournalEntry
+from consort._replay import is_same
 
 ENTRIES_MAX: Final = 10_000
 """Entries in one task's journal."""
@@ -329,21 +329,6 @@ class Journal:
 def wire_error(error: TaskError) -> Error:
     """The error as it stands in messages."""
     return Error(code=error.code, message=error.message, hint=error.hint or "")
-
-
-def is_same(recorded: JournalEntry, asked: JournalEntry) -> bool:
-    """Whether two requests are the same.
-
-    How a call is to be done (retry, timeout, route) may change between two attempts: it does not change what the
-    answer means.
-    """
-    kind = recorded.WhichOneof("request")
-    if kind is None or kind != asked.WhichOneof("request"):
-        return False
-    if kind == "call":
-        return recorded.call.capability == asked.call.capability and same(recorded.call.input, asked.call.input)
-    member = {"sleep": "span_us", "approval": "prompt"}.get(kind, "name")
-    return bool(getattr(getattr(recorded, kind), member) == getattr(getattr(asked, kind), member))
 
 
 def describe(entry: JournalEntry) -> str:

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from contextvars import Context, ContextVar
 from typing import Any
 
+from consort._errors import Code, ConsortError
+
 
 class Stillness:
     """Counts the callbacks of one attempt that wait to run, and knows its tasks."""
@@ -97,13 +99,24 @@ class _Watch:
 
 
 def watch(loop: asyncio.AbstractEventLoop) -> None:
-    """Watches the loop until `unwatch` was called as often."""
+    """Watches the loop until `unwatch` was called as often; refuses a loop that cannot be watched.
+
+    asyncio's own loops and uvloop's can: their tasks and futures look `call_soon` up on the loop.
+    """
     current: Any = loop.call_soon
     found = getattr(current, "__self__", None)
     if not isinstance(found, _Watch):
         found = _Watch(loop)
         # On the object, not its class: other loops of the process stay as they are.
-        loop.call_soon = found.call_soon  # type: ignore[method-assign, assignment]
+        try:
+            loop.call_soon = found.call_soon  # type: ignore[method-assign, assignment]
+        except AttributeError as error:
+            kind = f"{type(loop).__module__}.{type(loop).__qualname__}"
+            raise ConsortError(
+                f"agents cannot run on an event loop of the type `{kind}`: its `call_soon` cannot be watched",
+                code=Code.BAD_REQUEST,
+                hint="run the worker by `asyncio.run` or `uvloop.run`",
+            ) from error
     found.users += 1
 
 

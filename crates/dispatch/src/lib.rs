@@ -1,0 +1,37 @@
+//! Matching of tasks to worker instances.
+//!
+//! For: queues, priorities, fairness, limits, routes, health, capacity, and noticing that an instance is gone. It keeps
+//! nothing over a restart: recovery fills it from the state. Not for: recording or sending anything (the engine does
+//! both), clocks, channels, or what an attempt reports while it runs.
+//! Invariant: a task is in exactly one place; the same calls in the same order give the same assignments.
+//!
+//! Each part owns one thing, and the parts depend on each other downwards only:
+//!
+//! ```text
+//! dispatcher            the surface
+//! matching · views      which task goes next, to whom · what operators see
+//! placement             the moves of a task, which keep the parts below in step
+//! tasks                 where each task is
+//! pool                  worker instances, classes, agents: capacity, health, silence, candidate sets
+//! queues                the order of tasks: priority, fairness, deadline, age
+//! limits · stats · sticky     concurrency and rates · what was observed · sticky keys
+//! route · window · model      what is asked for · throughput · data in and out
+//! ```
+
+mod dispatcher;
+mod limits;
+mod matching;
+mod model;
+mod placement;
+mod pool;
+mod queues;
+mod route;
+mod stats;
+mod sticky;
+mod tasks;
+mod views;
+mod window;
+
+pub use dispatcher::Dispatcher;
+pub use model::{Assignment, Claim, Lost, Observed, Outcome, QueueId, Requested, WorkerInstanceId};
+pub use route::has_labels;

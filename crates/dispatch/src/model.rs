@@ -1,0 +1,116 @@
+//! What goes into the dispatcher and comes out of it, as plain data.
+//!
+//! For: ids, assignments, claims, losses, outcomes. Not for: the tasks themselves (see `consort_types::task`), or for any
+//! rule.
+//! Invariant: nothing here refers to the inside of the dispatcher.
+
+use consort_types::{
+    EffectClass, TaskId, Time, Token,
+    registry::{Health, InstanceView, SkillView},
+};
+
+/// A worker instance, for as long as it is connected. Numbers are never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkerInstanceId(pub u64);
+
+/// A queue: what a task asks for, for as long as the queue exists. Numbers are never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct QueueId(pub(crate) u64);
+
+/// A task that is to be sent to a worker instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    /// The task.
+    pub task: TaskId,
+    /// The attempt's token.
+    pub token: Token,
+    /// The worker instance.
+    pub instance: WorkerInstanceId,
+}
+
+/// An attempt whose worker instance did not come back in time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// The task.
+    pub task: TaskId,
+    /// The attempt's token.
+    pub token: Token,
+    /// How it was noticed.
+    pub reason: String,
+}
+
+/// The answer to a worker instance that claims a task which it holds from before a reconnect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// The instance holds the task.
+    Granted {
+        /// The instance that held it until now, and must stop.
+        from: Option<WorkerInstanceId>,
+        /// Whether the assignment may not have been recorded.
+        unrecorded: bool,
+    },
+    /// The attempt is over, there is a newer one, or it is with another instance.
+    Refused {
+        /// Which of them, in a few words.
+        reason: &'static str,
+    },
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It completed.
+    Completed,
+    /// It failed by its own report; `blamed` where another attempt with the same input might not have failed.
+    Failed {
+        /// Whether it says something about the worker instance.
+        blamed: bool,
+    },
+    /// It timed out, or passed its deadline.
+    Expired,
+    /// It was lost with its worker instance.
+    Lost,
+    /// It was lost with its worker instance, and its effect is unknown.
+    Unknown,
+}
+
+impl Outcome {
+    /// Whether it speaks for the worker instance or against it; `None` where it says nothing about it.
+    pub(crate) fn speaks_for_instance(self) -> Option<bool> {
+        match self {
+            Self::Completed => Some(true),
+            Self::Failed { blamed: true } | Self::Expired => Some(false),
+            Self::Failed { blamed: false } | Self::Lost | Self::Unknown => None,
+        }
+    }
+}
+
+/// What a task asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Requested<'a> {
+    /// The queue of all tasks that ask for the same.
+    pub queue: QueueId,
+    /// The namespace.
+    pub namespace: &'a str,
+    /// The capability, where one is asked for.
+    pub capability: Option<&'a str>,
+    /// The agent, where one is asked for.
+    pub agent: Option<&'a str>,
+    /// The step's own effect class.
+    pub effect: Option<EffectClass>,
+}
+
+/// What was observed of a version of an agent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observed {
+    /// The health of its best instance.
+    pub health: Health,
+    /// Why, where it is not healthy.
+    pub reason: Option<String>,
+    /// When one of its instances was last heard.
+    pub seen: Option<Time>,
+    /// Its connected instances.
+    pub instances: Vec<InstanceView>,
+    /// How attempts ended, by capability.
+    pub skills: Vec<SkillView>,
+}

@@ -1,0 +1,43 @@
+//! A task as the dispatcher sees it.
+//!
+//! For: what the core tells the dispatcher of a task that waits for a worker. Not for: what the worker is sent (see
+//! `worker`), or what is durable of a task (the core's rows).
+//! Invariant: everything that matching looks at is here, so that neither crate needs the other.
+
+use crate::{EffectClass, TaskId, Time, Token, worker::Route};
+
+/// A task that waits for an instance.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReadyTask {
+    /// The task.
+    pub task: TaskId,
+    /// The fencing token of the attempt.
+    pub token: Token,
+    /// The namespace.
+    pub namespace: String,
+    /// The capability that is asked for.
+    pub capability: Option<String>,
+    /// The agent that is asked for.
+    pub agent: Option<String>,
+    /// Higher goes first.
+    pub priority: i32,
+    /// When it became ready; older goes first.
+    pub ready: Time,
+    /// How many tasks that share the key may be taken at once.
+    pub concurrency: Option<ConcurrencyKey>,
+    /// The step's own effect class; without one the capability's declared class counts.
+    pub effect: Option<EffectClass>,
+    /// Which instances may take it, where more is asked for than the capability and the agent.
+    pub route: Option<Route>,
+    /// When it is given up: of equal priority, what ends sooner goes first.
+    pub deadline: Option<Time>,
+}
+
+/// A limit on how many tasks that share a key are taken at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConcurrencyKey {
+    /// The key, unique to the namespace.
+    pub key: String,
+    /// The limit.
+    pub limit: u32,
+}

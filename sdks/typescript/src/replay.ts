@@ -1,0 +1,90 @@
+/**
+ * The replay rule: whether a request asks for what an entry of a journal has recorded.
+ *
+ * For: the journal. Not for: what a difference leads to (see `journal`).
+ * Invariant: it decides as `sdks/conformance/replay-vectors.json` says, which the server and the other SDKs follow too.
+ *
+ * Inputs are compared by value, as JSON Schema compares instances, and numbers by their exact mathematical value: an id
+ * that does not fit into a double is common.
+ */
+import { isDeepStrictEqual } from "node:util";
+import { text } from "./json.js";
+import type { JournalEntry } from "./proto/consort/v1/worker.js";
+
+/** What an entry asks for. */
+export type Request = NonNullable<JournalEntry["request"]>;
+
+/**
+ * Whether `asked` is the request that was recorded. How a call is to be done (retry, timeout, route) and what an
+ * approval is about may change between two attempts: that does not change what the answer means.
+ */
+export function isSame(recorded: Request, asked: Request): boolean {
+  if (recorded.$case === "run" && asked.$case === "run") {
+    return recorded.value.name === asked.value.name;
+  }
+  if (recorded.$case === "call" && asked.$case === "call") {
+    const [a, b] = [recorded.value, asked.value];
+    return a.capability === b.capability && isSameDocument(a.input, b.input);
+  }
+  if (recorded.$case === "sleep" && asked.$case === "sleep") {
+    return recorded.value.spanUs === asked.value.spanUs;
+  }
+  if (recorded.$case === "signal" && asked.$case === "signal") {
+    return recorded.value.name === asked.value.name;
+  }
+  return recorded.$case === "approval" && asked.$case === "approval" && recorded.value.prompt === asked.value.prompt;
+}
+
+/**
+ * Whether two JSON documents have the same value. The order of members and white space do not count; of members with
+ * one name the last counts. `1`, `1.0` and `1e0` are one number, `-0` is `0`, and no digit is lost. What is no JSON is
+ * the same as equal bytes only.
+ */
+export function isSameDocument(a: Uint8Array, b: Uint8Array): boolean {
+  if (Buffer.compare(a, b) === 0) {
+    return true;
+  }
+  try {
+    return isDeepStrictEqual(value(text(a)), value(text(b)));
+  } catch {
+    return false;
+  }
+}
+
+/** A text of a document with its quotes, or a number. */
+const SCALAR = /"[^"\\]*(?:\\.[^"\\]*)*"|-?\d[\d.eE+-]*/gs;
+
+/**
+ * The document, in which numbers are texts that begin with `n`, and all other texts begin with `s`: a parsed number has
+ * lost what a double cannot hold.
+ */
+function value(document: string): unknown {
+  JSON.parse(document);
+  const tagged = document.replace(SCALAR, (scalar) =>
+    scalar.startsWith('"') ? `"s${scalar.slice(1)}` : `"n${normalNumber(scalar)}"`,
+  );
+  return JSON.parse(tagged);
+}
+
+/** Digits of an exponent that is calculated with; beyond, a number is compared as it is written. */
+const EXPONENT_DIGITS_MAX = 9;
+
+/** One form for all ways to write a number: its sign, its digits without zeros at either end, and its exponent. */
+function normalNumber(number: string): string {
+  const [mantissa = "", exponent = ""] = number.toLowerCase().split("e");
+  const [whole = "", fraction = ""] = mantissa.replace("-", "").split(".");
+  const digits = (whole + fraction).replace(/^0+/, "");
+  if (digits === "") {
+    return "0";
+  }
+  const size = exponent.replace(/^[+-]?0*/, "");
+  if (size.length > EXPONENT_DIGITS_MAX) {
+    return number;
+  }
+  let end = digits.length;
+  while (digits[end - 1] === "0") {
+    end -= 1;
+  }
+  const power = (exponent.startsWith("-") ? -1 : 1) * Number(size) + digits.length - end - fraction.length;
+  return `${mantissa.startsWith("-") ? "-" : ""}${digits.slice(0, end)}e${power}`;
+}
