@@ -47,9 +47,9 @@ impl World {
             remote = holder;
         }
         self.figures.fault("forged reports");
-        let (report, wall) = (self.forge(task, token, liar), self.wall());
+        let (report, now) = (self.forge(task, token, liar), self.log_time());
         if let Some(partition) = &mut self.host.partition {
-            partition.report(remote, report, wall);
+            partition.report(remote, report, now);
         }
         self.wake(10);
         Ok(())
