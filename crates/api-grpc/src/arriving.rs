@@ -57,6 +57,11 @@ struct Place {
 }
 
 impl Place {
+    /// Whether the length of the message that arrives is known.
+    fn is_known(&self) -> bool {
+        self.known == PREFIX_BYTES
+    }
+
     fn length(&self) -> usize {
         u32::from_be_bytes([self.prefix[1], self.prefix[2], self.prefix[3], self.prefix[4]]) as usize
     }
@@ -90,6 +95,8 @@ pub(crate) struct Arriving<B> {
     inner: B,
     budget: Budget,
     held: Option<OwnedSemaphorePermit>,
+    /// Bytes that the first message may have, until it has come.
+    first_max: Option<usize>,
     place: Place,
     timeout: Duration,
     deadline: Option<Pin<Box<Sleep>>>,
@@ -97,12 +104,23 @@ pub(crate) struct Arriving<B> {
 
 impl<B> Arriving<B> {
     pub(crate) fn new(inner: B, budget: Budget, timeout: Duration) -> Self {
-        Self { inner, budget, held: None, place: Place::default(), timeout, deadline: None }
+        Self { inner, budget, held: None, first_max: None, place: Place::default(), timeout, deadline: None }
+    }
+
+    /// Refuses a first message of more bytes than this as soon as its length is known.
+    pub(crate) fn first_within(mut self, bytes: Option<usize>) -> Self {
+        self.first_max = bytes;
+        self
     }
 
     fn arrived(&mut self, bytes: &[u8]) -> Result<(), Status> {
         if self.place.pass(bytes) {
             self.deadline = None;
+            self.first_max = None;
+        } else if let Some(max) = self.first_max.filter(|max| self.place.is_known() && self.place.length() > *max) {
+            let message = format!("the first batch has {} bytes, the limit is {max}", self.place.length());
+            let error = Error::new(Code::LimitReached, message);
+            return Err(status(error.hint("declare fewer agents on one stream, or shorten their schemas")));
         }
         let units = self.place.come / UNIT_BYTES;
         let mut have = self.held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
@@ -227,6 +245,17 @@ mod tests {
             let refusal = ended.ok().map(|frame| *frame.unwrap().unwrap_err().downcast::<Status>().unwrap());
             assert_eq!(refusal.map(|status| status.code()), late.then_some(tonic::Code::InvalidArgument));
         }
+    }
+
+    #[test]
+    fn a_first_message_that_is_too_large_is_refused_by_its_length() {
+        let limited = || Arriving::new((), Budget::default(), Duration::ZERO).first_within(Some(100));
+        let mut body = limited();
+        body.arrived(&message(101)[..PREFIX_BYTES - 1]).unwrap();
+        assert_eq!(body.arrived(&message(101)[PREFIX_BYTES - 1..20]).unwrap_err().code(), tonic::Code::OutOfRange);
+        let mut body = limited();
+        body.arrived(&message(100)).unwrap();
+        body.arrived(&message(101)[..50]).unwrap();
     }
 
     #[test]

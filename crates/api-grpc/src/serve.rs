@@ -126,6 +126,9 @@ fn builder(config: &ServeConfig) -> http2::Builder<TokioExecutor> {
     builder
 }
 
+/// The call whose first message is `Hello`.
+const CONNECT: &str = "/consort.v1.WorkerService/Connect";
+
 async fn answer(
     mut api: Api,
     request: Request<Incoming>,
@@ -135,6 +138,8 @@ async fn answer(
     if let Err(refusal) = access::admit(peer, &request, api.token.as_deref()) {
         return Ok(refusal.into_http());
     }
-    let request = request.map(|body| Arriving::new(body, api.budget.clone(), timeout));
+    let hello = request.uri().path() == CONNECT;
+    let first_max = hello.then_some(consort_types::limits::GRPC_HELLO_BYTES_MAX);
+    let request = request.map(|body| Arriving::new(body, api.budget.clone(), timeout).first_within(first_max));
     api.routes.call(request).await
 }

@@ -111,7 +111,7 @@ pub(crate) fn node(node: view::StepNode) -> inside::StepNode {
         target: node.target,
         state: step_state(node.state),
         attempt: node.attempt,
-        instance: node.instance,
+        instance: node.instance.map(|instance| instance.to_string()),
         started_at: node.began,
         ended_at: node.ended,
         wake_at: node.wakes,
@@ -130,7 +130,7 @@ pub(crate) fn step(step: view::StepView) -> inside::Step {
         path: step.path,
         state: step_state(step.state),
         attempt: step.attempt,
-        instance: step.instance,
+        instance: step.instance.map(|instance| instance.to_string()),
         started_at: step.began,
         attempt_started_at: step.taken,
         ended_at: step.ended,
@@ -148,7 +148,7 @@ pub(crate) fn entry(entry: view::JournalView) -> HistoryEntry {
         Event::RunStarted => plain(EventKind::RunStarted),
         Event::StepBegan => plain(EventKind::StepStarted),
         Event::AttemptTaken { attempt, instance } => {
-            HistoryEntry { instance: Some(instance), ..of(EventKind::AttemptStarted, attempt) }
+            HistoryEntry { instance: Some(instance.to_string()), ..of(EventKind::AttemptStarted, attempt) }
         }
         Event::AttemptFailed { attempt, error, retry_at } => {
             HistoryEntry { attempt: Some(attempt), retry_at, ..failed(EventKind::AttemptFailed, error) }
@@ -410,6 +410,8 @@ pub(crate) fn status(status: engine::Status) -> server::Status {
         halted: status.halted.map(ErrorDetail::from),
         refused: status.refused.into_iter().map(refused_record).collect(),
         draining: status.draining,
+        instances: status.instances,
+        in_flight: status.tasks_held,
         agents: status.agents.into_iter().map(agent).collect(),
         clock_lead: status.clock_lead,
         clock_leap: status.clock_leap,

@@ -118,7 +118,11 @@ pub struct Status {
     pub refused: Vec<RefusedRecord>,
     /// Whether tasks are handed out no more.
     pub draining: bool,
-    /// The agents that are connected.
+    /// Worker instances that are connected, of all namespaces.
+    pub instances: usize,
+    /// Tasks that worker instances hold, of all namespaces.
+    pub in_flight: usize,
+    /// The agents of the namespace that are connected.
     pub agents: Vec<AgentInstances>,
     /// How far log time is ahead of the wall clock, such as `2h`.
     #[schemars(with = "schema::Duration")]

@@ -9,7 +9,7 @@ use consort_core::{
     Backing, Command, Effect, Machine,
     command::{Deploy, StartRun, TaskComplete},
 };
-use consort_types::{BlobHash, Payload, Result, RunId, Seq, Time};
+use consort_types::{BlobHash, Locality, Payload, Result, RunId, Seq, Time, WorkerInstance};
 
 struct Empty;
 
@@ -65,8 +65,9 @@ fn main() {
         let Effect::Ready(ready) = effect else { continue };
         let offer = machine.offer(ready.task).unwrap_or_else(|error| panic!("{error}"));
         let output = offer.map(|offer| offer.input).unwrap_or_default();
-        let complete =
-            TaskComplete { task: ready.task, token: ready.token, output, taken: Some(("local:1:1:x".into(), Time(1))) };
+        let by = WorkerInstance { locality: Locality::Local, start: 1, number: 1, agent: "x".into() };
+        let taken = Some((by.clone(), Time(1)));
+        let complete = TaskComplete { task: ready.task, token: ready.token, output, taken, by };
         open.extend(apply(&mut machine, &Command::TaskComplete(complete)));
         done += 1;
         if done.is_multiple_of(2_000) {

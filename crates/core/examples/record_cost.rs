@@ -15,7 +15,7 @@ use consort_core::{
     Backing, Command, Effect, Machine,
     command::{CancelRun, Deploy, StartRun, TaskComplete, Tick},
 };
-use consort_types::{BlobHash, Payload, Result, RunId, Seq, Time};
+use consort_types::{BlobHash, Locality, Payload, Result, RunId, Seq, Time, WorkerInstance};
 
 #[derive(Default)]
 struct Memory {
@@ -55,6 +55,11 @@ struct Driver {
 
 const NAMESPACE: &str = "default";
 const RUN: RunId = RunId([1; 16]);
+
+/// The instance that takes every task.
+fn worker() -> WorkerInstance {
+    WorkerInstance { locality: Locality::Local, start: 1, number: 1, agent: "a".into() }
+}
 
 impl Driver {
     fn new(source: &str) -> Self {
@@ -115,7 +120,8 @@ impl Driver {
             } else if let Some(Effect::Ready(ready)) = self.ready.pop_front() {
                 if self.machine.offer(ready.task).unwrap_or_else(|error| panic!("{error}")).is_some() {
                     let (task, token, output) = (ready.task, ready.token, Payload::inline(&b"1"[..]));
-                    self.apply(&Command::TaskComplete(TaskComplete { task, token, output, taken: None }));
+                    let (by, taken) = (worker(), Some((worker(), self.now)));
+                    self.apply(&Command::TaskComplete(TaskComplete { task, token, output, taken, by }));
                 }
             } else {
                 return true;

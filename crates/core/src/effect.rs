@@ -4,7 +4,7 @@
 //! Invariant: effects are volatile; each can be derived again from the state (see `Machine::live_tasks`).
 
 use consort_types::{
-    BlobHash, RunId, Seq, TaskId, Time, Token,
+    BlobHash, Code, RunId, Seq, TaskId, Time, Token, WorkerInstance,
     registry::{AgentState, LimitScope, TaskLimit},
     task::ReadyTask,
     worker::JournalEntry,
@@ -20,10 +20,30 @@ pub enum LiveTask {
         /// What was handed out.
         task: ReadyTask,
         /// The instance.
-        instance: String,
+        instance: WorkerInstance,
         /// When.
         taken: Time,
     },
+}
+
+/// What became of an attempt that an instance had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttemptEnd {
+    /// It reported its output.
+    Completed,
+    /// It reported a failure.
+    Failed {
+        /// The code of the failure.
+        code: Code,
+        /// Whether another attempt may help, as the agent says.
+        retryable: bool,
+    },
+    /// It did not end in time.
+    Expired,
+    /// Its instance is gone, and repeating it does no harm.
+    Lost,
+    /// It may or may not have had its effect.
+    Unknown,
 }
 
 /// What the shell is to do.
@@ -31,6 +51,16 @@ pub enum LiveTask {
 pub enum Effect {
     /// Hand the task out.
     Ready(ReadyTask),
+    /// What became of an attempt; [`Effect::Gone`] follows. An attempt that ends with its step or its run, and so tells
+    /// nothing of its instance, is only gone.
+    AttemptEnded {
+        /// The task.
+        task: TaskId,
+        /// The attempt's token.
+        token: Token,
+        /// How it ended.
+        end: AttemptEnd,
+    },
     /// The attempt is over, or was taken back: forget it, and tell its instance to stop where it still works on it.
     Gone {
         /// The task.

@@ -18,6 +18,7 @@ pub mod tables;
 pub mod view;
 
 pub use command::{Command, Reply};
-pub use effect::{Effect, LiveTask};
+pub use effect::{AttemptEnd, Effect, LiveTask};
 pub use machine::{Applied, Machine, Taken};
+pub use run::LateReport;
 pub use tables::{Backing, Changes, EncodedChanges};

@@ -7,7 +7,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use consort_types::{
-    BlobHash, Code, Error, Payload, Result, RunId, Seq, Span, TaskId, Time, Token, limits, worker::TaskOffer,
+    BlobHash, Code, Error, Payload, Result, RunId, Seq, Span, TaskId, Time, Token, WorkerInstance, limits,
+    worker::TaskOffer,
 };
 use consort_workflow::{CompiledWorkflow, Definition};
 
@@ -19,6 +20,7 @@ use crate::{
     keys::{NamedKey, TimerKey},
     next_timer::NextTimer,
     rows::{Meta, StepState},
+    run::LateReport,
     state::Tables,
     tables::{Backing, Changes},
 };
@@ -258,6 +260,22 @@ impl Machine {
     pub fn offer(&mut self, task: TaskId) -> Result<Option<TaskOffer>> {
         let (seq, now) = (self.applied, self.meta.now);
         Fold::new(self, seq, now).offer(task)
+    }
+
+    /// What a report of an instance is that does not hold the attempt; it changes nothing.
+    ///
+    /// # Errors
+    /// [`Code::Fenced`] or [`Code::TaskNotFound`] where neither the instance's agent nor the namespace is the former
+    /// holder's, or the attempt is over in another way.
+    pub fn late_report(
+        &mut self,
+        namespace: &str,
+        task: TaskId,
+        token: Token,
+        by: &WorkerInstance,
+    ) -> Result<LateReport> {
+        let (seq, now) = (self.applied, self.meta.now);
+        Fold::new(self, seq, now).late_report(namespace, task, token, by)
     }
 
     /// Whether hand-out of the run's tasks is held back.

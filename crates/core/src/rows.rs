@@ -9,7 +9,9 @@ mod registry;
 
 use std::collections::BTreeMap;
 
-use consort_types::{BlobHash, EffectClass, Error, Payload, RunId, Seq, TaskId, Time, Token, worker::JournalRequest};
+use consort_types::{
+    BlobHash, EffectClass, Error, Payload, RunId, Seq, TaskId, Time, Token, WorkerInstance, worker::JournalRequest,
+};
 use consort_workflow::CompiledWorkflow;
 use minicbor::{Decode, Encode};
 use serde::Serialize;
@@ -407,7 +409,7 @@ pub struct Step {
     pub ended: Option<Time>,
     /// The instance that holds, or last held, the task.
     #[n(9)]
-    pub instance: Option<String>,
+    pub instance: Option<WorkerInstance>,
     /// What it made.
     #[n(10)]
     pub output: Option<Payload>,
@@ -561,7 +563,7 @@ pub enum Event {
         attempt: u32,
         /// The instance.
         #[n(1)]
-        instance: String,
+        instance: WorkerInstance,
     },
     /// The attempt failed or was lost; another may follow.
     #[n(3)]

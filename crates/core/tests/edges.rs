@@ -101,7 +101,7 @@ fn definitions_and_declarations_are_checked() {
     world.deploy(ONE);
     world.deploy(ONE);
     assert_eq!(world.machine.workflows(NS, None, 10).unwrap().items[0].revision, 1, "the same source is one revision");
-    let unreadable = RegisterAgent { namespace: NS.to_owned(), declaration: Payload::null() };
+    let unreadable = RegisterAgent { namespace: NS.to_owned(), declaration: Payload::null(), built_in: false };
     assert_eq!(code(world.apply(&Command::RegisterAgent(unreadable))), Code::BadRequest);
 }
 
@@ -333,6 +333,6 @@ fn a_task_that_loses_every_instance_fails_and_says_how() {
     }
     let error = world.machine.run_view(NS, world.runs[0]).unwrap().summary.error.unwrap();
     assert_eq!(error.code, Code::InstanceLost);
-    assert!(error.hint.as_deref().unwrap_or("").ends_with("was lost with `i1`: killed"), "{error}");
+    assert!(error.hint.as_deref().unwrap_or("").ends_with("was lost with `remote:1:1:a`: killed"), "{error}");
     world.verify();
 }

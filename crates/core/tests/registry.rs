@@ -14,7 +14,7 @@ use consort_core::{
     command::{AgentChange, RegisterAgent, RemoveAgent, SetAgent, SetLimit},
 };
 use consort_types::{
-    Code, EffectClass, Result, Span, limits,
+    Code, EffectClass, Locality, Result, Span, limits,
     registry::{AgentState, LimitScope, Rate, TaskLimit},
     worker::{AgentDeclaration, CapabilityDeclaration},
 };
@@ -39,7 +39,7 @@ fn declaration(name: &str, version: &str, effect: EffectClass) -> AgentDeclarati
 }
 
 fn register(world: &mut World, declaration: &AgentDeclaration) -> Result<Reply> {
-    world.apply(&Command::RegisterAgent(RegisterAgent::new(NS, declaration)))
+    world.apply(&Command::RegisterAgent(RegisterAgent::new(NS, declaration, Locality::Remote)))
 }
 
 fn join(world: &mut World, name: &str, version: &str) {
@@ -53,7 +53,7 @@ fn set(world: &mut World, name: &str, version: Option<&str>, change: AgentChange
 
 fn remove(world: &mut World, name: &str, version: Option<&str>) -> Result<Reply> {
     let (namespace, name, version) = (NS.to_owned(), name.to_owned(), version.map(str::to_owned));
-    world.apply(&Command::RemoveAgent(RemoveAgent { namespace, name, version }))
+    world.apply(&Command::RemoveAgent(RemoveAgent { namespace, name, version, force: false }))
 }
 
 fn limit(world: &mut World, scope: &LimitScope, limit: TaskLimit) -> Result<Reply> {
@@ -95,9 +95,10 @@ fn versions_stand_side_by_side_and_are_paged_through() {
     assert!(world.machine.agents("other", None, 9).unwrap().items.is_empty());
     assert_eq!(world.machine.agent(NS, "a", "2").unwrap().unwrap().version, "2");
     assert!(world.machine.agent(NS, "a", "3").unwrap().is_none());
-    assert!(
-        world.machine.knows_agent(NS, "a", "10").unwrap() && !world.machine.knows_agent("other", "a", "10").unwrap()
-    );
+    let known = declaration("a", "10", EffectClass::Read);
+    assert!(world.machine.knows_agent(NS, &known, false).unwrap());
+    assert!(!world.machine.knows_agent(NS, &known, true).unwrap(), "it is not built in");
+    assert!(!world.machine.knows_agent("other", &known, false).unwrap());
     world.verify();
 }
 
@@ -254,4 +255,36 @@ fn limits_that_mean_nothing_are_refused() {
     limit(&mut world, &LimitScope::Key("7".to_owned()), TaskLimit::default()).unwrap();
     limit(&mut world, &LimitScope::Namespace, two).unwrap();
     assert_eq!(world.machine.limits().unwrap().len(), limits::TASK_LIMITS_MAX);
+}
+
+#[test]
+fn the_name_of_a_built_in_agent_is_reserved_until_it_is_removed() {
+    let mut world = World::new();
+    let apply = |world: &mut World, version: &str, locality| {
+        let declared = declaration("a", version, EffectClass::Read);
+        world.apply(&Command::RegisterAgent(RegisterAgent::new(NS, &declared, locality)))
+    };
+    apply(&mut world, "1", Locality::Local).unwrap();
+    for version in ["1", "2"] {
+        let error = apply(&mut world, version, Locality::Remote).unwrap_err();
+        assert!(error.code == Code::AgentReserved && error.hint.is_some(), "{error:?}");
+    }
+    assert!(world.machine.is_built_in(NS, "a").unwrap() && !world.machine.is_built_in("other", "a").unwrap());
+    let elsewhere = RegisterAgent::new("other", &declaration("a", "1", EffectClass::Read), Locality::Remote);
+    world.apply(&Command::RegisterAgent(elsewhere)).unwrap();
+    remove(&mut world, "a", None).unwrap();
+    apply(&mut world, "1", Locality::Remote).unwrap();
+    // A server that has it built in again takes the name over.
+    apply(&mut world, "1", Locality::Local).unwrap();
+    assert_eq!(apply(&mut world, "1", Locality::Remote).unwrap_err().code, Code::AgentReserved);
+    world.verify();
+}
+
+#[test]
+fn a_capability_is_declared_once() {
+    let mut world = World::new();
+    let mut twice = declaration("a", "1", EffectClass::Read);
+    twice.capabilities.push(twice.capabilities[0].clone());
+    let error = register(&mut world, &twice).unwrap_err();
+    assert!(error.code == Code::BadRequest && error.message.contains("twice"), "{error}");
 }

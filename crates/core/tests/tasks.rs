@@ -7,11 +7,14 @@
 mod support;
 
 use consort_core::{
-    Command, Effect, Reply,
-    command::{TaskComplete, TaskFail},
+    AttemptEnd, Command, Effect, Reply,
+    command::{TaskComplete, TaskFail, TaskPark, TaskRecord, TaskTaken},
     view,
 };
-use consort_types::{Code, EffectClass, Error, Payload, Span, worker::JournalRequest};
+use consort_types::{
+    Code, EffectClass, Error, Payload, Span, WorkerInstance,
+    worker::{JournalEntry, JournalRequest},
+};
 use support::{NS, World, check, check_with};
 
 const ONE: &str = "workflow: w\nsteps:\n  a: { capability: x }\n";
@@ -334,6 +337,7 @@ fn records_that_cannot_be_read_are_refused() {
         token: consort_types::Token(5),
         output: Payload::null(),
         taken: None,
+        by: support::holder(),
     });
     assert_eq!(Command::decode(&command.encode()).unwrap(), command);
 }
@@ -362,8 +366,85 @@ steps:
     // An answer about the first attempt must not decide the second.
     let (mut world, task, token) = lost();
     let error = Error::new(Code::AgentFailed, "it did not happen");
-    let fail = TaskFail { task, token, error, retryable: true, retry_after: None, taken: None };
+    let fail = TaskFail { task, token, error, retryable: true, retry_after: None, taken: None, by: support::holder() };
     world.apply(&Command::TaskFail(fail)).unwrap();
     assert_eq!(world.show(), "run running\n  a backoff\n  a/reconcile cancelled C0312\n");
     world.verify();
+}
+
+#[test]
+fn a_report_of_another_agent_changes_nothing() {
+    let mut world = World::new();
+    world.deploy("\nworkflow: w\nsteps:\n  a: { capability: x, retry: { attempts: 2 } }\n");
+    world.act("start {}");
+    world.taken("a", EffectClass::Read);
+    let (task, token) = world.find("a");
+    let by = WorkerInstance { agent: "stranger".to_owned(), ..support::holder() };
+    let error = Error::new(Code::AgentFailed, "forged");
+    let entry = JournalEntry { request: JournalRequest::Run { name: "x".to_owned() }, after: Vec::new(), result: None };
+    let forged = [
+        Command::TaskComplete(TaskComplete { task, token, output: Payload::null(), taken: None, by: by.clone() }),
+        Command::TaskFail(TaskFail {
+            task,
+            token,
+            error,
+            retryable: false,
+            retry_after: None,
+            taken: None,
+            by: by.clone(),
+        }),
+        Command::TaskRecord(TaskRecord::new(task, token, by.clone(), 0, &entry)),
+        Command::TaskPark(TaskPark { task, token, waiting: vec![0], by: by.clone() }),
+        Command::TaskTaken(TaskTaken {
+            task,
+            token,
+            instance: by,
+            effect: EffectClass::Read,
+            at: consort_types::Time(1),
+        }),
+    ];
+    let before = world.show();
+    for command in forged {
+        assert_eq!(world.apply(&command).unwrap_err().code, Code::Fenced, "{command:?}");
+        world.refusals.clear();
+        assert_eq!(world.show(), before);
+    }
+    world.report(task, token, "1").unwrap();
+    assert_eq!(world.show(), "run completed {\"a\":1}\n  a completed\n");
+    world.verify();
+}
+
+#[test]
+fn the_effect_says_what_became_of_an_attempt() {
+    let source = "
+workflow: w
+steps:
+  done: { capability: x }
+  fails: { capability: x, continue_on_error: true }
+  lost: { capability: x }
+  doubted: { capability: x }
+  late: { capability: x, timeout: 1s, retry: { attempts: 2 } }
+  forgot: { capability: x, timeout: 1s }
+";
+    let mut world = World::new();
+    world.deploy(source);
+    world.act("start {}");
+    for step in ["done", "fails", "lost", "late"] {
+        world.taken(step, EffectClass::Read);
+    }
+    for step in ["doubted", "forgot"] {
+        world.taken(step, EffectClass::Write);
+    }
+    world.complete("done", "1");
+    world.fail("fails", false);
+    world.lose("lost");
+    world.lose("doubted");
+    let ends = |world: &mut World| -> Vec<AttemptEnd> {
+        let end = |effect| if let Effect::AttemptEnded { end, .. } = effect { Some(end) } else { None };
+        std::mem::take(&mut world.effects).into_iter().filter_map(end).collect()
+    };
+    let failed = AttemptEnd::Failed { code: Code::AgentFailed, retryable: false };
+    assert_eq!(ends(&mut world), [AttemptEnd::Completed, failed, AttemptEnd::Lost, AttemptEnd::Unknown]);
+    world.tick(Span::from_secs(2));
+    assert_eq!(ends(&mut world), [AttemptEnd::Expired, AttemptEnd::Unknown]);
 }

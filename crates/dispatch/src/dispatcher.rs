@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use consort_types::{
-    RunId, Span, TaskId, Time, Token, limits,
+    Locality, RunId, Span, TaskId, Time, Token, WorkerInstance, limits,
     registry::{AgentState, AgentStatus, LimitScope, LimitView, QueueView, TaskLimit},
     task::ReadyTask,
     worker::Hello,
@@ -15,9 +15,9 @@ use consort_types::{
 
 use crate::{
     matching::Matching,
-    model::{Assignment, Claim, Locality, Lost, Observed, Outcome, Requested, WorkerInstanceId},
+    model::{Assignment, Claim, Lost, Observed, Outcome, Requested, WorkerInstanceId},
     placement::Placement,
-    tasks::Place,
+    tasks::{Place, Task},
     views::Views,
 };
 
@@ -44,8 +44,8 @@ impl Dispatcher {
         self.placement.enqueue(id);
     }
 
-    /// A task was assigned before a restart; the instance of that name may come back until then.
-    pub fn restore(&mut self, ready: ReadyTask, instance: &str, until: Time) {
+    /// A task was assigned before a restart; its instance may come back until then.
+    pub fn restore(&mut self, ready: ReadyTask, instance: WorkerInstance, until: Time) {
         let id = ready.task;
         self.placement.remove(id);
         self.placement.add(ready);
@@ -140,6 +140,12 @@ impl Dispatcher {
         self.placement.holder(id, token)
     }
 
+    /// Whether the attempt's instance did not come back in time, and its loss is being recorded.
+    pub fn is_being_lost(&self, id: TaskId, token: Token) -> bool {
+        let task = self.placement.tasks.current(id, token);
+        task.is_some_and(|task| matches!(task.place(), Place::Disconnected { until: None, .. }))
+    }
+
     /// Tasks that wait for a worker.
     pub fn queued(&self) -> usize {
         self.placement.tasks.waiting()
@@ -156,12 +162,18 @@ impl Dispatcher {
     /// Assigns ready tasks to instances until one of the two runs out: by priority, then fairly between runs and keys,
     /// then by deadline and age; to the least loaded instance, then to the fastest.
     pub fn assign(&mut self, now: Time) -> Vec<Assignment> {
+        std::iter::from_fn(|| self.assign_one(now)).collect()
+    }
+
+    /// Assigns the next ready task, where one may be assigned: what the caller says of the instance between two calls
+    /// counts for the next.
+    pub fn assign_one(&mut self, now: Time) -> Option<Assignment> {
         if self.draining {
-            return Vec::new();
+            return None;
         }
-        let assignments = Matching::new(&mut self.placement, now).run();
-        self.revision += assignments.len() as u64;
-        assignments
+        let assignment = Matching::new(&mut self.placement, now).run()?;
+        self.revision += 1;
+        Some(assignment)
     }
 
     /// When time alone lets something more be assigned: a token comes, or an instance may be probed.
@@ -185,10 +197,10 @@ impl Dispatcher {
 
 /// Worker instances.
 impl Dispatcher {
-    /// An instance joins. Its name is `prefix`, its number and its agent, with colons between.
-    pub fn join(&mut self, hello: &Hello, locality: Locality, prefix: &str, now: Time) -> WorkerInstanceId {
+    /// An instance joins, in this start of the engine.
+    pub fn join(&mut self, hello: &Hello, locality: Locality, start: u64, now: Time) -> WorkerInstanceId {
         self.revision += 1;
-        let (instance, class, only) = self.placement.pool.join(hello, locality, prefix, now);
+        let (instance, class, only) = self.placement.pool.join(hello, locality, start, now);
         if only {
             self.placement.reconnect(class);
         }
@@ -224,22 +236,62 @@ impl Dispatcher {
         }
     }
 
-    /// An instance claims a task that it holds from before a reconnect.
-    pub fn claim(&mut self, instance: WorkerInstanceId, id: TaskId, token: Token, now: Time) -> Claim {
-        let Some(task) = self.placement.tasks.current(id, token) else { return Claim::Refused };
-        let unrecorded = match task.place() {
-            // It is being reported as lost: the token is about to change.
-            Place::Disconnected { until: None, .. } => return Claim::Refused,
-            Place::Disconnected { .. } => false,
-            Place::InTransit | Place::Queued | Place::Held | Place::Assigned(_) => true,
+    /// An instance claims a task that it holds from before a reconnect. `recovered` says that the attempt was made
+    /// ready before this start of the engine, so that its assignment may have been lost with the last one.
+    pub fn claim(&mut self, instance: WorkerInstanceId, id: TaskId, token: Token, recovered: bool, now: Time) -> Claim {
+        let Some(task) = self.placement.tasks.current(id, token) else {
+            return Claim::Refused { reason: "the attempt is over" };
         };
-        if self.placement.pool.instance(instance).is_none() {
-            return Claim::Refused;
+        let unrecorded = !matches!(task.place(), Place::Disconnected { .. });
+        if !self.may_claim(instance, task, recovered) {
+            return Claim::Refused { reason: "the attempt is not with this instance" };
         }
         self.revision += 1;
         let from = self.placement.withdraw(id);
         self.placement.assign(id, instance, now, false);
         Claim::Granted { from, unrecorded }
+    }
+
+    /// Whether an instance may claim a task: from an instance of its agent and namespace that is gone, from one of its
+    /// own worker whose connection was not missed yet, or, where the assignment may not have been recorded, any task
+    /// that it could have been assigned.
+    fn may_claim(&self, instance: WorkerInstanceId, task: &Task, recovered: bool) -> bool {
+        let Placement { pool, queues, .. } = &self.placement;
+        let Some((own, (_, class))) = pool.instance(instance).zip(pool.class_of(instance)) else { return false };
+        let Some(target) = queues.get(task.queue).map(|queue| &queue.target) else { return false };
+        match task.place() {
+            Place::Assigned(holder) => {
+                let of_agent = pool.class_of(*holder).is_some_and(|(_, of)| of.agent_id == class.agent_id);
+                let of_worker = pool.instance(*holder).is_some_and(|holder| holder.worker == own.worker);
+                of_agent && of_worker && !own.worker.is_empty()
+            }
+            Place::Disconnected { until: Some(_), instance: holder } => {
+                *class.namespace == *target.namespace && *class.agent == *holder.agent
+            }
+            // It is being reported as lost: the token is about to change.
+            Place::Disconnected { until: None, .. } | Place::InTransit => false,
+            Place::Queued | Place::Held => recovered && class.can(target),
+        }
+    }
+
+    /// Notes bytes that wait for an instance. It is assigned nothing while as many wait as may.
+    pub fn add_unread(&mut self, instance: WorkerInstanceId, bytes: usize) {
+        self.placement.pool.set_unread(instance, |unread| unread.saturating_add(bytes));
+    }
+
+    /// Notes bytes that an instance has read, or that are not going to be sent.
+    pub fn take_unread(&mut self, instance: WorkerInstanceId, bytes: usize) {
+        self.placement.pool.set_unread(instance, |unread| unread.saturating_sub(bytes));
+    }
+
+    /// Bytes that wait for an instance.
+    pub fn unread(&self, instance: WorkerInstanceId) -> usize {
+        self.placement.pool.instance(instance).map_or(0, |instance| instance.unread)
+    }
+
+    /// Sets how many bytes may wait for an instance before it is assigned nothing more.
+    pub fn set_unread_max(&mut self, instance: WorkerInstanceId, bytes: usize) {
+        self.placement.pool.set_unread_max(instance, bytes);
     }
 
     /// An instance was heard.
@@ -273,8 +325,13 @@ impl Dispatcher {
     }
 
     /// The name of a connected instance.
-    pub fn name(&self, instance: WorkerInstanceId) -> Option<&Arc<str>> {
+    pub fn name(&self, instance: WorkerInstanceId) -> Option<&Arc<WorkerInstance>> {
         self.placement.pool.instance(instance).map(|instance| &instance.name)
+    }
+
+    /// The namespace that a connected instance serves.
+    pub fn namespace(&self, instance: WorkerInstanceId) -> Option<&Arc<str>> {
+        self.placement.pool.class_of(instance).map(|(_, class)| &class.namespace)
     }
 
     /// The connected instances, in the order in which they joined.
@@ -287,6 +344,17 @@ impl Dispatcher {
         let Some(agent) = self.placement.pool.agents.find(namespace, agent) else { return Vec::new() };
         let classes = self.placement.pool.classes_of(agent, version);
         classes.flat_map(|(class, _)| self.placement.pool.members(class).map(|(id, _)| id)).collect()
+    }
+
+    /// How many instances of an agent are connected, of one version or of all.
+    pub fn connected(&self, namespace: &str, agent: &str, version: Option<&str>) -> usize {
+        let pool = &self.placement.pool;
+        let Some(agent) = pool.agents.find(namespace, agent) else { return 0 };
+        let classes = pool.agents.classes(agent).filter(|class| {
+            let known = pool.class(*class);
+            known.is_some_and(|known| version.is_none_or(|version| *known.version == *version))
+        });
+        classes.map(|class| pool.members(class).count()).sum()
     }
 
     /// How many instances are connected.
@@ -352,9 +420,9 @@ impl Dispatcher {
         Views::new(&self.placement, self.draining).limits(namespace)
     }
 
-    /// The connected versions of agents, by namespace, agent and version.
-    pub fn agents(&self) -> Vec<AgentStatus> {
-        Views::new(&self.placement, self.draining).agents()
+    /// The connected versions of the agents of a namespace, by agent and version.
+    pub fn agents(&self, namespace: &str) -> Vec<AgentStatus> {
+        Views::new(&self.placement, self.draining).agents(namespace)
     }
 
     /// Grows whenever something changes that agents are shown with.

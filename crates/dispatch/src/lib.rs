@@ -33,5 +33,5 @@ mod views;
 mod window;
 
 pub use dispatcher::Dispatcher;
-pub use model::{Assignment, Claim, Locality, Lost, Observed, Outcome, QueueId, Requested, WorkerInstanceId};
+pub use model::{Assignment, Claim, Lost, Observed, Outcome, QueueId, Requested, WorkerInstanceId};
 pub use route::has_labels;

@@ -1,7 +1,7 @@
 //! Choosing the next task, and the worker instance that gets it.
 //!
 //! For: the loop of hand-out. Not for: moving tasks (see `placement`), or the orders that make each choice cheap.
-//! Invariant: when matching ends, nothing more could be assigned: every task that waits is held back by its run, a
+//! Invariant: when matching finds nothing, nothing more could be assigned: every task that waits is held back by its run, a
 //! limit, or the lack of a free instance that fits.
 
 use consort_types::{TaskId, Time};
@@ -13,7 +13,7 @@ use crate::{
     queues::{GroupKey, QueuePosition},
 };
 
-/// One round of matching.
+/// The search for one assignment.
 pub(crate) struct Matching<'a> {
     placement: &'a mut Placement,
     now: Time,
@@ -24,27 +24,22 @@ impl<'a> Matching<'a> {
         Self { placement, now }
     }
 
-    /// Assigns tasks until either tasks or instances run out.
-    pub(crate) fn run(mut self) -> Vec<Assignment> {
+    /// Assigns the next task; `None` where either tasks or instances have run out.
+    pub(crate) fn run(mut self) -> Option<Assignment> {
         self.placement.limits.advance(self.now);
         self.placement.pool.half_open(self.now);
-        let (mut assignments, mut assigned) = (Vec::new(), true);
+        for waiter in self.placement.limits.wake_each() {
+            self.placement.wake(waiter);
+        }
         loop {
-            if std::mem::take(&mut assigned) {
-                for waiter in self.placement.limits.wake_each() {
-                    self.placement.wake(waiter);
-                }
-            }
             self.placement.publish_heads();
             if let Some(queue) = self.placement.pool.candidates.next_queue() {
                 if let Some(assignment) = self.assign_first(queue) {
-                    assignments.push(assignment);
-                    assigned = true;
+                    return Some(assignment);
                 }
-            } else if let Some(waiter) = self.placement.limits.wake() {
-                self.placement.wake(waiter);
             } else {
-                return assignments;
+                let waiter = self.placement.limits.wake()?;
+                self.placement.wake(waiter);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What goes into the dispatcher and comes out of it, as plain data.
 //!
-//! For: ids, assignments, claims, losses, outcomes, the names of worker instances. Not for: the tasks themselves (see
-//! `consort_types::task`), or for any rule.
+//! For: ids, assignments, claims, losses, outcomes. Not for: the tasks themselves (see `consort_types::task`), or for any
+//! rule.
 //! Invariant: nothing here refers to the inside of the dispatcher.
 
 use consort_types::{
@@ -16,15 +16,6 @@ pub struct WorkerInstanceId(pub u64);
 /// A queue: what a task asks for, for as long as the queue exists. Numbers are never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct QueueId(pub(crate) u64);
-
-/// Where a worker instance runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Locality {
-    /// In this process: when its session ends, it is dead, and needs no grace.
-    Local,
-    /// Elsewhere: it may come back and claim what it holds.
-    Remote,
-}
 
 /// A task that is to be sent to a worker instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,8 +49,11 @@ pub enum Claim {
         /// Whether the assignment may not have been recorded.
         unrecorded: bool,
     },
-    /// The attempt is over, or there is a newer one.
-    Refused,
+    /// The attempt is over, there is a newer one, or it is with another instance.
+    Refused {
+        /// Which of them, in a few words.
+        reason: &'static str,
+    },
 }
 
 /// How an attempt ended.
@@ -119,14 +113,4 @@ pub struct Observed {
     pub instances: Vec<InstanceView>,
     /// How attempts ended, by capability.
     pub skills: Vec<SkillView>,
-}
-
-/// The name of a worker instance, as histories show it: `PREFIX:NUMBER:AGENT`.
-pub(crate) fn instance_name(prefix: &str, id: WorkerInstanceId, agent: &str) -> String {
-    format!("{prefix}:{}:{agent}", id.0)
-}
-
-/// The agent in the name of a worker instance whose prefix has two parts; the whole name where it has another form.
-pub(crate) fn agent_of(instance: &str) -> &str {
-    instance.splitn(4, ':').nth(3).unwrap_or(instance)
 }

@@ -8,14 +8,14 @@
 use std::{cmp::Reverse, sync::Arc};
 
 use consort_types::{
-    TaskId, Time, Token,
+    TaskId, Time, Token, WorkerInstance,
     registry::{LimitScope, TaskLimit},
     task::ReadyTask,
 };
 
 use crate::{
     limits::{LimiterId, Limits},
-    model::{Assignment, QueueId, WorkerInstanceId, agent_of},
+    model::{Assignment, QueueId, WorkerInstanceId},
     pool::{AgentId, Pool, WorkerClassId},
     queues::{GroupKey, Order, QueuePosition, Queues},
     route::{Selector, Target},
@@ -195,10 +195,11 @@ impl Placement {
     }
 
     /// A task in transit was given to an instance that is gone, and may come back until then.
-    pub(crate) fn assign_disconnected(&mut self, id: TaskId, instance: &str, until: Time) {
-        let place = Place::Disconnected { until: Some(until), instance: Arc::from(instance) };
+    pub(crate) fn assign_disconnected(&mut self, id: TaskId, instance: WorkerInstance, until: Time) {
+        let instance = Arc::new(instance);
+        let place = Place::Disconnected { until: Some(until), instance: Arc::clone(&instance) };
         let Some(Moved { queue, position, .. }) = self.tasks.set_place(id, place) else { return };
-        let agent = self.agent_named(queue, instance);
+        let agent = self.agent_named(queue, &instance);
         self.acquire(queue, position.group, agent, false);
     }
 
@@ -296,9 +297,9 @@ impl Placement {
     }
 
     /// The agent of an instance that is gone, where that matters.
-    fn agent_named(&self, queue: QueueId, instance: &str) -> Option<AgentId> {
+    fn agent_named(&self, queue: QueueId, instance: &WorkerInstance) -> Option<AgentId> {
         let queue = self.queues.get(queue).filter(|_| self.limits.any_agent())?;
-        self.pool.agents.find(&queue.target.namespace, agent_of(instance))
+        self.pool.agents.find(&queue.target.namespace, &instance.agent)
     }
 
     /// What waited for a limiter takes part again.

@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use consort_types::{EffectClass, RunId, TaskId, Time, Token};
+use consort_types::{EffectClass, RunId, TaskId, Time, Token, WorkerInstance};
 
 use crate::{
     model::{Lost, QueueId, WorkerInstanceId},
@@ -30,7 +30,7 @@ pub(crate) enum Place {
     /// With a worker instance.
     Assigned(WorkerInstanceId),
     /// With a worker instance that is gone and may come back until then; `None` once the attempt is reported as lost.
-    Disconnected { until: Option<Time>, instance: Arc<str> },
+    Disconnected { until: Option<Time>, instance: Arc<WorkerInstance> },
 }
 
 /// A task that was moved: where it was, and what a caller needs to follow the move without looking it up again.

@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use consort_dispatch::{Claim, Dispatcher, Locality, WorkerInstanceId};
+use consort_dispatch::{Claim, Dispatcher, WorkerInstanceId};
 use consort_types::{
-    EffectClass, RunId, Span, TaskId, Time, Token,
+    EffectClass, Locality, RunId, Span, TaskId, Time, Token,
     task::{ConcurrencyKey, ReadyTask},
     worker::{AgentDeclaration, CapabilityDeclaration, Hello},
 };
@@ -59,12 +59,13 @@ fn hello(agent: &str, capabilities: &[&str], concurrency: u32) -> Hello {
         concurrency,
         held: Vec::new(),
         client: String::new(),
+        worker: "one".into(),
         labels: BTreeMap::new(),
     }
 }
 
 fn join(dispatcher: &mut Dispatcher, agent: &str, capabilities: &[&str], concurrency: u32) -> WorkerInstanceId {
-    dispatcher.join(&hello(agent, capabilities, concurrency), Locality::Remote, "remote:s", Time(0))
+    dispatcher.join(&hello(agent, capabilities, concurrency), Locality::Remote, 28, Time(0))
 }
 
 /// Hands out, and gives what was handed out as (run, index).
@@ -113,7 +114,7 @@ fn credit_is_kept_and_the_least_loaded_goes_first() {
     assert_eq!((dispatcher.held(), dispatcher.queued()), (4, 2));
     assert_eq!(dispatcher.remove(task(1, 0), Some(Token(1))), Some(small));
     assert_eq!(assign(&mut dispatcher), vec![(1, 4)]);
-    let agents = dispatcher.agents();
+    let agents = dispatcher.agents("n");
     assert_eq!((agents.len(), agents[0].instances, agents[0].held, agents[0].credit), (1, 2, 4, 0));
 }
 
@@ -210,13 +211,15 @@ fn tasks_of_an_instance_that_left_wait_and_are_lost_once() {
     assert_eq!((dispatcher.next_loss(), dispatcher.lost(Time(49)).len()), (Some(Time(50)), 0));
     let second = join(&mut dispatcher, "a", &["x"], 2);
     let granted = Claim::Granted { from: None, unrecorded: false };
-    assert_eq!(dispatcher.claim(second, task(1, 1), Token(1), Time(40)), granted);
-    assert_eq!(dispatcher.claim(second, task(1, 1), Token(2), Time(40)), Claim::Refused);
+    assert_eq!(dispatcher.claim(second, task(1, 1), Token(1), false, Time(40)), granted);
+    let over = Claim::Refused { reason: "the attempt is over" };
+    let elsewhere = Claim::Refused { reason: "the attempt is not with this instance" };
+    assert_eq!(dispatcher.claim(second, task(1, 1), Token(2), false, Time(40)), over);
     let lost = dispatcher.lost(Time(50));
     assert_eq!(lost.iter().map(|lost| lost.task).collect::<Vec<_>>(), vec![task(1, 0)]);
     assert!(lost[0].reason.contains("remote:s:1:a"), "{}", lost[0].reason);
     assert!(dispatcher.lost(Time(99)).is_empty(), "an attempt is reported as lost once");
-    assert_eq!(dispatcher.claim(second, task(1, 0), Token(1), Time(60)), Claim::Refused);
+    assert_eq!(dispatcher.claim(second, task(1, 0), Token(1), false, Time(60)), elsewhere);
     dispatcher.ready(keyed(2, 0, "k", 1));
     assert_eq!(assign(&mut dispatcher), vec![], "a lost attempt counts on its key until it is over");
     dispatcher.remove(task(1, 0), None);
@@ -229,11 +232,11 @@ fn a_claim_takes_a_task_out_of_its_queue_or_from_another_connection() {
     dispatcher.ready(ready(1, 0));
     let first = join(&mut dispatcher, "a", &["x"], 1);
     let unrecorded = Claim::Granted { from: None, unrecorded: true };
-    assert_eq!(dispatcher.claim(first, task(1, 0), Token(1), Time(5)), unrecorded);
+    assert_eq!(dispatcher.claim(first, task(1, 0), Token(1), true, Time(5)), unrecorded);
     assert_eq!(assign(&mut dispatcher), vec![]);
     let second = join(&mut dispatcher, "a", &["x"], 1);
     let moved = Claim::Granted { from: Some(first), unrecorded: true };
-    assert_eq!(dispatcher.claim(second, task(1, 0), Token(1), Time(60)), moved);
+    assert_eq!(dispatcher.claim(second, task(1, 0), Token(1), false, Time(60)), moved);
     assert_eq!(dispatcher.holder(task(1, 0), Token(1)), Some(second));
     assert_eq!(dispatcher.held(), 1);
 }
@@ -241,7 +244,7 @@ fn a_claim_takes_a_task_out_of_its_queue_or_from_another_connection() {
 #[test]
 fn remote_instances_can_be_silent_with_and_without_tasks() {
     let mut dispatcher = Dispatcher::new();
-    dispatcher.join(&hello("local", &["x"], 1), Locality::Local, "local:s", Time(0));
+    dispatcher.join(&hello("local", &["x"], 1), Locality::Local, 28, Time(0));
     assert_eq!(dispatcher.longest_silence(), None, "an instance in this process cannot be silent");
     let idle = join(&mut dispatcher, "idle", &["y"], 1);
     let busy = join(&mut dispatcher, "busy", &["z"], 1);

@@ -27,7 +27,7 @@ pub use admit::check_document;
 pub use backing::{StoreBacking, write_rows};
 pub use clock::{Clock, ClockNotice, ClockReading};
 pub use config::{Config, Parts};
-pub use consort_dispatch::{Locality, WorkerInstanceId as InstanceId};
+pub use consort_dispatch::WorkerInstanceId as InstanceId;
 pub use handle::{
     AgentStatus, AgentWatch, BulkAction, BulkItem, BulkRequest, BulkResult, Decision, Deployed, ForkRequest, Handle,
     Session, SessionSender, StartRequest, Started, Status, Watch, WatchEvent,
@@ -36,3 +36,4 @@ pub use keeper::BlobKeeper;
 pub use partition::{Attached, Outputs, Partition, Ticket, refuse_record};
 
 pub use consort_core::command::{RefuseRecord, Resolution};
+pub use consort_types::Locality;

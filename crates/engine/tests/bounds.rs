@@ -118,7 +118,7 @@ async fn long_names_are_refused_at_every_door_and_logged_nowhere() {
         twice.labels = [("l".to_owned(), "v".to_owned())].into();
         let mut refused: Vec<Result<()>> = Vec::new();
         for hello in [named, versioned, twice, hello(agent(&long, X), 1, Vec::new())] {
-            refused.push(handle.register(&hello.namespace, &hello.agent).await);
+            refused.push(handle.register(&hello.namespace, &hello.agent, Locality::Remote).await);
             refused.push(handle.attach(hello, Locality::Remote).await.map(drop));
         }
         let start = StartRequest { namespace: NS.into(), workflow: long.clone(), ..StartRequest::default() };
@@ -195,7 +195,7 @@ fn a_record_that_cannot_be_read_is_named_refused_by_its_number_and_passed_over()
     assert_eq!(refuse(&world.disk, &world.store, refusal).unwrap_err().code, Code::BadRequest);
 
     world.partition = open(&world.disk, &world.store, now).unwrap();
-    let refused = world.partition.status().refused;
+    let refused = world.partition.status(None).refused;
     assert!(refused.len() == 1 && refused[0].record == poisoned && refused[0].by_record == refusal, "{refused:?}");
     assert_eq!((refused[0].reason.as_str(), refused[0].by.as_str()), ("cannot be read", "ann"));
     assert_eq!((world.status(RunId([1; 16])), world.status(RunId([2; 16]))), ("running".into(), "running".into()));
@@ -211,7 +211,7 @@ fn a_record_that_cannot_be_read_is_named_refused_by_its_number_and_passed_over()
         Code::RecordSettled,
         "it is in the store"
     );
-    assert_eq!(open(&world.disk, &world.store, now).unwrap().status().refused, refused);
+    assert_eq!(open(&world.disk, &world.store, now).unwrap().status(None).refused, refused);
 }
 
 #[test]

@@ -105,7 +105,7 @@ async fn a_run_starts_and_ends() {
     assert_eq!(handle.runs(NS, RunFilter::default(), None, 10).await.unwrap().items.len(), 1);
     assert_eq!(handle.agents(NS, AgentFilter::default()).await.unwrap().len(), 1);
     assert_eq!(handle.workflow_source(NS, "w", None).await.unwrap(), ONE);
-    let status = handle.status().await.unwrap();
+    let status = handle.status_of(NS).await.unwrap();
     assert_eq!((status.tasks.done, status.runs_active, status.agents[0].instances), (1, 0, 1));
     handle.ready().await.unwrap();
 }

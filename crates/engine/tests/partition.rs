@@ -75,11 +75,11 @@ fn a_hand_out_rides_on_the_next_group_once_it_is_older_than_a_quick_completion()
     world.join(X, Locality::Local);
     world.start(1);
     world.start(2);
-    let before = world.partition.status();
+    let before = world.partition.status(None);
     world.pass(Span::from_millis(41));
     let command = start_command(3, "{}");
     world.ask(command).unwrap();
-    let after = world.partition.status();
+    let after = world.partition.status(None);
     assert_eq!((after.records - before.records, after.groups - before.groups), (3, 1), "two hand-outs, one start");
 }
 
@@ -385,13 +385,13 @@ fn draining_hands_nothing_out_and_lets_work_end() {
 #[test]
 fn a_group_has_its_limits_and_the_rest_follows() {
     let mut world = World::with(ONE);
-    let before = world.partition.status();
+    let before = world.partition.status(None);
     for _ in 0..=limits::GROUP_RECORDS_MAX {
         let command = start_command(1, "{}");
         world.send(command);
     }
     world.step();
-    let after = world.partition.status();
+    let after = world.partition.status(None);
     assert_eq!(after.groups - before.groups, 2);
     assert_eq!(world.replies.len(), limits::GROUP_RECORDS_MAX + 1);
     assert_eq!(world.replies.values().filter(|reply| reply.is_ok()).count(), 1, "the id is taken after the first");
@@ -401,7 +401,7 @@ fn a_group_has_its_limits_and_the_rest_follows() {
         world.send(command);
     }
     world.step();
-    assert_eq!(world.partition.status().groups - after.groups, 2, "8 MiB hold two of these");
+    assert_eq!(world.partition.status(None).groups - after.groups, 2, "8 MiB hold two of these");
 }
 
 #[test]
@@ -608,13 +608,13 @@ fn a_store_and_a_log_that_do_not_fit_are_refused() {
 fn log_time_never_goes_back() {
     let mut world = World::with(ONE);
     world.start(1);
-    let later = world.partition.status().now;
+    let later = world.partition.status(None).now;
     world.now = Time(5);
     world.start(2);
-    assert_eq!(world.partition.status().now, later);
+    assert_eq!(world.partition.status(None).now, later);
     world.crash(0);
     world.start(3);
-    assert_eq!(world.partition.status().now, later);
+    assert_eq!(world.partition.status(None).now, later);
 }
 
 #[test]

@@ -109,7 +109,7 @@ async fn an_agent_removed_by_force_is_let_go_and_may_come_back() {
     handle.remove_agent(NS, "writer", Some("1.0"), true).await.unwrap();
     assert_eq!(old.receive().await, Some(vec![ToWorker::Drain]));
     assert_eq!(old.receive().await, None, "it is connected no more");
-    let connected: Vec<_> = handle.status().await.unwrap().agents.into_iter().map(|agent| agent.version).collect();
+    let connected: Vec<_> = handle.status_of(NS).await.unwrap().agents.into_iter().map(|agent| agent.version).collect();
     assert_eq!(connected, ["2.0"], "the other version serves on");
     drop(old);
     let mut again = join(&handle, "1.0").await;
@@ -135,9 +135,9 @@ fn tasks_of_an_agent_removed_by_force_go_to_others() {
     let first = world.join(X, Locality::Remote);
     let run = world.start(1);
     assert_eq!(world.one(first).attempt, 1);
-    world.ask(Command::RegisterAgent(RegisterAgent::new(NS, &other))).unwrap();
+    world.ask(Command::RegisterAgent(RegisterAgent::new(NS, &other, Locality::Remote))).unwrap();
     let second = world.attach(&hello(other, 8, Vec::new()), Locality::Remote);
-    let remove = RemoveAgent { namespace: NS.into(), name: "a".into(), version: Some("1".into()) };
+    let remove = RemoveAgent { namespace: NS.into(), name: "a".into(), version: Some("1".into()), force: true };
     world.ask(Command::RemoveAgent(remove)).unwrap();
     assert_eq!((world.told(first), world.dropped.as_slice()), (vec![ToWorker::Drain], [first].as_slice()));
     world.pass(Config::default().grace.0.checked_add(1).map(Span).unwrap());

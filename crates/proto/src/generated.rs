@@ -188,6 +188,11 @@ pub struct Hello {
     /// Who is connecting, for people: SDK and version, host and process, such as `python/0.1.0 host:4711`.
     #[prost(string, tag = "5")]
     pub client: ::prost::alloc::string::String,
+    /// The worker process: a text that it draws by chance when it starts, keeps over its reconnects, and shows to nobody
+    /// else. By it the server knows that this stream replaces one whose end it has not noticed yet, and grants what is
+    /// `held`. At most 128 bytes; without it, such claims are granted only once the server has noticed.
+    #[prost(string, tag = "6")]
+    pub worker: ::prost::alloc::string::String,
 }
 /// An instance of a worker.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -198,7 +203,8 @@ pub struct HelloInstance {
     /// How many tasks it wants to hold at once: its credit. It never gets more.
     #[prost(uint32, tag = "2")]
     pub credit: u32,
-    /// Tasks that it still holds from before a reconnect.
+    /// Tasks that it still holds from before a reconnect. A claim is granted to an instance of the namespace and the agent
+    /// that had the task; any other is answered with `Cancel`.
     #[prost(message, repeated, tag = "3")]
     pub held: ::prost::alloc::vec::Vec<Attempt>,
     /// Labels of the instance; they stand above those of its agent.
@@ -402,7 +408,8 @@ pub struct Recorded {
     #[prost(message, optional, tag = "3")]
     pub entry: ::core::option::Option<JournalEntry>,
 }
-/// A report was refused. Codes of an owner that is none any more (`C0302` fenced, `C0301`, `C0201`, `C0202`) mean:
+/// A report was refused. An instance reports only on attempts that it holds: any other report is answered with `C0302`
+/// or `C0301`. Codes of an owner that is none any more (`C0302` fenced, `C0301`, `C0201`, `C0202`) mean:
 /// stop, and report nothing more. Any other means: the attempt fails with this error.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Refused {

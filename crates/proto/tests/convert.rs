@@ -68,6 +68,7 @@ fn hello(name: &str) -> Hello {
         held: vec![(TASK, TOKEN), (TaskId { index: 15, ..TASK }, Token(0))],
         labels: labels(),
         client: "rust/0.1.0 here:1".to_owned(),
+        worker: "drawn by chance".to_owned(),
     }
 }
 

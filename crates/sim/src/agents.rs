@@ -84,12 +84,14 @@ pub(crate) fn staff(random: &mut Random) -> Vec<Instance> {
     let mut staff = Vec::new();
     for namespace in 0..NAMESPACES.len() {
         for agent in 0..answers::AGENTS.len() {
+            // The name of a local agent is reserved for such.
+            let locality = if random.chance(250) { Locality::Local } else { Locality::Remote };
             for _ in 0..random.between(1, 2) {
                 staff.push(Instance {
                     namespace,
                     agent,
                     version: 1,
-                    locality: if random.chance(250) { Locality::Local } else { Locality::Remote },
+                    locality,
                     concurrency: random.between(1, 6) as u32,
                     slowness: *random.pick(&[1, 1, 1, 20]),
                     session: None,
@@ -114,12 +116,13 @@ impl World {
             let own = &self.instances[instance];
             (NAMESPACES[own.namespace], answers::declaration(own.agent, own.version))
         };
+        let locality = self.instances[instance].locality;
         let machine = self.host.partition.as_mut().and_then(|partition| partition.machine().ok());
         let known = machine.map(|machine| machine.agent(namespace, &declared.name, &declared.version));
         match known {
             Some(Ok(Some(known))) if known == declared => self.attach(instance),
             Some(Ok(_)) => {
-                let command = consort_core::command::RegisterAgent::new(namespace, &declared);
+                let command = consort_core::command::RegisterAgent::new(namespace, &declared, locality);
                 self.ask(consort_core::Command::RegisterAgent(command), Purpose::Register { instance });
                 // Should the answer get lost, it tries again.
                 self.at(30 * SECOND, Event::Connect { instance });
@@ -144,6 +147,7 @@ impl World {
             concurrency: own.concurrency,
             held: own.holds(),
             client: String::new(),
+            worker: format!("worker {instance}"),
             labels: BTreeMap::new(),
         };
         let locality = own.locality;
@@ -311,6 +315,9 @@ impl World {
 
     /// The engine has messages for an instance.
     pub(crate) fn tell(&mut self, remote: InstanceId, mut messages: Vec<ToWorker>) -> Checked {
+        if let Some(partition) = &mut self.host.partition {
+            partition.has_read(remote, messages.iter().map(ToWorker::weight).sum());
+        }
         let found = self.session_of(remote);
         let Some(mut session) = found else { return Ok(()) };
         for message in &messages {
@@ -356,6 +363,12 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// Whether two instances serve the same agent of the same namespace.
+    pub(crate) fn is_same_agent(&self, one: usize, other: usize) -> bool {
+        let of = |at: usize| (self.instances[at].namespace, self.instances[at].agent);
+        of(one) == of(other)
     }
 
     /// Where an instance is, and how many tasks it asks for.
@@ -433,9 +446,9 @@ impl World {
     /// A report reaches the engine.
     pub(crate) fn reported(&mut self, session: u64, mut report: FromWorker) -> Checked {
         let current = self.sessions.get(&session).filter(|known| known.incarnation == self.host.incarnation);
-        let Some(remote) = current.map(|known| known.remote) else { return Ok(()) };
+        let Some(mut remote) = current.map(|known| known.remote) else { return Ok(()) };
         if self.plan.planted == Some(Planted::OldTokenAccepted) {
-            self.renew_token(&mut report);
+            remote = self.renew_token(remote, &mut report);
         }
         let now = self.log_time();
         let placed = match &mut report {
@@ -465,10 +478,15 @@ impl World {
         self.host.admit(payload).ok()
     }
 
-    fn renew_token(&mut self, report: &mut FromWorker) {
-        let current = report.attempt().and_then(|(task, _)| self.fold.token(task));
-        if let (FromWorker::Complete { token, .. }, Some(current)) = (report, current) {
-            *token = current;
+    /// A planted bug: a result counts for the attempt that is the current one, whoever holds it.
+    fn renew_token(&mut self, remote: InstanceId, report: &mut FromWorker) -> InstanceId {
+        let current = report.attempt().and_then(|(task, _)| Some((task, self.fold.token(task)?)));
+        match (report, current) {
+            (FromWorker::Complete { token, .. }, Some((task, current))) => {
+                *token = current;
+                self.holder(task, current).unwrap_or(remote)
+            }
+            _ => remote,
         }
     }
 

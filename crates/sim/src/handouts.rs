@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use consort_engine::InstanceId;
 use consort_types::{TaskId, Token, registry::LimitScope, worker::TaskOffer};
 
 use crate::{
@@ -70,6 +71,24 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// Whether an instance was ever given the attempt.
+    pub(crate) fn was_given(&self, task: TaskId, token: Token, instance: usize) -> bool {
+        self.handouts.given.contains(&(task, token, instance))
+    }
+
+    /// Whether an instance of the same agent was ever given the attempt.
+    pub(crate) fn had_by_agent_of(&self, task: TaskId, token: Token, instance: usize) -> bool {
+        let mut given = self.handouts.given.range((task, token, 0)..=(task, token, usize::MAX));
+        given.any(|(_, _, other)| self.is_same_agent(*other, instance))
+    }
+
+    /// The instance that was given the attempt, as the process that runs knows it.
+    pub(crate) fn holder(&self, task: TaskId, token: Token) -> Option<InstanceId> {
+        let known = self.handouts.out.get(&task).filter(|known| known.token == token)?;
+        let session = self.sessions.get(&known.session)?;
+        Some(session.remote).filter(|_| session.incarnation == self.host.incarnation)
     }
 
     /// A task leaves the engine for an instance.

@@ -15,6 +15,7 @@ mod disk;
 mod flows;
 mod handouts;
 mod host;
+mod liars;
 mod oracle;
 mod plan;
 mod random;

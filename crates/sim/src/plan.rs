@@ -58,13 +58,15 @@ pub enum Planted {
     WrongNamespace,
     /// A row grows with its run (law 13).
     GrowingRow,
+    /// A report counts although it comes from an instance that does not hold the task (law 3).
+    StrangerHeard,
     /// A record does more work than it may (law 13).
     EndlessRecord,
 }
 
 impl Planted {
     /// Every planted bug.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::AckBeforeSync,
         Self::ReplyBeforeDurable,
         Self::OutcomeOverwritten,
@@ -89,6 +91,7 @@ impl Planted {
         Self::DamageCut,
         Self::WrongNamespace,
         Self::GrowingRow,
+        Self::StrangerHeard,
         Self::EndlessRecord,
     ];
 
@@ -97,7 +100,7 @@ impl Planted {
         let number = match self {
             Self::AckBeforeSync | Self::ReplyBeforeDurable => 1,
             Self::OutcomeOverwritten => 2,
-            Self::OldTokenAccepted | Self::HandedOutTwice | Self::ReclaimTooLate => 3,
+            Self::OldTokenAccepted | Self::HandedOutTwice | Self::ReclaimTooLate | Self::StrangerHeard => 3,
             Self::StoreLosesBatch | Self::ReplaySwapsRecords => 4,
             Self::LeaseByClock => 5,
             Self::TickFromTheFuture | Self::TimersForgotten | Self::WallClockTrusted | Self::TimerFiresTwice => 6,

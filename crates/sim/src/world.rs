@@ -18,6 +18,7 @@ use crate::{
     flows::{self, Flow},
     handouts::Handouts,
     host::{End, Host},
+    liars,
     oracle::{Fold, Reference},
     plan::{Checked, Faults, Figures, Law, Plan, Planted, Violation},
     random::Random,
@@ -71,6 +72,8 @@ pub(crate) enum Event {
     Request(Box<crate::clients::Request>),
     /// An operator looks into the inbox.
     Operator,
+    /// A worker reports on a task that it does not hold.
+    Lie,
     /// Something breaks.
     Fault,
     /// From here on nothing breaks any more.
@@ -188,6 +191,7 @@ impl World {
         }
         self.at(10, Event::Client);
         self.at(5 * SECOND, Event::Operator);
+        self.at(3 * SECOND, Event::Lie);
         let fault = self.random.span(SECOND, self.faults.pause);
         self.at(fault, Event::Fault);
         let calm = self.random.between(60, 400) * SECOND;
@@ -279,6 +283,7 @@ impl World {
             Event::Client => self.act(),
             Event::Request(request) => self.request(*request),
             Event::Operator => self.operate(),
+            Event::Lie => self.lie(),
             Event::Fault => self.break_something(),
             Event::Calm => self.become_calm(),
         }
@@ -404,6 +409,7 @@ impl World {
         for record in appended {
             self.trace.bytes(&record.time.0.to_le_bytes());
             self.trace.bytes(&record.body);
+            liars::check_record(&record.body)?;
             self.fold.apply(&record, self.latest)?;
         }
         self.compare_ended()?;
@@ -423,6 +429,7 @@ impl World {
 
     fn deliver(&mut self, outputs: Outputs) -> Checked {
         self.busy = false;
+        liars::check_live(&outputs.progress)?;
         let count = outputs.replies.len() + outputs.to_workers.len();
         let cut = !self.calm && self.random.chance(self.faults.cut_outputs);
         let mut left = if cut { self.random.below(count as u64 + 1) as usize } else { usize::MAX };

@@ -117,5 +117,6 @@ planted! {
     finds_a_log_that_cuts_its_damage: DamageCut;
     finds_a_task_in_another_namespace: WrongNamespace;
     finds_a_row_that_grows: GrowingRow;
+    finds_a_report_that_is_taken_from_a_stranger: StrangerHeard;
     finds_a_record_that_does_too_much: EndlessRecord;
 }

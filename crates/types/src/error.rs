@@ -182,6 +182,9 @@ codes! {
     AgentConnected = 315, Conflict, "agent is connected";
     /// No quota is set for that scope. `consort quotas list` shows those that are.
     QuotaNotFound = 316, NotFound, "no such quota";
+    /// The name belongs to a built-in agent of that namespace. Call the agent something else; an operator can free the
+    /// name with `consort agents remove` where the server has no built-in agents any more.
+    AgentReserved = 317, Conflict, "agent name is reserved";
 
     /// A queue is full. Try again after the hinted time.
     Overloaded = 401, Unavailable, "overloaded";
@@ -221,6 +224,16 @@ codes! {
 
     /// A defect of Consort. Please report it with the message.
     Internal = 901, Internal, "internal error";
+}
+
+impl Code {
+    /// Whether an agent may report the code as that of its own failure. Codes from `C0400` on say something of
+    /// Consort itself (that it is overloaded, damaged, or has a defect), which no agent can know: its failure is
+    /// [`Code::AgentFailed`] then. The others are those with which calls, journals and documents fail, and which an
+    /// agent passes on.
+    pub fn is_reportable(self) -> bool {
+        self.number() < 400
+    }
 }
 
 impl fmt::Display for Code {
@@ -309,6 +322,16 @@ impl std::error::Error for Error {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn agents_pass_on_failures_of_calls_and_say_nothing_of_consort_itself() {
+        for code in [Code::AgentFailed, Code::TimedOut, Code::ChildFailed, Code::Cancelled, Code::BadJson] {
+            assert!(code.is_reportable(), "{code}");
+        }
+        for code in [Code::Overloaded, Code::Halted, Code::Damaged, Code::Denied, Code::Internal] {
+            assert!(!code.is_reportable(), "{code}");
+        }
+    }
 
     #[test]
     fn codes_are_unique_and_found_again() {

@@ -31,8 +31,6 @@ limits! {
     /// Bytes of the key of a row: above the longest that names, keys and idempotency keys make, far below what a store
     /// can take.
     KEY_ENCODED_BYTES_MAX: usize = 1_024;
-    /// Bytes of an instance's name: where it runs, its start, its number and its agent.
-    INSTANCE_NAME_BYTES_MAX: usize = 256;
     /// Bytes of a payload, wherever it is kept.
     PAYLOAD_BYTES_MAX: usize = 64 * 1024 * 1024;
     /// Bytes of a payload that stands inline in a record; a larger one goes to the blob store.
@@ -152,6 +150,11 @@ limits! {
     WHOLE_RUN_ITEMS_MAX: usize = 200_000;
     /// Reports of an instance that wait for the partition loop, and batches of messages that wait for an instance.
     MESSAGES_WAITING_MAX: usize = 4 * 1024;
+    /// Bytes of messages that wait for an instance, after which it is handed nothing more until it has read some.
+    INSTANCE_UNREAD_BYTES_MAX: usize = 4 * 1024 * 1024;
+    /// Bytes of messages that wait for an instance, after which what it caused itself (answers to its reports) ends its
+    /// session.
+    INSTANCE_BACKLOG_BYTES_MAX: usize = 32 * 1024 * 1024;
     /// Reads that wait for a record that is not applied yet.
     READS_WAITING_MAX: usize = 1_024;
     /// Bytes of an HTTP request body.
@@ -172,6 +175,10 @@ limits! {
     GRPC_BATCH_MESSAGES_MAX: usize = 10_000;
     /// Instances of one worker, which share one stream.
     GRPC_INSTANCES_MAX: usize = 1_000;
+    /// Bytes of a worker's first batch: declarations, and what it holds from before a reconnect.
+    GRPC_HELLO_BYTES_MAX: usize = 8 * 1024 * 1024;
+    /// Bytes of messages that wait for all instances of one worker together; each has an equal share.
+    GRPC_STREAM_UNREAD_BYTES_MAX: usize = 16 * 1024 * 1024;
     /// gRPC connections at once.
     GRPC_CONNECTIONS_MAX: usize = 12_000;
     /// Calls on one gRPC connection at once.

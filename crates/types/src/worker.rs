@@ -126,6 +126,10 @@ pub struct Hello {
     /// Who is connecting, for people: SDK with its version, host and process, such as `python/0.1.0 host:4711`. May
     /// be empty.
     pub client: String,
+    /// The worker process: a text that it draws by chance when it starts, keeps over its reconnects and shows to
+    /// nobody else. By it the engine knows that a new connection replaces one that it has not missed yet. Where it is
+    /// empty, what the instance holds can be claimed only once the engine has noticed that the old connection is gone.
+    pub worker: String,
 }
 
 /// From the engine to a worker.
@@ -349,6 +353,42 @@ pub enum FromWorker {
     },
     /// The instance wants to leave: hand out nothing more to it and answer with [`ToWorker::Drain`].
     Leaving,
+}
+
+impl ToWorker {
+    /// Bytes that the message takes while it waits, roughly: its documents and texts, and what stands around them.
+    pub fn weight(&self) -> usize {
+        MESSAGE_BYTES
+            + match self {
+                Self::Task(offer) => {
+                    let journal = offer.journal.iter().map(JournalEntry::weight);
+                    offer.input.len() as usize + offer.step.len() + journal.sum::<usize>()
+                }
+                Self::Cancel { reason, .. } => reason.len(),
+                Self::Recorded { entry, .. } => entry.weight(),
+                Self::Refused { error, .. } => error.message.len(),
+                Self::Drain => 0,
+            }
+    }
+}
+
+/// Bytes that stand around the documents and texts of a message, roughly.
+const MESSAGE_BYTES: usize = 256;
+
+impl JournalEntry {
+    fn weight(&self) -> usize {
+        let asked = match &self.request {
+            JournalRequest::Call { input, .. } => input.len(),
+            JournalRequest::Approval { detail, .. } => detail.len(),
+            JournalRequest::Run { .. } | JournalRequest::Sleep { .. } | JournalRequest::Signal { .. } => 0,
+        };
+        let result = match &self.result {
+            Some(Ok(output)) => output.len(),
+            Some(Err(error)) => error.message.len() as u64,
+            None => 0,
+        };
+        MESSAGE_BYTES + usize::try_from(asked + result).unwrap_or(usize::MAX)
+    }
 }
 
 impl FromWorker {

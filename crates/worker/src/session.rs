@@ -40,6 +40,8 @@ pub(crate) struct Settings {
     pub(crate) namespace: String,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) client: String,
+    /// Tells this worker from all others, over its reconnects.
+    pub(crate) worker: String,
     pub(crate) concurrency: u32,
     pub(crate) heartbeat_interval: Duration,
     pub(crate) leave_within: Duration,
@@ -161,6 +163,7 @@ impl Instance {
             held,
             labels: self.settings.labels.clone(),
             client: self.settings.client.clone(),
+            worker: self.settings.worker.clone(),
         }
     }
 

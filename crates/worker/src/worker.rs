@@ -37,6 +37,7 @@ impl Worker {
             namespace: "default".into(),
             labels: BTreeMap::new(),
             client: client_text(),
+            worker: format!("{:032x}", rand::random::<u128>()),
             concurrency: 16,
             heartbeat_interval: Duration::from_secs(5),
             leave_within: Duration::from_secs(30),

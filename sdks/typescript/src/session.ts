@@ -5,6 +5,7 @@
  * Invariant: a connection that is lost is opened again for as long as the worker is wanted or holds something; what
  * the server refuses for good ends the session.
  */
+import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
 import type { Agent } from "./agent.js";
 import type { Patience } from "./attempt.js";
@@ -50,6 +51,8 @@ export class Session implements Wire {
   #connection: Connection | undefined;
   #open = false;
   #backOff = BACK_OFF_FIRST;
+  /** Tells this worker from all others, over its reconnects. */
+  readonly #identity = randomUUID();
   #retry: NodeJS.Timeout | undefined;
   #beat: NodeJS.Timeout | undefined;
   #leaveBy: NodeJS.Timeout | undefined;
@@ -153,7 +156,7 @@ export class Session implements Wire {
     }));
     const client = `typescript/${VERSION} ${hostname()}:${process.pid}`;
     const namespace = this.#settings.server.namespace ?? "default";
-    return { protocol: PROTOCOL, protocolMin: PROTOCOL, namespace, instances, client };
+    return { protocol: PROTOCOL, protocolMin: PROTOCOL, namespace, instances, client, worker: this.#identity };
   }
 
   #welcome(welcome: Welcome): void {

@@ -44,7 +44,7 @@ pub(super) async fn open(workers: &Workers, incoming: &mut Streaming<v1::WorkerM
     let welcome = v1::Welcome {
         protocol,
         server: env!("CARGO_PKG_VERSION").to_owned(),
-        instances: sessions.iter().map(|session| session.name().to_owned()).collect(),
+        instances: sessions.iter().map(|session| session.name().to_string()).collect(),
         heartbeat_interval_us: workers.heartbeat_interval().0,
         batch_bytes_max: limits::GRPC_BATCH_BYTES_MAX as u64,
         payload_bytes_max: limits::PAYLOAD_BYTES_MAX as u64,
@@ -84,11 +84,13 @@ fn agree(hello: &v1::Hello) -> Result<u32> {
 async fn attach(engine: &Handle, hellos: Vec<Hello>) -> Result<Vec<Session>> {
     for hello in &hellos {
         hello.check()?;
-        engine.register(&hello.namespace, &hello.agent).await?;
+        engine.register(&hello.namespace, &hello.agent, Locality::Remote).await?;
     }
     let mut sessions = Vec::with_capacity(hellos.len());
+    let share = limits::GRPC_STREAM_UNREAD_BYTES_MAX / hellos.len().max(1);
+    let unread_max = share.min(limits::INSTANCE_UNREAD_BYTES_MAX);
     for hello in hellos {
-        sessions.push(engine.attach(hello, Locality::Remote).await?);
+        sessions.push(engine.attach_within(hello, Locality::Remote, unread_max).await?);
     }
     Ok(sessions)
 }

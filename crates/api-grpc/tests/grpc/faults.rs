@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use consort_api_grpc::ServeConfig;
 use consort_engine::Config;
-use consort_proto::v1::{self, worker_message::Kind};
+use consort_proto::v1::{self, server_message::Kind as Says, worker_message::Kind};
 use consort_types::{
     Code, limits,
     worker::{JournalEntry, JournalRequest},
@@ -181,8 +181,41 @@ async fn a_bad_hello_is_refused_whole() {
         let error = error_of(&server.worker(hello).await.err().unwrap());
         assert_eq!(error.code, code, "{error}");
     }
-    let connected = server.engine.status().await.unwrap().agents;
-    assert!(connected.is_empty(), "none of the good instances has stayed: {connected:?}");
+    let connected = server.engine.status().await.unwrap().instances;
+    assert_eq!(connected, 0, "none of the good instances has stayed");
+}
+
+#[tokio::test]
+async fn a_worker_reports_and_claims_only_what_it_holds() {
+    let server = Server::start().await;
+    let mut holder = server.one(1).await;
+    let run = server.run("work", &json!(1)).await;
+    let task = holder.task().await;
+    let attempt = task.attempt.clone().unwrap();
+    let stranger = v1::HelloInstance { held: vec![attempt.clone()], ..instance("stranger", "other", 1) };
+    let elsewhere = v1::Hello { namespace: "blue".to_owned(), worker: "two".to_owned(), ..hello(vec![stranger]) };
+    let mut stranger = server.worker(elsewhere).await.unwrap();
+    let Says::Cancel(cancelled) = stranger.heard().await.1 else { panic!("the claim is not granted") };
+    assert_eq!(cancelled.attempt.as_ref(), Some(&attempt));
+    let before = server.engine.status().await.unwrap().log_last;
+    for report in [complete(&task, "\"forged\""), fail(&task, "forged", false)] {
+        stranger.say(0, report).await;
+        let (about, error) = stranger.refused().await;
+        assert_eq!((about, error.code), (attempt.clone(), Code::Fenced));
+    }
+    assert_eq!(server.engine.status().await.unwrap().log_last, before, "no record is made of it");
+    holder.say(0, complete(&task, "1")).await;
+    let ended = server.ended(&run).await;
+    assert_eq!((ended.status(), ended.output.as_deref()), (v1::RunStatus::Completed, Some(&b"1"[..])));
+}
+
+#[tokio::test]
+async fn a_hello_that_is_too_large_is_refused_before_it_has_come() {
+    let server = Server::start().await;
+    let mut large = instance("worker", "work", 1);
+    large.labels.insert("x".to_owned(), "y".repeat(limits::GRPC_HELLO_BYTES_MAX));
+    let error = error_of(&server.worker(hello(vec![large])).await.err().unwrap());
+    assert!(error.code == Code::LimitReached && error.message.contains("the first batch"), "{error}");
 }
 
 #[tokio::test]

@@ -138,7 +138,14 @@ impl Server {
 }
 
 pub(crate) fn hello(instances: Vec<v1::HelloInstance>) -> v1::Hello {
-    v1::Hello { protocol: 1, protocol_min: 1, instances, client: "test/1 here:1".to_owned(), ..Default::default() }
+    v1::Hello {
+        protocol: 1,
+        protocol_min: 1,
+        instances,
+        client: "test/1 here:1".to_owned(),
+        worker: "one".to_owned(),
+        ..Default::default()
+    }
 }
 
 pub(crate) fn instance(agent: &str, capability: &str, credit: u32) -> v1::HelloInstance {

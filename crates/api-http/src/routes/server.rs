@@ -33,7 +33,7 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 async fn status(call: Call<ShowStatus>) -> Handled<ShowStatus> {
-    Ok(Given::Reply(convert::status(call.engine().status().await?)))
+    Ok(Given::Reply(convert::status(call.engine().status_of(&call.namespace).await?)))
 }
 
 fn built_in_limits() -> Items<BuiltInLimit> {

@@ -97,6 +97,7 @@ impl Server {
             concurrency: 64,
             held: Vec::new(),
             client: "test/1".to_owned(),
+            worker: String::new(),
             labels: BTreeMap::new(),
         };
         let session = self.runtime.block_on(self.engine.attach(hello, Locality::Local)).unwrap();

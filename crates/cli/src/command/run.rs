@@ -63,7 +63,7 @@ async fn interrupted(app: &App, session: &Session) {
         return;
     };
     let held: usize = match server.status().await {
-        Ok(status) => status.agents.iter().map(|agent| agent.held).sum(),
+        Ok(status) => status.tasks_held,
         Err(_) => 0,
     };
     let waits = match held {

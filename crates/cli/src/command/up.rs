@@ -41,7 +41,7 @@ pub(crate) async fn execute(app: &App) -> Result<Exit> {
 /// Stops gracefully and tells what it waits for.
 async fn drain(app: &App, server: Server, signals: &mut Signals) {
     let held: usize = match server.status().await {
-        Ok(status) => status.agents.iter().map(|agent| agent.held).sum(),
+        Ok(status) => status.tasks_held,
         Err(_) => 0,
     };
     if held > 0 {

@@ -4,7 +4,7 @@
 //! Invariant: a queue in which nothing moves says why on its line.
 
 use consort_api::queues::{Queue, Quota, Rate};
-use consort_types::Time;
+use consort_types::{Time, WorkerInstance};
 
 use super::{
     style::{Paint, Style},
@@ -80,9 +80,9 @@ fn holders(queue: &Queue) -> String {
 
 /// An instance as people tell it from its siblings: `local:START:NUMBER:AGENT` becomes `AGENT:NUMBER`.
 fn short(instance: &str) -> String {
-    match instance.splitn(4, ':').collect::<Vec<_>>()[..] {
-        [_, _, number, agent] => format!("{agent}:{number}"),
-        _ => instance.to_owned(),
+    match instance.parse::<WorkerInstance>() {
+        Ok(WorkerInstance { number, agent, .. }) => format!("{agent}:{number}"),
+        Err(_) => instance.to_owned(),
     }
 }
 

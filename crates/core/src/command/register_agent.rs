@@ -1,6 +1,6 @@
 //! `RegisterAgent`: a version of an agent joins, or changes what it declares.
 
-use consort_types::{Code, Error, Name, Payload, Result, Time, limits, worker::AgentDeclaration};
+use consort_types::{Code, Error, Locality, Name, Payload, Result, Time, limits, worker::AgentDeclaration};
 use minicbor::{Decode, Encode};
 
 use super::Reply;
@@ -20,13 +20,20 @@ pub struct RegisterAgent {
     /// The declaration, as JSON of [`AgentDeclaration`].
     #[n(1)]
     pub declaration: Payload,
+    /// Where the instance lives that declares it is in the engine's process: the name is then reserved for such.
+    #[n(2)]
+    pub built_in: bool,
 }
 
 impl RegisterAgent {
-    /// A command from a declaration.
-    pub fn new(namespace: &str, declaration: &AgentDeclaration) -> Self {
+    /// A command from a declaration by an instance that lives there.
+    pub fn new(namespace: &str, declaration: &AgentDeclaration, locality: Locality) -> Self {
         let value = serde_json::to_value(declaration).unwrap_or_default();
-        Self { namespace: namespace.to_owned(), declaration: Payload::from_value(&value) }
+        Self {
+            namespace: namespace.to_owned(),
+            declaration: Payload::from_value(&value),
+            built_in: locality == Locality::Local,
+        }
     }
 
     /// As [`super::Command::check`].
@@ -42,7 +49,12 @@ impl RegisterAgent {
 
     /// The row that the declaration becomes, and what it says.
     fn row(&self, since: Time) -> Result<(Agent, AgentDeclaration)> {
-        let row = Agent { declaration: self.declaration.clone(), since, state: AgentState::default() };
+        let row = Agent {
+            declaration: self.declaration.clone(),
+            since,
+            state: AgentState::default(),
+            built_in: self.built_in,
+        };
         let Some(declared) = row.declaration() else {
             return Err(Error::new(Code::BadRequest, "the agent's declaration cannot be read")
                 .hint("it must be inline JSON with name, version, description and capabilities"));
@@ -54,8 +66,13 @@ impl RegisterAgent {
     pub(crate) fn apply(&self, fold: &mut Fold<'_>) -> Result<Reply> {
         let (mut row, declared) = self.row(fold.now)?;
         let key = AgentKey { namespace: self.namespace.clone(), name: declared.name, version: declared.version };
+        if !self.built_in && fold.machine.is_built_in(&key.namespace, &key.name)? {
+            return Err(reserved(&key.name));
+        }
         match fold.machine.tables.agents.get(&key)? {
-            Some(known) if known.declaration == self.declaration => return Ok(Reply::Done),
+            Some(known) if known.declaration == self.declaration && known.built_in == self.built_in => {
+                return Ok(Reply::Done);
+            }
             // What operators said stands, whatever the version declares.
             Some(known) => row.state = known.state,
             None => check_versions(fold, &key)?,
@@ -66,6 +83,11 @@ impl RegisterAgent {
         fold.effect(Effect::AgentChanged { namespace, name, version, state });
         Ok(Reply::Done)
     }
+}
+
+fn reserved(name: &str) -> Error {
+    Error::new(Code::AgentReserved, format!("`{name}` is a built-in agent, and cannot be declared by a remote worker"))
+        .hint("call the agent something else")
 }
 
 /// Refuses one version more than an agent may have.

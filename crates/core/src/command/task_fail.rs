@@ -1,9 +1,12 @@
 //! `TaskFail`: an attempt failed by its own report. The retry policy decides what follows.
 
-use consort_types::{Error, Result, Span, TaskId, Time, Token, bounds::check_error};
+use consort_types::{Error, Result, Span, TaskId, Time, Token, WorkerInstance, bounds::check_error};
 use minicbor::{Decode, Encode};
 
-use super::{Reply, task_taken::check_taken};
+use super::{
+    Reply,
+    task_taken::{check_instance, check_taken},
+};
 use crate::{fold::Fold, run::Again};
 
 /// Records the failure of an attempt.
@@ -26,12 +29,16 @@ pub struct TaskFail {
     pub retry_after: Option<Span>,
     /// Who took it and when, where that has no record of its own.
     #[n(5)]
-    pub taken: Option<(String, Time)>,
+    pub taken: Option<(WorkerInstance, Time)>,
+    /// The instance that reports.
+    #[n(6)]
+    pub by: WorkerInstance,
 }
 
 impl TaskFail {
     pub(crate) fn check(&self) -> Result<()> {
         check_error(&self.error)?;
+        check_instance(&self.by)?;
         check_taken(self.taken.as_ref())
     }
 
@@ -41,7 +48,7 @@ impl TaskFail {
             Some(span) => Again::After(span),
             None => Again::ByPolicy,
         };
-        fold.task_fail(self.task, self.token, &self.error, again, self.taken.as_ref())?;
+        fold.task_fail(self, again)?;
         Ok(Reply::Done)
     }
 }

@@ -1,6 +1,6 @@
 //! `TaskTaken`: an instance holds the attempt. Recorded lazily, but durably before a `write` attempt is sent.
 
-use consort_types::{EffectClass, Result, TaskId, Time, Token, bounds::check_text, limits};
+use consort_types::{EffectClass, Result, TaskId, Time, Token, WorkerInstance, bounds::check_text, limits};
 use minicbor::{Decode, Encode};
 
 use super::Reply;
@@ -17,7 +17,7 @@ pub struct TaskTaken {
     pub token: Token,
     /// The instance.
     #[n(2)]
-    pub instance: String,
+    pub instance: WorkerInstance,
     /// The effect class under which it was handed out.
     #[n(3)]
     pub effect: EffectClass,
@@ -37,11 +37,11 @@ impl TaskTaken {
     }
 }
 
-fn check_instance(name: &str) -> Result<()> {
-    check_text("name of the instance", name, limits::INSTANCE_NAME_BYTES_MAX)
+pub(super) fn check_instance(instance: &WorkerInstance) -> Result<()> {
+    check_text("name of the instance's agent", &instance.agent, limits::NAME_BYTES_MAX)
 }
 
 /// Checks a hand-out that a report brings along.
-pub(super) fn check_taken(taken: Option<&(String, Time)>) -> Result<()> {
+pub(super) fn check_taken(taken: Option<&(WorkerInstance, Time)>) -> Result<()> {
     taken.map_or(Ok(()), |(instance, _)| check_instance(instance))
 }

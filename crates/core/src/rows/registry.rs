@@ -22,6 +22,9 @@ pub struct Agent {
     /// What operators said about it.
     #[n(2)]
     pub state: AgentState,
+    /// Whether it is built in: it was declared by an instance in the engine's process.
+    #[n(3)]
+    pub built_in: bool,
 }
 
 impl Agent {

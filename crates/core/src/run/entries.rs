@@ -4,7 +4,9 @@
 //! Invariant: an entry is recorded once at its position; a task that parks wakes when one of the entries
 //! that its code waits for is answered.
 
-use consort_types::{Code, Error, Payload, Result, TaskId, Token, limits, replay, worker::JournalRequest};
+use consort_types::{
+    Code, Error, Payload, Result, TaskId, Token, WorkerInstance, limits, replay, worker::JournalRequest,
+};
 
 use super::{asked::check_request, task::Current};
 use crate::{
@@ -15,8 +17,15 @@ use crate::{
 };
 
 impl Fold<'_> {
-    pub(crate) fn task_record(&mut self, task: TaskId, token: Token, index: u32, entry: &TaskEntry) -> Result<()> {
-        let Current::Live(step) = self.current(task, token)? else {
+    pub(crate) fn task_record(
+        &mut self,
+        task: TaskId,
+        token: Token,
+        by: &WorkerInstance,
+        index: u32,
+        entry: &TaskEntry,
+    ) -> Result<()> {
+        let Current::Live(step) = self.reported(task, token, by)? else {
             return Err(Error::new(Code::Fenced, format!("task `{task}` has completed and records nothing more")));
         };
         if index < step.entries {
@@ -128,8 +137,8 @@ impl Fold<'_> {
 
     /// The task leaves its instance until one of the entries that its code waits for is answered. Where one is
     /// answered already (the answer crossed the report), it is put up again at once.
-    pub(crate) fn task_park(&mut self, task: TaskId, token: Token, waiting: &[u32]) -> Result<()> {
-        let Current::Live(mut step) = self.current(task, token)? else { return Ok(()) };
+    pub(crate) fn task_park(&mut self, task: TaskId, token: Token, by: &WorkerInstance, waiting: &[u32]) -> Result<()> {
+        let Current::Live(mut step) = self.reported(task, token, by)? else { return Ok(()) };
         let mut answered = false;
         for entry in waiting {
             let row = self.machine.tables.entries.get(&EntryKey { task, entry: *entry })?;

@@ -28,6 +28,7 @@ mod wait;
 pub(crate) use life::{NewRun, refuse_ended};
 pub(crate) use place::{Layer, Place, Role};
 pub(crate) use retry::Again;
+pub use task::LateReport;
 
 use consort_types::{Code, Error, Result};
 

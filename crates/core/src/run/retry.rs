@@ -3,12 +3,13 @@
 //! For: reported failures and timeouts. Not for: lost attempts (`unknown`).
 //! Invariant: back-off depends only on the policy and on (run, step, attempt), never on chance.
 
-use consort_types::{BlobHash, Code, EffectClass, Error, Result, Span, TaskId, Time, Token, limits};
+use consort_types::{BlobHash, Code, Error, Result, Span, TaskId, limits};
 use consort_workflow::Retry;
 
-use super::task::Current;
+use super::{task::Current, unknown::leaves_doubt};
 use crate::{
-    effect::Effect,
+    command::TaskFail,
+    effect::{AttemptEnd, Effect},
     fold::{Fold, Outcome, Work},
     keys::TimerKind,
     rows::{Event, Step, StepState},
@@ -24,20 +25,16 @@ pub(crate) enum Again {
 
 impl Fold<'_> {
     /// An attempt failed by its own report.
-    pub(crate) fn task_fail(
-        &mut self,
-        task: TaskId,
-        token: Token,
-        error: &Error,
-        again: Again,
-        holder: Option<&(String, Time)>,
-    ) -> Result<()> {
+    pub(crate) fn task_fail(&mut self, report: &TaskFail, again: Again) -> Result<()> {
+        let TaskFail { task, token, ref error, retryable, ref taken, ref by, .. } = *report;
         let repeated = self.step(task)?.is_some_and(|step| step.token == token && step.state == StepState::Backoff);
         if repeated {
             return Ok(());
         }
-        let Current::Live(mut step) = self.current(task, token)? else { return Ok(()) };
-        self.note_taken(&mut step, holder);
+        let Current::Live(mut step) = self.reported(task, token, by)? else { return Ok(()) };
+        self.note_taken(&mut step, taken.as_ref());
+        let end = AttemptEnd::Failed { code: error.code, retryable };
+        self.effect(Effect::AttemptEnded { task, token, end });
         self.attempt_failed(task, *step, error.clone(), again)
     }
 
@@ -85,7 +82,10 @@ impl Fold<'_> {
         let error =
             Error::new(Code::TimedOut, format!("attempt {} did not end within its timeout of {span}", step.attempt))
                 .hint("raise `timeout`, or make the step smaller");
-        if step.effect == Some(EffectClass::Write) {
+        let (token, doubt) = (step.token, leaves_doubt(&step));
+        let end = if doubt { AttemptEnd::Unknown } else { AttemptEnd::Expired };
+        self.effect(Effect::AttemptEnded { task, token, end });
+        if doubt {
             return self.outcome_unknown(task, step, error);
         }
         self.attempt_failed(task, step, error, Again::ByPolicy)

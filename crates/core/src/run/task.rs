@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use consort_types::{
-    Code, EffectClass, Error, Payload, Result, TaskId, Time, Token,
+    Code, EffectClass, Error, Payload, Result, TaskId, Time, Token, WorkerInstance,
     task::{ConcurrencyKey, ReadyTask},
     worker::{JournalEntry, JournalRequest, TaskOffer},
 };
@@ -15,11 +15,27 @@ use serde_json::{Value, json};
 
 use super::{Place, Role, soft, step::in_expression, trace};
 use crate::{
-    effect::Effect,
+    effect::{AttemptEnd, Effect},
     fold::{Fold, Outcome, Work},
     keys::{EntryKey, TimerKind},
     rows::{Event, Step, StepState, TaskEntry},
 };
+
+/// What a report of an instance that does not hold the attempt is, where it is one of its former holder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LateReport {
+    /// The attempt had ended by such a report: the first answer stands.
+    Repeated,
+    /// The outcome of the attempt is unknown, and the report would tell it.
+    Settles,
+    /// The attempt is recorded as being with an instance of the agent, which must claim it first.
+    Unclaimed,
+}
+
+fn stranger(task: TaskId, token: Token, holder: &WorkerInstance) -> Error {
+    Error::new(Code::Fenced, format!("attempt {token} of task `{task}` is with `{holder}`, of another agent"))
+        .hint("drop the work; only the instance that was given a task reports on it")
+}
 
 /// What a report is about.
 pub(crate) enum Current {
@@ -153,22 +169,61 @@ impl Fold<'_> {
         Err(Error::new(Code::Fenced, message).hint("drop the work; what was recorded stays"))
     }
 
+    /// Finds the attempt that an instance reports on, and refuses one whose recorded holder serves another agent.
+    pub(crate) fn reported(&mut self, task: TaskId, token: Token, by: &WorkerInstance) -> Result<Current> {
+        let current = self.current(task, token)?;
+        if let Current::Live(step) = &current
+            // Until its hand-out is recorded, the row names who had the attempt before.
+            && step.state != StepState::Ready
+            && let Some(holder) = step.instance.as_ref().filter(|holder| holder.agent != by.agent)
+        {
+            return Err(stranger(task, token, holder));
+        }
+        Ok(current)
+    }
+
+    /// What becomes of a report by an instance that does not hold the attempt: an error where it changes nothing.
+    pub(crate) fn late_report(
+        &mut self,
+        namespace: &str,
+        task: TaskId,
+        token: Token,
+        by: &WorkerInstance,
+    ) -> Result<LateReport> {
+        let failed = self.step(task)?.filter(|step| step.token == token && step.state == StepState::Backoff);
+        let (step, answered) = match failed {
+            Some(step) => (step, true),
+            None => match self.current(task, token)? {
+                Current::Done => (self.known_step(task)?, true),
+                Current::Live(step) => (*step, false),
+            },
+        };
+        let of_run = self.run(task.run)?.namespace == namespace;
+        match step.instance.filter(|holder| of_run && holder.agent == by.agent) {
+            Some(_) if answered => Ok(LateReport::Repeated),
+            Some(_) if step.state == StepState::Unknown => Ok(LateReport::Settles),
+            Some(_) if step.state == StepState::Taken => Ok(LateReport::Unclaimed),
+            _ => Err(Error::new(Code::Fenced, format!("attempt {token} of task `{task}` is not with this instance"))
+                .hint("drop the work; only the instance that was given a task reports on it")),
+        }
+    }
+
     pub(crate) fn task_taken(
         &mut self,
         task: TaskId,
         token: Token,
-        instance: &str,
+        instance: &WorkerInstance,
         effect: EffectClass,
         at: Time,
     ) -> Result<()> {
-        let Current::Live(mut step) = self.current(task, token)? else { return Ok(()) };
+        let Current::Live(mut step) = self.reported(task, token, instance)? else { return Ok(()) };
         if step.state != StepState::Ready {
             // The worker has reconnected under another name and still holds the attempt.
-            step.instance = Some(instance.to_owned());
+            step.instance = Some(instance.clone());
             self.put_step(task, *step);
             return Ok(());
         }
-        step.instance = Some(instance.to_owned());
+        step.instance = Some(instance.clone());
         step.taken = Some(at.min(self.now));
         step.effect = Some(effect);
         self.set_state(task, &mut step, StepState::Taken);
@@ -178,17 +233,13 @@ impl Fold<'_> {
             step.timeout_at = Some(due);
             self.arm(due, task, TimerKind::Timeout, 0);
         }
-        self.journal(
-            task.run,
-            Some(task),
-            Event::AttemptTaken { attempt: step.attempt, instance: instance.to_owned() },
-        );
+        self.journal(task.run, Some(task), Event::AttemptTaken { attempt: step.attempt, instance: instance.clone() });
         self.put_step(task, *step);
         Ok(())
     }
 
     /// Notes who took the attempt, where that had no record of its own.
-    pub(crate) fn note_taken(&mut self, step: &mut Step, taken: Option<&(String, Time)>) {
+    pub(crate) fn note_taken(&mut self, step: &mut Step, taken: Option<&(WorkerInstance, Time)>) {
         if let (StepState::Ready, Some((instance, at))) = (step.state, taken) {
             step.instance = Some(instance.clone());
             step.taken = Some((*at).min(self.now));
@@ -199,13 +250,15 @@ impl Fold<'_> {
         &mut self,
         task: TaskId,
         token: Token,
+        by: &WorkerInstance,
         output: &Payload,
-        holder: Option<&(String, Time)>,
+        holder: Option<&(WorkerInstance, Time)>,
     ) -> Result<()> {
-        let Current::Live(mut step) = self.current(task, token)? else { return Ok(()) };
+        let Current::Live(mut step) = self.reported(task, token, by)? else { return Ok(()) };
         self.note_taken(&mut step, holder);
         self.put_step(task, *step);
         self.retain(output)?;
+        self.effect(Effect::AttemptEnded { task, token, end: AttemptEnd::Completed });
         self.work(Work::Finish(task, Outcome::Completed(output.clone())));
         Ok(())
     }

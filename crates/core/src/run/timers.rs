@@ -7,6 +7,7 @@ use consort_types::{Code, Error, Result, TaskId};
 
 use super::life::root_task;
 use crate::{
+    effect::{AttemptEnd, Effect},
     fold::{Fold, Outcome, Work},
     keys::{TimerKey, TimerKind},
     rows::{RunStatus, Step, StepState},
@@ -48,6 +49,10 @@ impl Fold<'_> {
                 let error = Error::new(Code::DeadlinePassed, "the step did not end within its deadline")
                     .hint("raise `deadline`, or make the step smaller");
                 step.deadline_at = None;
+                if matches!(step.state, StepState::Ready | StepState::Taken) {
+                    let (token, end) = (step.token, AttemptEnd::Expired);
+                    self.effect(Effect::AttemptEnded { task, token, end });
+                }
                 self.put_step(task, step);
                 self.work(Work::Finish(task, Outcome::Failed(error)));
                 Ok(())

@@ -11,6 +11,7 @@ use super::{Role, task::Current};
 use crate::{
     cache::Document,
     command::Resolution,
+    effect::{AttemptEnd, Effect},
     fold::{Fold, Outcome, Work, encode},
     keys::InboxKey,
     rows::{Ask, Event, InboxItem, ScopeKind, Step, StepState},
@@ -24,16 +25,24 @@ pub(crate) fn reconciler(step: &Definition) -> Option<String> {
     }
 }
 
+/// Whether an attempt that ends without a report may have had its effect: nobody can tell of one that writes.
+pub(crate) fn leaves_doubt(step: &Step) -> bool {
+    step.effect == Some(EffectClass::Write)
+}
+
 impl Fold<'_> {
     pub(crate) fn attempt_lost(&mut self, task: TaskId, token: Token, reason: &str) -> Result<()> {
         let Current::Live(step) = self.current(task, token)? else { return Ok(()) };
         if step.state == StepState::Unknown {
             return Ok(());
         }
-        let holder = step.instance.clone().unwrap_or_else(|| "an instance".to_owned());
+        let holder = step.instance.as_ref().map_or_else(|| "an instance".to_owned(), ToString::to_string);
         let error =
             Error::new(Code::InstanceLost, format!("attempt {} was lost with `{holder}`: {reason}", step.attempt));
-        if step.effect == Some(EffectClass::Write) {
+        let doubt = leaves_doubt(&step);
+        let end = if doubt { AttemptEnd::Unknown } else { AttemptEnd::Lost };
+        self.effect(Effect::AttemptEnded { task, token, end });
+        if doubt {
             return self.outcome_unknown(task, *step, error);
         }
         self.repeat_lost(task, *step, error)

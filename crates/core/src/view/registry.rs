@@ -63,9 +63,15 @@ impl Machine {
         Ok(self.tables.agents.get(&agent_key(namespace, name, version))?.and_then(|agent| agent.declaration()))
     }
 
-    /// Whether a version of an agent has joined and was not removed.
-    pub fn knows_agent(&mut self, namespace: &str, name: &str, version: &str) -> Result<bool> {
-        Ok(self.tables.agents.look(&agent_key(namespace, name, version))?.is_some())
+    /// Whether the name is that of a built-in agent of the namespace.
+    pub fn is_built_in(&self, namespace: &str, name: &str) -> Result<bool> {
+        Ok(self.versions_of(namespace, name)?.iter().any(|(_, row)| row.built_in))
+    }
+
+    /// Whether a version of an agent has joined and was not removed, and is built in just where it is said to be.
+    pub fn knows_agent(&mut self, namespace: &str, agent: &AgentDeclaration, built_in: bool) -> Result<bool> {
+        let row = self.tables.agents.look(&agent_key(namespace, &agent.name, &agent.version))?;
+        Ok(row.is_some_and(|row| row.built_in == built_in))
     }
 
     /// Names of agents of a namespace, in order, of at most a page of versions.

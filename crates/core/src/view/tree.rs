@@ -4,7 +4,7 @@
 //! Invariant: the size of a tree is bounded: wide fan-outs and long loops are shown by counts and by the
 //! instances that matter (at work, or failed).
 
-use consort_types::{Error, Payload, Result, RunId, TaskId, Time, worker::JournalRequest};
+use consort_types::{Error, Payload, Result, RunId, TaskId, Time, WorkerInstance, worker::JournalRequest};
 use serde::Serialize;
 
 use super::{Page, bad_cursor, bounded};
@@ -52,7 +52,7 @@ pub struct StepNode {
     pub attempt: u32,
     /// The instance that holds, or last held, the task.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub instance: Option<String>,
+    pub instance: Option<WorkerInstance>,
     /// When it began.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub began: Option<Time>,
@@ -92,7 +92,7 @@ pub struct StepView {
     pub attempt: u32,
     /// The instance that last held the task.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub instance: Option<String>,
+    pub instance: Option<WorkerInstance>,
     /// When it began.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub began: Option<Time>,

@@ -19,9 +19,15 @@ use consort_core::{
     view::{self, accept_input},
 };
 use consort_types::{
-    BlobHash, Code, EffectClass, Error, Payload, Result, RunId, Seq, Span, TaskId, Time, Token, limits,
+    BlobHash, Code, EffectClass, Error, Locality, Payload, Result, RunId, Seq, Span, TaskId, Time, Token,
+    WorkerInstance, limits,
     worker::{AgentDeclaration, CapabilityDeclaration, JournalEntry, JournalRequest},
 };
+
+/// The instance that takes every task.
+pub(crate) fn holder() -> WorkerInstance {
+    WorkerInstance { locality: Locality::Remote, start: 1, number: 1, agent: "a".to_owned() }
+}
 
 pub(crate) const NS: &str = "default";
 
@@ -270,7 +276,7 @@ impl World {
 
     pub(crate) fn taken(&mut self, path: &str, effect: EffectClass) {
         let (task, token) = self.find(path);
-        let command = TaskTaken { task, token, instance: "i1".to_owned(), effect, at: self.now };
+        let command = TaskTaken { task, token, instance: holder(), effect, at: self.now };
         self.apply(&Command::TaskTaken(command)).unwrap();
     }
 
@@ -281,14 +287,14 @@ impl World {
 
     pub(crate) fn report(&mut self, task: TaskId, token: Token, output: &str) -> Result<Reply> {
         let output = Payload::inline(output.as_bytes());
-        self.apply(&Command::TaskComplete(TaskComplete { task, token, output, taken: None }))
+        self.apply(&Command::TaskComplete(TaskComplete { task, token, output, taken: None, by: holder() }))
     }
 
     pub(crate) fn fail(&mut self, path: &str, retryable: bool) {
         let (task, token) = self.find(path);
         let error = Error::new(Code::AgentFailed, format!("{path} broke"));
-        let holder = Some(("i1".to_owned(), self.now));
-        let fail = TaskFail { task, token, error, retryable, retry_after: None, taken: holder };
+        let taken = Some((holder(), self.now));
+        let fail = TaskFail { task, token, error, retryable, retry_after: None, taken, by: holder() };
         self.apply(&Command::TaskFail(fail)).unwrap();
     }
 
@@ -308,7 +314,7 @@ impl World {
         let (task, token) = self.find(path);
         let result = result.map(|json| Ok(Payload::inline(json.as_bytes())));
         let entry = JournalEntry { request, after: Vec::new(), result };
-        self.apply(&Command::TaskRecord(TaskRecord::new(task, token, index, &entry)))
+        self.apply(&Command::TaskRecord(TaskRecord::new(task, token, holder(), index, &entry)))
     }
 
     /// Puts a document into the blob store, as the engine does with a large one before it makes a command of it.
@@ -320,7 +326,7 @@ impl World {
 
     pub(crate) fn park(&mut self, path: &str, waiting: &[u32]) -> Result<Reply> {
         let (task, token) = self.find(path);
-        self.apply(&Command::TaskPark(TaskPark { task, token, waiting: waiting.to_vec() }))
+        self.apply(&Command::TaskPark(TaskPark { task, token, waiting: waiting.to_vec(), by: holder() }))
     }
 
     pub(crate) fn agent(&mut self, name: &str, capability: &str, effect: EffectClass) {
@@ -339,7 +345,7 @@ impl World {
             }],
             labels: BTreeMap::new(),
         };
-        self.apply(&Command::RegisterAgent(RegisterAgent::new(NS, &declaration))).unwrap();
+        self.apply(&Command::RegisterAgent(RegisterAgent::new(NS, &declaration, Locality::Remote))).unwrap();
     }
 
     /// One line of a script.

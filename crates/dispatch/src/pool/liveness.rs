@@ -5,9 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use consort_types::Time;
+use consort_types::{Locality, Time};
 
-use crate::model::{Locality, WorkerInstanceId};
+use crate::model::WorkerInstanceId;
 
 #[derive(Debug)]
 struct Heard {

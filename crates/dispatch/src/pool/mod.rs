@@ -15,11 +15,11 @@ use std::{
     sync::Arc,
 };
 
-use consort_types::{TaskId, Time, registry::AgentState, worker::Hello};
+use consort_types::{Locality, TaskId, Time, limits, registry::AgentState, worker::Hello};
 
 use crate::{
     limits::LimiterId,
-    model::{Locality, QueueId, WorkerInstanceId, instance_name},
+    model::{QueueId, WorkerInstanceId},
     queues::HeadKey,
     route::Target,
     stats::StatsId,
@@ -57,7 +57,7 @@ impl Pool {
         &mut self,
         hello: &Hello,
         locality: Locality,
-        prefix: &str,
+        start: u64,
         now: Time,
     ) -> (WorkerInstanceId, WorkerClassId, bool) {
         self.instances_added += 1;
@@ -71,13 +71,17 @@ impl Pool {
             class.members.insert(id);
             sets = class.sets.iter().filter(|(choice, _)| choice.fits(id, &labels)).map(|(_, set)| *set).collect();
         }
+        let agent = hello.agent.name.clone();
         let instance = WorkerInstance {
-            name: Arc::from(instance_name(prefix, id, &hello.agent.name)),
+            name: Arc::new(consort_types::WorkerInstance { locality, start, number: id.0, agent }),
             client: hello.client.clone(),
+            worker: hello.worker.clone(),
             labels,
             class: class_id,
             locality,
             capacity: hello.concurrency as usize,
+            unread: 0,
+            unread_max: limits::INSTANCE_UNREAD_BYTES_MAX,
             draining: false,
             held: BTreeSet::new(),
             connected: now,
@@ -256,6 +260,16 @@ impl Pool {
     /// How many tasks an instance holds at most from now on.
     pub(crate) fn set_capacity(&mut self, id: WorkerInstanceId, tasks: usize) {
         self.change(id, |instance| instance.capacity = tasks);
+    }
+
+    /// Changes how many bytes wait for an instance.
+    pub(crate) fn set_unread(&mut self, id: WorkerInstanceId, change: impl FnOnce(usize) -> usize) {
+        self.change(id, |instance| instance.unread = change(instance.unread));
+    }
+
+    /// How many bytes may wait for an instance before it is given nothing more.
+    pub(crate) fn set_unread_max(&mut self, id: WorkerInstanceId, bytes: usize) {
+        self.change(id, |instance| instance.unread_max = bytes);
     }
 
     /// An instance gets no more tasks.

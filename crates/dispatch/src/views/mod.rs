@@ -9,13 +9,13 @@ mod reason;
 use std::collections::BTreeMap;
 
 use consort_types::{
-    Span, Time,
+    Locality, Span, Time,
     registry::{AgentStatus, Health, HolderView, InstanceView, LimitScope, LimitView, QueueView},
 };
 
 use crate::{
     limits::LimiterId,
-    model::{Locality, Observed, QueueId, WorkerInstanceId},
+    model::{Observed, QueueId, WorkerInstanceId},
     placement::Placement,
     pool::{WorkerClass, WorkerInstance},
     queues::Queue,
@@ -202,12 +202,13 @@ impl<'a> Views<'a> {
         sets.flat_map(|set| self.placement.pool.members_of_set(set)).map(|(_, instance)| instance)
     }
 
-    /// The connected versions of agents, by namespace, agent and version.
-    pub(crate) fn agents(&self) -> Vec<AgentStatus> {
-        let mut found: BTreeMap<(&str, &str, &str), AgentStatus> = BTreeMap::new();
+    /// The connected versions of the agents of a namespace, by agent and version.
+    pub(crate) fn agents(&self, namespace: &str) -> Vec<AgentStatus> {
+        let mut found: BTreeMap<(&str, &str), AgentStatus> = BTreeMap::new();
         for (_, instance) in self.placement.pool.instances() {
-            let Some(class) = self.placement.pool.class(instance.class) else { continue };
-            let key = (&*class.namespace, &*class.agent, &*class.version);
+            let class = self.placement.pool.class(instance.class);
+            let Some(class) = class.filter(|class| *class.namespace == *namespace) else { continue };
+            let key = (&*class.agent, &*class.version);
             let status = found.entry(key).or_insert_with(|| AgentStatus {
                 namespace: class.namespace.to_string(),
                 agent: class.agent.to_string(),

@@ -3,7 +3,7 @@
 //! For: the line that an operator reads when tasks wait. Not for: deciding.
 //! Invariant: the reason named is one that, taken away, would let a task go or show the next reason.
 
-use consort_types::registry::Health;
+use consort_types::{Locality, registry::Health};
 
 use super::Views;
 use crate::{
@@ -38,13 +38,17 @@ impl Views<'_> {
     fn why_unserved(&self, target: &Target) -> Option<String> {
         let able = || self.placement.pool.classes().filter(|(_, class)| class.can(target));
         if able().next().is_none() {
-            return Some(match (&target.capability, &target.agent) {
+            let nobody = match (&target.capability, &target.agent) {
                 (Some(capability), Some(agent)) => {
                     format!("no instance of the agent `{agent}` with the capability `{capability}` is connected")
                 }
                 (Some(capability), None) => format!("no instance has the capability `{capability}`"),
                 (None, Some(agent)) => format!("no instance of the agent `{agent}` is connected"),
                 (None, None) => "no instance is connected".to_owned(),
+            };
+            return Some(match self.built_in_elsewhere(target) {
+                Some(namespace) => format!("{nobody}; the built-in agents serve the namespace `{namespace}`"),
+                None => nobody,
             });
         }
         let fits =
@@ -67,6 +71,18 @@ impl Views<'_> {
         None
     }
 
+    /// The namespace in which a built-in agent could do the tasks of a target, where it is not the target's own.
+    fn built_in_elsewhere(&self, target: &Target) -> Option<&str> {
+        let pool = &self.placement.pool;
+        let able = pool.classes().filter(|(_, class)| {
+            let there = Target { namespace: class.namespace.to_string(), ..target.clone() };
+            class.can(&there)
+        });
+        let mut built_in =
+            able.filter(|(id, _)| pool.members(*id).any(|(_, instance)| instance.locality == Locality::Local));
+        built_in.next().map(|(_, class)| &*class.namespace)
+    }
+
     /// Why none of the instances that could take the tasks does.
     fn why_busy(&self, id: QueueId) -> String {
         if let Some(limiter) = self.closed_by(id).and_then(|limiter| self.placement.limits.get(limiter)) {
@@ -81,6 +97,10 @@ impl Views<'_> {
         }
         if ill + leaving == all {
             return format!("all {ill} instances that could take them are unhealthy, and are tried now and then");
+        }
+        let deaf = members.iter().filter(|instance| !instance.draining && instance.reads_too_slowly()).count();
+        if deaf > 0 && ill + leaving + deaf >= all {
+            return format!("{deaf} instances that could take them do not read what they are sent");
         }
         let busy = all - ill - leaving;
         let (who, are) =

@@ -35,7 +35,10 @@ fn op() -> impl Strategy<Value = Op> {
         1 => pick().prop_map(|pick| Op::Remove { pick }),
         10 => (pick(), outcome()).prop_map(|(pick, outcome)| Op::End { pick, outcome }),
         1 => pick().prop_map(|pick| Op::Requeue { pick }),
-        5 => (pick(), pick(), prop::bool::weighted(0.8)).prop_map(|(instance, task, current)| Op::Claim { instance, task, current }),
+        2 => (pick(), any::<bool>()).prop_map(|(pick, slowly)| Op::Read { pick, slowly }),
+        5 => (pick(), pick(), prop::bool::weighted(0.8), any::<bool>()).prop_map(
+            |(instance, task, current, recovered)| Op::Claim { instance, task, current, recovered }
+        ),
         3 => Just(Op::Lost),
         2 => (0..5_u8, any::<bool>()).prop_map(|(run, held)| Op::Hold { run, held }),
         2 => (pick(), prop::option::of(0..4_u32), prop::option::weighted(0.3, (0..4_u32, 1..40_u64, 0..4_u32)))

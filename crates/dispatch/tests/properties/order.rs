@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use consort_dispatch::{Dispatcher, Locality, Outcome};
+use consort_dispatch::{Dispatcher, Outcome};
 use consort_types::{
-    TaskId, Time,
+    Locality, TaskId, Time,
     task::{ConcurrencyKey, ReadyTask},
 };
 use proptest::prelude::*;
@@ -23,7 +23,7 @@ struct OneByOne {
 impl OneByOne {
     fn new() -> Self {
         let mut dispatcher = Dispatcher::new();
-        dispatcher.join(&hello("a", "1", &["x", "y"], 1), Locality::Local, "local:s", Time(0));
+        dispatcher.join(&hello("a", "1", &["x", "y"], 1), Locality::Local, 28, Time(0));
         Self { dispatcher, waiting: BTreeMap::new() }
     }
 

@@ -5,9 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use consort_dispatch::{Assignment, Claim, Dispatcher, Locality, Outcome, WorkerInstanceId};
+use consort_dispatch::{Assignment, Claim, Dispatcher, Outcome, WorkerInstanceId};
 use consort_types::{
-    EffectClass, RunId, Span, TaskId, Time, Token,
+    EffectClass, Locality, RunId, Span, TaskId, Time, Token, WorkerInstance, limits,
     registry::{AgentState, LimitScope, Rate, TaskLimit},
     task::{ConcurrencyKey, ReadyTask},
     worker::{AgentDeclaration, CapabilityDeclaration, Hello, Route},
@@ -18,6 +18,8 @@ const AGENTS: [&str; 2] = ["a", "b"];
 const VERSIONS: [&str; 2] = ["1", "2"];
 const CAPABILITIES: [&str; 2] = ["x", "y"];
 const KEYS: [&str; 2] = ["k", "l"];
+/// Worker processes; the first one does not say which it is.
+const WORKERS: [&str; 2] = ["", "w"];
 /// Failures that say something about an instance, below which its breaker is surely closed.
 const FAILURES_SURE: u32 = 5;
 
@@ -28,12 +30,13 @@ pub(crate) enum Op {
     Disconnect { pick: u16, grace: u64 },
     DrainInstance { pick: u16 },
     SetCapacity { pick: u16, capacity: u32 },
+    Read { pick: u16, slowly: bool },
     Ready { pick: u64 },
     Restore { pick: u64 },
     Remove { pick: u16 },
     End { pick: u16, outcome: Outcome },
     Requeue { pick: u16 },
-    Claim { instance: u16, task: u16, current: bool },
+    Claim { instance: u16, task: u16, current: bool, recovered: bool },
     Lost,
     Hold { run: u8, held: bool },
     SetLimit { scope: u16, concurrency: Option<u32>, rate: Option<(u32, u64, u32)> },
@@ -63,6 +66,22 @@ struct Instance {
     capacity: u32,
     draining: bool,
     failures: u32,
+    worker: &'static str,
+    /// Whether as much waits for it as may.
+    deaf: bool,
+}
+
+impl Instance {
+    /// Whether it declares what the task asks for.
+    fn can(&self, ready: &ReadyTask) -> bool {
+        ready.agent.as_ref().is_none_or(|agent| agent == self.agent)
+            && ready.capability.as_ref().is_none_or(|wanted| self.capabilities.contains(&wanted.as_str()))
+    }
+
+    /// Whether it is another connection of the same agent in the same worker.
+    fn is_of_worker(&self, other: &Self) -> bool {
+        !self.worker.is_empty() && (self.worker, self.agent) == (other.worker, other.agent)
+    }
 }
 
 /// The dispatcher, and what the reference knows.
@@ -125,6 +144,7 @@ pub(crate) fn hello(agent: &str, version: &str, capabilities: &[&str], capacity:
         held: Vec::new(),
         labels: BTreeMap::new(),
         client: String::new(),
+        worker: String::new(),
     }
 }
 
@@ -167,6 +187,10 @@ impl World {
                 self.dispatcher.set_capacity(id, capacity);
                 self.instances.get_mut(&id).unwrap().capacity = capacity;
             }
+            Op::Read { pick, slowly } => {
+                let Some(id) = self.pick_instance(pick) else { return };
+                self.read(id, slowly);
+            }
             Op::Ready { pick } => {
                 let ready = self.make_task(pick);
                 self.dispatcher.ready(ready.clone());
@@ -175,7 +199,9 @@ impl World {
             Op::Restore { mut pick } => {
                 let agent = AGENTS[part(&mut pick, 2) as usize];
                 let (ready, until) = (self.make_task(pick), self.now.after(Span(20)));
-                self.dispatcher.restore(ready.clone(), &format!("remote:before:1:{agent}"), until);
+                let (start, number) = (27, 1);
+                let instance = WorkerInstance { locality: Locality::Remote, start, number, agent: agent.to_owned() };
+                self.dispatcher.restore(ready.clone(), instance, until);
                 let place = Place::Disconnected { agent, until, reported: false };
                 self.tasks.insert(ready.task, Task { ready, place });
             }
@@ -192,7 +218,7 @@ impl World {
                     task.place = Place::Waiting;
                 }
             }
-            Op::Claim { instance, task, current } => self.claim(instance, task, current),
+            Op::Claim { instance, task, current, recovered } => self.claim(instance, task, current, recovered),
             Op::Lost => self.lost(),
             Op::Hold { run, held } => {
                 let run = RunId([run; 16]);
@@ -233,9 +259,11 @@ impl World {
             0 => CAPABILITIES.to_vec(),
             one => vec![CAPABILITIES[one as usize - 1]],
         };
-        let hello = hello(agent, version, &capabilities, capacity);
-        let id = self.dispatcher.join(&hello, Locality::Remote, "remote:s", self.now);
-        let instance = Instance { agent, version, capabilities, capacity, draining: false, failures: 0 };
+        let worker = WORKERS[part(&mut pick, 2) as usize];
+        let hello = Hello { worker: worker.to_owned(), ..hello(agent, version, &capabilities, capacity) };
+        let id = self.dispatcher.join(&hello, Locality::Remote, 28, self.now);
+        let (draining, failures, deaf) = (false, 0, false);
+        let instance = Instance { agent, version, capabilities, capacity, draining, failures, worker, deaf };
         assert!(self.instances.insert(id, instance).is_none(), "numbers are never used again");
     }
 
@@ -288,19 +316,31 @@ impl World {
         self.remove(id);
     }
 
-    fn claim(&mut self, instance: u16, task: u16, current: bool) {
+    /// As much waits for an instance as may, or nothing.
+    fn read(&mut self, id: WorkerInstanceId, slowly: bool) {
+        let bytes = self.dispatcher.unread(id);
+        self.dispatcher.take_unread(id, bytes);
+        if slowly {
+            self.dispatcher.add_unread(id, limits::INSTANCE_UNREAD_BYTES_MAX);
+        }
+        self.instances.get_mut(&id).unwrap().deaf = slowly;
+    }
+
+    fn claim(&mut self, instance: u16, task: u16, current: bool, recovered: bool) {
         let Some((instance, id)) = self.pick_instance(instance).zip(self.pick_task(task, |_| true)) else { return };
         let task = self.tasks.get_mut(&id).unwrap();
         let token = if current { task.ready.token } else { Token(0) };
+        let own = &self.instances[&instance];
+        let granted = |from, unrecorded| Claim::Granted { from, unrecorded };
         let expected = match &task.place {
-            _ if !current => Claim::Refused,
-            Place::Disconnected { reported: true, .. } => Claim::Refused,
-            Place::Disconnected { .. } => Claim::Granted { from: None, unrecorded: false },
-            Place::Waiting => Claim::Granted { from: None, unrecorded: true },
-            Place::With(from) => Claim::Granted { from: Some(*from), unrecorded: true },
+            _ if !current => Claim::Refused { reason: "the attempt is over" },
+            Place::Disconnected { reported: false, agent, .. } if *agent == own.agent => granted(None, false),
+            Place::Waiting if recovered && own.can(&task.ready) => granted(None, true),
+            Place::With(from) if own.is_of_worker(&self.instances[from]) => granted(Some(*from), true),
+            _ => Claim::Refused { reason: "the attempt is not with this instance" },
         };
-        assert_eq!(self.dispatcher.claim(instance, id, token, self.now), expected);
-        if expected != Claim::Refused {
+        assert_eq!(self.dispatcher.claim(instance, id, token, recovered, self.now), expected);
+        if matches!(expected, Claim::Granted { .. }) {
             task.place = Place::With(instance);
         }
     }
@@ -369,8 +409,8 @@ impl World {
         let version = ready.route.as_ref().and_then(|route| route.version.as_deref());
         let state = self.states.get(&(instance.agent, instance.version)).copied().unwrap_or_default();
         !instance.draining
-            && ready.agent.as_ref().is_none_or(|agent| agent == instance.agent)
-            && ready.capability.as_ref().is_none_or(|wanted| instance.capabilities.contains(&wanted.as_str()))
+            && !instance.deaf
+            && instance.can(ready)
             && version.is_none_or(|version| version == instance.version)
             && !state.draining
             && (state.weight > 0 || version.is_some())
@@ -457,14 +497,16 @@ impl World {
             self.set_limit(scope, TaskLimit::default());
         }
         (0..5).for_each(|run| self.act(&Op::Hold { run, held: false }));
+        self.instances.keys().copied().collect::<Vec<_>>().into_iter().for_each(|id| self.read(id, false));
         for (pick, version) in VERSIONS.into_iter().flat_map(|version| [(0, version), (1, version)]) {
             let agent = AGENTS[pick];
             self.dispatcher.set_agent_state(NS, agent, version, None);
             self.states.remove(&(agent, version));
             let hello = hello(agent, version, &CAPABILITIES, 1_000);
-            let id = self.dispatcher.join(&hello, Locality::Local, "local:s", self.now);
-            let capabilities = CAPABILITIES.to_vec();
-            let instance = Instance { agent, version, capabilities, capacity: 1_000, draining: false, failures: 0 };
+            let id = self.dispatcher.join(&hello, Locality::Local, 28, self.now);
+            let (capabilities, capacity, worker) = (CAPABILITIES.to_vec(), 1_000, WORKERS[0]);
+            let (draining, failures, deaf) = (false, 0, false);
+            let instance = Instance { agent, version, capabilities, capacity, draining, failures, worker, deaf };
             self.instances.insert(id, instance);
         }
         // Disconnected attempts hold their keys until they are over.

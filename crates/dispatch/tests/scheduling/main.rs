@@ -11,9 +11,9 @@ mod views;
 
 use std::collections::BTreeMap;
 
-use consort_dispatch::{Dispatcher, Locality, Outcome, WorkerInstanceId};
+use consort_dispatch::{Dispatcher, Outcome, WorkerInstanceId};
 use consort_types::{
-    EffectClass, RunId, Span, TaskId, Time, Token,
+    EffectClass, Locality, RunId, Span, TaskId, Time, Token,
     task::{ConcurrencyKey, ReadyTask},
     worker::{AgentDeclaration, CapabilityDeclaration, Hello, Route},
 };
@@ -72,7 +72,7 @@ impl Scene {
         labels: &[(&str, &str)],
     ) -> WorkerInstanceId {
         let hello = hello(agent, version, credit, capabilities, labels);
-        self.dispatcher.join(&hello, Locality::Remote, "remote:s", self.now)
+        self.dispatcher.join(&hello, Locality::Remote, 28, self.now)
     }
 
     /// Hands out what can be handed out now.
@@ -138,6 +138,7 @@ fn hello(agent: &str, version: &str, credit: u32, capabilities: &[&str], labels:
         held: Vec::new(),
         labels: map(labels),
         client: "test/1 here:1".into(),
+        worker: "one".into(),
     }
 }
 

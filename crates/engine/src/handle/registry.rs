@@ -48,13 +48,8 @@ impl Handle {
     /// # Errors
     /// [`Code::AgentNotFound`] where no such agent has joined, [`Code::AgentConnected`] where instances are connected.
     pub async fn remove_agent(&self, namespace: &str, name: &str, version: Option<&str>, force: bool) -> Result<()> {
-        let removal =
-            RemoveAgent { namespace: namespace.to_owned(), name: name.to_owned(), version: version.map(str::to_owned) };
-        removal.check()?;
-        if !force {
-            self.check_not_connected(namespace, name, version).await?;
-        }
-        self.done(Command::RemoveAgent(removal), None).await
+        let (namespace, name, version) = (namespace.to_owned(), name.to_owned(), version.map(str::to_owned));
+        self.done(Command::RemoveAgent(RemoveAgent { namespace, name, version, force }), None).await
     }
 
     /// Sets a quota on tasks of a namespace, in place of the one that the scope had.
@@ -82,19 +77,5 @@ impl Handle {
     async fn set_agent(&self, namespace: &str, name: &str, version: Option<&str>, change: AgentChange) -> Result<()> {
         let (namespace, name, version) = (namespace.to_owned(), name.to_owned(), version.map(str::to_owned));
         self.done(Command::SetAgent(SetAgent { namespace, name, version, change }), None).await
-    }
-
-    async fn check_not_connected(&self, namespace: &str, name: &str, version: Option<&str>) -> Result<()> {
-        let status = self.status().await?;
-        let its = status.agents.iter().filter(|agent| {
-            agent.namespace == namespace && agent.agent == name && version.is_none_or(|of| of == agent.version)
-        });
-        let connected: usize = its.map(|agent| agent.instances).sum();
-        if connected == 0 {
-            return Ok(());
-        }
-        let message = format!("`{connected}` instances of agent `{name}` are connected");
-        Err(Error::new(Code::AgentConnected, message)
-            .hint("stop them first (drain it, so that they finish), or remove it by force"))
     }
 }

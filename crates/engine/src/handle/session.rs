@@ -7,7 +7,7 @@ use std::{collections::VecDeque, mem, sync::Arc};
 
 use consort_core::{Command, command::RegisterAgent};
 use consort_types::{
-    Code, Result, limits,
+    Code, Error, Result, WorkerInstance, limits,
     worker::{AgentDeclaration, FromWorker, Hello, JournalEntry, JournalRequest, ToWorker},
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -26,11 +26,16 @@ const ATTACH_TRIES: u32 = 3;
 /// An instance that has joined. Dropping it makes the instance leave.
 pub struct Session {
     sender: SessionSender,
-    name: String,
+    name: WorkerInstance,
     inbox: mpsc::Receiver<Vec<ToWorker>>,
     /// Messages that came, and were not looked at.
     unchecked: VecDeque<ToWorker>,
     checked: Vec<ToWorker>,
+    /// Bytes of messages that came last, and of those that were dealt with and not acknowledged yet.
+    unread: usize,
+    read: usize,
+    /// How many bytes are acknowledged at once, at least.
+    acknowledge_at: usize,
     shared: Arc<Shared>,
 }
 
@@ -46,18 +51,19 @@ pub struct SessionSender {
 }
 
 impl Session {
-    /// The instance's name, as journals show it: `local:START:NUMBER:AGENT` or `remote:START:NUMBER:AGENT`.
-    pub fn name(&self) -> &str {
+    /// The instance's name, as journals show it.
+    pub fn name(&self) -> &WorkerInstance {
         &self.name
     }
 
-    /// The next messages, in order; `None` when the engine has stopped or has let the instance go.
+    /// The next messages, in order; `None` when the engine has stopped or has let the instance go. Asking for more says
+    /// that the last ones are dealt with: an instance that does not ask is handed nothing more after a while.
     pub async fn receive(&mut self) -> Option<Vec<ToWorker>> {
-        let Some(contracts) = self.sender.contracts.clone() else { return self.inbox.recv().await };
+        let Some(contracts) = self.sender.contracts.clone() else { return self.next_batch().await };
         // Nothing is lost where this is dropped half-way: what was taken in stays in the session.
         loop {
             if self.unchecked.is_empty() && self.checked.is_empty() {
-                self.unchecked = self.inbox.recv().await?.into();
+                self.unchecked = self.next_batch().await?.into();
             }
             while let Some(message) = self.unchecked.front() {
                 let unfit = match message {
@@ -78,6 +84,18 @@ impl Session {
                 return Some(mem::take(&mut self.checked));
             }
         }
+    }
+
+    async fn next_batch(&mut self) -> Option<Vec<ToWorker>> {
+        self.read += mem::take(&mut self.unread);
+        if self.read >= self.acknowledge_at {
+            let (instance, bytes) = (self.sender.instance, mem::take(&mut self.read));
+            // An engine that has stopped sends nothing more.
+            let _ = self.shared.send(Message::HasRead { instance, bytes });
+        }
+        let batch = self.inbox.recv().await?;
+        self.unread = batch.iter().map(ToWorker::weight).sum();
+        Some(batch)
     }
 
     /// Where to report; it may be cloned and sent to where the work is done.
@@ -123,6 +141,10 @@ impl SessionSender {
             FromWorker::Record { entry, .. } => {
                 let document = match (&mut entry.request, &mut entry.result) {
                     (_, Some(Ok(result))) => Some(result),
+                    (_, Some(Err(error))) => {
+                        own_code(error);
+                        None
+                    }
                     (JournalRequest::Call { input, .. }, _) => Some(input),
                     (JournalRequest::Approval { detail, .. }, _) => Some(detail),
                     _ => None,
@@ -151,9 +173,17 @@ fn shorten(report: &mut FromWorker) {
         | FromWorker::Record { entry: JournalEntry { result: Some(Err(error)), .. }, .. } => {
             cut(&mut error.message, limits::ERROR_MESSAGE_BYTES_MAX);
             cut_some(error.hint.as_mut());
+            own_code(error);
         }
         FromWorker::Heartbeat { progress, .. } => cut_some(progress.as_mut()),
         _ => {}
+    }
+}
+
+/// An agent's failure says nothing of Consort itself.
+fn own_code(error: &mut Error) {
+    if !error.code.is_reportable() {
+        error.code = Code::AgentFailed;
     }
 }
 
@@ -166,7 +196,19 @@ fn cut_some(text: Option<&mut String>) {
 
 impl Handle {
     /// Lets an instance join. Its agent's declaration is made durable first, where it is new or has changed.
+    ///
+    /// # Errors
+    /// Where a name, a label or a schema is not acceptable, or the agent's name is reserved.
     pub async fn attach(&self, hello: Hello, locality: Locality) -> Result<Session> {
+        self.attach_within(hello, locality, limits::INSTANCE_UNREAD_BYTES_MAX).await
+    }
+
+    /// As [`Handle::attach`], with the bytes of messages that may wait for the instance before it is handed nothing
+    /// more.
+    ///
+    /// # Errors
+    /// As those of [`Handle::attach`].
+    pub async fn attach_within(&self, hello: Hello, locality: Locality, unread_max: usize) -> Result<Session> {
         hello.check()?;
         let agent = hello.agent.clone();
         // Compiling large schemas takes a while.
@@ -174,8 +216,8 @@ impl Handle {
         let contracts = contracts.await.map_err(|_| shell::stopping())??.map(Arc::new);
         let mut tries = 1;
         loop {
-            self.register(&hello.namespace, &hello.agent).await?;
-            match self.attach_known(hello.clone(), locality, contracts.clone()).await {
+            self.register(&hello.namespace, &hello.agent, locality).await?;
+            match self.attach_known(hello.clone(), locality, unread_max, contracts.clone()).await {
                 // An operator removed the agent between the two: it connects again.
                 Err(error) if error.code == Code::AgentNotFound && tries < ATTACH_TRIES => tries += 1,
                 other => return other,
@@ -188,6 +230,7 @@ impl Handle {
         &self,
         mut hello: Hello,
         locality: Locality,
+        unread_max: usize,
         contracts: Option<Arc<Contracts>>,
     ) -> Result<Session> {
         let held = hello.held.clone();
@@ -195,12 +238,22 @@ impl Handle {
         let (outbox, inbox) = mpsc::channel(limits::MESSAGES_WAITING_MAX);
         let (reply, answer) = oneshot::channel();
         let hello = Box::new(hello);
-        self.shared.send(Message::Attach { hello, locality, outbox, reply })?;
+        self.shared.send(Message::Attach { hello, locality, unread_max, outbox, reply })?;
         let Attached { instance, name } = answer.await.map_err(|_| shell::stopping())??;
         let places = Arc::new(Semaphore::new(limits::MESSAGES_WAITING_MAX));
         let sender = SessionSender { handle: self.clone(), instance, places, contracts };
         let shared = Arc::clone(&self.shared);
-        let session = Session { sender, name, inbox, unchecked: VecDeque::new(), checked: Vec::new(), shared };
+        let session = Session {
+            sender,
+            name,
+            inbox,
+            unchecked: VecDeque::new(),
+            checked: Vec::new(),
+            unread: 0,
+            read: 0,
+            acknowledge_at: unread_max / 4,
+            shared,
+        };
         if let Some(contracts) = session.sender.contracts.as_deref().filter(|_| !held.is_empty()) {
             let known = move |partition: &mut Partition| -> Vec<_> {
                 let known = |(task, token)| Some((task, token, partition.capability_of(task)?));
@@ -213,16 +266,22 @@ impl Handle {
         Ok(session)
     }
 
-    /// Makes an agent's declaration durable, where it is new or has changed.
-    pub async fn register(&self, namespace: &str, agent: &AgentDeclaration) -> Result<()> {
-        let command = RegisterAgent::new(namespace, agent);
+    /// Makes the declaration of an agent whose instance lives there durable, where it is new or has changed.
+    ///
+    /// # Errors
+    /// [`Code::AgentReserved`] where the agent is built in and the instance is not; where the declaration is too large.
+    pub async fn register(&self, namespace: &str, agent: &AgentDeclaration, locality: Locality) -> Result<()> {
+        let command = RegisterAgent::new(namespace, agent, locality);
         command.check()?;
         if let Some(bytes) = command.declaration.bytes() {
             check_document("declaration", bytes)?;
         }
-        let (of, name, version) = (namespace.to_owned(), agent.name.clone(), agent.version.clone());
-        let known = self.read(move |machine| machine.agent(&of, &name, &version)).await??;
-        if known.as_ref() == Some(agent) {
+        let (of, declared, built_in) = (namespace.to_owned(), agent.clone(), locality == Locality::Local);
+        let known = self.read(move |machine| {
+            let same = machine.agent(&of, &declared.name, &declared.version)?.as_ref() == Some(&declared);
+            Ok::<_, Error>(same && machine.knows_agent(&of, &declared, built_in)?)
+        });
+        if known.await?? {
             return Ok(());
         }
         self.done(Command::RegisterAgent(command), None).await

@@ -51,7 +51,11 @@ pub struct Status {
     pub refused: Vec<RefusedRecord>,
     /// Whether tasks are handed out no more.
     pub draining: bool,
-    /// The agents that are connected, by namespace and name.
+    /// Instances that are connected, of all namespaces.
+    pub instances: usize,
+    /// Tasks that instances hold.
+    pub tasks_held: usize,
+    /// The connected agents of the namespace that was asked about, by name and version; none where none was.
     pub agents: Vec<AgentStatus>,
     /// How far log time is ahead of the wall clock, which was set back or was wrong before. Waits until an instant end
     /// that much too early; spans are measured as ever.
@@ -61,10 +65,19 @@ pub struct Status {
 }
 
 impl Handle {
-    /// How the partition is doing.
+    /// How the partition is doing, in numbers alone: no namespace's agents are named.
     pub async fn status(&self) -> Result<Status> {
+        self.ask_status(None).await
+    }
+
+    /// How the partition is doing, with the connected agents of a namespace.
+    pub async fn status_of(&self, namespace: &str) -> Result<Status> {
+        self.ask_status(Some(namespace.to_owned())).await
+    }
+
+    async fn ask_status(&self, namespace: Option<String>) -> Result<Status> {
         let (reply, answer) = oneshot::channel();
-        self.shared.send(Message::Status(reply))?;
+        self.shared.send(Message::Status { namespace, reply })?;
         answer.await.map_err(|_| shell::stopping())
     }
 

@@ -3,10 +3,13 @@
 //! For: the heart of the loop. Not for: hand-out and recovery.
 //! Invariant: a record is applied only after its group was appended, in the order of the log.
 
-use consort_core::{Command, Effect, command::Tick};
+use consort_core::{
+    AttemptEnd, Command, Effect,
+    command::{AttemptLost, Tick},
+};
 use consort_dispatch::Outcome;
 use consort_journal::LogError;
-use consort_types::{Code, EffectClass, Error, Result, Seq, Span, Time, limits, worker::ToWorker};
+use consort_types::{Code, Error, Result, Seq, Span, Time, limits, worker::ToWorker};
 
 use super::{
     Outputs, Partition,
@@ -17,13 +20,19 @@ use super::{
 /// How old the last record may be where the log has to note the time.
 const NOTE_TIME: Span = Span::from_secs(limits::CLOCK_NOTE_SECONDS_MAX);
 
-/// Where effects come from.
-#[derive(Clone, Copy)]
-struct Cause {
-    /// The instance and the attempt whose report made them.
-    reporter: Option<Report>,
-    /// Whether time made them.
-    time: bool,
+/// What the end of an attempt says of its instance.
+fn outcome_of(end: AttemptEnd) -> Outcome {
+    match end {
+        AttemptEnd::Completed => Outcome::Completed,
+        AttemptEnd::Failed { code: Code::Cancelled | Code::Fenced, .. } => Outcome::Failed { blamed: false },
+        // It does not give what it declares, whatever the input.
+        AttemptEnd::Failed { code: Code::BadOutput, .. } => Outcome::Failed { blamed: true },
+        // A failure that no other attempt would mend is an answer about the input, not about who gave it.
+        AttemptEnd::Failed { retryable, .. } => Outcome::Failed { blamed: retryable },
+        AttemptEnd::Expired => Outcome::Expired,
+        AttemptEnd::Lost => Outcome::Lost,
+        AttemptEnd::Unknown => Outcome::Unknown,
+    }
 }
 
 impl Partition {
@@ -41,10 +50,7 @@ impl Partition {
         for lost in self.dispatcher.lost(now) {
             self.record_lazy(lost.task, lost.token);
             let (task, token, reason) = (lost.task, lost.token, lost.reason);
-            self.push(
-                Command::AttemptLost(consort_core::command::AttemptLost { task, token, reason }),
-                Origin::Internal,
-            );
+            self.push(Command::AttemptLost(AttemptLost { task, token, reason }), Origin::Loss(task, token));
         }
         self.hand_out(now);
     }
@@ -114,6 +120,7 @@ impl Partition {
             self.append(now);
             self.hand_out(now);
         }
+        self.drop_overrun();
         self.outputs()
     }
 
@@ -189,79 +196,36 @@ impl Partition {
         if let Command::Tick(_) = command {
             self.ticking = false;
         }
-        if applied.reply.is_ok() {
-            self.note_end(command);
-        }
-        let cause = Cause {
-            reporter: if let Origin::Report(report) = &origin { Some(*report) } else { None },
-            time: matches!(command, Command::Tick(_)),
-        };
+        let reporter = if let Origin::Report(report) = &origin { Some(*report) } else { None };
         for effect in applied.effects {
-            self.dispatch_effect(effect, cause, seq);
+            self.dispatch_effect(effect, reporter, seq);
         }
-        self.release_reported(command, applied.reply.is_ok());
         match (origin, applied.reply) {
             (Origin::Ticket(ticket), reply) => self.outputs.replies.push((ticket, reply)),
             (Origin::Report(report), Err(error)) => self.refuse_report(&report, error),
             (Origin::Handout(handout), Ok(_)) => self.send_durable(&handout),
-            (Origin::Handout(handout), Err(_)) => {
-                self.release_attempt(handout.task, handout.token);
-            }
+            (origin @ Origin::Handout(_), Err(error)) => self.refuse(origin, error),
+            // Where the attempt was over before, no effect has said so.
+            (Origin::Loss(task, token), _) => drop(self.release_attempt(task, token)),
             (Origin::Report(_), Ok(_)) | (Origin::Internal, _) => {}
         }
         Ok(())
     }
 
-    /// An attempt that ended by its own report, or that was lost, is released, whatever the machine made of it. Where the
-    /// attempt was still the current one, its effects have released it already.
-    fn release_reported(&mut self, command: &Command, accepted: bool) {
-        let (task, token) = match command {
-            Command::TaskComplete(report) if accepted => (report.task, report.token),
-            Command::TaskFail(report) if accepted => (report.task, report.token),
-            Command::TaskPark(report) if accepted => (report.task, report.token),
-            Command::AttemptLost(lost) => (lost.task, lost.token),
-            _ => return,
-        };
-        self.release_attempt(task, token);
-    }
-
-    /// Tells the dispatcher what became of an attempt, while it still knows who did it.
-    fn note_end(&mut self, command: &Command) {
-        let (task, token, outcome) = match command {
-            Command::TaskComplete(report) => (report.task, report.token, Outcome::Completed),
-            Command::TaskFail(report) => {
-                let blamed = match report.error.code {
-                    Code::Cancelled | Code::Fenced => false,
-                    // It does not give what it declares, whatever the input.
-                    Code::BadOutput => true,
-                    // A failure that no other attempt would mend is an answer about the input, not about who gave it.
-                    _ => report.retryable,
-                };
-                (report.task, report.token, Outcome::Failed { blamed })
-            }
-            Command::AttemptLost(lost) => {
-                let effect = self.known_effect(lost.task);
-                let harmless = effect.is_some_and(|effect| effect != EffectClass::Write);
-                (lost.task, lost.token, if harmless { Outcome::Lost } else { Outcome::Unknown })
-            }
-            _ => return,
-        };
-        self.dispatcher.ended(task, token, outcome, self.clock);
-    }
-
-    fn dispatch_effect(&mut self, effect: Effect, cause: Cause, seq: Seq) {
+    /// Carries an effect to where it belongs; `reporter` is whose report made it.
+    fn dispatch_effect(&mut self, effect: Effect, reporter: Option<Report>, seq: Seq) {
         match effect {
             Effect::Ready(ready) => {
                 // An earlier attempt has nothing to say any more.
                 self.live.forget(ready.task);
                 self.dispatcher.ready(ready);
             }
+            Effect::AttemptEnded { task, token, end } => {
+                self.dispatcher.ended(task, token, outcome_of(end), self.clock);
+            }
             Effect::Gone { task, token, stop } => {
                 self.lazies.take(task, token);
-                if cause.time {
-                    self.dispatcher.ended(task, token, Outcome::Expired, self.clock);
-                }
-                let told_by = cause.reporter.filter(|report| (report.task, report.token) == (task, token));
+                let told_by = reporter.filter(|report| (report.task, report.token) == (task, token));
                 let holder = self.release_attempt(task, token);
                 let holder = holder.filter(|holder| told_by.is_none_or(|report| report.instance != *holder));
                 if let Some(holder) = holder {

@@ -28,6 +28,8 @@ pub(super) enum Origin {
     Report(Report),
     /// A hand-out that is sent once its record is durable.
     Handout(Report),
+    /// The loss of an attempt.
+    Loss(TaskId, Token),
     /// The engine itself.
     Internal,
 }
@@ -62,6 +64,18 @@ impl Group {
         }
         self.entries.push_back(Entry { command, origin, body });
         Ok(())
+    }
+
+    /// Whether a removal of the agent waits to be appended.
+    pub(super) fn removes(&self, namespace: &str, agent: &str, version: &str) -> bool {
+        self.entries.iter().any(|entry| match &entry.command {
+            Command::RemoveAgent(removal) => {
+                removal.namespace == namespace
+                    && removal.name == agent
+                    && removal.version.as_deref().is_none_or(|removed| removed == version)
+            }
+            _ => false,
+        })
     }
 
     pub(super) fn is_empty(&self) -> bool {

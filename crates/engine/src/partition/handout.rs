@@ -5,26 +5,26 @@
 
 use consort_core::{Command, command::TaskTaken};
 use consort_dispatch::Assignment;
-use consort_types::{EffectClass, Result, TaskId, Time, Token, worker::ToWorker};
+use consort_types::{EffectClass, Result, TaskId, Time, Token, WorkerInstance, limits, worker::ToWorker};
 
 use super::{
     Partition,
     group::{Origin, Report},
-    instance_name,
 };
 use crate::InstanceId;
 
+/// What a task counts among the bytes that wait for its instance while its hand-out is not durable, and its input not
+/// looked at.
+pub(super) const HELD_BACK_BYTES: usize = limits::INLINE_BYTES_MAX;
+
 impl Partition {
     pub(super) fn hand_out(&mut self, now: Time) {
-        while self.halted.is_none() {
-            let assignments = self.dispatcher.assign(now);
-            if assignments.is_empty() {
-                return;
-            }
-            for assignment in assignments {
-                if let Err(error) = self.give(&assignment, now) {
-                    return self.halt_as(error, true);
-                }
+        // One by one: each task that is sent counts among what its instance has not read.
+        while self.halted.is_none()
+            && let Some(assignment) = self.dispatcher.assign_one(now)
+        {
+            if let Err(error) = self.give(&assignment, now) {
+                return self.halt_as(error, true);
             }
         }
     }
@@ -32,8 +32,9 @@ impl Partition {
     fn give(&mut self, assignment: &Assignment, now: Time) -> Result<()> {
         let Assignment { task, token, instance, .. } = *assignment;
         let effect = self.class(assignment)?;
-        let taken = self.hand_out_record(instance, task, token, effect, now);
+        let Some(taken) = self.hand_out_record(instance, task, token, effect, now) else { return Ok(()) };
         if effect == EffectClass::Write {
+            self.dispatcher.add_unread(instance, HELD_BACK_BYTES);
             self.push(Command::TaskTaken(taken), Origin::Handout(Report { instance, task, token }));
         } else if self.send(instance, task, token)? {
             self.lazies.put(taken);
@@ -48,8 +49,9 @@ impl Partition {
         token: Token,
         effect: EffectClass,
         at: Time,
-    ) -> TaskTaken {
-        TaskTaken { task, token, instance: instance_name(self.dispatcher.name(instance)), effect, at }
+    ) -> Option<TaskTaken> {
+        let instance = WorkerInstance::clone(self.dispatcher.name(instance)?);
+        Some(TaskTaken { task, token, instance, effect, at })
     }
 
     /// The effect class of an attempt: its step's own, or what the capability declares.
@@ -87,6 +89,7 @@ impl Partition {
     /// The hand-out of a `write` task is durable: send it, where its instance is still there.
     pub(super) fn send_durable(&mut self, handout: &Report) {
         let Report { instance, task, token } = *handout;
+        self.dispatcher.take_unread(instance, HELD_BACK_BYTES);
         if self.dispatcher.holder(task, token) != Some(instance) {
             return;
         }
@@ -112,7 +115,9 @@ impl Partition {
         if unrecorded {
             self.lazies.take(task, token);
             let effect = self.known_effect(task).unwrap_or_default();
-            self.lazies.put(self.hand_out_record(instance, task, token, effect, now));
+            if let Some(taken) = self.hand_out_record(instance, task, token, effect, now) {
+                self.lazies.put(taken);
+            }
         }
     }
 

@@ -5,6 +5,7 @@
 //! back (whoever drives it takes them with [`Partition::take`]).
 //! Invariant: outputs of a record appear only after the group with that record was appended (law 1).
 
+mod admission;
 mod commit;
 mod effects;
 mod group;
@@ -16,13 +17,16 @@ mod refusal;
 mod report;
 mod views;
 
-use std::{collections::BTreeMap, mem, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+};
 
 use consort_core::{Command, Machine, Reply, Taken, view::RefusedRecord};
-use consort_dispatch::{Claim, Dispatcher, Locality};
+use consort_dispatch::{Claim, Dispatcher};
 use consort_journal::{Log, LogError};
 use consort_types::{
-    BlobHash, Code, Error, Result, RunId, Seq, Span, TaskId, Time, Token,
+    BlobHash, Code, Error, Locality, Result, RunId, Seq, Span, TaskId, Time, Token, WorkerInstance, limits,
     worker::{Hello, Progress, ToWorker},
 };
 
@@ -44,8 +48,8 @@ pub struct Ticket(pub u64);
 pub struct Attached {
     /// Its number, for reports.
     pub instance: InstanceId,
-    /// Its name, for journals: `local:START:NUMBER:AGENT` or `remote:START:NUMBER:AGENT`.
-    pub name: String,
+    /// Its name, for journals.
+    pub name: WorkerInstance,
 }
 
 /// What is to be carried out. Each list is in the order in which things happened.
@@ -84,8 +88,10 @@ pub struct Partition {
     machine: Machine,
     dispatcher: Dispatcher,
     config: Config,
-    /// What instances of this start are called: `START` in their names.
-    start: String,
+    /// This start, in the names of its instances.
+    start: u64,
+    /// The last record of earlier starts.
+    recovered: Seq,
     group: Group,
     lazies: Lazies,
     live: LiveProgress,
@@ -94,6 +100,8 @@ pub struct Partition {
     clock: Time,
     outputs: Outputs,
     outbox: BTreeMap<InstanceId, Vec<ToWorker>>,
+    /// Instances for which more waits than may, and which are to be let go.
+    overrun: BTreeSet<InstanceId>,
     changed: BTreeMap<RunId, Seq>,
     halted: Option<Halt>,
     /// Until when an append that the disk refused is not tried again.
@@ -114,7 +122,7 @@ impl Partition {
     /// [`Partition::commit`].
     pub fn submit(&mut self, command: Command, ticket: Option<Ticket>) {
         let origin = ticket.map_or(Origin::Internal, Origin::Ticket);
-        match self.full_queue(&command).filter(|_| ticket.is_some()) {
+        match self.refusal(&command).filter(|_| ticket.is_some()) {
             Some(error) => self.refuse(origin, error),
             None => self.push(command, origin),
         }
@@ -136,9 +144,10 @@ impl Partition {
             Origin::Ticket(ticket) => self.outputs.replies.push((ticket, Err(error))),
             Origin::Report(report) => self.refuse_report(&report, error),
             Origin::Handout(handout) => {
+                self.dispatcher.take_unread(handout.instance, handout::HELD_BACK_BYTES);
                 self.release_attempt(handout.task, handout.token);
             }
-            Origin::Internal => {}
+            Origin::Loss(..) | Origin::Internal => {}
         }
     }
 
@@ -157,8 +166,37 @@ impl Partition {
     }
 
     fn tell(&mut self, instance: InstanceId, message: ToWorker) {
-        if self.dispatcher.locality(instance).is_some() {
-            self.outbox.entry(instance).or_default().push(message);
+        if self.dispatcher.locality(instance).is_none() {
+            return;
+        }
+        // Tasks stop coming long before; what is left are answers to reports of an instance that does not read them.
+        if self.dispatcher.unread(instance) > limits::INSTANCE_BACKLOG_BYTES_MAX {
+            self.overrun.insert(instance);
+            return;
+        }
+        self.dispatcher.add_unread(instance, message.weight());
+        self.outbox.entry(instance).or_default().push(message);
+    }
+
+    /// An instance has read messages of this weight (see [`ToWorker::weight`]): whoever drives the partition says so,
+    /// since an instance for which too much waits is handed nothing more.
+    pub fn has_read(&mut self, instance: InstanceId, bytes: usize) {
+        self.dispatcher.take_unread(instance, bytes);
+    }
+
+    /// Sets the bytes of messages that may wait for an instance before it is handed nothing more;
+    /// [`limits::INSTANCE_UNREAD_BYTES_MAX`] where nothing is said.
+    pub fn set_unread_max(&mut self, instance: InstanceId, bytes: usize) {
+        self.dispatcher.set_unread_max(instance, bytes);
+    }
+
+    /// Lets go of instances for which too much waits: they have to come back, and to read.
+    fn drop_overrun(&mut self) {
+        for instance in mem::take(&mut self.overrun) {
+            if let Some(until) = self.grace_of(instance, self.clock) {
+                self.disconnect(instance, until);
+                self.outputs.dropped.push(instance);
+            }
         }
     }
 
@@ -169,28 +207,34 @@ impl Partition {
             return Err(halt.error.clone());
         }
         let now = self.advance(now);
-        self.check_known(hello)?;
-        let max = consort_types::limits::INSTANCES_MAX;
+        self.check_known(hello, locality)?;
+        let max = limits::INSTANCES_MAX;
         if self.dispatcher.instance_count() >= max {
             return Err(Error::new(Code::Overloaded, format!("`{max}` instances are connected, the limit is {max}"))
                 .hint("let each instance hold more tasks instead; try again after `5s`"));
         }
-        let kind = if locality == Locality::Local { "local" } else { "remote" };
-        let instance = self.dispatcher.join(hello, locality, &format!("{kind}:{}", self.start), now);
+        let instance = self.dispatcher.join(hello, locality, self.start, now);
         for (task, token) in &hello.held {
-            match self.dispatcher.claim(instance, *task, *token, now) {
-                Claim::Refused => {
-                    let reason = "the attempt is over".to_owned();
-                    self.tell(instance, ToWorker::Cancel { task: *task, token: *token, reason });
-                }
-                Claim::Granted { from, unrecorded } => self.claimed(instance, *task, *token, from, unrecorded, now),
-            }
+            self.claim(instance, *task, *token, now);
         }
         if self.dispatcher.is_draining() && locality == Locality::Local {
             self.tell(instance, ToWorker::Drain);
         }
-        let name = self.dispatcher.name(instance).map(ToString::to_string).unwrap_or_default();
-        Ok(Attached { instance, name })
+        match self.dispatcher.name(instance) {
+            Some(name) => Ok(Attached { instance, name: WorkerInstance::clone(name) }),
+            None => unreachable!("an instance that has joined has a name"),
+        }
+    }
+
+    fn claim(&mut self, instance: InstanceId, task: TaskId, token: Token, now: Time) {
+        // The token is the record that made the attempt ready.
+        let recovered = Seq(token.0) <= self.recovered;
+        match self.dispatcher.claim(instance, task, token, recovered, now) {
+            Claim::Refused { reason } => {
+                self.tell(instance, ToWorker::Cancel { task, token, reason: reason.to_owned() });
+            }
+            Claim::Granted { from, unrecorded } => self.claimed(instance, task, token, from, unrecorded, now),
+        }
     }
 
     /// An instance leaves. A local one is dead at once; a remote one may come back within the grace.
@@ -208,9 +252,10 @@ impl Partition {
     }
 
     /// An agent is known before its instances are: else nobody could say what its attempts may do to the world.
-    fn check_known(&mut self, hello: &Hello) -> Result<()> {
+    fn check_known(&mut self, hello: &Hello, locality: Locality) -> Result<()> {
         let (name, version) = (&hello.agent.name, &hello.agent.version);
-        if self.machine.knows_agent(&hello.namespace, name, version)? {
+        let known = self.machine.knows_agent(&hello.namespace, &hello.agent, locality == Locality::Local)?;
+        if known && !self.group.removes(&hello.namespace, name, version) {
             return Ok(());
         }
         Err(Error::new(Code::AgentNotFound, format!("version `{version}` of agent `{name}` was removed meanwhile"))
@@ -372,8 +417,9 @@ impl Partition {
         }
     }
 
-    /// How the partition is doing; the driver adds what it knows of the store and its queue.
-    pub fn status(&self) -> Status {
+    /// How the partition is doing, with the connected agents of a namespace where one is named; the driver adds what
+    /// it knows of the store and its queue.
+    pub fn status(&self, namespace: Option<&str>) -> Status {
         let (runs_active, _) = self.machine.run_counts();
         Status {
             now: self.machine.now(),
@@ -394,13 +440,11 @@ impl Partition {
             halted: self.halted().cloned(),
             refused: self.refused.clone(),
             draining: self.dispatcher.is_draining(),
-            agents: self.dispatcher.agents(),
+            instances: self.dispatcher.instance_count(),
+            tasks_held: self.dispatcher.held(),
+            agents: namespace.map(|namespace| self.dispatcher.agents(namespace)).unwrap_or_default(),
             clock_lead: Span::ZERO,
             clock_leap: Span::ZERO,
         }
     }
-}
-
-fn instance_name(name: Option<&Arc<str>>) -> String {
-    name.map(ToString::to_string).unwrap_or_default()
 }

@@ -3,13 +3,16 @@
 //! For: replaying the tail of the log, and rebuilding the dispatcher. Not for: opening files (the adapters do).
 //! Invariant: after recovery the state is the fold of every record of the log but those that were refused (law 4).
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use consort_core::{LiveTask, Machine};
 use consort_dispatch::Dispatcher;
 use consort_journal::Log;
 use consort_store::{Blobs, Store};
-use consort_types::{Code, Error, Result, RunId, Seq, Time};
+use consort_types::{Code, Error, Locality, Result, RunId, Seq, Time};
 
 use super::{
     Counters, Outputs, Partition, effects::EffectClasses, group::Group, lazy::Lazies, live::LiveProgress, refusal,
@@ -32,7 +35,8 @@ impl Partition {
         let mut machine = Machine::open(backing, applied)?;
         replay(&*log, &mut machine, &*store, &*blobs, config.flush_rows)?;
         assert_eq!(machine.applied(), log.last(), "recovery applies every record");
-        let last = (machine.applied() > Seq::ZERO).then(|| machine.now());
+        let recovered = machine.applied();
+        let last = (recovered > Seq::ZERO).then(|| machine.now());
         let clock = first_time(wall, last);
         let counters = Counters { log_bytes_before: log.bytes_written(), ..Counters::default() };
         let mut partition = Self {
@@ -41,7 +45,8 @@ impl Partition {
             machine,
             dispatcher: Dispatcher::new(),
             config,
-            start: base36(incarnation),
+            start: incarnation,
+            recovered,
             group: Group::default(),
             lazies: Lazies::default(),
             live: LiveProgress::default(),
@@ -49,6 +54,7 @@ impl Partition {
             clock,
             outputs: Outputs::default(),
             outbox: BTreeMap::new(),
+            overrun: BTreeSet::new(),
             changed: BTreeMap::new(),
             halted: None,
             retry_at: None,
@@ -100,9 +106,11 @@ impl Partition {
             LiveTask::Ready(task) => self.dispatcher.ready(task),
             LiveTask::Taken { task, instance, .. } => {
                 // An instance in a process that has ended is dead for certain; others may come back.
-                let dead = instance.starts_with("local:");
-                let until = if dead { self.clock } else { self.clock.after(self.config.grace) };
-                self.dispatcher.restore(task, &instance, until);
+                let until = match instance.locality {
+                    Locality::Local => self.clock,
+                    Locality::Remote => self.clock.after(self.config.grace),
+                };
+                self.dispatcher.restore(task, instance, until);
             }
         }
     }
@@ -152,18 +160,4 @@ fn flush(machine: &mut Machine, store: &dyn Store, blobs: &dyn Blobs) -> Result<
     write_rows(store, blobs, taken)?;
     machine.written(generation);
     Ok(())
-}
-
-/// A number in few characters.
-fn base36(mut number: u64) -> String {
-    const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
-    let mut text = Vec::new();
-    loop {
-        text.push(DIGITS[(number % 36) as usize]);
-        number /= 36;
-        if number == 0 {
-            break;
-        }
-    }
-    text.iter().rev().map(|digit| char::from(*digit)).collect()
 }

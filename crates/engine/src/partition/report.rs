@@ -1,6 +1,7 @@
 //! What workers say.
 //!
-//! For: making commands of reports. Not for: judging them: the machine checks every token when it applies the record.
+//! For: making commands of reports. Not for: judging them: `admission` asks who holds the attempt, and the machine
+//! checks every token when it applies the record.
 //! Invariant: a completion that overtakes the record of its hand-out carries the hand-out along.
 
 use consort_core::{
@@ -8,61 +9,82 @@ use consort_core::{
     command::{TaskComplete, TaskFail, TaskPark, TaskRecord},
 };
 use consort_types::{
-    TaskId, Time, Token,
+    TaskId, Time, Token, WorkerInstance,
     worker::{FromWorker, Live, Progress, ToWorker},
 };
 
 use super::{
     Partition,
+    admission::Admission,
     group::{Origin, Report},
 };
 use crate::InstanceId;
 
 impl Partition {
-    /// An instance reports. What the machine refuses comes back to it as `Refused`.
+    /// An instance reports. What it may not report, and what the machine refuses, comes back to it as `Refused`.
     pub fn report(&mut self, instance: InstanceId, report: FromWorker, now: Time) {
         let now = self.advance(now);
         self.dispatcher.heard(instance, now);
-        if let (Err(error), Some((task, token))) = (report.check(), report.attempt()) {
-            return self.refuse_report(&Report { instance, task, token }, error);
+        match report.attempt() {
+            Some((task, token)) => self.report_attempt(Report { instance, task, token }, report),
+            None => self.report_instance(instance, &report),
         }
+    }
+
+    fn report_instance(&mut self, instance: InstanceId, report: &FromWorker) {
         match report {
-            FromWorker::Complete { task, token, output } => {
-                let taken = self.merge_lazy(task, token);
-                let command = Command::TaskComplete(TaskComplete { task, token, output, taken });
-                self.push(command, Origin::Report(Report { instance, task, token }));
-            }
-            FromWorker::Fail { task, token, error, retryable, retry_after } => {
-                let taken = self.merge_lazy(task, token);
-                let command = Command::TaskFail(TaskFail { task, token, error, retryable, retry_after, taken });
-                self.push(command, Origin::Report(Report { instance, task, token }));
-            }
-            FromWorker::Record { task, token, index, entry } => {
-                self.record_lazy(task, token);
-                let command = Command::TaskRecord(TaskRecord::new(task, token, index, &entry));
-                self.push(command, Origin::Report(Report { instance, task, token }));
-            }
-            FromWorker::Park { task, token, waiting } => {
-                self.record_lazy(task, token);
-                let command = Command::TaskPark(TaskPark { task, token, waiting });
-                self.push(command, Origin::Report(Report { instance, task, token }));
-            }
-            FromWorker::Heartbeat { task, token, progress } => {
-                if let Some(message) = progress {
-                    self.publish_progress(task, token, Live::Message { message });
-                }
-            }
-            FromWorker::Stream { task, token, delta } => self.publish_progress(task, token, delta.into()),
-            FromWorker::Alive => {}
-            FromWorker::Credit { tasks } => self.dispatcher.set_capacity(instance, tasks),
+            FromWorker::Credit { tasks } => self.dispatcher.set_capacity(instance, *tasks),
             FromWorker::Leaving => {
                 self.dispatcher.drain_instance(instance);
                 self.tell(instance, ToWorker::Drain);
             }
+            _ => {}
         }
     }
 
-    fn merge_lazy(&mut self, task: TaskId, token: Token) -> Option<(String, Time)> {
+    fn report_attempt(&mut self, about: Report, report: FromWorker) {
+        if let Err(error) = report.check() {
+            return self.refuse_report(&about, error);
+        }
+        match self.admit(about, &report) {
+            Ok(Admission::Taken) => {}
+            Ok(Admission::Repeated) => return,
+            Err(error) => {
+                let Report { instance, task, token } = about;
+                return self.tell(instance, ToWorker::Refused { task, token, error });
+            }
+        }
+        let Some(by) = self.dispatcher.name(about.instance).map(|name| WorkerInstance::clone(name)) else { return };
+        let command = match report {
+            FromWorker::Complete { task, token, output } => {
+                let taken = self.merge_lazy(task, token);
+                Command::TaskComplete(TaskComplete { task, token, output, taken, by })
+            }
+            FromWorker::Fail { task, token, error, retryable, retry_after } => {
+                let taken = self.merge_lazy(task, token);
+                Command::TaskFail(TaskFail { task, token, error, retryable, retry_after, taken, by })
+            }
+            FromWorker::Record { task, token, index, entry } => {
+                self.record_lazy(task, token);
+                Command::TaskRecord(TaskRecord::new(task, token, by, index, &entry))
+            }
+            FromWorker::Park { task, token, waiting } => {
+                self.record_lazy(task, token);
+                Command::TaskPark(TaskPark { task, token, waiting, by })
+            }
+            FromWorker::Heartbeat { task, token, progress: Some(message) } => {
+                return self.publish_progress(task, token, Live::Message { message });
+            }
+            FromWorker::Stream { task, token, delta } => return self.publish_progress(task, token, delta.into()),
+            FromWorker::Heartbeat { progress: None, .. }
+            | FromWorker::Alive
+            | FromWorker::Credit { .. }
+            | FromWorker::Leaving => return,
+        };
+        self.push(command, Origin::Report(about));
+    }
+
+    fn merge_lazy(&mut self, task: TaskId, token: Token) -> Option<(WorkerInstance, Time)> {
         self.lazies.take(task, token).map(|taken| (taken.instance, taken.at))
     }
 

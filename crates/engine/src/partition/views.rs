@@ -1,12 +1,11 @@
-//! What operators and clients see of agents, queues and limits, and what a full queue answers.
+//! What operators and clients see of agents, queues and limits.
 //!
 //! For: joining what is durable with what is observed. Not for: runs and steps (the machine's views show those).
 //! Invariant: a view is of one moment, and changes nothing.
 
-use consort_core::{Command, command::StartRun};
 use consort_types::{
-    Code, Error, Result, RunId, TaskId, Time, limits,
-    registry::{AgentFilter, AgentView, LimitScope, LimitView, QueueView},
+    Result, RunId, TaskId, Time, limits,
+    registry::{AgentFilter, AgentView, LimitView, QueueView},
     worker::Progress,
 };
 
@@ -78,34 +77,6 @@ impl Partition {
     pub fn tail(&self, run: RunId) -> Vec<Progress> {
         self.live.tail(run)
     }
-
-    /// Why a command is not taken while queues are full: a start of a run would add to them.
-    pub(super) fn full_queue(&mut self, command: &Command) -> Option<Error> {
-        let Command::StartRun(start) = command else { return None };
-        if let Some((waiting, max)) = self.dispatcher.queue_full(&start.namespace, &LimitScope::Namespace) {
-            return Some(full(&format!("namespace `{}`", start.namespace), waiting, max));
-        }
-        if !self.dispatcher.limits_capability_queues(&start.namespace) {
-            return None;
-        }
-        self.full_capability(start)
-    }
-
-    fn full_capability(&mut self, start: &StartRun) -> Option<Error> {
-        // A start that cannot be looked into is refused by the machine, with its reason.
-        let machine = self.machine().ok()?;
-        let called = machine.called_capabilities(start.hash).ok()?;
-        called.into_iter().find_map(|capability| {
-            let scope = LimitScope::Capability(capability);
-            let (waiting, max) = self.dispatcher.queue_full(&start.namespace, &scope)?;
-            Some(full(&format!("limit `{scope}`"), waiting, max))
-        })
-    }
-}
-
-fn full(whose: &str, waiting: u32, max: u32) -> Error {
-    Error::new(Code::Overloaded, format!("`{waiting}` tasks of {whose} wait, the limit is {max}"))
-        .hint("try again after `1s`, start more instances, or raise the limit")
 }
 
 fn fits(filter: &AgentFilter, text: Option<&str>, known: &consort_core::view::AgentView) -> bool {

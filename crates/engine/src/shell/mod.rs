@@ -22,7 +22,7 @@ use std::{
 
 use consort_core::{Command, Machine, Reply};
 use consort_types::{
-    Code, Error, Result, RunId, Seq, Span, Time, limits,
+    Code, Error, Locality, Result, RunId, Seq, Span, Time, limits,
     worker::{FromWorker, Hello, Progress, ToWorker},
 };
 use rustix::time::{ClockId, clock_gettime};
@@ -34,7 +34,7 @@ pub(crate) use run::start;
 pub(crate) use watches::{Seat, WatchPoint, Watches};
 
 use crate::{
-    InstanceId, Locality,
+    InstanceId,
     clock::ClockReading,
     handle::Status,
     keeper::{BlobKeeper, Pin},
@@ -66,15 +66,19 @@ pub(crate) enum Message {
     Attach {
         hello: Box<Hello>,
         locality: Locality,
+        /// Bytes of messages that may wait for it.
+        unread_max: usize,
         outbox: mpsc::Sender<Vec<ToWorker>>,
         reply: oneshot::Sender<Result<Attached>>,
     },
     /// An instance reports.
     Report { instance: InstanceId, report: Box<FromWorker>, pin: Option<Pin>, place: Option<OwnedSemaphorePermit> },
+    /// An instance has dealt with messages of this weight.
+    HasRead { instance: InstanceId, bytes: usize },
     /// An instance leaves.
     Detach(InstanceId),
-    /// How is it going?
-    Status(oneshot::Sender<Status>),
+    /// Requests a status snapshot, with the agents of a namespace where one is named.
+    Status { namespace: Option<String>, reply: oneshot::Sender<Status> },
     /// Hand nothing out any more; answer when no instance holds a task.
     Drain(oneshot::Sender<()>),
     /// Stop: with everything written and synced, or at once.

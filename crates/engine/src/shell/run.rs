@@ -209,9 +209,10 @@ impl Loop {
                 let _ = reply.send((changes, progress, self.partition.tail(run)));
             }
             Message::WaitEnd(waiter) => self.ends.add(waiter, self.partition.machine()),
-            Message::Attach { hello, locality, outbox, reply } => {
+            Message::Attach { hello, locality, unread_max, outbox, reply } => {
                 let attached = self.partition.attach(&hello, locality, now);
                 if let Ok(attached) = &attached {
+                    self.partition.set_unread_max(attached.instance, unread_max);
                     self.waiting.connect(attached.instance, outbox);
                 }
                 if let Err(Ok(attached)) = reply.send(attached) {
@@ -219,8 +220,9 @@ impl Loop {
                     self.detach(attached.instance);
                 }
             }
+            Message::HasRead { instance, bytes } => self.partition.has_read(instance, bytes),
             Message::Detach(instance) => self.detach(instance),
-            Message::Status(reply) => drop(reply.send(self.status())),
+            Message::Status { namespace, reply } => drop(reply.send(self.status(namespace.as_deref()))),
             Message::Drain(done) => {
                 self.partition.drain();
                 self.drains.push(done);
@@ -263,8 +265,8 @@ impl Loop {
         let _ = catch_unwind(AssertUnwindSafe(|| read(machine)));
     }
 
-    fn status(&self) -> Status {
-        let mut status = self.partition.status();
+    fn status(&self, namespace: Option<&str>) -> Status {
+        let mut status = self.partition.status(namespace);
         status.store_written = self.written;
         status.store_synced = self.synced;
         status.store_bytes = self.store_bytes;

@@ -3,7 +3,10 @@
 //! For: tests that drive `Partition` step by step. Not for: threads.
 //! Invariant: nothing here depends on a clock or on chance.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use consort_core::{
     Command, Reply,
@@ -39,7 +42,15 @@ pub(crate) fn agent(name: &str, capabilities: &[(&str, EffectClass)]) -> AgentDe
 }
 
 pub(crate) fn hello(agent: AgentDeclaration, concurrency: u32, held: Vec<(TaskId, Token)>) -> Hello {
-    Hello { namespace: NS.into(), agent, concurrency, held, client: String::new(), labels: BTreeMap::new() }
+    Hello {
+        namespace: NS.into(),
+        agent,
+        concurrency,
+        held,
+        client: String::new(),
+        labels: BTreeMap::new(),
+        worker: "one".into(),
+    }
 }
 
 pub(crate) fn json(text: &str) -> Payload {
@@ -64,6 +75,8 @@ pub(crate) struct World {
     pub(crate) inbox: BTreeMap<InstanceId, Vec<ToWorker>>,
     pub(crate) replies: BTreeMap<Ticket, Result<Reply>>,
     pub(crate) dropped: Vec<InstanceId>,
+    /// Instances that do not read what they are sent.
+    pub(crate) deaf: BTreeSet<InstanceId>,
     tickets: u64,
     starts: u64,
 }
@@ -86,6 +99,7 @@ impl World {
             inbox: BTreeMap::new(),
             replies: BTreeMap::new(),
             dropped: Vec::new(),
+            deaf: BTreeSet::new(),
             tickets: 0,
             starts: 1,
         }
@@ -125,6 +139,9 @@ impl World {
     pub(crate) fn keep(&mut self, outputs: Outputs) {
         self.replies.extend(outputs.replies);
         for (instance, messages) in outputs.to_workers {
+            if !self.deaf.contains(&instance) {
+                self.partition.has_read(instance, messages.iter().map(ToWorker::weight).sum());
+            }
             self.inbox.entry(instance).or_default().extend(messages);
         }
         self.dropped.extend(outputs.dropped);
@@ -177,7 +194,7 @@ impl World {
 
     pub(crate) fn join(&mut self, capabilities: &[(&str, EffectClass)], locality: Locality) -> InstanceId {
         let declaration = agent("a", capabilities);
-        self.ask(Command::RegisterAgent(RegisterAgent::new(NS, &declaration))).unwrap();
+        self.ask(Command::RegisterAgent(RegisterAgent::new(NS, &declaration, locality))).unwrap();
         self.attach(&hello(declaration, 8, Vec::new()), locality)
     }
 
@@ -229,7 +246,7 @@ impl World {
     }
 
     pub(crate) fn records(&self) -> u64 {
-        self.partition.status().log_last.0
+        self.partition.status(None).log_last.0
     }
 
     /// Every row of the store.

@@ -61,7 +61,7 @@ pub(super) fn operate(namespace: String, choices: &mut Choices<'_>) -> Command {
             let change = AgentChange::Weight(choices.number() as u32);
             Command::SetAgent(SetAgent { namespace, name, version, change })
         }
-        3 => Command::RemoveAgent(RemoveAgent { namespace, name, version }),
+        3 => Command::RemoveAgent(RemoveAgent { namespace, name, version, force: true }),
         _ => {
             let scope = match choices.byte() % 4 {
                 0 => LimitScope::Namespace,

@@ -15,7 +15,7 @@ use consort_core::{
     },
 };
 use consort_types::{
-    Code, EffectClass, Error, Payload, RunId, Span, TaskId, Time, Token,
+    Code, EffectClass, Error, Locality, Payload, RunId, Span, TaskId, Time, Token, WorkerInstance,
     worker::{AgentDeclaration, CapabilityDeclaration, JournalEntry, JournalRequest},
 };
 
@@ -102,7 +102,7 @@ fn register(name: &str, capability: &str, effect: EffectClass) -> Command {
         capabilities: vec![capability],
         labels: BTreeMap::new(),
     };
-    Command::RegisterAgent(RegisterAgent::new(NAMESPACE, &declaration))
+    Command::RegisterAgent(RegisterAgent::new(NAMESPACE, &declaration, Locality::Remote))
 }
 
 /// Sends a command a moment later. `None` where the partition halts, as it may over a blob that is not there.
@@ -161,7 +161,7 @@ fn ending(world: &mut World, round: usize) -> Vec<Command> {
     let mut commands: Vec<Command> = cancelled.iter().map(cancel).collect();
     commands.extend(world.open.iter().map(|(task, token)| {
         let (task, token, output) = (*task, *token, Payload::null());
-        Command::TaskComplete(TaskComplete { task, token, output, taken: None })
+        Command::TaskComplete(TaskComplete { task, token, output, taken: None, by: worker(1, "a") })
     }));
     let inbox = world.machine.inbox(NAMESPACE, None, 1_000).expect("the inbox can be read").items;
     commands.extend(inbox.into_iter().map(|item| {
@@ -231,7 +231,11 @@ fn deploy_or_register(namespace: String, choices: &mut Choices<'_>) -> Command {
             let effect = *choices.pick(&[EffectClass::Read, EffectClass::Idempotent, EffectClass::Write]);
             register(choices.word(&["plain", "extra", ""]), choices.word(&["plain", "look", "undo", "again"]), effect)
         }
-        2 => Command::RegisterAgent(RegisterAgent { namespace, declaration: Payload::inline(choices.rest()) }),
+        2 => Command::RegisterAgent(RegisterAgent {
+            namespace,
+            declaration: Payload::inline(choices.rest()),
+            built_in: false,
+        }),
         _ => deploy(&namespace, &yaml::workflow("w1", choices)),
     }
 }
@@ -267,7 +271,7 @@ fn start_some(world: &mut World, choices: &mut Choices<'_>) -> Command {
 fn complete(world: &mut World, choices: &mut Choices<'_>) -> Command {
     let (task, token) = attempt(world, choices);
     let output = payload(world, choices);
-    Command::TaskComplete(TaskComplete { task, token, output, taken: holder(world, choices) })
+    Command::TaskComplete(TaskComplete { task, token, output, taken: holder(world, choices), by: by(choices) })
 }
 
 fn fail(world: &mut World, choices: &mut Choices<'_>) -> Command {
@@ -276,14 +280,22 @@ fn fail(world: &mut World, choices: &mut Choices<'_>) -> Command {
         Error::new(*choices.pick(&[Code::AgentFailed, Code::TimedOut, Code::Damaged, Code::Internal]), "it broke");
     let retry_after = choices.once_in(4).then(|| Span(choices.number()));
     let retryable = !choices.once_in(3);
-    Command::TaskFail(TaskFail { task, token, error, retryable, retry_after, taken: holder(world, choices) })
+    Command::TaskFail(TaskFail {
+        task,
+        token,
+        error,
+        retryable,
+        retry_after,
+        taken: holder(world, choices),
+        by: by(choices),
+    })
 }
 
 fn taken(world: &mut World, choices: &mut Choices<'_>) -> Command {
     let (task, token) = attempt(world, choices);
     let effect = *choices.pick(&[EffectClass::Write, EffectClass::Read, EffectClass::Idempotent]);
     let at = if choices.once_in(8) { Time(choices.number()) } else { world.now };
-    let instance = choices.word(&["i1", "i2", ""]).to_owned();
+    let instance = worker(choices.number() % 4, "a");
     Command::TaskTaken(TaskTaken { task, token, instance, effect, at })
 }
 
@@ -306,14 +318,14 @@ fn record(world: &mut World, choices: &mut Choices<'_>) -> Command {
         _ => None,
     };
     let after = (0..choices.below(3)).map(|_| choices.number() as u32).collect();
-    Command::TaskRecord(TaskRecord::new(task, token, index, &JournalEntry { request, after, result }))
+    Command::TaskRecord(TaskRecord::new(task, token, by(choices), index, &JournalEntry { request, after, result }))
 }
 
 fn park(world: &mut World, choices: &mut Choices<'_>) -> Command {
     let (task, token) = attempt(world, choices);
     let count = choices.below(4);
     let waiting = (0..count).map(|n| if choices.once_in(6) { choices.number() as u32 } else { n as u32 }).collect();
-    Command::TaskPark(TaskPark { task, token, waiting })
+    Command::TaskPark(TaskPark { task, token, waiting, by: by(choices) })
 }
 
 fn lost(world: &mut World, choices: &mut Choices<'_>) -> Command {
@@ -352,12 +364,22 @@ fn nobody() -> (TaskId, Token) {
     (TaskId { run: RunId([9; 16]), scope: 0, index: 0 }, Token(1))
 }
 
+fn worker(number: u64, agent: &str) -> WorkerInstance {
+    WorkerInstance { locality: Locality::Remote, start: 1, number, agent: agent.to_owned() }
+}
+
+/// Who reports: mostly an instance of the agent that takes tasks.
+fn by(choices: &mut Choices<'_>) -> WorkerInstance {
+    let agent = if choices.once_in(8) { "b" } else { "a" };
+    worker(choices.number() % 4, agent)
+}
+
 /// Who took the attempt, where its report says it too.
-fn holder(world: &World, choices: &mut Choices<'_>) -> Option<(String, Time)> {
+fn holder(world: &World, choices: &mut Choices<'_>) -> Option<(WorkerInstance, Time)> {
     match choices.byte() % 8 {
         0..=3 => None,
-        4 => Some(("i1".to_owned(), Time(choices.number()))),
-        _ => Some(("i2".to_owned(), world.now)),
+        4 => Some((worker(1, "a"), Time(choices.number()))),
+        _ => Some((worker(2, "a"), world.now)),
     }
 }
 

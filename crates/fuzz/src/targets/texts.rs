@@ -129,7 +129,7 @@ fn hello() -> Hello {
         capabilities: vec![capability],
     };
     let (labels, client) = (BTreeMap::new(), String::new());
-    Hello { namespace: NS.to_owned(), agent, concurrency: 100, held: Vec::new(), labels, client }
+    Hello { namespace: NS.to_owned(), agent, concurrency: 100, held: Vec::new(), labels, client, worker: "w".to_owned() }
 }
 
 fn start() -> StartRequest {
@@ -310,7 +310,7 @@ impl World {
                 hello.labels = [("l".to_owned(), text)].into();
             }
         }
-        let registered = code(self.handle.register(&hello.namespace, &hello.agent).await);
+        let registered = code(self.handle.register(&hello.namespace, &hello.agent, Locality::Remote).await);
         registered.max(code(self.handle.attach(hello, Locality::Remote).await))
     }
 

@@ -12,24 +12,25 @@ use consort_types::{
 use super::field::{self, attempt, attempt_of, bad, labels, required, schema, schema_bytes, within};
 use crate::{PROTOCOL, v1};
 
-/// What opens a session with these instances. Their namespace and client are those of the first.
+/// What opens a session with these instances. Their namespace, client and worker are those of the first.
 pub fn hellos_to_wire(hellos: Vec<Hello>) -> v1::Hello {
-    let (namespace, client) =
-        hellos.first().map(|hello| (hello.namespace.clone(), hello.client.clone())).unwrap_or_default();
+    let first = hellos.first();
+    let (namespace, client, worker) =
+        first.map(|hello| (hello.namespace.clone(), hello.client.clone(), hello.worker.clone())).unwrap_or_default();
     let instances = hellos.into_iter().map(Into::into).collect();
-    v1::Hello { protocol: PROTOCOL, protocol_min: PROTOCOL, namespace, instances, client }
+    v1::Hello { protocol: PROTOCOL, protocol_min: PROTOCOL, namespace, instances, client, worker }
 }
 
 /// The instances of a session, in the order of their numbers. An empty namespace is `default`.
 pub fn hellos_from_wire(hello: v1::Hello) -> Result<Vec<Hello>> {
     let namespace = field::some(hello.namespace).unwrap_or_else(|| "default".to_owned());
-    let client = hello.client;
+    let (client, worker) = (hello.client, hello.worker);
     let (count, max) = (hello.instances.len(), limits::GRPC_INSTANCES_MAX);
     if count == 0 || count > max {
         return Err(bad("hello.instances", format!("has {count} instances, but must have 1 to {max}")));
     }
     let one = |(number, instance): (usize, v1::HelloInstance)| {
-        within(&format!("hello.instances[{number}]"), instance_from_wire(instance, &namespace, &client))
+        within(&format!("hello.instances[{number}]"), instance_from_wire(instance, &namespace, &client, &worker))
     };
     hello.instances.into_iter().enumerate().map(one).collect()
 }
@@ -45,7 +46,7 @@ impl From<Hello> for v1::HelloInstance {
     }
 }
 
-fn instance_from_wire(instance: v1::HelloInstance, namespace: &str, client: &str) -> Result<Hello> {
+fn instance_from_wire(instance: v1::HelloInstance, namespace: &str, client: &str, worker: &str) -> Result<Hello> {
     let agent = required("agent", instance.agent)?;
     let held = instance.held.into_iter().enumerate();
     let held = held.map(|(at, attempt)| within(&format!("held[{at}]"), attempt_of(Some(attempt))));
@@ -56,6 +57,7 @@ fn instance_from_wire(instance: v1::HelloInstance, namespace: &str, client: &str
         held: held.collect::<Result<_>>()?,
         labels: labels(instance.labels),
         client: client.to_owned(),
+        worker: worker.to_owned(),
     })
 }
 

@@ -25,6 +25,9 @@ use super::{
 };
 use crate::plan::{Checked, Planted, Violation};
 
+/// Attempts that lying workers choose from.
+const GUESSES: usize = 64;
+
 /// Rows and blobs of the second machine.
 #[derive(Default)]
 pub(crate) struct Memory {
@@ -300,6 +303,13 @@ impl Fold {
     /// Whether the attempt's hand-out is recorded.
     pub(crate) fn is_taken(&self, task: TaskId, token: Token) -> bool {
         rows::step(&self.rows(), task).is_some_and(|step| step.token == token && step.state == StepState::Taken)
+    }
+
+    /// Some attempts that are not over, with the tokens that a worker might guess.
+    pub(crate) fn guessable(&self) -> Vec<(TaskId, Token)> {
+        let rows = self.rows();
+        let live = rows::table(&rows, b'q').filter_map(|(key, _)| rows::key_of::<TaskId>(key)).take(GUESSES);
+        live.filter_map(|task| Some((task, rows::step(&rows, task)?.token))).collect()
     }
 
     /// Whether the attempt is one that an instance may hold now, recorded or not yet.

@@ -9,7 +9,7 @@ use consort_core::{
     rows::{Meta, Run, Step, StepState},
     tables::Row,
 };
-use consort_types::{RunId, TaskId};
+use consort_types::{Locality, RunId, TaskId, WorkerInstance};
 
 use super::rows::{self, Change, Rows};
 use crate::plan::Planted;
@@ -86,7 +86,8 @@ fn grow(command: &Command, changes: &mut [Change], before: &Rows) -> Option<()> 
     let key = rows::key_bytes(b's', &report.task);
     let change = changes.iter_mut().find(|change| change.key == key)?;
     let mut step: Step = rows::decode(change.new.as_deref()?)?;
-    step.instance = Some("x".repeat(16 * length));
+    let agent = "x".repeat(16 * length);
+    step.instance = Some(WorkerInstance { locality: Locality::Remote, start: 1, number: 1, agent });
     change.new = encode(&step);
     Some(())
 }

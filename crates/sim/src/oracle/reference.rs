@@ -14,7 +14,7 @@ use consort_core::{
     rows::RunStatus,
     view::RunFilter,
 };
-use consort_types::{Code, Error, Payload, Result, RunId, Seq, TaskId, Time};
+use consort_types::{Code, Error, Locality, Payload, Result, RunId, Seq, TaskId, Time, WorkerInstance};
 
 use super::fold::Memory;
 use crate::answers::{Answer, Next, answer, document, next};
@@ -123,23 +123,31 @@ impl Reference {
         match answer(&offer.capability, &document(&offer.input)) {
             Answer::Done(output) => self.complete(task, token, &output),
             Answer::Fails(error) => {
-                let fail = TaskFail { task, token, error, retryable: false, retry_after: None, taken: None };
+                let fail =
+                    TaskFail { task, token, error, retryable: false, retry_after: None, taken: None, by: worker() };
                 self.apply(&Command::TaskFail(fail)).map(drop)
             }
             Answer::Journal(program) => match next(&program, &offer.journal) {
                 Next::Done(output) => self.complete(task, token, &output),
                 Next::Record(index, entry) => {
-                    self.apply(&Command::TaskRecord(TaskRecord::new(task, token, index, &entry)))?;
+                    self.apply(&Command::TaskRecord(TaskRecord::new(task, token, worker(), index, &entry)))?;
                     self.ready.push_front(task);
                     Ok(())
                 }
-                Next::Wait(waiting) => self.apply(&Command::TaskPark(TaskPark { task, token, waiting })).map(drop),
+                Next::Wait(waiting) => {
+                    self.apply(&Command::TaskPark(TaskPark { task, token, waiting, by: worker() })).map(drop)
+                }
             },
         }
     }
 
     fn complete(&mut self, task: TaskId, token: consort_types::Token, output: &serde_json::Value) -> Result<()> {
         let output = Payload::from_value(output);
-        self.apply(&Command::TaskComplete(TaskComplete { task, token, output, taken: None })).map(drop)
+        self.apply(&Command::TaskComplete(TaskComplete { task, token, output, taken: None, by: worker() })).map(drop)
     }
+}
+
+/// The one instance that does everything.
+fn worker() -> WorkerInstance {
+    WorkerInstance { locality: Locality::Local, start: 1, number: 1, agent: "one".to_owned() }
 }

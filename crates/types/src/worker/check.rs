@@ -38,6 +38,7 @@ impl Hello {
         Name::check("namespace", &self.namespace)?;
         self.agent.check()?;
         check_labels("instance", &self.labels)?;
+        check_text("worker's identity", &self.worker, limits::NAME_BYTES_MAX)?;
         let (credit, max) = (self.concurrency, limits::INSTANCE_CREDIT_MAX);
         if credit == 0 || credit > max {
             let name = &self.agent.name;

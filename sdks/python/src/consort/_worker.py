@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import random
+import secrets
 import signal
 import socket
 from collections.abc import AsyncIterator, Mapping
@@ -192,6 +193,8 @@ class _Running:
             )
             for number, agent in enumerate(agents)
         ]
+        # Tells this worker from all others, over its reconnects.
+        self._identity = secrets.token_hex(16)
         # The instances of the present connection: those that were not let go.
         self._joined: list[Instance] = []
         self._welcomed = False
@@ -288,6 +291,7 @@ class _Running:
                 instance.hello(number, leaving=self.stopping.is_set()) for number, instance in enumerate(self._joined)
             ],
             client=f"python/{__version__} {socket.gethostname()}:{os.getpid()}",
+            worker=self._identity,
         )
         # What ends the stream is told by the read.
         with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):

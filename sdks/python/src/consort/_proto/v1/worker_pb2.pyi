@@ -41,18 +41,20 @@ class WorkerMessage(_message.Message):
     def __init__(self, instance: _Optional[int] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., complete: _Optional[_Union[Complete, _Mapping]] = ..., fail: _Optional[_Union[Fail, _Mapping]] = ..., record: _Optional[_Union[Record, _Mapping]] = ..., park: _Optional[_Union[Park, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., stream: _Optional[_Union[Stream, _Mapping]] = ..., alive: _Optional[_Union[Alive, _Mapping]] = ..., credit: _Optional[_Union[Credit, _Mapping]] = ..., leaving: _Optional[_Union[Leaving, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("protocol", "protocol_min", "namespace", "instances", "client")
+    __slots__ = ("protocol", "protocol_min", "namespace", "instances", "client", "worker")
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     PROTOCOL_MIN_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     INSTANCES_FIELD_NUMBER: _ClassVar[int]
     CLIENT_FIELD_NUMBER: _ClassVar[int]
+    WORKER_FIELD_NUMBER: _ClassVar[int]
     protocol: int
     protocol_min: int
     namespace: str
     instances: _containers.RepeatedCompositeFieldContainer[HelloInstance]
     client: str
-    def __init__(self, protocol: _Optional[int] = ..., protocol_min: _Optional[int] = ..., namespace: _Optional[str] = ..., instances: _Optional[_Iterable[_Union[HelloInstance, _Mapping]]] = ..., client: _Optional[str] = ...) -> None: ...
+    worker: str
+    def __init__(self, protocol: _Optional[int] = ..., protocol_min: _Optional[int] = ..., namespace: _Optional[str] = ..., instances: _Optional[_Iterable[_Union[HelloInstance, _Mapping]]] = ..., client: _Optional[str] = ..., worker: _Optional[str] = ...) -> None: ...
 
 class HelloInstance(_message.Message):
     __slots__ = ("agent", "credit", "held", "labels")

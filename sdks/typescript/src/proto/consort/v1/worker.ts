@@ -49,6 +49,12 @@ export interface Hello {
   instances: HelloInstance[];
   /** Who is connecting, for people: SDK and version, host and process, such as `python/0.1.0 host:4711`. */
   client: string;
+  /**
+   * The worker process: a text that it draws by chance when it starts, keeps over its reconnects, and shows to nobody
+   * else. By it the server knows that this stream replaces one whose end it has not noticed yet, and grants what is
+   * `held`. At most 128 bytes; without it, such claims are granted only once the server has noticed.
+   */
+  worker: string;
 }
 
 /** An instance of a worker. */
@@ -59,7 +65,10 @@ export interface HelloInstance {
     | undefined;
   /** How many tasks it wants to hold at once: its credit. It never gets more. */
   credit: number;
-  /** Tasks that it still holds from before a reconnect. */
+  /**
+   * Tasks that it still holds from before a reconnect. A claim is granted to an instance of the namespace and the agent
+   * that had the task; any other is answered with `Cancel`.
+   */
   held: Attempt[];
   /** Labels of the instance; they stand above those of its agent. */
   labels: { [key: string]: string };
@@ -231,7 +240,8 @@ export interface Recorded {
 }
 
 /**
- * A report was refused. Codes of an owner that is none any more (`C0302` fenced, `C0301`, `C0201`, `C0202`) mean:
+ * A report was refused. An instance reports only on attempts that it holds: any other report is answered with `C0302`
+ * or `C0301`. Codes of an owner that is none any more (`C0302` fenced, `C0301`, `C0201`, `C0202`) mean:
  * stop, and report nothing more. Any other means: the attempt fails with this error.
  */
 export interface Refused {
@@ -538,7 +548,7 @@ export const WorkerMessage: MessageFns<WorkerMessage> = {
 };
 
 function createBaseHello(): Hello {
-  return { protocol: 0, protocolMin: 0, namespace: "", instances: [], client: "" };
+  return { protocol: 0, protocolMin: 0, namespace: "", instances: [], client: "", worker: "" };
 }
 
 export const Hello: MessageFns<Hello> = {
@@ -557,6 +567,9 @@ export const Hello: MessageFns<Hello> = {
     }
     if (message.client !== "") {
       writer.uint32(42).string(message.client);
+    }
+    if (message.worker !== "") {
+      writer.uint32(50).string(message.worker);
     }
     return writer;
   },
@@ -612,6 +625,14 @@ export const Hello: MessageFns<Hello> = {
             }
 
             message.client = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.worker = reader.string();
             continue;
           }
         }

@@ -1,0 +1,109 @@
+//! What is let into the log, as far as it depends on the state and on who is connected.
+//!
+//! For: full queues, agents that are still connected, and reports by instances that do not hold what they report on.
+//! It is asked in the loop's turn, so nothing changes between the question and the command's place in the group. Not
+//! for: checks of a request alone (`admit`), or the rules of the machine.
+//! Invariant: a report that is refused here leaves no record.
+
+use consort_core::{
+    Command, LateReport,
+    command::{RemoveAgent, StartRun},
+};
+use consort_types::{Code, Error, Result, TaskId, Token, registry::LimitScope, worker::FromWorker};
+
+use super::{Partition, group::Report};
+
+/// How a report is let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// It is its holder's.
+    Taken,
+    /// The attempt has ended by such a report: the first answer stands.
+    Repeated,
+}
+
+impl Partition {
+    /// Why a client's command is not taken now.
+    pub(super) fn refusal(&mut self, command: &Command) -> Option<Error> {
+        match command {
+            Command::StartRun(start) => self.full_queue(start),
+            Command::RemoveAgent(removal) => self.still_connected(removal),
+            _ => None,
+        }
+    }
+
+    /// A start of a run would add to a queue that is full.
+    fn full_queue(&mut self, start: &StartRun) -> Option<Error> {
+        if let Some((waiting, max)) = self.dispatcher.queue_full(&start.namespace, &LimitScope::Namespace) {
+            return Some(full(&format!("namespace `{}`", start.namespace), waiting, max));
+        }
+        if !self.dispatcher.limits_capability_queues(&start.namespace) {
+            return None;
+        }
+        self.full_capability(start)
+    }
+
+    fn full_capability(&mut self, start: &StartRun) -> Option<Error> {
+        // A start that cannot be looked into is refused by the machine, with its reason.
+        let machine = self.machine().ok()?;
+        let called = machine.called_capabilities(start.hash).ok()?;
+        called.into_iter().find_map(|capability| {
+            let scope = LimitScope::Capability(capability);
+            let (waiting, max) = self.dispatcher.queue_full(&start.namespace, &scope)?;
+            Some(full(&format!("limit `{scope}`"), waiting, max))
+        })
+    }
+
+    /// An agent is removed while it serves only where that is forced.
+    fn still_connected(&self, removal: &RemoveAgent) -> Option<Error> {
+        let RemoveAgent { namespace, name, version, force } = removal;
+        let connected = self.dispatcher.connected(namespace, name, version.as_deref());
+        if *force || connected == 0 {
+            return None;
+        }
+        let message = format!("`{connected}` instances of agent `{name}` are connected");
+        Some(
+            Error::new(Code::AgentConnected, message)
+                .hint("stop them first (drain it, so that they finish), or remove it by force"),
+        )
+    }
+
+    /// Whether an instance may report this: it holds the attempt, or did, and tells what became of it.
+    ///
+    /// # Errors
+    /// [`Code::Fenced`] or [`Code::TaskNotFound`] where the attempt is not the instance's.
+    pub(super) fn admit(&mut self, about: Report, report: &FromWorker) -> Result<Admission> {
+        let Report { instance, task, token } = about;
+        if self.dispatcher.holder(task, token) == Some(instance) {
+            return Ok(Admission::Taken);
+        }
+        let ends = matches!(report, FromWorker::Complete { .. } | FromWorker::Fail { .. });
+        let lives = matches!(report, FromWorker::Heartbeat { .. } | FromWorker::Stream { .. });
+        let own = self.dispatcher.namespace(instance).cloned().zip(self.dispatcher.name(instance).cloned());
+        let Some((namespace, by)) = own.filter(|_| !lives) else { return Err(not_held(task, token)) };
+        let late = match self.machine()?.late_report(&namespace, task, token, &by) {
+            Err(error) if !matches!(error.code, Code::Fenced | Code::TaskNotFound) => {
+                self.halt_as(error.clone(), true);
+                return Err(error);
+            }
+            other => other?,
+        };
+        match late {
+            LateReport::Repeated if ends => Ok(Admission::Repeated),
+            LateReport::Settles if ends => Ok(Admission::Taken),
+            // The record of its loss is on its way; what it says then decides whether the outcome is unknown.
+            LateReport::Unclaimed if ends && self.dispatcher.is_being_lost(task, token) => Ok(Admission::Taken),
+            _ => Err(not_held(task, token)),
+        }
+    }
+}
+
+fn not_held(task: TaskId, token: Token) -> Error {
+    Error::new(Code::Fenced, format!("attempt {token} of task `{task}` is not with this instance"))
+        .hint("drop the work; a task from before a reconnect must be claimed in `held`")
+}
+
+fn full(whose: &str, waiting: u32, max: u32) -> Error {
+    Error::new(Code::Overloaded, format!("`{waiting}` tasks of {whose} wait, the limit is {max}"))
+        .hint("try again after `1s`, start more instances, or raise the limit")
+}
