@@ -252,7 +252,10 @@ mod tests {
         let limited = || Arriving::new((), Budget::default(), Duration::ZERO).first_within(Some(100));
         let mut body = limited();
         body.arrived(&message(101)[..PREFIX_BYTES - 1]).unwrap();
-        assert_eq!(body.arrived(&message(101)[PREFIX_BYTES - 1..20]).unwrap_err().code(), tonic::Code::OutOfRange);
+        assert_eq!(
+            body.arrived(&message(101)[PREFIX_BYTES - 1..20]).unwrap_err().code(),
+            tonic::Code::ResourceExhausted
+        );
         let mut body = limited();
         body.arrived(&message(100)).unwrap();
         body.arrived(&message(101)[..50]).unwrap();
