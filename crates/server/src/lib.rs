@@ -7,9 +7,8 @@
 mod agents;
 mod basic;
 pub mod doctor;
-mod grpc;
+mod doors;
 mod host;
-mod http;
 mod local;
 mod server;
 pub mod settings;
@@ -20,7 +19,7 @@ pub use consort_agents::research::pdf_child_main;
 pub use consort_log_file::Holder;
 pub use local::{DataFolder, holder};
 pub use server::{Role, Server};
-pub use settings::Settings;
+pub use settings::{GrpcListen, Settings};
 pub use telemetry::start_telemetry;
 pub use workflows::{SHIPPED, Shipped, shipped};
 

@@ -15,7 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-const SERVER: &str = "http://127.0.0.1:7879";
+const SERVER: &str = "http://127.0.0.1:7878";
 const WORKFLOW: &str = "
 workflow: order
 input: { item: { type: string }, pieces: { type: integer } }

@@ -53,6 +53,7 @@ const PRODUCT: &[Place] = &[
             "engine",
             "worker",
             "agents",
+            "listen",
             "api-http",
             "api-grpc",
         ],

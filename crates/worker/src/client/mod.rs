@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// use consort_worker::Client;
 ///
 /// # async fn example() -> consort_types::Result<()> {
-/// let client = Client::new("http://127.0.0.1:7879");
+/// let client = Client::new("http://127.0.0.1:7878");
 /// let run = client.start("greet", &serde_json::json!({ "name": "Ada" })).await?;
 /// let greeting: String = client.result(run).await?;
 /// # Ok(()) }
@@ -47,7 +47,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of the server at this address, such as `http://127.0.0.1:7879`, in the namespace `default`. A wrong
+    /// A client of the server at this address, such as `http://127.0.0.1:7878`, in the namespace `default`. A wrong
     /// address is an error of the first call.
     pub fn new(url: impl Into<String>) -> Self {
         Self { link: Link::new(url.into()), namespace: "default".into(), patience: PATIENCE }
