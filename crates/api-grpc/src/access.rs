@@ -83,9 +83,9 @@ mod tests {
     #[test]
     fn without_a_token_only_this_machine_comes_in() {
         for (peer, authority, expected) in [
-            (HERE, "127.0.0.1:7879", None),
+            (HERE, "127.0.0.1:7878", None),
             (HERE, "LocalHost:1", None),
-            ("[::1]:4000", "[::1]:7879", None),
+            ("[::1]:4000", "[::1]:7878", None),
             ("[::ffff:127.0.0.1]:4000", "127.0.0.1", None),
             ("192.0.2.7:4000", "127.0.0.1", Some(PermissionDenied)),
             ("[::ffff:192.0.2.7]:4000", "localhost", Some(PermissionDenied)),
@@ -127,9 +127,9 @@ mod tests {
 
     #[test]
     fn pages_in_browsers_are_refused() {
-        let fields = [("origin", "http://127.0.0.1:7879"), ("authorization", "Bearer sesame")];
+        let fields = [("origin", "http://127.0.0.1:7878"), ("authorization", "Bearer sesame")];
         for token in [None, Some("sesame")] {
-            assert_eq!(check(HERE, "http://127.0.0.1:7879/a.B/C", &fields, token), Some(PermissionDenied));
+            assert_eq!(check(HERE, "http://127.0.0.1:7878/a.B/C", &fields, token), Some(PermissionDenied));
         }
     }
 }

@@ -28,7 +28,8 @@ use consort_types::{Secret, Span, limits};
 use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 
-pub use serve::{ServeConfig, serve};
+pub use consort_listen::ServeConfig;
+pub use serve::serve;
 
 /// What the interface needs to know beside the engine.
 #[derive(Clone, Debug)]

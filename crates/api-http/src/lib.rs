@@ -22,6 +22,7 @@ mod serve;
 
 pub use access::Peer;
 pub use consort_engine::Handle;
+pub use consort_listen::ServeConfig;
 pub use document::fuzz_body;
 pub use router::{ApiConfig, in_process, router};
-pub use serve::{ServeConfig, serve};
+pub use serve::{HttpDoor, serve};

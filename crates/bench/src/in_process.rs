@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, path::Path, time::Instant};
 
 use consort_engine::{Handle, StartRequest};
 use consort_server::{
-    Role, Server,
+    GrpcListen, Role, Server,
     settings::{Settings, Sources},
 };
 use consort_types::{Payload, Result, RunId};
@@ -28,8 +28,11 @@ type Outcome = std::result::Result<(), Box<dyn std::error::Error + Send + Sync>>
 /// Runs the workloads that are wanted.
 pub(crate) async fn run(wanted: &impl Fn(Workload) -> bool, quick: bool) -> Outcome {
     let folder = tempfile::tempdir_in(".")?;
-    let server =
-        Server::open(&settings(folder.path())?, Role::Work { listen: ([127, 0, 0, 1], 0).into(), grpc: None }).await?;
+    let server = Server::open(
+        &settings(folder.path())?,
+        Role::Work { listen: ([127, 0, 0, 1], 0).into(), grpc: GrpcListen::Off },
+    )
+    .await?;
     let handle = server.handle().clone();
     let mut disk = Disk::new(folder.path())?;
     if wanted(Workload::W1) {

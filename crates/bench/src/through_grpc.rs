@@ -96,12 +96,12 @@ impl Stage {
 
 fn start_worker(sdk: Sdk, server: &Server, folder: &Path) -> Outcome<Worker> {
     let setting =
-        Setting { server: server.grpc.clone(), ledger: String::new(), credit: CREDIT, variant: String::new() };
+        Setting { server: server.host.clone(), ledger: String::new(), credit: CREDIT, variant: String::new() };
     Ok(sdk.start(&setting, &folder.join("worker.log"))?)
 }
 
 fn client(server: &Server) -> Client {
-    Client::new(format!("http://{}", server.grpc))
+    Client::new(format!("http://{}", server.host))
 }
 
 impl Field {
@@ -230,7 +230,7 @@ async fn idle_instances(count: usize) -> Outcome<()> {
     let before = server.rss_mib()?;
     let mut workers = tokio::task::JoinSet::new();
     for first in (0..count).step_by(INSTANCES_PER_CONNECTION) {
-        let remote = Remote::new(format!("http://{}", server.grpc));
+        let remote = Remote::new(format!("http://{}", server.host));
         for _ in first..(first + INSTANCES_PER_CONNECTION).min(count) {
             let nothing = Capability::from_fn("idle.nothing", |_, input: Value| async move { Ok(input) });
             let worker = consort_worker::Worker::new(remote.clone()).agent(Agent::new("idle").capability(nothing));

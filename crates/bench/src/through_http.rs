@@ -54,9 +54,8 @@ pub(crate) async fn run(wanted: &impl Fn(Workload) -> bool, quick: bool) -> Outc
 /// A server process on a folder of its own.
 pub(crate) struct Server {
     child: Child,
-    host: String,
-    /// Where workers and gRPC clients reach it.
-    pub(crate) grpc: String,
+    /// Where workers and clients reach it.
+    pub(crate) host: String,
 }
 
 impl Server {
@@ -73,14 +72,9 @@ impl Server {
             .spawn()?;
         let stdout = child.stdout.take().ok_or("the server has no standard output")?;
         let mut lines = BufReader::new(stdout).lines();
-        let mut address = async |scheme: &str| {
-            let line = lines.next_line().await?.ok_or("the server ended before it was ready")?;
-            let rest = line.split(scheme).nth(1).unwrap_or(&line).trim().trim_end_matches('/').to_owned();
-            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(rest)
-        };
-        let host = address("http://").await?;
-        let grpc = address("grpc://").await?;
-        Ok(Self { child, host, grpc })
+        let line = lines.next_line().await?.ok_or("the server ended before it was ready")?;
+        let host = line.split("http://").nth(1).unwrap_or(&line).trim().trim_end_matches('/').to_owned();
+        Ok(Self { child, host })
     }
 
     /// A client of its HTTP interface.

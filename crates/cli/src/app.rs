@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use consort_server::{DataFolder, Role, Server, Settings, settings::Sources};
+use consort_server::{DataFolder, GrpcListen, Role, Server, Settings, settings::Sources};
 use consort_types::{Code, Error, Result, Time};
 use serde::Serialize;
 
@@ -111,7 +111,7 @@ impl App {
         }
         let role = match need {
             Need::Look | Need::Change => Role::Look,
-            Need::Work => Role::Work { listen: ([127, 0, 0, 1], 0).into(), grpc: None },
+            Need::Work => Role::Work { listen: ([127, 0, 0, 1], 0).into(), grpc: GrpcListen::Off },
         };
         let deadline = Instant::now() + HOLDER_WITHIN;
         loop {

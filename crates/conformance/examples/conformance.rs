@@ -241,7 +241,7 @@ fn agent() -> Agent {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
-    let address = env::var("CONSORT_ADDRESS").unwrap_or_else(|_| "127.0.0.1:7879".into());
+    let address = env::var("CONSORT_ADDRESS").unwrap_or_else(|_| "127.0.0.1:7878".into());
     let credit = env::var("CONFORM_CREDIT").ok().and_then(|text| text.parse().ok()).unwrap_or(8);
     let mut told = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
         .map_err(|error| Error::new(consort_types::Code::Internal, error.to_string()))?;

@@ -79,15 +79,15 @@ impl Stage {
     /// Where no port or file can be opened.
     pub fn open(sdk: Sdk, grace: &str, hold: &[String], credit: u32) -> Result<Self, String> {
         let folder = temp_dir();
-        let (http, grpc) = (free_address()?, free_address()?);
+        let address = free_address()?;
         let settings = format!(
-            "listen = \"{http}\"\ngrpc-listen = \"{grpc}\"\ngrace = \"{grace}\"\nheartbeat-timeout = \"60s\"\n\
+            "listen = \"{address}\"\ngrace = \"{grace}\"\nheartbeat-timeout = \"60s\"\n\
              drain-timeout = \"250ms\"\n"
         );
         std::fs::write(folder.path().join("consort.toml"), settings).map_err(|error| error.to_string())?;
         let ledger = Ledger::open(hold).map_err(|error| error.to_string())?;
-        let client = Client::new(http.parse().map_err(|_| format!("`{http}` is no address"))?);
-        let setting = Setting { server: grpc, ledger: ledger.url(), credit, variant: String::new() };
+        let client = Client::new(address.parse().map_err(|_| format!("`{address}` is no address"))?);
+        let setting = Setting { server: address, ledger: ledger.url(), credit, variant: String::new() };
         Ok(Self { sdk, folder, ledger, client, setting, server: None, worker: None })
     }
 

@@ -7,9 +7,8 @@
 mod agents;
 mod basic;
 pub mod doctor;
-mod grpc;
+mod doors;
 mod host;
-mod http;
 mod local;
 mod mend;
 mod refusal;
@@ -25,7 +24,7 @@ pub use local::{DataFolder, holder};
 pub use mend::mend_marker;
 pub use refusal::refuse_record;
 pub use server::{Role, Server};
-pub use settings::Settings;
+pub use settings::{GrpcListen, Settings};
 pub use telemetry::start_telemetry;
 pub use workflows::{SHIPPED, Shipped, shipped};
 

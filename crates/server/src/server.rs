@@ -16,7 +16,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Settings,
+    GrpcListen, Settings,
     host::InProcess,
     local::{DataFolder, disk},
     settings::{Key, keys},
@@ -31,8 +31,8 @@ pub enum Role {
     Work {
         /// Where to listen for HTTP.
         listen: SocketAddr,
-        /// Where to listen for gRPC, where that is wanted.
-        grpc: Option<SocketAddr>,
+        /// Where to listen for gRPC.
+        grpc: GrpcListen,
     },
 }
 
@@ -45,9 +45,9 @@ pub struct Server {
     grpc_address: Option<SocketAddr>,
     stop_agents: CancellationToken,
     stop_listening: CancellationToken,
-    tasks: Vec<JoinHandle<()>>,
-    /// Ends by itself once it may not listen any more, after its last calls were told.
-    grpc: Option<JoinHandle<()>>,
+    agents: Option<JoinHandle<()>>,
+    /// Each ends by itself once it may not listen any more, after its last requests were told.
+    listeners: Vec<JoinHandle<()>>,
     drain_timeout: Span,
     /// Let go last.
     lock: LockFile,
@@ -67,7 +67,7 @@ impl Server {
         if let Some(keep) = settings.retention().filter(|_| role != Role::Look) {
             handle.set_retention(settings.namespace(), keep).await?;
         }
-        let router = crate::http::for_this_process(handle.clone());
+        let router = crate::doors::in_process(handle.clone());
         let mut server = Self {
             handle,
             router,
@@ -76,18 +76,18 @@ impl Server {
             grpc_address: None,
             stop_agents: CancellationToken::new(),
             stop_listening: CancellationToken::new(),
-            tasks: Vec::new(),
-            grpc: None,
+            agents: None,
+            listeners: Vec::new(),
             drain_timeout: settings.drain_timeout(),
             lock,
         };
         if let Role::Work { listen, grpc } = role {
             server.host_agents(settings);
-            // Whoever finds the HTTP interface may count on the other.
-            if let Some(grpc) = grpc {
-                server.listen_for_grpc(settings, grpc).await?;
+            // A client that finds the HTTP interface may count on the other.
+            if let GrpcListen::At(address) = grpc {
+                server.listen_for_grpc(settings, address).await?;
             }
-            server.listen(settings, listen).await?;
+            server.listen(settings, listen, grpc == GrpcListen::Same).await?;
         }
         Ok(server)
     }
@@ -101,7 +101,7 @@ impl Server {
             worker = worker.agent(agent);
         }
         let stop = self.stop_agents.clone();
-        self.tasks.push(tokio::spawn(async move {
+        self.agents = Some(tokio::spawn(async move {
             if let Err(error) = worker.run(stop.cancelled_owned()).await {
                 tracing::error!("the built-in agents have stopped: {error}");
             }
@@ -110,18 +110,19 @@ impl Server {
 
     async fn listen_for_grpc(&mut self, settings: &Settings, listen: SocketAddr) -> Result<()> {
         let (listener, address) = bind(settings, keys::GRPC_LISTEN, listen).await?;
-        let api = crate::grpc::for_peers(self.handle.clone(), settings)?;
-        self.grpc = Some(tokio::spawn(crate::grpc::serve(listener, api, self.stop_listening.clone())));
+        let grpc = crate::doors::grpc(self.handle.clone(), settings)?;
+        self.listeners.push(tokio::spawn(crate::doors::serve_grpc(listener, grpc, self.stop_listening.clone())));
         tracing::info!("listening for gRPC on {address}");
         self.grpc_address = Some(address);
         Ok(())
     }
 
-    async fn listen(&mut self, settings: &Settings, listen: SocketAddr) -> Result<()> {
+    async fn listen(&mut self, settings: &Settings, listen: SocketAddr, with_grpc: bool) -> Result<()> {
         let (listener, address) = bind(settings, keys::LISTEN, listen).await?;
         let stop = self.stop_listening.clone();
-        let router = crate::http::for_peers(self.handle.clone(), settings)?;
-        self.tasks.push(tokio::spawn(crate::http::serve(listener, router, stop)));
+        let http = crate::doors::http(self.handle.clone(), settings)?;
+        let grpc = with_grpc.then(|| crate::doors::grpc(self.handle.clone(), settings)).transpose()?;
+        self.listeners.push(tokio::spawn(crate::doors::serve(listener, http, grpc, stop)));
         let path = self.lock.path().to_owned();
         self.lock.set_text(&format!("http://{address}")).map_err(|error| disk(&path, &error))?;
         tracing::info!("listening on http://{address}");
@@ -139,7 +140,7 @@ impl Server {
         self.router.clone()
     }
 
-    /// Where it listens for gRPC.
+    /// Where it listens for gRPC alone; `None` where gRPC shares the address of HTTP, or is off.
     pub fn grpc_address(&self) -> Option<SocketAddr> {
         self.grpc_address
     }
@@ -183,14 +184,14 @@ impl Server {
             () = at_once => self.handle.stop_now().await,
         }
         self.stop_listening.cancel();
-        if let Some(grpc) = self.grpc.take() {
+        for listener in self.listeners.drain(..) {
             // A listener that panicked has ended too.
-            let _ = grpc.await;
+            let _ = listener.await;
         }
-        for task in self.tasks.drain(..) {
-            task.abort();
-            // What was aborted has nothing more to say.
-            let _ = task.await;
+        if let Some(agents) = self.agents.take() {
+            agents.abort();
+            // An aborted task has no result.
+            let _ = agents.await;
         }
     }
 }

@@ -4,7 +4,7 @@
 //! Invariant: a child never outlives the value that started it.
 
 use std::{
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     io::{self, BufRead, BufReader, Read},
     net::SocketAddr,
     path::Path,
@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 
 use crate::http::Client;
 
-/// A running server (`consort up --port 0`: both of its ports are any that are free).
+/// A running server (`consort up --port 0`: its port is any that is free).
 #[derive(Debug)]
 pub struct Server {
     child: Child,
@@ -28,7 +28,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts `binary up --port 0 ARGS` in `folder` and waits for the lines that give its addresses.
+    /// Starts `binary up --port 0 ARGS` in `folder` and waits for the line that gives its address, and where `ARGS` name
+    /// an address for gRPC alone, for the line that gives that one.
     ///
     /// It fails where the process ends before that; the error has what the process wrote. `ARGS` must leave gRPC on.
     pub fn start<I, S>(binary: &Path, folder: &Path, args: I) -> io::Result<Self>
@@ -36,6 +37,8 @@ impl Server {
         I: IntoIterator<Item = S>,
         S: AsRef<OsStr>,
     {
+        let args: Vec<OsString> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
+        let separate = args.iter().any(|arg| arg.to_string_lossy().starts_with("--grpc-listen"));
         let mut command = command(binary, folder);
         command.args(["up", "--port", "0"]).args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
@@ -45,7 +48,8 @@ impl Server {
         let mut stdout = BufReader::new(child.stdout.take().expect("stdout is a pipe"));
         let mut said = String::new();
         while stdout.read_line(&mut said)? > 0 {
-            let addresses = (find_address("http", &said), find_address("grpc", &said));
+            let address = find_address("http", &said);
+            let addresses = (address, if separate { find_address("grpc", &said) } else { address });
             if let (Some(address), Some(grpc_address)) = addresses {
                 // The rest is read too: a full pipe would stop the child.
                 readers.push(collect(stdout, Arc::default()));
@@ -65,7 +69,7 @@ impl Server {
         self.address
     }
 
-    /// Where it listens for gRPC.
+    /// Where it listens for gRPC: the same address, unless it was given one of its own.
     pub fn grpc_address(&self) -> SocketAddr {
         self.grpc_address
     }
@@ -160,7 +164,7 @@ mod tests {
     fn start(script: &str) -> (crate::TempDir, io::Result<Server>) {
         let folder = crate::temp_dir();
         std::fs::write(folder.path().join("up"), script).unwrap();
-        let server = Server::start(Path::new("sh"), folder.path(), ["more"]);
+        let server = Server::start(Path::new("sh"), folder.path(), ["--grpc-listen=any"]);
         (folder, server)
     }
 
@@ -171,7 +175,7 @@ mod tests {
         let server = server.unwrap();
         assert_eq!(server.address(), "127.0.0.1:4711".parse().unwrap());
         assert_eq!(server.grpc_address(), "[::1]:4712".parse().unwrap());
-        crate::wait_until("the arguments", || (server.errors() == "--port 0 more\n").then_some(()));
+        crate::wait_until("the arguments", || (server.errors() == "--port 0 --grpc-listen=any\n").then_some(()));
         assert!(!server.stop().unwrap().success());
     }
 

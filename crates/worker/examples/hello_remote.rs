@@ -14,5 +14,5 @@ async fn greet(_: TaskContext, name: String) -> Result<String, TaskError> {
 async fn main() -> Result<()> {
     let agent = Agent::new("greeter").version("1.0.0").capability(Capability::from_fn("greet", greet));
     let stop = async { drop(tokio::signal::ctrl_c().await) };
-    Worker::new(Remote::new("http://127.0.0.1:7879")).agent(agent).run(stop).await
+    Worker::new(Remote::new("http://127.0.0.1:7878")).agent(agent).run(stop).await
 }

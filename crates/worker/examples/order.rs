@@ -15,9 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-/// The address for clients, and the one for workers.
 const SERVER: &str = "http://127.0.0.1:7878";
-const WORKERS: &str = "http://127.0.0.1:7879";
 const WORKFLOW: &str = "
 workflow: order
 input: { item: { type: string }, pieces: { type: integer } }
@@ -77,7 +75,7 @@ fn shop() -> Agent {
 #[tokio::main]
 async fn main() -> Result<()> {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let worker = Worker::new(Remote::new(WORKERS)).agent(shop()).run(async { drop(stopped.await) });
+    let worker = Worker::new(Remote::new(SERVER)).agent(shop()).run(async { drop(stopped.await) });
     let worker = tokio::spawn(worker);
 
     let client = Client::new(SERVER);

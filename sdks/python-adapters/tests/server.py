@@ -55,11 +55,10 @@ class Server:
     """`consort up` on a folder of its own."""
 
     def __init__(self, binary: str, folder: Path) -> None:
-        http, grpc = free_ports(2)
-        self.http = f"127.0.0.1:{http}"
-        self.grpc = f"127.0.0.1:{grpc}"
+        (port,) = free_ports(1)
+        self.address = f"127.0.0.1:{port}"
         self.log = folder / "server.log"
-        settings = {"CONSORT_LISTEN": self.http, "CONSORT_GRPC_LISTEN": self.grpc, "CONSORT_GRACE": "100ms"}
+        settings = {"CONSORT_LISTEN": self.address, "CONSORT_GRACE": "100ms"}
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
                 [binary, "--data-dir", str(folder / "data"), "up"],
@@ -84,7 +83,7 @@ class Server:
     def request(self, method: str, path: str, body: Any = None, kind: str = "application/json") -> Any:
         """A JSON answer, or the text of another."""
         data = body.encode() if isinstance(body, str) else None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"http://{self.http}{path}", data=data, method=method)
+        request = urllib.request.Request(f"http://{self.address}{path}", data=data, method=method)
         if data is not None:
             request.add_header("Content-Type", kind)
         try:
@@ -210,7 +209,7 @@ class Worker:
         env = {**os.environ, **QUIET, "CALLS": str(self.calls_file), "DIE_AT": str(die_at), "HOME": str(folder)}
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", f"tests.agents.{module}", server.grpc],
+                [sys.executable, "-m", f"tests.agents.{module}", server.address],
                 cwd=Path(__file__).parent.parent,
                 env=env,
                 stdout=log,

@@ -26,8 +26,7 @@ class Server:
 
     def start(self) -> None:
         """Starts it, and knows its address. A restart listens where it listened before."""
-        command = [str(self._binary), "up", "--data-dir", str(self._folder / "data"), "--port", "0"]
-        command += ["--grpc-listen", self._listen]
+        command = [str(self._binary), "up", "--data-dir", str(self._folder / "data"), "--listen", self._listen]
         log = (self._folder / "server.log").open("a")
         with log:
             self._process = subprocess.Popen(
@@ -35,7 +34,7 @@ class Server:
             )
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            found = re.match(r"grpc://(\S+)", line)
+            found = re.match(r"http://(\S+)", line)
             if found:
                 self.address = self._listen = found[1]
                 return

@@ -29,4 +29,4 @@ const shop = agent("shop", { version: "1.0.0" })
     return { number, price, status: approved ? "sold" : "refused", by };
   });
 
-await new Worker({ agents: [shop], address: process.env.CONSORT_ADDRESS ?? "127.0.0.1:7879" }).run();
+await new Worker({ agents: [shop], address: process.env.CONSORT_ADDRESS ?? "127.0.0.1:7878" }).run();

@@ -6,7 +6,7 @@
 import { Client } from "@consort/sdk";
 import { z } from "zod";
 
-const client = new Client({ address: process.env.CONSORT_ADDRESS ?? "127.0.0.1:7879" });
+const client = new Client({ address: process.env.CONSORT_ADDRESS ?? "127.0.0.1:7878" });
 
 await client.deploy(`
 workflow: order

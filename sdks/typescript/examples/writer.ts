@@ -36,4 +36,4 @@ const writer = agent("writer", { version: "1.0.0", description: "Makes texts sho
     },
   );
 
-await new Worker({ agents: [writer], address: process.env.CONSORT_ADDRESS ?? "127.0.0.1:7879" }).run();
+await new Worker({ agents: [writer], address: process.env.CONSORT_ADDRESS ?? "127.0.0.1:7878" }).run();

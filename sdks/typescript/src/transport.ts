@@ -8,12 +8,12 @@ import * as grpc from "@grpc/grpc-js";
 import { Code, ConsortError } from "./error.js";
 import { Error as WireError } from "./proto/consort/v1/common.js";
 
-/** Where the server listens for gRPC where nothing else is said. */
-export const ADDRESS = "127.0.0.1:7879";
+/** The default address of a server. */
+export const ADDRESS = "127.0.0.1:7878";
 
 /** How to reach a server. */
 export interface ServerOptions {
-  /** `HOST:PORT`, or a URL with `grpc`, `http` or (for TLS) `https`; `127.0.0.1:7879` where nothing is said. */
+  /** `HOST:PORT`, or a URL with `grpc`, `http` or (for TLS) `https`; `127.0.0.1:7878` where nothing is said. */
   address?: string;
   /** The namespace; `default` where nothing is said. */
   namespace?: string;

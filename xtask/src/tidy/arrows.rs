@@ -56,6 +56,7 @@ const PRODUCT: &[Place] = &[
             "engine",
             "worker",
             "agents",
+            "listen",
             "api-http",
             "api-grpc",
         ],

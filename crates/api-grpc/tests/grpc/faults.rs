@@ -233,7 +233,7 @@ async fn the_first_batch_must_be_hello_alone() {
 
 #[tokio::test]
 async fn a_connection_over_which_nothing_is_asked_ends() {
-    let config = ServeConfig { handshake_timeout: Duration::from_millis(50), ..ServeConfig::default() };
+    let config = ServeConfig { request_timeout: Duration::from_millis(50), ..ServeConfig::default() };
     let server = Server::with(None, Config::default(), config).await;
     let mut silent = tokio::net::TcpStream::connect(server.address).await.unwrap();
     let mut rest = Vec::new();
@@ -265,7 +265,7 @@ async fn a_dead_peer_is_noticed() {
 
 #[tokio::test]
 async fn one_connection_too_many_is_closed() {
-    let config = ServeConfig { connections_max: 1, ..ServeConfig::default() };
+    let config = ServeConfig { http2_connections_max: 1, ..ServeConfig::default() };
     let server = Server::with(None, Config::default(), config).await;
     let worker = server.one(1).await;
     let mut second = tokio::net::TcpStream::connect(server.address).await.unwrap();

@@ -40,7 +40,7 @@ fn rest(stream: &mut TcpStream) -> String {
 
 #[test]
 fn a_head_that_trickles_is_given_up() {
-    let server = server(ServeConfig { header_timeout: SOON, ..ServeConfig::default() });
+    let server = server(ServeConfig { request_timeout: SOON, ..ServeConfig::default() });
     for head in ["", "GET /v1/runs HTTP/1.1\r\nhost: local"] {
         let mut stream = connect(&server);
         stream.write_all(head.as_bytes()).unwrap();
@@ -103,7 +103,7 @@ fn a_head_without_end_is_refused() {
 
 #[test]
 fn one_connection_too_many_is_sent_away_and_a_seat_is_given_again() {
-    let server = server(ServeConfig { connections_max: 1, ..ServeConfig::default() });
+    let server = server(ServeConfig { http1_connections_max: 1, ..ServeConfig::default() });
     let mut first = connect(&server);
     first.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
     let mut begin = [0; 15];

@@ -52,7 +52,7 @@ impl Server {
         let served = serve(listener, router(engine.clone(), api), config, async {
             let _ = stopped.await;
         });
-        let served = runtime.spawn(async { served.await.unwrap() });
+        let served = runtime.spawn(served);
         Self { runtime, engine, address, stop: Some(stop), served: Some(served) }
     }
 

@@ -52,13 +52,13 @@ pub(crate) struct RunArgs {
 /// `consort up`.
 #[derive(Debug, Args)]
 pub(crate) struct UpArgs {
-    /// Where to listen [default: 127.0.0.1:7878]
+    /// Where to listen, for HTTP and gRPC [default: 127.0.0.1:7878]
     #[arg(long, value_name = "HOST:PORT", conflicts_with = "port")]
     listen: Option<String>,
-    /// The port to listen on, on loopback; 0 lets the system choose, for gRPC too where nothing is said about that
+    /// The port to listen on, on loopback; 0 lets the system choose
     #[arg(long, value_name = "PORT")]
     port: Option<u16>,
-    /// Where to listen for gRPC; `off` for nowhere [default: 127.0.0.1:7879]
+    /// Where to listen for gRPC: `same` as `--listen`, an address of its own, or `off` [default: same]
     #[arg(long, value_name = "HOST:PORT")]
     grpc_listen: Option<String>,
 }
@@ -67,10 +67,7 @@ impl UpArgs {
     /// The settings that were given as flags, by name.
     pub(crate) fn settings(&self) -> BTreeMap<&'static str, String> {
         let listen = self.port.map(|port| format!("127.0.0.1:{port}")).or_else(|| self.listen.clone());
-        // Who lets the system choose wants to be in nobody's way.
-        let any = (self.port == Some(0)).then(|| "127.0.0.1:0".to_owned());
-        let grpc = self.grpc_listen.clone().or(any);
-        let given = [(keys::LISTEN.name, listen), (keys::GRPC_LISTEN.name, grpc)];
+        let given = [(keys::LISTEN.name, listen), (keys::GRPC_LISTEN.name, self.grpc_listen.clone())];
         given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
     }
 }

@@ -1,7 +1,7 @@
 //! `consort up`: a server on the data folder, until a signal.
 //!
 //! For: starting, telling the address, draining. Not for: what the server does meanwhile.
-//! Invariant: the first line of standard output is the address for HTTP, and the second, where there is one, that for
+//! Invariant: the first line of standard output is the address, and the second, where gRPC has one of its own, that for
 //! gRPC; both are written at once, when both are listened on.
 
 use consort_server::{Role, Server};

@@ -129,7 +129,15 @@ fn hello() -> Hello {
         capabilities: vec![capability],
     };
     let (labels, client) = (BTreeMap::new(), String::new());
-    Hello { namespace: NS.to_owned(), agent, concurrency: 100, held: Vec::new(), labels, client, worker: "w".to_owned() }
+    Hello {
+        namespace: NS.to_owned(),
+        agent,
+        concurrency: 100,
+        held: Vec::new(),
+        labels,
+        client,
+        worker: "w".to_owned(),
+    }
 }
 
 fn start() -> StartRequest {

@@ -15,7 +15,7 @@ pub enum Kind {
     Path,
     /// `HOST:PORT`; port 0 lets the system choose.
     Address,
-    /// As an address, or `off`.
+    /// `same` as another address, an address of its own, or `off`.
     Listener,
     /// `HOST:PORT` or `http://HOST:PORT`; empty for none.
     Server,
@@ -39,7 +39,7 @@ impl Kind {
         match self {
             Self::Path => "path",
             Self::Address => "`HOST:PORT`",
-            Self::Listener => "`HOST:PORT` or `off`",
+            Self::Listener => "`same`, `HOST:PORT` or `off`",
             Self::Server => "`HOST:PORT` or URL",
             Self::Name => "name",
             Self::Secret => "text, never shown",
@@ -86,10 +86,10 @@ keys! {
     TOKEN = "token", Secret, "", false;
     /// The namespace that commands work in.
     NAMESPACE = "namespace", Name, "default", true;
-    /// Where `consort up` listens.
+    /// Where `consort up` listens for HTTP and gRPC.
     LISTEN = "listen", Address, "127.0.0.1:7878", true;
-    /// Where `consort up` listens for workers and clients that speak gRPC; `off` for nowhere.
-    GRPC_LISTEN = "grpc-listen", Listener, "127.0.0.1:7879", true;
+    /// Where workers reach `consort up` over gRPC: `same` as `listen`, an address of its own, or `off` for nowhere.
+    GRPC_LISTEN = "grpc-listen", Listener, "same", true;
     /// How much is told on standard error while working.
     LOG = "log", Level, "warn", true;
     /// How long ended runs are kept; `keep` keeps them. Applied at the start of a server.
@@ -124,7 +124,7 @@ impl Key {
         let fits = match self.kind {
             Kind::Path => !text.is_empty(),
             Kind::Address => text.parse::<SocketAddr>().is_ok(),
-            Kind::Listener => text == "off" || text.parse::<SocketAddr>().is_ok(),
+            Kind::Listener => matches!(text, "same" | "off") || text.parse::<SocketAddr>().is_ok(),
             Kind::Server => text.is_empty() || server_address(text).is_some(),
             Kind::Name => Name::check("namespace", text).is_ok(),
             Kind::Secret => !text.contains(|c: char| c.is_control()),

@@ -22,6 +22,17 @@ pub use keys::{Key, Kind};
 pub use load::{Origin, PROJECT_FILE, Sources};
 pub use page::reference_page;
 
+/// Where a server listens for gRPC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GrpcListen {
+    /// On the address of HTTP; the two are told apart by protocol and content type.
+    Same,
+    /// On an address of its own.
+    At(SocketAddr),
+    /// Nowhere.
+    Off,
+}
+
 /// The settings of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -81,10 +92,13 @@ impl Settings {
         self.text(keys::LISTEN).parse().expect("an address was checked when it was loaded")
     }
 
-    /// Where a server listens for gRPC; `None` where it does not.
-    pub fn grpc_listen(&self) -> Option<SocketAddr> {
-        // What is no address is `off`: it was checked when it was loaded.
-        self.text(keys::GRPC_LISTEN).parse().ok()
+    /// Where a server listens for gRPC.
+    pub fn grpc_listen(&self) -> GrpcListen {
+        match self.text(keys::GRPC_LISTEN) {
+            "same" => GrpcListen::Same,
+            "off" => GrpcListen::Off,
+            address => GrpcListen::At(address.parse().expect("an address was checked when it was loaded")),
+        }
     }
 
     /// How much is told.

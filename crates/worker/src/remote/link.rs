@@ -59,7 +59,7 @@ impl Link {
     fn endpoint(&self) -> Result<Endpoint> {
         let bad = |what: &str| {
             let message = format!("`{}` is no address of a server: {what}", self.url);
-            Error::new(Code::BadRequest, message).hint("write it like `127.0.0.1:7879` or `http://127.0.0.1:7879`")
+            Error::new(Code::BadRequest, message).hint("write it like `127.0.0.1:7878` or `http://127.0.0.1:7878`")
         };
         // As `consort up` prints it, or without a scheme, it means the same.
         let plain = self.url.strip_prefix("grpc://").unwrap_or(&self.url);
@@ -112,7 +112,7 @@ impl Link {
             }
             tonic::Code::Unimplemented => {
                 Error::new(Code::RouteNotFound, format!("the server at `{}` does not know this call", self.url))
-                    .hint("is it the gRPC address (port 7879 by default) of a Consort server of this version?")
+                    .hint("is it the address (port 7878 by default) of a Consort server of this version, with `grpc-listen` not set to another one?")
             }
             tonic::Code::OutOfRange | tonic::Code::ResourceExhausted => {
                 Error::new(Code::PayloadTooLarge, format!("a message is too large: {message}"))
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn addresses_that_cannot_work_are_refused_by_name() {
         for (url, expected) in [
-            ("ftp://127.0.0.1:7879", "it does not begin with `http://`"),
+            ("ftp://127.0.0.1:7878", "it does not begin with `http://`"),
             ("http://a b", "it is not a URL"),
             ("https://example.org", "this SDK does not speak TLS itself"),
         ] {
@@ -166,7 +166,7 @@ mod tests {
 
     #[tokio::test]
     async fn addresses_are_taken_as_they_are_printed() {
-        for url in ["127.0.0.1:7879", "localhost:7879", "grpc://127.0.0.1:7879", "http://[::1]:7879/"] {
+        for url in ["127.0.0.1:7878", "localhost:7878", "grpc://127.0.0.1:7878", "http://[::1]:7878/"] {
             assert!(link(url).channel().is_ok(), "{url}");
         }
     }

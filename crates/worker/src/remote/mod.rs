@@ -38,7 +38,7 @@ const OPEN_WITHIN: Duration = Duration::from_secs(30);
 ///
 /// # async fn example() -> consort_types::Result<()> {
 /// let greet = Capability::from_fn("greet", |_, name: String| async move { Ok(format!("hello {name}")) });
-/// let server = Remote::new("http://127.0.0.1:7879");
+/// let server = Remote::new("http://127.0.0.1:7878");
 /// Worker::new(server).agent(Agent::new("greeter").capability(greet)).run(std::future::pending()).await
 /// # }
 /// ```
@@ -52,7 +52,7 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// A server at this address, such as `127.0.0.1:7879`, with or without `http://` or `grpc://` in front. A wrong address is an error of the first connection.
+    /// A server at this address, such as `127.0.0.1:7878`, with or without `http://` or `grpc://` in front. A wrong address is an error of the first connection.
     pub fn new(url: impl Into<String>) -> Self {
         Self { link: Link::new(url.into()) }
     }

@@ -39,7 +39,7 @@ fn serving(grpc: TcpListener, http: TcpListener, engine: Handle) -> [JoinHandle<
     let api = api(engine, ApiConfig { token, heartbeat_timeout: Span::from_secs(30) });
     let http = async {
         let config = consort_api_http::ServeConfig::default();
-        consort_api_http::serve(http, router, config, std::future::pending()).await.unwrap();
+        consort_api_http::serve(http, router, config, std::future::pending()).await;
     };
     [tokio::spawn(serve(grpc, api, ServeConfig::default(), std::future::pending())), tokio::spawn(http)]
 }

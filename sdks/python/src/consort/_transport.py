@@ -15,7 +15,7 @@ import grpc.aio
 from consort._errors import Code, ConsortError
 from consort._proto.v1.common_pb2 import Error
 
-DEFAULT_ADDRESS: Final = "127.0.0.1:7879"
+DEFAULT_ADDRESS: Final = "127.0.0.1:7878"
 """Where a server listens unless told otherwise."""
 
 PROTOCOL: Final = 1

@@ -34,7 +34,7 @@ export class Server {
   /** Starts the server, at the address of before where there was one. */
   async up(): Promise<void> {
     assert.ok(BINARY);
-    const listen = ["--listen", "127.0.0.1:0", "--grpc-listen", this.address];
+    const listen = ["--listen", this.address];
     const child = spawn(BINARY, ["up", "--data-dir", join(this.#folder, "data"), ...listen], {
       cwd: this.#folder,
       env: { ...process.env, CONSORT_HEARTBEAT_TIMEOUT: "2s", CONSORT_GRACE: "3s" },
@@ -42,7 +42,7 @@ export class Server {
     });
     this.#process = child;
     for await (const line of createInterface({ input: child.stdout })) {
-      const address = /^grpc:\/\/(\S+)$/.exec(line)?.[1];
+      const address = /^http:\/\/(\S+)$/.exec(line)?.[1];
       if (address) {
         this.address = address;
         return;

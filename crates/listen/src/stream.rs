@@ -1,6 +1,6 @@
 //! A connection whose client must read what it is sent.
 //!
-//! For: ending connections that are full of answers nobody takes. Not for: reading (heads and bodies have timeouts
+//! For: ending connections that are full of answers that their client does not read. Not for: reading (heads and bodies have timeouts
 //! of their own).
 //! Invariant: a write that waits for its client fails when it has waited for the timeout.
 
@@ -17,7 +17,7 @@ use tokio::{
 };
 
 /// A stream that gives up on a client that does not read.
-pub(super) struct TimedStream<S> {
+pub(crate) struct TimedStream<S> {
     inner: S,
     timeout: Duration,
     /// Set while a write waits.
@@ -25,7 +25,7 @@ pub(super) struct TimedStream<S> {
 }
 
 impl<S> TimedStream<S> {
-    pub(super) fn new(inner: S, timeout: Duration) -> Self {
+    pub(crate) fn new(inner: S, timeout: Duration) -> Self {
         Self { inner, timeout, deadline: None }
     }
 
