@@ -1,4 +1,4 @@
-//! The project's own chores: `cargo xtask tidy|test|bench|sim|powercut|docs`.
+//! The project's own chores: `cargo xtask tidy|shape|test|bench|sim|powercut|docs`.
 //!
 //! For: what a person or CI runs on the project as a whole. Not for: anything that ships.
 //! Invariant: every chore runs from any folder of the workspace, needs no standard input, and exits with 1 when it
@@ -20,6 +20,7 @@ usage: cargo xtask COMMAND
 
 commands:
   tidy                 check the rules that the compiler does not know
+  shape                list the types with the most methods, largest first
   test [--only STAGE]  run the whole gate, or one stage of it (may be given more than once)
   test --list          list the stages
   bench [ARGS]         run the benchmarks in release; ARGS go to consort-bench
@@ -63,6 +64,7 @@ fn run(args: &[String]) -> Result<Outcome, String> {
             Ok(Outcome::Good)
         }
         ("tidy", []) => tidy::report(&project).map(outcome),
+        ("shape", []) => tidy::print_shape(&project).map(|()| Outcome::Good),
         ("test", ["--list"]) => {
             print!("{}", stages::listing());
             Ok(Outcome::Good)

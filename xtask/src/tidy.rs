@@ -7,11 +7,14 @@ mod arrows;
 mod licence;
 mod manifest;
 mod prose;
+mod shape;
 mod source;
+mod words;
 
 use std::fmt;
 
 use crate::project::{Project, TextFile};
+use crate::rust;
 
 /// Something to mend, with its place.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,6 +44,7 @@ pub(crate) fn problems(project: &Project) -> Result<Vec<Problem>, String> {
     let mut found: Vec<Problem> = files.iter().flat_map(|file| check_file(&files, file)).collect();
     found.extend(arrows::check(&metadata));
     found.extend(manifest::check(&metadata, &files));
+    found.extend(shape::check(&files));
     found.sort();
     found.dedup();
     Ok(found)
@@ -48,10 +52,20 @@ pub(crate) fn problems(project: &Project) -> Result<Vec<Problem>, String> {
 
 fn check_file(files: &[TextFile], file: &TextFile) -> Vec<Problem> {
     let mut found = prose::check(files, file);
-    if file.has_extension("rs") {
-        found.extend(source::check(file));
+    let tokens = file.has_extension("rs").then(|| rust::tokens(&file.text));
+    if let Some(tokens) = &tokens {
+        found.extend(source::check(file, tokens));
     }
+    found.extend(words::check(file, tokens.as_deref()));
     found
+}
+
+/// Prints the types with more than [`shape::METHODS_SHOWN_ABOVE`] methods, largest first.
+pub(crate) fn print_shape(project: &Project) -> Result<(), String> {
+    for row in shape::largest(&project.text_files()?) {
+        println!("{row}");
+    }
+    Ok(())
 }
 
 /// Prints what is wrong; true when nothing is.

@@ -289,8 +289,12 @@ async fn an_agent_does_not_speak_for_consort_and_passes_failures_of_calls_on() {
         let handle = Handle::open(parts(&disk, &store), Config::default()).await.unwrap();
         handle.deploy(NS, ONE).await.unwrap();
         let mut session = handle.attach(hello(agent("a", X), 1, Vec::new()), Locality::Remote).await.unwrap();
-        let request =
-            StartRequest { namespace: NS.into(), workflow: "w".into(), input: json("{}"), ..StartRequest::default() };
+        let request = StartRequest {
+            namespace: NS.into(),
+            workflow: "w".into(),
+            input: Some(json("{}")),
+            ..StartRequest::default()
+        };
         let run = handle.start(request).await.unwrap().run;
         let [ToWorker::Task(offer)] = &session.receive().await.unwrap()[..] else { panic!("a task") };
         let (task, token, error) = (offer.task, offer.token, Error::new(said, "it broke"));

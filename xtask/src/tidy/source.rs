@@ -36,16 +36,15 @@ const BANNED_IN_CORE: [(&str, &str); 11] = [
 ];
 
 /// The problems of one Rust file.
-pub(super) fn check(file: &TextFile) -> Vec<Problem> {
-    let tokens = rust::tokens(&file.text);
+pub(super) fn check(file: &TextFile, tokens: &[Token]) -> Vec<Problem> {
     let mut found = Vec::new();
     if !is_generated(file) {
         found.extend(header(file));
-        found.extend(lengths(file, &tokens));
+        found.extend(lengths(file, tokens));
     }
-    found.extend(unsafe_code(file, &tokens));
-    found.extend(leftovers(file, &tokens));
-    found.extend(bans(file, &tokens));
+    found.extend(unsafe_code(file, tokens));
+    found.extend(leftovers(file, tokens));
+    found.extend(bans(file, tokens));
     found
 }
 
@@ -118,7 +117,7 @@ mod tests {
     /// The lines and first words of what is wrong with a file.
     fn problems(path: &str, text: &str) -> Vec<(usize, String)> {
         let file = TextFile { path: path.to_owned(), text: text.to_owned() };
-        check(&file).into_iter().map(|problem| (problem.line, problem.what)).collect()
+        check(&file, &rust::tokens(text)).into_iter().map(|problem| (problem.line, problem.what)).collect()
     }
 
     fn function(body_lines: usize) -> String {
