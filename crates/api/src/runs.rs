@@ -104,7 +104,6 @@ pub struct Origin {
 
 /// A run in a few words.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[expect(clippy::struct_field_names, reason = "a run is named by its id as in every other document")]
 pub struct RunSummary {
     /// The run.
     #[schemars(with = "schema::Run")]

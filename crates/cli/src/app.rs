@@ -79,7 +79,9 @@ impl App {
 
     /// Prints documents, one a line.
     pub(crate) fn print_lines(&self, documents: &[impl Serialize]) {
-        documents.iter().for_each(|document| self.print_line(document));
+        for document in documents {
+            self.print_line(document);
+        }
     }
 
     /// Tells something on standard error.

@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     }
     let style = Style::stderr(cli.globals.color);
     let exit = run(cli).unwrap_or_else(|error| {
-        print_error(&error, style);
+        write_error(&error, style);
         Exit::of(&error)
     });
     ExitCode::from(exit.code())
@@ -61,11 +61,11 @@ fn run(cli: Cli) -> Result<Exit> {
 }
 
 /// Prints an error on standard error.
-pub(crate) fn complain(app: &App, error: &Error) {
-    print_error(error, app.err);
+pub(crate) fn print_error(app: &App, error: &Error) {
+    write_error(error, app.err);
 }
 
-fn print_error(error: &Error, style: Style) {
+fn write_error(error: &Error, style: Style) {
     use std::io::Write as _;
     let head = style.paint(Paint::Red, &format!("error[{}]", error.code));
     let mut text = format!("{head}: {}\n", clean_lines(&error.message));

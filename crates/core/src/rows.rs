@@ -143,6 +143,7 @@ pub struct Origin {
 
 /// A run.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
+#[expect(clippy::struct_excessive_bools, reason = "each says one thing of its own that a person reads in the row")]
 pub struct Run {
     /// Its namespace.
     #[n(0)]

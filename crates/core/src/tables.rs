@@ -459,7 +459,9 @@ mod tests {
         let mut table: Table<String, u64> = Table::new(b'x', memory.clone(), 0);
         let longest = "m".repeat(limits::KEY_ENCODED_BYTES_MAX - 1);
         let keys = ["l".to_owned(), longest.clone(), "n".to_owned()];
-        keys.iter().for_each(|key| table.put(key.clone(), 1));
+        for key in &keys {
+            table.put(key.clone(), 1);
+        }
         let mut changes = Changes::default();
         let generation = table.take(&mut changes);
         memory.write(changes);

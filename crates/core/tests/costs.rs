@@ -124,9 +124,9 @@ fn a_step_that_ends_early_ends_after_what_is_below_it() {
     world.advance_to(due);
     world.tick_once();
     let ended = |world: &mut World| world.task_state(0, "g");
-    assert_eq!(ended(&mut world), "open", "900 waits below it are too much for one record");
+    assert_eq!(ended(&mut world), "running", "900 waits below it are too much for one record");
     let mut records = 1;
-    while ended(&mut world) == "open" {
+    while ended(&mut world) == "running" {
         assert!(world.ready.is_empty(), "nothing starts while steps are being stopped");
         world.reopen();
         world.tick_once();
@@ -282,7 +282,7 @@ fn a_long_document_counts_in_each_record_once() {
         assert_eq!(world.go_on_once(), 1, "each record gets on");
         begun.push(world.ready.len());
     }
-    assert_eq!(begun, [0, 1, 2, 3, 4], "a record that has read a long document, or written one, does no more");
+    assert_eq!(begun, [1, 2, 3, 4], "a record that has read a long document, or written one, does no more");
     complete_all(&mut world);
     assert_eq!(status(&mut world, 0), "completed");
     world.verify();

@@ -163,6 +163,7 @@ impl Clock {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_wrap, clippy::cast_sign_loss, reason = "the times here are far below either limit")]
 mod tests {
     use super::*;
 

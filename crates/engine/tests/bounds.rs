@@ -165,6 +165,13 @@ fn open(disk: &MemoryLogDisk, store: &MemoryStore, now: Time) -> Result<Partitio
     opened
 }
 
+/// A start as the door makes it, in the bytes of its record.
+fn start_record(world: &mut World, run: u8) -> Vec<u8> {
+    let Command::StartRun(start) = start_command(run, "{}") else { panic!("a start") };
+    let start = world.partition.machine().unwrap().prepare_start(start, None).unwrap();
+    Command::StartRun(start).encode()
+}
+
 fn refuse(disk: &MemoryLogDisk, store: &MemoryStore, seq: Seq) -> Result<Seq> {
     let refusal = RefuseRecord { seq, reason: "cannot be read".into(), by: "ann".into() };
     let mut log = disk.open().unwrap();
@@ -179,9 +186,10 @@ fn a_record_that_cannot_be_read_is_named_refused_by_its_number_and_passed_over()
     let mut world = World::with(ONE);
     world.start(1);
     let now = world.now;
+    let second = start_record(&mut world, 2);
     world.disk.crash(false);
     let poisoned = plant(&world.disk, now, b"\xffnobody can read this");
-    let after = plant(&world.disk, now, &start_command(2, "{}").encode());
+    let after = plant(&world.disk, now, &second);
 
     let error = open(&world.disk, &world.store, now).err().expect("it does not start");
     assert!(error.code == Code::BadRecord && error.message.contains(&format!("record `{poisoned}`")), "{error}");
@@ -216,16 +224,17 @@ fn a_record_that_cannot_be_read_is_named_refused_by_its_number_and_passed_over()
 
 #[test]
 fn wherever_the_store_stands_the_same_records_are_passed_over() {
-    let world = World::with(ONE);
+    let mut world = World::with(ONE);
     let now = world.now;
     let base = world.applied();
+    let starts = [1, 2, 3].map(|run| start_record(&mut world, run));
     world.disk.crash(false);
     // One that is refused although it could be applied, one that comes too early, and what stays.
-    let fine = plant(&world.disk, now, &start_command(1, "{}").encode());
-    plant(&world.disk, now, &start_command(2, "{}").encode());
+    let fine = plant(&world.disk, now, &starts[0]);
+    plant(&world.disk, now, &starts[1]);
     let retention = SetRetention { namespace: NS.into(), keep: None };
     let early = plant(&world.disk, Time(5), &Command::SetRetention(retention).encode());
-    plant(&world.disk, now, &start_command(3, "{}").encode());
+    plant(&world.disk, now, &starts[2]);
     refuse(&world.disk, &world.store, fine).unwrap();
     let last = refuse(&world.disk, &world.store, early).unwrap();
 

@@ -400,10 +400,10 @@ async fn an_overload_is_answered() {
     let handle = Handle::open(Parts { log, ..whole }, Config::default()).await.unwrap();
     handle.deploy(NS, ONE).await.unwrap();
     *shut.0.lock().unwrap() = true;
-    let starts: Vec<_> = (0..=limits::COMMANDS_WAITING_MAX)
+    let commands: Vec<_> = (0..=limits::COMMANDS_WAITING_MAX)
         .map(|_| {
             let handle = handle.clone();
-            async move { handle.start(request(r#"{"n":1}"#)).await }
+            async move { handle.set_retention(NS, None).await }
         })
         .collect();
     let opened = async {
@@ -412,7 +412,7 @@ async fn an_overload_is_answered() {
         *shut.0.lock().unwrap() = false;
         shut.1.notify_all();
     };
-    let (replies, ()) = futures::future::join(futures::future::join_all(starts), opened).await;
+    let (replies, ()) = futures::future::join(futures::future::join_all(commands), opened).await;
     let refused: Vec<_> = replies.into_iter().filter_map(Result::err).collect();
     assert_eq!(refused.len(), 1);
     let error = &refused[0];
@@ -433,7 +433,7 @@ async fn a_halted_partition_answers_everybody_with_its_reason() {
     let waiter = handle.clone();
     let waiting = tokio::spawn(async move { waiter.wait_end(NS, run).await });
     handle.status().await.unwrap();
-    let error = handle.start(request("{}")).await.unwrap_err();
+    let error = handle.start(request(r#"{"n":2}"#)).await.unwrap_err();
     assert_eq!(waiting.await.unwrap().unwrap_err().code, Code::Halted);
     assert!(error.code == Code::Halted && error.message.contains("planned failure"), "{error}");
     assert_eq!(handle.deploy(NS, ONE).await.unwrap_err().code, Code::Halted);

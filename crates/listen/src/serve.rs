@@ -253,9 +253,10 @@ impl<H: Door, G: Door> Shared<H, G> {
                 refused.notify_one();
             }
             async move {
-                Ok::<_, Infallible>(match seated {
-                    true => shared.doors.answer(request, caller).await,
-                    false => shared.doors.refuse(&request),
+                Ok::<_, Infallible>(if seated {
+                    shared.doors.answer(request, caller).await
+                } else {
+                    shared.doors.refuse(&request)
                 })
             }
         });

@@ -240,6 +240,9 @@ mod tests {
         }
     }
 
+    /// What is said of a marker, and how it is lost.
+    type Loss = (&'static str, fn(&Path));
+
     #[test]
     fn a_marker_that_was_lost_is_named_and_written_anew_only_when_asked() {
         let temp = consort_testkit::temp_dir();
@@ -247,7 +250,7 @@ mod tests {
         drop(folder.lock().unwrap());
         std::fs::create_dir(folder.log()).unwrap();
         let marker = folder.path().join(MARKER);
-        let losses: [(&str, fn(&Path)); 3] = [
+        let losses: [Loss; 3] = [
             ("is empty", |marker| std::fs::write(marker, "").unwrap()),
             ("is empty", |marker| std::fs::write(marker, [0; 10]).unwrap()),
             ("is missing", |marker| std::fs::remove_file(marker).unwrap()),

@@ -262,7 +262,7 @@ impl World {
                 return Ok(());
             }
             self.next_loop = None;
-            return self.go_round();
+            return self.run_loop();
         }
         self.trace.note(self.now, format_args!("{event:?}"));
         match event {
@@ -285,7 +285,7 @@ impl World {
             Event::Operator => self.operate(),
             Event::Lie => self.lie(),
             Event::Fault => self.break_something(),
-            Event::Calm => self.become_calm(),
+            Event::Calm => self.enter_quiescence(),
         }
     }
 
@@ -375,7 +375,7 @@ impl World {
         Err(Violation::of(law, format!("the log ends at record {last}, but record {known} was acknowledged")))
     }
 
-    fn go_round(&mut self) -> Checked {
+    fn run_loop(&mut self) -> Checked {
         let mut now = self.log_time();
         let planted = self.plan.planted;
         if planted == Some(Planted::TickFromTheFuture) && self.random.chance(20) {
@@ -626,7 +626,7 @@ impl World {
     }
 
     /// Nothing breaks any more, agents answer, and every run is to end.
-    fn become_calm(&mut self) -> Checked {
+    fn enter_quiescence(&mut self) -> Checked {
         if !self.calm {
             self.trace.note(self.now, format_args!("calm"));
             self.calm = true;

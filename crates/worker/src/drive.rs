@@ -30,7 +30,7 @@ use crate::{
 
 /// How long the driver is patient.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
+pub(crate) struct Timeouts {
     /// How long code stands still before its task parks.
     pub(crate) park_after: Duration,
     /// How long cancelled code may go on.
@@ -59,7 +59,7 @@ pub(crate) async fn drive(
     input: Payload,
     code: Option<Erased>,
     outbox: &Outbox,
-    patience: Patience,
+    patience: Timeouts,
 ) {
     let end = match code {
         Some(code) => {
@@ -133,12 +133,12 @@ async fn stopped(attempt: &Attempt) {
 
 /// Notes that the code wants to be polled, and wakes the driver.
 #[derive(Default)]
-struct Bell {
+struct WakeFlag {
     rung: AtomicBool,
     driver: AtomicWaker,
 }
 
-impl Wake for Bell {
+impl Wake for WakeFlag {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
@@ -155,9 +155,9 @@ struct Driver<'a> {
     /// The connection to which what was sent belongs.
     epoch: u64,
     code: Option<BoxFuture<'static, Result<Payload, TaskError>>>,
-    bell: Arc<Bell>,
+    bell: Arc<WakeFlag>,
     waker: Waker,
-    patience: Patience,
+    patience: Timeouts,
     /// Whether the code was polled: what is cancelled before is not begun.
     started: bool,
     /// A place on the connection for the next message to watchers.
@@ -169,12 +169,12 @@ struct Driver<'a> {
 }
 
 impl<'a> Driver<'a> {
-    fn new(attempt: Arc<Attempt>, code: &Erased, input: Payload, outbox: &'a Outbox, patience: Patience) -> Self {
+    fn new(attempt: Arc<Attempt>, code: &Erased, input: Payload, outbox: &'a Outbox, patience: Timeouts) -> Self {
         let context = TaskContext::new(Arc::clone(&attempt));
         let code = Arc::clone(code);
         // The handler is entered inside the future, so that a panic there is caught like any other.
         let code: BoxFuture<'static, _> = Box::pin(async move { code(context, input).await });
-        let bell = Arc::new(Bell::default());
+        let bell = Arc::new(WakeFlag::default());
         bell.rung.store(true, Ordering::Release);
         let waker = Waker::from(Arc::clone(&bell));
         let (code, epoch) = (Some(code), outbox.epoch());

@@ -25,7 +25,7 @@ use crate::{
     Agent, Connect, Connection,
     attempt::{Attempt, Verdict},
     back_off::BackOff,
-    drive::{Patience, drive},
+    drive::{Timeouts, drive},
     outbox::Outbox,
 };
 
@@ -45,7 +45,7 @@ pub(crate) struct Settings {
     pub(crate) concurrency: u32,
     pub(crate) heartbeat_interval: Duration,
     pub(crate) leave_within: Duration,
-    pub(crate) patience: Patience,
+    pub(crate) patience: Timeouts,
 }
 
 /// What the attempts of an instance share with its session.

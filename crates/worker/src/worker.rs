@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Agent, Connect,
-    drive::Patience,
+    drive::Timeouts,
     session::{Instance, Settings},
 };
 
@@ -41,7 +41,7 @@ impl Worker {
             concurrency: 16,
             heartbeat_interval: Duration::from_secs(5),
             leave_within: Duration::from_secs(30),
-            patience: Patience { park_after: Duration::from_millis(10), cancel_grace: Duration::from_secs(2) },
+            patience: Timeouts { park_after: Duration::from_millis(10), cancel_grace: Duration::from_secs(2) },
         };
         Self { connect: Arc::new(connect), agents: Vec::new(), settings }
     }

@@ -105,14 +105,13 @@ impl<'s> Compiler<'s> {
     fn reference(&mut self, map: &'s Map<String, Value>, at: &str) -> Result<Option<Rule>, Problem> {
         let Some(Value::String(target)) = map.get("$ref") else { return Ok(None) };
         let known = self.named.get(target.as_str()).copied();
-        let part = match known {
-            Some(part) => part,
-            None => {
-                let missing = || (format!("`$ref` to `{target}` names nothing"), below(at, "$ref"));
-                let pointer = target.strip_prefix('#').ok_or_else(missing)?;
-                let found = self.root.pointer(pointer).ok_or_else(missing)?;
-                self.part(found, pointer)?
-            }
+        let part = if let Some(part) = known {
+            part
+        } else {
+            let missing = || (format!("`$ref` to `{target}` names nothing"), below(at, "$ref"));
+            let pointer = target.strip_prefix('#').ok_or_else(missing)?;
+            let found = self.root.pointer(pointer).ok_or_else(missing)?;
+            self.part(found, pointer)?
         };
         self.named.insert(target, part);
         Ok(Some(Rule::All(vec![part])))
@@ -236,6 +235,7 @@ fn texts(value: &Value) -> Vec<String> {
 }
 
 /// A count, which may be written as `2.0`.
+#[expect(clippy::cast_sign_loss, reason = "a schema was checked: counts are not negative")]
 fn count(map: &Map<String, Value>, key: &str) -> Option<u64> {
     let value = map.get(key)?;
     // A count beyond 64 bits is cut to what no document reaches.

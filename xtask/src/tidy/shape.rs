@@ -20,8 +20,29 @@ const METHODS_MAX: usize = 40;
 /// From how many methods on a type is shown by `cargo xtask shape`.
 pub(super) const METHODS_SHOWN_ABOVE: usize = 30;
 
-/// Types that may have more, each with the reason.
-const METHODS_EXCEPTIONS: &[(&str, &str, &str)] = &[];
+/// Types that have more for now: each is to be split, and must not grow meanwhile.
+const METHODS_EXCEPTIONS: &[(&str, &str, usize)] = &[
+    ("crates/core", "Fold", 203),
+    ("crates/core", "Machine", 57),
+    ("crates/dispatch", "Dispatcher", 48),
+    ("crates/engine", "Handle", 78),
+    ("crates/engine", "Partition", 79),
+    ("crates/sim", "World", 108),
+    ("crates/worker", "Client", 41),
+    ("crates/workflow-check", "Reader", 62),
+];
+
+/// Circles that are there for now: each is to be opened, and no other may come.
+const CIRCLES_EXCEPTIONS: &[(&str, &str)] = &[
+    ("crates/api", "`params`, `spec`"),
+    ("crates/api-http", "`call`, `route`, `router`, `routes`"),
+    ("crates/core", "`command`, `fold`, `machine`"),
+    ("crates/core", "`run::compensate`, `run::step`"),
+    ("crates/engine", "`handle`, `partition`, `shell`"),
+    ("crates/engine", "`partition::open`, `partition::refusal`"),
+    ("crates/sim", "`agents`, `clients`, `handouts`, `liars`, `world`"),
+    ("crates/workflow", "`cel::ast`, `cel::functions`, `cel::lexer`, `cel::parser`, `cel::strings`"),
+];
 
 /// The problems of the Rust source as a whole.
 pub(super) fn check(files: &[TextFile]) -> Vec<Problem> {
@@ -69,9 +90,10 @@ fn counts(sources: &[Source]) -> BTreeMap<(&str, String), (usize, &str)> {
 fn too_many_methods(sources: &[Source]) -> Vec<Problem> {
     let mut found = Vec::new();
     for ((crate_folder, name), (count, path)) in counts(sources) {
-        let excused = METHODS_EXCEPTIONS.iter().any(|(of, ty, _)| *of == crate_folder && *ty == name);
-        if count > METHODS_MAX && !excused {
-            let what = format!("type `{name}` has {count} methods over all files, over the limit of {METHODS_MAX}");
+        let known = METHODS_EXCEPTIONS.iter().find(|(of, ty, _)| *of == crate_folder && *ty == name);
+        let max = known.map_or(METHODS_MAX, |(_, _, max)| *max);
+        if count > max {
+            let what = format!("type `{name}` has {count} methods over all files, over the limit of {max}");
             found.push(Problem::new(path, 1, what, "give its parts types of their own"));
         }
     }
@@ -108,9 +130,14 @@ fn circles_of(files: &[&Source]) -> Vec<Problem> {
     let mut found = Vec::new();
     for circle in components(&edges) {
         let names: Vec<String> = circle.iter().map(|module| name_of(module)).collect();
+        let circle_names = format!("`{}`", names.join("`, `"));
+        let of = files.first().map_or("", |file| file.crate_folder.as_str());
+        if CIRCLES_EXCEPTIONS.contains(&(of, circle_names.as_str())) {
+            continue;
+        }
         let first = files.iter().find(|file| file.module == circle[0]);
         let path = first.map_or("", |file| file.path.as_str());
-        let what = format!("{} files know each other in a circle: `{}`", names.len(), names.join("`, `"));
+        let what = format!("{} files know each other in a circle: {circle_names}", names.len());
         found.push(Problem::new(path, 1, what, "move what they share below them"));
     }
     found

@@ -87,10 +87,7 @@ impl Client {
     }
 
     /// Asks for an operation that answers with events.
-    pub async fn events<O: Operation>(&self, params: &O::Params) -> Result<Events<O::Reply>>
-    where
-        O: Operation<Body = ()>,
-    {
+    pub async fn events<O: Operation<Body = ()>>(&self, params: &O::Params) -> Result<Events<O::Reply>> {
         let response = self.ask::<O>(params, &(), "text/event-stream").await?;
         Ok(Events::new(response.into_body()))
     }

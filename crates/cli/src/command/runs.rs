@@ -119,7 +119,7 @@ async fn each<O: Operation<Params = RunParams, Reply = ()>>(
             Err(error) => {
                 let exit = Exit::of(&error);
                 worst = if exit.code() > worst.code() { exit } else { worst };
-                crate::complain(app, &error);
+                crate::print_error(app, &error);
             }
         }
     }

@@ -24,7 +24,12 @@ pub struct Deploy {
 impl Deploy {
     pub(crate) fn check(&self) -> Result<()> {
         Name::check("namespace", &self.namespace)?;
-        let (bytes, max) = (self.workflow.source.len(), limits::WORKFLOW_BYTES_MAX);
+        Self::check_source(&self.workflow.source)
+    }
+
+    /// Refuses a text over [`limits::WORKFLOW_BYTES_MAX`].
+    pub fn check_source(source: &str) -> Result<()> {
+        let (bytes, max) = (source.len(), limits::WORKFLOW_BYTES_MAX);
         if bytes <= max {
             return Ok(());
         }

@@ -293,8 +293,9 @@ impl World {
     pub(crate) fn fail(&mut self, path: &str, retryable: bool) {
         let (task, token) = self.find(path);
         let error = Error::new(Code::AgentFailed, format!("{path} broke"));
-        let taken = Some((holder(), self.now));
-        let fail = TaskFail { task, token, error, retryable, retry_after: None, taken, by: holder() };
+        let by = holder();
+        let fail =
+            TaskFail { task, token, error, retryable, retry_after: None, taken: Some((by.clone(), self.now)), by };
         self.apply(&Command::TaskFail(fail)).unwrap();
     }
 

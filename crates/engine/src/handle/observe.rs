@@ -105,7 +105,7 @@ impl Handle {
         let _place = Reading::begin(&self.shared)?;
         let (reply, answer) = oneshot::channel();
         let look = Box::new(move |partition: &mut Partition| {
-            // Who asked may have gone away meanwhile.
+            // The receiver may have been dropped meanwhile.
             let _ = reply.send(look(partition));
         });
         self.shared.send(Message::Look(look))?;

@@ -51,6 +51,7 @@ impl Handle {
     /// # Errors
     /// [`Code::BadWorkflow`] with everything that is wrong with the text.
     pub async fn deploy(&self, namespace: &str, source: &str) -> Result<Deployed> {
+        Deploy::check_source(source)?;
         let source = source.to_owned();
         // A hostile text costs bounded time, but may cost all of it.
         let checked = tokio::task::spawn_blocking(move || consort_workflow_check::check(&source));

@@ -38,7 +38,7 @@ impl Handle {
         let _place = Reading::begin(&self.shared)?;
         let (reply, answer) = oneshot::channel();
         let read = Box::new(move |machine: Result<&mut Machine>| {
-            // Who asked may have gone away meanwhile.
+            // The receiver may have been dropped meanwhile.
             let _ = reply.send(machine.map(look));
         });
         self.shared.send(Message::Read { at_least, read })?;

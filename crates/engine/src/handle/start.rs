@@ -147,7 +147,7 @@ impl Handle {
         }
         let given = match input {
             Payload::Blob { .. } => Payload::Inline(self.payload(input).await?),
-            inline => inline,
+            inline @ Payload::Inline(_) => inline,
         };
         let accepted = tokio::task::spawn_blocking(move || accept(given, &definition));
         let accepted = accepted.await.map_err(|_| shell::stopping())??;

@@ -53,7 +53,7 @@ impl Waiting {
     fn answer(&mut self, ticket: Ticket, reply: Result<Reply>) {
         if let Some(answer) = self.tickets.remove(&ticket) {
             self.shared.waiting.fetch_sub(1, Ordering::AcqRel);
-            // Who asked may have gone away; what was done stays done.
+            // The receiver may have been dropped; what was done stays done.
             let _ = answer.send(reply);
         }
     }

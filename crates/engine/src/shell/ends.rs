@@ -71,7 +71,7 @@ fn answer(waiter: Waiter, machine: Result<&mut Machine>) -> Option<Waiter> {
     if view.as_ref().is_ok_and(|view| !view.summary.status.is_terminal()) {
         return (!waiter.reply.is_closed()).then_some(waiter);
     }
-    // Who waited may have gone away.
+    // The receiver may have been dropped.
     let _ = waiter.reply.send(view);
     None
 }

@@ -205,7 +205,7 @@ impl Loop {
                     self.shared.watches.progress(progress);
                 }
                 let (changes, progress) = point.subscribe();
-                // Who asked may have gone away.
+                // The receiver may have been dropped.
                 let _ = reply.send((changes, progress, self.partition.tail(run)));
             }
             Message::WaitEnd(waiter) => self.ends.add(waiter, self.partition.machine()),
@@ -216,7 +216,7 @@ impl Loop {
                     self.waiting.connect(attached.instance, outbox);
                 }
                 if let Err(Ok(attached)) = reply.send(attached) {
-                    // Who attached has gone away before it heard of it.
+                    // The caller was dropped before it was told of its session.
                     self.detach(attached.instance);
                 }
             }
@@ -259,7 +259,7 @@ impl Loop {
         self.reads.insert((at_least, self.reads_made), read);
     }
 
-    /// A question that panics is a bug, but it has changed nothing: only who asked gets no answer.
+    /// A question that panics is a bug, but it has changed nothing: only its caller gets no answer.
     fn look(&mut self, read: Read) {
         let machine = self.partition.machine();
         let _ = catch_unwind(AssertUnwindSafe(|| read(machine)));

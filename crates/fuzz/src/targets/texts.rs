@@ -310,7 +310,7 @@ impl World {
                 hello.agent.version.clone_from(&text);
                 hello.client = text;
                 // It must not take the tasks of the one that completes them.
-                hello.agent.capabilities[0].name = "y".to_owned();
+                "y".clone_into(&mut hello.agent.capabilities[0].name);
             }
             _ => {
                 hello.agent.name.clone_from(&text);

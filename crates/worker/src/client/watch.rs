@@ -60,12 +60,11 @@ impl Watch {
     }
 
     async fn step(&mut self) -> Result<RunEvent> {
-        let events = match self.events.take() {
-            Some(events) => events,
-            None => {
-                let params = WatchRunParams { run: self.run, after: None, last_event_id: self.seen.clone() };
-                self.client.inner()?.events::<WatchRun>(&params).await?
-            }
+        let events = if let Some(events) = self.events.take() {
+            events
+        } else {
+            let params = WatchRunParams { run: self.run, after: None, last_event_id: self.seen.clone() };
+            self.client.inner()?.events::<WatchRun>(&params).await?
         };
         let Some(event) = self.events.insert(events).next().await? else {
             return Err(Error::new(Code::Unreachable, "the server ended the watch before the run had ended"));

@@ -29,6 +29,7 @@ impl<'b, C> Decode<'b, C> for Json {
 }
 
 /// Recursion is as deep as the value is nested, which the check of a workflow bounds.
+#[expect(clippy::only_used_in_recursion, reason = "it is what derived encoders call, with their context")]
 pub(crate) fn encode<C, W: Write>(
     value: &Value,
     e: &mut Encoder<W>,
@@ -59,6 +60,7 @@ pub(crate) fn encode<C, W: Write>(
 }
 
 /// Recursion is bounded by the check of depth that comes before any reading.
+#[expect(clippy::only_used_in_recursion, reason = "it is what derived decoders call, with their context")]
 pub(crate) fn decode<C>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Value, Error> {
     let unknown = || Error::message("a value is none of JSON's");
     Ok(match d.datatype()? {

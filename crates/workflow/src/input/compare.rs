@@ -64,7 +64,7 @@ pub(super) fn is_multiple(value: &Value, of: &Value) -> Option<bool> {
     }
     let shift = exponent - of_exponent;
     Some(if shift >= 0 {
-        (digits % of_digits) * power_of_ten(shift as u32, of_digits) % of_digits == 0
+        ((digits % of_digits) * power_of_ten(shift.unsigned_abs(), of_digits)).is_multiple_of(of_digits)
     } else {
         // Digits have no zeros at their end, so a divisor with more than 20 of them divides none.
         let factor = 10_u128.checked_pow(shift.unsigned_abs());
@@ -83,7 +83,7 @@ fn decimal(value: &Value) -> Option<(u128, i32)> {
     let (digits, exponent) = text.split_once('e')?;
     let fraction = digits.split_once('.').map_or(0, |(_, fraction)| fraction.len());
     let digits = digits.replace('.', "").parse().ok()?;
-    Some((digits, exponent.parse::<i32>().ok()? - fraction as i32))
+    Some((digits, exponent.parse::<i32>().ok()? - i32::try_from(fraction).ok()?))
 }
 
 /// `10^exponent % modulus`; the modulus has at most 20 digits, so no product overflows.
