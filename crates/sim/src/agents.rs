@@ -365,6 +365,11 @@ impl World {
         Ok(())
     }
 
+    /// What the agent of an instance is called.
+    pub(crate) fn agent_name(&self, instance: usize) -> String {
+        answers::declaration(self.instances[instance].agent, 1).name
+    }
+
     /// Whether two instances serve the same agent of the same namespace.
     pub(crate) fn is_same_agent(&self, one: usize, other: usize) -> bool {
         let of = |at: usize| (self.instances[at].namespace, self.instances[at].agent);

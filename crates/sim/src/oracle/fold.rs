@@ -305,6 +305,11 @@ impl Fold {
         rows::step(&self.rows(), task).is_some_and(|step| step.token == token && step.state == StepState::Taken)
     }
 
+    /// The agent that is recorded as having the task's attempt, or its last one.
+    pub(crate) fn recorded_agent(&self, task: TaskId) -> Option<String> {
+        Some(rows::step(&self.rows(), task)?.instance?.agent)
+    }
+
     /// Some attempts that are not over, with the tokens that a worker might guess.
     pub(crate) fn guessable(&self) -> Vec<(TaskId, Token)> {
         let rows = self.rows();
