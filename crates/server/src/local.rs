@@ -19,7 +19,7 @@ const IGNORE: &str = ".gitignore";
 /// What the marker says before the number of the layout.
 const PRODUCT: &str = "consort";
 /// The layout that this build reads and writes.
-const LAYOUT: u32 = 1;
+const LAYOUT: u32 = 2;
 
 /// What a marker says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -228,8 +228,8 @@ mod tests {
         let folder = DataFolder::at(&temp.path().join("data"));
         drop(folder.lock().unwrap());
         for (text, said) in [
-            ("consort 9\n", "newer than layout `1`"),
-            ("consort 0\n", "older than layout `1`"),
+            ("consort 9\n", "newer than layout `2`"),
+            ("consort 1\n", "older than layout `2`"),
             ("sqlite 3\n", "not the marker"),
         ] {
             std::fs::write(folder.path().join(MARKER), text).unwrap();

@@ -27,7 +27,7 @@ const METHODS_EXCEPTIONS: &[(&str, &str, usize)] = &[
     ("crates/dispatch", "Dispatcher", 48),
     ("crates/engine", "Handle", 78),
     ("crates/engine", "Partition", 79),
-    ("crates/sim", "World", 108),
+    ("crates/sim", "World", 109),
     ("crates/worker", "Client", 41),
     ("crates/workflow-check", "Reader", 62),
 ];
