@@ -35,7 +35,7 @@ pub(crate) struct Handouts {
     incarnation: u64,
     out: BTreeMap<TaskId, Handout>,
     /// Who was given which attempt, by any process: an instance may claim what it was given before a restart, although
-    /// the record of it was lost and another has it by now.
+    /// the record of it was lost.
     given: BTreeSet<(TaskId, Token, usize)>,
     /// Limits on tasks at once, and since when they are in the log.
     limits: BTreeMap<(usize, LimitScope), (u32, u64)>,
@@ -66,8 +66,11 @@ impl World {
             if !self.handouts.given.contains(&(*task, *token, instance)) {
                 return Err(Violation::of(3, format!("attempt {token} of task {task} is claimed by who never had it")));
             }
-            if let Some(known) = self.handouts.out.get_mut(task).filter(|known| known.token == *token) {
-                (known.session, known.instance) = (session, instance);
+            // Where another instance has got it since, because the record of the first hand-out was lost, the claim is
+            // refused.
+            let mine = |known: &&mut Handout| known.token == *token && known.instance == instance;
+            if let Some(known) = self.handouts.out.get_mut(task).filter(mine) {
+                known.session = session;
             }
         }
         Ok(())
