@@ -166,7 +166,7 @@ class Watch:
     """What a watcher of a run sees, from before its first attempt to its end."""
 
     def __init__(self, server: Server, run: str) -> None:
-        request = urllib.request.Request(f"http://{server.http}/v1/runs/{run}/watch")
+        request = urllib.request.Request(f"http://{server.address}/v1/runs/{run}/watch")
         self._stream = urllib.request.urlopen(request, timeout=PATIENCE)  # noqa: S310
         self.live: list[dict[str, Any]] = []
         self._thread = threading.Thread(target=self._read, daemon=True)
