@@ -328,7 +328,10 @@ impl World {
         }
         self.hand_out_twice(session, &messages)?;
         match self.plan.planted {
-            Some(Planted::CancelLost) => messages.retain(|message| !matches!(message, ToWorker::Cancel { .. })),
+            // A refused report tells an instance as well that its task is over.
+            Some(Planted::CancelLost) => {
+                messages.retain(|message| !matches!(message, ToWorker::Cancel { .. } | ToWorker::Refused { .. }));
+            }
             Some(Planted::TaskLost) if self.random.chance(30) => {
                 messages.retain(|message| !matches!(message, ToWorker::Task(_)));
             }
