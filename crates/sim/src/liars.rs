@@ -38,7 +38,9 @@ impl World {
         }
         let (liar, mut remote) = *self.random.pick(&liars);
         let (task, token) = *self.random.pick(&tasks);
-        if self.was_given(task, token, liar) {
+        // What the engine has given to it may still be on the way: then it is no lie.
+        let is_holder = self.host.partition.as_ref().is_some_and(|partition| partition.is_holder(remote, task, token));
+        if is_holder || self.was_given(task, token, liar) {
             return Ok(());
         }
         if self.plan.planted == Some(Planted::StrangerHeard)

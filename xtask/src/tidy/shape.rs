@@ -26,7 +26,7 @@ const METHODS_EXCEPTIONS: &[(&str, &str, usize)] = &[
     ("crates/core", "Machine", 57),
     ("crates/dispatch", "Dispatcher", 48),
     ("crates/engine", "Handle", 78),
-    ("crates/engine", "Partition", 79),
+    ("crates/engine", "Partition", 80),
     ("crates/sim", "World", 109),
     ("crates/worker", "Client", 41),
     ("crates/workflow-check", "Reader", 62),

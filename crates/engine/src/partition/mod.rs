@@ -296,6 +296,11 @@ impl Partition {
         }
     }
 
+    /// Whether the attempt was given to this instance, which may not have been told yet.
+    pub fn is_holder(&self, instance: InstanceId, task: TaskId, token: Token) -> bool {
+        self.dispatcher.holder(task, token) == Some(instance)
+    }
+
     /// Tasks that instances hold.
     pub fn held(&self) -> usize {
         self.dispatcher.held()
