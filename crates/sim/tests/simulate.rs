@@ -72,10 +72,9 @@ fn allowed(planted: Planted) -> &'static [Law] {
         Planted::AckBeforeSync => &[Law::Number(11)],
         // The machine itself stumbles over rows that do not fit together.
         Planted::StoreLosesBatch => &[Law::Assertion],
-        // A hand-out whose record is cut off is forgotten, and its holder looks like a stranger.
-        Planted::DamageCut => &[Law::Number(3)],
-        // Whoever got a task on the side may claim it after a reconnect.
-        Planted::LeaseByClock | Planted::WrongNamespace => &[Law::Number(3)],
+        // The holder of an assignment whose record is cut off looks like a stranger, and so does the one that was given
+        // a task outside the rules and claims it after a reconnect.
+        Planted::DamageCut | Planted::LeaseByClock | Planted::WrongNamespace => &[Law::Number(3)],
         _ => &[],
     }
 }
