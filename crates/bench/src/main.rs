@@ -14,6 +14,11 @@ mod workflows;
 
 use clap::{Parser, ValueEnum};
 
+/// Half of what a step costs is small allocations, made on one thread and freed on another: the C library's allocator is
+/// slow at that, and keeps the memory.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measures Consort on this machine; figures go to standard output as JSON lines, the rest to standard error.
 #[derive(Debug, Parser)]
 #[command(name = "consort-bench")]

@@ -27,6 +27,11 @@ use crate::{
     show::style::{Paint, Style, clean_lines},
 };
 
+/// Half of what a step costs is small allocations, made on one thread and freed on another: the C library's allocator is
+/// slow at that, and keeps the memory.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // This one reads a hostile file: it gets nothing that it does not need.

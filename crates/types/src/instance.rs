@@ -11,11 +11,14 @@ use serde::{Deserialize, Serialize};
 use crate::{Code, Error, Result};
 
 /// Where an instance lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(index_only)]
 pub enum Locality {
     /// In the engine's process: it ends with it.
+    #[n(0)]
     Local,
     /// In a process of its own: it outlives a restart of the engine, and may come back.
+    #[n(1)]
     Remote,
 }
 
@@ -30,16 +33,21 @@ impl Locality {
 }
 
 /// A worker instance. The text form is `local:START:NUMBER:AGENT` or `remote:START:NUMBER:AGENT`, where `START` tells
-/// one start of the engine from another and is written to base 36.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// one start of the engine from another and is written to base 36. Records and rows hold its parts: every step writes
+/// an instance several times, and making a text of it costs more than the rest of the row.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct WorkerInstance {
     /// Where it lives.
+    #[n(0)]
     pub locality: Locality,
     /// The start of the engine that it joined.
+    #[n(1)]
     pub start: u64,
     /// Its number within that start, from 1.
+    #[n(2)]
     pub number: u64,
     /// The agent that it serves.
+    #[n(3)]
     pub agent: String,
 }
 
@@ -97,22 +105,6 @@ impl<'de> Deserialize<'de> for WorkerInstance {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)
-    }
-}
-
-impl<C> Encode<C> for WorkerInstance {
-    fn encode<W: minicbor::encode::Write>(
-        &self,
-        e: &mut minicbor::Encoder<W>,
-        _: &mut C,
-    ) -> std::result::Result<(), minicbor::encode::Error<W::Error>> {
-        e.str(&self.to_string()).map(|_| ())
-    }
-}
-
-impl<'b, C> Decode<'b, C> for WorkerInstance {
-    fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> std::result::Result<Self, minicbor::decode::Error> {
-        d.str()?.parse().map_err(|_| minicbor::decode::Error::message("no worker instance"))
     }
 }
 

@@ -1,0 +1,216 @@
+//! Data folders of versions before: every later version opens them, shows what was in them, and completes it.
+//!
+//! For: the promise that a data folder outlives the version that wrote it. Not for: single records and rows (see the
+//! tests of the core and of the language's normal form).
+//! Invariant: a folder in `tests/compat` is written once, by the version that it stands for, and never changed. It is
+//! added by `CONSORT_COMPAT_WRITE=NAME cargo test -p consort-cli --test compat`, when the layout or a format changes.
+
+mod common;
+
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use common::{Folder, RELEASE, WAITING};
+use serde_json::Value;
+
+/// A run that fails, whose step before it is taken back.
+const FAILING: &str = "workflow: failing
+steps:
+  first: { capability: echo, with: { n: 1 }, compensate: { capability: echo, with: { back: 1 } } }
+  second: { capability: no-such-file, with: { n: \"${{ steps.first.output.n / 0 }}\" }, needs: [first] }
+";
+
+/// What is asked of a folder, and compared with what the version that wrote it answered.
+const QUESTIONS: &[&[&str]] = &[
+    &["runs", "list"],
+    &["workflows", "list"],
+    &["inbox", "list"],
+    &["quotas", "list"],
+    &["--namespace", "other", "runs", "list"],
+];
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/compat")
+}
+
+/// What each question is answered; runs also with their history and their output.
+fn answers(folder: &Folder) -> Value {
+    let mut answers = serde_json::Map::new();
+    for question in QUESTIONS {
+        answers.insert(question.join(" "), Value::Array(folder.json(question)));
+    }
+    for run in folder.json(&["runs", "list"]) {
+        let id = run["run"].as_str().unwrap().to_owned();
+        answers.insert(id.clone(), Value::Array(folder.json(&["runs", "show", &id, "--history"])));
+        if run["status"] == "completed" {
+            answers.insert(format!("{id} output"), folder.ok(&["runs", "output", &id]).into());
+        }
+    }
+    Value::Object(answers)
+}
+
+/// Later versions may say more; what was said before must still be said.
+fn assert_holds(was: &Value, is: &Value, at: &str) {
+    match (was, is) {
+        (Value::Object(was), Value::Object(is)) => {
+            for (key, value) in was {
+                let found = is.get(key).unwrap_or_else(|| panic!("{at}: `{key}` is not there any more"));
+                assert_holds(value, found, &format!("{at}/{key}"));
+            }
+        }
+        (Value::Array(was), Value::Array(is)) => {
+            assert_eq!(was.len(), is.len(), "{at}");
+            was.iter().zip(is).enumerate().for_each(|(i, (was, is))| assert_holds(was, is, &format!("{at}/{i}")));
+        }
+        _ => assert_eq!(was, is, "{at}"),
+    }
+}
+
+/// The regular files below a folder, by their path from it.
+fn files(below: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![below.to_owned()];
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { open.push(path) } else { found.push(path.strip_prefix(below).unwrap().to_owned()) }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Keeps a data folder: each file without the zeros at its end, and a list of how long the files were.
+fn keep(data: &Path, to: &Path) {
+    let mut list = String::new();
+    for path in files(data) {
+        if path.file_name().is_some_and(|name| name == "lock" || name == ".gitignore") {
+            continue;
+        }
+        let bytes = fs::read(data.join(&path)).unwrap();
+        let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        let copy = to.join("data").join(&path);
+        fs::create_dir_all(copy.parent().unwrap()).unwrap();
+        fs::write(copy, &bytes[..used]).unwrap();
+        list.push_str(&format!("{} {}\n", bytes.len(), path.display()));
+    }
+    fs::write(to.join("files.txt"), list).unwrap();
+}
+
+/// Makes a data folder again from what was kept.
+fn restore(from: &Path, data: &Path) {
+    let list = fs::read_to_string(from.join("files.txt")).unwrap();
+    for line in list.lines() {
+        let (length, path) = line.split_once(' ').unwrap();
+        let to = data.join(path);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        let mut file = File::create(to).unwrap();
+        file.write_all(&fs::read(from.join("data").join(path)).unwrap()).unwrap();
+        file.set_len(length.parse().unwrap()).unwrap();
+    }
+}
+
+/// Fills a folder: runs that have ended in each way, one that waits for a signal, one that waits for a person.
+fn fill(folder: &Folder) {
+    for (name, text) in [("waiting", WAITING), ("release", RELEASE), ("failing", FAILING)] {
+        folder.write(&format!("{name}.yaml"), text);
+        folder.ok(&["workflows", "deploy", &format!("{name}.yaml")]);
+    }
+    folder.ok(&["quotas", "set", "capability:echo", "--max-concurrent", "7"]);
+    assert_ne!(folder.run(&["run", "failing.yaml"]).code, 0);
+    for version in ["1", "2"] {
+        folder.ok(&["run", "release.yaml", "--detach", "--input", &format!("version={version}"), "--label", "a=b"]);
+        if version == "1" {
+            let run = waits(folder, "release");
+            folder.ok(&["runs", "approve", &run, "--by", "mara", "--comment", "go"]);
+            folder.wait_for("release", "completed");
+        }
+    }
+    folder.ok(&["run", "waiting.yaml", "--detach"]);
+    let run = waits(folder, "waiting");
+    folder.ok(&["runs", "cancel", &run, "--reason", "not needed"]);
+    folder.wait_for("waiting", "cancelled");
+    folder.ok(&["run", "waiting.yaml", "--detach", "--idempotency-key", "once"]);
+    folder.ok(&["--namespace", "other", "run", "waiting.yaml", "--detach"]);
+    waits(folder, "waiting");
+    waits(folder, "release");
+}
+
+/// Waits until a run of the workflow waits for something from outside; its id.
+fn waits(folder: &Folder, workflow: &str) -> String {
+    let run = folder.wait_for(workflow, "running");
+    consort_testkit::wait_until("a step that waits", || {
+        let shown = folder.ok(&["runs", "show", &run, "--json"]);
+        shown.contains("waiting").then_some(())
+    });
+    run
+}
+
+/// A server on the folder, once it has said where it listens.
+fn serve(folder: &Folder) -> common::Running {
+    let mut server = folder.start(&["up", "--port", "0"]);
+    assert!(server.line().starts_with("http://"));
+    server
+}
+
+#[test]
+fn folders_of_every_version_open_and_their_runs_complete() {
+    let mut found = 0;
+    for fixture in fs::read_dir(fixtures()).unwrap() {
+        let fixture = fixture.unwrap().path();
+        let name = fixture.file_name().unwrap().to_string_lossy().into_owned();
+        if !fixture.is_dir() {
+            continue;
+        }
+        found += 1;
+        let folder = Folder::new();
+        restore(&fixture, &folder.path().join(".consort"));
+        let was: Value = serde_json::from_str(&fs::read_to_string(fixture.join("answers.json")).unwrap()).unwrap();
+        let server = serve(&folder);
+        assert_holds(&was, &answers(&folder), &name);
+        let waiting = folder.wait_for("waiting", "running");
+        let again = folder.ok(&["run", "waiting", "--detach", "--idempotency-key", "once"]);
+        assert_eq!(again.trim(), waiting, "{name}: the key still stands for its run");
+        folder.ok(&["runs", "signal", &waiting, "go", "--payload", "7"]);
+        let approved = folder.wait_for("release", "running");
+        folder.ok(&["runs", "approve", &approved, "--by", "mara"]);
+        for (run, output) in [(&waiting, "7"), (&approved, "{\"shipped\":\"2\"}")] {
+            folder.ok(&["runs", "watch", run]);
+            assert_eq!(folder.ok(&["runs", "output", run]).trim(), output, "{name}");
+        }
+        server.signal("INT");
+        assert_eq!(server.ended().code, 0, "{name}");
+        assert_eq!(folder.run(&["doctor"]).code, 0, "{name}");
+    }
+    assert!(found >= 2, "there is a folder that was stopped and one that was killed");
+}
+
+#[test]
+fn a_folder_is_written_as_the_fixtures_are() {
+    let to = std::env::var("CONSORT_COMPAT_WRITE").ok();
+    for ending in ["stopped", "killed"] {
+        let folder = Folder::new();
+        let server = serve(&folder);
+        fill(&folder);
+        let answered = answers(&folder);
+        if ending == "killed" {
+            server.kill();
+        } else {
+            server.signal("INT");
+            server.ended();
+        }
+        let kept = consort_testkit::temp_dir();
+        let kept = to.as_ref().map_or(kept.path().to_owned(), |name| fixtures().join(format!("{name}-{ending}")));
+        fs::create_dir_all(&kept).unwrap();
+        keep(&folder.path().join(".consort"), &kept);
+        fs::write(kept.join("answers.json"), serde_json::to_string_pretty(&answered).unwrap() + "\n").unwrap();
+        let again = Folder::new();
+        restore(&kept, &again.path().join(".consort"));
+        let server = serve(&again);
+        assert_holds(&answered, &answers(&again), ending);
+        server.kill();
+    }
+}
