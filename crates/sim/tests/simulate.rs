@@ -1,8 +1,8 @@
-//! The simulator judged: the same seed is the same simulation, every planted bug is found, and old findings stay fixed.
+//! The simulator judged: the same seed is the same simulation, every injected bug is found, and old findings stay fixed.
 
 use std::{sync::Mutex, thread};
 
-use consort_sim::{Law, Outcome, Plan, Planted, simulate};
+use consort_sim::{InjectedBug, Law, Outcome, Plan, simulate};
 
 /// Simulates seeds on two threads; the outcomes in the order of the seeds.
 fn simulate_all(plans: Vec<Plan>) -> Vec<(u64, Outcome)> {
@@ -54,46 +54,47 @@ fn what_was_found_once_stays_fixed() {
     }));
 }
 
-/// Seeds within which each planted bug must be found.
+/// Seeds within which each injected bug must be found.
 const SEEDS: u64 = 60;
 
-fn assert_found(planted: Planted) {
-    let found = (1..=SEEDS).find_map(|seed| simulate(&Plan { seed, planted: Some(planted), verbose: false }).violation);
-    let violation = found.unwrap_or_else(|| panic!("{planted:?} was not found within {SEEDS} seeds"));
-    let law = planted.law();
+fn assert_found(injected: InjectedBug) {
+    let found =
+        (1..=SEEDS).find_map(|seed| simulate(&Plan { seed, injected: Some(injected), verbose: false }).violation);
+    let violation = found.unwrap_or_else(|| panic!("{injected:?} was not found within {SEEDS} seeds"));
+    let law = injected.law();
     // A bug may show first by what follows from it, but never as a broken simulation.
-    let apt = violation.law == law || allowed(planted).contains(&violation.law);
-    assert!(apt, "{planted:?} breaks {law}, but was found as {violation}");
+    let apt = violation.law == law || allowed(injected).contains(&violation.law);
+    assert!(apt, "{injected:?} breaks {law}, but was found as {violation}");
 }
 
-/// Other oracles that may be the first to see a planted bug.
-fn allowed(planted: Planted) -> &'static [Law] {
-    match planted {
-        Planted::AckBeforeSync => &[Law::Number(11)],
+/// Other oracles that may be the first to see an injected bug.
+fn allowed(injected: InjectedBug) -> &'static [Law] {
+    match injected {
+        InjectedBug::AckBeforeSync => &[Law::Number(11)],
         // The machine itself stumbles over rows that do not fit together.
-        Planted::StoreLosesBatch => &[Law::Assertion],
+        InjectedBug::StoreLosesBatch => &[Law::Assertion],
         // The holder of an assignment whose record is cut off looks like a stranger, and so does the one that was given
         // a task outside the rules and claims it after a reconnect.
-        Planted::DamageCut | Planted::LeaseByClock | Planted::WrongNamespace => &[Law::Number(3)],
+        InjectedBug::DamageCut | InjectedBug::LeaseByClock | InjectedBug::WrongNamespace => &[Law::Number(3)],
         _ => &[],
     }
 }
 
-macro_rules! planted {
+macro_rules! injected {
     ($($name:ident: $bug:ident;)+) => {
         $(#[test]
         fn $name() {
-            assert_found(Planted::$bug);
+            assert_found(InjectedBug::$bug);
         })+
 
         #[test]
-        fn every_planted_bug_has_its_test() {
-            assert_eq!([$(Planted::$bug),+], Planted::ALL);
+        fn every_injected_bug_has_its_test() {
+            assert_eq!([$(InjectedBug::$bug),+], InjectedBug::ALL);
         }
     };
 }
 
-planted! {
+injected! {
     finds_an_answer_before_the_sync: AckBeforeSync;
     finds_an_answer_before_the_record: ReplyBeforeDurable;
     finds_an_outcome_that_is_replaced: OutcomeOverwritten;

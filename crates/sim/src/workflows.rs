@@ -11,14 +11,14 @@ use crate::random::Random;
 
 /// A workflow of the pool.
 #[derive(Clone, Debug)]
-pub(crate) struct Flow {
+pub(crate) struct Workflow {
     pub(crate) name: String,
     pub(crate) source: String,
     /// Whether nothing but its input decides how it ends.
     pub(crate) pure: bool,
 }
 
-impl Flow {
+impl Workflow {
     /// As the door makes it of the source.
     pub(crate) fn compiled(&self) -> CompiledWorkflow {
         match check(&self.source) {
@@ -38,24 +38,24 @@ struct Builder<'a> {
 }
 
 /// A pool of workflows; later ones call earlier ones.
-pub(crate) fn pool(random: &mut Random, count: usize) -> Vec<Flow> {
-    let mut flows: Vec<Flow> = Vec::new();
+pub(crate) fn pool(random: &mut Random, count: usize) -> Vec<Workflow> {
+    let mut workflows: Vec<Workflow> = Vec::new();
     for number in 0..count {
         let name = format!("flow{number}");
-        let children = flows.iter().map(|flow| (flow.name.clone(), flow.pure)).collect::<Vec<_>>();
+        let children = workflows.iter().map(|flow| (flow.name.clone(), flow.pure)).collect::<Vec<_>>();
         let made = (0..40).find_map(|_| {
             let mut builder = Builder { random: &mut *random, children: children.clone(), pure: true, depth: 0 };
             let source = builder.workflow(&name);
             let pure = builder.pure;
-            check(&source).ok().map(|_| Flow { name: name.clone(), source, pure })
+            check(&source).ok().map(|_| Workflow { name: name.clone(), source, pure })
         });
-        flows.push(made.unwrap_or_else(|| plain(&name)));
+        workflows.push(made.unwrap_or_else(|| plain(&name)));
     }
-    flows
+    workflows
 }
 
 /// A workflow that is always fine.
-fn plain(name: &str) -> Flow {
+fn plain(name: &str) -> Workflow {
     let source = json!({
         "workflow": name,
         "input": input_schema(),
@@ -72,11 +72,11 @@ fn plain(name: &str) -> Flow {
             },
         },
     });
-    Flow { name: name.to_owned(), source: source.to_string(), pure: true }
+    Workflow { name: name.to_owned(), source: source.to_string(), pure: true }
 }
 
 /// A loop that is long enough to see whether its steps grow dearer.
-pub(crate) fn long() -> Flow {
+pub(crate) fn long() -> Workflow {
     let source = json!({
         "workflow": "long",
         "input": input_schema(),
@@ -87,7 +87,7 @@ pub(crate) fn long() -> Flow {
             "retry": { "attempts": 4 },
         } },
     });
-    Flow { name: "long".to_owned(), source: source.to_string(), pure: true }
+    Workflow { name: "long".to_owned(), source: source.to_string(), pure: true }
 }
 
 fn input_schema() -> Value {
@@ -293,11 +293,11 @@ mod tests {
         check(&long().source).unwrap();
         check(&plain("p").source).unwrap();
         let mut random = Random::new(3);
-        let flows = pool(&mut random, 60);
-        let fallbacks = flows.iter().filter(|flow| flow.source == plain(&flow.name).source).count();
+        let workflows = pool(&mut random, 60);
+        let fallbacks = workflows.iter().filter(|flow| flow.source == plain(&flow.name).source).count();
         assert!(fallbacks < 3, "{fallbacks} of 60 workflows could not be made");
-        assert!(flows.iter().any(|flow| !flow.pure) && flows.iter().any(|flow| flow.pure));
-        let all: String = flows.iter().map(|flow| flow.source.as_str()).collect();
+        assert!(workflows.iter().any(|flow| !flow.pure) && workflows.iter().any(|flow| flow.pure));
+        let all: String = workflows.iter().map(|flow| flow.source.as_str()).collect();
         for part in ["for_each", "repeat", "approve", "signal", "compensate", "reconcile with", "deadline", "\"flow\""]
         {
             assert!(all.contains(part), "no workflow uses {part}");
