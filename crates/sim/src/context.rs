@@ -79,7 +79,7 @@ impl Context {
     pub(crate) fn new(plan: &Plan, mut random: Random, faults: Faults, workflows: &[Workflow]) -> Result<Self> {
         let host = Host::new(&mut random, plan.injected);
         let wanted = results::draw_wanted(&mut random, workflows);
-        let reference = Reference::new(workflows.iter().map(|workflow| workflow.source.clone()))?;
+        let reference = Reference::new(workflows.iter().map(|workflow| workflow.compiled.clone()))?;
         Ok(Self {
             trace: Trace::new(plan.verbose),
             figures: Figures::default(),

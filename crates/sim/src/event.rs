@@ -127,4 +127,21 @@ impl Event {
     pub(crate) fn is_of_process(&self) -> bool {
         matches!(self, Self::Loop | Self::Deliver(_) | Self::Flush | Self::Write | Self::Sync)
     }
+
+    /// A form without payloads, for events that may carry large ones: what is in them shows in the records that follow.
+    pub(crate) fn brief(&self) -> Option<String> {
+        match self {
+            Self::Deliver(outputs) => {
+                let (replies, to_workers) = (outputs.replies.len(), outputs.to_workers.len());
+                Some(format!("Deliver {replies} {to_workers} {}", outputs.progress.len()))
+            }
+            Self::Request(request) => Some(format!("Request {:?}", request.ticket)),
+            Self::Report { session, report } => Some(format!("Report {session} {:?}", report.attempt())),
+            Self::Receive { session, messages } => {
+                let weight: u64 = messages.iter().map(|message| message.weight() as u64).sum();
+                Some(format!("Receive {session} {} {weight}", messages.len()))
+            }
+            _ => None,
+        }
+    }
 }

@@ -7,7 +7,7 @@
 use consort_engine::Locality;
 
 /// The namespaces of the world.
-pub(crate) const NAMESPACES: [&str; 2] = ["left", "right"];
+pub(crate) const NAMESPACES: [&str; 2] = ["tenant_a", "tenant_b"];
 
 /// The position of a namespace in the list.
 pub(crate) fn position(namespace: &str) -> usize {

@@ -13,17 +13,19 @@ use crate::random::Random;
 #[derive(Clone, Debug)]
 pub(crate) struct Workflow {
     pub(crate) name: String,
-    pub(crate) source: String,
+    /// As the door makes it of its text.
+    pub(crate) compiled: CompiledWorkflow,
     /// Whether nothing but its input decides how it ends.
     pub(crate) pure: bool,
 }
 
 impl Workflow {
-    /// As the door makes it of the source.
-    pub(crate) fn compiled(&self) -> CompiledWorkflow {
-        match check(&self.source) {
-            Ok(checked) => checked.compiled,
-            Err(found) => panic!("a workflow of the pool has errors: {found:?}"),
+    /// The workflow of this source, which has no errors.
+    fn sound(name: &str, source: &Value) -> Self {
+        let source = source.to_string();
+        match check(&source) {
+            Ok(checked) => Self { name: name.to_owned(), compiled: checked.compiled, pure: true },
+            Err(found) => panic!("workflow `{name}` of the pool has errors: {found:?}"),
         }
     }
 }
@@ -47,7 +49,8 @@ pub(crate) fn pool(random: &mut Random, count: usize) -> Vec<Workflow> {
             let mut builder = Builder { random: &mut *random, children: children.clone(), pure: true, depth: 0 };
             let source = builder.workflow(&name);
             let pure = builder.pure;
-            check(&source).ok().map(|_| Workflow { name: name.clone(), source, pure })
+            let compiled = check(&source).ok()?.compiled;
+            Some(Workflow { name: name.clone(), compiled, pure })
         });
         workflows.push(made.unwrap_or_else(|| plain(&name)));
     }
@@ -72,7 +75,7 @@ fn plain(name: &str) -> Workflow {
             },
         },
     });
-    Workflow { name: name.to_owned(), source: source.to_string(), pure: true }
+    Workflow::sound(name, &source)
 }
 
 /// A loop that is long enough to see whether its steps grow dearer.
@@ -87,7 +90,7 @@ pub(crate) fn long() -> Workflow {
             "retry": { "attempts": 4 },
         } },
     });
-    Workflow { name: "long".to_owned(), source: source.to_string(), pure: true }
+    Workflow::sound("long", &source)
 }
 
 fn input_schema() -> Value {
@@ -290,14 +293,14 @@ mod tests {
 
     #[test]
     fn most_workflows_pass_the_check_and_some_are_not_pure() {
-        check(&long().source).unwrap();
-        check(&plain("p").source).unwrap();
+        check(&long().compiled.source).unwrap();
+        check(&plain("p").compiled.source).unwrap();
         let mut random = Random::new(3);
         let workflows = pool(&mut random, 60);
-        let fallbacks = workflows.iter().filter(|flow| flow.source == plain(&flow.name).source).count();
+        let fallbacks = workflows.iter().filter(|flow| flow.compiled == plain(&flow.name).compiled).count();
         assert!(fallbacks < 3, "{fallbacks} of 60 workflows could not be made");
         assert!(workflows.iter().any(|flow| !flow.pure) && workflows.iter().any(|flow| flow.pure));
-        let all: String = workflows.iter().map(|flow| flow.source.as_str()).collect();
+        let all: String = workflows.iter().map(|flow| flow.compiled.source.as_str()).collect();
         for part in ["for_each", "repeat", "approve", "signal", "compensate", "reconcile with", "deadline", "\"flow\""]
         {
             assert!(all.contains(part), "no workflow uses {part}");

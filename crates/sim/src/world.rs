@@ -66,10 +66,7 @@ impl World {
 
     pub(crate) fn run(&mut self) -> Checked {
         while let Some(event) = self.ctx.next_event() {
-            // Most rounds of the loop are no longer due when their time comes.
-            if !matches!(event, Event::Loop) {
-                self.ctx.trace.note(self.ctx.now, format_args!("{event:?}"));
-            }
+            self.note(&event);
             self.dispatch(event)?;
             if self.ctx.over {
                 break;
@@ -79,6 +76,16 @@ impl World {
         self.ctx.figures.records = self.ctx.fold.history.len() as u64;
         self.ctx.figures.steps = self.ctx.fold.steps;
         Ok(())
+    }
+
+    fn note(&mut self, event: &Event) {
+        let now = self.ctx.now;
+        match event.brief() {
+            // Most rounds of the loop are no longer due when their time comes.
+            _ if matches!(event, Event::Loop) => {}
+            Some(brief) => self.ctx.trace.note_brief(now, format_args!("{brief}"), format_args!("{event:?}")),
+            None => self.ctx.trace.note(now, format_args!("{event:?}")),
+        }
     }
 
     /// Gives an event to its actor, and then what the actor has posted, depth first.

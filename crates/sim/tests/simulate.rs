@@ -1,6 +1,6 @@
 //! The simulator judged: the same seed is the same simulation, every injected bug is found, and old findings stay fixed.
 
-use std::{sync::Mutex, thread};
+use std::{collections::BTreeSet, sync::Mutex, thread};
 
 use consort_sim::{InjectedBug, Law, Outcome, Plan, simulate};
 
@@ -32,11 +32,12 @@ fn assert_sound(seeds: impl Iterator<Item = u64>) {
 
 #[test]
 fn the_same_seed_is_the_same_simulation() {
-    for seed in 900..906 {
-        let (one, two) = (simulate(&Plan::new(seed)), simulate(&Plan::new(seed)));
-        assert_eq!(one, two, "seed {seed}");
-        assert_ne!(one.trace, simulate(&Plan::new(seed + 1)).trace);
+    let twice = simulate_all((900..906).flat_map(|seed| [Plan::new(seed), Plan::new(seed)]).collect());
+    for pair in twice.chunks(2) {
+        assert_eq!(pair[0], pair[1], "seed {}", pair[0].0);
     }
+    let traces: BTreeSet<_> = twice.iter().map(|(_, outcome)| outcome.trace).collect();
+    assert_eq!(traces.len(), 6, "each seed is a simulation of its own");
 }
 
 #[test]
@@ -57,9 +58,26 @@ fn what_was_found_once_stays_fixed() {
 /// Seeds within which each injected bug must be found.
 const SEEDS: u64 = 60;
 
+/// Seeds that show a bug soon, of the bugs that the first seed does not show: they are tried first. A change to the
+/// simulator may make one of them miss, which costs time only.
+const APT_SEEDS: [(InjectedBug, u64); 11] = [
+    (InjectedBug::OutcomeOverwritten, 10),
+    (InjectedBug::OldTokenAccepted, 35),
+    (InjectedBug::LeaseByClock, 16),
+    (InjectedBug::WallClockTrusted, 24),
+    (InjectedBug::TimerFiresTwice, 7),
+    (InjectedBug::CancelLost, 3),
+    (InjectedBug::TaskLost, 5),
+    (InjectedBug::ReplyLost, 25),
+    (InjectedBug::DamageCut, 33),
+    (InjectedBug::GrowingRow, 9),
+    (InjectedBug::EndlessRecord, 5),
+];
+
 fn assert_found(injected: InjectedBug) {
-    let found =
-        (1..=SEEDS).find_map(|seed| simulate(&Plan { seed, injected: Some(injected), verbose: false }).violation);
+    let apt = APT_SEEDS.into_iter().filter(|(bug, _)| *bug == injected).map(|(_, seed)| seed);
+    let mut seeds = apt.chain(1..=SEEDS);
+    let found = seeds.find_map(|seed| simulate(&Plan { seed, injected: Some(injected), verbose: false }).violation);
     let violation = found.unwrap_or_else(|| panic!("{injected:?} was not found within {SEEDS} seeds"));
     let law = injected.law();
     // A bug may show first by what follows from it, but never as a broken simulation.

@@ -65,7 +65,8 @@ impl Starter {
         for (namespace, workflow) in &self.to_deploy {
             let purpose = Purpose::Deploy { namespace: *namespace, workflow: *workflow };
             if !ctx.requests.is_pending(&purpose) {
-                let (namespace, workflow) = (NAMESPACES[*namespace].to_owned(), self.workflows[*workflow].compiled());
+                let (namespace, workflow) =
+                    (NAMESPACES[*namespace].to_owned(), self.workflows[*workflow].compiled.clone());
                 ctx.request(Command::Deploy(Deploy { namespace, workflow }), purpose);
             }
         }
