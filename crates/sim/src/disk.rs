@@ -1,6 +1,6 @@
 //! The log's disk and the log, with a hand on them.
 //!
-//! For: stopping in the middle of a write, and lying where a planted bug says so. Not for: what survives a power cut
+//! For: stopping in the middle of a write, and lying where an injected bug says so. Not for: what survives a power cut
 //! (the memory disk decides that with the world's chance).
 //! Invariant: without a fault every call goes through to the product's own code unchanged.
 
@@ -13,7 +13,7 @@ use consort_journal::{Files, Log, LogError, MemoryDisk, Record, Records, Segment
 use consort_log_file::{FileLog, Options};
 use consort_types::Seq;
 
-use crate::plan::Planted;
+use crate::plan::InjectedBug;
 
 /// What the world tells the disk, and hears from the log.
 #[derive(Debug, Default)]
@@ -42,13 +42,13 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    pub(crate) fn new(planted: Option<Planted>) -> Self {
+    pub(crate) fn new(injected: Option<InjectedBug>) -> Self {
         let control = Self::default();
         let mut state = control.state();
-        state.lies = planted == Some(Planted::AckBeforeSync);
-        state.hides_errors = planted == Some(Planted::SyncErrorHidden);
-        state.cuts_damage = planted == Some(Planted::DamageCut);
-        state.swaps = planted == Some(Planted::ReplaySwapsRecords);
+        state.lies = injected == Some(InjectedBug::AckBeforeSync);
+        state.hides_errors = injected == Some(InjectedBug::SyncErrorHidden);
+        state.cuts_damage = injected == Some(InjectedBug::DamageCut);
+        state.swaps = injected == Some(InjectedBug::ReplaySwapsRecords);
         drop(state);
         control
     }
@@ -196,7 +196,7 @@ impl SegmentFile for SimFile {
 pub(crate) struct SimLog {
     log: FileLog,
     control: Control,
-    /// Where a planted bug has cut it.
+    /// Where an injected bug has cut it.
     end: Option<Seq>,
 }
 

@@ -17,9 +17,9 @@ use consort_journal::{Log, MemoryDisk, Record};
 use consort_store::{Batch, Blobs, MemoryStore, Row, Snapshot, Store, StoreError};
 use consort_types::{BlobHash, Code, Error, Payload, Result, Seq, Span, Time};
 
-use crate::{disk::Control, plan::Planted, random::Random};
+use crate::{disk::Control, plan::InjectedBug, random::Random};
 
-/// The store, with a planted bug where one is asked for.
+/// The store, with an injected bug where one is asked for.
 pub(crate) struct SimStore {
     pub(crate) memory: MemoryStore,
     /// Drop the rows of the next batch.
@@ -80,7 +80,7 @@ pub(crate) struct Host {
     pub(crate) incarnation: u64,
     log_id: [u8; 16],
     config: Config,
-    planted: Option<Planted>,
+    injected: Option<InjectedBug>,
     /// Rows that are on their way to the store.
     writing: VecDeque<Taken>,
     candidates: BTreeSet<(Seq, BlobHash)>,
@@ -89,7 +89,7 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(crate) fn new(random: &mut Random, planted: Option<Planted>) -> Self {
+    pub(crate) fn new(random: &mut Random, injected: Option<InjectedBug>) -> Self {
         let mut log_id = [0; 16];
         log_id[..8].copy_from_slice(&random.bits().to_le_bytes());
         log_id[8..].copy_from_slice(&random.bits().to_le_bytes());
@@ -102,14 +102,14 @@ impl Host {
         };
         Self {
             disk: MemoryDisk::new(),
-            control: Control::new(planted),
+            control: Control::new(injected),
             store: Arc::new(SimStore { memory: MemoryStore::new(), lose_next: AtomicBool::new(false) }),
             partition: None,
             clock: None,
             incarnation: 0,
             log_id,
             config,
-            planted,
+            injected,
             writing: VecDeque::new(),
             candidates: BTreeSet::new(),
             pins: BTreeSet::new(),
@@ -125,7 +125,7 @@ impl Host {
         let log = self.control.open(&self.disk, self.log_id)?;
         let first = log.first();
         let records = log.read(first).map(|item| item.map(|(_, record)| record)).collect::<Result<Vec<_>, _>>();
-        let records = if self.planted == Some(Planted::ReplaySwapsRecords) { Vec::new() } else { records? };
+        let records = if self.injected == Some(InjectedBug::ReplaySwapsRecords) { Vec::new() } else { records? };
         let last = log.last();
         let (store, blobs) = (Arc::clone(&self.store) as Arc<dyn Store>, Arc::new(self.store.memory.clone()));
         let parts = Parts { log: Box::new(log), store, blobs };

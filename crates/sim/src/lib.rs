@@ -8,26 +8,31 @@
 #![allow(clippy::struct_excessive_bools, reason = "faults are switches, each with a meaning of its own")]
 #![allow(clippy::cast_possible_wrap, reason = "simulated times are far below the limits of 64 bits")]
 
-mod agents;
+mod actors;
 mod answers;
-mod clients;
+mod assignments;
+mod clock;
+mod context;
 mod disk;
-mod flows;
-mod handouts;
+mod event;
+mod forgery;
 mod host;
-mod liars;
+mod network;
 mod oracle;
 mod plan;
 mod random;
-mod registry;
+mod requests;
+mod results;
+mod roster;
 mod service;
 mod trace;
 mod verdict;
+mod workflows;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-pub use plan::{Figures, Law, Outcome, Plan, Planted, Violation};
+pub use plan::{Figures, InjectedBug, Law, Outcome, Plan, Violation};
 use world::World;
 
 /// Simulates what a plan says.
@@ -45,7 +50,8 @@ pub fn simulate(plan: &Plan) -> Outcome {
         Ok(checked) => checked.err(),
         Err(panic) => Some(broken(Law::Assertion, text_of(&*panic))),
     };
-    Outcome { trace: world.trace.hash(), figures: std::mem::take(&mut world.figures), violation }
+    let (trace, figures) = world.into_outcome();
+    Outcome { trace, figures, violation }
 }
 
 fn text_of(panic: &(dyn std::any::Any + Send)) -> String {

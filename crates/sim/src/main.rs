@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use consort_sim::{Figures, Plan, Planted, Violation, simulate};
+use consort_sim::{Figures, InjectedBug, Plan, Violation, simulate};
 
 const USAGE: &str = "\
 consort-sim: simulate a partition, seed by seed
@@ -24,7 +24,7 @@ consort-sim: simulate a partition, seed by seed
   --seed S       only this seed
   --minutes M    stop after so many minutes; without --seeds, go on until then
   --threads T    seeds at once (2)
-  --plant BUG    put a bug in, which must be found
+  --inject BUG    put a bug in, which must be found
   --verbose      print every event (use it with --seed)
 ";
 
@@ -34,12 +34,12 @@ struct Ask {
     start: u64,
     minutes: Option<u64>,
     threads: usize,
-    planted: Option<Planted>,
+    injected: Option<InjectedBug>,
     verbose: bool,
 }
 
 fn parse(mut words: impl Iterator<Item = String>) -> Result<Ask, String> {
-    let mut ask = Ask { seeds: 0, start: 1, minutes: None, threads: 2, planted: None, verbose: false };
+    let mut ask = Ask { seeds: 0, start: 1, minutes: None, threads: 2, injected: None, verbose: false };
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or_else(|| format!("`{word}` needs a value"));
         let number = |text: String| text.parse::<u64>().map_err(|_| format!("`{text}` is not a number"));
@@ -49,11 +49,11 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Ask, String> {
             "--seed" => (ask.start, ask.seeds) = (number(value()?)?, 1),
             "--minutes" => ask.minutes = Some(number(value()?)?),
             "--threads" => ask.threads = number(value()?)?.clamp(1, 64) as usize,
-            "--plant" => {
+            "--inject" => {
                 let name = value()?;
-                let known = || Planted::ALL.map(|bug| format!("{bug:?}")).join(", ");
-                ask.planted =
-                    Some(Planted::named(&name).ok_or_else(|| format!("no bug `{name}`; there are {}", known()))?);
+                let known = || InjectedBug::ALL.map(|bug| format!("{bug:?}")).join(", ");
+                ask.injected =
+                    Some(InjectedBug::named(&name).ok_or_else(|| format!("no bug `{name}`; there are {}", known()))?);
             }
             "--verbose" => ask.verbose = true,
             _ => return Err(format!("`{word}` is not understood\n\n{USAGE}")),
@@ -101,15 +101,15 @@ fn hunt(ask: &Ask, began: Instant) -> Found {
             if seed >= end || late || stop.load(Ordering::Relaxed) {
                 return;
             }
-            let outcome = simulate(&Plan { seed, planted: ask.planted, verbose: ask.verbose });
+            let outcome = simulate(&Plan { seed, injected: ask.injected, verbose: ask.verbose });
             let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
             found.seeds += 1;
             found.figures.add(&outcome.figures);
             if let Some(violation) = outcome.violation {
                 eprintln!("seed {seed}: {violation}");
                 found.failures.push((seed, violation));
-                // A planted bug is found once; of real ones twenty are enough to look at.
-                if ask.planted.is_some() || found.failures.len() >= 20 {
+                // An injected bug is found once; of real ones twenty are enough to look at.
+                if ask.injected.is_some() || found.failures.len() >= 20 {
                     stop.store(true, Ordering::Relaxed);
                 }
             }
@@ -143,8 +143,8 @@ fn report(ask: &Ask, found: &Found, took: Duration) {
         text = format!("{text}  {kind:<26}{count:>10}\n");
     }
     for (seed, violation) in &found.failures {
-        let plant = ask.planted.map(|bug| format!(" --plant {bug:?}")).unwrap_or_default();
-        text = format!("{text}seed {seed}: {violation}\n  again: cargo xtask sim --seed {seed} --verbose{plant}\n");
+        let inject = ask.injected.map(|bug| format!(" --inject {bug:?}")).unwrap_or_default();
+        text = format!("{text}seed {seed}: {violation}\n  again: cargo xtask sim --seed {seed} --verbose{inject}\n");
     }
     // Nobody reads on: there is nothing left to do about it.
     let _ = std::io::stdout().write_all(text.as_bytes());

@@ -1,15 +1,20 @@
 //! What a simulation is asked to do, and what it found.
 //!
-//! For: seeds, planted bugs, violations and figures. Not for: carrying anything out.
+//! For: seeds, injected bugs, violations and figures. Not for: carrying anything out.
 //! Invariant: a plan decides a simulation whole.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use consort_types::TaskId;
 
 use crate::random::Random;
 
 /// A bug put in on purpose, between the parts of the product, which the simulator must find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Planted {
+pub enum InjectedBug {
     /// The disk says that it has synced, and has not (law 1).
     AckBeforeSync,
     /// Clients are answered when their command arrives, not when it is durable (law 1).
@@ -64,8 +69,8 @@ pub enum Planted {
     EndlessRecord,
 }
 
-impl Planted {
-    /// Every planted bug.
+impl InjectedBug {
+    /// Every injected bug.
     pub const ALL: [Self; 26] = [
         Self::AckBeforeSync,
         Self::ReplyBeforeDurable,
@@ -115,9 +120,9 @@ impl Planted {
         Law::Number(number)
     }
 
-    /// The planted bug of this name.
+    /// The injected bug of this name.
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|planted| format!("{planted:?}") == name)
+        Self::ALL.into_iter().find(|injected| format!("{injected:?}") == name)
     }
 }
 
@@ -175,7 +180,7 @@ pub struct Plan {
     /// Decides everything.
     pub seed: u64,
     /// A bug to put in.
-    pub planted: Option<Planted>,
+    pub injected: Option<InjectedBug>,
     /// Whether to print every event.
     pub verbose: bool,
 }
@@ -183,7 +188,7 @@ pub struct Plan {
 impl Plan {
     /// The plain simulation of a seed.
     pub fn new(seed: u64) -> Self {
-        Self { seed, planted: None, verbose: false }
+        Self { seed, injected: None, verbose: false }
     }
 }
 
@@ -256,10 +261,12 @@ pub(crate) struct Faults {
     pub(crate) bad_attempts: u64,
     /// Of a thousand client actions, those that disturb a run.
     pub(crate) disturb: u64,
+    /// Tasks of which an attempt has reported a failure that may be repeated.
+    failed: BTreeSet<TaskId>,
 }
 
 impl Faults {
-    pub(crate) fn draw(random: &mut Random, planted: Option<Planted>) -> Self {
+    pub(crate) fn draw(random: &mut Random, injected: Option<InjectedBug>) -> Self {
         let mut some = |per_mille| random.chance(per_mille);
         let (crashes, sync_errors, clock_jumps) = (some(850), some(300), some(500));
         let (slow_disk, store_errors, bit_flips) = (some(300), some(200), some(80));
@@ -277,6 +284,7 @@ impl Faults {
             breaks: 0,
             bad_attempts: 0,
             disturb: 0,
+            failed: BTreeSet::new(),
         };
         faults.pause = random.between(8, 90) * 1_000_000;
         for (rate, most) in [
@@ -289,22 +297,27 @@ impl Faults {
         ] {
             *rate = if random.chance(300) { 0 } else { random.below(most) };
         }
-        faults.favour(planted);
+        faults.favour(injected);
         faults
     }
 
-    /// A planted bug is looked for where it can show.
-    fn favour(&mut self, planted: Option<Planted>) {
-        match planted {
-            Some(Planted::AckBeforeSync | Planted::ReplyBeforeDurable | Planted::ReplaySwapsRecords) => {
+    /// Whether an attempt of the task may report a failure: once for each task, which every retry policy survives.
+    pub(crate) fn may_fail(&mut self, task: TaskId) -> bool {
+        self.failed.insert(task)
+    }
+
+    /// An injected bug is looked for where it can show.
+    fn favour(&mut self, injected: Option<InjectedBug>) {
+        match injected {
+            Some(InjectedBug::AckBeforeSync | InjectedBug::ReplyBeforeDurable | InjectedBug::ReplaySwapsRecords) => {
                 (self.crashes, self.cut_outputs) = (true, 10);
             }
-            Some(Planted::SyncErrorHidden) => (self.sync_errors, self.crashes) = (true, true),
-            Some(Planted::DamageCut) => (self.bit_flips, self.crashes, self.pause) = (true, true, 15_000_000),
-            Some(Planted::LeaseByClock | Planted::WallClockTrusted) => self.clock_jumps = true,
-            Some(Planted::OutcomeOverwritten) => self.twice = 200,
-            Some(Planted::ReclaimTooLate) => (self.bad_attempts, self.breaks, self.late) = (400, 60, 60),
-            Some(Planted::OldTokenAccepted | Planted::CancelLost) => {
+            Some(InjectedBug::SyncErrorHidden) => (self.sync_errors, self.crashes) = (true, true),
+            Some(InjectedBug::DamageCut) => (self.bit_flips, self.crashes, self.pause) = (true, true, 15_000_000),
+            Some(InjectedBug::LeaseByClock | InjectedBug::WallClockTrusted) => self.clock_jumps = true,
+            Some(InjectedBug::OutcomeOverwritten) => self.twice = 200,
+            Some(InjectedBug::ReclaimTooLate) => (self.bad_attempts, self.breaks, self.late) = (400, 60, 60),
+            Some(InjectedBug::OldTokenAccepted | InjectedBug::CancelLost) => {
                 (self.bad_attempts, self.disturb) = (500, 600);
             }
             _ => {}

@@ -27,7 +27,6 @@ const METHODS_EXCEPTIONS: &[(&str, &str, usize)] = &[
     ("crates/dispatch", "Dispatcher", 48),
     ("crates/engine", "Handle", 78),
     ("crates/engine", "Partition", 80),
-    ("crates/sim", "World", 109),
     ("crates/worker", "Client", 41),
     ("crates/workflow-check", "Reader", 62),
 ];
@@ -40,7 +39,6 @@ const CIRCLES_EXCEPTIONS: &[(&str, &str)] = &[
     ("crates/core", "`run::compensate`, `run::step`"),
     ("crates/engine", "`handle`, `partition`, `shell`"),
     ("crates/engine", "`partition::open`, `partition::refusal`"),
-    ("crates/sim", "`agents`, `clients`, `handouts`, `liars`, `world`"),
     ("crates/workflow", "`cel::ast`, `cel::functions`, `cel::lexer`, `cel::parser`, `cel::strings`"),
 ];
 

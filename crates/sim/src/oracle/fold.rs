@@ -20,10 +20,10 @@ use consort_store::{Batch, MemoryStore, Row, Store};
 use consort_types::{BlobHash, Code, Error, Payload, Result, RunId, Seq, TaskId, Time, Token};
 
 use super::{
-    plants::tamper,
+    injected_bugs::tamper,
     rows::{self, Change, Context, Rows},
 };
-use crate::plan::{Checked, Planted, Violation};
+use crate::plan::{Checked, InjectedBug, Violation};
 
 /// Attempts that lying workers choose from.
 const GUESSES: usize = 64;
@@ -71,7 +71,7 @@ pub(crate) struct Fold {
     memory: Arc<Memory>,
     pub(crate) history: Vec<Record>,
     bodies: BTreeSet<[u8; 32]>,
-    planted: Option<Planted>,
+    injected: Option<InjectedBug>,
     fired: BTreeSet<TimerKey>,
     outcomes: BTreeSet<TaskId>,
     /// Attempts under which somebody has reported an outcome.
@@ -83,19 +83,19 @@ pub(crate) struct Fold {
     /// Bytes of rows that each completion in a long run wrote.
     costs: BTreeMap<RunId, Vec<usize>>,
     pub(crate) steps: u64,
-    /// Whether a planted bug has come into play.
+    /// Whether an injected bug has come into play.
     pub(crate) tampered: bool,
 }
 
 impl Fold {
-    pub(crate) fn new(planted: Option<Planted>) -> Result<Self> {
+    pub(crate) fn new(injected: Option<InjectedBug>) -> Result<Self> {
         let memory = Arc::new(Memory::default());
         Ok(Self {
             machine: Machine::open(Arc::clone(&memory) as Arc<dyn Backing>, Seq::ZERO)?,
             memory,
             history: Vec::new(),
             bodies: BTreeSet::new(),
-            planted,
+            injected,
             fired: BTreeSet::new(),
             outcomes: BTreeSet::new(),
             sent: BTreeSet::new(),
@@ -139,7 +139,7 @@ impl Fold {
         let applied = self.machine.apply(seq, record.time, &command);
         let mut applied =
             applied.map_err(|error| Violation::of(4, format!("record {seq} cannot be folded: {error}")))?;
-        if self.planted == Some(Planted::EndlessRecord) && matches!(command, Command::CancelRun(_)) {
+        if self.injected == Some(InjectedBug::EndlessRecord) && matches!(command, Command::CancelRun(_)) {
             (applied.units, self.tampered) = (applied.units + Applied::UNITS_MAX, true);
         }
         check_units(seq, &applied)?;
@@ -149,8 +149,8 @@ impl Fold {
         let refused = applied.reply.is_err();
         let context = Context { seq, now: record.time, command: &command, stale, second, refused };
         let mut changes = self.take();
-        if let Some(planted) = self.planted {
-            let did = tamper(planted, &command, &mut changes, &self.rows());
+        if let Some(injected) = self.injected {
+            let did = tamper(injected, &command, &mut changes, &self.rows());
             self.tampered |= did;
         }
         self.write(&changes);
@@ -374,7 +374,7 @@ impl Fold {
     /// Compares the rows of the product, at the same record, with these (law 4).
     pub(crate) fn compare(&self, store: &MemoryStore, when: &str) -> Checked {
         if self.tampered {
-            // The planted bug is in these rows, not in the product's.
+            // The injected bug is in these rows, not in the product's.
             return Ok(());
         }
         let failed = |error: Error| Violation::of(4, format!("{when}: the store cannot be read: {error}"));

@@ -4,7 +4,7 @@
 //! Invariant: an oracle looks at records, rows and messages, never at what the product says of itself.
 
 mod fold;
-mod plants;
+mod injected_bugs;
 mod reference;
 mod rows;
 

@@ -15,6 +15,7 @@ use consort_core::{
     view::RunFilter,
 };
 use consort_types::{Code, Error, Locality, Payload, Result, RunId, Seq, TaskId, Time, WorkerInstance};
+use consort_workflow::CompiledWorkflow;
 
 use super::fold::Memory;
 use crate::answers::{Answer, Next, answer, document, next};
@@ -40,12 +41,11 @@ pub(crate) fn signal_payload() -> Payload {
 }
 
 impl Reference {
-    pub(crate) fn new(sources: impl Iterator<Item = String>) -> Result<Self> {
+    pub(crate) fn new(workflows: impl Iterator<Item = CompiledWorkflow>) -> Result<Self> {
         let backing: Arc<dyn Backing> = Arc::new(Memory::default());
         let machine = Machine::open(backing, Seq::ZERO)?;
         let mut reference = Self { machine, now: Time(1), ready: VecDeque::new(), known: BTreeMap::new() };
-        for source in sources {
-            let workflow = consort_workflow_check::check(&source)?.compiled;
+        for workflow in workflows {
             reference.apply(&Command::Deploy(Deploy { namespace: NAMESPACE.to_owned(), workflow }))?;
         }
         Ok(reference)

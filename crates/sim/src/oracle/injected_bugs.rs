@@ -12,20 +12,20 @@ use consort_core::{
 use consort_types::{Locality, RunId, TaskId, WorkerInstance};
 
 use super::rows::{self, Change, Rows};
-use crate::plan::Planted;
+use crate::plan::InjectedBug;
 
 fn encode<R: Row>(row: &R) -> Option<Vec<u8>> {
     minicbor::to_vec(row).ok()
 }
 
 /// Tampers with the changes of a record; returns whether it did.
-pub(crate) fn tamper(planted: Planted, command: &Command, changes: &mut Vec<Change>, before: &Rows) -> bool {
-    match planted {
-        Planted::OutcomeOverwritten => overwrite(command, changes, before).is_some(),
-        Planted::TimerFiresTwice => keep_timer(command, changes),
-        Planted::RunLeavesWork => leave_work(changes).is_some(),
-        Planted::Miscount => miscount(command, changes).is_some(),
-        Planted::GrowingRow => grow(command, changes, before).is_some(),
+pub(crate) fn tamper(injected: InjectedBug, command: &Command, changes: &mut Vec<Change>, before: &Rows) -> bool {
+    match injected {
+        InjectedBug::OutcomeOverwritten => overwrite(command, changes, before).is_some(),
+        InjectedBug::TimerFiresTwice => keep_timer(command, changes),
+        InjectedBug::RunLeavesWork => leave_work(changes).is_some(),
+        InjectedBug::Miscount => miscount(command, changes).is_some(),
+        InjectedBug::GrowingRow => grow(command, changes, before).is_some(),
         _ => false,
     }
 }

@@ -11,19 +11,21 @@ use crate::random::Random;
 
 /// A workflow of the pool.
 #[derive(Clone, Debug)]
-pub(crate) struct Flow {
+pub(crate) struct Workflow {
     pub(crate) name: String,
-    pub(crate) source: String,
+    /// As the door makes it of its text.
+    pub(crate) compiled: CompiledWorkflow,
     /// Whether nothing but its input decides how it ends.
     pub(crate) pure: bool,
 }
 
-impl Flow {
-    /// As the door makes it of the source.
-    pub(crate) fn compiled(&self) -> CompiledWorkflow {
-        match check(&self.source) {
-            Ok(checked) => checked.compiled,
-            Err(found) => panic!("a workflow of the pool has errors: {found:?}"),
+impl Workflow {
+    /// The workflow of this source, which has no errors.
+    fn sound(name: &str, source: &Value) -> Self {
+        let source = source.to_string();
+        match check(&source) {
+            Ok(checked) => Self { name: name.to_owned(), compiled: checked.compiled, pure: true },
+            Err(found) => panic!("workflow `{name}` of the pool has errors: {found:?}"),
         }
     }
 }
@@ -38,24 +40,25 @@ struct Builder<'a> {
 }
 
 /// A pool of workflows; later ones call earlier ones.
-pub(crate) fn pool(random: &mut Random, count: usize) -> Vec<Flow> {
-    let mut flows: Vec<Flow> = Vec::new();
+pub(crate) fn pool(random: &mut Random, count: usize) -> Vec<Workflow> {
+    let mut workflows: Vec<Workflow> = Vec::new();
     for number in 0..count {
         let name = format!("flow{number}");
-        let children = flows.iter().map(|flow| (flow.name.clone(), flow.pure)).collect::<Vec<_>>();
+        let children = workflows.iter().map(|flow| (flow.name.clone(), flow.pure)).collect::<Vec<_>>();
         let made = (0..40).find_map(|_| {
             let mut builder = Builder { random: &mut *random, children: children.clone(), pure: true, depth: 0 };
             let source = builder.workflow(&name);
             let pure = builder.pure;
-            check(&source).ok().map(|_| Flow { name: name.clone(), source, pure })
+            let compiled = check(&source).ok()?.compiled;
+            Some(Workflow { name: name.clone(), compiled, pure })
         });
-        flows.push(made.unwrap_or_else(|| plain(&name)));
+        workflows.push(made.unwrap_or_else(|| plain(&name)));
     }
-    flows
+    workflows
 }
 
 /// A workflow that is always fine.
-fn plain(name: &str) -> Flow {
+fn plain(name: &str) -> Workflow {
     let source = json!({
         "workflow": name,
         "input": input_schema(),
@@ -72,11 +75,11 @@ fn plain(name: &str) -> Flow {
             },
         },
     });
-    Flow { name: name.to_owned(), source: source.to_string(), pure: true }
+    Workflow::sound(name, &source)
 }
 
 /// A loop that is long enough to see whether its steps grow dearer.
-pub(crate) fn long() -> Flow {
+pub(crate) fn long() -> Workflow {
     let source = json!({
         "workflow": "long",
         "input": input_schema(),
@@ -87,7 +90,7 @@ pub(crate) fn long() -> Flow {
             "retry": { "attempts": 4 },
         } },
     });
-    Flow { name: "long".to_owned(), source: source.to_string(), pure: true }
+    Workflow::sound("long", &source)
 }
 
 fn input_schema() -> Value {
@@ -290,14 +293,14 @@ mod tests {
 
     #[test]
     fn most_workflows_pass_the_check_and_some_are_not_pure() {
-        check(&long().source).unwrap();
-        check(&plain("p").source).unwrap();
+        check(&long().compiled.source).unwrap();
+        check(&plain("p").compiled.source).unwrap();
         let mut random = Random::new(3);
-        let flows = pool(&mut random, 60);
-        let fallbacks = flows.iter().filter(|flow| flow.source == plain(&flow.name).source).count();
+        let workflows = pool(&mut random, 60);
+        let fallbacks = workflows.iter().filter(|flow| flow.compiled == plain(&flow.name).compiled).count();
         assert!(fallbacks < 3, "{fallbacks} of 60 workflows could not be made");
-        assert!(flows.iter().any(|flow| !flow.pure) && flows.iter().any(|flow| flow.pure));
-        let all: String = flows.iter().map(|flow| flow.source.as_str()).collect();
+        assert!(workflows.iter().any(|flow| !flow.pure) && workflows.iter().any(|flow| flow.pure));
+        let all: String = workflows.iter().map(|flow| flow.compiled.source.as_str()).collect();
         for part in ["for_each", "repeat", "approve", "signal", "compensate", "reconcile with", "deadline", "\"flow\""]
         {
             assert!(all.contains(part), "no workflow uses {part}");
