@@ -118,7 +118,7 @@ impl World {
         };
         let locality = self.instances[instance].locality;
         let machine = self.host.partition.as_mut().and_then(|partition| partition.machine().ok());
-        let known = machine.map(|machine| machine.agent(namespace, &declared.name, &declared.version));
+        let known = machine.map(|machine| machine.registry().agent(namespace, &declared.name, &declared.version));
         match known {
             Some(Ok(Some(known))) if known == declared => self.attach(instance),
             Some(Ok(_)) => {

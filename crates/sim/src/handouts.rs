@@ -45,7 +45,7 @@ impl World {
     /// Looks at which limits are in the log.
     fn note_limits(&mut self) {
         let now = self.now;
-        let durable = self.fold.machine.limits().unwrap_or_default();
+        let durable = self.fold.machine.registry().limits().unwrap_or_default();
         let known = std::mem::take(&mut self.handouts.limits);
         for (namespace, scope, limit) in durable {
             let at = NAMESPACES.iter().position(|known| *known == namespace).unwrap_or(0);

@@ -65,7 +65,7 @@ impl World {
     /// Agents may work again, and limits go.
     pub(crate) fn settle_registry(&mut self) {
         let Some(Ok(machine)) = self.host.partition.as_mut().map(|partition| partition.machine()) else { return };
-        let (Ok(agents), Ok(limits)) = (machine.agent_states(), machine.limits()) else { return };
+        let (Ok(agents), Ok(limits)) = (machine.registry().agent_states(), machine.registry().limits()) else { return };
         for (namespace, name, version, _) in agents.into_iter().filter(|(.., state)| state.draining) {
             let (version, change) = (Some(version), AgentChange::Resume);
             self.ask(Command::SetAgent(SetAgent { namespace, name, version, change }), Purpose::Any);

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use consort_core::{
     Command,
-    keys::{InboxKey, JournalKey, NamedKey, TimerKey, TimerKind},
-    rows::{Entry, Event, Meta, Namespace, Run, RunStatus, Step, StepState, TaskCounts},
+    keys::{HistoryKey, InboxKey, NamedKey, TimerKey, TimerKind},
+    rows::{HistoryEntry, HistoryEvent, Meta, Namespace, Run, RunStatus, Step, StepState, TaskCounts},
     tables::{Key, Row},
 };
 use consort_types::{Code, RunId, Seq, TaskId, Time, Token, limits};
@@ -221,16 +221,16 @@ pub(crate) fn table(rows: &Rows, prefix: u8) -> impl Iterator<Item = (&Vec<u8>, 
 /// The steps whose journals tell an outcome in these changes.
 pub(crate) fn outcomes(changes: &[Change]) -> Vec<TaskId> {
     let told = |change: &Change| {
-        let key: JournalKey = key_of(&change.key).filter(|_| change.key[0] == b'j' && change.old.is_none())?;
-        let entry: Entry = decode(change.new.as_deref()?)?;
+        let key: HistoryKey = key_of(&change.key).filter(|_| change.key[0] == b'j' && change.old.is_none())?;
+        let entry: HistoryEntry = decode(change.new.as_deref()?)?;
         let (scope, index) = entry.step?;
         let ends = matches!(
             entry.event,
-            Event::StepCompleted { .. }
-                | Event::StepFailed { .. }
-                | Event::StepSkipped { .. }
-                | Event::StepCancelled { .. }
-                | Event::StepCopied
+            HistoryEvent::StepCompleted { .. }
+                | HistoryEvent::StepFailed { .. }
+                | HistoryEvent::StepSkipped { .. }
+                | HistoryEvent::StepCancelled { .. }
+                | HistoryEvent::StepCopied
         );
         ends.then_some(TaskId { run: key.run, scope, index })
     };

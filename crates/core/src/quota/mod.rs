@@ -1,0 +1,9 @@
+//! Quotas: limits on tasks, and what is set and counted for namespaces.
+//!
+//! For: the commands, rules and rows of quotas. Not for: enforcing limits on tasks (the dispatcher does).
+//! Invariant: a limit is kept only where it says something.
+
+pub(crate) mod namespace;
+pub(crate) mod rows;
+pub(crate) mod set_limit;
+pub(crate) mod set_retention;
