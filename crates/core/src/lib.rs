@@ -42,7 +42,7 @@ pub mod keys {
     pub use crate::{
         key::NamedKey,
         registry::keys::AgentKey,
-        run::keys::{HistoryKey, LaterKey, LaterRank, ListKey, ScopeKey, SignalKey, TimerKey, TimerKind},
+        run::keys::{HistoryKey, LaterKey, LaterRank, ListKey, OfRun, ScopeKey, SignalKey, TimerKey, TimerKind},
         task::keys::{EntryKey, InboxKey},
     };
 }
@@ -72,6 +72,6 @@ pub mod view {
 pub use command::{Command, Reply};
 pub use effect::{AttemptEnd, Effect, LiveTask};
 pub use machine::{Applied, Machine};
-pub use state::Taken;
+pub use state::{RowsOf, TABLES, TableSpec, TableSpecs, Taken, Until};
 pub use tables::{Backing, Changes, EncodedChanges};
 pub use task::attempt::LateReport;

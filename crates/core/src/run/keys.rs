@@ -10,6 +10,60 @@ use crate::{
     tables::Key,
 };
 
+/// A key that names a run: the row belongs to it.
+pub trait OfRun {
+    /// The run.
+    fn run(&self) -> RunId;
+}
+
+impl OfRun for RunId {
+    fn run(&self) -> RunId {
+        *self
+    }
+}
+
+impl OfRun for TaskId {
+    fn run(&self) -> RunId {
+        self.run
+    }
+}
+
+impl OfRun for ScopeKey {
+    fn run(&self) -> RunId {
+        self.run
+    }
+}
+
+impl OfRun for LaterKey {
+    fn run(&self) -> RunId {
+        self.run
+    }
+}
+
+impl OfRun for HistoryKey {
+    fn run(&self) -> RunId {
+        self.run
+    }
+}
+
+impl OfRun for TimerKey {
+    fn run(&self) -> RunId {
+        self.task.run
+    }
+}
+
+impl OfRun for SignalKey {
+    fn run(&self) -> RunId {
+        self.run
+    }
+}
+
+impl OfRun for ListKey {
+    fn run(&self) -> RunId {
+        RunId(self.turned.0.map(|byte| !byte))
+    }
+}
+
 /// A scope of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ScopeKey {
@@ -206,11 +260,6 @@ impl ListKey {
     /// The place of a run in the listing.
     pub fn of(namespace: &str, run: RunId) -> Self {
         Self { namespace: namespace.to_owned(), turned: RunId(run.0.map(|byte| !byte)) }
-    }
-
-    /// The run at this place.
-    pub fn run(&self) -> RunId {
-        RunId(self.turned.0.map(|byte| !byte))
     }
 }
 

@@ -34,6 +34,7 @@ use crate::{
     tables::{Backing, Changes},
 };
 
+pub use self::schema::{RowsOf, TABLES, TableSpec, TableSpecs, Until};
 pub(crate) use self::{cache::Document, schema::Tables};
 
 /// Bytes of parsed documents that are kept.

@@ -40,24 +40,13 @@ impl TaskComplete {
     }
 
     pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<()> {
-        task_complete(ctx, self.task, self.token, &self.by, &self.output, self.taken.as_ref())?;
+        let Self { task, token, ref output, ref taken, ref by } = *self;
+        let Current::Live(mut step) = attempt::reported(ctx.state, task, token, by)? else { return Ok(()) };
+        attempt::note_taken(ctx, &mut step, taken.as_ref());
+        ctx.put_step(task, *step);
+        ctx.retain(output)?;
+        ctx.effect(Effect::AttemptEnded { task, token, end: AttemptEnd::Completed });
+        ctx.enqueue(PendingWork::Finish(task, Outcome::Completed(output.clone())));
         Ok(())
     }
-}
-
-fn task_complete(
-    ctx: &mut ApplyContext<'_>,
-    task: TaskId,
-    token: Token,
-    by: &WorkerInstance,
-    output: &Payload,
-    holder: Option<&(WorkerInstance, Time)>,
-) -> Result<()> {
-    let Current::Live(mut step) = attempt::reported(ctx.state, task, token, by)? else { return Ok(()) };
-    attempt::note_taken(ctx, &mut step, holder);
-    ctx.put_step(task, *step);
-    ctx.retain(output)?;
-    ctx.effect(Effect::AttemptEnded { task, token, end: AttemptEnd::Completed });
-    ctx.enqueue(PendingWork::Finish(task, Outcome::Completed(output.clone())));
-    Ok(())
 }

@@ -68,29 +68,25 @@ impl TaskFail {
         check_taken(self.taken.as_ref())
     }
 
+    /// An attempt failed by its own report.
     pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<()> {
         let again = match self.retry_after {
             _ if !self.retryable => RetryDecision::Never,
             Some(span) => RetryDecision::After(span),
             None => RetryDecision::ByPolicy,
         };
-        task_fail(ctx, self, again)?;
-        Ok(())
+        let Self { task, token, ref error, retryable, ref taken, ref by, .. } = *self;
+        let repeated =
+            ctx.state.step(task)?.is_some_and(|step| step.token == token && step.state == StepState::Backoff);
+        if repeated {
+            return Ok(());
+        }
+        let Current::Live(mut step) = attempt::reported(ctx.state, task, token, by)? else { return Ok(()) };
+        attempt::note_taken(ctx, &mut step, taken.as_ref());
+        let end = AttemptEnd::Failed { code: error.code, retryable };
+        ctx.effect(Effect::AttemptEnded { task, token, end });
+        attempt_failed(ctx, task, *step, error.clone(), again)
     }
-}
-
-/// An attempt failed by its own report.
-fn task_fail(ctx: &mut ApplyContext<'_>, report: &TaskFail, again: RetryDecision) -> Result<()> {
-    let TaskFail { task, token, ref error, retryable, ref taken, ref by, .. } = *report;
-    let repeated = ctx.state.step(task)?.is_some_and(|step| step.token == token && step.state == StepState::Backoff);
-    if repeated {
-        return Ok(());
-    }
-    let Current::Live(mut step) = attempt::reported(ctx.state, task, token, by)? else { return Ok(()) };
-    attempt::note_taken(ctx, &mut step, taken.as_ref());
-    let end = AttemptEnd::Failed { code: error.code, retryable };
-    ctx.effect(Effect::AttemptEnded { task, token, end });
-    attempt_failed(ctx, task, *step, error.clone(), again)
 }
 
 /// The attempt is over without an outcome: back off, or fail the step.

@@ -3,10 +3,11 @@
 //! For: entries of a task's journal, and the inbox. Not for: step instances (`TaskId` is their key).
 //! Invariant: all entries of a task lie side by side, in their order.
 
-use consort_types::TaskId;
+use consort_types::{RunId, TaskId};
 
 use crate::{
     key::{Parts, put_text},
+    run::keys::OfRun,
     tables::Key,
 };
 
@@ -51,5 +52,17 @@ impl Key for InboxKey {
         let namespace = parts.text()?;
         let task = Key::decode(&parts.take::<24>()?)?;
         parts.end(Self { namespace, task })
+    }
+}
+
+impl OfRun for EntryKey {
+    fn run(&self) -> RunId {
+        self.task.run
+    }
+}
+
+impl OfRun for InboxKey {
+    fn run(&self) -> RunId {
+        self.task.run
     }
 }

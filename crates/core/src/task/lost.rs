@@ -36,23 +36,20 @@ impl AttemptLost {
     }
 
     pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<()> {
-        attempt_lost(ctx, self.task, self.token, &self.reason)?;
-        Ok(())
+        let Self { task, token, ref reason } = *self;
+        let Current::Live(step) = attempt::current(ctx.state, task, token)? else { return Ok(()) };
+        if step.state == StepState::Unknown {
+            return Ok(());
+        }
+        let holder = step.instance.as_ref().map_or_else(|| "an instance".to_owned(), ToString::to_string);
+        let error =
+            Error::new(Code::InstanceLost, format!("attempt {} was lost with `{holder}`: {reason}", step.attempt));
+        let doubt = leaves_doubt(&step);
+        let end = if doubt { AttemptEnd::Unknown } else { AttemptEnd::Lost };
+        ctx.effect(Effect::AttemptEnded { task, token, end });
+        if doubt {
+            return unknown_outcome::outcome_unknown(ctx, task, *step, error);
+        }
+        unknown_outcome::repeat_lost(ctx, task, *step, error)
     }
-}
-
-fn attempt_lost(ctx: &mut ApplyContext<'_>, task: TaskId, token: Token, reason: &str) -> Result<()> {
-    let Current::Live(step) = attempt::current(ctx.state, task, token)? else { return Ok(()) };
-    if step.state == StepState::Unknown {
-        return Ok(());
-    }
-    let holder = step.instance.as_ref().map_or_else(|| "an instance".to_owned(), ToString::to_string);
-    let error = Error::new(Code::InstanceLost, format!("attempt {} was lost with `{holder}`: {reason}", step.attempt));
-    let doubt = leaves_doubt(&step);
-    let end = if doubt { AttemptEnd::Unknown } else { AttemptEnd::Lost };
-    ctx.effect(Effect::AttemptEnded { task, token, end });
-    if doubt {
-        return unknown_outcome::outcome_unknown(ctx, task, *step, error);
-    }
-    unknown_outcome::repeat_lost(ctx, task, *step, error)
 }

@@ -39,44 +39,34 @@ impl TaskPark {
         check_positions(&self.waiting)
     }
 
+    /// The task leaves its instance until one of the entries that its code waits for is answered. Where one is
+    /// answered already (the answer crossed the report), it is put up again at once.
     pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<()> {
-        task_park(ctx, self.task, self.token, &self.by, &self.waiting)?;
+        let Self { task, token, ref waiting, ref by } = *self;
+        let Current::Live(mut step) = attempt::reported(ctx.state, task, token, by)? else { return Ok(()) };
+        let mut answered = false;
+        for entry in waiting {
+            let row = ctx.state.tables.entries.get(&EntryKey { task, entry: *entry })?;
+            let Some(row) = row else {
+                let message = format!("task `{task}` has no journal entry {entry} to wait for");
+                return Err(Error::new(Code::BadRequest, message).hint("park on entries that were recorded"));
+            };
+            answered |= row.is_answered();
+        }
+        if waiting.is_empty() {
+            let message = format!("task `{task}` waits for nothing and cannot park");
+            return Err(Error::new(Code::BadRequest, message).hint("complete or fail the task"));
+        }
+        unknown_outcome::leave_unknown(ctx, task, &mut step)?;
+        attempt::leave_instance(ctx, task, &mut step);
+        step.taken = None;
+        step.effect = None;
+        if answered {
+            return attempt::offer_again(ctx, task, *step, None);
+        }
+        step.parked_on = waiting.to_vec();
+        ctx.set_state(task, &mut step, StepState::Parked);
+        ctx.put_step(task, *step);
         Ok(())
     }
-}
-
-/// The task leaves its instance until one of the entries that its code waits for is answered. Where one is
-/// answered already (the answer crossed the report), it is put up again at once.
-fn task_park(
-    ctx: &mut ApplyContext<'_>,
-    task: TaskId,
-    token: Token,
-    by: &WorkerInstance,
-    waiting: &[u32],
-) -> Result<()> {
-    let Current::Live(mut step) = attempt::reported(ctx.state, task, token, by)? else { return Ok(()) };
-    let mut answered = false;
-    for entry in waiting {
-        let row = ctx.state.tables.entries.get(&EntryKey { task, entry: *entry })?;
-        let Some(row) = row else {
-            let message = format!("task `{task}` has no journal entry {entry} to wait for");
-            return Err(Error::new(Code::BadRequest, message).hint("park on entries that were recorded"));
-        };
-        answered |= row.is_answered();
-    }
-    if waiting.is_empty() {
-        let message = format!("task `{task}` waits for nothing and cannot park");
-        return Err(Error::new(Code::BadRequest, message).hint("complete or fail the task"));
-    }
-    unknown_outcome::leave_unknown(ctx, task, &mut step)?;
-    attempt::leave_instance(ctx, task, &mut step);
-    step.taken = None;
-    step.effect = None;
-    if answered {
-        return attempt::offer_again(ctx, task, *step, None);
-    }
-    step.parked_on = waiting.to_vec();
-    ctx.set_state(task, &mut step, StepState::Parked);
-    ctx.put_step(task, *step);
-    Ok(())
 }

@@ -71,34 +71,23 @@ impl TaskRecord {
     }
 
     pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<()> {
-        task_record(ctx, self.task, self.token, &self.by, self.index, &self.entry)?;
-        Ok(())
+        let Self { task, token, index, ref entry, ref by } = *self;
+        let Current::Live(step) = attempt::reported(ctx.state, task, token, by)? else {
+            return Err(Error::new(Code::Fenced, format!("task `{task}` has completed and records nothing more")));
+        };
+        if index < step.entries {
+            return record_again(ctx, task, token, index, entry);
+        }
+        if index > step.entries {
+            let message = format!("entry {index} of task `{task}` leaves a gap: the next one is {}", step.entries);
+            return Err(Error::new(Code::JournalDiverged, message).hint("record entries in order, from 0"));
+        }
+        if step.entries >= limits::TASK_JOURNAL_ENTRIES_MAX {
+            let message = format!("task `{task}` has {} journal entries, which is the limit", step.entries);
+            return Err(Error::new(Code::LimitReached, message).hint("split the work into several tasks"));
+        }
+        append_entry(ctx, task, *step, entry)
     }
-}
-
-fn task_record(
-    ctx: &mut ApplyContext<'_>,
-    task: TaskId,
-    token: Token,
-    by: &WorkerInstance,
-    index: u32,
-    entry: &TaskEntry,
-) -> Result<()> {
-    let Current::Live(step) = attempt::reported(ctx.state, task, token, by)? else {
-        return Err(Error::new(Code::Fenced, format!("task `{task}` has completed and records nothing more")));
-    };
-    if index < step.entries {
-        return record_again(ctx, task, token, index, entry);
-    }
-    if index > step.entries {
-        let message = format!("entry {index} of task `{task}` leaves a gap: the next one is {}", step.entries);
-        return Err(Error::new(Code::JournalDiverged, message).hint("record entries in order, from 0"));
-    }
-    if step.entries >= limits::TASK_JOURNAL_ENTRIES_MAX {
-        let message = format!("task `{task}` has {} journal entries, which is the limit", step.entries);
-        return Err(Error::new(Code::LimitReached, message).hint("split the work into several tasks"));
-    }
-    append_entry(ctx, task, *step, entry)
 }
 
 /// The same entry again gets the first answer; another one at its place means that the code has changed.

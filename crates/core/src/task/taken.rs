@@ -45,41 +45,30 @@ impl TaskTaken {
     }
 
     pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<()> {
-        task_taken(ctx, self.task, self.token, &self.instance, self.effect, self.at)?;
+        let Self { task, token, ref instance, effect, at } = *self;
+        let Current::Live(mut step) = attempt::reported(ctx.state, task, token, instance)? else { return Ok(()) };
+        if step.state != StepState::Ready {
+            // The worker has reconnected under another name and still holds the attempt.
+            step.instance = Some(instance.clone());
+            ctx.put_step(task, *step);
+            return Ok(());
+        }
+        step.instance = Some(instance.clone());
+        step.taken = Some(at.min(ctx.now));
+        step.effect = Some(effect);
+        ctx.set_state(task, &mut step, StepState::Taken);
+        let step_ref = locate(ctx.state, task)?;
+        if let Some(span) = task_spec::timeout_of(ctx.state, &step_ref)? {
+            let due = ctx.now.after(span);
+            step.timeout_at = Some(due);
+            ctx.arm(due, task, TimerKind::Timeout, 0);
+        }
+        ctx.record_history(
+            task.run,
+            Some(task),
+            HistoryEvent::AttemptTaken { attempt: step.attempt, instance: instance.clone() },
+        );
+        ctx.put_step(task, *step);
         Ok(())
     }
-}
-
-fn task_taken(
-    ctx: &mut ApplyContext<'_>,
-    task: TaskId,
-    token: Token,
-    instance: &WorkerInstance,
-    effect: EffectClass,
-    at: Time,
-) -> Result<()> {
-    let Current::Live(mut step) = attempt::reported(ctx.state, task, token, instance)? else { return Ok(()) };
-    if step.state != StepState::Ready {
-        // The worker has reconnected under another name and still holds the attempt.
-        step.instance = Some(instance.clone());
-        ctx.put_step(task, *step);
-        return Ok(());
-    }
-    step.instance = Some(instance.clone());
-    step.taken = Some(at.min(ctx.now));
-    step.effect = Some(effect);
-    ctx.set_state(task, &mut step, StepState::Taken);
-    let step_ref = locate(ctx.state, task)?;
-    if let Some(span) = task_spec::timeout_of(ctx.state, &step_ref)? {
-        let due = ctx.now.after(span);
-        step.timeout_at = Some(due);
-        ctx.arm(due, task, TimerKind::Timeout, 0);
-    }
-    ctx.record_history(
-        task.run,
-        Some(task),
-        HistoryEvent::AttemptTaken { attempt: step.attempt, instance: instance.clone() },
-    );
-    ctx.put_step(task, *step);
-    Ok(())
 }

@@ -12,7 +12,7 @@ use crate::{
     machine::Machine,
     page::{Page, bad_cursor, bounded},
     run::{
-        keys::ListKey,
+        keys::{ListKey, OfRun},
         rows::run::{Origin, Run, RunStatus},
     },
     state::rows::TaskCounts,
