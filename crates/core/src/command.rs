@@ -66,7 +66,7 @@ pub enum Command {
     /// Cancel a run.
     #[n(9)]
     CancelRun(#[n(0)] CancelRun),
-    /// Hold a run back, or let it go on.
+    /// Pause or resume a run.
     #[n(10)]
     PauseRun(#[n(0)] PauseRun),
     /// Send a signal to a run.
@@ -90,7 +90,7 @@ pub enum Command {
     /// An agent joins, or changes its declaration.
     #[n(17)]
     RegisterAgent(#[n(0)] RegisterAgent),
-    /// Drain versions of an agent, let them go on, or weigh them.
+    /// Drain versions of an agent, resume them, or weigh them.
     #[n(18)]
     SetAgent(#[n(0)] SetAgent),
     /// Forget versions of an agent.
@@ -159,8 +159,8 @@ impl Command {
         })
     }
 
-    /// Refuses what no state would make acceptable: names that are none, texts and lists over their limits. Whoever
-    /// appends commands asks first, so that nothing of the kind is logged; a record of the kind is refused all the same.
+    /// Refuses what no state would make acceptable: names that are none, texts and lists over their limits. The
+    /// engine checks before it appends, so that nothing of the kind is logged; a record of the kind is refused all the same.
     pub fn check(&self) -> Result<()> {
         match self {
             Self::Deploy(command) => command.check(),

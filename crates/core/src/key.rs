@@ -51,11 +51,11 @@ impl Parts<'_> {
     }
 }
 
-/// Stands in front of a byte that would end a text too soon (or would pose as this one), which is raised by one.
+/// Precedes a byte that would end a text too soon (or would be read as this one), which is raised by one.
 const ESCAPE: u8 = 1;
 
-/// Writes a text of any bytes, so that it sorts as it does alone. Stored names hold no zero bytes, but a name that a
-/// client asks for may, and must not be taken for another.
+/// Writes a text of any bytes, so that it sorts as it does alone. Stored names hold no zero bytes, but a name in a
+/// request may, and must not be taken for another.
 pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
     for byte in text.bytes() {
         match byte {

@@ -15,7 +15,7 @@ pub struct Page<T> {
     pub next: Option<String>,
 }
 
-/// The page size that is used for one that was asked for.
+/// The page size for a requested one.
 pub(crate) fn bounded(limit: usize) -> usize {
     limit.clamp(1, limits::PAGE_ITEMS_MAX)
 }

@@ -3,7 +3,10 @@
 //! For: what is refused, and the tables in `ARCHITECTURE.md`. Not for: when moves are made (`scenarios`).
 //! Invariant: the tables in the documentation are those of the code.
 
-use std::{collections::BTreeSet, fmt::Debug};
+use std::{
+    collections::BTreeSet,
+    fmt::{Debug, Write as _},
+};
 
 use consort_core::rows::{RunStatus, StepState};
 
@@ -14,7 +17,7 @@ fn table<S: Copy + Debug>(title: &str, all: &[S], word: fn(S) -> &'static str, n
     for state in all {
         let next: Vec<String> = next(*state).iter().map(|state| format!("{state:?}")).collect();
         let next = if next.is_empty() { "nothing: it is final".to_owned() } else { next.join(", ") };
-        table.push_str(&format!("| {state:?} | `{}` | {next} |\n", word(*state)));
+        let _ = writeln!(table, "| {state:?} | `{}` | {next} |", word(*state));
     }
     table
 }

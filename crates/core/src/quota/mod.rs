@@ -2,6 +2,8 @@
 //!
 //! For: the commands, rules and rows of quotas. Not for: enforcing limits on tasks (the dispatcher does).
 //! Invariant: a limit is kept only where it says something.
+//!
+//! The tests of its commands are the scenarios in `tests/registry.rs`.
 
 pub(crate) mod namespace;
 pub(crate) mod rows;

@@ -2,6 +2,8 @@
 //!
 //! For: the commands, rules, rows and views of workflows and agents. Not for: who is connected (the dispatcher knows).
 //! Invariant: what is registered lasts until it is removed.
+//!
+//! The tests of its commands are the scenarios in `tests/registry.rs` and `tests/tasks.rs`.
 
 pub(crate) mod agents;
 pub(crate) mod deploy;

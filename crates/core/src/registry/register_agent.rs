@@ -8,6 +8,7 @@ use consort_types::{
 };
 use minicbor::{Decode, Encode};
 
+use crate::encode::to_value;
 use crate::{
     context::ApplyContext,
     effect::Effect,
@@ -31,10 +32,9 @@ pub struct RegisterAgent {
 impl RegisterAgent {
     /// A command from a declaration by an instance that lives there.
     pub fn new(namespace: &str, declaration: &AgentDeclaration, locality: Locality) -> Self {
-        let value = serde_json::to_value(declaration).unwrap_or_default();
         Self {
             namespace: namespace.to_owned(),
-            declaration: Payload::from_value(&value),
+            declaration: Payload::from_value(&to_value(declaration)),
             built_in: locality == Locality::Local,
         }
     }
@@ -76,7 +76,7 @@ impl RegisterAgent {
             Some(known) if known.declaration == self.declaration && known.built_in == self.built_in => {
                 return Ok(());
             }
-            // What operators said stands, whatever the version declares.
+            // What operators have set holds, whatever the version declares.
             Some(known) => row.state = known.state,
             None => check_versions(ctx, &key)?,
         }

@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// Says something about versions of an agent. It stands until something else is said, whatever they declare.
+/// Sets the state of versions of an agent. It holds until it is set again, whatever they declare.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct SetAgent {
     /// The namespace.

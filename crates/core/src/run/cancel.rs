@@ -103,7 +103,7 @@ pub(crate) fn cancel_live(ctx: &mut ApplyContext<'_>, id: RunId, mut from: (u32,
     }
 }
 
-/// The cancellation goes on in a later record. Until then nothing of the run is handed out.
+/// The cancellation is resumed in a later record. Until then nothing of the run is handed out.
 fn leave_cancelling(ctx: &mut ApplyContext<'_>, id: RunId, walk: Cancelling) -> Result<()> {
     let mut run = ctx.state.run(id)?;
     if run.status != RunStatus::Cancelling {
@@ -117,7 +117,7 @@ fn leave_cancelling(ctx: &mut ApplyContext<'_>, id: RunId, walk: Cancelling) -> 
     defer::arm_continuation(ctx, id)
 }
 
-/// The cancellation has reached every step; where that took several records, what has waited for it goes on.
+/// The cancellation has reached every step; where that took several records, what has waited for it is resumed.
 fn cancelled(ctx: &mut ApplyContext<'_>, id: RunId) -> Result<()> {
     let mut run = ctx.state.run(id)?;
     if lifecycle::end_cancelling(ctx, id, &mut run) {
@@ -138,7 +138,7 @@ fn cancel_instance(ctx: &mut ApplyContext<'_>, task: TaskId, error: &Error, reas
     if let Some(child) = step.child_run {
         child_runs::cancel_later(ctx, child, reason, force);
     } else if let Some(scope) = step.child {
-        // A loop that pauses has nothing at work that would end it.
+        // A loop that pauses has nothing active that would end it.
         ctx.disarm(step.wake_at.take(), task, TimerKind::Wake);
         ctx.put_step(task, step);
         ctx.enqueue(PendingWork::Advance(ScopeKey { run: task.run, scope }));

@@ -48,7 +48,7 @@ pub(crate) fn descendants_left(state: &mut State, id: RunId, step_ref: &StepRef)
     Ok(state.descendants_max.saturating_sub(top.descendants).max(1))
 }
 
-/// The run at the top of the tree. It is there as long as a run below it goes on.
+/// The run at the top of the tree. It is there as long as a run below it is active.
 fn top_of(state: &mut State, id: RunId, step_ref: &StepRef) -> Result<(RunId, Run)> {
     let id = step_ref.run.root.unwrap_or(id);
     Ok((id, state.run(id)?))

@@ -64,7 +64,7 @@ pub(crate) fn put(ctx: &mut ApplyContext<'_>, key: LaterKey, later: Later) -> Re
     arm_continuation(ctx, key.run)
 }
 
-/// Arms the timer, due at once, that goes on with what the run has left; one is enough.
+/// Arms the timer, due at once, that resumes what the run has left; one is enough.
 pub(crate) fn arm_continuation(ctx: &mut ApplyContext<'_>, id: RunId) -> Result<()> {
     let armed = ctx.state.tables.runs.get(&id)?.filter(|run| !run.continues);
     if let Some(mut run) = armed {

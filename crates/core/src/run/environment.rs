@@ -136,7 +136,7 @@ pub(crate) fn status_of(state: &mut State, step_ref: &StepRef, task: TaskId) -> 
     Ok(StatusFlags { success: success && !cancelled, failure, cancelled })
 }
 
-/// Whether a step's end stands in the way of what needs it.
+/// Whether a step's end prevents what needs it.
 pub(crate) fn is_bad(step: &Step, continue_on_error: bool) -> bool {
     match step.state {
         StepState::Failed => !continue_on_error,

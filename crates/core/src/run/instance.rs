@@ -20,7 +20,7 @@ use crate::{
     task::keys::InboxKey,
 };
 
-/// The instance is at work through what it opened.
+/// The instance is active through what it opened.
 pub(crate) fn open(ctx: &mut ApplyContext<'_>, step_ref: &StepRef, task: TaskId, mut step: Step, child: Option<u32>) {
     step.child = child;
     step.began = Some(ctx.now);
@@ -34,7 +34,7 @@ pub(crate) fn open(ctx: &mut ApplyContext<'_>, step_ref: &StepRef, task: TaskId,
     ctx.put_step(task, step);
 }
 
-/// Makes the end of an instance final, without telling anybody.
+/// Makes the end of an instance final, without notifying its scope.
 pub(crate) fn set_terminal(
     ctx: &mut ApplyContext<'_>,
     step_ref: &StepRef,

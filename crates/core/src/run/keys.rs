@@ -86,7 +86,7 @@ impl Key for ScopeKey {
     }
 }
 
-/// The order in which a run goes on with what was left to a later record; part of its key.
+/// The order in which a run resumes what was left to a later record; part of its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum LaterRank {
@@ -96,7 +96,7 @@ pub enum LaterRank {
     Finish = 1,
     /// Then instances are considered or begun.
     Instance = 2,
-    /// Then scopes go on.
+    /// Then scopes are advanced.
     Scope = 3,
 }
 
@@ -196,7 +196,7 @@ pub enum TimerKind {
     RunTimeout = 5,
     /// The run's retention is over.
     Retention = 6,
-    /// Work that was too much for one record goes on.
+    /// Work that was too much for one record is resumed.
     Continue = 7,
     /// Rows of a deleted run are removed.
     Reap = 8,

@@ -108,7 +108,7 @@ pub(crate) fn end_run(
     let first = TaskId { run: id, scope: 0, index: 0 };
     let past = TaskId { run: id, scope: u32::MAX, index: u32::MAX };
     let left = ctx.state.tables.live.range(&first, &past, 1)?;
-    assert!(left.is_empty(), "run {id} ended while {} is at work (law 7)", left[0].0);
+    assert!(left.is_empty(), "run {id} ended while {} is active (law 7)", left[0].0);
     ctx.disarm(run.deadline, root_task(id), TimerKind::RunTimeout);
     drop_signals(ctx, id)?;
     if run.paused {
@@ -204,7 +204,7 @@ pub(crate) fn end_cancelling(ctx: &mut ApplyContext<'_>, id: RunId, run: &mut Ru
     was
 }
 
-/// Refuses what needs a run that goes on.
+/// Refuses what needs an active run.
 pub(crate) fn refuse_ended(id: RunId, run: &Run) -> Result<()> {
     if !run.status.is_terminal() {
         return Ok(());

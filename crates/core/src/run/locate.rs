@@ -36,7 +36,7 @@ pub(crate) enum InstanceKind {
     Call { caller: TaskId, entry: u32 },
     /// It compensates the step instance.
     Compensation(TaskId),
-    /// It finds out what became of the task's lost attempt.
+    /// It finds out the outcome of the task's lost attempt.
     Reconcile(TaskId),
 }
 

@@ -3,6 +3,9 @@
 //! For: the commands, rules, rows and views of runs. Not for: the attempts of a task (see `task`).
 //! Invariant: terminal states are final, and nothing outlives its run (law 7).
 //!
+//! The tests of its commands are the scenarios in `tests/scenarios.rs`, `tests/calls.rs`, `tests/costs.rs` and
+//! `tests/edges.rs`; those of the legal moves are in `tests/transitions.rs`.
+//!
 //! Rules are functions of an `ApplyContext`. They know each other in one direction only: from `tick` and `pending` at the
 //! top, by `cancel`, `step` and `finish`, down to `scope`, `lifecycle` and `locate`; what leads upwards goes by the
 //! context's pending work.

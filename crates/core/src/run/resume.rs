@@ -27,7 +27,7 @@ pub(crate) fn continue_run(ctx: &mut ApplyContext<'_>, id: RunId) -> Result<()> 
     Ok(())
 }
 
-/// Goes on with what the run has left, as far as this record goes: what is to stop before what is to start.
+/// Resumes what the run has left, as much as one record may do: what is to stop before what is to start.
 pub(crate) fn resume(ctx: &mut ApplyContext<'_>, id: RunId) -> Result<()> {
     let run = ctx.state.tables.runs.get(&id)?;
     let Some(run) = run.filter(|run| !run.status.is_terminal()) else { return drop_left(ctx, id) };
@@ -72,7 +72,7 @@ fn resume_page(ctx: &mut ApplyContext<'_>, id: RunId, stopping: bool) -> Result<
     Ok(())
 }
 
-/// What an ended run has left is not wanted any more.
+/// What an ended run has left is not needed any more.
 fn drop_left(ctx: &mut ApplyContext<'_>, id: RunId) -> Result<()> {
     let limit = ctx.page();
     let page = ctx.state.tables.later.range(&LaterKey::first(id), &LaterKey::last(id), limit)?;

@@ -124,7 +124,7 @@ fn begin_body(
     }
 }
 
-/// What a task's journal asks for begins: a task of its own, or a question to a person.
+/// What a task's journal requests begins: a task of its own, or a question to a person.
 fn begin_entry(ctx: &mut ApplyContext<'_>, step_ref: &StepRef, task: TaskId, step: Step) -> Result<()> {
     let row = task_spec::entry_of(ctx.state, step_ref)?;
     let Some(JournalRequest::Approval { prompt, detail }) = row.as_deref().map(|row| &row.request) else {

@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// The scopes that an instance has opened and that may still be at work.
+/// The scopes that an instance has opened and that may still be active.
 fn below(run: RunId, step: &Step) -> impl Iterator<Item = ScopeKey> + use<> {
     [step.child, step.asking].into_iter().flatten().map(move |scope| ScopeKey { run, scope })
 }
@@ -124,7 +124,7 @@ fn leave_stopping(ctx: &mut ApplyContext<'_>, id: RunId, open: &[(ScopeKey, u32)
     Ok(())
 }
 
-/// Goes on with a scope that was left.
+/// Resumes a scope that was left.
 pub(crate) fn stop_on(ctx: &mut ApplyContext<'_>, key: LaterKey) -> Result<()> {
     let mut run = ctx.state.run(key.run)?;
     run.stopping -= 1;
@@ -136,7 +136,7 @@ fn stop_or_leave(ctx: &mut ApplyContext<'_>, id: RunId, mut open: Vec<(ScopeKey,
     if stop_scopes(ctx, &mut open)? { Ok(()) } else { leave_stopping(ctx, id, &open) }
 }
 
-/// Stops the call that asks what became of a lost attempt, and what it has started.
+/// Stops the call that asks for the outcome of a lost attempt, and what it has started.
 pub(crate) fn stop_reconciler(ctx: &mut ApplyContext<'_>, task: TaskId, scope: u32) -> Result<()> {
     stop_or_leave(ctx, task.run, vec![(ScopeKey { run: task.run, scope }, 0)])
 }

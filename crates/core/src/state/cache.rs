@@ -80,7 +80,7 @@ impl<K: Ord + Copy, V: Clone> Cache<K, V> {
 
 /// Parsed documents by what they were read from: many that are small, and the last few that are too large for that.
 ///
-/// A large document stays while the run that read it last goes on, because the next step of the run will want it again
+/// A large document stays while the run that read it last is active, because the next step of the run will want it again
 /// and reading it anew takes longer than all else that a step does.
 pub(crate) struct Documents {
     small: Cache<Document, Arc<serde_json::Value>>,

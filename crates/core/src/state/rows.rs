@@ -16,7 +16,7 @@ pub struct Meta {
     /// Log time: the time of the last record.
     #[n(0)]
     pub now: Time,
-    /// Tasks by what became of them.
+    /// Tasks by state.
     #[n(1)]
     pub tasks: TaskCounts,
     /// Runs that have not ended.

@@ -183,7 +183,7 @@ tables! {
     entries: b'p', EntryKey => TaskEntry, 1024, of run until Deleted;
     /// Armed timers.
     timers: b't', TimerKey => Marker, 4096, of run until Due;
-    /// Step instances that are at work or wait, for recovery and cancellation.
+    /// Step instances that are active or wait, for recovery and cancellation.
     live: b'q', TaskId => Marker, 4096, of run until Ended;
     /// Work that was left to a later record.
     later: b'd', LaterKey => Later, 4096, of run until Idle;

@@ -20,7 +20,7 @@ use crate::{
 /// What a report of an instance that does not hold the attempt is, where it is one of its former holder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LateReport {
-    /// The attempt had ended by such a report: the first answer stands.
+    /// The attempt had ended by such a report: the first answer holds.
     Repeated,
     /// The outcome of the attempt is unknown, and the report would tell it.
     Settles,
@@ -69,7 +69,7 @@ pub(crate) fn offer_again(
     let token = Token(ctx.seq.0);
     assert!(token >= step.token, "fencing tokens only grow");
     step.token = token;
-    // What it asks for may be an expression that fails: then nothing has changed yet.
+    // What it requires may be an expression that fails: then nothing has changed yet.
     let ready = offer::ready_task(ctx.state, task, &step)?;
     ctx.disarm(step.timeout_at.take(), task, TimerKind::Timeout);
     ctx.disarm(step.wake_at.take(), task, TimerKind::Backoff);
@@ -118,7 +118,7 @@ pub(crate) fn reported(state: &mut State, task: TaskId, token: Token, by: &Worke
     Ok(current)
 }
 
-/// What becomes of a report by an instance that does not hold the attempt: an error where it changes nothing.
+/// How a report is answered by an instance that does not hold the attempt: with an error where it changes nothing.
 pub(crate) fn late_report(
     state: &mut State,
     namespace: &str,
@@ -152,7 +152,7 @@ pub(crate) fn note_taken(ctx: &mut ApplyContext<'_>, step: &mut Step, taken: Opt
     }
 }
 
-/// The attempt is taken away from whoever holds it.
+/// The attempt is taken away from its holder.
 pub(crate) fn leave_instance(ctx: &mut ApplyContext<'_>, task: TaskId, step: &mut Step) {
     ctx.disarm(step.timeout_at.take(), task, TimerKind::Timeout);
     ctx.state.inputs.take(&(task, step.token));

@@ -2,6 +2,8 @@
 //!
 //! For: the commands, rules, rows and views of tasks. Not for: the steps that tasks do the work of (see `run`).
 //! Invariant: an outcome is recorded at most once (law 2), and only for the current fencing token (law 3).
+//!
+//! The tests of its commands are the scenarios in `tests/tasks.rs` and `tests/calls.rs`.
 
 pub(crate) mod answer;
 pub(crate) mod attempt;

@@ -64,7 +64,7 @@ impl TaskPark {
         if answered {
             return attempt::offer_again(ctx, task, *step, None);
         }
-        step.parked_on = waiting.to_vec();
+        step.parked_on.clone_from(waiting);
         ctx.set_state(task, &mut step, StepState::Parked);
         ctx.put_step(task, *step);
         Ok(())

@@ -94,7 +94,7 @@ impl TaskRecord {
 fn record_again(ctx: &mut ApplyContext<'_>, task: TaskId, token: Token, index: u32, entry: &TaskEntry) -> Result<()> {
     let known = ctx.state.tables.entries.get(&EntryKey { task, entry: index })?;
     let known = known.ok_or_else(|| missing("journal entry", &format_args!("{task}/{index}")))?;
-    // An input that was asked for and not recorded is counted by no row: it may be gone where the log is replayed,
+    // The input of a request that is not recorded is counted by no row: it may be gone where the log is replayed,
     // and the answer changes no row either.
     if !replay::is_same(&known.request, &entry.request, |hash| ctx.state.find_blob(hash))? {
         let message = format!(

@@ -36,7 +36,7 @@ impl TaskEntry {
 
 impl Row for TaskEntry {}
 
-/// Why a task stands in the inbox.
+/// A question in the inbox.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct InboxItem {
     /// Since when.

@@ -24,7 +24,7 @@ use crate::{
     task::{keys::EntryKey, rows::TaskEntry},
 };
 
-/// What stands at an entry where it is a call: its capability and options.
+/// The capability and options of an entry, where it is a call.
 fn call_of(row: &TaskEntry) -> Option<(&str, Option<&CallOptions>)> {
     match &row.request {
         JournalRequest::Call { capability, options, .. } => Some((capability, options.as_deref())),
@@ -36,7 +36,7 @@ fn options_of(row: Option<&TaskEntry>) -> Option<&CallOptions> {
     row.and_then(call_of).and_then(|(_, options)| options)
 }
 
-/// The capability that the author named for finding out what became of a lost attempt.
+/// The capability that the author named for finding out the outcome of a lost attempt.
 pub(crate) fn reconciler(step: &Step) -> Option<String> {
     match &step.on_unknown {
         OnUnknown::Reconcile(capability) => Some(capability.clone()),
@@ -44,7 +44,7 @@ pub(crate) fn reconciler(step: &Step) -> Option<String> {
     }
 }
 
-/// The journal entry that an instance stands for, where it stands for one.
+/// The journal entry that an instance runs, where it runs one.
 pub(crate) fn entry_of(state: &mut State, step_ref: &StepRef) -> Result<Option<Arc<TaskEntry>>> {
     match step_ref.kind {
         InstanceKind::Call { caller, entry } => state.tables.entries.get_shared(&EntryKey { task: caller, entry }),
@@ -52,7 +52,7 @@ pub(crate) fn entry_of(state: &mut State, step_ref: &StepRef) -> Result<Option<A
     }
 }
 
-/// The capability and agent that a task asks for.
+/// The capability and agent that a task requires.
 pub(crate) fn target(state: &mut State, step_ref: &StepRef) -> Result<(Option<String>, Option<String>)> {
     Ok(match step_ref.kind {
         InstanceKind::Body(_) => match &step_ref.step().action {
@@ -110,7 +110,7 @@ pub(crate) fn timeout_of(state: &mut State, step_ref: &StepRef) -> Result<Option
     }
 }
 
-/// Which instances may take a task, where more is asked for than the capability and the agent.
+/// Which instances may take a task, where the capability and the agent are not all that is required.
 pub(crate) fn route_of(state: &mut State, step_ref: &StepRef, task: TaskId) -> Result<Option<Route>> {
     match step_ref.kind {
         InstanceKind::Body(_) => step_route(state, step_ref, task),
@@ -152,7 +152,7 @@ fn short_key(key: String) -> String {
     if key.len() <= limits::KEY_BYTES_MAX { key } else { BlobHash::of(key.as_bytes()).to_string() }
 }
 
-/// Checks what a journal asks for, whose sizes were checked before it was recorded. What does not fit is answered with
+/// Checks a request of a journal, whose sizes were checked before it was recorded. What does not fit is answered with
 /// the error.
 pub(crate) fn check_request(request: &JournalRequest) -> Result<()> {
     match request {

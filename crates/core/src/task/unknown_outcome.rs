@@ -27,7 +27,7 @@ use crate::{
     },
 };
 
-/// What became of it.
+/// The outcome.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub enum Resolution {
     /// It happened; this is what it made.
@@ -61,7 +61,7 @@ pub struct ResolveUnknown {
     /// The task, as the inbox names it.
     #[n(1)]
     pub task: TaskId,
-    /// What became of it.
+    /// The outcome.
     #[n(2)]
     pub resolution: Resolution,
     /// Who says so.
@@ -85,7 +85,7 @@ impl ResolveUnknown {
     }
 }
 
-/// Whether an attempt that ends without a report may have had its effect: nobody can tell of one that writes.
+/// Whether an attempt that ends without a report may have had its effect: of one that writes it is not known.
 pub(crate) fn leaves_doubt(step: &Step) -> bool {
     step.effect == Some(EffectClass::Write)
 }

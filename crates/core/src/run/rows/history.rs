@@ -93,7 +93,7 @@ pub enum HistoryEvent {
         #[n(0)]
         attempt: u32,
     },
-    /// Somebody decided an unknown outcome or an approval.
+    /// An unknown outcome or an approval was decided.
     #[n(9)]
     Decided {
         /// `done`, `retry`, `fail`, `approved` or `rejected`.
@@ -119,10 +119,10 @@ pub enum HistoryEvent {
     /// Hand-out of tasks was held back.
     #[n(11)]
     RunPaused,
-    /// Hand-out of tasks goes on.
+    /// Hand-out of tasks was resumed.
     #[n(12)]
     RunResumed,
-    /// Somebody asked to cancel the run.
+    /// Cancellation of the run was requested.
     #[n(13)]
     RunCancelling {
         /// Why.

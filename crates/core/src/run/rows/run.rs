@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::tables::Row;
 
-/// Where a run stands.
+/// The status of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode, Serialize)]
 #[cbor(index_only)]
 #[serde(rename_all = "snake_case")]
@@ -86,7 +86,7 @@ pub struct Run {
     /// Its input, with defaults filled in.
     #[n(3)]
     pub input: Payload,
-    /// Where it stands.
+    /// Its status.
     #[n(4)]
     pub status: RunStatus,
     /// Whether hand-out of its tasks is held back.
@@ -167,7 +167,7 @@ pub struct Run {
     /// The step instance from which runs below it are yet to be paused or resumed: scope and index.
     #[n(30)]
     pub pausing: Option<(u32, u32)>,
-    /// Whether a timer is armed that goes on with what was left to a later record.
+    /// Whether a timer is armed that resumes what was left to a later record.
     #[n(31)]
     pub continues: bool,
 }
@@ -208,7 +208,7 @@ pub struct Cancelling {
     pub from: (u32, u32),
 }
 
-/// What was left to a later record. What it is about stands in its key.
+/// What was left to a later record. Its key says what it is about.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub enum Later {
     /// Stop what is live in the scope, from this instance on.
@@ -243,7 +243,7 @@ pub struct IdempotencyRecord {
     /// The run that it made.
     #[n(0)]
     pub run: RunId,
-    /// The hash of what was asked for.
+    /// The hash of the request.
     #[n(1)]
     pub request: BlobHash,
 }

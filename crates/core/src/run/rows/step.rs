@@ -31,7 +31,7 @@ pub enum ScopeKind {
     /// Compensations, one after the other: instance `i` undoes the `i`-th step of the list.
     #[n(4)]
     Compensations,
-    /// One call that asks what became of a lost `write` attempt.
+    /// One call that asks for the outcome of a lost `write` attempt.
     #[n(5)]
     Reconcile,
 }
@@ -67,7 +67,7 @@ pub struct Scope {
 
 impl Row for Scope {}
 
-/// Where a step instance stands.
+/// The state of a step instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode, Serialize)]
 #[cbor(index_only)]
 #[serde(rename_all = "snake_case")]
@@ -96,7 +96,7 @@ pub enum StepState {
     /// It waits for a person's decision.
     #[n(7)]
     Approval,
-    /// Steps or a run below it are at work.
+    /// Steps or a run below it are active.
     #[n(8)]
     Open,
     /// Ended: done.
@@ -138,10 +138,10 @@ impl StepState {
     }
 }
 
-/// A step instance. What it asks for is in the definition; this is what became of it.
+/// A step instance: its state and outcome. What it is to do is in the definition.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct Step {
-    /// Where it stands.
+    /// Its state.
     #[n(0)]
     pub state: StepState,
     /// Steps that it needs and that have not ended.
@@ -213,7 +213,7 @@ pub struct Step {
     /// Journal entries that wake the parked task.
     #[n(23)]
     pub parked_on: Vec<u32>,
-    /// The scope of the call that asks what became of its lost attempt.
+    /// The scope of the call that asks for the outcome of its lost attempt.
     #[n(24)]
     pub asking: Option<u32>,
     /// Whether its end is decided, and only waits until everything below it has been stopped.

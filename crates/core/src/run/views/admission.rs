@@ -11,6 +11,7 @@ use consort_workflow::Definition;
 use serde_json::Value;
 
 use crate::{
+    encode::encode,
     machine::Machine,
     registry::workflows,
     run::start::{self, StartRun},
@@ -39,8 +40,7 @@ pub fn accept_input(definition: &Definition, given: &[u8]) -> Result<Option<Vec<
     if accepted == document {
         return Ok(None);
     }
-    let bytes = serde_json::to_vec(&accepted);
-    bytes.map(Some).map_err(|_| Error::new(Code::Internal, "an accepted input could not be written"))
+    Ok(Some(encode(&accepted)))
 }
 
 impl Machine {

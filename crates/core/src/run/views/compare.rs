@@ -15,9 +15,9 @@ use crate::run::{rows::step::StepState, views::steps::StepView};
 pub struct Difference {
     /// The step's path.
     pub path: String,
-    /// Where it stands in the first run; `None` where that has no such step.
+    /// Its state in the first run; `None` where that has no such step.
     pub left: Option<StepState>,
-    /// Where it stands in the second run.
+    /// Its state in the second run.
     pub right: Option<StepState>,
     /// Whether the outputs are equal.
     pub same_output: bool,

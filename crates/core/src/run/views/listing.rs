@@ -25,7 +25,7 @@ pub struct RunSummary {
     pub run: RunId,
     /// Its workflow.
     pub workflow: String,
-    /// Where it stands.
+    /// Its status.
     pub status: RunStatus,
     /// Whether hand-out of its tasks is held back.
     pub paused: bool,

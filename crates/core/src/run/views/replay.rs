@@ -21,7 +21,7 @@ pub struct ReplayedStep {
     pub task: TaskId,
     /// Its path.
     pub path: String,
-    /// How it ended, or where it stood.
+    /// How it ended, or its last state.
     pub state: StepState,
     /// Attempts that the journal knows of.
     pub attempts: u32,
@@ -38,7 +38,7 @@ pub struct ReplayedStep {
 pub struct Replay {
     /// The run.
     pub run: RunId,
-    /// How it ended; `None` while it goes on.
+    /// How it ended; `None` while it is active.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<RunStatus>,
     /// Entries folded.

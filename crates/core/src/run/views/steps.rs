@@ -19,7 +19,7 @@ pub struct StepView {
     pub task: TaskId,
     /// Its path.
     pub path: String,
-    /// Where it stands.
+    /// Its state.
     pub state: StepState,
     /// Attempts made.
     pub attempt: u32,

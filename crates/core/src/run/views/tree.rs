@@ -24,7 +24,7 @@ const SHOWN_OF_MANY_MAX: usize = 12;
 /// Instances of a fan-out that are looked at to find those that matter.
 const LOOKED_AT_MAX: usize = 2_000;
 
-/// How a fan-out or loop stands.
+/// How far a fan-out or loop has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// Instances in all (for a loop: its limit).
@@ -49,7 +49,7 @@ pub struct StepNode {
     /// The capability or agent that is called.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
-    /// Where it stands.
+    /// Its state.
     pub state: StepState,
     /// The current attempt; 0 where there was none.
     pub attempt: u32,
@@ -74,7 +74,7 @@ pub struct StepNode {
     /// Whether its outcome was taken over from another run.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub copied: bool,
-    /// How its fan-out or loop stands.
+    /// How far its fan-out or loop has come.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub counts: Option<Counts>,
     /// What is below it (of many, those that matter).
@@ -88,7 +88,7 @@ fn nodes(state: &mut State, key: ScopeKey, above: &str) -> Result<Vec<StepNode>>
     let mut nodes = Vec::new();
     for (task, step) in shown(state, key, &scope)? {
         let path = locate::path_below(state, task, scope.kind, above)?;
-        nodes.push(node(state, task, step, path)?);
+        nodes.push(node(state, task, step, &path)?);
     }
     Ok(nodes)
 }
@@ -106,12 +106,12 @@ fn shown(state: &State, key: ScopeKey, scope: &Scope) -> Result<Vec<(TaskId, Ste
     Ok(rows.into_iter().filter(|(_, step)| matters(step)).take(SHOWN_OF_MANY_MAX).collect())
 }
 
-fn node(state: &mut State, task: TaskId, step: Step, path: String) -> Result<StepNode> {
+fn node(state: &mut State, task: TaskId, step: Step, path: &str) -> Result<StepNode> {
     let step_ref = locate::locate(state, task)?;
     let definition = step_ref.step();
     let name = match step_ref.kind {
-        InstanceKind::Body(_) => path.rsplit_once('/').map_or(path.as_str(), |(_, name)| name).to_owned(),
-        _ => path.clone(),
+        InstanceKind::Body(_) => path.rsplit_once('/').map_or(path, |(_, name)| name).to_owned(),
+        _ => path.to_owned(),
     };
     let mut node = StepNode {
         task,
@@ -149,7 +149,7 @@ fn node(state: &mut State, task: TaskId, step: Step, path: String) -> Result<Ste
             node.kind = kind;
             node.counts = Some(Counts { total, started, ended, failed });
         }
-        node.below = nodes(state, key, &path)?;
+        node.below = nodes(state, key, path)?;
     }
     Ok(node)
 }
