@@ -58,8 +58,7 @@ impl Approve {
 
     pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<()> {
         ctx.state.run_in(&self.namespace, self.task.run)?;
-        approve(ctx, self.task, self.approved, &self.by, self.comment.as_deref())?;
-        Ok(())
+        approve(ctx, self.task, self.approved, &self.by, self.comment.as_deref())
     }
 }
 

@@ -49,8 +49,7 @@ impl CancelRun {
     pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<()> {
         let run = ctx.state.run_in(&self.namespace, self.run)?;
         refuse_ended(self.run, &run)?;
-        cancel_run(ctx, self.run, run, &self.reason, self.force)?;
-        Ok(())
+        cancel_run(ctx, self.run, run, &self.reason, self.force)
     }
 }
 

@@ -35,8 +35,7 @@ impl PauseRun {
     pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<()> {
         let run = ctx.state.run_in(&self.namespace, self.run)?;
         refuse_ended(self.run, &run)?;
-        pause_run(ctx, self.run, self.paused)?;
-        Ok(())
+        pause_run(ctx, self.run, self.paused)
     }
 }
 

@@ -1,7 +1,8 @@
 //! Scopes: blocks of steps and other lists of instances, and the outputs that they collect.
 //!
 //! For: opening a scope, making its instances, joining their outputs. Not for: when a scope closes (see `close`).
-//! Invariant: instances are counted against the limit of their run before they are made.
+//! Invariant: instances are counted against the limit of their run before they are made, but for compensations and
+//! reconcilers, which it must not keep from starting.
 
 use consort_types::{Code, Error, Payload, Result, RunId, TaskId, limits};
 use consort_workflow::BlockId;
@@ -73,8 +74,7 @@ pub(crate) fn open_block(
 
 /// Opens the workflow's own block.
 pub(crate) fn open_root(ctx: &mut ApplyContext<'_>, id: RunId) -> Result<()> {
-    open_block(ctx, id, None, BlockId::ROOT)?;
-    Ok(())
+    open_block(ctx, id, None, BlockId::ROOT).map(drop)
 }
 
 pub(crate) fn start_instance(ctx: &mut ApplyContext<'_>, key: ScopeKey, index: u32) {

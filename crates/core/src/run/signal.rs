@@ -57,8 +57,7 @@ impl SignalRun {
             );
             return Err(Error::new(Code::LimitReached, message).hint("wait until the run has read some of them"));
         }
-        signal(ctx, self.run, &self.name, &self.payload)?;
-        Ok(())
+        signal(ctx, self.run, &self.name, &self.payload)
     }
 }
 

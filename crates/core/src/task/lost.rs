@@ -1,7 +1,7 @@
 //! `AttemptLost`: the instance that held an attempt is gone.
 //!
 //! For: the command and its rule. Not for: noticing that an instance is gone (the engine does).
-//! Invariant: a harmless attempt is queued again; the outcome of a `write` attempt is unknown.
+//! Invariant: a lost `write` attempt is not queued again before its outcome is decided.
 
 use consort_types::{Code, Error, Result, TaskId, Token, bounds::check_text, limits};
 use minicbor::{Decode, Encode};

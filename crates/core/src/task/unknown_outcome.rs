@@ -80,8 +80,7 @@ impl ResolveUnknown {
 
     pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<()> {
         ctx.state.run_in(&self.namespace, self.task.run)?;
-        resolve_unknown(ctx, self.task, &self.resolution, &self.by, self.comment.as_deref())?;
-        Ok(())
+        resolve_unknown(ctx, self.task, &self.resolution, &self.by, self.comment.as_deref())
     }
 }
 
