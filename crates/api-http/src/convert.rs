@@ -12,7 +12,7 @@ use consort_api::{
 };
 use consort_engine::{
     self as engine,
-    view::{self, Ask, Event, StepState as State},
+    view::{self, Ask, HistoryEvent, StepState as State},
 };
 use consort_types::{
     registry,
@@ -145,35 +145,39 @@ pub(crate) fn entry(entry: view::JournalView) -> HistoryEntry {
     let of = |kind, attempt| HistoryEntry { attempt: Some(attempt), ..plain(kind) };
     let failed = |kind, error| HistoryEntry { error: Some(ErrorDetail::from(error)), ..plain(kind) };
     let told = match entry.event {
-        Event::RunStarted => plain(EventKind::RunStarted),
-        Event::StepBegan => plain(EventKind::StepStarted),
-        Event::AttemptTaken { attempt, instance } => {
+        HistoryEvent::RunStarted => plain(EventKind::RunStarted),
+        HistoryEvent::StepBegan => plain(EventKind::StepStarted),
+        HistoryEvent::AttemptTaken { attempt, instance } => {
             HistoryEntry { instance: Some(instance.to_string()), ..of(EventKind::AttemptStarted, attempt) }
         }
-        Event::AttemptFailed { attempt, error, retry_at } => {
+        HistoryEvent::AttemptFailed { attempt, error, retry_at } => {
             HistoryEntry { attempt: Some(attempt), retry_at, ..failed(EventKind::AttemptFailed, error) }
         }
-        Event::StepCompleted { attempt } => of(EventKind::StepCompleted, attempt),
-        Event::StepFailed { error } => failed(EventKind::StepFailed, error),
-        Event::StepSkipped { error: Some(error) } => failed(EventKind::StepSkipped, error),
-        Event::StepSkipped { error: None } => plain(EventKind::StepSkipped),
-        Event::StepCancelled { error } => failed(EventKind::StepCancelled, error),
-        Event::OutcomeUnknown { attempt } => of(EventKind::OutcomeUnknown, attempt),
-        Event::Decided { decision, by, comment } => {
+        HistoryEvent::StepCompleted { attempt } => of(EventKind::StepCompleted, attempt),
+        HistoryEvent::StepFailed { error } => failed(EventKind::StepFailed, error),
+        HistoryEvent::StepSkipped { error: Some(error) } => failed(EventKind::StepSkipped, error),
+        HistoryEvent::StepSkipped { error: None } => plain(EventKind::StepSkipped),
+        HistoryEvent::StepCancelled { error } => failed(EventKind::StepCancelled, error),
+        HistoryEvent::OutcomeUnknown { attempt } => of(EventKind::OutcomeUnknown, attempt),
+        HistoryEvent::Decided { decision, by, comment } => {
             HistoryEntry { decision: Some(decision), by: Some(by), comment, ..plain(EventKind::Decided) }
         }
-        Event::SignalReceived { name, payload } => {
+        HistoryEvent::SignalReceived { name, payload } => {
             HistoryEntry { name: Some(name), payload: Some(payload.into()), ..plain(EventKind::SignalReceived) }
         }
-        Event::RunPaused => plain(EventKind::RunPaused),
-        Event::RunResumed => plain(EventKind::RunResumed),
-        Event::RunCancelling { reason } => HistoryEntry { reason: Some(reason), ..plain(EventKind::RunCancelling) },
-        Event::CompensationBegan => plain(EventKind::CompensationStarted),
-        Event::RunEnded { status } => HistoryEntry { status: Some(run_status(status)), ..plain(EventKind::RunEnded) },
-        Event::TaskRecorded { entry, what } => {
+        HistoryEvent::RunPaused => plain(EventKind::RunPaused),
+        HistoryEvent::RunResumed => plain(EventKind::RunResumed),
+        HistoryEvent::RunCancelling { reason } => {
+            HistoryEntry { reason: Some(reason), ..plain(EventKind::RunCancelling) }
+        }
+        HistoryEvent::CompensationBegan => plain(EventKind::CompensationStarted),
+        HistoryEvent::RunEnded { status } => {
+            HistoryEntry { status: Some(run_status(status)), ..plain(EventKind::RunEnded) }
+        }
+        HistoryEvent::TaskRecorded { entry, what } => {
             HistoryEntry { entry: Some(entry), what: Some(what), ..plain(EventKind::TaskRecorded) }
         }
-        Event::StepCopied => plain(EventKind::StepCopied),
+        HistoryEvent::StepCopied => plain(EventKind::StepCopied),
     };
     HistoryEntry { task: entry.task, step: entry.step, ..told }
 }

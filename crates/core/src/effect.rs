@@ -26,7 +26,7 @@ pub enum LiveTask {
     },
 }
 
-/// What became of an attempt that an instance had.
+/// The outcome of an attempt that an instance had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttemptEnd {
     /// It reported its output.
@@ -51,7 +51,7 @@ pub enum AttemptEnd {
 pub enum Effect {
     /// Hand the task out.
     Ready(ReadyTask),
-    /// What became of an attempt; [`Effect::Gone`] follows. An attempt that ends with its step or its run, and so tells
+    /// The outcome of an attempt; [`Effect::Gone`] follows. An attempt that ends with its step or its run, and so tells
     /// nothing of its instance, is only gone.
     AttemptEnded {
         /// The task.

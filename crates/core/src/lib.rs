@@ -4,21 +4,74 @@
 //! or carrying effects out (the engine does).
 //! Invariant: the state is a pure function of the records applied; equal records give equal bytes (law 4).
 
-mod cache;
 pub mod command;
+mod context;
 mod effect;
-mod fold;
-pub mod keys;
+mod encode;
+mod fatal;
+mod key;
 mod machine;
-mod next_timer;
-pub mod rows;
+mod page;
+mod quota;
+mod refusal;
+mod registry;
 mod run;
 mod state;
 pub mod tables;
-pub mod view;
+mod task;
+
+/// The rows of the tables, of all concerns.
+pub mod rows {
+    pub use crate::{
+        quota::rows::{Limit, Namespace},
+        refusal::Refusal,
+        registry::rows::{Agent, AgentState, WorkflowRevision},
+        run::rows::{
+            history::{HistoryEntry, HistoryEvent},
+            run::{Cancelling, IdempotencyRecord, Later, Origin, Run, RunStatus},
+            signal::{Signal, Waiter},
+            step::{Items, Scope, ScopeKind, Step, StepState},
+        },
+        state::rows::{BlobUse, Marker, Meta, TaskCounts},
+        task::rows::{Ask, InboxItem, TaskEntry},
+    };
+}
+
+/// The keys of the tables, of all concerns.
+pub mod keys {
+    pub use crate::{
+        key::NamedKey,
+        registry::keys::AgentKey,
+        run::keys::{HistoryKey, LaterKey, LaterRank, ListKey, OfRun, ScopeKey, SignalKey, TimerKey, TimerKind},
+        task::keys::{EntryKey, InboxKey},
+    };
+}
+
+/// Views of the state, for people and programs, of all concerns.
+pub mod view {
+    pub use crate::{
+        page::Page,
+        refusal::view::RefusedRecord,
+        registry::views::{AgentView, DeployedWorkflow, WorkflowView},
+        run::{
+            rows::run::RunStatus,
+            views::{
+                admission::{StartPin, accept_input},
+                compare::{Comparison, Difference, compare},
+                history::{JournalCursor, JournalView},
+                listing::{RunFilter, RunSummary, RunView},
+                replay::{Replay, ReplayedStep, replay},
+                steps::StepView,
+                tree::{Counts, StepNode},
+            },
+        },
+        task::inbox::InboxView,
+    };
+}
 
 pub use command::{Command, Reply};
 pub use effect::{AttemptEnd, Effect, LiveTask};
-pub use machine::{Applied, Machine, Taken};
-pub use run::LateReport;
+pub use machine::{Applied, Machine};
+pub use state::{RowsOf, TABLES, TableSpec, TableSpecs, Taken, Until};
 pub use tables::{Backing, Changes, EncodedChanges};
+pub use task::attempt::LateReport;

@@ -178,11 +178,11 @@ impl<K: Key, R: Row> Table<K, R> {
 
     /// The row at `key`, to be changed.
     pub fn get(&mut self, key: &K) -> Result<Option<R>> {
-        Ok(self.look(key)?.map(Arc::unwrap_or_clone))
+        Ok(self.get_shared(key)?.map(Arc::unwrap_or_clone))
     }
 
-    /// The row at `key`, shared: for looking only.
-    pub fn look(&mut self, key: &K) -> Result<Option<Arc<R>>> {
+    /// The row at `key`, shared: for reading only.
+    pub fn get_shared(&mut self, key: &K) -> Result<Option<Arc<R>>> {
         if let Some(slot) = self.overlay.get(key) {
             return Ok(slot.row.clone());
         }
@@ -195,7 +195,7 @@ impl<K: Key, R: Row> Table<K, R> {
     }
 
     /// The row at `key` without keeping it in the cache, for readers that do not own the table.
-    pub fn peek(&self, key: &K) -> Result<Option<R>> {
+    pub fn read_uncached(&self, key: &K) -> Result<Option<R>> {
         if let Some(slot) = self.overlay.get(key) {
             return Ok(slot.row.as_deref().cloned());
         }
@@ -474,7 +474,7 @@ mod tests {
         table.written(generation);
         for bytes in [1, 2, 70_000] {
             let long = format!("{longest}{}", "m".repeat(bytes));
-            assert_eq!((table.get(&long).unwrap(), table.peek(&long).unwrap()), (None, None));
+            assert_eq!((table.get(&long).unwrap(), table.read_uncached(&long).unwrap()), (None, None));
             table.delete(&long);
             let found = |from: &String, to: &String| table.range(from, to, 9).unwrap().len();
             assert_eq!((found(&keys[0], &long), found(&long, &"z".to_owned())), (2, 1), "{bytes}");

@@ -62,7 +62,7 @@ fn limit(world: &mut World, scope: &LimitScope, limit: TaskLimit) -> Result<Repl
 
 /// What operators said, in short: `NAME@VERSION weight`, with a star where it drains.
 fn states(world: &World) -> Vec<String> {
-    let states = world.machine.agent_states().unwrap().into_iter();
+    let states = world.machine.registry().agent_states().unwrap().into_iter();
     let star = |state: AgentState| if state.draining { "*" } else { "" };
     states.map(|(_, name, version, state)| format!("{name}@{version} {}{}", state.weight, star(state))).collect()
 }
@@ -87,18 +87,18 @@ fn versions_stand_side_by_side_and_are_paged_through() {
         join(&mut world, name, version);
     }
     assert_eq!(changes(&mut world), ["b@1 100 false", "a@2 100 false", "a@10 100 false"], "the same again is nothing");
-    let first = world.machine.agents(NS, None, 2).unwrap();
-    let second = world.machine.agents(NS, first.next.as_deref(), 2).unwrap();
+    let first = world.machine.registry().agents(NS, None, 2).unwrap();
+    let second = world.machine.registry().agents(NS, first.next.as_deref(), 2).unwrap();
     let shown = first.items.iter().chain(&second.items);
     let shown: Vec<_> = shown.map(|view| format!("{}@{}", view.declaration.name, view.declaration.version)).collect();
     assert_eq!((shown.as_slice(), second.next), (["a@10", "a@2", "b@1"].map(str::to_owned).as_slice(), None));
-    assert!(world.machine.agents("other", None, 9).unwrap().items.is_empty());
-    assert_eq!(world.machine.agent(NS, "a", "2").unwrap().unwrap().version, "2");
-    assert!(world.machine.agent(NS, "a", "3").unwrap().is_none());
+    assert!(world.machine.registry().agents("other", None, 9).unwrap().items.is_empty());
+    assert_eq!(world.machine.registry().agent(NS, "a", "2").unwrap().unwrap().version, "2");
+    assert!(world.machine.registry().agent(NS, "a", "3").unwrap().is_none());
     let known = declaration("a", "10", EffectClass::Read);
-    assert!(world.machine.knows_agent(NS, &known, false).unwrap());
-    assert!(!world.machine.knows_agent(NS, &known, true).unwrap(), "it is not built in");
-    assert!(!world.machine.knows_agent("other", &known, false).unwrap());
+    assert!(world.machine.registry().knows_agent(NS, &known, false).unwrap());
+    assert!(!world.machine.registry().knows_agent(NS, &known, true).unwrap(), "it is not built in");
+    assert!(!world.machine.registry().knows_agent("other", &known, false).unwrap());
     world.verify();
 }
 
@@ -113,12 +113,12 @@ fn the_most_careful_class_of_all_versions_counts() {
     ] {
         register(&mut world, &declaration(name, version, effect)).unwrap();
     }
-    let class = |world: &World, agent| world.machine.capability_effect(NS, "x", agent).unwrap();
+    let class = |world: &World, agent| world.machine.registry().capability_effect(NS, "x", agent).unwrap();
     assert_eq!(class(&world, None), EffectClass::Write);
     assert_eq!(class(&world, Some("a")), EffectClass::Write, "an instance of version 1 could take it");
     assert_eq!(class(&world, Some("ab")), EffectClass::Idempotent, "an agent is not one whose name begins like it");
     assert_eq!(class(&world, Some("b")), EffectClass::Read);
-    let any = world.machine.capability_effect(NS, "", Some("a")).unwrap();
+    let any = world.machine.registry().capability_effect(NS, "", Some("a")).unwrap();
     assert_eq!(any, EffectClass::Write, "a call of an agent that names no capability may be any of them");
     remove(&mut world, "a", Some("1")).unwrap();
     assert_eq!(class(&world, Some("a")), EffectClass::Read);
@@ -194,8 +194,8 @@ fn declarations_are_bounded() {
     join(&mut world, "b", "1");
     remove(&mut world, "a", Some("7")).unwrap();
     join(&mut world, "a", "one more");
-    assert_eq!(world.machine.agent_states().unwrap().len(), limits::AGENT_VERSIONS_MAX + 1, "page by page");
-    assert_eq!(world.machine.capability_effect(NS, "x", Some("b")).unwrap(), EffectClass::Read);
+    assert_eq!(world.machine.registry().agent_states().unwrap().len(), limits::AGENT_VERSIONS_MAX + 1, "page by page");
+    assert_eq!(world.machine.registry().capability_effect(NS, "x", Some("b")).unwrap(), EffectClass::Read);
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn limits_are_set_changed_and_removed() {
     let expected =
         [("namespace", two), ("key:tenant 7:x", slow), ("agent:a", slow), ("namespace", short), ("agent:a", none)];
     assert_eq!(told.collect::<Vec<_>>(), expected.map(|(scope, limit)| (scope.to_owned(), limit)));
-    let known = world.machine.limits().unwrap();
+    let known = world.machine.registry().limits().unwrap();
     assert_eq!(known, [(NS.to_owned(), key, slow), (NS.to_owned(), LimitScope::Namespace, short)]);
     world.verify();
 }
@@ -254,7 +254,7 @@ fn limits_that_mean_nothing_are_refused() {
     limit(&mut world, &LimitScope::Key("7".to_owned()), rate(1, 1, 1)).unwrap();
     limit(&mut world, &LimitScope::Key("7".to_owned()), TaskLimit::default()).unwrap();
     limit(&mut world, &LimitScope::Namespace, two).unwrap();
-    assert_eq!(world.machine.limits().unwrap().len(), limits::TASK_LIMITS_MAX);
+    assert_eq!(world.machine.registry().limits().unwrap().len(), limits::TASK_LIMITS_MAX);
 }
 
 #[test]
@@ -269,7 +269,10 @@ fn the_name_of_a_built_in_agent_is_reserved_until_it_is_removed() {
         let error = apply(&mut world, version, Locality::Remote).unwrap_err();
         assert!(error.code == Code::AgentReserved && error.hint.is_some(), "{error:?}");
     }
-    assert!(world.machine.is_built_in(NS, "a").unwrap() && !world.machine.is_built_in("other", "a").unwrap());
+    assert!(
+        world.machine.registry().is_built_in(NS, "a").unwrap()
+            && !world.machine.registry().is_built_in("other", "a").unwrap()
+    );
     let elsewhere = RegisterAgent::new("other", &declaration("a", "1", EffectClass::Read), Locality::Remote);
     world.apply(&Command::RegisterAgent(elsewhere)).unwrap();
     remove(&mut world, "a", None).unwrap();

@@ -263,9 +263,13 @@ fn agents_declare_what_they_do() {
     world.agent("one", "x", EffectClass::Read);
     world.agent("two", "x", EffectClass::Write);
     world.agent("two", "x", EffectClass::Write);
-    assert_eq!(world.machine.capability_effect(NS, "x", None).unwrap(), EffectClass::Write, "the most careful counts");
-    assert_eq!(world.machine.capability_effect(NS, "x", Some("one")).unwrap(), EffectClass::Read);
-    assert_eq!(world.machine.agents(NS, None, 10).unwrap().items.len(), 2);
+    assert_eq!(
+        world.machine.registry().capability_effect(NS, "x", None).unwrap(),
+        EffectClass::Write,
+        "the most careful counts"
+    );
+    assert_eq!(world.machine.registry().capability_effect(NS, "x", Some("one")).unwrap(), EffectClass::Read);
+    assert_eq!(world.machine.registry().agents(NS, None, 10).unwrap().items.len(), 2);
     world.verify();
 }
 

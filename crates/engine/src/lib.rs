@@ -18,7 +18,7 @@ mod shell;
 /// What is seen of runs, steps, histories, the inbox and workflows.
 pub mod view {
     pub use consort_core::{
-        rows::{Ask, Event, StepState},
+        rows::{Ask, HistoryEvent, StepState},
         view::*,
     };
 }

@@ -44,7 +44,7 @@ async fn next_task(session: &mut Session) -> TaskOffer {
 /// What operators said, as another start finds it: `NAME@VERSION weight`, with a star where it drains.
 fn states(disk: &MemoryLogDisk, store: &MemoryStore) -> Vec<String> {
     let mut partition = Partition::open(parts(disk, store), Config::default(), 9, Time(0)).unwrap();
-    let states = partition.machine().unwrap().agent_states().unwrap().into_iter();
+    let states = partition.machine().unwrap().registry().agent_states().unwrap().into_iter();
     let show = |draining: bool| if draining { "*" } else { "" };
     states
         .map(|(_, name, version, state)| format!("{name}@{version} {}{}", state.weight, show(state.draining)))
@@ -71,7 +71,7 @@ async fn what_operators_say_survives_a_restart() {
     drop(handle);
     assert_eq!(states(&disk, &store), ["writer@1.1 10*", "writer@2.0 100"]);
     let mut partition = Partition::open(parts(&disk, &store), Config::default(), 9, Time(0)).unwrap();
-    let limits = partition.machine().unwrap().limits().unwrap();
+    let limits = partition.machine().unwrap().registry().limits().unwrap();
     assert_eq!(limits, [(NS.to_owned(), LimitScope::Capability("x".to_owned()), two)]);
 }
 

@@ -22,8 +22,6 @@ pub(super) const METHODS_SHOWN_ABOVE: usize = 30;
 
 /// Types that have more for now: each is to be split, and must not grow meanwhile.
 const METHODS_EXCEPTIONS: &[(&str, &str, usize)] = &[
-    ("crates/core", "Fold", 203),
-    ("crates/core", "Machine", 57),
     ("crates/dispatch", "Dispatcher", 48),
     ("crates/engine", "Handle", 78),
     ("crates/engine", "Partition", 80),
@@ -35,8 +33,6 @@ const METHODS_EXCEPTIONS: &[(&str, &str, usize)] = &[
 const CIRCLES_EXCEPTIONS: &[(&str, &str)] = &[
     ("crates/api", "`params`, `spec`"),
     ("crates/api-http", "`call`, `route`, `router`, `routes`"),
-    ("crates/core", "`command`, `fold`, `machine`"),
-    ("crates/core", "`run::compensate`, `run::step`"),
     ("crates/engine", "`handle`, `partition`, `shell`"),
     ("crates/engine", "`partition::open`, `partition::refusal`"),
     ("crates/workflow", "`cel::ast`, `cel::functions`, `cel::lexer`, `cel::parser`, `cel::strings`"),

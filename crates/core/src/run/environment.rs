@@ -1,135 +1,142 @@
 //! What an expression sees, gathered from the rows.
 //!
-//! For: filling in what references ask for. Not for: evaluating.
+//! For: the values behind references, and evaluating with them. Not for: the language (the crate `workflow` has it).
 //! Invariant: only what is referenced is read, so the cost follows the expression, not the run.
 
 use std::sync::Arc;
 
-use consort_types::{Result, TaskId};
+use consort_types::{Error, Result, TaskId};
 use consort_workflow::{BlockId, Environment, Reference, StatusFlags, StepValue, Template};
 use serde_json::{Value, json};
 
-use super::place::{Place, parent_of, scope_of};
 use crate::{
-    cache::Document,
-    fold::Fold,
-    keys::ScopeKey,
-    rows::{Run, RunStatus, ScopeKind, Step, StepState},
+    run::{
+        keys::{ScopeKey, scope_of},
+        locate::{self, StepRef, parent_of},
+        rows::{
+            run::{Run, RunStatus},
+            step::{ScopeKind, Step, StepState},
+        },
+    },
+    state::{Document, State, missing},
 };
 
-impl Fold<'_> {
-    /// What `references` name, as seen from `task`.
-    pub(crate) fn environment(&mut self, place: &Place, task: TaskId, references: &[Reference]) -> Result<Environment> {
-        let mut environment = Environment::default();
-        for reference in references {
-            match reference {
-                Reference::Input => {
-                    environment.input = self.document(Document::Input(task.run), &place.run.input)?;
-                }
-                Reference::Run => environment.run = run_value(task, &place.run),
-                Reference::Item => environment.item = self.item(task)?,
-                Reference::Index => {
-                    environment.index = self.nearest(task, ScopeKind::Items)?.map(|(_, i)| u64::from(i));
-                }
-                Reference::Loop => environment.loop_ = self.loop_value(task)?,
-                Reference::Output => {}
-                Reference::Step { up, index, name } => {
-                    let scope = self.block_scope(task, *up)?;
-                    let at = TaskId { run: task.run, scope, index: *index as u32 };
-                    environment.steps.insert(Arc::clone(name), self.step_value(at)?);
-                }
+/// What `references` name, as seen from `task`.
+pub(crate) fn environment(
+    state: &mut State,
+    step_ref: &StepRef,
+    task: TaskId,
+    references: &[Reference],
+) -> Result<Environment> {
+    let mut environment = Environment::default();
+    for reference in references {
+        match reference {
+            Reference::Input => {
+                environment.input = state.document(Document::Input(task.run), &step_ref.run.input)?;
+            }
+            Reference::Run => environment.run = run_value(task, &step_ref.run),
+            Reference::Item => environment.item = item(state, task)?,
+            Reference::Index => {
+                environment.index = nearest(state, task, ScopeKind::Items)?.map(|(_, i)| u64::from(i));
+            }
+            Reference::Loop => environment.loop_ = loop_value(state, task)?,
+            Reference::Output => {}
+            Reference::Step { up, index, name } => {
+                let scope = block_scope(state, task, *up)?;
+                let at = TaskId { run: task.run, scope, index: *index as u32 };
+                environment.steps.insert(Arc::clone(name), step_value(state, at)?);
             }
         }
-        Ok(environment)
     }
+    Ok(environment)
+}
 
-    /// Evaluates a template as seen from `task`.
-    pub(crate) fn evaluate(&mut self, place: &Place, task: TaskId, template: &Template) -> Result<Value> {
-        let environment = self.environment(place, task, &template.references())?;
-        let value = template.evaluate(&environment);
-        self.charge_cost(environment.meter.cost());
-        value
-    }
+/// Evaluates a template as seen from `task`.
+pub(crate) fn evaluate(state: &mut State, step_ref: &StepRef, task: TaskId, template: &Template) -> Result<Value> {
+    let environment = environment(state, step_ref, task, &template.references())?;
+    let value = template.evaluate(&environment);
+    state.charge_cost(environment.meter.cost());
+    value
+}
 
-    /// Writes the value of a template as JSON.
-    pub(crate) fn write_json(&mut self, template: &Template, environment: &Environment) -> Result<Vec<u8>> {
-        let bytes = template.evaluate_json(environment);
-        self.charge_cost(environment.meter.cost());
-        let bytes = bytes?;
-        self.charge_bytes(bytes.len());
-        Ok(bytes)
-    }
+/// Writes the value of a template as JSON.
+pub(crate) fn write_json(state: &mut State, template: &Template, environment: &Environment) -> Result<Vec<u8>> {
+    let bytes = template.evaluate_json(environment);
+    state.charge_cost(environment.meter.cost());
+    let bytes = bytes?;
+    state.charge_bytes(bytes.len());
+    Ok(bytes)
+}
 
-    /// The scope of the block that is `up` blocks above the instance's own.
-    fn block_scope(&mut self, task: TaskId, up: u32) -> Result<u32> {
-        let (mut at, mut left) = (task, up);
-        loop {
-            let scope = self.look_scope(scope_of(at))?;
-            if matches!(scope.kind, ScopeKind::Steps { .. }) {
-                if left == 0 {
-                    return Ok(at.scope);
-                }
-                left -= 1;
+/// The scope of the block that is `up` blocks above the instance's own.
+fn block_scope(state: &mut State, task: TaskId, up: u32) -> Result<u32> {
+    let (mut at, mut left) = (task, up);
+    loop {
+        let scope = state.shared_scope(scope_of(at))?;
+        if matches!(scope.kind, ScopeKind::Steps { .. }) {
+            if left == 0 {
+                return Ok(at.scope);
             }
-            at = parent_of(at, &scope).ok_or_else(|| crate::fold::missing("block above", &task))?;
+            left -= 1;
         }
-    }
-
-    /// The nearest scope of a kind above the instance, and the position in it.
-    fn nearest(&mut self, task: TaskId, kind: ScopeKind) -> Result<Option<(u32, u32)>> {
-        let mut at = Some(task);
-        while let Some(task) = at {
-            let scope = self.look_scope(scope_of(task))?;
-            if scope.kind == kind {
-                return Ok(Some((task.scope, task.index)));
-            }
-            at = parent_of(task, &scope);
-        }
-        Ok(None)
-    }
-
-    fn item(&mut self, task: TaskId) -> Result<Option<Arc<Value>>> {
-        let Some((scope, index)) = self.nearest(task, ScopeKind::Items)? else { return Ok(None) };
-        let items = self.items(ScopeKey { run: task.run, scope })?;
-        Ok(items.get(index as usize).cloned().map(Arc::new))
-    }
-
-    fn loop_value(&mut self, task: TaskId) -> Result<Option<Arc<Value>>> {
-        let Some((scope, index)) = self.nearest(task, ScopeKind::Iterations)? else { return Ok(None) };
-        let previous = match index.checked_sub(1) {
-            Some(index) => (*self.step_value(TaskId { run: task.run, scope, index })?.output).clone(),
-            None => Value::Null,
-        };
-        Ok(Some(Arc::new(json!({ "index": index, "previous": previous }))))
-    }
-
-    pub(crate) fn step_value(&mut self, task: TaskId) -> Result<StepValue> {
-        let step = self.machine.tables.steps.look(&task)?.unwrap_or_default();
-        let output = match &step.output {
-            Some(payload) => self.document(Document::Output(task), payload)?,
-            None => Arc::new(Value::Null),
-        };
-        let error = step.error.as_ref().map(|e| Arc::new(json!({ "code": e.code.to_string(), "message": e.message })));
-        Ok(StepValue { output, status: step.state.as_str(), error, attempts: step.attempt })
-    }
-
-    /// What the status functions answer for a step of a block, now that all it needs has ended.
-    pub(crate) fn status_of(&mut self, place: &Place, task: TaskId) -> Result<StatusFlags> {
-        let steps = &place.definition.block(BlockId(place.block)).steps;
-        let (mut success, mut failure) = (true, false);
-        for need in &place.step().needs {
-            let at = TaskId { index: *need as u32, ..task };
-            let row = self.machine.tables.steps.look(&at)?.unwrap_or_default();
-            let bad = is_bad(&row, steps[*need].continue_on_error);
-            success &= !bad;
-            failure |= bad && row.state != StepState::Cancelled;
-        }
-        let cancelled = place.run.status == RunStatus::Cancelling;
-        Ok(StatusFlags { success: success && !cancelled, failure, cancelled })
+        at = parent_of(at, &scope).ok_or_else(|| missing("block above", &task))?;
     }
 }
 
-/// Whether a step's end stands in the way of what needs it.
+/// The nearest scope of a kind above the instance, and the position in it.
+fn nearest(state: &mut State, task: TaskId, kind: ScopeKind) -> Result<Option<(u32, u32)>> {
+    let mut at = Some(task);
+    while let Some(task) = at {
+        let scope = state.shared_scope(scope_of(task))?;
+        if scope.kind == kind {
+            return Ok(Some((task.scope, task.index)));
+        }
+        at = parent_of(task, &scope);
+    }
+    Ok(None)
+}
+
+fn item(state: &mut State, task: TaskId) -> Result<Option<Arc<Value>>> {
+    let Some((scope, index)) = nearest(state, task, ScopeKind::Items)? else { return Ok(None) };
+    let items = locate::items(state, ScopeKey { run: task.run, scope })?;
+    Ok(items.get(index as usize).cloned().map(Arc::new))
+}
+
+fn loop_value(state: &mut State, task: TaskId) -> Result<Option<Arc<Value>>> {
+    let Some((scope, index)) = nearest(state, task, ScopeKind::Iterations)? else { return Ok(None) };
+    let previous = match index.checked_sub(1) {
+        Some(index) => (*step_value(state, TaskId { run: task.run, scope, index })?.output).clone(),
+        None => Value::Null,
+    };
+    Ok(Some(Arc::new(json!({ "index": index, "previous": previous }))))
+}
+
+pub(crate) fn step_value(state: &mut State, task: TaskId) -> Result<StepValue> {
+    let step = state.tables.steps.get_shared(&task)?.unwrap_or_default();
+    let output = match &step.output {
+        Some(payload) => state.document(Document::Output(task), payload)?,
+        None => Arc::new(Value::Null),
+    };
+    let error = step.error.as_ref().map(|e| Arc::new(json!({ "code": e.code.to_string(), "message": e.message })));
+    Ok(StepValue { output, status: step.state.as_str(), error, attempts: step.attempt })
+}
+
+/// What the status functions answer for a step of a block, now that all it needs has ended.
+pub(crate) fn status_of(state: &mut State, step_ref: &StepRef, task: TaskId) -> Result<StatusFlags> {
+    let steps = &step_ref.definition.block(BlockId(step_ref.block)).steps;
+    let (mut success, mut failure) = (true, false);
+    for need in &step_ref.step().needs {
+        let at = TaskId { index: *need as u32, ..task };
+        let row = state.tables.steps.get_shared(&at)?.unwrap_or_default();
+        let bad = is_bad(&row, steps[*need].continue_on_error);
+        success &= !bad;
+        failure |= bad && row.state != StepState::Cancelled;
+    }
+    let cancelled = step_ref.run.status == RunStatus::Cancelling;
+    Ok(StatusFlags { success: success && !cancelled, failure, cancelled })
+}
+
+/// Whether a step's end prevents what needs it.
 pub(crate) fn is_bad(step: &Step, continue_on_error: bool) -> bool {
     match step.state {
         StepState::Failed => !continue_on_error,
@@ -145,4 +152,9 @@ fn run_value(task: TaskId, run: &Run) -> Arc<Value> {
         "workflow": run.workflow,
         "started_at": run.created.to_string(),
     }))
+}
+
+/// Says which expression of a step failed.
+pub(crate) fn in_expression(key: &str, error: Error) -> Error {
+    Error { message: format!("in `{key}`: {}", error.message), ..error }
 }

@@ -1,34 +1,81 @@
-//! Forks: a new run that takes over recorded outcomes of an old one.
+//! `ForkRun`: a new run that takes over recorded outcomes of an old one and runs the rest anew.
 //!
-//! For: retry from a step, and "what if" with another input. Not for: changing the old run: it is final.
+//! For: retry from a step (terminal states are final, so that is a fork with the same input), and "what if" with another
+//! input. Not for: changing the old run.
 //! Invariant: an outcome is taken over only if nothing before it runs anew, and never one that was compensated.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use consort_types::{Code, Error, Result, RunId, TaskId};
+use consort_types::{Code, Error, Name, Payload, Result, RunId, TaskId};
 use consort_workflow::{Block, Definition};
+use minicbor::{Decode, Encode};
 
-use super::NewRun;
+use super::start::StartedRun;
 use crate::{
-    command::ForkRun,
-    fold::{Fold, Work},
-    keys::ScopeKey,
-    rows::{Event, Origin, Scope, ScopeKind, Step, StepState},
+    context::{ApplyContext, PendingWork},
+    quota::namespace,
+    run::{
+        close,
+        keys::ScopeKey,
+        lifecycle::{self, NewRun},
+        rows::{
+            history::HistoryEvent,
+            run::Origin,
+            step::{Scope, ScopeKind, Step, StepState},
+        },
+        scope,
+    },
+    state::State,
 };
 
-impl Fold<'_> {
-    pub(crate) fn fork_run(&mut self, command: &ForkRun) -> Result<()> {
-        if self.machine.tables.runs.get(&command.run)?.is_some() {
-            return Err(Error::new(Code::RunExists, format!("run `{}` exists already", command.run)));
-        }
-        self.check_runs_active(&command.namespace)?;
-        let old = self.run_in(&command.namespace, command.from)?;
-        let definition = self.definition(&old)?;
-        let anew = self.runs_anew(command, &definition)?;
-        // Another input was accepted at the door, by the definition that the old run is pinned to.
-        let input = command.input.clone().unwrap_or_else(|| old.input.clone());
-        self.retain(&input)?;
-        self.create_run(NewRun {
+/// Forks a run.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct ForkRun {
+    /// The new run's id, made by the engine.
+    #[n(0)]
+    pub run: RunId,
+    /// The namespace.
+    #[n(1)]
+    pub namespace: String,
+    /// The run to take outcomes from.
+    #[n(2)]
+    pub from: RunId,
+    /// The top-level step from which to run anew, with all that needs it; without one, everything that has not
+    /// completed.
+    #[n(3)]
+    pub step: Option<String>,
+    /// Another input, accepted by the definition that the old run is pinned to; without one, the old run's.
+    #[n(4)]
+    pub input: Option<Payload>,
+}
+
+impl ForkRun {
+    /// As [`Command::check`].
+    pub fn check(&self) -> Result<()> {
+        Name::check("namespace", &self.namespace)?;
+        Name::check_size("step", self.step.as_deref().unwrap_or(""))
+    }
+
+    pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<StartedRun> {
+        fork_run(ctx, self)?;
+        Ok(StartedRun { run: self.run, existing: false })
+    }
+}
+
+fn fork_run(ctx: &mut ApplyContext<'_>, command: &ForkRun) -> Result<()> {
+    if ctx.state.tables.runs.get(&command.run)?.is_some() {
+        return Err(Error::new(Code::RunExists, format!("run `{}` exists already", command.run)));
+    }
+    namespace::check_runs_active(ctx.state, &command.namespace)?;
+    let old = ctx.state.run_in(&command.namespace, command.from)?;
+    let definition = ctx.state.definition(old.hash)?;
+    let anew = runs_anew(ctx.state, command, &definition)?;
+    // Another input was accepted at the door, by the definition that the old run is pinned to.
+    let input = command.input.clone().unwrap_or_else(|| old.input.clone());
+    ctx.retain(&input)?;
+    lifecycle::create_run(
+        ctx,
+        NewRun {
             id: command.run,
             namespace: old.namespace,
             hash: old.hash,
@@ -44,104 +91,97 @@ impl Fold<'_> {
             timeout: None,
             traceparent: None,
             root: None,
-        })?;
-        self.open_fork(command, definition.root(), &anew)
-    }
+        },
+    )?;
+    open_fork(ctx, command, definition.root(), &anew)
+}
 
-    /// Which steps of the root block run anew.
-    fn runs_anew(&mut self, command: &ForkRun, definition: &Definition) -> Result<Vec<bool>> {
-        let steps = &definition.root().steps;
-        let mut anew = vec![false; steps.len()];
-        if let Some(name) = &command.step {
-            let Some(at) = definition.root().position(name) else {
-                let names: Vec<&str> = steps.iter().map(|step| step.name.as_str()).collect();
-                let message = format!("workflow `{}` has no top-level step `{name}`", definition.name);
-                return Err(Error::new(Code::StepNotFound, message).hint(format!("it has {}", names.join(", "))));
-            };
-            anew[at] = true;
-        }
-        for (index, flag) in anew.iter_mut().enumerate() {
-            let row = self.step(TaskId { run: command.from, scope: 0, index: index as u32 })?.unwrap_or_default();
-            let kept = match row.state {
-                // What was undone must be done again.
-                StepState::Completed => row.completed_seq.is_none() || !self.was_compensated(command.from)?,
-                StepState::Skipped => !row.tainted,
-                _ => false,
-            };
-            *flag |= !kept;
-        }
-        let mut open: Vec<usize> = (0..anew.len()).filter(|index| anew[*index]).collect();
-        while let Some(index) = open.pop() {
-            for dependent in &steps[index].dependents {
-                if !std::mem::replace(&mut anew[*dependent], true) {
-                    open.push(*dependent);
-                }
+/// Which steps of the root block run anew.
+fn runs_anew(state: &mut State, command: &ForkRun, definition: &Definition) -> Result<Vec<bool>> {
+    let steps = &definition.root().steps;
+    let mut anew = vec![false; steps.len()];
+    if let Some(name) = &command.step {
+        let Some(at) = definition.root().position(name) else {
+            let names: Vec<&str> = steps.iter().map(|step| step.name.as_str()).collect();
+            let message = format!("workflow `{}` has no top-level step `{name}`", definition.name);
+            return Err(Error::new(Code::StepNotFound, message).hint(format!("it has {}", names.join(", "))));
+        };
+        anew[at] = true;
+    }
+    for (index, flag) in anew.iter_mut().enumerate() {
+        let row = state.step(TaskId { run: command.from, scope: 0, index: index as u32 })?.unwrap_or_default();
+        let kept = match row.state {
+            // What was undone must be done again.
+            StepState::Completed => row.completed_seq.is_none() || !was_compensated(state, command.from)?,
+            StepState::Skipped => !row.tainted,
+            _ => false,
+        };
+        *flag |= !kept;
+    }
+    let mut open: Vec<usize> = (0..anew.len()).filter(|index| anew[*index]).collect();
+    while let Some(index) = open.pop() {
+        for dependent in &steps[index].dependents {
+            if !std::mem::replace(&mut anew[*dependent], true) {
+                open.push(*dependent);
             }
         }
-        if command.step.is_none() && !anew.contains(&true) {
-            let message = format!("every step of run `{}` has completed", command.from);
-            return Err(Error::new(Code::StepState, message).hint("name the step to run anew: `--from STEP`"));
-        }
-        Ok(anew)
     }
-
-    fn was_compensated(&mut self, id: RunId) -> Result<bool> {
-        Ok(self.run(id)?.ending.is_some())
+    if command.step.is_none() && !anew.contains(&true) {
+        let message = format!("every step of run `{}` has completed", command.from);
+        return Err(Error::new(Code::StepState, message).hint("name the step to run anew: `--from STEP`"));
     }
+    Ok(anew)
+}
 
-    /// Opens the root block with the outcomes that are taken over in place.
-    fn open_fork(&mut self, command: &ForkRun, root: &Block, anew: &[bool]) -> Result<()> {
-        let total = anew.len() as u32;
-        self.count_instances(command.run, total)?;
-        self.charge(anew.len());
-        let key = self.new_scope(command.run, None, ScopeKind::Steps { block: 0 }, total)?;
-        let mut taken_over = BTreeMap::new();
-        for (index, step) in root.steps.iter().enumerate() {
-            let at = |run| TaskId { run, scope: 0, index: index as u32 };
-            if anew[index] {
-                let waiting = step.needs.iter().filter(|need| anew[**need]).count() as u32;
-                self.machine.tables.steps.insert_new(at(command.run), Step { waiting, ..Step::default() });
-                if waiting == 0 {
-                    self.work(Work::Consider(at(command.run)));
-                }
-            } else {
-                let row = self.known_step(at(command.from))?;
-                taken_over.insert(at(command.run), row);
+fn was_compensated(state: &mut State, id: RunId) -> Result<bool> {
+    Ok(state.run(id)?.ending.is_some())
+}
+
+/// Opens the root block with the outcomes that are taken over in place.
+fn open_fork(ctx: &mut ApplyContext<'_>, command: &ForkRun, root: &Block, anew: &[bool]) -> Result<()> {
+    let total = anew.len() as u32;
+    scope::count_instances(ctx, command.run, total)?;
+    ctx.charge(anew.len());
+    let key = scope::new_scope(ctx, command.run, None, ScopeKind::Steps { block: 0 }, total)?;
+    let mut taken_over = BTreeMap::new();
+    for (index, step) in root.steps.iter().enumerate() {
+        let at = |run| TaskId { run, scope: 0, index: index as u32 };
+        if anew[index] {
+            let waiting = step.needs.iter().filter(|need| anew[**need]).count() as u32;
+            ctx.state.tables.steps.insert_new(at(command.run), Step { waiting, ..Step::default() });
+            if waiting == 0 {
+                ctx.enqueue(PendingWork::Consider(at(command.run)));
             }
+        } else {
+            let row = ctx.state.known_step(at(command.from))?;
+            taken_over.insert(at(command.run), row);
         }
-        let ended = taken_over.len() as u32;
-        for (task, row) in taken_over {
-            self.take_over(task, row)?;
-        }
-        self.put_scope(key, fork_scope(total, ended));
-        if ended == total {
-            self.close_block(ScopeKey { run: command.run, scope: key.scope })?;
-        }
-        Ok(())
     }
+    let ended = taken_over.len() as u32;
+    for (task, row) in taken_over {
+        take_over(ctx, task, row)?;
+    }
+    ctx.put_scope(key, fork_scope(total, ended));
+    if ended == total {
+        close::close_block(ctx, ScopeKey { run: command.run, scope: key.scope })?;
+    }
+    Ok(())
+}
 
-    fn take_over(&mut self, task: TaskId, row: Step) -> Result<()> {
-        if let Some(output) = &row.output {
-            self.retain(output)?;
-        }
-        // The journal alone tells how a step ended, also where it ended in another run.
-        let event = match row.state {
-            StepState::Skipped => Event::StepSkipped { error: row.error.clone() },
-            _ => Event::StepCopied,
-        };
-        self.journal(task.run, Some(task), event);
-        let step = Step {
-            copied: true,
-            child: None,
-            child_run: None,
-            completed_seq: None,
-            entries: 0,
-            entries_pending: 0,
-            ..row
-        };
-        self.machine.tables.steps.insert_new(task, step);
-        Ok(())
+fn take_over(ctx: &mut ApplyContext<'_>, task: TaskId, row: Step) -> Result<()> {
+    if let Some(output) = &row.output {
+        ctx.retain(output)?;
     }
+    // The journal alone tells how a step ended, also where it ended in another run.
+    let event = match row.state {
+        StepState::Skipped => HistoryEvent::StepSkipped { error: row.error.clone() },
+        _ => HistoryEvent::StepCopied,
+    };
+    ctx.record_history(task.run, Some(task), event);
+    let step =
+        Step { copied: true, child: None, child_run: None, completed_seq: None, entries: 0, entries_pending: 0, ..row };
+    ctx.state.tables.steps.insert_new(task, step);
+    Ok(())
 }
 
 fn fork_scope(total: u32, ended: u32) -> Scope {

@@ -1,41 +1,43 @@
-//! How runs proceed: one module per idea.
+//! Runs: from the start to the end, and the steps between.
 //!
-//! For: the rules between commands: which step begins when, what ends what. Not for: the shapes of commands
-//! and rows.
+//! For: the commands, rules, rows and views of runs. Not for: the attempts of a task (see `task`).
 //! Invariant: terminal states are final, and nothing outlives its run (law 7).
+//!
+//! The tests of its commands are the scenarios in `tests/scenarios.rs`, `tests/calls.rs`, `tests/costs.rs` and
+//! `tests/edges.rs`; those of the legal moves are in `tests/transitions.rs`.
+//!
+//! Rules are functions of an `ApplyContext`. They know each other in one direction only: from `tick` and `pending` at the
+//! top, by `cancel`, `step` and `finish`, down to `scope`, `lifecycle` and `locate`; what leads upwards goes by the
+//! context's pending work.
 
-mod asked;
-mod calls;
-mod cancel;
-mod compensate;
-mod delete;
-mod entries;
-mod environment;
-mod fork;
-mod later;
-mod life;
-mod place;
-mod retry;
-mod scope;
-mod step;
-mod stop;
-mod task;
-mod timers;
-mod trace;
-mod unknown;
-mod wait;
-
-pub(crate) use life::{NewRun, refuse_ended};
-pub(crate) use place::{Layer, Place, Role};
-pub(crate) use retry::Again;
-pub use task::LateReport;
-
-use consort_types::{Code, Error, Result};
-
-/// Separates errors that halt the partition from those that fail a step.
-pub(crate) fn soft<T>(result: Result<T>) -> Result<Result<T, Error>> {
-    match result {
-        Err(error) if matches!(error.code, Code::Damaged | Code::Disk | Code::BadFormat | Code::Internal) => Err(error),
-        other => Ok(other),
-    }
-}
+pub(crate) mod advance;
+pub(crate) mod approval;
+pub(crate) mod cancel;
+pub(crate) mod child_runs;
+pub(crate) mod close;
+pub(crate) mod compensate;
+pub(crate) mod defer;
+pub(crate) mod delete;
+pub(crate) mod environment;
+pub(crate) mod fan_out;
+pub(crate) mod finish;
+pub(crate) mod fork;
+pub(crate) mod instance;
+pub(crate) mod iterate;
+pub(crate) mod keys;
+pub(crate) mod lifecycle;
+pub(crate) mod locate;
+pub(crate) mod pause;
+pub(crate) mod pending;
+pub(crate) mod resume;
+pub(crate) mod rows;
+pub(crate) mod scope;
+pub(crate) mod signal;
+pub(crate) mod start;
+pub(crate) mod step;
+pub(crate) mod stop;
+pub(crate) mod tick;
+pub(crate) mod trace;
+pub(crate) mod transitions;
+pub(crate) mod views;
+pub(crate) mod wait;

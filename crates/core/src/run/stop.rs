@@ -8,12 +8,19 @@
 use consort_types::{Code, Error, Result, RunId, TaskId};
 
 use crate::{
-    fold::{Fold, Outcome},
-    keys::{LaterKey, LaterRank, ScopeKey},
-    rows::{Later, Scope, ScopeKind, Step, StepState},
+    context::{ApplyContext, Outcome},
+    run::{
+        child_runs, defer, instance,
+        keys::{LaterKey, LaterRank, ScopeKey},
+        locate::locate,
+        rows::{
+            run::Later,
+            step::{Scope, ScopeKind, Step, StepState},
+        },
+    },
 };
 
-/// The scopes that an instance has opened and that may still be at work.
+/// The scopes that an instance has opened and that may still be active.
 fn below(run: RunId, step: &Step) -> impl Iterator<Item = ScopeKey> + use<> {
     [step.child, step.asking].into_iter().flatten().map(move |scope| ScopeKey { run, scope })
 }
@@ -27,113 +34,111 @@ fn is_settled(scope: &Scope) -> bool {
     scope.ended >= started
 }
 
-impl Fold<'_> {
-    /// Stops everything below an instance that ends. `false` where that is too much for this record: the rest is left
-    /// to the next ones, and the instance ends after it.
-    pub(crate) fn stop_below(&mut self, task: TaskId, step: &Step, outcome: &Outcome) -> Result<bool> {
-        if let Some(child) = step.child_run
-            && self.machine.tables.runs.look(&child)?.is_some_and(|run| !run.status.is_terminal())
-        {
-            self.cancel_later(child, NOT_NEEDED, true);
-        }
-        let mut open = Vec::new();
-        self.note_open(task.run, step, &mut open)?;
-        if self.stop_scopes(&mut open)? {
-            return Ok(true);
-        }
-        self.leave_stopping(task.run, &open)?;
-        let mut step = self.known_step(task)?;
-        self.clear(task, &mut step)?;
-        if step.state != StepState::Open {
-            self.set_state(task, &mut step, StepState::Open);
-        }
-        step.ending = true;
-        self.put_step(task, step);
-        let (output, error) = match outcome {
-            Outcome::Completed(output) => (Some(output.clone()), None),
-            Outcome::Failed(error) | Outcome::Cancelled(error) => (None, Some(error.clone())),
-            Outcome::Skipped { error, .. } => (None, error.clone()),
-        };
-        let key = LaterKey { run: task.run, rank: LaterRank::Finish, scope: task.scope, index: task.index };
-        self.leave_row(key, Later::Finish { output, error })?;
-        Ok(false)
+/// Stops everything below an instance that ends. `false` where that is too much for this record: the rest is left
+/// to the next ones, and the instance ends after it.
+pub(crate) fn stop_below(ctx: &mut ApplyContext<'_>, task: TaskId, step: &Step, outcome: &Outcome) -> Result<bool> {
+    if let Some(child) = step.child_run
+        && ctx.state.tables.runs.get_shared(&child)?.is_some_and(|run| !run.status.is_terminal())
+    {
+        child_runs::cancel_later(ctx, child, NOT_NEEDED, true);
     }
+    let mut open = Vec::new();
+    note_open(ctx, task.run, step, &mut open)?;
+    if stop_scopes(ctx, &mut open)? {
+        return Ok(true);
+    }
+    leave_stopping(ctx, task.run, &open)?;
+    let mut step = ctx.state.known_step(task)?;
+    instance::withdraw(ctx, task, &mut step)?;
+    if step.state != StepState::Open {
+        ctx.set_state(task, &mut step, StepState::Open);
+    }
+    step.ending = true;
+    ctx.put_step(task, step);
+    let (output, error) = match outcome {
+        Outcome::Completed(output) => (Some(output.clone()), None),
+        Outcome::Failed(error) | Outcome::Cancelled(error) => (None, Some(error.clone())),
+        Outcome::Skipped { error, .. } => (None, error.clone()),
+    };
+    let key = LaterKey { run: task.run, rank: LaterRank::Finish, scope: task.scope, index: task.index };
+    defer::put(ctx, key, Later::Finish { output, error })?;
+    Ok(false)
+}
 
-    /// Adds the scopes below an instance in which something is live.
-    fn note_open(&mut self, run: RunId, step: &Step, open: &mut Vec<(ScopeKey, u32)>) -> Result<()> {
-        for key in below(run, step) {
-            if !is_settled(&*self.look_scope(key)?) {
-                open.push((key, 0));
-            }
+/// Adds the scopes below an instance in which something is live.
+fn note_open(ctx: &mut ApplyContext<'_>, run: RunId, step: &Step, open: &mut Vec<(ScopeKey, u32)>) -> Result<()> {
+    for key in below(run, step) {
+        if !is_settled(&*ctx.state.shared_scope(key)?) {
+            open.push((key, 0));
         }
-        Ok(())
     }
+    Ok(())
+}
 
-    /// Ends what is live in the scopes, and below, without telling the scopes in between: they go with it. `false`
-    /// where this record is long; what is left to stop is then still in the list.
-    fn stop_scopes(&mut self, open: &mut Vec<(ScopeKey, u32)>) -> Result<bool> {
-        while let Some((key, from)) = open.last().copied() {
-            if self.is_long() {
-                return Ok(false);
-            }
-            open.pop();
-            let mut scope = self.scope(key)?;
-            scope.closed = true;
-            self.put_scope(key, scope);
-            let first = TaskId { run: key.run, scope: key.scope, index: from };
-            let past = TaskId { scope: key.scope + 1, index: 0, ..first };
-            let limit = self.page();
-            let page = self.machine.tables.live.range(&first, &past, limit)?;
-            if let Some((last, _)) = page.last().filter(|_| page.len() == limit) {
-                open.push((key, last.index.saturating_add(1)));
-            }
-            for (at, _) in page {
-                self.charge(1);
-                self.stop_instance(at, open)?;
-            }
+/// Ends what is live in the scopes, and below, without telling the scopes in between: they go with it. `false`
+/// where this record is long; what is left to stop is then still in the list.
+fn stop_scopes(ctx: &mut ApplyContext<'_>, open: &mut Vec<(ScopeKey, u32)>) -> Result<bool> {
+    while let Some((key, from)) = open.last().copied() {
+        if ctx.is_long() {
+            return Ok(false);
         }
-        Ok(true)
-    }
-
-    fn stop_instance(&mut self, task: TaskId, open: &mut Vec<(ScopeKey, u32)>) -> Result<()> {
-        let step = self.known_step(task)?;
-        self.note_open(task.run, &step, open)?;
-        if let Some(child) = step.child_run {
-            self.cancel_later(child, NOT_NEEDED, true);
+        open.pop();
+        let mut scope = ctx.state.scope(key)?;
+        scope.closed = true;
+        ctx.put_scope(key, scope);
+        let first = TaskId { run: key.run, scope: key.scope, index: from };
+        let past = TaskId { scope: key.scope + 1, index: 0, ..first };
+        let limit = ctx.page();
+        let page = ctx.state.tables.live.range(&first, &past, limit)?;
+        if let Some((last, _)) = page.last().filter(|_| page.len() == limit) {
+            open.push((key, last.index.saturating_add(1)));
         }
-        let place = self.place(task)?;
-        self.record_end(&place, task, step, Outcome::Cancelled(Error::new(Code::Cancelled, NOT_NEEDED)))?;
-        Ok(())
-    }
-
-    /// Leaves scopes to be stopped in a later record; until then nothing in their run starts.
-    fn leave_stopping(&mut self, id: RunId, open: &[(ScopeKey, u32)]) -> Result<()> {
-        let mut run = self.run(id)?;
-        run.stopping += open.len() as u32;
-        self.put_run(id, run);
-        for (key, from) in open {
-            let key = LaterKey { run: id, rank: LaterRank::Stop, scope: key.scope, index: *from };
-            self.leave_row(key, Later::Stop)?;
+        for (at, _) in page {
+            ctx.charge(1);
+            stop_instance(ctx, at, open)?;
         }
-        Ok(())
     }
+    Ok(true)
+}
 
-    /// Goes on with a scope that was left.
-    pub(super) fn stop_on(&mut self, key: LaterKey) -> Result<()> {
-        let mut run = self.run(key.run)?;
-        run.stopping -= 1;
-        self.put_run(key.run, run);
-        self.stop_or_leave(key.run, vec![(ScopeKey { run: key.run, scope: key.scope }, key.index)])
+fn stop_instance(ctx: &mut ApplyContext<'_>, task: TaskId, open: &mut Vec<(ScopeKey, u32)>) -> Result<()> {
+    let step = ctx.state.known_step(task)?;
+    note_open(ctx, task.run, &step, open)?;
+    if let Some(child) = step.child_run {
+        child_runs::cancel_later(ctx, child, NOT_NEEDED, true);
     }
+    let step_ref = locate(ctx.state, task)?;
+    instance::set_terminal(ctx, &step_ref, task, step, Outcome::Cancelled(Error::new(Code::Cancelled, NOT_NEEDED)))?;
+    Ok(())
+}
 
-    fn stop_or_leave(&mut self, id: RunId, mut open: Vec<(ScopeKey, u32)>) -> Result<()> {
-        if self.stop_scopes(&mut open)? { Ok(()) } else { self.leave_stopping(id, &open) }
+/// Leaves scopes to be stopped in a later record; until then nothing in their run starts.
+fn leave_stopping(ctx: &mut ApplyContext<'_>, id: RunId, open: &[(ScopeKey, u32)]) -> Result<()> {
+    let mut run = ctx.state.run(id)?;
+    run.stopping += open.len() as u32;
+    ctx.put_run(id, run);
+    for (key, from) in open {
+        let key = LaterKey { run: id, rank: LaterRank::Stop, scope: key.scope, index: *from };
+        defer::put(ctx, key, Later::Stop)?;
     }
+    Ok(())
+}
 
-    /// Stops the call that asks what became of a lost attempt, and what it has started.
-    pub(super) fn stop_asking(&mut self, task: TaskId, scope: u32) -> Result<()> {
-        self.stop_or_leave(task.run, vec![(ScopeKey { run: task.run, scope }, 0)])
-    }
+/// Resumes a scope that was left.
+pub(crate) fn stop_on(ctx: &mut ApplyContext<'_>, key: LaterKey) -> Result<()> {
+    let mut run = ctx.state.run(key.run)?;
+    run.stopping -= 1;
+    ctx.put_run(key.run, run);
+    stop_or_leave(ctx, key.run, vec![(ScopeKey { run: key.run, scope: key.scope }, key.index)])
+}
+
+fn stop_or_leave(ctx: &mut ApplyContext<'_>, id: RunId, mut open: Vec<(ScopeKey, u32)>) -> Result<()> {
+    if stop_scopes(ctx, &mut open)? { Ok(()) } else { leave_stopping(ctx, id, &open) }
+}
+
+/// Stops the call that asks for the outcome of a lost attempt, and what it has started.
+pub(crate) fn stop_reconciler(ctx: &mut ApplyContext<'_>, task: TaskId, scope: u32) -> Result<()> {
+    stop_or_leave(ctx, task.run, vec![(ScopeKey { run: task.run, scope }, 0)])
 }
 
 /// Why what is below an instance is cancelled.

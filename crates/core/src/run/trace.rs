@@ -5,7 +5,7 @@
 
 use consort_types::{BlobHash, RunId, TaskId, Token};
 
-use crate::rows::Run;
+use crate::run::rows::run::Run;
 
 /// The `traceparent` of an attempt: the trace of the run, and a span of the attempt's own.
 pub(crate) fn of_attempt(run: &Run, task: TaskId, token: Token) -> String {

@@ -262,7 +262,7 @@ impl Handle {
         limit: usize,
     ) -> Result<Page<AgentView>> {
         let namespace = named("namespace", namespace)?;
-        self.read(move |machine| machine.agents(&namespace, cursor.as_deref(), limit)).await?
+        self.read(move |machine| machine.registry().agents(&namespace, cursor.as_deref(), limit)).await?
     }
 
     /// Folds a run's journal again without calling anything, and compares it with the run's rows.

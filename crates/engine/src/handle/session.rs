@@ -278,8 +278,8 @@ impl Handle {
         }
         let (of, declared, built_in) = (namespace.to_owned(), agent.clone(), locality == Locality::Local);
         let known = self.read(move |machine| {
-            let same = machine.agent(&of, &declared.name, &declared.version)?.as_ref() == Some(&declared);
-            Ok::<_, Error>(same && machine.knows_agent(&of, &declared, built_in)?)
+            let same = machine.registry().agent(&of, &declared.name, &declared.version)?.as_ref() == Some(&declared);
+            Ok::<_, Error>(same && machine.registry().knows_agent(&of, &declared, built_in)?)
         });
         if known.await?? {
             return Ok(());

@@ -61,7 +61,7 @@ impl Partition {
             return Ok(known);
         }
         let (namespace, capability) = (requested.namespace, requested.capability.unwrap_or(""));
-        let class = self.machine.capability_effect(namespace, capability, requested.agent)?;
+        let class = self.machine.registry().capability_effect(namespace, capability, requested.agent)?;
         self.effects.note(requested.queue, class);
         Ok(class)
     }

@@ -254,7 +254,7 @@ impl Partition {
     /// An agent is known before its instances are: else nobody could say what its attempts may do to the world.
     fn check_known(&mut self, hello: &Hello, locality: Locality) -> Result<()> {
         let (name, version) = (&hello.agent.name, &hello.agent.version);
-        let known = self.machine.knows_agent(&hello.namespace, &hello.agent, locality == Locality::Local)?;
+        let known = self.machine.registry().knows_agent(&hello.namespace, &hello.agent, locality == Locality::Local)?;
         if known && !self.group.removes(&hello.namespace, name, version) {
             return Ok(());
         }

@@ -71,10 +71,10 @@ impl Partition {
     /// Restores what operators have set, and every task that is not over.
     fn rebuild(&mut self) -> Result<()> {
         self.refused = self.machine.refused_records()?;
-        for (namespace, name, version, state) in self.machine.agent_states()? {
+        for (namespace, name, version, state) in self.machine.registry().agent_states()? {
             self.dispatcher.set_agent_state(&namespace, &name, &version, Some(state));
         }
-        for (namespace, scope, limit) in self.machine.limits()? {
+        for (namespace, scope, limit) in self.machine.registry().limits()? {
             self.dispatcher.set_limit(&namespace, &scope, limit, self.clock);
         }
         let (mut after, mut run) = (None, None);

@@ -18,7 +18,7 @@ impl Partition {
         let text = filter.text.as_deref().map(str::to_lowercase);
         let (mut views, mut cursor) = (Vec::new(), None::<String>);
         loop {
-            let page = self.machine()?.agents(namespace, cursor.as_deref(), limits::PAGE_ITEMS_MAX)?;
+            let page = self.machine()?.registry().agents(namespace, cursor.as_deref(), limits::PAGE_ITEMS_MAX)?;
             for known in page.items {
                 if !fits(filter, text.as_deref(), &known) {
                     continue;

@@ -6,7 +6,7 @@
 use std::fmt::Debug;
 
 use consort_core::{
-    keys::{EntryKey, InboxKey, JournalKey, ListKey, NamedKey, ScopeKey, SignalKey, TimerKey},
+    keys::{EntryKey, HistoryKey, InboxKey, ListKey, NamedKey, ScopeKey, SignalKey, TimerKey},
     rows,
     tables::{Key, Row},
 };
@@ -29,15 +29,15 @@ fn row(table: u8, bytes: &[u8]) -> bool {
     match table {
         0 => reads::<rows::Meta>(bytes),
         1 => reads::<consort_workflow::CompiledWorkflow>(bytes),
-        2 => reads::<rows::Deployed>(bytes),
+        2 => reads::<rows::WorkflowRevision>(bytes),
         3 => reads::<rows::Run>(bytes),
         4 => reads::<rows::Scope>(bytes),
         5 => reads::<rows::Step>(bytes),
         6 => reads::<rows::Items>(bytes),
         7 => reads::<rows::TaskEntry>(bytes),
-        8 => reads::<rows::Entry>(bytes),
+        8 => reads::<rows::HistoryEntry>(bytes),
         9 => reads::<rows::InboxItem>(bytes),
-        10 => reads::<rows::Started>(bytes),
+        10 => reads::<rows::IdempotencyRecord>(bytes),
         11 => reads::<rows::Signal>(bytes),
         12 => reads::<rows::Waiter>(bytes),
         13 => reads::<rows::Agent>(bytes),
@@ -51,7 +51,7 @@ fn row(table: u8, bytes: &[u8]) -> bool {
 fn key(table: u8, bytes: &[u8]) -> bool {
     match table {
         16 => sorts::<ScopeKey>(bytes),
-        17 => sorts::<JournalKey>(bytes),
+        17 => sorts::<HistoryKey>(bytes),
         18 => sorts::<EntryKey>(bytes),
         19 => sorts::<TimerKey>(bytes),
         20 => sorts::<NamedKey>(bytes),
@@ -88,7 +88,8 @@ fn seeds() -> Vec<Vec<u8>> {
     seeds.push(bytes);
     let hash = BlobHash::of(b"x");
     seeds.push(
-        [&[10_u8][..], &minicbor::to_vec(rows::Started { run: task.run, request: hash }).unwrap_or_default()].concat(),
+        [&[10_u8][..], &minicbor::to_vec(rows::IdempotencyRecord { run: task.run, request: hash }).unwrap_or_default()]
+            .concat(),
     );
     seeds
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use consort_core::{
-    Applied, Backing, Command, Effect, Machine, Reply,
+    Applied, Backing, Command, Effect, Machine, Reply, TABLES, TableSpec, Until,
     command::TaskComplete,
     keys::TimerKey,
     rows::{Run, RunStatus, Step, StepState},
@@ -239,7 +239,7 @@ impl Fold {
     }
 
     fn note_ended(&mut self, changes: &[Change]) {
-        for change in changes.iter().filter(|change| change.key[0] == b'r') {
+        for change in changes.iter().filter(|change| TABLES.runs.has(&change.key)) {
             let was = change.old.as_deref().and_then(rows::decode::<Run>).is_some_and(|run| run.status.is_terminal());
             let row = change.new.as_deref().and_then(rows::decode::<Run>);
             let (Some(run), Some(row)) = (rows::key_of::<RunId>(&change.key), row) else { continue };
@@ -278,14 +278,14 @@ impl Fold {
     /// Timers that should have fired by now.
     pub(crate) fn overdue(&self, now: Time) -> Option<TimerKey> {
         let rows = self.rows();
-        let first = rows::table(&rows, b't').next().and_then(|(key, _)| rows::key_of::<TimerKey>(key));
+        let first = rows::table(&rows, TABLES.timers).next().and_then(|(key, _)| rows::key_of::<TimerKey>(key));
         first.filter(|timer| timer.due < now)
     }
 
     /// Runs that have not ended.
     pub(crate) fn active(&self) -> Vec<RunId> {
         let rows = self.rows();
-        let open = rows::table(&rows, b'r')
+        let open = rows::table(&rows, TABLES.runs)
             .filter(|(_, row)| rows::decode::<Run>(row).is_some_and(|run| !run.status.is_terminal()));
         open.filter_map(|(key, _)| rows::key_of(key)).collect()
     }
@@ -313,7 +313,7 @@ impl Fold {
     /// Some attempts that are not over, with the tokens that a worker might guess.
     pub(crate) fn guessable(&self) -> Vec<(TaskId, Token)> {
         let rows = self.rows();
-        let live = rows::table(&rows, b'q').filter_map(|(key, _)| rows::key_of::<TaskId>(key)).take(GUESSES);
+        let live = rows::table(&rows, TABLES.live).filter_map(|(key, _)| rows::key_of::<TaskId>(key)).take(GUESSES);
         live.filter_map(|task| Some((task, rows::step(&rows, task)?.token))).collect()
     }
 
@@ -326,13 +326,13 @@ impl Fold {
     /// Runs with something that waits for a signal.
     pub(crate) fn waiting(&self) -> BTreeSet<RunId> {
         let rows = self.rows();
-        rows::table(&rows, b'y').filter_map(|(key, _)| Some(RunId(*key.get(1..)?.first_chunk()?))).collect()
+        rows::table(&rows, TABLES.waiters).filter_map(|(key, _)| Some(RunId(*key.get(1..)?.first_chunk()?))).collect()
     }
 
     /// Runs that are held back, with their namespaces.
     pub(crate) fn paused(&self) -> Vec<(String, RunId)> {
         let rows = self.rows();
-        let held = rows::table(&rows, b'r').filter_map(|(key, row)| {
+        let held = rows::table(&rows, TABLES.runs).filter_map(|(key, row)| {
             let run = rows::decode::<Run>(row).filter(|run| run.paused && !run.status.is_terminal())?;
             Some((run.namespace, rows::key_of(key)?))
         });
@@ -340,7 +340,7 @@ impl Fold {
     }
 
     fn run(&self, run: RunId) -> Option<Run> {
-        rows::decode(self.rows().get(&rows::key_bytes(b'r', &run))?)
+        rows::decode(self.rows().get(&rows::key_bytes(TABLES.runs, &run))?)
     }
 
     /// The namespace of a run.
@@ -365,7 +365,7 @@ impl Fold {
     /// Steps that completed, of a run.
     pub(crate) fn completed(&self) -> Vec<TaskId> {
         let rows = self.rows();
-        let done = rows::table(&rows, b's').filter(|(_, row)| {
+        let done = rows::table(&rows, TABLES.steps).filter(|(_, row)| {
             rows::decode::<Step>(row).is_some_and(|step| step.state == StepState::Completed && !step.copied)
         });
         done.filter_map(|(key, _)| rows::key_of(key)).collect()
@@ -392,7 +392,7 @@ impl Fold {
         let differs = |key: &&Vec<u8>| theirs.get(*key) != ours.get(*key);
         let key = theirs.keys().chain(ours.keys()).find(differs).cloned().unwrap_or_default();
         let (a, b) = (theirs.get(&key), ours.get(&key));
-        let table = key.first().map_or('?', |byte| *byte as char);
+        let table = TABLES.all().find(|table| table.has(&key)).map_or("unknown", |table| table.name);
         let what = format!("{when}: row {key:02x?} of table `{table}` is {a:02x?} in the store, {b:02x?} in the fold");
         Err(Violation::of(4, what))
     }
@@ -415,19 +415,36 @@ impl Fold {
         self.compare(&store, "folded in one go")
     }
 
-    /// Of a run that was deleted nothing is left.
+    /// Of a run that was deleted nothing is left, and of those that have ended nothing is pending.
     pub(crate) fn check_deleted(&self) -> Checked {
         let rows = self.rows();
-        let known = |run: &RunId| rows.contains_key(&rows::key_bytes(b'r', run));
-        for run in self.started.keys().filter(|run| !known(run)) {
-            for prefix in *b"scmjpqgyd" {
-                if rows::of_run(&rows, prefix, *run).next().is_some() {
-                    let what = format!("run {run} was deleted, but table `{}` has a row of it", prefix as char);
-                    return Err(Violation::of(7, what));
-                }
+        let known = |run: &RunId| rows.contains_key(&rows::key_bytes(TABLES.runs, run));
+        for table in TABLES.all().filter(|table| table.until().is_some_and(|until| until != Until::Due)) {
+            let runs = rows::table(&rows, table).filter_map(|(key, _)| table.run_of(key));
+            if let Some(run) = runs.into_iter().find(|run| !known(run)) {
+                let what = format!("run {run} was deleted, but table `{}` has a row of it", table.name);
+                return Err(Violation::of(7, what));
             }
         }
-        rows::check_counts(&rows)
+        rows::check_counts(&rows)?;
+        drop(rows);
+        self.check_idle()
+    }
+
+    /// Where no run is active, the tables of what is pending are empty.
+    fn check_idle(&self) -> Checked {
+        if !self.active().is_empty() {
+            return Ok(());
+        }
+        let rows = self.rows();
+        let pending = |table: &TableSpec| matches!(table.until(), Some(Until::Ended | Until::Idle));
+        for table in TABLES.all().filter(pending) {
+            if let Some((key, _)) = rows::table(&rows, table).next() {
+                let (name, run) = (table.name, table.run_of(key));
+                return Err(Violation::of(7, format!("no run is active, but table `{name}` has a row of run {run:?}")));
+            }
+        }
+        Ok(())
     }
 
     /// The bytes of a payload, as text.

@@ -4,7 +4,7 @@
 //! Invariant: a change is tampered with before any oracle sees it, as if the machine had made it so.
 
 use consort_core::{
-    Command,
+    Command, TABLES,
     keys::{TimerKey, TimerKind},
     rows::{Meta, Run, Step, StepState},
     tables::Row,
@@ -37,7 +37,7 @@ fn overwrite(command: &Command, changes: &mut Vec<Change>, before: &Rows) -> Opt
         return None;
     }
     let new = encode(&Step { output: Some(report.output.clone()), ..old.clone() });
-    changes.push(Change { key: rows::key_bytes(b's', &report.task), old: encode(&old), new });
+    changes.push(Change { key: rows::key_bytes(TABLES.steps, &report.task), old: encode(&old), new });
     Some(())
 }
 
@@ -46,7 +46,8 @@ fn keep_timer(command: &Command, changes: &mut Vec<Change>) -> bool {
         return false;
     }
     let is_wake = |change: &Change| {
-        let timer = rows::key_of::<TimerKey>(&change.key).filter(|_| change.key[0] == b't' && change.new.is_none());
+        let timer =
+            rows::key_of::<TimerKey>(&change.key).filter(|_| TABLES.timers.has(&change.key) && change.new.is_none());
         // The oracle of law 7 leaves these alone, so it is law 6 that must find them.
         timer.is_some_and(|timer| timer.kind == TimerKind::Sleep)
     };
@@ -56,12 +57,12 @@ fn keep_timer(command: &Command, changes: &mut Vec<Change>) -> bool {
 
 fn leave_work(changes: &mut Vec<Change>) -> Option<()> {
     let ended = changes.iter().find_map(|change| {
-        let run = rows::key_of::<RunId>(&change.key).filter(|_| change.key[0] == b'r')?;
+        let run = rows::key_of::<RunId>(&change.key).filter(|_| TABLES.runs.has(&change.key))?;
         let row: Run = rows::decode(change.new.as_deref()?)?;
         row.status.is_terminal().then_some(run)
     })?;
     let of_run = |change: &Change| {
-        let task = rows::key_of::<TaskId>(&change.key).filter(|_| change.key[0] == b'q' && change.new.is_none());
+        let task = rows::key_of::<TaskId>(&change.key).filter(|_| TABLES.live.has(&change.key) && change.new.is_none());
         task.is_some_and(|task| task.run == ended)
     };
     let at = changes.iter().position(of_run)?;
@@ -71,7 +72,7 @@ fn leave_work(changes: &mut Vec<Change>) -> Option<()> {
 
 fn miscount(command: &Command, changes: &mut [Change]) -> Option<()> {
     let Command::TaskComplete(_) = command else { return None };
-    let change = changes.iter_mut().find(|change| change.key == b"M")?;
+    let change = changes.iter_mut().find(|change| TABLES.meta.has(&change.key))?;
     let mut meta: Meta = rows::decode(change.new.as_deref()?)?;
     meta.tasks.waiting += 1;
     meta.tasks.made += 1;
@@ -82,8 +83,8 @@ fn miscount(command: &Command, changes: &mut [Change]) -> Option<()> {
 /// The row of each step that completes holds the length of what was before it.
 fn grow(command: &Command, changes: &mut [Change], before: &Rows) -> Option<()> {
     let Command::TaskComplete(report) = command else { return None };
-    let length = rows::of_run(before, b's', report.task.run).count();
-    let key = rows::key_bytes(b's', &report.task);
+    let length = rows::steps_of(before, report.task.run).count();
+    let key = rows::key_bytes(TABLES.steps, &report.task);
     let change = changes.iter_mut().find(|change| change.key == key)?;
     let mut step: Step = rows::decode(change.new.as_deref()?)?;
     let agent = "x".repeat(16 * length);

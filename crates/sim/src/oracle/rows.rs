@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 
 use consort_core::{
-    Command,
-    keys::{InboxKey, JournalKey, NamedKey, TimerKey, TimerKind},
-    rows::{Entry, Event, Meta, Namespace, Run, RunStatus, Step, StepState, TaskCounts},
+    Command, TABLES, TableSpec, Until,
+    keys::{HistoryKey, NamedKey, TimerKey, TimerKind},
+    rows::{HistoryEntry, HistoryEvent, Meta, Namespace, Run, RunStatus, Step, StepState, TaskCounts},
     tables::{Key, Row},
 };
 use consort_types::{Code, RunId, Seq, TaskId, Time, Token, limits};
@@ -46,23 +46,30 @@ pub(crate) fn key_of<K: Key>(bytes: &[u8]) -> Option<K> {
     K::decode(bytes.get(1..)?)
 }
 
-pub(crate) fn key_bytes<K: Key>(prefix: u8, key: &K) -> Vec<u8> {
-    let mut bytes = vec![prefix];
+pub(crate) fn key_bytes<K: Key>(table: TableSpec, key: &K) -> Vec<u8> {
+    let mut bytes = vec![table.prefix];
     key.encode(&mut bytes);
     bytes
 }
 
 /// The step's row.
 pub(crate) fn step(rows: &Rows, task: TaskId) -> Option<Step> {
-    decode(rows.get(&key_bytes(b's', &task))?)
+    decode(rows.get(&key_bytes(TABLES.steps, &task))?)
 }
 
-/// Rows of a table that belong to a run.
-pub(crate) fn of_run(rows: &Rows, prefix: u8, run: RunId) -> impl Iterator<Item = (&Vec<u8>, &Vec<u8>)> {
-    let mut from = vec![prefix];
+/// The step instances of a run.
+pub(crate) fn steps_of(rows: &Rows, run: RunId) -> impl Iterator<Item = (&Vec<u8>, &Vec<u8>)> {
+    let mut from = vec![TABLES.steps.prefix];
     from.extend(run.0);
     let start = from.clone();
     rows.range(from..).take_while(move |(key, _)| key.starts_with(&start))
+}
+
+/// A table that has a row of the ended run, though its rows go with the end.
+fn leftover(rows: &Rows, run: RunId) -> Option<TableSpec> {
+    let due = |table: &TableSpec| table.until() == Some(Until::Ended);
+    let has_one = |spec: &TableSpec| table(rows, *spec).any(|(key, _)| spec.run_of(key) == Some(run));
+    TABLES.all().filter(due).find(has_one)
 }
 
 /// The attempt that a report names.
@@ -93,7 +100,7 @@ pub(crate) fn is_second(rows: &Rows, command: &Command) -> bool {
 
 /// Looks at everything that a record changed. `terminal` counts the outcomes of each step, as journals tell them.
 pub(crate) fn check(context: &Context<'_>, changes: &[Change], rows: &Rows) -> Checked {
-    let touched = changes.iter().find(|change| change.key.first() != Some(&b'M'));
+    let touched = changes.iter().find(|change| !TABLES.meta.has(&change.key));
     if let Some(change) = touched.filter(|_| context.stale || context.refused) {
         let (law, why) = match (context.stale, context.second) {
             (true, true) => (2, "a second report"),
@@ -105,13 +112,12 @@ pub(crate) fn check(context: &Context<'_>, changes: &[Change], rows: &Rows) -> C
     }
     for change in changes {
         check_size(change)?;
-        match change.key.first() {
-            Some(b's') => check_step(context, change)?,
-            Some(b'r') => check_run(context, change, rows)?,
-            Some(b'j') if change.old.is_some() && change.new.is_some() => {
-                return Err(Violation::of(2, format!("record {}: history was rewritten", context.seq)));
-            }
-            _ => {}
+        if TABLES.steps.has(&change.key) {
+            check_step(context, change)?;
+        } else if TABLES.runs.has(&change.key) {
+            check_run(context, change, rows)?;
+        } else if TABLES.history.has(&change.key) && change.old.is_some() && change.new.is_some() {
+            return Err(Violation::of(2, format!("record {}: history was rewritten", context.seq)));
         }
     }
     Ok(())
@@ -119,7 +125,7 @@ pub(crate) fn check(context: &Context<'_>, changes: &[Change], rows: &Rows) -> C
 
 fn check_size(change: &Change) -> Checked {
     let (size, max) = (change.new.as_ref().map_or(0, Vec::len), 2 * limits::INLINE_BYTES_MAX + 8_192);
-    let source = change.key.first() == Some(&b'w');
+    let source = TABLES.workflows.has(&change.key);
     if size > max && !source {
         return Err(Violation::of(13, format!("row {:02x?} has {size} bytes, the bound is {max}", change.key)));
     }
@@ -181,27 +187,21 @@ fn check_run(context: &Context<'_>, change: &Change, rows: &Rows) -> Checked {
 /// Nothing outlives its run.
 fn check_ended(seq: Seq, run: RunId, rows: &Rows) -> Checked {
     let left = |what: String| Err(Violation::of(7, format!("record {seq}: run {run} has ended, but {what}")));
-    for prefix in *b"qyg" {
-        if of_run(rows, prefix, run).next().is_some() {
-            return left(format!("table `{}` still has a row of it", prefix as char));
-        }
+    if let Some(table) = leftover(rows, run) {
+        return left(format!("table `{}` still has a row of it", table.name));
     }
-    let asked = table(rows, b'x').filter_map(|(key, _)| key_of::<InboxKey>(key));
-    if let Some(item) = asked.into_iter().find(|item| item.task.run == run) {
-        return left(format!("the inbox asks about {}", item.task));
-    }
-    for (key, row) in of_run(rows, b's', run) {
+    for (key, row) in steps_of(rows, run) {
         let Some(step) = decode::<Step>(row) else { continue };
         if !step.state.is_terminal() && step.state != StepState::Pending {
             return left(format!("its step {:?} is {:?}", key_of::<TaskId>(key), step.state));
         }
-        let below = step.child_run.and_then(|child| decode::<Run>(rows.get(&key_bytes(b'r', &child))?));
+        let below = step.child_run.and_then(|child| decode::<Run>(rows.get(&key_bytes(TABLES.runs, &child))?));
         // A child that was stopped may still take back what it did.
         if below.is_some_and(|child| !child.status.is_terminal()) {
             return left(format!("its child {:?} goes on", step.child_run));
         }
     }
-    for (key, _) in table(rows, b't') {
+    for (key, _) in table(rows, TABLES.timers) {
         let Some(timer) = key_of::<TimerKey>(key) else { continue };
         // A journal's `sleep` whose task has ended fires into the void; what a run has left of its work is dropped by
         // the timer that would have gone on with it.
@@ -214,23 +214,24 @@ fn check_ended(seq: Seq, run: RunId, rows: &Rows) -> Checked {
 }
 
 /// All rows of a table.
-pub(crate) fn table(rows: &Rows, prefix: u8) -> impl Iterator<Item = (&Vec<u8>, &Vec<u8>)> {
-    rows.range(vec![prefix]..vec![prefix + 1])
+pub(crate) fn table(rows: &Rows, table: TableSpec) -> impl Iterator<Item = (&Vec<u8>, &Vec<u8>)> {
+    rows.range(vec![table.prefix]..vec![table.prefix + 1])
 }
 
 /// The steps whose journals tell an outcome in these changes.
 pub(crate) fn outcomes(changes: &[Change]) -> Vec<TaskId> {
     let told = |change: &Change| {
-        let key: JournalKey = key_of(&change.key).filter(|_| change.key[0] == b'j' && change.old.is_none())?;
-        let entry: Entry = decode(change.new.as_deref()?)?;
+        let key: HistoryKey =
+            key_of(&change.key).filter(|_| TABLES.history.has(&change.key) && change.old.is_none())?;
+        let entry: HistoryEntry = decode(change.new.as_deref()?)?;
         let (scope, index) = entry.step?;
         let ends = matches!(
             entry.event,
-            Event::StepCompleted { .. }
-                | Event::StepFailed { .. }
-                | Event::StepSkipped { .. }
-                | Event::StepCancelled { .. }
-                | Event::StepCopied
+            HistoryEvent::StepCompleted { .. }
+                | HistoryEvent::StepFailed { .. }
+                | HistoryEvent::StepSkipped { .. }
+                | HistoryEvent::StepCancelled { .. }
+                | HistoryEvent::StepCopied
         );
         ends.then_some(TaskId { run: key.run, scope, index })
     };
@@ -242,7 +243,7 @@ pub(crate) fn fired(context: &Context<'_>, changes: &[Change]) -> Vec<TimerKey> 
     if !matches!(context.command, Command::Tick(_)) {
         return Vec::new();
     }
-    let is_gone = |change: &&Change| change.key.first() == Some(&b't') && change.old.is_some() && change.new.is_none();
+    let is_gone = |change: &&Change| TABLES.timers.has(&change.key) && change.old.is_some() && change.new.is_none();
     let gone = changes.iter().filter(is_gone);
     let due = gone.filter_map(|change| key_of::<TimerKey>(&change.key)).filter(|timer| timer.due <= context.now);
     due.filter(|timer| !matches!(timer.kind, TimerKind::Continue | TimerKind::Reap)).collect()
@@ -251,7 +252,7 @@ pub(crate) fn fired(context: &Context<'_>, changes: &[Change]) -> Vec<TimerKey> 
 /// Counts the tasks that are not over, from the rows of steps; `done` and `dead` stay 0.
 pub(crate) fn recount(rows: &Rows) -> TaskCounts {
     let mut counts = TaskCounts::default();
-    for (_, row) in table(rows, b's') {
+    for (_, row) in table(rows, TABLES.steps) {
         let Some(step) = decode::<Step>(row).filter(|step| step.attempt > 0 && !step.state.is_terminal()) else {
             continue;
         };
@@ -266,7 +267,7 @@ pub(crate) fn recount(rows: &Rows) -> TaskCounts {
 
 /// Tasks are conserved.
 pub(crate) fn check_counts(rows: &Rows) -> Checked {
-    let Some(meta) = rows.get(&b"M"[..]).and_then(|row| decode::<Meta>(row)) else { return Ok(()) };
+    let Some(meta) = rows.get(&key_bytes(TABLES.meta, &())).and_then(|row| decode::<Meta>(row)) else { return Ok(()) };
     let (told, found) = (meta.tasks, recount(rows));
     let sums = told.made == told.waiting + told.taken + told.done + told.dead;
     if !sums || (told.waiting, told.taken) != (found.waiting, found.taken) {
@@ -274,7 +275,7 @@ pub(crate) fn check_counts(rows: &Rows) -> Checked {
         return Err(Violation::of(8, what));
     }
     let mut by_namespace: BTreeMap<String, u64> = BTreeMap::new();
-    for (_, row) in table(rows, b'r') {
+    for (_, row) in table(rows, TABLES.runs) {
         if let Some(run) = decode::<Run>(row).filter(|run| !run.status.is_terminal()) {
             *by_namespace.entry(run.namespace).or_default() += 1;
         }
@@ -284,7 +285,7 @@ pub(crate) fn check_counts(rows: &Rows) -> Checked {
         let what = format!("the machine counts {} active runs, the rows say {active}", meta.runs_active);
         return Err(Violation::of(8, what));
     }
-    for (key, row) in table(rows, b'o') {
+    for (key, row) in table(rows, TABLES.namespaces) {
         let Some((key, row)) = key_of::<NamedKey>(key).zip(decode::<Namespace>(row)) else { continue };
         let found = by_namespace.remove(&key.namespace).unwrap_or_default();
         if found != row.runs_active {

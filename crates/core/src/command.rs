@@ -1,0 +1,241 @@
+//! The commands: everything that can be requested of a partition.
+//!
+//! For: the one listing of commands, their form in the log, and their replies. Not for: their rules (each command has a
+//! file of its own in the folder of its concern).
+//! Invariant: a command is checked whole before it changes anything; a refusal changes nothing.
+
+pub use crate::{
+    quota::{set_limit::SetLimit, set_retention::SetRetention},
+    refusal::RefuseRecord,
+    registry::{
+        deploy::Deploy,
+        register_agent::RegisterAgent,
+        remove_agent::RemoveAgent,
+        set_agent::{AgentChange, SetAgent},
+    },
+    run::{
+        approval::Approve, cancel::CancelRun, delete::DeleteRun, fork::ForkRun, pause::PauseRun, signal::SignalRun,
+        start::StartRun, tick::Tick,
+    },
+    task::{
+        complete::TaskComplete,
+        fail::TaskFail,
+        lost::AttemptLost,
+        park::TaskPark,
+        record::TaskRecord,
+        taken::TaskTaken,
+        unknown_outcome::{Resolution, ResolveUnknown},
+    },
+};
+
+use consort_types::{BlobHash, Code, Error, Result, RunId};
+use minicbor::{Decode, Decoder, Encode};
+
+use crate::{context::ApplyContext, registry::deploy::DeployedRevision, run::start::StartedRun};
+
+/// What is asked of a partition. Its encoding (CBOR, field numbers) is the body of a record in the log.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub enum Command {
+    /// Make a workflow known.
+    #[n(0)]
+    Deploy(#[n(0)] Deploy),
+    /// Start a run.
+    #[n(1)]
+    StartRun(#[n(0)] StartRun),
+    /// An instance took a task.
+    #[n(2)]
+    TaskTaken(#[n(0)] TaskTaken),
+    /// An attempt ended well.
+    #[n(3)]
+    TaskComplete(#[n(0)] TaskComplete),
+    /// An attempt failed.
+    #[n(4)]
+    TaskFail(#[n(0)] TaskFail),
+    /// A task recorded an entry in its journal.
+    #[n(5)]
+    TaskRecord(#[n(0)] TaskRecord),
+    /// A task leaves its instance while it waits.
+    #[n(6)]
+    TaskPark(#[n(0)] TaskPark),
+    /// An instance that held an attempt is gone.
+    #[n(7)]
+    AttemptLost(#[n(0)] AttemptLost),
+    /// Log time moves on; due timers fire.
+    #[n(8)]
+    Tick(#[n(0)] Tick),
+    /// Cancel a run.
+    #[n(9)]
+    CancelRun(#[n(0)] CancelRun),
+    /// Pause or resume a run.
+    #[n(10)]
+    PauseRun(#[n(0)] PauseRun),
+    /// Send a signal to a run.
+    #[n(11)]
+    SignalRun(#[n(0)] SignalRun),
+    /// Decide an approval.
+    #[n(12)]
+    Approve(#[n(0)] Approve),
+    /// Decide an unknown outcome.
+    #[n(13)]
+    ResolveUnknown(#[n(0)] ResolveUnknown),
+    /// Make a new run that takes outcomes over from an old one.
+    #[n(14)]
+    ForkRun(#[n(0)] ForkRun),
+    /// Delete an ended run.
+    #[n(15)]
+    DeleteRun(#[n(0)] DeleteRun),
+    /// Set how long a namespace keeps ended runs.
+    #[n(16)]
+    SetRetention(#[n(0)] SetRetention),
+    /// An agent joins, or changes its declaration.
+    #[n(17)]
+    RegisterAgent(#[n(0)] RegisterAgent),
+    /// Drain versions of an agent, resume them, or weigh them.
+    #[n(18)]
+    SetAgent(#[n(0)] SetAgent),
+    /// Forget versions of an agent.
+    #[n(19)]
+    RemoveAgent(#[n(0)] RemoveAgent),
+    /// Limit the tasks of a namespace.
+    #[n(20)]
+    SetLimit(#[n(0)] SetLimit),
+    /// Pass over a record that cannot be applied.
+    #[n(21)]
+    RefuseRecord(#[n(0)] RefuseRecord),
+}
+
+/// What a command that was not refused answers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// It was done (or had been done before).
+    Done,
+    /// A run was started; `existing` where its idempotency key had started it before.
+    Run {
+        /// The run.
+        run: RunId,
+        /// Whether it was there already.
+        existing: bool,
+    },
+    /// A workflow is deployed.
+    Deployed {
+        /// Its name.
+        name: String,
+        /// Its revision.
+        revision: u32,
+        /// Its content hash.
+        hash: BlobHash,
+        /// Whether this revision is new.
+        new: bool,
+    },
+}
+
+impl From<StartedRun> for Reply {
+    fn from(StartedRun { run, existing }: StartedRun) -> Self {
+        Self::Run { run, existing }
+    }
+}
+
+impl From<DeployedRevision> for Reply {
+    fn from(DeployedRevision { name, revision, hash, new }: DeployedRevision) -> Self {
+        Self::Deployed { name, revision, hash, new }
+    }
+}
+
+impl Command {
+    /// The bytes for the log.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(96);
+        // Writing to a vector cannot fail, and the derived encoders have no error of their own.
+        let written = minicbor::encode(self, &mut bytes);
+        assert!(written.is_ok(), "a command encodes");
+        bytes
+    }
+
+    /// Reads the bytes of a record.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        minicbor::decode(bytes).map_err(|_| {
+            Error::new(Code::BadFormat, "a record of the log cannot be understood")
+                .hint("it may have been written by a newer version; start that version")
+        })
+    }
+
+    /// Refuses what no state would make acceptable: names that are none, texts and lists over their limits. The
+    /// engine checks before it appends, so that nothing of the kind is logged; a record of the kind is refused all the same.
+    pub fn check(&self) -> Result<()> {
+        match self {
+            Self::Deploy(command) => command.check(),
+            Self::StartRun(command) => command.check(),
+            Self::TaskTaken(command) => command.check(),
+            Self::TaskComplete(command) => command.check(),
+            Self::TaskFail(command) => command.check(),
+            Self::TaskRecord(command) => command.check(),
+            Self::TaskPark(command) => command.check(),
+            Self::AttemptLost(command) => command.check(),
+            Self::Tick(Tick {}) => Ok(()),
+            Self::CancelRun(command) => command.check(),
+            Self::PauseRun(command) => command.check(),
+            Self::SignalRun(command) => command.check(),
+            Self::Approve(command) => command.check(),
+            Self::ResolveUnknown(command) => command.check(),
+            Self::ForkRun(command) => command.check(),
+            Self::DeleteRun(command) => command.check(),
+            Self::SetRetention(command) => command.check(),
+            Self::RegisterAgent(command) => command.check(),
+            Self::SetAgent(command) => command.check(),
+            Self::RemoveAgent(command) => command.check(),
+            Self::SetLimit(command) => command.check(),
+            Self::RefuseRecord(command) => command.check(),
+        }
+    }
+
+    pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<Reply> {
+        self.check()?;
+        let done = match self {
+            Self::Deploy(command) => return command.apply(ctx).map(Reply::from),
+            Self::StartRun(command) => return command.apply(ctx).map(Reply::from),
+            Self::ForkRun(command) => return command.apply(ctx).map(Reply::from),
+            Self::TaskTaken(command) => command.apply(ctx),
+            Self::TaskComplete(command) => command.apply(ctx),
+            Self::TaskFail(command) => command.apply(ctx),
+            Self::TaskRecord(command) => command.apply(ctx),
+            Self::TaskPark(command) => command.apply(ctx),
+            Self::AttemptLost(command) => command.apply(ctx),
+            Self::Tick(Tick {}) => Tick::apply(ctx),
+            Self::CancelRun(command) => command.apply(ctx),
+            Self::PauseRun(command) => command.apply(ctx),
+            Self::SignalRun(command) => command.apply(ctx),
+            Self::Approve(command) => command.apply(ctx),
+            Self::ResolveUnknown(command) => command.apply(ctx),
+            Self::DeleteRun(command) => command.apply(ctx),
+            Self::SetRetention(command) => command.apply(ctx),
+            Self::RegisterAgent(command) => command.apply(ctx),
+            Self::SetAgent(command) => command.apply(ctx),
+            Self::RemoveAgent(command) => command.apply(ctx),
+            Self::SetLimit(command) => command.apply(ctx),
+            Self::RefuseRecord(command) => command.apply(ctx),
+        };
+        done.map(|()| Reply::Done)
+    }
+}
+
+/// The field number of [`RefuseRecord`] in [`Command`].
+const REFUSE_RECORD: u32 = 21;
+
+impl RefuseRecord {
+    /// The command in the body of a record, where it is this one; the other commands are not read.
+    ///
+    /// # Errors
+    /// [`Code::BadFormat`] where it is this one and cannot be read.
+    pub fn read(body: &[u8]) -> Result<Option<Self>> {
+        let mut head = Decoder::new(body);
+        let is_this =
+            head.array().is_ok_and(|fields| fields == Some(2)) && head.u32().is_ok_and(|n| n == REFUSE_RECORD);
+        if !is_this {
+            return Ok(None);
+        }
+        match Command::decode(body)? {
+            Command::RefuseRecord(refusal) => Ok(Some(refusal)),
+            _ => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! JSON documents as bytes.
+//!
+//! For: the one place that writes them, and says why that cannot fail. Not for: reading documents (see `state`), or rows
+//! (they are CBOR).
+//! Invariant: equal documents give equal bytes.
+
+use serde::Serialize;
+use serde_json::Value;
+
+/// The bytes of a JSON document.
+pub(crate) fn encode(document: &(impl Serialize + ?Sized)) -> Vec<u8> {
+    // Documents are JSON values, and lists and texts of them: every key is a text and every number is finite.
+    serde_json::to_vec(document).expect("a JSON document can be written")
+}
+
+/// The value of a JSON document, whose members are in the order of their names.
+pub(crate) fn to_value(document: &impl Serialize) -> Value {
+    // As above: every key is a text, and a number that is not finite becomes `null`.
+    serde_json::to_value(document).expect("a JSON document has a value")
+}

@@ -1,0 +1,11 @@
+//! Quotas: limits on tasks, and what is set and counted for namespaces.
+//!
+//! For: the commands, rules and rows of quotas. Not for: enforcing limits on tasks (the dispatcher does).
+//! Invariant: a limit is kept only where it says something.
+//!
+//! The tests of its commands are the scenarios in `tests/registry.rs`.
+
+pub(crate) mod namespace;
+pub(crate) mod rows;
+pub(crate) mod set_limit;
+pub(crate) mod set_retention;

@@ -1,0 +1,33 @@
+//! The rows of limits and namespaces.
+//!
+//! For: what operators have set, and what is counted for a namespace. Not for: enforcing limits on tasks (the
+//! dispatcher does).
+//! Invariant: a row that says nothing is not kept.
+
+use consort_types::registry::TaskLimit;
+use minicbor::{Decode, Encode};
+
+use crate::tables::Row;
+
+/// A limit on tasks of a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Limit {
+    /// What it says.
+    #[n(0)]
+    pub limit: TaskLimit,
+}
+
+impl Row for Limit {}
+
+/// The settings of a namespace.
+#[derive(Clone, Debug, Default, PartialEq, Encode, Decode)]
+pub struct Namespace {
+    /// How long a run is kept after its end; `None` keeps it.
+    #[n(0)]
+    pub retention: Option<consort_types::Span>,
+    /// Its runs that have not ended.
+    #[n(1)]
+    pub runs_active: u64,
+}
+
+impl Row for Namespace {}

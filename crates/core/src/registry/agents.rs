@@ -1,0 +1,79 @@
+//! Look-ups of agents.
+//!
+//! For: the versions of an agent that commands are about. Not for: listings (see `views`).
+//! Invariant: reads only.
+
+use consort_types::{Code, Error, Name, Result, bounds::check_optional_text, limits};
+use consort_workflow::did_you_mean;
+
+use crate::{
+    registry::{keys::AgentKey, rows::Agent},
+    state::State,
+};
+
+/// Sorts behind every name of a namespace, agent or limit.
+pub(crate) const PAST: &str = "\u{10ffff}";
+
+pub(crate) fn agent_key(namespace: &str, name: &str, version: &str) -> AgentKey {
+    AgentKey { namespace: namespace.to_owned(), name: name.to_owned(), version: version.to_owned() }
+}
+
+/// Whether the name is that of a built-in agent of the namespace.
+pub(crate) fn is_built_in(state: &State, namespace: &str, name: &str) -> Result<bool> {
+    Ok(versions_of(state, namespace, name)?.iter().any(|(_, row)| row.built_in))
+}
+
+/// Names of agents of a namespace, in order, of at most a page of versions.
+fn agent_names(state: &State, namespace: &str) -> Result<Vec<String>> {
+    let (from, to) = (agent_key(namespace, "", ""), agent_key(namespace, PAST, ""));
+    let rows = state.tables.agents.range(&from, &to, limits::PAGE_ITEMS_MAX)?;
+    let mut names: Vec<String> = rows.into_iter().map(|(key, _)| key.name).collect();
+    names.dedup();
+    Ok(names)
+}
+
+/// Rows of an agent, by version.
+fn versions_of(state: &State, namespace: &str, name: &str) -> Result<Vec<(AgentKey, Agent)>> {
+    let (from, to) = (agent_key(namespace, name, ""), agent_key(namespace, &format!("{name}\0"), ""));
+    state.tables.agents.range(&from, &to, limits::AGENT_VERSIONS_MAX)
+}
+
+/// How many versions of an agent there are.
+pub(crate) fn version_count(state: &State, namespace: &str, name: &str) -> Result<usize> {
+    let (from, to) = (agent_key(namespace, name, ""), agent_key(namespace, &format!("{name}\0"), ""));
+    state.tables.agents.count(&from, &to, limits::AGENT_VERSIONS_MAX)
+}
+
+/// Checks which versions of an agent are meant.
+pub(crate) fn check_agent(namespace: &str, name: &str, version: Option<&str>) -> Result<()> {
+    Name::check("namespace", namespace)?;
+    Name::check("agent", name)?;
+    check_optional_text("agent's version", version, limits::NAME_BYTES_MAX)
+}
+
+/// The versions of an agent that are meant: one, or all. There is at least one.
+pub(crate) fn known(
+    state: &State,
+    namespace: &str,
+    name: &str,
+    version: Option<&str>,
+) -> Result<Vec<(AgentKey, Agent)>> {
+    let mut rows = versions_of(state, namespace, name)?;
+    let versions: Vec<String> = rows.iter().rev().take(5).map(|(key, _)| format!("`{}`", key.version)).collect();
+    rows.retain(|(key, _)| version.is_none_or(|version| version == key.version));
+    if !rows.is_empty() {
+        return Ok(rows);
+    }
+    Err(match version {
+        Some(version) if !versions.is_empty() => {
+            Error::new(Code::AgentNotFound, format!("agent `{name}` has no version `{version}`"))
+                .hint(format!("it has {}", versions.join(", ")))
+        }
+        _ => {
+            let names = agent_names(state, namespace)?;
+            let near = did_you_mean(name, names.iter().map(String::as_str));
+            Error::new(Code::AgentNotFound, format!("there is no agent `{name}` in namespace `{namespace}`"))
+                .hint(near.unwrap_or_else(|| "`consort agents list` shows those that have joined".to_owned()))
+        }
+    })
+}

@@ -1,0 +1,42 @@
+//! The keys of the registry.
+//!
+//! For: versions of agents. Not for: workflows (`NamedKey` is their key).
+//! Invariant: the versions of an agent lie side by side.
+
+use crate::{
+    key::{Parts, put_text},
+    tables::Key,
+};
+
+/// A version of an agent in a namespace.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AgentKey {
+    /// The namespace.
+    pub namespace: String,
+    /// The agent.
+    pub name: String,
+    /// Its version, as the author wrote it.
+    pub version: String,
+}
+
+impl AgentKey {
+    /// The least key behind this one.
+    #[must_use]
+    pub fn next(&self) -> Self {
+        Self { version: format!("{}\0", self.version), ..self.clone() }
+    }
+}
+
+impl Key for AgentKey {
+    fn encode(&self, out: &mut Vec<u8>) {
+        put_text(out, &self.namespace);
+        put_text(out, &self.name);
+        put_text(out, &self.version);
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut parts = Parts(bytes);
+        let key = Self { namespace: parts.text()?, name: parts.text()?, version: parts.text()? };
+        parts.end(key)
+    }
+}

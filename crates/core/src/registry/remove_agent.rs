@@ -1,0 +1,46 @@
+//! `RemoveAgent`: versions of an agent are forgotten, with what operators have set for them.
+//!
+//! For: the command and its rule. Not for: disconnecting instances (the engine does).
+//! Invariant: a removed version that connects again is new.
+
+use consort_types::Result;
+use minicbor::{Decode, Encode};
+
+use crate::{
+    context::ApplyContext,
+    effect::Effect,
+    registry::{agents, keys::AgentKey},
+};
+
+/// Forgets versions of an agent. One that connects again is known again, as if it were new.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct RemoveAgent {
+    /// The namespace.
+    #[n(0)]
+    pub namespace: String,
+    /// The agent.
+    #[n(1)]
+    pub name: String,
+    /// The version; without one, every version.
+    #[n(2)]
+    pub version: Option<String>,
+    /// Whether its connected instances are let go; without it the engine refuses where there are any.
+    #[n(3)]
+    pub force: bool,
+}
+
+impl RemoveAgent {
+    /// As [`Command::check`].
+    pub fn check(&self) -> Result<()> {
+        agents::check_agent(&self.namespace, &self.name, self.version.as_deref())
+    }
+
+    pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<()> {
+        for (key, _) in agents::known(ctx.state, &self.namespace, &self.name, self.version.as_deref())? {
+            ctx.state.tables.agents.delete(&key);
+            let AgentKey { namespace, name, version } = key;
+            ctx.effect(Effect::AgentChanged { namespace, name, version, state: None });
+        }
+        Ok(())
+    }
+}

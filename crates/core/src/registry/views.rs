@@ -1,0 +1,234 @@
+//! Workflows and agents as they were deployed, declared and set.
+//!
+//! For: listings, the effect class of a capability, and what the dispatcher needs after recovery. Not for: what is
+//! observed of agents (the dispatcher knows).
+//! Invariant: where several declarations could take a task, the most careful one counts.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use consort_types::{
+    BlobHash, EffectClass, Result, RunId, Time, limits,
+    registry::{AgentState, LimitScope, TaskLimit},
+    worker::AgentDeclaration,
+};
+use consort_workflow::{Action, Definition};
+use serde::Serialize;
+
+use crate::{
+    key::NamedKey,
+    machine::Machine,
+    page::{Page, bounded},
+    registry::{
+        agents::{self, PAST, agent_key},
+        keys::AgentKey,
+        rows::Agent,
+        workflows,
+    },
+    state::State,
+};
+
+/// A version of an agent, as it was declared and as operators want it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AgentView {
+    /// What it declares.
+    #[serde(flatten)]
+    pub declaration: AgentDeclaration,
+    /// When it joined, or last changed its declaration.
+    pub since: Time,
+    /// Its share of the work beside other versions.
+    pub weight: u32,
+    /// Whether an operator drains it.
+    pub draining: bool,
+}
+
+/// A deployed workflow whole.
+#[derive(Clone, Debug)]
+pub struct DeployedWorkflow {
+    /// Its content hash.
+    pub hash: BlobHash,
+    /// What it says, read from its normal form.
+    pub definition: Arc<Definition>,
+    /// The author's text, to be shown.
+    pub source: String,
+}
+
+/// A deployed workflow.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct WorkflowView {
+    /// Its name.
+    pub name: String,
+    /// Its newest revision.
+    pub revision: u32,
+    /// The version that its author wrote.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// What it does.
+    pub description: String,
+    /// Its content hash.
+    pub hash: BlobHash,
+    /// When it was deployed.
+    pub deployed: Time,
+}
+
+/// What is registered, for reading.
+pub struct RegistryRows<'a> {
+    state: &'a State,
+}
+
+impl RegistryRows<'_> {
+    /// Versions of agents, by name and version. The cursor is `NAME@VERSION` of the first one on the page.
+    pub fn agents(&self, namespace: &str, cursor: Option<&str>, limit: usize) -> Result<Page<AgentView>> {
+        let (name, version) = cursor.map_or(("", ""), |cursor| cursor.split_once('@').unwrap_or((cursor, "")));
+        let limit = bounded(limit);
+        let (from, to) = (agent_key(namespace, name, version), agent_key(namespace, PAST, ""));
+        let mut rows = self.state.tables.agents.range(&from, &to, limit + 1)?;
+        let next = if rows.len() > limit { rows.pop() } else { None };
+        let next = next.map(|(key, _)| format!("{}@{}", key.name, key.version));
+        let view = |row: Agent| {
+            let AgentState { weight, draining } = row.state;
+            Some(AgentView { declaration: row.declaration()?, since: row.since, weight, draining })
+        };
+        Ok(Page { items: rows.into_iter().filter_map(|(_, row)| view(row)).collect(), next })
+    }
+
+    /// What a version of an agent has declared.
+    pub fn agent(&self, namespace: &str, name: &str, version: &str) -> Result<Option<AgentDeclaration>> {
+        Ok(self
+            .state
+            .tables
+            .agents
+            .read_uncached(&agent_key(namespace, name, version))?
+            .and_then(|agent| agent.declaration()))
+    }
+
+    /// Whether the name is that of a built-in agent of the namespace.
+    pub fn is_built_in(&self, namespace: &str, name: &str) -> Result<bool> {
+        agents::is_built_in(self.state, namespace, name)
+    }
+
+    /// Whether a version of an agent has joined and was not removed, and is built in just where it is said to be.
+    pub fn knows_agent(&self, namespace: &str, agent: &AgentDeclaration, built_in: bool) -> Result<bool> {
+        let row = self.state.tables.agents.read_uncached(&agent_key(namespace, &agent.name, &agent.version))?;
+        Ok(row.is_some_and(|row| row.built_in == built_in))
+    }
+
+    /// The effect class of a capability: the most careful one that any version of any agent (or of this one) declares,
+    /// since each of them could take the task. Without a capability (the empty text) all that are declared count.
+    pub fn capability_effect(&self, namespace: &str, capability: &str, agent: Option<&str>) -> Result<EffectClass> {
+        let mut most_careful = None;
+        self.each_agent(agent_key(namespace, agent.unwrap_or(""), ""), |key, row| {
+            if key.namespace != namespace || agent.is_some_and(|name| name != key.name) {
+                return false;
+            }
+            let declared = row.declaration().map(|declared| declared.capabilities).unwrap_or_default();
+            let classes = declared
+                .iter()
+                .filter(|found| capability.is_empty() || found.name == capability)
+                .map(|found| found.effect);
+            most_careful = classes.max().max(most_careful);
+            true
+        })?;
+        Ok(most_careful.unwrap_or_default())
+    }
+
+    /// What operators said about each version of each agent: namespace, name, version and state, in this order.
+    pub fn agent_states(&self) -> Result<Vec<(String, String, String, AgentState)>> {
+        let mut states = Vec::new();
+        self.each_agent(agent_key("", "", ""), |key, row| {
+            states.push((key.namespace, key.name, key.version, row.state));
+            true
+        })?;
+        Ok(states)
+    }
+
+    /// Looks at agents in order, page by page, until `look` says no.
+    fn each_agent(&self, mut from: AgentKey, mut look: impl FnMut(AgentKey, Agent) -> bool) -> Result<()> {
+        let to = agent_key(PAST, "", "");
+        loop {
+            let page = self.state.tables.agents.range(&from, &to, limits::PAGE_ITEMS_MAX)?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            from = last.next();
+            for (key, row) in page {
+                if !look(key, row) {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Every limit: namespace, scope and what it says, in order.
+    pub fn limits(&self) -> Result<Vec<(String, LimitScope, TaskLimit)>> {
+        let key = |namespace: &str| NamedKey { namespace: namespace.to_owned(), name: String::new(), number: 0 };
+        let (mut from, to, mut limits) = (key(""), key(PAST), Vec::new());
+        loop {
+            let page = self.state.tables.limits.range(&from, &to, limits::PAGE_ITEMS_MAX)?;
+            let Some((last, _)) = page.last() else { return Ok(limits) };
+            from = NamedKey { number: 1, ..last.clone() };
+            for (key, row) in page {
+                limits.push((key.namespace, key.name.parse()?, row.limit));
+            }
+        }
+    }
+}
+
+impl Machine {
+    /// The agents and limits that are registered.
+    pub fn registry(&self) -> RegistryRows<'_> {
+        RegistryRows { state: &self.state }
+    }
+
+    /// Deployed workflows, by name.
+    pub fn workflows(&mut self, namespace: &str, cursor: Option<&str>, limit: usize) -> Result<Page<WorkflowView>> {
+        let key = |name: &str| NamedKey { namespace: namespace.to_owned(), name: name.to_owned(), number: 0 };
+        let (mut from, limit) = (key(cursor.unwrap_or("")), bounded(limit));
+        let mut items: Vec<WorkflowView> = Vec::new();
+        // Heads have number 0 and stand before their revisions: jump from head to head.
+        while let Some((found, row)) = self.state.tables.deployed.range(&from, &key("\u{7f}"), 1)?.pop() {
+            if items.len() == limit {
+                return Ok(Page { items, next: Some(found.name) });
+            }
+            from = NamedKey { number: u32::MAX, ..found.clone() };
+            items.push(WorkflowView {
+                name: found.name,
+                revision: row.revision,
+                version: row.version,
+                description: row.description,
+                hash: row.hash,
+                deployed: row.at,
+            });
+        }
+        Ok(Page { items, next: None })
+    }
+
+    /// The source of a deployed workflow, by revision number or author's version.
+    pub fn workflow_source(&mut self, namespace: &str, name: &str, version: Option<&str>) -> Result<String> {
+        let hash = workflows::resolve_workflow(&mut self.state, namespace, name, version)?;
+        Ok(self.state.compiled(hash)?.source)
+    }
+
+    /// A deployed workflow, by revision number or author's version.
+    pub fn workflow(&mut self, namespace: &str, name: &str, version: Option<&str>) -> Result<DeployedWorkflow> {
+        let hash = workflows::resolve_workflow(&mut self.state, namespace, name, version)?;
+        Ok(DeployedWorkflow {
+            hash,
+            definition: self.state.definition(hash)?,
+            source: self.state.compiled(hash)?.source,
+        })
+    }
+
+    /// The source that a run is pinned to.
+    pub fn run_source(&mut self, namespace: &str, id: RunId) -> Result<String> {
+        let hash = self.state.run_in(namespace, id)?.hash;
+        Ok(self.state.compiled(hash)?.source)
+    }
+
+    /// The capabilities that the workflow with this content hash itself calls, each once and in order.
+    pub fn called_capabilities(&mut self, hash: BlobHash) -> Result<Vec<String>> {
+        let definition = self.state.definition(hash)?;
+        let called = definition.blocks.iter().flat_map(|block| &block.steps).filter_map(|step| match &step.action {
+            Action::Call { capability, .. } => capability.clone(),
+            _ => None,
+        });
+        Ok(called.collect::<BTreeSet<_>>().into_iter().collect())
+    }
+}

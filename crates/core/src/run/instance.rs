@@ -1,0 +1,104 @@
+//! What every kind of step instance has in common: opened, and made final.
+//!
+//! For: the changes of an instance's row that several rules share. Not for: who is notified of an end (see `finish`).
+//! Invariant: an instance ends once; its row is final from then on (law 7).
+
+use consort_types::{Result, TaskId};
+use consort_workflow::Action;
+
+use crate::{
+    context::{ApplyContext, Outcome},
+    effect::Effect,
+    run::{
+        keys::TimerKind,
+        locate::{InstanceKind, Layer, StepRef},
+        rows::{
+            history::HistoryEvent,
+            step::{Step, StepState},
+        },
+    },
+    task::keys::InboxKey,
+};
+
+/// The instance is active through what it opened.
+pub(crate) fn open(ctx: &mut ApplyContext<'_>, step_ref: &StepRef, task: TaskId, mut step: Step, child: Option<u32>) {
+    step.child = child;
+    step.began = Some(ctx.now);
+    ctx.set_state(task, &mut step, StepState::Open);
+    let call = matches!(step_ref.step().action, Action::Call { .. });
+    if !call && let Some(span) = step_ref.step().timeout {
+        step.timeout_at = Some(ctx.now.after(span));
+        ctx.arm(ctx.now.after(span), task, TimerKind::Timeout, 0);
+    }
+    ctx.record_history(task.run, Some(task), HistoryEvent::StepBegan);
+    ctx.put_step(task, step);
+}
+
+/// Makes the end of an instance final, without notifying its scope.
+pub(crate) fn set_terminal(
+    ctx: &mut ApplyContext<'_>,
+    step_ref: &StepRef,
+    task: TaskId,
+    mut step: Step,
+    outcome: Outcome,
+) -> Result<Step> {
+    withdraw(ctx, task, &mut step)?;
+    step.ended = Some(ctx.now);
+    let (state, event) = match outcome {
+        Outcome::Completed(output) => {
+            step.output = Some(output);
+            step.error = None;
+            (StepState::Completed, HistoryEvent::StepCompleted { attempt: step.attempt })
+        }
+        Outcome::Failed(error) => {
+            step.error = Some(error.clone());
+            (StepState::Failed, HistoryEvent::StepFailed { error })
+        }
+        Outcome::Skipped { error, tainted } => {
+            step.error.clone_from(&error);
+            step.tainted = tainted;
+            (StepState::Skipped, HistoryEvent::StepSkipped { error })
+        }
+        Outcome::Cancelled(error) => {
+            step.error = Some(error.clone());
+            (StepState::Cancelled, HistoryEvent::StepCancelled { error })
+        }
+    };
+    ctx.set_state(task, &mut step, state);
+    if state == StepState::Completed && is_compensable(step_ref) {
+        step.completed_seq = Some(ctx.seq);
+    }
+    ctx.record_history(task.run, Some(task), event);
+    ctx.put_step(task, step.clone());
+    Ok(step)
+}
+
+/// Takes back what waits on the instance's behalf: timers, hand-outs, questions.
+pub(crate) fn withdraw(ctx: &mut ApplyContext<'_>, task: TaskId, step: &mut Step) -> Result<()> {
+    ctx.disarm(step.timeout_at.take(), task, TimerKind::Timeout);
+    ctx.disarm(step.deadline_at.take(), task, TimerKind::Deadline);
+    let waking = if step.state == StepState::Backoff { TimerKind::Backoff } else { TimerKind::Wake };
+    ctx.disarm(step.wake_at.take(), task, waking);
+    if matches!(step.state, StepState::Approval | StepState::Unknown) {
+        let namespace = ctx.state.run(task.run)?.namespace;
+        ctx.state.tables.inbox.delete(&InboxKey { namespace, task });
+    }
+    if matches!(step.state, StepState::Ready | StepState::Taken | StepState::Parked | StepState::Unknown) {
+        ctx.state.inputs.take(&(task, step.token));
+        ctx.effect(Effect::Gone { task, token: step.token, stop: Some("ended") });
+    }
+    Ok(())
+}
+
+/// Whether an instance that has completed is one to undo later.
+pub(crate) fn is_compensable(step_ref: &StepRef) -> bool {
+    let step = step_ref.step();
+    // The innermost layer did the work; the layers around it only collect.
+    let innermost = match step_ref.kind {
+        InstanceKind::Body(Layer::Step) => step.for_each.is_none() && step.repeat.is_none(),
+        InstanceKind::Body(Layer::Item) => step.repeat.is_none(),
+        InstanceKind::Body(Layer::Iteration) => true,
+        _ => false,
+    };
+    innermost && step.compensate.is_some()
+}

@@ -1,0 +1,314 @@
+//! The keys of a run's rows.
+//!
+//! For: runs, scopes, history, timers, signals and deferred work. Not for: what is stored at them (see `rows`).
+//! Invariant: the key of every row that belongs to a run names the run, so that they can be found and removed with it.
+
+use consort_types::{RunId, Seq, TaskId, Time};
+
+use crate::{
+    key::{Parts, put_text},
+    tables::Key,
+};
+
+/// A key that names a run: the row belongs to it.
+pub trait OfRun {
+    /// The run.
+    fn run(&self) -> RunId;
+}
+
+impl OfRun for RunId {
+    fn run(&self) -> RunId {
+        *self
+    }
+}
+
+impl OfRun for TaskId {
+    fn run(&self) -> RunId {
+        self.run
+    }
+}
+
+impl OfRun for ScopeKey {
+    fn run(&self) -> RunId {
+        self.run
+    }
+}
+
+impl OfRun for LaterKey {
+    fn run(&self) -> RunId {
+        self.run
+    }
+}
+
+impl OfRun for HistoryKey {
+    fn run(&self) -> RunId {
+        self.run
+    }
+}
+
+impl OfRun for TimerKey {
+    fn run(&self) -> RunId {
+        self.task.run
+    }
+}
+
+impl OfRun for SignalKey {
+    fn run(&self) -> RunId {
+        self.run
+    }
+}
+
+impl OfRun for ListKey {
+    fn run(&self) -> RunId {
+        RunId(self.turned.0.map(|byte| !byte))
+    }
+}
+
+/// A scope of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ScopeKey {
+    /// The run.
+    pub run: RunId,
+    /// The scope's number in the run; 0 is the workflow itself.
+    pub scope: u32,
+}
+
+impl Key for ScopeKey {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend(self.run.0);
+        out.extend(self.scope.to_be_bytes());
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut parts = Parts(bytes);
+        let key = Self { run: parts.run()?, scope: parts.u32()? };
+        parts.end(key)
+    }
+}
+
+/// The order in which a run resumes what was left to a later record; part of its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum LaterRank {
+    /// What is to stop comes before anything else.
+    Stop = 0,
+    /// Then what has been stopped ends.
+    Finish = 1,
+    /// Then instances are considered or begun.
+    Instance = 2,
+    /// Then scopes are advanced.
+    Scope = 3,
+}
+
+impl LaterRank {
+    fn from_byte(byte: u8) -> Option<Self> {
+        [Self::Stop, Self::Finish, Self::Instance, Self::Scope].get(usize::from(byte)).copied()
+    }
+}
+
+/// Work of a run that was left to a later record; the same work is there once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LaterKey {
+    /// The run.
+    pub run: RunId,
+    /// When its turn comes.
+    pub rank: LaterRank,
+    /// The scope.
+    pub scope: u32,
+    /// The instance in it; 0 where it is about the scope as a whole.
+    pub index: u32,
+}
+
+impl LaterKey {
+    /// The least key of the run.
+    pub fn first(run: RunId) -> Self {
+        Self { run, rank: LaterRank::Stop, scope: 0, index: 0 }
+    }
+
+    /// The greatest key of the run (no scope has this number).
+    pub fn last(run: RunId) -> Self {
+        Self { run, rank: LaterRank::Scope, scope: u32::MAX, index: u32::MAX }
+    }
+
+    /// The instance.
+    pub fn task(&self) -> TaskId {
+        TaskId { run: self.run, scope: self.scope, index: self.index }
+    }
+}
+
+impl Key for LaterKey {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend(self.run.0);
+        out.push(self.rank as u8);
+        out.extend(self.scope.to_be_bytes());
+        out.extend(self.index.to_be_bytes());
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut parts = Parts(bytes);
+        let run = parts.run()?;
+        let rank = LaterRank::from_byte(parts.u8()?)?;
+        let key = Self { run, rank, scope: parts.u32()?, index: parts.u32()? };
+        parts.end(key)
+    }
+}
+
+/// An entry of a run's journal: `n` counts the entries that one record made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HistoryKey {
+    /// The run.
+    pub run: RunId,
+    /// The record.
+    pub seq: Seq,
+    /// The entry within the record.
+    pub n: u32,
+}
+
+impl Key for HistoryKey {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend(self.run.0);
+        out.extend(self.seq.0.to_be_bytes());
+        out.extend(self.n.to_be_bytes());
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut parts = Parts(bytes);
+        let key = Self { run: parts.run()?, seq: Seq(parts.u64()?), n: parts.u32()? };
+        parts.end(key)
+    }
+}
+
+/// What a timer is for; part of its key, so that one task can have several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum TimerKind {
+    /// The attempt's `timeout`.
+    Timeout = 0,
+    /// The step's `deadline`.
+    Deadline = 1,
+    /// The back-off before the next attempt.
+    Backoff = 2,
+    /// A `wait` of a step, or the pause before the next iteration.
+    Wake = 3,
+    /// A `sleep` in a task's journal.
+    Sleep = 4,
+    /// The run's own timeout.
+    RunTimeout = 5,
+    /// The run's retention is over.
+    Retention = 6,
+    /// Work that was too much for one record is resumed.
+    Continue = 7,
+    /// Rows of a deleted run are removed.
+    Reap = 8,
+}
+
+impl TimerKind {
+    fn from_byte(byte: u8) -> Option<Self> {
+        use TimerKind::{Backoff, Continue, Deadline, Reap, Retention, RunTimeout, Sleep, Timeout, Wake};
+        [Timeout, Deadline, Backoff, Wake, Sleep, RunTimeout, Retention, Continue, Reap].get(usize::from(byte)).copied()
+    }
+}
+
+/// A timer: when it is due, whose it is, and what for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TimerKey {
+    /// When it is due, in log time.
+    pub due: Time,
+    /// The task (for a run's own timers: scope 0, index 0).
+    pub task: TaskId,
+    /// What it is for.
+    pub kind: TimerKind,
+    /// The journal entry that sleeps; 0 for the other kinds.
+    pub entry: u32,
+}
+
+impl TimerKey {
+    /// The least key that is due at `due`.
+    pub fn at(due: Time) -> Self {
+        let task = TaskId { run: RunId([0; 16]), scope: 0, index: 0 };
+        Self { due, task, kind: TimerKind::Timeout, entry: 0 }
+    }
+}
+
+impl Key for TimerKey {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend(self.due.0.to_be_bytes());
+        Key::encode(&self.task, out);
+        out.push(self.kind as u8);
+        out.extend(self.entry.to_be_bytes());
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut parts = Parts(bytes);
+        let due = Time(parts.u64()?);
+        let task = Key::decode(&parts.take::<24>()?)?;
+        let key = Self { due, task, kind: TimerKind::from_byte(parts.u8()?)?, entry: parts.u32()? };
+        parts.end(key)
+    }
+}
+
+/// A run in the listing of its namespace, newest first.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ListKey {
+    /// The namespace.
+    pub namespace: String,
+    /// The run's id with every bit turned, so that newer runs sort first.
+    pub turned: RunId,
+}
+
+impl ListKey {
+    /// The place of a run in the listing.
+    pub fn of(namespace: &str, run: RunId) -> Self {
+        Self { namespace: namespace.to_owned(), turned: RunId(run.0.map(|byte| !byte)) }
+    }
+}
+
+impl Key for ListKey {
+    fn encode(&self, out: &mut Vec<u8>) {
+        put_text(out, &self.namespace);
+        out.extend(self.turned.0);
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut parts = Parts(bytes);
+        let key = Self { namespace: parts.text()?, turned: parts.run()? };
+        parts.end(key)
+    }
+}
+
+/// A signal that waits to be read (`number` counts arrivals), or a task that waits for one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SignalKey {
+    /// The run.
+    pub run: RunId,
+    /// The signal's name.
+    pub name: String,
+    /// The record that brought it, or that began the wait: first come, first served.
+    pub seq: Seq,
+    /// The order within the record.
+    pub n: u32,
+}
+
+impl Key for SignalKey {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend(self.run.0);
+        put_text(out, &self.name);
+        out.extend(self.seq.0.to_be_bytes());
+        out.extend(self.n.to_be_bytes());
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut parts = Parts(bytes);
+        let key = Self { run: parts.run()?, name: parts.text()?, seq: Seq(parts.u64()?), n: parts.u32()? };
+        parts.end(key)
+    }
+}
+
+/// The key of a run's own timers.
+pub(crate) fn root_task(run: RunId) -> TaskId {
+    TaskId { run, scope: 0, index: 0 }
+}
+
+pub(crate) fn scope_of(task: TaskId) -> ScopeKey {
+    ScopeKey { run: task.run, scope: task.scope }
+}

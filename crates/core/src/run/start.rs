@@ -1,0 +1,198 @@
+//! `StartRun`: begin a durable execution of a workflow.
+//!
+//! For: the command, its rule and its reply. Not for: how a run is created (see `lifecycle`), or what admission checks
+//! before it logs a start (see `views::admission`).
+//! Invariant: with an idempotency key, the same request again gets the first run.
+
+use std::collections::BTreeMap;
+
+use consort_types::{
+    BlobHash, Code, Error, Name, Payload, Result, RunId, Span, accept_traceparent, bounds::check_labels, limits,
+};
+use minicbor::{Decode, Encode};
+
+use crate::{
+    context::ApplyContext,
+    key::NamedKey,
+    quota::namespace,
+    registry::workflows,
+    run::{
+        lifecycle::{self, NewRun},
+        rows::run::IdempotencyRecord,
+        scope,
+    },
+    state::State,
+};
+
+/// Starts a run of a revision that the door has chosen, with an input that it has checked against that revision and
+/// filled in ([`Machine::pin_start`](crate::Machine::pin_start)). With an idempotency key, the same request again
+/// answers the first run.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct StartRun {
+    /// The new run's id, made by the engine.
+    #[n(0)]
+    pub run: RunId,
+    /// The namespace.
+    #[n(1)]
+    pub namespace: String,
+    /// The workflow's name.
+    #[n(2)]
+    pub workflow: String,
+    /// Its revision, as it was deployed in the namespace when the run was requested.
+    #[n(3)]
+    pub revision: u32,
+    /// The content hash of that revision.
+    #[n(4)]
+    pub hash: BlobHash,
+    /// The input, accepted by that revision.
+    #[n(5)]
+    pub input: Payload,
+    /// What was requested, by [`StartRun::request_hash`].
+    #[n(6)]
+    pub request: BlobHash,
+    /// Makes the start repeatable; at most [`limits::IDEMPOTENCY_KEY_BYTES_MAX`] bytes.
+    #[n(7)]
+    pub idempotency_key: Option<String>,
+    /// Labels, at most [`limits::LABELS_MAX`].
+    #[n(8)]
+    pub labels: BTreeMap<String, String>,
+    /// Added to the priority of every step.
+    #[n(9)]
+    pub priority: i32,
+    /// How long the run may take; without one, what the workflow says.
+    #[n(10)]
+    pub timeout: Option<Span>,
+    /// The trace of the caller, as a W3C `traceparent`; without one, the run begins a trace of its own.
+    #[n(11)]
+    pub traceparent: Option<String>,
+}
+
+/// The reply to a start or a fork.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StartedRun {
+    /// The run.
+    pub(crate) run: RunId,
+    /// Whether its idempotency key had started it before.
+    pub(crate) existing: bool,
+}
+
+impl StartRun {
+    /// As [`Command::check`].
+    pub fn check(&self) -> Result<()> {
+        Name::check("namespace", &self.namespace)?;
+        Name::check_size("workflow", &self.workflow)?;
+        check_labels("run", &self.labels)?;
+        // An empty key would make every start without one the same.
+        if self.idempotency_key.as_deref() == Some("") {
+            return Err(
+                Error::new(Code::BadRequest, "the idempotency key is empty").hint("leave it out, or choose one")
+            );
+        }
+        let (key, max) = (self.idempotency_key.as_deref().unwrap_or(""), limits::IDEMPOTENCY_KEY_BYTES_MAX);
+        if key.len() > max || key.contains('\0') {
+            let message =
+                format!("the idempotency key has {} bytes, the limit is {max}, without zero bytes", key.len());
+            return Err(Error::new(Code::LimitReached, message).hint("use a hash of what identifies the request"));
+        }
+        self.traceparent.as_deref().map_or(Ok(()), |text| accept_traceparent(text).map(drop))
+    }
+
+    pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<StartedRun> {
+        if let Some(key) = &self.idempotency_key
+            && let Some(run) = started_before(ctx.state, &self.namespace, key, self.request)?
+        {
+            return Ok(StartedRun { run, existing: true });
+        }
+        if ctx.state.tables.runs.get(&self.run)?.is_some() {
+            return Err(Error::new(Code::RunExists, format!("run `{}` exists already", self.run)));
+        }
+        namespace::check_runs_active(ctx.state, &self.namespace)?;
+        workflows::check_deployed(ctx.state, &self.namespace, &self.workflow, self.revision, self.hash)?;
+        let traceparent = self.traceparent.as_deref().map(accept_traceparent).transpose()?;
+        let definition = ctx.state.definition(self.hash)?;
+        ctx.retain(&self.input)?;
+        if let Some(key) = &self.idempotency_key {
+            let key = NamedKey { namespace: self.namespace.clone(), name: key.clone(), number: 0 };
+            ctx.state.tables.idempotency.put(key, IdempotencyRecord { run: self.run, request: self.request });
+        }
+        lifecycle::create_run(
+            ctx,
+            NewRun {
+                id: self.run,
+                namespace: self.namespace.clone(),
+                hash: self.hash,
+                definition,
+                input: self.input.clone(),
+                parent: None,
+                depth: 0,
+                paused: false,
+                origin: None,
+                labels: self.labels.clone(),
+                priority: self.priority,
+                idempotency_key: self.idempotency_key.clone(),
+                timeout: self.timeout,
+                traceparent,
+                root: None,
+            },
+        )?;
+        scope::open_root(ctx, self.run)?;
+        Ok(StartedRun { run: self.run, existing: false })
+    }
+
+    /// A start as it was requested: not yet pinned to a revision, and its input not yet checked.
+    pub fn requested(run: RunId, namespace: &str, workflow: &str, input: Payload) -> Self {
+        let none = BlobHash([0; 32]);
+        Self {
+            run,
+            namespace: namespace.to_owned(),
+            workflow: workflow.to_owned(),
+            revision: 0,
+            hash: none,
+            input,
+            request: none,
+            idempotency_key: None,
+            labels: BTreeMap::new(),
+            priority: 0,
+            timeout: None,
+            traceparent: None,
+        }
+    }
+
+    /// What makes two starts the same request: the workflow and version as they were named, and the input as it was
+    /// given, before defaults were filled in.
+    pub fn request_hash(workflow: &str, version: Option<&str>, input: &Payload) -> BlobHash {
+        let mut bytes = Vec::new();
+        for part in [workflow.as_bytes(), version.unwrap_or("").as_bytes()] {
+            bytes.extend(part);
+            bytes.push(0);
+        }
+        match input {
+            // A large document may come as it is or as a blob, and is the same request.
+            Payload::Inline(input) if input.len() > limits::INLINE_BYTES_MAX => bytes.extend(BlobHash::of(input).0),
+            Payload::Inline(input) => bytes.extend(&**input),
+            Payload::Blob { hash, .. } => bytes.extend(hash.0),
+        }
+        BlobHash::of(&bytes)
+    }
+}
+
+/// The run that an idempotency key has started, where it has; `request` is the
+/// [`StartRun::request_hash`](crate::command::StartRun::request_hash) of the start.
+///
+/// # Errors
+/// [`Code::IdempotencyMismatch`] where the key has started a run with another request.
+pub(crate) fn started_before(
+    state: &mut State,
+    namespace: &str,
+    key: &str,
+    request: BlobHash,
+) -> Result<Option<RunId>> {
+    let row = NamedKey { namespace: namespace.to_owned(), name: key.to_owned(), number: 0 };
+    let Some(started) = state.tables.idempotency.get(&row)? else { return Ok(None) };
+    if started.request == request {
+        return Ok(Some(started.run));
+    }
+    let message = format!("idempotency key `{key}` has started run `{}` with another request", started.run);
+    Err(Error::new(Code::IdempotencyMismatch, message)
+        .hint("use a new key for a new request, or repeat the request as it was"))
+}

@@ -1,0 +1,110 @@
+//! `Tick`: log time advances, and timers that are due fire, in order, a bounded number at a time.
+//!
+//! For: what each kind of timer does when it fires. Not for: when to look (the engine appends ticks).
+//! Invariant: a timer whose reason has gone does nothing; it never acts on a later attempt or step.
+
+use consort_types::{Code, Error, Result, TaskId, limits};
+use minicbor::{Decode, Encode};
+
+use crate::{
+    context::{ApplyContext, Outcome, PendingWork},
+    effect::{AttemptEnd, Effect},
+    run::{
+        cancel, delete,
+        keys::{TimerKey, TimerKind, root_task},
+        pending, resume,
+        rows::{
+            run::RunStatus,
+            step::{Step, StepState},
+        },
+        wait,
+    },
+    task::{answer, attempt, fail},
+};
+
+/// Fires due timers. Its record's time says what is due.
+#[derive(Clone, Debug, Default, PartialEq, Encode, Decode)]
+pub struct Tick {}
+
+impl Tick {
+    pub(crate) fn apply(ctx: &mut ApplyContext<'_>) -> Result<()> {
+        for timer in ctx.state.pass_due_timers(limits::TIMERS_PER_TICK_MAX)? {
+            assert!(timer.due <= ctx.now, "no timer fires early (law 6)");
+            if ctx.is_long() {
+                // It and those behind it fire in the next tick.
+                ctx.state.timer_armed(timer);
+                break;
+            }
+            ctx.charge(1);
+            ctx.state.tables.timers.delete(&timer);
+            fire(ctx, timer)?;
+            pending::drain_pending(ctx)?;
+        }
+        Ok(())
+    }
+}
+
+fn fire(ctx: &mut ApplyContext<'_>, timer: TimerKey) -> Result<()> {
+    let (task, id) = (timer.task, timer.task.run);
+    match timer.kind {
+        TimerKind::RunTimeout => return run_timed_out(ctx, task),
+        TimerKind::Reap => return delete::reap(ctx, id),
+        TimerKind::Retention => {
+            let run = ctx.state.tables.runs.get(&id)?;
+            if let Some(run) = run.filter(|run| run.status != RunStatus::Deleted) {
+                delete::delete_run(ctx, id, run);
+            }
+            return Ok(());
+        }
+        TimerKind::Continue => return resume::continue_run(ctx, id),
+        TimerKind::Sleep => return answer::slept(ctx, task, timer.entry),
+        _ => {}
+    }
+    let Some(step) = ctx.state.step(task)?.filter(|step| !step.state.is_terminal()) else { return Ok(()) };
+    fire_step(ctx, timer, task, step)
+}
+
+fn fire_step(ctx: &mut ApplyContext<'_>, timer: TimerKey, task: TaskId, mut step: Step) -> Result<()> {
+    match timer.kind {
+        TimerKind::Timeout if step.timeout_at == Some(timer.due) => match step.state {
+            StepState::Taken | StepState::Ready => fail::attempt_timed_out(ctx, task, step),
+            _ => {
+                step.timeout_at = None;
+                ctx.put_step(task, step);
+                wait::wait_timed_out(ctx, task);
+                Ok(())
+            }
+        },
+        TimerKind::Deadline if step.deadline_at == Some(timer.due) => {
+            let error = Error::new(Code::DeadlinePassed, "the step did not end within its deadline")
+                .hint("raise `deadline`, or make the step smaller");
+            step.deadline_at = None;
+            if matches!(step.state, StepState::Ready | StepState::Taken) {
+                let (token, end) = (step.token, AttemptEnd::Expired);
+                ctx.effect(Effect::AttemptEnded { task, token, end });
+            }
+            ctx.put_step(task, step);
+            ctx.enqueue(PendingWork::Finish(task, Outcome::Failed(error)));
+            Ok(())
+        }
+        TimerKind::Backoff if step.state == StepState::Backoff && step.wake_at == Some(timer.due) => {
+            step.wake_at = None;
+            step.instance = None;
+            step.effect = None;
+            attempt::next_attempt(ctx, task, step, None)
+        }
+        TimerKind::Wake if step.wake_at == Some(timer.due) => wait::woken(ctx, task, step),
+        _ => Ok(()),
+    }
+}
+
+fn run_timed_out(ctx: &mut ApplyContext<'_>, task: TaskId) -> Result<()> {
+    let Some(mut run) = ctx.state.tables.runs.get(&task.run)? else { return Ok(()) };
+    if run.status != RunStatus::Running {
+        return Ok(());
+    }
+    run.deadline = None;
+    ctx.put_run(task.run, run.clone());
+    debug_assert_eq!(task, root_task(task.run));
+    cancel::cancel_run(ctx, task.run, run, "it did not end within its timeout", false)
+}

@@ -1,0 +1,63 @@
+//! The legal moves of step instances and of runs.
+//!
+//! For: the one table that says which state may follow which. Not for: when a move is made (the rules decide), or making
+//! it (`ApplyContext::set_state` and `Run::set_status` do, and refuse what is not here).
+//! Invariant: nothing leaves a terminal state, but that an ended run is deleted (law 7).
+
+use super::rows::{
+    run::RunStatus::{self, Cancelling, Compensating, Deleted, Running},
+    step::StepState::{
+        self, Approval, Backoff, Cancelled, Completed, Failed, Open, Parked, Pending, Ready, Skipped, Taken, Unknown,
+        Waiting,
+    },
+};
+
+impl StepState {
+    /// Every state, from the first to the terminal ones.
+    pub const ALL: [Self; 13] = [
+        Pending, Ready, Taken, Parked, Backoff, Unknown, Waiting, Approval, Open, Completed, Failed, Skipped, Cancelled,
+    ];
+
+    /// The states that may follow this one.
+    ///
+    /// A task becomes `Open` where its end is decided and what is below it is still being stopped. `Ready` follows
+    /// `Ready` where an attempt is lost before its hand-out was recorded.
+    pub const fn successors(self) -> &'static [Self] {
+        match self {
+            Pending => &[Ready, Waiting, Approval, Open, Failed, Skipped, Cancelled],
+            Ready => &[Ready, Taken, Parked, Backoff, Open, Completed, Failed, Cancelled],
+            Taken => &[Ready, Parked, Backoff, Unknown, Open, Completed, Failed, Cancelled],
+            Parked | Backoff => &[Ready, Open, Failed, Cancelled],
+            Unknown => &[Ready, Parked, Backoff, Open, Completed, Failed, Cancelled],
+            Waiting | Approval | Open => &[Completed, Failed, Cancelled],
+            Completed | Failed | Skipped | Cancelled => &[],
+        }
+    }
+
+    /// Whether an instance in this state may move to the other.
+    pub fn may_become(self, to: Self) -> bool {
+        self.successors().contains(&to)
+    }
+}
+
+impl RunStatus {
+    /// Every status, from the first to the last.
+    pub const ALL: [Self; 7] =
+        [Running, Cancelling, Compensating, Self::Completed, Self::Failed, Self::Cancelled, Deleted];
+
+    /// The statuses that may follow this one. `Cancelling` follows itself where force is added.
+    pub const fn successors(self) -> &'static [Self] {
+        match self {
+            Running => &[Cancelling, Compensating, Self::Completed, Self::Failed],
+            Cancelling => &[Cancelling, Compensating, Self::Cancelled],
+            Compensating => &[Self::Failed, Self::Cancelled],
+            Self::Completed | Self::Failed | Self::Cancelled => &[Deleted],
+            Deleted => &[],
+        }
+    }
+
+    /// Whether a run in this status may move to the other.
+    pub fn may_become(self, to: Self) -> bool {
+        self.successors().contains(&to)
+    }
+}

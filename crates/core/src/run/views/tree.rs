@@ -1,0 +1,173 @@
+//! The steps of a run as a tree.
+//!
+//! For: `runs show` and the live view. Not for: history, or documents (see `steps`).
+//! Invariant: the size of a tree is bounded: wide fan-outs and long loops are shown by counts and by the
+//! instances that matter (active, or failed).
+
+use consort_types::{Error, Result, RunId, TaskId, Time, WorkerInstance, worker::JournalRequest};
+use serde::Serialize;
+
+use crate::{
+    machine::Machine,
+    run::{
+        keys::ScopeKey,
+        locate::{self, InstanceKind},
+        rows::step::{Scope, ScopeKind, Step, StepState},
+    },
+    state::State,
+    task::task_spec,
+};
+
+/// Instances of a fan-out or loop that a tree shows.
+const SHOWN_OF_MANY_MAX: usize = 12;
+
+/// Instances of a fan-out that are looked at to find those that matter.
+const LOOKED_AT_MAX: usize = 2_000;
+
+/// How far a fan-out or loop has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Instances in all (for a loop: its limit).
+    pub total: u32,
+    /// Instances that were started.
+    pub started: u32,
+    /// Instances that have ended.
+    pub ended: u32,
+    /// Instances that failed.
+    pub failed: u32,
+}
+
+/// A step instance in the tree.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StepNode {
+    /// Its id.
+    pub task: TaskId,
+    /// Its name, or its place among its siblings (`[3]`, `#2`).
+    pub name: String,
+    /// `call`, `group`, `workflow`, `wait`, `approve`, `for_each` or `repeat`.
+    pub kind: &'static str,
+    /// The capability or agent that is called.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// Its state.
+    pub state: StepState,
+    /// The current attempt; 0 where there was none.
+    pub attempt: u32,
+    /// The instance that holds, or last held, the task.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance: Option<WorkerInstance>,
+    /// When it began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub began: Option<Time>,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Time>,
+    /// When a wait or back-off is over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wakes: Option<Time>,
+    /// What went wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<Error>,
+    /// The run that it started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub child_run: Option<RunId>,
+    /// Whether its outcome was taken over from another run.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub copied: bool,
+    /// How far its fan-out or loop has come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counts: Option<Counts>,
+    /// What is below it (of many, those that matter).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub below: Vec<StepNode>,
+}
+
+/// The nodes of a scope, whose opener has the path `above`.
+fn nodes(state: &mut State, key: ScopeKey, above: &str) -> Result<Vec<StepNode>> {
+    let scope = state.scope(key)?;
+    let mut nodes = Vec::new();
+    for (task, step) in shown(state, key, &scope)? {
+        let path = locate::path_below(state, task, scope.kind, above)?;
+        nodes.push(node(state, task, step, &path)?);
+    }
+    Ok(nodes)
+}
+
+/// The instances of a scope that a tree shows.
+fn shown(state: &State, key: ScopeKey, scope: &Scope) -> Result<Vec<(TaskId, Step)>> {
+    let task = |index| TaskId { run: key.run, scope: key.scope, index };
+    if let ScopeKind::Steps { .. } = scope.kind {
+        return state.tables.steps.range(&task(0), &task(scope.total), scope.total as usize);
+    }
+    let from = if scope.kind == ScopeKind::Iterations { scope.started.saturating_sub(3) } else { 0 };
+    let rows = state.tables.steps.range(&task(from), &task(u32::MAX), LOOKED_AT_MAX)?;
+    let few = rows.len() <= SHOWN_OF_MANY_MAX;
+    let matters = |step: &Step| few || !step.state.is_terminal() || step.state == StepState::Failed;
+    Ok(rows.into_iter().filter(|(_, step)| matters(step)).take(SHOWN_OF_MANY_MAX).collect())
+}
+
+fn node(state: &mut State, task: TaskId, step: Step, path: &str) -> Result<StepNode> {
+    let step_ref = locate::locate(state, task)?;
+    let definition = step_ref.step();
+    let name = match step_ref.kind {
+        InstanceKind::Body(_) => path.rsplit_once('/').map_or(path, |(_, name)| name).to_owned(),
+        _ => path.to_owned(),
+    };
+    let mut node = StepNode {
+        task,
+        name,
+        kind: definition.action.kind(),
+        target: None,
+        state: step.state,
+        attempt: step.attempt,
+        instance: step.instance,
+        began: step.began,
+        ended: step.ended,
+        wakes: step.wake_at,
+        error: step.error,
+        child_run: step.child_run,
+        copied: step.copied,
+        counts: None,
+        below: Vec::new(),
+    };
+    if let Some(row) = task_spec::entry_of(state, &step_ref)? {
+        let asks = matches!(row.request, JournalRequest::Approval { .. });
+        node.kind = if asks { "approve" } else { "call" };
+    }
+    let (capability, agent) = task_spec::target(state, &step_ref)?;
+    node.target = capability.or(agent);
+    if let Some(child) = step.child {
+        let key = ScopeKey { run: task.run, scope: child };
+        let scope = state.scope(key)?;
+        let many = match scope.kind {
+            ScopeKind::Items => Some("for_each"),
+            ScopeKind::Iterations => Some("repeat"),
+            _ => None,
+        };
+        if let Some(kind) = many {
+            let Scope { total, started, ended, failed, .. } = scope;
+            node.kind = kind;
+            node.counts = Some(Counts { total, started, ended, failed });
+        }
+        node.below = nodes(state, key, path)?;
+    }
+    Ok(node)
+}
+
+impl Machine {
+    /// The steps of a run as a tree.
+    pub fn run_tree(&mut self, namespace: &str, id: RunId) -> Result<Vec<StepNode>> {
+        let state = &mut self.state;
+        let scopes = state.run_in(namespace, id)?.next_scope;
+        if scopes == 0 {
+            return Ok(Vec::new());
+        }
+        let mut tree = nodes(state, ScopeKey { run: id, scope: 0 }, "")?;
+        // Compensations hang on no step; there is at most one such scope, and it is the last that was opened.
+        let last = ScopeKey { run: id, scope: scopes - 1 };
+        if state.scope(last)?.kind == ScopeKind::Compensations {
+            tree.extend(nodes(state, last, "")?);
+        }
+        Ok(tree)
+    }
+}

@@ -1,0 +1,228 @@
+//! All tables of a partition, under one roof.
+//!
+//! For: naming each table once, with its prefix and what its rows belong to, and handing out changes of all of them. Not
+//! for: rules.
+//! Invariant: no two tables share a prefix; the prefixes never change their meaning. A table without a declaration of what
+//! its rows belong to does not compile.
+
+use std::sync::Arc;
+
+use consort_types::{BlobHash, Result, RunId, Seq, TaskId};
+use consort_workflow::CompiledWorkflow;
+
+use super::rows::{BlobUse, Marker, Meta};
+use crate::{
+    key::NamedKey,
+    quota::rows::{Limit, Namespace},
+    refusal::Refusal,
+    registry::{
+        keys::AgentKey,
+        rows::{Agent, WorkflowRevision},
+    },
+    run::{
+        keys::{HistoryKey, LaterKey, ListKey, OfRun, ScopeKey, SignalKey, TimerKey},
+        rows::{
+            history::HistoryEntry,
+            run::{IdempotencyRecord, Later, Run},
+            signal::{Signal, Waiter},
+            step::{Items, Scope, Step},
+        },
+    },
+    tables::{Backing, Changes, Key, Table},
+    task::{
+        keys::{EntryKey, InboxKey},
+        rows::{InboxItem, TaskEntry},
+    },
+};
+
+/// When the rows that a run has in a table are gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// With the record that ends the run; of many, a page with that record and the rest with the next ones.
+    Ended,
+    /// Once nothing of the run is pending any more, which may take records after its end.
+    Idle,
+    /// With the deletion of the run.
+    Deleted,
+    /// At the time that each key says, whether the run is still there or not.
+    Due,
+}
+
+/// What the rows of a table belong to.
+#[derive(Clone, Copy, Debug)]
+pub enum RowsOf {
+    /// The partition; they stay until they are removed.
+    Partition,
+    /// Runs: each key names one.
+    Run {
+        /// When they are gone.
+        until: Until,
+        /// The run that a key names, which comes without the prefix of the table.
+        run: fn(&[u8]) -> Option<RunId>,
+    },
+}
+
+/// What is declared of a table: enough to check its rows without knowing them.
+#[derive(Clone, Copy, Debug)]
+pub struct TableSpec {
+    /// Its name.
+    pub name: &'static str,
+    /// The first byte of its keys.
+    pub prefix: u8,
+    /// What its rows belong to.
+    pub rows: RowsOf,
+}
+
+impl TableSpec {
+    /// Whether the row at a key, with its prefix, is in this table.
+    pub fn has(&self, key: &[u8]) -> bool {
+        key.first() == Some(&self.prefix)
+    }
+
+    /// The run that the row at a key, with its prefix, belongs to.
+    pub fn run_of(&self, key: &[u8]) -> Option<RunId> {
+        match self.rows {
+            RowsOf::Run { run, .. } if self.has(key) => run(&key[1..]),
+            _ => None,
+        }
+    }
+
+    /// When the rows of a run are gone; `None` where the rows belong to no run.
+    pub fn until(&self) -> Option<Until> {
+        match self.rows {
+            RowsOf::Run { until, .. } => Some(until),
+            RowsOf::Partition => None,
+        }
+    }
+}
+
+macro_rules! rows_of {
+    (partition, $key:ty) => {
+        RowsOf::Partition
+    };
+    (run until $until:ident, $key:ty) => {
+        RowsOf::Run { until: Until::$until, run: |bytes| <$key as Key>::decode(bytes).map(|key| OfRun::run(&key)) }
+    };
+}
+
+macro_rules! tables {
+    ($($(#[doc = $doc:literal])+ $name:ident: $prefix:literal, $key:ty => $row:ty, $clean:literal, of $($of:ident)+;)+) => {
+        /// The tables. Those that are written once and seldom read keep no unchanged rows in memory.
+        pub(crate) struct Tables { $($(#[doc = $doc])+ pub(crate) $name: Table<$key, $row>,)+ }
+
+        /// What is declared of each table.
+        #[derive(Clone, Copy, Debug)]
+        pub struct TableSpecs { $($(#[doc = $doc])+ pub $name: TableSpec,)+ }
+
+        /// The declarations of all tables.
+        pub const TABLES: TableSpecs = TableSpecs {
+            $($name: TableSpec { name: stringify!($name), prefix: $prefix, rows: rows_of!($($of)+, $key) },)+
+        };
+
+        impl TableSpecs {
+            /// All of them, in the order in which they are declared.
+            pub fn all(&self) -> impl Iterator<Item = TableSpec> + use<> {
+                [$(self.$name),+].into_iter()
+            }
+        }
+
+        impl Tables {
+            /// The tables over a backing.
+            pub(crate) fn new(backing: &Arc<dyn Backing>) -> Self {
+                Self { $($name: Table::new($prefix, Arc::clone(backing), $clean),)+ }
+            }
+
+            /// How many changes were made since the tables were opened.
+            pub(crate) fn writes(&self) -> u64 {
+                0 $(+ self.$name.writes())+
+            }
+
+            /// How many rows wait to be taken.
+            pub(crate) fn changed(&self) -> usize {
+                0 $(+ self.$name.changed())+
+            }
+
+            /// Hands out every change of every table.
+            pub(crate) fn take(&mut self, changes: &mut Changes) -> u64 {
+                let generations = [$(self.$name.take(changes)),+];
+                // Every table is taken whenever one is, so they count alike.
+                assert!(generations.windows(2).all(|pair| pair[0] == pair[1]), "tables are taken together");
+                generations[0]
+            }
+
+            /// Notes that changes up to `generation` are in the backing.
+            pub(crate) fn written(&mut self, generation: u64) {
+                $(self.$name.written(generation);)+
+            }
+        }
+    };
+}
+
+tables! {
+    /// What the machine knows of itself.
+    meta: b'M', () => Meta, 1, of partition;
+    /// Workflows in their normal form, by content hash.
+    workflows: b'w', BlobHash => CompiledWorkflow, 16, of partition;
+    /// Deployed revisions; number 0 is the newest.
+    deployed: b'v', NamedKey => WorkflowRevision, 256, of partition;
+    /// Runs.
+    runs: b'r', RunId => Run, 4096, of run until Deleted;
+    /// Runs of a namespace, newest first.
+    listing: b'i', ListKey => Marker, 0, of run until Deleted;
+    /// Starts that can be repeated: number 0, name = idempotency key. (Rows go with the run that they name.)
+    idempotency: b'k', NamedKey => IdempotencyRecord, 256, of partition;
+    /// Step instances.
+    steps: b's', TaskId => Step, 16384, of run until Deleted;
+    /// Scopes.
+    scopes: b'c', ScopeKey => Scope, 4096, of run until Deleted;
+    /// Items of scopes.
+    items: b'm', ScopeKey => Items, 64, of run until Deleted;
+    /// Journals of runs.
+    history: b'j', HistoryKey => HistoryEntry, 0, of run until Deleted;
+    /// Journals of tasks.
+    entries: b'p', EntryKey => TaskEntry, 1024, of run until Deleted;
+    /// Armed timers.
+    timers: b't', TimerKey => Marker, 4096, of run until Due;
+    /// Step instances that are active or wait, for recovery and cancellation.
+    live: b'q', TaskId => Marker, 4096, of run until Ended;
+    /// Work that was left to a later record.
+    later: b'd', LaterKey => Later, 4096, of run until Idle;
+    /// Signals that wait to be read.
+    signals: b'g', SignalKey => Signal, 256, of run until Ended;
+    /// Steps and entries that wait for signals.
+    waiters: b'y', SignalKey => Waiter, 256, of run until Ended;
+    /// What waits for a person.
+    inbox: b'x', InboxKey => InboxItem, 256, of run until Ended;
+    /// Versions of agents. (Prefix `a` had agents by name alone; it is not used again.)
+    agents: b'e', AgentKey => Agent, 256, of partition;
+    /// Limits on tasks: name = scope, number 0.
+    limits: b'l', NamedKey => Limit, 256, of partition;
+    /// Settings and counts of namespaces (name empty, number 0).
+    namespaces: b'o', NamedKey => Namespace, 16, of partition;
+    /// How many rows use a blob.
+    blobs: b'b', BlobHash => BlobUse, 256, of partition;
+    /// Records that operators had refused.
+    refusals: b'z', Seq => Refusal, 16, of partition;
+}
+
+impl Tables {
+    /// The machine's own row.
+    pub(crate) fn read_meta(&mut self) -> Result<Meta> {
+        Ok(self.meta.get(&())?.unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{TABLES, TableSpec};
+
+    #[test]
+    fn no_two_tables_share_a_prefix() {
+        let mut prefixes: Vec<u8> = TABLES.all().map(|table: TableSpec| table.prefix).collect();
+        let count = prefixes.len();
+        prefixes.sort_unstable();
+        prefixes.dedup();
+        assert_eq!(prefixes.len(), count);
+        assert!(!prefixes.contains(&b'a'), "a prefix that was given up is not used again");
+    }
+}

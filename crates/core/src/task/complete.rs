@@ -1,0 +1,52 @@
+//! `TaskComplete`: an attempt ended well.
+//!
+//! For: the command and its rule. Not for: what follows for the step (see `run::finish`).
+//! Invariant: the first report of the current attempt counts; a repeated one gets the first answer, and one with an old
+//! fencing token changes nothing.
+
+use consort_types::{Payload, Result, TaskId, Time, Token, WorkerInstance};
+use minicbor::{Decode, Encode};
+
+use crate::{
+    context::{ApplyContext, Outcome, PendingWork},
+    effect::{AttemptEnd, Effect},
+    task::attempt::{self, Current, check_instance, check_taken},
+};
+
+/// Records the outcome of a task.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct TaskComplete {
+    /// The task.
+    #[n(0)]
+    pub task: TaskId,
+    /// The attempt's token.
+    #[n(1)]
+    pub token: Token,
+    /// What it made.
+    #[n(2)]
+    pub output: Payload,
+    /// Who took it and when, where that has no record of its own.
+    #[n(3)]
+    pub taken: Option<(WorkerInstance, Time)>,
+    /// The instance that reports.
+    #[n(4)]
+    pub by: WorkerInstance,
+}
+
+impl TaskComplete {
+    pub(crate) fn check(&self) -> Result<()> {
+        check_instance(&self.by)?;
+        check_taken(self.taken.as_ref())
+    }
+
+    pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<()> {
+        let Self { task, token, ref output, ref taken, ref by } = *self;
+        let Current::Live(mut step) = attempt::reported(ctx.state, task, token, by)? else { return Ok(()) };
+        attempt::note_taken(ctx, &mut step, taken.as_ref());
+        ctx.put_step(task, *step);
+        ctx.retain(output)?;
+        ctx.effect(Effect::AttemptEnded { task, token, end: AttemptEnd::Completed });
+        ctx.enqueue(PendingWork::Finish(task, Outcome::Completed(output.clone())));
+        Ok(())
+    }
+}

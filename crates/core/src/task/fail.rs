@@ -1,0 +1,157 @@
+//! `TaskFail`: an attempt failed by its own report. The retry policy decides what follows.
+//!
+//! For: reported failures and timeouts. Not for: lost attempts (see `lost`).
+//! Invariant: back-off depends only on the policy and on (run, step, attempt), never on chance.
+
+use consort_types::{
+    BlobHash, Code, Error, Result, Span, TaskId, Time, Token, WorkerInstance, bounds::check_error, limits,
+};
+use consort_workflow::Retry;
+use minicbor::{Decode, Encode};
+
+use crate::{
+    context::{ApplyContext, Outcome, PendingWork},
+    effect::{AttemptEnd, Effect},
+    run::{
+        keys::TimerKind,
+        locate::locate,
+        rows::{
+            history::HistoryEvent,
+            step::{Step, StepState},
+        },
+    },
+    task::{
+        attempt::{self, Current, check_instance, check_taken},
+        task_spec,
+        unknown_outcome::{self, leaves_doubt},
+    },
+};
+
+/// Whether, and when, another attempt may help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RetryDecision {
+    Never,
+    ByPolicy,
+    After(Span),
+}
+
+/// Records the failure of an attempt.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct TaskFail {
+    /// The task.
+    #[n(0)]
+    pub task: TaskId,
+    /// The attempt's token.
+    #[n(1)]
+    pub token: Token,
+    /// What went wrong.
+    #[n(2)]
+    pub error: Error,
+    /// Whether another attempt may help.
+    #[n(3)]
+    pub retryable: bool,
+    /// When to try again, where the agent knows.
+    #[n(4)]
+    pub retry_after: Option<Span>,
+    /// Who took it and when, where that has no record of its own.
+    #[n(5)]
+    pub taken: Option<(WorkerInstance, Time)>,
+    /// The instance that reports.
+    #[n(6)]
+    pub by: WorkerInstance,
+}
+
+impl TaskFail {
+    pub(crate) fn check(&self) -> Result<()> {
+        check_error(&self.error)?;
+        check_instance(&self.by)?;
+        check_taken(self.taken.as_ref())
+    }
+
+    /// An attempt failed by its own report.
+    pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<()> {
+        let again = match self.retry_after {
+            _ if !self.retryable => RetryDecision::Never,
+            Some(span) => RetryDecision::After(span),
+            None => RetryDecision::ByPolicy,
+        };
+        let Self { task, token, ref error, retryable, ref taken, ref by, .. } = *self;
+        let repeated =
+            ctx.state.step(task)?.is_some_and(|step| step.token == token && step.state == StepState::Backoff);
+        if repeated {
+            return Ok(());
+        }
+        let Current::Live(mut step) = attempt::reported(ctx.state, task, token, by)? else { return Ok(()) };
+        attempt::note_taken(ctx, &mut step, taken.as_ref());
+        let end = AttemptEnd::Failed { code: error.code, retryable };
+        ctx.effect(Effect::AttemptEnded { task, token, end });
+        attempt_failed(ctx, task, *step, error.clone(), again)
+    }
+}
+
+/// The attempt is over without an outcome: back off, or fail the step.
+fn attempt_failed(
+    ctx: &mut ApplyContext<'_>,
+    task: TaskId,
+    mut step: Step,
+    error: Error,
+    again: RetryDecision,
+) -> Result<()> {
+    unknown_outcome::leave_unknown(ctx, task, &mut step)?;
+    step.failures += 1;
+    let step_ref = locate(ctx.state, task)?;
+    let policy = task_spec::retry_of(ctx.state, &step_ref)?;
+    let pause = match again {
+        RetryDecision::After(span) if step.failures < policy.attempts => {
+            span.min(Span::from_secs(limits::RETRY_AFTER_SECONDS_MAX))
+        }
+        RetryDecision::ByPolicy if step.failures < policy.attempts => backoff(&policy, task, step.failures),
+        _ => {
+            ctx.put_step(task, step);
+            ctx.enqueue(PendingWork::Finish(task, Outcome::Failed(error)));
+            return Ok(());
+        }
+    };
+    let due = ctx.now.after(pause);
+    attempt::leave_instance(ctx, task, &mut step);
+    step.wake_at = Some(due);
+    step.error = Some(error.clone());
+    ctx.arm(due, task, TimerKind::Backoff, 0);
+    ctx.set_state(task, &mut step, StepState::Backoff);
+    let event = HistoryEvent::AttemptFailed { attempt: step.attempt, error, retry_at: Some(due) };
+    ctx.record_history(task.run, Some(task), event);
+    ctx.put_step(task, step);
+    Ok(())
+}
+
+/// An attempt did not end within its timeout. What a `write` attempt did is then unknown.
+pub(crate) fn attempt_timed_out(ctx: &mut ApplyContext<'_>, task: TaskId, mut step: Step) -> Result<()> {
+    step.timeout_at = None;
+    let step_ref = locate(ctx.state, task)?;
+    let span = task_spec::timeout_of(ctx.state, &step_ref)?.unwrap_or_default();
+    let error =
+        Error::new(Code::TimedOut, format!("attempt {} did not end within its timeout of {span}", step.attempt))
+            .hint("raise `timeout`, or make the step smaller");
+    let (token, doubt) = (step.token, leaves_doubt(&step));
+    let end = if doubt { AttemptEnd::Unknown } else { AttemptEnd::Expired };
+    ctx.effect(Effect::AttemptEnded { task, token, end });
+    if doubt {
+        return unknown_outcome::outcome_unknown(ctx, task, step, error);
+    }
+    attempt_failed(ctx, task, step, error, RetryDecision::ByPolicy)
+}
+
+/// The pause after the `failures`-th failure, spread by a quarter to either side.
+fn backoff(policy: &Retry, task: TaskId, failures: u32) -> Span {
+    let mut pause = policy.initial.0;
+    for _ in 1..failures {
+        if pause >= policy.max.0 {
+            break;
+        }
+        pause = pause.saturating_mul(u64::from(policy.factor_milli)) / 1000;
+    }
+    let pause = pause.min(policy.max.0);
+    let hash = BlobHash::of(format!("{task}#{failures}").as_bytes()).0;
+    let spread = 768 + (u64::from(hash[0]) << 1);
+    Span((u128::from(pause) * u128::from(spread) / 1024).try_into().unwrap_or(u64::MAX))
+}

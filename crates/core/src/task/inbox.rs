@@ -1,0 +1,60 @@
+//! The inbox: what waits for a person's decision.
+//!
+//! For: listing it. Not for: the decisions (see `run::approval` and `unknown_outcome`).
+//! Invariant: a namespace sees only its own items (law 12).
+
+use consort_types::{Payload, Result, RunId, TaskId, Time};
+use serde::Serialize;
+
+use crate::run::locate;
+use crate::{
+    machine::Machine,
+    page::{Page, bad_cursor, bounded},
+    task::{keys::InboxKey, rows::Ask},
+};
+
+/// Something that waits for a person.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct InboxView {
+    /// What to name in the decision.
+    pub task: TaskId,
+    /// Its run.
+    pub run: RunId,
+    /// Its workflow.
+    pub workflow: String,
+    /// The step's path.
+    pub step: String,
+    /// Since when.
+    pub since: Time,
+    /// What is asked.
+    pub ask: Ask,
+    /// The question.
+    pub title: String,
+    /// What to decide upon.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub details: Option<Payload>,
+}
+
+impl Machine {
+    /// What waits for a person, by run and step.
+    pub fn inbox(&mut self, namespace: &str, cursor: Option<&str>, limit: usize) -> Result<Page<InboxView>> {
+        let zero = TaskId { run: RunId([0; 16]), scope: 0, index: 0 };
+        let task = match cursor {
+            Some(cursor) => cursor.parse().map_err(|_| bad_cursor(cursor))?,
+            None => zero,
+        };
+        let from = InboxKey { namespace: namespace.to_owned(), task };
+        let past = TaskId { run: RunId([0xff; 16]), scope: u32::MAX, index: u32::MAX };
+        let to = InboxKey { namespace: namespace.to_owned(), task: past };
+        let limit = bounded(limit);
+        let mut rows = self.state.tables.inbox.range(&from, &to, limit + 1)?;
+        let next = if rows.len() > limit { rows.pop().map(|(key, _)| key.task.to_string()) } else { None };
+        let mut items = Vec::new();
+        for (InboxKey { task, .. }, item) in rows {
+            let (workflow, step) = (self.state.run(task.run)?.workflow, locate::path(&mut self.state, task)?);
+            let (since, ask, title, details) = (item.since, item.ask, item.title, item.details);
+            items.push(InboxView { task, run: task.run, workflow, step, since, ask, title, details });
+        }
+        Ok(Page { items, next })
+    }
+}

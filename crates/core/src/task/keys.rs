@@ -1,0 +1,68 @@
+//! The keys of a task's rows.
+//!
+//! For: entries of a task's journal, and the inbox. Not for: step instances (`TaskId` is their key).
+//! Invariant: all entries of a task lie side by side, in their order.
+
+use consort_types::{RunId, TaskId};
+
+use crate::{
+    key::{Parts, put_text},
+    run::keys::OfRun,
+    tables::Key,
+};
+
+/// An entry of a task's own journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EntryKey {
+    /// The task.
+    pub task: TaskId,
+    /// The entry's position, from 0.
+    pub entry: u32,
+}
+
+impl Key for EntryKey {
+    fn encode(&self, out: &mut Vec<u8>) {
+        Key::encode(&self.task, out);
+        out.extend(self.entry.to_be_bytes());
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (task, entry) = bytes.split_at_checked(24)?;
+        Some(Self { task: Key::decode(task)?, entry: u32::from_be_bytes(entry.try_into().ok()?) })
+    }
+}
+
+/// Something in the operators' inbox.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct InboxKey {
+    /// The namespace.
+    pub namespace: String,
+    /// The task that waits for a decision.
+    pub task: TaskId,
+}
+
+impl Key for InboxKey {
+    fn encode(&self, out: &mut Vec<u8>) {
+        put_text(out, &self.namespace);
+        Key::encode(&self.task, out);
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut parts = Parts(bytes);
+        let namespace = parts.text()?;
+        let task = Key::decode(&parts.take::<24>()?)?;
+        parts.end(Self { namespace, task })
+    }
+}
+
+impl OfRun for EntryKey {
+    fn run(&self) -> RunId {
+        self.task.run
+    }
+}
+
+impl OfRun for InboxKey {
+    fn run(&self) -> RunId {
+        self.task.run
+    }
+}

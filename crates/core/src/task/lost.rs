@@ -1,0 +1,55 @@
+//! `AttemptLost`: the instance that held an attempt is gone.
+//!
+//! For: the command and its rule. Not for: noticing that an instance is gone (the engine does).
+//! Invariant: a lost `write` attempt is not queued again before its outcome is decided.
+
+use consort_types::{Code, Error, Result, TaskId, Token, bounds::check_text, limits};
+use minicbor::{Decode, Encode};
+
+use crate::{
+    context::ApplyContext,
+    effect::{AttemptEnd, Effect},
+    run::rows::step::StepState,
+    task::{
+        attempt::{self, Current},
+        unknown_outcome::{self, leaves_doubt},
+    },
+};
+
+/// Takes an attempt away from an instance that is gone.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct AttemptLost {
+    /// The task.
+    #[n(0)]
+    pub task: TaskId,
+    /// The attempt's token.
+    #[n(1)]
+    pub token: Token,
+    /// How it was noticed.
+    #[n(2)]
+    pub reason: String,
+}
+
+impl AttemptLost {
+    pub(crate) fn check(&self) -> Result<()> {
+        check_text("reason", &self.reason, limits::ERROR_MESSAGE_BYTES_MAX)
+    }
+
+    pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<()> {
+        let Self { task, token, ref reason } = *self;
+        let Current::Live(step) = attempt::current(ctx.state, task, token)? else { return Ok(()) };
+        if step.state == StepState::Unknown {
+            return Ok(());
+        }
+        let holder = step.instance.as_ref().map_or_else(|| "an instance".to_owned(), ToString::to_string);
+        let error =
+            Error::new(Code::InstanceLost, format!("attempt {} was lost with `{holder}`: {reason}", step.attempt));
+        let doubt = leaves_doubt(&step);
+        let end = if doubt { AttemptEnd::Unknown } else { AttemptEnd::Lost };
+        ctx.effect(Effect::AttemptEnded { task, token, end });
+        if doubt {
+            return unknown_outcome::outcome_unknown(ctx, task, *step, error);
+        }
+        unknown_outcome::repeat_lost(ctx, task, *step, error)
+    }
+}

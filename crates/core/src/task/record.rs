@@ -1,0 +1,160 @@
+//! `TaskRecord`: a task records an entry in its own journal, so that a later attempt continues after it.
+//!
+//! For: code-first work that survives its instance. Not for: what an agent does with it (the worker SDK).
+//! Invariant: an entry is recorded once at its position; the same entry again gets the first answer.
+
+use consort_types::{
+    Code, Error, Result, TaskId, Token, WorkerInstance,
+    bounds::check_error,
+    limits, replay,
+    worker::{JournalEntry, JournalRequest, check_positions},
+};
+use minicbor::{Decode, Encode};
+
+use crate::{
+    context::ApplyContext,
+    effect::Effect,
+    run::{
+        keys::TimerKind,
+        rows::{history::HistoryEvent, step::Step},
+        signal,
+    },
+    state::missing,
+    task::{
+        answer,
+        attempt::{self, Current, check_instance},
+        calls,
+        keys::EntryKey,
+        offer,
+        rows::TaskEntry,
+        task_spec::check_request,
+    },
+};
+
+/// Appends an entry to a task's journal.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct TaskRecord {
+    /// The task.
+    #[n(0)]
+    pub task: TaskId,
+    /// The attempt's token.
+    #[n(1)]
+    pub token: Token,
+    /// The entry's position, from 0 without gaps.
+    #[n(2)]
+    pub index: u32,
+    /// The entry; only a `run` brings its result along.
+    #[n(3)]
+    pub entry: TaskEntry,
+    /// The instance that reports.
+    #[n(4)]
+    pub by: WorkerInstance,
+}
+
+impl TaskRecord {
+    /// A command from what a worker says.
+    pub fn new(task: TaskId, token: Token, by: WorkerInstance, index: u32, entry: &JournalEntry) -> Self {
+        let (output, error) = match &entry.result {
+            Some(Ok(output)) => (Some(output.clone()), None),
+            Some(Err(error)) => (None, Some(error.clone())),
+            None => (None, None),
+        };
+        let row = TaskEntry { request: entry.request.clone(), output, error, after: entry.after.clone() };
+        Self { task, token, index, entry: row, by }
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        check_instance(&self.by)?;
+        self.entry.request.check_size()?;
+        check_positions(&self.entry.after)?;
+        self.entry.error.as_ref().map_or(Ok(()), check_error)
+    }
+
+    pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<()> {
+        let Self { task, token, index, ref entry, ref by } = *self;
+        let Current::Live(step) = attempt::reported(ctx.state, task, token, by)? else {
+            return Err(Error::new(Code::Fenced, format!("task `{task}` has completed and records nothing more")));
+        };
+        if index < step.entries {
+            return record_again(ctx, task, token, index, entry);
+        }
+        if index > step.entries {
+            let message = format!("entry {index} of task `{task}` leaves a gap: the next one is {}", step.entries);
+            return Err(Error::new(Code::JournalDiverged, message).hint("record entries in order, from 0"));
+        }
+        if step.entries >= limits::TASK_JOURNAL_ENTRIES_MAX {
+            let message = format!("task `{task}` has {} journal entries, which is the limit", step.entries);
+            return Err(Error::new(Code::LimitReached, message).hint("split the work into several tasks"));
+        }
+        append_entry(ctx, task, *step, entry)
+    }
+}
+
+/// The same entry again gets the first answer; another one at its place means that the code has changed.
+fn record_again(ctx: &mut ApplyContext<'_>, task: TaskId, token: Token, index: u32, entry: &TaskEntry) -> Result<()> {
+    let known = ctx.state.tables.entries.get(&EntryKey { task, entry: index })?;
+    let known = known.ok_or_else(|| missing("journal entry", &format_args!("{task}/{index}")))?;
+    // The input of a request that is not recorded is counted by no row: it may be gone where the log is replayed,
+    // and the answer changes no row either.
+    if !replay::is_same(&known.request, &entry.request, |hash| ctx.state.find_blob(hash))? {
+        let message = format!(
+            "entry {index} of task `{task}` is `{}` in the journal, but the code now asks for `{}`",
+            what(&known.request),
+            what(&entry.request)
+        );
+        return Err(Error::new(Code::JournalDiverged, message)
+            .hint("run the code that recorded the journal, or start a new run with the new code"));
+    }
+    let entry = offer::journal_entry(ctx.state, &known)?;
+    ctx.effect(Effect::Recorded { task, token, index, entry });
+    Ok(())
+}
+
+fn append_entry(ctx: &mut ApplyContext<'_>, task: TaskId, mut step: Step, entry: &TaskEntry) -> Result<()> {
+    let index = step.entries;
+    let request = &entry.request;
+    let mut row = entry.clone();
+    if !matches!(request, JournalRequest::Run { .. }) {
+        row.output = None;
+        row.error = None;
+    } else if !row.is_answered() {
+        return Err(Error::new(Code::BadRequest, "a `run` entry must bring its result"));
+    }
+    if let Some(output) = &row.output {
+        ctx.retain(output)?;
+    }
+    if let JournalRequest::Call { input: asked, .. } | JournalRequest::Approval { detail: asked, .. } = request {
+        ctx.retain(asked)?;
+    }
+    step.entries += 1;
+    step.entries_pending += u32::from(!row.is_answered());
+    ctx.state.tables.entries.insert_new(EntryKey { task, entry: index }, row.clone());
+    ctx.record_history(task.run, Some(task), HistoryEvent::TaskRecorded { entry: index, what: what(request) });
+    let token = step.token;
+    ctx.put_step(task, step);
+    let shown = offer::journal_entry(ctx.state, &row)?;
+    ctx.effect(Effect::Recorded { task, token, index, entry: shown });
+    if let Err(error) = check_request(request) {
+        return answer::answer(ctx, task, index, Err(error));
+    }
+    match request {
+        JournalRequest::Run { .. } => Ok(()),
+        JournalRequest::Call { .. } | JournalRequest::Approval { .. } => calls::begin_call(ctx, task, index),
+        JournalRequest::Sleep { span } => {
+            ctx.arm(ctx.now.after(*span), task, TimerKind::Sleep, index);
+            Ok(())
+        }
+        JournalRequest::Signal { name } => signal::await_signal(ctx, task, Some(index), name),
+    }
+}
+
+/// A request in a few words, for the journal of the run and for errors.
+fn what(request: &JournalRequest) -> String {
+    match request {
+        JournalRequest::Run { name } => format!("run {name}"),
+        JournalRequest::Call { capability, .. } => format!("call {capability}"),
+        JournalRequest::Sleep { span } => format!("sleep {span}"),
+        JournalRequest::Signal { name } => format!("wait for signal {name}"),
+        JournalRequest::Approval { prompt, .. } => format!("approval {prompt}"),
+    }
+}

@@ -1,0 +1,69 @@
+//! The rows of a task's journal and of the inbox.
+//!
+//! For: what a task's code has requested with the answers, and what waits for a person's decision. Not for: attempts
+//! (the row of the step instance has those).
+//! Invariant: an entry is answered at most once.
+
+use consort_types::{Error, Payload, Time, worker::JournalRequest};
+use minicbor::{Decode, Encode};
+use serde::Serialize;
+
+use crate::tables::Row;
+
+/// An entry of a task's own journal.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct TaskEntry {
+    /// What was asked.
+    #[n(0)]
+    pub request: JournalRequest,
+    /// What came of it.
+    #[n(1)]
+    pub output: Option<Payload>,
+    /// What went wrong with it.
+    #[n(2)]
+    pub error: Option<Error>,
+    /// Entries whose results the code was given before it asked, in order.
+    #[n(3)]
+    pub after: Vec<u32>,
+}
+
+impl TaskEntry {
+    /// Whether it was answered.
+    pub fn is_answered(&self) -> bool {
+        self.output.is_some() || self.error.is_some()
+    }
+}
+
+impl Row for TaskEntry {}
+
+/// A question in the inbox.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct InboxItem {
+    /// Since when.
+    #[n(0)]
+    pub since: Time,
+    /// What is asked.
+    #[n(1)]
+    pub ask: Ask,
+    /// The question, in the workflow author's words (for an unknown outcome: what is known).
+    #[n(2)]
+    pub title: String,
+    /// What to decide upon.
+    #[n(3)]
+    pub details: Option<Payload>,
+}
+
+impl Row for InboxItem {}
+
+/// What the inbox asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(index_only)]
+#[serde(rename_all = "snake_case")]
+pub enum Ask {
+    /// Yes or no.
+    #[n(0)]
+    Approval,
+    /// Did it happen?
+    #[n(1)]
+    UnknownOutcome,
+}

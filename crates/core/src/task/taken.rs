@@ -1,0 +1,74 @@
+//! `TaskTaken`: an instance holds the attempt.
+//!
+//! For: the command and its rule. Not for: choosing the instance (the dispatcher does).
+//! Invariant: it may be recorded late, but is durable before a `write` attempt is sent.
+
+use consort_types::{EffectClass, Result, TaskId, Time, Token, WorkerInstance};
+use minicbor::{Decode, Encode};
+
+use crate::{
+    context::ApplyContext,
+    run::{
+        keys::TimerKind,
+        locate::locate,
+        rows::{history::HistoryEvent, step::StepState},
+    },
+    task::{
+        attempt::{self, Current, check_instance},
+        task_spec,
+    },
+};
+
+/// Notes who holds an attempt; its timeout runs from here.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct TaskTaken {
+    /// The task.
+    #[n(0)]
+    pub task: TaskId,
+    /// The attempt's token.
+    #[n(1)]
+    pub token: Token,
+    /// The instance.
+    #[n(2)]
+    pub instance: WorkerInstance,
+    /// The effect class under which it was handed out.
+    #[n(3)]
+    pub effect: EffectClass,
+    /// When it was handed out.
+    #[n(4)]
+    pub at: Time,
+}
+
+impl TaskTaken {
+    pub(crate) fn check(&self) -> Result<()> {
+        check_instance(&self.instance)
+    }
+
+    pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<()> {
+        let Self { task, token, ref instance, effect, at } = *self;
+        let Current::Live(mut step) = attempt::reported(ctx.state, task, token, instance)? else { return Ok(()) };
+        if step.state != StepState::Ready {
+            // The worker has reconnected under another name and still holds the attempt.
+            step.instance = Some(instance.clone());
+            ctx.put_step(task, *step);
+            return Ok(());
+        }
+        step.instance = Some(instance.clone());
+        step.taken = Some(at.min(ctx.now));
+        step.effect = Some(effect);
+        ctx.set_state(task, &mut step, StepState::Taken);
+        let step_ref = locate(ctx.state, task)?;
+        if let Some(span) = task_spec::timeout_of(ctx.state, &step_ref)? {
+            let due = ctx.now.after(span);
+            step.timeout_at = Some(due);
+            ctx.arm(due, task, TimerKind::Timeout, 0);
+        }
+        ctx.record_history(
+            task.run,
+            Some(task),
+            HistoryEvent::AttemptTaken { attempt: step.attempt, instance: instance.clone() },
+        );
+        ctx.put_step(task, *step);
+        Ok(())
+    }
+}

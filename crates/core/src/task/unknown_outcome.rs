@@ -1,0 +1,231 @@
+//! `ResolveUnknown`: a person (or a reconciler) decides the outcome of a lost `write` attempt.
+//!
+//! For: attempts whose outcome is unknown, from the loss to the decision. Not for: failures (see `fail`).
+//! Invariant: a `write` attempt is never repeated before a person, or the author's own rule, has decided so.
+
+use consort_types::{Code, EffectClass, Error, OnUnknown, Payload, Result, TaskId, limits};
+use minicbor::{Decode, Encode};
+use serde_json::Value;
+
+use crate::{
+    context::{ApplyContext, Outcome, PendingWork},
+    encode::encode,
+    run::{
+        approval::check_decision,
+        locate::{self, InstanceKind, locate},
+        rows::{
+            history::HistoryEvent,
+            step::{ScopeKind, Step, StepState},
+        },
+        scope, stop,
+    },
+    state::Document,
+    task::{
+        attempt,
+        keys::InboxKey,
+        rows::{Ask, InboxItem},
+    },
+};
+
+/// The outcome.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub enum Resolution {
+    /// It happened; this is what it made.
+    #[n(0)]
+    Done(#[n(0)] Payload),
+    /// It did not happen: try again.
+    #[n(1)]
+    Retry,
+    /// Count it as failed.
+    #[n(2)]
+    Fail,
+}
+
+impl Resolution {
+    /// The word for the journal.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Done(_) => "done",
+            Self::Retry => "retry",
+            Self::Fail => "fail",
+        }
+    }
+}
+
+/// Decides an unknown outcome.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct ResolveUnknown {
+    /// The namespace.
+    #[n(0)]
+    pub namespace: String,
+    /// The task, as the inbox names it.
+    #[n(1)]
+    pub task: TaskId,
+    /// The outcome.
+    #[n(2)]
+    pub resolution: Resolution,
+    /// Who says so.
+    #[n(3)]
+    pub by: String,
+    /// In their words.
+    #[n(4)]
+    pub comment: Option<String>,
+}
+
+impl ResolveUnknown {
+    /// As [`Command::check`].
+    pub fn check(&self) -> Result<()> {
+        check_decision(&self.namespace, &self.by, self.comment.as_deref())
+    }
+
+    pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<()> {
+        ctx.state.run_in(&self.namespace, self.task.run)?;
+        resolve_unknown(ctx, self.task, &self.resolution, &self.by, self.comment.as_deref())
+    }
+}
+
+/// Whether an attempt that ends without a report may have had its effect: of one that writes it is not known.
+pub(crate) fn leaves_doubt(step: &Step) -> bool {
+    step.effect == Some(EffectClass::Write)
+}
+
+/// The attempt may or may not have done its work.
+pub(crate) fn outcome_unknown(ctx: &mut ApplyContext<'_>, task: TaskId, mut step: Step, error: Error) -> Result<()> {
+    let step_ref = locate(ctx.state, task)?;
+    let rule = match step_ref.kind {
+        InstanceKind::Body(_) => step_ref.step().on_unknown.clone(),
+        _ => OnUnknown::Ask,
+    };
+    match rule {
+        OnUnknown::Retry => return repeat_lost(ctx, task, step, error),
+        OnUnknown::Fail => {
+            let message = format!("the outcome of attempt {} is unknown: {}", step.attempt, error.message);
+            ctx.put_step(task, step);
+            ctx.enqueue(PendingWork::Finish(task, Outcome::Failed(Error::new(Code::OutcomeUnknown, message))));
+            return Ok(());
+        }
+        OnUnknown::Ask | OnUnknown::Reconcile(_) => {}
+    }
+    attempt::leave_instance(ctx, task, &mut step);
+    step.error = Some(error);
+    ctx.set_state(task, &mut step, StepState::Unknown);
+    ctx.record_history(task.run, Some(task), HistoryEvent::OutcomeUnknown { attempt: step.attempt });
+    if let OnUnknown::Reconcile(_) = rule {
+        let key = scope::new_scope(ctx, task.run, Some(task), ScopeKind::Reconcile, 1)?;
+        scope::start_instance(ctx, key, 0);
+        step.asking = Some(key.scope);
+        ctx.put_step(task, step);
+        return Ok(());
+    }
+    ctx.put_step(task, step);
+    ask_unknown(ctx, task)
+}
+
+/// A lost attempt that may be repeated does not count against the retry policy.
+pub(crate) fn repeat_lost(ctx: &mut ApplyContext<'_>, task: TaskId, mut step: Step, error: Error) -> Result<()> {
+    step.losses += 1;
+    if step.losses > limits::LOSSES_MAX {
+        let message = format!("{} attempts were lost, the limit is {}", step.losses, limits::LOSSES_MAX);
+        let hint = format!("does the task crash its worker? the last loss: {}", error.message);
+        let error = Error::new(Code::InstanceLost, message).hint(hint);
+        ctx.put_step(task, step);
+        ctx.enqueue(PendingWork::Finish(task, Outcome::Failed(error)));
+        return Ok(());
+    }
+    attempt::leave_instance(ctx, task, &mut step);
+    let event = HistoryEvent::AttemptFailed { attempt: step.attempt, error, retry_at: Some(ctx.now) };
+    ctx.record_history(task.run, Some(task), event);
+    step.instance = None;
+    step.effect = None;
+    attempt::next_attempt(ctx, task, step, None)
+}
+
+/// The outcome is not unknown any more: takes back the question, and stops who was asked. An answer about this
+/// attempt must not decide a later one.
+pub(crate) fn leave_unknown(ctx: &mut ApplyContext<'_>, task: TaskId, step: &mut Step) -> Result<()> {
+    if step.state != StepState::Unknown {
+        return Ok(());
+    }
+    let namespace = ctx.state.run(task.run)?.namespace;
+    ctx.state.tables.inbox.delete(&InboxKey { namespace, task });
+    step.asking.take().map_or(Ok(()), |scope| stop::stop_reconciler(ctx, task, scope))
+}
+
+/// Puts the question into the operators' inbox.
+fn ask_unknown(ctx: &mut ApplyContext<'_>, task: TaskId) -> Result<()> {
+    let step = ctx.state.known_step(task)?;
+    let namespace = ctx.state.run(task.run)?.namespace;
+    let path = locate::path(ctx.state, task)?;
+    let why = step.error.map(|error| error.message).unwrap_or_default();
+    let title = format!("did attempt {} of `{path}` happen? {why}", step.attempt);
+    let item = InboxItem { since: ctx.now, ask: Ask::UnknownOutcome, title, details: None };
+    ctx.state.tables.inbox.put(InboxKey { namespace, task }, item);
+    Ok(())
+}
+
+/// The reconciler has ended.
+pub(crate) fn reconciled(ctx: &mut ApplyContext<'_>, asker: TaskId, answer: &Step) -> Result<()> {
+    if ctx.state.known_step(asker)?.state != StepState::Unknown {
+        return Ok(());
+    }
+    let value = match (&answer.state, &answer.output) {
+        (StepState::Completed, Some(output)) => {
+            let document = ctx.state.document(Document::Output(asker), output)?;
+            // The asker's own output is another document: do not let this one stand for it.
+            ctx.state.documents.take(&Document::Output(asker));
+            (*document).clone()
+        }
+        _ => Value::Null,
+    };
+    let word = value.as_str().or_else(|| value.get("decision").and_then(Value::as_str));
+    let resolution = match word {
+        Some("done") => {
+            let output = value.get("output").cloned().unwrap_or_default();
+            Resolution::Done(ctx.state.store_bytes(encode(&output)))
+        }
+        Some("retry") => Resolution::Retry,
+        Some("fail") => Resolution::Fail,
+        _ => return ask_unknown(ctx, asker),
+    };
+    resolve_unknown(ctx, asker, &resolution, "reconciler", None)
+}
+
+fn resolve_unknown(
+    ctx: &mut ApplyContext<'_>,
+    task: TaskId,
+    resolution: &Resolution,
+    by: &str,
+    comment: Option<&str>,
+) -> Result<()> {
+    let step = ctx.state.step(task)?;
+    let Some(mut step) = step.filter(|step| step.state == StepState::Unknown) else {
+        return Err(Error::new(Code::StepState, format!("task `{task}` has no unknown outcome to decide"))
+            .hint("`consort inbox` shows what waits for a decision"));
+    };
+    let decided = HistoryEvent::Decided {
+        decision: resolution.as_str().to_owned(),
+        by: by.to_owned(),
+        comment: comment.map(str::to_owned),
+    };
+    ctx.record_history(task.run, Some(task), decided);
+    match resolution {
+        Resolution::Done(output) => {
+            complete_decided(ctx, task, output)?;
+        }
+        Resolution::Retry => {
+            leave_unknown(ctx, task, &mut step)?;
+            attempt::next_attempt(ctx, task, Step { instance: None, effect: None, ..step }, None)?;
+        }
+        Resolution::Fail => {
+            let message = format!("`{by}` decided that attempt {} has failed", step.attempt);
+            ctx.enqueue(PendingWork::Finish(task, Outcome::Failed(Error::new(Code::AgentFailed, message))));
+        }
+    }
+    Ok(())
+}
+
+fn complete_decided(ctx: &mut ApplyContext<'_>, task: TaskId, output: &Payload) -> Result<()> {
+    ctx.retain(output)?;
+    ctx.enqueue(PendingWork::Finish(task, Outcome::Completed(output.clone())));
+    Ok(())
+}
