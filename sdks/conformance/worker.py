@@ -239,8 +239,9 @@ async def stream(ctx: TaskContext, input: Any) -> str:
 @agent.capability("conform.cancel")
 async def cancel(ctx: TaskContext, input: Any) -> None:
     """Cleans up when nobody waits any more."""
-    await effect(ctx, "begun")
+    # Cancelled code gets `CancelledError` where it awaits, which may be the first effect already.
     try:
+        await effect(ctx, "begun")
         await ctx.cancelled
     finally:
         await asyncio.shield(effect(ctx, "cleaned"))
