@@ -264,6 +264,6 @@ async def options(ctx: TaskContext, input: Any) -> dict[str, Any]:
 if __name__ == "__main__":
     Worker(
         agent,
-        address=os.environ.get("CONSORT_ADDRESS", "127.0.0.1:7878"),
+        address=os.environ.get("CONSORT_ADDRESS", "http://127.0.0.1:7878"),
         concurrency=int(os.environ.get("CONFORM_CREDIT", "8")),
     ).run_forever()

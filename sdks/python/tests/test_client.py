@@ -343,6 +343,7 @@ def test_what_is_no_span_is_refused(text: str) -> None:
     [
         ("http://127.0.0.1:7878", "127.0.0.1:7878", False),
         ("127.0.0.1:7878", "127.0.0.1:7878", False),
+        ("grpc://127.0.0.1:7879", "127.0.0.1:7879", False),
         ("https://consort.example/", "consort.example:443", True),
         ("http://[::1]:7878", "[::1]:7878", False),
     ],

@@ -31,7 +31,8 @@ class Address:
 
         Raises `ConsortError` where it is none.
         """
-        parts = urlsplit(text if "://" in text else f"http://{text}")
+        # A listener for workers alone is printed with `grpc`, which speaks over HTTP too.
+        parts = urlsplit(text.replace("grpc:", "http:", 1) if "://" in text else f"http://{text}")
         try:
             port = parts.port or (443 if parts.scheme == "https" else 80)
         except ValueError:
