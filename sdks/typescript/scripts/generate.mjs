@@ -31,13 +31,9 @@ const options = [
   "annotateFilesWithVersion=false",
 ];
 
-/** What clients need is made from the OpenAPI document. */
-const messages = ["common", "worker"].map((name) => join(protos, `consort/v1/${name}.proto`));
-
 function generateMessages(out) {
   const template = { version: "v2", plugins: [{ local: "protoc-gen-ts_proto", out, opt: options }] };
-  const paths = messages.flatMap((path) => ["--path", path]);
-  execFileSync(join(bin, "buf"), ["generate", protos, "--template", JSON.stringify(template), ...paths], {
+  execFileSync(join(bin, "buf"), ["generate", protos, "--template", JSON.stringify(template)], {
     cwd: root,
     stdio: "inherit",
     env: { ...process.env, PATH: bin + delimiter + process.env.PATH },
