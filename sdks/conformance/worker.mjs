@@ -146,6 +146,6 @@ const conform = agent("conform", { version: "1.0.0", labels: { suite: "conforman
 
 await new Worker({
   agents: [conform],
-  address: process.env.CONSORT_ADDRESS ?? "127.0.0.1:7878",
+  address: process.env.CONSORT_ADDRESS ?? "http://127.0.0.1:7878",
   concurrency: Number(process.env.CONFORM_CREDIT ?? "8"),
 }).run();

@@ -239,8 +239,9 @@ async def stream(ctx: TaskContext, input: Any) -> str:
 @agent.capability("conform.cancel")
 async def cancel(ctx: TaskContext, input: Any) -> None:
     """Cleans up when nobody waits any more."""
-    await effect(ctx, "begun")
+    # Cancelled code gets `CancelledError` where it awaits, which may be the first effect already.
     try:
+        await effect(ctx, "begun")
         await ctx.cancelled
     finally:
         await asyncio.shield(effect(ctx, "cleaned"))
@@ -263,6 +264,6 @@ async def options(ctx: TaskContext, input: Any) -> dict[str, Any]:
 if __name__ == "__main__":
     Worker(
         agent,
-        address=os.environ.get("CONSORT_ADDRESS", "127.0.0.1:7878"),
+        address=os.environ.get("CONSORT_ADDRESS", "http://127.0.0.1:7878"),
         concurrency=int(os.environ.get("CONFORM_CREDIT", "8")),
     ).run_forever()

@@ -93,7 +93,7 @@ mod tests {
             (HERE, "127.0.0.1.evil.example:80", Some(PermissionDenied)),
             (HERE, "192.0.2.7", Some(PermissionDenied)),
         ] {
-            let target = format!("http://{authority}/consort.v1.RunService/GetRun");
+            let target = format!("http://{authority}/consort.v1.WorkerService/Connect");
             assert_eq!(check(peer, &target, &[], None), expected, "{peer} {authority}");
         }
         assert_eq!(check(HERE, "/a.B/C", &[], None), Some(PermissionDenied), "a call that names no server");
@@ -112,7 +112,7 @@ mod tests {
         ] {
             for peer in [HERE, "192.0.2.7:4000"] {
                 let fields = [("authorization", authorization)];
-                let target = "http://a.example/consort.v1.RunService/GetRun";
+                let target = "http://a.example/consort.v1.WorkerService/Connect";
                 assert_eq!(check(peer, target, &fields, Some("sesame")), expected, "{authorization}");
             }
         }

@@ -6,10 +6,7 @@
 use std::time::Duration;
 
 use consort_engine::Handle;
-use consort_proto::v1::{
-    agent_service_server, inbox_service_server, queue_service_server, run_service_server, worker_service_server,
-    workflow_service_server,
-};
+use consort_proto::v1::worker_service_server;
 use consort_types::{Code, Error};
 use futures::{StreamExt as _, stream, stream::BoxStream};
 use tonic::{Request, Response, Status};
@@ -20,15 +17,7 @@ use crate::status::status;
 /// How often a watched state is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 /// What can be asked about; the empty name is the whole server.
-const SERVICES: [&str; 7] = [
-    "",
-    worker_service_server::SERVICE_NAME,
-    workflow_service_server::SERVICE_NAME,
-    run_service_server::SERVICE_NAME,
-    inbox_service_server::SERVICE_NAME,
-    agent_service_server::SERVICE_NAME,
-    queue_service_server::SERVICE_NAME,
-];
+const SERVICES: [&str; 2] = ["", worker_service_server::SERVICE_NAME];
 
 /// The service.
 pub(crate) struct Health {

@@ -1,13 +1,12 @@
 //! The gRPC interface: translate, authenticate, call the engine.
 //!
-//! For: workers in any language, and clients that prefer gRPC to HTTP. Not for: rules of any kind; those are the
-//! engine's, whatever the door.
+//! For: workers in any language. Not for: clients, which speak HTTP; rules of any kind, which are the engine's,
+//! whatever the door.
 //! Invariant: a call that is refused ends with a status and, in `consort-error-bin`, the error with its stable code;
 //! one worker's fault ends its own stream and harms nobody else.
 
 mod access;
 mod arriving;
-mod client;
 mod health;
 mod serve;
 mod status;
@@ -16,14 +15,7 @@ mod worker;
 use std::sync::Arc;
 
 use consort_engine::Handle;
-use consort_proto::{
-    DESCRIPTORS,
-    v1::{
-        agent_service_server::AgentServiceServer, inbox_service_server::InboxServiceServer,
-        queue_service_server::QueueServiceServer, run_service_server::RunServiceServer,
-        worker_service_server::WorkerServiceServer, workflow_service_server::WorkflowServiceServer,
-    },
-};
+use consort_proto::{DESCRIPTORS, v1::worker_service_server::WorkerServiceServer};
 use consort_types::{Secret, Span, limits};
 use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
@@ -51,14 +43,8 @@ pub struct Api {
 /// The interface to an engine.
 pub fn api(engine: Handle, config: ApiConfig) -> Api {
     let max = limits::GRPC_BATCH_BYTES_MAX;
-    let clients = client::Clients::new(engine.clone());
     let workers = worker::Workers::new(engine.clone(), config.heartbeat_timeout);
     let routes = Routes::new(WorkerServiceServer::new(workers).max_decoding_message_size(max))
-        .add_service(WorkflowServiceServer::new(clients.clone()).max_decoding_message_size(max))
-        .add_service(RunServiceServer::new(clients.clone()).max_decoding_message_size(max))
-        .add_service(InboxServiceServer::new(clients.clone()).max_decoding_message_size(max))
-        .add_service(AgentServiceServer::new(clients.clone()))
-        .add_service(QueueServiceServer::new(clients))
         .add_service(HealthServer::new(health::Health::new(engine)));
     let routes = match (reflection().build_v1(), reflection().build_v1alpha()) {
         (Ok(v1), Ok(v1alpha)) => routes.add_service(v1).add_service(v1alpha),

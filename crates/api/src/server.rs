@@ -4,7 +4,7 @@
 //! Invariant: a probe tells nothing but whether it is content.
 
 use consort_types::{Code, Span, Time};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 use crate::{Accepts, Document, ErrorDetail, Items, Method, NoParams, Operation, Returns, Scope, Spec, schema};
@@ -17,8 +17,13 @@ const ABOUT: Spec = Spec { group: "server", scope: Scope::Server, ..Spec::READ }
 pub struct RetentionRequest {
     /// How long; `null` keeps them until they are deleted.
     #[serde(deserialize_with = "present")]
-    #[schemars(with = "Option<schema::Duration>", required)]
+    #[schemars(schema_with = "nullable_duration", required)]
     pub keep: Option<Span>,
+}
+
+/// `required` alone would take the `null` away.
+fn nullable_duration(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<Option<schema::Duration>>()
 }
 
 /// An optional value whose field must be there: forgetting it must not mean "for ever".

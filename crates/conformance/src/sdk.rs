@@ -26,7 +26,7 @@ pub enum Sdk {
 /// What a worker is told.
 #[derive(Clone, Debug)]
 pub struct Setting {
-    /// The gRPC address of the server, `HOST:PORT`.
+    /// The address of the server, `HOST:PORT`.
     pub server: String,
     /// The outside service.
     pub ledger: String,

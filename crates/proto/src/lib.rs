@@ -1,6 +1,6 @@
-//! The protobuf messages and services of the worker and client interfaces, and their bridge to `consort-types`.
+//! The protobuf messages and the service of the worker protocol, and their bridge to `consort-types`.
 //!
-//! For: everyone who speaks gRPC with Consort. Not for: what the messages mean to an engine or a worker, or how they
+//! For: both ends of a worker's stream. Not for: what the messages mean to an engine or a worker, or how they
 //! travel (`api-grpc` serves them, `worker` connects).
 //! Invariant: the generated code is what the `.proto` files say (a test generates it again and compares), so that
 //! building needs no protobuf compiler.
@@ -10,7 +10,7 @@ pub mod convert;
 #[rustfmt::skip]
 mod generated;
 
-/// Version 1 of the interfaces, as generated.
+/// Version 1 of the protocol, as generated.
 pub mod v1 {
     pub use crate::generated::*;
 }

@@ -8,12 +8,9 @@ use consort_proto::{
 };
 use consort_types::{
     BlobHash, Code, EffectClass, Error, Payload, RunId, Span, TaskId, Time, Token,
-    registry::{
-        AgentView, Health, HolderView, InstanceView, LimitScope, LimitView, QueueView, Rate, SkillView, TaskLimit,
-    },
     worker::{
         AgentDeclaration, CallOptions, CallRetry, CapabilityDeclaration, Delta, FromWorker, Hello, JournalEntry,
-        JournalRequest, Live, Progress, Route, TaskOffer, ToWorker,
+        JournalRequest, Route, TaskOffer, ToWorker,
     },
 };
 use serde_json::json;
@@ -226,126 +223,6 @@ fn documents_travel_without_a_copy_and_references_as_json() {
     assert_eq!(value, serde_json::to_value(&blob).unwrap());
 }
 
-fn agent_view() -> AgentView {
-    let instance = |health, reason| InstanceView {
-        name: "remote:1:2:writer".to_owned(),
-        client: "python/0.1.0 there:2".to_owned(),
-        labels: labels(),
-        health,
-        reason,
-        connected: Time(1),
-        seen: Time(2),
-        held: 3,
-        credit: 4,
-    };
-    let skill = SkillView {
-        capability: "a.do".to_owned(),
-        completed: 1,
-        failed: 2,
-        unknown: 3,
-        expired: 4,
-        lost: 5,
-        p50: Some(Span(6)),
-        p95: Some(Span(7)),
-        queued_p50: Some(Span(8)),
-        queued_p95: Some(Span(9)),
-    };
-    AgentView {
-        declaration: declaration(),
-        health: Health::Degraded,
-        reason: Some("slow".to_owned()),
-        weight: 10,
-        draining: true,
-        since: Time(1),
-        seen: Some(Time(2)),
-        instances: vec![
-            instance(Health::Healthy, None),
-            instance(Health::Unhealthy, Some("fails".to_owned())),
-            instance(Health::Draining, None),
-            instance(Health::Lost, None),
-        ],
-        skills: vec![SkillView { capability: "a.read".to_owned(), ..SkillView::default() }, skill],
-    }
-}
-
-#[test]
-fn what_is_known_of_agents_survives() {
-    let bare = AgentView { reason: None, seen: None, instances: Vec::new(), skills: Vec::new(), ..agent_view() };
-    for agent in [agent_view(), bare] {
-        assert_eq!(AgentView::try_from(sent(&v1::Agent::from(agent.clone()))).unwrap(), agent);
-    }
-}
-
-#[test]
-fn queues_and_limits_survive() {
-    let bare = QueueView {
-        capability: None,
-        agent: None,
-        waiting: 1,
-        limited: 2,
-        paused: 3,
-        oldest: None,
-        instances: 4,
-        handed_out_minute: 5,
-        ended_minute: 6,
-        holders: Vec::new(),
-        reason: None,
-    };
-    let full = QueueView {
-        capability: Some("a.do".to_owned()),
-        agent: Some("writer".to_owned()),
-        oldest: Some(Time(7)),
-        holders: vec![HolderView { instance: "remote:1:2:writer".to_owned(), held: 8 }],
-        reason: Some("no instance".to_owned()),
-        ..bare.clone()
-    };
-    for queue in [bare, full] {
-        assert_eq!(QueueView::from(sent(&v1::Queue::from(queue.clone()))), queue);
-    }
-    let rate = Some(Rate { tasks: 5, per: Span::from_secs(1), burst: 7 });
-    for (scope, limit) in [
-        (LimitScope::Namespace, TaskLimit::default()),
-        (LimitScope::Capability("a.do".to_owned()), TaskLimit { rate, ..TaskLimit::default() }),
-        (LimitScope::Agent("writer".to_owned()), TaskLimit { concurrency: Some(0), rate, queue: Some(9) }),
-        (LimitScope::Key("tenant 7:x".to_owned()), TaskLimit { queue: Some(1), ..TaskLimit::default() }),
-    ] {
-        let view = LimitView { scope, limit, taken: 1, limited: 2 };
-        assert_eq!(LimitView::try_from(sent(&v1::Limit::from(view.clone()))).unwrap(), view);
-    }
-}
-
-#[test]
-fn half_a_rate_is_refused_and_a_burst_has_its_default() {
-    let wire = |rate, per, burst| v1::Limit {
-        scope: "namespace".to_owned(),
-        rate,
-        rate_per_us: per,
-        burst,
-        ..Default::default()
-    };
-    let (_, limit) = convert::limit_from_wire(&wire(Some(3), Some(10), None)).unwrap();
-    assert_eq!(limit.rate, Some(Rate { tasks: 3, per: Span(10), burst: 3 }));
-    for (rate, per, burst) in [(Some(1), None, None), (None, Some(1), None), (None, None, Some(1))] {
-        let error = convert::limit_from_wire(&wire(rate, per, burst)).unwrap_err();
-        assert!(error.code == Code::BadRequest && error.message.contains("limit.rate"), "{error}");
-    }
-    let error = convert::limit_from_wire(&v1::Limit { scope: "run:x".to_owned(), ..Default::default() }).unwrap_err();
-    assert!(error.message.contains("limit.scope"), "{error}");
-}
-
-#[test]
-fn live_messages_are_carried_over() {
-    for (live, kind) in [
-        (Live::Message { message: "m".to_owned() }, v1::live_message::Kind::Message("m".to_owned())),
-        (Live::Text { text: "t".to_owned() }, v1::live_message::Kind::Text("t".to_owned())),
-        (Live::Json { value: json!([1]) }, v1::live_message::Kind::Json("[1]".into())),
-    ] {
-        let progress = Progress { run: TASK.run, step: "a".to_owned(), attempt: 2, live };
-        let message = v1::LiveMessage::from(progress);
-        assert_eq!(message, v1::LiveMessage { step: "a".to_owned(), attempt: 2, kind: Some(kind) });
-    }
-}
-
 fn attempt() -> v1::Attempt {
     v1::Attempt { task: TASK.to_string(), token: TOKEN.0 }
 }
@@ -431,11 +308,4 @@ fn a_server_message_that_cannot_be_understood_says_where() {
         let error = ToWorker::try_from(kind).unwrap_err();
         assert!(error.message.starts_with(field) && error.code == Code::BadRequest, "{error}");
     }
-}
-
-#[test]
-fn a_health_of_a_newer_server_is_refused_by_name() {
-    let wire = v1::Agent { health: 77, ..v1::Agent::from(agent_view()) };
-    let error = AgentView::try_from(wire).unwrap_err();
-    assert!(error.message.contains("`health` is `77`"), "{error}");
 }

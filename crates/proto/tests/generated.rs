@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use prost::Message as _;
 
-const FILES: [&str; 3] = ["consort/v1/common.proto", "consort/v1/worker.proto", "consort/v1/client.proto"];
+const FILES: [&str; 2] = ["consort/v1/common.proto", "consort/v1/worker.proto"];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))

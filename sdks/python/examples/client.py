@@ -1,9 +1,8 @@
 """Deploys a workflow, starts a run, watches it and answers its question."""
 
-import asyncio
 import sys
 
-from consort import Client, RunEvent
+from consort import Client, models
 
 WORKFLOW = """
 workflow: orders
@@ -17,18 +16,18 @@ output: ${{ steps.order.output }}
 """
 
 
-async def main(address: str) -> None:
-    async with Client(address) as client:
-        await client.deploy(WORKFLOW)
-        run = await client.start("orders", {"item": "tea"}, idempotency_key="order-1")
-        async for found in run.watch():
-            if isinstance(found, RunEvent):
+def main(address: str) -> None:
+    with Client(address) as client:
+        client.deploy_workflow(WORKFLOW)
+        run = client.start_run("orders", input={"item": "tea"}, idempotency_key="order-1")
+        for found in run.watch():
+            if isinstance(found, models.HistoryEntry):
                 print(found.event, found.step)
-            for question in await client.inbox():
+            for question in client.list_inbox():
                 if question.run == run.id:
-                    await client.approve(question.task, by="ada")
-        print(await run.result())
+                    client.decide(question.task, "approve", by="ada")
+        print(run.result())
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1:7878"))
+    main(sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:7878")

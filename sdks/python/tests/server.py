@@ -24,6 +24,11 @@ class Server:
         self._listen = "127.0.0.1:0"
         self.address = ""
 
+    @property
+    def url(self) -> str:
+        """The address with its scheme."""
+        return f"http://{self.address}"
+
     def start(self) -> None:
         """Starts it, and knows its address. A restart listens where it listened before."""
         command = [str(self._binary), "up", "--data-dir", str(self._folder / "data"), "--listen", self._listen]

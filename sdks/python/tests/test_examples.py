@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from consort import Agent, Approval, Client, TaskError, Worker
+from consort import Agent, Approval, AsyncClient, TaskError, Worker
 from consort.testing import run_task
 
 from .server import Server
@@ -106,9 +106,9 @@ async def test_the_readme_s_workflow_runs_on_its_agent(server: Server) -> None:
     assert source is not None
     worker = Worker(agent_of("writer"), address=server.address)
     running = asyncio.ensure_future(worker.run())
-    async with Client(server.address) as client:
-        name = (await client.deploy(source[1])).name
-        run = await client.start(name, {"text": "It rained. We stayed in."})
+    async with AsyncClient(server.address) as client:
+        name = (await client.deploy_workflow(source[1])).name
+        run = await client.start_run(name, input={"text": "It rained. We stayed in."})
         assert await asyncio.wait_for(run.result(str), 60) == "It rained."
     worker.stop()
     await running

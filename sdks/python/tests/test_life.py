@@ -83,7 +83,7 @@ async def test_a_worker_introduces_its_agents() -> None:
     second = Agent("second")
     first.add(echo, "work", effect="write")
     second.add(echo, "work")
-    async with hosting(first, second, namespace="team", labels={"zone": "b"}, token="secret") as rig:  # noqa: S106
+    async with hosting(first, second, namespace="team", labels={"zone": "b"}, token="secret") as rig:
         hello = rig.session.hello
         assert (hello.protocol, hello.protocol_min, hello.namespace) == (1, 1, "team")
         assert hello.client.startswith("python/")

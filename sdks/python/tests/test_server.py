@@ -20,19 +20,16 @@ from pydantic import BaseModel
 
 from consort import (
     Agent,
+    AsyncClient,
     Client,
     Code,
     ConsortError,
-    Delta,
-    Progress,
     Retry,
-    RunEnded,
-    RunEvent,
     RunFailed,
-    RunStatus,
     TaskContext,
     TaskError,
     Worker,
+    models,
 )
 
 from .server import Server
@@ -69,13 +66,13 @@ async def hosting(address: str, *agents: Agent, **settings: Any) -> AsyncIterato
         await asyncio.gather(running, return_exceptions=True)
 
 
-async def deploy(client: Client, capability: str) -> str:
+async def deploy(client: AsyncClient, capability: str) -> str:
     """Deploys a workflow of one step, and gives its name."""
-    return (await client.deploy(FLOW.format(name=f"flow-{capability}", capability=capability))).name
+    return (await client.deploy_workflow(FLOW.format(name=f"flow-{capability}", capability=capability))).name
 
 
-async def ends(client: Client, workflow: str, value: Any) -> Any:
-    run = await client.start(workflow, {"value": value})
+async def ends(client: AsyncClient, workflow: str, value: Any) -> Any:
+    run = await client.start_run(workflow, input={"value": value})
     return await asyncio.wait_for(run.result(), 60)
 
 
@@ -90,7 +87,7 @@ async def test_an_agent_is_found_and_works(server: Server) -> None:
     def shout(text: str, mark: str = "!") -> str:
         return text.upper() + mark
 
-    async with hosting(server.address, agent), Client(server.address) as client:
+    async with hosting(server.address, agent), AsyncClient(server.address) as client:
         counting, shouting = await deploy(client, "count"), await deploy(client, "shout")
         assert await ends(client, counting, {"text": "a b c"}) == 3
         assert await ends(client, shouting, {"text": "hey"}) == "HEY!"
@@ -98,18 +95,18 @@ async def test_an_agent_is_found_and_works(server: Server) -> None:
             await ends(client, counting, {"txt": "a"})
         assert failed.value.code == Code.BAD_INPUT
         assert "text" in failed.value.message
-        (found,) = await client.agents(capability="count", labels={"region": "eu"}, text="wri")
+        (found,) = await client.list_agents(capability="count", label={"region": "eu"}, text="wri")
         assert (found.name, found.version, found.description) == ("writer", "1.0.0", "Writes.")
-        assert found.capabilities == ("count", "shout")
+        assert [capability.name for capability in found.capabilities] == ["count", "shout"]
         assert [instance.client.split("/")[0] for instance in found.instances] == ["python"]
-        skill = next(skill for skill in found.skills if skill.capability == "shout")
-        assert (skill.completed, skill.failed) == (1, 0)
-        assert await client.agents(capability="nothing") == []
-        assert {flow.name for flow in await client.workflows()} == {"flow-count", "flow-shout"}
-        statuses = Counter([run.status async for run in client.runs()])
-        assert statuses == {RunStatus.COMPLETED: 2, RunStatus.FAILED: 1}
-        assert [run.id async for run in client.runs(workflow="flow-count", statuses=["failed"])] == [
-            failed.value.run.id
+        shout_statistics = next(one for one in found.statistics if one.capability == "shout")
+        assert (shout_statistics.completed, shout_statistics.failed) == (1, 0)
+        assert await client.list_agents(capability="nothing") == []
+        assert {flow.name async for flow in client.list_workflows()} == {"flow-count", "flow-shout"}
+        statuses = Counter([run.status async for run in client.list_runs()])
+        assert statuses == {"completed": 2, "failed": 1}
+        assert [run.run async for run in client.list_runs(workflow="flow-count", status=["failed"])] == [
+            failed.value.run.run
         ]
 
 
@@ -125,40 +122,89 @@ async def test_the_client_watches_signals_and_answers(server: Server) -> None:
         answer = await ctx.wait_approval("ship it?", {"to": name})
         return [name, answer.approved, answer.by, answer.comment]
 
-    async with Client(server.address) as client:
-        run = await client.start(await deploy(client, "ask"), {"value": None}, idempotency_key="once")
-        assert not run.existing
-        again = await client.start("flow-ask", {"value": None}, idempotency_key="once")
-        assert (again.id, again.existing) == (run.id, True)
+    async with AsyncClient(server.address) as client:
+        run = await client.start_run(await deploy(client, "ask"), input={"value": None}, idempotency_key="once")
+        assert not run.deduplicated
+        again = await client.start_run("flow-ask", input={"value": None}, idempotency_key="once")
+        assert (again.id, again.deduplicated) == (run.id, True)
         seen: list[Any] = []
         async with hosting(server.address, agent):
             await run.signal("name", "Ada")
             async for found in run.watch():
                 seen.append(found)
-                if isinstance(found, RunEvent) and found.event == "step_began":
-                    (item,) = await client.inbox()
-                    assert (item.title, item.details, item.ask) == ("ship it?", {"to": "Ada"}, "approval")
-                    await client.approve(item.task, by="bob", comment="fine")
-        assert isinstance(seen[-1], RunEnded)
-        assert seen[-1].run.output == ["Ada", True, "bob", "fine"]
+                if isinstance(found, models.HistoryEntry) and found.event == "step_started":
+                    (item,) = await client.list_inbox().all()
+                    assert (item.title, item.details, item.kind) == ("ship it?", {"to": "Ada"}, "approval")
+                    await client.decide(item.task, "approve", "bob", comment="fine")
+        assert isinstance(seen[-1], models.Run)
+        assert seen[-1].output == ["Ada", True, "bob", "fine"]
         assert await run.result() == ["Ada", True, "bob", "fine"]
-        assert [delta.value for delta in seen if isinstance(delta, Delta)] == ["a", {"n": 1}]
-        assert "half way" in {found.message for found in seen if isinstance(found, Progress)}
-        assert (await run.status()).status is RunStatus.COMPLETED
+        said = [found for found in seen if isinstance(found, models.Progress)]
+        # Code that parked in between says it again.
+        assert [found.text or found.json_ for found in said if found.kind != "message"][:2] == ["a", {"n": 1}]
+        assert "half way" in {found.message for found in said}
+        assert (await run.show()).status == "completed"
+
+
+async def test_the_largest_documents_go_there_and_back(server: Server) -> None:
+    agent = Agent("large")
+
+    @agent.capability("large", effect="read")
+    async def large(input: str) -> str:
+        return input
+
+    text = "x" * (63 * 1024 * 1024)
+    async with hosting(server.address, agent), AsyncClient(server.address) as client:
+        assert await ends(client, await deploy(client, "large"), text) == text
+
+
+def test_the_client_that_blocks_operates(server: Server) -> None:
+    with Client(server.url) as client:
+        assert client.check_workflow("workflow: 7").valid is False
+        name = client.deploy_workflow(FLOW.format(name="lonely", capability="nobody.has.it")).name
+        run = client.start_run(name, input={"value": 1}, labels={"team": "red"})
+        assert [step.name for step in run.tree()] == ["only"]
+        assert [queue.waiting for queue in client.list_queues() if queue.capability == "nobody.has.it"] == [1]
+        run.pause()
+        assert run.show().paused
+        run.cancel(reason="not needed")
+        with pytest.raises(RunFailed):
+            run.result()
+        assert [entry.event for entry in run.history()][-1] == "run_ended"
+        again = run.retry()
+        forked = again.fork(input={"value": 2})
+        bulk = client.bulk_runs(models.BulkFilter(workflow=name, status=["running"]), "cancel")
+        assert {item.run for item in bulk.results} == {again.id, forked.id}
+        with pytest.raises(RunFailed):
+            forked.result()
+        assert client.compare_runs(run.id, again.id).left == run.id
+        run.delete()
+        with pytest.raises(ConsortError) as gone:
+            run.show()
+        assert gone.value.code == Code.RUN_NOT_FOUND
+        client.set_quota("key:tenant", max_concurrent=2)
+        assert [quota.scope for quota in client.list_quotas()] == ["key:tenant"]
+        client.remove_quota("key:tenant")
+        client.set_retention(3600)
+        client.set_retention(None)
+        assert "Durable" in client.openapi()["info"]["description"]
+        assert client.show_error("C0201").code == "C0201"
+        assert client.draw_workflow(name, format="mermaid").startswith("flowchart")
+        assert run.id not in [found.run for found in client.list_runs(limit=1)]
 
 
 async def test_refusals_have_their_codes(server: Server) -> None:
-    async with Client(server.address) as client:
+    async with AsyncClient(server.address) as client:
         with pytest.raises(ConsortError) as refused:
-            await client.start("nothing")
+            await client.start_run("nothing")
         assert refused.value.code == Code.WORKFLOW_NOT_FOUND
         assert "nothing" in refused.value.message
         with pytest.raises(ConsortError) as broken:
-            await client.deploy("workflow: 7\nsteps: {}")
+            await client.deploy_workflow("workflow: 7\nsteps: {}")
         assert broken.value.code == Code.BAD_WORKFLOW
-    async with Client("127.0.0.1:1") as nowhere:
+    async with AsyncClient("127.0.0.1:1") as nowhere:
         with pytest.raises(ConsortError) as away:
-            await nowhere.workflows()
+            await nowhere.list_queues()
         assert away.value.code == Code.UNREACHABLE
 
 
@@ -186,7 +232,7 @@ async def test_calls_have_options_and_failures_their_kind(server: Server) -> Non
                 codes.append(error.code)
         return [attempts, *codes]
 
-    async with hosting(server.address, agent), Client(server.address) as client:
+    async with hosting(server.address, agent), AsyncClient(server.address) as client:
         assert await ends(client, await deploy(client, "tries"), None) == [3, Code.AGENT_FAILED, Code.TIMED_OUT]
 
 
@@ -203,13 +249,13 @@ async def test_a_run_is_cancelled_in_the_middle(server: Server) -> None:
             if ctx.cancelled:
                 told.set()
 
-    async with hosting(server.address, agent), Client(server.address) as client:
-        run = await client.start(await deploy(client, "slow"), {"value": None})
+    async with hosting(server.address, agent), AsyncClient(server.address) as client:
+        run = await client.start_run(await deploy(client, "slow"), input={"value": None})
         await asyncio.wait_for(begun.wait(), 30)
-        await run.cancel("no longer wanted")
+        await run.cancel(reason="no longer wanted")
         with pytest.raises(RunFailed) as failed:
             await asyncio.wait_for(run.result(), 30)
-        assert failed.value.run.status is RunStatus.CANCELLED
+        assert failed.value.run.status == "cancelled"
         await asyncio.wait_for(told.wait(), 30)
 
 
@@ -226,8 +272,8 @@ async def test_a_task_is_reclaimed_after_the_server_was_killed(server: Server) -
         await gate.wait()
         return f"{number} {await ctx.run('after', lambda: 'kept')}"
 
-    async with hosting(server.address, agent) as worker, Client(server.address) as client:
-        run = await client.start(await deploy(client, "hold"), {"value": None})
+    async with hosting(server.address, agent) as worker, AsyncClient(server.address) as client:
+        run = await client.start_run(await deploy(client, "hold"), input={"value": None})
         await asyncio.wait_for(begun.acquire(), 30)
         server.kill()
         # It connects again to deliver what it holds, though it is to leave.
@@ -261,9 +307,9 @@ steps:
 output: ${{ steps.all.output }}
 input: { numbers: { type: array } }
 """
-    async with hosting(server.address, agent), Client(server.address) as client:
-        await client.deploy(source)
-        run = await client.start("many", {"numbers": list(range(200))})
+    async with hosting(server.address, agent), AsyncClient(server.address) as client:
+        await client.deploy_workflow(source)
+        run = await client.start_run("many", input={"numbers": list(range(200))})
         await asyncio.wait_for(half.wait(), 30)
         server.kill()
         await asyncio.to_thread(server.start)
@@ -314,13 +360,13 @@ async def test_a_workflow_as_code_that_is_killed_three_times_ends_once(server: S
 
     flow.start()
     try:
-        async with hosting(server.address, parts), Client(server.address) as client:
-            run = await client.start(await deploy(client, "order"), {"value": {"item": "tea"}})
-            async for found in run.watch(live=False):
-                if isinstance(found, RunEvent) and found.details.get("what") == "wait for signal approved":
+        async with hosting(server.address, parts), AsyncClient(server.address) as client:
+            run = await client.start_run(await deploy(client, "order"), input={"value": {"item": "tea"}})
+            async for found in run.watch():
+                if isinstance(found, models.HistoryEntry) and found.what == "wait for signal approved":
                     await asyncio.to_thread(flow.again)
                     await run.signal("approved", payload=True)
-            ended = await run.status()
+            ended = await run.show()
             assert ended.output == {
                 "item": "tea",
                 "parts": [f"{name} done" for name in ("reserve", "price", "pay", "pack", "send")],
@@ -329,7 +375,7 @@ async def test_a_workflow_as_code_that_is_killed_three_times_ends_once(server: S
             }
             assert flow.kills == 3
             assert effects == dict.fromkeys(("reserve", "price", "pay", "pack", "send"), 1)
-            ends = [e async for e in run.watch(live=False) if isinstance(e, RunEvent) and e.event == "run_ended"]
+            ends = [e async for e in run.watch() if isinstance(e, models.HistoryEntry) and e.event == "run_ended"]
             assert len(ends) == 1
     finally:
         flow.kill()

@@ -14,31 +14,51 @@ import pytest
 import consort
 
 EXPORTS: Final = """
-    Agent AgentInfo Answer Approval Capability Client Code ConsortError Delta Deployed Effect InboxItem Progress Retry
-    Route Run RunEnded RunEvent RunFailed RunInfo RunStatus TaskContext TaskError Worker WorkflowInfo __version__
+    Agent Answer Approval AsyncClient AsyncRun Capability Client Code ConsortError Effect Retry Route Run RunFailed
+    TaskContext TaskError Worker __version__ models
 """
 
 MEMBERS: Final = {
     "Agent": "add capabilities capability declaration find",
     "Answer": "close index peek send throw",
     "Capability": "invoke name",
-    "Client": "agents approve ask close deploy inbox run runs start watch_run workflows",
-    "ConsortError": "code hint is_unavailable message",
-    "Run": "cancel pause result resume signal status watch",
-    "RunFailed": "code hint is_unavailable message run",
+    "ConsortError": "code diagnostics hint is_unavailable message",
+    "RunFailed": "code diagnostics hint is_unavailable message run",
     "TaskContext": """
         all attempt call cancelled capability current deadline idempotency_key log progress race run run_id sleep step
         stream task token traceparent wait_approval wait_signal workflow
     """,
-    "TaskError": "code hint is_unavailable message retry_after retryable",
+    "TaskError": "code diagnostics hint is_unavailable message retry_after retryable",
     "Worker": "run run_forever stop",
 }
 
 
 def test_the_package_exports_what_is_decided() -> None:
     assert sorted(consort.__all__) == sorted(EXPORTS.split())
-    public = {name for name, value in vars(consort).items() if not name.startswith("_") and not inspect.ismodule(value)}
+    modules = {name for name, value in vars(consort).items() if inspect.ismodule(value)} - {"models"}
+    public = {name for name in vars(consort) if not name.startswith("_")} - modules
     assert public == {name for name in consort.__all__ if not name.startswith("_")}
+
+
+GENERATED: Final = {"operations", "blocking.operations"}
+"""Modules whose members are those of the interface: see `test_client`."""
+
+BESIDE_OPERATIONS: Final = {
+    "AsyncClient": "aclose call events patience run",
+    "AsyncRun": "deduplicated id result",
+    "Client": "call close events patience run",
+    "Run": "deduplicated id result",
+}
+
+
+@pytest.mark.parametrize("name", BESIDE_OPERATIONS)
+def test_a_client_has_what_is_decided_beside_the_operations(name: str) -> None:
+    own = [kind for kind in getattr(consort, name).__mro__ if kind.__module__.startswith("consort")]
+    written = [kind for kind in own if kind.__module__.removeprefix("consort._generated.") not in GENERATED]
+    members = {member for kind in written for member in vars(kind) if not member.startswith("_")}
+    if name.endswith("Run"):
+        members |= set(vars(getattr(consort, name)(None, "r", deduplicated=False))) - {"_client"}
+    assert sorted(members) == BESIDE_OPERATIONS[name].split()
 
 
 @pytest.mark.parametrize("name", MEMBERS)

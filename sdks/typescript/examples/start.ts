@@ -6,9 +6,9 @@
 import { Client } from "@consort/sdk";
 import { z } from "zod";
 
-const client = new Client({ address: process.env.CONSORT_ADDRESS ?? "127.0.0.1:7878" });
+const client = new Client({ address: process.env.CONSORT_ADDRESS ?? "http://127.0.0.1:7878" });
 
-await client.deploy(`
+const source = `
 workflow: order
 input:
   item: { type: string, minLength: 1 }
@@ -17,14 +17,15 @@ steps:
     capability: shop.order
     with: { item: "\${{ input.item }}" }
 output: \${{ steps.order.output }}
-`);
+`;
+await client.deployWorkflow({ source });
 
-const run = await client.start("order", { item: "tea" }, { labels: { customer: "ada" } });
-for await (const event of run.watch()) {
-  console.log(event.kind, event.kind === "entry" ? `${event.step} ${event.event}` : "");
-  for await (const item of client.inbox()) {
+const run = await client.startRun({ workflow: "order", input: { item: "tea" }, labels: { customer: "ada" } });
+for await (const { event, data } of run.watch()) {
+  console.log(event, event === "entry" ? `${data.step ?? ""} ${data.event}` : "");
+  for await (const item of client.listInbox()) {
     if (item.run === run.id) {
-      await client.approve(item.task, { by: "ada" });
+      await client.decide(item.task, { decision: "approve", by: "ada" });
     }
   }
 }
@@ -32,4 +33,3 @@ for await (const event of run.watch()) {
 const Order = z.object({ number: z.int(), price: z.number(), status: z.string() });
 const { number, price, status } = await run.result(Order);
 console.log(`order ${number} for ${price}: ${status}`);
-client.close();

@@ -1,16 +1,18 @@
-// Writes the TypeScript form of Consort's protobuf files into `src/proto`; with `--check` compares instead.
+// Writes what is made from the interface: the messages of the worker protocol into `src/proto`, the documents and
+// operations of the client into `src/generated`. With `--check` it compares instead.
 //
 // For: `npm run generate` and the tests. Not for: users of the package (the generated code is checked in).
 // Invariant: needs only what `npm install` brings; no protoc on the machine.
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
+import { generateClient } from "./generate-client.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const protos = join(root, "../../crates/proto/proto");
-const target = join(root, "src/proto");
+const document = join(root, "../../docs/reference/openapi.json");
 const bin = join(root, "node_modules/.bin");
 
 /** The options of ts-proto: plain data and codecs, oneofs as tagged unions, 64-bit numbers as `bigint`. */
@@ -29,7 +31,7 @@ const options = [
   "annotateFilesWithVersion=false",
 ];
 
-function generate(out) {
+function generateMessages(out) {
   const template = { version: "v2", plugins: [{ local: "protoc-gen-ts_proto", out, opt: options }] };
   execFileSync(join(bin, "buf"), ["generate", protos, "--template", JSON.stringify(template)], {
     cwd: root,
@@ -56,11 +58,19 @@ function differences(a, b) {
   return [...names].filter((name) => text(a, name) !== text(b, name));
 }
 
+async function generate(proto, generated) {
+  mkdirSync(generated, { recursive: true });
+  generateMessages(proto);
+  await generateClient(document, generated);
+}
+
+const targets = ["src/proto", "src/generated"].map((folder) => join(root, folder));
 if (process.argv.includes("--check")) {
-  const fresh = mkdtempSync(join(tmpdir(), "consort-proto-"));
+  const fresh = mkdtempSync(join(tmpdir(), "consort-generated-"));
   try {
-    generate(fresh);
-    const stale = differences(fresh, target);
+    const folders = targets.map((_, at) => join(fresh, String(at)));
+    await generate(...folders);
+    const stale = folders.flatMap((folder, at) => differences(folder, targets[at]));
     if (stale.length > 0) {
       console.error(`not current: ${stale.join(", ")}; run \`npm run generate\``);
       process.exitCode = 1;
@@ -69,6 +79,8 @@ if (process.argv.includes("--check")) {
     rmSync(fresh, { recursive: true });
   }
 } else {
-  rmSync(target, { recursive: true, force: true });
-  generate(target);
+  for (const target of targets) {
+    rmSync(target, { recursive: true, force: true });
+  }
+  await generate(...targets);
 }

@@ -4,6 +4,7 @@
  * For: handlers (`TaskError`) and clients (`ConsortError`). Not for: deciding what follows from an error.
  * Invariant: every error has a stable code; docs/reference/errors explains each.
  */
+import type { Diagnostic } from "./generated/models.js";
 import type { Error as WireError } from "./proto/consort/v1/common.js";
 
 /** The stable codes that the SDK itself uses or acts upon. */
@@ -58,6 +59,8 @@ export interface ConsortErrorOptions extends ErrorOptions {
   hint?: string | undefined;
   /** Whether trying again later may help; as the code says, where it is one that the SDK knows. */
   unavailable?: boolean | undefined;
+  /** Of the source of a workflow: every finding. */
+  diagnostics?: Diagnostic[] | undefined;
 }
 
 /** What Consort refused or what went wrong there: a stable code, a message, and a hint at what to do next. */
@@ -68,6 +71,8 @@ export class ConsortError extends Error {
   readonly hint: string | undefined;
   /** Whether trying again later may help, such as after a restart of the server. */
   readonly isUnavailable: boolean;
+  /** Of the source of a workflow: every finding. */
+  readonly diagnostics: readonly Diagnostic[];
 
   /** An error with this code. */
   constructor(code: string, message: string, options: ConsortErrorOptions = {}) {
@@ -76,6 +81,7 @@ export class ConsortError extends Error {
     this.code = code;
     this.hint = options.hint;
     this.isUnavailable = options.unavailable ?? UNAVAILABLE.has(code);
+    this.diagnostics = options.diagnostics ?? [];
   }
 
   /** Code, message and hint in one text. */

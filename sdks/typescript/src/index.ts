@@ -6,21 +6,15 @@
  */
 export { Agent, type AgentOptions, agent, type CapabilityOptions, type Effect, type Handler } from "./agent.js";
 export { Answer } from "./answer.js";
-export {
-  type AgentFilter,
-  Client,
-  type Decision,
-  type Deployed,
-  type Resolution,
-  type RunFilter,
-  type StartOptions,
-} from "./client.js";
+export { type ClientOptions, Pager } from "./caller.js";
+export { Client } from "./client.js";
 export { type Approval, type CallOptions, type Retry, type Route, TaskContext } from "./context.js";
 export { Code, ConsortError, type ConsortErrorOptions, TaskError, type TaskErrorOptions } from "./error.js";
+export type * as models from "./generated/models.js";
+export type { WatchAgentsEvent, WatchRunEvent } from "./generated/operations.js";
 export type { JsonValue } from "./json.js";
 export { type Logger, lineLogger } from "./logger.js";
-export { type RunEvent, RunHandle, type WatchOptions } from "./run.js";
+export { RunHandle } from "./run.js";
 export { type InputOf, type JsonSchema, jsonSchema, type OutputOf, type Schema } from "./schema.js";
 export type { ServerOptions } from "./transport.js";
-export type { AgentInfo, CapabilityInfo, Health, InboxItem, Run, RunStatus } from "./views.js";
 export { Worker, type WorkerOptions } from "./worker.js";

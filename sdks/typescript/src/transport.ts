@@ -1,19 +1,17 @@
 /**
- * The way to a server: addresses, credentials, and what a failed call means.
+ * The way of a worker to its server: credentials, and what a failed call means.
  *
- * For: workers and clients. Not for: what is said (see `connection` and `client`).
+ * For: the worker's stream. Not for: what is said on it (see `connection`), or clients (see `caller`).
  * Invariant: every failure of a call becomes a `ConsortError`, with the server's own code where it said one.
  */
 import * as grpc from "@grpc/grpc-js";
+import { ADDRESS, parseAddress } from "./address.js";
 import { Code, ConsortError } from "./error.js";
 import { Error as WireError } from "./proto/consort/v1/common.js";
 
-/** The default address of a server. */
-export const ADDRESS = "127.0.0.1:7878";
-
 /** How to reach a server. */
 export interface ServerOptions {
-  /** `HOST:PORT`, or a URL with `grpc`, `http` or (for TLS) `https`; `127.0.0.1:7878` where nothing is said. */
+  /** `http://HOST:PORT`, `https://HOST:PORT` or `HOST:PORT`; `http://127.0.0.1:7878` where nothing is said. */
   address?: string;
   /** The namespace; `default` where nothing is said. */
   namespace?: string;
@@ -35,17 +33,12 @@ const CHANNEL_OPTIONS: grpc.ChannelOptions = {
 
 /** A new connection to a server; it opens with the first call. */
 export function dial({ address = ADDRESS, ca }: ServerOptions): grpc.Client {
-  const url = /^(https?|grpc):\/\/([^/]+)\/?$/.exec(address);
-  if (address.includes("/") && !url) {
-    throw new ConsortError(Code.BadRequest, `\`${address}\` is not an address`, {
-      hint: "write `HOST:PORT`, or a URL such as `https://HOST:PORT`",
-    });
-  }
-  const secure = url?.[1] === "https" || ca !== undefined;
-  const credentials = secure
-    ? grpc.credentials.createSsl(ca === undefined ? null : Buffer.from(ca))
-    : grpc.credentials.createInsecure();
-  return new grpc.Client(url?.[2] ?? address, credentials, CHANNEL_OPTIONS);
+  const { host, secure } = parseAddress(address);
+  const credentials =
+    secure || ca !== undefined
+      ? grpc.credentials.createSsl(ca === undefined ? null : Buffer.from(ca))
+      : grpc.credentials.createInsecure();
+  return new grpc.Client(host, credentials, CHANNEL_OPTIONS);
 }
 
 /** What every call carries. */

@@ -12,9 +12,10 @@ import * as sdk from "../src/index.js";
 const CLASSES: Record<string, string> = {
   Agent: "capability declaration find",
   Answer: "catch finally forget then",
-  Client: "agents approve close deploy inbox listRuns resolveUnknown run start",
+  Client: "run started",
   ConsortError: "toString",
-  RunHandle: "cancel get pause result resume signal status watch",
+  Pager: "all pages",
+  RunHandle: "result",
   TaskContext:
     "all attempt call capability deadline idempotencyKey progress race replaying run runId signal sleep step stream " +
     "task token traceparent waitApproval waitSignal workflow",

@@ -2,7 +2,7 @@
 
 use consort_api_grpc::ServeConfig;
 use consort_engine::Config;
-use consort_proto::v1::{self, run_service_client::RunServiceClient};
+use consort_proto::v1::{self, worker_message::Kind, worker_service_client::WorkerServiceClient};
 use consort_types::Code;
 use tonic::{Request, metadata::MetadataValue};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
@@ -20,21 +20,26 @@ fn with_token<T>(message: T, token: &str) -> Request<T> {
 #[tokio::test]
 async fn with_a_token_only_those_come_in_who_have_it() {
     let server = Server::with(Some("sesame"), Config::default(), ServeConfig::default()).await;
-    let mut runs = RunServiceClient::new(server.channel.clone());
-    let list = v1::ListRunsRequest::default;
-    for request in [Request::new(list()), with_token(list(), "sesam")] {
-        let status = runs.list_runs(request).await.unwrap_err();
+    let mut workers = WorkerServiceClient::new(server.channel.clone());
+    let said = || {
+        let kind = Some(Kind::Hello(hello(vec![instance("worker", "work", 1)])));
+        let messages = vec![v1::WorkerMessage { instance: 0, kind }];
+        futures::stream::iter([v1::WorkerMessages { messages }])
+    };
+    for request in [Request::new(said()), with_token(said(), "sesam")] {
+        let status = workers.connect(request).await.unwrap_err();
         let error = error_of(&status);
         assert_eq!((status.code(), error.code), (tonic::Code::Unauthenticated, Code::Denied));
         assert!(error.hint.unwrap().contains("Bearer"));
     }
-    assert!(runs.list_runs(with_token(list(), "sesame")).await.is_ok());
+    let mut heard = workers.connect(with_token(said(), "sesame")).await.unwrap().into_inner();
+    assert_eq!(soon("a welcome", heard.message()).await.unwrap().unwrap().messages.len(), 1);
     let refused = server.worker(hello(vec![instance("worker", "work", 1)])).await.err().unwrap();
     assert_eq!(refused.code(), tonic::Code::Unauthenticated);
     let health = HealthClient::new(server.channel.clone()).check(HealthCheckRequest::default()).await;
     assert_eq!(health.unwrap().into_inner().status(), ServingStatus::Serving);
     assert_eq!(services_v1(&server, None).await.unwrap_err().code(), tonic::Code::Unauthenticated);
-    assert!(services_v1(&server, Some("sesame")).await.unwrap().contains(&"consort.v1.RunService".to_owned()));
+    assert!(services_v1(&server, Some("sesame")).await.unwrap().contains(&"consort.v1.WorkerService".to_owned()));
 }
 
 #[tokio::test]
@@ -42,7 +47,7 @@ async fn health_is_what_the_engine_says() {
     let server = Server::start().await;
     let mut health = HealthClient::new(server.channel.clone());
     let of = |service: &str| HealthCheckRequest { service: service.to_owned() };
-    for service in ["", "consort.v1.WorkerService", "consort.v1.AgentService"] {
+    for service in ["", "consort.v1.WorkerService"] {
         let answer = health.check(of(service)).await.unwrap().into_inner();
         assert_eq!(answer.status(), ServingStatus::Serving, "{service}");
     }
@@ -76,16 +81,8 @@ async fn services_v1(server: &Server, token: Option<&str>) -> Result<Vec<String>
     }
 }
 
-const SERVICES: [&str; 8] = [
-    "consort.v1.WorkerService",
-    "consort.v1.WorkflowService",
-    "consort.v1.RunService",
-    "consort.v1.InboxService",
-    "consort.v1.AgentService",
-    "consort.v1.QueueService",
-    "grpc.health.v1.Health",
-    "grpc.reflection.v1.ServerReflection",
-];
+const SERVICES: [&str; 3] =
+    ["consort.v1.WorkerService", "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"];
 
 #[tokio::test]
 async fn reflection_tells_every_service() {
@@ -122,8 +119,8 @@ async fn what_is_not_there_is_said_to_be_not_there() {
     let server = Server::start().await;
     let mut client = tonic::client::Grpc::new(server.channel.clone());
     client.ready().await.unwrap();
-    let path = "/consort.v1.RunService/Nothing".parse().unwrap();
-    let codec = tonic_prost::ProstCodec::<v1::GetRunRequest, v1::GetRunResponse>::default();
-    let status = client.unary(Request::new(v1::GetRunRequest::default()), path, codec).await.unwrap_err();
+    let path = "/consort.v1.WorkerService/Nothing".parse().unwrap();
+    let codec = tonic_prost::ProstCodec::<v1::Leaving, v1::Drain>::default();
+    let status = client.unary(Request::new(v1::Leaving::default()), path, codec).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::Unimplemented);
 }

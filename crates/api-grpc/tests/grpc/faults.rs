@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use consort_api_grpc::ServeConfig;
-use consort_engine::Config;
+use consort_engine::{Config, view::RunStatus};
 use consort_proto::v1::{self, server_message::Kind as Says, worker_message::Kind};
 use consort_types::{
     Code, limits,
@@ -27,7 +27,7 @@ async fn fault(messages: Vec<v1::WorkerMessage>, code: Code, grpc: tonic::Code, 
     assert_eq!((status.code(), error.code), (grpc, code), "{error}");
     assert!(error.message.contains(words), "{error}");
     good.say(0, complete(&task, "1")).await;
-    assert_eq!(server.ended(&run).await.status(), v1::RunStatus::Completed);
+    assert_eq!(server.ended(run).await.status, RunStatus::Completed);
 }
 
 fn said(instance: u32, kind: Kind) -> v1::WorkerMessage {
@@ -76,7 +76,7 @@ async fn a_flood_is_taken_at_the_pace_of_the_engine() {
         worker.say_all((0..2_000).map(|n| said(0, progress(round * 2_000 + n))).collect()).await;
     }
     worker.say(0, complete(&task, "1")).await;
-    assert_eq!(server.ended(&run).await.status(), v1::RunStatus::Completed);
+    assert_eq!(server.ended(run).await.status, RunStatus::Completed);
 }
 
 #[tokio::test]
@@ -97,14 +97,16 @@ async fn a_worker_that_reports_for_others_changes_nothing() {
     liar.say(0, fail(&v1::Task { attempt: Some(nowhere), ..task.clone() }, "a lie", false)).await;
     assert_eq!(liar.refused().await.1.code, Code::TaskNotFound);
     owner.say(0, complete(&task, "\"the truth\"")).await;
-    assert_eq!(server.ended(&run).await.output.as_deref(), Some(&b"\"the truth\""[..]));
+    assert_eq!(server.ended(run).await.output.as_deref(), Some("\"the truth\""));
 }
 
 #[tokio::test]
 async fn a_document_that_is_none_fails_its_attempt_alone() {
     let server = Server::start().await;
     let mut worker = server.one(2).await;
-    let runs = [server.run("work", &json!(1)).await, server.run("work", &json!(2)).await];
+    for n in 1..=2 {
+        server.run("work", &json!(n)).await;
+    }
     let (first, second) = (worker.task().await, worker.task().await);
     let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
     for (output, code) in [("{", Code::BadJson), ("", Code::BadJson), (deep.as_str(), Code::LimitReached)] {
@@ -123,9 +125,9 @@ async fn a_document_that_is_none_fails_its_attempt_alone() {
     assert_eq!(worker.refused().await.1.code, Code::LimitReached);
     // As the protocol says, the worker fails the attempt; the other goes on.
     worker.say_all(vec![said(0, fail(&first, "refused", false)), said(0, complete(&second, "2"))]).await;
-    let ends = [server.ended(&first.run).await.status(), server.ended(&second.run).await.status()];
-    assert_eq!(ends, [v1::RunStatus::Failed, v1::RunStatus::Completed]);
-    drop(runs);
+    let ends =
+        [server.ended(first.run.parse().unwrap()).await.status, server.ended(second.run.parse().unwrap()).await.status];
+    assert_eq!(ends, [RunStatus::Failed, RunStatus::Completed]);
 }
 
 #[tokio::test]
@@ -141,7 +143,7 @@ async fn a_name_that_is_too_long_for_any_key_fails_its_attempt_alone() {
         assert_eq!((Some(about), error.code), (task.attempt.clone(), Code::BadName), "{error}");
     }
     worker.say(0, complete(&task, "1")).await;
-    assert_eq!(server.ended(&run).await.status(), v1::RunStatus::Completed);
+    assert_eq!(server.ended(run).await.status, RunStatus::Completed);
 }
 
 #[tokio::test]
@@ -205,8 +207,8 @@ async fn a_worker_reports_and_claims_only_what_it_holds() {
     }
     assert_eq!(server.engine.status().await.unwrap().log_last, before, "no record is made of it");
     holder.say(0, complete(&task, "1")).await;
-    let ended = server.ended(&run).await;
-    assert_eq!((ended.status(), ended.output.as_deref()), (v1::RunStatus::Completed, Some(&b"1"[..])));
+    let ended = server.ended(run).await;
+    assert_eq!((ended.status, ended.output.as_deref()), (RunStatus::Completed, Some("1")));
 }
 
 #[tokio::test]
@@ -244,7 +246,7 @@ async fn a_connection_over_which_nothing_is_asked_ends() {
     let run = server.run("work", &json!(1)).await;
     let task = worker.task().await;
     worker.say(0, complete(&task, "1")).await;
-    assert_eq!(server.ended(&run).await.status(), v1::RunStatus::Completed);
+    assert_eq!(server.ended(run).await.status, RunStatus::Completed);
 }
 
 #[tokio::test]

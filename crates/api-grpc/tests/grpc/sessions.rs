@@ -1,7 +1,7 @@
 //! Sessions as they should be: hello, tasks, credit, journals, reconnecting, leaving.
 
 use consort_api_grpc::ServeConfig;
-use consort_engine::Config;
+use consort_engine::{Config, view::RunStatus};
 use consort_proto::v1::{self, server_message::Kind as Says, worker_message::Kind};
 use consort_types::{
     Code, Payload, Span, limits,
@@ -23,12 +23,12 @@ async fn a_worker_is_welcomed_and_does_a_task() {
     assert_eq!((task.number, task.capability.as_str(), task.step.as_str()), (1, "work", "a"));
     assert_eq!(
         (task.run.as_str(), task.workflow.as_str(), &task.input[..]),
-        (run.as_str(), "work", "{\"n\":\"ü\"}".as_bytes())
+        (run.to_string().as_str(), "work", "{\"n\":\"ü\"}".as_bytes())
     );
     assert!(!task.idempotency_key.is_empty() && task.journal.is_empty());
     worker.say(0, complete(&task, "{\"made\":1}")).await;
-    let ended = server.ended(&run).await;
-    assert_eq!((ended.status(), ended.output.as_deref()), (v1::RunStatus::Completed, Some(&b"{\"made\":1}"[..])));
+    let ended = server.ended(run).await;
+    assert_eq!((ended.status, ended.output.as_deref()), (RunStatus::Completed, Some("{\"made\":1}")));
     worker.leave().await;
 }
 
@@ -45,8 +45,8 @@ async fn two_agents_share_a_stream() {
         assert_eq!(number, u32::from(task.capability == "other"));
         worker.say(number, complete(&task, &format!("{number}"))).await;
     }
-    assert_eq!(server.ended(&runs[0]).await.output.as_deref(), Some(&b"1"[..]));
-    assert_eq!(server.ended(&runs[1]).await.output.as_deref(), Some(&b"0"[..]));
+    assert_eq!(server.ended(runs[0]).await.output.as_deref(), Some("1"));
+    assert_eq!(server.ended(runs[1]).await.output.as_deref(), Some("0"));
 }
 
 #[tokio::test]
@@ -99,8 +99,8 @@ async fn a_failed_attempt_is_tried_again_or_ends_the_step() {
     let second = worker.task().await;
     assert_eq!((second.number, &second.idempotency_key), (2, &first.idempotency_key));
     worker.say(0, fail(&second, "never", false)).await;
-    let ended = server.ended(&run).await;
-    assert_eq!(ended.status(), v1::RunStatus::Failed);
+    let ended = server.ended(run).await;
+    assert_eq!(ended.status, RunStatus::Failed);
     assert!(ended.error.unwrap().message.contains("never"));
 }
 
@@ -120,20 +120,14 @@ async fn entries_are_recorded_and_a_parked_task_comes_back_with_them() {
     worker.say(0, record(&task, 1, JournalEntry { after: vec![0], ..entry(wait, None) })).await;
     assert_eq!(worker.recorded().await.entry.unwrap().result, None);
     worker.say(0, Kind::Park(v1::Park { attempt: task.attempt.clone(), waiting: vec![1] })).await;
-    let signal = v1::SignalRunRequest {
-        run: run.clone(),
-        name: "go".to_owned(),
-        payload: "\"now\"".into(),
-        ..Default::default()
-    };
-    server.runs().signal_run(signal).await.unwrap();
+    server.signal(run, "go", "\"now\"").await;
     let again = worker.task().await;
     assert!(again.attempt.as_ref().unwrap().token > task.attempt.unwrap().token);
     assert_eq!(again.journal.len(), 2);
     assert_eq!(again.journal[1].after, [0]);
     assert_eq!(again.journal[1].result, Some(v1::journal_entry::Result::Output("\"now\"".into())));
     worker.say(0, complete(&again, "1")).await;
-    assert_eq!(server.ended(&run).await.status(), v1::RunStatus::Completed);
+    assert_eq!(server.ended(run).await.status, RunStatus::Completed);
 }
 
 #[tokio::test]
@@ -153,8 +147,8 @@ async fn large_documents_travel_whole_in_both_directions() {
     assert!(call.input == input.as_bytes());
     let output = format!("\"{large}\"");
     worker.say(0, complete(&task, &output)).await;
-    let ended = server.ended(&run).await;
-    assert!(ended.output.as_deref() == Some(output.as_bytes()) && ended.input.as_deref() == Some(input.as_bytes()));
+    let ended = server.ended(run).await;
+    assert!(ended.output.as_deref() == Some(output.as_str()) && ended.input == input);
 }
 
 #[tokio::test]
@@ -165,7 +159,7 @@ async fn the_largest_document_fits() {
     let task = worker.task().await;
     let output = format!("\"{}\"", "y".repeat(limits::PAYLOAD_BYTES_MAX - 2));
     worker.say(0, complete(&task, &output)).await;
-    assert!(server.ended(&run).await.output.as_deref() == Some(output.as_bytes()));
+    assert!(server.ended(run).await.output.as_deref() == Some(output.as_str()));
 }
 
 #[tokio::test]
@@ -184,7 +178,7 @@ async fn what_is_held_is_claimed_after_a_reconnect() {
         other => panic!("expected that the false claim is cancelled, found {other:?}"),
     }
     worker.say(0, complete(&task, "7")).await;
-    assert_eq!(server.ended(&run).await.output.as_deref(), Some(&b"7"[..]));
+    assert_eq!(server.ended(run).await.output.as_deref(), Some("7"));
 }
 
 #[tokio::test]
@@ -193,13 +187,12 @@ async fn a_cancelled_run_cancels_its_attempts() {
     let mut worker = server.one(1).await;
     let run = server.run("work", &json!(1)).await;
     let task = worker.task().await;
-    let request = v1::CancelRunRequest { run: run.clone(), reason: "enough".to_owned(), ..Default::default() };
-    server.runs().cancel_run(request).await.unwrap();
+    server.engine.cancel("default", run, "enough", false).await.unwrap();
     match worker.heard().await.1 {
         Says::Cancel(cancel) => assert_eq!(cancel.attempt, task.attempt),
         other => panic!("expected a cancellation, found {other:?}"),
     }
-    assert_eq!(server.ended(&run).await.status(), v1::RunStatus::Cancelled);
+    assert_eq!(server.ended(run).await.status, RunStatus::Cancelled);
 }
 
 #[tokio::test]
@@ -220,7 +213,7 @@ async fn any_message_speaks_for_all_instances_of_the_stream() {
         worker.say(0, Kind::Credit(v1::Credit { tasks })).await;
     }
     worker.say(1, complete(&task, "1")).await;
-    assert_eq!(server.ended(&run).await.status(), v1::RunStatus::Completed);
+    assert_eq!(server.ended(run).await.status, RunStatus::Completed);
     // And then of none: what they hold is given to others, and the stream ends by name.
     let next = server.run("other", &json!(2)).await;
     let Says::Task(task) = worker.heard().await.1 else { panic!("a task") };
@@ -239,7 +232,7 @@ async fn a_worker_that_leaves_is_let_go() {
     worker.leave().await;
     let mut next = server.one(1).await;
     let task = next.task().await;
-    assert_eq!((task.run, task.number), (run, 1));
+    assert_eq!((task.run, task.number), (run.to_string(), 1));
 }
 
 #[tokio::test]
@@ -252,7 +245,7 @@ async fn an_agent_that_is_removed_leaves_the_others_of_its_stream_alone() {
     let run = server.run("work", &json!(1)).await;
     let task = worker.task().await;
     worker.say(0, complete(&task, "1")).await;
-    assert_eq!(server.ended(&run).await.status(), v1::RunStatus::Completed);
+    assert_eq!(server.ended(run).await.status, RunStatus::Completed);
     server.engine.remove_agent("default", "worker", None, true).await.unwrap();
     assert!(matches!(worker.heard().await, (0, Says::Drain(_))));
     assert!(worker.next().await.unwrap().is_none(), "a stream that nobody is left on ends well");
@@ -262,7 +255,7 @@ async fn an_agent_that_is_removed_leaves_the_others_of_its_stream_alone() {
 async fn a_stopping_engine_waits_and_ends_the_streams() {
     let server = Server::start().await;
     let mut worker = server.one(1).await;
-    let run = server.run("work", &json!(1)).await;
+    server.run("work", &json!(1)).await;
     let task = worker.task().await;
     let engine = server.engine.clone();
     let stopping = tokio::spawn(async move { engine.shutdown(std::time::Duration::from_secs(20)).await });
@@ -273,7 +266,6 @@ async fn a_stopping_engine_waits_and_ends_the_streams() {
     soon("the end of the engine", stopping).await.unwrap();
     let refused = server.worker(hello(vec![instance("worker", "work", 1)])).await.err().unwrap();
     assert_eq!((refused.code(), error_of(&refused).code), (tonic::Code::Unavailable, Code::Stopping));
-    drop(run);
     server.close().await;
 }
 
@@ -298,9 +290,8 @@ async fn a_task_whose_journal_does_not_fit_fails_by_name() {
     worker.say(0, record(&task, 3, entry(JournalRequest::Signal { name: "go".to_owned() }, None))).await;
     worker.recorded().await;
     worker.say(0, Kind::Park(v1::Park { attempt: task.attempt.clone(), waiting: vec![3] })).await;
-    let signal = v1::SignalRunRequest { run: run.clone(), name: "go".to_owned(), ..Default::default() };
-    server.runs().signal_run(signal).await.unwrap();
-    let ended = server.ended(&run).await;
+    server.signal(run, "go", "null").await;
+    let ended = server.ended(run).await;
     let error = ended.error.unwrap();
     assert!(error.message.contains("journal") && error.message.contains("142606336"), "{error:?}");
 }

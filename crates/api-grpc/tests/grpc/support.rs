@@ -1,4 +1,4 @@
-//! A server with an engine in memory, and workers and clients that speak to it over loopback.
+//! A server with an engine in memory, and workers that speak to it over loopback.
 //!
 //! For: the tests beside it. Not for: starting a server in earnest.
 //! Invariant: everything ends with the value: no thread, port or file is left.
@@ -6,19 +6,17 @@
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
 use consort_api_grpc::{ApiConfig, ServeConfig, api, serve};
-use consort_engine::{Config, Handle, Parts};
+use consort_engine::{
+    Config, Handle, Parts, StartRequest,
+    view::{RunStatus, StepState},
+};
 use consort_journal::MemoryLogDisk;
 use consort_proto::{
     convert,
-    v1::{
-        self, agent_service_client::AgentServiceClient, inbox_service_client::InboxServiceClient,
-        queue_service_client::QueueServiceClient, run_service_client::RunServiceClient, server_message::Kind as Says,
-        worker_message::Kind, worker_service_client::WorkerServiceClient,
-        workflow_service_client::WorkflowServiceClient,
-    },
+    v1::{self, server_message::Kind as Says, worker_message::Kind, worker_service_client::WorkerServiceClient},
 };
 use consort_store::MemoryStore;
-use consort_types::{Code, Error, Payload, Secret, Span, limits, worker::JournalEntry};
+use consort_types::{Error, Payload, RunId, Secret, Span, limits, worker::JournalEntry};
 use prost::Message as _;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::mpsc, sync::oneshot};
@@ -29,10 +27,6 @@ pub(crate) const WORK: &str = "workflow: work\nversion: '1.0'\ndescription: Work
 /// The same, with another capability.
 pub(crate) const OTHER: &str =
     "workflow: other\nsteps:\n  a: { capability: other, with: {} }\noutput: ${{ steps.a.output }}\n";
-/// Waits for the signal `go`, then answers with what it brought.
-pub(crate) const WAIT: &str = "workflow: wait\nsteps:\n  a: { wait: { signal: go } }\noutput: ${{ steps.a.output }}\n";
-/// Asks a person.
-pub(crate) const ASK: &str = "workflow: ask\ninput: { what: {} }\nsteps:\n  a: { approve: { title: 'Ship it?', details: \"${{ input.what }}\" } }\n";
 
 /// Longer than anything takes here; a test that waits so long has failed.
 const BOUND: Duration = Duration::from_secs(30);
@@ -40,6 +34,15 @@ const BOUND: Duration = Duration::from_secs(30);
 /// What something gives, or a failed test where nothing comes.
 pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(BOUND, future).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
+}
+
+/// A run that has ended, with its documents in full.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) status: RunStatus,
+    pub(crate) error: Option<Error>,
+    pub(crate) input: String,
+    pub(crate) output: Option<String>,
 }
 
 /// A server on loopback.
@@ -63,7 +66,7 @@ impl Server {
         let (log, store) = (Box::new(disk.open().unwrap()), Arc::new(store));
         let parts = Parts { log, store: store.clone(), blobs: store };
         let engine = Handle::open(parts, engine).await.unwrap();
-        for source in [WORK, OTHER, WAIT, ASK] {
+        for source in [WORK, OTHER] {
             engine.deploy("default", source).await.unwrap();
         }
         let token = token.map(|token| Secret::new("token", token).unwrap());
@@ -84,39 +87,40 @@ impl Server {
         soon("the end of the server", self.served).await.unwrap();
     }
 
-    pub(crate) fn runs(&self) -> RunServiceClient<Channel> {
-        RunServiceClient::new(self.channel.clone()).max_decoding_message_size(limits::GRPC_BATCH_BYTES_MAX)
-    }
-
-    pub(crate) fn workflows(&self) -> WorkflowServiceClient<Channel> {
-        WorkflowServiceClient::new(self.channel.clone())
-    }
-
-    pub(crate) fn inbox(&self) -> InboxServiceClient<Channel> {
-        InboxServiceClient::new(self.channel.clone())
-    }
-
-    pub(crate) fn agents(&self) -> AgentServiceClient<Channel> {
-        AgentServiceClient::new(self.channel.clone())
-    }
-
-    pub(crate) fn queues(&self) -> QueueServiceClient<Channel> {
-        QueueServiceClient::new(self.channel.clone())
-    }
-
     /// Starts a run with `{"n": n}`; its id.
-    pub(crate) async fn run(&self, workflow: &str, n: &Value) -> String {
-        let input = json!({ "n": n }).to_string().into();
-        let request = v1::StartRunRequest { workflow: workflow.to_owned(), input, ..Default::default() };
-        self.runs().start_run(request).await.unwrap().into_inner().run
+    pub(crate) async fn run(&self, workflow: &str, n: &Value) -> RunId {
+        let input = Some(document(&json!({ "n": n }).to_string()));
+        let (namespace, workflow) = ("default".to_owned(), workflow.to_owned());
+        let request = StartRequest { namespace, workflow, input, ..StartRequest::default() };
+        self.engine.start(request).await.unwrap().run
+    }
+
+    /// Sends a signal to a run whose first step has parked, or parks: a signal that came before would be an answer to
+    /// the worker.
+    pub(crate) async fn signal(&self, run: RunId, name: &str, payload: &str) {
+        let parked = async {
+            while self.engine.run_tree("default", run).await.unwrap()[0].state != StepState::Parked {
+                tokio::task::yield_now().await;
+            }
+        };
+        soon("the task to park", parked).await;
+        self.engine.signal("default", run, name, document(payload)).await.unwrap();
     }
 
     /// The end of a run.
-    pub(crate) async fn ended(&self, run: &str) -> v1::Run {
-        let id = run.parse().unwrap();
-        soon("the end of the run", self.engine.wait_end("default", id)).await.unwrap();
-        let request = v1::GetRunRequest { run: run.to_owned(), ..Default::default() };
-        self.runs().get_run(request).await.unwrap().into_inner().run.unwrap()
+    pub(crate) async fn ended(&self, run: RunId) -> Ended {
+        let view = soon("the end of the run", self.engine.wait_end("default", run)).await.unwrap();
+        let input = self.text(view.input).await;
+        let output = match view.output {
+            Some(output) => Some(self.text(output).await),
+            None => None,
+        };
+        Ended { status: view.summary.status, error: view.summary.error, input, output }
+    }
+
+    /// A document in full.
+    async fn text(&self, document: Payload) -> String {
+        String::from_utf8(self.engine.payload(document).await.unwrap().to_vec()).unwrap()
     }
 
     /// Opens a stream and says hello.
@@ -271,16 +275,4 @@ pub(crate) fn error_of(status: &Status) -> Error {
 /// An engine that lets go of silent workers and of their tasks at once.
 pub(crate) fn hasty() -> Config {
     Config { grace: Span::from_millis(100), heartbeat_timeout: Span::from_millis(600), ..Config::default() }
-}
-
-/// A watch of an engine that has stopped breaks, and says why.
-pub(crate) async fn ends_with_the_engine<T>(mut watched: Streaming<T>) {
-    let status = loop {
-        match soon("the end of the watch", watched.message()).await {
-            Ok(Some(_)) => {}
-            Ok(None) => panic!("a watch that breaks says why"),
-            Err(status) => break status,
-        }
-    };
-    assert_eq!((status.code(), error_of(&status).code), (tonic::Code::Unavailable, Code::Stopping));
 }

@@ -76,7 +76,7 @@ pub fn document(payload: Payload) -> Bytes {
 }
 
 /// The payload that these bytes are. They are not looked into: whoever takes a document from outside checks it.
-pub fn payload(bytes: &Bytes) -> Payload {
+pub(super) fn payload(bytes: &Bytes) -> Payload {
     Payload::inline(bytes.as_ref())
 }
 

@@ -1,7 +1,7 @@
 //! The bridge between messages on the wire and the types that the rest of Consort speaks.
 //!
-//! For: both ends of the worker protocol, and every service that shows agents, queues and limits. Not for: whether a
-//! name, an amount or a document is acceptable (the engine decides that, for every door alike).
+//! For: both ends of the worker protocol. Not for: whether a name, an amount or a document is acceptable (the engine
+//! decides that, for every door alike).
 //! Invariant: what is converted there and back is the same. A message that cannot be understood gives an error that
 //! names the field; a code or a kind that a newer side added never ends a conversation by itself.
 
@@ -9,12 +9,10 @@ mod error;
 mod field;
 mod hello;
 mod journal;
-mod registry;
 mod report;
 mod server;
 
 pub use error::{error_from_wire, error_to_wire};
-pub use field::{document, payload};
+pub use field::document;
 pub use hello::{hellos_from_wire, hellos_to_wire};
-pub use registry::{limit_from_wire, limit_to_wire};
 pub use report::{BadReport, report_from_wire};

@@ -3,50 +3,34 @@
 For: `from consort import Agent, Client, TaskContext, Worker`. Not for: anything whose name begins with an underscore.
 """
 
+from consort import models
 from consort._agent import Agent, Capability, Effect
-from consort._client import Client, Run, RunFailed
+from consort._client import AsyncClient, AsyncRun
 from consort._context import Answer, Approval, Retry, Route, TaskContext
 from consort._errors import Code, ConsortError, TaskError
-from consort._records import (
-    AgentInfo,
-    Delta,
-    Deployed,
-    InboxItem,
-    Progress,
-    RunEnded,
-    RunEvent,
-    RunInfo,
-    RunStatus,
-    WorkflowInfo,
-)
+from consort._failed import RunFailed
+from consort._generated.blocking.client import Client, Run
 from consort._version import __version__
 from consort._worker import Worker
 
 __all__ = [
     "Agent",
-    "AgentInfo",
     "Answer",
     "Approval",
+    "AsyncClient",
+    "AsyncRun",
     "Capability",
     "Client",
     "Code",
     "ConsortError",
-    "Delta",
-    "Deployed",
     "Effect",
-    "InboxItem",
-    "Progress",
     "Retry",
     "Route",
     "Run",
-    "RunEnded",
-    "RunEvent",
     "RunFailed",
-    "RunInfo",
-    "RunStatus",
     "TaskContext",
     "TaskError",
     "Worker",
-    "WorkflowInfo",
     "__version__",
+    "models",
 ]

@@ -7,8 +7,12 @@ Invariant: nothing that a replay would only repeat (a recorded failure, a diverg
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+if TYPE_CHECKING:
+    from consort._generated.models import Diagnostic
 
 Seconds: TypeAlias = "float | int | timedelta"
 """A span of time: a number of seconds, or a `timedelta`."""
@@ -59,6 +63,8 @@ class ConsortError(Exception):
     """What is wrong, with the value and the limit."""
     hint: str | None
     """What to do next, where that is known."""
+    diagnostics: Sequence[Diagnostic] = ()
+    """Of the source of a workflow: every finding."""
 
     def __init__(self, message: str, *, code: str = Code.INTERNAL, hint: str | None = None) -> None:
         super().__init__(message)

@@ -1,22 +1,19 @@
 """The wire: channels, authentication, and errors as gRPC carries them.
 
-For: workers and clients. Not for: what is said on a stream.
+For: workers. Not for: what is said on a stream.
 Invariant: whatever gRPC raises leaves here as a `ConsortError` with a stable code.
 """
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final
 
 import grpc
 import grpc.aio
 
+from consort._address import Address
 from consort._errors import Code, ConsortError
 from consort._proto.v1.common_pb2 import Error
-
-DEFAULT_ADDRESS: Final = "127.0.0.1:7878"
-"""Where a server listens unless told otherwise."""
 
 PROTOCOL: Final = 1
 """The version of the worker protocol."""
@@ -53,11 +50,10 @@ _CODES: Final = {
 def open_channel(address: str, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
     """A channel to the server; nothing is sent before the first call."""
     options = list(_OPTIONS)
-    # As `consort up` prints it, with a scheme in front, it means the same.
-    address = re.sub(r"^(grpc|http)://", "", address).rstrip("/")
-    if credentials is None:
-        return grpc.aio.insecure_channel(address, options=options)
-    return grpc.aio.secure_channel(address, credentials, options=options)
+    found = Address.parse(address)
+    if credentials is None and not found.is_secure:
+        return grpc.aio.insecure_channel(found.host, options=options)
+    return grpc.aio.secure_channel(found.host, credentials or grpc.ssl_channel_credentials(), options=options)
 
 
 def metadata(token: str | None) -> tuple[tuple[str, str], ...]:

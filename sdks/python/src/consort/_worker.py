@@ -23,6 +23,7 @@ from typing import Any, Final
 import grpc
 import grpc.aio
 
+from consort._address import DEFAULT_ADDRESS
 from consort._agent import Agent
 from consort._attempt import Patience
 from consort._errors import Code, ConsortError, Seconds, microseconds
@@ -30,7 +31,7 @@ from consort._proto.v1 import worker_pb2, worker_pb2_grpc
 from consort._session import Instance, Outbox
 from consort._stillness import unwatch, watch
 from consort._threads import Threads
-from consort._transport import DEFAULT_ADDRESS, PROTOCOL, error_of, metadata, open_channel, rpc_error
+from consort._transport import PROTOCOL, error_of, metadata, open_channel, rpc_error
 from consort._version import __version__
 
 LOG = logging.getLogger("consort.worker")

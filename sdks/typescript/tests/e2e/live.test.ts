@@ -7,7 +7,16 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { z } from "zod";
-import { type Agent, agent, Client, Code, ConsortError, type RunEvent, TaskError, Worker } from "../../src/index.js";
+import {
+  type Agent,
+  agent,
+  Client,
+  Code,
+  ConsortError,
+  TaskError,
+  type WatchRunEvent,
+  Worker,
+} from "../../src/index.js";
 import { silent } from "../fake.js";
 import { LIVE, Server, WorkerProcess } from "./server.js";
 
@@ -26,7 +35,6 @@ async function stage(...agents: Agent[]) {
   const strike = async () => {
     worker.stop();
     await left;
-    client.close();
     await server.remove();
   };
   return { server, client, worker, strike };
@@ -56,42 +64,39 @@ test("a run goes from the client to the agent and back, with what is said on the
   );
   const { client, strike } = await stage(writer);
   try {
-    const deployed = await client.deploy(one("short", "summarise"));
+    const deployed = await client.deployWorkflow({ source: one("short", "summarise") });
     assert.deepEqual([deployed.name, deployed.revision, deployed.new], ["short", 1, true]);
-    assert.equal((await client.deploy(one("short", "summarise"))).new, false);
+    assert.equal((await client.deployWorkflow({ source: one("short", "summarise") })).new, false);
 
-    const run = await client.start("short", { text: "hello world" }, { idempotencyKey: "k1", labels: { team: "a" } });
-    assert.equal(
-      (await client.start("short", { text: "hello world" }, { idempotencyKey: "k1", labels: { team: "a" } })).id,
-      run.id,
-    );
-    const events: RunEvent[] = [];
+    const start = { workflow: "short", input: { text: "hello world" }, idempotencyKey: "k1", labels: { team: "a" } };
+    const run = await client.startRun(start);
+    const again = await client.startRun(start);
+    assert.deepEqual([again.id, again.deduplicated, run.deduplicated], [run.id, true, false]);
+    const events: WatchRunEvent[] = [];
     const kinds = new Set<string>();
     let signalled = false;
     for await (const event of run.watch()) {
       events.push(event);
-      kinds.add(event.kind);
-      if (!signalled && kinds.has("progress") && kinds.has("text") && kinds.has("json")) {
+      kinds.add(event.event === "progress" ? event.data.kind : event.event);
+      if (!signalled && kinds.has("message") && kinds.has("text") && kinds.has("json")) {
         signalled = true;
         await run.signal("seen");
       }
     }
-    const text = events.find((event) => event.kind === "text");
-    const json = events.find((event) => event.kind === "json");
-    assert.deepEqual(
-      [text?.kind === "text" && text.text, json?.kind === "json" && json.value],
-      ["short", { words: 2 }],
-    );
+    const said = events.flatMap((event) => (event.event === "progress" ? [event.data] : []));
+    const text = said.find((progress) => progress.kind === "text");
+    const json = said.find((progress) => progress.kind === "json");
+    assert.deepEqual([text?.text, json?.json], ["short", { words: 2 }]);
     const ended = events.at(-1);
-    assert.ok(ended?.kind === "ended" && ended.run.status === "completed");
+    assert.ok(ended?.event === "end" && ended.data.status === "completed");
 
     assert.equal(await run.result(z.string()), "hello");
     await assert.rejects(run.result(z.number()), { code: Code.BadOutput });
-    const shown = await client.run(run.id).get();
+    const shown = await client.run(run.id).show();
     assert.deepEqual([shown.input, shown.output, shown.labels], [{ text: "hello world" }, "hello", { team: "a" }]);
     const listed = [];
-    for await (const found of client.listRuns({ workflow: "short", statuses: ["completed"] })) {
-      listed.push(found.id);
+    for await (const found of client.listRuns({ workflow: "short", status: ["completed"] })) {
+      listed.push(found.run);
     }
     assert.deepEqual(listed, [run.id]);
   } finally {
@@ -104,7 +109,7 @@ test("an agent is found by what it can do, and shown with how it does", LIVE, as
   const writer = agent("writer", options).capability("summarise", { description: "Makes it short." }, () => "short");
   const { client, strike } = await stage(writer);
   try {
-    const [found, ...others] = await client.agents({ capability: "summarise" });
+    const [found, ...others] = await client.listAgents({ capability: "summarise", label: { region: "eu" } });
     assert.equal(others.length, 0);
     assert.deepEqual(
       [found?.name, found?.version, found?.labels, found?.health, found?.instances.length],
@@ -119,6 +124,59 @@ test("an agent is found by what it can do, and shown with how it does", LIVE, as
   }
 });
 
+test("the largest documents go there and back", LIVE, async () => {
+  const server = await Server.start();
+  const client = new Client({ address: server.address });
+  try {
+    await client.deployWorkflow({ source: one("large", "nobody.has.it") });
+    const input = { text: "x".repeat(63 * 1024 * 1024) };
+    const run = await client.startRun({ workflow: "large", input });
+    assert.ok(((await run.input()) as typeof input).text === input.text);
+  } finally {
+    await server.remove();
+  }
+});
+
+test("what operators do can be done by the client", LIVE, async () => {
+  const server = await Server.start();
+  const client = new Client({ address: `http://${server.address}` });
+  try {
+    assert.equal((await client.checkWorkflow({ source: "workflow: 7" })).valid, false);
+    const { name } = await client.deployWorkflow({ source: one("lonely", "nobody.has.it") });
+    const run = await client.startRun({ workflow: name, labels: { team: "red" } });
+    assert.deepEqual(
+      (await run.tree()).map((step) => step.name),
+      ["only"],
+    );
+    assert.equal((await client.listQueues()).find((queue) => queue.capability === "nobody.has.it")?.waiting, 1);
+    await run.pause();
+    assert.equal((await run.show()).paused, true);
+    await run.cancel({ reason: "not needed" });
+    await assert.rejects(run.result(), { code: Code.Cancelled });
+    assert.equal((await run.history().all()).at(-1)?.event, "run_ended");
+    const again = await run.retry();
+    const forked = await again.fork({ input: { value: 2 } });
+    const bulk = await client.bulkRuns({ filter: { workflow: name, status: ["running"] }, action: "cancel" });
+    assert.deepEqual(bulk.results.map((item) => item.run).sort(), [again.id, forked.id].sort());
+    await assert.rejects(forked.result(), ConsortError);
+    assert.equal((await run.compare(again.id)).left, run.id);
+    await run.delete();
+    await assert.rejects(run.show(), { code: Code.RunNotFound });
+    await client.setQuota("key:tenant/7", { max_concurrent: 2 });
+    assert.deepEqual(
+      (await client.listQuotas()).map((quota) => quota.scope),
+      ["key:tenant/7"],
+    );
+    await client.removeQuota("key:tenant/7");
+    await client.setRetention({ keep: "1h" });
+    await client.setRetention({ keep: null });
+    assert.match(await client.drawWorkflow(name, { format: "mermaid" }), /^flowchart/);
+    assert.equal((await client.showError("C0201")).code, "C0201");
+  } finally {
+    await server.remove();
+  }
+});
+
 test("failures keep their code and message, from the agent and from the server", LIVE, async () => {
   const broken = agent("broken")
     .capability("break", () => {
@@ -127,21 +185,21 @@ test("failures keep their code and message, from the agent and from the server",
     .capability("wait", (ctx) => ctx.waitSignal("never"));
   const { client, strike } = await stage(broken);
   try {
-    await assert.rejects(client.start("nothing"), (error: unknown) => {
+    await assert.rejects(client.startRun({ workflow: "nothing" }), (error: unknown) => {
       assert.ok(error instanceof ConsortError);
       assert.equal(error.code, "C0102");
       assert.match(error.message, /`nothing`/);
       return true;
     });
-    await client.deploy(one("break", "break"));
-    await assert.rejects((await client.start("break")).result(), (error: ConsortError) =>
+    await client.deployWorkflow({ source: one("break", "break") });
+    await assert.rejects((await client.startRun({ workflow: "break" })).result(), (error: ConsortError) =>
       /no such page/.test(error.message),
     );
-    await client.deploy(one("wait", "wait"));
-    const run = await client.start("wait");
-    await run.cancel("not needed");
+    await client.deployWorkflow({ source: one("wait", "wait") });
+    const run = await client.startRun({ workflow: "wait" });
+    await run.cancel({ reason: "not needed" });
     await assert.rejects(run.result(), ConsortError);
-    assert.equal(await run.status(), "cancelled");
+    assert.equal((await run.show()).status, "cancelled");
   } finally {
     await strike();
   }
@@ -154,23 +212,19 @@ test("a person's decision in the inbox answers an approval", LIVE, async () => {
   });
   const { client, strike } = await stage(asks);
   try {
-    await client.deploy(one("ask", "ask"));
-    const run = await client.start("ask");
-    for await (const event of run.watch({ live: false })) {
-      const items = [];
-      for await (const item of client.inbox()) {
-        items.push(item);
-      }
-      const [item] = items;
+    await client.deployWorkflow({ source: one("ask", "ask") });
+    const run = await client.startRun({ workflow: "ask" });
+    for await (const event of run.watch()) {
+      const [item] = await client.listInbox().all();
       if (item) {
         assert.deepEqual(
-          [item.run, item.ask, item.title, item.details],
+          [item.run, item.kind, item.title, item.details],
           [run.id, "approval", "ship it?", { version: 3 }],
         );
-        await client.approve(item.task, { by: "ada", approved: false, comment: "not yet" });
+        await client.decide(item.task, { decision: "reject", by: "ada", comment: "not yet" });
         break;
       }
-      assert.notEqual(event.kind, "ended");
+      assert.notEqual(event.event, "end");
     }
     assert.deepEqual(await run.result(), { approved: false, by: "ada", comment: "not yet" });
   } finally {
@@ -187,8 +241,8 @@ test(
     const said: string[] = [];
     try {
       let worker = new WorkerProcess("flow-worker.js", server.address);
-      await client.deploy(one("flow", "flow.run"));
-      const run = await client.start("flow", { n: 1 });
+      await client.deployWorkflow({ source: one("flow", "flow.run") });
+      const run = await client.startRun({ workflow: "flow", input: { n: 1 } });
       for (const moment of ["squared 2", "noted 4", "waiting"]) {
         said.push(...(await worker.until(moment)));
         await worker.end("SIGKILL");
@@ -202,7 +256,6 @@ test(
         assert.equal(said.filter((line) => line === effect).length, 1, effect);
       }
     } finally {
-      client.close();
       await server.remove();
     }
   },
@@ -226,8 +279,8 @@ test("a task that is held survives a restart of the server", LIVE, async () => {
   });
   const { server, client, strike } = await stage(holder);
   try {
-    await client.deploy(one("hold", "hold"));
-    const run = await client.start("hold");
+    await client.deployWorkflow({ source: one("hold", "hold") });
+    const run = await client.startRun({ workflow: "hold" });
     const result = run.result();
     await running;
     await server.kill();
@@ -256,8 +309,8 @@ test("what the code asks by two branches is the same after each of many wake-ups
     .capability("add", (_, input) => (input as { at: number }).at + 1);
   const { client, strike } = await stage(racers);
   try {
-    await client.deploy(one("race", "race"));
-    const runs = await Promise.all(Array.from({ length: 10 }, () => client.start("race")));
+    await client.deployWorkflow({ source: one("race", "race") });
+    const runs = await Promise.all(Array.from({ length: 10 }, () => client.startRun({ workflow: "race" })));
     const results = await Promise.all(runs.map((run) => run.result()));
     assert.deepEqual(
       results,

@@ -5,7 +5,7 @@
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 
 /**
- * Words that the worker and the client interfaces share.
+ * Words of the worker protocol that are not about one message.
  *
  * JSON documents travel as bytes of UTF-8 JSON text. Instants and durations are whole microseconds; instants count
  * from 1970-01-01T00:00:00Z. Fields are only ever added; a number is never used again.

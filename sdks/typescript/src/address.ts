@@ -1,0 +1,35 @@
+/**
+ * The address of a server, which workers and clients share.
+ *
+ * For: `http://127.0.0.1:7878`, `https://consort.example`, or `HOST:PORT` alone. Not for: opening connections.
+ * Invariant: one text means the same server for gRPC and for HTTP.
+ */
+import { Code, ConsortError } from "./error.js";
+
+/** Where a server listens unless told otherwise. */
+export const ADDRESS = "http://127.0.0.1:7878";
+
+/** Where a server listens. */
+export interface Address {
+  /** The host with its port, such as `127.0.0.1:7878`. */
+  host: string;
+  /** Whether TLS is spoken. */
+  secure: boolean;
+  /** As a URL without a slash at its end. */
+  url: string;
+}
+
+/** The address in a text; without a scheme it is `http`. It throws where it is none. */
+export function parseAddress(text: string): Address {
+  // A listener for workers alone is printed with `grpc`, which speaks over HTTP too.
+  const full = text.includes("://") ? text.replace(/^grpc:/, "http:") : `http://${text}`;
+  const url = URL.canParse(full) ? new URL(full) : undefined;
+  const secure = url?.protocol === "https:";
+  const rest = url && url.pathname.replace(/\/+$/, "") + url.search + url.hash + url.username;
+  if (!url?.hostname || !(secure || url.protocol === "http:") || rest) {
+    throw new ConsortError(Code.BadRequest, `\`${text}\` is no address of a server`, {
+      hint: `one looks like \`${ADDRESS}\``,
+    });
+  }
+  return { host: `${url.hostname}:${url.port || (secure ? "443" : "80")}`, secure, url: url.origin };
+}
