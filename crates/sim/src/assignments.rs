@@ -56,7 +56,7 @@ pub(crate) struct AssignmentOracle {
 impl AssignmentOracle {
     /// Looks at which limits are in the log.
     fn note_limits(&mut self, scene: &Scene<'_>) {
-        let durable = scene.fold.machine.limits().unwrap_or_default();
+        let durable = scene.fold.machine.registry().limits().unwrap_or_default();
         let known = std::mem::take(&mut self.limits);
         for (namespace, scope, limit) in durable {
             let Some(most) = limit.concurrency else { continue };

@@ -75,7 +75,7 @@ fn set_limit(ctx: &mut Context, namespace: usize, scope: LimitScope, limit: Task
 /// Agents may work again, and limits go.
 fn settle(ctx: &mut Context) {
     let Some(Ok(machine)) = ctx.host.partition.as_mut().map(|partition| partition.machine()) else { return };
-    let (Ok(agents), Ok(limits)) = (machine.agent_states(), machine.limits()) else { return };
+    let (Ok(agents), Ok(limits)) = (machine.registry().agent_states(), machine.registry().limits()) else { return };
     for (namespace, name, version, _) in agents.into_iter().filter(|(.., state)| state.draining) {
         let (version, change) = (Some(version), AgentChange::Resume);
         ctx.request(Command::SetAgent(SetAgent { namespace, name, version, change }), Purpose::Any);

@@ -68,7 +68,7 @@ impl Worker {
         }
         let (namespace, declared) = (NAMESPACES[self.identity.namespace], self.declaration());
         let machine = ctx.host.partition.as_mut().and_then(|partition| partition.machine().ok());
-        let known = machine.map(|machine| machine.agent(namespace, &declared.name, &declared.version));
+        let known = machine.map(|machine| machine.registry().agent(namespace, &declared.name, &declared.version));
         match known {
             Some(Ok(Some(known))) if known == declared => self.attach(ctx),
             Some(Ok(_)) => {
