@@ -8,6 +8,7 @@
 mod common;
 
 use std::{
+    fmt::Write as _,
     fs::{self, File},
     io::Write as _,
     path::{Path, PathBuf},
@@ -95,7 +96,7 @@ fn keep(data: &Path, to: &Path) {
         let copy = to.join("data").join(&path);
         fs::create_dir_all(copy.parent().unwrap()).unwrap();
         fs::write(copy, &bytes[..used]).unwrap();
-        list.push_str(&format!("{} {}\n", bytes.len(), path.display()));
+        let _ = writeln!(list, "{} {}", bytes.len(), path.display());
     }
     fs::write(to.join("files.txt"), list).unwrap();
 }
