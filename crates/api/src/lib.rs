@@ -17,6 +17,7 @@ pub mod bulk;
 #[cfg(feature = "client")]
 pub mod client;
 mod document;
+mod entry;
 pub mod inbox;
 pub mod inside;
 mod openapi;
@@ -34,12 +35,13 @@ pub mod watch;
 pub mod workflows;
 
 pub use document::Document;
+pub use entry::Entry;
 pub use openapi::openapi;
 pub use operate::EmptyRequest;
 pub use page::{Items, NoParams, Page, PageParams};
 pub use params::{Form, Param, Place};
 pub use problem::{Diagnostic, ErrorDetail, Problem, status_of};
-pub use spec::{Accepts, Entry, Method, Operation, Returns, Scope, Spec};
+pub use spec::{Accepts, Method, Operation, Returns, Scope, Spec};
 pub use table::{operations, routes_table};
 
 /// The namespace of a request that names none.

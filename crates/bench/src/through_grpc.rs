@@ -6,13 +6,13 @@
 //! next one starts.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use consort_conformance::sdk::{Sdk, Setting, Worker};
 use consort_types::RunId;
-use consort_worker::{Agent, Capability, Client, Remote};
+use consort_worker::{Agent, Capability, Client, Remote, client::AgentFilter};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -28,6 +28,8 @@ use crate::{
 const ECHO: &str = "conform.echo";
 /// Tasks that the worker holds at once.
 const CREDIT: u32 = 1_000;
+/// How often it is asked whether a worker has joined.
+const JOINED_EVERY: Duration = Duration::from_millis(10);
 /// Starts that are under way at once.
 const STARTS: usize = 64;
 /// Idle instances of W6.
@@ -84,7 +86,8 @@ impl Stage {
     async fn open(sdk: Sdk) -> Outcome<Self> {
         let folder = tempfile::tempdir_in(".")?;
         let server = Server::start(folder.path()).await?;
-        let (worker, client) = (start_worker(sdk, &server, folder.path())?, client(&server));
+        let (mut worker, client) = (start_worker(sdk, &server, folder.path())?, client(&server));
+        await_joined(&mut worker, &client, &worker_log(folder.path())).await?;
         Ok(Self { folder, server, worker, client })
     }
 
@@ -97,7 +100,25 @@ impl Stage {
 fn start_worker(sdk: Sdk, server: &Server, folder: &Path) -> Outcome<Worker> {
     let setting =
         Setting { server: server.host.clone(), ledger: String::new(), credit: CREDIT, variant: String::new() };
-    Ok(sdk.start(&setting, &folder.join("worker.log"))?)
+    Ok(sdk.start(&setting, &worker_log(folder))?)
+}
+
+fn worker_log(folder: &Path) -> PathBuf {
+    folder.join("worker.log")
+}
+
+/// Waits until the worker has joined. One that ends instead, for want of a package, is told with what it said: its runs
+/// would wait for ever.
+async fn await_joined(worker: &mut Worker, client: &Client, log: &Path) -> Outcome<()> {
+    let filter = AgentFilter { capability: Some(ECHO.to_owned()), ..AgentFilter::default() };
+    while client.agents(&filter).await?.is_empty() {
+        if let Some(status) = worker.ended() {
+            let said = std::fs::read_to_string(log).unwrap_or_default();
+            return Err(format!("the worker has ended before it joined ({status}): {said}").into());
+        }
+        tokio::time::sleep(JOINED_EVERY).await;
+    }
+    Ok(())
 }
 
 fn client(server: &Server) -> Client {

@@ -33,6 +33,9 @@ const QUESTIONS: &[&[&str]] = &[
     &["--namespace", "other", "runs", "list"],
 ];
 
+/// Stands in front of a folder, in the list of what a data folder held.
+const FOLDER: &str = "folder";
+
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/compat")
 }
@@ -70,24 +73,36 @@ fn assert_holds(was: &Value, is: &Value, at: &str) {
     }
 }
 
-/// The regular files below a folder, by their path from it.
-fn files(below: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
+/// The folders and the files below a folder, by their path from it.
+fn walk(below: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
+    let (mut folders, mut files) = (Vec::new(), Vec::new());
     let mut open = vec![below.to_owned()];
     while let Some(folder) = open.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
-            if path.is_dir() { open.push(path) } else { found.push(path.strip_prefix(below).unwrap().to_owned()) }
+            let relative = path.strip_prefix(below).unwrap().to_owned();
+            if path.is_dir() {
+                folders.push(relative);
+                open.push(path);
+            } else {
+                files.push(relative);
+            }
         }
     }
-    found.sort();
-    found
+    folders.sort();
+    files.sort();
+    (folders, files)
 }
 
-/// Keeps a data folder: each file without the zeros at its end, and a list of how long the files were.
+/// Keeps a data folder: each file without the zeros at its end, and a list of the folders and of how long the files
+/// were.
 fn keep(data: &Path, to: &Path) {
     let mut list = String::new();
-    for path in files(data) {
+    let (folders, files) = walk(data);
+    for folder in folders {
+        let _ = writeln!(list, "{FOLDER} {}", folder.display());
+    }
+    for path in files {
         if path.file_name().is_some_and(|name| name == "lock" || name == ".gitignore") {
             continue;
         }
@@ -104,10 +119,14 @@ fn keep(data: &Path, to: &Path) {
 /// Makes a data folder again from what was kept.
 fn restore(from: &Path, data: &Path) {
     let list = fs::read_to_string(from.join("files.txt")).unwrap();
+    fs::create_dir_all(data).unwrap();
     for line in list.lines() {
         let (length, path) = line.split_once(' ').unwrap();
         let to = data.join(path);
-        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        if length == FOLDER {
+            fs::create_dir_all(to).unwrap();
+            continue;
+        }
         let mut file = File::create(to).unwrap();
         file.write_all(&fs::read(from.join("data").join(path)).unwrap()).unwrap();
         file.set_len(length.parse().unwrap()).unwrap();

@@ -13,6 +13,7 @@ mod handout;
 mod lazy;
 mod live;
 mod open;
+mod positions;
 mod refusal;
 mod report;
 mod views;

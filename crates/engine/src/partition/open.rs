@@ -12,10 +12,11 @@ use consort_core::{LiveTask, Machine};
 use consort_dispatch::Dispatcher;
 use consort_journal::Log;
 use consort_store::{Blobs, Store};
-use consort_types::{Code, Error, Locality, Result, RunId, Seq, Time};
+use consort_types::{Locality, Result, RunId, Seq, Time};
 
 use super::{
-    Counters, Outputs, Partition, effects::EffectClasses, group::Group, lazy::Lazies, live::LiveProgress, refusal,
+    Counters, Outputs, Partition, effects::EffectClasses, group::Group, lazy::Lazies, live::LiveProgress, positions,
+    refusal,
 };
 use crate::{Config, Parts, backing::StoreBacking, clock::first_time, write_rows};
 
@@ -30,7 +31,7 @@ impl Partition {
     pub fn open(parts: Parts, config: Config, incarnation: u64, wall: Time) -> Result<Self> {
         let Parts { log, store, blobs } = parts;
         let applied = store.applied()?;
-        check_positions(&*log, applied)?;
+        positions::check(&*log, applied)?;
         let backing = Arc::new(StoreBacking::new(Arc::clone(&store), Arc::clone(&blobs)));
         let mut machine = Machine::open(backing, applied)?;
         replay(&*log, &mut machine, &*store, &*blobs, config.flush_rows)?;
@@ -114,23 +115,6 @@ impl Partition {
             }
         }
     }
-}
-
-pub(super) fn check_positions(log: &dyn Log, applied: Seq) -> Result<()> {
-    let (first, last) = (log.first(), log.last());
-    if first > applied.next() {
-        let message = format!("the store ends at record `{applied}`, but the log begins at `{first}`");
-        return Err(
-            Error::new(Code::Damaged, message).hint("the store is older than the log: restore both from one backup")
-        );
-    }
-    if applied > last {
-        let message = format!("the store ends at record `{applied}`, but the log ends at `{last}`");
-        return Err(
-            Error::new(Code::Damaged, message).hint("the log is older than the store: restore both from one backup")
-        );
-    }
-    Ok(())
 }
 
 /// Applies what the store does not reflect yet; writes rows back as it goes, so memory stays bounded.

@@ -16,7 +16,7 @@ use consort_journal::{Log, Record};
 use consort_store::Store;
 use consort_types::{Code, Error, Result, Seq, Time};
 
-use super::open::check_positions;
+use super::positions;
 
 /// The records that refusals from the record `from` on name.
 pub(super) fn refused(log: &dyn Log, from: Seq) -> Result<BTreeSet<Seq>> {
@@ -78,7 +78,7 @@ pub(crate) fn broken(panic: &(dyn Any + Send)) -> Error {
 /// store or it was refused before, [`Code::BadRequest`] where it is a refusal itself.
 pub fn refuse_record(log: &mut dyn Log, store: &dyn Store, refusal: RefuseRecord) -> Result<Seq> {
     let applied = store.applied()?;
-    check_positions(log, applied)?;
+    positions::check(log, applied)?;
     let seq = refusal.seq;
     if seq > log.last() || seq == Seq::ZERO {
         return Err(Error::new(

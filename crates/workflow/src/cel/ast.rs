@@ -8,7 +8,7 @@ use std::{ops::Range, sync::Arc};
 use minicbor::{Decode, Encode};
 use serde_json::Value;
 
-use super::functions::Function;
+use super::catalog::Function;
 
 /// The position of a node in [`Program::nodes`].
 pub(crate) type Id = u32;

@@ -11,9 +11,8 @@ use serde_json::{Map, Value};
 
 use super::{
     ast::{Id, Macro, MacroKind, NodeKind, Operator, Program, Root, StepField},
-    check_depth,
-    functions::{self, Function},
-    strings,
+    catalog::Function,
+    check_depth, functions, strings,
     value::{Budget, Fault, Number, Outcome, equal, kind_name, order, whole},
 };
 use crate::{

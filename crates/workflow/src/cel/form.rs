@@ -12,7 +12,7 @@ use minicbor::{
 
 use super::{
     ast::{Id, Node, NodeKind, Program},
-    functions::Function,
+    catalog::Function,
 };
 
 impl<C> Encode<C> for Function {

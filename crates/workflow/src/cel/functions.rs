@@ -1,117 +1,18 @@
-//! The functions of the language, each declared once: name, arguments, usage.
+//! What the functions do, but for those on texts.
 //!
-//! For: calls by name. Not for: macros, which see their arguments unevaluated (see `eval`).
+//! For: evaluating calls. Not for: which functions there are (see `catalog`), or macros (see `eval`).
 //! Invariant: a function is pure, and pays for its work before it does it.
 
-use std::{borrow::Cow, collections::BTreeSet, ops::Range};
+use std::{borrow::Cow, collections::BTreeSet};
 
 use serde_json::Value;
 
 use super::{
-    parser::Problem,
+    arguments::{bounds, list, whole},
+    catalog::Function,
     strings,
     value::{Budget, Fault, Number, Outcome, canonical, equal, kind_name, order, text_of},
 };
-use crate::suggest::{did_you_mean, listed};
-
-macro_rules! functions {
-    ($($variant:ident $name:literal $arguments:expr, $usage:literal;)+) => {
-        /// A function that expressions may call; `f(x, y)` and `x.f(y)` are the same call.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(crate) enum Function { $($variant,)+ }
-
-        impl Function {
-            /// Every name, in the order of the reference.
-            pub(crate) const NAMES: &[&'static str] = &[$($name,)+];
-
-            pub(crate) fn of(name: &str) -> Option<Self> {
-                match name { $($name => Some(Self::$variant),)+ _ => None }
-            }
-
-            /// How it is written.
-            pub(crate) fn usage(self) -> &'static str {
-                match self { $(Self::$variant => concat!("usage: ", $usage),)+ }
-            }
-
-            fn arguments(self) -> std::ops::RangeInclusive<usize> {
-                match self { $(Self::$variant => $arguments,)+ }
-            }
-        }
-    };
-}
-
-functions! {
-    Success "success" 0..=0, "`success()`";
-    Failure "failure" 0..=0, "`failure()`";
-    Always "always" 0..=0, "`always()`";
-    Cancelled "cancelled" 0..=0, "`cancelled()`";
-    Size "size" 1..=1, "`size(value)` or `value.size()`";
-    Contains "contains" 2..=2, "`text.contains(part)`";
-    StartsWith "startsWith" 2..=2, "`text.startsWith(part)`";
-    EndsWith "endsWith" 2..=2, "`text.endsWith(part)`";
-    Matches "matches" 2..=2, "`text.matches(pattern)`";
-    LowerAscii "lowerAscii" 1..=1, "`text.lowerAscii()`";
-    UpperAscii "upperAscii" 1..=1, "`text.upperAscii()`";
-    Trim "trim" 1..=1, "`text.trim()`";
-    Split "split" 2..=2, "`text.split(separator)`";
-    Join "join" 1..=2, "`list.join()` or `list.join(separator)`";
-    Replace "replace" 3..=3, "`text.replace(from, to)`";
-    Substring "substring" 2..=3, "`text.substring(start)` or `text.substring(start, end)`";
-    Int "int" 1..=1, "`int(value)`";
-    Double "double" 1..=1, "`double(value)`";
-    String "string" 1..=1, "`string(value)`";
-    Bool "bool" 1..=1, "`bool(value)`";
-    Type "type" 1..=1, "`type(value)`";
-    Min "min" 1..=16, "`min(list)` or `min(a, b)`";
-    Max "max" 1..=16, "`max(list)` or `max(a, b)`";
-    Sum "sum" 1..=1, "`sum(list)` or `list.sum()`";
-    Range "range" 1..=2, "`range(end)` or `range(start, end)`";
-    Keys "keys" 1..=1, "`keys(map)`";
-    Flatten "flatten" 1..=1, "`list.flatten()`";
-    Distinct "distinct" 1..=1, "`list.distinct()`";
-    Sort "sort" 1..=1, "`list.sort()`";
-    Reverse "reverse" 1..=1, "`list.reverse()`";
-    Slice "slice" 3..=3, "`list.slice(start, end)`";
-    Json "json" 1..=1, "`json(value)`";
-    FromJson "fromJson" 1..=1, "`fromJson(text)`";
-}
-
-impl Function {
-    pub(super) fn is_status(self) -> bool {
-        matches!(self, Self::Success | Self::Failure | Self::Always | Self::Cancelled)
-    }
-
-    pub(super) fn check_arguments(self, name: &str, count: usize) -> Result<(), String> {
-        let wanted = self.arguments();
-        if wanted.contains(&count) {
-            return Ok(());
-        }
-        let wanted = if wanted.start() == wanted.end() {
-            wanted.start().to_string()
-        } else {
-            format!("{} to {}", wanted.start(), wanted.end())
-        };
-        Err(format!("`{name}` takes {wanted} arguments (the receiver counted), found {count}"))
-    }
-}
-
-/// What to say of a name that is no function.
-pub(super) fn unknown(name: &str, receiver: bool, span: Range<usize>) -> Problem {
-    const MACROS: [&str; 6] = ["has", "all", "exists", "exists_one", "map", "filter"];
-    let hint = did_you_mean(name, Function::NAMES.iter().copied().chain(MACROS)).unwrap_or_else(|| match name {
-        "all" | "exists" | "exists_one" | "map" | "filter" if !receiver => {
-            format!("write `list.{name}(x, expression)`")
-        }
-        "len" | "length" | "count" => "write `size(value)`".to_owned(),
-        "toJson" | "toJSON" => "write `json(value)`".to_owned(),
-        "fromJSON" => "write `fromJson(text)`".to_owned(),
-        _ => format!(
-            "there are {} and others: see the language reference",
-            listed(Function::NAMES[4..14].iter().copied())
-        ),
-    });
-    Problem::new("unknown-function", format!("there is no function `{name}`"), span).hint(hint)
-}
 
 /// The value of a call. Status functions never come here.
 pub(super) fn call(function: Function, arguments: &[Cow<'_, Value>], budget: &mut Budget) -> Outcome<Value> {
@@ -198,15 +99,6 @@ fn boolean(value: &Value) -> Outcome<Value> {
     }
 }
 
-/// The elements of a list; `name` is the function that wants them.
-fn list<'v>(value: &'v Value, name: &str) -> Outcome<&'v Vec<Value>> {
-    value.as_array().ok_or_else(|| Fault::new(format!("`{name}` needs a list, found {}", kind_name(value))))
-}
-
-fn whole(value: &Value, name: &str) -> Outcome<i64> {
-    value.as_i64().ok_or_else(|| Fault::new(format!("`{name}` needs a whole number, found {}", kind_name(value))))
-}
-
 fn extreme(function: Function, arguments: &[Cow<'_, Value>], budget: &mut Budget) -> Outcome<Value> {
     let wanted = if function == Function::Min { std::cmp::Ordering::Less } else { std::cmp::Ordering::Greater };
     let items: Vec<&Value> = match arguments {
@@ -268,19 +160,6 @@ fn of_list(function: Function, arguments: &[Cow<'_, Value>], budget: &mut Budget
             Ok(items[start..end].iter().cloned().collect())
         }
     }
-}
-
-/// Reads `[start]` or `[start, end]`, which must lie within `length`.
-pub(super) fn bounds(arguments: &[Cow<'_, Value>], length: usize, name: &str) -> Outcome<(usize, usize)> {
-    let start = whole(&arguments[0], name)?;
-    let end = arguments.get(1).map_or(Ok(i64::try_from(length).unwrap_or(i64::MAX)), |end| whole(end, name))?;
-    if let (Ok(start), Ok(end)) = (usize::try_from(start), usize::try_from(end))
-        && start <= end
-        && end <= length
-    {
-        return Ok((start, end));
-    }
-    Err(Fault::new(format!("`{name}` from {start} to {end} is outside of 0 to {length}")))
 }
 
 fn flatten(items: &[Value]) -> Value {
@@ -345,18 +224,5 @@ pub(super) fn contains(container: &Value, item: &Value, budget: &mut Budget) -> 
             Err(Fault::new("`in` looks into a list or a map, found a text").hint("write `text.contains(part)`"))
         }
         other => Err(Fault::new(format!("`in` looks into a list or a map, found {}", kind_name(other)))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Function;
-
-    #[test]
-    fn the_reference_page_has_every_function() {
-        let page = include_str!("../../../../docs/workflow-language.md");
-        for name in Function::NAMES {
-            assert!(page.contains(&format!("`{name}(")), "{name}");
-        }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::parser::Problem;
+use super::problem::Problem;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Token {

@@ -8,12 +8,15 @@
 //! (ANTLR) for a grammar of this size; its errors speak of ANTLR's tokens; and its evaluator has no budget and walks
 //! maps in hash order, so it could not have been used anyway.
 
+mod arguments;
 mod ast;
+mod catalog;
 mod eval;
 mod form;
 mod functions;
 mod lexer;
 mod parser;
+mod problem;
 mod strings;
 mod types;
 mod value;
@@ -21,7 +24,8 @@ mod value;
 pub use ast::{Program, Root, Use};
 pub(crate) use eval::evaluate;
 pub use lexer::closing;
-pub use parser::{Problem, parse};
+pub use parser::parse;
+pub use problem::Problem;
 pub use types::{Kind, Schema, infer};
 pub use value::kind_name;
 pub(crate) use value::{Number, check_depth, check_depth_below, text_of};

@@ -11,35 +11,12 @@ use serde_json::Value;
 
 use super::{
     ast::{Id, Macro, MacroKind, Node, NodeKind, Operator, Program, Root, StepField, Use},
-    functions::{self, Function},
+    catalog::{self, Function},
     lexer::{Token, tokens},
+    problem::Problem,
     strings,
 };
 use crate::suggest::did_you_mean;
-
-/// What is wrong with an expression, at bytes of its text.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Problem {
-    /// A stable short slug, such as `unknown-function`.
-    pub code: &'static str,
-    /// What is wrong.
-    pub message: String,
-    /// Where, as bytes of the text.
-    pub span: Range<usize>,
-    /// What would be right.
-    pub hint: Option<String>,
-}
-
-impl Problem {
-    pub(super) fn new(code: &'static str, message: impl Into<String>, span: Range<usize>) -> Self {
-        Self { code, message: message.into(), span, hint: None }
-    }
-
-    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
-    }
-}
 
 /// Parses an expression. Syntax errors end it at the first; unknown names are all found.
 pub fn parse(text: &str) -> Result<Program, Vec<Problem>> {
@@ -409,7 +386,7 @@ impl Parser {
             return self.has(&arguments, whole);
         }
         let Some(function) = Function::of(name) else {
-            self.problems.push(functions::unknown(name, receiver.is_some(), span));
+            self.problems.push(catalog::unknown(name, receiver.is_some(), span));
             return self.push(NodeKind::Literal(Value::Null), whole, &[]);
         };
         if let Err(message) = function.check_arguments(name, arguments.len()) {

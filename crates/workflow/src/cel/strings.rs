@@ -9,7 +9,8 @@ use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 
 use super::{
-    functions::{Function, bounds},
+    arguments::bounds,
+    catalog::Function,
     value::{Budget, Fault, Outcome, kind_name, text_of},
 };
 

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use super::{
     ast::{Id, MacroKind, NodeKind, Operator, Program, Root, StepField},
-    functions::Function,
-    parser::Problem,
+    catalog::Function,
+    problem::Problem,
 };
 use crate::suggest::{did_you_mean, listed};
 
