@@ -81,7 +81,7 @@ pub(crate) const STAGES: &[Stage] = &[
     ),
     stage("evaluate", "research answers, and cites the right place", Action::Binary(&["examples/evaluate"]))
         .within(300),
-    stage("sim", "the laws hold under every fault, seed by seed", Action::Binary(&["consort-sim", "--seeds", "2000"]))
+    stage("sim", "the laws hold under every fault, seed by seed", Action::Binary(&["consort-sim", "--seeds", "1000"]))
         .within(600),
     stage("fuzz", "hostile bytes are refused, some seconds for each target", Action::Script(&["scripts/fuzz", "15"]))
         .within(600),
