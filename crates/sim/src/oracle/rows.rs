@@ -113,7 +113,7 @@ pub(crate) fn check(context: &Context<'_>, changes: &[Change], rows: &Rows) -> C
     for change in changes {
         check_size(change)?;
         if TABLES.steps.has(&change.key) {
-            check_step(context, change)?;
+            check_step(context, change, rows)?;
         } else if TABLES.runs.has(&change.key) {
             check_run(context, change, rows)?;
         } else if TABLES.history.has(&change.key) && change.old.is_some() && change.new.is_some() {
@@ -132,7 +132,7 @@ fn check_size(change: &Change) -> Checked {
     Ok(())
 }
 
-fn check_step(context: &Context<'_>, change: &Change) -> Checked {
+fn check_step(context: &Context<'_>, change: &Change, rows: &Rows) -> Checked {
     let (Some(new), Some(task)) = (&change.new, key_of::<TaskId>(&change.key)) else { return Ok(()) };
     let new: Step = decode(new).ok_or_else(|| Violation::of(4, format!("the row of step {task} cannot be read")))?;
     let seq = context.seq;
@@ -150,7 +150,17 @@ fn check_step(context: &Context<'_>, change: &Change) -> Checked {
     if new.state == StepState::Ready && new.token != old.token && new.token.0 != seq.0 {
         return Err(Violation::of(3, format!("record {seq}: step {task} got token {}", new.token)));
     }
+    if is_from_below(rows, task, &new) {
+        return Ok(());
+    }
     check_times(context, task, &old, &new)
+}
+
+/// Whether the instance has its error from one below it, whose time was over: its own may not be.
+fn is_from_below(rows: &Rows, task: TaskId, step: &Step) -> bool {
+    let Some(scope) = step.child.filter(|_| step.error.is_some()) else { return false };
+    let below = steps_of(rows, task.run).filter(|(key, _)| key_of::<TaskId>(key).is_some_and(|at| at.scope == scope));
+    below.filter_map(|(_, row)| decode::<Step>(row)).any(|below| below.error == step.error)
 }
 
 /// What a timer does happens when it is due, not before.
