@@ -13,6 +13,7 @@ mod config;
 mod handle;
 mod keeper;
 pub mod partition;
+mod run_ids;
 mod shell;
 
 /// What is seen of runs, steps, histories, the inbox and workflows.

@@ -75,10 +75,9 @@ impl Handle {
         Ok(handle)
     }
 
-    /// A new run id: ordered by time, and unique.
-    pub fn new_run_id() -> RunId {
-        let millis = shell::wall_clock().0 / 1_000;
-        RunId(ulid::Ulid::from_parts(millis, rand::random()).to_bytes())
+    /// A new run id: unique, and after those that this door has made before.
+    fn new_run_id(&self) -> RunId {
+        self.shared.run_ids.next(shell::wall_clock(), rand::random())
     }
 
     /// Appends a command and answers once it is durable and applied.

@@ -88,7 +88,7 @@ impl Handle {
             priority: request.priority,
             timeout: request.timeout,
             traceparent: request.traceparent.clone(),
-            ..StartRun::requested(Self::new_run_id(), &request.namespace, &request.workflow, Payload::null())
+            ..StartRun::requested(self.new_run_id(), &request.namespace, &request.workflow, Payload::null())
         };
         command.check()?;
         let input = request.input.clone().unwrap_or_else(|| Payload::inline(&b"{}"[..]));
@@ -121,7 +121,7 @@ impl Handle {
     pub async fn fork(&self, request: ForkRequest) -> Result<Started> {
         let (namespace, from) = (request.namespace, request.from);
         let mut command =
-            ForkRun { run: Self::new_run_id(), namespace: namespace.clone(), from, step: request.step, input: None };
+            ForkRun { run: self.new_run_id(), namespace: namespace.clone(), from, step: request.step, input: None };
         command.check()?;
         let (input, pin) = match request.input {
             Some(input) => {

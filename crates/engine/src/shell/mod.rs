@@ -39,6 +39,7 @@ use crate::{
     handle::Status,
     keeper::{BlobKeeper, Pin},
     partition::{Attached, Partition},
+    run_ids::RunIds,
 };
 
 /// A question that is answered between two groups.
@@ -92,6 +93,7 @@ pub(crate) struct Shared {
     /// The revision of what agents are shown with, for those who follow them.
     pub(crate) agents: watch::Sender<u64>,
     pub(crate) keeper: BlobKeeper,
+    pub(crate) run_ids: RunIds,
     /// Commands of clients that wait to be appended.
     pub(crate) waiting: AtomicUsize,
     /// Reads that wait to be answered.
@@ -109,6 +111,7 @@ impl Shared {
             watches: Watches::default(),
             agents: watch::Sender::new(0),
             keeper,
+            run_ids: RunIds::new(),
             waiting: AtomicUsize::new(0),
             reading: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
