@@ -166,7 +166,7 @@ fn waits(folder: &Folder, workflow: &str) -> String {
     let run = folder.wait_for(workflow, "running");
     consort_testkit::wait_until("a step that waits", || {
         let shown = folder.ok(&["runs", "show", &run, "--json"]);
-        shown.contains("waiting").then_some(())
+        shown.contains("\"state\":\"waiting").then_some(())
     });
     run
 }

@@ -150,10 +150,7 @@ fn check_step(context: &Context<'_>, change: &Change, rows: &Rows) -> Checked {
     if new.state == StepState::Ready && new.token != old.token && new.token.0 != seq.0 {
         return Err(Violation::of(3, format!("record {seq}: step {task} got token {}", new.token)));
     }
-    if is_from_below(rows, task, &new) {
-        return Ok(());
-    }
-    check_times(context, task, &old, &new)
+    check_times(context, task, (&old, &new), rows)
 }
 
 /// Whether the instance has its error from one below it, whose time was over: its own may not be.
@@ -164,7 +161,7 @@ fn is_from_below(rows: &Rows, task: TaskId, step: &Step) -> bool {
 }
 
 /// What a timer does happens when it is due, not before.
-fn check_times(context: &Context<'_>, task: TaskId, old: &Step, new: &Step) -> Checked {
+fn check_times(context: &Context<'_>, task: TaskId, (old, new): (&Step, &Step), rows: &Rows) -> Checked {
     let failed_by = |code| new.state != old.state && new.error.as_ref().is_some_and(|error| error.code == code);
     let due = match (old.state, new.state) {
         (StepState::Waiting, StepState::Completed) | (StepState::Backoff, StepState::Ready) => old.wake_at,
@@ -172,7 +169,7 @@ fn check_times(context: &Context<'_>, task: TaskId, old: &Step, new: &Step) -> C
         _ if failed_by(Code::DeadlinePassed) && matches!(context.command, Command::Tick(_)) => old.deadline_at,
         _ => None,
     };
-    if due.is_some_and(|due| context.now < due) {
+    if due.is_some_and(|due| context.now < due) && !is_from_below(rows, task, new) {
         let what = format!("record {}: step {task} became {:?} before its time", context.seq, new.state);
         return Err(Violation::of(6, what));
     }
