@@ -53,7 +53,7 @@ impl Stage {
 }
 
 /// The gate. Clippy runs in the release profile too: build scripts and procedural macros are then compiled once for
-/// lints, tests and programs alike. Measured on the dependencies of `consort-worker`, lints and then a release build:
+/// lints, tests and programs alike. Measured on the dependencies of `consort-sdk`, lints and then a release build:
 /// 64 CPU seconds, against 159 with lints in the dev profile. Programs are started from the release folder and not by
 /// `cargo run -p`, which may choose other features and compile dependencies again; a single test target is best chosen
 /// by `--workspace --test NAME` for the same reason.

@@ -11,8 +11,8 @@ use std::{
 };
 
 use consort_conformance::sdk::{Sdk, Setting, Worker};
+use consort_sdk::{Agent, Capability, Client, Remote, client::AgentFilter};
 use consort_types::RunId;
-use consort_worker::{Agent, Capability, Client, Remote, client::AgentFilter};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -254,7 +254,7 @@ async fn idle_instances(count: usize) -> Outcome<()> {
         let remote = Remote::new(format!("http://{}", server.host));
         for _ in first..(first + INSTANCES_PER_CONNECTION).min(count) {
             let nothing = Capability::from_fn("idle.nothing", |_, input: Value| async move { Ok(input) });
-            let worker = consort_worker::Worker::new(remote.clone()).agent(Agent::new("idle").capability(nothing));
+            let worker = consort_sdk::Worker::new(remote.clone()).agent(Agent::new("idle").capability(nothing));
             workers.spawn(worker.run(std::future::pending()));
         }
     }

@@ -6,7 +6,7 @@
 mod common;
 
 use common::{Folder, WAITING};
-use consort_journal::{Log as _, Record};
+use consort_log::{Log as _, Record};
 use consort_log_file::FileLog;
 
 fn folder() -> Folder {

@@ -8,8 +8,8 @@ mod common;
 use std::net::TcpStream;
 
 use common::Folder;
+use consort_sdk::{Agent, Capability, Remote, Worker};
 use consort_testkit::{http::Client, process::Server};
-use consort_worker::{Agent, Capability, Remote, Worker};
 
 #[test]
 fn one_address_serves_http_and_grpc() {

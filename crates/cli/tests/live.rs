@@ -8,8 +8,8 @@ mod common;
 use std::sync::Arc;
 
 use common::{Folder, binary};
+use consort_sdk::{Agent, Capability, Remote, TaskContext, TaskError, Worker};
 use consort_testkit::{process::Server, wait_until};
-use consort_worker::{Agent, Capability, Remote, TaskContext, TaskError, Worker};
 use serde_json::{Value, json};
 use tokio::{runtime::Runtime, sync::Semaphore};
 

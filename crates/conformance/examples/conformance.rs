@@ -1,12 +1,12 @@
 //! The Rust worker of the conformance scenarios (sdks/conformance/README.md tells what each capability does).
 //!
-//! For: the driver of this crate. Not for: learning (see `crates/worker/examples`).
+//! For: the driver of this crate. Not for: learning (see `crates/sdk/examples`).
 //! Invariant: it does what the workers in the other languages do.
 
 use std::{env, future::Future};
 
+use consort_sdk::{Agent, CallOptions, Capability, Remote, TaskContext, TaskError, Worker, all, race};
 use consort_types::{EffectClass, Error, Result, Span};
-use consort_worker::{Agent, CallOptions, Capability, Remote, TaskContext, TaskError, Worker, all, race};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};

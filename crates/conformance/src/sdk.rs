@@ -15,7 +15,7 @@ use consort_crash::binary;
 /// An agent SDK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sdk {
-    /// `crates/worker`.
+    /// `crates/sdk`.
     Rust,
     /// `sdks/python`.
     Python,

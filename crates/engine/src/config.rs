@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use consort_journal::Log;
+use consort_log::Log;
 use consort_store::{Blobs, Store};
 use consort_types::Span;
 

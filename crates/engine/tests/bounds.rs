@@ -17,7 +17,7 @@ use consort_core::{
     command::{SetRetention, StartRun},
 };
 use consort_engine::{Config, Decision, Handle, Locality, Partition, Parts, RefuseRecord, StartRequest, refuse_record};
-use consort_journal::{Log, MemoryLogDisk, Record};
+use consort_log::{Log, MemoryLogDisk, Record};
 use consort_store::{Batch, MemoryStore, Row, Snapshot, Store, StoreError};
 use consort_types::{
     Code, EffectClass, Error, Payload, Result, RunId, Seq, Time, limits,

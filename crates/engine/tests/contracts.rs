@@ -7,7 +7,7 @@
 mod support;
 
 use consort_engine::{Config, Handle, Locality, Session, StartRequest, WatchEvent, view::RunView};
-use consort_journal::MemoryLogDisk;
+use consort_log::MemoryLogDisk;
 use consort_store::MemoryStore;
 use consort_types::{
     Code, EffectClass, Error, Payload,

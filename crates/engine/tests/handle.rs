@@ -18,7 +18,7 @@ use consort_engine::{
     Config, Decision, ForkRequest, Handle, Locality, Parts, Session, StartRequest, WatchEvent,
     view::{JournalCursor, RunFilter, RunView},
 };
-use consort_journal::{Log, LogError, MemoryLogDisk, Record, Records};
+use consort_log::{Log, LogError, MemoryLogDisk, Record, Records};
 use consort_store::{Blobs, MemoryStore, Store};
 use consort_types::{
     BlobHash, Code, EffectClass, Payload, Result, RunId, Seq, Span, limits,

@@ -12,7 +12,7 @@ use consort_core::{
     command::{RegisterAgent, RemoveAgent},
 };
 use consort_engine::{Config, Handle, InstanceId, Locality, StartRequest};
-use consort_journal::MemoryLogDisk;
+use consort_log::MemoryLogDisk;
 use consort_store::MemoryStore;
 use consort_types::{
     Code, EffectClass, Error, Payload, Span, TaskId, Token, limits,

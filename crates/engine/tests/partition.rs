@@ -16,7 +16,7 @@ use consort_core::{
     command::{CancelRun, PauseRun},
 };
 use consort_engine::{Config, Locality, Partition, Parts, write_rows};
-use consort_journal::{Log, LogError, MemoryLog, MemoryLogDisk, Record, Records};
+use consort_log::{Log, LogError, MemoryLog, MemoryLogDisk, Record, Records};
 use consort_store::{Batch, MemoryStore, Store};
 use consort_types::{
     Code, EffectClass, Payload, Seq, Span, Time, limits,

@@ -12,7 +12,7 @@ use consort_core::{
     command::{RegisterAgent, RemoveAgent},
 };
 use consort_engine::{Config, Decision, Handle, Locality, Partition, Session, StartRequest};
-use consort_journal::MemoryLogDisk;
+use consort_log::MemoryLogDisk;
 use consort_store::MemoryStore;
 use consort_types::{
     Code, EffectClass, Payload, Span, Time, limits,

@@ -11,7 +11,7 @@ use consort_engine::{
     BulkAction, BulkRequest, Config, Decision, Handle, Locality, StartRequest,
     view::{RunFilter, RunStatus},
 };
-use consort_journal::MemoryLogDisk;
+use consort_log::MemoryLogDisk;
 use consort_store::MemoryStore;
 use consort_types::{
     Code, EffectClass, Error, Payload, RunId, TaskId, limits,

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use consort_journal::{Log, Record};
+use consort_log::{Log, Record};
 use consort_log_file::FileLog;
 use consort_types::{Seq, Time};
 

@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use consort_journal::{Files, SegmentFile};
+use consort_log::{Files, SegmentFile};
 
 /// A folder of the local file system.
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use consort_journal::{Files, Log, LogError, MemoryDisk, Record};
+use consort_log::{Files, Log, LogError, MemoryDisk, Record};
 use consort_types::{Seq, Time};
 
 use crate::{

@@ -12,7 +12,7 @@ use std::{
     thread::JoinHandle,
 };
 
-use consort_journal::{Files, Log, LogError, Record, Records, frame};
+use consort_log::{Files, Log, LogError, Record, Records, frame};
 use consort_types::Seq;
 
 use crate::{

@@ -6,7 +6,7 @@
 
 use std::io;
 
-use consort_journal::{Files, LogError, SegmentFile};
+use consort_log::{Files, LogError, SegmentFile};
 
 use crate::segment::{self, DATA_START, Head};
 

@@ -6,7 +6,7 @@
 
 use std::{collections::VecDeque, io, sync::Arc};
 
-use consort_journal::{
+use consort_log::{
     Files, LogError, Record, SegmentFile,
     frame::{self, HEADER_BYTES, Header, Key},
 };

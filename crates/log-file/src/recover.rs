@@ -9,7 +9,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use consort_journal::{
+use consort_log::{
     Files, LogError, SegmentFile,
     frame::{ALIGN, Header},
 };

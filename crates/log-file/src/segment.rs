@@ -1,13 +1,13 @@
 //! The bytes around the frames: names, sizes, the head of a segment and its marks.
 //!
-//! For: telling our segments from anything else, and one segment from another. Not for: frames (`journal::frame`).
+//! For: telling our segments from anything else, and one segment from another. Not for: frames (`log::frame`).
 //! Invariant: an ordinal is used once in a log, and a head never changes while its segment is part of the log.
 //!
 //! A segment is a file of fixed length: one page with the head, two pages with a mark each, then frames.
 //! A mark says "up to here everything was durable when I was written": it turns the loss of a last frame into proven
 //! damage. There are two, so that a mark that is torn while it is written leaves the older one.
 
-use consort_journal::{Files, LogError, SegmentFile, frame::Key};
+use consort_log::{Files, LogError, SegmentFile, frame::Key};
 use consort_types::Seq;
 
 /// Where frames begin.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use consort_journal::{Files, Log, LogError, MemoryDisk, Record, Unsynced, conformance};
+use consort_log::{Files, Log, LogError, MemoryDisk, Record, Unsynced, conformance};
 use consort_log_file::{FileLog, LockFile, Options};
 use consort_types::{Seq, Time};
 

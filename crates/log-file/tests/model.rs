@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use consort_journal::{Files, Log, LogError, MemoryDisk, MemoryLog, Record};
+use consort_log::{Files, Log, LogError, MemoryDisk, MemoryLog, Record};
 use consort_log_file::{FileLog, Options, fuzz_read};
 use consort_types::{Seq, Time};
 use proptest::prelude::*;

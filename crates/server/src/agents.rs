@@ -3,8 +3,8 @@
 //! For: the list. Not for: their code.
 //! Invariant: an agent costs nothing before its first task: what is heavy is made when it is needed.
 
-use consort_agents::{BuiltinConfig, research::ResearchConfig};
-use consort_worker::Agent;
+use consort_agents_research::{BuiltinConfig, research::ResearchConfig};
+use consort_sdk::Agent;
 
 use crate::{Settings, basic, local::DataFolder};
 
@@ -16,6 +16,6 @@ pub(crate) fn builtin(settings: &Settings) -> Vec<Agent> {
         pdf_executable: std::env::current_exe().ok(),
     };
     let mut agents = vec![basic::agent()];
-    agents.extend(consort_agents::builtin(BuiltinConfig { research }));
+    agents.extend(consort_agents_research::builtin(BuiltinConfig { research }));
     agents
 }

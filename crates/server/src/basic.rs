@@ -5,14 +5,14 @@
 
 use std::time::Duration;
 
+use consort_sdk::{Agent, Capability, TaskContext, TaskError, schemars::JsonSchema};
 use consort_types::{EffectClass, Span};
-use consort_worker::{Agent, Capability, TaskContext, TaskError, schemars::JsonSchema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// The input of `sleep`.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[schemars(crate = "consort_worker::schemars")]
+#[schemars(crate = "consort_sdk::schemars")]
 struct Sleep {
     /// How long, such as `500ms`.
     #[serde(rename = "for")]
@@ -21,7 +21,7 @@ struct Sleep {
 
 /// The output of `sleep`.
 #[derive(Debug, Serialize, JsonSchema)]
-#[schemars(crate = "consort_worker::schemars")]
+#[schemars(crate = "consort_sdk::schemars")]
 struct Slept {
     /// How long it slept.
     slept: String,

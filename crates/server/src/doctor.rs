@@ -13,7 +13,7 @@ use std::{
 };
 
 use consort_engine::view::RefusedRecord;
-use consort_journal::{Files as _, Log as _, LogError, MemoryDisk};
+use consort_log::{Files as _, Log as _, LogError, MemoryDisk};
 use consort_log_file::{FileLog, Folder, Options};
 use consort_types::{Error, Result, Seq, Span, limits};
 

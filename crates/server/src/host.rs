@@ -5,11 +5,11 @@
 
 use async_trait::async_trait;
 use consort_engine::{Handle, Locality, Session, SessionSender};
+use consort_sdk::{Connect, Connection};
 use consort_types::{
     Error, Result, TaskId, Token,
     worker::{FromWorker, Hello, ToWorker},
 };
-use consort_worker::{Connect, Connection};
 use tokio::{sync::mpsc, task::JoinHandle};
 
 /// Messages in flight in each direction.

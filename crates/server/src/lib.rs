@@ -17,7 +17,7 @@ pub mod settings;
 mod telemetry;
 mod workflows;
 
-pub use consort_agents::research::pdf_child_main;
+pub use consort_agents_research::research::pdf_child_main;
 pub use consort_engine::RefuseRecord;
 pub use consort_log_file::Holder;
 pub use local::{DataFolder, holder};

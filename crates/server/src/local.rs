@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use consort_journal::Files;
+use consort_log::Files;
 use consort_log_file::{Folder, Holder, LockError, LockFile};
 use consort_types::{Code, Error, Result};
 
@@ -203,7 +203,7 @@ pub(crate) fn disk(path: &Path, error: &std::io::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use consort_journal::{MemoryDisk, Unsynced};
+    use consort_log::{MemoryDisk, Unsynced};
 
     use super::*;
 

@@ -8,10 +8,10 @@ use std::{net::SocketAddr, sync::Arc};
 
 use consort_engine::{Handle, Parts, Status};
 use consort_log_file::{FileLog, LockFile};
+use consort_sdk::Worker;
 use consort_store::{Blobs, Store};
 use consort_store_fjall::FjallStore;
 use consort_types::{BlobHash, Code, Error, Result, Span};
-use consort_worker::Worker;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 

@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use consort_journal::{Files, Log, LogError, MemoryDisk, Record, Records, SegmentFile};
+use consort_log::{Files, Log, LogError, MemoryDisk, Record, Records, SegmentFile};
 use consort_log_file::{FileLog, Options};
 use consort_types::Seq;
 

@@ -13,7 +13,7 @@ use std::{
 
 use consort_core::Taken;
 use consort_engine::{Clock, ClockReading, Config, Partition, Parts, write_rows};
-use consort_journal::{Log, MemoryDisk, Record};
+use consort_log::{Log, MemoryDisk, Record};
 use consort_store::{Batch, Blobs, MemoryStore, Row, Snapshot, Store, StoreError};
 use consort_types::{BlobHash, Code, Error, Payload, Result, Seq, Span, Time};
 
@@ -241,7 +241,7 @@ impl Host {
 
     /// Flips a bit in a segment of the log. Returns the place.
     pub(crate) fn flip_bit(&self, random: &mut Random) -> Option<String> {
-        use consort_journal::Files;
+        use consort_log::Files;
         let names: Vec<String> = self
             .disk
             .list()

@@ -5,8 +5,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use consort_sdk::{Agent, Capability, TaskContext, TaskError};
 use consort_types::EffectClass;
-use consort_worker::{Agent, Capability, TaskContext, TaskError};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;

@@ -6,11 +6,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use consort_sdk::{Agent, Connect, Connection, Worker};
 use consort_types::{
     Code, Error, Payload, Result, RunId, TaskId, Token,
     worker::{FromWorker, Hello, JournalEntry, JournalRequest, TaskOffer, ToWorker},
 };
-use consort_worker::{Agent, Connect, Connection, Worker};
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::mpsc;

@@ -25,7 +25,7 @@ const METHODS_EXCEPTIONS: &[(&str, &str, usize)] = &[
     ("crates/dispatch", "Dispatcher", 48),
     ("crates/engine", "Handle", 78),
     ("crates/engine", "Partition", 80),
-    ("crates/worker", "Client", 41),
+    ("crates/sdk", "Client", 41),
     ("crates/workflow-check", "Reader", 62),
 ];
 

@@ -10,7 +10,7 @@ use consort_engine::{
     Config, Handle, Parts, StartRequest,
     view::{RunStatus, StepState},
 };
-use consort_journal::MemoryLogDisk;
+use consort_log::MemoryLogDisk;
 use consort_proto::{
     convert,
     v1::{self, server_message::Kind as Says, worker_message::Kind, worker_service_client::WorkerServiceClient},

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use consort_api_http::{ApiConfig, Handle, ServeConfig, router, serve};
 use consort_engine::{Config, Locality, Parts, Session};
-use consort_journal::MemoryLogDisk;
+use consort_log::MemoryLogDisk;
 use consort_store::MemoryStore;
 use consort_testkit::http::{Client, Response};
 use consort_types::{

@@ -8,7 +8,7 @@ use consort_core::{
     command::{AttemptLost, Tick},
 };
 use consort_dispatch::Outcome;
-use consort_journal::LogError;
+use consort_log::LogError;
 use consort_types::{Code, Error, Result, Seq, Span, Time, limits, worker::ToWorker};
 
 use super::{

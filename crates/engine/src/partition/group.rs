@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use consort_core::Command;
-use consort_journal::Record;
+use consort_log::Record;
 use consort_types::{Code, Error, Result, TaskId, Time, Token, limits};
 
 use super::{InstanceId, Ticket};

@@ -25,7 +25,7 @@ use std::{
 
 use consort_core::{Command, Machine, Reply, Taken, view::RefusedRecord};
 use consort_dispatch::{Claim, Dispatcher};
-use consort_journal::{Log, LogError};
+use consort_log::{Log, LogError};
 use consort_types::{
     BlobHash, Code, Error, Locality, Result, RunId, Seq, Span, TaskId, Time, Token, WorkerInstance, limits,
     worker::{Hello, Progress, ToWorker},

@@ -10,7 +10,7 @@ use std::{
 
 use consort_core::{LiveTask, Machine};
 use consort_dispatch::Dispatcher;
-use consort_journal::Log;
+use consort_log::Log;
 use consort_store::{Blobs, Store};
 use consort_types::{Locality, Result, RunId, Seq, Time};
 

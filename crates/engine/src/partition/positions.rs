@@ -3,7 +3,7 @@
 //! For: refusing a log and a store that are not of one age. Not for: mending them.
 //! Invariant: a store behind the beginning of the log, or past its end, is never opened.
 
-use consort_journal::Log;
+use consort_log::Log;
 use consort_types::{Code, Error, Result, Seq};
 
 /// Refuses a store that the log cannot complete, or that has more than the log.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use consort_core::{Command, Machine, command::RefuseRecord};
-use consort_journal::{Log, Record};
+use consort_log::{Log, Record};
 use consort_store::Store;
 use consort_types::{Code, Error, Result, Seq, Time};
 

@@ -13,7 +13,7 @@ use consort_core::{
     command::{Deploy, RegisterAgent, StartRun},
 };
 use consort_engine::{Config, InstanceId, Locality, Outputs, Partition, Parts, Ticket, write_rows};
-use consort_journal::{Log, MemoryLogDisk};
+use consort_log::{Log, MemoryLogDisk};
 use consort_store::{MemoryStore, Store};
 use consort_types::{
     EffectClass, Error, Payload, Result, RunId, Seq, Span, TaskId, Time, Token,

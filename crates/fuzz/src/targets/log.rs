@@ -3,7 +3,7 @@
 //! For: recovery and reading of `consort-log-file`. Not for: what the records say.
 //! Invariant: as `fuzz_read` says: no panic, and no record that was not written.
 
-use consort_journal::{Record, frame};
+use consort_log::{Record, frame};
 use consort_log_file::fuzz_read;
 use consort_types::{Seq, Time};
 

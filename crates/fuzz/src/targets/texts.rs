@@ -14,7 +14,7 @@ use axum::{
 use consort_engine::{
     Config, Decision, ForkRequest, Handle, Locality, Partition, Parts, Session, StartRequest, view::RunFilter,
 };
-use consort_journal::MemoryLogDisk;
+use consort_log::MemoryLogDisk;
 use consort_store::{MemoryStore, Store as _};
 use consort_types::{
     Code, EffectClass, Error, Payload, Result, RunId, Span, TaskId, Time, limits,

@@ -5,7 +5,7 @@
 //! Invariant: what happens inside a process dies with it, and the log never loses what it acknowledged.
 
 use consort_engine::{InstanceId, Outputs, Partition};
-use consort_journal::Record;
+use consort_log::Record;
 use consort_types::{BlobHash, Code, Error, Seq, Time};
 
 use crate::{

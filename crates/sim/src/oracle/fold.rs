@@ -15,7 +15,7 @@ use consort_core::{
     keys::TimerKey,
     rows::{Run, RunStatus, Step, StepState},
 };
-use consort_journal::Record;
+use consort_log::Record;
 use consort_store::{Batch, MemoryStore, Row, Store};
 use consort_types::{BlobHash, Code, Error, Payload, Result, RunId, Seq, TaskId, Time, Token};
 

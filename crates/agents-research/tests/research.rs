@@ -1,0 +1,225 @@
+//! The research assistant through its public boundary: real files in, reports and reviews out.
+
+use std::path::Path;
+
+use consort_agents_research::research::evaluation::evaluate;
+use consort_agents_research::research::model::{
+    PlaceUnit, PlanInput, QueryInput, ReviewInput, SearchInput, Sources, Support,
+};
+use consort_agents_research::research::{Library, Outcome, ResearchConfig, Silent, plan, review, run, search};
+use consort_agents_research::{BuiltinConfig, builtin};
+use consort_types::{Code, EffectClass};
+use tempfile::TempDir;
+
+/// A folder with one small file of each format.
+fn folder() -> TempDir {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let files = [
+        (
+            "lease.md",
+            "# Leases\n\nA lease is ownership until a deadline.\nIt lasts 30 seconds.\n\nLeases are short because a dead owner must not block others.\n",
+        ),
+        ("mill.txt", "THE OLD MILL\n\nThe mill was built by Jane Holm in 1743. It grinds rye.\n"),
+        (
+            "pump.html",
+            "<html><title>Pumps</title><nav>The pump costs nothing</nav><main><h1>Pump P4</h1>\n<p>The pump P4 delivers\n40 litres per minute.</p></main></html>",
+        ),
+        ("valve.rst", "Valves\n======\n\nUse ``valve --open`` to open the valve.\n"),
+    ];
+    for (name, text) in files {
+        std::fs::write(dir.path().join(name), text).expect("write");
+    }
+    dir
+}
+
+fn ask(dir: &Path, question: &str) -> Outcome {
+    let library = Library::new(ResearchConfig::default());
+    run(&library, question, &dir.display().to_string(), &Silent).expect("a report")
+}
+
+#[test]
+fn answers_come_first_and_cite_their_place() {
+    let dir = folder();
+    for (question, answer, file, lines) in [
+        ("What is a lease?", "A lease is ownership until a deadline.", "lease.md", (3, 3)),
+        ("Why are leases short?", "Leases are short because a dead owner must not block others.", "lease.md", (6, 6)),
+        ("Who built the mill?", "The mill was built by Jane Holm in 1743.", "mill.txt", (3, 3)),
+        (
+            "How many litres per minute does the pump P4 deliver?",
+            "The pump P4 delivers 40 litres per minute.",
+            "pump.html",
+            (2, 3),
+        ),
+        ("How do I open the valve?", "Use `valve --open` to open the valve.", "valve.rst", (4, 4)),
+    ] {
+        let outcome = ask(dir.path(), question);
+        let first = &outcome.report.ledger[0];
+        assert_eq!(first.claim, answer, "{question}\n{}", outcome.report.markdown);
+        assert!(first.file.ends_with(file) && first.citation == 1);
+        assert_eq!(
+            (first.place.unit, first.place.first, first.place.last),
+            (PlaceUnit::Line, lines.0, lines.1),
+            "{question}"
+        );
+        assert!(outcome.report.markdown.contains("[1]") && outcome.report.markdown.contains("## Sources\n\n1. "));
+        assert_eq!(outcome.review.checked, outcome.review.verified);
+        assert!(outcome.review.score >= 0.8 && outcome.review.problems.is_empty(), "{:?}", outcome.review);
+    }
+}
+
+#[test]
+fn what_is_not_there_is_not_answered() {
+    let dir = folder();
+    let outcome = ask(dir.path(), "What is the boiling point of helium?");
+    assert!(outcome.report.ledger.is_empty(), "{}", outcome.report.markdown);
+    assert!(outcome.report.markdown.contains("_Nothing was found in the sources that answers this question._"));
+    assert_eq!(outcome.report.coverage[0].support, Support::None);
+}
+
+#[test]
+fn the_same_files_give_the_same_bytes_with_and_without_cache() {
+    let dir = folder();
+    let cache = tempfile::tempdir().expect("temp dir");
+    let config = ResearchConfig { cache: Some(cache.path().to_owned()), ..ResearchConfig::default() };
+    let sources = dir.path().display().to_string();
+    let question = "What is a lease and how long does it last?";
+    let answer = |library: &Library| run(library, question, &sources, &Silent).expect("a report");
+    let built = answer(&Library::new(config.clone()));
+    let (cached, memory) = (answer(&Library::new(config)), answer(&Library::new(ResearchConfig::default())));
+    let bytes = |o: &Outcome| serde_json::to_string(o).expect("JSON");
+    assert_eq!(bytes(&built), bytes(&cached));
+    assert_eq!(bytes(&built), bytes(&memory));
+    assert_eq!(
+        std::fs::read_dir(cache.path()).expect("cache").filter(|e| e.as_ref().is_ok_and(|e| e.path().is_dir())).count(),
+        1
+    );
+}
+
+#[test]
+fn many_searches_of_one_library_share_one_index() {
+    let dir = folder();
+    let cache = tempfile::tempdir().expect("temp dir");
+    let library = Library::new(ResearchConfig { cache: Some(cache.path().to_owned()), ..ResearchConfig::default() });
+    let input =
+        SearchInput { query: QueryInput::Text("pump".into()), sources: Sources::One(dir.path().display().to_string()) };
+    let outputs: Vec<String> = std::thread::scope(|scope| {
+        let search = || serde_json::to_string(&search(&library, &input, &Silent).expect("hits")).expect("JSON");
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(search)).collect();
+        threads.into_iter().map(|t| t.join().expect("thread")).collect()
+    });
+    assert!(outputs.windows(2).all(|pair| pair[0] == pair[1]) && outputs[0].contains("40 litres"));
+}
+
+#[test]
+fn the_review_catches_changed_files_forged_quotes_and_uncited_sentences() {
+    let dir = folder();
+    let library = Library::new(ResearchConfig::default());
+    let outcome = ask(dir.path(), "What is a lease?");
+    let check = |report| review(&library, &ReviewInput { plan: outcome.plan.clone(), report }).expect("a review");
+
+    let mut forged = outcome.report.clone();
+    forged.ledger[0].quote = "A lease is for ever.".into();
+    assert_eq!(check(forged).problems[0].kind, "citation");
+
+    let mut moved = outcome.report.clone();
+    moved.ledger[0].place.first = 1;
+    assert_eq!(check(moved).problems[0].kind, "citation");
+
+    let mut uncited = outcome.report.clone();
+    uncited.markdown = uncited.markdown.replace("## Answer\n\n", "## Answer\n\nLeases are made of cheese.\n\n");
+    let seen = check(uncited);
+    assert!(seen.problems.iter().any(|p| p.kind == "uncited") && seen.score < 1.0, "{seen:?}");
+
+    let mut gap = outcome.report.clone();
+    gap.markdown = gap.markdown.replace("\n1. ", "\n2. ");
+    assert!(check(gap).problems.iter().any(|p| p.kind == "form"));
+
+    std::fs::write(dir.path().join("lease.md"), "# Leases\n\nA lease is ownership until a deadline.\n").expect("write");
+    let seen = check(outcome.report.clone());
+    assert!(seen.score < 0.8 && seen.problems[0].message.contains("has changed"), "{seen:?}");
+}
+
+#[test]
+fn contradictions_are_shown_with_both_sides_and_the_newer_one_answers() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    std::fs::write(dir.path().join("old.txt"), "Date: 2020-01-01\n\nA backup of the database is kept for 14 days.\n")
+        .expect("write");
+    std::fs::write(dir.path().join("new.txt"), "Date: 2026-01-01\n\nA backup of the database is kept for 35 days.\n")
+        .expect("write");
+    let outcome = ask(dir.path(), "How long is a backup of the database kept?");
+    assert!(outcome.report.ledger[0].claim.contains("35 days"), "{}", outcome.report.markdown);
+    let part = outcome.report.markdown.split("## Contradictions").nth(1).expect("a section");
+    assert!(part.contains("14 days") && part.contains("35 days") && part.contains("is newer"), "{part}");
+}
+
+#[test]
+fn sources_may_be_a_list_or_a_text_and_must_exist() {
+    let dir = folder();
+    let library = Library::new(ResearchConfig::default());
+    let two = format!("{0}/lease.md, {0}/mill.txt", dir.path().display());
+    let of = |sources| search(&library, &SearchInput { query: QueryInput::Text("mill".into()), sources }, &Silent);
+    assert_eq!(of(Sources::One(two)).expect("hits").corpus.files, 2);
+    assert_eq!(of(Sources::Many(vec![dir.path().display().to_string()])).expect("hits").corpus.files, 4);
+    assert_eq!(of(Sources::One("no-such-folder".into())).expect_err("missing").code, Code::SourceNotFound);
+    assert_eq!(plan(&PlanInput { question: "?".into() }).expect_err("no question").code, Code::BadInput);
+}
+
+#[test]
+fn damaged_and_hostile_files_are_left_out_and_counted() {
+    let dir = folder();
+    std::fs::write(dir.path().join("broken.pdf"), b"%PDF-1.7\nnot really").expect("write");
+    std::fs::write(dir.path().join("binary.txt"), [0_u8, 159, 146, 150]).expect("write");
+    std::fs::write(dir.path().join("deep.html"), "<div>".repeat(200_000)).expect("write");
+    let outcome = ask(dir.path(), "What is a lease?");
+    assert!(outcome.report.markdown.contains("1 file left out: binary"));
+    assert!(outcome.report.markdown.contains("1 file left out: PDF that cannot be read"));
+}
+
+#[test]
+fn the_agent_declares_six_reading_capabilities_with_schemas() {
+    let agents = builtin(BuiltinConfig::default());
+    let research = agents.iter().find(|a| a.name() == "research").expect("the agent");
+    let declaration = research.declaration().expect("a declaration");
+    let names: Vec<&str> = declaration.capabilities.iter().map(|c| c.name.as_str()).collect();
+    let expected = [
+        "research.analyze",
+        "research.plan",
+        "research.review",
+        "research.search",
+        "research.validate",
+        "research.write",
+    ];
+    let mut sorted = names.clone();
+    sorted.sort_unstable();
+    assert_eq!(sorted, expected);
+    for capability in &declaration.capabilities {
+        assert_eq!(capability.effect, EffectClass::Read, "{}", capability.name);
+        assert!(
+            capability.input_schema.get("properties").is_some() && capability.output_schema.get("properties").is_some()
+        );
+    }
+}
+
+#[test]
+fn the_shipped_workflow_is_right() {
+    let text = include_str!("../../../workflows/research.yaml");
+    let checked = consort_workflow_check::check(text).unwrap_or_else(|d| panic!("{d:?}"));
+    assert!(checked.warnings.0.is_empty(), "{:?}", checked.warnings);
+}
+
+/// The figures stand in docs/research.md; a change that makes answers worse must say so here.
+#[test]
+fn the_evaluation_set_is_answered_as_well_as_documented() {
+    let scores = evaluate(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../evaluation")).expect("scores");
+    let all = scores.summary().all;
+    println!("{scores}");
+    assert!(all.answerable >= 60 && all.unanswerable >= 10);
+    assert_eq!(all.verified, all.answerable + all.unanswerable, "every citation holds\n{scores}");
+    assert!(all.cited * 100 >= all.answerable * FLOOR_CITED, "{scores}");
+    assert!(all.honest * 100 >= all.unanswerable * FLOOR_HONEST, "{scores}");
+}
+
+/// Per cent of the answerable questions that are answered with the right place.
+const FLOOR_CITED: usize = 94;
+/// Per cent of the unanswerable questions that are said to have no answer.
+const FLOOR_HONEST: usize = 87;
