@@ -369,6 +369,10 @@ impl Log for Gate {
         self.log.append(group)
     }
 
+    fn epoch(&self) -> u64 {
+        self.log.epoch()
+    }
+
     fn read(&self, from: Seq) -> Records<'_> {
         self.log.read(from)
     }

@@ -534,6 +534,10 @@ impl Log for Full {
         self.0.append(group)
     }
 
+    fn epoch(&self) -> u64 {
+        self.0.epoch()
+    }
+
     fn read(&self, from: Seq) -> Records<'_> {
         self.0.read(from)
     }

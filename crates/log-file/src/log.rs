@@ -204,6 +204,10 @@ impl Log for FileLog {
         Ok(header.last())
     }
 
+    fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
     fn read(&self, from: Seq) -> Records<'_> {
         let (from, first) = (from.max(Seq(1)), self.first());
         if from < first {

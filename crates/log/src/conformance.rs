@@ -30,6 +30,7 @@ pub fn run<H: Harness>(mut fresh: impl FnMut() -> H) {
     trimming_forgets_only_what_was_allowed(&mut fresh());
     trimming_everything_keeps_the_position(&mut fresh());
     bytes_are_counted(&mut fresh());
+    submitted_groups_become_durable_in_order(&mut fresh());
 }
 
 /// A record whose bytes tell its number, of varying length.
@@ -182,6 +183,29 @@ fn bytes_are_counted(harness: &mut impl Harness) {
     assert!((1..=256).contains(&framing), "framing is counted and small: {framing} bytes for 10 records");
 }
 
+fn submitted_groups_become_durable_in_order(harness: &mut impl Harness) {
+    let mut log = open(harness);
+    let (mut next, mut durable) = (1, Seq::ZERO);
+    for round in 0..8 {
+        for _ in 0..log.depth() {
+            let last = log.submit(&group(next, 3)).expect("the group is submitted");
+            assert_eq!(last, Seq(next + 2), "submit returns the number that the last record will have");
+            next += 3;
+        }
+        let known = log.poll().expect("nothing has failed");
+        assert!(durable <= known && known < Seq(next), "durable records are those that were submitted");
+        durable = if round % 2 == 0 { log.wait().expect("the groups are appended") } else { known };
+        while durable < Seq(next - 1) {
+            durable = log.wait().expect("the groups are appended");
+        }
+        assert_eq!(log.last(), durable, "what is durable can be read");
+        check_read(&*log, 1, next - 1);
+    }
+    append(&mut *log, next, 2);
+    drop(log);
+    check_read(&*open(harness), 1, next + 1);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,6 +217,34 @@ mod tests {
             let disk = MemoryLogDisk::new();
             move || disk.open().map(|log| Box::new(log) as Box<dyn Log>)
         });
+    }
+
+    #[test]
+    fn the_model_passes_when_it_is_far() {
+        run(|| {
+            let disk = MemoryLogDisk::new();
+            disk.set_far();
+            move || disk.open().map(|log| Box::new(log) as Box<dyn Log>)
+        });
+    }
+
+    #[test]
+    fn a_log_that_was_taken_over_refuses_the_earlier_epoch_and_its_groups_in_flight() {
+        let disk = MemoryLogDisk::new();
+        disk.set_far();
+        let mut old = disk.open().unwrap();
+        append(&mut old, 1, 3);
+        assert_eq!(old.submit(&group(4, 2)), Ok(Seq(5)));
+        let mut new = disk.take_over();
+        assert!(new.epoch() > old.epoch());
+        assert!(!disk.arrive(), "a group of the earlier epoch arrives too late");
+        let fenced = LogError::Fenced { epoch: old.epoch(), newest: new.epoch() };
+        assert_eq!(old.poll(), Err(fenced.clone()));
+        assert_eq!(old.submit(&group(4, 2)), Err(fenced.clone()));
+        assert_eq!(old.append(&group(4, 2)), Err(fenced));
+        append(&mut new, 4, 5);
+        drop(old);
+        check_read(&new, 1, 8);
     }
 
     #[test]

@@ -35,6 +35,14 @@ pub enum LogError {
         /// The system's reason.
         what: String,
     },
+    /// A later opening has taken the log over; whether groups in flight are durable is unknown.
+    #[error("the log was taken over: this opening has epoch {epoch}, the newest is {newest}")]
+    Fenced {
+        /// The epoch of the refused append.
+        epoch: u64,
+        /// The newest epoch of the log.
+        newest: u64,
+    },
     /// Another process has the log open.
     #[error("another process works on this log: {holder}")]
     Locked {
@@ -85,6 +93,8 @@ impl From<LogError> for Error {
         match error {
             LogError::Poisoned { .. } => Self::new(Code::Halted, message)
                 .hint("look after the disk, then start again: what was acknowledged is kept"),
+            LogError::Fenced { .. } => Self::new(Code::Halted, message)
+                .hint("another process serves this partition now: stop this one; what was acknowledged is kept"),
             LogError::Damaged { .. } => Self::new(Code::Damaged, message)
                 .hint("restore the file from a backup, or move the folder away and start a new one"),
             LogError::Io { .. } => {

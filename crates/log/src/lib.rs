@@ -12,11 +12,13 @@ mod files;
 pub mod frame;
 mod log;
 mod memory;
+mod overlapped;
 mod record;
 
 pub use disk::{MemoryDisk, Unsynced};
 pub use error::LogError;
 pub use files::{Files, SegmentFile};
-pub use log::{Log, Records};
+pub use log::{Log, LogWaker, Records};
+pub use overlapped::Overlapped;
 pub use memory::{MemoryLog, MemoryLogDisk};
 pub use record::Record;

@@ -12,6 +12,9 @@ use consort_types::Seq;
 
 use crate::{Log, LogError, Record, Records, frame};
 
+/// Groups that a far log has in flight at once.
+const FAR_DEPTH: usize = 4;
+
 /// What outlives a crash of the process: open a [`MemoryLog`] on it, crash it, open it again.
 ///
 /// Every fault is set by the caller; nothing here is left to chance.
@@ -32,8 +35,14 @@ struct State {
     damaged: Vec<Seq>,
     /// Appends until one fails: 1 is the next.
     fail_in: Option<u64>,
-    /// Counts crashes: a log opened before one is dead.
+    /// Counts crashes and take-overs: a log opened before one refuses everything.
     generation: u64,
+    /// The generation of the newest opening: earlier ones are fenced.
+    fence: u64,
+    /// Groups that were submitted and are neither durable nor refused, with the generation that sent them.
+    in_flight: VecDeque<(u64, Vec<Record>)>,
+    /// Whether submitted groups stay in flight until [`MemoryLogDisk::arrive`].
+    far: bool,
     /// Whether a log is open.
     open: bool,
 }
@@ -61,10 +70,40 @@ impl MemoryLogDisk {
         if state.open {
             return Err(LogError::Locked { holder: "this process".to_owned() });
         }
+        Ok(self.begin(&mut state))
+    }
+
+    fn begin(&self, state: &mut State) -> MemoryLog {
         state.open = true;
+        state.fence = state.generation;
         let survivors = std::mem::take(&mut state.in_doubt);
         state.durable.extend(survivors);
-        Ok(MemoryLog { disk: self.clone(), generation: state.generation, poisoned: None, bytes_written: 0 })
+        MemoryLog::of(self.clone(), state)
+    }
+
+    /// Opens the log while another opening may still use it, as a log does that several processes can reach: the other
+    /// one is fenced from now on, and so are its groups in flight.
+    pub fn take_over(&self) -> MemoryLog {
+        let mut state = self.state();
+        state.generation += 1;
+        self.begin(&mut state)
+    }
+
+    /// Makes the log far: a submitted group stays in flight until [`MemoryLogDisk::arrive`].
+    pub fn set_far(&self) {
+        self.state().far = true;
+    }
+
+    /// The first group in flight arrives: it becomes durable, unless its opening was fenced meanwhile. Whether there
+    /// was one, and it was appended.
+    pub fn arrive(&self) -> bool {
+        let mut state = self.state();
+        let Some((generation, group)) = state.in_flight.pop_front() else { return false };
+        let taken = generation >= state.fence;
+        if taken {
+            state.durable.extend(group);
+        }
+        taken
     }
 
     /// Ends the process that has the log open. Of a group whose append failed either everything survives or
@@ -95,6 +134,8 @@ impl MemoryLogDisk {
 pub struct MemoryLog {
     disk: MemoryLogDisk,
     generation: u64,
+    /// The last record that was submitted.
+    submitted: Seq,
     poisoned: Option<String>,
     bytes_written: u64,
 }
@@ -103,10 +144,17 @@ impl MemoryLog {
     /// A log that is forgotten with the object.
     pub fn new() -> Self {
         let disk = MemoryLogDisk::new();
-        Self { disk, generation: 0, poisoned: None, bytes_written: 0 }
+        Self::of(disk.clone(), &disk.state())
+    }
+
+    fn of(disk: MemoryLogDisk, state: &State) -> Self {
+        Self { disk, generation: state.generation, submitted: state.last(), poisoned: None, bytes_written: 0 }
     }
 
     fn check_alive(&self, state: &State) -> Result<(), LogError> {
+        if self.generation < state.fence {
+            return Err(LogError::Fenced { epoch: self.generation, newest: state.generation });
+        }
         if state.generation != self.generation {
             return Err(LogError::Poisoned { why: "the process has crashed".to_owned() });
         }
@@ -145,7 +193,43 @@ impl Log for MemoryLog {
         }
         state.durable.extend(group.iter().cloned());
         self.bytes_written += bytes;
-        Ok(state.last())
+        self.submitted = state.last();
+        Ok(self.submitted)
+    }
+
+    fn submit(&mut self, group: &[Record]) -> Result<Seq, LogError> {
+        let disk = self.disk.clone();
+        let mut state = disk.state();
+        if !state.far {
+            drop(state);
+            return self.append(group);
+        }
+        self.check_alive(&state)?;
+        self.bytes_written += frame::check_group(group)?;
+        state.in_flight.push_back((self.generation, group.to_vec()));
+        self.submitted = Seq(self.submitted.0 + group.len() as u64);
+        Ok(self.submitted)
+    }
+
+    fn poll(&mut self) -> Result<Seq, LogError> {
+        self.check_alive(&self.disk.state())?;
+        Ok(self.last())
+    }
+
+    fn wait(&mut self) -> Result<Seq, LogError> {
+        while self.last() < self.submitted {
+            self.check_alive(&self.disk.state())?;
+            self.disk.arrive();
+        }
+        self.poll()
+    }
+
+    fn depth(&self) -> usize {
+        if self.disk.state().far { FAR_DEPTH } else { 1 }
+    }
+
+    fn epoch(&self) -> u64 {
+        self.generation
     }
 
     fn read(&self, from: Seq) -> Records<'_> {

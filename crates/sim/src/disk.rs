@@ -210,6 +210,10 @@ impl Log for SimLog {
         Ok(last)
     }
 
+    fn epoch(&self) -> u64 {
+        self.log.epoch()
+    }
+
     fn read(&self, from: Seq) -> Records<'_> {
         let end = self.last();
         let mut records: Vec<_> =

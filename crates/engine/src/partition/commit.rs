@@ -1,19 +1,18 @@
-//! Appending a group, applying it, and carrying effects to where they belong.
+//! Looking at the time, applying records, and carrying effects to where they belong.
 //!
-//! For: the heart of the loop. Not for: hand-out and recovery.
-//! Invariant: a record is applied only after its group was appended, in the order of the log.
+//! For: the heart of the loop. Not for: getting groups into the log (`append`), hand-out and recovery.
+//! Invariant: a record is applied only after its group is durable, in the order of the log.
 
 use consort_core::{
     AttemptEnd, Command, Effect,
     command::{AttemptLost, Tick},
 };
 use consort_dispatch::Outcome;
-use consort_log::LogError;
 use consort_types::{Code, Error, Result, Seq, Span, Time, limits, worker::ToWorker};
 
 use super::{
-    Outputs, Partition,
-    group::{Batch, Origin, Report},
+    Partition,
+    group::{Origin, Report},
     refusal,
 };
 
@@ -66,7 +65,7 @@ impl Partition {
     }
 
     /// When the log is to note the time, where it has to.
-    fn time_to_note(&self) -> Option<Time> {
+    pub(super) fn time_to_note(&self) -> Option<Time> {
         let waits = self.notes_time && self.machine.no_timer_before().is_some();
         waits.then(|| self.machine.now().after(NOTE_TIME))
     }
@@ -80,111 +79,7 @@ impl Partition {
         }
     }
 
-    /// Whether [`Partition::commit`] has something to append now.
-    pub fn is_due(&self, now: Time) -> bool {
-        let now = self.clock.max(now);
-        if self.halted.is_some() || self.retry_at.is_some_and(|retry_at| now < retry_at) {
-            return false;
-        }
-        !self.group.is_empty() || self.lazies.oldest().is_some_and(|oldest| now.since(oldest) >= self.config.lazy_delay)
-    }
-
-    /// When [`Partition::poll`] or [`Partition::commit`] has something to do next, as far as time decides it; now,
-    /// where the group is not empty.
-    pub fn next_wake(&mut self) -> Option<Time> {
-        if self.halted.is_some() {
-            return None;
-        }
-        if self.retry_at.is_some() || !self.group.is_empty() {
-            return Some(self.retry_at.unwrap_or(self.clock));
-        }
-        // Read only where the answer would be "at once": a timer that was disarmed since is noticed when it is due.
-        let soon = self.clock.after(Span(1));
-        let timer = match self.machine.no_timer_before() {
-            Some(due) if due <= soon => self.machine.next_timer().unwrap_or(Some(self.clock)),
-            hint => hint,
-        };
-        let silence = self.dispatcher.longest_silence();
-        // Silence of exactly the time-out is still allowed.
-        let silence = silence.map(|heard| heard.after(self.config.heartbeat_timeout).after(Span(1)));
-        let lazy = self.lazies.oldest().map(|oldest| oldest.after(self.config.lazy_delay));
-        let opening = self.dispatcher.next_opening();
-        [timer, self.time_to_note(), self.dispatcher.next_loss(), silence, lazy, opening].into_iter().flatten().min()
-    }
-
-    /// Appends what waits as one group (one durable write), applies it, and returns everything that is to be carried
-    /// out. Where more waits than one group may have, [`Partition::is_due`] stays true.
-    pub fn commit(&mut self, now: Time) -> Outputs {
-        let now = self.advance(now);
-        if self.is_due(now) {
-            self.append(now);
-            self.hand_out(now);
-        }
-        self.drop_overrun();
-        self.outputs()
-    }
-
-    fn append(&mut self, now: Time) {
-        let ripe = Time(now.0.saturating_sub(self.config.lazy_merge.0));
-        while let Some(taken) = self.lazies.take_older(ripe) {
-            self.push(Command::TaskTaken(taken), Origin::Internal);
-        }
-        let time = now.max(self.machine.now());
-        let batch = self.group.batch(time);
-        if batch.records.is_empty() {
-            return;
-        }
-        match self.log.append(&batch.records) {
-            Ok(last) => {
-                let first = self.machine.applied().next();
-                let count = batch.records.len() as u64;
-                assert_eq!(last.0 + 1, first.0 + count, "the log and the machine count alike");
-                self.retry_at = None;
-                self.counters.groups += 1;
-                self.counters.records += count;
-                self.apply(batch, time);
-            }
-            Err(error @ (LogError::Io { .. } | LogError::TooLarge { .. })) => self.refused(batch, &error.into(), now),
-            Err(error) => {
-                // Whether the group is durable is unknown: nobody is told that it is.
-                self.halt_as(error.into(), true);
-                for (_, origin) in batch.commands {
-                    self.refuse_halted(origin);
-                }
-            }
-        }
-    }
-
-    /// Nothing was written: clients are told so, the rest is tried again later.
-    fn refused(&mut self, batch: Batch, error: &Error, now: Time) {
-        self.retry_at = Some(now.after(self.config.append_retry));
-        for origin in self.group.put_back(batch) {
-            self.refuse(origin, error.clone());
-        }
-    }
-
-    fn apply(&mut self, batch: Batch, time: Time) {
-        let mut commands = batch.commands.into_iter();
-        for (command, origin) in commands.by_ref() {
-            if let Err((error, origin)) = self.apply_one(&command, origin, time) {
-                self.halt_as(error, false);
-                self.refuse_halted(origin);
-                break;
-            }
-        }
-        for (_, origin) in commands {
-            self.refuse_halted(origin);
-        }
-    }
-
-    fn refuse_halted(&mut self, origin: Origin) {
-        if let Some(halt) = &self.halted {
-            let error = halt.error.clone();
-            self.refuse(origin, error);
-        }
-    }
-
-    fn apply_one(&mut self, command: &Command, origin: Origin, time: Time) -> Result<(), (Error, Origin)> {
+    pub(super) fn apply_one(&mut self, command: &Command, origin: Origin, time: Time) -> Result<(), (Error, Origin)> {
         let seq = self.machine.applied().next();
         self.applying = Some(seq);
         let applied = self.machine.apply(seq, time, command);

@@ -66,16 +66,8 @@ impl Group {
         Ok(())
     }
 
-    /// Whether a removal of the agent waits to be appended.
-    pub(super) fn removes(&self, namespace: &str, agent: &str, version: &str) -> bool {
-        self.entries.iter().any(|entry| match &entry.command {
-            Command::RemoveAgent(removal) => {
-                removal.namespace == namespace
-                    && removal.name == agent
-                    && removal.version.as_deref().is_none_or(|removed| removed == version)
-            }
-            _ => false,
-        })
+    pub(super) fn commands(&self) -> impl Iterator<Item = &Command> {
+        self.entries.iter().map(|entry| &entry.command)
     }
 
     pub(super) fn is_empty(&self) -> bool {

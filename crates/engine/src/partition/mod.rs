@@ -6,6 +6,7 @@
 //! Invariant: outputs of a record appear only after the group with that record was appended (law 1).
 
 mod admission;
+mod append;
 mod commit;
 mod effects;
 mod group;
@@ -35,6 +36,7 @@ pub(crate) use refusal::broken;
 pub use refusal::refuse_record;
 
 use crate::{Config, InstanceId, clock::STEP_MAX, handle::Status};
+use append::InFlight;
 use effects::EffectClasses;
 use group::{Group, Origin};
 use lazy::Lazies;
@@ -94,6 +96,7 @@ pub struct Partition {
     /// The last record of earlier starts.
     recovered: Seq,
     group: Group,
+    in_flight: InFlight,
     lazies: Lazies,
     live: LiveProgress,
     effects: EffectClasses,
@@ -256,7 +259,8 @@ impl Partition {
     fn check_known(&mut self, hello: &Hello, locality: Locality) -> Result<()> {
         let (name, version) = (&hello.agent.name, &hello.agent.version);
         let known = self.machine.registry().knows_agent(&hello.namespace, &hello.agent, locality == Locality::Local)?;
-        if known && !self.group.removes(&hello.namespace, name, version) {
+        let mut pending = self.group.commands().chain(self.in_flight.commands());
+        if known && !pending.any(|command| removes(command, &hello.namespace, name, version)) {
             return Ok(());
         }
         Err(Error::new(Code::AgentNotFound, format!("version `{version}` of agent `{name}` was removed meanwhile"))
@@ -364,9 +368,9 @@ impl Partition {
         self.halt_as(error, false);
     }
 
-    /// Whether nothing waits to be appended.
+    /// Whether nothing waits to be appended, or to be applied.
     pub fn is_settled(&self) -> bool {
-        self.group.is_empty()
+        self.group.is_empty() && self.in_flight.is_empty()
     }
 
     /// Whether records were applied since rows were last taken.
@@ -382,6 +386,7 @@ impl Partition {
         let message = format!("the partition has halted: {}", why.message);
         let error = Error::new(Code::Halted, message).hint(hint);
         self.halted = Some(Halt { error: error.clone(), state_is_whole });
+        self.refuse_in_flight();
         for origin in self.group.clear() {
             self.refuse(origin, error.clone());
         }
@@ -438,7 +443,7 @@ impl Partition {
             store_bytes: 0,
             groups: self.counters.groups,
             records: self.counters.records,
-            commands_waiting: self.group.len(),
+            commands_waiting: self.group.len() + self.in_flight.len(),
             rows_changed: self.machine.changed(),
             tasks: self.machine.task_counts(),
             runs_active,
@@ -453,4 +458,11 @@ impl Partition {
             clock_leap: Span::ZERO,
         }
     }
+}
+
+/// Whether a command removes this version of an agent.
+fn removes(command: &Command, namespace: &str, agent: &str, version: &str) -> bool {
+    matches!(command, Command::RemoveAgent(removal) if removal.namespace == namespace
+        && removal.name == agent
+        && removal.version.as_deref().is_none_or(|removed| removed == version))
 }

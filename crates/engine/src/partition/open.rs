@@ -15,7 +15,7 @@ use consort_store::{Blobs, Store};
 use consort_types::{Locality, Result, RunId, Seq, Time};
 
 use super::{
-    Counters, Outputs, Partition, effects::EffectClasses, group::Group, lazy::Lazies, live::LiveProgress, positions,
+    Counters, Outputs, Partition, append::InFlight, effects::EffectClasses, group::Group, lazy::Lazies, live::LiveProgress, positions,
     refusal,
 };
 use crate::{Config, Parts, backing::StoreBacking, clock::first_time, write_rows};
@@ -49,6 +49,7 @@ impl Partition {
             start: incarnation,
             recovered,
             group: Group::default(),
+            in_flight: InFlight::default(),
             lazies: Lazies::default(),
             live: LiveProgress::default(),
             effects: EffectClasses::default(),

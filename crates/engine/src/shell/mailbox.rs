@@ -21,6 +21,8 @@ const SKIPPED_WAITS: u32 = 32;
 
 struct State<T> {
     items: Vec<T>,
+    /// Wake up without a message.
+    nudged: bool,
     sleeping: bool,
     closed: bool,
 }
@@ -37,7 +39,7 @@ pub(crate) struct Mailbox<T> {
 
 impl<T> Mailbox<T> {
     pub(crate) fn new() -> Self {
-        let state = State { items: Vec::new(), sleeping: false, closed: false };
+        let state = State { items: Vec::new(), nudged: false, sleeping: false, closed: false };
         Self {
             state: Mutex::new(state),
             wake: Condvar::new(),
@@ -57,18 +59,35 @@ impl<T> Mailbox<T> {
             return Err(item);
         }
         state.items.push(item);
+        self.fill(state);
+        Ok(())
+    }
+
+    /// Wakes the receiver without a message: there is something elsewhere for it to look at.
+    pub(crate) fn nudge(&self) {
+        let mut state = self.state();
+        state.nudged = true;
+        self.fill(state);
+    }
+
+    fn fill(&self, mut state: MutexGuard<'_, State<T>>) {
         self.filled.store(true, Ordering::Release);
         let wake = mem::take(&mut state.sleeping);
         drop(state);
         if wake {
             self.wake.notify_one();
         }
-        Ok(())
+    }
+
+    /// Whether something waits; a hint that takes no lock.
+    pub(crate) fn is_filled(&self) -> bool {
+        self.filled.load(Ordering::Acquire)
     }
 
     /// Moves everything that waits into `into`.
     pub(crate) fn drain(&self, into: &mut Vec<T>) {
         let mut state = self.state();
+        state.nudged = false;
         self.filled.store(false, Ordering::Release);
         if into.is_empty() {
             mem::swap(&mut state.items, into);
@@ -85,7 +104,7 @@ impl<T> Mailbox<T> {
         // A timeout too long for the clock is as good as none.
         let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut state = self.state();
-        while state.items.is_empty() {
+        while state.items.is_empty() && !state.nudged {
             state.sleeping = true;
             state = match until.map(|until| until.saturating_duration_since(Instant::now())) {
                 Some(left) if left.is_zero() => break,
@@ -149,6 +168,18 @@ mod tests {
         }
         thread.join().unwrap();
         assert!(all.iter().copied().eq(0..1000));
+    }
+
+    #[test]
+    fn a_nudge_wakes_without_a_message() {
+        let mailbox = Arc::new(Mailbox::<()>::new());
+        let other = Arc::clone(&mailbox);
+        let thread = std::thread::spawn(move || other.nudge());
+        mailbox.wait(None);
+        thread.join().unwrap();
+        let mut none = Vec::new();
+        mailbox.drain(&mut none);
+        assert!(none.is_empty() && !mailbox.is_filled());
     }
 
     #[test]

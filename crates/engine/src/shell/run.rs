@@ -106,7 +106,9 @@ impl Loop {
         let store: Arc<dyn Store> = Arc::clone(&parts.store);
         let reading = read_clocks();
         // The clock in microseconds differs between any two starts.
-        let partition = Partition::open(parts, config.clone(), reading.wall.0, reading.wall)?;
+        let mut partition = Partition::open(parts, config.clone(), reading.wall.0, reading.wall)?;
+        let woken = Arc::clone(&shared);
+        partition.set_log_waker(Arc::new(move || woken.mailbox.nudge()));
         let clock = Clock::new(partition.clock(), reading);
         let written = partition.applied();
         Ok(Self {
@@ -169,7 +171,12 @@ impl Loop {
         self.messages = messages;
         let now = self.now();
         self.partition.poll(now);
-        let outputs = self.partition.commit(now);
+        // With nothing else to do meanwhile, the log's work is done here: no thread has to be woken for it.
+        let outputs = if self.shared.mailbox.is_filled() {
+            self.partition.commit(now)
+        } else {
+            self.partition.commit_and_wait(now)
+        };
         self.deliver(outputs);
         if self.shared.agents.receiver_count() > 0 {
             let revision = self.partition.agents_revision();
@@ -402,8 +409,8 @@ impl Loop {
     /// Writes and syncs everything, so that the next start replays nothing.
     fn finish(&mut self) {
         let now = self.now();
-        while self.partition.is_due(now) {
-            let outputs = self.partition.commit(now);
+        while self.partition.is_due(now) || self.partition.is_appending() {
+            let outputs = self.partition.commit_and_wait(now);
             self.deliver(outputs);
         }
         self.hand_rows();

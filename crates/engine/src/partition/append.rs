@@ -1,0 +1,273 @@
+//! Groups on their way into the log.
+//!
+//! For: appending what waits, also while earlier groups are on their way, and applying groups that are durable. Not for:
+//! what a record does (`commit`).
+//! Invariant: groups are applied in the order in which they were submitted, each only once it is durable, and every
+//! command that was taken into the open group is applied, put back, or answered.
+
+use std::{collections::VecDeque, mem};
+
+use consort_core::Command;
+use consort_log::{LogError, LogWaker};
+use consort_types::{Error, Seq, Span, Time};
+
+use super::{
+    Outputs, Partition,
+    group::{Batch, Origin},
+};
+
+/// A group that was submitted and is not applied.
+pub(super) struct Submitted {
+    batch: Batch,
+    time: Time,
+    last: Seq,
+}
+
+/// The groups that were submitted and are not applied, in the order of the log.
+#[derive(Default)]
+pub(super) struct InFlight {
+    groups: VecDeque<Submitted>,
+}
+
+impl InFlight {
+    pub(super) fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
+    /// Commands in flight.
+    pub(super) fn len(&self) -> usize {
+        self.groups.iter().map(|submitted| submitted.batch.commands.len()).sum()
+    }
+
+    pub(super) fn commands(&self) -> impl Iterator<Item = &Command> {
+        self.groups.iter().flat_map(|submitted| &submitted.batch.commands).map(|(command, _)| command)
+    }
+
+    fn take(&mut self) -> Vec<Batch> {
+        mem::take(&mut self.groups).into_iter().map(|submitted| submitted.batch).collect()
+    }
+}
+
+/// Whether a commit waits for the log.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    Begin,
+    Wait,
+}
+
+impl Partition {
+    /// Whether [`Partition::commit`] has something to append or to apply now.
+    pub fn is_due(&mut self, now: Time) -> bool {
+        let now = self.clock.max(now);
+        self.halted.is_none() && (self.may_submit(now) || self.has_durable())
+    }
+
+    /// Whether groups are in flight.
+    pub fn is_appending(&self) -> bool {
+        !self.in_flight.is_empty()
+    }
+
+    fn may_submit(&self, now: Time) -> bool {
+        if self.is_full() || self.retry_at.is_some_and(|retry_at| now < retry_at) {
+            return false;
+        }
+        !self.group.is_empty() || self.lazies.oldest().is_some_and(|oldest| now.since(oldest) >= self.config.lazy_delay)
+    }
+
+    /// Whether the log takes no further group now.
+    fn is_full(&self) -> bool {
+        self.in_flight.groups.len() >= self.log.depth().max(1)
+    }
+
+    /// Whether a group in flight is durable, or has failed.
+    fn has_durable(&mut self) -> bool {
+        let Some(first) = self.in_flight.groups.front().map(|submitted| submitted.last) else { return false };
+        match self.log.poll() {
+            Ok(durable) => durable >= first,
+            Err(error) => {
+                self.append_failed(error);
+                true
+            }
+        }
+    }
+
+    /// When [`Partition::poll`] or [`Partition::commit`] has something to do next, as far as time decides it; now,
+    /// where the open group can be appended. The log's waker decides the rest (see [`Partition::set_log_waker`]).
+    pub fn next_wake(&mut self) -> Option<Time> {
+        if self.halted.is_some() {
+            return None;
+        }
+        let full = self.is_full();
+        if !full && (self.retry_at.is_some() || !self.group.is_empty()) {
+            return Some(self.retry_at.unwrap_or(self.clock));
+        }
+        let silence = self.dispatcher.longest_silence();
+        // Silence of exactly the time-out is still allowed.
+        let silence = silence.map(|heard| heard.after(self.config.heartbeat_timeout).after(Span(1)));
+        let lazy = self.lazies.oldest().map(|oldest| oldest.after(self.config.lazy_delay)).filter(|_| !full);
+        let timers = if self.ticking { [None, None] } else { [self.next_timer(), self.time_to_note()] };
+        let opening = self.dispatcher.next_opening();
+        timers.into_iter().chain([self.dispatcher.next_loss(), silence, lazy, opening]).flatten().min()
+    }
+
+    /// Read only where the answer would be "at once": a timer that was disarmed since is noticed when it is due.
+    fn next_timer(&mut self) -> Option<Time> {
+        let soon = self.clock.after(Span(1));
+        match self.machine.no_timer_before() {
+            Some(due) if due <= soon => self.machine.next_timer().unwrap_or(Some(self.clock)),
+            hint => hint,
+        }
+    }
+
+    /// Begins to append what waits as one group (one durable write), applies the groups that are durable, and returns
+    /// everything that is to be carried out. Where more waits than one group may have, [`Partition::is_due`] stays true.
+    pub fn commit(&mut self, now: Time) -> Outputs {
+        self.commit_at(now, Pace::Begin)
+    }
+
+    /// As [`Partition::commit`], but waits until everything that was submitted is durable, and applies it: the quickest
+    /// way where nothing else is to be done meanwhile.
+    pub fn commit_and_wait(&mut self, now: Time) -> Outputs {
+        self.commit_at(now, Pace::Wait)
+    }
+
+    fn commit_at(&mut self, now: Time, pace: Pace) -> Outputs {
+        let now = self.advance(now);
+        if self.is_due(now) || (pace == Pace::Wait && !self.in_flight.is_empty()) {
+            // The next group is on its way while the one before is applied.
+            let durable = self.take_durable();
+            self.append(now, pace);
+            self.apply_all(durable);
+            let durable = self.take_durable();
+            self.apply_all(durable);
+            self.hand_out(now);
+        }
+        self.drop_overrun();
+        self.outputs()
+    }
+
+    /// Sets what the log calls when groups in flight are durable: [`Partition::commit`] then has something to apply.
+    pub fn set_log_waker(&mut self, waker: LogWaker) {
+        self.log.set_waker(waker);
+    }
+
+    /// The groups that have become durable, in their order.
+    fn take_durable(&mut self) -> Vec<Submitted> {
+        if self.in_flight.is_empty() {
+            return Vec::new();
+        }
+        match self.log.poll() {
+            Ok(durable) => self.take_until(durable),
+            Err(error) => {
+                self.append_failed(error);
+                Vec::new()
+            }
+        }
+    }
+
+    fn take_until(&mut self, durable: Seq) -> Vec<Submitted> {
+        let groups = &mut self.in_flight.groups;
+        let count = groups.iter().take_while(|submitted| submitted.last <= durable).count();
+        groups.drain(..count).collect()
+    }
+
+    fn append(&mut self, now: Time, pace: Pace) {
+        if self.halted.is_none() && self.may_submit(now) {
+            self.submit_group(now, pace);
+        }
+        if pace == Pace::Wait
+            && !self.in_flight.is_empty()
+            && let Err(error) = self.log.wait()
+        {
+            self.append_failed(error);
+        }
+    }
+
+    fn submit_group(&mut self, now: Time, pace: Pace) {
+        let ripe = Time(now.0.saturating_sub(self.config.lazy_merge.0));
+        while let Some(taken) = self.lazies.take_older(ripe) {
+            self.push(Command::TaskTaken(taken), Origin::Internal);
+        }
+        let before = self.in_flight.groups.back();
+        let (before, time) = before.map_or((self.machine.applied(), self.machine.now()), |last| (last.last, last.time));
+        let time = now.max(time).max(self.machine.now());
+        let batch = self.group.batch(time);
+        let count = batch.records.len() as u64;
+        if count == 0 {
+            return;
+        }
+        let alone = self.in_flight.is_empty() && pace == Pace::Wait;
+        let submitted = if alone { self.log.append(&batch.records) } else { self.log.submit(&batch.records) };
+        match submitted {
+            Ok(last) => {
+                assert_eq!(last.0, before.0 + count, "the log and the machine count alike");
+                self.retry_at = None;
+                self.in_flight.groups.push_back(Submitted { batch, time, last });
+            }
+            Err(error @ (LogError::Io { .. } | LogError::TooLarge { .. })) => self.put_back(vec![batch], &error.into()),
+            Err(error) => self.append_lost(vec![batch], error),
+        }
+    }
+
+    /// The groups in flight have failed.
+    fn append_failed(&mut self, error: LogError) {
+        let batches = self.in_flight.take();
+        match error {
+            LogError::Io { .. } | LogError::TooLarge { .. } => self.put_back(batches, &error.into()),
+            error => self.append_lost(batches, error),
+        }
+    }
+
+    /// Nothing was written: clients are told so, the rest is tried again later.
+    fn put_back(&mut self, batches: Vec<Batch>, error: &Error) {
+        self.retry_at = Some(self.clock.after(self.config.append_retry));
+        for batch in batches.into_iter().rev() {
+            for origin in self.group.put_back(batch) {
+                self.refuse(origin, error.clone());
+            }
+        }
+    }
+
+    /// Whether the groups are durable is unknown: nobody is told that they are.
+    fn append_lost(&mut self, batches: Vec<Batch>, error: LogError) {
+        self.halt_as(error.into(), true);
+        for (_, origin) in batches.into_iter().flat_map(|batch| batch.commands) {
+            self.refuse_halted(origin);
+        }
+    }
+
+    /// Answers every command in flight: the partition has halted.
+    pub(super) fn refuse_in_flight(&mut self) {
+        for (_, origin) in self.in_flight.take().into_iter().flat_map(|batch| batch.commands) {
+            self.refuse_halted(origin);
+        }
+    }
+
+    fn apply_all(&mut self, durable: Vec<Submitted>) {
+        for Submitted { batch, time, .. } in durable {
+            if self.halted.is_none() {
+                self.counters.groups += 1;
+                self.counters.records += batch.records.len() as u64;
+            }
+            self.apply(batch, time);
+        }
+    }
+
+    fn apply(&mut self, batch: Batch, time: Time) {
+        for (command, origin) in batch.commands {
+            if self.halted.is_some() {
+                self.refuse_halted(origin);
+            } else if let Err((error, origin)) = self.apply_one(&command, origin, time) {
+                self.halt_as(error, false);
+                self.refuse_halted(origin);
+            }
+        }
+    }
+
+    fn refuse_halted(&mut self, origin: Origin) {
+        if let Some(halt) = &self.halted {
+            let error = halt.error.clone();
+            self.refuse(origin, error);
+        }
+    }
+}
