@@ -97,7 +97,7 @@ async fn w1(handle: &Handle, disk: &mut Disk, rounds: usize) -> Outcome {
 
 /// Microseconds of log time between the ends of steps that follow each other.
 async fn step_gaps(handle: &Handle, run: RunId) -> Result<Vec<f64>> {
-    let page = handle.read(move |machine| machine.steps(NAMESPACE, run, None, CHAIN_STEPS)).await??;
+    let page = handle.steps(NAMESPACE, run, None, CHAIN_STEPS).await?;
     let ends: Vec<_> = page.items.iter().filter_map(|step| step.ended).collect();
     Ok(ends.windows(2).map(|pair| pair[1].since(pair[0]).0 as f64).collect())
 }

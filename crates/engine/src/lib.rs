@@ -8,10 +8,11 @@
 
 mod admit;
 mod backing;
+mod blob_gc;
 mod clock;
 mod config;
 mod handle;
-mod keeper;
+mod observer;
 pub mod partition;
 mod run_ids;
 mod shell;
@@ -26,6 +27,7 @@ pub mod view {
 
 pub use admit::check_document;
 pub use backing::{StoreBacking, write_rows};
+pub use blob_gc::BlobGc;
 pub use clock::{Clock, ClockNotice, ClockReading};
 pub use config::{Config, Parts};
 pub use consort_dispatch::WorkerInstanceId as InstanceId;
@@ -33,8 +35,11 @@ pub use handle::{
     AgentStatus, AgentWatch, BulkAction, BulkItem, BulkRequest, BulkResult, Decision, Deployed, ForkRequest, Handle,
     Session, SessionSender, StartRequest, Started, Status, Watch, WatchEvent,
 };
-pub use keeper::BlobKeeper;
+pub use observer::{AppendedGroup, Observer};
 pub use partition::{Attached, Outputs, Partition, Ticket, refuse_record};
 
-pub use consort_core::command::{RefuseRecord, Resolution};
+pub use consort_core::{
+    AttemptEnd,
+    command::{RefuseRecord, Resolution},
+};
 pub use consort_types::Locality;

@@ -19,6 +19,6 @@ pub use disk::{MemoryDisk, Unsynced};
 pub use error::LogError;
 pub use files::{Files, SegmentFile};
 pub use log::{Log, LogWaker, Records};
-pub use overlapped::Overlapped;
 pub use memory::{MemoryLog, MemoryLogDisk};
+pub use overlapped::Overlapped;
 pub use record::Record;

@@ -256,9 +256,9 @@ async fn blobs(server: &Server) -> Finding {
     };
     let (total, mut orphans) = (hashes.len(), 0);
     for hash in hashes {
-        match server.handle().read(move |machine| machine.blob_used(&hash)).await {
-            Ok(Ok(used)) => orphans += usize::from(!used),
-            Ok(Err(error)) | Err(error) => return Finding::bad("blobs", error),
+        match server.handle().blob_used(hash).await {
+            Ok(used) => orphans += usize::from(!used),
+            Err(error) => return Finding::bad("blobs", error),
         }
     }
     let detail = format!("{total} sound, {orphans} that no run refers to");

@@ -34,18 +34,14 @@ impl Connect for InProcess {
         let sender = session.sender();
         let refusals = to_worker.clone().downgrade();
         let reported = tokio::spawn(report(sender, from_worker, refusals));
-        tokio::spawn(deliver(self.handle.clone(), session, to_worker, reported));
+        tokio::spawn(deliver(session, to_worker, reported));
         Ok(connection)
     }
 }
 
 /// Hands the engine's messages to the worker until one of them goes: a worker that leaves has reported everything.
-async fn deliver(
-    handle: Handle,
-    mut session: Session,
-    to_worker: mpsc::Sender<ToWorker>,
-    mut reported: JoinHandle<()>,
-) {
+async fn deliver(mut session: Session, to_worker: mpsc::Sender<ToWorker>, mut reported: JoinHandle<()>) {
+    let sender = session.sender();
     loop {
         let messages = tokio::select! {
             messages = session.receive() => messages,
@@ -55,7 +51,7 @@ async fn deliver(
         for mut message in messages.into_iter().flatten() {
             if let ToWorker::Task(_) = &message {
                 // On replay the inputs of calls are compared; one that cannot be read is compared by its hash.
-                let _ = handle.complete(&mut message).await;
+                let _ = sender.complete(&mut message).await;
             }
             if to_worker.send(message).await.is_err() {
                 return;

@@ -20,6 +20,7 @@ use crate::{
     host::InProcess,
     local::{DataFolder, disk},
     settings::{Key, keys},
+    telemetry::LoopTelemetry,
 };
 
 /// What a server is opened for.
@@ -63,7 +64,7 @@ impl Server {
         let lock = folder.lock()?;
         let parts = open_parts(&folder).await?;
         let blobs = Arc::clone(&parts.blobs);
-        let handle = Handle::open(parts, settings.engine()).await?;
+        let handle = Handle::open_observed(parts, settings.engine(), Arc::new(LoopTelemetry::new())).await?;
         if let Some(keep) = settings.retention().filter(|_| role != Role::Look) {
             handle.set_retention(settings.namespace(), keep).await?;
         }

@@ -4,6 +4,10 @@
 //! what happened in a run (its journal has that).
 //! Invariant: no secret and no payload is ever told.
 
+use std::time::Instant;
+
+use consort_engine::{AppendedGroup, AttemptEnd, Observer};
+use consort_types::{Seq, Span, TaskId, Token, WorkerInstance};
 use tracing_subscriber::filter::LevelFilter;
 
 /// Starts telling, at most once in a process; later calls change nothing.
@@ -15,4 +19,47 @@ pub fn start_telemetry(level: &str) {
     let builder = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(level).with_ansi(false);
     // Where a subscriber is there already, the first one stays.
     let _ = builder.with_target(false).try_init();
+}
+
+/// How long an append may take before an operator should know: everything that is acknowledged waits for it.
+const SLOW_APPEND: Span = Span::from_secs(1);
+
+/// Tells what the engine's loop does, one line each at the level `debug`, and at `warn` what is far too slow.
+pub(crate) struct LoopTelemetry {
+    started: Instant,
+}
+
+impl LoopTelemetry {
+    pub(crate) fn new() -> Self {
+        Self { started: Instant::now() }
+    }
+}
+
+impl Observer for LoopTelemetry {
+    fn now(&self) -> Span {
+        Span(u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    fn appended(&self, group: &AppendedGroup) {
+        let AppendedGroup { last, records, bytes, took } = group;
+        if *took >= SLOW_APPEND {
+            tracing::warn!(
+                "the log took {took} for {records} records of {bytes} bytes, up to record {last}; check its disk"
+            );
+        } else {
+            tracing::debug!("appended {records} records of {bytes} bytes in {took}, up to record {last}");
+        }
+    }
+
+    fn applied(&self, last: Seq, records: usize, took: Span) {
+        tracing::debug!("applied {records} records in {took}, up to record {last}");
+    }
+
+    fn dispatched(&self, task: TaskId, token: Token, instance: &WorkerInstance) {
+        tracing::debug!("sent attempt {token} of task {task} to {instance}");
+    }
+
+    fn attempt_ended(&self, task: TaskId, token: Token, end: AttemptEnd) {
+        tracing::debug!("attempt {token} of task {task} has ended: {end:?}");
+    }
 }

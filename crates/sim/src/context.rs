@@ -77,7 +77,7 @@ pub(crate) struct Context {
 impl Context {
     /// The shared state of a world with these workflows; the roster is still empty.
     pub(crate) fn new(plan: &Plan, mut random: Random, faults: Faults, workflows: &[Workflow]) -> Result<Self> {
-        let host = Host::new(&mut random, plan.injected);
+        let host = Host::new(&mut random, plan.injected, faults.far_log);
         let wanted = results::draw_wanted(&mut random, workflows);
         let reference = Reference::new(workflows.iter().map(|workflow| workflow.compiled.clone()))?;
         Ok(Self {

@@ -52,12 +52,18 @@ pub(crate) enum Event {
     Write,
     /// The store is synced.
     Sync,
+    /// The answer of a log that is far arrives.
+    LogAnswer,
     /// A process starts.
     Open,
     /// The process ends, for this reason.
     Crash { end: End, why: &'static str },
     /// Disk or store fail.
     DiskFault(DiskFault),
+
+    // To a log that is far.
+    /// A group arrives.
+    LogArrival,
 
     // To the engine's door.
     /// A client's request arrives.
@@ -125,7 +131,7 @@ pub(crate) enum Event {
 impl Event {
     /// Whether it happens inside a process, and dies with it.
     pub(crate) fn is_of_process(&self) -> bool {
-        matches!(self, Self::Loop | Self::Deliver(_) | Self::Flush | Self::Write | Self::Sync)
+        matches!(self, Self::Loop | Self::Deliver(_) | Self::Flush | Self::Write | Self::Sync | Self::LogAnswer)
     }
 
     /// A form without payloads, for events that may carry large ones: what is in them shows in the records that follow.

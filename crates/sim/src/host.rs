@@ -13,7 +13,7 @@ use std::{
 
 use consort_core::Taken;
 use consort_engine::{Clock, ClockReading, Config, Partition, Parts, write_rows};
-use consort_log::{Log, MemoryDisk, Record};
+use consort_log::{MemoryDisk, Record};
 use consort_store::{Batch, Blobs, MemoryStore, Row, Snapshot, Store, StoreError};
 use consort_types::{BlobHash, Code, Error, Payload, Result, Seq, Span, Time};
 
@@ -89,7 +89,7 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(crate) fn new(random: &mut Random, injected: Option<InjectedBug>) -> Self {
+    pub(crate) fn new(random: &mut Random, injected: Option<InjectedBug>, far_log: bool) -> Self {
         let mut log_id = [0; 16];
         log_id[..8].copy_from_slice(&random.bits().to_le_bytes());
         log_id[8..].copy_from_slice(&random.bits().to_le_bytes());
@@ -102,7 +102,7 @@ impl Host {
         };
         Self {
             disk: MemoryDisk::new(),
-            control: Control::new(injected),
+            control: Control::new(injected, far_log.then(|| random.between(1, 4) as usize)),
             store: Arc::new(SimStore { memory: MemoryStore::new(), lose_next: AtomicBool::new(false) }),
             partition: None,
             clock: None,
@@ -128,7 +128,7 @@ impl Host {
         let records = if self.injected == Some(InjectedBug::ReplaySwapsRecords) { Vec::new() } else { records? };
         let last = log.last();
         let (store, blobs) = (Arc::clone(&self.store) as Arc<dyn Store>, Arc::new(self.store.memory.clone()));
-        let parts = Parts { log: Box::new(log), store, blobs };
+        let parts = Parts { log, store, blobs };
         let partition = Partition::open(parts, self.config.clone(), self.incarnation, reading.wall)?;
         self.clock = Some(Clock::new(partition.clock(), reading));
         self.partition = Some(partition);
@@ -153,6 +153,8 @@ impl Host {
         let mode = random.below(3);
         match how {
             End::Stopped | End::Halted => {}
+            // The machine of the log is another one.
+            _ if self.control.service().is_some() => {}
             End::Killed => self.disk.crash(|_| true),
             End::PowerCut => self.disk.crash(|_| match mode {
                 0 => false,

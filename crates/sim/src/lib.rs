@@ -15,6 +15,7 @@ mod clock;
 mod context;
 mod disk;
 mod event;
+mod far;
 mod forgery;
 mod host;
 mod network;

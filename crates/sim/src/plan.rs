@@ -67,11 +67,13 @@ pub enum InjectedBug {
     StrangerHeard,
     /// A record does more work than it may (law 13).
     EndlessRecord,
+    /// A log takes groups of a process from which another one has taken it over (law 1).
+    OldEpochAccepted,
 }
 
 impl InjectedBug {
     /// Every injected bug.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::AckBeforeSync,
         Self::ReplyBeforeDurable,
         Self::OutcomeOverwritten,
@@ -98,12 +100,13 @@ impl InjectedBug {
         Self::GrowingRow,
         Self::StrangerHeard,
         Self::EndlessRecord,
+        Self::OldEpochAccepted,
     ];
 
     /// The law that it breaks.
     pub fn law(self) -> Law {
         let number = match self {
-            Self::AckBeforeSync | Self::ReplyBeforeDurable => 1,
+            Self::AckBeforeSync | Self::ReplyBeforeDurable | Self::OldEpochAccepted => 1,
             Self::OutcomeOverwritten => 2,
             Self::OldTokenAccepted | Self::HandedOutTwice | Self::ReclaimTooLate | Self::StrangerHeard => 3,
             Self::StoreLosesBatch | Self::ReplaySwapsRecords => 4,
@@ -249,6 +252,8 @@ pub(crate) struct Faults {
     pub(crate) clock_jumps: bool,
     pub(crate) slow_disk: bool,
     pub(crate) store_errors: bool,
+    /// Whether the log is far: its disk does not fail, but it answers late, and other processes can reach it.
+    pub(crate) far_log: bool,
     /// Of a thousand outputs, those in whose middle the power goes.
     pub(crate) cut_outputs: u64,
     /// Of a thousand messages, those that are very late.
@@ -278,6 +283,7 @@ impl Faults {
             clock_jumps,
             slow_disk,
             store_errors,
+            far_log: false,
             cut_outputs: 0,
             late: 0,
             twice: 0,
@@ -297,8 +303,17 @@ impl Faults {
         ] {
             *rate = if random.chance(300) { 0 } else { random.below(most) };
         }
+        let far_log = random.chance(250);
         faults.favour(injected);
+        faults.set_far_log(injected == Some(InjectedBug::OldEpochAccepted) || (far_log && injected.is_none()));
         faults
+    }
+
+    /// The disk of a log that is far does not fail.
+    fn set_far_log(&mut self, far_log: bool) {
+        self.far_log = far_log;
+        self.sync_errors &= !far_log;
+        self.bit_flips &= !far_log;
     }
 
     /// Whether an attempt of the task may report a failure: once for each task, which every retry policy survives.
@@ -316,6 +331,7 @@ impl Faults {
             Some(InjectedBug::DamageCut) => (self.bit_flips, self.crashes, self.pause) = (true, true, 15_000_000),
             Some(InjectedBug::LeaseByClock | InjectedBug::WallClockTrusted) => self.clock_jumps = true,
             Some(InjectedBug::OutcomeOverwritten) => self.twice = 200,
+            Some(InjectedBug::OldEpochAccepted) => (self.crashes, self.late, self.pause) = (true, 200, 8_000_000),
             Some(InjectedBug::ReclaimTooLate) => (self.bad_attempts, self.breaks, self.late) = (400, 60, 60),
             Some(InjectedBug::OldTokenAccepted | InjectedBug::CancelLost) => {
                 (self.bad_attempts, self.disturb) = (500, 600);

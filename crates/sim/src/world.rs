@@ -107,6 +107,8 @@ impl World {
             Event::Flush => process.flush(ctx),
             Event::Write => process.write(ctx),
             Event::Sync => process.sync(ctx),
+            Event::LogArrival => process::log_arrival(ctx),
+            Event::LogAnswer => process::log_answer(ctx),
             Event::Open => process.open(ctx),
             Event::Crash { end, why } => process.crash(ctx, end, why),
             Event::DiskFault(fault) => process.disk_fault(ctx, fault),

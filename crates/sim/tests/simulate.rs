@@ -139,4 +139,5 @@ injected! {
     finds_a_row_that_grows: GrowingRow;
     finds_a_report_that_is_taken_from_a_stranger: StrangerHeard;
     finds_a_record_that_does_too_much: EndlessRecord;
+    finds_a_log_that_takes_an_old_epoch: OldEpochAccepted;
 }

@@ -126,7 +126,7 @@ impl Writer<'_> {
     }
 
     async fn message(&mut self, instance: u32, mut message: ToWorker) -> Result<()> {
-        self.engine.complete(&mut message).await?;
+        self.senders[instance as usize].complete(&mut message).await?;
         self.drained[instance as usize] |= message == ToWorker::Drain;
         let attempt = match &message {
             ToWorker::Task(offer) => Some((offer.task, offer.token)),

@@ -120,7 +120,7 @@ impl Server {
 
     /// A document in full.
     async fn text(&self, document: Payload) -> String {
-        String::from_utf8(self.engine.payload(document).await.unwrap().to_vec()).unwrap()
+        String::from_utf8(self.engine.payload("default", document).await.unwrap().to_vec()).unwrap()
     }
 
     /// Opens a stream and says hello.

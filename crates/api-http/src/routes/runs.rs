@@ -138,7 +138,7 @@ async fn compare(call: Call<CompareRuns>) -> Handled<CompareRuns> {
 
 /// A document in full, without copying it.
 pub(super) async fn whole<O: Operation<Reply = Document>>(call: &Call<O>, payload: Payload) -> Result<Given<Document>> {
-    let bytes = call.engine().payload(payload).await?;
+    let bytes = call.engine().payload(&call.namespace, payload).await?;
     Ok(Given::Raw(content(StatusCode::OK, "application/json", Bytes::from_owner(bytes))))
 }
 

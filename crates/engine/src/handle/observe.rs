@@ -6,16 +6,12 @@
 use std::time::{Duration, Instant};
 
 use consort_types::{
-    Code, Error, Name, Result, limits,
+    Code, Error, Name, Result,
     registry::{AgentFilter, AgentView, LimitView, QueueView},
 };
-use tokio::sync::{oneshot, watch};
 
 use super::Handle;
-use crate::{
-    Partition,
-    shell::{Message, Reading, Seat},
-};
+use crate::shell::{Subscription, Topic};
 
 /// Versions that an error names.
 const VERSIONS_NAMED: usize = 5;
@@ -27,14 +23,14 @@ impl Handle {
     pub async fn agents(&self, namespace: &str, filter: AgentFilter) -> Result<Vec<AgentView>> {
         Name::check("namespace", namespace)?;
         let namespace = namespace.to_owned();
-        self.look(move |partition| partition.agent_views(&namespace, &filter, partition.clock())).await?
+        self.of(&namespace).look(move |partition| partition.agent_views(&namespace, &filter, partition.clock())).await?
     }
 
     /// The queues in which tasks wait, or waited in the last minute, by what the tasks ask for.
     pub async fn queues(&self, namespace: &str) -> Result<Vec<QueueView>> {
         Name::check("namespace", namespace)?;
         let namespace = namespace.to_owned();
-        self.look(move |partition| partition.queue_views(&namespace, partition.clock())).await
+        self.of(&namespace).look(move |partition| partition.queue_views(&namespace, partition.clock())).await
     }
 
     /// Every version of an agent, or one of them.
@@ -64,7 +60,7 @@ impl Handle {
     pub async fn quotas(&self, namespace: &str) -> Result<Vec<LimitView>> {
         Name::check("namespace", namespace)?;
         let namespace = namespace.to_owned();
-        self.look(move |partition| partition.limit_views(&namespace)).await
+        self.of(&namespace).look(move |partition| partition.limit_views(&namespace)).await
     }
 
     /// Follows agents: what they are now, and again whenever that has changed, at most twice a second.
@@ -72,47 +68,12 @@ impl Handle {
     /// # Errors
     /// [`Code::Overloaded`] where too many follow already.
     pub async fn watch_agents(&self, namespace: &str, filter: AgentFilter) -> Result<AgentWatch> {
-        let seat = self.seat()?;
-        let changes = self.shared.agents.subscribe();
+        Name::check("namespace", namespace)?;
+        let mut subscription = self.of(namespace).subscribe(Topic::Agents).await?;
+        subscription.mark_seen();
         let first = self.agents(namespace, filter.clone()).await?;
         let (handle, namespace) = (self.clone(), namespace.to_owned());
-        Ok(AgentWatch {
-            handle,
-            namespace,
-            filter,
-            changes,
-            first: Some(first),
-            last: Vec::new(),
-            at: None,
-            _seat: seat,
-        })
-    }
-
-    /// A place among the watchers.
-    pub(super) fn seat(&self) -> Result<Seat> {
-        self.shared.watches.seat().ok_or_else(|| {
-            let max = limits::WATCHERS_MAX;
-            Error::new(Code::Overloaded, format!("`{max}` watchers follow already, the limit is {max}"))
-                .hint("try again after `5s`, or ask by pages")
-        })
-    }
-
-    /// Looks at the partition between two groups. Keep it short: nothing else happens meanwhile.
-    pub(super) async fn look<T: Send + 'static>(
-        &self,
-        look: impl FnOnce(&mut Partition) -> T + Send + 'static,
-    ) -> Result<T> {
-        let _place = Reading::begin(&self.shared)?;
-        let (reply, answer) = oneshot::channel();
-        let look = Box::new(move |partition: &mut Partition| {
-            // The receiver may have been dropped meanwhile.
-            let _ = reply.send(look(partition));
-        });
-        self.shared.send(Message::Look(look))?;
-        match answer.await {
-            Ok(found) => Ok(found),
-            Err(_) => Err(self.why_silent().await),
-        }
+        Ok(AgentWatch { handle, namespace, filter, subscription, first: Some(first), last: Vec::new(), at: None })
     }
 }
 
@@ -121,12 +82,11 @@ pub struct AgentWatch {
     handle: Handle,
     namespace: String,
     filter: AgentFilter,
-    changes: watch::Receiver<u64>,
+    subscription: Subscription,
     first: Option<Vec<AgentView>>,
     last: Vec<AgentView>,
     /// When it looked last.
     at: Option<Instant>,
-    _seat: Seat,
 }
 
 impl AgentWatch {
@@ -138,12 +98,9 @@ impl AgentWatch {
         }
         loop {
             let rest = self.at.map_or(Duration::ZERO, |at| REST.saturating_sub(at.elapsed()));
-            tokio::select! {
-                changed = self.changes.changed() => changed.ok()?,
-                () = self.handle.stopped() => return None,
-            }
+            self.subscription.next().await.ok()?;
             tokio::time::sleep(rest).await;
-            self.changes.borrow_and_update();
+            self.subscription.mark_seen();
             match self.handle.agents(&self.namespace, self.filter.clone()).await {
                 Ok(views) if views == self.last => self.at = Some(Instant::now()),
                 Ok(views) => return Some(Ok(self.show(views))),

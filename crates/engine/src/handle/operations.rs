@@ -11,7 +11,7 @@ use consort_types::{BlobHash, Code, Error, Payload, Result, RunId, Span, TaskId}
 use consort_workflow::CompiledWorkflow;
 
 use super::Handle;
-use crate::{keeper::Pin, shell};
+use crate::shell;
 
 /// A workflow that was deployed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl Handle {
     /// Deploys a workflow that was checked.
     pub async fn deploy_checked(&self, namespace: &str, workflow: CompiledWorkflow) -> Result<Deployed> {
         let command = Deploy { namespace: namespace.to_owned(), workflow };
-        match self.submit(Command::Deploy(command), None).await? {
+        match self.of(namespace).submit(Command::Deploy(command), None).await? {
             Reply::Deployed { name, revision, hash, new } => Ok(Deployed { name, revision, hash, new }),
             other => Err(unexpected(&other)),
         }
@@ -73,27 +73,27 @@ impl Handle {
     pub async fn cancel(&self, namespace: &str, run: RunId, reason: &str, force: bool) -> Result<()> {
         let reason = if reason.is_empty() { "cancelled by a client" } else { reason }.to_owned();
         let command = CancelRun { namespace: namespace.to_owned(), run, reason, force };
-        self.done(Command::CancelRun(command), None).await
+        self.of(&command.namespace).done(Command::CancelRun(command), None).await
     }
 
     /// Holds back the tasks of a run and of the runs below it.
     pub async fn pause(&self, namespace: &str, run: RunId) -> Result<()> {
         let command = PauseRun { namespace: namespace.to_owned(), run, paused: true };
-        self.done(Command::PauseRun(command), None).await
+        self.of(&command.namespace).done(Command::PauseRun(command), None).await
     }
 
     /// Lets a paused run go on.
     pub async fn resume(&self, namespace: &str, run: RunId) -> Result<()> {
         let command = PauseRun { namespace: namespace.to_owned(), run, paused: false };
-        self.done(Command::PauseRun(command), None).await
+        self.of(&command.namespace).done(Command::PauseRun(command), None).await
     }
 
     /// Sends a signal to a run.
     pub async fn signal(&self, namespace: &str, run: RunId, name: &str, payload: Payload) -> Result<()> {
         let mut command = SignalRun { namespace: namespace.to_owned(), run, name: name.to_owned(), payload };
         command.check()?;
-        let pin = self.admit_in("signal", &mut command.payload).await?;
-        self.done(Command::SignalRun(command), pin).await
+        let pin = self.of(namespace).admit_in("signal", &mut command.payload).await?;
+        self.of(&command.namespace).done(Command::SignalRun(command), pin).await
     }
 
     /// Decides what waits in the inbox; `by` says who, `comment` why.
@@ -112,7 +112,10 @@ impl Handle {
         let resolution = match decision {
             Decision::Approve | Decision::Reject => {
                 let approved = decision == Decision::Approve;
-                return self.done(Command::Approve(Approve { namespace, task, approved, by, comment }), None).await;
+                return self
+                    .of(&namespace)
+                    .done(Command::Approve(Approve { namespace, task, approved, by, comment }), None)
+                    .await;
             }
             Decision::Done(output) => Resolution::Done(output),
             Decision::Retry => Resolution::Retry,
@@ -121,28 +124,21 @@ impl Handle {
         let mut command = ResolveUnknown { namespace, task, resolution, by, comment };
         command.check()?;
         let pin = match &mut command.resolution {
-            Resolution::Done(output) => self.admit_in("output", output).await?,
+            Resolution::Done(output) => self.of(&command.namespace).admit_in("output", output).await?,
             Resolution::Retry | Resolution::Fail => None,
         };
-        self.done(Command::ResolveUnknown(command), pin).await
+        self.of(&command.namespace).done(Command::ResolveUnknown(command), pin).await
     }
 
     /// Deletes an ended run.
     pub async fn delete(&self, namespace: &str, run: RunId) -> Result<()> {
         let command = DeleteRun { namespace: namespace.to_owned(), run };
-        self.done(Command::DeleteRun(command), None).await
+        self.of(&command.namespace).done(Command::DeleteRun(command), None).await
     }
 
     /// Sets how long a namespace keeps ended runs; `None` keeps them.
     pub async fn set_retention(&self, namespace: &str, keep: Option<Span>) -> Result<()> {
         let command = SetRetention { namespace: namespace.to_owned(), keep };
-        self.done(Command::SetRetention(command), None).await
-    }
-
-    pub(super) async fn done(&self, command: Command, pin: Option<Pin>) -> Result<()> {
-        match self.submit(command, pin).await? {
-            Reply::Done => Ok(()),
-            other => Err(unexpected(&other)),
-        }
+        self.of(&command.namespace).done(Command::SetRetention(command), None).await
     }
 }

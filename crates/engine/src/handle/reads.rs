@@ -5,127 +5,48 @@
 
 use std::sync::Arc;
 
-use consort_core::Machine;
 use consort_types::{
-    BlobHash, Code, Error, Name, Payload, Result, RunId, Seq, TaskId,
-    bounds::check_optional_text,
-    limits,
-    worker::{JournalEntry, JournalRequest, ToWorker},
+    BlobHash, Code, Error, Name, Payload, Result, RunId, Seq, TaskId, bounds::check_optional_text, limits,
 };
-use tokio::sync::oneshot;
 
 use super::{Handle, page_items};
-use crate::{
-    shell::{self, Message, Reading},
-    view::{
-        self, AgentView, Comparison, DeployedWorkflow, InboxView, JournalCursor, JournalView, Page, Replay, RunFilter,
-        RunSummary, RunView, StepNode, StepView, WorkflowView,
-    },
+use crate::view::{
+    self, AgentView, Comparison, DeployedWorkflow, InboxView, JournalCursor, JournalView, Page, Replay, RunFilter,
+    RunSummary, RunView, StepNode, StepView, WorkflowView,
 };
 
 impl Handle {
-    /// Looks at the state between two groups. Keep it short: nothing else happens meanwhile.
-    pub async fn read<T: Send + 'static>(&self, look: impl FnOnce(&mut Machine) -> T + Send + 'static) -> Result<T> {
-        self.read_at(Seq::ZERO, look).await
+    /// The bytes of a payload of a namespace, wherever they are.
+    pub async fn payload(&self, namespace: &str, payload: Payload) -> Result<Arc<[u8]>> {
+        self.of(namespace).payload(payload).await
     }
 
-    /// As [`Handle::read`], once the record `at_least` is applied (read your writes from another connection).
-    pub async fn read_at<T: Send + 'static>(
-        &self,
-        at_least: Seq,
-        look: impl FnOnce(&mut Machine) -> T + Send + 'static,
-    ) -> Result<T> {
-        let _place = Reading::begin(&self.shared)?;
-        let (reply, answer) = oneshot::channel();
-        let read = Box::new(move |machine: Result<&mut Machine>| {
-            // The receiver may have been dropped meanwhile.
-            let _ = reply.send(machine.map(look));
-        });
-        self.shared.send(Message::Read { at_least, read })?;
-        match answer.await {
-            Ok(found) => found,
-            Err(_) => Err(self.why_silent().await),
-        }
+    /// Waits until the record `at_least` of a namespace's partition is applied, and returns the last one that is: reads
+    /// after that show what it did (read your writes from another connection).
+    pub async fn applied(&self, namespace: &str, at_least: Seq) -> Result<Seq> {
+        self.of(namespace).read_at(at_least, |machine| machine.applied()).await
     }
 
-    /// The bytes of a blob.
-    pub async fn blob(&self, hash: BlobHash) -> Result<Arc<[u8]>> {
-        let keeper = self.shared.keeper.clone();
-        let stored = tokio::task::spawn_blocking(move || keeper.get(hash)).await.map_err(|_| shell::stopping())??;
-        if let Some(bytes) = stored {
-            return Ok(Arc::from(bytes));
-        }
-        // What the machine made rests in its memory until it is written.
-        let payload = Payload::Blob { hash, len: 0 };
-        let found =
-            self.read(
-                move |machine| {
-                    if machine.blob_used(&hash)? { machine.payload_bytes(&payload).map(Some) } else { Ok(None) }
-                },
-            );
-        found.await??.ok_or_else(|| {
-            Error::new(Code::BlobNotFound, format!("there is no blob `{hash}`"))
-                .hint("its run may have been deleted by its retention")
-        })
+    /// The bytes of a blob of a namespace.
+    pub async fn blob(&self, namespace: &str, hash: BlobHash) -> Result<Arc<[u8]>> {
+        self.of(namespace).blob(hash).await
     }
 
-    /// The bytes of a payload, wherever they are.
-    pub async fn payload(&self, payload: Payload) -> Result<Arc<[u8]>> {
-        match payload {
-            Payload::Inline(bytes) => Ok(bytes),
-            Payload::Blob { hash, .. } => self.blob(hash).await,
-        }
+    /// Whether any row uses a blob.
+    pub async fn blob_used(&self, hash: BlobHash) -> Result<bool> {
+        self.partition.read(move |machine| machine.blob_used(&hash)).await?
     }
 
-    /// Puts the documents of a message in the place of references to them.
-    ///
-    /// # Errors
-    /// Where a blob cannot be read; what was read by then is in its place.
-    pub async fn complete(&self, message: &mut ToWorker) -> Result<()> {
-        match message {
-            ToWorker::Task(offer) => {
-                self.fetch(&mut offer.input).await?;
-                for entry in &mut offer.journal {
-                    self.complete_entry(entry).await?;
-                }
-                Ok(())
-            }
-            ToWorker::Recorded { entry, .. } => self.complete_entry(entry).await,
-            ToWorker::Cancel { .. } | ToWorker::Refused { .. } | ToWorker::Drain => Ok(()),
-        }
-    }
-
-    async fn complete_entry(&self, entry: &mut JournalEntry) -> Result<()> {
-        match &mut entry.request {
-            JournalRequest::Call { input, .. } => self.fetch(input).await?,
-            JournalRequest::Approval { detail, .. } => self.fetch(detail).await?,
-            JournalRequest::Run { .. } | JournalRequest::Sleep { .. } | JournalRequest::Signal { .. } => {}
-        }
-        match &mut entry.result {
-            Some(Ok(output)) => self.fetch(output).await,
-            _ => Ok(()),
-        }
-    }
-
-    async fn fetch(&self, payload: &mut Payload) -> Result<()> {
-        if let Payload::Blob { hash, .. } = payload {
-            *payload = Payload::Inline(self.blob(*hash).await?);
-        }
-        Ok(())
-    }
-}
-
-impl Handle {
     /// A run with its documents.
     pub async fn run(&self, namespace: &str, run: RunId) -> Result<RunView> {
         let namespace = named("namespace", namespace)?;
-        self.read(move |machine| machine.run_view(&namespace, run)).await?
+        self.of(&namespace).read(move |machine| machine.run_view(&namespace, run)).await?
     }
 
     /// The steps of a run as a tree, with the counts of fan-outs and loops.
     pub async fn run_tree(&self, namespace: &str, run: RunId) -> Result<Vec<StepNode>> {
         let namespace = named("namespace", namespace)?;
-        self.read(move |machine| machine.run_tree(&namespace, run)).await?
+        self.of(&namespace).read(move |machine| machine.run_tree(&namespace, run)).await?
     }
 
     /// The step instances of a run, flat, with their outputs.
@@ -137,7 +58,7 @@ impl Handle {
         limit: impl Into<Option<usize>>,
     ) -> Result<Page<StepView>> {
         let (namespace, limit) = (named("namespace", namespace)?, page_items(limit.into(), limits::PAGE_ITEMS_MAX)?);
-        self.read(move |machine| machine.steps(&namespace, run, cursor.as_deref(), limit)).await?
+        self.of(&namespace).read(move |machine| machine.steps(&namespace, run, cursor.as_deref(), limit)).await?
     }
 
     /// A page of a run's history, after a cursor; [`Page::next`] is the cursor of its last entry.
@@ -149,7 +70,7 @@ impl Handle {
         limit: impl Into<Option<usize>>,
     ) -> Result<Page<JournalView>> {
         let (namespace, limit) = (named("namespace", namespace)?, page_items(limit.into(), limits::PAGE_ITEMS_MAX)?);
-        let items = self.read(move |machine| machine.journal(&namespace, run, after, limit)).await??;
+        let items = self.of(&namespace).read(move |machine| machine.journal(&namespace, run, after, limit)).await??;
         let next = items.last().filter(|_| items.len() == limit).map(|entry| entry.cursor.to_string());
         Ok(Page { items, next })
     }
@@ -210,7 +131,9 @@ impl Handle {
         limit: impl Into<Option<usize>>,
     ) -> Result<Page<RunSummary>> {
         let (namespace, limit) = (named("namespace", namespace)?, page_items(limit.into(), limits::PAGE_ITEMS_MAX)?);
-        self.read(move |machine| machine.list_runs(&namespace, &filter, cursor.as_deref(), limit)).await?
+        self.of(&namespace)
+            .read(move |machine| machine.list_runs(&namespace, &filter, cursor.as_deref(), limit))
+            .await?
     }
 
     /// What waits for a person.
@@ -221,7 +144,7 @@ impl Handle {
         limit: impl Into<Option<usize>>,
     ) -> Result<Page<InboxView>> {
         let (namespace, limit) = (named("namespace", namespace)?, page_items(limit.into(), limits::PAGE_ITEMS_MAX)?);
-        self.read(move |machine| machine.inbox(&namespace, cursor.as_deref(), limit)).await?
+        self.of(&namespace).read(move |machine| machine.inbox(&namespace, cursor.as_deref(), limit)).await?
     }
 
     /// Deployed workflows, by name.
@@ -232,26 +155,26 @@ impl Handle {
         limit: impl Into<Option<usize>>,
     ) -> Result<Page<WorkflowView>> {
         let (namespace, limit) = (named("namespace", namespace)?, page_items(limit.into(), limits::PAGE_ITEMS_MAX)?);
-        self.read(move |machine| machine.workflows(&namespace, cursor.as_deref(), limit)).await?
+        self.of(&namespace).read(move |machine| machine.workflows(&namespace, cursor.as_deref(), limit)).await?
     }
 
     /// The source of a deployed workflow, by revision number or author's version; the newest without one.
     pub async fn workflow_source(&self, namespace: &str, name: &str, version: Option<String>) -> Result<String> {
         let (namespace, name) = (named("namespace", namespace)?, named("workflow", name)?);
         check_optional_text("version", version.as_deref(), limits::NAME_BYTES_MAX)?;
-        self.read(move |machine| machine.workflow_source(&namespace, &name, version.as_deref())).await?
+        self.of(&namespace).read(move |machine| machine.workflow_source(&namespace, &name, version.as_deref())).await?
     }
 
     /// A deployed workflow, by revision number or author's version; the newest without one.
     pub async fn workflow(&self, namespace: &str, name: &str, version: Option<String>) -> Result<DeployedWorkflow> {
         let (namespace, name) = (namespace.to_owned(), name.to_owned());
-        self.read(move |machine| machine.workflow(&namespace, &name, version.as_deref())).await?
+        self.of(&namespace).read(move |machine| machine.workflow(&namespace, &name, version.as_deref())).await?
     }
 
     /// The source that a run is pinned to.
     pub async fn run_source(&self, namespace: &str, run: RunId) -> Result<String> {
         let namespace = named("namespace", namespace)?;
-        self.read(move |machine| machine.run_source(&namespace, run)).await?
+        self.of(&namespace).read(move |machine| machine.run_source(&namespace, run)).await?
     }
 
     /// Versions of agents as they were declared and set, by name.
@@ -262,7 +185,7 @@ impl Handle {
         limit: usize,
     ) -> Result<Page<AgentView>> {
         let namespace = named("namespace", namespace)?;
-        self.read(move |machine| machine.registry().agents(&namespace, cursor.as_deref(), limit)).await?
+        self.of(&namespace).read(move |machine| machine.registry().agents(&namespace, cursor.as_deref(), limit)).await?
     }
 
     /// Folds a run's journal again without calling anything, and compares it with the run's rows.

@@ -49,7 +49,7 @@ impl Handle {
     /// [`Code::AgentNotFound`] where no such agent has joined, [`Code::AgentConnected`] where instances are connected.
     pub async fn remove_agent(&self, namespace: &str, name: &str, version: Option<&str>, force: bool) -> Result<()> {
         let (namespace, name, version) = (namespace.to_owned(), name.to_owned(), version.map(str::to_owned));
-        self.done(Command::RemoveAgent(RemoveAgent { namespace, name, version, force }), None).await
+        self.of(&namespace).done(Command::RemoveAgent(RemoveAgent { namespace, name, version, force }), None).await
     }
 
     /// Sets a quota on tasks of a namespace, in place of the one that the scope had.
@@ -62,7 +62,9 @@ impl Handle {
                 "give the most at once, a rate or the most that wait; removing a quota is an operation of its own",
             ));
         }
-        self.done(Command::SetLimit(SetLimit { namespace: namespace.to_owned(), scope, limit: quota }), None).await
+        self.of(namespace)
+            .done(Command::SetLimit(SetLimit { namespace: namespace.to_owned(), scope, limit: quota }), None)
+            .await
     }
 
     /// Removes the quota of a scope.
@@ -71,11 +73,13 @@ impl Handle {
     /// [`Code::QuotaNotFound`] where none is set.
     pub async fn remove_quota(&self, namespace: &str, scope: LimitScope) -> Result<()> {
         let limit = TaskLimit::default();
-        self.done(Command::SetLimit(SetLimit { namespace: namespace.to_owned(), scope, limit }), None).await
+        self.of(namespace)
+            .done(Command::SetLimit(SetLimit { namespace: namespace.to_owned(), scope, limit }), None)
+            .await
     }
 
     async fn set_agent(&self, namespace: &str, name: &str, version: Option<&str>, change: AgentChange) -> Result<()> {
         let (namespace, name, version) = (namespace.to_owned(), name.to_owned(), version.map(str::to_owned));
-        self.done(Command::SetAgent(SetAgent { namespace, name, version, change }), None).await
+        self.of(&namespace).done(Command::SetAgent(SetAgent { namespace, name, version, change }), None).await
     }
 }

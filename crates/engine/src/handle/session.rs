@@ -12,12 +12,12 @@ use consort_types::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::{Handle, contracts::Contracts};
+use super::{Handle, PartitionClient, contracts::Contracts};
 use crate::{
     Attached, InstanceId, Locality, Partition,
     admit::{check_document, cut},
-    keeper::Pin,
-    shell::{self, Message, Shared},
+    blob_gc::Pin,
+    shell::{self, Message},
 };
 
 /// How often an instance that an operator removes while it joins tries to.
@@ -36,13 +36,12 @@ pub struct Session {
     read: usize,
     /// How many bytes are acknowledged at once, at least.
     acknowledge_at: usize,
-    shared: Arc<Shared>,
 }
 
 /// Where an instance reports. Clones report for the same instance.
 #[derive(Clone)]
 pub struct SessionSender {
-    handle: Handle,
+    partition: PartitionClient,
     instance: InstanceId,
     /// Places for reports that wait for the loop thread.
     places: Arc<Semaphore>,
@@ -91,7 +90,7 @@ impl Session {
         if self.read >= self.acknowledge_at {
             let (instance, bytes) = (self.sender.instance, mem::take(&mut self.read));
             // An engine that has stopped sends nothing more.
-            let _ = self.shared.send(Message::HasRead { instance, bytes });
+            let _ = self.sender.partition.send(Message::HasRead { instance, bytes });
         }
         let batch = self.inbox.recv().await?;
         self.unread = batch.iter().map(ToWorker::weight).sum();
@@ -107,7 +106,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         // An engine that has stopped has let the instance go already.
-        let _ = self.shared.send(Message::Detach(self.sender.instance));
+        let _ = self.sender.partition.send(Message::Detach(self.sender.instance));
     }
 }
 
@@ -128,16 +127,24 @@ impl SessionSender {
         self.put(report, pin, place)
     }
 
+    /// Puts the documents of a message in the place of references to them.
+    ///
+    /// # Errors
+    /// Where a blob cannot be read; what was read by then is in its place.
+    pub async fn complete(&self, message: &mut ToWorker) -> Result<()> {
+        self.partition.complete(message).await
+    }
+
     fn put(&self, report: FromWorker, pin: Option<Pin>, place: Option<OwnedSemaphorePermit>) -> Result<()> {
         let report = Box::new(report);
-        self.handle.shared.send(Message::Report { instance: self.instance, report, pin, place })
+        self.partition.send(Message::Report { instance: self.instance, report, pin, place })
     }
 
     async fn admit(&self, mut report: FromWorker) -> Result<(FromWorker, Option<Pin>)> {
         shorten(&mut report);
         report.check()?;
         let pin = match &mut report {
-            FromWorker::Complete { output, .. } => self.handle.admit_in("output", output).await?,
+            FromWorker::Complete { output, .. } => self.partition.admit_in("output", output).await?,
             FromWorker::Record { entry, .. } => {
                 let document = match (&mut entry.request, &mut entry.result) {
                     (_, Some(Ok(result))) => Some(result),
@@ -150,7 +157,7 @@ impl SessionSender {
                     _ => None,
                 };
                 match document {
-                    Some(document) => self.handle.admit_in("journal entry", document).await?,
+                    Some(document) => self.partition.admit_in("journal entry", document).await?,
                     None => None,
                 }
             }
@@ -233,16 +240,16 @@ impl Handle {
         unread_max: usize,
         contracts: Option<Arc<Contracts>>,
     ) -> Result<Session> {
+        let partition = self.of(&hello.namespace);
         let held = hello.held.clone();
         cut(&mut hello.client, limits::NAME_BYTES_MAX);
         let (outbox, inbox) = mpsc::channel(limits::MESSAGES_WAITING_MAX);
         let (reply, answer) = oneshot::channel();
         let hello = Box::new(hello);
-        self.shared.send(Message::Attach { hello, locality, unread_max, outbox, reply })?;
+        partition.send(Message::Attach { hello, locality, unread_max, outbox, reply })?;
         let Attached { instance, name } = answer.await.map_err(|_| shell::stopping())??;
         let places = Arc::new(Semaphore::new(limits::MESSAGES_WAITING_MAX));
-        let sender = SessionSender { handle: self.clone(), instance, places, contracts };
-        let shared = Arc::clone(&self.shared);
+        let sender = SessionSender { partition: partition.clone(), instance, places, contracts };
         let session = Session {
             sender,
             name,
@@ -252,14 +259,13 @@ impl Handle {
             unread: 0,
             read: 0,
             acknowledge_at: unread_max / 4,
-            shared,
         };
         if let Some(contracts) = session.sender.contracts.as_deref().filter(|_| !held.is_empty()) {
             let known = move |partition: &mut Partition| -> Vec<_> {
                 let known = |(task, token)| Some((task, token, partition.capability_of(task)?));
                 held.into_iter().filter_map(known).collect()
             };
-            for (task, token, capability) in self.look(known).await? {
+            for (task, token, capability) in partition.look(known).await? {
                 contracts.holds(task, token, &capability);
             }
         }
@@ -277,13 +283,14 @@ impl Handle {
             check_document("declaration", bytes)?;
         }
         let (of, declared, built_in) = (namespace.to_owned(), agent.clone(), locality == Locality::Local);
-        let known = self.read(move |machine| {
+        let partition = self.of(namespace);
+        let known = partition.read(move |machine| {
             let same = machine.registry().agent(&of, &declared.name, &declared.version)?.as_ref() == Some(&declared);
             Ok::<_, Error>(same && machine.registry().knows_agent(&of, &declared, built_in)?)
         });
         if known.await?? {
             return Ok(());
         }
-        self.done(Command::RegisterAgent(command), None).await
+        partition.done(Command::RegisterAgent(command), None).await
     }
 }

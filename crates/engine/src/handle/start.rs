@@ -15,8 +15,8 @@ use consort_core::{
 use consort_types::{BlobHash, Payload, Result, RunId, Span, bounds::check_optional_text, limits};
 use consort_workflow::Definition;
 
-use super::{Handle, operations::unexpected};
-use crate::{admit::check_payload, keeper::Pin, shell};
+use super::{Handle, PartitionClient, operations::unexpected};
+use crate::{admit::check_payload, blob_gc::Pin, shell};
 
 /// What starts a run.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -81,6 +81,7 @@ fn started(reply: Reply) -> Result<Started> {
 impl Handle {
     /// Starts a run of the revision that the name and version mean at this moment.
     pub async fn start(&self, request: StartRequest) -> Result<Started> {
+        let partition = self.of(&request.namespace);
         check_optional_text("version", request.version.as_deref(), limits::NAME_BYTES_MAX)?;
         let mut command = StartRun {
             idempotency_key: request.idempotency_key.clone(),
@@ -88,20 +89,51 @@ impl Handle {
             priority: request.priority,
             timeout: request.timeout,
             traceparent: request.traceparent.clone(),
-            ..StartRun::requested(self.new_run_id(), &request.namespace, &request.workflow, Payload::null())
+            ..StartRun::requested(partition.new_run_id(), &request.namespace, &request.workflow, Payload::null())
         };
         command.check()?;
         let input = request.input.clone().unwrap_or_else(|| Payload::inline(&b"{}"[..]));
         let asked = StartRun::request_hash(&request.workflow, request.version.as_deref(), &input);
-        let pinned = match self.find_start(&request, asked).await? {
+        let pinned = match partition.find_start(&request, asked).await? {
             Found::Before(run) => return Ok(Started { run, deduplicated: true }),
             Found::Pin(pinned) => pinned,
         };
-        let (input, pin) = self.accept_input(input, pinned.definition).await?;
+        let (input, pin) = partition.accept_input(input, pinned.definition).await?;
         command = StartRun { revision: pinned.revision, hash: pinned.hash, request: asked, input, ..command };
-        started(self.submit(Command::StartRun(command), pin).await?)
+        started(partition.submit(Command::StartRun(command), pin).await?)
     }
 
+    /// Makes a new run that takes outcomes over from an old one.
+    pub async fn fork(&self, request: ForkRequest) -> Result<Started> {
+        let (namespace, from) = (request.namespace, request.from);
+        let partition = self.of(&namespace);
+        let mut command = ForkRun {
+            run: partition.new_run_id(),
+            namespace: namespace.clone(),
+            from,
+            step: request.step,
+            input: None,
+        };
+        command.check()?;
+        let (input, pin) = match request.input {
+            Some(input) => {
+                let definition = partition.read(move |machine| machine.run_definition(&namespace, from)).await??;
+                let (input, pin) = partition.accept_input(input, definition).await?;
+                (Some(input), pin)
+            }
+            None => (None, None),
+        };
+        command.input = input;
+        started(partition.submit(Command::ForkRun(command), pin).await?)
+    }
+
+    /// Makes a new run that repeats what had not completed in an old one, or everything from `step` on.
+    pub async fn retry(&self, namespace: &str, run: RunId, step: Option<String>) -> Result<Started> {
+        self.fork(ForkRequest { namespace: namespace.to_owned(), from: run, step, input: None }).await
+    }
+}
+
+impl PartitionClient {
     /// A start that was answered before is answered before its input is looked at.
     async fn find_start(&self, request: &StartRequest, asked: BlobHash) -> Result<Found> {
         let (namespace, key) = (request.namespace.clone(), request.idempotency_key.clone());
@@ -115,29 +147,6 @@ impl Handle {
             machine.pin_start(&namespace, &workflow, version.as_deref()).map(Found::Pin)
         });
         found.await?
-    }
-
-    /// Makes a new run that takes outcomes over from an old one.
-    pub async fn fork(&self, request: ForkRequest) -> Result<Started> {
-        let (namespace, from) = (request.namespace, request.from);
-        let mut command =
-            ForkRun { run: self.new_run_id(), namespace: namespace.clone(), from, step: request.step, input: None };
-        command.check()?;
-        let (input, pin) = match request.input {
-            Some(input) => {
-                let definition = self.read(move |machine| machine.run_definition(&namespace, from)).await??;
-                let (input, pin) = self.accept_input(input, definition).await?;
-                (Some(input), pin)
-            }
-            None => (None, None),
-        };
-        command.input = input;
-        started(self.submit(Command::ForkRun(command), pin).await?)
-    }
-
-    /// Makes a new run that repeats what had not completed in an old one, or everything from `step` on.
-    pub async fn retry(&self, namespace: &str, run: RunId, step: Option<String>) -> Result<Started> {
-        self.fork(ForkRequest { namespace: namespace.to_owned(), from: run, step, input: None }).await
     }
 
     /// Checks an input, fills in its defaults, and puts a large one into the blob store.

@@ -7,10 +7,8 @@ use consort_core::{rows::TaskCounts, view::RefusedRecord};
 pub use consort_types::registry::AgentStatus;
 use consort_types::{Code, Error, Result, Seq, Span, Time};
 use serde::Serialize;
-use tokio::sync::oneshot;
 
 use super::Handle;
-use crate::shell::{self, Message};
 
 /// How a partition is doing.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -67,18 +65,12 @@ pub struct Status {
 impl Handle {
     /// How the partition is doing, in numbers alone: no namespace's agents are named.
     pub async fn status(&self) -> Result<Status> {
-        self.ask_status(None).await
+        self.partition.status(None).await
     }
 
     /// How the partition is doing, with the connected agents of a namespace.
     pub async fn status_of(&self, namespace: &str) -> Result<Status> {
-        self.ask_status(Some(namespace.to_owned())).await
-    }
-
-    async fn ask_status(&self, namespace: Option<String>) -> Result<Status> {
-        let (reply, answer) = oneshot::channel();
-        self.shared.send(Message::Status { namespace, reply })?;
-        answer.await.map_err(|_| shell::stopping())
+        self.of(namespace).status(Some(namespace.to_owned())).await
     }
 
     /// Whether the partition takes commands: an error says why not.

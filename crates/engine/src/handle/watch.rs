@@ -4,15 +4,13 @@
 //! events (the journal does): a watcher reads pages and waits for a wake-up, so a slow one costs nothing.
 //! Invariant: no journal entry is left out or shown twice; progress may be.
 
-use std::sync::Arc;
-
 use consort_types::{Name, Result, RunId, worker::Progress};
 use futures::Stream;
-use tokio::sync::{broadcast, oneshot, watch};
+use tokio::sync::oneshot;
 
 use super::Handle;
 use crate::{
-    shell::{self, Message, Reading, Seat, Waiter, WatchPoint},
+    shell::{Message, Reading, Subscription, Topic, Waiter, Wake},
     view::{JournalCursor, JournalView, RunView},
 };
 
@@ -34,13 +32,8 @@ pub struct Watch {
     run: RunId,
     cursor: Option<JournalCursor>,
     page: std::vec::IntoIter<JournalView>,
-    changes: watch::Receiver<u64>,
-    progress: broadcast::Receiver<Progress>,
-    /// What the attempts had said when following began.
-    tail: std::vec::IntoIter<Progress>,
+    subscription: Subscription,
     ended: bool,
-    /// Keeps the run's wake-ups alive, and the place among the watchers.
-    _kept: (Arc<WatchPoint>, Seat),
 }
 
 /// Entries that a watcher reads at once.
@@ -49,35 +42,28 @@ const PAGE: usize = 256;
 impl Handle {
     /// Follows a run from after `cursor` (`None`: from its start).
     pub async fn watch(&self, namespace: &str, run: RunId, cursor: Option<JournalCursor>) -> Result<Watch> {
-        let seat = self.seat()?;
-        let point = self.shared.watches.follow(run);
         self.run(namespace, run).await?;
-        let (reply, answer) = oneshot::channel();
-        self.shared.send(Message::Follow { run, point: Arc::clone(&point), reply })?;
-        let Ok((changes, progress, tail)) = answer.await else { return Err(self.why_silent().await) };
         Ok(Watch {
             handle: self.clone(),
             namespace: namespace.to_owned(),
             run,
             cursor,
             page: Vec::new().into_iter(),
-            changes,
-            progress,
-            tail: tail.into_iter(),
+            subscription: self.of(namespace).subscribe(Topic::Run(run)).await?,
             ended: false,
-            _kept: (point, seat),
         })
     }
 
     /// Waits until a run has ended. An error where the engine stops or halts before that.
     pub async fn wait_end(&self, namespace: &str, run: RunId) -> Result<RunView> {
         Name::check_size("namespace", namespace)?;
-        let _place = Reading::begin(&self.shared)?;
+        let partition = self.of(namespace);
+        let _place = Reading::begin(&partition.shared)?;
         let (reply, answer) = oneshot::channel();
-        self.shared.send(Message::WaitEnd(Waiter { namespace: namespace.to_owned(), run, reply }))?;
+        partition.send(Message::WaitEnd(Waiter { namespace: namespace.to_owned(), run, reply }))?;
         match answer.await {
             Ok(view) => view,
-            Err(_) => Err(self.why_silent().await),
+            Err(_) => Err(partition.why_silent().await),
         }
     }
 }
@@ -104,7 +90,7 @@ impl Watch {
                 self.cursor = Some(entry.cursor);
                 return Ok(WatchEvent::Entry(entry));
             }
-            self.changes.borrow_and_update();
+            self.subscription.mark_seen();
             // The run is looked at before its journal: if it had ended by then, the journal was whole.
             let run = self.handle.run(&self.namespace, self.run).await?;
             let page = self.handle.history(&self.namespace, self.run, self.cursor, PAGE).await?.items;
@@ -113,38 +99,19 @@ impl Watch {
                 continue;
             }
             // Before the end is told: what was said last is often the best of it.
-            if let Some(progress) = self.said() {
+            if let Some(progress) = self.subscription.try_live() {
                 return Ok(WatchEvent::Progress(progress));
             }
             if run.summary.status.is_terminal() {
                 return Ok(WatchEvent::Ended(Box::new(run)));
             }
-            tokio::select! {
-                _ = self.changes.changed() => {}
-                progress = self.progress.recv() => match progress {
-                    Ok(progress) => return Ok(WatchEvent::Progress(progress)),
-                    // Some were missed: they are not kept.
-                    Err(broadcast::error::RecvError::Lagged(_) | broadcast::error::RecvError::Closed) => {}
-                },
-                () = self.handle.stopped() => return Err(shell::stopping()),
+            if let Wake::Live(progress) = self.subscription.next().await? {
+                return Ok(WatchEvent::Progress(progress));
             }
         }
     }
 
-    /// What attempts have said and the watcher has not seen; what it was too slow for is left out.
-    fn said(&mut self) -> Option<Progress> {
-        self.tail.next().or_else(|| {
-            loop {
-                match self.progress.try_recv() {
-                    Ok(progress) => return Some(progress),
-                    Err(broadcast::error::TryRecvError::Lagged(_)) => {}
-                    Err(_) => return None,
-                }
-            }
-        })
-    }
-
-    /// The same as a stream.
+    /// The watch as a stream.
     pub fn into_stream(self) -> impl Stream<Item = Result<WatchEvent>> + Send {
         futures::stream::unfold(self, |mut watch| async move { watch.next().await.map(|event| (event, watch)) })
     }

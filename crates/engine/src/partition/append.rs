@@ -11,6 +11,8 @@ use consort_core::Command;
 use consort_log::{LogError, LogWaker};
 use consort_types::{Error, Seq, Span, Time};
 
+use crate::AppendedGroup;
+
 use super::{
     Outputs, Partition,
     group::{Batch, Origin},
@@ -21,12 +23,17 @@ pub(super) struct Submitted {
     batch: Batch,
     time: Time,
     last: Seq,
+    /// The observer's time when the log was given the group.
+    began: Option<Span>,
 }
 
 /// The groups that were submitted and are not applied, in the order of the log.
 #[derive(Default)]
 pub(super) struct InFlight {
     groups: VecDeque<Submitted>,
+    /// The last record that was submitted, and its time. Groups that are durable are taken out before they are applied,
+    /// so the machine may be behind it.
+    end: (Seq, Time),
 }
 
 impl InFlight {
@@ -44,6 +51,7 @@ impl InFlight {
     }
 
     fn take(&mut self) -> Vec<Batch> {
+        self.end = (Seq::ZERO, Time(0));
         mem::take(&mut self.groups).into_iter().map(|submitted| submitted.batch).collect()
     }
 }
@@ -71,7 +79,8 @@ impl Partition {
         if self.is_full() || self.retry_at.is_some_and(|retry_at| now < retry_at) {
             return false;
         }
-        !self.group.is_empty() || self.lazies.oldest().is_some_and(|oldest| now.since(oldest) >= self.config.lazy_delay)
+        !self.group.is_empty()
+            || self.deferred.oldest().is_some_and(|oldest| now.since(oldest) >= self.config.lazy_delay)
     }
 
     /// Whether the log takes no further group now.
@@ -104,7 +113,7 @@ impl Partition {
         let silence = self.dispatcher.longest_silence();
         // Silence of exactly the time-out is still allowed.
         let silence = silence.map(|heard| heard.after(self.config.heartbeat_timeout).after(Span(1)));
-        let lazy = self.lazies.oldest().map(|oldest| oldest.after(self.config.lazy_delay)).filter(|_| !full);
+        let lazy = self.deferred.oldest().map(|oldest| oldest.after(self.config.lazy_delay)).filter(|_| !full);
         let timers = if self.ticking { [None, None] } else { [self.next_timer(), self.time_to_note()] };
         let opening = self.dispatcher.next_opening();
         timers.into_iter().chain([self.dispatcher.next_loss(), silence, lazy, opening]).flatten().min()
@@ -185,24 +194,25 @@ impl Partition {
 
     fn submit_group(&mut self, now: Time, pace: Pace) {
         let ripe = Time(now.0.saturating_sub(self.config.lazy_merge.0));
-        while let Some(taken) = self.lazies.take_older(ripe) {
+        while let Some(taken) = self.deferred.take_older(ripe) {
             self.push(Command::TaskTaken(taken), Origin::Internal);
         }
-        let before = self.in_flight.groups.back();
-        let (before, time) = before.map_or((self.machine.applied(), self.machine.now()), |last| (last.last, last.time));
-        let time = now.max(time).max(self.machine.now());
+        let before = self.in_flight.end.0.max(self.machine.applied());
+        let time = now.max(self.in_flight.end.1).max(self.machine.now());
         let batch = self.group.batch(time);
         let count = batch.records.len() as u64;
         if count == 0 {
             return;
         }
         let alone = self.in_flight.is_empty() && pace == Pace::Wait;
+        let began = self.observed.now();
         let submitted = if alone { self.log.append(&batch.records) } else { self.log.submit(&batch.records) };
         match submitted {
             Ok(last) => {
                 assert_eq!(last.0, before.0 + count, "the log and the machine count alike");
                 self.retry_at = None;
-                self.in_flight.groups.push_back(Submitted { batch, time, last });
+                self.in_flight.end = (last, time);
+                self.in_flight.groups.push_back(Submitted { batch, time, last, began });
             }
             Err(error @ (LogError::Io { .. } | LogError::TooLarge { .. })) => self.put_back(vec![batch], &error.into()),
             Err(error) => self.append_lost(vec![batch], error),
@@ -244,12 +254,19 @@ impl Partition {
     }
 
     fn apply_all(&mut self, durable: Vec<Submitted>) {
-        for Submitted { batch, time, .. } in durable {
+        for Submitted { batch, time, last, began } in durable {
+            let records = batch.records.len();
             if self.halted.is_none() {
                 self.counters.groups += 1;
-                self.counters.records += batch.records.len() as u64;
+                self.counters.records += records as u64;
             }
+            self.observed.tell_since(began, |observer, took| {
+                let bytes = batch.records.iter().map(|record| record.body.len()).sum();
+                observer.appended(&AppendedGroup { last, records, bytes, took });
+            });
+            let began = self.observed.now();
             self.apply(batch, time);
+            self.observed.tell_since(began, |observer, took| observer.applied(last, records, took));
         }
     }
 

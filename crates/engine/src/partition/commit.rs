@@ -47,7 +47,7 @@ impl Partition {
         }
         self.drop_silent(now);
         for lost in self.dispatcher.lost(now) {
-            self.record_lazy(lost.task, lost.token);
+            self.record_deferred(lost.task, lost.token);
             let (task, token, reason) = (lost.task, lost.token, lost.reason);
             self.push(Command::AttemptLost(AttemptLost { task, token, reason }), Origin::Loss(task, token));
         }
@@ -116,10 +116,11 @@ impl Partition {
                 self.dispatcher.ready(ready);
             }
             Effect::AttemptEnded { task, token, end } => {
+                self.observed.tell(|observer| observer.attempt_ended(task, token, end));
                 self.dispatcher.ended(task, token, outcome_of(end), self.clock);
             }
             Effect::Gone { task, token, stop } => {
-                self.lazies.take(task, token);
+                self.deferred.take(task, token);
                 let told_by = reporter.filter(|report| (report.task, report.token) == (task, token));
                 let holder = self.release_attempt(task, token);
                 let holder = holder.filter(|holder| told_by.is_none_or(|report| report.instance != *holder));

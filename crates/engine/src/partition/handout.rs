@@ -37,7 +37,7 @@ impl Partition {
             self.dispatcher.add_unread(instance, HELD_BACK_BYTES);
             self.push(Command::TaskTaken(taken), Origin::Handout(Report { instance, task, token }));
         } else if self.send(instance, task, token)? {
-            self.lazies.put(taken);
+            self.deferred.put(taken);
         }
         Ok(())
     }
@@ -76,6 +76,9 @@ impl Partition {
         match self.machine.offer(task)? {
             Some(offer) if offer.token == token => {
                 self.live.begin(task, token, &offer.step, offer.attempt);
+                if let Some(name) = self.dispatcher.name(instance) {
+                    self.observed.tell(|observer| observer.dispatched(task, token, name));
+                }
                 self.tell(instance, ToWorker::Task(Box::new(offer)));
                 Ok(true)
             }
@@ -113,17 +116,17 @@ impl Partition {
             self.tell(from, ToWorker::Cancel { task, token, reason });
         }
         if unrecorded {
-            self.lazies.take(task, token);
+            self.deferred.take(task, token);
             let effect = self.known_effect(task).unwrap_or_default();
             if let Some(taken) = self.hand_out_record(instance, task, token, effect, now) {
-                self.lazies.put(taken);
+                self.deferred.put(taken);
             }
         }
     }
 
     /// Puts an unrecorded hand-out into the open group, ahead of what depends on it.
-    pub(super) fn record_lazy(&mut self, task: TaskId, token: Token) {
-        if let Some(taken) = self.lazies.take(task, token) {
+    pub(super) fn record_deferred(&mut self, task: TaskId, token: Token) {
+        if let Some(taken) = self.deferred.take(task, token) {
             self.push(Command::TaskTaken(taken), Origin::Internal);
         }
     }

@@ -8,10 +8,10 @@
 mod admission;
 mod append;
 mod commit;
+mod deferred;
 mod effects;
 mod group;
 mod handout;
-mod lazy;
 mod live;
 mod open;
 mod positions;
@@ -22,6 +22,7 @@ mod views;
 use std::{
     collections::{BTreeMap, BTreeSet},
     mem,
+    sync::Arc,
 };
 
 use consort_core::{Command, Machine, Reply, Taken, view::RefusedRecord};
@@ -35,11 +36,11 @@ use consort_types::{
 pub(crate) use refusal::broken;
 pub use refusal::refuse_record;
 
-use crate::{Config, InstanceId, clock::STEP_MAX, handle::Status};
+use crate::{Config, InstanceId, Observer, clock::STEP_MAX, handle::Status, observer::Observed};
 use append::InFlight;
+use deferred::DeferredRecords;
 use effects::EffectClasses;
 use group::{Group, Origin};
-use lazy::Lazies;
 use live::LiveProgress;
 
 /// Whom an answer is for. Chosen by whoever submits; the partition gives it back.
@@ -97,7 +98,8 @@ pub struct Partition {
     recovered: Seq,
     group: Group,
     in_flight: InFlight,
-    lazies: Lazies,
+    observed: Observed,
+    deferred: DeferredRecords,
     live: LiveProgress,
     effects: EffectClasses,
     /// The latest time that was passed in, or that the log had: log time never goes back.
@@ -122,6 +124,11 @@ pub struct Partition {
 }
 
 impl Partition {
+    /// Tells an observer what happens from now on.
+    pub fn set_observer(&mut self, observer: Arc<dyn Observer>) {
+        self.observed = Observed::by(observer);
+    }
+
     /// Puts a command into the open group. Its answer, where a ticket is given, comes out of a later
     /// [`Partition::commit`].
     pub fn submit(&mut self, command: Command, ticket: Option<Ticket>) {

@@ -15,10 +15,10 @@ use consort_store::{Blobs, Store};
 use consort_types::{Locality, Result, RunId, Seq, Time};
 
 use super::{
-    Counters, Outputs, Partition, append::InFlight, effects::EffectClasses, group::Group, lazy::Lazies, live::LiveProgress, positions,
-    refusal,
+    Counters, Outputs, Partition, append::InFlight, deferred::DeferredRecords, effects::EffectClasses, group::Group,
+    live::LiveProgress, positions, refusal,
 };
-use crate::{Config, Parts, backing::StoreBacking, clock::first_time, write_rows};
+use crate::{Config, Parts, backing::StoreBacking, clock::first_time, observer::Observed, write_rows};
 
 /// Tasks that recovery looks at at once.
 const PAGE: usize = 1_024;
@@ -50,7 +50,8 @@ impl Partition {
             recovered,
             group: Group::default(),
             in_flight: InFlight::default(),
-            lazies: Lazies::default(),
+            observed: Observed::default(),
+            deferred: DeferredRecords::default(),
             live: LiveProgress::default(),
             effects: EffectClasses::default(),
             clock,

@@ -57,19 +57,19 @@ impl Partition {
         let Some(by) = self.dispatcher.name(about.instance).map(|name| WorkerInstance::clone(name)) else { return };
         let command = match report {
             FromWorker::Complete { task, token, output } => {
-                let taken = self.merge_lazy(task, token);
+                let taken = self.merge_deferred(task, token);
                 Command::TaskComplete(TaskComplete { task, token, output, taken, by })
             }
             FromWorker::Fail { task, token, error, retryable, retry_after } => {
-                let taken = self.merge_lazy(task, token);
+                let taken = self.merge_deferred(task, token);
                 Command::TaskFail(TaskFail { task, token, error, retryable, retry_after, taken, by })
             }
             FromWorker::Record { task, token, index, entry } => {
-                self.record_lazy(task, token);
+                self.record_deferred(task, token);
                 Command::TaskRecord(TaskRecord::new(task, token, by, index, &entry))
             }
             FromWorker::Park { task, token, waiting } => {
-                self.record_lazy(task, token);
+                self.record_deferred(task, token);
                 Command::TaskPark(TaskPark { task, token, waiting, by })
             }
             FromWorker::Heartbeat { task, token, progress: Some(message) } => {
@@ -84,8 +84,8 @@ impl Partition {
         self.push(command, Origin::Report(about));
     }
 
-    fn merge_lazy(&mut self, task: TaskId, token: Token) -> Option<(WorkerInstance, Time)> {
-        self.lazies.take(task, token).map(|taken| (taken.instance, taken.at))
+    fn merge_deferred(&mut self, task: TaskId, token: Token) -> Option<(WorkerInstance, Time)> {
+        self.deferred.take(task, token).map(|taken| (taken.instance, taken.at))
     }
 
     /// Live messages that were not given out yet.

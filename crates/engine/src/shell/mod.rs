@@ -4,12 +4,12 @@
 //! machine make them all).
 //! Invariant: only the loop thread touches the partition; only the writer thread writes to the store after the start.
 
-mod deliver;
-mod ends;
+mod completion;
 mod mailbox;
+mod pending;
 mod run;
+mod subscriptions;
 mod sweep;
-mod watches;
 mod writer;
 
 use std::{
@@ -22,45 +22,42 @@ use std::{
 
 use consort_core::{Command, Machine, Reply};
 use consort_types::{
-    Code, Error, Locality, Result, RunId, Seq, Span, Time, limits,
-    worker::{FromWorker, Hello, Progress, ToWorker},
+    Code, Error, Locality, Result, Seq, Span, Time, limits,
+    worker::{FromWorker, Hello, ToWorker},
 };
 use rustix::time::{ClockId, clock_gettime};
-use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
-pub(crate) use ends::Waiter;
+pub(crate) use completion::Waiter;
 pub(crate) use mailbox::Mailbox;
 pub(crate) use run::start;
-pub(crate) use watches::{Seat, WatchPoint, Watches};
+pub(crate) use subscriptions::{Subscribing, Subscription, Subscriptions, Topic, Wake};
 
 use crate::{
     InstanceId,
+    blob_gc::{BlobGc, Pin},
     clock::ClockReading,
     handle::Status,
-    keeper::{BlobKeeper, Pin},
     partition::{Attached, Partition},
     run_ids::RunIds,
 };
 
-/// A question that is answered between two groups.
-pub(crate) type Read = Box<dyn FnOnce(Result<&mut Machine>) + Send>;
+/// A query of the state, run on the loop thread between two groups.
+pub(crate) type StateQuery = Box<dyn FnOnce(Result<&mut Machine>) + Send>;
 
-/// A question about the partition as a whole.
-pub(crate) type Look = Box<dyn FnOnce(&mut Partition) + Send>;
-
-/// The wake-ups of a run from one moment on, and what its attempts had said by then.
-pub(crate) type Followed = (watch::Receiver<u64>, broadcast::Receiver<Progress>, Vec<Progress>);
+/// A query of the partition as a whole, run on the loop thread between two groups.
+pub(crate) type PartitionQuery = Box<dyn FnOnce(&mut Partition) + Send>;
 
 /// What the loop thread is told.
 pub(crate) enum Message {
     /// Put a command into the next group.
     Submit { command: Box<Command>, reply: oneshot::Sender<Result<Reply>>, pin: Option<Pin> },
     /// Look at the state, once it holds the record `at_least`.
-    Read { at_least: Seq, read: Read },
+    Read { at_least: Seq, read: StateQuery },
     /// Look at the partition.
-    Look(Look),
-    /// Follow a run: its wake-ups from now on, and the end of what its attempts have said until now.
-    Follow { run: RunId, point: Arc<WatchPoint>, reply: oneshot::Sender<Followed> },
+    Look(PartitionQuery),
+    /// Begin a subscription.
+    Subscribe { subscribing: Subscribing, reply: oneshot::Sender<Subscription> },
     /// Answer when a run has ended.
     WaitEnd(Waiter),
     /// An instance joins.
@@ -89,10 +86,8 @@ pub(crate) enum Message {
 /// What the handles and the loop thread share.
 pub(crate) struct Shared {
     pub(crate) mailbox: Mailbox<Message>,
-    pub(crate) watches: Watches,
-    /// The revision of what agents are shown with, for those who follow them.
-    pub(crate) agents: watch::Sender<u64>,
-    pub(crate) keeper: BlobKeeper,
+    pub(crate) subscriptions: Subscriptions,
+    pub(crate) blob_gc: BlobGc,
     pub(crate) run_ids: RunIds,
     /// Commands of clients that wait to be appended.
     pub(crate) waiting: AtomicUsize,
@@ -105,12 +100,11 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(keeper: BlobKeeper) -> Arc<Self> {
+    pub(crate) fn new(blob_gc: BlobGc) -> Arc<Self> {
         Arc::new(Self {
             mailbox: Mailbox::new(),
-            watches: Watches::default(),
-            agents: watch::Sender::new(0),
-            keeper,
+            subscriptions: Subscriptions::default(),
+            blob_gc,
             run_ids: RunIds::new(),
             waiting: AtomicUsize::new(0),
             reading: AtomicUsize::new(0),

@@ -16,14 +16,16 @@ use consort_types::{Code, Error, Result, Seq, Span, Time, limits};
 use tokio::sync::oneshot;
 
 use super::{
-    Message, Read, Shared,
-    deliver::Waiting,
-    ends::Ends,
+    Message, Shared, StateQuery, Topic,
+    completion::CompletionWaiters,
+    pending::PendingReplies,
     read_clocks,
     sweep::Sweep,
     writer::{Done, Writer},
 };
-use crate::{BlobKeeper, Clock, ClockNotice, Config, Partition, Parts, handle::Status, keeper::Pin, partition::broken};
+use crate::{
+    BlobGc, Clock, ClockNotice, Config, Observer, Partition, Parts, blob_gc::Pin, handle::Status, partition::broken,
+};
 
 /// Batches of rows that are with the writer at once.
 const ROWS_IN_FLIGHT_MAX: usize = 2;
@@ -34,14 +36,18 @@ const ROWS_BEHIND_MAX: usize = 16;
 const CLOCK_CHECK: Duration = Duration::from_secs(5);
 
 /// Starts the loop thread; `ready` hears when recovery is over.
-pub(crate) fn start(parts: Parts, config: Config, ready: oneshot::Sender<Result<()>>) -> Result<Arc<Shared>> {
-    let keeper = BlobKeeper::new(Arc::clone(&parts.blobs));
-    let shared = Shared::new(keeper);
+pub(crate) fn start(
+    parts: Parts,
+    config: Config,
+    observer: Option<Arc<dyn Observer>>,
+    ready: oneshot::Sender<Result<()>>,
+) -> Result<Arc<Shared>> {
+    let shared = Shared::new(BlobGc::new(Arc::clone(&parts.blobs)));
     let of_thread = Arc::clone(&shared);
     let body = move || {
         let end = End(Arc::clone(&of_thread));
         // A defect in recovery is told with its text: there is no engine yet that could halt.
-        let opened = catch_unwind(AssertUnwindSafe(|| Loop::open(parts, config, Arc::clone(&of_thread))));
+        let opened = catch_unwind(AssertUnwindSafe(|| Loop::open(parts, config, observer, Arc::clone(&of_thread))));
         match opened.unwrap_or_else(|panic| Err(broken(panic.as_ref()))) {
             Ok(mut running) => {
                 // Who opened may have given up; then the last handle is gone and says so.
@@ -82,12 +88,12 @@ struct Loop {
     partition: Partition,
     clock: Clock,
     writer: Writer,
-    waiting: Waiting,
+    pending: PendingReplies,
     sweep: Sweep,
     /// Reads that wait for a record.
-    reads: BTreeMap<(Seq, u64), Read>,
+    reads: BTreeMap<(Seq, u64), StateQuery>,
     reads_made: u64,
-    ends: Ends,
+    completions: CompletionWaiters,
     drains: Vec<oneshot::Sender<()>>,
     /// Blobs that commands in the open group name.
     pins: Vec<Pin>,
@@ -102,18 +108,21 @@ struct Loop {
 }
 
 impl Loop {
-    fn open(parts: Parts, config: Config, shared: Arc<Shared>) -> Result<Self> {
+    fn open(parts: Parts, config: Config, observer: Option<Arc<dyn Observer>>, shared: Arc<Shared>) -> Result<Self> {
         let store: Arc<dyn Store> = Arc::clone(&parts.store);
         let reading = read_clocks();
         // The clock in microseconds differs between any two starts.
         let mut partition = Partition::open(parts, config.clone(), reading.wall.0, reading.wall)?;
+        if let Some(observer) = observer {
+            partition.set_observer(observer);
+        }
         let woken = Arc::clone(&shared);
         partition.set_log_waker(Arc::new(move || woken.mailbox.nudge()));
         let clock = Clock::new(partition.clock(), reading);
         let written = partition.applied();
         Ok(Self {
-            writer: Writer::start(store, shared.keeper.clone())?,
-            waiting: Waiting::new(Arc::clone(&shared)),
+            writer: Writer::start(store, shared.blob_gc.clone())?,
+            pending: PendingReplies::new(Arc::clone(&shared)),
             shared,
             config,
             partition,
@@ -121,7 +130,7 @@ impl Loop {
             sweep: Sweep::default(),
             reads: BTreeMap::new(),
             reads_made: 0,
-            ends: Ends::default(),
+            completions: CompletionWaiters::default(),
             drains: Vec::new(),
             pins: Vec::new(),
             messages: Vec::new(),
@@ -143,9 +152,9 @@ impl Loop {
                 Going::On
             });
             if let Some(error) = self.partition.halted().cloned() {
-                self.waiting.answer_all(&error);
-                self.waiting.disconnect_all();
-                self.ends = Ends::default();
+                self.pending.answer_all(&error);
+                self.pending.disconnect_all();
+                self.completions = CompletionWaiters::default();
             }
             match going {
                 Going::On => {}
@@ -178,9 +187,8 @@ impl Loop {
             self.partition.commit_and_wait(now)
         };
         self.deliver(outputs);
-        if self.shared.agents.receiver_count() > 0 {
-            let revision = self.partition.agents_revision();
-            self.shared.agents.send_if_modified(|known| mem::replace(known, revision) != revision);
+        if self.shared.subscriptions.any() {
+            self.shared.subscriptions.changed(Topic::Agents, self.partition.agents_revision());
         }
         self.serve();
         self.write_back();
@@ -192,7 +200,7 @@ impl Loop {
         match message {
             Message::Submit { command, reply, pin } => {
                 self.pins.extend(pin);
-                let ticket = self.waiting.ticket(reply);
+                let ticket = self.pending.ticket(reply);
                 self.partition.submit(*command, Some(ticket));
             }
             Message::Report { instance, report, pin, place } => {
@@ -206,21 +214,22 @@ impl Loop {
                 // As for reads: a question that panics has changed nothing.
                 let _ = catch_unwind(AssertUnwindSafe(|| look(&mut self.partition)));
             }
-            Message::Follow { run, point, reply } => {
-                // What was said until now is in the tail; who follows must not hear it twice.
-                for progress in self.partition.take_live() {
-                    self.shared.watches.progress(progress);
-                }
-                let (changes, progress) = point.subscribe();
+            Message::Subscribe { subscribing, reply } => {
+                // What was said until now is in the tail: the subscriber must not hear it twice.
+                self.partition.take_live().into_iter().for_each(|live| self.shared.subscriptions.live(live));
+                let tail = match subscribing.topic() {
+                    Topic::Run(run) => self.partition.tail(run),
+                    Topic::Agents => Vec::new(),
+                };
                 // The receiver may have been dropped.
-                let _ = reply.send((changes, progress, self.partition.tail(run)));
+                let _ = reply.send(subscribing.begin(tail));
             }
-            Message::WaitEnd(waiter) => self.ends.add(waiter, self.partition.machine()),
+            Message::WaitEnd(waiter) => self.completions.add(waiter, self.partition.machine()),
             Message::Attach { hello, locality, unread_max, outbox, reply } => {
                 let attached = self.partition.attach(&hello, locality, now);
                 if let Ok(attached) = &attached {
                     self.partition.set_unread_max(attached.instance, unread_max);
-                    self.waiting.connect(attached.instance, outbox);
+                    self.pending.connect(attached.instance, outbox);
                 }
                 if let Err(Ok(attached)) = reply.send(attached) {
                     // The caller was dropped before it was told of its session.
@@ -250,10 +259,10 @@ impl Loop {
     fn detach(&mut self, instance: crate::InstanceId) {
         let now = self.now();
         self.partition.detach(instance, now);
-        self.waiting.disconnect(instance);
+        self.pending.disconnect(instance);
     }
 
-    fn read(&mut self, at_least: Seq, read: Read) {
+    fn read(&mut self, at_least: Seq, read: StateQuery) {
         if at_least <= self.partition.applied() || self.partition.halted().is_some() {
             return self.look(read);
         }
@@ -267,7 +276,7 @@ impl Loop {
     }
 
     /// A question that panics is a bug, but it has changed nothing: only its caller gets no answer.
-    fn look(&mut self, read: Read) {
+    fn look(&mut self, read: StateQuery) {
         let machine = self.partition.machine();
         let _ = catch_unwind(AssertUnwindSafe(|| read(machine)));
     }
@@ -283,10 +292,10 @@ impl Loop {
     }
 
     fn deliver(&mut self, mut outputs: crate::Outputs) {
-        if let (false, Ok(machine)) = (self.ends.is_empty(), self.partition.machine()) {
-            outputs.changed.iter().for_each(|(run, _)| self.ends.changed(*run, machine));
+        if let (false, Ok(machine)) = (self.completions.is_empty(), self.partition.machine()) {
+            outputs.changed.iter().for_each(|(run, _)| self.completions.changed(*run, machine));
         }
-        for instance in self.waiting.deliver(&mut outputs) {
+        for instance in self.pending.deliver(&mut outputs) {
             // What it was not told would be lost: it has to come back, or its tasks go to others.
             self.detach(instance);
         }
@@ -355,13 +364,13 @@ impl Loop {
     }
 
     fn sweep(&mut self) {
-        let doomed = match self.partition.machine() {
-            Ok(machine) => self.sweep.doomed(machine, &self.shared.keeper),
+        let marked = match self.partition.machine() {
+            Ok(machine) => self.sweep.marked(machine, &self.shared.blob_gc),
             Err(_) => return,
         };
-        match doomed {
-            Ok(doomed) if doomed.is_empty() => {}
-            Ok(doomed) => self.writer.delete(doomed),
+        match marked {
+            Ok(marked) if marked.is_empty() => {}
+            Ok(marked) => self.writer.delete(marked),
             Err(error) => self.partition.halt(error),
         }
     }

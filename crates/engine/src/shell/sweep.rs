@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use consort_core::Machine;
 use consort_types::{BlobHash, Result, Seq};
 
-use crate::BlobKeeper;
+use crate::BlobGc;
 
 /// Blobs that are looked at in one go.
 const LOOKED_AT_MAX: usize = 256;
@@ -21,7 +21,7 @@ pub(super) struct Sweep {
 }
 
 impl Sweep {
-    /// Nobody uses the blob since that record.
+    /// No row uses the blob since that record.
     pub(super) fn add(&mut self, since: Seq, hash: BlobHash) {
         self.candidates.insert((since, hash));
     }
@@ -37,17 +37,17 @@ impl Sweep {
     }
 
     /// Looks at some blobs; returns those that are marked for deletion.
-    pub(super) fn doomed(&mut self, machine: &Machine, keeper: &BlobKeeper) -> Result<Vec<BlobHash>> {
-        let mut doomed = Vec::new();
+    pub(super) fn marked(&mut self, machine: &Machine, blob_gc: &BlobGc) -> Result<Vec<BlobHash>> {
+        let mut marked = Vec::new();
         for _ in 0..LOOKED_AT_MAX {
             if !self.is_due() {
                 break;
             }
             let Some((_, hash)) = self.candidates.pop_first() else { break };
-            if !machine.blob_used(&hash)? && keeper.doom(hash) {
-                doomed.push(hash);
+            if !machine.blob_used(&hash)? && blob_gc.mark_for_deletion(hash) {
+                marked.push(hash);
             }
         }
-        Ok(doomed)
+        Ok(marked)
     }
 }

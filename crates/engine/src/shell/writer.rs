@@ -12,7 +12,7 @@ use consort_core::Taken;
 use consort_store::Store;
 use consort_types::{BlobHash, Code, Error, Result, Seq};
 
-use crate::{BlobKeeper, write_rows};
+use crate::{BlobGc, write_rows};
 
 /// What the writer is to do.
 enum Job {
@@ -44,10 +44,10 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Starts the thread.
-    pub(super) fn start(store: Arc<dyn Store>, keeper: BlobKeeper) -> Result<Self> {
+    pub(super) fn start(store: Arc<dyn Store>, blob_gc: BlobGc) -> Result<Self> {
         let (jobs, todo) = mpsc::channel();
         let (report, done) = mpsc::channel();
-        let work = move || work(&todo, &report, &*store, &keeper);
+        let work = move || work(&todo, &report, &*store, &blob_gc);
         let thread = std::thread::Builder::new().name("consort-writer".to_owned()).spawn(work);
         let thread = thread.map_err(|error| {
             Error::new(Code::Internal, format!("the writer thread cannot be started: {error}"))
@@ -74,8 +74,8 @@ impl Writer {
         self.give(Job::List);
     }
 
-    pub(super) fn delete(&self, doomed: Vec<BlobHash>) {
-        self.give(Job::Delete(doomed));
+    pub(super) fn delete(&self, marked: Vec<BlobHash>) {
+        self.give(Job::Delete(marked));
     }
 
     /// Batches of rows that are not written yet.
@@ -113,13 +113,13 @@ impl Drop for Writer {
     }
 }
 
-fn work(todo: &mpsc::Receiver<Job>, report: &mpsc::Sender<Done>, store: &dyn Store, keeper: &BlobKeeper) {
+fn work(todo: &mpsc::Receiver<Job>, report: &mpsc::Sender<Done>, store: &dyn Store, blob_gc: &BlobGc) {
     for job in todo {
         let done = match job {
-            Job::Rows(taken) => rows(store, keeper, *taken).map(Some),
+            Job::Rows(taken) => rows(store, blob_gc, *taken).map(Some),
             Job::Sync => store.sync().map(|seq| Some(Done::Synced(seq))).map_err(Error::from),
-            Job::List => keeper.blobs().list_blobs().map(|blobs| Some(Done::Listed(blobs))).map_err(Error::from),
-            Job::Delete(doomed) => delete(keeper, doomed).map(|()| None),
+            Job::List => blob_gc.blobs().list_blobs().map(|blobs| Some(Done::Listed(blobs))).map_err(Error::from),
+            Job::Delete(marked) => delete(blob_gc, marked).map(|()| None),
         };
         let (done, failed) = match done {
             Ok(Some(done)) => (done, false),
@@ -132,12 +132,12 @@ fn work(todo: &mpsc::Receiver<Job>, report: &mpsc::Sender<Done>, store: &dyn Sto
     }
 }
 
-fn rows(store: &dyn Store, keeper: &BlobKeeper, taken: Taken) -> Result<Done> {
+fn rows(store: &dyn Store, blob_gc: &BlobGc, taken: Taken) -> Result<Done> {
     let (generation, applied) = (taken.generation, taken.applied);
-    let bytes = write_rows(store, keeper.blobs(), taken)?;
+    let bytes = write_rows(store, blob_gc.blobs(), taken)?;
     Ok(Done::Rows { generation, applied, bytes })
 }
 
-fn delete(keeper: &BlobKeeper, doomed: Vec<BlobHash>) -> Result<()> {
-    doomed.into_iter().try_for_each(|hash| keeper.delete_doomed(hash).map(drop))
+fn delete(blob_gc: &BlobGc, marked: Vec<BlobHash>) -> Result<()> {
+    marked.into_iter().try_for_each(|hash| blob_gc.delete_marked(hash).map(drop))
 }

@@ -22,7 +22,7 @@ pub(crate) fn step(ctx: &mut Context) -> Checked {
     match ctx.random.below(12) {
         0 | 1 if ctx.faults.crashes => ctx.post(Event::Crash { end: End::PowerCut, why: "power cuts" }),
         2 if ctx.faults.crashes => ctx.post(Event::Crash { end: End::Killed, why: "kills" }),
-        3 | 4 if ctx.faults.crashes => {
+        3 | 4 if ctx.faults.crashes && !ctx.faults.far_log => {
             let n = ctx.random.between(1, 3);
             ctx.host.control.cut_at(n);
         }

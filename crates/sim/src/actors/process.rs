@@ -12,6 +12,7 @@ use crate::{
     clock::SECOND,
     context::Context,
     event::{DiskFault, Event},
+    far::Arrival,
     forgery,
     host::End,
     plan::{Checked, InjectedBug, Law, Violation},
@@ -130,6 +131,7 @@ impl Process {
             partition.poll(now);
         }
         let outputs = partition.commit(now);
+        self.send_groups(ctx);
         self.fold_appended(ctx)?;
         if ctx.host.control.is_cut() {
             return self.crash(ctx, End::PowerCut, "power cut in a write");
@@ -141,6 +143,16 @@ impl Process {
         ctx.at(latency, Event::Deliver(Box::new(outputs)));
         self.flush_soon(ctx);
         Ok(())
+    }
+
+    /// Groups leave for a log that is far.
+    fn send_groups(&self, ctx: &mut Context) {
+        let sent = ctx.host.control.service().map_or(0, |mut service| service.take_sent());
+        for _ in 0..sent {
+            let late = ctx.now < self.slow_until || (!ctx.is_quiescent() && ctx.random.chance(ctx.faults.late));
+            let latency = if late { ctx.random.span(10_000, 30 * SECOND) } else { ctx.random.span(100, 20_000) };
+            ctx.at(latency, Event::LogArrival);
+        }
     }
 
     /// Folds what was appended.
@@ -317,6 +329,29 @@ impl Process {
         ctx.at(pause, Event::Open);
         Ok(())
     }
+}
+
+/// A group arrives at a log that is far, whether its process still lives or not.
+pub(crate) fn log_arrival(ctx: &mut Context) -> Checked {
+    let arrival = ctx.host.control.service().and_then(|mut service| service.arrive());
+    match arrival {
+        Some(Arrival::Appended) => {
+            let latency = ctx.random.span(100, 20_000);
+            ctx.at(latency, Event::LogAnswer);
+        }
+        Some(Arrival::Fenced) => ctx.figures.fault("fenced groups"),
+        None => {}
+    }
+    Ok(())
+}
+
+/// The answer of a log that is far arrives.
+pub(crate) fn log_answer(ctx: &mut Context) -> Checked {
+    if let Some(mut service) = ctx.host.control.service() {
+        service.answer();
+    }
+    ctx.wake(10);
+    Ok(())
 }
 
 /// The outputs of a group leave the engine: all of them, or some before the process dies.

@@ -11,12 +11,12 @@ use consort_types::{TaskId, Time, Token};
 
 /// Hand-outs that are not recorded yet.
 #[derive(Default)]
-pub(super) struct Lazies {
+pub(super) struct DeferredRecords {
     taken: BTreeMap<TaskId, TaskTaken>,
     order: BTreeSet<(Time, TaskId)>,
 }
 
-impl Lazies {
+impl DeferredRecords {
     pub(super) fn put(&mut self, taken: TaskTaken) {
         self.order.insert((taken.at, taken.task));
         if let Some(old) = self.taken.insert(taken.task, taken)

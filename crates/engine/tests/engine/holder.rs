@@ -4,9 +4,7 @@
 //! fencing by tokens alone (see `partition`).
 //! Invariant: what is refused leaves no record and no trace in the state.
 
-#[allow(dead_code, reason = "each test file uses its part of the harness")]
-mod support;
-
+use crate::support::{NS, World, agent, hello, json, parts, start_command};
 use consort_core::{
     Command,
     command::{RegisterAgent, RemoveAgent},
@@ -18,7 +16,6 @@ use consort_types::{
     Code, EffectClass, Error, Payload, Span, TaskId, Token, limits,
     worker::{Delta, FromWorker, Hello, JournalEntry, JournalRequest, TaskOffer, ToWorker},
 };
-use support::{NS, World, agent, hello, json, parts, start_command};
 
 const ONE: &str =
     "workflow: w\nsteps:\n  a: { capability: x, retry: { attempts: 3 } }\noutput: \"${{ steps.a.output }}\"\n";

@@ -3,9 +3,7 @@
 //! For: sessions as workers use them, over the door. Not for: timing.
 //! Invariant: every wait in here ends with an event, not with a clock.
 
-#[allow(dead_code, reason = "each test file uses its part of the harness")]
-mod support;
-
+use crate::support::{NS, agent, hello, parts};
 use consort_engine::{Config, Handle, Locality, Session, StartRequest, WatchEvent, view::RunView};
 use consort_log::MemoryLogDisk;
 use consort_store::MemoryStore;
@@ -15,7 +13,6 @@ use consort_types::{
     worker::{AgentDeclaration, Delta, FromWorker, Live, TaskOffer, ToWorker},
 };
 use serde_json::{Value, json};
-use support::{NS, agent, hello, parts};
 
 const ONE: &str = "workflow: w\nsteps:\n  a: { capability: x, with: \"${{ input }}\", retry: { attempts: 3, backoff: { initial: 1ms, max: 1ms } } }\noutput: ${{ steps.a.output }}\ninput: { n: {} }\n";
 

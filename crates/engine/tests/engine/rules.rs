@@ -4,9 +4,7 @@
 //! what operations do to runs.
 //! Invariant: as in `support`.
 
-#[allow(dead_code, reason = "each test file uses its part of the harness")]
-mod support;
-
+use crate::support::{NS, agent, hello, parts};
 use consort_engine::{
     BulkAction, BulkRequest, Config, Decision, Handle, Locality, StartRequest,
     view::{RunFilter, RunStatus},
@@ -17,7 +15,6 @@ use consort_types::{
     Code, EffectClass, Error, Payload, RunId, TaskId, limits,
     registry::{LimitScope, TaskLimit},
 };
-use support::{NS, agent, hello, parts};
 
 /// Waits for a signal; the input's fields may be left out.
 const WAIT: &str = "workflow: w\nsteps:\n  a: { wait: { signal: go } }\n";

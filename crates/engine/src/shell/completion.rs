@@ -1,7 +1,7 @@
-//! Who waits for the end of a run.
+//! Callers that wait for the end of a run.
 //!
-//! For: one answer when a run has ended, without a question at each of its steps. Not for: watching (followers do).
-//! Invariant: a run is looked at when someone begins to wait, and whenever it has changed since, so no end is missed.
+//! For: one answer when a run has ended, without a question at each of its steps. Not for: watching (see `subscriptions`).
+//! Invariant: a run is looked at when a caller begins to wait, and whenever it has changed since, so no end is missed.
 
 use std::collections::BTreeMap;
 
@@ -9,26 +9,26 @@ use consort_core::{Machine, view::RunView};
 use consort_types::{Result, RunId};
 use tokio::sync::oneshot;
 
-/// Someone who waits.
+/// A caller that waits.
 pub(crate) struct Waiter {
     pub(crate) namespace: String,
     pub(crate) run: RunId,
     pub(crate) reply: oneshot::Sender<Result<RunView>>,
 }
 
-/// Everybody who waits.
+/// Every caller that waits.
 #[derive(Default)]
-pub(super) struct Ends {
+pub(super) struct CompletionWaiters {
     waiting: BTreeMap<RunId, Vec<Waiter>>,
     count: usize,
-    /// Above this count, those who gave up are looked for.
+    /// Above this count, callers that were dropped are looked for.
     crowded: usize,
 }
 
 /// Fewer waiters are not worth looking through.
 const CROWD: usize = 256;
 
-impl Ends {
+impl CompletionWaiters {
     /// Answers at once where the run has ended (or is not there), else when it does.
     pub(super) fn add(&mut self, waiter: Waiter, machine: Result<&mut Machine>) {
         let Some(waiter) = answer(waiter, machine) else { return };
@@ -59,7 +59,7 @@ impl Ends {
         }
     }
 
-    /// Whether nobody waits.
+    /// Whether no caller waits.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }

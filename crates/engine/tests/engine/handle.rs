@@ -3,9 +3,6 @@
 //! For: the shell around the partition: answers, sessions, watches, blobs, stopping. Not for: timing.
 //! Invariant: every wait in here ends with an event, not with a clock.
 
-#[allow(dead_code, reason = "each test file uses its part of the harness")]
-mod support;
-
 use std::{
     sync::{
         Arc, Condvar, Mutex,
@@ -14,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use crate::support::{NS, agent, hello, json, parts};
 use consort_engine::{
     Config, Decision, ForkRequest, Handle, Locality, Parts, Session, StartRequest, WatchEvent,
     view::{JournalCursor, RunFilter, RunView},
@@ -25,7 +23,6 @@ use consort_types::{
     registry::AgentFilter,
     worker::{FromWorker, Live, TaskOffer, ToWorker},
 };
-use support::{NS, agent, hello, json, parts};
 
 const ONE: &str = "workflow: w\nsteps:\n  a: { capability: x, with: { n: \"${{ input.n }}\" } }\ninput: { n: {} }\noutput: ${{ steps.a.output }}\n";
 const X: &[(&str, EffectClass)] = &[("x", EffectClass::Idempotent)];
@@ -158,8 +155,8 @@ async fn large_documents_go_through_the_blob_store() {
     let view = handle.wait_end(NS, started.run).await.unwrap();
     let made = view.output.unwrap();
     assert!(matches!(made, Payload::Blob { .. }) && matches!(view.input, Payload::Blob { .. }));
-    assert_eq!(&*handle.payload(made).await.unwrap(), text.as_bytes());
-    let unknown = handle.blob(BlobHash([9; 32])).await.unwrap_err();
+    assert_eq!(&*handle.payload(NS, made).await.unwrap(), text.as_bytes());
+    let unknown = handle.blob(NS, BlobHash([9; 32])).await.unwrap_err();
     assert_eq!(unknown.code, Code::BlobNotFound);
 }
 
@@ -470,7 +467,7 @@ async fn a_read_waits_for_the_record_that_it_asks_for() {
     let base = Base::new();
     let handle = base.deployed().await;
     let applied = handle.status().await.unwrap().applied;
-    let waiting = handle.read_at(applied.next(), |machine| machine.applied());
+    let waiting = handle.applied(NS, applied.next());
     let (seen, started) = futures::future::join(waiting, handle.start(request(r#"{"n":1}"#))).await;
     started.unwrap();
     assert_eq!(seen.unwrap(), applied.next());

@@ -2,7 +2,7 @@
 //!
 //! For: making sure that a blob which a waiting command names is not swept away. Not for: counting references (the
 //! core does).
-//! Invariant: a blob is deleted only while nobody has pinned it since it was found unused.
+//! Invariant: a blob is deleted only while no pin was taken since it was found unused.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,24 +15,24 @@ use consort_types::{BlobHash, Payload, Result};
 #[derive(Default)]
 struct Marks {
     pinned: BTreeMap<BlobHash, usize>,
-    doomed: BTreeSet<BlobHash>,
+    marked: BTreeSet<BlobHash>,
 }
 
-/// The blobs of a partition, with who needs them right now. Clones are the same keeper.
+/// The garbage collection of a partition's blobs: which are pinned, and which are marked for deletion. Clones are the same.
 #[derive(Clone)]
-pub struct BlobKeeper {
+pub struct BlobGc {
     blobs: Arc<dyn Blobs>,
     marks: Arc<Mutex<Marks>>,
 }
 
 /// Keeps a blob from being swept for as long as it lives.
 pub(crate) struct Pin {
-    keeper: BlobKeeper,
+    blob_gc: BlobGc,
     hash: BlobHash,
 }
 
-impl BlobKeeper {
-    /// A keeper of these blobs.
+impl BlobGc {
+    /// The garbage collection of these blobs.
     pub fn new(blobs: Arc<dyn Blobs>) -> Self {
         Self { blobs, marks: Arc::default() }
     }
@@ -45,8 +45,8 @@ impl BlobKeeper {
     fn pin(&self, hash: BlobHash) -> Pin {
         let mut marks = self.marks();
         *marks.pinned.entry(hash).or_default() += 1;
-        marks.doomed.remove(&hash);
-        Pin { keeper: self.clone(), hash }
+        marks.marked.remove(&hash);
+        Pin { blob_gc: self.clone(), hash }
     }
 
     /// Puts a large inline payload where it belongs; it is durable when this returns. The pin, where there is one,
@@ -67,21 +67,21 @@ impl BlobKeeper {
         Ok(self.blobs.get_blob(hash)?)
     }
 
-    /// Marks a blob that no row uses for deletion, unless somebody has pinned it.
-    pub fn doom(&self, hash: BlobHash) -> bool {
+    /// Marks a blob that no row uses for deletion, unless it is pinned.
+    pub fn mark_for_deletion(&self, hash: BlobHash) -> bool {
         let mut marks = self.marks();
         let free = !marks.pinned.contains_key(&hash);
         if free {
-            marks.doomed.insert(hash);
+            marks.marked.insert(hash);
         }
         free
     }
 
     /// Deletes a blob that is still marked; returns whether it did.
-    pub fn delete_doomed(&self, hash: BlobHash) -> Result<bool> {
+    pub fn delete_marked(&self, hash: BlobHash) -> Result<bool> {
         // The lock is held over the deletion: who pins the blob meanwhile waits, and then puts it anew.
         let mut marks = self.marks();
-        if !marks.doomed.remove(&hash) {
+        if !marks.marked.remove(&hash) {
             return Ok(false);
         }
         Ok(self.blobs.delete_blob(hash)?)
@@ -94,7 +94,7 @@ impl BlobKeeper {
 
 impl Drop for Pin {
     fn drop(&mut self) {
-        let mut marks = self.keeper.marks();
+        let mut marks = self.blob_gc.marks();
         if let Some(count) = marks.pinned.get_mut(&self.hash) {
             *count -= 1;
             if *count == 0 {
@@ -117,24 +117,24 @@ mod tests {
     #[test]
     fn a_pinned_blob_stays() {
         let store = MemoryStore::new();
-        let keeper = BlobKeeper::new(Arc::new(store.clone()));
-        let (payload, pin) = keeper.place(large()).unwrap();
+        let blob_gc = BlobGc::new(Arc::new(store.clone()));
+        let (payload, pin) = blob_gc.place(large()).unwrap();
         let Payload::Blob { hash, len } = payload else { panic!("a large payload becomes a blob") };
         assert_eq!(len, 40_002);
-        assert!(!keeper.doom(hash));
+        assert!(!blob_gc.mark_for_deletion(hash));
         drop(pin);
-        assert!(keeper.doom(hash));
-        let again = keeper.place(large()).unwrap();
-        assert!(!keeper.delete_doomed(hash).unwrap(), "it was pinned again after it was doomed");
+        assert!(blob_gc.mark_for_deletion(hash));
+        let again = blob_gc.place(large()).unwrap();
+        assert!(!blob_gc.delete_marked(hash).unwrap(), "it was pinned again after it was marked");
         drop(again);
-        assert!(keeper.doom(hash) && keeper.delete_doomed(hash).unwrap());
-        assert_eq!(keeper.get(hash).unwrap(), None);
+        assert!(blob_gc.mark_for_deletion(hash) && blob_gc.delete_marked(hash).unwrap());
+        assert_eq!(blob_gc.get(hash).unwrap(), None);
     }
 
     #[test]
     fn small_payloads_stand_inline() {
-        let keeper = BlobKeeper::new(Arc::new(MemoryStore::new()));
-        let (payload, pin) = keeper.place(Payload::null()).unwrap();
+        let blob_gc = BlobGc::new(Arc::new(MemoryStore::new()));
+        let (payload, pin) = blob_gc.place(Payload::null()).unwrap();
         assert!(payload == Payload::null() && pin.is_none());
     }
 }

@@ -3,9 +3,7 @@
 //! For: that what the dispatcher promises holds where commands, timers and recovery drive it. Not for: order.
 //! Invariant: nothing here depends on a clock or on chance.
 
-#[allow(dead_code, reason = "each test file uses its part of the harness")]
-mod support;
-
+use crate::support::{NS, World, agent, hello, start_command};
 use consort_core::{
     Command,
     command::{CancelRun, SetLimit},
@@ -16,7 +14,6 @@ use consort_types::{
     registry::{AgentFilter, Health, LimitScope, Rate, TaskLimit},
     worker::FromWorker,
 };
-use support::{NS, World, agent, hello, start_command};
 
 const ONE: &str = "workflow: w\nsteps:\n  a: { capability: x }\n";
 const STUBBORN: &str =
@@ -79,7 +76,7 @@ fn a_rate_holds_in_log_time_and_over_a_restart() {
 fn a_full_queue_refuses_starts_and_says_when_to_come_back() {
     for scope in [LimitScope::Namespace, LimitScope::Capability("x".into())] {
         let mut world = World::with(ONE);
-        world.ask(support::deploy_command("workflow: other\nsteps:\n  a: { capability: y }\n")).unwrap();
+        world.ask(crate::support::deploy_command("workflow: other\nsteps:\n  a: { capability: y }\n")).unwrap();
         limit(&mut world, scope.clone(), TaskLimit { queue: Some(3), ..TaskLimit::default() });
         (1..=3).for_each(|run| {
             world.start(run);

@@ -4,14 +4,12 @@
 //! does. Not for: every limit (see the fuzz target `texts`).
 //! Invariant: every partition of these tests opens again, and goes on.
 
-#[allow(dead_code, reason = "each test file uses its part of the harness")]
-mod support;
-
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
 };
 
+use crate::support::{NS, World, agent, hello, json, parts, start_command};
 use consort_core::{
     Command,
     command::{SetRetention, StartRun},
@@ -23,7 +21,6 @@ use consort_types::{
     Code, EffectClass, Error, Payload, Result, RunId, Seq, Time, limits,
     worker::{FromWorker, JournalEntry, JournalRequest, TaskOffer, ToWorker},
 };
-use support::{NS, World, agent, hello, json, parts, start_command};
 
 const ONE: &str = "workflow: w\nsteps:\n  a: { capability: x }\noutput: ${{ steps.a.output }}\n";
 const X: &[(&str, EffectClass)] = &[("x", EffectClass::Idempotent)];

@@ -3,14 +3,12 @@
 //! For: the shell's part in the laws, without threads. Not for: the rules of runs (core's tests).
 //! Invariant: every test is deterministic.
 
-#[allow(dead_code, reason = "each test file uses its part of the harness")]
-mod support;
-
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
 };
 
+use crate::support::{NS, World, agent, hello, parts, start_command};
 use consort_core::{
     Command,
     command::{CancelRun, PauseRun},
@@ -22,7 +20,6 @@ use consort_types::{
     Code, EffectClass, Payload, Seq, Span, Time, limits,
     worker::{FromWorker, JournalEntry, JournalRequest, Live, ToWorker},
 };
-use support::{NS, World, agent, hello, parts, start_command};
 
 const ONE: &str = "workflow: w\nsteps:\n  a: { capability: x }\noutput: ${{ steps.a.output }}\n";
 const CHAIN: &str = "

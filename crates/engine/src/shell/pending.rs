@@ -1,6 +1,6 @@
-//! Carrying outputs to those who wait for them.
+//! Carrying outputs to their receivers.
 //!
-//! For: answers, messages to instances, wake-ups of watchers. Not for: what they say.
+//! For: answers, messages to instances, wake-ups of subscribers. Not for: what they say.
 //! Invariant: every ticket is answered once.
 
 use std::{
@@ -12,25 +12,25 @@ use consort_core::Reply;
 use consort_types::{Error, Result, worker::ToWorker};
 use tokio::sync::{mpsc, oneshot};
 
-use super::Shared;
+use super::{Shared, Topic};
 use crate::{InstanceId, Outputs, Ticket};
 
 type Answer = oneshot::Sender<Result<Reply>>;
 
-/// Those who wait.
-pub(super) struct Waiting {
+/// Callers that wait for an answer, and instances that are connected.
+pub(super) struct PendingReplies {
     shared: Arc<Shared>,
     tickets: BTreeMap<Ticket, Answer>,
     made: u64,
     outboxes: BTreeMap<InstanceId, mpsc::Sender<Vec<ToWorker>>>,
 }
 
-impl Waiting {
+impl PendingReplies {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self { shared, tickets: BTreeMap::new(), made: 0, outboxes: BTreeMap::new() }
     }
 
-    /// A ticket for someone who waits for an answer.
+    /// A ticket for a caller that waits for an answer.
     pub(super) fn ticket(&mut self, answer: Answer) -> Ticket {
         self.made += 1;
         let ticket = Ticket(self.made);
@@ -58,7 +58,7 @@ impl Waiting {
         }
     }
 
-    /// Answers everybody alike: the partition will not.
+    /// Answers every pending caller alike: the partition will not.
     pub(super) fn answer_all(&mut self, error: &Error) {
         while let Some((ticket, _)) = self.tickets.first_key_value() {
             let ticket = *ticket;
@@ -83,9 +83,9 @@ impl Waiting {
         for instance in outputs.dropped.drain(..) {
             self.outboxes.remove(&instance);
         }
-        if self.shared.watches.any() {
-            outputs.changed.drain(..).for_each(|(run, seq)| self.shared.watches.changed(run, seq));
-            outputs.progress.drain(..).for_each(|progress| self.shared.watches.progress(progress));
+        if self.shared.subscriptions.any() {
+            outputs.changed.drain(..).for_each(|(run, seq)| self.shared.subscriptions.changed(Topic::Run(run), seq.0));
+            outputs.progress.drain(..).for_each(|progress| self.shared.subscriptions.live(progress));
         }
         stuck
     }

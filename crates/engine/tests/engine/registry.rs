@@ -4,9 +4,7 @@
 //! shared out (the dispatcher's tests do that).
 //! Invariant: every wait in here ends with an event, not with a clock.
 
-#[allow(dead_code, reason = "each test file uses its part of the harness")]
-mod support;
-
+use crate::support::{NS, World, agent, hello, json, parts};
 use consort_core::{
     Command,
     command::{RegisterAgent, RemoveAgent},
@@ -19,7 +17,6 @@ use consort_types::{
     registry::{LimitScope, TaskLimit},
     worker::{FromWorker, JournalEntry, JournalRequest, TaskOffer, ToWorker},
 };
-use support::{NS, World, agent, hello, json, parts};
 
 const ONE: &str = "workflow: w\nsteps:\n  a: { capability: x }\noutput: ${{ steps.a.output }}\n";
 const X: &[(&str, EffectClass)] = &[("x", EffectClass::Idempotent)];
@@ -180,7 +177,7 @@ async fn a_question_of_a_task_is_answered_through_the_inbox() {
     while !matches!(session.receive().await.unwrap()[..], [ToWorker::Recorded { index: 0, .. }, ..]) {}
     let asked = handle.inbox(NS, None, 10).await.unwrap().items.remove(0);
     assert_eq!((asked.step.as_str(), asked.title.as_str()), ("a/call:0", "send it?"));
-    let shown = handle.payload(asked.details.unwrap()).await.unwrap();
+    let shown = handle.payload(NS, asked.details.unwrap()).await.unwrap();
     assert_eq!(&*shown, detail.bytes().unwrap());
     handle.decide(NS, asked.task, Decision::Reject, "ann", Some("not today".to_owned())).await.unwrap();
     let offer = next_task(&mut session).await;
