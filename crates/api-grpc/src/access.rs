@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 
-use consort_listen::access::{Brought, brought, is_loopback, names_loopback};
+use consort_listen::access::{TokenCheck, check_bearer, is_loopback, names_loopback};
 use consort_types::{Code, Error, Secret};
 use http::{HeaderMap, Request, header, uri::Authority};
 use tonic::Status;
@@ -44,10 +44,10 @@ fn check_token(headers: &HeaderMap, token: &Secret) -> Result<(), Status> {
         let error = Error::new(Code::Denied, message);
         Err(unauthenticated(error.hint("send the server's token as `authorization: Bearer TOKEN`")))
     };
-    match brought(headers, token) {
-        Brought::Right => Ok(()),
-        Brought::Wrong => refused("the token is not the server's"),
-        Brought::Nothing => refused("the call has no token"),
+    match check_bearer(headers, token) {
+        TokenCheck::Right => Ok(()),
+        TokenCheck::Wrong => refused("the token is not the server's"),
+        TokenCheck::Nothing => refused("the call has no token"),
     }
 }
 

@@ -7,7 +7,7 @@
 use std::net::SocketAddr;
 
 use axum::http::{HeaderMap, Uri, header, uri::Authority};
-use consort_listen::access::{Brought, brought, is_loopback, names_loopback};
+use consort_listen::access::{TokenCheck, check_bearer, is_loopback, names_loopback};
 use consort_types::{Code, Error, Secret};
 
 /// Where a request comes from; an extension of each request.
@@ -97,10 +97,10 @@ fn check_token(headers: &HeaderMap, token: &Secret) -> Result<(), Refusal> {
         let error = Error::new(Code::Denied, message).hint("send the server's token as `Authorization: Bearer TOKEN`");
         Err(Refusal::Unauthenticated(error))
     };
-    match brought(headers, token) {
-        Brought::Right => Ok(()),
-        Brought::Wrong => refused("the token is not the server's"),
-        Brought::Nothing => refused("the request has no token"),
+    match check_bearer(headers, token) {
+        TokenCheck::Right => Ok(()),
+        TokenCheck::Wrong => refused("the token is not the server's"),
+        TokenCheck::Nothing => refused("the request has no token"),
     }
 }
 

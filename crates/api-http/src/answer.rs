@@ -12,7 +12,7 @@ use consort_types::{Code, Error, Result};
 use serde::Serialize;
 
 /// What a handler gives.
-pub(crate) enum Given<R> {
+pub(crate) enum ResponseBody<R> {
     /// The reply, with the first status of the specification.
     Reply(R),
     /// The reply about something that was made or found.
@@ -28,7 +28,7 @@ pub(crate) enum Given<R> {
     Raw(Response<Body>),
 }
 
-impl<R: Serialize> Given<R> {
+impl<R: Serialize> ResponseBody<R> {
     pub(crate) fn into_response(self, spec: &Spec, namespace: &str) -> Result<Response<Body>> {
         match self {
             Self::Raw(response) => Ok(response),

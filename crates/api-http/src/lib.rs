@@ -11,18 +11,20 @@
 
 mod access;
 mod answer;
-mod call;
 mod convert;
 mod document;
 mod problem;
+mod request;
 mod route;
 mod router;
 mod routes;
 mod serve;
+mod state;
 
 pub use access::Peer;
 pub use consort_engine::Handle;
 pub use consort_listen::ServeConfig;
 pub use document::fuzz_body;
-pub use router::{ApiConfig, in_process, router};
+pub use router::{in_process, router};
 pub use serve::{HttpDoor, serve};
+pub use state::ApiConfig;

@@ -10,7 +10,7 @@ use http::{HeaderMap, header};
 
 /// What was brought along where a token is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Brought {
+pub enum TokenCheck {
     /// The token.
     Right,
     /// Another one.
@@ -20,16 +20,16 @@ pub enum Brought {
 }
 
 /// Looks for `token` in the one field `Authorization: Bearer TOKEN`.
-pub fn brought(headers: &HeaderMap, token: &Secret) -> Brought {
+pub fn check_bearer(headers: &HeaderMap, token: &Secret) -> TokenCheck {
     let mut given = headers.get_all(header::AUTHORIZATION).iter();
     let bearer = match (given.next(), given.next()) {
         (Some(value), None) => bearer(value.as_bytes()),
         _ => None,
     };
     match bearer {
-        Some(bearer) if token.matches(bearer) => Brought::Right,
-        Some(_) => Brought::Wrong,
-        None => Brought::Nothing,
+        Some(bearer) if token.matches(bearer) => TokenCheck::Right,
+        Some(_) => TokenCheck::Wrong,
+        None => TokenCheck::Nothing,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The handlers, by what they are about.
 //!
 //! For: calling the engine with what a request says, and giving its answer as a document. Not for: rules of an operation
-//! (the engine has them), its description (`consort_api` has it) or the form of requests and answers (`call`, `answer`).
+//! (the engine has them), its description (`consort_api` has it) or the form of requests and answers (`request`, `answer`).
 //! Invariant: a handler decides nothing.
 
 mod agents;

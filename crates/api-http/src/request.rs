@@ -15,8 +15,8 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     document::{self, Arrived},
-    router::Api,
     serve::Closing,
+    state::Api,
 };
 
 /// Bytes of a body that is looked through on the async threads; more of them would keep others waiting.
@@ -27,7 +27,7 @@ const WORKFLOW_JSON_BYTES_MAX: usize = 6 * limits::WORKFLOW_BYTES_MAX + 1024;
 const YAML: [&str; 4] = ["application/yaml", "text/yaml", "application/x-yaml", "text/x-yaml"];
 
 /// A request for an operation.
-pub(crate) struct Call<O: Operation> {
+pub(crate) struct RequestContext<O: Operation> {
     pub(crate) api: Api,
     pub(crate) namespace: String,
     pub(crate) closing: Closing,
@@ -41,7 +41,7 @@ fn bad(message: impl Into<String>) -> Error {
     Error::new(Code::BadRequest, message)
 }
 
-impl<O: Operation> Call<O> {
+impl<O: Operation> RequestContext<O> {
     pub(crate) async fn read(entry: &'static Entry, api: Api, request: Request) -> Result<Self> {
         let (mut parts, body) = request.into_parts();
         let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
