@@ -25,7 +25,7 @@ use crate::{
     show::{
         history,
         live::Live,
-        said::Said,
+        progress::AttemptProgress,
         style::terminal_size,
         tree::{self, Frame},
         when,
@@ -63,14 +63,14 @@ pub(crate) struct Follower<'a> {
     seen: Option<String>,
     live: Live,
     /// By path of the step.
-    said: BTreeMap<String, Said>,
+    progress: BTreeMap<String, AttemptProgress>,
     turn: usize,
 }
 
 impl<'a> Follower<'a> {
     pub(crate) fn new(app: &'a App, client: &'a Client, run: RunId) -> Self {
         let live = Live::default();
-        Self { app, client, run, events: None, seen: None, live, said: BTreeMap::new(), turn: 0 }
+        Self { app, client, run, events: None, seen: None, live, progress: BTreeMap::new(), turn: 0 }
     }
 
     /// Follows to the end; the answer is the run. `needs` are the agents that are told if none offers them.
@@ -91,7 +91,7 @@ impl<'a> Follower<'a> {
                 }
                 () = &mut agents, if !looked => {
                     looked = true;
-                    self.tell_missing(needs).await?;
+                    self.warn_of_missing_agents(needs).await?;
                 }
                 _ = tick.tick(), if manner == Manner::Live => {
                     if std::mem::take(&mut dirty) {
@@ -120,16 +120,16 @@ impl<'a> Follower<'a> {
             RunEvent::End(run) => return Ok(Some(*run)),
             RunEvent::Error(problem) => return Err(problem.into()),
             RunEvent::Entry(entry) if manner == Manner::Lines => {
-                self.app.tell(&history::line(&entry, self.app.err));
+                self.app.eprint(&history::line(&entry, self.app.err));
             }
             RunEvent::Entry(_) => {}
             RunEvent::Progress(progress) => {
                 if manner == Manner::Lines
                     && let Some(line) = history::progress(&progress, self.app.err)
                 {
-                    self.app.tell(&line);
+                    self.app.eprint(&line);
                 }
-                self.said.entry(progress.step.clone()).or_default().take(progress);
+                self.progress.entry(progress.step.clone()).or_default().update(progress);
             }
         }
         Ok(None)
@@ -147,16 +147,16 @@ impl<'a> Follower<'a> {
         // The last column stays free: a terminal that wraps there would break the count of lines.
         let height = if bounded { height.saturating_sub(2).max(1) } else { 200 };
         let (style, now) = (self.app.err, when::now());
-        let frame = Frame { style, width: width - 1, height, now, turn: self.turn, said: &self.said };
+        let frame = Frame { style, width: width - 1, height, now, turn: self.turn, progress: &self.progress };
         let mut lines = vec![tree::heading(run, &frame)];
         lines.extend(tree::lines(nodes, &frame));
         self.live.draw(&lines);
     }
 
-    async fn tell_missing(&mut self, needs: &Needs) -> Result<()> {
+    async fn warn_of_missing_agents(&mut self, needs: &Needs) -> Result<()> {
         for missing in needs.missing(self.client).await? {
             self.live.clear();
-            self.app.tell(&format!("warning: no agent offers {missing}; the step waits for one"));
+            self.app.eprint(&format!("warning: no agent offers {missing}; the step waits for one"));
         }
         Ok(())
     }

@@ -77,8 +77,8 @@ fn read(path: &Path) -> Result<Source> {
 /// The checked workflow; where it has errors all of them are told, and the error says how many.
 pub(crate) fn parse(app: &App, source: &Source) -> Result<Checked> {
     check(&source.text).map_err(|found| {
-        app.tell(&found.render(&source.shown, &source.text, app.err.color));
-        app.tell("");
+        app.eprint(&found.render(&source.shown, &source.text, app.err.color));
+        app.eprint("");
         let count = found.0.len();
         let what = if count == 1 { "an error".to_owned() } else { format!("{count} errors") };
         Error::new(Code::BadWorkflow, format!("`{}` has {what}", source.shown))

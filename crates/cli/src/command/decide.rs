@@ -27,7 +27,7 @@ pub(crate) async fn send(
     if app.json {
         app.print_json(&json!({ "task": item.task, "decision": decision, "by": request.by }));
     } else {
-        app.tell(&format!("{}: {} of run {}", past(decision), item.step, item.run));
+        app.eprint(&format!("{}: {} of run {}", past(decision), item.step, item.run));
     }
     hint_idle(app, session);
     Ok(())
@@ -36,7 +36,7 @@ pub(crate) async fn send(
 /// Says how the run goes on, where nothing works on the folder.
 pub(crate) fn hint_idle(app: &App, session: &Session) {
     if session.server().is_some() && !app.json {
-        app.tell("no server works on this folder: the run goes on at the next `consort up` or `consort runs watch`");
+        app.eprint("no server works on this folder: the run goes on at the next `consort up` or `consort runs watch`");
     }
 }
 

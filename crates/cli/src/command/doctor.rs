@@ -17,12 +17,12 @@ use crate::{app::App, args::DoctorArgs, exit::Exit, show::style::Paint};
 pub(crate) async fn execute(app: &App, args: DoctorArgs) -> Result<Exit> {
     if args.mend_marker {
         let last = consort_server::mend_marker(&app.settings).await?;
-        app.tell(&format!("the marker is written anew, beside a log that ends at record {last}"));
+        app.eprint(&format!("the marker is written anew, beside a log that ends at record {last}"));
     }
     if let DoctorArgs { refuse_record: Some(seq), reason: Some(reason), by: Some(by), .. } = args {
         let refusal = RefuseRecord { seq: Seq(seq), reason, by };
         let by_record = consort_server::refuse_record(&app.settings, refusal).await?;
-        app.tell(&format!("record {seq} is passed over from now on; record {by_record} says so"));
+        app.eprint(&format!("record {seq} is passed over from now on; record {by_record} says so"));
     }
     let mut worst = Health::Good;
     for finding in consort_server::doctor::examine(&app.settings).await {

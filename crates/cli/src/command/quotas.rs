@@ -22,15 +22,16 @@ use crate::{
 
 pub(crate) async fn execute(app: &App, command: QuotasCommand) -> Result<Exit> {
     let need = if matches!(command, QuotasCommand::Set(_)) { Need::Change } else { Need::Look };
-    let session = app.session(need).await?;
-    let client = &session.client;
-    let result = match command {
-        QuotasCommand::List => list(app, client).await,
-        QuotasCommand::Set(args) => set(app, client, &args).await,
-        QuotasCommand::Remove { scope } => remove(app, client, &scope).await,
-    };
-    session.close(std::future::pending()).await;
-    result.map(|()| Exit::Ok)
+    app.with_session(need, async |session| {
+        let client = &session.client;
+        match command {
+            QuotasCommand::List => list(app, client).await,
+            QuotasCommand::Set(args) => set(app, client, &args).await,
+            QuotasCommand::Remove { scope } => remove(app, client, &scope).await,
+        }
+    })
+    .await?;
+    Ok(Exit::Ok)
 }
 
 async fn listed(client: &Client) -> Result<Vec<Quota>> {
@@ -45,7 +46,7 @@ async fn list(app: &App, client: &Client) -> Result<()> {
     }
     if quotas.is_empty() {
         if app.err.terminal {
-            app.tell("no quota is set");
+            app.eprint("no quota is set");
         }
         return Ok(());
     }
@@ -59,7 +60,7 @@ async fn set(app: &App, client: &Client, args: &QuotaSetArgs) -> Result<()> {
     if let LimitScope::Capability(name) = &scope
         && let Some(hint) = hints::capability(client, name).await?
     {
-        app.tell(&format!("warning: no agent offers `{name}`; {hint}"));
+        app.eprint(&format!("warning: no agent offers `{name}`; {hint}"));
     }
     if app.json {
         let mut document = json!(quota);
@@ -71,7 +72,7 @@ async fn set(app: &App, client: &Client, args: &QuotaSetArgs) -> Result<()> {
     parts.extend(quota.max_concurrent.map(|tasks| format!("{tasks} at once")));
     parts.extend(quota.rate.as_ref().map(queues::rate));
     parts.extend(quota.max_waiting.map(|tasks| format!("{tasks} waiting")));
-    app.tell(&format!("{scope} is limited: {}", parts.join("; ")));
+    app.eprint(&format!("{scope} is limited: {}", parts.join("; ")));
     Ok(())
 }
 
@@ -115,7 +116,7 @@ async fn remove(app: &App, client: &Client, text: &str) -> Result<()> {
     if app.json {
         app.print_json(&json!({ "scope": scope, "removed": true }));
     } else {
-        app.tell(&format!("{scope} is limited no more"));
+        app.eprint(&format!("{scope} is limited no more"));
     }
     Ok(())
 }

@@ -10,9 +10,9 @@ use super::style::clean;
 /// Characters of partial text that are kept: more than any line shows.
 const KEPT_CHARS_MAX: usize = 1_000;
 
-/// What the current attempt of a step said last.
+/// What the current attempt of a step progress last.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Said {
+pub(crate) struct AttemptProgress {
     attempt: u32,
     message: String,
     /// Its partial output; empty where there is none.
@@ -21,9 +21,9 @@ pub(crate) struct Said {
     text: bool,
 }
 
-impl Said {
-    /// Takes note of something that was said. What an earlier attempt said is forgotten.
-    pub(crate) fn take(&mut self, progress: Progress) {
+impl AttemptProgress {
+    /// Takes note of something that was progress. What an earlier attempt progress is forgotten.
+    pub(crate) fn update(&mut self, progress: Progress) {
         if progress.attempt != self.attempt {
             *self = Self { attempt: progress.attempt, ..Self::default() };
         }
@@ -86,31 +86,31 @@ pub(crate) mod tests {
 
     #[test]
     fn partial_text_stands_before_messages_and_another_attempt_begins_anew() {
-        let mut said = Said::default();
-        said.take(says(1, "message", "reads\u{1b}[2J"));
-        assert_eq!((said.message(), said.partial()), (Some("reads [2J"), None));
-        said.take(says(1, "text", "The log\n\n"));
-        said.take(says(1, "text", " keeps "));
-        assert_eq!((said.message(), said.partial()), (None, Some(("The log keeps", true))));
-        said.take(says(1, "json", json!({"score": 2})));
-        assert_eq!(said.partial(), Some(("{\"score\":2}", false)));
-        said.take(says(1, "text", "Anew"));
-        assert_eq!(said.partial(), Some(("Anew", true)));
-        said.take(says(2, "message", "again"));
-        assert_eq!((said.message(), said.partial()), (Some("again"), None));
+        let mut progress = AttemptProgress::default();
+        progress.update(says(1, "message", "reads\u{1b}[2J"));
+        assert_eq!((progress.message(), progress.partial()), (Some("reads [2J"), None));
+        progress.update(says(1, "text", "The log\n\n"));
+        progress.update(says(1, "text", " keeps "));
+        assert_eq!((progress.message(), progress.partial()), (None, Some(("The log keeps", true))));
+        progress.update(says(1, "json", json!({"score": 2})));
+        assert_eq!(progress.partial(), Some(("{\"score\":2}", false)));
+        progress.update(says(1, "text", "Anew"));
+        assert_eq!(progress.partial(), Some(("Anew", true)));
+        progress.update(says(2, "message", "again"));
+        assert_eq!((progress.message(), progress.partial()), (Some("again"), None));
     }
 
     #[test]
     fn little_is_kept_of_much() {
-        let mut said = Said::default();
+        let mut progress = AttemptProgress::default();
         for _ in 0..100 {
-            said.take(says(1, "text", "ä".repeat(500)));
+            progress.update(says(1, "text", "ä".repeat(500)));
         }
-        said.take(says(1, "text", "end"));
-        let (kept, _) = said.partial().unwrap();
+        progress.update(says(1, "text", "end"));
+        let (kept, _) = progress.partial().unwrap();
         assert_eq!(kept.chars().count(), KEPT_CHARS_MAX);
         assert!(kept.ends_with("äend"));
-        said.take(says(1, "json", "x".repeat(5_000)));
-        assert_eq!(said.partial().unwrap().0.chars().count(), KEPT_CHARS_MAX);
+        progress.update(says(1, "json", "x".repeat(5_000)));
+        assert_eq!(progress.partial().unwrap().0.chars().count(), KEPT_CHARS_MAX);
     }
 }
