@@ -5,7 +5,7 @@
 //! fields.
 
 use consort_proto::{convert, v1};
-use consort_types::{Error, ErrorKind};
+use consort_types::{Error, ErrorKind, text::shortened};
 use prost::Message as _;
 use tonic::{
     Code, Status,
@@ -58,15 +58,6 @@ fn code(kind: ErrorKind) -> Code {
         ErrorKind::OutcomeUnknown => Code::Unknown,
         ErrorKind::Internal => Code::Internal,
     }
-}
-
-/// The text, cut between two characters where it is long.
-fn shortened(text: &str, max: usize) -> String {
-    if text.len() <= max {
-        return text.to_owned();
-    }
-    let end = (0..=max).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    format!("{}…", &text[..end])
 }
 
 #[cfg(test)]

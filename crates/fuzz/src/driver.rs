@@ -18,6 +18,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use consort_types::text::panic_message;
+
 use crate::{chance::Chance, mutate::mutate};
 
 /// Inputs that are kept because they did something new.
@@ -225,10 +227,7 @@ fn caught(target: &Target, input: &[u8], quiet: bool) -> Result<u64, String> {
     QUIET.set(quiet);
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| (target.run)(input)));
     QUIET.set(false);
-    outcome.map_err(|panic| {
-        let text = panic.downcast_ref::<String>().cloned();
-        text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default()
-    })
+    outcome.map_err(|panic| panic_message(&*panic).to_owned())
 }
 
 /// Takes pieces off while the target still panics.

@@ -24,7 +24,7 @@ use crate::{
 
 /// What the session tells a running attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum Termination {
     /// Stop at once and report nothing: somebody else owns the task, or nobody waits for it.
     Abort,
     /// A report was refused: the attempt fails with this error.
@@ -38,7 +38,7 @@ pub(crate) struct Attempt {
     pub(crate) offer: TaskOffer,
     journal: Mutex<Journal>,
     live: Mutex<Live>,
-    verdict: Mutex<Option<Verdict>>,
+    termination: Mutex<Option<Termination>>,
     cancelled: CancellationToken,
     /// Set before the last report is handed over: an offer of the same task is then a new one.
     ended: AtomicBool,
@@ -55,7 +55,7 @@ impl Attempt {
             offer,
             journal: Mutex::new(journal),
             live: Mutex::default(),
-            verdict: Mutex::new(None),
+            termination: Mutex::new(None),
             cancelled: CancellationToken::new(),
             ended: AtomicBool::new(false),
             driver: AtomicWaker::new(),
@@ -138,8 +138,8 @@ impl Attempt {
     }
 
     /// Ends the attempt from outside.
-    pub(crate) fn end_by(&self, verdict: Verdict) {
-        self.verdict.lock().get_or_insert(verdict);
+    pub(crate) fn end_by(&self, termination: Termination) {
+        self.termination.lock().get_or_insert(termination);
         self.driver.wake();
     }
 
@@ -161,8 +161,8 @@ impl Attempt {
     }
 
     /// How the attempt was ended from outside.
-    pub(crate) fn verdict(&self) -> Option<Verdict> {
-        self.verdict.lock().clone()
+    pub(crate) fn termination(&self) -> Option<Termination> {
+        self.termination.lock().clone()
     }
 
     /// What was not answered is sent again, before anything else.

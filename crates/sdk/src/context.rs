@@ -13,7 +13,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use consort_types::{Code, Error, Payload, Span, TaskId, Time, Token, limits, worker::JournalRequest};
+use consort_types::{Code, Error, Payload, Span, TaskId, Time, Token, limits, text, worker::JournalRequest};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -96,7 +96,7 @@ impl TaskContext {
     /// Tells watchers what is being done. Messages are not kept; where they come too fast the latest is shown.
     pub fn progress(&self, message: impl Into<String>) {
         let mut message = message.into();
-        message.truncate(message.floor_char_boundary(limits::ERROR_MESSAGE_BYTES_MAX));
+        text::truncate(&mut message, limits::ERROR_MESSAGE_BYTES_MAX);
         self.attempt.show(|live| live.progress(message));
     }
 

@@ -5,7 +5,7 @@
 
 use std::{any::Any, fmt};
 
-use consort_types::{Code, Error, ErrorKind, Span, limits};
+use consort_types::{Code, Error, ErrorKind, Span, limits, text};
 
 /// The failure of an attempt.
 ///
@@ -30,7 +30,7 @@ impl TaskError {
     }
 
     pub(crate) fn from_parts(mut error: Error, retryable: bool) -> Self {
-        cut(&mut error.message);
+        text::truncate(&mut error.message, limits::ERROR_MESSAGE_BYTES_MAX);
         Self { error, retryable, retry_after: None }
     }
 
@@ -77,13 +77,6 @@ impl TaskError {
     /// Code, message and hint; whether another attempt may help; and when.
     pub(crate) fn into_parts(self) -> (Error, bool, Option<Span>) {
         (self.error, self.retryable, self.retry_after)
-    }
-}
-
-/// Shortens a message to the limit, at the end of a character.
-fn cut(message: &mut String) {
-    if message.len() > limits::ERROR_MESSAGE_BYTES_MAX {
-        message.truncate(message.floor_char_boundary(limits::ERROR_MESSAGE_BYTES_MAX));
     }
 }
 

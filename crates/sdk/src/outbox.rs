@@ -161,12 +161,12 @@ impl Outbox {
     }
 
     /// The attempts whose last reports the connections before may have lost.
-    pub(crate) fn doubtful(&self) -> Vec<(TaskId, Token)> {
+    pub(crate) fn unconfirmed(&self) -> Vec<(TaskId, Token)> {
         self.line.lock().kept.iter().filter_map(|(_, report)| report.attempt()).collect()
     }
 
     /// Takes the last reports that the connections before may have lost, oldest first.
-    pub(crate) fn take_doubtful(&self) -> VecDeque<FromWorker> {
+    pub(crate) fn take_unconfirmed(&self) -> VecDeque<FromWorker> {
         let mut line = self.line.lock();
         line.kept_bytes = 0;
         line.kept.drain(..).map(|(_, report)| report).collect()

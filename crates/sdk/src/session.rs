@@ -23,7 +23,7 @@ use tracing::Instrument as _;
 
 use crate::{
     Agent, Connect, Connection,
-    attempt::{Attempt, Verdict},
+    attempt::{Attempt, Termination},
     back_off::BackOff,
     drive::{Timeouts, drive},
     outbox::Outbox,
@@ -45,7 +45,7 @@ pub(crate) struct Settings {
     pub(crate) concurrency: u32,
     pub(crate) heartbeat_interval: Duration,
     pub(crate) leave_within: Duration,
-    pub(crate) patience: Timeouts,
+    pub(crate) timeouts: Timeouts,
 }
 
 /// What the attempts of an instance share with its session.
@@ -92,7 +92,7 @@ impl Instance {
     pub(crate) async fn run(mut self) -> Result<()> {
         let result = self.sessions().await;
         for attempt in self.shared.live.lock().values() {
-            attempt.end_by(Verdict::Abort);
+            attempt.end_by(Termination::Abort);
         }
         result
     }
@@ -153,7 +153,7 @@ impl Instance {
     fn hello(&self) -> Hello {
         let live = self.shared.live.lock();
         let mut held: Vec<(TaskId, Token)> = live.iter().map(|(task, attempt)| (*task, attempt.offer.token)).collect();
-        held.extend(self.shared.outbox.doubtful());
+        held.extend(self.shared.outbox.unconfirmed());
         held.sort_unstable();
         held.dedup();
         Hello {
@@ -173,7 +173,7 @@ impl Instance {
         let interval = self.settings.heartbeat_interval;
         let interval = heartbeat_interval.map_or(interval, |asked| asked.min(interval));
         // Before the connection takes reports of its own.
-        let mut due = self.shared.outbox.take_doubtful();
+        let mut due = self.shared.outbox.take_unconfirmed();
         self.shared.outbox.open(from_worker.clone());
         let attempts: Vec<_> = self.shared.live.lock().values().cloned().collect();
         for attempt in attempts {
@@ -252,9 +252,9 @@ impl Instance {
             }
             ToWorker::Refused { task, token, error } => {
                 if let Some(attempt) = self.attempt(task, Some(token)) {
-                    attempt.end_by(verdict(error));
-                } else if let (Verdict::Refused(error), true) =
-                    (verdict(error), self.shared.outbox.completed(task, token))
+                    attempt.end_by(termination(error));
+                } else if let (Termination::Refused(error), true) =
+                    (termination(error), self.shared.outbox.completed(task, token))
                 {
                     // Its result was not taken, and somebody waits for one.
                     due.push_back(FromWorker::Fail { task, token, error, retryable: false, retry_after: None });
@@ -285,16 +285,16 @@ impl Instance {
                     return;
                 }
                 if token > known {
-                    older.end_by(Verdict::Abort);
+                    older.end_by(Termination::Abort);
                 }
             }
             live.insert(task, Arc::clone(&attempt));
         }
         let shared = Arc::clone(&self.shared);
-        let patience = self.settings.patience;
+        let timeouts = self.settings.timeouts;
         let span = span(&attempt);
         let work = async move {
-            drive(Arc::clone(&attempt), input, code, &shared.outbox, patience).await;
+            drive(Arc::clone(&attempt), input, code, &shared.outbox, timeouts).await;
             shared.leave(task, &attempt);
         };
         tokio::spawn(work.instrument(span));
@@ -327,10 +327,10 @@ impl Shared {
 }
 
 /// What the refusal of a report means: an owner that is none stops, any other fails with the reason.
-fn verdict(error: Error) -> Verdict {
+fn termination(error: Error) -> Termination {
     match error.code {
-        Code::Fenced | Code::TaskNotFound | Code::RunNotFound | Code::RunEnded => Verdict::Abort,
-        _ => Verdict::Refused(error),
+        Code::Fenced | Code::TaskNotFound | Code::RunNotFound | Code::RunEnded => Termination::Abort,
+        _ => Termination::Refused(error),
     }
 }
 

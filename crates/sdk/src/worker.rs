@@ -41,7 +41,7 @@ impl Worker {
             concurrency: 16,
             heartbeat_interval: Duration::from_secs(5),
             leave_within: Duration::from_secs(30),
-            patience: Timeouts { park_after: Duration::from_millis(10), cancel_grace: Duration::from_secs(2) },
+            timeouts: Timeouts { park_after: Duration::from_millis(10), cancel_grace: Duration::from_secs(2) },
         };
         Self { connect: Arc::new(connect), agents: Vec::new(), settings }
     }
@@ -92,14 +92,14 @@ impl Worker {
     /// How long a task only waits before it parks and frees its place (10 ms).
     #[must_use]
     pub fn park_after(mut self, still: Duration) -> Self {
-        self.settings.patience.park_after = still;
+        self.settings.timeouts.park_after = still;
         self
     }
 
     /// How long cancelled code may go on before it is dropped (2 s).
     #[must_use]
     pub fn cancel_grace(mut self, grace: Duration) -> Self {
-        self.settings.patience.cancel_grace = grace;
+        self.settings.timeouts.cancel_grace = grace;
         self
     }
 

@@ -21,13 +21,13 @@ use super::Answers;
 const AROUND_BYTES: usize = 16;
 
 /// What comes from one session.
-enum Said {
+enum Outgoing {
     Messages(u32, Vec<ToWorker>),
     /// The engine has let the instance go.
     Ended(u32),
 }
 
-type Sessions = SelectAll<stream::BoxStream<'static, Said>>;
+type Sessions = SelectAll<stream::BoxStream<'static, Outgoing>>;
 
 /// Carries messages until nobody takes them any more (then the sessions are given back, still open), or the engine
 /// has let all instances go as it had told them (then there is nothing to give back), or one for another reason.
@@ -38,7 +38,7 @@ pub(super) async fn write(
     mut refused: mpsc::Receiver<v1::ServerMessage>,
     answers: &Answers,
 ) -> Result<Option<impl Sized + use<>>> {
-    let mut sessions: Sessions = (0..).zip(sessions).map(|(number, session)| said(number, session)).collect();
+    let mut sessions: Sessions = (0..).zip(sessions).map(|(number, session)| outgoing(number, session)).collect();
     let mut writer = Writer {
         engine,
         senders,
@@ -52,12 +52,12 @@ pub(super) async fn write(
     loop {
         tokio::select! {
             Some(refusal) = refused.recv() => writer.put(refusal).await,
-            Some(said) = sessions.next() => writer.say(said).await?,
+            Some(outgoing) = sessions.next() => writer.write(outgoing).await?,
         }
         // What else waits goes along, as long as it does not keep the worker waiting.
         while writer.open > 0 && !writer.gone {
             match sessions.next().now_or_never() {
-                Some(Some(said)) => writer.say(said).await?,
+                Some(Some(outgoing)) => writer.write(outgoing).await?,
                 _ => break,
             }
         }
@@ -72,12 +72,12 @@ pub(super) async fn write(
 }
 
 /// A session as the stream of what it says.
-fn said(number: u32, session: Session) -> stream::BoxStream<'static, Said> {
+fn outgoing(number: u32, session: Session) -> stream::BoxStream<'static, Outgoing> {
     let messages = stream::unfold(Some(session), move |session| async move {
         let mut session = session?;
         match session.receive().await {
-            Some(messages) => Some((Said::Messages(number, messages), Some(session))),
-            None => Some((Said::Ended(number), None)),
+            Some(messages) => Some((Outgoing::Messages(number, messages), Some(session))),
+            None => Some((Outgoing::Ended(number), None)),
         }
     });
     messages.boxed()
@@ -105,16 +105,16 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    async fn say(&mut self, said: Said) -> Result<()> {
-        match said {
-            Said::Messages(instance, messages) => {
+    async fn write(&mut self, outgoing: Outgoing) -> Result<()> {
+        match outgoing {
+            Outgoing::Messages(instance, messages) => {
                 for message in messages {
                     self.message(instance, message).await?;
                 }
             }
             // The others of the stream go on where this one was told to leave, as by the removal of its agent. A lost
             // one must come back, and can do so only with its stream.
-            Said::Ended(instance) => {
+            Outgoing::Ended(instance) => {
                 self.engine.ready().await?;
                 if !self.drained[instance as usize] {
                     return Err(lost());

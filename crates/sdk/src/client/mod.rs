@@ -33,7 +33,7 @@ use serde::{Serialize, de::DeserializeOwned};
 pub use watch::Watch;
 
 /// How long a server may be away before a watch gives up.
-const PATIENCE: Duration = Duration::from_mins(1);
+const RECONNECT_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A client of a server. Clones share its connections.
 ///
@@ -50,14 +50,14 @@ const PATIENCE: Duration = Duration::from_mins(1);
 pub struct Client {
     /// The client, or why the address is none.
     inner: Result<api::client::Client>,
-    patience: Duration,
+    reconnect_timeout: Duration,
 }
 
 impl Client {
     /// A client of the server at this address, such as `http://127.0.0.1:7878`, in the namespace `default`. A wrong
     /// address is an error of the first call.
     pub fn new(url: impl AsRef<str>) -> Self {
-        Self { inner: Tcp::new(url.as_ref()).map(api::client::Client::new), patience: PATIENCE }
+        Self { inner: Tcp::new(url.as_ref()).map(api::client::Client::new), reconnect_timeout: RECONNECT_TIMEOUT }
     }
 
     /// The token that the server asks for.
@@ -77,8 +77,8 @@ impl Client {
     /// How long a server may be away (60 s) before [`Client::watch`] and [`Client::result`] give up; until then they
     /// connect again and go on where they were.
     #[must_use]
-    pub fn patience(mut self, span: Duration) -> Self {
-        self.patience = span;
+    pub fn reconnect_timeout(mut self, span: Duration) -> Self {
+        self.reconnect_timeout = span;
         self
     }
 

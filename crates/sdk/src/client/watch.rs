@@ -36,7 +36,7 @@ impl Watch {
 
     /// What happens next; `None` after [`RunEvent::End`] or an error. [`RunEvent::Error`] comes as an error.
     ///
-    /// A lost connection is opened again, as long as the server is away no longer than [`Client::patience`] allows.
+    /// A lost connection is opened again, as long as the server is away no longer than [`Client::reconnect_timeout`] allows.
     pub async fn next(&mut self) -> Option<Result<RunEvent>> {
         while !self.over {
             match self.step().await {
@@ -48,7 +48,7 @@ impl Watch {
                 }
                 Err(error) => {
                     self.events = None;
-                    if error.kind() != ErrorKind::Unavailable || self.heard.elapsed() > self.client.patience {
+                    if error.kind() != ErrorKind::Unavailable || self.heard.elapsed() > self.client.reconnect_timeout {
                         self.over = true;
                         return Some(Err(error));
                     }

@@ -103,7 +103,7 @@ async fn errors_have_their_codes() {
     let stranger = Client::new(server.client_url());
     assert_eq!(stranger.get(nobody).await.unwrap_err().code, Code::Denied);
     assert_eq!(Client::new("ftp://nowhere").get(nobody).await.unwrap_err().code, Code::BadRequest);
-    let away = Client::new("http://127.0.0.1:1").patience(Duration::ZERO);
+    let away = Client::new("http://127.0.0.1:1").reconnect_timeout(Duration::ZERO);
     assert_eq!(away.get(nobody).await.unwrap_err().code, Code::Unreachable);
     assert_eq!(away.result::<Value>(nobody).await.unwrap_err().code, Code::Unreachable);
 }
