@@ -26,7 +26,7 @@ if sys.platform != "win32":
 
     LOOPS["uvloop"] = uvloop.new_event_loop
 
-ON_EVERY_LOOP: Final = {"test_chaos", "test_replay", "test_stillness"}
+ON_EVERY_LOOP: Final = {"test_chaos", "test_replay", "test_quiescence"}
 """The files whose tests rest on how the loop calls back."""
 
 

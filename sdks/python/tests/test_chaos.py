@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from consort import Code, TaskContext, TaskError
-from consort._attempt import Attempt, Patience
+from consort._attempt import Attempt, Timeouts
 from consort._documents import document, write
 from consort._proto.v1 import worker_pb2
-from consort._stillness import unwatch, watch
+from consort._quiescence import unwatch, watch
 from consort._threads import Threads
 
 Program = tuple[str, Any]
@@ -83,7 +83,7 @@ class Handler:
 class Chaos:
     """A server that does everything allowed, in any order."""
 
-    patience = Patience(park_after=0, cancel_grace=1)
+    timeouts = Timeouts(park_after=0, cancel_grace=1)
     epoch = 1
 
     def __init__(self, what: Program, chance: random.Random) -> None:

@@ -22,7 +22,7 @@ import { toMicros } from "./span.js";
 export type Report = NonNullable<WorkerMessage["kind"]>;
 
 /** How long an attempt is patient, in milliseconds. */
-export interface Patience {
+export interface Timeouts {
   /** How long code stands still before its task parks. */
   parkAfter: number;
   /** How long cancelled code may go on. */
@@ -42,7 +42,7 @@ export interface Host {
   readonly connected: boolean;
   /** Bytes of one document. */
   readonly payloadBytesMax: number;
-  readonly patience: Patience;
+  readonly timeouts: Timeouts;
   readonly logger: Logger;
   /** Sends a message on this connection; without one it is dropped. */
   send(message: Report): void;
@@ -186,7 +186,7 @@ export class Attempt implements Participant {
     this.#stop(error);
     this.journal.close(error);
     this.journal.wakeAll();
-    this.#grace = this.host.after(this.host.patience.cancelGrace, () => this.#end(undefined));
+    this.#grace = this.host.after(this.host.timeouts.cancelGrace, () => this.#end(undefined));
   }
 
   /** Ends the attempt from outside, without a report: somebody else owns the task, or nobody waits for it. */
@@ -227,7 +227,7 @@ export class Attempt implements Participant {
       return;
     }
     if (!this.#stopped && (this.journal.holdsBack || this.journal.parkable())) {
-      this.#still ??= this.host.after(this.host.patience.parkAfter, () => this.#stood());
+      this.#still ??= this.host.after(this.host.timeouts.parkAfter, () => this.#stood());
     } else {
       this.#unrest();
     }

@@ -49,18 +49,18 @@ export interface ClientOptions {
    * How long the server may be away before a watch, or waiting for a result, gives up, in milliseconds: 60,000 where
    * nothing is said. Until then they connect again and go on where they were.
    */
-  patience?: number;
+  reconnectTimeout?: number;
 }
 
 /** When to try again what failed because the server is away, and when to give up. */
 class BackOff {
-  readonly #patience: number;
+  readonly #reconnectTimeout: number;
   #pause = PAUSE_FIRST;
   #since: number | undefined;
 
   /** With the milliseconds that the server may be away. */
-  constructor(patience: number) {
-    this.#patience = patience;
+  constructor(reconnectTimeout: number) {
+    this.#reconnectTimeout = reconnectTimeout;
   }
 
   /** The server answers. */
@@ -73,7 +73,7 @@ class BackOff {
   async after(error: unknown): Promise<void> {
     this.#since ??= performance.now();
     const passing = error instanceof ConsortError && error.isUnavailable;
-    if (!passing || performance.now() - this.#since > this.#patience) {
+    if (!passing || performance.now() - this.#since > this.#reconnectTimeout) {
       throw error;
     }
     await pause(this.#pause * (0.5 + Math.random() / 2));
@@ -130,7 +130,7 @@ export class Caller {
   readonly #namespace: string;
   readonly #headers: Record<string, string>;
   readonly #fetch: typeof fetch;
-  readonly #patience: number;
+  readonly #reconnectTimeout: number;
 
   /** A client that connects with its first request. It throws where the address is none. */
   constructor(options: ClientOptions = {}) {
@@ -138,12 +138,12 @@ export class Caller {
     this.#namespace = options.namespace ?? NAMESPACE;
     this.#headers = options.token === undefined ? {} : { authorization: `Bearer ${options.token}` };
     this.#fetch = options.fetch ?? fetch;
-    this.#patience = options.patience ?? 60_000;
+    this.#reconnectTimeout = options.reconnectTimeout ?? 60_000;
   }
 
-  /** Asks again where the server is away, for as long as the client has patience. */
+  /** Asks again where the server is away, until the reconnect timeout. */
   async patiently<T>(ask: () => Promise<T>): Promise<T> {
-    const backOff = new BackOff(this.#patience);
+    const backOff = new BackOff(this.#reconnectTimeout);
     for (;;) {
       try {
         return await ask();
@@ -171,7 +171,7 @@ export class Caller {
     operation: Operation,
     params: Params,
   ): AsyncGenerator<E, void, undefined> {
-    const backOff = new BackOff(this.#patience);
+    const backOff = new BackOff(this.#reconnectTimeout);
     let seen = "";
     for (;;) {
       let lost: unknown = this.#unreachable("the stream of events broke off");

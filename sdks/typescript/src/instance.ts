@@ -7,7 +7,7 @@
  * after a reconnect, and a report that arrives twice changes nothing.
  */
 import type { Agent } from "./agent.js";
-import { Attempt, type Host, type Patience, type Report, type Timer } from "./attempt.js";
+import { Attempt, type Host, type Report, type Timeouts, type Timer } from "./attempt.js";
 import { isLost, recorded } from "./error.js";
 import type { Logger } from "./logger.js";
 import { type Attempt as AttemptId, type Task, type ToWorkerKind, WorkerMessage } from "./messages.js";
@@ -30,7 +30,7 @@ export interface Wire {
   readonly epoch: number;
   readonly connected: boolean;
   readonly payloadBytesMax: number;
-  readonly patience: Patience;
+  readonly timeouts: Timeouts;
   readonly logger: Logger;
   /** Sends an encoded message; without a connection it is dropped. */
   send(message: Uint8Array): void;
@@ -87,8 +87,8 @@ export class Instance implements Host {
     return this.#wire.payloadBytesMax;
   }
 
-  get patience(): Patience {
-    return this.#wire.patience;
+  get timeouts(): Timeouts {
+    return this.#wire.timeouts;
   }
 
   get logger(): Logger {

@@ -8,7 +8,7 @@
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
 import type { Agent } from "./agent.js";
-import type { Patience } from "./attempt.js";
+import type { Timeouts } from "./attempt.js";
 import { Connection } from "./connection.js";
 import type { ConsortError } from "./error.js";
 import { Instance, type Wire } from "./instance.js";
@@ -33,7 +33,7 @@ export interface Settings {
   concurrency: number;
   labels: Record<string, string>;
   leaveWithin: number;
-  patience: Patience;
+  timeouts: Timeouts;
   logger: Logger;
 }
 
@@ -41,7 +41,7 @@ export interface Settings {
 export class Session implements Wire {
   epoch = 0;
   payloadBytesMax = PAYLOAD_BYTES_MAX;
-  readonly patience: Patience;
+  readonly timeouts: Timeouts;
   readonly logger: Logger;
   readonly #settings: Settings;
   readonly #instances: Instance[];
@@ -65,7 +65,7 @@ export class Session implements Wire {
   /** A session that is not open yet. */
   constructor(agents: Agent[], settings: Settings) {
     this.#settings = settings;
-    this.patience = settings.patience;
+    this.timeouts = settings.timeouts;
     this.logger = settings.logger;
     this.#instances = agents.map((agent) => new Instance(agent, settings.concurrency, this));
   }

@@ -59,7 +59,7 @@ export class Worker {
       concurrency,
       labels,
       leaveWithin: options.leaveWithin ?? 30_000,
-      patience: { parkAfter: options.parkAfter ?? 10, cancelGrace: options.cancelGrace ?? 2_000 },
+      timeouts: { parkAfter: options.parkAfter ?? 10, cancelGrace: options.cancelGrace ?? 2_000 },
       logger: this.#logger,
     });
   }

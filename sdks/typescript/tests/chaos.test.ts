@@ -85,7 +85,7 @@ class Chaos implements Host {
   epoch = 1;
   connected = true;
   readonly payloadBytesMax = 1_000_000;
-  readonly patience = { parkAfter: 10, cancelGrace: 2_000 };
+  readonly timeouts = { parkAfter: 10, cancelGrace: 2_000 };
   readonly logger = silent;
   readonly journal: JournalEntry[] = [];
   report: Report | undefined;

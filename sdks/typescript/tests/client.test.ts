@@ -181,8 +181,10 @@ test("a watch ends where nothing follows, and fails where trying again is of no 
   await assert.rejects(all(client.watchRun(RUN)), { code: Code.RunNotFound });
 });
 
-test("a watch gives up when patience is at its end", async () => {
-  const { client, asked } = playing([events([entry("4-0")]), ...Array.from({ length: 9 }, refused)], { patience: 0 });
+test("a watch gives up after the reconnect timeout", async () => {
+  const { client, asked } = playing([events([entry("4-0")]), ...Array.from({ length: 9 }, refused)], {
+    reconnectTimeout: 0,
+  });
   await assert.rejects(all(client.watchRun(RUN)), { code: Code.Unreachable });
   assert.ok(asked.length < 9);
 });

@@ -111,7 +111,7 @@ test("a task does not park before its requests are durable", async () => {
   const rig = new Rig(twoCalls);
   rig.offer();
   const [a, b] = [await rig.entry(), await rig.entry()];
-  await rig.pass(rig.patience.parkAfter);
+  await rig.pass(rig.timeouts.parkAfter);
   assert.deepEqual(await rig.rest(), []);
   rig.record(0, a.entry);
   rig.record(1, b.entry);
@@ -157,7 +157,7 @@ test("a local effect keeps its task from parking and holds back later entries", 
     return (await slow) + Number(await quick);
   });
   rig.offer();
-  await rig.pass(rig.patience.parkAfter);
+  await rig.pass(rig.timeouts.parkAfter);
   assert.deepEqual(await rig.rest(), []);
   finish(1);
   assert.deepEqual(await rig.recordNext(), ran("slow", 1));
@@ -258,7 +258,7 @@ test("answers that come together are given one at a time, each when the code sta
 test("a journal without the order of answers is replayed too, where the code has one branch", async () => {
   const rig = new Rig(twoEffects);
   rig.offer([ran("first", 7), ran("second", 42)]);
-  assert.deepEqual(await rig.pass(rig.patience.parkAfter), undefined);
+  assert.deepEqual(await rig.pass(rig.timeouts.parkAfter), undefined);
   assert.deepEqual(await rig.output(), [7, 42]);
 });
 

@@ -120,7 +120,7 @@ test("code that does not heed a cancellation is left alone after the grace", asy
   attempt.cancel("enough");
   await rig.quiet();
   assert.equal(rig.ends, 0);
-  await rig.pass(rig.patience.cancelGrace);
+  await rig.pass(rig.timeouts.cancelGrace);
   assert.deepEqual([rig.ends, await rig.rest()], [1, []]);
 });
 

@@ -74,7 +74,7 @@ export class Rig implements Host {
   epoch = 1;
   connected = true;
   readonly payloadBytesMax = 1024;
-  readonly patience = { parkAfter: 10, cancelGrace: 2_000 };
+  readonly timeouts = { parkAfter: 10, cancelGrace: 2_000 };
   logger: Logger = silent;
   attempt: Attempt | undefined;
   /** How often an attempt has ended. */
@@ -208,7 +208,7 @@ export class Rig implements Host {
 
   /** What the task parks for, once it has stood still. */
   async parks(): Promise<number[]> {
-    await this.pass(this.patience.parkAfter);
+    await this.pass(this.timeouts.parkAfter);
     const message = await this.next();
     assert.ok(message.$case === "park", `expected a park, found ${show(message)}`);
     return message.value.waiting;

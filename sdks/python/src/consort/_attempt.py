@@ -21,7 +21,7 @@ from consort._documents import write
 from consort._errors import Code, TaskError, microseconds, task_error
 from consort._journal import Asked, Journal, wire_error
 from consort._proto.v1 import common_pb2, worker_pb2
-from consort._stillness import OWNER, QuiescenceTracker
+from consort._quiescence import OWNER, QuiescenceTracker
 from consort._threads import Threads
 
 LOG = logging.getLogger("consort.worker")
@@ -40,7 +40,7 @@ GONE: Final = frozenset({Code.FENCED, Code.TASK_NOT_FOUND, Code.RUN_NOT_FOUND, C
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Timeouts:
     """How long attempts are waited for, in seconds."""
 
     park_after: float
@@ -52,7 +52,7 @@ class Patience:
 class Host(Protocol):
     """What an attempt needs of the instance that runs it."""
 
-    patience: Patience
+    timeouts: Timeouts
     threads: Threads
 
     @property
@@ -82,7 +82,7 @@ class Attempt:
         self.report: worker_pb2.WorkerMessage | None = None
         self._host = host
         self._loop = asyncio.get_running_loop()
-        self._stillness = QuiescenceTracker(self._schedule, self._moved)
+        self._quiescence = QuiescenceTracker(self._schedule, self._moved)
         self._main: asyncio.Task[bytes] | None = None
         self._effects: dict[int, asyncio.Task[None]] = {}
         self._epoch = host.epoch
@@ -105,7 +105,7 @@ class Attempt:
             return await code()
 
         context = SDK_CONTEXT.copy()
-        context.run(OWNER.set, self._stillness)
+        context.run(OWNER.set, self._quiescence)
         self._main = context.run(self._loop.create_task, main())
         self._main.add_done_callback(self._ended, context=SDK_CONTEXT)
 
@@ -231,7 +231,7 @@ class Attempt:
     def _drive(self) -> None:
         """Where the code stands still: sends what it asked, and gives it the next result."""
         self._scheduled = False
-        if self.over or self._stopping or self._stillness.pending:
+        if self.over or self._stopping or self._quiescence.pending:
             # Code that runs comes here again when it stands still.
             return
         if self._epoch != self._host.epoch:
@@ -242,7 +242,7 @@ class Attempt:
             record = worker_pb2.Record(attempt=self.wire, index=index, entry=entry)
             self._send(worker_pb2.WorkerMessage(record=record))
         while self.journal.release():
-            if self._stillness.pending:
+            if self._quiescence.pending:
                 return
         self._rest()
 
@@ -250,7 +250,7 @@ class Attempt:
         """The code stands still and nothing is due: looks again after a while."""
         idle = self.journal.holds_back or self.journal.is_parkable
         if idle and self._still is None:
-            after = self._host.patience.park_after
+            after = self._host.timeouts.park_after
             self._still_due = self._loop.time() + after
             self._still = self._loop.call_at(self._still_due, self._stood_still, context=SDK_CONTEXT)
         elif not idle:
@@ -258,9 +258,9 @@ class Attempt:
 
     def _stood_still(self) -> None:
         self._still = None
-        if self.over or self._stopping or self._stillness.pending:
+        if self.over or self._stopping or self._quiescence.pending:
             return
-        if self._loop.time() - self._still_due > max(self._host.patience.park_after, LAG):
+        if self._loop.time() - self._still_due > max(self._host.timeouts.park_after, LAG):
             # The loop was busy: what would have moved the code may not have been read yet.
             self._rest()
         elif self.journal.holds_back:
@@ -282,7 +282,7 @@ class Attempt:
     def _cancel_code(self) -> None:
         if self._main is None or self._main.done():
             return
-        self._grace = self._loop.call_later(self._host.patience.cancel_grace, self._abandoned, context=SDK_CONTEXT)
+        self._grace = self._loop.call_later(self._host.timeouts.cancel_grace, self._abandoned, context=SDK_CONTEXT)
         self._main.cancel()
 
     def _abandoned(self) -> None:
@@ -290,7 +290,7 @@ class Attempt:
             "the code of task %s (%s) goes on %g s after it was cancelled; it is left alone",
             self.task,
             self.offer.capability,
-            self._host.patience.cancel_grace,
+            self._host.timeouts.cancel_grace,
         )
         self._conclude(self.report)
 
@@ -344,7 +344,7 @@ class Attempt:
         self._moved()
         if self._grace is not None:
             self._grace.cancel()
-        left: set[asyncio.Task[Any]] = {*self._stillness.tasks, *self._effects.values()}
+        left: set[asyncio.Task[Any]] = {*self._quiescence.tasks, *self._effects.values()}
         if self._main is not None:
             left.add(self._main)
         for task in left:

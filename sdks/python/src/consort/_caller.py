@@ -72,20 +72,20 @@ class AsyncCaller:
         token: str | None = None,
         verify: ssl.SSLContext | bool = True,
         transport: httpx.AsyncBaseTransport | None = None,
-        patience: Seconds = 60.0,
+        reconnect_timeout: Seconds = 60.0,
     ) -> None:
         """A client of one namespace; it connects when it is first used.
 
         `token` is what the server asks for, where it asks; `verify` says how certificates are checked, where the
-        address is `https`; `transport` is another way there, such as through a proxy. `patience` is how long the server
-        may be away before a watch, or waiting for a result, gives up; until then they connect again and go on where
-        they were.
+        address is `https`; `transport` is another way there, such as through a proxy. `reconnect_timeout` is how
+        long the server may be unreachable before a watch, or a wait for a result, fails; until then they connect again
+        and continue where they were.
 
         Raises `ConsortError` where the address is none.
         """
         found = Address.parse(address)
         self._namespace = namespace
-        self._patience = microseconds(patience) / 1_000_000
+        self._reconnect_timeout = microseconds(reconnect_timeout) / 1_000_000
         self._http = httpx.AsyncClient(
             base_url=found.url,
             headers={"Authorization": f"Bearer {token}"} if token else {},
@@ -108,9 +108,9 @@ class AsyncCaller:
         """Closes the connections."""
         await self._http.aclose()
 
-    def patience(self) -> BackOff:
+    def back_off(self) -> BackOff:
         """A new account of how long the server is away."""
-        return BackOff(self._patience)
+        return BackOff(self._reconnect_timeout)
 
     async def call(
         self, operation: Operation, params: Mapping[str, Any], content: bytes = b"", *, kind: Any = None
@@ -134,7 +134,7 @@ class AsyncCaller:
         another name, of a newer server, is left out.
         """
         seen = ""
-        back_off = self.patience()
+        back_off = self.back_off()
         while True:
             lost = unreachable(str(self._http.base_url), "the stream of events broke off")
             try:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from consort._agent import Agent
-from consort._attempt import Attempt, Patience
+from consort._attempt import Attempt, Timeouts
 from consort._context import TaskContext
 from consort._errors import Code, TaskError
 from consort._proto.v1 import common_pb2, worker_pb2
@@ -109,7 +109,7 @@ class Instance:
         *,
         outbox: Outbox,
         threads: Threads,
-        patience: Patience,
+        timeouts: Timeouts,
         credit: int,
         labels: Mapping[str, str],
         left: Callable[[], None],
@@ -117,7 +117,7 @@ class Instance:
         """`left` is called when an attempt is over or its report was handed over."""
         self.agent = agent
         self.threads = threads
-        self.patience = patience
+        self.timeouts = timeouts
         self.drained = False
         """Whether the server lets the instance go: it gets nothing more, on this connection and on later ones."""
         self.number = number

@@ -25,11 +25,11 @@ import grpc.aio
 
 from consort._address import DEFAULT_ADDRESS
 from consort._agent import Agent
-from consort._attempt import Patience
+from consort._attempt import Timeouts
 from consort._errors import Code, ConsortError, Seconds, microseconds
 from consort._proto.v1 import worker_pb2, worker_pb2_grpc
+from consort._quiescence import unwatch, watch
 from consort._session import Instance, Outbox
-from consort._stillness import unwatch, watch
 from consort._threads import Threads
 from consort._transport import PROTOCOL, error_of, metadata, open_channel, rpc_error
 from consort._version import __version__
@@ -59,7 +59,7 @@ class _Settings:
     labels: dict[str, str]
     token: str | None
     credentials: grpc.ChannelCredentials | None
-    patience: Patience
+    timeouts: Timeouts
     leave_within: float
 
 
@@ -105,7 +105,7 @@ class Worker:
             labels=dict(labels or {}),
             token=token,
             credentials=credentials,
-            patience=Patience(_seconds(park_after), _seconds(cancel_grace)),
+            timeouts=Timeouts(_seconds(park_after), _seconds(cancel_grace)),
             leave_within=_seconds(leave_within),
         )
         self._running: _Running | None = None
@@ -187,7 +187,7 @@ class _Running:
                 agent,
                 outbox=self._outbox,
                 threads=self._threads,
-                patience=settings.patience,
+                timeouts=settings.timeouts,
                 credit=settings.concurrency,
                 labels=settings.labels,
                 left=self._changed.set,

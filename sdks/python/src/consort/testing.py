@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from consort._agent import Agent
-from consort._attempt import Attempt, Patience
+from consort._attempt import Attempt, Timeouts
 from consort._context import Approval, TaskContext
 from consort._documents import document, write
 from consort._errors import Code, TaskError, task_error
 from consort._journal import wire_error
 from consort._proto.v1 import worker_pb2
-from consort._stillness import unwatch, watch
+from consort._quiescence import unwatch, watch
 from consort._threads import Threads
 
 __all__ = ["run_task"]
@@ -67,7 +67,7 @@ async def run_task(
 class _Engine:
     """A server for one task: records everything at once."""
 
-    patience = Patience(park_after=0.05, cancel_grace=2.0)
+    timeouts = Timeouts(park_after=0.05, cancel_grace=2.0)
     epoch = 1
 
     def __init__(
