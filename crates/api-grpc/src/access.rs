@@ -1,7 +1,7 @@
-//! Who may come in.
+//! The access rules of every call.
 //!
-//! For: the rules that hold for every call, before anything of it is looked at; the same as over HTTP. Not for: who
-//! may do what (there is one token, and it may do all).
+//! For: admitting a call before any of it is read, by the same rules as over HTTP. Not for: permissions of single calls
+//! (there is one token, and it may do all).
 //! Invariant: with a token the token decides; without one only this machine may call.
 
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use tonic::Status;
 
 use crate::status::{status, unauthenticated};
 
-/// The service that anybody may ask where a token is set: it tells nothing but that the server is there.
+/// The service that needs no token: it reveals nothing but that the server is there.
 const OPEN: &str = "/grpc.health.v1.Health/";
 
 /// Decides whether a call may come in.

@@ -29,7 +29,7 @@ pub(crate) fn unauthenticated(error: Error) -> Status {
     with_code(Code::Unauthenticated, error)
 }
 
-/// The error that a status of this server brings along.
+/// The error inside a status of this server.
 pub(crate) fn error_in(status: &Status) -> Option<Error> {
     let bytes = status.metadata().get_bin(ERROR)?.to_bytes().ok()?;
     v1::Error::decode(bytes).ok().map(convert::error_from_wire)

@@ -1,8 +1,8 @@
-//! Who may come in.
+//! The access rules of every request.
 //!
-//! For: the rules that hold for every request, before anything of it is looked at. Not for: who may do what (there
-//! is one token, and it may do all).
-//! Invariant: no rule means no: a request of which it is not known where it comes from is refused.
+//! For: admitting a request before any of it is read. Not for: permissions of single operations (there is one token,
+//! and it may do all).
+//! Invariant: a request of unknown origin is refused.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ use consort_types::{Code, Error, Secret};
 /// Where a request comes from; an extension of each request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
-    /// This process: it has the engine in its hands anyway.
+    /// This process, which owns the engine.
     InProcess,
     /// A connection from this address.
     Address(SocketAddr),

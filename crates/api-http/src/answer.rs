@@ -1,7 +1,7 @@
 //! Good answers: from what a handler gives to a response.
 //!
 //! For: status, content type and place. Not for: refusals (see `problem`).
-//! Invariant: an answer has the form that its operation's specification says.
+//! Invariant: an answer has the form that its operation's specification defines.
 
 use axum::{
     body::Body,
@@ -80,7 +80,7 @@ pub(crate) fn content(status: StatusCode, content_type: &'static str, bytes: imp
     response
 }
 
-/// Says where something can be found. Names and ids need no escaping.
+/// Adds the `Location` header. Names and ids need no escaping.
 fn located(mut response: Response<Body>, path: &str, namespace: &str) -> Response<Body> {
     let place = if namespace == NAMESPACE_DEFAULT { path.to_owned() } else { format!("{path}?namespace={namespace}") };
     if let Ok(place) = HeaderValue::try_from(place) {

@@ -7,7 +7,7 @@
 //!
 //! # Entries
 //! - [`router`]: the interface behind the access rules; [`serve`] puts it on a listener with timeouts and caps.
-//! - [`in_process`]: the same for a caller in this process (`tower::ServiceExt::oneshot`), whom nothing is asked.
+//! - [`in_process`]: the same for a caller in this process (`tower::ServiceExt::oneshot`), which needs no token.
 
 mod access;
 mod answer;

@@ -1,8 +1,8 @@
 //! A route: an operation of the table with the function that handles it.
 //!
 //! For: joining `consort_api`'s types with handlers. Not for: handlers.
-//! Invariant: a handler gets parameters and body of its operation's types, read as the specification says, and what it
-//! gives is written as the specification says; so the description cannot lie.
+//! Invariant: a handler gets parameters and body of its operation's types, read as the specification defines, and its
+//! reply is written as the specification defines; so the description cannot be wrong.
 
 use axum::{body::Body, extract::Request, http::Response};
 use consort_api::{Entry, Operation, operations};

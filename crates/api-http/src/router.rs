@@ -65,7 +65,7 @@ async fn dispatch(route: &'static Route, api: Api, request: Request) -> Response
     let answer = (route.handle)(route.entry, api, request);
     let answer: Answer = AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|_| {
         let message = format!("`{}` met a defect", route.entry.spec.id);
-        Err(Error::new(Code::Internal, message).hint("please report it with what you asked for").into())
+        Err(Error::new(Code::Internal, message).hint("please report it with the request").into())
     });
     answer.unwrap_or_else(Problem::into_response)
 }

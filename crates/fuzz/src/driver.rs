@@ -34,7 +34,7 @@ const SHRINK: Duration = Duration::from_secs(10);
 pub struct Target {
     /// Its name, also of its folder below `fixtures`.
     pub name: &'static str,
-    /// Runs an input; panics where a promise is broken. Gives the trace: equal for inputs that did alike.
+    /// Runs an input; panics where a promise is broken. Returns the trace: equal for inputs with the same behaviour.
     pub run: fn(&[u8]) -> u64,
     /// Inputs to begin with.
     pub seeds: fn() -> Vec<Vec<u8>>,
@@ -299,7 +299,7 @@ impl Drop for Watch {
         self.over.store(true, Ordering::Release);
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
-            // It ends by itself, and has nothing to say.
+            // It ends by itself, without a result.
             let _ = thread.join();
         }
     }

@@ -1,4 +1,4 @@
-//! The generated code is what the `.proto` files say.
+//! The generated code matches the `.proto` files.
 //!
 //! Write it anew with `CONSORT_WRITE_PROTO=1 cargo test -p consort-proto`.
 

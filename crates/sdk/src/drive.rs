@@ -31,9 +31,9 @@ use crate::{
 /// How long the driver is patient.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timeouts {
-    /// How long code stands still before its task parks.
+    /// How long code is quiescent before its task parks.
     pub(crate) park_after: Duration,
-    /// How long cancelled code may go on.
+    /// How long cancelled code may continue.
     pub(crate) cancel_grace: Duration,
 }
 
@@ -43,7 +43,7 @@ enum End {
     Done(Result<Payload, TaskError>),
     /// It only waits, for these entries.
     Parked(Vec<u32>),
-    /// It was stopped, and nobody waits for a report.
+    /// It was stopped, and no report is expected.
     Stopped,
 }
 
@@ -131,7 +131,7 @@ async fn stopped(attempt: &Attempt) {
     .await;
 }
 
-/// Notes that the code wants to be polled, and wakes the driver.
+/// Records that the code is to be polled, and wakes the driver.
 #[derive(Default)]
 struct WakeFlag {
     raised: AtomicBool,
@@ -162,7 +162,7 @@ struct Driver<'a> {
     started: bool,
     /// A place on the connection for the next message to watchers.
     place: Option<Pin<Box<Place>>>,
-    /// Runs while the code stands still.
+    /// Runs while the code is quiescent.
     still: Option<Pin<Box<Sleep>>>,
     /// Runs once the attempt is cancelled.
     grace: Option<Pin<Box<Sleep>>>,
@@ -232,7 +232,7 @@ impl<'a> Driver<'a> {
                 self.attempt.send_again();
             }
             if let Some(entry) = self.attempt.next_entry() {
-                // A place that waits for its turn would stand before the entry.
+                // A permit that was requested earlier would precede the entry.
                 self.place = None;
                 return Poll::Ready(Step::Send(entry));
             }
@@ -279,11 +279,11 @@ impl<'a> Driver<'a> {
     }
 
     fn ended(&self, result: Result<Payload, TaskError>) -> End {
-        // A report on a cancelled attempt changes nothing any more.
+        // A report on a cancelled attempt has no effect.
         if self.attempt.cancelled().is_cancelled() { End::Stopped } else { End::Done(result) }
     }
 
-    /// The code stands still: stops it when it is cancelled, parks it when it only waits.
+    /// The code is quiescent: stops it when it is cancelled, parks it when it only waits.
     fn poll_timers(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         if self.attempt.cancelled().is_cancelled() {
             let after = self.timeouts.cancel_grace;

@@ -34,7 +34,7 @@ impl TaskError {
         Self { error, retryable, retry_after: None }
     }
 
-    /// Says what to do next.
+    /// Adds a hint that says what to do next.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.error.hint = Some(hint.into());
@@ -48,7 +48,7 @@ impl TaskError {
         self
     }
 
-    /// Says when to try again; it makes the failure retryable.
+    /// Sets when to try again; it makes the failure retryable.
     #[must_use]
     pub fn retry_after(mut self, span: Span) -> Self {
         self.retryable = true;

@@ -1,6 +1,6 @@
 //! One session after another for one agent: takes offers, starts attempts, passes on answers, leaves.
 //!
-//! For: keeping an instance at work across reconnects. Not for: the code of an attempt (see `drive`).
+//! For: keeping an instance running across reconnects. Not for: the code of an attempt (see `drive`).
 //! Invariant: for each task at most one attempt is live; an offer with a newer token stops the older one.
 
 use std::{
@@ -31,7 +31,7 @@ use crate::{
 
 /// Messages that are taken from the connection at once.
 const BATCH_MESSAGES_MAX: usize = 64;
-/// How long the other side may take to close a connection on which everything is said.
+/// How long the other side may take to close a connection on which everything was sent.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// How an instance works.
@@ -65,7 +65,7 @@ enum Ended {
     Left,
 }
 
-/// One agent at work.
+/// One connected agent.
 pub(crate) struct Instance {
     agent: Agent,
     declaration: AgentDeclaration,
@@ -167,7 +167,7 @@ impl Instance {
         }
     }
 
-    /// Works on one connection until it closes or the instance has left.
+    /// Serves one connection until it closes or the instance has left.
     async fn session(&mut self, connection: Connection) -> Ended {
         let Connection { mut to_worker, from_worker, heartbeat_interval } = connection;
         let interval = self.settings.heartbeat_interval;
@@ -184,7 +184,7 @@ impl Instance {
         self.shared.outbox.put_back(due);
         drop(from_worker);
         if let Ended::Left = ended {
-            // What was said is under way until the other side has read it to its end.
+            // Messages are in transit until the other side has read the stream to its end.
             let closed = async { while to_worker.recv().await.is_some() {} };
             let _ = tokio::time::timeout(FAREWELL, closed).await;
         }
@@ -236,7 +236,7 @@ impl Instance {
         }
     }
 
-    /// Acts on a message; whether it says that nothing more comes. What must be reported is added to `due`.
+    /// Handles a message; returns whether it is the last one. What must be reported is added to `due`.
     fn take(&self, message: ToWorker, due: &mut VecDeque<FromWorker>) -> bool {
         match message {
             ToWorker::Task(offer) => self.start(*offer),
@@ -256,7 +256,7 @@ impl Instance {
                 } else if let (Termination::Refused(error), true) =
                     (termination(error), self.shared.outbox.completed(task, token))
                 {
-                    // Its result was not taken, and somebody waits for one.
+                    // Its result was refused, and the task still needs one.
                     due.push_back(FromWorker::Fail { task, token, error, retryable: false, retry_after: None });
                 }
             }
@@ -317,7 +317,7 @@ fn span(attempt: &Attempt) -> tracing::Span {
 impl Shared {
     fn leave(&self, task: TaskId, attempt: &Arc<Attempt>) {
         let mut live = self.live.lock();
-        // A newer attempt of the task may stand there by now.
+        // The entry may belong to a newer attempt of the task by now.
         if live.get(&task).is_some_and(|known| Arc::ptr_eq(known, attempt)) {
             live.remove(&task);
         }

@@ -1,6 +1,7 @@
 //! Agents: found, shown, watched, and operated.
 //!
-//! For: what is known of agents, and what operators say about them. Not for: how agents connect (gRPC has that).
+//! For: the declarations and statistics of agents, and the settings that operators make. Not for: how agents connect
+//! (gRPC has that).
 //! Invariant: an answer to an operation is sent after its command is durable.
 
 use consort_api::agents::{

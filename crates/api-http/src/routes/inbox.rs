@@ -47,7 +47,7 @@ async fn decide(request: RequestContext<Decide>) -> Handled<Decide> {
     Ok(ResponseBody::Reply(()))
 }
 
-/// The decision that is meant; the engine's type has an output where there can be one.
+/// The decision as the engine's type, which has an output only where one is possible.
 fn decision(request: &inbox::DecideRequest) -> Result<Decision> {
     if request.output.is_some() && request.decision != inbox::Decision::Done {
         return Err(Error::new(Code::BadRequest, "`output` goes only with the decision `done`").hint("leave it out"));

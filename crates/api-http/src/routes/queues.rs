@@ -1,6 +1,6 @@
 //! Queues and quotas.
 //!
-//! For: queues as they stand, and quotas as operators set them. Not for: the built-in limits (see `server`).
+//! For: the current state of queues, and the quotas that operators set. Not for: the built-in limits (see `server`).
 //! Invariant: an answer to a change is sent after its command is durable.
 
 use consort_api::queues::{ListQueues, ListQuotas, RemoveQuota, SetQuota};

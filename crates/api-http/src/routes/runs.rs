@@ -53,7 +53,7 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 async fn start(request: RequestContext<StartRun>) -> Handled<StartRun> {
-    // A trace that cannot be read is begun anew, as W3C has it: it is no part of the request.
+    // A `traceparent` that cannot be parsed is ignored and a new trace started, as W3C Trace Context requires.
     let traceparent = request.params.traceparent.as_deref().and_then(|text| accept_traceparent(text).ok());
     let runs::StartRequest { workflow, version, input, labels, priority, timeout } = request.body.clone();
     let start = StartRequest {
@@ -93,7 +93,7 @@ async fn show(request: RequestContext<ShowRun>) -> Handled<ShowRun> {
     if let Some(wait) = request.params.wait {
         if wait > WAIT_MAX {
             let message = format!("`wait` is `{wait}`, the limit is `{WAIT_MAX}`");
-            return Err(Error::new(Code::BadRequest, message).hint("ask again when it is over").into());
+            return Err(Error::new(Code::BadRequest, message).hint("repeat the request when the time is over").into());
         }
         let ended = tokio::select! {
             ended = tokio::time::timeout(wait.to_std(), engine.wait_end(&request.namespace, run)) => ended.ok(),

@@ -1,7 +1,7 @@
 //! The server itself: status, limits, error pages, its description, the probes.
 //!
 //! For: what is not about one run, workflow or agent. Not for: configuration (a server's is read at its start).
-//! Invariant: a probe tells nothing but whether it is content: anyone may ask it.
+//! Invariant: a probe reveals nothing but its own result, because it needs no token.
 
 use axum::http::StatusCode;
 use consort_api::{

@@ -1,7 +1,7 @@
 //! Following a run over server-sent events.
 //!
-//! For: entries of its history as they happen, with live progress in between. Not for: keeping a place for a client: its
-//! cursor is all there is, so a watch goes on wherever it broke off.
+//! For: entries of its history as they happen, with live progress in between. Not for: state of a client: its cursor is
+//! all there is, so a watch can be resumed on any server.
 //! Invariant: entries come in order, each once, from the cursor on; `end` is the last event of a run that has ended.
 
 use axum::{

@@ -1,7 +1,7 @@
 //! `SetLimit`: how many tasks of a namespace may be in flight, how fast they go out, and how many may wait.
 //!
 //! For: the command and its rule. Not for: enforcing limits (the dispatcher does).
-//! Invariant: a limit that says nothing is not kept.
+//! Invariant: an empty limit is not kept.
 
 use consort_types::{
     Code, Error, Name, Result, limits,
@@ -11,8 +11,7 @@ use minicbor::{Decode, Encode};
 
 use crate::{context::ApplyContext, effect::Effect, key::NamedKey, quota::rows::Limit};
 
-/// Sets a limit, in place of the one that the scope had. A limit that says nothing removes it, and is
-/// refused where there is none.
+/// Sets a limit, in place of the one that the scope had. An empty limit removes it, and is refused where there is none.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct SetLimit {
     /// The namespace.
@@ -21,7 +20,7 @@ pub struct SetLimit {
     /// What it is about.
     #[n(1)]
     pub scope: LimitScope,
-    /// What it says.
+    /// Its values.
     #[n(2)]
     pub limit: TaskLimit,
 }

@@ -27,7 +27,7 @@ pub struct SetAgent {
     /// The version; without one, every version that is known now.
     #[n(2)]
     pub version: Option<String>,
-    /// What is said.
+    /// The setting.
     #[n(3)]
     pub change: AgentChange,
 }
@@ -60,7 +60,7 @@ impl SetAgent {
     }
 }
 
-/// What an operator says about a version of an agent.
+/// A setting that an operator makes for a version of an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum AgentChange {
     /// Hand out nothing more to its instances.

@@ -1,8 +1,8 @@
-//! `ForkRun`: a new run that takes over recorded outcomes of an old one and runs the rest anew.
+//! `ForkRun`: a new run that reuses recorded outcomes of an earlier one and runs the rest again.
 //!
 //! For: retry from a step (terminal states are final, so that is a fork with the same input), and "what if" with another
 //! input. Not for: changing the old run.
-//! Invariant: an outcome is taken over only if nothing before it runs anew, and never one that was compensated.
+//! Invariant: an outcome is reused only if nothing before it runs again, and never one that was compensated.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -40,7 +40,7 @@ pub struct ForkRun {
     /// The run to take outcomes from.
     #[n(2)]
     pub from: RunId,
-    /// The top-level step from which to run anew, with all that needs it; without one, everything that has not
+    /// The top-level step from which to run again, with all that need it; without one, everything that has not
     /// completed.
     #[n(3)]
     pub step: Option<String>,
@@ -96,7 +96,7 @@ fn fork_run(ctx: &mut ApplyContext<'_>, command: &ForkRun) -> Result<()> {
     open_fork(ctx, command, definition.root(), &anew)
 }
 
-/// Which steps of the root block run anew.
+/// Which steps of the root block run again.
 fn runs_anew(state: &mut State, command: &ForkRun, definition: &Definition) -> Result<Vec<bool>> {
     let steps = &definition.root().steps;
     let mut anew = vec![false; steps.len()];
@@ -172,7 +172,7 @@ fn take_over(ctx: &mut ApplyContext<'_>, task: TaskId, row: Step) -> Result<()> 
     if let Some(output) = &row.output {
         ctx.retain(output)?;
     }
-    // The journal alone tells how a step ended, also where it ended in another run.
+    // How a step ended is read from the journal alone, also where it ended in another run.
     let event = match row.state {
         StepState::Skipped => HistoryEvent::StepSkipped { error: row.error.clone() },
         _ => HistoryEvent::StepCopied,

@@ -1,7 +1,7 @@
 //! The promises of hand-out, one by one: order, fairness, limits, routes, health, and what is shown of them.
 //!
 //! For: the dispatcher alone, by small scripts. Not for: what is recorded (see `partition`), or threads.
-//! Invariant: every test is a sequence of calls with times of its own; the same calls give the same hand-outs.
+//! Invariant: every test is a sequence of calls with times of its own; the same calls give the same assignments.
 
 mod fairness;
 mod health;

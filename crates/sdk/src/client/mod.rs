@@ -60,7 +60,7 @@ impl Client {
         Self { inner: Tcp::new(url.as_ref()).map(api::client::Client::new), reconnect_timeout: RECONNECT_TIMEOUT }
     }
 
-    /// The token that the server asks for.
+    /// The server's token.
     #[must_use]
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.inner = self.inner.map(|client| client.token(token));
@@ -74,15 +74,15 @@ impl Client {
         self
     }
 
-    /// How long a server may be away (60 s) before [`Client::watch`] and [`Client::result`] give up; until then they
-    /// connect again and go on where they were.
+    /// How long a server may be unreachable (60 s) before [`Client::watch`] and [`Client::result`] fail; until then
+    /// they reconnect and continue where they were.
     #[must_use]
     pub fn reconnect_timeout(mut self, span: Duration) -> Self {
         self.reconnect_timeout = span;
         self
     }
 
-    /// Asks for any operation of [`api`], also those that have no method here.
+    /// Calls any operation of [`api`], also those that have no method here.
     pub async fn call<O: Operation>(&self, params: &O::Params, body: &O::Body) -> Result<O::Reply> {
         self.inner()?.call::<O>(params, body).await
     }
@@ -112,7 +112,7 @@ impl Client {
         Ok(self.start_with(&request, None).await?.run)
     }
 
-    /// Starts a run, and says more about it. With an idempotency key it may be called again: the run is the same.
+    /// Starts a run with options. With an idempotency key it may be called again: the run is the same.
     pub async fn start_with(&self, request: &StartRequest, idempotency_key: Option<&str>) -> Result<Started> {
         let params = StartParams { idempotency_key: idempotency_key.map(str::to_owned), traceparent: None };
         self.call::<StartRun>(&params, request).await
@@ -157,7 +157,7 @@ impl Client {
         output.read("output").map_err(|error| Error { code: Code::BadOutput, ..error })
     }
 
-    /// Follows a run from its start: what happens to it, what its attempts say and stream, and its end.
+    /// Follows a run from its start: its history, the progress and partial output of its attempts, and its end.
     pub fn watch(&self, run: RunId) -> Watch {
         Watch::new(self.clone(), run)
     }

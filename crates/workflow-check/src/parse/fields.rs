@@ -1,7 +1,7 @@
 //! Maps with known keys, and plain values in them.
 //!
 //! For: telling what was written from what can be written. Not for: expressions.
-//! Invariant: whatever does not fit is reported at the very field, and reading goes on.
+//! Invariant: a value that does not fit is reported at its field, and parsing continues.
 
 use std::ops::{Range, RangeInclusive};
 
@@ -20,7 +20,7 @@ pub(super) fn fan_out() -> RangeInclusive<i64> {
 /// The fields of a map whose keys were checked.
 pub(super) struct Fields<'n> {
     entries: &'n [Entry],
-    /// Where to say that something is missing.
+    /// Where to report that a field is missing.
     pub(super) place: Range<usize>,
     /// Whether there are keys that mean nothing.
     pub(super) misspelt: bool,

@@ -42,12 +42,12 @@ impl InputSpec {
         Self { declared: Some(Declared { json: Json(json), schema }) }
     }
 
-    /// The JSON Schema of the whole input; `None` where the workflow declares nothing and takes anything.
+    /// The JSON Schema of the whole input; `None` where the workflow declares nothing and accepts anything.
     pub fn schema(&self) -> Option<&Value> {
         self.declared.as_ref().map(|declared| &declared.json.0)
     }
 
-    /// Checks an input and fills in defaults; null stands for an empty map where one is declared.
+    /// Checks an input and fills in defaults; null means an empty map where one is declared.
     ///
     /// # Errors
     /// [`Code::BadInput`] with the first findings; [`Code::LimitReached`] where the input is nested too deep, or
