@@ -126,7 +126,7 @@ impl Project {
     }
 }
 
-/// A file that vanished between listing and reading (somebody is working) counts as no text.
+/// A file that vanished between listing and reading (the tree is being edited) counts as no text.
 fn read_text(path: &Path) -> Option<String> {
     let text = String::from_utf8(std::fs::read(path).ok()?).ok()?;
     (!text.contains('\0')).then_some(text)

@@ -47,7 +47,7 @@ pub(crate) enum Manner {
 
 /// Redraws at most this often.
 const REDRAW: Duration = Duration::from_millis(100);
-/// How long agents may take to join before a missing one is told.
+/// How long agents may take to join before a missing one is reported.
 const AGENTS_WITHIN: Duration = Duration::from_millis(800);
 /// Tries to reach the server again, and the pause between them.
 const TRIES: u32 = 40;
@@ -73,7 +73,8 @@ impl<'a> Follower<'a> {
         Self { app, client, run, events: None, seen: None, live, progress: BTreeMap::new(), turn: 0 }
     }
 
-    /// Follows to the end; the answer is the run. `needs` are the agents that are told if none offers them.
+    /// Follows to the end; the answer is the run. `needs` are the capabilities that are reported if no agent offers
+    /// them.
     pub(crate) async fn follow(&mut self, manner: Manner, needs: &Needs) -> Result<Run> {
         let mut tick = tokio::time::interval(REDRAW);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -111,7 +112,7 @@ impl<'a> Follower<'a> {
         Ok(ended)
     }
 
-    /// Takes note of an event; the run where it is the end.
+    /// Handles an event; returns the run where it is the end.
     fn take(&mut self, event: Event<RunEvent>, manner: Manner) -> Result<Option<Run>> {
         if manner == Manner::Documents && !matches!(event.what, RunEvent::End(_)) {
             self.app.print_line(&named(&event.what));
@@ -162,7 +163,7 @@ impl<'a> Follower<'a> {
     }
 }
 
-/// An event as a document: its name, and what it says.
+/// An event as a document: its name and its data.
 fn named(event: &RunEvent) -> Value {
     let mut document = json!(event);
     let fields = document.as_object_mut().map(std::mem::take).unwrap_or_default();

@@ -59,7 +59,7 @@ fn a_killed_run_goes_on_and_new_starts_another() {
     assert_eq!(third.ended().code, 1);
 }
 
-/// Appends a record that nobody can read, as a version with a defect might; its number.
+/// Appends a record that cannot be decoded, as a version with a defect might; its number.
 fn poison(folder: &Folder) -> u64 {
     let mut log = FileLog::open(&folder.path().join(".consort/log")).unwrap();
     let last = log.read(log.first()).last().unwrap().unwrap().1.time;

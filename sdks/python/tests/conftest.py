@@ -42,7 +42,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def grace() -> str:
-    """How long the server lets tasks wait for a worker that is gone; tests may ask for another span."""
+    """How long the server lets tasks wait for a disconnected worker; tests may set another span."""
     return "30s"
 
 

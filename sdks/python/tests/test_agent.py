@@ -98,7 +98,7 @@ async def test_a_model_is_the_whole_input() -> None:
         """Finds things
         in places.
 
-        This is more than anybody wants to know.
+        This is more than a caller wants to know.
         """
         return Found(hits=sum(query.limit for query in request.queries))
 

@@ -148,7 +148,7 @@ class Chaos:
         assert self._attempt is not None
         if self.crashes < 5 and self._chance.random() < 0.03:
             self.crashes += 1
-            # What the code was not told to be durable may be lost with a crash.
+            # A result that the code has not got may be lost with a crash.
             while self.journal and len(self.journal) - 1 in self._durable and self._chance.random() < 0.7:
                 self.journal.pop()
             self.offer()
@@ -202,7 +202,7 @@ async def test_a_task_ends_whatever_happens_and_a_replay_ends_alike(seed: int) -
             chaos._answer(index)
         again = await chaos.end()
         assert again == found
-        assert len(chaos.journal) == len(entries), "a replay asks for nothing new"
+        assert len(chaos.journal) == len(entries), "a replay makes no new requests"
         assert chaos.effects == effects, "a replay does nothing again"
         assert all(count <= 6 for count in effects.values()), "once, and once for each crash"
     finally:

@@ -1,4 +1,4 @@
-"""When code stands still.
+"""When code is quiescent.
 
 For: following every callback of an attempt to its end, and nothing else. Not for: what follows from it.
 Invariant: these tests use the loop alone, without a worker.
@@ -102,7 +102,7 @@ async def test_chains_of_any_length_are_followed_to_their_end(probe: Probe, dept
     outside.set_result(0)
     probe.still.clear()
     await probe.still.wait()
-    assert (probe.stills, done) == (2, [depth]), "it stood still once, at the end"
+    assert (probe.stills, done) == (2, [depth]), "it was quiescent once, at the end"
 
 
 async def test_other_code_does_not_count(probe: Probe) -> None:

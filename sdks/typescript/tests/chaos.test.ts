@@ -38,7 +38,7 @@ function program(pick: (below: number) => number): Step[][] {
   return Array.from({ length: 1 + pick(3) }, steps);
 }
 
-/** The code of a program. Its trace tells in which order the results came; every request carries it. */
+/** The code of a program. Its trace has the order of the results; every request carries it. */
 function code(branches: Step[][]) {
   return async (ctx: TaskContext): Promise<string[]> => {
     const trace: string[] = [];

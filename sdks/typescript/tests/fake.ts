@@ -202,7 +202,7 @@ export class FakeServer {
       return;
     }
     const [first] = batch.messages;
-    assert.ok(first?.kind?.$case === "hello" && batch.messages.length === 1, "`Hello` stands alone");
+    assert.ok(first?.kind?.$case === "hello" && batch.messages.length === 1, "`Hello` is the only message");
     const hello = first.kind.value;
     const instances = hello.instances.map((_, index) => `instance-${index}`);
     const welcome = { protocol: 1, server: "fake", instances, ...this.welcome };
@@ -220,7 +220,7 @@ export interface Stage {
   left: Promise<void>;
 }
 
-/** Starts a server, and a worker that hosts these agents on it. It does not park, unless it is told so. */
+/** Starts a server, and a worker that hosts these agents on it. It does not park, unless the test requires it. */
 export async function stage(agents: Agent[], options: Partial<WorkerOptions> = {}): Promise<Stage> {
   const server = await FakeServer.start();
   return { server, ...(await join(server, agents, options)) };

@@ -92,7 +92,7 @@ test("partial output is sent in order, long texts in pieces that keep their char
   assert.equal(said.at(-1)?.$case, "complete");
 });
 
-test("cancelled code is told, its waits fail, and its report is dropped", async () => {
+test("cancelled code is notified, its waits fail, and its report is dropped", async () => {
   let told: unknown;
   let waited: TaskError | undefined;
   const rig = new Rig(async (ctx) => {

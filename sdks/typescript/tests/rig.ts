@@ -138,7 +138,7 @@ export class Rig implements Host {
 
   // What tests do.
 
-  /** Lets the attempt go on until it can do nothing more by itself. */
+  /** Runs the attempt until it can do nothing more by itself. */
   async quiet(): Promise<void> {
     do {
       await round();
@@ -165,13 +165,13 @@ export class Rig implements Host {
     return message;
   }
 
-  /** What the attempt has said and nobody has looked at. */
+  /** Messages of the attempt that were not checked yet. */
   async rest(): Promise<Report[]> {
     await this.quiet();
     return this.#said.splice(0);
   }
 
-  /** The entry that the attempt must ask for next, with its position. */
+  /** The entry that the attempt must request next, with its position. */
   async entry(): Promise<{ index: number; entry: JournalEntry }> {
     const message = await this.next();
     assert.equal(message.$case, "record", `expected an entry, found ${show(message)}`);
@@ -184,7 +184,7 @@ export class Rig implements Host {
     this.attempt?.recorded(index, { ...recorded, after: [...recorded.after] });
   }
 
-  /** Records the entry that the attempt must ask for next. */
+  /** Records the entry that the attempt must request next. */
   async recordNext(): Promise<JournalEntry> {
     const { index, entry: recorded } = await this.entry();
     this.record(index, recorded);
@@ -206,7 +206,7 @@ export class Rig implements Host {
     return { code, message: text, retryable: message.value.retryable };
   }
 
-  /** What the task parks for, once it has stood still. */
+  /** What the task parks for, once it is quiescent. */
   async parks(): Promise<number[]> {
     await this.pass(this.timeouts.parkAfter);
     const message = await this.next();

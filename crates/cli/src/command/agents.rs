@@ -98,7 +98,7 @@ async fn list(app: &App, client: &Client, filter: &AgentFilter, wide: bool) -> R
     Ok(())
 }
 
-/// Why a list is empty, with what may have been meant.
+/// Why a list is empty, with similar names.
 async fn nothing_found(client: &Client, filter: &AgentFilter) -> Result<String> {
     let AgentFilter { capability, labels, text } = filter;
     if capability.is_none() && labels.is_empty() && text.is_none() {

@@ -1,6 +1,7 @@
 //! `consort queues`: what waits for agents, and why.
 //!
-//! For: seeing whether work moves, who does it, and what holds it back. Not for: single tasks (see `runs show`).
+//! For: showing whether tasks move, which instances run them, and what delays them. Not for: single tasks (see `runs
+//! show`).
 //! Invariant: looking changes nothing.
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! `consort quotas`: how many tasks are worked on, how fast they are handed out, and how many wait.
+//! `consort quotas`: how many tasks run, how fast they start, and how many wait.
 //!
 //! For: listing, setting and removing quotas. Not for: the built-in limits (see `limits`).
 //! Invariant: what is set replaces the quota of the scope as a whole.
@@ -81,7 +81,7 @@ fn quota(args: &QuotaSetArgs) -> Result<QuotaRequest> {
     let rate = args.rate.as_deref().map(|text| rate(text, args.burst)).transpose()?;
     let quota = QuotaRequest { max_concurrent: args.max_concurrent, rate, max_waiting: args.max_waiting };
     if quota == QuotaRequest::default() {
-        return Err(Error::new(Code::BadRequest, format!("the quota of `{}` says nothing", args.scope))
+        return Err(Error::new(Code::BadRequest, format!("the quota of `{}` is empty", args.scope))
             .hint("give `--max-concurrent`, `--rate` or `--max-waiting`; `consort quotas remove` removes a quota"));
     }
     Ok(quota)
@@ -116,7 +116,7 @@ async fn remove(app: &App, client: &Client, text: &str) -> Result<()> {
     if app.json {
         app.print_json(&json!({ "scope": scope, "removed": true }));
     } else {
-        app.eprint(&format!("{scope} is limited no more"));
+        app.eprint(&format!("{scope} is no longer limited"));
     }
     Ok(())
 }

@@ -213,7 +213,7 @@ async fn retention(app: &App, session: &Session, keep: &str) -> Result<()> {
     Ok(())
 }
 
-/// Follows a run to its end; where no server works on the folder, this process does meanwhile.
+/// Follows a run to its end; where no server has the folder open, this process runs its tasks meanwhile.
 async fn watch(app: &App, named: &str) -> Result<Exit> {
     let mut signals = Signals::install()?;
     if app.settings.server().is_none() && app.holder()?.is_none() {

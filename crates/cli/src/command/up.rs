@@ -38,7 +38,7 @@ pub(crate) async fn execute(app: &App) -> Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// Stops gracefully and tells what it waits for.
+/// Stops gracefully and reports what it waits for.
 async fn drain(app: &App, server: Server, signals: &mut Signals) {
     let held: usize = match server.status().await {
         Ok(status) => status.tasks_held,

@@ -1,6 +1,6 @@
 //! `consort workflows`: check, show, draw, deploy, list.
 //!
-//! For: people who write workflows. Not for: running them.
+//! For: the commands on definitions. Not for: running them.
 //! Invariant: `check`, `graph`, `show` and `schema` of a file open no data folder.
 
 use std::path::Path;
@@ -70,7 +70,7 @@ fn check(app: &App, named: Vec<String>) -> Result<Exit> {
     Ok(exit)
 }
 
-/// Tells what was found in one source; true where it may be deployed.
+/// Prints the findings of one source; returns whether it may be deployed.
 fn check_one(app: &App, source: &Source) -> bool {
     let (found, name) = match consort_workflow_check::check(&source.text) {
         Ok(checked) => (checked.warnings, Some(checked.definition.name)),

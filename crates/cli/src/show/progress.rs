@@ -1,7 +1,7 @@
-//! What an attempt says while it works, as far as a line can show it.
+//! Live progress of an attempt, as far as a line can show it.
 //!
 //! For: the live view of a run. Not for: keeping it: partial output is shown and forgotten.
-//! Invariant: at most [`KEPT_CHARS_MAX`] characters are kept of a step, however much it says.
+//! Invariant: at most [`KEPT_CHARS_MAX`] characters are kept of a step, however much it sends.
 
 use consort_api::watch::Progress;
 
@@ -17,12 +17,12 @@ pub(crate) struct AttemptProgress {
     message: String,
     /// Its partial output; empty where there is none.
     partial: String,
-    /// Whether the partial output is a text that goes on.
+    /// Whether the partial output is a text to which more is appended.
     text: bool,
 }
 
 impl AttemptProgress {
-    /// Takes note of something that was progress. What an earlier attempt progress is forgotten.
+    /// Adds a message. Progress of an earlier attempt is dropped.
     pub(crate) fn update(&mut self, progress: Progress) {
         if progress.attempt != self.attempt {
             *self = Self { attempt: progress.attempt, ..Self::default() };
@@ -60,7 +60,7 @@ impl AttemptProgress {
         }
     }
 
-    /// What it says that it is doing; nothing once there is partial output, which says more.
+    /// Its progress message; none once there is partial output, which shows more.
     pub(crate) fn message(&self) -> Option<&str> {
         (self.partial.is_empty() && !self.message.is_empty()).then_some(&self.message)
     }
@@ -77,7 +77,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// What an attempt says of one kind.
+    /// A message of one kind.
     pub(crate) fn says(attempt: u32, kind: &str, what: impl Into<Value>) -> Progress {
         let mut progress = json!({"run": "01J8Z3K4M5N6P7Q8R9S0T1V2W3", "step": "a", "attempt": attempt, "kind": kind});
         progress[kind] = what.into();

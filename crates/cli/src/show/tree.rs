@@ -1,7 +1,7 @@
 //! A run as a tree of steps.
 //!
 //! For: `runs show` and the live view. Not for: history (see `history`).
-//! Invariant: every line fits the width that was asked for; a tree that is too high says how much is left out.
+//! Invariant: every line fits the requested width; a tree that is too high ends with how much is left out.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ pub(crate) struct Frame<'a> {
     pub(crate) height: usize,
     /// For elapsed times.
     pub(crate) now: Time,
-    /// Symbols that turn.
+    /// The frame of the animation.
     pub(crate) turn: usize,
     /// What the attempts reported last, by path of the step.
     pub(crate) progress: &'a BTreeMap<String, AttemptProgress>,
@@ -43,11 +43,11 @@ struct Line {
     /// Partial text, of which the end is shown in the room that is left.
     partial: String,
     time: String,
-    /// Lines of steps that are at work or went wrong stay when there is little room.
+    /// Lines of steps that are running or failed stay when there is little room.
     matters: bool,
 }
 
-/// Columns without which partial text says nothing.
+/// Columns below which partial text is not shown.
 const PARTIAL_COLUMNS_MIN: usize = 8;
 
 /// The colour of a run's status.
@@ -70,7 +70,7 @@ pub(crate) fn state_paint(state: &StepState) -> Paint {
     }
 }
 
-/// Turning symbols of steps at work.
+/// The animation of running steps.
 const TURNING: [&str; 8] = ["⣾", "⣽", "⣻", "⢿", "⡿", "⣟", "⣯", "⣷"];
 
 /// The heading of a run.
@@ -180,7 +180,7 @@ fn progress_of<'a>(node: &StepNode, path: &str, frame: &Frame<'a>) -> Option<&'a
     frame.progress.get(path).filter(|_| matches!(node.state, StepState::Running | StepState::Suspended))
 }
 
-/// What stands behind a step's name.
+/// The text behind a step's name.
 fn detail(node: &StepNode, path: &str, frame: &Frame<'_>) -> String {
     let mut parts = Vec::new();
     if let Some(counts) = node.counts {
@@ -190,7 +190,7 @@ fn detail(node: &StepNode, path: &str, frame: &Frame<'_>) -> String {
             _ => format!("{}/{} done", counts.ended, counts.total),
         };
         if at_work > 0 && node.kind != "repeat" {
-            text.extend([", ", &at_work.to_string(), " at work"]);
+            text.extend([", ", &at_work.to_string(), " running"]);
         }
         if counts.failed > 0 {
             text.extend([", ", &counts.failed.to_string(), " failed"]);
@@ -237,7 +237,7 @@ fn state_words(node: &StepNode, frame: &Frame<'_>) -> Option<String> {
     }
 }
 
-/// A line in the width of the frame: the name stays, the detail is cut, the time stands behind.
+/// A line in the width of the frame: the name stays, the detail is cut, the time is at the end.
 fn fit(line: &Line, frame: &Frame<'_>) -> String {
     let style = frame.style;
     let time = if line.time.is_empty() { String::new() } else { format!("  {}", line.time) };

@@ -66,7 +66,7 @@ impl Views<'_> {
         let matches =
             |id: WorkerClassId| self.placement.pool.members(id).any(|(id, _)| self.placement.pool.fits(id, target));
         if !able().any(|(id, class)| class.serves(target) && matches(id)) {
-            return Some("no instance has the labels that the route asks for".to_owned());
+            return Some("no instance has the labels that the route requires".to_owned());
         }
         None
     }

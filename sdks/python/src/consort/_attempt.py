@@ -36,7 +36,7 @@ INSIDE: ContextVar[Attempt | None] = ContextVar("consort_inside", default=None)
 """The attempt whose local effect runs in this context."""
 
 GONE: Final = frozenset({Code.FENCED, Code.TASK_NOT_FOUND, Code.RUN_NOT_FOUND, Code.RUN_ENDED})
-"""Refusals that mean: the attempt is not the worker's any more."""
+"""Refusals that mean that the worker no longer owns the attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +44,9 @@ class Timeouts:
     """How long attempts are waited for, in seconds."""
 
     park_after: float
-    """How long code stands still before its task parks."""
+    """How long code is quiescent before its task parks."""
     cancel_grace: float
-    """How long cancelled code may go on."""
+    """How long cancelled code may continue."""
 
 
 class Host(Protocol):
@@ -112,7 +112,7 @@ class Attempt:
     # What the code does, by its context.
 
     def ask(self, entry: worker_pb2.JournalEntry) -> Asked:
-        """Asks for the next entry."""
+        """Requests the next entry."""
         if INSIDE.get() is self:
             raise TaskError(
                 "the journal was used inside `run`",
@@ -148,7 +148,7 @@ class Attempt:
             self._schedule()
 
     def drop_effect(self, index: int) -> None:
-        """The code does not wait for a local effect any more: it is stopped."""
+        """The code no longer waits for a local effect: it is stopped."""
         effect = self._effects.get(index)
         if effect is not None and not self.over:
             self.journal.drop_run(index)
@@ -156,7 +156,7 @@ class Attempt:
             self._schedule()
 
     def progress(self, message: str) -> None:
-        """Tells watchers; where messages come too fast the latest is sent."""
+        """Shows watchers a message; where messages come too fast the latest is sent."""
         if self._progress is None and not self.over:
             self._loop.call_soon(self._send_progress, context=SDK_CONTEXT)
         self._progress = message
@@ -200,7 +200,7 @@ class Attempt:
         self._cancel_code()
 
     def abort(self) -> None:
-        """Stops at once and reports nothing: somebody else owns the task, or nobody waits for it."""
+        """Stops at once and reports nothing: another attempt owns the task, or it was cancelled."""
         if not self.over:
             self._conclude(None)
 
@@ -229,10 +229,10 @@ class Attempt:
             self._loop.call_soon(self._drive, context=SDK_CONTEXT)
 
     def _drive(self) -> None:
-        """Where the code stands still: sends what it asked, and gives it the next result."""
+        """Where the code is quiescent: sends its requests, and gives it the next result."""
         self._scheduled = False
         if self.over or self._stopping or self._quiescence.pending:
-            # Code that runs comes here again when it stands still.
+            # Running code comes here again when it is quiescent.
             return
         if self._epoch != self._host.epoch:
             self._epoch = self._host.epoch
@@ -247,7 +247,7 @@ class Attempt:
         self._rest()
 
     def _rest(self) -> None:
-        """The code stands still and nothing is due: looks again after a while."""
+        """The code is quiescent and nothing is due: checks again after a while."""
         idle = self.journal.holds_back or self.journal.is_parkable
         if idle and self._still is None:
             after = self._host.timeouts.park_after
@@ -271,7 +271,7 @@ class Attempt:
             self._end(worker_pb2.WorkerMessage(park=park))
 
     def _end(self, report: worker_pb2.WorkerMessage) -> None:
-        """Drops the code, and reports when it is gone, or when it takes too long over that."""
+        """Drops the code, and reports when it has ended, or when that takes too long."""
         if self._stopping:
             return
         self._stopping = True
@@ -287,7 +287,7 @@ class Attempt:
 
     def _abandoned(self) -> None:
         LOG.warning(
-            "the code of task %s (%s) goes on %g s after it was cancelled; it is left alone",
+            "the code of task %s (%s) still runs %g s after it was cancelled; it is left alone",
             self.task,
             self.offer.capability,
             self._host.timeouts.cancel_grace,
@@ -349,7 +349,7 @@ class Attempt:
             left.add(self._main)
         for task in left:
             if not task.done():
-                # Nobody waits for it any more, so nobody would look at how it ends.
+                # Its result is no longer awaited, so its exception would go unretrieved.
                 task.add_done_callback(_poll, context=SDK_CONTEXT)
                 task.cancel()
         self._host.concluded(self, report)

@@ -42,9 +42,9 @@ class Operation:
     path: str
     """The path; a part in braces is a parameter."""
     places: Mapping[str, str] = field(default_factory=dict)
-    """Where each parameter stands: `path`, `query`, `header`, or `family` (`label.KEY` in the query)."""
+    """The place of each parameter: `path`, `query`, `header`, or `family` (`label.KEY` in the query)."""
     cursor: str = ""
-    """The parameter by which a listing goes on, where it has pages."""
+    """The parameter with the cursor of a listing, where it has pages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ class BackOff:
         self._since: float | None = None
 
     def reached(self) -> None:
-        """The server answers."""
+        """The server has answered."""
         self._pause = BACK_OFF_FIRST
         self._since = None
 

@@ -67,7 +67,7 @@ export class Server {
   }
 }
 
-/** A process of a worker that tells on its standard output what it does. */
+/** A process of a worker that logs to its standard output. */
 export class WorkerProcess {
   readonly #process: ChildProcess;
   readonly #lines: AsyncIterator<string>;
