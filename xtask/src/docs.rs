@@ -116,7 +116,7 @@ fn error_page(code: Code) -> Page {
 
 fn error_index() -> String {
     let mut text = format!(
-        "{NOTICE}# Error codes\n\nEvery error has a code that never changes its meaning, and a kind that says what the \
+        "{NOTICE}# Error codes\n\nEvery error has a code that never changes its meaning, and a kind that defines what the \
          caller should do.\nThe source is [`crates/types/src/error.rs`](../../../crates/types/src/error.rs).\n\n\
          | code | title | kind |\n|---|---|---|\n"
     );
@@ -146,7 +146,7 @@ fn kind_advice(kind: ErrorKind) -> &'static str {
         ErrorKind::Unavailable => "Try again later, after the hinted time if there is one.",
         ErrorKind::TooLarge => "Send less.",
         ErrorKind::NotFound => "Check the name or the id.",
-        ErrorKind::Denied => "Ask for access.",
+        ErrorKind::Denied => "Request access.",
         ErrorKind::Corrupt => "Stop and call an operator; nothing is repaired by itself.",
         ErrorKind::OutcomeUnknown => "Find out whether it happened before repeating it.",
         ErrorKind::Failed => "Read the cause; the work ran and did not succeed.",

@@ -64,7 +64,8 @@ impl Project {
         self.command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
     }
 
-    /// What `cargo metadata` says, dependencies resolved for this machine (others would have to be downloaded first).
+    /// The output of `cargo metadata`, dependencies resolved for this machine (others would have to be downloaded
+    /// first).
     pub(crate) fn metadata(&self) -> Result<Value, String> {
         let version = self.output(&["-vV"])?;
         let version = String::from_utf8_lossy(&version);

@@ -26,7 +26,7 @@ fn nullable_duration(generator: &mut SchemaGenerator) -> Schema {
     generator.subschema_for::<Option<schema::Duration>>()
 }
 
-/// An optional value whose field must be there: leaving it out must not mean "keep for ever".
+/// An optional value whose field must be there: leaving it out must not mean "keep without end".
 fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Span>, D::Error> {
     Option::deserialize(deserializer)
 }

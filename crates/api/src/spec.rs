@@ -50,11 +50,10 @@ pub enum Accepts {
     Json {
         /// Bytes at most.
         max_bytes: usize,
-        /// Whether an empty body stands for `{}`.
+        /// Whether an empty body means `{}`.
         optional: bool,
     },
-    /// Any JSON document, of at most [`consort_types::limits::HTTP_BODY_BYTES_MAX`] bytes; an empty body stands for
-    /// `null`.
+    /// Any JSON document, of at most [`consort_types::limits::HTTP_BODY_BYTES_MAX`] bytes; an empty body means `null`.
     Document,
     /// The source of a workflow: YAML as it is, or a JSON document of the operation's body type.
     Workflow,

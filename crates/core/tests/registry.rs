@@ -160,8 +160,8 @@ fn unknown_agents_are_refused_with_what_is_near() {
     assert_eq!((error.code, error.hint.as_deref()), (Code::AgentNotFound, Some("did you mean `writer`?")));
     let error = remove(&mut world, "writer", Some("3")).unwrap_err();
     assert_eq!((error.code, error.hint.as_deref()), (Code::AgentNotFound, Some("it has `2`, `1`")));
-    let error = remove(&mut world, "nobody", Some("3")).unwrap_err();
-    assert_eq!(error.message, "there is no agent `nobody` in namespace `default`");
+    let error = remove(&mut world, "unknown", Some("3")).unwrap_err();
+    assert_eq!(error.message, "there is no agent `unknown` in namespace `default`");
     let error = set(&mut world, "writer", Some("1"), AgentChange::Weight(limits::AGENT_WEIGHT_MAX + 1)).unwrap_err();
     assert_eq!(error.code, Code::LimitReached);
     assert_eq!(states(&world), ["writer@1 100", "writer@2 100"]);

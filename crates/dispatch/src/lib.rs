@@ -9,7 +9,7 @@
 //!
 //! ```text
 //! dispatcher            the surface
-//! matching · views      which task goes next, to whom · what operators see
+//! matching · views      which task goes next, to which instance · what operators see
 //! placement             the moves of a task, which keep the parts below in step
 //! tasks                 where each task is
 //! pool                  worker instances, classes, agents: capacity, health, silence, candidate sets

@@ -18,7 +18,7 @@ pub struct AgentDeclaration {
     /// Its name, unique in its namespace.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
-    /// Its version; where it is a semantic version, tasks can ask for a range of versions.
+    /// Its version; where it is a semantic version, tasks can request a range of versions.
     #[prost(string, tag = "2")]
     pub version: ::prost::alloc::string::String,
     /// What it is, in a sentence.
@@ -388,7 +388,7 @@ pub struct Task {
     #[prost(string, tag = "11")]
     pub traceparent: ::prost::alloc::string::String,
 }
-/// Stop doing this: it was cancelled, timed out or fenced. A report on it changes nothing any more.
+/// Stop doing this: it was cancelled, timed out or fenced. A report on it has no effect.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Cancel {
     #[prost(message, optional, tag = "1")]

@@ -40,7 +40,7 @@ pub(crate) struct Settings {
     pub(crate) namespace: String,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) client: String,
-    /// Tells this worker from all others, over its reconnects.
+    /// Identifies this worker, over its reconnects.
     pub(crate) worker: String,
     pub(crate) concurrency: u32,
     pub(crate) heartbeat_interval: Duration,

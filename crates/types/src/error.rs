@@ -190,8 +190,8 @@ codes! {
     Overloaded = 401, Unavailable, "overloaded";
     /// The engine is stopping and takes nothing new.
     Stopping = 402, Unavailable, "stopping";
-    /// The partition has halted because it could not keep its promises; the message says why.
-    /// It starts again only by hand: run `consort doctor`.
+    /// The partition has halted because it could not keep its promises; the message has the reason. It starts again
+    /// only by hand: run `consort doctor`.
     Halted = 403, Unavailable, "partition halted";
     /// Another process has this folder open.
     Locked = 404, Unavailable, "folder is in use";

@@ -19,7 +19,7 @@ use crate::{EffectClass, Error, Payload, RunId, Span, TaskId, Time, Token};
 pub struct AgentDeclaration {
     /// Its name, unique in its namespace.
     pub name: String,
-    /// Its version, as the author counts; where it is a semantic version, tasks can ask for a range of versions.
+    /// Its version, as the author counts; where it is a semantic version, tasks can request a range of versions.
     pub version: String,
     /// What it is, in a sentence.
     pub description: String,

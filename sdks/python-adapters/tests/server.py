@@ -145,7 +145,7 @@ output: ${{{{ steps.ask.output }}}}
         return found[0]
 
     def waits_for(self, run: str, text: str) -> dict[str, Any]:
-        """The item of the inbox that says so, once it is there."""
+        """That item of the inbox, once it is there."""
         found: list[dict[str, Any]] = []
 
         def is_there() -> bool:

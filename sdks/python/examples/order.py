@@ -23,7 +23,7 @@ agent = Agent("shop", version="1.0.0")
 
 
 def new_number() -> int:
-    """A stand-in for an outside service that returns a new number each time."""
+    """A substitute for an outside service that returns a new number each time."""
     return 4711
 
 

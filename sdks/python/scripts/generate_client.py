@@ -1,6 +1,6 @@
 """Generates `src/consort/_generated`: the models and operations of the clients, from the OpenAPI document.
 
-For: developers, after the interface has changed; a test says when. Not for: users of the package.
+For: developers, after the interface has changed; a test fails until then. Not for: users of the package.
 Invariant: the output depends on the document, on the hand-written clients, and on the pinned datamodel-code-generator
 alone.
 

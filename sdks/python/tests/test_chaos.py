@@ -34,7 +34,7 @@ def program(chance: random.Random, depth: int) -> Program:
 
 
 class Handler:
-    """Does what a program says; effects are counted by their place in it."""
+    """Executes a program; effects are counted by their place in it."""
 
     def __init__(self, ctx: TaskContext, effects: Counter[str]) -> None:
         self.ctx = ctx

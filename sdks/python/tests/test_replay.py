@@ -305,7 +305,7 @@ async def race(ctx: TaskContext) -> str:
 
 async def test_a_race_is_decided_by_the_answer_that_came_first_also_on_replay() -> None:
     async with hosting_code(race) as rig:
-        # Both are answered by now; the note says that the pause came first.
+        # Both are answered by now; by the note, the pause came first.
         rig.offer([call("slow", 0, "late"), sleep(60, None), run("note", "timeout", after=[1])])
         assert await rig.output() == "timeout"
         rig.offer_next([call("slow", 0, "early"), sleep(60, None)])

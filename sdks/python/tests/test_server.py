@@ -140,7 +140,7 @@ async def test_the_client_watches_signals_and_answers(server: Server) -> None:
         assert seen[-1].output == ["Ada", True, "bob", "fine"]
         assert await run.result() == ["Ada", True, "bob", "fine"]
         said = [found for found in seen if isinstance(found, models.Progress)]
-        # Code that parked in between says it again.
+        # Code that parked in between sends it again.
         assert [found.text or found.json_ for found in said if found.kind != "message"][:2] == ["a", {"n": 1}]
         assert "half way" in {found.message for found in said}
         assert (await run.show()).status == "completed"

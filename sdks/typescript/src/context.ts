@@ -76,7 +76,7 @@ type Settled<T extends readonly unknown[]> = { -readonly [K in keyof T]: Awaited
  *
  * `run`, `call`, `sleep`, `waitSignal` and `waitApproval` each make an entry in the task's journal. The code may be
  * left at any `await` and started again, by a retry, a crash or because it only waits (it parks); then what is recorded
- * is answered from the journal, and the code continues after the last entry. So it must ask for the same things in the
+ * is answered from the journal, and the code continues after the last entry. So it must make the same requests in the
  * same order each time: whatever may differ (clock, chance, outside reads) belongs into `run`.
  */
 export class TaskContext {

@@ -50,7 +50,7 @@ export function metadata({ token }: ServerOptions): grpc.Metadata {
   return said;
 }
 
-/** Codes of gRPC that a broken connection may give. All others, where the server says no code, ask for a mend. */
+/** Codes of gRPC that a broken connection may give. All others, without a code of the server, are defects or wrong settings. */
 const PASSING: ReadonlySet<grpc.status> = new Set([
   grpc.status.UNAVAILABLE,
   grpc.status.CANCELLED,

@@ -75,12 +75,12 @@ export class Session {
     call.on("error", () => {});
   }
 
-  /** Says something to the first instance, or another one. */
+  /** Sends a message to the first instance, or another one. */
   send(kind: ServerMessage["kind"], instance = 0): void {
     this.sendAll([{ instance, kind }]);
   }
 
-  /** Says several things in one batch. */
+  /** Sends several messages in one batch. */
   sendAll(messages: ServerMessage[]): void {
     this.#call.write({ messages });
   }
@@ -137,7 +137,7 @@ export class FakeServer {
   readonly #sessions = new Line<Session>();
   readonly #refusals: Partial<grpc.StatusObject>[] = [];
   #server = new grpc.Server();
-  /** What the next `Welcome` says. */
+  /** The content of the next `Welcome`. */
   welcome = { heartbeatIntervalUs: 60_000_000n, batchBytesMax: 4n * 1024n * 1024n, payloadBytesMax: 1024n * 1024n };
 
   /** A server on a free port. */

@@ -269,7 +269,7 @@ test("a race is decided by the answer that came first, also on replay", async ()
     const winner = await ctx.race([slow, timeout]);
     return ctx.run("note", () => winner);
   });
-  // Both are answered by now; the note says that the pause came first.
+  // Both are answered by now; by the note, the pause came first.
   rig.offer([called("slow", 0, [], "late"), slept(60_000, [], null), ran("note", "timeout", [1])]);
   assert.equal(await rig.output(), "timeout");
 });
@@ -370,7 +370,7 @@ test("how a call is done may change between two attempts", async () => {
   assert.equal(await rig.output(), "fits");
 });
 
-test("a call says how it is to be done", async () => {
+test("a call carries its options", async () => {
   const rig = new Rig((ctx) =>
     ctx.call("a", 1, {
       agent: "writer",

@@ -134,7 +134,7 @@ test("code that is cancelled before it begins does not begin", async () => {
   assert.deepEqual([begun, rig.ends], [false, 1]);
 });
 
-test("a fenced attempt says nothing, and its code goes no further", async () => {
+test("a fenced attempt reports nothing, and its code does not continue", async () => {
   let caught = false;
   const rig = new Rig(async (ctx) => {
     try {

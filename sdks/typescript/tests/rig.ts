@@ -2,7 +2,7 @@
  * One attempt on a server that is played by hand.
  *
  * For: tests of the journal and of the code's life. Not for: connections (see `fake`).
- * Invariant: nothing answers by itself, and no test waits for real time: timers run when a test says so.
+ * Invariant: nothing answers by itself, and no test waits for real time: timers run when a test fires them.
  */
 import assert from "node:assert/strict";
 import { Attempt, type Host, type Report, type Timer } from "../src/attempt.js";
@@ -155,7 +155,7 @@ export class Rig implements Host {
     await this.quiet();
   }
 
-  /** What the attempt says next; it must say something. */
+  /** The next message of the attempt; there must be one. */
   async next(): Promise<Report> {
     if (this.#said.length === 0) {
       await this.quiet();

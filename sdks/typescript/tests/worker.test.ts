@@ -22,7 +22,7 @@ function echo() {
   return agent("echo").capability("work", (_, input) => input);
 }
 
-/** An agent whose `work` says that it began, waits for as many openings as there are tasks, and gives its input back. */
+/** An agent whose `work` reports that it began, waits for as many openings as there are tasks, and gives its input back. */
 function gated() {
   const waiting: (() => void)[] = [];
   let permits = 0;
@@ -44,7 +44,7 @@ function gated() {
   return { work, open };
 }
 
-/** An agent whose `work` says what it does and then waits for its end. */
+/** An agent whose `work` reports progress and then waits for its end. */
 function waits(tell: (ctx: TaskContext) => void = () => {}) {
   return agent("waits").capability("work", (ctx) => {
     tell(ctx);
@@ -220,7 +220,7 @@ test("a batch is no larger than the server wants it", LIMIT, async () => {
   await strike(set);
 });
 
-test("a worker that has nothing to say says that it is alive", LIMIT, async () => {
+test("an idle worker sends heartbeats", LIMIT, async () => {
   const server = await FakeServer.start();
   server.welcome.heartbeatIntervalUs = 20_000n;
   const set = { server, ...(await join(server, [echo()])) };
@@ -229,7 +229,7 @@ test("a worker that has nothing to say says that it is alive", LIMIT, async () =
   await strike(set);
 });
 
-test("a failure of one task leaves the worker at work", LIMIT, async () => {
+test("a failure of one task leaves the worker running", LIMIT, async () => {
   const picky = agent("picky").capability("work", (_, input) => {
     if (input === "throw") {
       throw new Error("boom");
@@ -298,7 +298,7 @@ test(
   },
 );
 
-test("a fenced attempt stops and says nothing; any other refusal fails it", LIMIT, async () => {
+test("a fenced attempt stops and reports nothing; any other refusal fails it", LIMIT, async () => {
   for (const code of ["C0302", "C0301", "C0201", "C0202"]) {
     const set = await stage([waits()]);
     set.session.offer(1n);

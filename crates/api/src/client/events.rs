@@ -19,7 +19,7 @@ use super::Body;
 pub struct Event<T> {
     /// Its id; that of the event before where it has none; empty where none had one.
     pub id: String,
-    /// What it says.
+    /// Its content.
     pub what: T,
 }
 

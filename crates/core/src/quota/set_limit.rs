@@ -52,7 +52,7 @@ impl SetLimit {
         if self.limit.queue.is_some() && matches!(self.scope, LimitScope::Agent(_) | LimitScope::Key(_)) {
             let message = format!("`{}` cannot have a limit on waiting tasks", self.scope);
             return Err(Error::new(Code::BadRequest, message).hint(
-                "set `queue` for `namespace` or `capability:NAME`; tasks wait for a capability, whoever does them",
+                "set `queue` for `namespace` or `capability:NAME`; tasks wait for a capability, not for an agent",
             ));
         }
         self.limit.rate.as_ref().map_or(Ok(()), check_rate)

@@ -40,7 +40,7 @@ impl SetAgent {
         {
             let message = format!("the weight is `{weight}`, the limit is {}", limits::AGENT_WEIGHT_MAX);
             return Err(Error::new(Code::LimitReached, message)
-                .hint(format!("a version has {} where nothing is said", AgentState::WEIGHT_DEFAULT)));
+                .hint(format!("the default is {}", AgentState::WEIGHT_DEFAULT)));
         }
         Ok(())
     }

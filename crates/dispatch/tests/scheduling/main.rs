@@ -37,7 +37,7 @@ impl Scene {
         self.now = self.now.after(span);
     }
 
-    /// A task of a run that asks for `x`, changed by `with`.
+    /// A task of a run that requires `x`, changed by `with`.
     fn ready(&mut self, run: u16, with: impl FnOnce(&mut ReadyTask)) -> TaskId {
         self.made += 1;
         let task = TaskId { run: run_id(run), scope: 0, index: self.made };

@@ -351,7 +351,7 @@ fn attempt(world: &World, choices: &mut Choices<'_>) -> (TaskId, Token) {
     let at = usize::from(choices.byte());
     if kind < 13 && !world.open.is_empty() {
         let found = world.open.iter().nth(at % world.open.len());
-        return found.map_or_else(nobody, |(task, token)| (*task, *token));
+        return found.map_or_else(unknown, |(task, token)| (*task, *token));
     }
     if kind < 15 && !world.attempts.is_empty() {
         return world.attempts[at % world.attempts.len()];
@@ -360,7 +360,7 @@ fn attempt(world: &World, choices: &mut Choices<'_>) -> (TaskId, Token) {
     (task, Token(choices.number()))
 }
 
-fn nobody() -> (TaskId, Token) {
+fn unknown() -> (TaskId, Token) {
     (TaskId { run: RunId([9; 16]), scope: 0, index: 0 }, Token(1))
 }
 

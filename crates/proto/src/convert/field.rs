@@ -64,8 +64,8 @@ pub(super) fn attempt_of(attempt: Option<v1::Attempt>) -> Result<(TaskId, Token)
     Ok((parse("attempt.task", &attempt.task)?, Token(attempt.token)))
 }
 
-/// The bytes of a document, without a copy. A reference to a blob travels as the JSON that stands for it everywhere: a
-/// caller that needs the document itself must load it first.
+/// The bytes of a document, without a copy. A reference to a blob travels as its usual JSON form: a caller that needs
+/// the document itself must load it first.
 pub fn document(payload: Payload) -> Bytes {
     match payload {
         Payload::Inline(bytes) => Bytes::from_owner(bytes),

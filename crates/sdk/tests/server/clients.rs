@@ -96,16 +96,16 @@ async fn errors_have_their_codes() {
     let client = server.client();
     assert_eq!(client.start("unknown", &json!({})).await.unwrap_err().code, Code::WorkflowNotFound);
     assert_eq!(client.deploy("workflow: [").await.unwrap_err().code, Code::BadWorkflow);
-    let nobody = RunId([7; 16]);
-    assert_eq!(client.get(nobody).await.unwrap_err().code, Code::RunNotFound);
-    assert_eq!(client.result::<Value>(nobody).await.unwrap_err().code, Code::RunNotFound);
-    assert_eq!(client.signal(nobody, "go", &1).await.unwrap_err().code, Code::RunNotFound);
+    let unknown = RunId([7; 16]);
+    assert_eq!(client.get(unknown).await.unwrap_err().code, Code::RunNotFound);
+    assert_eq!(client.result::<Value>(unknown).await.unwrap_err().code, Code::RunNotFound);
+    assert_eq!(client.signal(unknown, "go", &1).await.unwrap_err().code, Code::RunNotFound);
     let stranger = Client::new(server.client_url());
-    assert_eq!(stranger.get(nobody).await.unwrap_err().code, Code::Denied);
-    assert_eq!(Client::new("ftp://nowhere").get(nobody).await.unwrap_err().code, Code::BadRequest);
+    assert_eq!(stranger.get(unknown).await.unwrap_err().code, Code::Denied);
+    assert_eq!(Client::new("ftp://nowhere").get(unknown).await.unwrap_err().code, Code::BadRequest);
     let away = Client::new("http://127.0.0.1:1").reconnect_timeout(Duration::ZERO);
-    assert_eq!(away.get(nobody).await.unwrap_err().code, Code::Unreachable);
-    assert_eq!(away.result::<Value>(nobody).await.unwrap_err().code, Code::Unreachable);
+    assert_eq!(away.get(unknown).await.unwrap_err().code, Code::Unreachable);
+    assert_eq!(away.result::<Value>(unknown).await.unwrap_err().code, Code::Unreachable);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

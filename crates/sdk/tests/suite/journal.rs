@@ -242,7 +242,7 @@ async fn a_race_is_decided_by_the_answer_that_came_first_also_on_replay() {
     .await;
     let sleep = |result| entry(JournalRequest::Sleep { span: Span::from_secs(60) }, &[], result);
     let slow = |result| call("slow", &json!(0), &[], result);
-    // Both are answered by now; the note says that the pause came first.
+    // Both are answered by now; by the note, the pause came first.
     let note = entry(JournalRequest::Run { name: "note".into() }, &[1], Some(&json!("timeout")));
     rig.offer(vec![slow(Some(&json!("late"))), sleep(Some(&json!(null))), note]).await;
     assert_eq!(rig.output().await, json!("timeout"));

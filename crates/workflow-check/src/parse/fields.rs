@@ -77,7 +77,7 @@ impl Reader<'_> {
         text.map(str::to_owned)
     }
 
-    /// A literal name; `what` says of what.
+    /// A literal name; `what` names its owner in the report.
     pub(super) fn name(&mut self, what: &str, node: &Node) -> Option<String> {
         let Some(text) = node.as_str() else {
             let message = format!("the {what} must be a text, found {}", node.kind_name());

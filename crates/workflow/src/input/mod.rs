@@ -29,7 +29,7 @@ pub struct InputSpec {
 
 #[derive(Clone, Debug, Encode, Decode)]
 struct Declared {
-    /// As its author declared it, to be shown and to tell types of expressions; never evaluated.
+    /// As its author declared it, to be shown and for the types of expressions; never evaluated.
     #[n(0)]
     json: Json,
     #[n(1)]

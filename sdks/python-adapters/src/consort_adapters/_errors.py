@@ -47,7 +47,7 @@ def _made(error: BaseException, *, retryable: bool, after: float | None = None) 
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error, then what it says it came from, members of groups included; each once."""
+    """The error, then its causes, members of groups included; each once."""
     seen: set[int] = set()
     waiting = [error]
     while waiting and len(seen) < _DEPTH_MAX:

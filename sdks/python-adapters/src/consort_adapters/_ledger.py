@@ -142,7 +142,7 @@ def digest_of(what: str, question: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """The JSON form of a value; what has none is represented by the name of its type, which is the same in each attempt."""
+    """The JSON form of a value; without one, the name of its type, which is the same in each attempt."""
     return pydantic_core.to_jsonable_python(value, fallback=lambda other: f"<{type(other).__qualname__}>")
 
 

@@ -51,7 +51,7 @@ class Session:
     # What watchers see.
 
     def progress(self, message: str) -> None:
-        """Says in a few words what is being done. From any thread."""
+        """Shows watchers in a few words what is being done. From any thread."""
         self._on_loop(lambda: self.task.progress(message))
 
     def text(self, text: str) -> None:

@@ -206,7 +206,7 @@ class TaskContext:
 
     `run`, `call`, `sleep`, `wait_signal` and `wait_approval` each make an entry in the task's journal. The code may be
     dropped wherever it waits for one and started again, by a retry, a crash or because it only waits (it *parks*);
-    then what is recorded is answered from the journal, and the code continues after the last entry. So it must ask for
+    then what is recorded is answered from the journal, and the code continues after the last entry. So it must request
     the same things in the same order each time: whatever may differ (clock, chance, outside reads) belongs into
     `run`. Code that parks sees `asyncio.CancelledError`; what it asks in `finally` is not recorded.
     """

@@ -371,10 +371,10 @@ class _Running:
 
     async def _part(self, stream: Any) -> None:
         """Ends when every instance was drained and all that was held is reported."""
-        said = False
+        sent = False
         while True:
-            if self.stopping.is_set() and not said:
-                said = True
+            if self.stopping.is_set() and not sent:
+                sent = True
                 for number in range(len(self._joined)):
                     self._outbox.put(worker_pb2.WorkerMessage(instance=number, leaving=worker_pb2.Leaving()))
             if self._is_idle and self._outbox.is_empty and all(instance.drained for instance in self._instances):

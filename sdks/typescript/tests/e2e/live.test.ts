@@ -1,7 +1,7 @@
 /**
  * Workers and clients on a real server.
  *
- * For: what only both together can show. Not for: cases that a fake can tell.
+ * For: what only both together can show. Not for: cases that a fake can cover.
  * Invariant: runs only where `CONSORT_BIN` names the binary; waits are for messages, never for spans.
  */
 import assert from "node:assert/strict";

@@ -222,7 +222,7 @@ export interface Task {
   traceparent: string;
 }
 
-/** Stop doing this: it was cancelled, timed out or fenced. A report on it changes nothing any more. */
+/** Stop doing this: it was cancelled, timed out or fenced. A report on it has no effect. */
 export interface Cancel {
   attempt: Attempt | undefined;
   reason: string;
