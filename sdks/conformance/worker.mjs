@@ -1,5 +1,5 @@
 /**
- * The TypeScript worker of the conformance scenarios (README.md tells what each capability does).
+ * The TypeScript worker of the conformance scenarios (README.md describes each capability).
  *
  * For: the driver in crates/conformance. Not for: learning (see sdks/typescript/examples).
  * Invariant: it does what the workers in the other languages do.

@@ -1,4 +1,4 @@
-"""The Python worker of the conformance scenarios (README.md tells what each capability does).
+"""The Python worker of the conformance scenarios (README.md describes each capability).
 
 For: the driver in crates/conformance. Not for: learning (see sdks/python/examples).
 Invariant: it does what the workers in the other languages do.
@@ -52,7 +52,7 @@ class Named(BaseModel):
 
 
 class Count(BaseModel):
-    """How often an effect was asked for."""
+    """How often an effect was requested."""
 
     count: int
 
@@ -112,7 +112,7 @@ async def fail(ctx: TaskContext, input: Failing) -> dict[str, int]:
 
 @agent.capability("conform.identity", effect="read")
 async def identity(ctx: TaskContext, input: Any) -> dict[str, Any]:
-    """Tells who it is."""
+    """Returns its identity."""
     return {
         "attempt": ctx.attempt,
         "step": ctx.step,
@@ -194,7 +194,7 @@ async def approve(ctx: TaskContext, input: Any) -> dict[str, Any]:
 
 @agent.capability("conform.diverge")
 async def diverge(ctx: TaskContext, input: Any) -> Any:
-    """Asks for something else in its second variant."""
+    """Makes another request in its second variant."""
     await ctx.run("two" if TWO else "one", lambda: 1)
     return await ctx.wait_signal("go")
 
@@ -238,7 +238,7 @@ async def stream(ctx: TaskContext, input: Any) -> str:
 
 @agent.capability("conform.cancel")
 async def cancel(ctx: TaskContext, input: Any) -> None:
-    """Cleans up when nobody waits any more."""
+    """Cleans up when it is cancelled."""
     # Cancelled code gets `CancelledError` where it awaits, which may be the first effect already.
     try:
         await effect(ctx, "begun")

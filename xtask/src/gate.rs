@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::project::Project;
 use crate::stages::{self, Action, STAGES, Stage};
 
-/// How often a stage with a time limit is looked at.
+/// How often a stage with a time limit is checked.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Tests counted from the lines of the test harness.
@@ -43,7 +43,7 @@ impl Ended {
     }
 }
 
-/// The stages that the flags ask for: all of them, or those behind each `--only`.
+/// The stages that the flags select: all of them, or those behind each `--only`.
 pub(crate) fn choose(flags: &[&str]) -> Result<Vec<&'static Stage>, String> {
     let mut wanted = Vec::new();
     for pair in flags.chunks(2) {
@@ -91,7 +91,7 @@ fn run_stages(project: &Project, chosen: &[&Stage]) -> Result<Verdict, String> {
         say(&format!("{place}: FAILED after {seconds:.1} s: {failure}"));
         say(&format!("    again: cargo xtask test --only {}", stage.name));
         verdict.failures.push(stage.name);
-        // A stage without a failed test of its own counts as one, so that the last line never looks good by mistake.
+        // A failed stage without a failed test counts as one, so that the last line never looks good by mistake.
         verdict.count.failed += u64::from(ended.count.failed == 0);
         if stage.others_need_it {
             say("    the stages behind it need it and were not run");
@@ -184,7 +184,7 @@ fn pass_through(out: ChildStdout, mut to: impl Write) -> Count {
     let mut count = Count::default();
     let mut line = Vec::new();
     while reader.read_until(b'\n', &mut line).is_ok_and(|bytes| bytes > 0) {
-        // Our own output may be gone; the stage is still run to its end and judged.
+        // Our own output may be closed; the stage is still run to its end and counted.
         let _ = to.write_all(&line).and_then(|()| to.flush());
         count.add(harness_line(&String::from_utf8_lossy(&line)).unwrap_or_default());
         line.clear();
@@ -219,7 +219,7 @@ pub(crate) fn build_binary(project: &Project, name: &str) -> Result<(), String> 
     Ok(())
 }
 
-/// Where cargo puts a release program. A name such as `examples/x` stands for an example.
+/// Where cargo puts a release program. A name such as `examples/x` is an example.
 fn binary(project: &Project, name: &str) -> Result<PathBuf, String> {
     Ok(project.target_folder()?.join("release").join(name))
 }

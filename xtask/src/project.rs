@@ -64,7 +64,8 @@ impl Project {
         self.command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
     }
 
-    /// What `cargo metadata` says, dependencies resolved for this machine (others would have to be downloaded first).
+    /// The output of `cargo metadata`, dependencies resolved for this machine (others would have to be downloaded
+    /// first).
     pub(crate) fn metadata(&self) -> Result<Value, String> {
         let version = self.output(&["-vV"])?;
         let version = String::from_utf8_lossy(&version);
@@ -126,7 +127,7 @@ impl Project {
     }
 }
 
-/// A file that vanished between listing and reading (somebody is working) counts as no text.
+/// A file that vanished between listing and reading (the tree is being edited) counts as no text.
 fn read_text(path: &Path) -> Option<String> {
     let text = String::from_utf8(std::fs::read(path).ok()?).ok()?;
     (!text.contains('\0')).then_some(text)

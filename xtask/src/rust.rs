@@ -14,7 +14,7 @@ pub(crate) enum Kind {
     Literal,
 }
 
-/// A token and where it stands.
+/// A token and its line.
 #[derive(Clone, Debug)]
 pub(crate) struct Token {
     /// The line it begins on, from 1.

@@ -53,10 +53,10 @@ impl Stage {
 }
 
 /// The gate. Clippy runs in the release profile too: build scripts and procedural macros are then compiled once for
-/// lints, tests and programs alike. Measured on the dependencies of `consort-sdk`, lints and then a release build:
-/// 64 CPU seconds, against 159 with lints in the dev profile. Programs are started from the release folder and not by
-/// `cargo run -p`, which may choose other features and compile dependencies again; a single test target is best chosen
-/// by `--workspace --test NAME` for the same reason.
+/// lints, tests and programs. Measured on the dependencies of `consort-sdk`, lints and then a release build: 64 CPU
+/// seconds, against 159 with lints in the dev profile. Programs are started from the release folder and not by `cargo
+/// run -p`, which may choose other features and compile dependencies again; a single test target is best chosen by
+/// `--workspace --test NAME` for the same reason.
 pub(crate) const STAGES: &[Stage] = &[
     stage("setup", "what the build needs is installed", Action::Script(&["scripts/setup"])).needed(),
     stage("fmt", "the source has one form", Action::Cargo(&["fmt", "--all", "--check"])),

@@ -1,19 +1,19 @@
-//! Who may come in.
+//! The access rules of every call.
 //!
-//! For: the rules that hold for every call, before anything of it is looked at; the same as over HTTP. Not for: who
-//! may do what (there is one token, and it may do all).
+//! For: admitting a call before any of it is read, by the same rules as over HTTP. Not for: permissions of single calls
+//! (there is one token, and it may do all).
 //! Invariant: with a token the token decides; without one only this machine may call.
 
 use std::net::SocketAddr;
 
-use consort_listen::access::{Brought, brought, is_loopback, names_loopback};
+use consort_listen::access::{TokenCheck, check_bearer, is_loopback, names_loopback};
 use consort_types::{Code, Error, Secret};
 use http::{HeaderMap, Request, header, uri::Authority};
 use tonic::Status;
 
 use crate::status::{status, unauthenticated};
 
-/// The service that anybody may ask where a token is set: it tells nothing but that the server is there.
+/// The service that needs no token: it reveals nothing but that the server is there.
 const OPEN: &str = "/grpc.health.v1.Health/";
 
 /// Decides whether a call may come in.
@@ -44,10 +44,10 @@ fn check_token(headers: &HeaderMap, token: &Secret) -> Result<(), Status> {
         let error = Error::new(Code::Denied, message);
         Err(unauthenticated(error.hint("send the server's token as `authorization: Bearer TOKEN`")))
     };
-    match brought(headers, token) {
-        Brought::Right => Ok(()),
-        Brought::Wrong => refused("the token is not the server's"),
-        Brought::Nothing => refused("the call has no token"),
+    match check_bearer(headers, token) {
+        TokenCheck::Right => Ok(()),
+        TokenCheck::Wrong => refused("the token is not the server's"),
+        TokenCheck::Nothing => refused("the call has no token"),
     }
 }
 

@@ -66,7 +66,7 @@ impl Place {
         u32::from_be_bytes([self.prefix[1], self.prefix[2], self.prefix[3], self.prefix[4]]) as usize
     }
 
-    /// Goes on by these bytes; returns whether a message has ended with or within them.
+    /// Advances by these bytes; returns whether a message has ended with or within them.
     fn pass(&mut self, mut bytes: &[u8]) -> bool {
         let mut ended = false;
         while !bytes.is_empty() {
@@ -160,7 +160,7 @@ where
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(context) else {
-            // Who waits for nothing in particular may wait.
+            // Between two messages there is no time limit.
             if self.place.between {
                 return Poll::Pending;
             }
@@ -216,7 +216,7 @@ mod tests {
         }
     }
 
-    /// A body that gives this, and then nothing for ever.
+    /// A body that yields this, and then stays pending.
     struct Stuck(Option<Vec<u8>>);
 
     impl Body for Stuck {

@@ -1,7 +1,7 @@
 //! The standard health service.
 //!
 //! For: probes of orchestrators and load balancers. Not for: the health of agents.
-//! Invariant: what is answered is what the engine says at that moment.
+//! Invariant: the answer is the engine's state at that moment.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_check_res
 
 use crate::status::status;
 
-/// How often a watched state is looked at.
+/// How often a watched state is polled.
 const LOOK: Duration = Duration::from_secs(1);
 /// What can be asked about; the empty name is the whole server.
 const SERVICES: [&str; 2] = ["", worker_service_server::SERVICE_NAME];

@@ -3,7 +3,7 @@
 //! For: workers in any language. Not for: clients, which speak HTTP; rules of any kind, which are the engine's,
 //! whatever the door.
 //! Invariant: a call that is refused ends with a status and, in `consort-error-bin`, the error with its stable code;
-//! one worker's fault ends its own stream and harms nobody else.
+//! one worker's fault ends its own stream and no other.
 
 mod access;
 mod arriving;
@@ -28,7 +28,7 @@ pub use serve::serve;
 pub struct ApiConfig {
     /// The token that every call must bring; without one only this machine may call.
     pub token: Option<Secret>,
-    /// How long a worker may be silent before it counts as gone: as the engine was told.
+    /// How long a worker may be silent before it counts as lost: the setting of the engine.
     pub heartbeat_timeout: Span,
 }
 
@@ -48,7 +48,7 @@ pub fn api(engine: Handle, config: ApiConfig) -> Api {
         .add_service(HealthServer::new(health::Health::new(engine)));
     let routes = match (reflection().build_v1(), reflection().build_v1alpha()) {
         (Ok(v1), Ok(v1alpha)) => routes.add_service(v1).add_service(v1alpha),
-        // The descriptors are part of the program; a test asks for them.
+        // The descriptors are part of the program; a test reads them.
         (v1, v1alpha) => panic!("the built-in descriptors: {:?} {:?}", v1.err(), v1alpha.err()),
     };
     Api { routes: routes.prepare(), token: config.token.map(Arc::new), budget: arriving::Budget::default() }

@@ -1,7 +1,7 @@
 //! The gRPC interface as a door of a listener.
 //!
-//! For: the rules of who may call, and the bounds of what arrives. Not for: connections (`consort-listen` bounds those),
-//! or what is asked over them (the services' matter).
+//! For: the access rules, and the limits of what arrives. Not for: connections (`consort-listen` bounds those), or what
+//! is asked over them (the services' matter).
 //! Invariant: a call that is not admitted reaches no service, and a message that has begun arrives in time.
 
 use consort_listen::{Caller, Door, NoDoor, ServeConfig};

@@ -5,7 +5,7 @@
 //! fields.
 
 use consort_proto::{convert, v1};
-use consort_types::{Error, ErrorKind};
+use consort_types::{Error, ErrorKind, text::shortened};
 use prost::Message as _;
 use tonic::{
     Code, Status,
@@ -29,7 +29,7 @@ pub(crate) fn unauthenticated(error: Error) -> Status {
     with_code(Code::Unauthenticated, error)
 }
 
-/// The error that a status of this server brings along.
+/// The error inside a status of this server.
 pub(crate) fn error_in(status: &Status) -> Option<Error> {
     let bytes = status.metadata().get_bin(ERROR)?.to_bytes().ok()?;
     v1::Error::decode(bytes).ok().map(convert::error_from_wire)
@@ -58,15 +58,6 @@ fn code(kind: ErrorKind) -> Code {
         ErrorKind::OutcomeUnknown => Code::Unknown,
         ErrorKind::Internal => Code::Internal,
     }
-}
-
-/// The text, cut between two characters where it is long.
-fn shortened(text: &str, max: usize) -> String {
-    if text.len() <= max {
-        return text.to_owned();
-    }
-    let end = (0..=max).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    format!("{}…", &text[..end])
 }
 
 #[cfg(test)]

@@ -1,19 +1,19 @@
-//! Who may come in.
+//! The access rules of every request.
 //!
-//! For: the rules that hold for every request, before anything of it is looked at. Not for: who may do what (there
-//! is one token, and it may do all).
-//! Invariant: no rule means no: a request of which it is not known where it comes from is refused.
+//! For: admitting a request before any of it is read. Not for: permissions of single operations (there is one token,
+//! and it may do all).
+//! Invariant: a request of unknown origin is refused.
 
 use std::net::SocketAddr;
 
 use axum::http::{HeaderMap, Uri, header, uri::Authority};
-use consort_listen::access::{Brought, brought, is_loopback, names_loopback};
+use consort_listen::access::{TokenCheck, check_bearer, is_loopback, names_loopback};
 use consort_types::{Code, Error, Secret};
 
 /// Where a request comes from; an extension of each request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
-    /// This process: it has the engine in its hands anyway.
+    /// This process, which owns the engine.
     InProcess,
     /// A connection from this address.
     Address(SocketAddr),
@@ -97,10 +97,10 @@ fn check_token(headers: &HeaderMap, token: &Secret) -> Result<(), Refusal> {
         let error = Error::new(Code::Denied, message).hint("send the server's token as `Authorization: Bearer TOKEN`");
         Err(Refusal::Unauthenticated(error))
     };
-    match brought(headers, token) {
-        Brought::Right => Ok(()),
-        Brought::Wrong => refused("the token is not the server's"),
-        Brought::Nothing => refused("the request has no token"),
+    match check_bearer(headers, token) {
+        TokenCheck::Right => Ok(()),
+        TokenCheck::Wrong => refused("the token is not the server's"),
+        TokenCheck::Nothing => refused("the request has no token"),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Good answers: from what a handler gives to a response.
 //!
 //! For: status, content type and place. Not for: refusals (see `problem`).
-//! Invariant: an answer has the form that its operation's specification says.
+//! Invariant: an answer has the form that its operation's specification defines.
 
 use axum::{
     body::Body,
@@ -12,7 +12,7 @@ use consort_types::{Code, Error, Result};
 use serde::Serialize;
 
 /// What a handler gives.
-pub(crate) enum Given<R> {
+pub(crate) enum ResponseBody<R> {
     /// The reply, with the first status of the specification.
     Reply(R),
     /// The reply about something that was made or found.
@@ -28,7 +28,7 @@ pub(crate) enum Given<R> {
     Raw(Response<Body>),
 }
 
-impl<R: Serialize> Given<R> {
+impl<R: Serialize> ResponseBody<R> {
     pub(crate) fn into_response(self, spec: &Spec, namespace: &str) -> Result<Response<Body>> {
         match self {
             Self::Raw(response) => Ok(response),
@@ -80,7 +80,7 @@ pub(crate) fn content(status: StatusCode, content_type: &'static str, bytes: imp
     response
 }
 
-/// Says where something can be found. Names and ids need no escaping.
+/// Adds the `Location` header. Names and ids need no escaping.
 fn located(mut response: Response<Body>, path: &str, namespace: &str) -> Response<Body> {
     let place = if namespace == NAMESPACE_DEFAULT { path.to_owned() } else { format!("{path}?namespace={namespace}") };
     if let Ok(place) = HeaderValue::try_from(place) {

@@ -40,7 +40,7 @@ fn run_status(status: view::RunStatus) -> runs::RunStatus {
     }
 }
 
-/// The states that a client asked for.
+/// The statuses of a client's filter.
 pub(crate) fn statuses(asked: &[runs::StatusFilter]) -> Vec<view::RunStatus> {
     let of = |status: &runs::StatusFilter| match status {
         runs::StatusFilter::Running => view::RunStatus::Running,

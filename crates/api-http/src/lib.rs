@@ -7,22 +7,24 @@
 //!
 //! # Entries
 //! - [`router`]: the interface behind the access rules; [`serve`] puts it on a listener with timeouts and caps.
-//! - [`in_process`]: the same for a caller in this process (`tower::ServiceExt::oneshot`), whom nothing is asked.
+//! - [`in_process`]: the same for a caller in this process (`tower::ServiceExt::oneshot`), which needs no token.
 
 mod access;
 mod answer;
-mod call;
 mod convert;
 mod document;
 mod problem;
+mod request;
 mod route;
 mod router;
 mod routes;
 mod serve;
+mod state;
 
 pub use access::Peer;
 pub use consort_engine::Handle;
 pub use consort_listen::ServeConfig;
 pub use document::fuzz_body;
-pub use router::{ApiConfig, in_process, router};
+pub use router::{in_process, router};
 pub use serve::{HttpDoor, serve};
+pub use state::ApiConfig;

@@ -1,20 +1,20 @@
 //! A route: an operation of the table with the function that handles it.
 //!
 //! For: joining `consort_api`'s types with handlers. Not for: handlers.
-//! Invariant: a handler gets parameters and body of its operation's types, read as the specification says, and what it
-//! gives is written as the specification says; so the description cannot lie.
+//! Invariant: a handler gets parameters and body of its operation's types, read as the specification defines, and its
+//! reply is written as the specification defines; so the description cannot be wrong.
 
 use axum::{body::Body, extract::Request, http::Response};
 use consort_api::{Entry, Operation, operations};
 use futures::future::BoxFuture;
 
-use crate::{answer::Given, call::Call, problem::Problem, router::Api};
+use crate::{answer::ResponseBody, problem::Problem, request::RequestContext, state::Api};
 
 /// What comes of a request.
 pub(crate) type Answer = Result<Response<Body>, Problem>;
 
 /// What a handler of an operation gives.
-pub(crate) type Handled<O> = Result<Given<<O as Operation>::Reply>, Problem>;
+pub(crate) type Handled<O> = Result<ResponseBody<<O as Operation>::Reply>, Problem>;
 
 /// Handles a request for an operation.
 type Handle = Box<dyn Fn(&'static Entry, Api, Request) -> BoxFuture<'static, Answer> + Send + Sync>;
@@ -29,7 +29,7 @@ pub(crate) struct Route {
 ///
 /// # Panics
 /// Where the operation is not in the table.
-pub(crate) fn route<O, F>(handler: fn(Call<O>) -> F) -> Route
+pub(crate) fn route<O, F>(handler: fn(RequestContext<O>) -> F) -> Route
 where
     O: Operation,
     F: Future<Output = Handled<O>> + Send + 'static,
@@ -38,9 +38,9 @@ where
     let entry = entry.expect("an operation that is handled is in the table");
     let handle: Handle = Box::new(move |entry, api, request| {
         Box::pin(async move {
-            let call = Call::<O>::read(entry, api, request).await?;
-            let namespace = call.namespace.clone();
-            Ok(handler(call).await?.into_response(&entry.spec, &namespace)?)
+            let request = RequestContext::<O>::read(entry, api, request).await?;
+            let namespace = request.namespace.clone();
+            Ok(handler(request).await?.into_response(&entry.spec, &namespace)?)
         })
     });
     Route { entry, handle }

@@ -3,10 +3,7 @@
 //! For: putting the access rules, the refusals and the handlers together. Not for: any one route.
 //! Invariant: every answer passes through here, so that none is without its headers and no panic ends a connection.
 
-use std::{
-    panic::AssertUnwindSafe,
-    sync::{Arc, LazyLock},
-};
+use std::{panic::AssertUnwindSafe, sync::LazyLock};
 
 use axum::{
     Extension, Router,
@@ -18,54 +15,26 @@ use axum::{
 };
 use consort_api::Method;
 use consort_engine::Handle;
-use consort_types::{Code, Error, Secret, limits};
+use consort_types::{Code, Error};
 use futures::FutureExt as _;
 
 use crate::{
     access::{self, Peer},
-    document::Budget,
     problem::Problem,
     route::{Answer, Route},
     routes,
+    state::{Api, ApiConfig},
 };
-
-/// What an operator may choose.
-#[derive(Clone, Debug, Default)]
-pub struct ApiConfig {
-    /// What every request must bring as `Authorization: Bearer`. Without one only this machine is answered.
-    pub token: Option<Secret>,
-}
-
-/// What every request needs. Clones are the same.
-#[derive(Clone)]
-pub(crate) struct Api(Arc<Inner>);
-
-struct Inner {
-    engine: Handle,
-    token: Option<Secret>,
-    bodies: Budget,
-}
-
-impl Api {
-    pub(crate) fn engine(&self) -> &Handle {
-        &self.0.engine
-    }
-
-    pub(crate) fn bodies(&self) -> &Budget {
-        &self.0.bodies
-    }
-}
 
 /// The table, with handlers.
 pub(crate) static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(routes::all);
 
-/// The probes answer without a token: whoever watches a server need not hold its key.
+/// The probes answer without a token, so that a monitor needs none.
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 
 /// The interface behind the access rules. Each request must carry a [`Peer`]; [`crate::serve()`] sees to that.
 pub fn router(handle: Handle, config: ApiConfig) -> Router {
-    let bodies = Budget::new(limits::HTTP_BODIES_BYTES_MAX);
-    let api = Api(Arc::new(Inner { engine: handle, token: config.token, bodies }));
+    let api = Api::new(handle, config);
     let mut router: Router<Api> = Router::new();
     for route in ROUTES.iter() {
         router = router.route(route.entry.spec.path, method(route));
@@ -77,7 +46,7 @@ pub fn router(handle: Handle, config: ApiConfig) -> Router {
         .with_state(api)
 }
 
-/// The same for a caller in this process. Never put it on a listener: it asks nobody for anything.
+/// The same for a caller in this process. Never put it on a listener: no request needs a token.
 pub fn in_process(handle: Handle) -> Router {
     router(handle, ApiConfig::default()).layer(Extension(Peer::InProcess))
 }
@@ -96,7 +65,7 @@ async fn dispatch(route: &'static Route, api: Api, request: Request) -> Response
     let answer = (route.handle)(route.entry, api, request);
     let answer: Answer = AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|_| {
         let message = format!("`{}` met a defect", route.entry.spec.id);
-        Err(Error::new(Code::Internal, message).hint("please report it with what you asked for").into())
+        Err(Error::new(Code::Internal, message).hint("please report it with the request").into())
     });
     answer.unwrap_or_else(Problem::into_response)
 }
@@ -104,7 +73,7 @@ async fn dispatch(route: &'static Route, api: Api, request: Request) -> Response
 async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response<Body> {
     let peer = request.extensions().get::<Peer>().copied();
     let open = OPEN.contains(&request.uri().path());
-    let mut response = match access::admit(peer, request.uri(), request.headers(), api.0.token.as_ref(), open) {
+    let mut response = match access::admit(peer, request.uri(), request.headers(), api.token(), open) {
         Ok(()) => next.run(request).await,
         Err(refusal) => Problem::from(refusal).into_response(),
     };

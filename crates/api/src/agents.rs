@@ -1,6 +1,7 @@
 //! Agents: found, shown, watched, and operated.
 //!
-//! For: what is known of agents, and what operators say about them. Not for: how agents connect (gRPC has that).
+//! For: the declarations and statistics of agents, and the settings that operators make. Not for: how agents connect
+//! (gRPC has that).
 //! Invariant: everything observed is of one moment and counts since the server started; everything declared or set is
 //! durable. Without `version` an operation is about every version that is known.
 
@@ -17,9 +18,9 @@ use crate::{Accepts, Items, Method, Operation, Problem, Returns, Spec, is_defaul
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Health {
-    /// It takes tasks and does them.
+    /// It accepts tasks and completes them.
     Healthy,
-    /// It takes tasks, but fails or is slow more often than it used to.
+    /// It accepts tasks, but fails or is slow more often than before.
     Degraded,
     /// It gets nothing but probes until one of them succeeds.
     Unhealthy,
@@ -81,7 +82,7 @@ pub struct Capability {
     pub time_hint: Option<Span>,
 }
 
-/// A version of an agent: what it declares, what operators said of it, and how it does.
+/// A version of an agent: what it declares, its settings by operators, and its health.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Agent {
     /// Its name.
@@ -104,10 +105,10 @@ pub struct Agent {
     pub weight: u32,
     /// Whether an operator drains it.
     pub draining: bool,
-    /// Since when this declaration stands.
+    /// Since when this declaration is in force.
     #[schemars(with = "schema::Instant")]
     pub declared_at: Time,
-    /// When one of its instances was heard last, since the server started.
+    /// When the last message came from one of its instances, since the server started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema::Instant>")]
     pub seen_at: Option<Time>,
@@ -135,12 +136,12 @@ pub struct WorkerInstance {
     /// Since when it is connected.
     #[schemars(with = "schema::Instant")]
     pub connected_at: Time,
-    /// When it was heard last.
+    /// When its last message came.
     #[schemars(with = "schema::Instant")]
     pub seen_at: Time,
-    /// Tasks that it works on.
+    /// Tasks that it is running.
     pub in_flight: u32,
-    /// Tasks that it wants to work on at once.
+    /// Tasks that it runs at once at most.
     pub max_concurrent: u32,
 }
 
@@ -187,7 +188,7 @@ pub struct AgentFilter {
     /// Only agents with this label: `label.KEY=VALUE`, repeatable.
     #[serde(rename = "label", default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// Only agents in whose name, description or capabilities this stands, whatever the case.
+    /// Only agents whose name, description or capabilities contain this, whatever the case.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
 }
@@ -210,7 +211,7 @@ impl Operation for ListAgents {
     };
 }
 
-/// What a watch of agents says.
+/// An event of a watch of agents.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AgentsEvent {
@@ -281,7 +282,7 @@ impl Operation for DrainAgent {
     const SPEC: Spec = Spec {
         id: "drainAgent",
         path: "/v1/agents/{name}/drain",
-        doc: "Hands out nothing more to an agent; it finishes what it works on.",
+        doc: "Assigns no more tasks to an agent; it finishes those that it holds.",
         words: &["agents drain"],
         ..OPERATE
     };
@@ -317,7 +318,7 @@ pub struct AgentVersionParams {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WeightRequest {
-    /// Its weight beside the other versions, 0 to 1000; a version has 100 where nothing is said.
+    /// Its weight beside the other versions, 0 to 1000; the default is 100.
     pub weight: u32,
 }
 
@@ -348,7 +349,7 @@ pub struct RemoveAgentParams {
     /// Only this version, as its author wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// Whether connected instances are let go; without it, a connected agent is not removed.
+    /// Whether connected instances are disconnected; without it, a connected agent is not removed.
     #[serde(default, skip_serializing_if = "is_default")]
     pub force: bool,
 }

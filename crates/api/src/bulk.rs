@@ -1,7 +1,7 @@
 //! Many runs at once.
 //!
 //! For: acting on every run that a filter finds. Not for: one run (see `operate`).
-//! Invariant: a request acts on a bounded number of runs and says where to go on.
+//! Invariant: a request acts on a bounded number of runs and returns a cursor for the rest.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ pub struct BulkFilter {
     /// Only with all these labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// Whether runs that a run started are meant too.
+    /// Whether the filter includes child runs.
     #[serde(default, skip_serializing_if = "is_default")]
     pub children: bool,
 }
@@ -37,7 +37,7 @@ pub enum BulkAction {
     Cancel,
     /// Hold its tasks back.
     Pause,
-    /// Let it go on.
+    /// Resume it.
     Resume,
     /// Delete it; it must have ended.
     Delete,
@@ -58,15 +58,15 @@ pub struct BulkRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = limits::BULK_RUNS_MAX))]
     pub limit: Option<usize>,
-    /// Where to go on: the `next` of the answer before.
+    /// The cursor to continue from: the `next` of the previous answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
-    /// Only say which runs are meant.
+    /// Only list the matching runs.
     #[serde(default, skip_serializing_if = "is_default")]
     pub dry_run: bool,
 }
 
-/// What became of one run of a bulk request.
+/// The outcome for one run of a bulk request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BulkItem {
     /// The run.
@@ -79,12 +79,12 @@ pub struct BulkItem {
     pub error: Option<ErrorDetail>,
 }
 
-/// What became of a bulk request.
+/// The outcome of a bulk request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BulkResult {
-    /// Each run that was meant.
+    /// Each matching run.
     pub results: Vec<BulkItem>,
-    /// The `cursor` with which to go on; absent where no more runs are meant.
+    /// The `cursor` of the next request; absent where no more runs match.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
@@ -103,7 +103,7 @@ impl Operation for BulkRuns {
         doc: "Cancels, pauses, resumes or deletes every run that a filter finds, a bounded number at once.",
         accepts: Accepts::SMALL,
         returns: Returns::Json,
-        answers: &[(200, "What became of each run.")],
+        answers: &[(200, "The outcome for each run.")],
         errors: &[Code::BadCursor],
         ..Spec::CHANGE
     };

@@ -54,12 +54,13 @@ impl Entry {
         params::check_names(&self.spec, self.params(), query)
     }
 
-    /// Reads the parameters' type from texts, each with the place where it stood; others than declared are left out.
+    /// Reads the parameters' type from texts, each with the place that it came from; those that are not declared are
+    /// left out.
     pub fn read_params<T: DeserializeOwned>(&self, given: &[(Place, String, String)]) -> Result<T> {
         params::decode(self.params(), given)
     }
 
-    /// Writes parameters as texts, each with the place where it is to stand.
+    /// Writes parameters as texts, each with the place that it goes to.
     pub fn write_params<T: Serialize>(&self, value: &T) -> Result<Vec<(Place, String, String)>> {
         params::encode(self.params(), value)
     }

@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Accepts, Document, Operation, Page, PageParams, Returns, Spec, schema};
 
-/// What an item of the inbox asks for.
+/// The decision that an item of the inbox waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum InboxKind {
     /// Yes or no: `approve` or `reject`.
     Approval,
-    /// What became of a lost `write` attempt: `done`, `retry` or `fail`.
+    /// The outcome of a lost `write` attempt: `done`, `retry` or `fail`.
     UnknownOutcome,
     /// Something that this version does not know.
     #[schemars(skip)]
@@ -50,7 +50,7 @@ pub struct InboxItem {
     /// Since when it waits.
     #[schemars(with = "schema::Instant")]
     pub since: Time,
-    /// What is asked for.
+    /// The kind of decision.
     pub kind: InboxKind,
     /// The question.
     pub title: String,
@@ -146,7 +146,7 @@ pub enum Decision {
 pub struct DecideRequest {
     /// What.
     pub decision: Decision,
-    /// Who decides; not empty.
+    /// The name of the person who decides; not empty.
     pub by: String,
     /// Why, in their words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -162,7 +162,7 @@ impl DecideRequest {
         Self { decision, by: by.into(), comment: None, output: None }
     }
 
-    /// What is to be said to it.
+    /// A comment on the decision.
     #[must_use]
     pub fn comment(mut self, comment: impl Into<String>) -> Self {
         self.comment = Some(comment.into());

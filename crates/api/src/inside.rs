@@ -15,7 +15,7 @@ use crate::{
     schema,
 };
 
-/// Where a step instance stands.
+/// The state of a step instance.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StepState {
@@ -23,7 +23,7 @@ pub enum StepState {
     Pending,
     /// Its task waits for a worker instance.
     Queued,
-    /// A worker instance works on its task, or steps or a run below it are at work.
+    /// A worker instance runs its task, or steps or a run below it are active.
     Running,
     /// Its task waits for an answer in its journal, without a worker instance.
     Suspended,
@@ -39,7 +39,7 @@ pub enum StepState {
     Completed,
     /// Ended: failed.
     Failed,
-    /// Ended: its condition said no, or a step that it needs failed.
+    /// Ended: its condition was false, or a step that it needs failed.
     Skipped,
     /// Ended: cancelled.
     Cancelled,
@@ -81,7 +81,7 @@ impl fmt::Display for StepState {
     }
 }
 
-/// How a fan-out or loop stands.
+/// The progress of a fan-out or loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Counts {
     /// Instances in all (for a loop: its limit).
@@ -107,7 +107,7 @@ pub struct StepNode {
     /// The capability or agent that is called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
-    /// Where it stands.
+    /// Its state.
     pub state: StepState,
     /// The current attempt; 0 where there was none.
     pub attempt: u32,
@@ -136,7 +136,7 @@ pub struct StepNode {
     /// Whether its outcome was taken over from another run.
     #[serde(default, skip_serializing_if = "is_default")]
     pub copied: bool,
-    /// How its fan-out or loop stands.
+    /// The progress of its fan-out or loop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counts: Option<Counts>,
     /// What is below it (of many, those that matter).
@@ -169,7 +169,7 @@ pub struct Step {
     pub task: TaskId,
     /// Its path.
     pub path: String,
-    /// Where it stands.
+    /// Its state.
     pub state: StepState,
     /// Attempts made.
     pub attempt: u32,
@@ -232,10 +232,10 @@ impl Operation for RunSteps {
     };
 }
 
-/// An entry of a run's history. What belongs to an event stands in the fields that name it.
+/// An entry of a run's history. Each field is set for the events that its documentation names.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct HistoryEntry {
-    /// Its place: ask for what comes after it.
+    /// Its cursor: pass it as `after` to get the entries behind it.
     pub cursor: String,
     /// When, in log time.
     #[schemars(with = "schema::Instant")]
@@ -265,7 +265,7 @@ pub struct HistoryEntry {
     /// Of `decided`: `done`, `retry`, `fail`, `approved` or `rejected`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<String>,
-    /// Of `decided`: who.
+    /// Of `decided`: the name of the person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
     /// Of `decided`: in their words.
@@ -274,7 +274,7 @@ pub struct HistoryEntry {
     /// Of `signal_received`: the signal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Of `signal_received`: what it brought.
+    /// Of `signal_received`: its payload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload: Option<Document>,
     /// Of `run_cancelling`: why.
@@ -292,7 +292,7 @@ pub struct HistoryEntry {
 }
 
 impl HistoryEntry {
-    /// An entry that says no more than that something happened.
+    /// An entry without further fields.
     pub fn new(cursor: String, time: Time, event: EventKind) -> Self {
         Self {
             cursor,
@@ -345,7 +345,7 @@ pub enum EventKind {
     SignalReceived,
     /// Hand-out of tasks was held back.
     RunPaused,
-    /// Hand-out of tasks goes on.
+    /// Tasks are assigned again.
     RunResumed,
     /// The run is to be cancelled.
     RunCancelling,
@@ -422,7 +422,7 @@ impl Operation for RunSource {
     };
 }
 
-/// A step as the history tells it.
+/// A step, derived from the history alone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ReplayedStep {
     /// Its id.
@@ -430,9 +430,9 @@ pub struct ReplayedStep {
     pub task: TaskId,
     /// Its path.
     pub path: String,
-    /// How it ended, or where it stood.
+    /// How it ended, or its last state.
     pub state: StepState,
-    /// Attempts that the history knows of.
+    /// Attempts in the history.
     pub attempts: u32,
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -443,13 +443,13 @@ pub struct ReplayedStep {
     pub output: Option<Document>,
 }
 
-/// A run as its history tells it.
+/// A run, derived from its history alone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Replay {
     /// The run.
     #[schemars(with = "schema::Run")]
     pub run: RunId,
-    /// How it ended; absent while it goes on.
+    /// How it ended; absent while it is active.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<RunStatus>,
     /// Entries folded.
@@ -483,9 +483,9 @@ impl Operation for ReplayRun {
 pub struct Difference {
     /// The step's path.
     pub path: String,
-    /// Where it stands in the first run; `null` where that has no such step.
+    /// Its state in the first run; `null` where that has no such step.
     pub left: Option<StepState>,
-    /// Where it stands in the second run.
+    /// Its state in the second run.
     pub right: Option<StepState>,
     /// Whether the outputs are equal.
     pub same_output: bool,
@@ -508,7 +508,7 @@ pub struct Comparison {
     /// The second run.
     #[schemars(with = "schema::Run")]
     pub right: RunId,
-    /// Steps that ended alike, with equal outputs.
+    /// Steps with the same end and equal outputs.
     pub same: usize,
     /// Steps that differ, by path.
     pub differences: Vec<Difference>,

@@ -1,4 +1,4 @@
-//! Every operation that a client may ask for, declared once.
+//! Every operation that a client can request, declared once.
 //!
 //! For: the identity, path, parameters, body, reply, words and errors of each operation, and the documents that travel.
 //! The HTTP router, the OpenAPI document, the table of routes in `docs/http-api.md`, the client in [`client`] (which the

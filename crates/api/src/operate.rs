@@ -39,11 +39,11 @@ pub struct RetryRequest {
     pub from: Option<String>,
 }
 
-/// Makes a new run that takes outcomes over from an old one.
+/// Starts a new run that reuses outcomes of an earlier one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ForkRequest {
-    /// The top-level step from which everything runs anew; without one, all that had not completed.
+    /// The top-level step from which everything runs again; without one, all that had not completed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
     /// Another input; without one (or with `null`), the old run's.
@@ -112,7 +112,7 @@ impl Operation for ResumeRun {
     const SPEC: Spec = Spec {
         id: "resumeRun",
         path: "/v1/runs/{run}/resume",
-        doc: "Lets a paused run go on.",
+        doc: "Resumes a paused run.",
         words: &["runs resume"],
         ..OPERATE
     };
@@ -128,7 +128,7 @@ impl Operation for SignalRun {
     const SPEC: Spec = Spec {
         id: "signalRun",
         path: "/v1/runs/{run}/signals/{name}",
-        doc: "Sends a signal to a run; the body is what it brings.",
+        doc: "Sends a signal to a run; the body is its payload.",
         words: &["runs signal"],
         accepts: Accepts::Document,
         errors: &[Code::RunNotFound, Code::RunEnded, Code::BadJson, Code::PayloadTooLarge, Code::LimitReached],
@@ -162,7 +162,7 @@ impl Operation for ForkRun {
     const SPEC: Spec = Spec {
         id: "forkRun",
         path: "/v1/runs/{run}/fork",
-        doc: "Makes a new run that takes outcomes over from this one, with another input if wanted.",
+        doc: "Starts a new run that reuses outcomes of this one, optionally with another input.",
         words: &["runs fork"],
         accepts: Accepts::Json { max_bytes: limits::HTTP_BODY_BYTES_MAX, optional: true },
         ..MAKE

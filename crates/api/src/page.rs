@@ -1,7 +1,7 @@
 //! Pages and lists, and the parameters that many operations share.
 //!
 //! For: one form of every listing. Not for: what is listed.
-//! Invariant: the cursor of a page is opaque: a client sends back what it was given.
+//! Invariant: the cursor of a page is opaque: a client sends it back unchanged.
 
 use consort_types::limits;
 use schemars::JsonSchema;

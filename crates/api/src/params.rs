@@ -1,6 +1,6 @@
 //! The parameters of an operation: in the path, the query and the header fields.
 //!
-//! For: what the parameters' type says about each of them, and the way between that type and texts. Not for: bodies.
+//! For: the description of each parameter, and the conversion between the parameters' type and texts. Not for: bodies.
 //! Invariant: what [`encode`] writes, [`decode`] reads as the same value; a parameter that is not declared, comes twice
 //! or has another form is refused with its name.
 
@@ -204,7 +204,7 @@ fn unknown(spec: &Spec, params: &[Param], name: &str) -> Error {
     bad(format!("`{name}` is not a parameter of `{}`", spec.path)).hint(hint)
 }
 
-/// Reads parameters of texts, each with the place where it stood.
+/// Reads parameters of texts, each with the place that it came from.
 pub(crate) fn decode<T: DeserializeOwned>(params: &[Param], given: &[(Place, String, String)]) -> Result<T> {
     let mut document = Map::new();
     for param in params {
@@ -225,7 +225,7 @@ pub(crate) fn decode<T: DeserializeOwned>(params: &[Param], given: &[(Place, Str
     serde_json::from_value(document.into()).map_err(|error| bad(format!("the parameters do not fit: {error}")))
 }
 
-/// Writes parameters as texts, each with the place where it stands.
+/// Writes parameters as texts, each with the place that it goes to.
 pub(crate) fn encode<T: Serialize>(params: &[Param], value: &T) -> Result<Vec<(Place, String, String)>> {
     let document = serde_json::to_value(value).map_err(|error| bad(format!("the parameters do not fit: {error}")))?;
     let mut written = Vec::new();

@@ -1,6 +1,6 @@
 //! Queues, and the quotas that hold tasks back.
 //!
-//! For: queues as they stand, and quotas as operators set them. Not for: the built-in limits (see `server`).
+//! For: the current state of queues, and the quotas that operators set. Not for: the built-in limits (see `server`).
 //! Invariant: an answer to a change is sent after its command is durable.
 
 use consort_types::{
@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Accepts, Items, Method, NoParams, Operation, Spec, schema};
 
-/// Tasks that ask for the same thing.
+/// Tasks with the same requirements.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Queue {
-    /// The capability that is asked for.
+    /// The capability that its tasks need.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capability: Option<String>,
-    /// The agent that is asked for.
+    /// The agent that its tasks name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<String>,
     /// Tasks that wait for an instance.
@@ -37,14 +37,14 @@ pub struct Queue {
     pub handed_out_minute: u32,
     /// Attempts that ended in the last minute.
     pub ended_minute: u32,
-    /// Who works on its tasks, most first.
+    /// The instances that run its tasks, those with the most first.
     pub holders: Vec<Holder>,
     /// Why nothing is handed out although tasks wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
-/// An instance that works on tasks of a queue.
+/// An instance that runs tasks of a queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Holder {
     /// The instance.
@@ -64,7 +64,7 @@ impl Operation for ListQueues {
         id: "listQueues",
         group: "queues",
         path: "/v1/queues",
-        doc: "Lists what waits for agents: how much, for how long, who works on it, and why nothing moves where it \
+        doc: "Lists the tasks that wait for agents: how many, since when, which instances run them, and why none starts where it \
               does not.",
         words: &["queues"],
         answers: &[(200, "The queues.")],
@@ -98,7 +98,7 @@ impl From<Rate> for registry::Rate {
     }
 }
 
-/// Sets a quota, in place of the one that the scope had. At least one of the three is said.
+/// Sets a quota, in place of the one that the scope had. At least one of the three is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct QuotaRequest {
@@ -119,7 +119,7 @@ impl From<QuotaRequest> for registry::TaskLimit {
     }
 }
 
-/// A quota with what it holds back.
+/// A quota with the tasks that it delays.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Quota {
     /// What it is about.
@@ -179,7 +179,7 @@ impl Operation for SetQuota {
         group: "queues",
         method: Method::Put,
         path: "/v1/quotas/{scope}",
-        doc: "Sets how many tasks of a scope are worked on at once, how fast they are handed out, and how many may wait.",
+        doc: "Sets how many tasks of a scope run at once, how fast they start, and how many may wait.",
         words: &["quotas set"],
         accepts: Accepts::SMALL,
         errors: &[Code::LimitReached],

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize, de::value::StrDeserializer};
 
 use crate::{Accepts, Document, ErrorDetail, Method, Operation, Page, Spec, is_default, schema};
 
-/// Where a run stands.
+/// The status of a run.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RunStatus {
@@ -21,7 +21,7 @@ pub enum RunStatus {
     Cancelling,
     /// It failed or was cancelled, and completed steps are being compensated.
     Compensating,
-    /// Ended: every step did what it should.
+    /// Ended: every step succeeded.
     Completed,
     /// Ended: a step failed.
     Failed,
@@ -62,7 +62,7 @@ impl fmt::Display for RunStatus {
     }
 }
 
-/// A state that a listing can be asked for.
+/// A status by which a listing can be filtered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StatusFilter {
@@ -72,7 +72,7 @@ pub enum StatusFilter {
     Cancelling,
     /// Completed steps are being compensated.
     Compensating,
-    /// It ended: every step did what it should.
+    /// It ended: every step succeeded.
     Completed,
     /// It ended: a step failed.
     Failed,
@@ -97,7 +97,7 @@ pub struct Origin {
     /// The run whose outcomes were taken over.
     #[schemars(with = "schema::Run")]
     pub run: RunId,
-    /// The step from which it runs anew; `null` for "from what had not completed".
+    /// The step from which it runs again; `null` for "from what had not completed".
     #[serde(default)]
     pub step: Option<String>,
 }
@@ -110,7 +110,7 @@ pub struct RunSummary {
     pub run: RunId,
     /// Its workflow.
     pub workflow: String,
-    /// Where it stands.
+    /// Its status.
     pub status: RunStatus,
     /// Whether hand-out of its tasks is held back.
     pub paused: bool,
@@ -203,7 +203,7 @@ pub struct StartRequest {
     /// Added to the priority of every step.
     #[serde(default, skip_serializing_if = "is_default")]
     pub priority: i32,
-    /// How long the run may take; without one, what the workflow says.
+    /// How long the run may take; by default, the timeout of the workflow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema::Duration>")]
     pub timeout: Option<Span>,

@@ -46,6 +46,6 @@ plain!(QuotaScope, "QuotaScope", {
     "description": "What a quota is about: `namespace`, `capability:NAME`, `agent:NAME` or `key:NAME`.",
 });
 plain!(Any, "Document", {
-    "description": "A JSON document of any form. In answers one of more than 32 KiB stands as \
-                    `{\"$blob\": HASH, \"bytes\": LENGTH}`; an operation of its own gives it whole.",
+    "description": "A JSON document of any form. In answers, one of more than 32 KiB is replaced by \
+                    `{\"$blob\": HASH, \"bytes\": LENGTH}`; a separate operation returns it whole.",
 });

@@ -1,7 +1,7 @@
 //! The server itself: status, limits, retention, error pages, its description, the probes.
 //!
 //! For: what is not about one run, workflow or agent. Not for: configuration (a server's is read at its start).
-//! Invariant: a probe tells nothing but whether it is content.
+//! Invariant: a probe reveals nothing but its own result.
 
 use consort_types::{Code, Span, Time};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -26,7 +26,7 @@ fn nullable_duration(generator: &mut SchemaGenerator) -> Schema {
     generator.subschema_for::<Option<schema::Duration>>()
 }
 
-/// An optional value whose field must be there: forgetting it must not mean "for ever".
+/// An optional value whose field must be there: leaving it out must not mean "keep without end".
 fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Span>, D::Error> {
     Option::deserialize(deserializer)
 }
@@ -64,18 +64,18 @@ pub struct AgentInstances {
     pub instances: usize,
     /// How many tasks they work on.
     pub in_flight: usize,
-    /// How many more they would take.
+    /// Tasks that they could still accept.
     pub available: usize,
 }
 
-/// Tasks by what became of them; `created` is the sum of the others.
+/// Tasks by outcome; `created` is the sum of the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TaskCounts {
     /// Tasks ever made.
     pub created: u64,
     /// Tasks that wait: for an instance, a back-off, an answer in their journal, or a decision.
     pub waiting: u64,
-    /// Tasks that an instance works on.
+    /// Tasks that an instance is running.
     pub running: u64,
     /// Tasks that completed.
     pub completed: u64,
@@ -111,7 +111,7 @@ pub struct Status {
     pub commands_waiting: usize,
     /// Changed rows in memory that were not handed to the store yet.
     pub rows_changed: usize,
-    /// Tasks by what became of them.
+    /// Tasks by outcome.
     pub tasks: TaskCounts,
     /// Runs that have not ended.
     pub runs_active: u64,
@@ -121,7 +121,7 @@ pub struct Status {
     pub halted: Option<ErrorDetail>,
     /// Records of the log that operators had refused, in order.
     pub refused: Vec<RefusedRecord>,
-    /// Whether tasks are handed out no more.
+    /// Whether the assignment of tasks has stopped.
     pub draining: bool,
     /// Worker instances that are connected, of all namespaces.
     pub instances: usize,
@@ -137,16 +137,16 @@ pub struct Status {
     pub clock_leap: Span,
 }
 
-/// A record of the log that was not applied, because an operator said so.
+/// A record of the log that was not applied, because an operator refused it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RefusedRecord {
     /// The record.
     pub record: u64,
-    /// The record that says so.
+    /// The record of the refusal.
     pub by_record: u64,
     /// Why.
     pub reason: String,
-    /// Who said so.
+    /// The name of the operator.
     pub by: String,
     /// When.
     #[schemars(with = "schema::Instant")]
@@ -174,7 +174,7 @@ impl Operation for ShowStatus {
 pub struct BuiltInLimit {
     /// Its name.
     pub name: String,
-    /// Its value, in the unit that its name says.
+    /// Its value, in the unit at the end of its name.
     pub value: u64,
     /// Why it is there.
     pub doc: String,
@@ -297,7 +297,7 @@ impl Operation for Healthy {
     };
 }
 
-/// Whether the server takes commands.
+/// Whether the server accepts commands.
 pub struct IsReady;
 
 impl Operation for IsReady {
@@ -307,7 +307,7 @@ impl Operation for IsReady {
     const SPEC: Spec = Spec {
         id: "ready",
         path: "/readyz",
-        doc: "Whether the server takes commands: 503 while it stops, and once it has halted.",
+        doc: "Whether the server accepts commands: 503 while it stops, and once it has halted.",
         answers: &[(200, "It does.")],
         errors: &[Code::Halted],
         ..ABOUT

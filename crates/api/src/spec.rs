@@ -50,11 +50,10 @@ pub enum Accepts {
     Json {
         /// Bytes at most.
         max_bytes: usize,
-        /// Whether an empty body stands for `{}`.
+        /// Whether an empty body means `{}`.
         optional: bool,
     },
-    /// Any JSON document, of at most [`consort_types::limits::HTTP_BODY_BYTES_MAX`] bytes; an empty body stands for
-    /// `null`.
+    /// Any JSON document, of at most [`consort_types::limits::HTTP_BODY_BYTES_MAX`] bytes; an empty body means `null`.
     Document,
     /// The source of a workflow: YAML as it is, or a JSON document of the operation's body type.
     Workflow,
@@ -98,7 +97,7 @@ pub struct Spec {
     pub path: &'static str,
     /// What it does, in a sentence.
     pub doc: &'static str,
-    /// The commands of the command line that ask for it, without `consort`.
+    /// The commands of the command line that call it, without `consort`.
     pub words: &'static [&'static str],
     /// What it is about.
     pub scope: Scope,
@@ -154,7 +153,7 @@ impl Spec {
     }
 }
 
-/// An operation: what it takes, what it gives, and its [`Spec`].
+/// An operation: its parameters, body and reply, and its [`Spec`].
 pub trait Operation: Send + Sync + 'static {
     /// Everything in the path, the query and the header fields; [`crate::NoParams`] where there is nothing.
     type Params: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static;

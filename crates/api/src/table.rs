@@ -90,7 +90,7 @@ pub fn routes_table() -> String {
     table
 }
 
-/// What an operation takes beside its path and the namespace.
+/// The parameters of an operation beside those of its path and the namespace.
 fn takes(entry: &Entry) -> String {
     let named = |place: Place| {
         let its = entry.params().iter().filter(move |param| param.place == place);

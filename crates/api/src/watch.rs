@@ -11,10 +11,10 @@ use serde_json::Value;
 
 use crate::{Operation, Problem, Returns, Spec, inside::HistoryEntry, runs::Run, schema};
 
-/// The id of the last event: a client that comes back with it has seen everything.
+/// The id of the last event: a client that reconnects with it has seen everything.
 pub const END_ID: &str = "end";
 
-/// What an attempt says while it works. It is not kept.
+/// Live progress of an attempt. It is not kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Progress {
     /// The run.
@@ -24,7 +24,7 @@ pub struct Progress {
     pub step: String,
     /// The attempt.
     pub attempt: u32,
-    /// What is said: the field of the same name has it.
+    /// The kind; the field of the same name has the content.
     pub kind: ProgressKind,
     /// What the attempt is doing, in a few words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -53,13 +53,13 @@ pub enum ProgressKind {
     Other(String),
 }
 
-/// What a watch of a run says.
+/// An event of a watch of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RunEvent {
     /// An entry of the history; its cursor is the id of the event.
     Entry(Box<HistoryEntry>),
-    /// What an attempt says while it works; it has no id.
+    /// Live progress of an attempt; it has no id.
     Progress(Progress),
     /// The run has ended; nothing follows.
     End(Box<Run>),
@@ -100,7 +100,7 @@ impl Operation for WatchRun {
         returns: Returns::Events,
         answers: &[
             (200, "Server-sent events until the run has ended."),
-            (204, "The end was seen already (`Last-Event-ID: end`): do not come back."),
+            (204, "The client has seen the end already (`Last-Event-ID: end`) and must not reconnect."),
         ],
         errors: &[Code::RunNotFound, Code::BadCursor],
         ..Spec::READ

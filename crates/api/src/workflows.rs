@@ -30,7 +30,7 @@ pub struct Deployed {
     pub hash: String,
     /// Whether this revision is new.
     pub new: bool,
-    /// What looks like a mistake.
+    /// A warning.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Diagnostic>,
 }
@@ -179,7 +179,7 @@ pub struct GraphNode {
     pub target: String,
     /// How often and when.
     pub notes: Vec<String>,
-    /// The group that it stands in, by position in `nodes`.
+    /// The group that contains it, by position in `nodes`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<usize>,
 }

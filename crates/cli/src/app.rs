@@ -1,6 +1,6 @@
-//! What was typed means this: settings, streams, and the way to an engine.
+//! What every command shares: settings, output streams, and the session with an engine.
 //!
-//! For: what every command needs. Not for: any one command.
+//! For: what every command needs. Not for: any single command.
 //! Invariant: results go to standard output, everything else to standard error.
 
 use std::{
@@ -30,18 +30,18 @@ pub(crate) struct App {
     pub(crate) err: Style,
 }
 
-/// What a command wants of an engine.
+/// What a command needs an engine for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
-    /// To look or tell; the data folder must be there.
+    /// To read, or to operate what is there; the data folder must exist.
     Look,
-    /// To change something, even on a new folder; no task is worked on.
+    /// To change something, also in a new folder; tasks are not run.
     Change,
-    /// To work on tasks too, where no server does.
+    /// To run tasks too, where no server does.
     Work,
 }
 
-/// A way to an engine, which may be in this process.
+/// A connection to an engine, which may be in this process.
 pub(crate) struct Session {
     pub(crate) client: Client,
     /// When it was opened.
@@ -57,7 +57,7 @@ impl App {
         Ok(Self { settings, json: globals.json, out, err })
     }
 
-    /// Prints to standard output. Where nobody reads it any more, the process has nothing left to do.
+    /// Prints to standard output. Where the pipe is closed, the process exits: it has nothing left to do.
     #[expect(clippy::unused_self, reason = "printing belongs to the application, whatever it needs for it")]
     pub(crate) fn print(&self, text: &str) {
         if io::stdout().lock().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()).is_err() {
@@ -84,14 +84,14 @@ impl App {
         }
     }
 
-    /// Tells something on standard error.
+    /// Prints a line to standard error.
     #[expect(clippy::unused_self, reason = "as above")]
-    pub(crate) fn tell(&self, text: &str) {
-        // Who closed standard error does not want to be told.
+    pub(crate) fn eprint(&self, text: &str) {
+        // Where standard error is closed, there is nowhere to report that.
         let _ = writeln!(io::stderr().lock(), "{text}");
     }
 
-    /// Opens a way to an engine: the server that is named, the process that has the data folder open, or this one.
+    /// Opens a session: with the configured server, the process that has the data folder open, or an engine in this process.
     pub(crate) async fn session(&self, need: Need) -> Result<Session> {
         let opened = when::now();
         let session = |client: Client, server| {
@@ -122,7 +122,7 @@ impl App {
             }
             match Server::open(&self.settings, role).await {
                 Ok(server) => return Ok(session(client::local(server.router()), Some(server))),
-                // Whoever has it is about to say where it listens, or is done in a moment.
+                // The process that holds the folder either will publish its address shortly, or is about to exit.
                 Err(error) if error.code == Code::Locked && Instant::now() < deadline => {
                     tokio::time::sleep(HOLDER_PAUSE).await;
                 }
@@ -131,16 +131,28 @@ impl App {
         }
     }
 
-    /// The `HOST:PORT` of the process that has the data folder open, where it has said it.
+    /// Opens a session, uses it, and closes it again.
+    pub(crate) async fn with_session<T>(
+        &self,
+        need: Need,
+        command: impl AsyncFnOnce(&Session) -> Result<T>,
+    ) -> Result<T> {
+        let session = self.session(need).await?;
+        let result = command(&session).await;
+        session.close(std::future::pending()).await;
+        result
+    }
+
+    /// The `HOST:PORT` of the process that has the data folder open, once it has published it.
     pub(crate) fn holder(&self) -> Result<Option<String>> {
         let holder = consort_server::holder(self.settings.data_dir())?;
         Ok(holder.and_then(|holder| holder.text.strip_prefix("http://").map(str::to_owned)))
     }
 }
 
-/// How long to wait for the holder of a folder to say where it listens.
+/// How long to wait until the process that holds a folder publishes its address.
 const HOLDER_WITHIN: Duration = Duration::from_secs(10);
-/// The pause between two looks.
+/// The pause between two attempts.
 const HOLDER_PAUSE: Duration = Duration::from_millis(20);
 
 impl Session {
@@ -149,7 +161,7 @@ impl Session {
         self.server.as_ref()
     }
 
-    /// Lets go; an engine in this process finishes what it works on, unless `at_once` ends first.
+    /// Closes the session; an engine in this process finishes its running tasks, unless `at_once` resolves first.
     pub(crate) async fn close(self, at_once: impl Future<Output = ()>) {
         if let Some(server) = self.server {
             server.close(at_once).await;

@@ -1,6 +1,6 @@
 //! How the process ends: the exit codes, in one table.
 //!
-//! For: scripts that act on how a command ended. Not for: what went wrong in detail (the error's code says that).
+//! For: scripts that act on how a command ended. Not for: what went wrong in detail (the error's code has that).
 //! Invariant: the table is what `docs/cli.md` shows, and every error maps to exactly one line of it.
 
 use consort_types::{Code, Error, ErrorKind};
@@ -37,8 +37,8 @@ pub(crate) const TABLE: &[(Exit, &str)] = &[
     (Exit::Unavailable, "not now: the server cannot be reached, is busy or stops, or the folder is in use"),
     (Exit::Refused, "refused by a rule: not in that state, over a limit, or not allowed"),
     (Exit::Broken, "stored data is damaged, or a defect of Consort"),
-    (Exit::Interrupted, "interrupted (Ctrl-C); what was started is kept and goes on later"),
-    (Exit::Terminated, "terminated (SIGTERM); what was started is kept and goes on later"),
+    (Exit::Interrupted, "interrupted (Ctrl-C); what was started is kept and continues later"),
+    (Exit::Terminated, "terminated (SIGTERM); what was started is kept and continues later"),
 ];
 
 impl Exit {

@@ -25,7 +25,7 @@ use crate::{
     show::{
         history,
         live::Live,
-        said::Said,
+        progress::AttemptProgress,
         style::terminal_size,
         tree::{self, Frame},
         when,
@@ -47,7 +47,7 @@ pub(crate) enum Manner {
 
 /// Redraws at most this often.
 const REDRAW: Duration = Duration::from_millis(100);
-/// How long agents may take to join before a missing one is told.
+/// How long agents may take to join before a missing one is reported.
 const AGENTS_WITHIN: Duration = Duration::from_millis(800);
 /// Tries to reach the server again, and the pause between them.
 const TRIES: u32 = 40;
@@ -63,17 +63,18 @@ pub(crate) struct Follower<'a> {
     seen: Option<String>,
     live: Live,
     /// By path of the step.
-    said: BTreeMap<String, Said>,
+    progress: BTreeMap<String, AttemptProgress>,
     turn: usize,
 }
 
 impl<'a> Follower<'a> {
     pub(crate) fn new(app: &'a App, client: &'a Client, run: RunId) -> Self {
         let live = Live::default();
-        Self { app, client, run, events: None, seen: None, live, said: BTreeMap::new(), turn: 0 }
+        Self { app, client, run, events: None, seen: None, live, progress: BTreeMap::new(), turn: 0 }
     }
 
-    /// Follows to the end; the answer is the run. `needs` are the agents that are told if none offers them.
+    /// Follows to the end; the answer is the run. `needs` are the capabilities that are reported if no agent offers
+    /// them.
     pub(crate) async fn follow(&mut self, manner: Manner, needs: &Needs) -> Result<Run> {
         let mut tick = tokio::time::interval(REDRAW);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -91,7 +92,7 @@ impl<'a> Follower<'a> {
                 }
                 () = &mut agents, if !looked => {
                     looked = true;
-                    self.tell_missing(needs).await?;
+                    self.warn_of_missing_agents(needs).await?;
                 }
                 _ = tick.tick(), if manner == Manner::Live => {
                     if std::mem::take(&mut dirty) {
@@ -111,7 +112,7 @@ impl<'a> Follower<'a> {
         Ok(ended)
     }
 
-    /// Takes note of an event; the run where it is the end.
+    /// Handles an event; returns the run where it is the end.
     fn take(&mut self, event: Event<RunEvent>, manner: Manner) -> Result<Option<Run>> {
         if manner == Manner::Documents && !matches!(event.what, RunEvent::End(_)) {
             self.app.print_line(&named(&event.what));
@@ -120,16 +121,16 @@ impl<'a> Follower<'a> {
             RunEvent::End(run) => return Ok(Some(*run)),
             RunEvent::Error(problem) => return Err(problem.into()),
             RunEvent::Entry(entry) if manner == Manner::Lines => {
-                self.app.tell(&history::line(&entry, self.app.err));
+                self.app.eprint(&history::line(&entry, self.app.err));
             }
             RunEvent::Entry(_) => {}
             RunEvent::Progress(progress) => {
                 if manner == Manner::Lines
                     && let Some(line) = history::progress(&progress, self.app.err)
                 {
-                    self.app.tell(&line);
+                    self.app.eprint(&line);
                 }
-                self.said.entry(progress.step.clone()).or_default().take(progress);
+                self.progress.entry(progress.step.clone()).or_default().update(progress);
             }
         }
         Ok(None)
@@ -147,22 +148,22 @@ impl<'a> Follower<'a> {
         // The last column stays free: a terminal that wraps there would break the count of lines.
         let height = if bounded { height.saturating_sub(2).max(1) } else { 200 };
         let (style, now) = (self.app.err, when::now());
-        let frame = Frame { style, width: width - 1, height, now, turn: self.turn, said: &self.said };
+        let frame = Frame { style, width: width - 1, height, now, turn: self.turn, progress: &self.progress };
         let mut lines = vec![tree::heading(run, &frame)];
         lines.extend(tree::lines(nodes, &frame));
         self.live.draw(&lines);
     }
 
-    async fn tell_missing(&mut self, needs: &Needs) -> Result<()> {
+    async fn warn_of_missing_agents(&mut self, needs: &Needs) -> Result<()> {
         for missing in needs.missing(self.client).await? {
             self.live.clear();
-            self.app.tell(&format!("warning: no agent offers {missing}; the step waits for one"));
+            self.app.eprint(&format!("warning: no agent offers {missing}; the step waits for one"));
         }
         Ok(())
     }
 }
 
-/// An event as a document: its name, and what it says.
+/// An event as a document: its name and its data.
 fn named(event: &RunEvent) -> Value {
     let mut document = json!(event);
     let fields = document.as_object_mut().map(std::mem::take).unwrap_or_default();

@@ -44,7 +44,7 @@ pub(crate) fn document(typed: &[String], base: Value, schema: Option<&Value>, fo
     Ok(Value::Object(document))
 }
 
-/// A document that stands alone: JSON, `@FILE`, or plain text.
+/// A document by itself: JSON, `@FILE`, or plain text.
 pub(crate) fn payload(text: &str, folder: &Path) -> Result<Value> {
     match text.strip_prefix('@') {
         Some(file) => read_field_file(file, folder),
@@ -100,7 +100,7 @@ fn json_or_text(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
 }
 
-/// A file as JSON where its name says so, else as text.
+/// A file as JSON where its name ends in `.json`, else as text.
 fn read_field_file(file: &str, folder: &Path) -> Result<Value> {
     let json = Path::new(file).extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json"));
     if json { read_json(file, folder) } else { Ok(Value::String(read_text(file, folder)?)) }

@@ -77,6 +77,6 @@ fn write_error(error: &Error, style: Style) {
     if let Some(hint) = &error.hint {
         text.extend(["  ", &style.paint(Paint::Cyan, "hint"), ": ", &clean_lines(hint), "\n"]);
     }
-    // Who closed standard error does not want to be told.
+    // Where standard error is closed, there is nowhere to report that.
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }

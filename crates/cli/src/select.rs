@@ -11,12 +11,12 @@ use consort_types::{Code, Error, Result, RunId, limits};
 
 use crate::client::Client;
 
-/// How many runs are looked through.
+/// How many runs are searched.
 const LOOKED_AT_MAX: usize = 10_000;
 /// Candidates that an error names.
 const SHOWN_MAX: usize = 5;
 
-/// The run that was meant.
+/// The run of that name.
 pub(crate) async fn run(client: &Client, text: &str) -> Result<RunId> {
     if let Ok(id) = text.parse::<RunId>() {
         return Ok(id);
@@ -52,7 +52,7 @@ pub(crate) async fn run(client: &Client, text: &str) -> Result<RunId> {
     one(text, "run", &names, Code::RunNotFound).map(|at| found[at])
 }
 
-/// The inbox item that was meant.
+/// The inbox item of that name.
 pub(crate) fn item<'a>(items: &'a [InboxItem], text: &str) -> Result<&'a InboxItem> {
     let wanted = text.to_ascii_uppercase();
     let fits = |item: &&InboxItem| {

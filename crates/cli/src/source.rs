@@ -50,7 +50,7 @@ pub(crate) async fn anywhere(app: &App, client: &Client, named: &str) -> Result<
     Ok(Source { shown: format!("{named}.yaml (deployed)"), text: found.source })
 }
 
-/// Says where was looked, where nothing was found.
+/// The error that lists the searched places.
 pub(crate) fn missing(named: &str, error: Error) -> Error {
     if error.code != Code::WorkflowNotFound {
         return error;
@@ -74,11 +74,11 @@ fn read(path: &Path) -> Result<Source> {
     Ok(Source { shown, text })
 }
 
-/// The checked workflow; where it has errors all of them are told, and the error says how many.
+/// The checked workflow; where it has errors, all of them are printed, and the returned error has their number.
 pub(crate) fn parse(app: &App, source: &Source) -> Result<Checked> {
     check(&source.text).map_err(|found| {
-        app.tell(&found.render(&source.shown, &source.text, app.err.color));
-        app.tell("");
+        app.eprint(&found.render(&source.shown, &source.text, app.err.color));
+        app.eprint("");
         let count = found.0.len();
         let what = if count == 1 { "an error".to_owned() } else { format!("{count} errors") };
         Error::new(Code::BadWorkflow, format!("`{}` has {what}", source.shown))

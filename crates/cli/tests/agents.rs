@@ -108,7 +108,7 @@ fn what_operators_say_outlives_the_server_and_an_agent_that_is_gone_can_be_remov
     let refused = folder.run(&["agents", "remove", "basic"]);
     assert!(refused.code == 5 && refused.err.contains("C0315"), "{refused:#?}");
     assert!(server.stop().unwrap().success());
-    // Each command opens the folder anew now.
+    // Each command opens the folder again now.
     let lost = basic(&folder);
     assert_eq!((&lost["health"], &lost["draining"], &lost["weight"]), (&json!("lost"), &json!(true), &json!(7)));
     let server = Server::start(binary(), &folder.path(), ["--log", "info"]).unwrap();

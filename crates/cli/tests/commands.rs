@@ -200,7 +200,7 @@ fn the_doctor_tells_good_from_damaged() {
     assert!(folder.json(&["doctor"]).iter().all(|finding| finding["health"] != "bad"));
     let log = folder.path().join(".consort/log/00000000000000000001.log");
     let mut bytes = std::fs::read(&log).unwrap();
-    // Behind the head and the marks stands the first frame.
+    // Behind the head and the marks is the first frame.
     bytes[3 * 4096 + 60] ^= 1;
     std::fs::write(&log, &bytes).unwrap();
     let ended = folder.run(&["doctor"]);

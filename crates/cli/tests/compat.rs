@@ -2,8 +2,8 @@
 //!
 //! For: the promise that a data folder outlives the version that wrote it. Not for: single records and rows (see the
 //! tests of the core and of the language's normal form).
-//! Invariant: a folder in `tests/compat` is written once, by the version that it stands for, and never changed. It is
-//! added by `CONSORT_COMPAT_WRITE=NAME cargo test -p consort-cli --test compat`, when the layout or a format changes.
+//! Invariant: a folder in `tests/compat` is written once, by the version of its name, and never changed. It is added by
+//! `CONSORT_COMPAT_WRITE=NAME cargo test -p consort-cli --test compat`, when the layout or a format changes.
 
 mod common;
 
@@ -33,7 +33,7 @@ const QUESTIONS: &[&[&str]] = &[
     &["--namespace", "other", "runs", "list"],
 ];
 
-/// Stands in front of a folder, in the list of what a data folder held.
+/// The prefix of a folder in the list of what a data folder held.
 const FOLDER: &str = "folder";
 
 fn fixtures() -> PathBuf {
@@ -56,12 +56,12 @@ fn answers(folder: &Folder) -> Value {
     Value::Object(answers)
 }
 
-/// Later versions may say more; what was said before must still be said.
+/// Later versions may show more; what was shown before must still be shown.
 fn assert_holds(was: &Value, is: &Value, at: &str) {
     match (was, is) {
         (Value::Object(was), Value::Object(is)) => {
             for (key, value) in was {
-                let found = is.get(key).unwrap_or_else(|| panic!("{at}: `{key}` is not there any more"));
+                let found = is.get(key).unwrap_or_else(|| panic!("{at}: `{key}` is missing"));
                 assert_holds(value, found, &format!("{at}/{key}"));
             }
         }
@@ -107,7 +107,7 @@ fn keep(data: &Path, to: &Path) {
         if name == ".gitignore" {
             continue;
         }
-        // A lock says who holds the folder, which is over.
+        // A lock names the process that held the folder, which has ended.
         let bytes = if name == "lock" { Vec::new() } else { fs::read(data.join(&path)).unwrap() };
         let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
         let copy = to.join("data").join(&path);
@@ -171,7 +171,7 @@ fn waits(folder: &Folder, workflow: &str) -> String {
     run
 }
 
-/// A server on the folder, once it has said where it listens.
+/// A server on the folder, once it has printed its address.
 fn serve(folder: &Folder) -> common::Running {
     let mut server = folder.start(&["up", "--port", "0"]);
     assert!(server.line().starts_with("http://"));
@@ -195,7 +195,7 @@ fn folders_of_every_version_open_and_their_runs_complete() {
         assert_holds(&was, &answers(&folder), &name);
         let waiting = folder.wait_for("waiting", "running");
         let again = folder.ok(&["run", "waiting", "--detach", "--idempotency-key", "once"]);
-        assert_eq!(again.trim(), waiting, "{name}: the key still stands for its run");
+        assert_eq!(again.trim(), waiting, "{name}: the key still belongs to its run");
         folder.ok(&["runs", "signal", &waiting, "go", "--payload", "7"]);
         let approved = folder.wait_for("release", "running");
         folder.ok(&["runs", "approve", &approved, "--by", "mara"]);

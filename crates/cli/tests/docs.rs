@@ -1,4 +1,4 @@
-//! Pages that are made from the code are what the code says.
+//! Generated pages match the code.
 //!
 //! For: `docs/cli.md` and `docs/configuration.md`. Not for: prose.
 //! Invariant: as in `common`.

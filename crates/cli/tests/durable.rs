@@ -34,11 +34,11 @@ fn an_interrupted_run_goes_on_by_the_same_command() {
         let run = folder.wait_for("waiting", "running");
         first.signal(signal);
         let ended = first.ended();
-        assert!(ended.code == code && ended.err.contains("goes on"), "{ended:#?}");
+        assert!(ended.code == code && ended.err.contains("continues"), "{ended:#?}");
         folder.ok(&["runs", "signal", &run, "go", "--payload", "8"]);
         let ended = folder.run(&["run", "waiting.yaml"]);
         assert_eq!((ended.code, ended.out.as_str()), (0, "8\n"), "{}", ended.err);
-        assert!(ended.err.contains(&format!("going on with run {run}")), "{}", ended.err);
+        assert!(ended.err.contains(&format!("continuing run {run}")), "{}", ended.err);
         assert_eq!(folder.json(&["runs", "list"]).len(), 1);
     }
 }
@@ -59,7 +59,7 @@ fn a_killed_run_goes_on_and_new_starts_another() {
     assert_eq!(third.ended().code, 1);
 }
 
-/// Appends a record that nobody can read, as a version with a defect might; its number.
+/// Appends a record that cannot be decoded, as a version with a defect might; its number.
 fn poison(folder: &Folder) -> u64 {
     let mut log = FileLog::open(&folder.path().join(".consort/log")).unwrap();
     let last = log.read(log.first()).last().unwrap().unwrap().1.time;

@@ -1,6 +1,6 @@
 //! Where `consort up` listens.
 //!
-//! For: the address, or the two, and what is said where one cannot be had. Not for: what is served there.
+//! For: the address, or the two, and the error where one is not available. Not for: what is served there.
 //! Invariant: as in `common`.
 
 mod common;
@@ -45,7 +45,7 @@ fn grpc_may_have_an_address_of_its_own() {
     let server = Server::start(common::binary(), &folder.path(), ["--grpc-listen", "127.0.0.1:0"]).unwrap();
     assert_ne!(server.address(), server.grpc_address());
     assert!(TcpStream::connect(server.address()).is_ok() && TcpStream::connect(server.grpc_address()).is_ok());
-    // Another server beside it is refused the port, and told which setting gave it.
+    // Another server beside it is refused the port, with the setting that named it.
     let other = Folder::new();
     let taken = server.grpc_address().to_string();
     let ended = other.run(&["up", "--port", "0", "--grpc-listen", &taken]);

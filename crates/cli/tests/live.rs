@@ -1,7 +1,7 @@
 //! Partial output of a remote agent, as commands show it.
 //!
-//! For: `--json` and pipes. Not for: the tree on a terminal (its parts are tested where they stand).
-//! Invariant: as in `common`; the agent says the next thing only when the last was seen.
+//! For: `--json` and pipes. Not for: the tree on a terminal (its parts have unit tests).
+//! Invariant: as in `common`; the agent sends the next message only when the previous one was seen.
 
 mod common;
 
@@ -13,7 +13,7 @@ use consort_testkit::{process::Server, wait_until};
 use serde_json::{Value, json};
 use tokio::{runtime::Runtime, sync::Semaphore};
 
-/// Says three things, each when it may, and ends when it may.
+/// Sends three messages, each when it may, and ends when it may.
 async fn write(ctx: TaskContext, gate: Arc<Semaphore>) -> Result<String, TaskError> {
     let next = async || gate.acquire().await.map(tokio::sync::SemaphorePermit::forget);
     next().await?;

@@ -1,4 +1,4 @@
-//! The Rust worker of the conformance scenarios (sdks/conformance/README.md tells what each capability does).
+//! The Rust worker of the conformance scenarios (sdks/conformance/README.md describes each capability).
 //!
 //! For: the driver of this crate. Not for: learning (see `crates/sdk/examples`).
 //! Invariant: it does what the workers in the other languages do.
@@ -68,7 +68,7 @@ async fn effect(ctx: &TaskContext, name: &str) -> Result<u32, TaskError> {
     let mut answer = Vec::new();
     while !answer.ends_with(b"}") {
         if stream.read_buf(&mut answer).await? == 0 {
-            return Err(TaskError::retryable("the outside service has gone"));
+            return Err(TaskError::retryable("the outside service is unreachable"));
         }
     }
     let at = answer.iter().position(|byte| *byte == b'{').unwrap_or(0);

@@ -29,7 +29,7 @@ output:
   write: ${{ steps.write.output }}
 ";
 
-/// Effects that may be repeated, and how many tasks of a run ask for each.
+/// Effects that may be repeated, and how many tasks of a run request each.
 const REPEATABLE: [&str; 9] = ["first", "left", "right", "last", "left-1", "left-2", "right-1", "right-2", "step"];
 
 /// What was seen.
@@ -41,7 +41,7 @@ pub struct Seen {
     pub servers_killed: u32,
     /// Runs that ended.
     pub runs: usize,
-    /// Effects that were asked for.
+    /// Effects that were requested.
     pub effects: u32,
     /// Of these: repetitions of effects that may be repeated.
     pub repeated: u32,

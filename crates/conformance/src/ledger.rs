@@ -14,7 +14,7 @@ use std::{
 
 use parking_lot::{Condvar, Mutex};
 
-/// What was asked for.
+/// The requested effects.
 #[derive(Debug, Default)]
 struct Counts {
     effects: BTreeMap<String, u32>,
@@ -68,7 +68,7 @@ impl Ledger {
         format!("http://{}", self.address)
     }
 
-    /// How often an effect was asked for.
+    /// How often an effect was requested.
     pub fn count(&self, effect: &str) -> u32 {
         self.shared.counts.lock().effects.get(effect).copied().unwrap_or(0)
     }
@@ -78,12 +78,12 @@ impl Ledger {
         self.shared.counts.lock().keys.get(effect).map_or(0, BTreeMap::len)
     }
 
-    /// How often the effect was asked for under the key under which it was asked for most.
+    /// The most requests for the effect under one key.
     pub fn most_under_one_key(&self, effect: &str) -> u32 {
         self.shared.counts.lock().keys.get(effect).and_then(|keys| keys.values().copied().max()).unwrap_or(0)
     }
 
-    /// How often anything was asked for.
+    /// The number of all requests.
     pub fn total(&self) -> u32 {
         self.shared.counts.lock().effects.values().sum()
     }
@@ -93,7 +93,7 @@ impl Ledger {
         self.shared.counts.lock().together_most
     }
 
-    /// Answers what is held of an effect, and holds it no more.
+    /// Answers the held requests for an effect, and holds no further ones.
     pub fn release(&self, effect: &str) {
         self.shared.counts.lock().held.remove(effect);
         self.shared.changed.notify_all();

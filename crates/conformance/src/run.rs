@@ -1,6 +1,6 @@
 //! Runs one scenario against one SDK.
 //!
-//! For: bringing about what the scenario says, and judging what came of it. Not for: the list (see `scenario`).
+//! For: executing the actions of the scenario, and checking the result. Not for: the list (see `scenario`).
 //! Invariant: every wait ends when what it waits for is there, or fails with its name; nothing is timed.
 
 use std::{
@@ -32,8 +32,7 @@ struct Scene<'a> {
 
 /// Runs a scenario to its end.
 ///
-/// # Errors
-/// Where something did not come as the scenario says: what, and the end of the worker's log.
+/// # Errors Where something differs from the scenario: what, and the end of the worker's log.
 pub fn run(scenario: &Scenario, sdk: Sdk) -> Result<(), String> {
     let mut scene = Scene::open(scenario, sdk)?;
     let outcome = scene.play();
@@ -44,7 +43,7 @@ pub fn run(scenario: &Scenario, sdk: Sdk) -> Result<(), String> {
 
 impl<'a> Scene<'a> {
     fn open(scenario: &'a Scenario, sdk: Sdk) -> Result<Self, String> {
-        // A worker that comes back needs time for it; one that was killed does not come back.
+        // A worker that reconnects needs time for it; one that was killed does not reconnect.
         let server_dies =
             scenario.happenings()?.iter().any(|one| matches!(one, Happening::KillServer | Happening::StopServer));
         let grace = if server_dies { "40s" } else { "250ms" };
@@ -126,7 +125,7 @@ impl<'a> Scene<'a> {
         Ok(found.and_then(|found| found["state"].as_str()).unwrap_or_default().to_owned())
     }
 
-    /// Decides the first thing that stands in the inbox.
+    /// Decides the first item of the inbox.
     fn decide(&self, decision: &Value) -> Result<(), String> {
         let task = wait("something in the inbox", || {
             let inbox = self.stage.ask("GET", "/v1/inbox", None)?;
@@ -163,13 +162,13 @@ impl<'a> Scene<'a> {
         for (effect, count) in &expect.effects {
             let found = self.stage.ledger.count(effect);
             if found != *count {
-                return Err(format!("the effect `{effect}` was asked for {found} times, not {count}"));
+                return Err(format!("the effect `{effect}` was requested {found} times, not {count}"));
             }
         }
         for (effect, least) in &expect.effects_min {
             let found = self.stage.ledger.count(effect);
             if found < *least {
-                return Err(format!("the effect `{effect}` was asked for {found} times, not at least {least}"));
+                return Err(format!("the effect `{effect}` was requested {found} times, not at least {least}"));
             }
         }
         // However often an effect was tried, it was under one key, unless it belongs to several tasks.
@@ -183,7 +182,7 @@ impl<'a> Scene<'a> {
         self.judge_live()
     }
 
-    /// Partial output comes in its order; messages beside it say what is done now, whenever that is.
+    /// Partial output comes in its order; messages beside it may come at any time.
     fn judge_live(&self) -> Result<(), String> {
         let (live, expected) = (self.live.lock(), &self.scenario.expect.live);
         let parts = |all: &[String], messages: bool| -> Vec<String> {
@@ -223,7 +222,7 @@ fn judge_run(expect: &Expect, run: &Value) -> Result<(), String> {
     }
     let message = run["error"]["message"].as_str().unwrap_or_default();
     match expect.message.iter().find(|part| !message.contains(*part)) {
-        Some(part) => Err(format!("the error `{message}` does not say `{part}`")),
+        Some(part) => Err(format!("the error `{message}` does not contain `{part}`")),
         None => Ok(()),
     }
 }

@@ -59,10 +59,10 @@ pub struct Expect {
     /// Texts that the error's message has.
     #[serde(default)]
     pub message: Vec<String>,
-    /// How often effects were asked for.
+    /// How often effects were requested.
     #[serde(default)]
     pub effects: BTreeMap<String, u32>,
-    /// How often they were asked for at least.
+    /// How often they were requested at least.
     #[serde(default)]
     pub effects_min: BTreeMap<String, u32>,
     /// How many effects were held at once at most.
@@ -76,9 +76,9 @@ pub struct Expect {
 /// Something that happens in a scenario.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Happening {
-    /// An effect has been asked for this often.
+    /// An effect has been requested this often.
     AwaitEffect(String, u32),
-    /// The answers of an effect are held back no more.
+    /// The answers of an effect are no longer held back.
     Release(String),
     /// A step is in a state.
     AwaitState(String, String),
@@ -94,13 +94,13 @@ pub enum Happening {
     KillWorker,
     /// A worker is started, of a variant.
     StartWorker(String),
-    /// The worker is told to stop.
+    /// The worker gets the signal to stop.
     StoppingWorker,
     /// The worker has ended with status 0.
     AwaitWorkerEnd,
     /// The server is killed.
     KillServer,
-    /// The server is told to stop, and has ended.
+    /// The server has got the signal to stop, and has ended.
     StopServer,
     /// The server is started again, at the same addresses.
     StartServer,

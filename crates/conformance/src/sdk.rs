@@ -23,7 +23,7 @@ pub enum Sdk {
     TypeScript,
 }
 
-/// What a worker is told.
+/// The settings of a worker.
 #[derive(Clone, Debug)]
 pub struct Setting {
     /// The address of the server, `HOST:PORT`.
@@ -73,7 +73,7 @@ impl Sdk {
         Ok(command)
     }
 
-    /// Starts the worker; what it says goes to `log`.
+    /// Starts the worker; its output goes to `log`.
     ///
     /// # Errors
     /// Where something is missing to run it.
@@ -96,14 +96,13 @@ impl Sdk {
     }
 }
 
-/// Tells a process to stop, as a supervisor does.
+/// Sends a process the signal to stop, as a supervisor does.
 ///
-/// # Errors
-/// Where it is gone already.
+/// # Errors Where it has ended already.
 pub fn terminate(id: u32) -> Result<(), String> {
     let told = Command::new("sh").args(["-c", "kill -TERM \"$1\"", "kill", &id.to_string()]).status();
     let done = told.is_ok_and(|status| status.success());
-    if done { Ok(()) } else { Err(format!("process {id} could not be told to stop")) }
+    if done { Ok(()) } else { Err(format!("process {id} could not be sent the signal to stop")) }
 }
 
 /// A worker process.
@@ -113,10 +112,9 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Tells it to stop.
+    /// Sends it the signal to stop.
     ///
-    /// # Errors
-    /// Where it is gone already.
+    /// # Errors Where it has ended already.
     pub fn stop(&self) -> Result<(), String> {
         terminate(self.child.id())
     }
@@ -129,7 +127,7 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // As `kill -9` does. Both fail only where the process is gone already.
+        // As `kill -9` does. Both fail only where the process has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

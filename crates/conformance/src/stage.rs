@@ -25,8 +25,7 @@ const BOUND: Duration = Duration::from_mins(1);
 
 /// Polls until `look` finds something.
 ///
-/// # Errors
-/// What `look` says, or after a minute that nothing was found.
+/// # Errors The error of `look`, or after a minute that nothing was found.
 pub fn wait<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>, String>) -> Result<T, String> {
     let start = Instant::now();
     loop {
@@ -43,7 +42,7 @@ pub fn wait<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>, String>) 
 /// Ports that the system does not give out by itself, so that nothing else takes one while a server is down.
 const PORTS: std::ops::Range<u16> = 20_000..30_000;
 
-/// An address on loopback that nobody uses, and that this process has not given out before.
+/// A free address on loopback that this process has not returned before.
 fn free_address() -> Result<String, String> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     // Processes begin at different places, so that two of them seldom look at the same ports.
@@ -116,13 +115,13 @@ impl Stage {
     /// Kills the server as `kill -9` does.
     pub fn kill_server(&mut self) {
         if let Some(mut child) = self.server.take() {
-            // Both fail only where the process is gone already.
+            // Both fail only where the process has ended already.
             let _ = child.kill();
             let _ = child.wait();
         }
     }
 
-    /// Tells the server to stop, and waits until it has.
+    /// Sends the server the signal to stop, and waits until it has ended.
     ///
     /// # Errors
     /// Where it does not end, or ends badly.
@@ -158,8 +157,7 @@ impl Stage {
 
     /// The answer of the server; a refusal is an error.
     ///
-    /// # Errors
-    /// Where the server is gone, or refuses.
+    /// # Errors Where the server has ended, or refuses.
     pub fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, String> {
         let answer = self.client.request(method, path, body).map_err(|error| format!("{path}: {error}"))?;
         if !(200..300).contains(&answer.status) {

@@ -44,7 +44,7 @@ impl Backing for Memory {
     }
 }
 
-/// A machine, what it has been asked, and how long that took.
+/// A machine, the records applied to it, and how long each took.
 struct Driver {
     machine: Machine,
     memory: Arc<Memory>,

@@ -57,7 +57,7 @@ pub enum Command {
     /// A task leaves its instance while it waits.
     #[n(6)]
     TaskPark(#[n(0)] TaskPark),
-    /// An instance that held an attempt is gone.
+    /// An instance that held an attempt is disconnected.
     #[n(7)]
     AttemptLost(#[n(0)] AttemptLost),
     /// Log time moves on; due timers fire.
@@ -78,7 +78,7 @@ pub enum Command {
     /// Decide an unknown outcome.
     #[n(13)]
     ResolveUnknown(#[n(0)] ResolveUnknown),
-    /// Make a new run that takes outcomes over from an old one.
+    /// Start a new run that reuses outcomes of an earlier one.
     #[n(14)]
     ForkRun(#[n(0)] ForkRun),
     /// Delete an ended run.

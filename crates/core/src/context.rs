@@ -25,7 +25,7 @@ use crate::{
     state::{Fingerprint, State},
 };
 
-/// Rows that are only looked at or counted down, and that together count as one unit of work.
+/// Rows that are only read or counted down, and that together count as one unit of work.
 pub(crate) const LIGHT_PER_UNIT: usize = 32;
 
 /// How a step instance ended.
@@ -200,7 +200,7 @@ impl<'a> ApplyContext<'a> {
     }
 
     /// Moves an instance to another state, with the counts that follow from it. This is the only place that does, and
-    /// [`StepState::may_become`] says which moves are legal.
+    /// [`StepState::may_become`] lists the legal moves.
     pub(crate) fn set_state(&mut self, task: TaskId, step: &mut Step, state: StepState) {
         let from = step.state;
         assert!(from.may_become(state), "step {task} is {from:?} and cannot become {state:?}");

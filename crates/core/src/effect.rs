@@ -35,12 +35,12 @@ pub enum AttemptEnd {
     Failed {
         /// The code of the failure.
         code: Code,
-        /// Whether another attempt may help, as the agent says.
+        /// Whether the agent declares that another attempt may help.
         retryable: bool,
     },
     /// It did not end in time.
     Expired,
-    /// Its instance is gone, and repeating it does no harm.
+    /// Its instance is disconnected, and repeating it does no harm.
     Lost,
     /// It may or may not have had its effect.
     Unknown,
@@ -51,8 +51,8 @@ pub enum AttemptEnd {
 pub enum Effect {
     /// Hand the task out.
     Ready(ReadyTask),
-    /// The outcome of an attempt; [`Effect::Gone`] follows. An attempt that ends with its step or its run, and so tells
-    /// nothing of its instance, is only gone.
+    /// The outcome of an attempt; [`Effect::Gone`] follows. An attempt that ends with its step or its run is only gone:
+    /// its end is no evidence about its instance.
     AttemptEnded {
         /// The task.
         task: TaskId,
@@ -61,7 +61,7 @@ pub enum Effect {
         /// How it ended.
         end: AttemptEnd,
     },
-    /// The attempt is over, or was taken back: forget it, and tell its instance to stop where it still works on it.
+    /// The attempt is over, or was revoked: forget it, and have its instance stop it where it still runs.
     Gone {
         /// The task.
         task: TaskId,
@@ -70,7 +70,7 @@ pub enum Effect {
         /// Why, where the instance must stop; `None` where it ended by its own report.
         stop: Option<&'static str>,
     },
-    /// A journal entry of a task was recorded or answered: tell the instance that holds the task.
+    /// A journal entry of a task was recorded or answered: notify the instance that holds the task.
     Recorded {
         /// The task.
         task: TaskId,
@@ -103,18 +103,18 @@ pub enum Effect {
         name: String,
         /// Its version.
         version: String,
-        /// What operators said about it; `None` where it was removed.
+        /// Its settings by operators; `None` where it was removed.
         state: Option<AgentState>,
     },
-    /// A limit was set, or (where it says nothing) removed.
+    /// A limit was set, or (where it is empty) removed.
     LimitChanged {
         /// The namespace.
         namespace: String,
         /// What it is about.
         scope: LimitScope,
-        /// What it says now.
+        /// Its values now.
         limit: TaskLimit,
     },
-    /// No row refers to the blob any more.
+    /// No row refers to the blob.
     BlobUnused(BlobHash),
 }

@@ -1,7 +1,7 @@
 //! JSON documents as bytes.
 //!
-//! For: the one place that writes them, and says why that cannot fail. Not for: reading documents (see `state`), or rows
-//! (they are CBOR).
+//! For: the one place that writes them, and documents why that cannot fail. Not for: reading documents (see `state`),
+//! or rows (they are CBOR).
 //! Invariant: equal documents give equal bytes.
 
 use serde::Serialize;

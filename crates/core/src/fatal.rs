@@ -1,4 +1,4 @@
-//! Errors that halt the partition, told from those that refuse a command or fail a step.
+//! Errors that halt the partition, as opposed to those that refuse a command or fail a step.
 //!
 //! For: the one list of fatal codes. Not for: what the engine does about them.
 //! Invariant: whether an error is fatal follows from its code alone.

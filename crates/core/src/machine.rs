@@ -53,14 +53,14 @@ impl Machine {
         Ok(Self { state: State::open(backing, applied)? })
     }
 
-    /// Lets a record do less than [`limits::WORK_PER_RECORD_MAX`] and [`limits::EXPRESSION_COST_MAX`] say, so that a
+    /// Limits the work of a record below [`limits::WORK_PER_RECORD_MAX`] and [`limits::EXPRESSION_COST_MAX`], so that a
     /// small test sees work spread over many records. Every machine that applies the same log must have the same
     /// numbers; with fewer than 4 units a record gets nowhere.
     pub fn limit_records(&mut self, units_max: usize, cost_max: u64) {
         (self.state.units_max, self.state.cost_max) = (units_max, cost_max);
     }
 
-    /// Lets fewer runs be started below a run than [`limits::RUN_DESCENDANTS_MAX`] says, for tests as above.
+    /// Limits the runs below a run further than [`limits::RUN_DESCENDANTS_MAX`], for tests as above.
     pub fn limit_descendants(&mut self, descendants_max: u32) {
         self.state.descendants_max = descendants_max;
     }

@@ -33,7 +33,7 @@ pub trait Key: Ord + Clone {
     fn decode(bytes: &[u8]) -> Option<Self>;
 }
 
-/// A row that can be encoded, and says roughly how much memory it takes.
+/// A row that can be encoded, with an estimate of its memory.
 pub trait Row: Clone + Send + Sync + 'static + Encode<()> + for<'b> Decode<'b, ()> {
     /// Rough size in memory, in bytes, for the bounded cache.
     fn weight(&self) -> usize {
@@ -50,8 +50,8 @@ struct Slot<R> {
     dirty: Option<u64>,
 }
 
-/// Changed rows on their way to the backing, in no particular order; no key is in it twice. Rows are shared, not
-/// yet encoded, so that whoever writes them can do that work away from the machine's thread.
+/// Changed rows on their way to the backing, in no particular order; no key is in it twice. Rows are shared, not yet
+/// encoded, so that the writer can do that work outside of the machine's thread.
 #[derive(Default)]
 pub struct Changes {
     puts: Vec<(Vec<u8>, Arc<dyn Encodable>)>,
@@ -111,7 +111,7 @@ pub struct Table<K, R> {
 }
 
 impl<K: Key, R: Row> Table<K, R> {
-    /// A table under a key prefix of its own, which keeps at most `clean_max` unchanged rows in memory.
+    /// A table under its own key prefix, which keeps at most `clean_max` unchanged rows in memory.
     pub fn new(prefix: u8, backing: Arc<dyn Backing>, clean_max: usize) -> Self {
         Self {
             prefix,
@@ -138,13 +138,13 @@ impl<K: Key, R: Row> Table<K, R> {
         key.encode(bytes);
     }
 
-    /// The bytes of a key that may be asked for; `None` where no row can stand at it.
+    /// The bytes of a key that may be read; `None` where no row can have it.
     fn bytes_if_short(&self, key: &K) -> Option<Vec<u8>> {
         Some(self.bytes_of(key)).filter(|bytes| bytes.len() <= limits::KEY_ENCODED_BYTES_MAX)
     }
 
-    /// The bytes of an end of a range. One that is too long is cut: the bytes lie between the same two keys that can
-    /// stand in a table, since those are no longer than what is left.
+    /// The bytes of an end of a range. One that is too long is cut: the bytes sort between the same two possible keys,
+    /// since those are no longer than what is left.
     fn bytes_of_end(&self, key: &K) -> Vec<u8> {
         let mut bytes = self.bytes_of(key);
         if bytes.len() > limits::KEY_ENCODED_BYTES_MAX {

@@ -1,4 +1,4 @@
-//! What tasks and steps ask for: calls with options, people's decisions, routes, traces.
+//! Requests of tasks and steps: calls with options, people's decisions, routes, traces.
 //!
 //! For: the journal's requests and the words about them, through the door of the machine. Not for: the course of a run
 //! (`scenarios`), nor for journals as such (`tasks`).
@@ -57,7 +57,7 @@ fn handed_out(world: &mut World, path: &str) -> ReadyTask {
     found.expect("the task was handed out")
 }
 
-/// The last entry that the task was told of.
+/// The last entry that the task was notified of.
 fn told(world: &World) -> JournalEntry {
     let recorded = world.effects.iter().rev().find_map(|effect| match effect {
         Effect::Recorded { entry, .. } => Some(entry.clone()),
@@ -105,10 +105,7 @@ fn a_call_is_tried_as_often_as_it_says() {
     world.record("a", 0, call(CallOptions { retry: Some(retry), ..CallOptions::default() }), None).unwrap();
     world.record("a", 1, call(CallOptions::default()), None).unwrap();
     world.fail("a/call:1", true);
-    assert!(
-        matches!(told(&world).result, Some(Err(error)) if error.code == Code::AgentFailed),
-        "once, where it says nothing"
-    );
+    assert!(matches!(told(&world).result, Some(Err(error)) if error.code == Code::AgentFailed), "once by default");
     world.park("a", &[0]).unwrap();
     for wait in [10, 30] {
         world.fail("a/call:0", true);
@@ -268,7 +265,7 @@ fn a_question_outlives_attempts_and_goes_with_its_task() {
     world.act("resume");
     world.record("a", 1, approval("really?", "1"), None).unwrap();
     world.complete("a", "1");
-    assert_eq!(open(&mut world), 0, "nobody asks any more");
+    assert_eq!(open(&mut world), 0, "no item is left in the inbox");
     assert!(world.show().ends_with("a/call:1 cancelled C0312\n"), "{}", world.show());
     world.verify();
 }

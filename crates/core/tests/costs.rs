@@ -1,4 +1,4 @@
-//! What one record costs, and how work that is too much for one goes on.
+//! What one record costs, and how work that is too much for one continues.
 //!
 //! For: bounds on the work that follows from a record, whatever a run is made of. Not for: how runs end (`scenarios`).
 //! Invariant: every record of every world stays within `Applied::UNITS_MAX`; the helper asserts it.
@@ -85,7 +85,7 @@ fn a_cancellation_goes_over_records_and_clean_up_comes_after_it() {
     assert!(world.machine.is_held(id).unwrap());
     let mut records = 0;
     while world.machine.is_held(id).unwrap() {
-        assert!(world.ready.is_empty(), "clean-up begins when every step was told");
+        assert!(world.ready.is_empty(), "clean-up begins when every step was notified");
         // The process dies after each record.
         world.reopen();
         world.tick_once();

@@ -214,7 +214,7 @@ workflow: w
 steps:
   each: { for_each: '${{ [0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15] }}', max_parallel: 3, fail_fast: false, capability: x }
   loop: { repeat: { max: 9 }, steps: { s: { capability: x, compensate: { capability: undo } } } }
-  end: { agent: somebody, needs: [each, loop] }
+  end: { agent: other, needs: [each, loop] }
 ",
     );
     world.act("start {}");
@@ -227,14 +227,14 @@ steps:
     }
     let tree = world.machine.run_tree(NS, world.runs[0]).unwrap();
     let names = |node: &view::StepNode| node.below.iter().map(|below| below.name.clone()).collect::<Vec<_>>();
-    assert_eq!(names(&tree[0]), ["each[1]", "each[14]", "each[15]"], "failed and at work");
+    assert_eq!(names(&tree[0]), ["each[1]", "each[14]", "each[15]"], "failed and running");
     assert_eq!(names(&tree[1]), ["loop#4", "loop#5", "loop#6"], "the last three");
     let counts = tree[0].counts.unwrap();
     assert_eq!((counts.total, counts.started, counts.ended, counts.failed), (16, 16, 14, 1));
-    assert_eq!((tree[2].target.as_deref(), tree[2].kind), (Some("somebody"), "call"));
+    assert_eq!((tree[2].target.as_deref(), tree[2].kind), (Some("other"), "call"));
     world.act("cancel");
     let tree = world.machine.run_tree(NS, world.runs[0]).unwrap();
-    assert_eq!(tree.last().unwrap().name, "compensate/loop#5/s", "compensations stand at the end");
+    assert_eq!(tree.last().unwrap().name, "compensate/loop#5/s", "compensations are at the end");
     world.verify();
 }
 
@@ -284,7 +284,7 @@ fn a_replay_tells_where_journal_and_state_differ() {
     assert_eq!((told.steps[0].attempts, told.differences.len(), told.entries), (1, 0, journal.len()));
     rows[0].state = consort_core::rows::StepState::Completed;
     assert_eq!(view::replay(run, &journal, &rows).differences.len(), 1);
-    assert_eq!(view::replay(run, &[], &rows).differences.len(), 1, "an end that the journal does not tell");
+    assert_eq!(view::replay(run, &[], &rows).differences.len(), 1, "an end that the journal does not have");
 }
 
 #[test]

@@ -1,7 +1,7 @@
-//! Agents and limits: what is declared, what operators say, and what of it lasts.
+//! Agents and limits: declarations, settings by operators, and which of them last.
 //!
-//! For: versions side by side, draining, weights, removal, limits, through the door of the machine. Not for: who gets
-//! which task (the engine decides).
+//! For: versions side by side, draining, weights, removal, limits, through the door of the machine. Not for: which
+//! instance gets a task (the dispatcher decides).
 //! Invariant: every test ends with the checks of `World::verify`.
 
 #[allow(dead_code, reason = "each test file uses its part of the harness")]
@@ -60,7 +60,7 @@ fn limit(world: &mut World, scope: &LimitScope, limit: TaskLimit) -> Result<Repl
     world.apply(&Command::SetLimit(SetLimit { namespace: NS.to_owned(), scope: scope.clone(), limit }))
 }
 
-/// What operators said, in short: `NAME@VERSION weight`, with a star where it drains.
+/// The settings by operators, in short: `NAME@VERSION weight`, with a star where it drains.
 fn states(world: &World) -> Vec<String> {
     let states = world.machine.registry().agent_states().unwrap().into_iter();
     let star = |state: AgentState| if state.draining { "*" } else { "" };
@@ -137,7 +137,7 @@ fn what_operators_say_outlives_declarations() {
     assert_eq!(states(&world), ["a@1 100*", "a@2 5"]);
     changes(&mut world);
     set(&mut world, "a", Some("1"), AgentChange::Drain).unwrap();
-    assert!(changes(&mut world).is_empty(), "what was said before is nothing new");
+    assert!(changes(&mut world).is_empty(), "repeating a setting changes nothing");
     register(&mut world, &declaration("a", "1", EffectClass::Write)).unwrap();
     assert_eq!(changes(&mut world), ["a@1 100 true"], "another declaration of the same version");
     join(&mut world, "a", "3");
@@ -160,8 +160,8 @@ fn unknown_agents_are_refused_with_what_is_near() {
     assert_eq!((error.code, error.hint.as_deref()), (Code::AgentNotFound, Some("did you mean `writer`?")));
     let error = remove(&mut world, "writer", Some("3")).unwrap_err();
     assert_eq!((error.code, error.hint.as_deref()), (Code::AgentNotFound, Some("it has `2`, `1`")));
-    let error = remove(&mut world, "nobody", Some("3")).unwrap_err();
-    assert_eq!(error.message, "there is no agent `nobody` in namespace `default`");
+    let error = remove(&mut world, "unknown", Some("3")).unwrap_err();
+    assert_eq!(error.message, "there is no agent `unknown` in namespace `default`");
     let error = set(&mut world, "writer", Some("1"), AgentChange::Weight(limits::AGENT_WEIGHT_MAX + 1)).unwrap_err();
     assert_eq!(error.code, Code::LimitReached);
     assert_eq!(states(&world), ["writer@1 100", "writer@2 100"]);

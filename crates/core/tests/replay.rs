@@ -24,7 +24,7 @@ fn recorded(world: &mut World, request: JournalRequest) {
     world.lose("it");
 }
 
-/// What the machine says to the next attempt's request for the same entry: whether it is the same.
+/// Whether the machine accepts the next attempt's request for the same entry.
 fn asked(world: &mut World, request: JournalRequest) -> bool {
     let result = matches!(request, JournalRequest::Run { .. }).then_some("1");
     match world.record("it", 0, request, result) {
@@ -79,6 +79,6 @@ fn an_input_whose_blob_is_gone_is_another_input_and_no_reason_to_halt() {
     let mut world = World::new();
     recorded(&mut world, call(Payload::inline(b"1".as_slice())));
     assert!(!asked(&mut world, call(Payload::Blob { hash: BlobHash::of(b" 1"), len: 2 })));
-    assert!(asked(&mut world, call(Payload::Blob { hash: BlobHash::of(b"1"), len: 1 })), "the hash says enough");
+    assert!(asked(&mut world, call(Payload::Blob { hash: BlobHash::of(b"1"), len: 1 })), "the hash is enough");
     world.verify();
 }

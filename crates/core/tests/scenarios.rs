@@ -1,4 +1,4 @@
-//! Scenarios of the machine: given a workflow, when this happens, then everything stands so.
+//! Scenarios of the machine: given a workflow, when this happens, then the state is this.
 //!
 //! For: the rules of runs and steps, through the door that the engine uses. Not for: durability or speed.
 //! Invariant: every scenario ends with the checks of `World::verify`.

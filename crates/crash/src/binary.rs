@@ -1,6 +1,6 @@
 //! The program under test.
 //!
-//! For: finding it, and running it without the settings of whoever runs the tests. Not for: talking to it.
+//! For: finding it, and running it without the settings of the user who runs the tests. Not for: talking to it.
 //! Invariant: it is the one that was built beside the test.
 
 use std::{
@@ -9,8 +9,8 @@ use std::{
     sync::OnceLock,
 };
 
-/// The binary `consort` of the profile that the test was built with. Where it is not there (someone runs this test
-/// alone in a fresh folder), it is built as the gate builds it; an older one is taken as it is.
+/// The binary `consort` of the profile that the test was built with. Where it is missing (this test runs alone in a
+/// fresh folder), it is built as the gate builds it; an older one is taken as it is.
 ///
 /// # Panics
 /// Where it can be neither found nor built.

@@ -1,4 +1,4 @@
-//! The client: starts runs, repeats starts, sends signals, decides what is asked, and looks.
+//! The client: starts runs, repeats starts, sends signals, decides inbox items, and reads.
 //!
 //! For: keeping a server busy, and remembering everything that it acknowledged. Not for: ending it.
 //! Invariant: what was acknowledged is never taken back: each later answer is held against what is remembered.
@@ -19,7 +19,7 @@ const OPEN_MAX: usize = 18;
 /// What a client remembers.
 #[derive(Debug)]
 pub struct Driver {
-    /// Every run that it asked for.
+    /// Every run that it requested.
     pub cases: Vec<Case>,
     /// Acknowledged commands.
     pub acknowledged: u64,
@@ -69,7 +69,7 @@ impl Driver {
         self.cases.iter().filter(|case| case.ended.is_none()).count()
     }
 
-    /// One action. An error means that the server is gone.
+    /// One action. An error means that the server has ended.
     pub fn act(&mut self, client: &Client) -> io::Result<()> {
         match self.chance.below(12) {
             0..=3 if self.starts && self.open() < OPEN_MAX => {
@@ -99,7 +99,7 @@ impl Driver {
         let client = client.clone().header("idempotency-key", &case.key);
         let Some(answer) = ask(&client, "/v1/runs", Some(&case.request()))? else { return Ok(()) };
         let run = answer["run"].as_str().expect("a start names its run").to_owned();
-        let deduplicated = answer["deduplicated"].as_bool().expect("a start says whether it is a repetition");
+        let deduplicated = answer["deduplicated"].as_bool().expect("the answer to a start has `deduplicated`");
         if let Some(known) = &case.run {
             assert_eq!(*known, run, "key `{}` has two runs", case.key);
             assert!(deduplicated, "run {run} of key `{}` was forgotten", case.key);
@@ -131,7 +131,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Sends the signal that a run waits for, or cancels what would go on for ever.
+    /// Sends the signal that a run waits for, or cancels a run that would never end.
     fn tell(&mut self, client: &Client) -> io::Result<()> {
         let Some(at) = self.pick(|case| {
             case.run.is_some() && case.ended.is_none() && matches!(case.workflow.name, "waits" | "endless")
@@ -155,14 +155,14 @@ impl Driver {
         Ok(())
     }
 
-    /// Looks at a run: an open one, or seldom one that has ended, which must not have changed.
+    /// Reads a run: an open one, or seldom one that has ended, which must not have changed.
     fn look(&mut self, client: &Client) -> io::Result<()> {
         let ended = self.chance.percent(10);
         let Some(at) = self.pick(|case| case.run.is_some() && case.ended.is_some() == ended) else { return Ok(()) };
         let case = &mut self.cases[at];
         let run = case.run.clone().unwrap_or_default();
         let answer = client.get(&format!("/v1/runs/{run}"))?;
-        assert_ne!(answer.status, 404, "run {run} was acknowledged, and is gone");
+        assert_ne!(answer.status, 404, "run {run} was acknowledged, and is missing");
         if !done(&format!("run {run}"), &answer) {
             return Ok(());
         }
@@ -180,14 +180,14 @@ impl Driver {
     }
 }
 
-/// How a run ended; `None` while it goes on.
+/// How a run ended; `None` while it is active.
 pub fn ended_as(run: &Value) -> Option<Ended> {
     let status = run["status"].as_str().expect("a run has a status").to_owned();
     let over = matches!(status.as_str(), "completed" | "failed" | "cancelled");
     over.then(|| Ended { status, output: run["output"].clone(), code: run["error"]["code"].clone() })
 }
 
-/// The answer to a question, or to a command with a body. An error means that the server is gone.
+/// The answer to a question, or to a command with a body. An error means that the server has ended.
 fn ask(client: &Client, path: &str, body: Option<&Value>) -> io::Result<Option<Value>> {
     let answer = match body {
         Some(body) => client.post(path, body)?,
@@ -197,7 +197,7 @@ fn ask(client: &Client, path: &str, body: Option<&Value>) -> io::Result<Option<V
 }
 
 /// Whether a request was done. What is refused must be refused for a reason that a client can meet: the server stops
-/// (503), or someone else was faster (404, 409).
+/// (503), or another request was faster (404, 409).
 fn done(path: &str, answer: &Response) -> bool {
     let fits = (200..300).contains(&answer.status) || matches!(answer.status, 404 | 409 | 503);
     assert!(fits, "{path}: {}: {}", answer.status, answer.text());

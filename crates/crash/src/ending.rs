@@ -1,7 +1,7 @@
 //! How a server ends.
 //!
 //! For: `kill -9`, SIGTERM, two of them, and kills during a drain or a start. Not for: what happens before.
-//! Invariant: when an ending is over, the process is gone.
+//! Invariant: when an ending is over, the process has ended.
 
 use std::{
     io,
@@ -36,7 +36,7 @@ pub struct Ending {
 }
 
 impl Ending {
-    /// Ends the server after `delay`, or as soon as it is told to.
+    /// Ends the server after `delay`, or as soon as `now` is set.
     pub fn after(delay: Duration, server: Server, way: Way) -> Self {
         let (now, told) = mpsc::channel();
         let thread = thread::spawn(move || {
@@ -52,7 +52,7 @@ impl Ending {
         let _ = self.now.send(());
     }
 
-    /// Waits until the process is gone; its status, where it ended by itself.
+    /// Waits until the process has ended; its status, where it ended by itself.
     ///
     /// # Panics
     /// Where the process cannot be ended.
@@ -61,7 +61,7 @@ impl Ending {
     }
 }
 
-/// Lets time pass, unless someone is in a hurry.
+/// Sleeps, unless it is interrupted.
 fn pass(told: &Receiver<()>, delay: Duration) {
     match told.recv_timeout(delay) {
         Ok(()) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}

@@ -1,7 +1,7 @@
 //! The judge: what must hold when everything is over.
 //!
 //! For: the laws, as far as a client can see them. Not for: causing trouble.
-//! Invariant: nothing is looked at that a user could not look at too.
+//! Invariant: it reads only what a user can read.
 
 use std::collections::BTreeMap;
 
@@ -45,7 +45,7 @@ fn judge_run(client: &Client, run: &str, judged: &mut Judged) {
     let history = pages(client, &format!("/v1/runs/{run}/history?"));
     let steps = pages(client, &format!("/v1/runs/{run}/steps?"));
     let replay = get(client, &format!("/v1/runs/{run}/replay"));
-    assert_eq!(replay["differences"], Value::Array(Vec::new()), "the history of {run} tells another story");
+    assert_eq!(replay["differences"], Value::Array(Vec::new()), "the history of {run} disagrees with its state");
     assert_eq!(replay["entries"].as_u64(), Some(history.len() as u64), "run {run}");
     judge_ends(run, &history, &steps);
     for step in ["asked", "looked"] {
@@ -58,7 +58,7 @@ fn judge_run(client: &Client, run: &str, judged: &mut Judged) {
     judged.lost += history.iter().filter(|event| lost(event)).count();
 }
 
-/// Every step has ended, once, as its row says; so has the run.
+/// Every step has ended, once, as in its row; so has the run.
 fn judge_ends(run: &str, history: &[Value], steps: &[Value]) {
     let mut ends: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for entry in history {
@@ -77,10 +77,14 @@ fn judge_ends(run: &str, history: &[Value], steps: &[Value]) {
     }
     let ended = history.iter().filter(|entry| text(entry, "event") == "run_ended").count();
     assert_eq!(ended, 1, "run {run} has ended {ended} times");
-    assert_eq!(history.last().map(|entry| text(entry, "event")), Some("run_ended"), "run {run} goes on after its end");
+    assert_eq!(
+        history.last().map(|entry| text(entry, "event")),
+        Some("run_ended"),
+        "run {run} has entries after its end"
+    );
 }
 
-/// A `write` step is not tried again until someone has decided about the attempt before.
+/// A `write` step is not tried again before a decision about the previous attempt.
 fn judge_write(run: &str, step: &str, history: &[Value]) {
     let mut undecided = false;
     let events = history.iter().filter(|entry| entry["step"].as_str() == Some(step));
@@ -113,7 +117,7 @@ fn pages(client: &Client, path: &str) -> Vec<Value> {
 
 /// The answer to a request that must succeed.
 fn get(client: &Client, path: &str) -> Value {
-    let answer = client.get(path).expect("nobody kills the server now");
+    let answer = client.get(path).expect("the server is not being killed now");
     assert_eq!(answer.status, 200, "{path}: {}", answer.text());
     answer.json()
 }
@@ -122,7 +126,7 @@ fn text<'v>(value: &'v Value, name: &str) -> &'v str {
     value[name].as_str().unwrap_or_default()
 }
 
-/// How often a run was signalled, as its history tells.
+/// How often a run was signalled, by its history.
 pub fn signals(client: &Client, run: &str) -> u32 {
     let history = pages(client, &format!("/v1/runs/{run}/history?"));
     history.iter().filter(|entry| text(entry, "event") == "signal_received").count() as u32

@@ -1,8 +1,8 @@
 //! The work that is in flight while the program dies.
 //!
 //! For: which workflows are started with what, under which keys. Not for: when.
-//! Invariant: how a case must end depends on its workflow and its number alone, so that an undisturbed server says
-//! how it must end under fire.
+//! Invariant: how a case must end depends on its workflow and its number alone, so that an undisturbed server shows how
+//! it must end under crashes.
 
 use serde_json::{Value, json};
 
@@ -39,7 +39,7 @@ pub struct Ended {
     pub code: Value,
 }
 
-/// A run that was asked for.
+/// A requested run.
 #[derive(Clone, Debug)]
 pub struct Case {
     /// Its workflow.
@@ -59,12 +59,12 @@ pub struct Case {
 }
 
 impl Case {
-    /// A case that nobody has been asked for yet.
+    /// A case that has not been requested yet.
     pub fn new(workflow: Workflow, number: u64, key: String) -> Self {
         Self { workflow, number, key, run: None, ended: None, signals: (0, 0), cancelled: false }
     }
 
-    /// The input of its run. Some texts are too long to stand in a record.
+    /// The input of its run. Some texts are too long to be inline in a record.
     pub fn input(&self) -> Value {
         let text = "consort ".repeat(if self.number == 2 { 9_000 } else { 3 });
         json!({ "n": self.number, "text": text })

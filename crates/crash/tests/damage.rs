@@ -1,7 +1,7 @@
 //! Damaged folders: damage is refused with its place, and nothing is ever deleted for it; a torn tail is cut.
 //!
 //! For: what the program does with the files of a log. Not for: every kind of damage (see the tests of the log).
-//! Invariant: as law 11 says.
+//! Invariant: law 11.
 
 use std::{
     collections::BTreeMap,
@@ -31,9 +31,9 @@ fn folder_with_runs() -> (TempDir, Judged) {
     let server = start(folder.path());
     let client = server.client();
     let mut driver = Driver::new(5, "d").one_of_each();
-    driver.deploy_once(&client).expect("nobody kills this server");
+    driver.deploy_once(&client).expect("this server is not killed");
     while driver.open() > 0 {
-        driver.act(&client).expect("nobody kills this server");
+        driver.act(&client).expect("this server is not killed");
     }
     let judged = oracle::judge(&client);
     assert!(server.stop().expect("it stops").success());

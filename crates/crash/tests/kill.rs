@@ -1,5 +1,5 @@
 //! At least a hundred kills with many runs in flight: every acknowledged run ends, every step is recorded once, and
-//! every result is that of a server that nobody disturbed.
+//! every result is that of an undisturbed server.
 //!
 //! For: the whole program. Not for: rules that a crate can test inside.
 //! Invariant: the seed is printed, so that the moments can be tried again: `CONSORT_CRASH_SEED`. How many kills:
@@ -21,7 +21,7 @@ use consort_crash::{
 use consort_testkit::{TempDir, process::Server, temp_dir};
 use serde_json::{Value, json};
 
-/// How long all runs may take to end once nobody kills any more: far longer than any slow machine needs.
+/// How long all runs may take to end after the last kill: far longer than any slow machine needs.
 const END: Duration = Duration::from_mins(3);
 
 /// What is killed, and when.
@@ -147,7 +147,7 @@ impl Scene {
         judged
     }
 
-    /// Gives every `consort run` that was killed once more: it goes on, or starts.
+    /// Repeats every `consort run` that was killed: it continues its run, or starts one.
     fn finish_embedded(&mut self) {
         for (at, n) in self.embedded.iter().enumerate() {
             let (path, key) = embedded(self.folder.path(), at, *n);
@@ -194,13 +194,13 @@ fn doctor(folder: &Path) {
     assert!(output.status.success(), "the doctor found something: {}", String::from_utf8_lossy(&output.stdout));
 }
 
-/// How each workflow ends with each number when nobody disturbs it.
+/// How each workflow ends with each number on an undisturbed server.
 fn undisturbed() -> BTreeMap<(&'static str, u64), Ended> {
     let folder = temp_dir();
     binary::settle(folder.path());
     let server = start(folder.path());
     let mut driver = Driver::new(0, "calm").one_of_each();
-    driver.deploy_once(&server.client()).expect("nobody kills this server");
+    driver.deploy_once(&server.client()).expect("this server is not killed");
     finish(&mut driver, &server);
     oracle::judge(&server.client());
     let ends = driver.cases.into_iter().map(|case| {

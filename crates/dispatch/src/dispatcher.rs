@@ -1,7 +1,7 @@
 //! The surface of the crate.
 //!
-//! For: what the engine says and asks, in the order in which it happens. Not for: how it is done (see `placement` and
-//! `matching`).
+//! For: the engine's events and queries, in the order in which they happen. Not for: how it is done (see `placement`
+//! and `matching`).
 //! Invariant: a task is in exactly one place; the same calls in the same order give the same assignments.
 
 use std::sync::Arc;
@@ -44,7 +44,7 @@ impl Dispatcher {
         self.placement.enqueue(id);
     }
 
-    /// A task was assigned before a restart; its instance may come back until then.
+    /// A task was assigned before a restart; its instance may reconnect until then.
     pub fn restore(&mut self, ready: ReadyTask, instance: WorkerInstance, until: Time) {
         let id = ready.task;
         self.placement.remove(id);
@@ -70,7 +70,7 @@ impl Dispatcher {
         }
     }
 
-    /// Holds the tasks of a run back, or no more. Tasks that a worker holds stay there.
+    /// Pauses or resumes the assignment of a run's tasks. Tasks that a worker holds stay there.
     pub fn hold(&mut self, run: RunId, held: bool) {
         if !self.placement.tasks.set_held(run, held) {
             return;
@@ -122,7 +122,7 @@ impl Dispatcher {
         }
     }
 
-    /// What a task asks for.
+    /// The requirements of a task.
     pub fn requested(&self, id: TaskId) -> Option<Requested<'_>> {
         let task = self.placement.tasks.get(id)?;
         let target = &self.placement.queues.get(task.queue)?.target;
@@ -140,7 +140,7 @@ impl Dispatcher {
         self.placement.holder(id, token)
     }
 
-    /// Whether the attempt's instance did not come back in time, and its loss is being recorded.
+    /// Whether the attempt's instance did not reconnect in time, and its loss is being recorded.
     pub fn is_being_lost(&self, id: TaskId, token: Token) -> bool {
         let task = self.placement.tasks.current(id, token);
         task.is_some_and(|task| matches!(task.place(), Place::Disconnected { until: None, .. }))
@@ -165,8 +165,8 @@ impl Dispatcher {
         std::iter::from_fn(|| self.assign_one(now)).collect()
     }
 
-    /// Assigns the next ready task, where one may be assigned: what the caller says of the instance between two calls
-    /// counts for the next.
+    /// Assigns the next ready task, where one may be assigned: changes to the instance between two calls count for the
+    /// next.
     pub fn assign_one(&mut self, now: Time) -> Option<Assignment> {
         if self.draining {
             return None;
@@ -189,7 +189,7 @@ impl Dispatcher {
         self.draining = true;
     }
 
-    /// Whether nothing is assigned any more.
+    /// Whether assignment has stopped.
     pub fn is_draining(&self) -> bool {
         self.draining
     }
@@ -207,7 +207,7 @@ impl Dispatcher {
         instance
     }
 
-    /// An instance is gone; the tasks that it holds wait until `until` for it to come back.
+    /// An instance is disconnected; the tasks that it holds wait until `until` for it to reconnect.
     pub fn disconnect(&mut self, instance: WorkerInstanceId, until: Time) {
         let Some(departed) = self.placement.pool.leave(instance) else { return };
         self.revision += 1;
@@ -237,7 +237,8 @@ impl Dispatcher {
     }
 
     /// An instance claims a task that it holds from before a reconnect. `recovered` says that the attempt was made
-    /// ready before this start of the engine, so that its assignment may have been lost with the last one.
+    /// ready before this start of the engine, so that the record of its assignment may have been lost with the previous
+    /// one.
     pub fn claim(&mut self, instance: WorkerInstanceId, id: TaskId, token: Token, recovered: bool, now: Time) -> Claim {
         let Some(task) = self.placement.tasks.current(id, token) else {
             return Claim::Refused { reason: "the attempt is over" };
@@ -252,8 +253,8 @@ impl Dispatcher {
         Claim::Granted { from, unrecorded }
     }
 
-    /// Whether an instance may claim a task: from an instance of its agent and namespace that is gone, from one of its
-    /// own worker whose connection was not missed yet, or, where the assignment may not have been recorded, any task
+    /// Whether an instance may claim a task: from a disconnected instance of its agent and namespace, from one of its
+    /// own worker whose disconnect was not noticed yet, or, where the assignment may not have been recorded, any task
     /// that it could have been assigned.
     fn may_claim(&self, instance: WorkerInstanceId, task: &Task, recovered: bool) -> bool {
         let Placement { pool, queues, .. } = &self.placement;
@@ -294,22 +295,22 @@ impl Dispatcher {
         self.placement.pool.set_unread_max(instance, bytes);
     }
 
-    /// An instance was heard.
+    /// A message of an instance arrived.
     pub fn heard(&mut self, instance: WorkerInstanceId, now: Time) {
         self.placement.pool.liveness.heard(instance, now);
     }
 
-    /// Remote instances that were not heard since `heard_before`.
+    /// Remote instances without a message since `heard_before`.
     pub fn silent(&mut self, heard_before: Time) -> Vec<WorkerInstanceId> {
         self.placement.pool.liveness.silent(heard_before)
     }
 
-    /// When the remote instance that is silent for longest was last heard.
+    /// When the last message came from the remote instance that is silent for longest.
     pub fn longest_silence(&mut self) -> Option<Time> {
         self.placement.pool.liveness.longest_silence()
     }
 
-    /// Attempts whose instance did not come back in time; each is returned once.
+    /// Attempts whose instance did not reconnect in time; each is returned once.
     pub fn lost(&mut self, now: Time) -> Vec<Lost> {
         self.placement.tasks.take_lost(now)
     }
@@ -410,7 +411,7 @@ impl Dispatcher {
         Views::new(&self.placement, self.draining).observed(namespace, agent, version, now, heartbeat)
     }
 
-    /// The queues of a namespace in which something waits or happened in the last minute, by what they ask for.
+    /// The queues of a namespace in which something waits or happened in the last minute, by their requirements.
     pub fn queue_views(&self, namespace: &str, now: Time) -> Vec<QueueView> {
         Views::new(&self.placement, self.draining).queues(namespace, now)
     }

@@ -13,7 +13,7 @@ use consort_types::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WorkerInstanceId(pub u64);
 
-/// A queue: what a task asks for, for as long as the queue exists. Numbers are never used again.
+/// A queue: the requirements of its tasks, for as long as the queue exists. Numbers are never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct QueueId(pub(crate) u64);
 
@@ -28,7 +28,7 @@ pub struct Assignment {
     pub instance: WorkerInstanceId,
 }
 
-/// An attempt whose worker instance did not come back in time.
+/// An attempt whose worker instance did not reconnect in time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lost {
     /// The task.
@@ -49,7 +49,7 @@ pub enum Claim {
         /// Whether the assignment may not have been recorded.
         unrecorded: bool,
     },
-    /// The attempt is over, there is a newer one, or it is with another instance.
+    /// The attempt is over, there is a newer one, or another instance holds it.
     Refused {
         /// Which of them, in a few words.
         reason: &'static str,
@@ -63,7 +63,7 @@ pub enum Outcome {
     Completed,
     /// It failed by its own report; `blamed` where another attempt with the same input might not have failed.
     Failed {
-        /// Whether it says something about the worker instance.
+        /// Whether it is evidence about the worker instance.
         blamed: bool,
     },
     /// It timed out, or passed its deadline.
@@ -75,7 +75,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Whether it speaks for the worker instance or against it; `None` where it says nothing about it.
+    /// Whether it is evidence for the worker instance or against it; `None` where it is neither.
     pub(crate) fn speaks_for_instance(self) -> Option<bool> {
         match self {
             Self::Completed => Some(true),
@@ -85,16 +85,16 @@ impl Outcome {
     }
 }
 
-/// What a task asks for.
+/// The requirements of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Requested<'a> {
-    /// The queue of all tasks that ask for the same.
+    /// The queue of all tasks with the same requirements.
     pub queue: QueueId,
     /// The namespace.
     pub namespace: &'a str,
-    /// The capability, where one is asked for.
+    /// The capability, where one is required.
     pub capability: Option<&'a str>,
-    /// The agent, where one is asked for.
+    /// The agent, where one is required.
     pub agent: Option<&'a str>,
     /// The step's own effect class.
     pub effect: Option<EffectClass>,
@@ -107,7 +107,7 @@ pub struct Observed {
     pub health: Health,
     /// Why, where it is not healthy.
     pub reason: Option<String>,
-    /// When one of its instances was last heard.
+    /// When the last message came from one of its instances.
     pub seen: Option<Time>,
     /// Its connected instances.
     pub instances: Vec<InstanceView>,

@@ -194,7 +194,7 @@ impl Placement {
         Assignment { task: id, token: task.token, instance }
     }
 
-    /// A task in transit was given to an instance that is gone, and may come back until then.
+    /// A task in transit was held by a disconnected instance, which may reconnect until then.
     pub(crate) fn assign_disconnected(&mut self, id: TaskId, instance: WorkerInstance, until: Time) {
         let instance = Arc::new(instance);
         let place = Place::Disconnected { until: Some(until), instance: Arc::clone(&instance) };
@@ -229,7 +229,7 @@ impl Placement {
     }
 
     /// One member less. A queue without members is kept for its next task, unless there are very many, or its instance
-    /// takes no bound tasks any more.
+    /// no longer takes bound tasks.
     fn leave_queue(&mut self, id: QueueId) {
         let Some(queue) = self.queues.get_mut(id) else { return };
         queue.members -= 1;
@@ -266,7 +266,7 @@ impl Placement {
         self.pool.reconnect(class, self.queues.iter().map(|(id, queue)| (id, &queue.target)));
     }
 
-    /// Tells the pool of the heads that have changed.
+    /// Publishes the changed heads to the pool.
     pub(crate) fn publish_heads(&mut self) {
         while let Some((queue, head)) = self.queues.next_change() {
             self.pool.set_head(queue, head);
@@ -286,7 +286,7 @@ impl Placement {
         }
     }
 
-    /// Counts a task that a worker holds no more.
+    /// Counts a task that a worker has released.
     fn release(&mut self, queue: QueueId, group: GroupKey, agent: Option<AgentId>) {
         let of_agent = agent.and_then(|agent| self.pool.agents.limiter(agent));
         let Some(queue) = self.queues.get_mut(queue) else { return };
@@ -296,7 +296,7 @@ impl Placement {
         }
     }
 
-    /// The agent of an instance that is gone, where that matters.
+    /// The agent of a disconnected instance, where that matters.
     fn agent_named(&self, queue: QueueId, instance: &WorkerInstance) -> Option<AgentId> {
         let queue = self.queues.get(queue).filter(|_| self.limits.any_agent())?;
         self.pool.agents.find(&queue.target.namespace, &instance.agent)

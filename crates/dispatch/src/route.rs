@@ -1,4 +1,4 @@
-//! What a task asks for.
+//! The requirements of a task.
 //!
 //! For: targets, version ranges, label selectors. Not for: choosing among the workers that fit.
 //! Invariant: a version that is not a range means exactly that text.
@@ -10,7 +10,7 @@ use semver::{Version, VersionReq};
 
 use crate::model::WorkerInstanceId;
 
-/// What the tasks of one queue ask for.
+/// The requirements of the tasks of one queue.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Target {
     pub(crate) namespace: String,
@@ -29,7 +29,7 @@ pub(crate) struct Selector {
 }
 
 impl Selector {
-    /// Splits a route into what it asks of instances, and its sticky key.
+    /// Splits a route into its requirements of instances, and its sticky key.
     pub(crate) fn of(route: Option<Route>) -> (Option<Self>, Option<String>) {
         let Some(Route { version, labels, sticky }) = route else { return (None, None) };
         let any = version.is_none() && labels.is_empty();
@@ -58,7 +58,7 @@ fn in_range(range: &str, version: &str) -> bool {
     VersionReq::parse(range).is_ok_and(|range| semantic(version).is_some_and(|version| range.matches(&version)))
 }
 
-/// A version as numbers: `1` and `1.2` stand for `1.0.0` and `1.2.0`.
+/// A version as numbers: `1` and `1.2` mean `1.0.0` and `1.2.0`.
 fn semantic(version: &str) -> Option<Version> {
     let padded = || match version.matches('.').count() {
         0 => Version::parse(&format!("{version}.0.0")),

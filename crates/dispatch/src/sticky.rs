@@ -1,7 +1,7 @@
 //! Sticky keys: tasks with the same key go to the same worker instance.
 //!
 //! For: the table of keys and the instances that they are bound to. Not for: whether an instance can take the task (the
-//! caller says so).
+//! caller decides that).
 //! Invariant: at most `limits::STICKY_KEYS_MAX` keys are kept; the key that was not used for longest goes first.
 
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use consort_types::limits;
 
 use crate::model::WorkerInstanceId;
 
-/// Instances that one sticky key is bound to at most: one for each kind of agent that its tasks ask for.
+/// Instances that one sticky key is bound to at most: one for each kind of agent that its tasks need.
 const BOUND_MAX: usize = 8;
 
 type StickyKey = (String, String);
@@ -30,7 +30,7 @@ pub(crate) struct StickyKeys {
 }
 
 impl StickyKeys {
-    /// The first bound instance that fits; those that take no bound tasks any more are forgotten.
+    /// The first bound instance that fits; those that no longer take bound tasks are forgotten.
     pub(crate) fn find(
         &mut self,
         namespace: &str,
@@ -89,6 +89,6 @@ mod tests {
         assert_eq!(find(&mut sticky, "1"), None);
         assert_eq!(find(&mut sticky, "2"), Some(WorkerInstanceId(2)));
         assert_eq!(sticky.find("n", "2", |_| false, |_| true), None);
-        assert_eq!(find(&mut sticky, "2"), None, "an instance that serves no more is forgotten");
+        assert_eq!(find(&mut sticky, "2"), None, "an instance that no longer serves is forgotten");
     }
 }

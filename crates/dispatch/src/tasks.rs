@@ -29,7 +29,8 @@ pub(crate) enum Place {
     Held,
     /// With a worker instance.
     Assigned(WorkerInstanceId),
-    /// With a worker instance that is gone and may come back until then; `None` once the attempt is reported as lost.
+    /// Held by a disconnected worker instance, which may reconnect until then; `None` once the attempt is reported as
+    /// lost.
     Disconnected { until: Option<Time>, instance: Arc<WorkerInstance> },
 }
 
@@ -146,7 +147,7 @@ impl TaskTable {
         Some(Moved { from, queue: task.queue, position: task.position })
     }
 
-    /// Attempts whose instance did not come back in time; each is returned once.
+    /// Attempts whose instance did not reconnect in time; each is returned once.
     pub(crate) fn take_lost(&mut self, now: Time) -> Vec<Lost> {
         let mut lost = Vec::new();
         while let Some((until, id)) = self.losses.first().copied().filter(|(until, _)| *until <= now) {
@@ -154,7 +155,11 @@ impl TaskTable {
             let Some(task) = self.all.get_mut(&id) else { continue };
             if let Place::Disconnected { until, instance } = &mut task.place {
                 *until = None;
-                lost.push(Lost { task: id, token: task.token, reason: format!("instance `{instance}` is gone") });
+                lost.push(Lost {
+                    task: id,
+                    token: task.token,
+                    reason: format!("instance `{instance}` is disconnected"),
+                });
             }
         }
         lost

@@ -73,7 +73,7 @@ fn assign(dispatcher: &mut Dispatcher) -> Vec<(u8, u32)> {
     dispatcher.assign(Time(1_000)).iter().map(|given| (given.task.run.0[0], given.task.index)).collect()
 }
 
-/// Hands everything out one by one: whoever has a task gives it back at once.
+/// Assigns everything one by one: each instance completes its task at once.
 fn order(dispatcher: &mut Dispatcher) -> Vec<(u8, u32)> {
     let mut all = Vec::new();
     loop {
@@ -146,7 +146,7 @@ fn a_key_limits_how_many_are_taken_at_once() {
     join(&mut dispatcher, "a", &["x"], 99);
     (0..4).for_each(|index| dispatcher.ready(keyed(1, index, "k", 2)));
     dispatcher.ready(ready(1, 9));
-    assert_eq!(assign(&mut dispatcher), vec![(1, 0), (1, 9), (1, 1)], "who has no key takes turns with the key");
+    assert_eq!(assign(&mut dispatcher), vec![(1, 0), (1, 9), (1, 1)], "tasks without a key take turns with the key");
     dispatcher.remove(task(1, 0), None);
     assert_eq!(assign(&mut dispatcher), vec![(1, 2)]);
     dispatcher.remove(task(1, 3), None);
@@ -158,12 +158,12 @@ fn a_key_limits_how_many_are_taken_at_once() {
 }
 
 #[test]
-fn a_key_is_not_kept_by_a_task_that_nobody_can_take() {
+fn a_key_is_not_kept_by_a_task_that_no_instance_can_take() {
     let mut dispatcher = Dispatcher::new();
     join(&mut dispatcher, "a", &["x"], 99);
     dispatcher.ready(keyed(1, 0, "k", 1));
     assert_eq!(assign(&mut dispatcher), vec![(1, 0)]);
-    dispatcher.ready(ReadyTask { capability: Some("nobody".into()), ..keyed(2, 0, "k", 1) });
+    dispatcher.ready(ReadyTask { capability: Some("unknown".into()), ..keyed(2, 0, "k", 1) });
     dispatcher.ready(keyed(3, 0, "k", 1));
     assert_eq!(assign(&mut dispatcher), vec![]);
     dispatcher.remove(task(1, 0), None);

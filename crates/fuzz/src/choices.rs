@@ -11,7 +11,7 @@ pub struct Choices<'b> {
 }
 
 impl<'b> Choices<'b> {
-    /// The decisions that these bytes stand for.
+    /// The decisions that these bytes encode.
     pub fn new(bytes: &'b [u8]) -> Self {
         Self { bytes, at: 0 }
     }

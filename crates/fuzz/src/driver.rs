@@ -18,6 +18,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use consort_types::text::panic_message;
+
 use crate::{chance::Chance, mutate::mutate};
 
 /// Inputs that are kept because they did something new.
@@ -32,7 +34,7 @@ const SHRINK: Duration = Duration::from_secs(10);
 pub struct Target {
     /// Its name, also of its folder below `fixtures`.
     pub name: &'static str,
-    /// Runs an input; panics where a promise is broken. Gives the trace: equal for inputs that did alike.
+    /// Runs an input; panics where a promise is broken. Returns the trace: equal for inputs with the same behaviour.
     pub run: fn(&[u8]) -> u64,
     /// Inputs to begin with.
     pub seeds: fn() -> Vec<Vec<u8>>,
@@ -225,10 +227,7 @@ fn caught(target: &Target, input: &[u8], quiet: bool) -> Result<u64, String> {
     QUIET.set(quiet);
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| (target.run)(input)));
     QUIET.set(false);
-    outcome.map_err(|panic| {
-        let text = panic.downcast_ref::<String>().cloned();
-        text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default()
-    })
+    outcome.map_err(|panic| panic_message(&*panic).to_owned())
 }
 
 /// Takes pieces off while the target still panics.
@@ -300,7 +299,7 @@ impl Drop for Watch {
         self.over.store(true, Ordering::Release);
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
-            // It ends by itself, and has nothing to say.
+            // It ends by itself, without a result.
             let _ = thread.join();
         }
     }

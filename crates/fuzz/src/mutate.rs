@@ -12,7 +12,7 @@ const EDGES: [u64; 10] = [0, 1, 0x7f, 0x80, 0xff, 0xffff, 0x7fff_ffff, 0xffff_ff
 pub(crate) fn mutate(corpus: &[Vec<u8>], words: &[&str], bytes_max: usize, chance: &mut Chance) -> Vec<u8> {
     let mut input = match corpus.len() {
         0 => Vec::new(),
-        // The newest findings are looked at more often than the rest.
+        // The newest findings are chosen more often than the rest.
         len if chance.below(3) == 0 => corpus[len - 1 - chance.below(len.min(16))].clone(),
         len => corpus[chance.below(len)].clone(),
     };

@@ -13,7 +13,7 @@ fn check(target: &Target) {
     let summary = fuzz(target, &plan);
     println!("fuzz {summary}");
     assert!(summary.inputs > 20, "too slow to find anything: {summary}");
-    assert!(summary.traces > 1, "all inputs did alike: {summary}");
+    assert!(summary.traces > 1, "all inputs behaved the same: {summary}");
     assert!(summary.slowest < Duration::from_secs(30), "{summary}");
 }
 

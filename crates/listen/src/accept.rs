@@ -1,9 +1,9 @@
 //! The accept loop: connections with a cap, and a stop that ends within its bound.
 //!
-//! For: a listener's life from its first connection to the end of its last. Not for: what is said over a connection,
-//! or how long it may be silent.
-//! Invariant: a listener that refuses to accept is asked again, for it may recover; when the loop is told to stop, it
-//! ends within its bound.
+//! For: a listener's life from its first connection to the end of its last. Not for: the protocol of a connection, or
+//! how long it may be silent.
+//! Invariant: an error of accept is retried, because the listener may recover; when the loop is to stop, it ends within
+//! its time limit.
 
 use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
@@ -18,7 +18,7 @@ use tokio::{
 pub struct Bounds {
     /// Connections at once.
     pub connections_max: usize,
-    /// How long open connections may take to end after the loop was told to stop.
+    /// How long open connections may take to end after the loop began to stop.
     pub drain_timeout: Duration,
 }
 
@@ -73,7 +73,7 @@ pub async fn accept<C>(
         }
     }
     drop(listener);
-    // Nobody may be connected: then there is nothing to end.
+    // Sending fails only where no connection is open.
     let _ = stop.send(true);
     let drained = async { while connections.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(bounds.drain_timeout, drained).await;

@@ -1,9 +1,9 @@
-//! What every interface that listens shares: connections, their bounds, and the rules of who may come in.
+//! What every listening interface shares: connections, their limits, and the access rules.
 //!
 //! For: `api-http` and `api-grpc`, on one address or on one each, so that neither is safer than the other. Not for: what
 //! is asked over a connection, or how a refusal is worded (each door has its own words).
-//! Invariant: a connection costs no more than its own seat, and no connection waits for ever: for its first request, for
-//! the head of the next one, or for its peer to read.
+//! Invariant: a connection costs no more than its own permit, and no connection waits without a time limit: for its
+//! first request, for the head of the next one, or for its peer to read.
 
 mod accept;
 pub mod access;

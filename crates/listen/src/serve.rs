@@ -2,8 +2,8 @@
 //!
 //! For: telling the protocols apart, and keeping a slow, silent, dead or greedy peer from costing more than its own
 //! connection. Not for: what is asked over it (the doors' matter).
-//! Invariant: the protocol of a connection is known by its first bytes, and a gRPC call by its content type; a
-//! connection over which nothing is asked ends soon, and when the loop is told to stop, it ends within its bound.
+//! Invariant: the protocol of a connection is known by its first bytes, and a gRPC call by its content type; an idle
+//! connection ends soon, and when the loop is to stop, it ends within its time limit.
 
 use std::{
     convert::Infallible,
@@ -37,7 +37,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What a peer may send ahead on one HTTP/2 stream before it was read, and on one connection.
 const WINDOW_BYTES: (u32, u32) = (1024 * 1024, 4 * 1024 * 1024);
-/// What is kept of an answer over HTTP/2 until the peer takes it.
+/// Bytes of an answer over HTTP/2 that are buffered until the peer reads them.
 const SEND_BYTES: usize = 1024 * 1024;
 
 /// The waits and amounts of a listener.
@@ -55,7 +55,7 @@ pub struct ServeConfig {
     pub keepalive_interval: Duration,
     /// How long a peer may take to answer that.
     pub keepalive_timeout: Duration,
-    /// How long requests in flight may take after the loop was told to stop.
+    /// How long requests in flight may take after the loop began to stop.
     pub drain_timeout: Duration,
     /// HTTP/1.1 connections at once; one more is refused.
     pub http1_connections_max: usize,
@@ -78,7 +78,7 @@ impl Default for ServeConfig {
     }
 }
 
-/// Tells long answers that the server stops. Without a server (a call in this process) it never comes.
+/// Notifies long-running answers that the server stops. Without a server (a call in this process) it never comes.
 #[derive(Clone, Debug, Default)]
 pub struct Closing(Option<watch::Receiver<bool>>);
 
@@ -181,7 +181,7 @@ fn has_grpc_type<B>(request: &Request<B>) -> bool {
     given.is_some_and(|given| given.starts_with(b"application/grpc"))
 }
 
-/// Over HTTP/2 the authority stands in the target: puts it into the `Host` field, which the HTTP door reads.
+/// Over HTTP/2 the authority is part of the target: copies it into the `Host` field, which the HTTP door reads.
 fn with_host(mut request: Request<Incoming>) -> Request<Incoming> {
     if request.version() == Version::HTTP_2
         && !request.headers().contains_key(header::HOST)
@@ -219,7 +219,7 @@ pub async fn serve<H: Door, G: Door>(
     let shared = Shared { doors, config: Arc::new(config), seats };
     let connect = |stream, peer, closing| shared.clone().connection(stream, peer, closing);
     let refuse = |stream: &TcpStream| {
-        // Without waiting: a client that cannot even take this finds its connection closed.
+        // Without waiting: where the client does not read this either, it finds its connection closed.
         let _ = stream.try_write(full);
     };
     accept(listener, bounds, connect, refuse, shutdown).await;

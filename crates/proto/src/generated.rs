@@ -18,7 +18,7 @@ pub struct AgentDeclaration {
     /// Its name, unique in its namespace.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
-    /// Its version; where it is a semantic version, tasks can ask for a range of versions.
+    /// Its version; where it is a semantic version, tasks can request a range of versions.
     #[prost(string, tag = "2")]
     pub version: ::prost::alloc::string::String,
     /// What it is, in a sentence.
@@ -130,7 +130,7 @@ impl EffectClass {
         }
     }
 }
-/// A batch from a worker. `hello` stands alone in the first batch.
+/// A batch from a worker. `hello` is the only message of the first batch.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct WorkerMessages {
     #[prost(message, repeated, tag = "1")]
@@ -185,12 +185,12 @@ pub struct Hello {
     /// One for each instance.
     #[prost(message, repeated, tag = "4")]
     pub instances: ::prost::alloc::vec::Vec<HelloInstance>,
-    /// Who is connecting, for people: SDK and version, host and process, such as `python/0.1.0 host:4711`.
+    /// The client, for people: SDK and version, host and process, such as `python/0.1.0 host:4711`.
     #[prost(string, tag = "5")]
     pub client: ::prost::alloc::string::String,
-    /// The worker process: a text that it draws by chance when it starts, keeps over its reconnects, and shows to nobody
-    /// else. By it the server knows that this stream replaces one whose end it has not noticed yet, and grants what is
-    /// `held`. At most 128 bytes; without it, such claims are granted only once the server has noticed.
+    /// The worker process: a random text that it makes when it starts, keeps over its reconnects, and keeps secret. By it
+    /// the server recognises that this stream replaces one whose end it has not noticed yet, and grants what is `held`. At
+    /// most 128 bytes; without it, such claims are granted only once the server has noticed.
     #[prost(string, tag = "6")]
     pub worker: ::prost::alloc::string::String,
 }
@@ -207,7 +207,7 @@ pub struct HelloInstance {
     /// that had the task; any other is answered with `Cancel`.
     #[prost(message, repeated, tag = "3")]
     pub held: ::prost::alloc::vec::Vec<Attempt>,
-    /// Labels of the instance; they stand above those of its agent.
+    /// Labels of the instance; they override those of its agent.
     #[prost(map = "string, string", tag = "4")]
     pub labels: ::std::collections::HashMap<
         ::prost::alloc::string::String,
@@ -255,12 +255,12 @@ pub struct Record {
     /// Its position, from 0 without gaps.
     #[prost(uint32, tag = "2")]
     pub index: u32,
-    /// The entry; only `run` brings a result along.
+    /// The entry; only `run` has a result.
     #[prost(message, optional, tag = "3")]
     pub entry: ::core::option::Option<JournalEntry>,
 }
-/// The task only waits: it leaves the worker and comes back, as a new `Task` with its journal, when one of the entries
-/// is answered.
+/// The task only waits: it leaves the worker and is offered again, as a new `Task` with its journal, when one of the
+/// entries is answered.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Park {
     #[prost(message, optional, tag = "1")]
@@ -289,7 +289,7 @@ pub struct Stream {
 /// nothing else was sent; one for the whole stream is enough, with any instance number.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Alive {}
-/// How many tasks the instance wants to hold at once from now on; 0 asks for no more. What it holds stays.
+/// How many tasks the instance wants to hold at once from now on; 0 means none. What it holds stays.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Credit {
     #[prost(uint32, tag = "1")]
@@ -298,7 +298,7 @@ pub struct Credit {
 /// The instance wants to leave: it gets nothing more, and is answered with `Drain`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Leaving {}
-/// A batch from the server. `welcome` stands alone in the first batch.
+/// A batch from the server. `welcome` is the only message of the first batch.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ServerMessages {
     #[prost(message, repeated, tag = "1")]
@@ -342,7 +342,7 @@ pub struct Welcome {
     /// The names of the instances, as journals and listings show them, in the order of `Hello.instances`.
     #[prost(string, repeated, tag = "3")]
     pub instances: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// How often the worker must be heard at least.
+    /// The longest time between two messages of the worker.
     #[prost(uint64, tag = "4")]
     pub heartbeat_interval_us: u64,
     /// Bytes of one batch in either direction. A message that is larger alone is refused.
@@ -360,7 +360,7 @@ pub struct Task {
     /// Which try this is, from 1.
     #[prost(uint32, tag = "2")]
     pub number: u32,
-    /// The capability that is asked for. Empty where only the agent was named: then the agent's only capability is meant.
+    /// The capability to perform. Empty where only the agent was named: then the agent's only capability is meant.
     #[prost(string, tag = "3")]
     pub capability: ::prost::alloc::string::String,
     /// The run, for logs.
@@ -388,7 +388,7 @@ pub struct Task {
     #[prost(string, tag = "11")]
     pub traceparent: ::prost::alloc::string::String,
 }
-/// Stop doing this: it was cancelled, timed out or fenced. A report on it changes nothing any more.
+/// Stop doing this: it was cancelled, timed out or fenced. A report on it has no effect.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Cancel {
     #[prost(message, optional, tag = "1")]
@@ -409,7 +409,7 @@ pub struct Recorded {
     pub entry: ::core::option::Option<JournalEntry>,
 }
 /// A report was refused. An instance reports only on attempts that it holds: any other report is answered with `C0302`
-/// or `C0301`. Codes of an owner that is none any more (`C0302` fenced, `C0301`, `C0201`, `C0202`) mean:
+/// or `C0301`. Codes that mean that the attempt is no longer the owner (`C0302` fenced, `C0301`, `C0201`, `C0202`) mean:
 /// stop, and report nothing more. Any other means: the attempt fails with this error.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Refused {
@@ -487,7 +487,7 @@ pub struct CallOptions {
     pub agent: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "2")]
     pub route: ::core::option::Option<Route>,
-    /// How often it is tried; once where nothing is said.
+    /// How often it is tried; the default is once.
     #[prost(message, optional, tag = "3")]
     pub retry: ::core::option::Option<Retry>,
     /// How long one attempt may take.

@@ -2,8 +2,8 @@
 //!
 //! For: both ends of a worker's stream. Not for: what the messages mean to an engine or a worker, or how they
 //! travel (`api-grpc` serves them, `worker` connects).
-//! Invariant: the generated code is what the `.proto` files say (a test generates it again and compares), so that
-//! building needs no protobuf compiler.
+//! Invariant: the generated code matches the `.proto` files (a test generates it again and compares), so that building
+//! needs no protobuf compiler.
 
 pub mod convert;
 #[allow(missing_docs, clippy::pedantic, clippy::large_enum_variant, unreachable_pub, rustdoc::all)]

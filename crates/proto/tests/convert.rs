@@ -1,4 +1,4 @@
-//! What is converted to a message and back is the same; what cannot be understood says where.
+//! What is converted to a message and back is the same; what cannot be decoded is refused with its place.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
-//! The generated code is what the `.proto` files say.
+//! The generated code matches the `.proto` files.
 //!
-//! Write it anew with `CONSORT_WRITE_PROTO=1 cargo test -p consort-proto`.
+//! Write it with `CONSORT_WRITE_PROTO=1 cargo test -p consort-proto`.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! An agent far from the engine: start `consort up`, then this, then `consort run` a workflow that asks for `greet`.
+//! An agent far from the engine: start `consort up`, then this, then `consort run` a workflow that calls `greet`.
 //!
 //! For: the first agent. Not for: work that lasts (see `order.rs`).
 //! Invariant: fewer than twenty lines of code.

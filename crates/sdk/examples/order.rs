@@ -1,10 +1,10 @@
-//! A durable workflow as plain code: five calls and a wait. Kill this process anywhere and start it again: the run goes
-//! on after its last entry.
+//! A durable workflow as plain code: five calls and a wait. Kill this process anywhere and start it again: the run
+//! continues after its last entry.
 //!
 //! For: the form of code-first workflows, from the agents to the run's end. Not for: real shops.
-//! Invariant: everything that may differ between two attempts stands in `run` or in a call.
+//! Invariant: everything that may differ between two attempts is in `run` or in a call.
 //!
-//! Start `consort up`, then this. It starts a run, says yes in its own name, and prints what came of it.
+//! Start `consort up`, then this. It starts a run, approves it, and prints the result.
 
 use consort_sdk::{
     Agent, CallOptions, Capability, Client, Remote, TaskContext, TaskError, Worker, all,
@@ -37,7 +37,7 @@ struct Receipt {
     parcel: String,
 }
 
-/// The workflow: what it asks for is recorded, and a replay goes on after the last entry.
+/// The workflow: its requests are recorded, and a replay continues after the last entry.
 async fn order(ctx: TaskContext, order: Order) -> Result<Receipt, TaskError> {
     // Three calls, side by side; each is a task of its own that the engine schedules and records.
     let careful = || CallOptions::new().retry(3).timeout(Span::from_secs(10));
@@ -45,10 +45,10 @@ async fn order(ctx: TaskContext, order: Order) -> Result<Receipt, TaskError> {
         .map(|what| ctx.call_with::<u32>("shop.price", &json!({ "what": what, "item": order.item }), careful()));
     let total = all(prices).await?.iter().sum::<u32>() * order.pieces;
 
-    // A wait of any length costs nothing: the task leaves its worker and comes back.
+    // A wait of any length costs nothing: the task leaves its worker and is offered again.
     let approval = ctx.wait_approval("Send this order?", &json!({ "item": order.item, "total": total })).await?;
     if !approval.approved {
-        return Err(TaskError::permanent(format!("`{}` said no", approval.by)));
+        return Err(TaskError::permanent(format!("`{}` rejected it", approval.by)));
     }
     let parcel: String = ctx.call("shop.pack", &order).await?;
     let _: () = ctx.call("shop.send", &parcel).await?;

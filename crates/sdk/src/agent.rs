@@ -1,7 +1,7 @@
 //! Agents and their capabilities: what is declared, and the code behind it.
 //!
 //! For: saying what an agent can do, with typed inputs and outputs. Not for: running it (see [`crate::Worker`]).
-//! Invariant: what a capability declares is derived from the types of its handler, unless the author says otherwise.
+//! Invariant: what a capability declares is derived from the types of its handler, unless the author overrides it.
 
 use std::{collections::BTreeMap, future::Future, sync::Arc};
 
@@ -96,7 +96,7 @@ impl Capability {
 
     /// A capability that computes: its code runs on a thread of its own kind and may block.
     ///
-    /// Such code cannot be dropped: it looks at [`TaskContext::is_cancelled`] now and then and ends when it is set.
+    /// Such code cannot be dropped: it checks [`TaskContext::is_cancelled`] from time to time and ends when it is set.
     /// Of the context it uses that, the getters and [`TaskContext::progress`] alone; the journal is for async code.
     pub fn blocking<I, O, F>(name: impl Into<String>, code: F) -> Self
     where
@@ -111,7 +111,7 @@ impl Capability {
                 let span = tracing::Span::current();
                 match tokio::task::spawn_blocking(move || span.in_scope(|| code(ctx, input))).await {
                     Ok(result) => result,
-                    // A panic goes on in the attempt, where every panic becomes a failure.
+                    // A panic is resumed in the attempt, where every panic becomes a failure.
                     Err(error) => match error.try_into_panic() {
                         Ok(panic) => std::panic::resume_unwind(panic),
                         Err(error) => Err(TaskError::retryable(format!("the work was stopped: {error}"))),
@@ -144,7 +144,7 @@ impl Capability {
         self
     }
 
-    /// What repeating it may do to the world; `idempotent` where nothing is said.
+    /// What repeating it may do outside; `idempotent` by default.
     #[must_use]
     pub fn effect(mut self, class: EffectClass) -> Self {
         self.declaration.effect = class;

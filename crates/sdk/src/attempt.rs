@@ -22,10 +22,10 @@ use crate::{
     live::{Live, Shown},
 };
 
-/// What the session tells a running attempt.
+/// Why the session ends a running attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// Stop at once and report nothing: somebody else owns the task, or nobody waits for it.
+pub(crate) enum Termination {
+    /// Stop at once and report nothing: another attempt owns the task, or its result is no longer needed.
     Abort,
     /// A report was refused: the attempt fails with this error.
     Refused(Error),
@@ -38,7 +38,7 @@ pub(crate) struct Attempt {
     pub(crate) offer: TaskOffer,
     journal: Mutex<Journal>,
     live: Mutex<Live>,
-    verdict: Mutex<Option<Verdict>>,
+    termination: Mutex<Option<Termination>>,
     cancelled: CancellationToken,
     /// Set before the last report is handed over: an offer of the same task is then a new one.
     ended: AtomicBool,
@@ -55,7 +55,7 @@ impl Attempt {
             offer,
             journal: Mutex::new(journal),
             live: Mutex::default(),
-            verdict: Mutex::new(None),
+            termination: Mutex::new(None),
             cancelled: CancellationToken::new(),
             ended: AtomicBool::new(false),
             driver: AtomicWaker::new(),
@@ -65,7 +65,7 @@ impl Attempt {
 
     // What the code does, by its context.
 
-    /// Asks for the next entry.
+    /// Requests the next entry.
     pub(crate) fn ask(&self, request: JournalRequest) -> Result<Asked, TaskError> {
         let asked = self.journal.lock().ask(request);
         self.driver.wake();
@@ -112,13 +112,13 @@ impl Attempt {
         self.driver.wake();
     }
 
-    /// Adds to what is shown to watchers.
+    /// Adds live progress for watchers.
     pub(crate) fn show(&self, add: impl FnOnce(&mut Live)) {
         add(&mut self.live.lock());
         self.driver.wake();
     }
 
-    /// Is cancelled when nobody waits for the attempt any more.
+    /// Is cancelled when the result of the attempt is no longer needed.
     pub(crate) fn cancelled(&self) -> &CancellationToken {
         &self.cancelled
     }
@@ -138,12 +138,12 @@ impl Attempt {
     }
 
     /// Ends the attempt from outside.
-    pub(crate) fn end_by(&self, verdict: Verdict) {
-        self.verdict.lock().get_or_insert(verdict);
+    pub(crate) fn end_by(&self, termination: Termination) {
+        self.termination.lock().get_or_insert(termination);
         self.driver.wake();
     }
 
-    /// The connection is a new one: the driver is to look.
+    /// There is a new connection: wakes the driver.
     pub(crate) fn reconnected(&self) {
         self.driver.wake();
     }
@@ -161,16 +161,16 @@ impl Attempt {
     }
 
     /// How the attempt was ended from outside.
-    pub(crate) fn verdict(&self) -> Option<Verdict> {
-        self.verdict.lock().clone()
+    pub(crate) fn termination(&self) -> Option<Termination> {
+        self.termination.lock().clone()
     }
 
-    /// What was not answered is sent again, before anything else.
+    /// Sends unanswered requests again, before anything else.
     pub(crate) fn send_again(&self) {
         self.journal.lock().send_again();
     }
 
-    /// The next entry to send while the code stands still.
+    /// The next entry to send while the code is quiescent.
     pub(crate) fn next_entry(&self) -> Option<FromWorker> {
         let (task, token) = (self.offer.task, self.offer.token);
         let (index, entry) = self.journal.lock().next_to_send()?;
@@ -191,19 +191,20 @@ impl Attempt {
         })
     }
 
-    /// Gives the code the next result that is due; whether somebody was woken.
+    /// Gives the code the next result that is due; whether a waker was called.
     pub(crate) fn release(&self) -> bool {
         let waker = self.journal.lock().release();
         waker.map(Waker::wake).is_some()
     }
 
-    /// Whether code that stands still for long is to be helped, see [`Attempt::unblock`].
+    /// Whether code that is quiescent for long needs [`Attempt::unblock`].
     pub(crate) fn is_idle(&self) -> bool {
         let journal = self.journal.lock();
         journal.holds_back() || journal.parkable().is_some()
     }
 
-    /// The code has stood still: lets replay go on, or says for what the task parks.
+    /// The code has been quiescent: lets the replay continue out of order, or returns the entries for which the task
+    /// parks.
     pub(crate) fn unblock(&self) -> Option<Vec<u32>> {
         let mut journal = self.journal.lock();
         if journal.holds_back() {
@@ -218,7 +219,7 @@ impl Attempt {
         self.journal.lock().end(result)
     }
 
-    /// Nothing is taken from the code any more; what it left running elsewhere ends with an error.
+    /// Closes the attempt: requests of tasks that the code left running end with an error.
     pub(crate) fn finish(&self) {
         self.ended.store(true, Ordering::Release);
         self.cancelled.cancel();

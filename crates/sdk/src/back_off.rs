@@ -1,8 +1,8 @@
 //! Pauses between attempts to reach a server.
 //!
 //! For: workers and clients that lost their server. Not for: retries of tasks (the engine decides those).
-//! Invariant: a pause is at least half of what the plan says and never more, and differs from one process to the next,
-//! so that all that lost one server do not come back at once.
+//! Invariant: a pause is between half of the planned one and all of it, by chance, so that the clients of a lost server
+//! do not reconnect all at once.
 
 use std::{
     hash::{BuildHasher as _, Hasher as _, RandomState},
@@ -32,8 +32,8 @@ impl BackOff {
         full / 2 + full / 2_000 * chance as u32
     }
 
-    /// Begins anew, if what was reached stayed for a while: a server that takes connections and drops them at once is
-    /// not asked faster for that.
+    /// Starts again from the shortest pause, if the connection lasted for a while: a server that accepts connections
+    /// and drops them at once is not retried faster.
     pub(crate) fn lasted(&mut self, span: Duration) {
         if span > LONGEST {
             self.next = FIRST;

@@ -1,8 +1,8 @@
 //! How a call is to be done, and waiting for several answers.
 //!
 //! For: what goes beyond one call and one answer. Not for: making entries (see `context`).
-//! Invariant: nothing here is compared on replay, and nothing here decides by the clock: which answer comes first is
-//! what the journal says.
+//! Invariant: nothing here is compared on replay, and nothing here decides by the clock: the journal determines which
+//! answer comes first.
 
 use consort_types::{
     Code, Error, Span,
@@ -11,8 +11,7 @@ use consort_types::{
 
 use crate::{Answer, TaskError};
 
-/// How a call is to be done. What is not said stays as the capability's side has it: any agent, one attempt, no time
-/// limit of its own.
+/// How a call is to be done. The defaults: any agent, one attempt, no separate time limit.
 ///
 /// ```
 /// use consort_types::Span;
@@ -31,13 +30,13 @@ const BACK_OFF: CallRetry =
     CallRetry { attempts: 1, initial: Span::from_secs(1), factor_milli: 2_000, max: Span::from_secs(30) };
 
 impl CallOptions {
-    /// Nothing is said.
+    /// The defaults.
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Tries that often at most, the first attempt included; from 1 to [`consort_types::limits::ATTEMPTS_MAX`]. The
-    /// pauses are one second, doubled each time, half a minute at most, unless [`CallOptions::back_off`] says more.
+    /// pauses are one second, doubled each time, half a minute at most, unless [`CallOptions::back_off`] is set.
     #[must_use]
     pub fn retry(mut self, attempts: u32) -> Self {
         self.options.retry.get_or_insert(BACK_OFF).attempts = attempts;
@@ -107,7 +106,7 @@ impl CallOptions {
         self.options.route.get_or_insert_default()
     }
 
-    /// As the protocol says it; `None` where nothing is said.
+    /// As a message of the protocol; `None` where all is default.
     pub(crate) fn into_request(self) -> Option<Box<worker::CallOptions>> {
         (self.options != worker::CallOptions::default()).then(|| Box::new(self.options))
     }
@@ -121,7 +120,7 @@ impl From<worker::CallOptions> for CallOptions {
 
 /// Waits for every answer; the results come in the order of the answers.
 ///
-/// It fails with the first failure in that order. The others go on and are recorded all the same.
+/// It fails with the first failure in that order. The others continue and are recorded all the same.
 pub async fn all<T>(answers: impl IntoIterator<Item = Answer<T>>) -> Result<Vec<T>, TaskError> {
     // One after the other: a task with many calls then parks for the first open one, not for each.
     let mut results = Vec::new();
@@ -131,11 +130,11 @@ pub async fn all<T>(answers: impl IntoIterator<Item = Answer<T>>) -> Result<Vec<
     Ok(results)
 }
 
-/// Waits for whichever answer comes first, and gives its position with what it says.
+/// Waits for the answer that comes first; returns its position and its value.
 ///
-/// "First" is the order in which the journal gave the answers to the code, not the clock: once the code has asked for
-/// anything after the race, every replay has the same winner. A failure can come first too; then the race fails with
-/// it. The losers are not stopped: they go on, are recorded, and are simply not waited for.
+/// "First" is the order in which the journal gave the answers to the code, not the clock: once the code has made
+/// another request after the race, every replay has the same winner. A failure can come first too; then the race fails
+/// with it. The losers are not stopped: they continue and are recorded, but the race does not wait for them.
 ///
 /// For answers of different types use `tokio::select!` with `biased`, or `futures::future::select`.
 pub async fn race<T>(answers: impl IntoIterator<Item = Answer<T>>) -> Result<(usize, T), TaskError> {

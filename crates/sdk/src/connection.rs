@@ -17,11 +17,11 @@ use tokio::sync::mpsc;
 /// One open session of an instance. It closes when either side drops its ends.
 #[derive(Debug)]
 pub struct Connection {
-    /// What the engine says.
+    /// Messages of the engine.
     pub to_worker: mpsc::Receiver<ToWorker>,
     /// Where reports go. When it is full the reporting task waits, and only that task.
     pub from_worker: mpsc::Sender<FromWorker>,
-    /// How often the other side wants to hear that the instance is alive, where it says so.
+    /// The heartbeat interval that the other side requires, where it does.
     pub heartbeat_interval: Option<Duration>,
 }
 

@@ -1,4 +1,4 @@
-//! What the code of a task can ask: who it is, durable effects, calls, pauses, signals, progress.
+//! What the code of a task can use: its identity, durable effects, calls, sleeps, signals, progress.
 //!
 //! For: handlers. Not for: the worker's own bookkeeping (see `attempt`).
 //! Invariant: an entry gets its position when the method is called, not when its future is first polled, so the
@@ -13,7 +13,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use consort_types::{Code, Error, Payload, Span, TaskId, Time, Token, limits, worker::JournalRequest};
+use consort_types::{Code, Error, Payload, Span, TaskId, Time, Token, limits, text, worker::JournalRequest};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -30,13 +30,13 @@ thread_local! {
 
 /// The door from a task's code to the engine. Cheap to clone.
 ///
-/// # How journaled code behaves
-/// [`run`](Self::run), [`call`](Self::call), [`sleep`](Self::sleep), [`wait_signal`](Self::wait_signal) and
-/// [`wait_approval`](Self::wait_approval) each make an entry in the task's journal. The code may be dropped at any `await` and started again, by a retry, a crash or
-/// because it only waits (it *parks*); then what is recorded is answered from the journal, and the code goes on after
-/// the last entry. So it must ask for the same things in the same order each time: whatever may differ (clock, chance,
-/// outside reads) belongs into `run`. Work outside `run` that is in flight while the code waits for an entry may be
-/// dropped, and is then done again. Of select macros use those with a fixed order (`biased`).
+/// # How journaled code behaves [`run`](Self::run), [`call`](Self::call), [`sleep`](Self::sleep),
+/// [`wait_signal`](Self::wait_signal) and [`wait_approval`](Self::wait_approval) each make an entry in the task's
+/// journal. The code may be dropped at any `await` and started again, by a retry, a crash or because it only waits (it
+/// *parks*); then what is recorded is answered from the journal, and the code continues after the last entry. So it
+/// must make the same requests in the same order each time: whatever may differ (clock, chance, outside reads) belongs
+/// into `run`. Work outside `run` that is in flight while the code waits for an entry may be dropped, and is then done
+/// again. Of select macros use those with a fixed order (`biased`).
 #[derive(Clone)]
 pub struct TaskContext {
     attempt: Arc<Attempt>,
@@ -72,7 +72,7 @@ impl TaskContext {
         self.attempt.offer.deadline
     }
 
-    /// The capability that was asked for.
+    /// The capability that was called.
     pub fn capability(&self) -> &str {
         &self.attempt.offer.capability
     }
@@ -93,10 +93,10 @@ impl TaskContext {
         &self.attempt.offer.traceparent
     }
 
-    /// Tells watchers what is being done. Messages are not kept; where they come too fast the latest is shown.
+    /// Shows watchers what is being done. Messages are not kept; where they come too fast the latest is shown.
     pub fn progress(&self, message: impl Into<String>) {
         let mut message = message.into();
-        message.truncate(message.floor_char_boundary(limits::ERROR_MESSAGE_BYTES_MAX));
+        text::truncate(&mut message, limits::ERROR_MESSAGE_BYTES_MAX);
         self.attempt.show(|live| live.progress(message));
     }
 
@@ -179,8 +179,8 @@ impl TaskContext {
         self.call_with(capability, input, CallOptions::new())
     }
 
-    /// Asks another capability, and says how it is to be done: how often it is tried, how long an attempt may take,
-    /// who may do it. Otherwise like [`TaskContext::call`].
+    /// Calls another capability with options: how often it is tried, how long an attempt may take, which agents may do
+    /// it. Otherwise like [`TaskContext::call`].
     ///
     /// The options may change between two attempts of the task: a replay does not compare them.
     pub fn call_with<Out: DeserializeOwned>(
@@ -227,7 +227,7 @@ impl TaskContext {
         Answer::new(Arc::clone(&self.attempt), index, read_result)
     }
 
-    /// Asks a person: the question stands in the inbox until somebody decides. A no is an answer too, not a failure.
+    /// Requests a person's approval: it is in the inbox until a person decides. A no is an answer too, not a failure.
     pub fn wait_approval(&self, prompt: &str, detail: &impl Serialize) -> Answer<Approval> {
         let what = "detail of the approval";
         let detail = serde_json::to_value(detail).map_err(|error| unwritable(what, &error));
@@ -263,9 +263,9 @@ impl fmt::Debug for TaskContext {
 pub struct Approval {
     /// Whether it was a yes.
     pub approved: bool,
-    /// Who decided.
+    /// The name of the person who decided.
     pub by: String,
-    /// What they said to it.
+    /// The person's comment.
     #[serde(default)]
     pub comment: Option<String>,
 }
@@ -286,8 +286,8 @@ impl<T> Answer<T> {
         Self { attempt, index, read, waits: false }
     }
 
-    /// The position of the answer that the code was given first, once it may see one of them; one that could not be
-    /// asked for at all comes before the others.
+    /// The position of the answer that the code was given first, once it may see one of them; a request that failed at
+    /// once comes before the others.
     pub(crate) fn poll_first(answers: &mut [Self], cx: &mut Context<'_>) -> Poll<usize> {
         let turn = |answer: &Self| match &answer.index {
             Ok(index) => answer.attempt.turn(*index).map(|turn| turn + 1),
@@ -418,7 +418,7 @@ fn read<T: DeserializeOwned>(what: &str, code: Code, payload: &Payload) -> Resul
     Ok(value)
 }
 
-/// The message without "at line 1 column 17": the document is not a file that somebody edits.
+/// The message without "at line 1 column 17": the document is not a file.
 fn plain(error: &serde_json::Error) -> String {
     let text = error.to_string();
     text.rfind(" at line ").map_or(text.clone(), |end| text[..end].to_owned())

@@ -17,23 +17,23 @@ use std::{
     time::Duration,
 };
 
-use consort_types::{Code, Error, Payload, worker::FromWorker};
+use consort_types::{Code, Error, Payload, text::panic_message, worker::FromWorker};
 use futures::{future::BoxFuture, task::AtomicWaker};
 use tokio::time::{Instant, Sleep};
 
 use crate::{
     TaskContext, TaskError,
     agent::Erased,
-    attempt::{Attempt, Verdict},
+    attempt::{Attempt, Termination},
     outbox::{Outbox, Place},
 };
 
 /// How long the driver is patient.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timeouts {
-    /// How long code stands still before its task parks.
+    /// How long code is quiescent before its task parks.
     pub(crate) park_after: Duration,
-    /// How long cancelled code may go on.
+    /// How long cancelled code may continue.
     pub(crate) cancel_grace: Duration,
 }
 
@@ -43,7 +43,7 @@ enum End {
     Done(Result<Payload, TaskError>),
     /// It only waits, for these entries.
     Parked(Vec<u32>),
-    /// It was stopped, and nobody waits for a report.
+    /// It was stopped, and no report is expected.
     Stopped,
 }
 
@@ -59,11 +59,11 @@ pub(crate) async fn drive(
     input: Payload,
     code: Option<Erased>,
     outbox: &Outbox,
-    patience: Timeouts,
+    timeouts: Timeouts,
 ) {
     let end = match code {
         Some(code) => {
-            let mut driver = Driver::new(Arc::clone(&attempt), &code, input, outbox, patience);
+            let mut driver = Driver::new(Arc::clone(&attempt), &code, input, outbox, timeouts);
             let end = driver.run().await;
             // Before the code is dropped: what it still waits for then ends, and no drop is taken for a decision.
             attempt.finish();
@@ -126,15 +126,15 @@ async fn deliver(attempt: &Attempt, outbox: &Outbox, report: FromWorker) {
 async fn stopped(attempt: &Attempt) {
     poll_fn(|cx| {
         attempt.watch(cx.waker());
-        if attempt.verdict().is_some() { Poll::Ready(()) } else { Poll::Pending }
+        if attempt.termination().is_some() { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
 }
 
-/// Notes that the code wants to be polled, and wakes the driver.
+/// Records that the code is to be polled, and wakes the driver.
 #[derive(Default)]
 struct WakeFlag {
-    rung: AtomicBool,
+    raised: AtomicBool,
     driver: AtomicWaker,
 }
 
@@ -144,7 +144,7 @@ impl Wake for WakeFlag {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.rung.store(true, Ordering::Release);
+        self.raised.store(true, Ordering::Release);
         self.driver.wake();
     }
 }
@@ -155,37 +155,37 @@ struct Driver<'a> {
     /// The connection to which what was sent belongs.
     epoch: u64,
     code: Option<BoxFuture<'static, Result<Payload, TaskError>>>,
-    bell: Arc<WakeFlag>,
+    wake_flag: Arc<WakeFlag>,
     waker: Waker,
-    patience: Timeouts,
+    timeouts: Timeouts,
     /// Whether the code was polled: what is cancelled before is not begun.
     started: bool,
     /// A place on the connection for the next message to watchers.
     place: Option<Pin<Box<Place>>>,
-    /// Runs while the code stands still.
+    /// Runs while the code is quiescent.
     still: Option<Pin<Box<Sleep>>>,
     /// Runs once the attempt is cancelled.
     grace: Option<Pin<Box<Sleep>>>,
 }
 
 impl<'a> Driver<'a> {
-    fn new(attempt: Arc<Attempt>, code: &Erased, input: Payload, outbox: &'a Outbox, patience: Timeouts) -> Self {
+    fn new(attempt: Arc<Attempt>, code: &Erased, input: Payload, outbox: &'a Outbox, timeouts: Timeouts) -> Self {
         let context = TaskContext::new(Arc::clone(&attempt));
         let code = Arc::clone(code);
         // The handler is entered inside the future, so that a panic there is caught like any other.
         let code: BoxFuture<'static, _> = Box::pin(async move { code(context, input).await });
-        let bell = Arc::new(WakeFlag::default());
-        bell.rung.store(true, Ordering::Release);
-        let waker = Waker::from(Arc::clone(&bell));
+        let wake_flag = Arc::new(WakeFlag::default());
+        wake_flag.raised.store(true, Ordering::Release);
+        let waker = Waker::from(Arc::clone(&wake_flag));
         let (code, epoch) = (Some(code), outbox.epoch());
         Self {
             attempt,
             outbox,
             epoch,
             code,
-            bell,
+            wake_flag,
             waker,
-            patience,
+            timeouts,
             started: false,
             place: None,
             still: None,
@@ -205,17 +205,17 @@ impl<'a> Driver<'a> {
 
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
         self.attempt.watch(cx.waker());
-        self.bell.driver.register(cx.waker());
+        self.wake_flag.driver.register(cx.waker());
         loop {
-            match self.attempt.verdict() {
-                Some(Verdict::Abort) => return Poll::Ready(Step::End(End::Stopped)),
-                Some(Verdict::Refused(error)) => {
+            match self.attempt.termination() {
+                Some(Termination::Abort) => return Poll::Ready(Step::End(End::Stopped)),
+                Some(Termination::Refused(error)) => {
                     let refused = TaskError::from_parts(error, false);
                     return Poll::Ready(Step::End(End::Done(Err(refused))));
                 }
                 None => {}
             }
-            if self.bell.rung.swap(false, Ordering::Acquire) {
+            if self.wake_flag.raised.swap(false, Ordering::Acquire) {
                 self.still = None;
                 if !self.started && self.attempt.cancelled().is_cancelled() {
                     return Poll::Ready(Step::End(End::Stopped));
@@ -232,7 +232,7 @@ impl<'a> Driver<'a> {
                 self.attempt.send_again();
             }
             if let Some(entry) = self.attempt.next_entry() {
-                // A place that waits for its turn would stand before the entry.
+                // A permit that was requested earlier would precede the entry.
                 self.place = None;
                 return Poll::Ready(Step::Send(entry));
             }
@@ -279,14 +279,14 @@ impl<'a> Driver<'a> {
     }
 
     fn ended(&self, result: Result<Payload, TaskError>) -> End {
-        // A report on a cancelled attempt changes nothing any more.
+        // A report on a cancelled attempt has no effect.
         if self.attempt.cancelled().is_cancelled() { End::Stopped } else { End::Done(result) }
     }
 
-    /// The code stands still: stops it when it is cancelled, parks it when it only waits.
+    /// The code is quiescent: stops it when it is cancelled, parks it when it only waits.
     fn poll_timers(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         if self.attempt.cancelled().is_cancelled() {
-            let after = self.patience.cancel_grace;
+            let after = self.timeouts.cancel_grace;
             let grace = self.grace.get_or_insert_with(|| Box::pin(tokio::time::sleep(after)));
             return grace.as_mut().poll(cx).map(|()| End::Stopped);
         }
@@ -294,7 +294,7 @@ impl<'a> Driver<'a> {
             self.still = None;
             return Poll::Pending;
         }
-        let after = self.patience.park_after;
+        let after = self.timeouts.park_after;
         let still = self.still.get_or_insert_with(|| Box::pin(tokio::time::sleep(after)));
         while still.as_mut().poll(cx).is_ready() {
             if let Some(waiting) = self.attempt.unblock() {
@@ -318,8 +318,6 @@ impl<'a> Driver<'a> {
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> TaskError {
-    let message = panic.downcast_ref::<&str>().copied();
-    let message = message.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    TaskError::retryable(format!("the agent panicked: {}", message.unwrap_or("without a message")))
+    TaskError::retryable(format!("the agent panicked: {}", panic_message(panic)))
         .hint("this is a defect of the agent; its own output has the backtrace")
 }

@@ -5,7 +5,7 @@
 
 use std::{any::Any, fmt};
 
-use consort_types::{Code, Error, ErrorKind, Span, limits};
+use consort_types::{Code, Error, ErrorKind, Span, limits, text};
 
 /// The failure of an attempt.
 ///
@@ -30,11 +30,11 @@ impl TaskError {
     }
 
     pub(crate) fn from_parts(mut error: Error, retryable: bool) -> Self {
-        cut(&mut error.message);
+        text::truncate(&mut error.message, limits::ERROR_MESSAGE_BYTES_MAX);
         Self { error, retryable, retry_after: None }
     }
 
-    /// Says what to do next.
+    /// Adds a hint that says what to do next.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.error.hint = Some(hint.into());
@@ -48,7 +48,7 @@ impl TaskError {
         self
     }
 
-    /// Says when to try again; it makes the failure retryable.
+    /// Sets when to try again; it makes the failure retryable.
     #[must_use]
     pub fn retry_after(mut self, span: Span) -> Self {
         self.retryable = true;
@@ -77,13 +77,6 @@ impl TaskError {
     /// Code, message and hint; whether another attempt may help; and when.
     pub(crate) fn into_parts(self) -> (Error, bool, Option<Span>) {
         (self.error, self.retryable, self.retry_after)
-    }
-}
-
-/// Shortens a message to the limit, at the end of a character.
-fn cut(message: &mut String) {
-    if message.len() > limits::ERROR_MESSAGE_BYTES_MAX {
-        message.truncate(message.floor_char_boundary(limits::ERROR_MESSAGE_BYTES_MAX));
     }
 }
 

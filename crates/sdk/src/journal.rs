@@ -1,9 +1,9 @@
 //! The journal of one attempt: what the code asked, what came of it, and when the code learned of it.
 //!
 //! For: replay and recording, as plain state without async or clocks. Not for: polling code or sending messages.
-//! Invariant: code is given results one at a time, each only when it stands still; the order is written down with
-//! the next entry ([`JournalEntry::after`]) and kept to on replay. So the n-th thing that the code asks is the same
-//! in each attempt, even where several branches run side by side, as long as the code itself is deterministic.
+//! Invariant: code is given results one at a time, each only when it is quiescent; the order is recorded with the next
+//! entry ([`JournalEntry::after`]) and repeated on replay. So the n-th thing that the code asks is the same in each
+//! attempt, even where several branches run side by side, as long as the code itself is deterministic.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -22,7 +22,7 @@ use crate::TaskError;
 enum Stage {
     /// A local effect that has not ended: it holds back the entries after it, so that the journal has no gaps.
     Running,
-    /// A local effect that the code dropped: recorded as cancelled, if the code goes on.
+    /// A local effect that the code dropped: recorded as cancelled, if the code continues.
     Dropped,
     /// To be sent.
     Ready,
@@ -38,7 +38,7 @@ struct Slot {
     stage: Stage,
     /// Set when the code may see the result: how many results it was given before.
     released: Option<u32>,
-    /// Whoever waits for the result.
+    /// The waker of the code that waits for the result.
     waker: Option<Waker>,
 }
 
@@ -63,7 +63,7 @@ pub(crate) struct Journal {
     slots: Vec<Slot>,
     /// How many entries came with the offer.
     recorded: usize,
-    /// How many the code has asked for.
+    /// How many the code has requested.
     asked: usize,
     /// Positions whose results are to be released next, in order.
     due: VecDeque<u32>,
@@ -130,7 +130,7 @@ impl Journal {
         if index >= limits::TASK_JOURNAL_ENTRIES_MAX as usize {
             let max = limits::TASK_JOURNAL_ENTRIES_MAX;
             let error =
-                Error::new(Code::LimitReached, format!("the task asked for entry {}, the limit is {max}", index + 1))
+                Error::new(Code::LimitReached, format!("the task requested entry {}, the limit is {max}", index + 1))
                     .hint("let the workflow fan out, or move parts into tasks of their own by `call`");
             return Err(self.close(TaskError::from_parts(error, false)));
         }
@@ -165,14 +165,14 @@ impl Journal {
             && self.slots.iter().any(|slot| slot.is_answered() && slot.released.is_none())
     }
 
-    /// Gives up the recorded order: the code stands still, and what it waits for comes later in the record.
+    /// Gives up the recorded order: the code is quiescent, and the result that it waits for comes later in the record.
     /// What it asks is compared all the same.
     pub(crate) fn stop_holding_back(&mut self) {
         self.strict = false;
         self.plan_releases();
     }
 
-    /// Releases results until somebody is to be woken; `None` where nothing is due.
+    /// Releases results until one has a waker; `None` where nothing is due.
     pub(crate) fn release(&mut self) -> Option<Waker> {
         while let Some(index) = self.due.pop_front() {
             let Some(slot) = self.slots.get_mut(index as usize) else { continue };
@@ -296,12 +296,12 @@ impl Journal {
         self.closed.get_or_insert(error).clone()
     }
 
-    /// The wakers of everybody who waits, after [`Journal::close`].
+    /// The wakers of all pending results, after [`Journal::close`].
     pub(crate) fn take_wakers(&mut self) -> Vec<Waker> {
         self.slots.iter_mut().filter_map(|slot| slot.waker.take()).collect()
     }
 
-    /// What the code's end means: code that ends well must have asked for all that was recorded.
+    /// What the code's end means: code that succeeds must have requested all that was recorded.
     pub(crate) fn end<T>(&mut self, result: Result<T, TaskError>) -> Result<T, TaskError> {
         if let Some(error) = &self.closed
             && error.error().code == Code::JournalDiverged
@@ -318,7 +318,7 @@ impl Journal {
         let recorded = describe(recorded);
         let asked = asked.map_or_else(|| "the end of the code".to_owned(), describe);
         let error = Error::new(Code::JournalDiverged, format!("entry {index} is recorded as {recorded}, but found {asked}"))
-            .hint("code that records must ask for the same things in the same order each time; put what may differ (clock, chance, outside reads) into `run`, and finish tasks in flight before changing the code");
+            .hint("code that records must make the same requests in the same order each time; put what may differ (clock, chance, outside reads) into `run`, and finish tasks in flight before changing the code");
         self.close(TaskError::from_parts(error, false))
     }
 }

@@ -1,11 +1,11 @@
 //! Where reports go while connections come and go.
 //!
 //! For: handing reports over in order, with backpressure, and again where a connection may have lost them. Not for:
-//! what they say.
+//! their content.
 //! Invariant: last reports wait for a connection that takes them, and are kept for a while after it did: a connection
 //! that breaks, or a server that dies, may not have made them durable. Messages in between belong to one connection,
-//! named by its epoch: on another one they would stand before what was lost with theirs, so they are dropped, and
-//! their attempt sends again what is open.
+//! named by its epoch: on another one they would overtake messages that were lost with theirs, so they are dropped, and
+//! their attempt sends its unanswered requests again.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -91,8 +91,8 @@ impl Outbox {
         self.line.lock().epoch
     }
 
-    /// Hands a message over to the connection of that epoch; where that is gone the message is dropped. Where it has
-    /// no room, what is returned waits for it.
+    /// Hands a message over to the connection of that epoch; where that is closed the message is dropped. Where it has
+    /// no room, the returned future waits for it.
     pub(crate) fn try_send_within(
         &self,
         epoch: u64,
@@ -112,7 +112,7 @@ impl Outbox {
         }
     }
 
-    /// A place for one message on the connection of that epoch; `None` where that is gone.
+    /// A permit for one message on the connection of that epoch; `None` where that is closed.
     pub(crate) fn place(
         &self,
         epoch: u64,
@@ -161,12 +161,12 @@ impl Outbox {
     }
 
     /// The attempts whose last reports the connections before may have lost.
-    pub(crate) fn doubtful(&self) -> Vec<(TaskId, Token)> {
+    pub(crate) fn unconfirmed(&self) -> Vec<(TaskId, Token)> {
         self.line.lock().kept.iter().filter_map(|(_, report)| report.attempt()).collect()
     }
 
     /// Takes the last reports that the connections before may have lost, oldest first.
-    pub(crate) fn take_doubtful(&self) -> VecDeque<FromWorker> {
+    pub(crate) fn take_unconfirmed(&self) -> VecDeque<FromWorker> {
         let mut line = self.line.lock();
         line.kept_bytes = 0;
         line.kept.drain(..).map(|(_, report)| report).collect()
@@ -180,7 +180,7 @@ impl Outbox {
         }
     }
 
-    /// Whether the attempt's last report said that it is done.
+    /// Whether the attempt's last report was a completion.
     pub(crate) fn completed(&self, task: TaskId, token: Token) -> bool {
         let line = self.line.lock();
         line.kept
@@ -190,7 +190,7 @@ impl Outbox {
             .is_some_and(|(_, report)| matches!(report, FromWorker::Complete { .. }))
     }
 
-    /// Lets go of a channel that nobody reads any more.
+    /// Drops a channel whose receiver was dropped.
     fn drop_closed(&self) {
         let sender = &mut self.line.lock().sender;
         if sender.as_ref().is_some_and(mpsc::Sender::is_closed) {

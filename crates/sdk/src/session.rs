@@ -1,6 +1,6 @@
 //! One session after another for one agent: takes offers, starts attempts, passes on answers, leaves.
 //!
-//! For: keeping an instance at work across reconnects. Not for: the code of an attempt (see `drive`).
+//! For: keeping an instance running across reconnects. Not for: the code of an attempt (see `drive`).
 //! Invariant: for each task at most one attempt is live; an offer with a newer token stops the older one.
 
 use std::{
@@ -23,7 +23,7 @@ use tracing::Instrument as _;
 
 use crate::{
     Agent, Connect, Connection,
-    attempt::{Attempt, Verdict},
+    attempt::{Attempt, Termination},
     back_off::BackOff,
     drive::{Timeouts, drive},
     outbox::Outbox,
@@ -31,7 +31,7 @@ use crate::{
 
 /// Messages that are taken from the connection at once.
 const BATCH_MESSAGES_MAX: usize = 64;
-/// How long the other side may take to close a connection on which everything is said.
+/// How long the other side may take to close a connection on which everything was sent.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// How an instance works.
@@ -40,12 +40,12 @@ pub(crate) struct Settings {
     pub(crate) namespace: String,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) client: String,
-    /// Tells this worker from all others, over its reconnects.
+    /// Identifies this worker, over its reconnects.
     pub(crate) worker: String,
     pub(crate) concurrency: u32,
     pub(crate) heartbeat_interval: Duration,
     pub(crate) leave_within: Duration,
-    pub(crate) patience: Timeouts,
+    pub(crate) timeouts: Timeouts,
 }
 
 /// What the attempts of an instance share with its session.
@@ -65,7 +65,7 @@ enum Ended {
     Left,
 }
 
-/// One agent at work.
+/// One connected agent.
 pub(crate) struct Instance {
     agent: Agent,
     declaration: AgentDeclaration,
@@ -92,7 +92,7 @@ impl Instance {
     pub(crate) async fn run(mut self) -> Result<()> {
         let result = self.sessions().await;
         for attempt in self.shared.live.lock().values() {
-            attempt.end_by(Verdict::Abort);
+            attempt.end_by(Termination::Abort);
         }
         result
     }
@@ -153,7 +153,7 @@ impl Instance {
     fn hello(&self) -> Hello {
         let live = self.shared.live.lock();
         let mut held: Vec<(TaskId, Token)> = live.iter().map(|(task, attempt)| (*task, attempt.offer.token)).collect();
-        held.extend(self.shared.outbox.doubtful());
+        held.extend(self.shared.outbox.unconfirmed());
         held.sort_unstable();
         held.dedup();
         Hello {
@@ -167,13 +167,13 @@ impl Instance {
         }
     }
 
-    /// Works on one connection until it closes or the instance has left.
+    /// Serves one connection until it closes or the instance has left.
     async fn session(&mut self, connection: Connection) -> Ended {
         let Connection { mut to_worker, from_worker, heartbeat_interval } = connection;
         let interval = self.settings.heartbeat_interval;
         let interval = heartbeat_interval.map_or(interval, |asked| asked.min(interval));
         // Before the connection takes reports of its own.
-        let mut due = self.shared.outbox.take_doubtful();
+        let mut due = self.shared.outbox.take_unconfirmed();
         self.shared.outbox.open(from_worker.clone());
         let attempts: Vec<_> = self.shared.live.lock().values().cloned().collect();
         for attempt in attempts {
@@ -184,7 +184,7 @@ impl Instance {
         self.shared.outbox.put_back(due);
         drop(from_worker);
         if let Ended::Left = ended {
-            // What was said is under way until the other side has read it to its end.
+            // Messages are in transit until the other side has read the stream to its end.
             let closed = async { while to_worker.recv().await.is_some() {} };
             let _ = tokio::time::timeout(FAREWELL, closed).await;
         }
@@ -236,7 +236,7 @@ impl Instance {
         }
     }
 
-    /// Acts on a message; whether it says that nothing more comes. What must be reported is added to `due`.
+    /// Handles a message; returns whether it is the last one. What must be reported is added to `due`.
     fn take(&self, message: ToWorker, due: &mut VecDeque<FromWorker>) -> bool {
         match message {
             ToWorker::Task(offer) => self.start(*offer),
@@ -252,11 +252,11 @@ impl Instance {
             }
             ToWorker::Refused { task, token, error } => {
                 if let Some(attempt) = self.attempt(task, Some(token)) {
-                    attempt.end_by(verdict(error));
-                } else if let (Verdict::Refused(error), true) =
-                    (verdict(error), self.shared.outbox.completed(task, token))
+                    attempt.end_by(termination(error));
+                } else if let (Termination::Refused(error), true) =
+                    (termination(error), self.shared.outbox.completed(task, token))
                 {
-                    // Its result was not taken, and somebody waits for one.
+                    // Its result was refused, and the task still needs one.
                     due.push_back(FromWorker::Fail { task, token, error, retryable: false, retry_after: None });
                 }
             }
@@ -285,16 +285,16 @@ impl Instance {
                     return;
                 }
                 if token > known {
-                    older.end_by(Verdict::Abort);
+                    older.end_by(Termination::Abort);
                 }
             }
             live.insert(task, Arc::clone(&attempt));
         }
         let shared = Arc::clone(&self.shared);
-        let patience = self.settings.patience;
+        let timeouts = self.settings.timeouts;
         let span = span(&attempt);
         let work = async move {
-            drive(Arc::clone(&attempt), input, code, &shared.outbox, patience).await;
+            drive(Arc::clone(&attempt), input, code, &shared.outbox, timeouts).await;
             shared.leave(task, &attempt);
         };
         tokio::spawn(work.instrument(span));
@@ -317,7 +317,7 @@ fn span(attempt: &Attempt) -> tracing::Span {
 impl Shared {
     fn leave(&self, task: TaskId, attempt: &Arc<Attempt>) {
         let mut live = self.live.lock();
-        // A newer attempt of the task may stand there by now.
+        // The entry may belong to a newer attempt of the task by now.
         if live.get(&task).is_some_and(|known| Arc::ptr_eq(known, attempt)) {
             live.remove(&task);
         }
@@ -327,10 +327,10 @@ impl Shared {
 }
 
 /// What the refusal of a report means: an owner that is none stops, any other fails with the reason.
-fn verdict(error: Error) -> Verdict {
+fn termination(error: Error) -> Termination {
     match error.code {
-        Code::Fenced | Code::TaskNotFound | Code::RunNotFound | Code::RunEnded => Verdict::Abort,
-        _ => Verdict::Refused(error),
+        Code::Fenced | Code::TaskNotFound | Code::RunNotFound | Code::RunEnded => Termination::Abort,
+        _ => Termination::Refused(error),
     }
 }
 

@@ -41,7 +41,7 @@ impl Worker {
             concurrency: 16,
             heartbeat_interval: Duration::from_secs(5),
             leave_within: Duration::from_secs(30),
-            patience: Timeouts { park_after: Duration::from_millis(10), cancel_grace: Duration::from_secs(2) },
+            timeouts: Timeouts { park_after: Duration::from_millis(10), cancel_grace: Duration::from_secs(2) },
         };
         Self { connect: Arc::new(connect), agents: Vec::new(), settings }
     }
@@ -53,14 +53,14 @@ impl Worker {
         self
     }
 
-    /// A label of this worker's instances, such as the zone that they run in; it stands above one of their agent.
+    /// A label of this worker's instances, such as the zone that they run in; it overrides one of their agent.
     #[must_use]
     pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.settings.labels.insert(key.into(), value.into());
         self
     }
 
-    /// Who is connecting, for people who look at the instances (`rust/VERSION HOST:PROCESS`).
+    /// The client as it is shown to people (`rust/VERSION HOST:PROCESS`).
     #[must_use]
     pub fn client(mut self, text: impl Into<String>) -> Self {
         self.settings.client = text.into();
@@ -81,8 +81,8 @@ impl Worker {
         self
     }
 
-    /// How often the engine is told at least that the worker is alive (5 s). A server that is reached over a network
-    /// says what it wants; then the shorter of both counts.
+    /// The longest time between two messages to the engine (5 s). A server over a network has its own requirement; the
+    /// shorter of both counts.
     #[must_use]
     pub fn heartbeat_interval(mut self, interval: Duration) -> Self {
         self.settings.heartbeat_interval = interval;
@@ -92,19 +92,19 @@ impl Worker {
     /// How long a task only waits before it parks and frees its place (10 ms).
     #[must_use]
     pub fn park_after(mut self, still: Duration) -> Self {
-        self.settings.patience.park_after = still;
+        self.settings.timeouts.park_after = still;
         self
     }
 
-    /// How long cancelled code may go on before it is dropped (2 s).
+    /// How long cancelled code may continue before it is dropped (2 s).
     #[must_use]
     pub fn cancel_grace(mut self, grace: Duration) -> Self {
-        self.settings.patience.cancel_grace = grace;
+        self.settings.timeouts.cancel_grace = grace;
         self
     }
 
-    /// How long after `shutdown` the worker stays for the tasks that it holds (30 s). What is not done by then is
-    /// dropped; the engine gives it to another instance.
+    /// How long after `shutdown` the worker stays for the tasks that it holds (30 s). Tasks that are not done by then
+    /// are dropped; the engine assigns them to other instances.
     #[must_use]
     pub fn leave_within(mut self, span: Duration) -> Self {
         self.settings.leave_within = span;

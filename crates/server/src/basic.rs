@@ -35,7 +35,7 @@ pub(crate) fn agent() -> Agent {
         .input_schema(json!(true))
         .output_schema(json!(true));
     let sleep = Capability::from_fn("sleep", sleep)
-        .description("Works for a while on nothing: `for` says how long. Unlike a `wait` it holds its place.")
+        .description("Works for a while on nothing: `for` is the duration. Unlike a `wait` it holds its place.")
         .effect(EffectClass::Read);
     Agent::new("basic")
         .version(env!("CARGO_PKG_VERSION"))

@@ -30,7 +30,7 @@ pub enum Health {
     Good,
     /// Worth knowing.
     Odd,
-    /// Needs somebody.
+    /// Needs an operator.
     Bad,
 }
 
@@ -208,7 +208,7 @@ async fn engine(settings: &Settings) -> Vec<Finding> {
     let mut findings = Vec::new();
     match server.status().await {
         Ok(status) => {
-            let store = format!("holds what the log says up to record {}", status.applied);
+            let store = format!("holds the log up to record {}", status.applied);
             findings.push(Finding::new("store", Health::Good, store));
             let (runs, tasks) = (status.runs_active, status.tasks.waiting + status.tasks.taken);
             let detail = format!("{runs} unfinished runs, {tasks} unfinished tasks");
@@ -241,7 +241,7 @@ fn clock(lead: Span, unconfirmed: Span) -> Finding {
     Finding::new("clock", Health::Good, "log time and the wall clock agree")
 }
 
-/// A record that was passed over: what it would have done is missing for good, so it is told each time.
+/// A record that was passed over: its effect is missing for good, so it is reported each time.
 fn refused(refused: &RefusedRecord) -> Finding {
     let RefusedRecord { record, by_record, reason, by, at } = refused;
     let detail = format!("record {record} was passed over: {reason} (record {by_record}, by {by}, {at})");

@@ -1,7 +1,7 @@
 //! The interfaces on this engine, and the listeners that serve them.
 //!
 //! For: joining `api-http` and `api-grpc` to the settings, on one address or on one each. Not for: routes or services.
-//! Invariant: what listens asks for the token where one is set; the router for this process never listens.
+//! Invariant: a listener requires the token where one is set; the router for this process never listens.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Settings;
 
-/// How long requests may take to end after the engine has stopped: they only have to say so.
+/// How long requests may take to end after the engine has stopped: they only have to answer that.
 const END: Duration = Duration::from_secs(1);
 
 /// The HTTP interface for peers.

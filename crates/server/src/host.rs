@@ -75,6 +75,6 @@ async fn report(sender: SessionSender, mut reports: mpsc::Receiver<FromWorker>, 
 
 async fn refuse(refusals: &mpsc::WeakSender<ToWorker>, about: Option<(TaskId, Token)>, error: Error) {
     let (Some(to_worker), Some((task, token))) = (refusals.upgrade(), about) else { return };
-    // A worker that has gone needs no answer.
+    // A disconnected worker needs no answer.
     let _ = to_worker.send(ToWorker::Refused { task, token, error }).await;
 }

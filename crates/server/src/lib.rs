@@ -1,8 +1,8 @@
 //! The composition root: configuration, adapters, built-in agents, listeners.
 //!
 //! For: making a whole of the parts, once, in one place. Not for: logic of runs (core), or of commands (cli).
-//! Invariant: this is the only crate that names an adapter; whoever has the data folder open can be found through
-//! its lock file.
+//! Invariant: this is the only crate that names an adapter; the process that has the data folder open can be found
+//! through its lock file.
 
 mod agents;
 mod basic;

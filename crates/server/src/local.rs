@@ -1,8 +1,8 @@
-//! The data folder: its parts, and who has it open.
+//! The data folder: its parts, and its lock.
 //!
 //! For: laying out `.consort/`, locking it, and finding the process that holds it. Not for: the files of the log or
 //! the store (their adapters own those).
-//! Invariant: whoever has the folder open holds its lock, and writes its address into it once it listens.
+//! Invariant: the process that has the folder open holds its lock, and writes its address into it once it listens.
 
 use std::path::{Path, PathBuf};
 
@@ -16,12 +16,12 @@ const MARKER: &str = "FORMAT";
 const UNFINISHED: &str = "FORMAT.new";
 /// Keeps runs out of version control.
 const IGNORE: &str = ".gitignore";
-/// What the marker says before the number of the layout.
+/// The text of the marker before the number of the layout.
 const PRODUCT: &str = "consort";
 /// The layout that this build reads and writes.
 const LAYOUT: u32 = 2;
 
-/// What a marker says.
+/// The content of a marker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Marker {
     /// There is none.
@@ -121,7 +121,7 @@ impl DataFolder {
                 let how = if marker == Marker::Empty { "is empty" } else { "is missing" };
                 bad(
                     format!("`{shown}` {how}, as a power cut or an incomplete copy may leave it"),
-                    "run `consort doctor --mend-marker`: it writes the marker anew where log and store beside it are sound",
+                    "run `consort doctor --mend-marker`: it restores the marker where log and store beside it are sound",
                 )
             }
             Marker::Foreign => bad(
@@ -131,10 +131,9 @@ impl DataFolder {
         }
     }
 
-    /// Writes a missing or empty marker anew, durably. The caller has found log and store sound.
+    /// Restores a missing or empty marker, durably. The caller has found log and store sound.
     ///
-    /// # Errors
-    /// As [`DataFolder::check_format`], where the marker says something.
+    /// # Errors As [`DataFolder::check_format`], where the marker has content.
     pub(crate) fn write_marker_anew(&self) -> Result<()> {
         let path = self.path.join(MARKER);
         match Marker::read(&path).map_err(|error| disk(&path, &error))? {
@@ -158,7 +157,7 @@ impl DataFolder {
         Ok(lock)
     }
 
-    /// Locks the folder, whatever its marker says.
+    /// Locks the folder, whatever the content of its marker.
     pub(crate) fn lock_as_it_is(&self) -> Result<LockFile> {
         LockFile::acquire(&self.path).map_err(|error| match error {
             LockError::Held(holder) => self.held(&holder),
@@ -192,7 +191,7 @@ fn write_whole(files: &dyn Files, name: &str, unfinished: &str, text: &str) -> s
     files.sync_dir()
 }
 
-/// Who has a data folder open now; `None` where nobody has, or where there is no such folder.
+/// The process that has a data folder open; `None` where there is none, or no such folder.
 pub fn holder(folder: &Path) -> Result<Option<Holder>> {
     LockFile::holder(folder).map_err(|error| disk(folder, &error))
 }
@@ -240,7 +239,7 @@ mod tests {
         }
     }
 
-    /// What is said of a marker, and how it is lost.
+    /// The message about a marker, and how it is lost.
     type Loss = (&'static str, fn(&Path));
 
     #[test]

@@ -9,7 +9,7 @@ use consort_types::{Code, Error, Result, Seq};
 
 use crate::{Settings, doctor, local::DataFolder};
 
-/// Writes the missing or empty marker of the settings' data folder anew. Returns the last record of its log.
+/// Restores the missing or empty marker of the settings' data folder. Returns the last record of its log.
 ///
 /// # Errors
 /// [`Code::Locked`] where a process has the folder open, [`Code::BadFormat`] where the log or the store is missing or

@@ -2,8 +2,8 @@
 //!
 //! For: an operator whose server cannot start because a record cannot be applied. Not for: judging whether it should be
 //! (the operator does), nor for a folder that a server has open.
-//! Invariant: nothing is deleted: the record stays in the log, and a further one says that it is passed over, why, and
-//! who decided.
+//! Invariant: nothing is deleted: the record stays in the log, and a further one records that it is passed over, the
+//! reason, and the operator.
 
 use consort_engine::RefuseRecord;
 use consort_log_file::FileLog;
@@ -12,7 +12,7 @@ use consort_types::{Code, Error, Result, Seq};
 
 use crate::{Settings, local::DataFolder};
 
-/// Has a record passed over from the next start on; returns the number of the record that says so.
+/// Has a record passed over from the next start on; returns the number of the record of the refusal.
 ///
 /// # Errors
 /// [`Code::Locked`] where a process has the folder open, [`Code::FolderNotFound`] where there is none,

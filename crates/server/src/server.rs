@@ -1,8 +1,8 @@
 //! The whole: a data folder, an engine on it, the agents, and a way in.
 //!
 //! For: opening all of it in the right order, and closing it in the reverse one. Not for: deciding what to run.
-//! Invariant: the lock is the first thing that is taken and the last that is let go; the address stands in the lock
-//! file only while it is listened on.
+//! Invariant: the lock is acquired first and released last; the address is in the lock file only while the server
+//! listens on it.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -26,7 +26,7 @@ use crate::{
 /// What a server is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// To look and to tell; no task is worked on.
+    /// To read, and to operate; no task is run.
     Look,
     /// To work: the built-in agents take tasks, and others reach it at these addresses.
     Work {
@@ -47,18 +47,17 @@ pub struct Server {
     stop_agents: CancellationToken,
     stop_listening: CancellationToken,
     agents: Option<JoinHandle<()>>,
-    /// Each ends by itself once it may not listen any more, after its last requests were told.
+    /// Each ends by itself after the listener was closed and its last requests were answered.
     listeners: Vec<JoinHandle<()>>,
     drain_timeout: Span,
-    /// Let go last.
+    /// Dropped last.
     lock: LockFile,
 }
 
 impl Server {
     /// Opens the data folder of the settings; makes it where there is none.
     ///
-    /// # Errors
-    /// [`Code::Locked`] where another process has it open; [`crate::holder`] tells which.
+    /// # Errors [`Code::Locked`] where another process has it open; [`crate::holder`] returns it.
     pub async fn open(settings: &Settings, role: Role) -> Result<Self> {
         let folder = DataFolder::at(settings.data_dir());
         let lock = folder.lock()?;
@@ -175,9 +174,9 @@ impl Server {
         self.status().await.err()
     }
 
-    /// Stops gracefully: hands out nothing more, waits for the tasks that are being worked on (bounded by the drain
-    /// timeout), writes everything and lets the folder go. Where `at_once` ends first, it stops at once instead;
-    /// nothing that was acknowledged is lost either way.
+    /// Stops gracefully: assigns nothing more, waits for the running tasks (bounded by the drain timeout), writes
+    /// everything and releases the folder. Where `at_once` ends first, it stops at once instead; nothing that was
+    /// acknowledged is lost either way.
     pub async fn close(mut self, at_once: impl Future<Output = ()>) {
         self.stop_agents.cancel();
         tokio::select! {
@@ -197,7 +196,7 @@ impl Server {
     }
 }
 
-/// Listens as a setting says.
+/// Listens as configured.
 async fn bind(settings: &Settings, key: &Key, listen: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
     let name = key.name;
     if !listen.ip().is_loopback() && settings.token().is_none() {

@@ -1,8 +1,8 @@
-//! What the process tells of itself while it works.
+//! Logs of the process.
 //!
 //! For: lines on standard error at the level that was set. Not for: results (standard output is theirs), nor for
 //! what happened in a run (its journal has that).
-//! Invariant: no secret and no payload is ever told.
+//! Invariant: no secret and no payload is ever logged.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! Agents that do what a test tells them: answer, fail, wait, count.
+//! Agents that a test controls: answer, fail, wait, count.
 //!
 //! For: tests that need work to be done, whatever it is. Not for: showing how agents are written.
 //! Invariant: what an agent did can be seen in its [`Script`] from outside, across attempts and workers.
@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-/// What the agent of [`Script::agent`] is told and what it has done. Clones are the same script.
+/// The control of the agent of [`Script::agent`], and what it has done. Clones are the same script.
 #[derive(Clone, Debug)]
 pub struct Script {
     shared: Arc<Shared>,
@@ -56,14 +56,14 @@ impl Script {
     pub fn agent(&self) -> Agent {
         Agent::new("test")
             .version("1")
-            .description("Does what a test says.")
+            .description("Behaves as a test requires.")
             .capability(Capability::from_fn("test.echo", |_, input: Value| async move { Ok(input) }))
             .capability(Capability::from_fn("test.add", |_, input: Value| async move { add(&input) }))
             .capability(self.script("test.fail", |script, ctx, input| async move { script.fail(&ctx, &input) }))
             .capability(self.script("test.wait", Self::wait))
             .capability(self.script("test.panic", |script, ctx, _| async move {
                 script.attempted(&ctx);
-                panic!("as the test says")
+                panic!("as the test requires")
             }))
             .capability(self.script("test.count", Self::count))
             .capability(
@@ -73,7 +73,7 @@ impl Script {
             .capability(Capability::from_fn("test.chain", |ctx, input: Value| chain(ctx, input)))
     }
 
-    /// Lets that many attempts of `test.wait` go on, now or when they come.
+    /// Releases that many attempts of `test.wait`, now or when they come.
     pub fn open(&self, attempts: usize) {
         self.shared.gate.add_permits(attempts);
     }
@@ -113,7 +113,7 @@ impl Script {
         if u64::from(ctx.attempt()) > input["times"].as_u64().unwrap_or(0) {
             return Ok(json!(ctx.attempt()));
         }
-        let error = TaskError::retryable(format!("attempt {} fails as the test says", ctx.attempt()));
+        let error = TaskError::retryable(format!("attempt {} fails as the test requires", ctx.attempt()));
         Err(if input["permanent"] == json!(true) { error.into_permanent() } else { error })
     }
 

@@ -1,7 +1,7 @@
 //! An engine without rules: a test plays the engine's part of each session by hand, or lets it be played.
 //!
 //! For: tests of workers and agents. Not for: tests of the engine (the simulator has those).
-//! Invariant: it says only what the test says, except in [`run_task`], which records everything at once.
+//! Invariant: it sends only what the test sends, except in [`run_task`], which records everything at once.
 
 use std::sync::Arc;
 
@@ -64,7 +64,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Says something to the worker.
+    /// Sends a message to the worker.
     ///
     /// # Panics
     /// When the worker has left.
@@ -109,7 +109,7 @@ impl Session {
         }
     }
 
-    /// Tells the worker that an entry stands as given.
+    /// Answers an entry with itself.
     pub async fn record(&self, task: TaskId, index: u32, entry: JournalEntry) {
         self.send(ToWorker::Recorded { task, index, entry }).await;
     }
@@ -175,7 +175,7 @@ pub async fn run_task(
             Some(FromWorker::Complete { output, .. }) => break Ok(document(&output)),
             Some(FromWorker::Fail { error, .. }) => break Err(error),
             Some(FromWorker::Heartbeat { .. } | FromWorker::Stream { .. }) => {}
-            other => panic!("nothing is pending, but the worker says {other:?}"),
+            other => panic!("nothing is pending, but the worker sends {other:?}"),
         }
     };
     worker.abort();

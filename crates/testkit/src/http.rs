@@ -229,7 +229,7 @@ impl<R: BufRead> Read for Chunks<R> {
 pub struct Event {
     /// Its id, to resume after it.
     pub id: String,
-    /// Its kind; empty where the server does not say.
+    /// Its kind; empty where the server sends none.
     pub event: String,
     /// Its data, lines joined by a line feed.
     pub data: String,
@@ -266,7 +266,7 @@ impl Iterator for Events {
                     event.data.push('\n');
                     event.data.push_str(value);
                 }
-                // A comment keeps the connection alive and says nothing.
+                // A comment keeps the connection alive and has no content.
                 _ => continue,
             }
             seen = true;

@@ -14,8 +14,7 @@ pub use wait::wait_until;
 
 /// A fresh folder that is deleted when the value is dropped.
 ///
-/// # Panics
-/// Where the machine has no room for temporary files: no test can go on then.
+/// # Panics Where the machine has no room for temporary files: no test can continue then.
 pub fn temp_dir() -> TempDir {
     tempfile::Builder::new().prefix("consort-test-").tempdir().expect("a temporary folder can be made")
 }

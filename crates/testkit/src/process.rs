@@ -89,7 +89,7 @@ impl Server {
         self.errors.lock().clone()
     }
 
-    /// Kills it as `kill -9` does, and waits until it is gone.
+    /// Kills it as `kill -9` does, and waits until it has ended.
     pub fn kill(mut self) -> io::Result<()> {
         self.child.kill()?;
         self.child.wait().map(|_| ())
@@ -113,7 +113,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Both fail only where the process is gone already.
+        // Both fail only where the process has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -128,7 +128,7 @@ where
     command(binary, folder).args(args).output()
 }
 
-/// A command whose outcome does not depend on the settings of whoever runs the tests.
+/// A command whose outcome does not depend on the settings of the user who runs the tests.
 fn command(binary: &Path, folder: &Path) -> Command {
     let mut command = Command::new(binary);
     command.current_dir(folder).stdin(Stdio::null()).env("NO_COLOR", "1").env("HOME", folder);

@@ -23,7 +23,7 @@ async fn scripted_agents_do_what_their_table_says() {
     assert_eq!(run(&script, "test.chain", json!({"steps": 5})).await, Ok(json!(10)));
     assert_eq!(run(&script, "test.fail", json!({"times": 0})).await, Ok(json!(1)));
     assert_eq!(run(&script, "test.fail", json!({"times": 1})).await.unwrap_err().code, Code::AgentFailed);
-    assert!(run(&script, "test.panic", json!(null)).await.unwrap_err().message.contains("as the test says"));
+    assert!(run(&script, "test.panic", json!(null)).await.unwrap_err().message.contains("as the test requires"));
     assert_eq!(script.attempts("step"), 3);
 }
 

@@ -1,7 +1,7 @@
 //! Sizes of texts, checked.
 //!
-//! For: the refusal of a text or of labels over a limit, in the same words wherever it happens. Not for: saying which
-//! limit a text has (each command and each message of a worker says that in its own `check`).
+//! For: the refusal of a text or of labels over a limit, in the same words everywhere. Not for: which limit a text has
+//! (each command and each message of a worker defines that in its own `check`).
 //! Invariant: a refusal shows sizes, never the text that was too long.
 
 use std::collections::BTreeMap;
@@ -31,13 +31,13 @@ pub fn check_count(what: &str, count: usize, max: usize) -> Result<()> {
     Err(Error::new(Code::LimitReached, format!("there are `{count}` {what}, the limit is {max}")).hint("send fewer"))
 }
 
-/// Refuses labels that are too many or too long, or whose names are no names; `what` says whose they are.
+/// Refuses labels that are too many or too long, or whose names are no names; `what` names their owner in the error.
 pub fn check_labels(what: &str, labels: &BTreeMap<String, String>) -> Result<()> {
     check_label_sizes(what, labels)?;
     labels.keys().try_for_each(|label| Name::check("label", label))
 }
 
-/// Refuses labels that are too many or too long; `what` says whose they are.
+/// Refuses labels that are too many or too long; `what` names their owner in the error.
 pub fn check_label_sizes(what: &str, labels: &BTreeMap<String, String>) -> Result<()> {
     let (count, max) = (labels.len(), limits::LABELS_MAX);
     if count > max {

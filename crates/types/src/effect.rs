@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 #[cbor(index_only)]
 #[serde(rename_all = "lowercase")]
 pub enum EffectClass {
-    /// Looks, changes nothing: repeat at will.
+    /// Only reads; it can be repeated freely.
     #[n(0)]
     Read,
     /// Changes something, but twice is the same as once.
@@ -48,7 +48,7 @@ pub enum OnUnknown {
     /// Count it as failed.
     #[n(2)]
     Fail,
-    /// Ask another capability what became of it; its answer says `done`, `retry` or `fail`.
+    /// Ask another capability for the outcome; it answers `done`, `retry` or `fail`.
     #[n(3)]
     Reconcile(#[n(0)] String),
 }

@@ -8,7 +8,7 @@ use std::fmt;
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
-/// The result of anything that a user may have asked for.
+/// The result of an operation of a user.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What the caller should do about an error.
@@ -19,7 +19,7 @@ pub enum ErrorKind {
     Rejected,
     /// Clashes with what is there: look again, then decide.
     Conflict,
-    /// Somebody newer owns this: stop.
+    /// A newer owner exists: stop.
     Fenced,
     /// Not now: try again later, after the hinted time.
     Unavailable,
@@ -33,7 +33,7 @@ pub enum ErrorKind {
     Corrupt,
     /// It may or may not have happened: ask before repeating.
     OutcomeUnknown,
-    /// Work that was asked for ran and failed.
+    /// The requested work ran and failed.
     Failed,
     /// A defect of Consort itself.
     Internal,
@@ -98,8 +98,8 @@ codes! {
     BadCursor = 8, Rejected, "bad cursor";
     /// No blob has that hash; what referred to it may have been deleted by its retention.
     BlobNotFound = 9, NotFound, "no such blob";
-    /// A setting has a value that does not fit, or a configuration file cannot be read.
-    /// `consort config show --origin` tells where each value comes from.
+    /// A setting has a value that does not fit, or a configuration file cannot be read. `consort config show --origin`
+    /// shows where each value comes from.
     BadSetting = 10, Rejected, "bad setting";
     /// A file that a command should write is there already. Nothing was changed; choose another place or move it away.
     FileExists = 11, Conflict, "file exists";
@@ -134,7 +134,7 @@ codes! {
     RunNotFound = 201, NotFound, "no such run";
     /// The run has ended; terminal states are final. `consort runs retry` and `fork` make a new run from it.
     RunEnded = 202, Conflict, "run has ended";
-    /// The run has not ended, and what was asked for needs a run that has.
+    /// The run has not ended, and the request needs a run that has.
     RunActive = 203, Conflict, "run has not ended";
     /// The idempotency key was used before, for a start with other content.
     IdempotencyMismatch = 204, Conflict, "idempotency key reused";
@@ -142,7 +142,7 @@ codes! {
     StepNotFound = 205, NotFound, "no such step";
     /// The step is not in a state in which this can be done, for example an approval that was already decided.
     StepState = 206, Conflict, "step is not in that state";
-    /// The run was deleted while it was being looked at.
+    /// The run was deleted while it was being read.
     RunDeleted = 207, NotFound, "run was deleted";
     /// A run of this id exists already. Ids are made by Consort; choose none of your own.
     RunExists = 208, Conflict, "run exists";
@@ -160,13 +160,13 @@ codes! {
     TimedOut = 305, Failed, "attempt timed out";
     /// A step did not end within its `deadline`.
     DeadlinePassed = 306, Failed, "deadline passed";
-    /// The instance that held the attempt is gone.
+    /// The instance that held the attempt is disconnected.
     InstanceLost = 307, Failed, "instance lost";
     /// The outcome of a `write` attempt is unknown. Decide it in the inbox: done, retry or fail.
     OutcomeUnknown = 308, OutcomeUnknown, "outcome unknown";
     /// A step that this one needed has failed, or was cancelled or rejected.
     UpstreamFailed = 309, Failed, "an earlier step failed";
-    /// A person said no.
+    /// A person rejected it.
     NotApproved = 310, Failed, "not approved";
     /// A result does not fit the capability's output schema; the message has the JSON path.
     BadOutput = 311, Failed, "output does not fit";
@@ -177,23 +177,23 @@ codes! {
     /// No agent of that name (and version) has joined the namespace, or it was removed. `consort agents list` shows
     /// those that have; an agent is known again as soon as one of its instances connects.
     AgentNotFound = 314, NotFound, "no such agent";
-    /// Instances of the agent are connected, so that it cannot be removed. Stop them first, or remove it by force:
-    /// its instances are then let go, and their tasks go to others.
+    /// Instances of the agent are connected, so that it cannot be removed. Stop them first, or remove it by force: its
+    /// instances are then disconnected, and their tasks are assigned to others.
     AgentConnected = 315, Conflict, "agent is connected";
     /// No quota is set for that scope. `consort quotas list` shows those that are.
     QuotaNotFound = 316, NotFound, "no such quota";
     /// The name belongs to a built-in agent of that namespace. Call the agent something else; an operator can free the
-    /// name with `consort agents remove` where the server has no built-in agents any more.
+    /// name with `consort agents remove` where the server has no built-in agents.
     AgentReserved = 317, Conflict, "agent name is reserved";
 
     /// A queue is full. Try again after the hinted time.
     Overloaded = 401, Unavailable, "overloaded";
     /// The engine is stopping and takes nothing new.
     Stopping = 402, Unavailable, "stopping";
-    /// The partition has halted because it could not keep its promises; the message says why.
-    /// It starts again only by hand: run `consort doctor`.
+    /// The partition has halted because it could not keep its promises; the message has the reason. It starts again
+    /// only by hand: run `consort doctor`.
     Halted = 403, Unavailable, "partition halted";
-    /// Another process works on this folder.
+    /// Another process has this folder open.
     Locked = 404, Unavailable, "folder is in use";
     /// The server could not be reached.
     Unreachable = 405, Unavailable, "server unreachable";
@@ -210,13 +210,13 @@ codes! {
     BadFormat = 503, Corrupt, "unknown format";
     /// There is no data folder at the place where Consort looks for it. `consort run` and `consort up` make one.
     FolderNotFound = 504, NotFound, "no data folder";
-    /// A record of the log cannot be applied, so the partition cannot go on; the message names it by its number.
-    /// Start the version of Consort that wrote it, or restore the folder from a backup. As the last way out an operator
-    /// may have the record refused: `consort doctor --refuse-record N --reason TEXT --by NAME`.
+    /// A record of the log cannot be applied, so the partition cannot continue; the message names its number. Start the
+    /// version of Consort that wrote it, or restore the folder from a backup. As the last way out an operator may have
+    /// the record refused: `consort doctor --refuse-record N --reason TEXT --by NAME`.
     BadRecord = 505, Corrupt, "record cannot be applied";
     /// The log has no record of that number: it ends before, or was trimmed behind it.
     RecordNotFound = 506, NotFound, "no such record";
-    /// What a record did is in the store, or it was refused before; neither can be changed any more.
+    /// What a record did is in the store, or it was refused before; neither can be changed.
     RecordSettled = 507, Conflict, "record is settled";
 
     /// The request has no valid token, or comes from where none may come.
@@ -227,10 +227,9 @@ codes! {
 }
 
 impl Code {
-    /// Whether an agent may report the code as that of its own failure. Codes from `C0400` on say something of
-    /// Consort itself (that it is overloaded, damaged, or has a defect), which no agent can know: its failure is
-    /// [`Code::AgentFailed`] then. The others are those with which calls, journals and documents fail, and which an
-    /// agent passes on.
+    /// Whether an agent may report the code as that of its own failure. Codes from `C0400` on concern Consort itself
+    /// (it is overloaded, damaged, or has a defect), which no agent can know: its failure is [`Code::AgentFailed`]
+    /// then. The others are those with which calls, journals and documents fail, and which an agent passes on.
     pub fn is_reportable(self) -> bool {
         self.number() < 400
     }

@@ -1,7 +1,7 @@
 //! Identities: runs, tasks, names, positions in the log.
 //!
 //! For: naming things. Not for: making ids (the engine does, at its edge, and logs them).
-//! Invariant: text form and byte form of an id sort alike.
+//! Invariant: text form and byte form of an id have the same order.
 
 use std::{cmp::Ordering, fmt, str::FromStr};
 
@@ -168,7 +168,7 @@ impl<'de> Deserialize<'de> for TaskId {
 pub struct Name;
 
 impl Name {
-    /// Refuses a text that is not a name; `what` says which name it was to be.
+    /// Refuses a text that is not a name; `what` names it in the error.
     pub fn check(what: &str, text: &str) -> Result<()> {
         if text.is_empty() {
             return Err(bad_size(what, text));

@@ -17,7 +17,7 @@ pub enum Locality {
     /// In the engine's process: it ends with it.
     #[n(0)]
     Local,
-    /// In a process of its own: it outlives a restart of the engine, and may come back.
+    /// In a process of its own: it outlives a restart of the engine, and may reconnect.
     #[n(1)]
     Remote,
 }
@@ -32,9 +32,9 @@ impl Locality {
     }
 }
 
-/// A worker instance. The text form is `local:START:NUMBER:AGENT` or `remote:START:NUMBER:AGENT`, where `START` tells
-/// one start of the engine from another and is written to base 36. Records and rows hold its parts: every step writes
-/// an instance several times, and making a text of it costs more than the rest of the row.
+/// A worker instance. The text form is `local:START:NUMBER:AGENT` or `remote:START:NUMBER:AGENT`, where `START`
+/// identifies one start of the engine and is written to base 36. Records and rows hold its parts: every step writes an
+/// instance several times, and making a text of it costs more than the rest of the row.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct WorkerInstance {
     /// Where it lives.

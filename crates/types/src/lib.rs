@@ -15,6 +15,7 @@ pub mod registry;
 pub mod replay;
 mod secret;
 pub mod task;
+pub mod text;
 mod time;
 mod trace;
 pub mod worker;

@@ -26,14 +26,14 @@ macro_rules! limits {
 }
 
 limits! {
-    /// Bytes of a name: names stand in keys, paths and screens.
+    /// Bytes of a name: names are part of keys, paths and screens.
     NAME_BYTES_MAX: usize = 128;
     /// Bytes of the key of a row: above the longest that names, keys and idempotency keys make, far below what a store
     /// can take.
     KEY_ENCODED_BYTES_MAX: usize = 1_024;
     /// Bytes of a payload, wherever it is kept.
     PAYLOAD_BYTES_MAX: usize = 64 * 1024 * 1024;
-    /// Bytes of a payload that stands inline in a record; a larger one goes to the blob store.
+    /// Bytes of a payload that is inline in a record; a larger one goes to the blob store.
     INLINE_BYTES_MAX: usize = 32 * 1024;
     /// Bytes of a record in the log; what is larger travels as a blob.
     RECORD_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -101,8 +101,8 @@ limits! {
     RUN_STEPS_MAX: u32 = 1_000_000;
     /// Depth of child runs below a run.
     RUN_DEPTH_MAX: u32 = 16;
-    /// Runs below a run that nobody's step has started, at any depth, ended ones counted: a workflow that starts
-    /// itself more than once doubles at each depth, so the depth alone does not bound it.
+    /// Runs below a top-level run, at any depth, ended ones counted: a workflow that starts itself more than once
+    /// doubles at each depth, so the depth alone does not bound it.
     RUN_DESCENDANTS_MAX: u32 = 10_000;
     /// Units of work (a step instance begun or ended, a row removed) that one record does before the rest is left to
     /// the next: other runs wait for a record as long as it takes.
@@ -165,7 +165,7 @@ limits! {
     HTTP_CONNECTIONS_MAX: usize = 1_024;
     /// Bytes of the head of an HTTP request: method, path and header fields.
     HTTP_HEAD_BYTES_MAX: usize = 64 * 1024;
-    /// Bytes of one batch of gRPC messages, in either direction: two whole documents and what stands around them.
+    /// Bytes of one batch of gRPC messages, in either direction: two whole documents and their envelope.
     GRPC_BATCH_BYTES_MAX: usize = 136 * 1024 * 1024;
     /// Bytes of all gRPC messages that are arriving at once; more are answered `unavailable`.
     GRPC_BATCHES_BYTES_MAX: usize = 512 * 1024 * 1024;
@@ -187,7 +187,7 @@ limits! {
     GRPC_HEAD_BYTES_MAX: u32 = 16 * 1024;
     /// Sticky keys whose instance is remembered; those that were not used for longest are forgotten first.
     STICKY_KEYS_MAX: usize = 100_000;
-    /// Bytes of an attempt's partial output that are kept for those who begin to watch late.
+    /// Bytes of an attempt's partial output that are kept for watchers that subscribe late.
     STREAM_TAIL_BYTES_MAX: usize = 64 * 1024;
     /// Bytes of the kept partial output of all attempts together.
     STREAM_TAILS_BYTES_MAX: usize = 64 * 1024 * 1024;

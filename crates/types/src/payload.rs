@@ -91,12 +91,12 @@ impl Payload {
         Self::Inline(Arc::from(&b"null"[..]))
     }
 
-    /// Wraps bytes that are already known to be JSON and short enough to stand inline.
+    /// Wraps bytes that are already known to be JSON and short enough to be inline.
     pub fn inline(bytes: impl Into<Arc<[u8]>>) -> Self {
         Self::Inline(bytes.into())
     }
 
-    /// Encodes a value; the result stands inline whatever its size (see [`Payload::is_large`]).
+    /// Encodes a value; the result is inline whatever its size (see [`Payload::is_large`]).
     pub fn from_value(value: &serde_json::Value) -> Self {
         Self::Inline(Arc::from(serde_json::to_vec(value).unwrap_or_else(|_| b"null".to_vec())))
     }
@@ -116,7 +116,7 @@ impl Payload {
         }
     }
 
-    /// Whether the document stands inline but belongs in the blob store.
+    /// Whether the document is inline but belongs in the blob store.
     pub fn is_large(&self) -> bool {
         matches!(self, Self::Inline(bytes) if bytes.len() > limits::INLINE_BYTES_MAX)
     }
@@ -134,7 +134,7 @@ impl Payload {
         self.len() == 0
     }
 
-    /// The bytes, where they stand inline.
+    /// The bytes, where they are inline.
     pub fn bytes(&self) -> Option<&[u8]> {
         match self {
             Self::Inline(bytes) => Some(bytes),

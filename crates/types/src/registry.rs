@@ -41,7 +41,7 @@ impl Health {
     }
 }
 
-/// What operators said about a version of an agent.
+/// The settings that operators made for a version of an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct AgentState {
     /// Its share of the work beside other versions of the agent, from 0 to
@@ -54,7 +54,7 @@ pub struct AgentState {
 }
 
 impl AgentState {
-    /// The weight of a version about which nothing was said.
+    /// The default weight of a version.
     pub const WEIGHT_DEFAULT: u32 = 100;
 }
 
@@ -81,7 +81,7 @@ pub struct AgentStatus {
     pub credit: usize,
 }
 
-/// Which agents are asked for. Empty fields ask for nothing.
+/// A filter of agents. Empty fields match every agent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AgentFilter {
     /// Agents with this name.
@@ -92,7 +92,7 @@ pub struct AgentFilter {
     pub capability: Option<String>,
     /// Agents with these labels.
     pub labels: BTreeMap<String, String>,
-    /// Agents in whose name, description or capabilities this text stands, whatever the case.
+    /// Agents whose name, description or capabilities contain this text, whatever the case.
     pub text: Option<String>,
 }
 
@@ -111,9 +111,9 @@ pub struct AgentView {
     pub weight: u32,
     /// Whether an operator drains it.
     pub draining: bool,
-    /// Since when this declaration stands.
+    /// Since when this declaration is in force.
     pub since: Time,
-    /// When one of its instances was heard last, since the server started.
+    /// When the last message came from one of its instances, since the server started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<Time>,
     /// Its connected instances, by name.
@@ -139,11 +139,11 @@ pub struct InstanceView {
     pub reason: Option<String>,
     /// Since when it is connected.
     pub connected: Time,
-    /// When it was heard last.
+    /// When its last message came.
     pub seen: Time,
     /// Tasks that it holds.
     pub held: u32,
-    /// Tasks that it wants to hold at once.
+    /// Tasks that it holds at once at most.
     pub credit: u32,
 }
 
@@ -176,13 +176,13 @@ pub struct SkillView {
     pub queued_p95: Option<Span>,
 }
 
-/// Tasks that ask for the same thing.
+/// Tasks with the same requirements.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct QueueView {
-    /// The capability that is asked for.
+    /// The capability that its tasks need.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capability: Option<String>,
-    /// The agent that is asked for.
+    /// The agent that its tasks name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<String>,
     /// Tasks that wait for an instance.
@@ -200,7 +200,7 @@ pub struct QueueView {
     pub handed_out_minute: u32,
     /// Attempts that ended in the last minute.
     pub ended_minute: u32,
-    /// Who holds its tasks, most first.
+    /// The instances that hold its tasks, those with the most first.
     pub holders: Vec<HolderView>,
     /// Why nothing is handed out although tasks wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -222,10 +222,10 @@ pub enum LimitScope {
     /// All tasks of the namespace.
     #[n(0)]
     Namespace,
-    /// Tasks that ask for a capability.
+    /// Tasks that need a capability.
     #[n(1)]
     Capability(#[n(0)] String),
-    /// Tasks that are with instances of an agent.
+    /// Tasks that instances of an agent hold.
     #[n(2)]
     Agent(#[n(0)] String),
     /// Tasks whose `concurrency` key is this.
@@ -304,10 +304,10 @@ pub struct Rate {
     pub burst: u32,
 }
 
-/// What a limit says. At least one of the three is given.
+/// The values of a limit. At least one of the three is given.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 pub struct TaskLimit {
-    /// Tasks that are with instances at once; 0 hands out nothing.
+    /// Tasks that instances hold at once; with 0, none is assigned.
     #[n(0)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<u32>,
@@ -326,10 +326,10 @@ pub struct TaskLimit {
 pub struct LimitView {
     /// What it is about.
     pub scope: LimitScope,
-    /// What it says.
+    /// Its values.
     #[serde(flatten)]
     pub limit: TaskLimit,
-    /// Tasks of the scope that are with instances now.
+    /// Tasks of the scope that instances hold now.
     pub taken: u32,
     /// Tasks that wait because of it.
     pub limited: u32,

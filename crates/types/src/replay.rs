@@ -1,10 +1,9 @@
-//! The replay rule: whether a request asks for what an entry of a journal has recorded.
+//! The replay rule: whether a request matches the entry of a journal.
 //!
-//! For: the machine and the worker SDKs alike; the SDKs in other languages follow the same vectors
+//! For: the machine and the worker SDKs; the SDKs in other languages follow the same vectors
 //! (`sdks/conformance/replay-vectors.json`). Not for: what a difference leads to (the caller decides), nor for finding
 //! documents that are kept by their hash (the caller reads them).
-//! Invariant: two requests that are the same mean the same to everybody who answers them; how they are written, and how
-//! they are to be done, does not count.
+//! Invariant: two requests are the same if they request the same work; their formatting and their options do not count.
 //!
 //! Inputs are compared by value, as JSON Schema compares instances (2020-12, core, section 4.2.2), because SDKs write
 //! the same value in different ways and an author may reorder the members of an object. Numbers are compared by their

@@ -15,8 +15,7 @@ pub struct Secret(Box<str>);
 impl Secret {
     /// Keeps a text secret; `what` names it in the error.
     ///
-    /// # Errors
-    /// Where the text is empty: an empty secret would let everybody in.
+    /// # Errors Where the text is empty: an empty secret would match requests without one.
     pub fn new(what: &str, text: impl Into<Box<str>>) -> Result<Self> {
         let text = text.into();
         if text.is_empty() {
@@ -26,7 +25,7 @@ impl Secret {
         Ok(Self(text))
     }
 
-    /// Whether a text is the secret. How long the answer takes tells nothing about where they differ.
+    /// Whether a text is the secret. The comparison takes constant time.
     pub fn matches(&self, text: &[u8]) -> bool {
         // Hashes are compared in constant time, and hide the length too.
         blake3::hash(self.0.as_bytes()) == blake3::hash(text)

@@ -1,8 +1,8 @@
 //! A task as the dispatcher sees it.
 //!
-//! For: what the core tells the dispatcher of a task that waits for a worker. Not for: what the worker is sent (see
-//! `worker`), or what is durable of a task (the core's rows).
-//! Invariant: everything that matching looks at is here, so that neither crate needs the other.
+//! For: what the dispatcher gets from the core about a ready task. Not for: what the worker is sent (see `worker`), or
+//! what is durable of a task (the core's rows).
+//! Invariant: everything that matching depends on is here, so that neither crate needs the other.
 
 use crate::{EffectClass, TaskId, Time, Token, worker::Route};
 
@@ -15,9 +15,9 @@ pub struct ReadyTask {
     pub token: Token,
     /// The namespace.
     pub namespace: String,
-    /// The capability that is asked for.
+    /// The capability that it needs.
     pub capability: Option<String>,
-    /// The agent that is asked for.
+    /// The agent that it names.
     pub agent: Option<String>,
     /// Higher goes first.
     pub priority: i32,
@@ -27,7 +27,7 @@ pub struct ReadyTask {
     pub concurrency: Option<ConcurrencyKey>,
     /// The step's own effect class; without one the capability's declared class counts.
     pub effect: Option<EffectClass>,
-    /// Which instances may take it, where more is asked for than the capability and the agent.
+    /// Which instances may perform it, where the capability and the agent are not enough.
     pub route: Option<Route>,
     /// When it is given up: of equal priority, what ends sooner goes first.
     pub deadline: Option<Time>,

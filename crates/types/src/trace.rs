@@ -16,7 +16,7 @@ pub fn accept_traceparent(text: &str) -> Result<String> {
     let bad = || {
         let shown: String = text.chars().take(80).collect();
         Error::new(Code::BadRequest, format!("`{shown}` is not a W3C `traceparent`")).hint(
-            "it looks like `00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01`; leave it out to begin a trace",
+            "it looks like `00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01`; leave it out to start a trace",
         )
     };
     let head = text.get(..LENGTH).ok_or_else(bad)?;

@@ -1,6 +1,6 @@
-//! What a worker and the engine say to each other, whatever carries it.
+//! The messages between a worker and the engine, whatever carries them.
 //!
-//! For: the worker protocol as plain data, in process and over a network alike. Not for: how it travels.
+//! For: the worker protocol as plain data, in process and over a network. Not for: how it travels.
 //! Invariant: every report about a task names the task and the fencing token under which it was made.
 
 mod check;
@@ -19,7 +19,7 @@ use crate::{EffectClass, Error, Payload, RunId, Span, TaskId, Time, Token};
 pub struct AgentDeclaration {
     /// Its name, unique in its namespace.
     pub name: String,
-    /// Its version, as the author counts; where it is a semantic version, tasks can ask for a range of versions.
+    /// Its version, as the author counts; where it is a semantic version, tasks can request a range of versions.
     pub version: String,
     /// What it is, in a sentence.
     pub description: String,
@@ -96,7 +96,7 @@ pub struct CallOptions {
     #[n(1)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<Route>,
-    /// How often it is tried; once where nothing is said.
+    /// How often it is tried; once by default.
     #[n(2)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<CallRetry>,
@@ -121,14 +121,13 @@ pub struct Hello {
     pub concurrency: u32,
     /// Tasks that the instance still holds from before a reconnect.
     pub held: Vec<(TaskId, Token)>,
-    /// Labels of the instance; they stand above those of its agent.
+    /// Labels of the instance; they override those of its agent.
     pub labels: BTreeMap<String, String>,
-    /// Who is connecting, for people: SDK with its version, host and process, such as `python/0.1.0 host:4711`. May
-    /// be empty.
+    /// The client, for people: SDK with its version, host and process, such as `python/0.1.0 host:4711`. May be empty.
     pub client: String,
-    /// The worker process: a text that it draws by chance when it starts, keeps over its reconnects and shows to
-    /// nobody else. By it the engine knows that a new connection replaces one that it has not missed yet. Where it is
-    /// empty, what the instance holds can be claimed only once the engine has noticed that the old connection is gone.
+    /// The worker process: a random text that it makes when it starts, keeps over its reconnects, and keeps secret. By
+    /// it the engine knows that a new connection replaces one that it has not missed yet. Where it is empty, what the
+    /// instance holds can be claimed only once the engine has noticed that the old connection is closed.
     pub worker: String,
 }
 
@@ -137,7 +136,7 @@ pub struct Hello {
 pub enum ToWorker {
     /// Do this.
     Task(Box<TaskOffer>),
-    /// Stop doing this: it was cancelled, timed out or fenced. A report on it changes nothing any more.
+    /// Stop doing this: it was cancelled, timed out or fenced. A report on it has no effect.
     Cancel {
         /// The task.
         task: TaskId,
@@ -178,7 +177,7 @@ pub struct TaskOffer {
     pub token: Token,
     /// Which try this is, from 1.
     pub attempt: u32,
-    /// The capability that is asked for.
+    /// The capability to perform.
     pub capability: String,
     /// The run's workflow, for logs.
     pub workflow: String,
@@ -231,7 +230,7 @@ pub enum JournalRequest {
         /// Its input.
         #[n(1)]
         input: Payload,
-        /// How it is to be done, where more than the capability is said.
+        /// Options of the call, where there are any.
         #[n(2)]
         #[serde(default, skip_serializing_if = "Option::is_none")]
         options: Option<Box<CallOptions>>,
@@ -250,8 +249,8 @@ pub enum JournalRequest {
         #[n(0)]
         name: String,
     },
-    /// A person's decision: it stands in the inbox until somebody says yes or no. The answer is
-    /// `{"approved": bool, "by": text, "comment": text or null}`; a no is an answer, not a failure.
+    /// A person's decision: it is in the inbox until a person approves or rejects it. The answer is `{"approved": bool,
+    /// "by": text, "comment": text or null}`; a no is an answer, not a failure.
     #[n(4)]
     Approval {
         /// What is asked, in a sentence.
@@ -305,7 +304,7 @@ pub enum FromWorker {
         retry_after: Option<Span>,
     },
     /// A journal entry at position `index`, to be made durable. An entry that is there already is answered with
-    /// `Recorded` as it stands (a worker asks again after a reconnect), or refused where the request differs.
+    /// `Recorded` (a worker requests it again after a reconnect), or refused where the request differs.
     Record {
         /// The task.
         task: TaskId,
@@ -313,10 +312,10 @@ pub enum FromWorker {
         token: Token,
         /// Its position, from 0 without gaps.
         index: u32,
-        /// The entry; only `Run` brings a result along.
+        /// The entry; only `Run` has a result.
         entry: JournalEntry,
     },
-    /// The task only waits: it leaves the instance and comes back with its journal as soon as one of the entries
+    /// The task only waits: it leaves the instance and is offered again with its journal as soon as one of the entries
     /// in `waiting` is answered; at once, where one is answered already (its answer crossed this message).
     Park {
         /// The task.
@@ -346,17 +345,17 @@ pub enum FromWorker {
     },
     /// The instance and all that it holds are alive.
     Alive,
-    /// How many tasks the instance wants to hold at once from now on; 0 asks for no more. What it holds stays.
+    /// How many tasks the instance wants to hold at once from now on; 0 means none. What it holds stays.
     Credit {
         /// From 0 to [`crate::limits::INSTANCE_CREDIT_MAX`].
         tasks: u32,
     },
-    /// The instance wants to leave: hand out nothing more to it and answer with [`ToWorker::Drain`].
+    /// The instance wants to leave: assign nothing more to it and answer with [`ToWorker::Drain`].
     Leaving,
 }
 
 impl ToWorker {
-    /// Bytes that the message takes while it waits, roughly: its documents and texts, and what stands around them.
+    /// Bytes that the message takes while it waits, roughly: its documents and texts, and their envelope.
     pub fn weight(&self) -> usize {
         MESSAGE_BYTES
             + match self {
@@ -372,7 +371,7 @@ impl ToWorker {
     }
 }
 
-/// Bytes that stand around the documents and texts of a message, roughly.
+/// Bytes of a message around its documents and texts, roughly.
 const MESSAGE_BYTES: usize = 256;
 
 impl JournalEntry {
@@ -415,12 +414,12 @@ pub struct Progress {
     pub step: String,
     /// The attempt.
     pub attempt: u32,
-    /// What is said.
+    /// The kind of message, with its content.
     #[serde(flatten)]
     pub live: Live,
 }
 
-/// What a live message says.
+/// The content of a live message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Live {

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::input;
 
-/// The only dialect; schemas may say that they are written in it.
+/// The only dialect; schemas may name it.
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 
 /// A schema that does not accept everything, ready to check with.
@@ -51,7 +51,7 @@ impl Contract {
     }
 }
 
-/// What stands at the root of a schema and says nothing about documents.
+/// Keywords at the root of a schema that do not constrain documents.
 const ANNOTATIONS: [&str; 6] = ["$schema", "$id", "$comment", "title", "description", "examples"];
 
 /// A schema without the names that generators put on it: its dialect, where it is ours, and its own address.
@@ -64,7 +64,7 @@ fn without_annotations(schema: &Value) -> Value {
     schema
 }
 
-/// Schemas that were put together of generated ones say their dialect in each part.
+/// Schemas that were assembled from generated ones name their dialect in each part.
 fn forget_dialect(schema: &mut Value) {
     match schema {
         Value::Object(map) => {
@@ -82,8 +82,8 @@ fn forget_dialect(schema: &mut Value) {
 /// Keywords whose values are documents and not schemas.
 const DOCUMENTS: [&str; 5] = ["enum", "const", "default", "examples", "example"];
 
-/// Cuts references that lead back to what they stand in: a tree is checked down to its first branches, and what is
-/// below accepts everything. Following such references would let a document decide how long its check takes.
+/// Cuts references that lead back to a schema that contains them: a tree is checked down to its first branches, and
+/// what is below accepts everything. Following such references would let a document decide how long its check takes.
 fn break_circles(schema: &mut Value) {
     let mut search = Circles { root: schema, open: vec![String::new()], found: BTreeSet::new(), steps: 0 };
     search.look(schema, "", 0);
@@ -95,10 +95,10 @@ fn break_circles(schema: &mut Value) {
     }
 }
 
-/// Looks for references that go round in a circle.
+/// Finds references that form a cycle.
 struct Circles<'a> {
     root: &'a Value,
-    /// Places whose parts are being looked at.
+    /// Places whose parts are being visited.
     open: Vec<String>,
     /// Places of references that lead back.
     found: BTreeSet<String>,

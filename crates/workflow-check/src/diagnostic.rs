@@ -15,7 +15,7 @@ use serde::Serialize;
 pub enum Severity {
     /// The source is refused.
     Error,
-    /// Allowed, but looks like a mistake.
+    /// Allowed, but probably a mistake.
     Warning,
 }
 
@@ -147,8 +147,8 @@ impl<'s> Report<'s> {
         &mut list[at]
     }
 
-    /// Whether so many errors were found that reading on helps nobody. Warnings do not count: what has only those
-    /// is read to its end.
+    /// Whether so many errors were found that parsing stops. Warnings do not count: what has only those is read to its
+    /// end.
     pub(crate) fn is_full(&self) -> bool {
         self.errors.len() >= limits::DIAGNOSTICS_MAX
     }

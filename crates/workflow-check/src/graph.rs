@@ -23,7 +23,7 @@ pub struct Node {
     pub target: String,
     /// How often and when: `for each, 8 at once`, `repeat up to 3`, `if …`.
     pub notes: Vec<String>,
-    /// The group that it stands in, by position in [`Graph::nodes`].
+    /// The group that contains it, by position in [`Graph::nodes`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent: Option<usize>,
 }

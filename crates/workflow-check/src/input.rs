@@ -1,8 +1,8 @@
 //! From a JSON Schema to rules.
 //!
 //! For: declared inputs of workflows, and the schemas of capabilities. Not for: evaluating inputs (`workflow` does).
-//! Invariant: what is compiled means what the JSON Schema says (the library is the judge in tests); a keyword that the
-//! evaluator does not have is refused, never left out; nothing is fetched.
+//! Invariant: what is compiled accepts what the JSON Schema accepts (tests compare it with the library); a keyword that
+//! the evaluator does not have is refused, never left out; nothing is fetched.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ const PATTERN_BYTES_MAX: usize = 1024 * 1024;
 /// Findings that one error message lists.
 const FINDINGS_SHOWN_MAX: usize = 5;
 
-/// Keywords of JSON Schema 2020-12 that say something about values, and that inputs cannot use.
+/// Keywords of JSON Schema 2020-12 that constrain values, and that inputs cannot use.
 const UNSUPPORTED: [&str; 3] = ["unevaluatedItems", "unevaluatedProperties", "$vocabulary"];
 
 /// What is wrong with a schema: a message and the JSON pointer of the place.
@@ -335,7 +335,7 @@ fn path(pointer: &str) -> String {
     written.collect()
 }
 
-/// Refuses schemas whose validation could take long: large ones, and references that multiply or go round.
+/// Refuses schemas whose validation could take long: large ones, and references that multiply or form a cycle.
 fn check_size(schema: &Value) -> Result<(), (String, String)> {
     let mut counter = Counter { root: schema, nodes: 0, references: Vec::new() };
     counter.count(schema, 0)

@@ -74,7 +74,7 @@ fn count(description: &str, max: u64) -> Value {
 
 fn input() -> Value {
     json!({
-        "description": "The input's fields by name, each a JSON Schema or the name of a type; or one JSON Schema of type object. A field without `default` is required, unless it says `required: false`.",
+        "description": "The input's fields by name, each a JSON Schema or the name of a type; or one JSON Schema of type object. A field without `default` is required, unless it has `required: false`.",
         "type": "object",
     })
 }
@@ -180,8 +180,8 @@ fn order() -> Value {
             "description": "Steps beside this one to wait for, beyond those whose outputs it uses.",
             "oneOf": [{"$ref": "#/$defs/name"}, {"type": "array", "items": {"$ref": "#/$defs/name"}}],
         },
-        "if": {"$ref": "#/$defs/condition", "description": "Whether to run. `success()` is meant unless `success`, `failure`, `always` or `cancelled` is called."},
-        "continue_on_error": {"type": "boolean", "description": "Whether the run goes on when the step fails."},
+        "if": {"$ref": "#/$defs/condition", "description": "Whether to run. `success()` is implied unless `success`, `failure`, `always` or `cancelled` is called."},
+        "continue_on_error": {"type": "boolean", "description": "Whether the run continues when the step fails."},
         "deadline": span("How long the step may take from when it became ready, all attempts and waits together."),
     })
 }
@@ -244,7 +244,7 @@ fn attempts() -> Value {
                     "required": ["limit"],
                     "additionalProperties": false,
                     "properties": {
-                        "key": {"description": "Who shares the limit; may hold `${{ }}`."},
+                        "key": {"description": "Steps with the same key share the limit; may contain `${{ }}`."},
                         "limit": count("How many at once.", limits::FAN_OUT_ITEMS_MAX as u64),
                     },
                 },
@@ -256,7 +256,7 @@ fn attempts() -> Value {
 
 fn route() -> Value {
     json!({
-        "description": "Which instances may take the call, where more is asked for than the capability and the agent.",
+        "description": "Which instances may perform the call, where the capability and the agent are not enough.",
         "type": "object",
         "minProperties": 1,
         "additionalProperties": false,
@@ -291,7 +291,7 @@ fn effects() -> Value {
             "examples": ["ask", "retry", "fail", "reconcile with payments.check"],
         },
         "compensate": {
-            "description": "What takes the step back when the run fails or is cancelled later.",
+            "description": "What undoes the step when the run fails or is cancelled later.",
             "type": "object",
             "required": ["capability"],
             "additionalProperties": false,

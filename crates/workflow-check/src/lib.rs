@@ -1,7 +1,7 @@
 //! From a workflow's text to its model: YAML, diagnostics with places, the language's JSON Schema, drawings.
 //!
-//! For: whoever takes a text in: [`check`] gives the definition and its normal form, or everything that is wrong.
-//! Not for: the machine, which sees normal forms alone.
+//! For: the receivers of a text: [`check`] gives the definition and its normal form, or everything that is wrong. Not
+//! for: the machine, which sees normal forms alone.
 //! Invariant: everything here is a pure function of its arguments; hostile texts cost bounded time and stack.
 
 mod contract;
@@ -27,7 +27,7 @@ pub struct Checked {
     pub definition: Definition,
     /// The same as it is logged and stored.
     pub compiled: CompiledWorkflow,
-    /// What is allowed but looks like a mistake.
+    /// Allowed, but probably a mistake.
     pub warnings: Diagnostics,
 }
 

@@ -1,8 +1,8 @@
-//! A YAML text as a tree that knows its places.
+//! A YAML text as a tree with source positions.
 //!
 //! For: reading definitions. Not for: writing YAML, or reading more than one document.
-//! Invariant: depth and number of nodes are checked while the events come in, aliases counted as what they stand
-//! for, so no text can make the tree (or a walk over it) deep or large.
+//! Invariant: depth and number of nodes are checked while the events come in, aliases counted as what they refer to, so
+//! no text can make the tree (or a walk over it) deep or large.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -189,7 +189,7 @@ impl Builder<'_, '_, '_> {
             Event::SequenceEnd | Event::MappingEnd => self.end(&span),
             Event::Alias(anchor) => {
                 let Some(mut node) = self.anchors.get(&anchor).cloned() else {
-                    let found = self.report.error("bad-alias", span, "the alias stands inside of what it names");
+                    let found = self.report.error("bad-alias", span, "the alias is inside of what it refers to");
                     found.hint("an alias can only repeat what is complete");
                     return None;
                 };
@@ -271,7 +271,7 @@ impl Builder<'_, '_, '_> {
                 if open.seen.insert(key.clone()) {
                     entries.push(Entry { key, key_span, value: node });
                 } else {
-                    let message = format!("the key `{key}` stands twice in this map");
+                    let message = format!("the key `{key}` appears twice in this map");
                     self.report.error("duplicate-key", key_span, message).hint("keep one of them");
                 }
             }

@@ -1,6 +1,6 @@
 //! What an evaluation can see.
 //!
-//! For: the machine, which fills in what an expression's references ask for. Not for: finding those values.
+//! For: the machine, which resolves an expression's references. Not for: finding those values.
 //! Invariant: values are shared, never copied, on the way in.
 
 use std::{cell::Cell, collections::BTreeMap, sync::Arc};

@@ -38,7 +38,7 @@ impl Expression {
         &self.source
     }
 
-    /// What it looks at; sorted, without duplicates.
+    /// Its references; sorted, without duplicates.
     pub fn references(&self) -> &[Reference] {
         &self.references
     }

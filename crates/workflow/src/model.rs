@@ -131,7 +131,7 @@ pub struct Step {
     /// How many run at once, among the steps that share the key.
     #[n(12)]
     pub concurrency: Option<Concurrency>,
-    /// Which instances may take its task, where more is asked for than the capability and the agent.
+    /// Which instances may perform its task, where the capability and the agent are not enough.
     #[n(13)]
     pub route: Option<RouteSpec>,
     /// What repeating it may do to the world; without one the capability's declared class counts.
@@ -140,17 +140,17 @@ pub struct Step {
     /// What to do when the outcome of a `write` attempt is unknown.
     #[n(15)]
     pub on_unknown: OnUnknown,
-    /// What takes the step's effect back when the run fails or is cancelled later.
+    /// What undoes the step's effect when the run fails or is cancelled later.
     #[n(16)]
     pub compensate: Option<Compensate>,
-    /// Whether the run goes on as if the step had succeeded when it failed.
+    /// Whether the run continues as if the step had succeeded when it failed.
     #[n(17)]
     pub continue_on_error: bool,
 }
 
 impl Step {
     /// Whether the step is to run, now that all its `needs` have ended: its `if`, where an expression that calls no
-    /// status function stands for `success() && (expression)`.
+    /// status function means `success() && (expression)`.
     pub fn runs(&self, environment: &Environment) -> Result<bool, Error> {
         match &self.condition {
             None => Ok(environment.status.success),
@@ -321,7 +321,7 @@ pub struct Concurrency {
     pub limit: u32,
 }
 
-/// Which instances may take a task. At least one of the three is given.
+/// Which instances may perform a task. At least one of the three is given.
 #[derive(Clone, Debug, Encode, Decode)]
 pub struct RouteSpec {
     /// Versions of the agent: a range of semantic versions such as `^1.2`, or one version as its author wrote it.
@@ -335,7 +335,7 @@ pub struct RouteSpec {
     pub sticky: Option<Template>,
 }
 
-/// What takes back a step's effect.
+/// What undoes a step's effect.
 #[derive(Clone, Debug, Encode, Decode)]
 pub struct Compensate {
     /// The capability to call.
@@ -346,7 +346,7 @@ pub struct Compensate {
     pub with: Template,
 }
 
-/// What an expression or template looks at. A step's `up` counts enclosing blocks from the block of the step that
+/// The references of an expression or template. A step's `up` counts enclosing blocks from the block of the step that
 /// the expression belongs to; 0 is that block itself.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub enum Reference {

@@ -40,7 +40,7 @@ pub enum Template {
 /// A part of a [`Template::Text`].
 #[derive(Clone, Debug, Encode, Decode)]
 pub enum TextPart {
-    /// As it stands.
+    /// As it is.
     #[n(0)]
     Literal(#[n(0)] String),
     /// To be evaluated.

@@ -30,7 +30,7 @@ QUIET = {
     "OPENAI_AGENTS_DISABLE_TRACING": "1",
     "LANGSMITH_TRACING": "false",
     "LANGCHAIN_TRACING_V2": "false",
-    # Nothing may leave the machine: whoever would ask a vendor finds nobody.
+    # Nothing may leave the machine: requests to a vendor fail.
     "OPENAI_BASE_URL": "http://127.0.0.1:9",
     "OPENAI_API_KEY": "none",
     "HTTPS_PROXY": "http://127.0.0.1:9",
@@ -40,7 +40,7 @@ QUIET = {
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports on loopback that nobody listens on."""
+    """Ports on loopback without a listener."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for one in sockets:
@@ -145,7 +145,7 @@ output: ${{{{ steps.ask.output }}}}
         return found[0]
 
     def waits_for(self, run: str, text: str) -> dict[str, Any]:
-        """The item of the inbox that says so, once it is there."""
+        """That item of the inbox, once it is there."""
         found: list[dict[str, Any]] = []
 
         def is_there() -> bool:
@@ -201,7 +201,7 @@ class Watch:
 
 
 class Worker:
-    """A worker process; its scripted model notes what it is asked, and kills it where it is told to."""
+    """A worker process; its scripted model records its requests, and kills it where the script requires that."""
 
     def __init__(self, server: Server, module: str, folder: Path, *, die_at: int = 0) -> None:
         self.calls_file = folder / "calls"

@@ -78,7 +78,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calls:
 
 
 async def break_everywhere(agent: Agent, value: Any, expected: Any, whole: list[str], calls: Calls) -> None:
-    """Breaks off at each place, goes on, and checks what the second attempt gives and asks."""
+    """Interrupts at each place, resumes, and checks the output and the requests of the second attempt."""
     (capability,) = agent.capabilities.values()
     function: Any = capability._function
     asked_again = len(whole)

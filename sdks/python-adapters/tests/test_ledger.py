@@ -27,7 +27,7 @@ class Journal:
         await asyncio.sleep(0)
         if index < self.recorded:
             return self.entries[index]
-        assert index == len(self.entries), "an entry was asked for while another was open"
+        assert index == len(self.entries), "an entry was requested while another was open"
         self.entries.append(json.loads(json.dumps(await effect())))
         return self.entries[index]
 

@@ -1,4 +1,4 @@
-"""A workflow as code: it may be killed anywhere and goes on after its last entry."""
+"""A workflow as code: it may be killed anywhere and continues after its last entry."""
 
 import logging
 from datetime import timedelta
@@ -23,7 +23,7 @@ agent = Agent("shop", version="1.0.0")
 
 
 def new_number() -> int:
-    """Stands for an outside service that gives a new number each time."""
+    """A substitute for an outside service that returns a new number each time."""
     return 4711
 
 
@@ -39,7 +39,7 @@ def price(item: str, quantity: int) -> int:
 
 @agent.capability("shop.order")
 async def order(ctx: TaskContext, input: Order) -> Receipt:
-    # Done once; its result is durable before the code goes on.
+    # Done once; its result is durable before the code continues.
     number = await ctx.run("number", new_number)
 
     # Tasks for other capabilities, here side by side: a call begins when it is made.
@@ -48,7 +48,7 @@ async def order(ctx: TaskContext, input: Order) -> Receipt:
     if not await stock:
         raise TaskError("out of stock", hint="order something else")
 
-    # Waits of any length cost nothing: the task leaves the worker and comes back.
+    # Waits of any length cost nothing: the task leaves the worker and is offered again.
     approval = ctx.wait_approval("Ship it?", {"item": input.item, "total": await total})
     _, decision = await ctx.race(approval, ctx.sleep(timedelta(days=3)))
     if decision is None or not decision.approved:

@@ -1,6 +1,6 @@
 """Generates `src/consort/_generated`: the models and operations of the clients, from the OpenAPI document.
 
-For: developers, after the interface has changed; a test says when. Not for: users of the package.
+For: developers, after the interface has changed; a test fails until then. Not for: users of the package.
 Invariant: the output depends on the document, on the hand-written clients, and on the pinned datamodel-code-generator
 alone.
 
@@ -181,7 +181,7 @@ class Argument:
 
     @property
     def declared(self) -> str:
-        """As it stands in the signature."""
+        """As in the signature."""
         return f"{self.name}: {self.kind}" + ("" if self.required else " = None")
 
     @property
@@ -254,7 +254,7 @@ class Entry:
 
     @staticmethod
     def place(param: Json) -> str:
-        """Where a parameter stands."""
+        """The place of a parameter."""
         return "family" if "x-consort-form" in param else str(param["in"])
 
     def body_arguments(self, required: bool) -> Iterator[Argument]:
@@ -323,7 +323,7 @@ class Entry:
 
     @property
     def cursor(self) -> str:
-        """The parameter by which a listing goes on."""
+        """The parameter with the cursor of a listing."""
         names = [one.wire for one in self.given if one.wire in {"cursor", "after"}]
         return names[0] if names and {"items", "next"} <= set(self.properties) else ""
 
@@ -461,7 +461,7 @@ def signature(
     arguments = entry.arguments if arguments is None else arguments
     parts = [first, *(one.declared for one in arguments if one.required)]
     optional = [one for one in arguments if not one.required]
-    # The one document of a request may stand without its name.
+    # The one document of a request may be given without its name.
     if optional and optional[0].name != "payload":
         parts.append("*")
     parts += [one.declared for one in optional]

@@ -1,6 +1,6 @@
 """Generates the protobuf and gRPC stubs under `src/consort/_proto/v1`.
 
-For: developers, after the protocol has changed; a test says when. Not for: users of the package.
+For: developers, after the protocol has changed; a test fails until then. Not for: users of the package.
 Invariant: the output depends on the `.proto` files and the pinned grpcio-tools alone.
 """
 
@@ -36,7 +36,7 @@ def generate() -> dict[str, str]:
 
 
 def is_used(name: str) -> bool:
-    """Whether the file says something: `common` has no services."""
+    """Whether the file has content: `common` has no services."""
     return name != "common_pb2_grpc.py"
 
 

@@ -26,7 +26,7 @@ if sys.platform != "win32":
 
     LOOPS["uvloop"] = uvloop.new_event_loop
 
-ON_EVERY_LOOP: Final = {"test_chaos", "test_replay", "test_stillness"}
+ON_EVERY_LOOP: Final = {"test_chaos", "test_replay", "test_quiescence"}
 """The files whose tests rest on how the loop calls back."""
 
 
@@ -42,7 +42,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def grace() -> str:
-    """How long the server lets tasks wait for a worker that is gone; tests may ask for another span."""
+    """How long the server lets tasks wait for a disconnected worker; tests may set another span."""
     return "30s"
 
 

@@ -58,7 +58,7 @@ class Session:
         return message.record
 
     def record(self, task: str, index: int, entry: worker_pb2.JournalEntry, instance: int = 0) -> None:
-        """Says that an entry is durable."""
+        """Reports that an entry is durable."""
         recorded = worker_pb2.Recorded(task=task, index=index, entry=entry)
         self.send(worker_pb2.ServerMessage(instance=instance, recorded=recorded))
 
@@ -292,5 +292,5 @@ def failed(entry: worker_pb2.JournalEntry, code: str, message: str) -> worker_pb
 
 
 def recorded(index: int, entry: worker_pb2.JournalEntry) -> worker_pb2.ServerMessage:
-    """The message that says that an entry of `task-0` is durable."""
+    """The message by which an entry of `task-0` is durable."""
     return worker_pb2.ServerMessage(recorded=worker_pb2.Recorded(task="task-0", index=index, entry=entry))

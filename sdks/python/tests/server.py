@@ -16,7 +16,7 @@ class Server:
     """A server that can be killed and started again."""
 
     def __init__(self, binary: Path, folder: Path, grace: str) -> None:
-        """`grace` is how long the tasks of a worker that is gone wait for it."""
+        """`grace` is how long the tasks of a disconnected worker wait for it."""
         self._binary = binary
         self._folder = folder
         self._environment = {**os.environ, "CONSORT_GRACE": grace}
@@ -46,7 +46,7 @@ class Server:
         raise AssertionError(f"the server did not start: {(self._folder / 'server.log').read_text()}")
 
     def kill(self) -> None:
-        """Kills it, and waits until it is gone."""
+        """Kills it, and waits until it has ended."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()

@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
 from consort import Agent, Code, ConsortError, Retry, Route, TaskContext, TaskError
-from consort._attempt import Attempt, Patience
+from consort._attempt import Attempt, Timeouts
 from consort._documents import json_path, read, write, write_sorted
 from consort._errors import cut, microseconds, task_error
 from consort._proto.v1 import common_pb2, worker_pb2
@@ -61,7 +61,7 @@ class Aliased(BaseModel):
 class NoHost:
     """A host for attempts whose code never asks anything."""
 
-    patience = Patience(1, 1)
+    timeouts = Timeouts(1, 1)
     threads = Threads(2)
     epoch = 1
 
@@ -98,7 +98,7 @@ async def test_a_model_is_the_whole_input() -> None:
         """Finds things
         in places.
 
-        This is more than anybody wants to know.
+        This is more than a caller wants to know.
         """
         return Found(hits=sum(query.limit for query in request.queries))
 

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from consort import Code, TaskContext, TaskError
-from consort._attempt import Attempt, Patience
+from consort._attempt import Attempt, Timeouts
 from consort._documents import document, write
 from consort._proto.v1 import worker_pb2
-from consort._stillness import unwatch, watch
+from consort._quiescence import unwatch, watch
 from consort._threads import Threads
 
 Program = tuple[str, Any]
@@ -34,7 +34,7 @@ def program(chance: random.Random, depth: int) -> Program:
 
 
 class Handler:
-    """Does what a program says; effects are counted by their place in it."""
+    """Executes a program; effects are counted by their place in it."""
 
     def __init__(self, ctx: TaskContext, effects: Counter[str]) -> None:
         self.ctx = ctx
@@ -83,7 +83,7 @@ class Handler:
 class Chaos:
     """A server that does everything allowed, in any order."""
 
-    patience = Patience(park_after=0, cancel_grace=1)
+    timeouts = Timeouts(park_after=0, cancel_grace=1)
     epoch = 1
 
     def __init__(self, what: Program, chance: random.Random) -> None:
@@ -148,7 +148,7 @@ class Chaos:
         assert self._attempt is not None
         if self.crashes < 5 and self._chance.random() < 0.03:
             self.crashes += 1
-            # What the code was not told to be durable may be lost with a crash.
+            # A result that the code has not got may be lost with a crash.
             while self.journal and len(self.journal) - 1 in self._durable and self._chance.random() < 0.7:
                 self.journal.pop()
             self.offer()
@@ -202,7 +202,7 @@ async def test_a_task_ends_whatever_happens_and_a_replay_ends_alike(seed: int) -
             chaos._answer(index)
         again = await chaos.end()
         assert again == found
-        assert len(chaos.journal) == len(entries), "a replay asks for nothing new"
+        assert len(chaos.journal) == len(entries), "a replay makes no new requests"
         assert chaos.effects == effects, "a replay does nothing again"
         assert all(count <= 6 for count in effects.values()), "once, and once for each crash"
     finally:

@@ -244,8 +244,8 @@ def test_a_watch_ends_where_nothing_follows_and_fails_where_trying_again_is_of_n
         assert error.value.code == Code.RUN_NOT_FOUND
 
 
-def test_a_watch_gives_up_when_patience_is_at_its_end() -> None:
-    client, asked = playing(events(entry("4-0")), *[httpx.ConnectError("refused")] * 9, patience=0)
+def test_a_watch_gives_up_after_the_reconnect_timeout() -> None:
+    client, asked = playing(events(entry("4-0")), *[httpx.ConnectError("refused")] * 9, reconnect_timeout=0)
     watch = client.watch_run(RUN)
     assert isinstance(next(watch), models.HistoryEntry)
     with pytest.raises(ConsortError) as error:

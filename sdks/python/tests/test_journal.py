@@ -119,7 +119,7 @@ def test_only_what_was_sent_can_be_recorded_and_the_first_answer_stays() -> None
     journal.record(0, call("a", None))
     journal.record(0, call("a", None, 1))
     journal.record(0, call("a", None, 2))
-    assert not journal.release(), "nobody waits"
+    assert not journal.release(), "there is no waiter"
     assert journal.poll(0) == b"1"
 
 
@@ -175,7 +175,7 @@ def test_a_closed_journal_gives_what_was_released_and_nothing_else() -> None:
     journal.release()
     first = journal.close(TaskError("first"))
     assert journal.close(TaskError("second")) is first
-    assert order == ["0", "1"], "whoever waits is told"
+    assert order == ["0", "1"], "every waiter is woken"
     assert journal.poll(0) == b"1"
     with pytest.raises(TaskError, match="first"):
         journal.poll(1)
@@ -194,7 +194,7 @@ def test_a_journal_has_a_limit() -> None:
     with pytest.raises(TaskError) as error:
         journal.ask(call("a", None))
     assert error.value.code == Code.LIMIT_REACHED
-    assert error.value.message == "the task asked for entry 10001, the limit is 10000"
+    assert error.value.message == "the task requested entry 10001, the limit is 10000"
 
 
 def test_a_recorded_failure_is_not_retryable() -> None:

@@ -565,7 +565,7 @@ def test_wrong_settings_are_refused_before_anything_connects() -> None:
 
 
 def test_signals_stop_a_worker_that_runs_for_ever() -> None:
-    """The second signal stops it at once, though its code goes on."""
+    """The second signal stops it at once, though its code continues."""
     agent = Agent("test")
 
     @agent.capability("work")

@@ -79,7 +79,7 @@ async def test_a_permanent_failure_of_an_effect_is_recorded_and_a_retryable_one_
 
         with pytest.raises(TaskError) as failure:
             await ctx.run("risky", risky)
-        # Code that goes on all the same must not record what rests on an outcome that is not recorded.
+        # Code that continues all the same must not record what depends on an outcome that is not recorded.
         if failure.value.retryable:
             with pytest.raises(TaskError):
                 ctx.run("after", lambda: 1)
@@ -241,7 +241,7 @@ async def test_branches_are_replayed_in_the_order_in_which_answers_came() -> Non
         rig.session.record("task-0", 0, call("a", 1, 3))
         assert await rig.session.record_next() == call("a", 4, after=[0])
         assert await rig.parked() == [2, 3]
-        # All is answered when it comes back: still `b` must ask before `a`.
+        # All is answered when it is offered again: still `b` must make its request before `a`.
         rig.offer([call("a", 1, 3), call("b", 1, 5), call("b", 6, 60, after=[1]), call("a", 4, 40, after=[0])])
         assert await rig.output() == [40, 60]
 
@@ -305,7 +305,7 @@ async def race(ctx: TaskContext) -> str:
 
 async def test_a_race_is_decided_by_the_answer_that_came_first_also_on_replay() -> None:
     async with hosting_code(race) as rig:
-        # Both are answered by now; the note says that the pause came first.
+        # Both are answered by now; by the note, the pause came first.
         rig.offer([call("slow", 0, "late"), sleep(60, None), run("note", "timeout", after=[1])])
         assert await rig.output() == "timeout"
         rig.offer_next([call("slow", 0, "early"), sleep(60, None)])

@@ -140,7 +140,7 @@ async def test_the_client_watches_signals_and_answers(server: Server) -> None:
         assert seen[-1].output == ["Ada", True, "bob", "fine"]
         assert await run.result() == ["Ada", True, "bob", "fine"]
         said = [found for found in seen if isinstance(found, models.Progress)]
-        # Code that parked in between says it again.
+        # Code that parked in between sends it again.
         assert [found.text or found.json_ for found in said if found.kind != "message"][:2] == ["a", {"n": 1}]
         assert "half way" in {found.message for found in said}
         assert (await run.show()).status == "completed"
@@ -161,10 +161,10 @@ async def test_the_largest_documents_go_there_and_back(server: Server) -> None:
 def test_the_client_that_blocks_operates(server: Server) -> None:
     with Client(server.url) as client:
         assert client.check_workflow("workflow: 7").valid is False
-        name = client.deploy_workflow(FLOW.format(name="lonely", capability="nobody.has.it")).name
+        name = client.deploy_workflow(FLOW.format(name="lonely", capability="no.such.capability")).name
         run = client.start_run(name, input={"value": 1}, labels={"team": "red"})
         assert [step.name for step in run.tree()] == ["only"]
-        assert [queue.waiting for queue in client.list_queues() if queue.capability == "nobody.has.it"] == [1]
+        assert [queue.waiting for queue in client.list_queues() if queue.capability == "no.such.capability"] == [1]
         run.pause()
         assert run.show().paused
         run.cancel(reason="not needed")
@@ -281,7 +281,7 @@ async def test_a_task_is_reclaimed_after_the_server_was_killed(server: Server) -
         gate.set()
         await asyncio.to_thread(server.start)
         assert await asyncio.wait_for(run.result(), 60) == "1 kept"
-        assert attempts == [1], "the attempt went on"
+        assert attempts == [1], "the attempt continued"
 
 
 @pytest.mark.parametrize("grace", ["2s"])

@@ -44,9 +44,9 @@ GENERATED: Final = {"operations", "blocking.operations"}
 """Modules whose members are those of the interface: see `test_client`."""
 
 BESIDE_OPERATIONS: Final = {
-    "AsyncClient": "aclose call events patience run",
+    "AsyncClient": "aclose back_off call events run",
     "AsyncRun": "deduplicated id result",
-    "Client": "call close events patience run",
+    "Client": "back_off call close events run",
     "Run": "deduplicated id result",
 }
 

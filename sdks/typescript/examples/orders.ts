@@ -1,5 +1,5 @@
 /**
- * A durable workflow as code: it may be killed at any line, and goes on after the last thing that it recorded.
+ * A durable workflow as code: it may be killed at any line, and continues after its last recorded entry.
  *
  * Run: `node build/examples/orders.js` beside `consort up`, and `node build/examples/start.js` to start an order.
  */
@@ -24,7 +24,7 @@ const shop = agent("shop", { version: "1.0.0" })
       return { number, status: "out of stock" };
     }
 
-    // Waits of any length cost nothing: the task leaves this process and comes back.
+    // Waits of any length cost nothing: the task leaves this process and is offered again.
     const { approved, by } = await ctx.waitApproval(`sell ${order.item} for ${price}?`, { number, price });
     return { number, price, status: approved ? "sold" : "refused", by };
   });

@@ -1,5 +1,5 @@
 /**
- * An agent that makes texts short, and says so while it does it.
+ * An agent that makes texts short, and reports its progress.
  *
  * Run: `node build/examples/writer.js` beside `consort up`; then `consort run examples/summary.yaml --input text=…`.
  */
@@ -26,7 +26,7 @@ const writer = agent("writer", { version: "1.0.0", description: "Makes texts sho
     async (ctx, { url }) => {
       const answer = await fetch(url, { signal: ctx.signal });
       if (answer.status === 404) {
-        // Every attempt would fail alike.
+        // Every attempt would fail in the same way.
         throw new TaskError(`there is no page \`${url}\``, { retryable: false });
       }
       if (answer.status === 429) {

@@ -6,7 +6,7 @@
  */
 import { Code, ConsortError } from "./error.js";
 
-/** Where a server listens unless told otherwise. */
+/** Where a server listens by default. */
 export const ADDRESS = "http://127.0.0.1:7878";
 
 /** Where a server listens. */

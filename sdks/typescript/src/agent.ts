@@ -23,7 +23,7 @@ export interface CapabilityOptions<I extends Schema | undefined, O extends Schem
   input?: I;
   /** The schema of its output; anything fits where none is given. */
   output?: O;
-  /** What repeating it may do to the world; `idempotent` where nothing is said. */
+  /** What repeating it may do outside; `idempotent` by default. */
   effect?: Effect;
   /** What it does, in a sentence. */
   description?: string;
@@ -43,7 +43,7 @@ export type Handler<In, Out> = (ctx: TaskContext, input: In) => Out | Promise<Ou
 
 /** What an agent declares of itself beside its capabilities. */
 export interface AgentOptions {
-  /** Its version; where it is a semantic version, tasks can ask for a range. `0` where nothing is said. */
+  /** Its version; where it is a semantic version, tasks can request a range. `0` by default. */
   version?: string;
   /** What it is, in a sentence. */
   description?: string;

@@ -15,7 +15,7 @@ type Reason = Parameters<NonNullable<Parameters<Promise<unknown>["catch"]>[0]>>[
 export type Read<T> = (document: Uint8Array) => T | Promise<T>;
 
 /**
- * The answer to a journal entry. It behaves as a promise; a failure that nobody awaits is nobody's, so it does not
+ * The answer to a journal entry. It behaves as a promise; a failure that is not awaited is ignored, so it does not
  * count as an unhandled rejection.
  */
 export class Answer<T> implements Promise<T> {
@@ -26,7 +26,7 @@ export class Answer<T> implements Promise<T> {
   readonly #read: Read<T>;
   #promise: Promise<T> | undefined;
 
-  /** The answer to an entry of this attempt, or the reason why it could not be asked for. */
+  /** The answer to an entry of this attempt, or the reason why it could not be requested. */
   constructor(attempt: Attempt, entry: number | TaskError, read: Read<T>) {
     this.#attempt = attempt;
     this.#entry = entry;
@@ -64,7 +64,7 @@ export class Answer<T> implements Promise<T> {
     const entry = this.#entry;
     const attempt = this.#attempt;
     const look = () => {
-      // What is over stands still for ever: its code is not to take that for an outcome.
+      // A promise of an ended attempt never settles: its code must not see that as an outcome.
       if (attempt.over) {
         return;
       }

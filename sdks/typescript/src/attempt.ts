@@ -18,20 +18,20 @@ import type { Request } from "./replay.js";
 import type { Participant } from "./scheduler.js";
 import { toMicros } from "./span.js";
 
-/** What is said about an attempt. */
+/** A report on an attempt. */
 export type Report = NonNullable<WorkerMessage["kind"]>;
 
 /** How long an attempt is patient, in milliseconds. */
-export interface Patience {
-  /** How long code stands still before its task parks. */
+export interface Timeouts {
+  /** How long code is quiescent before its task parks. */
   parkAfter: number;
-  /** How long cancelled code may go on. */
+  /** How long cancelled code may continue. */
   cancelGrace: number;
 }
 
 /** A call that is to come. */
 export interface Timer {
-  /** It is not to come any more. */
+  /** Cancels it. */
   clear(): void;
 }
 
@@ -42,13 +42,13 @@ export interface Host {
   readonly connected: boolean;
   /** Bytes of one document. */
   readonly payloadBytesMax: number;
-  readonly patience: Patience;
+  readonly timeouts: Timeouts;
   readonly logger: Logger;
   /** Sends a message on this connection; without one it is dropped. */
   send(message: Report): void;
   /** Ends once there is room for more partial output. */
   room(): Promise<void>;
-  /** Asks for a turn. */
+  /** Requests a turn. */
   request(participant: Participant): void;
   /** Calls `action` after this many milliseconds, unless the timer that it returns is cleared. */
   after(ms: number, action: () => void): Timer;
@@ -85,7 +85,7 @@ export class Attempt implements Participant {
     host.request(this);
   }
 
-  /** Whether the attempt has ended: nothing of its code counts any more. */
+  /** Whether the attempt has ended: its code has no further effect. */
   get over(): boolean {
     return this.#over;
   }
@@ -108,7 +108,7 @@ export class Attempt implements Participant {
 
   // What the code does, by its context.
 
-  /** Asks for the next entry; it throws where nothing can be asked. */
+  /** Requests the next entry; it throws where that is not possible. */
   ask(request: Request): Asked {
     this.#moved();
     try {
@@ -186,10 +186,10 @@ export class Attempt implements Participant {
     this.#stop(error);
     this.journal.close(error);
     this.journal.wakeAll();
-    this.#grace = this.host.after(this.host.patience.cancelGrace, () => this.#end(undefined));
+    this.#grace = this.host.after(this.host.timeouts.cancelGrace, () => this.#end(undefined));
   }
 
-  /** Ends the attempt from outside, without a report: somebody else owns the task, or nobody waits for it. */
+  /** Ends the attempt from outside, without a report: another attempt owns the task, or it was cancelled. */
   abandon(): void {
     this.#end(undefined);
   }
@@ -206,7 +206,7 @@ export class Attempt implements Participant {
 
   // The turns.
 
-  /** Acts while the code stands still. */
+  /** Acts while the code is quiescent. */
   turn(): void {
     if (this.#over) {
       return;
@@ -227,7 +227,7 @@ export class Attempt implements Participant {
       return;
     }
     if (!this.#stopped && (this.journal.holdsBack || this.journal.parkable())) {
-      this.#still ??= this.host.after(this.host.patience.parkAfter, () => this.#stood());
+      this.#still ??= this.host.after(this.host.timeouts.parkAfter, () => this.#stood());
     } else {
       this.#unrest();
     }
@@ -247,7 +247,7 @@ export class Attempt implements Participant {
     this.host.send(message);
   }
 
-  /** The code has done something: it does not stand still, and is looked at again when it does. */
+  /** The code has done something: it is not quiescent, and is checked again when it is. */
   #moved(): void {
     if (!this.#over) {
       this.#unrest();
@@ -260,7 +260,7 @@ export class Attempt implements Participant {
     this.#still = undefined;
   }
 
-  /** The code has stood still for long: lets replay go on, or parks the task. */
+  /** The code has been quiescent for long: lets the replay continue out of order, or parks the task. */
   #stood(): void {
     this.#still = undefined;
     if (this.journal.holdsBack) {
@@ -279,7 +279,7 @@ export class Attempt implements Participant {
   async #execute(): Promise<void> {
     const report = await this.#outcome();
     if (!this.#over) {
-      // A report on a cancelled attempt changes nothing any more.
+      // A report on a cancelled attempt has no effect.
       this.#end(this.#stopped ? undefined : report);
     }
   }
@@ -310,13 +310,13 @@ export class Attempt implements Participant {
     return { $case: "fail", value: { attempt: this.id, error: toWire(error), retryable, retryAfterUs } };
   }
 
-  /** Tells the code that nobody waits for it. */
+  /** Notifies the code of its cancellation. */
   #stop(reason: TaskError): void {
     this.#stopped ??= reason;
     this.#abort?.abort(this.#stopped);
   }
 
-  /** Nothing is taken from the code any more. */
+  /** Requests of the code are refused from now on. */
   #end(report: Report | undefined): void {
     if (this.#over) {
       return;

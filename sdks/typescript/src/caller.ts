@@ -3,7 +3,7 @@
  *
  * For: the generated methods. Not for: any one operation (see `generated/operations`).
  * Invariant: every refusal and every lost connection is a `ConsortError` with a stable code. Following survives lost
- * connections: it goes on behind the last event that was seen.
+ * connections: it continues behind the last event that was seen.
  */
 import { setTimeout as pause } from "node:timers/promises";
 import { EventSourceParserStream } from "eventsource-parser/stream";
@@ -15,7 +15,7 @@ import { writeJson } from "./json.js";
 
 const PAUSE_FIRST = 100;
 const PAUSE_LONGEST = 5_000;
-/** How long a connection may be silent: the server says something at least every 60 s. */
+/** How long a connection may be silent: the server sends something at least every 60 s. */
 const SILENCE = 90_000;
 
 /** An operation of the interface. */
@@ -24,9 +24,9 @@ export interface Operation {
   method: string;
   /** A part in braces is a parameter. */
   path: string;
-  /** Where each parameter stands: `path`, `query`, `header`, or `family` (`label.KEY` in the query). */
+  /** The place of each parameter: `path`, `query`, `header`, or `family` (`label.KEY` in the query). */
   places: Record<string, string>;
-  /** The parameter by which a listing goes on, where it has pages. */
+  /** The parameter with the cursor of a listing, where it has pages. */
   cursor?: string;
   /** The content type of the answer; nothing where there is none. */
   contentType?: string;
@@ -37,33 +37,33 @@ export type Params = Record<string, unknown>;
 
 /** How a client reaches its server. */
 export interface ClientOptions {
-  /** `http://HOST:PORT`, `https://HOST:PORT` or `HOST:PORT`; `http://127.0.0.1:7878` where nothing is said. */
+  /** `http://HOST:PORT`, `https://HOST:PORT` or `HOST:PORT`; `http://127.0.0.1:7878` by default. */
   address?: string;
-  /** The namespace; `default` where nothing is said. */
+  /** The namespace; `default` by default. */
   namespace?: string;
-  /** The token, where the server asks for one. */
+  /** The token, where the server needs one. */
   token?: string;
   /** What sends the requests, such as one with a certificate authority of your own; the `fetch` of Node.js if none. */
   fetch?: typeof fetch;
   /**
-   * How long the server may be away before a watch, or waiting for a result, gives up, in milliseconds: 60,000 where
-   * nothing is said. Until then they connect again and go on where they were.
+   * How long the server may be unreachable before a watch, or a wait for a result, fails, in milliseconds; 60,000 by
+   * default. Until then they reconnect and continue where they were.
    */
-  patience?: number;
+  reconnectTimeout?: number;
 }
 
-/** When to try again what failed because the server is away, and when to give up. */
+/** When to try again after the server could not be reached, and when to give up. */
 class BackOff {
-  readonly #patience: number;
+  readonly #reconnectTimeout: number;
   #pause = PAUSE_FIRST;
   #since: number | undefined;
 
-  /** With the milliseconds that the server may be away. */
-  constructor(patience: number) {
-    this.#patience = patience;
+  /** With the milliseconds that the server may be unreachable. */
+  constructor(reconnectTimeout: number) {
+    this.#reconnectTimeout = reconnectTimeout;
   }
 
-  /** The server answers. */
+  /** The server has answered. */
   reached(): void {
     this.#pause = PAUSE_FIRST;
     this.#since = undefined;
@@ -73,7 +73,7 @@ class BackOff {
   async after(error: unknown): Promise<void> {
     this.#since ??= performance.now();
     const passing = error instanceof ConsortError && error.isUnavailable;
-    if (!passing || performance.now() - this.#since > this.#patience) {
+    if (!passing || performance.now() - this.#since > this.#reconnectTimeout) {
       throw error;
     }
     await pause(this.#pause * (0.5 + Math.random() / 2));
@@ -81,7 +81,7 @@ class BackOff {
   }
 }
 
-/** The items of a listing: an iterable, which asks for the next page when it gets there. */
+/** The items of a listing: an iterable, which requests the next page when it gets there. */
 export class Pager<Page extends { items: Item[]; next?: string | null }, Item> implements AsyncIterable<Item> {
   readonly #caller: Caller;
   readonly #operation: Operation;
@@ -130,7 +130,7 @@ export class Caller {
   readonly #namespace: string;
   readonly #headers: Record<string, string>;
   readonly #fetch: typeof fetch;
-  readonly #patience: number;
+  readonly #reconnectTimeout: number;
 
   /** A client that connects with its first request. It throws where the address is none. */
   constructor(options: ClientOptions = {}) {
@@ -138,12 +138,12 @@ export class Caller {
     this.#namespace = options.namespace ?? NAMESPACE;
     this.#headers = options.token === undefined ? {} : { authorization: `Bearer ${options.token}` };
     this.#fetch = options.fetch ?? fetch;
-    this.#patience = options.patience ?? 60_000;
+    this.#reconnectTimeout = options.reconnectTimeout ?? 60_000;
   }
 
-  /** Asks again where the server is away, for as long as the client has patience. */
+  /** Tries again while the server cannot be reached, until the reconnect timeout. */
   async patiently<T>(ask: () => Promise<T>): Promise<T> {
-    const backOff = new BackOff(this.#patience);
+    const backOff = new BackOff(this.#reconnectTimeout);
     for (;;) {
       try {
         return await ask();
@@ -153,7 +153,7 @@ export class Caller {
     }
   }
 
-  /** Asks for an operation of the table; what the generated methods do. Without a body nothing is sent. */
+  /** Calls an operation of the table; what the generated methods do. Without a body nothing is sent. */
   async call<T>(operation: Operation, params: Params, body?: unknown): Promise<T> {
     const silence = new AbortController();
     const timer = setTimeout(() => silence.abort(), SILENCE);
@@ -171,7 +171,7 @@ export class Caller {
     operation: Operation,
     params: Params,
   ): AsyncGenerator<E, void, undefined> {
-    const backOff = new BackOff(this.#patience);
+    const backOff = new BackOff(this.#reconnectTimeout);
     let seen = "";
     for (;;) {
       let lost: unknown = this.#unreachable("the stream of events broke off");
@@ -197,7 +197,7 @@ export class Caller {
     }
   }
 
-  /** What one connection tells: that it is open, and its events; or that nothing follows. */
+  /** The events of one connection: first that it is open; or that nothing follows. */
   async *#stream(operation: Operation, params: Params, seen: string) {
     const silence = new AbortController();
     const timer = setTimeout(() => silence.abort(), SILENCE);
@@ -285,7 +285,7 @@ export class Caller {
   }
 }
 
-/** Puts each parameter where it stands. */
+/** Puts each parameter into its place. */
 function place({ path, places }: Operation, params: Params): { target: string; headers: Record<string, string> } {
   let target = path;
   const query = new URLSearchParams();
@@ -334,7 +334,7 @@ function problemError({ code, detail, hint, status, diagnostics }: Problem): Con
   return new ConsortError(code, detail, { hint: hint ?? undefined, unavailable, diagnostics });
 }
 
-/** Why a request got no answer: `fetch` says it in the cause. */
+/** Why a request got no answer: `fetch` has it in the cause. */
 function reason(error: unknown): string {
   const { cause, message } = error as Error;
   return cause instanceof Error ? cause.message || cause.name : message;

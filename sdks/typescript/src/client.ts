@@ -1,7 +1,8 @@
 /**
  * The client: every operation of the interface, and handles on runs.
  *
- * For: programs that ask for work. Not for: doing it (see `worker`), or the operations themselves (they are generated).
+ * For: programs that start and operate runs. Not for: doing it (see `worker`), or the operations themselves (they are
+ * generated).
  * Invariant: every failure is a `ConsortError` with the server's code, and every answer is of durable state.
  */
 import type { Started } from "./generated/models.js";

@@ -17,7 +17,7 @@ import {
 import { dial, failure, metadata, type ServerOptions } from "./transport.js";
 
 const PATH = "/consort.v1.WorkerService/Connect";
-/** How long the server may take to say `Welcome`, and how long to end a stream that was closed, in milliseconds. */
+/** How long the server may take to send `Welcome`, and how long to end a stream that was closed, in milliseconds. */
 const WELCOME_WITHIN = 10_000;
 const END_WITHIN = 5_000;
 /** Bytes that wait to be sent before partial output is asked to wait. */
@@ -28,7 +28,7 @@ const BATCH_MESSAGES_MAX = 5_000;
 /** The tag of `WorkerMessages.messages`: field 1, with a length before its bytes. */
 const MESSAGES_TAG = 0x0a;
 
-/** Who hears what the server says. */
+/** The receiver of the server's messages. */
 export interface Listener {
   /** The session is open. */
   welcome(welcome: Welcome): void;
@@ -55,7 +55,7 @@ export class Connection {
   #deadline: NodeJS.Timeout | undefined;
   #room: (() => void)[] = [];
 
-  /** Opens a stream and says `hello`. */
+  /** Opens a stream and sends `hello`. */
   constructor(server: ServerOptions, hello: Hello, listener: Listener) {
     this.#listener = listener;
     this.#client = dial(server);
@@ -67,7 +67,7 @@ export class Connection {
     this.#stream.on("status", (status: grpc.StatusObject) => {
       this.#close(status.code === grpc.status.OK ? undefined : failure(status));
     });
-    this.#deadline = setTimeout(() => this.#late("say `Welcome`", WELCOME_WITHIN), WELCOME_WITHIN);
+    this.#deadline = setTimeout(() => this.#late("send `Welcome`", WELCOME_WITHIN), WELCOME_WITHIN);
     this.#write(frame(WorkerMessage.encode({ instance: 0, kind: { $case: "hello", value: hello } }).finish()));
   }
 
@@ -126,7 +126,7 @@ export class Connection {
     return Buffer.concat(batch, bytes);
   }
 
-  /** Says that nothing more comes from this side, and waits for the server to end the stream. */
+  /** Closes this side, and waits for the server to end the stream. */
   end(): void {
     if (!this.#closed && !this.#ending) {
       this.#ending = true;
@@ -188,7 +188,7 @@ export class Connection {
   }
 }
 
-/** A message as it stands in a batch: tag, length, bytes. */
+/** A message inside a batch: tag, length, bytes. */
 function frame(message: Uint8Array): Buffer {
   const head = [MESSAGES_TAG];
   let length = message.length;

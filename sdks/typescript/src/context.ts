@@ -1,5 +1,5 @@
 /**
- * What the code of a task can ask: who it is, durable effects, calls, pauses, waits, progress, partial output.
+ * What the code of a task can use: its identity, durable effects, calls, sleeps, waits, progress, partial output.
  *
  * For: handlers. Not for: the worker's own bookkeeping (see `attempt`).
  * Invariant: an entry gets its position when the method is called, not when its answer is awaited, so the order of
@@ -34,11 +34,11 @@ export interface Route {
 export interface Retry {
   /** Attempts at most, the first included. */
   attempts: number;
-  /** The pause after the first failure; 1,000 where nothing is said. */
+  /** The pause after the first failure; 1,000 by default. */
   initial?: number;
-  /** What each further pause grows by; 2 where nothing is said, at least 1. */
+  /** What each further pause grows by; 2 by default, at least 1. */
   factor?: number;
-  /** The longest pause; 60,000 where nothing is said. */
+  /** The longest pause; 60,000 by default. */
   max?: number;
 }
 
@@ -50,7 +50,7 @@ export interface CallOptions<S extends Schema | undefined = undefined> {
   agent?: string;
   /** Which of its instances. */
   route?: Route;
-  /** How often it is tried; once where nothing is said. */
+  /** How often it is tried; once by default. */
   retry?: Retry;
   /** How long one attempt may take, in milliseconds. */
   timeout?: number;
@@ -62,9 +62,9 @@ export interface CallOptions<S extends Schema | undefined = undefined> {
 export interface Approval {
   /** Whether it was a yes. A no is an answer, not a failure. */
   approved: boolean;
-  /** Who decided. */
+  /** The name of the person who decided. */
   by: string;
-  /** What they said about it. */
+  /** The person's comment. */
   comment: string | null;
 }
 
@@ -76,11 +76,11 @@ type Settled<T extends readonly unknown[]> = { -readonly [K in keyof T]: Awaited
  *
  * `run`, `call`, `sleep`, `waitSignal` and `waitApproval` each make an entry in the task's journal. The code may be
  * left at any `await` and started again, by a retry, a crash or because it only waits (it parks); then what is recorded
- * is answered from the journal, and the code goes on after the last entry. So it must ask for the same things in the
+ * is answered from the journal, and the code continues after the last entry. So it must make the same requests in the
  * same order each time: whatever may differ (clock, chance, outside reads) belongs into `run`.
  */
 export class TaskContext {
-  /** Says things with the run, step and attempt beside them; silent while what is recorded is replayed. */
+  /** Logs messages with the run, step and attempt beside them; silent while what is recorded is replayed. */
   readonly log: Logger;
   readonly #attempt: Attempt;
 
@@ -112,7 +112,7 @@ export class TaskContext {
     return this.#attempt.task.step;
   }
 
-  /** The capability that was asked for. */
+  /** The capability that was called. */
   get capability(): string {
     return this.#attempt.task.capability;
   }
@@ -163,7 +163,7 @@ export class TaskContext {
    * be given {@link idempotencyKey} with the name. A `TaskError` that is not retryable is recorded and replayed like a
    * result. Any other failure is not: it ends what this attempt can record, and the next attempt tries again. What the
    * code asks while an effect runs is sent when it has ended. The effect itself must not use the journal. The result
-   * travels as JSON: a `Date` comes back as text, unless a schema makes one of it.
+   * travels as JSON: a `Date` is returned as text, unless a schema makes one of it.
    */
   run<T>(name: string, effect: () => T | Promise<T>): Answer<T>;
   run<S extends Schema>(name: string, effect: () => unknown, options: { output: S }): Answer<OutputOf<S>>;
@@ -225,7 +225,7 @@ export class TaskContext {
     return this.#answer(() => ({ $case: "signal", value: { name } }), read);
   }
 
-  /** Asks a person: the prompt stands in the inbox, with the detail, until somebody says yes or no. */
+  /** Requests a person's approval: the prompt is in the inbox, with the detail, until a person decides. */
   waitApproval(prompt: string, detail: unknown = null): Answer<Approval> {
     const request = (): Request => {
       const document = writeJson("detail of the approval", detail, this.#attempt.host.payloadBytesMax);
@@ -272,7 +272,7 @@ export class TaskContext {
   }
 
   /**
-   * Waits for whichever is settled first. The others go on; a task does not park for what lost. A local effect cannot
+   * Waits for whichever is settled first. The others continue; a task does not park for what lost. A local effect cannot
    * be stopped: what comes after it in the journal waits until it has ended.
    */
   race<const T extends readonly unknown[]>(branches: T): Promise<Awaited<T[number]>> {
@@ -299,7 +299,7 @@ export class TaskContext {
     });
   }
 
-  /** Tells watchers what is being done. Messages are not kept; where they come too fast the latest is shown. */
+  /** Shows watchers what is being done. Messages are not kept; where they come too fast the latest is shown. */
   progress(text: string): void {
     this.#attempt.progress(cut(text));
   }
@@ -325,7 +325,7 @@ export class TaskContext {
     return new Answer(this.#attempt, asked instanceof TaskError ? asked : asked.index, read);
   }
 
-  /** Asks for the next entry, or says why that is not possible. */
+  /** Requests the next entry, or returns why that is not possible. */
   #ask(request: Request | (() => Request)): { index: number; recorded: boolean } | TaskError {
     if (inside.getStore() === this.#attempt) {
       const hint = "let the effect return what it found, and use the journal after it";

@@ -48,16 +48,16 @@ const UNAVAILABLE: ReadonlySet<string> = new Set([
 
 const LOST: ReadonlySet<string> = new Set([Code.Fenced, Code.TaskNotFound, Code.RunNotFound, Code.RunEnded]);
 
-/** Whether the code, in the refusal of a report, means that the attempt is not this worker's any more. */
+/** Whether the code, in the refusal of a report, means that this worker no longer owns the attempt. */
 export function isLost(code: string): boolean {
   return LOST.has(code);
 }
 
-/** What is said beside the message of an error. */
+/** Details beside the message of an error. */
 export interface ConsortErrorOptions extends ErrorOptions {
   /** What to do next. */
   hint?: string | undefined;
-  /** Whether trying again later may help; as the code says, where it is one that the SDK knows. */
+  /** Whether trying again later may help; by the code, where it is one that the SDK knows. */
   unavailable?: boolean | undefined;
   /** Of the source of a workflow: every finding. */
   diagnostics?: Diagnostic[] | undefined;
@@ -67,7 +67,7 @@ export interface ConsortErrorOptions extends ErrorOptions {
 export class ConsortError extends Error {
   /** The stable code, such as `C0102`. */
   readonly code: string;
-  /** What to do next, where there is something to say. */
+  /** What to do next, if there is a hint. */
   readonly hint: string | undefined;
   /** Whether trying again later may help, such as after a restart of the server. */
   readonly isUnavailable: boolean;
@@ -93,16 +93,16 @@ export class ConsortError extends Error {
 
 /** How an attempt fails, beside the message. */
 export interface TaskErrorOptions extends ConsortErrorOptions {
-  /** The stable code; `C0304` (agent failed) where nothing is said. */
+  /** The stable code; `C0304` (agent failed) by default. */
   code?: string;
-  /** Whether another attempt may help; it may, where nothing is said. */
+  /** Whether another attempt may help; it may, by default. */
   retryable?: boolean;
-  /** When to try again, in milliseconds from now; makes the failure retryable where nothing else is said. */
+  /** When to try again, in milliseconds from now; makes the failure retryable by default. */
   retryAfterMs?: number;
 }
 
 /**
- * The failure of an attempt. Throw it to say more than a message: whether trying again may help, when, and a code.
+ * The failure of an attempt. Throw it to report more than a message: whether trying again may help, when, and a code.
  *
  * Every other error that leaves a handler is a retryable failure with its name and message.
  */
@@ -164,7 +164,7 @@ export function cut(message: string): string {
   }
   const bytes = Buffer.from(message);
   let end = MESSAGE_BYTES_MAX;
-  // A byte of the form 10xxxxxx goes on with the character before it.
+  // A byte of the form 10xxxxxx continues the character before it.
   while (end > 0 && ((bytes[end] ?? 0) & 0xc0) === 0x80) {
     end -= 1;
   }

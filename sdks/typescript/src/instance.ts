@@ -1,5 +1,5 @@
 /**
- * One agent at work: its live attempts, and the last reports that may not have been delivered.
+ * One connected agent: its live attempts, and the last reports that may not have been delivered.
  *
  * For: what an instance keeps across connections. Not for: opening them (see `session`).
  * Invariant: for each task at most one attempt is live; a task with a newer token stops the older attempt. The last
@@ -7,16 +7,16 @@
  * after a reconnect, and a report that arrives twice changes nothing.
  */
 import type { Agent } from "./agent.js";
-import { Attempt, type Host, type Patience, type Report, type Timer } from "./attempt.js";
+import { Attempt, type Host, type Report, type Timeouts, type Timer } from "./attempt.js";
 import { isLost, recorded } from "./error.js";
 import type { Logger } from "./logger.js";
 import { type Attempt as AttemptId, type Task, type ToWorkerKind, WorkerMessage } from "./messages.js";
 import type { Participant } from "./scheduler.js";
 
-/** How long a report that was sent is kept, in milliseconds: longer than it takes to notice that a peer is gone. */
+/** How long a report that was sent is kept, in milliseconds: longer than a disconnect takes to be noticed. */
 const KEPT_FOR = 30_000;
 /**
- * Reports that were sent and are kept, beyond twice the credit. The server hands out no more tasks than the credit, so
+ * Reports that were sent and are kept, beyond twice the credit. The server assigns no more tasks than the credit, so
  * no more reports than that can be on their way; as many again may be taken and not durable.
  */
 const KEPT_BEYOND = 64;
@@ -30,15 +30,15 @@ export interface Wire {
   readonly epoch: number;
   readonly connected: boolean;
   readonly payloadBytesMax: number;
-  readonly patience: Patience;
+  readonly timeouts: Timeouts;
   readonly logger: Logger;
   /** Sends an encoded message; without a connection it is dropped. */
   send(message: Uint8Array): void;
   /** Ends once there is room for more partial output. */
   room(): Promise<void>;
-  /** Asks for a turn. */
+  /** Requests a turn. */
   request(participant?: Participant): void;
-  /** Something has ended: whoever leaves looks whether it can. */
+  /** An attempt has ended: checks whether the instance can leave now. */
   left(): void;
 }
 
@@ -58,7 +58,7 @@ export class Instance implements Host {
   number = 0;
   /** Whether the server hands out nothing more to it. */
   drained = false;
-  /** How many tasks it wants to hold, and how many the server knows of. */
+  /** How many tasks it can hold, and how many the server knows of. */
   credit: number;
   #said = 0;
   /** The most tasks that it ever wanted to hold. */
@@ -87,8 +87,8 @@ export class Instance implements Host {
     return this.#wire.payloadBytesMax;
   }
 
-  get patience(): Patience {
-    return this.#wire.patience;
+  get timeouts(): Timeouts {
+    return this.#wire.timeouts;
   }
 
   get logger(): Logger {
@@ -107,12 +107,12 @@ export class Instance implements Host {
     return [...live, ...kept.reverse()].slice(0, HELD_MAX);
   }
 
-  /** How many tasks it wants to hold, as the server is told when the instance joins: there, at least one. */
+  /** How many tasks it can hold, as it is sent when the instance joins: there, at least one. */
   introduce(leaving: boolean): number {
     return this.#say(leaving ? 1 : Math.max(this.credit, 1));
   }
 
-  /** Tells the server how many tasks it wants to hold, where that has changed. */
+  /** Sends the server how many tasks it can hold, where that has changed. */
   sayCredit(): void {
     if (this.connected && this.#said !== this.credit) {
       this.send({ $case: "credit", value: { tasks: this.#say(this.credit) } });
@@ -144,7 +144,7 @@ export class Instance implements Host {
 
   ended(attempt: Attempt, report: Report | undefined): void {
     const { task } = attempt.id;
-    // A newer attempt of the task may stand there by now.
+    // The entry may belong to a newer attempt of the task by now.
     if (this.#live.get(task) === attempt) {
       this.#live.delete(task);
     }
@@ -197,7 +197,7 @@ export class Instance implements Host {
     }
   }
 
-  /** Lets go of reports that were sent long ago. */
+  /** Drops reports that were sent long ago. */
   prune(now: number): void {
     for (const [task, kept] of this.#kept) {
       const over = this.#kept.size > 2 * this.#most + KEPT_BEYOND || this.#keptBytes > KEPT_BYTES_MAX;

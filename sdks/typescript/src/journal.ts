@@ -2,7 +2,7 @@
  * The journal of one attempt: what the code asked, what came of it, and when the code learned of it.
  *
  * For: replay and recording, as plain state without promises or clocks. Not for: running code or sending messages.
- * Invariant: code is given results one at a time, each only when it stands still; the order is written down with the
+ * Invariant: code is given results one at a time, each only when it is quiescent; the order is recorded with the
  * next entry (`after`) and kept to on replay. So the n-th thing that the code asks is the same in each attempt, even
  * where several branches run side by side, as long as the code itself is deterministic.
  */
@@ -60,7 +60,7 @@ export class Journal {
   readonly #slots: Slot[];
   /** How many entries came with the task. */
   readonly #recorded: number;
-  /** How many the code has asked for. */
+  /** How many the code has requested. */
   #asked = 0;
   /** Positions whose results are to be released next, in order. */
   #due: number[] = [];
@@ -87,7 +87,7 @@ export class Journal {
     this.#planReleases();
   }
 
-  /** Whether the code has not yet asked for all that was recorded. */
+  /** Whether the code has not yet requested all that was recorded. */
   get replaying(): boolean {
     return this.#asked < this.#recorded;
   }
@@ -116,7 +116,7 @@ export class Journal {
       return { index, recorded: true };
     }
     if (index >= ENTRIES_MAX) {
-      const message = `the task asked for entry ${index + 1}, the limit is ${ENTRIES_MAX}`;
+      const message = `the task requested entry ${index + 1}, the limit is ${ENTRIES_MAX}`;
       const hint = "let the workflow fan out, or move parts into tasks of their own by `call`";
       throw this.close(new TaskError(message, { code: Code.LimitReached, hint, retryable: false }));
     }
@@ -151,7 +151,7 @@ export class Journal {
   }
 
   /**
-   * Gives up the recorded order: the code stands still, and what it waits for comes later in the record. What it asks
+   * Gives up the recorded order: the code is quiescent, and its result comes later in the record. What it asks
    * is compared all the same.
    */
   stopHoldingBack(): void {
@@ -159,7 +159,7 @@ export class Journal {
     this.#planReleases();
   }
 
-  /** Releases results until somebody is woken; whether somebody was. */
+  /** Releases results until one has a waiter; returns whether one had. */
   release(): boolean {
     for (let index = this.#due.shift(); index !== undefined; index = this.#due.shift()) {
       const slot = this.#slots[index];
@@ -278,7 +278,7 @@ export class Journal {
     return this.#closed;
   }
 
-  /** Wakes everybody who waits, after {@link Journal.close}. */
+  /** Wakes all waiters, after {@link Journal.close}. */
   wakeAll(): void {
     for (const slot of this.#slots) {
       const { waker } = slot;
@@ -287,7 +287,7 @@ export class Journal {
     }
   }
 
-  /** What the good end of the code means: it must have asked for all that was recorded. */
+  /** Checks code that succeeded: it must have requested all that was recorded. */
   end(): TaskError | undefined {
     if (this.#closed?.code === Code.JournalDiverged) {
       return this.#closed;
@@ -300,7 +300,7 @@ export class Journal {
     const expected = found ? describe(found) : "an entry of a newer kind";
     const message = `entry ${index} is recorded as ${expected}, but found ${asked ? describe(asked) : "the end of the code"}`;
     const hint =
-      "code that records must ask for the same things in the same order each time; put what may differ (clock, chance, outside reads) into `run`, and finish tasks in flight before changing the code";
+      "code that records must make the same requests in the same order each time; put what may differ (clock, chance, outside reads) into `run`, and finish tasks in flight before changing the code";
     return this.close(new TaskError(message, { code: Code.JournalDiverged, hint, retryable: false }));
   }
 

@@ -9,7 +9,7 @@ import { Code, TaskError } from "./error.js";
 /** A JSON document. */
 export type JsonValue = null | boolean | number | string | JsonValue[] | { [key: string]: JsonValue };
 
-/** Bytes of a document where the server has not said otherwise. */
+/** The default limit of bytes of a document. */
 export const PAYLOAD_BYTES_MAX = 64 * 1024 * 1024;
 
 const decoder = new TextDecoder("utf-8", { fatal: true });
@@ -19,7 +19,7 @@ export function text(bytes: Uint8Array): string {
   return decoder.decode(bytes);
 }
 
-/** Reads a document; no bytes at all stand for `null`. */
+/** Reads a document; no bytes at all mean `null`. */
 export function readJson(what: string, bytes: Uint8Array): JsonValue {
   if (bytes.length === 0) {
     return null;

@@ -1,13 +1,13 @@
 /**
- * Logs: what workers and tasks say about what they do.
+ * Logs of workers and tasks.
  *
  * For: passing messages with fields to whatever logger a program has. Not for: progress that watchers see.
- * Invariant: a message of a task carries the fields that tell its run, step and attempt.
+ * Invariant: a message of a task carries its run, step and attempt as fields.
  */
 
 /** Where messages go. `console` is one; so are most loggers by a line of glue. */
 export interface Logger {
-  /** For whoever looks for a defect. */
+  /** For finding a defect. */
   debug(message: string, fields?: Record<string, unknown>): void;
   /** What is worth knowing. */
   info(message: string, fields?: Record<string, unknown>): void;
@@ -44,7 +44,7 @@ function show(value: unknown): string {
   return value instanceof Error ? JSON.stringify(value.message) : (JSON.stringify(value) ?? String(value));
 }
 
-/** A logger whose every message carries these fields, and that is silent while `muted` says so. */
+/** A logger whose every message carries these fields, and that is silent while `muted` returns true. */
 export function withFields(logger: Logger, fields: Record<string, unknown>, muted: () => boolean): Logger {
   const pass = (level: Level) => (message: string, more?: Record<string, unknown>) => {
     if (!muted()) {

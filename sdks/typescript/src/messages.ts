@@ -8,5 +8,5 @@ import type { ServerMessage } from "./proto/consort/v1/worker.js";
 
 export { type Attempt, type Hello, type Task, WorkerMessage } from "./proto/consort/v1/worker.js";
 
-/** What the server says, without the instance that it is said to. */
+/** A message of the server, without the instance that it is for. */
 export type ToWorkerKind = ServerMessage["kind"];

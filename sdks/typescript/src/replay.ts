@@ -1,8 +1,8 @@
 /**
- * The replay rule: whether a request asks for what an entry of a journal has recorded.
+ * The replay rule: whether a request matches the entry of a journal.
  *
  * For: the journal. Not for: what a difference leads to (see `journal`).
- * Invariant: it decides as `sdks/conformance/replay-vectors.json` says, which the server and the other SDKs follow too.
+ * Invariant: it agrees with `sdks/conformance/replay-vectors.json`, which the server and the other SDKs follow too.
  *
  * Inputs are compared by value, as JSON Schema compares instances, and numbers by their exact mathematical value: an id
  * that does not fit into a double is common.
@@ -11,7 +11,7 @@ import { isDeepStrictEqual } from "node:util";
 import { text } from "./json.js";
 import type { JournalEntry } from "./proto/consort/v1/worker.js";
 
-/** What an entry asks for. */
+/** The request of an entry. */
 export type Request = NonNullable<JournalEntry["request"]>;
 
 /**

@@ -1,12 +1,12 @@
 /**
- * The scheduler: when a worker looks at its attempts.
+ * The scheduler: when a worker advances its attempts.
  *
- * For: doing things only when the code of agents stands still. Not for: deciding what is done then (see `attempt`).
+ * For: acting only when the code of agents is quiescent. Not for: deciding what is done then (see `attempt`).
  * Invariant: a turn begins as a callback of its own of the event loop, so everything that the code could do without a
  * further result (all microtasks) is done before.
  */
 
-/** An attempt or an instance that asks for turns. */
+/** An attempt or an instance that requests turns. */
 export interface Participant {
   /** Takes its turn. */
   turn(): void;

@@ -43,7 +43,7 @@ export function jsonSchema<T>(schema: JsonSchema): StandardSchemaV1<T, T> & Stan
   return { "~standard": { version: 1, vendor: "consort", validate, jsonSchema: { input: plain, output: plain } } };
 }
 
-/** A path that is written already: it stands as the only segment of an issue. */
+/** A path that is written already: it is the only segment of an issue. */
 class JsonPath {
   readonly key: string;
 
@@ -66,7 +66,7 @@ export function declare(what: string, schema: Schema | undefined, side: "input" 
   }
   const converter = (schema as StandardSchemaV1 & Partial<StandardJSONSchemaV1>)["~standard"].jsonSchema;
   if (!converter) {
-    // The library cannot say it; the check on this side is made all the same.
+    // The library cannot express it; the check on this side is made all the same.
     return undefined;
   }
   try {

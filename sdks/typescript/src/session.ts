@@ -1,14 +1,14 @@
 /**
- * One connection after another for all agents of a worker: joins, passes messages on, comes back, leaves.
+ * One connection after another for all agents of a worker: joins, passes messages on, reconnects, leaves.
  *
- * For: keeping instances at work across reconnects. Not for: their attempts (see `instance`).
+ * For: keeping instances running across reconnects. Not for: their attempts (see `instance`).
  * Invariant: a connection that is lost is opened again for as long as the worker is wanted or holds something; what
  * the server refuses for good ends the session.
  */
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
 import type { Agent } from "./agent.js";
-import type { Patience } from "./attempt.js";
+import type { Timeouts } from "./attempt.js";
 import { Connection } from "./connection.js";
 import type { ConsortError } from "./error.js";
 import { Instance, type Wire } from "./instance.js";
@@ -33,7 +33,7 @@ export interface Settings {
   concurrency: number;
   labels: Record<string, string>;
   leaveWithin: number;
-  patience: Patience;
+  timeouts: Timeouts;
   logger: Logger;
 }
 
@@ -41,7 +41,7 @@ export interface Settings {
 export class Session implements Wire {
   epoch = 0;
   payloadBytesMax = PAYLOAD_BYTES_MAX;
-  readonly patience: Patience;
+  readonly timeouts: Timeouts;
   readonly logger: Logger;
   readonly #settings: Settings;
   readonly #instances: Instance[];
@@ -51,7 +51,7 @@ export class Session implements Wire {
   #connection: Connection | undefined;
   #open = false;
   #backOff = BACK_OFF_FIRST;
-  /** Tells this worker from all others, over its reconnects. */
+  /** Identifies this worker, over its reconnects. */
   readonly #identity = randomUUID();
   #retry: NodeJS.Timeout | undefined;
   #beat: NodeJS.Timeout | undefined;
@@ -65,7 +65,7 @@ export class Session implements Wire {
   /** A session that is not open yet. */
   constructor(agents: Agent[], settings: Settings) {
     this.#settings = settings;
-    this.patience = settings.patience;
+    this.timeouts = settings.timeouts;
     this.logger = settings.logger;
     this.#instances = agents.map((agent) => new Instance(agent, settings.concurrency, this));
   }
@@ -78,7 +78,7 @@ export class Session implements Wire {
     });
   }
 
-  /** Asks for nothing more, finishes what is held (within a time) and leaves. */
+  /** Requests no more tasks, finishes those that are held (within a time) and leaves. */
   leave(): void {
     if (this.#leaving || this.#finished) {
       return;
@@ -90,7 +90,7 @@ export class Session implements Wire {
     this.left();
   }
 
-  /** How many tasks each agent wants to hold at once from now on. */
+  /** How many tasks each agent can hold at once from now on. */
   setConcurrency(tasks: number): void {
     for (const instance of this.#instances.filter(({ drained }) => !drained)) {
       instance.credit = tasks;
@@ -190,7 +190,7 @@ export class Session implements Wire {
     }
   }
 
-  /** Tells the server that all is alive, where nothing else was said. */
+  /** Sends a heartbeat, where no other message was sent. */
   #tick(): void {
     if (!this.#connection?.spoke()) {
       this.send(WorkerMessage.encode({ instance: 0, kind: { $case: "alive", value: {} } }).finish());
@@ -249,7 +249,7 @@ export class Session implements Wire {
     this.#retry = setTimeout(() => this.#connect(), pause);
   }
 
-  /** What is not done by now is left; the server gives it to somebody else. */
+  /** Tasks that are not done by now are left; the server assigns them to other instances. */
   #giveUp(): void {
     this.logger.warn("left with tasks that are not done");
     this.#finish();

@@ -1,8 +1,8 @@
 /**
  * The way of a worker to its server: credentials, and what a failed call means.
  *
- * For: the worker's stream. Not for: what is said on it (see `connection`), or clients (see `caller`).
- * Invariant: every failure of a call becomes a `ConsortError`, with the server's own code where it said one.
+ * For: the worker's stream. Not for: the messages on it (see `connection`), or clients (see `caller`).
+ * Invariant: every failure of a call becomes a `ConsortError`, with the server's own code where it sent one.
  */
 import * as grpc from "@grpc/grpc-js";
 import { ADDRESS, parseAddress } from "./address.js";
@@ -11,11 +11,11 @@ import { Error as WireError } from "./proto/consort/v1/common.js";
 
 /** How to reach a server. */
 export interface ServerOptions {
-  /** `http://HOST:PORT`, `https://HOST:PORT` or `HOST:PORT`; `http://127.0.0.1:7878` where nothing is said. */
+  /** `http://HOST:PORT`, `https://HOST:PORT` or `HOST:PORT`; `http://127.0.0.1:7878` by default. */
   address?: string;
-  /** The namespace; `default` where nothing is said. */
+  /** The namespace; `default` by default. */
   namespace?: string;
-  /** The token, where the server asks for one. */
+  /** The token, where the server needs one. */
   token?: string;
   /** The certificate authority of the server, in PEM, where it is none of the known ones. */
   ca?: string | Buffer;
@@ -26,7 +26,7 @@ const CHANNEL_OPTIONS: grpc.ChannelOptions = {
   "grpc.use_local_subchannel_pool": 1,
   "grpc.max_receive_message_length": -1,
   "grpc.max_send_message_length": -1,
-  // A peer that is gone without a word is noticed within 15 s.
+  // A peer that disappears silently is noticed within 15 s.
   "grpc.keepalive_time_ms": 10_000,
   "grpc.keepalive_timeout_ms": 5_000,
 };
@@ -50,7 +50,7 @@ export function metadata({ token }: ServerOptions): grpc.Metadata {
   return said;
 }
 
-/** Codes of gRPC that a broken connection may give. All others, where the server says no code, ask for a mend. */
+/** Codes of gRPC that a broken connection may give. All others, without a code of the server, are defects or wrong settings. */
 const PASSING: ReadonlySet<grpc.status> = new Set([
   grpc.status.UNAVAILABLE,
   grpc.status.CANCELLED,

@@ -17,17 +17,17 @@ const CONCURRENCY_MAX = 10_000;
 export interface WorkerOptions extends ServerOptions {
   /** The agents that it hosts; at least one. */
   agents: Agent[];
-  /** Tasks that each agent holds at once; 16 where nothing is said. */
+  /** Tasks that each agent holds at once; 16 by default. */
   concurrency?: number;
-  /** Labels of this process, such as its zone; they stand above those of its agents. */
+  /** Labels of this process, such as its zone; they override those of its agents. */
   labels?: Record<string, string>;
-  /** Where messages of the worker and of its tasks go; standard error where nothing is said. */
+  /** Where messages of the worker and of its tasks go; standard error by default. */
   logger?: Logger;
   /** How long a worker that leaves stays for what it holds; 30,000. */
   leaveWithin?: number;
   /** How long a task only waits before it frees its place; 10. */
   parkAfter?: number;
-  /** How long cancelled code may go on; 2,000. */
+  /** How long cancelled code may continue; 2,000. */
   cancelGrace?: number;
   /** Whether SIGINT and SIGTERM make the worker leave (a second one ends the process); they do, where not `false`. */
   handleSignals?: boolean;
@@ -59,7 +59,7 @@ export class Worker {
       concurrency,
       labels,
       leaveWithin: options.leaveWithin ?? 30_000,
-      patience: { parkAfter: options.parkAfter ?? 10, cancelGrace: options.cancelGrace ?? 2_000 },
+      timeouts: { parkAfter: options.parkAfter ?? 10, cancelGrace: options.cancelGrace ?? 2_000 },
       logger: this.#logger,
     });
   }
@@ -89,12 +89,12 @@ export class Worker {
     }
   }
 
-  /** Asks for nothing more, finishes what is held and leaves; {@link run} then ends. */
+  /** Requests no more tasks, finishes those that are held and leaves; {@link run} then ends. */
   stop(): void {
     this.#session.leave();
   }
 
-  /** How many tasks each agent wants to hold at once from now on; 0 takes nothing more and keeps what is held. */
+  /** How many tasks each agent can hold at once from now on; 0 takes nothing more and keeps what is held. */
   setConcurrency(tasks: number): void {
     if (tasks !== 0) {
       checkConcurrency(tasks);
@@ -114,7 +114,7 @@ export class Worker {
       if (process.listenerCount("unhandledRejection") === 1) {
         const stopped = reason instanceof TaskError && reason.code === Code.Cancelled;
         const message = reason instanceof Error ? (reason.stack ?? reason.message) : String(reason);
-        this.#logger[stopped ? "debug" : "error"]("a promise failed that nobody waits for", { reason: message });
+        this.#logger[stopped ? "debug" : "error"]("an unawaited promise failed", { reason: message });
       }
     };
     process.on("unhandledRejection", listener);

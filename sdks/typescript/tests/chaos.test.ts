@@ -38,7 +38,7 @@ function program(pick: (below: number) => number): Step[][] {
   return Array.from({ length: 1 + pick(3) }, steps);
 }
 
-/** The code of a program. Its trace tells in which order the results came; every request carries it. */
+/** The code of a program. Its trace has the order of the results; every request carries it. */
 function code(branches: Step[][]) {
   return async (ctx: TaskContext): Promise<string[]> => {
     const trace: string[] = [];
@@ -85,7 +85,7 @@ class Chaos implements Host {
   epoch = 1;
   connected = true;
   readonly payloadBytesMax = 1_000_000;
-  readonly patience = { parkAfter: 10, cancelGrace: 2_000 };
+  readonly timeouts = { parkAfter: 10, cancelGrace: 2_000 };
   readonly logger = silent;
   readonly journal: JournalEntry[] = [];
   report: Report | undefined;

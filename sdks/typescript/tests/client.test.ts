@@ -95,7 +95,7 @@ test("every operation has a method, and a run has those that are about one", () 
   }
 });
 
-test("parameters stand where the table says, and the body has the rest", async () => {
+test("parameters are where the table puts them, and the body has the rest", async () => {
   const started = { run: RUN, deduplicated: false };
   const answers = [json({ items: [] }), done(), json(started, 201), done(), done(), done()];
   const { client, asked } = playing(answers, { namespace: "a b", token: "hush" });
@@ -121,7 +121,7 @@ test("parameters stand where the table says, and the body has the rest", async (
   assert.ok(asked.every(({ headers }) => headers.get("authorization") === "Bearer hush"));
 });
 
-test("listings go on by themselves", async () => {
+test("listings follow their pages", async () => {
   const page = (names: string, next: string | null) => json({ items: [...names].map((name) => ({ name })), next });
   const { client, asked } = playing([page("ab", "c1"), page("", "c2"), page("c", null)]);
   assert.deepEqual(
@@ -150,7 +150,7 @@ test("refusals keep their code and what else they say; other answers get one", a
   }
 });
 
-test("a watch goes on behind the last event that was seen", async () => {
+test("a watch continues behind the last event that was seen", async () => {
   const { client, asked } = playing([
     events([": hello\n\n", entry("4-0")], true),
     refused(),
@@ -181,8 +181,10 @@ test("a watch ends where nothing follows, and fails where trying again is of no 
   await assert.rejects(all(client.watchRun(RUN)), { code: Code.RunNotFound });
 });
 
-test("a watch gives up when patience is at its end", async () => {
-  const { client, asked } = playing([events([entry("4-0")]), ...Array.from({ length: 9 }, refused)], { patience: 0 });
+test("a watch gives up after the reconnect timeout", async () => {
+  const { client, asked } = playing([events([entry("4-0")]), ...Array.from({ length: 9 }, refused)], {
+    reconnectTimeout: 0,
+  });
   await assert.rejects(all(client.watchRun(RUN)), { code: Code.Unreachable });
   assert.ok(asked.length < 9);
 });

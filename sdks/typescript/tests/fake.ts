@@ -75,12 +75,12 @@ export class Session {
     call.on("error", () => {});
   }
 
-  /** Says something to the first instance, or another one. */
+  /** Sends a message to the first instance, or another one. */
   send(kind: ServerMessage["kind"], instance = 0): void {
     this.sendAll([{ instance, kind }]);
   }
 
-  /** Says several things in one batch. */
+  /** Sends several messages in one batch. */
   sendAll(messages: ServerMessage[]): void {
     this.#call.write({ messages });
   }
@@ -137,7 +137,7 @@ export class FakeServer {
   readonly #sessions = new Line<Session>();
   readonly #refusals: Partial<grpc.StatusObject>[] = [];
   #server = new grpc.Server();
-  /** What the next `Welcome` says. */
+  /** The content of the next `Welcome`. */
   welcome = { heartbeatIntervalUs: 60_000_000n, batchBytesMax: 4n * 1024n * 1024n, payloadBytesMax: 1024n * 1024n };
 
   /** A server on a free port. */
@@ -202,7 +202,7 @@ export class FakeServer {
       return;
     }
     const [first] = batch.messages;
-    assert.ok(first?.kind?.$case === "hello" && batch.messages.length === 1, "`Hello` stands alone");
+    assert.ok(first?.kind?.$case === "hello" && batch.messages.length === 1, "`Hello` is the only message");
     const hello = first.kind.value;
     const instances = hello.instances.map((_, index) => `instance-${index}`);
     const welcome = { protocol: 1, server: "fake", instances, ...this.welcome };
@@ -220,7 +220,7 @@ export interface Stage {
   left: Promise<void>;
 }
 
-/** Starts a server, and a worker that hosts these agents on it. It does not park, unless it is told so. */
+/** Starts a server, and a worker that hosts these agents on it. It does not park, unless the test requires it. */
 export async function stage(agents: Agent[], options: Partial<WorkerOptions> = {}): Promise<Stage> {
   const server = await FakeServer.start();
   return { server, ...(await join(server, agents, options)) };

@@ -28,7 +28,7 @@ function fails(code: string, message: string): JournalEntry["result"] {
   return { $case: "error", value: { code, message, hint: "" } };
 }
 
-test("an effect is durable before the code goes on", async () => {
+test("an effect is durable before the code continues", async () => {
   const rig = new Rig(twoEffects);
   rig.offer();
   const first = await rig.entry();
@@ -71,7 +71,7 @@ test("a permanent failure of an effect is recorded and a retryable one is not", 
       () => assert.fail("it failed"),
       (error: TaskError) => error,
     );
-    // Code that goes on all the same must not record what rests on an outcome that is not recorded.
+    // Code that continues all the same must not record what depends on an outcome that is not recorded.
     const after = await ctx.run("after", () => true).catch(() => false);
     assert.equal(after, permanent);
     throw failed;
@@ -111,7 +111,7 @@ test("a task does not park before its requests are durable", async () => {
   const rig = new Rig(twoCalls);
   rig.offer();
   const [a, b] = [await rig.entry(), await rig.entry()];
-  await rig.pass(rig.patience.parkAfter);
+  await rig.pass(rig.timeouts.parkAfter);
   assert.deepEqual(await rig.rest(), []);
   rig.record(0, a.entry);
   rig.record(1, b.entry);
@@ -157,7 +157,7 @@ test("a local effect keeps its task from parking and holds back later entries", 
     return (await slow) + Number(await quick);
   });
   rig.offer();
-  await rig.pass(rig.patience.parkAfter);
+  await rig.pass(rig.timeouts.parkAfter);
   assert.deepEqual(await rig.rest(), []);
   finish(1);
   assert.deepEqual(await rig.recordNext(), ran("slow", 1));
@@ -225,12 +225,12 @@ test("branches are replayed in the order in which answers came", async () => {
   assert.deepEqual(await rig.recordNext(), called("a", 4, [0]));
   assert.deepEqual(await rig.parks(), [2, 3]);
 
-  // All is answered when it comes back: still `b` must ask before `a`.
+  // All is answered when it is offered again: still `b` must make its request before `a`.
   rig.offer([called("a", 1, [], 3), called("b", 1, [], 5), called("b", 6, [1], 60), called("a", 4, [0], 40)]);
   assert.deepEqual(await rig.output(), [40, 60]);
 });
 
-test("answers that come together are given one at a time, each when the code stands still", async () => {
+test("answers that come together are given one at a time, each when the code is quiescent", async () => {
   const rig = new Rig(async (ctx) => {
     const seen: string[] = [];
     const branch = async (name: string, hops: number) => {
@@ -258,7 +258,7 @@ test("answers that come together are given one at a time, each when the code sta
 test("a journal without the order of answers is replayed too, where the code has one branch", async () => {
   const rig = new Rig(twoEffects);
   rig.offer([ran("first", 7), ran("second", 42)]);
-  assert.deepEqual(await rig.pass(rig.patience.parkAfter), undefined);
+  assert.deepEqual(await rig.pass(rig.timeouts.parkAfter), undefined);
   assert.deepEqual(await rig.output(), [7, 42]);
 });
 
@@ -269,7 +269,7 @@ test("a race is decided by the answer that came first, also on replay", async ()
     const winner = await ctx.race([slow, timeout]);
     return ctx.run("note", () => winner);
   });
-  // Both are answered by now; the note says that the pause came first.
+  // Both are answered by now; by the note, the pause came first.
   rig.offer([called("slow", 0, [], "late"), slept(60_000, [], null), ran("note", "timeout", [1])]);
   assert.equal(await rig.output(), "timeout");
 });
@@ -328,7 +328,7 @@ test("signals bring their payload, pauses end and approvals are answered", async
   assert.deepEqual(await rig.output(), ["Ada", false, "grace"]);
 });
 
-test("code that takes another path is told where", async () => {
+test("code that takes another path fails with the place", async () => {
   const cases: [JournalEntry[], string][] = [
     [[ran("other", 1)], "entry 0 is recorded as run `other`, but found run `first`"],
     [
@@ -370,7 +370,7 @@ test("how a call is done may change between two attempts", async () => {
   assert.equal(await rig.output(), "fits");
 });
 
-test("a call says how it is to be done", async () => {
+test("a call carries its options", async () => {
   const rig = new Rig((ctx) =>
     ctx.call("a", 1, {
       agent: "writer",
@@ -418,7 +418,7 @@ test("the journal cannot be used inside an effect", async () => {
   assert.equal((await rig.failure()).code, Code.BadRequest);
 });
 
-test("after a reconnect open entries are asked again and the attempt goes on", async () => {
+test("after a reconnect open entries are requested again and the attempt continues", async () => {
   const rig = new Rig(twoCalls);
   const attempt = rig.offer();
   await rig.entry();
@@ -463,7 +463,7 @@ test("answers of many calls in any order find their place", async () => {
   );
 });
 
-test("a task that asks for too much is told the limit", async () => {
+test("a task with too many entries fails with the limit", async () => {
   const rig = new Rig(async (ctx) => {
     for (let n = 0; n <= 10_000; n += 1) {
       ctx.sleep(1);
@@ -472,7 +472,7 @@ test("a task that asks for too much is told the limit", async () => {
   });
   rig.offer();
   const { code, message } = await rig.failure();
-  assert.deepEqual([code, message], [Code.LimitReached, "the task asked for entry 10001, the limit is 10000"]);
+  assert.deepEqual([code, message], [Code.LimitReached, "the task requested entry 10001, the limit is 10000"]);
 });
 
 test("what cannot be written as JSON, or is too large, is refused where it is asked", async () => {

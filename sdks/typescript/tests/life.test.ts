@@ -92,7 +92,7 @@ test("partial output is sent in order, long texts in pieces that keep their char
   assert.equal(said.at(-1)?.$case, "complete");
 });
 
-test("cancelled code is told, its waits fail, and its report is dropped", async () => {
+test("cancelled code is notified, its waits fail, and its report is dropped", async () => {
   let told: unknown;
   let waited: TaskError | undefined;
   const rig = new Rig(async (ctx) => {
@@ -120,7 +120,7 @@ test("code that does not heed a cancellation is left alone after the grace", asy
   attempt.cancel("enough");
   await rig.quiet();
   assert.equal(rig.ends, 0);
-  await rig.pass(rig.patience.cancelGrace);
+  await rig.pass(rig.timeouts.cancelGrace);
   assert.deepEqual([rig.ends, await rig.rest()], [1, []]);
 });
 
@@ -134,7 +134,7 @@ test("code that is cancelled before it begins does not begin", async () => {
   assert.deepEqual([begun, rig.ends], [false, 1]);
 });
 
-test("a fenced attempt says nothing, and its code goes no further", async () => {
+test("a fenced attempt reports nothing, and its code does not continue", async () => {
   let caught = false;
   const rig = new Rig(async (ctx) => {
     try {

@@ -2,7 +2,7 @@
  * One attempt on a server that is played by hand.
  *
  * For: tests of the journal and of the code's life. Not for: connections (see `fake`).
- * Invariant: nothing answers by itself, and no test waits for real time: timers run when a test says so.
+ * Invariant: nothing answers by itself, and no test waits for real time: timers run when a test fires them.
  */
 import assert from "node:assert/strict";
 import { Attempt, type Host, type Report, type Timer } from "../src/attempt.js";
@@ -74,7 +74,7 @@ export class Rig implements Host {
   epoch = 1;
   connected = true;
   readonly payloadBytesMax = 1024;
-  readonly patience = { parkAfter: 10, cancelGrace: 2_000 };
+  readonly timeouts = { parkAfter: 10, cancelGrace: 2_000 };
   logger: Logger = silent;
   attempt: Attempt | undefined;
   /** How often an attempt has ended. */
@@ -138,7 +138,7 @@ export class Rig implements Host {
 
   // What tests do.
 
-  /** Lets the attempt go on until it can do nothing more by itself. */
+  /** Runs the attempt until it can do nothing more by itself. */
   async quiet(): Promise<void> {
     do {
       await round();
@@ -155,7 +155,7 @@ export class Rig implements Host {
     await this.quiet();
   }
 
-  /** What the attempt says next; it must say something. */
+  /** The next message of the attempt; there must be one. */
   async next(): Promise<Report> {
     if (this.#said.length === 0) {
       await this.quiet();
@@ -165,13 +165,13 @@ export class Rig implements Host {
     return message;
   }
 
-  /** What the attempt has said and nobody has looked at. */
+  /** Messages of the attempt that were not checked yet. */
   async rest(): Promise<Report[]> {
     await this.quiet();
     return this.#said.splice(0);
   }
 
-  /** The entry that the attempt must ask for next, with its position. */
+  /** The entry that the attempt must request next, with its position. */
   async entry(): Promise<{ index: number; entry: JournalEntry }> {
     const message = await this.next();
     assert.equal(message.$case, "record", `expected an entry, found ${show(message)}`);
@@ -184,7 +184,7 @@ export class Rig implements Host {
     this.attempt?.recorded(index, { ...recorded, after: [...recorded.after] });
   }
 
-  /** Records the entry that the attempt must ask for next. */
+  /** Records the entry that the attempt must request next. */
   async recordNext(): Promise<JournalEntry> {
     const { index, entry: recorded } = await this.entry();
     this.record(index, recorded);
@@ -206,9 +206,9 @@ export class Rig implements Host {
     return { code, message: text, retryable: message.value.retryable };
   }
 
-  /** What the task parks for, once it has stood still. */
+  /** What the task parks for, once it is quiescent. */
   async parks(): Promise<number[]> {
-    await this.pass(this.patience.parkAfter);
+    await this.pass(this.timeouts.parkAfter);
     const message = await this.next();
     assert.ok(message.$case === "park", `expected a park, found ${show(message)}`);
     return message.value.waiting;

@@ -22,7 +22,7 @@ function echo() {
   return agent("echo").capability("work", (_, input) => input);
 }
 
-/** An agent whose `work` says that it began, waits for as many openings as there are tasks, and gives its input back. */
+/** An agent whose `work` reports that it began, waits for as many openings as there are tasks, and gives its input back. */
 function gated() {
   const waiting: (() => void)[] = [];
   let permits = 0;
@@ -44,7 +44,7 @@ function gated() {
   return { work, open };
 }
 
-/** An agent whose `work` says what it does and then waits for its end. */
+/** An agent whose `work` reports progress and then waits for its end. */
 function waits(tell: (ctx: TaskContext) => void = () => {}) {
   return agent("waits").capability("work", (ctx) => {
     tell(ctx);
@@ -113,7 +113,7 @@ test("the version is that of the package", () => {
   assert.equal(VERSION, version);
 });
 
-test("a handler gets its typed input and tells who it is", LIMIT, async () => {
+test("a handler gets its typed input and its identity", LIMIT, async () => {
   const seen: unknown[] = [];
   const about = agent("about").capability("work", { input: z.object({ n: z.number().default(7) }) }, (ctx, { n }) => {
     const { task, runId, workflow, step, capability, attempt, token, idempotencyKey, deadline, traceparent } = ctx;
@@ -220,7 +220,7 @@ test("a batch is no larger than the server wants it", LIMIT, async () => {
   await strike(set);
 });
 
-test("a worker that has nothing to say says that it is alive", LIMIT, async () => {
+test("an idle worker sends heartbeats", LIMIT, async () => {
   const server = await FakeServer.start();
   server.welcome.heartbeatIntervalUs = 20_000n;
   const set = { server, ...(await join(server, [echo()])) };
@@ -229,7 +229,7 @@ test("a worker that has nothing to say says that it is alive", LIMIT, async () =
   await strike(set);
 });
 
-test("a failure of one task leaves the worker at work", LIMIT, async () => {
+test("a failure of one task leaves the worker running", LIMIT, async () => {
   const picky = agent("picky").capability("work", (_, input) => {
     if (input === "throw") {
       throw new Error("boom");
@@ -245,7 +245,7 @@ test("a failure of one task leaves the worker at work", LIMIT, async () => {
   await strike(set);
 });
 
-test("a promise that nobody waits for does not end the worker", LIMIT, async () => {
+test("an unawaited promise that fails does not end the worker", LIMIT, async () => {
   const errors: unknown[] = [];
   let logged = () => {};
   const told = new Promise<void>((resolve) => {
@@ -270,7 +270,7 @@ test("a promise that nobody waits for does not end the worker", LIMIT, async () 
     set.session.offer(1n);
     await set.session.expect("complete");
     await told;
-    assert.deepEqual(errors, ["a promise failed that nobody waits for"]);
+    assert.deepEqual(errors, ["an unawaited promise failed"]);
     await strike(set);
     assert.equal(process.listenerCount("unhandledRejection"), 0);
   } finally {
@@ -281,7 +281,7 @@ test("a promise that nobody waits for does not end the worker", LIMIT, async () 
 });
 
 test(
-  "cancelled code is told and its report is dropped; a cancellation of another attempt changes nothing",
+  "cancelled code is notified and its report is dropped; a cancellation of another attempt changes nothing",
   LIMIT,
   async () => {
     const signals: AbortSignal[] = [];
@@ -298,7 +298,7 @@ test(
   },
 );
 
-test("a fenced attempt stops and says nothing; any other refusal fails it", LIMIT, async () => {
+test("a fenced attempt stops and reports nothing; any other refusal fails it", LIMIT, async () => {
   for (const code of ["C0302", "C0301", "C0201", "C0202"]) {
     const set = await stage([waits()]);
     set.session.offer(1n);
@@ -368,7 +368,7 @@ test("a worker that is stopped takes leave and finishes offers that cross", LIMI
   set.server.kill();
 });
 
-test("a worker that is stopped does not wait for ever", LIMIT, async () => {
+test("a worker that is stopped does not wait without end", LIMIT, async () => {
   const set = await stage([waits()], { leaveWithin: 1 });
   set.session.offer(1n);
   await set.session.expect("progress");
@@ -426,7 +426,7 @@ test("a report that may not have been delivered is sent again, until the server 
   await strike(set);
 });
 
-test("entries that are open are asked again after a reconnect, and the code goes on", LIMIT, async () => {
+test("open entries are requested again after a reconnect, and the code continues", LIMIT, async () => {
   const asks = agent("asks").capability("work", (ctx) => ctx.all([ctx.call("a", 1), ctx.call("b", 2)]));
   const set = await stage([asks]);
   set.session.offer(1n);

@@ -2,7 +2,7 @@
 //!
 //! For: normal and build dependencies between the project's crates, and the few outside crates that a pure crate
 //! must not take. Not for: dev-dependencies, which are free.
-//! Invariant: a crate that is not in the table is a problem, so that nobody can forget to place it.
+//! Invariant: a crate that is not in the table is a problem, so that its place cannot be forgotten.
 
 use serde_json::Value;
 

@@ -1,6 +1,6 @@
 //! Rules of the manifests: inherited lints, folder names, licences, and features that would change stored bytes.
 //!
-//! For: what `cargo metadata` and the manifests' text say. Not for: arrows between crates.
+//! For: the output of `cargo metadata`, and the manifests' text. Not for: arrows between crates.
 //! Invariant: the view of a package here is the only place that knows the shape of `cargo metadata`.
 
 use std::path::Path;
@@ -104,7 +104,7 @@ fn json_features(metadata: &Value) -> Vec<Problem> {
     let nodes = list(&metadata["resolve"]["nodes"]).iter().filter(|node| is_json(&node["id"]));
     let features = nodes.flat_map(|node| list(&node["features"])).filter_map(Value::as_str);
     let bad = features.filter(|feature| JSON_FEATURES.contains(feature));
-    let advice = "find who asks for it with `cargo tree -e features -i serde_json` and take it out";
+    let advice = "find the dependency that enables it with `cargo tree -e features -i serde_json`, and remove it";
     bad.map(|feature| Problem::new("Cargo.toml", 1, format!("`serde_json` has feature `{feature}`"), advice)).collect()
 }
 

@@ -1,4 +1,4 @@
-//! Rules of any text file: no leftovers, no paths of somebody's machine, and links that lead somewhere.
+//! Rules of any text file: no leftovers, no paths of one machine, and links that lead somewhere.
 //!
 //! For: text, line by line. Not for: Rust tokens, or links to other sites, which no gate should depend on.
 //! Invariant: a folder called `fixtures` holds material, not our prose, and is not judged.
@@ -6,7 +6,7 @@
 use super::Problem;
 use crate::project::TextFile;
 
-/// Folders of material that tests read: what it says is not ours to mend.
+/// Folders of material that tests read: its text is not prose of the project.
 const MATERIAL_FOLDER: &str = "fixtures";
 
 /// Marks of unfinished work. In prose they may be spoken of; elsewhere they are leftovers.
@@ -59,7 +59,7 @@ fn numbered(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.lines().enumerate().map(|(i, line)| (i + 1, line))
 }
 
-/// Whether the word stands alone in the line.
+/// Whether the line has it as a whole word.
 fn has_word(line: &str, word: &str) -> bool {
     let part_of_word = |c: Option<char>| c.is_some_and(|c| c == '_' || c.is_alphanumeric());
     line.match_indices(word).any(|(at, _)| {
@@ -69,7 +69,7 @@ fn has_word(line: &str, word: &str) -> bool {
     })
 }
 
-/// Whether the folder stands at the start of a path: `a/work/b` and `$HOME/work/` are no machine's.
+/// Whether the folder is at the start of a path: `a/work/b` and `$HOME/work/` are no machine's.
 fn has_absolute(line: &str, folder: &str) -> bool {
     line.match_indices(folder).any(|(at, _)| {
         let before = line[..at].chars().next_back();

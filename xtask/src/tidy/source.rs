@@ -146,7 +146,7 @@ mod tests {
         let text = format!("{text}const B: u8 = 1;\n");
         assert_eq!(problems("a.rs", &text), [(801, "file of 801 lines, over the limit of 800".to_owned())]);
         assert_eq!(problems("a.rs", &format!("//! {GENERATED_MARK}\n{text}")), []);
-        assert_eq!(problems("a.rs", &format!("// This file is {GENERATED_MARK} by somebody.\n{text}")), []);
+        assert_eq!(problems("a.rs", &format!("// This file is {GENERATED_MARK} by hand.\n{text}")), []);
         let (line, _) = problems("a.rs", &format!("// {GENERATED_MARK}\nunsafe fn h() {{}}\n{text}")).remove(0);
         assert_eq!(line, 2, "what is generated is safe too");
     }

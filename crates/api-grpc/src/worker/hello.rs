@@ -1,7 +1,7 @@
 //! Opening the sessions of a stream.
 //!
 //! For: the first batch of a worker, and the first of the server. Not for: anything that follows.
-//! Invariant: a worker that speaks no version of ours is told the versions of both sides.
+//! Invariant: the refusal of a worker without a common version names the versions of both sides.
 
 use std::time::Duration;
 
@@ -20,13 +20,13 @@ const HELLO: Duration = Duration::from_secs(10);
 /// The oldest version of the protocol that is spoken here.
 const PROTOCOL_MIN: u32 = 1;
 
-/// The sessions of a stream, in the order of their numbers, and what is said of them.
+/// The sessions of a stream, in the order of their numbers, and the answer about them.
 pub(super) struct Opened {
     pub(super) sessions: Vec<Session>,
     pub(super) welcome: v1::ServerMessages,
 }
 
-/// Waits for `Hello` and opens what it asks for.
+/// Waits for `Hello` and opens the sessions that it requests.
 pub(super) async fn open(workers: &Workers, incoming: &mut Streaming<v1::WorkerMessages>) -> Result<Opened> {
     let first = tokio::time::timeout(HELLO, incoming.message()).await;
     let batch = match first {

@@ -1,4 +1,4 @@
-//! What a worker says, on its way to the engine.
+//! Messages of a worker, on their way to the engine.
 //!
 //! For: batches, in order, each report to the session of its instance. Not for: judging reports (the engine does).
 //! Invariant: a stream is read only as fast as the engine takes it; a fault of one attempt refuses that attempt, and
@@ -48,7 +48,7 @@ pub(super) async fn read(
     }
 }
 
-/// Why a stream cannot be read on. A connection that breaks says nothing that anybody could read.
+/// Why a stream cannot be read on. A broken connection has no answer.
 pub(super) fn broken(status: &Status) -> Error {
     if let Some(error) = error_in(status) {
         return error;
@@ -65,7 +65,7 @@ pub(super) fn broken(status: &Status) -> Error {
     }
 }
 
-/// That a worker was heard: any message speaks for all instances of its stream.
+/// The time of a worker's last message: any message counts for all instances of its stream.
 struct Life {
     last: Option<Instant>,
     pause: Duration,
@@ -76,7 +76,7 @@ impl Life {
         Self { last: None, pause: interval.to_std() / 4 }
     }
 
-    /// Tells every session that its worker lives; not more often than is of use.
+    /// Forwards the heartbeat to every session; not more often than needed.
     async fn spread(&mut self, senders: &[SessionSender]) -> Result<()> {
         if self.last.is_some_and(|last| last.elapsed() < self.pause) {
             return Ok(());
@@ -110,7 +110,7 @@ async fn take(message: v1::WorkerMessage, senders: &[SessionSender], refusals: &
     };
     match (about, refusal) {
         (_, None) => Ok(()),
-        // The engine takes nothing from anybody: the stream says so, not the attempt.
+        // The engine accepts no messages at all: the stream is refused, not the attempt.
         (_, Some(error)) if error.kind() == ErrorKind::Unavailable => Err(error),
         (Some(about), Some(error)) => {
             refuse(refusals, instance, about, error).await;
@@ -145,6 +145,6 @@ fn delta_bytes(delta: &Delta) -> usize {
 
 async fn refuse(refusals: &Refusals, instance: u32, (task, token): (TaskId, Token), error: Error) {
     let kind = Some(ToWorker::Refused { task, token, error }.into());
-    // Where nobody writes any more, the worker is gone, and needs no answer.
+    // Where the writer was dropped, the worker is disconnected, and needs no answer.
     let _ = refusals.send(v1::ServerMessage { instance, kind }).await;
 }

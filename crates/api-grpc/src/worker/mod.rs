@@ -36,7 +36,7 @@ impl Workers {
         Self { engine, heartbeat_timeout }
     }
 
-    /// How often a worker must be heard: so often that it may miss twice.
+    /// The heartbeat interval: short enough that a worker may miss two.
     fn heartbeat_interval(&self) -> Span {
         Span((self.heartbeat_timeout.0 / 3).max(1))
     }
@@ -55,7 +55,7 @@ impl Workers {
         tokio::select! {
             read = &mut reading => read,
             written = &mut writing => match written? {
-                // Nobody takes answers any more, but reports may still be under way.
+                // The receiver of answers was dropped, but reports may still be in transit.
                 Some(_sessions) => reading.await,
                 None => Ok(()),
             },
@@ -76,7 +76,7 @@ impl WorkerService for Workers {
         // The answer begins at once: some clients wait for it before they send `Hello`.
         tokio::spawn(async move {
             if let Err(error) = workers.talk(incoming, &answers).await {
-                // A worker that has gone needs no reason.
+                // A disconnected worker needs no reason.
                 let _ = answers.send(Err(status(error))).await;
             }
         });

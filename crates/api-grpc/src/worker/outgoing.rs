@@ -1,6 +1,6 @@
-//! What the engine says, on its way to a worker.
+//! Messages of the engine, on their way to a worker.
 //!
-//! For: what waits in all sessions of a stream, in batches as large as is good. Not for: the order of messages (each
+//! For: sending the pending messages of all sessions of a stream, in batches. Not for: the order of messages (each
 //! session keeps its own).
 //! Invariant: nothing is taken from a session before the worker's connection has taken what came before, beyond one
 //! batch; documents travel whole.
@@ -17,20 +17,21 @@ use tokio::sync::mpsc;
 
 use super::Answers;
 
-/// Bytes that stand around a message in its batch, at most.
+/// Bytes of the envelope of a message in its batch, at most.
 const AROUND_BYTES: usize = 16;
 
 /// What comes from one session.
-enum Said {
+enum Outgoing {
     Messages(u32, Vec<ToWorker>),
-    /// The engine has let the instance go.
+    /// The engine has disconnected the instance.
     Ended(u32),
 }
 
-type Sessions = SelectAll<stream::BoxStream<'static, Said>>;
+type Sessions = SelectAll<stream::BoxStream<'static, Outgoing>>;
 
-/// Carries messages until nobody takes them any more (then the sessions are given back, still open), or the engine
-/// has let all instances go as it had told them (then there is nothing to give back), or one for another reason.
+/// Sends messages until the receiver is dropped (then the sessions are returned, still open), or the engine has ended
+/// all instances after draining them (then there is nothing to return), or has disconnected one for another reason
+/// (then that is the error).
 pub(super) async fn write(
     engine: &Handle,
     sessions: Vec<Session>,
@@ -38,7 +39,7 @@ pub(super) async fn write(
     mut refused: mpsc::Receiver<v1::ServerMessage>,
     answers: &Answers,
 ) -> Result<Option<impl Sized + use<>>> {
-    let mut sessions: Sessions = (0..).zip(sessions).map(|(number, session)| said(number, session)).collect();
+    let mut sessions: Sessions = (0..).zip(sessions).map(|(number, session)| outgoing(number, session)).collect();
     let mut writer = Writer {
         engine,
         senders,
@@ -52,12 +53,12 @@ pub(super) async fn write(
     loop {
         tokio::select! {
             Some(refusal) = refused.recv() => writer.put(refusal).await,
-            Some(said) = sessions.next() => writer.say(said).await?,
+            Some(outgoing) = sessions.next() => writer.write(outgoing).await?,
         }
-        // What else waits goes along, as long as it does not keep the worker waiting.
+        // Further pending messages join the batch, as long as they are ready at once.
         while writer.open > 0 && !writer.gone {
             match sessions.next().now_or_never() {
-                Some(Some(said)) => writer.say(said).await?,
+                Some(Some(outgoing)) => writer.write(outgoing).await?,
                 _ => break,
             }
         }
@@ -71,19 +72,19 @@ pub(super) async fn write(
     }
 }
 
-/// A session as the stream of what it says.
-fn said(number: u32, session: Session) -> stream::BoxStream<'static, Said> {
+/// A session as the stream of its messages.
+fn outgoing(number: u32, session: Session) -> stream::BoxStream<'static, Outgoing> {
     let messages = stream::unfold(Some(session), move |session| async move {
         let mut session = session?;
         match session.receive().await {
-            Some(messages) => Some((Said::Messages(number, messages), Some(session))),
-            None => Some((Said::Ended(number), None)),
+            Some(messages) => Some((Outgoing::Messages(number, messages), Some(session))),
+            None => Some((Outgoing::Ended(number), None)),
         }
     });
     messages.boxed()
 }
 
-/// What a worker is told whom the engine has let go without having told it to leave.
+/// The error for a worker whose session the engine has ended without draining it.
 fn lost() -> Error {
     Error::new(Code::SessionLost, "the worker was silent for too long, or did not read what it was sent")
         .hint("connect again, and claim what is held")
@@ -94,27 +95,27 @@ struct Writer<'a> {
     engine: &'a Handle,
     senders: &'a [SessionSender],
     answers: &'a Answers,
-    /// How many sessions the engine has not let go.
+    /// How many sessions are open.
     open: usize,
-    /// Which instances were told to leave.
+    /// Which instances were drained.
     drained: Vec<bool>,
     batch: Vec<v1::ServerMessage>,
     bytes: usize,
-    /// Whether nobody takes answers any more.
+    /// Whether the receiver of answers was dropped.
     gone: bool,
 }
 
 impl Writer<'_> {
-    async fn say(&mut self, said: Said) -> Result<()> {
-        match said {
-            Said::Messages(instance, messages) => {
+    async fn write(&mut self, outgoing: Outgoing) -> Result<()> {
+        match outgoing {
+            Outgoing::Messages(instance, messages) => {
                 for message in messages {
                     self.message(instance, message).await?;
                 }
             }
-            // The others of the stream go on where this one was told to leave, as by the removal of its agent. A lost
-            // one must come back, and can do so only with its stream.
-            Said::Ended(instance) => {
+            // The others of the stream continue where this one was drained, as by the removal of its agent. A lost one
+            // must reconnect, and can do so only with its stream.
+            Outgoing::Ended(instance) => {
                 self.engine.ready().await?;
                 if !self.drained[instance as usize] {
                     return Err(lost());
@@ -136,7 +137,7 @@ impl Writer<'_> {
         let wire = v1::ServerMessage { instance, kind: Some(kind) };
         let (bytes, max) = (wire.encoded_len() + AROUND_BYTES, limits::GRPC_BATCH_BYTES_MAX);
         match attempt {
-            // Only a task can be so large: it brings its whole journal.
+            // Only a task can be so large: it contains its whole journal.
             Some((task, token)) if bytes > max => {
                 let message = format!("the task with its journal has {bytes} bytes, the limit is {max}");
                 let error = Error::new(Code::LimitReached, message)

@@ -1,4 +1,4 @@
-//! Workers that err or lie: each is refused by name, and harms nobody else.
+//! Workers that err or lie: each is refused by name, and others are not affected.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::{Server, Worker, complete, document, error_of, fail, hello, instance, record, soon};
 
-/// Ends the stream of a worker that says this after it was welcomed; another worker goes on.
+/// Ends the stream of a worker that sends this after its welcome; another worker continues.
 async fn fault(messages: Vec<v1::WorkerMessage>, code: Code, grpc: tonic::Code, words: &str) {
     let server = Server::start().await;
     let mut good = server.one(1).await;
@@ -123,7 +123,7 @@ async fn a_document_that_is_none_fails_its_attempt_alone() {
     let delta = v1::Delta { kind: Some(v1::delta::Kind::Text("x".repeat(limits::STREAM_DELTA_BYTES_MAX + 1))) };
     worker.say(0, Kind::Stream(v1::Stream { attempt: first.attempt.clone(), delta: Some(delta) })).await;
     assert_eq!(worker.refused().await.1.code, Code::LimitReached);
-    // As the protocol says, the worker fails the attempt; the other goes on.
+    // As the protocol requires, the worker fails the attempt; the other continues.
     worker.say_all(vec![said(0, fail(&first, "refused", false)), said(0, complete(&second, "2"))]).await;
     let ends =
         [server.ended(first.run.parse().unwrap()).await.status, server.ended(second.run.parse().unwrap()).await.status];
@@ -239,7 +239,7 @@ async fn a_connection_over_which_nothing_is_asked_ends() {
     let server = Server::with(None, Config::default(), config).await;
     let mut silent = tokio::net::TcpStream::connect(server.address).await.unwrap();
     let mut rest = Vec::new();
-    // Whatever the server says first, it closes.
+    // Whatever the server sends first, it closes.
     let _ = soon("the end of the connection", silent.read_to_end(&mut rest)).await;
     let mut worker = server.one(1).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -273,7 +273,7 @@ async fn one_connection_too_many_is_closed() {
     let mut second = tokio::net::TcpStream::connect(server.address).await.unwrap();
     let _ = second.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
     let mut rest = Vec::new();
-    // Closed, or reset because something was still under way; either way nothing was said.
+    // Closed, or reset because something was still under way; either way nothing was sent.
     let _ = soon("the end of the connection", second.read_to_end(&mut rest)).await;
     assert!(rest.is_empty());
     worker.leave().await;

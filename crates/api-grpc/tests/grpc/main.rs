@@ -1,4 +1,4 @@
-//! The gRPC interface over loopback: the real engine, the real serve loop, and a worker that says what a test says.
+//! The gRPC interface over loopback: the real engine, the real serve loop, and a worker whose messages a test chooses.
 
 mod access;
 mod faults;

@@ -57,7 +57,7 @@ async fn no_more_is_handed_out_than_was_asked_for() {
         server.run("work", &json!(n)).await;
     }
     let (first, second) = (worker.task().await, worker.task().await);
-    // A refusal comes behind everything that was said before it: there is no third task.
+    // A refusal comes behind all earlier messages: there is no third task.
     let unknown = v1::Attempt { token: 1, ..first.attempt.clone().unwrap() };
     worker.say(0, Kind::Complete(v1::Complete { attempt: Some(unknown), output: "1".into() })).await;
     assert_eq!(worker.refused().await.1.code, Code::Fenced);
@@ -206,7 +206,7 @@ async fn any_message_speaks_for_all_instances_of_the_stream() {
     let (number, said) = worker.heard().await;
     let Says::Task(task) = said else { panic!("a task: {said:?}") };
     assert_eq!(number, 1);
-    // For longer than the heartbeat timeout only the other instance is heard of.
+    // For longer than the heartbeat timeout only the other instance sends messages.
     let mut beat = tokio::time::interval(std::time::Duration::from_micros(interval / 2));
     for tasks in 1..12 {
         beat.tick().await;
@@ -248,7 +248,7 @@ async fn an_agent_that_is_removed_leaves_the_others_of_its_stream_alone() {
     assert_eq!(server.ended(run).await.status, RunStatus::Completed);
     server.engine.remove_agent("default", "worker", None, true).await.unwrap();
     assert!(matches!(worker.heard().await, (0, Says::Drain(_))));
-    assert!(worker.next().await.unwrap().is_none(), "a stream that nobody is left on ends well");
+    assert!(worker.next().await.unwrap().is_none(), "a stream without instances ends well");
 }
 
 #[tokio::test]
@@ -259,7 +259,7 @@ async fn a_stopping_engine_waits_and_ends_the_streams() {
     let task = worker.task().await;
     let engine = server.engine.clone();
     let stopping = tokio::spawn(async move { engine.shutdown(std::time::Duration::from_secs(20)).await });
-    // It is not told to leave: it comes to the server that follows.
+    // It is not drained: it reconnects to the next server.
     worker.say(0, complete(&task, "1")).await;
     let status = worker.end().await;
     assert_eq!((status.code(), error_of(&status).code), (tonic::Code::Unavailable, Code::Stopping));

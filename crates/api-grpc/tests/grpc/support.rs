@@ -123,7 +123,7 @@ impl Server {
         String::from_utf8(self.engine.payload("default", document).await.unwrap().to_vec()).unwrap()
     }
 
-    /// Opens a stream and says hello.
+    /// Opens a stream and sends `Hello`.
     pub(crate) async fn worker(&self, hello: v1::Hello) -> Result<Worker, Status> {
         let mut worker = Worker::open(&self.channel).await?;
         worker.say(0, Kind::Hello(hello)).await;
@@ -163,7 +163,7 @@ pub(crate) fn instance(agent: &str, capability: &str, credit: u32) -> v1::HelloI
     v1::HelloInstance { agent: Some(agent), credit, ..Default::default() }
 }
 
-/// A worker whose every word a test says.
+/// A worker whose every message a test chooses.
 pub(crate) struct Worker {
     said: Option<mpsc::Sender<v1::WorkerMessages>>,
     heard: Streaming<v1::ServerMessages>,
@@ -186,7 +186,7 @@ impl Worker {
         self.say_all(vec![v1::WorkerMessage { instance, kind: Some(kind) }]).await;
     }
 
-    /// One batch. Where the server has ended the stream already, nobody hears it.
+    /// One batch. Where the server has ended the stream already, the message is lost.
     pub(crate) async fn say_all(&self, messages: Vec<v1::WorkerMessage>) {
         let said = self.said.as_ref().expect("the worker has not closed its side");
         let _ = said.send(v1::WorkerMessages { messages }).await;
@@ -266,13 +266,13 @@ pub(crate) fn document(text: &str) -> Payload {
     Payload::inline(text.as_bytes())
 }
 
-/// The error that a status brings along.
+/// The error inside a status.
 pub(crate) fn error_of(status: &Status) -> Error {
     let bytes = status.metadata().get_bin("consort-error-bin").unwrap_or_else(|| panic!("no error in {status:?}"));
     convert::error_from_wire(v1::Error::decode(bytes.to_bytes().unwrap()).unwrap())
 }
 
-/// An engine that lets go of silent workers and of their tasks at once.
+/// An engine that counts silent workers, and their tasks, as lost at once.
 pub(crate) fn hasty() -> Config {
     Config { grace: Span::from_millis(100), heartbeat_timeout: Span::from_millis(600), ..Config::default() }
 }

@@ -1,6 +1,7 @@
 //! Agents: found, shown, watched, and operated.
 //!
-//! For: what is known of agents, and what operators say about them. Not for: how agents connect (gRPC has that).
+//! For: the declarations and statistics of agents, and the settings that operators make. Not for: how agents connect
+//! (gRPC has that).
 //! Invariant: an answer to an operation is sent after its command is durable.
 
 use consort_api::agents::{
@@ -11,10 +12,10 @@ use futures::{StreamExt as _, stream};
 
 use super::events;
 use crate::{
-    answer::Given,
-    call::Call,
+    answer::ResponseBody,
     convert,
     problem::Problem,
+    request::RequestContext,
     route::{Handled, Route, route},
 };
 
@@ -35,43 +36,47 @@ fn filter(asked: &AgentFilter) -> registry::AgentFilter {
     registry::AgentFilter { name: None, version: None, capability, labels, text }
 }
 
-async fn list(call: Call<ListAgents>) -> Handled<ListAgents> {
-    let agents = call.engine().agents(&call.namespace, filter(&call.params)).await?;
-    Ok(Given::Reply(convert::items(agents, convert::agent)))
+async fn list(request: RequestContext<ListAgents>) -> Handled<ListAgents> {
+    let agents = request.engine().agents(&request.namespace, filter(&request.params)).await?;
+    Ok(ResponseBody::Reply(convert::items(agents, convert::agent)))
 }
 
-async fn show(call: Call<ShowAgent>) -> Handled<ShowAgent> {
-    let agents = call.engine().agent(&call.namespace, &call.params.name, call.params.version.as_deref()).await?;
-    Ok(Given::Reply(convert::items(agents, convert::agent)))
+async fn show(request: RequestContext<ShowAgent>) -> Handled<ShowAgent> {
+    let agents =
+        request.engine().agent(&request.namespace, &request.params.name, request.params.version.as_deref()).await?;
+    Ok(ResponseBody::Reply(convert::items(agents, convert::agent)))
 }
 
-async fn watch(call: Call<WatchAgents>) -> Handled<WatchAgents> {
-    let watch = call.engine().watch_agents(&call.namespace, filter(&call.params)).await?;
+async fn watch(request: RequestContext<WatchAgents>) -> Handled<WatchAgents> {
+    let watch = request.engine().watch_agents(&request.namespace, filter(&request.params)).await?;
     let lists = stream::unfold(watch, |mut watch| async move { watch.next().await.map(|list| (list, watch)) });
     let said = lists.map(|list| match list {
         Ok(agents) => AgentsEvent::Agents(convert::items(agents, convert::agent)),
         Err(error) => AgentsEvent::Error(Problem::from(error).document()),
     });
-    Ok(Given::Raw(events::stream(said.map(|event| (event, None)), call.closing)))
+    Ok(ResponseBody::Raw(events::stream(said.map(|event| (event, None)), request.closing)))
 }
 
-async fn drain(call: Call<DrainAgent>) -> Handled<DrainAgent> {
-    call.engine().drain_agent(&call.namespace, &call.params.name, call.params.version.as_deref()).await?;
-    Ok(Given::Reply(()))
+async fn drain(request: RequestContext<DrainAgent>) -> Handled<DrainAgent> {
+    request.engine().drain_agent(&request.namespace, &request.params.name, request.params.version.as_deref()).await?;
+    Ok(ResponseBody::Reply(()))
 }
 
-async fn resume(call: Call<ResumeAgent>) -> Handled<ResumeAgent> {
-    call.engine().resume_agent(&call.namespace, &call.params.name, call.params.version.as_deref()).await?;
-    Ok(Given::Reply(()))
+async fn resume(request: RequestContext<ResumeAgent>) -> Handled<ResumeAgent> {
+    request.engine().resume_agent(&request.namespace, &request.params.name, request.params.version.as_deref()).await?;
+    Ok(ResponseBody::Reply(()))
 }
 
-async fn weigh(call: Call<WeighAgent>) -> Handled<WeighAgent> {
-    call.engine().weigh_agent(&call.namespace, &call.params.name, &call.params.version, call.body.weight).await?;
-    Ok(Given::Reply(()))
+async fn weigh(request: RequestContext<WeighAgent>) -> Handled<WeighAgent> {
+    request
+        .engine()
+        .weigh_agent(&request.namespace, &request.params.name, &request.params.version, request.body.weight)
+        .await?;
+    Ok(ResponseBody::Reply(()))
 }
 
-async fn remove(call: Call<RemoveAgent>) -> Handled<RemoveAgent> {
-    let (name, version) = (&call.params.name, call.params.version.as_deref());
-    call.engine().remove_agent(&call.namespace, name, version, call.params.force).await?;
-    Ok(Given::Reply(()))
+async fn remove(request: RequestContext<RemoveAgent>) -> Handled<RemoveAgent> {
+    let (name, version) = (&request.params.name, request.params.version.as_deref());
+    request.engine().remove_agent(&request.namespace, name, version, request.params.force).await?;
+    Ok(ResponseBody::Reply(()))
 }

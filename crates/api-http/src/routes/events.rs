@@ -19,9 +19,9 @@ use serde::Serialize;
 
 use crate::{problem::Problem, serve::Closing};
 
-/// How often a silent stream says that it is alive.
+/// The interval of keep-alive comments on a silent stream.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// How long a client waits before it comes back.
+/// How long a client waits before it reconnects.
 const COME_BACK: Duration = Duration::from_secs(1);
 
 /// The answer that sends events, each with its id where it has one, until they end or the server stops.
@@ -42,12 +42,12 @@ fn encode(event: &impl Serialize, id: Option<String>) -> Result<Event> {
     // A variant is an object of one field: its name, and its content.
     let inner = text.strip_prefix("{\"").and_then(|rest| rest.strip_suffix('}')?.split_once("\":"));
     let (name, data) = inner.ok_or_else(|| defect(&"it is no variant"))?;
-    // Documents keep the bytes of their author. Line breaks can only stand between JSON's tokens, never in a text.
+    // Documents keep the bytes of their author. Line breaks are only possible between JSON's tokens, never in a text.
     let event = Event::default().event(name).data(data.replace(['\r', '\n'], " "));
     Ok(id.into_iter().fold(event, Event::id))
 }
 
-/// The last event of a stream that broke. The client may come back with the id that it has.
+/// The last event of a stream that broke. The client may reconnect with the id that it has.
 fn failed(error: Error) -> Event {
     let problem = serde_json::to_string(&Problem::from(error).document()).unwrap_or_default();
     Event::default().event("error").data(problem)

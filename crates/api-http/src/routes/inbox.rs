@@ -9,9 +9,9 @@ use consort_types::{Code, Error, Payload, Result};
 
 use super::runs::whole;
 use crate::{
-    answer::Given,
-    call::Call,
+    answer::ResponseBody,
     convert,
+    request::RequestContext,
     route::{Handled, Route, route},
 };
 
@@ -24,28 +24,30 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-async fn list(call: Call<ListInbox>) -> Handled<ListInbox> {
-    let page = call.engine().inbox(&call.namespace, call.params.cursor.clone(), call.params.limit).await?;
-    Ok(Given::Reply(convert::page(page, convert::inbox_item)))
+async fn list(request: RequestContext<ListInbox>) -> Handled<ListInbox> {
+    let page = request.engine().inbox(&request.namespace, request.params.cursor.clone(), request.params.limit).await?;
+    Ok(ResponseBody::Reply(convert::page(page, convert::inbox_item)))
 }
 
-async fn show(call: Call<ShowInboxItem>) -> Handled<ShowInboxItem> {
-    Ok(Given::Reply(convert::inbox_item(call.engine().inbox_item(&call.namespace, call.params.task).await?)))
+async fn show(request: RequestContext<ShowInboxItem>) -> Handled<ShowInboxItem> {
+    Ok(ResponseBody::Reply(convert::inbox_item(
+        request.engine().inbox_item(&request.namespace, request.params.task).await?,
+    )))
 }
 
-async fn details(call: Call<InboxDetails>) -> Handled<InboxDetails> {
-    let item = call.engine().inbox_item(&call.namespace, call.params.task).await?;
-    Ok(whole(&call, item.details.unwrap_or_default()).await?)
+async fn details(request: RequestContext<InboxDetails>) -> Handled<InboxDetails> {
+    let item = request.engine().inbox_item(&request.namespace, request.params.task).await?;
+    Ok(whole(&request, item.details.unwrap_or_default()).await?)
 }
 
-async fn decide(call: Call<Decide>) -> Handled<Decide> {
-    let inbox::DecideRequest { by, comment, .. } = &call.body;
-    let decision = decision(&call.body)?;
-    call.engine().decide(&call.namespace, call.params.task, decision, by, comment.clone()).await?;
-    Ok(Given::Reply(()))
+async fn decide(request: RequestContext<Decide>) -> Handled<Decide> {
+    let inbox::DecideRequest { by, comment, .. } = &request.body;
+    let decision = decision(&request.body)?;
+    request.engine().decide(&request.namespace, request.params.task, decision, by, comment.clone()).await?;
+    Ok(ResponseBody::Reply(()))
 }
 
-/// The decision that is meant; the engine's type has an output where there can be one.
+/// The decision as the engine's type, which has an output only where one is possible.
 fn decision(request: &inbox::DecideRequest) -> Result<Decision> {
     if request.output.is_some() && request.decision != inbox::Decision::Done {
         return Err(Error::new(Code::BadRequest, "`output` goes only with the decision `done`").hint("leave it out"));

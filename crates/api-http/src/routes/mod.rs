@@ -1,7 +1,8 @@
 //! The handlers, by what they are about.
 //!
-//! For: calling the engine with what a request says, and giving its answer as a document. Not for: rules of an operation
-//! (the engine has them), its description (`consort_api` has it) or the form of requests and answers (`call`, `answer`).
+//! For: calling the engine with the content of a request, and returning its answer as a document. Not for: rules of an
+//! operation (the engine has them), its description (`consort_api` has it) or the form of requests and answers
+//! (`request`, `answer`).
 //! Invariant: a handler decides nothing.
 
 mod agents;

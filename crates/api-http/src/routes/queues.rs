@@ -1,14 +1,14 @@
 //! Queues and quotas.
 //!
-//! For: queues as they stand, and quotas as operators set them. Not for: the built-in limits (see `server`).
+//! For: the current state of queues, and the quotas that operators set. Not for: the built-in limits (see `server`).
 //! Invariant: an answer to a change is sent after its command is durable.
 
 use consort_api::queues::{ListQueues, ListQuotas, RemoveQuota, SetQuota};
 
 use crate::{
-    answer::Given,
-    call::Call,
+    answer::ResponseBody,
     convert,
+    request::RequestContext,
     route::{Handled, Route, route},
 };
 
@@ -21,20 +21,20 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-async fn queues(call: Call<ListQueues>) -> Handled<ListQueues> {
-    Ok(Given::Reply(convert::items(call.engine().queues(&call.namespace).await?, convert::queue)))
+async fn queues(request: RequestContext<ListQueues>) -> Handled<ListQueues> {
+    Ok(ResponseBody::Reply(convert::items(request.engine().queues(&request.namespace).await?, convert::queue)))
 }
 
-async fn quotas(call: Call<ListQuotas>) -> Handled<ListQuotas> {
-    Ok(Given::Reply(convert::items(call.engine().quotas(&call.namespace).await?, convert::quota)))
+async fn quotas(request: RequestContext<ListQuotas>) -> Handled<ListQuotas> {
+    Ok(ResponseBody::Reply(convert::items(request.engine().quotas(&request.namespace).await?, convert::quota)))
 }
 
-async fn set(call: Call<SetQuota>) -> Handled<SetQuota> {
-    call.engine().set_quota(&call.namespace, call.params.scope.clone(), call.body.clone().into()).await?;
-    Ok(Given::Reply(()))
+async fn set(request: RequestContext<SetQuota>) -> Handled<SetQuota> {
+    request.engine().set_quota(&request.namespace, request.params.scope.clone(), request.body.clone().into()).await?;
+    Ok(ResponseBody::Reply(()))
 }
 
-async fn remove(call: Call<RemoveQuota>) -> Handled<RemoveQuota> {
-    call.engine().remove_quota(&call.namespace, call.params.scope.clone()).await?;
-    Ok(Given::Reply(()))
+async fn remove(request: RequestContext<RemoveQuota>) -> Handled<RemoveQuota> {
+    request.engine().remove_quota(&request.namespace, request.params.scope.clone()).await?;
+    Ok(ResponseBody::Reply(()))
 }

@@ -17,9 +17,9 @@ use consort_engine::{ForkRequest, StartRequest, Started, view::RunFilter};
 use consort_types::{Code, Error, Payload, Result, Span, accept_traceparent};
 
 use crate::{
-    answer::{Given, content},
-    call::Call,
+    answer::{ResponseBody, content},
     convert,
+    request::RequestContext,
     route::{Handled, Route, route},
 };
 
@@ -52,152 +52,155 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-async fn start(call: Call<StartRun>) -> Handled<StartRun> {
-    // A trace that cannot be read is begun anew, as W3C has it: it is no part of the request.
-    let traceparent = call.params.traceparent.as_deref().and_then(|text| accept_traceparent(text).ok());
-    let runs::StartRequest { workflow, version, input, labels, priority, timeout } = call.body.clone();
-    let request = StartRequest {
-        namespace: call.namespace.clone(),
+async fn start(request: RequestContext<StartRun>) -> Handled<StartRun> {
+    // A `traceparent` that cannot be parsed is ignored and a new trace started, as W3C Trace Context requires.
+    let traceparent = request.params.traceparent.as_deref().and_then(|text| accept_traceparent(text).ok());
+    let runs::StartRequest { workflow, version, input, labels, priority, timeout } = request.body.clone();
+    let start = StartRequest {
+        namespace: request.namespace.clone(),
         workflow,
         version,
         input: input.map(Into::into),
-        idempotency_key: call.params.idempotency_key.clone(),
+        idempotency_key: request.params.idempotency_key.clone(),
         labels,
         priority,
         timeout,
         traceparent,
     };
-    Ok(made(call.engine().start(request).await?))
+    Ok(made(request.engine().start(start).await?))
 }
 
 /// A run that was started, and where it can be found.
-fn made(started: Started) -> Given<runs::Started> {
+fn made(started: Started) -> ResponseBody<runs::Started> {
     let path = format!("/v1/runs/{}", started.run);
-    Given::Made { new: !started.deduplicated, reply: convert::started(started), path }
+    ResponseBody::Made { new: !started.deduplicated, reply: convert::started(started), path }
 }
 
-async fn list(call: Call<ListRuns>) -> Handled<ListRuns> {
-    let runs::ListRunsParams { status, workflow, labels, children, cursor, limit } = call.params.clone();
+async fn list(request: RequestContext<ListRuns>) -> Handled<ListRuns> {
+    let runs::ListRunsParams { status, workflow, labels, children, cursor, limit } = request.params.clone();
     let filter = RunFilter { statuses: convert::statuses(&status), workflow, labels, children };
-    let page = call.engine().runs(&call.namespace, filter, cursor, limit).await?;
-    Ok(Given::Reply(convert::page(page, convert::summary)))
+    let page = request.engine().runs(&request.namespace, filter, cursor, limit).await?;
+    Ok(ResponseBody::Reply(convert::page(page, convert::summary)))
 }
 
-async fn bulk(call: Call<BulkRuns>) -> Handled<BulkRuns> {
-    let result = call.engine().bulk(&call.namespace, convert::bulk_request(call.body.clone())).await?;
-    Ok(Given::Reply(convert::bulk_result(result)))
+async fn bulk(request: RequestContext<BulkRuns>) -> Handled<BulkRuns> {
+    let result = request.engine().bulk(&request.namespace, convert::bulk_request(request.body.clone())).await?;
+    Ok(ResponseBody::Reply(convert::bulk_result(result)))
 }
 
-async fn show(call: Call<ShowRun>) -> Handled<ShowRun> {
-    let (run, engine) = (call.params.run, call.engine());
-    if let Some(wait) = call.params.wait {
+async fn show(request: RequestContext<ShowRun>) -> Handled<ShowRun> {
+    let (run, engine) = (request.params.run, request.engine());
+    if let Some(wait) = request.params.wait {
         if wait > WAIT_MAX {
             let message = format!("`wait` is `{wait}`, the limit is `{WAIT_MAX}`");
-            return Err(Error::new(Code::BadRequest, message).hint("ask again when it is over").into());
+            return Err(Error::new(Code::BadRequest, message).hint("repeat the request when the time is over").into());
         }
         let ended = tokio::select! {
-            ended = tokio::time::timeout(wait.to_std(), engine.wait_end(&call.namespace, run)) => ended.ok(),
-            () = call.closing.clone().closed() => None,
+            ended = tokio::time::timeout(wait.to_std(), engine.wait_end(&request.namespace, run)) => ended.ok(),
+            () = request.closing.clone().closed() => None,
         };
         if let Some(ended) = ended {
-            return Ok(Given::Reply(convert::run(ended?)));
+            return Ok(ResponseBody::Reply(convert::run(ended?)));
         }
     }
-    Ok(Given::Reply(convert::run(engine.run(&call.namespace, run).await?)))
+    Ok(ResponseBody::Reply(convert::run(engine.run(&request.namespace, run).await?)))
 }
 
-async fn tree(call: Call<RunTree>) -> Handled<RunTree> {
-    let nodes = call.engine().run_tree(&call.namespace, call.params.run).await?;
-    Ok(Given::Reply(nodes.into_iter().map(convert::node).collect()))
+async fn tree(request: RequestContext<RunTree>) -> Handled<RunTree> {
+    let nodes = request.engine().run_tree(&request.namespace, request.params.run).await?;
+    Ok(ResponseBody::Reply(nodes.into_iter().map(convert::node).collect()))
 }
 
-async fn steps(call: Call<RunSteps>) -> Handled<RunSteps> {
-    let (run, cursor, limit) = (call.params.run, call.params.cursor.clone(), call.params.limit);
-    let page = call.engine().steps(&call.namespace, run, cursor, limit).await?;
-    Ok(Given::Reply(convert::page(page, convert::step)))
+async fn steps(request: RequestContext<RunSteps>) -> Handled<RunSteps> {
+    let (run, cursor, limit) = (request.params.run, request.params.cursor.clone(), request.params.limit);
+    let page = request.engine().steps(&request.namespace, run, cursor, limit).await?;
+    Ok(ResponseBody::Reply(convert::page(page, convert::step)))
 }
 
-async fn history(call: Call<RunHistory>) -> Handled<RunHistory> {
-    let after = call.params.after.as_deref().map(str::parse).transpose()?;
-    let page = call.engine().history(&call.namespace, call.params.run, after, call.params.limit).await?;
-    Ok(Given::Reply(convert::page(page, convert::entry)))
+async fn history(request: RequestContext<RunHistory>) -> Handled<RunHistory> {
+    let after = request.params.after.as_deref().map(str::parse).transpose()?;
+    let page = request.engine().history(&request.namespace, request.params.run, after, request.params.limit).await?;
+    Ok(ResponseBody::Reply(convert::page(page, convert::entry)))
 }
 
-async fn source(call: Call<RunSource>) -> Handled<RunSource> {
-    Ok(Given::Reply(call.engine().run_source(&call.namespace, call.params.run).await?))
+async fn source(request: RequestContext<RunSource>) -> Handled<RunSource> {
+    Ok(ResponseBody::Reply(request.engine().run_source(&request.namespace, request.params.run).await?))
 }
 
-async fn replay(call: Call<ReplayRun>) -> Handled<ReplayRun> {
-    Ok(Given::Reply(convert::replay(call.engine().replay(&call.namespace, call.params.run).await?)))
+async fn replay(request: RequestContext<ReplayRun>) -> Handled<ReplayRun> {
+    Ok(ResponseBody::Reply(convert::replay(request.engine().replay(&request.namespace, request.params.run).await?)))
 }
 
-async fn compare(call: Call<CompareRuns>) -> Handled<CompareRuns> {
-    let found = call.engine().compare(&call.namespace, call.params.run, call.params.other).await?;
-    Ok(Given::Reply(convert::comparison(found)))
+async fn compare(request: RequestContext<CompareRuns>) -> Handled<CompareRuns> {
+    let found = request.engine().compare(&request.namespace, request.params.run, request.params.other).await?;
+    Ok(ResponseBody::Reply(convert::comparison(found)))
 }
 
 /// A document in full, without copying it.
-pub(super) async fn whole<O: Operation<Reply = Document>>(call: &Call<O>, payload: Payload) -> Result<Given<Document>> {
-    let bytes = call.engine().payload(&call.namespace, payload).await?;
-    Ok(Given::Raw(content(StatusCode::OK, "application/json", Bytes::from_owner(bytes))))
+pub(super) async fn whole<O: Operation<Reply = Document>>(
+    request: &RequestContext<O>,
+    payload: Payload,
+) -> Result<ResponseBody<Document>> {
+    let bytes = request.engine().payload(&request.namespace, payload).await?;
+    Ok(ResponseBody::Raw(content(StatusCode::OK, "application/json", Bytes::from_owner(bytes))))
 }
 
-async fn input(call: Call<RunInput>) -> Handled<RunInput> {
-    let run = call.engine().run(&call.namespace, call.params.run).await?;
-    Ok(whole(&call, run.input).await?)
+async fn input(request: RequestContext<RunInput>) -> Handled<RunInput> {
+    let run = request.engine().run(&request.namespace, request.params.run).await?;
+    Ok(whole(&request, run.input).await?)
 }
 
-async fn output(call: Call<RunOutput>) -> Handled<RunOutput> {
-    let output = call.engine().run_output(&call.namespace, call.params.run).await?;
-    Ok(whole(&call, output).await?)
+async fn output(request: RequestContext<RunOutput>) -> Handled<RunOutput> {
+    let output = request.engine().run_output(&request.namespace, request.params.run).await?;
+    Ok(whole(&request, output).await?)
 }
 
-async fn step_output(call: Call<StepOutput>) -> Handled<StepOutput> {
-    let output = call.engine().step_output(&call.namespace, call.params.run, call.params.task).await?;
-    Ok(whole(&call, output).await?)
+async fn step_output(request: RequestContext<StepOutput>) -> Handled<StepOutput> {
+    let output = request.engine().step_output(&request.namespace, request.params.run, request.params.task).await?;
+    Ok(whole(&request, output).await?)
 }
 
-async fn cancel(call: Call<CancelRun>) -> Handled<CancelRun> {
-    call.engine().cancel(&call.namespace, call.params.run, &call.body.reason, call.body.force).await?;
-    Ok(Given::Reply(()))
+async fn cancel(request: RequestContext<CancelRun>) -> Handled<CancelRun> {
+    request.engine().cancel(&request.namespace, request.params.run, &request.body.reason, request.body.force).await?;
+    Ok(ResponseBody::Reply(()))
 }
 
-async fn pause(call: Call<PauseRun>) -> Handled<PauseRun> {
-    call.engine().pause(&call.namespace, call.params.run).await?;
-    Ok(Given::Reply(()))
+async fn pause(request: RequestContext<PauseRun>) -> Handled<PauseRun> {
+    request.engine().pause(&request.namespace, request.params.run).await?;
+    Ok(ResponseBody::Reply(()))
 }
 
-async fn resume(call: Call<ResumeRun>) -> Handled<ResumeRun> {
-    call.engine().resume(&call.namespace, call.params.run).await?;
-    Ok(Given::Reply(()))
+async fn resume(request: RequestContext<ResumeRun>) -> Handled<ResumeRun> {
+    request.engine().resume(&request.namespace, request.params.run).await?;
+    Ok(ResponseBody::Reply(()))
 }
 
-async fn signal(call: Call<SignalRun>) -> Handled<SignalRun> {
-    let payload = call.body.clone().into();
-    call.engine().signal(&call.namespace, call.params.run, &call.params.name, payload).await?;
-    Ok(Given::Reply(()))
+async fn signal(request: RequestContext<SignalRun>) -> Handled<SignalRun> {
+    let payload = request.body.clone().into();
+    request.engine().signal(&request.namespace, request.params.run, &request.params.name, payload).await?;
+    Ok(ResponseBody::Reply(()))
 }
 
-async fn retry(call: Call<RetryRun>) -> Handled<RetryRun> {
-    Ok(made(call.engine().retry(&call.namespace, call.params.run, call.body.from.clone()).await?))
+async fn retry(request: RequestContext<RetryRun>) -> Handled<RetryRun> {
+    Ok(made(request.engine().retry(&request.namespace, request.params.run, request.body.from.clone()).await?))
 }
 
-async fn fork(call: Call<ForkRun>) -> Handled<ForkRun> {
-    let request = ForkRequest {
-        namespace: call.namespace.clone(),
-        from: call.params.run,
-        step: call.body.from.clone(),
-        input: call.body.input.clone().map(Into::into),
+async fn fork(request: RequestContext<ForkRun>) -> Handled<ForkRun> {
+    let fork = ForkRequest {
+        namespace: request.namespace.clone(),
+        from: request.params.run,
+        step: request.body.from.clone(),
+        input: request.body.input.clone().map(Into::into),
     };
-    Ok(made(call.engine().fork(request).await?))
+    Ok(made(request.engine().fork(fork).await?))
 }
 
-async fn delete(call: Call<DeleteRun>) -> Handled<DeleteRun> {
-    call.engine().delete(&call.namespace, call.params.run).await?;
-    Ok(Given::Reply(()))
+async fn delete(request: RequestContext<DeleteRun>) -> Handled<DeleteRun> {
+    request.engine().delete(&request.namespace, request.params.run).await?;
+    Ok(ResponseBody::Reply(()))
 }
 
-async fn retention(call: Call<SetRetention>) -> Handled<SetRetention> {
-    call.engine().set_retention(&call.namespace, call.body.keep).await?;
-    Ok(Given::Reply(()))
+async fn retention(request: RequestContext<SetRetention>) -> Handled<SetRetention> {
+    request.engine().set_retention(&request.namespace, request.body.keep).await?;
+    Ok(ResponseBody::Reply(()))
 }

@@ -1,7 +1,7 @@
 //! The server itself: status, limits, error pages, its description, the probes.
 //!
 //! For: what is not about one run, workflow or agent. Not for: configuration (a server's is read at its start).
-//! Invariant: a probe tells nothing but whether it is content: anyone may ask it.
+//! Invariant: a probe reveals nothing but its own result, because it needs no token.
 
 use axum::http::StatusCode;
 use consort_api::{
@@ -14,26 +14,26 @@ use consort_api::{
 use consort_types::{Code, Error, Result, limits};
 
 use crate::{
-    answer::{Given, text_of},
-    call::Call,
+    answer::{ResponseBody, text_of},
     convert,
+    request::RequestContext,
     route::{Handled, Route, route},
 };
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
         route::<ShowStatus, _>(status),
-        route::<ListLimits, _>(|_| async { Ok(Given::Reply(built_in_limits())) }),
-        route::<ListErrors, _>(|_| async { Ok(Given::Reply(errors())) }),
+        route::<ListLimits, _>(|_| async { Ok(ResponseBody::Reply(built_in_limits())) }),
+        route::<ListErrors, _>(|_| async { Ok(ResponseBody::Reply(errors())) }),
         route::<ShowError, _>(error),
-        route::<OpenApi, _>(|_| async { Ok(Given::Reply(openapi().into())) }),
-        route::<Healthy, _>(|_| async { Ok(Given::Reply(Ready { status: "ok".to_owned() })) }),
+        route::<OpenApi, _>(|_| async { Ok(ResponseBody::Reply(openapi().into())) }),
+        route::<Healthy, _>(|_| async { Ok(ResponseBody::Reply(Ready { status: "ok".to_owned() })) }),
         route::<IsReady, _>(ready),
     ]
 }
 
-async fn status(call: Call<ShowStatus>) -> Handled<ShowStatus> {
-    Ok(Given::Reply(convert::status(call.engine().status_of(&call.namespace).await?)))
+async fn status(request: RequestContext<ShowStatus>) -> Handled<ShowStatus> {
+    Ok(ResponseBody::Reply(convert::status(request.engine().status_of(&request.namespace).await?)))
 }
 
 fn built_in_limits() -> Items<BuiltInLimit> {
@@ -68,19 +68,19 @@ fn code(text: &str) -> Result<Code> {
     })
 }
 
-async fn error(call: Call<ShowError>) -> Handled<ShowError> {
-    let page = page(code(&call.params.code)?);
+async fn error(request: RequestContext<ShowError>) -> Handled<ShowError> {
+    let page = page(code(&request.params.code)?);
     // The first that is named is what is liked best; a program that names nothing gets JSON.
-    if call.params.accept.as_deref().is_some_and(|accept| accept.trim_start().starts_with("text/")) {
+    if request.params.accept.as_deref().is_some_and(|accept| accept.trim_start().starts_with("text/")) {
         let ErrorPage { code, title, kind, status, text } = page;
         let text = format!("{code}: {title}\n\n{text}\n\nkind: {kind}, status: {status}\n");
-        return Ok(Given::Raw(text_of(StatusCode::OK, "text/plain", &text)));
+        return Ok(ResponseBody::Raw(text_of(StatusCode::OK, "text/plain", &text)));
     }
-    Ok(Given::Reply(page))
+    Ok(ResponseBody::Reply(page))
 }
 
-async fn ready(call: Call<IsReady>) -> Handled<IsReady> {
+async fn ready(request: RequestContext<IsReady>) -> Handled<IsReady> {
     // The message may name files: only the status, which needs the token, has it.
-    call.engine().ready().await.map_err(|error| Error::new(error.code, error.code.title()))?;
-    Ok(Given::Reply(Ready { status: "ok".to_owned() }))
+    request.engine().ready().await.map_err(|error| Error::new(error.code, error.code.title()))?;
+    Ok(ResponseBody::Reply(Ready { status: "ok".to_owned() }))
 }

@@ -1,7 +1,7 @@
 //! Following a run over server-sent events.
 //!
-//! For: entries of its history as they happen, with live progress in between. Not for: keeping a place for a client: its
-//! cursor is all there is, so a watch goes on wherever it broke off.
+//! For: entries of its history as they happen, with live progress in between. Not for: state of a client: its cursor is
+//! all there is, so a watch can be resumed on any server.
 //! Invariant: entries come in order, each once, from the cursor on; `end` is the last event of a run that has ended.
 
 use axum::{
@@ -15,10 +15,10 @@ use futures::StreamExt as _;
 
 use super::events;
 use crate::{
-    answer::Given,
-    call::Call,
+    answer::ResponseBody,
     convert,
     problem::Problem,
+    request::RequestContext,
     route::{Handled, Route, route},
 };
 
@@ -26,18 +26,18 @@ pub(super) fn routes() -> Vec<Route> {
     vec![route::<WatchRun, _>(watch)]
 }
 
-async fn watch(call: Call<WatchRun>) -> Handled<WatchRun> {
-    let run = call.params.run;
-    let last = call.params.last_event_id.as_deref().filter(|last| !last.is_empty());
+async fn watch(request: RequestContext<WatchRun>) -> Handled<WatchRun> {
+    let run = request.params.run;
+    let last = request.params.last_event_id.as_deref().filter(|last| !last.is_empty());
     if last == Some(END_ID) {
-        call.engine().run(&call.namespace, run).await?;
+        request.engine().run(&request.namespace, run).await?;
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NO_CONTENT;
-        return Ok(Given::Raw(response));
+        return Ok(ResponseBody::Raw(response));
     }
-    let cursor = last.or(call.params.after.as_deref()).map(str::parse::<JournalCursor>).transpose()?;
-    let watch = call.engine().watch(&call.namespace, run, cursor).await?;
-    Ok(Given::Raw(events::stream(watch.into_stream().map(event), call.closing)))
+    let cursor = last.or(request.params.after.as_deref()).map(str::parse::<JournalCursor>).transpose()?;
+    let watch = request.engine().watch(&request.namespace, run, cursor).await?;
+    Ok(ResponseBody::Raw(events::stream(watch.into_stream().map(event), request.closing)))
 }
 
 /// An event with its id.

@@ -15,10 +15,10 @@ use consort_types::{Code, Error, Result};
 use consort_workflow_check::{Checked, Diagnostics, Graph, language_schema};
 
 use crate::{
-    answer::Given,
-    call::Call,
+    answer::ResponseBody,
     convert,
     problem::Problem,
+    request::RequestContext,
     route::{Handled, Route, route},
 };
 
@@ -30,7 +30,7 @@ pub(super) fn routes() -> Vec<Route> {
         route::<ShowWorkflow, _>(show),
         route::<WorkflowGraph, _>(graph),
         route::<DrawWorkflow, _>(draw),
-        route::<WorkflowSchema, _>(|_| async { Ok(Given::Reply(language_schema().into())) }),
+        route::<WorkflowSchema, _>(|_| async { Ok(ResponseBody::Reply(language_schema().into())) }),
     ]
 }
 
@@ -40,10 +40,10 @@ async fn parse(source: String) -> Result<Result<Checked, Diagnostics>> {
     parsed.await.map_err(|_| Error::new(Code::Internal, "the workflow could not be read"))
 }
 
-async fn deploy(call: Call<DeployWorkflow>) -> Handled<DeployWorkflow> {
-    let checked = parse(call.body.source.clone()).await??;
+async fn deploy(request: RequestContext<DeployWorkflow>) -> Handled<DeployWorkflow> {
+    let checked = parse(request.body.source.clone()).await??;
     let warnings = convert::diagnostics(&checked.warnings);
-    let deployed = call.engine().deploy_checked(&call.namespace, checked.compiled).await?;
+    let deployed = request.engine().deploy_checked(&request.namespace, checked.compiled).await?;
     let (path, new) = (format!("/v1/workflows/{}", deployed.name), deployed.new);
     let reply = workflows::Deployed {
         name: deployed.name,
@@ -52,11 +52,11 @@ async fn deploy(call: Call<DeployWorkflow>) -> Handled<DeployWorkflow> {
         new,
         warnings,
     };
-    Ok(Given::Made { reply, new, path })
+    Ok(ResponseBody::Made { reply, new, path })
 }
 
-async fn check(call: Call<CheckWorkflow>) -> Handled<CheckWorkflow> {
-    Ok(Given::Reply(match parse(call.body.source.clone()).await? {
+async fn check(request: RequestContext<CheckWorkflow>) -> Handled<CheckWorkflow> {
+    Ok(ResponseBody::Reply(match parse(request.body.source.clone()).await? {
         Ok(checked) => Check {
             valid: true,
             diagnostics: convert::diagnostics(&checked.warnings),
@@ -67,23 +67,24 @@ async fn check(call: Call<CheckWorkflow>) -> Handled<CheckWorkflow> {
     }))
 }
 
-async fn list(call: Call<ListWorkflows>) -> Handled<ListWorkflows> {
-    let page = call.engine().workflows(&call.namespace, call.params.cursor.clone(), call.params.limit).await?;
-    Ok(Given::Reply(convert::page(page, convert::workflow)))
+async fn list(request: RequestContext<ListWorkflows>) -> Handled<ListWorkflows> {
+    let page =
+        request.engine().workflows(&request.namespace, request.params.cursor.clone(), request.params.limit).await?;
+    Ok(ResponseBody::Reply(convert::page(page, convert::workflow)))
 }
 
 async fn deployed<O: Operation>(
-    call: &Call<O>,
+    request: &RequestContext<O>,
     name: &str,
     version: Option<&String>,
 ) -> Result<DeployedWorkflow, Problem> {
-    Ok(call.engine().workflow(&call.namespace, name, version.cloned()).await?)
+    Ok(request.engine().workflow(&request.namespace, name, version.cloned()).await?)
 }
 
-async fn show(call: Call<ShowWorkflow>) -> Handled<ShowWorkflow> {
+async fn show(request: RequestContext<ShowWorkflow>) -> Handled<ShowWorkflow> {
     let DeployedWorkflow { hash, definition, source } =
-        deployed(&call, &call.params.name, call.params.version.as_ref()).await?;
-    Ok(Given::Reply(workflows::WorkflowSource {
+        deployed(&request, &request.params.name, request.params.version.as_ref()).await?;
+    Ok(ResponseBody::Reply(workflows::WorkflowSource {
         hash: hash.to_string(),
         name: definition.name.clone(),
         version: definition.version.clone(),
@@ -92,15 +93,15 @@ async fn show(call: Call<ShowWorkflow>) -> Handled<ShowWorkflow> {
     }))
 }
 
-async fn graph(call: Call<WorkflowGraph>) -> Handled<WorkflowGraph> {
-    let found = deployed(&call, &call.params.name, call.params.version.as_ref()).await?;
-    Ok(Given::Reply(convert::graph(Graph::of(&found.definition))))
+async fn graph(request: RequestContext<WorkflowGraph>) -> Handled<WorkflowGraph> {
+    let found = deployed(&request, &request.params.name, request.params.version.as_ref()).await?;
+    Ok(ResponseBody::Reply(convert::graph(Graph::of(&found.definition))))
 }
 
-async fn draw(call: Call<DrawWorkflow>) -> Handled<DrawWorkflow> {
-    let found = deployed(&call, &call.params.name, call.params.version.as_ref()).await?;
+async fn draw(request: RequestContext<DrawWorkflow>) -> Handled<DrawWorkflow> {
+    let found = deployed(&request, &request.params.name, request.params.version.as_ref()).await?;
     let graph = Graph::of(&found.definition);
-    Ok(Given::Reply(match call.params.format {
+    Ok(ResponseBody::Reply(match request.params.format {
         DrawingFormat::Mermaid => graph.mermaid(),
         DrawingFormat::Dot => graph.dot(),
         DrawingFormat::Tree => graph.tree(),

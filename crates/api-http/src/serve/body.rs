@@ -1,6 +1,6 @@
 //! A request's body that must arrive in time.
 //!
-//! For: ending bodies that trickle. Not for: their size (whoever reads them bounds it).
+//! For: ending bodies that trickle. Not for: their size (their reader bounds it).
 //! Invariant: from the first look at the body on, it ends within the timeout: whole, broken, or too slow.
 
 use std::{

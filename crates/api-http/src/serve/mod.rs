@@ -1,7 +1,7 @@
 //! The HTTP interface as a door of a listener.
 //!
-//! For: what a request brings along beside its bytes, and the time that its body may take. Not for: connections
-//! (`consort-listen` bounds those), or what is asked (the router's matter).
+//! For: the peer address of a request, and the time that its body may take. Not for: connections (`consort-listen`
+//! bounds those), or what is asked (the router's matter).
 //! Invariant: a body arrives in time or the request ends, and a request knows its peer and when the server stops.
 
 mod body;

@@ -1,7 +1,7 @@
 //! Every route against its description.
 //!
-//! For: that the OpenAPI document of `consort_api` tells the truth: each operation is called, and each answer held against its schema.
-//! Not for: the edges of single operations.
+//! For: that the OpenAPI document of `consort_api` is true: each operation is called, and each answer checked against
+//! its schema. Not for: the edges of single operations.
 //! Invariant: an operation that is in the document and not called here fails the test.
 
 use std::{cell::RefCell, collections::BTreeSet};

@@ -1,6 +1,6 @@
 //! The edges of single operations: paging, repeating, namespaces, refusals.
 //!
-//! For: what a description cannot say. Not for: the form of answers (see `contract`).
+//! For: behaviour that the OpenAPI document cannot describe. Not for: the form of answers (see `contract`).
 //! Invariant: each refusal is checked by status and code.
 
 use std::collections::BTreeSet;

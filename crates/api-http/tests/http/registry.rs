@@ -19,7 +19,7 @@ use crate::support::{Server, declared, echo, problem, refusal};
 /// The next list of a watch for which this holds.
 fn list_where(events: &mut Events, holds: impl Fn(&Value) -> bool) -> Value {
     loop {
-        let event = events.next().expect("the watch goes on");
+        let event = events.next().expect("the watch continues");
         if event.event == "agents" {
             let list: Value = serde_json::from_str(&event.data).unwrap();
             if holds(&list["items"]) {
@@ -187,11 +187,11 @@ fn what_is_not_there_or_makes_no_sense_is_refused_by_its_code() {
     let client = server.client();
     let rate = |tasks: u32, per: &str| json!({"rate": {"tasks": tasks, "per": per}});
     let cases: Vec<(&str, &str, Option<Value>, u16, &str)> = vec![
-        ("GET", "/v1/agents/nobody", None, 404, "C0314"),
+        ("GET", "/v1/agents/unknown", None, 404, "C0314"),
         ("GET", "/v1/agents/echoer?version=9", None, 404, "C0314"),
-        ("POST", "/v1/agents/nobody/drain", None, 404, "C0314"),
+        ("POST", "/v1/agents/unknown/drain", None, 404, "C0314"),
         ("POST", "/v1/agents/echoer/resume?version=9", None, 404, "C0314"),
-        ("DELETE", "/v1/agents/nobody", None, 404, "C0314"),
+        ("DELETE", "/v1/agents/unknown", None, 404, "C0314"),
         ("DELETE", "/v1/agents/echoer?force=maybe", None, 400, "C0001"),
         ("POST", "/v1/agents/echoer/weight", Some(json!({"weight": 1})), 400, "C0001"),
         ("POST", "/v1/agents/echoer/weight?version=1", Some(json!({})), 400, "C0001"),
@@ -247,7 +247,7 @@ fn partial_output_is_seen_live_and_is_not_kept() {
     let mut events = server.client().events(&format!("/v1/runs/{run}/watch"), None).unwrap();
     let mut said = Vec::new();
     for _ in 0..3 {
-        // The watch is open: what is said from now on is seen.
+        // The watch is open: it sees progress from now on.
         gate.add_permits(1);
         let event = events.find(|event| event.event == "progress").unwrap();
         let live: Value = serde_json::from_str(&event.data).unwrap();

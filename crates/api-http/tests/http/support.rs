@@ -19,11 +19,11 @@ use tokio::{net::TcpListener, runtime::Runtime, sync::oneshot, task::JoinHandle}
 
 /// One step that answers with its input.
 pub(crate) const ECHO: &str = "workflow: echo\nversion: '1.0'\ndescription: Says it again.\ninput: { n: {} }\nsteps:\n  a: { capability: echo, with: { n: \"${{ input.n }}\" } }\noutput: ${{ steps.a.output }}\n";
-/// Waits for the signal `go`, then answers with what it brought.
+/// Waits for the signal `go`, then answers with its payload.
 pub(crate) const WAIT: &str = "workflow: wait\nsteps:\n  a: { wait: { signal: go } }\noutput: ${{ steps.a.output }}\n";
 /// Asks a person.
 pub(crate) const ASK: &str = "workflow: ask\ninput: { what: {} }\nsteps:\n  a: { approve: { title: 'Ship it?', details: \"${{ input.what }}\" } }\n";
-/// Loses the instance that works on it.
+/// Disconnects the instance that runs it.
 pub(crate) const LOSE: &str = "workflow: lose\nsteps:\n  a: { capability: lose }\noutput: ${{ steps.a.output }}\n";
 
 /// A server on loopback.
@@ -118,7 +118,7 @@ impl Server {
         run
     }
 
-    /// Tells the server to stop and waits until it has.
+    /// Stops the server and waits until it has stopped.
     pub(crate) fn stop(&mut self) {
         drop(self.stop.take());
         if let Some(served) = self.served.take() {

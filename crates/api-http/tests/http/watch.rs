@@ -1,6 +1,6 @@
 //! Watching over server-sent events.
 //!
-//! For: that a watch which broke off goes on without loss or repetition. Not for: what a journal holds.
+//! For: that an interrupted watch resumes without loss or repetition. Not for: what a journal holds.
 //! Invariant: streams end by themselves; no test waits for silence.
 
 use consort_testkit::http::Event;

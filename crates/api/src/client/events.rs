@@ -1,8 +1,8 @@
 //! Server-sent events, read as they come.
 //!
-//! For: following. Not for: reconnecting (a follower knows its cursor).
-//! Invariant: an event is given out whole, with the id after which following goes on; an event that this version does not
-//! know is left out.
+//! For: following. Not for: reconnecting (the subscriber keeps its cursor).
+//! Invariant: an event is returned whole, with its id, after which a new subscription can continue; an event that this
+//! version does not know is left out.
 
 use std::{collections::BTreeMap, marker::PhantomData};
 
@@ -19,7 +19,7 @@ use super::Body;
 pub struct Event<T> {
     /// Its id; that of the event before where it has none; empty where none had one.
     pub id: String,
-    /// What it says.
+    /// Its content.
     pub what: T,
 }
 

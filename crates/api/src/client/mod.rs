@@ -1,6 +1,6 @@
 //! A client made from the table of operations.
 //!
-//! For: asking for any operation with its types, whatever carries the request. Not for: what becomes of the answer.
+//! For: asking for any operation with its types, whatever carries the request. Not for: how the answer is used.
 //! Invariant: no path, parameter or body is written outside the operation's declaration; a failure to reach the server is
 //! `unreachable`, never taken for an answer of it.
 
@@ -63,14 +63,14 @@ impl Client {
         self
     }
 
-    /// The token that the server asks for. One that cannot be sent is an error of the first request.
+    /// The server's token. One that cannot be sent is an error of the first request.
     #[must_use]
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.token = Some(Secret::new("token", token.into()));
         self
     }
 
-    /// Asks for an operation.
+    /// Calls an operation.
     ///
     /// # Errors
     /// What the server refuses it with; [`Code::Unreachable`] where there is no answer; [`Code::Internal`] where the
@@ -86,7 +86,7 @@ impl Client {
         reply.map_err(|error| not_understood(O::SPEC.id, &error))
     }
 
-    /// Asks for an operation that answers with events.
+    /// Calls an operation that answers with events.
     pub async fn events<O: Operation<Body = ()>>(&self, params: &O::Params) -> Result<Events<O::Reply>> {
         let response = self.ask::<O>(params, &(), "text/event-stream").await?;
         Ok(Events::new(response.into_body()))
@@ -161,7 +161,7 @@ fn bearer(token: &Secret) -> Result<HeaderValue> {
 }
 
 fn cannot_ask(uri: &str, error: &dyn fmt::Display) -> Error {
-    Error::new(Code::BadRequest, format!("`{uri}` cannot be asked for: {error}")).hint("check the names in it")
+    Error::new(Code::BadRequest, format!("`{uri}` cannot be requested: {error}")).hint("check the names in it")
 }
 
 fn not_understood(what: &str, error: &serde_json::Error) -> Error {
@@ -216,10 +216,10 @@ mod tests {
     use super::*;
     use crate::{agents, operate, queues, runs, watch};
 
-    /// What was asked for: method, target, header fields and body.
+    /// The requests received: method, target, header fields and body.
     type Asked = (String, String, BTreeMap<String, String>, String);
 
-    /// Answers every request alike, and keeps what was asked for.
+    /// Gives every request the same answer, and keeps the requests.
     #[derive(Clone)]
     struct Script(Arc<Mutex<Vec<Asked>>>, u16, &'static str);
 

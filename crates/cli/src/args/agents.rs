@@ -1,7 +1,7 @@
 //! What was typed after `agents` and `quotas`.
 //!
-//! For: the commands of people who operate agents. Not for: their meaning.
-//! Invariant: an agent is named alike everywhere: `NAME` for every version of it, `NAME@VERSION` for one.
+//! For: the commands for operating agents. Not for: their meaning.
+//! Invariant: every command names agents in the same way: `NAME` for every version of it, `NAME@VERSION` for one.
 
 use clap::{Args, Subcommand};
 
@@ -27,7 +27,7 @@ pub(crate) enum AgentsCommand {
         #[command(flatten)]
         filter: AgentFilterArgs,
     },
-    /// Hand out nothing more to an agent; it finishes what it works on
+    /// Assign no more tasks to an agent; it finishes those that it holds
     Drain {
         /// The agent: `NAME` for every version, `NAME@VERSION` for one
         #[arg(value_name = "NAME[@VERSION]")]
@@ -44,7 +44,7 @@ pub(crate) enum AgentsCommand {
         /// The version
         #[arg(value_name = "NAME@VERSION")]
         agent: String,
-        /// From 0 (nothing) to 1000; a version has 100 where nothing is said
+        /// From 0 (nothing) to 1000; the default is 100
         weight: u32,
     },
     /// Forget an agent; one that connects again is known again, as if it were new
@@ -52,7 +52,7 @@ pub(crate) enum AgentsCommand {
         /// The agent: `NAME` for every version, `NAME@VERSION` for one
         #[arg(value_name = "NAME[@VERSION]")]
         agent: String,
-        /// Let go of connected instances; their tasks go to others
+        /// Disconnect its instances; their tasks are assigned to others
         #[arg(long)]
         force: bool,
     },
@@ -67,7 +67,7 @@ pub(crate) struct AgentFilterArgs {
     /// Only agents with this label
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) label: Vec<String>,
-    /// Only agents in whose name, description or capabilities this stands, whatever the case
+    /// Only agents whose name, description or capabilities contain this, whatever the case
     #[arg(long, value_name = "TEXT")]
     pub(crate) text: Option<String>,
 }
@@ -86,7 +86,7 @@ pub(crate) enum QuotasCommand {
     },
 }
 
-/// What a quota says.
+/// The values of a quota.
 #[derive(Debug, Args)]
 pub(crate) struct QuotaSetArgs {
     /// The scope: `namespace`, `capability:NAME`, `agent:NAME` or `key:NAME`

@@ -19,7 +19,7 @@ pub(crate) use operate::{DecisionArgs, InboxCommand, ListArgs, RunsCommand};
 pub(crate) use start::{RunArgs, UpArgs};
 pub(crate) use workflows::{GraphFormat, WorkflowsCommand};
 
-/// Runs workflows of agents durably: what is acknowledged survives any crash, and goes on after it.
+/// Runs workflows of agents durably: what is acknowledged survives any crash, and runs continue after it.
 #[derive(Debug, Parser)]
 #[command(name = "consort", version, max_term_width = 100, propagate_version = true)]
 pub(crate) struct Cli {
@@ -42,7 +42,7 @@ pub(crate) struct Globals {
     /// The namespace to work in [default: `default`]
     #[arg(long, global = true, value_name = "NAME")]
     namespace: Option<String>,
-    /// How much to tell on standard error: `off`, `error`, `warn`, `info`, `debug` or `trace` [default: `warn`]
+    /// How much to log to standard error: `off`, `error`, `warn`, `info`, `debug` or `trace` [default: `warn`]
     #[arg(long, global = true, value_name = "LEVEL")]
     log: Option<String>,
     /// Print JSON: one document, or one a line where there are many
@@ -105,7 +105,7 @@ pub(crate) enum Command {
         #[arg(long)]
         watch: bool,
     },
-    /// See and set how many tasks are worked on, how fast they are handed out, and how many wait
+    /// Show and set how many tasks run, how fast they start, and how many wait
     #[command(subcommand)]
     Quotas(QuotasCommand),
     /// List the built-in limits, with their reasons
@@ -143,7 +143,7 @@ pub(crate) enum Command {
 /// What the doctor is to do beside looking.
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
-    /// First write the folder's missing or empty marker anew, where log and store beside it are sound
+    /// First restore the folder's missing or empty marker, where log and store beside it are sound
     #[arg(long)]
     pub(crate) mend_marker: bool,
     /// First have this record of the log passed over from now on, because it cannot be applied; nothing may have the
@@ -153,7 +153,7 @@ pub(crate) struct DoctorArgs {
     /// Why the record is refused; it stays on the record
     #[arg(long, value_name = "TEXT", requires = "refuse_record")]
     pub(crate) reason: Option<String>,
-    /// Who refuses the record; it stays on the record
+    /// The name of the operator; it is recorded
     #[arg(long, value_name = "NAME", requires = "refuse_record")]
     pub(crate) by: Option<String>,
 }

@@ -1,7 +1,7 @@
 //! What was typed after `runs` and `inbox`.
 //!
-//! For: the commands of people who operate runs. Not for: their meaning.
-//! Invariant: a run is named alike everywhere: by its id, a unique part of its beginning or end, or `last`.
+//! For: the commands for operating runs. Not for: their meaning.
+//! Invariant: every command names runs in the same way: by the id, a unique part of its beginning or end, or `last`.
 
 use clap::{Args, Subcommand};
 
@@ -49,7 +49,7 @@ pub(crate) enum RunsCommand {
         #[arg(required = true)]
         runs: Vec<String>,
     },
-    /// Let paused runs go on
+    /// Resume paused runs
     Resume {
         /// The runs
         #[arg(required = true)]
@@ -61,7 +61,7 @@ pub(crate) enum RunsCommand {
         run: String,
         /// The signal's name
         name: String,
-        /// What it brings: JSON, `@FILE`, or plain text
+        /// Its payload: JSON, `@FILE`, or plain text
         #[arg(long, value_name = "JSON|@FILE", default_value = "null")]
         payload: String,
     },
@@ -72,7 +72,7 @@ pub(crate) enum RunsCommand {
         /// The step's path, where the run asks more than one thing
         #[arg(long, value_name = "STEP")]
         step: Option<String>,
-        /// Say no
+        /// Reject
         #[arg(long)]
         reject: bool,
         #[command(flatten)]
@@ -86,11 +86,11 @@ pub(crate) enum RunsCommand {
         #[arg(long, value_name = "STEP")]
         from: Option<String>,
     },
-    /// Make a new run that takes outcomes over and runs anew from a step
+    /// Start a new run that reuses outcomes and runs again from a step
     Fork {
         /// The run
         run: String,
-        /// The top-level step from which to run anew; without it, all that had not completed
+        /// The top-level step from which to run again; without it, all that had not completed
         #[arg(long, value_name = "STEP")]
         from: Option<String>,
         /// A changed field of the input, or another input, as for `consort run`
@@ -142,10 +142,10 @@ pub(crate) struct ListArgs {
     pub(crate) limit: usize,
 }
 
-/// Who decides, and why.
+/// The name of the person who decides, and a comment.
 #[derive(Debug, Args)]
 pub(crate) struct DecisionArgs {
-    /// Who decides [default: the user's name]
+    /// The name of the person who decides [default: the user's name]
     #[arg(long, value_name = "NAME")]
     pub(crate) by: Option<String>,
     /// Why
@@ -160,9 +160,9 @@ pub(crate) enum InboxCommand {
     List,
     /// Approve what is asked
     Approve(ItemArgs),
-    /// Say no to what is asked
+    /// Reject what an approval waits for
     Reject(ItemArgs),
-    /// Say that an unknown attempt was done after all
+    /// Decide that an unknown attempt was done
     Done {
         #[command(flatten)]
         item: ItemArgs,
@@ -172,7 +172,7 @@ pub(crate) enum InboxCommand {
     },
     /// Try an unknown attempt again
     Retry(ItemArgs),
-    /// Say that an unknown attempt failed
+    /// Decide that an unknown attempt failed
     Fail(ItemArgs),
 }
 

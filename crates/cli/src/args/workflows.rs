@@ -1,14 +1,14 @@
 //! What was typed after `workflows`.
 //!
-//! For: the commands of people who write workflows. Not for: their meaning.
-//! Invariant: a workflow is named alike everywhere: a file, a project's, a shipped or a deployed one.
+//! For: the commands for writing workflows. Not for: their meaning.
+//! Invariant: every command names workflows in the same way: a file, a project's, a shipped or a deployed one.
 
 use clap::{Subcommand, ValueEnum};
 
 /// `consort workflows`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum WorkflowsCommand {
-    /// Check workflow files and tell everything that is wrong
+    /// Check workflow files and report every mistake
     Check {
         /// The files or names; without any, all of the project's `workflows/` folder
         workflows: Vec<String>,

@@ -1,4 +1,4 @@
-//! `consort agents`: who is there, what they can do, how they do, and what operators say about them.
+//! `consort agents`: the known agents, their capabilities and statistics, and operating them.
 //!
 //! For: looking at agents and operating them. Not for: running agents.
 //! Invariant: an agent that is known but not connected is listed, and marked.
@@ -24,29 +24,27 @@ use crate::{
 
 pub(crate) async fn execute(app: &App, command: AgentsCommand) -> Result<Exit> {
     if let AgentsCommand::Watch { filter } = command {
-        return super::agents_watch::execute(app, &asked(filter)?).await;
+        return super::agents_watch::execute(app, &filter_of(filter)?).await;
     }
-    let session = app.session(Need::Look).await?;
-    let result = act(app, &session, command).await;
-    session.close(std::future::pending()).await;
-    result.map(|()| Exit::Ok)
+    app.with_session(Need::Look, async |session| execute_with(app, session, command).await).await?;
+    Ok(Exit::Ok)
 }
 
-async fn act(app: &App, session: &Session, command: AgentsCommand) -> Result<()> {
+async fn execute_with(app: &App, session: &Session, command: AgentsCommand) -> Result<()> {
     let client = &session.client;
     match command {
-        AgentsCommand::List { filter, wide } => list(app, client, &asked(filter)?, wide).await,
+        AgentsCommand::List { filter, wide } => list(app, client, &filter_of(filter)?, wide).await,
         AgentsCommand::Show { agent } => show(app, client, &named(&agent)?).await,
         AgentsCommand::Watch { .. } => unreachable!("following is done by `agents_watch`"),
         AgentsCommand::Drain { agent } => {
             let agent = named(&agent)?;
             let done = client.call::<DrainAgent>(&agent, &EmptyRequest {}).await;
-            said(app, client, &agent, done, json!({ "done": "draining" })).await
+            report_done(app, client, &agent, done, json!({ "done": "draining" })).await
         }
         AgentsCommand::Resume { agent } => {
             let agent = named(&agent)?;
             let done = client.call::<ResumeAgent>(&agent, &EmptyRequest {}).await;
-            said(app, client, &agent, done, json!({ "done": "resumed" })).await
+            report_done(app, client, &agent, done, json!({ "done": "resumed" })).await
         }
         AgentsCommand::Weight { agent, weight } => {
             let agent = named(&agent)?;
@@ -56,13 +54,13 @@ async fn act(app: &App, session: &Session, command: AgentsCommand) -> Result<()>
             };
             let of = AgentVersionParams { name: agent.name.clone(), version };
             let done = client.call::<WeighAgent>(&of, &WeightRequest { weight }).await;
-            said(app, client, &agent, done, json!({ "done": "weighed", "weight": weight })).await
+            report_done(app, client, &agent, done, json!({ "done": "weighed", "weight": weight })).await
         }
         AgentsCommand::Remove { agent, force } => {
             let agent = named(&agent)?;
             let AgentParams { name, version } = agent.clone();
             let done = client.call::<RemoveAgent>(&RemoveAgentParams { name, version, force }, &()).await;
-            said(app, client, &agent, done, json!({ "done": "removed" })).await
+            report_done(app, client, &agent, done, json!({ "done": "removed" })).await
         }
     }
 }
@@ -80,15 +78,15 @@ fn named(text: &str) -> Result<AgentParams> {
     Ok(AgentParams { name: name.to_owned(), version: version.map(str::to_owned) })
 }
 
-/// Which agents were asked for.
-fn asked(args: AgentFilterArgs) -> Result<AgentFilter> {
+/// The filter that the arguments describe.
+fn filter_of(args: AgentFilterArgs) -> Result<AgentFilter> {
     Ok(AgentFilter { capability: args.capability, labels: labels(&args.label)?, text: args.text })
 }
 
 async fn list(app: &App, client: &Client, filter: &AgentFilter, wide: bool) -> Result<()> {
     let found = client.call::<ListAgents>(filter, &()).await?.items;
     if found.is_empty() && !app.json {
-        app.tell(&nothing_found(client, filter).await?);
+        app.eprint(&nothing_found(client, filter).await?);
         return Ok(());
     }
     if app.json {
@@ -100,7 +98,7 @@ async fn list(app: &App, client: &Client, filter: &AgentFilter, wide: bool) -> R
     Ok(())
 }
 
-/// Why a list is empty, with what may have been meant.
+/// Why a list is empty, with similar names.
 async fn nothing_found(client: &Client, filter: &AgentFilter) -> Result<String> {
     let AgentFilter { capability, labels, text } = filter;
     if capability.is_none() && labels.is_empty() && text.is_none() {
@@ -128,8 +126,14 @@ async fn show(app: &App, client: &Client, agent: &AgentParams) -> Result<()> {
     Ok(())
 }
 
-/// Says that an operation is done, or what may have been meant.
-async fn said(app: &App, client: &Client, agent: &AgentParams, done: Result<()>, mut document: Value) -> Result<()> {
+/// Reports that an operation is done, or fails with a hint at agents of similar names.
+async fn report_done(
+    app: &App,
+    client: &Client,
+    agent: &AgentParams,
+    done: Result<()>,
+    mut document: Value,
+) -> Result<()> {
     if let Err(error) = done {
         return Err(hints::agent(client, agent, error).await);
     }
@@ -144,7 +148,7 @@ async fn said(app: &App, client: &Client, agent: &AgentParams, done: Result<()>,
         None => format!("{} (every version)", agent.name),
     };
     let weight = document.get("weight").map(|weight| format!(": {weight}")).unwrap_or_default();
-    app.tell(&format!("{which} {}{weight}", document["done"].as_str().unwrap_or_default()));
+    app.eprint(&format!("{which} {}{weight}", document["done"].as_str().unwrap_or_default()));
     Ok(())
 }
 

@@ -23,13 +23,13 @@ const PAUSE: Duration = Duration::from_millis(250);
 
 pub(crate) async fn execute(app: &App, filter: &AgentFilter) -> Result<Exit> {
     let mut signals = Signals::install()?;
-    let session = app.session(Need::Look).await?;
-    let result = tokio::select! {
-        result = follow(app, &session.client, filter) => result,
-        exit = signals.next() => Ok(exit),
-    };
-    session.close(std::future::pending()).await;
-    result
+    app.with_session(Need::Look, async |session| {
+        tokio::select! {
+            result = follow(app, &session.client, filter) => result,
+            exit = signals.next() => Ok(exit),
+        }
+    })
+    .await
 }
 
 /// Follows until a signal or an error ends it.

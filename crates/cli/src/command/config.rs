@@ -1,4 +1,4 @@
-//! `consort config show`: every setting, with who said it.
+//! `consort config show`: every setting, with its origin.
 //!
 //! For: finding out why a value is what it is. Not for: changing it (edit a file).
 //! Invariant: a secret is shown as `(set)`.

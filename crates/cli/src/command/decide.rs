@@ -1,7 +1,7 @@
 //! Decisions of people: approvals and unknown outcomes.
 //!
 //! For: what `inbox` and `runs approve` share. Not for: finding the item.
-//! Invariant: every decision names who made it.
+//! Invariant: every decision names the person who made it.
 
 use consort_api::inbox::{Decide, DecideRequest, Decision, InboxItem, ItemParams};
 use consort_types::Result;
@@ -12,7 +12,7 @@ use crate::{
     args::DecisionArgs,
 };
 
-/// Sends a decision and says so.
+/// Sends a decision and reports it.
 pub(crate) async fn send(
     app: &App,
     session: &Session,
@@ -27,16 +27,18 @@ pub(crate) async fn send(
     if app.json {
         app.print_json(&json!({ "task": item.task, "decision": decision, "by": request.by }));
     } else {
-        app.tell(&format!("{}: {} of run {}", past(decision), item.step, item.run));
+        app.eprint(&format!("{}: {} of run {}", past(decision), item.step, item.run));
     }
     hint_idle(app, session);
     Ok(())
 }
 
-/// Says how the run goes on, where nothing works on the folder.
+/// Reports how the run will continue, where no process has the folder open.
 pub(crate) fn hint_idle(app: &App, session: &Session) {
     if session.server().is_some() && !app.json {
-        app.tell("no server works on this folder: the run goes on at the next `consort up` or `consort runs watch`");
+        app.eprint(
+            "no server has this folder open: the run continues at the next `consort up` or `consort runs watch`",
+        );
     }
 }
 
@@ -50,7 +52,7 @@ fn past(decision: Decision) -> &'static str {
     }
 }
 
-/// The name of the person at the keyboard, as far as the environment tells.
+/// The name of the user, if the environment has one.
 fn user() -> String {
     let name = ["USER", "LOGNAME"].into_iter().find_map(|variable| std::env::var(variable).ok());
     name.filter(|name| !name.is_empty()).unwrap_or_else(|| "operator".to_owned())

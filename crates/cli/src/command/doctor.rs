@@ -1,8 +1,7 @@
 //! `consort doctor`: examines the data folder and the machine.
 //!
-//! For: telling what is wrong and what to do; mending the folder's marker, and having a record passed over, where an
-//! operator says so. Not for:
-//! repairing anything else.
+//! For: reporting problems and what to do; restoring the folder's marker, and refusing a record, where an operator
+//! wants it. Not for: repairing anything else.
 //! Invariant: one line for each examination; a bad finding makes the command fail.
 
 use consort_server::{
@@ -17,12 +16,12 @@ use crate::{app::App, args::DoctorArgs, exit::Exit, show::style::Paint};
 pub(crate) async fn execute(app: &App, args: DoctorArgs) -> Result<Exit> {
     if args.mend_marker {
         let last = consort_server::mend_marker(&app.settings).await?;
-        app.tell(&format!("the marker is written anew, beside a log that ends at record {last}"));
+        app.eprint(&format!("the marker is restored, beside a log that ends at record {last}"));
     }
     if let DoctorArgs { refuse_record: Some(seq), reason: Some(reason), by: Some(by), .. } = args {
         let refusal = RefuseRecord { seq: Seq(seq), reason, by };
         let by_record = consort_server::refuse_record(&app.settings, refusal).await?;
-        app.tell(&format!("record {seq} is passed over from now on; record {by_record} says so"));
+        app.eprint(&format!("record {seq} is passed over from now on, by record {by_record}"));
     }
     let mut worst = Health::Good;
     for finding in consort_server::doctor::examine(&app.settings).await {

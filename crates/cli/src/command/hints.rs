@@ -1,4 +1,4 @@
-//! What may have been meant.
+//! Similar names, as hints.
 //!
 //! For: errors about agents and capabilities that are not there. Not for: correcting anything by itself.
 //! Invariant: a suggestion is something that is there.
@@ -19,7 +19,7 @@ pub(crate) async fn agent(client: &Client, agent: &AgentParams, error: Error) ->
     if error.code != Code::AgentNotFound {
         return error;
     }
-    // The error stands by itself where nothing can be asked any more.
+    // The error is shown without a hint where the engine cannot be reached.
     let known = known(client).await.unwrap_or_default();
     let names = || known.iter().map(|known| known.name.as_str());
     if names().any(|name| name == agent.name) {
@@ -31,7 +31,7 @@ pub(crate) async fn agent(client: &Client, agent: &AgentParams, error: Error) ->
     }
 }
 
-/// The capability that is nearest to one that nobody has; `None` where somebody has it, or nothing is near.
+/// The capability that is nearest to one that no agent has; `None` where an agent has it, or nothing is near.
 pub(crate) async fn capability(client: &Client, wanted: &str) -> Result<Option<String>> {
     let known = known(client).await?;
     let names = || known.iter().flat_map(|agent| &agent.capabilities).map(|found| found.name.as_str());

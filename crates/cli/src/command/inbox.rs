@@ -25,13 +25,12 @@ use crate::{
 };
 
 pub(crate) async fn execute(app: &App, command: Option<InboxCommand>) -> Result<Exit> {
-    let session = app.session(Need::Look).await?;
-    let result = act(app, &session, command.unwrap_or(InboxCommand::List)).await;
-    session.close(std::future::pending()).await;
-    result.map(|()| Exit::Ok)
+    let command = command.unwrap_or(InboxCommand::List);
+    app.with_session(Need::Look, async |session| execute_with(app, session, command).await).await?;
+    Ok(Exit::Ok)
 }
 
-async fn act(app: &App, session: &Session, command: InboxCommand) -> Result<()> {
+async fn execute_with(app: &App, session: &Session, command: InboxCommand) -> Result<()> {
     let (args, decision, output) = match command {
         InboxCommand::List => return list(app, session).await,
         InboxCommand::Approve(args) => (args, Decision::Approve, None),
@@ -61,7 +60,7 @@ async fn list(app: &App, session: &Session) -> Result<()> {
     }
     if items.is_empty() {
         if app.err.terminal {
-            app.tell("nothing waits for a decision");
+            app.eprint("nothing waits for a decision");
         }
         return Ok(());
     }

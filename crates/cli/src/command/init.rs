@@ -51,7 +51,7 @@ pub(crate) fn execute(app: &App, folder: &str) -> Result<Exit> {
         app.print(&format!("{}\n", Path::new(folder).join(name).display()));
     }
     let enter = if folder == "." { String::new() } else { format!("cd {folder} && ") };
-    app.tell(&format!("next: {enter}consort run hello --input name=Ada"));
+    app.eprint(&format!("next: {enter}consort run hello --input name=Ada"));
     Ok(Exit::Ok)
 }
 

@@ -7,16 +7,14 @@ use consort_api::{NoParams, server::ListLimits};
 use consort_types::Result;
 
 use crate::{
-    app::{App, Need},
+    app::{App, Need, Session},
     exit::Exit,
     show::{style::Paint, table::Table},
 };
 
 pub(crate) async fn execute(app: &App) -> Result<Exit> {
-    let session = app.session(Need::Look).await?;
-    let listed = session.client.call::<ListLimits>(&NoParams {}, &()).await;
-    session.close(std::future::pending()).await;
-    let limits = listed?.items;
+    let list = async |session: &Session| session.client.call::<ListLimits>(&NoParams {}, &()).await;
+    let limits = app.with_session(Need::Look, list).await?.items;
     if app.json {
         app.print_lines(&limits);
         return Ok(Exit::Ok);

@@ -39,7 +39,7 @@ pub(crate) async fn show(app: &App, client: &Client, run: Run, out: Option<&str>
         print(app, output);
     }
     let Some(output) = output else {
-        tell_failure(app, &run);
+        print_failure(app, &run);
         return Ok(Exit::Failure);
     };
     if let Some(folder) = out {
@@ -68,12 +68,12 @@ pub(crate) fn print(app: &App, output: &Value) {
     }
 }
 
-fn tell_failure(app: &App, run: &RunSummary) {
+fn print_failure(app: &App, run: &RunSummary) {
     match &run.error {
-        Some(error) => app.tell(&clean_lines(&Error::from(error.clone()).to_string())),
-        None => app.tell(&format!("the run is {}", run.status)),
+        Some(error) => app.eprint(&clean_lines(&Error::from(error.clone()).to_string())),
+        None => app.eprint(&format!("the run is {}", run.status)),
     }
-    app.tell(&format!("the run is {}: `consort runs show {}` has the steps", run.status, run.run));
+    app.eprint(&format!("the run is {}: `consort runs show {}` has the steps", run.status, run.run));
 }
 
 /// The Markdown of an output that is, or holds, a report.
@@ -105,7 +105,7 @@ fn write(app: &App, output: &Value, folder: &Path) -> Result<()> {
     for (name, text) in files {
         let path = folder.join(name);
         std::fs::write(&path, text).map_err(|error| refused(&path, error))?;
-        app.tell(&format!("wrote {}", path.display()));
+        app.eprint(&format!("wrote {}", path.display()));
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! `consort queues`: what waits for agents, and why.
 //!
-//! For: seeing whether work moves, who does it, and what holds it back. Not for: single tasks (see `runs show`).
+//! For: showing whether tasks move, which instances run them, and what delays them. Not for: single tasks (see `runs
+//! show`).
 //! Invariant: looking changes nothing.
 
 use std::time::Duration;
@@ -25,13 +26,13 @@ const REDRAW: Duration = Duration::from_secs(1);
 
 pub(crate) async fn execute(app: &App, watch: bool) -> Result<Exit> {
     let mut signals = Signals::install()?;
-    let session = app.session(Need::Look).await?;
-    let result = tokio::select! {
-        result = look(app, &session.client, watch) => result.map(|()| Exit::Ok),
-        exit = signals.next() => Ok(exit),
-    };
-    session.close(std::future::pending()).await;
-    result
+    app.with_session(Need::Look, async |session| {
+        tokio::select! {
+            result = look(app, &session.client, watch) => result.map(|()| Exit::Ok),
+            exit = signals.next() => Ok(exit),
+        }
+    })
+    .await
 }
 
 async fn look(app: &App, client: &Client, watch: bool) -> Result<()> {
@@ -65,7 +66,7 @@ fn once(app: &App, queues: &[Queue]) {
     }
     app.print(&table(app, queues));
     if queues.is_empty() && app.err.terminal {
-        app.tell("nothing waits for an agent");
+        app.eprint("nothing waits for an agent");
     }
 }
 

@@ -1,4 +1,4 @@
-//! `consort quotas`: how many tasks are worked on, how fast they are handed out, and how many wait.
+//! `consort quotas`: how many tasks run, how fast they start, and how many wait.
 //!
 //! For: listing, setting and removing quotas. Not for: the built-in limits (see `limits`).
 //! Invariant: what is set replaces the quota of the scope as a whole.
@@ -22,15 +22,16 @@ use crate::{
 
 pub(crate) async fn execute(app: &App, command: QuotasCommand) -> Result<Exit> {
     let need = if matches!(command, QuotasCommand::Set(_)) { Need::Change } else { Need::Look };
-    let session = app.session(need).await?;
-    let client = &session.client;
-    let result = match command {
-        QuotasCommand::List => list(app, client).await,
-        QuotasCommand::Set(args) => set(app, client, &args).await,
-        QuotasCommand::Remove { scope } => remove(app, client, &scope).await,
-    };
-    session.close(std::future::pending()).await;
-    result.map(|()| Exit::Ok)
+    app.with_session(need, async |session| {
+        let client = &session.client;
+        match command {
+            QuotasCommand::List => list(app, client).await,
+            QuotasCommand::Set(args) => set(app, client, &args).await,
+            QuotasCommand::Remove { scope } => remove(app, client, &scope).await,
+        }
+    })
+    .await?;
+    Ok(Exit::Ok)
 }
 
 async fn listed(client: &Client) -> Result<Vec<Quota>> {
@@ -45,7 +46,7 @@ async fn list(app: &App, client: &Client) -> Result<()> {
     }
     if quotas.is_empty() {
         if app.err.terminal {
-            app.tell("no quota is set");
+            app.eprint("no quota is set");
         }
         return Ok(());
     }
@@ -59,7 +60,7 @@ async fn set(app: &App, client: &Client, args: &QuotaSetArgs) -> Result<()> {
     if let LimitScope::Capability(name) = &scope
         && let Some(hint) = hints::capability(client, name).await?
     {
-        app.tell(&format!("warning: no agent offers `{name}`; {hint}"));
+        app.eprint(&format!("warning: no agent offers `{name}`; {hint}"));
     }
     if app.json {
         let mut document = json!(quota);
@@ -71,7 +72,7 @@ async fn set(app: &App, client: &Client, args: &QuotaSetArgs) -> Result<()> {
     parts.extend(quota.max_concurrent.map(|tasks| format!("{tasks} at once")));
     parts.extend(quota.rate.as_ref().map(queues::rate));
     parts.extend(quota.max_waiting.map(|tasks| format!("{tasks} waiting")));
-    app.tell(&format!("{scope} is limited: {}", parts.join("; ")));
+    app.eprint(&format!("{scope} is limited: {}", parts.join("; ")));
     Ok(())
 }
 
@@ -80,7 +81,7 @@ fn quota(args: &QuotaSetArgs) -> Result<QuotaRequest> {
     let rate = args.rate.as_deref().map(|text| rate(text, args.burst)).transpose()?;
     let quota = QuotaRequest { max_concurrent: args.max_concurrent, rate, max_waiting: args.max_waiting };
     if quota == QuotaRequest::default() {
-        return Err(Error::new(Code::BadRequest, format!("the quota of `{}` says nothing", args.scope))
+        return Err(Error::new(Code::BadRequest, format!("the quota of `{}` is empty", args.scope))
             .hint("give `--max-concurrent`, `--rate` or `--max-waiting`; `consort quotas remove` removes a quota"));
     }
     Ok(quota)
@@ -115,7 +116,7 @@ async fn remove(app: &App, client: &Client, text: &str) -> Result<()> {
     if app.json {
         app.print_json(&json!({ "scope": scope, "removed": true }));
     } else {
-        app.tell(&format!("{scope} is limited no more"));
+        app.eprint(&format!("{scope} is no longer limited"));
     }
     Ok(())
 }

@@ -31,13 +31,10 @@ pub(crate) async fn execute(app: &App, command: RunsCommand) -> Result<Exit> {
     if let RunsCommand::Watch { run } = command {
         return watch(app, &run).await;
     }
-    let session = app.session(Need::Look).await?;
-    let result = act(app, &session, command).await;
-    session.close(std::future::pending()).await;
-    result
+    app.with_session(Need::Look, async |session| execute_with(app, session, command).await).await
 }
 
-async fn act(app: &App, session: &Session, command: RunsCommand) -> Result<Exit> {
+async fn execute_with(app: &App, session: &Session, command: RunsCommand) -> Result<Exit> {
     let client = &session.client;
     match command {
         RunsCommand::List(args) => runs_show::list(app, client, args).await?,
@@ -65,7 +62,7 @@ async fn act(app: &App, session: &Session, command: RunsCommand) -> Result<Exit>
             let run = select::run(client, &run).await?;
             let payload = input::payload(&payload, app.settings.folder())?.into();
             client.call::<SignalRun>(&SignalParams { run, name: name.clone() }, &payload).await?;
-            said(app, run, &format!("signal `{name}` sent"));
+            report_done(app, run, &format!("signal `{name}` sent"));
             decide::hint_idle(app, session);
         }
         RunsCommand::Approve { run, step, reject, decision } => {
@@ -75,7 +72,7 @@ async fn act(app: &App, session: &Session, command: RunsCommand) -> Result<Exit>
         RunsCommand::Retry { run, from } => {
             let run = select::run(client, &run).await?;
             let started = client.call::<RetryRun>(&RunParams { run }, &RetryRequest { from }).await?;
-            again(app, session, run, started);
+            report_started(app, session, run, started);
         }
         RunsCommand::Fork { run, from, input } => {
             let run = select::run(client, &run).await?;
@@ -84,7 +81,7 @@ async fn act(app: &App, session: &Session, command: RunsCommand) -> Result<Exit>
                 _ => Some(changed_input(app, session, run, &input).await?.into()),
             };
             let started = client.call::<ForkRun>(&RunParams { run }, &ForkRequest { from, input }).await?;
-            again(app, session, run, started);
+            report_started(app, session, run, started);
         }
         RunsCommand::Replay { run } => {
             let run = select::run(client, &run).await?;
@@ -115,7 +112,7 @@ async fn each<O: Operation<Params = RunParams, Reply = ()>>(
             Ok::<RunId, Error>(run)
         };
         match outcome.await {
-            Ok(run) => said(app, run, done),
+            Ok(run) => report_done(app, run, done),
             Err(error) => {
                 let exit = Exit::of(&error);
                 worst = if exit.code() > worst.code() { exit } else { worst };
@@ -126,16 +123,16 @@ async fn each<O: Operation<Params = RunParams, Reply = ()>>(
     Ok(worst)
 }
 
-fn said(app: &App, run: RunId, what: &str) {
+fn report_done(app: &App, run: RunId, what: &str) {
     if app.json {
         app.print(&format!("{}\n", json!({ "run": run, "done": what })));
     } else {
-        app.tell(&format!("{run} {what}"));
+        app.eprint(&format!("{run} {what}"));
     }
 }
 
-/// Says which run was made of an old one.
-fn again(app: &App, session: &Session, run: RunId, started: Started) {
+/// Reports the run that was started from another one.
+fn report_started(app: &App, session: &Session, run: RunId, started: Started) {
     if app.json {
         app.print_json(&json!({ "run": started.run, "from": run }));
     } else {
@@ -208,7 +205,7 @@ async fn retention(app: &App, session: &Session, keep: &str) -> Result<()> {
     if app.json {
         app.print_json(&json!({ "keep": span }));
     } else {
-        app.tell(&match span {
+        app.eprint(&match span {
             Some(span) => format!("ended runs are kept for {span}"),
             None => "ended runs are kept until they are deleted".to_owned(),
         });
@@ -216,18 +213,18 @@ async fn retention(app: &App, session: &Session, keep: &str) -> Result<()> {
     Ok(())
 }
 
-/// Follows a run to its end; where no server works on the folder, this process does meanwhile.
+/// Follows a run to its end; where no server has the folder open, this process runs its tasks meanwhile.
 async fn watch(app: &App, named: &str) -> Result<Exit> {
     let mut signals = Signals::install()?;
     if app.settings.server().is_none() && app.holder()?.is_none() {
-        // Looking first: a folder that is not there is told instead of made.
-        app.session(Need::Look).await?.close(std::future::pending()).await;
+        // Opened for reading first: a data folder that does not exist is an error here, and is not created.
+        app.with_session(Need::Look, async |_| Ok(())).await?;
     }
     let session = app.session(Need::Work).await?;
     let result = tokio::select! {
         result = follow(app, &session, named) => result,
         exit = signals.next() => {
-            app.tell("\nno longer following; the run is kept");
+            app.eprint("\nno longer following; the run is kept");
             Ok(exit)
         }
     };

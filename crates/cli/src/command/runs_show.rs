@@ -67,7 +67,7 @@ pub(crate) async fn list(app: &App, client: &Client, args: ListArgs) -> Result<(
     if count > 0 && !app.json {
         app.print(&table.render(app.out));
     } else if count == 0 && app.err.terminal {
-        app.tell("there are no such runs");
+        app.eprint("there are no such runs");
     }
     Ok(())
 }
@@ -104,7 +104,7 @@ pub(crate) async fn show(app: &App, client: &Client, run: RunId, with_history: b
     }
     let (summary, input) = (document.summary, json!(document.input));
     let width = if app.out.terminal { terminal_size().0.max(40) } else { 200 };
-    let frame = Frame { style: app.out, width, height: 10_000, now: when::now(), turn: 0, said: &BTreeMap::new() };
+    let frame = Frame { style: app.out, width, height: 10_000, now: when::now(), turn: 0, progress: &BTreeMap::new() };
     let mut out = vec![tree::heading(&summary, &frame)];
     out.push(format!("input  {}", crate::show::style::cut(&clean(&input.to_string()), width.saturating_sub(8))));
     let about = about(&RunSummary { error: None, ..summary.clone() });
@@ -162,12 +162,12 @@ pub(crate) async fn replay(app: &App, client: &Client, run: RunId) -> Result<Exi
     }
     app.print(&table.render(app.out));
     let status = replay.status.as_ref().map_or("not ended", |status| status.as_str());
-    app.tell(&format!("{} entries folded again: {status}; nothing was called", replay.entries));
+    app.eprint(&format!("{} entries folded again: {status}; nothing was called", replay.entries));
     for difference in &replay.differences {
-        app.tell(&app.err.paint(Paint::Red, &clean(difference)));
+        app.eprint(&app.err.paint(Paint::Red, &clean(difference)));
     }
     if !replay.differences.is_empty() {
-        app.tell("history and state differ: please report this as a defect");
+        app.eprint("history and state differ: please report this as a defect");
     }
     Ok(exit)
 }
@@ -195,7 +195,7 @@ pub(crate) async fn compare(app: &App, client: &Client, left: RunId, right: RunI
         ]);
     }
     app.print(&table.render(app.out));
-    app.tell(&format!("{} steps are the same in both", comparison.same));
+    app.eprint(&format!("{} steps are the same in both", comparison.same));
     Ok(())
 }
 

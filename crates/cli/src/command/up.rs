@@ -24,7 +24,7 @@ pub(crate) async fn execute(app: &App) -> Result<Exit> {
     }
     if app.err.terminal {
         let folder = app.settings.data_dir().display();
-        app.tell(&app.err.paint(Paint::Dim, &format!("serving {folder}; Ctrl-C stops it")));
+        app.eprint(&app.err.paint(Paint::Dim, &format!("serving {folder}; Ctrl-C stops it")));
     }
     let halted = tokio::select! {
         _ = signals.next() => None,
@@ -38,7 +38,7 @@ pub(crate) async fn execute(app: &App) -> Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// Stops gracefully and tells what it waits for.
+/// Stops gracefully and reports what it waits for.
 async fn drain(app: &App, server: Server, signals: &mut Signals) {
     let held: usize = match server.status().await {
         Ok(status) => status.tasks_held,
@@ -46,12 +46,12 @@ async fn drain(app: &App, server: Server, signals: &mut Signals) {
     };
     if held > 0 {
         let tasks = if held == 1 { "1 task".to_owned() } else { format!("{held} tasks") };
-        app.tell(&format!("stopping: waiting for {tasks}; a second signal stops at once and loses nothing"));
+        app.eprint(&format!("stopping: waiting for {tasks}; a second signal stops at once and loses nothing"));
     }
     server
         .close(async {
             signals.next().await;
-            app.tell("stopping at once");
+            app.eprint("stopping at once");
         })
         .await;
 }

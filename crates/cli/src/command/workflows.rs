@@ -1,13 +1,13 @@
 //! `consort workflows`: check, show, draw, deploy, list.
 //!
-//! For: people who write workflows. Not for: running them.
+//! For: the commands on definitions. Not for: running them.
 //! Invariant: `check`, `graph`, `show` and `schema` of a file open no data folder.
 
 use std::path::Path;
 
 use consort_api::{
     NoParams, PageParams,
-    workflows::{DeployRequest, DeployWorkflow, ListWorkflows},
+    workflows::{DeployRequest, DeployWorkflow, ListWorkflows, WorkflowSummary},
 };
 use consort_types::{Code, Error, Result, limits};
 use consort_workflow::InputSpec;
@@ -15,7 +15,7 @@ use consort_workflow_check::{Graph, language_schema};
 use serde_json::{Value, json};
 
 use crate::{
-    app::{App, Need},
+    app::{App, Need, Session},
     args::{GraphFormat, WorkflowsCommand},
     exit::Exit,
     show::{
@@ -50,16 +50,11 @@ async fn find(app: &App, named: &str) -> Result<Source> {
     if let Some(source) = source::local(app, named)? {
         return Ok(source);
     }
-    let session = match app.session(Need::Look).await {
-        Ok(session) => session,
-        Err(error) if error.code == Code::FolderNotFound => {
-            return Err(source::missing(named, Error::new(Code::WorkflowNotFound, named)));
-        }
-        Err(error) => return Err(error),
-    };
-    let found = source::anywhere(app, &session.client, named).await;
-    session.close(std::future::pending()).await;
-    found
+    let find = async |session: &Session| source::anywhere(app, &session.client, named).await;
+    app.with_session(Need::Look, find).await.map_err(|error| match error.code {
+        Code::FolderNotFound => source::missing(named, Error::new(Code::WorkflowNotFound, named)),
+        _ => error,
+    })
 }
 
 fn check(app: &App, named: Vec<String>) -> Result<Exit> {
@@ -75,7 +70,7 @@ fn check(app: &App, named: Vec<String>) -> Result<Exit> {
     Ok(exit)
 }
 
-/// Tells what was found in one source; true where it may be deployed.
+/// Prints the findings of one source; returns whether it may be deployed.
 fn check_one(app: &App, source: &Source) -> bool {
     let (found, name) = match consort_workflow_check::check(&source.text) {
         Ok(checked) => (checked.warnings, Some(checked.definition.name)),
@@ -87,8 +82,8 @@ fn check_one(app: &App, source: &Source) -> bool {
         return name.is_some();
     }
     if !found.0.is_empty() {
-        app.tell(&found.render(&source.shown, &source.text, app.err.color));
-        app.tell("");
+        app.eprint(&found.render(&source.shown, &source.text, app.err.color));
+        app.eprint("");
     }
     let count = found.0.len();
     if let Some(name) = &name {
@@ -205,10 +200,9 @@ async fn deploy(app: &App, named: &str) -> Result<Exit> {
         return Err(source::missing(named, Error::new(Code::WorkflowNotFound, named)));
     };
     source::parse(app, &source)?;
-    let session = app.session(Need::Change).await?;
-    let deployed = session.client.call::<DeployWorkflow>(&NoParams {}, &DeployRequest { source: source.text }).await;
-    session.close(std::future::pending()).await;
-    let deployed = deployed?;
+    let request = DeployRequest { source: source.text };
+    let deploy = async |session: &Session| session.client.call::<DeployWorkflow>(&NoParams {}, &request).await;
+    let deployed = app.with_session(Need::Change, deploy).await?;
     if app.json {
         app.print_json(&json!({ "name": deployed.name, "revision": deployed.revision, "new": deployed.new }));
     } else {
@@ -216,6 +210,16 @@ async fn deploy(app: &App, named: &str) -> Result<Exit> {
         app.print(&format!("{} revision {}{known}\n", deployed.name, deployed.revision));
     }
     Ok(Exit::Ok)
+}
+
+/// The workflows that were deployed; none where there is no data folder yet.
+async fn deployed(app: &App) -> Result<Vec<WorkflowSummary>> {
+    let page = |cursor| PageParams { cursor, limit: Some(limits::PAGE_ITEMS_MAX) };
+    let list = async |session: &Session| session.client.all::<ListWorkflows, _>(page).await;
+    match app.with_session(Need::Look, list).await {
+        Err(error) if error.code == Code::FolderNotFound => Ok(Vec::new()),
+        listed => listed,
+    }
 }
 
 async fn list(app: &App) -> Result<Exit> {
@@ -247,19 +251,10 @@ async fn list(app: &App) -> Result<Exit> {
             .unwrap_or_default();
         row(shipped.name, "shipped", String::new(), String::new(), &what);
     }
-    let session = match app.session(Need::Look).await {
-        Ok(session) => Some(session),
-        Err(error) if error.code == Code::FolderNotFound => None,
-        Err(error) => return Err(error),
-    };
-    if let Some(session) = session {
-        let now = when::now();
-        let page = |cursor| PageParams { cursor, limit: Some(limits::PAGE_ITEMS_MAX) };
-        for found in session.client.all::<ListWorkflows, _>(page).await? {
-            let at = when::ago(found.deployed_at, now);
-            row(&found.name, "deployed", found.revision.to_string(), at, &found.description);
-        }
-        session.close(std::future::pending()).await;
+    let now = when::now();
+    for found in deployed(app).await? {
+        let at = when::ago(found.deployed_at, now);
+        row(&found.name, "deployed", found.revision.to_string(), at, &found.description);
     }
     if !app.json {
         app.print(&table.render(app.out));

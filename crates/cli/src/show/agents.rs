@@ -48,8 +48,8 @@ fn span(span: Option<Span>) -> Cell {
     dim(span.map(took).unwrap_or_default())
 }
 
-/// A line for each version of an agent. On a terminal the reasons stand below, where there is room for them; in a pipe
-/// at the end of each line.
+/// A line for each version of an agent. On a terminal the reasons are below, where there is room for them; in a pipe at
+/// the end of each line.
 pub(crate) fn list(agents: &[Agent], now: Time, style: Style) -> String {
     let heads = ["AGENT", "VERSION", "HEALTH", "INSTANCES", "LOAD", "WEIGHT", "SEEN", "CAPABILITIES", "REASON"];
     let columns = if style.terminal { heads.len() - 1 } else { heads.len() };
@@ -61,7 +61,7 @@ pub(crate) fn list(agents: &[Agent], now: Time, style: Style) -> String {
         row.push(plain(agent.reason.clone().unwrap_or_default()));
         row.truncate(columns);
         table.row(row);
-        // Of an agent without instances its health says all.
+        // For an agent without instances its health is enough.
         let told = agent.reason.as_ref().filter(|_| agent.health != Health::Lost);
         let name = || format!("{}@{}", agent.name, agent.version);
         notes.extend(told.map(|reason| (name(), reason.as_str())));
@@ -118,7 +118,7 @@ pub(crate) fn wide(agents: &[Agent], now: Time, style: Style) -> String {
             row.extend(observed(agent.statistics.iter().find(|of| of.capability == capability.name)));
             row.push(dim(capability.description.clone()));
             table.row(row);
-            // The agent is named once; in a pipe each line stands for itself.
+            // The agent is named once; in a pipe each line is complete by itself.
             if style.terminal {
                 front.fill(plain(""));
             }

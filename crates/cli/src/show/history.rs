@@ -25,7 +25,7 @@ pub(crate) fn line(entry: &HistoryEntry, style: Style) -> String {
     }
 }
 
-/// What an attempt says it is doing, as a line. Partial output has none: a line is whole, and that is not.
+/// The progress message of an attempt, as a line. Partial output has none: a line is whole, and that is not.
 pub(crate) fn progress(progress: &Progress, style: Style) -> Option<String> {
     let message = progress.message.as_ref()?;
     let text = format!("{}: {}", clean(&progress.step), clean(message));

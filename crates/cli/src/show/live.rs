@@ -1,6 +1,6 @@
 //! The live view: a block of lines at the terminal's end, redrawn in place.
 //!
-//! For: following a run on a terminal. Not for: what stands in the block.
+//! For: following a run on a terminal. Not for: the content of the block.
 //! Invariant: what is drawn never has more lines than the terminal, so that moving up finds the block's start; the
 //! whole block is written at once, so that it does not flicker.
 
@@ -51,6 +51,6 @@ impl Live {
 
 fn write(text: &str) {
     let mut err = io::stderr().lock();
-    // A terminal that is gone shows nothing.
+    // A closed terminal shows nothing.
     let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
 }

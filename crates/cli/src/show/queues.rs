@@ -1,7 +1,7 @@
 //! Queues and quotas as tables.
 //!
-//! For: `queues` and `quotas list`. Not for: why something waits (the engine says).
-//! Invariant: a queue in which nothing moves says why on its line.
+//! For: `queues` and `quotas list`. Not for: why a task waits (the engine decides that).
+//! Invariant: a queue in which nothing moves has the reason on its line.
 
 use consort_api::queues::{Queue, Quota, Rate};
 use consort_types::{Time, WorkerInstance};
@@ -15,7 +15,7 @@ use super::{
 /// Holders that a line names.
 const NAMED_MAX: usize = 3;
 
-/// A line for each queue. On a terminal the reasons stand below, where there is room for them; in a pipe at the end of
+/// A line for each queue. On a terminal the reasons are below, where there is room for them; in a pipe at the end of
 /// each line.
 pub(crate) fn queues(queues: &[Queue], now: Time, style: Style) -> String {
     let heads =
@@ -60,7 +60,7 @@ fn count_cell(count: u32, paint: Paint) -> (String, Option<Paint>) {
     (count.to_string(), Some(if count == 0 { Paint::Dim } else { paint }))
 }
 
-/// What is asked for.
+/// The requirements of a queue's tasks.
 fn target(queue: &Queue) -> String {
     match (&queue.capability, &queue.agent) {
         (Some(capability), Some(agent)) => format!("{capability} of {agent}"),
@@ -78,7 +78,7 @@ fn holders(queue: &Queue) -> String {
     if more == 0 { named.join(", ") } else { format!("{}, {more} more", named.join(", ")) }
 }
 
-/// An instance as people tell it from its siblings: `local:START:NUMBER:AGENT` becomes `AGENT:NUMBER`.
+/// An instance by what distinguishes it from its siblings: `local:START:NUMBER:AGENT` becomes `AGENT:NUMBER`.
 fn short(instance: &str) -> String {
     match instance.parse::<WorkerInstance>() {
         Ok(WorkerInstance { number, agent, .. }) => format!("{agent}:{number}"),

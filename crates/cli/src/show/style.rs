@@ -12,7 +12,7 @@ use crate::args::ColorChoice;
 pub(crate) struct Style {
     /// Whether colour may be used.
     pub(crate) color: bool,
-    /// Whether a person looks at it directly.
+    /// Whether it is a terminal.
     pub(crate) terminal: bool,
 }
 

@@ -46,7 +46,7 @@ impl Table {
     }
 }
 
-/// Notes below a table: what each is about, and what is to be said of it.
+/// Notes below a table: the subject of each, and its text.
 pub(crate) fn below(notes: &[(String, &str)], style: Style) -> String {
     let line = |(about, text): &(String, &str)| {
         let (about, text) = (clean(about), clean(text));

@@ -1,7 +1,7 @@
 //! A run as a tree of steps.
 //!
 //! For: `runs show` and the live view. Not for: history (see `history`).
-//! Invariant: every line fits the width that was asked for; a tree that is too high says how much is left out.
+//! Invariant: every line fits the requested width; a tree that is too high ends with how much is left out.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use consort_api::{
 use consort_types::{Span, Time};
 
 use super::{
-    said::Said,
+    progress::AttemptProgress,
     style::{Paint, Style, clean, cut, cut_front},
     when::took,
 };
@@ -26,10 +26,10 @@ pub(crate) struct Frame<'a> {
     pub(crate) height: usize,
     /// For elapsed times.
     pub(crate) now: Time,
-    /// Symbols that turn.
+    /// The frame of the animation.
     pub(crate) turn: usize,
-    /// What attempts said last, by path of the step.
-    pub(crate) said: &'a BTreeMap<String, Said>,
+    /// What the attempts reported last, by path of the step.
+    pub(crate) progress: &'a BTreeMap<String, AttemptProgress>,
 }
 
 /// A line of a tree before it is fitted into the width.
@@ -43,11 +43,11 @@ struct Line {
     /// Partial text, of which the end is shown in the room that is left.
     partial: String,
     time: String,
-    /// Lines of steps that are at work or went wrong stay when there is little room.
+    /// Lines of steps that are running or failed stay when there is little room.
     matters: bool,
 }
 
-/// Columns without which partial text says nothing.
+/// Columns below which partial text is not shown.
 const PARTIAL_COLUMNS_MIN: usize = 8;
 
 /// The colour of a run's status.
@@ -70,7 +70,7 @@ pub(crate) fn state_paint(state: &StepState) -> Paint {
     }
 }
 
-/// Turning symbols of steps at work.
+/// The animation of running steps.
 const TURNING: [&str; 8] = ["⣾", "⣽", "⣻", "⢿", "⡿", "⣟", "⣯", "⣷"];
 
 /// The heading of a run.
@@ -145,7 +145,7 @@ fn line(node: &StepNode, path: &str, indent: String, frame: &Frame<'_>) -> Line 
         _ => String::new(),
     };
     let failed = node.error.is_some() && node.state != StepState::Completed;
-    let partial = said(node, path, frame).and_then(Said::partial);
+    let partial = progress_of(node, path, frame).and_then(AttemptProgress::partial);
     Line {
         indent,
         symbol,
@@ -175,12 +175,12 @@ fn symbol(node: &StepNode, frame: &Frame<'_>) -> (&'static str, Paint) {
     }
 }
 
-/// What the attempt at work said of itself.
-fn said<'a>(node: &StepNode, path: &str, frame: &Frame<'a>) -> Option<&'a Said> {
-    frame.said.get(path).filter(|_| matches!(node.state, StepState::Running | StepState::Suspended))
+/// What the running attempt reported.
+fn progress_of<'a>(node: &StepNode, path: &str, frame: &Frame<'a>) -> Option<&'a AttemptProgress> {
+    frame.progress.get(path).filter(|_| matches!(node.state, StepState::Running | StepState::Suspended))
 }
 
-/// What stands behind a step's name.
+/// The text behind a step's name.
 fn detail(node: &StepNode, path: &str, frame: &Frame<'_>) -> String {
     let mut parts = Vec::new();
     if let Some(counts) = node.counts {
@@ -190,7 +190,7 @@ fn detail(node: &StepNode, path: &str, frame: &Frame<'_>) -> String {
             _ => format!("{}/{} done", counts.ended, counts.total),
         };
         if at_work > 0 && node.kind != "repeat" {
-            text.extend([", ", &at_work.to_string(), " at work"]);
+            text.extend([", ", &at_work.to_string(), " running"]);
         }
         if counts.failed > 0 {
             text.extend([", ", &counts.failed.to_string(), " failed"]);
@@ -210,9 +210,9 @@ fn detail(node: &StepNode, path: &str, frame: &Frame<'_>) -> String {
         parts.extend(node.instance.as_deref().map(|name| format!("on {}", name.rsplit(':').next().unwrap_or(name))));
     }
     parts.extend(node.child_run.iter().map(|run| format!("run {run}")));
-    if let Some(said) = said(node, path, frame) {
-        let document = said.partial().filter(|(_, text)| !text).map(|(document, _)| document);
-        parts.extend(document.or_else(|| said.message()).map(str::to_owned));
+    if let Some(progress) = progress_of(node, path, frame) {
+        let document = progress.partial().filter(|(_, text)| !text).map(|(document, _)| document);
+        parts.extend(document.or_else(|| progress.message()).map(str::to_owned));
     }
     if node.state != StepState::Completed {
         parts.extend(node.error.iter().map(|error| error.message.clone()));
@@ -237,7 +237,7 @@ fn state_words(node: &StepNode, frame: &Frame<'_>) -> Option<String> {
     }
 }
 
-/// A line in the width of the frame: the name stays, the detail is cut, the time stands behind.
+/// A line in the width of the frame: the name stays, the detail is cut, the time is at the end.
 fn fit(line: &Line, frame: &Frame<'_>) -> String {
     let style = frame.style;
     let time = if line.time.is_empty() { String::new() } else { format!("  {}", line.time) };
@@ -265,7 +265,7 @@ fn fit(line: &Line, frame: &Frame<'_>) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::{super::said::tests::says, *};
+    use super::{super::progress::tests::says, *};
 
     fn node(name: &str, state: &str, below: &serde_json::Value) -> serde_json::Value {
         json!({ "task": "01J8Z3K4M5N6P7Q8R9S0T1V2W3.0.1", "name": name, "kind": "call", "target": "some.capability",
@@ -282,24 +282,24 @@ mod tests {
             node("write", "pending", &json!([])),
         ]))
         .unwrap();
-        let mut reading = Said::default();
-        reading.take(says(0, "message", "reading a very long file name"));
-        let said = BTreeMap::from([("gather[4]".to_owned(), reading)]);
-        lines(&nodes, &frame(width, height, &said))
+        let mut reading = AttemptProgress::default();
+        reading.update(says(0, "message", "reading a very long file name"));
+        let progress = BTreeMap::from([("gather[4]".to_owned(), reading)]);
+        lines(&nodes, &frame(width, height, &progress))
     }
 
-    fn frame(width: usize, height: usize, said: &BTreeMap<String, Said>) -> Frame<'_> {
+    fn frame(width: usize, height: usize, progress: &BTreeMap<String, AttemptProgress>) -> Frame<'_> {
         let style = Style { color: false, terminal: true };
-        Frame { style, width, height, now: Time(0), turn: 0, said }
+        Frame { style, width, height, now: Time(0), turn: 0, progress }
     }
 
     #[test]
     fn a_step_that_streams_shows_the_end_of_its_text_in_the_room_that_is_left() {
         let nodes: Vec<StepNode> = serde_json::from_value(json!([node("write", "running", &json!([]))])).unwrap();
-        let mut said = BTreeMap::from([("write".to_owned(), Said::default())]);
+        let mut steps = BTreeMap::from([("write".to_owned(), AttemptProgress::default())]);
         let mut say = |progress| {
-            said.get_mut("write").unwrap().take(progress);
-            [60, 40, 24].map(|width| lines(&nodes, &frame(width, 9, &said)).remove(0))
+            steps.get_mut("write").unwrap().update(progress);
+            [60, 40, 24].map(|width| lines(&nodes, &frame(width, 9, &steps)).remove(0))
         };
         assert_eq!(say(says(1, "message", "thinks"))[0], "└ ⣾ write  some.capability · thinks");
         let text = "The log keeps every record that was acknowledged.";

@@ -1,6 +1,6 @@
 //! The real binary in a folder of its own.
 //!
-//! For: the tests of whole commands. Not for: parts (those are tested where they stand).
+//! For: the tests of whole commands. Not for: parts (those have their unit tests).
 //! Invariant: nothing of the machine's own settings or folders is seen.
 
 #![allow(dead_code, reason = "each test file uses a part")]
@@ -77,7 +77,7 @@ impl Folder {
         Running { child: command.spawn().unwrap() }
     }
 
-    /// Waits until a run of the workflow stands in this status; its id.
+    /// Waits until a run of the workflow has this status; its id.
     pub(crate) fn wait_for(&self, workflow: &str, status: &str) -> String {
         wait_until("a run", || {
             let ended = self.run(&["runs", "list", "--workflow", workflow, "--status", status, "--json"]);
@@ -132,13 +132,13 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Both fail only where the process is gone already.
+        // Both fail only where the process has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Waits for a signal, then has an agent answer what it brought.
+/// Waits for a signal, then has an agent answer with its payload.
 pub(crate) const WAITING: &str = "workflow: waiting
 steps:
   before: { capability: echo, with: { n: 1 } }

@@ -1,7 +1,7 @@
 //! Quotas: limits on tasks, and what is set and counted for namespaces.
 //!
 //! For: the commands, rules and rows of quotas. Not for: enforcing limits on tasks (the dispatcher does).
-//! Invariant: a limit is kept only where it says something.
+//! Invariant: an empty limit is not kept.
 //!
 //! The tests of its commands are the scenarios in `tests/registry.rs`.
 

@@ -1,7 +1,7 @@
 //! What is set and counted for a namespace.
 //!
 //! For: the namespace's row, and the limit on active runs. Not for: limits on tasks (see `set_limit`).
-//! Invariant: a row is kept as long as it says something.
+//! Invariant: an empty row is not kept.
 
 use consort_types::{Code, Error, Result, limits};
 
@@ -12,7 +12,7 @@ pub(crate) fn namespace(state: &mut State, name: &str) -> Result<Namespace> {
     Ok(state.tables.namespaces.get(&namespace_key(name))?.unwrap_or_default())
 }
 
-/// Keeps what is set and counted for a namespace, as long as that says something.
+/// Keeps what is set and counted for a namespace, unless all of it is empty.
 pub(crate) fn put_namespace(ctx: &mut ApplyContext<'_>, name: &str, row: Namespace) {
     let key = namespace_key(name);
     if row == Namespace::default() {

@@ -2,7 +2,7 @@
 //!
 //! For: what operators have set, and what is counted for a namespace. Not for: enforcing limits on tasks (the
 //! dispatcher does).
-//! Invariant: a row that says nothing is not kept.
+//! Invariant: an empty row is not kept.
 
 use consort_types::registry::TaskLimit;
 use minicbor::{Decode, Encode};
@@ -12,7 +12,7 @@ use crate::tables::Row;
 /// A limit on tasks of a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Limit {
-    /// What it says.
+    /// Its values.
     #[n(0)]
     pub limit: TaskLimit,
 }

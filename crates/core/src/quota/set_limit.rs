@@ -1,7 +1,7 @@
 //! `SetLimit`: how many tasks of a namespace may be in flight, how fast they go out, and how many may wait.
 //!
 //! For: the command and its rule. Not for: enforcing limits (the dispatcher does).
-//! Invariant: a limit that says nothing is not kept.
+//! Invariant: an empty limit is not kept.
 
 use consort_types::{
     Code, Error, Name, Result, limits,
@@ -11,8 +11,7 @@ use minicbor::{Decode, Encode};
 
 use crate::{context::ApplyContext, effect::Effect, key::NamedKey, quota::rows::Limit};
 
-/// Sets a limit, in place of the one that the scope had. A limit that says nothing removes it, and is
-/// refused where there is none.
+/// Sets a limit, in place of the one that the scope had. An empty limit removes it, and is refused where there is none.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct SetLimit {
     /// The namespace.
@@ -21,7 +20,7 @@ pub struct SetLimit {
     /// What it is about.
     #[n(1)]
     pub scope: LimitScope,
-    /// What it says.
+    /// Its values.
     #[n(2)]
     pub limit: TaskLimit,
 }
@@ -53,7 +52,7 @@ impl SetLimit {
         if self.limit.queue.is_some() && matches!(self.scope, LimitScope::Agent(_) | LimitScope::Key(_)) {
             let message = format!("`{}` cannot have a limit on waiting tasks", self.scope);
             return Err(Error::new(Code::BadRequest, message).hint(
-                "set `queue` for `namespace` or `capability:NAME`; tasks wait for a capability, whoever does them",
+                "set `queue` for `namespace` or `capability:NAME`; tasks wait for a capability, not for an agent",
             ));
         }
         self.limit.rate.as_ref().map_or(Ok(()), check_rate)

@@ -11,27 +11,27 @@ use minicbor::{Decode, Encode};
 
 use crate::{context::ApplyContext, tables::Row};
 
-/// A record that was not applied because an operator said so; its number is the key.
+/// A record that was not applied because an operator refused it; its number is the key.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct Refusal {
     /// Why.
     #[n(0)]
     pub reason: String,
-    /// Who said so.
+    /// The name of the operator.
     #[n(1)]
     pub by: String,
     /// When.
     #[n(2)]
     pub at: Time,
-    /// The record that says so.
+    /// The record of the refusal.
     #[n(3)]
     pub by_record: Seq,
 }
 
 impl Row for Refusal {}
 
-/// Says that an earlier record was not applied. Recovery looks for these before it folds the log: the record that is
-/// named only moves the position and the time.
+/// Records that an earlier record was not applied. Recovery searches for these before it folds the log: the record that
+/// is named only moves the position and the time.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct RefuseRecord {
     /// The record.
@@ -40,7 +40,7 @@ pub struct RefuseRecord {
     /// Why, in the operator's words.
     #[n(1)]
     pub reason: String,
-    /// Who says so.
+    /// The name of the operator.
     #[n(2)]
     pub by: String,
 }

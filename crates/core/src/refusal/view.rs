@@ -8,16 +8,16 @@ use serde::Serialize;
 
 use crate::{machine::Machine, refusal::Refusal};
 
-/// A record of the log that was not applied, because an operator said so.
+/// A record of the log that was not applied, because an operator refused it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RefusedRecord {
     /// The record.
     pub record: Seq,
-    /// The record that says so.
+    /// The record of the refusal.
     pub by_record: Seq,
     /// Why.
     pub reason: String,
-    /// Who said so.
+    /// The name of the operator.
     pub by: String,
     /// When.
     pub at: Time,

@@ -44,14 +44,14 @@ pub(crate) fn version_count(state: &State, namespace: &str, name: &str) -> Resul
     state.tables.agents.count(&from, &to, limits::AGENT_VERSIONS_MAX)
 }
 
-/// Checks which versions of an agent are meant.
+/// Resolves a version of an agent, or all of them.
 pub(crate) fn check_agent(namespace: &str, name: &str, version: Option<&str>) -> Result<()> {
     Name::check("namespace", namespace)?;
     Name::check("agent", name)?;
     check_optional_text("agent's version", version, limits::NAME_BYTES_MAX)
 }
 
-/// The versions of an agent that are meant: one, or all. There is at least one.
+/// The matching versions of an agent: one, or all. There is at least one.
 pub(crate) fn known(
     state: &State,
     namespace: &str,

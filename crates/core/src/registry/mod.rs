@@ -1,6 +1,7 @@
 //! The registry: which workflows and agents there are.
 //!
-//! For: the commands, rules, rows and views of workflows and agents. Not for: who is connected (the dispatcher knows).
+//! For: the commands, rules, rows and views of workflows and agents. Not for: which instances are connected (the
+//! dispatcher knows).
 //! Invariant: what is registered lasts until it is removed.
 //!
 //! The tests of its commands are the scenarios in `tests/registry.rs` and `tests/tasks.rs`.

@@ -15,7 +15,7 @@ use crate::{
     registry::{agents, keys::AgentKey, rows::Agent},
 };
 
-/// Makes an agent's declaration known. Versions of an agent stand side by side.
+/// Makes an agent's declaration known. Versions of an agent exist side by side.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct RegisterAgent {
     /// The namespace.
@@ -50,7 +50,7 @@ impl RegisterAgent {
         self.row(Time(0)).map(drop)
     }
 
-    /// The row that the declaration becomes, and what it says.
+    /// The row of the declaration, and its content.
     fn row(&self, since: Time) -> Result<(Agent, AgentDeclaration)> {
         let row = Agent {
             declaration: self.declaration.clone(),

@@ -24,7 +24,7 @@ pub struct RemoveAgent {
     /// The version; without one, every version.
     #[n(2)]
     pub version: Option<String>,
-    /// Whether its connected instances are let go; without it the engine refuses where there are any.
+    /// Whether its connected instances are disconnected; without it the engine refuses where there are any.
     #[n(3)]
     pub force: bool,
 }

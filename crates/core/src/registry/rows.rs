@@ -48,7 +48,7 @@ pub struct Agent {
     /// When it joined, or last changed its declaration.
     #[n(1)]
     pub since: Time,
-    /// What operators said about it.
+    /// Its settings by operators.
     #[n(2)]
     pub state: AgentState,
     /// Whether it is built in: it was declared by an instance in the engine's process.

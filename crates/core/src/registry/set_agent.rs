@@ -27,7 +27,7 @@ pub struct SetAgent {
     /// The version; without one, every version that is known now.
     #[n(2)]
     pub version: Option<String>,
-    /// What is said.
+    /// The setting.
     #[n(3)]
     pub change: AgentChange,
 }
@@ -39,8 +39,9 @@ impl SetAgent {
             && weight > limits::AGENT_WEIGHT_MAX
         {
             let message = format!("the weight is `{weight}`, the limit is {}", limits::AGENT_WEIGHT_MAX);
-            return Err(Error::new(Code::LimitReached, message)
-                .hint(format!("a version has {} where nothing is said", AgentState::WEIGHT_DEFAULT)));
+            return Err(
+                Error::new(Code::LimitReached, message).hint(format!("the default is {}", AgentState::WEIGHT_DEFAULT))
+            );
         }
         Ok(())
     }
@@ -60,7 +61,7 @@ impl SetAgent {
     }
 }
 
-/// What an operator says about a version of an agent.
+/// A setting that an operator makes for a version of an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum AgentChange {
     /// Hand out nothing more to its instances.

@@ -46,7 +46,7 @@ pub struct AgentView {
 pub struct DeployedWorkflow {
     /// Its content hash.
     pub hash: BlobHash,
-    /// What it says, read from its normal form.
+    /// Its content, read from its normal form.
     pub definition: Arc<Definition>,
     /// The author's text, to be shown.
     pub source: String,
@@ -106,7 +106,7 @@ impl RegistryRows<'_> {
         agents::is_built_in(self.state, namespace, name)
     }
 
-    /// Whether a version of an agent has joined and was not removed, and is built in just where it is said to be.
+    /// Whether a version of an agent has joined and was not removed, and is built in exactly where `built_in` is set.
     pub fn knows_agent(&self, namespace: &str, agent: &AgentDeclaration, built_in: bool) -> Result<bool> {
         let row = self.state.tables.agents.read_uncached(&agent_key(namespace, &agent.name, &agent.version))?;
         Ok(row.is_some_and(|row| row.built_in == built_in))
@@ -131,7 +131,7 @@ impl RegistryRows<'_> {
         Ok(most_careful.unwrap_or_default())
     }
 
-    /// What operators said about each version of each agent: namespace, name, version and state, in this order.
+    /// The settings by operators of each version of each agent: namespace, name, version and state, in this order.
     pub fn agent_states(&self) -> Result<Vec<(String, String, String, AgentState)>> {
         let mut states = Vec::new();
         self.each_agent(agent_key("", "", ""), |key, row| {
@@ -141,7 +141,7 @@ impl RegistryRows<'_> {
         Ok(states)
     }
 
-    /// Looks at agents in order, page by page, until `look` says no.
+    /// Visits agents in order, page by page, until `look` returns false.
     fn each_agent(&self, mut from: AgentKey, mut look: impl FnMut(AgentKey, Agent) -> bool) -> Result<()> {
         let to = agent_key(PAST, "", "");
         loop {
@@ -156,7 +156,7 @@ impl RegistryRows<'_> {
         }
     }
 
-    /// Every limit: namespace, scope and what it says, in order.
+    /// Every limit: namespace, scope and values, in order.
     pub fn limits(&self) -> Result<Vec<(String, LimitScope, TaskLimit)>> {
         let key = |namespace: &str| NamedKey { namespace: namespace.to_owned(), name: String::new(), number: 0 };
         let (mut from, to, mut limits) = (key(""), key(PAST), Vec::new());
@@ -182,7 +182,7 @@ impl Machine {
         let key = |name: &str| NamedKey { namespace: namespace.to_owned(), name: name.to_owned(), number: 0 };
         let (mut from, limit) = (key(cursor.unwrap_or("")), bounded(limit));
         let mut items: Vec<WorkflowView> = Vec::new();
-        // Heads have number 0 and stand before their revisions: jump from head to head.
+        // Heads have number 0 and sort before their revisions: jump from head to head.
         while let Some((found, row)) = self.state.tables.deployed.range(&from, &key("\u{7f}"), 1)?.pop() {
             if items.len() == limit {
                 return Ok(Page { items, next: Some(found.name) });

@@ -43,7 +43,7 @@ pub struct Approve {
     /// Yes or no.
     #[n(2)]
     pub approved: bool,
-    /// Who decides.
+    /// The name of the person who decides.
     #[n(3)]
     pub by: String,
     /// In their words.
@@ -113,7 +113,8 @@ fn approve(ctx: &mut ApplyContext<'_>, task: TaskId, approved: bool, by: &str, c
     let event =
         HistoryEvent::Decided { decision: decision.to_owned(), by: by.to_owned(), comment: comment.map(str::to_owned) };
     ctx.record_history(task.run, Some(task), event);
-    // To code that asked, a no is an answer; a step that says nothing of it fails.
+    // Code that requested the approval gets the rejection as an answer; a step fails by it, unless it declares
+    // otherwise.
     let asked_by_code = matches!(locate(ctx.state, task)?.kind, InstanceKind::Call { .. });
     let outcome = if approved || asked_by_code {
         let output = json!({ "approved": approved, "by": by, "comment": comment });
@@ -126,7 +127,7 @@ fn approve(ctx: &mut ApplyContext<'_>, task: TaskId, approved: bool, by: &str, c
     Ok(())
 }
 
-/// Checks who decides something in the inbox, and what they say to it.
+/// Checks the name of the person who decides, and the comment.
 pub(crate) fn check_decision(namespace: &str, by: &str, comment: Option<&str>) -> Result<()> {
     Name::check("namespace", namespace)?;
     if by.trim().is_empty() {

@@ -41,7 +41,7 @@ pub(crate) fn begin_child_run(
     start_child_run(ctx, step_ref, task, step, name, version)
 }
 
-/// How many more runs may be started below the run at the top; at least 1, which then says why there are no more.
+/// How many more runs may be started below the run at the top; at least 1, whose refusal then names the limit.
 pub(crate) fn descendants_left(state: &mut State, id: RunId, step_ref: &StepRef) -> Result<u32> {
     let Action::Workflow { .. } = step_ref.step().action else { return Ok(u32::MAX) };
     let (_, top) = top_of(state, id, step_ref)?;

@@ -32,7 +32,7 @@ pub(crate) fn compensate(ctx: &mut ApplyContext<'_>, id: RunId) -> Result<()> {
     }
     ctx.charge(list.len() / LIGHT_PER_UNIT);
     run.set_status(RunStatus::Compensating);
-    // What was done is undone, whatever the limit on steps says.
+    // Compensation is not subject to the limit on steps.
     run.steps_made = run.steps_made.saturating_add(list.len() as u32);
     ctx.put_run(id, run);
     let key = scope::new_scope(ctx, id, None, ScopeKind::Compensations, list.len() as u32)?;

@@ -1,8 +1,8 @@
 //! What is too much for one record is left to a later one.
 //!
 //! For: leaving work as rows, with a timer that is due at once. Not for: taking it up again (see `resume`).
-//! Invariant: what is left can be repeated, or finds out from the rows that it is not needed any more; while steps of a
-//! run are being stopped, nothing else of it starts.
+//! Invariant: what is left can be repeated, or finds in the rows that it is no longer needed; while steps of a run are
+//! being stopped, nothing else of it starts.
 
 use consort_types::{Result, RunId};
 

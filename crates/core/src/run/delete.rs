@@ -65,7 +65,7 @@ pub(crate) fn delete_run(ctx: &mut ApplyContext<'_>, id: RunId, mut run: Run) {
     ctx.arm(ctx.now, root_task(id), TimerKind::Reap, 0);
 }
 
-/// Removes at most this many rows of a kind, and says how many it has removed.
+/// Removes at most this many rows of a kind, and returns how many it has removed.
 type Reap = fn(&mut ApplyContext<'_>, RunId, usize) -> Result<usize>;
 
 /// Removes some of a deleted run's rows; another timer removes the rest.

@@ -154,7 +154,7 @@ fn run_value(task: TaskId, run: &Run) -> Arc<Value> {
     }))
 }
 
-/// Says which expression of a step failed.
+/// Adds to the error which expression of a step failed.
 pub(crate) fn in_expression(key: &str, error: Error) -> Error {
     Error { message: format!("in `{key}`: {}", error.message), ..error }
 }

@@ -1,4 +1,4 @@
-//! The end of a step instance, and who is notified of it.
+//! The end of a step instance, and the notification of its parent.
 //!
 //! For: ends by report, timeout, cancellation or the end of what is below. Not for: what an instance leaves below it
 //! (see `stop`).

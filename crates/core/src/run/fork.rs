@@ -1,8 +1,8 @@
-//! `ForkRun`: a new run that takes over recorded outcomes of an old one and runs the rest anew.
+//! `ForkRun`: a new run that reuses recorded outcomes of an earlier one and runs the rest again.
 //!
 //! For: retry from a step (terminal states are final, so that is a fork with the same input), and "what if" with another
 //! input. Not for: changing the old run.
-//! Invariant: an outcome is taken over only if nothing before it runs anew, and never one that was compensated.
+//! Invariant: an outcome is reused only if nothing before it runs again, and never one that was compensated.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -40,7 +40,7 @@ pub struct ForkRun {
     /// The run to take outcomes from.
     #[n(2)]
     pub from: RunId,
-    /// The top-level step from which to run anew, with all that needs it; without one, everything that has not
+    /// The top-level step from which to run again, with all that need it; without one, everything that has not
     /// completed.
     #[n(3)]
     pub step: Option<String>,
@@ -69,7 +69,7 @@ fn fork_run(ctx: &mut ApplyContext<'_>, command: &ForkRun) -> Result<()> {
     namespace::check_runs_active(ctx.state, &command.namespace)?;
     let old = ctx.state.run_in(&command.namespace, command.from)?;
     let definition = ctx.state.definition(old.hash)?;
-    let anew = runs_anew(ctx.state, command, &definition)?;
+    let rerun = steps_to_rerun(ctx.state, command, &definition)?;
     // Another input was accepted at the door, by the definition that the old run is pinned to.
     let input = command.input.clone().unwrap_or_else(|| old.input.clone());
     ctx.retain(&input)?;
@@ -93,22 +93,22 @@ fn fork_run(ctx: &mut ApplyContext<'_>, command: &ForkRun) -> Result<()> {
             root: None,
         },
     )?;
-    open_fork(ctx, command, definition.root(), &anew)
+    open_fork(ctx, command, definition.root(), &rerun)
 }
 
-/// Which steps of the root block run anew.
-fn runs_anew(state: &mut State, command: &ForkRun, definition: &Definition) -> Result<Vec<bool>> {
+/// Which steps of the root block run again.
+fn steps_to_rerun(state: &mut State, command: &ForkRun, definition: &Definition) -> Result<Vec<bool>> {
     let steps = &definition.root().steps;
-    let mut anew = vec![false; steps.len()];
+    let mut rerun = vec![false; steps.len()];
     if let Some(name) = &command.step {
         let Some(at) = definition.root().position(name) else {
             let names: Vec<&str> = steps.iter().map(|step| step.name.as_str()).collect();
             let message = format!("workflow `{}` has no top-level step `{name}`", definition.name);
             return Err(Error::new(Code::StepNotFound, message).hint(format!("it has {}", names.join(", "))));
         };
-        anew[at] = true;
+        rerun[at] = true;
     }
-    for (index, flag) in anew.iter_mut().enumerate() {
+    for (index, flag) in rerun.iter_mut().enumerate() {
         let row = state.step(TaskId { run: command.from, scope: 0, index: index as u32 })?.unwrap_or_default();
         let kept = match row.state {
             // What was undone must be done again.
@@ -118,19 +118,19 @@ fn runs_anew(state: &mut State, command: &ForkRun, definition: &Definition) -> R
         };
         *flag |= !kept;
     }
-    let mut open: Vec<usize> = (0..anew.len()).filter(|index| anew[*index]).collect();
+    let mut open: Vec<usize> = (0..rerun.len()).filter(|index| rerun[*index]).collect();
     while let Some(index) = open.pop() {
         for dependent in &steps[index].dependents {
-            if !std::mem::replace(&mut anew[*dependent], true) {
+            if !std::mem::replace(&mut rerun[*dependent], true) {
                 open.push(*dependent);
             }
         }
     }
-    if command.step.is_none() && !anew.contains(&true) {
+    if command.step.is_none() && !rerun.contains(&true) {
         let message = format!("every step of run `{}` has completed", command.from);
-        return Err(Error::new(Code::StepState, message).hint("name the step to run anew: `--from STEP`"));
+        return Err(Error::new(Code::StepState, message).hint("name the step to run again from: `--from STEP`"));
     }
-    Ok(anew)
+    Ok(rerun)
 }
 
 fn was_compensated(state: &mut State, id: RunId) -> Result<bool> {
@@ -138,16 +138,16 @@ fn was_compensated(state: &mut State, id: RunId) -> Result<bool> {
 }
 
 /// Opens the root block with the outcomes that are taken over in place.
-fn open_fork(ctx: &mut ApplyContext<'_>, command: &ForkRun, root: &Block, anew: &[bool]) -> Result<()> {
-    let total = anew.len() as u32;
+fn open_fork(ctx: &mut ApplyContext<'_>, command: &ForkRun, root: &Block, rerun: &[bool]) -> Result<()> {
+    let total = rerun.len() as u32;
     scope::count_instances(ctx, command.run, total)?;
-    ctx.charge(anew.len());
+    ctx.charge(rerun.len());
     let key = scope::new_scope(ctx, command.run, None, ScopeKind::Steps { block: 0 }, total)?;
     let mut taken_over = BTreeMap::new();
     for (index, step) in root.steps.iter().enumerate() {
         let at = |run| TaskId { run, scope: 0, index: index as u32 };
-        if anew[index] {
-            let waiting = step.needs.iter().filter(|need| anew[**need]).count() as u32;
+        if rerun[index] {
+            let waiting = step.needs.iter().filter(|need| rerun[**need]).count() as u32;
             ctx.state.tables.steps.insert_new(at(command.run), Step { waiting, ..Step::default() });
             if waiting == 0 {
                 ctx.enqueue(PendingWork::Consider(at(command.run)));
@@ -172,7 +172,7 @@ fn take_over(ctx: &mut ApplyContext<'_>, task: TaskId, row: Step) -> Result<()> 
     if let Some(output) = &row.output {
         ctx.retain(output)?;
     }
-    // The journal alone tells how a step ended, also where it ended in another run.
+    // How a step ended is read from the journal alone, also where it ended in another run.
     let event = match row.state {
         StepState::Skipped => HistoryEvent::StepSkipped { error: row.error.clone() },
         _ => HistoryEvent::StepCopied,

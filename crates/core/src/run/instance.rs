@@ -1,6 +1,6 @@
 //! What every kind of step instance has in common: opened, and made final.
 //!
-//! For: the changes of an instance's row that several rules share. Not for: who is notified of an end (see `finish`).
+//! For: the changes of an instance's row that several rules share. Not for: the notification of an end (see `finish`).
 //! Invariant: an instance ends once; its row is final from then on (law 7).
 
 use consort_types::{Result, TaskId};
@@ -73,7 +73,7 @@ pub(crate) fn set_terminal(
     Ok(step)
 }
 
-/// Takes back what waits on the instance's behalf: timers, hand-outs, questions.
+/// Revokes what waits on the instance's behalf: timers, assignments, approvals.
 pub(crate) fn withdraw(ctx: &mut ApplyContext<'_>, task: TaskId, step: &mut Step) -> Result<()> {
     ctx.disarm(step.timeout_at.take(), task, TimerKind::Timeout);
     ctx.disarm(step.deadline_at.take(), task, TimerKind::Deadline);

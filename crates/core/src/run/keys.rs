@@ -283,7 +283,7 @@ pub struct SignalKey {
     pub run: RunId,
     /// The signal's name.
     pub name: String,
-    /// The record that brought it, or that began the wait: first come, first served.
+    /// The record in which it arrived, or in which the wait began: first come, first served.
     pub seq: Seq,
     /// The order within the record.
     pub n: u32,

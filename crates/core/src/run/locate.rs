@@ -142,7 +142,7 @@ pub(crate) fn path_below(state: &mut State, task: TaskId, kind: ScopeKind, above
     })
 }
 
-/// Whether the instance is in a scope that is over, though it has not ended: it is not wanted any more.
+/// Whether the instance is in a scope that has closed, though it has not ended: it is no longer needed.
 pub(crate) fn is_left_behind(state: &mut State, task: TaskId) -> Result<bool> {
     let scope = state.shared_scope(scope_of(task))?;
     let above = parent_of(task, &scope);

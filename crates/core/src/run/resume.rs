@@ -72,7 +72,7 @@ fn resume_page(ctx: &mut ApplyContext<'_>, id: RunId, stopping: bool) -> Result<
     Ok(())
 }
 
-/// What an ended run has left is not needed any more.
+/// Deferred work of an ended run is no longer needed.
 fn drop_left(ctx: &mut ApplyContext<'_>, id: RunId) -> Result<()> {
     let limit = ctx.page();
     let page = ctx.state.tables.later.range(&LaterKey::first(id), &LaterKey::last(id), limit)?;

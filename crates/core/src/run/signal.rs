@@ -33,7 +33,7 @@ pub struct SignalRun {
     /// The signal's name.
     #[n(2)]
     pub name: String,
-    /// What it brings.
+    /// Its payload.
     #[n(3)]
     pub payload: Payload,
 }

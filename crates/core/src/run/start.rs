@@ -59,10 +59,10 @@ pub struct StartRun {
     /// Added to the priority of every step.
     #[n(9)]
     pub priority: i32,
-    /// How long the run may take; without one, what the workflow says.
+    /// How long the run may take; by default, the timeout of the workflow.
     #[n(10)]
     pub timeout: Option<Span>,
-    /// The trace of the caller, as a W3C `traceparent`; without one, the run begins a trace of its own.
+    /// The trace of the caller, as a W3C `traceparent`; without one, the run starts a new trace.
     #[n(11)]
     pub traceparent: Option<String>,
 }

@@ -3,7 +3,7 @@
 //! For: timeouts, deadlines and reports that end an instance while steps or runs below it are live. Not for:
 //! cancelling a run (see `cancel`): there every instance ends by itself, so that clean-up runs.
 //! Invariant: an instance ends after everything below it; where nothing below it is live, which two counts of its scope
-//! tell, that costs nothing.
+//! show, that costs nothing.
 
 use consort_types::{Code, Error, Result, RunId, TaskId};
 
@@ -136,7 +136,7 @@ fn stop_or_leave(ctx: &mut ApplyContext<'_>, id: RunId, mut open: Vec<(ScopeKey,
     if stop_scopes(ctx, &mut open)? { Ok(()) } else { leave_stopping(ctx, id, &open) }
 }
 
-/// Stops the call that asks for the outcome of a lost attempt, and what it has started.
+/// Stops the call that queries the outcome of a lost attempt, and what it has started.
 pub(crate) fn stop_reconciler(ctx: &mut ApplyContext<'_>, task: TaskId, scope: u32) -> Result<()> {
     stop_or_leave(ctx, task.run, vec![(ScopeKey { run: task.run, scope }, 0)])
 }

@@ -1,7 +1,7 @@
 //! `Tick`: log time advances, and timers that are due fire, in order, a bounded number at a time.
 //!
 //! For: what each kind of timer does when it fires. Not for: when to look (the engine appends ticks).
-//! Invariant: a timer whose reason has gone does nothing; it never acts on a later attempt or step.
+//! Invariant: a timer whose reason no longer holds does nothing; it never acts on a later attempt or step.
 
 use consort_types::{Code, Error, Result, TaskId, limits};
 use minicbor::{Decode, Encode};
@@ -22,7 +22,7 @@ use crate::{
     task::{answer, attempt, fail},
 };
 
-/// Fires due timers. Its record's time says what is due.
+/// Fires due timers. The time of the record determines what is due.
 #[derive(Clone, Debug, Default, PartialEq, Encode, Decode)]
 pub struct Tick {}
 

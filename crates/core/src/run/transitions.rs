@@ -1,6 +1,6 @@
 //! The legal moves of step instances and of runs.
 //!
-//! For: the one table that says which state may follow which. Not for: when a move is made (the rules decide), or making
+//! For: the one table of legal transitions between states. Not for: when a move is made (the rules decide), or making
 //! it (`ApplyContext::set_state` and `Run::set_status` do, and refuse what is not here).
 //! Invariant: nothing leaves a terminal state, but that an ended run is deleted (law 7).
 

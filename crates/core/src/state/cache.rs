@@ -52,7 +52,7 @@ impl<K: Ord + Copy, V: Clone> Cache<K, V> {
         self.entries.get(key).map(|(value, _)| value.clone())
     }
 
-    /// Takes a value out; its place in the order is left behind and skipped later.
+    /// Removes a value; its place in the order remains and is skipped later.
     pub(crate) fn take(&mut self, key: &K) -> Option<V> {
         let (value, weight) = self.entries.remove(key)?;
         self.weight -= weight;
@@ -80,8 +80,8 @@ impl<K: Ord + Copy, V: Clone> Cache<K, V> {
 
 /// Parsed documents by what they were read from: many that are small, and the last few that are too large for that.
 ///
-/// A large document stays while the run that read it last is active, because the next step of the run will want it again
-/// and reading it anew takes longer than all else that a step does.
+/// A large document stays while the run that read it last is active, because the next step of the run will need it
+/// again, and reading it from the store takes longer than all else that a step does.
 pub(crate) struct Documents {
     small: Cache<Document, Arc<serde_json::Value>>,
     /// The newest is the last.
@@ -102,7 +102,7 @@ impl Documents {
         Self { small: Cache::new(small_max), large: VecDeque::new(), large_max }
     }
 
-    /// The document, where it is kept; `reader` is the run that wants it.
+    /// The document, where it is kept; `reader` is the run that needs it.
     pub(crate) fn get(&mut self, document: &Document, reader: Option<RunId>) -> Option<Arc<serde_json::Value>> {
         if let Some(value) = self.small.get(document) {
             return Some(value);
@@ -137,7 +137,7 @@ impl Documents {
         self.large.push_back(Large { document, value: Arc::clone(value), weight, reader });
     }
 
-    /// Forgets a document, because another one will stand in its place.
+    /// Removes a document, because another one will replace it.
     pub(crate) fn take(&mut self, document: &Document) {
         self.small.take(document);
         self.large.retain(|large| large.document != *document);

@@ -95,7 +95,7 @@ struct Meter {
     read: BTreeSet<Document>,
 }
 
-/// What tells whether a record has changed the state, at the cost of a few additions.
+/// Shows whether a record has changed the state, at the cost of a few additions.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Fingerprint {
     writes: u64,

@@ -74,7 +74,7 @@ mod tests {
         let mut next = NextTimer::From(at(0));
         next.found(Some(at(30)));
         next.gone(at(40));
-        assert_eq!(next, NextTimer::Armed(at(30)), "another one is gone");
+        assert_eq!(next, NextTimer::Armed(at(30)), "another one is removed");
         next.gone(at(30));
         assert_eq!(next, NextTimer::From(at(30)), "what comes next is not known");
         next.pass(at(50));

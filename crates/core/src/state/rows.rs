@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::{run::rows::step::StepState, tables::Row};
 
-/// What the machine knows of itself.
+/// The state of the machine itself.
 #[derive(Clone, Debug, Default, PartialEq, Encode, Decode)]
 pub struct Meta {
     /// Log time: the time of the last record.
@@ -75,7 +75,7 @@ impl TaskCounts {
     }
 }
 
-/// A row that says only "there is one": its key tells all.
+/// A row without content: its key is all there is.
 #[derive(Clone, Copy, Debug, PartialEq, Encode, Decode)]
 pub struct Marker;
 

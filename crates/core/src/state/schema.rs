@@ -35,16 +35,16 @@ use crate::{
     },
 };
 
-/// When the rows that a run has in a table are gone.
+/// When the rows that a run has in a table are removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
     /// With the record that ends the run; of many, a page with that record and the rest with the next ones.
     Ended,
-    /// Once nothing of the run is pending any more, which may take records after its end.
+    /// Once nothing of the run is pending, which may take further records after its end.
     Idle,
     /// With the deletion of the run.
     Deleted,
-    /// At the time that each key says, whether the run is still there or not.
+    /// At the time in each key, whether the run still exists or not.
     Due,
 }
 
@@ -55,7 +55,7 @@ pub enum RowsOf {
     Partition,
     /// Runs: each key names one.
     Run {
-        /// When they are gone.
+        /// When they are removed.
         until: Until,
         /// The run that a key names, which comes without the prefix of the table.
         run: fn(&[u8]) -> Option<RunId>,
@@ -87,7 +87,7 @@ impl TableSpec {
         }
     }
 
-    /// When the rows of a run are gone; `None` where the rows belong to no run.
+    /// When the rows of a run are removed; `None` where the rows belong to no run.
     pub fn until(&self) -> Option<Until> {
         match self.rows {
             RowsOf::Run { until, .. } => Some(until),
@@ -159,7 +159,7 @@ macro_rules! tables {
 }
 
 tables! {
-    /// What the machine knows of itself.
+    /// The state of the machine itself.
     meta: b'M', () => Meta, 1, of partition;
     /// Workflows in their normal form, by content hash.
     workflows: b'w', BlobHash => CompiledWorkflow, 16, of partition;

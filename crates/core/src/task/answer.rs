@@ -12,7 +12,7 @@ use crate::{
     task::{attempt, keys::EntryKey, offer},
 };
 
-/// An entry got its result: tell the instance, or wake the parked task.
+/// An entry got its result: notify the instance, or wake the parked task.
 pub(crate) fn answer(
     ctx: &mut ApplyContext<'_>,
     task: TaskId,

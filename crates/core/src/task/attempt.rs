@@ -22,14 +22,14 @@ use crate::{
 pub enum LateReport {
     /// The attempt had ended by such a report: the first answer holds.
     Repeated,
-    /// The outcome of the attempt is unknown, and the report would tell it.
+    /// The outcome of the attempt is unknown, and the report would settle it.
     Settles,
     /// The attempt is recorded as being with an instance of the agent, which must claim it first.
     Unclaimed,
 }
 
 fn stranger(task: TaskId, token: Token, holder: &WorkerInstance) -> Error {
-    Error::new(Code::Fenced, format!("attempt {token} of task `{task}` is with `{holder}`, of another agent"))
+    Error::new(Code::Fenced, format!("attempt {token} of task `{task}` is held by `{holder}`, of another agent"))
         .hint("drop the work; only the instance that was given a task reports on it")
 }
 
@@ -109,7 +109,7 @@ pub(crate) fn current(state: &mut State, task: TaskId, token: Token) -> Result<C
 pub(crate) fn reported(state: &mut State, task: TaskId, token: Token, by: &WorkerInstance) -> Result<Current> {
     let current = current(state, task, token)?;
     if let Current::Live(step) = &current
-        // Until its hand-out is recorded, the row names who had the attempt before.
+        // Until its assignment is recorded, the row names the previous holder.
         && step.state != StepState::Ready
         && let Some(holder) = step.instance.as_ref().filter(|holder| holder.agent != by.agent)
     {
@@ -144,7 +144,7 @@ pub(crate) fn late_report(
     }
 }
 
-/// Notes who took the attempt, where that had no record of its own.
+/// Records the holder of the attempt, where the assignment had no record of its own.
 pub(crate) fn note_taken(ctx: &mut ApplyContext<'_>, step: &mut Step, taken: Option<&(WorkerInstance, Time)>) {
     if let (StepState::Ready, Some((instance, at))) = (step.state, taken) {
         step.instance = Some(instance.clone());
@@ -163,7 +163,7 @@ pub(crate) fn check_instance(instance: &WorkerInstance) -> Result<()> {
     check_text("name of the instance's agent", &instance.agent, limits::NAME_BYTES_MAX)
 }
 
-/// Checks a hand-out that a report brings along.
+/// Checks an assignment that comes with a report.
 pub(crate) fn check_taken(taken: Option<&(WorkerInstance, Time)>) -> Result<()> {
     taken.map_or(Ok(()), |(instance, _)| check_instance(instance))
 }

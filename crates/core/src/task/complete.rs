@@ -25,7 +25,7 @@ pub struct TaskComplete {
     /// What it made.
     #[n(2)]
     pub output: Payload,
-    /// Who took it and when, where that has no record of its own.
+    /// The holder and the time of the assignment, where that has no record of its own.
     #[n(3)]
     pub taken: Option<(WorkerInstance, Time)>,
     /// The instance that reports.

@@ -53,7 +53,7 @@ pub struct TaskFail {
     /// When to try again, where the agent knows.
     #[n(4)]
     pub retry_after: Option<Span>,
-    /// Who took it and when, where that has no record of its own.
+    /// The holder and the time of the assignment, where that has no record of its own.
     #[n(5)]
     pub taken: Option<(WorkerInstance, Time)>,
     /// The instance that reports.

@@ -1,6 +1,6 @@
-//! `AttemptLost`: the instance that held an attempt is gone.
+//! `AttemptLost`: the instance that held an attempt is disconnected.
 //!
-//! For: the command and its rule. Not for: noticing that an instance is gone (the engine does).
+//! For: the command and its rule. Not for: detecting a lost instance (the engine does).
 //! Invariant: a lost `write` attempt is not queued again before its outcome is decided.
 
 use consort_types::{Code, Error, Result, TaskId, Token, bounds::check_text, limits};
@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// Takes an attempt away from an instance that is gone.
+/// Ends an attempt whose instance is disconnected.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct AttemptLost {
     /// The task.

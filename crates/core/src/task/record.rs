@@ -43,7 +43,7 @@ pub struct TaskRecord {
     /// The entry's position, from 0 without gaps.
     #[n(2)]
     pub index: u32,
-    /// The entry; only a `run` brings its result along.
+    /// The entry; only a `run` has a result.
     #[n(3)]
     pub entry: TaskEntry,
     /// The instance that reports.
@@ -52,7 +52,7 @@ pub struct TaskRecord {
 }
 
 impl TaskRecord {
-    /// A command from what a worker says.
+    /// A command from a worker's message.
     pub fn new(task: TaskId, token: Token, by: WorkerInstance, index: u32, entry: &JournalEntry) -> Self {
         let (output, error) = match &entry.result {
             Some(Ok(output)) => (Some(output.clone()), None),
@@ -94,7 +94,7 @@ impl TaskRecord {
 fn record_again(ctx: &mut ApplyContext<'_>, task: TaskId, token: Token, index: u32, entry: &TaskEntry) -> Result<()> {
     let known = ctx.state.tables.entries.get(&EntryKey { task, entry: index })?;
     let known = known.ok_or_else(|| missing("journal entry", &format_args!("{task}/{index}")))?;
-    // The input of a request that is not recorded is counted by no row: it may be gone where the log is replayed,
+    // The input of a request that is not recorded is counted by no row: it may be missing where the log is replayed,
     // and the answer changes no row either.
     if !replay::is_same(&known.request, &entry.request, |hash| ctx.state.find_blob(hash))? {
         let message = format!(

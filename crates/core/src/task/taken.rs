@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// Notes who holds an attempt; its timeout runs from here.
+/// Records the holder of an attempt; its timeout runs from here.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct TaskTaken {
     /// The task.

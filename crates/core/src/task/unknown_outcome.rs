@@ -64,7 +64,7 @@ pub struct ResolveUnknown {
     /// The outcome.
     #[n(2)]
     pub resolution: Resolution,
-    /// Who says so.
+    /// The name of the person who decides.
     #[n(3)]
     pub by: String,
     /// In their words.
@@ -140,8 +140,8 @@ pub(crate) fn repeat_lost(ctx: &mut ApplyContext<'_>, task: TaskId, mut step: St
     attempt::next_attempt(ctx, task, step, None)
 }
 
-/// The outcome is not unknown any more: takes back the question, and stops who was asked. An answer about this
-/// attempt must not decide a later one.
+/// The outcome is no longer unknown: removes the inbox item, and stops the query. An answer about this attempt must not
+/// decide a later one.
 pub(crate) fn leave_unknown(ctx: &mut ApplyContext<'_>, task: TaskId, step: &mut Step) -> Result<()> {
     if step.state != StepState::Unknown {
         return Ok(());
@@ -171,7 +171,7 @@ pub(crate) fn reconciled(ctx: &mut ApplyContext<'_>, asker: TaskId, answer: &Ste
     let value = match (&answer.state, &answer.output) {
         (StepState::Completed, Some(output)) => {
             let document = ctx.state.document(Document::Output(asker), output)?;
-            // The asker's own output is another document: do not let this one stand for it.
+            // The output of the query is another document: do not use it as the step's.
             ctx.state.documents.take(&Document::Output(asker));
             (*document).clone()
         }

@@ -1,4 +1,4 @@
-//! One helper for all scenarios: a workflow, a script of what happens, and how everything stands after it.
+//! One helper for all scenarios: a workflow, a script of what happens, and the state after it.
 //!
 //! For: testing the machine through its door. Not for: engines, clocks or threads.
 //! Invariant: every scenario is also a test of law 4: its log folded again, whole and in parts, gives the same bytes.
@@ -219,14 +219,14 @@ impl World {
         self.now = self.now.max(now);
     }
 
-    /// How a step instance stands.
+    /// The state of a step instance.
     pub(crate) fn task_state(&mut self, run: usize, path: &str) -> &'static str {
         let task = self.task(run, path);
         let page = self.machine.steps(NS, self.runs[run], None, 1000).unwrap();
         page.items.iter().find(|step| step.task == task).unwrap().state.as_str()
     }
 
-    /// Goes on with what was left to later records, until nothing is left. Returns how many records that took.
+    /// Applies ticks until no deferred work is left. Returns how many records that took.
     pub(crate) fn go_on(&mut self) -> usize {
         let mut records = 0;
         while self.go_on_once() > 0 {
@@ -244,7 +244,7 @@ impl World {
         usize::from(due)
     }
 
-    /// The partition is opened anew from its rows.
+    /// The partition is opened again from its rows.
     pub(crate) fn reopen(&mut self) {
         self.memory.write(&mut self.machine);
         self.machine = Machine::open(self.memory.clone(), self.machine.applied()).unwrap();
@@ -402,7 +402,7 @@ impl World {
         }
     }
 
-    /// How every run stands, as text: a line for the run, and one for each step instance that has begun or ended.
+    /// The state of every run, as text: a line for the run, and one for each step instance that has begun or ended.
     pub(crate) fn show(&mut self) -> String {
         let mut text = String::new();
         for id in self.runs.clone() {
@@ -496,7 +496,7 @@ impl World {
     }
 }
 
-/// Runs a script against a workflow named `w` and compares how everything stands.
+/// Runs a script against a workflow named `w` and compares the state.
 pub(crate) fn check(source: &str, script: &[&str], expected: &str) {
     check_with(source, &[], script, expected);
 }

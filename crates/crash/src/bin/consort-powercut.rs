@@ -2,7 +2,7 @@
 //!
 //! For: what `kill -9` cannot show, because the system lives on: a copy of the device has only what was written to it
 //! by then. Not for: disks that lie about a sync (the simulator has those), or for the gate (it needs root and loop
-//! devices, and says so where it has none).
+//! devices, and fails with that message where it has none).
 //! Invariant: every run that was acknowledged before the copy is there after a start on the copy.
 
 use std::{
@@ -15,7 +15,7 @@ use consort_crash::{Chance, binary};
 use consort_testkit::{TempDir, http::Client, process::Server, temp_dir};
 use serde_json::json;
 
-/// Cuts, where none are asked for.
+/// The default number of cuts.
 const CUTS: u64 = 6;
 /// Bytes of the device.
 const DEVICE_BYTES: u64 = 512 << 20;

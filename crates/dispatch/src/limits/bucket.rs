@@ -1,6 +1,6 @@
 //! A token bucket.
 //!
-//! For: rate limits with a burst. Not for: who waits for a token (see [`super::Limits`]).
+//! For: rate limits with a burst. Not for: the waiters for a token (see [`super::Limits`]).
 //! Invariant: no fraction of a token is ever lost, and a bucket never holds more than its burst.
 //!
 //! Tokens are counted in parts: one token is as many parts as the rate's span has microseconds, and each microsecond

@@ -1,6 +1,6 @@
 //! One limit on concurrency and rate, and what waits for it.
 //!
-//! For: counting the tasks that workers hold within one scope, and the order of those who wait. Not for: finding the
+//! For: counting the tasks that workers hold within one scope, and the order of the waiters. Not for: finding the
 //! limiters that apply to a task.
 //! Invariant: each waiter is listed once.
 
@@ -13,8 +13,8 @@ use consort_types::{
 
 use super::bucket::TokenBucket;
 
-/// The order of waiters: those with the widest limit of their own first (if it admits none of them, it admits nobody),
-/// then by priority, then by age.
+/// The order of waiters: those with the widest limit of their own first (if it admits none of them, it admits none at
+/// all), then by priority, then by age.
 pub(super) type WaitOrder = (Reverse<u32>, Reverse<i32>, u64);
 
 /// Whether one more task may be acquired.
@@ -98,7 +98,7 @@ impl<W: Copy + Ord> Limiter<W> {
         self.waiting.first_key_value().map(|(order, waiter)| (*order, *waiter))
     }
 
-    /// Lists a waiter, or lists it anew.
+    /// Adds a waiter, or moves it.
     pub(super) fn add_waiter(&mut self, waiter: W, order: WaitOrder) {
         self.remove_waiter(waiter);
         self.orders.insert(waiter, order);

@@ -1,8 +1,8 @@
-//! Limits on concurrency and rates, and who waits for them.
+//! Limits on concurrency and rates, and their waiters.
 //!
 //! For: counting what workers hold by namespace, capability, agent and concurrency key; token buckets; waking waiters.
 //! Not for: what waits (queues and their groups do), or which limits are set (the core knows).
-//! Invariant: a waiter of a limiter that admits it is woken before matching ends; other waiters are never looked at.
+//! Invariant: a waiter of a limiter that admits it is woken before matching ends; other waiters are not visited.
 
 mod bucket;
 mod limiter;
@@ -111,7 +111,7 @@ impl<W: Copy + Ord> Limits<W> {
         id
     }
 
-    /// Sets what an operator wants; a bucket that was there keeps its tokens.
+    /// Sets the limit of an operator; an existing bucket keeps its tokens.
     pub(crate) fn set(&mut self, id: LimiterId, limit: Option<TaskLimit>, now: Time) {
         self.now = self.now.max(now);
         let Some(limiter) = self.all.get_mut(&id) else { return };
@@ -181,7 +181,7 @@ impl<W: Copy + Ord> Limits<W> {
         }
     }
 
-    /// A worker holds a task no more. The first waiter has to be woken: see [`Limits::wake`].
+    /// A worker has released a task. The first waiter has to be woken: see [`Limits::wake`].
     pub(crate) fn release(&mut self, id: LimiterId) {
         let Some(limiter) = self.all.get_mut(&id) else { return };
         assert!(limiter.acquired > 0, "a limiter is released as often as it was acquired");

@@ -25,7 +25,7 @@ struct Agent {
     states: BTreeMap<String, AgentState>,
     /// The balance of each version, in weights.
     balance: BTreeMap<String, i64>,
-    /// When an instance of a version that has left was last heard.
+    /// When the last message came from an instance of a version that has left.
     seen: BTreeMap<String, Time>,
     limiter: Option<LimiterId>,
     /// Whether its limiter was found at its limit.
@@ -63,7 +63,7 @@ impl Agents {
 
     pub(crate) fn set_state(&mut self, id: AgentId, version: &str, state: Option<AgentState>) {
         let Some(agent) = self.all.get_mut(&id) else { return };
-        // Shares begin anew with the new weights.
+        // Shares start again with the new weights.
         agent.balance.clear();
         match state {
             Some(state) => agent.states.insert(version.to_owned(), state),
@@ -102,7 +102,7 @@ impl Agents {
         self.all.get(&id)?.seen.get(version).copied()
     }
 
-    /// An instance of a version has left; it was last heard at `seen`.
+    /// An instance of a version has left; its last message came at `seen`.
     pub(crate) fn left(&mut self, id: AgentId, version: &str, seen: Time) {
         let Some(agent) = self.all.get_mut(&id) else { return };
         let last = agent.seen.entry(version.to_owned()).or_default();

@@ -1,12 +1,12 @@
 //! The circuit breaker of a worker instance.
 //!
 //! For: its health by how its attempts end, and the reason in words. Not for: silence (see `liveness`).
-//! Invariant: an open breaker is probed after a pause, one task at a time, so that an instance that works again comes
-//! back by itself.
+//! Invariant: an open breaker is probed after a pause, one task at a time, so that an instance that works again
+//! recovers by itself.
 
 use consort_types::{Span, TaskId, Time, registry::Health};
 
-/// Attempts that are looked at.
+/// Attempts that count.
 const WINDOW: u32 = 10;
 /// Failures among them from which on an instance is left out, where they are also most of them.
 const FAILURES_OPEN: u32 = 5;
@@ -20,7 +20,7 @@ const PAUSE_MAX: Span = Span::from_secs(60);
 const SLOW: i64 = 2 * 64;
 /// Completions after which slowness is judged.
 const SLOW_SAMPLES: u32 = 5;
-/// What takes less is never slow.
+/// A shorter time is never slow.
 const SLOW_FLOOR: Span = Span::from_millis(100);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ enum State {
 #[derive(Debug)]
 pub(crate) struct Breaker {
     state: State,
-    /// What became of the last attempts, the last one lowest: 1 failed.
+    /// The outcomes of the last attempts, the last one in the lowest bit: 1 failed.
     outcomes: u32,
     count: u32,
     /// Openings since an attempt succeeded.
@@ -88,7 +88,7 @@ impl Breaker {
         }
     }
 
-    /// It holds a task no more, whatever became of it.
+    /// It has released a task, whatever its outcome.
     pub(crate) fn released(&mut self, task: TaskId) {
         if let State::HalfOpen { probe } = &mut self.state
             && *probe == Some(task)
@@ -116,7 +116,7 @@ impl Breaker {
                     self.open(now, why);
                 }
             }
-            // What was given before says nothing about now.
+            // Earlier outcomes are no evidence about now.
             State::Open { .. } | State::HalfOpen { .. } => {}
         }
     }
@@ -132,7 +132,7 @@ impl Breaker {
         self.outcomes.count_ones()
     }
 
-    /// A completion took this long, where half of all such take `usual`; that is asked for only where it matters.
+    /// A completion took this long, where half of all such take `usual`; that is computed only where it matters.
     pub(crate) fn took(&mut self, took: Span, usual: impl FnOnce() -> Option<Span>) {
         self.took = if self.took == 0 { took.0 } else { self.took - self.took / 4 + took.0 / 4 };
         let factor = if took < SLOW_FLOOR {
@@ -145,7 +145,7 @@ impl Breaker {
         self.samples = self.samples.saturating_add(1);
     }
 
-    /// How slow it is, roughly: the lower goes first. Who has done nothing yet is tried first.
+    /// How slow it is, roughly: the lower goes first. An instance without completions is tried first.
     pub(crate) fn speed(&self) -> u8 {
         u8::try_from(steps(self.took) / 32).unwrap_or(u8::MAX)
     }

@@ -1,7 +1,7 @@
 //! Which free worker instance can take the task of which queue.
 //!
 //! For: candidate sets, the heads of the queues that choose from them, and the matches of both. Not for: whether an
-//! instance is free, or fits (the pool says so).
+//! instance is free, or fits (the pool decides that).
 //! Invariant: a set has a match exactly while it is open and has both a free instance and a head.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -106,7 +106,7 @@ impl CandidateSets {
         }
     }
 
-    /// A queue chooses from a set no more. Returns the set where no queue does: it is removed.
+    /// A queue no longer chooses from a set. Returns the set where no queue does: it is removed.
     pub(super) fn unlink(&mut self, queue: QueueId, id: CandidateSetId) -> Option<CandidateSet> {
         let set = self.all.get_mut(&id)?;
         let link = self.links.get_mut(&queue)?;

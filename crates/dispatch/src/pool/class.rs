@@ -27,7 +27,7 @@ pub(crate) struct WorkerClass {
     pub(crate) state: AgentState,
     pub(super) members: BTreeSet<WorkerInstanceId>,
     pub(super) sets: BTreeMap<Choice, CandidateSetId>,
-    /// The statistics by capability, where they were looked up.
+    /// The statistics by capability, once they were looked up.
     pub(super) stats: BTreeMap<String, Option<StatsId>>,
 }
 

@@ -1,8 +1,8 @@
 //! One worker instance.
 //!
-//! For: its capacity, what it holds, and its health. Not for: when it was last heard (see `liveness`).
+//! For: its capacity, what it holds, and its health. Not for: when its last message came (see `liveness`).
 //! Invariant: it is free exactly while it holds less than its capacity, reads what it is sent, is not draining, and its
-//! breaker lets a task through.
+//! breaker admits a task.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,7 +22,7 @@ use crate::model::WorkerInstanceId;
 pub(crate) struct WorkerInstance {
     pub(crate) name: Arc<consort_types::WorkerInstance>,
     pub(crate) client: String,
-    /// The worker process that it belongs to; empty where that is not said.
+    /// The worker process that it belongs to; empty where it is not known.
     pub(crate) worker: String,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) class: WorkerClassId,
@@ -57,7 +57,7 @@ impl WorkerInstance {
     }
 }
 
-/// What is left of a worker instance that is gone.
+/// What is kept of a disconnected worker instance.
 pub(crate) struct Departed {
     pub(crate) name: Arc<consort_types::WorkerInstance>,
     pub(crate) class: WorkerClassId,

@@ -1,4 +1,4 @@
-//! When worker instances were last heard.
+//! When the last messages of worker instances came.
 //!
 //! For: finding remote instances that are silent for too long. Not for: what follows from silence.
 //! Invariant: an instance in this process is never silent.
@@ -19,7 +19,7 @@ struct Heard {
 #[derive(Debug, Default)]
 pub(crate) struct Liveness {
     heard: BTreeMap<WorkerInstanceId, Heard>,
-    /// Remote instances by when they were last heard, or earlier: entries are moved when they are looked at.
+    /// Remote instances by the time of their last message, or an earlier one: entries are moved when they are visited.
     order: BTreeSet<(Time, WorkerInstanceId)>,
 }
 
@@ -30,7 +30,7 @@ impl Liveness {
         self.heard.insert(id, Heard { at: now, listed });
     }
 
-    /// Returns when the instance was last heard.
+    /// Returns when the last message of the instance came.
     pub(crate) fn remove(&mut self, id: WorkerInstanceId) -> Option<Time> {
         let heard = self.heard.remove(&id)?;
         if let Some(listed) = heard.listed {
@@ -62,7 +62,7 @@ impl Liveness {
         }
     }
 
-    /// Remote instances that were not heard since a time.
+    /// Remote instances without a message since a time.
     pub(crate) fn silent(&mut self, heard_before: Time) -> Vec<WorkerInstanceId> {
         self.update_order(heard_before);
         let listed = self.order.range(..(heard_before, WorkerInstanceId(0)));
@@ -70,7 +70,7 @@ impl Liveness {
         silent.map(|(_, id)| *id).collect()
     }
 
-    /// When the remote instance that is silent for longest was last heard.
+    /// When the last message came from the remote instance that is silent for longest.
     pub(crate) fn longest_silence(&mut self) -> Option<Time> {
         self.update_order(Time(u64::MAX));
         self.order.first().map(|(at, _)| *at)

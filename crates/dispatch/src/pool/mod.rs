@@ -52,7 +52,7 @@ pub(crate) struct Pool {
 
 /// Joining and leaving.
 impl Pool {
-    /// Adds an instance; says whether it is the only one of its class.
+    /// Adds an instance; returns whether it is the only one of its class.
     pub(crate) fn join(
         &mut self,
         hello: &Hello,
@@ -138,7 +138,7 @@ impl Pool {
         Some(Departed { name: instance.name, class: class_id, held: instance.held })
     }
 
-    /// Removes a class without instances; the queues that chose from it do so no more.
+    /// Removes a class without instances; the queues that chose from it no longer do.
     pub(crate) fn remove_unused_class(&mut self, id: WorkerClassId) {
         let Some(class) = self.classes.get(&id).filter(|class| class.members.is_empty()) else { return };
         let key = (class.agent_id, class.version.to_string(), class.capabilities.clone());
@@ -171,7 +171,7 @@ impl Pool {
         self.candidates.remove_queue(queue);
     }
 
-    /// A class was added, or an operator has changed what it gets: it serves the queues that it fits, and no others.
+    /// A class was added, or an operator has changed its share: it serves the queues that it fits, and no others.
     pub(crate) fn reconnect<'q>(&mut self, id: WorkerClassId, queues: impl Iterator<Item = (QueueId, &'q Target)>) {
         for (queue, target) in queues {
             let Some(class) = self.classes.get(&id) else { return };
@@ -210,7 +210,7 @@ impl Pool {
         set
     }
 
-    /// A queue chooses from a class no more.
+    /// A queue no longer chooses from a class.
     fn disconnect(&mut self, queue: QueueId, class: WorkerClassId) {
         let mut sets = self.candidates.of_queue(queue);
         let known = sets.find(|set| self.candidates.get(*set).is_some_and(|set| set.class == class));
@@ -285,7 +285,7 @@ impl Pool {
         });
     }
 
-    /// An instance holds a task no more.
+    /// An instance has released a task.
     pub(crate) fn release(&mut self, id: WorkerInstanceId, task: TaskId) {
         self.change(id, |instance| {
             assert!(instance.held.remove(&task), "an instance releases what it holds");
@@ -342,7 +342,7 @@ impl Pool {
         }
     }
 
-    /// Sets what an operator wants of a version; returns the classes that it changes.
+    /// Applies an operator's settings to a version; returns the classes that change.
     pub(crate) fn set_state(
         &mut self,
         namespace: &str,

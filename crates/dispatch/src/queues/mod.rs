@@ -1,7 +1,7 @@
 //! The queues of ready tasks.
 //!
-//! For: one queue for each thing that can be asked for, and the order of tasks in it. Not for: choosing a worker, or
-//! deciding what has to wait.
+//! For: one queue for each set of requirements, and the order of tasks in it. Not for: choosing a worker, or deciding
+//! what has to wait.
 //! Invariant: every change of a queue's head is reported by [`Queues::next_change`].
 
 mod level;
@@ -127,14 +127,14 @@ impl Queues {
         emptied
     }
 
-    /// The whole queue waits for a limiter, or (`None`) no more.
+    /// The whole queue waits for a limiter, or (`None`) no longer does.
     pub(crate) fn park(&mut self, id: QueueId, limiter: Option<(LimiterId, Reverse<i32>)>) {
         let Some(queue) = self.all.get_mut(&id) else { return };
         queue.parked = limiter;
         note_change(&mut self.changed, id, queue);
     }
 
-    /// The tasks of a group wait for the limit of their key, or no more.
+    /// The tasks of a group wait for the limit of their key, or no longer do.
     pub(crate) fn park_group(&mut self, id: QueueId, priority: Reverse<i32>, group: GroupKey, parked: bool) {
         let Some(queue) = self.all.get_mut(&id) else { return };
         if let Some(level) = queue.levels.get_mut(&priority) {

@@ -1,4 +1,4 @@
-//! One queue: the tasks that ask for the same thing.
+//! One queue: the tasks with the same requirements.
 //!
 //! For: its priority levels, its counts and its throughput. Not for: the order within a level (see `level`), or which
 //! workers serve it.
@@ -43,7 +43,7 @@ pub(crate) struct Queue {
     pub(crate) held: usize,
     pub(crate) assigned_lately: SlidingWindow,
     pub(crate) ended_lately: SlidingWindow,
-    /// Whether its head may have changed since it was last asked for.
+    /// Whether its head may have changed since it was last read.
     pub(super) is_changed: bool,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! For: what is observed, of one moment. Not for: what was declared (the core knows), or the words for why nothing is
 //! assigned (`reason`).
-//! Invariant: a view changes nothing, and costs no more than what is shown and what is held.
+//! Invariant: a view changes nothing, and its cost follows what is shown and what is held.
 
 mod reason;
 
@@ -21,7 +21,7 @@ use crate::{
     queues::Queue,
 };
 
-/// Waiting tasks up to which the oldest is looked for among all, not among the next ones of each run.
+/// Waiting tasks up to which the oldest is searched among all, not among the next ones of each run.
 const LOOKED_AT_MAX: usize = 10_000;
 
 /// The views of one moment.
@@ -102,12 +102,12 @@ impl<'a> Views<'a> {
         let (health, reason) = instance.breaker.health();
         if health < Health::Unhealthy && instance.locality == Locality::Remote && silent.0 > heartbeat.0 / 2 {
             let seconds = Span(silent.0 / 1_000_000 * 1_000_000);
-            return (Health::Degraded, Some(format!("it was not heard of for {seconds}")));
+            return (Health::Degraded, Some(format!("no message came for {seconds}")));
         }
         (health, reason)
     }
 
-    /// The queues of a namespace in which something waits or happened in the last minute, by what they ask for.
+    /// The queues of a namespace in which something waits or happened in the last minute, by their requirements.
     pub(crate) fn queues(&self, namespace: &str, now: Time) -> Vec<QueueView> {
         let holders = self.holders(namespace);
         let ids: Vec<QueueId> = self.placement.queues.in_namespace(namespace).map(|(id, _)| id).collect();
@@ -129,7 +129,7 @@ impl<'a> Views<'a> {
         views
     }
 
-    /// Who holds how many tasks of which queue.
+    /// How many tasks of each queue each instance holds.
     fn holders(&self, namespace: &str) -> BTreeMap<QueueId, BTreeMap<WorkerInstanceId, u32>> {
         let mut holders: BTreeMap<QueueId, BTreeMap<WorkerInstanceId, u32>> = BTreeMap::new();
         for (class, _) in self.placement.pool.classes().filter(|(_, class)| *class.namespace == *namespace) {
@@ -261,7 +261,7 @@ fn oldest(queue: &Queue) -> Option<Time> {
     levels.flat_map(|level| level.firsts().map(|order| order.ready)).min()
 }
 
-/// Queues that ask for the same thing by other routes are shown as one.
+/// Queues with the same capability and agent but other routes are shown as one.
 fn merge(known: &mut QueueView, more: QueueView) {
     known.waiting += more.waiting;
     known.limited += more.limited;

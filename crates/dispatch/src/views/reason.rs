@@ -38,7 +38,7 @@ impl Views<'_> {
     fn why_unserved(&self, target: &Target) -> Option<String> {
         let able = || self.placement.pool.classes().filter(|(_, class)| class.can(target));
         if able().next().is_none() {
-            let nobody = match (&target.capability, &target.agent) {
+            let unserved = match (&target.capability, &target.agent) {
                 (Some(capability), Some(agent)) => {
                     format!("no instance of the agent `{agent}` with the capability `{capability}` is connected")
                 }
@@ -47,8 +47,8 @@ impl Views<'_> {
                 (None, None) => "no instance is connected".to_owned(),
             };
             return Some(match self.built_in_elsewhere(target) {
-                Some(namespace) => format!("{nobody}; the built-in agents serve the namespace `{namespace}`"),
-                None => nobody,
+                Some(namespace) => format!("{unserved}; the built-in agents serve the namespace `{namespace}`"),
+                None => unserved,
             });
         }
         let fits =
@@ -66,7 +66,7 @@ impl Views<'_> {
         let matches =
             |id: WorkerClassId| self.placement.pool.members(id).any(|(id, _)| self.placement.pool.fits(id, target));
         if !able().any(|(id, class)| class.serves(target) && matches(id)) {
-            return Some("no instance has the labels that the route asks for".to_owned());
+            return Some("no instance has the labels that the route requires".to_owned());
         }
         None
     }

@@ -3,7 +3,7 @@
 //! For: what must hold whatever is called in whatever order: one holder for each task, capacity, limits, priority, work
 //! conservation, fairness, no starvation, the same assignments for the same calls. Not for: single rules, which
 //! `scheduling` shows by small scripts.
-//! Invariant: the reference knows only what was said to the dispatcher and what came out of it.
+//! Invariant: the reference knows only the calls to the dispatcher and their results.
 
 mod order;
 mod reference;

@@ -1,4 +1,4 @@
-//! The order of assignments, and that none is put off for ever.
+//! The order of assignments, and that none starves.
 //!
 //! For: deadline and age within a run, fairness between runs and keys, no starvation. Not for: limits (see `reference`).
 //! Invariant: each property bounds what a greedy run, key or queue can take from another.
@@ -94,7 +94,7 @@ proptest! {
         prop_assert_eq!(served, sizes);
     }
 
-    /// A run that spreads its tasks over many keys is served no more than one that has none, while both wait.
+    /// A run that spreads its tasks over many keys is not served more than one that has none, while both wait.
     #[test]
     fn a_run_gains_nothing_by_many_keys(keys in prop::collection::vec(0..6_u8, 2..30), plain in 2..30_u32) {
         let mut world = OneByOne::new();

@@ -18,9 +18,9 @@ const AGENTS: [&str; 2] = ["a", "b"];
 const VERSIONS: [&str; 2] = ["1", "2"];
 const CAPABILITIES: [&str; 2] = ["x", "y"];
 const KEYS: [&str; 2] = ["k", "l"];
-/// Worker processes; the first one does not say which it is.
+/// Worker processes; the first one is unnamed.
 const WORKERS: [&str; 2] = ["", "w"];
-/// Failures that say something about an instance, below which its breaker is surely closed.
+/// Failures that are evidence about an instance, below which its breaker is surely closed.
 const FAILURES_SURE: u32 = 5;
 
 /// A call, or the passing of time. Picks choose among what is there.
@@ -72,7 +72,7 @@ struct Instance {
 }
 
 impl Instance {
-    /// Whether it declares what the task asks for.
+    /// Whether it declares what the task requires.
     fn can(&self, ready: &ReadyTask) -> bool {
         ready.agent.as_ref().is_none_or(|agent| agent == self.agent)
             && ready.capability.as_ref().is_none_or(|wanted| self.capabilities.contains(&wanted.as_str()))
@@ -403,7 +403,7 @@ impl World {
         self.tasks.values().filter(counts).count() as u32
     }
 
-    /// Whether the instance is free, and declares what the task asks for.
+    /// Whether the instance is free, and declares what the task requires.
     fn fits(&self, task: &Task, id: WorkerInstanceId) -> bool {
         let (ready, instance) = (&task.ready, &self.instances[&id]);
         let version = ready.route.as_ref().and_then(|route| route.version.as_deref());
@@ -443,7 +443,7 @@ impl World {
         let task = self.tasks.get(id).expect("a task that is assigned is known");
         assert_eq!(task.ready.token, *token, "the current attempt is assigned");
         assert!(self.is_waiting(task), "{id} is assigned while it is {:?}", task.place);
-        assert!(self.instances.contains_key(instance), "{id} is assigned to an instance that is gone");
+        assert!(self.instances.contains_key(instance), "{id} is assigned to a disconnected instance");
         assert!(self.fits(task, *instance), "{id} is assigned to an instance that cannot take it");
         let agent = self.instances[instance].agent;
         assert!(self.within_limits(task, agent), "{id} passes a limit");
@@ -491,7 +491,7 @@ impl World {
         }
     }
 
-    /// With every hindrance gone, everything can be assigned and ended.
+    /// With every hindrance removed, everything can be assigned and ended.
     pub(crate) fn finish(&mut self) {
         for scope in self.limits.keys().cloned().collect::<Vec<_>>() {
             self.set_limit(scope, TaskLimit::default());

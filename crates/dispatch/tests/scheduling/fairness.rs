@@ -130,12 +130,12 @@ fn credit_grows_shrinks_and_brings_no_one_back_who_leaves() {
     scene.dispatcher.set_capacity(one, 1);
     scene.complete(tasks[0]);
     scene.complete(tasks[1]);
-    assert_eq!(scene.assign(), [], "it holds one still, and wants no more than one");
+    assert_eq!(scene.assign(), [], "it still holds one, and its capacity is one");
     scene.complete(tasks[2]);
     assert_eq!(scene.assign().len(), 1);
     scene.dispatcher.drain_instance(one);
     scene.dispatcher.set_capacity(one, 9);
-    assert_eq!(scene.assign(), [], "who is leaving gets nothing");
+    assert_eq!(scene.assign(), [], "a draining instance gets nothing");
 }
 
 #[test]

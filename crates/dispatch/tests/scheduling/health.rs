@@ -1,7 +1,7 @@
-//! Circuit breakers: who fails is left out, tried again, and comes back.
+//! Circuit breakers: a failing instance is left out, probed, and recovers.
 //!
-//! For: what attempts say about their instance. Not for: silence (see `dispatcher`).
-//! Invariant: nothing waits for ever because instances are unhealthy.
+//! For: what the outcomes of attempts show about their instance. Not for: silence (see `dispatcher`).
+//! Invariant: no task starves because instances are unhealthy.
 
 use consort_dispatch::{Outcome, WorkerInstanceId};
 use consort_types::{Span, registry::Health};
@@ -145,7 +145,7 @@ fn silence_shows_before_it_is_too_long() {
     scene.pass(Span::from_secs(14));
     assert_eq!(health(&scene, only).0, Health::Healthy);
     scene.pass(Span::from_secs(6));
-    assert_eq!(health(&scene, only), (Health::Degraded, "it was not heard of for 20s".into()));
+    assert_eq!(health(&scene, only), (Health::Degraded, "no message came for 20s".into()));
     scene.dispatcher.heard(only, scene.now);
     assert_eq!(health(&scene, only).0, Health::Healthy);
 }

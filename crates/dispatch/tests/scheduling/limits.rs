@@ -72,7 +72,7 @@ fn a_limit_that_comes_late_counts_what_is_held_already() {
         let gone = scene.join("a", "1", 2);
         let tasks: Vec<_> = (0..6).map(|_| scene.ready(1, |_| {})).collect();
         assert_eq!(scene.assign().len(), 2);
-        // Tasks whose instance may come back still count.
+        // Tasks whose instance may reconnect still count.
         scene.dispatcher.disconnect(gone, scene.now.after(Span::from_secs(10)));
         scene.join("a", "1", 9);
         set(&mut scene, &scope, at_once(3));
@@ -178,7 +178,7 @@ fn a_pause_saves_up_a_burst_and_no_more() {
     assert_eq!(scene.assign().len(), 3);
     assert_eq!(scene.assign(), []);
     let due = scene.dispatcher.next_opening().unwrap();
-    assert_eq!(due, scene.now.after(Span::from_secs(1)), "it says when the next one goes");
+    assert_eq!(due, scene.now.after(Span::from_secs(1)), "it returns when the next one is due");
     scene.now = Time(due.0 - 1);
     assert_eq!(scene.assign(), []);
     scene.now = due;
@@ -190,7 +190,7 @@ fn a_pause_saves_up_a_burst_and_no_more() {
 }
 
 #[test]
-fn nothing_that_waits_wakes_nobody() {
+fn a_release_without_waiters_wakes_none() {
     let mut scene = Scene::new();
     scene.join("a", "1", 9);
     set(&mut scene, &LimitScope::Namespace, rate(1, 1, 1));

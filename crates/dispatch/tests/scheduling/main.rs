@@ -1,7 +1,7 @@
 //! The promises of hand-out, one by one: order, fairness, limits, routes, health, and what is shown of them.
 //!
 //! For: the dispatcher alone, by small scripts. Not for: what is recorded (see `partition`), or threads.
-//! Invariant: every test is a sequence of calls with times of its own; the same calls give the same hand-outs.
+//! Invariant: every test is a sequence of calls with times of its own; the same calls give the same assignments.
 
 mod fairness;
 mod health;
@@ -37,7 +37,7 @@ impl Scene {
         self.now = self.now.after(span);
     }
 
-    /// A task of a run that asks for `x`, changed by `with`.
+    /// A task of a run that requires `x`, changed by `with`.
     fn ready(&mut self, run: u16, with: impl FnOnce(&mut ReadyTask)) -> TaskId {
         self.made += 1;
         let task = TaskId { run: run_id(run), scope: 0, index: self.made };

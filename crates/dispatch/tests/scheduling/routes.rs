@@ -1,7 +1,7 @@
 //! Routes: versions, weights, labels, sticky keys.
 //!
 //! For: which instance gets a task. Not for: how an instance does (see `health`).
-//! Invariant: a task goes to nobody rather than to one that does not fit.
+//! Invariant: a task waits rather than going to an instance that does not fit.
 
 use std::collections::BTreeMap;
 
@@ -38,7 +38,7 @@ fn a_new_version_takes_exactly_its_share() {
     weigh(&mut scene, "1.1.0", 0);
     assert_eq!(shares(&mut scene, 50, None), BTreeMap::from([(old, 50)]));
     let named = versions("1.1.0");
-    assert_eq!(shares(&mut scene, 5, Some(&named)), BTreeMap::from([(new, 5)]), "who names it gets it");
+    assert_eq!(shares(&mut scene, 5, Some(&named)), BTreeMap::from([(new, 5)]), "a task that names it gets it");
     // Work is never left lying for the sake of shares.
     weigh(&mut scene, "1.1.0", 5);
     scene.dispatcher.disconnect(old, scene.now);
@@ -58,7 +58,7 @@ fn weights_stand_whoever_comes_first() {
     assert_eq!(scene.assign().len(), 1);
     scene.dispatcher.set_agent_state(NS, "a", "2", None);
     scene.ready(1, |_| {});
-    assert_eq!(scene.assign()[0].1, two, "a version that nothing is said about has a weight");
+    assert_eq!(scene.assign()[0].1, two, "a version has a weight by default");
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn a_draining_version_gets_nothing_and_comes_back() {
     drain(&mut scene, true);
     assert_eq!(shares(&mut scene, 10, None), BTreeMap::from([(two, 10)]));
     scene.ready(1, |task| task.route = Some(versions("1")));
-    assert_eq!(scene.assign(), [], "not even for who names it");
+    assert_eq!(scene.assign(), [], "not even for a task that names it");
     drain(&mut scene, false);
     assert_eq!(scene.assign()[0].1, one);
 }
@@ -118,7 +118,7 @@ fn labels_of_the_instance_stand_above_those_of_its_agent() {
     }
     let views = scene.dispatcher.queue_views(NS, scene.now);
     assert!(views[0].reason.as_ref().unwrap().contains("labels"), "{views:?}");
-    // One that comes later and fits takes what waited.
+    // An instance that connects later and fits gets the waiting task.
     let late = scene.join_with("a", "1", 99, &["x"], &[("tier", "slow"), ("region", "north")]);
     let given = scene.assign();
     assert!(given.len() == 9 && given.iter().all(|(_, instance)| *instance == late));

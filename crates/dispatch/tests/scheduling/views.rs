@@ -86,7 +86,7 @@ fn skills_show_outcomes_times_and_delays() {
     near(skill.p50, 4);
     near(skill.p95, 4);
     near(skill.queued_p50, 1);
-    // What was observed stays when the instance has gone; it is lost then.
+    // Statistics stay when the instance is disconnected; it is shown as lost.
     let heard = scene.now;
     scene.dispatcher.heard(one, heard);
     scene.dispatcher.disconnect(one, scene.now);

@@ -1,7 +1,7 @@
-//! What tasks ask for in their journals, and what operators say about agents and limits, by decisions.
+//! Journal requests of tasks, and settings by operators of agents and limits, from decisions.
 //!
 //! For: parts of the commands of `machine`. Not for: running them.
-//! Invariant: most of what is asked for could be done; the rest is refused or answered with why.
+//! Invariant: most requests are valid; the rest is refused or answered with an error.
 
 use consort_core::{
     Command,
@@ -15,7 +15,7 @@ use consort_types::{
 
 use crate::Choices;
 
-/// What a task asks for, other than a plain result.
+/// A request of a task, other than a plain result.
 pub(super) fn request(input: Payload, choices: &mut Choices<'_>) -> JournalRequest {
     if choices.once_in(2) {
         let prompt = choices.word(&["sure?", "", "really?"]).to_owned();
@@ -50,9 +50,9 @@ fn route(choices: &mut Choices<'_>) -> Route {
     }
 }
 
-/// What an operator says about agents and limits.
+/// A setting of agents and limits.
 pub(super) fn operate(namespace: String, choices: &mut Choices<'_>) -> Command {
-    let name = choices.word(&["plain", "writer", "extra", "nobody", ""]).to_owned();
+    let name = choices.word(&["plain", "writer", "extra", "unknown", ""]).to_owned();
     let version = choices.once_in(2).then(|| choices.word(&["1", "2", ""]).to_owned());
     match choices.byte() % 6 {
         0 => Command::SetAgent(SetAgent { namespace, name, version, change: AgentChange::Drain }),

@@ -1,7 +1,7 @@
 //! Bodies of HTTP requests.
 //!
 //! For: the documents that the HTTP interface reads. Not for: HTTP itself (its library reads that).
-//! Invariant: as `fuzz_body` says.
+//! Invariant: that of `fuzz_body`.
 
 use super::{texts, trace};
 use crate::Target;
@@ -61,7 +61,7 @@ fn seeds() -> Vec<Vec<u8>> {
         r#"{"max_concurrent":1,"rate":{"tasks":1,"per":"1s"},"max_waiting":9}"#,
         "",
     ]);
-    // Every field that any operation takes stands in a seed.
+    // Every field of any operation is in a seed.
     seeds.extend(consort_api::operations().iter().map(|entry| {
         let fields = entry.body_fields().into_iter().map(|field| (field, serde_json::Value::Null));
         serde_json::Value::Object(fields.collect()).to_string().into_bytes()

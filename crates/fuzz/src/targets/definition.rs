@@ -155,7 +155,7 @@ fn templates(step: &Step) -> Vec<&Template> {
     found
 }
 
-/// An environment in which every name of the workflow stands for something.
+/// An environment in which every name of the workflow is bound.
 pub(super) fn environment(definition: &Definition) -> Environment {
     let value = json!({"a": [1, 2.5, "x", null, {"b": true}], "id": "7", "score": 0.9, "text": "añb", "n": -1});
     let names = definition.blocks.iter().flat_map(|block| &block.steps).map(|step| Arc::from(step.name.as_str()));

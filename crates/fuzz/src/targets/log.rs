@@ -1,7 +1,7 @@
 //! The log reader: files as a crash, a bad disk or a forger may leave them.
 //!
-//! For: recovery and reading of `consort-log-file`. Not for: what the records say.
-//! Invariant: as `fuzz_read` says: no panic, and no record that was not written.
+//! For: recovery and reading of `consort-log-file`. Not for: the content of the records.
+//! Invariant: that of `fuzz_read`: no panic, and no record that was not written.
 
 use consort_log::{Record, frame};
 use consort_log_file::fuzz_read;

@@ -1,4 +1,4 @@
-//! The machine under sequences of commands that nobody with good intentions would send.
+//! The machine under sequences of hostile commands.
 //!
 //! For: every rule of the core at once: refusals instead of panics, and the laws whatever happens. Not for: bytes
 //! that are not commands (see `record`).
@@ -109,7 +109,7 @@ fn register(name: &str, capability: &str, effect: EffectClass) -> Command {
 fn send(world: &mut World, command: &Command) -> Option<()> {
     world.now = world.now.after(Span(10));
     if let Command::StartRun(start) = command {
-        // What the door refuses goes on as it is: the machine must bear it.
+        // Inputs that the door would refuse are sent as they are: the machine must cope with them.
         let prepared = world.machine.prepare_start(start.clone(), None).map(Command::StartRun);
         return world.apply(prepared.as_ref().unwrap_or(command)).map(drop);
     }
@@ -138,12 +138,12 @@ fn end(world: &mut World) {
             return;
         }
         for command in ending(world, round) {
-            send(world, &command).expect("nothing halts any more");
+            send(world, &command).expect("the machine does not halt");
         }
         if let Some(due) = world.machine.next_timer().expect("timers can be read") {
             world.now = world.now.max(due);
         }
-        send(world, &Command::Tick(Tick {})).expect("nothing halts any more");
+        send(world, &Command::Tick(Tick {})).expect("the machine does not halt");
     }
     let (open, counts) = (world.open.len(), world.machine.run_counts());
     panic!("{open} tasks and {counts:?} runs are left after forced cancellation (law 7)");
@@ -224,7 +224,7 @@ fn operate(kind: u8, world: &mut World, choices: &mut Choices<'_>) -> Command {
 fn deploy_or_register(namespace: String, choices: &mut Choices<'_>) -> Command {
     let kind = choices.byte();
     match kind % 4 {
-        // Of the upper half, so that inputs of before mean what they meant.
+        // Of the upper half, so that earlier inputs keep their meaning.
         2 if kind >= 128 => asks::operate(namespace, choices),
         0 => deploy(&namespace, &String::from_utf8_lossy(choices.rest())),
         1 => {
@@ -304,7 +304,7 @@ fn record(world: &mut World, choices: &mut Choices<'_>) -> Command {
     let index = if choices.once_in(8) { choices.number() as u32 } else { choices.below(4) as u32 };
     let kind = choices.byte();
     let request = match kind % 5 {
-        // Of the upper half, so that inputs of before mean what they meant.
+        // Of the upper half, so that earlier inputs keep their meaning.
         4 if kind >= 128 => asks::request(payload(world, choices), choices),
         0 => JournalRequest::Run { name: "r".to_owned() },
         1 => JournalRequest::Call { capability: "plain".to_owned(), input: payload(world, choices), options: None },
@@ -333,7 +333,7 @@ fn lost(world: &mut World, choices: &mut Choices<'_>) -> Command {
     Command::AttemptLost(AttemptLost { task, token, reason: "killed".to_owned() })
 }
 
-/// Time goes on: to the next timer, a little, or far.
+/// Time passes: to the next timer, a little, or far.
 fn tick(world: &mut World, choices: &mut Choices<'_>) -> Command {
     let next = world.machine.next_timer().expect("timers can be read");
     world.now = match choices.byte() % 8 {
@@ -351,7 +351,7 @@ fn attempt(world: &World, choices: &mut Choices<'_>) -> (TaskId, Token) {
     let at = usize::from(choices.byte());
     if kind < 13 && !world.open.is_empty() {
         let found = world.open.iter().nth(at % world.open.len());
-        return found.map_or_else(nobody, |(task, token)| (*task, *token));
+        return found.map_or_else(unknown, |(task, token)| (*task, *token));
     }
     if kind < 15 && !world.attempts.is_empty() {
         return world.attempts[at % world.attempts.len()];
@@ -360,7 +360,7 @@ fn attempt(world: &World, choices: &mut Choices<'_>) -> (TaskId, Token) {
     (task, Token(choices.number()))
 }
 
-fn nobody() -> (TaskId, Token) {
+fn unknown() -> (TaskId, Token) {
     (TaskId { run: RunId([9; 16]), scope: 0, index: 0 }, Token(1))
 }
 
@@ -368,13 +368,13 @@ fn worker(number: u64, agent: &str) -> WorkerInstance {
     WorkerInstance { locality: Locality::Remote, start: 1, number, agent: agent.to_owned() }
 }
 
-/// Who reports: mostly an instance of the agent that takes tasks.
+/// The reporting instance: mostly one of the agent that takes tasks.
 fn by(choices: &mut Choices<'_>) -> WorkerInstance {
     let agent = if choices.once_in(8) { "b" } else { "a" };
     worker(choices.number() % 4, agent)
 }
 
-/// Who took the attempt, where its report says it too.
+/// The holder of the attempt, where its report names it too.
 fn holder(world: &World, choices: &mut Choices<'_>) -> Option<(WorkerInstance, Time)> {
     match choices.byte() % 8 {
         0..=3 => None,

@@ -31,7 +31,7 @@ pub const ALL: [&Target; 8] = [
     &texts::TARGET,
 ];
 
-/// The trace that stands for what was seen.
+/// The trace of what was seen.
 fn trace(seen: impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     seen.hash(&mut hasher);

@@ -1,4 +1,4 @@
-//! Records of the log: bytes that claim to be a command, decoded and applied to a partition that is at work.
+//! Records of the log: bytes that claim to be a command, decoded and applied to a partition with active runs.
 //!
 //! For: `Command::decode`, and one strange command among good ones. Not for: long sequences (see `machine`).
 //! Invariant: bytes are refused or understood; what is understood is refused or applied, and the laws hold after it.
@@ -41,7 +41,7 @@ const STORY: [u8; 60] = {
     story
 };
 
-/// Rows of a partition that has been at work, for the target `rows`.
+/// Rows of a partition with active runs, for the target `rows`.
 pub(super) fn stored_rows() -> Vec<(Vec<u8>, Vec<u8>)> {
     busy().rows()
 }

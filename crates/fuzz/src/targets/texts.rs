@@ -69,7 +69,7 @@ fn run(input: &[u8]) -> u64 {
 }
 
 fn parts(disk: &MemoryLogDisk, store: &MemoryStore, blobs: &MemoryStore) -> Parts {
-    let log = disk.open().expect("nobody else has the log open");
+    let log = disk.open().expect("the log is not open elsewhere");
     Parts { log: Box::new(log), store: Arc::new(store.clone()), blobs: Arc::new(blobs.clone()) }
 }
 
@@ -163,9 +163,9 @@ impl World {
         }
     }
 
-    /// Takes what the engine says; completes tasks unless one is to be kept.
+    /// Handles the engine's messages; completes tasks unless one is to be kept.
     async fn hear(&mut self, keep: bool) {
-        for message in self.session.receive().await.expect("the engine goes on") {
+        for message in self.session.receive().await.expect("the engine continues") {
             let ToWorker::Task(offer) = message else { continue };
             if keep && self.offer.is_none() {
                 self.offer = Some(*offer);

@@ -15,7 +15,7 @@ use consort_types::{BlobHash, Code, Error, Result, RunId, Seq, TaskId, Time, Tok
 pub(super) const NAMESPACE: &str = "default";
 /// Items of a page in checks.
 const PAGE: usize = 1_000;
-/// Runs that are looked at one by one.
+/// Runs that are checked one by one.
 const RUNS_LOOKED_AT_MAX: usize = 300;
 
 type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -42,7 +42,7 @@ impl Memory {
     }
 }
 
-/// A panic of an input leaves the lock of its own memory behind, which nobody takes again.
+/// A panic of an input leaves the lock of its own memory behind, which is never taken again.
 fn lock<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -220,7 +220,7 @@ impl World {
         }
     }
 
-    /// Whether every run is over, and nothing is handed out any more.
+    /// Whether every run is over, and no task is assigned.
     pub(super) fn is_over(&mut self) -> bool {
         self.open.is_empty() && self.machine.run_counts().0 == 0
     }

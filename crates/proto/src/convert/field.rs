@@ -64,8 +64,8 @@ pub(super) fn attempt_of(attempt: Option<v1::Attempt>) -> Result<(TaskId, Token)
     Ok((parse("attempt.task", &attempt.task)?, Token(attempt.token)))
 }
 
-/// The bytes of a document, without a copy. A reference to a blob travels as the JSON that stands for it everywhere:
-/// who wants the document itself in its place puts it there first.
+/// The bytes of a document, without a copy. A reference to a blob travels as its usual JSON form: a caller that needs
+/// the document itself must load it first.
 pub fn document(payload: Payload) -> Bytes {
     match payload {
         Payload::Inline(bytes) => Bytes::from_owner(bytes),
@@ -75,7 +75,8 @@ pub fn document(payload: Payload) -> Bytes {
     }
 }
 
-/// The payload that these bytes are. They are not looked into: whoever takes a document from outside checks it.
+/// The payload that these bytes are. Their content is not checked here: the receiver of a document from outside checks
+/// it.
 pub(super) fn payload(bytes: &Bytes) -> Payload {
     Payload::inline(bytes.as_ref())
 }

@@ -1,7 +1,6 @@
 //! How a session is opened.
 //!
-//! For: what a worker says of its instances. Not for: versions of the protocol (whoever opens or serves a session
-//! compares them).
+//! For: the instances that a worker announces. Not for: versions of the protocol (both ends of a session compare them).
 //! Invariant: instances keep their order, which is their numbering on the stream.
 
 use consort_types::{

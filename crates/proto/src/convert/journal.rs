@@ -1,7 +1,7 @@
 //! Journal entries.
 //!
-//! For: what a task records, in reports and in tasks alike. Not for: whether an entry may be recorded.
-//! Invariant: documents are carried over without being looked into.
+//! For: what a task records, in reports and in tasks. Not for: whether an entry may be recorded.
+//! Invariant: documents are carried over unread.
 
 use consort_types::{
     Result, Span,

@@ -1,8 +1,8 @@
 //! What a worker reports.
 //!
 //! For: reports, there and back. Not for: opening a session (see `hello`).
-//! Invariant: a report that cannot be understood says which attempt it was about, where that much can be read, so
-//! that the attempt can be refused instead of the whole session.
+//! Invariant: a report that cannot be decoded names its attempt, where that much can be read, so that the attempt can
+//! be refused instead of the whole session.
 
 use consort_types::{
     Code, Error, Result, Span, TaskId, Token,
@@ -103,7 +103,7 @@ fn about_attempt(kind: Kind, (task, token): (TaskId, Token)) -> Result<FromWorke
     })
 }
 
-/// What an agent says of its failure: without a code it is just that.
+/// The error of an agent: without a code it is a failure of the agent.
 fn agent_error(error: v1::Error) -> Error {
     let plain = error.code.is_empty();
     let error = error_from_wire(error);

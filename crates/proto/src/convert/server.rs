@@ -1,4 +1,4 @@
-//! What the server says to a worker.
+//! Messages of the server to a worker.
 //!
 //! For: tasks, cancellations, answers to reports, there and back. Not for: `Welcome`, which is about the session and
 //! not about its instances.

@@ -33,7 +33,7 @@ use serde::{Serialize, de::DeserializeOwned};
 pub use watch::Watch;
 
 /// How long a server may be away before a watch gives up.
-const PATIENCE: Duration = Duration::from_mins(1);
+const RECONNECT_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A client of a server. Clones share its connections.
 ///
@@ -50,17 +50,17 @@ const PATIENCE: Duration = Duration::from_mins(1);
 pub struct Client {
     /// The client, or why the address is none.
     inner: Result<api::client::Client>,
-    patience: Duration,
+    reconnect_timeout: Duration,
 }
 
 impl Client {
     /// A client of the server at this address, such as `http://127.0.0.1:7878`, in the namespace `default`. A wrong
     /// address is an error of the first call.
     pub fn new(url: impl AsRef<str>) -> Self {
-        Self { inner: Tcp::new(url.as_ref()).map(api::client::Client::new), patience: PATIENCE }
+        Self { inner: Tcp::new(url.as_ref()).map(api::client::Client::new), reconnect_timeout: RECONNECT_TIMEOUT }
     }
 
-    /// The token that the server asks for.
+    /// The server's token.
     #[must_use]
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.inner = self.inner.map(|client| client.token(token));
@@ -74,15 +74,15 @@ impl Client {
         self
     }
 
-    /// How long a server may be away (60 s) before [`Client::watch`] and [`Client::result`] give up; until then they
-    /// connect again and go on where they were.
+    /// How long a server may be unreachable (60 s) before [`Client::watch`] and [`Client::result`] fail; until then
+    /// they reconnect and continue where they were.
     #[must_use]
-    pub fn patience(mut self, span: Duration) -> Self {
-        self.patience = span;
+    pub fn reconnect_timeout(mut self, span: Duration) -> Self {
+        self.reconnect_timeout = span;
         self
     }
 
-    /// Asks for any operation of [`api`], also those that have no method here.
+    /// Calls any operation of [`api`], also those that have no method here.
     pub async fn call<O: Operation>(&self, params: &O::Params, body: &O::Body) -> Result<O::Reply> {
         self.inner()?.call::<O>(params, body).await
     }
@@ -112,7 +112,7 @@ impl Client {
         Ok(self.start_with(&request, None).await?.run)
     }
 
-    /// Starts a run, and says more about it. With an idempotency key it may be called again: the run is the same.
+    /// Starts a run with options. With an idempotency key it may be called again: the run is the same.
     pub async fn start_with(&self, request: &StartRequest, idempotency_key: Option<&str>) -> Result<Started> {
         let params = StartParams { idempotency_key: idempotency_key.map(str::to_owned), traceparent: None };
         self.call::<StartRun>(&params, request).await
@@ -157,7 +157,7 @@ impl Client {
         output.read("output").map_err(|error| Error { code: Code::BadOutput, ..error })
     }
 
-    /// Follows a run from its start: what happens to it, what its attempts say and stream, and its end.
+    /// Follows a run from its start: its history, the progress and partial output of its attempts, and its end.
     pub fn watch(&self, run: RunId) -> Watch {
         Watch::new(self.clone(), run)
     }

@@ -1,8 +1,8 @@
-//! Runs looked into and steered, the inbox, agents, queues and quotas.
+//! Reading and operating runs, the inbox, agents, queues and quotas.
 //!
 //! For: one short method for each operation that the command line has too. Not for: starting and following (see the
 //! module above).
-//! Invariant: a method asks for one operation, or for every page of one.
+//! Invariant: a method calls one operation, or every page of one.
 
 use consort_api::{
     Document, EmptyRequest, NoParams, PageParams,
@@ -45,7 +45,7 @@ impl Client {
         self.call::<PauseRun>(&RunParams { run }, &EmptyRequest {}).await
     }
 
-    /// Lets a paused run go on.
+    /// Resumes a paused run.
     pub async fn resume(&self, run: RunId) -> Result<()> {
         self.call::<ResumeRun>(&RunParams { run }, &EmptyRequest {}).await
     }
@@ -116,7 +116,7 @@ impl Client {
         Ok(self.call::<ShowAgent>(&named(name, version), &()).await?.items)
     }
 
-    /// Hands out nothing more to an agent; it finishes what it works on.
+    /// Assigns no more tasks to an agent; it finishes those that it holds.
     pub async fn drain_agent(&self, name: &str, version: Option<&str>) -> Result<()> {
         self.call::<DrainAgent>(&named(name, version), &EmptyRequest {}).await
     }

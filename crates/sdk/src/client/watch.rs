@@ -1,8 +1,8 @@
 //! Following a run.
 //!
 //! For: everything that happens to a run, in order, across lost connections. Not for: many runs at once.
-//! Invariant: every entry comes once and in order; live messages are of the moment, and those that were said while
-//! nothing was connected are missing.
+//! Invariant: every entry comes once and in order; live messages are not kept: those that were sent while the client
+//! was disconnected are missing.
 
 use std::time::Instant;
 
@@ -23,7 +23,7 @@ pub struct Watch {
     seen: Option<String>,
     events: Option<Events<RunEvent>>,
     back_off: BackOff,
-    /// When the server was heard last.
+    /// When the last event of the server came.
     heard: Instant,
     over: bool,
 }
@@ -36,7 +36,8 @@ impl Watch {
 
     /// What happens next; `None` after [`RunEvent::End`] or an error. [`RunEvent::Error`] comes as an error.
     ///
-    /// A lost connection is opened again, as long as the server is away no longer than [`Client::patience`] allows.
+    /// A lost connection is opened again, unless the server is unreachable for longer than
+    /// [`Client::reconnect_timeout`] allows.
     pub async fn next(&mut self) -> Option<Result<RunEvent>> {
         while !self.over {
             match self.step().await {
@@ -48,7 +49,7 @@ impl Watch {
                 }
                 Err(error) => {
                     self.events = None;
-                    if error.kind() != ErrorKind::Unavailable || self.heard.elapsed() > self.client.patience {
+                    if error.kind() != ErrorKind::Unavailable || self.heard.elapsed() > self.client.reconnect_timeout {
                         self.over = true;
                         return Some(Err(error));
                     }

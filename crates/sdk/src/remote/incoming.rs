@@ -1,8 +1,8 @@
-//! What the server says, one message after the other.
+//! Messages of the server, one after the other.
 //!
 //! For: reading a stream for its session. Not for: acting on messages (see `session`).
-//! Invariant: messages keep their order; what a newer server says beyond this version is left alone, and a task that
-//! cannot be understood is given back instead of being held by nobody.
+//! Invariant: messages keep their order; messages that a newer server sends beyond this version are ignored, and a task
+//! that cannot be decoded is failed, so that it is not held without running.
 
 use consort_proto::v1::{self, server_message::Kind};
 use consort_types::{
@@ -21,7 +21,7 @@ pub(super) async fn deliver(
     loop {
         let batch = tokio::select! {
             batch = messages.message() => batch,
-            // The worker is gone; with the stream the server learns of it.
+            // The worker has dropped its receiver; the server sees the stream end.
             () = to_worker.closed() => return,
         };
         let batch = match batch {
@@ -52,11 +52,11 @@ fn read(kind: Kind) -> Result<ToWorker, (Option<v1::Attempt>, Error)> {
 }
 
 async fn give_back(reports: &mpsc::WeakSender<FromWorker>, attempt: Option<v1::Attempt>, error: Error) {
-    tracing::error!(error = %error.message, "the server said something that cannot be understood");
+    tracing::error!(error = %error.message, "the server sent a message that cannot be decoded");
     let (Some(reports), Some(attempt)) = (reports.upgrade(), attempt) else { return };
     if let Ok(task) = attempt.task.parse() {
         let token = Token(attempt.token);
-        // Another worker, of another version, may understand it. A session that is gone needs no report.
+        // Another worker, of another version, may understand it. A closed session needs no report.
         let _ = reports.send(FromWorker::Fail { task, token, error, retryable: true, retry_after: None }).await;
     }
 }

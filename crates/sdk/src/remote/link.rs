@@ -1,6 +1,6 @@
 //! The way to a server: address, token, one shared HTTP/2 connection.
 //!
-//! For: workers and clients alike. Not for: what is said on it.
+//! For: workers and clients. Not for: the messages on it.
 //! Invariant: the token is in no error and no debug output; every failure comes out as [`Error`] with a stable code.
 
 use std::{sync::Arc, time::Duration};
@@ -118,7 +118,7 @@ impl Link {
                 Error::new(Code::PayloadTooLarge, format!("a message is too large: {message}"))
             }
             tonic::Code::InvalidArgument => Error::new(Code::BadRequest, message),
-            // Whatever else comes without an `Error` was not said by Consort: the connection broke, or never was.
+            // A status without an `Error` does not come from Consort: the connection broke, or could not be opened.
             _ => self.unreachable(&cause(status)),
         }
     }

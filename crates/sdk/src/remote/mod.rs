@@ -1,8 +1,8 @@
 //! Workers far from the engine: the worker protocol over gRPC.
 //!
 //! For: [`Remote`], which carries sessions, and the link that clients share. Not for: what a worker does.
-//! Invariant: one stream for each instance, all of them on one HTTP/2 connection; a stream that is refused says why by
-//! its code.
+//! Invariant: one stream for each instance, all of them on one HTTP/2 connection; the refusal of a stream has its
+//! reason as a code.
 
 mod incoming;
 pub(crate) mod link;
@@ -43,9 +43,9 @@ const OPEN_WITHIN: Duration = Duration::from_secs(30);
 /// # }
 /// ```
 ///
-/// A server that is away is asked again after pauses that double from 100 ms to 5 s, with jitter; what the agents hold
-/// goes on meanwhile and is claimed when it is back. A server that refuses the worker ends [`crate::Worker::run`] with
-/// its reason.
+/// An unreachable server is retried after pauses that double from 100 ms to 5 s, with jitter; the tasks that the agents
+/// hold continue meanwhile and are claimed after the reconnect. A server that refuses the worker ends
+/// [`crate::Worker::run`] with its reason.
 #[derive(Clone, Debug)]
 pub struct Remote {
     link: Link,
@@ -57,7 +57,7 @@ impl Remote {
         Self { link: Link::new(url.into()) }
     }
 
-    /// The token that the server asks for.
+    /// The server's token.
     #[must_use]
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.link.token(token.into());

@@ -1,4 +1,4 @@
-//! What a worker says, as batches on its stream.
+//! Messages of a worker, as batches on its stream.
 //!
 //! For: putting what waits into one message. Not for: what the reports mean.
 //! Invariant: reports keep their order, are converted where the stream is written (no task in between), and a report
@@ -31,7 +31,7 @@ pub(super) struct Reports {
     /// What did not fit into the batch before.
     next: Option<FromWorker>,
     refusals: mpsc::WeakSender<ToWorker>,
-    /// Bytes of one batch at most, as the server says.
+    /// Bytes of one batch at most, as the server requires.
     bytes_max: Arc<AtomicUsize>,
 }
 

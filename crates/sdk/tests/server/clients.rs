@@ -1,7 +1,7 @@
 //! The client's calls: runs that are started once, listed, paused, watched across restarts; typed errors.
 //!
 //! For: the client's side. Not for: what tasks do (see `tasks`).
-//! Invariant: as in the suite: gates and signals say when to go on.
+//! Invariant: as in the suite: gates and signals control what happens next.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::support::Server;
 
-/// Waits for the signal `go`, then answers with what it brought.
+/// Waits for the signal `go`, then answers with its payload.
 const WAIT: &str = "workflow: wait\nsteps:\n  a: { wait: { signal: go } }\noutput: ${{ steps.a.output }}\n";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -94,18 +94,18 @@ async fn a_watch_goes_on_where_it_was_after_a_restart() {
 async fn errors_have_their_codes() {
     let server = Server::start().await;
     let client = server.client();
-    assert_eq!(client.start("nobody", &json!({})).await.unwrap_err().code, Code::WorkflowNotFound);
+    assert_eq!(client.start("unknown", &json!({})).await.unwrap_err().code, Code::WorkflowNotFound);
     assert_eq!(client.deploy("workflow: [").await.unwrap_err().code, Code::BadWorkflow);
-    let nobody = RunId([7; 16]);
-    assert_eq!(client.get(nobody).await.unwrap_err().code, Code::RunNotFound);
-    assert_eq!(client.result::<Value>(nobody).await.unwrap_err().code, Code::RunNotFound);
-    assert_eq!(client.signal(nobody, "go", &1).await.unwrap_err().code, Code::RunNotFound);
+    let unknown = RunId([7; 16]);
+    assert_eq!(client.get(unknown).await.unwrap_err().code, Code::RunNotFound);
+    assert_eq!(client.result::<Value>(unknown).await.unwrap_err().code, Code::RunNotFound);
+    assert_eq!(client.signal(unknown, "go", &1).await.unwrap_err().code, Code::RunNotFound);
     let stranger = Client::new(server.client_url());
-    assert_eq!(stranger.get(nobody).await.unwrap_err().code, Code::Denied);
-    assert_eq!(Client::new("ftp://nowhere").get(nobody).await.unwrap_err().code, Code::BadRequest);
-    let away = Client::new("http://127.0.0.1:1").patience(Duration::ZERO);
-    assert_eq!(away.get(nobody).await.unwrap_err().code, Code::Unreachable);
-    assert_eq!(away.result::<Value>(nobody).await.unwrap_err().code, Code::Unreachable);
+    assert_eq!(stranger.get(unknown).await.unwrap_err().code, Code::Denied);
+    assert_eq!(Client::new("ftp://nowhere").get(unknown).await.unwrap_err().code, Code::BadRequest);
+    let away = Client::new("http://127.0.0.1:1").reconnect_timeout(Duration::ZERO);
+    assert_eq!(away.get(unknown).await.unwrap_err().code, Code::Unreachable);
+    assert_eq!(away.result::<Value>(unknown).await.unwrap_err().code, Code::Unreachable);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -142,11 +142,11 @@ async fn every_operation_of_the_command_line_is_there() {
     assert!(client.queues().await.unwrap().is_empty());
     assert!(client.agents(&consort_sdk::client::AgentFilter::default()).await.unwrap().is_empty());
     for refused in [
-        client.agent("nobody", None).await.map(drop),
-        client.drain_agent("nobody", None).await,
-        client.resume_agent("nobody", Some("1")).await,
-        client.weigh_agent("nobody", "1", 5).await,
-        client.remove_agent("nobody", None, true).await,
+        client.agent("unknown", None).await.map(drop),
+        client.drain_agent("unknown", None).await,
+        client.resume_agent("unknown", Some("1")).await,
+        client.weigh_agent("unknown", "1", 5).await,
+        client.remove_agent("unknown", None, true).await,
     ] {
         assert_eq!(refused.unwrap_err().code, Code::AgentNotFound);
     }

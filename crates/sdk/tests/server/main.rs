@@ -1,7 +1,7 @@
 //! Workers and clients against the real engine, over real connections.
 //!
-//! For: what the SDK promises to those who use it from afar. Not for: the transport's corners (see `tests/suite`).
-//! Invariant: nothing is waited for by the clock: gates and signals say when to go on.
+//! For: what the SDK promises over a network. Not for: the transport's corners (see `tests/suite`).
+//! Invariant: no test waits for a time: gates and signals control what happens next.
 
 mod clients;
 mod support;

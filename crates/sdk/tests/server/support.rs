@@ -13,7 +13,7 @@ use consort_store::MemoryStore;
 use consort_types::Span;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
-/// The token that the server asks for.
+/// The server's token.
 const TOKEN: &str = "open-sesame";
 
 /// See the module.
@@ -49,7 +49,7 @@ impl Server {
         Self::with(Config::default()).await
     }
 
-    /// A server that waits only this long for a worker that is gone.
+    /// A server that waits only this long for a disconnected worker.
     pub(crate) async fn with_grace(grace: Span) -> Self {
         Self::with(Config { grace, ..Config::default() }).await
     }
@@ -101,7 +101,7 @@ impl Server {
     }
 }
 
-/// A worker at work.
+/// A running worker.
 pub(crate) struct Hosted {
     stop: oneshot::Sender<()>,
     worker: JoinHandle<()>,

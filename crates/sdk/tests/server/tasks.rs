@@ -1,7 +1,7 @@
 //! Tasks: typed, retried, reclaimed, replayed, streamed, approved, refused, cancelled.
 //!
 //! For: the worker's side. Not for: the client's calls as such (see `clients`).
-//! Invariant: as in the suite: gates and signals say when to go on.
+//! Invariant: as in the suite: gates and signals control what happens next.
 
 use std::sync::{
     Arc,
@@ -34,7 +34,7 @@ async fn count(_: TaskContext, input: Text) -> Result<Count, TaskError> {
     Ok(Count { words: input.text.split_whitespace().count() })
 }
 
-/// Starts a run of a workflow whose only step asks for this capability.
+/// Starts a run of a workflow whose only step calls this capability.
 async fn start(client: &Client, capability: &str, value: &impl Serialize) -> RunId {
     client.deploy(one_step(capability)).await.unwrap();
     client.start("one", &json!({ "value": value })).await.unwrap()

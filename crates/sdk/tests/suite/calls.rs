@@ -96,7 +96,7 @@ async fn the_answer_that_comes_first_wins_also_when_the_other_is_there_on_replay
     assert_eq!(winner.after, [1]);
     assert_eq!(winner.result, Some(Ok(payload(&json!([1, "f"])))));
 
-    // The loser went on and was answered meanwhile; the winner is what the record says.
+    // The loser continued and was answered meanwhile; the record determines the winner.
     let slow = answered(slow, &json!("s"));
     rig.offer_next(&json!(null), vec![slow.clone(), fast.clone(), winner]).await;
     assert_eq!(rig.output().await, json!([1, "f"]));
@@ -192,7 +192,7 @@ async fn partial_output_is_shown_in_order_before_the_result() {
 #[tokio::test(start_paused = true)]
 async fn streaming_never_waits_for_a_slow_connection() {
     let mut rig = Rig::start(|ctx: TaskContext, _: Value| async move {
-        // Far more than the connection takes, and nobody reads.
+        // Far more than the connection takes, and the other side does not read.
         for number in 0..10_000 {
             ctx.stream_json(&number)?;
             tokio::task::yield_now().await;
@@ -239,7 +239,7 @@ async fn a_result_that_is_refused_after_its_end_becomes_a_failure() {
     rig.session.send(refuse(Code::PayloadTooLarge)).await;
     let (error, retryable) = fails(rig.session.next().await);
     assert_eq!((error, retryable), (Error::new(Code::PayloadTooLarge, "too large"), false));
-    // The failure is refused too: there is nothing left to say.
+    // The failure is refused too: there is nothing left to report.
     rig.session.send(refuse(Code::PayloadTooLarge)).await;
     rig.session.send(ToWorker::Drain).await;
     assert_eq!(rig.session.next().await, None);
@@ -253,7 +253,7 @@ async fn a_result_that_a_broken_connection_may_have_lost_is_reported_again() {
     rig.reconnect().await;
     assert_eq!(rig.session.hello.held, [(task(0), Token(1))]);
     assert_eq!(rig.output().await, json!("kept"));
-    // Long after it was handed over nobody doubts it any more.
+    // Long after it was handed over it counts as confirmed.
     tokio::time::sleep(std::time::Duration::from_mins(1)).await;
     rig.reconnect().await;
     assert_eq!(rig.session.hello.held, []);

@@ -59,7 +59,7 @@ impl Program {
         }
     }
 
-    /// Does what the program says; effects are counted by their place in the program.
+    /// Executes the program; effects are counted by their place in the program.
     fn execute<'a>(&'a self, ctx: &'a TaskContext, place: String, effects: &'a Effects) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
             match self {
@@ -166,7 +166,7 @@ impl Engine {
             None => rig.session.record(task(0), index, self.journal[index as usize].clone()).await,
             Some(waiting) if waiting.contains(&index) => {
                 self.parked = None;
-                // Some engines move the fence when a task comes back, some do not.
+                // Some engines assign a new token when a task is offered again, some do not.
                 self.token += self.chance.below(2);
                 self.offer(rig).await;
             }
@@ -182,7 +182,7 @@ impl Engine {
         self.offer(rig).await;
     }
 
-    /// Takes what the worker says; the output, when it is done.
+    /// Handles the worker's messages; returns the output, when it is done.
     async fn take(&mut self, rig: &Rig, message: FromWorker) -> Option<Value> {
         match message {
             FromWorker::Record { index, entry, token, .. } if token == Token(self.token) => {
@@ -228,7 +228,7 @@ async fn play(program: &Program, seed: u64, calm: bool) -> (Value, BTreeMap<Stri
     let output = loop {
         engine.steps += 1;
         assert!(engine.steps < 100_000, "the task does not end");
-        // Answers come early and late: before, between and long after what the worker says.
+        // Answers come early and late: before, between and long after the worker's messages.
         match engine.chance.below(if calm { 6 } else { 8 }) {
             0..=1 => engine.answer_one(&rig).await,
             2 => tokio::time::sleep(std::time::Duration::from_millis(engine.chance.below(30))).await,

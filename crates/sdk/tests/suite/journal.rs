@@ -83,7 +83,7 @@ async fn a_permanent_failure_of_an_effect_is_recorded_and_a_retryable_one_is_not
                 })
             })
             .await;
-        // Code that goes on all the same must not record what rests on an outcome that is not recorded.
+        // Code that continues all the same must not record what depends on an outcome that is not recorded.
         let after: Result<i64, TaskError> = ctx.run("after", || async { Ok(1) }).await;
         assert_eq!(failed.as_ref().unwrap_err().is_retryable(), after.is_err());
         failed.map(|()| json!(null))
@@ -210,7 +210,7 @@ async fn branches_are_replayed_in_the_order_in_which_answers_came() {
     assert_eq!(fourth, call("a", &json!(4), &[0], None));
     assert_eq!(parks(rig.session.next().await), [2, 3]);
 
-    // All is answered when it comes back: still `b` must ask before `a`.
+    // All is answered when it is offered again: still `b` must make its request before `a`.
     let journal = vec![
         call("a", &json!(1), &[], Some(&json!(3))),
         call("b", &json!(1), &[], Some(&json!(5))),
@@ -242,7 +242,7 @@ async fn a_race_is_decided_by_the_answer_that_came_first_also_on_replay() {
     .await;
     let sleep = |result| entry(JournalRequest::Sleep { span: Span::from_secs(60) }, &[], result);
     let slow = |result| call("slow", &json!(0), &[], result);
-    // Both are answered by now; the note says that the pause came first.
+    // Both are answered by now; by the note, the pause came first.
     let note = entry(JournalRequest::Run { name: "note".into() }, &[1], Some(&json!("timeout")));
     rig.offer(vec![slow(Some(&json!("late"))), sleep(Some(&json!(null))), note]).await;
     assert_eq!(rig.output().await, json!("timeout"));

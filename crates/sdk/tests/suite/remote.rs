@@ -2,7 +2,7 @@
 //!
 //! For: what the transport promises: refusals with their codes, reclaim, batches, leaving. Not for: a real server (see
 //! `tests/server`).
-//! Invariant: real time passes here, but nothing waits for it: the fake engine says when to go on.
+//! Invariant: real time passes here, but nothing waits for it: the fake engine controls what happens next.
 
 use std::{net::SocketAddr, pin::Pin, time::Duration};
 
@@ -167,7 +167,7 @@ async fn a_task_goes_there_and_back_with_its_journal_and_partial_output() {
     let two = session.record_next(task(0)).await;
     assert_eq!(output(&mut session).await, json!(5));
 
-    // A replay, in another attempt, asks for nothing.
+    // A replay, in another attempt, makes no requests.
     let mut again = offer("work", &json!({"a": 1, "b": 2}));
     again.token = Token(2);
     again.journal = vec![sum.unwrap(), two];
@@ -233,7 +233,7 @@ async fn what_a_worker_holds_is_claimed_and_reported_after_a_reconnect() {
 
     let mut session = wire.session().await;
     assert_eq!(session.hello.held, [(task(0), Token(1))]);
-    // The answer was lost with the connection: it is asked for again.
+    // The answer was lost with the connection: it is requested again.
     let (index, asked) = session.entry().await;
     assert_eq!((index, &asked.request), (0, &entry.request));
     let result = Some(Ok(consort_types::Payload::from_value(&json!("one"))));
@@ -294,7 +294,7 @@ async fn a_worker_that_leaves_has_said_everything() {
             other => panic!("expected a result, found {other:?}"),
         }
     }
-    // Whether it says that it leaves depends on whether it was drained first.
+    // Whether it sends `Leaving` depends on whether it was drained first.
     assert_eq!(done, 200, "said: {said}");
     drop(session);
     assert_eq!(worker.await.unwrap(), Ok(()));

@@ -110,7 +110,7 @@ pub(crate) fn parks(message: Option<FromWorker>) -> Vec<u32> {
     }
 }
 
-/// Whether a message only says that the instance is alive.
+/// Whether a message is only a heartbeat of the instance.
 pub(crate) fn is_beat(message: Option<&FromWorker>) -> bool {
     matches!(message, Some(FromWorker::Alive))
 }

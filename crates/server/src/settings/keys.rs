@@ -58,7 +58,7 @@ pub struct Key {
     pub name: &'static str,
     /// What its text must look like.
     pub kind: Kind,
-    /// What counts where nobody says anything.
+    /// The default.
     pub default: &'static str,
     /// Whether a flag of the same name exists on the command line.
     pub flag: bool,
@@ -78,7 +78,8 @@ macro_rules! keys {
 }
 
 keys! {
-    /// The folder that holds runs, log and store. The default stands beside `consort.toml`, where there is one, or else in the current folder.
+    /// The folder that holds runs, log and store. The default is beside `consort.toml`, where there is one, or else in
+    /// the current folder.
     DATA_DIR = "data-dir", Path, ".consort", true;
     /// The server that commands talk to. Without it a command finds the process that has the data folder open, or opens it itself.
     SERVER = "server", Server, "", true;
@@ -90,17 +91,17 @@ keys! {
     LISTEN = "listen", Address, "127.0.0.1:7878", true;
     /// Where workers reach `consort up` over gRPC: `same` as `listen`, an address of its own, or `off` for nowhere.
     GRPC_LISTEN = "grpc-listen", Listener, "same", true;
-    /// How much is told on standard error while working.
+    /// How much is logged to standard error.
     LOG = "log", Level, "warn", true;
     /// How long ended runs are kept; `keep` keeps them. Applied at the start of a server.
     RETENTION = "retention", Keep, "keep", false;
-    /// How many tasks each built-in agent works on at once.
+    /// How many tasks each built-in agent runs at once.
     CONCURRENCY = "concurrency", Count, "8", false;
-    /// How long the tasks of a worker that is gone wait for it to come back.
+    /// How long the tasks of a disconnected worker wait for it to reconnect.
     GRACE = "grace", Span, "10s", false;
-    /// How long a remote worker that holds tasks may be silent before it counts as gone.
+    /// How long a remote worker that holds tasks may be silent before it counts as lost.
     HEARTBEAT_TIMEOUT = "heartbeat-timeout", Span, "30s", false;
-    /// How long a stopping server waits for the tasks that are being worked on.
+    /// How long a stopping server waits for running tasks.
     DRAIN_TIMEOUT = "drain-timeout", Span, "30s", false;
     /// How long changed rows stay in memory at most before they go to the store.
     FLUSH_INTERVAL = "flush-interval", Span, "250ms", false;

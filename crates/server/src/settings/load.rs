@@ -1,7 +1,7 @@
 //! Where settings come from: flags, environment, three files, defaults.
 //!
 //! For: finding and reading them, in the order of precedence. Not for: what a setting means.
-//! Invariant: the first source that says anything about a key decides, and its origin is kept beside the value.
+//! Invariant: the first source that has a key decides, and its origin is kept beside the value.
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +19,7 @@ use super::{
 /// The name of a project's file.
 pub const PROJECT_FILE: &str = "consort.toml";
 
-/// Who said a value.
+/// The origin of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// The command line.
@@ -28,7 +28,7 @@ pub enum Origin {
     Environment(String),
     /// A file.
     File(PathBuf),
-    /// Nobody.
+    /// The default.
     Default,
 }
 

@@ -25,7 +25,7 @@ pub use page::reference_page;
 /// Where a server listens for gRPC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GrpcListen {
-    /// On the address of HTTP; the two are told apart by protocol and content type.
+    /// On the address of HTTP; the two are distinguished by protocol and content type.
     Same,
     /// On an address of its own.
     At(SocketAddr),
@@ -50,7 +50,7 @@ impl Settings {
         self.text(key).parse().expect("a span was checked when it was loaded")
     }
 
-    /// What may be shown of a setting, and who said it.
+    /// What may be shown of a setting, and its origin.
     pub fn show(&self, key: &Key) -> (&str, &Origin) {
         let (text, origin) = &self.values[key.name];
         let shown = if key.kind == Kind::Secret && !text.is_empty() { "(set)" } else { text };
@@ -101,18 +101,18 @@ impl Settings {
         }
     }
 
-    /// How much is told.
+    /// The log level.
     pub fn log(&self) -> &str {
         self.text(keys::LOG)
     }
 
-    /// How long ended runs are kept; the outer `None` where nobody said anything, the inner one for "without end".
+    /// How long ended runs are kept; the outer `None` where it is not set, the inner one for "without end".
     pub fn retention(&self) -> Option<Option<Span>> {
         let (text, origin) = &self.values[keys::RETENTION.name];
         (*origin != Origin::Default).then(|| text.parse().ok())
     }
 
-    /// Tasks that each built-in agent works on at once.
+    /// Tasks that each built-in agent runs at once.
     pub fn concurrency(&self) -> u32 {
         self.text(keys::CONCURRENCY).parse().expect("a count was checked when it was loaded")
     }

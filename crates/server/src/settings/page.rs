@@ -10,7 +10,7 @@ use super::keys;
 const HEAD: &str = "<!-- Generated from `crates/server/src/settings`; a test compares. -->\n
 # Configuration
 
-Every setting can be given in five places. The first that says anything decides:
+Every setting can be given in five places. The first that is set decides:
 
 1. the flag on the command line, where there is one,
 2. the environment variable (an empty one counts as not set),

@@ -1,4 +1,4 @@
-//! Bounds of what workers say.
+//! Limits of the messages of workers.
 //!
 //! For: the one check of each message, which the door makes before anything is logged, and the core again when it
 //! applies the record. Not for: rules that need the state.
@@ -33,7 +33,7 @@ impl AgentDeclaration {
 
 impl Hello {
     /// Refuses names that are none, texts over their limits, and more tasks than an instance may hold. The text of
-    /// [`Hello::client`] is for people: whoever opens the session cuts it.
+    /// [`Hello::client`] is for people: the receiver of the session shortens it.
     pub fn check(&self) -> Result<()> {
         Name::check("namespace", &self.namespace)?;
         self.agent.check()?;
@@ -43,7 +43,7 @@ impl Hello {
         if credit == 0 || credit > max {
             let name = &self.agent.name;
             let message =
-                format!("the instance of `{name}` asks for `{credit}` tasks at once, the limit is 1 to {max}");
+                format!("the instance of `{name}` requests `{credit}` tasks at once, the limit is 1 to {max}");
             return Err(Error::new(Code::LimitReached, message).hint("start more instances instead"));
         }
         check_count("tasks that the instance holds", self.held.len(), max as usize)

@@ -1,6 +1,6 @@
 //! The replay rule against its vectors.
 //!
-//! For: that Rust decides as the vectors say, wherever a document is kept. Not for: who calls the rule.
+//! For: that the Rust rule agrees with the vectors, wherever a document is kept. Not for: the callers of the rule.
 //! Invariant: every call is compared both ways round, and with its inputs in place and by their hash.
 
 mod vectors;
@@ -60,7 +60,7 @@ fn documents_are_read_only_where_their_hashes_do_not_decide() {
     assert_eq!(reads.get(), 0);
     assert!(!is_same(&blob(b"[1]"), &blob(b"[ 1]"), nothing).unwrap(), "what cannot be had is no other document");
     assert_eq!(reads.get(), 1);
-    let broken = is_same(&inline, &blob(b"[ 1]"), |_| Err(Error::new(Code::Disk, "the disk is gone")));
+    let broken = is_same(&inline, &blob(b"[ 1]"), |_| Err(Error::new(Code::Disk, "the disk is missing")));
     assert_eq!(broken.unwrap_err().code, Code::Disk);
 }
 

@@ -9,7 +9,7 @@ use consort_types::{
 };
 use serde::Deserialize;
 
-/// Two requests, and whether the second asks for what the first recorded.
+/// Two requests, and whether the second matches the first.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Vector {

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::yaml::{Entry, NodeKind};
 
-/// Keys that say what a step does; `capability` and `agent` may stand together.
+/// Keys that define what a step does; `capability` and `agent` may be combined.
 const ACTIONS: [&str; 6] = ["capability", "agent", "steps", "workflow", "wait", "approve"];
 
 /// Words of the language that this version does not carry out.
@@ -43,7 +43,7 @@ impl Reader<'_> {
         let call = |entry: &Entry| entry.key == "capability" || entry.key == "agent";
         match given[..] {
             [] => {
-                // A misspelt or later word was reported already, and is what was meant to be done.
+                // A misspelt or later word was reported already, and defines the action.
                 if !fields.misspelt && !LATER.iter().any(|word| fields.get(word).is_some()) {
                     let found = self.report.error("no-action", fields.place.clone(), "the step does nothing");
                     found.hint(format!("add one of {}", listed(ACTIONS)));
@@ -279,7 +279,7 @@ impl Reader<'_> {
 
     fn compensate(&mut self, entry: &Entry) -> Option<Compensate> {
         let fields = self.fields(&entry.value, "`compensate`", &["capability", "with"])?;
-        let hint = "name the capability that takes the step back";
+        let hint = "name the capability that undoes the step";
         let capability = self.required(&fields, "capability", hint)?;
         let capability = self.name("capability", &capability.value);
         let own = Place { own: true, ..Place::default() };

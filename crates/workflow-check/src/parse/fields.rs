@@ -1,7 +1,7 @@
 //! Maps with known keys, and plain values in them.
 //!
 //! For: telling what was written from what can be written. Not for: expressions.
-//! Invariant: whatever does not fit is reported at the very field, and reading goes on.
+//! Invariant: a value that does not fit is reported at its field, and parsing continues.
 
 use std::ops::{Range, RangeInclusive};
 
@@ -20,7 +20,7 @@ pub(super) fn fan_out() -> RangeInclusive<i64> {
 /// The fields of a map whose keys were checked.
 pub(super) struct Fields<'n> {
     entries: &'n [Entry],
-    /// Where to say that something is missing.
+    /// Where to report that a field is missing.
     pub(super) place: Range<usize>,
     /// Whether there are keys that mean nothing.
     pub(super) misspelt: bool,
@@ -77,7 +77,7 @@ impl Reader<'_> {
         text.map(str::to_owned)
     }
 
-    /// A literal name; `what` says of what.
+    /// A literal name; `what` names its owner in the report.
     pub(super) fn name(&mut self, what: &str, node: &Node) -> Option<String> {
         let Some(text) = node.as_str() else {
             let message = format!("the {what} must be a text, found {}", node.kind_name());

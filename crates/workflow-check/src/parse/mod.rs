@@ -187,7 +187,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The schema of fields that were written by name. A field that is wrong counts as one that takes anything.
+    /// The schema of fields that were written by name. An invalid field counts as one that accepts anything.
     fn input_fields(&mut self, entries: &[Entry]) -> Value {
         let (mut properties, mut required) = (Map::new(), Vec::new());
         for entry in entries.iter().take(limits::SCHEMA_NODES_MAX) {

@@ -22,7 +22,7 @@ pub(super) fn dependents(needs: &[BTreeSet<usize>]) -> Vec<Vec<usize>> {
     dependents
 }
 
-/// The steps that are left when all that can be ordered is taken away; `gone` are left out from the start.
+/// The steps that remain when all that can be ordered are removed; `gone` are left out from the start.
 fn unordered(needs: &[BTreeSet<usize>], dependents: &[Vec<usize>], gone: &BTreeSet<usize>) -> BTreeSet<usize> {
     let mut open: Vec<usize> = needs.iter().map(|needed| needed.difference(gone).count()).collect();
     let mut left: BTreeSet<usize> = (0..needs.len()).filter(|step| !gone.contains(step)).collect();

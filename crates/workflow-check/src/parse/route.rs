@@ -1,7 +1,7 @@
-//! Which instances may take a call.
+//! Which instances may perform a call.
 //!
 //! For: `route`, and the name of an agent. Not for: choosing an instance (the engine does).
-//! Invariant: a range of versions that is accepted here can be read by whoever chooses.
+//! Invariant: a range of versions that is accepted here can be read by the dispatcher.
 
 use consort_types::{Name, limits};
 use consort_workflow::{RouteSpec, Template};
@@ -11,7 +11,7 @@ use super::{Reader, values::Place};
 use crate::yaml::{Entry, NodeKind};
 
 impl Reader<'_> {
-    /// The name of an agent. Its versions are asked for elsewhere.
+    /// The name of an agent. `version` is parsed elsewhere.
     pub(super) fn agent(&mut self, entry: &Entry) -> Option<String> {
         let split = entry.value.as_str().and_then(|text| text.split_once('@'));
         let Some((name, version)) = split.filter(|(name, _)| Name::check("agent", name).is_ok()) else {
@@ -28,8 +28,8 @@ impl Reader<'_> {
         const KEYS: [&str; 3] = ["version", "labels", "sticky"];
         let fields = self.fields(&entry.value, "`route`", &KEYS)?;
         if !fields.misspelt && KEYS.iter().all(|key| fields.get(key).is_none()) {
-            let found = self.report.error("missing-key", entry.key_span.clone(), "`route` asks for nothing");
-            found.hint("say `version`, `labels` or `sticky`, or take it out");
+            let found = self.report.error("missing-key", entry.key_span.clone(), "`route` is empty");
+            found.hint("add `version`, `labels` or `sticky`, or remove it");
             return None;
         }
         let version = fields.get("version").and_then(|entry| self.version_range(entry));
@@ -111,7 +111,7 @@ impl Reader<'_> {
     }
 }
 
-/// Whether a text can only be meant as a range: one version as its author wrote it has none of these characters.
+/// Whether a text can only be a range: an exact version has none of these characters.
 fn looks_like_a_range(text: &str) -> bool {
     text.starts_with(['^', '~', '>', '<', '=']) || text.contains(['*', ',', ' '])
 }

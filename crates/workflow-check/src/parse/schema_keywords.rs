@@ -1,7 +1,7 @@
 //! The keywords of JSON Schema 2020-12.
 //!
 //! For: warnings about misspelt ones. Not for: their meaning (the library's).
-//! Invariant: a keyword stands in one of the two lists, or is handled by name as a map of schemas.
+//! Invariant: a keyword is in one of the two lists, or is handled by name as a map of schemas.
 
 /// Keywords whose value is a schema or a list of schemas.
 pub(super) const SCHEMAS: [&str; 13] = [

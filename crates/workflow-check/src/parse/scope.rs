@@ -1,4 +1,4 @@
-//! What a name means where it stands.
+//! What a name means at its place.
 //!
 //! For: resolving what expressions look at. Not for: their grammar.
 //! Invariant: a step's name means the step of that name in the nearest enclosing block; every look at a step is an
@@ -14,7 +14,7 @@ use consort_workflow::{Block, Reference, cel::Root, did_you_mean, listed};
 use super::values::Place;
 use crate::yaml::{Node, NodeKind};
 
-/// A block that is being read, or looked at after it was read.
+/// A block that is being parsed, or was parsed already.
 #[derive(Default)]
 pub(super) struct Frame {
     pub(super) names: BTreeMap<Arc<str>, usize>,
@@ -47,12 +47,12 @@ pub(super) struct Unresolved {
 pub(super) struct Scope {
     /// Blocks around the place, the root first.
     pub(super) frames: Vec<Frame>,
-    /// Every step of the file: name to the groups that it stands in.
+    /// Every step of the file: name to the groups that contain it.
     paths: BTreeMap<String, Vec<String>>,
 }
 
 impl Scope {
-    /// Notes where every step of the file stands, for messages about steps that cannot be seen.
+    /// Notes the place of every step of the file, for messages about steps that cannot be seen.
     pub(super) fn remember(&mut self, steps: &Node) {
         self.remember_below(steps, &mut Vec::new());
     }
@@ -111,7 +111,7 @@ impl Scope {
         Ok(Reference::Step { up: up as u32, index, name: Arc::clone(name) })
     }
 
-    /// What to say of a step that is not in sight.
+    /// The hint about a step that is not visible.
     pub(super) fn unknown_step(&self, name: &str) -> Unresolved {
         if let Some(groups) = self.paths.get(name)
             && let Some(outer) =

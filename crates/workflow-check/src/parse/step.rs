@@ -198,7 +198,7 @@ impl Reader<'_> {
         let condition = self.condition(entry, Place { status: true, ..Place::default() })?;
         if self.constant(&condition, entry) == Some(false) {
             let found = self.report.error("unreachable-step", entry.value.span.clone(), "the step can never run");
-            found.hint("take the step out, or let the condition look at something");
+            found.hint("remove the step, or let the condition depend on something");
         }
         Some(condition)
     }

@@ -1,8 +1,8 @@
 //! Values with expressions in them.
 //!
 //! For: templates and conditions. Not for: literal fields (see `fields`).
-//! Invariant: a finding inside an expression points at its very characters, where the text stands in the source as
-//! it is read (which escapes in quotes prevent).
+//! Invariant: a finding inside an expression points at its very characters, where the text is in the source as it was
+//! parsed (escapes in quotes prevent that).
 
 use std::ops::Range;
 
@@ -27,7 +27,7 @@ pub(super) struct Place {
     pub(super) output: bool,
 }
 
-/// A part of a text: literal, or what stands between `${{` and `}}`.
+/// A part of a text: literal, or an expression between `${{` and `}}`.
 enum Part<'t> {
     Literal(String),
     Expression(&'t str),
@@ -35,7 +35,7 @@ enum Part<'t> {
 
 const OPEN: &str = "${{";
 
-/// Cuts a text at its expressions. `$${{` stands for a literal `${{`. The error is the rest that is not closed.
+/// Cuts a text at its expressions. `$${{` is a literal `${{`. The error is the rest that is not closed.
 fn parts(text: &str) -> Result<Vec<Part<'_>>, &str> {
     let mut parts = Vec::new();
     let mut literal = String::new();
@@ -176,7 +176,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The value of a condition that looks at nothing.
+    /// The value of a constant condition.
     pub(super) fn constant(&mut self, expression: &Expression, entry: &Entry) -> Option<bool> {
         if !expression.references().is_empty() || expression.uses_status() {
             return None;
@@ -193,14 +193,14 @@ impl Reader<'_> {
         }
     }
 
-    /// Where a text stands in the source, within a node and not before `from`.
+    /// Where a text is in the source, within a node and not before `from`.
     fn locate(&self, text: &str, within: &Range<usize>, from: usize) -> Option<Range<usize>> {
         let start = from.clamp(within.start, within.end);
         let found = start + self.source.get(start..within.end)?.find(text)?;
         Some(found..found + text.len())
     }
 
-    /// Compiles what stands between `${{` and `}}`; `at` is where it stands, `whole` the value around it.
+    /// Compiles the expression between `${{` and `}}`; `at` is its place, `whole` the value around it.
     fn expression(
         &mut self,
         inner: &str,
@@ -250,7 +250,7 @@ impl Reader<'_> {
         }
     }
 
-    /// What the program looks at; `None` where a name means nothing here.
+    /// The references of the program; `None` where a name means nothing here.
     fn resolve(
         &mut self,
         program: &cel::Program,

@@ -1,4 +1,4 @@
-//! What was accepted once is accepted and read for ever.
+//! A text that was accepted once is accepted by every later version.
 //!
 //! Every text of `corpus/` has its normal form beside it, one file for each language version that had the text. A
 //! recorded file never changes: a new language version adds files with its own number.

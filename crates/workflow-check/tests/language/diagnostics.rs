@@ -378,7 +378,7 @@ steps:
   b: { capability: !secret x }
 ",
         "
-error[duplicate-key]: the key `workflow` stands twice in this map
+error[duplicate-key]: the key `workflow` appears twice in this map
  --> flow.yaml:2:1
   |
 2 | workflow: again
@@ -386,7 +386,7 @@ error[duplicate-key]: the key `workflow` stands twice in this map
   |
   = help: keep one of them
 
-error[duplicate-key]: the key `capability` stands twice in this map
+error[duplicate-key]: the key `capability` appears twice in this map
  --> flow.yaml:4:23
   |
 4 |   a: { capability: x, capability: y }

@@ -1,4 +1,4 @@
-//! The reference page and the published schema say what the parser does.
+//! The reference page and the published schema agree with the parser.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -30,7 +30,7 @@ fn blocks(language: &str) -> Vec<String> {
     PAGE.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
 }
 
-/// Checks that parser and schema both take a text.
+/// Checks that parser and schema both accept a text.
 #[track_caller]
 fn taken(source: &str) {
     let checked = crate::checked(source);

@@ -113,7 +113,7 @@ fn literals_and_arithmetic() {
         ("1.0 / 0.0", "not a finite number"),
         ("5.5 % 2", "`%` needs whole numbers"),
         ("input.question + input.n", "make a text of the other with `string()`"),
-        ("{'a': 1, 'a': 2}", "stands twice"),
+        ("{'a': 1, 'a': 2}", "appears twice"),
         ("-input.question", "is a text, not a number"),
     ]);
 }

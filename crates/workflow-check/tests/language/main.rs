@@ -1,7 +1,7 @@
 //! The workflow language, through its public boundary.
 //!
 //! For: what authors and the machine can see. Not for: the shape of the parser.
-//! Invariant: every test is a text and what becomes of it.
+//! Invariant: every test is a text and its outcome.
 
 mod corpus;
 mod diagnostics;

@@ -1,4 +1,4 @@
-//! What a definition says to the machine.
+//! What the machine gets from a definition.
 
 use consort_types::{EffectClass, OnUnknown, Span};
 use consort_workflow::{Action, BlockId, Definition, Template, Wait};

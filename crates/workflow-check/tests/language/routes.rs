@@ -1,4 +1,4 @@
-//! `route`: which instances may take a call.
+//! `route`: which instances may perform a call.
 
 use consort_workflow_check::language_schema;
 use serde_json::json;

@@ -17,8 +17,8 @@ pub(crate) type Id = u32;
 #[derive(Clone, Debug)]
 pub struct Program {
     pub(crate) nodes: Vec<Node>,
-    /// What it looks at, in order of the text; may repeat. Empty in a program that was read from a normal form: by
-    /// then the names are resolved.
+    /// Its references, in order of the text; may repeat. Empty in a program that was read from a normal form: by then
+    /// the names are resolved.
     pub uses: Vec<Use>,
     /// Whether it calls a status function.
     pub uses_status: bool,
@@ -275,8 +275,8 @@ impl StepField {
 /// One look at something outside the expression.
 #[derive(Clone, Debug)]
 pub enum Use {
-    /// A variable, and where it stands in the text.
+    /// A variable, and its place in the text.
     Root(Root, Range<usize>),
-    /// A step by name, and where it stands in the text.
+    /// A step by name, and its place in the text.
     Step(Arc<str>, Range<usize>),
 }

@@ -90,7 +90,7 @@ impl Function {
     }
 }
 
-/// What to say of a name that is no function.
+/// The message about a name that is no function.
 pub(super) fn unknown(name: &str, receiver: bool, span: Range<usize>) -> Problem {
     const MACROS: [&str; 6] = ["has", "all", "exists", "exists_one", "map", "filter"];
     let hint = did_you_mean(name, Function::NAMES.iter().copied().chain(MACROS)).unwrap_or_else(|| match name {

@@ -302,7 +302,7 @@ impl<'a> Evaluator<'a, '_> {
             let value = self.eval(*value)?;
             let value = self.owned(value)?;
             if map.contains_key(&name) {
-                return Err(Fault::new(format!("the key `{name}` stands twice in a map")));
+                return Err(Fault::new(format!("the key `{name}` appears twice in a map")));
             }
             map.insert(name, value);
         }

@@ -44,7 +44,7 @@ struct Parser {
     depth: usize,
     locals: Vec<String>,
     program: Program,
-    /// Those after which parsing went on.
+    /// Those after which parsing continued.
     problems: Vec<Problem>,
 }
 
@@ -265,7 +265,7 @@ impl Parser {
         self.push(NodeKind::Literal(value), span, &[])
     }
 
-    /// Elements up to a closing sign; a comma may stand before it.
+    /// Elements up to a closing sign; a comma may precede it.
     fn list<T>(&mut self, close: &'static str, element: fn(&mut Self) -> Parsed<T>) -> Parsed<Vec<T>> {
         let mut all = Vec::new();
         while !self.accept(close) {
@@ -333,7 +333,7 @@ impl Parser {
         let name: Arc<str> = Arc::from(name);
         self.program.uses.push(Use::Step(Arc::clone(&name), span.clone()));
         if !self.accept(".") {
-            let problem = bad("a step has several values: say which", span);
+            let problem = bad("a step has several values: name one", span);
             return Err(problem.hint(format!("write `steps.{name}.output`, `.status`, `.error` or `.attempts`")));
         }
         let at = self.here();

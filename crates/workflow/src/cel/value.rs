@@ -1,7 +1,7 @@
 //! JSON values as CEL sees them.
 //!
 //! For: numbers, equality, order, weight. Not for: functions by name.
-//! Invariant: an integer and a double that stand for the same number are equal, and compare exactly with others.
+//! Invariant: an integer and a double of the same number are equal, and compare exactly with others.
 
 use std::{cmp::Ordering, fmt::Write as _};
 
@@ -64,7 +64,7 @@ impl Budget {
         self.0
     }
 
-    /// Takes from the budget. What it cannot pay for uses it up.
+    /// Charges the budget. A charge over the rest uses it up.
     pub(super) fn charge(&mut self, cost: usize) -> Outcome<()> {
         let left = self.0.checked_sub(cost as u64);
         self.0 = left.unwrap_or(0);
@@ -113,7 +113,7 @@ pub(crate) fn check_depth(value: &Value) -> Result<(), Error> {
     check_depth_below(value, 0)
 }
 
-/// The same for a value that stands inside of so many lists and maps.
+/// The same for a value inside of so many lists and maps.
 pub(crate) fn check_depth_below(value: &Value, depth: usize) -> Result<(), Error> {
     fn within(value: &Value, left: usize) -> bool {
         match value {
@@ -174,7 +174,7 @@ impl Number {
     }
 }
 
-/// The integer that a double stands for, where it stands for one that 64 bits can hold.
+/// The integer that equals a double, where there is one of 64 bits.
 pub(super) fn whole(double: f64) -> Option<i128> {
     let int = double as i128;
     let fits = i64::try_from(int).is_ok() || u64::try_from(int).is_ok();

@@ -1,8 +1,7 @@
 //! Equality and order of JSON values as JSON Schema has them.
 //!
 //! For: `enum`, `uniqueItems` and `multipleOf`. Not for: expressions (see `cel`).
-//! Invariant: numbers compare by what they stand for, however they are written; the order is total and depends on
-//! the values alone.
+//! Invariant: numbers compare by value, however they are written; the order is total and depends on the values alone.
 
 use std::cmp::Ordering;
 

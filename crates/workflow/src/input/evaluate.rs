@@ -183,7 +183,7 @@ impl<'s> Evaluation<'s> {
     fn one_of(&mut self, rule: &Rule, value: &Value, at: At<'_>) -> Checked {
         let Rule::OneOf(allowed) = rule else { return Ok(true) };
         for one in allowed {
-            // What is of another kind is told apart at once.
+            // A value of another kind is recognised at once.
             let alike = std::mem::discriminant(&one.0) == std::mem::discriminant(value);
             self.charge(if alike { weight(&one.0) } else { 1 })?;
             if alike && compare(&one.0, value).is_eq() {

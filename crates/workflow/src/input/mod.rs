@@ -29,7 +29,7 @@ pub struct InputSpec {
 
 #[derive(Clone, Debug, Encode, Decode)]
 struct Declared {
-    /// As its author declared it, to be shown and to tell types of expressions; never evaluated.
+    /// As its author declared it, to be shown and for the types of expressions; never evaluated.
     #[n(0)]
     json: Json,
     #[n(1)]
@@ -42,12 +42,12 @@ impl InputSpec {
         Self { declared: Some(Declared { json: Json(json), schema }) }
     }
 
-    /// The JSON Schema of the whole input; `None` where the workflow declares nothing and takes anything.
+    /// The JSON Schema of the whole input; `None` where the workflow declares nothing and accepts anything.
     pub fn schema(&self) -> Option<&Value> {
         self.declared.as_ref().map(|declared| &declared.json.0)
     }
 
-    /// Checks an input and fills in defaults; null stands for an empty map where one is declared.
+    /// Checks an input and fills in defaults; null means an empty map where one is declared.
     ///
     /// # Errors
     /// [`Code::BadInput`] with the first findings; [`Code::LimitReached`] where the input is nested too deep, or

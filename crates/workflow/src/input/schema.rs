@@ -21,13 +21,13 @@ const HEIGHT_MAX: u32 = 512;
 #[cbor(transparent)]
 pub struct Schema(#[n(0)] Vec<Part>);
 
-/// What one schema in a schema says.
+/// One schema within a schema.
 #[derive(Clone, Debug, Default, Encode, Decode)]
 pub struct Part {
     /// All of them must hold.
     #[n(0)]
     pub rules: Vec<Rule>,
-    /// What stands for a field that is missing.
+    /// The default of a missing field.
     #[n(1)]
     pub default: Option<Json>,
 }
@@ -87,7 +87,7 @@ impl Type {
     }
 }
 
-/// One rule about a value; a rule about texts, numbers, lists or maps says nothing about other values.
+/// One rule about a value; a rule about texts, numbers, lists or maps does not constrain other values.
 #[derive(Clone, Debug, Encode, Decode)]
 pub enum Rule {
     /// `false`: nothing fits.

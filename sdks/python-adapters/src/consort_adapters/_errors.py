@@ -2,7 +2,7 @@
 
 For: one place where exceptions of models, transports and frameworks become a `TaskError`. Not for: the frameworks'
 own classes; an adapter names those that are final in its framework.
-Invariant: what nobody knows is retryable, because an attempt costs less than a lost task.
+Invariant: an unknown error is retryable, because an attempt costs less than a lost task.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _made(error: BaseException, *, retryable: bool, after: float | None = None) 
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error, then what it says it came from, members of groups included; each once."""
+    """The error, then its causes, members of groups included; each once."""
     seen: set[int] = set()
     waiting = [error]
     while waiting and len(seen) < _DEPTH_MAX:
@@ -61,7 +61,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _by_transport(error: BaseException) -> bool | None:
-    """Whether another attempt may help, as far as the transport tells; `None` where it tells nothing."""
+    """Whether another attempt may help, by the transport's status; `None` where it has none."""
     status = _status(error)
     if status is not None:
         return status in _RETRYABLE_STATUS or status >= _STATUS_SERVER

@@ -8,7 +8,7 @@ question that it was recorded for.
 How it works. Each journal entry is a small document: an *answer* (with a digest of the question), a *note* (whatever
 an adapter wants back, in order) or a *start* (an attempt began to do new work here). A question is first looked up
 among the answers that were read; while there are unread entries, one more is read. When the journal has no more, the
-read is itself recorded as the *start* mark, and from then on questions are asked for real and their answers recorded.
+read is itself recorded as the *start* mark, and from then on requests are sent and their answers recorded.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ class Found(Generic[T]):
     value: T
     """The answer."""
     replayed: bool
-    """Whether an earlier attempt got it: then nobody was asked again."""
+    """Whether an earlier attempt got it: then the request was not repeated."""
 
 
 @dataclass(frozen=True)
 class Codec(Generic[T]):
-    """How an answer becomes JSON and comes back."""
+    """The conversion of an answer to JSON and back."""
 
     dump: Callable[[T], Any]
     """To JSON; may raise `UnrecordableError`."""
@@ -104,13 +104,13 @@ class Ledger:
             return None
 
     async def settle(self) -> None:
-        """Reads what is left in the journal, so that code that ended well has asked for all that was recorded."""
+        """Reads what is left in the journal, so that code that succeeded has requested all that was recorded."""
         async with self._lock:
             while not self._live and any(self._answers.values()):
                 self._keep(await self._read())
         unused = sum(len(waiting) for waiting in self._answers.values())
         if unused:
-            _log.warning("%d recorded answers were not asked for again: the questions change between attempts", unused)
+            _log.warning("%d recorded answers were not requested again: the requests change between attempts", unused)
 
     def _keep(self, entry: dict[str, Any]) -> None:
         if entry["kind"] == "answer":
@@ -142,7 +142,7 @@ def digest_of(what: str, question: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """The JSON form of a value; what has none stands as the name of its type, which is the same in each attempt."""
+    """The JSON form of a value; without one, the name of its type, which is the same in each attempt."""
     return pydantic_core.to_jsonable_python(value, fallback=lambda other: f"<{type(other).__qualname__}>")
 
 
@@ -153,7 +153,7 @@ def dump_json(value: Any) -> Any:
     except (TypeError, ValueError) as reason:
         raise UnrecordableError(str(reason)) from reason
     if json.loads(text) != value:
-        raise UnrecordableError(f"`{type(value).__qualname__}` does not come back from JSON as it was")
+        raise UnrecordableError(f"`{type(value).__qualname__}` is not the same after a conversion to JSON and back")
     return value
 
 

@@ -1,4 +1,4 @@
-"""One attempt as the adapters see it: its task, its ledger, and what watchers are told.
+"""One attempt as the adapters see it: its task, its ledger, and its live progress.
 
 For: everything that an adapter shares with the others. Not for: anything that names a framework.
 Invariant: the session of an attempt is found by context, so one graph, crew or agent object serves any number of
@@ -51,7 +51,7 @@ class Session:
     # What watchers see.
 
     def progress(self, message: str) -> None:
-        """Says in a few words what is being done. From any thread."""
+        """Shows watchers in a few words what is being done. From any thread."""
         self._on_loop(lambda: self.task.progress(message))
 
     def text(self, text: str) -> None:
@@ -76,7 +76,7 @@ class Session:
     async def once(self, what: str, question: Any, ask: Callable[[], Awaitable[T]], codec: Codec[T]) -> Found[T]:
         """The recorded answer to `question`, or what `ask` gives, which is durable before it is returned.
 
-        Equal questions are told apart by how often they were asked. A failure of `ask` is not recorded: a framework
+        Equal requests are distinguished by their number. A failure of `ask` is not recorded: a framework
         may deal with it in its own way, and the next attempt asks again.
         """
         if not self.durable:
@@ -100,7 +100,7 @@ class Session:
     async def alone(self, what: str, code: Callable[[], Awaitable[T]]) -> T:
         """Runs code that uses the task's journal itself, while nothing else is asked.
 
-        So its entries stand in one piece between the others, in the same place in each attempt, and a task that only
+        So its entries are in one piece between the others, in the same place in each attempt, and a task that only
         waits for them loses no other work when it parks.
         """
         if _IS_ALONE.get():
@@ -206,7 +206,7 @@ async def on_thread(code: Callable[[], T]) -> T:
     context = copy_context()
 
     def settle(give: Callable[[], None]) -> None:
-        # The loop may have been closed meanwhile; then nobody waits.
+        # The loop may have been closed meanwhile; then the result is not awaited.
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(lambda: None if future.done() else give())
 

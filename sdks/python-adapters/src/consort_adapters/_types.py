@@ -15,11 +15,11 @@ from consort import TaskError
 
 
 class Usage(BaseModel):
-    """Tokens and requests that a task took, replayed answers included, as far as the framework tells."""
+    """Tokens and requests that a task took, replayed answers included, as far as the framework reports them."""
 
     requests: int = Field(default=0, ge=0, description="How many answers of models the task used")
     input_tokens: int = Field(default=0, ge=0, description="Tokens that were sent")
-    output_tokens: int = Field(default=0, ge=0, description="Tokens that came back")
+    output_tokens: int = Field(default=0, ge=0, description="Tokens of the answers")
 
     def add(self, *, input_tokens: int | None, output_tokens: int | None) -> None:
         """Counts one more answer."""

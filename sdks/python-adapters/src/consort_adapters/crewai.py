@@ -57,8 +57,8 @@ def from_crewai(
     """A Consort agent whose one capability kicks a crew off.
 
     A crew is copied for each attempt; a function that makes one is called instead. `input` has a text for each
-    `{placeholder}` of the crew where nothing is said, `inputs` makes the crew's inputs of it. `output` is the last
-    task's `output_pydantic` or `output_json` where nothing is said, and `TextAnswer` where it has none. `effect` says
+    `{placeholder}` of the crew by default, `inputs` makes the crew's inputs of it. `output` is the last
+    task's `output_pydantic` or `output_json` by default, and `TextAnswer` where it has none. `effect` says
     what a repeat may do: choose `write` where tools change the world and must not be repeated blindly.
     `durable=False` records nothing; `stream=False` leaves the models' own setting. `options` go to `consort.Agent`.
     """
@@ -234,7 +234,7 @@ _listening = False
 
 
 def _listen() -> None:
-    """Listens to the events of all crews once; each is told to the attempt in whose context it happened."""
+    """Listens to the events of all crews once; each goes to the attempt in whose context it happened."""
     global _listening  # noqa: PLW0603
     if _listening:
         return

@@ -5,7 +5,7 @@ Invariant: what a node has written is durable before the next step begins, and a
 again; nodes that run side by side are recorded each by itself, in whatever order they end.
 
 The seam is LangGraph's own: a checkpointer. Checkpoints and the writes of single nodes become notes in the task's
-journal; a further attempt gives them back to the graph, which goes on where they end.
+journal; a further attempt gives them back to the graph, which continues where they end.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ def from_langgraph(
 ) -> Agent:
     """A Consort agent whose one capability runs a LangGraph graph.
 
-    `input` and `output` are the graph's own schemas where nothing is said; a graph of messages alone takes a `Prompt`
+    `input` and `output` are the graph's own schemas by default; a graph of messages alone takes a `Prompt`
     and gives a `TextAnswer`. `state` makes the graph's input of the capability's, `context` its run context; `config`
-    is merged into the run's; `serde` writes the graph's state into the journal (LangGraph's own where nothing is said).
+    is merged into the run's; `serde` writes the graph's state into the journal (LangGraph's own by default).
     An `interrupt` of the graph becomes an approval that a person decides. A graph that was compiled with a checkpointer
     keeps it, with the task as its thread, and may not interrupt. `effect` says what a repeat may do: choose
     `write` where nodes change the world and must not be repeated blindly. `durable=False` records nothing. `options`
@@ -180,7 +180,7 @@ class _Run:
         return (await self._graph.aget_state(self._config)).created_at is not None
 
     async def _pass(self, given: Any) -> None:
-        """Runs the graph until it ends or waits for somebody."""
+        """Runs the graph until it ends or is interrupted."""
         modes: list[StreamMode] = ["updates", "messages", "custom", "values"]
         durability: Any = {"durability": "sync"} if self._keeps else {}
         stream = self._graph.astream(
@@ -290,7 +290,7 @@ class JournalSaver(InMemorySaver):
 
 
 def _place(config: RunnableConfig) -> dict[str, Any]:
-    """Where in the thread something belongs; the rest of the configuration is made anew in each attempt."""
+    """Where in the thread something belongs; the rest of the configuration is made in each attempt."""
     found = config["configurable"]
     return {
         "configurable": {key: found[key] for key in ("thread_id", "checkpoint_ns", "checkpoint_id") if key in found}
@@ -298,7 +298,7 @@ def _place(config: RunnableConfig) -> dict[str, Any]:
 
 
 class _Watcher(AsyncCallbackHandler):
-    """Tells watchers about models and tools, and counts tokens."""
+    """Shows watchers models and tools, and counts tokens."""
 
     def __init__(self, session: Session) -> None:
         self._session = session

@@ -76,7 +76,7 @@ def from_openai_agents(
 ) -> Agent:
     """A Consort agent whose one capability runs an agent of the OpenAI Agents SDK.
 
-    `output` is the agent's own `output_type` where nothing is said; plain text becomes `TextAnswer`. `prompt` makes
+    `output` is the agent's own `output_type` by default; plain text becomes `TextAnswer`. `prompt` makes
     the input items of the input, `context` the SDK's run context. `calls` names the function tools that use the task's
     journal themselves (to call other capabilities, or to wait): they run alone, and again in each attempt. A tool that
     needs an approval waits for a person's. Tracing to OpenAI is off unless `run_config` says otherwise. `effect` says
@@ -113,7 +113,7 @@ def from_openai_agents(
 
 
 async def _show(session: Session, run: RunResultStreaming) -> None:
-    """Follows a run until it ends or waits for somebody, and shows it to watchers."""
+    """Follows a run until it ends or waits for an approval, and shows it to watchers."""
     try:
         async for event in run.stream_events():
             if event.type == "raw_response_event" and isinstance(event.data, ResponseTextDeltaEvent):
@@ -130,7 +130,7 @@ async def _show(session: Session, run: RunResultStreaming) -> None:
 
 
 async def _decide(session: Session, run: RunResultStreaming) -> RunState[Any]:
-    """Asks a person about each tool that needs an approval; the state to go on from."""
+    """Requests a person's approval of each tool that needs one; returns the state to resume from."""
     state = run.to_state()
     for item in run.interruptions:
         detail = {"agent": item.agent.name, "tool": item.name, "arguments": item.arguments}

@@ -2,7 +2,7 @@
 
 For: `from_pydantic_ai`, and `Durable` for agents that are used inside tools. Not for: building agents.
 Invariant: each model request and each tool call of the agent is answered at most once per task, however often the
-task is tried, as long as the question is the same; a question that changed is asked anew, never answered wrongly.
+task is tried, as long as the question is the same; a request that changed is sent again, never answered wrongly.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def from_pydantic_ai(
 ) -> Agent:
     """A Consort agent whose one capability runs a Pydantic AI agent.
 
-    `output` is the agent's own `output_type` where nothing is said; plain text becomes `TextAnswer`. `prompt` makes
+    `output` is the agent's own `output_type` by default; plain text becomes `TextAnswer`. `prompt` makes
     the user prompt of the input, `deps` the dependencies of the run. `calls` names the tools that use the task's
     journal themselves (to call other capabilities, or to wait): they run alone, and again in each attempt. A tool
     that needs an approval waits for a person's. `effect` says what a repeat may do: choose `write` where tools change
@@ -231,7 +231,7 @@ class JournaledModel(WrapperModel):
                 yield stream
                 if session.durable:
                     async for _ in stream:
-                        # Only a whole answer is recorded; whoever read it may have stopped before its end.
+                        # Only a whole answer is recorded; its reader may have stopped before its end.
                         pass
                     await session.ledger.answer(what, digest, stream.get(), RESPONSE)
 
@@ -251,7 +251,7 @@ def _question(
 def _part(part: dict[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in part.items() if key not in _VOLATILE}
     if kept.get("part_kind") == "retry-prompt" and kept.get("tool_name") is None:
-        # Made up anew each time, where the retry is not about a tool.
+        # Generated each time, where the retry is not about a tool.
         kept.pop("tool_call_id", None)
     return kept
 

@@ -36,7 +36,7 @@ class Scripted(BaseLLM):
         response_model: Any = None,
     ) -> Any:
         said = str(messages)
-        role = from_agent.role if from_agent is not None else "nobody"
+        role = from_agent.role if from_agent is not None else "unknown"
         turn = sum(message["role"] == "tool" for message in messages)
         asked(f"model {role} {turn}")
         self._track_token_usage_internal({"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7})

@@ -154,7 +154,7 @@ _put_writes = JournalSaver.aput_writes
 async def _put_and_tell(
     self: JournalSaver, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
 ) -> None:
-    """Tells when the left node is recorded: the right one waits for that before it can be killed."""
+    """Returns once the left node is recorded: the right one waits for that before it can be killed."""
     await _put_writes(self, config, writes, task_id, task_path)
     if any(channel == "findings" for channel, _ in writes):
         left_is_durable.set()

@@ -55,7 +55,7 @@ async def answer(call: ModelCall) -> ModelStep:
 
 
 def play(call: ModelCall, prompt: str, turn: int) -> list[TResponseOutputItem]:
-    """What the script says to that."""
+    """The script's answer to that."""
     tools: dict[str, list[tuple[str, str]]] = {
         "use tools": [("slow", "a"), ("quick", "b")],
         "call others": [("quick", "a"), ("delegate", "b"), ("delegate", "c")],

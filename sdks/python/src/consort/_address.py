@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from consort._errors import Code, ConsortError
 
 DEFAULT_ADDRESS: Final = "http://127.0.0.1:7878"
-"""Where a server listens unless told otherwise."""
+"""Where a server listens by default."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Agents and their capabilities: what is declared, and the code behind it.
 
 For: saying what an agent can do, with typed inputs and outputs. Not for: running it (see `_worker`).
-Invariant: what a capability declares is derived from the types of its function, unless the author says otherwise.
+Invariant: what a capability declares is derived from the types of its function, unless the author overrides it.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class Agent:
         description: str = "",
         labels: Mapping[str, str] | None = None,
     ) -> None:
-        """An agent that can do nothing yet. Where `version` is semantic, tasks can ask for a range of versions."""
+        """An agent that can do nothing yet. Where `version` is semantic, tasks can request a range of versions."""
         self.name = checked_name("agent", name)
         self.version = version
         self.description = description

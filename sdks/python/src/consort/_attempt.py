@@ -21,7 +21,7 @@ from consort._documents import write
 from consort._errors import Code, TaskError, microseconds, task_error
 from consort._journal import Asked, Journal, wire_error
 from consort._proto.v1 import common_pb2, worker_pb2
-from consort._stillness import OWNER, QuiescenceTracker
+from consort._quiescence import OWNER, QuiescenceTracker
 from consort._threads import Threads
 
 LOG = logging.getLogger("consort.worker")
@@ -36,23 +36,23 @@ INSIDE: ContextVar[Attempt | None] = ContextVar("consort_inside", default=None)
 """The attempt whose local effect runs in this context."""
 
 GONE: Final = frozenset({Code.FENCED, Code.TASK_NOT_FOUND, Code.RUN_NOT_FOUND, Code.RUN_ENDED})
-"""Refusals that mean: the attempt is not the worker's any more."""
+"""Refusals that mean that the worker no longer owns the attempt."""
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Timeouts:
     """How long attempts are waited for, in seconds."""
 
     park_after: float
-    """How long code stands still before its task parks."""
+    """How long code is quiescent before its task parks."""
     cancel_grace: float
-    """How long cancelled code may go on."""
+    """How long cancelled code may continue."""
 
 
 class Host(Protocol):
     """What an attempt needs of the instance that runs it."""
 
-    patience: Patience
+    timeouts: Timeouts
     threads: Threads
 
     @property
@@ -82,7 +82,7 @@ class Attempt:
         self.report: worker_pb2.WorkerMessage | None = None
         self._host = host
         self._loop = asyncio.get_running_loop()
-        self._stillness = QuiescenceTracker(self._schedule, self._moved)
+        self._quiescence = QuiescenceTracker(self._schedule, self._moved)
         self._main: asyncio.Task[bytes] | None = None
         self._effects: dict[int, asyncio.Task[None]] = {}
         self._epoch = host.epoch
@@ -105,14 +105,14 @@ class Attempt:
             return await code()
 
         context = SDK_CONTEXT.copy()
-        context.run(OWNER.set, self._stillness)
+        context.run(OWNER.set, self._quiescence)
         self._main = context.run(self._loop.create_task, main())
         self._main.add_done_callback(self._ended, context=SDK_CONTEXT)
 
     # What the code does, by its context.
 
     def ask(self, entry: worker_pb2.JournalEntry) -> Asked:
-        """Asks for the next entry."""
+        """Requests the next entry."""
         if INSIDE.get() is self:
             raise TaskError(
                 "the journal was used inside `run`",
@@ -148,7 +148,7 @@ class Attempt:
             self._schedule()
 
     def drop_effect(self, index: int) -> None:
-        """The code does not wait for a local effect any more: it is stopped."""
+        """The code no longer waits for a local effect: it is stopped."""
         effect = self._effects.get(index)
         if effect is not None and not self.over:
             self.journal.drop_run(index)
@@ -156,7 +156,7 @@ class Attempt:
             self._schedule()
 
     def progress(self, message: str) -> None:
-        """Tells watchers; where messages come too fast the latest is sent."""
+        """Shows watchers a message; where messages come too fast the latest is sent."""
         if self._progress is None and not self.over:
             self._loop.call_soon(self._send_progress, context=SDK_CONTEXT)
         self._progress = message
@@ -200,7 +200,7 @@ class Attempt:
         self._cancel_code()
 
     def abort(self) -> None:
-        """Stops at once and reports nothing: somebody else owns the task, or nobody waits for it."""
+        """Stops at once and reports nothing: another attempt owns the task, or it was cancelled."""
         if not self.over:
             self._conclude(None)
 
@@ -229,10 +229,10 @@ class Attempt:
             self._loop.call_soon(self._drive, context=SDK_CONTEXT)
 
     def _drive(self) -> None:
-        """Where the code stands still: sends what it asked, and gives it the next result."""
+        """Where the code is quiescent: sends its requests, and gives it the next result."""
         self._scheduled = False
-        if self.over or self._stopping or self._stillness.pending:
-            # Code that runs comes here again when it stands still.
+        if self.over or self._stopping or self._quiescence.pending:
+            # Running code comes here again when it is quiescent.
             return
         if self._epoch != self._host.epoch:
             self._epoch = self._host.epoch
@@ -242,15 +242,15 @@ class Attempt:
             record = worker_pb2.Record(attempt=self.wire, index=index, entry=entry)
             self._send(worker_pb2.WorkerMessage(record=record))
         while self.journal.release():
-            if self._stillness.pending:
+            if self._quiescence.pending:
                 return
         self._rest()
 
     def _rest(self) -> None:
-        """The code stands still and nothing is due: looks again after a while."""
+        """The code is quiescent and nothing is due: checks again after a while."""
         idle = self.journal.holds_back or self.journal.is_parkable
         if idle and self._still is None:
-            after = self._host.patience.park_after
+            after = self._host.timeouts.park_after
             self._still_due = self._loop.time() + after
             self._still = self._loop.call_at(self._still_due, self._stood_still, context=SDK_CONTEXT)
         elif not idle:
@@ -258,9 +258,9 @@ class Attempt:
 
     def _stood_still(self) -> None:
         self._still = None
-        if self.over or self._stopping or self._stillness.pending:
+        if self.over or self._stopping or self._quiescence.pending:
             return
-        if self._loop.time() - self._still_due > max(self._host.patience.park_after, LAG):
+        if self._loop.time() - self._still_due > max(self._host.timeouts.park_after, LAG):
             # The loop was busy: what would have moved the code may not have been read yet.
             self._rest()
         elif self.journal.holds_back:
@@ -271,7 +271,7 @@ class Attempt:
             self._end(worker_pb2.WorkerMessage(park=park))
 
     def _end(self, report: worker_pb2.WorkerMessage) -> None:
-        """Drops the code, and reports when it is gone, or when it takes too long over that."""
+        """Drops the code, and reports when it has ended, or when that takes too long."""
         if self._stopping:
             return
         self._stopping = True
@@ -282,15 +282,15 @@ class Attempt:
     def _cancel_code(self) -> None:
         if self._main is None or self._main.done():
             return
-        self._grace = self._loop.call_later(self._host.patience.cancel_grace, self._abandoned, context=SDK_CONTEXT)
+        self._grace = self._loop.call_later(self._host.timeouts.cancel_grace, self._abandoned, context=SDK_CONTEXT)
         self._main.cancel()
 
     def _abandoned(self) -> None:
         LOG.warning(
-            "the code of task %s (%s) goes on %g s after it was cancelled; it is left alone",
+            "the code of task %s (%s) still runs %g s after it was cancelled; it is left alone",
             self.task,
             self.offer.capability,
-            self._host.patience.cancel_grace,
+            self._host.timeouts.cancel_grace,
         )
         self._conclude(self.report)
 
@@ -344,12 +344,12 @@ class Attempt:
         self._moved()
         if self._grace is not None:
             self._grace.cancel()
-        left: set[asyncio.Task[Any]] = {*self._stillness.tasks, *self._effects.values()}
+        left: set[asyncio.Task[Any]] = {*self._quiescence.tasks, *self._effects.values()}
         if self._main is not None:
             left.add(self._main)
         for task in left:
             if not task.done():
-                # Nobody waits for it any more, so nobody would look at how it ends.
+                # Its result is no longer awaited, so its exception would go unretrieved.
                 task.add_done_callback(_poll, context=SDK_CONTEXT)
                 task.cancel()
         self._host.concluded(self, report)

@@ -2,7 +2,7 @@
 
 For: the generated methods. Not for: any one operation (see `_generated.operations`).
 Invariant: every refusal and every lost connection is a `ConsortError` with a stable code. Following survives lost
-connections: it goes on behind the last event that was seen.
+connections: it continues behind the last event that was seen.
 
 `scripts/generate` makes the client that blocks from this file; every word that differs is in its table.
 """
@@ -33,7 +33,7 @@ Item = TypeVar("Item")
 
 
 class AsyncPager(Generic[Page, Item]):
-    """The items of a listing: an iterable, which asks for the next page when it gets there."""
+    """The items of a listing: an iterable, which requests the next page when it gets there."""
 
     def __init__(self, caller: AsyncCaller, operation: Operation, params: Mapping[str, Any], kind: Any) -> None:
         self._caller = caller
@@ -72,27 +72,27 @@ class AsyncCaller:
         token: str | None = None,
         verify: ssl.SSLContext | bool = True,
         transport: httpx.AsyncBaseTransport | None = None,
-        patience: Seconds = 60.0,
+        reconnect_timeout: Seconds = 60.0,
     ) -> None:
         """A client of one namespace; it connects when it is first used.
 
-        `token` is what the server asks for, where it asks; `verify` says how certificates are checked, where the
-        address is `https`; `transport` is another way there, such as through a proxy. `patience` is how long the server
-        may be away before a watch, or waiting for a result, gives up; until then they connect again and go on where
-        they were.
+        `token` is the server's token, if it has one; `verify` is how certificates are checked, where the
+        address is `https`; `transport` is another way there, such as through a proxy. `reconnect_timeout` is how
+        long the server may be unreachable before a watch, or a wait for a result, fails; until then they connect again
+        and continue where they were.
 
         Raises `ConsortError` where the address is none.
         """
         found = Address.parse(address)
         self._namespace = namespace
-        self._patience = microseconds(patience) / 1_000_000
+        self._reconnect_timeout = microseconds(reconnect_timeout) / 1_000_000
         self._http = httpx.AsyncClient(
             base_url=found.url,
             headers={"Authorization": f"Bearer {token}"} if token else {},
             verify=verify if found.is_secure else False,
             transport=transport,
             timeout=TIMEOUT,
-            # The address is the server's own: no proxy of the environment stands between.
+            # The address is the server's own: no proxy of the environment is used.
             trust_env=False,
         )
 
@@ -108,14 +108,14 @@ class AsyncCaller:
         """Closes the connections."""
         await self._http.aclose()
 
-    def patience(self) -> BackOff:
+    def back_off(self) -> BackOff:
         """A new account of how long the server is away."""
-        return BackOff(self._patience)
+        return BackOff(self._reconnect_timeout)
 
     async def call(
         self, operation: Operation, params: Mapping[str, Any], content: bytes = b"", *, kind: Any = None
     ) -> Any:
-        """Asks for an operation of `_generated.table`; what the generated methods do."""
+        """Calls an operation of `_generated.table`; what the generated methods do."""
         asked = request(operation, self._given(operation, params), content)
         try:
             response = await self._http.request(
@@ -134,7 +134,7 @@ class AsyncCaller:
         another name, of a newer server, is left out.
         """
         seen = ""
-        back_off = self.patience()
+        back_off = self.back_off()
         while True:
             lost = unreachable(str(self._http.base_url), "the stream of events broke off")
             try:
@@ -161,7 +161,7 @@ class AsyncCaller:
     async def _stream(
         self, operation: Operation, params: Mapping[str, Any], seen: str
     ) -> AsyncIterator[ServerSentEvent | None]:
-        """What one connection tells; first nothing, where there is one."""
+        """The events of one connection; first `None`, once it is open."""
         asked = request(operation, self._given(operation, params), b"")
         headers = {**asked.headers, "Accept": "text/event-stream", **({"Last-Event-ID": seen} if seen else {})}
         try:

@@ -60,9 +60,9 @@ class AsyncRun(AsyncRunOperations):
         """Waits for the end of the run; its output, as a value of that type.
 
         Raises `RunFailed` where it failed or was cancelled. A server that is away is waited for as long as the client
-        has patience.
+        allows.
         """
-        back_off = self._client.patience()
+        back_off = self._client.back_off()
         while True:
             try:
                 run = await self.show(wait=WAIT_SECONDS)

@@ -1,4 +1,4 @@
-"""What the code of a task can ask: who it is, durable effects, calls, pauses, signals, approvals, progress.
+"""What the code of a task can use: its identity, durable effects, calls, sleeps, signals, approvals, progress.
 
 For: handlers. Not for: the worker's own bookkeeping (see `_attempt`).
 Invariant: an entry gets its position when the method is called, not when its answer is awaited, so the order of
@@ -45,7 +45,7 @@ class Retry:
     """The longest pause."""
 
     def wire(self) -> worker_pb2.Retry:
-        """As it stands in messages."""
+        """As a message of the protocol."""
         return worker_pb2.Retry(
             attempts=self.attempts,
             initial_us=microseconds(self.initial),
@@ -66,7 +66,7 @@ class Route:
     """Calls with the same text go to the same instance while it is there and healthy; empty for none."""
 
     def wire(self) -> common_pb2.Route:
-        """As it stands in messages."""
+        """As a message of the protocol."""
         return common_pb2.Route(version=self.version, labels=dict(self.labels), sticky=self.sticky)
 
 
@@ -76,9 +76,9 @@ class Approval(BaseModel):
     approved: bool
     """Whether it was approved."""
     by: str
-    """Who decided."""
+    """The name of the person who decided."""
     comment: str | None = None
-    """What was said about it."""
+    """The person's comment."""
 
 
 class Answer(Coroutine[Any, Any, T]):
@@ -113,7 +113,7 @@ class Answer(Coroutine[Any, Any, T]):
         if data is None:
             return None
         if self._read is None:
-            # A pause: its answer says nothing.
+            # A sleep: its answer is empty.
             return (None,)  # type: ignore[return-value]
         return (read("answer", data, self._read, Code.BAD_OUTPUT),)
 
@@ -139,7 +139,7 @@ class Answer(Coroutine[Any, Any, T]):
 class _Wait(Awaitable[None]):
     """Waits until the result of one of the entries is released.
 
-    Where the wait is broken off, local effects that nobody else waits for are dropped.
+    Where the wait is broken off, local effects that have no other waiter are dropped.
     """
 
     __slots__ = ("_attempt", "_indexes")
@@ -206,7 +206,7 @@ class TaskContext:
 
     `run`, `call`, `sleep`, `wait_signal` and `wait_approval` each make an entry in the task's journal. The code may be
     dropped wherever it waits for one and started again, by a retry, a crash or because it only waits (it *parks*);
-    then what is recorded is answered from the journal, and the code goes on after the last entry. So it must ask for
+    then what is recorded is answered from the journal, and the code continues after the last entry. So it must request
     the same things in the same order each time: whatever may differ (clock, chance, outside reads) belongs into
     `run`. Code that parks sees `asyncio.CancelledError`; what it asks in `finally` is not recorded.
     """
@@ -242,7 +242,7 @@ class TaskContext:
 
     @property
     def capability(self) -> str:
-        """The capability that was asked for."""
+        """The capability that was called."""
         return self._offer.capability
 
     @property
@@ -297,7 +297,7 @@ class TaskContext:
         return self._log
 
     def progress(self, text: str) -> None:
-        """Tells watchers what is being done. Messages are not kept; where they come too fast the latest is shown."""
+        """Shows watchers what is being done. Messages are not kept; where they come too fast the latest is shown."""
         message = cut(text)
         self._attempt.on_loop(lambda: self._attempt.progress(message))
 
@@ -426,12 +426,12 @@ class TaskContext:
     def race(self, *answers: Awaitable[T] | Iterable[Awaitable[T]]) -> Coroutine[Any, Any, tuple[int, T]]:
         """Which of some answers (or other awaitables) came first, with its result; fails where that is a failure.
 
-        The journal keeps the order, so a replay has the same winner. A call that lost goes on; a `run` that lost is
+        The journal keeps the order, so a replay has the same winner. A call that lost continues; a `run` that lost is
         cancelled.
         """
         started, tasks = _started(answers)
         if not started:
-            raise ValueError("a race needs somebody to run it")
+            raise ValueError("a race needs at least one awaitable")
         if tasks:
             return _race_tasks(started, tasks)
         return _race_answers(self._attempt, [answer for answer in started if isinstance(answer, Answer)])
@@ -506,7 +506,7 @@ def _cancel(tasks: list[asyncio.Future[T]]) -> None:
 
 
 def returned(function: Callable[..., Any]) -> Any:
-    """The type that a function is annotated to return; anything where that is not said."""
+    """The type that a function is annotated to return; `Any` without annotation."""
     while isinstance(function, functools.partial):
         function = function.func
     kind = getattr(function, "__annotations__", {}).get("return", Any)

@@ -33,7 +33,7 @@ def adapter(kind: Any) -> TypeAdapter[Any]:
         raise TaskError(
             f"`{kind}` cannot be a document: {str(error).splitlines()[0]}",
             code=Code.BAD_REQUEST,
-            hint="use types that Pydantic knows, or say the type by `result_type`",
+            hint="use types that Pydantic supports, or pass the type as `result_type`",
         ) from error
 
 

@@ -86,7 +86,7 @@ class TaskError(ConsortError):
     """The failure of an attempt, of a recorded effect or of a call.
 
     Raised by a handler it ends the attempt: for good, or until the next attempt where it is `retryable`. Any other
-    exception is a retryable failure. `retry_after` says when to try again and makes the failure retryable.
+    exception is a retryable failure. `retry_after` is when to try again, and makes the failure retryable.
     """
 
     retryable: bool

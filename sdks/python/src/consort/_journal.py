@@ -1,7 +1,7 @@
 """The journal of one attempt: what the code asked, what came of it, and when the code learned of it.
 
 For: replay and recording, as plain state without tasks or clocks. Not for: running code or sending messages.
-Invariant: code is given results one at a time, each only when it stands still; the order is written down with the
+Invariant: code is given results one at a time, each only when it is quiescent; the order is recorded with the
 next entry (`JournalEntry.after`) and kept to on replay. So the n-th thing that the code asks is the same in each
 attempt, even where several branches run side by side, as long as the code itself is deterministic.
 """
@@ -24,10 +24,10 @@ ENTRIES_MAX: Final = 10_000
 
 
 class Waiter(Protocol):
-    """Whoever waits for a result: in practice an `asyncio.Future`."""
+    """The waiter for a result: in practice an `asyncio.Future`."""
 
     def done(self) -> bool:
-        """Whether it waits no more."""
+        """Whether it no longer waits."""
         ...
 
     def set_result(self, result: None, /) -> None:
@@ -41,7 +41,7 @@ class Stage(Enum):
     RUNNING = auto()
     """A local effect that has not ended: it holds back the entries after it, so that the journal has no gaps."""
     DROPPED = auto()
-    """A local effect that the code dropped: recorded as cancelled, if the code goes on."""
+    """A local effect that the code dropped: recorded as cancelled, if the code continues."""
     READY = auto()
     """To be sent."""
     SENT = auto()
@@ -123,7 +123,7 @@ class Journal:
         if index >= ENTRIES_MAX:
             raise self.close(
                 TaskError(
-                    f"the task asked for entry {index + 1}, the limit is {ENTRIES_MAX}",
+                    f"the task requested entry {index + 1}, the limit is {ENTRIES_MAX}",
                     code=Code.LIMIT_REACHED,
                     hint="let the workflow fan out, or move parts into tasks of their own by `call`",
                 )
@@ -162,7 +162,7 @@ class Journal:
         return self._replays and any(slot.is_answered and not slot.released for slot in self._slots)
 
     def stop_holding_back(self) -> None:
-        """Gives up the recorded order: the code stands still, and what it waits for comes later in the record.
+        """Gives up the recorded order: the code is quiescent, and its result comes later in the record.
 
         What it asks is compared all the same.
         """
@@ -170,7 +170,7 @@ class Journal:
         self._plan_releases()
 
     def release(self) -> bool:
-        """Releases results until somebody is woken; false where nothing is due."""
+        """Releases results until one has a waiter; false where nothing is due."""
         while self._due:
             index = self._due.popleft()
             if index >= len(self._slots):
@@ -214,7 +214,7 @@ class Journal:
         self._waiting.add(index)
 
     def forget(self, index: int, waiter: Waiter) -> bool:
-        """The code no longer waits for the entry in this way; whether nobody does any more."""
+        """The code no longer waits for the entry in this way; returns whether no waiter is left."""
         waiters = self._slots[index].waiters
         if waiter in waiters:
             waiters.remove(waiter)
@@ -308,7 +308,7 @@ class Journal:
             self._wake(index)
 
     def verdict(self, *, well: bool) -> TaskError | None:
-        """Why the attempt diverged, if it did: code that ends well must have asked for all that was recorded."""
+        """Why the attempt diverged, if it did: code that succeeds must have requested all that was recorded."""
         if self._closed is not None and self._closed.code == Code.JOURNAL_DIVERGED:
             return self._closed
         if well and self._asked < len(self._slots):
@@ -320,14 +320,14 @@ class Journal:
             TaskError(
                 f"entry {index} is recorded as {recorded}, but found {found}",
                 code=Code.JOURNAL_DIVERGED,
-                hint="code that records must ask for the same things in the same order each time; put what may differ "
+                hint="code that records must make the same requests in the same order each time; put what may differ "
                 "(clock, chance, outside reads) into `run`, and finish tasks in flight before changing the code",
             )
         )
 
 
 def wire_error(error: TaskError) -> Error:
-    """The error as it stands in messages."""
+    """The error as a message of the protocol."""
     return Error(code=error.code, message=error.message, hint=error.hint or "")
 
 

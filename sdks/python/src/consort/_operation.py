@@ -42,9 +42,9 @@ class Operation:
     path: str
     """The path; a part in braces is a parameter."""
     places: Mapping[str, str] = field(default_factory=dict)
-    """Where each parameter stands: `path`, `query`, `header`, or `family` (`label.KEY` in the query)."""
+    """The place of each parameter: `path`, `query`, `header`, or `family` (`label.KEY` in the query)."""
     cursor: str = ""
-    """The parameter by which a listing goes on, where it has pages."""
+    """The parameter with the cursor of a listing, where it has pages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,14 +130,14 @@ class StreamOver(Exception):
 class BackOff:
     """When to try again what failed because the server is away, and when to give up."""
 
-    def __init__(self, patience: float) -> None:
-        """`patience` is how many seconds the server may be away."""
-        self._patience = patience
+    def __init__(self, timeout: float) -> None:
+        """`timeout` is how many seconds the server may be away."""
+        self._timeout = timeout
         self._pause = BACK_OFF_FIRST
         self._since: float | None = None
 
     def reached(self) -> None:
-        """The server answers."""
+        """The server has answered."""
         self._pause = BACK_OFF_FIRST
         self._since = None
 
@@ -145,7 +145,7 @@ class BackOff:
         """The seconds until the next try; raises the error where another try will not help, or none has so far."""
         now = time.monotonic()
         self._since = now if self._since is None else self._since
-        if not error.is_unavailable or now - self._since > self._patience:
+        if not error.is_unavailable or now - self._since > self._timeout:
             raise error
         pause, self._pause = self._pause, min(self._pause * 2, BACK_OFF_LONGEST)
         return pause * random.uniform(0.5, 1.0)  # noqa: S311 - jitter is no secret

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from consort._agent import Agent
-from consort._attempt import Attempt, Patience
+from consort._attempt import Attempt, Timeouts
 from consort._context import TaskContext
 from consort._errors import Code, TaskError
 from consort._proto.v1 import common_pb2, worker_pb2
@@ -27,7 +27,7 @@ LOG = logging.getLogger("consort.worker")
 DELIVERY_SECONDS: Final = 15.0
 """How long a report is kept after it was handed to a connection, in case that breaks."""
 DELIVERY_BYTES_MAX: Final = 64 * 1024 * 1024
-"""Bytes of the reports that are kept so; the oldest are let go."""
+"""Bytes of the reports that are kept so; the oldest are dropped."""
 DELIVERIES_BEYOND: Final = 64
 """Reports that are kept so, beyond twice the credit: no more can be on their way, and as many may not be durable."""
 STREAM_BYTES_WAITING_MAX: Final = 16 * 1024 * 1024
@@ -57,7 +57,7 @@ class Outbox:
         self.batch_bytes_max = batch_bytes_max or self.batch_bytes_max
 
     def close(self) -> None:
-        """The connection is gone, and what waited for it too."""
+        """The connection is closed, and its pending messages are dropped."""
         self.is_open = False
         self._line.clear()
         self._stream_bytes = 0
@@ -100,7 +100,7 @@ class Outbox:
 
 
 class Instance:
-    """One agent at work."""
+    """One connected agent."""
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class Instance:
         *,
         outbox: Outbox,
         threads: Threads,
-        patience: Patience,
+        timeouts: Timeouts,
         credit: int,
         labels: Mapping[str, str],
         left: Callable[[], None],
@@ -117,7 +117,7 @@ class Instance:
         """`left` is called when an attempt is over or its report was handed over."""
         self.agent = agent
         self.threads = threads
-        self.patience = patience
+        self.timeouts = timeouts
         self.drained = False
         """Whether the server lets the instance go: it gets nothing more, on this connection and on later ones."""
         self.number = number
@@ -126,7 +126,7 @@ class Instance:
         self._credit = credit
         self._labels = dict(labels)
         self._left = left
-        # What is worked on, or ended with a report that no connection has taken.
+        # Attempts that run, or ended with a report that no connection has taken.
         self._live: dict[str, Attempt] = {}
         # What a connection has taken, when, and how large it was.
         self._handed: deque[tuple[float, Attempt, int]] = deque()
@@ -200,7 +200,7 @@ class Instance:
         if found is None:
             return
         if found.over:
-            # Its report changes nothing any more.
+            # Its report has no effect.
             self._forget(found)
         else:
             found.cancel(reason)
@@ -262,7 +262,7 @@ class Instance:
         self._forget(attempt)
 
     def _prune(self) -> None:
-        """Lets go of reports that have certainly arrived, and of the oldest where there are too many."""
+        """Drops reports that have certainly arrived, and the oldest where there are too many."""
         since = self._loop.time() - DELIVERY_SECONDS
         most = 2 * self._credit + DELIVERIES_BEYOND
         while self._handed and (
@@ -284,7 +284,7 @@ class Instance:
             LOG.warning("partial output of %d bytes is too large to be sent", message.ByteSize())
 
     def _replacement(self, report: worker_pb2.WorkerMessage) -> worker_pb2.WorkerMessage:
-        """The failure that says that a report is too large."""
+        """The failure for a report that is too large."""
         fail = worker_pb2.Fail(attempt=report.complete.attempt, error=self._size_error(report))
         return worker_pb2.WorkerMessage(instance=self.number, fail=fail)
 
@@ -296,7 +296,7 @@ class Instance:
         )
 
     def stop(self) -> None:
-        """Stops what is still worked on; nothing is reported."""
+        """Stops the attempts that still run; nothing is reported."""
         for attempt in list(self._live.values()):
             attempt.abort()
 

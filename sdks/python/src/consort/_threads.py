@@ -42,7 +42,7 @@ class Threads:
                 settle = _failed(future, error)
             else:
                 settle = _done(future, result)
-            # The loop may have been closed meanwhile; then nobody waits.
+            # The loop may have been closed meanwhile; then the result is not awaited.
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(settle)
 

@@ -1,6 +1,6 @@
 """The wire: channels, authentication, and errors as gRPC carries them.
 
-For: workers. Not for: what is said on a stream.
+For: workers. Not for: the messages on a stream.
 Invariant: whatever gRPC raises leaves here as a `ConsortError` with a stable code.
 """
 

@@ -2,7 +2,7 @@
 
 For: a process (or a part of one) that takes tasks. Not for: what the agents do.
 Invariant: one stream carries all agents, one instance each; whatever breaks it, the worker connects again, until it
-is stopped, let go or refused.
+is stopped, drained or refused.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ import grpc.aio
 
 from consort._address import DEFAULT_ADDRESS
 from consort._agent import Agent
-from consort._attempt import Patience
+from consort._attempt import Timeouts
 from consort._errors import Code, ConsortError, Seconds, microseconds
 from consort._proto.v1 import worker_pb2, worker_pb2_grpc
+from consort._quiescence import unwatch, watch
 from consort._session import Instance, Outbox
-from consort._stillness import unwatch, watch
 from consort._threads import Threads
 from consort._transport import PROTOCOL, error_of, metadata, open_channel, rpc_error
 from consort._version import __version__
@@ -59,7 +59,7 @@ class _Settings:
     labels: dict[str, str]
     token: str | None
     credentials: grpc.ChannelCredentials | None
-    patience: Patience
+    timeouts: Timeouts
     leave_within: float
 
 
@@ -87,9 +87,9 @@ class Worker:
         """A worker for these agents.
 
         `concurrency` is how many tasks each agent holds at once, from 1 to 10,000; `labels` are those of the
-        instances, above those of the agents. `token` is what the server asks for, where it asks; `credentials` are
+        instances, above those of the agents. `token` is the server's token, if it has one; `credentials` are
         for servers behind TLS. `park_after` is how long a task only waits before it frees its place, `cancel_grace` how
-        long cancelled code may go on, `leave_within` how long a worker that was stopped stays for what it holds.
+        long cancelled code may continue, `leave_within` how long a worker that was stopped stays for what it holds.
         """
         if not agents:
             raise ConsortError("a worker without an agent has nothing to do", code=Code.BAD_REQUEST)
@@ -105,7 +105,7 @@ class Worker:
             labels=dict(labels or {}),
             token=token,
             credentials=credentials,
-            patience=Patience(_seconds(park_after), _seconds(cancel_grace)),
+            timeouts=Timeouts(_seconds(park_after), _seconds(cancel_grace)),
             leave_within=_seconds(leave_within),
         )
         self._running: _Running | None = None
@@ -137,7 +137,7 @@ class Worker:
             asyncio.run(self._run_with_signals())
 
     def stop(self) -> None:
-        """Asks for nothing more, finishes what is held, and leaves. To be called on the loop's thread."""
+        """Requests no more tasks, finishes those that are held, and leaves. To be called on the loop's thread."""
         self._stopped = True
         if self._running is not None:
             self._running.stopping.set()
@@ -187,16 +187,16 @@ class _Running:
                 agent,
                 outbox=self._outbox,
                 threads=self._threads,
-                patience=settings.patience,
+                timeouts=settings.timeouts,
                 credit=settings.concurrency,
                 labels=settings.labels,
                 left=self._changed.set,
             )
             for number, agent in enumerate(agents)
         ]
-        # Tells this worker from all others, over its reconnects.
+        # Identifies this worker, over its reconnects.
         self._identity = secrets.token_hex(16)
-        # The instances of the present connection: those that were not let go.
+        # The instances of the present connection: those that were not drained.
         self._joined: list[Instance] = []
         self._welcomed = False
 
@@ -235,7 +235,7 @@ class _Running:
                     return
                 lost = "the stream was closed"
             except ConsortError as error:
-                # Once it was welcome a worker comes back whatever happens. (gRPC itself also reports `internal` where
+                # Once it was welcome a worker reconnects whatever happens. (gRPC itself also reports `internal` where
                 # a connection breaks.)
                 if not (self._welcomed or error.is_unavailable or error.code == Code.INTERNAL):
                     raise
@@ -247,7 +247,7 @@ class _Running:
             pause = back_off * random.uniform(0.5, 1.0)  # noqa: S311 - jitter is no secret
             back_off = min(back_off * 2, BACK_OFF_LONGEST)
             LOG.warning("not connected (%s); again in %.1f s", lost, pause)
-            # Who is asked to leave meanwhile, and holds nothing, need not connect first.
+            # A worker that is stopped meanwhile, and holds nothing, need not connect first.
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._left_without(), pause)
                 return
@@ -266,7 +266,7 @@ class _Running:
             await self._changed.wait()
 
     async def _session(self) -> bool:
-        """Works on one connection until it closes; true where the worker has left."""
+        """Serves one connection until it closes; true where the worker has left."""
         settings = self._settings
         channel = open_channel(settings.address, settings.credentials)
         stub: Any = worker_pb2_grpc.WorkerServiceStub
@@ -294,7 +294,7 @@ class _Running:
             client=f"python/{__version__} {socket.gethostname()}:{os.getpid()}",
             worker=self._identity,
         )
-        # What ends the stream is told by the read.
+        # The error that ends the stream comes from the read.
         with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
             await stream.write(worker_pb2.WorkerMessages(messages=[worker_pb2.WorkerMessage(hello=hello)]))
         batch = await self._read(stream)
@@ -362,7 +362,7 @@ class _Running:
                 self._changed.set()
 
     async def _beat(self, interval: float) -> None:
-        """Says that the worker is alive, where nothing else was said."""
+        """Sends a heartbeat, where no other message was sent."""
         self._spoken = self._loop.time()
         while True:
             await asyncio.sleep(interval / 3)
@@ -371,10 +371,10 @@ class _Running:
 
     async def _part(self, stream: Any) -> None:
         """Ends when every instance was drained and all that was held is reported."""
-        said = False
+        sent = False
         while True:
-            if self.stopping.is_set() and not said:
-                said = True
+            if self.stopping.is_set() and not sent:
+                sent = True
                 for number in range(len(self._joined)):
                     self._outbox.put(worker_pb2.WorkerMessage(instance=number, leaving=worker_pb2.Leaving()))
             if self._is_idle and self._outbox.is_empty and all(instance.drained for instance in self._instances):
@@ -387,7 +387,7 @@ class _Running:
             await asyncio.wait_for(stream.code(), 2)
 
     def close(self) -> None:
-        """Lets go of everything."""
+        """Closes everything."""
         for instance in self._instances:
             instance.stop()
         self._threads.close()

@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from consort._agent import Agent
-from consort._attempt import Attempt, Patience
+from consort._attempt import Attempt, Timeouts
 from consort._context import Approval, TaskContext
 from consort._documents import document, write
 from consort._errors import Code, TaskError, task_error
 from consort._journal import wire_error
 from consort._proto.v1 import worker_pb2
-from consort._stillness import unwatch, watch
+from consort._quiescence import unwatch, watch
 from consort._threads import Threads
 
 __all__ = ["run_task"]
@@ -41,9 +41,9 @@ async def run_task(
     """The output of a capability for an input, as a parsed document; raises `TaskError` where it fails.
 
     `calls` answers `ctx.call` (with the capability and the input; async or not; what it raises is the call's failure),
-    `signals` has the payloads of each signal in order, `approve` decides approvals. Pauses end at once. What code waits
-    for and nobody answers is a failure. With `replay` the code runs a second time on what was recorded, as after a
-    crash: code that asks for something else then fails with `C0303`.
+    `signals` has the payloads of each signal in order, `approve` decides approvals. Pauses end at once. A wait of the code
+    that is not answered is a failure. With `replay` the code runs a second time on what was recorded, as after a
+    crash: code that makes another request then fails with `C0303`.
     """
     loop = asyncio.get_running_loop()
     engine = _Engine(calls, signals or {}, approve)
@@ -67,7 +67,7 @@ async def run_task(
 class _Engine:
     """A server for one task: records everything at once."""
 
-    patience = Patience(park_after=0.05, cancel_grace=2.0)
+    timeouts = Timeouts(park_after=0.05, cancel_grace=2.0)
     epoch = 1
 
     def __init__(

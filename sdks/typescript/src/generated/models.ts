@@ -12,11 +12,11 @@ export type Time = string;
  */
 export type BulkAction = "cancel" | "pause" | "resume" | "delete";
 /**
- * A state that a listing can be asked for.
+ * A status by which a listing can be filtered.
  */
 export type StatusFilter = "running" | "cancelling" | "compensating" | "completed" | "failed" | "cancelled";
 /**
- * Where a step instance stands.
+ * The state of a step instance.
  */
 export type StepState =
   | "pending"
@@ -33,7 +33,7 @@ export type StepState =
   | "cancelled"
   | (string & {});
 /**
- * A JSON document of any form. In answers one of more than 32 KiB stands as `{"$blob": HASH, "bytes": LENGTH}`; an operation of its own gives it whole.
+ * A JSON document of any form. In answers, one of more than 32 KiB is replaced by `{"$blob": HASH, "bytes": LENGTH}`; a separate operation returns it whole.
  */
 export type Document = unknown;
 /**
@@ -68,7 +68,7 @@ export type EventKind =
  */
 export type Health = "healthy" | "degraded" | "unhealthy" | "draining" | "lost" | (string & {});
 /**
- * Where a run stands.
+ * The status of a run.
  */
 export type RunStatus =
   "running" | "cancelling" | "compensating" | "completed" | "failed" | "cancelled" | "deleted" | (string & {});
@@ -77,7 +77,7 @@ export type RunStatus =
  */
 export type TaskId = string;
 /**
- * What an item of the inbox asks for.
+ * The decision that an item of the inbox waits for.
  */
 export type InboxKind = "approval" | "unknown_outcome" | (string & {});
 /**
@@ -94,7 +94,7 @@ export type QuotaScope = string;
 export type RunId = string;
 
 /**
- * A version of an agent: what it declares, what operators said of it, and how it does.
+ * A version of an agent: what it declares, its settings by operators, and its health.
  */
 export interface Agent {
   /**
@@ -102,7 +102,7 @@ export interface Agent {
    */
   capabilities: Capability[];
   /**
-   * Since when this declaration stands.
+   * Since when this declaration is in force.
    */
   declared_at: string;
   /**
@@ -136,7 +136,7 @@ export interface Agent {
    */
   reason?: string | null;
   /**
-   * When one of its instances was heard last, since the server started.
+   * When the last message came from one of its instances, since the server started.
    */
   seen_at?: Time | null;
   /**
@@ -206,7 +206,7 @@ export interface WorkerInstance {
    */
   health: "healthy" | "degraded" | "unhealthy" | "draining" | "lost" | (string & {});
   /**
-   * Tasks that it works on.
+   * Tasks that it is running.
    */
   in_flight: number;
   /**
@@ -216,7 +216,7 @@ export interface WorkerInstance {
     [k: string]: string;
   };
   /**
-   * Tasks that it wants to work on at once.
+   * Tasks that it runs at once at most.
    */
   max_concurrent: number;
   /**
@@ -228,7 +228,7 @@ export interface WorkerInstance {
    */
   reason?: string | null;
   /**
-   * When it was heard last.
+   * When its last message came.
    */
   seen_at: string;
 }
@@ -286,7 +286,7 @@ export interface AgentInstances {
    */
   agent: string;
   /**
-   * How many more they would take.
+   * Tasks that they could still accept.
    */
   available: number;
   /**
@@ -328,7 +328,7 @@ export interface BuiltInLimit {
    */
   name: string;
   /**
-   * Its value, in the unit that its name says.
+   * Its value, in the unit at the end of its name.
    */
   value: number;
 }
@@ -346,7 +346,7 @@ export interface BuiltInLimitList {
  */
 export interface BulkFilter {
   /**
-   * Whether runs that a run started are meant too.
+   * Whether the filter includes child runs.
    */
   children?: boolean;
   /**
@@ -365,7 +365,7 @@ export interface BulkFilter {
   workflow?: string | null;
 }
 /**
- * What became of one run of a bulk request.
+ * The outcome for one run of a bulk request.
  */
 export interface BulkItem {
   /**
@@ -407,11 +407,11 @@ export interface BulkRequest {
    */
   action: "cancel" | "pause" | "resume" | "delete";
   /**
-   * Where to go on: the `next` of the answer before.
+   * The cursor to continue from: the `next` of the previous answer.
    */
   cursor?: string | null;
   /**
-   * Only say which runs are meant.
+   * Only list the matching runs.
    */
   dry_run?: boolean;
   filter: BulkFilter1;
@@ -429,7 +429,7 @@ export interface BulkRequest {
  */
 export interface BulkFilter1 {
   /**
-   * Whether runs that a run started are meant too.
+   * Whether the filter includes child runs.
    */
   children?: boolean;
   /**
@@ -448,15 +448,15 @@ export interface BulkFilter1 {
   workflow?: string | null;
 }
 /**
- * What became of a bulk request.
+ * The outcome of a bulk request.
  */
 export interface BulkResult {
   /**
-   * The `cursor` with which to go on; absent where no more runs are meant.
+   * The `cursor` of the next request; absent where no more runs match.
    */
   next?: string | null;
   /**
-   * Each run that was meant.
+   * Each matching run.
    */
   results: BulkItem[];
 }
@@ -548,7 +548,7 @@ export interface Comparison {
    */
   right: string;
   /**
-   * Steps that ended alike, with equal outputs.
+   * Steps with the same end and equal outputs.
    */
   same: number;
 }
@@ -557,7 +557,7 @@ export interface Comparison {
  */
 export interface Difference {
   /**
-   * Where it stands in the first run; `null` where that has no such step.
+   * Its state in the first run; `null` where that has no such step.
    */
   left?: StepState | null;
   /**
@@ -569,7 +569,7 @@ export interface Difference {
    */
   path: string;
   /**
-   * Where it stands in the second run.
+   * Its state in the second run.
    */
   right?: StepState | null;
   /**
@@ -582,7 +582,7 @@ export interface Difference {
   same_output: boolean;
 }
 /**
- * How a fan-out or loop stands.
+ * The progress of a fan-out or loop.
  */
 export interface Counts {
   /**
@@ -607,7 +607,7 @@ export interface Counts {
  */
 export interface DecideRequest {
   /**
-   * Who decides; not empty.
+   * The name of the person who decides; not empty.
    */
   by: string;
   /**
@@ -653,7 +653,7 @@ export interface Deployed {
    */
   revision: number;
   /**
-   * What looks like a mistake.
+   * A warning.
    */
   warnings?: Diagnostic[];
 }
@@ -696,11 +696,11 @@ export interface ErrorPageList {
   items: ErrorPage[];
 }
 /**
- * Makes a new run that takes outcomes over from an old one.
+ * Starts a new run that reuses outcomes of an earlier one.
  */
 export interface ForkRequest {
   /**
-   * The top-level step from which everything runs anew; without one, all that had not completed.
+   * The top-level step from which everything runs again; without one, all that had not completed.
    */
   from?: string | null;
   /**
@@ -742,7 +742,7 @@ export interface GraphNode {
    */
   notes: string[];
   /**
-   * The group that it stands in, by position in `nodes`.
+   * The group that contains it, by position in `nodes`.
    */
   parent?: number | null;
   /**
@@ -755,7 +755,7 @@ export interface GraphNode {
   target: string;
 }
 /**
- * An entry of a run's history. What belongs to an event stands in the fields that name it.
+ * An entry of a run's history. Each field is set for the events that its documentation names.
  */
 export interface HistoryEntry {
   /**
@@ -763,7 +763,7 @@ export interface HistoryEntry {
    */
   attempt?: number | null;
   /**
-   * Of `decided`: who.
+   * Of `decided`: the name of the person.
    */
   by?: string | null;
   /**
@@ -771,7 +771,7 @@ export interface HistoryEntry {
    */
   comment?: string | null;
   /**
-   * Its place: ask for what comes after it.
+   * Its cursor: pass it as `after` to get the entries behind it.
    */
   cursor: string;
   /**
@@ -818,7 +818,7 @@ export interface HistoryEntry {
    */
   name?: string | null;
   /**
-   * Of `signal_received`: what it brought.
+   * Of `signal_received`: its payload.
    */
   payload?: Document | null;
   /**
@@ -864,7 +864,7 @@ export interface HistoryEntryPage {
   next?: string | null;
 }
 /**
- * An instance that works on tasks of a queue.
+ * An instance that runs tasks of a queue.
  */
 export interface Holder {
   /**
@@ -885,7 +885,7 @@ export interface InboxItem {
    */
   details?: Document | null;
   /**
-   * What is asked for.
+   * The kind of decision.
    */
   kind: "approval" | "unknown_outcome" | (string & {});
   /**
@@ -935,7 +935,7 @@ export interface Origin {
    */
   run: string;
   /**
-   * The step from which it runs anew; `null` for "from what had not completed".
+   * The step from which it runs again; `null` for "from what had not completed".
    */
   step?: string | null;
 }
@@ -973,7 +973,7 @@ export interface Problem {
   type: string;
 }
 /**
- * What an attempt says while it works. It is not kept.
+ * Live progress of an attempt. It is not kept.
  */
 export interface Progress {
   /**
@@ -987,7 +987,7 @@ export interface Progress {
     [k: string]: unknown;
   };
   /**
-   * What is said: the field of the same name has it.
+   * The kind; the field of the same name has the content.
    */
   kind: "message" | "text" | "json" | (string & {});
   /**
@@ -1008,15 +1008,15 @@ export interface Progress {
   text?: string | null;
 }
 /**
- * Tasks that ask for the same thing.
+ * Tasks with the same requirements.
  */
 export interface Queue {
   /**
-   * The agent that is asked for.
+   * The agent that its tasks name.
    */
   agent?: string | null;
   /**
-   * The capability that is asked for.
+   * The capability that its tasks need.
    */
   capability?: string | null;
   /**
@@ -1028,7 +1028,7 @@ export interface Queue {
    */
   handed_out_minute: number;
   /**
-   * Who works on its tasks, most first.
+   * The instances that run its tasks, those with the most first.
    */
   holders: Holder[];
   /**
@@ -1066,7 +1066,7 @@ export interface QueueList {
   items: Queue[];
 }
 /**
- * A quota with what it holds back.
+ * A quota with the tasks that it delays.
  */
 export interface Quota {
   /**
@@ -1121,7 +1121,7 @@ export interface QuotaList {
   items: Quota[];
 }
 /**
- * Sets a quota, in place of the one that the scope had. At least one of the three is said.
+ * Sets a quota, in place of the one that the scope had. At least one of the three is set.
  */
 export interface QuotaRequest {
   /**
@@ -1147,7 +1147,7 @@ export interface Ready {
   status: string;
 }
 /**
- * A record of the log that was not applied, because an operator said so.
+ * A record of the log that was not applied, because an operator refused it.
  */
 export interface RefusedRecord {
   /**
@@ -1155,11 +1155,11 @@ export interface RefusedRecord {
    */
   at: string;
   /**
-   * Who said so.
+   * The name of the operator.
    */
   by: string;
   /**
-   * The record that says so.
+   * The record of the refusal.
    */
   by_record: number;
   /**
@@ -1172,7 +1172,7 @@ export interface RefusedRecord {
   record: number;
 }
 /**
- * A run as its history tells it.
+ * A run, derived from its history alone.
  */
 export interface Replay {
   /**
@@ -1188,7 +1188,7 @@ export interface Replay {
    */
   run: string;
   /**
-   * How it ended; absent while it goes on.
+   * How it ended; absent while it is active.
    */
   status?: RunStatus | null;
   /**
@@ -1197,11 +1197,11 @@ export interface Replay {
   steps: ReplayedStep[];
 }
 /**
- * A step as the history tells it.
+ * A step, derived from the history alone.
  */
 export interface ReplayedStep {
   /**
-   * Attempts that the history knows of.
+   * Attempts in the history.
    */
   attempts: number;
   /**
@@ -1217,7 +1217,7 @@ export interface ReplayedStep {
    */
   path: string;
   /**
-   * Where a step instance stands.
+   * The state of a step instance.
    */
   state:
     | "pending"
@@ -1281,7 +1281,7 @@ export interface Run {
    */
   hash: string;
   /**
-   * A JSON document of any form. In answers one of more than 32 KiB stands as `{"$blob": HASH, "bytes": LENGTH}`; an operation of its own gives it whole.
+   * A JSON document of any form. In answers, one of more than 32 KiB is replaced by `{"$blob": HASH, "bytes": LENGTH}`; a separate operation returns it whole.
    */
   input: unknown;
   /**
@@ -1323,7 +1323,7 @@ export interface Run {
    */
   started_at: string;
   /**
-   * Where a run stands.
+   * The status of a run.
    */
   status: "running" | "cancelling" | "compensating" | "completed" | "failed" | "cancelled" | "deleted" | (string & {});
   /**
@@ -1378,7 +1378,7 @@ export interface RunSummary {
    */
   started_at: string;
   /**
-   * Where a run stands.
+   * The status of a run.
    */
   status: "running" | "cancelling" | "compensating" | "completed" | "failed" | "cancelled" | "deleted" | (string & {});
   /**
@@ -1418,7 +1418,7 @@ export interface StartRequest {
    */
   priority?: number;
   /**
-   * How long the run may take; without one, what the workflow says.
+   * How long the run may take; by default, the timeout of the workflow.
    */
   timeout?: Duration | null;
   /**
@@ -1468,7 +1468,7 @@ export interface Status {
    */
   commands_waiting: number;
   /**
-   * Whether tasks are handed out no more.
+   * Whether the assignment of tasks has stopped.
    */
   draining: boolean;
   /**
@@ -1538,7 +1538,7 @@ export interface Status {
   tasks_queued: number;
 }
 /**
- * Tasks by what became of them.
+ * Tasks by outcome.
  */
 export interface TaskCounts {
   /**
@@ -1550,7 +1550,7 @@ export interface TaskCounts {
    */
   created: number;
   /**
-   * Tasks that an instance works on.
+   * Tasks that an instance is running.
    */
   running: number;
   /**
@@ -1603,7 +1603,7 @@ export interface Step {
    */
   started_at?: Time | null;
   /**
-   * Where a step instance stands.
+   * The state of a step instance.
    */
   state:
     | "pending"
@@ -1645,7 +1645,7 @@ export interface StepNode {
    */
   copied?: boolean;
   /**
-   * How its fan-out or loop stands.
+   * The progress of its fan-out or loop.
    */
   counts?: Counts | null;
   /**
@@ -1673,7 +1673,7 @@ export interface StepNode {
    */
   started_at?: Time | null;
   /**
-   * Where a step instance stands.
+   * The state of a step instance.
    */
   state:
     | "pending"
@@ -1716,7 +1716,7 @@ export interface StepPage {
   next?: string | null;
 }
 /**
- * Tasks by what became of them; `created` is the sum of the others.
+ * Tasks by outcome; `created` is the sum of the others.
  */
 export interface TaskCounts1 {
   /**
@@ -1728,7 +1728,7 @@ export interface TaskCounts1 {
    */
   created: number;
   /**
-   * Tasks that an instance works on.
+   * Tasks that an instance is running.
    */
   running: number;
   /**
@@ -1745,7 +1745,7 @@ export interface TaskCounts1 {
  */
 export interface WeightRequest {
   /**
-   * Its weight beside the other versions, 0 to 1000; a version has 100 where nothing is said.
+   * Its weight beside the other versions, 0 to 1000; the default is 100.
    */
   weight: number;
 }

@@ -25,7 +25,7 @@ export abstract class Operations extends Caller {
     return await this.call<models.Ready>(table.healthy, {  });
   }
 
-  /** Whether the server takes commands: 503 while it stops, and once it has halted. */
+  /** Whether the server accepts commands: 503 while it stops, and once it has halted. */
   async ready(): Promise<models.Ready> {
     return await this.call<models.Ready>(table.ready, {  });
   }
@@ -36,7 +36,7 @@ export abstract class Operations extends Caller {
     capability?: string | undefined;
     /** Only agents with this label: `label.KEY=VALUE`, repeatable. */
     label?: Record<string, string> | undefined;
-    /** Only agents in whose name, description or capabilities this stands, whatever the case. */
+    /** Only agents whose name, description or capabilities contain this, whatever the case. */
     text?: string | undefined;
   } = {}): Promise<models.Agent[]> {
     return (await this.call<models.AgentList>(table.listAgents, { "capability": options.capability, "label": options.label, "text": options.text })).items;
@@ -48,7 +48,7 @@ export abstract class Operations extends Caller {
     capability?: string | undefined;
     /** Only agents with this label: `label.KEY=VALUE`, repeatable. */
     label?: Record<string, string> | undefined;
-    /** Only agents in whose name, description or capabilities this stands, whatever the case. */
+    /** Only agents whose name, description or capabilities contain this, whatever the case. */
     text?: string | undefined;
   } = {}): AsyncGenerator<WatchAgentsEvent, void, undefined> {
     return this.events(table.watchAgents, { "capability": options.capability, "label": options.label, "text": options.text });
@@ -56,7 +56,7 @@ export abstract class Operations extends Caller {
 
   /** Forgets an agent; one that connects again is known again, as if it were new. */
   async removeAgent(name: string, options: {
-    /** Whether connected instances are let go; without it, a connected agent is not removed. */
+    /** Whether connected instances are disconnected; without it, a connected agent is not removed. */
     force?: boolean | undefined;
     /** Only this version, as its author wrote it. */
     version?: string | undefined;
@@ -72,7 +72,7 @@ export abstract class Operations extends Caller {
     return (await this.call<models.AgentList>(table.showAgent, { "name": name, "version": options.version })).items;
   }
 
-  /** Hands out nothing more to an agent; it finishes what it works on. */
+  /** Assigns no more tasks to an agent; it finishes those that it holds. */
   async drainAgent(name: string, options: {
     /** Only this version, as its author wrote it. */
     version?: string | undefined;
@@ -142,7 +142,7 @@ export abstract class Operations extends Caller {
     return await this.call<unknown>(table.openapi, {  });
   }
 
-  /** Lists what waits for agents: how much, for how long, who works on it, and why nothing moves where it does not. */
+  /** Lists the tasks that wait for agents: how many, since when, which instances run them, and why none starts where it does not. */
   async listQueues(): Promise<models.Queue[]> {
     return (await this.call<models.QueueList>(table.listQueues, {  })).items;
   }
@@ -157,7 +157,7 @@ export abstract class Operations extends Caller {
     await this.call<void>(table.removeQuota, { "scope": scope });
   }
 
-  /** Sets how many tasks of a scope are worked on at once, how fast they are handed out, and how many may wait. */
+  /** Sets how many tasks of a scope run at once, how fast they start, and how many may wait. */
   async setQuota(scope: string, options: models.QuotaRequest = {}): Promise<void> {
     await this.call<void>(table.setQuota, { "scope": scope }, options);
   }
@@ -224,7 +224,7 @@ export abstract class Operations extends Caller {
     return await this.call<models.Comparison>(table.compareRuns, { "run": run, "other": other });
   }
 
-  /** Makes a new run that takes outcomes over from this one, with another input if wanted. */
+  /** Starts a new run that reuses outcomes of this one, optionally with another input. */
   async forkRun(run: string, options: models.ForkRequest = {}): Promise<RunHandle> {
     return this.started(await this.call<models.Started>(table.forkRun, { "run": run }, options));
   }
@@ -259,7 +259,7 @@ export abstract class Operations extends Caller {
     return await this.call<models.Replay>(table.replayRun, { "run": run });
   }
 
-  /** Lets a paused run go on. */
+  /** Resumes a paused run. */
   async resumeRun(run: string): Promise<void> {
     await this.call<void>(table.resumeRun, { "run": run }, {});
   }
@@ -269,7 +269,7 @@ export abstract class Operations extends Caller {
     return this.started(await this.call<models.Started>(table.retryRun, { "run": run }, options));
   }
 
-  /** Sends a signal to a run; the body is what it brings. */
+  /** Sends a signal to a run; the body is its payload. */
   async signalRun(run: string, name: string, payload: unknown = null): Promise<void> {
     await this.call<void>(table.signalRun, { "run": run, "name": name }, payload);
   }
@@ -393,7 +393,7 @@ export abstract class RunOperations {
     return this.client.compareRuns(this.id, other);
   }
 
-  /** Makes a new run that takes outcomes over from this one, with another input if wanted. */
+  /** Starts a new run that reuses outcomes of this one, optionally with another input. */
   fork(options: models.ForkRequest = {}): Promise<RunHandle> {
     return this.client.forkRun(this.id, options);
   }
@@ -428,7 +428,7 @@ export abstract class RunOperations {
     return this.client.replayRun(this.id);
   }
 
-  /** Lets a paused run go on. */
+  /** Resumes a paused run. */
   resume(): Promise<void> {
     return this.client.resumeRun(this.id);
   }
@@ -438,7 +438,7 @@ export abstract class RunOperations {
     return this.client.retryRun(this.id, options);
   }
 
-  /** Sends a signal to a run; the body is what it brings. */
+  /** Sends a signal to a run; the body is its payload. */
   signal(name: string, payload: unknown = null): Promise<void> {
     return this.client.signalRun(this.id, name, payload);
   }

@@ -8,7 +8,7 @@ export const NAMESPACE = "default";
 /** Whether the server answers at all. */
 export const healthy: Operation = {"id":"healthy","method":"GET","path":"/healthz","places":{},"contentType":"application/json"};
 
-/** Whether the server takes commands: 503 while it stops, and once it has halted. */
+/** Whether the server accepts commands: 503 while it stops, and once it has halted. */
 export const ready: Operation = {"id":"ready","method":"GET","path":"/readyz","places":{},"contentType":"application/json"};
 
 /** Lists agents, with what they can do and how they do. */
@@ -23,7 +23,7 @@ export const removeAgent: Operation = {"id":"removeAgent","method":"DELETE","pat
 /** Shows every version of an agent. */
 export const showAgent: Operation = {"id":"showAgent","method":"GET","path":"/v1/agents/{name}","places":{"name":"path","namespace":"query","version":"query"},"contentType":"application/json"};
 
-/** Hands out nothing more to an agent; it finishes what it works on. */
+/** Assigns no more tasks to an agent; it finishes those that it holds. */
 export const drainAgent: Operation = {"id":"drainAgent","method":"POST","path":"/v1/agents/{name}/drain","places":{"name":"path","namespace":"query","version":"query"}};
 
 /** Hands out to a drained agent again. */
@@ -56,7 +56,7 @@ export const listLimits: Operation = {"id":"listLimits","method":"GET","path":"/
 /** This document. */
 export const openapi: Operation = {"id":"openapi","method":"GET","path":"/v1/openapi.json","places":{},"contentType":"application/json"};
 
-/** Lists what waits for agents: how much, for how long, who works on it, and why nothing moves where it does not. */
+/** Lists the tasks that wait for agents: how many, since when, which instances run them, and why none starts where it does not. */
 export const listQueues: Operation = {"id":"listQueues","method":"GET","path":"/v1/queues","places":{"namespace":"query"},"contentType":"application/json"};
 
 /** Lists the quotas of the namespace, with what they hold back. */
@@ -65,7 +65,7 @@ export const listQuotas: Operation = {"id":"listQuotas","method":"GET","path":"/
 /** Removes the quota of a scope. */
 export const removeQuota: Operation = {"id":"removeQuota","method":"DELETE","path":"/v1/quotas/{scope}","places":{"scope":"path","namespace":"query"}};
 
-/** Sets how many tasks of a scope are worked on at once, how fast they are handed out, and how many may wait. */
+/** Sets how many tasks of a scope run at once, how fast they start, and how many may wait. */
 export const setQuota: Operation = {"id":"setQuota","method":"PUT","path":"/v1/quotas/{scope}","places":{"scope":"path","namespace":"query"}};
 
 /** Sets how long the namespace keeps ended runs. */
@@ -92,7 +92,7 @@ export const cancelRun: Operation = {"id":"cancelRun","method":"POST","path":"/v
 /** Compares the steps of two runs. */
 export const compareRuns: Operation = {"id":"compareRuns","method":"GET","path":"/v1/runs/{run}/compare/{other}","places":{"run":"path","other":"path","namespace":"query"},"contentType":"application/json"};
 
-/** Makes a new run that takes outcomes over from this one, with another input if wanted. */
+/** Starts a new run that reuses outcomes of this one, optionally with another input. */
 export const forkRun: Operation = {"id":"forkRun","method":"POST","path":"/v1/runs/{run}/fork","places":{"run":"path","namespace":"query"},"contentType":"application/json"};
 
 /** Lists what happened in a run, in order. */
@@ -110,13 +110,13 @@ export const pauseRun: Operation = {"id":"pauseRun","method":"POST","path":"/v1/
 /** Folds the history of a run again without calling anything, and compares it with the run's state. */
 export const replayRun: Operation = {"id":"replayRun","method":"GET","path":"/v1/runs/{run}/replay","places":{"run":"path","namespace":"query"},"contentType":"application/json"};
 
-/** Lets a paused run go on. */
+/** Resumes a paused run. */
 export const resumeRun: Operation = {"id":"resumeRun","method":"POST","path":"/v1/runs/{run}/resume","places":{"run":"path","namespace":"query"}};
 
 /** Makes a new run that repeats what had not completed, or everything from a step on. */
 export const retryRun: Operation = {"id":"retryRun","method":"POST","path":"/v1/runs/{run}/retry","places":{"run":"path","namespace":"query"},"contentType":"application/json"};
 
-/** Sends a signal to a run; the body is what it brings. */
+/** Sends a signal to a run; the body is its payload. */
 export const signalRun: Operation = {"id":"signalRun","method":"POST","path":"/v1/runs/{run}/signals/{name}","places":{"run":"path","name":"path","namespace":"query"}};
 
 /** The source that a run is pinned to. */

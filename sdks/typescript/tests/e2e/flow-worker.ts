@@ -2,7 +2,7 @@
  * A worker process with a durable workflow as code: five calls and a wait.
  *
  * For: the test that kills it. Not for: learning (see `examples`).
- * Invariant: it says on standard output what its effects do, so that a test can count them.
+ * Invariant: it prints to standard output what its effects do, so that a test can count them.
  */
 import { agent, Worker } from "../../src/index.js";
 

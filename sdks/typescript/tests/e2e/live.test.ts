@@ -1,7 +1,7 @@
 /**
  * Workers and clients on a real server.
  *
- * For: what only both together can show. Not for: cases that a fake can tell.
+ * For: what only both together can show. Not for: cases that a fake can cover.
  * Invariant: runs only where `CONSORT_BIN` names the binary; waits are for messages, never for spans.
  */
 import assert from "node:assert/strict";
@@ -128,7 +128,7 @@ test("the largest documents go there and back", LIVE, async () => {
   const server = await Server.start();
   const client = new Client({ address: server.address });
   try {
-    await client.deployWorkflow({ source: one("large", "nobody.has.it") });
+    await client.deployWorkflow({ source: one("large", "no.such.capability") });
     const input = { text: "x".repeat(63 * 1024 * 1024) };
     const run = await client.startRun({ workflow: "large", input });
     assert.ok(((await run.input()) as typeof input).text === input.text);
@@ -142,13 +142,13 @@ test("what operators do can be done by the client", LIVE, async () => {
   const client = new Client({ address: `http://${server.address}` });
   try {
     assert.equal((await client.checkWorkflow({ source: "workflow: 7" })).valid, false);
-    const { name } = await client.deployWorkflow({ source: one("lonely", "nobody.has.it") });
+    const { name } = await client.deployWorkflow({ source: one("lonely", "no.such.capability") });
     const run = await client.startRun({ workflow: name, labels: { team: "red" } });
     assert.deepEqual(
       (await run.tree()).map((step) => step.name),
       ["only"],
     );
-    assert.equal((await client.listQueues()).find((queue) => queue.capability === "nobody.has.it")?.waiting, 1);
+    assert.equal((await client.listQueues()).find((queue) => queue.capability === "no.such.capability")?.waiting, 1);
     await run.pause();
     assert.equal((await run.show()).paused, true);
     await run.cancel({ reason: "not needed" });

@@ -1,7 +1,7 @@
 /**
  * A real server for tests, in a folder of its own.
  *
- * For: end-to-end tests, where `CONSORT_BIN` names the binary. Not for: everything that a fake can tell.
+ * For: end-to-end tests, where `CONSORT_BIN` names the binary. Not for: everything that a fake can cover.
  * Invariant: free ports and temporary folders only; a server that is started again has the same address and data.
  */
 import assert from "node:assert/strict";
@@ -67,7 +67,7 @@ export class Server {
   }
 }
 
-/** A process of a worker that tells on its standard output what it does. */
+/** A process of a worker that logs to its standard output. */
 export class WorkerProcess {
   readonly #process: ChildProcess;
   readonly #lines: AsyncIterator<string>;

@@ -2,7 +2,7 @@
 //!
 //! For: paths that begin with `crate`, `self` or `super`, in `use` and in code. Not for: names without a path, which
 //! come from one of these.
-//! Invariant: a path is told from the crate's root, however it was written.
+//! Invariant: a path is resolved from the crate's root, however it was written.
 
 use super::{is_path_mark, word};
 use crate::rust::Token;
@@ -11,7 +11,7 @@ use crate::rust::Token;
 pub(super) fn used(tokens: &[Token], own: &[String]) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     let mut at = 0;
-    // Inside a module that stands in the file, `super` is one step nearer.
+    // Inside an inline module, `super` is one step nearer.
     let mut inner: Vec<usize> = Vec::new();
     let mut depth = 0_usize;
     while at < tokens.len() {
@@ -36,7 +36,7 @@ pub(super) fn used(tokens: &[Token], own: &[String]) -> Vec<Vec<String>> {
     found
 }
 
-/// Where a path that begins here is told from, and its next part.
+/// Where a path that begins here is resolved from, and its next part.
 fn root(tokens: &[Token], at: usize, own: &[String], inner: usize) -> Option<(Vec<String>, usize)> {
     let mut base = own.to_vec();
     let mut at = at;

@@ -1,6 +1,6 @@
 //! The rows of a run's history.
 //!
-//! For: the closed list of events that a history tells. Not for: reading it (see `views`).
+//! For: the closed list of events of a history. Not for: reading it (see `views`).
 //! Invariant: entries are written once and never changed.
 
 use consort_types::{Error, Payload, Time, WorkerInstance};
@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::{run::rows::run::RunStatus, tables::Row};
 
-/// What happened, as the journal of a run tells it.
+/// An event, as the journal of a run records it.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct HistoryEntry {
     /// When, in log time.
@@ -99,7 +99,7 @@ pub enum HistoryEvent {
         /// `done`, `retry`, `fail`, `approved` or `rejected`.
         #[n(0)]
         decision: String,
-        /// Who.
+        /// The name of the person.
         #[n(1)]
         by: String,
         /// In their words.
@@ -112,7 +112,7 @@ pub enum HistoryEvent {
         /// Its name.
         #[n(0)]
         name: String,
-        /// What it brought.
+        /// Its payload.
         #[n(1)]
         payload: Payload,
     },

@@ -25,7 +25,7 @@ pub enum RunStatus {
     /// It failed or was cancelled, and completed steps are being compensated.
     #[n(2)]
     Compensating,
-    /// Ended: every step did what it should.
+    /// Ended: every step succeeded.
     #[n(3)]
     Completed,
     /// Ended: a step failed.
@@ -65,14 +65,14 @@ pub struct Origin {
     /// The run whose outcomes were taken over.
     #[n(0)]
     pub run: RunId,
-    /// The step from which it runs anew; `None` for "from what had not completed".
+    /// The step from which it runs again; `None` for "from what had not completed".
     #[n(1)]
     pub step: Option<String>,
 }
 
 /// A run.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
-#[expect(clippy::struct_excessive_bools, reason = "each says one thing of its own that a person reads in the row")]
+#[expect(clippy::struct_excessive_bools, reason = "each is an independent fact that a person reads in the row")]
 pub struct Run {
     /// Its namespace.
     #[n(0)]
@@ -179,8 +179,8 @@ impl Row for Run {
 }
 
 impl Run {
-    /// Moves the run to another status. This is the only place that does, and [`RunStatus::may_become`] says which moves
-    /// are legal.
+    /// Moves the run to another status. This is the only place that does, and [`RunStatus::may_become`] lists the legal
+    /// moves.
     pub(crate) fn set_status(&mut self, status: RunStatus) {
         assert!(self.status.may_become(status), "a run that is {:?} cannot become {status:?}", self.status);
         self.status = status;
@@ -208,7 +208,7 @@ pub struct Cancelling {
     pub from: (u32, u32),
 }
 
-/// What was left to a later record. Its key says what it is about.
+/// What was left to a later record. Its key identifies it.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub enum Later {
     /// Stop what is live in the scope, from this instance on.

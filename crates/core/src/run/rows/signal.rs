@@ -11,7 +11,7 @@ use crate::tables::Row;
 /// A signal that waits to be read.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct Signal {
-    /// What it brought.
+    /// Its payload.
     #[n(0)]
     pub payload: Payload,
 }

@@ -1,6 +1,6 @@
 //! The rows of step instances and of the scopes that hold them.
 //!
-//! For: where each step instance is in its life. Not for: what a step is to do (the definition says that).
+//! For: where each step instance is in its life. Not for: what a step is to do (the definition has that).
 //! Invariant: a step instance has one row, whatever its number of attempts.
 
 use consort_types::{EffectClass, Error, Payload, RunId, Seq, Time, Token, WorkerInstance};
@@ -31,7 +31,7 @@ pub enum ScopeKind {
     /// Compensations, one after the other: instance `i` undoes the `i`-th step of the list.
     #[n(4)]
     Compensations,
-    /// One call that asks for the outcome of a lost `write` attempt.
+    /// One call that queries the outcome of a lost `write` attempt.
     #[n(5)]
     Reconcile,
 }
@@ -60,7 +60,7 @@ pub struct Scope {
     /// The first error, which becomes the opener's.
     #[n(6)]
     pub error: Option<Error>,
-    /// Set when the scope has closed; nothing in it changes any more.
+    /// Set when the scope has closed; nothing in it changes after that.
     #[n(7)]
     pub closed: bool,
 }
@@ -78,7 +78,7 @@ pub enum StepState {
     /// Its task waits for an instance.
     #[n(1)]
     Ready,
-    /// An instance works on its task.
+    /// An instance runs its task.
     #[n(2)]
     Taken,
     /// Its task waits for an answer in its journal, without an instance.
@@ -105,7 +105,7 @@ pub enum StepState {
     /// Ended: failed.
     #[n(10)]
     Failed,
-    /// Ended: its condition said no, or a step that it needs failed.
+    /// Ended: its condition was false, or a step that it needs failed.
     #[n(11)]
     Skipped,
     /// Ended: cancelled.
@@ -213,7 +213,7 @@ pub struct Step {
     /// Journal entries that wake the parked task.
     #[n(23)]
     pub parked_on: Vec<u32>,
-    /// The scope of the call that asks for the outcome of its lost attempt.
+    /// The scope of the call that queries the outcome of its lost attempt.
     #[n(24)]
     pub asking: Option<u32>,
     /// Whether its end is decided, and only waits until everything below it has been stopped.

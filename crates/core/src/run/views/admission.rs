@@ -24,7 +24,7 @@ pub struct StartPin {
     pub revision: u32,
     /// Its content hash.
     pub hash: BlobHash,
-    /// What it says; accepts the input.
+    /// Its definition, which checks the input.
     pub definition: Arc<Definition>,
 }
 

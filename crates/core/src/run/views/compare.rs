@@ -36,7 +36,7 @@ pub struct Comparison {
     pub left: RunId,
     /// The second run.
     pub right: RunId,
-    /// Steps that ended alike, with equal outputs.
+    /// Steps with the same end and equal outputs.
     pub same: usize,
     /// Steps that differ, by path.
     pub differences: Vec<Difference>,

@@ -130,8 +130,8 @@ impl Machine {
         })
     }
 
-    /// Runs, newest first. A page looks at a bounded number of runs, so it may be short of its limit, or even
-    /// empty, and still have a next one.
+    /// Runs, newest first. A page reads a bounded number of runs, so it may be short of its limit, or even empty, and
+    /// still have a next one.
     pub fn list_runs(
         &mut self,
         namespace: &str,

@@ -1,7 +1,7 @@
 //! Replay: the journal of a run folded again, step by step, without calling anything.
 //!
-//! For: seeing what was recorded, and checking that journal and state agree. Not for: running steps anew
-//! (that is a fork).
+//! For: seeing what was recorded, and checking that journal and state agree. Not for: running steps again (that is a
+//! fork).
 //! Invariant: a pure function of the journal and the step rows; it reads nothing else and writes nothing.
 
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use crate::run::{
     views::{history::JournalView, steps::StepView},
 };
 
-/// A step as the journal tells it.
+/// A step, derived from the journal alone.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ReplayedStep {
     /// Its id.
@@ -23,7 +23,7 @@ pub struct ReplayedStep {
     pub path: String,
     /// How it ended, or its last state.
     pub state: StepState,
-    /// Attempts that the journal knows of.
+    /// Attempts in the journal.
     pub attempts: u32,
     /// When it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,7 +33,7 @@ pub struct ReplayedStep {
     pub output: Option<Payload>,
 }
 
-/// A run as its journal tells it.
+/// A run, derived from its journal alone.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Replay {
     /// The run.
@@ -74,14 +74,14 @@ pub fn replay(run: RunId, journal: &[JournalView], rows: &[StepView]) -> Replay 
     for row in rows {
         let Some((_, step)) = steps.get_mut(&row.task) else {
             if row.state.is_terminal() {
-                differences.push(format!("`{}` is {} but the journal does not tell", row.path, row.state.as_str()));
+                differences.push(format!("`{}` is {} but the journal has no end of it", row.path, row.state.as_str()));
             }
             continue;
         };
         step.output.clone_from(&row.output);
         if row.state.is_terminal() != step.state.is_terminal() || (row.state.is_terminal() && row.state != step.state) {
             let (told, is) = (step.state.as_str(), row.state.as_str());
-            differences.push(format!("the journal says that `{}` is {told}, but it is {is}", row.path));
+            differences.push(format!("`{}` is {told} by the journal, but it is {is}", row.path));
         }
     }
     let mut ordered: Vec<_> = steps.into_values().collect();

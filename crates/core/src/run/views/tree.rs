@@ -21,7 +21,7 @@ use crate::{
 /// Instances of a fan-out or loop that a tree shows.
 const SHOWN_OF_MANY_MAX: usize = 12;
 
-/// Instances of a fan-out that are looked at to find those that matter.
+/// Instances of a fan-out that are read to find those that matter.
 const LOOKED_AT_MAX: usize = 2_000;
 
 /// How far a fan-out or loop has come.

@@ -15,7 +15,7 @@ class AgentInstances(Model):
     agent: str
     """The agent."""
     available: Annotated[int, Field(ge=0)]
-    """How many more they would take."""
+    """Tasks that they could still accept."""
     in_flight: Annotated[int, Field(ge=0)]
     """How many tasks they work on."""
     instances: Annotated[int, Field(ge=0)]
@@ -34,7 +34,7 @@ class BuiltInLimit(Model):
     name: str
     """Its name."""
     value: Annotated[int, Field(ge=0)]
-    """Its value, in the unit that its name says."""
+    """Its value, in the unit at the end of its name."""
 
 
 class BuiltInLimitList(Model):
@@ -61,7 +61,7 @@ class CancelRequest(Model):
 
 
 class Counts(Model):
-    """How a fan-out or loop stands."""
+    """The progress of a fan-out or loop."""
 
     ended: Annotated[int, Field(ge=0)]
     """Instances that have ended."""
@@ -109,7 +109,7 @@ class Diagnostic(Model):
 
 
 Document = TypeAliasType("Document", Any)
-"""A JSON document of any form. In answers one of more than 32 KiB stands as `{"$blob": HASH, "bytes": LENGTH}`; an operation of its own gives it whole."""
+"""A JSON document of any form. In answers, one of more than 32 KiB is replaced by `{"$blob": HASH, "bytes": LENGTH}`; a separate operation returns it whole."""
 
 
 class EmptyRequest(Model):
@@ -158,13 +158,13 @@ EventKind = TypeAliasType("EventKind", Literal['run_started', 'step_started', 'a
 
 
 class ForkRequest(Model):
-    """Makes a new run that takes outcomes over from an old one."""
+    """Starts a new run that reuses outcomes of an earlier one."""
 
     model_config = ConfigDict(
         extra='forbid',
     )
     from_: Annotated[str | None, Field(alias='from')] = None
-    """The top-level step from which everything runs anew; without one, all that had not completed."""
+    """The top-level step from which everything runs again; without one, all that had not completed."""
     input: Document | None = None
     """Another input; without one (or with `null`), the old run's."""
 
@@ -187,7 +187,7 @@ class GraphNode(Model):
     notes: list[str]
     """How often and when."""
     parent: Annotated[int | None, Field(ge=0)] = None
-    """The group that it stands in, by position in `nodes`."""
+    """The group that contains it, by position in `nodes`."""
     path: str
     """Step names from the root, joined by `/`."""
     target: str
@@ -199,7 +199,7 @@ Health = TypeAliasType("Health", Literal['healthy', 'degraded', 'unhealthy', 'dr
 
 
 class Holder(Model):
-    """An instance that works on tasks of a queue."""
+    """An instance that runs tasks of a queue."""
 
     in_flight: Annotated[int, Field(ge=0)]
     """On how many."""
@@ -208,7 +208,7 @@ class Holder(Model):
 
 
 InboxKind = TypeAliasType("InboxKind", Literal['approval', 'unknown_outcome'] | str)
-"""What an item of the inbox asks for."""
+"""The decision that an item of the inbox waits for."""
 
 
 class Problem(Model):
@@ -284,7 +284,7 @@ RunId = TypeAliasType("RunId", str)
 
 
 RunStatus = TypeAliasType("RunStatus", Literal['running', 'cancelling', 'compensating', 'completed', 'failed', 'cancelled', 'deleted'] | str)
-"""Where a run stands."""
+"""The status of a run."""
 
 
 class StartRequest(Model):
@@ -300,7 +300,7 @@ class StartRequest(Model):
     priority: int | None = None
     """Added to the priority of every step."""
     timeout: Duration | None = None
-    """How long the run may take; without one, what the workflow says."""
+    """How long the run may take; by default, the timeout of the workflow."""
     version: str | None = None
     """A revision number or an author's version; without one, the newest."""
     workflow: str
@@ -317,22 +317,22 @@ class Started(Model):
 
 
 StatusFilter = TypeAliasType("StatusFilter", Literal['running', 'cancelling', 'compensating', 'completed', 'failed', 'cancelled'])
-"""A state that a listing can be asked for."""
+"""A status by which a listing can be filtered."""
 
 
 StepState = TypeAliasType("StepState", Literal['pending', 'queued', 'running', 'suspended', 'backoff', 'unknown', 'waiting', 'waiting_approval', 'completed', 'failed', 'skipped', 'cancelled'] | str)
-"""Where a step instance stands."""
+"""The state of a step instance."""
 
 
 class TaskCounts(Model):
-    """Tasks by what became of them; `created` is the sum of the others."""
+    """Tasks by outcome; `created` is the sum of the others."""
 
     completed: Annotated[int, Field(ge=0)]
     """Tasks that completed."""
     created: Annotated[int, Field(ge=0)]
     """Tasks ever made."""
     running: Annotated[int, Field(ge=0)]
-    """Tasks that an instance works on."""
+    """Tasks that an instance is running."""
     unsuccessful: Annotated[int, Field(ge=0)]
     """Tasks that failed for good or were cancelled."""
     waiting: Annotated[int, Field(ge=0)]
@@ -354,7 +354,7 @@ class WeightRequest(Model):
         extra='forbid',
     )
     weight: Annotated[int, Field(ge=0)]
-    """Its weight beside the other versions, 0 to 1000; a version has 100 where nothing is said."""
+    """Its weight beside the other versions, 0 to 1000; the default is 100."""
 
 
 class WorkerInstance(Model):
@@ -367,17 +367,17 @@ class WorkerInstance(Model):
     health: Health
     """How it does."""
     in_flight: Annotated[int, Field(ge=0)]
-    """Tasks that it works on."""
+    """Tasks that it is running."""
     labels: dict[str, str] = {}
     """Its labels, those of its agent included."""
     max_concurrent: Annotated[int, Field(ge=0)]
-    """Tasks that it wants to work on at once."""
+    """Tasks that it runs at once at most."""
     name: str
     """Its name, as histories show it."""
     reason: str | None = None
     """Why, where it is not healthy."""
     seen_at: Time
-    """When it was heard last."""
+    """When its last message came."""
 
 
 class WorkflowSource(Model):
@@ -428,7 +428,7 @@ class BulkFilter(Model):
         extra='forbid',
     )
     children: bool = False
-    """Whether runs that a run started are meant too."""
+    """Whether the filter includes child runs."""
     labels: dict[str, str] = {}
     """Only with all these labels."""
     status: list[StatusFilter] = []
@@ -438,7 +438,7 @@ class BulkFilter(Model):
 
 
 class BulkItem(Model):
-    """What became of one run of a bulk request."""
+    """The outcome for one run of a bulk request."""
 
     done: bool
     """Whether it was done (with `dry_run`: always `false`)."""
@@ -457,9 +457,9 @@ class BulkRequest(Model):
     action: BulkAction
     """What to do."""
     cursor: str | None = None
-    """Where to go on: the `next` of the answer before."""
+    """The cursor to continue from: the `next` of the previous answer."""
     dry_run: bool = False
-    """Only say which runs are meant."""
+    """Only list the matching runs."""
     filter: BulkFilter
     """Which runs. It must be there; an empty one means every run."""
     limit: Annotated[int | None, Field(ge=1, le=1000)] = None
@@ -469,12 +469,12 @@ class BulkRequest(Model):
 
 
 class BulkResult(Model):
-    """What became of a bulk request."""
+    """The outcome of a bulk request."""
 
     next: str | None = None
-    """The `cursor` with which to go on; absent where no more runs are meant."""
+    """The `cursor` of the next request; absent where no more runs match."""
     results: list[BulkItem]
-    """Each run that was meant."""
+    """Each matching run."""
 
 
 class Capability(Model):
@@ -541,7 +541,7 @@ class DecideRequest(Model):
         extra='forbid',
     )
     by: str
-    """Who decides; not empty."""
+    """The name of the person who decides; not empty."""
     comment: str | None = None
     """Why, in their words."""
     decision: Decision
@@ -562,20 +562,20 @@ class Deployed(Model):
     revision: Annotated[int, Field(ge=0)]
     """Its revision, from 1."""
     warnings: Annotated[list[Diagnostic], Field(validate_default=True)] = []
-    """What looks like a mistake."""
+    """A warning."""
 
 
 class Difference(Model):
     """How a step differs between two runs."""
 
     left: StepState | None = None
-    """Where it stands in the first run; `null` where that has no such step."""
+    """Its state in the first run; `null` where that has no such step."""
     left_took: Duration | None = None
     """How long it took in the first run."""
     path: str
     """The step's path."""
     right: StepState | None = None
-    """Where it stands in the second run."""
+    """Its state in the second run."""
     right_took: Duration | None = None
     """How long it took in the second run."""
     same_output: bool
@@ -594,16 +594,16 @@ class Graph(Model):
 
 
 class HistoryEntry(Model):
-    """An entry of a run's history. What belongs to an event stands in the fields that name it."""
+    """An entry of a run's history. Each field is set for the events that its documentation names."""
 
     attempt: Annotated[int | None, Field(ge=0)] = None
     """The attempt, from 1; 0 for steps without a task."""
     by: str | None = None
-    """Of `decided`: who."""
+    """Of `decided`: the name of the person."""
     comment: str | None = None
     """Of `decided`: in their words."""
     cursor: str
-    """Its place: ask for what comes after it."""
+    """Its cursor: pass it as `after` to get the entries behind it."""
     decision: str | None = None
     """Of `decided`: `done`, `retry`, `fail`, `approved` or `rejected`."""
     entry: Annotated[int | None, Field(ge=0)] = None
@@ -617,7 +617,7 @@ class HistoryEntry(Model):
     name: str | None = None
     """Of `signal_received`: the signal."""
     payload: Document | None = None
-    """Of `signal_received`: what it brought."""
+    """Of `signal_received`: its payload."""
     reason: str | None = None
     """Of `run_cancelling`: why."""
     retry_at: Time | None = None
@@ -649,7 +649,7 @@ class InboxItem(Model):
     details: Document | None = None
     """What to decide upon."""
     kind: InboxKind
-    """What is asked for."""
+    """The kind of decision."""
     run: RunId
     """Its run."""
     since: Time
@@ -679,18 +679,18 @@ class Origin(Model):
     run: RunId
     """The run whose outcomes were taken over."""
     step: str | None = None
-    """The step from which it runs anew; `null` for "from what had not completed"."""
+    """The step from which it runs again; `null` for "from what had not completed"."""
 
 
 class Progress(Model):
-    """What an attempt says while it works. It is not kept."""
+    """Live progress of an attempt. It is not kept."""
 
     attempt: Annotated[int, Field(ge=0)]
     """The attempt."""
     json_: Annotated[Any | None, Field(alias='json')] = None
     """A document of its partial output."""
     kind: ProgressKind
-    """What is said: the field of the same name has it."""
+    """The kind; the field of the same name has the content."""
     message: str | None = None
     """What the attempt is doing, in a few words."""
     run: RunId
@@ -702,18 +702,18 @@ class Progress(Model):
 
 
 class Queue(Model):
-    """Tasks that ask for the same thing."""
+    """Tasks with the same requirements."""
 
     agent: str | None = None
-    """The agent that is asked for."""
+    """The agent that its tasks name."""
     capability: str | None = None
-    """The capability that is asked for."""
+    """The capability that its tasks need."""
     ended_minute: Annotated[int, Field(ge=0)]
     """Attempts that ended in the last minute."""
     handed_out_minute: Annotated[int, Field(ge=0)]
     """Tasks handed out in the last minute."""
     holders: list[Holder]
-    """Who works on its tasks, most first."""
+    """The instances that run its tasks, those with the most first."""
     instances: Annotated[int, Field(ge=0)]
     """Instances that could take its tasks."""
     limited: Annotated[int, Field(ge=0)]
@@ -736,7 +736,7 @@ class QueueList(Model):
 
 
 class Quota(Model):
-    """A quota with what it holds back."""
+    """A quota with the tasks that it delays."""
 
     in_flight: Annotated[int, Field(ge=0)]
     """Tasks of the scope that instances work on now."""
@@ -760,7 +760,7 @@ class QuotaList(Model):
 
 
 class QuotaRequest(Model):
-    """Sets a quota, in place of the one that the scope had. At least one of the three is said."""
+    """Sets a quota, in place of the one that the scope had. At least one of the three is set."""
 
     model_config = ConfigDict(
         extra='forbid',
@@ -774,14 +774,14 @@ class QuotaRequest(Model):
 
 
 class RefusedRecord(Model):
-    """A record of the log that was not applied, because an operator said so."""
+    """A record of the log that was not applied, because an operator refused it."""
 
     at: Time
     """When."""
     by: str
-    """Who said so."""
+    """The name of the operator."""
     by_record: Annotated[int, Field(ge=0)]
-    """The record that says so."""
+    """The record of the refusal."""
     reason: str
     """Why."""
     record: Annotated[int, Field(ge=0)]
@@ -789,10 +789,10 @@ class RefusedRecord(Model):
 
 
 class ReplayedStep(Model):
-    """A step as the history tells it."""
+    """A step, derived from the history alone."""
 
     attempts: Annotated[int, Field(ge=0)]
-    """Attempts that the history knows of."""
+    """Attempts in the history."""
     ended_at: Time | None = None
     """When it ended."""
     output: Document | None = None
@@ -800,7 +800,7 @@ class ReplayedStep(Model):
     path: str
     """Its path."""
     state: StepState
-    """How it ended, or where it stood."""
+    """How it ended, or its last state."""
     task: TaskId
     """Its id."""
 
@@ -839,7 +839,7 @@ class Run(Model):
     started_at: Time
     """When it was started."""
     status: RunStatus
-    """Where it stands."""
+    """Its status."""
     steps: Annotated[int, Field(ge=0)]
     """Step instances made so far."""
     workflow: str
@@ -868,7 +868,7 @@ class RunSummary(Model):
     started_at: Time
     """When it was started."""
     status: RunStatus
-    """Where it stands."""
+    """Its status."""
     workflow: str
     """Its workflow."""
 
@@ -896,7 +896,7 @@ class Status(Model):
     commands_waiting: Annotated[int, Field(ge=0)]
     """Commands that wait for the next group."""
     draining: bool
-    """Whether tasks are handed out no more."""
+    """Whether the assignment of tasks has stopped."""
     groups: Annotated[int, Field(ge=0)]
     """Groups appended since the start."""
     halted: ErrorDetail | None = None
@@ -928,7 +928,7 @@ class Status(Model):
     store_written: Annotated[int, Field(ge=0)]
     """The last record that the store's rows reflect."""
     tasks: TaskCounts
-    """Tasks by what became of them."""
+    """Tasks by outcome."""
     tasks_queued: Annotated[int, Field(ge=0)]
     """Tasks that wait for an instance."""
 
@@ -955,7 +955,7 @@ class Step(Model):
     started_at: Time | None = None
     """When it began."""
     state: StepState
-    """Where it stands."""
+    """Its state."""
     task: TaskId
     """Its id."""
 
@@ -972,7 +972,7 @@ class StepNode(Model):
     copied: bool = False
     """Whether its outcome was taken over from another run."""
     counts: Counts | None = None
-    """How its fan-out or loop stands."""
+    """The progress of its fan-out or loop."""
     ended_at: Time | None = None
     """When it ended."""
     error: ErrorDetail | None = None
@@ -986,7 +986,7 @@ class StepNode(Model):
     started_at: Time | None = None
     """When it began."""
     state: StepState
-    """Where it stands."""
+    """Its state."""
     target: str | None = None
     """The capability or agent that is called."""
     task: TaskId
@@ -1005,12 +1005,12 @@ class StepPage(Model):
 
 
 class Agent(Model):
-    """A version of an agent: what it declares, what operators said of it, and how it does."""
+    """A version of an agent: what it declares, its settings by operators, and its health."""
 
     capabilities: list[Capability]
     """What it can do."""
     declared_at: Time
-    """Since when this declaration stands."""
+    """Since when this declaration is in force."""
     description: str
     """What it is."""
     draining: bool
@@ -1026,7 +1026,7 @@ class Agent(Model):
     reason: str | None = None
     """Why, where it is not healthy."""
     seen_at: Time | None = None
-    """When one of its instances was heard last, since the server started."""
+    """When the last message came from one of its instances, since the server started."""
     statistics: list[CapabilityStatistics]
     """What was observed, by capability."""
     version: str
@@ -1052,11 +1052,11 @@ class Comparison(Model):
     right: RunId
     """The second run."""
     same: Annotated[int, Field(ge=0)]
-    """Steps that ended alike, with equal outputs."""
+    """Steps with the same end and equal outputs."""
 
 
 class Replay(Model):
-    """A run as its history tells it."""
+    """A run, derived from its history alone."""
 
     differences: list[str]
     """Where history and state differ; empty when all is well."""
@@ -1065,7 +1065,7 @@ class Replay(Model):
     run: RunId
     """The run."""
     status: RunStatus | None = None
-    """How it ended; absent while it goes on."""
+    """How it ended; absent while it is active."""
     steps: list[ReplayedStep]
     """The steps, in the order in which they ended or last changed."""
 

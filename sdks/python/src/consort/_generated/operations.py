@@ -29,7 +29,7 @@ class AsyncOperations(AsyncCaller):
         return answer
 
     async def ready(self) -> models.Ready:
-        """Whether the server takes commands: 503 while it stops, and once it has halted."""
+        """Whether the server accepts commands: 503 while it stops, and once it has halted."""
         answer: models.Ready = await self.call(table.READY, {}, kind=models.Ready)
         return answer
 
@@ -38,7 +38,7 @@ class AsyncOperations(AsyncCaller):
 
         `capability`: only agents that can do this.
         `label`: only agents with this label: `label.KEY=VALUE`, repeatable.
-        `text`: only agents in whose name, description or capabilities this stands, whatever the case.
+        `text`: only agents whose name, description or capabilities contain this, whatever the case.
         """
         found: models.AgentList = await self.call(table.LIST_AGENTS, {"capability": capability, "label": label, "text": text}, kind=models.AgentList)
         return found.items
@@ -48,7 +48,7 @@ class AsyncOperations(AsyncCaller):
 
         `capability`: only agents that can do this.
         `label`: only agents with this label: `label.KEY=VALUE`, repeatable.
-        `text`: only agents in whose name, description or capabilities this stands, whatever the case.
+        `text`: only agents whose name, description or capabilities contain this, whatever the case.
         """
         return self.events(table.WATCH_AGENTS, {"capability": capability, "label": label, "text": text}, {"agents": models.AgentList})
 
@@ -56,7 +56,7 @@ class AsyncOperations(AsyncCaller):
         """Forgets an agent; one that connects again is known again, as if it were new.
 
         `name`: the agent.
-        `force`: whether connected instances are let go; without it, a connected agent is not removed.
+        `force`: whether connected instances are disconnected; without it, a connected agent is not removed.
         `version`: only this version, as its author wrote it.
         """
         await self.call(table.REMOVE_AGENT, {"name": name, "force": force, "version": version}, kind=None)
@@ -71,7 +71,7 @@ class AsyncOperations(AsyncCaller):
         return found.items
 
     async def drain_agent(self, name: str, *, version: str | None = None) -> None:
-        """Hands out nothing more to an agent; it finishes what it works on.
+        """Assigns no more tasks to an agent; it finishes those that it holds.
 
         `name`: the agent.
         `version`: only this version, as its author wrote it.
@@ -91,7 +91,7 @@ class AsyncOperations(AsyncCaller):
 
         `name`: the agent.
         `version`: the version, as its author wrote it: a weight is the share of one version beside the others.
-        `weight`: its weight beside the other versions, 0 to 1000; a version has 100 where nothing is said.
+        `weight`: its weight beside the other versions, 0 to 1000; the default is 100.
         """
         await self.call(table.WEIGH_AGENT, {"name": name, "version": version}, fields({"weight": weight}, {}), kind=None)
 
@@ -129,7 +129,7 @@ class AsyncOperations(AsyncCaller):
 
         `task`: the item.
         `decision`: what.
-        `by`: who decides; not empty.
+        `by`: the name of the person who decides; not empty.
         `comment`: why, in their words.
         `output`: with `done`: what the step made; without one, `null`.
         """
@@ -154,7 +154,7 @@ class AsyncOperations(AsyncCaller):
         return answer
 
     async def list_queues(self) -> list[models.Queue]:
-        """Lists what waits for agents: how much, for how long, who works on it, and why nothing moves where it does not."""
+        """Lists the tasks that wait for agents: how many, since when, which instances run them, and why none starts where it does not."""
         found: models.QueueList = await self.call(table.LIST_QUEUES, {}, kind=models.QueueList)
         return found.items
 
@@ -171,7 +171,7 @@ class AsyncOperations(AsyncCaller):
         await self.call(table.REMOVE_QUOTA, {"scope": scope}, kind=None)
 
     async def set_quota(self, scope: str, *, max_concurrent: int | None = None, max_waiting: int | None = None, rate: models.Rate | None = None) -> None:
-        """Sets how many tasks of a scope are worked on at once, how fast they are handed out, and how many may wait.
+        """Sets how many tasks of a scope run at once, how fast they start, and how many may wait.
 
         `scope`: what it is about: `namespace`, `capability:NAME`, `agent:NAME` or `key:NAME`.
         `max_concurrent`: tasks that instances work on at once; 0 hands out nothing.
@@ -208,7 +208,7 @@ class AsyncOperations(AsyncCaller):
         `input`: the input document; without one (or with `null`), `{}`.
         `labels`: labels to find the run by.
         `priority`: added to the priority of every step.
-        `timeout`: how long the run may take; without one, what the workflow says.
+        `timeout`: how long the run may take; by default, the timeout of the workflow.
         `version`: a revision number or an author's version; without one, the newest.
         """
         return self._started(await self.call(table.START_RUN, {"Idempotency-Key": idempotency_key, "traceparent": traceparent}, fields({"workflow": workflow}, {"input": input, "labels": labels, "priority": priority, "timeout": None if timeout is None else span_text(timeout), "version": version}), kind=models.Started))
@@ -218,8 +218,8 @@ class AsyncOperations(AsyncCaller):
 
         `filter`: which runs. It must be there; an empty one means every run.
         `action`: what to do.
-        `cursor`: where to go on: the `next` of the answer before.
-        `dry_run`: only say which runs are meant.
+        `cursor`: the cursor to continue from: the `next` of the previous answer.
+        `dry_run`: only list the matching runs.
         `limit`: how many runs at most; 100 without it.
         `reason`: why, for the histories of runs that are cancelled.
         """
@@ -261,10 +261,10 @@ class AsyncOperations(AsyncCaller):
         return answer
 
     async def fork_run(self, run: str, *, from_: str | None = None, input: Any = None) -> AsyncRun:
-        """Makes a new run that takes outcomes over from this one, with another input if wanted.
+        """Starts a new run that reuses outcomes of this one, optionally with another input.
 
         `run`: the run.
-        `from_`: the top-level step from which everything runs anew; without one, all that had not completed.
+        `from_`: the top-level step from which everything runs again; without one, all that had not completed.
         `input`: another input; without one (or with `null`), the old run's.
         """
         return self._started(await self.call(table.FORK_RUN, {"run": run}, fields({}, {"from": from_, "input": input}), kind=models.Started))
@@ -310,7 +310,7 @@ class AsyncOperations(AsyncCaller):
         return answer
 
     async def resume_run(self, run: str) -> None:
-        """Lets a paused run go on.
+        """Resumes a paused run.
 
         `run`: the run.
         """
@@ -325,7 +325,7 @@ class AsyncOperations(AsyncCaller):
         return self._started(await self.call(table.RETRY_RUN, {"run": run}, fields({}, {"from": from_}), kind=models.Started))
 
     async def signal_run(self, run: str, name: str, payload: Any = None) -> None:
-        """Sends a signal to a run; the body is what it brings.
+        """Sends a signal to a run; the body is its payload.
 
         `run`: the run.
         `name`: the signal's name.
@@ -471,9 +471,9 @@ class AsyncRunOperations:
         return await self._client.compare_runs(self.id, other)
 
     async def fork(self, *, from_: str | None = None, input: Any = None) -> AsyncRun:
-        """Makes a new run that takes outcomes over from this one, with another input if wanted.
+        """Starts a new run that reuses outcomes of this one, optionally with another input.
 
-        `from_`: the top-level step from which everything runs anew; without one, all that had not completed.
+        `from_`: the top-level step from which everything runs again; without one, all that had not completed.
         `input`: another input; without one (or with `null`), the old run's.
         """
         return await self._client.fork_run(self.id, from_=from_, input=input)
@@ -503,7 +503,7 @@ class AsyncRunOperations:
         return await self._client.replay_run(self.id)
 
     async def resume(self) -> None:
-        """Lets a paused run go on."""
+        """Resumes a paused run."""
         await self._client.resume_run(self.id)
 
     async def retry(self, *, from_: str | None = None) -> AsyncRun:
@@ -514,7 +514,7 @@ class AsyncRunOperations:
         return await self._client.retry_run(self.id, from_=from_)
 
     async def signal(self, name: str, payload: Any = None) -> None:
-        """Sends a signal to a run; the body is what it brings.
+        """Sends a signal to a run; the body is its payload.
 
         `name`: the signal's name.
         `payload`: any JSON document.

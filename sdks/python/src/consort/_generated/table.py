@@ -10,7 +10,7 @@ NAMESPACE_DEFAULT: Final = "default"
 HEALTHY: Final = Operation("healthy", "GET", "/healthz", {})
 """Whether the server answers at all."""
 READY: Final = Operation("ready", "GET", "/readyz", {})
-"""Whether the server takes commands: 503 while it stops, and once it has halted."""
+"""Whether the server accepts commands: 503 while it stops, and once it has halted."""
 LIST_AGENTS: Final = Operation("listAgents", "GET", "/v1/agents", {"namespace": "query", "capability": "query", "label": "family", "text": "query"})
 """Lists agents, with what they can do and how they do."""
 WATCH_AGENTS: Final = Operation("watchAgents", "GET", "/v1/agents/watch", {"namespace": "query", "capability": "query", "label": "family", "text": "query"})
@@ -20,7 +20,7 @@ REMOVE_AGENT: Final = Operation("removeAgent", "DELETE", "/v1/agents/{name}", {"
 SHOW_AGENT: Final = Operation("showAgent", "GET", "/v1/agents/{name}", {"name": "path", "namespace": "query", "version": "query"})
 """Shows every version of an agent."""
 DRAIN_AGENT: Final = Operation("drainAgent", "POST", "/v1/agents/{name}/drain", {"name": "path", "namespace": "query", "version": "query"})
-"""Hands out nothing more to an agent; it finishes what it works on."""
+"""Assigns no more tasks to an agent; it finishes those that it holds."""
 RESUME_AGENT: Final = Operation("resumeAgent", "POST", "/v1/agents/{name}/resume", {"name": "path", "namespace": "query", "version": "query"})
 """Hands out to a drained agent again."""
 WEIGH_AGENT: Final = Operation("weighAgent", "POST", "/v1/agents/{name}/weight", {"name": "path", "namespace": "query", "version": "query"})
@@ -42,13 +42,13 @@ LIST_LIMITS: Final = Operation("listLimits", "GET", "/v1/limits", {})
 OPENAPI: Final = Operation("openapi", "GET", "/v1/openapi.json", {})
 """This document."""
 LIST_QUEUES: Final = Operation("listQueues", "GET", "/v1/queues", {"namespace": "query"})
-"""Lists what waits for agents: how much, for how long, who works on it, and why nothing moves where it does not."""
+"""Lists the tasks that wait for agents: how many, since when, which instances run them, and why none starts where it does not."""
 LIST_QUOTAS: Final = Operation("listQuotas", "GET", "/v1/quotas", {"namespace": "query"})
 """Lists the quotas of the namespace, with what they hold back."""
 REMOVE_QUOTA: Final = Operation("removeQuota", "DELETE", "/v1/quotas/{scope}", {"scope": "path", "namespace": "query"})
 """Removes the quota of a scope."""
 SET_QUOTA: Final = Operation("setQuota", "PUT", "/v1/quotas/{scope}", {"scope": "path", "namespace": "query"})
-"""Sets how many tasks of a scope are worked on at once, how fast they are handed out, and how many may wait."""
+"""Sets how many tasks of a scope run at once, how fast they start, and how many may wait."""
 SET_RETENTION: Final = Operation("setRetention", "PUT", "/v1/retention", {"namespace": "query"})
 """Sets how long the namespace keeps ended runs."""
 LIST_RUNS: Final = Operation("listRuns", "GET", "/v1/runs", {"namespace": "query", "children": "query", "cursor": "query", "label": "family", "limit": "query", "status": "query", "workflow": "query"}, cursor="cursor")
@@ -66,7 +66,7 @@ CANCEL_RUN: Final = Operation("cancelRun", "POST", "/v1/runs/{run}/cancel", {"ru
 COMPARE_RUNS: Final = Operation("compareRuns", "GET", "/v1/runs/{run}/compare/{other}", {"run": "path", "other": "path", "namespace": "query"})
 """Compares the steps of two runs."""
 FORK_RUN: Final = Operation("forkRun", "POST", "/v1/runs/{run}/fork", {"run": "path", "namespace": "query"})
-"""Makes a new run that takes outcomes over from this one, with another input if wanted."""
+"""Starts a new run that reuses outcomes of this one, optionally with another input."""
 RUN_HISTORY: Final = Operation("runHistory", "GET", "/v1/runs/{run}/history", {"run": "path", "namespace": "query", "after": "query", "limit": "query"}, cursor="after")
 """Lists what happened in a run, in order."""
 RUN_INPUT: Final = Operation("runInput", "GET", "/v1/runs/{run}/input", {"run": "path", "namespace": "query"})
@@ -78,11 +78,11 @@ PAUSE_RUN: Final = Operation("pauseRun", "POST", "/v1/runs/{run}/pause", {"run":
 REPLAY_RUN: Final = Operation("replayRun", "GET", "/v1/runs/{run}/replay", {"run": "path", "namespace": "query"})
 """Folds the history of a run again without calling anything, and compares it with the run's state."""
 RESUME_RUN: Final = Operation("resumeRun", "POST", "/v1/runs/{run}/resume", {"run": "path", "namespace": "query"})
-"""Lets a paused run go on."""
+"""Resumes a paused run."""
 RETRY_RUN: Final = Operation("retryRun", "POST", "/v1/runs/{run}/retry", {"run": "path", "namespace": "query"})
 """Makes a new run that repeats what had not completed, or everything from a step on."""
 SIGNAL_RUN: Final = Operation("signalRun", "POST", "/v1/runs/{run}/signals/{name}", {"run": "path", "name": "path", "namespace": "query"})
-"""Sends a signal to a run; the body is what it brings."""
+"""Sends a signal to a run; the body is its payload."""
 RUN_SOURCE: Final = Operation("runSource", "GET", "/v1/runs/{run}/source", {"run": "path", "namespace": "query"})
 """The source that a run is pinned to."""
 RUN_STEPS: Final = Operation("runSteps", "GET", "/v1/runs/{run}/steps", {"run": "path", "namespace": "query", "cursor": "query", "limit": "query"}, cursor="cursor")

@@ -37,7 +37,7 @@ export interface Error {
 export interface AgentDeclaration {
   /** Its name, unique in its namespace. */
   name: string;
-  /** Its version; where it is a semantic version, tasks can ask for a range of versions. */
+  /** Its version; where it is a semantic version, tasks can request a range of versions. */
   version: string;
   /** What it is, in a sentence. */
   description: string;

@@ -12,10 +12,10 @@ import { AgentDeclaration, Delta, Error, Route } from "./common.js";
  * sends batches of messages, in order. A worker hosts one instance for each agent that it declares; the position of
  * the agent in `Hello.agents` is the number of the instance on this stream, and every message but `Hello` names it.
  *
- * docs/worker-protocol.md tells the whole story: fencing, reclaim, journals, replay, parking, flow control.
+ * docs/worker-protocol.md describes it in full: fencing, reclaim, journals, replay, parking, flow control.
  */
 
-/** A batch from a worker. `hello` stands alone in the first batch. */
+/** A batch from a worker. `hello` is the only message of the first batch. */
 export interface WorkerMessages {
   messages: WorkerMessage[];
 }
@@ -47,12 +47,12 @@ export interface Hello {
   namespace: string;
   /** One for each instance. */
   instances: HelloInstance[];
-  /** Who is connecting, for people: SDK and version, host and process, such as `python/0.1.0 host:4711`. */
+  /** The client, for people: SDK and version, host and process, such as `python/0.1.0 host:4711`. */
   client: string;
   /**
-   * The worker process: a text that it draws by chance when it starts, keeps over its reconnects, and shows to nobody
-   * else. By it the server knows that this stream replaces one whose end it has not noticed yet, and grants what is
-   * `held`. At most 128 bytes; without it, such claims are granted only once the server has noticed.
+   * The worker process: a random text that it makes when it starts, keeps over its reconnects, and keeps secret. By it
+   * the server recognises that this stream replaces one whose end it has not noticed yet, and grants what is `held`. At
+   * most 128 bytes; without it, such claims are granted only once the server has noticed.
    */
   worker: string;
 }
@@ -70,7 +70,7 @@ export interface HelloInstance {
    * that had the task; any other is answered with `Cancel`.
    */
   held: Attempt[];
-  /** Labels of the instance; they stand above those of its agent. */
+  /** Labels of the instance; they override those of its agent. */
   labels: { [key: string]: string };
 }
 
@@ -115,13 +115,13 @@ export interface Record {
     | undefined;
   /** Its position, from 0 without gaps. */
   index: number;
-  /** The entry; only `run` brings a result along. */
+  /** The entry; only `run` has a result. */
   entry: JournalEntry | undefined;
 }
 
 /**
- * The task only waits: it leaves the worker and comes back, as a new `Task` with its journal, when one of the entries
- * is answered.
+ * The task only waits: it leaves the worker and is offered again, as a new `Task` with its journal, when one of the
+ * entries is answered.
  */
 export interface Park {
   attempt:
@@ -150,7 +150,7 @@ export interface Stream {
 export interface Alive {
 }
 
-/** How many tasks the instance wants to hold at once from now on; 0 asks for no more. What it holds stays. */
+/** How many tasks the instance wants to hold at once from now on; 0 means none. What it holds stays. */
 export interface Credit {
   tasks: number;
 }
@@ -159,7 +159,7 @@ export interface Credit {
 export interface Leaving {
 }
 
-/** A batch from the server. `welcome` stands alone in the first batch. */
+/** A batch from the server. `welcome` is the only message of the first batch. */
 export interface ServerMessages {
   messages: ServerMessage[];
 }
@@ -185,7 +185,7 @@ export interface Welcome {
   server: string;
   /** The names of the instances, as journals and listings show them, in the order of `Hello.instances`. */
   instances: string[];
-  /** How often the worker must be heard at least. */
+  /** The longest time between two messages of the worker. */
   heartbeatIntervalUs: bigint;
   /** Bytes of one batch in either direction. A message that is larger alone is refused. */
   batchBytesMax: bigint;
@@ -200,7 +200,7 @@ export interface Task {
     | undefined;
   /** Which try this is, from 1. */
   number: number;
-  /** The capability that is asked for. Empty where only the agent was named: then the agent's only capability is meant. */
+  /** The capability to perform. Empty where only the agent was named: then the agent's only capability is meant. */
   capability: string;
   /** The run, for logs. */
   run: string;
@@ -222,7 +222,7 @@ export interface Task {
   traceparent: string;
 }
 
-/** Stop doing this: it was cancelled, timed out or fenced. A report on it changes nothing any more. */
+/** Stop doing this: it was cancelled, timed out or fenced. A report on it has no effect. */
 export interface Cancel {
   attempt: Attempt | undefined;
   reason: string;
@@ -241,7 +241,7 @@ export interface Recorded {
 
 /**
  * A report was refused. An instance reports only on attempts that it holds: any other report is answered with `C0302`
- * or `C0301`. Codes of an owner that is none any more (`C0302` fenced, `C0301`, `C0201`, `C0202`) mean:
+ * or `C0301`. Codes that mean that the attempt is no longer the owner (`C0302` fenced, `C0301`, `C0201`, `C0202`) mean:
  * stop, and report nothing more. Any other means: the attempt fails with this error.
  */
 export interface Refused {
@@ -304,7 +304,7 @@ export interface CallOptions {
   route?:
     | Route
     | undefined;
-  /** How often it is tried; once where nothing is said. */
+  /** How often it is tried; the default is once. */
   retry?:
     | Retry
     | undefined;

@@ -1,6 +1,6 @@
 //! A request as its handler sees it: parameters and body of the operation's types.
 //!
-//! For: reading a request as the specification says. Not for: what it means.
+//! For: reading a request according to the specification. Not for: what it means.
 //! Invariant: a parameter that is not declared is refused, so that a misspelt one is never silently without effect.
 
 use axum::{
@@ -15,11 +15,11 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     document::{self, Arrived},
-    router::Api,
     serve::Closing,
+    state::Api,
 };
 
-/// Bytes of a body that is looked through on the async threads; more of them would keep others waiting.
+/// Bytes of a body that is parsed on the async threads; a larger one would delay other requests.
 const SMALL_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of a body that holds a workflow's source as a JSON text, in which a character may take six bytes.
 const WORKFLOW_JSON_BYTES_MAX: usize = 6 * limits::WORKFLOW_BYTES_MAX + 1024;
@@ -27,7 +27,7 @@ const WORKFLOW_JSON_BYTES_MAX: usize = 6 * limits::WORKFLOW_BYTES_MAX + 1024;
 const YAML: [&str; 4] = ["application/yaml", "text/yaml", "application/x-yaml", "text/x-yaml"];
 
 /// A request for an operation.
-pub(crate) struct Call<O: Operation> {
+pub(crate) struct RequestContext<O: Operation> {
     pub(crate) api: Api,
     pub(crate) namespace: String,
     pub(crate) closing: Closing,
@@ -41,7 +41,7 @@ fn bad(message: impl Into<String>) -> Error {
     Error::new(Code::BadRequest, message)
 }
 
-impl<O: Operation> Call<O> {
+impl<O: Operation> RequestContext<O> {
     pub(crate) async fn read(entry: &'static Entry, api: Api, request: Request) -> Result<Self> {
         let (mut parts, body) = request.into_parts();
         let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
@@ -86,7 +86,7 @@ impl Incoming<'_> {
         }
     }
 
-    /// A JSON document; an empty body stands for `empty`.
+    /// A JSON document; an empty body means `empty`.
     async fn json<T: DeserializeOwned + Send + 'static>(
         self,
         what: &'static str,
@@ -152,7 +152,7 @@ fn content_type(headers: &HeaderMap, allowed: &[&'static str]) -> Result<&'stati
     })
 }
 
-/// Looks through bytes; through many of them off the async threads, which others wait for.
+/// Parses bytes; many of them on a blocking thread, so that other requests are not delayed.
 async fn off_thread<T: Send + 'static>(
     bytes: bytes::Bytes,
     look: impl FnOnce(&[u8]) -> Result<T> + Send + 'static,
@@ -161,7 +161,7 @@ async fn off_thread<T: Send + 'static>(
         return look(&bytes);
     }
     let looked = tokio::task::spawn_blocking(move || look(&bytes)).await;
-    looked.unwrap_or_else(|_| Err(Error::new(Code::Internal, "the body could not be looked through")))
+    looked.unwrap_or_else(|_| Err(Error::new(Code::Internal, "the body could not be parsed")))
 }
 
 async fn path_of(parts: &mut Parts) -> Result<Vec<(Place, String, String)>> {

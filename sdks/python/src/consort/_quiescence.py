@@ -1,7 +1,7 @@
-"""Knows when the code of an attempt stands still on an event loop that it shares with everything else.
+"""Detects when the code of an attempt is quiescent on an event loop that it shares with other code.
 
 For: giving code one result at a time (see `_journal`). Not for: deciding which.
-Invariant: code stands still when no callback that belongs to it waits in the loop's queue. A callback belongs to an
+Invariant: code is quiescent when no callback that belongs to it is in the loop's queue. A callback belongs to an
 attempt by its context: asyncio runs each step of a task, and each callback of a future, in the context in which the
 task or the callback was made, and a task that code makes inherits the context of that code. So chains of any length
 (tasks, `gather`, locks, queues) are followed to their end, without guessing how many rounds of the loop they take.
@@ -75,7 +75,7 @@ class _Counted:
                 owner.leave()
 
     def __del__(self) -> None:
-        # A handle that is cancelled lets go of its callback.
+        # A handle that is cancelled drops its callback.
         if self._owner is not None:
             self._owner.leave()
 
@@ -121,7 +121,7 @@ def watch(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def unwatch(loop: asyncio.AbstractEventLoop) -> None:
-    """Ends a `watch`. Where somebody else has replaced `call_soon` since, ours stays below and only passes on."""
+    """Ends a `watch`. Where other code has replaced `call_soon` since, ours stays below and only passes on."""
     current: Any = loop.call_soon
     found = getattr(current, "__self__", None)
     if isinstance(found, _Watch):

@@ -1,4 +1,4 @@
-"""When code stands still.
+"""When code is quiescent.
 
 For: following every callback of an attempt to its end, and nothing else. Not for: what follows from it.
 Invariant: these tests use the loop alone, without a worker.
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from consort import ConsortError
-from consort._stillness import OWNER, QuiescenceTracker, unwatch, watch
+from consort._quiescence import OWNER, QuiescenceTracker, unwatch, watch
 
 
 class Probe:
@@ -24,7 +24,7 @@ class Probe:
         self.stills = 0
         self.moves = 0
         self.still = asyncio.Event()
-        self.stillness = QuiescenceTracker(self._on_still, self._on_move)
+        self.quiescence = QuiescenceTracker(self._on_still, self._on_move)
 
     def _on_still(self) -> None:
         self.stills += 1
@@ -36,7 +36,7 @@ class Probe:
 
     def start(self, code: Callable[[], Coroutine[Any, Any, Any]]) -> asyncio.Task[Any]:
         context = copy_context()
-        context.run(OWNER.set, self.stillness)
+        context.run(OWNER.set, self.quiescence)
         return context.run(asyncio.get_running_loop().create_task, code())
 
 
@@ -57,12 +57,12 @@ async def test_code_stands_still_when_it_waits_for_something_from_outside(probe:
         seen.append(await outside)
 
     task = probe.start(code)
-    assert probe.stillness.pending == 1
+    assert probe.quiescence.pending == 1
     await probe.still.wait()
-    assert (probe.stillness.pending, seen, task.done()) == (0, [], False)
+    assert (probe.quiescence.pending, seen, task.done()) == (0, [], False)
     outside.set_result(1)
     # At once: what is woken counts before it runs.
-    assert probe.stillness.pending == 1
+    assert probe.quiescence.pending == 1
     await task
     assert (seen, probe.moves) == ([1], 2)
 
@@ -102,7 +102,7 @@ async def test_chains_of_any_length_are_followed_to_their_end(probe: Probe, dept
     outside.set_result(0)
     probe.still.clear()
     await probe.still.wait()
-    assert (probe.stills, done) == (2, [depth]), "it stood still once, at the end"
+    assert (probe.stills, done) == (2, [depth]), "it was quiescent once, at the end"
 
 
 async def test_other_code_does_not_count(probe: Probe) -> None:
@@ -122,7 +122,7 @@ async def test_a_callback_that_is_cancelled_counts_no_more(probe: Probe) -> None
 
     probe.start(code)
     await probe.still.wait()
-    assert probe.stillness.pending == 0
+    assert probe.quiescence.pending == 0
 
 
 async def test_a_callback_that_raises_counts_no_more(probe: Probe) -> None:
@@ -135,7 +135,7 @@ async def test_a_callback_that_raises_counts_no_more(probe: Probe) -> None:
 
     probe.start(code)
     await probe.still.wait()
-    assert probe.stillness.pending == 0
+    assert probe.quiescence.pending == 0
     assert [type(error) for error in raised] == [ZeroDivisionError]
 
 
@@ -153,7 +153,7 @@ async def test_every_task_of_the_code_is_known(probe: Probe) -> None:
     main = probe.start(code)
     await main
     await probe.still.wait()
-    assert set(probe.stillness.tasks) == {main, *left}
+    assert set(probe.quiescence.tasks) == {main, *left}
     outside.cancel()
     await asyncio.gather(*left, return_exceptions=True)
 
@@ -177,6 +177,6 @@ class Sealed:
 
 
 def test_a_loop_that_cannot_be_watched_is_refused_by_name() -> None:
-    with pytest.raises(ConsortError, match=r"test_stillness\.Sealed") as error:
+    with pytest.raises(ConsortError, match=r"test_quiescence\.Sealed") as error:
         watch(Sealed())  # type: ignore[arg-type]
     assert "uvloop" in (error.value.hint or "")

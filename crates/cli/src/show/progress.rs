@@ -1,7 +1,7 @@
-//! What an attempt says while it works, as far as a line can show it.
+//! Live progress of an attempt, as far as a line can show it.
 //!
 //! For: the live view of a run. Not for: keeping it: partial output is shown and forgotten.
-//! Invariant: at most [`KEPT_CHARS_MAX`] characters are kept of a step, however much it says.
+//! Invariant: at most [`KEPT_CHARS_MAX`] characters are kept of a step, however much it sends.
 
 use consort_api::watch::Progress;
 
@@ -10,20 +10,20 @@ use super::style::clean;
 /// Characters of partial text that are kept: more than any line shows.
 const KEPT_CHARS_MAX: usize = 1_000;
 
-/// What the current attempt of a step said last.
+/// What the current attempt of a step progress last.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Said {
+pub(crate) struct AttemptProgress {
     attempt: u32,
     message: String,
     /// Its partial output; empty where there is none.
     partial: String,
-    /// Whether the partial output is a text that goes on.
+    /// Whether the partial output is a text to which more is appended.
     text: bool,
 }
 
-impl Said {
-    /// Takes note of something that was said. What an earlier attempt said is forgotten.
-    pub(crate) fn take(&mut self, progress: Progress) {
+impl AttemptProgress {
+    /// Adds a message. Progress of an earlier attempt is dropped.
+    pub(crate) fn update(&mut self, progress: Progress) {
         if progress.attempt != self.attempt {
             *self = Self { attempt: progress.attempt, ..Self::default() };
         }
@@ -60,7 +60,7 @@ impl Said {
         }
     }
 
-    /// What it says that it is doing; nothing once there is partial output, which says more.
+    /// Its progress message; none once there is partial output, which shows more.
     pub(crate) fn message(&self) -> Option<&str> {
         (self.partial.is_empty() && !self.message.is_empty()).then_some(&self.message)
     }
@@ -77,7 +77,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// What an attempt says of one kind.
+    /// A message of one kind.
     pub(crate) fn says(attempt: u32, kind: &str, what: impl Into<Value>) -> Progress {
         let mut progress = json!({"run": "01J8Z3K4M5N6P7Q8R9S0T1V2W3", "step": "a", "attempt": attempt, "kind": kind});
         progress[kind] = what.into();
@@ -86,31 +86,31 @@ pub(crate) mod tests {
 
     #[test]
     fn partial_text_stands_before_messages_and_another_attempt_begins_anew() {
-        let mut said = Said::default();
-        said.take(says(1, "message", "reads\u{1b}[2J"));
-        assert_eq!((said.message(), said.partial()), (Some("reads [2J"), None));
-        said.take(says(1, "text", "The log\n\n"));
-        said.take(says(1, "text", " keeps "));
-        assert_eq!((said.message(), said.partial()), (None, Some(("The log keeps", true))));
-        said.take(says(1, "json", json!({"score": 2})));
-        assert_eq!(said.partial(), Some(("{\"score\":2}", false)));
-        said.take(says(1, "text", "Anew"));
-        assert_eq!(said.partial(), Some(("Anew", true)));
-        said.take(says(2, "message", "again"));
-        assert_eq!((said.message(), said.partial()), (Some("again"), None));
+        let mut progress = AttemptProgress::default();
+        progress.update(says(1, "message", "reads\u{1b}[2J"));
+        assert_eq!((progress.message(), progress.partial()), (Some("reads [2J"), None));
+        progress.update(says(1, "text", "The log\n\n"));
+        progress.update(says(1, "text", " keeps "));
+        assert_eq!((progress.message(), progress.partial()), (None, Some(("The log keeps", true))));
+        progress.update(says(1, "json", json!({"score": 2})));
+        assert_eq!(progress.partial(), Some(("{\"score\":2}", false)));
+        progress.update(says(1, "text", "Anew"));
+        assert_eq!(progress.partial(), Some(("Anew", true)));
+        progress.update(says(2, "message", "again"));
+        assert_eq!((progress.message(), progress.partial()), (Some("again"), None));
     }
 
     #[test]
     fn little_is_kept_of_much() {
-        let mut said = Said::default();
+        let mut progress = AttemptProgress::default();
         for _ in 0..100 {
-            said.take(says(1, "text", "ä".repeat(500)));
+            progress.update(says(1, "text", "ä".repeat(500)));
         }
-        said.take(says(1, "text", "end"));
-        let (kept, _) = said.partial().unwrap();
+        progress.update(says(1, "text", "end"));
+        let (kept, _) = progress.partial().unwrap();
         assert_eq!(kept.chars().count(), KEPT_CHARS_MAX);
         assert!(kept.ends_with("äend"));
-        said.take(says(1, "json", "x".repeat(5_000)));
-        assert_eq!(said.partial().unwrap().0.chars().count(), KEPT_CHARS_MAX);
+        progress.update(says(1, "json", "x".repeat(5_000)));
+        assert_eq!(progress.partial().unwrap().0.chars().count(), KEPT_CHARS_MAX);
     }
 }
