@@ -4,10 +4,10 @@
 //! checks of what passes. Not for: what clients and workers do (see there).
 //! Invariant: a request or report that was sent to a dead process has no effect.
 
-use consort_core::{Command, Reply};
+use consort_core::{Command, Machine, Reply, command::StartRun};
 use consort_engine::{InstanceId, Ticket};
 use consort_types::{
-    Code, ErrorKind, Result,
+    Code, ErrorKind, Result, RunId,
     worker::{FromWorker, ToWorker},
 };
 
@@ -30,12 +30,13 @@ pub(crate) fn request(ctx: &mut Context, request: Request) -> Checked {
     }
     if let Command::StartRun(start) = &mut command {
         let machine = ctx.host.partition.as_mut().and_then(|partition| partition.machine().ok());
-        match machine.map(|machine| machine.prepare_start(start.clone(), None)) {
-            Some(Ok(prepared)) => *start = prepared,
+        match machine.map(|machine| prepare_start(machine, start)) {
+            // It was answered before, and nothing is logged.
+            Some(Ok(Some(run))) => return reply(ctx, ticket, Ok(Reply::Run { run, existing: true })),
             // The door refuses it, and nothing is logged.
             Some(Err(error)) => return reply(ctx, ticket, Err(error)),
             // A partition that has halted answers why.
-            None => {}
+            Some(Ok(None)) | None => {}
         }
         let Some(admitted) = ctx.admit(start.input.clone()) else {
             // A store that fails takes nothing.
@@ -55,6 +56,19 @@ pub(crate) fn request(ctx: &mut Context, request: Request) -> Checked {
     let pause = ctx.random.span(5, 500);
     ctx.wake(pause);
     Ok(())
+}
+
+/// Pins a start and accepts its input, as the engine's door does; the run where it was started before.
+fn prepare_start(machine: &mut Machine, start: &mut StartRun) -> Result<Option<RunId>> {
+    if let Some(key) = &start.idempotency_key {
+        let request = StartRun::request_hash(&start.workflow, None, &start.input);
+        let before = machine.started_before(&start.namespace, key, request)?;
+        if before.is_some() {
+            return Ok(before);
+        }
+    }
+    *start = machine.prepare_start(start.clone(), None)?;
+    Ok(None)
 }
 
 /// An injected bug: a reply before the command is durable.
