@@ -6,7 +6,7 @@
 use consort_api::{
     self as api, ErrorDetail, agents, bulk,
     inside::{self, EventKind, HistoryEntry, StepState},
-    queues, runs, server,
+    namespaces, queues, runs, server,
     watch::{Progress, ProgressKind},
     workflows,
 };
@@ -252,6 +252,11 @@ pub(crate) fn workflow(found: view::WorkflowView) -> workflows::WorkflowSummary 
         hash: found.hash.to_string(),
         deployed_at: found.deployed,
     }
+}
+
+pub(crate) fn namespace(found: view::NamespaceView) -> namespaces::NamespaceSummary {
+    let view::NamespaceView { name, runs, runs_active, agents, workflows, bytes, retention } = found;
+    namespaces::NamespaceSummary { name, runs, runs_active, agents, workflows, bytes, retention }
 }
 
 pub(crate) fn graph(graph: workflow::Graph) -> workflows::Graph {

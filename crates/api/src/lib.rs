@@ -20,6 +20,7 @@ mod document;
 mod entry;
 pub mod inbox;
 pub mod inside;
+pub mod namespaces;
 mod openapi;
 pub mod operate;
 mod page;

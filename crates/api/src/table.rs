@@ -6,8 +6,8 @@
 use std::{fmt::Write as _, sync::LazyLock};
 
 use crate::{
-    Accepts, Entry, Param, Place, agents as a, bulk as b, inbox as i, inside as n, operate as o, queues as q,
-    runs as r, server as s, watch as t, workflows as w,
+    Accepts, Entry, Param, Place, agents as a, bulk as b, inbox as i, inside as n, namespaces, operate as o,
+    queues as q, runs as r, server as s, watch as t, workflows as w,
 };
 
 static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
@@ -56,6 +56,7 @@ static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
         Entry::of::<q::ListQuotas>(),
         Entry::of::<q::SetQuota>(),
         Entry::of::<q::RemoveQuota>(),
+        Entry::of::<namespaces::ListNamespaces>(),
         Entry::of::<s::ShowStatus>(),
         Entry::of::<s::ListLimits>(),
         Entry::of::<s::ListErrors>(),

@@ -178,6 +178,24 @@ fn serve(folder: &Folder) -> common::Running {
     server
 }
 
+/// What namespaces hold is counted, also where the version that wrote the folder did not count it.
+fn assert_namespaces(folder: &Folder, at: &str) {
+    let listed = folder.ok(&["namespaces", "list", "--json"]);
+    let listed: Vec<Value> = listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let names: Vec<_> = listed.iter().map(|found| found["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["default", "other"], "{at}");
+    for found in &listed {
+        let name = found["name"].as_str().unwrap();
+        let lines =
+            |arguments: &[&str]| folder.ok(&[&["--namespace", name], arguments].concat()).lines().count() as u64;
+        let runs = lines(&["runs", "list", "--children", "--limit", "1000", "--json"]);
+        assert_eq!((runs, found["runs"].as_u64().unwrap()), (runs, runs), "{at}: {found}");
+        assert_eq!(found["agents"].as_u64().unwrap(), lines(&["agents", "list", "--json"]), "{at}: {found}");
+        assert!(found["runs_active"].as_u64() >= Some(1) && found["bytes"].as_u64() > Some(0), "{at}: {found}");
+        assert!(found["workflows"].as_u64() >= Some(1), "{at}: {found}");
+    }
+}
+
 #[test]
 fn folders_of_every_version_open_and_their_runs_complete() {
     let mut found = 0;
@@ -193,6 +211,7 @@ fn folders_of_every_version_open_and_their_runs_complete() {
         let was: Value = serde_json::from_str(&fs::read_to_string(fixture.join("answers.json")).unwrap()).unwrap();
         let server = serve(&folder);
         assert_holds(&was, &answers(&folder), &name);
+        assert_namespaces(&folder, &name);
         let waiting = folder.wait_for("waiting", "running");
         let again = folder.ok(&["run", "waiting", "--detach", "--idempotency-key", "once"]);
         assert_eq!(again.trim(), waiting, "{name}: the key still belongs to its run");

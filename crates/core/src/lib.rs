@@ -23,7 +23,7 @@ mod task;
 /// The rows of the tables, of all concerns.
 pub mod rows {
     pub use crate::{
-        quota::rows::{Limit, Namespace},
+        quota::rows::{Limit, Namespace, NamespaceCounts},
         refusal::Refusal,
         registry::rows::{Agent, AgentState, WorkflowRevision},
         run::rows::{
@@ -51,6 +51,7 @@ pub mod keys {
 pub mod view {
     pub use crate::{
         page::Page,
+        quota::namespace::NamespaceView,
         refusal::view::RefusedRecord,
         registry::views::{AgentView, DeployedWorkflow, WorkflowView},
         run::{

@@ -15,6 +15,7 @@ use crate::{
     context::ApplyContext,
     effect::{Effect, LiveTask},
     fatal::is_fatal,
+    quota::recount,
     run::{pending::drain_pending, rows::step::StepState},
     state::{State, Taken},
     tables::Backing,
@@ -50,7 +51,9 @@ pub struct Machine {
 impl Machine {
     /// The machine whose rows are in `backing`, at the record `applied`.
     pub fn open(backing: Arc<dyn Backing>, applied: Seq) -> Result<Self> {
-        Ok(Self { state: State::open(backing, applied)? })
+        let mut state = State::open(backing, applied)?;
+        recount::recount(&mut state)?;
+        Ok(Self { state })
     }
 
     /// Limits the work of a record below [`limits::WORK_PER_RECORD_MAX`] and [`limits::EXPRESSION_COST_MAX`], so that a

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use consort_core::{
     Command, Effect, Reply,
-    command::{AgentChange, RegisterAgent, RemoveAgent, SetAgent, SetLimit},
+    command::{AgentChange, DeleteRun, RegisterAgent, RemoveAgent, SetAgent, SetLimit, SetRetention},
 };
 use consort_types::{
     Code, EffectClass, Locality, Result, Span, limits,
@@ -290,4 +290,38 @@ fn a_capability_is_declared_once() {
     twice.capabilities.push(twice.capabilities[0].clone());
     let error = register(&mut world, &twice).unwrap_err();
     assert!(error.code == Code::BadRequest && error.message.contains("twice"), "{error}");
+}
+
+#[test]
+fn what_a_namespace_holds_is_counted() {
+    let mut world = World::new();
+    assert!(
+        world.machine.namespaces(None, 9).unwrap().items.is_empty(),
+        "a namespace is listed while it holds something"
+    );
+    world.deploy("workflow: w\nsteps:\n  a: { capability: x }\noutput: ${{ steps.a.output }}\n");
+    world.deploy("workflow: w\nsteps:\n  b: { capability: x }\noutput: 12\n");
+    for (name, version) in [("b", "1"), ("a", "2"), ("a", "10"), ("a", "2")] {
+        join(&mut world, name, version);
+    }
+    world.start("w", r#"{"n":1}"#, None).unwrap();
+    let ended = world.start("w", "{}", None).unwrap();
+    world.complete("2:b", "\"done\"");
+    let of = |world: &mut World| {
+        let found = world.machine.namespaces(None, 9).unwrap().items.pop().unwrap();
+        assert_eq!(found.name, NS);
+        (found.runs, found.runs_active, found.agents, found.workflows, found.bytes)
+    };
+    assert_eq!(of(&mut world), (2, 1, 3, 1, 7 + 2 + 2), "bytes of two inputs and an output");
+    remove(&mut world, "a", None).unwrap();
+    world.apply(&Command::DeleteRun(DeleteRun { namespace: NS.to_owned(), run: ended })).unwrap();
+    assert_eq!(of(&mut world), (1, 1, 1, 1, 7));
+    world
+        .apply(&Command::SetRetention(SetRetention { namespace: "b".into(), keep: Some(Span::from_secs(9)) }))
+        .unwrap();
+    let first = world.machine.namespaces(None, 1).unwrap();
+    let second = world.machine.namespaces(first.next.as_deref(), 1).unwrap();
+    let shown: Vec<_> = first.items.iter().chain(&second.items).map(|found| (&*found.name, found.retention)).collect();
+    assert_eq!((shown.as_slice(), second.next), ([("b", Some(Span::from_secs(9))), (NS, None)].as_slice(), None));
+    world.verify();
 }

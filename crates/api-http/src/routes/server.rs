@@ -1,11 +1,13 @@
-//! The server itself: status, limits, error pages, its description, the probes.
+//! The server itself: namespaces, status, limits, error pages, its description, the probes.
 //!
 //! For: what is not about one run, workflow or agent. Not for: configuration (a server's is read at its start).
 //! Invariant: a probe reveals nothing but its own result, because it needs no token.
 
 use axum::http::StatusCode;
 use consort_api::{
-    Items, openapi,
+    Items,
+    namespaces::ListNamespaces,
+    openapi,
     server::{
         BuiltInLimit, ErrorPage, Healthy, IsReady, ListErrors, ListLimits, OpenApi, Ready, ShowError, ShowStatus,
     },
@@ -22,6 +24,7 @@ use crate::{
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
+        route::<ListNamespaces, _>(namespaces),
         route::<ShowStatus, _>(status),
         route::<ListLimits, _>(|_| async { Ok(ResponseBody::Reply(built_in_limits())) }),
         route::<ListErrors, _>(|_| async { Ok(ResponseBody::Reply(errors())) }),
@@ -30,6 +33,11 @@ pub(super) fn routes() -> Vec<Route> {
         route::<Healthy, _>(|_| async { Ok(ResponseBody::Reply(Ready { status: "ok".to_owned() })) }),
         route::<IsReady, _>(ready),
     ]
+}
+
+async fn namespaces(request: RequestContext<ListNamespaces>) -> Handled<ListNamespaces> {
+    let page = request.engine().namespaces(request.params.cursor.clone(), request.params.limit).await?;
+    Ok(ResponseBody::Reply(convert::page(page, convert::namespace)))
 }
 
 async fn status(request: RequestContext<ShowStatus>) -> Handled<ShowStatus> {

@@ -77,6 +77,13 @@ pub(crate) enum ColorChoice {
     Never,
 }
 
+/// Commands on namespaces.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum NamespacesCommand {
+    /// List the namespaces, with the runs, agents, workflows and bytes in each
+    List,
+}
+
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -108,6 +115,9 @@ pub(crate) enum Command {
     /// Show and set how many tasks run, how fast they start, and how many wait
     #[command(subcommand)]
     Quotas(QuotasCommand),
+    /// See the namespaces of the server, and what each holds
+    #[command(subcommand)]
+    Namespaces(NamespacesCommand),
     /// List the built-in limits, with their reasons
     Limits,
     /// Examine the data folder and the machine; changes nothing, unless the folder's marker is to be mended or a record is to be refused

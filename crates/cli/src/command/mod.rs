@@ -13,6 +13,7 @@ mod hints;
 mod inbox;
 mod init;
 mod limits;
+mod namespaces;
 mod outcome;
 mod queues;
 mod quotas;
@@ -42,6 +43,7 @@ pub(crate) async fn execute(app: &App, command: Command) -> Result<Exit> {
         Command::Agents(command) => agents::execute(app, command).await,
         Command::Queues { watch } => queues::execute(app, watch).await,
         Command::Quotas(command) => quotas::execute(app, command).await,
+        Command::Namespaces(command) => namespaces::execute(app, command).await,
         Command::Limits => limits::execute(app).await,
         Command::Doctor(args) => doctor::execute(app, args).await,
         Command::Config(ConfigCommand::Show { origin }) => Ok(config::show(app, origin)),

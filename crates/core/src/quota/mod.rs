@@ -6,6 +6,7 @@
 //! The tests of its commands are the scenarios in `tests/registry.rs`.
 
 pub(crate) mod namespace;
+pub(crate) mod recount;
 pub(crate) mod rows;
 pub(crate) mod set_limit;
 pub(crate) mod set_retention;

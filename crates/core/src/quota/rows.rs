@@ -28,6 +28,27 @@ pub struct Namespace {
     /// Its runs that have not ended.
     #[n(1)]
     pub runs_active: u64,
+    /// What it holds; folders of earlier versions are counted when they are opened.
+    #[n(2)]
+    #[cbor(default)]
+    pub counts: NamespaceCounts,
+}
+
+/// What a namespace holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct NamespaceCounts {
+    /// Runs that are kept, ended or not.
+    #[n(0)]
+    pub runs: u64,
+    /// Versions of agents.
+    #[n(1)]
+    pub agents: u64,
+    /// Deployed workflows.
+    #[n(2)]
+    pub workflows: u64,
+    /// Bytes of the inputs and outputs of its runs.
+    #[n(3)]
+    pub bytes: u64,
 }
 
 impl Row for Namespace {}

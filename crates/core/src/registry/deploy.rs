@@ -10,6 +10,7 @@ use minicbor::{Decode, Encode};
 use crate::{
     context::ApplyContext,
     key::NamedKey,
+    quota::namespace,
     registry::{rows::WorkflowRevision, workflows},
 };
 
@@ -65,6 +66,9 @@ impl Deploy {
             && head.hash == hash
         {
             return Ok(DeployedRevision { name: definition.name, revision: head.revision, hash, new: false });
+        }
+        if head.is_none() {
+            namespace::count(ctx, &self.namespace, |counts| counts.workflows += 1)?;
         }
         let revision = head.map_or(1, |head| head.revision + 1);
         let reply = DeployedRevision { name: definition.name.clone(), revision, hash, new: true };

@@ -12,6 +12,7 @@ use crate::encode::to_value;
 use crate::{
     context::ApplyContext,
     effect::Effect,
+    quota::namespace,
     registry::{agents, keys::AgentKey, rows::Agent},
 };
 
@@ -78,7 +79,10 @@ impl RegisterAgent {
             }
             // What operators have set holds, whatever the version declares.
             Some(known) => row.state = known.state,
-            None => check_versions(ctx, &key)?,
+            None => {
+                check_versions(ctx, &key)?;
+                namespace::count(ctx, &key.namespace, |counts| counts.agents += 1)?;
+            }
         }
         let state = Some(row.state);
         ctx.state.tables.agents.put(key.clone(), row);

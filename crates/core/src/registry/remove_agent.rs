@@ -9,6 +9,7 @@ use minicbor::{Decode, Encode};
 use crate::{
     context::ApplyContext,
     effect::Effect,
+    quota::namespace,
     registry::{agents, keys::AgentKey},
 };
 
@@ -36,7 +37,9 @@ impl RemoveAgent {
     }
 
     pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<()> {
-        for (key, _) in agents::known(ctx.state, &self.namespace, &self.name, self.version.as_deref())? {
+        let known = agents::known(ctx.state, &self.namespace, &self.name, self.version.as_deref())?;
+        namespace::count(ctx, &self.namespace, |counts| counts.agents -= known.len() as u64)?;
+        for (key, _) in known {
             ctx.state.tables.agents.delete(&key);
             let AgentKey { namespace, name, version } = key;
             ctx.effect(Effect::AgentChanged { namespace, name, version, state: None });

@@ -9,6 +9,7 @@ use minicbor::{Decode, Encode};
 use crate::{
     context::ApplyContext,
     key::NamedKey,
+    quota::namespace,
     run::{
         keys::{HistoryKey, ListKey, ScopeKey, TimerKind, root_task},
         rows::{
@@ -48,13 +49,16 @@ impl DeleteRun {
             let message = format!("run `{}` belongs to run `{}`", self.run, parent.run);
             return Err(Error::new(Code::RunActive, message).hint("delete the run above it; this one goes with it"));
         }
-        delete_run(ctx, self.run, run);
-        Ok(())
+        delete_run(ctx, self.run, run)
     }
 }
 
 /// Hides the run and begins to remove its rows.
-pub(crate) fn delete_run(ctx: &mut ApplyContext<'_>, id: RunId, mut run: Run) {
+pub(crate) fn delete_run(ctx: &mut ApplyContext<'_>, id: RunId, mut run: Run) -> Result<()> {
+    namespace::count(ctx, &run.namespace, |counts| {
+        counts.runs -= 1;
+        counts.bytes -= run.document_bytes();
+    })?;
     ctx.state.tables.listing.delete(&ListKey::of(&run.namespace, id));
     if let Some(key) = &run.idempotency_key {
         let key = NamedKey { namespace: run.namespace.clone(), name: key.clone(), number: 0 };
@@ -63,6 +67,7 @@ pub(crate) fn delete_run(ctx: &mut ApplyContext<'_>, id: RunId, mut run: Run) {
     run.set_status(RunStatus::Deleted);
     ctx.put_run(id, run);
     ctx.arm(ctx.now, root_task(id), TimerKind::Reap, 0);
+    Ok(())
 }
 
 /// Removes at most this many rows of a kind, and returns how many it has removed.
@@ -101,7 +106,7 @@ fn reap_steps(ctx: &mut ApplyContext<'_>, id: RunId, limit: usize) -> Result<usi
             && let Some(run) = ctx.state.tables.runs.get(&child)?
             && run.status != RunStatus::Deleted
         {
-            delete_run(ctx, child, run);
+            delete_run(ctx, child, run)?;
         }
     }
     Ok(rows.len())

@@ -46,6 +46,8 @@ pub(crate) struct NewRun {
 pub(crate) fn create_run(ctx: &mut ApplyContext<'_>, new: NewRun) -> Result<()> {
     let mut of_namespace = namespace::namespace(ctx.state, &new.namespace)?;
     of_namespace.runs_active += 1;
+    of_namespace.counts.runs += 1;
+    of_namespace.counts.bytes += new.input.len();
     namespace::put_namespace(ctx, &new.namespace, of_namespace);
     let deadline = new.timeout.or(new.definition.timeout).map(|span| ctx.now.after(span));
     let run = Run {
@@ -123,6 +125,7 @@ pub(crate) fn end_run(
     let mut of_namespace = namespace::namespace(ctx.state, &run.namespace)?;
     assert!(of_namespace.runs_active > 0, "namespace {} has fewer runs than have ended", run.namespace);
     of_namespace.runs_active -= 1;
+    of_namespace.counts.bytes += run.output.as_ref().map_or(0, Payload::len);
     namespace::put_namespace(ctx, &run.namespace, of_namespace);
     ctx.state.documents.run_ended(id);
     ctx.record_history(id, None, HistoryEvent::RunEnded { status });

@@ -52,7 +52,7 @@ fn fire(ctx: &mut ApplyContext<'_>, timer: TimerKey) -> Result<()> {
         TimerKind::Retention => {
             let run = ctx.state.tables.runs.get(&id)?;
             if let Some(run) = run.filter(|run| run.status != RunStatus::Deleted) {
-                delete::delete_run(ctx, id, run);
+                delete::delete_run(ctx, id, run)?;
             }
             return Ok(());
         }

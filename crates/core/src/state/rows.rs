@@ -29,6 +29,10 @@ pub struct Meta {
     #[n(4)]
     #[cbor(default)]
     pub timers_from: Time,
+    /// Whether what namespaces hold is counted: a folder of an earlier version is counted when it is opened.
+    #[n(5)]
+    #[cbor(default)]
+    pub namespaces_counted: bool,
 }
 
 impl Row for Meta {}

@@ -11,8 +11,8 @@ use consort_types::{
 
 use super::{Handle, page_items};
 use crate::view::{
-    self, AgentView, Comparison, DeployedWorkflow, InboxView, JournalCursor, JournalView, Page, Replay, RunFilter,
-    RunSummary, RunView, StepNode, StepView, WorkflowView,
+    self, AgentView, Comparison, DeployedWorkflow, InboxView, JournalCursor, JournalView, NamespaceView, Page, Replay,
+    RunFilter, RunSummary, RunView, StepNode, StepView, WorkflowView,
 };
 
 impl Handle {
@@ -30,6 +30,16 @@ impl Handle {
     /// The bytes of a blob of a namespace.
     pub async fn blob(&self, namespace: &str, hash: BlobHash) -> Result<Arc<[u8]>> {
         self.of(namespace).blob(hash).await
+    }
+
+    /// Namespaces that hold or set something, by name, with what they hold.
+    pub async fn namespaces(
+        &self,
+        cursor: Option<String>,
+        limit: impl Into<Option<usize>>,
+    ) -> Result<Page<NamespaceView>> {
+        let limit = page_items(limit.into(), limits::PAGE_ITEMS_MAX)?;
+        self.partition.read(move |machine| machine.namespaces(cursor.as_deref(), limit)).await?
     }
 
     /// Whether any row uses a blob.

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use consort_core::{
     Command, TABLES, TableSpec, Until,
-    keys::{HistoryKey, NamedKey, TimerKey, TimerKind},
-    rows::{HistoryEntry, HistoryEvent, Meta, Namespace, Run, RunStatus, Step, StepState, TaskCounts},
+    keys::{AgentKey, HistoryKey, NamedKey, TimerKey, TimerKind},
+    rows::{HistoryEntry, HistoryEvent, Meta, Namespace, NamespaceCounts, Run, RunStatus, Step, StepState, TaskCounts},
     tables::{Key, Row},
 };
 use consort_types::{Code, RunId, Seq, TaskId, Time, Token, limits};
@@ -281,28 +281,50 @@ pub(crate) fn check_counts(rows: &Rows) -> Checked {
         let what = format!("the machine counts {told:?}, the rows say waiting {} taken {}", found.waiting, found.taken);
         return Err(Violation::of(8, what));
     }
-    let mut by_namespace: BTreeMap<String, u64> = BTreeMap::new();
-    for (_, row) in table(rows, TABLES.runs) {
-        if let Some(run) = decode::<Run>(row).filter(|run| !run.status.is_terminal()) {
-            *by_namespace.entry(run.namespace).or_default() += 1;
-        }
-    }
-    let active: u64 = by_namespace.values().sum();
+    let (active, namespaces) = recount_namespaces(rows);
     if active != meta.runs_active {
         let what = format!("the machine counts {} active runs, the rows say {active}", meta.runs_active);
         return Err(Violation::of(8, what));
     }
+    check_namespaces(rows, namespaces)
+}
+
+/// What each namespace holds, by its other rows, with its active runs; and the active runs of all.
+fn recount_namespaces(rows: &Rows) -> (u64, BTreeMap<String, (u64, NamespaceCounts)>) {
+    let mut namespaces: BTreeMap<String, (u64, NamespaceCounts)> = BTreeMap::new();
+    let mut all_active = 0;
+    for run in table(rows, TABLES.runs).filter_map(|(_, row)| decode::<Run>(row)) {
+        if run.status == RunStatus::Deleted {
+            continue;
+        }
+        let (active, counts) = namespaces.entry(run.namespace.clone()).or_default();
+        let is_active = u64::from(!run.status.is_terminal());
+        *active += is_active;
+        all_active += is_active;
+        counts.runs += 1;
+        counts.bytes += run.document_bytes();
+    }
+    for key in table(rows, TABLES.agents).filter_map(|(key, _)| key_of::<AgentKey>(key)) {
+        namespaces.entry(key.namespace).or_default().1.agents += 1;
+    }
+    let workflows = table(rows, TABLES.deployed).filter_map(|(key, _)| key_of::<NamedKey>(key));
+    for key in workflows.filter(|key| key.number == 0) {
+        namespaces.entry(key.namespace).or_default().1.workflows += 1;
+    }
+    (all_active, namespaces)
+}
+
+fn check_namespaces(rows: &Rows, mut found: BTreeMap<String, (u64, NamespaceCounts)>) -> Checked {
     for (key, row) in table(rows, TABLES.namespaces) {
         let Some((key, row)) = key_of::<NamedKey>(key).zip(decode::<Namespace>(row)) else { continue };
-        let found = by_namespace.remove(&key.namespace).unwrap_or_default();
-        if found != row.runs_active {
-            let (name, told) = (key.namespace, row.runs_active);
-            let what = format!("namespace {name} counts {told} active runs, the rows say {found}");
-            return Err(Violation::of(8, what));
+        let (name, told) = (key.namespace, (row.runs_active, row.counts));
+        let found = found.remove(&name).unwrap_or_default();
+        if found != told {
+            return Err(Violation::of(8, format!("namespace {name} counts {told:?}, its rows say {found:?}")));
         }
     }
-    if let Some((name, found)) = by_namespace.first_key_value() {
-        return Err(Violation::of(8, format!("namespace {name} counts no active runs, the rows say {found}")));
+    if let Some((name, found)) = found.first_key_value() {
+        return Err(Violation::of(8, format!("namespace {name} counts nothing, its rows say {found:?}")));
     }
     Ok(())
 }

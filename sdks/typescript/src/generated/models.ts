@@ -927,6 +927,52 @@ export interface InboxItemPage {
   next?: string | null;
 }
 /**
+ * A namespace, with what it holds.
+ */
+export interface NamespaceSummary {
+  /**
+   * Versions of agents.
+   */
+  agents: number;
+  /**
+   * Bytes of the inputs and outputs of its runs.
+   */
+  bytes: number;
+  /**
+   * Its name.
+   */
+  name: string;
+  /**
+   * How long a run is kept after its end; without it, until it is deleted.
+   */
+  retention?: Duration | null;
+  /**
+   * Runs that are kept, ended or not.
+   */
+  runs: number;
+  /**
+   * Of these: runs that have not ended.
+   */
+  runs_active: number;
+  /**
+   * Deployed workflows.
+   */
+  workflows: number;
+}
+/**
+ * A page of a listing.
+ */
+export interface NamespaceSummaryPage {
+  /**
+   * The items.
+   */
+  items: NamespaceSummary[];
+  /**
+   * The `cursor` of the next page; absent at the end. A page may be empty and still have a next one.
+   */
+  next?: string | null;
+}
+/**
  * Where a forked run comes from.
  */
 export interface Origin {

@@ -137,6 +137,16 @@ export abstract class Operations extends Caller {
     return (await this.call<models.BuiltInLimitList>(table.listLimits, {  })).items;
   }
 
+  /** Lists the namespaces of the server by name, with the runs, agents, workflows and bytes in each. */
+  listNamespaces(options: {
+    /** Where the page begins: the `next` of the page before. */
+    cursor?: string | undefined;
+    /** How many items at most; 100 without it. */
+    limit?: number | undefined;
+  } = {}): Pager<models.NamespaceSummaryPage, models.NamespaceSummary> {
+    return new Pager(this, table.listNamespaces, { "cursor": options.cursor, "limit": options.limit });
+  }
+
   /** This document. */
   async openapi(): Promise<unknown> {
     return await this.call<unknown>(table.openapi, {  });

@@ -53,6 +53,9 @@ export const inboxDetails: Operation = {"id":"inboxDetails","method":"GET","path
 /** Every built-in limit, with its reason. */
 export const listLimits: Operation = {"id":"listLimits","method":"GET","path":"/v1/limits","places":{},"contentType":"application/json"};
 
+/** Lists the namespaces of the server by name, with the runs, agents, workflows and bytes in each. */
+export const listNamespaces: Operation = {"id":"listNamespaces","method":"GET","path":"/v1/namespaces","places":{"cursor":"query","limit":"query"},"cursor":"cursor","contentType":"application/json"};
+
 /** This document. */
 export const openapi: Operation = {"id":"openapi","method":"GET","path":"/v1/openapi.json","places":{},"contentType":"application/json"};
 

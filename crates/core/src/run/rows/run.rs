@@ -186,6 +186,11 @@ impl Run {
         self.status = status;
     }
 
+    /// Bytes of its input and output.
+    pub fn document_bytes(&self) -> u64 {
+        self.input.len() + self.output.as_ref().map_or(0, Payload::len)
+    }
+
     /// Whether steps of the run are being stopped over several records: nothing starts meanwhile.
     pub fn is_stopping(&self) -> bool {
         self.cancelling.is_some() || self.stopping > 0

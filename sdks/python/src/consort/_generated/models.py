@@ -211,6 +211,34 @@ InboxKind = TypeAliasType("InboxKind", Literal['approval', 'unknown_outcome'] | 
 """The decision that an item of the inbox waits for."""
 
 
+class NamespaceSummary(Model):
+    """A namespace, with what it holds."""
+
+    agents: Annotated[int, Field(ge=0)]
+    """Versions of agents."""
+    bytes: Annotated[int, Field(ge=0)]
+    """Bytes of the inputs and outputs of its runs."""
+    name: str
+    """Its name."""
+    retention: Duration | None = None
+    """How long a run is kept after its end; without it, until it is deleted."""
+    runs: Annotated[int, Field(ge=0)]
+    """Runs that are kept, ended or not."""
+    runs_active: Annotated[int, Field(ge=0)]
+    """Of these: runs that have not ended."""
+    workflows: Annotated[int, Field(ge=0)]
+    """Deployed workflows."""
+
+
+class NamespaceSummaryPage(Model):
+    """A page of a listing."""
+
+    items: list[NamespaceSummary]
+    """The items."""
+    next: str | None = None
+    """The `cursor` of the next page; absent at the end. A page may be empty and still have a next one."""
+
+
 class Problem(Model):
     """A refusal: RFC 9457 with the code, the hint and, for a workflow, every finding."""
 
@@ -1111,6 +1139,8 @@ __all__ = [
     "InboxItem",
     "InboxItemPage",
     "InboxKind",
+    "NamespaceSummary",
+    "NamespaceSummaryPage",
     "Origin",
     "Problem",
     "Progress",

@@ -39,6 +39,8 @@ INBOX_DETAILS: Final = Operation("inboxDetails", "GET", "/v1/inbox/{task}/detail
 """What to decide upon, in full."""
 LIST_LIMITS: Final = Operation("listLimits", "GET", "/v1/limits", {})
 """Every built-in limit, with its reason."""
+LIST_NAMESPACES: Final = Operation("listNamespaces", "GET", "/v1/namespaces", {"cursor": "query", "limit": "query"}, cursor="cursor")
+"""Lists the namespaces of the server by name, with the runs, agents, workflows and bytes in each."""
 OPENAPI: Final = Operation("openapi", "GET", "/v1/openapi.json", {})
 """This document."""
 LIST_QUEUES: Final = Operation("listQueues", "GET", "/v1/queues", {"namespace": "query"})

@@ -148,6 +148,14 @@ class Operations(Caller):
         found: models.BuiltInLimitList = self.call(table.LIST_LIMITS, {}, kind=models.BuiltInLimitList)
         return found.items
 
+    def list_namespaces(self, *, cursor: str | None = None, limit: int | None = None) -> Pager[models.NamespaceSummaryPage, models.NamespaceSummary]:
+        """Lists the namespaces of the server by name, with the runs, agents, workflows and bytes in each.
+
+        `cursor`: where the page begins: the `next` of the page before.
+        `limit`: how many items at most; 100 without it.
+        """
+        return Pager(self, table.LIST_NAMESPACES, {"cursor": cursor, "limit": limit}, models.NamespaceSummaryPage)
+
     def openapi(self) -> Any:
         """This document."""
         answer: Any = self.call(table.OPENAPI, {}, kind=Any)
