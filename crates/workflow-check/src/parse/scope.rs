@@ -11,8 +11,18 @@ use std::{
 
 use consort_workflow::{Block, Reference, cel::Root, did_you_mean, listed};
 
-use super::values::Place;
 use crate::yaml::{Node, NodeKind};
+
+/// What may be used at a place beside what its block and loops give.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Place {
+    /// The step's own outcome (`compensate`).
+    pub(super) own: bool,
+    /// The status functions (`if`).
+    pub(super) status: bool,
+    /// `output` (`until`, `while`).
+    pub(super) output: bool,
+}
 
 /// A block that is being parsed, or was parsed already.
 #[derive(Default)]
