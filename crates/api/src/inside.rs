@@ -343,7 +343,7 @@ pub enum EventKind {
     Decided,
     /// A signal arrived.
     SignalReceived,
-    /// Hand-out of tasks was held back.
+    /// The assignment of tasks was paused.
     RunPaused,
     /// Tasks are assigned again.
     RunResumed,

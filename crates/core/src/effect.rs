@@ -17,7 +17,7 @@ pub enum LiveTask {
     Ready(ReadyTask),
     /// An instance took it, and may still hold it.
     Taken {
-        /// What was handed out.
+        /// The assignment.
         task: ReadyTask,
         /// The instance.
         instance: WorkerInstance,

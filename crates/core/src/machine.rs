@@ -130,7 +130,7 @@ impl Machine {
         self.state.tables.changed()
     }
 
-    /// Hands out every changed row, to be written to the store as one batch with the applied sequence number.
+    /// Returns every changed row, to be written to the store as one batch with the applied sequence number.
     pub fn take(&mut self) -> Taken {
         self.state.take()
     }
@@ -162,7 +162,7 @@ impl Machine {
         Ok((tasks, last))
     }
 
-    /// The task as a worker sees it; `None` where it is over, or not handed out now.
+    /// The task as a worker sees it; `None` where it is over, or not assigned now.
     pub fn offer(&mut self, task: TaskId) -> Result<Option<TaskOffer>> {
         offer::offer(&mut self.state, task)
     }
@@ -182,7 +182,7 @@ impl Machine {
         attempt::late_report(&mut self.state, namespace, task, token, by)
     }
 
-    /// Whether hand-out of the run's tasks is held back.
+    /// Whether the assignment of the run's tasks is paused.
     pub fn is_held(&mut self, run: RunId) -> Result<bool> {
         Ok(self.state.tables.runs.get(&run)?.is_some_and(|run| run.is_held()))
     }

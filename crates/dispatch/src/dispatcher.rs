@@ -275,12 +275,12 @@ impl Dispatcher {
         }
     }
 
-    /// Notes bytes that wait for an instance. It is assigned nothing while as many wait as may.
+    /// Counts bytes that wait for an instance. It is assigned nothing while they are at their limit.
     pub fn add_unread(&mut self, instance: WorkerInstanceId, bytes: usize) {
         self.placement.pool.set_unread(instance, |unread| unread.saturating_add(bytes));
     }
 
-    /// Notes bytes that an instance has read, or that are not going to be sent.
+    /// Subtracts bytes that an instance has read, or that will not be sent.
     pub fn take_unread(&mut self, instance: WorkerInstanceId, bytes: usize) {
         self.placement.pool.set_unread(instance, |unread| unread.saturating_sub(bytes));
     }

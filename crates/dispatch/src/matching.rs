@@ -1,6 +1,6 @@
 //! Choosing the next task, and the worker instance that gets it.
 //!
-//! For: the loop of hand-out. Not for: moving tasks (see `placement`), or the orders that make each choice cheap.
+//! For: the loop of assignment. Not for: moving tasks (see `placement`), or the orders that make each choice cheap.
 //! Invariant: when matching finds nothing, nothing more could be assigned: every task that waits is held back by its run, a
 //! limit, or the lack of a free instance that fits.
 

@@ -78,7 +78,7 @@ impl Session {
         (_, self.from_worker) = mpsc::channel(1);
     }
 
-    /// Hands out a task.
+    /// Assigns a task.
     pub async fn offer(&self, offer: TaskOffer) {
         self.send(ToWorker::Task(Box::new(offer))).await;
     }

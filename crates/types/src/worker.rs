@@ -164,7 +164,7 @@ pub enum ToWorker {
         /// Why.
         error: Error,
     },
-    /// Nothing more is handed out to this instance: finish what you hold and leave.
+    /// Nothing more is assigned to this instance: finish what you hold and leave.
     Drain,
 }
 
@@ -206,7 +206,7 @@ pub struct JournalEntry {
     /// code with several branches asks again in the order in which it asked before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<u32>,
-    /// What came of it; `None` while it is pending.
+    /// Its outcome; `None` while it is pending.
     pub result: Option<Result<Payload, Error>>,
 }
 

@@ -3,7 +3,7 @@
 //! For: cancelling a run and the runs below it, as many instances in a record as one may. Not for: deciding what
 //! clean-up runs (conditions do), or what an instance leaves behind that ends early (see `stop`).
 //! Invariant: cancel reaches every descendant (law 7); until it has reached every step of a run, nothing of the run
-//! starts or is handed out, so clean-up begins after it.
+//! starts or is assigned, so clean-up begins after it.
 
 use consort_types::{Code, Error, Name, Result, RunId, TaskId, bounds::check_text, limits};
 use minicbor::{Decode, Encode};
@@ -102,7 +102,7 @@ pub(crate) fn cancel_live(ctx: &mut ApplyContext<'_>, id: RunId, mut from: (u32,
     }
 }
 
-/// The cancellation is resumed in a later record. Until then nothing of the run is handed out.
+/// The cancellation is resumed in a later record. Until then nothing of the run is assigned.
 fn leave_cancelling(ctx: &mut ApplyContext<'_>, id: RunId, walk: Cancelling) -> Result<()> {
     let mut run = ctx.state.run(id)?;
     if run.status != RunStatus::Cancelling {

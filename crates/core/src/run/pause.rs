@@ -1,4 +1,4 @@
-//! `PauseRun`: hold back the hand-out of a run's tasks, or resume it.
+//! `PauseRun`: pause the assignment of a run's tasks, or resume it.
 //!
 //! For: a run and the runs below it. Not for: attempts that are running: they are finished.
 //! Invariant: pausing reaches every run below, over as many records as that takes.

@@ -42,7 +42,7 @@ const DOCUMENT_CACHE_BYTES: usize = 24 * 1024 * 1024;
 /// Bytes of parsed documents that are too large for that and are kept while their runs are active; one of them is kept
 /// whatever it takes.
 const LARGE_DOCUMENTS_BYTES: usize = 256 * 1024 * 1024;
-/// Bytes of evaluated inputs that wait for hand-out.
+/// Bytes of evaluated inputs that wait for assignment.
 const INPUT_CACHE_BYTES: usize = 24 * 1024 * 1024;
 /// Bytes of normal forms whose definitions are kept (a definition weighs some ten times its normal form).
 const DEFINITION_CACHE_BYTES: usize = 4 * 1024 * 1024;
@@ -140,7 +140,7 @@ impl State {
         })
     }
 
-    /// Hands out every changed row, to be written to the store as one batch with the applied sequence number.
+    /// Returns every changed row, to be written to the store as one batch with the applied sequence number.
     pub(crate) fn take(&mut self) -> Taken {
         self.tables.meta.put((), self.meta.clone());
         let mut changes = Changes::default();

@@ -1,7 +1,7 @@
 //! All tables of a partition, under one roof.
 //!
-//! For: naming each table once, with its prefix and what its rows belong to, and handing out changes of all of them. Not
-//! for: rules.
+//! For: naming each table once, with its prefix and what its rows belong to, and returning the changes of all of them.
+//! Not for: rules.
 //! Invariant: no two tables share a prefix; the prefixes never change their meaning. A table without a declaration of what
 //! its rows belong to does not compile.
 
@@ -142,7 +142,7 @@ macro_rules! tables {
                 0 $(+ self.$name.changed())+
             }
 
-            /// Hands out every change of every table.
+            /// Returns every change of every table.
             pub(crate) fn take(&mut self, changes: &mut Changes) -> u64 {
                 let generations = [$(self.$name.take(changes)),+];
                 // Every table is taken whenever one is, so they count alike.

@@ -59,7 +59,7 @@ pub(crate) fn next_attempt(
     offer_again(ctx, task, step, input)
 }
 
-/// Puts the current attempt up for hand-out under a new fencing token.
+/// Makes the current attempt ready for assignment under a new fencing token.
 pub(crate) fn offer_again(
     ctx: &mut ApplyContext<'_>,
     task: TaskId,

@@ -1,6 +1,6 @@
 //! A task as the dispatcher and the workers see it.
 //!
-//! For: what is handed out, with its input and journal. Not for: changing a task.
+//! For: what is assigned, with its input and journal. Not for: changing a task.
 //! Invariant: the input of a task is the same whenever it is evaluated, so it is not stored.
 
 use std::sync::Arc;
@@ -63,7 +63,7 @@ pub(crate) fn ready_task(state: &mut State, task: TaskId, step: &Step) -> Result
     })
 }
 
-/// The task as a worker sees it; `None` where it is not to be handed out.
+/// The task as a worker sees it; `None` where it is not to be assigned.
 pub(crate) fn offer(state: &mut State, task: TaskId) -> Result<Option<TaskOffer>> {
     let Some(step) = state.step(task)? else { return Ok(None) };
     if !matches!(step.state, StepState::Ready | StepState::Taken) || step.attempt == 0 {

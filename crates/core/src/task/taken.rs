@@ -31,10 +31,10 @@ pub struct TaskTaken {
     /// The instance.
     #[n(2)]
     pub instance: WorkerInstance,
-    /// The effect class under which it was handed out.
+    /// The effect class under which it was assigned.
     #[n(3)]
     pub effect: EffectClass,
-    /// When it was handed out.
+    /// When it was assigned.
     #[n(4)]
     pub at: Time,
 }

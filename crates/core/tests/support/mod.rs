@@ -492,7 +492,7 @@ impl World {
                 LiveTask::Ready(task) | LiveTask::Taken { task, .. } => (task.task, task.token),
             })
             .collect();
-        assert_eq!(found, self.ready, "recovery finds other tasks than were handed out");
+        assert_eq!(found, self.ready, "recovery finds other tasks than were assigned");
     }
 }
 

@@ -293,7 +293,7 @@ impl Pool {
         });
     }
 
-    /// Notes how an attempt of an instance went. Returns whether its breaker has opened.
+    /// Records the outcome of an instance's attempt. Returns whether its breaker has opened.
     pub(crate) fn judge(&mut self, id: WorkerInstanceId, judge: impl FnOnce(&mut Breaker)) -> bool {
         let Some(instance) = self.instances.get_mut(&id) else { return false };
         let before = instance.breaker.until();

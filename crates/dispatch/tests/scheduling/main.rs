@@ -1,4 +1,4 @@
-//! The promises of hand-out, one by one: order, fairness, limits, routes, health, and what is shown of them.
+//! The promises of the dispatcher, one by one: order, fairness, limits, routes, health, and what is shown of them.
 //!
 //! For: the dispatcher alone, by small scripts. Not for: what is recorded (see `partition`), or threads.
 //! Invariant: every test is a sequence of calls with times of its own; the same calls give the same assignments.
@@ -75,7 +75,7 @@ impl Scene {
         self.dispatcher.join(&hello, Locality::Remote, 28, self.now)
     }
 
-    /// Hands out what can be handed out now.
+    /// Assigns what can be assigned now.
     fn assign(&mut self) -> Vec<(TaskId, WorkerInstanceId)> {
         self.dispatcher.assign(self.now).into_iter().map(|given| (given.task, given.instance)).collect()
     }

@@ -1,7 +1,7 @@
-//! A partition for targets: the machine, its rows, its log, and what was handed out.
+//! A partition for targets: the machine, its rows, its log, and its assignments.
 //!
 //! For: sending commands as the engine does, and checking the laws afterwards. Not for: choosing commands.
-//! Invariant: what recovery would find is what was handed out, after every record.
+//! Invariant: what recovery would find is what was assigned, after every record.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -75,7 +75,7 @@ pub(super) struct World {
     memory: Arc<Memory>,
     log: Vec<(Time, Command)>,
     pub(super) now: Time,
-    /// What is handed out, or waits to be.
+    /// What is assigned, or waits to be.
     pub(super) open: BTreeMap<TaskId, Token>,
     /// Every attempt that there ever was.
     pub(super) attempts: Vec<(TaskId, Token)>,
@@ -204,7 +204,7 @@ impl World {
             LiveTask::Ready(task) | LiveTask::Taken { task, .. } => (task.task, task.token),
         });
         let found: BTreeMap<TaskId, Token> = found.collect();
-        assert_eq!(found, self.open, "recovery finds other tasks than were handed out");
+        assert_eq!(found, self.open, "recovery finds other tasks than were assigned");
         for task in found.keys() {
             self.machine.offer(*task).expect("an open task can be offered");
         }

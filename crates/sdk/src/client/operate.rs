@@ -121,7 +121,7 @@ impl Client {
         self.call::<DrainAgent>(&named(name, version), &EmptyRequest {}).await
     }
 
-    /// Hands out to a drained agent again.
+    /// Assigns tasks to a drained agent again.
     pub async fn resume_agent(&self, name: &str, version: Option<&str>) -> Result<()> {
         self.call::<ResumeAgent>(&named(name, version), &EmptyRequest {}).await
     }

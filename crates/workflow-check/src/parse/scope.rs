@@ -1,7 +1,7 @@
 //! What a name means at its place.
 //!
-//! For: resolving what expressions look at. Not for: their grammar.
-//! Invariant: a step's name means the step of that name in the nearest enclosing block; every look at a step is an
+//! For: resolving the references of expressions. Not for: their grammar.
+//! Invariant: a step's name means the step of that name in the nearest enclosing block; every reference to a step is an
 //! edge of the block that both belong to.
 
 use std::{

@@ -265,11 +265,11 @@ export interface CapabilityStatistics {
    */
   p95?: Duration | null;
   /**
-   * How long tasks waited before they were handed out: the median.
+   * How long tasks waited before they were assigned: the median.
    */
   queued_p50?: Duration | null;
   /**
-   * How long tasks waited before they were handed out: the 95th percentile.
+   * How long tasks waited before they were assigned: the 95th percentile.
    */
   queued_p95?: Duration | null;
   /**
@@ -1024,7 +1024,7 @@ export interface Queue {
    */
   ended_minute: number;
   /**
-   * Tasks handed out in the last minute.
+   * Tasks assigned in the last minute.
    */
   handed_out_minute: number;
   /**
@@ -1048,7 +1048,7 @@ export interface Queue {
    */
   paused: number;
   /**
-   * Why nothing is handed out although tasks wait.
+   * Why nothing is assigned although tasks wait.
    */
   reason?: string | null;
   /**
@@ -1078,7 +1078,7 @@ export interface Quota {
    */
   limited: number;
   /**
-   * Tasks that instances work on at once; 0 hands out nothing.
+   * Tasks that run at once; with 0, none is assigned.
    */
   max_concurrent?: number | null;
   /**
@@ -1086,7 +1086,7 @@ export interface Quota {
    */
   max_waiting?: number | null;
   /**
-   * Tasks handed out in a time.
+   * Tasks assigned in a time.
    */
   rate?: Rate | null;
   /**
@@ -1095,7 +1095,7 @@ export interface Quota {
   scope: string;
 }
 /**
- * How fast tasks are handed out: a token bucket.
+ * How fast tasks are assigned: a token bucket.
  */
 export interface Rate {
   /**
@@ -1125,7 +1125,7 @@ export interface QuotaList {
  */
 export interface QuotaRequest {
   /**
-   * Tasks that instances work on at once; 0 hands out nothing.
+   * Tasks that run at once; with 0, none is assigned.
    */
   max_concurrent?: number | null;
   /**
@@ -1133,12 +1133,12 @@ export interface QuotaRequest {
    */
   max_waiting?: number | null;
   /**
-   * Tasks handed out in a time.
+   * Tasks assigned in a time.
    */
   rate?: Rate | null;
 }
 /**
- * Whether a probe is content.
+ * The result of a probe.
  */
 export interface Ready {
   /**
@@ -1307,7 +1307,7 @@ export interface Run {
    */
   parent?: TaskId | null;
   /**
-   * Whether hand-out of its tasks is held back.
+   * Whether the assignment of its tasks is paused.
    */
   paused: boolean;
   /**
@@ -1362,7 +1362,7 @@ export interface RunSummary {
    */
   parent?: TaskId | null;
   /**
-   * Whether hand-out of its tasks is held back.
+   * Whether the assignment of its tasks is paused.
    */
   paused: boolean;
   /**

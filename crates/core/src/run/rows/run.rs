@@ -89,7 +89,7 @@ pub struct Run {
     /// Its status.
     #[n(4)]
     pub status: RunStatus,
-    /// Whether hand-out of its tasks is held back.
+    /// Whether the assignment of its tasks is paused.
     #[n(5)]
     pub paused: bool,
     /// When it was started.
@@ -191,7 +191,7 @@ impl Run {
         self.cancelling.is_some() || self.stopping > 0
     }
 
-    /// Whether its tasks are not handed out now.
+    /// Whether its tasks are not assigned now.
     pub fn is_held(&self) -> bool {
         self.paused || self.cancelling.is_some()
     }

@@ -27,7 +27,7 @@ pub struct RunSummary {
     pub workflow: String,
     /// Its status.
     pub status: RunStatus,
-    /// Whether hand-out of its tasks is held back.
+    /// Whether the assignment of its tasks is paused.
     pub paused: bool,
     /// Its priority.
     pub priority: i32,

@@ -239,7 +239,7 @@ QuotaScope = TypeAliasType("QuotaScope", str)
 
 
 class Rate(Model):
-    """How fast tasks are handed out: a token bucket."""
+    """How fast tasks are assigned: a token bucket."""
 
     model_config = ConfigDict(
         extra='forbid',
@@ -253,7 +253,7 @@ class Rate(Model):
 
 
 class Ready(Model):
-    """Whether a probe is content."""
+    """The result of a probe."""
 
     status: str
     """Always `ok`; what is not is a problem."""
@@ -514,9 +514,9 @@ class CapabilityStatistics(Model):
     p95: Duration | None = None
     """How long completed attempts took: the 95th percentile."""
     queued_p50: Duration | None = None
-    """How long tasks waited before they were handed out: the median."""
+    """How long tasks waited before they were assigned: the median."""
     queued_p95: Duration | None = None
-    """How long tasks waited before they were handed out: the 95th percentile."""
+    """How long tasks waited before they were assigned: the 95th percentile."""
     unknown: Annotated[int, Field(ge=0)]
     """Attempts whose outcome is unknown."""
 
@@ -711,7 +711,7 @@ class Queue(Model):
     ended_minute: Annotated[int, Field(ge=0)]
     """Attempts that ended in the last minute."""
     handed_out_minute: Annotated[int, Field(ge=0)]
-    """Tasks handed out in the last minute."""
+    """Tasks assigned in the last minute."""
     holders: list[Holder]
     """The instances that run its tasks, those with the most first."""
     instances: Annotated[int, Field(ge=0)]
@@ -723,7 +723,7 @@ class Queue(Model):
     paused: Annotated[int, Field(ge=0)]
     """Of these: held back because their run is paused."""
     reason: str | None = None
-    """Why nothing is handed out although tasks wait."""
+    """Why nothing is assigned although tasks wait."""
     waiting: Annotated[int, Field(ge=0)]
     """Tasks that wait for an instance."""
 
@@ -743,11 +743,11 @@ class Quota(Model):
     limited: Annotated[int, Field(ge=0)]
     """Tasks that wait because of it."""
     max_concurrent: Annotated[int | None, Field(ge=0)] = None
-    """Tasks that instances work on at once; 0 hands out nothing."""
+    """Tasks that run at once; with 0, none is assigned."""
     max_waiting: Annotated[int | None, Field(ge=0)] = None
     """Tasks that may wait."""
     rate: Rate | None = None
-    """Tasks handed out in a time."""
+    """Tasks assigned in a time."""
     scope: QuotaScope
     """What it is about."""
 
@@ -766,11 +766,11 @@ class QuotaRequest(Model):
         extra='forbid',
     )
     max_concurrent: Annotated[int | None, Field(ge=0)] = None
-    """Tasks that instances work on at once; 0 hands out nothing."""
+    """Tasks that run at once; with 0, none is assigned."""
     max_waiting: Annotated[int | None, Field(ge=0)] = None
     """Tasks that wait; once there are as many, starts of runs that would add to them are answered `unavailable`."""
     rate: Rate | None = None
-    """Tasks handed out in a time."""
+    """Tasks assigned in a time."""
 
 
 class RefusedRecord(Model):
@@ -831,7 +831,7 @@ class Run(Model):
     parent: TaskId | None = None
     """The task of the run above that started it."""
     paused: bool
-    """Whether hand-out of its tasks is held back."""
+    """Whether the assignment of its tasks is paused."""
     priority: int
     """Added to the priority of every step."""
     run: RunId
@@ -860,7 +860,7 @@ class RunSummary(Model):
     parent: TaskId | None = None
     """The task of the run above that started it."""
     paused: bool
-    """Whether hand-out of its tasks is held back."""
+    """Whether the assignment of its tasks is paused."""
     priority: int
     """Added to the priority of every step."""
     run: RunId
