@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use consort_types::{
-    BlobHash, Code, Error, Payload, Result, RunId, Seq, TaskId, Time, Token, WorkerInstance, limits, worker::TaskOffer,
+    BlobHash, Code, Error, Payload, Result, RunId, Seq, StepInstanceId, Time, Token, WorkerInstance, limits,
+    worker::TaskOffer,
 };
 
 use crate::{
@@ -141,10 +142,14 @@ impl Machine {
     }
 
     /// Tasks that are not over, in order, for rebuilding the dispatcher after recovery.
-    pub fn live_tasks(&mut self, after: Option<TaskId>, limit: usize) -> Result<(Vec<LiveTask>, Option<TaskId>)> {
-        let zero = TaskId { run: RunId([0; 16]), scope: 0, index: 0 };
-        let from = after.map_or(zero, |task| TaskId { index: task.index.saturating_add(1), ..task });
-        let end = TaskId { run: RunId([0xff; 16]), scope: u32::MAX, index: u32::MAX };
+    pub fn live_tasks(
+        &mut self,
+        after: Option<StepInstanceId>,
+        limit: usize,
+    ) -> Result<(Vec<LiveTask>, Option<StepInstanceId>)> {
+        let zero = StepInstanceId { run: RunId([0; 16]), scope: 0, index: 0 };
+        let from = after.map_or(zero, |task| StepInstanceId { index: task.index.saturating_add(1), ..task });
+        let end = StepInstanceId { run: RunId([0xff; 16]), scope: u32::MAX, index: u32::MAX };
         let page = self.state.tables.live.range(&from, &end, limit)?;
         let last = if page.len() == limit { page.last().map(|(task, _)| *task) } else { None };
         let mut tasks = Vec::new();
@@ -163,7 +168,7 @@ impl Machine {
     }
 
     /// The task as a worker sees it; `None` where it is over, or not assigned now.
-    pub fn offer(&mut self, task: TaskId) -> Result<Option<TaskOffer>> {
+    pub fn offer(&mut self, task: StepInstanceId) -> Result<Option<TaskOffer>> {
         offer::offer(&mut self.state, task)
     }
 
@@ -175,7 +180,7 @@ impl Machine {
     pub fn late_report(
         &mut self,
         namespace: &str,
-        task: TaskId,
+        task: StepInstanceId,
         token: Token,
         by: &WorkerInstance,
     ) -> Result<LateReport> {

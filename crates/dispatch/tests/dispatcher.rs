@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 
 use consort_dispatch::{Claim, Dispatcher, WorkerInstanceId};
 use consort_types::{
-    EffectClass, Locality, RunId, Span, TaskId, Time, Token,
+    EffectClass, Locality, RunId, Span, StepInstanceId, Time, Token,
     task::{ConcurrencyKey, ReadyTask},
     worker::{AgentDeclaration, CapabilityDeclaration, Hello},
 };
 
-fn task(run: u8, index: u32) -> TaskId {
-    TaskId { run: RunId([run; 16]), scope: 0, index }
+fn task(run: u8, index: u32) -> StepInstanceId {
+    StepInstanceId { run: RunId([run; 16]), scope: 0, index }
 }
 
 fn ready(run: u8, index: u32) -> ReadyTask {
@@ -323,7 +323,7 @@ fn many_mixed_calls_conserve_tasks() {
         assert_eq!(dispatcher.held() + dispatcher.queued(), live.len(), "every task is somewhere");
         // What is held keeps its key: let it end, and then everything else can be assigned.
         let held: Vec<_> = live.iter().filter(|(id, token)| dispatcher.holder(**id, **token).is_some()).collect();
-        let held: Vec<TaskId> = held.into_iter().map(|(id, _)| *id).collect();
+        let held: Vec<StepInstanceId> = held.into_iter().map(|(id, _)| *id).collect();
         for id in held {
             dispatcher.remove(id, live.remove(&id));
         }

@@ -14,7 +14,7 @@ use std::{
     sync::Arc,
 };
 
-use consort_types::{BlobHash, Code, Error, Payload, Result, RunId, Seq, Span, TaskId, Time, Token, limits};
+use consort_types::{BlobHash, Code, Error, Payload, Result, RunId, Seq, Span, StepInstanceId, Time, Token, limits};
 use consort_workflow::{CompiledWorkflow, Definition};
 use serde_json::Value;
 
@@ -69,7 +69,7 @@ pub(crate) struct State {
     pub(crate) tables: Tables,
     pub(crate) meta: Meta,
     pub(crate) documents: Documents,
-    pub(crate) inputs: Cache<(TaskId, Token), Payload>,
+    pub(crate) inputs: Cache<(StepInstanceId, Token), Payload>,
     pub(crate) units_max: usize,
     pub(crate) cost_max: u64,
     pub(crate) descendants_max: u32,
@@ -175,12 +175,12 @@ impl State {
         if run.namespace == namespace { Ok(run) } else { Err(not_in(namespace, id)) }
     }
 
-    pub(crate) fn step(&mut self, task: TaskId) -> Result<Option<Step>> {
+    pub(crate) fn step(&mut self, task: StepInstanceId) -> Result<Option<Step>> {
         self.tables.steps.get(&task)
     }
 
     /// A step instance that must be there: a missing one means that rows were lost.
-    pub(crate) fn known_step(&mut self, task: TaskId) -> Result<Step> {
+    pub(crate) fn known_step(&mut self, task: StepInstanceId) -> Result<Step> {
         self.step(task)?.ok_or_else(|| missing("step", &task))
     }
 

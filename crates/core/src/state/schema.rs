@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use consort_types::{BlobHash, Result, RunId, Seq, TaskId};
+use consort_types::{BlobHash, Result, RunId, Seq, StepInstanceId};
 use consort_workflow::CompiledWorkflow;
 
 use super::rows::{BlobUse, Marker, Meta};
@@ -172,7 +172,7 @@ tables! {
     /// Starts that can be repeated: number 0, name = idempotency key. (Rows go with the run that they name.)
     idempotency: b'k', NamedKey => IdempotencyRecord, 256, of partition;
     /// Step instances.
-    steps: b's', TaskId => Step, 16384, of run until Deleted;
+    steps: b's', StepInstanceId => Step, 16384, of run until Deleted;
     /// Scopes.
     scopes: b'c', ScopeKey => Scope, 4096, of run until Deleted;
     /// Items of scopes.
@@ -184,7 +184,7 @@ tables! {
     /// Armed timers.
     timers: b't', TimerKey => Marker, 4096, of run until Due;
     /// Step instances that are active or wait, for recovery and cancellation.
-    live: b'q', TaskId => Marker, 4096, of run until Ended;
+    live: b'q', StepInstanceId => Marker, 4096, of run until Ended;
     /// Work that was left to a later record.
     later: b'd', LaterKey => Later, 4096, of run until Idle;
     /// Signals that wait to be read.

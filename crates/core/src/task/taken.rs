@@ -3,7 +3,7 @@
 //! For: the command and its rule. Not for: choosing the instance (the dispatcher does).
 //! Invariant: it may be recorded late, but is durable before a `write` attempt is sent.
 
-use consort_types::{EffectClass, Result, TaskId, Time, Token, WorkerInstance};
+use consort_types::{EffectClass, Result, StepInstanceId, Time, Token, WorkerInstance};
 use minicbor::{Decode, Encode};
 
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
 pub struct TaskTaken {
     /// The task.
     #[n(0)]
-    pub task: TaskId,
+    pub task: StepInstanceId,
     /// The attempt's token.
     #[n(1)]
     pub token: Token,

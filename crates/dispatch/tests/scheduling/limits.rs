@@ -5,7 +5,7 @@
 
 use consort_dispatch::Dispatcher;
 use consort_types::{
-    Span, TaskId, Time,
+    Span, StepInstanceId, Time,
     registry::{LimitScope, Rate, TaskLimit},
 };
 
@@ -24,7 +24,7 @@ fn set(scene: &mut Scene, scope: &LimitScope, limit: TaskLimit) {
 }
 
 /// Assigns as much as possible, then ends all of it. Returns how many.
-fn turn(scene: &mut Scene, held: &mut Vec<TaskId>) -> usize {
+fn turn(scene: &mut Scene, held: &mut Vec<StepInstanceId>) -> usize {
     let given = scene.assign();
     held.extend(given.iter().map(|(task, _)| *task));
     given.len()

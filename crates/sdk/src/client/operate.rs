@@ -23,7 +23,7 @@ use consort_api::{
     runs::RunParams,
     server::{RetentionRequest, SetRetention},
 };
-use consort_types::{Result, RunId, Span, TaskId, registry::LimitScope};
+use consort_types::{Result, RunId, Span, StepInstanceId, registry::LimitScope};
 use serde::Serialize;
 
 use super::Client;
@@ -102,7 +102,7 @@ impl Client {
     }
 
     /// Decides an approval, or the unknown outcome of a lost `write` attempt.
-    pub async fn decide(&self, task: TaskId, request: &DecideRequest) -> Result<()> {
+    pub async fn decide(&self, task: StepInstanceId, request: &DecideRequest) -> Result<()> {
         self.call::<Decide>(&ItemParams { task }, request).await
     }
 

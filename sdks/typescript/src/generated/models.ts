@@ -75,7 +75,7 @@ export type RunStatus =
 /**
  * The id of a step instance: `RUN.SCOPE.INDEX`, such as `01J8Z3K4M5N6P7Q8R9S0T1V2W3.0.2`.
  */
-export type TaskId = string;
+export type StepInstanceId = string;
 /**
  * The decision that an item of the inbox waits for.
  */
@@ -840,7 +840,7 @@ export interface HistoryEntry {
   /**
    * The step instance, where it is about one.
    */
-  task?: TaskId | null;
+  task?: StepInstanceId | null;
   /**
    * An instant: RFC 3339 in UTC with milliseconds, such as `2026-11-22T10:00:00.000Z`.
    */
@@ -1305,7 +1305,7 @@ export interface Run {
   /**
    * The task of the run above that started it.
    */
-  parent?: TaskId | null;
+  parent?: StepInstanceId | null;
   /**
    * Whether the assignment of its tasks is paused.
    */
@@ -1360,7 +1360,7 @@ export interface RunSummary {
   /**
    * The task of the run above that started it.
    */
-  parent?: TaskId | null;
+  parent?: StepInstanceId | null;
   /**
    * Whether the assignment of its tasks is paused.
    */

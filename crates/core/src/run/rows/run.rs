@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use consort_types::{BlobHash, Error, Payload, RunId, Seq, TaskId, Time};
+use consort_types::{BlobHash, Error, Payload, RunId, Seq, StepInstanceId, Time};
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 
@@ -106,7 +106,7 @@ pub struct Run {
     pub error: Option<Error>,
     /// The step of the run above that started it.
     #[n(10)]
-    pub parent: Option<TaskId>,
+    pub parent: Option<StepInstanceId>,
     /// How many runs are above it.
     #[n(11)]
     pub depth: u32,

@@ -320,6 +320,10 @@ StatusFilter = TypeAliasType("StatusFilter", Literal['running', 'cancelling', 'c
 """A status by which a listing can be filtered."""
 
 
+StepInstanceId = TypeAliasType("StepInstanceId", str)
+"""The id of a step instance: `RUN.SCOPE.INDEX`, such as `01J8Z3K4M5N6P7Q8R9S0T1V2W3.0.2`."""
+
+
 StepState = TypeAliasType("StepState", Literal['pending', 'queued', 'running', 'suspended', 'backoff', 'unknown', 'waiting', 'waiting_approval', 'completed', 'failed', 'skipped', 'cancelled'] | str)
 """The state of a step instance."""
 
@@ -337,10 +341,6 @@ class TaskCounts(Model):
     """Tasks that failed for good or were cancelled."""
     waiting: Annotated[int, Field(ge=0)]
     """Tasks that wait: for an instance, a back-off, an answer in their journal, or a decision."""
-
-
-TaskId = TypeAliasType("TaskId", str)
-"""The id of a step instance: `RUN.SCOPE.INDEX`, such as `01J8Z3K4M5N6P7Q8R9S0T1V2W3.0.2`."""
 
 
 Time = TypeAliasType("Time", AwareDatetime)
@@ -626,7 +626,7 @@ class HistoryEntry(Model):
     """Of `run_ended`: how."""
     step: str | None = None
     """The step's path, where it is about one."""
-    task: TaskId | None = None
+    task: StepInstanceId | None = None
     """The step instance, where it is about one."""
     time: Time
     """When, in log time."""
@@ -656,7 +656,7 @@ class InboxItem(Model):
     """Since when it waits."""
     step: str
     """The step's path."""
-    task: TaskId
+    task: StepInstanceId
     """What to name in the decision."""
     title: str
     """The question."""
@@ -801,7 +801,7 @@ class ReplayedStep(Model):
     """Its path."""
     state: StepState
     """How it ended, or its last state."""
-    task: TaskId
+    task: StepInstanceId
     """Its id."""
 
 
@@ -828,7 +828,7 @@ class Run(Model):
     """Where it was forked from."""
     output: Document | None = None
     """What it made."""
-    parent: TaskId | None = None
+    parent: StepInstanceId | None = None
     """The task of the run above that started it."""
     paused: bool
     """Whether the assignment of its tasks is paused."""
@@ -857,7 +857,7 @@ class RunSummary(Model):
     """Its labels."""
     origin: Origin | None = None
     """Where it was forked from."""
-    parent: TaskId | None = None
+    parent: StepInstanceId | None = None
     """The task of the run above that started it."""
     paused: bool
     """Whether the assignment of its tasks is paused."""
@@ -956,7 +956,7 @@ class Step(Model):
     """When it began."""
     state: StepState
     """Its state."""
-    task: TaskId
+    task: StepInstanceId
     """Its id."""
 
 
@@ -989,7 +989,7 @@ class StepNode(Model):
     """Its state."""
     target: str | None = None
     """The capability or agent that is called."""
-    task: TaskId
+    task: StepInstanceId
     """Its id."""
     wake_at: Time | None = None
     """When a wait or back-off is over."""
@@ -1138,11 +1138,11 @@ __all__ = [
     "Status",
     "StatusFilter",
     "Step",
+    "StepInstanceId",
     "StepNode",
     "StepPage",
     "StepState",
     "TaskCounts",
-    "TaskId",
     "Time",
     "WeightRequest",
     "WorkerInstance",
