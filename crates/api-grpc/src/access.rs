@@ -16,7 +16,7 @@ use crate::status::{status, unauthenticated};
 /// The service that needs no token: it reveals nothing but that the server is there.
 const OPEN: &str = "/grpc.health.v1.Health/";
 
-/// Decides whether a call may come in.
+/// Decides whether a call is admitted.
 pub(crate) fn admit<B>(peer: SocketAddr, request: &Request<B>, token: Option<&Secret>) -> Result<(), Status> {
     let headers = request.headers();
     if headers.contains_key(header::ORIGIN) {

@@ -28,7 +28,7 @@ pub(crate) enum Refusal {
     Forbidden(Error),
 }
 
-/// Decides whether a request may come in. With a token the token decides; without one only this machine may.
+/// Decides whether a request is admitted. With a token the token decides; without one only this machine may.
 pub(crate) fn admit(
     peer: Option<Peer>,
     uri: &Uri,

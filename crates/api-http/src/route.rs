@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 
 use crate::{answer::ResponseBody, problem::Problem, request::RequestContext, state::Api};
 
-/// What comes of a request.
+/// The outcome of a request.
 pub(crate) type Answer = Result<Response<Body>, Problem>;
 
 /// What a handler of an operation gives.

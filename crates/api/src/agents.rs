@@ -168,11 +168,11 @@ pub struct CapabilityStatistics {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema::Duration>")]
     pub p95: Option<Span>,
-    /// How long tasks waited before they were handed out: the median.
+    /// How long tasks waited before they were assigned: the median.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema::Duration>")]
     pub queued_p50: Option<Span>,
-    /// How long tasks waited before they were handed out: the 95th percentile.
+    /// How long tasks waited before they were assigned: the 95th percentile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema::Duration>")]
     pub queued_p95: Option<Span>,
@@ -298,7 +298,7 @@ impl Operation for ResumeAgent {
     const SPEC: Spec = Spec {
         id: "resumeAgent",
         path: "/v1/agents/{name}/resume",
-        doc: "Hands out to a drained agent again.",
+        doc: "Assigns tasks to a drained agent again.",
         words: &["agents resume"],
         ..OPERATE
     };

@@ -3,7 +3,7 @@
 //! For: approvals and unknown outcomes. Not for: signals (any program may send those).
 //! Invariant: a decision names who made it.
 
-use consort_types::{Code, RunId, TaskId, Time, limits};
+use consort_types::{Code, RunId, StepInstanceId, Time, limits};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -39,7 +39,7 @@ impl InboxKind {
 pub struct InboxItem {
     /// What to name in the decision.
     #[schemars(with = "schema::Task")]
-    pub task: TaskId,
+    pub task: StepInstanceId,
     /// Its run.
     #[schemars(with = "schema::Run")]
     pub run: RunId,
@@ -84,7 +84,7 @@ impl Operation for ListInbox {
 pub struct ItemParams {
     /// The item.
     #[schemars(with = "schema::Task")]
-    pub task: TaskId,
+    pub task: StepInstanceId,
 }
 
 /// Shows an item.

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use consort_types::{Code, RunId, Span, TaskId, Time, limits};
+use consort_types::{Code, RunId, Span, StepInstanceId, Time, limits};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -99,7 +99,7 @@ pub struct Counts {
 pub struct StepNode {
     /// Its id.
     #[schemars(with = "schema::Task")]
-    pub task: TaskId,
+    pub task: StepInstanceId,
     /// Its name, or its place among its siblings (`[3]`, `#2`).
     pub name: String,
     /// `call`, `group`, `workflow`, `wait`, `approve`, `for_each` or `repeat`.
@@ -166,7 +166,7 @@ impl Operation for RunTree {
 pub struct Step {
     /// Its id.
     #[schemars(with = "schema::Task")]
-    pub task: TaskId,
+    pub task: StepInstanceId,
     /// Its path.
     pub path: String,
     /// Its state.
@@ -243,7 +243,7 @@ pub struct HistoryEntry {
     /// The step instance, where it is about one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema::Task>")]
-    pub task: Option<TaskId>,
+    pub task: Option<StepInstanceId>,
     /// The step's path, where it is about one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<String>,
@@ -343,7 +343,7 @@ pub enum EventKind {
     Decided,
     /// A signal arrived.
     SignalReceived,
-    /// Hand-out of tasks was held back.
+    /// The assignment of tasks was paused.
     RunPaused,
     /// Tasks are assigned again.
     RunResumed,
@@ -427,7 +427,7 @@ impl Operation for RunSource {
 pub struct ReplayedStep {
     /// Its id.
     #[schemars(with = "schema::Task")]
-    pub task: TaskId,
+    pub task: StepInstanceId,
     /// Its path.
     pub path: String,
     /// How it ended, or its last state.
@@ -586,7 +586,7 @@ pub struct StepParams {
     pub run: RunId,
     /// The step instance.
     #[schemars(with = "schema::Task")]
-    pub task: TaskId,
+    pub task: StepInstanceId,
 }
 
 /// The output of a step.

@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn the_form_of_a_plain_value_is_said_once() {
         let document = openapi();
-        for name in ["Time", "Duration", "RunId", "TaskId", "QuotaScope"] {
+        for name in ["Time", "Duration", "RunId", "StepInstanceId", "QuotaScope"] {
             assert!(document["components"]["schemas"][name]["description"].is_string(), "{name}");
         }
         let started = &document["components"]["schemas"]["RunSummary"]["properties"]["started_at"];

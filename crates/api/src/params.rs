@@ -4,7 +4,7 @@
 //! Invariant: what [`encode`] writes, [`decode`] reads as the same value; a parameter that is not declared, comes twice
 //! or has another form is refused with its name.
 
-use consort_types::{Code, Error, Result, RunId, Span, TaskId, registry::LimitScope};
+use consort_types::{Code, Error, Result, RunId, Span, StepInstanceId, registry::LimitScope};
 use schemars::Schema;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -110,7 +110,7 @@ fn member<'a>(family: &str, name: &'a str) -> Option<&'a str> {
 fn check_format(format: Option<&str>, text: &str) -> Result<()> {
     match format {
         Some("run-id") => text.parse::<RunId>().map(drop),
-        Some("task-id") => text.parse::<TaskId>().map(drop),
+        Some("task-id") => text.parse::<StepInstanceId>().map(drop),
         Some("duration") => text.parse::<Span>().map(drop),
         Some("quota-scope") => text.parse::<LimitScope>().map(drop),
         _ => Ok(()),

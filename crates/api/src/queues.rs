@@ -33,13 +33,13 @@ pub struct Queue {
     pub oldest: Option<Time>,
     /// Instances that could take its tasks.
     pub instances: u32,
-    /// Tasks handed out in the last minute.
+    /// Tasks assigned in the last minute.
     pub handed_out_minute: u32,
     /// Attempts that ended in the last minute.
     pub ended_minute: u32,
     /// The instances that run its tasks, those with the most first.
     pub holders: Vec<Holder>,
-    /// Why nothing is handed out although tasks wait.
+    /// Why nothing is assigned although tasks wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -72,7 +72,7 @@ impl Operation for ListQueues {
     };
 }
 
-/// How fast tasks are handed out: a token bucket.
+/// How fast tasks are assigned: a token bucket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rate {
@@ -102,10 +102,10 @@ impl From<Rate> for registry::Rate {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct QuotaRequest {
-    /// Tasks that instances work on at once; 0 hands out nothing.
+    /// Tasks that run at once; with 0, none is assigned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_concurrent: Option<u32>,
-    /// Tasks handed out in a time.
+    /// Tasks assigned in a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<Rate>,
     /// Tasks that wait; once there are as many, starts of runs that would add to them are answered `unavailable`.
@@ -125,10 +125,10 @@ pub struct Quota {
     /// What it is about.
     #[schemars(with = "schema::QuotaScope")]
     pub scope: LimitScope,
-    /// Tasks that instances work on at once; 0 hands out nothing.
+    /// Tasks that run at once; with 0, none is assigned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_concurrent: Option<u32>,
-    /// Tasks handed out in a time.
+    /// Tasks assigned in a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<Rate>,
     /// Tasks that may wait.

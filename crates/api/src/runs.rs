@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
-use consort_types::{Code, Error, Result, RunId, Span, TaskId, Time, limits};
+use consort_types::{Code, Error, Result, RunId, Span, StepInstanceId, Time, limits};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::value::StrDeserializer};
 
@@ -112,7 +112,7 @@ pub struct RunSummary {
     pub workflow: String,
     /// Its status.
     pub status: RunStatus,
-    /// Whether hand-out of its tasks is held back.
+    /// Whether the assignment of its tasks is paused.
     pub paused: bool,
     /// Added to the priority of every step.
     pub priority: i32,
@@ -129,7 +129,7 @@ pub struct RunSummary {
     /// The task of the run above that started it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema::Task>")]
-    pub parent: Option<TaskId>,
+    pub parent: Option<StepInstanceId>,
     /// Where it was forked from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,

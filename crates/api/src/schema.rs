@@ -28,7 +28,7 @@ plain!(Run, "RunId", {
     "type": "string", "format": "run-id",
     "description": "The id of a run: a ULID of 26 characters, such as `01J8Z3K4M5N6P7Q8R9S0T1V2W3`.",
 });
-plain!(Task, "TaskId", {
+plain!(Task, "StepInstanceId", {
     "type": "string", "format": "task-id",
     "description": "The id of a step instance: `RUN.SCOPE.INDEX`, such as `01J8Z3K4M5N6P7Q8R9S0T1V2W3.0.2`.",
 });

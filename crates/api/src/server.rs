@@ -274,7 +274,7 @@ impl Operation for OpenApi {
     };
 }
 
-/// Whether a probe is content.
+/// The result of a probe.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Ready {
     /// Always `ok`; what is not is a problem.

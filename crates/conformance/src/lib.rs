@@ -16,7 +16,7 @@ use std::fmt::Write as _;
 use parking_lot::Mutex;
 use sdk::Sdk;
 
-/// A scenario's name, and what came of it with each SDK.
+/// A scenario's name, and its outcome with each SDK.
 pub type Row = (String, Vec<(Sdk, Result<(), String>)>);
 
 /// Scenarios that are run at once: most of them wait most of the time.
@@ -34,7 +34,7 @@ pub fn all_outcomes(names: &[String]) -> Result<Vec<Row>, String> {
     Ok(scenarios.iter().enumerate().map(|(at, one)| (one.name.clone(), row(at))).collect())
 }
 
-/// Runs scenarios against one SDK, some at once; what came of each, in their order.
+/// Runs scenarios against one SDK, some at once; returns the outcomes, in their order.
 pub fn outcomes(scenarios: &[scenario::Scenario], sdk: Sdk) -> Vec<Result<(), String>> {
     let next = Mutex::new(0..scenarios.len());
     let done = Mutex::new(vec![Err("it was not run".to_owned()); scenarios.len()]);

@@ -2,7 +2,7 @@
 //!
 //! For: the longest time that one record keeps the partition from all others, and the cost of an item by the number
 //! of items. Not for: figures of the whole (that is `consort-bench`).
-//! Invariant: rows are handed out and evicted as the engine does it, so reads are not all from memory.
+//! Invariant: rows are written and evicted as the engine does it, so reads are not all from memory.
 
 #![expect(clippy::disallowed_types, reason = "a measurement reads a clock; the core itself does not")]
 

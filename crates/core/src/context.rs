@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use consort_types::{Code, Error, Payload, Result, RunId, Seq, TaskId, Time, limits};
+use consort_types::{Code, Error, Payload, Result, RunId, Seq, StepInstanceId, Time, limits};
 
 use crate::{
     effect::Effect,
@@ -53,11 +53,11 @@ impl Outcome {
 #[derive(Clone, Debug)]
 pub(crate) enum PendingWork {
     /// All that the instance needs has ended: decide whether it runs.
-    Consider(TaskId),
+    Consider(StepInstanceId),
     /// Begin the instance.
-    Begin(TaskId),
+    Begin(StepInstanceId),
     /// The instance has ended.
-    Finish(TaskId, Outcome),
+    Finish(StepInstanceId, Outcome),
     /// The workflow's own block had closed, and the last run below it has ended.
     Close(ScopeKey),
     /// Start what may start now in a scope of items, iterations or compensations, or close it.
@@ -77,7 +77,7 @@ pub(crate) struct ApplyContext<'a> {
     pub(crate) now: Time,
     effects: Vec<Effect>,
     /// Ends go before all other work, so that what they free is known before more is begun.
-    ends: VecDeque<(TaskId, Outcome)>,
+    ends: VecDeque<(StepInstanceId, Outcome)>,
     pending: VecDeque<PendingWork>,
     /// Scopes that are in the queue to be advanced.
     advancing: BTreeSet<ScopeKey>,
@@ -139,7 +139,7 @@ impl<'a> ApplyContext<'a> {
     }
 
     /// The next end that is decided.
-    pub(crate) fn next_end(&mut self) -> Option<(TaskId, Outcome)> {
+    pub(crate) fn next_end(&mut self) -> Option<(StepInstanceId, Outcome)> {
         let next = self.ends.pop_front();
         self.units += usize::from(next.is_some());
         next
@@ -190,7 +190,7 @@ impl<'a> ApplyContext<'a> {
         self.state.tables.runs.put(id, run);
     }
 
-    pub(crate) fn put_step(&mut self, task: TaskId, step: Step) {
+    pub(crate) fn put_step(&mut self, task: StepInstanceId, step: Step) {
         self.changed.insert(task.run);
         self.state.tables.steps.put(task, step);
     }
@@ -201,7 +201,7 @@ impl<'a> ApplyContext<'a> {
 
     /// Moves an instance to another state, with the counts that follow from it. This is the only place that does, and
     /// [`StepState::may_become`] lists the legal moves.
-    pub(crate) fn set_state(&mut self, task: TaskId, step: &mut Step, state: StepState) {
+    pub(crate) fn set_state(&mut self, task: StepInstanceId, step: &mut Step, state: StepState) {
         let from = step.state;
         assert!(from.may_become(state), "step {task} is {from:?} and cannot become {state:?}");
         if step.attempt > 0 {
@@ -218,7 +218,7 @@ impl<'a> ApplyContext<'a> {
 
     // History, timers, blobs.
 
-    pub(crate) fn record_history(&mut self, run: RunId, step: Option<TaskId>, event: HistoryEvent) {
+    pub(crate) fn record_history(&mut self, run: RunId, step: Option<StepInstanceId>, event: HistoryEvent) {
         let key = HistoryKey { run, seq: self.seq, n: self.recorded };
         self.recorded += 1;
         self.changed.insert(run);
@@ -232,13 +232,13 @@ impl<'a> ApplyContext<'a> {
         self.recorded
     }
 
-    pub(crate) fn arm(&mut self, due: Time, task: TaskId, kind: TimerKind, entry: u32) {
+    pub(crate) fn arm(&mut self, due: Time, task: StepInstanceId, kind: TimerKind, entry: u32) {
         let timer = TimerKey { due, task, kind, entry };
         self.state.timer_armed(timer);
         self.state.tables.timers.put(timer, Marker);
     }
 
-    pub(crate) fn disarm(&mut self, due: Option<Time>, task: TaskId, kind: TimerKind) {
+    pub(crate) fn disarm(&mut self, due: Option<Time>, task: StepInstanceId, kind: TimerKind) {
         if let Some(due) = due {
             let timer = TimerKey { due, task, kind, entry: 0 };
             self.state.timer_gone(timer);

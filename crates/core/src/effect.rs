@@ -4,7 +4,7 @@
 //! Invariant: effects are volatile; each can be derived again from the state (see `Machine::live_tasks`).
 
 use consort_types::{
-    BlobHash, Code, RunId, Seq, TaskId, Time, Token, WorkerInstance,
+    BlobHash, Code, RunId, Seq, StepInstanceId, Time, Token, WorkerInstance,
     registry::{AgentState, LimitScope, TaskLimit},
     task::ReadyTask,
     worker::JournalEntry,
@@ -17,7 +17,7 @@ pub enum LiveTask {
     Ready(ReadyTask),
     /// An instance took it, and may still hold it.
     Taken {
-        /// What was handed out.
+        /// The assignment.
         task: ReadyTask,
         /// The instance.
         instance: WorkerInstance,
@@ -55,7 +55,7 @@ pub enum Effect {
     /// its end is no evidence about its instance.
     AttemptEnded {
         /// The task.
-        task: TaskId,
+        task: StepInstanceId,
         /// The attempt's token.
         token: Token,
         /// How it ended.
@@ -64,7 +64,7 @@ pub enum Effect {
     /// The attempt is over, or was revoked: forget it, and have its instance stop it where it still runs.
     Gone {
         /// The task.
-        task: TaskId,
+        task: StepInstanceId,
         /// The attempt's token.
         token: Token,
         /// Why, where the instance must stop; `None` where it ended by its own report.
@@ -73,7 +73,7 @@ pub enum Effect {
     /// A journal entry of a task was recorded or answered: notify the instance that holds the task.
     Recorded {
         /// The task.
-        task: TaskId,
+        task: StepInstanceId,
         /// The attempt's token.
         token: Token,
         /// The entry's position.

@@ -4,7 +4,7 @@
 //! is stored at a key.
 //! Invariant: the bytes of a key sort as the key does, so a range of keys is a range of bytes.
 
-use consort_types::{BlobHash, RunId, Seq, TaskId};
+use consort_types::{BlobHash, RunId, Seq, StepInstanceId};
 
 use crate::tables::Key;
 
@@ -110,7 +110,7 @@ impl Key for BlobHash {
     }
 }
 
-impl Key for TaskId {
+impl Key for StepInstanceId {
     fn encode(&self, out: &mut Vec<u8>) {
         out.extend(self.run.0);
         out.extend(self.scope.to_be_bytes());

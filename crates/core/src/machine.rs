@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use consort_types::{
-    BlobHash, Code, Error, Payload, Result, RunId, Seq, TaskId, Time, Token, WorkerInstance, limits, worker::TaskOffer,
+    BlobHash, Code, Error, Payload, Result, RunId, Seq, StepInstanceId, Time, Token, WorkerInstance, limits,
+    worker::TaskOffer,
 };
 
 use crate::{
@@ -133,7 +134,7 @@ impl Machine {
         self.state.tables.changed()
     }
 
-    /// Hands out every changed row, to be written to the store as one batch with the applied sequence number.
+    /// Returns every changed row, to be written to the store as one batch with the applied sequence number.
     pub fn take(&mut self) -> Taken {
         self.state.take()
     }
@@ -144,10 +145,14 @@ impl Machine {
     }
 
     /// Tasks that are not over, in order, for rebuilding the dispatcher after recovery.
-    pub fn live_tasks(&mut self, after: Option<TaskId>, limit: usize) -> Result<(Vec<LiveTask>, Option<TaskId>)> {
-        let zero = TaskId { run: RunId([0; 16]), scope: 0, index: 0 };
-        let from = after.map_or(zero, |task| TaskId { index: task.index.saturating_add(1), ..task });
-        let end = TaskId { run: RunId([0xff; 16]), scope: u32::MAX, index: u32::MAX };
+    pub fn live_tasks(
+        &mut self,
+        after: Option<StepInstanceId>,
+        limit: usize,
+    ) -> Result<(Vec<LiveTask>, Option<StepInstanceId>)> {
+        let zero = StepInstanceId { run: RunId([0; 16]), scope: 0, index: 0 };
+        let from = after.map_or(zero, |task| StepInstanceId { index: task.index.saturating_add(1), ..task });
+        let end = StepInstanceId { run: RunId([0xff; 16]), scope: u32::MAX, index: u32::MAX };
         let page = self.state.tables.live.range(&from, &end, limit)?;
         let last = if page.len() == limit { page.last().map(|(task, _)| *task) } else { None };
         let mut tasks = Vec::new();
@@ -165,8 +170,8 @@ impl Machine {
         Ok((tasks, last))
     }
 
-    /// The task as a worker sees it; `None` where it is over, or not handed out now.
-    pub fn offer(&mut self, task: TaskId) -> Result<Option<TaskOffer>> {
+    /// The task as a worker sees it; `None` where it is over, or not assigned now.
+    pub fn offer(&mut self, task: StepInstanceId) -> Result<Option<TaskOffer>> {
         offer::offer(&mut self.state, task)
     }
 
@@ -178,14 +183,14 @@ impl Machine {
     pub fn late_report(
         &mut self,
         namespace: &str,
-        task: TaskId,
+        task: StepInstanceId,
         token: Token,
         by: &WorkerInstance,
     ) -> Result<LateReport> {
         attempt::late_report(&mut self.state, namespace, task, token, by)
     }
 
-    /// Whether hand-out of the run's tasks is held back.
+    /// Whether the assignment of the run's tasks is paused.
     pub fn is_held(&mut self, run: RunId) -> Result<bool> {
         Ok(self.state.tables.runs.get(&run)?.is_some_and(|run| run.is_held()))
     }

@@ -2,9 +2,9 @@
 //!
 //! For: giving the machine `get`, `put`, `delete` and `range` on typed rows. Not for: durability (the log
 //! has it) or knowing what a row means.
-//! Invariant: a read sees every write before it; what [`Table::take`] hands out is written to the backing
-//! before it may be evicted, so overlay and backing together are always the whole state. No key in a table is longer
-//! than [`limits::KEY_ENCODED_BYTES_MAX`].
+//! Invariant: a read sees every write before it; what [`Table::take`] returns is written to the backing before it may
+//! be evicted, so overlay and backing together are always the whole state. No key in a table is longer than
+//! [`limits::KEY_ENCODED_BYTES_MAX`].
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -99,7 +99,7 @@ pub struct Table<K, R> {
     overlay: BTreeMap<K, Slot<R>>,
     /// Keys changed since the last [`Table::take`].
     changed: Vec<K>,
-    /// Keys handed out and not confirmed, by generation.
+    /// Keys returned and not confirmed, by generation.
     in_flight: VecDeque<(u64, Vec<K>)>,
     generation: u64,
     clean: VecDeque<K>,
@@ -305,7 +305,7 @@ impl<K: Key, R: Row> Table<K, R> {
         Ok((present + only_stored).min(limit))
     }
 
-    /// Hands out every change since the last call.
+    /// Returns every change since the last call.
     pub fn take(&mut self, changes: &mut Changes) -> u64 {
         let generation = self.generation;
         self.generation += 1;

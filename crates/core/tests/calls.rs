@@ -47,14 +47,14 @@ fn route(version: &str, label: &str, sticky: &str) -> Route {
     Route { version: Some(version.to_owned()), labels, sticky: Some(sticky.to_owned()) }
 }
 
-/// The newest hand-out of a task.
+/// The newest assignment of a task.
 fn handed_out(world: &mut World, path: &str) -> ReadyTask {
     let (task, token) = world.find(path);
     let found = world.effects.iter().rev().find_map(|effect| match effect {
         Effect::Ready(ready) if (ready.task, ready.token) == (task, token) => Some(ready.clone()),
         _ => None,
     });
-    found.expect("the task was handed out")
+    found.expect("the task was assigned")
 }
 
 /// The last entry that the task was notified of.

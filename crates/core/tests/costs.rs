@@ -81,7 +81,7 @@ fn a_cancellation_goes_over_records_and_clean_up_comes_after_it() {
     world.effects.clear();
     world.act("cancel");
     let id = world.runs[0];
-    assert!(world.effects.contains(&Effect::Hold { run: id, held: true }), "nothing of it is handed out meanwhile");
+    assert!(world.effects.contains(&Effect::Hold { run: id, held: true }), "nothing of it is assigned meanwhile");
     assert!(world.machine.is_held(id).unwrap());
     let mut records = 0;
     while world.machine.is_held(id).unwrap() {

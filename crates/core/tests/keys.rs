@@ -10,7 +10,7 @@ use consort_core::{
     },
     tables::Key,
 };
-use consort_types::{RunId, Seq, TaskId, Time, limits};
+use consort_types::{RunId, Seq, StepInstanceId, Time, limits};
 
 fn check<K: Key + std::fmt::Debug>(smaller: &K, larger: &K) {
     let bytes = |key: &K| {
@@ -44,7 +44,7 @@ fn the_longest_texts_that_are_let_in_make_keys_that_fit() {
 #[test]
 fn bytes_sort_as_keys_do() {
     let run = RunId([1; 16]);
-    let task = |scope, index| TaskId { run, scope, index };
+    let task = |scope, index| StepInstanceId { run, scope, index };
     check(&task(0, 300), &task(1, 2));
     check(&Seq(255), &Seq(256));
     check(&ScopeKey { run, scope: 255 }, &ScopeKey { run, scope: 256 });

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use consort_types::{
-    Locality, RunId, Span, TaskId, Time, Token, WorkerInstance, limits,
+    Locality, RunId, Span, StepInstanceId, Time, Token, WorkerInstance, limits,
     registry::{AgentState, AgentStatus, LimitScope, LimitView, QueueView, TaskLimit},
     task::ReadyTask,
     worker::Hello,
@@ -54,7 +54,7 @@ impl Dispatcher {
 
     /// An attempt is over, or was taken back; with `None`, whichever attempt is the current one. Returns the connected
     /// instance that held it.
-    pub fn remove(&mut self, id: TaskId, token: Option<Token>) -> Option<WorkerInstanceId> {
+    pub fn remove(&mut self, id: StepInstanceId, token: Option<Token>) -> Option<WorkerInstanceId> {
         let current = self.placement.tasks.get(id)?.token;
         if token.is_some_and(|token| token != current) {
             return None;
@@ -63,7 +63,7 @@ impl Dispatcher {
     }
 
     /// A task that was assigned, but never sent, waits again.
-    pub fn requeue(&mut self, id: TaskId, token: Token) {
+    pub fn requeue(&mut self, id: StepInstanceId, token: Token) {
         if self.holder(id, token).is_some() {
             self.placement.withdraw(id);
             self.placement.enqueue(id);
@@ -77,7 +77,7 @@ impl Dispatcher {
         }
         let of_run = self.placement.tasks.of_run(run);
         let waiting = of_run.filter(|(_, task)| matches!(task.place(), Place::Queued | Place::Held));
-        let waiting: Vec<TaskId> = waiting.map(|(id, _)| id).collect();
+        let waiting: Vec<StepInstanceId> = waiting.map(|(id, _)| id).collect();
         for id in waiting {
             self.placement.withdraw(id);
             self.placement.enqueue(id);
@@ -86,7 +86,7 @@ impl Dispatcher {
 
     /// An attempt that a worker holds, or held until it disconnected, has ended. To be called before
     /// [`Dispatcher::remove`].
-    pub fn ended(&mut self, id: TaskId, token: Token, outcome: Outcome, now: Time) {
+    pub fn ended(&mut self, id: StepInstanceId, token: Token, outcome: Outcome, now: Time) {
         let Placement { tasks, queues, pool, stats, .. } = &mut self.placement;
         let Some(task) = tasks.current(id, token) else { return };
         let holder = match task.place() {
@@ -123,7 +123,7 @@ impl Dispatcher {
     }
 
     /// The requirements of a task.
-    pub fn requested(&self, id: TaskId) -> Option<Requested<'_>> {
+    pub fn requested(&self, id: StepInstanceId) -> Option<Requested<'_>> {
         let task = self.placement.tasks.get(id)?;
         let target = &self.placement.queues.get(task.queue)?.target;
         Some(Requested {
@@ -136,12 +136,12 @@ impl Dispatcher {
     }
 
     /// The connected instance that holds the attempt.
-    pub fn holder(&self, id: TaskId, token: Token) -> Option<WorkerInstanceId> {
+    pub fn holder(&self, id: StepInstanceId, token: Token) -> Option<WorkerInstanceId> {
         self.placement.holder(id, token)
     }
 
     /// Whether the attempt's instance did not reconnect in time, and its loss is being recorded.
-    pub fn is_being_lost(&self, id: TaskId, token: Token) -> bool {
+    pub fn is_being_lost(&self, id: StepInstanceId, token: Token) -> bool {
         let task = self.placement.tasks.current(id, token);
         task.is_some_and(|task| matches!(task.place(), Place::Disconnected { until: None, .. }))
     }
@@ -239,7 +239,14 @@ impl Dispatcher {
     /// An instance claims a task that it holds from before a reconnect. `recovered` says that the attempt was made
     /// ready before this start of the engine, so that the record of its assignment may have been lost with the previous
     /// one.
-    pub fn claim(&mut self, instance: WorkerInstanceId, id: TaskId, token: Token, recovered: bool, now: Time) -> Claim {
+    pub fn claim(
+        &mut self,
+        instance: WorkerInstanceId,
+        id: StepInstanceId,
+        token: Token,
+        recovered: bool,
+        now: Time,
+    ) -> Claim {
         let Some(task) = self.placement.tasks.current(id, token) else {
             return Claim::Refused { reason: "the attempt is over" };
         };
@@ -275,12 +282,12 @@ impl Dispatcher {
         }
     }
 
-    /// Notes bytes that wait for an instance. It is assigned nothing while as many wait as may.
+    /// Counts bytes that wait for an instance. It is assigned nothing while they are at their limit.
     pub fn add_unread(&mut self, instance: WorkerInstanceId, bytes: usize) {
         self.placement.pool.set_unread(instance, |unread| unread.saturating_add(bytes));
     }
 
-    /// Notes bytes that an instance has read, or that are not going to be sent.
+    /// Subtracts bytes that an instance has read, or that will not be sent.
     pub fn take_unread(&mut self, instance: WorkerInstanceId, bytes: usize) {
         self.placement.pool.set_unread(instance, |unread| unread.saturating_sub(bytes));
     }

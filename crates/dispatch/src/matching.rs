@@ -1,10 +1,10 @@
 //! Choosing the next task, and the worker instance that gets it.
 //!
-//! For: the loop of hand-out. Not for: moving tasks (see `placement`), or the orders that make each choice cheap.
+//! For: the loop of assignment. Not for: moving tasks (see `placement`), or the orders that make each choice cheap.
 //! Invariant: when matching finds nothing, nothing more could be assigned: every task that waits is held back by its run, a
 //! limit, or the lack of a free instance that fits.
 
-use consort_types::{TaskId, Time};
+use consort_types::{StepInstanceId, Time};
 
 use crate::{
     model::{Assignment, QueueId, WorkerInstanceId},
@@ -105,7 +105,7 @@ impl<'a> Matching<'a> {
 
     /// The instance for a task with a sticky key: the one that the key is bound to, or a new one. Where the bound one
     /// is busy, the task is pinned to it, and waits for it alone.
-    fn sticky_instance(&mut self, id: QueueId, task: TaskId) -> Option<WorkerInstanceId> {
+    fn sticky_instance(&mut self, id: QueueId, task: StepInstanceId) -> Option<WorkerInstanceId> {
         let Placement { queues, pool, sticky, tasks, .. } = &mut *self.placement;
         let target = &queues.get(id)?.target;
         if target.pinned.is_some() {

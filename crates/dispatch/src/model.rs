@@ -5,7 +5,7 @@
 //! Invariant: nothing here refers to the inside of the dispatcher.
 
 use consort_types::{
-    EffectClass, TaskId, Time, Token,
+    EffectClass, StepInstanceId, Time, Token,
     registry::{Health, InstanceView, SkillView},
 };
 
@@ -21,7 +21,7 @@ pub struct QueueId(pub(crate) u64);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assignment {
     /// The task.
-    pub task: TaskId,
+    pub task: StepInstanceId,
     /// The attempt's token.
     pub token: Token,
     /// The worker instance.
@@ -32,7 +32,7 @@ pub struct Assignment {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lost {
     /// The task.
-    pub task: TaskId,
+    pub task: StepInstanceId,
     /// The attempt's token.
     pub token: Token,
     /// How it was noticed.

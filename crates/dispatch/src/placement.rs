@@ -8,7 +8,7 @@
 use std::{cmp::Reverse, sync::Arc};
 
 use consort_types::{
-    TaskId, Time, Token, WorkerInstance,
+    StepInstanceId, Time, Token, WorkerInstance,
     registry::{LimitScope, TaskLimit},
     task::ReadyTask,
 };
@@ -74,7 +74,7 @@ impl Placement {
     }
 
     /// Removes a task. Returns the connected instance that held it.
-    pub(crate) fn remove(&mut self, id: TaskId) -> Option<WorkerInstanceId> {
+    pub(crate) fn remove(&mut self, id: StepInstanceId) -> Option<WorkerInstanceId> {
         let holder = self.withdraw(id);
         let task = self.tasks.remove(id)?;
         let limiters = self.queues.get(task.queue).map(|queue| queue.limiters).unwrap_or_default();
@@ -87,7 +87,7 @@ impl Placement {
     }
 
     /// Takes a task out of the place where it is: it is in transit then. Returns the connected instance that held it.
-    pub(crate) fn withdraw(&mut self, id: TaskId) -> Option<WorkerInstanceId> {
+    pub(crate) fn withdraw(&mut self, id: StepInstanceId) -> Option<WorkerInstanceId> {
         let Moved { from, queue, position } = self.tasks.set_place(id, Place::InTransit)?;
         match from {
             Place::InTransit => None,
@@ -116,7 +116,7 @@ impl Placement {
     }
 
     /// Puts a task in transit into its queue, or holds it where its run is held.
-    pub(crate) fn enqueue(&mut self, id: TaskId) {
+    pub(crate) fn enqueue(&mut self, id: StepInstanceId) {
         if self.tasks.is_held(id.run) {
             let queue = self.tasks.set_place(id, Place::Held).and_then(|moved| self.queues.get_mut(moved.queue));
             if let Some(queue) = queue {
@@ -139,7 +139,7 @@ impl Placement {
     }
 
     /// Removes a task from the order of its queue.
-    fn dequeue(&mut self, id: TaskId, queue: QueueId, position: QueuePosition) {
+    fn dequeue(&mut self, id: StepInstanceId, queue: QueueId, position: QueuePosition) {
         let emptied = self.queues.take(queue, position, id, false);
         if let (true, Some(limiter)) = (emptied, position.group.limiter()) {
             self.limits.stop_waiting(limiter, Waiter::Group(queue, position.priority, position.group));
@@ -147,7 +147,7 @@ impl Placement {
     }
 
     /// Takes a queued task out of its queue, to pin it to an instance: it waits for that one alone.
-    pub(crate) fn pin(&mut self, id: TaskId, instance: WorkerInstanceId) {
+    pub(crate) fn pin(&mut self, id: StepInstanceId, instance: WorkerInstanceId) {
         self.withdraw(id);
         if let Some(queue) = self.tasks.get(id).map(|task| task.queue) {
             self.transfer(id, queue, Some(instance));
@@ -159,7 +159,8 @@ impl Placement {
     pub(crate) fn unpin(&mut self, instance: WorkerInstanceId) {
         for queue in self.queues.pinned_to(instance) {
             let Some(queue) = self.queues.get(queue) else { continue };
-            let pinned: Vec<TaskId> = queue.levels().flat_map(|level| level.tasks().map(|(_, id)| id)).collect();
+            let pinned: Vec<StepInstanceId> =
+                queue.levels().flat_map(|level| level.tasks().map(|(_, id)| id)).collect();
             for id in pinned {
                 self.withdraw(id);
                 self.enqueue(id);
@@ -169,7 +170,13 @@ impl Placement {
 
     /// Gives a task in transit, or one that was just taken from its queue, to an instance; `fresh` where it is assigned,
     /// not claimed.
-    pub(crate) fn assign(&mut self, id: TaskId, instance: WorkerInstanceId, now: Time, fresh: bool) -> Assignment {
+    pub(crate) fn assign(
+        &mut self,
+        id: StepInstanceId,
+        instance: WorkerInstanceId,
+        now: Time,
+        fresh: bool,
+    ) -> Assignment {
         self.pool.acquire(instance, id);
         let Some(Moved { from, queue, position }) = self.tasks.set_place(id, Place::Assigned(instance)) else {
             unreachable!("a task that is assigned is known")
@@ -195,7 +202,7 @@ impl Placement {
     }
 
     /// A task in transit was held by a disconnected instance, which may reconnect until then.
-    pub(crate) fn assign_disconnected(&mut self, id: TaskId, instance: WorkerInstance, until: Time) {
+    pub(crate) fn assign_disconnected(&mut self, id: StepInstanceId, instance: WorkerInstance, until: Time) {
         let instance = Arc::new(instance);
         let place = Place::Disconnected { until: Some(until), instance: Arc::clone(&instance) };
         let Some(Moved { queue, position, .. }) = self.tasks.set_place(id, place) else { return };
@@ -248,7 +255,7 @@ impl Placement {
 
     /// Moves a task that is in no order to another queue of its target: for any instance, or for one only. Returns the
     /// queue.
-    fn transfer(&mut self, id: TaskId, before: QueueId, pinned: Option<WorkerInstanceId>) -> QueueId {
+    fn transfer(&mut self, id: StepInstanceId, before: QueueId, pinned: Option<WorkerInstanceId>) -> QueueId {
         let Some(target) = self.queues.get(before).map(|queue| Target { pinned, ..queue.target.clone() }) else {
             return before;
         };
@@ -370,7 +377,7 @@ impl Placement {
     }
 
     /// The instance that holds the current attempt.
-    pub(crate) fn holder(&self, id: TaskId, token: Token) -> Option<WorkerInstanceId> {
+    pub(crate) fn holder(&self, id: StepInstanceId, token: Token) -> Option<WorkerInstanceId> {
         let task = self.tasks.current(id, token)?;
         if let Place::Assigned(instance) = task.place() { Some(*instance) } else { None }
     }

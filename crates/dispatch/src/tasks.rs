@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use consort_types::{EffectClass, RunId, TaskId, Time, Token, WorkerInstance};
+use consort_types::{EffectClass, RunId, StepInstanceId, Time, Token, WorkerInstance};
 
 use crate::{
     model::{Lost, QueueId, WorkerInstanceId},
@@ -75,42 +75,42 @@ impl Task {
 /// All tasks.
 #[derive(Debug, Default)]
 pub(crate) struct TaskTable {
-    all: BTreeMap<TaskId, Task>,
+    all: BTreeMap<StepInstanceId, Task>,
     /// Attempts with a disconnected instance, by when they are lost.
-    losses: BTreeSet<(Time, TaskId)>,
+    losses: BTreeSet<(Time, StepInstanceId)>,
     held_runs: BTreeSet<RunId>,
     assigned: usize,
     disconnected: usize,
 }
 
-fn tasks_of(run: RunId) -> RangeInclusive<TaskId> {
-    TaskId { run, scope: 0, index: 0 }..=TaskId { run, scope: u32::MAX, index: u32::MAX }
+fn tasks_of(run: RunId) -> RangeInclusive<StepInstanceId> {
+    StepInstanceId { run, scope: 0, index: 0 }..=StepInstanceId { run, scope: u32::MAX, index: u32::MAX }
 }
 
 impl TaskTable {
-    pub(crate) fn insert(&mut self, id: TaskId, task: Task) {
+    pub(crate) fn insert(&mut self, id: StepInstanceId, task: Task) {
         let before = self.all.insert(id, task);
         assert!(before.is_none(), "a task is added once");
     }
 
     /// Removes a task in transit.
-    pub(crate) fn remove(&mut self, id: TaskId) -> Option<Task> {
+    pub(crate) fn remove(&mut self, id: StepInstanceId) -> Option<Task> {
         let task = self.all.remove(&id)?;
         assert!(matches!(task.place, Place::InTransit), "a task leaves its place before it is removed");
         Some(task)
     }
 
-    pub(crate) fn get(&self, id: TaskId) -> Option<&Task> {
+    pub(crate) fn get(&self, id: StepInstanceId) -> Option<&Task> {
         self.all.get(&id)
     }
 
     /// The task, where the attempt is the current one.
-    pub(crate) fn current(&self, id: TaskId, token: Token) -> Option<&Task> {
+    pub(crate) fn current(&self, id: StepInstanceId, token: Token) -> Option<&Task> {
         self.all.get(&id).filter(|task| task.token == token)
     }
 
     /// For what is not its place.
-    pub(crate) fn get_mut(&mut self, id: TaskId) -> Option<&mut Task> {
+    pub(crate) fn get_mut(&mut self, id: StepInstanceId) -> Option<&mut Task> {
         self.all.get_mut(&id)
     }
 
@@ -118,12 +118,12 @@ impl TaskTable {
         self.all.values()
     }
 
-    pub(crate) fn of_run(&self, run: RunId) -> impl Iterator<Item = (TaskId, &Task)> {
+    pub(crate) fn of_run(&self, run: RunId) -> impl Iterator<Item = (StepInstanceId, &Task)> {
         self.all.range(tasks_of(run)).map(|(id, task)| (*id, task))
     }
 
     /// Moves a task.
-    pub(crate) fn set_place(&mut self, id: TaskId, place: Place) -> Option<Moved> {
+    pub(crate) fn set_place(&mut self, id: StepInstanceId, place: Place) -> Option<Moved> {
         let task = self.all.get_mut(&id)?;
         match &place {
             Place::Assigned(_) => self.assigned += 1,

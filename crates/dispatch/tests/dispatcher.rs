@@ -1,19 +1,19 @@
 //! The dispatcher alone: order, fairness, keys, credit, losses.
 //!
-//! For: each rule of hand-out, by small scripts. Not for: what is recorded (`partition`).
+//! For: each rule of assignment, by small scripts. Not for: what is recorded (`partition`).
 //! Invariant: every test is a sequence of calls without clock or chance.
 
 use std::collections::BTreeMap;
 
 use consort_dispatch::{Claim, Dispatcher, WorkerInstanceId};
 use consort_types::{
-    EffectClass, Locality, RunId, Span, TaskId, Time, Token,
+    EffectClass, Locality, RunId, Span, StepInstanceId, Time, Token,
     task::{ConcurrencyKey, ReadyTask},
     worker::{AgentDeclaration, CapabilityDeclaration, Hello},
 };
 
-fn task(run: u8, index: u32) -> TaskId {
-    TaskId { run: RunId([run; 16]), scope: 0, index }
+fn task(run: u8, index: u32) -> StepInstanceId {
+    StepInstanceId { run: RunId([run; 16]), scope: 0, index }
 }
 
 fn ready(run: u8, index: u32) -> ReadyTask {
@@ -68,7 +68,7 @@ fn join(dispatcher: &mut Dispatcher, agent: &str, capabilities: &[&str], concurr
     dispatcher.join(&hello(agent, capabilities, concurrency), Locality::Remote, 28, Time(0))
 }
 
-/// Hands out, and gives what was handed out as (run, index).
+/// Assigns, and returns the assigned tasks as (run, index).
 fn assign(dispatcher: &mut Dispatcher) -> Vec<(u8, u32)> {
     dispatcher.assign(Time(1_000)).iter().map(|given| (given.task.run.0[0], given.task.index)).collect()
 }
@@ -321,9 +321,9 @@ fn many_mixed_calls_conserve_tasks() {
             live.remove(&lost.task);
         });
         assert_eq!(dispatcher.held() + dispatcher.queued(), live.len(), "every task is somewhere");
-        // What is held keeps its key: let it end, and then everything else can be handed out.
+        // What is held keeps its key: let it end, and then everything else can be assigned.
         let held: Vec<_> = live.iter().filter(|(id, token)| dispatcher.holder(**id, **token).is_some()).collect();
-        let held: Vec<TaskId> = held.into_iter().map(|(id, _)| *id).collect();
+        let held: Vec<StepInstanceId> = held.into_iter().map(|(id, _)| *id).collect();
         for id in held {
             dispatcher.remove(id, live.remove(&id));
         }
@@ -338,7 +338,7 @@ fn many_mixed_calls_conserve_tasks() {
                 live.remove(&given.task);
             }
         }
-        assert_eq!((dispatcher.queued(), dispatcher.held(), live.len()), (0, 0, 0), "everything can be handed out");
+        assert_eq!((dispatcher.queued(), dispatcher.held(), live.len()), (0, 0, 0), "everything can be assigned");
         trace
     };
     let first = script();

@@ -7,7 +7,7 @@
 use std::{fmt, sync::Arc};
 
 use consort_core::AttemptEnd;
-use consort_types::{Seq, Span, TaskId, Token, WorkerInstance};
+use consort_types::{Seq, Span, StepInstanceId, Token, WorkerInstance};
 
 /// A group that has become durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,12 +38,12 @@ pub trait Observer: Send + Sync {
     }
 
     /// An attempt was sent to an instance.
-    fn dispatched(&self, task: TaskId, token: Token, instance: &WorkerInstance) {
+    fn dispatched(&self, task: StepInstanceId, token: Token, instance: &WorkerInstance) {
         let _ = (task, token, instance);
     }
 
     /// An attempt has ended.
-    fn attempt_ended(&self, task: TaskId, token: Token, end: AttemptEnd) {
+    fn attempt_ended(&self, task: StepInstanceId, token: Token, end: AttemptEnd) {
         let _ = (task, token, end);
     }
 }

@@ -418,7 +418,7 @@ pub struct Refused {
     #[prost(message, optional, tag = "2")]
     pub error: ::core::option::Option<Error>,
 }
-/// Nothing more is handed out to this instance: finish what you hold and leave.
+/// Nothing more is assigned to this instance: finish what you hold and leave.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Drain {}
 /// What a task records while it works.
@@ -430,7 +430,7 @@ pub struct JournalEntry {
     pub after: ::prost::alloc::vec::Vec<u32>,
     #[prost(oneof = "journal_entry::Request", tags = "1, 2, 3, 4, 5")]
     pub request: ::core::option::Option<journal_entry::Request>,
-    /// What came of it; neither while it is pending.
+    /// Its outcome; neither while it is pending.
     #[prost(oneof = "journal_entry::Result", tags = "9, 10")]
     pub result: ::core::option::Option<journal_entry::Result>,
 }
@@ -454,7 +454,7 @@ pub mod journal_entry {
         #[prost(message, tag = "5")]
         Approval(super::ApprovalRequest),
     }
-    /// What came of it; neither while it is pending.
+    /// Its outcome; neither while it is pending.
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Result {
         /// A JSON document.

@@ -7,7 +7,7 @@ use consort_proto::{
     v1::{self, server_message, worker_message},
 };
 use consort_types::{
-    BlobHash, Code, EffectClass, Error, Payload, RunId, Span, TaskId, Time, Token,
+    BlobHash, Code, EffectClass, Error, Payload, RunId, Span, StepInstanceId, Time, Token,
     worker::{
         AgentDeclaration, CallOptions, CallRetry, CapabilityDeclaration, Delta, FromWorker, Hello, JournalEntry,
         JournalRequest, Route, TaskOffer, ToWorker,
@@ -15,7 +15,7 @@ use consort_types::{
 };
 use serde_json::json;
 
-const TASK: TaskId = TaskId { run: RunId([7; 16]), scope: 3, index: 14 };
+const TASK: StepInstanceId = StepInstanceId { run: RunId([7; 16]), scope: 3, index: 14 };
 const TOKEN: Token = Token(u64::MAX - 1);
 
 fn labels() -> BTreeMap<String, String> {
@@ -62,7 +62,7 @@ fn hello(name: &str) -> Hello {
         namespace: "team-a".to_owned(),
         agent: AgentDeclaration { name: name.to_owned(), ..declaration() },
         concurrency: 4,
-        held: vec![(TASK, TOKEN), (TaskId { index: 15, ..TASK }, Token(0))],
+        held: vec![(TASK, TOKEN), (StepInstanceId { index: 15, ..TASK }, Token(0))],
         labels: labels(),
         client: "rust/0.1.0 here:1".to_owned(),
         worker: "drawn by chance".to_owned(),

@@ -13,7 +13,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use consort_types::{Code, Error, Payload, Span, TaskId, Time, Token, limits, text, worker::JournalRequest};
+use consort_types::{Code, Error, Payload, Span, StepInstanceId, Time, Token, limits, text, worker::JournalRequest};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -48,7 +48,7 @@ impl TaskContext {
     }
 
     /// The task.
-    pub fn task(&self) -> TaskId {
+    pub fn task(&self) -> StepInstanceId {
         self.attempt.offer.task
     }
 

@@ -1,4 +1,4 @@
-//! The journal of one attempt: what the code asked, what came of it, and when the code learned of it.
+//! The journal of one attempt: the code's requests, their results, and when the code got them.
 //!
 //! For: replay and recording, as plain state without async or clocks. Not for: polling code or sending messages.
 //! Invariant: code is given results one at a time, each only when it is quiescent; the order is recorded with the next

@@ -9,7 +9,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use consort_types::{TaskId, Token, limits, worker::FromWorker};
+use consort_types::{StepInstanceId, Token, limits, worker::FromWorker};
 use parking_lot::Mutex;
 use tokio::{
     sync::{
@@ -161,7 +161,7 @@ impl Outbox {
     }
 
     /// The attempts whose last reports the connections before may have lost.
-    pub(crate) fn unconfirmed(&self) -> Vec<(TaskId, Token)> {
+    pub(crate) fn unconfirmed(&self) -> Vec<(StepInstanceId, Token)> {
         self.line.lock().kept.iter().filter_map(|(_, report)| report.attempt()).collect()
     }
 
@@ -181,7 +181,7 @@ impl Outbox {
     }
 
     /// Whether the attempt's last report was a completion.
-    pub(crate) fn completed(&self, task: TaskId, token: Token) -> bool {
+    pub(crate) fn completed(&self, task: StepInstanceId, token: Token) -> bool {
         let line = self.line.lock();
         line.kept
             .iter()

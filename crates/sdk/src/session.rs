@@ -10,7 +10,7 @@ use std::{
 };
 
 use consort_types::{
-    Code, Error, ErrorKind, Result, TaskId, Token,
+    Code, Error, ErrorKind, Result, StepInstanceId, Token,
     worker::{AgentDeclaration, FromWorker, Hello, TaskOffer, ToWorker},
 };
 use parking_lot::Mutex;
@@ -51,7 +51,7 @@ pub(crate) struct Settings {
 /// What the attempts of an instance share with its session.
 #[derive(Debug, Default)]
 struct Shared {
-    live: Mutex<HashMap<TaskId, Arc<Attempt>>>,
+    live: Mutex<HashMap<StepInstanceId, Arc<Attempt>>>,
     outbox: Outbox,
     /// An attempt has left.
     left: Notify,
@@ -152,7 +152,8 @@ impl Instance {
 
     fn hello(&self) -> Hello {
         let live = self.shared.live.lock();
-        let mut held: Vec<(TaskId, Token)> = live.iter().map(|(task, attempt)| (*task, attempt.offer.token)).collect();
+        let mut held: Vec<(StepInstanceId, Token)> =
+            live.iter().map(|(task, attempt)| (*task, attempt.offer.token)).collect();
         held.extend(self.shared.outbox.unconfirmed());
         held.sort_unstable();
         held.dedup();
@@ -265,7 +266,7 @@ impl Instance {
         false
     }
 
-    fn attempt(&self, task: TaskId, token: Option<Token>) -> Option<Arc<Attempt>> {
+    fn attempt(&self, task: StepInstanceId, token: Option<Token>) -> Option<Arc<Attempt>> {
         let live = self.shared.live.lock();
         let attempt = live.get(&task)?;
         token.is_none_or(|token| attempt.offer.token == token).then(|| Arc::clone(attempt))
@@ -315,7 +316,7 @@ fn span(attempt: &Attempt) -> tracing::Span {
 }
 
 impl Shared {
-    fn leave(&self, task: TaskId, attempt: &Arc<Attempt>) {
+    fn leave(&self, task: StepInstanceId, attempt: &Arc<Attempt>) {
         let mut live = self.live.lock();
         // The entry may belong to a newer attempt of the task by now.
         if live.get(&task).is_some_and(|known| Arc::ptr_eq(known, attempt)) {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use consort_engine::{Handle, Locality, Session, SessionSender};
 use consort_sdk::{Connect, Connection};
 use consort_types::{
-    Error, Result, TaskId, Token,
+    Error, Result, StepInstanceId, Token,
     worker::{FromWorker, Hello, ToWorker},
 };
 use tokio::{sync::mpsc, task::JoinHandle};
@@ -73,7 +73,7 @@ async fn report(sender: SessionSender, mut reports: mpsc::Receiver<FromWorker>, 
     }
 }
 
-async fn refuse(refusals: &mpsc::WeakSender<ToWorker>, about: Option<(TaskId, Token)>, error: Error) {
+async fn refuse(refusals: &mpsc::WeakSender<ToWorker>, about: Option<(StepInstanceId, Token)>, error: Error) {
     let (Some(to_worker), Some((task, token))) = (refusals.upgrade(), about) else { return };
     // A disconnected worker needs no answer.
     let _ = to_worker.send(ToWorker::Refused { task, token, error }).await;

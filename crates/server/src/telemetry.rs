@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use consort_engine::{AppendedGroup, AttemptEnd, Observer};
-use consort_types::{Seq, Span, TaskId, Token, WorkerInstance};
+use consort_types::{Seq, Span, StepInstanceId, Token, WorkerInstance};
 use tracing_subscriber::filter::LevelFilter;
 
 /// Starts telling, at most once in a process; later calls change nothing.
@@ -55,11 +55,11 @@ impl Observer for LoopTelemetry {
         tracing::debug!("applied {records} records in {took}, up to record {last}");
     }
 
-    fn dispatched(&self, task: TaskId, token: Token, instance: &WorkerInstance) {
+    fn dispatched(&self, task: StepInstanceId, token: Token, instance: &WorkerInstance) {
         tracing::debug!("sent attempt {token} of task {task} to {instance}");
     }
 
-    fn attempt_ended(&self, task: TaskId, token: Token, end: AttemptEnd) {
+    fn attempt_ended(&self, task: StepInstanceId, token: Token, end: AttemptEnd) {
         tracing::debug!("attempt {token} of task {task} has ended: {end:?}");
     }
 }

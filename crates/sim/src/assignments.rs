@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use consort_engine::InstanceId;
-use consort_types::{TaskId, Token, registry::LimitScope, worker::TaskOffer};
+use consort_types::{StepInstanceId, Token, registry::LimitScope, worker::TaskOffer};
 
 use crate::{
     clock::SECOND,
@@ -45,10 +45,10 @@ pub(crate) struct Scene<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct AssignmentOracle {
     incarnation: u64,
-    out: BTreeMap<TaskId, Assignment>,
+    out: BTreeMap<StepInstanceId, Assignment>,
     /// The instances that were given an attempt, by any process: an instance may claim what it was given before a
     /// restart, although the record of it was lost.
-    given: BTreeSet<(TaskId, Token, usize)>,
+    given: BTreeSet<(StepInstanceId, Token, usize)>,
     /// Limits on tasks at once, and since when they are in the log.
     limits: BTreeMap<(usize, LimitScope), (u32, u64)>,
 }
@@ -72,7 +72,7 @@ impl AssignmentOracle {
         scene: &Scene<'_>,
         instance: usize,
         session: u64,
-        held: &[(TaskId, Token)],
+        held: &[(StepInstanceId, Token)],
     ) -> Checked {
         self.prune(scene);
         for (task, token) in held {
@@ -94,18 +94,24 @@ impl AssignmentOracle {
     }
 
     /// Whether an instance was ever given the attempt.
-    pub(crate) fn was_given(&self, task: TaskId, token: Token, instance: usize) -> bool {
+    pub(crate) fn was_given(&self, task: StepInstanceId, token: Token, instance: usize) -> bool {
         self.given.contains(&(task, token, instance))
     }
 
     /// Whether an instance of the same agent was ever given the attempt.
-    pub(crate) fn had_by_agent_of(&self, roster: &Roster, task: TaskId, token: Token, instance: usize) -> bool {
+    pub(crate) fn had_by_agent_of(&self, roster: &Roster, task: StepInstanceId, token: Token, instance: usize) -> bool {
         let mut given = self.given.range((task, token, 0)..=(task, token, usize::MAX));
         given.any(|(_, _, other)| roster.is_same_agent(*other, instance))
     }
 
     /// The instance that was given the attempt, as the process of this incarnation knows it.
-    pub(crate) fn holder(&self, network: &Network, incarnation: u64, task: TaskId, token: Token) -> Option<InstanceId> {
+    pub(crate) fn holder(
+        &self,
+        network: &Network,
+        incarnation: u64,
+        task: StepInstanceId,
+        token: Token,
+    ) -> Option<InstanceId> {
         let known = self.out.get(&task).filter(|known| known.token == token)?;
         let session = network.sessions.get(&known.session)?;
         Some(session.remote).filter(|_| session.incarnation == incarnation)

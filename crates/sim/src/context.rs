@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use consort_core::Command;
-use consort_types::{Payload, Result, RunId, TaskId, Time, Token};
+use consort_types::{Payload, Result, RunId, StepInstanceId, Time, Token};
 
 use crate::{
     assignments::{AssignmentOracle, Scene},
@@ -216,7 +216,7 @@ impl Context {
     }
 
     /// The output of a task's effect where it has happened; else its current attempt is fenced off.
-    pub(crate) fn settle_effect(&mut self, task: TaskId) -> Option<serde_json::Value> {
+    pub(crate) fn settle_effect(&mut self, task: StepInstanceId) -> Option<serde_json::Value> {
         let token: Option<Token> = self.fold.token(task);
         self.service.settle(task, token?)
     }

@@ -6,7 +6,7 @@
 use consort_core::Reply;
 use consort_engine::{InstanceId, Outputs, Ticket};
 use consort_types::{
-    BlobHash, Result, RunId, Seq, TaskId, Token,
+    BlobHash, Result, RunId, Seq, StepInstanceId, Token,
     worker::{FromWorker, ToWorker},
 };
 
@@ -87,7 +87,7 @@ pub(crate) enum Event {
     /// The worker notices that its connection is gone.
     Broken { session: u64 },
     /// An agent continues with a task.
-    Work { instance: usize, task: TaskId, token: Token },
+    Work { instance: usize, task: StepInstanceId, token: Token },
     /// An agent whose task was cancelled reports all the same.
     Zombie { instance: usize, report: FromWorker },
     /// An instance sends a heartbeat.

@@ -6,7 +6,7 @@
 
 use consort_core::{Command, rows::TaskEntry};
 use consort_types::{
-    Code, Error, Payload, TaskId, Token,
+    Code, Error, Payload, StepInstanceId, Token,
     worker::{Delta, FromWorker, JournalEntry, JournalRequest, Live, Progress},
 };
 use serde_json::json;
@@ -22,7 +22,7 @@ const MARK: &str = "forged";
 const BEYOND: u32 = u32::MAX;
 
 /// A report of any verb, or of any that does not end the attempt.
-pub(crate) fn forge(random: &mut Random, task: TaskId, token: Token, may_end: bool) -> FromWorker {
+pub(crate) fn forge(random: &mut Random, task: StepInstanceId, token: Token, may_end: bool) -> FromWorker {
     match random.between(if may_end { 0 } else { 2 }, 5) {
         0 => FromWorker::Complete { task, token, output: Payload::from_value(&json!(MARK)) },
         1 => {

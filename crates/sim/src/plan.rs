@@ -8,7 +8,7 @@ use std::{
     fmt,
 };
 
-use consort_types::TaskId;
+use consort_types::StepInstanceId;
 
 use crate::random::Random;
 
@@ -267,7 +267,7 @@ pub(crate) struct Faults {
     /// Of a thousand client actions, those that disturb a run.
     pub(crate) disturb: u64,
     /// Tasks of which an attempt has reported a failure that may be repeated.
-    failed: BTreeSet<TaskId>,
+    failed: BTreeSet<StepInstanceId>,
 }
 
 impl Faults {
@@ -317,7 +317,7 @@ impl Faults {
     }
 
     /// Whether an attempt of the task may report a failure: once for each task, which every retry policy survives.
-    pub(crate) fn may_fail(&mut self, task: TaskId) -> bool {
+    pub(crate) fn may_fail(&mut self, task: StepInstanceId) -> bool {
         self.failed.insert(task)
     }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use consort_core::Command;
 use consort_engine::Ticket;
-use consort_types::{Code, Error, ErrorKind, TaskId};
+use consort_types::{Code, Error, ErrorKind, StepInstanceId};
 
 use crate::{
     clock::SECOND,
@@ -35,7 +35,7 @@ pub(crate) enum Purpose {
     /// An agent is registered.
     Register { instance: usize },
     /// An approver has decided.
-    Decide { task: TaskId },
+    Decide { task: StepInstanceId },
     /// It must be refused with this code.
     Refuse(Code),
     /// Any reply is right.

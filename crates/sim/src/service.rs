@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use consort_types::{TaskId, Token};
+use consort_types::{StepInstanceId, Token};
 use serde_json::Value;
 
 #[derive(Debug, Default)]
@@ -22,17 +22,17 @@ struct Account {
 /// The service.
 #[derive(Debug, Default)]
 pub(crate) struct Service {
-    accounts: BTreeMap<TaskId, Account>,
+    accounts: BTreeMap<StepInstanceId, Account>,
 }
 
 impl Service {
     /// A task is about to do something to the world.
-    pub(crate) fn open(&mut self, task: TaskId, again: bool) {
+    pub(crate) fn open(&mut self, task: StepInstanceId, again: bool) {
         self.accounts.entry(task).or_default().again |= again;
     }
 
     /// An attempt carries its effect out; returns whether it was let in.
-    pub(crate) fn happen(&mut self, task: TaskId, token: Token, output: &Value) -> bool {
+    pub(crate) fn happen(&mut self, task: StepInstanceId, token: Token, output: &Value) -> bool {
         let account = self.accounts.entry(task).or_default();
         if token <= account.fenced {
             return false;
@@ -43,7 +43,7 @@ impl Service {
     }
 
     /// What happened, if it did; else no attempt up to `token` will any more.
-    pub(crate) fn settle(&mut self, task: TaskId, token: Token) -> Option<Value> {
+    pub(crate) fn settle(&mut self, task: StepInstanceId, token: Token) -> Option<Value> {
         let account = self.accounts.entry(task).or_default();
         if account.happened.is_empty() {
             account.fenced = account.fenced.max(token);
@@ -53,17 +53,17 @@ impl Service {
     }
 
     /// How often the effect of a task happened.
-    pub(crate) fn count(&self, task: TaskId) -> usize {
+    pub(crate) fn count(&self, task: StepInstanceId) -> usize {
         self.accounts.get(&task).map_or(0, |account| account.happened.len())
     }
 
     /// Whether the task is known here.
-    pub(crate) fn knows(&self, task: TaskId) -> bool {
+    pub(crate) fn knows(&self, task: StepInstanceId) -> bool {
         self.accounts.contains_key(&task)
     }
 
     /// A task whose effect happened more than once although nobody vouched for that.
-    pub(crate) fn repeated(&self) -> Option<(TaskId, &[Token])> {
+    pub(crate) fn repeated(&self) -> Option<(StepInstanceId, &[Token])> {
         let repeated = self.accounts.iter().find(|(_, account)| account.happened.len() > 1 && !account.again);
         repeated.map(|(task, account)| (*task, account.happened.as_slice()))
     }

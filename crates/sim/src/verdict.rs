@@ -3,7 +3,7 @@
 //! For: effects, leftovers, the last comparison. Not for: what is checked with each record (see `oracle`).
 //! Invariant: a simulation passes only if it came to its end and everything here held.
 
-use consort_types::{TaskId, Token};
+use consort_types::{StepInstanceId, Token};
 
 use crate::{
     context::Context,
@@ -14,7 +14,7 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Held {
     pub(crate) instance: usize,
-    pub(crate) task: TaskId,
+    pub(crate) task: StepInstanceId,
     pub(crate) token: Token,
 }
 

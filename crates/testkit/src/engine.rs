@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use consort_sdk::{Agent, Connect, Connection, Worker};
 use consort_types::{
-    Code, Error, Payload, Result, RunId, TaskId, Token,
+    Code, Error, Payload, Result, RunId, StepInstanceId, Token,
     worker::{FromWorker, Hello, JournalEntry, JournalRequest, TaskOffer, ToWorker},
 };
 use parking_lot::Mutex;
@@ -78,7 +78,7 @@ impl Session {
         (_, self.from_worker) = mpsc::channel(1);
     }
 
-    /// Hands out a task.
+    /// Assigns a task.
     pub async fn offer(&self, offer: TaskOffer) {
         self.send(ToWorker::Task(Box::new(offer))).await;
     }
@@ -110,7 +110,7 @@ impl Session {
     }
 
     /// Answers an entry with itself.
-    pub async fn record(&self, task: TaskId, index: u32, entry: JournalEntry) {
+    pub async fn record(&self, task: StepInstanceId, index: u32, entry: JournalEntry) {
         self.send(ToWorker::Recorded { task, index, entry }).await;
     }
 
@@ -118,7 +118,7 @@ impl Session {
     ///
     /// # Panics
     /// When it is another one.
-    pub async fn record_next(&mut self, task: TaskId) -> JournalEntry {
+    pub async fn record_next(&mut self, task: StepInstanceId) -> JournalEntry {
         let (index, entry) = self.entry().await;
         self.record(task, index, entry.clone()).await;
         entry
@@ -126,8 +126,8 @@ impl Session {
 }
 
 /// A task id for tests.
-pub fn task(index: u32) -> TaskId {
-    TaskId { run: RunId([1; 16]), scope: 0, index }
+pub fn task(index: u32) -> StepInstanceId {
+    StepInstanceId { run: RunId([1; 16]), scope: 0, index }
 }
 
 /// The first attempt of [`task`]`(0)` for a capability, with token 1 and an empty journal.

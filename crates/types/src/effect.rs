@@ -18,7 +18,7 @@ pub enum EffectClass {
     #[n(1)]
     #[default]
     Idempotent,
-    /// Must not be repeated blindly: a lost attempt is *unknown*, and its hand-out is durable before it is sent.
+    /// Must not be repeated blindly: a lost attempt is *unknown*, and its assignment is durable before it is sent.
     #[n(2)]
     Write,
 }

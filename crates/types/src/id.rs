@@ -109,7 +109,7 @@ impl<'de> Deserialize<'de> for RunId {
 /// A scope is a list of step instances inside a run (scope 0 is the workflow itself; groups, fan-outs,
 /// iterations and the calls of a task open further ones). The text form is `RUN.SCOPE.INDEX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
-pub struct TaskId {
+pub struct StepInstanceId {
     /// The run that the task belongs to.
     #[n(0)]
     pub run: RunId,
@@ -121,13 +121,13 @@ pub struct TaskId {
     pub index: u32,
 }
 
-impl fmt::Display for TaskId {
+impl fmt::Display for StepInstanceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}.{}", self.run, self.scope, self.index)
     }
 }
 
-impl FromStr for TaskId {
+impl FromStr for StepInstanceId {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
@@ -149,13 +149,13 @@ impl FromStr for TaskId {
     }
 }
 
-impl Serialize for TaskId {
+impl Serialize for StepInstanceId {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-impl<'de> Deserialize<'de> for TaskId {
+impl<'de> Deserialize<'de> for StepInstanceId {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)
@@ -203,9 +203,9 @@ mod tests {
     fn ids_survive_their_text_form() {
         let run = RunId([7; 16]);
         assert_eq!(run.to_string().parse::<RunId>().unwrap(), run);
-        let task = TaskId { run, scope: 3, index: 14 };
-        assert_eq!(task.to_string().parse::<TaskId>().unwrap(), task);
-        assert!("01J.1".parse::<TaskId>().is_err());
+        let task = StepInstanceId { run, scope: 3, index: 14 };
+        assert_eq!(task.to_string().parse::<StepInstanceId>().unwrap(), task);
+        assert!("01J.1".parse::<StepInstanceId>().is_err());
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub mod worker;
 
 pub use effect::{EffectClass, OnUnknown};
 pub use error::{Code, Error, ErrorKind, Result};
-pub use id::{Name, RunId, Seq, TaskId, Token};
+pub use id::{Name, RunId, Seq, StepInstanceId, Token};
 pub use instance::{Locality, WorkerInstance};
 pub use payload::{BlobHash, Payload};
 pub use secret::Secret;

@@ -168,10 +168,10 @@ pub struct SkillView {
     /// How long completed attempts took: the 95th percentile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub p95: Option<Span>,
-    /// How long tasks waited before they were handed out: the median.
+    /// How long tasks waited before they were assigned: the median.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queued_p50: Option<Span>,
-    /// How long tasks waited before they were handed out: the 95th percentile.
+    /// How long tasks waited before they were assigned: the 95th percentile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queued_p95: Option<Span>,
 }
@@ -196,13 +196,13 @@ pub struct QueueView {
     pub oldest: Option<Time>,
     /// Instances that could take its tasks.
     pub instances: u32,
-    /// Tasks handed out in the last minute.
+    /// Tasks assigned in the last minute.
     pub handed_out_minute: u32,
     /// Attempts that ended in the last minute.
     pub ended_minute: u32,
     /// The instances that hold its tasks, those with the most first.
     pub holders: Vec<HolderView>,
-    /// Why nothing is handed out although tasks wait.
+    /// Why nothing is assigned although tasks wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -290,7 +290,7 @@ impl<'de> Deserialize<'de> for LimitScope {
     }
 }
 
-/// How fast tasks are handed out: a token bucket.
+/// How fast tasks are assigned: a token bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 pub struct Rate {
     /// Tasks on average.
@@ -311,7 +311,7 @@ pub struct TaskLimit {
     #[n(0)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<u32>,
-    /// Tasks handed out in a time.
+    /// Tasks assigned in a time.
     #[n(1)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<Rate>,

@@ -4,13 +4,13 @@
 //! what is durable of a task (the core's rows).
 //! Invariant: everything that matching depends on is here, so that neither crate needs the other.
 
-use crate::{EffectClass, TaskId, Time, Token, worker::Route};
+use crate::{EffectClass, StepInstanceId, Time, Token, worker::Route};
 
 /// A task that waits for an instance.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReadyTask {
     /// The task.
-    pub task: TaskId,
+    pub task: StepInstanceId,
     /// The fencing token of the attempt.
     pub token: Token,
     /// The namespace.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub use check::check_positions;
 
-use crate::{EffectClass, Error, Payload, RunId, Span, TaskId, Time, Token};
+use crate::{EffectClass, Error, Payload, RunId, Span, StepInstanceId, Time, Token};
 
 /// What an agent declares of itself when it joins.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -120,7 +120,7 @@ pub struct Hello {
     /// How many tasks the instance wants to hold at once: its credit until [`FromWorker::Credit`] changes it.
     pub concurrency: u32,
     /// Tasks that the instance still holds from before a reconnect.
-    pub held: Vec<(TaskId, Token)>,
+    pub held: Vec<(StepInstanceId, Token)>,
     /// Labels of the instance; they override those of its agent.
     pub labels: BTreeMap<String, String>,
     /// The client, for people: SDK with its version, host and process, such as `python/0.1.0 host:4711`. May be empty.
@@ -139,7 +139,7 @@ pub enum ToWorker {
     /// Stop doing this: it was cancelled, timed out or fenced. A report on it has no effect.
     Cancel {
         /// The task.
-        task: TaskId,
+        task: StepInstanceId,
         /// The attempt's token.
         token: Token,
         /// Why, in a few words.
@@ -148,7 +148,7 @@ pub enum ToWorker {
     /// The journal entry is durable (or, for a wait that is already over, durable and answered).
     Recorded {
         /// The task.
-        task: TaskId,
+        task: StepInstanceId,
         /// The entry's position.
         index: u32,
         /// The entry as recorded, with its result in full once it is answered. It may come twice: first to say
@@ -158,13 +158,13 @@ pub enum ToWorker {
     /// A report was refused.
     Refused {
         /// The task.
-        task: TaskId,
+        task: StepInstanceId,
         /// The attempt's token.
         token: Token,
         /// Why.
         error: Error,
     },
-    /// Nothing more is handed out to this instance: finish what you hold and leave.
+    /// Nothing more is assigned to this instance: finish what you hold and leave.
     Drain,
 }
 
@@ -172,7 +172,7 @@ pub enum ToWorker {
 #[derive(Clone, Debug, PartialEq)]
 pub struct TaskOffer {
     /// The task.
-    pub task: TaskId,
+    pub task: StepInstanceId,
     /// The attempt's fencing token; every report carries it.
     pub token: Token,
     /// Which try this is, from 1.
@@ -206,7 +206,7 @@ pub struct JournalEntry {
     /// code with several branches asks again in the order in which it asked before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<u32>,
-    /// What came of it; `None` while it is pending.
+    /// Its outcome; `None` while it is pending.
     pub result: Option<Result<Payload, Error>>,
 }
 
@@ -284,7 +284,7 @@ pub enum FromWorker {
     /// The task is done.
     Complete {
         /// The task.
-        task: TaskId,
+        task: StepInstanceId,
         /// The attempt's token.
         token: Token,
         /// What it made.
@@ -293,7 +293,7 @@ pub enum FromWorker {
     /// The attempt failed.
     Fail {
         /// The task.
-        task: TaskId,
+        task: StepInstanceId,
         /// The attempt's token.
         token: Token,
         /// What went wrong.
@@ -307,7 +307,7 @@ pub enum FromWorker {
     /// `Recorded` (a worker requests it again after a reconnect), or refused where the request differs.
     Record {
         /// The task.
-        task: TaskId,
+        task: StepInstanceId,
         /// The attempt's token.
         token: Token,
         /// Its position, from 0 without gaps.
@@ -319,7 +319,7 @@ pub enum FromWorker {
     /// in `waiting` is answered; at once, where one is answered already (its answer crossed this message).
     Park {
         /// The task.
-        task: TaskId,
+        task: StepInstanceId,
         /// The attempt's token.
         token: Token,
         /// Positions of the entries that the code waits for, in ascending order; never empty.
@@ -328,7 +328,7 @@ pub enum FromWorker {
     /// The attempt is alive. Progress is shown to watchers and not kept.
     Heartbeat {
         /// The task.
-        task: TaskId,
+        task: StepInstanceId,
         /// The attempt's token.
         token: Token,
         /// What it is doing, in a few words.
@@ -337,7 +337,7 @@ pub enum FromWorker {
     /// Partial output of an attempt, shown to watchers.
     Stream {
         /// The task.
-        task: TaskId,
+        task: StepInstanceId,
         /// The attempt's token.
         token: Token,
         /// What there is more of it.
@@ -392,7 +392,7 @@ impl JournalEntry {
 
 impl FromWorker {
     /// The task and the token of the attempt that the report is about; `None` where it is about the instance.
-    pub fn attempt(&self) -> Option<(TaskId, Token)> {
+    pub fn attempt(&self) -> Option<(StepInstanceId, Token)> {
         match self {
             Self::Complete { task, token, .. }
             | Self::Fail { task, token, .. }

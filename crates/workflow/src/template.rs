@@ -49,7 +49,7 @@ pub enum TextPart {
 }
 
 impl Template {
-    /// What its expressions look at; sorted, without duplicates.
+    /// The references of its expressions; sorted, without duplicates.
     pub fn references(&self) -> Vec<Reference> {
         let mut references = Vec::new();
         self.expressions(&mut |expression| references.extend_from_slice(expression.references()));

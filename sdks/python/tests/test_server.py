@@ -314,7 +314,7 @@ input: { numbers: { type: array } }
         server.kill()
         await asyncio.to_thread(server.start)
         assert await asyncio.wait_for(run.result(), 60) == list(range(200))
-    # What was done is not done again; what was handed out and never arrived is, after the grace.
+    # What was done is not done again; what was assigned and never arrived is, after the grace.
     assert (len(counts), set(counts.values())) == (200, {1})
 
 

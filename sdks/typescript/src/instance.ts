@@ -56,7 +56,7 @@ export class Instance implements Host {
   readonly agent: Agent;
   /** Its number on the connection of the moment. */
   number = 0;
-  /** Whether the server hands out nothing more to it. */
+  /** Whether the server assigns nothing more to it. */
   drained = false;
   /** How many tasks it can hold, and how many the server knows of. */
   credit: number;

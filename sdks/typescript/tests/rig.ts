@@ -45,7 +45,7 @@ export function slept(ms: number, after: number[] = [], result?: unknown): Journ
   return entry({ $case: "sleep", value: { spanUs: BigInt(ms) * 1000n } }, after, result);
 }
 
-/** The task that tests hand out. */
+/** The task that tests assign. */
 export function task(token: bigint, input: unknown, journal: JournalEntry[] = []): Task {
   return {
     attempt: { task: "task-0", token },

@@ -12,7 +12,7 @@ use consort_proto::{
     v1::{self, worker_message::Kind},
 };
 use consort_types::{
-    Code, Error, ErrorKind, Result, Span, TaskId, Token, limits,
+    Code, Error, ErrorKind, Result, Span, StepInstanceId, Token, limits,
     worker::{Delta, FromWorker, ToWorker},
 };
 use tokio::sync::mpsc;
@@ -143,7 +143,7 @@ fn delta_bytes(delta: &Delta) -> usize {
     }
 }
 
-async fn refuse(refusals: &Refusals, instance: u32, (task, token): (TaskId, Token), error: Error) {
+async fn refuse(refusals: &Refusals, instance: u32, (task, token): (StepInstanceId, Token), error: Error) {
     let kind = Some(ToWorker::Refused { task, token, error }.into());
     // Where the writer was dropped, the worker is disconnected, and needs no answer.
     let _ = refusals.send(v1::ServerMessage { instance, kind }).await;

@@ -1,7 +1,7 @@
 //! A request's body that must arrive in time.
 //!
 //! For: ending bodies that trickle. Not for: their size (their reader bounds it).
-//! Invariant: from the first look at the body on, it ends within the timeout: whole, broken, or too slow.
+//! Invariant: a body ends within the timeout from its first poll on: whole, broken, or too slow.
 
 use std::{
     pin::Pin,

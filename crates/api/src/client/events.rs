@@ -137,7 +137,7 @@ impl Parser {
                 self.event.data.push_str(value);
                 self.any = true;
             }
-            // Comments keep the connection alive; other fields are none of ours.
+            // Comments keep the connection alive; other fields are not used.
             _ => {}
         }
     }

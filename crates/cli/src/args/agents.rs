@@ -33,7 +33,7 @@ pub(crate) enum AgentsCommand {
         #[arg(value_name = "NAME[@VERSION]")]
         agent: String,
     },
-    /// Hand out to a drained agent again
+    /// Assign tasks to a drained agent again
     Resume {
         /// The agent: `NAME` for every version, `NAME@VERSION` for one
         #[arg(value_name = "NAME[@VERSION]")]
@@ -91,10 +91,10 @@ pub(crate) enum QuotasCommand {
 pub(crate) struct QuotaSetArgs {
     /// The scope: `namespace`, `capability:NAME`, `agent:NAME` or `key:NAME`
     pub(crate) scope: String,
-    /// How many tasks instances may work on at once; 0 hands out nothing
+    /// How many tasks may run at once; with 0, none is assigned
     #[arg(long, value_name = "TASKS")]
     pub(crate) max_concurrent: Option<u32>,
-    /// How fast tasks are handed out, such as `10/s`, `100/m` or `5/30s`
+    /// How fast tasks are assigned, such as `10/s`, `100/m` or `5/30s`
     #[arg(long, value_name = "TASKS/TIME")]
     pub(crate) rate: Option<String>,
     /// How many tasks of the rate go out at once after a pause [default: as many as the rate's tasks]

@@ -91,7 +91,7 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Start a server on the data folder
     Up(UpArgs),
-    /// Look at runs, and operate them
+    /// Show runs, and operate them
     #[command(subcommand)]
     Runs(RunsCommand),
     /// Check, show and deploy workflows

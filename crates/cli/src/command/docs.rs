@@ -12,7 +12,7 @@ use crate::{args::Cli, exit::TABLE};
 const HEAD: &str = "<!-- Generated from `crates/cli/src/args`; a test compares. -->\n
 # The `consort` command
 
-A command talks to the server that `--server` or `CONSORT_SERVER` names. Without one it looks into the lock file of the data folder: where another process has the folder open (`consort up`, or a running `consort run`), it talks to that process; where none has, it opens the folder itself.
+A command talks to the server that `--server` or `CONSORT_SERVER` names. Without one it reads the lock file of the data folder: where another process has the folder open (`consort up`, or a running `consort run`), it talks to that process; where none has, it opens the folder itself.
 
 `consort run` hosts the engine in its own process where no server does. A run that was interrupted (by Ctrl-C, by `kill -9`, by a power cut) is kept and continues as soon as the folder is open again. The same command again (same workflow text, same input, same labels) continues that run instead of starting another; `--new` starts another. The run is found by its label `consort.invocation`, a hash of these.
 

@@ -1,4 +1,4 @@
-//! What came of a run, as it is printed and written.
+//! The outcome of a run, as it is printed and written.
 //!
 //! For: the result after following a run, `runs output`, `--out`. Not for: progress.
 //! Invariant: standard output carries the result alone; a failed run has none.

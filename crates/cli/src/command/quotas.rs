@@ -97,8 +97,9 @@ fn rate(text: &str, burst: Option<u32>) -> Result<Rate> {
         Some((tasks, whole.parse::<Span>().ok()?))
     });
     let Some((tasks, per)) = parts.filter(|(tasks, per)| *tasks > 0 && *per > Span::ZERO) else {
-        return Err(Error::new(Code::BadRequest, format!("`{text}` is not a rate"))
-            .hint("write tasks and time, such as `10/s`, `100/m` or `5/30s`; `--max-concurrent 0` stops hand-out"));
+        return Err(Error::new(Code::BadRequest, format!("`{text}` is not a rate")).hint(
+            "write tasks and time, such as `10/s`, `100/m` or `5/30s`; `--max-concurrent 0` stops the assignment",
+        ));
     };
     Ok(Rate { tasks, per, burst })
 }

@@ -1,4 +1,4 @@
-//! `consort runs`: look at runs, and operate them.
+//! `consort runs`: show runs, and operate them.
 //!
 //! For: everything that an operator does to a run. Not for: starting a workflow's first run (see `run`).
 //! Invariant: where several runs are named, each is tried, and the worst outcome is the command's.

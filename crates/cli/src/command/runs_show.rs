@@ -12,7 +12,7 @@ use consort_api::{
     },
     runs::{ListRuns, ListRunsParams, RunParams, RunSummary, ShowRun, ShowRunParams},
 };
-use consort_types::{Code, Error, Result, RunId, TaskId, limits};
+use consort_types::{Code, Error, Result, RunId, StepInstanceId, limits};
 use serde_json::json;
 
 use crate::{
@@ -127,7 +127,7 @@ async fn whole_history(client: &Client, run: RunId) -> Result<Vec<HistoryEntry>>
 }
 
 /// The id of the task at a step's path.
-pub(crate) async fn task_of(client: &Client, run: RunId, path: &str) -> Result<TaskId> {
+pub(crate) async fn task_of(client: &Client, run: RunId, path: &str) -> Result<StepInstanceId> {
     let mut params = StepsParams { run, cursor: None, limit: Some(limits::PAGE_ITEMS_MAX) };
     loop {
         let page = client.call::<RunSteps>(&params, &()).await?;

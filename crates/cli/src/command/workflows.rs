@@ -87,7 +87,7 @@ fn check_one(app: &App, source: &Source) -> bool {
     }
     let count = found.0.len();
     if let Some(name) = &name {
-        let warnings = if count == 0 { String::new() } else { format!(", {count} to look at") };
+        let warnings = if count == 0 { String::new() } else { format!(", {count} to review") };
         let ok = app.out.paint(Paint::Green, "ok");
         app.print(&format!("{}: {ok}: workflow `{name}`{warnings}\n", source.shown));
     } else {

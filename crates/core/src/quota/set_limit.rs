@@ -69,8 +69,9 @@ fn check_rate(rate: &Rate) -> Result<()> {
         return Ok(());
     }
     let message =
-        format!("a rate of `{}` tasks in `{}`, `{}` at once, hands out nothing", rate.tasks, rate.per, rate.burst);
-    Err(Error::new(Code::BadRequest, message).hint("all three must be above zero; `concurrency` 0 stops hand-out"))
+        format!("a rate of `{}` tasks in `{}`, `{}` at once, assigns nothing", rate.tasks, rate.per, rate.burst);
+    Err(Error::new(Code::BadRequest, message)
+        .hint("all three must be above zero; `concurrency` 0 stops the assignment"))
 }
 
 /// Refuses one limit more than a namespace may have.

@@ -64,10 +64,10 @@ impl SetAgent {
 /// A setting that an operator makes for a version of an agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum AgentChange {
-    /// Hand out nothing more to its instances.
+    /// Assign nothing more to its instances.
     #[n(0)]
     Drain,
-    /// Hand out to them again.
+    /// Assign to them again.
     #[n(1)]
     Resume,
     /// Its share of the work beside other versions, from 0 to [`limits::AGENT_WEIGHT_MAX`].

@@ -3,7 +3,7 @@
 //! For: choosing the rule by what the scope holds. Not for: the rules.
 //! Invariant: a scope whose opener has ended starts nothing.
 
-use consort_types::{Result, TaskId};
+use consort_types::{Result, StepInstanceId};
 
 use crate::{
     context::ApplyContext,
@@ -18,7 +18,7 @@ use crate::{
 /// Starts what may start now, or closes the scope.
 pub(crate) fn advance(ctx: &mut ApplyContext<'_>, key: ScopeKey) -> Result<()> {
     let scope = ctx.state.scope(key)?;
-    let opener = parent_of(TaskId { run: key.run, scope: key.scope, index: 0 }, &scope);
+    let opener = parent_of(StepInstanceId { run: key.run, scope: key.scope, index: 0 }, &scope);
     if scope.closed {
         return Ok(());
     }

@@ -5,7 +5,7 @@
 //! Invariant: a question is in the inbox for exactly as long as its instance waits for the answer.
 
 use consort_types::{
-    Code, Error, Name, Payload, Result, TaskId,
+    Code, Error, Name, Payload, Result, StepInstanceId,
     bounds::{check_optional_text, check_text},
     limits,
 };
@@ -39,7 +39,7 @@ pub struct Approve {
     pub namespace: String,
     /// The step instance, as the inbox names it.
     #[n(1)]
-    pub task: TaskId,
+    pub task: StepInstanceId,
     /// Yes or no.
     #[n(2)]
     pub approved: bool,
@@ -65,7 +65,7 @@ impl Approve {
 pub(crate) fn begin_approve(
     ctx: &mut ApplyContext<'_>,
     step_ref: &StepRef,
-    task: TaskId,
+    task: StepInstanceId,
     mut step: Step,
     approve: &ApproveStep,
 ) -> Result<()> {
@@ -90,7 +90,7 @@ pub(crate) fn begin_approve(
 pub(crate) fn ask_approval(
     ctx: &mut ApplyContext<'_>,
     step_ref: &StepRef,
-    task: TaskId,
+    task: StepInstanceId,
     mut step: Step,
     title: String,
     details: Option<Payload>,
@@ -104,7 +104,13 @@ pub(crate) fn ask_approval(
     ctx.put_step(task, step);
 }
 
-fn approve(ctx: &mut ApplyContext<'_>, task: TaskId, approved: bool, by: &str, comment: Option<&str>) -> Result<()> {
+fn approve(
+    ctx: &mut ApplyContext<'_>,
+    task: StepInstanceId,
+    approved: bool,
+    by: &str,
+    comment: Option<&str>,
+) -> Result<()> {
     if ctx.state.step(task)?.is_none_or(|step| step.state != StepState::Approval) {
         return Err(Error::new(Code::StepState, format!("`{task}` does not wait for an approval"))
             .hint("`consort inbox` shows what waits for a decision"));

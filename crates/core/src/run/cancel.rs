@@ -3,9 +3,9 @@
 //! For: cancelling a run and the runs below it, as many instances in a record as one may. Not for: deciding what
 //! clean-up runs (conditions do), or what an instance leaves behind that ends early (see `stop`).
 //! Invariant: cancel reaches every descendant (law 7); until it has reached every step of a run, nothing of the run
-//! starts or is handed out, so clean-up begins after it.
+//! starts or is assigned, so clean-up begins after it.
 
-use consort_types::{Code, Error, Name, Result, RunId, TaskId, bounds::check_text, limits};
+use consort_types::{Code, Error, Name, Result, RunId, StepInstanceId, bounds::check_text, limits};
 use minicbor::{Decode, Encode};
 
 use crate::{
@@ -82,12 +82,12 @@ pub(crate) fn cancel_child(ctx: &mut ApplyContext<'_>, id: RunId, reason: &str, 
 pub(crate) fn cancel_live(ctx: &mut ApplyContext<'_>, id: RunId, mut from: (u32, u32), reason: &str) -> Result<()> {
     let row = ctx.state.run(id)?;
     let error = row.error.clone().unwrap_or_else(|| Error::new(Code::Cancelled, "the run was cancelled"));
-    let past = TaskId { scope: u32::MAX, index: u32::MAX, ..root_task(id) };
+    let past = StepInstanceId { scope: u32::MAX, index: u32::MAX, ..root_task(id) };
     loop {
         if ctx.is_long() {
             return leave_cancelling(ctx, id, Cancelling { reason: reason.to_owned(), from });
         }
-        let first = TaskId { run: id, scope: from.0, index: from.1 };
+        let first = StepInstanceId { run: id, scope: from.0, index: from.1 };
         let limit = ctx.page();
         let page = ctx.state.tables.live.range(&first, &past, limit)?;
         for (task, _) in &page {
@@ -102,7 +102,7 @@ pub(crate) fn cancel_live(ctx: &mut ApplyContext<'_>, id: RunId, mut from: (u32,
     }
 }
 
-/// The cancellation is resumed in a later record. Until then nothing of the run is handed out.
+/// The cancellation is resumed in a later record. Until then nothing of the run is assigned.
 fn leave_cancelling(ctx: &mut ApplyContext<'_>, id: RunId, walk: Cancelling) -> Result<()> {
     let mut run = ctx.state.run(id)?;
     if run.status != RunStatus::Cancelling {
@@ -126,7 +126,13 @@ fn cancelled(ctx: &mut ApplyContext<'_>, id: RunId) -> Result<()> {
     Ok(())
 }
 
-fn cancel_instance(ctx: &mut ApplyContext<'_>, task: TaskId, error: &Error, reason: &str, force: bool) -> Result<()> {
+fn cancel_instance(
+    ctx: &mut ApplyContext<'_>,
+    task: StepInstanceId,
+    error: &Error,
+    reason: &str,
+    force: bool,
+) -> Result<()> {
     // It may have ended with the one before it.
     let Some(mut step) = ctx.state.step(task)?.filter(|step| !step.state.is_terminal() && !step.ending) else {
         return Ok(());

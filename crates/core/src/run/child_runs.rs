@@ -3,7 +3,7 @@
 //! For: linking a run to the instance that waits for it. Not for: the life of the run itself.
 //! Invariant: the id of a child run follows from its parent, so a replay makes the same run.
 
-use consort_types::{BlobHash, Code, Error, Result, RunId, TaskId, limits};
+use consort_types::{BlobHash, Code, Error, Result, RunId, StepInstanceId, limits};
 use consort_workflow::Action;
 
 use crate::{
@@ -28,7 +28,7 @@ pub(crate) const CHILD_UNITS: usize = 2;
 pub(crate) fn begin_child_run(
     ctx: &mut ApplyContext<'_>,
     step_ref: &StepRef,
-    task: TaskId,
+    task: StepInstanceId,
     step: Step,
     name: &str,
     version: Option<&str>,
@@ -71,7 +71,7 @@ fn count_descendant(ctx: &mut ApplyContext<'_>, id: RunId, step_ref: &StepRef) -
 fn start_child_run(
     ctx: &mut ApplyContext<'_>,
     step_ref: &StepRef,
-    task: TaskId,
+    task: StepInstanceId,
     mut step: Step,
     name: &str,
     version: Option<&str>,
@@ -117,7 +117,7 @@ fn start_child_run(
 }
 
 /// The time of the record in front, so that ids sort by time; then a hash of where it comes from.
-fn child_id(ctx: &ApplyContext<'_>, task: TaskId) -> RunId {
+fn child_id(ctx: &ApplyContext<'_>, task: StepInstanceId) -> RunId {
     let hash = BlobHash::of(format!("{task}@{}", ctx.seq).as_bytes()).0;
     let millis = (ctx.now.0 / 1000).to_be_bytes();
     let mut id = [0; 16];

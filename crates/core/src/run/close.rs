@@ -3,7 +3,7 @@
 //! For: blocks, and the end of a run that follows from its own block. Not for: when fan-outs and loops are over.
 //! Invariant: a scope closes once, when everything in it has ended and nothing more will start.
 
-use consort_types::{Code, Error, Payload, Result, TaskId};
+use consort_types::{Code, Error, Payload, Result, StepInstanceId};
 use consort_workflow::BlockId;
 
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
 pub(crate) fn close_block(ctx: &mut ApplyContext<'_>, key: ScopeKey) -> Result<()> {
     let mut scope = ctx.state.scope(key)?;
     let ScopeKind::Steps { block } = scope.kind else { return Ok(()) };
-    let opener = parent_of(TaskId { run: key.run, scope: key.scope, index: 0 }, &scope);
+    let opener = parent_of(StepInstanceId { run: key.run, scope: key.scope, index: 0 }, &scope);
     let Some(opener) = opener else {
         scope.closed = true;
         ctx.put_scope(key, scope);
@@ -38,7 +38,7 @@ pub(crate) fn close_block(ctx: &mut ApplyContext<'_>, key: ScopeKey) -> Result<(
 }
 
 /// Closes a scope and ends the instance that opened it.
-pub(crate) fn close(ctx: &mut ApplyContext<'_>, key: ScopeKey, opener: TaskId, outcome: Outcome) -> Result<()> {
+pub(crate) fn close(ctx: &mut ApplyContext<'_>, key: ScopeKey, opener: StepInstanceId, outcome: Outcome) -> Result<()> {
     let mut scope = ctx.state.scope(key)?;
     assert!(!scope.closed, "scope {}.{} closes once", key.run, key.scope);
     scope.closed = true;

@@ -3,7 +3,7 @@
 //! For: choosing what to undo, and in which order. Not for: how (the author names a capability).
 //! Invariant: a run ends only after its compensations have; each is tried once per completed step.
 
-use consort_types::{Result, RunId, Seq, TaskId, limits};
+use consort_types::{Result, RunId, Seq, StepInstanceId, limits};
 use serde_json::json;
 
 use crate::{
@@ -45,15 +45,15 @@ pub(crate) fn compensate(ctx: &mut ApplyContext<'_>, id: RunId) -> Result<()> {
 }
 
 /// Completed step instances with a compensation, newest first.
-fn completed(ctx: &mut ApplyContext<'_>, id: RunId) -> Result<Vec<TaskId>> {
-    let mut found: Vec<(Seq, TaskId)> = Vec::new();
-    let mut from = TaskId { run: id, scope: 0, index: 0 };
-    let past = TaskId { run: id, scope: u32::MAX, index: u32::MAX };
+fn completed(ctx: &mut ApplyContext<'_>, id: RunId) -> Result<Vec<StepInstanceId>> {
+    let mut found: Vec<(Seq, StepInstanceId)> = Vec::new();
+    let mut from = StepInstanceId { run: id, scope: 0, index: 0 };
+    let past = StepInstanceId { run: id, scope: u32::MAX, index: u32::MAX };
     loop {
         let page = ctx.state.tables.steps.range(&from, &past, limits::PAGE_ITEMS_MAX)?;
         let Some((last, _)) = page.last() else { break };
         ctx.charge(page.len() / LIGHT_PER_UNIT);
-        from = TaskId { index: last.index.saturating_add(1), ..*last };
+        from = StepInstanceId { index: last.index.saturating_add(1), ..*last };
         let done = page.iter().filter_map(|(task, step)| step.completed_seq.map(|seq| (seq, *task)));
         found.extend(done);
     }

@@ -3,7 +3,7 @@
 //! For: the command, and retention. Not for: deciding when (an operator or a namespace's retention does).
 //! Invariant: a deleted run is out of sight at once; its rows go in records that are bounded, whatever its size.
 
-use consort_types::{Code, Error, Name, Result, RunId, Seq, TaskId, limits, worker::JournalRequest};
+use consort_types::{Code, Error, Name, Result, RunId, Seq, StepInstanceId, limits, worker::JournalRequest};
 use minicbor::{Decode, Encode};
 
 use crate::{
@@ -95,7 +95,7 @@ pub(crate) fn reap(ctx: &mut ApplyContext<'_>, id: RunId) -> Result<()> {
 }
 
 fn reap_steps(ctx: &mut ApplyContext<'_>, id: RunId, limit: usize) -> Result<usize> {
-    let past = TaskId { run: id, scope: u32::MAX, index: u32::MAX };
+    let past = StepInstanceId { run: id, scope: u32::MAX, index: u32::MAX };
     let rows = ctx.state.tables.steps.range(&root_task(id), &past, limit)?;
     for (task, step) in &rows {
         ctx.state.tables.steps.delete(task);
@@ -127,7 +127,7 @@ fn reap_scopes(ctx: &mut ApplyContext<'_>, id: RunId, limit: usize) -> Result<us
 
 fn reap_entries(ctx: &mut ApplyContext<'_>, id: RunId, limit: usize) -> Result<usize> {
     let from = EntryKey { task: root_task(id), entry: 0 };
-    let past = EntryKey { task: TaskId { run: id, scope: u32::MAX, index: u32::MAX }, entry: u32::MAX };
+    let past = EntryKey { task: StepInstanceId { run: id, scope: u32::MAX, index: u32::MAX }, entry: u32::MAX };
     let rows = ctx.state.tables.entries.range(&from, &past, limit)?;
     for (key, row) in &rows {
         ctx.state.tables.entries.delete(key);

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use consort_types::{Error, Result, TaskId};
+use consort_types::{Error, Result, StepInstanceId};
 use consort_workflow::{BlockId, Environment, Reference, StatusFlags, StepValue, Template};
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ use crate::{
 pub(crate) fn environment(
     state: &mut State,
     step_ref: &StepRef,
-    task: TaskId,
+    task: StepInstanceId,
     references: &[Reference],
 ) -> Result<Environment> {
     let mut environment = Environment::default();
@@ -43,7 +43,7 @@ pub(crate) fn environment(
             Reference::Output => {}
             Reference::Step { up, index, name } => {
                 let scope = block_scope(state, task, *up)?;
-                let at = TaskId { run: task.run, scope, index: *index as u32 };
+                let at = StepInstanceId { run: task.run, scope, index: *index as u32 };
                 environment.steps.insert(Arc::clone(name), step_value(state, at)?);
             }
         }
@@ -52,7 +52,12 @@ pub(crate) fn environment(
 }
 
 /// Evaluates a template as seen from `task`.
-pub(crate) fn evaluate(state: &mut State, step_ref: &StepRef, task: TaskId, template: &Template) -> Result<Value> {
+pub(crate) fn evaluate(
+    state: &mut State,
+    step_ref: &StepRef,
+    task: StepInstanceId,
+    template: &Template,
+) -> Result<Value> {
     let environment = environment(state, step_ref, task, &template.references())?;
     let value = template.evaluate(&environment);
     state.charge_cost(environment.meter.cost());
@@ -69,7 +74,7 @@ pub(crate) fn write_json(state: &mut State, template: &Template, environment: &E
 }
 
 /// The scope of the block that is `up` blocks above the instance's own.
-fn block_scope(state: &mut State, task: TaskId, up: u32) -> Result<u32> {
+fn block_scope(state: &mut State, task: StepInstanceId, up: u32) -> Result<u32> {
     let (mut at, mut left) = (task, up);
     loop {
         let scope = state.shared_scope(scope_of(at))?;
@@ -84,7 +89,7 @@ fn block_scope(state: &mut State, task: TaskId, up: u32) -> Result<u32> {
 }
 
 /// The nearest scope of a kind above the instance, and the position in it.
-fn nearest(state: &mut State, task: TaskId, kind: ScopeKind) -> Result<Option<(u32, u32)>> {
+fn nearest(state: &mut State, task: StepInstanceId, kind: ScopeKind) -> Result<Option<(u32, u32)>> {
     let mut at = Some(task);
     while let Some(task) = at {
         let scope = state.shared_scope(scope_of(task))?;
@@ -96,22 +101,22 @@ fn nearest(state: &mut State, task: TaskId, kind: ScopeKind) -> Result<Option<(u
     Ok(None)
 }
 
-fn item(state: &mut State, task: TaskId) -> Result<Option<Arc<Value>>> {
+fn item(state: &mut State, task: StepInstanceId) -> Result<Option<Arc<Value>>> {
     let Some((scope, index)) = nearest(state, task, ScopeKind::Items)? else { return Ok(None) };
     let items = locate::items(state, ScopeKey { run: task.run, scope })?;
     Ok(items.get(index as usize).cloned().map(Arc::new))
 }
 
-fn loop_value(state: &mut State, task: TaskId) -> Result<Option<Arc<Value>>> {
+fn loop_value(state: &mut State, task: StepInstanceId) -> Result<Option<Arc<Value>>> {
     let Some((scope, index)) = nearest(state, task, ScopeKind::Iterations)? else { return Ok(None) };
     let previous = match index.checked_sub(1) {
-        Some(index) => (*step_value(state, TaskId { run: task.run, scope, index })?.output).clone(),
+        Some(index) => (*step_value(state, StepInstanceId { run: task.run, scope, index })?.output).clone(),
         None => Value::Null,
     };
     Ok(Some(Arc::new(json!({ "index": index, "previous": previous }))))
 }
 
-pub(crate) fn step_value(state: &mut State, task: TaskId) -> Result<StepValue> {
+pub(crate) fn step_value(state: &mut State, task: StepInstanceId) -> Result<StepValue> {
     let step = state.tables.steps.get_shared(&task)?.unwrap_or_default();
     let output = match &step.output {
         Some(payload) => state.document(Document::Output(task), payload)?,
@@ -122,11 +127,11 @@ pub(crate) fn step_value(state: &mut State, task: TaskId) -> Result<StepValue> {
 }
 
 /// What the status functions answer for a step of a block, now that all it needs has ended.
-pub(crate) fn status_of(state: &mut State, step_ref: &StepRef, task: TaskId) -> Result<StatusFlags> {
+pub(crate) fn status_of(state: &mut State, step_ref: &StepRef, task: StepInstanceId) -> Result<StatusFlags> {
     let steps = &step_ref.definition.block(BlockId(step_ref.block)).steps;
     let (mut success, mut failure) = (true, false);
     for need in &step_ref.step().needs {
-        let at = TaskId { index: *need as u32, ..task };
+        let at = StepInstanceId { index: *need as u32, ..task };
         let row = state.tables.steps.get_shared(&at)?.unwrap_or_default();
         let bad = is_bad(&row, steps[*need].continue_on_error);
         success &= !bad;
@@ -146,7 +151,7 @@ pub(crate) fn is_bad(step: &Step, continue_on_error: bool) -> bool {
     }
 }
 
-fn run_value(task: TaskId, run: &Run) -> Arc<Value> {
+fn run_value(task: StepInstanceId, run: &Run) -> Arc<Value> {
     Arc::new(json!({
         "id": task.run.to_string(),
         "workflow": run.workflow,

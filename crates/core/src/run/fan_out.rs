@@ -3,7 +3,7 @@
 //! For: opening one, and starting as many items as may run. Not for: what an item does.
 //! Invariant: at most `max_parallel` items are active; with `fail_fast` none starts after a failure.
 
-use consort_types::{Code, Error, Result, TaskId, limits};
+use consort_types::{Code, Error, Result, StepInstanceId, limits};
 use consort_workflow::ForEach;
 use serde_json::Value;
 
@@ -27,7 +27,7 @@ use crate::{
 pub(crate) fn begin(
     ctx: &mut ApplyContext<'_>,
     step_ref: &StepRef,
-    task: TaskId,
+    task: StepInstanceId,
     step: Step,
     for_each: &ForEach,
 ) -> Result<()> {
@@ -51,7 +51,12 @@ pub(crate) fn begin(
     Ok(())
 }
 
-pub(crate) fn advance_items(ctx: &mut ApplyContext<'_>, key: ScopeKey, mut scope: Scope, opener: TaskId) -> Result<()> {
+pub(crate) fn advance_items(
+    ctx: &mut ApplyContext<'_>,
+    key: ScopeKey,
+    mut scope: Scope,
+    opener: StepInstanceId,
+) -> Result<()> {
     let step_ref = locate(ctx.state, opener)?;
     let Some(for_each) = &step_ref.step().for_each else { return Ok(()) };
     let cancelling = step_ref.run.status == RunStatus::Cancelling;

@@ -4,7 +4,7 @@
 //! (see `stop`).
 //! Invariant: the first end of an instance counts; its scope, and the steps that need it, are notified once.
 
-use consort_types::{Result, TaskId};
+use consort_types::{Result, StepInstanceId};
 
 use crate::{
     context::{ApplyContext, LIGHT_PER_UNIT, Outcome, PendingWork},
@@ -27,7 +27,7 @@ pub(crate) fn drain_ends(ctx: &mut ApplyContext<'_>) -> Result<()> {
 }
 
 /// The instance ends: its row is final from here on.
-pub(crate) fn finish(ctx: &mut ApplyContext<'_>, task: TaskId, outcome: Outcome) -> Result<()> {
+pub(crate) fn finish(ctx: &mut ApplyContext<'_>, task: StepInstanceId, outcome: Outcome) -> Result<()> {
     let Some(step) = ctx.state.step(task)? else { return Ok(()) };
     if step.state.is_terminal() || step.ending {
         // The first end counts; the output of this one is dropped.
@@ -41,7 +41,7 @@ pub(crate) fn finish(ctx: &mut ApplyContext<'_>, task: TaskId, outcome: Outcome)
     notify_parent(ctx, &step_ref, task, &step)
 }
 
-fn notify_parent(ctx: &mut ApplyContext<'_>, step_ref: &StepRef, task: TaskId, step: &Step) -> Result<()> {
+fn notify_parent(ctx: &mut ApplyContext<'_>, step_ref: &StepRef, task: StepInstanceId, step: &Step) -> Result<()> {
     let key = scope_of(task);
     let mut scope = ctx.state.scope(key)?;
     if scope.closed {
@@ -69,10 +69,10 @@ fn notify_parent(ctx: &mut ApplyContext<'_>, step_ref: &StepRef, task: TaskId, s
     Ok(())
 }
 
-fn release_dependents(ctx: &mut ApplyContext<'_>, step_ref: &StepRef, task: TaskId) -> Result<()> {
+fn release_dependents(ctx: &mut ApplyContext<'_>, step_ref: &StepRef, task: StepInstanceId) -> Result<()> {
     ctx.charge(step_ref.step().dependents.len() / LIGHT_PER_UNIT);
     for dependent in &step_ref.step().dependents {
-        let at = TaskId { index: *dependent as u32, ..task };
+        let at = StepInstanceId { index: *dependent as u32, ..task };
         let mut row = ctx.state.known_step(at)?;
         if row.state != StepState::Pending {
             continue;

@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use consort_types::{Code, Error, Name, Payload, Result, RunId, TaskId};
+use consort_types::{Code, Error, Name, Payload, Result, RunId, StepInstanceId};
 use consort_workflow::{Block, Definition};
 use minicbor::{Decode, Encode};
 
@@ -109,7 +109,7 @@ fn steps_to_rerun(state: &mut State, command: &ForkRun, definition: &Definition)
         rerun[at] = true;
     }
     for (index, flag) in rerun.iter_mut().enumerate() {
-        let row = state.step(TaskId { run: command.from, scope: 0, index: index as u32 })?.unwrap_or_default();
+        let row = state.step(StepInstanceId { run: command.from, scope: 0, index: index as u32 })?.unwrap_or_default();
         let kept = match row.state {
             // What was undone must be done again.
             StepState::Completed => row.completed_seq.is_none() || !was_compensated(state, command.from)?,
@@ -145,7 +145,7 @@ fn open_fork(ctx: &mut ApplyContext<'_>, command: &ForkRun, root: &Block, rerun:
     let key = scope::new_scope(ctx, command.run, None, ScopeKind::Steps { block: 0 }, total)?;
     let mut taken_over = BTreeMap::new();
     for (index, step) in root.steps.iter().enumerate() {
-        let at = |run| TaskId { run, scope: 0, index: index as u32 };
+        let at = |run| StepInstanceId { run, scope: 0, index: index as u32 };
         if rerun[index] {
             let waiting = step.needs.iter().filter(|need| rerun[**need]).count() as u32;
             ctx.state.tables.steps.insert_new(at(command.run), Step { waiting, ..Step::default() });
@@ -168,7 +168,7 @@ fn open_fork(ctx: &mut ApplyContext<'_>, command: &ForkRun, root: &Block, rerun:
     Ok(())
 }
 
-fn take_over(ctx: &mut ApplyContext<'_>, task: TaskId, row: Step) -> Result<()> {
+fn take_over(ctx: &mut ApplyContext<'_>, task: StepInstanceId, row: Step) -> Result<()> {
     if let Some(output) = &row.output {
         ctx.retain(output)?;
     }

@@ -3,7 +3,7 @@
 //! For: the changes of an instance's row that several rules share. Not for: the notification of an end (see `finish`).
 //! Invariant: an instance ends once; its row is final from then on (law 7).
 
-use consort_types::{Result, TaskId};
+use consort_types::{Result, StepInstanceId};
 use consort_workflow::Action;
 
 use crate::{
@@ -21,7 +21,13 @@ use crate::{
 };
 
 /// The instance is active through what it opened.
-pub(crate) fn open(ctx: &mut ApplyContext<'_>, step_ref: &StepRef, task: TaskId, mut step: Step, child: Option<u32>) {
+pub(crate) fn open(
+    ctx: &mut ApplyContext<'_>,
+    step_ref: &StepRef,
+    task: StepInstanceId,
+    mut step: Step,
+    child: Option<u32>,
+) {
     step.child = child;
     step.began = Some(ctx.now);
     ctx.set_state(task, &mut step, StepState::Open);
@@ -38,7 +44,7 @@ pub(crate) fn open(ctx: &mut ApplyContext<'_>, step_ref: &StepRef, task: TaskId,
 pub(crate) fn set_terminal(
     ctx: &mut ApplyContext<'_>,
     step_ref: &StepRef,
-    task: TaskId,
+    task: StepInstanceId,
     mut step: Step,
     outcome: Outcome,
 ) -> Result<Step> {
@@ -74,7 +80,7 @@ pub(crate) fn set_terminal(
 }
 
 /// Revokes what waits on the instance's behalf: timers, assignments, approvals.
-pub(crate) fn withdraw(ctx: &mut ApplyContext<'_>, task: TaskId, step: &mut Step) -> Result<()> {
+pub(crate) fn withdraw(ctx: &mut ApplyContext<'_>, task: StepInstanceId, step: &mut Step) -> Result<()> {
     ctx.disarm(step.timeout_at.take(), task, TimerKind::Timeout);
     ctx.disarm(step.deadline_at.take(), task, TimerKind::Deadline);
     let waking = if step.state == StepState::Backoff { TimerKind::Backoff } else { TimerKind::Wake };

@@ -3,7 +3,7 @@
 //! For: opening a loop, its next iteration, and its end. Not for: what an iteration does.
 //! Invariant: an iteration starts after the one before it has ended.
 
-use consort_types::{Code, Error, Result, TaskId};
+use consort_types::{Code, Error, Result, StepInstanceId};
 use consort_workflow::Repeat;
 
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
     state::{Document, State},
 };
 
-pub(crate) fn begin(ctx: &mut ApplyContext<'_>, task: TaskId, step: Step, repeat: &Repeat) -> Result<()> {
+pub(crate) fn begin(ctx: &mut ApplyContext<'_>, task: StepInstanceId, step: Step, repeat: &Repeat) -> Result<()> {
     let key = scope::new_scope(ctx, task.run, Some(task), ScopeKind::Iterations, repeat.max)?;
     let step_ref = locate(ctx.state, task)?;
     instance::open(ctx, &step_ref, task, step, Some(key.scope));
@@ -36,7 +36,7 @@ pub(crate) fn advance_iterations(
     ctx: &mut ApplyContext<'_>,
     key: ScopeKey,
     scope: Scope,
-    opener: TaskId,
+    opener: StepInstanceId,
     mut step: Step,
 ) -> Result<()> {
     if scope.started > scope.ended {
@@ -52,7 +52,7 @@ pub(crate) fn advance_iterations(
         return close::close(ctx, key, opener, Outcome::Cancelled(error));
     }
     let Some(last) = scope.ended.checked_sub(1) else { return next_iteration(ctx, key, opener) };
-    let last = TaskId { run: key.run, scope: key.scope, index: last };
+    let last = StepInstanceId { run: key.run, scope: key.scope, index: last };
     let ends = split_fatal(loop_ends(ctx.state, &step_ref, last, &repeat))?;
     match ends {
         Err(error) => close::close(ctx, key, opener, Outcome::Failed(in_expression("repeat", error))),
@@ -74,7 +74,7 @@ pub(crate) fn advance_iterations(
     }
 }
 
-pub(crate) fn next_iteration(ctx: &mut ApplyContext<'_>, key: ScopeKey, opener: TaskId) -> Result<()> {
+pub(crate) fn next_iteration(ctx: &mut ApplyContext<'_>, key: ScopeKey, opener: StepInstanceId) -> Result<()> {
     if let Err(error) = split_fatal(scope::count_instances(ctx, key.run, 1))? {
         return close::close(ctx, key, opener, Outcome::Failed(error));
     }
@@ -86,10 +86,10 @@ pub(crate) fn next_iteration(ctx: &mut ApplyContext<'_>, key: ScopeKey, opener: 
 }
 
 /// Whether the loop ends after its iteration `last`, as seen from inside that iteration.
-fn loop_ends(state: &mut State, step_ref: &StepRef, last: TaskId, repeat: &Repeat) -> Result<bool> {
+fn loop_ends(state: &mut State, step_ref: &StepRef, last: StepInstanceId, repeat: &Repeat) -> Result<bool> {
     let Some(condition) = repeat.until.as_ref().or(repeat.while_true.as_ref()) else { return Ok(false) };
     let row = state.known_step(last)?;
-    let inside = row.child.map_or(last, |scope| TaskId { scope, index: 0, ..last });
+    let inside = row.child.map_or(last, |scope| StepInstanceId { scope, index: 0, ..last });
     let mut environment = environment::environment(state, step_ref, inside, condition.references())?;
     environment.output = match &row.output {
         Some(output) => Some(state.document(Document::Output(last), output)?),

@@ -3,7 +3,7 @@
 //! For: runs, scopes, history, timers, signals and deferred work. Not for: what is stored at them (see `rows`).
 //! Invariant: the key of every row that belongs to a run names the run, so that they can be found and removed with it.
 
-use consort_types::{RunId, Seq, TaskId, Time};
+use consort_types::{RunId, Seq, StepInstanceId, Time};
 
 use crate::{
     key::{Parts, put_text},
@@ -22,7 +22,7 @@ impl OfRun for RunId {
     }
 }
 
-impl OfRun for TaskId {
+impl OfRun for StepInstanceId {
     fn run(&self) -> RunId {
         self.run
     }
@@ -131,8 +131,8 @@ impl LaterKey {
     }
 
     /// The instance.
-    pub fn task(&self) -> TaskId {
-        TaskId { run: self.run, scope: self.scope, index: self.index }
+    pub fn task(&self) -> StepInstanceId {
+        StepInstanceId { run: self.run, scope: self.scope, index: self.index }
     }
 }
 
@@ -215,7 +215,7 @@ pub struct TimerKey {
     /// When it is due, in log time.
     pub due: Time,
     /// The task (for a run's own timers: scope 0, index 0).
-    pub task: TaskId,
+    pub task: StepInstanceId,
     /// What it is for.
     pub kind: TimerKind,
     /// The journal entry that sleeps; 0 for the other kinds.
@@ -225,7 +225,7 @@ pub struct TimerKey {
 impl TimerKey {
     /// The least key that is due at `due`.
     pub fn at(due: Time) -> Self {
-        let task = TaskId { run: RunId([0; 16]), scope: 0, index: 0 };
+        let task = StepInstanceId { run: RunId([0; 16]), scope: 0, index: 0 };
         Self { due, task, kind: TimerKind::Timeout, entry: 0 }
     }
 }
@@ -305,10 +305,10 @@ impl Key for SignalKey {
 }
 
 /// The key of a run's own timers.
-pub(crate) fn root_task(run: RunId) -> TaskId {
-    TaskId { run, scope: 0, index: 0 }
+pub(crate) fn root_task(run: RunId) -> StepInstanceId {
+    StepInstanceId { run, scope: 0, index: 0 }
 }
 
-pub(crate) fn scope_of(task: TaskId) -> ScopeKey {
+pub(crate) fn scope_of(task: StepInstanceId) -> ScopeKey {
     ScopeKey { run: task.run, scope: task.scope }
 }

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use consort_types::{BlobHash, Code, Error, Payload, Result, RunId, Seq, Span, TaskId, limits};
+use consort_types::{BlobHash, Code, Error, Payload, Result, RunId, Seq, Span, StepInstanceId, limits};
 use consort_workflow::Definition;
 
 use crate::{
@@ -30,7 +30,7 @@ pub(crate) struct NewRun {
     pub(crate) hash: BlobHash,
     pub(crate) definition: Arc<Definition>,
     pub(crate) input: Payload,
-    pub(crate) parent: Option<TaskId>,
+    pub(crate) parent: Option<StepInstanceId>,
     pub(crate) depth: u32,
     pub(crate) paused: bool,
     pub(crate) origin: Option<Origin>,
@@ -107,8 +107,8 @@ pub(crate) fn end_run(
 ) -> Result<()> {
     let mut run = ctx.state.run(id)?;
     assert!(!run.status.is_terminal() && status.is_terminal(), "run {id} ends once (law 7)");
-    let first = TaskId { run: id, scope: 0, index: 0 };
-    let past = TaskId { run: id, scope: u32::MAX, index: u32::MAX };
+    let first = StepInstanceId { run: id, scope: 0, index: 0 };
+    let past = StepInstanceId { run: id, scope: u32::MAX, index: u32::MAX };
     let left = ctx.state.tables.live.range(&first, &past, 1)?;
     assert!(left.is_empty(), "run {id} ended while {} is active (law 7)", left[0].0);
     ctx.disarm(run.deadline, root_task(id), TimerKind::RunTimeout);
@@ -140,7 +140,7 @@ pub(crate) fn end_run(
 fn notify_parent(
     ctx: &mut ApplyContext<'_>,
     id: RunId,
-    parent: TaskId,
+    parent: StepInstanceId,
     status: RunStatus,
     output: Option<Payload>,
     error: Option<Error>,

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use consort_types::{Code, Error, Result, TaskId};
+use consort_types::{Code, Error, Result, StepInstanceId};
 use consort_workflow::{BlockId, Definition, Step};
 
 use crate::{
@@ -33,11 +33,11 @@ pub(crate) enum InstanceKind {
     /// It is the step itself (or a layer of it).
     Body(Layer),
     /// It is a call out of the journal of the task `caller`, entry `entry`.
-    Call { caller: TaskId, entry: u32 },
+    Call { caller: StepInstanceId, entry: u32 },
     /// It compensates the step instance.
-    Compensation(TaskId),
+    Compensation(StepInstanceId),
     /// It finds out the outcome of the task's lost attempt.
-    Reconcile(TaskId),
+    Reconcile(StepInstanceId),
 }
 
 /// A step instance with its definition.
@@ -56,23 +56,23 @@ impl StepRef {
     }
 }
 
-pub(crate) fn parent_of(task: TaskId, scope: &Scope) -> Option<TaskId> {
-    scope.parent.map(|(scope, index)| TaskId { run: task.run, scope, index })
+pub(crate) fn parent_of(task: StepInstanceId, scope: &Scope) -> Option<StepInstanceId> {
+    scope.parent.map(|(scope, index)| StepInstanceId { run: task.run, scope, index })
 }
 
-pub(crate) fn locate(state: &mut State, task: TaskId) -> Result<StepRef> {
+pub(crate) fn locate(state: &mut State, task: StepInstanceId) -> Result<StepRef> {
     let run = run_row(state, task)?;
     let definition = state.definition(run.hash)?;
     let (block, index, kind) = position(state, task)?;
     Ok(StepRef { run, definition, block, index, kind })
 }
 
-fn run_row(state: &mut State, task: TaskId) -> Result<Arc<Run>> {
+fn run_row(state: &mut State, task: StepInstanceId) -> Result<Arc<Run>> {
     state.tables.runs.get_shared(&task.run)?.ok_or_else(|| missing("run", &task.run))
 }
 
 /// The block, the position in it, and the role of an instance.
-fn position(state: &mut State, task: TaskId) -> Result<(u32, usize, InstanceKind)> {
+fn position(state: &mut State, task: StepInstanceId) -> Result<(u32, usize, InstanceKind)> {
     let scope = state.shared_scope(scope_of(task))?;
     let parent = parent_of(task, &scope);
     match (scope.kind, parent) {
@@ -97,12 +97,12 @@ fn position(state: &mut State, task: TaskId) -> Result<(u32, usize, InstanceKind
 }
 
 /// The step instance that a compensation undoes.
-fn compensated(state: &mut State, task: TaskId) -> Result<TaskId> {
+fn compensated(state: &mut State, task: StepInstanceId) -> Result<StepInstanceId> {
     let list = items(state, scope_of(task))?;
     let step_ref = list.get(task.index as usize);
     let part = |at: usize| step_ref.and_then(|pair| pair.get(at)).and_then(serde_json::Value::as_u64);
     match (part(0), part(1)) {
-        (Some(scope), Some(index)) => Ok(TaskId { run: task.run, scope: scope as u32, index: index as u32 }),
+        (Some(scope), Some(index)) => Ok(StepInstanceId { run: task.run, scope: scope as u32, index: index as u32 }),
         _ => Err(Error::new(Code::Damaged, format!("the list of compensations of run `{}` is damaged", task.run))),
     }
 }
@@ -115,7 +115,7 @@ pub(crate) fn items(state: &mut State, key: ScopeKey) -> Result<Arc<serde_json::
 }
 
 /// The path of an instance for people, such as `improve#2/write` or `gather[3]`.
-pub(crate) fn path(state: &mut State, task: TaskId) -> Result<String> {
+pub(crate) fn path(state: &mut State, task: StepInstanceId) -> Result<String> {
     let scope = state.shared_scope(scope_of(task))?;
     let above = match parent_of(task, &scope) {
         Some(parent) => path(state, parent)?,
@@ -125,7 +125,7 @@ pub(crate) fn path(state: &mut State, task: TaskId) -> Result<String> {
 }
 
 /// The path of an instance in a scope of this kind, whose opener has the path `above`.
-pub(crate) fn path_below(state: &mut State, task: TaskId, kind: ScopeKind, above: &str) -> Result<String> {
+pub(crate) fn path_below(state: &mut State, task: StepInstanceId, kind: ScopeKind, above: &str) -> Result<String> {
     Ok(match kind {
         ScopeKind::Steps { .. } => {
             let name = locate(state, task)?.step().name.clone();
@@ -143,7 +143,7 @@ pub(crate) fn path_below(state: &mut State, task: TaskId, kind: ScopeKind, above
 }
 
 /// Whether the instance is in a scope that has closed, though it has not ended: it is no longer needed.
-pub(crate) fn is_left_behind(state: &mut State, task: TaskId) -> Result<bool> {
+pub(crate) fn is_left_behind(state: &mut State, task: StepInstanceId) -> Result<bool> {
     let scope = state.shared_scope(scope_of(task))?;
     let above = parent_of(task, &scope);
     let run_over = state.tables.runs.get_shared(&task.run)?.is_none_or(|run| run.status.is_terminal());

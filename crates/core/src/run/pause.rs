@@ -1,9 +1,9 @@
-//! `PauseRun`: hold back the hand-out of a run's tasks, or resume it.
+//! `PauseRun`: pause the assignment of a run's tasks, or resume it.
 //!
 //! For: a run and the runs below it. Not for: attempts that are running: they are finished.
 //! Invariant: pausing reaches every run below, over as many records as that takes.
 
-use consort_types::{Name, Result, RunId, TaskId};
+use consort_types::{Name, Result, RunId, StepInstanceId};
 use minicbor::{Decode, Encode};
 
 use super::keys::root_task;
@@ -55,7 +55,7 @@ pub(crate) fn pause_run(ctx: &mut ApplyContext<'_>, id: RunId, paused: bool) -> 
 /// Pauses or resumes the runs that steps of this run have started, from this step on.
 pub(crate) fn pause_children(ctx: &mut ApplyContext<'_>, id: RunId, mut from: (u32, u32)) -> Result<()> {
     let mut row = ctx.state.run(id)?;
-    let past = TaskId { scope: u32::MAX, index: u32::MAX, ..root_task(id) };
+    let past = StepInstanceId { scope: u32::MAX, index: u32::MAX, ..root_task(id) };
     row.pausing = None;
     let mut more = row.children > 0;
     while more {
@@ -63,7 +63,7 @@ pub(crate) fn pause_children(ctx: &mut ApplyContext<'_>, id: RunId, mut from: (u
             row.pausing = Some(from);
             break;
         }
-        let first = TaskId { run: id, scope: from.0, index: from.1 };
+        let first = StepInstanceId { run: id, scope: from.0, index: from.1 };
         let limit = ctx.page();
         let page = ctx.state.tables.live.range(&first, &past, limit)?;
         for (task, _) in &page {

@@ -3,7 +3,7 @@
 //! For: the order in which a run's deferred work is done: stops before starts. Not for: leaving work (see `defer`).
 //! Invariant: a record resumes as much as one record may do; the rest is left again.
 
-use consort_types::{Error, Payload, Result, RunId, TaskId};
+use consort_types::{Error, Payload, Result, RunId, StepInstanceId};
 
 use crate::{
     context::{ApplyContext, Outcome, PendingWork},
@@ -88,7 +88,12 @@ fn drop_left(ctx: &mut ApplyContext<'_>, id: RunId) -> Result<()> {
 }
 
 /// An instance whose end was decided ends, now that nothing below it is live.
-fn finish_late(ctx: &mut ApplyContext<'_>, task: TaskId, output: Option<Payload>, error: Option<Error>) -> Result<()> {
+fn finish_late(
+    ctx: &mut ApplyContext<'_>,
+    task: StepInstanceId,
+    output: Option<Payload>,
+    error: Option<Error>,
+) -> Result<()> {
     if let Some(mut step) = ctx.state.step(task)?.filter(|step| !step.state.is_terminal()) {
         step.ending = false;
         ctx.put_step(task, step);

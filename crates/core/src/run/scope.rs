@@ -4,7 +4,7 @@
 //! Invariant: instances are counted against the limit of their run before they are made, but for compensations and
 //! reconcilers, which it must not keep from starting.
 
-use consort_types::{Code, Error, Payload, Result, RunId, TaskId, limits};
+use consort_types::{Code, Error, Payload, Result, RunId, StepInstanceId, limits};
 use consort_workflow::BlockId;
 
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
 pub(crate) fn new_scope(
     ctx: &mut ApplyContext<'_>,
     id: RunId,
-    parent: Option<TaskId>,
+    parent: Option<StepInstanceId>,
     kind: ScopeKind,
     total: u32,
 ) -> Result<ScopeKey> {
@@ -51,7 +51,7 @@ pub(crate) fn count_instances(ctx: &mut ApplyContext<'_>, id: RunId, count: u32)
 pub(crate) fn open_block(
     ctx: &mut ApplyContext<'_>,
     run: RunId,
-    parent: Option<TaskId>,
+    parent: Option<StepInstanceId>,
     block: BlockId,
 ) -> Result<ScopeKey> {
     let row = ctx.state.run(run)?;
@@ -62,7 +62,7 @@ pub(crate) fn open_block(
     ctx.charge(steps.len());
     let key = new_scope(ctx, run, parent, ScopeKind::Steps { block: block.0 }, total)?;
     for (index, step) in steps.iter().enumerate() {
-        let task = TaskId { run, scope: key.scope, index: index as u32 };
+        let task = StepInstanceId { run, scope: key.scope, index: index as u32 };
         let waiting = step.needs.len() as u32;
         ctx.state.tables.steps.insert_new(task, Step { waiting, ..Step::default() });
         if waiting == 0 {
@@ -78,7 +78,7 @@ pub(crate) fn open_root(ctx: &mut ApplyContext<'_>, id: RunId) -> Result<()> {
 }
 
 pub(crate) fn start_instance(ctx: &mut ApplyContext<'_>, key: ScopeKey, index: u32) {
-    let task = TaskId { run: key.run, scope: key.scope, index };
+    let task = StepInstanceId { run: key.run, scope: key.scope, index };
     ctx.state.tables.steps.insert_new(task, Step::default());
     ctx.enqueue(PendingWork::Begin(task));
 }
@@ -97,7 +97,7 @@ pub(crate) fn block_output(ctx: &mut ApplyContext<'_>, key: ScopeKey, block: Blo
         }
         bytes.extend(encode(name));
         bytes.push(b':');
-        append_output(ctx, TaskId { run: key.run, scope: key.scope, index }, &mut bytes)?;
+        append_output(ctx, StepInstanceId { run: key.run, scope: key.scope, index }, &mut bytes)?;
     }
     bytes.push(b'}');
     ctx.store_payload("output of a block", bytes)
@@ -110,13 +110,13 @@ pub(crate) fn list_output(ctx: &mut ApplyContext<'_>, key: ScopeKey, total: u32)
         if index > 0 {
             bytes.push(b',');
         }
-        append_output(ctx, TaskId { run: key.run, scope: key.scope, index }, &mut bytes)?;
+        append_output(ctx, StepInstanceId { run: key.run, scope: key.scope, index }, &mut bytes)?;
     }
     bytes.push(b']');
     ctx.store_payload("output of a fan-out", bytes)
 }
 
-fn append_output(ctx: &mut ApplyContext<'_>, task: TaskId, bytes: &mut Vec<u8>) -> Result<()> {
+fn append_output(ctx: &mut ApplyContext<'_>, task: StepInstanceId, bytes: &mut Vec<u8>) -> Result<()> {
     if (task.index as usize).is_multiple_of(LIGHT_PER_UNIT) {
         ctx.charge(1);
     }

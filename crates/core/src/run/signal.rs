@@ -3,7 +3,7 @@
 //! For: matching signals with the steps and journal entries that wait for them. Not for: beginning to wait (see `wait`).
 //! Invariant: a signal is read by exactly one waiter, first come, first served.
 
-use consort_types::{Code, Error, Name, Payload, Result, RunId, Seq, TaskId, limits};
+use consort_types::{Code, Error, Name, Payload, Result, RunId, Seq, StepInstanceId, limits};
 use minicbor::{Decode, Encode};
 
 use crate::{
@@ -83,7 +83,12 @@ fn signal(ctx: &mut ApplyContext<'_>, id: RunId, name: &str, payload: &Payload) 
 }
 
 /// A step, or an entry of its task's journal, waits for a signal: the oldest kept one, or the next.
-pub(crate) fn await_signal(ctx: &mut ApplyContext<'_>, task: TaskId, entry: Option<u32>, name: &str) -> Result<()> {
+pub(crate) fn await_signal(
+    ctx: &mut ApplyContext<'_>,
+    task: StepInstanceId,
+    entry: Option<u32>,
+    name: &str,
+) -> Result<()> {
     let (from, to) = signal_range(task.run, name);
     let waiter = Waiter { task, entry };
     if let Some((key, signal)) = ctx.state.tables.signals.range(&from, &to, 1)?.pop() {

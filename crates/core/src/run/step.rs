@@ -3,7 +3,7 @@
 //! For: whether an instance runs, and by which rule. Not for: tasks, waits and scopes (their modules).
 //! Invariant: an instance begins at most once, and never where its scope is over.
 
-use consort_types::{Code, Error, Payload, Result, TaskId, worker::JournalRequest};
+use consort_types::{Code, Error, Payload, Result, StepInstanceId, worker::JournalRequest};
 use consort_workflow::{Action, BlockId};
 
 use crate::{
@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// All that the step needs has ended: does it run?
-pub(crate) fn consider(ctx: &mut ApplyContext<'_>, task: TaskId) -> Result<()> {
+pub(crate) fn consider(ctx: &mut ApplyContext<'_>, task: StepInstanceId) -> Result<()> {
     if ctx.state.known_step(task)?.state != StepState::Pending || locate::is_left_behind(ctx.state, task)? {
         return Ok(());
     }
@@ -65,7 +65,7 @@ pub(crate) fn consider(ctx: &mut ApplyContext<'_>, task: TaskId) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn begin(ctx: &mut ApplyContext<'_>, task: TaskId) -> Result<()> {
+pub(crate) fn begin(ctx: &mut ApplyContext<'_>, task: StepInstanceId) -> Result<()> {
     let step = ctx.state.known_step(task)?;
     if step.state != StepState::Pending || locate::is_left_behind(ctx.state, task)? {
         return Ok(());
@@ -94,7 +94,7 @@ pub(crate) fn begin(ctx: &mut ApplyContext<'_>, task: TaskId) -> Result<()> {
 fn begin_body(
     ctx: &mut ApplyContext<'_>,
     step_ref: &StepRef,
-    task: TaskId,
+    task: StepInstanceId,
     mut step: Step,
     layer: Layer,
 ) -> Result<()> {
@@ -125,7 +125,7 @@ fn begin_body(
 }
 
 /// What a task's journal requests begins: a task of its own, or a question to a person.
-fn begin_entry(ctx: &mut ApplyContext<'_>, step_ref: &StepRef, task: TaskId, step: Step) -> Result<()> {
+fn begin_entry(ctx: &mut ApplyContext<'_>, step_ref: &StepRef, task: StepInstanceId, step: Step) -> Result<()> {
     let row = task_spec::entry_of(ctx.state, step_ref)?;
     let Some(JournalRequest::Approval { prompt, detail }) = row.as_deref().map(|row| &row.request) else {
         return attempt::begin_task(ctx, step_ref, task, step);
@@ -135,7 +135,13 @@ fn begin_entry(ctx: &mut ApplyContext<'_>, step_ref: &StepRef, task: TaskId, ste
     Ok(())
 }
 
-fn begin_group(ctx: &mut ApplyContext<'_>, step_ref: &StepRef, task: TaskId, step: Step, block: BlockId) -> Result<()> {
+fn begin_group(
+    ctx: &mut ApplyContext<'_>,
+    step_ref: &StepRef,
+    task: StepInstanceId,
+    step: Step,
+    block: BlockId,
+) -> Result<()> {
     let key = scope::open_block(ctx, task.run, Some(task), block)?;
     instance::open(ctx, step_ref, task, step, Some(key.scope));
     Ok(())

@@ -5,7 +5,7 @@
 //! Invariant: an instance ends after everything below it; where nothing below it is live, which two counts of its scope
 //! show, that costs nothing.
 
-use consort_types::{Code, Error, Result, RunId, TaskId};
+use consort_types::{Code, Error, Result, RunId, StepInstanceId};
 
 use crate::{
     context::{ApplyContext, Outcome},
@@ -36,7 +36,12 @@ fn is_settled(scope: &Scope) -> bool {
 
 /// Stops everything below an instance that ends. `false` where that is too much for this record: the rest is left
 /// to the next ones, and the instance ends after it.
-pub(crate) fn stop_below(ctx: &mut ApplyContext<'_>, task: TaskId, step: &Step, outcome: &Outcome) -> Result<bool> {
+pub(crate) fn stop_below(
+    ctx: &mut ApplyContext<'_>,
+    task: StepInstanceId,
+    step: &Step,
+    outcome: &Outcome,
+) -> Result<bool> {
     if let Some(child) = step.child_run
         && ctx.state.tables.runs.get_shared(&child)?.is_some_and(|run| !run.status.is_terminal())
     {
@@ -86,8 +91,8 @@ fn stop_scopes(ctx: &mut ApplyContext<'_>, open: &mut Vec<(ScopeKey, u32)>) -> R
         let mut scope = ctx.state.scope(key)?;
         scope.closed = true;
         ctx.put_scope(key, scope);
-        let first = TaskId { run: key.run, scope: key.scope, index: from };
-        let past = TaskId { scope: key.scope + 1, index: 0, ..first };
+        let first = StepInstanceId { run: key.run, scope: key.scope, index: from };
+        let past = StepInstanceId { scope: key.scope + 1, index: 0, ..first };
         let limit = ctx.page();
         let page = ctx.state.tables.live.range(&first, &past, limit)?;
         if let Some((last, _)) = page.last().filter(|_| page.len() == limit) {
@@ -101,7 +106,7 @@ fn stop_scopes(ctx: &mut ApplyContext<'_>, open: &mut Vec<(ScopeKey, u32)>) -> R
     Ok(true)
 }
 
-fn stop_instance(ctx: &mut ApplyContext<'_>, task: TaskId, open: &mut Vec<(ScopeKey, u32)>) -> Result<()> {
+fn stop_instance(ctx: &mut ApplyContext<'_>, task: StepInstanceId, open: &mut Vec<(ScopeKey, u32)>) -> Result<()> {
     let step = ctx.state.known_step(task)?;
     note_open(ctx, task.run, &step, open)?;
     if let Some(child) = step.child_run {
@@ -137,7 +142,7 @@ fn stop_or_leave(ctx: &mut ApplyContext<'_>, id: RunId, mut open: Vec<(ScopeKey,
 }
 
 /// Stops the call that queries the outcome of a lost attempt, and what it has started.
-pub(crate) fn stop_reconciler(ctx: &mut ApplyContext<'_>, task: TaskId, scope: u32) -> Result<()> {
+pub(crate) fn stop_reconciler(ctx: &mut ApplyContext<'_>, task: StepInstanceId, scope: u32) -> Result<()> {
     stop_or_leave(ctx, task.run, vec![(ScopeKey { run: task.run, scope }, 0)])
 }
 

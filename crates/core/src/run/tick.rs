@@ -3,7 +3,7 @@
 //! For: what each kind of timer does when it fires. Not for: when to look (the engine appends ticks).
 //! Invariant: a timer whose reason no longer holds does nothing; it never acts on a later attempt or step.
 
-use consort_types::{Code, Error, Result, TaskId, limits};
+use consort_types::{Code, Error, Result, StepInstanceId, limits};
 use minicbor::{Decode, Encode};
 
 use crate::{
@@ -64,7 +64,7 @@ fn fire(ctx: &mut ApplyContext<'_>, timer: TimerKey) -> Result<()> {
     fire_step(ctx, timer, task, step)
 }
 
-fn fire_step(ctx: &mut ApplyContext<'_>, timer: TimerKey, task: TaskId, mut step: Step) -> Result<()> {
+fn fire_step(ctx: &mut ApplyContext<'_>, timer: TimerKey, task: StepInstanceId, mut step: Step) -> Result<()> {
     match timer.kind {
         TimerKind::Timeout if step.timeout_at == Some(timer.due) => match step.state {
             StepState::Taken | StepState::Ready => fail::attempt_timed_out(ctx, task, step),
@@ -98,7 +98,7 @@ fn fire_step(ctx: &mut ApplyContext<'_>, timer: TimerKey, task: TaskId, mut step
     }
 }
 
-fn run_timed_out(ctx: &mut ApplyContext<'_>, task: TaskId) -> Result<()> {
+fn run_timed_out(ctx: &mut ApplyContext<'_>, task: StepInstanceId) -> Result<()> {
     let Some(mut run) = ctx.state.tables.runs.get(&task.run)? else { return Ok(()) };
     if run.status != RunStatus::Running {
         return Ok(());

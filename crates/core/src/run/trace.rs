@@ -3,12 +3,12 @@
 //! For: the `traceparent` that is handed to workers. Not for: recording spans, or reading a caller's (`types` does).
 //! Invariant: all runs below a run share its trace, and the span of an attempt follows from its task and token.
 
-use consort_types::{BlobHash, RunId, TaskId, Token};
+use consort_types::{BlobHash, RunId, StepInstanceId, Token};
 
 use crate::run::rows::run::Run;
 
 /// The `traceparent` of an attempt: the trace of the run, and a span of the attempt's own.
-pub(crate) fn of_attempt(run: &Run, task: TaskId, token: Token) -> String {
+pub(crate) fn of_attempt(run: &Run, task: StepInstanceId, token: Token) -> String {
     let span = BlobHash::of(format!("{task}@{token}").as_bytes());
     joined(run.traceparent.as_deref(), task.run, &span)
 }

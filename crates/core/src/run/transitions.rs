@@ -21,7 +21,7 @@ impl StepState {
     /// The states that may follow this one.
     ///
     /// A task becomes `Open` where its end is decided and what is below it is still being stopped. `Ready` follows
-    /// `Ready` where an attempt is lost before its hand-out was recorded.
+    /// `Ready` where an attempt is lost before its assignment was recorded.
     pub const fn successors(self) -> &'static [Self] {
         match self {
             Pending => &[Ready, Waiting, Approval, Open, Failed, Skipped, Cancelled],

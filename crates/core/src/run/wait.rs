@@ -3,7 +3,7 @@
 //! For: beginning a wait, and its end by time. Not for: back-off (see `task::fail`), or matching signals (see `signal`).
 //! Invariant: a wait that has ended has no timer left.
 
-use consort_types::{Code, Error, Result, Span, TaskId};
+use consort_types::{Code, Error, Result, Span, StepInstanceId};
 use consort_workflow::{Wait, span_of, time_of};
 use serde_json::Value;
 
@@ -26,7 +26,7 @@ use crate::{
 pub(crate) fn begin_wait(
     ctx: &mut ApplyContext<'_>,
     step_ref: &StepRef,
-    task: TaskId,
+    task: StepInstanceId,
     mut step: Step,
     wait: &Wait,
 ) -> Result<()> {
@@ -62,7 +62,7 @@ pub(crate) fn begin_wait(
 pub(crate) fn limit_wait(
     ctx: &mut ApplyContext<'_>,
     step_ref: &StepRef,
-    task: TaskId,
+    task: StepInstanceId,
     step: &mut Step,
     own: Option<Span>,
 ) {
@@ -75,7 +75,7 @@ pub(crate) fn limit_wait(
 }
 
 /// A `wait` or a pause between iterations is over.
-pub(crate) fn woken(ctx: &mut ApplyContext<'_>, task: TaskId, mut step: Step) -> Result<()> {
+pub(crate) fn woken(ctx: &mut ApplyContext<'_>, task: StepInstanceId, mut step: Step) -> Result<()> {
     step.wake_at = None;
     let child = step.child;
     let state = step.state;
@@ -92,7 +92,7 @@ pub(crate) fn woken(ctx: &mut ApplyContext<'_>, task: TaskId, mut step: Step) ->
 }
 
 /// A step that waits, or that has opened others, did not end within its timeout.
-pub(crate) fn wait_timed_out(ctx: &mut ApplyContext<'_>, task: TaskId) {
+pub(crate) fn wait_timed_out(ctx: &mut ApplyContext<'_>, task: StepInstanceId) {
     let error = Error::new(Code::TimedOut, "the step did not end within its timeout");
     ctx.enqueue(PendingWork::Finish(task, Outcome::Failed(error)));
 }

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use consort_types::{BlobHash, RunId, TaskId};
+use consort_types::{BlobHash, RunId, StepInstanceId};
 
 /// What a cached document was read from; none of these ever changes its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,7 +17,7 @@ pub(crate) enum Document {
     /// A blob.
     Blob(BlobHash),
     /// The output of a step instance.
-    Output(TaskId),
+    Output(StepInstanceId),
     /// The items of a scope.
     Items(RunId, u32),
     /// The input of a run.

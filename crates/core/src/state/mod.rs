@@ -14,7 +14,7 @@ use std::{
     sync::Arc,
 };
 
-use consort_types::{BlobHash, Code, Error, Payload, Result, RunId, Seq, Span, TaskId, Time, Token, limits};
+use consort_types::{BlobHash, Code, Error, Payload, Result, RunId, Seq, Span, StepInstanceId, Time, Token, limits};
 use consort_workflow::{CompiledWorkflow, Definition};
 use serde_json::Value;
 
@@ -42,7 +42,7 @@ const DOCUMENT_CACHE_BYTES: usize = 24 * 1024 * 1024;
 /// Bytes of parsed documents that are too large for that and are kept while their runs are active; one of them is kept
 /// whatever it takes.
 const LARGE_DOCUMENTS_BYTES: usize = 256 * 1024 * 1024;
-/// Bytes of evaluated inputs that wait for hand-out.
+/// Bytes of evaluated inputs that wait for assignment.
 const INPUT_CACHE_BYTES: usize = 24 * 1024 * 1024;
 /// Bytes of normal forms whose definitions are kept (a definition weighs some ten times its normal form).
 const DEFINITION_CACHE_BYTES: usize = 4 * 1024 * 1024;
@@ -69,7 +69,7 @@ pub(crate) struct State {
     pub(crate) tables: Tables,
     pub(crate) meta: Meta,
     pub(crate) documents: Documents,
-    pub(crate) inputs: Cache<(TaskId, Token), Payload>,
+    pub(crate) inputs: Cache<(StepInstanceId, Token), Payload>,
     pub(crate) units_max: usize,
     pub(crate) cost_max: u64,
     pub(crate) descendants_max: u32,
@@ -140,7 +140,7 @@ impl State {
         })
     }
 
-    /// Hands out every changed row, to be written to the store as one batch with the applied sequence number.
+    /// Returns every changed row, to be written to the store as one batch with the applied sequence number.
     pub(crate) fn take(&mut self) -> Taken {
         self.tables.meta.put((), self.meta.clone());
         let mut changes = Changes::default();
@@ -175,12 +175,12 @@ impl State {
         if run.namespace == namespace { Ok(run) } else { Err(not_in(namespace, id)) }
     }
 
-    pub(crate) fn step(&mut self, task: TaskId) -> Result<Option<Step>> {
+    pub(crate) fn step(&mut self, task: StepInstanceId) -> Result<Option<Step>> {
         self.tables.steps.get(&task)
     }
 
     /// A step instance that must be there: a missing one means that rows were lost.
-    pub(crate) fn known_step(&mut self, task: TaskId) -> Result<Step> {
+    pub(crate) fn known_step(&mut self, task: StepInstanceId) -> Result<Step> {
         self.step(task)?.ok_or_else(|| missing("step", &task))
     }
 

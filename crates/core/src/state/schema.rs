@@ -1,13 +1,13 @@
 //! All tables of a partition, under one roof.
 //!
-//! For: naming each table once, with its prefix and what its rows belong to, and handing out changes of all of them. Not
-//! for: rules.
+//! For: naming each table once, with its prefix and what its rows belong to, and returning the changes of all of them.
+//! Not for: rules.
 //! Invariant: no two tables share a prefix; the prefixes never change their meaning. A table without a declaration of what
 //! its rows belong to does not compile.
 
 use std::sync::Arc;
 
-use consort_types::{BlobHash, Result, RunId, Seq, TaskId};
+use consort_types::{BlobHash, Result, RunId, Seq, StepInstanceId};
 use consort_workflow::CompiledWorkflow;
 
 use super::rows::{BlobUse, Marker, Meta};
@@ -142,7 +142,7 @@ macro_rules! tables {
                 0 $(+ self.$name.changed())+
             }
 
-            /// Hands out every change of every table.
+            /// Returns every change of every table.
             pub(crate) fn take(&mut self, changes: &mut Changes) -> u64 {
                 let generations = [$(self.$name.take(changes)),+];
                 // Every table is taken whenever one is, so they count alike.
@@ -172,7 +172,7 @@ tables! {
     /// Starts that can be repeated: number 0, name = idempotency key. (Rows go with the run that they name.)
     idempotency: b'k', NamedKey => IdempotencyRecord, 256, of partition;
     /// Step instances.
-    steps: b's', TaskId => Step, 16384, of run until Deleted;
+    steps: b's', StepInstanceId => Step, 16384, of run until Deleted;
     /// Scopes.
     scopes: b'c', ScopeKey => Scope, 4096, of run until Deleted;
     /// Items of scopes.
@@ -184,7 +184,7 @@ tables! {
     /// Armed timers.
     timers: b't', TimerKey => Marker, 4096, of run until Due;
     /// Step instances that are active or wait, for recovery and cancellation.
-    live: b'q', TaskId => Marker, 4096, of run until Ended;
+    live: b'q', StepInstanceId => Marker, 4096, of run until Ended;
     /// Work that was left to a later record.
     later: b'd', LaterKey => Later, 4096, of run until Idle;
     /// Signals that wait to be read.

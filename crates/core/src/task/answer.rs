@@ -3,7 +3,7 @@
 //! For: recording a result, and notifying the instance or waking the parked task. Not for: where results come from.
 //! Invariant: an entry is answered once.
 
-use consort_types::{Error, Payload, Result, TaskId};
+use consort_types::{Error, Payload, Result, StepInstanceId};
 
 use crate::{
     context::ApplyContext,
@@ -15,7 +15,7 @@ use crate::{
 /// An entry got its result: notify the instance, or wake the parked task.
 pub(crate) fn answer(
     ctx: &mut ApplyContext<'_>,
-    task: TaskId,
+    task: StepInstanceId,
     index: u32,
     result: Result<Payload, Error>,
 ) -> Result<()> {
@@ -53,6 +53,6 @@ pub(crate) fn answer(
 }
 
 /// A `sleep` is over.
-pub(crate) fn slept(ctx: &mut ApplyContext<'_>, task: TaskId, entry: u32) -> Result<()> {
+pub(crate) fn slept(ctx: &mut ApplyContext<'_>, task: StepInstanceId, entry: u32) -> Result<()> {
     answer(ctx, task, entry, Ok(Payload::null()))
 }

@@ -3,7 +3,9 @@
 //! For: what all commands about an attempt share. Not for: what each of them decides (their modules).
 //! Invariant: an outcome is recorded at most once (law 2), and only for the current fencing token (law 3).
 
-use consort_types::{Code, Error, Payload, Result, TaskId, Time, Token, WorkerInstance, bounds::check_text, limits};
+use consort_types::{
+    Code, Error, Payload, Result, StepInstanceId, Time, Token, WorkerInstance, bounds::check_text, limits,
+};
 
 use crate::{
     context::ApplyContext,
@@ -28,7 +30,7 @@ pub enum LateReport {
     Unclaimed,
 }
 
-fn stranger(task: TaskId, token: Token, holder: &WorkerInstance) -> Error {
+fn stranger(task: StepInstanceId, token: Token, holder: &WorkerInstance) -> Error {
     Error::new(Code::Fenced, format!("attempt {token} of task `{task}` is held by `{holder}`, of another agent"))
         .hint("drop the work; only the instance that was given a task reports on it")
 }
@@ -42,7 +44,12 @@ pub(crate) enum Current {
 }
 
 /// Makes the first attempt of a task ready. An input that cannot be evaluated fails the step.
-pub(crate) fn begin_task(ctx: &mut ApplyContext<'_>, step_ref: &StepRef, task: TaskId, mut step: Step) -> Result<()> {
+pub(crate) fn begin_task(
+    ctx: &mut ApplyContext<'_>,
+    step_ref: &StepRef,
+    task: StepInstanceId,
+    mut step: Step,
+) -> Result<()> {
     let input = offer::task_input(ctx.state, step_ref, task)?;
     step.began = Some(ctx.now);
     next_attempt(ctx, task, step, Some(input))
@@ -51,7 +58,7 @@ pub(crate) fn begin_task(ctx: &mut ApplyContext<'_>, step_ref: &StepRef, task: T
 /// Makes the next attempt of a task ready, under a new fencing token.
 pub(crate) fn next_attempt(
     ctx: &mut ApplyContext<'_>,
-    task: TaskId,
+    task: StepInstanceId,
     mut step: Step,
     input: Option<Payload>,
 ) -> Result<()> {
@@ -59,10 +66,10 @@ pub(crate) fn next_attempt(
     offer_again(ctx, task, step, input)
 }
 
-/// Puts the current attempt up for hand-out under a new fencing token.
+/// Makes the current attempt ready for assignment under a new fencing token.
 pub(crate) fn offer_again(
     ctx: &mut ApplyContext<'_>,
-    task: TaskId,
+    task: StepInstanceId,
     mut step: Step,
     input: Option<Payload>,
 ) -> Result<()> {
@@ -85,7 +92,7 @@ pub(crate) fn offer_again(
 }
 
 /// Finds the attempt that a report is about.
-pub(crate) fn current(state: &mut State, task: TaskId, token: Token) -> Result<Current> {
+pub(crate) fn current(state: &mut State, task: StepInstanceId, token: Token) -> Result<Current> {
     let Some(step) = state.step(task)? else {
         return Err(Error::new(Code::TaskNotFound, format!("there is no task `{task}`"))
             .hint("its run may have been deleted; drop the work"));
@@ -106,7 +113,7 @@ pub(crate) fn current(state: &mut State, task: TaskId, token: Token) -> Result<C
 }
 
 /// Finds the attempt that an instance reports on, and refuses one whose recorded holder serves another agent.
-pub(crate) fn reported(state: &mut State, task: TaskId, token: Token, by: &WorkerInstance) -> Result<Current> {
+pub(crate) fn reported(state: &mut State, task: StepInstanceId, token: Token, by: &WorkerInstance) -> Result<Current> {
     let current = current(state, task, token)?;
     if let Current::Live(step) = &current
         // Until its assignment is recorded, the row names the previous holder.
@@ -122,7 +129,7 @@ pub(crate) fn reported(state: &mut State, task: TaskId, token: Token, by: &Worke
 pub(crate) fn late_report(
     state: &mut State,
     namespace: &str,
-    task: TaskId,
+    task: StepInstanceId,
     token: Token,
     by: &WorkerInstance,
 ) -> Result<LateReport> {
@@ -153,7 +160,7 @@ pub(crate) fn note_taken(ctx: &mut ApplyContext<'_>, step: &mut Step, taken: Opt
 }
 
 /// The attempt is taken away from its holder.
-pub(crate) fn leave_instance(ctx: &mut ApplyContext<'_>, task: TaskId, step: &mut Step) {
+pub(crate) fn leave_instance(ctx: &mut ApplyContext<'_>, task: StepInstanceId, step: &mut Step) {
     ctx.disarm(step.timeout_at.take(), task, TimerKind::Timeout);
     ctx.state.inputs.take(&(task, step.token));
     ctx.effect(Effect::Gone { task, token: step.token, stop: Some("the attempt is over") });

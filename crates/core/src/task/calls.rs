@@ -3,7 +3,7 @@
 //! For: linking them to the entry that waits for them. Not for: running them.
 //! Invariant: the call of entry `i` is instance `i` of its scope.
 
-use consort_types::{Code, Error, Result, TaskId};
+use consort_types::{Code, Error, Result, StepInstanceId};
 
 use crate::{
     context::ApplyContext,
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// A task calls another capability, or asks a person: entry `index` of its journal becomes an instance of its own.
-pub(crate) fn begin_call(ctx: &mut ApplyContext<'_>, caller: TaskId, index: u32) -> Result<()> {
+pub(crate) fn begin_call(ctx: &mut ApplyContext<'_>, caller: StepInstanceId, index: u32) -> Result<()> {
     if let Err(error) = split_fatal(scope::count_instances(ctx, caller.run, 1))? {
         return answer::answer(ctx, caller, index, Err(error));
     }
@@ -40,7 +40,7 @@ pub(crate) fn begin_call(ctx: &mut ApplyContext<'_>, caller: TaskId, index: u32)
 }
 
 /// A call has ended: its outcome answers the journal entry.
-pub(crate) fn call_ended(ctx: &mut ApplyContext<'_>, caller: TaskId, index: u32, call: &Step) -> Result<()> {
+pub(crate) fn call_ended(ctx: &mut ApplyContext<'_>, caller: StepInstanceId, index: u32, call: &Step) -> Result<()> {
     let result = match (call.state, &call.output, &call.error) {
         (StepState::Completed, Some(output), _) => Ok(output.clone()),
         (_, _, Some(error)) => Err(error.clone()),

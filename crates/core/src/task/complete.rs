@@ -4,7 +4,7 @@
 //! Invariant: the first report of the current attempt counts; a repeated one gets the first answer, and one with an old
 //! fencing token changes nothing.
 
-use consort_types::{Payload, Result, TaskId, Time, Token, WorkerInstance};
+use consort_types::{Payload, Result, StepInstanceId, Time, Token, WorkerInstance};
 use minicbor::{Decode, Encode};
 
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
 pub struct TaskComplete {
     /// The task.
     #[n(0)]
-    pub task: TaskId,
+    pub task: StepInstanceId,
     /// The attempt's token.
     #[n(1)]
     pub token: Token,

@@ -4,7 +4,7 @@
 //! Invariant: back-off depends only on the policy and on (run, step, attempt), never on chance.
 
 use consort_types::{
-    BlobHash, Code, Error, Result, Span, TaskId, Time, Token, WorkerInstance, bounds::check_error, limits,
+    BlobHash, Code, Error, Result, Span, StepInstanceId, Time, Token, WorkerInstance, bounds::check_error, limits,
 };
 use consort_workflow::Retry;
 use minicbor::{Decode, Encode};
@@ -40,7 +40,7 @@ pub(crate) enum RetryDecision {
 pub struct TaskFail {
     /// The task.
     #[n(0)]
-    pub task: TaskId,
+    pub task: StepInstanceId,
     /// The attempt's token.
     #[n(1)]
     pub token: Token,
@@ -92,7 +92,7 @@ impl TaskFail {
 /// The attempt is over without an outcome: back off, or fail the step.
 fn attempt_failed(
     ctx: &mut ApplyContext<'_>,
-    task: TaskId,
+    task: StepInstanceId,
     mut step: Step,
     error: Error,
     again: RetryDecision,
@@ -125,7 +125,7 @@ fn attempt_failed(
 }
 
 /// An attempt did not end within its timeout. What a `write` attempt did is then unknown.
-pub(crate) fn attempt_timed_out(ctx: &mut ApplyContext<'_>, task: TaskId, mut step: Step) -> Result<()> {
+pub(crate) fn attempt_timed_out(ctx: &mut ApplyContext<'_>, task: StepInstanceId, mut step: Step) -> Result<()> {
     step.timeout_at = None;
     let step_ref = locate(ctx.state, task)?;
     let span = task_spec::timeout_of(ctx.state, &step_ref)?.unwrap_or_default();
@@ -142,7 +142,7 @@ pub(crate) fn attempt_timed_out(ctx: &mut ApplyContext<'_>, task: TaskId, mut st
 }
 
 /// The pause after the `failures`-th failure, spread by a quarter to either side.
-fn backoff(policy: &Retry, task: TaskId, failures: u32) -> Span {
+fn backoff(policy: &Retry, task: StepInstanceId, failures: u32) -> Span {
     let mut pause = policy.initial.0;
     for _ in 1..failures {
         if pause >= policy.max.0 {

@@ -3,7 +3,7 @@
 //! For: listing it. Not for: the decisions (see `run::approval` and `unknown_outcome`).
 //! Invariant: a namespace sees only its own items (law 12).
 
-use consort_types::{Payload, Result, RunId, TaskId, Time};
+use consort_types::{Payload, Result, RunId, StepInstanceId, Time};
 use serde::Serialize;
 
 use crate::run::locate;
@@ -17,7 +17,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct InboxView {
     /// What to name in the decision.
-    pub task: TaskId,
+    pub task: StepInstanceId,
     /// Its run.
     pub run: RunId,
     /// Its workflow.
@@ -38,13 +38,13 @@ pub struct InboxView {
 impl Machine {
     /// What waits for a person, by run and step.
     pub fn inbox(&mut self, namespace: &str, cursor: Option<&str>, limit: usize) -> Result<Page<InboxView>> {
-        let zero = TaskId { run: RunId([0; 16]), scope: 0, index: 0 };
+        let zero = StepInstanceId { run: RunId([0; 16]), scope: 0, index: 0 };
         let task = match cursor {
             Some(cursor) => cursor.parse().map_err(|_| bad_cursor(cursor))?,
             None => zero,
         };
         let from = InboxKey { namespace: namespace.to_owned(), task };
-        let past = TaskId { run: RunId([0xff; 16]), scope: u32::MAX, index: u32::MAX };
+        let past = StepInstanceId { run: RunId([0xff; 16]), scope: u32::MAX, index: u32::MAX };
         let to = InboxKey { namespace: namespace.to_owned(), task: past };
         let limit = bounded(limit);
         let mut rows = self.state.tables.inbox.range(&from, &to, limit + 1)?;

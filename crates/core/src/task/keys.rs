@@ -1,9 +1,9 @@
 //! The keys of a task's rows.
 //!
-//! For: entries of a task's journal, and the inbox. Not for: step instances (`TaskId` is their key).
+//! For: entries of a task's journal, and the inbox. Not for: step instances (`StepInstanceId` is their key).
 //! Invariant: all entries of a task lie side by side, in their order.
 
-use consort_types::{RunId, TaskId};
+use consort_types::{RunId, StepInstanceId};
 
 use crate::{
     key::{Parts, put_text},
@@ -15,7 +15,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EntryKey {
     /// The task.
-    pub task: TaskId,
+    pub task: StepInstanceId,
     /// The entry's position, from 0.
     pub entry: u32,
 }
@@ -38,7 +38,7 @@ pub struct InboxKey {
     /// The namespace.
     pub namespace: String,
     /// The task that waits for a decision.
-    pub task: TaskId,
+    pub task: StepInstanceId,
 }
 
 impl Key for InboxKey {

@@ -3,7 +3,7 @@
 //! For: the command and its rule. Not for: detecting a lost instance (the engine does).
 //! Invariant: a lost `write` attempt is not queued again before its outcome is decided.
 
-use consort_types::{Code, Error, Result, TaskId, Token, bounds::check_text, limits};
+use consort_types::{Code, Error, Result, StepInstanceId, Token, bounds::check_text, limits};
 use minicbor::{Decode, Encode};
 
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
 pub struct AttemptLost {
     /// The task.
     #[n(0)]
-    pub task: TaskId,
+    pub task: StepInstanceId,
     /// The attempt's token.
     #[n(1)]
     pub token: Token,

@@ -1,12 +1,12 @@
 //! A task as the dispatcher and the workers see it.
 //!
-//! For: what is handed out, with its input and journal. Not for: changing a task.
+//! For: what is assigned, with its input and journal. Not for: changing a task.
 //! Invariant: the input of a task is the same whenever it is evaluated, so it is not stored.
 
 use std::sync::Arc;
 
 use consort_types::{
-    Payload, Result, TaskId,
+    Payload, Result, StepInstanceId,
     task::{ConcurrencyKey, ReadyTask},
     worker::{JournalEntry, JournalRequest, TaskOffer},
 };
@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// What the dispatcher needs to know of a task.
-pub(crate) fn ready_task(state: &mut State, task: TaskId, step: &Step) -> Result<ReadyTask> {
+pub(crate) fn ready_task(state: &mut State, task: StepInstanceId, step: &Step) -> Result<ReadyTask> {
     let step_ref = locate(state, task)?;
     let (capability, agent) = task_spec::target(state, &step_ref)?;
     let definition = step_ref.step();
@@ -63,8 +63,8 @@ pub(crate) fn ready_task(state: &mut State, task: TaskId, step: &Step) -> Result
     })
 }
 
-/// The task as a worker sees it; `None` where it is not to be handed out.
-pub(crate) fn offer(state: &mut State, task: TaskId) -> Result<Option<TaskOffer>> {
+/// The task as a worker sees it; `None` where it is not to be assigned.
+pub(crate) fn offer(state: &mut State, task: StepInstanceId) -> Result<Option<TaskOffer>> {
     let Some(step) = state.step(task)? else { return Ok(None) };
     if !matches!(step.state, StepState::Ready | StepState::Taken) || step.attempt == 0 {
         return Ok(None);
@@ -97,7 +97,7 @@ pub(crate) fn offer(state: &mut State, task: TaskId) -> Result<Option<TaskOffer>
 }
 
 /// The input of a task; the same whenever it is evaluated, so it is not stored.
-pub(crate) fn task_input(state: &mut State, step_ref: &StepRef, task: TaskId) -> Result<Payload> {
+pub(crate) fn task_input(state: &mut State, step_ref: &StepRef, task: StepInstanceId) -> Result<Payload> {
     match step_ref.kind {
         InstanceKind::Body(_) => {
             let with = &step_ref.step().with;
@@ -117,7 +117,7 @@ pub(crate) fn task_input(state: &mut State, step_ref: &StepRef, task: TaskId) ->
 
 /// The input of a compensation, as seen from the instance that it undoes: the step's own output is that of the
 /// very item or iteration.
-fn compensation_input(state: &mut State, step_ref: &StepRef, original: TaskId) -> Result<Payload> {
+fn compensation_input(state: &mut State, step_ref: &StepRef, original: StepInstanceId) -> Result<Payload> {
     let Some(undo) = &step_ref.step().compensate else { return Ok(Payload::null()) };
     let mut environment = environment::environment(state, step_ref, original, &undo.with.references())?;
     if let Some(own) = environment.steps.get_mut(step_ref.step().name.as_str()) {
@@ -129,7 +129,7 @@ fn compensation_input(state: &mut State, step_ref: &StepRef, original: TaskId) -
 }
 
 /// What a reconciler is asked.
-fn reconcile_input(state: &mut State, asker: TaskId) -> Result<Payload> {
+fn reconcile_input(state: &mut State, asker: StepInstanceId) -> Result<Payload> {
     let step = state.known_step(asker)?;
     let step_ref = locate(state, asker)?;
     let input = split_fatal(task_input(state, &step_ref, asker))?.unwrap_or_default();
@@ -144,7 +144,7 @@ fn reconcile_input(state: &mut State, asker: TaskId) -> Result<Payload> {
     Ok(Payload::from_value(&question))
 }
 
-fn task_journal(state: &mut State, task: TaskId, entries: u32) -> Result<Vec<JournalEntry>> {
+fn task_journal(state: &mut State, task: StepInstanceId, entries: u32) -> Result<Vec<JournalEntry>> {
     let mut journal = Vec::with_capacity(entries as usize);
     for entry in 0..entries {
         let row = state.tables.entries.get(&EntryKey { task, entry })?;

@@ -3,7 +3,7 @@
 //! For: the command and its rule. Not for: waking it (see `answer`).
 //! Invariant: a parked task wakes when one of the entries that its code waits for is answered.
 
-use consort_types::{Code, Error, Result, TaskId, Token, WorkerInstance, worker::check_positions};
+use consort_types::{Code, Error, Result, StepInstanceId, Token, WorkerInstance, worker::check_positions};
 use minicbor::{Decode, Encode};
 
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
 pub struct TaskPark {
     /// The task.
     #[n(0)]
-    pub task: TaskId,
+    pub task: StepInstanceId,
     /// The attempt's token.
     #[n(1)]
     pub token: Token,

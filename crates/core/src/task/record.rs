@@ -4,7 +4,7 @@
 //! Invariant: an entry is recorded once at its position; the same entry again gets the first answer.
 
 use consort_types::{
-    Code, Error, Result, TaskId, Token, WorkerInstance,
+    Code, Error, Result, StepInstanceId, Token, WorkerInstance,
     bounds::check_error,
     limits, replay,
     worker::{JournalEntry, JournalRequest, check_positions},
@@ -36,7 +36,7 @@ use crate::{
 pub struct TaskRecord {
     /// The task.
     #[n(0)]
-    pub task: TaskId,
+    pub task: StepInstanceId,
     /// The attempt's token.
     #[n(1)]
     pub token: Token,
@@ -53,7 +53,7 @@ pub struct TaskRecord {
 
 impl TaskRecord {
     /// A command from a worker's message.
-    pub fn new(task: TaskId, token: Token, by: WorkerInstance, index: u32, entry: &JournalEntry) -> Self {
+    pub fn new(task: StepInstanceId, token: Token, by: WorkerInstance, index: u32, entry: &JournalEntry) -> Self {
         let (output, error) = match &entry.result {
             Some(Ok(output)) => (Some(output.clone()), None),
             Some(Err(error)) => (None, Some(error.clone())),
@@ -91,7 +91,13 @@ impl TaskRecord {
 }
 
 /// The same entry again gets the first answer; another one at its place means that the code has changed.
-fn record_again(ctx: &mut ApplyContext<'_>, task: TaskId, token: Token, index: u32, entry: &TaskEntry) -> Result<()> {
+fn record_again(
+    ctx: &mut ApplyContext<'_>,
+    task: StepInstanceId,
+    token: Token,
+    index: u32,
+    entry: &TaskEntry,
+) -> Result<()> {
     let known = ctx.state.tables.entries.get(&EntryKey { task, entry: index })?;
     let known = known.ok_or_else(|| missing("journal entry", &format_args!("{task}/{index}")))?;
     // The input of a request that is not recorded is counted by no row: it may be missing where the log is replayed,
@@ -110,7 +116,7 @@ fn record_again(ctx: &mut ApplyContext<'_>, task: TaskId, token: Token, index: u
     Ok(())
 }
 
-fn append_entry(ctx: &mut ApplyContext<'_>, task: TaskId, mut step: Step, entry: &TaskEntry) -> Result<()> {
+fn append_entry(ctx: &mut ApplyContext<'_>, task: StepInstanceId, mut step: Step, entry: &TaskEntry) -> Result<()> {
     let index = step.entries;
     let request = &entry.request;
     let mut row = entry.clone();

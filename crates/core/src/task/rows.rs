@@ -16,7 +16,7 @@ pub struct TaskEntry {
     /// What was asked.
     #[n(0)]
     pub request: JournalRequest,
-    /// What came of it.
+    /// Its outcome.
     #[n(1)]
     pub output: Option<Payload>,
     /// What went wrong with it.

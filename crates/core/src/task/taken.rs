@@ -3,7 +3,7 @@
 //! For: the command and its rule. Not for: choosing the instance (the dispatcher does).
 //! Invariant: it may be recorded late, but is durable before a `write` attempt is sent.
 
-use consort_types::{EffectClass, Result, TaskId, Time, Token, WorkerInstance};
+use consort_types::{EffectClass, Result, StepInstanceId, Time, Token, WorkerInstance};
 use minicbor::{Decode, Encode};
 
 use crate::{
@@ -24,17 +24,17 @@ use crate::{
 pub struct TaskTaken {
     /// The task.
     #[n(0)]
-    pub task: TaskId,
+    pub task: StepInstanceId,
     /// The attempt's token.
     #[n(1)]
     pub token: Token,
     /// The instance.
     #[n(2)]
     pub instance: WorkerInstance,
-    /// The effect class under which it was handed out.
+    /// The effect class under which it was assigned.
     #[n(3)]
     pub effect: EffectClass,
-    /// When it was handed out.
+    /// When it was assigned.
     #[n(4)]
     pub at: Time,
 }

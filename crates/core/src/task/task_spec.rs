@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use consort_types::{
-    BlobHash, Code, Error, Name, OnUnknown, Result, Span, TaskId,
+    BlobHash, Code, Error, Name, OnUnknown, Result, Span, StepInstanceId,
     bounds::check_text,
     limits,
     worker::{CallOptions, CallRetry, JournalRequest, Route},
@@ -111,7 +111,7 @@ pub(crate) fn timeout_of(state: &mut State, step_ref: &StepRef) -> Result<Option
 }
 
 /// Which instances may take a task, where the capability and the agent are not all that is required.
-pub(crate) fn route_of(state: &mut State, step_ref: &StepRef, task: TaskId) -> Result<Option<Route>> {
+pub(crate) fn route_of(state: &mut State, step_ref: &StepRef, task: StepInstanceId) -> Result<Option<Route>> {
     match step_ref.kind {
         InstanceKind::Body(_) => step_route(state, step_ref, task),
         InstanceKind::Call { .. } => {
@@ -123,7 +123,7 @@ pub(crate) fn route_of(state: &mut State, step_ref: &StepRef, task: TaskId) -> R
 }
 
 /// The route of a step, evaluated.
-fn step_route(state: &mut State, step_ref: &StepRef, task: TaskId) -> Result<Option<Route>> {
+fn step_route(state: &mut State, step_ref: &StepRef, task: StepInstanceId) -> Result<Option<Route>> {
     let Some(route) = &step_ref.step().route else { return Ok(None) };
     let mut labels = BTreeMap::new();
     for (label, template) in &route.labels {
@@ -140,7 +140,7 @@ fn step_route(state: &mut State, step_ref: &StepRef, task: TaskId) -> Result<Opt
 }
 
 /// The text that a template of a route gives; what is no text is written as JSON.
-fn route_text(state: &mut State, step_ref: &StepRef, task: TaskId, template: &Template) -> Result<String> {
+fn route_text(state: &mut State, step_ref: &StepRef, task: StepInstanceId, template: &Template) -> Result<String> {
     match environment::evaluate(state, step_ref, task, template).map_err(|error| in_expression("route", error))? {
         Value::String(text) => Ok(text),
         other => Ok(other.to_string()),

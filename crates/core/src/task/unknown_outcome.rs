@@ -3,7 +3,7 @@
 //! For: attempts whose outcome is unknown, from the loss to the decision. Not for: failures (see `fail`).
 //! Invariant: a `write` attempt is never repeated before a person, or the author's own rule, has decided so.
 
-use consort_types::{Code, EffectClass, Error, OnUnknown, Payload, Result, TaskId, limits};
+use consort_types::{Code, EffectClass, Error, OnUnknown, Payload, Result, StepInstanceId, limits};
 use minicbor::{Decode, Encode};
 use serde_json::Value;
 
@@ -60,7 +60,7 @@ pub struct ResolveUnknown {
     pub namespace: String,
     /// The task, as the inbox names it.
     #[n(1)]
-    pub task: TaskId,
+    pub task: StepInstanceId,
     /// The outcome.
     #[n(2)]
     pub resolution: Resolution,
@@ -90,7 +90,12 @@ pub(crate) fn leaves_doubt(step: &Step) -> bool {
 }
 
 /// The attempt may or may not have done its work.
-pub(crate) fn outcome_unknown(ctx: &mut ApplyContext<'_>, task: TaskId, mut step: Step, error: Error) -> Result<()> {
+pub(crate) fn outcome_unknown(
+    ctx: &mut ApplyContext<'_>,
+    task: StepInstanceId,
+    mut step: Step,
+    error: Error,
+) -> Result<()> {
     let step_ref = locate(ctx.state, task)?;
     let rule = match step_ref.kind {
         InstanceKind::Body(_) => step_ref.step().on_unknown.clone(),
@@ -122,7 +127,12 @@ pub(crate) fn outcome_unknown(ctx: &mut ApplyContext<'_>, task: TaskId, mut step
 }
 
 /// A lost attempt that may be repeated does not count against the retry policy.
-pub(crate) fn repeat_lost(ctx: &mut ApplyContext<'_>, task: TaskId, mut step: Step, error: Error) -> Result<()> {
+pub(crate) fn repeat_lost(
+    ctx: &mut ApplyContext<'_>,
+    task: StepInstanceId,
+    mut step: Step,
+    error: Error,
+) -> Result<()> {
     step.losses += 1;
     if step.losses > limits::LOSSES_MAX {
         let message = format!("{} attempts were lost, the limit is {}", step.losses, limits::LOSSES_MAX);
@@ -142,7 +152,7 @@ pub(crate) fn repeat_lost(ctx: &mut ApplyContext<'_>, task: TaskId, mut step: St
 
 /// The outcome is no longer unknown: removes the inbox item, and stops the query. An answer about this attempt must not
 /// decide a later one.
-pub(crate) fn leave_unknown(ctx: &mut ApplyContext<'_>, task: TaskId, step: &mut Step) -> Result<()> {
+pub(crate) fn leave_unknown(ctx: &mut ApplyContext<'_>, task: StepInstanceId, step: &mut Step) -> Result<()> {
     if step.state != StepState::Unknown {
         return Ok(());
     }
@@ -152,7 +162,7 @@ pub(crate) fn leave_unknown(ctx: &mut ApplyContext<'_>, task: TaskId, step: &mut
 }
 
 /// Puts the question into the operators' inbox.
-fn ask_unknown(ctx: &mut ApplyContext<'_>, task: TaskId) -> Result<()> {
+fn ask_unknown(ctx: &mut ApplyContext<'_>, task: StepInstanceId) -> Result<()> {
     let step = ctx.state.known_step(task)?;
     let namespace = ctx.state.run(task.run)?.namespace;
     let path = locate::path(ctx.state, task)?;
@@ -164,7 +174,7 @@ fn ask_unknown(ctx: &mut ApplyContext<'_>, task: TaskId) -> Result<()> {
 }
 
 /// The reconciler has ended.
-pub(crate) fn reconciled(ctx: &mut ApplyContext<'_>, asker: TaskId, answer: &Step) -> Result<()> {
+pub(crate) fn reconciled(ctx: &mut ApplyContext<'_>, asker: StepInstanceId, answer: &Step) -> Result<()> {
     if ctx.state.known_step(asker)?.state != StepState::Unknown {
         return Ok(());
     }
@@ -192,7 +202,7 @@ pub(crate) fn reconciled(ctx: &mut ApplyContext<'_>, asker: TaskId, answer: &Ste
 
 fn resolve_unknown(
     ctx: &mut ApplyContext<'_>,
-    task: TaskId,
+    task: StepInstanceId,
     resolution: &Resolution,
     by: &str,
     comment: Option<&str>,
@@ -224,7 +234,7 @@ fn resolve_unknown(
     Ok(())
 }
 
-fn complete_decided(ctx: &mut ApplyContext<'_>, task: TaskId, output: &Payload) -> Result<()> {
+fn complete_decided(ctx: &mut ApplyContext<'_>, task: StepInstanceId, output: &Payload) -> Result<()> {
     ctx.retain(output)?;
     ctx.enqueue(PendingWork::Finish(task, Outcome::Completed(output.clone())));
     Ok(())

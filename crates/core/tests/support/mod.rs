@@ -19,7 +19,7 @@ use consort_core::{
     view::{self, accept_input},
 };
 use consort_types::{
-    BlobHash, Code, EffectClass, Error, Locality, Payload, Result, RunId, Seq, Span, TaskId, Time, Token,
+    BlobHash, Code, EffectClass, Error, Locality, Payload, Result, RunId, Seq, Span, StepInstanceId, Time, Token,
     WorkerInstance, limits,
     worker::{AgentDeclaration, CapabilityDeclaration, JournalEntry, JournalRequest},
 };
@@ -78,7 +78,7 @@ pub(crate) struct World {
     log: Vec<(Time, Vec<u8>)>,
     now: Time,
     /// Tasks that wait or are held, by path (of the run with the number before `:` where it is not the first).
-    pub(crate) ready: BTreeMap<TaskId, Token>,
+    pub(crate) ready: BTreeMap<StepInstanceId, Token>,
     pub(crate) runs: Vec<RunId>,
     pub(crate) refusals: Vec<String>,
     pub(crate) effects: Vec<Effect>,
@@ -252,7 +252,7 @@ impl World {
     }
 
     /// The open task with this path; `2:a` is step `a` of the second run.
-    pub(crate) fn find(&mut self, path: &str) -> (TaskId, Token) {
+    pub(crate) fn find(&mut self, path: &str) -> (StepInstanceId, Token) {
         let (run, path) = path.split_once(':').filter(|(n, _)| n.parse::<usize>().is_ok()).unwrap_or(("", path));
         let open: Vec<_> = self.ready.iter().map(|(task, token)| (*task, *token)).collect();
         let mut seen = Vec::new();
@@ -268,7 +268,7 @@ impl World {
     }
 
     /// Any step instance by path, open or not.
-    pub(crate) fn task(&mut self, run: usize, path: &str) -> TaskId {
+    pub(crate) fn task(&mut self, run: usize, path: &str) -> StepInstanceId {
         let id = self.runs[run];
         let page = self.machine.steps(NS, id, None, 1000).unwrap();
         page.items.iter().find(|step| step.path == path).unwrap_or_else(|| panic!("no step `{path}`")).task
@@ -285,7 +285,7 @@ impl World {
         self.report(task, token, output).unwrap();
     }
 
-    pub(crate) fn report(&mut self, task: TaskId, token: Token, output: &str) -> Result<Reply> {
+    pub(crate) fn report(&mut self, task: StepInstanceId, token: Token, output: &str) -> Result<Reply> {
         let output = Payload::inline(output.as_bytes());
         self.apply(&Command::TaskComplete(TaskComplete { task, token, output, taken: None, by: holder() }))
     }
@@ -486,13 +486,13 @@ impl World {
     /// What recovery hands to the dispatcher is what is open.
     fn verify_live(&mut self) {
         let (live, _) = self.machine.live_tasks(None, 1000).unwrap();
-        let found: BTreeMap<TaskId, Token> = live
+        let found: BTreeMap<StepInstanceId, Token> = live
             .into_iter()
             .map(|task| match task {
                 LiveTask::Ready(task) | LiveTask::Taken { task, .. } => (task.task, task.token),
             })
             .collect();
-        assert_eq!(found, self.ready, "recovery finds other tasks than were handed out");
+        assert_eq!(found, self.ready, "recovery finds other tasks than were assigned");
     }
 }
 

@@ -4,7 +4,7 @@
 //! Invariant: an open breaker is probed after a pause, one task at a time, so that an instance that works again
 //! recovers by itself.
 
-use consort_types::{Span, TaskId, Time, registry::Health};
+use consort_types::{Span, StepInstanceId, Time, registry::Health};
 
 /// Attempts that count.
 const WINDOW: u32 = 10;
@@ -27,7 +27,7 @@ const SLOW_FLOOR: Span = Span::from_millis(100);
 enum State {
     Closed,
     Open { until: Time },
-    HalfOpen { probe: Option<TaskId> },
+    HalfOpen { probe: Option<StepInstanceId> },
 }
 
 /// The circuit breaker of an instance.
@@ -82,14 +82,14 @@ impl Breaker {
     }
 
     /// It was given a task.
-    pub(crate) fn given(&mut self, task: TaskId) {
+    pub(crate) fn given(&mut self, task: StepInstanceId) {
         if let State::HalfOpen { probe } = &mut self.state {
             *probe = Some(task);
         }
     }
 
     /// It has released a task, whatever its outcome.
-    pub(crate) fn released(&mut self, task: TaskId) {
+    pub(crate) fn released(&mut self, task: StepInstanceId) {
         if let State::HalfOpen { probe } = &mut self.state
             && *probe == Some(task)
         {
@@ -98,7 +98,7 @@ impl Breaker {
     }
 
     /// An attempt ended well or badly.
-    pub(crate) fn ended(&mut self, task: TaskId, well: bool, now: Time) {
+    pub(crate) fn ended(&mut self, task: StepInstanceId, well: bool, now: Time) {
         match self.state {
             State::Closed => {
                 self.outcomes = (self.outcomes << 1 | u32::from(!well)) & ((1 << WINDOW) - 1);

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use consort_types::{Locality, TaskId, Time};
+use consort_types::{Locality, StepInstanceId, Time};
 
 use super::{
     agents::WorkerClassId,
@@ -35,7 +35,7 @@ pub(crate) struct WorkerInstance {
     pub(super) unread_max: usize,
     /// Whether it gets nothing more, by its own wish.
     pub(crate) draining: bool,
-    pub(crate) held: BTreeSet<TaskId>,
+    pub(crate) held: BTreeSet<StepInstanceId>,
     pub(crate) connected: Time,
     pub(crate) breaker: Breaker,
     /// Its rank in each of its sets, where it is free.
@@ -61,5 +61,5 @@ impl WorkerInstance {
 pub(crate) struct Departed {
     pub(crate) name: Arc<consort_types::WorkerInstance>,
     pub(crate) class: WorkerClassId,
-    pub(crate) held: BTreeSet<TaskId>,
+    pub(crate) held: BTreeSet<StepInstanceId>,
 }

@@ -15,7 +15,7 @@ use std::{
     sync::Arc,
 };
 
-use consort_types::{Locality, TaskId, Time, limits, registry::AgentState, worker::Hello};
+use consort_types::{Locality, StepInstanceId, Time, limits, registry::AgentState, worker::Hello};
 
 use crate::{
     limits::LimiterId,
@@ -278,7 +278,7 @@ impl Pool {
     }
 
     /// An instance holds a task from now on.
-    pub(crate) fn acquire(&mut self, id: WorkerInstanceId, task: TaskId) {
+    pub(crate) fn acquire(&mut self, id: WorkerInstanceId, task: StepInstanceId) {
         self.change(id, |instance| {
             assert!(instance.held.insert(task), "an instance is given each task once");
             instance.breaker.given(task);
@@ -286,14 +286,14 @@ impl Pool {
     }
 
     /// An instance has released a task.
-    pub(crate) fn release(&mut self, id: WorkerInstanceId, task: TaskId) {
+    pub(crate) fn release(&mut self, id: WorkerInstanceId, task: StepInstanceId) {
         self.change(id, |instance| {
             assert!(instance.held.remove(&task), "an instance releases what it holds");
             instance.breaker.released(task);
         });
     }
 
-    /// Notes how an attempt of an instance went. Returns whether its breaker has opened.
+    /// Records the outcome of an instance's attempt. Returns whether its breaker has opened.
     pub(crate) fn judge(&mut self, id: WorkerInstanceId, judge: impl FnOnce(&mut Breaker)) -> bool {
         let Some(instance) = self.instances.get_mut(&id) else { return false };
         let before = instance.breaker.until();

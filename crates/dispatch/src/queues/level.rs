@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use consort_types::{RunId, TaskId, Time};
+use consort_types::{RunId, StepInstanceId, Time};
 
 use crate::limits::LimiterId;
 
@@ -45,7 +45,7 @@ impl GroupKey {
 struct RunQueue {
     tag: u64,
     number: u64,
-    tasks: BTreeSet<(Order, TaskId)>,
+    tasks: BTreeSet<(Order, StepInstanceId)>,
 }
 
 #[derive(Debug, Default)]
@@ -79,7 +79,7 @@ pub(crate) struct PriorityLevel {
 
 impl PriorityLevel {
     /// Adds a task.
-    pub(super) fn push(&mut self, key: GroupKey, order: Order, id: TaskId) {
+    pub(super) fn push(&mut self, key: GroupKey, order: Order, id: StepInstanceId) {
         let group = self.groups.entry(key).or_default();
         group.tasks += 1;
         if let Some(run) = group.runs.get_mut(&id.run) {
@@ -97,7 +97,7 @@ impl PriorityLevel {
     }
 
     /// Removes a task; where it is `served`, its run and its group go behind the others.
-    pub(super) fn take(&mut self, key: GroupKey, order: Order, id: TaskId, served: bool) {
+    pub(super) fn take(&mut self, key: GroupKey, order: Order, id: StepInstanceId, served: bool) {
         let Some(group) = self.groups.get_mut(&key) else { return };
         let Some(run) = group.runs.get_mut(&id.run) else { return };
         if !run.tasks.remove(&(order, id)) {
@@ -181,7 +181,7 @@ impl PriorityLevel {
     }
 
     /// The task that goes next.
-    pub(super) fn first(&self) -> Option<(GroupKey, Order, TaskId)> {
+    pub(super) fn first(&self) -> Option<(GroupKey, Order, StepInstanceId)> {
         let (_, _, key) = self.order.first()?;
         let group = self.groups.get(key)?;
         let (_, _, run) = group.turns.first()?;
@@ -201,7 +201,7 @@ impl PriorityLevel {
     }
 
     /// Every task.
-    pub(crate) fn tasks(&self) -> impl Iterator<Item = (Order, TaskId)> + '_ {
+    pub(crate) fn tasks(&self) -> impl Iterator<Item = (Order, StepInstanceId)> + '_ {
         self.groups.values().flat_map(|group| group.runs.values()).flat_map(|run| run.tasks.iter().copied())
     }
 }

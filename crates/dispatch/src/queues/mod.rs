@@ -12,7 +12,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use consort_types::TaskId;
+use consort_types::StepInstanceId;
 
 use crate::{
     limits::LimiterId,
@@ -99,7 +99,7 @@ impl Queues {
         from.filter_map(|(_, id)| Some((*id, self.all.get(id)?)))
     }
 
-    pub(crate) fn push(&mut self, id: QueueId, position: QueuePosition, task: TaskId) {
+    pub(crate) fn push(&mut self, id: QueueId, position: QueuePosition, task: StepInstanceId) {
         let Some(queue) = self.all.get_mut(&id) else { return };
         if queue.levels.is_empty() {
             self.turns += 1;
@@ -111,7 +111,7 @@ impl Queues {
 
     /// Removes a task; where it is `served`, its queue, group and run go behind the others. Returns whether its group
     /// has no more tasks.
-    pub(crate) fn take(&mut self, id: QueueId, position: QueuePosition, task: TaskId, served: bool) -> bool {
+    pub(crate) fn take(&mut self, id: QueueId, position: QueuePosition, task: StepInstanceId, served: bool) -> bool {
         let Some(queue) = self.all.get_mut(&id) else { return false };
         let Some(level) = queue.levels.get_mut(&position.priority) else { return false };
         level.take(position.group, position.order, task, served);

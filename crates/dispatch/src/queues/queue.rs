@@ -6,7 +6,7 @@
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
-use consort_types::TaskId;
+use consort_types::StepInstanceId;
 
 use super::level::{GroupKey, Order, PriorityLevel};
 use crate::{limits::LimiterId, route::Target, window::SlidingWindow};
@@ -70,7 +70,7 @@ impl Queue {
     }
 
     /// The task that goes next.
-    pub(crate) fn first(&self) -> Option<(QueuePosition, TaskId)> {
+    pub(crate) fn first(&self) -> Option<(QueuePosition, StepInstanceId)> {
         let (priority, level) = self.levels.iter().find(|(_, level)| level.is_active())?;
         let (group, order, id) = level.first()?;
         Some((QueuePosition { priority: *priority, group, order }, id))

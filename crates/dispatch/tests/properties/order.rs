@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use consort_dispatch::{Dispatcher, Outcome};
 use consort_types::{
-    Locality, TaskId, Time,
+    Locality, StepInstanceId, Time,
     task::{ConcurrencyKey, ReadyTask},
 };
 use proptest::prelude::*;
@@ -17,7 +17,7 @@ use super::reference::{hello, ready};
 /// A dispatcher with one instance that holds one task at a time.
 struct OneByOne {
     dispatcher: Dispatcher,
-    waiting: BTreeMap<TaskId, ReadyTask>,
+    waiting: BTreeMap<StepInstanceId, ReadyTask>,
 }
 
 impl OneByOne {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use consort_dispatch::{Assignment, Claim, Dispatcher, Outcome, WorkerInstanceId};
 use consort_types::{
-    EffectClass, Locality, RunId, Span, TaskId, Time, Token, WorkerInstance, limits,
+    EffectClass, Locality, RunId, Span, StepInstanceId, Time, Token, WorkerInstance, limits,
     registry::{AgentState, LimitScope, Rate, TaskLimit},
     task::{ConcurrencyKey, ReadyTask},
     worker::{AgentDeclaration, CapabilityDeclaration, Hello, Route},
@@ -90,7 +90,7 @@ pub(crate) struct World {
     dispatcher: Dispatcher,
     now: Time,
     tokens: u64,
-    tasks: BTreeMap<TaskId, Task>,
+    tasks: BTreeMap<StepInstanceId, Task>,
     instances: BTreeMap<WorkerInstanceId, Instance>,
     held_runs: BTreeSet<RunId>,
     limits: BTreeMap<LimitScope, TaskLimit>,
@@ -150,7 +150,7 @@ pub(crate) fn hello(agent: &str, version: &str, capabilities: &[&str], capacity:
 
 pub(crate) fn ready(run: u8, index: u32, token: u64) -> ReadyTask {
     ReadyTask {
-        task: TaskId { run: RunId([run; 16]), scope: 0, index },
+        task: StepInstanceId { run: RunId([run; 16]), scope: 0, index },
         token: Token(token),
         namespace: NS.into(),
         capability: Some("x".into()),
@@ -248,8 +248,8 @@ impl World {
         chosen(&self.instances.keys().copied().collect::<Vec<_>>(), pick)
     }
 
-    fn pick_task(&self, pick: u16, among: impl Fn(&Task) -> bool) -> Option<TaskId> {
-        let among: Vec<TaskId> = self.tasks.iter().filter(|(_, task)| among(task)).map(|(id, _)| *id).collect();
+    fn pick_task(&self, pick: u16, among: impl Fn(&Task) -> bool) -> Option<StepInstanceId> {
+        let among: Vec<StepInstanceId> = self.tasks.iter().filter(|(_, task)| among(task)).map(|(id, _)| *id).collect();
         chosen(&among, pick)
     }
 
@@ -299,7 +299,7 @@ impl World {
         task
     }
 
-    fn remove(&mut self, id: TaskId) {
+    fn remove(&mut self, id: StepInstanceId) {
         let task = self.tasks.remove(&id).unwrap();
         let holder = if let Place::With(instance) = task.place { Some(instance) } else { None };
         assert_eq!(self.dispatcher.remove(id, Some(Token(0))), None, "an old attempt changes nothing");
@@ -346,7 +346,7 @@ impl World {
     }
 
     fn lost(&mut self) {
-        let lost: BTreeSet<TaskId> = self.dispatcher.lost(self.now).into_iter().map(|lost| lost.task).collect();
+        let lost: BTreeSet<StepInstanceId> = self.dispatcher.lost(self.now).into_iter().map(|lost| lost.task).collect();
         let mut expected = BTreeSet::new();
         for (id, task) in &mut self.tasks {
             if let Place::Disconnected { until, reported, .. } = &mut task.place

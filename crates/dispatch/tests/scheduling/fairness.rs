@@ -1,6 +1,6 @@
 //! Priority, fairness between runs and keys, deadlines, work stealing.
 //!
-//! For: the order of hand-out. Not for: limits.
+//! For: the order of assignment. Not for: limits.
 //! Invariant: no test depends on how many tasks the greedy one has.
 
 use consort_types::{Span, Time};

@@ -1,11 +1,11 @@
 //! Limits on concurrency and rate, for namespaces, capabilities, agents and keys.
 //!
 //! For: what is held back, and when it goes. Not for: starts that are refused (see `partition`).
-//! Invariant: after each hand-out, nothing waits that no limit holds back.
+//! Invariant: after each round, nothing waits that no limit holds back.
 
 use consort_dispatch::Dispatcher;
 use consort_types::{
-    Span, TaskId, Time,
+    Span, StepInstanceId, Time,
     registry::{LimitScope, Rate, TaskLimit},
 };
 
@@ -23,8 +23,8 @@ fn set(scene: &mut Scene, scope: &LimitScope, limit: TaskLimit) {
     scene.dispatcher.set_limit(NS, scope, limit, scene.now);
 }
 
-/// Hands out until nothing more goes; then lets all of it end. Returns how many.
-fn turn(scene: &mut Scene, held: &mut Vec<TaskId>) -> usize {
+/// Assigns as much as possible, then ends all of it. Returns how many.
+fn turn(scene: &mut Scene, held: &mut Vec<StepInstanceId>) -> usize {
     let given = scene.assign();
     held.extend(given.iter().map(|(task, _)| *task));
     given.len()
@@ -128,7 +128,7 @@ fn an_agent_at_its_limit_leaves_the_work_to_others() {
     assert_eq!(given.iter().filter(|instance| **instance == b).count(), 2);
 }
 
-/// How many tasks are handed out in each second, asked every hundredth of one.
+/// How many tasks are assigned in each second, called every hundredth of one.
 fn seconds(scene: &mut Scene, seconds: usize) -> Vec<usize> {
     let second = |scene: &mut Scene| {
         let mut given = 0;

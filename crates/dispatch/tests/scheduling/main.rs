@@ -1,4 +1,4 @@
-//! The promises of hand-out, one by one: order, fairness, limits, routes, health, and what is shown of them.
+//! The promises of the dispatcher, one by one: order, fairness, limits, routes, health, and what is shown of them.
 //!
 //! For: the dispatcher alone, by small scripts. Not for: what is recorded (see `partition`), or threads.
 //! Invariant: every test is a sequence of calls with times of its own; the same calls give the same assignments.
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use consort_dispatch::{Dispatcher, Outcome, WorkerInstanceId};
 use consort_types::{
-    EffectClass, Locality, RunId, Span, TaskId, Time, Token,
+    EffectClass, Locality, RunId, Span, StepInstanceId, Time, Token,
     task::{ConcurrencyKey, ReadyTask},
     worker::{AgentDeclaration, CapabilityDeclaration, Hello, Route},
 };
@@ -38,9 +38,9 @@ impl Scene {
     }
 
     /// A task of a run that requires `x`, changed by `with`.
-    fn ready(&mut self, run: u16, with: impl FnOnce(&mut ReadyTask)) -> TaskId {
+    fn ready(&mut self, run: u16, with: impl FnOnce(&mut ReadyTask)) -> StepInstanceId {
         self.made += 1;
-        let task = TaskId { run: run_id(run), scope: 0, index: self.made };
+        let task = StepInstanceId { run: run_id(run), scope: 0, index: self.made };
         let mut ready = ReadyTask {
             task,
             token: Token(1),
@@ -75,17 +75,17 @@ impl Scene {
         self.dispatcher.join(&hello, Locality::Remote, 28, self.now)
     }
 
-    /// Hands out what can be handed out now.
-    fn assign(&mut self) -> Vec<(TaskId, WorkerInstanceId)> {
+    /// Assigns what can be assigned now.
+    fn assign(&mut self) -> Vec<(StepInstanceId, WorkerInstanceId)> {
         self.dispatcher.assign(self.now).into_iter().map(|given| (given.task, given.instance)).collect()
     }
 
-    fn end(&mut self, task: TaskId, outcome: Outcome) {
+    fn end(&mut self, task: StepInstanceId, outcome: Outcome) {
         self.dispatcher.ended(task, Token(1), outcome, self.now);
         self.dispatcher.remove(task, Some(Token(1)));
     }
 
-    fn complete(&mut self, task: TaskId) {
+    fn complete(&mut self, task: StepInstanceId) {
         self.end(task, Outcome::Completed);
     }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use consort_types::{
-    Code, Error, Payload, Result, TaskId, Token,
+    Code, Error, Payload, Result, StepInstanceId, Token,
     worker::{AgentDeclaration, FromWorker, TaskOffer},
 };
 use consort_workflow_check::Contract;
@@ -26,7 +26,7 @@ struct Sides {
 pub(super) struct Contracts {
     sides: BTreeMap<String, Sides>,
     /// Attempts that the instance holds, and whose output is checked.
-    outputs: Mutex<BTreeMap<TaskId, (Token, Arc<Contract>)>>,
+    outputs: Mutex<BTreeMap<StepInstanceId, (Token, Arc<Contract>)>>,
 }
 
 impl Contracts {
@@ -44,20 +44,20 @@ impl Contracts {
         Ok((!sides.is_empty()).then(|| Self { sides, outputs: Mutex::default() }))
     }
 
-    fn outputs(&self) -> MutexGuard<'_, BTreeMap<TaskId, (Token, Arc<Contract>)>> {
+    fn outputs(&self) -> MutexGuard<'_, BTreeMap<StepInstanceId, (Token, Arc<Contract>)>> {
         // Each change is one insertion or removal, so a panic elsewhere leaves the table whole.
         self.outputs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The instance holds an attempt at a task of this capability.
-    pub(super) fn holds(&self, task: TaskId, token: Token, capability: &str) {
+    pub(super) fn holds(&self, task: StepInstanceId, token: Token, capability: &str) {
         if let Some(output) = self.sides.get(capability).and_then(|sides| sides.output.clone()) {
             self.outputs().insert(task, (token, output));
         }
     }
 
     /// The instance works on the task no more.
-    pub(super) fn holds_no_more(&self, task: TaskId) {
+    pub(super) fn holds_no_more(&self, task: StepInstanceId) {
         self.outputs().remove(&task);
     }
 
@@ -98,7 +98,7 @@ impl Contracts {
     }
 }
 
-fn failure(task: TaskId, token: Token, error: Error) -> FromWorker {
+fn failure(task: StepInstanceId, token: Token, error: Error) -> FromWorker {
     FromWorker::Fail { task, token, error, retryable: false, retry_after: None }
 }
 

@@ -7,7 +7,7 @@ use consort_core::{
     Command, Reply,
     command::{Approve, CancelRun, DeleteRun, Deploy, PauseRun, Resolution, ResolveUnknown, SetRetention, SignalRun},
 };
-use consort_types::{BlobHash, Code, Error, Payload, Result, RunId, Span, TaskId};
+use consort_types::{BlobHash, Code, Error, Payload, Result, RunId, Span, StepInstanceId};
 use consort_workflow::CompiledWorkflow;
 
 use super::Handle;
@@ -103,7 +103,7 @@ impl Handle {
     pub async fn decide(
         &self,
         namespace: &str,
-        task: TaskId,
+        task: StepInstanceId,
         decision: Decision,
         by: &str,
         comment: Option<String>,

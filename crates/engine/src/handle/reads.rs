@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use consort_types::{
-    BlobHash, Code, Error, Name, Payload, Result, RunId, Seq, TaskId, bounds::check_optional_text, limits,
+    BlobHash, Code, Error, Name, Payload, Result, RunId, Seq, StepInstanceId, bounds::check_optional_text, limits,
 };
 
 use super::{Handle, page_items};
@@ -89,7 +89,7 @@ impl Handle {
     ///
     /// # Errors
     /// [`Code::TaskNotFound`] where nothing does.
-    pub async fn inbox_item(&self, namespace: &str, task: TaskId) -> Result<InboxView> {
+    pub async fn inbox_item(&self, namespace: &str, task: StepInstanceId) -> Result<InboxView> {
         // A page begins at its cursor: the first item is the one that is asked for, or it is not there.
         let page = self.inbox(namespace, Some(task.to_string()), 1).await?;
         page.items.into_iter().find(|item| item.task == task).ok_or_else(|| {
@@ -118,7 +118,7 @@ impl Handle {
     ///
     /// # Errors
     /// [`Code::TaskNotFound`] where the run has no such step, [`Code::StepState`] where it has no output.
-    pub async fn step_output(&self, namespace: &str, run: RunId, task: TaskId) -> Result<Payload> {
+    pub async fn step_output(&self, namespace: &str, run: RunId, task: StepInstanceId) -> Result<Payload> {
         let unknown = || Error::new(Code::TaskNotFound, format!("the run `{run}` has no step `{task}`"));
         if task.run != run {
             return Err(unknown());

@@ -9,7 +9,7 @@ use consort_core::{
     Command, LateReport,
     command::{RemoveAgent, StartRun},
 };
-use consort_types::{Code, Error, Result, TaskId, Token, registry::LimitScope, worker::FromWorker};
+use consort_types::{Code, Error, Result, StepInstanceId, Token, registry::LimitScope, worker::FromWorker};
 
 use super::{Partition, group::Report};
 
@@ -98,7 +98,7 @@ impl Partition {
     }
 }
 
-fn not_held(task: TaskId, token: Token) -> Error {
+fn not_held(task: StepInstanceId, token: Token) -> Error {
     Error::new(Code::Fenced, format!("attempt {token} of task `{task}` is not with this instance"))
         .hint("drop the work; a task from before a reconnect must be claimed in `held`")
 }

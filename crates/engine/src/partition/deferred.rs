@@ -7,13 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use consort_core::command::TaskTaken;
-use consort_types::{TaskId, Time, Token};
+use consort_types::{StepInstanceId, Time, Token};
 
 /// Hand-outs that are not recorded yet.
 #[derive(Default)]
 pub(super) struct DeferredRecords {
-    taken: BTreeMap<TaskId, TaskTaken>,
-    order: BTreeSet<(Time, TaskId)>,
+    taken: BTreeMap<StepInstanceId, TaskTaken>,
+    order: BTreeSet<(Time, StepInstanceId)>,
 }
 
 impl DeferredRecords {
@@ -27,7 +27,7 @@ impl DeferredRecords {
     }
 
     /// Takes a hand-out out, where it is the attempt's.
-    pub(super) fn take(&mut self, task: TaskId, of: Token) -> Option<TaskTaken> {
+    pub(super) fn take(&mut self, task: StepInstanceId, of: Token) -> Option<TaskTaken> {
         if self.taken.get(&task).is_none_or(|taken| taken.token != of) {
             return None;
         }

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use consort_core::Command;
 use consort_log::Record;
-use consort_types::{Code, Error, Result, TaskId, Time, Token, limits};
+use consort_types::{Code, Error, Result, StepInstanceId, Time, Token, limits};
 
 use super::{InstanceId, Ticket};
 
@@ -15,7 +15,7 @@ use super::{InstanceId, Ticket};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Report {
     pub(super) instance: InstanceId,
-    pub(super) task: TaskId,
+    pub(super) task: StepInstanceId,
     pub(super) token: Token,
 }
 
@@ -29,7 +29,7 @@ pub(super) enum Origin {
     /// A hand-out that is sent once its record is durable.
     Handout(Report),
     /// The loss of an attempt.
-    Loss(TaskId, Token),
+    Loss(StepInstanceId, Token),
     /// The engine itself.
     Internal,
 }

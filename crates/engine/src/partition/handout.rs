@@ -5,7 +5,7 @@
 
 use consort_core::{Command, command::TaskTaken};
 use consort_dispatch::Assignment;
-use consort_types::{EffectClass, Result, TaskId, Time, Token, WorkerInstance, limits, worker::ToWorker};
+use consort_types::{EffectClass, Result, StepInstanceId, Time, Token, WorkerInstance, limits, worker::ToWorker};
 
 use super::{
     Partition,
@@ -45,7 +45,7 @@ impl Partition {
     fn hand_out_record(
         &self,
         instance: InstanceId,
-        task: TaskId,
+        task: StepInstanceId,
         token: Token,
         effect: EffectClass,
         at: Time,
@@ -67,12 +67,12 @@ impl Partition {
     }
 
     /// The effect class of a task, where it is known without looking it up.
-    pub(super) fn known_effect(&self, task: TaskId) -> Option<EffectClass> {
+    pub(super) fn known_effect(&self, task: StepInstanceId) -> Option<EffectClass> {
         self.dispatcher.requested(task).and_then(|requested| self.effects.of(&requested))
     }
 
     /// Sends a task to an instance; returns whether it did: a task that is over is forgotten instead.
-    fn send(&mut self, instance: InstanceId, task: TaskId, token: Token) -> Result<bool> {
+    fn send(&mut self, instance: InstanceId, task: StepInstanceId, token: Token) -> Result<bool> {
         match self.machine.offer(task)? {
             Some(offer) if offer.token == token => {
                 self.live.begin(task, token, &offer.step, offer.attempt);
@@ -105,7 +105,7 @@ impl Partition {
     pub(super) fn claimed(
         &mut self,
         instance: InstanceId,
-        task: TaskId,
+        task: StepInstanceId,
         token: Token,
         from: Option<InstanceId>,
         unrecorded: bool,
@@ -125,7 +125,7 @@ impl Partition {
     }
 
     /// Puts an unrecorded hand-out into the open group, ahead of what depends on it.
-    pub(super) fn record_deferred(&mut self, task: TaskId, token: Token) {
+    pub(super) fn record_deferred(&mut self, task: StepInstanceId, token: Token) {
         if let Some(taken) = self.deferred.take(task, token) {
             self.push(Command::TaskTaken(taken), Origin::Internal);
         }

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use consort_types::{
-    RunId, TaskId, Token, limits,
+    RunId, StepInstanceId, Token, limits,
     worker::{Live, Progress},
 };
 
@@ -91,21 +91,21 @@ fn end_of(text: &str, max: usize) -> &str {
 /// The tails of all attempts that workers run.
 #[derive(Debug, Default)]
 pub(super) struct LiveProgress {
-    tails: BTreeMap<TaskId, Tail>,
+    tails: BTreeMap<StepInstanceId, Tail>,
     /// Bytes of all tails together.
     bytes: usize,
 }
 
 impl LiveProgress {
     /// An attempt was sent to a worker: notes how its live messages are labelled.
-    pub(super) fn begin(&mut self, task: TaskId, token: Token, step: &str, attempt: u32) {
+    pub(super) fn begin(&mut self, task: StepInstanceId, token: Token, step: &str, attempt: u32) {
         self.forget(task);
         self.tails.insert(task, Tail::new(token, step, attempt));
     }
 
     /// A live message of an attempt: kept for late subscribers, and returned with its label. `None` where the attempt
     /// is over. At the limit of all tails together, the attempt's own output makes room.
-    pub(super) fn publish(&mut self, task: TaskId, token: Token, live: Live) -> Option<Progress> {
+    pub(super) fn publish(&mut self, task: StepInstanceId, token: Token, live: Live) -> Option<Progress> {
         let tail = self.tails.get_mut(&task).filter(|tail| tail.token == token)?;
         let others = self.bytes - tail.bytes;
         tail.append(&live, limits::STREAM_TAILS_BYTES_MAX.saturating_sub(others));
@@ -115,19 +115,20 @@ impl LiveProgress {
 
     /// The end of what the attempts of a run have reported.
     pub(super) fn tail(&self, run: RunId) -> Vec<Progress> {
-        let of_run = TaskId { run, scope: 0, index: 0 }..=TaskId { run, scope: u32::MAX, index: u32::MAX };
+        let of_run =
+            StepInstanceId { run, scope: 0, index: 0 }..=StepInstanceId { run, scope: u32::MAX, index: u32::MAX };
         self.tails.range(of_run).flat_map(|(_, tail)| tail.all(run)).collect()
     }
 
     /// An attempt has ended; a newer one of the same task is kept.
-    pub(super) fn end(&mut self, task: TaskId, token: Token) {
+    pub(super) fn end(&mut self, task: StepInstanceId, token: Token) {
         if self.tails.get(&task).is_some_and(|tail| tail.token == token) {
             self.forget(task);
         }
     }
 
     /// No attempt of the task runs any more.
-    pub(super) fn forget(&mut self, task: TaskId) {
+    pub(super) fn forget(&mut self, task: StepInstanceId) {
         if let Some(tail) = self.tails.remove(&task) {
             self.bytes -= tail.bytes;
         }
@@ -140,8 +141,8 @@ mod tests {
 
     const TOKEN: Token = Token(1);
 
-    fn task(index: u32) -> TaskId {
-        TaskId { run: RunId([1; 16]), scope: 0, index }
+    fn task(index: u32) -> StepInstanceId {
+        StepInstanceId { run: RunId([1; 16]), scope: 0, index }
     }
 
     fn begin(live: &mut LiveProgress, index: u32) {

@@ -29,7 +29,7 @@ use consort_core::{Command, Machine, Reply, Taken, view::RefusedRecord};
 use consort_dispatch::{Claim, Dispatcher};
 use consort_log::{Log, LogError};
 use consort_types::{
-    BlobHash, Code, Error, Locality, Result, RunId, Seq, Span, TaskId, Time, Token, WorkerInstance, limits,
+    BlobHash, Code, Error, Locality, Result, RunId, Seq, Span, StepInstanceId, Time, Token, WorkerInstance, limits,
     worker::{Hello, Progress, ToWorker},
 };
 
@@ -171,7 +171,7 @@ impl Partition {
     }
 
     /// The attempt is over, or was taken back: nobody holds it, and what it said is forgotten. Returns who held it.
-    fn release_attempt(&mut self, task: TaskId, token: Token) -> Option<InstanceId> {
+    fn release_attempt(&mut self, task: StepInstanceId, token: Token) -> Option<InstanceId> {
         self.live.end(task, token);
         self.dispatcher.remove(task, Some(token))
     }
@@ -237,7 +237,7 @@ impl Partition {
         }
     }
 
-    fn claim(&mut self, instance: InstanceId, task: TaskId, token: Token, now: Time) {
+    fn claim(&mut self, instance: InstanceId, task: StepInstanceId, token: Token, now: Time) {
         // The token is the record that made the attempt ready.
         let recovered = Seq(token.0) <= self.recovered;
         match self.dispatcher.claim(instance, task, token, recovered, now) {
@@ -309,7 +309,7 @@ impl Partition {
     }
 
     /// Whether the attempt was given to this instance, which may not have been told yet.
-    pub fn is_holder(&self, instance: InstanceId, task: TaskId, token: Token) -> bool {
+    pub fn is_holder(&self, instance: InstanceId, task: StepInstanceId, token: Token) -> bool {
         self.dispatcher.holder(task, token) == Some(instance)
     }
 

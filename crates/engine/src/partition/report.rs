@@ -9,7 +9,7 @@ use consort_core::{
     command::{TaskComplete, TaskFail, TaskPark, TaskRecord},
 };
 use consort_types::{
-    TaskId, Time, Token, WorkerInstance,
+    StepInstanceId, Time, Token, WorkerInstance,
     worker::{FromWorker, Live, Progress, ToWorker},
 };
 
@@ -84,7 +84,7 @@ impl Partition {
         self.push(command, Origin::Report(about));
     }
 
-    fn merge_deferred(&mut self, task: TaskId, token: Token) -> Option<(WorkerInstance, Time)> {
+    fn merge_deferred(&mut self, task: StepInstanceId, token: Token) -> Option<(WorkerInstance, Time)> {
         self.deferred.take(task, token).map(|taken| (taken.instance, taken.at))
     }
 
@@ -94,7 +94,7 @@ impl Partition {
     }
 
     /// Publishes live progress of an attempt; what arrives after its end is dropped.
-    fn publish_progress(&mut self, task: TaskId, token: Token, live: Live) {
+    fn publish_progress(&mut self, task: StepInstanceId, token: Token, live: Live) {
         self.outputs.progress.extend(self.live.publish(task, token, live));
     }
 }

@@ -4,7 +4,7 @@
 //! Invariant: a view is of one moment, and changes nothing.
 
 use consort_types::{
-    Result, RunId, TaskId, Time, limits,
+    Result, RunId, StepInstanceId, Time, limits,
     registry::{AgentFilter, AgentView, LimitView, QueueView},
     worker::Progress,
 };
@@ -64,7 +64,7 @@ impl Partition {
     }
 
     /// The capability that a task asks for.
-    pub fn capability_of(&self, task: TaskId) -> Option<String> {
+    pub fn capability_of(&self, task: StepInstanceId) -> Option<String> {
         self.dispatcher.requested(task)?.capability.map(str::to_owned)
     }
 

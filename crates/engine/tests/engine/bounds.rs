@@ -104,7 +104,7 @@ async fn long_names_are_refused_at_every_door_and_logged_nowhere() {
     handle.deploy(NS, ONE).await.unwrap();
     let before = handle.status().await.unwrap().log_last;
     let run = RunId([1; 16]);
-    let task = consort_types::TaskId { run, scope: 0, index: 0 };
+    let task = consort_types::StepInstanceId { run, scope: 0, index: 0 };
     for bytes in LONG {
         let long = text(bytes);
         let mut named = hello(agent("a", X), 1, Vec::new());

@@ -13,7 +13,7 @@ use consort_engine::{Config, Handle, InstanceId, Locality, StartRequest};
 use consort_log::MemoryLogDisk;
 use consort_store::MemoryStore;
 use consort_types::{
-    Code, EffectClass, Error, Payload, Span, TaskId, Token, limits,
+    Code, EffectClass, Error, Payload, Span, StepInstanceId, Token, limits,
     worker::{Delta, FromWorker, Hello, JournalEntry, JournalRequest, TaskOffer, ToWorker},
 };
 
@@ -23,7 +23,7 @@ const X: &[(&str, EffectClass)] = &[("x", EffectClass::Idempotent)];
 const WRITES: &[(&str, EffectClass)] = &[("x", EffectClass::Write)];
 
 /// Every verb about an attempt.
-fn verbs(task: TaskId, token: Token) -> Vec<FromWorker> {
+fn verbs(task: StepInstanceId, token: Token) -> Vec<FromWorker> {
     let error = Error::new(Code::AgentFailed, "forged");
     let request = JournalRequest::Run { name: "forged".into() };
     let entry = JournalEntry { request, after: Vec::new(), result: Some(Ok(Payload::null())) };
@@ -38,7 +38,7 @@ fn verbs(task: TaskId, token: Token) -> Vec<FromWorker> {
 }
 
 /// Another agent, of this namespace, on this worker.
-fn stranger(world: &mut World, namespace: &str, name: &str, held: Vec<(TaskId, Token)>) -> InstanceId {
+fn stranger(world: &mut World, namespace: &str, name: &str, held: Vec<(StepInstanceId, Token)>) -> InstanceId {
     let declared = agent(name, &[("y", EffectClass::Read)]);
     world.ask(Command::RegisterAgent(RegisterAgent::new(namespace, &declared, Locality::Remote))).unwrap();
     let other = Hello { namespace: namespace.into(), worker: "two".into(), ..hello(declared, 8, held) };
@@ -46,7 +46,7 @@ fn stranger(world: &mut World, namespace: &str, name: &str, held: Vec<(TaskId, T
 }
 
 /// Sends every verb from an instance, each of which must be refused and leave nothing behind.
-fn assert_refused(world: &mut World, liar: InstanceId, task: TaskId, token: Token) {
+fn assert_refused(world: &mut World, liar: InstanceId, task: StepInstanceId, token: Token) {
     world.pass(Span::from_millis(200));
     for report in verbs(task, token) {
         let (records, applied) = (world.records(), world.applied());
@@ -96,11 +96,11 @@ fn tasks_that_wait_and_tasks_that_do_not_exist_cannot_be_reported() {
     let mut world = World::with(ONE);
     let run = world.start(1);
     let liar = stranger(&mut world, NS, "b", Vec::new());
-    let task = TaskId { run, scope: 0, index: 0 };
+    let task = StepInstanceId { run, scope: 0, index: 0 };
     for token in 0..=world.records() {
         assert_refused(&mut world, liar, task, Token(token));
     }
-    assert_refused(&mut world, liar, TaskId { index: 77, ..task }, Token(1));
+    assert_refused(&mut world, liar, StepInstanceId { index: 77, ..task }, Token(1));
     let holder = world.join(X, Locality::Remote);
     assert_eq!(world.one(holder).attempt, 1, "no guess has moved the fence");
 }
@@ -144,7 +144,7 @@ fn claims_are_granted_to_the_agent_alone_and_not_while_its_holder_is_there() {
 fn a_task_that_was_never_handed_out_cannot_be_claimed_but_one_whose_hand_out_was_lost_can() {
     let mut world = World::with(ONE);
     let run = world.start(1);
-    let task = TaskId { run, scope: 0, index: 0 };
+    let task = StepInstanceId { run, scope: 0, index: 0 };
     let token = world.partition.machine().unwrap().offer(task).unwrap().unwrap().token;
     let declared = agent("a", X);
     world.ask(Command::RegisterAgent(RegisterAgent::new(NS, &declared, Locality::Remote))).unwrap();

@@ -14,7 +14,7 @@ use std::{
 use crate::support::{World, json, parts, start_command};
 use consort_engine::{AppendedGroup, AttemptEnd, Config, Locality, Observer, Partition};
 use consort_log::Log as _;
-use consort_types::{Code, EffectClass, Seq, Span, TaskId, Token, WorkerInstance, worker::FromWorker};
+use consort_types::{Code, EffectClass, Seq, Span, StepInstanceId, Token, WorkerInstance, worker::FromWorker};
 
 const ONE: &str = "workflow: w\nsteps:\n  a: { capability: x }\noutput: ${{ steps.a.output }}\n";
 const X: &[(&str, EffectClass)] = &[("x", EffectClass::Write)];
@@ -161,12 +161,12 @@ impl Observer for Told {
         self.note("applied");
     }
 
-    fn dispatched(&self, _: TaskId, _: Token, instance: &WorkerInstance) {
+    fn dispatched(&self, _: StepInstanceId, _: Token, instance: &WorkerInstance) {
         assert_eq!(instance.agent, "a");
         self.note("dispatched");
     }
 
-    fn attempt_ended(&self, _: TaskId, _: Token, end: AttemptEnd) {
+    fn attempt_ended(&self, _: StepInstanceId, _: Token, end: AttemptEnd) {
         assert_eq!(end, AttemptEnd::Completed);
         self.note("ended");
     }

@@ -12,7 +12,7 @@ use consort_engine::{
 use consort_log::MemoryLogDisk;
 use consort_store::MemoryStore;
 use consort_types::{
-    Code, EffectClass, Error, Payload, RunId, TaskId, limits,
+    Code, EffectClass, Error, Payload, RunId, StepInstanceId, limits,
     registry::{LimitScope, TaskLimit},
 };
 
@@ -103,7 +103,7 @@ async fn runs_are_listed_in_several_states_and_with_their_priority() {
 #[tokio::test]
 async fn a_decision_names_who_made_it() {
     let handle = open().await;
-    let task = TaskId { run: start(&handle).await, scope: 0, index: 0 };
+    let task = StepInstanceId { run: start(&handle).await, scope: 0, index: 0 };
     for by in ["", " \t"] {
         refused(handle.decide(NS, task, Decision::Approve, by, None).await, Code::BadRequest);
         refused(handle.decide(NS, task, Decision::Retry, by, None).await, Code::BadRequest);
@@ -142,7 +142,7 @@ async fn an_agent_that_is_not_there_is_told_with_what_is() {
 async fn outputs_are_given_where_there_are_any() {
     let handle = open().await;
     let run = start(&handle).await;
-    let task = TaskId { run, scope: 0, index: 0 };
+    let task = StepInstanceId { run, scope: 0, index: 0 };
     refused(handle.run_output(NS, run).await, Code::RunActive);
     refused(handle.step_output(NS, run, task).await, Code::StepState);
     handle.signal(NS, run, "go", Payload::inline(&b"7"[..])).await.unwrap();

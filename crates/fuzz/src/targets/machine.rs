@@ -15,7 +15,7 @@ use consort_core::{
     },
 };
 use consort_types::{
-    Code, EffectClass, Error, Locality, Payload, RunId, Span, TaskId, Time, Token, WorkerInstance,
+    Code, EffectClass, Error, Locality, Payload, RunId, Span, StepInstanceId, Time, Token, WorkerInstance,
     worker::{AgentDeclaration, CapabilityDeclaration, JournalEntry, JournalRequest},
 };
 
@@ -346,7 +346,7 @@ fn tick(world: &mut World, choices: &mut Choices<'_>) -> Command {
 }
 
 /// An attempt: mostly one that is open, sometimes an old one, seldom one that never was.
-fn attempt(world: &World, choices: &mut Choices<'_>) -> (TaskId, Token) {
+fn attempt(world: &World, choices: &mut Choices<'_>) -> (StepInstanceId, Token) {
     let kind = choices.byte() % 16;
     let at = usize::from(choices.byte());
     if kind < 13 && !world.open.is_empty() {
@@ -356,12 +356,16 @@ fn attempt(world: &World, choices: &mut Choices<'_>) -> (TaskId, Token) {
     if kind < 15 && !world.attempts.is_empty() {
         return world.attempts[at % world.attempts.len()];
     }
-    let task = TaskId { run: some_run(world, choices), scope: choices.number() as u32, index: choices.number() as u32 };
+    let task = StepInstanceId {
+        run: some_run(world, choices),
+        scope: choices.number() as u32,
+        index: choices.number() as u32,
+    };
     (task, Token(choices.number()))
 }
 
-fn unknown() -> (TaskId, Token) {
-    (TaskId { run: RunId([9; 16]), scope: 0, index: 0 }, Token(1))
+fn unknown() -> (StepInstanceId, Token) {
+    (StepInstanceId { run: RunId([9; 16]), scope: 0, index: 0 }, Token(1))
 }
 
 fn worker(number: u64, agent: &str) -> WorkerInstance {
@@ -384,7 +388,7 @@ fn holder(world: &World, choices: &mut Choices<'_>) -> Option<(WorkerInstance, T
 }
 
 /// What waits for a person, or any step at all.
-fn asked(world: &mut World, choices: &mut Choices<'_>) -> TaskId {
+fn asked(world: &mut World, choices: &mut Choices<'_>) -> StepInstanceId {
     let inbox = world.machine.inbox(NAMESPACE, None, 50).expect("the inbox can be read").items;
     if inbox.is_empty() || choices.once_in(8) {
         return attempt(world, choices).0;

@@ -10,7 +10,7 @@ use consort_core::{
     rows,
     tables::{Key, Row},
 };
-use consort_types::{BlobHash, RunId, Seq, TaskId};
+use consort_types::{BlobHash, RunId, Seq, StepInstanceId};
 
 use super::{record, trace};
 use crate::Target;
@@ -82,7 +82,7 @@ fn sorts<K: Key + Debug>(bytes: &[u8]) -> bool {
 fn seeds() -> Vec<Vec<u8>> {
     let mut seeds: Vec<Vec<u8>> =
         record::stored_rows().into_iter().flat_map(|(key, row)| with_every_table(&key, &row)).collect();
-    let task = TaskId { run: RunId([1; 16]), scope: 0, index: 1 };
+    let task = StepInstanceId { run: RunId([1; 16]), scope: 0, index: 1 };
     let mut bytes = vec![18];
     EntryKey { task, entry: 3 }.encode(&mut bytes);
     seeds.push(bytes);

@@ -17,7 +17,7 @@ use consort_engine::{
 use consort_log::MemoryLogDisk;
 use consort_store::{MemoryStore, Store as _};
 use consort_types::{
-    Code, EffectClass, Error, Payload, Result, RunId, Span, TaskId, Time, limits,
+    Code, EffectClass, Error, Payload, Result, RunId, Span, StepInstanceId, Time, limits,
     registry::{AgentFilter, LimitScope, TaskLimit},
     worker::{
         AgentDeclaration, CallOptions, CapabilityDeclaration, Delta, FromWorker, Hello, JournalEntry, JournalRequest,
@@ -207,7 +207,7 @@ impl World {
 
     async fn operate(&self, kind: u8, text: String) -> u16 {
         let (handle, run) = (&self.handle, self.run());
-        let task = TaskId { run, scope: 0, index: 0 };
+        let task = StepInstanceId { run, scope: 0, index: 0 };
         match kind {
             0 => code(handle.start(StartRequest { idempotency_key: Some(text), ..start() }).await),
             1 => {

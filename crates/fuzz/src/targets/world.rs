@@ -1,7 +1,7 @@
-//! A partition for targets: the machine, its rows, its log, and what was handed out.
+//! A partition for targets: the machine, its rows, its log, and its assignments.
 //!
 //! For: sending commands as the engine does, and checking the laws afterwards. Not for: choosing commands.
-//! Invariant: what recovery would find is what was handed out, after every record.
+//! Invariant: what recovery would find is what was assigned, after every record.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,7 +9,7 @@ use std::{
 };
 
 use consort_core::{Applied, Backing, Command, Effect, LiveTask, Machine, Reply, view};
-use consort_types::{BlobHash, Code, Error, Result, RunId, Seq, TaskId, Time, Token};
+use consort_types::{BlobHash, Code, Error, Result, RunId, Seq, StepInstanceId, Time, Token};
 
 /// The namespace of most commands.
 pub(super) const NAMESPACE: &str = "default";
@@ -75,10 +75,10 @@ pub(super) struct World {
     memory: Arc<Memory>,
     log: Vec<(Time, Command)>,
     pub(super) now: Time,
-    /// What is handed out, or waits to be.
-    pub(super) open: BTreeMap<TaskId, Token>,
+    /// What is assigned, or waits to be.
+    pub(super) open: BTreeMap<StepInstanceId, Token>,
     /// Every attempt that there ever was.
-    pub(super) attempts: Vec<(TaskId, Token)>,
+    pub(super) attempts: Vec<(StepInstanceId, Token)>,
     pub(super) runs: Vec<RunId>,
     known: BTreeSet<RunId>,
     /// How commands ended: their number and the code of the refusal, 0 for none.
@@ -203,8 +203,8 @@ impl World {
         let found = live.into_iter().map(|task| match task {
             LiveTask::Ready(task) | LiveTask::Taken { task, .. } => (task.task, task.token),
         });
-        let found: BTreeMap<TaskId, Token> = found.collect();
-        assert_eq!(found, self.open, "recovery finds other tasks than were handed out");
+        let found: BTreeMap<StepInstanceId, Token> = found.collect();
+        assert_eq!(found, self.open, "recovery finds other tasks than were assigned");
         for task in found.keys() {
             self.machine.offer(*task).expect("an open task can be offered");
         }

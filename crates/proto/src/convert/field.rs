@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use consort_types::{Code, Error, Payload, Result, TaskId, Token};
+use consort_types::{Code, Error, Payload, Result, StepInstanceId, Token};
 use serde_json::Value;
 
 use crate::v1;
@@ -55,11 +55,11 @@ pub(super) fn labels(labels: HashMap<String, String>) -> BTreeMap<String, String
     labels.into_iter().collect()
 }
 
-pub(super) fn attempt(task: TaskId, token: Token) -> v1::Attempt {
+pub(super) fn attempt(task: StepInstanceId, token: Token) -> v1::Attempt {
     v1::Attempt { task: task.to_string(), token: token.0 }
 }
 
-pub(super) fn attempt_of(attempt: Option<v1::Attempt>) -> Result<(TaskId, Token)> {
+pub(super) fn attempt_of(attempt: Option<v1::Attempt>) -> Result<(StepInstanceId, Token)> {
     let attempt = required("attempt", attempt)?;
     Ok((parse("attempt.task", &attempt.task)?, Token(attempt.token)))
 }

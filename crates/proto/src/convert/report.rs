@@ -5,7 +5,7 @@
 //! be refused instead of the whole session.
 
 use consort_types::{
-    Code, Error, Result, Span, TaskId, Token,
+    Code, Error, Result, Span, StepInstanceId, Token,
     worker::{Delta, FromWorker},
 };
 
@@ -19,7 +19,7 @@ use crate::v1::{self, delta, worker_message::Kind};
 #[derive(Clone, Debug, PartialEq)]
 pub struct BadReport {
     /// The attempt that it is about, where it could be read.
-    pub attempt: Option<(TaskId, Token)>,
+    pub attempt: Option<(StepInstanceId, Token)>,
     /// What is wrong with it; it names the field.
     pub error: Error,
 }
@@ -77,7 +77,7 @@ pub fn report_from_wire(kind: Kind) -> Result<FromWorker, BadReport> {
     within(name, about_attempt(kind, attempt)).map_err(|error| BadReport { attempt: Some(attempt), error })
 }
 
-fn about_attempt(kind: Kind, (task, token): (TaskId, Token)) -> Result<FromWorker> {
+fn about_attempt(kind: Kind, (task, token): (StepInstanceId, Token)) -> Result<FromWorker> {
     Ok(match kind {
         Kind::Complete(complete) => FromWorker::Complete { task, token, output: payload(&complete.output) },
         Kind::Fail(fail) => FromWorker::Fail {

@@ -23,7 +23,7 @@ use consort_api::{
     runs::RunParams,
     server::{RetentionRequest, SetRetention},
 };
-use consort_types::{Result, RunId, Span, TaskId, registry::LimitScope};
+use consort_types::{Result, RunId, Span, StepInstanceId, registry::LimitScope};
 use serde::Serialize;
 
 use super::Client;
@@ -102,7 +102,7 @@ impl Client {
     }
 
     /// Decides an approval, or the unknown outcome of a lost `write` attempt.
-    pub async fn decide(&self, task: TaskId, request: &DecideRequest) -> Result<()> {
+    pub async fn decide(&self, task: StepInstanceId, request: &DecideRequest) -> Result<()> {
         self.call::<Decide>(&ItemParams { task }, request).await
     }
 
@@ -121,7 +121,7 @@ impl Client {
         self.call::<DrainAgent>(&named(name, version), &EmptyRequest {}).await
     }
 
-    /// Hands out to a drained agent again.
+    /// Assigns tasks to a drained agent again.
     pub async fn resume_agent(&self, name: &str, version: Option<&str>) -> Result<()> {
         self.call::<ResumeAgent>(&named(name, version), &EmptyRequest {}).await
     }

@@ -42,7 +42,7 @@ pub(super) async fn deliver(
     }
 }
 
-/// A message; where it cannot be understood, why, and the attempt that it wanted to hand out.
+/// A message; where it cannot be decoded, the reason, and the attempt that it would have assigned.
 fn read(kind: Kind) -> Result<ToWorker, (Option<v1::Attempt>, Error)> {
     let attempt = match &kind {
         Kind::Task(task) => task.attempt.clone(),

@@ -144,12 +144,12 @@ fn text(error: &Error) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use consort_types::{RunId, TaskId, Token};
+    use consort_types::{RunId, StepInstanceId, Token};
     use futures::StreamExt as _;
 
     use super::*;
 
-    const TASK: TaskId = TaskId { run: RunId([1; 16]), scope: 0, index: 0 };
+    const TASK: StepInstanceId = StepInstanceId { run: RunId([1; 16]), scope: 0, index: 0 };
 
     fn complete(token: u64, bytes: usize) -> FromWorker {
         let output = Payload::inline(vec![b'1'; bytes]);

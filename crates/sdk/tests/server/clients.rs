@@ -12,7 +12,7 @@ use consort_sdk::{
         api::{Document, operate::ForkRequest},
     },
 };
-use consort_types::{Code, RunId, Span, TaskId, registry::LimitScope};
+use consort_types::{Code, RunId, Span, StepInstanceId, registry::LimitScope};
 use serde_json::{Value, json};
 
 use crate::support::Server;
@@ -132,7 +132,8 @@ async fn every_operation_of_the_command_line_is_there() {
     client.delete(run).await.unwrap();
     client.set_retention(Some(Span::from_secs(3600))).await.unwrap();
     client.set_retention(None).await.unwrap();
-    let (task, decision) = (TaskId { run: forked, scope: 0, index: 0 }, DecideRequest::new(Decision::Approve, "ada"));
+    let (task, decision) =
+        (StepInstanceId { run: forked, scope: 0, index: 0 }, DecideRequest::new(Decision::Approve, "ada"));
     assert!(client.inbox().await.unwrap().is_empty() && client.decide(task, &decision).await.is_err());
     let quota = QuotaRequest { max_concurrent: Some(2), ..QuotaRequest::default() };
     client.set_quota(LimitScope::Namespace, &quota).await.unwrap();

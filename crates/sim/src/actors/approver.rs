@@ -8,7 +8,7 @@ use consort_core::{
     command::{Approve, Resolution, ResolveUnknown},
     rows::Ask,
 };
-use consort_types::{Payload, TaskId};
+use consort_types::{Payload, StepInstanceId};
 
 use crate::{clock::SECOND, context::Context, event::Event, plan::Checked, requests::Purpose, roster::NAMESPACES};
 
@@ -28,7 +28,7 @@ pub(crate) fn step(ctx: &mut Context) -> Checked {
     Ok(())
 }
 
-fn decide(ctx: &mut Context, namespace: &str, task: TaskId, kind: Ask) {
+fn decide(ctx: &mut Context, namespace: &str, task: StepInstanceId, kind: Ask) {
     let odd = !ctx.is_quiescent() && ctx.random.chance(ctx.faults.disturb / 4);
     if odd {
         ctx.results.mark(&ctx.fold, task.run, false);

@@ -5,7 +5,7 @@
 //! Invariant: a liar was never given the attempt that it reports on.
 
 use consort_engine::InstanceId;
-use consort_types::{TaskId, Token};
+use consort_types::{StepInstanceId, Token};
 
 use crate::{
     answers,
@@ -52,7 +52,7 @@ pub(crate) fn step(ctx: &mut Context) -> Checked {
 }
 
 /// An instance of the agent that had the attempt does not end it, since it may settle what its agent has left open.
-fn may_end(ctx: &Context, task: TaskId, token: Token, liar: usize) -> bool {
+fn may_end(ctx: &Context, task: StepInstanceId, token: Token, liar: usize) -> bool {
     let (name, _) = answers::AGENTS[ctx.roster.get(liar).agent];
     // An assignment that was recorded may never have arrived.
     let recorded = ctx.fold.recorded_agent(task).is_some_and(|recorded| recorded == name);

@@ -17,7 +17,7 @@ use consort_core::{
 };
 use consort_log::Record;
 use consort_store::{Batch, MemoryStore, Row, Store};
-use consort_types::{BlobHash, Code, Error, Payload, Result, RunId, Seq, TaskId, Time, Token};
+use consort_types::{BlobHash, Code, Error, Payload, Result, RunId, Seq, StepInstanceId, Time, Token};
 
 use super::{
     injected_bugs::tamper,
@@ -73,9 +73,9 @@ pub(crate) struct Fold {
     bodies: BTreeSet<[u8; 32]>,
     injected: Option<InjectedBug>,
     fired: BTreeSet<TimerKey>,
-    outcomes: BTreeSet<TaskId>,
+    outcomes: BTreeSet<StepInstanceId>,
     /// Attempts under which somebody has reported an outcome.
-    sent: BTreeSet<(TaskId, Token)>,
+    sent: BTreeSet<(StepInstanceId, Token)>,
     /// Which idempotency key made which run.
     pub(crate) started: BTreeMap<RunId, String>,
     /// Runs that have ended and were not looked at yet.
@@ -113,7 +113,7 @@ impl Fold {
     }
 
     /// Somebody reports an outcome under this token.
-    pub(crate) fn note_sent(&mut self, task: TaskId, token: Token) {
+    pub(crate) fn note_sent(&mut self, task: StepInstanceId, token: Token) {
         self.sent.insert((task, token));
     }
 
@@ -226,7 +226,7 @@ impl Fold {
     }
 
     /// Tasks that a record makes ready and leaves so.
-    fn handed_out(effects: &[Effect]) -> impl Iterator<Item = TaskId> + use<> {
+    fn handed_out(effects: &[Effect]) -> impl Iterator<Item = StepInstanceId> + use<> {
         let mut ready = BTreeSet::new();
         for effect in effects {
             match effect {
@@ -291,7 +291,7 @@ impl Fold {
     }
 
     /// The state of a step and the token of its current attempt.
-    pub(crate) fn token(&self, task: TaskId) -> Option<Token> {
+    pub(crate) fn token(&self, task: StepInstanceId) -> Option<Token> {
         rows::step(&self.rows(), task).map(|step| step.token)
     }
 
@@ -301,24 +301,25 @@ impl Fold {
     }
 
     /// Whether the attempt's hand-out is recorded.
-    pub(crate) fn is_taken(&self, task: TaskId, token: Token) -> bool {
+    pub(crate) fn is_taken(&self, task: StepInstanceId, token: Token) -> bool {
         rows::step(&self.rows(), task).is_some_and(|step| step.token == token && step.state == StepState::Taken)
     }
 
     /// The agent that is recorded as having the task's attempt, or its last one.
-    pub(crate) fn recorded_agent(&self, task: TaskId) -> Option<String> {
+    pub(crate) fn recorded_agent(&self, task: StepInstanceId) -> Option<String> {
         Some(rows::step(&self.rows(), task)?.instance?.agent)
     }
 
     /// Some attempts that are not over, with the tokens that a worker might guess.
-    pub(crate) fn guessable(&self) -> Vec<(TaskId, Token)> {
+    pub(crate) fn guessable(&self) -> Vec<(StepInstanceId, Token)> {
         let rows = self.rows();
-        let live = rows::table(&rows, TABLES.live).filter_map(|(key, _)| rows::key_of::<TaskId>(key)).take(GUESSES);
+        let live =
+            rows::table(&rows, TABLES.live).filter_map(|(key, _)| rows::key_of::<StepInstanceId>(key)).take(GUESSES);
         live.filter_map(|task| Some((task, rows::step(&rows, task)?.token))).collect()
     }
 
     /// Whether the attempt is one that an instance may hold now, recorded or not yet.
-    pub(crate) fn is_out(&self, task: TaskId, token: Token) -> bool {
+    pub(crate) fn is_out(&self, task: StepInstanceId, token: Token) -> bool {
         let with = |state| matches!(state, StepState::Ready | StepState::Taken);
         rows::step(&self.rows(), task).is_some_and(|step| step.token == token && with(step.state))
     }
@@ -358,12 +359,12 @@ impl Fold {
     }
 
     /// Whether the attempt is one that somebody may still work on.
-    pub(crate) fn is_live(&self, task: TaskId, token: Token) -> bool {
+    pub(crate) fn is_live(&self, task: StepInstanceId, token: Token) -> bool {
         rows::step(&self.rows(), task).is_some_and(|step| step.token == token && !step.state.is_terminal())
     }
 
     /// Steps that completed, of a run.
-    pub(crate) fn completed(&self) -> Vec<TaskId> {
+    pub(crate) fn completed(&self) -> Vec<StepInstanceId> {
         let rows = self.rows();
         let done = rows::table(&rows, TABLES.steps).filter(|(_, row)| {
             rows::decode::<Step>(row).is_some_and(|step| step.state == StepState::Completed && !step.copied)

@@ -9,7 +9,7 @@ use consort_core::{
     rows::{Meta, Run, Step, StepState},
     tables::Row,
 };
-use consort_types::{Locality, RunId, TaskId, WorkerInstance};
+use consort_types::{Locality, RunId, StepInstanceId, WorkerInstance};
 
 use super::rows::{self, Change, Rows};
 use crate::plan::InjectedBug;
@@ -62,7 +62,8 @@ fn leave_work(changes: &mut Vec<Change>) -> Option<()> {
         row.status.is_terminal().then_some(run)
     })?;
     let of_run = |change: &Change| {
-        let task = rows::key_of::<TaskId>(&change.key).filter(|_| TABLES.live.has(&change.key) && change.new.is_none());
+        let task = rows::key_of::<StepInstanceId>(&change.key)
+            .filter(|_| TABLES.live.has(&change.key) && change.new.is_none());
         task.is_some_and(|task| task.run == ended)
     };
     let at = changes.iter().position(of_run)?;

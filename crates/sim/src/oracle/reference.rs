@@ -14,7 +14,7 @@ use consort_core::{
     rows::RunStatus,
     view::RunFilter,
 };
-use consort_types::{Code, Error, Locality, Payload, Result, RunId, Seq, TaskId, Time, WorkerInstance};
+use consort_types::{Code, Error, Locality, Payload, Result, RunId, Seq, StepInstanceId, Time, WorkerInstance};
 use consort_workflow::CompiledWorkflow;
 
 use super::fold::Memory;
@@ -31,7 +31,7 @@ pub(crate) type Ending = (RunStatus, Option<String>);
 pub(crate) struct Reference {
     machine: Machine,
     now: Time,
-    ready: VecDeque<TaskId>,
+    ready: VecDeque<StepInstanceId>,
     known: BTreeMap<(String, String), Ending>,
 }
 
@@ -117,7 +117,7 @@ impl Reference {
         Ok(())
     }
 
-    fn work(&mut self, task: TaskId) -> Result<()> {
+    fn work(&mut self, task: StepInstanceId) -> Result<()> {
         let Some(offer) = self.machine.offer(task)? else { return Ok(()) };
         let token = offer.token;
         match answer(&offer.capability, &document(&offer.input)) {
@@ -141,7 +141,12 @@ impl Reference {
         }
     }
 
-    fn complete(&mut self, task: TaskId, token: consort_types::Token, output: &serde_json::Value) -> Result<()> {
+    fn complete(
+        &mut self,
+        task: StepInstanceId,
+        token: consort_types::Token,
+        output: &serde_json::Value,
+    ) -> Result<()> {
         let output = Payload::from_value(output);
         self.apply(&Command::TaskComplete(TaskComplete { task, token, output, taken: None, by: worker() })).map(drop)
     }

@@ -11,7 +11,7 @@ use consort_core::{
     rows::{HistoryEntry, HistoryEvent, Meta, Namespace, NamespaceCounts, Run, RunStatus, Step, StepState, TaskCounts},
     tables::{Key, Row},
 };
-use consort_types::{Code, RunId, Seq, TaskId, Time, Token, limits};
+use consort_types::{Code, RunId, Seq, StepInstanceId, Time, Token, limits};
 
 use crate::plan::{Checked, Violation};
 
@@ -53,7 +53,7 @@ pub(crate) fn key_bytes<K: Key>(table: TableSpec, key: &K) -> Vec<u8> {
 }
 
 /// The step's row.
-pub(crate) fn step(rows: &Rows, task: TaskId) -> Option<Step> {
+pub(crate) fn step(rows: &Rows, task: StepInstanceId) -> Option<Step> {
     decode(rows.get(&key_bytes(TABLES.steps, &task))?)
 }
 
@@ -73,7 +73,7 @@ fn leftover(rows: &Rows, run: RunId) -> Option<TableSpec> {
 }
 
 /// The attempt that a report names.
-pub(crate) fn reported(command: &Command) -> Option<(TaskId, Token)> {
+pub(crate) fn reported(command: &Command) -> Option<(StepInstanceId, Token)> {
     match command {
         Command::TaskComplete(report) => Some((report.task, report.token)),
         Command::TaskFail(report) => Some((report.task, report.token)),
@@ -133,7 +133,7 @@ fn check_size(change: &Change) -> Checked {
 }
 
 fn check_step(context: &Context<'_>, change: &Change, rows: &Rows) -> Checked {
-    let (Some(new), Some(task)) = (&change.new, key_of::<TaskId>(&change.key)) else { return Ok(()) };
+    let (Some(new), Some(task)) = (&change.new, key_of::<StepInstanceId>(&change.key)) else { return Ok(()) };
     let new: Step = decode(new).ok_or_else(|| Violation::of(4, format!("the row of step {task} cannot be read")))?;
     let seq = context.seq;
     let Some(old) = change.old.as_deref().and_then(decode::<Step>) else { return Ok(()) };
@@ -154,14 +154,15 @@ fn check_step(context: &Context<'_>, change: &Change, rows: &Rows) -> Checked {
 }
 
 /// Whether the instance has its error from one below it, whose time was over: its own may not be.
-fn is_from_below(rows: &Rows, task: TaskId, step: &Step) -> bool {
+fn is_from_below(rows: &Rows, task: StepInstanceId, step: &Step) -> bool {
     let Some(scope) = step.child.filter(|_| step.error.is_some()) else { return false };
-    let below = steps_of(rows, task.run).filter(|(key, _)| key_of::<TaskId>(key).is_some_and(|at| at.scope == scope));
+    let below =
+        steps_of(rows, task.run).filter(|(key, _)| key_of::<StepInstanceId>(key).is_some_and(|at| at.scope == scope));
     below.filter_map(|(_, row)| decode::<Step>(row)).any(|below| below.error == step.error)
 }
 
 /// What a timer does happens when it is due, not before.
-fn check_times(context: &Context<'_>, task: TaskId, (old, new): (&Step, &Step), rows: &Rows) -> Checked {
+fn check_times(context: &Context<'_>, task: StepInstanceId, (old, new): (&Step, &Step), rows: &Rows) -> Checked {
     let failed_by = |code| new.state != old.state && new.error.as_ref().is_some_and(|error| error.code == code);
     let due = match (old.state, new.state) {
         (StepState::Waiting, StepState::Completed) | (StepState::Backoff, StepState::Ready) => old.wake_at,
@@ -200,7 +201,7 @@ fn check_ended(seq: Seq, run: RunId, rows: &Rows) -> Checked {
     for (key, row) in steps_of(rows, run) {
         let Some(step) = decode::<Step>(row) else { continue };
         if !step.state.is_terminal() && step.state != StepState::Pending {
-            return left(format!("its step {:?} is {:?}", key_of::<TaskId>(key), step.state));
+            return left(format!("its step {:?} is {:?}", key_of::<StepInstanceId>(key), step.state));
         }
         let below = step.child_run.and_then(|child| decode::<Run>(rows.get(&key_bytes(TABLES.runs, &child))?));
         // A child that was stopped may still take back what it did.
@@ -226,7 +227,7 @@ pub(crate) fn table(rows: &Rows, table: TableSpec) -> impl Iterator<Item = (&Vec
 }
 
 /// The steps whose journals tell an outcome in these changes.
-pub(crate) fn outcomes(changes: &[Change]) -> Vec<TaskId> {
+pub(crate) fn outcomes(changes: &[Change]) -> Vec<StepInstanceId> {
     let told = |change: &Change| {
         let key: HistoryKey =
             key_of(&change.key).filter(|_| TABLES.history.has(&change.key) && change.old.is_none())?;
@@ -240,7 +241,7 @@ pub(crate) fn outcomes(changes: &[Change]) -> Vec<TaskId> {
                 | HistoryEvent::StepCancelled { .. }
                 | HistoryEvent::StepCopied
         );
-        ends.then_some(TaskId { run: key.run, scope, index })
+        ends.then_some(StepInstanceId { run: key.run, scope, index })
     };
     changes.iter().filter_map(told).collect()
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{
     Reader,
     fields::{Fields, fan_out},
-    values::Place,
+    scope::Place,
 };
 use crate::yaml::{Entry, NodeKind};
 
@@ -45,7 +45,7 @@ impl Reader<'_> {
             [] => {
                 // A misspelt or later word was reported already, and defines the action.
                 if !fields.misspelt && !LATER.iter().any(|word| fields.get(word).is_some()) {
-                    let found = self.report.error("no-action", fields.place.clone(), "the step does nothing");
+                    let found = self.report().error("no-action", fields.place.clone(), "the step does nothing");
                     found.hint(format!("add one of {}", listed(ACTIONS)));
                 }
                 return None;
@@ -54,7 +54,7 @@ impl Reader<'_> {
             [first, second] if call(first) && call(second) => {}
             [first, .., second] => {
                 let message = format!("a step does one thing, but this one has `{}` and `{}`", first.key, second.key);
-                let found = self.report.error("contradiction", second.key_span.clone(), message);
+                let found = self.report().error("contradiction", second.key_span.clone(), message);
                 found.hint("make two steps of it");
             }
         }
@@ -65,8 +65,9 @@ impl Reader<'_> {
             "wait" => self.wait(entry).map(Action::Wait),
             "approve" => self.approve(entry).map(Action::Approve),
             _ => {
-                let capability = fields.get("capability").and_then(|entry| self.name("capability", &entry.value));
-                let agent = fields.get("agent").and_then(|entry| self.agent(entry));
+                let capability =
+                    fields.get("capability").and_then(|entry| self.plain().name("capability", &entry.value));
+                let agent = fields.get("agent").and_then(|entry| self.values.agent(entry));
                 (capability.is_some() || agent.is_some()).then_some(Action::Call { capability, agent })
             }
         }
@@ -74,14 +75,17 @@ impl Reader<'_> {
 
     fn child(&mut self, entry: &Entry) -> Option<Action> {
         if matches!(entry.value.kind, NodeKind::Scalar(_)) {
-            let name = self.name("workflow name", &entry.value)?;
+            let name = self.plain().name("workflow name", &entry.value)?;
             return Some(Action::Workflow { name, version: None });
         }
-        let fields = self.fields(&entry.value, "`workflow`", &["name", "version"])?;
-        let version = fields.get("version").and_then(|entry| self.version(entry));
-        let name =
-            self.required(&fields, "name", "write `workflow: NAME`, or `workflow: { name: NAME, version: V }`")?;
-        Some(Action::Workflow { name: self.name("workflow name", &name.value)?, version })
+        let fields = self.plain().map(&entry.value, "`workflow`", &["name", "version"])?;
+        let version = fields.get("version").and_then(|entry| self.plain().version(entry));
+        let name = self.plain().required(
+            &fields,
+            "name",
+            "write `workflow: NAME`, or `workflow: { name: NAME, version: V }`",
+        )?;
+        Some(Action::Workflow { name: self.plain().name("workflow name", &name.value)?, version })
     }
 
     fn wait(&mut self, entry: &Entry) -> Option<Wait> {
@@ -95,24 +99,24 @@ impl Reader<'_> {
             self.later(event);
             return None;
         }
-        let fields = self.fields(&entry.value, "`wait`", &KEYS)?;
+        let fields = self.plain().map(&entry.value, "`wait`", &KEYS)?;
         let given: Vec<&Entry> = KEYS[..3].iter().filter_map(|key| fields.get(key)).collect();
         let [only] = given[..] else {
             let message = "`wait` needs one of `for`, `until` and `signal`";
-            let found = self.report.error("contradiction", entry.key_span.clone(), message);
+            let found = self.report().error("contradiction", entry.key_span.clone(), message);
             found.hint("write `wait: 30s`, or `wait: { signal: NAME }`");
             return None;
         };
         let timeout = fields.get("timeout");
         match only.key.as_str() {
             "signal" => {
-                let timeout = timeout.and_then(|entry| self.span(entry));
-                Some(Wait::Signal { name: self.name("signal name", &only.value)?, timeout })
+                let timeout = timeout.and_then(|entry| self.plain().span(entry));
+                Some(Wait::Signal { name: self.plain().name("signal name", &only.value)?, timeout })
             }
             key => {
                 if let Some(extra) = timeout {
                     let message = format!("`timeout` means nothing beside `{key}`");
-                    self.report.error("misplaced-key", extra.key_span.clone(), message).hint("take it out");
+                    self.report().error("misplaced-key", extra.key_span.clone(), message).hint("take it out");
                 }
                 Some(if key == "for" {
                     Wait::For(self.span_template(only))
@@ -125,11 +129,11 @@ impl Reader<'_> {
 
     /// A duration, literal or by expression.
     fn span_template(&mut self, entry: &Entry) -> Template {
-        let template = self.template(&entry.value, Place::default());
+        let template = self.values.template(&entry.value, Place::default());
         if let Template::Literal(value) = &template
             && let Err(error) = consort_workflow::span_of(value)
         {
-            let found = self.report.error("bad-duration", entry.value.span.clone(), error.message);
+            let found = self.report().error("bad-duration", entry.value.span.clone(), error.message);
             found.hint("write a number and a unit, such as `30s`, `1h30m` or `250ms`");
         }
         template
@@ -137,11 +141,11 @@ impl Reader<'_> {
 
     /// An instant, literal or by expression.
     fn time_template(&mut self, entry: &Entry) -> Template {
-        let template = self.template(&entry.value, Place::default());
+        let template = self.values.template(&entry.value, Place::default());
         if let Template::Literal(value) = &template
             && let Err(error) = value.as_str().map_or_else(|| consort_workflow::time_of(value), Time::parse_rfc3339)
         {
-            let found = self.report.error("bad-time", entry.value.span.clone(), error.message);
+            let found = self.report().error("bad-time", entry.value.span.clone(), error.message);
             found.hint("write it as RFC 3339 in UTC, such as `2026-11-22T10:00:00Z`");
         }
         template
@@ -149,19 +153,20 @@ impl Reader<'_> {
 
     fn approve(&mut self, entry: &Entry) -> Option<Approve> {
         if entry.value.as_str().is_some() {
-            let title = self.template(&entry.value, Place::default());
+            let title = self.values.template(&entry.value, Place::default());
             return Some(Approve { title, details: None, timeout: None });
         }
-        let fields = self.fields(&entry.value, "`approve`", &["title", "details", "timeout"])?;
-        let title = self.required(&fields, "title", "say what is to be decided: `approve: { title: \"…\" }`")?;
-        let title = self.template_of(title, Kind::Text, Place::default());
-        let details = fields.get("details").map(|entry| self.template(&entry.value, Place::default()));
-        Some(Approve { title, details, timeout: fields.get("timeout").and_then(|entry| self.span(entry)) })
+        let fields = self.plain().map(&entry.value, "`approve`", &["title", "details", "timeout"])?;
+        let title =
+            self.plain().required(&fields, "title", "say what is to be decided: `approve: { title: \"…\" }`")?;
+        let title = self.values.template_of(title, Kind::Text, Place::default());
+        let details = fields.get("details").map(|entry| self.values.template(&entry.value, Place::default()));
+        Some(Approve { title, details, timeout: fields.get("timeout").and_then(|entry| self.plain().span(entry)) })
     }
 
     fn later(&mut self, entry: &Entry) {
         let message = format!("`{}` is not available yet in this version", entry.key);
-        self.report.error("not-available", entry.key_span.clone(), message);
+        self.report().error("not-available", entry.key_span.clone(), message);
     }
 
     /// Everything that depends on the action.
@@ -172,10 +177,11 @@ impl Reader<'_> {
             step.with = self.with(entry);
         }
         step.retry = fields.get("retry").and_then(|entry| self.retry(entry)).unwrap_or_default();
-        step.timeout = fields.get("timeout").and_then(|entry| self.span(entry));
-        step.priority = fields.get("priority").and_then(|entry| self.integer(entry, -100..=100)).unwrap_or_default();
+        step.timeout = fields.get("timeout").and_then(|entry| self.plain().span(entry));
+        step.priority =
+            fields.get("priority").and_then(|entry| self.plain().integer(entry, -100..=100)).unwrap_or_default();
         step.concurrency = fields.get("concurrency").and_then(|entry| self.concurrency(entry));
-        step.route = fields.get("route").and_then(|entry| self.route(entry));
+        step.route = fields.get("route").and_then(|entry| self.values.route(entry));
         step.effect = fields.get("effect").and_then(|entry| self.effect(entry));
         step.on_unknown = fields.get("on_unknown").and_then(|entry| self.on_unknown(entry)).unwrap_or_default();
         step.compensate = fields.get("compensate").and_then(|entry| self.compensate(entry));
@@ -192,26 +198,26 @@ impl Reader<'_> {
                     (_, "group") => "put it on the steps inside of the group".to_owned(),
                     _ => "take it out".to_owned(),
                 };
-                self.report.error("misplaced-key", entry.key_span.clone(), message).hint(hint);
+                self.report().error("misplaced-key", entry.key_span.clone(), message).hint(hint);
             }
         }
     }
 
     fn with(&mut self, entry: &Entry) -> Template {
-        self.template_of(entry, Kind::Map, Place::default())
+        self.values.template_of(entry, Kind::Map, Place::default())
     }
 
     fn retry(&mut self, entry: &Entry) -> Option<Retry> {
         let attempts = 1..=i64::from(limits::ATTEMPTS_MAX);
-        let fields = self.fields(&entry.value, "`retry`", &["attempts", "backoff"])?;
+        let fields = self.plain().map(&entry.value, "`retry`", &["attempts", "backoff"])?;
         let mut retry = Retry::default();
         let hint = "say how many attempts there are at most, the first included";
-        if let Some(entry) = self.required(&fields, "attempts", hint) {
-            retry.attempts = self.integer(entry, attempts).unwrap_or(retry.attempts);
+        if let Some(entry) = self.plain().required(&fields, "attempts", hint) {
+            retry.attempts = self.plain().integer(entry, attempts).unwrap_or(retry.attempts);
         }
         let Some(entry) = fields.get("backoff") else { return Some(retry) };
-        let backoff = self.fields(&entry.value, "`backoff`", &["initial", "factor", "max"])?;
-        if let Some(span) = backoff.get("initial").and_then(|entry| self.span(entry)) {
+        let backoff = self.plain().map(&entry.value, "`backoff`", &["initial", "factor", "max"])?;
+        if let Some(span) = backoff.get("initial").and_then(|entry| self.plain().span(entry)) {
             retry.initial = span;
             retry.max = retry.max.max(span);
         }
@@ -219,12 +225,12 @@ impl Reader<'_> {
             retry.factor_milli = factor;
         }
         if let Some(entry) = backoff.get("max")
-            && let Some(max) = self.span(entry)
+            && let Some(max) = self.plain().span(entry)
         {
             retry.max = max;
             if max < retry.initial {
                 let message = format!("`max` is {max}, less than `initial`, which is {}", retry.initial);
-                self.report.error("contradiction", entry.value.span.clone(), message);
+                self.report().error("contradiction", entry.value.span.clone(), message);
             }
         }
         Some(retry)
@@ -239,24 +245,24 @@ impl Reader<'_> {
         };
         let factor = milli.filter(|milli| (1_000..=100_000).contains(milli));
         if factor.is_none() {
-            self.report.error("out-of-range", entry.value.span.clone(), "`factor` must be a number from 1 to 100");
+            self.report().error("out-of-range", entry.value.span.clone(), "`factor` must be a number from 1 to 100");
         }
         factor
     }
 
     fn concurrency(&mut self, entry: &Entry) -> Option<Concurrency> {
         if matches!(entry.value.kind, NodeKind::Scalar(Value::Number(_))) {
-            return self.integer(entry, fan_out()).map(|limit| Concurrency { key: None, limit });
+            return self.plain().integer(entry, fan_out()).map(|limit| Concurrency { key: None, limit });
         }
-        let fields = self.fields(&entry.value, "`concurrency`", &["key", "limit"])?;
-        let key = fields.get("key").map(|entry| self.template(&entry.value, Place::default()));
-        let limit = self.required(&fields, "limit", "say how many run at once")?;
-        Some(Concurrency { key, limit: self.integer(limit, fan_out())? })
+        let fields = self.plain().map(&entry.value, "`concurrency`", &["key", "limit"])?;
+        let key = fields.get("key").map(|entry| self.values.template(&entry.value, Place::default()));
+        let limit = self.plain().required(&fields, "limit", "say how many run at once")?;
+        Some(Concurrency { key, limit: self.plain().integer(limit, fan_out())? })
     }
 
     fn effect(&mut self, entry: &Entry) -> Option<EffectClass> {
         let classes = [EffectClass::Read, EffectClass::Idempotent, EffectClass::Write];
-        self.word(entry, &classes.map(|class| (class.as_str(), class)))
+        self.plain().word(entry, &classes.map(|class| (class.as_str(), class)))
     }
 
     fn on_unknown(&mut self, entry: &Entry) -> Option<OnUnknown> {
@@ -264,13 +270,13 @@ impl Reader<'_> {
             return match consort_types::Name::check("capability", capability) {
                 Ok(()) => Some(OnUnknown::Reconcile(capability.to_owned())),
                 Err(error) => {
-                    self.report.error("bad-name", entry.value.span.clone(), error.message);
+                    self.report().error("bad-name", entry.value.span.clone(), error.message);
                     None
                 }
             };
         }
         let words = [("ask", 0), ("retry", 1), ("fail", 2), ("reconcile with CAPABILITY", 3)];
-        match self.word(entry, &words)? {
+        match self.plain().word(entry, &words)? {
             0 => Some(OnUnknown::Ask),
             1 => Some(OnUnknown::Retry),
             _ => Some(OnUnknown::Fail),
@@ -278,12 +284,12 @@ impl Reader<'_> {
     }
 
     fn compensate(&mut self, entry: &Entry) -> Option<Compensate> {
-        let fields = self.fields(&entry.value, "`compensate`", &["capability", "with"])?;
+        let fields = self.plain().map(&entry.value, "`compensate`", &["capability", "with"])?;
         let hint = "name the capability that undoes the step";
-        let capability = self.required(&fields, "capability", hint)?;
-        let capability = self.name("capability", &capability.value);
+        let capability = self.plain().required(&fields, "capability", hint)?;
+        let capability = self.plain().name("capability", &capability.value);
         let own = Place { own: true, ..Place::default() };
-        let with = fields.get("with").map(|entry| self.template_of(entry, Kind::Map, own));
+        let with = fields.get("with").map(|entry| self.values.template_of(entry, Kind::Map, own));
         let with = with.unwrap_or_else(|| Template::Literal(Value::Object(serde_json::Map::new())));
         Some(Compensate { capability: capability?, with })
     }

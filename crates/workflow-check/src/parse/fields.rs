@@ -9,8 +9,10 @@ use consort_types::{Name, Span, limits};
 use consort_workflow::{did_you_mean, listed};
 use serde_json::Value;
 
-use super::Reader;
-use crate::yaml::{Entry, Node, NodeKind};
+use crate::{
+    diagnostic::Report,
+    yaml::{Entry, Node, NodeKind},
+};
 
 /// How many items may run at once.
 pub(super) fn fan_out() -> RangeInclusive<i64> {
@@ -32,9 +34,15 @@ impl<'n> Fields<'n> {
     }
 }
 
-impl Reader<'_> {
+/// Reads plain values, and reports those that do not fit.
+pub(super) struct PlainReader<'s> {
+    pub(super) source: &'s str,
+    pub(super) report: Report<'s>,
+}
+
+impl PlainReader<'_> {
     /// Reads a map and reports its unknown keys. `what` names it: `a step`.
-    pub(super) fn fields<'n>(&mut self, node: &'n Node, what: &str, allowed: &[&str]) -> Option<Fields<'n>> {
+    pub(super) fn map<'n>(&mut self, node: &'n Node, what: &str, allowed: &[&str]) -> Option<Fields<'n>> {
         let NodeKind::Map(entries) = &node.kind else {
             let message = format!("{what} must be a map, found {}", node.kind_name());
             let found = self.report.error("bad-type", node.span.clone(), message);
@@ -51,6 +59,26 @@ impl Reader<'_> {
         }
         let place = entries.first().map_or(node.span.clone(), |entry| entry.key_span.clone());
         Some(Fields { entries, place, misspelt })
+    }
+
+    pub(super) fn required<'n>(&mut self, fields: &Fields<'n>, key: &'static str, hint: &str) -> Option<&'n Entry> {
+        let found = fields.get(key);
+        if found.is_none() {
+            let message = format!("`{key}` is missing");
+            self.report.error("missing-key", fields.place.clone(), message).hint(hint);
+        }
+        found
+    }
+
+    /// A text, or a number as it was written: `1.10` is not `1.1`.
+    pub(super) fn version(&mut self, entry: &Entry) -> Option<String> {
+        match &entry.value.kind {
+            NodeKind::Scalar(Value::Number(_)) => {
+                let text = self.source.get(entry.value.span.clone())?;
+                Some(text.to_owned())
+            }
+            _ => self.name("version", &entry.value),
+        }
     }
 
     fn unknown_key(&mut self, entry: &Entry, what: &str, allowed: &[&str]) {

@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeSet, ops::Range};
 
-use super::Reader;
+use crate::diagnostic::Report;
 
 /// Cycles that are reported for one block.
 const CYCLES_SHOWN_MAX: usize = 10;
@@ -56,23 +56,21 @@ fn cycle(needs: &[BTreeSet<usize>], left: &BTreeSet<usize>) -> Vec<usize> {
     path.iter().position(|step| *step == last).map_or_else(Vec::new, |start| path.split_off(start))
 }
 
-impl Reader<'_> {
-    /// Reports each cycle at the first of its steps.
-    pub(super) fn check_cycles(&mut self, needs: &[BTreeSet<usize>], steps: &[(String, Range<usize>)]) {
-        let dependents = dependents(needs);
-        let mut gone = BTreeSet::new();
-        for _ in 0..CYCLES_SHOWN_MAX {
-            let left = unordered(needs, &dependents, &gone);
-            let mut found = cycle(needs, &left);
-            let Some(first) = found.iter().enumerate().min_by_key(|(_, step)| **step).map(|(at, _)| at) else { return };
-            found.rotate_left(first);
-            gone.extend(found.iter().copied());
-            let (name, place) = &steps[found[0]];
-            let mut names: Vec<String> = found.iter().map(|step| format!("`{}`", steps[*step].0)).collect();
-            names.push(format!("`{name}`"));
-            let message = format!("steps wait for each other: {}", names.join(" needs "));
-            let hint = "take out one of the references; a loop over steps is a group with `repeat`";
-            self.report.error("cycle", place.clone(), message).hint(hint);
-        }
+/// Reports each cycle at the first of its steps.
+pub(super) fn check_cycles(report: &mut Report<'_>, needs: &[BTreeSet<usize>], steps: &[(String, Range<usize>)]) {
+    let dependents = dependents(needs);
+    let mut gone = BTreeSet::new();
+    for _ in 0..CYCLES_SHOWN_MAX {
+        let left = unordered(needs, &dependents, &gone);
+        let mut found = cycle(needs, &left);
+        let Some(first) = found.iter().enumerate().min_by_key(|(_, step)| **step).map(|(at, _)| at) else { return };
+        found.rotate_left(first);
+        gone.extend(found.iter().copied());
+        let (name, place) = &steps[found[0]];
+        let mut names: Vec<String> = found.iter().map(|step| format!("`{}`", steps[*step].0)).collect();
+        names.push(format!("`{name}`"));
+        let message = format!("steps wait for each other: {}", names.join(" needs "));
+        let hint = "take out one of the references; a loop over steps is a group with `repeat`";
+        report.error("cycle", place.clone(), message).hint(hint);
     }
 }

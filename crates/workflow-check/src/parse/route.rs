@@ -7,28 +7,28 @@ use consort_types::{Name, limits};
 use consort_workflow::{RouteSpec, Template};
 use serde_json::Value;
 
-use super::{Reader, values::Place};
+use super::{scope::Place, values::ValueReader};
 use crate::yaml::{Entry, NodeKind};
 
-impl Reader<'_> {
+impl ValueReader<'_> {
     /// The name of an agent. `version` is parsed elsewhere.
     pub(super) fn agent(&mut self, entry: &Entry) -> Option<String> {
         let split = entry.value.as_str().and_then(|text| text.split_once('@'));
         let Some((name, version)) = split.filter(|(name, _)| Name::check("agent", name).is_ok()) else {
-            return self.name("agent", &entry.value);
+            return self.plain.name("agent", &entry.value);
         };
         let version: String = version.chars().take(40).collect();
         let message = "the agent must be a name, without a version";
-        let found = self.report.error("bad-name", entry.value.span.clone(), message);
+        let found = self.plain.report.error("bad-name", entry.value.span.clone(), message);
         found.hint(format!("write `agent: {name}` and `route: {{ version: \"{version}\" }}`"));
         None
     }
 
     pub(super) fn route(&mut self, entry: &Entry) -> Option<RouteSpec> {
         const KEYS: [&str; 3] = ["version", "labels", "sticky"];
-        let fields = self.fields(&entry.value, "`route`", &KEYS)?;
+        let fields = self.plain.map(&entry.value, "`route`", &KEYS)?;
         if !fields.misspelt && KEYS.iter().all(|key| fields.get(key).is_none()) {
-            let found = self.report.error("missing-key", entry.key_span.clone(), "`route` is empty");
+            let found = self.plain.report.error("missing-key", entry.key_span.clone(), "`route` is empty");
             found.hint("add `version`, `labels` or `sticky`, or remove it");
             return None;
         }
@@ -42,27 +42,27 @@ impl Reader<'_> {
     fn version_range(&mut self, entry: &Entry) -> Option<String> {
         let text = match &entry.value.kind {
             // As it was written: `1.10` is not `1.1`.
-            NodeKind::Scalar(Value::Number(_)) => self.source.get(entry.value.span.clone())?.to_owned(),
-            _ => self.text(entry)?,
+            NodeKind::Scalar(Value::Number(_)) => self.plain.source.get(entry.value.span.clone())?.to_owned(),
+            _ => self.plain.text(entry)?,
         };
         let text = text.trim();
         let (bytes, max) = (text.len(), limits::NAME_BYTES_MAX);
         let span = entry.value.span.clone();
         if text.contains("${{") {
-            let found = self.report.error("bad-version", span, "the versions must be known before a run");
+            let found = self.plain.report.error("bad-version", span, "the versions must be known before a run");
             found.hint("write them out, or route by a label: its value may be an expression");
             return None;
         }
         if bytes == 0 || bytes > max {
             let message = format!("`version` has {bytes} bytes, but must have 1 to {max}");
-            self.report.error("bad-version", span, message);
+            self.plain.report.error("bad-version", span, message);
             return None;
         }
         if looks_like_a_range(text)
             && let Err(error) = semver::VersionReq::parse(text)
         {
             let message = format!("`{text}` is not a range of versions: {error}");
-            let found = self.report.error("bad-version", span, message);
+            let found = self.plain.report.error("bad-version", span, message);
             found.hint("write it like `^1.2`, `~1.4.2` or `>=1.4, <2`; or one version as the agent's author wrote it");
             return None;
         }
@@ -72,13 +72,16 @@ impl Reader<'_> {
     fn labels(&mut self, entry: &Entry) -> Vec<(String, Template)> {
         let NodeKind::Map(entries) = &entry.value.kind else {
             let message = format!("`labels` must be a map, found {}", entry.value.kind_name());
-            self.report.error("bad-type", entry.value.span.clone(), message).hint("write `labels: { NAME: VALUE }`");
+            self.plain
+                .report
+                .error("bad-type", entry.value.span.clone(), message)
+                .hint("write `labels: { NAME: VALUE }`");
             return Vec::new();
         };
         let (count, max) = (entries.len(), limits::LABELS_MAX);
         if count == 0 || count > max {
             let message = format!("`labels` has {count} labels, but must have 1 to {max}");
-            self.report.error("out-of-range", entry.key_span.clone(), message);
+            self.plain.report.error("out-of-range", entry.key_span.clone(), message);
             return Vec::new();
         }
         let mut labels: Vec<_> = entries.iter().filter_map(|entry| self.label(entry)).collect();
@@ -88,7 +91,7 @@ impl Reader<'_> {
 
     fn label(&mut self, entry: &Entry) -> Option<(String, Template)> {
         if let Err(error) = Name::check("label", &entry.key) {
-            let found = self.report.error("bad-name", entry.key_span.clone(), error.message);
+            let found = self.plain.report.error("bad-name", entry.key_span.clone(), error.message);
             if let Some(hint) = error.hint {
                 found.hint(hint);
             }
@@ -96,7 +99,7 @@ impl Reader<'_> {
         }
         if matches!(entry.value.kind, NodeKind::List(_) | NodeKind::Map(_) | NodeKind::Scalar(Value::Null)) {
             let message = format!("label `{}` must be a text, found {}", entry.key, entry.value.kind_name());
-            self.report.error("bad-type", entry.value.span.clone(), message);
+            self.plain.report.error("bad-type", entry.value.span.clone(), message);
             return None;
         }
         let template = self.template(&entry.value, Place::default());
@@ -105,7 +108,7 @@ impl Reader<'_> {
         {
             let message =
                 format!("label `{}` has {} bytes, the limit is {}", entry.key, text.len(), limits::NAME_BYTES_MAX);
-            self.report.error("too-large", entry.value.span.clone(), message);
+            self.plain.report.error("too-large", entry.value.span.clone(), message);
         }
         Some((entry.key.clone(), template))
     }

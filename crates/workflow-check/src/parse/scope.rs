@@ -1,7 +1,7 @@
 //! What a name means at its place.
 //!
-//! For: resolving what expressions look at. Not for: their grammar.
-//! Invariant: a step's name means the step of that name in the nearest enclosing block; every look at a step is an
+//! For: resolving the references of expressions. Not for: their grammar.
+//! Invariant: a step's name means the step of that name in the nearest enclosing block; every reference to a step is an
 //! edge of the block that both belong to.
 
 use std::{
@@ -11,8 +11,18 @@ use std::{
 
 use consort_workflow::{Block, Reference, cel::Root, did_you_mean, listed};
 
-use super::values::Place;
 use crate::yaml::{Node, NodeKind};
+
+/// What may be used at a place beside what its block and loops give.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Place {
+    /// The step's own outcome (`compensate`).
+    pub(super) own: bool,
+    /// The status functions (`if`).
+    pub(super) status: bool,
+    /// `output` (`until`, `while`).
+    pub(super) output: bool,
+}
 
 /// A block that is being parsed, or was parsed already.
 #[derive(Default)]

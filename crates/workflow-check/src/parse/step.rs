@@ -3,7 +3,7 @@
 //! For: reading steps. Not for: what they do (see `action`).
 //! Invariant: expressions inside a step's `for_each` and `repeat` see `item` and `loop`, those outside do not.
 
-use std::{collections::BTreeSet, ops::Range};
+use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
 use consort_types::{OnUnknown, limits};
 use consort_workflow::{Action, BlockId, Expression, ForEach, Repeat, Retry, Step, Template, cel::Kind};
@@ -13,8 +13,7 @@ use super::{
     Reader,
     fields::{Fields, fan_out},
     order,
-    scope::Frame,
-    values::Place,
+    scope::{Frame, Place},
 };
 use crate::yaml::{Entry, NodeKind};
 
@@ -56,32 +55,34 @@ impl Reader<'_> {
         let id = self.open_block(parent);
         let NodeKind::Map(entries) = &entry.value.kind else {
             let message = format!("`steps` must be a map from names to steps, found {}", entry.value.kind_name());
-            self.report.error("bad-type", entry.value.span.clone(), message).hint("write `NAME: { … }` for each step");
+            self.report()
+                .error("bad-type", entry.value.span.clone(), message)
+                .hint("write `NAME: { … }` for each step");
             return id;
         };
         if entries.is_empty() {
-            self.report.error("no-steps", entry.value.span.clone(), "there is no step").hint("add at least one");
+            self.report().error("no-steps", entry.value.span.clone(), "there is no step").hint("add at least one");
         }
-        let depth = self.scope.frames.len();
+        let depth = self.values.scope.frames.len();
         if depth >= limits::WORKFLOW_DEPTH_MAX {
             let message = format!("steps are nested deeper than {} levels", limits::WORKFLOW_DEPTH_MAX);
-            let found = self.report.error("too-deep", entry.key_span.clone(), message);
+            let found = self.report().error("too-deep", entry.key_span.clone(), message);
             found.hint("make the inner part a workflow of its own");
             return id;
         }
-        let names = entries.iter().enumerate().map(|(at, step)| (Self::arc(&step.key), at)).collect();
+        let names = entries.iter().enumerate().map(|(at, step)| (Arc::from(step.key.as_str()), at)).collect();
         let edges = vec![BTreeSet::new(); entries.len()];
-        self.scope.frames.push(Frame { names, edges, ..Frame::default() });
+        self.values.scope.frames.push(Frame { names, edges, ..Frame::default() });
         for (at, step) in entries.iter().enumerate() {
             self.steps += 1;
-            if self.report.is_full() || self.steps > limits::WORKFLOW_STEPS_MAX {
+            if self.report().is_full() || self.steps > limits::WORKFLOW_STEPS_MAX {
                 self.too_many_steps(step);
                 break;
             }
             let read = self.step(step, id, at);
             self.blocks[id.0 as usize].steps.push(read);
         }
-        let frame = self.scope.frames.pop().unwrap_or_default();
+        let frame = self.values.scope.frames.pop().unwrap_or_default();
         self.close_block(id, entries, &frame);
         id
     }
@@ -89,7 +90,7 @@ impl Reader<'_> {
     fn too_many_steps(&mut self, step: &Entry) {
         if self.steps == limits::WORKFLOW_STEPS_MAX + 1 {
             let message = format!("the workflow has more than {} steps", limits::WORKFLOW_STEPS_MAX);
-            let found = self.report.error("too-large", step.key_span.clone(), message);
+            let found = self.report().error("too-large", step.key_span.clone(), message);
             found.hint("use `for_each`, or make a part a workflow of its own");
         }
     }
@@ -97,7 +98,7 @@ impl Reader<'_> {
     fn close_block(&mut self, id: BlockId, entries: &[Entry], frame: &Frame) {
         let names: Vec<(String, Range<usize>)> =
             entries.iter().map(|entry| (entry.key.clone(), entry.key_span.clone())).collect();
-        self.check_cycles(&frame.edges, &names);
+        order::check_cycles(self.report(), &frame.edges, &names);
         let dependents = order::dependents(&frame.edges);
         let steps = &mut self.blocks[id.0 as usize].steps;
         for ((step, needs), dependents) in steps.iter_mut().zip(&frame.edges).zip(dependents) {
@@ -110,7 +111,7 @@ impl Reader<'_> {
         self.frame().current = Some(at);
         self.step_name(entry);
         let mut step = blank(&entry.key);
-        if let Some(mut fields) = self.fields(&entry.value, "a step", &STEP_KEYS) {
+        if let Some(mut fields) = self.plain().map(&entry.value, "a step", &STEP_KEYS) {
             fields.place = entry.key_span.clone();
             self.step_fields(&fields, &mut step, block, at);
         }
@@ -121,7 +122,7 @@ impl Reader<'_> {
 
     fn step_name(&mut self, entry: &Entry) {
         if let Err(error) = consort_types::Name::check("step name", &entry.key) {
-            let found = self.report.error("bad-name", entry.key_span.clone(), error.message);
+            let found = self.report().error("bad-name", entry.key_span.clone(), error.message);
             if let Some(hint) = error.hint {
                 found.hint(hint);
             }
@@ -130,7 +131,7 @@ impl Reader<'_> {
 
     fn step_fields(&mut self, fields: &Fields<'_>, step: &mut Step, block: BlockId, at: usize) {
         if let Some(entry) = fields.get("description") {
-            self.text(entry);
+            self.plain().text(entry);
         }
         if let Some(entry) = fields.get("needs") {
             self.needs(entry);
@@ -147,9 +148,9 @@ impl Reader<'_> {
         if let Some(entry) = repeat {
             step.repeat = self.repeat(entry, &step.action);
         }
-        step.deadline = fields.get("deadline").and_then(|entry| self.span(entry));
+        step.deadline = fields.get("deadline").and_then(|entry| self.plain().span(entry));
         step.continue_on_error =
-            fields.get("continue_on_error").and_then(|entry| self.boolean(entry)).unwrap_or_default();
+            fields.get("continue_on_error").and_then(|entry| self.plain().boolean(entry)).unwrap_or_default();
     }
 
     fn needs(&mut self, entry: &Entry) {
@@ -158,16 +159,16 @@ impl Reader<'_> {
             _ => vec![&entry.value],
         };
         for item in items {
-            if self.report.is_full() {
+            if self.report().is_full() {
                 return;
             }
-            let Some(name) = self.name("step name", item) else { continue };
+            let Some(name) = self.plain().name("step name", item) else { continue };
             let frame = self.frame();
             let found = frame.names.get(name.as_str()).copied();
             match (found, frame.current) {
                 (Some(index), Some(current)) if index == current => {
                     let message = format!("the step `{name}` needs itself");
-                    self.report.error("self-reference", item.span.clone(), message).hint("take it out of `needs`");
+                    self.report().error("self-reference", item.span.clone(), message).hint("take it out of `needs`");
                 }
                 (Some(index), Some(current)) => {
                     frame.edges[current].insert(index);
@@ -178,15 +179,15 @@ impl Reader<'_> {
     }
 
     fn unknown_need(&mut self, name: &str, span: Range<usize>) {
-        let outer = self.scope.frames.iter().any(|frame| frame.names.contains_key(name));
+        let outer = self.values.scope.frames.iter().any(|frame| frame.names.contains_key(name));
         if outer {
             let message = format!("`{name}` is a step outside of this group");
-            let found = self.report.error("unknown-step", span, message);
+            let found = self.report().error("unknown-step", span, message);
             found.hint("`needs` names steps beside this one: put it on the group");
             return;
         }
-        let unresolved = self.scope.unknown_step(name);
-        let found = self.report.error(unresolved.code, span, unresolved.message);
+        let unresolved = self.values.scope.unknown_step(name);
+        let found = self.report().error(unresolved.code, span, unresolved.message);
         if unresolved.code == "invisible-step" {
             found.hint("need the group instead: it ends when all of its steps have");
         } else {
@@ -195,9 +196,9 @@ impl Reader<'_> {
     }
 
     fn step_condition(&mut self, entry: &Entry) -> Option<Expression> {
-        let condition = self.condition(entry, Place { status: true, ..Place::default() })?;
-        if self.constant(&condition, entry) == Some(false) {
-            let found = self.report.error("unreachable-step", entry.value.span.clone(), "the step can never run");
+        let condition = self.values.condition(entry, Place { status: true, ..Place::default() })?;
+        if self.values.constant(&condition, entry) == Some(false) {
+            let found = self.report().error("unreachable-step", entry.value.span.clone(), "the step can never run");
             found.hint("remove the step, or let the condition depend on something");
         }
         Some(condition)
@@ -209,46 +210,46 @@ impl Reader<'_> {
         let Some(entry) = fields.get("for_each") else {
             for extra in [max_parallel, fail_fast].into_iter().flatten() {
                 let message = format!("`{}` means nothing without `for_each`", extra.key);
-                self.report
+                self.report()
                     .error("misplaced-key", extra.key_span.clone(), message)
                     .hint("add `for_each`, or take it out");
             }
             return None;
         };
-        let items = self.template_of(entry, Kind::List, Place::default());
+        let items = self.values.template_of(entry, Kind::List, Place::default());
         if let NodeKind::List(list) = &entry.value.kind
             && list.len() > limits::FAN_OUT_ITEMS_MAX
         {
             let message = format!("`for_each` has {} items, the limit is {}", list.len(), limits::FAN_OUT_ITEMS_MAX);
-            self.report.error("too-large", entry.key_span.clone(), message);
+            self.report().error("too-large", entry.key_span.clone(), message);
         }
         Some(ForEach {
             items,
-            max_parallel: max_parallel.and_then(|entry| self.integer(entry, fan_out())),
-            fail_fast: fail_fast.and_then(|entry| self.boolean(entry)).unwrap_or(true),
+            max_parallel: max_parallel.and_then(|entry| self.plain().integer(entry, fan_out())),
+            fail_fast: fail_fast.and_then(|entry| self.plain().boolean(entry)).unwrap_or(true),
         })
     }
 
     fn repeat(&mut self, entry: &Entry, action: &Action) -> Option<Repeat> {
         let max = 1..=i64::from(limits::REPEAT_ITERATIONS_MAX);
-        let fields = self.fields(&entry.value, "`repeat`", &["until", "while", "max", "delay"])?;
+        let fields = self.plain().map(&entry.value, "`repeat`", &["until", "while", "max", "delay"])?;
         let hint = "say how often at most, so that the loop always ends";
-        let max = self.required(&fields, "max", hint).and_then(|entry| self.integer(entry, max));
-        let delay = fields.get("delay").and_then(|entry| self.span(entry));
+        let max = self.plain().required(&fields, "max", hint).and_then(|entry| self.plain().integer(entry, max));
+        let delay = fields.get("delay").and_then(|entry| self.plain().span(entry));
         let group = match action {
             Action::Group(block) => Some(Frame::of(&self.blocks[block.0 as usize])),
             _ => None,
         };
-        let pushed = group.map(|frame| self.scope.frames.push(frame)).is_some();
+        let pushed = group.map(|frame| self.values.scope.frames.push(frame)).is_some();
         let place = Place { output: true, ..Place::default() };
-        let until = fields.get("until").and_then(|entry| self.condition(entry, place));
-        let while_true = fields.get("while").and_then(|entry| self.condition(entry, place));
+        let until = fields.get("until").and_then(|entry| self.values.condition(entry, place));
+        let while_true = fields.get("while").and_then(|entry| self.values.condition(entry, place));
         if pushed {
-            self.scope.frames.pop();
+            self.values.scope.frames.pop();
         }
         if let (Some(_), Some(extra)) = (fields.get("until"), fields.get("while")) {
             let message = "`until` and `while` exclude each other";
-            self.report.error("contradiction", extra.key_span.clone(), message).hint("`until: a` is `while: !a`");
+            self.report().error("contradiction", extra.key_span.clone(), message).hint("`until: a` is `while: !a`");
         }
         Some(Repeat { until, while_true, max: max?, delay })
     }

@@ -8,24 +8,16 @@ use std::ops::Range;
 
 use consort_types::limits;
 use consort_workflow::{
-    Environment, Expression, Reference, Template, TextPart,
+    Environment, Expression, InputSpec, Reference, Template, TextPart,
     cel::{self, Kind, Problem, Use},
 };
 use serde_json::Value;
 
-use super::Reader;
+use super::{
+    fields::PlainReader,
+    scope::{Place, Scope},
+};
 use crate::yaml::{Entry, Node, NodeKind};
-
-/// What may be used at a place beside what its block and loops give.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Place {
-    /// The step's own outcome (`compensate`).
-    pub(super) own: bool,
-    /// The status functions (`if`).
-    pub(super) status: bool,
-    /// `output` (`until`, `while`).
-    pub(super) output: bool,
-}
 
 /// A part of a text: literal, or an expression between `${{` and `}}`.
 enum Part<'t> {
@@ -63,7 +55,17 @@ fn parts(text: &str) -> Result<Vec<Part<'_>>, &str> {
     Ok(parts)
 }
 
-impl Reader<'_> {
+/// Reads values with expressions, and resolves the names in them.
+pub(super) struct ValueReader<'s> {
+    pub(super) plain: PlainReader<'s>,
+    pub(super) scope: Scope,
+    /// The declared input, for the types of expressions.
+    pub(super) input: InputSpec,
+    /// Bytes of expressions read so far.
+    pub(super) expression_bytes: usize,
+}
+
+impl ValueReader<'_> {
     /// A value with expressions anywhere inside.
     pub(super) fn template(&mut self, node: &Node, place: Place) -> Template {
         match &node.kind {
@@ -94,7 +96,7 @@ impl Reader<'_> {
         };
         if kind != Kind::Any && kind != wanted {
             let message = format!("`{}` must be {}, found {}", entry.key, wanted.name(), kind.name());
-            self.report.error("type-mismatch", entry.value.span.clone(), message);
+            self.plain.report.error("type-mismatch", entry.value.span.clone(), message);
         }
         template
     }
@@ -104,7 +106,7 @@ impl Reader<'_> {
             Ok(parts) => parts,
             Err(rest) => {
                 let span = self.locate(rest, &node.span, node.span.start).unwrap_or(node.span.clone());
-                let found = self.report.error("expression-syntax", span, "`${{` is not closed");
+                let found = self.plain.report.error("expression-syntax", span, "`${{` is not closed");
                 found.hint("end the expression with `}}`, or write `$${{` for these characters themselves");
                 return (Template::Literal(Value::Null), Kind::Any);
             }
@@ -115,7 +117,7 @@ impl Reader<'_> {
             compiled.push(match part {
                 Part::Literal(literal) => TextPart::Literal(literal),
                 Part::Expression(inner) => {
-                    if self.report.is_full() || self.expression_bytes > limits::EXPRESSIONS_BYTES_MAX {
+                    if self.plain.report.is_full() || self.expression_bytes > limits::EXPRESSIONS_BYTES_MAX {
                         break;
                     }
                     let place_of = self.locate(inner, &node.span, from);
@@ -149,7 +151,7 @@ impl Reader<'_> {
             NodeKind::Scalar(Value::String(text)) => text,
             _ => {
                 let message = format!("`{}` must be an expression, found {}", entry.key, node.kind_name());
-                self.report.error("bad-type", node.span.clone(), message).hint("write `${{ … }}`");
+                self.plain.report.error("bad-type", node.span.clone(), message).hint("write `${{ … }}`");
                 return None;
             }
         };
@@ -157,7 +159,7 @@ impl Reader<'_> {
             (Template::Expression(expression), Kind::Any | Kind::Bool) => Some(expression),
             (Template::Expression(_), kind) => {
                 let message = format!("`{}` must be true or false, but this is {}", entry.key, kind.name());
-                let found = self.report.error("type-mismatch", node.span.clone(), message);
+                let found = self.plain.report.error("type-mismatch", node.span.clone(), message);
                 found.hint("compare it, such as `size(value) > 0`");
                 None
             }
@@ -165,12 +167,18 @@ impl Reader<'_> {
             (Template::Literal(_), _) => {
                 let message = format!("`{}` must be one expression, found plain text", entry.key);
                 let shown: String = text.chars().take(60).collect();
-                self.report.error("bad-type", node.span.clone(), message).hint(format!("write `${{{{ {shown} }}}}`"));
+                self.plain
+                    .report
+                    .error("bad-type", node.span.clone(), message)
+                    .hint(format!("write `${{{{ {shown} }}}}`"));
                 None
             }
             _ => {
                 let message = format!("`{}` must be one expression, found text around it", entry.key);
-                self.report.error("bad-type", node.span.clone(), message).hint("put all of it inside one `${{ … }}`");
+                self.plain
+                    .report
+                    .error("bad-type", node.span.clone(), message)
+                    .hint("put all of it inside one `${{ … }}`");
                 None
             }
         }
@@ -184,7 +192,7 @@ impl Reader<'_> {
         match expression.evaluate_bool(&Environment::default()) {
             Ok(value) => Some(value),
             Err(error) => {
-                let found = self.report.error("constant-error", entry.value.span.clone(), error.message);
+                let found = self.plain.report.error("constant-error", entry.value.span.clone(), error.message);
                 if let Some(hint) = error.hint {
                     found.hint(hint);
                 }
@@ -196,7 +204,7 @@ impl Reader<'_> {
     /// Where a text is in the source, within a node and not before `from`.
     fn locate(&self, text: &str, within: &Range<usize>, from: usize) -> Option<Range<usize>> {
         let start = from.clamp(within.start, within.end);
-        let found = start + self.source.get(start..within.end)?.find(text)?;
+        let found = start + self.plain.source.get(start..within.end)?.find(text)?;
         Some(found..found + text.len())
     }
 
@@ -214,13 +222,16 @@ impl Reader<'_> {
             Some(at) => at.start + lead + span.start..at.start + lead + span.end,
             None => whole.clone(),
         };
-        if self.report.is_full() || self.expression_bytes > limits::EXPRESSIONS_BYTES_MAX {
+        if self.plain.report.is_full() || self.expression_bytes > limits::EXPRESSIONS_BYTES_MAX {
             return None;
         }
         self.expression_bytes += text.len();
         if self.expression_bytes > limits::EXPRESSIONS_BYTES_MAX {
             let message = format!("the expressions of the file have more than {} bytes", limits::EXPRESSIONS_BYTES_MAX);
-            self.report.error("too-large", whole.clone(), message).hint("compute in agents, or split the workflow");
+            self.plain
+                .report
+                .error("too-large", whole.clone(), message)
+                .hint("compute in agents, or split the workflow");
             return None;
         }
         let program = match cel::parse(text) {
@@ -233,7 +244,7 @@ impl Reader<'_> {
         let references = self.resolve(&program, place, &span)?;
         if program.uses_status && !place.status {
             let message = "`success`, `failure`, `always` and `cancelled` can be called only in `if`";
-            self.report.error("misplaced-function", span(&(0..text.len())), message);
+            self.plain.report.error("misplaced-function", span(&(0..text.len())), message);
             return None;
         }
         let (kind, problems) = cel::infer(&program, text, self.input.schema());
@@ -243,7 +254,7 @@ impl Reader<'_> {
 
     fn problems(&mut self, problems: Vec<Problem>, span: &impl Fn(&Range<usize>) -> Range<usize>) {
         for problem in problems {
-            let found = self.report.error(problem.code, span(&problem.span), problem.message);
+            let found = self.plain.report.error(problem.code, span(&problem.span), problem.message);
             if let Some(hint) = problem.hint {
                 found.hint(hint);
             }
@@ -266,7 +277,7 @@ impl Reader<'_> {
             match result {
                 Ok(reference) => references.iter_mut().for_each(|list| list.push(reference.clone())),
                 Err(unresolved) => {
-                    self.report.error(unresolved.code, span(at), unresolved.message).hint(unresolved.hint);
+                    self.plain.report.error(unresolved.code, span(at), unresolved.message).hint(unresolved.hint);
                     references = None;
                 }
             }

@@ -310,7 +310,7 @@ steps:
   b: { capability: x, with: { v: "${{ steps.a }}", w: "${{ steps[input.x].output }}", x: "${{ steps.a.result }}" } }
 "#,
         r#"
-error[bad-step-reference]: a step has several values: say which
+error[bad-step-reference]: a step has several values: name one
  --> flow.yaml:4:45
   |
 4 |   b: { capability: x, with: { v: "${{ steps.a }}", w: "${{ steps[input.x].output }}", x: "${{ steps.a.result }}" } }
@@ -402,7 +402,7 @@ error[unreachable-step]: the step can never run
 3 |   never: { capability: x, if: false }
   |                               ^^^^^
   |
-  = help: take the step out, or let the condition look at something
+  = help: remove the step, or let the condition depend on something
 
 error[unreachable-step]: the step can never run
  --> flow.yaml:4:34
@@ -410,7 +410,7 @@ error[unreachable-step]: the step can never run
 4 |   constant: { capability: x, if: "${{ 1 > 2 }}" }
   |                                  ^^^^^^^^^^^^^^^
   |
-  = help: take the step out, or let the condition look at something
+  = help: remove the step, or let the condition depend on something
 
 error[constant-error]: division by zero, in `1 / 0 > 2`
  --> flow.yaml:5:32

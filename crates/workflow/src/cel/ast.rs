@@ -272,7 +272,7 @@ impl StepField {
     }
 }
 
-/// One look at something outside the expression.
+/// One reference to something outside the expression.
 #[derive(Clone, Debug)]
 pub enum Use {
     /// A variable, and its place in the text.

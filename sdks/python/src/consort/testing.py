@@ -41,7 +41,7 @@ async def run_task(
     """The output of a capability for an input, as a parsed document; raises `TaskError` where it fails.
 
     `calls` answers `ctx.call` (with the capability and the input; async or not; what it raises is the call's failure),
-    `signals` has the payloads of each signal in order, `approve` decides approvals. Pauses end at once. A wait of the code
+    `signals` has the payloads of each signal in order, `approve` decides approvals. Pauses end at once. A wait
     that is not answered is a failure. With `replay` the code runs a second time on what was recorded, as after a
     crash: code that makes another request then fails with `C0303`.
     """

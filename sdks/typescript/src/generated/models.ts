@@ -75,7 +75,7 @@ export type RunStatus =
 /**
  * The id of a step instance: `RUN.SCOPE.INDEX`, such as `01J8Z3K4M5N6P7Q8R9S0T1V2W3.0.2`.
  */
-export type TaskId = string;
+export type StepInstanceId = string;
 /**
  * The decision that an item of the inbox waits for.
  */
@@ -265,11 +265,11 @@ export interface CapabilityStatistics {
    */
   p95?: Duration | null;
   /**
-   * How long tasks waited before they were handed out: the median.
+   * How long tasks waited before they were assigned: the median.
    */
   queued_p50?: Duration | null;
   /**
-   * How long tasks waited before they were handed out: the 95th percentile.
+   * How long tasks waited before they were assigned: the 95th percentile.
    */
   queued_p95?: Duration | null;
   /**
@@ -840,7 +840,7 @@ export interface HistoryEntry {
   /**
    * The step instance, where it is about one.
    */
-  task?: TaskId | null;
+  task?: StepInstanceId | null;
   /**
    * An instant: RFC 3339 in UTC with milliseconds, such as `2026-11-22T10:00:00.000Z`.
    */
@@ -1070,7 +1070,7 @@ export interface Queue {
    */
   ended_minute: number;
   /**
-   * Tasks handed out in the last minute.
+   * Tasks assigned in the last minute.
    */
   handed_out_minute: number;
   /**
@@ -1094,7 +1094,7 @@ export interface Queue {
    */
   paused: number;
   /**
-   * Why nothing is handed out although tasks wait.
+   * Why nothing is assigned although tasks wait.
    */
   reason?: string | null;
   /**
@@ -1124,7 +1124,7 @@ export interface Quota {
    */
   limited: number;
   /**
-   * Tasks that instances work on at once; 0 hands out nothing.
+   * Tasks that run at once; with 0, none is assigned.
    */
   max_concurrent?: number | null;
   /**
@@ -1132,7 +1132,7 @@ export interface Quota {
    */
   max_waiting?: number | null;
   /**
-   * Tasks handed out in a time.
+   * Tasks assigned in a time.
    */
   rate?: Rate | null;
   /**
@@ -1141,7 +1141,7 @@ export interface Quota {
   scope: string;
 }
 /**
- * How fast tasks are handed out: a token bucket.
+ * How fast tasks are assigned: a token bucket.
  */
 export interface Rate {
   /**
@@ -1171,7 +1171,7 @@ export interface QuotaList {
  */
 export interface QuotaRequest {
   /**
-   * Tasks that instances work on at once; 0 hands out nothing.
+   * Tasks that run at once; with 0, none is assigned.
    */
   max_concurrent?: number | null;
   /**
@@ -1179,12 +1179,12 @@ export interface QuotaRequest {
    */
   max_waiting?: number | null;
   /**
-   * Tasks handed out in a time.
+   * Tasks assigned in a time.
    */
   rate?: Rate | null;
 }
 /**
- * Whether a probe is content.
+ * The result of a probe.
  */
 export interface Ready {
   /**
@@ -1351,9 +1351,9 @@ export interface Run {
   /**
    * The task of the run above that started it.
    */
-  parent?: TaskId | null;
+  parent?: StepInstanceId | null;
   /**
-   * Whether hand-out of its tasks is held back.
+   * Whether the assignment of its tasks is paused.
    */
   paused: boolean;
   /**
@@ -1406,9 +1406,9 @@ export interface RunSummary {
   /**
    * The task of the run above that started it.
    */
-  parent?: TaskId | null;
+  parent?: StepInstanceId | null;
   /**
-   * Whether hand-out of its tasks is held back.
+   * Whether the assignment of its tasks is paused.
    */
   paused: boolean;
   /**

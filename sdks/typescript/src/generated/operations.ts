@@ -80,7 +80,7 @@ export abstract class Operations extends Caller {
     await this.call<void>(table.drainAgent, { "name": name, "version": options.version }, {});
   }
 
-  /** Hands out to a drained agent again. */
+  /** Assigns tasks to a drained agent again. */
   async resumeAgent(name: string, options: {
     /** Only this version, as its author wrote it. */
     version?: string | undefined;

@@ -26,7 +26,7 @@ export const showAgent: Operation = {"id":"showAgent","method":"GET","path":"/v1
 /** Assigns no more tasks to an agent; it finishes those that it holds. */
 export const drainAgent: Operation = {"id":"drainAgent","method":"POST","path":"/v1/agents/{name}/drain","places":{"name":"path","namespace":"query","version":"query"}};
 
-/** Hands out to a drained agent again. */
+/** Assigns tasks to a drained agent again. */
 export const resumeAgent: Operation = {"id":"resumeAgent","method":"POST","path":"/v1/agents/{name}/resume","places":{"name":"path","namespace":"query","version":"query"}};
 
 /** Sets the share of a version beside the agent's other versions. */

@@ -116,10 +116,10 @@ pub enum HistoryEvent {
         #[n(1)]
         payload: Payload,
     },
-    /// Hand-out of tasks was held back.
+    /// The assignment of tasks was paused.
     #[n(11)]
     RunPaused,
-    /// Hand-out of tasks was resumed.
+    /// The assignment of tasks was resumed.
     #[n(12)]
     RunResumed,
     /// Cancellation of the run was requested.

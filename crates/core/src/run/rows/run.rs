@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use consort_types::{BlobHash, Error, Payload, RunId, Seq, TaskId, Time};
+use consort_types::{BlobHash, Error, Payload, RunId, Seq, StepInstanceId, Time};
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 
@@ -89,7 +89,7 @@ pub struct Run {
     /// Its status.
     #[n(4)]
     pub status: RunStatus,
-    /// Whether hand-out of its tasks is held back.
+    /// Whether the assignment of its tasks is paused.
     #[n(5)]
     pub paused: bool,
     /// When it was started.
@@ -106,7 +106,7 @@ pub struct Run {
     pub error: Option<Error>,
     /// The step of the run above that started it.
     #[n(10)]
-    pub parent: Option<TaskId>,
+    pub parent: Option<StepInstanceId>,
     /// How many runs are above it.
     #[n(11)]
     pub depth: u32,
@@ -196,7 +196,7 @@ impl Run {
         self.cancelling.is_some() || self.stopping > 0
     }
 
-    /// Whether its tasks are not handed out now.
+    /// Whether its tasks are not assigned now.
     pub fn is_held(&self) -> bool {
         self.paused || self.cancelling.is_some()
     }

@@ -3,7 +3,7 @@
 //! For: signals that arrived early, and waiters that came first. Not for: matching them (see `run::signal`).
 //! Invariant: for one name a run has kept signals or waiters, never both.
 
-use consort_types::{Payload, TaskId};
+use consort_types::{Payload, StepInstanceId};
 use minicbor::{Decode, Encode};
 
 use crate::tables::Row;
@@ -23,7 +23,7 @@ impl Row for Signal {}
 pub struct Waiter {
     /// The step instance.
     #[n(0)]
-    pub task: TaskId,
+    pub task: StepInstanceId,
     /// The journal entry; `None` where the step itself waits.
     #[n(1)]
     pub entry: Option<u32>,

@@ -3,7 +3,7 @@
 //! For: reading, watching (a cursor resumes it), replay. Not for: the state as it is now (see `tree`).
 //! Invariant: entries come in the order of the log, each once.
 
-use consort_types::{Code, Error, Result, RunId, Seq, TaskId, Time};
+use consort_types::{Code, Error, Result, RunId, Seq, StepInstanceId, Time};
 use serde::Serialize;
 
 use crate::{
@@ -55,7 +55,7 @@ pub struct JournalView {
     pub time: Time,
     /// The step instance.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub task: Option<TaskId>,
+    pub task: Option<StepInstanceId>,
     /// The step's path.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub step: Option<String>,
@@ -81,7 +81,7 @@ impl Machine {
         let rows = self.state.tables.history.range(&from, &to, bounded(limit))?;
         let mut entries = Vec::with_capacity(rows.len());
         for (key, row) in rows {
-            let task = row.step.map(|(scope, index)| TaskId { run: id, scope, index });
+            let task = row.step.map(|(scope, index)| StepInstanceId { run: id, scope, index });
             let step = match task {
                 Some(task) => Some(locate::path(&mut self.state, task)?),
                 None => None,

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use consort_types::{BlobHash, Error, Payload, Result, RunId, Seq, TaskId, Time};
+use consort_types::{BlobHash, Error, Payload, Result, RunId, Seq, StepInstanceId, Time};
 use serde::Serialize;
 
 use crate::{
@@ -27,7 +27,7 @@ pub struct RunSummary {
     pub workflow: String,
     /// Its status.
     pub status: RunStatus,
-    /// Whether hand-out of its tasks is held back.
+    /// Whether the assignment of its tasks is paused.
     pub paused: bool,
     /// Its priority.
     pub priority: i32,
@@ -41,7 +41,7 @@ pub struct RunSummary {
     pub labels: BTreeMap<String, String>,
     /// The task of the run above that started it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub parent: Option<TaskId>,
+    pub parent: Option<StepInstanceId>,
     /// Where it was forked from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use consort_types::{Payload, RunId, TaskId, Time};
+use consort_types::{Payload, RunId, StepInstanceId, Time};
 use serde::Serialize;
 
 use crate::run::{
@@ -18,7 +18,7 @@ use crate::run::{
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ReplayedStep {
     /// Its id.
-    pub task: TaskId,
+    pub task: StepInstanceId,
     /// Its path.
     pub path: String,
     /// How it ended, or its last state.
@@ -51,7 +51,7 @@ pub struct Replay {
 
 /// Folds a run's journal, and compares what comes out with its step rows.
 pub fn replay(run: RunId, journal: &[JournalView], rows: &[StepView]) -> Replay {
-    let mut steps: BTreeMap<TaskId, (usize, ReplayedStep)> = BTreeMap::new();
+    let mut steps: BTreeMap<StepInstanceId, (usize, ReplayedStep)> = BTreeMap::new();
     let mut status = None;
     for (at, entry) in journal.iter().enumerate() {
         if let HistoryEvent::RunEnded { status: ended } = entry.event {

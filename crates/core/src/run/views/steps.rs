@@ -3,7 +3,7 @@
 //! For: pages of step instances. Not for: how they hang together (see `tree`).
 //! Invariant: steps come in the order in which their scopes were opened.
 
-use consort_types::{Error, Payload, Result, RunId, TaskId, Time, WorkerInstance};
+use consort_types::{Error, Payload, Result, RunId, StepInstanceId, Time, WorkerInstance};
 use serde::Serialize;
 
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StepView {
     /// Its id.
-    pub task: TaskId,
+    pub task: StepInstanceId,
     /// Its path.
     pub path: String,
     /// Its state.
@@ -50,13 +50,13 @@ impl Machine {
     pub fn steps(&mut self, namespace: &str, id: RunId, cursor: Option<&str>, limit: usize) -> Result<Page<StepView>> {
         self.state.run_in(namespace, id)?;
         let from = match cursor {
-            Some(cursor) => cursor.parse::<TaskId>().map_err(|_| bad_cursor(cursor))?,
-            None => TaskId { run: id, scope: 0, index: 0 },
+            Some(cursor) => cursor.parse::<StepInstanceId>().map_err(|_| bad_cursor(cursor))?,
+            None => StepInstanceId { run: id, scope: 0, index: 0 },
         };
         if from.run != id {
             return Err(bad_cursor(cursor.unwrap_or_default()));
         }
-        let past = TaskId { run: id, scope: u32::MAX, index: u32::MAX };
+        let past = StepInstanceId { run: id, scope: u32::MAX, index: u32::MAX };
         let limit = bounded(limit);
         let mut rows = self.state.tables.steps.range(&from, &past, limit + 1)?;
         let next = if rows.len() > limit { rows.pop().map(|(task, _)| task.to_string()) } else { None };

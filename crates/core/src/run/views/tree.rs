@@ -4,7 +4,7 @@
 //! Invariant: the size of a tree is bounded: wide fan-outs and long loops are shown by counts and by the
 //! instances that matter (active, or failed).
 
-use consort_types::{Error, Result, RunId, TaskId, Time, WorkerInstance, worker::JournalRequest};
+use consort_types::{Error, Result, RunId, StepInstanceId, Time, WorkerInstance, worker::JournalRequest};
 use serde::Serialize;
 
 use crate::{
@@ -41,7 +41,7 @@ pub struct Counts {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StepNode {
     /// Its id.
-    pub task: TaskId,
+    pub task: StepInstanceId,
     /// Its name, or its place among its siblings (`[3]`, `#2`).
     pub name: String,
     /// `call`, `group`, `workflow`, `wait`, `approve`, `for_each` or `repeat`.
@@ -94,8 +94,8 @@ fn nodes(state: &mut State, key: ScopeKey, above: &str) -> Result<Vec<StepNode>>
 }
 
 /// The instances of a scope that a tree shows.
-fn shown(state: &State, key: ScopeKey, scope: &Scope) -> Result<Vec<(TaskId, Step)>> {
-    let task = |index| TaskId { run: key.run, scope: key.scope, index };
+fn shown(state: &State, key: ScopeKey, scope: &Scope) -> Result<Vec<(StepInstanceId, Step)>> {
+    let task = |index| StepInstanceId { run: key.run, scope: key.scope, index };
     if let ScopeKind::Steps { .. } = scope.kind {
         return state.tables.steps.range(&task(0), &task(scope.total), scope.total as usize);
     }
@@ -106,7 +106,7 @@ fn shown(state: &State, key: ScopeKey, scope: &Scope) -> Result<Vec<(TaskId, Ste
     Ok(rows.into_iter().filter(|(_, step)| matters(step)).take(SHOWN_OF_MANY_MAX).collect())
 }
 
-fn node(state: &mut State, task: TaskId, step: Step, path: &str) -> Result<StepNode> {
+fn node(state: &mut State, task: StepInstanceId, step: Step, path: &str) -> Result<StepNode> {
     let step_ref = locate::locate(state, task)?;
     let definition = step_ref.step();
     let name = match step_ref.kind {

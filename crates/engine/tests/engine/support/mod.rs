@@ -16,7 +16,7 @@ use consort_engine::{Config, InstanceId, Locality, Outputs, Partition, Parts, Ti
 use consort_log::{Log, MemoryLogDisk};
 use consort_store::{MemoryStore, Store};
 use consort_types::{
-    EffectClass, Error, Payload, Result, RunId, Seq, Span, TaskId, Time, Token,
+    EffectClass, Error, Payload, Result, RunId, Seq, Span, StepInstanceId, Time, Token,
     worker::{AgentDeclaration, CapabilityDeclaration, FromWorker, Hello, TaskOffer, ToWorker},
 };
 
@@ -41,7 +41,7 @@ pub(crate) fn agent(name: &str, capabilities: &[(&str, EffectClass)]) -> AgentDe
     }
 }
 
-pub(crate) fn hello(agent: AgentDeclaration, concurrency: u32, held: Vec<(TaskId, Token)>) -> Hello {
+pub(crate) fn hello(agent: AgentDeclaration, concurrency: u32, held: Vec<(StepInstanceId, Token)>) -> Hello {
     Hello {
         namespace: NS.into(),
         agent,

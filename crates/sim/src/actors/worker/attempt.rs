@@ -5,7 +5,7 @@
 //! Invariant: an attempt behaves in one way from its beginning to its end, or well from the end of faults on.
 
 use consort_types::{
-    Code, Error, Payload, TaskId, Token,
+    Code, Error, Payload, StepInstanceId, Token,
     worker::{FromWorker, JournalEntry, JournalRequest, TaskOffer},
 };
 use serde_json::{Value, json};
@@ -84,7 +84,7 @@ impl Worker {
         self.attempts.values().map(|attempt| &attempt.offer).filter(|offer| is_write(&offer.capability))
     }
 
-    fn draw_behaviour(&self, ctx: &mut Context, task: TaskId) -> Behaviour {
+    fn draw_behaviour(&self, ctx: &mut Context, task: StepInstanceId) -> Behaviour {
         if ctx.is_quiescent() {
             return Behaviour::Good;
         }
@@ -106,12 +106,12 @@ impl Worker {
         ctx.random.span(1_000, 3 * SECOND) * self.slowness
     }
 
-    fn work_later(&self, ctx: &mut Context, pause: u64, task: TaskId, token: Token) {
+    fn work_later(&self, ctx: &mut Context, pause: u64, task: StepInstanceId, token: Token) {
         ctx.at(pause, Event::Work { instance: self.id, task, token });
     }
 
     /// A task is cancelled.
-    pub(super) fn cancelled(&mut self, ctx: &mut Context, task: TaskId, token: Token) {
+    pub(super) fn cancelled(&mut self, ctx: &mut Context, task: StepInstanceId, token: Token) {
         let Some(attempt) = self.attempts.get(&task).filter(|attempt| attempt.offer.token == token) else { return };
         let zombie = attempt.behaviour == Behaviour::Lies;
         self.attempts.remove(&task);
@@ -124,7 +124,7 @@ impl Worker {
     }
 
     /// The engine confirms an entry of a journal.
-    pub(super) fn recorded(&mut self, ctx: &mut Context, task: TaskId, index: u32, entry: JournalEntry) {
+    pub(super) fn recorded(&mut self, ctx: &mut Context, task: StepInstanceId, index: u32, entry: JournalEntry) {
         let Some(attempt) = self.attempts.get_mut(&task) else { return };
         let at = index as usize;
         if let Some(own) = attempt.journal.get_mut(at) {
@@ -150,7 +150,7 @@ impl Worker {
     }
 
     /// Continues with a task.
-    pub(crate) fn work(&mut self, ctx: &mut Context, task: TaskId, token: Token) -> Checked {
+    pub(crate) fn work(&mut self, ctx: &mut Context, task: StepInstanceId, token: Token) -> Checked {
         let Some(attempt) = self.attempts.get(&task).filter(|attempt| attempt.offer.token == token) else {
             return Ok(());
         };
@@ -170,7 +170,7 @@ impl Worker {
         Ok(())
     }
 
-    fn carry_out(&mut self, ctx: &mut Context, task: TaskId, token: Token, output: &Value) {
+    fn carry_out(&mut self, ctx: &mut Context, task: StepInstanceId, token: Token, output: &Value) {
         let Some(attempt) = self.attempts.get_mut(&task) else { return };
         let first = !std::mem::replace(&mut attempt.acted, true);
         let (behaviour, writes) = (attempt.behaviour, is_write(&attempt.offer.capability));
@@ -200,7 +200,7 @@ impl Worker {
         }
     }
 
-    fn fail(&mut self, ctx: &mut Context, task: TaskId, token: Token, error: Error, retryable: bool) {
+    fn fail(&mut self, ctx: &mut Context, task: StepInstanceId, token: Token, error: Error, retryable: bool) {
         if retryable {
             ctx.figures.fault("failed attempts");
         }
@@ -209,7 +209,7 @@ impl Worker {
     }
 
     /// Continues with code that has a journal.
-    fn follow(&mut self, ctx: &mut Context, task: TaskId, program: &[Vec<JournalRequest>]) {
+    fn follow(&mut self, ctx: &mut Context, task: StepInstanceId, program: &[Vec<JournalRequest>]) {
         let Some(attempt) = self.attempts.get_mut(&task) else { return };
         let (token, confirmed) = (attempt.offer.token, attempt.confirmed == attempt.journal.len());
         match next(program, &attempt.journal) {
@@ -237,7 +237,7 @@ impl Worker {
 
 /// The outcome of a lost attempt, as the service knows it.
 fn settle(ctx: &mut Context, input: &Value) -> Answer {
-    let task = input.get("task").and_then(Value::as_str).and_then(|task| task.parse::<TaskId>().ok());
+    let task = input.get("task").and_then(Value::as_str).and_then(|task| task.parse::<StepInstanceId>().ok());
     Answer::Done(match task.and_then(|task| ctx.settle_effect(task)) {
         Some(output) => json!({ "decision": "done", "output": output }),
         None => json!("retry"),

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use consort_core::{Command, command::RegisterAgent};
 use consort_engine::Locality;
 use consort_types::{
-    Code, TaskId, Token,
+    Code, StepInstanceId, Token,
     worker::{FromWorker, Hello, ToWorker},
 };
 
@@ -39,7 +39,7 @@ pub(crate) struct Worker {
     session: Option<u64>,
     /// Takes tasks and says nothing at all.
     silent: bool,
-    attempts: BTreeMap<TaskId, Attempt>,
+    attempts: BTreeMap<StepInstanceId, Attempt>,
     /// Reports that could not be sent yet.
     unsent: Vec<FromWorker>,
 }
@@ -148,7 +148,7 @@ impl Worker {
 
     /// The attempts that it claims when it comes back: those that it works on, and those whose last report was not
     /// sent. Of a report without its claim the engine would not know, and assign the attempt again.
-    fn claims(&self) -> Vec<(TaskId, Token)> {
+    fn claims(&self) -> Vec<(StepInstanceId, Token)> {
         let last = |report: &&FromWorker| {
             matches!(report, FromWorker::Complete { .. } | FromWorker::Fail { .. } | FromWorker::Park { .. })
         };

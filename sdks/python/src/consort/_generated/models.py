@@ -267,7 +267,7 @@ QuotaScope = TypeAliasType("QuotaScope", str)
 
 
 class Rate(Model):
-    """How fast tasks are handed out: a token bucket."""
+    """How fast tasks are assigned: a token bucket."""
 
     model_config = ConfigDict(
         extra='forbid',
@@ -281,7 +281,7 @@ class Rate(Model):
 
 
 class Ready(Model):
-    """Whether a probe is content."""
+    """The result of a probe."""
 
     status: str
     """Always `ok`; what is not is a problem."""
@@ -348,6 +348,10 @@ StatusFilter = TypeAliasType("StatusFilter", Literal['running', 'cancelling', 'c
 """A status by which a listing can be filtered."""
 
 
+StepInstanceId = TypeAliasType("StepInstanceId", str)
+"""The id of a step instance: `RUN.SCOPE.INDEX`, such as `01J8Z3K4M5N6P7Q8R9S0T1V2W3.0.2`."""
+
+
 StepState = TypeAliasType("StepState", Literal['pending', 'queued', 'running', 'suspended', 'backoff', 'unknown', 'waiting', 'waiting_approval', 'completed', 'failed', 'skipped', 'cancelled'] | str)
 """The state of a step instance."""
 
@@ -365,10 +369,6 @@ class TaskCounts(Model):
     """Tasks that failed for good or were cancelled."""
     waiting: Annotated[int, Field(ge=0)]
     """Tasks that wait: for an instance, a back-off, an answer in their journal, or a decision."""
-
-
-TaskId = TypeAliasType("TaskId", str)
-"""The id of a step instance: `RUN.SCOPE.INDEX`, such as `01J8Z3K4M5N6P7Q8R9S0T1V2W3.0.2`."""
 
 
 Time = TypeAliasType("Time", AwareDatetime)
@@ -542,9 +542,9 @@ class CapabilityStatistics(Model):
     p95: Duration | None = None
     """How long completed attempts took: the 95th percentile."""
     queued_p50: Duration | None = None
-    """How long tasks waited before they were handed out: the median."""
+    """How long tasks waited before they were assigned: the median."""
     queued_p95: Duration | None = None
-    """How long tasks waited before they were handed out: the 95th percentile."""
+    """How long tasks waited before they were assigned: the 95th percentile."""
     unknown: Annotated[int, Field(ge=0)]
     """Attempts whose outcome is unknown."""
 
@@ -654,7 +654,7 @@ class HistoryEntry(Model):
     """Of `run_ended`: how."""
     step: str | None = None
     """The step's path, where it is about one."""
-    task: TaskId | None = None
+    task: StepInstanceId | None = None
     """The step instance, where it is about one."""
     time: Time
     """When, in log time."""
@@ -684,7 +684,7 @@ class InboxItem(Model):
     """Since when it waits."""
     step: str
     """The step's path."""
-    task: TaskId
+    task: StepInstanceId
     """What to name in the decision."""
     title: str
     """The question."""
@@ -739,7 +739,7 @@ class Queue(Model):
     ended_minute: Annotated[int, Field(ge=0)]
     """Attempts that ended in the last minute."""
     handed_out_minute: Annotated[int, Field(ge=0)]
-    """Tasks handed out in the last minute."""
+    """Tasks assigned in the last minute."""
     holders: list[Holder]
     """The instances that run its tasks, those with the most first."""
     instances: Annotated[int, Field(ge=0)]
@@ -751,7 +751,7 @@ class Queue(Model):
     paused: Annotated[int, Field(ge=0)]
     """Of these: held back because their run is paused."""
     reason: str | None = None
-    """Why nothing is handed out although tasks wait."""
+    """Why nothing is assigned although tasks wait."""
     waiting: Annotated[int, Field(ge=0)]
     """Tasks that wait for an instance."""
 
@@ -771,11 +771,11 @@ class Quota(Model):
     limited: Annotated[int, Field(ge=0)]
     """Tasks that wait because of it."""
     max_concurrent: Annotated[int | None, Field(ge=0)] = None
-    """Tasks that instances work on at once; 0 hands out nothing."""
+    """Tasks that run at once; with 0, none is assigned."""
     max_waiting: Annotated[int | None, Field(ge=0)] = None
     """Tasks that may wait."""
     rate: Rate | None = None
-    """Tasks handed out in a time."""
+    """Tasks assigned in a time."""
     scope: QuotaScope
     """What it is about."""
 
@@ -794,11 +794,11 @@ class QuotaRequest(Model):
         extra='forbid',
     )
     max_concurrent: Annotated[int | None, Field(ge=0)] = None
-    """Tasks that instances work on at once; 0 hands out nothing."""
+    """Tasks that run at once; with 0, none is assigned."""
     max_waiting: Annotated[int | None, Field(ge=0)] = None
     """Tasks that wait; once there are as many, starts of runs that would add to them are answered `unavailable`."""
     rate: Rate | None = None
-    """Tasks handed out in a time."""
+    """Tasks assigned in a time."""
 
 
 class RefusedRecord(Model):
@@ -829,7 +829,7 @@ class ReplayedStep(Model):
     """Its path."""
     state: StepState
     """How it ended, or its last state."""
-    task: TaskId
+    task: StepInstanceId
     """Its id."""
 
 
@@ -856,10 +856,10 @@ class Run(Model):
     """Where it was forked from."""
     output: Document | None = None
     """What it made."""
-    parent: TaskId | None = None
+    parent: StepInstanceId | None = None
     """The task of the run above that started it."""
     paused: bool
-    """Whether hand-out of its tasks is held back."""
+    """Whether the assignment of its tasks is paused."""
     priority: int
     """Added to the priority of every step."""
     run: RunId
@@ -885,10 +885,10 @@ class RunSummary(Model):
     """Its labels."""
     origin: Origin | None = None
     """Where it was forked from."""
-    parent: TaskId | None = None
+    parent: StepInstanceId | None = None
     """The task of the run above that started it."""
     paused: bool
-    """Whether hand-out of its tasks is held back."""
+    """Whether the assignment of its tasks is paused."""
     priority: int
     """Added to the priority of every step."""
     run: RunId
@@ -984,7 +984,7 @@ class Step(Model):
     """When it began."""
     state: StepState
     """Its state."""
-    task: TaskId
+    task: StepInstanceId
     """Its id."""
 
 
@@ -1017,7 +1017,7 @@ class StepNode(Model):
     """Its state."""
     target: str | None = None
     """The capability or agent that is called."""
-    task: TaskId
+    task: StepInstanceId
     """Its id."""
     wake_at: Time | None = None
     """When a wait or back-off is over."""
@@ -1168,11 +1168,11 @@ __all__ = [
     "Status",
     "StatusFilter",
     "Step",
+    "StepInstanceId",
     "StepNode",
     "StepPage",
     "StepState",
     "TaskCounts",
-    "TaskId",
     "Time",
     "WeightRequest",
     "WorkerInstance",

@@ -79,7 +79,7 @@ class AsyncOperations(AsyncCaller):
         await self.call(table.DRAIN_AGENT, {"name": name, "version": version}, fields({}, {}), kind=None)
 
     async def resume_agent(self, name: str, *, version: str | None = None) -> None:
-        """Hands out to a drained agent again.
+        """Assigns tasks to a drained agent again.
 
         `name`: the agent.
         `version`: only this version, as its author wrote it.
@@ -182,9 +182,9 @@ class AsyncOperations(AsyncCaller):
         """Sets how many tasks of a scope run at once, how fast they start, and how many may wait.
 
         `scope`: what it is about: `namespace`, `capability:NAME`, `agent:NAME` or `key:NAME`.
-        `max_concurrent`: tasks that instances work on at once; 0 hands out nothing.
+        `max_concurrent`: tasks that run at once; with 0, none is assigned.
         `max_waiting`: tasks that wait; once there are as many, starts of runs that would add to them are answered `unavailable`.
-        `rate`: tasks handed out in a time.
+        `rate`: tasks assigned in a time.
         """
         await self.call(table.SET_QUOTA, {"scope": scope}, fields({}, {"max_concurrent": max_concurrent, "max_waiting": max_waiting, "rate": rate}), kind=None)
 

@@ -22,7 +22,7 @@ SHOW_AGENT: Final = Operation("showAgent", "GET", "/v1/agents/{name}", {"name": 
 DRAIN_AGENT: Final = Operation("drainAgent", "POST", "/v1/agents/{name}/drain", {"name": "path", "namespace": "query", "version": "query"})
 """Assigns no more tasks to an agent; it finishes those that it holds."""
 RESUME_AGENT: Final = Operation("resumeAgent", "POST", "/v1/agents/{name}/resume", {"name": "path", "namespace": "query", "version": "query"})
-"""Hands out to a drained agent again."""
+"""Assigns tasks to a drained agent again."""
 WEIGH_AGENT: Final = Operation("weighAgent", "POST", "/v1/agents/{name}/weight", {"name": "path", "namespace": "query", "version": "query"})
 """Sets the share of a version beside the agent's other versions."""
 LIST_ERRORS: Final = Operation("listErrors", "GET", "/v1/errors", {})

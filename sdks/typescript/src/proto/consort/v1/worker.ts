@@ -249,7 +249,7 @@ export interface Refused {
   error: Error | undefined;
 }
 
-/** Nothing more is handed out to this instance: finish what you hold and leave. */
+/** Nothing more is assigned to this instance: finish what you hold and leave. */
 export interface Drain {
 }
 
@@ -277,7 +277,7 @@ export interface JournalEntry {
    * that order. A replay gives them in the same order.
    */
   after: number[];
-  /** What came of it; neither while it is pending. */
+  /** Its outcome; neither while it is pending. */
   result:
     | //
     /** A JSON document. */
