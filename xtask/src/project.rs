@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 /// Folders that hold no source of ours, wherever they are.
-const SKIPPED_FOLDERS: [&str; 5] = [".git", ".consort", ".venv", "node_modules", "target"];
+const SKIPPED_FOLDERS: [&str; 7] = [".git", ".consort", ".venv", "build", "dist", "node_modules", "target"];
 
 /// Cargo marks every folder of build output with this file, whatever the folder is called.
 const BUILD_OUTPUT_MARK: &str = "CACHEDIR.TAG";

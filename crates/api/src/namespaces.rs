@@ -1,4 +1,4 @@
-//! Namespaces: what a server holds, by whom.
+//! Namespaces: what a server holds in each.
 //!
 //! For: listing them. Not for: making one (a namespace is there as soon as something is in it).
 //! Invariant: a namespace is listed exactly while it holds or sets something.

@@ -13,10 +13,7 @@ use consort_log::{Files, Log, LogError, MemoryDisk, Record, Records, SegmentFile
 use consort_log_file::{FileLog, Options};
 use consort_types::Seq;
 
-use crate::{
-    far::{FarLog, Service},
-    plan::InjectedBug,
-};
+use crate::plan::InjectedBug;
 
 /// What the world tells the disk, and hears from the log.
 #[derive(Debug, Default)]
@@ -42,16 +39,11 @@ pub(crate) struct State {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Control {
     state: Arc<Mutex<State>>,
-    /// The service that has the log, where it is far.
-    far: Option<Arc<Mutex<Service>>>,
 }
 
 impl Control {
-    /// `depth`: how many groups may be in flight to a log that is far; none where it is near.
-    pub(crate) fn new(injected: Option<InjectedBug>, depth: Option<usize>) -> Self {
-        let accepts_old_epochs = injected == Some(InjectedBug::OldEpochAccepted);
-        let far = depth.map(|depth| Arc::new(Mutex::new(Service::new(depth, accepts_old_epochs))));
-        let control = Self { far, ..Self::default() };
+    pub(crate) fn new(injected: Option<InjectedBug>) -> Self {
+        let control = Self::default();
         let mut state = control.state();
         state.lies = injected == Some(InjectedBug::AckBeforeSync);
         state.hides_errors = injected == Some(InjectedBug::SyncErrorHidden);
@@ -113,25 +105,13 @@ impl Control {
         if hides { Ok(()) } else { result }
     }
 
-    /// The service of a log that is far.
-    pub(crate) fn service(&self) -> Option<MutexGuard<'_, Service>> {
-        self.far.as_ref().map(|service| service.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
     /// Notes records that the process knows to be durable.
     pub(crate) fn note_appended(&self, records: Vec<Record>) {
         self.state().appended.extend(records);
     }
 
     /// Opens the log.
-    pub(crate) fn open(&self, disk: &MemoryDisk, log_id: [u8; 16]) -> Result<Box<dyn Log>, LogError> {
-        let Some(service) = &self.far else { return Ok(Box::new(self.open_near(disk, log_id)?)) };
-        let near = || Self { state: Arc::clone(&self.state), far: None }.open_near(disk, log_id);
-        let epoch = self.service().map(|mut service| service.take_over(near)).transpose()?.unwrap_or_default();
-        Ok(Box::new(FarLog::new(self.clone(), Arc::clone(service), epoch)))
-    }
-
-    fn open_near(&self, disk: &MemoryDisk, log_id: [u8; 16]) -> Result<SimLog, LogError> {
+    pub(crate) fn open(&self, disk: &MemoryDisk, log_id: [u8; 16]) -> Result<SimLog, LogError> {
         let files = SimFiles { disk: disk.clone(), control: self.clone() };
         let options = Options {
             first_segment_bytes: 20 << 10,

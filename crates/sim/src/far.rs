@@ -10,10 +10,13 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use consort_log::{Log, LogError, Record, Records, frame};
+use consort_log::{Log, LogError, MemoryDisk, Record, Records, frame};
 use consort_types::Seq;
 
-use crate::disk::{Control, SimLog};
+use crate::{
+    disk::{Control, SimLog},
+    plan::InjectedBug,
+};
 
 /// A group on its way to the service.
 #[derive(Debug)]
@@ -60,7 +63,7 @@ impl std::fmt::Debug for Service {
 }
 
 impl Service {
-    pub(crate) fn new(depth: usize, accepts_old_epochs: bool) -> Self {
+    fn new(depth: usize, accepts_old_epochs: bool) -> Self {
         Self {
             log: None,
             depth,
@@ -75,7 +78,7 @@ impl Service {
 
     /// A process opens the log: earlier ones are fenced. Returns its epoch. `start` starts the service where it does
     /// not run yet.
-    pub(crate) fn take_over(&mut self, start: impl FnOnce() -> Result<SimLog, LogError>) -> Result<u64, LogError> {
+    fn take_over(&mut self, start: impl FnOnce() -> Result<SimLog, LogError>) -> Result<u64, LogError> {
         if self.log.is_none() {
             self.log = Some(start()?);
         }
@@ -114,6 +117,30 @@ impl Service {
     }
 }
 
+/// A log that is far. Clones are the same log.
+#[derive(Clone)]
+pub(crate) struct Far {
+    service: Arc<Mutex<Service>>,
+}
+
+impl Far {
+    /// `depth`: how many groups may be in flight.
+    pub(crate) fn new(depth: usize, injected: Option<InjectedBug>) -> Self {
+        let accepts_old_epochs = injected == Some(InjectedBug::OldEpochAccepted);
+        Self { service: Arc::new(Mutex::new(Service::new(depth, accepts_old_epochs))) }
+    }
+
+    pub(crate) fn service(&self) -> MutexGuard<'_, Service> {
+        lock(&self.service)
+    }
+
+    /// A process takes the log over.
+    pub(crate) fn open(&self, control: &Control, disk: &MemoryDisk, log_id: [u8; 16]) -> Result<FarLog, LogError> {
+        let epoch = self.service().take_over(|| control.open(disk, log_id))?;
+        Ok(FarLog::new(control.clone(), Arc::clone(&self.service), epoch))
+    }
+}
+
 /// The log, as a process of one epoch sees it.
 pub(crate) struct FarLog {
     control: Control,
@@ -125,7 +152,7 @@ pub(crate) struct FarLog {
 }
 
 impl FarLog {
-    pub(crate) fn new(control: Control, service: Arc<Mutex<Service>>, epoch: u64) -> Self {
+    fn new(control: Control, service: Arc<Mutex<Service>>, epoch: u64) -> Self {
         let last = lock(&service).log().last();
         Self { control, service, epoch, submitted: last, durable: last, bytes_written: 0 }
     }
@@ -212,7 +239,6 @@ impl Log for FarLog {
 
 #[cfg(test)]
 mod tests {
-    use consort_log::MemoryDisk;
     use consort_types::Time;
 
     use super::*;
@@ -224,24 +250,24 @@ mod tests {
     #[test]
     fn a_far_log_keeps_every_promise_of_a_log() {
         consort_log::conformance::run(|| {
-            let (disk, control) = (MemoryDisk::new(), Control::new(None, Some(3)));
-            move || control.open(&disk, [7; 16])
+            let (disk, control, far) = (MemoryDisk::new(), Control::new(None), Far::new(3, None));
+            move || far.open(&control, &disk, [7; 16]).map(|log| Box::new(log) as Box<dyn Log>)
         });
     }
 
     #[test]
     fn groups_of_a_dead_process_count_until_another_one_has_the_log() {
-        let (disk, control) = (MemoryDisk::new(), Control::new(None, Some(3)));
-        let mut old = control.open(&disk, [7; 16]).unwrap();
+        let (disk, control, far) = (MemoryDisk::new(), Control::new(None), Far::new(3, None));
+        let mut old = far.open(&control, &disk, [7; 16]).unwrap();
         for body in 1..4 {
             old.submit(&group(body)).unwrap();
         }
-        assert_eq!(control.service().unwrap().arrive(), Some(Arrival::Appended));
+        assert_eq!(far.service().arrive(), Some(Arrival::Appended));
         assert_eq!(old.poll(), Ok(Seq::ZERO), "the answer is on its way");
-        assert_eq!(control.service().unwrap().arrive(), Some(Arrival::Appended));
-        let mut new = control.open(&disk, [7; 16]).unwrap();
+        assert_eq!(far.service().arrive(), Some(Arrival::Appended));
+        let mut new = far.open(&control, &disk, [7; 16]).unwrap();
         assert_eq!(new.last(), Seq(2));
-        assert_eq!(control.service().unwrap().arrive(), Some(Arrival::Fenced));
+        assert_eq!(far.service().arrive(), Some(Arrival::Fenced));
         assert!(matches!(old.poll(), Err(LogError::Fenced { epoch: 1, newest: 2 })));
         assert_eq!(new.append(&group(9)), Ok(Seq(3)));
     }

@@ -13,11 +13,11 @@ use std::{
 
 use consort_core::Taken;
 use consort_engine::{Clock, ClockReading, Config, Partition, Parts, write_rows};
-use consort_log::{MemoryDisk, Record};
+use consort_log::{Log, MemoryDisk, Record};
 use consort_store::{Batch, Blobs, MemoryStore, Row, Snapshot, Store, StoreError};
 use consort_types::{BlobHash, Code, Error, Payload, Result, Seq, Span, Time};
 
-use crate::{disk::Control, plan::InjectedBug, random::Random};
+use crate::{disk::Control, far::Far, plan::InjectedBug, random::Random};
 
 /// The store, with an injected bug where one is asked for.
 pub(crate) struct SimStore {
@@ -72,6 +72,8 @@ pub(crate) enum End {
 pub(crate) struct Host {
     pub(crate) disk: MemoryDisk,
     pub(crate) control: Control,
+    /// The log, where it is far.
+    pub(crate) far: Option<Far>,
     pub(crate) store: Arc<SimStore>,
     pub(crate) partition: Option<Partition>,
     /// Log time as the process keeps it.
@@ -102,7 +104,8 @@ impl Host {
         };
         Self {
             disk: MemoryDisk::new(),
-            control: Control::new(injected, far_log.then(|| random.between(1, 4) as usize)),
+            control: Control::new(injected),
+            far: far_log.then(|| Far::new(random.between(1, 4) as usize, injected)),
             store: Arc::new(SimStore { memory: MemoryStore::new(), lose_next: AtomicBool::new(false) }),
             partition: None,
             clock: None,
@@ -122,7 +125,10 @@ impl Host {
         assert!(self.partition.is_none(), "one process at a time");
         self.incarnation += 1;
         self.control.restore();
-        let log = self.control.open(&self.disk, self.log_id)?;
+        let log: Box<dyn Log> = match &self.far {
+            Some(far) => Box::new(far.open(&self.control, &self.disk, self.log_id)?),
+            None => Box::new(self.control.open(&self.disk, self.log_id)?),
+        };
         let first = log.first();
         let records = log.read(first).map(|item| item.map(|(_, record)| record)).collect::<Result<Vec<_>, _>>();
         let records = if self.injected == Some(InjectedBug::ReplaySwapsRecords) { Vec::new() } else { records? };
@@ -154,7 +160,7 @@ impl Host {
         match how {
             End::Stopped | End::Halted => {}
             // The machine of the log is another one.
-            _ if self.control.service().is_some() => {}
+            _ if self.far.is_some() => {}
             End::Killed => self.disk.crash(|_| true),
             End::PowerCut => self.disk.crash(|_| match mode {
                 0 => false,

@@ -23,14 +23,24 @@ impl Handle {
     pub async fn agents(&self, namespace: &str, filter: AgentFilter) -> Result<Vec<AgentView>> {
         Name::check("namespace", namespace)?;
         let namespace = namespace.to_owned();
-        self.of(&namespace).look(move |partition| partition.agent_views(&namespace, &filter, partition.clock())).await?
+        self.of(&namespace)
+            .look(move |partition| {
+                let now = partition.clock();
+                partition.views().agents(&namespace, &filter, now)
+            })
+            .await?
     }
 
     /// The queues in which tasks wait, or waited in the last minute, by what the tasks ask for.
     pub async fn queues(&self, namespace: &str) -> Result<Vec<QueueView>> {
         Name::check("namespace", namespace)?;
         let namespace = namespace.to_owned();
-        self.of(&namespace).look(move |partition| partition.queue_views(&namespace, partition.clock())).await
+        self.of(&namespace)
+            .look(move |partition| {
+                let now = partition.clock();
+                partition.views().queues(&namespace, now)
+            })
+            .await
     }
 
     /// Every version of an agent, or one of them.
@@ -60,7 +70,7 @@ impl Handle {
     pub async fn quotas(&self, namespace: &str) -> Result<Vec<LimitView>> {
         Name::check("namespace", namespace)?;
         let namespace = namespace.to_owned();
-        self.of(&namespace).look(move |partition| partition.limit_views(&namespace)).await
+        self.of(&namespace).look(move |partition| partition.views().limits(&namespace)).await
     }
 
     /// Follows agents: what they are now, and again whenever that has changed, at most twice a second.

@@ -262,7 +262,7 @@ impl Handle {
         };
         if let Some(contracts) = session.sender.contracts.as_deref().filter(|_| !held.is_empty()) {
             let known = move |partition: &mut Partition| -> Vec<_> {
-                let known = |(task, token)| Some((task, token, partition.capability_of(task)?));
+                let known = |(task, token)| Some((task, token, partition.views().capability_of(task)?));
                 held.into_iter().filter_map(known).collect()
             };
             for (task, token, capability) in partition.look(known).await? {

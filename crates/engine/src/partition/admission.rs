@@ -22,79 +22,77 @@ pub(super) enum Admission {
     Repeated,
 }
 
-impl Partition {
-    /// Why a client's command is not taken now.
-    pub(super) fn refusal(&mut self, command: &Command) -> Option<Error> {
-        match command {
-            Command::StartRun(start) => self.full_queue(start),
-            Command::RemoveAgent(removal) => self.still_connected(removal),
-            _ => None,
-        }
+/// Why a client's command is not taken now.
+pub(super) fn refusal(partition: &mut Partition, command: &Command) -> Option<Error> {
+    match command {
+        Command::StartRun(start) => full_queue(partition, start),
+        Command::RemoveAgent(removal) => still_connected(partition, removal),
+        _ => None,
     }
+}
 
-    /// A start of a run would add to a queue that is full.
-    fn full_queue(&mut self, start: &StartRun) -> Option<Error> {
-        if let Some((waiting, max)) = self.dispatcher.queue_full(&start.namespace, &LimitScope::Namespace) {
-            return Some(full(&format!("namespace `{}`", start.namespace), waiting, max));
-        }
-        if !self.dispatcher.limits_capability_queues(&start.namespace) {
-            return None;
-        }
-        self.full_capability(start)
+/// A start of a run would add to a queue that is full.
+fn full_queue(partition: &mut Partition, start: &StartRun) -> Option<Error> {
+    if let Some((waiting, max)) = partition.dispatcher.queue_full(&start.namespace, &LimitScope::Namespace) {
+        return Some(full(&format!("namespace `{}`", start.namespace), waiting, max));
     }
-
-    fn full_capability(&mut self, start: &StartRun) -> Option<Error> {
-        // A start that cannot be looked into is refused by the machine, with its reason.
-        let machine = self.machine().ok()?;
-        let called = machine.called_capabilities(start.hash).ok()?;
-        called.into_iter().find_map(|capability| {
-            let scope = LimitScope::Capability(capability);
-            let (waiting, max) = self.dispatcher.queue_full(&start.namespace, &scope)?;
-            Some(full(&format!("limit `{scope}`"), waiting, max))
-        })
+    if !partition.dispatcher.limits_capability_queues(&start.namespace) {
+        return None;
     }
+    full_capability(partition, start)
+}
 
-    /// An agent is removed while it serves only where that is forced.
-    fn still_connected(&self, removal: &RemoveAgent) -> Option<Error> {
-        let RemoveAgent { namespace, name, version, force } = removal;
-        let connected = self.dispatcher.connected(namespace, name, version.as_deref());
-        if *force || connected == 0 {
-            return None;
-        }
-        let message = format!("`{connected}` instances of agent `{name}` are connected");
-        Some(
-            Error::new(Code::AgentConnected, message)
-                .hint("stop them first (drain it, so that they finish), or remove it by force"),
-        )
+fn full_capability(partition: &mut Partition, start: &StartRun) -> Option<Error> {
+    // A start that cannot be looked into is refused by the machine, with its reason.
+    let machine = partition.machine().ok()?;
+    let called = machine.called_capabilities(start.hash).ok()?;
+    called.into_iter().find_map(|capability| {
+        let scope = LimitScope::Capability(capability);
+        let (waiting, max) = partition.dispatcher.queue_full(&start.namespace, &scope)?;
+        Some(full(&format!("limit `{scope}`"), waiting, max))
+    })
+}
+
+/// An agent is removed while it serves only where that is forced.
+fn still_connected(partition: &Partition, removal: &RemoveAgent) -> Option<Error> {
+    let RemoveAgent { namespace, name, version, force } = removal;
+    let connected = partition.dispatcher.connected(namespace, name, version.as_deref());
+    if *force || connected == 0 {
+        return None;
     }
+    let message = format!("`{connected}` instances of agent `{name}` are connected");
+    Some(
+        Error::new(Code::AgentConnected, message)
+            .hint("stop them first (drain it, so that they finish), or remove it by force"),
+    )
+}
 
-    /// Whether an instance may report this: it holds the attempt, or did, and tells what became of it.
-    ///
-    /// # Errors
-    /// [`Code::Fenced`] or [`Code::TaskNotFound`] where the attempt is not the instance's.
-    pub(super) fn admit(&mut self, about: Report, report: &FromWorker) -> Result<Admission> {
-        let Report { instance, task, token } = about;
-        if self.dispatcher.holder(task, token) == Some(instance) {
-            return Ok(Admission::Taken);
+/// Whether an instance may report this: it holds the attempt, or did, and tells what became of it.
+///
+/// # Errors
+/// [`Code::Fenced`] or [`Code::TaskNotFound`] where the attempt is not the instance's.
+pub(super) fn admit(partition: &mut Partition, about: Report, report: &FromWorker) -> Result<Admission> {
+    let Report { instance, task, token } = about;
+    if partition.dispatcher.holder(task, token) == Some(instance) {
+        return Ok(Admission::Taken);
+    }
+    let ends = matches!(report, FromWorker::Complete { .. } | FromWorker::Fail { .. });
+    let lives = matches!(report, FromWorker::Heartbeat { .. } | FromWorker::Stream { .. });
+    let own = partition.dispatcher.namespace(instance).cloned().zip(partition.dispatcher.name(instance).cloned());
+    let Some((namespace, by)) = own.filter(|_| !lives) else { return Err(not_held(task, token)) };
+    let late = match partition.machine()?.late_report(&namespace, task, token, &by) {
+        Err(error) if !matches!(error.code, Code::Fenced | Code::TaskNotFound) => {
+            partition.halt_as(error.clone(), true);
+            return Err(error);
         }
-        let ends = matches!(report, FromWorker::Complete { .. } | FromWorker::Fail { .. });
-        let lives = matches!(report, FromWorker::Heartbeat { .. } | FromWorker::Stream { .. });
-        let own = self.dispatcher.namespace(instance).cloned().zip(self.dispatcher.name(instance).cloned());
-        let Some((namespace, by)) = own.filter(|_| !lives) else { return Err(not_held(task, token)) };
-        let late = match self.machine()?.late_report(&namespace, task, token, &by) {
-            Err(error) if !matches!(error.code, Code::Fenced | Code::TaskNotFound) => {
-                self.halt_as(error.clone(), true);
-                return Err(error);
-            }
-            other => other?,
-        };
-        match late {
-            LateReport::Repeated if ends => Ok(Admission::Repeated),
-            LateReport::Settles if ends => Ok(Admission::Taken),
-            // The record of its loss is on its way; what it says then decides whether the outcome is unknown.
-            LateReport::Unclaimed if ends && self.dispatcher.is_being_lost(task, token) => Ok(Admission::Taken),
-            _ => Err(not_held(task, token)),
-        }
+        other => other?,
+    };
+    match late {
+        LateReport::Repeated if ends => Ok(Admission::Repeated),
+        LateReport::Settles if ends => Ok(Admission::Taken),
+        // The record of its loss is on its way; what it says then decides whether the outcome is unknown.
+        LateReport::Unclaimed if ends && partition.dispatcher.is_being_lost(task, token) => Ok(Admission::Taken),
+        _ => Err(not_held(task, token)),
     }
 }
 

@@ -5,56 +5,16 @@
 //! Invariant: groups are applied in the order in which they were submitted, each only once it is durable, and every
 //! command that was taken into the open group is applied, put back, or answered.
 
-use std::{collections::VecDeque, mem};
-
 use consort_core::Command;
 use consort_log::{LogError, LogWaker};
-use consort_types::{Error, Seq, Span, Time};
-
-use crate::AppendedGroup;
+use consort_types::{Error, Span, Time};
 
 use super::{
     Outputs, Partition,
     group::{Batch, Origin},
+    pipeline::{Failure, Submitted},
 };
-
-/// A group that was submitted and is not applied.
-pub(super) struct Submitted {
-    batch: Batch,
-    time: Time,
-    last: Seq,
-    /// The observer's time when the log was given the group.
-    began: Option<Span>,
-}
-
-/// The groups that were submitted and are not applied, in the order of the log.
-#[derive(Default)]
-pub(super) struct InFlight {
-    groups: VecDeque<Submitted>,
-    /// The last record that was submitted, and its time. Groups that are durable are taken out before they are applied,
-    /// so the machine may be behind it.
-    end: (Seq, Time),
-}
-
-impl InFlight {
-    pub(super) fn is_empty(&self) -> bool {
-        self.groups.is_empty()
-    }
-
-    /// Commands in flight.
-    pub(super) fn len(&self) -> usize {
-        self.groups.iter().map(|submitted| submitted.batch.commands.len()).sum()
-    }
-
-    pub(super) fn commands(&self) -> impl Iterator<Item = &Command> {
-        self.groups.iter().flat_map(|submitted| &submitted.batch.commands).map(|(command, _)| command)
-    }
-
-    fn take(&mut self) -> Vec<Batch> {
-        self.end = (Seq::ZERO, Time(0));
-        mem::take(&mut self.groups).into_iter().map(|submitted| submitted.batch).collect()
-    }
-}
+use crate::AppendedGroup;
 
 /// Whether a commit waits for the log.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -67,37 +27,20 @@ impl Partition {
     /// Whether [`Partition::commit`] has something to append or to apply now.
     pub fn is_due(&mut self, now: Time) -> bool {
         let now = self.clock.max(now);
-        self.halted.is_none() && (self.may_submit(now) || self.has_durable())
+        self.halted.is_none() && (self.may_submit(now) || self.pipeline.has_news())
     }
 
     /// Whether groups are in flight.
     pub fn is_appending(&self) -> bool {
-        !self.in_flight.is_empty()
+        !self.pipeline.is_empty()
     }
 
     fn may_submit(&self, now: Time) -> bool {
-        if self.is_full() || self.retry_at.is_some_and(|retry_at| now < retry_at) {
+        if self.pipeline.is_full() || self.retry_at.is_some_and(|retry_at| now < retry_at) {
             return false;
         }
         !self.group.is_empty()
             || self.deferred.oldest().is_some_and(|oldest| now.since(oldest) >= self.config.lazy_delay)
-    }
-
-    /// Whether the log takes no further group now.
-    fn is_full(&self) -> bool {
-        self.in_flight.groups.len() >= self.log.depth().max(1)
-    }
-
-    /// Whether a group in flight is durable, or has failed.
-    fn has_durable(&mut self) -> bool {
-        let Some(first) = self.in_flight.groups.front().map(|submitted| submitted.last) else { return false };
-        match self.log.poll() {
-            Ok(durable) => durable >= first,
-            Err(error) => {
-                self.append_failed(error);
-                true
-            }
-        }
     }
 
     /// When [`Partition::poll`] or [`Partition::commit`] has something to do next, as far as time decides it; now,
@@ -106,7 +49,7 @@ impl Partition {
         if self.halted.is_some() {
             return None;
         }
-        let full = self.is_full();
+        let full = self.pipeline.is_full();
         if !full && (self.retry_at.is_some() || !self.group.is_empty()) {
             return Some(self.retry_at.unwrap_or(self.clock));
         }
@@ -142,7 +85,7 @@ impl Partition {
 
     fn commit_at(&mut self, now: Time, pace: Pace) -> Outputs {
         let now = self.advance(now);
-        if self.is_due(now) || (pace == Pace::Wait && !self.in_flight.is_empty()) {
+        if self.is_due(now) || (pace == Pace::Wait && !self.pipeline.is_empty()) {
             // The next group is on its way while the one before is applied.
             let durable = self.take_durable();
             self.append(now, pace);
@@ -157,27 +100,15 @@ impl Partition {
 
     /// Sets what the log calls when groups in flight are durable: [`Partition::commit`] then has something to apply.
     pub fn set_log_waker(&mut self, waker: LogWaker) {
-        self.log.set_waker(waker);
+        self.pipeline.set_waker(waker);
     }
 
     /// The groups that have become durable, in their order.
     fn take_durable(&mut self) -> Vec<Submitted> {
-        if self.in_flight.is_empty() {
-            return Vec::new();
-        }
-        match self.log.poll() {
-            Ok(durable) => self.take_until(durable),
-            Err(error) => {
-                self.append_failed(error);
-                Vec::new()
-            }
-        }
-    }
-
-    fn take_until(&mut self, durable: Seq) -> Vec<Submitted> {
-        let groups = &mut self.in_flight.groups;
-        let count = groups.iter().take_while(|submitted| submitted.last <= durable).count();
-        groups.drain(..count).collect()
+        self.pipeline.take_durable().unwrap_or_else(|failure| {
+            self.append_failed(failure);
+            Vec::new()
+        })
     }
 
     fn append(&mut self, now: Time, pace: Pace) {
@@ -185,10 +116,9 @@ impl Partition {
             self.submit_group(now, pace);
         }
         if pace == Pace::Wait
-            && !self.in_flight.is_empty()
-            && let Err(error) = self.log.wait()
+            && let Err(failure) = self.pipeline.wait()
         {
-            self.append_failed(error);
+            self.append_failed(failure);
         }
     }
 
@@ -197,31 +127,21 @@ impl Partition {
         while let Some(taken) = self.deferred.take_older(ripe) {
             self.push(Command::TaskTaken(taken), Origin::Internal);
         }
-        let before = self.in_flight.end.0.max(self.machine.applied());
-        let time = now.max(self.in_flight.end.1).max(self.machine.now());
+        let time = now.max(self.pipeline.last_time()).max(self.machine.now());
         let batch = self.group.batch(time);
-        let count = batch.records.len() as u64;
-        if count == 0 {
+        if batch.records.is_empty() {
             return;
         }
-        let alone = self.in_flight.is_empty() && pace == Pace::Wait;
-        let began = self.observed.now();
-        let submitted = if alone { self.log.append(&batch.records) } else { self.log.submit(&batch.records) };
-        match submitted {
-            Ok(last) => {
-                assert_eq!(last.0, before.0 + count, "the log and the machine count alike");
-                self.retry_at = None;
-                self.in_flight.end = (last, time);
-                self.in_flight.groups.push_back(Submitted { batch, time, last, began });
-            }
-            Err(error @ (LogError::Io { .. } | LogError::TooLarge { .. })) => self.put_back(vec![batch], &error.into()),
-            Err(error) => self.append_lost(vec![batch], error),
+        let submitted = Submitted::new(batch, time, self.observed.now());
+        match self.pipeline.submit(submitted, self.machine.applied(), pace == Pace::Wait) {
+            Ok(()) => self.retry_at = None,
+            Err(failure) => self.append_failed(failure),
         }
     }
 
-    /// The groups in flight have failed.
-    fn append_failed(&mut self, error: LogError) {
-        let batches = self.in_flight.take();
+    /// The log has failed to take groups.
+    fn append_failed(&mut self, failure: Failure) {
+        let Failure { batches, error } = failure;
         match error {
             LogError::Io { .. } | LogError::TooLarge { .. } => self.put_back(batches, &error.into()),
             error => self.append_lost(batches, error),
@@ -248,7 +168,7 @@ impl Partition {
 
     /// Answers every command in flight: the partition has halted.
     pub(super) fn refuse_in_flight(&mut self) {
-        for (_, origin) in self.in_flight.take().into_iter().flat_map(|batch| batch.commands) {
+        for (_, origin) in self.pipeline.take().into_iter().flat_map(|batch| batch.commands) {
             self.refuse_halted(origin);
         }
     }

@@ -31,8 +31,8 @@ impl Partition {
 
     fn give(&mut self, assignment: &Assignment, now: Time) -> Result<()> {
         let Assignment { task, token, instance, .. } = *assignment;
-        let effect = self.class(assignment)?;
-        let Some(taken) = self.hand_out_record(instance, task, token, effect, now) else { return Ok(()) };
+        let effect = class(self, assignment)?;
+        let Some(taken) = hand_out_record(self, instance, task, token, effect, now) else { return Ok(()) };
         if effect == EffectClass::Write {
             self.dispatcher.add_unread(instance, HELD_BACK_BYTES);
             self.push(Command::TaskTaken(taken), Origin::Handout(Report { instance, task, token }));
@@ -40,30 +40,6 @@ impl Partition {
             self.deferred.put(taken);
         }
         Ok(())
-    }
-
-    fn hand_out_record(
-        &self,
-        instance: InstanceId,
-        task: StepInstanceId,
-        token: Token,
-        effect: EffectClass,
-        at: Time,
-    ) -> Option<TaskTaken> {
-        let instance = WorkerInstance::clone(self.dispatcher.name(instance)?);
-        Some(TaskTaken { task, token, instance, effect, at })
-    }
-
-    /// The effect class of an attempt: its step's own, or what the capability declares.
-    fn class(&mut self, assignment: &Assignment) -> Result<EffectClass> {
-        let Some(requested) = self.dispatcher.requested(assignment.task) else { return Ok(EffectClass::default()) };
-        if let Some(known) = self.effects.of(&requested) {
-            return Ok(known);
-        }
-        let (namespace, capability) = (requested.namespace, requested.capability.unwrap_or(""));
-        let class = self.machine.registry().capability_effect(namespace, capability, requested.agent)?;
-        self.effects.note(requested.queue, class);
-        Ok(class)
     }
 
     /// The effect class of a task, where it is known without looking it up.
@@ -118,7 +94,7 @@ impl Partition {
         if unrecorded {
             self.deferred.take(task, token);
             let effect = self.known_effect(task).unwrap_or_default();
-            if let Some(taken) = self.hand_out_record(instance, task, token, effect, now) {
+            if let Some(taken) = hand_out_record(self, instance, task, token, effect, now) {
                 self.deferred.put(taken);
             }
         }
@@ -130,4 +106,28 @@ impl Partition {
             self.push(Command::TaskTaken(taken), Origin::Internal);
         }
     }
+}
+
+fn hand_out_record(
+    partition: &Partition,
+    instance: InstanceId,
+    task: StepInstanceId,
+    token: Token,
+    effect: EffectClass,
+    at: Time,
+) -> Option<TaskTaken> {
+    let instance = WorkerInstance::clone(partition.dispatcher.name(instance)?);
+    Some(TaskTaken { task, token, instance, effect, at })
+}
+
+/// The effect class of an attempt: its step's own, or what the capability declares.
+fn class(partition: &mut Partition, assignment: &Assignment) -> Result<EffectClass> {
+    let Some(requested) = partition.dispatcher.requested(assignment.task) else { return Ok(EffectClass::default()) };
+    if let Some(known) = partition.effects.of(&requested) {
+        return Ok(known);
+    }
+    let (namespace, capability) = (requested.namespace, requested.capability.unwrap_or(""));
+    let class = partition.machine.registry().capability_effect(namespace, capability, requested.agent)?;
+    partition.effects.note(requested.queue, class);
+    Ok(class)
 }

@@ -14,6 +14,7 @@ mod group;
 mod handout;
 mod live;
 mod open;
+mod pipeline;
 mod positions;
 mod refusal;
 mod report;
@@ -27,7 +28,7 @@ use std::{
 
 use consort_core::{Command, Machine, Reply, Taken, view::RefusedRecord};
 use consort_dispatch::{Claim, Dispatcher};
-use consort_log::{Log, LogError};
+use consort_log::LogError;
 use consort_types::{
     BlobHash, Code, Error, Locality, Result, RunId, Seq, Span, StepInstanceId, Time, Token, WorkerInstance, limits,
     worker::{Hello, Progress, ToWorker},
@@ -35,13 +36,14 @@ use consort_types::{
 
 pub(crate) use refusal::broken;
 pub use refusal::refuse_record;
+pub use views::Views;
 
 use crate::{Config, InstanceId, Observer, clock::STEP_MAX, handle::Status, observer::Observed};
-use append::InFlight;
 use deferred::DeferredRecords;
 use effects::EffectClasses;
 use group::{Group, Origin};
 use live::LiveProgress;
+use pipeline::Pipeline;
 
 /// Whom an answer is for. Chosen by whoever submits; the partition gives it back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -88,7 +90,6 @@ struct Counters {
 
 /// A partition: log, machine and dispatcher.
 pub struct Partition {
-    log: Box<dyn Log>,
     machine: Machine,
     dispatcher: Dispatcher,
     config: Config,
@@ -97,7 +98,7 @@ pub struct Partition {
     /// The last record of earlier starts.
     recovered: Seq,
     group: Group,
-    in_flight: InFlight,
+    pipeline: Pipeline,
     observed: Observed,
     deferred: DeferredRecords,
     live: LiveProgress,
@@ -133,7 +134,7 @@ impl Partition {
     /// [`Partition::commit`].
     pub fn submit(&mut self, command: Command, ticket: Option<Ticket>) {
         let origin = ticket.map_or(Origin::Internal, Origin::Ticket);
-        match self.refusal(&command).filter(|_| ticket.is_some()) {
+        match admission::refusal(self, &command).filter(|_| ticket.is_some()) {
             Some(error) => self.refuse(origin, error),
             None => self.push(command, origin),
         }
@@ -266,7 +267,7 @@ impl Partition {
     fn check_known(&mut self, hello: &Hello, locality: Locality) -> Result<()> {
         let (name, version) = (&hello.agent.name, &hello.agent.version);
         let known = self.machine.registry().knows_agent(&hello.namespace, &hello.agent, locality == Locality::Local)?;
-        let mut pending = self.group.commands().chain(self.in_flight.commands());
+        let mut pending = self.group.commands().chain(self.pipeline.commands());
         if known && !pending.any(|command| removes(command, &hello.namespace, name, version)) {
             return Ok(());
         }
@@ -377,7 +378,7 @@ impl Partition {
 
     /// Whether nothing waits to be appended, or to be applied.
     pub fn is_settled(&self) -> bool {
-        self.group.is_empty() && self.in_flight.is_empty()
+        self.group.is_empty() && self.pipeline.is_empty()
     }
 
     /// Whether records were applied since rows were last taken.
@@ -425,10 +426,10 @@ impl Partition {
     pub fn trim(&mut self, synced: Seq) {
         assert!(synced <= self.machine.applied(), "a store holds no record that was not applied");
         let before = synced.0.saturating_sub(self.config.trim_margin) + 1;
-        if self.halted.is_some() || Seq(before) <= self.log.first() {
+        if self.halted.is_some() || Seq(before) <= self.pipeline.log().first() {
             return;
         }
-        match self.log.trim(Seq(before)) {
+        match self.pipeline.trim(Seq(before)) {
             // What could not be removed now is tried again at the next trim.
             Ok(()) | Err(LogError::Io { .. }) => {}
             Err(error) => self.halt(error.into()),
@@ -442,15 +443,15 @@ impl Partition {
         Status {
             now: self.machine.now(),
             applied: self.machine.applied(),
-            log_first: self.log.first(),
-            log_last: self.log.last(),
+            log_first: self.pipeline.log().first(),
+            log_last: self.pipeline.log().last(),
             store_written: self.written,
             store_synced: Seq::ZERO,
-            log_bytes: self.log.bytes_written() - self.counters.log_bytes_before,
+            log_bytes: self.pipeline.log().bytes_written() - self.counters.log_bytes_before,
             store_bytes: 0,
             groups: self.counters.groups,
             records: self.counters.records,
-            commands_waiting: self.group.len() + self.in_flight.len(),
+            commands_waiting: self.group.len() + self.pipeline.len(),
             rows_changed: self.machine.changed(),
             tasks: self.machine.task_counts(),
             runs_active,

@@ -15,8 +15,8 @@ use consort_store::{Blobs, Store};
 use consort_types::{Locality, Result, RunId, Seq, Time};
 
 use super::{
-    Counters, Outputs, Partition, append::InFlight, deferred::DeferredRecords, effects::EffectClasses, group::Group,
-    live::LiveProgress, positions, refusal,
+    Counters, Outputs, Partition, deferred::DeferredRecords, effects::EffectClasses, group::Group, live::LiveProgress,
+    pipeline::Pipeline, positions, refusal,
 };
 use crate::{Config, Parts, backing::StoreBacking, clock::first_time, observer::Observed, write_rows};
 
@@ -42,14 +42,13 @@ impl Partition {
         let counters = Counters { log_bytes_before: log.bytes_written(), ..Counters::default() };
         let mut partition = Self {
             written: machine.applied(),
-            log,
+            pipeline: Pipeline::new(log),
             machine,
             dispatcher: Dispatcher::new(),
             config,
             start: incarnation,
             recovered,
             group: Group::default(),
-            in_flight: InFlight::default(),
             observed: Observed::default(),
             deferred: DeferredRecords::default(),
             live: LiveProgress::default(),

@@ -15,7 +15,7 @@ use consort_types::{
 
 use super::{
     Partition,
-    admission::Admission,
+    admission::{self, Admission},
     group::{Origin, Report},
 };
 use crate::InstanceId;
@@ -46,7 +46,7 @@ impl Partition {
         if let Err(error) = report.check() {
             return self.refuse_report(&about, error);
         }
-        match self.admit(about, &report) {
+        match admission::admit(self, about, &report) {
             Ok(Admission::Taken) => {}
             Ok(Admission::Repeated) => return,
             Err(error) => {

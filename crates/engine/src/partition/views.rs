@@ -11,14 +11,24 @@ use consort_types::{
 
 use super::Partition;
 
+/// What operators and clients see of a partition.
+pub struct Views<'a>(&'a mut Partition);
+
 impl Partition {
+    /// What operators and clients see of agents, queues and limits.
+    pub fn views(&mut self) -> Views<'_> {
+        Views(self)
+    }
+}
+
+impl Views<'_> {
     /// The agents of a namespace that were asked for: every declared version, connected or not, by name and version.
-    pub fn agent_views(&mut self, namespace: &str, filter: &AgentFilter, now: Time) -> Result<Vec<AgentView>> {
-        let now = self.clock.max(now);
+    pub fn agents(&mut self, namespace: &str, filter: &AgentFilter, now: Time) -> Result<Vec<AgentView>> {
+        let now = self.0.clock.max(now);
         let text = filter.text.as_deref().map(str::to_lowercase);
         let (mut views, mut cursor) = (Vec::new(), None::<String>);
         loop {
-            let page = self.machine()?.registry().agents(namespace, cursor.as_deref(), limits::PAGE_ITEMS_MAX)?;
+            let page = self.0.machine()?.registry().agents(namespace, cursor.as_deref(), limits::PAGE_ITEMS_MAX)?;
             for known in page.items {
                 if !fits(filter, text.as_deref(), &known) {
                     continue;
@@ -38,7 +48,7 @@ impl Partition {
     fn agent_view(&self, namespace: &str, known: consort_core::view::AgentView, now: Time) -> AgentView {
         let consort_core::view::AgentView { declaration, since, weight, draining } = known;
         let (name, version) = (&declaration.name, &declaration.version);
-        let seen = self.dispatcher.observed(namespace, name, version, now, self.config.heartbeat_timeout);
+        let seen = self.0.dispatcher.observed(namespace, name, version, now, self.0.config.heartbeat_timeout);
         AgentView {
             declaration,
             health: seen.health,
@@ -53,29 +63,29 @@ impl Partition {
     }
 
     /// The queues of a namespace, by what they ask for.
-    pub fn queue_views(&mut self, namespace: &str, now: Time) -> Vec<QueueView> {
-        let now = self.clock.max(now);
-        self.dispatcher.queue_views(namespace, now)
+    pub fn queues(&mut self, namespace: &str, now: Time) -> Vec<QueueView> {
+        let now = self.0.clock.max(now);
+        self.0.dispatcher.queue_views(namespace, now)
     }
 
     /// The limits of a namespace, by scope.
-    pub fn limit_views(&self, namespace: &str) -> Vec<LimitView> {
-        self.dispatcher.limit_views(namespace)
+    pub fn limits(&self, namespace: &str) -> Vec<LimitView> {
+        self.0.dispatcher.limit_views(namespace)
     }
 
     /// The capability that a task asks for.
     pub fn capability_of(&self, task: StepInstanceId) -> Option<String> {
-        self.dispatcher.requested(task)?.capability.map(str::to_owned)
+        self.0.dispatcher.requested(task)?.capability.map(str::to_owned)
     }
 
     /// Grows whenever something changes that agents are shown with.
     pub fn agents_revision(&self) -> u64 {
-        self.dispatcher.revision()
+        self.0.dispatcher.revision()
     }
 
     /// The end of what the attempts of a run have said.
     pub fn tail(&self, run: RunId) -> Vec<Progress> {
-        self.live.tail(run)
+        self.0.live.tail(run)
     }
 }
 

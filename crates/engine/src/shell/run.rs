@@ -188,7 +188,7 @@ impl Loop {
         };
         self.deliver(outputs);
         if self.shared.subscriptions.any() {
-            self.shared.subscriptions.changed(Topic::Agents, self.partition.agents_revision());
+            self.shared.subscriptions.changed(Topic::Agents, self.partition.views().agents_revision());
         }
         self.serve();
         self.write_back();
@@ -218,7 +218,7 @@ impl Loop {
                 // What was said until now is in the tail: the subscriber must not hear it twice.
                 self.partition.take_live().into_iter().for_each(|live| self.shared.subscriptions.live(live));
                 let tail = match subscribing.topic() {
-                    Topic::Run(run) => self.partition.tail(run),
+                    Topic::Run(run) => self.partition.views().tail(run),
                     Topic::Agents => Vec::new(),
                 };
                 // The receiver may have been dropped.

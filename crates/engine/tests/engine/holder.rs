@@ -58,7 +58,7 @@ fn assert_refused(world: &mut World, liar: InstanceId, task: StepInstanceId, tok
         assert!(fenced, "{report:?}: {told:?}");
         assert_eq!((world.records(), world.applied()), (records, applied), "{report:?} left a record");
     }
-    assert!(world.partition.tail(task.run).is_empty(), "nothing of it is shown");
+    assert!(world.partition.views().tail(task.run).is_empty(), "nothing of it is shown");
 }
 
 fn taken() -> (World, InstanceId, TaskOffer) {
@@ -311,6 +311,6 @@ fn a_queue_says_where_the_built_in_agents_are() {
     world.ask(Command::RegisterAgent(RegisterAgent::new("home", &declared, Locality::Local))).unwrap();
     world.attach(&Hello { namespace: "home".into(), ..hello(declared, 1, Vec::new()) }, Locality::Local);
     world.start(1);
-    let reason = world.partition.queue_views(NS, world.now)[0].reason.clone().unwrap();
+    let reason = world.partition.views().queues(NS, world.now)[0].reason.clone().unwrap();
     assert_eq!(reason, "no instance has the capability `x`; the built-in agents serve the namespace `home`");
 }

@@ -109,7 +109,7 @@ fn a_full_queue_is_full_after_a_restart() {
 }
 
 fn health(world: &mut World) -> (Health, Option<String>) {
-    let views = world.partition.agent_views(NS, &AgentFilter::default(), world.now).unwrap();
+    let views = world.partition.views().agents(NS, &AgentFilter::default(), world.now).unwrap();
     (views[0].health, views[0].reason.clone())
 }
 
@@ -172,7 +172,7 @@ fn timeouts_count_as_expired_and_against_the_instance() {
         world.told(instance);
         world.pass(Span::from_millis(5));
     }
-    let views = world.partition.agent_views(NS, &AgentFilter::default(), world.now).unwrap();
+    let views = world.partition.views().agents(NS, &AgentFilter::default(), world.now).unwrap();
     assert_eq!((views[0].health, views[0].skills[0].expired), (Health::Unhealthy, 5));
 }
 
@@ -185,7 +185,7 @@ fn lost_attempts_are_told_from_unknown_ones() {
         world.one(instance);
         world.partition.detach(instance, world.now);
         world.step();
-        let views = world.partition.agent_views(NS, &AgentFilter::default(), world.now).unwrap();
+        let views = world.partition.views().agents(NS, &AgentFilter::default(), world.now).unwrap();
         let skill = &views[0].skills[0];
         assert_eq!((skill.lost, skill.unknown), (u64::from(!unknown), u64::from(unknown)), "{effect:?}");
         assert_eq!((views[0].health, views[0].instances.len()), (Health::Lost, 0));
@@ -213,7 +213,7 @@ fn agents_are_found_by_what_is_asked_for() {
     let mut world = World::new();
     world.join(X, Locality::Remote);
     let find = |world: &mut World, filter: AgentFilter| -> Vec<String> {
-        let views = world.partition.agent_views(NS, &filter, world.now).unwrap();
+        let views = world.partition.views().agents(NS, &filter, world.now).unwrap();
         views.into_iter().map(|view| view.declaration.name).collect()
     };
     let some = |text: &str| Some(text.to_owned());

@@ -147,7 +147,7 @@ impl Process {
 
     /// Groups leave for a log that is far.
     fn send_groups(&self, ctx: &mut Context) {
-        let sent = ctx.host.control.service().map_or(0, |mut service| service.take_sent());
+        let sent = ctx.host.far.as_ref().map_or(0, |far| far.service().take_sent());
         for _ in 0..sent {
             let late = ctx.now < self.slow_until || (!ctx.is_quiescent() && ctx.random.chance(ctx.faults.late));
             let latency = if late { ctx.random.span(10_000, 30 * SECOND) } else { ctx.random.span(100, 20_000) };
@@ -333,7 +333,7 @@ impl Process {
 
 /// A group arrives at a log that is far, whether its process still lives or not.
 pub(crate) fn log_arrival(ctx: &mut Context) -> Checked {
-    let arrival = ctx.host.control.service().and_then(|mut service| service.arrive());
+    let arrival = ctx.host.far.as_ref().and_then(|far| far.service().arrive());
     match arrival {
         Some(Arrival::Appended) => {
             let latency = ctx.random.span(100, 20_000);
@@ -347,8 +347,8 @@ pub(crate) fn log_arrival(ctx: &mut Context) -> Checked {
 
 /// The answer of a log that is far arrives.
 pub(crate) fn log_answer(ctx: &mut Context) -> Checked {
-    if let Some(mut service) = ctx.host.control.service() {
-        service.answer();
+    if let Some(far) = &ctx.host.far {
+        far.service().answer();
     }
     ctx.wake(10);
     Ok(())
