@@ -54,9 +54,9 @@ impl health_server::Health for Health {
     /// The state at once, and again whenever it has changed.
     async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let known = SERVICES.contains(&request.into_inner().service.as_str());
-        let states = stream::unfold((self.engine.clone(), None), move |(engine, said)| async move {
+        let states = stream::unfold((self.engine.clone(), None), move |(engine, last)| async move {
             let mut now = if known { serving(&engine).await } else { ServingStatus::ServiceUnknown };
-            while Some(now) == said {
+            while Some(now) == last {
                 tokio::time::sleep(LOOK).await;
                 now = if known { serving(&engine).await } else { ServingStatus::ServiceUnknown };
             }

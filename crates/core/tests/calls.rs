@@ -1,7 +1,7 @@
 //! Requests of tasks and steps: calls with options, people's decisions, routes, traces.
 //!
-//! For: the journal's requests and the words about them, through the door of the machine. Not for: the course of a run
-//! (`scenarios`), nor for journals as such (`tasks`).
+//! For: the journal's requests and the words about them, through the public interface of the machine. Not for: the
+//! course of a run (`scenarios`), nor for journals as such (`tasks`).
 //! Invariant: every test ends with the checks of `World::verify`.
 
 #[allow(dead_code, reason = "each test file uses its part of the harness")]

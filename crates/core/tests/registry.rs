@@ -1,7 +1,7 @@
 //! Agents and limits: declarations, settings by operators, and which of them last.
 //!
-//! For: versions side by side, draining, weights, removal, limits, through the door of the machine. Not for: which
-//! instance gets a task (the dispatcher decides).
+//! For: versions side by side, draining, weights, removal, limits, through the public interface of the machine. Not
+//! for: which instance gets a task (the dispatcher decides).
 //! Invariant: every test ends with the checks of `World::verify`.
 
 #[allow(dead_code, reason = "each test file uses its part of the harness")]

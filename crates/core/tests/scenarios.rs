@@ -1,6 +1,6 @@
 //! Scenarios of the machine: given a workflow, when this happens, then the state is this.
 //!
-//! For: the rules of runs and steps, through the door that the engine uses. Not for: durability or speed.
+//! For: the rules of runs and steps, through the interface that the engine uses. Not for: durability or speed.
 //! Invariant: every scenario ends with the checks of `World::verify`.
 
 #[allow(dead_code, reason = "each test file uses its part of the harness")]

@@ -1,6 +1,7 @@
 //! Tasks and what hangs on them: tokens, journals, calls, child runs, blobs, limits.
 //!
-//! For: laws 2, 3, 8, 10 and 13 through the door of the machine. Not for: the course of a run (`scenarios`).
+//! For: laws 2, 3, 8, 10 and 13 through the public interface of the machine. Not for: the course of a run
+//! (`scenarios`).
 //! Invariant: every test ends with the checks of `World::verify`.
 
 #[allow(dead_code, reason = "each test file uses its part of the harness")]

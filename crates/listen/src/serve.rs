@@ -1,7 +1,7 @@
 //! One listener for HTTP/1.1, HTTP/2 and gRPC.
 //!
 //! For: telling the protocols apart, and keeping a slow, silent, dead or greedy peer from costing more than its own
-//! connection. Not for: what is asked over it (the doors' matter).
+//! connection. Not for: the requests on it (the doors handle them).
 //! Invariant: the protocol of a connection is known by its first bytes, and a gRPC call by its content type; an idle
 //! connection ends soon, and when the loop is to stop, it ends within its time limit.
 

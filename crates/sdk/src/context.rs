@@ -28,7 +28,7 @@ thread_local! {
     static INSIDE: Cell<usize> = const { Cell::new(0) };
 }
 
-/// The door from a task's code to the engine. Cheap to clone.
+/// The interface of a task's code to the engine. Cheap to clone.
 ///
 /// # How journaled code behaves [`run`](Self::run), [`call`](Self::call), [`sleep`](Self::sleep),
 /// [`wait_signal`](Self::wait_signal) and [`wait_approval`](Self::wait_approval) each make an entry in the task's

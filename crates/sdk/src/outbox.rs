@@ -22,7 +22,7 @@ use tokio::{
 /// How long a last report is kept after it was handed over: far longer than a group of the log takes.
 const KEPT_FOR: Duration = Duration::from_secs(10);
 
-/// A place on a connection, once there is one.
+/// A permit to send one message on a connection, once there is one.
 pub(crate) type Place = dyn Future<Output = Result<OwnedPermit<FromWorker>, SendError<()>>> + Send;
 
 /// See the module.
@@ -139,7 +139,7 @@ impl Outbox {
         loop {
             let opened = self.opened.notified();
             tokio::pin!(opened);
-            // Registered before the look at the sender, so that no opening in between is missed.
+            // Registered before the sender is read, so that no opening in between is missed.
             opened.as_mut().enable();
             let sender = self.line.lock().sender.clone();
             if let Some(sender) = sender {
@@ -153,19 +153,19 @@ impl Outbox {
         }
     }
 
-    /// Puts a last report into its place.
+    /// Sends a last report by its permit.
     pub(crate) fn hand_over(&self, place: Permit<'_, FromWorker>, report: FromWorker) {
         let mut line = self.line.lock();
         place.send(report.clone());
         line.keep(report);
     }
 
-    /// The attempts whose last reports the connections before may have lost.
+    /// The attempts whose last reports earlier connections may have lost.
     pub(crate) fn unconfirmed(&self) -> Vec<(StepInstanceId, Token)> {
         self.line.lock().kept.iter().filter_map(|(_, report)| report.attempt()).collect()
     }
 
-    /// Takes the last reports that the connections before may have lost, oldest first.
+    /// Takes the last reports that earlier connections may have lost, oldest first.
     pub(crate) fn take_unconfirmed(&self) -> VecDeque<FromWorker> {
         let mut line = self.line.lock();
         line.kept_bytes = 0;

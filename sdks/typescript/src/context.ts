@@ -72,7 +72,7 @@ export interface Approval {
 type Settled<T extends readonly unknown[]> = { -readonly [K in keyof T]: Awaited<T[K]> };
 
 /**
- * The door from a task's code to Consort.
+ * The interface of a task's code to Consort.
  *
  * `run`, `call`, `sleep`, `waitSignal` and `waitApproval` each make an entry in the task's journal. The code may be
  * left at any `await` and started again, by a retry, a crash or because it only waits (it parks); then what is recorded

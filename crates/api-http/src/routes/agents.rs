@@ -50,11 +50,11 @@ async fn show(request: RequestContext<ShowAgent>) -> Handled<ShowAgent> {
 async fn watch(request: RequestContext<WatchAgents>) -> Handled<WatchAgents> {
     let watch = request.engine().watch_agents(&request.namespace, filter(&request.params)).await?;
     let lists = stream::unfold(watch, |mut watch| async move { watch.next().await.map(|list| (list, watch)) });
-    let said = lists.map(|list| match list {
+    let events = lists.map(|list| match list {
         Ok(agents) => AgentsEvent::Agents(convert::items(agents, convert::agent)),
         Err(error) => AgentsEvent::Error(Problem::from(error).document()),
     });
-    Ok(ResponseBody::Raw(events::stream(said.map(|event| (event, None)), request.closing)))
+    Ok(ResponseBody::Raw(events::stream(events.map(|event| (event, None)), request.closing)))
 }
 
 async fn drain(request: RequestContext<DrainAgent>) -> Handled<DrainAgent> {

@@ -1,6 +1,6 @@
 //! One helper for all scenarios: a workflow, a script of what happens, and the state after it.
 //!
-//! For: testing the machine through its door. Not for: engines, clocks or threads.
+//! For: testing the machine through its public interface. Not for: engines, clocks or threads.
 //! Invariant: every scenario is also a test of law 4: its log folded again, whole and in parts, gives the same bytes.
 
 use std::{

@@ -202,7 +202,7 @@ class _Log(_Adapter):
 
 
 class TaskContext:
-    """The door from a task's code to Consort.
+    """The interface of a task's code to Consort.
 
     `run`, `call`, `sleep`, `wait_signal` and `wait_approval` each make an entry in the task's journal. The code may be
     dropped wherever it waits for one and started again, by a retry, a crash or because it only waits (it *parks*);
