@@ -7,6 +7,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use consort_engine::{Handle, Parts, Status};
+use consort_log::Overlapped;
 use consort_log_file::{FileLog, LockFile};
 use consort_sdk::Worker;
 use consort_store::{Blobs, Store};
@@ -224,7 +225,7 @@ async fn open_parts(folder: &DataFolder) -> Result<Parts> {
     let log = log.await.map_err(|error| broken(&error))?;
     let store = Arc::new(store.await.map_err(|error| broken(&error))??);
     let (rows, blobs): (Arc<dyn Store>, Arc<dyn Blobs>) = (store.clone(), store);
-    let log: Box<dyn consort_log::Log> = Box::new(log?);
-    let log = if std::env::var_os("NO_OVERLAP").is_some() { log } else { Box::new(consort_log::Overlapped::new(log)) };
+    // While a group is synced, the loop applies the one before and gathers the next.
+    let log = Box::new(Overlapped::new(Box::new(log?)));
     Ok(Parts { log, store: rows, blobs })
 }
