@@ -1,7 +1,7 @@
 //! What is checked before a command goes to the log.
 //!
-//! For: refusing documents that the core could not read back. Not for: names and texts (each command checks its own), nor
-//! for rules that need the state (the machine checks those when it applies the record).
+//! For: refusing documents that the core could not read back. Not for: names and texts (each command checks its own),
+//! or rules that need the state (the machine checks those when it applies the record).
 //! Invariant: a document that passes here parses wherever it is read later.
 
 use std::fmt;
@@ -34,17 +34,9 @@ fn refusal(what: &str, error: &serde_json::Error) -> Error {
     Error::new(Code::BadJson, format!("the {what} is not JSON: {text}")).hint("send one JSON document in UTF-8")
 }
 
-/// Checks a payload that stands inline; one that is a reference was checked when its bytes came in.
+/// Checks an inline payload; a reference to a blob needs no check, since the blob's bytes were checked when stored.
 pub(crate) fn check_payload(what: &str, payload: &Payload) -> Result<()> {
     payload.bytes().map_or(Ok(()), |bytes| check_document(what, bytes))
-}
-
-/// Cuts a text at a limit, between two characters.
-pub(crate) fn cut(text: &mut String, max: usize) {
-    if text.len() > max {
-        let end = (0..=max).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-        text.truncate(end);
-    }
 }
 
 const TOO_DEEP: &str = "nested too deep";
@@ -142,12 +134,5 @@ mod tests {
         }
         let large = vec![b' '; limits::PAYLOAD_BYTES_MAX + 1];
         assert_eq!(check_document("input", &large).unwrap_err().code, Code::PayloadTooLarge);
-    }
-
-    #[test]
-    fn texts_are_cut_between_characters() {
-        let mut text = "aéb".to_owned();
-        cut(&mut text, 2);
-        assert_eq!(text, "a");
     }
 }

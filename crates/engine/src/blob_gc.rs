@@ -18,7 +18,7 @@ struct Marks {
     marked: BTreeSet<BlobHash>,
 }
 
-/// The garbage collection of a partition's blobs: which are pinned, and which are marked for deletion. Clones are the same.
+/// The garbage collection of a partition's blobs: which are pinned, and which are marked for deletion. Clones share it.
 #[derive(Clone)]
 pub struct BlobGc {
     blobs: Arc<dyn Blobs>,
@@ -79,7 +79,7 @@ impl BlobGc {
 
     /// Deletes a blob that is still marked; returns whether it did.
     pub fn delete_marked(&self, hash: BlobHash) -> Result<bool> {
-        // The lock is held over the deletion: who pins the blob meanwhile waits, and then puts it anew.
+        // The lock is held during the deletion: a concurrent pin of the blob waits, and then stores the blob again.
         let mut marks = self.marks();
         if !marks.marked.remove(&hash) {
             return Ok(false);

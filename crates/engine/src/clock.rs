@@ -2,16 +2,16 @@
 //!
 //! For: the time that a driver of a [`crate::Partition`] passes in. Log time never goes back, so following the wall
 //! clock alone has a price: a wall clock that was wrong for one moment, or was set back, would stop every timer until
-//! it has caught up. Here log time always goes on with the steady clock, and the wall clock only corrects it.
+//! it has caught up. Here log time always advances with the steady clock, and the wall clock only corrects it.
 //! Not for: reading clocks (the shell and the simulator do).
-//! Invariant: log time never goes back, and while a process runs it goes on at least as fast as the steady clock,
+//! Invariant: log time never goes back, and while a process runs it advances at least as fast as the steady clock,
 //! less one part in [`SLOWER`].
 
 use std::mem;
 
 use consort_types::{Span, Time, limits};
 
-/// While log time leads the wall clock it goes on slower by one part in so many, until the wall clock has caught up.
+/// While log time leads the wall clock it advances slower by one part in this many, until the wall clock has caught up.
 const SLOWER: u64 = 100;
 /// What the wall clock may be ahead to be followed at once. A lead of log time beyond it is announced.
 pub(crate) const STEP_MAX: Span = Span::from_secs(limits::CLOCK_STEP_SECONDS_MAX);
@@ -94,7 +94,7 @@ impl Clock {
         self.log
     }
 
-    /// By how much log time goes on slower than the steady clock, so that the wall clock catches up.
+    /// By how much less log time advances than the steady clock, so that the wall clock catches up.
     fn slower(&mut self, elapsed: u64, lead: u64) -> u64 {
         if lead == 0 {
             self.remainder = 0;
@@ -171,7 +171,7 @@ mod tests {
     const HOUR: u64 = 3_600 * SECOND;
     const START: u64 = 1_790_000_000 * SECOND;
 
-    /// Two clocks that go on together until the wall clock is set.
+    /// Two clocks that advance together until the wall clock is set.
     struct Clocks {
         steady: u64,
         offset: i64,

@@ -22,7 +22,7 @@ pub struct Parts {
 /// The waits and amounts of a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// How long the tasks of an instance that is gone wait for it to come back.
+    /// How long the tasks of a disconnected instance are kept for it to reconnect, before they go to other instances.
     pub grace: Span,
     /// How long a remote instance that holds tasks may be silent before it counts as gone.
     pub heartbeat_timeout: Span,

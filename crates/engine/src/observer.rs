@@ -1,7 +1,7 @@
-//! What the loop tells as it happens.
+//! What the loop reports as it happens.
 //!
-//! For: telemetry, which hangs on it: how long the log takes, how long a group takes to apply, what is handed out and how
-//! attempts end. Not for: deciding anything, or for what has to be durable (the history of a run has that).
+//! For: telemetry, which is an observer: how long the log takes, how long a group takes to apply, what is handed out
+//! and how attempts end. Not for: deciding anything, or for what has to be durable (the history of a run has that).
 //! Invariant: an observer changes nothing, and where there is none nothing is measured or allocated.
 
 use std::{fmt, sync::Arc};

@@ -37,7 +37,7 @@ mod tests {
         let ids = RunIds::new();
         let made: Vec<RunId> = [9, 1, 5].map(|chance| ids.next(Time(7_000_999), chance)).into();
         assert!(made.is_sorted() && made[0] < made[1] && made[1] < made[2], "{made:?}");
-        assert!(ids.next(Time(7_001_000), 0) > made[2], "the next millisecond begins anew");
+        assert!(ids.next(Time(7_001_000), 0) > made[2], "the next millisecond begins again");
         assert!(ids.next(Time(6_000_000), 3) < made[0], "a clock that was set back is followed");
     }
 }

@@ -1,8 +1,8 @@
 //! Many runs at once.
 //!
-//! For: acting on every run that a filter finds. Not for: anything that one command could do: each run is a command by
-//! itself, and answered by itself.
-//! Invariant: a request acts on a bounded number of runs and says where to go on.
+//! For: acting on every run that a filter matches. Not for: atomic changes: each run gets a command, and a result, of
+//! its own.
+//! Invariant: a request acts on a bounded number of runs and returns the cursor of the next request.
 
 use consort_types::{Error, Result, RunId, limits};
 use futures::{StreamExt as _, stream};
@@ -12,7 +12,7 @@ use crate::view::RunFilter;
 
 /// Commands that wait for the log at once: they share its groups.
 const AT_ONCE: usize = 64;
-/// Pages that are looked at for runs before the answer says where to go on.
+/// Pages of runs that one request reads at most before it returns a cursor.
 const PAGES_MAX: usize = 10;
 
 /// What is done to each run.
@@ -22,7 +22,7 @@ pub enum BulkAction {
     Cancel,
     /// Hold its tasks back.
     Pause,
-    /// Let it go on.
+    /// Resume it.
     Resume,
     /// Delete it; it must have ended.
     Delete,
@@ -39,13 +39,13 @@ pub struct BulkRequest {
     pub reason: String,
     /// How many runs at most, 1 to [`limits::BULK_RUNS_MAX`]; without it, [`limits::PAGE_ITEMS_DEFAULT`].
     pub limit: Option<usize>,
-    /// Where to go on.
+    /// The cursor that an earlier request returned; without it, from the first run.
     pub cursor: Option<String>,
     /// Only say which runs are meant.
     pub dry_run: bool,
 }
 
-/// What became of one run.
+/// The outcome for one run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BulkItem {
     /// The run.
@@ -54,12 +54,12 @@ pub struct BulkItem {
     pub done: Result<bool>,
 }
 
-/// What became of a bulk request.
+/// The outcome of a bulk request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BulkResult {
     /// Each run that was meant.
     pub results: Vec<BulkItem>,
-    /// The cursor with which to go on; `None` where no more runs are meant.
+    /// The cursor of the next request; `None` where no further run matches.
     pub next: Option<String>,
 }
 
@@ -67,7 +67,7 @@ impl Handle {
     /// Does the same to every run that a filter finds, at most [`limits::BULK_RUNS_MAX`] of them.
     ///
     /// # Errors
-    /// Where the request means nothing; what one run refuses stands in the result.
+    /// Where the request is invalid. A run that refuses the action is not an error: its refusal is in the result.
     pub async fn bulk(&self, namespace: &str, request: BulkRequest) -> Result<BulkResult> {
         let limit = page_items(request.limit, limits::BULK_RUNS_MAX)?;
         let (found, next) = self.meant(namespace, &request, limit).await?;
@@ -83,7 +83,7 @@ impl Handle {
         Ok(BulkResult { results, next })
     }
 
-    /// The runs that are meant, and where to go on.
+    /// The runs that match, and the cursor behind them.
     async fn meant(
         &self,
         namespace: &str,

@@ -34,19 +34,20 @@ pub(crate) use partition_client::PartitionClient;
 
 use crate::{Config, Observer, Parts};
 
-/// How many items a listing gives, where so many are asked for and `max` is the most.
+/// How many items a page has: the requested number, which must be from 1 to `max`, or the default.
 fn page_items(limit: Option<usize>, max: usize) -> Result<usize> {
     match limit {
         None => Ok(limits::PAGE_ITEMS_DEFAULT),
         Some(limit) if (1..=max).contains(&limit) => Ok(limit),
         Some(limit) => {
             let message = format!("`limit` is `{limit}`, but must be a number from 1 to {max}");
-            Err(Error::new(Code::BadRequest, message).hint("ask for less, and go on with the cursor of the answer"))
+            let hint = "request fewer items, and continue with the cursor of the answer";
+            Err(Error::new(Code::BadRequest, message).hint(hint))
         }
     }
 }
 
-/// The only way into the engine: namespaces are looked up to the partitions that have them. Clones are the same handle; the
+/// The only way into the engine: it looks a namespace up to the partition that has it. Clones are the same handle; the
 /// partitions stop when the last one is dropped.
 #[derive(Clone)]
 pub struct Handle {

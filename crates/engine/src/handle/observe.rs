@@ -1,7 +1,7 @@
 //! Looking at agents, queues and limits.
 //!
 //! For: listings, and following agents. Not for: what operators say about them (see `registry`).
-//! Invariant: following costs nothing where nothing changes, and nothing at all where nobody follows.
+//! Invariant: a follower costs nothing while nothing changes; without followers a change costs nothing either.
 
 use std::time::{Duration, Instant};
 
@@ -31,7 +31,7 @@ impl Handle {
             .await?
     }
 
-    /// The queues in which tasks wait, or waited in the last minute, by what the tasks ask for.
+    /// The queues in which tasks wait, or waited in the last minute, by what the tasks require.
     pub async fn queues(&self, namespace: &str) -> Result<Vec<QueueView>> {
         Name::check("namespace", namespace)?;
         let namespace = namespace.to_owned();

@@ -82,7 +82,7 @@ impl Handle {
         self.of(&command.namespace).done(Command::PauseRun(command), None).await
     }
 
-    /// Lets a paused run go on.
+    /// Resumes a paused run.
     pub async fn resume(&self, namespace: &str, run: RunId) -> Result<()> {
         let command = PauseRun { namespace: namespace.to_owned(), run, paused: false };
         self.of(&command.namespace).done(Command::PauseRun(command), None).await

@@ -95,7 +95,7 @@ impl PartitionClient {
         placed.await.map_err(|_| shell::stopping())?
     }
 
-    /// As [`PartitionClient::admit`], for a document where it stands.
+    /// As [`PartitionClient::admit`], but replaces the document in place.
     pub(super) async fn admit_in(&self, what: &'static str, document: &mut Payload) -> Result<Option<Pin>> {
         let (placed, pin) = self.admit(what, std::mem::take(document)).await?;
         *document = placed;

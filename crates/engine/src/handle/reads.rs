@@ -90,7 +90,7 @@ impl Handle {
     /// # Errors
     /// [`Code::TaskNotFound`] where nothing does.
     pub async fn inbox_item(&self, namespace: &str, task: StepInstanceId) -> Result<InboxView> {
-        // A page begins at its cursor: the first item is the one that is asked for, or it is not there.
+        // A page begins at its cursor: the requested item is the first one, or it does not exist.
         let page = self.inbox(namespace, Some(task.to_string()), 1).await?;
         page.items.into_iter().find(|item| item.task == task).ok_or_else(|| {
             Error::new(Code::TaskNotFound, format!("nothing waits in the inbox as `{task}`"))
@@ -210,7 +210,7 @@ impl Handle {
         Ok(view::compare((left, &lefts), (right, &rights)))
     }
 
-    /// Page by page, so that the loop goes on in between.
+    /// The whole journal of a run, read page by page, so that the loop appends groups in between.
     async fn whole_journal(&self, namespace: &str, run: RunId) -> Result<Vec<JournalView>> {
         let mut journal: Vec<JournalView> = Vec::new();
         loop {
@@ -238,7 +238,7 @@ impl Handle {
     }
 }
 
-/// A name that is asked for; one that is too long for any is refused.
+/// A name from a request; one that is longer than any name may be is refused.
 fn named(what: &str, name: &str) -> Result<String> {
     Name::check_size(what, name)?;
     Ok(name.to_owned())

@@ -1,8 +1,7 @@
-//! What operators say about agents and limits.
+//! What operators set for agents and limits.
 //!
 //! For: draining, weighing and removing agents, and limits on tasks. Not for: looking at them.
-//! Invariant: what is said is durable, and stands through restarts and whatever agents declare, until something else
-//! is said.
+//! Invariant: a setting is durable: it survives restarts and new declarations of agents, until an operator changes it.
 
 use consort_core::{
     Command,
@@ -34,7 +33,7 @@ impl Handle {
     }
 
     /// Gives a version of an agent a share of the work beside its other versions, from 0 (nothing) to
-    /// [`consort_types::limits::AGENT_WEIGHT_MAX`]; a version has 100 where nothing is said.
+    /// [`consort_types::limits::AGENT_WEIGHT_MAX`]; the default is 100.
     ///
     /// # Errors
     /// [`Code::AgentNotFound`] where no such agent has joined, [`Code::LimitReached`] where the weight is too large.
@@ -42,8 +41,8 @@ impl Handle {
         self.set_agent(namespace, name, Some(version), AgentChange::Weight(weight)).await
     }
 
-    /// Forgets a version of an agent, or every version, with what was said about it. By `force` also where instances of
-    /// it are connected: they are told to finish, and let go; what they hold goes to others after the grace.
+    /// Forgets a version of an agent, or every version, with its settings. With `force` also while instances of it are
+    /// connected: they are told to finish and are disconnected; their tasks go to other instances after the grace.
     ///
     /// # Errors
     /// [`Code::AgentNotFound`] where no such agent has joined, [`Code::AgentConnected`] where instances are connected.

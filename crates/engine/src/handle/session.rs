@@ -1,13 +1,14 @@
 //! A worker's side of the engine: one session for each instance.
 //!
 //! For: joining, taking tasks, reporting, leaving. Not for: running agents (the `worker` crate does).
-//! Invariant: a session that is dropped leaves by itself, so no task stays with nobody.
+//! Invariant: a session that is dropped detaches its instance, so no task stays assigned to a session that has ended.
 
 use std::{collections::VecDeque, mem, sync::Arc};
 
 use consort_core::{Command, command::RegisterAgent};
 use consort_types::{
     Code, Error, Result, WorkerInstance, limits,
+    text::truncate,
     worker::{AgentDeclaration, FromWorker, Hello, JournalEntry, JournalRequest, ToWorker},
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -15,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use super::{Handle, PartitionClient, contracts::Contracts};
 use crate::{
     Attached, InstanceId, Locality, Partition,
-    admit::{check_document, cut},
+    admit::check_document,
     blob_gc::Pin,
     shell::{self, Message},
 };
@@ -111,9 +112,9 @@ impl Drop for Session {
 }
 
 impl SessionSender {
-    /// Reports; waits where too many of the instance's reports wait already. Returns when the report is
-    /// on its way, not when it is durable: a refusal comes back as [`ToWorker::Refused`]. Large outputs are put into the
-    /// blob store first. An output that does not fit what the agent declares is reported as a failure.
+    /// Reports; waits where too many of the instance's reports are queued already. Returns when the report is queued,
+    /// not when it is durable: a refusal arrives later as [`ToWorker::Refused`]. Large outputs are put into the blob
+    /// store first. An output that does not match the agent's declared schema is reported as a failure.
     ///
     /// # Errors
     /// Where the report itself is not acceptable (not JSON, too large, nested too deep) or the engine has stopped.
@@ -178,11 +179,11 @@ fn shorten(report: &mut FromWorker) {
     match report {
         FromWorker::Fail { error, .. }
         | FromWorker::Record { entry: JournalEntry { result: Some(Err(error)), .. }, .. } => {
-            cut(&mut error.message, limits::ERROR_MESSAGE_BYTES_MAX);
-            cut_some(error.hint.as_mut());
+            truncate(&mut error.message, limits::ERROR_MESSAGE_BYTES_MAX);
+            truncate_some(error.hint.as_mut());
             own_code(error);
         }
-        FromWorker::Heartbeat { progress, .. } => cut_some(progress.as_mut()),
+        FromWorker::Heartbeat { progress, .. } => truncate_some(progress.as_mut()),
         _ => {}
     }
 }
@@ -195,9 +196,9 @@ fn own_code(error: &mut Error) {
 }
 
 /// Cuts a text that an agent wrote, where there is one, at the limit for such texts.
-fn cut_some(text: Option<&mut String>) {
+fn truncate_some(text: Option<&mut String>) {
     if let Some(text) = text {
-        cut(text, limits::ERROR_MESSAGE_BYTES_MAX);
+        truncate(text, limits::ERROR_MESSAGE_BYTES_MAX);
     }
 }
 
@@ -242,7 +243,7 @@ impl Handle {
     ) -> Result<Session> {
         let partition = self.of(&hello.namespace);
         let held = hello.held.clone();
-        cut(&mut hello.client, limits::NAME_BYTES_MAX);
+        truncate(&mut hello.client, limits::NAME_BYTES_MAX);
         let (outbox, inbox) = mpsc::channel(limits::MESSAGES_WAITING_MAX);
         let (reply, answer) = oneshot::channel();
         let hello = Box::new(hello);

@@ -57,7 +57,7 @@ pub struct ForkRequest {
     pub namespace: String,
     /// The run to take outcomes from.
     pub from: RunId,
-    /// The top-level step from which to run anew; without one, everything that has not completed.
+    /// The top-level step from which to run again; without one, every step that has not completed.
     pub step: Option<String>,
     /// Another input; without one, the old run's.
     pub input: Option<Payload>,

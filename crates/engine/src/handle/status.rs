@@ -37,7 +37,7 @@ pub struct Status {
     pub commands_waiting: usize,
     /// Changed rows in memory that were not handed to the store yet.
     pub rows_changed: usize,
-    /// Tasks by what became of them.
+    /// Tasks, counted by their state.
     pub tasks: TaskCounts,
     /// Runs that have not ended.
     pub runs_active: u64,

@@ -69,7 +69,7 @@ impl Handle {
 }
 
 impl Watch {
-    /// Where the watcher is: following from this cursor later goes on after the last entry that it gave.
+    /// The cursor of the last entry that the watch returned: a later watch from this cursor begins with the next entry.
     pub fn cursor(&self) -> Option<JournalCursor> {
         self.cursor
     }

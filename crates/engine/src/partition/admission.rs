@@ -18,7 +18,7 @@ use super::{Partition, group::Report};
 pub(super) enum Admission {
     /// It is its holder's.
     Taken,
-    /// The attempt has ended by such a report: the first answer stands.
+    /// The attempt has ended by such a report already: the first outcome counts.
     Repeated,
 }
 
@@ -67,7 +67,7 @@ fn still_connected(partition: &Partition, removal: &RemoveAgent) -> Option<Error
     )
 }
 
-/// Whether an instance may report this: it holds the attempt, or did, and tells what became of it.
+/// Whether an instance may report this: it holds the attempt, or it held the attempt and reports its outcome.
 ///
 /// # Errors
 /// [`Code::Fenced`] or [`Code::TaskNotFound`] where the attempt is not the instance's.

@@ -1,6 +1,6 @@
-//! Groups on their way into the log.
+//! Groups in flight: submitted to the log, and not applied yet.
 //!
-//! For: appending what waits, also while earlier groups are on their way, and applying groups that are durable. Not for:
+//! For: appending what waits, also while earlier groups are in flight, and applying groups that are durable. Not for:
 //! what a record does (`commit`).
 //! Invariant: groups are applied in the order in which they were submitted, each only once it is durable, and every
 //! command that was taken into the open group is applied, put back, or answered.
@@ -72,7 +72,8 @@ impl Partition {
     }
 
     /// Begins to append what waits as one group (one durable write), applies the groups that are durable, and returns
-    /// everything that is to be carried out. Where more waits than one group may have, [`Partition::is_due`] stays true.
+    /// everything that is to be carried out. Where more waits than fits into one group, [`Partition::is_due`] stays
+    /// true.
     pub fn commit(&mut self, now: Time) -> Outputs {
         self.commit_at(now, Pace::Begin)
     }
@@ -158,7 +159,7 @@ impl Partition {
         }
     }
 
-    /// Whether the groups are durable is unknown: nobody is told that they are.
+    /// Whether the groups are durable is unknown: none of their commands is acknowledged.
     fn append_lost(&mut self, batches: Vec<Batch>, error: LogError) {
         self.halt_as(error.into(), true);
         for (_, origin) in batches.into_iter().flat_map(|batch| batch.commands) {

@@ -1,4 +1,4 @@
-//! The effect classes of what tasks ask for.
+//! The effect classes of the capabilities that tasks require.
 //!
 //! For: not looking the class up again for each task of a queue. Not for: deciding what a class permits.
 //! Invariant: what is kept was looked up since the agents last changed.

@@ -201,6 +201,6 @@ mod tests {
         live.begin(task(1), Token(2), "a", 2);
         assert_eq!(live.publish(task(1), TOKEN, message.clone()), None, "an earlier attempt");
         live.end(task(1), TOKEN);
-        assert!(live.publish(task(1), Token(2), message).is_some(), "the newer attempt goes on");
+        assert!(live.publish(task(1), Token(2), message).is_some(), "the newer attempt continues");
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! For: everything that the shell does, one step at a time: the loop thread and the simulator drive it alike. The only
 //! I/O is through the log and the store that it was given; time is passed in. Not for: waiting, waking, or writing rows
-//! back (whoever drives it takes them with [`Partition::take`]).
+//! back (the driver takes them with [`Partition::take`]).
 //! Invariant: outputs of a record appear only after the group with that record was appended (law 1).
 
 mod admission;
@@ -45,7 +45,7 @@ use group::{Group, Origin};
 use live::LiveProgress;
 use pipeline::Pipeline;
 
-/// Whom an answer is for. Chosen by whoever submits; the partition gives it back.
+/// Identifies the receiver of an answer. The caller that submits chooses it; the partition returns it with the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
 
@@ -107,7 +107,7 @@ pub struct Partition {
     clock: Time,
     outputs: Outputs,
     outbox: BTreeMap<InstanceId, Vec<ToWorker>>,
-    /// Instances for which more waits than may, and which are to be let go.
+    /// Instances whose backlog of unread messages is over its limit, and which are to be disconnected.
     overrun: BTreeSet<InstanceId>,
     changed: BTreeMap<RunId, Seq>,
     halted: Option<Halt>,
@@ -165,13 +165,13 @@ impl Partition {
 
     fn refuse_report(&mut self, report: &group::Report, error: Error) {
         if matches!(error.code, Code::Fenced | Code::TaskNotFound) {
-            // Nobody works for a task that is over: give the credit back, should it still be taken.
+            // No agent works on a task that is over: its credit is released, where it is still taken.
             self.release_attempt(report.task, report.token);
         }
         self.tell(report.instance, ToWorker::Refused { task: report.task, token: report.token, error });
     }
 
-    /// The attempt is over, or was taken back: nobody holds it, and what it said is forgotten. Returns who held it.
+    /// The attempt is over, or was taken back: no instance holds it, and its progress is forgotten. Returns its holder.
     fn release_attempt(&mut self, task: StepInstanceId, token: Token) -> Option<InstanceId> {
         self.live.end(task, token);
         self.dispatcher.remove(task, Some(token))
@@ -190,19 +190,19 @@ impl Partition {
         self.outbox.entry(instance).or_default().push(message);
     }
 
-    /// An instance has read messages of this weight (see [`ToWorker::weight`]): whoever drives the partition says so,
-    /// since an instance for which too much waits is handed nothing more.
+    /// Notes that an instance has read messages of this weight (see [`ToWorker::weight`]): while too many bytes are
+    /// unread, it is handed nothing more.
     pub fn has_read(&mut self, instance: InstanceId, bytes: usize) {
         self.dispatcher.take_unread(instance, bytes);
     }
 
     /// Sets the bytes of messages that may wait for an instance before it is handed nothing more;
-    /// [`limits::INSTANCE_UNREAD_BYTES_MAX`] where nothing is said.
+    /// the default is [`limits::INSTANCE_UNREAD_BYTES_MAX`].
     pub fn set_unread_max(&mut self, instance: InstanceId, bytes: usize) {
         self.dispatcher.set_unread_max(instance, bytes);
     }
 
-    /// Lets go of instances for which too much waits: they have to come back, and to read.
+    /// Disconnects instances with too many unread bytes: they have to reconnect, and to read.
     fn drop_overrun(&mut self) {
         for instance in mem::take(&mut self.overrun) {
             if let Some(until) = self.grace_of(instance, self.clock) {
@@ -249,7 +249,7 @@ impl Partition {
         }
     }
 
-    /// An instance leaves. A local one is dead at once; a remote one may come back within the grace.
+    /// An instance leaves. A local one is dead at once; a remote one may reconnect within the grace.
     pub fn detach(&mut self, instance: InstanceId, now: Time) {
         let now = self.advance(now);
         if let Some(until) = self.grace_of(instance, now) {
@@ -263,7 +263,7 @@ impl Partition {
         Some(if locality == Locality::Local { now } else { now.after(self.config.grace) })
     }
 
-    /// An agent is known before its instances are: else nobody could say what its attempts may do to the world.
+    /// An agent is registered before its instances join: otherwise the effect class of its attempts would be unknown.
     fn check_known(&mut self, hello: &Hello, locality: Locality) -> Result<()> {
         let (name, version) = (&hello.agent.name, &hello.agent.version);
         let known = self.machine.registry().knows_agent(&hello.namespace, &hello.agent, locality == Locality::Local)?;
@@ -296,7 +296,7 @@ impl Partition {
     }
 
     /// Hands nothing out any more, and tells the instances that end with this process to finish. Remote ones outlive
-    /// it: they go on with what they hold, and come to the process that follows.
+    /// it: they continue with what they hold, and connect to the process that follows.
     pub fn drain(&mut self) {
         if self.dispatcher.is_draining() {
             return;
@@ -324,7 +324,7 @@ impl Partition {
         self.clock
     }
 
-    /// How far log time leads the wall clock. A wall clock that is behind cannot say at the next start how much time has
+    /// How far log time leads the wall clock. A wall clock that is behind cannot say, at the next start, how much time
     /// passed, so with a lead a record notes log time now and then.
     pub fn set_lead(&mut self, lead: Span) {
         self.notes_time = lead > STEP_MAX;
@@ -400,7 +400,7 @@ impl Partition {
         }
     }
 
-    // Rows, for whoever writes them back.
+    // Rows, for the driver, which writes them back.
 
     /// How many changed rows wait to be taken.
     pub fn rows_changed(&self) -> usize {

@@ -107,7 +107,7 @@ impl Partition {
         match live {
             LiveTask::Ready(task) => self.dispatcher.ready(task),
             LiveTask::Taken { task, instance, .. } => {
-                // An instance in a process that has ended is dead for certain; others may come back.
+                // A local instance has ended with its process; a remote one may reconnect.
                 let until = match instance.locality {
                     Locality::Local => self.clock,
                     Locality::Remote => self.clock.after(self.config.grace),

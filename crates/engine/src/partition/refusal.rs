@@ -1,7 +1,7 @@
 //! Records that cannot be applied, and the one way past them.
 //!
-//! For: naming the record at which the fold ends, and passing over those that an operator has refused. Not for: deciding
-//! that a record is refused (an operator does, by its number).
+//! For: naming the record at which the fold ends, and passing over those that an operator has refused. Not for:
+//! deciding that a record is refused (an operator does, by its number).
 //! Invariant: which records are passed over is read from the log alone, before the first of them is folded, so every
 //! recovery passes over the same ones.
 
@@ -14,7 +14,7 @@ use std::{
 use consort_core::{Command, Machine, command::RefuseRecord};
 use consort_log::{Log, Record};
 use consort_store::Store;
-use consort_types::{Code, Error, Result, Seq, Time};
+use consort_types::{Code, Error, Result, Seq, Time, text::panic_message};
 
 use super::positions;
 
@@ -30,7 +30,7 @@ pub(super) fn refused(log: &dyn Log, from: Seq) -> Result<BTreeSet<Seq>> {
 
 /// Applies a record during recovery. What does not go is an error that names it.
 pub(super) fn fold(machine: &mut Machine, seq: Seq, record: &Record) -> Result<()> {
-    // After a panic nobody looks at the machine any more: recovery ends.
+    // After a panic the machine is not used any more: recovery ends.
     let applied = catch_unwind(AssertUnwindSafe(|| {
         let command = Command::decode(&record.body)?;
         machine.apply(seq, record.time, &command)
@@ -63,15 +63,14 @@ pub(super) fn stuck(seq: Seq, why: Error) -> Error {
     }
 }
 
-/// What a panic says, as an error.
+/// A panic, as an error with its message.
 pub(crate) fn broken(panic: &(dyn Any + Send)) -> Error {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    Error::new(Code::Internal, format!("a law is broken: {}", text.unwrap_or("the panic has no message")))
+    Error::new(Code::Internal, format!("a law is broken: {}", panic_message(panic)))
         .hint("please report this with the message; what was acknowledged is in the log")
 }
 
-/// Has a record passed over from the next recovery on: appends the refusal, durably, and returns its number. Nobody
-/// else may have the log or the store open.
+/// Has a record passed over from the next recovery on: appends the refusal, durably, and returns its number. No other
+/// process or partition may have the log or the store open.
 ///
 /// # Errors
 /// [`Code::RecordNotFound`] where the log does not have the record, [`Code::RecordSettled`] where what it did is in the
@@ -99,7 +98,7 @@ pub fn refuse_record(log: &mut dyn Log, store: &dyn Store, refusal: RefuseRecord
         let Some(known) = RefuseRecord::read(&record.body)? else { continue };
         if at == seq {
             let message = format!("record `{seq}` is itself the refusal of record `{}`", known.seq);
-            return Err(Error::new(Code::BadRequest, message).hint("a refusal stands"));
+            return Err(Error::new(Code::BadRequest, message).hint("a refusal cannot be withdrawn"));
         }
         if known.seq == seq {
             let message = format!("record `{seq}` was refused before, by record `{at}` of `{}`", known.by);

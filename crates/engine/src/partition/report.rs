@@ -21,7 +21,7 @@ use super::{
 use crate::InstanceId;
 
 impl Partition {
-    /// An instance reports. What it may not report, and what the machine refuses, comes back to it as `Refused`.
+    /// An instance reports. A report that it may not make, or that the machine refuses, is answered with `Refused`.
     pub fn report(&mut self, instance: InstanceId, report: FromWorker, now: Time) {
         let now = self.advance(now);
         self.dispatcher.heard(instance, now);

@@ -22,7 +22,7 @@ impl Partition {
 }
 
 impl Views<'_> {
-    /// The agents of a namespace that were asked for: every declared version, connected or not, by name and version.
+    /// The agents of a namespace that match: every declared version, connected or not, by name and version.
     pub fn agents(&mut self, namespace: &str, filter: &AgentFilter, now: Time) -> Result<Vec<AgentView>> {
         let now = self.0.clock.max(now);
         let text = filter.text.as_deref().map(str::to_lowercase);
@@ -62,7 +62,7 @@ impl Views<'_> {
         }
     }
 
-    /// The queues of a namespace, by what they ask for.
+    /// The queues of a namespace, by what their tasks require.
     pub fn queues(&mut self, namespace: &str, now: Time) -> Vec<QueueView> {
         let now = self.0.clock.max(now);
         self.0.dispatcher.queue_views(namespace, now)
@@ -73,7 +73,7 @@ impl Views<'_> {
         self.0.dispatcher.limit_views(namespace)
     }
 
-    /// The capability that a task asks for.
+    /// The capability that a task requires.
     pub fn capability_of(&self, task: StepInstanceId) -> Option<String> {
         self.0.dispatcher.requested(task)?.capability.map(str::to_owned)
     }

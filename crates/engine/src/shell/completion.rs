@@ -1,6 +1,6 @@
 //! Callers that wait for the end of a run.
 //!
-//! For: one answer when a run has ended, without a question at each of its steps. Not for: watching (see `subscriptions`).
+//! For: one answer when a run has ended, without a read at each of its steps. Not for: watching (see `subscriptions`).
 //! Invariant: a run is looked at when a caller begins to wait, and whenever it has changed since, so no end is missed.
 
 use std::collections::BTreeMap;

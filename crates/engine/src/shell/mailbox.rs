@@ -52,7 +52,7 @@ impl<T> Mailbox<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a message in; gives it back where the receiver is gone.
+    /// Puts a message in; returns it where the receiver has closed the mailbox.
     pub(crate) fn send(&self, item: T) -> Result<(), T> {
         let mut state = self.state();
         if state.closed {
@@ -96,7 +96,7 @@ impl<T> Mailbox<T> {
         }
     }
 
-    /// Waits until something is there, or until the time is over (`None` waits for ever).
+    /// Waits until a message or a nudge is there, or until the timeout is over (`None`: without a timeout).
     pub(crate) fn wait(&self, timeout: Option<Duration>) {
         if self.look_again(timeout) {
             return;

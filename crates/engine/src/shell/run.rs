@@ -50,13 +50,13 @@ pub(crate) fn start(
         let opened = catch_unwind(AssertUnwindSafe(|| Loop::open(parts, config, observer, Arc::clone(&of_thread))));
         match opened.unwrap_or_else(|panic| Err(broken(panic.as_ref()))) {
             Ok(mut running) => {
-                // Who opened may have given up; then the last handle is gone and says so.
+                // The receiver may have been dropped; the last handle was dropped with it, and stops the loop.
                 let _ = ready.send(Ok(()));
                 running.run();
             }
             Err(error) => drop(ready.send(Err(error))),
         }
-        // The loop, and with it the log, is closed by now: whoever waits may open it again.
+        // The loop, and with it the log, is closed by now: a process that waits for the end may open the log again.
         drop(end);
     };
     std::thread::Builder::new().name("consort-loop".to_owned()).spawn(body).map_err(|error| {
@@ -66,7 +66,7 @@ pub(crate) fn start(
     Ok(shared)
 }
 
-/// Tells everybody that the loop has ended, however it ended.
+/// Tells all waiters that the loop has ended, also where it ended by a panic.
 struct End(Arc<Shared>);
 
 impl Drop for End {
@@ -146,7 +146,7 @@ impl Loop {
 
     fn run(&mut self) {
         loop {
-            // A law that is broken panics: the partition halts, and says so to everybody.
+            // A broken law panics: the partition halts, and every waiting caller gets the error.
             let going = catch_unwind(AssertUnwindSafe(|| self.turn())).unwrap_or_else(|panic| {
                 self.partition.halt_broken(broken(panic.as_ref()));
                 Going::On
@@ -296,7 +296,7 @@ impl Loop {
             outputs.changed.iter().for_each(|(run, _)| self.completions.changed(*run, machine));
         }
         for instance in self.pending.deliver(&mut outputs) {
-            // What it was not told would be lost: it has to come back, or its tasks go to others.
+            // Messages that it did not get would be lost: it has to reconnect, or its tasks go to other instances.
             self.detach(instance);
         }
         outputs.unused.into_iter().for_each(|(since, hash)| self.sweep.add(since, hash));

@@ -1,7 +1,7 @@
 //! The thread that writes rows back to the store.
 //!
 //! For: keeping the loop thread off the store's disk. Not for: deciding what is written or when.
-//! Invariant: jobs are done in the order in which they were given, so rows and blobs change as the machine changed them.
+//! Invariant: jobs are done in the order of their submission, so rows and blobs change as the machine changed them.
 
 use std::{
     sync::{Arc, mpsc},
@@ -107,7 +107,7 @@ impl Drop for Writer {
     fn drop(&mut self) {
         self.jobs = None;
         if let Some(thread) = self.thread.take() {
-            // A panic of the writer was printed; there is nobody left to tell.
+            // A panic of the writer was printed by its thread; the loop that would get the error has ended.
             let _ = thread.join();
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! For: that no text of a peer stops a partition or makes its folder unopenable, and the one way past a record that
 //! does. Not for: every limit (see the fuzz target `texts`).
-//! Invariant: every partition of these tests opens again, and goes on.
+//! Invariant: every partition of these tests opens again, and appends further records.
 
 use std::sync::{
     Arc,

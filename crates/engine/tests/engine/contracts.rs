@@ -56,7 +56,7 @@ async fn start(handle: &Handle, input: &Value) -> consort_types::RunId {
 
 async fn task(session: &mut Session) -> TaskOffer {
     loop {
-        for message in session.receive().await.expect("the engine goes on") {
+        for message in session.receive().await.expect("the engine runs") {
             if let ToWorker::Task(offer) = message {
                 return *offer;
             }
@@ -162,7 +162,7 @@ async fn who_watches_late_gets_the_end_of_what_was_said_first_and_once() {
                 Live::Json { .. } => panic!("nothing of the kind was sent"),
             },
             WatchEvent::Entry(_) => {}
-            WatchEvent::Ended(_) => panic!("the run goes on"),
+            WatchEvent::Ended(_) => panic!("the run has not ended"),
         }
     }
     assert_eq!((text.as_str(), messages), ("one two three", vec!["busy".to_owned()]));

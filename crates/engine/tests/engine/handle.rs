@@ -53,7 +53,7 @@ fn request(input: &str) -> StartRequest {
 }
 
 async fn next_task(session: &mut Session) -> TaskOffer {
-    for message in session.receive().await.expect("the engine goes on") {
+    for message in session.receive().await.expect("the engine runs") {
         if let ToWorker::Task(offer) = message {
             return *offer;
         }
@@ -439,7 +439,7 @@ async fn a_halted_partition_answers_everybody_with_its_reason() {
     assert!(error.code == Code::Halted && error.message.contains("planned failure"), "{error}");
     assert_eq!(handle.deploy(NS, ONE).await.unwrap_err().code, Code::Halted);
     assert_eq!(handle.ready().await.unwrap_err().code, Code::Halted);
-    assert_eq!(session.receive().await, None, "workers are let go");
+    assert_eq!(session.receive().await, None, "workers are disconnected");
     assert_eq!(handle.workflows(NS, None, 10).await.unwrap().items.len(), 1, "the state can be looked at");
     handle.shutdown(Duration::from_mins(1)).await;
     base.disk.crash(false);

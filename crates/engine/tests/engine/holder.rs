@@ -1,7 +1,7 @@
 //! Who may report on a task, and who may claim it.
 //!
-//! For: reports and claims of workers that do not hold the task, in every verb, and instances that do not read. Not for:
-//! fencing by tokens alone (see `partition`).
+//! For: reports and claims of workers that do not hold the task, in every verb, and instances that do not read. Not
+//! for: fencing by tokens alone (see `partition`).
 //! Invariant: what is refused leaves no record and no trace in the state.
 
 use crate::support::{NS, World, agent, hello, json, parts, start_command};
@@ -75,7 +75,7 @@ fn reports_of_another_namespace_or_agent_are_refused_without_a_record() {
         let (mut world, holder, offer) = taken();
         let liar = stranger(&mut world, namespace, name, Vec::new());
         assert_refused(&mut world, liar, offer.task, offer.token);
-        assert_eq!(world.told(holder), vec![], "the holder goes on undisturbed");
+        assert_eq!(world.told(holder), vec![], "the holder continues undisturbed");
         world.complete(holder, &offer, "1");
         assert_eq!(world.status(offer.task.run), "completed 1");
         assert_refused(&mut world, liar, offer.task, offer.token);
@@ -253,7 +253,7 @@ fn an_agent_that_is_being_removed_cannot_join_and_one_that_serves_is_not_removed
     assert_eq!(world.ask(remove(false)).unwrap_err().code, Code::AgentConnected);
     world.partition.detach(holder, world.now);
     let ticket = world.send(remove(false));
-    // The removal waits for its group: an instance that joined now would serve an agent that nobody knows.
+    // The removal waits for its group: an instance that joined now would serve an agent that is no longer registered.
     let joining = world.partition.attach(&hello(agent("a", X), 1, Vec::new()), Locality::Remote, world.now);
     assert_eq!(joining.unwrap_err().code, Code::AgentNotFound);
     world.step();

@@ -28,7 +28,7 @@ fn rate(tasks: u32, burst: u32) -> TaskLimit {
     TaskLimit { rate: Some(Rate { tasks, per: Span::from_secs(1), burst }), ..TaskLimit::default() }
 }
 
-/// Lets time go on to whenever the partition wants to be woken, until `end`; gives how many tasks came in each second.
+/// Advances time from one wake-up of the partition to the next; returns how many tasks were handed out in each second.
 fn seconds(world: &mut World, instance: InstanceId, count: usize) -> Vec<usize> {
     let begin = world.now;
     let mut given = vec![0; count];

@@ -1,6 +1,7 @@
 //! A partition whose log answers late: groups overlap, and nothing is told before it is durable.
 //!
-//! For: appends in flight, failures and take-overs meanwhile, and what an observer is told. Not for: what a record does.
+//! For: appends in flight, failures and take-overs meanwhile, and what an observer is told. Not for: what a record
+//! does.
 //! Invariant: every test drives the partition step by step, without threads.
 
 use std::{
@@ -203,7 +204,7 @@ fn recovery_finds_what_arrived_after_its_process_had_died() {
     let partition = Partition::open(parts(&world.disk, &world.store), Config::default(), 7, world.now).unwrap();
     world.partition = partition;
     assert_eq!(world.status(consort_types::RunId([1; 16])), "running");
-    assert!(!world.disk.arrive(), "the second one arrives when the log has been opened anew");
+    assert!(!world.disk.arrive(), "the second one arrives when the log has been opened again");
     let third = world.send(start_command(3, "{}"));
     round(&mut world);
     assert!(world.disk.arrive());

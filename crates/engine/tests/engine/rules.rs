@@ -78,7 +78,7 @@ async fn pages_have_one_default_and_one_limit() {
     }
     let first = handle.history(NS, run, None, 1).await.unwrap();
     let after = first.next.map(|cursor| cursor.parse().unwrap());
-    assert_eq!(after, first.items.last().map(|entry| entry.cursor), "the cursor of the last entry goes on");
+    assert_eq!(after, first.items.last().map(|entry| entry.cursor), "the cursor of the last entry continues after it");
 }
 
 #[tokio::test]
@@ -174,5 +174,5 @@ async fn many_runs_are_acted_on_and_each_is_answered() {
     );
     let deleted = handle.bulk(NS, all(BulkAction::Delete, None, false)).await.unwrap();
     let codes: Vec<_> = deleted.results.iter().map(|item| item.done.clone().unwrap_err().code).collect();
-    assert_eq!(codes, [Code::RunActive; 3], "what one run refuses stands in the result");
+    assert_eq!(codes, [Code::RunActive; 3], "what one run refuses is in the result");
 }

@@ -1,4 +1,4 @@
-//! A partition in memory, with a clock that stands still until it is told to move.
+//! A partition in memory, with a clock that moves only when the test sets it.
 //!
 //! For: tests that drive `Partition` step by step. Not for: threads.
 //! Invariant: nothing here depends on a clock or on chance.
@@ -170,7 +170,7 @@ impl World {
         ticket
     }
 
-    /// A start as the door makes it; one that the door would refuse goes on as it is.
+    /// A start as the handle prepares it; one that the handle would refuse is submitted unchanged.
     fn prepared(&mut self, command: Command) -> Command {
         let (Command::StartRun(start), Ok(machine)) = (&command, self.partition.machine()) else { return command };
         machine.prepare_start(start.clone(), None).map_or(command, Command::StartRun)
