@@ -1,8 +1,9 @@
 //! One process at a time works on a folder, and the others can find it.
 //!
-//! For: refusing a second writer, and telling a second command whom to talk to. Not for: leases or fencing between
-//! machines (the lock is the local system's). Invariant: the lock ends with its process, however that ends; the file
-//! itself is never removed, as that would let two processes lock two files of one name.
+//! For: refusing a second writer, and publishing the holder's process and address to other commands. Not for: leases or
+//! fencing between machines (the lock is the local system's).
+//! Invariant: the lock ends with its process, however that ends; the file itself is never removed, as that would let
+//! two processes lock two files of one name.
 
 use std::{
     fmt,
@@ -78,7 +79,8 @@ impl LockFile {
             if holder.pid.is_some() || attempt == ATTEMPTS {
                 return Err(LockError::Held(holder));
             }
-            // Whoever has it is about to write its id, or only looks ([`LockFile::holder`]) and is gone in a moment.
+            // The holder is about to write its id, or it is a reader of the lock ([`LockFile::holder`]) that ends in a
+            // moment.
             std::thread::sleep(PAUSE);
         }
         let mut lock = Self { file, path };
@@ -94,7 +96,7 @@ impl LockFile {
         self.file.set_len(line.len() as u64)
     }
 
-    /// Who holds the lock of a folder now; `None` where nobody does.
+    /// The process that holds the lock of a folder now; `None` where it is not locked.
     pub fn holder(folder: &Path) -> io::Result<Option<Holder>> {
         let mut file = match OpenOptions::new().read(true).open(folder.join(NAME)) {
             Ok(file) => file,
@@ -116,7 +118,7 @@ impl LockFile {
 
 impl Drop for LockFile {
     fn drop(&mut self) {
-        // Best effort: a text that stays behind is never read, as nobody holds the lock.
+        // Best effort: a text that is left is never read, since the lock is not held any more.
         drop(self.file.set_len(0));
     }
 }

@@ -47,7 +47,7 @@ pub struct FileLog {
     buffer: Vec<u8>,
     bytes_written: u64,
     poisoned: Option<String>,
-    /// Held for as long as the log is open; the last field, so that it is let go last.
+    /// Held for as long as the log is open; the last field, so that it is released last.
     _lock: Option<LockFile>,
 }
 
@@ -63,7 +63,7 @@ impl FileLog {
         Self::open_locked(Arc::new(files), Options::new(unguessable()), Some(lock))
     }
 
-    /// Opens the log on any file system. The caller sees to it that nobody else has it open.
+    /// Opens the log on any file system. The caller makes sure that the log is not open elsewhere.
     pub fn open_on(files: Arc<dyn Files>, options: Options) -> Result<Self, LogError> {
         Self::open_locked(files, options, None)
     }
@@ -117,7 +117,7 @@ impl FileLog {
         Some(self.spares.swap_remove(found))
     }
 
-    /// Goes on in a segment that has room for a frame of `frame_bytes`.
+    /// Switches to a segment that has room for a frame of `frame_bytes`.
     fn rotate(&mut self, frame_bytes: u64) -> Result<(), LogError> {
         // A segment that holds nothing is replaced by a larger one, so that every sealed segment holds a frame.
         let ordinal = self.active.head.ordinal + u64::from(self.active.first.is_some());

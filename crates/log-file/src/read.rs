@@ -30,13 +30,13 @@ pub(crate) struct Position {
 }
 
 impl Position {
-    /// The position behind a frame that stands here.
+    /// The position behind a frame that begins here.
     pub(crate) fn behind(self, header: &Header) -> Self {
         Self { offset: self.offset + header.frame_bytes(), next: header.last().next(), chain: header.check }
     }
 }
 
-/// What stands at a position.
+/// What is at a position.
 #[derive(Debug)]
 pub(crate) enum Found {
     /// A whole frame that continues the one before.

@@ -34,7 +34,7 @@ pub(crate) struct Active {
 }
 
 impl Active {
-    /// A segment without frames, in which the log goes on.
+    /// A segment without frames, in which the log continues.
     pub(crate) fn start(prepared: Prepared, next: Seq, chain: u32) -> Self {
         let at = Position { offset: DATA_START, next, chain };
         Self { head: prepared.head, file: prepared.file, first: None, at, mark: None }
@@ -54,7 +54,7 @@ impl Active {
     }
 }
 
-/// A log that is ready to go on.
+/// A log that is ready for appends.
 pub(crate) struct Recovered {
     pub(crate) sealed: VecDeque<Sealed>,
     pub(crate) active: Active,
@@ -121,7 +121,7 @@ fn create(files: &dyn Files, options: &Options) -> Result<Recovered, LogError> {
     Ok(Recovered { sealed: VecDeque::new(), active, next: None, spares: Vec::new(), epoch: 1 })
 }
 
-/// Refuses a log of which a segment file is gone.
+/// Refuses a log of which a segment file is missing.
 fn check_complete(files: &dyn Files, ordinals: &[u64]) -> Result<(), LogError> {
     let gap = ordinals.windows(2).find(|pair| pair[0] + 1 != pair[1]).map(|pair| pair[0] + 1);
     let gone = if ordinals.is_empty() { Some(1) } else { gap };
@@ -185,7 +185,7 @@ fn recover_tail(mut reader: Reader, head: Head) -> Result<Active, LogError> {
                 at = at.behind(&header);
             }
             Found::Stranger(header) => {
-                let what = format!("record `{}` stands where `{}` was to be", header.first, at.next);
+                let what = format!("record `{}` is where `{}` was expected", header.first, at.next);
                 return Err(LogError::damaged(reader.place(), at.offset, what));
             }
             Found::BadBody | Found::Nothing => break,
@@ -207,7 +207,7 @@ fn recover_tail(mut reader: Reader, head: Head) -> Result<Active, LogError> {
 }
 
 /// Writes the last frame again, as it is, and syncs it. The frame may be one that was never synced, or whose sync
-/// failed: the system then still shows it, but would not write it any more. Only what is written anew is.
+/// failed: the system then still shows it, but a further sync would not write it. Only a further write is synced.
 fn confirm(reader: &mut Reader, offset: u64, header: &Header) -> Result<(), LogError> {
     let frame = reader.bytes(offset, header.frame_bytes() as usize)?.to_vec();
     let file = reader.file();

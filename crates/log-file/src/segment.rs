@@ -29,7 +29,7 @@ pub struct Options {
     /// Whether the next segment is made in a thread of its own when the current one is half full. Without, it is
     /// made when it is needed, which is slower and wholly deterministic.
     pub prepare_ahead: bool,
-    /// The id of the log, where a new one is made: 128 bits that nobody can guess.
+    /// The id of the log, where a new one is made: 128 random bits that cannot be guessed.
     pub new_log_id: [u8; 16],
 }
 

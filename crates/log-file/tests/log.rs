@@ -265,7 +265,7 @@ fn a_newer_format_is_refused_as_such() {
     assert!(matches!(open(&disk), Err(LogError::BadFormat { .. })));
 }
 
-/// Segments are used again and again; old frames that stand behind the new ones never come back.
+/// Segments are recycled many times; old frames that are left behind the new ones are never read again.
 #[test]
 fn recycled_segments_show_nothing_of_their_past() {
     let disk = MemoryDisk::new();

@@ -1,7 +1,7 @@
 //! The behaviour that every log must show.
 //!
 //! For: one suite that each implementation runs from its own tests. Not for: faults of one kind of storage.
-//! Invariant: whoever passes can stand under the engine.
+//! Invariant: an implementation that passes can be the log of the engine.
 
 use consort_types::{Seq, Time, limits};
 

@@ -53,7 +53,7 @@ struct Inode {
     now: Vec<u8>,
     durable: Vec<u8>,
     dirty: BTreeSet<u64>,
-    /// Sectors whose sync failed: no later sync writes them, unless they are written anew.
+    /// Sectors whose sync failed: no later sync makes them durable, unless they are written again.
     forgotten: BTreeSet<u64>,
 }
 

@@ -59,7 +59,7 @@ pub enum LogError {
         /// What is allowed.
         limit: u64,
     },
-    /// The records asked for were trimmed away.
+    /// The requested records were trimmed away.
     #[error("the log begins at `{first}`; what was before is trimmed")]
     Trimmed {
         /// The first record that is still there.

@@ -1,8 +1,8 @@
 //! What a log promises.
 //!
 //! For: the one door through which the engine writes and replays. A log may be near (a file: an append takes one sync)
-//! or far (a service: an append is a round trip), so an append can be begun and its end be asked for. Not for: group
-//! commit policy (the engine's loop).
+//! or far (a service: an append is a round trip), so an append is started by one call and its completion is polled by
+//! another. Not for: group commit policy (the engine's loop).
 //! Invariant: a group is called durable only when the whole of it survives a power cut; sequence numbers have no gaps.
 
 use std::sync::Arc;
@@ -23,8 +23,8 @@ pub trait Log: Send {
     ///
     /// The group is kept whole or not at all, and survives a power cut when this returns `Ok`. The group must
     /// not be empty. [`LogError::TooLarge`] refuses a record, or a group, over its limit: nothing was written and
-    /// the log goes on. [`LogError::Io`] means that the group could not be begun (disk full while a segment was
-    /// made): nothing was written, and the caller may try again. Any failure of the write itself is
+    /// the log takes further groups. [`LogError::Io`] means that the group could not be begun (disk full while a
+    /// segment was made): nothing was written, and the caller may try again. Any failure of the write itself is
     /// [`LogError::Poisoned`]: whether the group is durable is unknown, and this log refuses everything from then on.
     ///
     /// Only while no group is in flight.

@@ -1,4 +1,4 @@
-//! A log that appends in a thread of its own, where that is asked for.
+//! A log that appends in a thread of its own, where the caller submits a group instead of appending it.
 //!
 //! For: the loop that owns a log which waits for a disk: while a group is synced, the loop applies the one before and
 //! gathers the next. Not for: making an append faster (a group that nothing else waits for is best appended by
@@ -183,12 +183,12 @@ impl Log for Overlapped {
 impl Drop for Overlapped {
     fn drop(&mut self) {
         if self.log.is_none() {
-            // A group in flight is finished, so that whoever opens the log next finds it whole.
+            // The append of a group in flight is finished, so that the next opening of the log finds the group whole.
             let _ = self.receive();
         }
         if let Some(Thread { jobs, done, join }) = self.thread.take() {
             drop((jobs, done));
-            // A panic of the thread was printed, and is known as a log that does not come back.
+            // A panic of the thread was printed, and was reported as an append whose outcome is unknown.
             let _ = join.join();
         }
     }
