@@ -14,8 +14,8 @@ mod workflows;
 
 use clap::{Parser, ValueEnum};
 
-/// Half of what a step costs is small allocations, made on one thread and freed on another: the C library's allocator is
-/// slow at that, and keeps the memory.
+/// Half of what a step costs is small allocations, made on one thread and freed on another: the C library's allocator
+/// is slow at that, and keeps the memory.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

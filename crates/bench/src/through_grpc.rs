@@ -107,8 +107,8 @@ fn worker_log(folder: &Path) -> PathBuf {
     folder.join("worker.log")
 }
 
-/// Waits until the worker has joined. One that ends instead, for want of a package, is told with what it said: its runs
-/// would wait for ever.
+/// Waits until the worker has joined. A worker that ends instead, for example because a package is missing, is an error
+/// with the worker's output: otherwise its runs would wait without end.
 async fn await_joined(worker: &mut Worker, client: &Client, log: &Path) -> Outcome<()> {
     let filter = AgentFilter { capability: Some(ECHO.to_owned()), ..AgentFilter::default() };
     while client.agents(&filter).await?.is_empty() {
@@ -189,7 +189,7 @@ impl Field {
         stage.close().await
     }
 
-    /// Kill -9 of the server in the middle of W2, while the worker lives on and comes back.
+    /// Kill -9 of the server in the middle of W2, while the worker keeps running and reconnects.
     async fn w5(&self, rounds: usize) -> Outcome<()> {
         let (mut resumes, mut lost, mut twice) = (Vec::new(), 0, 0);
         for round in 0..rounds {

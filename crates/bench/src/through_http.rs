@@ -308,7 +308,7 @@ async fn w5(rounds: usize) -> Outcome<()> {
     Ok(())
 }
 
-/// What became of the acknowledged runs.
+/// The state of the acknowledged runs after the kill.
 pub(crate) struct Seen {
     /// Runs that were acknowledged and have not completed.
     pub(crate) lost: u32,

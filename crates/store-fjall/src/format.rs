@@ -94,8 +94,8 @@ fn create(folder: &Path, path: &Path) -> io::Result<()> {
     sync_folder(folder)
 }
 
-/// The making of the rows' folder, noted in a file of its own while it goes on: fjall does not get on with a folder
-/// that was half made when the process was killed. No row was written before the note is gone.
+/// The creation of the rows' folder. A note in a file of its own exists until the creation is complete, because fjall
+/// cannot open a folder that was half made when the process was killed. No row is written before the note is removed.
 #[derive(Debug)]
 pub(crate) struct Making {
     folder: PathBuf,

@@ -39,7 +39,7 @@ pub struct FjallStore {
     place: PathBuf,
     writer: Mutex<Writer>,
     blobs: BlobFolder,
-    /// Held for as long as the store is open; the last field, so that it is let go last.
+    /// Held for as long as the store is open; the last field, so that it is released last.
     _lock: File,
 }
 

@@ -1,7 +1,7 @@
 //! The behaviour that every store must show.
 //!
 //! For: one suite that each implementation runs from its own tests. Not for: faults of one kind of storage.
-//! Invariant: whoever passes can stand under the engine.
+//! Invariant: an implementation that passes can be the store of the engine.
 
 use consort_types::{BlobHash, Seq};
 
@@ -137,7 +137,7 @@ fn keys_over_the_limit_are_refused<S: Store + Blobs>(open: &mut impl FnMut() -> 
         (Ok(Seq(1)), vec![b"a".to_vec()]),
         "nothing was written"
     );
-    store.write(batch(2, &[(b"b", b"2")], &[])).expect("the store goes on");
+    store.write(batch(2, &[(b"b", b"2")], &[])).expect("the store takes further batches");
     assert_eq!(store.applied(), Ok(Seq(2)));
 }
 

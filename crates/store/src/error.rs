@@ -1,6 +1,6 @@
 //! How a store refuses.
 //!
-//! For: telling apart "try again", "start anew from the log" and "call an operator".
+//! For: distinguishing "try again", "rebuild from the log" and "call an operator".
 //! Not for: words on a screen; [`consort_types::Error`] is made from it at the edge.
 //! Invariant: damage always names its place.
 
