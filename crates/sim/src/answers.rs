@@ -1,7 +1,7 @@
 //! What agents do with a task: a pure function of capability and input.
 //!
 //! For: results that can be compared with those of an undisturbed run. Not for: misbehaving (see `agents`).
-//! Invariant: the same task gives the same answer, whoever does it and however often.
+//! Invariant: the same task gives the same answer, on every instance and at every attempt.
 
 use std::collections::BTreeMap;
 
@@ -66,7 +66,7 @@ pub(crate) fn is_write(capability: &str) -> bool {
     matches!(capability, "pay" | "charge")
 }
 
-/// The document in a payload that stands inline.
+/// The document in an inline payload.
 pub(crate) fn document(payload: &Payload) -> Value {
     payload.bytes().and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default()
 }

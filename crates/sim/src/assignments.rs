@@ -155,7 +155,7 @@ impl AssignmentOracle {
         Ok(())
     }
 
-    /// Forgets attempts that are over, or whose process or connection is gone.
+    /// Forgets attempts that are over, or whose process or connection has ended.
     fn prune(&mut self, scene: &Scene<'_>) {
         if self.incarnation != scene.incarnation {
             (self.incarnation, self.out) = (scene.incarnation, BTreeMap::new());

@@ -1,6 +1,7 @@
 //! The clocks of a world.
 //!
-//! For: the wall clock, which may leap, above the steady time of the simulation. Not for: log time (the process has it).
+//! For: the wall clock, which may leap, above the steady time of the simulation. Not for: log time (the process has
+//! it).
 //! Invariant: `latest` is never before a time that any clock has shown.
 
 use consort_engine::ClockReading;

@@ -112,7 +112,7 @@ impl Context {
         self.queue.events.insert((self.now + after, self.queue.inserted), (self.host.incarnation, event));
     }
 
-    /// Something happens as soon as the actor at work returns, before anything else.
+    /// Posts an event that happens as soon as the running actor returns, before any queued event.
     pub(crate) fn post(&mut self, event: Event) {
         self.posted.push(event);
     }

@@ -20,7 +20,7 @@ use crate::plan::InjectedBug;
 pub(crate) struct State {
     /// The power goes at this sync: 1 is the next.
     cut_at: Option<u64>,
-    /// The power has gone.
+    /// Whether the power is cut.
     cut: bool,
     /// Records whose append was acknowledged, until the world takes them.
     appended: Vec<Record>,
@@ -62,7 +62,7 @@ impl Control {
         self.state().cut_at = Some(n);
     }
 
-    /// Whether the power has gone.
+    /// Whether the power is cut.
     pub(crate) fn is_cut(&self) -> bool {
         self.state().cut
     }
@@ -85,7 +85,7 @@ impl Control {
     }
 
     fn check(&self) -> io::Result<()> {
-        if self.state().cut { Err(io::Error::other("the power is gone")) } else { Ok(()) }
+        if self.state().cut { Err(io::Error::other("the power is cut")) } else { Ok(()) }
     }
 
     fn sync(&self, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {

@@ -70,7 +70,7 @@ pub(crate) enum Event {
     Request(Box<Request>),
     /// A worker's report arrives.
     Report { session: u64, report: FromWorker },
-    /// The engine notices that a connection is gone.
+    /// The engine notices that a connection has ended.
     Detach { session: u64 },
     /// The engine answers a request.
     Reply { ticket: Ticket, reply: Box<Result<Reply>> },
@@ -84,7 +84,7 @@ pub(crate) enum Event {
     Connect { instance: usize },
     /// The agent of an instance is registered.
     Registered { instance: usize },
-    /// The worker notices that its connection is gone.
+    /// The worker notices that its connection has ended.
     Broken { session: u64 },
     /// An agent continues with a task.
     Work { instance: usize, task: StepInstanceId, token: Token },

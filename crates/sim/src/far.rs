@@ -32,7 +32,7 @@ struct Answer {
     group: Vec<Record>,
 }
 
-/// What became of a group that has arrived.
+/// The outcome of a group that has arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arrival {
     /// It is durable, and an answer is on its way.

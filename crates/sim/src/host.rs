@@ -19,7 +19,7 @@ use consort_types::{BlobHash, Code, Error, Payload, Result, Seq, Span, Time};
 
 use crate::{disk::Control, far::Far, plan::InjectedBug, random::Random};
 
-/// The store, with an injected bug where one is asked for.
+/// The store, with an injected bug where the plan has one.
 pub(crate) struct SimStore {
     pub(crate) memory: MemoryStore,
     /// Drop the rows of the next batch.

@@ -1,6 +1,6 @@
 //! The simulator: a whole partition in one thread on virtual time from one seed.
 //!
-//! For: finding, before anybody else does, an order of crashes, delays and lies that breaks a law of the design.
+//! For: finding an order of crashes, delays and false reports that breaks a law of the design, before users meet it.
 //! Not for: measuring speed, or for real disks and networks (`tests/crash` and `bench` do that).
 //! Invariant: the same plan gives the same trace, on every machine; nothing but the seed decides.
 
@@ -33,6 +33,8 @@ mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use consort_types::text::panic_message;
+
 pub use plan::{Figures, InjectedBug, Law, Outcome, Plan, Violation};
 use world::World;
 
@@ -49,13 +51,8 @@ pub fn simulate(plan: &Plan) -> Outcome {
     let result = catch_unwind(AssertUnwindSafe(|| world.run()));
     let violation = match result {
         Ok(checked) => checked.err(),
-        Err(panic) => Some(broken(Law::Assertion, text_of(&*panic))),
+        Err(panic) => Some(broken(Law::Assertion, panic_message(&*panic).to_owned())),
     };
     let (trace, figures) = world.into_outcome();
     Outcome { trace, figures, violation }
-}
-
-fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    text.unwrap_or("a panic without a message").to_owned()
 }

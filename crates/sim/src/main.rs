@@ -22,13 +22,13 @@ consort-sim: simulate a partition, seed by seed
   --seeds N      how many seeds (100)
   --start S      the first seed (1)
   --seed S       only this seed
-  --minutes M    stop after so many minutes; without --seeds, go on until then
+  --minutes M    stop after so many minutes; without --seeds, run until then
   --threads T    seeds at once (2)
   --inject BUG    put a bug in, which must be found
   --verbose      print every event (use it with --seed)
 ";
 
-/// What the command line asks for.
+/// What the command line requests.
 struct Ask {
     seeds: u64,
     start: u64,
@@ -146,6 +146,6 @@ fn report(ask: &Ask, found: &Found, took: Duration) {
         let inject = ask.injected.map(|bug| format!(" --inject {bug:?}")).unwrap_or_default();
         text = format!("{text}seed {seed}: {violation}\n  again: cargo xtask sim --seed {seed} --verbose{inject}\n");
     }
-    // Nobody reads on: there is nothing left to do about it.
+    // The reader may have closed the pipe; the exit code still carries the result.
     let _ = std::io::stdout().write_all(text.as_bytes());
 }

@@ -29,23 +29,23 @@ pub enum InjectedBug {
     ReplaySwapsRecords,
     /// A task that was handed out is handed out to another instance too (law 3).
     HandedOutTwice,
-    /// An instance that comes back is given attempts that others have got since (law 3).
+    /// An instance that reconnects is granted attempts that were assigned to others meanwhile (law 3).
     ReclaimTooLate,
-    /// An instance gets more than it asked for (law 10).
+    /// An instance gets more tasks than its capacity (law 10).
     CreditIgnored,
     /// When the wall clock leaps, leases are taken for run out and their tasks given to others (law 5).
     LeaseByClock,
     /// The engine is told a time that no clock has shown (law 6).
     TickFromTheFuture,
-    /// Nobody looks at the timers (law 6).
+    /// The loop does not look at the timers (law 6).
     TimersForgotten,
-    /// Log time follows the wall clock alone, so that it stands still while that is behind (law 6).
+    /// Log time follows only the wall clock, so it does not advance while that is behind (law 6).
     WallClockTrusted,
     /// A timer that fired stays armed (law 6).
     TimerFiresTwice,
     /// Instances are not told to stop (law 7).
     CancelLost,
-    /// A run that ends leaves a step at work (law 7).
+    /// A run that ends leaves a step running (law 7).
     RunLeavesWork,
     /// A task that was handed out gets lost on its way (law 8).
     TaskLost,

@@ -15,7 +15,7 @@ struct Account {
     /// Attempts up to this token are turned away.
     fenced: Token,
     output: Value,
-    /// The workflow's author vouches that it may happen again.
+    /// Whether the workflow's author allows it to happen again.
     again: bool,
 }
 
@@ -62,7 +62,7 @@ impl Service {
         self.accounts.contains_key(&task)
     }
 
-    /// A task whose effect happened more than once although nobody vouched for that.
+    /// A task whose effect happened more than once although its workflow's author did not allow that.
     pub(crate) fn repeated(&self) -> Option<(StepInstanceId, &[Token])> {
         let repeated = self.accounts.iter().find(|(_, account)| account.happened.len() > 1 && !account.again);
         repeated.map(|(task, account)| (*task, account.happened.as_slice()))

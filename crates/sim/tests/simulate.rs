@@ -1,4 +1,5 @@
-//! The simulator judged: the same seed is the same simulation, every injected bug is found, and old findings stay fixed.
+//! The simulator judged: the same seed is the same simulation, every injected bug is found, and old findings stay
+//! fixed.
 
 use std::{collections::BTreeSet, sync::Mutex, thread};
 

@@ -119,7 +119,7 @@ fn renew_token(ctx: &Context, remote: InstanceId, report: &mut FromWorker) -> In
     }
 }
 
-/// The engine notices that a connection is gone.
+/// The engine notices that a connection has ended.
 pub(crate) fn detach(ctx: &mut Context, session: u64) -> Checked {
     let Some(gone) = ctx.network.sessions.remove(&session) else { return Ok(()) };
     let now = ctx.log_time();

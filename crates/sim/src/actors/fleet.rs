@@ -65,7 +65,7 @@ impl Fleet {
         if worker.session() == Some(session) { worker.receive(ctx, messages) } else { Ok(()) }
     }
 
-    /// The worker's end of a session is gone.
+    /// The worker's end of a session is disconnected.
     pub(crate) fn broken(&mut self, ctx: &mut Context, session: u64) -> Checked {
         let Some(known) = ctx.network.sessions.get(&session) else { return Ok(()) };
         let (instance, open) = (known.instance, known.open);

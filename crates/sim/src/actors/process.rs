@@ -226,7 +226,8 @@ impl Process {
         let waits = ctx.host.partition.as_ref().is_some_and(Partition::has_unwritten);
         if waits && !self.flushing {
             self.flushing = true;
-            // Where the store is ahead of a log that was cut, the start is refused; a store that lags lets the cut pass.
+            // Where the store is ahead of a log that was cut, the start is refused; a store that lags lets the cut
+            // pass.
             let slower = if ctx.has_bug(InjectedBug::DamageCut) { 60 } else { 1 };
             let pause = ctx.random.span(1_000, 2 * SECOND) * slower;
             ctx.at(pause, Event::Flush);
@@ -318,7 +319,7 @@ impl Process {
         // The incarnation moves on at once, so that nothing of the dead process happens any more.
         ctx.host.incarnation += 1;
         (ctx.round.busy, ctx.round.next) = (false, None);
-        // Every connection to the dead process is gone; workers notice sooner or later.
+        // Every connection to the dead process is disconnected; each worker notices after a delay.
         let open: Vec<u64> = ctx.network.sessions.keys().copied().collect();
         for session in open {
             let pause = ctx.random.span(100, 5 * SECOND);

@@ -74,7 +74,7 @@ pub(crate) struct Fold {
     injected: Option<InjectedBug>,
     fired: BTreeSet<TimerKey>,
     outcomes: BTreeSet<StepInstanceId>,
-    /// Attempts under which somebody has reported an outcome.
+    /// Attempts under whose token an instance has reported an outcome.
     sent: BTreeSet<(StepInstanceId, Token)>,
     /// Which idempotency key made which run.
     pub(crate) started: BTreeMap<RunId, String>,
@@ -112,7 +112,7 @@ impl Fold {
         lock(&self.memory.blobs).insert(hash, bytes.to_vec());
     }
 
-    /// Somebody reports an outcome under this token.
+    /// An instance reports an outcome under this token.
     pub(crate) fn note_sent(&mut self, task: StepInstanceId, token: Token) {
         self.sent.insert((task, token));
     }
@@ -157,14 +157,14 @@ impl Fold {
         self.check(&context, &changes, &applied.effects)
     }
 
-    /// A result that counts was made by somebody who held the attempt.
+    /// A result that counts was reported by an instance that held the attempt.
     fn check_sender(&self, seq: Seq, command: &Command, stale: bool) -> Checked {
         let (Command::TaskComplete(TaskComplete { task, token, .. }), false) = (command, stale) else { return Ok(()) };
         if self.sent.contains(&(*task, *token)) {
             return Ok(());
         }
         let what =
-            format!("record {seq}: a result for task {task} counts, but nobody has made one under token {token}");
+            format!("record {seq}: a result for task {task} counts, but no instance has made one under token {token}");
         Err(Violation::of(3, what))
     }
 
@@ -358,7 +358,7 @@ impl Fold {
         top
     }
 
-    /// Whether the attempt is one that somebody may still work on.
+    /// Whether the attempt is the current one of a task that has not ended.
     pub(crate) fn is_live(&self, task: StepInstanceId, token: Token) -> bool {
         rows::step(&self.rows(), task).is_some_and(|step| step.token == token && !step.state.is_terminal())
     }

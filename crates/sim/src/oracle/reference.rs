@@ -27,7 +27,7 @@ const NAMESPACE: &str = "reference";
 /// How a run ends.
 pub(crate) type Ending = (RunStatus, Option<String>);
 
-/// A machine on which runs go on undisturbed.
+/// A machine on which runs proceed undisturbed.
 pub(crate) struct Reference {
     machine: Machine,
     now: Time,

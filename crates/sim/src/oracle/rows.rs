@@ -1,7 +1,7 @@
 //! What one record may do to the rows.
 //!
 //! For: laws 2, 3, 6, 7 and 13, row by row. Not for: folding (see `fold`).
-//! Invariant: every check here reads rows alone, decoded anew.
+//! Invariant: every check here reads only rows, and decodes them itself.
 
 use std::collections::BTreeMap;
 
@@ -206,7 +206,7 @@ fn check_ended(seq: Seq, run: RunId, rows: &Rows) -> Checked {
         let below = step.child_run.and_then(|child| decode::<Run>(rows.get(&key_bytes(TABLES.runs, &child))?));
         // A child that was stopped may still take back what it did.
         if below.is_some_and(|child| !child.status.is_terminal()) {
-            return left(format!("its child {:?} goes on", step.child_run));
+            return left(format!("its child {:?} has not ended", step.child_run));
         }
     }
     for (key, _) in table(rows, TABLES.timers) {

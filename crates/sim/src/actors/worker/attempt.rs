@@ -1,4 +1,4 @@
-//! A worker instance at work: attempts, from their assignment to their outcome.
+//! The attempts of a worker instance, from their assignment to their outcome.
 //!
 //! For: doing what a task says, with a journal where it has one, or misbehaving with it. Not for: the connection (see
 //! the parent).

@@ -146,8 +146,8 @@ impl Worker {
         hello
     }
 
-    /// The attempts that it claims when it comes back: those that it works on, and those whose last report was not
-    /// sent. Of a report without its claim the engine would not know, and assign the attempt again.
+    /// The attempts that it claims when it reconnects: those that it works on, and those whose last report was not
+    /// sent. Without the claim the engine would not expect that report, and would assign the attempt again.
     fn claims(&self) -> Vec<(StepInstanceId, Token)> {
         let last = |report: &&FromWorker| {
             matches!(report, FromWorker::Complete { .. } | FromWorker::Fail { .. } | FromWorker::Park { .. })
@@ -164,7 +164,7 @@ impl Worker {
         }
     }
 
-    /// The connection that it uses is gone.
+    /// The connection that it uses has ended.
     pub(crate) fn disconnected(&mut self, ctx: &mut Context) -> Checked {
         self.session = None;
         if self.identity.locality == Locality::Local {
