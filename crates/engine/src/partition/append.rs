@@ -1,4 +1,4 @@
-//! Groups in flight: submitted to the log, and not applied yet.
+//! Groups, from their submission to the log until they are applied.
 //!
 //! For: appending what waits, also while earlier groups are in flight, and applying groups that are durable. Not for:
 //! what a record does (`commit`).
