@@ -29,7 +29,7 @@ pub struct ClockReading {
     pub steady: Span,
 }
 
-/// A remark on the clocks that an operator should hear of.
+/// A notice on the clocks for the operator's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClockNotice {
     /// The wall clock has leapt forward by this much, and is not followed yet.
@@ -156,7 +156,7 @@ impl Clock {
         self.leap.map_or(Span::ZERO, |leap| leap.by)
     }
 
-    /// What an operator should hear of; each once.
+    /// The notices for the operator's log, each once.
     pub fn take_notices(&mut self) -> Vec<ClockNotice> {
         mem::take(&mut self.notices)
     }

@@ -22,7 +22,7 @@ const ATTEMPTS: u32 = 20;
 /// The pause between two tries.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// Who holds a lock, as far as it has written that down.
+/// The process that holds a lock, as far as it has written its id and text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Holder {
     /// Its process id; none in the instant between locking and writing.

@@ -15,7 +15,7 @@ use consort_types::Seq;
 
 use crate::plan::InjectedBug;
 
-/// What the world tells the disk, and hears from the log.
+/// The orders of the world to the disk, and what the log reports to the world.
 #[derive(Debug, Default)]
 pub(crate) struct State {
     /// The power goes at this sync: 1 is the next.
@@ -206,7 +206,7 @@ pub(crate) struct SimLog {
 }
 
 impl SimLog {
-    /// Appends without a word to the world: a service has it before the process hears of it.
+    /// Appends without a report to the world: the service has the group before the process gets its answer.
     pub(crate) fn append_silently(&mut self, group: &[Record]) -> Result<Seq, LogError> {
         self.log.append(group)
     }

@@ -96,7 +96,7 @@ impl Handle {
         self.of(&command.namespace).done(Command::SignalRun(command), pin).await
     }
 
-    /// Decides what waits in the inbox; `by` says who, `comment` why.
+    /// Decides an item of the inbox; `by` names the person, `comment` gives the reason.
     ///
     /// # Errors
     /// [`Code::BadRequest`] where `by` is empty; [`Code::StepState`] where the task does not wait for such a decision.

@@ -244,7 +244,7 @@ fn named(what: &str, name: &str) -> Result<String> {
     Ok(name.to_owned())
 }
 
-/// Refuses to hold more of one run in memory than is good for the process.
+/// Refuses to hold more items of one run in memory than [`limits::WHOLE_RUN_ITEMS_MAX`].
 fn check_whole(items: usize) -> Result<()> {
     let max = limits::WHOLE_RUN_ITEMS_MAX;
     if items <= max {

@@ -1,4 +1,4 @@
-//! What is let into the log, as far as it depends on the state and on who is connected.
+//! What is let into the log, as far as it depends on the state and on the connected instances.
 //!
 //! For: full queues, agents that are still connected, and reports by instances that do not hold what they report on.
 //! It is asked in the loop's turn, so nothing changes between the question and the command's place in the group. Not

@@ -26,7 +26,7 @@ fn outcome_of(end: AttemptEnd) -> Outcome {
         AttemptEnd::Failed { code: Code::Cancelled | Code::Fenced, .. } => Outcome::Failed { blamed: false },
         // It does not give what it declares, whatever the input.
         AttemptEnd::Failed { code: Code::BadOutput, .. } => Outcome::Failed { blamed: true },
-        // A failure that no other attempt would mend is an answer about the input, not about who gave it.
+        // A failure that no further attempt would mend is caused by the input, not by the instance that reported it.
         AttemptEnd::Failed { retryable, .. } => Outcome::Failed { blamed: retryable },
         AttemptEnd::Expired => Outcome::Expired,
         AttemptEnd::Lost => Outcome::Lost,

@@ -19,7 +19,7 @@ pub(super) struct Report {
     pub(super) token: Token,
 }
 
-/// Where a command comes from, and so who hears of its outcome.
+/// The origin of a command, and so the receiver of its outcome.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Origin {
     /// A client.

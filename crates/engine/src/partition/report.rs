@@ -1,6 +1,6 @@
 //! What workers say.
 //!
-//! For: making commands of reports. Not for: judging them: `admission` asks who holds the attempt, and the machine
+//! For: making commands of reports. Not for: judging them: `admission` checks the holder of the attempt, and the machine
 //! checks every token when it applies the record.
 //! Invariant: a completion that overtakes the record of its hand-out carries the hand-out along.
 

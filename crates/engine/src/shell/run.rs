@@ -35,7 +35,7 @@ const ROWS_BEHIND_MAX: usize = 16;
 /// How long a timer sleeps at most without looking at the wall clock.
 const CLOCK_CHECK: Duration = Duration::from_secs(5);
 
-/// Starts the loop thread; `ready` hears when recovery is over.
+/// Starts the loop thread; `ready` gets the outcome of recovery.
 pub(crate) fn start(
     parts: Parts,
     config: Config,
@@ -215,7 +215,7 @@ impl Loop {
                 let _ = catch_unwind(AssertUnwindSafe(|| look(&mut self.partition)));
             }
             Message::Subscribe { subscribing, reply } => {
-                // What was said until now is in the tail: the subscriber must not hear it twice.
+                // Progress until now is in the tail: the subscriber must not get it twice.
                 self.partition.take_live().into_iter().for_each(|live| self.shared.subscriptions.live(live));
                 let tail = match subscribing.topic() {
                     Topic::Run(run) => self.partition.views().tail(run),
@@ -302,7 +302,7 @@ impl Loop {
         outputs.unused.into_iter().for_each(|(since, hash)| self.sweep.add(since, hash));
     }
 
-    /// Answers those who wait for more than an answer to a command.
+    /// Answers the callers that wait for more than the answer to a command.
     fn serve(&mut self) {
         if self.partition.is_settled() {
             self.pins.clear();
@@ -318,13 +318,13 @@ impl Loop {
         let quiet = self.partition.halted().is_some() || (self.partition.held() == 0 && self.partition.is_settled());
         if quiet {
             for done in self.drains.drain(..) {
-                // Who drained may have stopped waiting.
+                // The receiver may have been dropped: its caller has stopped waiting.
                 let _ = done.send(());
             }
         }
     }
 
-    /// Hands rows to the writer, and hears what it has done.
+    /// Hands rows to the writer, and takes in what it reports as done.
     fn write_back(&mut self) {
         while let Some(done) = self.writer.poll() {
             self.hear(done);

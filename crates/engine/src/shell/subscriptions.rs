@@ -1,6 +1,6 @@
 //! Subscriptions to topics.
 //!
-//! For: the one way to watch anything: a subscriber learns that its topic has changed, and hears live messages, which
+//! For: the one way to watch anything: a subscriber learns that its topic has changed, and gets live messages, which
 //! are not recorded. Not for: what has changed (the subscriber reads it from its own cursor, so a slow one costs
 //! nothing and a new one begins wherever it left off).
 //! Invariant: a subscriber that reads after it subscribed misses no change; revisions of a topic only grow; topics
