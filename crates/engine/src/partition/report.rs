@@ -1,7 +1,7 @@
 //! What workers say.
 //!
-//! For: making commands of reports. Not for: judging them: `admission` checks the holder of the attempt, and the machine
-//! checks every token when it applies the record.
+//! For: making commands of reports. Not for: deciding on them: `admission` checks the holder of the attempt, and the
+//! machine checks every token when it applies the record.
 //! Invariant: a completion that overtakes the record of its hand-out carries the hand-out along.
 
 use consort_core::{
