@@ -18,7 +18,9 @@ use crate::{
     Workload,
     disk::Disk,
     report::{figure, median, quantile},
-    workflows::{BUILT_IN, CHAIN_STEPS, FAN_ITEMS, LONG_STEPS, SHORT_RUNS, SHORT_STEPS, chain, fan, long},
+    workflows::{
+        BUILT_IN, CHAIN_STEPS, FAN_ITEMS, LONG_STEPS, RUNS_IN_FLIGHT, SHORT_RUNS, SHORT_STEPS, chain, fan, long,
+    },
 };
 
 const TRANSPORT: &str = "in-process";
@@ -46,6 +48,9 @@ pub(crate) async fn run(wanted: &impl Fn(Workload) -> bool, quick: bool) -> Outc
     }
     if wanted(Workload::W4) {
         bytes_per_step(&handle).await?;
+    }
+    if wanted(Workload::W7) {
+        w7(&handle, if quick { 1 } else { 7 }).await?;
     }
     server.close(std::future::pending()).await;
     Ok(())
@@ -118,11 +123,33 @@ async fn w2(handle: &Handle, rounds: usize) -> Outcome {
 }
 
 async fn short_runs(handle: &Handle) -> Result<()> {
-    let one = |n: usize| async move {
-        let run = start(handle, "w2", &format!("{{\"n\":{n}}}")).await?;
-        handle.wait_end(NAMESPACE, run).await
-    };
-    try_join_all((0..SHORT_RUNS).map(one)).await?;
+    try_join_all((0..SHORT_RUNS).map(|n| short_run(handle, n))).await?;
+    Ok(())
+}
+
+async fn short_run(handle: &Handle, n: usize) -> Result<()> {
+    let run = start(handle, "w2", &format!("{{\"n\":{n}}}")).await?;
+    handle.wait_end(NAMESPACE, run).await.map(drop)
+}
+
+/// The same runs, of which 64 are in flight: each that ends lets the next one start.
+async fn w7(handle: &Handle, rounds: usize) -> Outcome {
+    handle.deploy(NAMESPACE, &chain("w2", SHORT_STEPS, BUILT_IN)).await?;
+    let mut rates = Vec::new();
+    for round in 0..=rounds {
+        let began = Instant::now();
+        let lane = |lane: usize| async move {
+            for n in (lane..SHORT_RUNS).step_by(RUNS_IN_FLIGHT) {
+                short_run(handle, n).await?;
+            }
+            Result::<()>::Ok(())
+        };
+        try_join_all((0..RUNS_IN_FLIGHT).map(lane)).await?;
+        if round > 0 || rounds == 1 {
+            rates.push((SHORT_RUNS * SHORT_STEPS) as f64 / began.elapsed().as_secs_f64());
+        }
+    }
+    figure("W7", TRANSPORT, "steps_per_second", median(&mut rates), "1/s");
     Ok(())
 }
 

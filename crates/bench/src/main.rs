@@ -1,11 +1,13 @@
-//! Workloads W1 to W6, each beside the disk's own fdatasync of the same bytes in the same run.
+//! Workloads W1 to W8, each beside the disk's own fdatasync of the same bytes in the same run.
 //!
 //! For: figures that can be compared from one change to the next: ratios to a reference measured in the same
 //! session, one JSON line each on standard output. Not for: assertions (timings never decide a test).
 //! Invariant: every step that is counted was durable before the next one started.
 
+mod code_first;
 mod disk;
 mod http;
+mod in_flight;
 mod in_process;
 mod report;
 mod through_grpc;
@@ -50,6 +52,10 @@ enum Workload {
     W5,
     /// 10,000 idle instances (over gRPC).
     W6,
+    /// 1,000 runs of 10 steps, of which 64 are in flight.
+    W7,
+    /// Code that records 100 effects, and code that makes 100 calls (over gRPC, with a worker in Rust).
+    W8,
 }
 
 /// How the driver reaches the engine.

@@ -17,8 +17,9 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::{
-    Workload,
+    Workload, code_first,
     disk::Disk,
+    in_flight,
     report::{figure, median},
     through_http::{Outcome, Server, group_bytes, idle, inspect, now},
     workflows::{CHAIN_STEPS, FAN_ITEMS, SHORT_RUNS, SHORT_STEPS, chain, fan},
@@ -50,9 +51,15 @@ pub(crate) async fn run(wanted: &impl Fn(Workload) -> bool, quick: bool) -> Outc
         if wanted(Workload::W3) {
             field.w3(if quick { 1 } else { 7 }).await?;
         }
+        if wanted(Workload::W7) {
+            field.w7(if quick { 1 } else { 5 }).await?;
+        }
         if wanted(Workload::W5) {
             field.w5(if quick { 1 } else { 3 }).await?;
         }
+    }
+    if wanted(Workload::W8) {
+        code_first::run(if quick { 2 } else { 15 }).await?;
     }
     if wanted(Workload::W6) {
         idle_instances(if quick { 500 } else { INSTANCES }).await?;
@@ -168,6 +175,15 @@ impl Field {
             }
         }
         figure("W2", self.transport, "steps_per_second", median(&mut rates), "1/s");
+        stage.close().await
+    }
+
+    /// The same runs, of which 64 are in flight: each that ends lets the next one start.
+    async fn w7(&self, rounds: usize) -> Outcome<()> {
+        let stage = Stage::open(self.sdk).await?;
+        stage.server.deploy(chain("w2", SHORT_STEPS, ECHO)).await?;
+        let rate = in_flight::steps_per_second(&stage.client, rounds).await?;
+        figure("W7", self.transport, "steps_per_second", rate, "1/s");
         stage.close().await
     }
 

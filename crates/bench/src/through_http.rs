@@ -20,6 +20,7 @@ use crate::{
     Workload,
     disk::Disk,
     http::Client,
+    in_flight,
     report::{figure, median},
     workflows::{BUILT_IN, CHAIN_STEPS, FAN_ITEMS, SHORT_RUNS, SHORT_STEPS, chain, fan},
 };
@@ -44,6 +45,9 @@ pub(crate) async fn run(wanted: &impl Fn(Workload) -> bool, quick: bool) -> Outc
     }
     if wanted(Workload::W4) {
         w4(if quick { 2 } else { 15 }).await?;
+    }
+    if wanted(Workload::W7) {
+        w7(rounds).await?;
     }
     if wanted(Workload::W5) {
         w5(if quick { 1 } else { 5 }).await?;
@@ -154,6 +158,16 @@ pub(crate) fn group_bytes(before: &Value, after: &Value) -> usize {
         count(after) - count(before)
     };
     (grown("log_bytes") / grown("groups").max(1)) as usize
+}
+
+/// 1,000 runs of 10 steps, of which 64 are in flight.
+async fn w7(rounds: usize) -> Outcome<()> {
+    let folder = tempfile::tempdir_in(".")?;
+    let server = Server::start(folder.path()).await?;
+    server.deploy(chain("w2", SHORT_STEPS, BUILT_IN)).await?;
+    let client = consort_sdk::Client::new(format!("http://{}", server.host));
+    figure("W7", TRANSPORT, "steps_per_second", in_flight::steps_per_second(&client, rounds).await?, "1/s");
+    server.kill().await
 }
 
 async fn w1(rounds: usize) -> Outcome<()> {

@@ -13,6 +13,10 @@ pub(crate) const CHAIN_STEPS: usize = 100;
 pub(crate) const SHORT_STEPS: usize = 10;
 /// Runs of W2 and W5.
 pub(crate) const SHORT_RUNS: usize = 1_000;
+/// Runs that are in flight at once in W7.
+pub(crate) const RUNS_IN_FLIGHT: usize = 64;
+/// Entries of each run of W8.
+pub(crate) const ENTRIES: usize = 100;
 /// Items of W3.
 pub(crate) const FAN_ITEMS: usize = 1_000;
 /// Iterations of the long run of W4.
