@@ -6,23 +6,23 @@
 use std::time::Instant;
 
 use consort_sdk::Client;
+use consort_types::Result;
 use futures::future::try_join_all;
 use serde_json::{Value, json};
 
 use crate::{
     report::median,
-    through_http::Outcome,
     workflows::{RUNS_IN_FLIGHT, SHORT_RUNS, SHORT_STEPS},
 };
 
 /// Steps a second of the workflow `w2`, with 64 runs in flight; the median of the rounds.
-pub(crate) async fn steps_per_second(client: &Client, rounds: usize) -> Outcome<f64> {
+pub(crate) async fn steps_per_second(client: &Client, rounds: usize) -> Result<f64> {
     let lane = |lane: usize| async move {
         for n in (lane..SHORT_RUNS).step_by(RUNS_IN_FLIGHT) {
             let run = client.start("w2", &json!({ "n": n })).await?;
             client.result::<Value>(run).await?;
         }
-        Outcome::Ok(())
+        Result::<()>::Ok(())
     };
     let mut rates = Vec::new();
     for round in 0..=rounds {
