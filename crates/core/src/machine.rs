@@ -57,6 +57,11 @@ impl Machine {
         Ok(Self { state })
     }
 
+    /// Gives back the memory of everything that can be read or made again. Nothing that the machine does depends on it.
+    pub fn forget_caches(&mut self) {
+        self.state.forget_caches();
+    }
+
     /// Limits the work of a record below [`limits::WORK_PER_RECORD_MAX`] and [`limits::EXPRESSION_COST_MAX`], so that a
     /// small test sees work spread over many records. Every machine that applies the same log must have the same
     /// numbers; with fewer than 4 units a record gets nowhere.

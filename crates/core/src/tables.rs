@@ -356,6 +356,15 @@ impl<K: Key, R: Row> Table<K, R> {
         }
     }
 
+    /// Forgets unchanged rows: they are read again from the backing when they are needed.
+    pub fn forget_clean(&mut self) {
+        for key in std::mem::take(&mut self.clean) {
+            if self.overlay.get(&key).is_some_and(|slot| slot.dirty.is_none()) {
+                self.overlay.remove(&key);
+            }
+        }
+    }
+
     /// How many changes were made since the table was opened; a change that is taken back counts too.
     pub fn writes(&self) -> u64 {
         self.writes
@@ -447,6 +456,23 @@ mod tests {
         assert_eq!(table.get(&5).unwrap(), Some(50));
         flush(&mut table, &memory);
         assert_eq!(memory.0.lock().unwrap().len(), 5);
+    }
+
+    #[test]
+    fn forgetting_keeps_what_is_not_written() {
+        let memory = Arc::new(Memory::default());
+        let mut table: Table<u32, u64> = Table::new(b'x', memory.clone(), 9);
+        (0..6).for_each(|key| table.put(key, u64::from(key) * 10));
+        flush(&mut table, &memory);
+        assert_eq!(table.overlay.len(), 6, "written rows are kept as they are");
+        table.put(2, 21);
+        table.delete(&3);
+        table.forget_clean();
+        assert_eq!(table.overlay.len(), 2, "only changed rows are left");
+        assert_eq!(table.range(&1, &5, 10).unwrap(), vec![(1, 10), (2, 21), (4, 40)]);
+        flush(&mut table, &memory);
+        table.forget_clean();
+        assert_eq!((table.get(&2).unwrap(), table.get(&3).unwrap()), (Some(21), None));
     }
 
     impl Key for String {

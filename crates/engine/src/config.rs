@@ -38,6 +38,8 @@ pub struct Config {
     pub flush_interval: Span,
     /// How long rows stay unsynced in the store at most; the log is trimmed behind a sync.
     pub sync_interval: Span,
+    /// After how long without a record the memory of caches is given back.
+    pub forget_after: Span,
     /// How many records are kept in the log before the synced position.
     pub trim_margin: u64,
 }
@@ -53,6 +55,7 @@ impl Default for Config {
             flush_rows: 8_192,
             flush_interval: Span::from_millis(250),
             sync_interval: Span::from_secs(5),
+            forget_after: Span::from_secs(15),
             trim_margin: 1_024,
         }
     }

@@ -59,6 +59,11 @@ impl<K: Ord + Copy, V: Clone> Cache<K, V> {
         Some(value)
     }
 
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::new(self.weight_max);
+    }
+
     pub(crate) fn put(&mut self, key: K, value: V, weight: usize) {
         if weight > self.weight_max {
             return;
@@ -141,6 +146,12 @@ impl Documents {
     pub(crate) fn take(&mut self, document: &Document) {
         self.small.take(document);
         self.large.retain(|large| large.document != *document);
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        self.small.clear();
+        self.large = VecDeque::new();
     }
 
     /// Forgets the large documents of a run that has ended.

@@ -140,6 +140,14 @@ impl State {
         })
     }
 
+    /// Forgets whatever can be read or made again.
+    pub(crate) fn forget_caches(&mut self) {
+        self.tables.forget_clean();
+        self.documents.clear();
+        self.inputs.clear();
+        self.definitions.clear();
+    }
+
     /// Returns every changed row, to be written to the store as one batch with the applied sequence number.
     pub(crate) fn take(&mut self) -> Taken {
         self.tables.meta.put((), self.meta.clone());

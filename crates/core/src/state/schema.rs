@@ -137,6 +137,11 @@ macro_rules! tables {
                 0 $(+ self.$name.writes())+
             }
 
+            /// Forgets unchanged rows of every table.
+            pub(crate) fn forget_clean(&mut self) {
+                $(self.$name.forget_clean();)+
+            }
+
             /// How many rows wait to be taken.
             pub(crate) fn changed(&self) -> usize {
                 0 $(+ self.$name.changed())+

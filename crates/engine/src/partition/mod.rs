@@ -407,6 +407,13 @@ impl Partition {
         self.machine.changed()
     }
 
+    /// Gives back the memory of caches, which fill again when there is work.
+    pub fn forget_caches(&mut self) {
+        if let Ok(machine) = self.machine() {
+            machine.forget_caches();
+        }
+    }
+
     /// The changed rows, to be written to the store (see [`crate::write_rows`]) in the order in which they are taken.
     pub fn take(&mut self) -> Option<Taken> {
         if !self.has_unwritten() || self.halted.as_ref().is_some_and(|halt| !halt.state_is_whole) {

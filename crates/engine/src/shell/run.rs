@@ -105,6 +105,10 @@ struct Loop {
     written: Seq,
     synced: Seq,
     store_bytes: u64,
+    /// The last record that was applied, and since when it is the last.
+    quiet: (Seq, Instant),
+    /// Whether caches were forgotten since.
+    forgotten: bool,
 }
 
 impl Loop {
@@ -141,6 +145,8 @@ impl Loop {
             written,
             synced: Seq::ZERO,
             store_bytes: 0,
+            quiet: (written, Instant::now()),
+            forgotten: false,
         })
     }
 
@@ -192,6 +198,7 @@ impl Loop {
         }
         self.serve();
         self.write_back();
+        self.forget_caches();
         going
     }
 
@@ -352,6 +359,25 @@ impl Loop {
         }
     }
 
+    /// Gives back the memory of caches where nothing was applied for a while, and every row is in the store.
+    fn forget_caches(&mut self) {
+        let applied = self.partition.applied();
+        if self.quiet.0 != applied {
+            self.quiet = (applied, Instant::now());
+            self.forgotten = false;
+        }
+        if self.forgets_in().is_some_and(|left| left.is_zero()) {
+            self.partition.forget_caches();
+            self.forgotten = true;
+        }
+    }
+
+    /// How long until caches are forgotten, where nothing happens meanwhile.
+    fn forgets_in(&self) -> Option<Duration> {
+        let waits = !self.forgotten && self.written == self.partition.applied();
+        waits.then(|| self.config.forget_after.to_std().saturating_sub(self.quiet.1.elapsed()))
+    }
+
     fn is_unsynced(&self) -> bool {
         !self.listed || self.synced < self.written
     }
@@ -412,7 +438,8 @@ impl Loop {
             if self.syncing { wait.max(self.config.flush_interval.to_std()) } else { wait }
         });
         let sweep = self.sweep.is_due().then_some(Duration::ZERO);
-        self.shared.mailbox.wait([timer, flush, sync, sweep].into_iter().flatten().min());
+        let forget = self.forgets_in().filter(|_| healthy);
+        self.shared.mailbox.wait([timer, flush, sync, sweep, forget].into_iter().flatten().min());
     }
 
     /// Writes and syncs everything, so that the next start replays nothing.

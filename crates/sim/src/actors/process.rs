@@ -240,6 +240,11 @@ impl Process {
             ctx.host.lose_batch();
         }
         ctx.host.take_rows();
+        if ctx.random.chance(100)
+            && let Some(partition) = &mut ctx.host.partition
+        {
+            partition.forget_caches();
+        }
         let pause = ctx.random.span(100, SECOND);
         ctx.at(pause, Event::Write);
         Ok(())
