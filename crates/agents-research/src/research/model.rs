@@ -214,6 +214,9 @@ pub struct Hit {
     pub title: String,
     /// Headings above the passage, outermost first.
     pub headings: Vec<String>,
+    /// Whether the last heading is a term that the passage defines: an option, a setting, an entry of a glossary.
+    #[serde(default)]
+    pub term: bool,
     /// Where the passage stands.
     pub place: Place,
     /// The passage's text.

@@ -141,6 +141,7 @@ fn hit(corpus: &Corpus, passage: &Passage) -> Hit {
         hash: file.hash.clone(),
         title: file.title.clone(),
         headings: passage.headings.clone(),
+        term: passage.term,
         place: place.unwrap_or(super::model::Place::lines(1, 1)),
         quote: quote.join("\n"),
         segments: passage.segments.clone(),

@@ -10,13 +10,16 @@ use html5ever::tokenizer::states::RawKind;
 use html5ever::tokenizer::{BufferQueue, Tag, TagKind, Token, TokenSink, TokenSinkResult, Tokenizer, TokenizerOpts};
 
 use super::super::text::dates;
-use super::markdown::HEAD_ROW;
-use super::{Builder, Document, Kind};
+use super::{Builder, Document, HEAD_ROW, Kind, TERM_LEVEL};
 
 /// Open elements that are tracked; deeper ones are read without structure.
 const DEPTH_MAX: usize = 512;
 /// Letters that the main content must have for the rest of the page to be dropped.
 const MAIN_BYTES_MIN: usize = 120;
+/// The level of a paragraph that is bold as a whole: below all real headings.
+const BOLD_LEVEL: u8 = 6;
+/// Bytes of a bold paragraph that may be a heading.
+const BOLD_BYTES_MAX: usize = 180;
 
 const VOID: &[&str] =
     &["area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr", "param"];
@@ -28,7 +31,6 @@ const SKIPPED: &[&str] = &[
     "svg",
     "nav",
     "footer",
-    "form",
     "button",
     "select",
     "iframe",
@@ -190,6 +192,8 @@ struct Page {
     layout: bool,
     cells: usize,
     head_cells: usize,
+    /// How far the waiting text is bold from its start; a paragraph that is bold as a whole is a heading.
+    bold: Option<usize>,
     listing: bool,
 }
 
@@ -234,6 +238,7 @@ impl Page {
             "br" if inside.pre => self.out.raw("\n", line),
             "br" => self.out.prose(" ", line),
             "code" | "tt" | "kbd" | "samp" if !inside.pre && !inside.skip => self.out.tick(line, true),
+            "b" | "strong" if !self.out.has_text() => self.bold = Some(0),
             "td" | "th" if !inside.skip => self.cell(name, line),
             _ => {}
         }
@@ -318,6 +323,8 @@ impl Page {
                 self.out.end_heading(level);
             }
             "dt" if !inside.skip => self.out.end_heading(term_level(inside)),
+            "b" | "strong" if self.bold == Some(0) => self.bold = Some(self.out.waiting()),
+            "p" if !inside.skip && !inside.item && !inside.row && self.is_bold() => self.out.end_heading(BOLD_LEVEL),
             "tr" if !inside.skip => self.end_row(),
             _ if BLOCKS.contains(&name) => self.boundary(name, inside),
             _ => {}
@@ -360,7 +367,14 @@ impl Page {
         self.end_block(kind);
     }
 
+    /// Whether all of the waiting text is bold and could be a heading.
+    fn is_bold(&self) -> bool {
+        let waiting = self.out.waiting();
+        self.bold.is_some_and(|end| end > 0 && end == waiting) && waiting <= BOLD_BYTES_MAX
+    }
+
     fn end_block(&mut self, kind: Kind) {
+        self.bold = None;
         self.out.end(kind);
         let main = self.inside().main;
         self.in_main.resize(self.out.len(), main);
@@ -404,7 +418,7 @@ impl Page {
 
 /// The level of a term among headings: below all real ones.
 fn term_level(inside: Inside) -> u8 {
-    6 + inside.lists.clamp(1, 2)
+    TERM_LEVEL - 1 + inside.lists.clamp(1, 2)
 }
 
 fn attribute<'a>(tag: &'a Tag, key: &str) -> Option<&'a str> {

@@ -6,7 +6,7 @@
 use pulldown_cmark::{Event, HeadingLevel, MetadataBlockKind, Options, Parser, Tag, TagEnd};
 
 use super::super::text::dates;
-use super::{Builder, Document, Kind};
+use super::{Builder, Document, HEAD_ROW, Kind};
 
 /// Extracts the blocks of a Markdown text.
 pub(crate) fn extract(text: &str) -> Document {
@@ -127,9 +127,6 @@ impl Walk {
         }
     }
 }
-
-/// The level of a table's head row among headings.
-pub(super) const HEAD_ROW: u8 = 9;
 
 fn depth(level: HeadingLevel) -> u8 {
     match level {

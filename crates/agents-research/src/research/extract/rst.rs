@@ -5,8 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::markdown::HEAD_ROW;
-use super::{Builder, Document, Kind};
+use super::{Builder, Document, HEAD_ROW, Kind, TERM_LEVEL};
 use crate::research::text::dates;
 
 /// Extracts the blocks of a reStructuredText.
@@ -155,7 +154,7 @@ impl<'a> Walk<'a> {
             | "envvar" | "confval" | "program" | "cmdoption" | "py:function" | "py:class" | "py:method"
             | "c:function" => {
                 self.options();
-                self.out.heading(7, argument.trim());
+                self.out.heading(TERM_LEVEL, argument.trim());
             }
             _ => self.skip(depth),
         }
@@ -201,7 +200,7 @@ impl<'a> Walk<'a> {
         let number = self.number();
         if !self.out.has_text() && indent(line) == 0 {
             // Terms and described objects hold for what is indented below them.
-            self.out.leave(7);
+            self.out.leave(TERM_LEVEL);
         }
         if !self.out.has_text() && self.definition(line) {
             return;
@@ -244,7 +243,7 @@ impl<'a> Walk<'a> {
             && !bullet(line.trim()).1
             && !line.trim_end().ends_with(['.', ':']);
         if is {
-            self.out.heading(8, &inline(line.trim()).replace('`', ""));
+            self.out.heading(TERM_LEVEL + 1, &inline(line.trim()).replace('`', ""));
             self.at += 1;
         }
         is

@@ -17,6 +17,7 @@ const CODE_BYTES_MAX: usize = 1_500;
 /// Segments of one section that belong together.
 pub(crate) struct Piece {
     pub(crate) headings: Vec<String>,
+    pub(crate) term: bool,
     pub(crate) segments: Vec<Segment>,
 }
 
@@ -37,7 +38,7 @@ pub(crate) fn passages(document: &Document, keep: &dyn Fn(usize) -> bool) -> Vec
                     || bytes >= 2 * PASSAGE_BYTES
             });
             if fresh {
-                out.push(Piece { headings: block.headings.to_vec(), segments: Vec::new() });
+                out.push(Piece { headings: block.headings.to_vec(), term: block.term, segments: Vec::new() });
                 bytes = 0;
             }
             bytes += segment.text.len();
