@@ -15,7 +15,7 @@ use serde::Deserialize;
 use super::{normal, section};
 use crate::research::model::{LedgerEntry, Support};
 use crate::research::text::markup::{squeeze, unescape};
-use crate::research::{Library, Observer, Outcome, ResearchConfig, run};
+use crate::research::{Library, Outcome, ResearchConfig, Silent, run};
 
 /// Folders of the packages, by the name that questions use.
 const FOLDERS: &[(&str, &str)] = &[
@@ -101,6 +101,8 @@ pub struct Judged {
     pub question: String,
     /// How it went.
     pub verdict: Verdict,
+    /// The strength of the first part, 0 to 1000.
+    pub strength: i64,
     /// Whether every citation of the report was verified.
     pub verified: bool,
     /// The section Answer on one line.
@@ -108,7 +110,7 @@ pub struct Judged {
 }
 
 /// Answers the questions of one half, or of both, from the folders below `packages`.
-pub fn evaluate(questions: &Path, packages: &Path, half: Option<Half>, observer: &dyn Observer) -> Result<Table> {
+pub fn evaluate(questions: &Path, packages: &Path, half: Option<Half>, config: &ResearchConfig) -> Result<Table> {
     let bad = |e: &dyn fmt::Display| Error::new(Code::BadInput, format!("`{}`: {e}", questions.display()));
     let text = std::fs::read_to_string(questions).map_err(|e| bad(&e))?;
     let mut by_folder: BTreeMap<String, Vec<Question>> = BTreeMap::new();
@@ -123,9 +125,9 @@ pub fn evaluate(questions: &Path, packages: &Path, half: Option<Half>, observer:
         let folder = FOLDERS.iter().find(|(name, _)| *name == docs).map(|(_, folder)| packages.join(folder));
         let folder = folder.ok_or_else(|| bad(&format!("`{docs}` names no package")))?;
         // One library for each package, so that only one index is in memory.
-        let library = Library::new(ResearchConfig::default());
+        let library = Library::new(config.clone());
         for question in questions {
-            let outcome = run(&library, &question.text, &folder.to_string_lossy(), observer)?;
+            let outcome = run(&library, &question.text, &folder.to_string_lossy(), &Silent)?;
             results.push(judge(&question, &outcome));
         }
     }
@@ -137,6 +139,7 @@ fn judge(question: &Question, outcome: &Outcome) -> Judged {
     let plain = normal(&unescape(&answer));
     let shown: Vec<&LedgerEntry> = outcome.report.ledger.iter().filter(|e| plain.contains(&normal(&e.claim))).collect();
     let firsts = firsts(&shown);
+    let labels = labels(&answer, &firsts);
     let confident = firsts.iter().any(|first| {
         let sub = first.first().map(|e| e.sub_question.as_str());
         outcome.report.coverage.iter().any(|c| Some(c.sub_question.as_str()) == sub && c.support == Support::Answered)
@@ -146,7 +149,7 @@ fn judge(question: &Question, outcome: &Outcome) -> Judged {
         (_, true) => Verdict::Missed,
         ([], false) if confident => Verdict::WrongAndConfident,
         ([], false) => Verdict::WrongButWeak,
-        (parts, false) => answered(parts, &firsts, confident),
+        (parts, false) => answered(parts, &firsts, &labels, confident),
     };
     Judged {
         id: question.id.clone(),
@@ -154,9 +157,20 @@ fn judge(question: &Question, outcome: &Outcome) -> Judged {
         kind: if question.expect.is_empty() { "unanswerable".to_owned() } else { question.kind.clone() },
         question: question.text.clone(),
         verdict,
+        strength: outcome.report.coverage.first().map_or(0, |c| c.strength),
         verified: outcome.review.checked == outcome.review.verified,
         answer: squeeze(&answer),
     }
+}
+
+/// The bold labels of lines that hold a claim of a first finding.
+fn labels(answer: &str, firsts: &[Vec<&LedgerEntry>]) -> String {
+    let lines = answer.lines().map(unescape);
+    let claims: Vec<String> = firsts.iter().flatten().map(|e| normal(&e.claim)).collect();
+    let of_first = |line: &String| claims.iter().any(|c| normal(line).contains(c));
+    let label =
+        |line: String| line.strip_prefix("**").and_then(|l| l.split_once(":**")).map(|(label, _)| normal(label));
+    lines.filter(of_first).filter_map(label).collect::<Vec<_>>().join("\n")
 }
 
 /// The first finding of each part of the report: its first claim with those that cite the same section.
@@ -172,10 +186,10 @@ fn firsts<'a>(shown: &[&'a LedgerEntry]) -> Vec<Vec<&'a LedgerEntry>> {
     out
 }
 
-fn answered(parts: &[Expected], firsts: &[Vec<&LedgerEntry>], confident: bool) -> Verdict {
+fn answered(parts: &[Expected], firsts: &[Vec<&LedgerEntry>], labels: &str, confident: bool) -> Verdict {
     // A question of one part is answered by the first finding of all, one of several parts by that of any.
     let looked = if parts.len() == 1 { &firsts[..1] } else { firsts };
-    let held = parts.iter().filter(|p| looked.iter().any(|first| p.is_held(first))).count();
+    let held = parts.iter().filter(|p| looked.iter().any(|first| p.is_held(first, labels))).count();
     match (held == parts.len(), confident) {
         (true, true) => Verdict::Right,
         (true, false) => Verdict::RightButWeak,
@@ -186,8 +200,9 @@ fn answered(parts: &[Expected], firsts: &[Vec<&LedgerEntry>], confident: bool) -
 }
 
 impl Expected {
-    fn is_held(&self, first: &[&LedgerEntry]) -> bool {
-        let text = first.iter().map(|e| normal(&e.claim)).collect::<Vec<_>>().join("\n");
+    fn is_held(&self, first: &[&LedgerEntry], labels: &str) -> bool {
+        let claims = first.iter().map(|e| normal(&e.claim)).collect::<Vec<_>>().join("\n");
+        let text = format!("{labels}\n{claims}");
         let has = |p: &String| text.contains(&normal(p));
         let fits = self.any.iter().any(|pattern| match pattern {
             Pattern::One(one) => has(one),

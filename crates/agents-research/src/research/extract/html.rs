@@ -194,6 +194,8 @@ struct Page {
     head_cells: usize,
     /// How far the waiting text is bold from its start; a paragraph that is bold as a whole is a heading.
     bold: Option<usize>,
+    /// How many lists were open at the last bold heading that stands in one.
+    bold_list: Option<usize>,
     listing: bool,
 }
 
@@ -324,7 +326,15 @@ impl Page {
             }
             "dt" if !inside.skip => self.out.end_heading(term_level(inside)),
             "b" | "strong" if self.bold == Some(0) => self.bold = Some(self.out.waiting()),
-            "p" if !inside.skip && !inside.item && !inside.row && self.is_bold() => self.out.end_heading(BOLD_LEVEL),
+            "p" if !inside.skip && !inside.row && self.is_bold() => {
+                self.bold_list = inside.item.then(|| self.open_lists());
+                self.out.end_heading(BOLD_LEVEL);
+            }
+            "ul" | "ol" if self.bold_list == Some(self.open_lists()) => {
+                self.boundary(name, inside);
+                self.bold_list = None;
+                self.out.leave(BOLD_LEVEL);
+            }
             "tr" if !inside.skip => self.end_row(),
             _ if BLOCKS.contains(&name) => self.boundary(name, inside),
             _ => {}
@@ -365,6 +375,10 @@ impl Page {
             _ => Kind::Paragraph,
         };
         self.end_block(kind);
+    }
+
+    fn open_lists(&self) -> usize {
+        self.open.iter().filter(|(name, _)| matches!(name.as_str(), "ul" | "ol")).count()
     }
 
     /// Whether all of the waiting text is bold and could be a heading.

@@ -10,7 +10,7 @@ const GROUPS: &[&[&str]] = &[
     &["begin", "start", "began", "begun"],
     &["delet", "remov", "eras"],
     &["allow", "permit"],
-    &["maximum", "max"],
+    &["maximum", "max", "limit"],
     &["minimum", "min"],
     &["larg", "big", "size"],
     &["buy", "purchas", "bought"],
