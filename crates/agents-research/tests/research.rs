@@ -72,7 +72,7 @@ fn what_is_not_there_is_not_answered() {
     let dir = folder();
     let outcome = ask(dir.path(), "What is the boiling point of helium?");
     assert!(outcome.report.ledger.is_empty(), "{}", outcome.report.markdown);
-    assert!(outcome.report.markdown.contains("_Nothing was found in the sources that answers this question._"));
+    assert!(outcome.report.markdown.contains("_Not found in these documents._"));
     assert_eq!(outcome.report.coverage[0].support, Support::None);
 }
 

@@ -20,7 +20,7 @@ pub(crate) use fit::code_behind;
 pub(crate) use synonyms::normalise;
 
 /// Strength from which a sentence counts as an answer.
-pub(crate) const ANSWERED: i64 = 800;
+pub(crate) const ANSWERED: i64 = 830;
 /// Strength from which a sentence is shown as an answer that may be none.
 pub(crate) const WEAK: i64 = 600;
 /// Strength from which a sentence is near enough to be shown as such.
@@ -176,7 +176,11 @@ impl Scorer {
         let at = view.at;
         let about = self.about(around);
         let covers = self.weigh(|term| around.credit(at, term, &TRUST, about));
-        let key = if self.key_credit(around, at) == 0 { 650 } else { 1_000 };
+        let key = match self.key_credit(around, at) {
+            0 => 650,
+            1..=300 if self.intent == Intent::Person => 700,
+            _ => 1_000,
+        };
         let product = [
             400 + 600 * self.subject(around, at) / 1_000,
             key,

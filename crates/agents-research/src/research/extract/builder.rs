@@ -115,6 +115,18 @@ impl Builder {
         self.document.blocks.push(Block { kind, term, headings: self.headings.clone(), text, marks });
     }
 
+    /// Adds the blocks of an embedded document whose first line is `line` of this one, below the headings that hold here.
+    pub(crate) fn adopt(&mut self, embedded: Document, line: u32) {
+        self.end(Kind::Paragraph);
+        for mut block in embedded.blocks {
+            block.marks.iter_mut().for_each(|(_, at)| *at += line - 1);
+            block.headings = self.headings.iter().chain(block.headings.iter()).cloned().collect();
+            if self.document.blocks.len() < BLOCKS_MAX {
+                self.document.blocks.push(block);
+            }
+        }
+    }
+
     /// Ends the waiting text as a heading of `level`, 1 being the outermost.
     pub(crate) fn end_heading(&mut self, level: u8) {
         let text = std::mem::take(&mut self.text).replace('`', "");

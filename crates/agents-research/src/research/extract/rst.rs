@@ -141,6 +141,7 @@ impl<'a> Walk<'a> {
             "code-block" | "code" | "sourcecode" | "highlight" | "parsed-literal" | "prompt" | "doctest" => {
                 self.literal(depth);
             }
+            "list-table" => self.list_table(depth),
             "note" | "warning" | "tip" | "important" | "caution" | "attention" | "danger" | "hint" | "seealso"
             | "versionadded" | "versionchanged" | "deprecated" | "admonition" | "topic" | "rubric" | "epigraph"
             | "glossary" | "container" => {
@@ -157,6 +158,41 @@ impl<'a> Walk<'a> {
                 self.out.heading(TERM_LEVEL, argument.trim());
             }
             _ => self.skip(depth),
+        }
+    }
+
+    /// The rows of a `list-table`: `* - cell` begins a row, `- cell` goes on; `:header-rows:` first rows are its head.
+    fn list_table(&mut self, depth: usize) {
+        let mut heads = 0;
+        while self.get(self.at).trim().starts_with(':') {
+            let option = self.get(self.at).trim().strip_prefix(":header-rows:");
+            heads = option.and_then(|n| n.trim().parse().ok()).unwrap_or(heads);
+            self.at += 1;
+        }
+        let mut rows = 0;
+        while self.at < self.lines.len() && (self.get(self.at).trim().is_empty() || indent(self.get(self.at)) > depth) {
+            let text = self.get(self.at).trim();
+            let number = self.number();
+            if let Some(cell) = text.strip_prefix("* -").or_else(|| text.strip_prefix("* *")) {
+                self.end_row(rows, heads);
+                rows += 1;
+                self.out.prose(&inline(cell.trim()), number);
+            } else if let Some(cell) = text.strip_prefix("- ") {
+                self.out.prose(&format!(" | {}", inline(cell.trim())), number);
+            } else if !text.is_empty() {
+                self.out.prose(&format!(" {}", inline(text)), number);
+            }
+            self.at += 1;
+        }
+        self.end_row(rows, heads);
+        self.out.leave(HEAD_ROW);
+    }
+
+    fn end_row(&mut self, rows: usize, heads: usize) {
+        if rows > 0 && rows <= heads {
+            self.out.end_heading(HEAD_ROW);
+        } else if self.out.has_text() {
+            self.out.end(Kind::Row);
         }
     }
 

@@ -135,12 +135,23 @@ impl Surroundings {
     }
 }
 
+/// Words of a heading that runs into its paragraph.
+const RUN_IN_WORDS_MAX: usize = 3;
+
 /// For each item the sentence that introduces its list: the last one before it that is no item and ends with a colon.
 fn leads(hit: &Hit) -> Vec<Option<usize>> {
     let mut lead = None;
     let mut out = Vec::with_capacity(hit.segments.len());
     for (at, segment) in hit.segments.iter().enumerate() {
         let listed = matches!(segment.kind, SegmentKind::Item | SegmentKind::Row);
+        // "**Formats.** Markdown and HTML": a word that runs into its paragraph introduces it.
+        let run_in = hit.segments[..at].iter().rposition(|s| s.block != segment.block).map_or(0, |i| i + 1);
+        let first = &hit.segments[run_in].text;
+        if run_in < at && !listed && first.ends_with(['.', ':']) && first.split_whitespace().count() <= RUN_IN_WORDS_MAX
+        {
+            out.push(Some(run_in));
+            continue;
+        }
         out.push(lead.filter(|_| listed || segment.kind == SegmentKind::Code));
         if !listed {
             lead = segment

@@ -106,12 +106,18 @@ pub(super) fn concepts(terms: &mut Terms, text: &str, weights: &[TermWeight]) ->
 /// The focus as terms: of a path its last part, of other compounds the whole.
 pub(super) fn focus(terms: &mut Terms, text: &str) -> BTreeSet<String> {
     let mut groups: BTreeMap<usize, Vec<String>> = BTreeMap::new();
-    for term in terms.list(text) {
+    for term in terms.list(text).into_iter().filter(|t| !t.piece) {
         groups.entry(term.position).or_default().push(term.text);
     }
-    let pick = |group: Vec<String>| {
+    let pick = |mut group: Vec<String>| {
         let path = group.first().is_some_and(|g| g.contains("::"));
-        if path { group.into_iter().next_back() } else { group.into_iter().next() }
+        let whole = group.first().is_some_and(|g| is_compound(g));
+        match (path, whole) {
+            (true, _) => group.split_off(group.len() - 1),
+            (_, true) => group.into_iter().take(1).collect(),
+            // Words that only a hyphen joins count each.
+            _ => group,
+        }
     };
-    groups.into_values().filter_map(pick).map(|t| normalise(&t).to_owned()).collect()
+    groups.into_values().flat_map(pick).map(|t| normalise(&t).to_owned()).collect()
 }

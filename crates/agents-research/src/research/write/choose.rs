@@ -224,6 +224,11 @@ fn span(candidate: &Candidate<'_>, intent: Intent, focus: &str) -> Vec<usize> {
     if brings_value(candidate, intent) && together(at, at + 1) && out.last() == Some(&at) {
         out.push(at + 1);
     }
+    // A synopsis below the heading of a command.
+    let synopsis = |s: &Segment| s.text.starts_with('`') && s.text.ends_with('`') && s.text.matches('`').count() == 2;
+    if candidate.scored.named && segments.get(at + 1).is_some_and(synopsis) {
+        out.push(at + 1);
+    }
     if let Some(code) = code_behind(segments, at).filter(|_| intent == Intent::Procedure) {
         out.extend(at + 1..=code);
         out.dedup();
@@ -365,7 +370,8 @@ impl<'a> Said<'a> {
         if redundant || self.refused.contains(claim.as_str()) {
             return None;
         }
-        let entry = if code { None } else { entry(hit, &claim).or_else(|| term(hit, &claim)) };
+        let entry =
+            if code { None } else { entry(hit, &claim).or_else(|| term(hit, &claim)).or_else(|| command(hit, &claim)) };
         let is_entry = entry.is_some();
         let label = if code { None } else { entry.or_else(|| label(hit, segment, &set, scorer, &mut self.terms)) };
         self.sets.push(set);
@@ -398,6 +404,15 @@ fn entry(hit: &Hit, claim: &str) -> Option<String> {
         first.len() > 3 && first.ends_with('s') && first.starts_with(char::is_uppercase) && first != "This";
     let phrase = matches!(first, "A" | "An") && !claim.contains(" is ");
     ((subjectless || phrase) && heading.len() <= 120).then(|| heading.clone())
+}
+
+/// The command that a sentence such as "Cancel runs" speaks of: its heading is in lower case, and its verb stands there.
+fn command(hit: &Hit, claim: &str) -> Option<String> {
+    let heading =
+        hit.headings.last().filter(|h| !h.contains(char::is_uppercase) && h.contains(' ') && h.len() <= 60)?;
+    let first = claim.split_whitespace().next().unwrap_or_default().to_lowercase();
+    let verb = first.len() > 2 && heading.split(' ').any(|w| w.len() > 2 && first.starts_with(w));
+    verb.then(|| heading.clone())
 }
 
 /// The term that a sentence defines or describes, where it does not name it itself.
