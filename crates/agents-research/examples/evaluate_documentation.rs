@@ -1,4 +1,4 @@
-//! Scores the research assistant on Debian's documentation: `evaluate_documentation DIR [--scored | --all]`.
+//! Scores the research assistant on Debian's documentation: `evaluate_documentation DIR [--practice | --scored | --all] [--verbose]`.
 //!
 //! For: knowing how it does on documents that others wrote. Not for: showing the questions of the scored half, which
 //! nobody should look at while changing the rules; of these only the figures are printed.
@@ -14,7 +14,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let has = |name: &str| args.iter().any(|a| a == name);
     let Some(packages) = args.iter().find(|a| !a.starts_with("--")) else {
-        eprintln!("usage: evaluate_documentation DIR [--scored | --all]");
+        eprintln!("usage: evaluate_documentation DIR [--practice | --scored | --all] [--verbose]");
         return ExitCode::from(2);
     };
     let half = match () {
@@ -22,7 +22,8 @@ fn main() -> ExitCode {
         () if has("--scored") => Some(Half::Scored),
         () => Some(Half::Work),
     };
-    let questions = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../evaluation/debian/questions.jsonl");
+    let questions = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../evaluation/debian");
+    let questions = questions.join(if has("--practice") { "practice.jsonl" } else { "questions.jsonl" });
     let config = ResearchConfig { cache: Some(Path::new(packages).join("cache")), ..ResearchConfig::default() };
     let table = match evaluate(&questions, Path::new(packages), half, &config) {
         Ok(table) => table,

@@ -210,7 +210,18 @@ impl Scorer {
         // A page whose title is nothing but words of the question is about its subject.
         let words = || around.page.iter().filter(|t| !fit::is_label(t));
         let whole = words().count() > 0 && words().all(|t| self.concepts.iter().any(|c| c.has(t)));
+        let heading = heading * (500 + self.in_order(around) / 2) / 1_000;
         heading + if whole { self.share(&around.page) / 4 } else { 0 }
+    }
+
+    /// How far the innermost heading names the question's words in their order, 0 to 1000: turning a string into a number is
+    /// not turning a number into a string.
+    fn in_order(&self, around: &Surroundings) -> i64 {
+        let place = |c: &Concept| around.order.iter().position(|t| c.has(t));
+        let places: Vec<usize> = self.concepts.iter().filter_map(place).collect();
+        let pairs = places.len().saturating_sub(1);
+        let ordered = places.windows(2).filter(|w| w[0] <= w[1]).count();
+        i64::try_from((ordered * 1_000).checked_div(pairs).unwrap_or(1_000)).unwrap_or(1_000)
     }
 
     /// A sentence that has nothing of the question itself answers only as the first of its section.

@@ -37,9 +37,13 @@ pub enum Half {
 }
 
 impl Half {
-    /// The half of a question: the parity of the first byte of its name's BLAKE3 hash.
+    /// The half of a question: the parity of the first byte of its name's BLAKE3 hash; `pr-…` is practice.
     pub fn of(id: &str) -> Self {
-        if blake3::hash(id.as_bytes()).as_bytes()[0].is_multiple_of(2) { Self::Work } else { Self::Scored }
+        if id.starts_with("pr-") || blake3::hash(id.as_bytes()).as_bytes()[0].is_multiple_of(2) {
+            Self::Work
+        } else {
+            Self::Scored
+        }
     }
 }
 

@@ -5,6 +5,10 @@
 
 use crate::research::text::words::is_stop;
 
+/// Words behind a name that only say what kind of thing it is.
+const KINDS: &[&str] =
+    &["parameter", "builtin", "command", "function", "method", "module", "variable", "statement", "keyword", "clause"];
+
 /// What the question is about: its words without the question's frame.
 pub(crate) fn focus(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
@@ -27,6 +31,9 @@ pub(crate) fn focus(text: &str) -> String {
                 ))
             && w != "no"
     };
+    // "The fsync parameter" is about fsync, "a hash function" is about a function.
+    let article = text.to_lowercase().contains(" the ");
+    let frame = |w: &str| frame(w) || (article && KINDS.contains(&w.to_lowercase().as_str()));
     let code = |w: &str| w.starts_with('`') || w.starts_with('-') || w.starts_with('"');
     let from = words.iter().position(|w| code(w) || !frame(w)).unwrap_or(words.len());
     let to = words.iter().rposition(|w| code(w) || !frame(w)).map_or(from, |i| i + 1);
@@ -106,6 +113,7 @@ pub(crate) fn key(text: &str) -> Option<String> {
                     | "works"
                     | "happens"
                     | "value"
+                    | "range"
                     | "default"
                     | "mode"
             )

@@ -41,6 +41,10 @@ pub(super) struct Surroundings {
     pub(super) page: BTreeSet<String>,
     /// Terms of the last heading above a table's head, or of the title where there is none.
     pub(super) inner: BTreeSet<String>,
+    /// The same in order.
+    pub(super) order: Vec<String>,
+    /// Terms of the heading above the last.
+    pub(super) parent: BTreeSet<String>,
     /// Terms of a table's head.
     columns: BTreeSet<String>,
     /// Terms that are only pieces of words of each segment.
@@ -70,7 +74,11 @@ impl Surroundings {
         let columns = hit.headings.last().filter(|h| h.contains(" | ")).map(|h| term_set(terms, h)).unwrap_or_default();
         let inner = hit.headings.iter().rev().find(|h| !h.contains(" | ")).unwrap_or(&hit.title);
         let is_question = inner.trim_end().ends_with('?');
-        let inner = term_set(terms, inner);
+        let inner = bare(inner);
+        let order = terms.list(&inner).into_iter().map(|t| normalise(&t.text).to_owned()).collect();
+        let inner = term_set(terms, &inner);
+        let parent = hit.headings.iter().rev().filter(|h| !h.contains(" | ")).nth(1);
+        let parent = parent.map(|h| term_set(terms, &bare(h))).unwrap_or_default();
         let lists: Vec<Vec<Term>> = hit.segments.iter().map(|s| terms.list(&s.text)).collect();
         let pick = |piece: bool| {
             let one =
@@ -88,7 +96,24 @@ impl Surroundings {
                 members[*lead].extend(sets[at].iter().cloned());
             }
         }
-        Self { head, is_question, page, title, inner, columns, pieces, sets, lists, leads, blocks, all, members, first }
+        Self {
+            head,
+            is_question,
+            order,
+            parent,
+            page,
+            title,
+            inner,
+            columns,
+            pieces,
+            sets,
+            lists,
+            leads,
+            blocks,
+            all,
+            members,
+            first,
+        }
     }
 
     /// Whether a segment is the first prose below its headings.
@@ -133,6 +158,21 @@ impl Surroundings {
         let sum: i64 = self.sets.iter().map(|s| scorer.share(s)).sum();
         sum / i64::try_from(self.sets.len().max(3)).unwrap_or(i64::MAX)
     }
+}
+
+/// A heading without the arguments of its signature: `partial(func, /, *args)` is `partial`.
+fn bare(heading: &str) -> String {
+    let mut out = String::new();
+    let mut depth = 0_usize;
+    for c in heading.chars() {
+        match c {
+            '(' if depth > 0 || out.ends_with(|p: char| p.is_alphanumeric() || p == '_') => depth += 1,
+            ')' if depth > 0 => depth -= 1,
+            _ if depth == 0 => out.push(c),
+            _ => {}
+        }
+    }
+    out
 }
 
 /// Words of a heading that runs into its paragraph.

@@ -61,7 +61,8 @@ const NAME_WEIGHT_MIN: i64 = 2_300;
 /// Stems of words that say what kind of thing is asked of, and are often left out where it is answered.
 const GENERIC: &[&str] = &[
     "mode", "option", "set", "paramet", "command", "function", "method", "modul", "variabl", "system", "program",
-    "data", "name", "type", "most", "enabl", "allow", "possibl", "larg", "support", "provid", "differ", "case", "tool",
+    "data", "name", "type", "most", "enabl", "allow", "possibl", "larg", "rang", "support", "provid", "differ", "case",
+    "tool",
 ];
 
 /// The words of the question that have a weight, each with its parts.

@@ -81,7 +81,9 @@ pub(super) fn fit(intent: Intent, view: &View<'_>) -> Fit {
 /// Where a question asks for a limit, a sentence that names none is worth less.
 fn bounded(view: &View<'_>, lower: &str, fit: Fit) -> Fit {
     let bound = |b: &Bound| {
-        view.question.contains(b.asked) && !has(lower, b.said) && !b.said.iter().any(|s| view.names(s.trim()))
+        view.question.contains(b.asked)
+            && !has(lower, b.said)
+            && (b.asked == " default " || !b.said.iter().any(|s| view.names(s.trim())))
     };
     // "How many may it have" asks for a number of anything only where it counts.
     let counts = view.question.starts_with(" how ");
@@ -235,7 +237,8 @@ fn list(view: &View<'_>) -> i64 {
     let introduces = text.ends_with(':') && next.is_some_and(|s| s.kind == SegmentKind::Item);
     let members = enumerated(view);
     match () {
-        () if introduces => 1_000,
+        () if introduces && (view.named || view.verb.is_some_and(|v| view.terms.contains(v))) => 1_000,
+        () if introduces => 500,
         () if members >= 2 => 1_000,
         () if view.around.lead(view.at).is_some() => 800,
         () if text.matches(", ").count() >= 2 && (text.contains(" and ") || text.contains(" or ")) => 650,

@@ -212,7 +212,10 @@ fn boilerplate(lower: &str, view: &View<'_>) -> i64 {
 /// Change logs, licences and documents that call themselves outdated.
 fn source(view: &View<'_>) -> i64 {
     let name = view.hit.path.rsplit('/').next().unwrap_or_default().to_lowercase();
-    let log = has(&name, &["changelog", "changes", "news", "history", "release"]);
+    let title = view.hit.title.to_lowercase().replace('’', "'");
+    let log = has(&name, &["changelog", "changes", "news", "history", "release"])
+        || has(&title, &["what's new", "release notes", "release history", "changelog"])
+        || title.contains(" release ");
     let asks_history = has(
         view.question,
         &["version", "release", "change", " new ", "when", "history", "add", "introduc", "fixed", "stabil"],

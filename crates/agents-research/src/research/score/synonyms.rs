@@ -10,6 +10,8 @@ const GROUPS: &[&[&str]] = &[
     &["begin", "start", "began", "begun"],
     &["delet", "remov", "eras"],
     &["allow", "permit"],
+    &["advantag", "benefit"],
+    &["disadvantag", "drawback"],
     &["maximum", "max", "limit", "largest", "longest", "highest", "biggest"],
     &["minimum", "min", "smallest", "shortest", "lowest", "least"],
     &["larg", "big", "size"],

@@ -10,7 +10,8 @@ use crate::research::score::normalise;
 use crate::research::text::words::Term;
 
 pub(super) fn definition(view: &View<'_>, lower: &str) -> i64 {
-    let head = is_about(&view.around.inner, Some(&view.around.head), view.focus);
+    let head = is_about(&view.around.inner, Some(&view.around.head), view.focus)
+        || (view.hit.lead && is_about(&view.around.parent, None, view.focus));
     let verb = [
         " is ",
         " are ",

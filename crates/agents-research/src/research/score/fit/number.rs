@@ -50,8 +50,21 @@ pub(super) fn numbers(lower: &str) -> bool {
 }
 
 pub(super) fn quantity(view: &View<'_>, lower: &str) -> i64 {
+    let unlimited = has(lower, &[" unlimited ", " no limit ", " without limit "]);
+    if unlimited && row_of(view) {
+        return 1_000;
+    }
     if !numbers(lower) {
-        return 100;
+        return if unlimited { 800 } else { 100 };
+    }
+    let digits = lower.contains(|c: char| c.is_ascii_digit());
+    if view.named && digits {
+        // In the section of that very question the statement, not the condition.
+        return match () {
+            () if lower.starts_with(" if ") => 600,
+            () if has(lower, &[" default", " is ", " are "]) => 950,
+            () => 800,
+        };
     }
     // "How many pumps": the number stands right before what is counted.
     let counted = view.question.split_once(" many ").or_else(|| view.question.split_once(" much "));
@@ -69,7 +82,7 @@ pub(super) fn quantity(view: &View<'_>, lower: &str) -> i64 {
         () if row_of(view) || near(true) => 1_000,
         () if lower.contains(|c: char| c.is_ascii_digit()) => 680,
         () if near(false) => 700,
-        () => 500,
+        () => 400,
     }
 }
 
