@@ -226,6 +226,14 @@ mod tests {
             texts("What is the difference between Rc and Arc?"),
             ["What is the difference between Rc and Arc", "What is Rc", "What is Arc"]
         );
+        assert_eq!(
+            texts("What is a journal and what are its disadvantages?"),
+            ["What is a journal", "what are journal's disadvantages"]
+        );
+        assert_eq!(
+            texts("What does `fsync` do and what is the default?"),
+            ["What does `fsync` do", "what is the default of `fsync`"]
+        );
         assert_eq!(texts("Why is it slow? How do I fix it?"), ["Why is it slow", "How do I fix it"]);
     }
 
@@ -242,6 +250,11 @@ mod tests {
             ("Where is the log stored?", Intent::Location),
             ("How do I open a file?", Intent::Procedure),
             ("Can a lease be renewed?", Intent::YesNo),
+            ("Which formats does the exporter support?", Intent::List),
+            ("What are the disadvantages of the journal?", Intent::List),
+            ("In which version was the journal added?", Intent::Time),
+            ("What does the shift command do?", Intent::Definition),
+            ("What is the default page size?", Intent::General),
         ] {
             assert_eq!(parts(question)[0].1, intent, "{question}");
         }

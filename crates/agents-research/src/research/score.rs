@@ -210,7 +210,7 @@ impl Scorer {
         // A page whose title is nothing but words of the question is about its subject.
         let words = || around.page.iter().filter(|t| !fit::is_label(t));
         let whole = words().count() > 0 && words().all(|t| self.concepts.iter().any(|c| c.has(t)));
-        let heading = heading * (500 + self.in_order(around) / 2) / 1_000;
+        let heading = heading * (250 + 3 * self.in_order(around) / 4) / 1_000;
         heading + if whole { self.share(&around.page) / 4 } else { 0 }
     }
 
@@ -230,7 +230,7 @@ impl Scorer {
         let inner = self.share(&around.inner);
         match () {
             () if share >= 120 || (view.opens && inner >= 450) => 1_000,
-            () if view.hit.term && inner >= 300 => 900,
+            () if (view.hit.term && inner >= 300) || inner >= 900 => 900,
             () if around.lead(view.at).is_some_and(|lead| self.share(&around.sets[lead]) >= 300) => 900,
             () => 350 + share * 3,
         }

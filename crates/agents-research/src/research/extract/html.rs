@@ -177,6 +177,8 @@ struct Inside {
     pre: bool,
     item: bool,
     row: bool,
+    /// Set off from the text: bold, italic or code.
+    strong: bool,
     lists: u8,
 }
 
@@ -192,8 +194,8 @@ struct Page {
     layout: bool,
     cells: usize,
     head_cells: usize,
-    /// How far the waiting text is bold from its start; a paragraph that is bold as a whole is a heading.
-    bold: Option<usize>,
+    /// Whether the waiting text began bold and has had nothing plain since; a whole paragraph of that kind is a heading.
+    bold: bool,
     /// How many lists were open at the last bold heading that stands in one.
     bold_list: Option<usize>,
     listing: bool,
@@ -214,6 +216,7 @@ impl Page {
         } else if inside.pre {
             self.out.raw(text, line);
         } else {
+            self.bold &= inside.strong || text.trim().is_empty();
             for part in text.split_inclusive('\n') {
                 self.out.prose(part, line);
                 line += 1;
@@ -240,7 +243,8 @@ impl Page {
             "br" if inside.pre => self.out.raw("\n", line),
             "br" => self.out.prose(" ", line),
             "code" | "tt" | "kbd" | "samp" if !inside.pre && !inside.skip => self.out.tick(line, true),
-            "b" | "strong" if !self.out.has_text() => self.bold = Some(0),
+            "b" | "strong" if !self.out.has_text() => self.bold = true,
+            "hr" if !inside.skip => self.out.leave(BOLD_LEVEL),
             "td" | "th" if !inside.skip => self.cell(name, line),
             _ => {}
         }
@@ -268,6 +272,7 @@ impl Page {
         match name {
             "pre" => inside.pre = true,
             "li" | "dd" => inside.item = true,
+            "b" | "strong" | "i" | "em" | "code" | "tt" => inside.strong = true,
             "dl" => inside.lists = inside.lists.saturating_add(1),
             "tr" => {
                 inside.row = true;
@@ -325,7 +330,6 @@ impl Page {
                 self.out.end_heading(level);
             }
             "dt" if !inside.skip => self.out.end_heading(term_level(inside)),
-            "b" | "strong" if self.bold == Some(0) => self.bold = Some(self.out.waiting()),
             "p" if !inside.skip && !inside.row && self.is_bold() => {
                 self.bold_list = inside.item.then(|| self.open_lists());
                 self.out.end_heading(BOLD_LEVEL);
@@ -383,12 +387,11 @@ impl Page {
 
     /// Whether all of the waiting text is bold and could be a heading.
     fn is_bold(&self) -> bool {
-        let waiting = self.out.waiting();
-        self.bold.is_some_and(|end| end > 0 && end == waiting) && waiting <= BOLD_BYTES_MAX
+        self.bold && (1..=BOLD_BYTES_MAX).contains(&self.out.waiting())
     }
 
     fn end_block(&mut self, kind: Kind) {
-        self.bold = None;
+        self.bold = false;
         self.out.end(kind);
         let main = self.inside().main;
         self.in_main.resize(self.out.len(), main);
@@ -476,6 +479,21 @@ mod tests {
         assert_eq!(&*d.blocks[4].headings, ["Valves", "a | b"]);
         assert_eq!(&*d.blocks[5].headings, ["Valves", "--flag"]);
         assert_eq!(d.title, "T & U");
+    }
+
+    #[test]
+    fn terms_that_stand_together_and_bold_paragraphs_are_headings() {
+        let d = extract(
+            "<form><dl><dt>-x<dt>--trace<dd>Shows commands.</dl><p><b>Why is it <i>slow</i>?</b></p><p>A <b>disk</b> turns.</p></form>",
+        );
+        let seen: Vec<_> = d.blocks.iter().map(|b| (b.text.as_str(), b.term, b.headings.join("/"))).collect();
+        assert_eq!(
+            seen,
+            [
+                ("Shows commands.", true, "-x, --trace".to_owned()),
+                ("A disk turns.", false, "Why is it slow?".to_owned())
+            ]
+        );
     }
 
     #[test]

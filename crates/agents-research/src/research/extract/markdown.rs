@@ -165,6 +165,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn embedded_html_is_read_with_its_lines() {
+        let d = extract("# Pumps\n\n<table>\n<tr><td>P4</td><td>40 litres</td></tr>\n</table>\n\nText.\n");
+        let seen: Vec<_> = d.blocks.iter().map(|b| (b.kind, b.text.as_str(), b.lines(0, b.text.len()).0)).collect();
+        assert_eq!(seen, [(Kind::Row, "P4 | 40 litres", 4), (Kind::Paragraph, "Text.", 7)]);
+        assert_eq!(&*d.blocks[0].headings, ["Pumps"]);
+    }
+
+    #[test]
     fn blocks_carry_headings_kinds_and_lines() {
         let text = "---\ntitle: Pump\ndate: 2025-02-01\n---\n# Pump P4\n\nThe *pump* has a [valve](x.md)\nof `DN 20`.\n\n- first\n- second\n  more\n\n```sh\nrun --now\n```\n\n| part | size |\n|---|---|\n| seal | 4 mm |\n\n## Next\ntail\n";
         let d = extract(text);

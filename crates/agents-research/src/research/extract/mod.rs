@@ -24,7 +24,7 @@ pub use pdf::pdf_child_main;
 use super::model::Place;
 
 /// Part of every index's name: a change of extraction makes a new index.
-pub(crate) const EXTRACTOR_VERSION: u32 = 11;
+pub(crate) const EXTRACTOR_VERSION: u32 = 12;
 
 /// The formats that can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -370,6 +370,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_list_table_has_rows_with_their_head() {
+        let text = "Sizes\n=====\n\n.. list-table:: Caps\n   :header-rows: 1\n\n   * - name\n     - size\n   * - cap\n     - 4 mm\n       wide\n\nEnd.\n";
+        let d = extract(text);
+        let seen: Vec<_> = d.blocks.iter().map(|b| (b.kind, b.text.as_str())).collect();
+        assert_eq!(seen, [(Kind::Row, "cap | 4 mm wide"), (Kind::Paragraph, "End.")]);
+        assert_eq!(&*d.blocks[0].headings, ["Sizes", "name | size"]);
+    }
+
+    #[test]
     fn sections_roles_literals_and_tables() {
         let text = "=====\nPumps\n=====\n\nUse :func:`os.run` and ``x``\nas `shown <u>`_ here::\n\n    code one\n    code two\n\n.. comment\n\n.. note::\n\n   Mind *this*.\n\nParts\n-----\n\n- one\n- two\n  more\n\nseal\n  A ring.\n\n=====  ====\nname   size\n=====  ====\ncap    4 mm\n=====  ====\n";
         let d = extract(text);

@@ -61,7 +61,12 @@ pub(super) struct Fit {
 /// Scores the form of a sentence.
 pub(super) fn fit(intent: Intent, view: &View<'_>) -> Fit {
     let lower = format!(" {} ", view.segment.text.to_lowercase());
-    let soft = |score: i64| Fit { score, support: (400 + score).min(1_000) };
+    // Of these kinds a sentence without the form is seldom the answer, whatever words it has.
+    let formal = matches!(intent, Intent::Comparison | Intent::List | Intent::Definition | Intent::Procedure);
+    let soft = |score: i64| {
+        let support = (400 + score).min(1_000);
+        Fit { score, support: if formal && score < 700 { support.min(800) } else { support } }
+    };
     match intent {
         Intent::Definition => soft(definition(view, &lower)),
         Intent::Procedure => soft(procedure(view, &lower)),

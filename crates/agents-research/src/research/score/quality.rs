@@ -112,7 +112,6 @@ fn begins(lower: &str, view: &View<'_>) -> i64 {
             | "finally"
             | "yet"
             | "hence"
-            | "for"
             | "notably"
     );
     let fragment = view.segment.kind == SegmentKind::Sentence && view.segment.text.starts_with(char::is_lowercase);
@@ -121,6 +120,7 @@ fn begins(lower: &str, view: &View<'_>) -> i64 {
         () if leaning && view.at > 0 => 930,
         () if leaning => 800,
         () if joining => 900,
+        () if lower.starts_with(" for example") => 900,
         () if lower.starts_with(" on the other hand") => 850,
         () if fragment => 750,
         () if lower.trim_start().starts_with('(') => 850,

@@ -132,7 +132,8 @@ pub(in crate::research::score) fn is_label(term: &str) -> bool {
 
 /// Whether a term is only a part of a longer one: `e` of `-e`.
 pub(in crate::research::score) fn is_part(term: &str, whole: &str) -> bool {
-    term.len() < whole.len() && whole.split(['-', '_', '.', ':']).any(|p| p == term)
+    term.len() < whole.len()
+        && whole.split(['-', '_', '.', ':']).any(|p| p == term || (term.len() > 2 && p.starts_with(term)))
 }
 
 /// Whether a heading is about the focus and little else. What qualifies the focus may stand above: "-x" under the
