@@ -198,7 +198,7 @@ impl Walk {
 /// Whether a page repeats others: the print version of book generators, the general index of documentation generators.
 fn repeats_others(path: &Path) -> bool {
     let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-    matches!(name, "print.html" | "bookindex.html") || (name.starts_with("genindex") && name.ends_with(".html"))
+    matches!(name, "print.html" | "bookindex.html") || name.starts_with("genindex")
 }
 
 /// The HTML page that would be made of a file: beside it, or beside the folder `_sources`.

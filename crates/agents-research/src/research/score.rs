@@ -19,7 +19,9 @@ use concept::{Concept, concepts, focus, names_code};
 pub(crate) use fit::code_behind;
 pub(crate) use synonyms::normalise;
 
-/// Strength from which a sentence counts as an answer.
+/// Strength from which an answer is given without a mark.
+pub(crate) const CONFIDENT: i64 = 900;
+/// Strength from which a sentence comes before those that are only relevant.
 pub(crate) const ANSWERED: i64 = 830;
 /// Strength from which a sentence is shown as an answer that may be none.
 pub(crate) const WEAK: i64 = 600;

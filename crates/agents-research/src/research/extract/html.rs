@@ -182,6 +182,7 @@ struct Inside {
     lists: u8,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is one independent state of the reader")]
 #[derive(Default)]
 struct Page {
     out: Builder,

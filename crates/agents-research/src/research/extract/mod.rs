@@ -139,16 +139,15 @@ impl Document {
 pub(crate) fn extract(path: &Path, bytes: &[u8], pdf: &PdfReader) -> Result<Document> {
     let unreadable = |what: &str| Error::new(Code::BadRequest, format!("`{}` {what}", path.display()));
     let format = Format::of(path).ok_or_else(|| unreadable("has no format that can be read"))?;
-    let mut document = match format {
-        Format::Pdf => pdf.read(path, bytes)?,
-        _ => {
-            let text = decode::decode(bytes).ok_or_else(|| unreadable("is binary"))?;
-            match format {
-                Format::Markdown => markdown::extract(&text),
-                Format::Html => html::extract(&text),
-                Format::Rst => rst::extract(&text),
-                Format::Plain | Format::Pdf => plain::extract(&text),
-            }
+    let mut document = if format == Format::Pdf {
+        pdf.read(path, bytes)?
+    } else {
+        let text = decode::decode(bytes).ok_or_else(|| unreadable("is binary"))?;
+        match format {
+            Format::Markdown => markdown::extract(&text),
+            Format::Html => html::extract(&text),
+            Format::Rst => rst::extract(&text),
+            Format::Plain | Format::Pdf => plain::extract(&text),
         }
     };
     if document.title.is_empty() {

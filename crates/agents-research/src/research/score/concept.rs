@@ -78,11 +78,9 @@ pub(super) fn concepts(terms: &mut Terms, text: &str, weights: &[TermWeight]) ->
     }
     // A group without a weight is the frame of the question; a part of a name is none, even where it could be.
     groups.retain(|_, group| group.iter().any(|t| known.contains_key(t.as_str())));
-    groups.values_mut().for_each(|g| {
-        if !is_name(g) {
-            g.retain(|t| known.contains_key(t.as_str()))
-        }
-    });
+    for group in groups.values_mut().filter(|g| !is_name(g)) {
+        group.retain(|t| known.contains_key(t.as_str()));
+    }
     let names = term_set(terms, &crate::research::plan::names(text));
     let subject = term_set(terms, &crate::research::plan::subject(text));
     let mut out: Vec<Concept> = Vec::new();

@@ -61,12 +61,7 @@ pub(super) struct Fit {
 /// Scores the form of a sentence.
 pub(super) fn fit(intent: Intent, view: &View<'_>) -> Fit {
     let lower = format!(" {} ", view.segment.text.to_lowercase());
-    // Of these kinds a sentence without the form is seldom the answer, whatever words it has.
-    let formal = matches!(intent, Intent::Comparison | Intent::List | Intent::Definition | Intent::Procedure);
-    let soft = |score: i64| {
-        let support = (400 + score).min(1_000);
-        Fit { score, support: if formal && score < 700 { support.min(800) } else { support } }
-    };
+    let soft = |score: i64| Fit { score, support: (400 + score).min(1_000) };
     match intent {
         Intent::Definition => soft(definition(view, &lower)),
         Intent::Procedure => soft(procedure(view, &lower)),
@@ -77,6 +72,8 @@ pub(super) fn fit(intent: Intent, view: &View<'_>) -> Fit {
         Intent::Person => needed(person(view)),
         Intent::Location => soft(location(&view.segment.text, &lower)),
         Intent::YesNo => bounded(view, &lower, soft(if has(&lower, MODALS) { 800 } else { 400 })),
+        // What stands below a term speaks of that one thing.
+        Intent::Comparison if view.hit.term && !view.named => soft(comparison(view, &lower) * 7 / 10),
         Intent::Comparison => soft(comparison(view, &lower)),
         Intent::List => soft(list(view)),
         Intent::General => bounded(view, &lower, soft(general(view, &lower))),
@@ -164,7 +161,7 @@ fn needed(score: i64) -> Fit {
 /// "you cannot change it, because it is immutable" does not say why it is immutable.
 fn reason(view: &View<'_>, lower: &str) -> i64 {
     let named = |from: usize, to: usize| {
-        let held = |w: &&Term| w.start + 1 >= from && w.end + 1 <= to && view.asked.contains(&normalise(&w.text));
+        let held = |w: &&Term| w.start + 1 >= from && w.end < to && view.asked.contains(&normalise(&w.text));
         view.words.iter().filter(held).map(|w| normalise(&w.text)).collect::<BTreeSet<_>>().len()
     };
     let end = lower.len();
@@ -260,7 +257,7 @@ fn enumerated(view: &View<'_>) -> usize {
     let words = view.words.iter().filter(|w| w.end <= start).collect::<Vec<_>>();
     let lead =
         view.around.lead(view.at).is_some_and(|lead| view.verb.is_some_and(|v| view.around.sets[lead].contains(v)));
-    let near = lead || words.iter().rev().take(5).any(|w| asked(w));
+    let near = lead || words.iter().rev().take(5).any(asked);
     let rest = text[start..].split(['.', ';']).next().unwrap_or_default();
     let joined = rest.contains(" and ") || rest.contains(" or ");
     if near && joined { rest.matches(", ").count() + 1 } else { 0 }

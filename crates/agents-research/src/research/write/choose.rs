@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use super::{WriteInput, trim_claim};
 use crate::research::model::{Hit, Intent, Segment, SegmentKind, SubQuestion, Support};
-use crate::research::score::{ANSWERED, NEAR, Scored, Scorer, WEAK, code_behind, term_set};
+use crate::research::score::{ANSWERED, CONFIDENT, NEAR, Scored, Scorer, WEAK, code_behind, term_set};
 use crate::research::text::words::Terms;
 
 /// Sentences of the answer to one sub-question.
@@ -82,7 +82,7 @@ fn part<'a>(input: &'a WriteInput, sub: &'a SubQuestion, wide: bool, said: &mut 
     candidates.retain(|c| !said.refused.contains(trim_claim(&c.hit.segments[c.scored.segment].text).as_str()));
     let strength = candidates.first().map_or(0, |c| c.scored.strength);
     let support = match strength {
-        s if s >= ANSWERED => Support::Answered,
+        s if s >= CONFIDENT => Support::Answered,
         s if s >= NEAR => Support::Partial,
         _ => Support::None,
     };
