@@ -9,50 +9,51 @@ use super::{View, denies, has};
 use crate::research::score::normalise;
 use crate::research::text::words::Term;
 
+/// Verbs that may say what something is.
+const VERBS: &[&str] = &[
+    " is ",
+    " are ",
+    " means ",
+    " refers to ",
+    " stands for ",
+    " denotes ",
+    " describes ",
+    " provides ",
+    " represents ",
+    " consists of ",
+    " was ",
+    " defines ",
+    " allow ",
+    " allows ",
+];
+/// Beginnings of what is said of it in a definition.
+const SAYS: &[&str] = &[
+    " is a ",
+    " is an ",
+    " is the ",
+    " are ",
+    " means ",
+    " refers to ",
+    " stands for ",
+    " was a ",
+    " allow",
+    " represents ",
+    " consists of ",
+    " denotes ",
+    " is used ",
+    " describes ",
+    " is when ",
+    " is one ",
+    " is any ",
+    " is simply ",
+];
+
 pub(super) fn definition(view: &View<'_>, lower: &str) -> i64 {
     let head = is_about(&view.around.inner, Some(&view.around.head), view.focus)
         || (view.hit.lead && is_about(&view.around.parent, None, view.focus));
-    let verb = [
-        " is ",
-        " are ",
-        " means ",
-        " refers to ",
-        " stands for ",
-        " denotes ",
-        " describes ",
-        " provides ",
-        " represents ",
-        " consists of ",
-        " was ",
-        " defines ",
-        " allow ",
-        " allows ",
-    ]
-    .iter()
-    .filter_map(|v| lower.find(v))
-    .min();
+    let verb = VERBS.iter().filter_map(|v| lower.find(v)).min();
     let other = verb.and_then(|at| other_words(view, lower, at));
-    let says = [
-        " is a ",
-        " is an ",
-        " is the ",
-        " are ",
-        " means ",
-        " refers to ",
-        " stands for ",
-        " was a ",
-        " allow",
-        " represents ",
-        " consists of ",
-        " denotes ",
-        " is used ",
-        " describes ",
-        " is when ",
-        " is one ",
-        " is any ",
-        " is simply ",
-    ];
-    let article = verb.is_some_and(|at| says.iter().any(|s| lower[at..].starts_with(s)));
+    let article = verb.is_some_and(|at| SAYS.iter().any(|s| lower[at..].starts_with(s)));
     let second = view.at > 0 && view.hit.segments[view.at - 1].block == view.segment.block;
     // Reference pages open with a phrase: "A growable array".
     let phrase = has(lower, &[" is ", " are ", " provides ", " allows "])
