@@ -72,8 +72,67 @@ fn what_is_not_there_is_not_answered() {
     let dir = folder();
     let outcome = ask(dir.path(), "What is the boiling point of helium?");
     assert!(outcome.report.ledger.is_empty(), "{}", outcome.report.markdown);
-    assert!(outcome.report.markdown.contains("_Nothing was found in the sources that answers this question._"));
+    assert!(outcome.report.markdown.contains("_Not found in these documents._"));
     assert_eq!(outcome.report.coverage[0].support, Support::None);
+}
+
+/// A folder with one file.
+fn one(name: &str, text: &str) -> TempDir {
+    let dir = tempfile::tempdir().expect("temp dir");
+    std::fs::write(dir.path().join(name), text).expect("write");
+    dir
+}
+
+#[test]
+fn an_answer_is_about_the_subject_of_the_question() {
+    let page = "<h1>Settings</h1><dl><dt>max_connections<dd><p>How many clients may be connected. The default is 100.</p>\
+        <dt>reserved_connections<dd><p>Kept for the owner, out of <code>max_connections</code>. The default value is three \
+        connections.</p></dl>";
+    let dir = one("settings.html", page);
+    let outcome = ask(dir.path(), "What is the default value of max_connections?");
+    assert!(outcome.report.ledger[0].claim.contains("100"), "{}", outcome.report.markdown);
+    assert!(outcome.report.markdown.contains("**max\\_connections:**"), "{}", outcome.report.markdown);
+}
+
+#[test]
+fn a_list_is_answered_with_its_members() {
+    let text = "# Journal\n\nThe journal is fast. But there are also disadvantages:\n\n- It needs shared memory.\n- It works \
+        on one host only.\n\nThe disadvantages of a car are another matter.\n";
+    let outcome = ask(one("journal.md", text).path(), "What are the disadvantages of the journal?");
+    let claims: Vec<&str> = outcome.report.ledger.iter().map(|e| e.claim.as_str()).take(3).collect();
+    assert_eq!(claims[1..], ["It needs shared memory.", "It works on one host only."], "{}", outcome.report.markdown);
+}
+
+#[test]
+fn an_instruction_comes_with_its_code_and_a_reason_is_not_the_effect() {
+    let text = "# FAQ\n\n## How do I list all tables?\n\nAsk the schema:\n\n    SELECT name FROM schema;\n\n## Texts\n\nYou \
+        cannot change a text in place, because texts are immutable.\n\n## Why are texts immutable?\n\nIt makes them \
+        quick to compare.\n";
+    let dir = one("faq.md", text);
+    let outcome = ask(dir.path(), "How do I list all tables?");
+    assert!(outcome.report.markdown.contains("```\nSELECT name FROM schema;\n```"), "{}", outcome.report.markdown);
+    let outcome = ask(dir.path(), "Why are texts immutable?");
+    assert_eq!(outcome.report.ledger[0].claim, "It makes them quick to compare.", "{}", outcome.report.markdown);
+}
+
+#[test]
+fn options_differ_by_case_and_files_by_encoding() {
+    let page = "<dl><dt>-E<dd>If set, traps are inherited.<dt>-e<dd>Exit at once if a command fails.</dl>";
+    let outcome = ask(one("shell.html", page).path(), "What does -e do?");
+    assert_eq!(outcome.report.ledger[0].claim, "Exit at once if a command fails.");
+    let dir = tempfile::tempdir().expect("temp dir");
+    std::fs::write(dir.path().join("m\u{fc}hle.txt"), b"The M\xfchle grinds 40 bags a day.\n").expect("write");
+    let outcome = ask(dir.path(), "How many bags does the M\u{fc}hle grind?");
+    assert_eq!(outcome.report.ledger[0].claim, "The M\u{fc}hle grinds 40 bags a day.");
+}
+
+#[test]
+fn a_weak_answer_says_so() {
+    let dir = folder();
+    let outcome = ask(dir.path(), "Which company sells the pump P4?");
+    let markdown = &outcome.report.markdown;
+    assert_ne!(outcome.report.coverage[0].support, Support::Answered, "{markdown}");
+    assert!(markdown.contains("_A weak answer:") || markdown.contains("_Not found in these documents"), "{markdown}");
 }
 
 #[test]
@@ -220,6 +279,6 @@ fn the_evaluation_set_is_answered_as_well_as_documented() {
 }
 
 /// Per cent of the answerable questions that are answered with the right place.
-const FLOOR_CITED: usize = 94;
+const FLOOR_CITED: usize = 96;
 /// Per cent of the unanswerable questions that are said to have no answer.
 const FLOOR_HONEST: usize = 87;

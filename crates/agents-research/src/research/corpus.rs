@@ -106,6 +106,7 @@ pub(crate) fn list(sources: &Sources) -> Result<Listing> {
     }
     walk.files.sort();
     walk.files.dedup_by(|a, b| a.path == b.path);
+    walk.join_formats(&sources);
     let fingerprint = fingerprint(&walk.files);
     Ok(Listing { sources, files: walk.files, skipped: walk.skipped, fingerprint })
 }
@@ -151,6 +152,20 @@ impl Walk {
         Ok(())
     }
 
+    /// Leaves out what is another page once more: its source, or the same text as PDF. A file that a source names stays.
+    fn join_formats(&mut self, sources: &[String]) {
+        let all: BTreeSet<PathBuf> = self.files.iter().map(|f| f.path.clone()).collect();
+        let skipped = &mut self.skipped;
+        self.files.retain(|file| {
+            let named = sources.iter().any(|s| Path::new(s) == file.path);
+            let twin = !named && page_of(&file.path).is_some_and(|page| all.contains(&page));
+            if twin {
+                skipped.add("the same page is there as HTML", &file.path);
+            }
+            !twin
+        });
+    }
+
     fn file(&mut self, path: &Path, about: &std::fs::Metadata, named: bool) -> Result<()> {
         if Format::of(path).is_none() {
             if named {
@@ -161,9 +176,8 @@ impl Walk {
                 .hint("use Markdown, text, HTML, reStructuredText or PDF files"));
             }
             self.skipped.add("no format that can be read", path);
-        } else if !named && path.file_name().is_some_and(|n| n == "print.html") {
-            // Book generators repeat every page in it.
-            self.skipped.add("print version of other pages", path);
+        } else if !named && repeats_others(path) {
+            self.skipped.add("index or print version of other pages", path);
         } else if about.len() > FILE_BYTES_MAX {
             self.skipped.add("over the limit of 32 MiB", path);
         } else if self.files.len() >= FILES_MAX {
@@ -179,6 +193,24 @@ impl Walk {
         }
         Ok(())
     }
+}
+
+/// Whether a page repeats others: the print version of book generators, the general index of documentation generators.
+fn repeats_others(path: &Path) -> bool {
+    let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+    matches!(name, "print.html" | "bookindex.html") || name.starts_with("genindex")
+}
+
+/// The HTML page that would be made of a file: beside it, or beside the folder `_sources`.
+fn page_of(path: &Path) -> Option<PathBuf> {
+    let name = path.file_name()?.to_str()?;
+    let (stem, ending) = name.rsplit_once('.')?;
+    if !matches!(ending, "txt" | "md" | "rst" | "pdf" | "adoc") {
+        return None;
+    }
+    let stem = stem.trim_end_matches(".rst").trim_end_matches(".md");
+    let shown: PathBuf = path.parent()?.components().filter(|c| c.as_os_str() != "_sources").collect();
+    Some(shown.join(format!("{stem}.html")))
 }
 
 /// Changes with the name, size or time of any file, and with the extraction.
@@ -220,6 +252,26 @@ mod tests {
         assert_eq!(listing.skipped.list()[0].files, 1);
         write("new.md");
         assert_ne!(list(&Sources::One(root)).expect("listing").fingerprint, listing.fingerprint);
+    }
+
+    #[test]
+    fn the_source_of_a_page_is_not_read_beside_it() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        std::fs::create_dir_all(dir.path().join("_sources/lib")).expect("folder");
+        std::fs::create_dir_all(dir.path().join("lib")).expect("folder");
+        for name in
+            ["lib/json.html", "_sources/lib/json.rst.txt", "guide.pdf", "guide.html", "only.txt", "genindex.html"]
+        {
+            std::fs::write(dir.path().join(name), "text").expect("write");
+        }
+        let root = dir.path().display().to_string();
+        let names = |sources: &str| -> Vec<String> {
+            let listing = list(&Sources::One(sources.to_owned())).expect("listing");
+            let name = |f: &FileEntry| f.path.strip_prefix(dir.path()).expect("below").display().to_string();
+            listing.files.iter().map(name).collect()
+        };
+        assert_eq!(names(&root), ["guide.html", "lib/json.html", "only.txt"]);
+        assert_eq!(names(&format!("{root}/guide.pdf")), ["guide.pdf"], "what is named is read");
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! Invariant: an answer counts only where a reader looks first, in the section Answer, and a citation only if the
 //! claim that holds the answer cites a place that the question names.
 
+pub mod documentation;
+
 use std::fmt;
 use std::path::Path;
 

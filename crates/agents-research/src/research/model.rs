@@ -97,6 +97,8 @@ pub enum Intent {
     YesNo,
     /// How two things differ.
     Comparison,
+    /// The members of something.
+    List,
     /// Anything else.
     General,
 }
@@ -214,6 +216,12 @@ pub struct Hit {
     pub title: String,
     /// Headings above the passage, outermost first.
     pub headings: Vec<String>,
+    /// Whether the last heading is a term that the passage defines: an option, a setting, an entry of a glossary.
+    #[serde(default)]
+    pub term: bool,
+    /// Whether the passage is the first below its headings.
+    #[serde(default)]
+    pub lead: bool,
     /// Where the passage stands.
     pub place: Place,
     /// The passage's text.

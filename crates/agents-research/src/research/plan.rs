@@ -4,11 +4,17 @@
 //! Not for: adding questions that nobody asked.
 //! Invariant: every sub-question is made of words of the question; there is at least one, and each has a query.
 
+mod intent;
+mod subject;
+
 use consort_types::{Code, Error, Result};
 
 use super::model::{Intent, Plan, PlanInput, Query, SubQuestion};
 use super::text::markup::squeeze;
-use super::text::words::is_stop;
+
+use intent::intent;
+use subject::exact_parts;
+pub(crate) use subject::{focus, key, names, subject};
 
 /// Bytes of a question.
 const QUESTION_BYTES_MAX: usize = 2_000;
@@ -16,6 +22,9 @@ const QUESTION_BYTES_MAX: usize = 2_000;
 const QUESTION_LETTERS_MIN: usize = 3;
 /// Sub-questions of one question.
 const SUB_QUESTIONS_MAX: usize = 8;
+
+/// Words of a part of a question that may still lack its subject: "and what is the default".
+const BARE_WORDS_MAX: usize = 4;
 
 const ASKING: &[&str] = &[
     "what", "how", "why", "when", "where", "who", "which", "whose", "is", "are", "does", "do", "can", "should", "must",
@@ -145,11 +154,12 @@ fn conjuncts(text: &str) -> Vec<String> {
     out
 }
 
-/// Puts the focus in place of a pronoun.
+/// Puts the focus in place of a pronoun; a short part without one gets the focus at its end.
 fn resolve(part: &str, focus: &str) -> String {
     if focus.is_empty() {
         return part.to_owned();
     }
+    let is_possessive = |w: &str| matches!(w.to_lowercase().as_str(), "its" | "their" | "whose");
     let is_pronoun = |w: &str| {
         matches!(
             w.trim_end_matches(['?', ',', '.']).to_lowercase().as_str(),
@@ -163,200 +173,16 @@ fn resolve(part: &str, focus: &str) -> String {
             if is_pronoun(w) && !done {
                 done = true;
                 focus.to_owned()
+            } else if is_possessive(w) && !done {
+                done = true;
+                format!("{focus}'s")
             } else {
                 w.to_owned()
             }
         })
         .collect();
-    words.join(" ")
-}
-
-/// Words of a question and the kind of answer that they ask for; the first that fits decides.
-const FORMS: &[(Intent, &[&str])] = &[
-    (
-        Intent::Comparison,
-        &[
-            " difference between ",
-            " differences between ",
-            " vs ",
-            " vs. ",
-            " versus ",
-            " differ from ",
-            " compare",
-            " distinguishes ",
-        ],
-    ),
-    (
-        Intent::Duration,
-        &[" how long ", " how often ", " how soon ", " how quickly ", " what duration ", " how frequently "],
-    ),
-    (
-        Intent::Quantity,
-        &[
-            " how many ",
-            " how much ",
-            " how large ",
-            " how big ",
-            " how fast ",
-            " how heavy ",
-            " how tall ",
-            " how high ",
-            " how deep ",
-            " how far ",
-            " how wide ",
-            " how old ",
-            " what number ",
-            " how hot ",
-            " how cold ",
-            " how thick ",
-            " how small ",
-        ],
-    ),
-    (
-        Intent::Time,
-        &[
-            " when ",
-            " what year ",
-            " which year ",
-            " what date ",
-            " which date ",
-            " what time ",
-            " what day ",
-            " since when ",
-            " by when ",
-        ],
-    ),
-    (Intent::Reason, &[" why ", " what causes ", " what is the reason ", " for what reason "]),
-    (Intent::Person, &[" who ", " whom ", " whose ", " which company ", " which person "]),
-    (Intent::Location, &[" where ", " which folder ", " which directory ", " which file "]),
-    (
-        Intent::Procedure,
-        &[
-            " how to ",
-            " how do ",
-            " how can ",
-            " how should ",
-            " how would ",
-            " how is ",
-            " how are ",
-            " how does ",
-            " steps ",
-        ],
-    ),
-];
-
-/// What kind of answer a question asks for.
-fn intent(text: &str) -> Intent {
-    let lower = format!(" {} ", text.to_lowercase());
-    let form = FORMS.iter().find(|(_, marks)| marks.iter().any(|m| lower.contains(m)));
-    match form {
-        Some((intent, _)) => *intent,
-        None if lower.starts_with(" how ") => Intent::Procedure,
-        None => plain_intent(&lower),
-    }
-}
-
-fn plain_intent(lower: &str) -> Intent {
-    let first = lower.split_whitespace().next().unwrap_or_default();
-    let definition = [" what is ", " what are ", " what's ", " define ", " what does ", " meaning of ", " what was "];
-    if definition.iter().any(|m| lower.starts_with(m)) {
-        // "What is the maximum size of a request" asks for a value, "what is a request" for a meaning.
-        let words = lower.split_whitespace().count();
-        let value = lower.contains(" the ") && lower.contains(" of ") || words > 7;
-        let does = lower.starts_with(" what does ") && !lower.contains(" mean ") && !lower.contains(" do ");
-        return if value || does { Intent::General } else { Intent::Definition };
-    }
-    if ASKING[8..].contains(&first) {
-        return Intent::YesNo;
-    }
-    let words = lower.split_whitespace().count();
-    if words <= 3 { Intent::Definition } else { Intent::General }
-}
-
-/// What the question is about: its words without the question's frame.
-pub(crate) fn focus(text: &str) -> String {
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let frame = |w: &str| {
-        let w = w.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
-        !w.is_empty()
-            && (is_stop(&w)
-                || matches!(
-                    w.as_str(),
-                    "define" | "explain" | "describe" | "meaning" | "mean" | "means" | "use" | "used"
-                ))
-            && w != "no"
-    };
-    let code = |w: &str| w.starts_with('`') || w.starts_with('-') || w.starts_with('"');
-    let from = words.iter().position(|w| code(w) || !frame(w)).unwrap_or(words.len());
-    let to = words.iter().rposition(|w| code(w) || !frame(w)).map_or(from, |i| i + 1);
-    // The focus ends where a verb's helper or a clause begins: "Arc work", "ownership and why".
-    let end = words[from..to]
-        .iter()
-        .position(|w| {
-            matches!(
-                w.to_lowercase().as_str(),
-                "and" | "when" | "if" | "because" | "while" | "that" | "which" | "for" | "in" | "to"
-            )
-        })
-        .filter(|n| *n > 0)
-        .map_or(to, |n| from + n);
-    words[from..end].join(" ").trim_matches(|c: char| matches!(c, '?' | '.' | ',' | '!' | '"')).to_owned()
-}
-
-/// The word that says what is asked of the focus: "founded" in "who founded the club", "cost" in "how much does a pass
-/// cost", "limit" in "what is the limit for hotels". An answer without it is hardly one.
-pub(crate) fn key(text: &str) -> Option<String> {
-    const ENDS: &[&str] = &[
-        "from", "in", "with", "for", "at", "per", "when", "on", "by", "to", "into", "during", "after", "before",
-        "under", "between", "among", "if", "than", "of", "without", "as", "through", "using", "within",
-    ];
-    let clean = |w: &str| w.trim_matches(|c: char| !c.is_alphanumeric() && c != '-' && c != '_').to_owned();
-    let words: Vec<String> = text.split_whitespace().map(clean).filter(|w| !w.is_empty()).collect();
-    let lower: Vec<String> = words.iter().map(|w| w.to_lowercase()).collect();
-    let content = |i: usize| {
-        !is_stop(&lower[i])
-            && !matches!(
-                lower[i].as_str(),
-                "later"
-                    | "earlier"
-                    | "now"
-                    | "usually"
-                    | "still"
-                    | "use"
-                    | "used"
-                    | "uses"
-                    | "many"
-                    | "long"
-                    | "often"
-                    | "mean"
-                    | "work"
-                    | "works"
-                    | "happens"
-            )
-    };
-    let ends = |i: usize| ENDS.contains(&lower[i].as_str());
-    let first = lower.first()?;
-    let chosen = match first.as_str() {
-        "who" | "whom" | "whose" => (1..words.len()).find(|i| content(*i)),
-        // "How many visitors", "which refrigerant": the word right behind names the kind of thing.
-        "which" => (1..words.len()).find(|i| content(*i)),
-        "how" if lower.get(1).is_some_and(|w| w == "many") => (2..words.len()).find(|i| content(*i)),
-        // "What is the A of B", "what caused the A": the first phrase before a preposition, its last word.
-        // "How do I open a file": what is to be done.
-        "how"
-            if lower.iter().any(|w| matches!(w.as_str(), "i" | "we" | "you" | "one"))
-                || lower[1..].first().is_some_and(|w| w == "to") =>
-        {
-            (1..words.len()).find(|i| content(*i))
-        }
-        "what" | "why" | "when" | "where" | "how" | "can" | "does" | "do" | "is" | "are" | "may" | "should"
-        | "must" => {
-            let start = (1..words.len()).find(|i| content(*i))?;
-            (start..words.len()).take_while(|i| !ends(*i)).filter(|i| content(*i)).last()
-        }
-        _ => None,
-    };
-    chosen.map(|i| words[i].clone())
+    let bare = !done && words.len() <= BARE_WORDS_MAX && !words[1..].iter().any(|w| w.contains(char::is_uppercase));
+    if bare { format!("{} of {focus}", words.join(" ")) } else { words.join(" ") }
 }
 
 /// The searches for one sub-question: all its words, and its quoted or code-like parts alone.
@@ -372,30 +198,6 @@ fn queries(sub: &SubQuestion) -> Vec<Query> {
     texts.dedup();
     let one = |(i, text)| Query { id: format!("{}.{}", sub.id, i + 1), sub_question: sub.clone(), text };
     texts.into_iter().enumerate().map(one).collect()
-}
-
-/// Quoted phrases, code spans, identifiers and options in a text.
-pub(crate) fn exact_parts(text: &str) -> Vec<String> {
-    let mut out = Vec::new();
-    for quote in ['"', '`'] {
-        for (i, part) in text.split(quote).enumerate() {
-            if i % 2 == 1 && !part.trim().is_empty() {
-                out.push(part.trim().to_owned());
-            }
-        }
-    }
-    for word in text.split_whitespace() {
-        let word = word
-            .trim_matches(|c: char| !c.is_alphanumeric() && !matches!(c, '-' | '_' | ':' | '.' | '/'))
-            .trim_end_matches(['.', ':']);
-        let inner =
-            word.contains("::") || word.contains('_') || word.trim_matches('.').contains('.') || word.contains('/');
-        let option = word.starts_with("--") && word.len() > 3;
-        if (inner || option) && !out.iter().any(|o| o.contains(word)) {
-            out.push(word.to_owned());
-        }
-    }
-    out
 }
 
 #[cfg(test)]
@@ -424,6 +226,14 @@ mod tests {
             texts("What is the difference between Rc and Arc?"),
             ["What is the difference between Rc and Arc", "What is Rc", "What is Arc"]
         );
+        assert_eq!(
+            texts("What is a journal and what are its disadvantages?"),
+            ["What is a journal", "what are journal's disadvantages"]
+        );
+        assert_eq!(
+            texts("What does `fsync` do and what is the default?"),
+            ["What does `fsync` do", "what is the default of `fsync`"]
+        );
         assert_eq!(texts("Why is it slow? How do I fix it?"), ["Why is it slow", "How do I fix it"]);
     }
 
@@ -440,6 +250,11 @@ mod tests {
             ("Where is the log stored?", Intent::Location),
             ("How do I open a file?", Intent::Procedure),
             ("Can a lease be renewed?", Intent::YesNo),
+            ("Which formats does the exporter support?", Intent::List),
+            ("What are the disadvantages of the journal?", Intent::List),
+            ("In which version was the journal added?", Intent::Time),
+            ("What does the shift command do?", Intent::Definition),
+            ("What is the default page size?", Intent::General),
         ] {
             assert_eq!(parts(question)[0].1, intent, "{question}");
         }

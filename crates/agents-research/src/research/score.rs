@@ -3,21 +3,44 @@
 //! For: one score that search, validation and writing share. Not for: choosing among sentences or checking them.
 //! Invariant: whole numbers only; the same sentence in the same surroundings scores the same everywhere.
 
+mod around;
+mod concept;
 mod fit;
 mod quality;
 mod synonyms;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::model::{Hit, Intent, Segment, SegmentKind, SubQuestion, TermWeight};
 use super::text::words::{Term, Terms};
+use around::{Credits, Surroundings};
+use concept::{Concept, concepts, focus, names_code};
 
+pub(crate) use fit::code_behind;
 pub(crate) use synonyms::normalise;
 
-/// Strength from which a sentence counts as an answer.
-pub(crate) const ANSWERED: i64 = 640;
+/// Strength from which an answer is given without a mark.
+pub(crate) const CONFIDENT: i64 = 900;
+/// Strength from which a sentence comes before those that are only relevant.
+pub(crate) const ANSWERED: i64 = 830;
+/// Strength from which a sentence is shown as an answer that may be none.
+pub(crate) const WEAK: i64 = 600;
 /// Strength from which a sentence is near enough to be shown as such.
 pub(crate) const NEAR: i64 = 420;
+
+/// What a term is worth for the order of sentences.
+const RANK: Credits = Credits { own: 1_000, inner: 850, lead: 850, before: 650, beside: 450, outer: 650, passage: 200 };
+/// What a term is worth for honesty: a sentence may leave to its surroundings what they are about.
+const TRUST: Credits =
+    Credits { own: 1_000, inner: 950, lead: 950, before: 850, beside: 650, outer: 850, passage: 300 };
+/// What a term of the subject is worth.
+const SUBJECT: Credits =
+    Credits { own: 950, inner: 1_000, lead: 950, before: 800, beside: 500, outer: 850, passage: 250 };
+/// What the word that is asked for is worth.
+const KEY: Credits = Credits { own: 1_000, inner: 750, lead: 900, before: 500, beside: 400, outer: 500, passage: 0 };
+
+/// Words between two that still stand together.
+const NEAR_WORDS: usize = 2;
 
 /// A sub-question, ready to score sentences.
 pub(crate) struct Scorer {
@@ -29,25 +52,9 @@ pub(crate) struct Scorer {
     focus: BTreeSet<String>,
     /// Ordinal of the concept that is asked for.
     key: Option<usize>,
+    /// Options of one letter, as they are written.
+    options: Vec<String>,
     terms: Terms,
-}
-
-/// One word of the question: a stem, or a compound with its parts, either of which will do.
-struct Concept {
-    whole: String,
-    parts: Vec<String>,
-    weight: i64,
-}
-
-impl Concept {
-    /// The credit of the whole, or nearly that of its last part, which names the thing, with the weakest of the others.
-    fn credit(&self, of: impl Fn(&String) -> i64) -> i64 {
-        let last = self.parts.last().map(&of).unwrap_or_default();
-        let path = self.whole.contains("::");
-        let weakest = self.parts.iter().map(&of).min().unwrap_or_default();
-        let parts = if path { (4 * last + weakest) / 5 } else { weakest };
-        of(&self.whole).max(parts * 95 / 100)
-    }
 }
 
 /// The score of one sentence.
@@ -57,6 +64,8 @@ pub(crate) struct Scored {
     pub(crate) segment: usize,
     /// For ordering, in thousandths and more.
     pub(crate) relevance: i64,
+    /// Whether the innermost heading names nearly all that is asked.
+    pub(crate) named: bool,
     /// For honesty: how much of the question the sentence and its surroundings cover, 0 to 1000.
     pub(crate) strength: i64,
     /// How well it has the form that is asked for, 0 to 1000.
@@ -78,11 +87,16 @@ impl Scorer {
         let total = concepts.iter().map(|c| c.weight).sum::<i64>().max(1);
         let focus = focus(&mut terms, &sub.focus);
         let question = format!(" {} ", sub.text.to_lowercase());
-        // A definition is asked of the focus itself, which is weighed already.
-        let word = if sub.intent == Intent::Definition { None } else { super::plan::key(&sub.text) };
+        // Of a definition the focus itself is asked, and what is asked yes or no may be answered by its opposite.
+        let whole = matches!(sub.intent, Intent::Definition | Intent::YesNo);
+        let word = if whole { None } else { super::plan::key(&sub.text) };
         let key =
             word.map(|w| term_set(&mut terms, &w)).and_then(|k| concepts.iter().position(|c| k.contains(&c.whole)));
-        Self { intent: sub.intent, question, asks_code: names_code(&sub.text), concepts, total, focus, key, terms }
+        let option = |w: &&str| w.len() == 2 && w.starts_with('-');
+        let options =
+            sub.text.split_whitespace().map(|w| w.trim_matches('`')).filter(option).map(str::to_owned).collect();
+        let asks_code = names_code(&sub.text);
+        Self { intent: sub.intent, question, asks_code, concepts, total, focus, key, options, terms }
     }
 
     /// The terms of the question: compounds whole.
@@ -105,171 +119,184 @@ impl Scorer {
         (0..hit.segments.len()).map(|i| self.segment(hit, &around, i)).collect()
     }
 
-    fn segment(&mut self, hit: &Hit, around: &Surroundings, at: usize) -> Scored {
+    fn segment(&self, hit: &Hit, around: &Surroundings, at: usize) -> Scored {
         let segment = &hit.segments[at];
         let own = &around.sets[at];
-        let share = self.share(own);
-        let opens = around.opens[at];
+        let asked: Vec<&str> =
+            self.concepts.iter().flat_map(|c| c.parts.iter().chain([&c.whole])).map(String::as_str).collect();
         let view = fit::View {
+            asked: &asked,
+            named: self.share(&around.inner) >= 900,
+            verb: self.key.map(|key| self.concepts[key].whole.as_str()),
             hit,
             segment,
             at,
-            opens,
+            opens: around.opens(at),
             words: &around.lists[at],
             terms: own,
-            last: &around.last,
+            around,
             focus: &self.focus,
             asks_code: self.asks_code,
             question: &self.question,
         };
         let fit = fit::fit(self.intent, &view);
-        let near = self.proximity(&around.lists[at]);
         let quality = quality::quality(self.intent, &view);
-        // A sentence that has nothing of the question itself answers only as the first of its section.
-        let own_part = if share >= 120 || (opens && self.share(&around.head) >= 500) { 1_000 } else { 350 + share * 3 };
-        let (about, form) = if self.intent == Intent::Definition { (45, 45) } else { (60, 30) };
-        let covers = self.coverage(hit, around, at, [1_000, 700, 450, 200]);
-        let denied =
-            [" not ", " no ", " never "].iter().any(|m| self.question.contains(m)) && fit::denies(&segment.text);
-        let key = self.key_credit(hit, around, at);
-        let extra = if opens { 4_000 } else { 0 } + if denied { 6_000 } else { 0 } + 18 * key;
-        let base = about * covers + form * fit.score + 10 * near + 10 * around.density(self) + extra;
-        let relevance = base / 100 * quality / 1_000 * own_part / 1_000;
-        let covers = self.coverage(hit, around, at, [1_000, 850, 650, 300]);
-        let strength = if key == 0 { covers * 65 / 100 } else { covers };
-        let strength = strength * fit.support / 1_000 * own_part.max(600) / 1_000 * quality::trust(quality) / 1_000;
+        let relevance = self.relevance(around, &view, &fit) * quality / 1_000;
+        let strength = self.strength(around, &view, &fit) * quality::trust(quality) / 1_000;
         let covered = self.question_terms().filter(|t| own.contains(*t)).cloned().collect();
-        Scored { segment: at, relevance, strength, form: fit.score, covered }
+        Scored { segment: at, relevance, named: view.named, strength, form: fit.score, covered }
     }
 
-    /// Share of the question that a sentence covers: credit for what it says itself, and what its headings,
-    /// its neighbours and its passage say.
-    fn coverage(&self, hit: &Hit, around: &Surroundings, at: usize, credits: [i64; 4]) -> i64 {
-        self.weigh(|term| around.credit(hit, at, term, credits))
+    /// A product, not a sum: a sentence about another subject is not saved by its form, nor one without the form by its words.
+    fn relevance(&self, around: &Surroundings, view: &fit::View<'_>, fit: &fit::Fit) -> i64 {
+        let at = view.at;
+        let about = self.about(around);
+        let covers = self.weigh(|term| around.credit(at, term, &RANK, about));
+        let subject = self.subject(around, at);
+        let key = self.key_credit(around, at);
+        let denied =
+            [" not ", " no ", " never "].iter().any(|m| self.question.contains(m)) && fit::denies(&view.segment.text);
+        let mut bonus = 1_000 + 3 * self.proximity(around, &around.lists[at]) / 10 + around.density(self) / 10;
+        bonus += self.named(around, about);
+        bonus += if view.opens { 60 } else { 0 } + if denied { 60 } else { 0 };
+        let sharp = matches!(self.intent, Intent::Definition | Intent::Person);
+        let product = [
+            covers,
+            250 + 750 * subject / 1_000,
+            if sharp { 250 + 750 * fit.score / 1_000 } else { 450 + 550 * fit.score / 1_000 },
+            fit.support,
+            if self.intent == Intent::Person { 400 + 600 * key / 1_000 } else { 600 + 400 * key / 1_000 },
+            self.own_part(around, view),
+            self.foreign(around, view),
+            bonus,
+        ];
+        product.into_iter().fold(covers * 100, |left, factor| left * factor / 1_000)
+    }
+
+    /// How far a sentence can be trusted to answer, 0 to 1000, before its quality.
+    fn strength(&self, around: &Surroundings, view: &fit::View<'_>, fit: &fit::Fit) -> i64 {
+        let at = view.at;
+        let about = self.about(around);
+        let covers = self.weigh(|term| around.credit(at, term, &TRUST, about));
+        let key = match self.key_credit(around, at) {
+            0 => 650,
+            1..=300 if self.intent == Intent::Person => 700,
+            _ => 1_000,
+        };
+        let product = [
+            400 + 600 * self.subject(around, at) / 1_000,
+            key,
+            fit.support,
+            self.own_part(around, view).max(600),
+            self.foreign(around, view),
+        ];
+        product.into_iter().fold(covers, |left, factor| left * factor / 1_000).min(1_000)
+    }
+
+    /// How far the innermost heading is about the question and little else, 0 to 1000.
+    fn about(&self, around: &Surroundings) -> i64 {
+        let part = |t: &String| self.concepts.iter().any(|c| c.whole != *t && fit::is_part(t, &c.whole));
+        let words: Vec<&String> = around.inner.iter().filter(|t| !fit::is_label(t) && !part(t)).collect();
+        let asked = words.iter().filter(|t| self.concepts.iter().any(|c| c.has(t))).count();
+        i64::try_from(asked * 1_000 / words.len().max(1)).unwrap_or(1_000)
+    }
+
+    /// What it is worth that the innermost heading is the question, or nearly.
+    fn named(&self, around: &Surroundings, about: i64) -> i64 {
+        let share = self.share(&around.inner);
+        let heading = match share {
+            900.. => 600 * (500 + about / 2) / 1_000,
+            450.. => share * share / 1_000 * (500 + about / 2) / 1_000 * 4 / 10,
+            _ => 0,
+        };
+        // A page whose title is nothing but words of the question is about its subject.
+        let words = || around.page.iter().filter(|t| !fit::is_label(t));
+        let whole = words().count() > 0 && words().all(|t| self.concepts.iter().any(|c| c.has(t)));
+        let heading = heading * (250 + 3 * self.in_order(around) / 4) / 1_000;
+        heading + if whole { self.share(&around.page) / 4 } else { 0 }
+    }
+
+    /// How far the innermost heading names the question's words in their order, 0 to 1000: turning a string into a number is
+    /// not turning a number into a string.
+    fn in_order(&self, around: &Surroundings) -> i64 {
+        let place = |c: &Concept| around.order.iter().position(|t| c.has(t));
+        let places: Vec<usize> = self.concepts.iter().filter_map(place).collect();
+        let pairs = places.len().saturating_sub(1);
+        let ordered = places.windows(2).filter(|w| w[0] <= w[1]).count();
+        i64::try_from((ordered * 1_000).checked_div(pairs).unwrap_or(1_000)).unwrap_or(1_000)
+    }
+
+    /// A sentence that has nothing of the question itself answers only as the first of its section.
+    fn own_part(&self, around: &Surroundings, view: &fit::View<'_>) -> i64 {
+        let share = self.share(&around.sets[view.at]);
+        let inner = self.share(&around.inner);
+        match () {
+            () if share >= 120 || (view.opens && inner >= 450) => 1_000,
+            () if (view.hit.term && inner >= 300) || inner >= 900 => 900,
+            () if around.lead(view.at).is_some_and(|lead| self.share(&around.sets[lead]) >= 300) => 900,
+            () => 350 + share * 3,
+        }
+    }
+
+    /// Whether a term is an option in the other case than the question's: `-E` is not `-e`.
+    fn other_case(&self, hit: &Hit) -> bool {
+        let Some(heading) = hit.headings.last().filter(|_| hit.term) else { return false };
+        let has = |option: &str| heading.split([' ', ',', '=', '[']).any(|w| w.trim_matches('`') == option);
+        self.options.iter().any(|option| !has(option) && has(&swap_case(option)))
+    }
+
+    /// What stands below a term speaks of that term; below one that the question does not name it answers little.
+    fn foreign(&self, around: &Surroundings, view: &fit::View<'_>) -> i64 {
+        let names = matches!(self.intent, Intent::Procedure | Intent::List | Intent::Person | Intent::Location);
+        let which = self.question.starts_with(" which ");
+        let above = |t: &String| i64::from(around.inner.contains(t) || around.head.contains(t)) * 1_000;
+        let of_subject = self.concepts.iter().filter(|c| c.subject).map(|c| c.credit(above)).max();
+        let foreign = self.share(&around.inner) == 0 || of_subject.is_some_and(|credit| credit < 500);
+        if self.other_case(view.hit) {
+            300
+        } else if view.hit.term && !names && !which && foreign {
+            600
+        } else {
+            1_000
+        }
+    }
+
+    /// How far a sentence is about the subject of the question, 0 to 1000; 1000 if the question names none.
+    fn subject(&self, around: &Surroundings, at: usize) -> i64 {
+        let subject = || self.concepts.iter().filter(|c| c.subject);
+        let all: i64 = subject().map(|c| c.weight).sum();
+        let held: i64 = subject().map(|c| c.weight * c.credit(|term| around.credit(at, term, &SUBJECT, 0))).sum();
+        if all == 0 { 1_000 } else { held / all }
     }
 
     /// How well the word that is asked for is there, 0 to 1000; 1000 if the question has none.
-    fn key_credit(&self, hit: &Hit, around: &Surroundings, at: usize) -> i64 {
-        let credit = |term: &String| around.credit(hit, at, term, [1_000, 600, 500, 0]);
-        self.key.map_or(1_000, |key| self.concepts[key].credit(credit))
+    fn key_credit(&self, around: &Surroundings, at: usize) -> i64 {
+        // Who did something is said where it is said that it was done.
+        let credits = if self.intent == Intent::Person { Credits { inner: 300, outer: 300, ..KEY } } else { KEY };
+        self.key.map_or(1_000, |key| self.concepts[key].credit(|term| around.credit(at, term, &credits, 0)))
     }
 
-    /// How close the question's terms stand together, 0 to 1000.
-    fn proximity(&self, words: &[Term]) -> i64 {
-        let hits: Vec<(usize, &str)> = words
-            .iter()
-            .map(|w| (w.position, normalise(&w.text)))
-            .filter(|(_, t)| self.concepts.iter().any(|c| c.whole == *t))
-            .collect();
-        let pairs = self.concepts.len().saturating_sub(1).max(1);
-        let close = hits.windows(2).filter(|w| w[0].1 != w[1].1 && w[1].0 - w[0].0 <= 5).count();
-        i64::try_from(close * 1_000 / pairs).unwrap_or(1_000).min(1_000)
-    }
-}
-
-/// Whether a text names code: a path, an option, a call or a word with humps.
-fn names_code(text: &str) -> bool {
-    let humps = |w: &str| w.chars().zip(w.chars().skip(1)).any(|(a, b)| a.is_lowercase() && b.is_uppercase());
-    text.contains(['`', '_', '(', '<'])
-        || text.contains("::")
-        || text.contains(" --")
-        || text.split_whitespace().any(humps)
-}
-
-/// The words of the question that have a weight, each with its parts.
-fn concepts(terms: &mut Terms, text: &str, weights: &[TermWeight]) -> Vec<Concept> {
-    let known: BTreeMap<&str, i64> = weights.iter().map(|w| (w.term.as_str(), w.weight)).collect();
-    let mut groups: BTreeMap<usize, Vec<String>> = BTreeMap::new();
-    for term in terms.list(text).into_iter().filter(|t| known.contains_key(t.text.as_str())) {
-        groups.entry(term.position).or_default().push(term.text);
-    }
-    let mut out: Vec<Concept> = Vec::new();
-    for group in groups.into_values() {
-        let weight = group.iter().filter_map(|t| known.get(t.as_str())).max().copied().unwrap_or_default();
-        let mut group: Vec<String> = group.iter().map(|t| normalise(t).to_owned()).collect();
-        let whole = group.remove(0);
-        group.dedup();
-        if group.is_empty() {
-            group.push(whole.clone());
-        }
-        if !out.iter().any(|c| c.whole == whole) {
-            out.push(Concept { whole, parts: group, weight });
-        }
-    }
-    out
-}
-
-/// The focus as terms: of a path its last part, of other compounds the whole.
-fn focus(terms: &mut Terms, text: &str) -> BTreeSet<String> {
-    let mut groups: BTreeMap<usize, Vec<String>> = BTreeMap::new();
-    for term in terms.list(text) {
-        groups.entry(term.position).or_default().push(term.text);
-    }
-    let pick = |group: Vec<String>| {
-        let path = group.first().is_some_and(|g| g.contains("::"));
-        if path { group.into_iter().next_back() } else { group.into_iter().next() }
-    };
-    groups.into_values().filter_map(pick).map(|t| normalise(&t).to_owned()).collect()
-}
-
-/// What stands around the segments of a hit.
-struct Surroundings {
-    /// Terms of title and headings.
-    head: BTreeSet<String>,
-    /// Terms of the last heading, or of the title where there is none.
-    last: BTreeSet<String>,
-    /// Terms that are only pieces of words of each segment.
-    pieces: Vec<BTreeSet<String>>,
-    /// Whole terms of each segment, and all terms in order.
-    sets: Vec<BTreeSet<String>>,
-    lists: Vec<Vec<Term>>,
-    /// Terms of the whole passage.
-    all: BTreeSet<String>,
-    /// Whether a segment is the first prose of the passage.
-    opens: Vec<bool>,
-}
-
-impl Surroundings {
-    fn new(terms: &mut Terms, hit: &Hit) -> Self {
-        let head = term_set(terms, &format!("{} {}", hit.title, hit.headings.join(" ")));
-        let lists: Vec<Vec<Term>> = hit.segments.iter().map(|s| terms.list(&s.text)).collect();
-        let last = term_set(terms, hit.headings.last().unwrap_or(&hit.title));
-        let pick = |piece: bool| {
-            let one =
-                |l: &Vec<Term>| l.iter().filter(|t| t.piece == piece).map(|t| normalise(&t.text).to_owned()).collect();
-            lists.iter().map(one).collect::<Vec<BTreeSet<String>>>()
+    /// How many of the question's neighbouring words stand as near in the sentence or in its heading, 0 to 1000.
+    fn proximity(&self, around: &Surroundings, words: &[Term]) -> i64 {
+        let place = |c: &Concept| -> Vec<usize> {
+            words.iter().filter(|w| c.whole == normalise(&w.text)).map(|w| w.position).collect()
         };
-        let (sets, pieces) = (pick(false), pick(true));
-        let all = sets.iter().flatten().cloned().collect();
-        let first = hit.segments.iter().position(is_prose);
-        let opens = (0..hit.segments.len()).map(|i| Some(i) == first).collect();
-        Self { head, last, pieces, sets, lists, all, opens }
+        let named = |c: &Concept| c.credit(|t| i64::from(around.inner.contains(t)) * 1_000) >= 900;
+        let near = |a: &Concept, b: &Concept| {
+            let (x, y) = (place(a), place(b));
+            (named(a) && named(b)) || x.iter().any(|x| y.iter().any(|y| x.abs_diff(*y) <= NEAR_WORDS))
+        };
+        let pairs = self.concepts.len().saturating_sub(1);
+        if pairs == 0 {
+            return if self.concepts.first().is_some_and(|c| named(c) || !place(c).is_empty()) { 1_000 } else { 0 };
+        }
+        let close = self.concepts.windows(2).filter(|w| near(&w[0], &w[1])).count();
+        i64::try_from(close * 1_000 / pairs).unwrap_or(1_000)
     }
 }
 
-impl Surroundings {
-    /// Credit for a term in the sentence, its headings, its neighbours, its passage.
-    fn credit(&self, hit: &Hit, at: usize, term: &str, credits: [i64; 4]) -> i64 {
-        let block = hit.segments[at].block;
-        let beside = || {
-            [at.checked_sub(1), at.checked_add(1)].into_iter().flatten().any(|i| {
-                self.sets.get(i).is_some_and(|s| s.contains(term)) && hit.segments[i].block.abs_diff(block) <= 1
-            })
-        };
-        match () {
-            () if self.sets[at].contains(term) => credits[0],
-            () if self.head.contains(term) || self.pieces[at].contains(term) => credits[1],
-            () if beside() => credits[2],
-            () if self.all.contains(term) => credits[3],
-            () => 0,
-        }
-    }
-
-    /// How much the passage as a whole is about the question: the mean share of its sentences, 0 to 1000.
-    fn density(&self, scorer: &Scorer) -> i64 {
-        let sum: i64 = self.sets.iter().map(|s| scorer.share(s)).sum();
-        sum / i64::try_from(self.sets.len().max(3)).unwrap_or(i64::MAX)
-    }
+fn swap_case(text: &str) -> String {
+    text.chars().map(|c| if c.is_lowercase() { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() }).collect()
 }
 
 fn is_prose(segment: &Segment) -> bool {

@@ -15,7 +15,7 @@ use super::score::Scorer;
 use super::text::words::Terms;
 
 /// Passages that the index proposes.
-const CANDIDATES: usize = 320;
+const CANDIDATES: usize = 480;
 /// Passages that a search returns.
 const HITS_MAX: usize = 24;
 /// Passages of one file that a search returns, so that one long file does not hide the others.
@@ -47,9 +47,6 @@ const FRAME: &[&str] = &[
     "answer",
     "possibl",
     "way",
-    "kind",
-    "sort",
-    "type",
     "thing",
     "exampl",
     "versus",
@@ -60,6 +57,14 @@ const FRAME: &[&str] = &[
     "purpos",
     "exact",
     "exactli",
+    "valu",
+    "make",
+    "made",
+    "anoth",
+    "simpl",
+    "exist",
+    "current",
+    "whi",
 ];
 
 /// Searches the sources for a query.
@@ -71,7 +76,8 @@ pub fn search(library: &Library, input: &SearchInput, observer: &dyn Observer) -
     }
     let wanted = weights(&corpus, &format!("{} {}", query.text, query.sub_question.text))?;
     let scored_by = weights(&corpus, &query.sub_question.text)?;
-    let candidates = corpus.candidates(&weights(&corpus, &query.text)?, CANDIDATES)?;
+    let asked = format!("{} {}", query.text, other_words(&query.text));
+    let candidates = corpus.candidates(&weights(&corpus, &asked)?, CANDIDATES)?;
     let top = candidates.first().map_or(1, |(score, _)| *score).max(1);
     let mut scorer = Scorer::new(&query.sub_question, &scored_by);
     let mut hits: Vec<Hit> = candidates
@@ -121,6 +127,28 @@ fn weights(corpus: &Corpus, text: &str) -> Result<Vec<TermWeight>> {
     kept.into_iter().take(TERMS_MAX).map(|term| corpus.weight(term)).collect()
 }
 
+/// Words under which the answer may stand where the question has others: a limit is a maximum.
+fn other_words(text: &str) -> &'static str {
+    let lower = format!(" {} ", text.to_lowercase());
+    let has = |marks: &[&str]| marks.iter().any(|m| lower.contains(m));
+    match () {
+        () if has(&[
+            " at most ",
+            " maximum ",
+            " largest ",
+            " can a ",
+            " may a ",
+            " can an ",
+            " may an ",
+            " may the ",
+        ]) =>
+        {
+            "maximum limit limits"
+        }
+        () => "",
+    }
+}
+
 /// Cuts "how long", "how often" and the like: what they ask for is a form, not a word.
 fn without_frame(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
@@ -128,8 +156,14 @@ fn without_frame(text: &str) -> String {
         i > 0
             && words[i - 1].eq_ignore_ascii_case("how")
             && matches!(words[i].to_lowercase().as_str(), "long" | "often" | "soon" | "much" | "many")
+            // "How long can a name be" asks for a length.
+            && !(words[i].eq_ignore_ascii_case("long") && words.last().is_some_and(|w| w.eq_ignore_ascii_case("be")))
     };
-    (0..words.len()).filter(|i| !asks(*i)).map(|i| words[i]).collect::<Vec<_>>().join(" ")
+    let kind = |i: usize| {
+        matches!(words[i].to_lowercase().as_str(), "kind" | "kinds" | "sort" | "sorts" | "type" | "types")
+            && words.get(i + 1).is_some_and(|w| w.eq_ignore_ascii_case("of"))
+    };
+    (0..words.len()).filter(|i| !asks(*i) && !kind(*i)).map(|i| words[i]).collect::<Vec<_>>().join(" ")
 }
 
 fn hit(corpus: &Corpus, passage: &Passage) -> Hit {
@@ -141,6 +175,8 @@ fn hit(corpus: &Corpus, passage: &Passage) -> Hit {
         hash: file.hash.clone(),
         title: file.title.clone(),
         headings: passage.headings.clone(),
+        term: passage.term,
+        lead: passage.lead,
         place: place.unwrap_or(super::model::Place::lines(1, 1)),
         quote: quote.join("\n"),
         segments: passage.segments.clone(),

@@ -17,7 +17,7 @@ const SHINGLE_WORDS: usize = 4;
 /// Share of common shingles, in hundredths, from which two passages say the same.
 const SAME_SHARE: usize = 80;
 /// Relevance below this share of the best, in hundredths, is noise.
-const RELEVANCE_SHARE: i64 = 35;
+const RELEVANCE_SHARE: i64 = 12;
 
 /// Keeps what is relevant, once.
 pub fn validate(input: &ValidateInput) -> Result<Validated> {

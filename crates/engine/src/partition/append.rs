@@ -162,14 +162,12 @@ impl Partition {
     /// Whether the groups are durable is unknown: none of their commands is acknowledged.
     fn append_lost(&mut self, batches: Vec<Batch>, error: LogError) {
         self.halt_as(error.into(), true);
-        for (_, origin) in batches.into_iter().flat_map(|batch| batch.commands) {
-            self.refuse_halted(origin);
-        }
+        self.refuse_all(batches);
     }
 
-    /// Answers every command in flight: the partition has halted.
-    pub(super) fn refuse_in_flight(&mut self) {
-        for (_, origin) in self.pipeline.take().into_iter().flat_map(|batch| batch.commands) {
+    /// Answers the commands of groups that were not applied: the partition has halted.
+    pub(super) fn refuse_all(&mut self, batches: Vec<Batch>) {
+        for (_, origin) in batches.into_iter().flat_map(|batch| batch.commands) {
             self.refuse_halted(origin);
         }
     }

@@ -394,7 +394,8 @@ impl Partition {
         let message = format!("the partition has halted: {}", why.message);
         let error = Error::new(Code::Halted, message).hint(hint);
         self.halted = Some(Halt { error: error.clone(), state_is_whole });
-        self.refuse_in_flight();
+        let in_flight = self.pipeline.take();
+        self.refuse_all(in_flight);
         for origin in self.group.clear() {
             self.refuse(origin, error.clone());
         }
@@ -405,13 +406,6 @@ impl Partition {
     /// How many changed rows wait to be taken.
     pub fn rows_changed(&self) -> usize {
         self.machine.changed()
-    }
-
-    /// Gives back the memory of caches, which fill again when there is work.
-    pub fn forget_caches(&mut self) {
-        if let Ok(machine) = self.machine() {
-            machine.forget_caches();
-        }
     }
 
     /// The changed rows, to be written to the store (see [`crate::write_rows`]) in the order in which they are taken.

@@ -367,7 +367,9 @@ impl Loop {
             self.forgotten = false;
         }
         if self.forgets_in().is_some_and(|left| left.is_zero()) {
-            self.partition.forget_caches();
+            if let Ok(machine) = self.partition.machine() {
+                machine.forget_caches();
+            }
             self.forgotten = true;
         }
     }

@@ -241,9 +241,9 @@ impl Process {
         }
         ctx.host.take_rows();
         if ctx.random.chance(100)
-            && let Some(partition) = &mut ctx.host.partition
+            && let Some(Ok(machine)) = ctx.host.partition.as_mut().map(Partition::machine)
         {
-            partition.forget_caches();
+            machine.forget_caches();
         }
         let pause = ctx.random.span(100, SECOND);
         ctx.at(pause, Event::Write);

@@ -13,6 +13,10 @@ const BLOCKS_MAX: usize = 100_000;
 const BLOCK_BYTES_MAX: usize = 8_000;
 /// Bytes of a heading; longer ones are cut.
 const HEADING_BYTES_MAX: usize = 200;
+/// Levels from here are terms that the text below them defines, not sections.
+pub(crate) const TERM_LEVEL: u8 = 7;
+/// The level of a table's head row: context of its rows, like a heading below all others.
+pub(crate) const HEAD_ROW: u8 = 9;
 
 /// Collects text and turns it into blocks.
 #[derive(Default)]
@@ -22,12 +26,19 @@ pub(crate) struct Builder {
     headings: Arc<[String]>,
     text: String,
     marks: Vec<(usize, u32)>,
+    /// Blocks that were there when the innermost heading was set.
+    heading_at: usize,
 }
 
 impl Builder {
     /// Whether text is waiting for its block to end.
     pub(crate) fn has_text(&self) -> bool {
         !self.text.trim().is_empty()
+    }
+
+    /// Bytes of the waiting text without the space at its end.
+    pub(crate) fn waiting(&self) -> usize {
+        self.text.trim_end().len()
     }
 
     /// Number of finished blocks.
@@ -99,7 +110,21 @@ impl Builder {
             first.0 = 0;
         }
         assert!(!marks.is_empty(), "a block has a line");
-        self.document.blocks.push(Block { kind, headings: self.headings.clone(), text, marks });
+        let innermost = self.stack.iter().rev().find(|(level, _)| *level != HEAD_ROW);
+        let term = innermost.is_some_and(|(level, _)| (TERM_LEVEL..HEAD_ROW).contains(level));
+        self.document.blocks.push(Block { kind, term, headings: self.headings.clone(), text, marks });
+    }
+
+    /// Adds the blocks of an embedded document whose first line is `line` of this one, below the headings that hold here.
+    pub(crate) fn adopt(&mut self, embedded: Document, line: u32) {
+        self.end(Kind::Paragraph);
+        for mut block in embedded.blocks {
+            block.marks.iter_mut().for_each(|(_, at)| *at += line - 1);
+            block.headings = self.headings.iter().chain(block.headings.iter()).cloned().collect();
+            if self.document.blocks.len() < BLOCKS_MAX {
+                self.document.blocks.push(block);
+            }
+        }
     }
 
     /// Ends the waiting text as a heading of `level`, 1 being the outermost.
@@ -119,11 +144,20 @@ impl Builder {
         while !text.is_char_boundary(cut) {
             cut -= 1;
         }
+        let mut text = text[..cut].to_owned();
+        // Several terms of one definition, such as the spellings of an option, stand together.
+        let beside = self.stack.last().filter(|(above, _)| *above == level && self.heading_at == self.len());
+        if let Some((_, above)) = beside.filter(|(_, above)| {
+            (TERM_LEVEL..HEAD_ROW).contains(&level) && above.len() + text.len() < HEADING_BYTES_MAX
+        }) {
+            text = format!("{above}, {text}");
+        }
         self.leave(level);
-        self.stack.push((level, text[..cut].to_owned()));
+        self.stack.push((level, text.clone()));
+        self.heading_at = self.len();
         self.refresh();
         if self.document.title.is_empty() && level == 1 {
-            text[..cut].clone_into(&mut self.document.title);
+            self.document.title = text;
         }
     }
 

@@ -10,13 +10,16 @@ use html5ever::tokenizer::states::RawKind;
 use html5ever::tokenizer::{BufferQueue, Tag, TagKind, Token, TokenSink, TokenSinkResult, Tokenizer, TokenizerOpts};
 
 use super::super::text::dates;
-use super::markdown::HEAD_ROW;
-use super::{Builder, Document, Kind};
+use super::{Builder, Document, HEAD_ROW, Kind, TERM_LEVEL};
 
 /// Open elements that are tracked; deeper ones are read without structure.
 const DEPTH_MAX: usize = 512;
 /// Letters that the main content must have for the rest of the page to be dropped.
 const MAIN_BYTES_MIN: usize = 120;
+/// The level of a paragraph that is bold as a whole: below all real headings.
+const BOLD_LEVEL: u8 = 6;
+/// Bytes of a bold paragraph that may be a heading.
+const BOLD_BYTES_MAX: usize = 180;
 
 const VOID: &[&str] =
     &["area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr", "param"];
@@ -28,7 +31,6 @@ const SKIPPED: &[&str] = &[
     "svg",
     "nav",
     "footer",
-    "form",
     "button",
     "select",
     "iframe",
@@ -175,9 +177,12 @@ struct Inside {
     pre: bool,
     item: bool,
     row: bool,
+    /// Set off from the text: bold, italic or code.
+    strong: bool,
     lists: u8,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is one independent state of the reader")]
 #[derive(Default)]
 struct Page {
     out: Builder,
@@ -190,6 +195,10 @@ struct Page {
     layout: bool,
     cells: usize,
     head_cells: usize,
+    /// Whether the waiting text began bold and has had nothing plain since; a whole paragraph of that kind is a heading.
+    bold: bool,
+    /// How many lists were open at the last bold heading that stands in one.
+    bold_list: Option<usize>,
     listing: bool,
 }
 
@@ -208,6 +217,7 @@ impl Page {
         } else if inside.pre {
             self.out.raw(text, line);
         } else {
+            self.bold &= inside.strong || text.trim().is_empty();
             for part in text.split_inclusive('\n') {
                 self.out.prose(part, line);
                 line += 1;
@@ -234,6 +244,8 @@ impl Page {
             "br" if inside.pre => self.out.raw("\n", line),
             "br" => self.out.prose(" ", line),
             "code" | "tt" | "kbd" | "samp" if !inside.pre && !inside.skip => self.out.tick(line, true),
+            "b" | "strong" if !self.out.has_text() => self.bold = true,
+            "hr" if !inside.skip => self.out.leave(BOLD_LEVEL),
             "td" | "th" if !inside.skip => self.cell(name, line),
             _ => {}
         }
@@ -261,6 +273,7 @@ impl Page {
         match name {
             "pre" => inside.pre = true,
             "li" | "dd" => inside.item = true,
+            "b" | "strong" | "i" | "em" | "code" | "tt" => inside.strong = true,
             "dl" => inside.lists = inside.lists.saturating_add(1),
             "tr" => {
                 inside.row = true;
@@ -318,6 +331,15 @@ impl Page {
                 self.out.end_heading(level);
             }
             "dt" if !inside.skip => self.out.end_heading(term_level(inside)),
+            "p" if !inside.skip && !inside.row && self.is_bold() => {
+                self.bold_list = inside.item.then(|| self.open_lists());
+                self.out.end_heading(BOLD_LEVEL);
+            }
+            "ul" | "ol" if self.bold_list == Some(self.open_lists()) => {
+                self.boundary(name, inside);
+                self.bold_list = None;
+                self.out.leave(BOLD_LEVEL);
+            }
             "tr" if !inside.skip => self.end_row(),
             _ if BLOCKS.contains(&name) => self.boundary(name, inside),
             _ => {}
@@ -360,7 +382,17 @@ impl Page {
         self.end_block(kind);
     }
 
+    fn open_lists(&self) -> usize {
+        self.open.iter().filter(|(name, _)| matches!(name.as_str(), "ul" | "ol")).count()
+    }
+
+    /// Whether all of the waiting text is bold and could be a heading.
+    fn is_bold(&self) -> bool {
+        self.bold && (1..=BOLD_BYTES_MAX).contains(&self.out.waiting())
+    }
+
     fn end_block(&mut self, kind: Kind) {
+        self.bold = false;
         self.out.end(kind);
         let main = self.inside().main;
         self.in_main.resize(self.out.len(), main);
@@ -404,7 +436,7 @@ impl Page {
 
 /// The level of a term among headings: below all real ones.
 fn term_level(inside: Inside) -> u8 {
-    6 + inside.lists.clamp(1, 2)
+    TERM_LEVEL - 1 + inside.lists.clamp(1, 2)
 }
 
 fn attribute<'a>(tag: &'a Tag, key: &str) -> Option<&'a str> {
@@ -448,6 +480,21 @@ mod tests {
         assert_eq!(&*d.blocks[4].headings, ["Valves", "a | b"]);
         assert_eq!(&*d.blocks[5].headings, ["Valves", "--flag"]);
         assert_eq!(d.title, "T & U");
+    }
+
+    #[test]
+    fn terms_that_stand_together_and_bold_paragraphs_are_headings() {
+        let d = extract(
+            "<form><dl><dt>-x<dt>--trace<dd>Shows commands.</dl><p><b>Why is it <i>slow</i>?</b></p><p>A <b>disk</b> turns.</p></form>",
+        );
+        let seen: Vec<_> = d.blocks.iter().map(|b| (b.text.as_str(), b.term, b.headings.join("/"))).collect();
+        assert_eq!(
+            seen,
+            [
+                ("Shows commands.", true, "-x, --trace".to_owned()),
+                ("A disk turns.", false, "Why is it slow?".to_owned())
+            ]
+        );
     }
 
     #[test]

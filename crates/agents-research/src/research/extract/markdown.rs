@@ -1,12 +1,12 @@
 //! Markdown into blocks.
 //!
-//! For: CommonMark with tables, as the parser sees it. Not for: embedded HTML beyond dropping its tags.
+//! For: CommonMark with tables, as the parser sees it. Not for: reading embedded HTML, which `html` does.
 //! Invariant: a line number is the line in the file where the text stands.
 
 use pulldown_cmark::{Event, HeadingLevel, MetadataBlockKind, Options, Parser, Tag, TagEnd};
 
 use super::super::text::dates;
-use super::{Builder, Document, Kind};
+use super::{Builder, Document, HEAD_ROW, Kind};
 
 /// Extracts the blocks of a Markdown text.
 pub(crate) fn extract(text: &str) -> Document {
@@ -16,7 +16,8 @@ pub(crate) fn extract(text: &str) -> Document {
         | Options::ENABLE_YAML_STYLE_METADATA_BLOCKS
         | Options::ENABLE_STRIKETHROUGH
         | Options::ENABLE_TASKLISTS;
-    let mut walk = Walk { out: Builder::default(), kind: Kind::Paragraph, mode: Mode::Prose, cells: 0 };
+    let mut walk =
+        Walk { out: Builder::default(), kind: Kind::Paragraph, mode: Mode::Prose, cells: 0, html: Vec::new() };
     for (event, range) in Parser::new_ext(text, options).into_offset_iter() {
         walk.event(event, line(range.start));
     }
@@ -36,6 +37,8 @@ struct Walk {
     kind: Kind,
     mode: Mode,
     cells: usize,
+    /// The lines of an HTML block.
+    html: Vec<(String, u32)>,
 }
 
 impl Walk {
@@ -55,6 +58,8 @@ impl Walk {
                 self.out.tick(line, false);
             }
             Event::SoftBreak | Event::HardBreak => self.out.prose(" ", line),
+            Event::Html(html) if self.mode == Mode::Skip => self.html.push((html.into_string(), line)),
+            Event::InlineHtml(tag) if tag.to_lowercase().starts_with("<br") => self.out.prose(" ", line),
             Event::Rule => self.out.end(self.kind),
             _ => {}
         }
@@ -81,7 +86,11 @@ impl Walk {
                 self.mode = Mode::Code;
             }
             Tag::MetadataBlock(MetadataBlockKind::YamlStyle | MetadataBlockKind::PlusesStyle) => self.mode = Mode::Meta,
-            Tag::HtmlBlock => self.mode = Mode::Skip,
+            Tag::HtmlBlock => {
+                self.out.end(self.kind);
+                self.mode = Mode::Skip;
+                self.html.clear();
+            }
             Tag::Heading { .. } | Tag::List(_) | Tag::BlockQuote(_) | Tag::Table(_) => self.out.end(self.kind),
             _ => {}
         }
@@ -107,9 +116,21 @@ impl Walk {
                 self.out.end(Kind::Code);
                 self.mode = Mode::Prose;
             }
-            TagEnd::MetadataBlock(_) | TagEnd::HtmlBlock => self.mode = Mode::Prose,
+            TagEnd::HtmlBlock => {
+                self.mode = Mode::Prose;
+                self.embedded();
+            }
+            TagEnd::MetadataBlock(_) => self.mode = Mode::Prose,
             _ => {}
         }
+    }
+
+    /// The text of an HTML block, as the reader of HTML pages sees it.
+    fn embedded(&mut self) {
+        let lines = std::mem::take(&mut self.html);
+        let Some(first) = lines.first().map(|(_, line)| *line) else { return };
+        let text: String = lines.into_iter().map(|(text, _)| text).collect();
+        self.out.adopt(super::html::extract(&text), first);
     }
 
     /// Title and date from the front matter.
@@ -128,9 +149,6 @@ impl Walk {
     }
 }
 
-/// The level of a table's head row among headings.
-pub(super) const HEAD_ROW: u8 = 9;
-
 fn depth(level: HeadingLevel) -> u8 {
     match level {
         HeadingLevel::H1 => 1,
@@ -145,6 +163,14 @@ fn depth(level: HeadingLevel) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn embedded_html_is_read_with_its_lines() {
+        let d = extract("# Pumps\n\n<table>\n<tr><td>P4</td><td>40 litres</td></tr>\n</table>\n\nText.\n");
+        let seen: Vec<_> = d.blocks.iter().map(|b| (b.kind, b.text.as_str(), b.lines(0, b.text.len()).0)).collect();
+        assert_eq!(seen, [(Kind::Row, "P4 | 40 litres", 4), (Kind::Paragraph, "Text.", 7)]);
+        assert_eq!(&*d.blocks[0].headings, ["Pumps"]);
+    }
 
     #[test]
     fn blocks_carry_headings_kinds_and_lines() {

@@ -4,6 +4,7 @@
 //! Invariant: the same bytes give the same blocks, so that a quote can be checked later by extracting again.
 
 mod builder;
+mod decode;
 mod html;
 mod markdown;
 mod pdf;
@@ -16,14 +17,14 @@ use std::sync::Arc;
 
 use consort_types::{Code, Error, Result};
 
-pub(crate) use builder::Builder;
+pub(crate) use builder::{Builder, HEAD_ROW, TERM_LEVEL};
 pub(crate) use pdf::PdfReader;
 pub use pdf::pdf_child_main;
 
 use super::model::Place;
 
 /// Part of every index's name: a change of extraction makes a new index.
-pub(crate) const EXTRACTOR_VERSION: u32 = 6;
+pub(crate) const EXTRACTOR_VERSION: u32 = 12;
 
 /// The formats that can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,9 @@ impl Format {
     /// The format by the file's name; `None` where it is none that can be read.
     pub(crate) fn of(path: &Path) -> Option<Self> {
         let name = path.file_name()?.to_str()?.to_lowercase();
+        if name.ends_with(".rst.txt") {
+            return Some(Self::Rst);
+        }
         let Some((_, ext)) = name.rsplit_once('.') else {
             let plain = [
                 "readme",
@@ -88,6 +92,8 @@ pub(crate) enum Kind {
 #[derive(Clone, Debug)]
 pub(crate) struct Block {
     pub(crate) kind: Kind,
+    /// Whether the innermost heading is a term that the block defines.
+    pub(crate) term: bool,
     /// Headings above it, outermost first.
     pub(crate) headings: Arc<[String]>,
     /// Text with single spaces; code keeps its lines.
@@ -133,13 +139,16 @@ impl Document {
 pub(crate) fn extract(path: &Path, bytes: &[u8], pdf: &PdfReader) -> Result<Document> {
     let unreadable = |what: &str| Error::new(Code::BadRequest, format!("`{}` {what}", path.display()));
     let format = Format::of(path).ok_or_else(|| unreadable("has no format that can be read"))?;
-    let mut document = match format {
-        Format::Pdf => pdf.read(path, bytes)?,
-        _ if bytes.iter().take(8_192).any(|b| *b == 0) => return Err(unreadable("is binary")),
-        Format::Markdown => markdown::extract(&String::from_utf8_lossy(bytes)),
-        Format::Html => html::extract(&String::from_utf8_lossy(bytes)),
-        Format::Rst => rst::extract(&String::from_utf8_lossy(bytes)),
-        Format::Plain => plain::extract(&String::from_utf8_lossy(bytes)),
+    let mut document = if format == Format::Pdf {
+        pdf.read(path, bytes)?
+    } else {
+        let text = decode::decode(bytes).ok_or_else(|| unreadable("is binary"))?;
+        match format {
+            Format::Markdown => markdown::extract(&text),
+            Format::Html => html::extract(&text),
+            Format::Rst => rst::extract(&text),
+            Format::Plain | Format::Pdf => plain::extract(&text),
+        }
     };
     if document.title.is_empty() {
         document.title = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();

@@ -20,7 +20,7 @@ pub(super) fn paragraphs(lines: &[&str], first: u32, out: &mut Builder, page: u3
     while at < lines.len() {
         let line = lines[at];
         let number = if page > 0 { page } else { first + at as u32 };
-        if line.trim().is_empty() {
+        if line.trim().is_empty() || is_directive(line) {
             out.end(kind);
             kind = Kind::Paragraph;
         } else if let Some((level, used)) = heading(lines, at).or_else(|| opening(lines, at, page > 0)) {
@@ -85,6 +85,12 @@ fn numbered(text: &str) -> Option<(u8, usize)> {
     let digits = fields.iter().all(|f| !f.is_empty() && f.len() <= 3 && f.bytes().all(|b| b.is_ascii_digit()));
     let titled = rest.trim().starts_with(char::is_uppercase) && rest.split_whitespace().count() <= 10;
     (digits && titled).then(|| ((1 + fields.len()).min(6) as u8, 1))
+}
+
+/// Whether a line only steers AsciiDoc: a condition, an inclusion, or the mark that joins blocks.
+fn is_directive(line: &str) -> bool {
+    let line = line.trim_end();
+    line == "+" || ["ifdef::", "ifndef::", "ifeval::", "endif::", "include::"].iter().any(|d| line.starts_with(d))
 }
 
 fn is_item(line: &str) -> bool {

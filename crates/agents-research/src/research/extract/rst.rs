@@ -5,8 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::markdown::HEAD_ROW;
-use super::{Builder, Document, Kind};
+use super::{Builder, Document, HEAD_ROW, Kind, TERM_LEVEL};
 use crate::research::text::dates;
 
 /// Extracts the blocks of a reStructuredText.
@@ -142,6 +141,7 @@ impl<'a> Walk<'a> {
             "code-block" | "code" | "sourcecode" | "highlight" | "parsed-literal" | "prompt" | "doctest" => {
                 self.literal(depth);
             }
+            "list-table" => self.list_table(depth),
             "note" | "warning" | "tip" | "important" | "caution" | "attention" | "danger" | "hint" | "seealso"
             | "versionadded" | "versionchanged" | "deprecated" | "admonition" | "topic" | "rubric" | "epigraph"
             | "glossary" | "container" => {
@@ -155,9 +155,44 @@ impl<'a> Walk<'a> {
             | "envvar" | "confval" | "program" | "cmdoption" | "py:function" | "py:class" | "py:method"
             | "c:function" => {
                 self.options();
-                self.out.heading(7, argument.trim());
+                self.out.heading(TERM_LEVEL, argument.trim());
             }
             _ => self.skip(depth),
+        }
+    }
+
+    /// The rows of a `list-table`: `* - cell` begins a row, `- cell` goes on; `:header-rows:` first rows are its head.
+    fn list_table(&mut self, depth: usize) {
+        let mut heads = 0;
+        while self.get(self.at).trim().starts_with(':') {
+            let option = self.get(self.at).trim().strip_prefix(":header-rows:");
+            heads = option.and_then(|n| n.trim().parse().ok()).unwrap_or(heads);
+            self.at += 1;
+        }
+        let mut rows = 0;
+        while self.at < self.lines.len() && (self.get(self.at).trim().is_empty() || indent(self.get(self.at)) > depth) {
+            let text = self.get(self.at).trim();
+            let number = self.number();
+            if let Some(cell) = text.strip_prefix("* -").or_else(|| text.strip_prefix("* *")) {
+                self.end_row(rows, heads);
+                rows += 1;
+                self.out.prose(&inline(cell.trim()), number);
+            } else if let Some(cell) = text.strip_prefix("- ") {
+                self.out.prose(&format!(" | {}", inline(cell.trim())), number);
+            } else if !text.is_empty() {
+                self.out.prose(&format!(" {}", inline(text)), number);
+            }
+            self.at += 1;
+        }
+        self.end_row(rows, heads);
+        self.out.leave(HEAD_ROW);
+    }
+
+    fn end_row(&mut self, rows: usize, heads: usize) {
+        if rows > 0 && rows <= heads {
+            self.out.end_heading(HEAD_ROW);
+        } else if self.out.has_text() {
+            self.out.end(Kind::Row);
         }
     }
 
@@ -201,7 +236,7 @@ impl<'a> Walk<'a> {
         let number = self.number();
         if !self.out.has_text() && indent(line) == 0 {
             // Terms and described objects hold for what is indented below them.
-            self.out.leave(7);
+            self.out.leave(TERM_LEVEL);
         }
         if !self.out.has_text() && self.definition(line) {
             return;
@@ -244,7 +279,7 @@ impl<'a> Walk<'a> {
             && !bullet(line.trim()).1
             && !line.trim_end().ends_with(['.', ':']);
         if is {
-            self.out.heading(8, &inline(line.trim()).replace('`', ""));
+            self.out.heading(TERM_LEVEL + 1, &inline(line.trim()).replace('`', ""));
             self.at += 1;
         }
         is
@@ -333,6 +368,15 @@ fn target(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_table_has_rows_with_their_head() {
+        let text = "Sizes\n=====\n\n.. list-table:: Caps\n   :header-rows: 1\n\n   * - name\n     - size\n   * - cap\n     - 4 mm\n       wide\n\nEnd.\n";
+        let d = extract(text);
+        let seen: Vec<_> = d.blocks.iter().map(|b| (b.kind, b.text.as_str())).collect();
+        assert_eq!(seen, [(Kind::Row, "cap | 4 mm wide"), (Kind::Paragraph, "End.")]);
+        assert_eq!(&*d.blocks[0].headings, ["Sizes", "name | size"]);
+    }
 
     #[test]
     fn sections_roles_literals_and_tables() {

@@ -139,7 +139,13 @@ impl Adder<'_> {
             let body: Vec<&str> = piece.segments.iter().map(|s| s.text.as_str()).collect();
             document.add_text(self.fields.body, body.join("\n"));
             document.add_text(self.fields.head, format!("{} {} {stem}", read.document.title, piece.headings.join(" ")));
-            let passage = Passage { file, headings: piece.headings, segments: piece.segments };
+            let passage = Passage {
+                file,
+                headings: piece.headings,
+                term: piece.term,
+                lead: piece.lead,
+                segments: piece.segments,
+            };
             let data = serde_json::to_vec(&passage).map_err(|e| broken(&e))?;
             document.add_bytes(self.fields.data, &data);
             self.writer.add_document(document).map_err(|e| broken(&e))?;

@@ -43,6 +43,10 @@ pub(crate) struct Passage {
     /// Ordinal of its file.
     pub(crate) file: u32,
     pub(crate) headings: Vec<String>,
+    /// Whether the last heading (but that of a table) is a term that the passage defines.
+    pub(crate) term: bool,
+    /// Whether it is the first below its headings.
+    pub(crate) lead: bool,
     pub(crate) segments: Vec<Segment>,
 }
 

@@ -17,6 +17,8 @@ const CODE_BYTES_MAX: usize = 1_500;
 /// Segments of one section that belong together.
 pub(crate) struct Piece {
     pub(crate) headings: Vec<String>,
+    pub(crate) term: bool,
+    pub(crate) lead: bool,
     pub(crate) segments: Vec<Segment>,
 }
 
@@ -37,7 +39,8 @@ pub(crate) fn passages(document: &Document, keep: &dyn Fn(usize) -> bool) -> Vec
                     || bytes >= 2 * PASSAGE_BYTES
             });
             if fresh {
-                out.push(Piece { headings: block.headings.to_vec(), segments: Vec::new() });
+                let lead = out.last().is_none_or(|p| p.headings[..] != block.headings[..]);
+                out.push(Piece { headings: block.headings.to_vec(), term: block.term, lead, segments: Vec::new() });
                 bytes = 0;
             }
             bytes += segment.text.len();

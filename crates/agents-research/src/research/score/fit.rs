@@ -3,11 +3,21 @@
 //! For: definitions, numbers, times, reasons, names, places, instructions. Not for: what the sentence is about.
 //! Invariant: `support` is 1000 unless the form is wanted and missing, so that it only ever takes away.
 
+mod definition;
+mod number;
+mod procedure;
+
 use std::collections::BTreeSet;
 
+use super::around::Surroundings;
 use crate::research::model::{Hit, Intent, Segment, SegmentKind};
-use crate::research::text::dates::dates;
+use crate::research::score::normalise;
 use crate::research::text::words::{Term, is_stop};
+use definition::definition;
+pub(super) use definition::{is_label, is_part};
+use number::{duration, numbers, quantity, time};
+pub(crate) use procedure::code_behind;
+use procedure::procedure;
 
 /// A sentence with what stands around it.
 pub(super) struct View<'a> {
@@ -18,13 +28,26 @@ pub(super) struct View<'a> {
     pub(super) opens: bool,
     pub(super) words: &'a [Term],
     pub(super) terms: &'a BTreeSet<String>,
-    /// Terms of the last heading.
-    pub(super) last: &'a BTreeSet<String>,
+    pub(super) around: &'a Surroundings,
     pub(super) focus: &'a BTreeSet<String>,
     /// Whether the question names code.
     pub(super) asks_code: bool,
+    /// The word that is asked for, such as the verb of "how do I list them".
+    pub(super) verb: Option<&'a str>,
+    /// Whether the innermost heading names nearly all that is asked.
+    pub(super) named: bool,
+    /// The terms of the question.
+    pub(super) asked: &'a [&'a str],
     /// The sub-question in lower case.
     pub(super) question: &'a str,
+}
+
+impl View<'_> {
+    /// Whether a word stands in the title or the headings.
+    fn names(&self, word: &str) -> bool {
+        self.hit.title.to_lowercase().contains(word)
+            || self.hit.headings.iter().any(|h| h.to_lowercase().contains(word))
+    }
 }
 
 /// How well the form fits.
@@ -35,58 +58,89 @@ pub(super) struct Fit {
     pub(super) support: i64,
 }
 
-const TIME_UNITS: &[&str] = &[
-    "second",
-    "sec",
-    "minute",
-    "min",
-    "hour",
-    "hr",
-    "day",
-    "week",
-    "month",
-    "year",
-    "decade",
-    "centur",
-    "ms",
-    "µs",
-    "ns",
-    "millisecond",
-    "microsecond",
-    "night",
-    "fortnight",
-    "quarter",
-    "daily",
-    "weekly",
-    "monthly",
-    "yearly",
-    "annual",
-    "hourly",
-    "season",
-];
-const NUMBER_WORDS: &[&str] = &[
-    "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen",
-    "fifteen", "sixteen", "twenty", "thirty", "forty", "fifty", "sixty", "hundred", "thousand", "million", "half",
-    "twice", "once", "double", "dozen", "zero", "single", "one", "pair", "both",
-];
-
 /// Scores the form of a sentence.
 pub(super) fn fit(intent: Intent, view: &View<'_>) -> Fit {
     let lower = format!(" {} ", view.segment.text.to_lowercase());
-    let soft = |score| Fit { score, support: 1_000 };
+    let soft = |score: i64| Fit { score, support: (400 + score).min(1_000) };
     match intent {
         Intent::Definition => soft(definition(view, &lower)),
         Intent::Procedure => soft(procedure(view, &lower)),
-        Intent::Quantity => needed_here_or_next(view, &lower, quantity),
-        Intent::Duration => needed_here_or_next(view, &lower, duration),
+        Intent::Quantity => bounded(view, &lower, needed_here_or_next(view, &lower, quantity)),
+        Intent::Duration => bounded(view, &lower, needed_here_or_next(view, &lower, duration)),
         Intent::Time => time(view, &lower),
-        Intent::Reason => soft(if has(&lower, REASONS) { 1_000 } else { 650 }),
+        Intent::Reason => soft(reason(view, &lower)),
         Intent::Person => needed(person(view)),
         Intent::Location => soft(location(&view.segment.text, &lower)),
-        Intent::YesNo => soft(if has(&lower, MODALS) { 800 } else { 400 }),
+        Intent::YesNo => bounded(view, &lower, soft(if has(&lower, MODALS) { 800 } else { 400 })),
+        // What stands below a term speaks of that one thing.
+        Intent::Comparison if view.hit.term && !view.named => soft(comparison(view, &lower) * 7 / 10),
         Intent::Comparison => soft(comparison(view, &lower)),
-        Intent::General => soft(general(view, &lower)),
+        Intent::List => soft(list(view)),
+        Intent::General => bounded(view, &lower, soft(general(view, &lower))),
     }
+}
+
+/// Where a question asks for a limit, a sentence that names none is worth less.
+fn bounded(view: &View<'_>, lower: &str, fit: Fit) -> Fit {
+    let bound = |b: &Bound| {
+        view.question.contains(b.asked)
+            && !has(lower, b.said)
+            && (b.asked == " default " || !b.said.iter().any(|s| view.names(s.trim())))
+    };
+    // "How many may it have" asks for a number of anything only where it counts.
+    let counts = view.question.starts_with(" how ");
+    let asked = |b: &&Bound| counts || !b.asked.starts_with(" can ") && !b.asked.starts_with(" may ");
+    if BOUNDS.iter().filter(asked).any(bound) {
+        Fit { score: fit.score / 2, support: fit.support.min(400 + fit.score / 2) }
+    } else {
+        fit
+    }
+}
+
+/// A word of the question and how an answer says the same.
+struct Bound {
+    asked: &'static str,
+    said: &'static [&'static str],
+}
+
+const MOST: &[&str] = &[
+    "maximum",
+    "max_",
+    "limit",
+    "at most",
+    "up to",
+    "no more than",
+    "less than",
+    "shorter than",
+    "not exceed",
+    "upper",
+    "largest",
+    "cannot be more",
+    "or less",
+    "too long",
+    "too large",
+    "must fit",
+];
+const BOUNDS: &[Bound] = &[
+    Bound { asked: " at most ", said: MOST },
+    Bound { asked: " can a ", said: MOST },
+    Bound { asked: " may a ", said: MOST },
+    Bound { asked: " can an ", said: MOST },
+    Bound { asked: " may an ", said: MOST },
+    Bound { asked: " maximum ", said: MOST },
+    Bound { asked: " default ", said: &["default", "initially", "normally"] },
+    Bound { asked: " minimum ", said: &["minimum", "at least", "least", "no less than", "smallest", "lower"] },
+    Bound { asked: " at least ", said: &["minimum", "at least", "least", "no less than", "smallest", "lower"] },
+];
+
+/// Whether the segment is a row of a table whose first cell names nothing but what the question names.
+fn row_of(view: &View<'_>) -> bool {
+    let Some((cell, _)) = view.segment.text.split_once(" | ").filter(|_| view.segment.kind == SegmentKind::Row) else {
+        return false;
+    };
+    let terms: Vec<&Term> = view.words.iter().filter(|w| w.end <= cell.len()).collect();
+    let asked = |w: &&Term| view.asked.contains(&w.text.as_str()) || view.asked.contains(&normalise(&w.text));
+    !terms.is_empty() && terms.iter().all(asked)
 }
 
 /// A form without which there is no answer, here or in the next sentence of the same paragraph
@@ -101,6 +155,32 @@ fn needed_here_or_next(view: &View<'_>, lower: &str, form: impl Fn(&View<'_>, &s
 /// A form without which there is no answer.
 fn needed(score: i64) -> Fit {
     Fit { score, support: if score >= 500 { 1_000 } else { 550 } }
+}
+
+/// A sentence with a reason. Where its cause is what the question asks about, and not its effect, it is the wrong way round:
+/// "you cannot change it, because it is immutable" does not say why it is immutable.
+fn reason(view: &View<'_>, lower: &str) -> i64 {
+    let named = |from: usize, to: usize| {
+        let held = |w: &&Term| w.start + 1 >= from && w.end < to && view.asked.contains(&normalise(&w.text));
+        view.words.iter().filter(held).map(|w| normalise(&w.text)).collect::<BTreeSet<_>>().len()
+    };
+    let end = lower.len();
+    let cause = [" because ", " since ", " due to ", " owing to ", " thanks to "].iter().find_map(|m| lower.find(m));
+    let result = [" therefore ", " so that ", " which is why ", " hence ", " so the ", " so it "]
+        .iter()
+        .find_map(|m| lower.find(m));
+    let backwards = match (cause, result) {
+        (Some(at), _) => named(at, end) > named(0, at),
+        (None, Some(at)) => named(0, at) > named(at, end),
+        (None, None) => false,
+    };
+    match (has(lower, REASONS), backwards) {
+        (_, true) => 350,
+        (true, _) => 1_000,
+        (false, _) if view.named && view.at <= 4 => 950,
+        (false, _) if view.around.is_question => 850,
+        (false, _) => 600,
+    }
 }
 
 const REASONS: &[&str] = &[
@@ -152,76 +232,35 @@ pub(super) fn has(lower: &str, marks: &[&str]) -> bool {
     marks.iter().any(|m| lower.contains(m))
 }
 
-fn definition(view: &View<'_>, lower: &str) -> i64 {
-    let head = head_fits(view);
-    let verb = [
-        " is ",
-        " are ",
-        " means ",
-        " refers to ",
-        " stands for ",
-        " denotes ",
-        " describes ",
-        " provides ",
-        " represents ",
-        " consists of ",
-        " was ",
-        " defines ",
-    ]
-    .iter()
-    .filter_map(|v| lower.find(v))
-    .min();
-    // The focus must come before the verb, early, and with little else: "The `str` type, also called a slice, is".
-    let subject = verb.and_then(|at| {
-        let before: Vec<&Term> = view.words.iter().filter(|w| w.start < at).collect();
-        let found = view.focus.iter().all(|f| before.iter().any(|w| w.text == *f));
-        let early = before.iter().find(|w| view.focus.contains(&w.text)).is_some_and(|w| w.position <= 2);
-        (found && early && !view.focus.is_empty())
-            .then(|| lower[..at].split_whitespace().count().saturating_sub(view.focus.len()))
-    });
-    let article = has(
-        &lower[verb.unwrap_or(0)..],
-        &[" is a ", " is an ", " is the ", " means ", " refers to ", " stands for ", " was a "],
-    );
-    let second = view.at > 0 && view.hit.segments[view.at - 1].block == view.segment.block;
-    // Reference pages open with a phrase: "A growable array".
-    let phrase =
-        has(lower, &[" is ", " are ", " provides "]) || [" a ", " an ", " the "].iter().any(|m| lower.starts_with(m));
-    match (subject, head) {
-        (Some(0..=3), _) if article => 1_000,
-        (Some(0..=8), _) if article => 940,
-        (Some(0..=3), _) => 850,
-        // The lead of a document or section of that name.
-        (_, true) if view.opens && view.segment.block <= LEAD_BLOCKS && phrase => 1_000,
-        (_, true) if view.opens => 880,
-        (_, true) if second && view.at <= 2 => 650,
-        (_, true) => 450,
-        _ => 200,
+/// A sentence that introduces a list, a member of one that fits, or several names in a row.
+fn list(view: &View<'_>) -> i64 {
+    let text = view.segment.text.trim_end();
+    let next = view.hit.segments.get(view.at + 1);
+    let introduces = text.ends_with(':') && next.is_some_and(|s| s.kind == SegmentKind::Item);
+    let members = enumerated(view);
+    match () {
+        () if introduces && (view.named || view.verb.is_some_and(|v| view.terms.contains(v))) => 1_000,
+        () if introduces => 500,
+        () if members >= 2 => 1_000,
+        () if view.around.lead(view.at).is_some() => 800,
+        () if text.matches(", ").count() >= 2 && (text.contains(" and ") || text.contains(" or ")) => 650,
+        () => 450,
     }
 }
 
-/// Blocks at the beginning of a file that may introduce it.
-const LEAD_BLOCKS: u32 = 4;
-
-/// Whether the last heading is about the focus and little else.
-fn head_fits(view: &View<'_>) -> bool {
-    const KINDS: &[&str] = &[
-        "struct",
-        "enum",
-        "trait",
-        "modul",
-        "function",
-        "macro",
-        "keyword",
-        "type",
-        "overview",
-        "introduct",
-        "crate",
-        "command",
-    ];
-    let heading = view.hit.headings.last().unwrap_or(&view.hit.title);
-    let others = view.last.difference(view.focus).filter(|t| !KINDS.contains(&t.as_str())).count();
-    !view.focus.is_empty() && view.focus.is_subset(view.last) && others <= 1 && !heading.contains('(')
+/// How many members a sentence counts up of what is asked for: "there are three modes: one, two and three".
+fn enumerated(view: &View<'_>) -> usize {
+    let text = view.segment.text.as_str();
+    let marks = [": ", " are ", " such as ", " is one of ", " include ", " supports "];
+    let start = marks.iter().filter_map(|m| text.find(m).map(|at| at + m.len())).max().unwrap_or(0);
+    let asked = |w: &&Term| Some(normalise(&w.text)) == view.verb;
+    let words = view.words.iter().filter(|w| w.end <= start).collect::<Vec<_>>();
+    let lead =
+        view.around.lead(view.at).is_some_and(|lead| view.verb.is_some_and(|v| view.around.sets[lead].contains(v)));
+    let near = lead || words.iter().rev().take(5).any(asked);
+    let rest = text[start..].split(['.', ';']).next().unwrap_or_default();
+    let joined = rest.contains(" and ") || rest.contains(" or ");
+    if near && joined { rest.matches(", ").count() + 1 } else { 0 }
 }
 
 /// Whether a sentence denies something.
@@ -230,202 +269,6 @@ pub(super) fn denies(text: &str) -> bool {
         &format!(" {} ", text.to_lowercase()),
         &[" not ", " no ", " never ", " without ", " cannot ", "n't ", "n’t ", " lacks ", " none "],
     )
-}
-
-/// Words with which an instruction begins.
-const IMPERATIVES: &str = "use run call set add open press click type create install turn remove select enter make put \
-    start stop hold check pass write choose enable disable place wait clean wash soak mix cut drain \
-    fill replace unplug switch lift loosen tighten apply specify define configure build download \
-    edit copy move first then to finally export import";
-/// Words that guide somebody.
-const GUIDES: &[&str] = &[
-    " you can ",
-    " you must ",
-    " you should ",
-    " we can ",
-    " can be ",
-    " by using ",
-    " by calling ",
-    " by running ",
-    " use the ",
-    " using ",
-    " must be ",
-    " should be ",
-    " is done ",
-    " in order to ",
-    " need to ",
-    " needs to ",
-    " works by ",
-    " by ",
-];
-
-fn procedure(view: &View<'_>, lower: &str) -> i64 {
-    let next_is_code = view.hit.segments.get(view.at + 1).is_some_and(|s| s.kind == SegmentKind::Code);
-    let first = lower.split_whitespace().next().unwrap_or_default().trim_matches(|c: char| !c.is_alphanumeric());
-    let imperative = IMPERATIVES.split(' ').any(|w| w == first);
-    let guided = has(lower, GUIDES);
-    let mut score = match (imperative, guided) {
-        (true, true) => 900,
-        (true, false) => 800,
-        (false, true) => 700,
-        _ => 300,
-    };
-    score += if view.segment.text.contains('`') { 100 } else { 0 };
-    score += if next_is_code && view.segment.text.trim_end().ends_with([':', '.']) { 100 } else { 0 };
-    score += if view.segment.kind == SegmentKind::Item { 50 } else { 0 };
-    // What is not done is seldom how to do it.
-    if denies(&view.segment.text) && !denies(view.question) {
-        score -= 250;
-    }
-    if view.segment.kind == SegmentKind::Code { 450 } else { score.min(1_000) }
-}
-
-fn numbers(lower: &str) -> bool {
-    lower.split(|c: char| !c.is_alphanumeric() && c != '.' && c != ',').any(|w| {
-        let w = w.trim_end_matches(['.', ',']);
-        w.starts_with(|c: char| c.is_ascii_digit()) || NUMBER_WORDS.contains(&w)
-    }) || lower.contains(['½', '¼', '¾'])
-}
-
-fn quantity(view: &View<'_>, lower: &str) -> i64 {
-    if !numbers(lower) {
-        return 100;
-    }
-    // "How many pumps": the number stands right before what is counted.
-    let counted = view.question.split_once(" many ").or_else(|| view.question.split_once(" much "));
-    let noun = counted.and_then(|(_, rest)| rest.split_whitespace().next()).map(|n| n.trim_end_matches('s').to_owned());
-    let Some(noun) = noun.filter(|n| n.len() > 2) else { return 850 };
-    let words: Vec<&str> = lower.split_whitespace().collect();
-    let near = words.iter().enumerate().any(|(i, w)| {
-        w.starts_with(noun.as_str())
-            && (1..=3).any(|back| i.checked_sub(back).is_some_and(|j| numbers(&format!(" {} ", words[j]))))
-    });
-    if near { 1_000 } else { 650 }
-}
-
-fn duration(view: &View<'_>, lower: &str) -> i64 {
-    if has_unit_number(lower) {
-        return 1_000;
-    }
-    let long = view.question.contains("how long is ")
-        || view.question.contains("how long are ")
-        || view.question.contains("how long was ");
-    // "How long is the bridge" may ask for metres.
-    match () {
-        () if long && numbers(lower) && has(lower, &[" length", " long"]) => 1_000,
-        () if long && numbers(lower) => 700,
-        () if has(
-            lower,
-            &[
-                " until ",
-                " every ",
-                " each ",
-                " once ",
-                " twice ",
-                " forever",
-                " as long as ",
-                " never ",
-                " permanently ",
-                " indefinitely",
-            ],
-        ) =>
-        {
-            600
-        }
-        () => 100,
-    }
-}
-
-/// Whether a number with a unit of time stands in the text.
-fn has_unit_number(lower: &str) -> bool {
-    let words: Vec<&str> = lower.split(|c: char| c.is_whitespace() || c == '-' || c == '–').collect();
-    words.iter().enumerate().any(|(i, w)| {
-        let bare = w.trim_matches(|c: char| !c.is_alphanumeric());
-        let letters = bare.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
-        let unit = TIME_UNITS
-            .iter()
-            .any(|u| letters == *u || (letters.len() <= u.len() + 3 && letters.starts_with(u) && u.len() > 2))
-            || matches!(letters, "s" | "h" | "d" | "m") && letters.len() < bare.len();
-        let alone = matches!(bare, "daily" | "weekly" | "monthly" | "yearly" | "annually" | "hourly");
-        unit && (alone
-            || letters.len() < bare.len()
-            || (1..=2).any(|b| {
-                i.checked_sub(b).is_some_and(|j| {
-                    numbers(&format!(" {} ", words[j])) || matches!(words[j], "a" | "an" | "every" | "each")
-                })
-            }))
-    })
-}
-
-fn time(view: &View<'_>, lower: &str) -> Fit {
-    let dated = !dates(&view.segment.text).is_empty()
-        || lower.split(|c: char| !c.is_ascii_digit()).any(|w| w.len() == 4 && matches!(&w[..1], "1" | "2"));
-    let clock = has(
-        lower,
-        &[
-            " am ",
-            " pm ",
-            " a.m",
-            " p.m",
-            "o'clock",
-            " monday",
-            " tuesday",
-            " wednesday",
-            " thursday",
-            " friday",
-            " saturday",
-            " sunday",
-            " noon",
-            " midnight",
-            " january",
-            " february",
-            " march",
-            " april",
-            " june",
-            " july",
-            " august",
-            " september",
-            " october",
-            " november",
-            " december",
-            " spring",
-            " summer",
-            " autumn",
-            " winter",
-        ],
-    ) || lower
-        .split_whitespace()
-        .any(|w| w.len() >= 4 && w.contains(':') && w.starts_with(|c: char| c.is_ascii_digit()));
-    let clause = has(
-        lower,
-        &[
-            " when ",
-            " whenever ",
-            " if ",
-            " after ",
-            " before ",
-            " once ",
-            " as soon as ",
-            " until ",
-            " only ",
-            " during ",
-            " while ",
-        ],
-    );
-    let asks_usage = view.question.contains(" use");
-    let usage = asks_usage && lower.contains(" use");
-    // "When was" asks for a date; "when should" and "when does" for a condition.
-    let past = has(
-        view.question,
-        &["when was", "when were", "when did", "what year", "which year", "what date", "which date", "since when"],
-    );
-    match (past, dated || clock, clause) {
-        (_, true, _) => Fit { score: 1_000, support: 1_000 },
-        (true, false, _) => Fit { score: 100, support: 550 },
-        (false, false, true) if asks_usage && !usage => Fit { score: 350, support: 850 },
-        (false, false, true) => Fit { score: if usage { 1_000 } else { 800 }, support: 1_000 },
-        (false, false, false) => Fit { score: 250, support: 850 },
-    }
 }
 
 /// Names that the question does not have, best two words together; or a role, where the question asks who does something.
@@ -527,33 +370,28 @@ fn location(text: &str, lower: &str) -> i64 {
 }
 
 fn comparison(view: &View<'_>, lower: &str) -> i64 {
-    let both = !view.focus.is_empty()
-        && view.focus.iter().filter(|f| view.terms.contains(*f)).count() * 3 >= view.focus.len() * 2;
-    let contrast = has(
-        lower,
-        &[
-            " whereas ",
-            " unlike ",
-            " while ",
-            " than ",
-            " differ",
-            " instead ",
-            " rather ",
-            " but ",
-            " both ",
-            " however",
-            " in contrast",
-            " on the other hand",
-            " only ",
-            " same ",
-            " similar",
-            " except ",
-        ],
-    );
-    match (both, contrast) {
-        (true, true) => 1_000,
-        (true, false) => 750,
-        (false, true) => 600,
+    // All that the question names stands in the sentence: both things, and what kind of things they are.
+    let held = view.asked.iter().filter(|t| view.terms.contains(**t)).count();
+    let both = held >= 2 && held * 10 >= view.asked.len() * 9;
+    let strong =
+        [" whereas ", " unlike ", " while ", " differ", " in contrast", " instead of ", " followed by ", " but runs "];
+    let weak = [
+        " than ",
+        " instead ",
+        " rather ",
+        " but ",
+        " however",
+        " on the other hand",
+        " same ",
+        " similar",
+        " except ",
+    ];
+    match (both, has(lower, &strong), has(lower, &weak)) {
+        (true, true, _) => 1_000,
+        (true, _, true) => 800,
+        (true, ..) => 600,
+        (false, true, _) => 550,
+        (false, _, true) => 400,
         _ => 250,
     }
 }
@@ -564,6 +402,8 @@ fn general(view: &View<'_>, lower: &str) -> i64 {
         view.question,
         &[
             " maximum",
+            " largest",
+            " longest",
             " minimum",
             " limit",
             " number of",
@@ -586,9 +426,10 @@ fn general(view: &View<'_>, lower: &str) -> i64 {
             " pressure",
         ],
     );
-    match (value, numbers(lower)) {
+    match (value, numbers(lower) || (lower.contains(" default") && view.segment.text.contains('`'))) {
+        (true, true) if row_of(view) => 1_000,
         (true, true) => 900,
-        (true, false) => 400,
+        (true, false) => 250,
         _ => 550,
     }
 }

@@ -62,7 +62,7 @@ fn shape(intent: Intent, view: &View<'_>, text: &str) -> i64 {
     let kind = match view.segment.kind {
         SegmentKind::Code if intent == Intent::Procedure => 500,
         SegmentKind::Code => 350,
-        SegmentKind::Row if values => 950,
+        SegmentKind::Row if values || intent == Intent::Procedure => 950,
         SegmentKind::Row => 750,
         SegmentKind::Item => 970,
         SegmentKind::Sentence => 1_000,
@@ -70,6 +70,8 @@ fn shape(intent: Intent, view: &View<'_>, text: &str) -> i64 {
     let trimmed = text.trim_end_matches(['"', '”', ')', '*', '`', ' ']);
     let end = match trimmed.chars().last() {
         Some('?') => 150,
+        Some(':') if intent == Intent::List || intent == Intent::Procedure => 1_000,
+        Some(':') if text.split_whitespace().count() >= 8 => 850,
         Some(':') => 600,
         Some('.' | '!' | ';') => 1_000,
         _ if view.segment.kind == SegmentKind::Sentence => 750,
@@ -88,10 +90,8 @@ fn shape(intent: Intent, view: &View<'_>, text: &str) -> i64 {
 /// Sentences that lean on the one before.
 fn begins(lower: &str, view: &View<'_>) -> i64 {
     let first = lower.split_whitespace().next().unwrap_or_default().trim_matches(|c: char| !c.is_alphanumeric());
-    let leaning = matches!(
-        first,
-        "this" | "these" | "it" | "they" | "that" | "such" | "he" | "she" | "its" | "their" | "those" | "there"
-    );
+    let leaning =
+        matches!(first, "this" | "these" | "it" | "they" | "that" | "such" | "he" | "she" | "its" | "their" | "those");
     let joining = matches!(
         first,
         "however"
@@ -112,7 +112,7 @@ fn begins(lower: &str, view: &View<'_>) -> i64 {
             | "finally"
             | "yet"
             | "hence"
-            | "for"
+            | "notably"
     );
     let fragment = view.segment.kind == SegmentKind::Sentence && view.segment.text.starts_with(char::is_lowercase);
     match () {
@@ -120,6 +120,8 @@ fn begins(lower: &str, view: &View<'_>) -> i64 {
         () if leaning && view.at > 0 => 930,
         () if leaning => 800,
         () if joining => 900,
+        () if lower.starts_with(" for example") => 900,
+        () if lower.starts_with(" on the other hand") => 850,
         () if fragment => 750,
         () if lower.trim_start().starts_with('(') => 850,
         () => 1_000,
@@ -176,7 +178,15 @@ fn pointer(lower: &str) -> i64 {
             " remember ",
         ],
     );
-    if meta { 600 } else { 1_000 }
+    // A pointer behind the statement, often in brackets, takes little from it.
+    let behind = ["(see ", "; see ", "; for ", ", see ", "(for more ", "(refer "]
+        .iter()
+        .any(|m| lower.find(m).is_some_and(|at| at > 40));
+    match (meta, behind) {
+        (true, true) => 950,
+        (true, false) => 600,
+        _ => 1_000,
+    }
 }
 
 fn boilerplate(lower: &str, view: &View<'_>) -> i64 {
@@ -202,7 +212,10 @@ fn boilerplate(lower: &str, view: &View<'_>) -> i64 {
 /// Change logs, licences and documents that call themselves outdated.
 fn source(view: &View<'_>) -> i64 {
     let name = view.hit.path.rsplit('/').next().unwrap_or_default().to_lowercase();
-    let log = has(&name, &["changelog", "changes", "news", "history", "release"]);
+    let title = view.hit.title.to_lowercase().replace('’', "'");
+    let log = has(&name, &["changelog", "changes", "news", "history", "release"])
+        || has(&title, &["what's new", "release notes", "release history", "changelog"])
+        || title.contains(" release ");
     let asks_history = has(
         view.question,
         &["version", "release", "change", " new ", "when", "history", "add", "introduc", "fixed", "stabil"],
@@ -218,7 +231,10 @@ fn source(view: &View<'_>) -> i64 {
             .iter()
             .any(|h| has(&h.to_lowercase(), &["deprecated", "obsolete", "archived", "superseded", "old version"]));
     // An entry of a reference answers questions about its own name; others are answered better by prose.
-    let entry = view.hit.headings.last().is_some_and(|h| h.contains(['(', '<', '{']) || h.contains("::"));
+    let signature = |h: &String| {
+        h.char_indices().any(|(i, c)| c == '(' && h[..i].ends_with(|p: char| p.is_alphanumeric() || p == '_'))
+    };
+    let entry = view.hit.headings.last().is_some_and(|h| signature(h) || h.contains(['<', '{']) || h.contains("::"));
     let entry = if entry && !view.asks_code { 850 } else { 1_000 };
     log * legal / 1_000 * if outdated { 700 } else { 1_000 } / 1_000 * entry / 1_000
 }
@@ -248,5 +264,13 @@ fn guess(lower: &str) -> i64 {
             " legend ",
         ],
     );
-    if open { 800 } else { 1_000 }
+    // What has been so until now is often followed by what is so today.
+    let past = has(lower, &[" has been ", " had been ", " used to be ", " traditionally ", " formerly ", " prior to "]);
+    if open {
+        800
+    } else if past {
+        880
+    } else {
+        1_000
+    }
 }

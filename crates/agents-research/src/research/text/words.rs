@@ -242,6 +242,10 @@ impl Terms {
         let end = start + chunk.len();
         if let Some(whole) = compound(chunk) {
             sink(&whole, Span { start, end, position, piece: false });
+            // `functools.lru_cache` is also `lru_cache`.
+            for name in whole.split(['.', ':']).filter(|n| n.contains('_') && n.len() < whole.len()) {
+                sink(name, Span { start, end, position, piece: false });
+            }
         }
         for (from, part) in parts(chunk) {
             self.part(part, start + from, position, sink);
@@ -273,7 +277,11 @@ impl Terms {
             self.cache.clear();
         }
         if !self.cache.contains_key(word) {
-            let stem = Stemmer::create(Algorithm::English).stem(word).into_owned();
+            let mut stem = Stemmer::create(Algorithm::English).stem(word).into_owned();
+            if stem.len() == 2 && word.len() > 4 {
+                // "added" belongs to "add".
+                word[..3].clone_into(&mut stem);
+            }
             self.cache.insert(word.to_owned(), stem);
         }
         &self.cache[word]

@@ -8,11 +8,13 @@ use std::collections::BTreeSet;
 
 use super::{WriteInput, trim_claim};
 use crate::research::model::{Hit, Intent, Segment, SegmentKind, SubQuestion, Support};
-use crate::research::score::{ANSWERED, NEAR, Scored, Scorer, term_set};
+use crate::research::score::{ANSWERED, CONFIDENT, NEAR, Scored, Scorer, WEAK, code_behind, term_set};
 use crate::research::text::words::Terms;
 
 /// Sentences of the answer to one sub-question.
 const ANSWER_MAX: usize = 4;
+/// The same where the answer is a list: its introduction and its members.
+const LIST_MAX: usize = 10;
 /// Further findings for one sub-question.
 const FINDINGS_MAX: usize = 6;
 /// Further findings once a review has asked for more.
@@ -80,13 +82,14 @@ fn part<'a>(input: &'a WriteInput, sub: &'a SubQuestion, wide: bool, said: &mut 
     candidates.retain(|c| !said.refused.contains(trim_claim(&c.hit.segments[c.scored.segment].text).as_str()));
     let strength = candidates.first().map_or(0, |c| c.scored.strength);
     let support = match strength {
-        s if s >= ANSWERED => Support::Answered,
+        s if s >= CONFIDENT => Support::Answered,
         s if s >= NEAR => Support::Partial,
         _ => Support::None,
     };
+    let weak = support == Support::Partial && strength >= WEAK;
     let mut part =
         Part { sub, answer: Vec::new(), findings: Vec::new(), support, strength, missing: Vec::new(), unused: 0 };
-    if support == Support::Answered {
+    if support == Support::Answered || weak {
         part.answer = answer(&candidates, sub, said, &scorer);
     }
     part.findings = findings(&candidates, wide, said, &scorer, support);
@@ -137,15 +140,19 @@ fn answer<'a>(
 ) -> Vec<Chosen<'a>> {
     let mut out = Vec::new();
     let Some(best) = candidates.first() else { return out };
-    let share = if matches!(sub.intent, Intent::Comparison | Intent::General) { 86 } else { 92 };
+    if let Some(list) = list(best, sub.intent) {
+        out.extend(list.into_iter().filter_map(|at| said.choose(best.hit, at, scorer)));
+        return out;
+    }
+    let share = if matches!(sub.intent, Intent::Comparison | Intent::General) { 78 } else { 88 };
     for candidate in candidates {
-        let as_good = candidate.scored.strength >= ANSWERED
+        let as_good = candidate.scored.strength >= ANSWERED.min(best.scored.strength)
             && candidate.scored.relevance * 100 >= best.scored.relevance * share
             && candidate.scored.form * 100 >= best.scored.form * 85;
         if !as_good || out.len() >= ANSWER_MAX - 1 {
             break;
         }
-        for at in span(candidate, sub.intent) {
+        for at in span(candidate, sub.intent, &sub.text) {
             if out.len() < ANSWER_MAX {
                 out.extend(said.choose(candidate.hit, at, scorer));
             }
@@ -154,8 +161,25 @@ fn answer<'a>(
     out
 }
 
+/// The introduction of a list and its members, where the best sentence is either and a list is asked for.
+fn list(candidate: &Candidate<'_>, intent: Intent) -> Option<Vec<usize>> {
+    let segments = &candidate.hit.segments;
+    let at = candidate.scored.segment;
+    let item = |i: usize| segments.get(i).is_some_and(|s| s.kind == SegmentKind::Item);
+    let lead = if item(at) { (0..at).rev().find(|i| !item(*i))? } else { at };
+    let introduces = segments[lead].text.trim_end().ends_with(':') && item(lead + 1);
+    if intent != Intent::List || !introduces {
+        return None;
+    }
+    // The first sentence of each member.
+    let members = (lead + 1..segments.len())
+        .take_while(|i| item(*i))
+        .filter(|i| segments[*i].block != segments[*i - 1].block || *i == lead + 1);
+    Some(std::iter::once(lead).chain(members).take(LIST_MAX).collect())
+}
+
 /// The sentences that a good sentence needs to be understood, in order.
-fn span(candidate: &Candidate<'_>, intent: Intent) -> Vec<usize> {
+fn span(candidate: &Candidate<'_>, intent: Intent, focus: &str) -> Vec<usize> {
     let segments = &candidate.hit.segments;
     let at = candidate.scored.segment;
     let mut out = vec![at];
@@ -183,14 +207,31 @@ fn span(candidate: &Candidate<'_>, intent: Intent) -> Vec<usize> {
     {
         out.push(at + 1);
     }
+    // A definition of a term, the answer below a question, and two sides of a comparison go on for some sentences.
+    let answers = candidate.hit.headings.last().is_some_and(|h| h.trim_end().ends_with('?'));
+    let goes_on = (intent == Intent::Definition && candidate.hit.term)
+        || (intent == Intent::Reason && (answers || candidate.scored.named));
+    if goes_on && segments[at].kind != SegmentKind::Code {
+        let more =
+            (at + 1..segments.len().min(at + 3)).take_while(|i| together(at, *i) && quotable(&segments[*i].text));
+        out.extend(more);
+        out.dedup();
+    }
+    if intent == Intent::Comparison {
+        out.extend(other_side(segments, at, focus));
+        out.dedup();
+    }
     if brings_value(candidate, intent) && together(at, at + 1) && out.last() == Some(&at) {
         out.push(at + 1);
     }
-    let code = at + 1 < segments.len()
-        && segments[at + 1].kind == SegmentKind::Code
-        && segments[at + 1].block == segments[at].block + 1;
-    if intent == Intent::Procedure && code && segments[at].kind != SegmentKind::Code {
+    // A synopsis below the heading of a command.
+    let synopsis = |s: &Segment| s.text.starts_with('`') && s.text.ends_with('`') && s.text.matches('`').count() == 2;
+    if candidate.scored.named && segments.get(at + 1).is_some_and(synopsis) {
         out.push(at + 1);
+    }
+    if let Some(code) = code_behind(segments, at).filter(|_| intent == Intent::Procedure) {
+        out.extend(at + 1..=code);
+        out.dedup();
     }
     let lead = intent == Intent::Procedure && segments[at].text.ends_with(':');
     if lead {
@@ -201,11 +242,26 @@ fn span(candidate: &Candidate<'_>, intent: Intent) -> Vec<usize> {
     out
 }
 
+/// The next sentences that begin with one of the two things that are compared.
+fn other_side(segments: &[Segment], at: usize, question: &str) -> Vec<usize> {
+    let asked: Vec<String> =
+        question.to_lowercase().split_whitespace().map(|w| w.trim_end_matches('s').to_owned()).collect();
+    let begins = |text: &str| {
+        let first =
+            text.split_whitespace().take(2).map(|w| w.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase());
+        first.filter(|w| w.len() > 2).any(|w| asked.iter().any(|a| a.len() > 2 && w.trim_end_matches('s') == a))
+    };
+    let near =
+        |i: &usize| segments[*i].block.abs_diff(segments[at].block) <= 1 && segments[*i].kind == SegmentKind::Sentence;
+    (at + 1..segments.len().min(at + 6)).filter(near).filter(|i| begins(&segments[*i].text)).take(2).collect()
+}
+
 /// Whether the value that is asked for stands in the next sentence: "The address of the server. The default is `::1`."
 fn brings_value(candidate: &Candidate<'_>, intent: Intent) -> bool {
     let valued =
         !matches!(intent, Intent::Definition | Intent::Reason | Intent::Comparison | Intent::Procedure | Intent::YesNo);
-    let value = |text: &str| text.contains(|c: char| c.is_ascii_digit() || c == '`');
+    let counts = matches!(intent, Intent::Quantity | Intent::Duration | Intent::Time);
+    let value = |text: &str| text.contains(|c: char| c.is_ascii_digit() || (c == '`' && !counts));
     let own = &candidate.hit.segments[candidate.scored.segment].text;
     candidate.hit.segments.get(candidate.scored.segment + 1).is_some_and(|next| {
         valued && quotable(&next.text) && (candidate.next_adds || (value(&next.text) && !value(own)))
@@ -224,26 +280,28 @@ fn quotable(text: &str) -> bool {
 
 /// Whether a sentence cannot be understood without the one before.
 fn leans(text: &str) -> bool {
+    let concludes = text.split_whitespace().take(3).any(|w| w.trim_end_matches(',').eq_ignore_ascii_case("therefore"));
     let first = text.split_whitespace().next().unwrap_or_default().trim_matches(|c: char| !c.is_alphanumeric());
-    matches!(
-        first,
-        "This"
-            | "These"
-            | "It"
-            | "They"
-            | "That"
-            | "Such"
-            | "He"
-            | "She"
-            | "Its"
-            | "Their"
-            | "Those"
-            | "Therefore"
-            | "Thus"
-            | "Otherwise"
-            | "Instead"
-            | "Then"
-    )
+    concludes
+        || matches!(
+            first,
+            "This"
+                | "These"
+                | "It"
+                | "They"
+                | "That"
+                | "Such"
+                | "He"
+                | "She"
+                | "Its"
+                | "Their"
+                | "Those"
+                | "Therefore"
+                | "Thus"
+                | "Otherwise"
+                | "Instead"
+                | "Then"
+        )
 }
 
 /// Whether a sentence carries on what the one before says.
@@ -263,7 +321,7 @@ fn findings<'a>(
 ) -> Vec<Chosen<'a>> {
     let mut out: Vec<Chosen<'a>> = Vec::new();
     let best = candidates.first().map_or(0, |c| c.scored.relevance);
-    let share = if wide { 45 } else { 62 };
+    let share = if wide { 20 } else { 38 };
     let most = match (wide, support) {
         (true, _) => FINDINGS_WIDE_MAX,
         (_, Support::Answered) => FINDINGS_MAX,
@@ -312,7 +370,8 @@ impl<'a> Said<'a> {
         if redundant || self.refused.contains(claim.as_str()) {
             return None;
         }
-        let entry = if code { None } else { entry(hit, &claim) };
+        let entry =
+            if code { None } else { entry(hit, &claim).or_else(|| term(hit, &claim)).or_else(|| command(hit, &claim)) };
         let is_entry = entry.is_some();
         let label = if code { None } else { entry.or_else(|| label(hit, segment, &set, scorer, &mut self.terms)) };
         self.sets.push(set);
@@ -345,6 +404,22 @@ fn entry(hit: &Hit, claim: &str) -> Option<String> {
         first.len() > 3 && first.ends_with('s') && first.starts_with(char::is_uppercase) && first != "This";
     let phrase = matches!(first, "A" | "An") && !claim.contains(" is ");
     ((subjectless || phrase) && heading.len() <= 120).then(|| heading.clone())
+}
+
+/// The command that a sentence such as "Cancel runs" speaks of: its heading is in lower case, and its verb stands there.
+fn command(hit: &Hit, claim: &str) -> Option<String> {
+    let heading =
+        hit.headings.last().filter(|h| !h.contains(char::is_uppercase) && h.contains(' ') && h.len() <= 60)?;
+    let first = claim.split_whitespace().next().unwrap_or_default().to_lowercase();
+    let verb = first.len() > 2 && heading.split(' ').any(|w| w.len() > 2 && first.starts_with(w));
+    verb.then(|| heading.clone())
+}
+
+/// The term that a sentence defines or describes, where it does not name it itself.
+fn term(hit: &Hit, claim: &str) -> Option<String> {
+    let heading = hit.headings.iter().rev().find(|h| !h.contains(" | ")).filter(|_| hit.term)?;
+    let word = heading.split([' ', ',', '=']).next().unwrap_or_default();
+    (heading.len() <= 120 && !claim.contains(word)).then(|| heading.clone())
 }
 
 /// The innermost heading that says what a sentence is about, where the sentence itself does not.

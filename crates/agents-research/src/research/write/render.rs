@@ -55,9 +55,9 @@ impl Page<'_> {
         if parts.iter().all(|p| p.answer.is_empty()) {
             let near = parts.iter().any(|p| !p.findings.is_empty());
             self.line(if near {
-                "_The sources do not answer this question. What comes nearest stands under Findings._\n"
+                "_Not found in these documents. What comes nearest stands under Findings._\n"
             } else {
-                "_Nothing was found in the sources that answers this question._\n"
+                "_Not found in these documents._\n"
             });
             return;
         }
@@ -66,6 +66,11 @@ impl Page<'_> {
                 let sub = escape(&part.sub.text);
                 self.line(&format!("_Nothing was found that answers “{sub}”._\n"));
                 continue;
+            }
+            if part.support != Support::Answered {
+                self.line(
+                    "_A weak answer: nothing in these documents fits better, and this may not be what was asked._\n",
+                );
             }
             self.paragraph(part);
         }
