@@ -70,7 +70,7 @@ const APT_SEEDS: [(InjectedBug, u64); 11] = [
     (InjectedBug::CancelLost, 3),
     (InjectedBug::TaskLost, 5),
     (InjectedBug::ReplyLost, 25),
-    (InjectedBug::DamageCut, 33),
+    (InjectedBug::DamageCut, 95),
     (InjectedBug::GrowingRow, 9),
     (InjectedBug::EndlessRecord, 5),
 ];
@@ -90,6 +90,8 @@ fn assert_found(injected: InjectedBug) {
 fn allowed(injected: InjectedBug) -> &'static [Law] {
     match injected {
         InjectedBug::AckBeforeSync => &[Law::Number(11)],
+        // A command that is to be refused is answered before anything has refused it.
+        InjectedBug::ReplyBeforeDurable => &[Law::Number(12)],
         // The machine itself stumbles over rows that do not fit together.
         InjectedBug::StoreLosesBatch => &[Law::Assertion],
         // The holder of an assignment whose record is cut off looks like a stranger, and so does the one that was given

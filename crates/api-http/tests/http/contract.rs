@@ -232,6 +232,9 @@ fn about_the_server(checked: &Checked) {
     checked.call("put", "/v1/retention", &[], Some(&json!({"keep": "30d"})));
     checked.call("put", "/v1/retention", &[], Some(&json!({"keep": null})));
     assert!(checked.call("get", "/v1/status", &[], None)["applied"].as_u64().unwrap() > 0);
+    let namespaces = checked.call("get", "/v1/namespaces?limit=5", &[], None);
+    assert_eq!(namespaces["items"][0]["name"], "default");
+    assert!(namespaces["items"][0]["runs"].as_u64() > Some(0) && namespaces["items"][0]["workflows"] == 4);
     assert_eq!(checked.call("get", "/v1/limits", &[], None)["items"][0]["name"], "NAME_BYTES_MAX");
     assert_eq!(checked.call("get", "/v1/errors", &[], None)["items"][0]["code"], "C0001");
     assert_eq!(checked.call("get", "/v1/errors/{code}", &["C0201"], None)["status"], 404);
