@@ -1,7 +1,7 @@
 //! Scores the research assistant on Debian's documentation: `evaluate_documentation DIR [--practice | --scored | --all] [--verbose]`.
 //!
 //! For: knowing how it does on documents that others wrote. Not for: showing the questions of the scored half, which
-//! nobody should look at while changing the rules; of these only the figures are printed.
+//! the author of a change to the rules should not read; of these only the figures are printed.
 //! Invariant: the figures depend on the packages, the questions and the code alone.
 
 use std::path::Path;

@@ -28,7 +28,7 @@ pub enum Set {
     Fresh,
 }
 
-/// Where an answer stands.
+/// The file and the lines that hold an answer.
 #[derive(Clone, Debug, Deserialize)]
 struct Expected {
     file: String,

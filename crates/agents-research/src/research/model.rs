@@ -8,7 +8,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Where in a file something stands.
+/// A position in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Place {
     /// What is counted.
@@ -73,7 +73,7 @@ pub struct PlanInput {
     pub question: String,
 }
 
-/// What kind of answer a question asks for.
+/// What kind of answer a question requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Intent {
@@ -110,9 +110,9 @@ pub struct SubQuestion {
     pub id: String,
     /// The part as a question.
     pub text: String,
-    /// What kind of answer it asks for.
+    /// What kind of answer it requires.
     pub intent: Intent,
-    /// What it is about, as it stands in the question.
+    /// What it is about, in the words of the question.
     pub focus: String,
 }
 
@@ -185,7 +185,7 @@ pub struct Segment {
     pub kind: SegmentKind,
     /// Its text as extracted: single spaces, code in backticks.
     pub text: String,
-    /// Where it stands.
+    /// Where in the file it is.
     pub place: Place,
     /// Ordinal of its block in the file; sentences of one paragraph share it.
     pub block: u32,
@@ -222,7 +222,7 @@ pub struct Hit {
     /// Whether the passage is the first below its headings.
     #[serde(default)]
     pub lead: bool,
-    /// Where the passage stands.
+    /// Where in the file the passage is.
     pub place: Place,
     /// The passage's text.
     pub quote: String,
@@ -446,7 +446,7 @@ pub struct Report {
     pub ledger: Vec<LedgerEntry>,
     /// How well each part of the question is answered.
     pub coverage: Vec<Coverage>,
-    /// Passages that could still be used if the review asks for more.
+    /// Passages that could still be used if the review requires more.
     pub unused: u64,
 }
 

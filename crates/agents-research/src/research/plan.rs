@@ -1,7 +1,7 @@
 //! A question into sub-questions and queries.
 //!
-//! For: splitting comparisons, conjunctions and several questions in one, and naming what kind of answer each part asks for.
-//! Not for: adding questions that nobody asked.
+//! For: splitting comparisons, conjunctions and several questions in one, and naming the kind of answer that each part
+//! requires. Not for: adding questions that the caller did not ask.
 //! Invariant: every sub-question is made of words of the question; there is at least one, and each has a query.
 
 mod intent;

@@ -36,7 +36,7 @@ const TRUST: Credits =
 /// What a term of the subject is worth.
 const SUBJECT: Credits =
     Credits { own: 950, inner: 1_000, lead: 950, before: 800, beside: 500, outer: 850, passage: 250 };
-/// What the word that is asked for is worth.
+/// What the key word of the question is worth.
 const KEY: Credits = Credits { own: 1_000, inner: 750, lead: 900, before: 500, beside: 400, outer: 500, passage: 0 };
 
 /// Words between two that still stand together.
@@ -50,7 +50,7 @@ pub(crate) struct Scorer {
     concepts: Vec<Concept>,
     total: i64,
     focus: BTreeSet<String>,
-    /// Ordinal of the concept that is asked for.
+    /// Ordinal of the concept of the question's key word.
     key: Option<usize>,
     /// Options of one letter, as they are written.
     options: Vec<String>,
@@ -68,7 +68,7 @@ pub(crate) struct Scored {
     pub(crate) named: bool,
     /// For honesty: how much of the question the sentence and its surroundings cover, 0 to 1000.
     pub(crate) strength: i64,
-    /// How well it has the form that is asked for, 0 to 1000.
+    /// How well the sentence has the form that the question requires, 0 to 1000.
     pub(crate) form: i64,
     /// The question's terms that the sentence itself has.
     pub(crate) covered: BTreeSet<String>,
@@ -245,7 +245,7 @@ impl Scorer {
         self.options.iter().any(|option| !has(option) && has(&swap_case(option)))
     }
 
-    /// What stands below a term speaks of that term; below one that the question does not name it answers little.
+    /// A passage below a term speaks of that term; below a term that the question does not name it answers little.
     fn foreign(&self, around: &Surroundings, view: &fit::View<'_>) -> i64 {
         let names = matches!(self.intent, Intent::Procedure | Intent::List | Intent::Person | Intent::Location);
         let which = self.question.starts_with(" which ");
@@ -269,7 +269,7 @@ impl Scorer {
         if all == 0 { 1_000 } else { held / all }
     }
 
-    /// How well the word that is asked for is there, 0 to 1000; 1000 if the question has none.
+    /// How well a sentence and its surroundings have the question's key word, 0 to 1000; 1000 if there is no such word.
     fn key_credit(&self, around: &Surroundings, at: usize) -> i64 {
         // Who did something is said where it is said that it was done.
         let credits = if self.intent == Intent::Person { Credits { inner: 300, outer: 300, ..KEY } } else { KEY };

@@ -149,14 +149,14 @@ fn other_words(text: &str) -> &'static str {
     }
 }
 
-/// Cuts "how long", "how often" and the like: what they ask for is a form, not a word.
+/// Cuts "how long", "how often" and the like: they say what form the answer has, not which words.
 fn without_frame(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
     let asks = |i: usize| {
         i > 0
             && words[i - 1].eq_ignore_ascii_case("how")
             && matches!(words[i].to_lowercase().as_str(), "long" | "often" | "soon" | "much" | "many")
-            // "How long can a name be" asks for a length.
+            // "How long can a name be" requests a length.
             && !(words[i].eq_ignore_ascii_case("long") && words.last().is_some_and(|w| w.eq_ignore_ascii_case("be")))
     };
     let kind = |i: usize| {

@@ -1,7 +1,7 @@
 //! The report: answer first, every fact with its citation, and what was not found.
 //!
 //! For: choosing sentences and laying them out. Not for: finding or checking them.
-//! Invariant: every sentence of fact in the report is a quote (or a faithful trim of one) and stands in the ledger;
+//! Invariant: every sentence of fact in the report is a quote (or a faithful trim of one) and is in the ledger;
 //! everything else is in italics or in the section on limits.
 
 mod choose;

@@ -46,7 +46,7 @@ impl Builder {
         self.document.blocks.len()
     }
 
-    /// Adds prose that stands on `line`; white space runs become one space.
+    /// Adds prose that is on `line` of the file; white space runs become one space.
     pub(crate) fn prose(&mut self, text: &str, line: u32) {
         for c in text.chars() {
             if c.is_whitespace() {

@@ -1,7 +1,7 @@
 //! HTML into blocks: the main content without navigation, scripts and page furniture.
 //!
 //! For: documentation pages as they are, also when tags are left open. Not for: rendering, styles or scripts.
-//! Invariant: a line number is the line of the original file where the text stands.
+//! Invariant: a line number is the line of the original file that the text is on.
 
 use std::cell::RefCell;
 
@@ -197,7 +197,7 @@ struct Page {
     head_cells: usize,
     /// Whether the waiting text began bold and has had nothing plain since; a whole paragraph of that kind is a heading.
     bold: bool,
-    /// How many lists were open at the last bold heading that stands in one.
+    /// How many lists were open at the last bold heading inside a list.
     bold_list: Option<usize>,
     listing: bool,
 }

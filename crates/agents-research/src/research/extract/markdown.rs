@@ -1,7 +1,7 @@
 //! Markdown into blocks.
 //!
 //! For: CommonMark with tables, as the parser sees it. Not for: reading embedded HTML, which `html` does.
-//! Invariant: a line number is the line in the file where the text stands.
+//! Invariant: a line number is the line of the file that the text is on.
 
 use pulldown_cmark::{Event, HeadingLevel, MetadataBlockKind, Options, Parser, Tag, TagEnd};
 

@@ -103,7 +103,7 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    /// The lines (or pages) that a byte range of the text stands on.
+    /// The lines (or pages) of the file that a byte range of the text comes from.
     pub(crate) fn lines(&self, start: usize, end: usize) -> (u32, u32) {
         let at = |byte: usize| {
             let after = self.marks.partition_point(|(from, _)| *from <= byte);

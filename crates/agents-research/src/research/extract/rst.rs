@@ -1,7 +1,7 @@
 //! reStructuredText into blocks.
 //!
 //! For: sections, lists, literal blocks, tables and the common directives and roles. Not for: substitutions or includes.
-//! Invariant: a line number is the line in the file where the text stands.
+//! Invariant: a line number is the line of the file that the text is on.
 
 use std::collections::BTreeMap;
 
@@ -161,7 +161,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The rows of a `list-table`: `* - cell` begins a row, `- cell` goes on; `:header-rows:` first rows are its head.
+    /// The rows of a `list-table`: `* - cell` begins a row, `- cell` continues it; `:header-rows:` is the number of rows
+    /// at the start that are its head.
     fn list_table(&mut self, depth: usize) {
         let mut heads = 0;
         while self.get(self.at).trim().starts_with(':') {

@@ -23,7 +23,7 @@ use crate::research::model::CorpusInfo;
 const WRITER_BYTES: usize = 96 * 1024 * 1024;
 /// Files that are read before their passages are added.
 const CHUNK_FILES: usize = 256;
-/// How often the same block is kept; what stands on more pages is furniture (licence lines, inherited methods).
+/// How often the same block is kept; a block that more pages repeat is furniture (licence lines, inherited methods).
 const REPEATS_MAX: u8 = 6;
 /// Threads that read files.
 const READERS_MAX: usize = 8;

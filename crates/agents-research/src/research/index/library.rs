@@ -1,6 +1,6 @@
 //! Open indexes of a process, and their cache on disk.
 //!
-//! For: building an index once, whoever asks first, and keeping it until a file changes. Not for: searching it.
+//! For: building an index once, for the first caller, and keeping it until a file changes. Not for: searching it.
 //! Invariant: at most one thread of one process builds a given index; the others wait and share it.
 
 use std::collections::BTreeMap;
@@ -63,7 +63,7 @@ impl Library {
     fn slot(&self, fingerprint: &str) -> Slot {
         let mut slots = lock(&self.slots);
         if slots.len() >= OPEN_MAX && !slots.contains_key(fingerprint) {
-            // Whoever still uses one keeps it alive by its own reference.
+            // A caller that still uses an index keeps it alive by its own reference.
             slots.retain(|_, slot| Arc::strong_count(slot) > 1);
         }
         slots.entry(fingerprint.to_owned()).or_default().clone()

@@ -1,4 +1,4 @@
-//! What kind of answer a question asks for.
+//! What kind of answer a question requires.
 //!
 //! For: the words and forms that tell a definition, a number, a list and the like apart. Not for: what it is about.
 //! Invariant: the first form that fits decides, so that every question has exactly one.
@@ -6,7 +6,7 @@
 use super::ASKING;
 use crate::research::model::Intent;
 
-/// Words of a question and the kind of answer that they ask for; the first that fits decides.
+/// Words of a question and the kind of answer that they require; the first that fits decides.
 const FORMS: &[(Intent, &[&str])] = &[
     (
         Intent::Comparison,
@@ -94,7 +94,7 @@ const FORMS: &[(Intent, &[&str])] = &[
     ),
 ];
 
-/// What kind of answer a question asks for.
+/// What kind of answer a question requires.
 pub(super) fn intent(text: &str) -> Intent {
     let lower = format!(" {} ", text.to_lowercase());
     let form = FORMS.iter().find(|(_, marks)| marks.iter().any(|m| lower.contains(m)));
@@ -106,7 +106,8 @@ pub(super) fn intent(text: &str) -> Intent {
     }
 }
 
-/// Whether a question asks for the members of something: "which formats does it support", "what are the advantages of it".
+/// Whether a question requests the members of something: "which formats does it support", "what are the advantages of
+/// it".
 fn asks_for_several(lower: &str) -> bool {
     let words: Vec<&str> = lower.split_whitespace().map(|w| w.trim_matches(|c: char| !c.is_alphanumeric())).collect();
     let plural =
@@ -129,7 +130,7 @@ fn plain_intent(lower: &str) -> Intent {
     let first = lower.split_whitespace().next().unwrap_or_default();
     let definition = [" what is ", " what are ", " what's ", " define ", " what does ", " meaning of ", " what was "];
     if definition.iter().any(|m| lower.starts_with(m)) {
-        // "What is the maximum size of a request" asks for a value, "what is a request" for a meaning.
+        // "What is the maximum size of a request" requests a value, "what is a request" a meaning.
         let words = lower.split_whitespace().count();
         let valued = [" default ", " maximum ", " minimum ", " largest ", " smallest ", " port ", " limit "];
         let value = lower.contains(" the ") && lower.contains(" of ")

@@ -1,7 +1,7 @@
 //! What a question is about, and what it asks of that.
 //!
-//! For: the subject, the focus of a definition, and the word that is asked for. Not for: weighing them.
-//! Invariant: every word that is found stands in the question.
+//! For: the subject, the focus of a definition, and the key word of a question. Not for: weighing them.
+//! Invariant: every word that is found is a word of the question.
 
 use crate::research::text::words::is_stop;
 
@@ -51,8 +51,8 @@ pub(crate) fn focus(text: &str) -> String {
     words[from..end].join(" ").trim_matches(|c: char| matches!(c, '?' | '.' | ',' | '!' | '"')).to_owned()
 }
 
-/// The words that name what an answer must speak of: identifiers, options and words in capitals, and what stands behind
-/// "of" in "what is the default of it"; empty where no word is more the subject than the others.
+/// The words that name what an answer must speak of: identifiers, options and words in capitals, and the words
+/// after "of" in "what is the default of it"; empty where no word is more the subject than the others.
 pub(crate) fn subject(text: &str) -> String {
     let mut out = exact_parts(text);
     let bare = |w: &str| w.trim_matches(|c: char| !c.is_alphanumeric() && c != '-' && c != '_').to_owned();

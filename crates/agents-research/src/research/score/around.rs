@@ -1,8 +1,8 @@
-//! What stands around the sentences of a passage.
+//! The surroundings of the sentences of a passage.
 //!
 //! For: headings, titles, lead-ins and neighbours, which say what a sentence is about when it does not say so itself.
 //! Not for: judging the sentence.
-//! Invariant: a term is credited once, at the best place where it stands.
+//! Invariant: a term is credited once, at the best place that has it.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -11,7 +11,7 @@ use super::{Scorer, is_prose, normalise, term_set};
 use crate::research::model::{Hit, SegmentKind};
 use crate::research::text::words::{Term, Terms};
 
-/// What a term is worth by where it stands, in thousandths.
+/// What a term is worth by the place that has it, in thousandths.
 pub(super) struct Credits {
     /// In the sentence.
     pub(super) own: i64,
@@ -121,7 +121,7 @@ impl Surroundings {
         self.first == Some(at)
     }
 
-    /// The segment that introduces the list in which a segment stands.
+    /// The segment that introduces the list that a segment is a member of.
     pub(super) fn lead(&self, at: usize) -> Option<usize> {
         self.leads[at]
     }

@@ -1,4 +1,4 @@
-//! Whether a sentence has the form that a question asks for.
+//! Whether a sentence has the form that a question requires.
 //!
 //! For: definitions, numbers, times, reasons, names, places, instructions. Not for: what the sentence is about.
 //! Invariant: `support` is 1000 unless the form is wanted and missing, so that it only ever takes away.
@@ -19,7 +19,7 @@ use number::{duration, numbers, quantity, time};
 pub(crate) use procedure::code_behind;
 use procedure::procedure;
 
-/// A sentence with what stands around it.
+/// A sentence with its surroundings.
 pub(super) struct View<'a> {
     pub(super) hit: &'a Hit,
     pub(super) segment: &'a Segment,
@@ -32,7 +32,7 @@ pub(super) struct View<'a> {
     pub(super) focus: &'a BTreeSet<String>,
     /// Whether the question names code.
     pub(super) asks_code: bool,
-    /// The word that is asked for, such as the verb of "how do I list them".
+    /// The key word of the question, such as the verb of "how do I list them".
     pub(super) verb: Option<&'a str>,
     /// Whether the innermost heading names nearly all that is asked.
     pub(super) named: bool,
@@ -43,7 +43,7 @@ pub(super) struct View<'a> {
 }
 
 impl View<'_> {
-    /// Whether a word stands in the title or the headings.
+    /// Whether the title or a heading contains a word.
     fn names(&self, word: &str) -> bool {
         self.hit.title.to_lowercase().contains(word)
             || self.hit.headings.iter().any(|h| h.to_lowercase().contains(word))
@@ -72,7 +72,7 @@ pub(super) fn fit(intent: Intent, view: &View<'_>) -> Fit {
         Intent::Person => needed(person(view)),
         Intent::Location => soft(location(&view.segment.text, &lower)),
         Intent::YesNo => bounded(view, &lower, soft(if has(&lower, MODALS) { 800 } else { 400 })),
-        // What stands below a term speaks of that one thing.
+        // A sentence below a term speaks of that one thing.
         Intent::Comparison if view.hit.term && !view.named => soft(comparison(view, &lower) * 7 / 10),
         Intent::Comparison => soft(comparison(view, &lower)),
         Intent::List => soft(list(view)),
@@ -80,14 +80,14 @@ pub(super) fn fit(intent: Intent, view: &View<'_>) -> Fit {
     }
 }
 
-/// Where a question asks for a limit, a sentence that names none is worth less.
+/// Where a question requests a limit or a default, a sentence that does not name it is worth less.
 fn bounded(view: &View<'_>, lower: &str, fit: Fit) -> Fit {
     let bound = |b: &Bound| {
         view.question.contains(b.asked)
             && !has(lower, b.said)
             && (b.asked == " default " || !b.said.iter().any(|s| view.names(s.trim())))
     };
-    // "How many may it have" asks for a number of anything only where it counts.
+    // "Can a" and "may a" request a limit only in a question that begins with "how".
     let counts = view.question.starts_with(" how ");
     let asked = |b: &&Bound| counts || !b.asked.starts_with(" can ") && !b.asked.starts_with(" may ");
     if BOUNDS.iter().filter(asked).any(bound) {
@@ -248,7 +248,7 @@ fn list(view: &View<'_>) -> i64 {
     }
 }
 
-/// How many members a sentence counts up of what is asked for: "there are three modes: one, two and three".
+/// How many members a sentence counts up of what the question requests: "there are three modes: one, two and three".
 fn enumerated(view: &View<'_>) -> usize {
     let text = view.segment.text.as_str();
     let marks = [": ", " are ", " such as ", " is one of ", " include ", " supports "];
@@ -370,7 +370,7 @@ fn location(text: &str, lower: &str) -> i64 {
 }
 
 fn comparison(view: &View<'_>, lower: &str) -> i64 {
-    // All that the question names stands in the sentence: both things, and what kind of things they are.
+    // The sentence has all that the question names: both things, and what kind of things they are.
     let held = view.asked.iter().filter(|t| view.terms.contains(**t)).count();
     let both = held >= 2 && held * 10 >= view.asked.len() * 9;
     let strong =

@@ -1,9 +1,9 @@
-//! Words that ask for the same thing.
+//! Words that mean the same in a question.
 //!
 //! For: folding safe synonyms and question forms ("how heavy", "weight") into one term. Not for: a thesaurus.
-//! Invariant: only words that are interchangeable in questions about facts; each stem stands in one group.
+//! Invariant: only words that are interchangeable in questions about facts; each stem is in one group.
 
-/// Groups of stems; the first of a group stands for all.
+/// Groups of stems; the first of a group is the term for all of them.
 const GROUPS: &[&[&str]] = &[
     &["cost", "price", "fee", "expens"],
     &["author", "written", "wrote", "writer"],
@@ -47,7 +47,7 @@ const GROUPS: &[&[&str]] = &[
     &["vari", "variabl"],
 ];
 
-/// The term that stands for a stem's group, or the stem itself.
+/// The term for a stem's group, or the stem itself.
 pub(crate) fn normalise(stem: &str) -> &str {
     GROUPS.iter().find(|g| g.contains(&stem)).map_or(stem, |g| g[0])
 }

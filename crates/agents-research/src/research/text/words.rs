@@ -192,7 +192,7 @@ pub(crate) struct Term {
 /// What [`Terms::each`] calls with each term.
 type Sink<'a> = dyn FnMut(&str, Span) + 'a;
 
-/// Where a term stands.
+/// Where in the text a term is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Span {
     /// First byte in the text.

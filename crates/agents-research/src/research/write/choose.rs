@@ -17,7 +17,7 @@ const ANSWER_MAX: usize = 4;
 const LIST_MAX: usize = 10;
 /// Further findings for one sub-question.
 const FINDINGS_MAX: usize = 6;
-/// Further findings once a review has asked for more.
+/// Further findings once a review has requested more.
 const FINDINGS_WIDE_MAX: usize = 10;
 /// Lines of a piece of code that is shown.
 const CODE_LINES_MAX: usize = 20;
@@ -161,7 +161,7 @@ fn answer<'a>(
     out
 }
 
-/// The introduction of a list and its members, where the best sentence is either and a list is asked for.
+/// The introduction of a list and its members, where the best sentence is either and the question requires a list.
 fn list(candidate: &Candidate<'_>, intent: Intent) -> Option<Vec<usize>> {
     let segments = &candidate.hit.segments;
     let at = candidate.scored.segment;
@@ -207,7 +207,7 @@ fn span(candidate: &Candidate<'_>, intent: Intent, focus: &str) -> Vec<usize> {
     {
         out.push(at + 1);
     }
-    // A definition of a term, the answer below a question, and two sides of a comparison go on for some sentences.
+    // A definition of a term, the answer below a question, and two sides of a comparison take several sentences.
     let answers = candidate.hit.headings.last().is_some_and(|h| h.trim_end().ends_with('?'));
     let goes_on = (intent == Intent::Definition && candidate.hit.term)
         || (intent == Intent::Reason && (answers || candidate.scored.named));
@@ -256,7 +256,7 @@ fn other_side(segments: &[Segment], at: usize, question: &str) -> Vec<usize> {
     (at + 1..segments.len().min(at + 6)).filter(near).filter(|i| begins(&segments[*i].text)).take(2).collect()
 }
 
-/// Whether the value that is asked for stands in the next sentence: "The address of the server. The default is `::1`."
+/// Whether the next sentence has the requested value: "The address of the server. The default is `::1`."
 fn brings_value(candidate: &Candidate<'_>, intent: Intent) -> bool {
     let valued =
         !matches!(intent, Intent::Definition | Intent::Reason | Intent::Comparison | Intent::Procedure | Intent::YesNo);
@@ -406,7 +406,7 @@ fn entry(hit: &Hit, claim: &str) -> Option<String> {
     ((subjectless || phrase) && heading.len() <= 120).then(|| heading.clone())
 }
 
-/// The command that a sentence such as "Cancel runs" speaks of: its heading is in lower case, and its verb stands there.
+/// The command that a sentence such as "Cancel runs" speaks of: its heading is in lower case and has the verb.
 fn command(hit: &Hit, claim: &str) -> Option<String> {
     let heading =
         hit.headings.last().filter(|h| !h.contains(char::is_uppercase) && h.contains(' ') && h.len() <= 60)?;

@@ -1,4 +1,4 @@
-//! Definitions: a term with what stands below it, and sentences that say what something is.
+//! Definitions: a term with the text below it, and sentences that say what something is.
 //!
 //! For: telling the definition of the focus from a sentence that only mentions it. Not for: other kinds of statements.
 //! Invariant: a heading counts as the focus only where it says little else.
@@ -83,7 +83,7 @@ pub(super) fn definition(view: &View<'_>, lower: &str) -> i64 {
     if glossary && head { (score + 150).min(1_150) } else { score }
 }
 
-/// How many words but the focus and articles stand before the verb, where the focus stands there and early: "The `str`
+/// How many words but the focus and articles are before the verb, where the focus is there too and early: "The `str`
 /// type, also called a slice, is".
 fn other_words(view: &View<'_>, lower: &str, verb: usize) -> Option<usize> {
     // The lower text has a space before it.

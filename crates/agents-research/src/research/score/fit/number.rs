@@ -1,6 +1,6 @@
 //! Numbers, lengths of time and points in time.
 //!
-//! For: whether a sentence has the kind of value that a question asks for. Not for: what the value is of.
+//! For: whether a sentence has the kind of value that a question requires. Not for: what the value is of.
 //! Invariant: words that only look like numbers ("another", "a pair of") do not count.
 
 use super::{Fit, View, has, row_of};
@@ -66,7 +66,7 @@ pub(super) fn quantity(view: &View<'_>, lower: &str) -> i64 {
             () => 800,
         };
     }
-    // "How many pumps": the number stands right before what is counted.
+    // "How many pumps": the number is right before the noun that is counted.
     let counted = view.question.split_once(" many ").or_else(|| view.question.split_once(" much "));
     let noun = counted.and_then(|(_, rest)| rest.split_whitespace().next()).map(|n| n.trim_end_matches('s').to_owned());
     let Some(noun) = noun.filter(|n| n.len() > 2) else { return 850 };
@@ -97,7 +97,7 @@ pub(super) fn duration(view: &View<'_>, lower: &str) -> i64 {
         || view.question.contains("how long is ")
         || view.question.contains("how long are ")
         || view.question.contains("how long was ");
-    // "How long is the bridge" may ask for metres.
+    // "How long is the bridge" may request metres.
     match () {
         () if long && numbers(lower) && (row_of(view) || has(lower, &[" length", " long"])) => 1_000,
         () if long && numbers(lower) => 700,
@@ -123,7 +123,7 @@ pub(super) fn duration(view: &View<'_>, lower: &str) -> i64 {
     }
 }
 
-/// Whether a number with a unit of time stands in the text.
+/// Whether the text has a number with a unit of time.
 fn has_unit_number(lower: &str) -> bool {
     let words: Vec<&str> = lower.split(|c: char| c.is_whitespace() || c == '-' || c == '–').collect();
     words.iter().enumerate().any(|(i, w)| {
@@ -201,7 +201,7 @@ pub(super) fn time(view: &View<'_>, lower: &str) -> Fit {
     );
     let asks_usage = view.question.contains(" use");
     let usage = asks_usage && lower.contains(" use");
-    // "When was" asks for a date; "when should" and "when does" for a condition.
+    // "When was" requests a date; "when should" and "when does" request a condition.
     let past = has(
         view.question,
         &["when was", "when were", "when did", "what year", "which year", "what date", "which date", "since when"],

@@ -12,7 +12,7 @@ const IMPERATIVES: &str = "use run call set add open press click type create ins
     start stop hold check pass write choose enable disable place wait clean wash soak mix cut drain \
     fill replace unplug switch lift loosen tighten apply specify define configure build download \
     edit copy move first then to finally export import";
-/// Words that guide somebody.
+/// Words with which a document guides its reader.
 const GUIDES: &[&str] = &[
     " you can ",
     " you must ",
