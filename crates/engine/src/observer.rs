@@ -4,7 +4,7 @@
 //! and how attempts end. Not for: deciding anything, or for what has to be durable (the history of a run has that).
 //! Invariant: an observer changes nothing, and where there is none nothing is measured or allocated.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use consort_core::AttemptEnd;
 use consort_types::{Seq, Span, StepInstanceId, Token, WorkerInstance};
@@ -49,14 +49,8 @@ pub trait Observer: Send + Sync {
 }
 
 /// The observer of a partition, where it has one.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(crate) struct Observed(Option<Arc<dyn Observer>>);
-
-impl fmt::Debug for Observed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Observed").field(&self.0.is_some()).finish()
-    }
-}
 
 impl Observed {
     pub(crate) fn by(observer: Arc<dyn Observer>) -> Self {

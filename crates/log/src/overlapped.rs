@@ -70,7 +70,9 @@ impl Overlapped {
         self.log = Some(log);
         let last = appended?;
         if let Some(before) = self.trim.take() {
-            self.trim(before)?;
+            // It says nothing about the group, which is durable: what could not be removed now is tried again at the
+            // next trim, and a log that was poisoned refuses the next append.
+            drop(self.trim(before));
         }
         Ok(last)
     }
@@ -230,6 +232,49 @@ mod tests {
         log.submit(&group(3)).unwrap();
         drop(log);
         assert_eq!(disk.open().unwrap().last(), Seq(10), "what was in flight is finished");
+    }
+
+    /// A log whose segments cannot be removed.
+    struct Kept(crate::MemoryLog);
+
+    impl Log for Kept {
+        fn append(&mut self, group: &[Record]) -> Result<Seq, LogError> {
+            self.0.append(group)
+        }
+
+        fn epoch(&self) -> u64 {
+            self.0.epoch()
+        }
+
+        fn read(&self, from: Seq) -> Records<'_> {
+            self.0.read(from)
+        }
+
+        fn first(&self) -> Seq {
+            self.0.first()
+        }
+
+        fn last(&self) -> Seq {
+            self.0.last()
+        }
+
+        fn trim(&mut self, _: Seq) -> Result<(), LogError> {
+            Err(LogError::Io { place: "memory".to_owned(), what: "it cannot be removed".to_owned() })
+        }
+
+        fn bytes_written(&self) -> u64 {
+            self.0.bytes_written()
+        }
+    }
+
+    #[test]
+    fn a_trim_that_fails_behind_an_append_does_not_make_the_append_fail() {
+        let mut log = Overlapped::new(Box::new(Kept(MemoryLogDisk::new().open().unwrap())));
+        assert_eq!(log.submit(&group(1)), Ok(Seq(2)));
+        assert_eq!(log.trim(Seq(2)), Ok(()), "it is done when the log is back");
+        assert_eq!(log.wait(), Ok(Seq(2)), "the group is durable");
+        assert_eq!((log.first(), log.last()), (Seq(1), Seq(2)));
+        assert!(matches!(log.trim(Seq(2)), Err(LogError::Io { .. })), "the next trim tries again, and says so");
     }
 
     #[test]

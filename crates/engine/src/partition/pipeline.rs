@@ -114,6 +114,10 @@ impl Pipeline {
     /// Whether a group in flight is durable, or has failed.
     pub(super) fn has_news(&mut self) -> bool {
         let Some(first) = self.groups.front().map(|submitted| submitted.last) else { return false };
+        if self.failed.is_some() {
+            // The log reports a failure once: it waits here until it is taken.
+            return true;
+        }
         match self.log.poll() {
             Ok(durable) => durable >= first,
             Err(error) => {

@@ -8,13 +8,14 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
 use crate::support::{World, json, parts, start_command};
-use consort_engine::{AppendedGroup, AttemptEnd, Config, Locality, Observer, Partition};
-use consort_log::Log as _;
+use consort_engine::{AppendedGroup, AttemptEnd, Config, Locality, Observer, Partition, Parts};
+use consort_log::{Log, LogError, MemoryLog, MemoryLogDisk, Record, Records};
+use consort_store::MemoryStore;
 use consort_types::{Code, EffectClass, Seq, Span, StepInstanceId, Token, WorkerInstance, worker::FromWorker};
 
 const ONE: &str = "workflow: w\nsteps:\n  a: { capability: x }\noutput: ${{ steps.a.output }}\n";
@@ -132,6 +133,85 @@ fn a_partition_whose_log_was_taken_over_halts_and_answers_what_is_in_flight() {
     let held = new.last();
     drop(new);
     assert_eq!(world.applied(), held, "what was acknowledged is there, and nothing else");
+}
+
+/// A log that takes a group, and then reports once that its disk was full.
+struct FailsOnce {
+    log: MemoryLog,
+    armed: Arc<AtomicBool>,
+    failure: Option<LogError>,
+    /// Polls until the failure is reported.
+    polls: usize,
+}
+
+impl Log for FailsOnce {
+    fn append(&mut self, group: &[Record]) -> Result<Seq, LogError> {
+        self.log.append(group)
+    }
+
+    fn submit(&mut self, group: &[Record]) -> Result<Seq, LogError> {
+        if !self.armed.swap(false, Ordering::Relaxed) {
+            return self.log.append(group);
+        }
+        self.polls = 1;
+        self.failure = Some(LogError::Io { place: "memory".to_owned(), what: "no space".to_owned() });
+        Ok(Seq(self.log.last().0 + group.len() as u64))
+    }
+
+    fn poll(&mut self) -> Result<Seq, LogError> {
+        if self.polls > 0 {
+            self.polls -= 1;
+            return Ok(self.log.last());
+        }
+        self.failure.take().map_or(Ok(self.log.last()), Err)
+    }
+
+    fn epoch(&self) -> u64 {
+        self.log.epoch()
+    }
+
+    fn read(&self, from: Seq) -> Records<'_> {
+        self.log.read(from)
+    }
+
+    fn first(&self) -> Seq {
+        self.log.first()
+    }
+
+    fn last(&self) -> Seq {
+        self.log.last()
+    }
+
+    fn trim(&mut self, before: Seq) -> Result<(), LogError> {
+        self.log.trim(before)
+    }
+
+    fn bytes_written(&self) -> u64 {
+        self.log.bytes_written()
+    }
+}
+
+#[test]
+fn a_failure_that_is_seen_early_is_not_forgotten() {
+    let mut world = World::new();
+    let (disk, store, armed) = (MemoryLogDisk::new(), MemoryStore::new(), Arc::new(AtomicBool::new(false)));
+    let log = Box::new(FailsOnce { log: disk.open().unwrap(), armed: Arc::clone(&armed), failure: None, polls: 0 });
+    let parts = Parts { log, store: Arc::new(store.clone()), blobs: Arc::new(store) };
+    world.partition = Partition::open(parts, Config::default(), 2, world.now).unwrap();
+    world.deploy(ONE);
+    armed.store(true, Ordering::Relaxed);
+    let refused = world.send(start_command(1, "{}"));
+    round(&mut world);
+    assert!(!world.replies.contains_key(&refused), "the group is in flight");
+    for _ in 0..3 {
+        assert!(world.partition.is_due(world.now), "a failure is due until it is taken");
+    }
+    round(&mut world);
+    assert_eq!(world.replies[&refused].as_ref().unwrap_err().code, Code::Disk);
+    assert!(world.partition.is_settled());
+    world.pass(Span::from_secs(1));
+    world.start(2);
+    assert_eq!(world.status(consort_types::RunId([2; 16])), "running");
 }
 
 /// Counts what it is told.
