@@ -17,10 +17,9 @@ use futures::future::try_join_all;
 use crate::{
     Workload,
     disk::Disk,
+    in_flight,
     report::{figure, median, quantile},
-    workflows::{
-        BUILT_IN, CHAIN_STEPS, FAN_ITEMS, LONG_STEPS, RUNS_IN_FLIGHT, SHORT_RUNS, SHORT_STEPS, chain, fan, long,
-    },
+    workflows::{BUILT_IN, CHAIN_STEPS, FAN_ITEMS, LONG_STEPS, SHORT_RUNS, SHORT_STEPS, chain, fan, long},
 };
 
 const TRANSPORT: &str = "in-process";
@@ -135,21 +134,8 @@ async fn short_run(handle: &Handle, n: usize) -> Result<()> {
 /// The same runs, of which 64 are in flight: each that ends lets the next one start.
 async fn w7(handle: &Handle, rounds: usize) -> Outcome {
     handle.deploy(NAMESPACE, &chain("w2", SHORT_STEPS, BUILT_IN)).await?;
-    let mut rates = Vec::new();
-    for round in 0..=rounds {
-        let began = Instant::now();
-        let lane = |lane: usize| async move {
-            for n in (lane..SHORT_RUNS).step_by(RUNS_IN_FLIGHT) {
-                short_run(handle, n).await?;
-            }
-            Result::<()>::Ok(())
-        };
-        try_join_all((0..RUNS_IN_FLIGHT).map(lane)).await?;
-        if round > 0 || rounds == 1 {
-            rates.push((SHORT_RUNS * SHORT_STEPS) as f64 / began.elapsed().as_secs_f64());
-        }
-    }
-    figure("W7", TRANSPORT, "steps_per_second", median(&mut rates), "1/s");
+    let rate = in_flight::steps_per_second(rounds, async |n| short_run(handle, n).await).await?;
+    figure("W7", TRANSPORT, "steps_per_second", rate, "1/s");
     Ok(())
 }
 

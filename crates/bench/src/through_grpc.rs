@@ -182,7 +182,7 @@ impl Field {
     async fn w7(&self, rounds: usize) -> Outcome<()> {
         let stage = Stage::open(self.sdk).await?;
         stage.server.deploy(chain("w2", SHORT_STEPS, ECHO)).await?;
-        let rate = in_flight::steps_per_second(&stage.client, rounds).await?;
+        let rate = in_flight::by_client(rounds, &stage.client).await?;
         figure("W7", self.transport, "steps_per_second", rate, "1/s");
         stage.close().await
     }

@@ -166,7 +166,7 @@ async fn w7(rounds: usize) -> Outcome<()> {
     let server = Server::start(folder.path()).await?;
     server.deploy(chain("w2", SHORT_STEPS, BUILT_IN)).await?;
     let client = consort_sdk::Client::new(format!("http://{}", server.host));
-    figure("W7", TRANSPORT, "steps_per_second", in_flight::steps_per_second(&client, rounds).await?, "1/s");
+    figure("W7", TRANSPORT, "steps_per_second", in_flight::by_client(rounds, &client).await?, "1/s");
     server.kill().await
 }
 

@@ -131,20 +131,28 @@ impl Far {
     }
 
     pub(crate) fn service(&self) -> MutexGuard<'_, Service> {
-        lock(&self.service)
+        self.service.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A process takes the log over.
     pub(crate) fn open(&self, control: &Control, disk: &MemoryDisk, log_id: [u8; 16]) -> Result<FarLog, LogError> {
         let epoch = self.service().take_over(|| control.open(disk, log_id))?;
-        Ok(FarLog::new(control.clone(), Arc::clone(&self.service), epoch))
+        let last = self.service().log().last();
+        Ok(FarLog {
+            control: control.clone(),
+            far: self.clone(),
+            epoch,
+            submitted: last,
+            durable: last,
+            bytes_written: 0,
+        })
     }
 }
 
 /// The log, as a process of one epoch sees it.
 pub(crate) struct FarLog {
     control: Control,
-    service: Arc<Mutex<Service>>,
+    far: Far,
     epoch: u64,
     submitted: Seq,
     durable: Seq,
@@ -152,23 +160,14 @@ pub(crate) struct FarLog {
 }
 
 impl FarLog {
-    fn new(control: Control, service: Arc<Mutex<Service>>, epoch: u64) -> Self {
-        let last = lock(&service).log().last();
-        Self { control, service, epoch, submitted: last, durable: last, bytes_written: 0 }
-    }
-
     /// The service, unless another process has taken it over.
     fn own_service(&self) -> Result<MutexGuard<'_, Service>, LogError> {
-        let service = lock(&self.service);
+        let service = self.far.service();
         if service.epoch == self.epoch {
             return Ok(service);
         }
         Err(LogError::Fenced { epoch: self.epoch, newest: service.epoch })
     }
-}
-
-fn lock(service: &Mutex<Service>) -> MutexGuard<'_, Service> {
-    service.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Log for FarLog {
@@ -207,7 +206,7 @@ impl Log for FarLog {
     }
 
     fn depth(&self) -> usize {
-        lock(&self.service).depth
+        self.far.service().depth
     }
 
     fn epoch(&self) -> u64 {
@@ -215,12 +214,12 @@ impl Log for FarLog {
     }
 
     fn read(&self, from: Seq) -> Records<'_> {
-        let records: Vec<_> = lock(&self.service).log().read(from).collect();
+        let records: Vec<_> = self.far.service().log().read(from).collect();
         Box::new(records.into_iter())
     }
 
     fn first(&self) -> Seq {
-        lock(&self.service).log().first()
+        self.far.service().log().first()
     }
 
     fn last(&self) -> Seq {
