@@ -73,10 +73,7 @@ fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let arguments = Arguments::parse();
     let wanted = |workload| arguments.workloads.is_empty() || arguments.workloads.contains(&workload);
     let over = |transport| arguments.transport.is_none_or(|chosen| chosen == transport);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(consort_server::worker_threads())
-        .enable_all()
-        .build()?;
+    let runtime = consort_server::runtime()?;
     if over(Transport::InProcess) {
         runtime.block_on(in_process::run(&wanted, arguments.quick))?;
     }

@@ -53,11 +53,7 @@ fn run(cli: Cli) -> Result<Exit> {
     }
     let app = App::new(&cli.globals, settings)?;
     consort_server::start_telemetry(app.settings.log());
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(consort_server::worker_threads())
-        .thread_name("consort")
-        .enable_all()
-        .build()
+    let runtime = consort_server::runtime()
         .map_err(|error| Error::new(Code::Internal, format!("the runtime cannot be started: {error}")))?;
     let exit = runtime.block_on(command::execute(&app, cli.command));
     // What still computes on a thread of its own is recorded as lost, and is done again later.

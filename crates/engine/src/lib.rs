@@ -12,6 +12,7 @@ mod blob_gc;
 mod clock;
 mod config;
 mod handle;
+mod linger;
 mod observer;
 pub mod partition;
 mod run_ids;
@@ -35,6 +36,7 @@ pub use handle::{
     AgentStatus, AgentWatch, BulkAction, BulkItem, BulkRequest, BulkResult, Decision, Deployed, ForkRequest, Handle,
     Session, SessionSender, StartRequest, Started, Status, Watch, WatchEvent,
 };
+pub use linger::linger;
 pub use observer::{AppendedGroup, Observer};
 pub use partition::{Attached, Outputs, Partition, Ticket, refuse_record};
 

@@ -28,9 +28,24 @@ pub use settings::{GrpcListen, Settings};
 pub use telemetry::start_telemetry;
 pub use workflows::{SHIPPED, Shipped, shipped};
 
+/// The runtime that carries messages, of a process that hosts the engine. A thread that is about to sleep while the
+/// partition commits stays awake for it, since it will be needed right afterwards.
+///
+/// # Errors
+///
+/// The system gives no threads.
+pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(message_threads())
+        .on_thread_park(consort_engine::linger)
+        .thread_name("consort")
+        .enable_all()
+        .build()
+}
+
 /// How many threads carry messages: one for each core but the partition's own, at most four. With more, a step pays
 /// for waking threads that take the partition's core from it.
-pub fn worker_threads() -> usize {
+fn message_threads() -> usize {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     cores.saturating_sub(1).clamp(1, 4)
 }

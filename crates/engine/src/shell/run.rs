@@ -24,7 +24,8 @@ use super::{
     writer::{Done, Writer},
 };
 use crate::{
-    BlobGc, Clock, ClockNotice, Config, Observer, Partition, Parts, blob_gc::Pin, handle::Status, partition::broken,
+    BlobGc, Clock, ClockNotice, Config, Observer, Partition, Parts, blob_gc::Pin, handle::Status, linger::Committing,
+    partition::broken,
 };
 
 /// Batches of rows that are with the writer at once.
@@ -186,6 +187,7 @@ impl Loop {
         self.messages = messages;
         let now = self.now();
         self.partition.poll(now);
+        let committing = Committing::begin();
         // With nothing else to do meanwhile, the log's work is done here: no thread has to be woken for it.
         let outputs = if self.shared.mailbox.is_filled() {
             self.partition.commit(now)
@@ -193,6 +195,7 @@ impl Loop {
             self.partition.commit_and_wait(now)
         };
         self.deliver(outputs);
+        drop(committing);
         if self.shared.subscriptions.any() {
             self.shared.subscriptions.changed(Topic::Agents, self.partition.views().agents_revision());
         }
