@@ -90,6 +90,7 @@ fn step_state(state: State) -> StepState {
         State::Parked => StepState::Suspended,
         State::Backoff => StepState::Backoff,
         State::Unknown => StepState::Unknown,
+        State::Diverged => StepState::Diverged,
         State::Waiting => StepState::Waiting,
         State::Approval => StepState::WaitingApproval,
         State::Completed => StepState::Completed,
@@ -177,6 +178,9 @@ pub(crate) fn entry(entry: view::JournalView) -> HistoryEntry {
         HistoryEvent::TaskRecorded { entry, what } => {
             HistoryEntry { entry: Some(entry), what: Some(what), ..plain(EventKind::TaskRecorded) }
         }
+        HistoryEvent::TaskDiverged { attempt, error } => {
+            HistoryEntry { attempt: Some(attempt), ..failed(EventKind::TaskDiverged, error) }
+        }
         HistoryEvent::StepCopied => plain(EventKind::StepCopied),
     };
     HistoryEntry { task: entry.task, step: entry.step, ..told }
@@ -230,6 +234,7 @@ pub(crate) fn inbox_item(item: view::InboxView) -> api::inbox::InboxItem {
     let kind = match item.ask {
         Ask::Approval => api::inbox::InboxKind::Approval,
         Ask::UnknownOutcome => api::inbox::InboxKind::UnknownOutcome,
+        Ask::Diverged => api::inbox::InboxKind::Diverged,
     };
     api::inbox::InboxItem {
         task: item.task,
@@ -320,6 +325,7 @@ pub(crate) fn agent(agent: registry::AgentView) -> agents::Agent {
         reason: agent.reason,
         weight: agent.weight,
         draining: agent.draining,
+        pinned: agent.pinned,
         declared_at: agent.since,
         seen_at: agent.seen,
         instances: agent.instances.into_iter().map(instance).collect(),

@@ -105,6 +105,10 @@ pub struct Agent {
     pub weight: u32,
     /// Whether an operator drains it.
     pub draining: bool,
+    /// Tasks that have not ended and whose journals its code wrote: they go on with this version alone, while an instance
+    /// of it is connected or may come back.
+    #[serde(default)]
+    pub pinned: u64,
     /// Since when this declaration is in force.
     #[schemars(with = "schema::Instant")]
     pub declared_at: Time,
@@ -368,7 +372,7 @@ impl Operation for RemoveAgent {
         doc: "Forgets an agent; one that connects again is known again, as if it were new.",
         words: &["agents remove"],
         accepts: Accepts::Nothing,
-        errors: &[Code::AgentNotFound, Code::AgentConnected],
+        errors: &[Code::AgentNotFound, Code::AgentConnected, Code::AgentPinned],
         ..OPERATE
     };
 }

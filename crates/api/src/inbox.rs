@@ -17,6 +17,9 @@ pub enum InboxKind {
     Approval,
     /// The outcome of a lost `write` attempt: `done`, `retry` or `fail`.
     UnknownOutcome,
+    /// A task whose code differs from its journal: `retry` at any version, `done` with its output, or `fail`. It goes on by
+    /// itself when an instance of its agent connects whose code fits.
+    Diverged,
     /// Something that this version does not know.
     #[schemars(skip)]
     #[serde(untagged)]
@@ -29,6 +32,7 @@ impl InboxKind {
         match self {
             Self::Approval => "approval",
             Self::UnknownOutcome => "unknown_outcome",
+            Self::Diverged => "diverged",
             Self::Other(word) => word,
         }
     }
@@ -132,11 +136,11 @@ pub enum Decision {
     Approve,
     /// An approval: no.
     Reject,
-    /// An unknown outcome: it happened.
+    /// An unknown outcome: it happened. A divergence: pass over the task, with this output.
     Done,
-    /// An unknown outcome: it did not happen, try again.
+    /// An unknown outcome: it did not happen, try again. A divergence: try the code of any version.
     Retry,
-    /// An unknown outcome: count it as failed.
+    /// An unknown outcome or a divergence: count it as failed.
     Fail,
 }
 
@@ -188,7 +192,7 @@ impl Operation for Decide {
         id: "decide",
         group: "inbox",
         path: "/v1/inbox/{task}",
-        doc: "Decides an approval (`approve`, `reject`) or an unknown outcome (`done`, `retry`, `fail`).",
+        doc: "Decides an approval (`approve`, `reject`), or an unknown outcome or a divergence (`done`, `retry`, `fail`).",
         words: &["inbox approve", "inbox reject", "inbox done", "inbox retry", "inbox fail", "runs approve"],
         accepts: Accepts::Json { max_bytes: limits::HTTP_BODY_BYTES_MAX, optional: false },
         errors: &[Code::TaskNotFound, Code::StepState, Code::RunEnded, Code::BadJson, Code::PayloadTooLarge],

@@ -31,6 +31,8 @@ pub enum StepState {
     Backoff,
     /// The outcome of its last `write` attempt is unknown; it waits for a decision.
     Unknown,
+    /// The code of its agent differs from its journal: it waits for code that fits, or for a decision.
+    Diverged,
     /// It waits for a time or a signal.
     Waiting,
     /// It waits for a person's decision.
@@ -59,6 +61,7 @@ impl StepState {
             Self::Suspended => "suspended",
             Self::Backoff => "backoff",
             Self::Unknown => "unknown",
+            Self::Diverged => "diverged",
             Self::Waiting => "waiting",
             Self::WaitingApproval => "waiting_approval",
             Self::Completed => "completed",
@@ -355,6 +358,8 @@ pub enum EventKind {
     RunEnded,
     /// A task recorded an entry in its journal.
     TaskRecorded,
+    /// The code of the attempt differs from the task's journal; the task waits for code that fits.
+    TaskDiverged,
     /// The step's outcome was taken over from the run that this one was forked from.
     StepCopied,
     /// Something that this version does not know.

@@ -82,6 +82,7 @@ impl<'a> Scene<'a> {
                 self.decide(&json!({ "decision": decision, "by": "ann", "comment": "fine" }))
             }
             Happening::Resolve(output) => self.decide(&json!({ "decision": "done", "by": "ann", "output": output })),
+            Happening::Fail => self.decide(&json!({ "decision": "fail", "by": "ann" })),
             Happening::Cancel => {
                 self.stage.ask("POST", &format!("{run}/cancel"), Some(&json!({ "reason": "enough" }))).map(drop)
             }

@@ -88,6 +88,8 @@ pub enum Happening {
     Approve(bool),
     /// The unknown outcome in the inbox was this.
     Resolve(Value),
+    /// What waits in the inbox is given up.
+    Fail,
     /// The run is cancelled.
     Cancel,
     /// The worker is killed.
@@ -165,6 +167,7 @@ fn happening(line: &str) -> Result<Happening, String> {
         "signal" => Happening::Signal(first.into(), json(second)?),
         "approve" => Happening::Approve(first == "yes"),
         "resolve" => Happening::Resolve(json(rest)?),
+        "fail" => Happening::Fail,
         "cancel" => Happening::Cancel,
         "kill-worker" => Happening::KillWorker,
         "start-worker" => Happening::StartWorker(first.into()),

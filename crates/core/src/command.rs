@@ -19,6 +19,7 @@ pub use crate::{
     },
     task::{
         complete::TaskComplete,
+        diverged::RetryDiverged,
         fail::TaskFail,
         lost::AttemptLost,
         park::TaskPark,
@@ -102,6 +103,9 @@ pub enum Command {
     /// Pass over a record that cannot be applied.
     #[n(21)]
     RefuseRecord(#[n(0)] RefuseRecord),
+    /// An instance has come whose code may fit journals that other code has diverged from.
+    #[n(22)]
+    RetryDiverged(#[n(0)] RetryDiverged),
 }
 
 /// What a command that was not refused answers.
@@ -185,6 +189,7 @@ impl Command {
             Self::RemoveAgent(command) => command.check(),
             Self::SetLimit(command) => command.check(),
             Self::RefuseRecord(command) => command.check(),
+            Self::RetryDiverged(command) => command.check(),
         }
     }
 
@@ -213,6 +218,7 @@ impl Command {
             Self::RemoveAgent(command) => command.apply(ctx),
             Self::SetLimit(command) => command.apply(ctx),
             Self::RefuseRecord(command) => command.apply(ctx),
+            Self::RetryDiverged(command) => command.apply(ctx),
         };
         done.map(|()| Reply::Done)
     }

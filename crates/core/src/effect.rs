@@ -3,6 +3,7 @@
 //! For: the closed list of things that leave the machine. Not for: doing them.
 //! Invariant: effects are volatile; each can be derived again from the state (see `Machine::live_tasks`).
 
+use crate::command::RetryDiverged;
 use consort_types::{
     BlobHash, Code, RunId, Seq, StepInstanceId, Time, Token, WorkerInstance,
     registry::{AgentState, LimitScope, TaskLimit},
@@ -115,6 +116,8 @@ pub enum Effect {
         /// Its values now.
         limit: TaskLimit,
     },
+    /// More tasks of the agent wait for code than one record offers again: this command goes on.
+    DivergedLeft(RetryDiverged),
     /// No row refers to the blob.
     BlobUnused(BlobHash),
 }

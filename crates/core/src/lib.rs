@@ -30,10 +30,10 @@ pub mod rows {
             history::{HistoryEntry, HistoryEvent},
             run::{Cancelling, IdempotencyRecord, Later, Origin, Run, RunStatus},
             signal::{Signal, Waiter},
-            step::{Items, Scope, ScopeKind, Step, StepState},
+            step::{Items, Pin, Scope, ScopeKind, Step, StepState},
         },
         state::rows::{BlobUse, Marker, Meta, TaskCounts},
-        task::rows::{Ask, InboxItem, TaskEntry},
+        task::rows::{Ask, InboxItem, PinnedTasks, TaskEntry},
     };
 }
 
@@ -43,7 +43,7 @@ pub mod keys {
         key::NamedKey,
         registry::keys::AgentKey,
         run::keys::{HistoryKey, LaterKey, LaterRank, ListKey, OfRun, ScopeKey, SignalKey, TimerKey, TimerKind},
-        task::keys::{EntryKey, InboxKey},
+        task::keys::{DivergedKey, EntryKey, InboxKey},
     };
 }
 

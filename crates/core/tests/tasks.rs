@@ -235,7 +235,7 @@ steps:
         panic!("nothing is ready");
     };
     let concurrency = ready.concurrency.unwrap();
-    assert_eq!((ready.priority, concurrency.key.as_str(), concurrency.limit), (7, "default/k2", 3));
+    assert_eq!((ready.priority, concurrency.key.as_str(), concurrency.limit), (7, "k2", 3));
     assert_eq!(ready.effect, Some(EffectClass::Read));
     world.verify();
 }
@@ -398,7 +398,7 @@ fn a_report_of_another_agent_changes_nothing() {
             taken: None,
             by: by.clone(),
         }),
-        Command::TaskRecord(TaskRecord::new(task, token, by.clone(), 0, &entry)),
+        Command::TaskRecord(TaskRecord::new((task, token), (by.clone(), "1".to_owned()), 0, &entry)),
         Command::TaskPark(TaskPark { task, token, waiting: vec![0], by: by.clone() }),
         Command::TaskTaken(TaskTaken {
             task,

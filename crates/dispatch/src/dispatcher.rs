@@ -176,6 +176,17 @@ impl Dispatcher {
         Some(assignment)
     }
 
+    /// Lets tasks with a journal go to any version of their agent, where no instance of the version that wrote it has been
+    /// connected for `wait`.
+    pub fn release_from_writers(&mut self, now: Time, wait: Span) {
+        self.placement.release_from_writers(now, wait);
+    }
+
+    /// When the next tasks are let go so.
+    pub fn next_release(&self, wait: Span) -> Option<Time> {
+        self.placement.next_release(wait)
+    }
+
     /// When time alone lets something more be assigned: a token comes, or an instance may be probed.
     pub fn next_opening(&self) -> Option<Time> {
         if self.draining {
@@ -335,6 +346,11 @@ impl Dispatcher {
     /// The name of a connected instance.
     pub fn name(&self, instance: WorkerInstanceId) -> Option<&Arc<WorkerInstance>> {
         self.placement.pool.instance(instance).map(|instance| &instance.name)
+    }
+
+    /// The version of its agent that a connected instance serves.
+    pub fn version(&self, instance: WorkerInstanceId) -> Option<&str> {
+        self.placement.pool.class_of(instance).map(|(_, class)| &*class.version)
     }
 
     /// The namespace that a connected instance serves.

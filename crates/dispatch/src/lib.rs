@@ -31,6 +31,7 @@ mod sticky;
 mod tasks;
 mod views;
 mod window;
+mod writers;
 
 pub use dispatcher::Dispatcher;
 pub use model::{Assignment, Claim, Lost, Observed, Outcome, QueueId, Requested, WorkerInstanceId};

@@ -64,7 +64,8 @@ impl Placement {
         };
         let (selector, sticky) = Selector::of(ready.route);
         let (namespace, capability, agent) = (ready.namespace, ready.capability, ready.agent);
-        let queue = self.join_queue(&Target { namespace, capability, agent, selector, pinned: None });
+        let written_by = ready.written_by;
+        let queue = self.join_queue(&Target { namespace, capability, agent, selector, pinned: None, written_by });
         if let Some(queue) = self.queues.get(queue) {
             queue.limiters.iter().flatten().for_each(|limiter| self.limits.join(*limiter));
         }
@@ -127,7 +128,7 @@ impl Placement {
         let Some(Moved { mut queue, position, .. }) = self.tasks.set_place(id, Place::Queued) else { return };
         let pinned = self.queues.get(queue).and_then(|queue| queue.target.pinned);
         if pinned.is_some_and(|instance| !self.pool.keeps_bound(instance)) {
-            queue = self.transfer(id, queue, None);
+            queue = self.transfer(id, queue, |target| target.pinned = None);
         }
         self.queues.push(queue, position, id);
         let parked = self.queues.get_mut(queue).and_then(|queue| queue.parked.as_mut());
@@ -150,7 +151,7 @@ impl Placement {
     pub(crate) fn pin(&mut self, id: StepInstanceId, instance: WorkerInstanceId) {
         self.withdraw(id);
         if let Some(queue) = self.tasks.get(id).map(|task| task.queue) {
-            self.transfer(id, queue, Some(instance));
+            self.transfer(id, queue, |target| target.pinned = Some(instance));
         }
         self.enqueue(id);
     }
@@ -253,12 +254,18 @@ impl Placement {
         }
     }
 
-    /// Moves a task that is in no order to another queue of its target: for any instance, or for one only. Returns the
-    /// queue.
-    fn transfer(&mut self, id: StepInstanceId, before: QueueId, pinned: Option<WorkerInstanceId>) -> QueueId {
-        let Some(target) = self.queues.get(before).map(|queue| Target { pinned, ..queue.target.clone() }) else {
+    /// Moves a task that is in no order to the queue of a changed target, of the same namespace and capability. Returns
+    /// the queue.
+    pub(crate) fn transfer(
+        &mut self,
+        id: StepInstanceId,
+        before: QueueId,
+        change: impl FnOnce(&mut Target),
+    ) -> QueueId {
+        let Some(mut target) = self.queues.get(before).map(|queue| queue.target.clone()) else {
             return before;
         };
+        change(&mut target);
         // The same limiters apply to both queues.
         let queue = self.join_queue(&target);
         if let Some(task) = self.tasks.get_mut(id) {

@@ -11,7 +11,7 @@ use semver::{Version, VersionReq};
 use crate::model::WorkerInstanceId;
 
 /// The requirements of the tasks of one queue.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Target {
     pub(crate) namespace: String,
     pub(crate) capability: Option<String>,
@@ -19,6 +19,8 @@ pub(crate) struct Target {
     pub(crate) selector: Option<Selector>,
     /// The instance that their sticky keys are bound to.
     pub(crate) pinned: Option<WorkerInstanceId>,
+    /// The agent and its version whose code wrote the journals of these tasks.
+    pub(crate) written_by: Option<(String, String)>,
 }
 
 /// What a route asks of a worker instance, whatever the task.

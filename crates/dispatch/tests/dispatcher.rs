@@ -28,6 +28,7 @@ fn ready(run: u8, index: u32) -> ReadyTask {
         concurrency: None,
         effect: None,
         deadline: None,
+        written_by: None,
         route: None,
     }
 }
@@ -344,4 +345,23 @@ fn many_mixed_calls_conserve_tasks() {
     let first = script();
     assert!(first.len() > 200);
     assert_eq!(first, script());
+}
+
+#[test]
+fn a_task_with_a_journal_waits_for_the_version_that_wrote_it_then_goes_to_any() {
+    let mut dispatcher = Dispatcher::new();
+    let written_by = |version: &str| Some(("a".to_owned(), version.to_owned()));
+    join(&mut dispatcher, "a", &["x"], 8);
+    dispatcher.ready(ReadyTask { written_by: written_by("1"), ..ready(1, 0) });
+    dispatcher.ready(ReadyTask { written_by: written_by("2"), ..ready(1, 1) });
+    assert_eq!(assign(&mut dispatcher), [(1, 0)]);
+    let (wait, second) = (Span::from_secs(10), Time(1_000_000));
+    dispatcher.release_from_writers(second, wait);
+    assert_eq!(dispatcher.next_release(wait), Some(second.after(wait)));
+    assert_eq!(assign(&mut dispatcher), []);
+    let reason = dispatcher.queue_views("n", second).into_iter().find_map(|queue| queue.reason).unwrap_or_default();
+    assert!(reason.contains("no instance of `a@2`, whose code wrote their journals"), "{reason}");
+    dispatcher.release_from_writers(second.after(wait), wait);
+    assert_eq!(dispatcher.next_release(wait), None);
+    assert_eq!(assign(&mut dispatcher), [(1, 1)]);
 }

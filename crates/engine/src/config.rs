@@ -26,6 +26,9 @@ pub struct Config {
     pub grace: Span,
     /// How long a remote instance that holds tasks may be silent before it counts as gone.
     pub heartbeat_timeout: Span,
+    /// How long a task with a journal waits for the version of the agent that wrote it, while no instance of that version
+    /// is connected, before it may go to another version.
+    pub pinned_wait: Span,
     /// How long a lazy record may wait for a group to ride on before it makes one of its own.
     pub lazy_delay: Span,
     /// How long a lazy record waits at least for its completion, with which it then merges.
@@ -49,6 +52,7 @@ impl Default for Config {
         Self {
             grace: Span::from_secs(10),
             heartbeat_timeout: Span::from_secs(30),
+            pinned_wait: Span::from_secs(60),
             lazy_delay: Span::from_millis(50),
             lazy_merge: Span::from_millis(40),
             append_retry: Span::from_secs(1),

@@ -69,11 +69,15 @@ pub enum InjectedBug {
     EndlessRecord,
     /// A log takes groups of a process from which another one has taken it over (law 1).
     OldEpochAccepted,
+    /// The tasks that hang on a version of an agent are miscounted (law 8).
+    PinMiscounted,
+    /// A task whose code has diverged is not found when code comes that may fit (law 8).
+    DivergedForgotten,
 }
 
 impl InjectedBug {
     /// Every injected bug.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::AckBeforeSync,
         Self::ReplyBeforeDurable,
         Self::OutcomeOverwritten,
@@ -101,6 +105,8 @@ impl InjectedBug {
         Self::StrangerHeard,
         Self::EndlessRecord,
         Self::OldEpochAccepted,
+        Self::PinMiscounted,
+        Self::DivergedForgotten,
     ];
 
     /// The law that it breaks.
@@ -113,7 +119,7 @@ impl InjectedBug {
             Self::LeaseByClock => 5,
             Self::TickFromTheFuture | Self::TimersForgotten | Self::WallClockTrusted | Self::TimerFiresTwice => 6,
             Self::CancelLost | Self::RunLeavesWork => 7,
-            Self::TaskLost | Self::Miscount => 8,
+            Self::TaskLost | Self::Miscount | Self::PinMiscounted | Self::DivergedForgotten => 8,
             Self::StaleRead => 9,
             Self::ReplyLost | Self::CreditIgnored => 10,
             Self::SyncErrorHidden | Self::DamageCut => 11,

@@ -143,4 +143,6 @@ injected! {
     finds_a_report_that_is_taken_from_a_stranger: StrangerHeard;
     finds_a_record_that_does_too_much: EndlessRecord;
     finds_a_log_that_takes_an_old_epoch: OldEpochAccepted;
+    finds_pinned_tasks_that_are_miscounted: PinMiscounted;
+    finds_diverged_tasks_that_are_forgotten: DivergedForgotten;
 }

@@ -152,7 +152,8 @@ codes! {
     /// The attempt is no longer the task's owner: a newer attempt has been made ready.
     /// Drop the work; what was recorded stays.
     Fenced = 302, Fenced, "attempt is fenced";
-    /// A journal entry does not continue the task's journal: the code took another path than the recorded one.
+    /// A journal entry does not continue the task's journal: the code took another path than the recorded one. The task
+    /// waits for an instance whose code fits, or for a decision in the inbox.
     JournalDiverged = 303, Conflict, "journal diverged";
     /// The agent failed; the message is the agent's own.
     AgentFailed = 304, Failed, "agent failed";
@@ -185,6 +186,9 @@ codes! {
     /// The name belongs to a built-in agent of that namespace. Call the agent something else; an operator can free the
     /// name with `consort agents remove` where the server has no built-in agents.
     AgentReserved = 317, Conflict, "agent name is reserved";
+    /// Tasks that have not ended hang on the version: its code wrote their journals. Wait until they have ended
+    /// (`consort agents list` counts them), or remove it by force: other versions may then try to go on with them.
+    AgentPinned = 318, Conflict, "tasks hang on the version";
 
     /// A queue is full. Try again after the hinted time.
     Overloaded = 401, Unavailable, "overloaded";

@@ -111,6 +111,8 @@ pub struct AgentView {
     pub weight: u32,
     /// Whether an operator drains it.
     pub draining: bool,
+    /// Tasks that have not ended and whose journals its code wrote.
+    pub pinned: u64,
     /// Since when this declaration is in force.
     pub since: Time,
     /// When the last message came from one of its instances, since the server started.

@@ -31,12 +31,15 @@ pub struct ReadyTask {
     pub route: Option<Route>,
     /// When it is given up: of equal priority, what ends sooner goes first.
     pub deadline: Option<Time>,
+    /// The agent and its version whose code wrote the task's journal: only they go on with it, while they are there or
+    /// may come back.
+    pub written_by: Option<(String, String)>,
 }
 
 /// A limit on how many tasks that share a key are taken at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConcurrencyKey {
-    /// The key, unique to the namespace.
+    /// The key, within the namespace.
     pub key: String,
     /// The limit.
     pub limit: u32,

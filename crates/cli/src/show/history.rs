@@ -45,6 +45,9 @@ fn describe(entry: &HistoryEntry) -> (String, Option<Paint>) {
             (format!("attempt {attempt} failed{because}{again}"), Some(Paint::Yellow))
         }
         EventKind::StepCompleted => ("completed".into(), Some(Paint::Green)),
+        EventKind::TaskDiverged => {
+            (format!("attempt {attempt}: its code differs from the journal{because}"), Some(Paint::Yellow))
+        }
         EventKind::StepCopied => ("completed (taken over)".into(), Some(Paint::Green)),
         EventKind::StepFailed => (format!("failed{because}"), Some(Paint::Red)),
         EventKind::StepSkipped => (format!("skipped{because}"), Some(Paint::Dim)),

@@ -3,7 +3,7 @@
 //! For: the command and its rule. Not for: disconnecting instances (the engine does).
 //! Invariant: a removed version that connects again is new.
 
-use consort_types::Result;
+use consort_types::{Code, Error, Result};
 use minicbor::{Decode, Encode};
 
 use crate::{
@@ -25,7 +25,8 @@ pub struct RemoveAgent {
     /// The version; without one, every version.
     #[n(2)]
     pub version: Option<String>,
-    /// Whether its connected instances are disconnected; without it the engine refuses where there are any.
+    /// Whether its connected instances are disconnected, and the tasks that hang on it left to other versions; without it,
+    /// either is a reason to refuse.
     #[n(3)]
     pub force: bool,
 }
@@ -38,6 +39,9 @@ impl RemoveAgent {
 
     pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<()> {
         let known = agents::known(ctx.state, &self.namespace, &self.name, self.version.as_deref())?;
+        if !self.force {
+            known.iter().try_for_each(|(key, _)| refuse_pinned(ctx, key))?;
+        }
         namespace::count(ctx, &self.namespace, |counts| counts.agents -= known.len() as u64)?;
         for (key, _) in known {
             ctx.state.tables.agents.delete(&key);
@@ -46,4 +50,15 @@ impl RemoveAgent {
         }
         Ok(())
     }
+}
+
+/// A version that tasks hang on is removed only by force.
+fn refuse_pinned(ctx: &ApplyContext<'_>, key: &AgentKey) -> Result<()> {
+    let tasks = ctx.state.tables.pinned.read_uncached(key)?.unwrap_or_default().tasks;
+    if tasks == 0 {
+        return Ok(());
+    }
+    let message = format!("`{tasks}` tasks have journals that the code of `{}@{}` wrote", key.name, key.version);
+    Err(Error::new(Code::AgentPinned, message)
+        .hint("wait until they have ended, or remove it by force: other versions may then try to go on with them"))
 }

@@ -39,6 +39,8 @@ pub struct AgentView {
     pub weight: u32,
     /// Whether an operator drains it.
     pub draining: bool,
+    /// Tasks that have not ended and whose journals its code wrote.
+    pub pinned: u64,
 }
 
 /// A deployed workflow whole.
@@ -84,11 +86,14 @@ impl RegistryRows<'_> {
         let mut rows = self.state.tables.agents.range(&from, &to, limit + 1)?;
         let next = if rows.len() > limit { rows.pop() } else { None };
         let next = next.map(|(key, _)| format!("{}@{}", key.name, key.version));
-        let view = |row: Agent| {
+        let mut items = Vec::with_capacity(rows.len());
+        for (key, row) in rows {
             let AgentState { weight, draining } = row.state;
-            Some(AgentView { declaration: row.declaration()?, since: row.since, weight, draining })
-        };
-        Ok(Page { items: rows.into_iter().filter_map(|(_, row)| view(row)).collect(), next })
+            let pinned = self.state.tables.pinned.read_uncached(&key)?.unwrap_or_default().tasks;
+            let Some(declaration) = row.declaration() else { continue };
+            items.push(AgentView { declaration, since: row.since, weight, draining, pinned });
+        }
+        Ok(Page { items, next })
     }
 
     /// What a version of an agent has declared.

@@ -30,8 +30,8 @@ use crate::{
     },
     tables::{Backing, Changes, Key, Table},
     task::{
-        keys::{EntryKey, InboxKey},
-        rows::{InboxItem, TaskEntry},
+        keys::{DivergedKey, EntryKey, InboxKey},
+        rows::{InboxItem, PinnedTasks, TaskEntry},
     },
 };
 
@@ -198,6 +198,10 @@ tables! {
     waiters: b'y', SignalKey => Waiter, 256, of run until Ended;
     /// What waits for a person.
     inbox: b'x', InboxKey => InboxItem, 256, of run until Ended;
+    /// Tasks that wait for code that fits their journals.
+    diverged: b'h', DivergedKey => Marker, 64, of run until Ended;
+    /// How many tasks are pinned to each version of an agent.
+    pinned: b'n', AgentKey => PinnedTasks, 64, of partition;
     /// Versions of agents. (Prefix `a` had agents by name alone; it is not used again.)
     agents: b'e', AgentKey => Agent, 256, of partition;
     /// Limits on tasks: name = scope, number 0.

@@ -22,7 +22,7 @@ use crate::{
     },
     task::{
         attempt::{self, Current, check_instance, check_taken},
-        task_spec,
+        diverged, task_spec,
         unknown_outcome::{self, leaves_doubt},
     },
 };
@@ -85,6 +85,9 @@ impl TaskFail {
         attempt::note_taken(ctx, &mut step, taken.as_ref());
         let end = AttemptEnd::Failed { code: error.code, retryable };
         ctx.effect(Effect::AttemptEnded { task, token, end });
+        if error.code == Code::JournalDiverged && step.entries > 0 {
+            return diverged::suspend(ctx, task, *step, error.clone());
+        }
         attempt_failed(ctx, task, *step, error.clone(), again)
     }
 }

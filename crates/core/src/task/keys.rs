@@ -1,6 +1,6 @@
 //! The keys of a task's rows.
 //!
-//! For: entries of a task's journal, and the inbox. Not for: step instances (`StepInstanceId` is their key).
+//! For: entries of a task's journal, the inbox, and tasks that wait for code. Not for: step instances (`StepInstanceId` is their key).
 //! Invariant: all entries of a task lie side by side, in their order.
 
 use consort_types::{RunId, StepInstanceId};
@@ -52,6 +52,38 @@ impl Key for InboxKey {
         let namespace = parts.text()?;
         let task = Key::decode(&parts.take::<24>()?)?;
         parts.end(Self { namespace, task })
+    }
+}
+
+/// A task that waits for code that fits its journal.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DivergedKey {
+    /// The namespace.
+    pub namespace: String,
+    /// The agent whose code wrote the journal.
+    pub agent: String,
+    /// The task.
+    pub task: StepInstanceId,
+}
+
+impl Key for DivergedKey {
+    fn encode(&self, out: &mut Vec<u8>) {
+        put_text(out, &self.namespace);
+        put_text(out, &self.agent);
+        Key::encode(&self.task, out);
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut parts = Parts(bytes);
+        let (namespace, agent) = (parts.text()?, parts.text()?);
+        let task = Key::decode(&parts.take::<24>()?)?;
+        parts.end(Self { namespace, agent, task })
+    }
+}
+
+impl OfRun for DivergedKey {
+    fn run(&self) -> RunId {
+        self.task.run
     }
 }
 

@@ -39,7 +39,7 @@ pub(crate) fn ready_task(state: &mut State, task: StepInstanceId, step: &Step) -
                 },
                 None => format!("{}/{}/{}", task.run, step_ref.block, step_ref.index),
             };
-            Some(ConcurrencyKey { key: format!("{}/{key}", step_ref.run.namespace), limit: limit.limit })
+            Some(ConcurrencyKey { key, limit: limit.limit })
         }
         _ => None,
     };
@@ -60,6 +60,7 @@ pub(crate) fn ready_task(state: &mut State, task: StepInstanceId, step: &Step) -
         effect,
         route: task_spec::route_of(state, &step_ref, task)?,
         deadline: [step.deadline_at, step_ref.run.deadline].into_iter().flatten().min(),
+        written_by: step.pinned.as_ref().map(|pin| (pin.agent.clone(), pin.version.clone())),
     })
 }
 

@@ -5,7 +5,7 @@
 
 use consort_types::{
     Code, Error, Result, StepInstanceId, Token, WorkerInstance,
-    bounds::check_error,
+    bounds::{check_error, check_text},
     limits, replay,
     worker::{JournalEntry, JournalRequest, check_positions},
 };
@@ -16,7 +16,10 @@ use crate::{
     effect::Effect,
     run::{
         keys::TimerKind,
-        rows::{history::HistoryEvent, step::Step},
+        rows::{
+            history::HistoryEvent,
+            step::{Pin, Step},
+        },
         signal,
     },
     state::missing,
@@ -25,7 +28,7 @@ use crate::{
         attempt::{self, Current, check_instance},
         calls,
         keys::EntryKey,
-        offer,
+        offer, pin,
         rows::TaskEntry,
         task_spec::check_request,
     },
@@ -49,29 +52,40 @@ pub struct TaskRecord {
     /// The instance that reports.
     #[n(4)]
     pub by: WorkerInstance,
+    /// The version of the agent that the instance serves; the task is pinned to it. `None` in logs of before.
+    #[n(5)]
+    pub version: Option<String>,
 }
 
 impl TaskRecord {
     /// A command from a worker's message.
-    pub fn new(task: StepInstanceId, token: Token, by: WorkerInstance, index: u32, entry: &JournalEntry) -> Self {
+    pub fn new(
+        (task, token): (StepInstanceId, Token),
+        (by, version): (WorkerInstance, String),
+        index: u32,
+        entry: &JournalEntry,
+    ) -> Self {
         let (output, error) = match &entry.result {
             Some(Ok(output)) => (Some(output.clone()), None),
             Some(Err(error)) => (None, Some(error.clone())),
             None => (None, None),
         };
         let row = TaskEntry { request: entry.request.clone(), output, error, after: entry.after.clone() };
-        Self { task, token, index, entry: row, by }
+        Self { task, token, index, entry: row, by, version: Some(version) }
     }
 
     pub(crate) fn check(&self) -> Result<()> {
         check_instance(&self.by)?;
+        if let Some(version) = &self.version {
+            check_text("version", version, limits::NAME_BYTES_MAX)?;
+        }
         self.entry.request.check_size()?;
         check_positions(&self.entry.after)?;
         self.entry.error.as_ref().map_or(Ok(()), check_error)
     }
 
     pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<()> {
-        let Self { task, token, index, ref entry, ref by } = *self;
+        let Self { task, token, index, ref entry, ref by, ref version } = *self;
         let Current::Live(step) = attempt::reported(ctx.state, task, token, by)? else {
             return Err(Error::new(Code::Fenced, format!("task `{task}` has completed and records nothing more")));
         };
@@ -86,7 +100,8 @@ impl TaskRecord {
             let message = format!("task `{task}` has {} journal entries, which is the limit", step.entries);
             return Err(Error::new(Code::LimitReached, message).hint("split the work into several tasks"));
         }
-        append_entry(ctx, task, *step, entry)
+        let writer = version.clone().map(|version| Pin { agent: by.agent.clone(), version });
+        append_entry(ctx, task, *step, entry, writer)
     }
 }
 
@@ -116,7 +131,13 @@ fn record_again(
     Ok(())
 }
 
-fn append_entry(ctx: &mut ApplyContext<'_>, task: StepInstanceId, mut step: Step, entry: &TaskEntry) -> Result<()> {
+fn append_entry(
+    ctx: &mut ApplyContext<'_>,
+    task: StepInstanceId,
+    mut step: Step,
+    entry: &TaskEntry,
+    writer: Option<Pin>,
+) -> Result<()> {
     let index = step.entries;
     let request = &entry.request;
     let mut row = entry.clone();
@@ -131,6 +152,9 @@ fn append_entry(ctx: &mut ApplyContext<'_>, task: StepInstanceId, mut step: Step
     }
     if let JournalRequest::Call { input: asked, .. } | JournalRequest::Approval { detail: asked, .. } = request {
         ctx.retain(asked)?;
+    }
+    if writer.is_some() {
+        pin::set(ctx, task, &mut step, writer)?;
     }
     step.entries += 1;
     step.entries_pending += u32::from(!row.is_answered());

@@ -36,6 +36,16 @@ impl TaskEntry {
 
 impl Row for TaskEntry {}
 
+/// How many tasks are pinned to a version of an agent and have not ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Encode, Decode)]
+pub struct PinnedTasks {
+    /// The count.
+    #[n(0)]
+    pub tasks: u64,
+}
+
+impl Row for PinnedTasks {}
+
 /// A question in the inbox.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct InboxItem {
@@ -66,4 +76,7 @@ pub enum Ask {
     /// Did it happen?
     #[n(1)]
     UnknownOutcome,
+    /// The code differs from the task's journal: what is to become of the task?
+    #[n(2)]
+    Diverged,
 }

@@ -21,7 +21,7 @@ use crate::{
     },
     state::Document,
     task::{
-        attempt,
+        attempt, diverged,
         keys::InboxKey,
         rows::{Ask, InboxItem},
     },
@@ -208,9 +208,12 @@ fn resolve_unknown(
     comment: Option<&str>,
 ) -> Result<()> {
     let step = ctx.state.step(task)?;
-    let Some(mut step) = step.filter(|step| step.state == StepState::Unknown) else {
-        return Err(Error::new(Code::StepState, format!("task `{task}` has no unknown outcome to decide"))
-            .hint("`consort inbox` shows what waits for a decision"));
+    let Some(mut step) = step.filter(|step| matches!(step.state, StepState::Unknown | StepState::Diverged)) else {
+        return Err(Error::new(
+            Code::StepState,
+            format!("task `{task}` has neither an unknown outcome nor a divergence to decide"),
+        )
+        .hint("`consort inbox` shows what waits for a decision"));
     };
     let decided = HistoryEvent::Decided {
         decision: resolution.as_str().to_owned(),
@@ -222,13 +225,16 @@ fn resolve_unknown(
         Resolution::Done(output) => {
             complete_decided(ctx, task, output)?;
         }
+        Resolution::Retry if step.state == StepState::Diverged => diverged::retry(ctx, task, step, None)?,
         Resolution::Retry => {
             leave_unknown(ctx, task, &mut step)?;
             attempt::next_attempt(ctx, task, Step { instance: None, effect: None, ..step }, None)?;
         }
         Resolution::Fail => {
             let message = format!("`{by}` decided that attempt {} has failed", step.attempt);
-            ctx.enqueue(PendingWork::Finish(task, Outcome::Failed(Error::new(Code::AgentFailed, message))));
+            let diverged = step.error.filter(|_| step.state == StepState::Diverged);
+            let error = diverged.unwrap_or_else(|| Error::new(Code::AgentFailed, message));
+            ctx.enqueue(PendingWork::Finish(task, Outcome::Failed(error)));
         }
     }
     Ok(())

@@ -315,7 +315,7 @@ impl World {
         let (task, token) = self.find(path);
         let result = result.map(|json| Ok(Payload::inline(json.as_bytes())));
         let entry = JournalEntry { request, after: Vec::new(), result };
-        self.apply(&Command::TaskRecord(TaskRecord::new(task, token, holder(), index, &entry)))
+        self.apply(&Command::TaskRecord(TaskRecord::new((task, token), (holder(), "1".to_owned()), index, &entry)))
     }
 
     /// Puts a document into the blob store, as the engine does with a large one before it makes a command of it.

@@ -1,7 +1,8 @@
 //! Worker classes: instances that declare the same.
 //!
 //! For: what a class can do, and which targets it serves. Not for: single instances.
-//! Invariant: a class that an operator drains serves nothing.
+//! Invariant: a class that an operator drains serves nothing but tasks whose journals it wrote: they have nowhere else to
+//! go.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -36,6 +37,7 @@ impl WorkerClass {
     pub(crate) fn can(&self, target: &Target) -> bool {
         *self.namespace == *target.namespace
             && target.agent.as_ref().is_none_or(|agent| **agent == *self.agent)
+            && target.written_by.as_ref().is_none_or(|writer| *writer.0 == *self.agent && *writer.1 == *self.version)
             && target.capability.as_ref().is_none_or(|capability| self.capabilities.contains(capability))
     }
 
@@ -44,6 +46,8 @@ impl WorkerClass {
         let named = target.selector.as_ref().is_some_and(|selector| selector.version.is_some());
         let fits = target.selector.as_ref().is_none_or(|selector| selector.fits_version(&self.version));
         let there = target.pinned.is_none_or(|instance| self.members.contains(&instance));
-        self.can(target) && fits && there && !self.state.draining && (self.state.weight > 0 || named)
+        let goes_on = target.written_by.is_some();
+        let wanted = goes_on || (!self.state.draining && (self.state.weight > 0 || named));
+        self.can(target) && (fits || goes_on) && there && wanted
     }
 }

@@ -32,6 +32,8 @@ pub(crate) struct Queues {
     by_target: BTreeMap<Target, QueueId>,
     /// Queues of tasks that are pinned to a worker instance.
     pinned: BTreeSet<(WorkerInstanceId, QueueId)>,
+    /// Queues of tasks that only the version that wrote their journals goes on with.
+    written: BTreeSet<QueueId>,
     /// Queues whose head may have changed, each once.
     changed: Vec<QueueId>,
     added: u64,
@@ -49,6 +51,7 @@ impl Queues {
         let id = QueueId(self.added);
         self.by_target.insert(target.clone(), id);
         self.pinned.extend(target.pinned.map(|instance| (instance, id)));
+        self.written.extend(target.written_by.is_some().then_some(id));
         self.all.insert(id, Queue::new(target, limiters));
         id
     }
@@ -58,6 +61,7 @@ impl Queues {
         let Some(queue) = self.all.remove(&id) else { return };
         assert!(queue.levels.is_empty(), "a queue that is removed has no tasks");
         self.by_target.remove(&queue.target);
+        self.written.remove(&id);
         if let Some(instance) = queue.target.pinned {
             self.pinned.remove(&(instance, id));
         }
@@ -72,6 +76,11 @@ impl Queues {
     pub(crate) fn pinned_to(&self, instance: WorkerInstanceId) -> Vec<QueueId> {
         let range = (instance, QueueId(0))..=(instance, QueueId(u64::MAX));
         self.pinned.range(range).map(|(_, queue)| *queue).collect()
+    }
+
+    /// The queues of tasks that only the version that wrote their journals goes on with.
+    pub(crate) fn written(&self) -> impl Iterator<Item = QueueId> + '_ {
+        self.written.iter().copied()
     }
 
     pub(crate) fn get(&self, id: QueueId) -> Option<&Queue> {
@@ -93,8 +102,7 @@ impl Queues {
 
     /// The queues of a namespace, by target.
     pub(crate) fn in_namespace<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = (QueueId, &'a Queue)> {
-        let first =
-            Target { namespace: namespace.to_owned(), capability: None, agent: None, selector: None, pinned: None };
+        let first = Target { namespace: namespace.to_owned(), ..Target::default() };
         let from = self.by_target.range(first..).take_while(move |(target, _)| target.namespace == namespace);
         from.filter_map(|(_, id)| Some((*id, self.all.get(id)?)))
     }

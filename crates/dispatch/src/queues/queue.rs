@@ -6,7 +6,7 @@
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
-use consort_types::StepInstanceId;
+use consort_types::{StepInstanceId, Time};
 
 use super::level::{GroupKey, Order, PriorityLevel};
 use crate::{limits::LimiterId, route::Target, window::SlidingWindow};
@@ -45,6 +45,8 @@ pub(crate) struct Queue {
     pub(crate) ended_lately: SlidingWindow,
     /// Whether its head may have changed since it was last read.
     pub(super) is_changed: bool,
+    /// Since when tasks wait for the version that wrote their journals, and no instance of it is connected.
+    pub(crate) writer_missing_since: Option<Time>,
 }
 
 impl Queue {
@@ -61,6 +63,7 @@ impl Queue {
             assigned_lately: SlidingWindow::default(),
             ended_lately: SlidingWindow::default(),
             is_changed: false,
+            writer_missing_since: None,
         }
     }
 

@@ -37,6 +37,9 @@ impl Views<'_> {
     /// Why no connected instance serves the queue, where none does.
     fn why_unserved(&self, target: &Target) -> Option<String> {
         let able = || self.placement.pool.classes().filter(|(_, class)| class.can(target));
+        if let (None, Some((agent, version))) = (able().next(), &target.written_by) {
+            return Some(format!("no instance of `{agent}@{version}`, whose code wrote their journals, is connected"));
+        }
         if able().next().is_none() {
             let unserved = match (&target.capability, &target.agent) {
                 (Some(capability), Some(agent)) => {

@@ -39,6 +39,7 @@ fn op() -> impl Strategy<Value = Op> {
         5 => (pick(), pick(), prop::bool::weighted(0.8), any::<bool>()).prop_map(
             |(instance, task, current, recovered)| Op::Claim { instance, task, current, recovered }
         ),
+        2 => Just(Op::Release),
         3 => Just(Op::Lost),
         2 => (0..5_u8, any::<bool>()).prop_map(|(run, held)| Op::Hold { run, held }),
         2 => (pick(), prop::option::of(0..4_u32), prop::option::weighted(0.3, (0..4_u32, 1..40_u64, 0..4_u32)))

@@ -26,22 +26,67 @@ const FAILURES_SURE: u32 = 5;
 /// A call, or the passing of time. Picks choose among what is there.
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
-    Join { pick: u16, capacity: u32 },
-    Disconnect { pick: u16, grace: u64 },
-    DrainInstance { pick: u16 },
-    SetCapacity { pick: u16, capacity: u32 },
-    Read { pick: u16, slowly: bool },
-    Ready { pick: u64 },
-    Restore { pick: u64 },
-    Remove { pick: u16 },
-    End { pick: u16, outcome: Outcome },
-    Requeue { pick: u16 },
-    Claim { instance: u16, task: u16, current: bool, recovered: bool },
+    Join {
+        pick: u16,
+        capacity: u32,
+    },
+    Disconnect {
+        pick: u16,
+        grace: u64,
+    },
+    DrainInstance {
+        pick: u16,
+    },
+    SetCapacity {
+        pick: u16,
+        capacity: u32,
+    },
+    Read {
+        pick: u16,
+        slowly: bool,
+    },
+    Ready {
+        pick: u64,
+    },
+    Restore {
+        pick: u64,
+    },
+    Remove {
+        pick: u16,
+    },
+    End {
+        pick: u16,
+        outcome: Outcome,
+    },
+    Requeue {
+        pick: u16,
+    },
+    Claim {
+        instance: u16,
+        task: u16,
+        current: bool,
+        recovered: bool,
+    },
+    /// Nobody waits for the writers of journals that are not there.
+    Release,
     Lost,
-    Hold { run: u8, held: bool },
-    SetLimit { scope: u16, concurrency: Option<u32>, rate: Option<(u32, u64, u32)> },
-    SetState { pick: u16, weight: u32, draining: bool },
-    Pass { span: u64 },
+    Hold {
+        run: u8,
+        held: bool,
+    },
+    SetLimit {
+        scope: u16,
+        concurrency: Option<u32>,
+        rate: Option<(u32, u64, u32)>,
+    },
+    SetState {
+        pick: u16,
+        weight: u32,
+        draining: bool,
+    },
+    Pass {
+        span: u64,
+    },
     Assign,
 }
 
@@ -75,6 +120,7 @@ impl Instance {
     /// Whether it declares what the task requires.
     fn can(&self, ready: &ReadyTask) -> bool {
         ready.agent.as_ref().is_none_or(|agent| agent == self.agent)
+            && ready.written_by.as_ref().is_none_or(|(agent, version)| agent == self.agent && version == self.version)
             && ready.capability.as_ref().is_none_or(|wanted| self.capabilities.contains(&wanted.as_str()))
     }
 
@@ -161,6 +207,7 @@ pub(crate) fn ready(run: u8, index: u32, token: u64) -> ReadyTask {
         effect: None,
         route: None,
         deadline: None,
+        written_by: None,
     }
 }
 
@@ -219,6 +266,7 @@ impl World {
                 }
             }
             Op::Claim { instance, task, current, recovered } => self.claim(instance, task, current, recovered),
+            Op::Release => self.release(),
             Op::Lost => self.lost(),
             Op::Hold { run, held } => {
                 let run = RunId([run; 16]);
@@ -291,6 +339,11 @@ impl World {
         }
         task.deadline = (part(&mut pick, 3) == 0).then(|| Time(part(&mut pick, 50)));
         let route = part(&mut pick, 8) as usize;
+        if route > 5 {
+            let writer = part(&mut pick, 4) as usize;
+            let agent = task.agent.clone().unwrap_or_else(|| AGENTS[writer % 2].to_owned());
+            task.written_by = Some((agent, VERSIONS[writer / 2].to_owned()));
+        }
         task.route = match route {
             0 => Some(Route { sticky: Some("s".into()), ..Route::default() }),
             1 | 2 => Some(Route { version: Some(VERSIONS[route - 1].into()), ..Route::default() }),
@@ -342,6 +395,18 @@ impl World {
         assert_eq!(self.dispatcher.claim(instance, id, token, recovered, self.now), expected);
         if matches!(expected, Claim::Granted { .. }) {
             task.place = Place::With(instance);
+        }
+    }
+
+    /// Tasks whose journals were written by a version that is not connected may go to any from now on.
+    fn release(&mut self) {
+        self.dispatcher.release_from_writers(self.now, Span::ZERO);
+        for task in self.tasks.values_mut() {
+            let is_held = self.held_runs.contains(&task.ready.task.run);
+            let is_served = self.instances.values().any(|instance| instance.can(&task.ready));
+            if task.place == Place::Waiting && !is_held && !is_served {
+                task.ready.written_by = None;
+            }
         }
     }
 
@@ -408,12 +473,13 @@ impl World {
         let (ready, instance) = (&task.ready, &self.instances[&id]);
         let version = ready.route.as_ref().and_then(|route| route.version.as_deref());
         let state = self.states.get(&(instance.agent, instance.version)).copied().unwrap_or_default();
+        let goes_on = ready.written_by.is_some();
         !instance.draining
             && !instance.deaf
             && instance.can(ready)
-            && version.is_none_or(|version| version == instance.version)
-            && !state.draining
-            && (state.weight > 0 || version.is_some())
+            && (goes_on || version.is_none_or(|version| version == instance.version))
+            && (goes_on || !state.draining)
+            && (goes_on || state.weight > 0 || version.is_some())
             && self.load(id) < instance.capacity
     }
 

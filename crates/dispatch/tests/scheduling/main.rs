@@ -52,6 +52,7 @@ impl Scene {
             concurrency: None,
             effect: None,
             deadline: None,
+            written_by: None,
             route: None,
         };
         with(&mut ready);

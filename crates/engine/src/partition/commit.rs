@@ -51,6 +51,7 @@ impl Partition {
             let (task, token, reason) = (lost.task, lost.token, lost.reason);
             self.push(Command::AttemptLost(AttemptLost { task, token, reason }), Origin::Loss(task, token));
         }
+        self.dispatcher.release_from_writers(now, self.config.pinned_wait);
         self.hand_out(now);
     }
 
@@ -148,6 +149,7 @@ impl Partition {
             Effect::LimitChanged { namespace, scope, limit } => {
                 self.dispatcher.set_limit(&namespace, &scope, limit, self.clock);
             }
+            Effect::DivergedLeft(next) => self.push(Command::RetryDiverged(next), Origin::Internal),
             Effect::BlobUnused(hash) => self.outputs.unused.push((seq, hash)),
         }
     }

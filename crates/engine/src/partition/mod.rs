@@ -26,7 +26,7 @@ use std::{
     sync::Arc,
 };
 
-use consort_core::{Command, Machine, Reply, Taken, view::RefusedRecord};
+use consort_core::{Command, Machine, Reply, Taken, command::RetryDiverged, view::RefusedRecord};
 use consort_dispatch::{Claim, Dispatcher};
 use consort_log::LogError;
 use consort_types::{
@@ -225,6 +225,7 @@ impl Partition {
             return Err(Error::new(Code::Overloaded, format!("`{max}` instances are connected, the limit is {max}"))
                 .hint("let each instance hold more tasks instead; try again after `5s`"));
         }
+        self.retry_diverged(hello)?;
         let instance = self.dispatcher.join(hello, locality, self.start, now);
         for (task, token) in &hello.held {
             self.claim(instance, *task, *token, now);
@@ -236,6 +237,17 @@ impl Partition {
             Some(name) => Ok(Attached { instance, name: WorkerInstance::clone(name) }),
             None => unreachable!("an instance that has joined has a name"),
         }
+    }
+
+    /// The code of an instance that joins may fit journals that other code has diverged from.
+    fn retry_diverged(&mut self, hello: &Hello) -> Result<()> {
+        let (namespace, agent, version) = (&hello.namespace, &hello.agent.name, &hello.agent.version);
+        if self.machine.has_diverged(namespace, agent)? {
+            let (namespace, agent, version) = (namespace.clone(), agent.clone(), version.clone());
+            let retry = RetryDiverged { namespace, agent, version, after: None };
+            self.push(Command::RetryDiverged(retry), Origin::Internal);
+        }
+        Ok(())
     }
 
     fn claim(&mut self, instance: InstanceId, task: StepInstanceId, token: Token, now: Time) {

@@ -66,7 +66,8 @@ impl Partition {
             }
             FromWorker::Record { task, token, index, entry } => {
                 self.record_deferred(task, token);
-                Command::TaskRecord(TaskRecord::new(task, token, by, index, &entry))
+                let version = self.dispatcher.version(about.instance).unwrap_or_default().to_owned();
+                Command::TaskRecord(TaskRecord::new((task, token), (by, version), index, &entry))
             }
             FromWorker::Park { task, token, waiting } => {
                 self.record_deferred(task, token);

@@ -46,7 +46,7 @@ impl Views<'_> {
     }
 
     fn agent_view(&self, namespace: &str, known: consort_core::view::AgentView, now: Time) -> AgentView {
-        let consort_core::view::AgentView { declaration, since, weight, draining } = known;
+        let consort_core::view::AgentView { declaration, since, weight, draining, pinned } = known;
         let (name, version) = (&declaration.name, &declaration.version);
         let seen = self.0.dispatcher.observed(namespace, name, version, now, self.0.config.heartbeat_timeout);
         AgentView {
@@ -55,6 +55,7 @@ impl Views<'_> {
             reason: seen.reason,
             weight,
             draining,
+            pinned,
             since,
             seen: seen.seen,
             instances: seen.instances,

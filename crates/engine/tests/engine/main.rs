@@ -13,3 +13,4 @@ mod pipeline;
 mod registry;
 mod rules;
 mod support;
+mod versions;

@@ -318,7 +318,12 @@ fn record(world: &mut World, choices: &mut Choices<'_>) -> Command {
         _ => None,
     };
     let after = (0..choices.below(3)).map(|_| choices.number() as u32).collect();
-    Command::TaskRecord(TaskRecord::new(task, token, by(choices), index, &JournalEntry { request, after, result }))
+    Command::TaskRecord(TaskRecord::new(
+        (task, token),
+        (by(choices), "1".to_owned()),
+        index,
+        &JournalEntry { request, after, result },
+    ))
 }
 
 fn park(world: &mut World, choices: &mut Choices<'_>) -> Command {

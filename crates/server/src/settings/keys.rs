@@ -101,6 +101,9 @@ keys! {
     GRACE = "grace", Span, "10s", false;
     /// How long a remote worker that holds tasks may be silent before it counts as lost.
     HEARTBEAT_TIMEOUT = "heartbeat-timeout", Span, "30s", false;
+    /// How long a task with a journal waits for the version of its agent that wrote it, while no instance of that version is
+    /// connected, before another version may go on with it.
+    PINNED_WAIT = "pinned-wait", Span, "1m", false;
     /// How long a stopping server waits for running tasks.
     DRAIN_TIMEOUT = "drain-timeout", Span, "30s", false;
     /// How long changed rows stay in memory at most before they go to the store.

@@ -127,6 +127,7 @@ impl Settings {
         consort_engine::Config {
             grace: self.span(keys::GRACE),
             heartbeat_timeout: self.span(keys::HEARTBEAT_TIMEOUT),
+            pinned_wait: self.span(keys::PINNED_WAIT),
             flush_interval: self.span(keys::FLUSH_INTERVAL),
             sync_interval: self.span(keys::SYNC_INTERVAL),
             ..consort_engine::Config::default()

@@ -4,7 +4,7 @@
 //! Invariant: a change is tampered with before any oracle sees it, as if the machine had made it so.
 
 use consort_core::{
-    Command, TABLES,
+    Command, TABLES, TableSpec,
     keys::{TimerKey, TimerKind},
     rows::{Meta, Run, Step, StepState},
     tables::Row,
@@ -25,6 +25,8 @@ pub(crate) fn tamper(injected: InjectedBug, command: &Command, changes: &mut Vec
         InjectedBug::TimerFiresTwice => keep_timer(command, changes),
         InjectedBug::RunLeavesWork => leave_work(changes).is_some(),
         InjectedBug::Miscount => miscount(command, changes).is_some(),
+        InjectedBug::PinMiscounted => forget(changes, TABLES.pinned),
+        InjectedBug::DivergedForgotten => forget(changes, TABLES.diverged),
         InjectedBug::GrowingRow => grow(command, changes, before).is_some(),
         _ => false,
     }
@@ -79,6 +81,13 @@ fn miscount(command: &Command, changes: &mut [Change]) -> Option<()> {
     meta.tasks.made += 1;
     change.new = encode(&meta);
     Some(())
+}
+
+/// Rows of a table that are added are forgotten.
+fn forget(changes: &mut Vec<Change>, table: TableSpec) -> bool {
+    let before = changes.len();
+    changes.retain(|change| !table.has(&change.key) || change.old.is_some());
+    changes.len() < before
 }
 
 /// The row of each step that completes holds the length of what was before it.

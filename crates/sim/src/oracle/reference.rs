@@ -130,7 +130,12 @@ impl Reference {
             Answer::Journal(program) => match next(&program, &offer.journal) {
                 Next::Done(output) => self.complete(task, token, &output),
                 Next::Record(index, entry) => {
-                    self.apply(&Command::TaskRecord(TaskRecord::new(task, token, worker(), index, &entry)))?;
+                    self.apply(&Command::TaskRecord(TaskRecord::new(
+                        (task, token),
+                        (worker(), "1".to_owned()),
+                        index,
+                        &entry,
+                    )))?;
                     self.ready.push_front(task);
                     Ok(())
                 }

@@ -3,12 +3,15 @@
 //! For: laws 2, 3, 6, 7 and 13, row by row. Not for: folding (see `fold`).
 //! Invariant: every check here reads only rows, and decodes them itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use consort_core::{
     Command, TABLES, TableSpec, Until,
-    keys::{AgentKey, HistoryKey, NamedKey, TimerKey, TimerKind},
-    rows::{HistoryEntry, HistoryEvent, Meta, Namespace, NamespaceCounts, Run, RunStatus, Step, StepState, TaskCounts},
+    keys::{AgentKey, DivergedKey, HistoryKey, NamedKey, TimerKey, TimerKind},
+    rows::{
+        HistoryEntry, HistoryEvent, Meta, Namespace, NamespaceCounts, PinnedTasks, Run, RunStatus, Step, StepState,
+        TaskCounts,
+    },
     tables::{Key, Row},
 };
 use consort_types::{Code, RunId, Seq, StepInstanceId, Time, Token, limits};
@@ -287,7 +290,40 @@ pub(crate) fn check_counts(rows: &Rows) -> Checked {
         let what = format!("the machine counts {} active runs, the rows say {active}", meta.runs_active);
         return Err(Violation::of(8, what));
     }
-    check_namespaces(rows, namespaces)
+    check_namespaces(rows, namespaces)?;
+    check_pins(rows)
+}
+
+/// Each version's count is that of the tasks that are pinned to it, and every task that waits for code can be found.
+fn check_pins(rows: &Rows) -> Checked {
+    let (mut pinned, mut diverged) = (BTreeMap::<AgentKey, u64>::new(), BTreeSet::new());
+    for (key, row) in table(rows, TABLES.steps) {
+        let Some((task, step)) = key_of::<StepInstanceId>(key).zip(decode::<Step>(row)) else { continue };
+        if step.state.is_terminal() {
+            continue;
+        }
+        if step.state == StepState::Diverged {
+            diverged.insert(task);
+        }
+        let run = rows.get(&key_bytes(TABLES.runs, &task.run)).and_then(|row| decode::<Run>(row));
+        if let Some((pin, run)) = step.pinned.zip(run) {
+            let key = AgentKey { namespace: run.namespace, name: pin.agent, version: pin.version };
+            *pinned.entry(key).or_default() += 1;
+        }
+    }
+    let told =
+        table(rows, TABLES.pinned).filter_map(|(key, row)| Some((key_of(key)?, decode::<PinnedTasks>(row)?.tasks)));
+    let told: BTreeMap<AgentKey, u64> = told.collect();
+    if told != pinned {
+        return Err(Violation::of(8, format!("pinned tasks are counted as {told:?}, the rows say {pinned:?}")));
+    }
+    let told = table(rows, TABLES.diverged).filter_map(|(key, _)| Some(key_of::<DivergedKey>(key)?.task));
+    let told: BTreeSet<StepInstanceId> = told.collect();
+    if told != diverged {
+        let what = format!("{told:?} wait for code that fits, by the rows of steps {diverged:?}");
+        return Err(Violation::of(8, what));
+    }
+    Ok(())
 }
 
 /// What each namespace holds, by its other rows, with its active runs; and the active runs of all.

@@ -25,6 +25,7 @@ export type StepState =
   | "suspended"
   | "backoff"
   | "unknown"
+  | "diverged"
   | "waiting"
   | "waiting_approval"
   | "completed"
@@ -61,6 +62,7 @@ export type EventKind =
   | "compensation_started"
   | "run_ended"
   | "task_recorded"
+  | "task_diverged"
   | "step_copied"
   | (string & {});
 /**
@@ -79,7 +81,7 @@ export type StepInstanceId = string;
 /**
  * The decision that an item of the inbox waits for.
  */
-export type InboxKind = "approval" | "unknown_outcome" | (string & {});
+export type InboxKind = "approval" | "unknown_outcome" | "diverged" | (string & {});
 /**
  * The kinds of progress.
  */
@@ -131,6 +133,11 @@ export interface Agent {
    * Its name.
    */
   name: string;
+  /**
+   * Tasks that have not ended and whose journals its code wrote: they go on with this version alone, while an instance
+   * of it is connected or may come back.
+   */
+  pinned?: number;
   /**
    * Why, where it is not healthy.
    */
@@ -807,6 +814,7 @@ export interface HistoryEntry {
     | "compensation_started"
     | "run_ended"
     | "task_recorded"
+    | "task_diverged"
     | "step_copied"
     | (string & {});
   /**
@@ -887,7 +895,7 @@ export interface InboxItem {
   /**
    * The kind of decision.
    */
-  kind: "approval" | "unknown_outcome" | (string & {});
+  kind: "approval" | "unknown_outcome" | "diverged" | (string & {});
   /**
    * Its run.
    */
@@ -1272,6 +1280,7 @@ export interface ReplayedStep {
     | "suspended"
     | "backoff"
     | "unknown"
+    | "diverged"
     | "waiting"
     | "waiting_approval"
     | "completed"
@@ -1658,6 +1667,7 @@ export interface Step {
     | "suspended"
     | "backoff"
     | "unknown"
+    | "diverged"
     | "waiting"
     | "waiting_approval"
     | "completed"
@@ -1728,6 +1738,7 @@ export interface StepNode {
     | "suspended"
     | "backoff"
     | "unknown"
+    | "diverged"
     | "waiting"
     | "waiting_approval"
     | "completed"

@@ -149,6 +149,16 @@ pub enum HistoryEvent {
         #[n(1)]
         what: String,
     },
+    /// The code of the attempt differs from the task's journal; the task waits for code that fits.
+    #[n(18)]
+    TaskDiverged {
+        /// The attempt.
+        #[n(0)]
+        attempt: u32,
+        /// Where they differ.
+        #[n(1)]
+        error: Error,
+    },
     /// The step's outcome was taken over from the run that this one was forked from.
     #[n(17)]
     StepCopied,

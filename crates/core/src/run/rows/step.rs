@@ -90,6 +90,9 @@ pub enum StepState {
     /// The outcome of its last `write` attempt is unknown; it waits for a decision.
     #[n(5)]
     Unknown,
+    /// Its code differs from its journal: it waits for code that fits, or for a decision.
+    #[n(13)]
+    Diverged,
     /// It waits for a time or a signal.
     #[n(6)]
     Waiting,
@@ -128,6 +131,7 @@ impl StepState {
             Self::Parked => "suspended",
             Self::Backoff => "backoff",
             Self::Unknown => "unknown",
+            Self::Diverged => "diverged",
             Self::Waiting => "waiting",
             Self::Approval => "waiting_approval",
             Self::Completed => "completed",
@@ -136,6 +140,17 @@ impl StepState {
             Self::Cancelled => "cancelled",
         }
     }
+}
+
+/// A version of an agent that a task is pinned to, because its code wrote the task's journal.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Pin {
+    /// The agent.
+    #[n(0)]
+    pub agent: String,
+    /// Its version, as its author wrote it.
+    #[n(1)]
+    pub version: String,
 }
 
 /// A step instance: its state and outcome. What it is to do is in the definition.
@@ -219,6 +234,9 @@ pub struct Step {
     /// Whether its end is decided, and only waits until everything below it has been stopped.
     #[n(25)]
     pub ending: bool,
+    /// The version of an agent whose code wrote the task's journal, where it has one.
+    #[n(26)]
+    pub pinned: Option<Pin>,
 }
 
 impl Default for Step {
@@ -250,6 +268,7 @@ impl Default for Step {
             parked_on: Vec::new(),
             asking: None,
             ending: false,
+            pinned: None,
         }
     }
 }

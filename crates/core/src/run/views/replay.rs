@@ -105,6 +105,10 @@ fn fold(step: &mut ReplayedStep, entry: &JournalView) {
             step.state = StepState::Unknown;
             step.attempts = step.attempts.max(*attempt);
         }
+        HistoryEvent::TaskDiverged { attempt, .. } => {
+            step.state = StepState::Diverged;
+            step.attempts = step.attempts.max(*attempt);
+        }
         HistoryEvent::StepCompleted { attempt } => {
             step.attempts = step.attempts.max(*attempt);
             end(step, entry, StepState::Completed);

@@ -30,6 +30,8 @@ pub(super) enum Behaviour {
     Silent,
     /// The instance dies before it reports.
     Dies,
+    /// Its code differs from the journal, as far as there is one.
+    Diverges,
     /// Reports, and then reports something else.
     Lies,
 }
@@ -70,7 +72,7 @@ impl Worker {
             let again = input.get("again").is_some();
             ctx.service.open(task, again);
         }
-        let behaviour = self.draw_behaviour(ctx, task);
+        let behaviour = self.draw_behaviour(ctx, task, !offer.journal.is_empty());
         let journal = offer.journal.clone();
         let attempt = Attempt { offer, behaviour, acted: false, confirmed: journal.len(), journal };
         self.attempts.insert(task, attempt);
@@ -84,7 +86,7 @@ impl Worker {
         self.attempts.values().map(|attempt| &attempt.offer).filter(|offer| is_write(&offer.capability))
     }
 
-    fn draw_behaviour(&self, ctx: &mut Context, task: StepInstanceId) -> Behaviour {
+    fn draw_behaviour(&self, ctx: &mut Context, task: StepInstanceId, has_journal: bool) -> Behaviour {
         if ctx.is_quiescent() {
             return Behaviour::Good;
         }
@@ -98,6 +100,7 @@ impl Worker {
             0..=2 if ctx.faults.may_fail(task) => Behaviour::Fails,
             3 => Behaviour::Silent,
             4 | 5 => Behaviour::Dies,
+            6 if has_journal => Behaviour::Diverges,
             _ => Behaviour::Lies,
         }
     }
@@ -159,6 +162,12 @@ impl Worker {
         }
         if attempt.behaviour == Behaviour::Fails {
             self.fail(ctx, task, token, Error::new(Code::AgentFailed, "not this time"), true);
+            return Ok(());
+        }
+        if attempt.behaviour == Behaviour::Diverges {
+            ctx.figures.fault("diverged code");
+            let error = Error::new(Code::JournalDiverged, "entry 0 is recorded otherwise");
+            self.fail(ctx, task, token, error, false);
             return Ok(());
         }
         let (capability, input) = (attempt.offer.capability.as_str(), document(&attempt.offer.input));

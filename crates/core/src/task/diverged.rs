@@ -1,0 +1,158 @@
+//! `RetryDiverged`: an instance of an agent has come, whose code may fit the journals that other code could not follow.
+//!
+//! For: tasks whose code differs from their journal, from the report to the next attempt. Not for: comparing code and
+//! journal (the SDKs do, by the rule in `types::replay`), or decisions (see `unknown_outcome`).
+//! Invariant: a divergence never ends a task: its journal stays, and so does everything that was done for it.
+
+use consort_types::{Error, Result, RunId, StepInstanceId, limits};
+use minicbor::{Decode, Encode};
+
+use crate::{
+    context::ApplyContext,
+    effect::Effect,
+    machine::Machine,
+    registry::agents::check_agent,
+    run::{
+        locate,
+        rows::{
+            history::HistoryEvent,
+            step::{Pin, Step, StepState},
+        },
+    },
+    state::{State, rows::Marker},
+    task::{
+        attempt,
+        keys::{DivergedKey, InboxKey},
+        pin,
+        rows::{Ask, InboxItem},
+        unknown_outcome,
+    },
+};
+
+/// How many tasks one record offers again.
+const TASKS_PER_RECORD: usize = 128;
+
+/// Offers the tasks of an agent whose code has diverged from their journals to a version of it.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct RetryDiverged {
+    /// The namespace.
+    #[n(0)]
+    pub namespace: String,
+    /// The agent.
+    #[n(1)]
+    pub agent: String,
+    /// The version that is to try.
+    #[n(2)]
+    pub version: String,
+    /// The task behind which to go on, where an earlier record has done a part.
+    #[n(3)]
+    pub after: Option<StepInstanceId>,
+}
+
+impl RetryDiverged {
+    pub(crate) fn check(&self) -> Result<()> {
+        check_agent(&self.namespace, &self.agent, Some(&self.version))
+    }
+
+    pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<()> {
+        let page = diverged(ctx.state, &self.namespace, &self.agent, self.after, TASKS_PER_RECORD)?;
+        for key in &page {
+            let Some(step) = ctx.state.step(key.task)?.filter(|step| step.state == StepState::Diverged) else {
+                continue;
+            };
+            ctx.charge(1);
+            retry(ctx, key.task, step, Some(Pin { agent: self.agent.clone(), version: self.version.clone() }))?;
+        }
+        if let Some(last) = page.last().filter(|_| page.len() == TASKS_PER_RECORD) {
+            ctx.effect(Effect::DivergedLeft(Self { after: Some(last.task), ..self.clone() }));
+        }
+        Ok(())
+    }
+}
+
+/// The code differs from the journal: the task waits for code that fits, or for a decision.
+pub(crate) fn suspend(ctx: &mut ApplyContext<'_>, task: StepInstanceId, mut step: Step, error: Error) -> Result<()> {
+    unknown_outcome::leave_unknown(ctx, task, &mut step)?;
+    attempt::leave_instance(ctx, task, &mut step);
+    let holder = step.instance.clone();
+    let namespace = ctx.state.run(task.run)?.namespace;
+    if let Some(agent) = agent_of(&step) {
+        ctx.state.tables.diverged.put(DivergedKey { namespace: namespace.clone(), agent, task }, Marker);
+    }
+    let path = locate::path(ctx.state, task)?;
+    let code = holder.map_or_else(|| "the code".to_owned(), |holder| format!("the code of agent `{}`", holder.agent));
+    let title = format!("`{path}` waits for code that fits its journal: {code} has diverged: {}", error.message);
+    let title = clip(title);
+    let item = InboxItem { since: ctx.now, ask: Ask::Diverged, title, details: None };
+    ctx.state.tables.inbox.put(InboxKey { namespace, task }, item);
+    step.error = Some(error.clone());
+    ctx.set_state(task, &mut step, StepState::Diverged);
+    ctx.record_history(task.run, Some(task), HistoryEvent::TaskDiverged { attempt: step.attempt, error });
+    ctx.put_step(task, step);
+    Ok(())
+}
+
+/// The longest title that a row may have.
+fn clip(mut title: String) -> String {
+    let mut end = limits::ERROR_MESSAGE_BYTES_MAX.min(title.len());
+    while !title.is_char_boundary(end) {
+        end -= 1;
+    }
+    title.truncate(end);
+    title
+}
+
+fn agent_of(step: &Step) -> Option<String> {
+    let of_pin = step.pinned.as_ref().map(|pin| pin.agent.clone());
+    of_pin.or_else(|| step.instance.as_ref().map(|holder| holder.agent.clone()))
+}
+
+/// The next attempt, at the version that is named, or at any.
+pub(crate) fn retry(
+    ctx: &mut ApplyContext<'_>,
+    task: StepInstanceId,
+    mut step: Step,
+    version: Option<Pin>,
+) -> Result<()> {
+    leave(ctx, task, &step)?;
+    pin::set(ctx, task, &mut step, version)?;
+    step.instance = None;
+    step.effect = None;
+    attempt::next_attempt(ctx, task, step, None)
+}
+
+/// The task no longer waits for code: removes the inbox item, and its place among those that wait.
+pub(crate) fn leave(ctx: &mut ApplyContext<'_>, task: StepInstanceId, step: &Step) -> Result<()> {
+    if step.state != StepState::Diverged {
+        return Ok(());
+    }
+    let namespace = ctx.state.run(task.run)?.namespace;
+    ctx.state.tables.inbox.delete(&InboxKey { namespace: namespace.clone(), task });
+    if let Some(agent) = agent_of(step) {
+        ctx.state.tables.diverged.delete(&DivergedKey { namespace, agent, task });
+    }
+    Ok(())
+}
+
+/// Tasks of an agent that wait for code, behind one of them.
+fn diverged(
+    state: &State,
+    namespace: &str,
+    agent: &str,
+    after: Option<StepInstanceId>,
+    limit: usize,
+) -> Result<Vec<DivergedKey>> {
+    let key = |agent: &str, task| DivergedKey { namespace: namespace.to_owned(), agent: agent.to_owned(), task };
+    let first = StepInstanceId { run: RunId([0; 16]), scope: 0, index: 0 };
+    let past = StepInstanceId { run: RunId([0xff; 16]), scope: u32::MAX, index: u32::MAX };
+    let from = after.map_or(first, |after| StepInstanceId { index: after.index.saturating_add(1), ..after });
+    let rows = state.tables.diverged.range(&key(agent, from), &key(agent, past), limit)?;
+    Ok(rows.into_iter().map(|(key, _)| key).collect())
+}
+
+impl Machine {
+    /// Whether tasks of an agent wait for code that fits their journals.
+    pub fn has_diverged(&self, namespace: &str, agent: &str) -> Result<bool> {
+        Ok(!diverged(&self.state, namespace, agent, None, 1)?.is_empty())
+    }
+}
