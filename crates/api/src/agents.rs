@@ -105,8 +105,8 @@ pub struct Agent {
     pub weight: u32,
     /// Whether an operator drains it.
     pub draining: bool,
-    /// Tasks that have not ended and whose journals its code wrote: they go on with this version alone, while an instance
-    /// of it is connected or may come back.
+    /// Tasks that have not ended and whose journals its code wrote: they continue with this version alone, while an instance
+    /// of it is connected or may reconnect.
     #[serde(default)]
     pub pinned: u64,
     /// Since when this declaration is in force.

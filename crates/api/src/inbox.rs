@@ -17,7 +17,7 @@ pub enum InboxKind {
     Approval,
     /// The outcome of a lost `write` attempt: `done`, `retry` or `fail`.
     UnknownOutcome,
-    /// A task whose code differs from its journal: `retry` at any version, `done` with its output, or `fail`. It goes on by
+    /// A task whose code differs from its journal: `retry` at any version, `done` with its output, or `fail`. It continues by
     /// itself when an instance of its agent connects whose code fits.
     Diverged,
     /// Something that this version does not know.

@@ -3,7 +3,6 @@
 //! For: the closed list of things that leave the machine. Not for: doing them.
 //! Invariant: effects are volatile; each can be derived again from the state (see `Machine::live_tasks`).
 
-use crate::command::RetryDiverged;
 use consort_types::{
     BlobHash, Code, RunId, Seq, StepInstanceId, Time, Token, WorkerInstance,
     registry::{AgentState, LimitScope, TaskLimit},
@@ -116,8 +115,18 @@ pub enum Effect {
         /// Its values now.
         limit: TaskLimit,
     },
-    /// More tasks of the agent wait for code than one record offers again: this command goes on.
-    DivergedLeft(RetryDiverged),
+    /// More tasks of the agent wait for code that fits their journals than one record offers again: they are left to
+    /// another one.
+    DivergedLeft {
+        /// The namespace.
+        namespace: String,
+        /// The agent.
+        agent: String,
+        /// The version that is to try.
+        version: String,
+        /// The last task that was offered.
+        after: StepInstanceId,
+    },
     /// No row refers to the blob.
     BlobUnused(BlobHash),
 }

@@ -7,18 +7,19 @@
 use std::sync::Arc;
 
 use consort_types::{
-    Locality, RunId, Span, StepInstanceId, Time, Token, WorkerInstance, limits,
-    registry::{AgentState, AgentStatus, LimitScope, LimitView, QueueView, TaskLimit},
+    Locality, RunId, StepInstanceId, Time, Token, WorkerInstance, limits,
+    registry::{AgentState, LimitScope, TaskLimit},
     task::ReadyTask,
     worker::Hello,
 };
 
 use crate::{
     matching::Matching,
-    model::{Assignment, Claim, Lost, Observed, Outcome, Requested, WorkerInstanceId},
+    model::{Assignment, Claim, Lost, Outcome, Requested, WorkerInstanceId},
     placement::Placement,
     tasks::{Place, Task},
     views::Views,
+    writers::Writers,
 };
 
 /// Which worker instance gets which task.
@@ -176,15 +177,9 @@ impl Dispatcher {
         Some(assignment)
     }
 
-    /// Lets tasks with a journal go to any version of their agent, where no instance of the version that wrote it has been
-    /// connected for `wait`.
-    pub fn release_from_writers(&mut self, now: Time, wait: Span) {
-        self.placement.release_from_writers(now, wait);
-    }
-
-    /// When the next tasks are let go so.
-    pub fn next_release(&self, wait: Span) -> Option<Time> {
-        self.placement.next_release(wait)
+    /// Tasks that wait for the version that wrote their journals.
+    pub fn writers(&mut self) -> Writers<'_> {
+        Writers::new(&mut self.placement)
     }
 
     /// When time alone lets something more be assigned: a token comes, or an instance may be probed.
@@ -428,25 +423,9 @@ impl Dispatcher {
 
 /// What operators see.
 impl Dispatcher {
-    /// What was observed of a version of an agent. Remote instances that were silent for more than half of
-    /// `heartbeat` are shown as degraded.
-    pub fn observed(&self, namespace: &str, agent: &str, version: &str, now: Time, heartbeat: Span) -> Observed {
-        Views::new(&self.placement, self.draining).observed(namespace, agent, version, now, heartbeat)
-    }
-
-    /// The queues of a namespace in which something waits or happened in the last minute, by their requirements.
-    pub fn queue_views(&self, namespace: &str, now: Time) -> Vec<QueueView> {
-        Views::new(&self.placement, self.draining).queues(namespace, now)
-    }
-
-    /// The limits of a namespace, with the tasks that they hold back.
-    pub fn limit_views(&self, namespace: &str) -> Vec<LimitView> {
-        Views::new(&self.placement, self.draining).limits(namespace)
-    }
-
-    /// The connected versions of the agents of a namespace, by agent and version.
-    pub fn agents(&self, namespace: &str) -> Vec<AgentStatus> {
-        Views::new(&self.placement, self.draining).agents(namespace)
+    /// Queues, limits and agents as they are now.
+    pub fn views(&self) -> Views<'_> {
+        Views::new(&self.placement, self.draining)
     }
 
     /// Grows whenever something changes that agents are shown with.

@@ -36,3 +36,5 @@ mod writers;
 pub use dispatcher::Dispatcher;
 pub use model::{Assignment, Claim, Lost, Observed, Outcome, QueueId, Requested, WorkerInstanceId};
 pub use route::has_labels;
+pub use views::Views;
+pub use writers::Writers;

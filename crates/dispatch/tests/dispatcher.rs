@@ -115,7 +115,7 @@ fn credit_is_kept_and_the_least_loaded_goes_first() {
     assert_eq!((dispatcher.held(), dispatcher.queued()), (4, 2));
     assert_eq!(dispatcher.remove(task(1, 0), Some(Token(1))), Some(small));
     assert_eq!(assign(&mut dispatcher), vec![(1, 4)]);
-    let agents = dispatcher.agents("n");
+    let agents = dispatcher.views().agents("n");
     assert_eq!((agents.len(), agents[0].instances, agents[0].held, agents[0].credit), (1, 2, 4, 0));
 }
 
@@ -356,12 +356,12 @@ fn a_task_with_a_journal_waits_for_the_version_that_wrote_it_then_goes_to_any() 
     dispatcher.ready(ReadyTask { written_by: written_by("2"), ..ready(1, 1) });
     assert_eq!(assign(&mut dispatcher), [(1, 0)]);
     let (wait, second) = (Span::from_secs(10), Time(1_000_000));
-    dispatcher.release_from_writers(second, wait);
-    assert_eq!(dispatcher.next_release(wait), Some(second.after(wait)));
+    dispatcher.writers().release(second, wait);
+    assert_eq!(dispatcher.writers().next_release(wait), Some(second.after(wait)));
     assert_eq!(assign(&mut dispatcher), []);
-    let reason = dispatcher.queue_views("n", second).into_iter().find_map(|queue| queue.reason).unwrap_or_default();
+    let reason = dispatcher.views().queues("n", second).into_iter().find_map(|queue| queue.reason).unwrap_or_default();
     assert!(reason.contains("no instance of `a@2`, whose code wrote their journals"), "{reason}");
-    dispatcher.release_from_writers(second.after(wait), wait);
-    assert_eq!(dispatcher.next_release(wait), None);
+    dispatcher.writers().release(second.after(wait), wait);
+    assert_eq!(dispatcher.writers().next_release(wait), None);
     assert_eq!(assign(&mut dispatcher), [(1, 1)]);
 }

@@ -1,9 +1,9 @@
 //! Threads that stay awake while a partition of this process commits.
 //!
 //! For: runtimes whose threads carry what a commit leads to: a thread that sleeps at that moment has to be woken for
-//! it, which costs a virtual machine some 100 µs, as much as the disk. Not for: waiting for a certain event; whoever
-//! lingers looks for work afterwards, as it would have done anyway.
-//! Invariant: nothing depends on it but time: lingering is bounded, and gives the core to whoever needs it.
+//! it, which costs a virtual machine some 100 µs, as much as the disk. Not for: waiting for a certain event; a
+//! thread that lingers looks for work afterwards, as it would have done anyway.
+//! Invariant: nothing depends on it but time: lingering is bounded, and gives the core to any thread that needs it.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},

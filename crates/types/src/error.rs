@@ -187,7 +187,7 @@ codes! {
     /// name with `consort agents remove` where the server has no built-in agents.
     AgentReserved = 317, Conflict, "agent name is reserved";
     /// Tasks that have not ended hang on the version: its code wrote their journals. Wait until they have ended
-    /// (`consort agents list` counts them), or remove it by force: other versions may then try to go on with them.
+    /// (`consort agents list` counts them), or remove it by force: other versions may then try to continue with them.
     AgentPinned = 318, Conflict, "tasks hang on the version";
 
     /// A queue is full. Try again after the hinted time.

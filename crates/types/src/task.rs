@@ -31,8 +31,8 @@ pub struct ReadyTask {
     pub route: Option<Route>,
     /// When it is given up: of equal priority, what ends sooner goes first.
     pub deadline: Option<Time>,
-    /// The agent and its version whose code wrote the task's journal: only they go on with it, while they are there or
-    /// may come back.
+    /// The agent and its version whose code wrote the task's journal: only they continue with it, while they are there or
+    /// may reconnect.
     pub written_by: Option<(String, String)>,
 }
 

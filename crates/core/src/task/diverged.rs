@@ -44,7 +44,7 @@ pub struct RetryDiverged {
     /// The version that is to try.
     #[n(2)]
     pub version: String,
-    /// The task behind which to go on, where an earlier record has done a part.
+    /// The task behind which to continue, where an earlier record has done a part.
     #[n(3)]
     pub after: Option<StepInstanceId>,
 }
@@ -64,7 +64,8 @@ impl RetryDiverged {
             retry(ctx, key.task, step, Some(Pin { agent: self.agent.clone(), version: self.version.clone() }))?;
         }
         if let Some(last) = page.last().filter(|_| page.len() == TASKS_PER_RECORD) {
-            ctx.effect(Effect::DivergedLeft(Self { after: Some(last.task), ..self.clone() }));
+            let Self { namespace, agent, version, .. } = self.clone();
+            ctx.effect(Effect::DivergedLeft { namespace, agent, version, after: last.task });
         }
         Ok(())
     }

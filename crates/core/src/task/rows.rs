@@ -76,7 +76,7 @@ pub enum Ask {
     /// Did it happen?
     #[n(1)]
     UnknownOutcome,
-    /// The code differs from the task's journal: what is to become of the task?
+    /// The code differs from the task's journal: is it tried again, passed over, or failed?
     #[n(2)]
     Diverged,
 }

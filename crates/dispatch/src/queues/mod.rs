@@ -32,7 +32,7 @@ pub(crate) struct Queues {
     by_target: BTreeMap<Target, QueueId>,
     /// Queues of tasks that are pinned to a worker instance.
     pinned: BTreeSet<(WorkerInstanceId, QueueId)>,
-    /// Queues of tasks that only the version that wrote their journals goes on with.
+    /// Queues of tasks that only the version that wrote their journals continues with.
     written: BTreeSet<QueueId>,
     /// Queues whose head may have changed, each once.
     changed: Vec<QueueId>,
@@ -78,7 +78,7 @@ impl Queues {
         self.pinned.range(range).map(|(_, queue)| *queue).collect()
     }
 
-    /// The queues of tasks that only the version that wrote their journals goes on with.
+    /// The queues of tasks that only the version that wrote their journals continues with.
     pub(crate) fn written(&self) -> impl Iterator<Item = QueueId> + '_ {
         self.written.iter().copied()
     }

@@ -25,7 +25,7 @@ use crate::{
 const LOOKED_AT_MAX: usize = 10_000;
 
 /// The views of one moment.
-pub(crate) struct Views<'a> {
+pub struct Views<'a> {
     placement: &'a Placement,
     draining: bool,
 }
@@ -37,7 +37,7 @@ impl<'a> Views<'a> {
 
     /// What was observed of a version of an agent. Remote instances that were silent for more than half of
     /// `heartbeat` are shown as degraded.
-    pub(crate) fn observed(&self, namespace: &str, agent: &str, version: &str, now: Time, heartbeat: Span) -> Observed {
+    pub fn observed(&self, namespace: &str, agent: &str, version: &str, now: Time, heartbeat: Span) -> Observed {
         let id = self.placement.pool.agents.find(namespace, agent);
         let classes = id.into_iter().flat_map(|id| self.placement.pool.classes_of(id, version));
         let mut instances: Vec<(WorkerInstanceId, InstanceView)> = Vec::new();
@@ -108,7 +108,7 @@ impl<'a> Views<'a> {
     }
 
     /// The queues of a namespace in which something waits or happened in the last minute, by their requirements.
-    pub(crate) fn queues(&self, namespace: &str, now: Time) -> Vec<QueueView> {
+    pub fn queues(&self, namespace: &str, now: Time) -> Vec<QueueView> {
         let holders = self.holders(namespace);
         let ids: Vec<QueueId> = self.placement.queues.in_namespace(namespace).map(|(id, _)| id).collect();
         let mut views: BTreeMap<(Option<String>, Option<String>), QueueView> = BTreeMap::new();
@@ -203,7 +203,7 @@ impl<'a> Views<'a> {
     }
 
     /// The connected versions of the agents of a namespace, by agent and version.
-    pub(crate) fn agents(&self, namespace: &str) -> Vec<AgentStatus> {
+    pub fn agents(&self, namespace: &str) -> Vec<AgentStatus> {
         let mut found: BTreeMap<(&str, &str), AgentStatus> = BTreeMap::new();
         for (_, instance) in self.placement.pool.instances() {
             let class = self.placement.pool.class(instance.class);
@@ -225,7 +225,7 @@ impl<'a> Views<'a> {
     }
 
     /// The limits of a namespace, with what they hold back.
-    pub(crate) fn limits(&self, namespace: &str) -> Vec<LimitView> {
+    pub fn limits(&self, namespace: &str) -> Vec<LimitView> {
         let mut views = Vec::new();
         for (id, limiter) in self.placement.limits.set_in(namespace) {
             let queues = self.placement.queues.in_namespace(namespace);

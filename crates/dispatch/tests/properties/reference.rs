@@ -67,7 +67,7 @@ pub(crate) enum Op {
         current: bool,
         recovered: bool,
     },
-    /// Nobody waits for the writers of journals that are not there.
+    /// No task waits any longer for a version that is not connected.
     Release,
     Lost,
     Hold {
@@ -155,6 +155,11 @@ fn part(pick: &mut u64, of: u64) -> u64 {
     let part = *pick % of;
     *pick /= of;
     part
+}
+
+fn limit(concurrency: Option<u32>, rate: Option<(u32, u64, u32)>) -> TaskLimit {
+    let rate = rate.map(|(tasks, per, burst)| Rate { tasks, per: Span(per), burst });
+    TaskLimit { concurrency, rate, queue: None }
 }
 
 fn scope(pick: u16) -> LimitScope {
@@ -277,10 +282,7 @@ impl World {
                     self.held_runs.remove(&run)
                 };
             }
-            Op::SetLimit { scope: pick, concurrency, rate } => {
-                let rate = rate.map(|(tasks, per, burst)| Rate { tasks, per: Span(per), burst });
-                self.set_limit(scope(pick), TaskLimit { concurrency, rate, queue: None });
-            }
+            Op::SetLimit { scope: pick, concurrency, rate } => self.set_limit(scope(pick), limit(concurrency, rate)),
             Op::SetState { pick, weight, draining } => {
                 let (agent, version) = (AGENTS[usize::from(pick % 2)], VERSIONS[usize::from(pick / 2 % 2)]);
                 let state = AgentState { weight, draining };
@@ -400,7 +402,7 @@ impl World {
 
     /// Tasks whose journals were written by a version that is not connected may go to any from now on.
     fn release(&mut self) {
-        self.dispatcher.release_from_writers(self.now, Span::ZERO);
+        self.dispatcher.writers().release(self.now, Span::ZERO);
         for task in self.tasks.values_mut() {
             let is_held = self.held_runs.contains(&task.ready.task.run);
             let is_served = self.instances.values().any(|instance| instance.can(&task.ready));
@@ -552,7 +554,7 @@ impl World {
             let holder = if let Place::With(instance) = task.place { Some(instance) } else { None };
             assert_eq!(self.dispatcher.holder(*id, task.ready.token), holder, "{id}");
         }
-        for view in self.dispatcher.limit_views(NS) {
+        for view in self.dispatcher.views().limits(NS) {
             assert_eq!(view.taken, self.acquired(&view.scope), "{}", view.scope);
         }
     }

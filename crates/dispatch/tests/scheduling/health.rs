@@ -29,7 +29,7 @@ fn run(scene: &mut Scene, instance: WorkerInstanceId, count: u32, outcome: Outco
 
 fn health(scene: &Scene, instance: WorkerInstanceId) -> (Health, String) {
     let name = scene.dispatcher.name(instance).unwrap().to_string();
-    let seen = scene.dispatcher.observed(NS, "a", "1", scene.now, TIMEOUT);
+    let seen = scene.dispatcher.views().observed(NS, "a", "1", scene.now, TIMEOUT);
     let view = seen.instances.into_iter().find(|view| view.name == name).unwrap();
     (view.health, view.reason.unwrap_or_default())
 }
@@ -48,7 +48,7 @@ fn who_fails_is_left_out_and_others_do_the_work() {
         assert_eq!(scene.assign(), [(task, good)]);
         scene.complete(task);
     }
-    let seen = scene.dispatcher.observed(NS, "a", "1", scene.now, TIMEOUT);
+    let seen = scene.dispatcher.views().observed(NS, "a", "1", scene.now, TIMEOUT);
     assert_eq!((seen.health, seen.reason), (Health::Healthy, None), "an agent does as its best instance");
 }
 
@@ -59,7 +59,7 @@ fn after_a_pause_one_task_tries_it_and_a_success_brings_it_back() {
     run(&mut scene, only, 5, FAILED);
     let tasks: Vec<_> = (0..4).map(|_| scene.ready(1, |_| {})).collect();
     assert_eq!(scene.assign(), [], "all instances are unhealthy");
-    let reason = scene.dispatcher.queue_views(NS, scene.now)[0].reason.clone().unwrap();
+    let reason = scene.dispatcher.views().queues(NS, scene.now)[0].reason.clone().unwrap();
     assert!(reason.contains("unhealthy"), "{reason}");
     let due = scene.dispatcher.next_opening().unwrap();
     scene.now = due;
@@ -108,7 +108,7 @@ fn bad_inputs_and_cancellations_are_not_the_instances_fault() {
     let only = scene.join("a", "1", 8);
     run(&mut scene, only, 50, Outcome::Failed { blamed: false });
     assert_eq!(health(&scene, only).0, Health::Healthy);
-    let skills = scene.dispatcher.observed(NS, "a", "1", scene.now, TIMEOUT).skills;
+    let skills = scene.dispatcher.views().observed(NS, "a", "1", scene.now, TIMEOUT).skills;
     assert_eq!((skills[0].failed, skills[0].completed), (50, 0), "they are counted all the same");
 }
 

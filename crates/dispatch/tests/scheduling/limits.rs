@@ -51,9 +51,9 @@ fn each_scope_limits_what_is_with_instances_at_once() {
         let mut held = Vec::new();
         assert_eq!(turn(&mut scene, &mut held), 3, "{scope}");
         assert_eq!(turn(&mut scene, &mut held), 0, "{scope}");
-        let view = scene.dispatcher.limit_views(NS);
+        let view = scene.dispatcher.views().limits(NS);
         assert_eq!((view.len(), view[0].taken, view[0].limited), (1, 3, 17), "{scope}");
-        let reason = scene.dispatcher.queue_views(NS, scene.now)[0].reason.clone().unwrap();
+        let reason = scene.dispatcher.views().queues(NS, scene.now)[0].reason.clone().unwrap();
         assert!(reason.contains(&scope.to_string()) && reason.contains('3'), "{scope}: {reason}");
         scene.complete(held[0]);
         assert_eq!(turn(&mut scene, &mut held), 1, "{scope}");
@@ -61,7 +61,7 @@ fn each_scope_limits_what_is_with_instances_at_once() {
         assert_eq!(turn(&mut scene, &mut held), 2, "{scope}: a wider limit lets more go at once");
         set(&mut scene, &scope, TaskLimit::default());
         assert_eq!(turn(&mut scene, &mut held), 14, "{scope}: without the limit all go");
-        assert!(scene.dispatcher.limit_views(NS).is_empty(), "{scope}");
+        assert!(scene.dispatcher.views().limits(NS).is_empty(), "{scope}");
     }
 }
 
@@ -77,7 +77,7 @@ fn a_limit_that_comes_late_counts_what_is_held_already() {
         scene.join("a", "1", 9);
         set(&mut scene, &scope, at_once(3));
         assert_eq!(scene.assign().len(), 1, "{scope}");
-        assert_eq!(scene.dispatcher.limit_views(NS)[0].taken, 3, "{scope}");
+        assert_eq!(scene.dispatcher.views().limits(NS)[0].taken, 3, "{scope}");
         scene.dispatcher.remove(tasks[0], None);
         assert_eq!(scene.assign().len(), 1, "{scope}");
     }
@@ -270,7 +270,7 @@ fn limits_hold_and_nothing_is_forgotten_over_many_mixed_calls() {
             3 => scene.pass(Span::from_millis(u64::from(pick % 50))),
             _ => drop(turn(&mut scene, &mut held)),
         }
-        for view in scene.dispatcher.limit_views(NS) {
+        for view in scene.dispatcher.views().limits(NS) {
             assert!(view.taken <= view.limit.concurrency.unwrap(), "{view:?}");
         }
     }

@@ -52,7 +52,7 @@ fn weights_stand_whoever_comes_first() {
     let two = scene.join("a", "2", 8);
     scene.ready(1, |_| {});
     assert_eq!(scene.assign(), []);
-    let reason = scene.dispatcher.queue_views(NS, scene.now)[0].reason.clone().unwrap();
+    let reason = scene.dispatcher.views().queues(NS, scene.now)[0].reason.clone().unwrap();
     assert!(reason.contains("weight of 0"), "{reason}");
     weigh(&mut scene, "2", 1);
     assert_eq!(scene.assign().len(), 1);
@@ -94,7 +94,7 @@ fn a_version_range_finds_what_fits() {
         let expected: Vec<_> = fitting.into_iter().map(|index: usize| made[index]).collect();
         assert_eq!(found, expected, "{range}");
     }
-    let views = scene.dispatcher.queue_views(NS, scene.now);
+    let views = scene.dispatcher.views().queues(NS, scene.now);
     assert!(views[0].reason.as_ref().unwrap().contains("version that matches the route"), "{views:?}");
 }
 
@@ -116,7 +116,7 @@ fn labels_of_the_instance_stand_above_those_of_its_agent() {
         assert!(found.iter().all(|instance| fitting.contains(instance)), "{labels:?}");
         assert_eq!(found.is_empty(), fitting.is_empty(), "{labels:?}");
     }
-    let views = scene.dispatcher.queue_views(NS, scene.now);
+    let views = scene.dispatcher.views().queues(NS, scene.now);
     assert!(views[0].reason.as_ref().unwrap().contains("labels"), "{views:?}");
     // An instance that connects later and fits gets the waiting task.
     let late = scene.join_with("a", "1", 99, &["x"], &[("tier", "slow"), ("region", "north")]);

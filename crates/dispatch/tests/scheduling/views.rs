@@ -9,7 +9,7 @@ use consort_types::{Span, registry::Health};
 use super::{NS, Scene, run_id, versions};
 
 fn reason(scene: &mut Scene) -> String {
-    let views = scene.dispatcher.queue_views(NS, scene.now);
+    let views = scene.dispatcher.views().queues(NS, scene.now);
     views.iter().find_map(|view| view.reason.clone()).unwrap_or_default()
 }
 
@@ -30,7 +30,7 @@ fn each_cause_of_waiting_has_its_words() {
     assert_eq!(reason(&mut scene), "every instance that could take them is leaving");
     scene.dispatcher.hold(run_id(1), true);
     assert_eq!(reason(&mut scene), "its runs are paused");
-    assert_eq!(scene.dispatcher.queue_views(NS, scene.now)[0].paused, 1);
+    assert_eq!(scene.dispatcher.views().queues(NS, scene.now)[0].paused, 1);
     scene.dispatcher.drain();
     assert_eq!(reason(&mut scene), "the server is draining");
     scene.complete(task);
@@ -47,7 +47,7 @@ fn queues_show_depth_age_throughput_and_holders() {
     scene.pass(Span::from_secs(5));
     scene.complete(tasks[0]);
     scene.ready(3, |task| task.namespace = "other".into());
-    let views = scene.dispatcher.queue_views(NS, scene.now);
+    let views = scene.dispatcher.views().queues(NS, scene.now);
     assert_eq!(views.len(), 1, "routes to the same capability are one queue: {views:?}");
     let view = &views[0];
     assert_eq!((view.capability.as_deref(), view.agent.as_deref()), (Some("x"), None));
@@ -56,7 +56,7 @@ fn queues_show_depth_age_throughput_and_holders() {
     assert_eq!(view.holders.iter().map(|holder| holder.held).sum::<u32>(), 2);
     let name = |id| scene.dispatcher.name(id).unwrap().to_string();
     assert!(view.holders.iter().all(|holder| [name(one), name(two)].contains(&holder.instance)));
-    assert_eq!(scene.dispatcher.queue_views("other", scene.now).len(), 1);
+    assert_eq!(scene.dispatcher.views().queues("other", scene.now).len(), 1);
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn skills_show_outcomes_times_and_delays() {
         scene.assign();
         scene.end(task, outcome);
     }
-    let seen = scene.dispatcher.observed(NS, "a", "1", scene.now, Span::from_secs(300));
+    let seen = scene.dispatcher.views().observed(NS, "a", "1", scene.now, Span::from_secs(300));
     let skill = &seen.skills[0];
     assert_eq!(skill.capability, "x");
     assert_eq!((skill.completed, skill.failed, skill.expired, skill.lost, skill.unknown), (10, 1, 1, 1, 1));
@@ -91,7 +91,7 @@ fn skills_show_outcomes_times_and_delays() {
     scene.dispatcher.heard(one, heard);
     scene.dispatcher.disconnect(one, scene.now);
     scene.pass(Span::from_secs(60));
-    let seen = scene.dispatcher.observed(NS, "a", "1", scene.now, Span::from_secs(300));
+    let seen = scene.dispatcher.views().observed(NS, "a", "1", scene.now, Span::from_secs(300));
     assert_eq!((seen.health, seen.seen, seen.skills[0].completed), (Health::Lost, Some(heard), 10));
 }
 
@@ -101,7 +101,7 @@ fn instances_show_who_they_are() {
     scene.join_with("a", "1", 4, &["x"], &[("tier", "quick")]);
     scene.ready(1, |_| {});
     scene.assign();
-    let seen = scene.dispatcher.observed(NS, "a", "1", scene.now, Span::from_secs(30));
+    let seen = scene.dispatcher.views().observed(NS, "a", "1", scene.now, Span::from_secs(30));
     let view = &seen.instances[0];
     assert_eq!((view.name.as_str(), view.client.as_str()), ("remote:s:1:a", "test/1 here:1"));
     assert_eq!((view.labels["tier"].as_str(), view.labels["of"].as_str()), ("quick", "agent"));

@@ -59,7 +59,7 @@ impl Partition {
         let lazy = self.deferred.oldest().map(|oldest| oldest.after(self.config.lazy_delay)).filter(|_| !full);
         let timers = if self.ticking { [None, None] } else { [self.next_timer(), self.time_to_note()] };
         let opening = self.dispatcher.next_opening();
-        let release = self.dispatcher.next_release(self.config.pinned_wait);
+        let release = self.dispatcher.writers().next_release(self.config.pinned_wait);
         timers.into_iter().chain([self.dispatcher.next_loss(), silence, lazy, opening, release]).flatten().min()
     }
 

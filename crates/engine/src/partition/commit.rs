@@ -5,7 +5,7 @@
 
 use consort_core::{
     AttemptEnd, Command, Effect,
-    command::{AttemptLost, Tick},
+    command::{AttemptLost, RetryDiverged, Tick},
 };
 use consort_dispatch::Outcome;
 use consort_types::{Code, Error, Result, Seq, Span, Time, limits, worker::ToWorker};
@@ -51,7 +51,7 @@ impl Partition {
             let (task, token, reason) = (lost.task, lost.token, lost.reason);
             self.push(Command::AttemptLost(AttemptLost { task, token, reason }), Origin::Loss(task, token));
         }
-        self.dispatcher.release_from_writers(now, self.config.pinned_wait);
+        self.dispatcher.writers().release(now, self.config.pinned_wait);
         self.hand_out(now);
     }
 
@@ -149,7 +149,10 @@ impl Partition {
             Effect::LimitChanged { namespace, scope, limit } => {
                 self.dispatcher.set_limit(&namespace, &scope, limit, self.clock);
             }
-            Effect::DivergedLeft(next) => self.push(Command::RetryDiverged(next), Origin::Internal),
+            Effect::DivergedLeft { namespace, agent, version, after } => {
+                let retry = RetryDiverged { namespace, agent, version, after: Some(after) };
+                self.push(Command::RetryDiverged(retry), Origin::Internal);
+            }
             Effect::BlobUnused(hash) => self.outputs.unused.push((seq, hash)),
         }
     }

@@ -225,7 +225,9 @@ impl Partition {
             return Err(Error::new(Code::Overloaded, format!("`{max}` instances are connected, the limit is {max}"))
                 .hint("let each instance hold more tasks instead; try again after `5s`"));
         }
-        self.retry_diverged(hello)?;
+        if let Some(retry) = retry_diverged(&self.machine, hello)? {
+            self.push(retry, Origin::Internal);
+        }
         let instance = self.dispatcher.join(hello, locality, self.start, now);
         for (task, token) in &hello.held {
             self.claim(instance, *task, *token, now);
@@ -237,17 +239,6 @@ impl Partition {
             Some(name) => Ok(Attached { instance, name: WorkerInstance::clone(name) }),
             None => unreachable!("an instance that has joined has a name"),
         }
-    }
-
-    /// The code of an instance that joins may fit journals that other code has diverged from.
-    fn retry_diverged(&mut self, hello: &Hello) -> Result<()> {
-        let (namespace, agent, version) = (&hello.namespace, &hello.agent.name, &hello.agent.version);
-        if self.machine.has_diverged(namespace, agent)? {
-            let (namespace, agent, version) = (namespace.clone(), agent.clone(), version.clone());
-            let retry = RetryDiverged { namespace, agent, version, after: None };
-            self.push(Command::RetryDiverged(retry), Origin::Internal);
-        }
-        Ok(())
     }
 
     fn claim(&mut self, instance: InstanceId, task: StepInstanceId, token: Token, now: Time) {
@@ -474,7 +465,7 @@ impl Partition {
             draining: self.dispatcher.is_draining(),
             instances: self.dispatcher.instance_count(),
             tasks_held: self.dispatcher.held(),
-            agents: namespace.map(|namespace| self.dispatcher.agents(namespace)).unwrap_or_default(),
+            agents: namespace.map(|namespace| self.dispatcher.views().agents(namespace)).unwrap_or_default(),
             clock_lead: Span::ZERO,
             clock_leap: Span::ZERO,
         }
@@ -486,4 +477,14 @@ fn removes(command: &Command, namespace: &str, agent: &str, version: &str) -> bo
     matches!(command, Command::RemoveAgent(removal) if removal.namespace == namespace
         && removal.name == agent
         && removal.version.as_deref().is_none_or(|removed| removed == version))
+}
+
+/// The code of an instance that joins may fit journals that other code has diverged from.
+fn retry_diverged(machine: &Machine, hello: &Hello) -> Result<Option<Command>> {
+    let (namespace, agent, version) = (&hello.namespace, &hello.agent.name, &hello.agent.version);
+    if !machine.has_diverged(namespace, agent)? {
+        return Ok(None);
+    }
+    let (namespace, agent, version) = (namespace.clone(), agent.clone(), version.clone());
+    Ok(Some(Command::RetryDiverged(RetryDiverged { namespace, agent, version, after: None })))
 }

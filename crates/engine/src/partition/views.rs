@@ -48,7 +48,7 @@ impl Views<'_> {
     fn agent_view(&self, namespace: &str, known: consort_core::view::AgentView, now: Time) -> AgentView {
         let consort_core::view::AgentView { declaration, since, weight, draining, pinned } = known;
         let (name, version) = (&declaration.name, &declaration.version);
-        let seen = self.0.dispatcher.observed(namespace, name, version, now, self.0.config.heartbeat_timeout);
+        let seen = self.0.dispatcher.views().observed(namespace, name, version, now, self.0.config.heartbeat_timeout);
         AgentView {
             declaration,
             health: seen.health,
@@ -66,12 +66,12 @@ impl Views<'_> {
     /// The queues of a namespace, by what their tasks require.
     pub fn queues(&mut self, namespace: &str, now: Time) -> Vec<QueueView> {
         let now = self.0.clock.max(now);
-        self.0.dispatcher.queue_views(namespace, now)
+        self.0.dispatcher.views().queues(namespace, now)
     }
 
     /// The limits of a namespace, by scope.
     pub fn limits(&self, namespace: &str) -> Vec<LimitView> {
-        self.0.dispatcher.limit_views(namespace)
+        self.0.dispatcher.views().limits(namespace)
     }
 
     /// The capability that a task requires.

@@ -13,7 +13,7 @@ use std::{
 };
 
 /// How long the receiver looks again before it sleeps, where that has helped lately. It covers the way of a short task
-/// to a worker in another process and back. The core is given to whoever needs it; one that is kept from sleeping
+/// to a worker in another process and back. The core is given to any thread that needs it; one that is kept from sleeping
 /// takes the next thread on at once, where waking it would cost a virtual machine some 100 µs.
 const LOOK_AGAIN: Duration = Duration::from_micros(400);
 /// How many waits go by without looking again after it has not helped this often.

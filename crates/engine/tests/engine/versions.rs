@@ -88,7 +88,7 @@ fn while_its_version_is_away_it_waits_for_it_and_then_another_may_try() {
     assert_eq!(world.told(new), []);
     let queue = world.partition.views().queues(NS, world.now);
     assert!(queue[0].reason.as_deref().unwrap_or_default().contains("`a@1`"), "{queue:?}");
-    // It comes back in time.
+    // It reconnects in time.
     let again = join(&mut world, "1");
     let offer = world.one(again);
     world.partition.detach(again, world.now);
@@ -158,7 +158,7 @@ fn pins_and_divergences_survive_a_crash() {
     assert_eq!(world.status(run), "running");
     let back = join(&mut world, "1");
     let offer = world.one(back);
-    assert_eq!((offer.journal.len(), offer.attempt), (1, 2), "an instance that comes back may have other code");
+    assert_eq!((offer.journal.len(), offer.attempt), (1, 2), "an instance that reconnects may have other code");
     world.complete(back, &offer, "4");
     assert_eq!(world.status(run), "completed 4");
 }

@@ -102,7 +102,7 @@ keys! {
     /// How long a remote worker that holds tasks may be silent before it counts as lost.
     HEARTBEAT_TIMEOUT = "heartbeat-timeout", Span, "30s", false;
     /// How long a task with a journal waits for the version of its agent that wrote it, while no instance of that version is
-    /// connected, before another version may go on with it.
+    /// connected, before another version may continue with it.
     PINNED_WAIT = "pinned-wait", Span, "1m", false;
     /// How long a stopping server waits for running tasks.
     DRAIN_TIMEOUT = "drain-timeout", Span, "30s", false;

@@ -134,8 +134,8 @@ export interface Agent {
    */
   name: string;
   /**
-   * Tasks that have not ended and whose journals its code wrote: they go on with this version alone, while an instance
-   * of it is connected or may come back.
+   * Tasks that have not ended and whose journals its code wrote: they continue with this version alone, while an instance
+   * of it is connected or may reconnect.
    */
   pinned?: number;
   /**

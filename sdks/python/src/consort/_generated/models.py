@@ -1053,8 +1053,8 @@ class Agent(Model):
     """Its name."""
     pinned: Annotated[int, Field(ge=0)] = 0
     """
-    Tasks that have not ended and whose journals its code wrote: they go on with this version alone, while an instance
-    of it is connected or may come back.
+    Tasks that have not ended and whose journals its code wrote: they continue with this version alone, while an instance
+    of it is connected or may reconnect.
     """
     reason: str | None = None
     """Why, where it is not healthy."""
