@@ -10,7 +10,6 @@ use minicbor::{Decode, Encode};
 use crate::{
     context::ApplyContext,
     effect::Effect,
-    machine::Machine,
     registry::agents::check_agent,
     run::{
         locate,
@@ -135,8 +134,8 @@ pub(crate) fn leave(ctx: &mut ApplyContext<'_>, task: StepInstanceId, step: &Ste
     Ok(())
 }
 
-/// Tasks of an agent that wait for code, behind one of them.
-fn diverged(
+/// Tasks of an agent that wait for code that fits their journals, behind one of them.
+pub(crate) fn diverged(
     state: &State,
     namespace: &str,
     agent: &str,
@@ -149,11 +148,4 @@ fn diverged(
     let from = after.map_or(first, |after| StepInstanceId { index: after.index.saturating_add(1), ..after });
     let rows = state.tables.diverged.range(&key(agent, from), &key(agent, past), limit)?;
     Ok(rows.into_iter().map(|(key, _)| key).collect())
-}
-
-impl Machine {
-    /// Whether tasks of an agent wait for code that fits their journals.
-    pub fn has_diverged(&self, namespace: &str, agent: &str) -> Result<bool> {
-        Ok(!diverged(&self.state, namespace, agent, None, 1)?.is_empty())
-    }
 }

@@ -10,7 +10,7 @@ use crate::run::locate;
 use crate::{
     machine::Machine,
     page::{Page, bad_cursor, bounded},
-    task::{keys::InboxKey, rows::Ask},
+    task::{diverged, keys::InboxKey, rows::Ask},
 };
 
 /// Something that waits for a person.
@@ -56,5 +56,10 @@ impl Machine {
             items.push(InboxView { task, run: task.run, workflow, step, since, ask, title, details });
         }
         Ok(Page { items, next })
+    }
+
+    /// Whether tasks of an agent wait for code that fits their journals.
+    pub fn has_diverged(&self, namespace: &str, agent: &str) -> Result<bool> {
+        Ok(!diverged::diverged(&self.state, namespace, agent, None, 1)?.is_empty())
     }
 }
