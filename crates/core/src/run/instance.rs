@@ -17,7 +17,7 @@ use crate::{
             step::{Step, StepState},
         },
     },
-    task::{diverged, keys::InboxKey, pin},
+    task::{keys::InboxKey, pin},
 };
 
 /// The instance is active through what it opened.
@@ -90,7 +90,7 @@ pub(crate) fn withdraw(ctx: &mut ApplyContext<'_>, task: StepInstanceId, step: &
         let namespace = ctx.state.run(task.run)?.namespace;
         ctx.state.tables.inbox.delete(&InboxKey { namespace, task });
     }
-    diverged::leave(ctx, task, step)?;
+    pin::leave_diverged(ctx, task, step)?;
     if matches!(step.state, StepState::Ready | StepState::Taken | StepState::Parked | StepState::Unknown) {
         ctx.state.inputs.take(&(task, step.token));
         ctx.effect(Effect::Gone { task, token: step.token, stop: Some("ended") });

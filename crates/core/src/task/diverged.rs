@@ -24,7 +24,6 @@ use crate::{
         keys::{DivergedKey, InboxKey},
         pin,
         rows::{Ask, InboxItem},
-        unknown_outcome,
     },
 };
 
@@ -72,11 +71,10 @@ impl RetryDiverged {
 
 /// The code differs from the journal: the task waits for code that fits, or for a decision.
 pub(crate) fn suspend(ctx: &mut ApplyContext<'_>, task: StepInstanceId, mut step: Step, error: Error) -> Result<()> {
-    unknown_outcome::leave_unknown(ctx, task, &mut step)?;
     attempt::leave_instance(ctx, task, &mut step);
     let holder = step.instance.clone();
     let namespace = ctx.state.run(task.run)?.namespace;
-    if let Some(agent) = agent_of(&step) {
+    if let Some(agent) = pin::writer_of(&step) {
         ctx.state.tables.diverged.put(DivergedKey { namespace: namespace.clone(), agent, task }, Marker);
     }
     let path = locate::path(ctx.state, task)?;
@@ -102,11 +100,6 @@ fn clip(mut title: String) -> String {
     title
 }
 
-fn agent_of(step: &Step) -> Option<String> {
-    let of_pin = step.pinned.as_ref().map(|pin| pin.agent.clone());
-    of_pin.or_else(|| step.instance.as_ref().map(|holder| holder.agent.clone()))
-}
-
 /// The next attempt, at the version that is named, or at any.
 pub(crate) fn retry(
     ctx: &mut ApplyContext<'_>,
@@ -114,24 +107,11 @@ pub(crate) fn retry(
     mut step: Step,
     version: Option<Pin>,
 ) -> Result<()> {
-    leave(ctx, task, &step)?;
+    pin::leave_diverged(ctx, task, &step)?;
     pin::set(ctx, task, &mut step, version)?;
     step.instance = None;
     step.effect = None;
     attempt::next_attempt(ctx, task, step, None)
-}
-
-/// The task no longer waits for code: removes the inbox item, and its place among those that wait.
-pub(crate) fn leave(ctx: &mut ApplyContext<'_>, task: StepInstanceId, step: &Step) -> Result<()> {
-    if step.state != StepState::Diverged {
-        return Ok(());
-    }
-    let namespace = ctx.state.run(task.run)?.namespace;
-    ctx.state.tables.inbox.delete(&InboxKey { namespace: namespace.clone(), task });
-    if let Some(agent) = agent_of(step) {
-        ctx.state.tables.diverged.delete(&DivergedKey { namespace, agent, task });
-    }
-    Ok(())
 }
 
 /// Tasks of an agent that wait for code that fits their journals, behind one of them.

@@ -86,6 +86,7 @@ impl TaskFail {
         let end = AttemptEnd::Failed { code: error.code, retryable };
         ctx.effect(Effect::AttemptEnded { task, token, end });
         if error.code == Code::JournalDiverged && step.entries > 0 {
+            unknown_outcome::leave_unknown(ctx, task, &mut step)?;
             return diverged::suspend(ctx, task, *step, error.clone());
         }
         attempt_failed(ctx, task, *step, error.clone(), again)

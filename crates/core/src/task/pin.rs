@@ -9,8 +9,11 @@ use consort_types::{Result, StepInstanceId};
 use crate::{
     context::ApplyContext,
     registry::keys::AgentKey,
-    run::rows::step::{Pin, Step},
-    task::rows::PinnedTasks,
+    run::rows::step::{Pin, Step, StepState},
+    task::{
+        keys::{DivergedKey, InboxKey},
+        rows::PinnedTasks,
+    },
 };
 
 /// Pins a task that has not ended to a version, or (`None`) to none. The caller stores the step.
@@ -43,6 +46,25 @@ fn count(ctx: &mut ApplyContext<'_>, namespace: &str, pin: Pin, change: impl FnO
         ctx.state.tables.pinned.delete(&key);
     } else {
         ctx.state.tables.pinned.put(key, PinnedTasks { tasks });
+    }
+    Ok(())
+}
+
+/// The agent whose code wrote the journal, as far as it is known.
+pub(crate) fn writer_of(step: &Step) -> Option<String> {
+    let of_pin = step.pinned.as_ref().map(|pin| pin.agent.clone());
+    of_pin.or_else(|| step.instance.as_ref().map(|holder| holder.agent.clone()))
+}
+
+/// The task no longer waits for code: removes the inbox item, and its place among those that wait.
+pub(crate) fn leave_diverged(ctx: &mut ApplyContext<'_>, task: StepInstanceId, step: &Step) -> Result<()> {
+    if step.state != StepState::Diverged {
+        return Ok(());
+    }
+    let namespace = ctx.state.run(task.run)?.namespace;
+    ctx.state.tables.inbox.delete(&InboxKey { namespace: namespace.clone(), task });
+    if let Some(agent) = writer_of(step) {
+        ctx.state.tables.diverged.delete(&DivergedKey { namespace, agent, task });
     }
     Ok(())
 }
