@@ -91,6 +91,7 @@ fn step_state(state: State) -> StepState {
         State::Backoff => StepState::Backoff,
         State::Unknown => StepState::Unknown,
         State::Diverged => StepState::Diverged,
+        State::GaveUp => StepState::GaveUp,
         State::Waiting => StepState::Waiting,
         State::Approval => StepState::WaitingApproval,
         State::Completed => StepState::Completed,
@@ -178,6 +179,7 @@ pub(crate) fn entry(entry: view::JournalView) -> HistoryEntry {
         HistoryEvent::TaskRecorded { entry, what } => {
             HistoryEntry { entry: Some(entry), what: Some(what), ..plain(EventKind::TaskRecorded) }
         }
+        HistoryEvent::StepGaveUp { error } => failed(EventKind::StepGaveUp, error),
         HistoryEvent::TaskDiverged { attempt, error } => {
             HistoryEntry { attempt: Some(attempt), ..failed(EventKind::TaskDiverged, error) }
         }
@@ -235,6 +237,7 @@ pub(crate) fn inbox_item(item: view::InboxView) -> api::inbox::InboxItem {
         Ask::Approval => api::inbox::InboxKind::Approval,
         Ask::UnknownOutcome => api::inbox::InboxKind::UnknownOutcome,
         Ask::Diverged => api::inbox::InboxKind::Diverged,
+        Ask::GaveUp => api::inbox::InboxKind::GaveUp,
     };
     api::inbox::InboxItem {
         task: item.task,

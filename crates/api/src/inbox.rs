@@ -20,6 +20,9 @@ pub enum InboxKind {
     /// A task whose code differs from its journal: `retry` at any version, `done` with its output, or `fail`. It continues by
     /// itself when an instance of its agent connects whose code fits.
     Diverged,
+    /// A compensation that is not tried again by itself: `retry`, `done` where it was undone by other means, or `fail` to
+    /// leave it undone.
+    GaveUp,
     /// Something that this version does not know.
     #[schemars(skip)]
     #[serde(untagged)]
@@ -33,6 +36,7 @@ impl InboxKind {
             Self::Approval => "approval",
             Self::UnknownOutcome => "unknown_outcome",
             Self::Diverged => "diverged",
+            Self::GaveUp => "gave_up",
             Self::Other(word) => word,
         }
     }
@@ -140,7 +144,7 @@ pub enum Decision {
     Done,
     /// An unknown outcome: it did not happen, try again. A divergence: try the code of any version.
     Retry,
-    /// An unknown outcome or a divergence: count it as failed.
+    /// An unknown outcome or a divergence: count it as failed. A compensation: leave undone what it was to undo.
     Fail,
 }
 
@@ -192,7 +196,7 @@ impl Operation for Decide {
         id: "decide",
         group: "inbox",
         path: "/v1/inbox/{task}",
-        doc: "Decides an approval (`approve`, `reject`), or an unknown outcome or a divergence (`done`, `retry`, `fail`).",
+        doc: "Decides an approval (`approve`, `reject`), or an unknown outcome, a divergence or a compensation that gave up (`done`, `retry`, `fail`).",
         words: &["inbox approve", "inbox reject", "inbox done", "inbox retry", "inbox fail", "runs approve"],
         accepts: Accepts::Json { max_bytes: limits::HTTP_BODY_BYTES_MAX, optional: false },
         errors: &[Code::TaskNotFound, Code::StepState, Code::RunEnded, Code::BadJson, Code::PayloadTooLarge],

@@ -33,6 +33,8 @@ pub enum StepState {
     Unknown,
     /// The code of its agent differs from its journal: it waits for code that fits, or for a decision.
     Diverged,
+    /// It is a compensation that is not tried again by itself: it waits for a decision.
+    GaveUp,
     /// It waits for a time or a signal.
     Waiting,
     /// It waits for a person's decision.
@@ -62,6 +64,7 @@ impl StepState {
             Self::Backoff => "backoff",
             Self::Unknown => "unknown",
             Self::Diverged => "diverged",
+            Self::GaveUp => "gave_up",
             Self::Waiting => "waiting",
             Self::WaitingApproval => "waiting_approval",
             Self::Completed => "completed",
@@ -360,6 +363,8 @@ pub enum EventKind {
     TaskRecorded,
     /// The code of the attempt differs from the task's journal; the task waits for code that fits.
     TaskDiverged,
+    /// The compensation is not tried again by itself; it waits for a decision.
+    StepGaveUp,
     /// The step's outcome was taken over from the run that this one was forked from.
     StepCopied,
     /// Something that this version does not know.

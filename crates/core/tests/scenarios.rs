@@ -472,7 +472,7 @@ steps:
     );
     check(
         source,
-        &with(&["fatal compensate/b", "done compensate/a null"]),
+        &with(&["fatal compensate/b", "resolve compensate/b fail", "done compensate/a null"]),
         "run failed C0304\n  a completed\n  b completed\n  c failed C0304\n  compensate/b failed C0304\n  compensate/a completed",
     );
 }

@@ -46,24 +46,27 @@ fn nothing_leaves_a_terminal_state_or_returns_to_the_first() {
 #[test]
 fn what_an_active_instance_may_not_become_is_refused() {
     use StepState::{
-        Approval, Backoff, Cancelled, Completed, Failed, Open, Parked, Pending, Ready, Skipped, Taken, Unknown, Waiting,
+        Approval, Backoff, Cancelled, Completed, Diverged, Failed, GaveUp, Open, Parked, Pending, Ready, Skipped,
+        Taken, Unknown, Waiting,
     };
     let refused = |from: StepState| -> BTreeSet<StepState> {
         StepState::ALL.into_iter().filter(|to| !from.may_become(*to)).collect()
     };
-    let not_begun = [Taken, Parked, Backoff, Unknown, Completed];
+    let not_begun = [Taken, Parked, Backoff, Unknown, Diverged, Completed];
     assert_eq!(refused(Pending), [Pending].into_iter().chain(not_begun).collect());
     assert_eq!(refused(Ready), [Pending, Unknown, Waiting, Approval, Skipped].into());
     assert_eq!(refused(Taken), [Pending, Taken, Waiting, Approval, Skipped].into());
     for idle in [Parked, Backoff] {
-        let expected = [Pending, Taken, Parked, Backoff, Unknown, Waiting, Approval, Completed, Skipped].into();
+        let expected =
+            [Pending, Taken, Parked, Backoff, Unknown, Diverged, Waiting, Approval, Completed, Skipped].into();
         assert_eq!(refused(idle), expected, "{idle:?}");
     }
     assert_eq!(refused(Unknown), [Pending, Taken, Unknown, Waiting, Approval, Skipped].into());
-    for waits in [Waiting, Approval, Open] {
+    for (waits, others) in [(Waiting, 0), (Approval, 0), (Open, 1), (GaveUp, 2), (Diverged, 3)] {
         assert!([Completed, Failed, Cancelled].into_iter().all(|end| waits.may_become(end)), "{waits:?}");
-        assert_eq!(refused(waits).len(), StepState::ALL.len() - 3, "{waits:?}");
+        assert_eq!(refused(waits).len(), StepState::ALL.len() - 3 - others, "{waits:?}");
     }
+    assert!(Open.may_become(GaveUp) && GaveUp.may_become(Ready) && Diverged.may_become(Ready));
 }
 
 #[test]

@@ -214,25 +214,7 @@ fn loops() -> Value {
 
 fn attempts() -> Value {
     json!({
-        "retry": {
-            "description": "How failed attempts are repeated.",
-            "type": "object",
-            "required": ["attempts"],
-            "additionalProperties": false,
-            "properties": {
-                "attempts": count("Attempts at most, the first included.", u64::from(limits::ATTEMPTS_MAX)),
-                "backoff": {
-                    "type": "object",
-                    "description": "The pauses between attempts.",
-                    "additionalProperties": false,
-                    "properties": {
-                        "initial": span("The pause after the first failure; 1s if not given."),
-                        "factor": {"type": "number", "minimum": 1, "maximum": 100, "description": "What each further pause grows by; 2 if not given."},
-                        "max": span("The longest pause; 1m if not given."),
-                    },
-                },
-            },
-        },
+        "retry": retry(),
         "timeout": span("How long one attempt may take."),
         "priority": {"type": "integer", "minimum": -100, "maximum": 100, "default": 0, "description": "Higher goes first."},
         "concurrency": {
@@ -251,6 +233,28 @@ fn attempts() -> Value {
             ],
         },
         "route": route(),
+    })
+}
+
+fn retry() -> Value {
+    json!({
+        "description": "How failed attempts are repeated.",
+        "type": "object",
+        "required": ["attempts"],
+        "additionalProperties": false,
+        "properties": {
+            "attempts": count("Attempts at most, the first included.", u64::from(limits::ATTEMPTS_MAX)),
+            "backoff": {
+                "type": "object",
+                "description": "The pauses between attempts.",
+                "additionalProperties": false,
+                "properties": {
+                    "initial": span("The pause after the first failure; 1s if not given."),
+                    "factor": {"type": "number", "minimum": 1, "maximum": 100, "description": "What each further pause grows by; 2 if not given."},
+                    "max": span("The longest pause; 1m if not given."),
+                },
+            },
+        },
     })
 }
 
@@ -295,7 +299,13 @@ fn effects() -> Value {
             "type": "object",
             "required": ["capability"],
             "additionalProperties": false,
-            "properties": {"capability": name("The capability to call."), "with": {"$ref": "#/$defs/with"}},
+            "properties": {
+                "capability": name("The capability to call."),
+                "with": {"$ref": "#/$defs/with"},
+                "retry": retry(),
+                "timeout": span("How long one attempt may take."),
+                "route": route(),
+            },
         },
     })
 }

@@ -344,6 +344,22 @@ pub struct Compensate {
     /// Its input; may use the step's own output.
     #[n(1)]
     pub with: Template,
+    /// How failed attempts are repeated; without it, until one succeeds.
+    #[n(2)]
+    pub retry: Option<Retry>,
+    /// How long one attempt may take.
+    #[n(3)]
+    pub timeout: Option<Span>,
+    /// Which instances may perform it.
+    #[n(4)]
+    pub route: Option<RouteSpec>,
+}
+
+impl Compensate {
+    /// How failed attempts are repeated: as the author says, or with the usual pauses until one succeeds.
+    pub fn retry(&self) -> Retry {
+        self.retry.unwrap_or(Retry { attempts: u32::MAX, ..Retry::default() })
+    }
 }
 
 /// The references of an expression or template. A step's `up` counts enclosing blocks from the block of the step that

@@ -45,6 +45,7 @@ fn describe(entry: &HistoryEntry) -> (String, Option<Paint>) {
             (format!("attempt {attempt} failed{because}{again}"), Some(Paint::Yellow))
         }
         EventKind::StepCompleted => ("completed".into(), Some(Paint::Green)),
+        EventKind::StepGaveUp => (format!("gave up{because}; see `consort inbox`"), Some(Paint::Red)),
         EventKind::TaskDiverged => {
             (format!("attempt {attempt}: its code differs from the journal{because}"), Some(Paint::Yellow))
         }

@@ -167,7 +167,9 @@ fn symbol(node: &StepNode, frame: &Frame<'_>) -> (&'static str, Paint) {
         StepState::Skipped => ("–", Paint::Dim),
         StepState::Cancelled => ("⊘", Paint::Yellow),
         StepState::Running => (TURNING[frame.turn % TURNING.len()], Paint::Cyan),
-        StepState::Unknown | StepState::Diverged | StepState::WaitingApproval => ("?", Paint::Yellow),
+        StepState::Unknown | StepState::Diverged | StepState::GaveUp | StepState::WaitingApproval => {
+            ("?", Paint::Yellow)
+        }
         StepState::Backoff => ("↻", Paint::Yellow),
         StepState::Waiting | StepState::Suspended => ("◷", Paint::Cyan),
         StepState::Queued => ("•", Paint::Cyan),
@@ -231,6 +233,7 @@ fn state_words(node: &StepNode, frame: &Frame<'_>) -> Option<String> {
         StepState::Suspended => Some("waits for an answer".to_owned()),
         StepState::Unknown => Some("outcome unknown: decide it in `consort inbox`".to_owned()),
         StepState::Diverged => Some("diverged: waits for code that fits, or a decision in `consort inbox`".to_owned()),
+        StepState::GaveUp => Some("gave up: decide it in `consort inbox`".to_owned()),
         StepState::WaitingApproval => Some("waits for a decision: `consort inbox`".to_owned()),
         StepState::Skipped | StepState::Cancelled if node.error.is_none() => Some(node.state.to_string()),
         StepState::Completed if node.copied => Some("taken over".to_owned()),

@@ -12,7 +12,7 @@ use crate::{
     context::{ApplyContext, Outcome, PendingWork},
     effect::Effect,
     run::{
-        child_runs, defer, finish,
+        child_runs, defer, finish, give_up,
         keys::{ScopeKey, TimerKind, root_task},
         lifecycle::{self, refuse_ended},
         rows::{
@@ -49,8 +49,22 @@ impl CancelRun {
     pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<()> {
         let run = ctx.state.run_in(&self.namespace, self.run)?;
         refuse_ended(self.run, &run)?;
+        if run.status == RunStatus::Compensating {
+            return cancel_compensating(ctx, self.run, &self.reason, self.force);
+        }
         cancel_run(ctx, self.run, run, &self.reason, self.force)
     }
+}
+
+/// A run that compensates ends when its compensations have: by force, those that wait are put before a person.
+fn cancel_compensating(ctx: &mut ApplyContext<'_>, id: RunId, reason: &str, force: bool) -> Result<()> {
+    if force {
+        return give_up::give_up_waiting(ctx, id, reason);
+    }
+    let message = format!("run `{id}` is compensating: it ends when its compensations have");
+    Err(Error::new(Code::StepState, message).hint(
+        "`consort inbox` shows those that wait for you; `--force` puts those that wait for an instance there too",
+    ))
 }
 
 pub(crate) fn cancel_run(ctx: &mut ApplyContext<'_>, id: RunId, mut run: Run, reason: &str, force: bool) -> Result<()> {

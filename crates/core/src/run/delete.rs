@@ -41,7 +41,13 @@ impl DeleteRun {
         if !run.status.is_terminal() {
             let message =
                 format!("run `{}` is {}, and only an ended run can be deleted", self.run, run.status.as_str());
-            return Err(Error::new(Code::RunActive, message).hint("cancel it first: `consort runs cancel`"));
+            let hint = if run.status == RunStatus::Compensating {
+                "its compensations must end first: `consort inbox` shows those that wait for you, and `consort runs cancel \
+                 --force` puts those that wait for an instance there too"
+            } else {
+                "cancel it first: `consort runs cancel`"
+            };
+            return Err(Error::new(Code::RunActive, message).hint(hint));
         }
         if let Some(parent) = run.parent
             && ctx.state.run(parent.run).is_ok()

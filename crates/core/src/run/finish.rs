@@ -9,7 +9,7 @@ use consort_types::{Result, StepInstanceId};
 use crate::{
     context::{ApplyContext, LIGHT_PER_UNIT, Outcome, PendingWork},
     run::{
-        close, instance,
+        close, give_up, instance,
         keys::scope_of,
         locate::{InstanceKind, StepRef, locate, parent_of},
         rows::step::{ScopeKind, Step, StepState},
@@ -37,6 +37,11 @@ pub(crate) fn finish(ctx: &mut ApplyContext<'_>, task: StepInstanceId, outcome: 
         return Ok(());
     }
     let step_ref = locate(ctx.state, task)?;
+    if let (InstanceKind::Compensation(_), Outcome::Failed(error)) = (step_ref.kind, &outcome)
+        && step.state != StepState::GaveUp
+    {
+        return give_up::give_up(ctx, task, step, error.clone());
+    }
     let step = instance::set_terminal(ctx, &step_ref, task, step, outcome)?;
     notify_parent(ctx, &step_ref, task, &step)
 }

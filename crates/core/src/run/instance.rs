@@ -86,7 +86,7 @@ pub(crate) fn withdraw(ctx: &mut ApplyContext<'_>, task: StepInstanceId, step: &
     ctx.disarm(step.deadline_at.take(), task, TimerKind::Deadline);
     let waking = if step.state == StepState::Backoff { TimerKind::Backoff } else { TimerKind::Wake };
     ctx.disarm(step.wake_at.take(), task, waking);
-    if matches!(step.state, StepState::Approval | StepState::Unknown) {
+    if matches!(step.state, StepState::Approval | StepState::Unknown | StepState::GaveUp) {
         let namespace = ctx.state.run(task.run)?.namespace;
         ctx.state.tables.inbox.delete(&InboxKey { namespace, task });
     }

@@ -22,6 +22,7 @@ pub(crate) mod environment;
 pub(crate) mod fan_out;
 pub(crate) mod finish;
 pub(crate) mod fork;
+pub(crate) mod give_up;
 pub(crate) mod instance;
 pub(crate) mod iterate;
 pub(crate) mod keys;

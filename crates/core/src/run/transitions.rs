@@ -7,16 +7,16 @@
 use super::rows::{
     run::RunStatus::{self, Cancelling, Compensating, Deleted, Running},
     step::StepState::{
-        self, Approval, Backoff, Cancelled, Completed, Diverged, Failed, Open, Parked, Pending, Ready, Skipped, Taken,
-        Unknown, Waiting,
+        self, Approval, Backoff, Cancelled, Completed, Diverged, Failed, GaveUp, Open, Parked, Pending, Ready, Skipped,
+        Taken, Unknown, Waiting,
     },
 };
 
 impl StepState {
     /// Every state, from the first to the terminal ones.
-    pub const ALL: [Self; 14] = [
-        Pending, Ready, Taken, Parked, Backoff, Unknown, Diverged, Waiting, Approval, Open, Completed, Failed, Skipped,
-        Cancelled,
+    pub const ALL: [Self; 15] = [
+        Pending, Ready, Taken, Parked, Backoff, Unknown, Diverged, GaveUp, Waiting, Approval, Open, Completed, Failed,
+        Skipped, Cancelled,
     ];
 
     /// The states that may follow this one.
@@ -25,13 +25,15 @@ impl StepState {
     /// `Ready` where an attempt is lost before its assignment was recorded.
     pub const fn successors(self) -> &'static [Self] {
         match self {
-            Pending => &[Ready, Waiting, Approval, Open, Failed, Skipped, Cancelled],
-            Ready => &[Ready, Taken, Parked, Backoff, Diverged, Open, Completed, Failed, Cancelled],
-            Taken => &[Ready, Parked, Backoff, Unknown, Diverged, Open, Completed, Failed, Cancelled],
-            Parked | Backoff => &[Ready, Open, Failed, Cancelled],
-            Unknown => &[Ready, Parked, Backoff, Diverged, Open, Completed, Failed, Cancelled],
-            Diverged => &[Ready, Open, Completed, Failed, Cancelled],
-            Waiting | Approval | Open => &[Completed, Failed, Cancelled],
+            Pending => &[Ready, GaveUp, Waiting, Approval, Open, Failed, Skipped, Cancelled],
+            Ready => &[Ready, Taken, Parked, Backoff, Diverged, GaveUp, Open, Completed, Failed, Cancelled],
+            Taken => &[Ready, Parked, Backoff, Unknown, Diverged, GaveUp, Open, Completed, Failed, Cancelled],
+            Parked | Backoff => &[Ready, GaveUp, Open, Failed, Cancelled],
+            Unknown => &[Ready, Parked, Backoff, Diverged, GaveUp, Open, Completed, Failed, Cancelled],
+            Diverged => &[Ready, GaveUp, Open, Completed, Failed, Cancelled],
+            GaveUp => &[Ready, Open, Completed, Failed, Cancelled],
+            Open => &[GaveUp, Completed, Failed, Cancelled],
+            Waiting | Approval => &[Completed, Failed, Cancelled],
             Completed | Failed | Skipped | Cancelled => &[],
         }
     }

@@ -4,7 +4,7 @@
 //! journal (the SDKs do, by the rule in `types::replay`), or decisions (see `unknown_outcome`).
 //! Invariant: a divergence never ends a task: its journal stays, and so does everything that was done for it.
 
-use consort_types::{Error, Result, RunId, StepInstanceId, limits};
+use consort_types::{Error, Result, RunId, StepInstanceId};
 use minicbor::{Decode, Encode};
 
 use crate::{
@@ -80,24 +80,13 @@ pub(crate) fn suspend(ctx: &mut ApplyContext<'_>, task: StepInstanceId, mut step
     let path = locate::path(ctx.state, task)?;
     let code = holder.map_or_else(|| "the code".to_owned(), |holder| format!("the code of agent `{}`", holder.agent));
     let title = format!("`{path}` waits for code that fits its journal: {code} has diverged: {}", error.message);
-    let title = clip(title);
-    let item = InboxItem { since: ctx.now, ask: Ask::Diverged, title, details: None };
+    let item = InboxItem { since: ctx.now, ask: Ask::Diverged, title: Ask::clip(title), details: None };
     ctx.state.tables.inbox.put(InboxKey { namespace, task }, item);
     step.error = Some(error.clone());
     ctx.set_state(task, &mut step, StepState::Diverged);
     ctx.record_history(task.run, Some(task), HistoryEvent::TaskDiverged { attempt: step.attempt, error });
     ctx.put_step(task, step);
     Ok(())
-}
-
-/// The longest title that a row may have.
-fn clip(mut title: String) -> String {
-    let mut end = limits::ERROR_MESSAGE_BYTES_MAX.min(title.len());
-    while !title.is_char_boundary(end) {
-        end -= 1;
-    }
-    title.truncate(end);
-    title
 }
 
 /// The next attempt, at the version that is named, or at any.

@@ -12,7 +12,7 @@ use consort_types::{
     limits,
     worker::{CallOptions, CallRetry, JournalRequest, Route},
 };
-use consort_workflow::{Action, Retry, Step, Template};
+use consort_workflow::{Action, Compensate, Retry, RouteSpec, Step, Template};
 use serde_json::Value;
 
 use crate::{
@@ -66,9 +66,7 @@ pub(crate) fn target(state: &mut State, step_ref: &StepRef) -> Result<(Option<St
                 (Some(capability.to_owned()), options.and_then(|options| options.agent.clone()))
             })
         }
-        InstanceKind::Compensation(_) => {
-            (step_ref.step().compensate.as_ref().map(|undo| undo.capability.clone()), None)
-        }
+        InstanceKind::Compensation(_) => (undo_of(step_ref).map(|undo| undo.capability.clone()), None),
         InstanceKind::Reconcile(_) => (reconciler(step_ref.step()), None),
     })
 }
@@ -93,8 +91,9 @@ pub(crate) fn retry_of(state: &mut State, step_ref: &StepRef) -> Result<Retry> {
                 max,
             }))
         }
-        // Compensations and reconcilers have no policy of their own to read.
-        InstanceKind::Compensation(_) | InstanceKind::Reconcile(_) => Ok(Retry { attempts: 3, ..Retry::default() }),
+        InstanceKind::Compensation(_) => Ok(undo_of(step_ref).map(Compensate::retry).unwrap_or_default()),
+        // A reconciler has no policy of its own to read.
+        InstanceKind::Reconcile(_) => Ok(Retry { attempts: 3, ..Retry::default() }),
     }
 }
 
@@ -106,25 +105,37 @@ pub(crate) fn timeout_of(state: &mut State, step_ref: &StepRef) -> Result<Option
             let row = entry_of(state, step_ref)?;
             Ok(options_of(row.as_deref()).and_then(|options| options.timeout))
         }
-        InstanceKind::Compensation(_) | InstanceKind::Reconcile(_) => Ok(None),
+        InstanceKind::Compensation(_) => Ok(undo_of(step_ref).and_then(|undo| undo.timeout)),
+        InstanceKind::Reconcile(_) => Ok(None),
     }
+}
+
+/// What undoes the step of an instance.
+fn undo_of(step_ref: &StepRef) -> Option<&Compensate> {
+    step_ref.step().compensate.as_ref()
 }
 
 /// Which instances may take a task, where the capability and the agent are not all that is required.
 pub(crate) fn route_of(state: &mut State, step_ref: &StepRef, task: StepInstanceId) -> Result<Option<Route>> {
     match step_ref.kind {
-        InstanceKind::Body(_) => step_route(state, step_ref, task),
+        InstanceKind::Body(_) => match &step_ref.step().route {
+            Some(route) => evaluated(state, step_ref, task, route),
+            None => Ok(None),
+        },
         InstanceKind::Call { .. } => {
             let row = entry_of(state, step_ref)?;
             Ok(options_of(row.as_deref()).and_then(|options| options.route.clone()))
         }
-        InstanceKind::Compensation(_) | InstanceKind::Reconcile(_) => Ok(None),
+        InstanceKind::Compensation(original) => match undo_of(step_ref).and_then(|undo| undo.route.as_ref()) {
+            Some(route) => evaluated(state, step_ref, original, route),
+            None => Ok(None),
+        },
+        InstanceKind::Reconcile(_) => Ok(None),
     }
 }
 
-/// The route of a step, evaluated.
-fn step_route(state: &mut State, step_ref: &StepRef, task: StepInstanceId) -> Result<Option<Route>> {
-    let Some(route) = &step_ref.step().route else { return Ok(None) };
+/// A route, evaluated as seen from an instance.
+fn evaluated(state: &mut State, step_ref: &StepRef, task: StepInstanceId, route: &RouteSpec) -> Result<Option<Route>> {
     let mut labels = BTreeMap::new();
     for (label, template) in &route.labels {
         let value = route_text(state, step_ref, task, template)?;

@@ -12,6 +12,7 @@ use crate::{
     encode::encode,
     run::{
         approval::check_decision,
+        instance,
         locate::{self, InstanceKind, locate},
         rows::{
             history::HistoryEvent,
@@ -23,6 +24,7 @@ use crate::{
     task::{
         attempt, diverged,
         keys::InboxKey,
+        offer,
         rows::{Ask, InboxItem},
     },
 };
@@ -208,13 +210,14 @@ fn resolve_unknown(
     comment: Option<&str>,
 ) -> Result<()> {
     let step = ctx.state.step(task)?;
-    let Some(mut step) = step.filter(|step| matches!(step.state, StepState::Unknown | StepState::Diverged)) else {
-        return Err(Error::new(
-            Code::StepState,
-            format!("task `{task}` has neither an unknown outcome nor a divergence to decide"),
-        )
-        .hint("`consort inbox` shows what waits for a decision"));
+    let waits = |step: &Step| matches!(step.state, StepState::Unknown | StepState::Diverged | StepState::GaveUp);
+    let Some(mut step) = step.filter(waits) else {
+        return Err(Error::new(Code::StepState, format!("task `{task}` waits for no such decision"))
+            .hint("`consort inbox` shows what waits for a decision"));
     };
+    // What is tried again is evaluated anew: where that fails, nothing has changed yet.
+    let again = matches!((step.state, resolution), (StepState::GaveUp, Resolution::Retry));
+    let input = if again { Some(input_again(ctx, task, &step)?) } else { None };
     let decided = HistoryEvent::Decided {
         decision: resolution.as_str().to_owned(),
         by: by.to_owned(),
@@ -226,18 +229,40 @@ fn resolve_unknown(
             complete_decided(ctx, task, output)?;
         }
         Resolution::Retry if step.state == StepState::Diverged => diverged::retry(ctx, task, step, None)?,
+        Resolution::Retry if step.state == StepState::GaveUp => {
+            instance::withdraw(ctx, task, &mut step)?;
+            attempt::next_attempt(ctx, task, Step { failures: 0, losses: 0, ..step }, input)?;
+        }
         Resolution::Retry => {
             leave_unknown(ctx, task, &mut step)?;
             attempt::next_attempt(ctx, task, Step { instance: None, effect: None, ..step }, None)?;
         }
         Resolution::Fail => {
-            let message = format!("`{by}` decided that attempt {} has failed", step.attempt);
-            let diverged = step.error.filter(|_| step.state == StepState::Diverged);
-            let error = diverged.unwrap_or_else(|| Error::new(Code::AgentFailed, message));
-            ctx.enqueue(PendingWork::Finish(task, Outcome::Failed(error)));
+            ctx.enqueue(PendingWork::Finish(task, Outcome::Failed(failure(step, by, comment))));
         }
     }
     Ok(())
+}
+
+/// The error of a step that a person has failed.
+fn failure(step: Step, by: &str, comment: Option<&str>) -> Error {
+    match (step.state, step.error) {
+        (StepState::Diverged, Some(error)) => error,
+        (StepState::GaveUp, Some(error)) => {
+            let why = comment.map(|comment| format!(" ({comment})")).unwrap_or_default();
+            let message = Ask::clip(format!("`{by}` left it undone{why}: {}", error.message));
+            Error { message, ..error }
+        }
+        _ => Error::new(Code::AgentFailed, format!("`{by}` decided that attempt {} has failed", step.attempt)),
+    }
+}
+
+/// The input of a task that is tried again after it gave up, and proof that it can be assigned.
+fn input_again(ctx: &mut ApplyContext<'_>, task: StepInstanceId, step: &Step) -> Result<Payload> {
+    let step_ref = locate(ctx.state, task)?;
+    let input = offer::task_input(ctx.state, &step_ref, task)?;
+    offer::ready_task(ctx.state, task, step)?;
+    Ok(input)
 }
 
 fn complete_decided(ctx: &mut ApplyContext<'_>, task: StepInstanceId, output: &Payload) -> Result<()> {

@@ -181,7 +181,7 @@ impl Reader<'_> {
         step.priority =
             fields.get("priority").and_then(|entry| self.plain().integer(entry, -100..=100)).unwrap_or_default();
         step.concurrency = fields.get("concurrency").and_then(|entry| self.concurrency(entry));
-        step.route = fields.get("route").and_then(|entry| self.values.route(entry));
+        step.route = fields.get("route").and_then(|entry| self.values.route(entry, Place::default()));
         step.effect = fields.get("effect").and_then(|entry| self.effect(entry));
         step.on_unknown = fields.get("on_unknown").and_then(|entry| self.on_unknown(entry)).unwrap_or_default();
         step.compensate = fields.get("compensate").and_then(|entry| self.compensate(entry));
@@ -284,14 +284,18 @@ impl Reader<'_> {
     }
 
     fn compensate(&mut self, entry: &Entry) -> Option<Compensate> {
-        let fields = self.plain().map(&entry.value, "`compensate`", &["capability", "with"])?;
+        const KEYS: [&str; 5] = ["capability", "with", "retry", "timeout", "route"];
+        let fields = self.plain().map(&entry.value, "`compensate`", &KEYS)?;
         let hint = "name the capability that undoes the step";
         let capability = self.plain().required(&fields, "capability", hint)?;
         let capability = self.plain().name("capability", &capability.value);
         let own = Place { own: true, ..Place::default() };
         let with = fields.get("with").map(|entry| self.values.template_of(entry, Kind::Map, own));
         let with = with.unwrap_or_else(|| Template::Literal(Value::Object(serde_json::Map::new())));
-        Some(Compensate { capability: capability?, with })
+        let retry = fields.get("retry").and_then(|entry| self.retry(entry));
+        let timeout = fields.get("timeout").and_then(|entry| self.plain().span(entry));
+        let route = fields.get("route").and_then(|entry| self.values.route(entry, own));
+        Some(Compensate { capability: capability?, with, retry, timeout, route })
     }
 }
 

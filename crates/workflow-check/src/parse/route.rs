@@ -24,7 +24,7 @@ impl ValueReader<'_> {
         None
     }
 
-    pub(super) fn route(&mut self, entry: &Entry) -> Option<RouteSpec> {
+    pub(super) fn route(&mut self, entry: &Entry, place: Place) -> Option<RouteSpec> {
         const KEYS: [&str; 3] = ["version", "labels", "sticky"];
         let fields = self.plain.map(&entry.value, "`route`", &KEYS)?;
         if !fields.misspelt && KEYS.iter().all(|key| fields.get(key).is_none()) {
@@ -33,8 +33,8 @@ impl ValueReader<'_> {
             return None;
         }
         let version = fields.get("version").and_then(|entry| self.version_range(entry));
-        let labels = fields.get("labels").map(|entry| self.labels(entry)).unwrap_or_default();
-        let sticky = fields.get("sticky").map(|entry| self.template(&entry.value, Place::default()));
+        let labels = fields.get("labels").map(|entry| self.labels(entry, place)).unwrap_or_default();
+        let sticky = fields.get("sticky").map(|entry| self.template(&entry.value, place));
         Some(RouteSpec { version, labels, sticky })
     }
 
@@ -69,7 +69,7 @@ impl ValueReader<'_> {
         Some(text.to_owned())
     }
 
-    fn labels(&mut self, entry: &Entry) -> Vec<(String, Template)> {
+    fn labels(&mut self, entry: &Entry, place: Place) -> Vec<(String, Template)> {
         let NodeKind::Map(entries) = &entry.value.kind else {
             let message = format!("`labels` must be a map, found {}", entry.value.kind_name());
             self.plain
@@ -84,12 +84,12 @@ impl ValueReader<'_> {
             self.plain.report.error("out-of-range", entry.key_span.clone(), message);
             return Vec::new();
         }
-        let mut labels: Vec<_> = entries.iter().filter_map(|entry| self.label(entry)).collect();
+        let mut labels: Vec<_> = entries.iter().filter_map(|entry| self.label(entry, place)).collect();
         labels.sort_by(|a, b| a.0.cmp(&b.0));
         labels
     }
 
-    fn label(&mut self, entry: &Entry) -> Option<(String, Template)> {
+    fn label(&mut self, entry: &Entry, place: Place) -> Option<(String, Template)> {
         if let Err(error) = Name::check("label", &entry.key) {
             let found = self.plain.report.error("bad-name", entry.key_span.clone(), error.message);
             if let Some(hint) = error.hint {
@@ -102,7 +102,7 @@ impl ValueReader<'_> {
             self.plain.report.error("bad-type", entry.value.span.clone(), message);
             return None;
         }
-        let template = self.template(&entry.value, Place::default());
+        let template = self.template(&entry.value, place);
         if let Template::Literal(Value::String(text)) = &template
             && text.len() > limits::NAME_BYTES_MAX
         {

@@ -159,6 +159,13 @@ pub enum HistoryEvent {
         #[n(1)]
         error: Error,
     },
+    /// The compensation is not tried again by itself; it waits for a decision.
+    #[n(19)]
+    StepGaveUp {
+        /// Why.
+        #[n(0)]
+        error: Error,
+    },
     /// The step's outcome was taken over from the run that this one was forked from.
     #[n(17)]
     StepCopied,

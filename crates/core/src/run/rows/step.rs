@@ -93,6 +93,9 @@ pub enum StepState {
     /// Its code differs from its journal: it waits for code that fits, or for a decision.
     #[n(13)]
     Diverged,
+    /// It is a compensation that is not tried again by itself: it waits for a decision.
+    #[n(14)]
+    GaveUp,
     /// It waits for a time or a signal.
     #[n(6)]
     Waiting,
@@ -132,6 +135,7 @@ impl StepState {
             Self::Backoff => "backoff",
             Self::Unknown => "unknown",
             Self::Diverged => "diverged",
+            Self::GaveUp => "gave_up",
             Self::Waiting => "waiting",
             Self::Approval => "waiting_approval",
             Self::Completed => "completed",

@@ -109,6 +109,7 @@ fn fold(step: &mut ReplayedStep, entry: &JournalView) {
             step.state = StepState::Diverged;
             step.attempts = step.attempts.max(*attempt);
         }
+        HistoryEvent::StepGaveUp { .. } => step.state = StepState::GaveUp,
         HistoryEvent::StepCompleted { attempt } => {
             step.attempts = step.attempts.max(*attempt);
             end(step, entry, StepState::Completed);
