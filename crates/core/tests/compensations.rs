@@ -154,3 +154,85 @@ fn a_run_whose_refund_has_no_agent_can_be_ended_and_no_two_commands_point_at_eac
     assert!(run(&mut world).starts_with("run failed"), "{}", world.show());
     world.verify();
 }
+
+/// The key of an open task.
+fn key(world: &mut World, path: &str) -> String {
+    let (task, _) = world.find(path);
+    world.machine.offer(task).unwrap().unwrap().idempotency_key
+}
+
+#[test]
+fn a_retry_repeats_no_payment_whose_refund_was_given_up() {
+    let mut world = refunding("");
+    world.act("fatal compensate/pay");
+    decide(&mut world, Resolution::Fail, Some("refund by hand")).unwrap();
+    world.act("fork");
+    assert_eq!(world.task_state(1, "pay"), "completed", "it is taken over");
+    world.act("done 2:ship");
+    assert!(world.show().contains("run completed"), "{}", world.show());
+    world.verify();
+}
+
+#[test]
+fn the_key_follows_the_effect_until_it_was_undone() {
+    let mut world = World::new();
+    world.deploy(&workflow(""));
+    world.act("start {}");
+    let pay = key(&mut world, "pay");
+    world.act("take pay");
+    world.act("lose pay");
+    assert_eq!(key(&mut world, "pay"), pay, "all attempts have one key");
+    world.act("done pay {\"id\":7}");
+    assert_ne!(key(&mut world, "ship"), pay, "other steps have other keys");
+    world.act("fatal ship");
+    let refund = key(&mut world, "compensate/pay");
+    world.act("done compensate/pay");
+    world.act("fork");
+    assert_ne!(key(&mut world, "2:pay"), pay, "it was undone, so that this is another payment");
+    world.act("done 2:pay {\"id\":8}");
+    world.act("fatal 2:ship");
+    assert_ne!(key(&mut world, "2:compensate/pay"), refund);
+    world.verify();
+}
+
+#[test]
+fn what_failed_and_is_retried_has_the_key_of_its_first_try() {
+    let mut world = World::new();
+    world.deploy("workflow: w\nsteps:\n  a: { capability: a }\n  pay: { capability: pay, needs: a }\n");
+    world.act("start {}");
+    world.act("done a");
+    let first = key(&mut world, "pay");
+    world.act("fatal pay");
+    for n in 2..4 {
+        world.fork(n - 2, None, None).unwrap();
+        let again = key(&mut world, &format!("{n}:pay"));
+        assert_eq!(again, first, "fork {n}");
+        world.act(&format!("fatal {n}:pay"));
+    }
+    world.act("start {}");
+    world.act("done 4:a");
+    assert_ne!(key(&mut world, "4:pay"), first, "another run is another payment");
+    world.verify();
+}
+
+#[test]
+fn a_fan_out_that_was_undone_in_part_is_not_repeated_without_a_word() {
+    let mut world = World::new();
+    world.deploy(
+        "workflow: w\nsteps:\n  pay: { for_each: [1, 2], capability: pay, compensate: { capability: refund } }\n  ship: { \
+         capability: ship, needs: pay }\n",
+    );
+    world.act("start {}");
+    world.act("done pay[0]");
+    world.act("done pay[1]");
+    world.act("fatal ship");
+    world.act("fatal compensate/pay[1]");
+    decide(&mut world, Resolution::Fail, None).unwrap();
+    world.act("done compensate/pay[0]");
+    let refused = world.fork(0, None, None).unwrap_err();
+    assert_eq!(refused.code, Code::StepState);
+    assert!(refused.message.contains("`pay` would be done again, but 1 of its 2 effects"), "{refused}");
+    world.fork(0, Some("pay"), None).unwrap();
+    assert_eq!(world.task_state(1, "pay[0]"), "queued");
+    world.verify();
+}

@@ -20,6 +20,7 @@ use crate::{
         scope,
     },
     state::State,
+    task::effect_key,
 };
 
 /// What it costs, in units, to give a run below its own cancellation.
@@ -87,6 +88,7 @@ fn start_child_run(
     let input = accepted?;
     let input = ctx.store_payload("input", encode(&input))?;
     count_descendant(ctx, task.run, step_ref)?;
+    let lineage = effect_key::lineage_below(ctx.state, step_ref, task)?;
     let id = child_id(ctx, task);
     step.child_run = Some(id);
     instance::open(ctx, step_ref, task, step, None);
@@ -111,6 +113,7 @@ fn start_child_run(
             timeout: None,
             traceparent: Some(super::trace::of_child(&step_ref.run, task.run)),
             root: Some(step_ref.run.root.unwrap_or(task.run)),
+            lineage: Some(lineage),
         },
     )?;
     scope::open_root(ctx, id)

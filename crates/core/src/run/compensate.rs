@@ -36,6 +36,9 @@ pub(crate) fn compensate(ctx: &mut ApplyContext<'_>, id: RunId) -> Result<()> {
     run.steps_made = run.steps_made.saturating_add(list.len() as u32);
     ctx.put_run(id, run);
     let key = scope::new_scope(ctx, id, None, ScopeKind::Compensations, list.len() as u32)?;
+    let mut run = ctx.state.run(id)?;
+    run.compensations = Some(key.scope);
+    ctx.put_run(id, run);
     let pairs: Vec<_> = list.iter().map(|task| json!([task.scope, task.index])).collect();
     let list = ctx.store_payload("list of compensations", encode(&pairs))?;
     ctx.state.tables.items.insert_new(key, Items { list });

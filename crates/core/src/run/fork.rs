@@ -12,12 +12,13 @@ use minicbor::{Decode, Encode};
 
 use super::start::StartedRun;
 use crate::{
-    context::{ApplyContext, PendingWork},
+    context::{ApplyContext, LIGHT_PER_UNIT, PendingWork},
     quota::namespace,
     run::{
         close,
         keys::ScopeKey,
         lifecycle::{self, NewRun},
+        locate,
         rows::{
             history::HistoryEvent,
             run::Origin,
@@ -69,7 +70,9 @@ fn fork_run(ctx: &mut ApplyContext<'_>, command: &ForkRun) -> Result<()> {
     namespace::check_runs_active(ctx.state, &command.namespace)?;
     let old = ctx.state.run_in(&command.namespace, command.from)?;
     let definition = ctx.state.definition(old.hash)?;
-    let rerun = steps_to_rerun(ctx.state, command, &definition)?;
+    let undone = undone_steps(ctx, command.from)?;
+    let rerun = steps_to_rerun(ctx.state, command, &definition, &undone)?;
+    refuse_repeating(command, &definition, &rerun, &undone)?;
     // Another input was accepted at the door, by the definition that the old run is pinned to.
     let input = command.input.clone().unwrap_or_else(|| old.input.clone());
     ctx.retain(&input)?;
@@ -91,13 +94,14 @@ fn fork_run(ctx: &mut ApplyContext<'_>, command: &ForkRun) -> Result<()> {
             timeout: None,
             traceparent: None,
             root: None,
+            lineage: Some(old.lineage.unwrap_or(command.from)),
         },
     )?;
-    open_fork(ctx, command, definition.root(), &rerun)
+    open_fork(ctx, command, definition.root(), &rerun, &undone)
 }
 
 /// Which steps of the root block run again.
-fn steps_to_rerun(state: &mut State, command: &ForkRun, definition: &Definition) -> Result<Vec<bool>> {
+fn steps_to_rerun(state: &mut State, command: &ForkRun, definition: &Definition, undone: &Undone) -> Result<Vec<bool>> {
     let steps = &definition.root().steps;
     let mut rerun = vec![false; steps.len()];
     if let Some(name) = &command.step {
@@ -111,8 +115,8 @@ fn steps_to_rerun(state: &mut State, command: &ForkRun, definition: &Definition)
     for (index, flag) in rerun.iter_mut().enumerate() {
         let row = state.step(StepInstanceId { run: command.from, scope: 0, index: index as u32 })?.unwrap_or_default();
         let kept = match row.state {
-            // What was undone must be done again.
-            StepState::Completed => row.completed_seq.is_none() || !was_compensated(state, command.from)?,
+            // What was undone must be done again; what could not be undone still holds.
+            StepState::Completed => undone.of(index).done == 0 && !(undone.all && row.completed_seq.is_some()),
             StepState::Skipped => !row.tainted,
             _ => false,
         };
@@ -133,12 +137,71 @@ fn steps_to_rerun(state: &mut State, command: &ForkRun, definition: &Definition)
     Ok(rerun)
 }
 
-fn was_compensated(state: &mut State, id: RunId) -> Result<bool> {
-    Ok(state.run(id)?.ending.is_some())
+/// How the compensations below a top-level step ended.
+#[derive(Clone, Copy, Default)]
+struct Compensated {
+    /// Effects that were undone.
+    done: u32,
+    /// Effects that were to be undone, and were not.
+    left: u32,
+}
+
+/// How the compensations of a run ended, by top-level step.
+#[derive(Default)]
+struct Undone {
+    by_step: BTreeMap<u32, Compensated>,
+    /// A run of before compensations were noted, which undid whatever had completed.
+    all: bool,
+}
+
+impl Undone {
+    fn of(&self, index: usize) -> Compensated {
+        u32::try_from(index).ok().and_then(|index| self.by_step.get(&index)).copied().unwrap_or_default()
+    }
+}
+
+fn undone_steps(ctx: &mut ApplyContext<'_>, id: RunId) -> Result<Undone> {
+    let mut found = Undone::default();
+    let run = ctx.state.run(id)?;
+    let Some(scope) = run.compensations else {
+        found.all = run.ending.is_some();
+        return Ok(found);
+    };
+    let total = ctx.state.scope(ScopeKey { run: id, scope })?.total;
+    for index in 0..total {
+        let task = StepInstanceId { run: id, scope, index };
+        let top = locate::top_step(ctx.state, task)?;
+        let counted = found.by_step.entry(top.index).or_default();
+        match ctx.state.step(task)?.unwrap_or_default().state {
+            StepState::Completed => counted.done += 1,
+            _ => counted.left += 1,
+        }
+    }
+    ctx.charge(total as usize / LIGHT_PER_UNIT);
+    Ok(found)
+}
+
+/// A step whose effect was not undone is not done again without a word: naming a step to run again from is one.
+fn refuse_repeating(command: &ForkRun, definition: &Definition, rerun: &[bool], undone: &Undone) -> Result<()> {
+    let is_left = |index: &usize| rerun[*index] && undone.of(*index).left > 0;
+    let Some(index) = (0..rerun.len()).find(is_left).filter(|_| command.step.is_none()) else { return Ok(()) };
+    let (name, Compensated { done, left }) = (&definition.root().steps[index].name, undone.of(index));
+    let message =
+        format!("step `{name}` would be done again, but {left} of its {} effects were not undone", done + left);
+    Err(Error::new(Code::StepState, message).hint(format!(
+        "look at its compensations with `consort runs show {}`; `--from {name}` does it again all the same",
+        command.from
+    )))
 }
 
 /// Opens the root block with the outcomes that are taken over in place.
-fn open_fork(ctx: &mut ApplyContext<'_>, command: &ForkRun, root: &Block, rerun: &[bool]) -> Result<()> {
+fn open_fork(
+    ctx: &mut ApplyContext<'_>,
+    command: &ForkRun,
+    root: &Block,
+    rerun: &[bool],
+    undone: &Undone,
+) -> Result<()> {
     let total = rerun.len() as u32;
     scope::count_instances(ctx, command.run, total)?;
     ctx.charge(rerun.len());
@@ -148,7 +211,9 @@ fn open_fork(ctx: &mut ApplyContext<'_>, command: &ForkRun, root: &Block, rerun:
         let at = |run| StepInstanceId { run, scope: 0, index: index as u32 };
         if rerun[index] {
             let waiting = step.needs.iter().filter(|need| rerun[**need]).count() as u32;
-            ctx.state.tables.steps.insert_new(at(command.run), Step { waiting, ..Step::default() });
+            let before = ctx.state.step(at(command.from))?.and_then(|step| step.undone).unwrap_or_default();
+            let times = Some(before + u32::from(undone.of(index).done > 0)).filter(|times| *times > 0);
+            ctx.state.tables.steps.insert_new(at(command.run), Step { waiting, undone: times, ..Step::default() });
             if waiting == 0 {
                 ctx.enqueue(PendingWork::Consider(at(command.run)));
             }
@@ -178,8 +243,16 @@ fn take_over(ctx: &mut ApplyContext<'_>, task: StepInstanceId, row: Step) -> Res
         _ => HistoryEvent::StepCopied,
     };
     ctx.record_history(task.run, Some(task), event);
-    let step =
-        Step { copied: true, child: None, child_run: None, completed_seq: None, entries: 0, entries_pending: 0, ..row };
+    let step = Step {
+        copied: true,
+        child: None,
+        child_run: None,
+        completed_seq: None,
+        entries: 0,
+        entries_pending: 0,
+        pinned: None,
+        ..row
+    };
     ctx.state.tables.steps.insert_new(task, step);
     Ok(())
 }

@@ -41,6 +41,8 @@ pub(crate) struct NewRun {
     pub(crate) traceparent: Option<String>,
     /// The run at the top of the tree, for a run that a step starts.
     pub(crate) root: Option<RunId>,
+    /// What the effects of the run are named after, where it is not the run itself.
+    pub(crate) lineage: Option<RunId>,
 }
 
 pub(crate) fn create_run(ctx: &mut ApplyContext<'_>, new: NewRun) -> Result<()> {
@@ -83,6 +85,8 @@ pub(crate) fn create_run(ctx: &mut ApplyContext<'_>, new: NewRun) -> Result<()> 
         stopping: 0,
         pausing: None,
         continues: false,
+        compensations: None,
+        lineage: new.lineage,
     };
     if let Some(due) = deadline {
         ctx.arm(due, root_task(new.id), TimerKind::RunTimeout, 0);

@@ -97,7 +97,7 @@ fn position(state: &mut State, task: StepInstanceId) -> Result<(u32, usize, Inst
 }
 
 /// The step instance that a compensation undoes.
-fn compensated(state: &mut State, task: StepInstanceId) -> Result<StepInstanceId> {
+pub(crate) fn compensated(state: &mut State, task: StepInstanceId) -> Result<StepInstanceId> {
     let list = items(state, scope_of(task))?;
     let step_ref = list.get(task.index as usize);
     let part = |at: usize| step_ref.and_then(|pair| pair.get(at)).and_then(serde_json::Value::as_u64);
@@ -140,6 +140,19 @@ pub(crate) fn path_below(state: &mut State, task: StepInstanceId, kind: ScopeKin
             format!("compensate/{}", path(state, original)?)
         }
     })
+}
+
+/// The top-level step that an instance belongs to; of a compensation, that of what it undoes.
+pub(crate) fn top_step(state: &mut State, task: StepInstanceId) -> Result<StepInstanceId> {
+    let mut at = task;
+    loop {
+        let scope = state.shared_scope(scope_of(at))?;
+        at = match parent_of(at, &scope) {
+            Some(above) => above,
+            None if scope.kind == ScopeKind::Compensations => compensated(state, at)?,
+            None => return Ok(at),
+        };
+    }
 }
 
 /// Whether the instance is in a scope that has closed, though it has not ended: it is no longer needed.

@@ -133,6 +133,7 @@ impl StartRun {
                 timeout: self.timeout,
                 traceparent,
                 root: None,
+                lineage: None,
             },
         )?;
         scope::open_root(ctx, self.run)?;

@@ -10,6 +10,7 @@ pub(crate) mod attempt;
 pub(crate) mod calls;
 pub(crate) mod complete;
 pub(crate) mod diverged;
+pub(crate) mod effect_key;
 pub(crate) mod fail;
 pub(crate) mod inbox;
 pub(crate) mod keys;

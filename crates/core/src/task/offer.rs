@@ -21,7 +21,7 @@ use crate::{
         trace,
     },
     state::{State, missing},
-    task::{keys::EntryKey, rows::TaskEntry, task_spec},
+    task::{effect_key::effect_key, keys::EntryKey, rows::TaskEntry, task_spec},
 };
 
 /// What the dispatcher needs to know of a task.
@@ -90,7 +90,7 @@ pub(crate) fn offer(state: &mut State, task: StepInstanceId) -> Result<Option<Ta
         workflow: step_ref.run.workflow.clone(),
         step: locate::path(state, task)?,
         input,
-        idempotency_key: task.to_string(),
+        idempotency_key: effect_key(state, &step_ref, task)?,
         deadline: deadlines.into_iter().flatten().min(),
         journal: task_journal(state, task, step.entries)?,
         traceparent: trace::of_attempt(&step_ref.run, task, step.token),
@@ -138,7 +138,7 @@ fn reconcile_input(state: &mut State, asker: StepInstanceId) -> Result<Payload> 
     let input: Arc<Value> = Arc::new(serde_json::from_slice(&input).unwrap_or_default());
     let question = json!({
         "task": asker.to_string(),
-        "idempotency_key": asker.to_string(),
+        "idempotency_key": effect_key(state, &step_ref, asker)?,
         "attempt": step.attempt,
         "input": *input,
     });

@@ -215,7 +215,7 @@ fn resolve_unknown(
         return Err(Error::new(Code::StepState, format!("task `{task}` waits for no such decision"))
             .hint("`consort inbox` shows what waits for a decision"));
     };
-    // What is tried again is evaluated anew: where that fails, nothing has changed yet.
+    // What is tried again is evaluated again: where that fails, nothing has changed yet.
     let again = matches!((step.state, resolution), (StepState::GaveUp, Resolution::Retry));
     let input = if again { Some(input_again(ctx, task, &step)?) } else { None };
     let decided = HistoryEvent::Decided {

@@ -26,6 +26,7 @@ export type StepState =
   | "backoff"
   | "unknown"
   | "diverged"
+  | "gave_up"
   | "waiting"
   | "waiting_approval"
   | "completed"
@@ -63,6 +64,7 @@ export type EventKind =
   | "run_ended"
   | "task_recorded"
   | "task_diverged"
+  | "step_gave_up"
   | "step_copied"
   | (string & {});
 /**
@@ -81,7 +83,7 @@ export type StepInstanceId = string;
 /**
  * The decision that an item of the inbox waits for.
  */
-export type InboxKind = "approval" | "unknown_outcome" | "diverged" | (string & {});
+export type InboxKind = "approval" | "unknown_outcome" | "diverged" | "gave_up" | (string & {});
 /**
  * The kinds of progress.
  */
@@ -815,6 +817,7 @@ export interface HistoryEntry {
     | "run_ended"
     | "task_recorded"
     | "task_diverged"
+    | "step_gave_up"
     | "step_copied"
     | (string & {});
   /**
@@ -895,7 +898,7 @@ export interface InboxItem {
   /**
    * The kind of decision.
    */
-  kind: "approval" | "unknown_outcome" | "diverged" | (string & {});
+  kind: "approval" | "unknown_outcome" | "diverged" | "gave_up" | (string & {});
   /**
    * Its run.
    */
@@ -1281,6 +1284,7 @@ export interface ReplayedStep {
     | "backoff"
     | "unknown"
     | "diverged"
+    | "gave_up"
     | "waiting"
     | "waiting_approval"
     | "completed"
@@ -1668,6 +1672,7 @@ export interface Step {
     | "backoff"
     | "unknown"
     | "diverged"
+    | "gave_up"
     | "waiting"
     | "waiting_approval"
     | "completed"
@@ -1739,6 +1744,7 @@ export interface StepNode {
     | "backoff"
     | "unknown"
     | "diverged"
+    | "gave_up"
     | "waiting"
     | "waiting_approval"
     | "completed"

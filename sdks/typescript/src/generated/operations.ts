@@ -122,7 +122,7 @@ export abstract class Operations extends Caller {
     return await this.call<models.InboxItem>(table.showInboxItem, { "task": task });
   }
 
-  /** Decides an approval (`approve`, `reject`), or an unknown outcome or a divergence (`done`, `retry`, `fail`). */
+  /** Decides an approval (`approve`, `reject`), or an unknown outcome, a divergence or a compensation that gave up (`done`, `retry`, `fail`). */
   async decide(task: string, options: models.DecideRequest): Promise<void> {
     await this.call<void>(table.decide, { "task": task }, options);
   }

@@ -44,7 +44,7 @@ export const listInbox: Operation = {"id":"listInbox","method":"GET","path":"/v1
 /** Shows one thing that waits for a person. */
 export const showInboxItem: Operation = {"id":"showInboxItem","method":"GET","path":"/v1/inbox/{task}","places":{"task":"path","namespace":"query"},"contentType":"application/json"};
 
-/** Decides an approval (`approve`, `reject`), or an unknown outcome or a divergence (`done`, `retry`, `fail`). */
+/** Decides an approval (`approve`, `reject`), or an unknown outcome, a divergence or a compensation that gave up (`done`, `retry`, `fail`). */
 export const decide: Operation = {"id":"decide","method":"POST","path":"/v1/inbox/{task}","places":{"task":"path","namespace":"query"}};
 
 /** What to decide upon, in full. */

@@ -170,6 +170,13 @@ pub struct Run {
     /// Whether a timer is armed that resumes what was left to a later record.
     #[n(31)]
     pub continues: bool,
+    /// The scope of its compensations, once they have begun.
+    #[n(32)]
+    pub compensations: Option<u32>,
+    /// The first of the runs that it was forked from, one from the other; `None` where it is no fork. Of a run that a step
+    /// started: a hash of the place at which it did.
+    #[n(33)]
+    pub lineage: Option<RunId>,
 }
 
 impl Row for Run {

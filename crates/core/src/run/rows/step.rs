@@ -241,6 +241,9 @@ pub struct Step {
     /// The version of an agent whose code wrote the task's journal, where it has one.
     #[n(26)]
     pub pinned: Option<Pin>,
+    /// Of a top-level step: how often what it did was undone, in the runs that its run was forked from.
+    #[n(27)]
+    pub undone: Option<u32>,
 }
 
 impl Default for Step {
@@ -273,6 +276,7 @@ impl Default for Step {
             asking: None,
             ending: false,
             pinned: None,
+            undone: None,
         }
     }
 }

@@ -153,7 +153,7 @@ class ErrorPageList(Model):
     """The items."""
 
 
-EventKind = TypeAliasType("EventKind", Literal['run_started', 'step_started', 'attempt_started', 'attempt_failed', 'step_completed', 'step_failed', 'step_skipped', 'step_cancelled', 'outcome_unknown', 'decided', 'signal_received', 'run_paused', 'run_resumed', 'run_cancelling', 'compensation_started', 'run_ended', 'task_recorded', 'task_diverged', 'step_copied'] | str)
+EventKind = TypeAliasType("EventKind", Literal['run_started', 'step_started', 'attempt_started', 'attempt_failed', 'step_completed', 'step_failed', 'step_skipped', 'step_cancelled', 'outcome_unknown', 'decided', 'signal_received', 'run_paused', 'run_resumed', 'run_cancelling', 'compensation_started', 'run_ended', 'task_recorded', 'task_diverged', 'step_gave_up', 'step_copied'] | str)
 """What happened in a run."""
 
 
@@ -207,7 +207,7 @@ class Holder(Model):
     """The instance."""
 
 
-InboxKind = TypeAliasType("InboxKind", Literal['approval', 'unknown_outcome', 'diverged'] | str)
+InboxKind = TypeAliasType("InboxKind", Literal['approval', 'unknown_outcome', 'diverged', 'gave_up'] | str)
 """The decision that an item of the inbox waits for."""
 
 
@@ -352,7 +352,7 @@ StepInstanceId = TypeAliasType("StepInstanceId", str)
 """The id of a step instance: `RUN.SCOPE.INDEX`, such as `01J8Z3K4M5N6P7Q8R9S0T1V2W3.0.2`."""
 
 
-StepState = TypeAliasType("StepState", Literal['pending', 'queued', 'running', 'suspended', 'backoff', 'unknown', 'diverged', 'waiting', 'waiting_approval', 'completed', 'failed', 'skipped', 'cancelled'] | str)
+StepState = TypeAliasType("StepState", Literal['pending', 'queued', 'running', 'suspended', 'backoff', 'unknown', 'diverged', 'gave_up', 'waiting', 'waiting_approval', 'completed', 'failed', 'skipped', 'cancelled'] | str)
 """The state of a step instance."""
 
 

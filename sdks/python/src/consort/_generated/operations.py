@@ -125,7 +125,7 @@ class AsyncOperations(AsyncCaller):
         return answer
 
     async def decide(self, task: str, decision: models.Decision, by: str, *, comment: str | None = None, output: Any = None) -> None:
-        """Decides an approval (`approve`, `reject`), or an unknown outcome or a divergence (`done`, `retry`, `fail`).
+        """Decides an approval (`approve`, `reject`), or an unknown outcome, a divergence or a compensation that gave up (`done`, `retry`, `fail`).
 
         `task`: the item.
         `decision`: what.

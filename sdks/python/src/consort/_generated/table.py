@@ -34,7 +34,7 @@ LIST_INBOX: Final = Operation("listInbox", "GET", "/v1/inbox", {"namespace": "qu
 SHOW_INBOX_ITEM: Final = Operation("showInboxItem", "GET", "/v1/inbox/{task}", {"task": "path", "namespace": "query"})
 """Shows one thing that waits for a person."""
 DECIDE: Final = Operation("decide", "POST", "/v1/inbox/{task}", {"task": "path", "namespace": "query"})
-"""Decides an approval (`approve`, `reject`), or an unknown outcome or a divergence (`done`, `retry`, `fail`)."""
+"""Decides an approval (`approve`, `reject`), or an unknown outcome, a divergence or a compensation that gave up (`done`, `retry`, `fail`)."""
 INBOX_DETAILS: Final = Operation("inboxDetails", "GET", "/v1/inbox/{task}/details", {"task": "path", "namespace": "query"})
 """What to decide upon, in full."""
 LIST_LIMITS: Final = Operation("listLimits", "GET", "/v1/limits", {})
