@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from consort._documents import write
-from consort._errors import Code, TaskError, microseconds, task_error
+from consort._errors import Code, TaskError, microseconds, reported, task_error
 from consort._journal import Asked, Journal, wire_error
 from consort._proto.v1 import common_pb2, worker_pb2
 from consort._quiescence import OWNER, QuiescenceTracker
@@ -209,7 +209,7 @@ class Attempt:
         if error.code in GONE:
             self.abort()
         elif not self.over:
-            self._end(self._fail(TaskError(error.message, code=error.code or Code.INTERNAL, hint=error.hint)))
+            self._end(self.failure(reported(error.code, error.message, error.hint)))
 
     def reconnected(self) -> None:
         """The connection is a new one."""
@@ -299,9 +299,15 @@ class Attempt:
         failure = None if main.cancelled() else main.exception()
         if self.over:
             return
-        if self._stopping:
-            self._conclude(self.report)
-            return
+        try:
+            report = self.report if self._stopping else self._outcome(main, failure)
+        except Exception:
+            LOG.exception("the report on task %s (%s) cannot be made", self.task, self.offer.capability)
+            report = self.last_resort()
+        self._conclude(report)
+
+    def _outcome(self, main: asyncio.Task[bytes], failure: BaseException | None) -> worker_pb2.WorkerMessage:
+        """The last report that the end of the code means."""
         if main.cancelled():
             error = TaskError("the code cancelled itself", retryable=True)
         elif failure is not None:
@@ -310,13 +316,10 @@ class Attempt:
             diverged = self.journal.verdict(well=True)
             if diverged is None:
                 complete = worker_pb2.Complete(attempt=self.wire, output=main.result())
-                self._conclude(worker_pb2.WorkerMessage(complete=complete))
-                return
+                return worker_pb2.WorkerMessage(complete=complete)
             error = diverged
-        self._failed(self.journal.verdict(well=False) or error, failure)
-
-    def _failed(self, error: TaskError, cause: BaseException | None) -> None:
-        unforeseen = cause is not None and not isinstance(cause, TaskError)
+        error = self.journal.verdict(well=False) or error
+        unforeseen = failure is not None and not isinstance(failure, TaskError)
         LOG.log(
             logging.WARNING if unforeseen else logging.INFO,
             "task %s (%s, step %s of run %s) failed: %s",
@@ -325,15 +328,29 @@ class Attempt:
             self.offer.step,
             self.offer.run,
             error,
-            exc_info=cause if unforeseen else None,
+            exc_info=failure if unforeseen else None,
         )
-        self._conclude(self._fail(error))
+        return self.failure(error)
 
-    def _fail(self, error: TaskError) -> worker_pb2.WorkerMessage:
-        fail = worker_pb2.Fail(attempt=self.wire, error=wire_error(error), retryable=error.retryable)
-        if error.retry_after is not None:
-            fail.retry_after_us = microseconds(error.retry_after)
+    def failure(self, error: TaskError) -> worker_pb2.WorkerMessage:
+        """The report that the attempt failed with this error; where that cannot be written, with fixed words."""
+        try:
+            fail = worker_pb2.Fail(attempt=self.wire, error=wire_error(error), retryable=error.retryable)
+            if error.retry_after is not None:
+                fail.retry_after_us = microseconds(error.retry_after)
+        except Exception:
+            LOG.exception("the failure of task %s (%s) cannot be written", self.task, self.offer.capability)
+            return self.last_resort()
         return worker_pb2.WorkerMessage(fail=fail)
+
+    def last_resort(self) -> worker_pb2.WorkerMessage:
+        """A report that can always be made and is always taken: the attempt must not stay taken for want of one."""
+        error = common_pb2.Error(
+            code=Code.AGENT_FAILED,
+            message="the attempt ended, but what came of it cannot be reported",
+            hint="the log of the worker says why",
+        )
+        return worker_pb2.WorkerMessage(fail=worker_pb2.Fail(attempt=self.wire, error=error))
 
     def _conclude(self, report: worker_pb2.WorkerMessage | None) -> None:
         self._send_progress()

@@ -16,9 +16,9 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from consort._agent import Agent
-from consort._attempt import Attempt, Timeouts
+from consort._attempt import GONE, Attempt, Timeouts
 from consort._context import TaskContext
-from consort._errors import Code, TaskError
+from consort._errors import Code, TaskError, reported
 from consort._proto.v1 import common_pb2, worker_pb2
 from consort._threads import Threads
 
@@ -207,12 +207,32 @@ class Instance:
 
     def _refused(self, wire: worker_pb2.Attempt, error: common_pb2.Error) -> None:
         found = self._find(wire)
-        if found is None:
-            LOG.info("a report on task %s was refused: [%s] %s", wire.task, error.code, error.message)
-        elif found.over:
-            self._forget(found)
-        else:
+        if found is not None and not found.over:
             found.refused(error)
+            return
+        known = found or next((one for _, one, _ in self._handed if one.wire == wire), None)
+        if error.code in GONE:
+            LOG.info("task %s is no longer of this worker: [%s] %s", wire.task, error.code, error.message)
+            if found is not None:
+                self._forget(found)
+            return
+        LOG.warning("the report on task %s was refused: [%s] %s", wire.task, error.code, error.message)
+        if known is not None:
+            self._report_instead(known, error)
+
+    def _report_instead(self, attempt: Attempt, error: common_pb2.Error) -> None:
+        """A last report was not taken, and the task still needs one."""
+        refused = attempt.report
+        if refused is None or refused == attempt.last_resort():
+            return
+        words = attempt.failure(reported(error.code, error.message, error.hint))
+        attempt.report = attempt.last_resort() if refused.HasField("fail") else words
+        attempt.report.instance = self.number
+        self._handed = deque(one for one in self._handed if one[1] is not attempt)
+        self._handed_bytes = sum(size for _, _, size in self._handed)
+        self._live.setdefault(attempt.task, attempt)
+        if self._outbox.is_open and self._live[attempt.task] is attempt:
+            self._deliver(attempt, attempt.report)
 
     def _start(self, offer: worker_pb2.Task) -> None:
         """Starts an attempt, unless it is an old one or runs already."""
