@@ -9,7 +9,7 @@
  */
 import type { Capability } from "./agent.js";
 import { execute } from "./context.js";
-import { Code, TaskError, toWire } from "./error.js";
+import { Code, stack, TaskError, toWire } from "./error.js";
 import { type Asked, Journal, type Result } from "./journal.js";
 import { writeJson } from "./json.js";
 import type { Logger } from "./logger.js";
@@ -206,8 +206,17 @@ export class Attempt implements Participant {
 
   // The turns.
 
-  /** Acts while the code is quiescent. */
+  /** Acts while the code is quiescent. What goes wrong then is a failure of this attempt alone. */
   turn(): void {
+    try {
+      this.#act();
+    } catch (error) {
+      this.host.logger.error("an attempt cannot go on", { task: this.id.task, reason: stack(error) });
+      this.#end(this.#failure(TaskError.from(error)));
+    }
+  }
+
+  #act(): void {
     if (this.#over) {
       return;
     }
@@ -305,9 +314,7 @@ export class Attempt implements Participant {
   }
 
   #failure(error: TaskError): Report {
-    const { retryable, retryAfterMs } = error;
-    const retryAfterUs = retryAfterMs === undefined ? undefined : toMicros("time to try again", retryAfterMs);
-    return { $case: "fail", value: { attempt: this.id, error: toWire(error), retryable, retryAfterUs } };
+    return failed(this.id, error);
   }
 
   /** Notifies the code of its cancellation. */
@@ -332,4 +339,22 @@ export class Attempt implements Participant {
     this.host.ended(this, report);
     this.#stop(ended);
   }
+}
+
+/** The report that an attempt failed with this error; where that cannot be written, with fixed words. */
+export function failed(id: AttemptId, error: TaskError): Report {
+  try {
+    const { retryable, retryAfterMs } = error;
+    const retryAfterUs = retryAfterMs === undefined ? undefined : toMicros("time to try again", retryAfterMs);
+    return { $case: "fail", value: { attempt: id, error: toWire(error), retryable: Boolean(retryable), retryAfterUs } };
+  } catch {
+    return lastResort(id);
+  }
+}
+
+/** A report that can always be made and is always taken: an attempt must not stay taken for want of one. */
+export function lastResort(id: AttemptId): Report {
+  const message = "the attempt ended, but what came of it cannot be reported";
+  const error = { code: Code.AgentFailed, message, hint: "the log of the worker says why" };
+  return { $case: "fail", value: { attempt: id, error, retryable: false, retryAfterUs: undefined } };
 }
