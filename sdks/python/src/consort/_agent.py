@@ -240,7 +240,7 @@ def _first_paragraph(function: Callable[..., Any]) -> str:
 def _schema(kind: Any, mode: Literal["validation", "serialization"], given: Mapping[str, Any] | None) -> bytes:
     """The JSON Schema of a type, as JSON; empty where anything fits."""
     if given is not None:
-        return json.dumps(given).encode()
+        return write("schema", given)
     if kind is Any or kind is None:
         return b""
     try:
