@@ -21,6 +21,14 @@ import { toMicros } from "./span.js";
 /** A report on an attempt. */
 export type Report = NonNullable<WorkerMessage["kind"]>;
 
+/** Partial output. */
+type Delta = { $case: "text"; value: string } | { $case: "json"; value: Uint8Array };
+
+/** Bytes of one piece of partial output. */
+export const STREAM_BYTES_MAX = 16 * 1024;
+/** UTF-16 units of one piece of text: at most three bytes each. */
+const PIECE_UNITS_MAX = Math.floor(STREAM_BYTES_MAX / 3);
+
 /** How long an attempt is patient, in milliseconds. */
 export interface Timeouts {
   /** How long code is quiescent before its task parks. */
@@ -71,6 +79,8 @@ export class Attempt implements Participant {
   #over = false;
   #epoch: number;
   #progress: string | undefined;
+  /** The leading half of a character that streamed text ended with. */
+  #half = "";
   #still: Timer | undefined;
   #grace: Timer | undefined;
 
@@ -158,11 +168,38 @@ export class Attempt implements Participant {
   }
 
   /** Sends partial output; ends once there is room for more. */
-  stream(delta: { $case: "text"; value: string } | { $case: "json"; value: Uint8Array }): Promise<void> {
+  stream(delta: Delta): Promise<void> {
     if (!this.#over) {
-      this.#send({ $case: "stream", value: { attempt: this.id, delta: { kind: delta } } });
+      this.#sendHalf();
+      this.#sendDelta(delta);
     }
     return this.host.room();
+  }
+
+  /** The same with text, in pieces of whole characters. Half of a character at its end waits for the next text. */
+  streamText(more: string): Promise<void> {
+    const text = this.#half + more;
+    const end = isLeading(text, text.length - 1) ? text.length - 1 : text.length;
+    this.#half = text.slice(end);
+    for (let at = 0; at < end && !this.#over; ) {
+      const next = Math.min(at + PIECE_UNITS_MAX, end);
+      const piece = text.slice(at, next < end && isLeading(text, next - 1) ? next - 1 : next);
+      at += piece.length;
+      this.#sendDelta({ $case: "text", value: piece });
+    }
+    return this.host.room();
+  }
+
+  /** Half of a character to which nothing came: it is shown as what it is. */
+  #sendHalf(): void {
+    if (this.#half !== "") {
+      this.#sendDelta({ $case: "text", value: this.#half });
+      this.#half = "";
+    }
+  }
+
+  #sendDelta(delta: Delta): void {
+    this.#send({ $case: "stream", value: { attempt: this.id, delta: { kind: delta } } });
   }
 
   // What the session does.
@@ -331,6 +368,9 @@ export class Attempt implements Participant {
     this.#over = true;
     this.#unrest();
     this.#grace?.clear();
+    if (report) {
+      this.#sendHalf();
+    }
     if (report && this.#progress !== undefined) {
       this.#send({ $case: "progress", value: { attempt: this.id, message: this.#progress } });
     }
@@ -357,4 +397,10 @@ export function lastResort(id: AttemptId): Report {
   const message = "the attempt ended, but what came of it cannot be reported";
   const error = { code: Code.AgentFailed, message, hint: "the log of the worker says why" };
   return { $case: "fail", value: { attempt: id, error, retryable: false, retryAfterUs: undefined } };
+}
+
+/** Whether a text has the first half of a character at this position. */
+function isLeading(text: string, at: number): boolean {
+  const unit = text.charCodeAt(at);
+  return unit >= 0xd800 && unit < 0xdc00;
 }

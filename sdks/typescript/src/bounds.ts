@@ -5,10 +5,7 @@
  * or spans (see `span`).
  * Invariant: what is refused is named with its value and its limits, permanently.
  */
-import { Code, shown, TaskError } from "./error.js";
-
-/** Half of a character, which UTF-8 does not have. */
-export const LONE_SURROGATE = /\p{Surrogate}/u;
+import { Code, LONE_SURROGATE, shown, TaskError } from "./error.js";
 
 /** A text; `what` names it in the error. */
 export function checkText(what: string, value: unknown): string {

@@ -8,7 +8,7 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { Capability } from "./agent.js";
 import { Answer, type Read } from "./answer.js";
-import type { Attempt } from "./attempt.js";
+import { type Attempt, STREAM_BYTES_MAX } from "./attempt.js";
 import { checkNumber, checkText, checkTexts, checkWhole } from "./bounds.js";
 import { Code, cut, TaskError, toWire } from "./error.js";
 import { readJson, writeJson } from "./json.js";
@@ -313,18 +313,15 @@ export class TaskContext {
 
   /**
    * Shows watchers more of the output: text to be put behind what came before, or a JSON document of its own. Only a
-   * bounded tail is kept. Await it where much is sent: it ends when there is room for more.
+   * bounded tail is kept. Await it where much is sent: it ends when there is room for more. Text may be cut anywhere:
+   * where a piece ends in the middle of a character, that half is sent with the next piece.
    */
   async stream(delta: string | { [key: string]: unknown } | unknown[]): Promise<void> {
     if (typeof delta !== "string") {
       await this.#attempt.stream({ $case: "json", value: writeJson("partial output", delta, STREAM_BYTES_MAX) });
       return;
     }
-    for (let at = 0; at < delta.length; ) {
-      const end = pieceEnd(delta, at);
-      await this.#attempt.stream({ $case: "text", value: delta.slice(at, end) });
-      at = end;
-    }
+    await this.#attempt.streamText(delta);
   }
 
   #answer<T>(request: () => Request, read: Read<T>): Answer<T> {
@@ -366,21 +363,6 @@ const ATTEMPTS_MAX = 1_000;
 const FACTOR_MAX = 1_000_000;
 /** The highest priority; the lowest is one below its negative. */
 const PRIORITY_MAX = 2 ** 31 - 1;
-
-/** Bytes of one piece of partial output. */
-const STREAM_BYTES_MAX = 16 * 1024;
-/** UTF-16 units of one piece of text: at most three bytes each. */
-const PIECE_UNITS_MAX = Math.floor(STREAM_BYTES_MAX / 3);
-
-/** Where the piece of a text that begins at `at` ends: never between two halves of a character. */
-function pieceEnd(text: string, at: number): number {
-  const end = at + PIECE_UNITS_MAX;
-  if (end >= text.length) {
-    return text.length;
-  }
-  const last = text.charCodeAt(end - 1);
-  return last >= 0xd800 && last < 0xdc00 ? end - 1 : end;
-}
 
 function nothing(): undefined {
   return undefined;

@@ -40,6 +40,9 @@ export const MESSAGE_BYTES_MAX = 4 * 1024;
 /** Milliseconds of the longest span: as many microseconds as fit into 63 bits. */
 export const SPAN_MS_MAX = 9_223_372_036_854_000;
 
+/** Half of a character, which UTF-8 does not have. */
+export const LONE_SURROGATE = /\p{Surrogate}/u;
+
 /** Characters of a value that an error shows; more is cut. */
 const SHOWN_MAX = 64;
 

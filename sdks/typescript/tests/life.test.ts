@@ -92,6 +92,27 @@ test("partial output is sent in order, long texts in pieces that keep their char
   assert.equal(said.at(-1)?.$case, "complete");
 });
 
+test("a character that comes in two pieces is shown whole, and a half that stays one is shown at the end", async () => {
+  const show = async (...pieces: (string | unknown[])[]) => {
+    const rig = new Rig((ctx) => {
+      for (const piece of pieces) {
+        void ctx.stream(piece);
+      }
+    });
+    rig.offer();
+    return (await rig.rest()).map((message) => {
+      const kind = message.$case === "stream" ? message.value.delta?.kind : undefined;
+      return kind?.$case === "text" ? kind.value : (kind?.$case ?? message.$case);
+    });
+  };
+  assert.deepEqual(await show(..."a😀b".split("")), ["a", "😀", "b", "complete"]);
+  assert.deepEqual(await show("x\ud83d", "\ude00y"), ["x", "😀y", "complete"]);
+  assert.deepEqual(await show("\ud83d", "", "\ude00"), ["😀", "complete"]);
+  assert.deepEqual(await show("x\ud83d"), ["x", "\ud83d", "complete"]);
+  assert.deepEqual(await show("\ud83d", [1], "\ude00"), ["\ud83d", "json", "\ude00", "complete"]);
+  assert.deepEqual((await show("😀".repeat(10_000), "z")).slice(0, -1).join(""), `${"😀".repeat(10_000)}z`);
+});
+
 test("cancelled code is notified, its waits fail, and its report is dropped", async () => {
   let told: unknown;
   let waited: TaskError | undefined;
