@@ -21,7 +21,7 @@ from consort._documents import write
 from consort._errors import Code, TaskError, microseconds, reported, task_error
 from consort._journal import Asked, Journal, wire_error
 from consort._proto.v1 import common_pb2, worker_pb2
-from consort._quiescence import OWNER, QuiescenceTracker
+from consort._quiescence import EFFECT_OF, OWNER, QuiescenceTracker, is_interrupt
 from consort._threads import Threads
 
 LOG = logging.getLogger("consort.worker")
@@ -82,7 +82,7 @@ class Attempt:
         self.report: worker_pb2.WorkerMessage | None = None
         self._host = host
         self._loop = asyncio.get_running_loop()
-        self._quiescence = QuiescenceTracker(self._schedule, self._moved)
+        self._quiescence = QuiescenceTracker(offer.capability, self._schedule, self._moved)
         self._main: asyncio.Task[bytes] | None = None
         self._effects: dict[int, asyncio.Task[None]] = {}
         self._epoch = host.epoch
@@ -127,6 +127,7 @@ class Attempt:
         """Runs a local effect, whose result becomes that entry."""
         context = copy_context()
         context.run(OWNER.set, None)
+        context.run(EFFECT_OF.set, self.offer.capability)
         context.run(INSIDE.set, self)
         self._effects[index] = context.run(self._loop.create_task, self._run_effect(index, effect, kind))
 
@@ -136,7 +137,9 @@ class Attempt:
             self.journal.finish_run(index, write("result of `run`", value, kind))
         except asyncio.CancelledError:
             self.journal.drop_run(index)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the effect's outcome
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
             failure = task_error(error)
             if failure.retryable:
                 failure.__cause__ = error if failure is not error else error.__cause__
