@@ -71,6 +71,9 @@ class NoHost:
     def concluded(self, attempt: Attempt, report: Any) -> None:
         raise AssertionError(report)
 
+    def freed(self, attempt: Attempt) -> None:
+        raise AssertionError
+
 
 async def invoke(agent: Agent, name: str, value: Any) -> Any:
     """Runs a capability on a document, outside of any worker."""

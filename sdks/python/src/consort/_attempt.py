@@ -68,6 +68,18 @@ class Host(Protocol):
         """The attempt is over; its last report is to be delivered, however long that takes."""
         ...
 
+    def freed(self, attempt: Attempt) -> None:
+        """Nothing of the code of an attempt that is over runs any more."""
+        ...
+
+
+class Runner(Protocol):
+    """Where code that is not async runs."""
+
+    async def run(self, code: Callable[[], Any]) -> Any:
+        """Runs it, and gives its result."""
+        ...
+
 
 class Attempt:
     """See the module."""
@@ -92,14 +104,50 @@ class Attempt:
         self._still_due = 0.0
         self._grace: asyncio.TimerHandle | None = None
         self._progress: str | None = None
+        # Pieces of code that run on threads, or wait for one.
+        self._on_threads = 0
 
     @property
     def wire(self) -> worker_pb2.Attempt:
         """How messages name the attempt."""
         return self.offer.attempt
 
+    @property
+    def threads(self) -> Runner:
+        """The worker's threads, which know here what runs for this attempt."""
+        return _OwnThreads(self)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether any of its code runs: as a task, as a local effect or on a thread."""
+        tasks: set[asyncio.Task[Any]] = {*self._quiescence.tasks, *self._effects.values()}
+        if self._main is not None:
+            tasks.add(self._main)
+        return self._on_threads > 0 or any(not task.done() for task in tasks)
+
+    async def run_on_thread(self, code: Callable[[], Any]) -> Any:
+        """Runs code that is not async."""
+        self._on_threads += 1
+        return await self._host.threads.run(code, self._thread_ended)
+
+    def _thread_ended(self) -> None:
+        self._on_threads -= 1
+        self._tell_freed()
+
+    def _task_ended(self, task: asyncio.Task[Any]) -> None:
+        if not task.cancelled():
+            # Its result is no longer awaited, so its exception would go unretrieved.
+            task.exception()
+        self._tell_freed()
+
+    def _tell_freed(self) -> None:
+        if self.over and not self.is_running:
+            self._host.freed(self)
+
     def start(self, code: Callable[[], Awaitable[bytes]]) -> None:
-        """Runs the code as a task of its own."""
+        """Runs the code as a task of its own, unless the attempt is over already."""
+        if self.over:
+            return
 
         async def main() -> bytes:
             return await code()
@@ -133,7 +181,7 @@ class Attempt:
 
     async def _run_effect(self, index: int, effect: Callable[[], Any], kind: Any) -> None:
         try:
-            value = await call(effect, self._host.threads)
+            value = await call(effect, self.threads)
             self.journal.finish_run(index, write("result of `run`", value, kind))
         except asyncio.CancelledError:
             self.journal.drop_run(index)
@@ -283,7 +331,11 @@ class Attempt:
         self._cancel_code()
 
     def _cancel_code(self) -> None:
-        if self._main is None or self._main.done():
+        if self._main is None:
+            # It has not begun.
+            self._conclude(self.report)
+            return
+        if self._main.done():
             return
         self._grace = self._loop.call_later(self._host.timeouts.cancel_grace, self._abandoned, context=SDK_CONTEXT)
         self._main.cancel()
@@ -369,8 +421,7 @@ class Attempt:
             left.add(self._main)
         for task in left:
             if not task.done():
-                # Its result is no longer awaited, so its exception would go unretrieved.
-                task.add_done_callback(_poll, context=SDK_CONTEXT)
+                task.add_done_callback(self._task_ended, context=SDK_CONTEXT)
                 task.cancel()
         self._host.concluded(self, report)
 
@@ -378,12 +429,18 @@ class Attempt:
         self._host.send(message)
 
 
-def _poll(task: asyncio.Task[Any]) -> None:
-    if not task.cancelled():
-        task.exception()
+class _OwnThreads:
+    """The worker's threads, as one attempt uses them."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+
+    async def run(self, code: Callable[[], Any]) -> Any:
+        """Runs it, and gives its result."""
+        return await self._attempt.run_on_thread(code)
 
 
-async def call(code: Callable[[], Any], threads: Threads) -> Any:
+async def call(code: Callable[[], Any], threads: Runner) -> Any:
     """Calls code of either kind: async code here, other code on a thread."""
     if is_async(code):
         return await code()

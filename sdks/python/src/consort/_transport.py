@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any, Final
 
 import grpc
-import grpc.aio
 
 from consort._address import Address
 from consort._errors import Code, ConsortError
@@ -47,13 +46,13 @@ _CODES: Final = {
 }
 
 
-def open_channel(address: str, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
+def open_channel(address: str, credentials: grpc.ChannelCredentials | None) -> grpc.Channel:
     """A channel to the server; nothing is sent before the first call."""
     options = list(_OPTIONS)
     found = Address.parse(address)
     if credentials is None and not found.is_secure:
-        return grpc.aio.insecure_channel(found.host, options=options)
-    return grpc.aio.secure_channel(found.host, credentials or grpc.ssl_channel_credentials(), options=options)
+        return grpc.insecure_channel(found.host, options=options)
+    return grpc.secure_channel(found.host, credentials or grpc.ssl_channel_credentials(), options=options)
 
 
 def metadata(token: str | None) -> tuple[tuple[str, str], ...]:
@@ -75,6 +74,6 @@ def error_of(code: grpc.StatusCode | None, details: str | None, trailing: Any, a
     return ConsortError(f"the server answered `{name}`: {details}", code=known)
 
 
-def rpc_error(error: grpc.aio.AioRpcError, address: str) -> ConsortError:
-    """What a call that failed means."""
+def rpc_error(error: Any, address: str) -> ConsortError:
+    """What a call that failed means; gRPC raises it as the call itself."""
     return error_of(error.code(), error.details(), error.trailing_metadata(), address)

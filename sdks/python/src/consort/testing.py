@@ -107,7 +107,7 @@ class _Engine:
         self._concluded = asyncio.get_running_loop().create_future()
         attempt = self._attempt = Attempt(offer, self)
         context = TaskContext(attempt)
-        attempt.start(lambda: found.invoke(context, data, self.threads))
+        attempt.start(lambda: found.invoke(context, data, attempt.threads))
         try:
             report = await self._concluded
         finally:
@@ -142,6 +142,9 @@ class _Engine:
         """The attempt is over."""
         if attempt is self._attempt and self._concluded is not None and not self._concluded.done():
             self._concluded.set_result(report)
+
+    def freed(self, attempt: Attempt) -> None:
+        """Nothing waits for the end of its code."""
 
     async def _answer(self, index: int, entry: worker_pb2.JournalEntry) -> None:
         attempt = self._attempt
