@@ -353,6 +353,15 @@ def test_errors_of_the_wire_keep_their_code() -> None:
     away = error_of(grpc.StatusCode.UNAVAILABLE, "refused", (), "here")
     assert (away.code, away.is_unavailable) == (Code.UNREACHABLE, True)
     assert error_of(grpc.StatusCode.INTERNAL, "oops", None, "here").code == Code.INTERNAL
+    for code, details, hint in (
+        (grpc.StatusCode.UNIMPLEMENTED, "Received http2 header with status: 404", "where it takes workers"),
+        (grpc.StatusCode.UNAVAILABLE, "Failed parsing HTTP/2", "something else than Consort listens there"),
+        (grpc.StatusCode.UNAVAILABLE, "SSL routines:WRONG_VERSION_NUMBER", "write `http://`"),
+        (grpc.StatusCode.UNAVAILABLE, "Connection refused", "that `consort up` runs"),
+    ):
+        mistaken = error_of(code, details, (), "http://here:1")
+        assert "`http://here:1`" in mistaken.message
+        assert hint in (mistaken.hint or "")
 
 
 async def test_threads_are_made_when_they_are_needed_and_used_again() -> None:

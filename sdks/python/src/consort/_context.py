@@ -22,6 +22,7 @@ from typing_extensions import ParamSpec, override
 from consort._attempt import Attempt
 from consort._documents import adapter, read, write, write_sorted
 from consort._errors import Code, Seconds, TaskError, cut, microseconds, shown, whole
+from consort._journal import Journal
 from consort._proto.v1 import common_pb2, worker_pb2
 
 T = TypeVar("T")
@@ -206,7 +207,15 @@ else:
 
 
 class _Log(_Adapter):
-    """Puts run, step and attempt into each record, and before its text."""
+    """Puts run, step and attempt into each record, and before its text; silent while what is recorded is replayed."""
+
+    def __init__(self, extra: Mapping[str, object], journal: Journal) -> None:
+        super().__init__(logging.getLogger("consort.agent"), extra)
+        self._journal = journal
+
+    @override
+    def isEnabledFor(self, level: int) -> bool:
+        return not self._journal.is_replaying and super().isEnabledFor(level)
 
     @override
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
@@ -304,10 +313,12 @@ class TaskContext:
 
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
-        """A logger whose records carry the run, the step and the attempt."""
+        """A logger whose records carry the run, the step and the attempt. It is silent while what an earlier attempt
+        recorded is replayed.
+        """
         if self._log is None:
             extra = {"run": self.run_id, "step": self.step, "attempt": self.attempt}
-            self._log = _Log(logging.getLogger("consort.agent"), extra)
+            self._log = _Log(extra, self._attempt.journal)
         return self._log
 
     def progress(self, text: str) -> None:

@@ -103,6 +103,11 @@ class Journal:
         return self._strict and self._asked < self._recorded
 
     @property
+    def is_replaying(self) -> bool:
+        """Whether the code has not yet requested all that was recorded."""
+        return self._asked < self._recorded
+
+    @property
     def is_closed(self) -> bool:
         """Whether nothing more is taken from the code."""
         return self._ended or self._closed is not None

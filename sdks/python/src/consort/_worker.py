@@ -22,7 +22,7 @@ from typing import Any, Final
 
 import grpc
 
-from consort._address import DEFAULT_ADDRESS
+from consort._address import DEFAULT_ADDRESS, Address
 from consort._agent import Agent
 from consort._attempt import Timeouts
 from consort._errors import Code, ConsortError, Seconds, microseconds
@@ -72,7 +72,7 @@ class Worker:
     def __init__(
         self,
         *agents: Agent,
-        address: str = DEFAULT_ADDRESS,
+        address: str | None = None,
         namespace: str = "default",
         concurrency: int = 16,
         labels: Mapping[str, str] | None = None,
@@ -84,10 +84,12 @@ class Worker:
     ) -> None:
         """A worker for these agents.
 
-        `concurrency` is how many tasks each agent holds at once, from 1 to 10,000; `labels` are those of the
-        instances, above those of the agents. `token` is the server's token, if it has one; `credentials` are
-        for servers behind TLS. `park_after` is how long a task only waits before it frees its place, `cancel_grace` how
-        long cancelled code may continue, `leave_within` how long a worker that was stopped stays for what it holds.
+        `address` is where the server listens, and `token` the server's token, if it has one; without them
+        `CONSORT_SERVER` and `CONSORT_TOKEN` of the environment are used, and without those `http://127.0.0.1:7878`.
+        `credentials` are for servers behind TLS. `concurrency` is how many tasks each agent holds at once, from 1 to
+        10,000; `labels` are those of the instances, above those of the agents. `park_after` is how long a task only
+        waits before it frees its place, `cancel_grace` how long cancelled code may continue, `leave_within` how long a
+        worker that was stopped stays for what it holds.
         """
         if not agents:
             raise ConsortError("a worker without an agent has nothing to do", code=Code.BAD_REQUEST)
@@ -97,11 +99,11 @@ class Worker:
             )
         self._agents = agents
         self._settings = _Settings(
-            address=address,
+            address=address or os.environ.get("CONSORT_SERVER") or DEFAULT_ADDRESS,
             namespace=namespace,
             concurrency=concurrency,
             labels=dict(labels or {}),
-            token=token,
+            token=os.environ.get("CONSORT_TOKEN") if token is None else token,
             credentials=credentials,
             timeouts=Timeouts(_seconds(park_after), _seconds(cancel_grace)),
             leave_within=_seconds(leave_within),
@@ -130,8 +132,11 @@ class Worker:
             self._running = None
 
     def run_forever(self) -> None:
-        """Runs on an event loop of its own. SIGINT and SIGTERM stop it; the second such signal stops it at once."""
-        with contextlib.suppress(KeyboardInterrupt):
+        """Runs on an event loop of its own. SIGINT and SIGTERM stop it; the second such signal stops it at once.
+
+        Where the program has set no handler for logs, those of Consort go to standard error, from INFO on.
+        """
+        with _logging(), contextlib.suppress(KeyboardInterrupt):
             asyncio.run(self._run_with_signals())
 
     def stop(self) -> None:
@@ -299,7 +304,12 @@ class _Running:
 
     @contextlib.contextmanager
     def _connected(self, welcome: worker_pb2.Welcome) -> Iterator[None]:
-        LOG.info("connected to %s as %s", self._settings.address, ", ".join(welcome.instances))
+        LOG.info(
+            "connected to %s (Consort %s): %s",
+            Address.parse(self._settings.address).url,
+            welcome.server,
+            "; ".join(_introduced(instance.agent) for instance in self._joined),
+        )
         self._welcomed = True
         self._outbox.open(welcome.batch_bytes_max)
         for instance in self._joined:
@@ -356,3 +366,28 @@ class _Running:
 
 def _seconds(span: Seconds) -> float:
     return microseconds(span) / 1_000_000
+
+
+def _introduced(agent: Agent) -> str:
+    """An agent for people: its name, its version and what it can do."""
+    return f"{agent.name} {agent.version} ({', '.join(agent.capabilities) or 'no capability'})"
+
+
+@contextlib.contextmanager
+def _logging() -> Iterator[None]:
+    """Shows the logs of Consort where nobody else does."""
+    logger = logging.getLogger("consort")
+    if logger.hasHandlers():
+        yield
+        return
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    level = logger.level
+    logger.addHandler(handler)
+    if level == logging.NOTSET:
+        logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
