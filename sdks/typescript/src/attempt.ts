@@ -248,7 +248,7 @@ export class Attempt implements Participant {
     try {
       this.#act();
     } catch (error) {
-      this.host.logger.error("an attempt cannot go on", { task: this.id.task, reason: stack(error) });
+      this.host.logger.error("an attempt cannot go on", { task: this.id.task, stack: stack(error) });
       this.#end(this.#failure(TaskError.from(error)));
     }
   }
@@ -346,8 +346,25 @@ export class Attempt implements Participant {
       const written = writeJson("output", output, this.host.payloadBytesMax);
       return { $case: "complete", value: { attempt: this.id, output: written } };
     } catch (thrown) {
-      return this.#failure(TaskError.from(thrown));
+      const error = TaskError.from(thrown);
+      this.#log(thrown, error);
+      return this.#failure(error);
     }
+  }
+
+  /** Says in the log of the worker how the code failed, and where: the server gets the message alone. */
+  #log(thrown: unknown, error: TaskError): void {
+    if (this.#over || this.#stopped) {
+      return;
+    }
+    const { capability, run, workflow, step, number } = this.task;
+    const fields = { capability, run, workflow, step, attempt: number, code: error.code, reason: error.message };
+    // An effect's failure comes as a `TaskError` that has what was thrown as its cause.
+    const foreseen = thrown instanceof TaskError && thrown.cause === undefined;
+    this.host.logger[foreseen ? "info" : "warn"]("a task failed", {
+      ...fields,
+      ...(foreseen ? {} : { stack: stack(thrown instanceof TaskError ? thrown.cause : thrown) }),
+    });
   }
 
   #failure(error: TaskError): Report {

@@ -5,6 +5,7 @@
  * Invariant: every error has a stable code; docs/reference/errors explains each. What cannot be reported is refused
  * where the error is made, so reporting one cannot fail.
  */
+import { inspect } from "node:util";
 import type { Diagnostic } from "./generated/models.js";
 import type { Error as WireError } from "./proto/consort/v1/common.js";
 
@@ -227,7 +228,11 @@ export function cut(message: string): string {
   return bytes.toString("utf8", 0, end);
 }
 
-/** Where a thrown value comes from, for logs: its stack where it has one. */
+/** Where a thrown value comes from, for logs: its stack and those of its causes. */
 export function stack(thrown: unknown): string {
-  return thrown instanceof Error ? (thrown.stack ?? thrown.message) : shown(thrown);
+  try {
+    return thrown instanceof Error ? inspect(thrown) : shown(thrown);
+  } catch {
+    return "a value that cannot be shown";
+  }
 }

@@ -288,7 +288,7 @@ export class Instance implements Host {
     try {
       return encode();
     } catch (error) {
-      this.logger.error("a report cannot be written", { task: kept.id.task, reason: stack(error) });
+      this.logger.error("a report cannot be written", { task: kept.id.task, stack: stack(error) });
       kept.report = lastResort(kept.id);
       kept.last = true;
       return encode();
