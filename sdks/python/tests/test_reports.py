@@ -184,6 +184,7 @@ BAD: list[tuple[str, Any]] = [
     ("the sticky of `5`", lambda ctx: ctx.call("x", route=Route(sticky=5))),  # type: ignore[arg-type]
     ("the request cannot be sent", lambda ctx: ctx.wait_signal("\ud800")),
     ("the request cannot be sent", lambda ctx: ctx.call("x", route=Route(labels={"a": 5}))),  # type: ignore[dict-item]
+    ("the request cannot be sent", lambda ctx: ctx.stream("half \ud800")),
     ("a race needs at least one answer", lambda ctx: ctx.race()),
     ("a race needs at least one answer", lambda ctx: ctx.race([])),
 ]

@@ -35,10 +35,10 @@ export function checkNumber(what: string, value: unknown, least: number, most: n
 
 /** A whole number from `least` to `most`. */
 export function checkWhole(what: string, value: unknown, least: number, most: number): number {
-  if (!Number.isInteger(value)) {
+  if (typeof value !== "number" || !Number.isInteger(value) || value < least || value > most) {
     throw refused(`the ${what} of \`${shown(value)}\` is no whole number from ${least} to ${most}`);
   }
-  return checkNumber(what, value, least, most);
+  return value;
 }
 
 function refused(message: string): TaskError {

@@ -11,7 +11,7 @@ import { parseAddress } from "./address.js";
 import type { Agent } from "./agent.js";
 import type { Timeouts } from "./attempt.js";
 import { Connection } from "./connection.js";
-import type { ConsortError } from "./error.js";
+import { type ConsortError, stack } from "./error.js";
 import { Instance, type Wire } from "./instance.js";
 import { PAYLOAD_BYTES_MAX } from "./json.js";
 import type { Logger } from "./logger.js";
@@ -186,7 +186,15 @@ export class Session implements Wire {
   #take(messages: ServerMessage[]): void {
     let drained = false;
     for (const { instance, kind } of messages) {
-      this.#joined[instance]?.take(kind);
+      try {
+        this.#joined[instance]?.take(kind);
+      } catch (error) {
+        // It is about one task: the others are not to suffer from it.
+        this.logger.error("a message of the server cannot be acted on", {
+          kind: kind?.$case ?? "",
+          stack: stack(error),
+        });
+      }
       drained ||= kind?.$case === "drain";
     }
     if (drained) {

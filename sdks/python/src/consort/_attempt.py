@@ -94,7 +94,7 @@ class Attempt:
         self.report: worker_pb2.WorkerMessage | None = None
         self._host = host
         self._loop = asyncio.get_running_loop()
-        self._quiescence = QuiescenceTracker(offer.capability, self._schedule, self._moved)
+        self._quiescence = QuiescenceTracker(offer.capability or offer.step, self._schedule, self._moved)
         self._main: asyncio.Task[bytes] | None = None
         self._effects: dict[int, asyncio.Task[None]] = {}
         self._epoch = host.epoch

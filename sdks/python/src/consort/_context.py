@@ -331,7 +331,7 @@ class TaskContext:
         document of its own. Only a bounded tail is kept.
         """
         is_text = isinstance(delta, str)
-        wire = common_pb2.Delta(text=delta) if is_text else common_pb2.Delta(json=write("delta", delta))
+        wire = _message(common_pb2.Delta, **({"text": delta} if is_text else {"json": write("delta", delta)}))
         self._attempt.on_loop(lambda: self._attempt.stream(wire))
 
     # Journaled work.

@@ -321,8 +321,13 @@ class _Running:
 
     def _take(self, batch: worker_pb2.ServerMessages) -> None:
         for message in batch.messages:
-            if message.instance < len(self._joined):
+            if message.instance >= len(self._joined):
+                continue
+            try:
                 self._joined[message.instance].take(message)
+            except Exception:
+                # It is about one task: the others are not to suffer from it.
+                LOG.exception("a message of the server cannot be acted on: %s", message.WhichOneof("kind"))
 
     async def _serve(self, link: Link) -> bool:
         part = asyncio.ensure_future(self._part(link))
