@@ -358,7 +358,7 @@ export async function execute(attempt: Attempt, { options, handler }: Capability
 }
 
 /** Attempts of one task. */
-const ATTEMPTS_MAX = 1_000;
+export const ATTEMPTS_MAX = 1_000;
 /** What a pause grows by, at most. */
 const FACTOR_MAX = 1_000_000;
 /** The highest priority; the lowest is one below its negative. */
