@@ -105,9 +105,9 @@ class _Counted:
             if is_interrupt(error):
                 raise
         finally:
-            self._watch.left()
             if owner is not None:
                 owner.leave()
+            self._watch.left()
 
     def __del__(self) -> None:
         # A handle that is cancelled drops its callback.
