@@ -73,6 +73,20 @@ async function options(ctx) {
   return { attempt: done.attempt, timed_out: code };
 }
 
+/** What cannot be reported or asked. */
+async function odd(ctx, { kind }) {
+  await effect(ctx, kind);
+  if (kind === "race") {
+    return ctx.race([]);
+  }
+  if (kind === "attempts") {
+    return ctx.call("conform.echo", 1, { retry: { attempts: 0 } });
+  }
+  return Array(65)
+    .fill(0)
+    .reduce((inner) => [inner], 1);
+}
+
 const conform = agent("conform", { version: "1.0.0", labels: { suite: "conformance" } })
   .capability("conform.echo", anything, (_, input) => input)
   .capability(
@@ -142,7 +156,8 @@ const conform = agent("conform", { version: "1.0.0", labels: { suite: "conforman
     await effect(ctx, "cleaned");
     return null;
   })
-  .capability("conform.options", {}, options);
+  .capability("conform.options", {}, options)
+  .capability("conform.odd", { input: z.object({ kind: z.string() }) }, odd);
 
 await new Worker({
   agents: [conform],

@@ -45,6 +45,12 @@ class Failing(BaseModel):
     until: int
 
 
+class Odd(BaseModel):
+    """What cannot be reported or asked."""
+
+    kind: str
+
+
 class Named(BaseModel):
     """The name of an effect."""
 
@@ -259,6 +265,20 @@ async def options(ctx: TaskContext, input: Any) -> dict[str, Any]:
     except ConsortError as error:
         code = error.code
     return {"attempt": done["attempt"], "timed_out": code}
+
+
+@agent.capability("conform.odd")
+async def odd(ctx: TaskContext, input: Odd) -> Any:
+    """Cannot be reported, or asks what cannot be asked."""
+    await effect(ctx, input.kind)
+    if input.kind == "race":
+        return await ctx.race([])
+    if input.kind == "attempts":
+        return await ctx.call("conform.echo", 1, retry=Retry(attempts=0))
+    value: Any = 1
+    for _ in range(65):
+        value = [value]
+    return value
 
 
 if __name__ == "__main__":

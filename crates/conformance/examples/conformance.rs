@@ -5,7 +5,7 @@
 
 use std::{env, future::Future};
 
-use consort_sdk::{Agent, CallOptions, Capability, Remote, TaskContext, TaskError, Worker, all, race};
+use consort_sdk::{Agent, Answer, CallOptions, Capability, Remote, TaskContext, TaskError, Worker, all, race};
 use consort_types::{EffectClass, Error, Result, Span};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -36,6 +36,11 @@ struct Total {
 struct Failing {
     kind: String,
     until: u32,
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct Odd {
+    kind: String,
 }
 
 #[derive(Deserialize, Serialize, JsonSchema)]
@@ -187,6 +192,16 @@ async fn options(ctx: TaskContext, _: Value) -> Result<Value, TaskError> {
     Ok(json!({ "attempt": done["attempt"], "timed_out": code }))
 }
 
+/// What cannot be reported or asked.
+async fn odd(ctx: TaskContext, input: Odd) -> Result<Value, TaskError> {
+    effect(&ctx, &input.kind).await?;
+    match input.kind.as_str() {
+        "deep" => Ok((0..65).fold(json!(1), |inner, _| json!([inner]))),
+        "race" => race(Vec::<Answer<Value>>::new()).await.map(|(_, winner)| winner),
+        _ => ctx.call_with("conform.echo", &json!(1), CallOptions::new().retry(0)).await,
+    }
+}
+
 fn identity(ctx: &TaskContext) -> Value {
     json!({
         "attempt": ctx.attempt(),
@@ -237,6 +252,7 @@ fn agent() -> Agent {
         .capability(Capability::from_fn("conform.stream", stream))
         .capability(Capability::from_fn("conform.cancel", cancel))
         .capability(Capability::from_fn("conform.options", options))
+        .capability(Capability::from_fn("conform.odd", odd))
 }
 
 #[tokio::main(flavor = "current_thread")]

@@ -71,6 +71,9 @@ class NoHost:
     def concluded(self, attempt: Attempt, report: Any) -> None:
         raise AssertionError(report)
 
+    def freed(self, attempt: Attempt) -> None:
+        raise AssertionError
+
 
 async def invoke(agent: Agent, name: str, value: Any) -> Any:
     """Runs a capability on a document, outside of any worker."""
@@ -235,7 +238,7 @@ async def test_output_is_checked_and_written_as_its_schema_says() -> None:
     for name, code, message in (
         ("liar", Code.BAD_OUTPUT, "the output does not fit at `$.queries[0].text`"),
         ("unwritable", Code.BAD_JSON, "the output cannot be written as JSON"),
-        ("infinite", Code.BAD_JSON, "the output cannot be written as JSON: Out of range float"),
+        ("infinite", Code.BAD_JSON, "the output cannot be written as JSON: `$` is `inf`"),
     ):
         with pytest.raises(TaskError) as error:
             await invoke(agent, name, None)
@@ -350,6 +353,15 @@ def test_errors_of_the_wire_keep_their_code() -> None:
     away = error_of(grpc.StatusCode.UNAVAILABLE, "refused", (), "here")
     assert (away.code, away.is_unavailable) == (Code.UNREACHABLE, True)
     assert error_of(grpc.StatusCode.INTERNAL, "oops", None, "here").code == Code.INTERNAL
+    for code, details, hint in (
+        (grpc.StatusCode.UNIMPLEMENTED, "Received http2 header with status: 404", "where it takes workers"),
+        (grpc.StatusCode.UNAVAILABLE, "Failed parsing HTTP/2", "something else than Consort listens there"),
+        (grpc.StatusCode.UNAVAILABLE, "SSL routines:WRONG_VERSION_NUMBER", "write `http://`"),
+        (grpc.StatusCode.UNAVAILABLE, "Connection refused", "that `consort up` runs"),
+    ):
+        mistaken = error_of(code, details, (), "http://here:1")
+        assert "`http://here:1`" in mistaken.message
+        assert hint in (mistaken.hint or "")
 
 
 async def test_threads_are_made_when_they_are_needed_and_used_again() -> None:

@@ -110,6 +110,9 @@ class Chaos:
         if attempt is self._attempt:
             self._report = report
 
+    def freed(self, attempt: Attempt) -> None:
+        assert attempt.over
+
     def offer(self) -> None:
         """Starts the next attempt, as after a crash or an answer."""
         if self._attempt is not None:

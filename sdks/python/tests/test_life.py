@@ -12,7 +12,10 @@ import json
 import logging
 import os
 import signal
+import subprocess
+import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -21,7 +24,7 @@ import pytest
 from consort import Agent, Code, ConsortError, TaskContext, TaskError, Worker
 from consort._proto.v1 import common_pb2, worker_pb2
 
-from .fake import Rig, hosting, hosting_code, serving
+from .fake import Rig, hosting, hosting_code, run, serving
 
 
 async def echo(input: Any) -> Any:
@@ -553,6 +556,73 @@ async def test_the_log_names_run_step_and_attempt(caplog: pytest.LogCaptureFixtu
     record = next(record for record in caplog.records if record.name == "consort.agent")
     assert record.getMessage() == "[run-1 step #1] hello there"
     assert (record.__dict__["run"], record.__dict__["attempt"], record.__dict__["more"]) == ("run-1", 1, 1)
+
+
+async def test_the_log_is_silent_while_what_is_recorded_is_replayed(caplog: pytest.LogCaptureFixture) -> None:
+    async def code(ctx: TaskContext) -> None:
+        ctx.log.info("begins")
+        await ctx.run("a", lambda: 1)
+        ctx.log.info("between")
+        await ctx.run("b", lambda: 2)
+        ctx.log.warning("goes on")
+
+    with caplog.at_level(logging.INFO, logger="consort.agent"):
+        async with hosting_code(code) as rig:
+            rig.offer([run("a", 1), run("b", 2)])
+            await rig.output()
+    texts = [record.getMessage() for record in caplog.records if record.name == "consort.agent"]
+    assert texts == ["[run-1 step #1] goes on"]
+
+
+async def test_a_worker_says_where_it_is_connected_and_with_what(caplog: pytest.LogCaptureFixture) -> None:
+    agent = Agent("writer", version="1.2.0")
+    agent.add(echo, "summarise")
+    agent.add(echo, "shorten")
+    with caplog.at_level(logging.INFO, logger="consort.worker"):
+        async with hosting(agent, Agent("idle")) as rig:
+            await rig.reconnect()
+            rig.offer(capability="shorten")
+            await rig.output()
+            address = rig.server.address
+    lines = [record.getMessage() for record in caplog.records if "connected to" in record.getMessage()]
+    said = f"connected to http://{address} (Consort fake): writer 1.2.0 (summarise, shorten); idle 0 (no capability)"
+    assert lines == [said, said]
+
+
+async def test_the_environment_says_where_the_server_is_unless_the_program_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with serving() as server, serving() as other:
+        monkeypatch.setenv("CONSORT_SERVER", server.address)
+        monkeypatch.setenv("CONSORT_TOKEN", "hush")
+        for settings, met, token in (
+            ({}, server, "Bearer hush"),
+            ({"address": other.address, "token": "mine"}, other, "Bearer mine"),
+        ):
+            running = asyncio.ensure_future(Worker(Agent("a"), **settings).run())  # type: ignore[arg-type]
+            session = await asyncio.wait_for(met.sessions.get(), 20)
+            assert session.metadata["authorization"] == token
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+
+def test_a_worker_of_its_own_shows_its_log_where_the_program_shows_none(tmp_path: Path) -> None:
+    program = (
+        "import logging, sys; from consort import Agent, Worker, ConsortError\n"
+        "if sys.argv[1] == 'own': logging.getLogger().addHandler(logging.NullHandler())\n"
+        "try: Worker(Agent('a'), address='http://x/y').run_forever()\n"
+        "except ConsortError: pass\n"
+        "worker = Worker(Agent('a'), address='127.0.0.1:1')\n"
+        "logging.getLogger('consort.worker').addFilter(lambda record: worker.stop() or True)\n"
+        "worker.run_forever()\n"
+        "print(logging.getLogger('consort').handlers)\n"
+    )
+    for kind, shows in (("own", False), ("none", True)):
+        done = subprocess.run(
+            [sys.executable, "-c", program, kind], capture_output=True, check=True, text=True, timeout=60, cwd=tmp_path
+        )
+        assert ("not connected" in done.stderr) is shows
+        assert done.stdout == "[]\n"
 
 
 def test_wrong_settings_are_refused_before_anything_connects() -> None:

@@ -24,7 +24,7 @@ class Probe:
         self.stills = 0
         self.moves = 0
         self.still = asyncio.Event()
-        self.quiescence = QuiescenceTracker(self._on_still, self._on_move)
+        self.quiescence = QuiescenceTracker("code", self._on_still, self._on_move)
 
     def _on_still(self) -> None:
         self.stills += 1

@@ -7,11 +7,14 @@ Invariant: the lists are written by hand; a member counts where its name does no
 from __future__ import annotations
 
 import inspect
+import re
+from pathlib import Path
 from typing import Final
 
 import pytest
 
 import consort
+from consort import _context, _documents, _errors, _journal, _values, _worker
 
 EXPORTS: Final = """
     Agent Answer Approval AsyncClient AsyncRun Capability Client Code ConsortError Effect Retry Route Run RunFailed
@@ -66,3 +69,18 @@ def test_a_class_has_the_members_that_are_decided(name: str) -> None:
     own = [kind for kind in getattr(consort, name).__mro__ if kind.__module__.startswith("consort")]
     members = {member for kind in own for member in [*vars(kind), *vars(kind).get("__annotations__", {})]}
     assert sorted(member for member in members if not member.startswith("_")) == MEMBERS[name].split()
+
+
+def test_limits_are_those_of_the_server() -> None:
+    table = (Path(__file__).parents[3] / "docs" / "reference" / "limits.md").read_text()
+    limits = {
+        name: int(value.replace(",", "")) for name, value in re.findall(r"^\| `(\w+)` \| ([\d,]+) \|", table, re.M)
+    }
+    assert {
+        "ATTEMPTS_MAX": _context.ATTEMPTS_MAX,
+        "NESTING_DEPTH_MAX": _values.DEPTH_MAX,
+        "PAYLOAD_BYTES_MAX": _documents.PAYLOAD_BYTES_MAX,
+        "ERROR_MESSAGE_BYTES_MAX": _errors.MESSAGE_BYTES_MAX,
+        "TASK_JOURNAL_ENTRIES_MAX": _journal.ENTRIES_MAX,
+        "INSTANCE_CREDIT_MAX": _worker.CREDIT_MAX,
+    }.items() <= limits.items()

@@ -90,3 +90,16 @@ async def test_failures_and_waits_without_an_answer_are_errors() -> None:
         await run_task(agent, "wait")
     with pytest.raises(TaskError, match="no capability `other`"):
         await run_task(agent, "other")
+
+
+@pytest.mark.parametrize("signals", [{"go": True}, {"go": "yes"}, {"go": {"a": 1}}, ["go"]])
+async def test_signals_of_a_wrong_shape_are_refused_by_name(signals: Any) -> None:
+    agent = Agent("waits")
+
+    @agent.capability("wait")
+    async def wait(ctx: TaskContext) -> Any:
+        return await ctx.wait_signal("go")
+
+    with pytest.raises(TypeError, match=r"the signal `go` has .*; write `\[.*\]`|`signals` is"):
+        await run_task(agent, "wait", signals=signals)
+    assert await run_task(agent, "wait", signals={"go": [True]}) is True

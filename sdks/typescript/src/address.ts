@@ -6,8 +6,10 @@
  */
 import { Code, ConsortError } from "./error.js";
 
+/** The port of a server by default. */
+const PORT = "7878";
 /** Where a server listens by default. */
-export const ADDRESS = "http://127.0.0.1:7878";
+export const ADDRESS = `http://127.0.0.1:${PORT}`;
 
 /** Where a server listens. */
 export interface Address {
@@ -19,11 +21,12 @@ export interface Address {
   url: string;
 }
 
-/** The address in a text; without a scheme it is `http`. It throws where it is none. */
+/**
+ * The address in a text. Without a scheme it is `http`, and without a port too that of Consort; a URL without a port has
+ * that of its scheme. It throws where it is none.
+ */
 export function parseAddress(text: string): Address {
-  // A listener for workers alone is printed with `grpc`, which speaks over HTTP too.
-  const full = text.includes("://") ? text.replace(/^grpc:/, "http:") : `http://${text}`;
-  const url = URL.canParse(full) ? new URL(full) : undefined;
+  const url = parseUrl(text);
   const secure = url?.protocol === "https:";
   const rest = url && url.pathname.replace(/\/+$/, "") + url.search + url.hash + url.username;
   if (!url?.hostname || !(secure || url.protocol === "http:") || rest) {
@@ -32,4 +35,19 @@ export function parseAddress(text: string): Address {
     });
   }
   return { host: `${url.hostname}:${url.port || (secure ? "443" : "80")}`, secure, url: url.origin };
+}
+
+function parseUrl(text: string): URL | undefined {
+  const isUrl = text.includes("://");
+  // A listener for workers alone is printed with `grpc`, which speaks over HTTP too.
+  const full = isUrl ? text.replace(/^grpc:/, "http:") : `http://${text}`;
+  if (!URL.canParse(full)) {
+    return undefined;
+  }
+  const url = new URL(full);
+  // A `URL` leaves the port of its scheme out, so whether one was written is seen in the text.
+  if ((!isUrl || text.startsWith("grpc:")) && url.port === "" && !/:\d+\/*$/.test(text)) {
+    url.port = PORT;
+  }
+  return url;
 }

@@ -9,7 +9,7 @@
  */
 import type { Capability } from "./agent.js";
 import { execute } from "./context.js";
-import { Code, TaskError, toWire } from "./error.js";
+import { Code, stack, TaskError, toWire } from "./error.js";
 import { type Asked, Journal, type Result } from "./journal.js";
 import { writeJson } from "./json.js";
 import type { Logger } from "./logger.js";
@@ -20,6 +20,14 @@ import { toMicros } from "./span.js";
 
 /** A report on an attempt. */
 export type Report = NonNullable<WorkerMessage["kind"]>;
+
+/** Partial output. */
+type Delta = { $case: "text"; value: string } | { $case: "json"; value: Uint8Array };
+
+/** Bytes of one piece of partial output. */
+export const STREAM_BYTES_MAX = 16 * 1024;
+/** UTF-16 units of one piece of text: at most three bytes each. */
+const PIECE_UNITS_MAX = Math.floor(STREAM_BYTES_MAX / 3);
 
 /** How long an attempt is patient, in milliseconds. */
 export interface Timeouts {
@@ -71,6 +79,8 @@ export class Attempt implements Participant {
   #over = false;
   #epoch: number;
   #progress: string | undefined;
+  /** The leading half of a character that streamed text ended with. */
+  #half = "";
   #still: Timer | undefined;
   #grace: Timer | undefined;
 
@@ -158,11 +168,38 @@ export class Attempt implements Participant {
   }
 
   /** Sends partial output; ends once there is room for more. */
-  stream(delta: { $case: "text"; value: string } | { $case: "json"; value: Uint8Array }): Promise<void> {
+  stream(delta: Delta): Promise<void> {
     if (!this.#over) {
-      this.#send({ $case: "stream", value: { attempt: this.id, delta: { kind: delta } } });
+      this.#sendHalf();
+      this.#sendDelta(delta);
     }
     return this.host.room();
+  }
+
+  /** The same with text, in pieces of whole characters. Half of a character at its end waits for the next text. */
+  streamText(more: string): Promise<void> {
+    const text = this.#half + more;
+    const end = isLeading(text, text.length - 1) ? text.length - 1 : text.length;
+    this.#half = text.slice(end);
+    for (let at = 0; at < end && !this.#over; ) {
+      const next = Math.min(at + PIECE_UNITS_MAX, end);
+      const piece = text.slice(at, next < end && isLeading(text, next - 1) ? next - 1 : next);
+      at += piece.length;
+      this.#sendDelta({ $case: "text", value: piece });
+    }
+    return this.host.room();
+  }
+
+  /** Half of a character to which nothing came: it is shown as what it is. */
+  #sendHalf(): void {
+    if (this.#half !== "") {
+      this.#sendDelta({ $case: "text", value: this.#half });
+      this.#half = "";
+    }
+  }
+
+  #sendDelta(delta: Delta): void {
+    this.#send({ $case: "stream", value: { attempt: this.id, delta: { kind: delta } } });
   }
 
   // What the session does.
@@ -206,8 +243,17 @@ export class Attempt implements Participant {
 
   // The turns.
 
-  /** Acts while the code is quiescent. */
+  /** Acts while the code is quiescent. What goes wrong then is a failure of this attempt alone. */
   turn(): void {
+    try {
+      this.#act();
+    } catch (error) {
+      this.host.logger.error("an attempt cannot go on", { task: this.id.task, stack: stack(error) });
+      this.#end(this.#failure(TaskError.from(error)));
+    }
+  }
+
+  #act(): void {
     if (this.#over) {
       return;
     }
@@ -300,14 +346,29 @@ export class Attempt implements Participant {
       const written = writeJson("output", output, this.host.payloadBytesMax);
       return { $case: "complete", value: { attempt: this.id, output: written } };
     } catch (thrown) {
-      return this.#failure(TaskError.from(thrown));
+      const error = TaskError.from(thrown);
+      this.#log(thrown, error);
+      return this.#failure(error);
     }
   }
 
+  /** Says in the log of the worker how the code failed, and where: the server gets the message alone. */
+  #log(thrown: unknown, error: TaskError): void {
+    if (this.#over || this.#stopped) {
+      return;
+    }
+    const { capability, run, workflow, step, number } = this.task;
+    const fields = { capability, run, workflow, step, attempt: number, code: error.code, reason: error.message };
+    // An effect's failure comes as a `TaskError` that has what was thrown as its cause.
+    const foreseen = thrown instanceof TaskError && thrown.cause === undefined;
+    this.host.logger[foreseen ? "info" : "warn"]("a task failed", {
+      ...fields,
+      ...(foreseen ? {} : { stack: stack(thrown instanceof TaskError ? thrown.cause : thrown) }),
+    });
+  }
+
   #failure(error: TaskError): Report {
-    const { retryable, retryAfterMs } = error;
-    const retryAfterUs = retryAfterMs === undefined ? undefined : toMicros("time to try again", retryAfterMs);
-    return { $case: "fail", value: { attempt: this.id, error: toWire(error), retryable, retryAfterUs } };
+    return failed(this.id, error);
   }
 
   /** Notifies the code of its cancellation. */
@@ -324,6 +385,9 @@ export class Attempt implements Participant {
     this.#over = true;
     this.#unrest();
     this.#grace?.clear();
+    if (report) {
+      this.#sendHalf();
+    }
     if (report && this.#progress !== undefined) {
       this.#send({ $case: "progress", value: { attempt: this.id, message: this.#progress } });
     }
@@ -332,4 +396,28 @@ export class Attempt implements Participant {
     this.host.ended(this, report);
     this.#stop(ended);
   }
+}
+
+/** The report that an attempt failed with this error; where that cannot be written, with fixed words. */
+export function failed(id: AttemptId, error: TaskError): Report {
+  try {
+    const { retryable, retryAfterMs } = error;
+    const retryAfterUs = retryAfterMs === undefined ? undefined : toMicros("time to try again", retryAfterMs);
+    return { $case: "fail", value: { attempt: id, error: toWire(error), retryable: Boolean(retryable), retryAfterUs } };
+  } catch {
+    return lastResort(id);
+  }
+}
+
+/** A report that can always be made and is always taken: an attempt must not stay taken for want of one. */
+export function lastResort(id: AttemptId): Report {
+  const message = "the attempt ended, but what came of it cannot be reported";
+  const error = { code: Code.AgentFailed, message, hint: "the log of the worker says why" };
+  return { $case: "fail", value: { attempt: id, error, retryable: false, retryAfterUs: undefined } };
+}
+
+/** Whether a text has the first half of a character at this position. */
+function isLeading(text: string, at: number): boolean {
+  const unit = text.charCodeAt(at);
+  return unit >= 0xd800 && unit < 0xdc00;
 }

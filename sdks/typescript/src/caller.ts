@@ -11,12 +11,15 @@ import { ADDRESS, parseAddress } from "./address.js";
 import { Code, ConsortError } from "./error.js";
 import type { Problem } from "./generated/models.js";
 import { NAMESPACE } from "./generated/table.js";
-import { writeJson } from "./json.js";
+import { readJson, writeJson } from "./json.js";
 
 const PAUSE_FIRST = 100;
 const PAUSE_LONGEST = 5_000;
 /** How long a connection may be silent: the server sends something at least every 60 s. */
 const SILENCE = 90_000;
+
+/** Operations whose whole answer is a document of somebody's own. */
+const DOCUMENTS: ReadonlySet<string> = new Set(["runOutput", "stepOutput"]);
 
 /** An operation of the interface. */
 export interface Operation {
@@ -244,7 +247,7 @@ export class Caller {
     }
     if (body !== undefined) {
       request.headers = { ...request.headers, "content-type": "application/json" };
-      request.body = writeJson("request", body) as Uint8Array<ArrayBuffer>;
+      request.body = writeJson("request", body, undefined, 1) as Uint8Array<ArrayBuffer>;
     }
     let response: Response;
     let refused: string;
@@ -261,12 +264,16 @@ export class Caller {
   }
 
   async #read(operation: Operation, response: Response): Promise<unknown> {
-    let text: string;
+    let bytes: Uint8Array;
     try {
-      text = await response.text();
+      bytes = new Uint8Array(await response.arrayBuffer());
     } catch (error) {
       throw this.#unreachable(reason(error));
     }
+    if (DOCUMENTS.has(operation.id)) {
+      return readJson("output", bytes);
+    }
+    const text = new TextDecoder().decode(bytes);
     if (operation.contentType !== "application/json") {
       return operation.contentType === undefined ? undefined : text;
     }

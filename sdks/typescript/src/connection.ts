@@ -56,16 +56,16 @@ export class Connection {
   #room: (() => void)[] = [];
 
   /** Opens a stream and sends `hello`. */
-  constructor(server: ServerOptions, hello: Hello, listener: Listener) {
+  constructor(server: ServerOptions & { address: string }, hello: Hello, listener: Listener) {
     this.#listener = listener;
     this.#client = dial(server);
     const identity = (bytes: Buffer) => bytes;
     this.#stream = this.#client.makeBidiStreamRequest(PATH, identity, ServerMessages.decode, metadata(server));
     this.#stream.on("data", (batch: ServerMessages) => this.#take(batch.messages));
     this.#stream.on("drain", () => this.#drained());
-    this.#stream.on("error", (error: grpc.ServiceError) => this.#close(failure(error)));
+    this.#stream.on("error", (error: grpc.ServiceError) => this.#close(failure(error, server.address)));
     this.#stream.on("status", (status: grpc.StatusObject) => {
-      this.#close(status.code === grpc.status.OK ? undefined : failure(status));
+      this.#close(status.code === grpc.status.OK ? undefined : failure(status, server.address));
     });
     this.#deadline = setTimeout(() => this.#late("send `Welcome`", WELCOME_WITHIN), WELCOME_WITHIN);
     this.#write(frame(WorkerMessage.encode({ instance: 0, kind: { $case: "hello", value: hello } }).finish()));

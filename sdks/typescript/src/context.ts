@@ -8,11 +8,13 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { Capability } from "./agent.js";
 import { Answer, type Read } from "./answer.js";
-import type { Attempt } from "./attempt.js";
+import { type Attempt, STREAM_BYTES_MAX } from "./attempt.js";
+import { checkNumber, checkText, checkTexts, checkWhole } from "./bounds.js";
 import { Code, cut, TaskError, toWire } from "./error.js";
 import { readJson, writeJson } from "./json.js";
 import { type Logger, withFields } from "./logger.js";
-import type { CallOptions as WireCallOptions } from "./proto/consort/v1/worker.js";
+import type { Route as WireRoute } from "./proto/consort/v1/common.js";
+import type { CallOptions as WireCallOptions, Retry as WireRetry } from "./proto/consort/v1/worker.js";
 import type { Request } from "./replay.js";
 import { fit, type OutputOf, type Schema } from "./schema.js";
 import { toDate, toMicros } from "./span.js";
@@ -32,11 +34,11 @@ export interface Route {
 
 /** How often a call is tried, and with what pauses, in milliseconds. */
 export interface Retry {
-  /** Attempts at most, the first included. */
+  /** Attempts at most, the first included; from 1 to 1,000. */
   attempts: number;
   /** The pause after the first failure; 1,000 by default. */
   initial?: number;
-  /** What each further pause grows by; 2 by default, at least 1. */
+  /** What each further pause grows by; 2 by default, from 1 to 1,000,000. */
   factor?: number;
   /** The longest pause; 60,000 by default. */
   max?: number;
@@ -168,7 +170,7 @@ export class TaskContext {
   run<T>(name: string, effect: () => T | Promise<T>): Answer<T>;
   run<S extends Schema>(name: string, effect: () => unknown, options: { output: S }): Answer<OutputOf<S>>;
   run(name: string, effect: () => unknown, options: { output?: Schema } = {}): Answer<unknown> {
-    const asked = this.#ask({ $case: "run", value: { name } });
+    const asked = this.#ask(() => ({ $case: "run", value: { name: checkText("name", name) } }));
     if (asked instanceof TaskError) {
       return new Answer(this.#attempt, asked, nothing);
     }
@@ -208,7 +210,8 @@ export class TaskContext {
     return this.#answer(
       () => {
         const document = writeJson("input of the call", input, this.#attempt.host.payloadBytesMax);
-        return { $case: "call", value: { capability, input: document, options: wireOptions(options) } };
+        const called = checkText("capability", capability);
+        return { $case: "call", value: { capability: called, input: document, options: wireOptions(options) } };
       },
       this.#reader<OutputOf<S>>("answer", options.output),
     );
@@ -222,14 +225,14 @@ export class TaskContext {
   /** Waits for the next signal of that name to the run; its payload is the answer. */
   waitSignal<S extends Schema | undefined = undefined>(name: string, schema?: S): Answer<OutputOf<S>> {
     const read = this.#reader<OutputOf<S>>(`signal \`${name}\``, schema);
-    return this.#answer(() => ({ $case: "signal", value: { name } }), read);
+    return this.#answer(() => ({ $case: "signal", value: { name: checkText("name", name) } }), read);
   }
 
   /** Requests a person's approval: the prompt is in the inbox, with the detail, until a person decides. */
   waitApproval(prompt: string, detail: unknown = null): Answer<Approval> {
     const request = (): Request => {
       const document = writeJson("detail of the approval", detail, this.#attempt.host.payloadBytesMax);
-      return { $case: "approval", value: { prompt, detail: document } };
+      return { $case: "approval", value: { prompt: checkText("prompt", prompt), detail: document } };
     };
     return this.#answer(request, this.#reader<Approval>("decision", undefined));
   }
@@ -277,6 +280,10 @@ export class TaskContext {
    */
   race<const T extends readonly unknown[]>(branches: T): Promise<Awaited<T[number]>> {
     const list = [...branches];
+    if (list.length === 0) {
+      const message = "a race needs at least one answer to wait for";
+      return Promise.reject(new TaskError(message, { code: Code.BadRequest, retryable: false }));
+    }
     return new Promise((resolve, reject) => {
       let open = true;
       const settle =
@@ -306,18 +313,15 @@ export class TaskContext {
 
   /**
    * Shows watchers more of the output: text to be put behind what came before, or a JSON document of its own. Only a
-   * bounded tail is kept. Await it where much is sent: it ends when there is room for more.
+   * bounded tail is kept. Await it where much is sent: it ends when there is room for more. Text may be cut anywhere:
+   * where a piece ends in the middle of a character, that half is sent with the next piece.
    */
   async stream(delta: string | { [key: string]: unknown } | unknown[]): Promise<void> {
     if (typeof delta !== "string") {
       await this.#attempt.stream({ $case: "json", value: writeJson("partial output", delta, STREAM_BYTES_MAX) });
       return;
     }
-    for (let at = 0; at < delta.length; ) {
-      const end = pieceEnd(delta, at);
-      await this.#attempt.stream({ $case: "text", value: delta.slice(at, end) });
-      at = end;
-    }
+    await this.#attempt.streamText(delta);
   }
 
   #answer<T>(request: () => Request, read: Read<T>): Answer<T> {
@@ -326,13 +330,13 @@ export class TaskContext {
   }
 
   /** Requests the next entry, or returns why that is not possible. */
-  #ask(request: Request | (() => Request)): { index: number; recorded: boolean } | TaskError {
+  #ask(request: () => Request): { index: number; recorded: boolean } | TaskError {
     if (inside.getStore() === this.#attempt) {
       const hint = "let the effect return what it found, and use the journal after it";
       return new TaskError("the journal was used inside `run`", { code: Code.BadRequest, hint, retryable: false });
     }
     try {
-      return this.#attempt.ask(typeof request === "function" ? request() : request);
+      return this.#attempt.ask(request());
     } catch (error) {
       return TaskError.from(error);
     }
@@ -353,20 +357,12 @@ export async function execute(attempt: Attempt, { options, handler }: Capability
   return fit("output", Code.BadOutput, options.output, await handler(new TaskContext(attempt), fitted));
 }
 
-/** Bytes of one piece of partial output. */
-const STREAM_BYTES_MAX = 16 * 1024;
-/** UTF-16 units of one piece of text: at most three bytes each. */
-const PIECE_UNITS_MAX = Math.floor(STREAM_BYTES_MAX / 3);
-
-/** Where the piece of a text that begins at `at` ends: never between two halves of a character. */
-function pieceEnd(text: string, at: number): number {
-  const end = at + PIECE_UNITS_MAX;
-  if (end >= text.length) {
-    return text.length;
-  }
-  const last = text.charCodeAt(end - 1);
-  return last >= 0xd800 && last < 0xdc00 ? end - 1 : end;
-}
+/** Attempts of one task. */
+export const ATTEMPTS_MAX = 1_000;
+/** What a pause grows by, at most. */
+const FACTOR_MAX = 1_000_000;
+/** The highest priority; the lowest is one below its negative. */
+const PRIORITY_MAX = 2 ** 31 - 1;
 
 function nothing(): undefined {
   return undefined;
@@ -378,15 +374,27 @@ function wireOptions(options: CallOptions<Schema | undefined>): WireCallOptions 
     return undefined;
   }
   return {
-    agent: agent ?? "",
-    route: route && { version: route.version ?? "", labels: route.labels ?? {}, sticky: route.sticky ?? "" },
-    retry: retry && {
-      attempts: retry.attempts,
-      initialUs: toMicros("first pause", retry.initial ?? 1_000),
-      factorMilli: Math.round((retry.factor ?? 2) * 1000),
-      maxUs: toMicros("longest pause", retry.max ?? 60_000),
-    },
+    agent: checkText("agent", agent ?? ""),
+    route: route && wireRoute(route),
+    retry: retry && wireRetry(retry),
     timeoutUs: timeout === undefined ? undefined : toMicros("timeout", timeout),
-    priority,
+    priority: priority === undefined ? undefined : checkWhole("priority", priority, -PRIORITY_MAX - 1, PRIORITY_MAX),
+  };
+}
+
+function wireRoute({ version = "", labels = {}, sticky = "" }: Route): WireRoute {
+  return {
+    version: checkText("version", version),
+    labels: checkTexts("label", labels),
+    sticky: checkText("sticky key", sticky),
+  };
+}
+
+function wireRetry({ attempts, initial = 1_000, factor = 2, max = 60_000 }: Retry): WireRetry {
+  return {
+    attempts: checkWhole("attempts", attempts, 1, ATTEMPTS_MAX),
+    initialUs: toMicros("first pause", initial),
+    factorMilli: Math.round(checkNumber("factor", factor, 1, FACTOR_MAX) * 1000),
+    maxUs: toMicros("longest pause", max),
   };
 }

@@ -2,8 +2,10 @@
  * Errors: how an attempt fails, and how the server refuses.
  *
  * For: handlers (`TaskError`) and clients (`ConsortError`). Not for: deciding what follows from an error.
- * Invariant: every error has a stable code; docs/reference/errors explains each.
+ * Invariant: every error has a stable code; docs/reference/errors explains each. What cannot be reported is refused
+ * where the error is made, so reporting one cannot fail.
  */
+import { inspect } from "node:util";
 import type { Diagnostic } from "./generated/models.js";
 import type { Error as WireError } from "./proto/consort/v1/common.js";
 
@@ -35,6 +37,15 @@ export const Code = {
 
 /** Bytes of an error message or of a progress message; more is cut. */
 export const MESSAGE_BYTES_MAX = 4 * 1024;
+
+/** Milliseconds of the longest span: as many microseconds as fit into 63 bits. */
+export const SPAN_MS_MAX = 9_223_372_036_854_000;
+
+/** Half of a character, which UTF-8 does not have. */
+export const LONE_SURROGATE = /\p{Surrogate}/u;
+
+/** Characters of a value that an error shows; more is cut. */
+const SHOWN_MAX = 64;
 
 const UNAVAILABLE: ReadonlySet<string> = new Set([
   Code.Overloaded,
@@ -112,8 +123,12 @@ export class TaskError extends ConsortError {
   /** When to try again, in milliseconds. */
   readonly retryAfterMs: number | undefined;
 
-  /** A failure with this message, which is cut at 4 KiB. */
+  /**
+   * A failure with this message, which is cut at 4 KiB. It throws a `TypeError` or `RangeError`, with the message, where
+   * an option cannot be reported.
+   */
   constructor(message: string, options: TaskErrorOptions = {}) {
+    checkOptions(message, options);
     super(options.code ?? Code.AgentFailed, cut(message), options);
     this.name = "TaskError";
     this.retryable = options.retryable ?? true;
@@ -122,6 +137,15 @@ export class TaskError extends ConsortError {
 
   /** The failure in any thrown value. */
   static from(thrown: unknown): TaskError {
+    try {
+      return TaskError.#from(thrown);
+    } catch {
+      // Code of the thrown value itself, such as a getter, may fail.
+      return new TaskError("the agent threw a value whose text cannot be read");
+    }
+  }
+
+  static #from(thrown: unknown): TaskError {
     if (thrown instanceof TaskError) {
       return thrown;
     }
@@ -133,14 +157,47 @@ export class TaskError extends ConsortError {
   }
 }
 
+function checkOptions(message: string, { code, hint, retryAfterMs }: TaskErrorOptions): void {
+  for (const [name, text] of Object.entries({ message, code: code ?? "", hint: hint ?? "" })) {
+    if (typeof text !== "string") {
+      throw new TypeError(`the ${name} of an error is text, not \`${shown(text)}\``);
+    }
+  }
+  if (retryAfterMs !== undefined && !isSpan(retryAfterMs)) {
+    const limits = `no span of time from 0 to ${SPAN_MS_MAX} ms`;
+    throw new RangeError(`\`retryAfterMs\` of \`${shown(retryAfterMs)}\` is ${limits} (of the failure: ${message})`);
+  }
+}
+
+/** Whether this is a span in milliseconds. */
+export function isSpan(ms: unknown): ms is number {
+  // Not a number compares as false.
+  return typeof ms === "number" && ms >= 0 && ms <= SPAN_MS_MAX;
+}
+
+/** A value for people, in one short line. */
+export function shown(value: unknown): string {
+  let text: string;
+  try {
+    text = typeof value === "string" ? JSON.stringify(value) : String(value);
+  } catch {
+    return `a value of type ${typeof value}`;
+  }
+  return text.length <= SHOWN_MAX ? text : `${text.slice(0, SHOWN_MAX)}…`;
+}
+
 /** A recorded failure as the code meets it: a replay gives the same again, so another attempt cannot help. */
 export function recorded(error: WireError): TaskError {
   return new TaskError(error.message, { code: error.code, hint: error.hint || undefined, retryable: false });
 }
 
-/** An error as it travels. */
+/** An error as it travels. What its author has put into it since it was made is not trusted. */
 export function toWire(error: ConsortError): WireError {
-  return { code: error.code, message: cut(error.message), hint: error.hint ?? "" };
+  const { code, message, hint = "" } = error;
+  if ([code, message, hint].every((text) => typeof text === "string")) {
+    return { code, message: cut(message), hint: cut(hint) };
+  }
+  return { code: Code.AgentFailed, message: "the agent failed, and the words of its failure are no text", hint: "" };
 }
 
 /** Name and message of a thrown value, with what caused it. */
@@ -169,4 +226,13 @@ export function cut(message: string): string {
     end -= 1;
   }
   return bytes.toString("utf8", 0, end);
+}
+
+/** Where a thrown value comes from, for logs: its stack and those of its causes. */
+export function stack(thrown: unknown): string {
+  try {
+    return thrown instanceof Error ? inspect(thrown) : shown(thrown);
+  } catch {
+    return "a value that cannot be shown";
+  }
 }

@@ -7,10 +7,11 @@
  * after a reconnect, and a report that arrives twice changes nothing.
  */
 import type { Agent } from "./agent.js";
-import { Attempt, type Host, type Report, type Timeouts, type Timer } from "./attempt.js";
-import { isLost, recorded } from "./error.js";
+import { Attempt, failed, type Host, lastResort, type Report, type Timeouts, type Timer } from "./attempt.js";
+import { isLost, recorded, stack } from "./error.js";
 import type { Logger } from "./logger.js";
 import { type Attempt as AttemptId, type Task, type ToWorkerKind, WorkerMessage } from "./messages.js";
+import type { Error as WireError } from "./proto/consort/v1/common.js";
 import type { Participant } from "./scheduler.js";
 
 /** How long a report that was sent is kept, in milliseconds: longer than a disconnect takes to be noticed. */
@@ -49,6 +50,8 @@ interface Kept {
   bytes: number;
   /** When it was sent, where it was. */
   sent: number | undefined;
+  /** Whether it is the one in fixed words, after which nothing more is tried. */
+  last: boolean;
 }
 
 /** See the module. */
@@ -149,7 +152,7 @@ export class Instance implements Host {
       this.#live.delete(task);
     }
     if (report) {
-      this.#keep({ id: attempt.id, report, bytes: 0, sent: undefined });
+      this.#keep({ id: attempt.id, report, bytes: 0, sent: undefined, last: false });
     }
     this.#wire.left();
   }
@@ -236,13 +239,22 @@ export class Instance implements Host {
     return attempt?.id.token === id?.token ? attempt : undefined;
   }
 
-  #refused(id: AttemptId | undefined, error: { code: string; message: string; hint: string }): void {
-    this.#settled(id);
+  #refused(id: AttemptId | undefined, error: WireError): void {
     const attempt = this.#find(id);
+    const kept = id && this.#kept.get(id.task);
+    this.#settled(id);
     if (isLost(error.code)) {
       attempt?.abandon();
-    } else {
-      attempt?.refuse(recorded(error));
+      return;
+    }
+    this.logger.warn("a report was refused", { task: id?.task ?? "", code: error.code, reason: error.message });
+    if (attempt) {
+      attempt.refuse(recorded(error));
+    } else if (kept && kept.id.token === id?.token && !kept.last) {
+      // Its last report was not taken, and the task still needs one.
+      const last = kept.report.$case === "fail";
+      const report = last ? lastResort(kept.id) : failed(kept.id, recorded(error));
+      this.#keep({ id: kept.id, report, bytes: 0, sent: undefined, last });
     }
   }
 
@@ -264,11 +276,23 @@ export class Instance implements Host {
   }
 
   #deliver(kept: Kept): void {
-    const message = WorkerMessage.encode({ instance: this.number, kind: kept.report }).finish();
+    const message = this.#encode(kept);
     this.#wire.send(message);
     this.#keptBytes += message.length - kept.bytes;
     kept.bytes = message.length;
     kept.sent = Date.now();
+  }
+
+  #encode(kept: Kept): Uint8Array {
+    const encode = () => WorkerMessage.encode({ instance: this.number, kind: kept.report }).finish();
+    try {
+      return encode();
+    } catch (error) {
+      this.logger.error("a report cannot be written", { task: kept.id.task, stack: stack(error) });
+      kept.report = lastResort(kept.id);
+      kept.last = true;
+      return encode();
+    }
   }
 
   #drop(task: string): void {

@@ -4,7 +4,8 @@
  * For: whatever travels between the code of an agent and the server. Not for: schemas (see `schema`).
  * Invariant: a document on the wire is UTF-8 JSON text; what cannot be written so is refused by name.
  */
-import { Code, TaskError } from "./error.js";
+import { Code, shown, TaskError } from "./error.js";
+import { DEPTH_MAX, lossy, plain, TooDeep } from "./values.js";
 
 /** A JSON document. */
 export type JsonValue = null | boolean | number | string | JsonValue[] | { [key: string]: JsonValue };
@@ -19,36 +20,44 @@ export function text(bytes: Uint8Array): string {
   return decoder.decode(bytes);
 }
 
-/** Reads a document; no bytes at all mean `null`. */
+/** Reads a document; no bytes at all mean `null`. A number that would lose something is refused by its path. */
 export function readJson(what: string, bytes: Uint8Array): JsonValue {
   if (bytes.length === 0) {
     return null;
   }
+  let written: string;
+  let value: JsonValue;
   try {
-    return JSON.parse(text(bytes)) as JsonValue;
+    written = text(bytes);
+    value = JSON.parse(written) as JsonValue;
   } catch (error) {
     throw new TaskError(`the ${what} is not a JSON document: ${(error as Error).message}`, {
       code: Code.BadJson,
       retryable: false,
     });
   }
+  const lost = lossy(written);
+  if (lost) {
+    throw new TaskError(`the ${what} has a number that JavaScript cannot hold exactly: ${lost.message}`, {
+      code: Code.BadJson,
+      hint: "let the sender write it as text",
+      retryable: false,
+    });
+  }
+  return value;
 }
 
-/** Writes a value within the limit of a document; `undefined` is written as `null`. `what` names it in the error. */
-export function writeJson(what: string, value: unknown, bytesMax: number = PAYLOAD_BYTES_MAX): Uint8Array {
-  let written: string | undefined;
-  try {
-    written = JSON.stringify(value);
-  } catch (error) {
-    throw unwritable(what, (error as Error).message);
-  }
-  if (written === undefined) {
-    if (value !== undefined) {
-      throw unwritable(what, `it is a ${typeof value}`);
-    }
-    written = "null";
-  }
-  const bytes = Buffer.from(written, "utf8");
+/**
+ * Writes a value within the limits of a document; `undefined` is written as `null`. `what` names it in the error. So
+ * many outer levels of the document do not count as its depth.
+ */
+export function writeJson(
+  what: string,
+  value: unknown,
+  bytesMax: number = PAYLOAD_BYTES_MAX,
+  envelope = 0,
+): Uint8Array {
+  const bytes = Buffer.from(JSON.stringify(plainOf(what, value, envelope) ?? null), "utf8");
   if (bytes.length > bytesMax) {
     throw new TaskError(`the ${what} has ${bytes.length} bytes, the limit is ${bytesMax}`, {
       code: Code.PayloadTooLarge,
@@ -59,7 +68,17 @@ export function writeJson(what: string, value: unknown, bytesMax: number = PAYLO
   return bytes;
 }
 
-function unwritable(what: string, why: string): TaskError {
-  const message = `the ${what} cannot be written as JSON: ${why.split("\n", 1)[0]}`;
-  return new TaskError(message, { code: Code.BadJson, retryable: false });
+function plainOf(what: string, value: unknown, envelope: number): JsonValue | undefined {
+  try {
+    return plain(value, envelope);
+  } catch (error) {
+    if (error instanceof TooDeep) {
+      const message = `the ${what} nests more than ${DEPTH_MAX} levels deep, the limit is ${DEPTH_MAX}`;
+      throw new TaskError(message, { code: Code.LimitReached, hint: "flatten the document", retryable: false });
+    }
+    // Code of the value itself, such as a `toJSON`, may fail with anything.
+    const why = error instanceof Error ? error.message : shown(error);
+    const message = `the ${what} cannot be written as JSON: ${why.split("\n", 1)[0]}`;
+    throw new TaskError(message, { code: Code.BadJson, retryable: false, cause: error });
+  }
 }

@@ -21,14 +21,19 @@ type Level = keyof Logger;
 
 const LEVELS: readonly Level[] = ["debug", "info", "warn", "error"];
 
-/** Writes messages from a level on to standard error, a line each: time, level, message, fields. */
+/**
+ * Writes messages from a level on to standard error, a line each: time, level, message, fields. A field `stack` follows
+ * on lines of its own.
+ */
 export function lineLogger(from: Level = "info"): Logger {
   const write =
     (level: Level) =>
     (message: string, fields: Record<string, unknown> = {}) => {
       if (LEVELS.indexOf(level) >= LEVELS.indexOf(from)) {
-        const said = Object.entries(fields).map(([key, value]) => ` ${key}=${show(value)}`);
-        process.stderr.write(`${new Date().toISOString()} ${level.padEnd(5)} ${message}${said.join("")}\n`);
+        const { stack, ...others } = fields;
+        const said = Object.entries(others).map(([key, value]) => ` ${key}=${show(value)}`);
+        const below = stack === undefined ? "" : `${String(stack)}\n`;
+        process.stderr.write(`${new Date().toISOString()} ${level.padEnd(5)} ${message}${said.join("")}\n${below}`);
       }
     };
   return { debug: write("debug"), info: write("info"), warn: write("warn"), error: write("error") };

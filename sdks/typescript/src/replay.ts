@@ -10,6 +10,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { text } from "./json.js";
 import type { JournalEntry } from "./proto/consort/v1/worker.js";
+import { tagged } from "./values.js";
 
 /** The request of an entry. */
 export type Request = NonNullable<JournalEntry["request"]>;
@@ -45,25 +46,10 @@ export function isSameDocument(a: Uint8Array, b: Uint8Array): boolean {
     return true;
   }
   try {
-    return isDeepStrictEqual(value(text(a)), value(text(b)));
+    return isDeepStrictEqual(tagged(text(a), normalNumber), tagged(text(b), normalNumber));
   } catch {
     return false;
   }
-}
-
-/** A text of a document with its quotes, or a number. */
-const SCALAR = /"[^"\\]*(?:\\.[^"\\]*)*"|-?\d[\d.eE+-]*/gs;
-
-/**
- * The document, in which numbers are texts that begin with `n`, and all other texts begin with `s`: a parsed number has
- * lost what a double cannot hold.
- */
-function value(document: string): unknown {
-  JSON.parse(document);
-  const tagged = document.replace(SCALAR, (scalar) =>
-    scalar.startsWith('"') ? `"s${scalar.slice(1)}` : `"n${normalNumber(scalar)}"`,
-  );
-  return JSON.parse(tagged);
 }
 
 /** Digits of an exponent that is calculated with; beyond, a number is compared as it is written. */

@@ -9,6 +9,7 @@ import type { StandardJSONSchemaV1, StandardSchemaV1 } from "@standard-schema/sp
 import { Ajv2020, type ErrorObject, type ValidateFunction } from "ajv/dist/2020.js";
 import { Code, ConsortError, TaskError } from "./error.js";
 import type { JsonValue } from "./json.js";
+import { pathStep } from "./values.js";
 
 /** A plain JSON Schema (2020-12); `true` accepts anything. */
 export type JsonSchema = boolean | { [keyword: string]: unknown };
@@ -115,15 +116,8 @@ function writePath(path: readonly (PropertyKey | StandardSchemaV1.PathSegment)[]
   }
   return path.reduce<string>((written, segment) => {
     const key = typeof segment === "object" ? segment.key : segment;
-    return written + step(typeof key === "number" ? key : String(key));
+    return written + pathStep(typeof key === "number" ? key : String(key));
   }, "$");
-}
-
-function step(key: string | number): string {
-  if (typeof key === "number") {
-    return `[${key}]`;
-  }
-  return /^[A-Za-z_][A-Za-z0-9_]*$/.test(key) ? `.${key}` : `[${JSON.stringify(key)}]`;
 }
 
 const ajv = new Ajv2020({ strict: false, validateFormats: false, logger: false });
@@ -160,7 +154,7 @@ function misfit(error: ErrorObject, document: unknown): Misfit {
   let path = "$";
   for (const segment of error.instancePath.split("/").slice(1)) {
     const key = segment.replaceAll("~1", "/").replaceAll("~0", "~");
-    path += step(Array.isArray(at) ? Number(key) : key);
+    path += pathStep(Array.isArray(at) ? Number(key) : key);
     at = (at as Record<string, unknown> | undefined)?.[key];
   }
   return { path, message: error.message ?? "it does not fit" };

@@ -7,10 +7,11 @@
  */
 import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
+import { parseAddress } from "./address.js";
 import type { Agent } from "./agent.js";
 import type { Timeouts } from "./attempt.js";
 import { Connection } from "./connection.js";
-import type { ConsortError } from "./error.js";
+import { type ConsortError, stack } from "./error.js";
 import { Instance, type Wire } from "./instance.js";
 import { PAYLOAD_BYTES_MAX } from "./json.js";
 import type { Logger } from "./logger.js";
@@ -29,7 +30,7 @@ const BACK_OFF_LONGEST = 5_000;
 
 /** How a worker works. */
 export interface Settings {
-  server: ServerOptions;
+  server: ServerOptions & { address: string };
   concurrency: number;
   labels: Record<string, string>;
   leaveWithin: number;
@@ -164,8 +165,11 @@ export class Session implements Wire {
     this.epoch += 1;
     this.#backOff = BACK_OFF_FIRST;
     this.payloadBytesMax = Number(welcome.payloadBytesMax) || PAYLOAD_BYTES_MAX;
-    const { server, instances } = welcome;
-    this.logger.info("connected", { server, instances: instances.join(",") });
+    this.logger.info("connected", {
+      address: parseAddress(this.#settings.server.address).url,
+      server: welcome.server,
+      agents: this.#joined.map(({ agent }) => introduced(agent)).join("; "),
+    });
     // Twice in each interval, so that a late timer does no harm.
     this.#beat = setInterval(() => this.#tick(), Math.max(toMillis(welcome.heartbeatIntervalUs) / 2, 10));
     for (const instance of this.#joined) {
@@ -182,7 +186,15 @@ export class Session implements Wire {
   #take(messages: ServerMessage[]): void {
     let drained = false;
     for (const { instance, kind } of messages) {
-      this.#joined[instance]?.take(kind);
+      try {
+        this.#joined[instance]?.take(kind);
+      } catch (error) {
+        // It is about one task: the others are not to suffer from it.
+        this.logger.error("a message of the server cannot be acted on", {
+          kind: kind?.$case ?? "",
+          stack: stack(error),
+        });
+      }
       drained ||= kind?.$case === "drain";
     }
     if (drained) {
@@ -245,7 +257,8 @@ export class Session implements Wire {
     const pause = this.#backOff * (0.5 + Math.random() / 2);
     this.#backOff = Math.min(this.#backOff * 2, BACK_OFF_LONGEST);
     const reason = error?.message ?? "the server closed the connection";
-    this.logger.warn("not connected", { reason, again_in_ms: Math.round(pause) });
+    const hint = error?.hint === undefined ? {} : { hint: error.hint };
+    this.logger.warn("not connected", { reason, ...hint, again_in_ms: Math.round(pause) });
     this.#retry = setTimeout(() => this.#connect(), pause);
   }
 
@@ -273,4 +286,10 @@ export class Session implements Wire {
       this.#done?.resolve();
     }
   }
+}
+
+/** An agent for people: its name, its version and what it can do. */
+function introduced(agent: Agent): string {
+  const { name, version, capabilities } = agent.declaration();
+  return `${name} ${version} (${capabilities.map((one) => one.name).join(", ") || "no capability"})`;
 }

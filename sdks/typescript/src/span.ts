@@ -4,7 +4,7 @@
  * For: reading and writing time fields. Not for: clocks.
  * Invariant: a span is never negative.
  */
-import { Code, TaskError } from "./error.js";
+import { Code, isSpan, SPAN_MS_MAX, shown, TaskError } from "./error.js";
 
 const UNITS: readonly (readonly [string, bigint])[] = [
   ["d", 86_400_000_000n],
@@ -17,9 +17,9 @@ const UNITS: readonly (readonly [string, bigint])[] = [
 
 /** Milliseconds as microseconds; `what` names the span in the error. */
 export function toMicros(what: string, ms: number): bigint {
-  if (!Number.isFinite(ms) || ms < 0) {
-    const message = `the ${what} of \`${ms}\` ms is not a span`;
-    throw new TaskError(message, { code: Code.BadRequest, hint: "give milliseconds, 0 or more", retryable: false });
+  if (!isSpan(ms)) {
+    const message = `the ${what} of \`${shown(ms)}\` ms is no span of time from 0 to ${SPAN_MS_MAX} ms`;
+    throw new TaskError(message, { code: Code.BadRequest, hint: "give milliseconds as a number", retryable: false });
   }
   return BigInt(Math.round(ms * 1000));
 }

@@ -8,7 +8,7 @@ import type { Agent } from "./agent.js";
 import { Code, ConsortError, TaskError } from "./error.js";
 import { type Logger, lineLogger } from "./logger.js";
 import { Session } from "./session.js";
-import type { ServerOptions } from "./transport.js";
+import { type ServerOptions, withEnvironment } from "./transport.js";
 
 /** Tasks that one instance holds at once, at most. */
 const CONCURRENCY_MAX = 10_000;
@@ -55,7 +55,7 @@ export class Worker {
     this.#options = options;
     this.#logger = options.logger ?? lineLogger();
     this.#session = new Session([...agents], {
-      server: options,
+      server: withEnvironment(options),
       concurrency,
       labels,
       leaveWithin: options.leaveWithin ?? 30_000,

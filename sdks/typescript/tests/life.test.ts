@@ -6,7 +6,8 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Code, TaskError } from "../src/index.js";
+import { Code, type TaskContext, TaskError } from "../src/index.js";
+import { lineLogger } from "../src/logger.js";
 import { called, document, Rig, ran } from "./rig.js";
 
 /** A promise that is settled by hand. */
@@ -46,6 +47,46 @@ test("whatever else is thrown is a retryable failure with its name, message and 
     rig.offer();
     assert.deepEqual(await rig.failure(), { code: Code.AgentFailed, message, retryable: true });
   }
+});
+
+test("the log of the worker has the stack of what was thrown, in code and in an effect", async () => {
+  const said: [string, string, Record<string, unknown>][] = [];
+  const to =
+    (level: string) =>
+    (message: string, fields: Record<string, unknown> = {}) => {
+      said.push([level, message, fields]);
+    };
+  const logger = { debug: to("debug"), info: to("info"), warn: to("warn"), error: to("error") };
+  function thrower(): never {
+    throw new Error("boo", { cause: new RangeError("deep") });
+  }
+  for (const code of [thrower, (ctx: TaskContext) => ctx.run("x", thrower)]) {
+    const rig = new Rig(code);
+    rig.logger = logger;
+    rig.offer();
+    await rig.failure();
+    const [level, message, { stack, ...fields }] = said.pop() ?? ["", "", {}];
+    assert.deepEqual([level, message], ["warn", "a task failed"]);
+    assert.match(String(stack), /Error: boo\n +at thrower .*life\.test[\s\S]*RangeError: deep/);
+    const where = { capability: "work", run: "run-0", workflow: "test", step: "step", attempt: 1 };
+    assert.deepEqual(fields, { ...where, code: "C0304", reason: "Error: boo: RangeError: deep" });
+  }
+  // What the author foresaw has no stack worth a look.
+  const rig = new Rig(() => {
+    throw new TaskError("no such page");
+  });
+  rig.logger = logger;
+  rig.offer();
+  await rig.failure();
+  assert.deepEqual([said[0]?.[0], said[0]?.[2].stack], ["info", undefined]);
+});
+
+test("a stack is written on lines of its own", (t) => {
+  const lines: string[] = [];
+  t.mock.method(process.stderr, "write", (line: string) => lines.push(line) > 0);
+  lineLogger().warn("a task failed", { step: "a", stack: "Error: boo\n    at x" });
+  t.mock.restoreAll();
+  assert.match(lines.join(""), /^\S+ warn {2}a task failed step=a\nError: boo\n {4}at x\n$/);
 });
 
 test("a long message is cut between characters", async () => {
@@ -90,6 +131,27 @@ test("partial output is sent in order, long texts in pieces that keep their char
   assert.ok(pieces.length > 1 && pieces.every((piece) => !Buffer.from(piece).includes("\u{fffd}")));
   assert.equal(pieces.join(""), long);
   assert.equal(said.at(-1)?.$case, "complete");
+});
+
+test("a character that comes in two pieces is shown whole, and a half that stays one is shown at the end", async () => {
+  const show = async (...pieces: (string | unknown[])[]) => {
+    const rig = new Rig((ctx) => {
+      for (const piece of pieces) {
+        void ctx.stream(piece);
+      }
+    });
+    rig.offer();
+    return (await rig.rest()).map((message) => {
+      const kind = message.$case === "stream" ? message.value.delta?.kind : undefined;
+      return kind?.$case === "text" ? kind.value : (kind?.$case ?? message.$case);
+    });
+  };
+  assert.deepEqual(await show(..."a😀b".split("")), ["a", "😀", "b", "complete"]);
+  assert.deepEqual(await show("x\ud83d", "\ude00y"), ["x", "😀y", "complete"]);
+  assert.deepEqual(await show("\ud83d", "", "\ude00"), ["😀", "complete"]);
+  assert.deepEqual(await show("x\ud83d"), ["x", "\ud83d", "complete"]);
+  assert.deepEqual(await show("\ud83d", [1], "\ude00"), ["\ud83d", "json", "\ude00", "complete"]);
+  assert.deepEqual((await show("😀".repeat(10_000), "z")).slice(0, -1).join(""), `${"😀".repeat(10_000)}z`);
 });
 
 test("cancelled code is notified, its waits fail, and its report is dropped", async () => {

@@ -10,6 +10,12 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { STREAM_BYTES_MAX } from "../src/attempt.js";
+import { ATTEMPTS_MAX } from "../src/context.js";
+import { MESSAGE_BYTES_MAX } from "../src/error.js";
+import { ENTRIES_MAX } from "../src/journal.js";
+import { PAYLOAD_BYTES_MAX } from "../src/json.js";
+import { DEPTH_MAX } from "../src/values.js";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 
@@ -18,6 +24,18 @@ test("the generated code is that of the protobuf files", () => {
     encoding: "utf8",
   });
   assert.equal(status, 0, stdout + stderr);
+});
+
+test("limits are those of the server", () => {
+  const table = readFileSync(join(ROOT, "../../docs/reference/limits.md"), "utf8");
+  const limit = (name: string) =>
+    Number(table.match(new RegExp(`^\\| \`${name}\` \\| ([\\d,]+) \\|`, "m"))?.[1]?.replaceAll(",", ""));
+  assert.equal(ATTEMPTS_MAX, limit("ATTEMPTS_MAX"));
+  assert.equal(DEPTH_MAX, limit("NESTING_DEPTH_MAX"));
+  assert.equal(PAYLOAD_BYTES_MAX, limit("PAYLOAD_BYTES_MAX"));
+  assert.equal(MESSAGE_BYTES_MAX, limit("ERROR_MESSAGE_BYTES_MAX"));
+  assert.equal(ENTRIES_MAX, limit("TASK_JOURNAL_ENTRIES_MAX"));
+  assert.equal(STREAM_BYTES_MAX, limit("STREAM_DELTA_BYTES_MAX"));
 });
 
 test("the lock file names no registry", () => {

@@ -6,6 +6,7 @@
  */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
+import { createServer } from "node:http";
 import { test } from "node:test";
 import * as grpc from "@grpc/grpc-js";
 import { z } from "zod";
@@ -477,8 +478,93 @@ test("a server that does not speak the protocol is named", LIMIT, async () => {
     logger: silent,
     handleSignals: false,
   });
-  await assert.rejects(worker.run(), { code: Code.Internal, message: /UNIMPLEMENTED/ });
+  await assert.rejects(worker.run(), { code: Code.BadRequest, message: /no workers are taken at `http/ });
   other.forceShutdown();
+});
+
+test("what listens there in place of a server is named, with the address and what to do", LIMIT, async () => {
+  const http = createServer((_, response) => response.end("hello"));
+  await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve));
+  const { port } = http.address() as { port: number };
+  const closed = createServer();
+  await new Promise<void>((resolve) => closed.listen(0, "127.0.0.1", resolve));
+  const { port: nobody } = closed.address() as { port: number };
+  await new Promise((resolve) => closed.close(resolve));
+  for (const [address, reason, hint] of [
+    [`http://127.0.0.1:${port}`, "Protocol error", "something else than Consort listens there"],
+    [`https://127.0.0.1:${port}`, "wrong version number", "write `http://`"],
+    [`http://127.0.0.1:${nobody}`, "ECONNREFUSED", "`consort up` runs"],
+  ] as const) {
+    const told = await new Promise<Record<string, unknown>>((resolve) => {
+      const warn = (_: string, fields: Record<string, unknown> = {}) => {
+        worker.stop();
+        resolve(fields);
+      };
+      const worker = new Worker({ agents: [echo()], address, logger: { ...silent, warn }, handleSignals: false });
+      void worker.run();
+    });
+    assert.ok(String(told.reason).startsWith(`the server at \`${address}\` cannot be reached: `), String(told.reason));
+    assert.ok(String(told.reason).includes(reason) && !String(told.reason).includes("Resolution note"));
+    assert.ok(String(told.hint).includes(hint), String(told.hint));
+  }
+  http.close();
+});
+
+test("a worker says where it is connected and with what, also after a reconnect", LIMIT, async () => {
+  const said: unknown[] = [];
+  let again = () => {};
+  const twice = new Promise<void>((resolve) => {
+    again = resolve;
+  });
+  const info = (message: string, fields?: Record<string, unknown>) => {
+    if (message === "connected" && said.push(fields) === 2) {
+      again();
+    }
+  };
+  const server = await FakeServer.start();
+  const agents = [
+    agent("writer", { version: "1.2.0" })
+      .capability("a", () => 1)
+      .capability("b", () => 1),
+    agent("idle"),
+  ];
+  const worker = new Worker({ agents, address: server.address, logger: { ...silent, info }, handleSignals: false });
+  const left = worker.run();
+  (await server.session()).break();
+  const session = await server.session();
+  await twice;
+  const fields = {
+    address: `http://${server.address}`,
+    server: "fake",
+    agents: "writer 1.2.0 (a, b); idle 0 (no capability)",
+  };
+  assert.deepEqual(said, [fields, fields]);
+  await strike({ server, session, worker, left });
+});
+
+test("the environment says where the server is, unless the program does", LIMIT, async () => {
+  const server = await FakeServer.start();
+  const other = await FakeServer.start();
+  process.env.CONSORT_SERVER = server.address;
+  process.env.CONSORT_TOKEN = "hush";
+  try {
+    for (const [options, met, token] of [
+      [{}, server, "Bearer hush"],
+      [{ address: other.address, token: "mine" }, other, "Bearer mine"],
+    ] as const) {
+      const worker = new Worker({ agents: [echo()], ...options, logger: silent, handleSignals: false });
+      const left = worker.run();
+      const session = await met.session();
+      assert.deepEqual(session.metadata.get("authorization"), [token]);
+      session.send({ $case: "drain", value: {} });
+      await left;
+    }
+  } finally {
+    delete process.env.CONSORT_SERVER;
+    delete process.env.CONSORT_TOKEN;
+    server.kill();
+    other.kill();
+  }
 });
 
 test("an address may be a URL, as the server prints it", LIMIT, async () => {

@@ -12,8 +12,12 @@ from urllib.parse import urlsplit
 
 from consort._errors import Code, ConsortError
 
-DEFAULT_ADDRESS: Final = "http://127.0.0.1:7878"
+DEFAULT_PORT: Final = 7878
+"""The port of a server by default."""
+DEFAULT_ADDRESS: Final = f"http://127.0.0.1:{DEFAULT_PORT}"
 """Where a server listens by default."""
+
+_PORTS: Final = {"": DEFAULT_PORT, "grpc": DEFAULT_PORT, "http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +31,15 @@ class Address:
 
     @classmethod
     def parse(cls, text: str) -> Address:
-        """The address in a text; without a scheme it is `http`.
+        """The address in a text. Without a scheme it is `http`, and without a port too that of Consort; a URL without a
+        port has that of its scheme.
 
         Raises `ConsortError` where it is none.
         """
         # A listener for workers alone is printed with `grpc`, which speaks over HTTP too.
         parts = urlsplit(text.replace("grpc:", "http:", 1) if "://" in text else f"http://{text}")
         try:
-            port = parts.port or (443 if parts.scheme == "https" else 80)
+            port = parts.port or _PORTS.get(text.partition("://")[0] if "://" in text else "", 0)
         except ValueError:
             port = 0
         rest = (parts.path.rstrip("/"), parts.query, parts.fragment, parts.username)

@@ -19,12 +19,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.errors import PydanticInvalidForJsonSchema
 from typing_extensions import NotRequired, TypedDict, is_typeddict
 
-from consort._attempt import call
+from consort._attempt import Runner, call
 from consort._context import TaskContext, enter
 from consort._documents import adapter, misfit, read, write
 from consort._errors import Code, ConsortError, Seconds, microseconds
 from consort._proto.v1 import common_pb2
-from consort._threads import Threads
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -74,7 +73,7 @@ class Capability:
         """Its name."""
         return self.declaration.name
 
-    async def invoke(self, context: TaskContext, data: bytes, threads: Threads) -> bytes:
+    async def invoke(self, context: TaskContext, data: bytes, threads: Runner) -> bytes:
         """Does the work of one attempt: a document in, a document out."""
         enter(context)
         shape = self._shape
@@ -240,7 +239,7 @@ def _first_paragraph(function: Callable[..., Any]) -> str:
 def _schema(kind: Any, mode: Literal["validation", "serialization"], given: Mapping[str, Any] | None) -> bytes:
     """The JSON Schema of a type, as JSON; empty where anything fits."""
     if given is not None:
-        return json.dumps(given).encode()
+        return write("schema", given)
     if kind is Any or kind is None:
         return b""
     try:

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from consort._documents import write
-from consort._errors import Code, TaskError, microseconds, task_error
+from consort._errors import Code, TaskError, microseconds, reported, task_error
 from consort._journal import Asked, Journal, wire_error
 from consort._proto.v1 import common_pb2, worker_pb2
-from consort._quiescence import OWNER, QuiescenceTracker
+from consort._quiescence import EFFECT_OF, OWNER, QuiescenceTracker, is_interrupt
 from consort._threads import Threads
 
 LOG = logging.getLogger("consort.worker")
@@ -68,6 +68,18 @@ class Host(Protocol):
         """The attempt is over; its last report is to be delivered, however long that takes."""
         ...
 
+    def freed(self, attempt: Attempt) -> None:
+        """Nothing of the code of an attempt that is over runs any more."""
+        ...
+
+
+class Runner(Protocol):
+    """Where code that is not async runs."""
+
+    async def run(self, code: Callable[[], Any]) -> Any:
+        """Runs it, and gives its result."""
+        ...
+
 
 class Attempt:
     """See the module."""
@@ -82,7 +94,7 @@ class Attempt:
         self.report: worker_pb2.WorkerMessage | None = None
         self._host = host
         self._loop = asyncio.get_running_loop()
-        self._quiescence = QuiescenceTracker(self._schedule, self._moved)
+        self._quiescence = QuiescenceTracker(offer.capability or offer.step, self._schedule, self._moved)
         self._main: asyncio.Task[bytes] | None = None
         self._effects: dict[int, asyncio.Task[None]] = {}
         self._epoch = host.epoch
@@ -92,14 +104,50 @@ class Attempt:
         self._still_due = 0.0
         self._grace: asyncio.TimerHandle | None = None
         self._progress: str | None = None
+        # Pieces of code that run on threads, or wait for one.
+        self._on_threads = 0
 
     @property
     def wire(self) -> worker_pb2.Attempt:
         """How messages name the attempt."""
         return self.offer.attempt
 
+    @property
+    def threads(self) -> Runner:
+        """The worker's threads, which know here what runs for this attempt."""
+        return _OwnThreads(self)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether any of its code runs: as a task, as a local effect or on a thread."""
+        tasks: set[asyncio.Task[Any]] = {*self._quiescence.tasks, *self._effects.values()}
+        if self._main is not None:
+            tasks.add(self._main)
+        return self._on_threads > 0 or any(not task.done() for task in tasks)
+
+    async def run_on_thread(self, code: Callable[[], Any]) -> Any:
+        """Runs code that is not async."""
+        self._on_threads += 1
+        return await self._host.threads.run(code, self._thread_ended)
+
+    def _thread_ended(self) -> None:
+        self._on_threads -= 1
+        self._tell_freed()
+
+    def _task_ended(self, task: asyncio.Task[Any]) -> None:
+        if not task.cancelled():
+            # Its result is no longer awaited, so its exception would go unretrieved.
+            task.exception()
+        self._tell_freed()
+
+    def _tell_freed(self) -> None:
+        if self.over and not self.is_running:
+            self._host.freed(self)
+
     def start(self, code: Callable[[], Awaitable[bytes]]) -> None:
-        """Runs the code as a task of its own."""
+        """Runs the code as a task of its own, unless the attempt is over already."""
+        if self.over:
+            return
 
         async def main() -> bytes:
             return await code()
@@ -127,16 +175,19 @@ class Attempt:
         """Runs a local effect, whose result becomes that entry."""
         context = copy_context()
         context.run(OWNER.set, None)
+        context.run(EFFECT_OF.set, self.offer.capability)
         context.run(INSIDE.set, self)
         self._effects[index] = context.run(self._loop.create_task, self._run_effect(index, effect, kind))
 
     async def _run_effect(self, index: int, effect: Callable[[], Any], kind: Any) -> None:
         try:
-            value = await call(effect, self._host.threads)
+            value = await call(effect, self.threads)
             self.journal.finish_run(index, write("result of `run`", value, kind))
         except asyncio.CancelledError:
             self.journal.drop_run(index)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the effect's outcome
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
             failure = task_error(error)
             if failure.retryable:
                 failure.__cause__ = error if failure is not error else error.__cause__
@@ -209,7 +260,7 @@ class Attempt:
         if error.code in GONE:
             self.abort()
         elif not self.over:
-            self._end(self._fail(TaskError(error.message, code=error.code or Code.INTERNAL, hint=error.hint)))
+            self._end(self.failure(reported(error.code, error.message, error.hint)))
 
     def reconnected(self) -> None:
         """The connection is a new one."""
@@ -280,7 +331,11 @@ class Attempt:
         self._cancel_code()
 
     def _cancel_code(self) -> None:
-        if self._main is None or self._main.done():
+        if self._main is None:
+            # It has not begun.
+            self._conclude(self.report)
+            return
+        if self._main.done():
             return
         self._grace = self._loop.call_later(self._host.timeouts.cancel_grace, self._abandoned, context=SDK_CONTEXT)
         self._main.cancel()
@@ -299,9 +354,15 @@ class Attempt:
         failure = None if main.cancelled() else main.exception()
         if self.over:
             return
-        if self._stopping:
-            self._conclude(self.report)
-            return
+        try:
+            report = self.report if self._stopping else self._outcome(main, failure)
+        except Exception:
+            LOG.exception("the report on task %s (%s) cannot be made", self.task, self.offer.capability)
+            report = self.last_resort()
+        self._conclude(report)
+
+    def _outcome(self, main: asyncio.Task[bytes], failure: BaseException | None) -> worker_pb2.WorkerMessage:
+        """The last report that the end of the code means."""
         if main.cancelled():
             error = TaskError("the code cancelled itself", retryable=True)
         elif failure is not None:
@@ -310,13 +371,10 @@ class Attempt:
             diverged = self.journal.verdict(well=True)
             if diverged is None:
                 complete = worker_pb2.Complete(attempt=self.wire, output=main.result())
-                self._conclude(worker_pb2.WorkerMessage(complete=complete))
-                return
+                return worker_pb2.WorkerMessage(complete=complete)
             error = diverged
-        self._failed(self.journal.verdict(well=False) or error, failure)
-
-    def _failed(self, error: TaskError, cause: BaseException | None) -> None:
-        unforeseen = cause is not None and not isinstance(cause, TaskError)
+        error = self.journal.verdict(well=False) or error
+        unforeseen = failure is not None and not isinstance(failure, TaskError)
         LOG.log(
             logging.WARNING if unforeseen else logging.INFO,
             "task %s (%s, step %s of run %s) failed: %s",
@@ -325,15 +383,29 @@ class Attempt:
             self.offer.step,
             self.offer.run,
             error,
-            exc_info=cause if unforeseen else None,
+            exc_info=failure if unforeseen else None,
         )
-        self._conclude(self._fail(error))
+        return self.failure(error)
 
-    def _fail(self, error: TaskError) -> worker_pb2.WorkerMessage:
-        fail = worker_pb2.Fail(attempt=self.wire, error=wire_error(error), retryable=error.retryable)
-        if error.retry_after is not None:
-            fail.retry_after_us = microseconds(error.retry_after)
+    def failure(self, error: TaskError) -> worker_pb2.WorkerMessage:
+        """The report that the attempt failed with this error; where that cannot be written, with fixed words."""
+        try:
+            fail = worker_pb2.Fail(attempt=self.wire, error=wire_error(error), retryable=error.retryable)
+            if error.retry_after is not None:
+                fail.retry_after_us = microseconds(error.retry_after)
+        except Exception:
+            LOG.exception("the failure of task %s (%s) cannot be written", self.task, self.offer.capability)
+            return self.last_resort()
         return worker_pb2.WorkerMessage(fail=fail)
+
+    def last_resort(self) -> worker_pb2.WorkerMessage:
+        """A report that can always be made and is always taken: the attempt must not stay taken for want of one."""
+        error = common_pb2.Error(
+            code=Code.AGENT_FAILED,
+            message="the attempt ended, but what came of it cannot be reported",
+            hint="the log of the worker says why",
+        )
+        return worker_pb2.WorkerMessage(fail=worker_pb2.Fail(attempt=self.wire, error=error))
 
     def _conclude(self, report: worker_pb2.WorkerMessage | None) -> None:
         self._send_progress()
@@ -349,8 +421,7 @@ class Attempt:
             left.add(self._main)
         for task in left:
             if not task.done():
-                # Its result is no longer awaited, so its exception would go unretrieved.
-                task.add_done_callback(_poll, context=SDK_CONTEXT)
+                task.add_done_callback(self._task_ended, context=SDK_CONTEXT)
                 task.cancel()
         self._host.concluded(self, report)
 
@@ -358,12 +429,18 @@ class Attempt:
         self._host.send(message)
 
 
-def _poll(task: asyncio.Task[Any]) -> None:
-    if not task.cancelled():
-        task.exception()
+class _OwnThreads:
+    """The worker's threads, as one attempt uses them."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+
+    async def run(self, code: Callable[[], Any]) -> Any:
+        """Runs it, and gives its result."""
+        return await self._attempt.run_on_thread(code)
 
 
-async def call(code: Callable[[], Any], threads: Threads) -> Any:
+async def call(code: Callable[[], Any], threads: Runner) -> Any:
     """Calls code of either kind: async code here, other code on a thread."""
     if is_async(code):
         return await code()

@@ -14,19 +14,27 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable,
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints, overload
+from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args, get_origin, get_type_hints, overload
 
 from pydantic import BaseModel
 from typing_extensions import ParamSpec, override
 
 from consort._attempt import Attempt
 from consort._documents import adapter, read, write, write_sorted
-from consort._errors import Code, Seconds, TaskError, cut, microseconds
+from consort._errors import Code, Seconds, TaskError, cut, microseconds, shown, whole
+from consort._journal import Journal
 from consort._proto.v1 import common_pb2, worker_pb2
 
 T = TypeVar("T")
 U = TypeVar("U")
 P = ParamSpec("P")
+
+ATTEMPTS_MAX: Final = 1_000
+"""Attempts of one task."""
+FACTOR_MAX: Final = 1_000_000
+"""What a pause grows by, at most."""
+PRIORITY_MAX: Final = 2**31 - 1
+"""The highest priority; the lowest is one below its negative."""
 
 _CURRENT: ContextVar[TaskContext | None] = ContextVar("consort_context", default=None)
 
@@ -40,17 +48,21 @@ class Retry:
     initial: Seconds = 1.0
     """The pause after the first failure."""
     factor: float = 2.0
-    """What each further pause grows by; at least 1."""
+    """What each further pause grows by; from 1 to 1,000,000."""
     max: Seconds = 60.0
     """The longest pause."""
 
     def wire(self) -> worker_pb2.Retry:
-        """As a message of the protocol."""
+        """As a message of the protocol; what is out of range is refused by name."""
+        if not isinstance(self.factor, (int, float)) or not 1 <= self.factor <= FACTOR_MAX:
+            raise TaskError(
+                f"the factor of `{shown(self.factor)}` is no number from 1 to {FACTOR_MAX}", code=Code.BAD_REQUEST
+            )
         return worker_pb2.Retry(
-            attempts=self.attempts,
-            initial_us=microseconds(self.initial),
+            attempts=whole("attempts", self.attempts, 1, ATTEMPTS_MAX),
+            initial_us=microseconds(self.initial, "first pause"),
             factor_milli=round(self.factor * 1000),
-            max_us=microseconds(self.max),
+            max_us=microseconds(self.max, "longest pause"),
         )
 
 
@@ -67,7 +79,10 @@ class Route:
 
     def wire(self) -> common_pb2.Route:
         """As a message of the protocol."""
-        return common_pb2.Route(version=self.version, labels=dict(self.labels), sticky=self.sticky)
+        route: common_pb2.Route = _message(
+            common_pb2.Route, version=self.version, labels=dict(self.labels), sticky=self.sticky
+        )
+        return route
 
 
 class Approval(BaseModel):
@@ -192,7 +207,15 @@ else:
 
 
 class _Log(_Adapter):
-    """Puts run, step and attempt into each record, and before its text."""
+    """Puts run, step and attempt into each record, and before its text; silent while what is recorded is replayed."""
+
+    def __init__(self, extra: Mapping[str, object], journal: Journal) -> None:
+        super().__init__(logging.getLogger("consort.agent"), extra)
+        self._journal = journal
+
+    @override
+    def isEnabledFor(self, level: int) -> bool:
+        return not self._journal.is_replaying and super().isEnabledFor(level)
 
     @override
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
@@ -290,10 +313,12 @@ class TaskContext:
 
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
-        """A logger whose records carry the run, the step and the attempt."""
+        """A logger whose records carry the run, the step and the attempt. It is silent while what an earlier attempt
+        recorded is replayed.
+        """
         if self._log is None:
             extra = {"run": self.run_id, "step": self.step, "attempt": self.attempt}
-            self._log = _Log(logging.getLogger("consort.agent"), extra)
+            self._log = _Log(extra, self._attempt.journal)
         return self._log
 
     def progress(self, text: str) -> None:
@@ -306,7 +331,7 @@ class TaskContext:
         document of its own. Only a bounded tail is kept.
         """
         is_text = isinstance(delta, str)
-        wire = common_pb2.Delta(text=delta) if is_text else common_pb2.Delta(json=write("delta", delta))
+        wire = _message(common_pb2.Delta, **({"text": delta} if is_text else {"json": write("delta", delta)}))
         self._attempt.on_loop(lambda: self._attempt.stream(wire))
 
     # Journaled work.
@@ -333,7 +358,7 @@ class TaskContext:
         """
         kind = kwargs.pop("result_type", None) or returned(effect)
         adapter(kind)
-        asked = self._attempt.ask(worker_pb2.JournalEntry(run=worker_pb2.RunRequest(name=name)))
+        asked = self._attempt.ask(_entry("run", name=name))
         if not asked.recorded:
             self._attempt.start_effect(asked.index, functools.partial(effect, *args, **kwargs), kind)
         return Answer(self._attempt, asked.index, kind)
@@ -383,22 +408,20 @@ class TaskContext:
         """
         options = None
         if agent or route or retry or timeout is not None or priority is not None:
-            options = worker_pb2.CallOptions(
+            options = _message(
+                worker_pb2.CallOptions,
                 agent=agent,
                 route=route.wire() if route else None,
                 retry=retry.wire() if retry else None,
-                timeout_us=None if timeout is None else microseconds(timeout),
-                priority=priority,
+                timeout_us=None if timeout is None else microseconds(timeout, "timeout"),
+                priority=None if priority is None else whole("priority", priority, -PRIORITY_MAX - 1, PRIORITY_MAX),
             )
-        request = worker_pb2.CallRequest(
-            capability=capability, input=write_sorted("input of the call", input), options=options
-        )
-        return self._asked(worker_pb2.JournalEntry(call=request), result_type)
+        document = write_sorted("input of the call", input)
+        return self._asked(_entry("call", capability=capability, input=document, options=options), result_type)
 
     def sleep(self, span: Seconds) -> Answer[None]:
         """Pauses; a long pause leaves the worker and survives restarts."""
-        request = worker_pb2.SleepRequest(span_us=microseconds(span))
-        return self._asked(worker_pb2.JournalEntry(sleep=request), None)
+        return self._asked(_entry("sleep", span_us=microseconds(span, "pause")), None)
 
     @overload
     def wait_signal(self, name: str, *, result_type: type[T]) -> Answer[T]: ...
@@ -406,12 +429,12 @@ class TaskContext:
     def wait_signal(self, name: str, *, result_type: Any = ...) -> Answer[Any]: ...
     def wait_signal(self, name: str, *, result_type: Any = Any) -> Answer[Any]:
         """Waits for the next signal of that name to the run; its payload is the answer."""
-        return self._asked(worker_pb2.JournalEntry(signal=worker_pb2.SignalRequest(name=name)), result_type)
+        return self._asked(_entry("signal", name=name), result_type)
 
     def wait_approval(self, prompt: str, detail: Any = None) -> Answer[Approval]:
         """Asks a person; `detail` is shown beside the prompt."""
-        request = worker_pb2.ApprovalRequest(prompt=prompt, detail=write("detail of the approval", detail))
-        return self._asked(worker_pb2.JournalEntry(approval=request), Approval)
+        document = write("detail of the approval", detail)
+        return self._asked(_entry("approval", prompt=prompt, detail=document), Approval)
 
     def _asked(self, entry: worker_pb2.JournalEntry, kind: Any) -> Answer[Any]:
         return Answer(self._attempt, self._attempt.ask(entry).index, kind)
@@ -431,13 +454,41 @@ class TaskContext:
         """
         started, tasks = _started(answers)
         if not started:
-            raise ValueError("a race needs at least one awaitable")
+            raise TaskError("a race needs at least one answer to wait for", code=Code.BAD_REQUEST)
         if tasks:
             return _race_tasks(started, tasks)
         return _race_answers(self._attempt, [answer for answer in started if isinstance(answer, Answer)])
 
     def __repr__(self) -> str:
         return f"TaskContext(task={self.task!r}, token={self.token}, attempt={self.attempt})"
+
+
+_REQUESTS: Final[Mapping[str, Any]] = {
+    "run": worker_pb2.RunRequest,
+    "call": worker_pb2.CallRequest,
+    "sleep": worker_pb2.SleepRequest,
+    "signal": worker_pb2.SignalRequest,
+    "approval": worker_pb2.ApprovalRequest,
+}
+_TEXTS: Final = {"name", "capability", "prompt", "agent", "version", "sticky"}
+"""The fields of requests that are texts."""
+
+
+def _entry(kind: str, **fields: Any) -> worker_pb2.JournalEntry:
+    request = _message(_REQUESTS[kind], **fields)
+    members: dict[str, Any] = {kind: request}
+    return worker_pb2.JournalEntry(**members)
+
+
+def _message(kind: Any, **fields: Any) -> Any:
+    """A message of the protocol; a field with a value of another type, or text that is no UTF-8, is refused."""
+    for name in _TEXTS & fields.keys():
+        if not isinstance(fields[name], str):
+            raise TaskError(f"the {name} of `{shown(fields[name])}` is no text", code=Code.BAD_REQUEST)
+    try:
+        return kind(**fields)
+    except (TypeError, ValueError) as error:
+        raise TaskError(f"the request cannot be sent: {error}", code=Code.BAD_REQUEST) from error
 
 
 def enter(context: TaskContext) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final, Protocol
 
-from consort._errors import Code, TaskError
+from consort._errors import Code, TaskError, reported
 from consort._proto.v1.common_pb2 import Error
 from consort._proto.v1.worker_pb2 import JournalEntry
 from consort._replay import is_same
@@ -101,6 +101,11 @@ class Journal:
     @property
     def _replays(self) -> bool:
         return self._strict and self._asked < self._recorded
+
+    @property
+    def is_replaying(self) -> bool:
+        """Whether the code has not yet requested all that was recorded."""
+        return self._asked < self._recorded
 
     @property
     def is_closed(self) -> bool:
@@ -203,7 +208,7 @@ class Journal:
             if entry.WhichOneof("result") == "error":
                 error = entry.error
                 # A replay gives the same failure again: another attempt cannot help.
-                raise TaskError(error.message, code=error.code or Code.INTERNAL, hint=error.hint)
+                raise reported(error.code, error.message, error.hint)
             return entry.output
         self._check()
         return None
@@ -327,8 +332,11 @@ class Journal:
 
 
 def wire_error(error: TaskError) -> Error:
-    """The error as a message of the protocol."""
-    return Error(code=error.code, message=error.message, hint=error.hint or "")
+    """The error as a message of the protocol. What its author has put into it since it was made is not trusted."""
+    try:
+        return Error(code=error.code, message=error.message, hint=error.hint or "")
+    except (TypeError, ValueError):
+        return Error(code=Code.AGENT_FAILED, message=f"{type(error).__name__}, whose text cannot be sent")
 
 
 def describe(entry: JournalEntry) -> str:

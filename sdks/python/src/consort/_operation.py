@@ -89,7 +89,7 @@ def _text(value: Any) -> str:
 def fields(required: Mapping[str, Any], optional: Mapping[str, Any]) -> bytes:
     """The body of a request; an optional field that is `None` is left out."""
     given = {name: value for name, value in optional.items() if value is not None}
-    return write("request", {name: _plain(value) for name, value in {**required, **given}.items()})
+    return write("request", {name: _plain(value) for name, value in {**required, **given}.items()}, envelope=1)
 
 
 def _plain(value: Any) -> Any:

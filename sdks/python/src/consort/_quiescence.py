@@ -1,6 +1,7 @@
 """Detects when the code of an attempt is quiescent on an event loop that it shares with other code.
 
-For: giving code one result at a time (see `_journal`). Not for: deciding which.
+For: giving code one result at a time (see `_journal`), and telling whose code holds or would end the loop. Not for:
+deciding which result.
 Invariant: code is quiescent when no callback that belongs to it is in the loop's queue. A callback belongs to an
 attempt by its context: asyncio runs each step of a task, and each callback of a future, in the context in which the
 task or the callback was made, and a task that code makes inherits the context of that code. So chains of any length
@@ -10,23 +11,41 @@ task or the callback was made, and a task that code makes inherits the context o
 from __future__ import annotations
 
 import asyncio
+import logging
+import signal
+import threading
+import time
 import weakref
 from collections.abc import Callable
 from contextvars import Context, ContextVar
-from typing import Any
+from typing import Any, Final
 
 from consort._errors import Code, ConsortError
+
+LOG = logging.getLogger("consort.worker")
+
+HELD_SECONDS: Final = 1.0
+"""How long one step of async code may take before the log names it."""
+HELD_HINT: Final = (
+    "nothing else of this worker runs meanwhile: use an async client, `asyncio.to_thread`, or a plain `def`, "
+    "which runs on a thread"
+)
+
+clock = time.monotonic
+"""The time; tests replace it."""
 
 
 class QuiescenceTracker:
     """Counts the callbacks of one attempt that wait to run, and knows its tasks."""
 
-    __slots__ = ("__weakref__", "_on_move", "_on_still", "pending", "tasks")
+    __slots__ = ("__weakref__", "_on_move", "_on_still", "name", "pending", "tasks")
 
-    def __init__(self, on_still: Callable[[], None], on_move: Callable[[], None]) -> None:
+    def __init__(self, name: str, on_still: Callable[[], None], on_move: Callable[[], None]) -> None:
         """`on_still` is called when the last waiting callback has run, `on_move` when the first one waits."""
         self._on_still = on_still
         self._on_move = on_move
+        self.name = name
+        """The capability, for logs."""
         self.pending = 0
         """Callbacks that wait to run, or run."""
         self.tasks: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
@@ -51,15 +70,26 @@ class QuiescenceTracker:
 OWNER: ContextVar[QuiescenceTracker | None] = ContextVar("consort_owner", default=None)
 """Whose code runs in this context."""
 
+EFFECT_OF: ContextVar[str | None] = ContextVar("consort_effect_of", default=None)
+"""The capability whose local effect runs in this context; its callbacks are guarded, but do not count."""
+
 
 class _Counted:
-    """A callback that is counted until it has run or its handle was cancelled."""
+    """A callback of an attempt's code: guarded, and counted until it has run or its handle was cancelled.
 
-    __slots__ = ("_callback", "_owner")
+    asyncio lets `SystemExit` and `KeyboardInterrupt` of a task out of the loop, beside giving them to whoever awaits
+    the task. Here they go no further: they are the outcome of the code that raised them, not of the worker.
+    """
 
-    def __init__(self, callback: Callable[..., object], owner: QuiescenceTracker) -> None:
+    __slots__ = ("_callback", "_name", "_owner", "_watch")
+
+    def __init__(
+        self, callback: Callable[..., object], owner: QuiescenceTracker | None, name: str, watch: _Watch
+    ) -> None:
         self._callback = callback
-        self._owner: QuiescenceTracker | None = owner
+        self._owner = owner
+        self._name = name
+        self._watch = watch
 
     @property
     def __self__(self) -> object:
@@ -68,11 +98,16 @@ class _Counted:
 
     def __call__(self, *args: Any) -> None:
         owner, self._owner = self._owner, None
+        self._watch.entered(self._name)
         try:
             self._callback(*args)
+        except (SystemExit, KeyboardInterrupt) as error:
+            if is_interrupt(error):
+                raise
         finally:
             if owner is not None:
                 owner.leave()
+            self._watch.left()
 
     def __del__(self) -> None:
         # A handle that is cancelled drops its callback.
@@ -89,13 +124,55 @@ class _Watch:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.users = 0
         self._plain = loop.call_soon
+        # The capability whose callback runs, and since when; read by other threads too.
+        self._runs: tuple[str, float] | None = None
+        self._told: tuple[str, float] | None = None
 
     def call_soon(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> asyncio.Handle:
         owner = OWNER.get() if context is None else context.get(OWNER)
         if owner is None:
+            name = EFFECT_OF.get() if context is None else context.get(EFFECT_OF)
+            if name is not None:
+                callback = _Counted(callback, None, name, self)
             return self._plain(callback, *args, context=context)
         owner.enter(callback)
-        return self._plain(_Counted(callback, owner), *args, context=context)
+        return self._plain(_Counted(callback, owner, owner.name, self), *args, context=context)
+
+    # Code that holds the loop.
+
+    def entered(self, name: str) -> None:
+        """A callback of this capability begins to run."""
+        self._runs = (name, clock())
+
+    def left(self) -> None:
+        """It has ended."""
+        runs, self._runs = self._runs, None
+        if runs is not None and (held := clock() - runs[1]) >= HELD_SECONDS:
+            LOG.warning("`%s` blocked the event loop for %.1f s; %s", runs[0], held, HELD_HINT)
+
+    def look(self) -> None:
+        """Tells once, from any thread, of code that holds the loop and has not ended."""
+        runs = self._runs
+        if runs is None or runs == self._told or (held := clock() - runs[1]) < HELD_SECONDS:
+            return
+        self._told = runs
+        LOG.warning("`%s` blocks the event loop, for %.1f s so far; %s", runs[0], held, HELD_HINT)
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Whether it may be the user's Ctrl-C: raised on the main thread, where nobody has replaced Python's handler."""
+    return (
+        isinstance(error, KeyboardInterrupt)
+        and threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    )
+
+
+def look(loop: asyncio.AbstractEventLoop) -> None:
+    """Tells of code that holds the loop for long; to be called now and then, from another thread."""
+    found = getattr(loop.call_soon, "__self__", None)
+    if isinstance(found, _Watch):
+        found.look()
 
 
 def watch(loop: asyncio.AbstractEventLoop) -> None:

@@ -1,7 +1,8 @@
 """One connection after another: instances, what they hold, and what waits to be sent.
 
 For: the state of a worker that outlives its connections. Not for: opening them (see `_worker`).
-Invariant: for each task at most one attempt is live; an offer with a newer token stops the older one. Last reports
+Invariant: for each task at most one attempt is live; an offer with a newer token stops the older one, and begins only
+when nothing of the older one's code runs any more. Last reports
 wait for a connection that takes them, and are sent again on the next where the broken one may not have delivered
 them. Messages in between belong to one connection and are lost with it; their attempt sends again what is open.
 """
@@ -12,13 +13,14 @@ import asyncio
 import functools
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from consort._agent import Agent
-from consort._attempt import Attempt, Timeouts
+from consort._attempt import GONE, Attempt, Timeouts
 from consort._context import TaskContext
-from consort._errors import Code, TaskError
+from consort._errors import Code, TaskError, reported
+from consort._outbox import Outbox
 from consort._proto.v1 import common_pb2, worker_pb2
 from consort._threads import Threads
 
@@ -30,73 +32,6 @@ DELIVERY_BYTES_MAX: Final = 64 * 1024 * 1024
 """Bytes of the reports that are kept so; the oldest are dropped."""
 DELIVERIES_BEYOND: Final = 64
 """Reports that are kept so, beyond twice the credit: no more can be on their way, and as many may not be durable."""
-STREAM_BYTES_WAITING_MAX: Final = 16 * 1024 * 1024
-"""Bytes of partial output that wait for the connection; more is dropped, as watchers are a courtesy."""
-BATCH_OVERHEAD_BYTES: Final = 16
-"""What a message costs in a batch beside its own bytes, at most."""
-
-
-class Outbox:
-    """What waits for the present connection, in order."""
-
-    def __init__(self) -> None:
-        self.epoch = 0
-        """Counts the connections, from 1."""
-        self.is_open = False
-        """Whether there is a connection."""
-        self.batch_bytes_max = 1 << 22
-        """Bytes of one batch."""
-        self._line: deque[tuple[worker_pb2.WorkerMessage, int]] = deque()
-        self._stream_bytes = 0
-        self._filled = asyncio.Event()
-
-    def open(self, batch_bytes_max: int) -> None:
-        """Messages go to a new connection from now on."""
-        self.epoch += 1
-        self.is_open = True
-        self.batch_bytes_max = batch_bytes_max or self.batch_bytes_max
-
-    def close(self) -> None:
-        """The connection is closed, and its pending messages are dropped."""
-        self.is_open = False
-        self._line.clear()
-        self._stream_bytes = 0
-        self._filled.clear()
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing waits."""
-        return not self._line
-
-    def put(self, message: worker_pb2.WorkerMessage) -> bool:
-        """Hands a message over; false where it is too large for the connection."""
-        if not self.is_open:
-            return True
-        size = message.ByteSize() + BATCH_OVERHEAD_BYTES
-        if size > self.batch_bytes_max:
-            return False
-        if message.HasField("stream"):
-            if self._stream_bytes + size > STREAM_BYTES_WAITING_MAX:
-                return True
-            self._stream_bytes += size
-        self._line.append((message, size))
-        self._filled.set()
-        return True
-
-    async def take(self) -> list[worker_pb2.WorkerMessage]:
-        """The messages that wait, as many as a batch holds; waits for the first."""
-        await self._filled.wait()
-        batch: list[worker_pb2.WorkerMessage] = []
-        total = 0
-        while self._line and total + self._line[0][1] <= self.batch_bytes_max:
-            message, size = self._line.popleft()
-            total += size
-            if message.HasField("stream"):
-                self._stream_bytes -= size
-            batch.append(message)
-        if not self._line:
-            self._filled.clear()
-        return batch
 
 
 class Instance:
@@ -128,6 +63,9 @@ class Instance:
         self._left = left
         # Attempts that run, or ended with a report that no connection has taken.
         self._live: dict[str, Attempt] = {}
+        # Attempts that are over, but whose code still runs, by their task; and what begins when it has ended.
+        self._lingering: dict[str, set[Attempt]] = {}
+        self._held_back: dict[str, Callable[[], None]] = {}
         # What a connection has taken, when, and how large it was.
         self._handed: deque[tuple[float, Attempt, int]] = deque()
         self._handed_bytes = 0
@@ -207,12 +145,32 @@ class Instance:
 
     def _refused(self, wire: worker_pb2.Attempt, error: common_pb2.Error) -> None:
         found = self._find(wire)
-        if found is None:
-            LOG.info("a report on task %s was refused: [%s] %s", wire.task, error.code, error.message)
-        elif found.over:
-            self._forget(found)
-        else:
+        if found is not None and not found.over:
             found.refused(error)
+            return
+        known = found or next((one for _, one, _ in self._handed if one.wire == wire), None)
+        if error.code in GONE:
+            LOG.info("task %s is no longer of this worker: [%s] %s", wire.task, error.code, error.message)
+            if found is not None:
+                self._forget(found)
+            return
+        LOG.warning("the report on task %s was refused: [%s] %s", wire.task, error.code, error.message)
+        if known is not None:
+            self._report_instead(known, error)
+
+    def _report_instead(self, attempt: Attempt, error: common_pb2.Error) -> None:
+        """A last report was not taken, and the task still needs one."""
+        refused = attempt.report
+        if refused is None or refused == attempt.last_resort():
+            return
+        words = attempt.failure(reported(error.code, error.message, error.hint))
+        attempt.report = attempt.last_resort() if refused.HasField("fail") else words
+        attempt.report.instance = self.number
+        self._handed = deque(one for one in self._handed if one[1] is not attempt)
+        self._handed_bytes = sum(size for _, _, size in self._handed)
+        self._live.setdefault(attempt.task, attempt)
+        if self._outbox.is_open and self._live[attempt.task] is attempt:
+            self._deliver(attempt, attempt.report)
 
     def _start(self, offer: worker_pb2.Task) -> None:
         """Starts an attempt, unless it is an old one or runs already."""
@@ -227,10 +185,27 @@ class Instance:
         self._live[task] = attempt
         context = TaskContext(attempt)
         capability = self.agent.find(offer.capability)
-        if capability is None:
-            attempt.start(functools.partial(_unknown, offer.capability))
-        else:
-            attempt.start(functools.partial(capability.invoke, context, offer.input, self.threads))
+        code: Callable[[], Awaitable[bytes]] = functools.partial(_unknown, offer.capability)
+        if capability is not None:
+            code = functools.partial(capability.invoke, context, offer.input, attempt.threads)
+        if task not in self._lingering:
+            attempt.start(code)
+            return
+        LOG.log(
+            logging.DEBUG if older is not None else logging.WARNING,
+            "task %s (%s) begins when an older attempt, whose code still runs here, has ended",
+            task,
+            offer.capability,
+        )
+        self._held_back[task] = functools.partial(attempt.start, code)
+
+    def freed(self, attempt: Attempt) -> None:
+        """Nothing of the code of an attempt that is over runs any more."""
+        lingering = self._lingering.get(attempt.task, set())
+        lingering.discard(attempt)
+        if not lingering:
+            self._lingering.pop(attempt.task, None)
+            self._held_back.pop(attempt.task, _nothing)()
 
     # What attempts do.
 
@@ -242,6 +217,8 @@ class Instance:
 
     def concluded(self, attempt: Attempt, report: worker_pb2.WorkerMessage | None) -> None:
         """The attempt is over; its last report is to be delivered, however long that takes."""
+        if attempt.is_running:
+            self._lingering.setdefault(attempt.task, set()).add(attempt)
         if self._live.get(attempt.task) is not attempt:
             return
         if report is None:
@@ -299,6 +276,10 @@ class Instance:
         """Stops the attempts that still run; nothing is reported."""
         for attempt in list(self._live.values()):
             attempt.abort()
+
+
+def _nothing() -> None:
+    """Begins nothing."""
 
 
 async def _unknown(name: str) -> bytes:

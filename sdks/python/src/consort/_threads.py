@@ -26,25 +26,34 @@ class Threads:
         self._idle = threading.Semaphore(0)
         self._count = 0
 
-    async def run(self, code: Callable[[], T]) -> T:
+    async def run(self, code: Callable[[], T], ended: Callable[[], None] | None = None) -> T:
         """Runs the code on a thread, in a copy of the current context.
 
-        Where the wait is cancelled the code runs on, and what comes of it is dropped.
+        Where the wait is cancelled, code that has begun runs on, and what comes of it is dropped. `ended` is called on
+        the loop when nothing of it runs any more.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         context = copy_context()
 
         def work() -> None:
-            try:
-                result = context.run(code)
-            except BaseException as error:  # noqa: BLE001 - it is raised where the result is awaited
-                settle = _failed(future, error)
-            else:
-                settle = _done(future, result)
+            settle: Callable[[], None] | None = None
+            # Nobody waits any more for what was cancelled before its turn.
+            if not future.cancelled():
+                try:
+                    settle = _done(future, context.run(code))
+                except BaseException as error:  # noqa: BLE001 - it is raised where the result is awaited
+                    settle = _failed(future, error)
+
+            def over() -> None:
+                if settle is not None:
+                    settle()
+                if ended is not None:
+                    ended()
+
             # The loop may have been closed meanwhile; then the result is not awaited.
             with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(settle)
+                loop.call_soon_threadsafe(over)
 
         self._work.put(work)
         if not self._idle.acquire(blocking=False) and self._count < self._max:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any, Final
 
 import grpc
-import grpc.aio
 
 from consort._address import Address
 from consort._errors import Code, ConsortError
@@ -46,14 +45,24 @@ _CODES: Final = {
     grpc.StatusCode.UNIMPLEMENTED: Code.BAD_REQUEST,
 }
 
+_AWAY: Final = "check the address, and that `consort up` runs"
+_NO_WORKERS: Final = "`consort up` prints where it takes workers, such as `grpc://127.0.0.1:7879`; see `grpc-listen`"
+_MISTAKES: Final = {
+    "wrong_version_number": "the server does not speak TLS there: write `http://` in place of `https://`",
+    "http/2": "something else than Consort listens there, or TLS is spoken there (`https://`)",
+    "http1": "something else than Consort listens there, or TLS is spoken there (`https://`)",
+    "socket closed": "where it never succeeds: does something else listen there, or is TLS spoken there (`https://`)?",
+}
+"""What a broken connection says of the address, by the words of gRPC."""
 
-def open_channel(address: str, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
+
+def open_channel(address: str, credentials: grpc.ChannelCredentials | None) -> grpc.Channel:
     """A channel to the server; nothing is sent before the first call."""
     options = list(_OPTIONS)
     found = Address.parse(address)
     if credentials is None and not found.is_secure:
-        return grpc.aio.insecure_channel(found.host, options=options)
-    return grpc.aio.secure_channel(found.host, credentials or grpc.ssl_channel_credentials(), options=options)
+        return grpc.insecure_channel(found.host, options=options)
+    return grpc.secure_channel(found.host, credentials or grpc.ssl_channel_credentials(), options=options)
 
 
 def metadata(token: str | None) -> tuple[tuple[str, str], ...]:
@@ -69,12 +78,15 @@ def error_of(code: grpc.StatusCode | None, details: str | None, trailing: Any, a
             return ConsortError(found.message, code=found.code or Code.INTERNAL, hint=found.hint)
     name = code.name.lower().replace("_", " ") if code else "unknown"
     known = _CODES.get(code, Code.INTERNAL) if code else Code.UNREACHABLE
+    text = " ".join((details or name).split())
+    if code is grpc.StatusCode.UNIMPLEMENTED:
+        return ConsortError(f"no workers are taken at `{address}`: {text}", code=known, hint=_NO_WORKERS)
     if known == Code.UNREACHABLE:
-        hint = "check the address, and that `consort up` runs"
-        return ConsortError(f"the server at `{address}` cannot be reached: {details or name}", code=known, hint=hint)
-    return ConsortError(f"the server answered `{name}`: {details}", code=known)
+        hint = next((hint for sign, hint in _MISTAKES.items() if sign in text.lower()), _AWAY)
+        return ConsortError(f"the server at `{address}` cannot be reached: {text}", code=known, hint=hint)
+    return ConsortError(f"the server at `{address}` answered `{name}`: {text}", code=known)
 
 
-def rpc_error(error: grpc.aio.AioRpcError, address: str) -> ConsortError:
-    """What a call that failed means."""
+def rpc_error(error: Any, address: str) -> ConsortError:
+    """What a call that failed means; gRPC raises it as the call itself."""
     return error_of(error.code(), error.details(), error.trailing_metadata(), address)

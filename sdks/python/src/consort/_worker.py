@@ -15,29 +15,27 @@ import random
 import secrets
 import signal
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, Final
 
 import grpc
-import grpc.aio
 
-from consort._address import DEFAULT_ADDRESS
+from consort._address import DEFAULT_ADDRESS, Address
 from consort._agent import Agent
 from consort._attempt import Timeouts
 from consort._errors import Code, ConsortError, Seconds, microseconds
-from consort._proto.v1 import worker_pb2, worker_pb2_grpc
+from consort._link import Link
+from consort._outbox import Outbox
+from consort._proto.v1 import worker_pb2
 from consort._quiescence import unwatch, watch
-from consort._session import Instance, Outbox
+from consort._session import Instance
 from consort._threads import Threads
-from consort._transport import PROTOCOL, error_of, metadata, open_channel, rpc_error
+from consort._transport import PROTOCOL
 from consort._version import __version__
 
 LOG = logging.getLogger("consort.worker")
-
-END: Final[Any] = grpc.aio.EOF  # type: ignore[attr-defined]
-"""What a stream reads at its end."""
 
 CREDIT_MAX: Final = 10_000
 """Tasks that one instance holds at once."""
@@ -74,7 +72,7 @@ class Worker:
     def __init__(
         self,
         *agents: Agent,
-        address: str = DEFAULT_ADDRESS,
+        address: str | None = None,
         namespace: str = "default",
         concurrency: int = 16,
         labels: Mapping[str, str] | None = None,
@@ -86,10 +84,12 @@ class Worker:
     ) -> None:
         """A worker for these agents.
 
-        `concurrency` is how many tasks each agent holds at once, from 1 to 10,000; `labels` are those of the
-        instances, above those of the agents. `token` is the server's token, if it has one; `credentials` are
-        for servers behind TLS. `park_after` is how long a task only waits before it frees its place, `cancel_grace` how
-        long cancelled code may continue, `leave_within` how long a worker that was stopped stays for what it holds.
+        `address` is where the server listens, and `token` the server's token, if it has one; without them
+        `CONSORT_SERVER` and `CONSORT_TOKEN` of the environment are used, and without those `http://127.0.0.1:7878`.
+        `credentials` are for servers behind TLS. `concurrency` is how many tasks each agent holds at once, from 1 to
+        10,000; `labels` are those of the instances, above those of the agents. `park_after` is how long a task only
+        waits before it frees its place, `cancel_grace` how long cancelled code may continue, `leave_within` how long a
+        worker that was stopped stays for what it holds.
         """
         if not agents:
             raise ConsortError("a worker without an agent has nothing to do", code=Code.BAD_REQUEST)
@@ -99,11 +99,11 @@ class Worker:
             )
         self._agents = agents
         self._settings = _Settings(
-            address=address,
+            address=address or os.environ.get("CONSORT_SERVER") or DEFAULT_ADDRESS,
             namespace=namespace,
             concurrency=concurrency,
             labels=dict(labels or {}),
-            token=token,
+            token=os.environ.get("CONSORT_TOKEN") if token is None else token,
             credentials=credentials,
             timeouts=Timeouts(_seconds(park_after), _seconds(cancel_grace)),
             leave_within=_seconds(leave_within),
@@ -132,8 +132,11 @@ class Worker:
             self._running = None
 
     def run_forever(self) -> None:
-        """Runs on an event loop of its own. SIGINT and SIGTERM stop it; the second such signal stops it at once."""
-        with contextlib.suppress(KeyboardInterrupt):
+        """Runs on an event loop of its own. SIGINT and SIGTERM stop it; the second such signal stops it at once.
+
+        Where the program has set no handler for logs, those of Consort go to standard error, from INFO on.
+        """
+        with _logging(), contextlib.suppress(KeyboardInterrupt):
             asyncio.run(self._run_with_signals())
 
     def stop(self) -> None:
@@ -268,23 +271,27 @@ class _Running:
     async def _session(self) -> bool:
         """Serves one connection until it closes; true where the worker has left."""
         settings = self._settings
-        channel = open_channel(settings.address, settings.credentials)
-        stub: Any = worker_pb2_grpc.WorkerServiceStub
+        link = Link(
+            self._hello(),
+            address=settings.address,
+            token=settings.token,
+            credentials=settings.credentials,
+            outbox=self._outbox,
+            take=self._take,
+        )
         try:
-            stream = stub(channel).Connect(metadata=metadata(settings.token))
             try:
-                welcome = await asyncio.wait_for(self._greet(stream), WELCOME_WITHIN)
+                welcome = await asyncio.wait_for(asyncio.shield(link.welcome), WELCOME_WITHIN)
             except asyncio.TimeoutError:
                 raise ConsortError("the server sent no welcome", code=Code.UNREACHABLE) from None
-            async with self._connected(welcome):
-                return await self._serve(stream, welcome)
-        except grpc.aio.AioRpcError as error:
-            raise rpc_error(error, settings.address) from error
+            with self._connected(welcome):
+                link.begin(max(welcome.heartbeat_interval_us / 1_000_000, 0.1) / 3)
+                return await self._serve(link)
         finally:
-            await channel.close(None)
+            link.close()
 
-    async def _greet(self, stream: Any) -> worker_pb2.Welcome:
-        hello = worker_pb2.Hello(
+    def _hello(self) -> worker_pb2.Hello:
+        return worker_pb2.Hello(
             protocol=PROTOCOL,
             protocol_min=PROTOCOL,
             namespace=self._settings.namespace,
@@ -294,28 +301,15 @@ class _Running:
             client=f"python/{__version__} {socket.gethostname()}:{os.getpid()}",
             worker=self._identity,
         )
-        # The error that ends the stream comes from the read.
-        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            await stream.write(worker_pb2.WorkerMessages(messages=[worker_pb2.WorkerMessage(hello=hello)]))
-        batch = await self._read(stream)
-        if batch is None or not batch.messages or not batch.messages[0].HasField("welcome"):
-            raise ConsortError("the server sent something else than a welcome", code=Code.UNREACHABLE)
-        return batch.messages[0].welcome
 
-    async def _read(self, stream: Any) -> worker_pb2.ServerMessages | None:
-        """The next batch; nothing at the end of a stream that ended well."""
-        batch = await stream.read()
-        if batch is not END:
-            assert isinstance(batch, worker_pb2.ServerMessages)  # noqa: S101 - for the type checker
-            return batch
-        code = await stream.code()
-        if code is not grpc.StatusCode.OK:
-            raise error_of(code, await stream.details(), await stream.trailing_metadata(), self._settings.address)
-        return None
-
-    @contextlib.asynccontextmanager
-    async def _connected(self, welcome: worker_pb2.Welcome) -> AsyncIterator[None]:
-        LOG.info("connected to %s as %s", self._settings.address, ", ".join(welcome.instances))
+    @contextlib.contextmanager
+    def _connected(self, welcome: worker_pb2.Welcome) -> Iterator[None]:
+        LOG.info(
+            "connected to %s (Consort %s): %s",
+            Address.parse(self._settings.address).url,
+            welcome.server,
+            "; ".join(_introduced(instance.agent) for instance in self._joined),
+        )
         self._welcomed = True
         self._outbox.open(welcome.batch_bytes_max)
         for instance in self._joined:
@@ -325,51 +319,30 @@ class _Running:
         finally:
             self._outbox.close()
 
-    async def _serve(self, stream: Any, welcome: worker_pb2.Welcome) -> bool:
-        interval = max(welcome.heartbeat_interval_us / 1_000_000, 0.1)
-        tasks = [
-            asyncio.ensure_future(self._listen(stream)),
-            asyncio.ensure_future(self._speak(stream)),
-            asyncio.ensure_future(self._beat(interval)),
-            asyncio.ensure_future(self._part(stream)),
-        ]
-        listen, part = tasks[0], tasks[3]
+    def _take(self, batch: worker_pb2.ServerMessages) -> None:
+        for message in batch.messages:
+            if message.instance >= len(self._joined):
+                continue
+            try:
+                self._joined[message.instance].take(message)
+            except Exception:
+                # It is about one task: the others are not to suffer from it.
+                LOG.exception("a message of the server cannot be acted on: %s", message.WhichOneof("kind"))
+
+    async def _serve(self, link: Link) -> bool:
+        part = asyncio.ensure_future(self._part(link))
         try:
-            await asyncio.wait([listen, part], return_when=asyncio.FIRST_COMPLETED)
-            if part.done():
-                part.result()
+            await asyncio.wait([link.ended, part], return_when=asyncio.FIRST_COMPLETED)
+            if part.done() or link.is_finishing:
+                await part
                 return True
-            listen.result()
+            link.ended.result()
             return False
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            part.cancel()
+            await asyncio.gather(part, return_exceptions=True)
 
-    async def _listen(self, stream: Any) -> None:
-        while (batch := await self._read(stream)) is not None:
-            for message in batch.messages:
-                if message.instance < len(self._joined):
-                    self._joined[message.instance].take(message)
-
-    async def _speak(self, stream: Any) -> None:
-        # A stream that takes nothing more is noticed by `_listen`, which knows why.
-        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            while True:
-                batch = await self._outbox.take()
-                await stream.write(worker_pb2.WorkerMessages(messages=batch))
-                self._spoken = self._loop.time()
-                self._changed.set()
-
-    async def _beat(self, interval: float) -> None:
-        """Sends a heartbeat, where no other message was sent."""
-        self._spoken = self._loop.time()
-        while True:
-            await asyncio.sleep(interval / 3)
-            if self._loop.time() - self._spoken >= interval / 3:
-                self._outbox.put(worker_pb2.WorkerMessage(alive=worker_pb2.Alive()))
-
-    async def _part(self, stream: Any) -> None:
+    async def _part(self, link: Link) -> None:
         """Ends when every instance was drained and all that was held is reported."""
         sent = False
         while True:
@@ -377,14 +350,17 @@ class _Running:
                 sent = True
                 for number in range(len(self._joined)):
                     self._outbox.put(worker_pb2.WorkerMessage(instance=number, leaving=worker_pb2.Leaving()))
-            if self._is_idle and self._outbox.is_empty and all(instance.drained for instance in self._instances):
+            if self._is_idle and all(instance.drained for instance in self._instances):
                 break
             self._changed.clear()
             await self._changed.wait()
-        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError, asyncio.TimeoutError):
-            await stream.done_writing()
-            # The server closes its side when it has read everything.
-            await asyncio.wait_for(stream.code(), 2)
+        sent_all = asyncio.Event()
+        self._outbox.when_empty(lambda: self._loop.call_soon_threadsafe(sent_all.set))
+        await sent_all.wait()
+        link.finish()
+        # The server closes its side when it has read everything.
+        with contextlib.suppress(ConsortError, asyncio.TimeoutError):
+            await asyncio.wait_for(asyncio.shield(link.ended), 2)
 
     def close(self) -> None:
         """Closes everything."""
@@ -395,3 +371,28 @@ class _Running:
 
 def _seconds(span: Seconds) -> float:
     return microseconds(span) / 1_000_000
+
+
+def _introduced(agent: Agent) -> str:
+    """An agent for people: its name, its version and what it can do."""
+    return f"{agent.name} {agent.version} ({', '.join(agent.capabilities) or 'no capability'})"
+
+
+@contextlib.contextmanager
+def _logging() -> Iterator[None]:
+    """Shows the logs of Consort where nobody else does."""
+    logger = logging.getLogger("consort")
+    if logger.hasHandlers():
+        yield
+        return
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    level = logger.level
+    logger.addHandler(handler)
+    if level == logging.NOTSET:
+        logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)

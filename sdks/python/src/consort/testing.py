@@ -17,7 +17,7 @@ from consort._agent import Agent
 from consort._attempt import Attempt, Timeouts
 from consort._context import Approval, TaskContext
 from consort._documents import document, write
-from consort._errors import Code, TaskError, task_error
+from consort._errors import Code, TaskError, shown, task_error
 from consort._journal import wire_error
 from consort._proto.v1 import worker_pb2
 from consort._quiescence import unwatch, watch
@@ -41,9 +41,9 @@ async def run_task(
     """The output of a capability for an input, as a parsed document; raises `TaskError` where it fails.
 
     `calls` answers `ctx.call` (with the capability and the input; async or not; what it raises is the call's failure),
-    `signals` has the payloads of each signal in order, `approve` decides approvals. Pauses end at once. A wait
-    that is not answered is a failure. With `replay` the code runs a second time on what was recorded, as after a
-    crash: code that makes another request then fails with `C0303`.
+    `signals` has the payloads of each signal in order (`{"paid": [True]}`), `approve` decides approvals. Pauses end at
+    once. A wait that is not answered is a failure. With `replay` the code runs a second time on what was recorded, as
+    after a crash: code that makes another request then fails with `C0303`.
     """
     loop = asyncio.get_running_loop()
     engine = _Engine(calls, signals or {}, approve)
@@ -79,9 +79,7 @@ class _Engine:
         self.threads = Threads(32)
         self.journal: list[worker_pb2.JournalEntry] = []
         self._calls = calls
-        self._signals: defaultdict[str, deque[Any]] = defaultdict(deque)
-        for name, payloads in signals.items():
-            self._signals[name].extend(payloads)
+        self._signals = _queued(signals)
         self._approve = approve
         self._attempt: Attempt | None = None
         self._concluded: asyncio.Future[worker_pb2.WorkerMessage | None] | None = None
@@ -107,7 +105,7 @@ class _Engine:
         self._concluded = asyncio.get_running_loop().create_future()
         attempt = self._attempt = Attempt(offer, self)
         context = TaskContext(attempt)
-        attempt.start(lambda: found.invoke(context, data, self.threads))
+        attempt.start(lambda: found.invoke(context, data, attempt.threads))
         try:
             report = await self._concluded
         finally:
@@ -143,6 +141,9 @@ class _Engine:
         if attempt is self._attempt and self._concluded is not None and not self._concluded.done():
             self._concluded.set_result(report)
 
+    def freed(self, attempt: Attempt) -> None:
+        """Nothing waits for the end of its code."""
+
     async def _answer(self, index: int, entry: worker_pb2.JournalEntry) -> None:
         attempt = self._attempt
         if entry.WhichOneof("result") is None:
@@ -172,3 +173,16 @@ class _Engine:
 
 
 _NOTHING: Final = object()
+
+
+def _queued(signals: Mapping[str, Iterable[Any]]) -> defaultdict[str, deque[Any]]:
+    """The payloads of each signal; a wrong shape is refused by name."""
+    if not isinstance(signals, Mapping):
+        raise TypeError(f"`signals` is `{shown(signals)}`, but has the payloads by the names, as `{{'paid': [True]}}`")
+    queued: defaultdict[str, deque[Any]] = defaultdict(deque)
+    for name, payloads in signals.items():
+        if not isinstance(payloads, Iterable) or isinstance(payloads, (str, bytes, Mapping)):
+            found = shown(payloads)
+            raise TypeError(f"the signal `{name}` has `{found}` in place of a list of payloads; write `[{found}]`")
+        queued[name].extend(payloads)
+    return queued
