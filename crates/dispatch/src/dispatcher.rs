@@ -99,6 +99,8 @@ impl Dispatcher {
         if let Some(queue) = queues.get_mut(task.queue) {
             queue.ended_lately.add(now);
         }
+        let capability =
+            queues.get(task.queue).and_then(|queue| queue.target.capability.as_deref()).unwrap_or_default();
         let completed_at = task.assigned.filter(|_| outcome == Outcome::Completed).and_then(|assigned| assigned.at);
         let took = completed_at.map(|at| now.since(at));
         let mut observed = task.assigned.and_then(|assigned| stats.get_mut(assigned.stats));
@@ -106,12 +108,13 @@ impl Dispatcher {
             observed.count(outcome);
         }
         let opened = holder.filter(|instance| {
+            let has_peer = pool.has_peer(*instance);
             pool.judge(*instance, |breaker| {
                 if let Some(took) = took {
                     breaker.took(took, || observed.as_ref()?.took.percentile(50));
                 }
-                if let Some(well) = outcome.speaks_for_instance() {
-                    breaker.ended(id, well, now);
+                if let Some(evidence) = outcome.evidence() {
+                    breaker.ended(id, capability, evidence, has_peer, now);
                 }
             })
         });

@@ -66,6 +66,8 @@ pub enum Outcome {
         /// Whether it is evidence about the worker instance.
         blamed: bool,
     },
+    /// Its output does not fit what the agent declares.
+    Broken,
     /// It timed out, or passed its deadline.
     Expired,
     /// It was lost with its worker instance.
@@ -75,14 +77,26 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Whether it is evidence for the worker instance or against it; `None` where it is neither.
-    pub(crate) fn speaks_for_instance(self) -> Option<bool> {
+    /// What it says of the worker instance; `None` where it says nothing.
+    pub(crate) fn evidence(self) -> Option<Evidence> {
         match self {
-            Self::Completed => Some(true),
-            Self::Failed { blamed: true } | Self::Expired => Some(false),
+            Self::Completed => Some(Evidence::Well),
+            Self::Failed { blamed: true } => Some(Evidence::Failed),
+            Self::Expired | Self::Broken => Some(Evidence::Ill),
             Self::Failed { blamed: false } | Self::Lost | Self::Unknown => None,
         }
     }
+}
+
+/// What the end of an attempt says of its worker instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Evidence {
+    /// It does its work.
+    Well,
+    /// A capability failed, as capabilities do that depend on something outside.
+    Failed,
+    /// The instance itself stalls, or does not keep to what it declares.
+    Ill,
 }
 
 /// The requirements of a task.

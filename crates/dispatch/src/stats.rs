@@ -85,7 +85,7 @@ impl CapabilityStats {
     pub(crate) fn count(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Completed => self.completed += 1,
-            Outcome::Failed { .. } => self.failed += 1,
+            Outcome::Failed { .. } | Outcome::Broken => self.failed += 1,
             Outcome::Expired => self.expired += 1,
             Outcome::Lost => self.lost += 1,
             Outcome::Unknown => self.unknown += 1,

@@ -2,12 +2,19 @@
 //!
 //! For: its health by how its attempts end, and the reason in words. Not for: silence (see `liveness`).
 //! Invariant: an open breaker is probed after a pause, one task at a time, so that an instance that works again
-//! recovers by itself.
+//! recovers by itself. Ordinary failures open it only while all that it does lately fails, and another instance can do
+//! the same: what depends on something outside that is down is for its author's `retry`.
+
+use std::collections::BTreeMap;
 
 use consort_types::{Span, StepInstanceId, Time, registry::Health};
 
+use crate::model::Evidence;
+
 /// Attempts that count.
 const WINDOW: u32 = 10;
+/// Capabilities whose outcomes are kept apart; those of more are counted with the first.
+const CAPABILITIES_MAX: usize = 64;
 /// Failures among them from which on an instance is left out, where they are also most of them.
 const FAILURES_OPEN: u32 = 5;
 /// Failures among them from which on it counts as degraded.
@@ -30,15 +37,42 @@ enum State {
     HalfOpen { probe: Option<StepInstanceId> },
 }
 
+/// The outcomes of the last attempts.
+#[derive(Clone, Copy, Debug, Default)]
+struct Window {
+    /// The last one in the lowest bit: 1 was bad.
+    outcomes: u32,
+    count: u32,
+}
+
+impl Window {
+    fn add(&mut self, bad: bool) {
+        self.outcomes = (self.outcomes << 1 | u32::from(bad)) & ((1 << WINDOW) - 1);
+        self.count = (self.count + 1).min(WINDOW);
+    }
+
+    fn bad(self) -> u32 {
+        self.outcomes.count_ones()
+    }
+
+    /// Whether most of them are bad, and they are enough to say so.
+    fn is_failing(self) -> bool {
+        self.bad() >= FAILURES_OPEN && self.bad() * 10 >= self.count * 7
+    }
+}
+
 /// The circuit breaker of an instance.
 #[derive(Debug)]
 pub(crate) struct Breaker {
     state: State,
-    /// The outcomes of the last attempts, the last one in the lowest bit: 1 failed.
-    outcomes: u32,
-    count: u32,
+    /// What says that the instance itself is ill.
+    ill: Window,
+    /// Failures of any kind, by capability.
+    failures: BTreeMap<Box<str>, Window>,
     /// Openings since an attempt succeeded.
     openings: u32,
+    /// Whether ordinary failures have opened it.
+    by_failures: bool,
     why: String,
     /// How much slower than usual its completions are lately, in 64ths of a factor of two.
     slowness: i64,
@@ -51,9 +85,10 @@ impl Breaker {
     pub(crate) fn new() -> Self {
         Self {
             state: State::Closed,
-            outcomes: 0,
-            count: 0,
+            ill: Window::default(),
+            failures: BTreeMap::new(),
             openings: 0,
+            by_failures: false,
             why: String::new(),
             slowness: 0,
             samples: 0,
@@ -97,23 +132,31 @@ impl Breaker {
         }
     }
 
-    /// An attempt ended well or badly.
-    pub(crate) fn ended(&mut self, task: StepInstanceId, well: bool, now: Time) {
+    /// An attempt at a capability ended; `has_peer` where another instance can do the same.
+    pub(crate) fn ended(
+        &mut self,
+        task: StepInstanceId,
+        capability: &str,
+        evidence: Evidence,
+        has_peer: bool,
+        now: Time,
+    ) {
         match self.state {
             State::Closed => {
-                self.outcomes = (self.outcomes << 1 | u32::from(!well)) & ((1 << WINDOW) - 1);
-                self.count = (self.count + 1).min(WINDOW);
-                let (failures, count) = (self.failures(), self.count);
-                if failures >= FAILURES_OPEN && failures * 10 >= count * 7 {
-                    self.open(now, format!("{failures} of the last {count} attempts failed"));
+                self.note(capability, evidence);
+                if self.ill.is_failing() {
+                    let why = format!("{} of the last {} attempts failed", self.ill.bad(), self.ill.count);
+                    self.open(now, why, false);
+                } else if has_peer && let Some(why) = self.all_fails() {
+                    self.open(now, why, true);
                 }
             }
             State::HalfOpen { probe: Some(probe) } if probe == task => {
-                if well {
-                    (self.state, self.outcomes, self.count, self.openings) = (State::Closed, 0, 0, 0);
+                if evidence == Evidence::Well || (evidence == Evidence::Failed && !has_peer) {
+                    self.close();
                 } else {
                     let why = format!("it failed again when it was tried for the {} time", ordinal(self.openings));
-                    self.open(now, why);
+                    self.open(now, why, evidence == Evidence::Failed);
                 }
             }
             // Earlier outcomes are no evidence about now.
@@ -121,15 +164,49 @@ impl Breaker {
         }
     }
 
-    fn open(&mut self, now: Time, why: String) {
+    fn note(&mut self, capability: &str, evidence: Evidence) {
+        self.ill.add(evidence == Evidence::Ill);
+        let room = self.failures.len() < CAPABILITIES_MAX;
+        let window = match self.failures.get_mut(capability) {
+            Some(window) => window,
+            None if room => self.failures.entry(capability.into()).or_default(),
+            None => match self.failures.values_mut().next() {
+                Some(first) => first,
+                None => return,
+            },
+        };
+        window.add(evidence != Evidence::Well);
+    }
+
+    /// Why, where each capability that it was lately given fails most of the time.
+    fn all_fails(&self) -> Option<String> {
+        let all = !self.failures.is_empty() && self.failures.values().all(|window| window.is_failing());
+        all.then(|| {
+            let (bad, count) =
+                self.failures.values().fold((0, 0), |(bad, count), of| (bad + of.bad(), count + of.count));
+            format!("{bad} of the last {count} attempts failed")
+        })
+    }
+
+    fn open(&mut self, now: Time, why: String, by_failures: bool) {
         let pause = PAUSE_FIRST.0.saturating_mul(1 << self.openings.min(16)).min(PAUSE_MAX.0);
         self.openings += 1;
         self.why = why;
+        self.by_failures = by_failures;
         self.state = State::Open { until: now.after(Span(pause)) };
     }
 
-    fn failures(&self) -> u32 {
-        self.outcomes.count_ones()
+    fn close(&mut self) {
+        (self.state, self.openings) = (State::Closed, 0);
+        self.ill = Window::default();
+        self.failures.clear();
+    }
+
+    /// No other instance can do the same any more: ordinary failures are no reason to leave this one out.
+    pub(crate) fn left_alone(&mut self) {
+        if !self.is_closed() && self.by_failures {
+            self.close();
+        }
     }
 
     /// A completion took this long, where half of all such take `usual`; that is computed only where it matters.
@@ -154,14 +231,25 @@ impl Breaker {
         self.samples >= SLOW_SAMPLES && self.slowness >= SLOW
     }
 
+    /// What of its capabilities fails most, where that is worth a word.
+    fn worst(&self) -> Option<String> {
+        let (capability, window) = self.failures.iter().max_by_key(|(_, window)| window.bad())?;
+        let told = window.bad() >= FAILURES_DEGRADED;
+        told.then(|| match &**capability {
+            "" => format!("{} of the last {} attempts failed", window.bad(), window.count),
+            named => format!("{} of the last {} attempts at `{named}` failed", window.bad(), window.count),
+        })
+    }
+
     /// How it does, and why.
     pub(crate) fn health(&self) -> (Health, Option<String>) {
         match self.state {
             State::Open { .. } | State::HalfOpen { .. } => (Health::Unhealthy, Some(self.why.clone())),
-            State::Closed if self.failures() >= FAILURES_DEGRADED => {
-                let why = format!("{} of the last {} attempts failed", self.failures(), self.count);
+            State::Closed if self.ill.bad() >= FAILURES_DEGRADED => {
+                let why = format!("{} of the last {} attempts failed", self.ill.bad(), self.ill.count);
                 (Health::Degraded, Some(why))
             }
+            State::Closed if let Some(why) = self.worst() => (Health::Degraded, Some(why)),
             State::Closed if self.is_slow() => {
                 let times = 1_u64 << (self.slowness / 64).clamp(0, 40);
                 (Health::Degraded, Some(format!("it takes more than {times} times as long as usual")))

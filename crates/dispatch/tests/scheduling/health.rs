@@ -56,7 +56,7 @@ fn who_fails_is_left_out_and_others_do_the_work() {
 fn after_a_pause_one_task_tries_it_and_a_success_brings_it_back() {
     let mut scene = Scene::new();
     let only = scene.join("a", "1", 8);
-    run(&mut scene, only, 5, FAILED);
+    run(&mut scene, only, 5, Outcome::Expired);
     let tasks: Vec<_> = (0..4).map(|_| scene.ready(1, |_| {})).collect();
     assert_eq!(scene.assign(), [], "all instances are unhealthy");
     let reason = scene.dispatcher.views().queues(NS, scene.now)[0].reason.clone().unwrap();
@@ -74,7 +74,7 @@ fn after_a_pause_one_task_tries_it_and_a_success_brings_it_back() {
 fn each_failed_probe_doubles_the_pause_up_to_a_minute() {
     let mut scene = Scene::new();
     let only = scene.join("a", "1", 8);
-    run(&mut scene, only, 5, FAILED);
+    run(&mut scene, only, 5, Outcome::Expired);
     let mut pauses = Vec::new();
     for _ in 0..9 {
         let task = scene.ready(1, |_| {});
@@ -92,7 +92,7 @@ fn each_failed_probe_doubles_the_pause_up_to_a_minute() {
 fn a_probe_that_says_nothing_lets_the_next_one_go() {
     let mut scene = Scene::new();
     let only = scene.join("a", "1", 8);
-    run(&mut scene, only, 5, FAILED);
+    run(&mut scene, only, 5, Outcome::Expired);
     scene.pass(Span::from_secs(1));
     let (first, second) = (scene.ready(1, |_| {}), scene.ready(1, |_| {}));
     assert_eq!(scene.assign(), [(first, only)]);
@@ -169,4 +169,42 @@ fn a_sticky_key_does_not_wait_for_an_unhealthy_instance() {
         task = next;
     }
     assert_eq!(scene.assign(), [(task, other)]);
+}
+
+#[test]
+fn ordinary_failures_never_stop_the_only_instance_that_can_do_it() {
+    let mut scene = Scene::new();
+    let only = scene.join("a", "1", 8);
+    run(&mut scene, only, 50, FAILED);
+    let task = scene.ready(1, |_| {});
+    assert_eq!(scene.assign(), [(task, only)], "its author's `retry` decides");
+    let (health, reason) = health(&scene, only);
+    assert_eq!((health, reason.as_str()), (Health::Degraded, "10 of the last 10 attempts at `x` failed"));
+}
+
+#[test]
+fn a_capability_that_fails_does_not_stop_another_one() {
+    let mut scene = Scene::new();
+    let both = [(); 2].map(|()| scene.join_with("a", "1", 1, &["x", "y"], &[]));
+    for _ in 0..40 {
+        let good = scene.ready(1, |task| task.capability = Some("y".into()));
+        let bad = scene.ready(1, |_| {});
+        assert_eq!(scene.assign().len(), 2);
+        scene.end(bad, FAILED);
+        scene.complete(good);
+    }
+    for instance in both {
+        assert_eq!(health(&scene, instance).0, Health::Degraded);
+    }
+}
+
+#[test]
+fn one_that_was_left_out_for_failures_works_again_when_no_other_is_there() {
+    let mut scene = Scene::new();
+    let (bad, good) = (scene.join("a", "1", 1), scene.join("a", "1", 1));
+    run(&mut scene, bad, 5, FAILED);
+    assert_eq!(health(&scene, bad).0, Health::Unhealthy);
+    scene.dispatcher.disconnect(good, scene.now);
+    let task = scene.ready(1, |_| {});
+    assert_eq!(scene.assign(), [(task, bad)]);
 }

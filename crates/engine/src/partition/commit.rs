@@ -25,8 +25,8 @@ fn outcome_of(end: AttemptEnd) -> Outcome {
         AttemptEnd::Completed => Outcome::Completed,
         AttemptEnd::Failed { code: Code::Cancelled | Code::Fenced, .. } => Outcome::Failed { blamed: false },
         // It does not give what it declares, whatever the input.
-        AttemptEnd::Failed { code: Code::BadOutput, .. } => Outcome::Failed { blamed: true },
-        // A failure that no further attempt would mend is caused by the input, not by the instance that reported it.
+        AttemptEnd::Failed { code: Code::BadOutput, .. } => Outcome::Broken,
+        // A failure that no further attempt would mend is caused by the input alone.
         AttemptEnd::Failed { retryable, .. } => Outcome::Failed { blamed: retryable },
         AttemptEnd::Expired => Outcome::Expired,
         AttemptEnd::Lost => Outcome::Lost,
