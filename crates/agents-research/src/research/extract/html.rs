@@ -198,8 +198,7 @@ fn tag_end(bytes: &[u8], from: usize) -> (Option<usize>, usize) {
     let (mut attributes, mut cut, mut quote, mut before) = (0, None, None, b'<');
     for (at, byte) in bytes.iter().copied().enumerate().skip(from) {
         match (quote, byte) {
-            (Some(open), _) if open == byte => quote = None,
-            (Some(_), _) => {}
+            (Some(open), _) => quote = quote.filter(|_| open != byte),
             (None, b'<' | b'>') => return (cut, at),
             (None, b'"' | b'\'') if before == b'=' => quote = Some(byte),
             (None, _) if before.is_ascii_whitespace() && !byte.is_ascii_whitespace() => {
@@ -713,7 +712,7 @@ mod tests {
         use std::fmt::Write as _;
         let mut page = String::from("<p>Before.</p>\n<div");
         for i in 0..500_000 {
-            let _ = write!(page, " a{i}='>'\n");
+            let _ = writeln!(page, " a{i}='>'");
         }
         page.push_str("><p>After.</p></div>");
         let d = extract(&page);

@@ -76,17 +76,20 @@ pub(super) fn wait<T>(from: &Receiver<T>, limit: Duration, cancelled: &dyn Fn() 
 mod tests {
     use super::*;
 
-    /// Work that ends only when it is told to.
-    fn hangs(stop: &Stop) -> Result<(), Unread> {
+    /// Returns only when it is told to.
+    fn hang(stop: &Stop) {
         while !stop.is_set() {
             std::thread::yield_now();
         }
-        Ok(())
     }
 
     #[test]
     fn work_that_does_not_end_is_left_behind_and_a_defect_is_its_own() {
         let stack = 64 * 1024;
+        let hangs = |stop: &Stop| {
+            hang(stop);
+            Ok(())
+        };
         assert!(matches!(limited(stack, Duration::ZERO, &|| false, hangs), Err(Unread::Slow)));
         assert!(matches!(limited(stack, TIME_MAX, &|| true, hangs), Err(Unread::Cancelled)));
         assert!(matches!(limited(stack, TIME_MAX, &|| false, |_| panic!("a defect")), Err::<(), _>(Unread::Failed)));
