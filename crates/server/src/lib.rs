@@ -17,6 +17,7 @@ pub mod settings;
 mod telemetry;
 mod workflows;
 
+pub use agents::BUILTIN_AGENTS;
 pub use consort_agents_research::research::pdf_child_main;
 pub use consort_engine::RefuseRecord;
 pub use consort_log_file::Holder;
@@ -26,7 +27,7 @@ pub use refusal::refuse_record;
 pub use server::{Role, Server};
 pub use settings::{GrpcListen, Settings};
 pub use telemetry::start_telemetry;
-pub use workflows::{SHIPPED, Shipped, shipped};
+pub use workflows::{SHIPPED, Shipped, TOUR, shipped};
 
 /// How many threads carry messages: one for each core but the partition's own, at most four. With more, a step pays
 /// for waking threads that take the partition's core from it.
