@@ -240,12 +240,20 @@ fn a_messy_folder_is_read_and_what_is_left_out_is_said() {
             assert!(markdown.contains(limit), "{limit}\n{markdown}");
         }
     }
-    let library = Library::new(ResearchConfig::default());
+    let cache = tempfile::tempdir().expect("temp dir");
+    let library = Library::new(ResearchConfig { cache: Some(cache.path().to_owned()), ..ResearchConfig::default() });
     let of = |path: std::path::PathBuf| {
         let sources = Sources::One(path.display().to_string());
         search(&library, &SearchInput { query: QueryInput::Text("gate".into()), sources }, &Silent)
     };
-    assert_eq!(of(name(b"a, b.md")).expect("hits").corpus.files, 1);
+    let alone = of(name(b"a, b.md")).expect("hits").corpus;
+    assert_eq!((alone.files, alone.skipped.len()), (1, 0));
+    for remove in [&b"name-\xff.md"[..], b"line\nbreak.md", b"empty.html"] {
+        std::fs::remove_file(name(remove)).expect("remove");
+    }
+    let beside = of(dir.path().to_owned()).expect("hits").corpus;
+    assert_eq!((beside.fingerprint, beside.files), (alone.fingerprint, 1), "the same files have one index");
+    assert_eq!((beside.skipped.len(), &beside.sources), (2, &vec![dir.path().display().to_string()]));
     let refused = of(name(b"pipe.md")).expect_err("a socket");
     assert!(refused.code == Code::BadInput && refused.message.contains("pipe.md"), "{refused}");
 }

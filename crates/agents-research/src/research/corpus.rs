@@ -121,6 +121,14 @@ impl SkippedFiles {
         entry.0 += 1;
     }
 
+    /// Counts what was counted elsewhere.
+    pub(crate) fn add_all(&mut self, counted: &[Skipped]) {
+        for skipped in counted {
+            let entry = self.0.entry(skipped.reason.clone()).or_insert_with(|| (0, skipped.example.clone()));
+            entry.0 += skipped.files;
+        }
+    }
+
     /// The counts, by reason.
     pub(crate) fn list(&self) -> Vec<Skipped> {
         let one = |(reason, (files, example)): (&String, &(u64, String))| Skipped {

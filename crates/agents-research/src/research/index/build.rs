@@ -14,7 +14,7 @@ use tantivy::{Index, IndexWriter, TantivyDocument};
 
 use super::{Fields, FileInfo, Manifest, TOKENIZER, broken, passages, schema, tokens::TermTokenizer};
 use crate::research::config::Observer;
-use crate::research::corpus::{FileEntry, Listing, text_of};
+use crate::research::corpus::{FileEntry, Listing, SkippedFiles, text_of};
 use crate::research::extract::{self, Kind, PdfReader, Read, Unread};
 use crate::research::index::Passage;
 use crate::research::model::CorpusInfo;
@@ -33,13 +33,14 @@ pub(super) fn register(index: &Index) {
     index.tokenizers().register(TOKENIZER, tantivy::tokenizer::TextAnalyzer::from(TermTokenizer::default()));
 }
 
-/// Fills `index` from the files of a listing.
+/// Fills `index` from the files of a listing. What the listing itself left out is for its caller to count: the same files
+/// may be listed with others beside them.
 pub(super) fn fill(index: &Index, listing: &Listing, pdf: &PdfReader, observer: &dyn Observer) -> Result<Manifest> {
     let (_, fields) = schema();
     let mut writer: IndexWriter = index.writer_with_num_threads(1, WRITER_BYTES).map_err(|e| broken(&e))?;
     writer.set_merge_policy(Box::new(NoMergePolicy));
     let mut adder = Adder { writer: &writer, fields, repeats: HashMap::new(), files: Vec::new(), passages: 0 };
-    let mut skipped = listing.skipped.clone();
+    let mut skipped = SkippedFiles::default();
     for (done, chunk) in listing.files.chunks(CHUNK_FILES).enumerate() {
         let cancelled = || observer.cancelled();
         let read = read_all(chunk, pdf, &cancelled);

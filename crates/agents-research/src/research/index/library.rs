@@ -17,7 +17,7 @@ use super::{Corpus, Manifest, build, cache_error, schema};
 use crate::research::config::{Observer, ResearchConfig};
 use crate::research::corpus::{self, Listing};
 use crate::research::extract::PdfReader;
-use crate::research::model::Sources;
+use crate::research::model::{CorpusInfo, Sources};
 
 /// Indexes that stay open at once.
 const OPEN_MAX: usize = 4;
@@ -49,9 +49,18 @@ impl Library {
         &self.pdf
     }
 
-    /// The index of the sources: open, from the cache, or built now.
-    pub(crate) fn corpus(&self, sources: &Sources, observer: &dyn Observer) -> Result<Arc<Corpus>> {
+    /// The index of the sources (open, from the cache, or built now), and what is to be said of them. Different sources may
+    /// have the same files, and so the same index.
+    pub(crate) fn corpus(&self, sources: &Sources, observer: &dyn Observer) -> Result<(Arc<Corpus>, CorpusInfo)> {
         let listing = corpus::list(sources)?;
+        let corpus = self.index(&listing, observer)?;
+        let mut skipped = listing.skipped;
+        skipped.add_all(&corpus.manifest.info.skipped);
+        let info = CorpusInfo { sources: listing.sources, skipped: skipped.list(), ..corpus.manifest.info.clone() };
+        Ok((corpus, info))
+    }
+
+    fn index(&self, listing: &Listing, observer: &dyn Observer) -> Result<Arc<Corpus>> {
         let slot = self.slot(&listing.fingerprint);
         let mut held = patient(observer, || match slot.try_lock() {
             Ok(held) => Ok(Some(held)),
@@ -63,8 +72,8 @@ impl Library {
             return Ok(corpus.clone());
         }
         let corpus = Arc::new(match &self.config.cache {
-            Some(cache) => self.cached(cache, &listing, observer)?,
-            None => self.in_memory(&listing, observer)?,
+            Some(cache) => self.cached(cache, listing, observer)?,
+            None => self.in_memory(listing, observer)?,
         });
         *held = Some(corpus.clone());
         Ok(corpus)
@@ -103,13 +112,13 @@ impl Library {
 
     fn cached(&self, cache: &Path, listing: &Listing, observer: &dyn Observer) -> Result<Corpus> {
         let folder = cache.join(&listing.fingerprint);
-        if let Some(corpus) = open(&folder, listing) {
+        if let Some(corpus) = open(&folder) {
             return Ok(corpus);
         }
         std::fs::create_dir_all(cache).map_err(|e| cache_error(cache, &e))?;
         let _guard = exclusive(&cache.join(format!("{}.lock", listing.fingerprint)), observer)?;
         // Another process may have built it while we waited.
-        if let Some(corpus) = open(&folder, listing) {
+        if let Some(corpus) = open(&folder) {
             return Ok(corpus);
         }
         let building = cache.join(format!("{}.building", listing.fingerprint));
@@ -124,7 +133,7 @@ impl Library {
         std::fs::write(building.join(MANIFEST), text).map_err(|e| cache_error(&building, &e))?;
         std::fs::rename(&building, &folder).map_err(|e| cache_error(&folder, &e))?;
         forget_old(cache);
-        open(&folder, listing).ok_or_else(|| cache_error(&folder, &"it was built and cannot be opened"))
+        open(&folder).ok_or_else(|| cache_error(&folder, &"it was built and cannot be opened"))
     }
 }
 
@@ -138,11 +147,10 @@ fn manifest(folder: &Path) -> Option<Manifest> {
 }
 
 /// A cached index, if it is whole.
-fn open(folder: &Path, listing: &Listing) -> Option<Corpus> {
-    let mut manifest = manifest(folder)?;
+fn open(folder: &Path) -> Option<Corpus> {
+    let manifest = manifest(folder)?;
     let index = Index::open_in_dir(folder).ok()?;
     build::register(&index);
-    manifest.info.sources.clone_from(&listing.sources);
     Corpus::open(&index, manifest, schema().1).ok()
 }
 
