@@ -179,7 +179,7 @@ fn is_path(schema: &Value) -> bool {
     schema.get("format").is_some_and(|format| format == "path")
 }
 
-/// One path; what stands in a list is never several.
+/// One path; an item of a list is never several.
 fn make_absolute(value: &mut Value, folder: &Path) {
     if let Value::String(text) = value {
         *text = absolute(text, folder);
@@ -194,7 +194,7 @@ fn absolute(path: &str, folder: &Path) -> String {
 }
 
 /// A text may hold several paths with commas between. A name may have commas too: of what is there, the longest name is
-/// meant. Several become a list where the field can be one, so that nobody cuts them again.
+/// meant. Several become a list where the field can be one, so that they are not cut again.
 fn make_list_absolute(value: &mut Value, may_be_list: bool, folder: &Path) {
     let Value::String(text) = value else { return };
     let parts: Vec<&str> = text.split(',').collect();
@@ -209,10 +209,7 @@ fn make_list_absolute(value: &mut Value, may_be_list: bool, folder: &Path) {
         paths.push(absolute(&parts[from..to].join(","), folder));
         from = to;
     }
-    *value = match may_be_list && paths.len() > 1 {
-        true => paths.into(),
-        false => paths.join(",").into(),
-    };
+    *value = if may_be_list && paths.len() > 1 { paths.into() } else { paths.join(",").into() };
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use consort_sdk::Agent;
 
 use crate::{Settings, basic, local::DataFolder};
 
-/// Names of the built-in agents: they run wherever tasks are run, and nobody needs to connect them.
+/// Names of the built-in agents: they run wherever tasks are run, and connect by themselves.
 pub const BUILTIN_AGENTS: [&str; 2] = ["basic", "research"];
 
 /// The built-in agents.

@@ -12,15 +12,13 @@ use std::time::UNIX_EPOCH;
 
 use consort_types::{Code, Error, Result};
 
-use super::extract::{EXTRACTOR_VERSION, Format, Unread};
+use super::extract::{EXTRACTOR_VERSION, FILE_BYTES_MAX, Format, Unread};
 use super::model::{Skipped, Sources};
 
 /// Paths in one list of sources.
 const SOURCES_MAX: usize = 256;
 /// Files of one corpus; more are refused, because an answer from a part would look like one from the whole.
 pub(crate) const FILES_MAX: usize = 200_000;
-/// Bytes of one file; larger ones are left out and counted.
-pub(crate) const FILE_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// Folders below a source.
 const DEPTH_MAX: usize = 64;
 
@@ -207,7 +205,7 @@ pub(crate) fn list(sources: &Sources) -> Result<Listing> {
 struct Walk {
     files: Vec<FileEntry>,
     skipped: SkippedFiles,
-    /// The sources without links: what is in none of them is not asked for.
+    /// The sources without links: what is in none of them was not named.
     roots: Vec<PathBuf>,
     /// Real paths of folders on the way, against loops of links.
     seen: BTreeSet<PathBuf>,

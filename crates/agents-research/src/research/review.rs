@@ -15,7 +15,7 @@ use super::index::Library;
 use super::model::{LedgerEntry, PlaceUnit, Problem, Report, Review, ReviewInput, Support};
 use super::text::markup::{squeeze, unescape};
 
-/// Checks a report. An index with a file that has changed is given up, so that the next search reads it anew.
+/// Checks a report. An index with a file that has changed is given up, so that the next search reads it again.
 pub fn review(library: &Library, input: &ReviewInput, observer: &dyn Observer) -> Result<Review> {
     let report = &input.report;
     let mut files: BTreeMap<&str, Result<Read>> = BTreeMap::new();

@@ -72,9 +72,8 @@ pub(crate) fn print(app: &App, output: &Value) {
 }
 
 fn print_failure(app: &App, run: &RunSummary) {
-    match &run.error {
-        Some(error) => app.eprint(&wrapped(&Error::from(error.clone()).to_string(), 0, app.err)),
-        None => {}
+    if let Some(error) = &run.error {
+        app.eprint(&wrapped(&Error::from(error.clone()).to_string(), 0, app.err));
     }
     let ended = match run.status {
         RunStatus::Failed => "the run failed".to_owned(),

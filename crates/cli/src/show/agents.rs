@@ -36,7 +36,7 @@ fn dim(text: impl Into<String>) -> Cell {
     (text.into(), Some(Paint::Dim))
 }
 
-/// Whether an agent belongs to Consort itself and waits for its first task: nobody needs to connect it.
+/// Whether an agent belongs to Consort itself and waits for its first task: it connects by itself.
 fn rests(agent: &Agent) -> bool {
     agent.health == Health::Lost && consort_server::BUILTIN_AGENTS.contains(&agent.name.as_str())
 }

@@ -194,7 +194,7 @@ pub(crate) fn cut_painted(line: &str, room: usize) -> String {
     out
 }
 
-/// Breaks a line between words, so that it fits into `room` columns; what goes on is indented by `indent`. A word that is
+/// Breaks a line between words, so that it fits into `room` columns; what continues is indented by `indent`. A word that is
 /// wider than a line stays whole.
 pub(crate) fn wrap(line: &str, room: usize, indent: usize) -> String {
     let mut out = String::with_capacity(line.len());
@@ -226,7 +226,7 @@ pub(crate) fn wrapped(text: &str, before: usize, style: Style) -> String {
         .lines()
         .enumerate()
         .map(|(at, line)| {
-            // The first line is wrapped with what stands before it in its place.
+            // The first line is wrapped with what is before it in its place.
             let before = if at == 0 { before } else { 0 };
             wrap(&format!("{}{line}", "_".repeat(before)), room, 2).split_off(before)
         })

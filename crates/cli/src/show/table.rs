@@ -10,7 +10,7 @@ use super::style::{Paint, Style, clean, cut, terminal_size, width};
 const CELL_LEAST: usize = 8;
 /// Columns of the screen that the last column, which mostly holds words for people, should have.
 const LAST_LEAST: usize = 24;
-/// What stands for nothing in a pipe, where columns are counted.
+/// The text of an empty cell in a pipe, where columns are counted.
 const NOTHING: &str = "-";
 
 /// A listing with a heading.

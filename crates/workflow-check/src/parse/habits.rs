@@ -84,7 +84,7 @@ const FOREIGN: &[(&[&str], &str, &str)] = &[
     ),
 ];
 
-/// What to write in place of a key of another system, where one of `allowed` stands for it.
+/// What to write in place of a key of another system, where one of `allowed` means the same.
 pub(super) fn instead_of(key: &str, allowed: &[&str]) -> Option<String> {
     if key == "on" || key == "schedule" || key == "triggers" {
         let by = "runs are started from outside: by `consort run`, or by a request";
@@ -112,7 +112,7 @@ pub(super) struct Known<'a> {
     pub(super) each: bool,
 }
 
-/// An expression in a literal text that stands there without `${{ }}`: its place, and itself.
+/// An expression in a literal text, without its `${{ }}`: its place, and itself.
 pub(super) fn forgotten<'t>(text: &'t str, known: &Known<'_>) -> Option<(Range<usize>, &'t str)> {
     let whole = text.trim();
     if is_reference(whole) && means_something(whole, known) {

@@ -155,7 +155,8 @@ impl ValueReader<'_> {
         let Some((at, inner)) = habits::forgotten(literal, &Known { step: &step, input: &input, each }) else { return };
         let found = &literal[at];
         let span = self.locate(found, &node.span, from).unwrap_or(node.span.clone());
-        let message = format!("`{found}` is taken as it is written: an expression stands between `${{{{` and `}}}}`");
+        let message =
+            format!("`{found}` is taken as it is written: an expression is written between `${{{{` and `}}}}`");
         let hint = format!("write `${{{{ {inner} }}}}`, or `${{{{ '{found}' }}}}` for these very characters");
         self.plain.report.warning("no-expression", span, message).hint(hint);
     }

@@ -43,7 +43,7 @@ const VOID: &[&str] =
 const SKIPPED: &[&str] =
     &["script", "style", "svg", "button", "select", "iframe", "object", "canvas", "rustdoc-topbar", "rustdoc-toolbar"];
 /// Elements that mostly hold links and controls, and sometimes the whole page.
-const DOUBTFUL: &[&str] = &["form", "header", "footer", "nav", "noscript", "template", "dialog"];
+const UNCONFIRMED: &[&str] = &["form", "header", "footer", "nav", "noscript", "template", "dialog"];
 /// Elements whose text names what can be clicked or filled in.
 const LINKS: &[&str] = &["a", "button", "select", "option", "label", "textarea"];
 const BLOCKS: &[&str] = &[
@@ -261,8 +261,8 @@ struct Inside {
     lists: u8,
 }
 
-/// An open element of [`DOUBTFUL`] kind: its text is read, and kept or dropped when the element ends.
-struct Doubt {
+/// An open element of [`UNCONFIRMED`] kind: its text is read, and kept or dropped when the element ends.
+struct Unconfirmed {
     /// Elements that were open around it.
     depth: usize,
     before: Held,
@@ -272,7 +272,7 @@ struct Doubt {
     linked: usize,
 }
 
-impl Doubt {
+impl Unconfirmed {
     /// Whether its text is more than names of links and controls.
     fn is_content(&self) -> bool {
         self.plain >= self.least && self.plain > self.linked
@@ -285,7 +285,7 @@ struct Page {
     out: Builder,
     /// Reads page furniture too.
     lenient: bool,
-    doubts: Vec<Doubt>,
+    unconfirmed: Vec<Unconfirmed>,
     /// Bytes of text that were left out as furniture.
     skipped: usize,
     open: Vec<(String, Inside)>,
@@ -332,10 +332,10 @@ impl Page {
 
     /// Counts text for the decision whether an element is furniture.
     fn count(&mut self, bytes: usize, inside: Inside) {
-        let doubt = self.doubts.last_mut().filter(|_| !inside.skip);
-        match doubt {
-            Some(doubt) if inside.link => doubt.linked += bytes,
-            Some(doubt) => doubt.plain += bytes,
+        let found = self.unconfirmed.last_mut().filter(|_| !inside.skip);
+        match found {
+            Some(found) if inside.link => found.linked += bytes,
+            Some(found) => found.plain += bytes,
             None if inside.skip && !inside.never && !inside.link => self.skipped += bytes,
             None => {}
         }
@@ -409,8 +409,8 @@ impl Page {
         let name = &*tag.name;
         inside.never |= SKIPPED.contains(&name) || attribute(tag, "hidden").is_some();
         inside.skip |= inside.never || (!self.lenient && is_furniture(tag));
-        let doubtful = is_doubtful(tag) && !(name == "header" && inside.main);
-        if inside.skip || self.lenient || !doubtful {
+        let unconfirmed = is_unconfirmed(tag) && !(name == "header" && inside.main);
+        if inside.skip || self.lenient || !unconfirmed {
             return;
         }
         if inside.row {
@@ -420,21 +420,21 @@ impl Page {
         }
         self.boundary("div", *inside);
         let least = if name == "form" { 0 } else { CONTENT_BYTES_MIN };
-        let doubt = Doubt { depth: self.open.len(), before: self.out.held(), least, plain: 0, linked: 0 };
-        self.doubts.push(doubt);
+        let found = Unconfirmed { depth: self.open.len(), before: self.out.held(), least, plain: 0, linked: 0 };
+        self.unconfirmed.push(found);
     }
 
     /// Ends the elements from the `depth`-th on. What turns out to be furniture is taken back.
     fn leave(&mut self, depth: usize) {
-        while let Some(doubt) = self.doubts.pop_if(|doubt| doubt.depth >= depth) {
+        while let Some(found) = self.unconfirmed.pop_if(|found| found.depth >= depth) {
             self.end_block(if self.inside().item { Kind::Item } else { Kind::Paragraph });
-            if !doubt.is_content() {
-                self.skipped += doubt.plain;
-                self.out.take_back(doubt.before);
+            if !found.is_content() {
+                self.skipped += found.plain;
+                self.out.take_back(found.before);
                 self.in_main.truncate(self.out.len());
-            } else if let Some(around) = self.doubts.last_mut() {
-                around.plain += doubt.plain;
-                around.linked += doubt.linked;
+            } else if let Some(around) = self.unconfirmed.last_mut() {
+                around.plain += found.plain;
+                around.linked += found.linked;
             }
         }
         self.open.truncate(depth);
@@ -602,10 +602,10 @@ fn attribute<'a>(tag: &'a Tag, key: &str) -> Option<&'a str> {
 }
 
 /// Whether an element mostly holds links and controls.
-fn is_doubtful(tag: &Tag) -> bool {
+fn is_unconfirmed(tag: &Tag) -> bool {
     let role = attribute(tag, "role").unwrap_or_default();
     let by_role = matches!(role, "navigation" | "search" | "banner" | "contentinfo" | "menu");
-    DOUBTFUL.contains(&&*tag.name) || (by_role && !matches!(&*tag.name, "body" | "html" | "main"))
+    UNCONFIRMED.contains(&&*tag.name) || (by_role && !matches!(&*tag.name, "body" | "html" | "main"))
 }
 
 /// Whether class or id say that an element is no part of the content.

@@ -1,6 +1,6 @@
-//! Reading a file within a time limit, and only as long as somebody waits for it.
+//! Reading a file within a time limit, and only as long as its caller waits for it.
 //!
-//! For: every format, so that no file can hold an index build for ever. Not for: limits of bytes, which the formats have.
+//! For: every format, so that no file can hold up an index build without end. Not for: limits of bytes, which the formats have.
 //! Invariant: the caller waits no longer than the limit, whatever the work does; the work is told to stop.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,7 +16,7 @@ pub(super) const TIME_MAX: Duration = Duration::from_mins(1);
 /// How often a waiting caller looks whether its work was cancelled.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Whether the work should stop, because nobody waits for it any more.
+/// Whether the work should stop, because its caller waits no more.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stop(Arc<AtomicBool>);
 

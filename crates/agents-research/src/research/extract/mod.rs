@@ -24,10 +24,11 @@ pub(crate) use builder::{Builder, HEAD_ROW, TERM_LEVEL};
 pub(crate) use pdf::PdfReader;
 pub use pdf::pdf_child_main;
 
-use super::corpus::FILE_BYTES_MAX;
 use super::model::Place;
 use limited::{Stop, TIME_MAX, limited};
 
+/// Bytes of one file; larger ones are left out and counted.
+pub(crate) const FILE_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// Part of every index's name: a change of extraction makes a new index.
 pub(crate) const EXTRACTOR_VERSION: u32 = 13;
 
@@ -164,7 +165,7 @@ pub(crate) enum Unread {
     Slow,
     /// Its reader has a defect.
     Failed,
-    /// Nobody waits for it any more.
+    /// Its caller was cancelled.
     Cancelled,
     /// The system refused it.
     Disk(String),
@@ -223,7 +224,7 @@ pub(crate) struct Read {
 /// Stack of a thread that reads text.
 const STACK_BYTES: usize = 4 * 1024 * 1024;
 
-/// Reads a file, within limits of bytes and time, until `cancelled` says that nobody waits for it.
+/// Reads a file, within limits of bytes and time, until `cancelled` says that the caller needs it no more.
 pub(crate) fn read(path: &Path, pdf: &PdfReader, cancelled: &dyn Fn() -> bool) -> Result<Read, Unread> {
     let format = Format::of(path).ok_or(Unread::NoFormat)?;
     let file = path.to_owned();

@@ -390,7 +390,7 @@ impl<'a> Walk<'a> {
 fn directive(body: &str) -> Option<(&str, &str)> {
     let (name, argument) = body.split_once("::")?;
     let ends = argument.is_empty() || argument.starts_with(char::is_whitespace);
-    // A substitution stands inside other text, and is not carried out.
+    // A substitution is a part of other text, and is not carried out.
     let name = if name.starts_with('|') { "replace" } else { name.trim() };
     let named = name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'+' | b':' | b'.'));

@@ -81,7 +81,7 @@ pub(super) fn simple(lines: &[&str], first: u32) -> Table {
         }
         if text.bytes().all(|b| matches!(b, b'=' | b'-' | b' ')) {
             rules_seen += usize::from(text.contains('='));
-            // Three rules: the head stands between the first two.
+            // Three rules: the head is between the first two.
             if rules >= 3 && rules_seen == 2 && table.heads == 0 {
                 table.heads = table.rows.len();
             }
@@ -188,7 +188,7 @@ fn segments<'a>(line: &'a str, bounds: &[usize]) -> Vec<(usize, usize, &'a str)>
     out
 }
 
-/// The body of a `list-table`: `* - cell` begins a row, `- cell` at the same place goes on with it.
+/// The body of a `list-table`: `* - cell` begins a row, `- cell` at the same place continues it.
 pub(super) fn list(lines: &[&str], first: u32, heads: usize) -> Table {
     let mut table = Table { rows: Vec::new(), heads };
     let mut column = 0;

@@ -2,7 +2,7 @@
 //!
 //! For: building an index once, for the first caller, and keeping it until a file changes. Not for: searching it.
 //! Invariant: at most one thread of one process builds a given index; the others wait for it and share it, and stop waiting
-//! when they are cancelled. Nobody waits for the index of other sources.
+//! when they are cancelled. No caller waits for the index of other sources.
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
@@ -88,7 +88,7 @@ impl Library {
         slots.entry(fingerprint.to_owned()).or_default().clone()
     }
 
-    /// Gives up every index that holds a file in a version that is gone, open or in the cache.
+    /// Gives up every index that holds a file in a version that was replaced, open or in the cache.
     pub(crate) fn forget(&self, path: &str, hash: &str) {
         lock(&self.slots).retain(|_, slot| {
             !slot.try_lock().is_ok_and(|held| held.as_ref().is_some_and(|corpus| corpus.manifest.holds(path, hash)))
@@ -171,7 +171,7 @@ fn exclusive(path: &Path, observer: &dyn Observer) -> Result<File> {
     Ok(file)
 }
 
-/// Tries until there is something, or nobody waits for it any more.
+/// Tries until there is something, or the caller is cancelled.
 fn patient<T>(observer: &dyn Observer, mut attempt: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     loop {
         if let Some(found) = attempt()? {
@@ -204,7 +204,7 @@ fn forget_old(cache: &Path) {
         let _ = std::fs::remove_dir_all(folder);
     }
     for path in paths.iter().filter(|p| p.extension().is_some_and(|ending| ending == "lock")) {
-        // A lock that can be taken belongs to nobody who builds. Whoever opened it and waits finds the index, or builds it
+        // A lock that can be taken belongs to no process that builds. One that opened it and waits finds the index, or builds it
         // beside another at worst.
         let free = File::open(path).is_ok_and(|file| file.try_lock().is_ok());
         if free && !path.with_extension("").exists() {

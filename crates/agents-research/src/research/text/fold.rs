@@ -51,7 +51,7 @@ impl<'a> Folded<'a> {
     }
 }
 
-/// Whether a character stands beside digits as a power, an index or a fraction: as plain digits it would make another
+/// Whether a character is beside digits as a power, an index or a fraction: as plain digits it would make another
 /// number of them.
 fn stays(c: char) -> bool {
     let mut digits = false;

@@ -217,7 +217,7 @@ impl Page<'_> {
         for file in changed(self.input) {
             let _ = writeln!(
                 text,
-                "- {} has changed since it was read, and is not quoted. The next search reads it anew.",
+                "- {} has changed since it was read, and is not quoted. The next search reads it again.",
                 code(file)
             );
         }
