@@ -4,9 +4,12 @@ use std::path::Path;
 
 use consort_agents_research::research::evaluation::evaluate;
 use consort_agents_research::research::model::{
-    PlaceUnit, PlanInput, QueryInput, ReviewInput, SearchInput, Sources, Support,
+    AnalyzeInput, PlaceUnit, PlanInput, QueryInput, ReviewInput, SearchInput, Sources, Support, ValidateInput,
+    WriteInput,
 };
-use consort_agents_research::research::{Library, Outcome, ResearchConfig, Silent, plan, review, run, search};
+use consort_agents_research::research::{
+    Library, Outcome, ResearchConfig, Silent, analyze, plan, review, run, search, validate, write,
+};
 use consort_agents_research::{BuiltinConfig, builtin};
 use consort_types::{Code, EffectClass};
 use tempfile::TempDir;
@@ -127,6 +130,152 @@ fn options_differ_by_case_and_files_by_encoding() {
 }
 
 #[test]
+fn files_are_read_in_the_encoding_that_they_are_in() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let utf16: Vec<u8> =
+        "\u{feff}The main pump was replaced on 3 May 2021.\r\n".encode_utf16().flat_map(u16::to_be_bytes).collect();
+    let page = b"<html><head><meta charset=iso-8859-2></head><body><p>The mayor of the town is Luk\xe1\xb9 Nov\xe1k.</p></body></html>";
+    let files: [(&str, &[u8]); 4] = [
+        ("plain.txt", b"The Kr\xfcger bridge was built in 1903 by S\xf8ren \xc5kerlund.\n"),
+        ("pump.txt", &utf16),
+        ("mayor.html", page),
+        ("tariff.md", "\u{feff}---\r\ntitle: Tariff of the harbour\r\ndate: 2025-02-01\r\n---\r\n\r\nThe berth fee is 34 euros.\r\n".as_bytes()),
+    ];
+    for (name, bytes) in files {
+        std::fs::write(dir.path().join(name), bytes).expect("write");
+    }
+    for (question, answer) in [
+        ("Who built the Kr\u{fc}ger bridge?", "The Kr\u{fc}ger bridge was built in 1903 by S\u{f8}ren \u{c5}kerlund."),
+        ("When was the main pump replaced?", "The main pump was replaced on 3 May 2021."),
+        ("Who is the mayor of the town?", "The mayor of the town is Luk\u{e1}\u{161} Nov\u{e1}k."),
+        ("What is the berth fee?", "The berth fee is 34 euros."),
+    ] {
+        let outcome = ask(dir.path(), question);
+        assert_eq!(outcome.report.ledger[0].quote, answer, "{}", outcome.report.markdown);
+        assert_eq!(outcome.review.checked, outcome.review.verified);
+        assert!(!outcome.report.markdown.contains(['\u{feff}', '\u{fffd}']));
+    }
+    let tariff = ask(dir.path(), "What is the berth fee?").report.markdown;
+    assert!(tariff.contains("Tariff of the harbour: `") && tariff.contains("dated 2025-02-01"), "{tariff}");
+}
+
+#[test]
+fn letters_that_only_look_different_are_found_and_quoted_as_they_are() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    for (name, text) in [
+        ("a.txt", "A \u{fb01}nal certi\u{fb01}cate costs 63 euros.\n"),
+        ("b.txt", "A \u{ff57}\u{ff49}\u{ff44}\u{ff45} gate weighs \u{ff17}\u{ff17} kilograms.\n"),
+        ("c.txt", "The Mu\u{308}hle grinds 40 bags a day.\n"),
+    ] {
+        std::fs::write(dir.path().join(name), text).expect("write");
+    }
+    for (question, quote) in [
+        ("What does a final certificate cost?", "A \u{fb01}nal certi\u{fb01}cate costs 63 euros."),
+        (
+            "How many kilograms does a wide gate weigh?",
+            "A \u{ff57}\u{ff49}\u{ff44}\u{ff45} gate weighs \u{ff17}\u{ff17} kilograms.",
+        ),
+        ("How many bags does the M\u{fc}hle grind?", "The Mu\u{308}hle grinds 40 bags a day."),
+    ] {
+        let outcome = ask(dir.path(), question);
+        assert_eq!(outcome.report.ledger[0].quote, quote, "{}", outcome.report.markdown);
+        assert_eq!(outcome.report.coverage[0].support, Support::Answered, "{}", outcome.report.markdown);
+        assert_eq!(outcome.review.checked, outcome.review.verified);
+    }
+}
+
+#[test]
+fn a_file_that_changed_is_not_quoted_and_is_read_anew() {
+    let dir = one("a.md", "The limit of the gateway is 40 requests a second.\n");
+    let cache = tempfile::tempdir().expect("temp dir");
+    let library = Library::new(ResearchConfig { cache: Some(cache.path().to_owned()), ..ResearchConfig::default() });
+    let plan = plan(&PlanInput { question: "What is the limit of the gateway?".into() }).expect("a plan");
+    let sources = || Sources::One(dir.path().display().to_string());
+    let query = QueryInput::Full(Box::new(plan.queries[0].clone()));
+    let results = vec![search(&library, &SearchInput { query, sources: sources() }, &Silent).expect("hits")];
+    let indexes = || {
+        std::fs::read_dir(cache.path()).expect("cache").filter(|e| e.as_ref().is_ok_and(|e| e.path().is_dir())).count()
+    };
+    assert_eq!(indexes(), 1);
+    let evidence = validate(&ValidateInput { plan: plan.clone(), results }).expect("evidence");
+    let analysis = analyze(&AnalyzeInput { plan: plan.clone(), evidence: evidence.clone() }).expect("analysis");
+    let input = WriteInput { plan: plan.clone(), evidence, analysis, feedback: None };
+    let report = write(&input).expect("a report");
+    assert!(report.markdown.contains("40 requests"), "{}", report.markdown);
+
+    std::fs::write(dir.path().join("a.md"), "The limit of the gateway is 90 requests a second.\n").expect("write");
+    let seen = review(&library, &ReviewInput { plan: plan.clone(), report }, &Silent).expect("a review");
+    assert_eq!((seen.problems[0].kind.as_str(), seen.verified), ("changed", 0));
+    assert_eq!(indexes(), 0, "an index with a file that is gone is no cache");
+
+    let again = write(&WriteInput { feedback: Some(seen), ..input }).expect("a report");
+    assert!(again.ledger.is_empty() && again.markdown.contains("has changed since it was read"), "{}", again.markdown);
+    assert!(ask(dir.path(), "What is the limit of the gateway?").report.markdown.contains("90 requests"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_messy_folder_is_read_and_what_is_left_out_is_said() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let dir = one("a, b.md", "The gate closes at ten.\n");
+    let name = |bytes: &[u8]| dir.path().join(std::ffi::OsStr::from_bytes(bytes));
+    std::fs::write(name(b"name-\xff.md"), "The canteen opens at noon.\n").expect("write");
+    std::fs::write(name(b"line\nbreak.md"), "The guard sleeps at dawn.\n").expect("write");
+    std::fs::write(name(b"empty.html"), "<nav><a href=x>Home</a></nav>").expect("write");
+    std::os::unix::fs::symlink("/etc/passwd", name(b"out.txt")).expect("link");
+    let _socket = std::os::unix::net::UnixListener::bind(name(b"pipe.md")).expect("a socket");
+    for (question, answer, file) in [
+        ("When does the gate close?", "The gate closes at ten.", "a, b.md"),
+        ("When does the canteen open?", "The canteen opens at noon.", "name-\\xff.md"),
+        ("When does the guard sleep?", "The guard sleeps at dawn.", "line\\nbreak.md"),
+    ] {
+        let outcome = ask(dir.path(), question);
+        let markdown = &outcome.report.markdown;
+        assert_eq!(outcome.report.ledger[0].claim, answer, "{markdown}");
+        assert_eq!(outcome.review.checked, outcome.review.verified);
+        assert!(markdown.lines().any(|l| l.starts_with("1. ") && l.contains(file)), "{markdown}");
+        for limit in
+            ["1 file left out: no text", "1 file left out: not a regular file", "a link that leads out of the sources"]
+        {
+            assert!(markdown.contains(limit), "{limit}\n{markdown}");
+        }
+    }
+    let cache = tempfile::tempdir().expect("temp dir");
+    let library = Library::new(ResearchConfig { cache: Some(cache.path().to_owned()), ..ResearchConfig::default() });
+    let of = |path: std::path::PathBuf| {
+        let sources = Sources::One(path.display().to_string());
+        search(&library, &SearchInput { query: QueryInput::Text("gate".into()), sources }, &Silent)
+    };
+    let alone = of(name(b"a, b.md")).expect("hits").corpus;
+    assert_eq!((alone.files, alone.skipped.len()), (1, 0));
+    for remove in [&b"name-\xff.md"[..], b"line\nbreak.md", b"empty.html"] {
+        std::fs::remove_file(name(remove)).expect("remove");
+    }
+    let beside = of(dir.path().to_owned()).expect("hits").corpus;
+    assert_eq!((beside.fingerprint, beside.files), (alone.fingerprint, 1), "the same files have one index");
+    assert_eq!((beside.skipped.len(), &beside.sources), (2, &vec![dir.path().display().to_string()]));
+    let refused = of(name(b"pipe.md")).expect_err("a socket");
+    assert!(refused.code == Code::BadInput && refused.message.contains("pipe.md"), "{refused}");
+}
+
+#[test]
+fn a_search_that_is_cancelled_stops_before_its_files_are_read() {
+    struct Cancelled;
+    impl consort_agents_research::research::Observer for Cancelled {
+        fn progress(&self, _: &str) {}
+        fn cancelled(&self) -> bool {
+            true
+        }
+    }
+    let dir = folder();
+    let input =
+        SearchInput { query: QueryInput::Text("mill".into()), sources: Sources::One(dir.path().display().to_string()) };
+    let library = Library::new(ResearchConfig::default());
+    assert_eq!(search(&library, &input, &Cancelled).expect_err("cancelled").code, Code::Cancelled);
+    assert_eq!(search(&library, &input, &Silent).expect("hits").corpus.files, 4, "the next one is not held up");
+}
+
+#[test]
 fn a_weak_answer_says_so() {
     let dir = folder();
     let outcome = ask(dir.path(), "Which company sells the pump P4?");
@@ -174,7 +323,8 @@ fn the_review_catches_changed_files_forged_quotes_and_uncited_sentences() {
     let dir = folder();
     let library = Library::new(ResearchConfig::default());
     let outcome = ask(dir.path(), "What is a lease?");
-    let check = |report| review(&library, &ReviewInput { plan: outcome.plan.clone(), report }).expect("a review");
+    let check =
+        |report| review(&library, &ReviewInput { plan: outcome.plan.clone(), report }, &Silent).expect("a review");
 
     let mut forged = outcome.report.clone();
     forged.ledger[0].quote = "A lease is for ever.".into();

@@ -16,7 +16,10 @@ use serde::Serialize;
 use crate::{
     args::Globals,
     client::{self, Client},
-    show::{style::Style, when},
+    show::{
+        style::{Style, clean_json},
+        when,
+    },
 };
 
 /// What every command needs.
@@ -67,14 +70,18 @@ impl App {
 
     /// Prints a document, indented for people and on one line in a pipe.
     pub(crate) fn print_json(&self, document: &impl Serialize) {
-        let text =
-            if self.out.terminal { serde_json::to_string_pretty(document) } else { serde_json::to_string(document) };
-        self.print(&format!("{}\n", text.unwrap_or_default()));
+        if self.out.terminal {
+            let text = serde_json::to_string_pretty(document).unwrap_or_default();
+            self.print(&format!("{}\n", clean_json(&text)));
+        } else {
+            self.print_line(document);
+        }
     }
 
     /// Prints a document on one line, wherever it goes.
     pub(crate) fn print_line(&self, document: &impl Serialize) {
-        self.print(&format!("{}\n", serde_json::to_string(document).unwrap_or_default()));
+        let text = serde_json::to_string(document).unwrap_or_default();
+        self.print(&format!("{}\n", if self.out.terminal { clean_json(&text) } else { text }));
     }
 
     /// Prints documents, one a line.

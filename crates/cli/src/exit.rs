@@ -32,7 +32,7 @@ pub(crate) enum Exit {
 pub(crate) const TABLE: &[(Exit, &str)] = &[
     (Exit::Ok, "done; a run completed, a check found nothing"),
     (Exit::Failure, "a run failed or was cancelled, or a check found something"),
-    (Exit::Usage, "the command, its input or the settings cannot be understood"),
+    (Exit::Usage, "the command, its workflow, its input or the settings cannot be understood"),
     (Exit::NotFound, "what was named is not there"),
     (Exit::Unavailable, "not now: the server cannot be reached, is busy or stops, or the folder is in use"),
     (Exit::Refused, "refused by a rule: not in that state, over a limit, or not allowed"),
@@ -60,10 +60,14 @@ impl Exit {
     /// How a command ends that met this error.
     pub(crate) fn of(error: &Error) -> Self {
         match error.code {
-            Code::BadRequest | Code::BadName | Code::BadDuration | Code::BadTime | Code::BadJson | Code::BadSetting => {
-                Self::Usage
-            }
-            Code::BadWorkflow => Self::Failure,
+            Code::BadRequest
+            | Code::BadName
+            | Code::BadDuration
+            | Code::BadTime
+            | Code::BadJson
+            | Code::BadSetting
+            | Code::BadWorkflow
+            | Code::BadInput => Self::Usage,
             _ => match error.kind() {
                 ErrorKind::NotFound => Self::NotFound,
                 ErrorKind::Unavailable => Self::Unavailable,

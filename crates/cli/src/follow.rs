@@ -16,6 +16,7 @@ use consort_api::{
     watch::{RunEvent, WatchRun, WatchRunParams},
 };
 use consort_types::{Code, Result, RunId};
+use consort_workflow::did_you_mean;
 use serde_json::{Value, json};
 use tokio::time::MissedTickBehavior;
 
@@ -26,7 +27,7 @@ use crate::{
         history,
         live::Live,
         progress::AttemptProgress,
-        style::terminal_size,
+        style::{clean, terminal_size},
         tree::{self, Frame},
         when,
     },
@@ -155,9 +156,9 @@ impl<'a> Follower<'a> {
     }
 
     async fn warn_of_missing_agents(&mut self, needs: &Needs) -> Result<()> {
-        for missing in needs.missing(self.client).await? {
+        for warning in needs.missing(self.client).await? {
             self.live.clear();
-            self.app.eprint(&format!("warning: no agent offers {missing}; the step waits for one"));
+            self.app.eprint(&clean(&warning));
         }
         Ok(())
     }
@@ -234,7 +235,7 @@ impl Needs {
         self.capabilities.is_empty() && self.agents.is_empty()
     }
 
-    /// Those that no connected agent offers, in words.
+    /// A warning for each that no connected agent offers.
     async fn missing(&self, client: &Client) -> Result<Vec<String>> {
         let (mut connected, mut offered) = (BTreeSet::new(), BTreeSet::new());
         for agent in client.call::<ListAgents>(&AgentFilter::default(), &()).await?.items {
@@ -243,8 +244,14 @@ impl Needs {
                 offered.extend(agent.capabilities.into_iter().map(|capability| capability.name));
             }
         }
+        let warn = |what: String, name: &str, there: &BTreeSet<String>| {
+            let meant = did_you_mean(name, there.iter().map(String::as_str)).map(|hint| format!("; {hint}"));
+            format!("warning: {what}; the step waits for one{}", meant.unwrap_or_default())
+        };
         let capabilities = self.capabilities.iter().filter(|name| !offered.contains(*name));
         let agents = self.agents.iter().filter(|name| !connected.contains(*name));
-        Ok(capabilities.map(|name| format!("`{name}`")).chain(agents.map(|name| format!("agent `{name}`"))).collect())
+        let capabilities = capabilities.map(|name| warn(format!("no agent offers `{name}`"), name, &offered));
+        let agents = agents.map(|name| warn(format!("no agent `{name}` is connected"), name, &connected));
+        Ok(capabilities.chain(agents).collect())
     }
 }

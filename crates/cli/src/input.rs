@@ -9,6 +9,7 @@ use std::{
 };
 
 use consort_types::{Code, Error, Result, limits};
+use consort_workflow::{did_you_mean, listed};
 use serde_json::{Map, Value};
 
 /// Makes an input document of what was typed; `base` is what fields are put into.
@@ -32,6 +33,9 @@ pub(crate) fn document(typed: &[String], base: Value, schema: Option<&Value>, fo
                 .hint("write `--input KEY=VALUE`, `--input KEY=@FILE` or `--input @FILE.json`"));
         };
         let field = schema.and_then(|schema| schema.get("properties")?.get(key));
+        if field.is_none() {
+            refuse_unknown(key, schema)?;
+        }
         let value = read_field(value, field, folder)?;
         if is_list(field) && given.contains(&key) {
             append(&mut document, key, value);
@@ -42,6 +46,19 @@ pub(crate) fn document(typed: &[String], base: Value, schema: Option<&Value>, fo
     }
     absolute_paths(&mut document, schema, folder);
     Ok(Value::Object(document))
+}
+
+/// Refuses the name of a field that a workflow would refuse.
+fn refuse_unknown(key: &str, schema: Option<&Value>) -> Result<()> {
+    let closed = schema.filter(|schema| schema.get("additionalProperties") == Some(&Value::Bool(false)));
+    let Some(schema) = closed.filter(|schema| schema.get("patternProperties").is_none()) else { return Ok(()) };
+    let fields = schema.get("properties").and_then(Value::as_object);
+    let names = || fields.into_iter().flat_map(Map::keys).map(String::as_str);
+    let hint = did_you_mean(key, names()).unwrap_or_else(|| match names().next() {
+        Some(_) => format!("it takes {}", listed(names())),
+        None => "it takes none".to_owned(),
+    });
+    Err(Error::new(Code::BadInput, format!("the workflow has no input `{key}`")).hint(hint))
 }
 
 /// A document by itself: JSON, `@FILE`, or plain text.
@@ -152,7 +169,7 @@ fn absolute_paths(document: &mut Map<String, Value>, schema: Option<&Value>, fol
         }
         match document.get_mut(name) {
             Some(Value::Array(items)) => items.iter_mut().for_each(|item| make_absolute(item, folder)),
-            Some(value) => make_absolute(value, folder),
+            Some(value) => make_list_absolute(value, is_list(Some(field)), folder),
             None => {}
         }
     }
@@ -162,15 +179,37 @@ fn is_path(schema: &Value) -> bool {
     schema.get("format").is_some_and(|format| format == "path")
 }
 
-/// A text may hold several paths with commas between.
+/// One path; an item of a list is never several.
 fn make_absolute(value: &mut Value, folder: &Path) {
     if let Value::String(text) = value {
-        let paths = text.split(',').map(|path| {
-            let path: PathBuf = folder.join(path.trim()).components().collect();
-            path.display().to_string()
-        });
-        *text = paths.collect::<Vec<_>>().join(",");
+        *text = absolute(text, folder);
     }
+}
+
+fn absolute(path: &str, folder: &Path) -> String {
+    // A name may begin or end with a blank.
+    let path = if folder.join(path).exists() { path } else { path.trim() };
+    let path: PathBuf = folder.join(path).components().collect();
+    path.display().to_string()
+}
+
+/// A text may hold several paths with commas between. A name may have commas too: of what is there, the longest name is
+/// meant. Several become a list where the field can be one, so that they are not cut again.
+fn make_list_absolute(value: &mut Value, may_be_list: bool, folder: &Path) {
+    let Value::String(text) = value else { return };
+    let parts: Vec<&str> = text.split(',').collect();
+    let mut paths = Vec::new();
+    let mut from = 0;
+    while from < parts.len() {
+        let there = |to: &usize| {
+            let joined = parts[from..*to].join(",");
+            folder.join(&joined).exists() || folder.join(joined.trim()).exists()
+        };
+        let to = (from + 2..=parts.len()).rev().find(there).unwrap_or(from + 1);
+        paths.push(absolute(&parts[from..to].join(","), folder));
+        from = to;
+    }
+    *value = if may_be_list && paths.len() > 1 { paths.into() } else { paths.join(",").into() };
 }
 
 #[cfg(test)]
@@ -209,9 +248,40 @@ mod tests {
         let field = |typed: &[&str], name: &str| read(typed).unwrap()[name].clone();
         assert_eq!(field(&["sources=a", "sources=/b", "sources=./c"], "sources"), json!(["/data/a", "/b", "/data/c"]));
         assert_eq!(field(&["sources=[\"x\"]"], "sources"), json!(["/data/x"]));
-        assert_eq!(field(&["places=a, b"], "places"), json!("/data/a,/data/b"));
+        assert_eq!(field(&["places=a, b"], "places"), json!(["/data/a", "/data/b"]));
+        assert_eq!(field(&["root=a, b"], "root"), json!("/data/a,/data/b"));
         assert_eq!(field(&["places=a", "places=b"], "places"), json!(["/data/a", "/data/b"]));
         assert_eq!(field(&["root=x"], "root"), json!("/data/x"));
+    }
+
+    #[test]
+    fn a_name_with_commas_is_one_path_where_it_is_there() {
+        let folder = consort_testkit::temp_dir();
+        for name in ["a, b.md", "c.md", " led.md"] {
+            std::fs::write(folder.path().join(name), "text").unwrap();
+        }
+        let read = |typed: &str| {
+            let read = document(&[format!("places={typed}")], json!({}), Some(&schema()), folder.path()).unwrap();
+            let shown = read["places"].to_string();
+            shown.replace(&format!("{}/", folder.path().display()), "")
+        };
+        assert_eq!(read("a, b.md"), "\"a, b.md\"");
+        assert_eq!(read("c.md, a, b.md,none.md"), "[\"c.md\",\"a, b.md\",\"none.md\"]");
+        assert_eq!(read("[\"a, b.md\"]"), "[\"a, b.md\"]");
+        assert_eq!(read(" led.md"), "\" led.md\"");
+    }
+
+    #[test]
+    fn a_name_that_a_workflow_refuses_is_told_with_what_may_have_been_meant() {
+        let closed = json!({"properties": {"name": {"type": "string"}}, "additionalProperties": false});
+        let refused = |typed: &str, schema: &Value| {
+            document(&[typed.to_owned()], json!({}), Some(schema), Path::new("/")).unwrap_err()
+        };
+        let error = refused("nam=x", &closed);
+        assert_eq!((error.code, error.hint.as_deref()), (Code::BadInput, Some("did you mean `name`?")));
+        assert_eq!(refused("other=x", &closed).hint.as_deref(), Some("it takes `name`"));
+        let none = json!({"properties": {}, "additionalProperties": false});
+        assert_eq!(refused("a=x", &none).hint.as_deref(), Some("it takes none"));
     }
 
     #[test]

@@ -24,7 +24,7 @@ use crate::{
     app::App,
     args::{Cli, Command},
     exit::Exit,
-    show::style::{Paint, Style, clean_lines},
+    show::style::{Paint, Style, wrapped},
 };
 
 /// Half of what a step costs is small allocations, made on one thread and freed on another: the C library's allocator is
@@ -69,9 +69,10 @@ pub(crate) fn print_error(app: &App, error: &Error) {
 fn write_error(error: &Error, style: Style) {
     use std::io::Write as _;
     let head = style.paint(Paint::Red, &format!("error[{}]", error.code));
-    let mut text = format!("{head}: {}\n", clean_lines(&error.message));
+    let mut text = format!("{head}: {}\n", wrapped(&error.message, format!("error[{}]: ", error.code).len(), style));
     if let Some(hint) = &error.hint {
-        text.extend(["  ", &style.paint(Paint::Cyan, "hint"), ": ", &clean_lines(hint), "\n"]);
+        let hint = wrapped(hint, "  hint: ".len(), style);
+        text.extend(["  ", &style.paint(Paint::Cyan, "hint"), ": ", &hint, "\n"]);
     }
     // Where standard error is closed, there is nowhere to report that.
     let _ = std::io::stderr().lock().write_all(text.as_bytes());

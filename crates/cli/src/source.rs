@@ -24,17 +24,20 @@ pub(crate) fn project_folder(app: &App) -> PathBuf {
     app.settings.root().join("workflows")
 }
 
+/// The file of the project's folder that a name takes.
+pub(crate) fn project_file(app: &App, named: &str) -> Option<PathBuf> {
+    let paths = ["yaml", "yml"].map(|ending| project_folder(app).join(format!("{named}.{ending}")));
+    paths.into_iter().find(|path| path.is_file())
+}
+
 /// The workflow that was named, where it lies on this machine; `None` where only a server may know it.
 pub(crate) fn local(app: &App, named: &str) -> Result<Option<Source>> {
     let ending = Path::new(named).extension().and_then(|ending| ending.to_str());
     if named.contains('/') || matches!(ending, Some("yaml" | "yml")) {
         return read(Path::new(named)).map(Some);
     }
-    for ending in ["yaml", "yml"] {
-        let path = project_folder(app).join(format!("{named}.{ending}"));
-        if path.is_file() {
-            return read(&path).map(Some);
-        }
+    if let Some(path) = project_file(app, named) {
+        return read(&path).map(Some);
     }
     let shipped = consort_server::shipped(named);
     Ok(shipped.map(|found| Source { shown: format!("{named}.yaml (shipped)"), text: found.source.to_owned() }))
@@ -62,16 +65,32 @@ pub(crate) fn missing(named: &str, error: Error) -> Error {
 
 fn read(path: &Path) -> Result<Source> {
     let shown = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| {
+    let unreadable = |error: std::io::Error| {
         Error::new(Code::WorkflowNotFound, format!("`{shown}` cannot be read: {error}"))
             .hint("`consort workflows list` shows what can be run")
-    })?;
+    };
+    let about = std::fs::metadata(path).map_err(unreadable)?;
     let max = limits::WORKFLOW_BYTES_MAX;
-    if text.len() > max {
-        return Err(Error::new(Code::LimitReached, format!("`{shown}` has {} bytes, the limit is {max}", text.len()))
+    if about.len() > max as u64 {
+        return Err(Error::new(Code::LimitReached, format!("`{shown}` has {} bytes, the limit is {max}", about.len()))
             .hint("split it into child workflows"));
     }
+    let bytes = std::fs::read(path).map_err(unreadable)?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let found = encoding_of(error.as_bytes());
+        Error::new(Code::BadWorkflow, format!("`{shown}` is no text in UTF-8: it looks like {found}"))
+            .hint("save it as UTF-8; in PowerShell `>` writes UTF-16, and `Out-File -Encoding utf8` does not")
+    })?;
     Ok(Source { shown, text })
+}
+
+/// What bytes that are not UTF-8 most likely are.
+fn encoding_of(bytes: &[u8]) -> &'static str {
+    match bytes {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "UTF-16",
+        _ if bytes.contains(&0) => "a binary file",
+        _ => "Latin-1, or another encoding with one byte for each letter",
+    }
 }
 
 /// The checked workflow; where it has errors, all of them are printed, and the returned error has their number.

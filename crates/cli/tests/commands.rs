@@ -49,12 +49,20 @@ fn a_research_run_answers_from_documents() {
 fn what_cannot_be_understood_or_found_ends_with_its_own_code() {
     let folder = Folder::new();
     folder.write("bad.yaml", "workflow: bad\nsteps:\n  a: { capabilty: echo }\n  b: { wait: soon }\n");
+    let utf16: Vec<u8> = "\u{feff}workflow: w\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    std::fs::write(folder.path().join("utf16.yaml"), utf16).unwrap();
+    std::fs::write(folder.path().join("latin1.yaml"), b"workflow: w # f\xfcr\n").unwrap();
     for (args, code, said) in [
         (&["run", "nothing"][..], 3, "error[C0102]"),
         (&["run", "missing.yaml"], 3, "error[C0102]"),
-        (&["run", "bad.yaml"], 1, "error[C0101]"),
+        (&["run", "bad.yaml"], 2, "error[C0101]"),
+        (&["run", "utf16.yaml"], 2, "save it as UTF-8"),
+        (&["workflows", "check", "utf16.yaml"], 2, "looks like UTF-16"),
+        (&["run", "latin1.yaml"], 2, "looks like Latin-1"),
+        (&["run", "hello", "--input", "nam=x"], 2, "did you mean `name`?"),
+        (&["runs", "list", "--limit", "0"], 2, "at least 1"),
         (&["run", "hello", "--input", "name"], 2, "error[C0001]"),
-        (&["run", "hello", "--input", "name="], 5, "error[C0103]"),
+        (&["run", "hello", "--input", "name="], 2, "error[C0103]"),
         (&["run", "hello", "--timeout", "soon"], 2, "error[C0003]"),
         (&["run", "hello", "--detach"], 2, "consort up"),
         (&["run"], 2, "WORKFLOW"),
@@ -103,8 +111,10 @@ fn approvals_forks_replays_and_comparisons() {
     assert!(folder.ok(&["runs", "replay", "last"]).contains("ship"));
     let fork = folder.ok(&["runs", "fork", "last", "--from", "ship", "--input", "version=2"]);
     assert_eq!(folder.ok(&["runs", "watch", fork.trim()]), "{\"shipped\":\"2\"}\n");
-    let compared = folder.json(&["runs", "compare", &run, fork.trim()]).remove(0);
-    assert_eq!(compared["differences"][0]["path"], "ship");
+    let compared = folder.run(&["runs", "compare", &run, fork.trim(), "--json"]);
+    let document: serde_json::Value = serde_json::from_str(&compared.out).unwrap();
+    assert_eq!((compared.code, &document["differences"][0]["path"]), (1, &"ship".into()));
+    assert_eq!(folder.run(&["runs", "compare", &run, &run]).code, 0);
     folder.ok(&["runs", "delete", &run, fork.trim()]);
     assert_eq!(folder.run(&["runs", "show", &run]).code, 3);
 }
@@ -175,6 +185,88 @@ fn a_starter_project_works_and_is_not_overwritten() {
     let said = inside(&["run", "hello", "--input", "name=Ada"]);
     assert_eq!(String::from_utf8(said.stdout).unwrap(), "hello Ada!\n");
     assert_eq!(folder.run(&["init", "project"]).code, 5);
+}
+
+#[test]
+fn a_project_of_the_tour_has_its_workflows() {
+    let folder = Folder::new();
+    folder.ok(&["init", "--example", "tour"]);
+    assert_eq!(folder.ok(&["run", "slow.yaml"]), "{\"n\":4}\n");
+    assert_eq!(folder.ok(&["workflows", "check"]).lines().count(), 1, "what is broken is not among the project's own");
+    let broken = folder.run(&["workflows", "check", "broken.yaml"]);
+    assert_eq!((broken.code, broken.out.as_str()), (1, "broken.yaml: 3 errors\n"));
+    assert!(
+        broken.err.contains("broken.yaml:5:27") && broken.err.contains("did you mean `capability`?"),
+        "{}",
+        broken.err
+    );
+    folder.ok(&["workflows", "check", "release.yaml", "say.yaml"]);
+}
+
+#[test]
+fn a_list_says_which_workflow_a_name_takes_and_which_agents_are_built_in() {
+    let folder = Folder::new();
+    folder.ok(&["run", "hello"]);
+    let taken = || {
+        let listed = folder.json(&["workflows", "list"]);
+        let of = |place: &str| {
+            listed.iter().find(|w| w["name"] == "hello" && w["where"] == place).map(|w| w["by_name"].clone())
+        };
+        (of("workflows/hello.yaml"), of("shipped").unwrap(), of("deployed").unwrap())
+    };
+    assert_eq!(taken(), (None, true.into(), false.into()));
+    assert!(folder.ok(&["workflows", "list"]).contains("deployed, the same"));
+    folder.write("workflows/hello.yaml", "workflow: hello\nsteps: { a: { capability: echo } }\n");
+    assert_eq!(taken(), (Some(true.into()), false.into(), false.into()));
+    let listed = folder.ok(&["workflows", "list"]);
+    assert!(listed.contains("deployed, another text") && listed.starts_with("WORKFLOW "), "{listed}");
+    let agents = folder.ok(&["agents", "list"]);
+    assert!(agents.contains("built in") && !agents.contains("lost") && !agents.contains("no instance"), "{agents}");
+}
+
+#[test]
+fn items_that_were_taken_over_are_no_difference() {
+    let folder = Folder::new();
+    folder.write(
+        "w.yaml",
+        "workflow: w\ninput: { n: integer }\nsteps:\n  each: { for_each: [1, 2], capability: echo, with: { x: 1 } }\n  last: { needs: each, capability: echo, with: { n: \"${{ input.n }}\" } }\noutput: ${{ steps.last.output }}\n",
+    );
+    folder.ok(&["run", "w.yaml", "--input", "n=1"]);
+    let first = folder.wait_for("w", "completed");
+    let fork = folder.ok(&["runs", "fork", "last", "--from", "last", "--input", "n=1"]);
+    folder.ok(&["runs", "watch", fork.trim()]);
+    let compared = folder.run(&["runs", "compare", &first, fork.trim()]);
+    assert_eq!(compared.code, 0, "{compared:#?}");
+    assert!(!compared.out.contains("none"), "{}", compared.out);
+    let other = folder.ok(&["runs", "fork", &first, "--from", "last", "--input", "n=2"]);
+    folder.ok(&["runs", "watch", other.trim()]);
+    let compared = folder.run(&["runs", "compare", &first, other.trim()]);
+    assert!(compared.code == 1 && compared.out.contains("differs"), "{compared:#?}");
+}
+
+#[test]
+fn a_decision_of_the_other_kind_names_the_commands_for_this_one() {
+    let folder = Folder::new();
+    folder.write("release.yaml", RELEASE);
+    let first = folder.start(&["run", "release.yaml", "--input", "version=1"]);
+    folder.wait_for("release", "running");
+    consort_testkit::wait_until("the question", || folder.json(&["inbox"]).pop());
+    let refused = folder.run(&["inbox", "done", "last"]);
+    assert!(refused.code == 5 && refused.err.contains("`consort inbox approve|reject "), "{refused:#?}");
+    first.kill();
+}
+
+#[test]
+fn a_missing_capability_is_warned_of_with_the_one_that_may_be_meant() {
+    let folder = Folder::new();
+    folder.write("w.yaml", "workflow: w\nsteps: { a: { capability: ecko } }\ntimeout: 3s\n");
+    let ended = folder.run(&["run", "w.yaml"]);
+    assert!(
+        ended.err.contains("no agent offers `ecko`; the step waits for one; did you mean `echo`?"),
+        "{}",
+        ended.err
+    );
+    assert!(ended.err.contains("the run was cancelled: ") || ended.err.contains("the run failed: "), "{}", ended.err);
 }
 
 #[test]

@@ -8,6 +8,9 @@ use consort_sdk::Agent;
 
 use crate::{Settings, basic, local::DataFolder};
 
+/// Names of the built-in agents: they run wherever tasks are run, and connect by themselves.
+pub const BUILTIN_AGENTS: [&str; 2] = ["basic", "research"];
+
 /// The built-in agents.
 pub(crate) fn builtin(settings: &Settings) -> Vec<Agent> {
     let research = ResearchConfig {
@@ -18,4 +21,16 @@ pub(crate) fn builtin(settings: &Settings) -> Vec<Agent> {
     let mut agents = vec![basic::agent()];
     agents.extend(consort_agents_research::builtin(BuiltinConfig { research }));
     agents
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_built_in_agent_is_named() {
+        let settings = crate::settings::Sources::default().load().expect("settings");
+        let names: Vec<String> = builtin(&settings).iter().map(|agent| agent.name().to_owned()).collect();
+        assert_eq!(names, BUILTIN_AGENTS);
+    }
 }

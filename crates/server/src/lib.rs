@@ -17,6 +17,7 @@ pub mod settings;
 mod telemetry;
 mod workflows;
 
+pub use agents::BUILTIN_AGENTS;
 pub use consort_agents_research::research::pdf_child_main;
 pub use consort_engine::RefuseRecord;
 pub use consort_log_file::Holder;
@@ -26,7 +27,7 @@ pub use refusal::refuse_record;
 pub use server::{Role, Server};
 pub use settings::{GrpcListen, Settings};
 pub use telemetry::start_telemetry;
-pub use workflows::{SHIPPED, Shipped, shipped};
+pub use workflows::{SHIPPED, Shipped, TOUR, shipped};
 
 /// The runtime that carries messages, of a process that hosts the engine. A thread that is about to sleep while the
 /// partition commits stays awake for it, since it will be needed right afterwards.

@@ -42,9 +42,11 @@ pub fn agent(config: ResearchConfig) -> Agent {
         .capability(capability("write", "Writes the report with its citations", |_, input: WriteInput| {
             super::write(&input)
         }))
-        .capability(capability("review", "Checks every citation against its file", move |_, input: ReviewInput| {
-            super::review(&reviewing, &input)
-        }))
+        .capability(capability(
+            "review",
+            "Checks every citation against its file",
+            move |observer, input: ReviewInput| super::review(&reviewing, &input, observer),
+        ))
 }
 
 fn capability<I, O, F>(name: &str, description: &str, code: F) -> Capability

@@ -10,6 +10,7 @@ use consort_types::Result;
 use super::model::{Analysis, AnalyzeInput, Contradiction, Fact, Hit, Segment, SegmentKind};
 use super::score::{NEAR, Scorer, term_set};
 use super::text::dates::dates;
+use super::text::fold::fold;
 use super::text::words::{Terms, is_stop};
 
 /// Facts that an analysis lists.
@@ -63,7 +64,7 @@ pub fn analyze(input: &AnalyzeInput) -> Result<Analysis> {
 }
 
 fn statement<'a>(terms: &mut Terms, hit: &'a Hit, segment: &'a Segment, relevance: i64) -> Statement<'a> {
-    let values = values(&segment.text);
+    let values = values(&fold(&segment.text));
     let fact = Fact {
         quote: segment.text.clone(),
         path: hit.path.clone(),

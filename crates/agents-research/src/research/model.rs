@@ -462,7 +462,7 @@ pub struct ReviewInput {
 /// One thing that is wrong with a report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
-    /// `citation`, `uncited`, `coverage` or `form`.
+    /// `citation`, `changed`, `uncited`, `coverage` or `form`.
     pub kind: String,
     /// What is wrong.
     pub message: String,
@@ -472,6 +472,9 @@ pub struct Problem {
     /// The sub-question it is about.
     #[serde(default)]
     pub sub_question: Option<String>,
+    /// The file that has changed since it was read.
+    #[serde(default)]
+    pub file: Option<String>,
 }
 
 /// Output of `research.review`.

@@ -51,7 +51,7 @@ pub fn run(library: &Library, question: &str, sources: &str, observer: &dyn Obse
         rounds += 1;
         let (plan, evidence, analysis) = (plan.clone(), evidence.clone(), analysis.clone());
         let report = super::write(&WriteInput { plan: plan.clone(), evidence, analysis, feedback })?;
-        let review = super::review(library, &ReviewInput { plan: plan.clone(), report: report.clone() })?;
+        let review = super::review(library, &ReviewInput { plan: plan.clone(), report: report.clone() }, observer)?;
         if review.score >= GOOD_ENOUGH || rounds >= ROUNDS_MAX {
             return Ok(Outcome { plan, report, review, rounds });
         }

@@ -5,30 +5,34 @@
 //! Invariant: the check reads the files again and trusts nothing that the report says about them.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use consort_types::{Code, Error, Result};
 
-use super::corpus::FILE_BYTES_MAX;
-use super::extract::{Document, extract};
+use super::config::Observer;
+use super::corpus::path_of;
+use super::extract::{self, Read};
 use super::index::Library;
 use super::model::{LedgerEntry, PlaceUnit, Problem, Report, Review, ReviewInput, Support};
 use super::text::markup::{squeeze, unescape};
 
-/// A file as it is now.
-struct Now {
-    hash: String,
-    document: Document,
-}
-
-/// Checks a report.
-pub fn review(library: &Library, input: &ReviewInput) -> Result<Review> {
+/// Checks a report. An index with a file that has changed is given up, so that the next search reads it again.
+pub fn review(library: &Library, input: &ReviewInput, observer: &dyn Observer) -> Result<Review> {
     let report = &input.report;
-    let mut files: BTreeMap<&str, Result<Now>> = BTreeMap::new();
+    let mut files: BTreeMap<&str, Result<Read>> = BTreeMap::new();
     let mut problems = Vec::new();
     let mut verified = 0;
     for entry in &report.ledger {
-        let now = files.entry(entry.file.as_str()).or_insert_with(|| read(library, Path::new(&entry.file)));
+        let now = files.entry(entry.file.as_str()).or_insert_with(|| read(library, &entry.file, observer));
+        if observer.cancelled() {
+            return Err(Error::new(Code::Cancelled, "the review was cancelled"));
+        }
+        if now.as_ref().is_ok_and(|now| now.hash != entry.hash) {
+            library.forget(&entry.file, &entry.hash);
+            let why = format!("`{}` has changed since it was read", entry.file);
+            let file = Some(entry.file.clone());
+            problems.push(Problem { file, ..problem("changed", why, Some(entry), None) });
+            continue;
+        }
         match check(entry, now) {
             None => verified += 1,
             Some(why) => problems.push(problem("citation", why, Some(entry), None)),
@@ -46,32 +50,22 @@ fn problem(kind: &str, message: String, entry: Option<&LedgerEntry>, sub: Option
         message,
         claim: entry.map(|e| e.claim.clone()),
         sub_question: sub.map(str::to_owned),
+        file: None,
     }
 }
 
-fn read(library: &Library, path: &Path) -> Result<Now> {
-    let unreadable =
-        |e: std::io::Error| Error::new(Code::SourceNotFound, format!("`{}` cannot be read: {e}", path.display()));
-    let about = std::fs::metadata(path).map_err(unreadable)?;
-    if about.len() > FILE_BYTES_MAX {
-        return Err(Error::new(
-            Code::LimitReached,
-            format!("`{}` has `{}` bytes, the limit is {FILE_BYTES_MAX}", path.display(), about.len()),
-        ));
-    }
-    let bytes = std::fs::read(path).map_err(unreadable)?;
-    Ok(Now { hash: blake3::hash(&bytes).to_hex().to_string(), document: extract(path, &bytes, library.pdf())? })
+/// A file as it is now.
+fn read(library: &Library, file: &str, observer: &dyn Observer) -> Result<Read> {
+    let path = path_of(file);
+    extract::read(&path, library.pdf(), &|| observer.cancelled()).map_err(|why| why.error(&path))
 }
 
-/// Why a ledger entry does not hold, or nothing.
-fn check(entry: &LedgerEntry, now: &Result<Now>) -> Option<String> {
+/// Why an entry for a file that has not changed does not hold, or nothing.
+fn check(entry: &LedgerEntry, now: &Result<Read>) -> Option<String> {
     let now = match now {
         Ok(now) => now,
         Err(error) => return Some(error.message.clone()),
     };
-    if now.hash != entry.hash {
-        return Some(format!("`{}` has changed since it was read", entry.file));
-    }
     let unit = if now.document.paged { PlaceUnit::Page } else { PlaceUnit::Line };
     let found = entry.place.unit == unit
         && now.document.blocks.iter().any(|block| {

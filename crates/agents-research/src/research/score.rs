@@ -9,9 +9,11 @@ mod fit;
 mod quality;
 mod synonyms;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::model::{Hit, Intent, Segment, SegmentKind, SubQuestion, TermWeight};
+use super::text::fold::fold;
 use super::text::words::{Term, Terms};
 use around::{Credits, Surroundings};
 use concept::{Concept, concepts, focus, names_code};
@@ -79,6 +81,19 @@ pub(crate) fn term_set(terms: &mut Terms, text: &str) -> BTreeSet<String> {
     terms.list(text).into_iter().map(|t| normalise(&t.text).to_owned()).collect()
 }
 
+/// A hit as it is compared: a number in full-width digits is a number.
+fn folded(hit: &Hit) -> Cow<'_, Hit> {
+    let same = |text: &str| matches!(fold(text), Cow::Borrowed(_));
+    if same(&hit.title) && hit.headings.iter().all(|h| same(h)) && hit.segments.iter().all(|s| same(&s.text)) {
+        return Cow::Borrowed(hit);
+    }
+    let mut hit = hit.clone();
+    hit.title = fold(&hit.title).into_owned();
+    hit.headings.iter_mut().for_each(|heading| *heading = fold(heading).into_owned());
+    hit.segments.iter_mut().for_each(|segment| segment.text = fold(&segment.text).into_owned());
+    Cow::Owned(hit)
+}
+
 impl Scorer {
     /// A scorer for a sub-question with its terms' weights.
     pub(crate) fn new(sub: &SubQuestion, weights: &[TermWeight]) -> Self {
@@ -115,8 +130,9 @@ impl Scorer {
 
     /// Scores every segment of a hit.
     pub(crate) fn hit(&mut self, hit: &Hit) -> Vec<Scored> {
-        let around = Surroundings::new(&mut self.terms, hit);
-        (0..hit.segments.len()).map(|i| self.segment(hit, &around, i)).collect()
+        let hit = folded(hit);
+        let around = Surroundings::new(&mut self.terms, &hit);
+        (0..hit.segments.len()).map(|i| self.segment(&hit, &around, i)).collect()
     }
 
     fn segment(&self, hit: &Hit, around: &Surroundings, at: usize) -> Scored {

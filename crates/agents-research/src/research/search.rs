@@ -70,7 +70,7 @@ const FRAME: &[&str] = &[
 /// Searches the sources for a query.
 pub fn search(library: &Library, input: &SearchInput, observer: &dyn Observer) -> Result<SearchOutput> {
     let query = query(&input.query)?;
-    let corpus = library.corpus(&input.sources, observer)?;
+    let (corpus, info) = library.corpus(&input.sources, observer)?;
     if observer.cancelled() {
         return Err(Error::new(Code::Cancelled, "the search was cancelled"));
     }
@@ -90,7 +90,7 @@ pub fn search(library: &Library, input: &SearchInput, observer: &dyn Observer) -
         })
         .collect();
     hits.sort_by(|a, b| b.score.cmp(&a.score).then_with(|| a.path.cmp(&b.path)).then_with(|| a.place.cmp(&b.place)));
-    Ok(SearchOutput { query, terms: wanted, hits: thin(hits), corpus: corpus.manifest.info.clone() })
+    Ok(SearchOutput { query, terms: wanted, hits: thin(hits), corpus: info })
 }
 
 fn query(input: &QueryInput) -> Result<Query> {

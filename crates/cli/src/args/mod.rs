@@ -130,6 +130,9 @@ pub(crate) enum Command {
         /// The folder, made where there is none
         #[arg(default_value = ".")]
         folder: String,
+        /// Add the workflows of an example
+        #[arg(long, value_enum, value_name = "NAME")]
+        example: Option<Example>,
     },
     /// Print a completion script for a shell
     Completions {
@@ -148,6 +151,13 @@ pub(crate) enum Command {
         /// `cli` or `configuration`
         page: DocsPage,
     },
+}
+
+/// What a starter project may begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Example {
+    /// The workflows of the tour in the documentation
+    Tour,
 }
 
 /// What the doctor is to do beside looking.

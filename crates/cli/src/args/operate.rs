@@ -122,6 +122,12 @@ pub(crate) enum RunsCommand {
     },
 }
 
+/// A count above zero.
+fn at_least_one(text: &str) -> Result<usize, String> {
+    let count = text.parse::<usize>().map_err(|error| error.to_string())?;
+    if count == 0 { Err("it must be at least 1".to_owned()) } else { Ok(count) }
+}
+
 /// Which runs to list.
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
@@ -138,7 +144,7 @@ pub(crate) struct ListArgs {
     #[arg(long)]
     pub(crate) children: bool,
     /// How many at most
-    #[arg(long, value_name = "COUNT", default_value_t = 20)]
+    #[arg(long, value_name = "COUNT", default_value_t = 20, value_parser = at_least_one)]
     pub(crate) limit: usize,
 }
 

@@ -3,8 +3,8 @@
 //! For: what `inbox` and `runs approve` share. Not for: finding the item.
 //! Invariant: every decision names the person who made it.
 
-use consort_api::inbox::{Decide, DecideRequest, Decision, InboxItem, ItemParams};
-use consort_types::Result;
+use consort_api::inbox::{Decide, DecideRequest, Decision, InboxItem, InboxKind, ItemParams};
+use consort_types::{Code, Error, Result};
 use serde_json::{Value, json};
 
 use crate::{
@@ -21,6 +21,7 @@ pub(crate) async fn send(
     args: &DecisionArgs,
     output: Option<Value>,
 ) -> Result<()> {
+    fits(item, decision)?;
     let by = args.by.clone().unwrap_or_else(user);
     let request = DecideRequest { decision, by, comment: args.comment.clone(), output: output.map(Into::into) };
     session.client.call::<Decide>(&ItemParams { task: item.task }, &request).await?;
@@ -31,6 +32,18 @@ pub(crate) async fn send(
     }
     hint_idle(app, session);
     Ok(())
+}
+
+/// Refuses a decision of the other kind with the commands for this one.
+fn fits(item: &InboxItem, decision: Decision) -> Result<()> {
+    let approves = matches!(decision, Decision::Approve | Decision::Reject);
+    let (is, commands) = match item.kind {
+        InboxKind::Approval if !approves => ("asks for an approval", "approve|reject"),
+        InboxKind::UnknownOutcome if approves => ("has an unknown outcome: it asks for no approval", "done|retry|fail"),
+        _ => return Ok(()),
+    };
+    Err(Error::new(Code::StepState, format!("`{}` {is}", item.task))
+        .hint(format!("decide it with `consort inbox {commands} {}`", item.task)))
 }
 
 /// Reports how the run will continue, where no process has the folder open.
@@ -56,4 +69,33 @@ fn past(decision: Decision) -> &'static str {
 fn user() -> String {
     let name = ["USER", "LOGNAME"].into_iter().find_map(|variable| std::env::var(variable).ok());
     name.filter(|name| !name.is_empty()).unwrap_or_else(|| "operator".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_decision_fits_its_item_or_is_told_what_does() {
+        let item = |kind: &str| -> InboxItem {
+            serde_json::from_value(
+                json!({ "task": "01J8Z3K4M5N6P7Q8R9S0T1V2W3.0.1", "run": "01J8Z3K4M5N6P7Q8R9S0T1V2W3",
+                "workflow": "w", "step": "pay", "since": "1970-01-01T00:15:00Z", "kind": kind, "title": "?" }),
+            )
+            .unwrap()
+        };
+        let decisions = [Decision::Approve, Decision::Reject, Decision::Done, Decision::Retry, Decision::Fail];
+        for (kind, allowed, hint) in [
+            ("approval", [true, true, false, false, false], "approve|reject"),
+            ("unknown_outcome", [false, false, true, true, true], "done|retry|fail"),
+        ] {
+            for (decision, allowed) in decisions.into_iter().zip(allowed) {
+                match fits(&item(kind), decision) {
+                    Ok(()) => assert!(allowed, "{kind} {decision:?}"),
+                    Err(error) => assert!(!allowed && error.hint.unwrap().contains(hint), "{kind} {decision:?}"),
+                }
+            }
+        }
+        assert!(fits(&item("something new"), Decision::Done).is_ok(), "what is not known is for the server to judge");
+    }
 }

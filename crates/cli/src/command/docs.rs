@@ -18,6 +18,8 @@ A command talks to the server that `--server` or `CONSORT_SERVER` names. Without
 
 Results go to standard output, everything else to standard error. With `--json` results are JSON: one document, or one a line for lists. Colour is used on terminals, unless `NO_COLOR` is set.
 
+A table has its heads also in a pipe, where an empty cell is `-`. On a terminal that is too narrow it leaves out what is least useful and says so; the text of an error stays. Characters that a terminal would obey instead of showing them are replaced, and escaped in JSON.
+
 A run is named by its id, by a unique part of its beginning or end, or by `last`.
 
 ## Exit codes

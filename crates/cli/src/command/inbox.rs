@@ -64,7 +64,8 @@ async fn list(app: &App, session: &Session) -> Result<()> {
         }
         return Ok(());
     }
-    let mut table = Table::new(&["ITEM", "ASKS", "WORKFLOW", "STEP", "SINCE", "QUESTION", "ABOUT"]);
+    let mut table = Table::new(&["ITEM", "ASKS", "WORKFLOW", "STEP", "SINCE", "QUESTION", "ABOUT"])
+        .spare(&["STEP", "WORKFLOW", "ABOUT", "SINCE"]);
     for item in items {
         table.row(vec![
             (item.task.to_string(), None),

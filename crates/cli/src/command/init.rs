@@ -9,7 +9,7 @@ use consort_server::settings::PROJECT_FILE;
 use consort_types::{Code, Error, Result};
 use serde_json::json;
 
-use crate::{app::App, exit::Exit};
+use crate::{app::App, args::Example, exit::Exit};
 
 const PROJECT: &str = "# Settings of this project; `consort config show --origin` prints all of them.
 # Each can also be given as a flag or as an environment variable, such as CONSORT_LOG.
@@ -23,18 +23,23 @@ const SCHEMA_LINE: &str = "# yaml-language-server: $schema=../.consort-schema.js
 const SCHEMA_FILE: &str = ".consort-schema.json";
 const IGNORED: &str = "/.consort/\n";
 
-pub(crate) fn execute(app: &App, folder: &str) -> Result<Exit> {
+pub(crate) fn execute(app: &App, folder: &str, example: Option<Example>) -> Result<Exit> {
     let root = app.settings.folder().join(folder);
     let hello = consort_server::shipped("hello").map(|shipped| shipped.source).unwrap_or_default();
-    let files = [
-        (PROJECT_FILE, PROJECT.to_owned()),
-        ("workflows/hello.yaml", format!("{SCHEMA_LINE}{hello}")),
-        (SCHEMA_FILE, format!("{:#}\n", consort_workflow_check::language_schema())),
-        (".gitignore", IGNORED.to_owned()),
+    let mut files = vec![
+        (PROJECT_FILE.to_owned(), PROJECT.to_owned()),
+        ("workflows/hello.yaml".to_owned(), format!("{SCHEMA_LINE}{hello}")),
+        (SCHEMA_FILE.to_owned(), format!("{:#}\n", consort_workflow_check::language_schema())),
+        (".gitignore".to_owned(), IGNORED.to_owned()),
     ];
+    if example == Some(Example::Tour) {
+        // Beside the project's own: one of them is broken on purpose.
+        let tour = consort_server::TOUR.iter();
+        files.extend(tour.map(|workflow| (format!("{}.yaml", workflow.name), workflow.source.to_owned())));
+    }
     // A project under version control has its own list of what is ignored.
     let wanted: Vec<_> =
-        files.into_iter().filter(|(name, _)| *name != ".gitignore" || !root.join(name).exists()).collect();
+        files.into_iter().filter(|(name, _)| name != ".gitignore" || !root.join(name).exists()).collect();
     if let Some((name, _)) = wanted.iter().find(|(name, _)| root.join(name).exists()) {
         let message = format!("`{}` is there already", root.join(name).display());
         return Err(Error::new(Code::FileExists, message).hint("choose another folder: `consort init FOLDER`"));
@@ -42,7 +47,7 @@ pub(crate) fn execute(app: &App, folder: &str) -> Result<Exit> {
     for (name, text) in &wanted {
         write(&root.join(name), text)?;
     }
-    let names: Vec<&str> = wanted.iter().map(|(name, _)| *name).collect();
+    let names: Vec<&str> = wanted.iter().map(|(name, _)| name.as_str()).collect();
     if app.json {
         app.print_json(&json!({ "folder": root, "files": names }));
         return Ok(Exit::Ok);
@@ -51,7 +56,11 @@ pub(crate) fn execute(app: &App, folder: &str) -> Result<Exit> {
         app.print(&format!("{}\n", Path::new(folder).join(name).display()));
     }
     let enter = if folder == "." { String::new() } else { format!("cd {folder} && ") };
-    app.eprint(&format!("next: {enter}consort run hello --input name=Ada"));
+    let first = match example {
+        Some(Example::Tour) => "consort run slow.yaml",
+        None => "consort run hello --input name=Ada",
+    };
+    app.eprint(&format!("next: {enter}{first}"));
     Ok(Exit::Ok)
 }
 

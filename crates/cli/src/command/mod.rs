@@ -47,7 +47,7 @@ pub(crate) async fn execute(app: &App, command: Command) -> Result<Exit> {
         Command::Limits => limits::execute(app).await,
         Command::Doctor(args) => doctor::execute(app, args).await,
         Command::Config(ConfigCommand::Show { origin }) => Ok(config::show(app, origin)),
-        Command::Init { folder } => init::execute(app, &folder),
+        Command::Init { folder, example } => init::execute(app, &folder, example),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "consort", &mut script);

@@ -34,7 +34,11 @@ pub(crate) async fn execute(app: &App, command: NamespacesCommand) -> Result<Exi
 }
 
 fn table(namespaces: &[NamespaceSummary]) -> Table {
-    let mut table = Table::new(&["NAMESPACE", "RUNS", "ACTIVE", "AGENTS", "WORKFLOWS", "BYTES", "RETENTION"]);
+    let mut table = Table::new(&["NAMESPACE", "RUNS", "ACTIVE", "AGENTS", "WORKFLOWS", "BYTES", "RETENTION"]).spare(&[
+        "RETENTION",
+        "BYTES",
+        "WORKFLOWS",
+    ]);
     for found in namespaces {
         let count = |count: u64| (count.to_string(), None);
         table.row(vec![

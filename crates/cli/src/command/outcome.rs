@@ -16,7 +16,10 @@ use crate::{
     app::App,
     client::Client,
     exit::Exit,
-    show::{markdown, style::clean_lines},
+    show::{
+        markdown,
+        style::{clean_lines, wrapped},
+    },
 };
 
 /// Shows how a run ended, and writes its output into a folder where one was named.
@@ -69,11 +72,15 @@ pub(crate) fn print(app: &App, output: &Value) {
 }
 
 fn print_failure(app: &App, run: &RunSummary) {
-    match &run.error {
-        Some(error) => app.eprint(&clean_lines(&Error::from(error.clone()).to_string())),
-        None => app.eprint(&format!("the run is {}", run.status)),
+    if let Some(error) = &run.error {
+        app.eprint(&wrapped(&Error::from(error.clone()).to_string(), 0, app.err));
     }
-    app.eprint(&format!("the run is {}: `consort runs show {}` has the steps", run.status, run.run));
+    let ended = match run.status {
+        RunStatus::Failed => "the run failed".to_owned(),
+        RunStatus::Cancelled => "the run was cancelled".to_owned(),
+        ref status => format!("the run is {status}"),
+    };
+    app.eprint(&format!("{ended}: `consort runs show {}` has the steps", run.run));
 }
 
 /// The Markdown of an output that is, or holds, a report.

@@ -89,7 +89,7 @@ async fn execute_with(app: &App, session: &Session, command: RunsCommand) -> Res
         }
         RunsCommand::Compare { left, right } => {
             let (left, right) = (select::run(client, &left).await?, select::run(client, &right).await?);
-            runs_show::compare(app, client, left, right).await?;
+            return runs_show::compare(app, client, left, right).await;
         }
         RunsCommand::Retention { keep } => retention(app, session, &keep).await?,
     }

@@ -3,12 +3,12 @@
 //! For: lists, one run with its steps, replays, comparisons. Not for: changing anything.
 //! Invariant: with `--json` the documents of the operations are printed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use consort_api::{
     inside::{
         CompareParams, CompareRuns, Difference, HistoryEntry, HistoryParams, ReplayRun, RunHistory, RunSteps, RunTree,
-        StepState, StepsParams,
+        StepNode, StepState, StepsParams,
     },
     runs::{ListRuns, ListRunsParams, RunParams, RunSummary, ShowRun, ShowRunParams},
 };
@@ -22,7 +22,7 @@ use crate::{
     exit::Exit,
     show::{
         history,
-        style::{Paint, clean, terminal_size},
+        style::{Paint, clean, terminal_size, wrapped},
         table::Table,
         tree::{self, Frame, state_paint, status_paint},
         when::{self, took},
@@ -38,7 +38,8 @@ pub(crate) async fn list(app: &App, client: &Client, args: ListArgs) -> Result<(
         children: args.children,
         ..ListRunsParams::default()
     };
-    let mut table = Table::new(&["RUN", "WORKFLOW", "STATUS", "STARTED", "TOOK", "ABOUT"]);
+    let mut table =
+        Table::new(&["RUN", "WORKFLOW", "STATUS", "STARTED", "TOOK", "ABOUT"]).spare(&["WORKFLOW", "STARTED", "TOOK"]);
     let (mut cursor, mut count, now) = (None, 0, when::now());
     while count < args.limit {
         let limit = Some((args.limit - count).min(limits::PAGE_ITEMS_MAX));
@@ -113,8 +114,8 @@ pub(crate) async fn show(app: &App, client: &Client, run: RunId, with_history: b
     }
     out.extend(tree::lines(&nodes, &frame));
     if let Some(error) = &summary.error {
-        out.push(app.out.paint(Paint::Red, &clean(&format!("error[{}]: {}", error.code, error.message))));
-        out.extend(error.hint.iter().map(|hint| format!("  hint: {}", clean(hint))));
+        out.push(app.out.paint(Paint::Red, &wrapped(&format!("error[{}]: {}", error.code, error.message), 0, app.out)));
+        out.extend(error.hint.iter().map(|hint| wrapped(&format!("  hint: {hint}"), 0, app.out)));
     }
     out.extend(entries.iter().flatten().map(|entry| history::line(entry, app.out)));
     app.print(&format!("{}\n", out.join("\n")));
@@ -150,7 +151,7 @@ pub(crate) async fn replay(app: &App, client: &Client, run: RunId) -> Result<Exi
         app.print_json(&replay);
         return Ok(exit);
     }
-    let mut table = Table::new(&["STEP", "STATE", "ATTEMPTS", "ENDED"]);
+    let mut table = Table::new(&["STEP", "STATE", "ATTEMPTS", "ENDED"]).spare(&["ENDED", "ATTEMPTS"]);
     for step in &replay.steps {
         let ended = step.ended_at.map(when::clock).unwrap_or_default();
         table.row(vec![
@@ -172,49 +173,66 @@ pub(crate) async fn replay(app: &App, client: &Client, run: RunId) -> Result<Exi
     Ok(exit)
 }
 
-/// Two runs step by step.
-pub(crate) async fn compare(app: &App, client: &Client, left: RunId, right: RunId) -> Result<()> {
+/// Two runs step by step; differences end with their own code, as other commands that compare do.
+pub(crate) async fn compare(app: &App, client: &Client, left: RunId, right: RunId) -> Result<Exit> {
     let comparison = client.call::<CompareRuns>(&CompareParams { run: left, other: right }, &()).await?;
+    let (mut taken_left, mut taken_right) = (BTreeSet::new(), BTreeSet::new());
+    if !comparison.differences.is_empty() {
+        taken_over(&client.call::<RunTree>(&RunParams { run: left }, &()).await?, "", &mut taken_left);
+        taken_over(&client.call::<RunTree>(&RunParams { run: right }, &()).await?, "", &mut taken_right);
+    }
+    // What lies below a step that was taken over as a whole was not recorded again: it is not missing.
+    let absent = |side: &Option<StepState>, taken: &BTreeSet<String>, path: &str| {
+        side.is_none() && taken.iter().any(|above| tree::is_below(path, above))
+    };
+    let over = |difference: &Difference| {
+        absent(&difference.left, &taken_left, &difference.path)
+            || absent(&difference.right, &taken_right, &difference.path)
+    };
+    let (same, differ): (Vec<_>, Vec<_>) = comparison.differences.iter().partition(|difference| over(difference));
+    let exit = if differ.is_empty() { Exit::Ok } else { Exit::Failure };
     if app.json {
         app.print_json(&comparison);
-        return Ok(());
+        return Ok(exit);
     }
-    let mut table = Table::new(&["STEP", "FIRST", "SECOND", "OUTPUT", "FIRST TOOK", "SECOND TOOK"]);
-    for Difference { path, left, right, same_output, left_took, right_took } in comparison.differences {
-        let state = |state: Option<StepState>| match state {
-            Some(state) => (state.to_string(), Some(state_paint(&state))),
+    let mut table = Table::new(&["STEP", "FIRST", "SECOND", "OUTPUT", "FIRST TOOK", "SECOND TOOK"]).spare(&[
+        "OUTPUT",
+        "SECOND TOOK",
+        "FIRST TOOK",
+    ]);
+    for difference in &comparison.differences {
+        let over = over(difference);
+        let state = |state: &Option<StepState>| match state {
+            Some(state) => (state.to_string(), Some(state_paint(state))),
+            None if over => ("taken over".to_owned(), Some(Paint::Dim)),
             None => ("none".to_owned(), None),
         };
+        let output = if over || difference.same_output { "same" } else { "differs" };
         table.row(vec![
-            (path, None),
-            state(left),
-            state(right),
-            (if same_output { "same" } else { "differs" }.to_owned(), None),
-            (left_took.map(took).unwrap_or_default(), Some(Paint::Dim)),
-            (right_took.map(took).unwrap_or_default(), Some(Paint::Dim)),
+            (difference.path.clone(), None),
+            state(&difference.left),
+            state(&difference.right),
+            (output.to_owned(), None),
+            (difference.left_took.map(took).unwrap_or_default(), Some(Paint::Dim)),
+            (difference.right_took.map(took).unwrap_or_default(), Some(Paint::Dim)),
         ]);
     }
     app.print(&table.render(app.out));
-    app.eprint(&format!("{} steps are the same in both", comparison.same));
-    Ok(())
+    let steps = match comparison.same + same.len() {
+        1 => "1 step is".to_owned(),
+        count => format!("{count} steps are"),
+    };
+    app.eprint(&format!("{steps} the same in both"));
+    Ok(exit)
 }
 
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_run_is_described_by_what_sets_it_apart() {
-        let run: RunSummary = serde_json::from_value(json!({
-            "run": "01J8Z3K4M5N6P7Q8R9S0T1V2W3", "workflow": "w", "status": "failed", "paused": false, "priority": 0,
-            "started_at": "2026-11-22T10:00:00.000Z",
-            "labels": {"consort.invocation": "x", "team": "a"},
-            "origin": {"run": "01J8Z3K4M5N6P7Q8R9S0T1V2W3", "step": "b"},
-            "error": {"code": "C0304", "message": "no"},
-        }))
-        .unwrap();
-        assert_eq!(about(&run), "no; forked from 01J8Z3K4M5N6P7Q8R9S0T1V2W3 at b; team=a");
+/// The paths of the steps that a run took over from another.
+fn taken_over(nodes: &[StepNode], parent: &str, found: &mut BTreeSet<String>) {
+    for node in nodes {
+        let path = tree::join(parent, &node.name);
+        taken_over(&node.children, &path, found);
+        if node.copied {
+            found.insert(path);
+        }
     }
 }

@@ -9,7 +9,7 @@ use consort_api::{
     NoParams, PageParams,
     workflows::{DeployRequest, DeployWorkflow, ListWorkflows, WorkflowSummary},
 };
-use consort_types::{Code, Error, Result, limits};
+use consort_types::{Code, Error, Result, Time, limits};
 use consort_workflow::InputSpec;
 use consort_workflow_check::{Graph, language_schema};
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ use crate::{
     args::{GraphFormat, WorkflowsCommand},
     exit::Exit,
     show::{
-        style::{Paint, clean},
+        style::{Paint, clean, clean_lines},
         table::Table,
         when,
     },
@@ -78,7 +78,7 @@ fn check_one(app: &App, source: &Source) -> bool {
     };
     if app.json {
         let document = json!({ "file": source.shown, "valid": name.is_some(), "workflow": name, "diagnostics": found });
-        app.print(&format!("{document}\n"));
+        app.print_line(&document);
         return name.is_some();
     }
     if !found.0.is_empty() {
@@ -123,7 +123,7 @@ fn shortened(path: &Path, folder: &Path) -> String {
 async fn show(app: &App, named: &str, text: bool) -> Result<Exit> {
     let source = find(app, named).await?;
     if text {
-        app.print(&source.text);
+        app.print(&if app.out.terminal { clean_lines(&source.text) } else { source.text });
         return Ok(Exit::Ok);
     }
     let checked = source::parse(app, &source)?;
@@ -148,7 +148,7 @@ async fn show(app: &App, named: &str, text: bool) -> Result<Exit> {
         out.extend([&clean(&definition.description), "\n"]);
     }
     out.push_str(&inputs(&definition.input));
-    out.extend(["\nsteps:\n", &indented(&Graph::of(&definition).tree())]);
+    out.extend(["\nsteps:\n", &indented(&clean_lines(&Graph::of(&definition).tree()))]);
     app.print(&out);
     Ok(Exit::Ok)
 }
@@ -170,7 +170,7 @@ fn inputs(input: &InputSpec) -> String {
             line.push_str(", required");
         }
         if let Some(default) = field.get("default") {
-            line.extend([", default ", &default.to_string()]);
+            line.extend([", default ", &clean(&default.to_string())]);
         }
         if let Some(description) = field.get("description").and_then(Value::as_str) {
             line.extend([" · ", &clean(description)]);
@@ -191,6 +191,7 @@ fn draw(app: &App, graph: &Graph, format: GraphFormat) {
         GraphFormat::Mermaid => graph.mermaid(),
         GraphFormat::Dot => graph.dot(),
     };
+    let text = if app.out.terminal { clean_lines(&text) } else { text };
     let end = if text.ends_with('\n') { "" } else { "\n" };
     app.print(&format!("{text}{end}"));
 }
@@ -222,42 +223,96 @@ async fn deployed(app: &App) -> Result<Vec<WorkflowSummary>> {
     }
 }
 
+/// A line of the list.
+struct Listed {
+    name: String,
+    place: String,
+    revision: Option<u32>,
+    deployed_at: Option<Time>,
+    what: String,
+    /// Whether `consort run NAME` takes this one.
+    taken: bool,
+}
+
+impl Listed {
+    /// One that lies on this machine.
+    fn local(name: &str, place: &str, what: &str, taken: bool) -> Self {
+        let (name, place, what) = (name.to_owned(), place.to_owned(), what.to_owned());
+        Self { name, place, revision: None, deployed_at: None, what, taken }
+    }
+}
+
 async fn list(app: &App) -> Result<Exit> {
-    let mut table = Table::new(&["WORKFLOW", "WHERE", "REVISION", "DEPLOYED", "WHAT IT DOES"]);
-    let mut row = |name: &str, place: &str, revision: String, at: String, what: &str| {
-        if app.json {
-            let document =
-                json!({ "name": name, "where": place, "revision": revision.parse::<u32>().ok(), "description": what });
-            app.print(&format!("{document}\n"));
-        } else {
-            let cells =
-                [(name, Some(Paint::Bold)), (place, None), (&revision, None), (&at, None), (what, Some(Paint::Dim))];
-            table.row(cells.map(|(text, paint)| (text.to_owned(), paint)).to_vec());
+    let mut all = local_workflows(app)?;
+    for found in deployed(app).await? {
+        let near = source::local(app, &found.name)?;
+        let same = |near: &Source| {
+            consort_workflow_check::check(&near.text)
+                .is_ok_and(|checked| checked.compiled.hash().to_string() == found.hash)
+        };
+        let place = match &near {
+            None => "deployed",
+            Some(near) if same(near) => "deployed, the same",
+            Some(_) => "deployed, another text",
+        };
+        all.push(Listed {
+            name: found.name,
+            place: place.to_owned(),
+            revision: Some(found.revision),
+            deployed_at: Some(found.deployed_at),
+            what: found.description,
+            taken: near.is_none(),
+        });
+    }
+    if app.json {
+        for one in all {
+            // The place is the word alone: programs compare the texts by themselves.
+            let place = if one.revision.is_some() { "deployed" } else { &one.place };
+            app.print_line(&json!({ "name": one.name, "where": place, "revision": one.revision,
+                "description": one.what, "by_name": one.taken }));
         }
-    };
-    for name in project_files(app).unwrap_or_default() {
-        let known = source::local(app, &name)?.and_then(|source| consort_workflow_check::check(&source.text).ok());
-        match known {
-            Some(known) => {
-                let workflow = known.definition;
-                row(&workflow.name, &name, String::new(), String::new(), &workflow.description);
-            }
-            None => row(&name, &name, String::new(), String::new(), "has errors: `consort workflows check`"),
-        }
+        return Ok(Exit::Ok);
+    }
+    let mut table = Table::new(&["WORKFLOW", "WHERE", "BY NAME", "REVISION", "DEPLOYED", "WHAT IT DOES"]).spare(&[
+        "WHAT IT DOES",
+        "REVISION",
+        "DEPLOYED",
+    ]);
+    let now = when::now();
+    for one in all {
+        table.row(vec![
+            (one.name, Some(Paint::Bold)),
+            (one.place, None),
+            (if one.taken { "this one" } else { "" }.to_owned(), Some(Paint::Green)),
+            (one.revision.map(|revision| revision.to_string()).unwrap_or_default(), None),
+            (one.deployed_at.map(|at| when::ago(at, now)).unwrap_or_default(), None),
+            (one.what, Some(Paint::Dim)),
+        ]);
+    }
+    app.print(&table.render(app.out));
+    Ok(Exit::Ok)
+}
+
+/// The workflows of the project and those that ship.
+fn local_workflows(app: &App) -> Result<Vec<Listed>> {
+    let mut all = Vec::new();
+    for file in project_files(app).unwrap_or_default() {
+        let source = source::local(app, &file)?;
+        let known = source.as_ref().and_then(|source| consort_workflow_check::check(&source.text).ok());
+        let (name, what) = match &known {
+            Some(known) => (known.definition.name.as_str(), known.definition.description.as_str()),
+            None => (file.as_str(), "has errors: `consort workflows check`"),
+        };
+        let near = source::project_file(app, name);
+        let taken = near.is_some_and(|near| shortened(&near, app.settings.folder()) == file);
+        all.push(Listed::local(name, &file, what, taken));
     }
     for shipped in consort_server::SHIPPED {
         let what = consort_workflow_check::check(shipped.source)
             .map(|checked| checked.definition.description)
             .unwrap_or_default();
-        row(shipped.name, "shipped", String::new(), String::new(), &what);
+        let taken = source::project_file(app, shipped.name).is_none();
+        all.push(Listed::local(shipped.name, "shipped", &what, taken));
     }
-    let now = when::now();
-    for found in deployed(app).await? {
-        let at = when::ago(found.deployed_at, now);
-        row(&found.name, "deployed", found.revision.to_string(), at, &found.description);
-    }
-    if !app.json {
-        app.print(&table.render(app.out));
-    }
-    Ok(Exit::Ok)
+    Ok(all)
 }

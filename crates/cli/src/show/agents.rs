@@ -36,6 +36,21 @@ fn dim(text: impl Into<String>) -> Cell {
     (text.into(), Some(Paint::Dim))
 }
 
+/// Whether an agent belongs to Consort itself and waits for its first task: it connects by itself.
+fn rests(agent: &Agent) -> bool {
+    agent.health == Health::Lost && consort_server::BUILTIN_AGENTS.contains(&agent.name.as_str())
+}
+
+/// The health of an agent in a word or two.
+fn health_word(agent: &Agent) -> &str {
+    if rests(agent) { "built in" } else { agent.health.as_str() }
+}
+
+/// Why an agent is not healthy, where that is worth saying.
+fn reason(agent: &Agent) -> &str {
+    agent.reason.as_deref().filter(|_| !rests(agent)).unwrap_or_default()
+}
+
 fn health(health: &Health) -> Cell {
     (health.as_str().to_owned(), Some(health_paint(health)))
 }
@@ -53,12 +68,13 @@ fn span(span: Option<Span>) -> Cell {
 pub(crate) fn list(agents: &[Agent], now: Time, style: Style) -> String {
     let heads = ["AGENT", "VERSION", "HEALTH", "INSTANCES", "LOAD", "WEIGHT", "SEEN", "CAPABILITIES", "REASON"];
     let columns = if style.terminal { heads.len() - 1 } else { heads.len() };
-    let mut table = Table::new(&heads[..columns]);
+    let mut table =
+        Table::new(&heads[..columns]).spare(&["CAPABILITIES", "SEEN", "VERSION", "LOAD", "INSTANCES", "WEIGHT"]);
     let mut notes = Vec::new();
     for agent in agents {
         let mut row = head(agent, now);
         row.push((capabilities(agent), Some(Paint::Cyan)));
-        row.push(plain(agent.reason.clone().unwrap_or_default()));
+        row.push(plain(reason(agent)));
         row.truncate(columns);
         table.row(row);
         // For an agent without instances its health is enough.
@@ -80,7 +96,7 @@ fn head(agent: &Agent, now: Time) -> Vec<Cell> {
     vec![
         (agent.name.clone(), Some(Paint::Bold)),
         plain(agent.version.clone()),
-        health(&agent.health),
+        (health_word(agent).to_owned(), Some(health_paint(&agent.health))),
         if instances == 0 { dim("none") } else { plain(instances.to_string()) },
         if instances == 0 { plain("") } else { plain(format!("{held}/{credit}")) },
         plain(agent.weight.to_string()),
@@ -105,10 +121,31 @@ fn capabilities(agent: &Agent) -> String {
 /// The heads of what [`observed`] gives.
 const OBSERVED: [&str; 9] = ["DONE", "FAILED", "UNKNOWN", "EXPIRED", "LOST", "P50", "P95", "QUEUED P50", "QUEUED P95"];
 
+/// What narrow terminals do without in the tables of capabilities.
+const SPARE: &[&str] = &[
+    "FAILED",
+    "DONE",
+    "P50",
+    "WHAT IT DOES",
+    "HEALTH",
+    "EFFECT",
+    "LOST",
+    "UNKNOWN",
+    "P95",
+    "QUEUED P50",
+    "INSTANCES",
+    "LOAD",
+    "SEEN",
+    "EXPIRED",
+    "ESTIMATE",
+    "QUEUED P95",
+    "WEIGHT",
+];
+
 /// A line for each capability of each version of an agent.
 pub(crate) fn wide(agents: &[Agent], now: Time, style: Style) -> String {
     let front = ["AGENT", "VERSION", "HEALTH", "INSTANCES", "LOAD", "WEIGHT", "SEEN", "CAPABILITY", "EFFECT"];
-    let mut table = Table::new(&[&front[..], &OBSERVED, &["WHAT IT DOES"]].concat());
+    let mut table = Table::new(&[&front[..], &OBSERVED, &["WHAT IT DOES"]].concat()).spare(SPARE);
     for agent in agents {
         let mut front = head(agent, now);
         for capability in &agent.capabilities {
@@ -150,13 +187,13 @@ pub(crate) fn detail(agent: &Agent, now: Time, style: Style) -> String {
         "{} {}  {}\n",
         style.paint(Paint::Bold, &clean(&agent.name)),
         clean(&agent.version),
-        style.paint(health_paint(&agent.health), agent.health.as_str()),
+        style.paint(health_paint(&agent.health), health_word(agent)),
     );
     let (held, credit) = load(agent);
     let labels: Vec<String> = agent.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let lines = [
         ("about", agent.description.clone()),
-        ("reason", agent.reason.clone().unwrap_or_default()),
+        ("reason", reason(agent).to_owned()),
         ("labels", labels.join(", ")),
         ("weight", agent.weight.to_string()),
         ("drained", if agent.draining { "by an operator".to_owned() } else { String::new() }),
@@ -177,7 +214,8 @@ pub(crate) fn detail(agent: &Agent, now: Time, style: Style) -> String {
 }
 
 fn capability_table(agent: &Agent, style: Style) -> String {
-    let mut table = Table::new(&[&["CAPABILITY", "EFFECT"][..], &OBSERVED, &["ESTIMATE", "WHAT IT DOES"]].concat());
+    let heads = [&["CAPABILITY", "EFFECT"][..], &OBSERVED, &["ESTIMATE", "WHAT IT DOES"]].concat();
+    let mut table = Table::new(&heads).spare(SPARE);
     for capability in &agent.capabilities {
         let cost =
             capability.cost_hint_microdollars.map(|cost| format!("{}.{:06} $", cost / 1_000_000, cost % 1_000_000));
@@ -193,7 +231,7 @@ fn capability_table(agent: &Agent, style: Style) -> String {
 
 fn instance_table(instances: &[WorkerInstance], now: Time, style: Style) -> String {
     let heads = ["INSTANCE", "HEALTH", "LOAD", "CONNECTED", "SEEN", "CLIENT", "LABELS", "REASON"];
-    let mut table = Table::new(&heads);
+    let mut table = Table::new(&heads).spare(&["SEEN", "CONNECTED", "CLIENT", "LABELS"]);
     for instance in instances {
         let labels: Vec<String> = instance.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
         table.row(vec![
@@ -229,12 +267,12 @@ pub(crate) fn changes(before: &[Agent], after: &[Agent]) -> Vec<String> {
 
 /// How an agent does, in what does not change with every task.
 fn one_line(agent: &Agent) -> String {
-    let reason = agent.reason.as_ref().map(|reason| format!(": {}", clean(reason))).unwrap_or_default();
+    let reason = if reason(agent).is_empty() { String::new() } else { format!(": {}", clean(reason(agent))) };
     let instances = match agent.instances.len() {
         1 => "1 instance".to_owned(),
         many => format!("{many} instances"),
     };
-    format!("{}, {instances}, weight {}{reason}", agent.health.as_str(), agent.weight)
+    format!("{}, {instances}, weight {}{reason}", health_word(agent), agent.weight)
 }
 
 #[cfg(test)]
@@ -273,19 +311,29 @@ pub(crate) mod tests {
     fn a_line_says_how_an_agent_does_and_a_wide_one_what_was_observed() {
         let mut lost = agent("writer", "2.0");
         (lost.health, lost.reason, lost.seen_at, lost.instances) = (Health::Lost, None, None, Vec::new());
-        let listed = list(&[agent("writer", "1.0"), lost.clone()], NOW, PIPE);
-        let lines: Vec<&str> = listed.lines().collect();
-        assert_eq!(
-            lines[0],
-            "writer  1.0  degraded  1     2/8  100  2.0s ago  summarise, translate  3 of the last 10 attempts failed"
-        );
-        assert_eq!(lines[1], "writer  2.0  lost      none       100            summarise, translate");
+        let cells = |listed: &str| -> Vec<Vec<String>> {
+            let cells =
+                |line: &str| line.split("  ").map(str::trim).filter(|c| !c.is_empty()).map(str::to_owned).collect();
+            listed.lines().map(cells).collect()
+        };
+        let lines = cells(&list(&[agent("writer", "1.0"), lost.clone()], NOW, PIPE));
+        let heads = ["AGENT", "VERSION", "HEALTH", "INSTANCES", "LOAD", "WEIGHT", "SEEN", "CAPABILITIES", "REASON"];
+        assert_eq!(lines[0], heads);
+        let reason = "3 of the last 10 attempts failed";
+        let first = ["writer", "1.0", "degraded", "1", "2/8", "100", "2.0s ago", "summarise, translate", reason];
+        assert_eq!(lines[1], first);
+        assert_eq!(lines[2], ["writer", "2.0", "lost", "none", "-", "100", "-", "summarise, translate", "-"]);
+        let mut ours = lost.clone();
+        (ours.name, ours.reason) = ("basic".to_owned(), Some("no instance is connected".to_owned()));
+        let lines = cells(&list(&[ours], NOW, PIPE));
+        assert_eq!(lines[1], ["basic", "2.0", "built in", "none", "-", "100", "-", "summarise, translate", "-"]);
         let terminal = list(&[agent("writer", "1.0"), lost], NOW, Style { terminal: true, ..PIPE });
         assert!(terminal.ends_with("\n\nwriter@1.0: 3 of the last 10 attempts failed\n"), "{terminal}");
-        let listed = wide(&[agent("writer", "1.0")], NOW, PIPE);
-        let lines: Vec<&str> = listed.lines().collect();
-        assert!(lines[0].contains("summarise  read  7  3  0  1  0  1.2s  3.0s  12ms  40ms  Does it."), "{listed}");
-        assert!(lines[1].starts_with("writer") && lines[1].contains("translate  read  0  0  0  0  0"), "{listed}");
+        let wide_lines = cells(&wide(&[agent("writer", "1.0")], NOW, PIPE));
+        let summarise = ["summarise", "read", "7", "3", "0", "1", "0", "1.2s", "3.0s", "12ms", "40ms", "Does it."];
+        assert_eq!(wide_lines[1][7..], summarise);
+        assert_eq!(wide_lines[2][0], "writer");
+        assert_eq!(wide_lines[2][7..12], ["translate", "read", "0", "0", "0"]);
         let terminal = wide(&[agent("writer", "1.0")], NOW, Style { terminal: true, ..PIPE });
         assert!(terminal.lines().nth(2).unwrap().starts_with("   "), "{terminal}");
     }
@@ -316,7 +364,7 @@ pub(crate) mod tests {
             "since    1970-01-01T00:15:00.000Z (1m40s ago)\n",
             "seen     2.0s ago\n",
             "2.0s, 0.001500 $",
-            "remote:7:3:writer  degraded  2/8  1m40s ago  2.0s ago  python/0.1.0 host:4711  region=eu",
+            "remote:7:3:writer  degraded  2/8   1m40s ago  2.0s ago  python/0.1.0 host:4711  region=eu  -",
         ] {
             assert!(shown.contains(part), "{part}\n{shown}");
         }

@@ -4,7 +4,7 @@
 //! set off and long lines are broken between words.
 //! Invariant: in a pipe the text is printed unchanged but for control characters.
 
-use super::style::{Paint, Style, clean_lines, terminal_size};
+use super::style::{Paint, Style, clean_lines, terminal_size, wrap};
 
 /// Lines that are longer are hard to read.
 const COLUMNS_MAX: usize = 100;
@@ -25,7 +25,7 @@ fn render_within(text: &str, style: Style, width: usize) -> String {
         } else if line.starts_with('#') {
             out.push_str(&style.paint(Paint::Bold, line));
         } else {
-            wrap(&mut out, line, width);
+            out.push_str(&wrap_item(line, width));
         }
         fenced ^= fence;
         out.push('\n');
@@ -34,27 +34,14 @@ fn render_within(text: &str, style: Style, width: usize) -> String {
 }
 
 /// Breaks a line between words; what belongs to a list item stays below its text.
-fn wrap(out: &mut String, line: &str, width: usize) {
+fn wrap_item(line: &str, columns: usize) -> String {
     let text = line.trim_start();
     let mut indent = line.len() - text.len();
     let mark = text.split(' ').next().unwrap_or_default();
     if matches!(mark, "-" | "*") || mark.strip_suffix('.').is_some_and(|number| number.parse::<u32>().is_ok()) {
         indent += mark.len() + 1;
     }
-    let mut column = 0;
-    for (at, word) in line.split(' ').enumerate() {
-        let length = word.chars().count();
-        if at > 0 && column > indent && column + 1 + length > width {
-            out.push('\n');
-            out.extend(std::iter::repeat_n(' ', indent));
-            column = indent;
-        } else if at > 0 {
-            out.push(' ');
-            column += 1;
-        }
-        out.push_str(word);
-        column += length;
-    }
+    wrap(line, columns, indent)
 }
 
 #[cfg(test)]
@@ -74,6 +61,7 @@ mod tests {
         let style = Style { color: false, terminal: true };
         let text = "- one two three four\n\n10. one two\n";
         assert_eq!(render_within(text, style, 12), "- one two\n  three four\n\n10. one two\n");
+        assert_eq!(render_within("漢字 漢字 漢字\n", style, 9), "漢字 漢字\n漢字\n");
         assert_eq!(render_within("unbreakable", style, 4), "unbreakable\n");
     }
 }

@@ -21,7 +21,15 @@ pub(crate) fn queues(queues: &[Queue], now: Time, style: Style) -> String {
     let heads =
         ["TARGET", "WAITING", "LIMITED", "PAUSED", "OLDEST", "OUT/MIN", "DONE/MIN", "INSTANCES", "HOLDERS", "REASON"];
     let columns = if style.terminal { heads.len() - 1 } else { heads.len() };
-    let mut table = Table::new(&heads[..columns]);
+    let mut table = Table::new(&heads[..columns]).spare(&[
+        "INSTANCES",
+        "HOLDERS",
+        "OLDEST",
+        "PAUSED",
+        "LIMITED",
+        "DONE/MIN",
+        "OUT/MIN",
+    ]);
     let mut notes = Vec::new();
     for queue in queues {
         let mut row = cells(queue, now);
@@ -142,17 +150,28 @@ mod tests {
             .map(|line| line.split("  ").filter(|cell| !cell.is_empty()).map(str::trim).collect())
             .collect();
         assert_eq!(
-            lines[0],
-            ["summarise", "120", "100", "3", "1m00s", "60", "58", "5", "writer:1 4, writer:2 3, writer:3 1, 1 more"]
+            lines[1],
+            [
+                "summarise",
+                "120",
+                "100",
+                "3",
+                "1m00s",
+                "60",
+                "58",
+                "5",
+                "writer:1 4, writer:2 3, writer:3 1, 1 more",
+                "-"
+            ]
         );
         assert_eq!(
-            lines[1],
-            ["agent writer", "1", "0", "0", "0", "0", "none", "no instance of agent `writer` is connected"]
+            lines[2],
+            ["agent writer", "1", "0", "0", "-", "0", "0", "none", "-", "no instance of agent `writer` is connected"]
         );
         let terminal = queues(&all, Time(70_000_000), Style { terminal: true, ..PIPE });
         assert!(!terminal.contains("REASON"), "{terminal}");
         assert!(terminal.ends_with("\n\nagent writer: no instance of agent `writer` is connected\n"), "{terminal}");
-        assert_eq!(lines[2], ["a of b", "0", "0", "0", "0", "0", "1", "odd 1"]);
+        assert_eq!(lines[3], ["a of b", "0", "0", "0", "-", "0", "0", "1", "odd 1", "-"]);
     }
 
     #[test]
@@ -163,7 +182,9 @@ mod tests {
         ]))
         .unwrap();
         let shown = quotas(&all, PIPE);
-        assert_eq!(shown, "namespace     4                       2  0\nkey:tenant 7     10/s, 20 at once  9  0  6\n");
+        let lines: Vec<&str> = shown.lines().collect();
+        assert_eq!(lines[1], "namespace     4               -                 -            2          0");
+        assert_eq!(lines[2], "key:tenant 7  -               10/s, 20 at once  9            0          6");
         let of = |tasks, per, burst| rate(&Rate { tasks, per, burst: Some(burst) });
         assert_eq!(of(5, Span::from_secs(30), 5), "5/30s");
         assert_eq!(of(100, Span::from_secs(60), 100), "100/m");

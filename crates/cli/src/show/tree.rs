@@ -13,7 +13,7 @@ use consort_types::{Span, Time};
 
 use super::{
     progress::AttemptProgress,
-    style::{Paint, Style, clean, cut, cut_front},
+    style::{Paint, Style, clean, cut, cut_front, cut_painted, width},
     when::took,
 };
 
@@ -79,13 +79,14 @@ pub(crate) fn heading(run: &RunSummary, frame: &Frame<'_>) -> String {
     let elapsed = took(run.ended_at.unwrap_or(frame.now).since(run.started_at));
     let (workflow, id) = (clean(&run.workflow), run.run.to_string());
     let style = frame.style;
-    format!(
+    let line = format!(
         "{} {}  {}  {}",
         style.paint(Paint::Bold, &workflow),
         style.paint(Paint::Dim, &id),
         style.paint(status_paint(&run.status), &status),
         style.paint(Paint::Dim, &elapsed)
-    )
+    );
+    cut_painted(&line, frame.width)
 }
 
 /// The lines of a tree.
@@ -107,7 +108,7 @@ pub(crate) fn lines(nodes: &[StepNode], frame: &Frame<'_>) -> Vec<String> {
     let left_out = total - found.len();
     let mut lines: Vec<String> = found.iter().map(|line| fit(line, frame)).collect();
     if left_out > 0 {
-        lines.push(frame.style.paint(Paint::Dim, &format!("… {left_out} more")));
+        lines.push(cut_painted(&frame.style.paint(Paint::Dim, &format!("… {left_out} more")), frame.width));
     }
     lines
 }
@@ -124,12 +125,17 @@ fn collect(nodes: &[StepNode], prefix: &str, parent: &str, frame: &Frame<'_>, fo
 }
 
 /// The path of a step below another. An item or iteration repeats the name of its step: `gather` has `gather[3]`.
-fn join(parent: &str, name: &str) -> String {
+pub(crate) fn join(parent: &str, name: &str) -> String {
     match place(name) {
         Some(place) => format!("{parent}{place}"),
         None if parent.is_empty() => name.to_owned(),
         None => format!("{parent}/{name}"),
     }
+}
+
+/// Whether a path is that of an item, an iteration or a step below another.
+pub(crate) fn is_below(path: &str, above: &str) -> bool {
+    path.strip_prefix(above).is_some_and(|rest| rest.starts_with(['[', '#', '/']))
 }
 
 /// The `[3]` or `#2` of an item or iteration.
@@ -245,11 +251,11 @@ fn state_words(node: &StepNode, frame: &Frame<'_>) -> Option<String> {
 fn fit(line: &Line, frame: &Frame<'_>) -> String {
     let style = frame.style;
     let time = if line.time.is_empty() { String::new() } else { format!("  {}", line.time) };
-    let fixed = line.indent.chars().count() + 2 + time.chars().count();
+    let fixed = width(&line.indent) + 2 + width(&time);
     let name = cut(&line.name, frame.width.saturating_sub(fixed).max(4));
-    let room = frame.width.saturating_sub(fixed + name.chars().count() + 2);
+    let room = frame.width.saturating_sub(fixed + width(&name) + 2);
     let mut detail = if room < 4 || line.detail.is_empty() { String::new() } else { cut(&line.detail, room) };
-    let left = room.saturating_sub(detail.chars().count() + 3);
+    let left = room.saturating_sub(width(&detail) + 3);
     if !line.partial.is_empty() && left >= PARTIAL_COLUMNS_MIN {
         detail.extend([if detail.is_empty() { "" } else { " · " }, &cut_front(&line.partial, left)]);
     }
@@ -262,7 +268,8 @@ fn fit(line: &Line, frame: &Frame<'_>) -> String {
         out.push_str(&style.paint(line.detail_paint, &detail));
     }
     out.push_str(&style.paint(Paint::Dim, &time));
-    out
+    // A deep step leaves no room for its name.
+    cut_painted(&out, frame.width)
 }
 
 #[cfg(test)]
@@ -331,6 +338,8 @@ mod tests {
         assert_eq!(lines.len(), 4);
         assert!(lines.iter().any(|line| line.contains("[4]")), "{lines:#?}");
         assert_eq!(lines[3], "… 6 more");
-        assert!(draw(24, 50).iter().all(|line| line.chars().count() <= 24));
+        for columns in [4, 10, 24] {
+            assert!(draw(columns, 50).iter().all(|line| width(line) <= columns));
+        }
     }
 }

@@ -9,6 +9,7 @@ use consort_types::{Name, Span, limits};
 use consort_workflow::{did_you_mean, listed};
 use serde_json::Value;
 
+use super::habits::instead_of;
 use crate::{
     diagnostic::Report,
     yaml::{Entry, Node, NodeKind},
@@ -83,9 +84,9 @@ impl PlainReader<'_> {
 
     fn unknown_key(&mut self, entry: &Entry, what: &str, allowed: &[&str]) {
         let key: String = entry.key.chars().take(60).collect();
-        let hint = did_you_mean(&key, allowed.iter().copied()).unwrap_or_else(|| match key.as_str() {
+        let known = instead_of(&key, allowed).or_else(|| did_you_mean(&key, allowed.iter().copied()));
+        let hint = known.unwrap_or_else(|| match key.as_str() {
             "<<" => "merge keys are not supported: write the keys out, or repeat a whole value by an alias".to_owned(),
-            "on" | "uses" => "this looks like another system's file: see the language reference".to_owned(),
             _ => format!("its keys are {}", listed(allowed.iter().copied())),
         });
         let message = format!("{what} has no key `{key}`");

@@ -7,6 +7,7 @@
 mod action;
 mod declared_input;
 mod fields;
+mod habits;
 mod order;
 mod route;
 mod schema_keywords;

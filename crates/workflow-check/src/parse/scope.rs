@@ -80,6 +80,11 @@ impl Scope {
         }
     }
 
+    /// Whether the file has a step of this name, anywhere.
+    pub(super) fn knows(&self, name: &str) -> bool {
+        self.paths.contains_key(name)
+    }
+
     /// What a variable refers to.
     pub(super) fn root(&self, root: Root, place: Place) -> Result<Reference, Unresolved> {
         let outside = |message: &str, hint: &str| {

@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::{
     fields::PlainReader,
+    habits::{self, Known},
     scope::{Place, Scope},
 };
 use crate::yaml::{Entry, Node, NodeKind};
@@ -115,7 +116,10 @@ impl ValueReader<'_> {
         let (mut kind, mut from) = (Kind::Any, node.span.start);
         for part in parts {
             compiled.push(match part {
-                Part::Literal(literal) => TextPart::Literal(literal),
+                Part::Literal(literal) => {
+                    self.warn_of_forgotten(&literal, node, from);
+                    TextPart::Literal(literal)
+                }
                 Part::Expression(inner) => {
                     if self.plain.report.is_full() || self.expression_bytes > limits::EXPRESSIONS_BYTES_MAX {
                         break;
@@ -138,6 +142,23 @@ impl ValueReader<'_> {
             0 => (Template::Literal(Value::Null), Kind::Any),
             _ => (Template::Text(compiled), Kind::Text),
         }
+    }
+
+    /// Warns where a literal text reads like an expression.
+    fn warn_of_forgotten(&mut self, literal: &str, node: &Node, from: usize) {
+        let step = |name: &str| self.scope.knows(name);
+        let input = |name: &str| {
+            let fields = self.input.schema().and_then(|schema| schema.get("properties"));
+            fields.is_some_and(|fields| fields.get(name).is_some())
+        };
+        let each = self.scope.frames.iter().any(|frame| frame.each);
+        let Some((at, inner)) = habits::forgotten(literal, &Known { step: &step, input: &input, each }) else { return };
+        let found = &literal[at];
+        let span = self.locate(found, &node.span, from).unwrap_or(node.span.clone());
+        let message =
+            format!("`{found}` is taken as it is written: an expression is written between `${{{{` and `}}}}`");
+        let hint = format!("write `${{{{ {inner} }}}}`, or `${{{{ '{found}' }}}}` for these very characters");
+        self.plain.report.warning("no-expression", span, message).hint(hint);
     }
 
     /// One expression that must give `true` or `false`: `${{ … }}`, or a literal truth value.

@@ -9,6 +9,7 @@ mod diagnostics_names;
 mod documents;
 mod drawing;
 mod expressions;
+mod habits;
 mod hostile;
 mod input;
 mod input_oracle;

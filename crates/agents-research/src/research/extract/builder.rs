@@ -30,7 +30,35 @@ pub(crate) struct Builder {
     heading_at: usize,
 }
 
+/// What a builder held at some time.
+pub(super) struct Held {
+    blocks: usize,
+    stack: Vec<(u8, String)>,
+    heading_at: usize,
+    title: String,
+    date: Option<String>,
+}
+
 impl Builder {
+    /// What it holds now; the waiting text must have ended.
+    pub(super) fn held(&self) -> Held {
+        Held {
+            blocks: self.len(),
+            stack: self.stack.clone(),
+            heading_at: self.heading_at,
+            title: self.document.title.clone(),
+            date: self.document.date.clone(),
+        }
+    }
+
+    /// Forgets blocks and headings that came after `held`.
+    pub(super) fn take_back(&mut self, held: Held) {
+        self.document.blocks.truncate(held.blocks);
+        (self.document.title, self.document.date) = (held.title, held.date);
+        (self.stack, self.heading_at) = (held.stack, held.heading_at);
+        self.refresh();
+    }
+
     /// Whether text is waiting for its block to end.
     pub(crate) fn has_text(&self) -> bool {
         !self.text.trim().is_empty()

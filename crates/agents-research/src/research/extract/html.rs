@@ -3,6 +3,7 @@
 //! For: documentation pages as they are, also when tags are left open. Not for: rendering, styles or scripts.
 //! Invariant: a line number is the line of the original file that the text is on.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 
 use html5ever::tendril::StrTendril;
@@ -10,6 +11,8 @@ use html5ever::tokenizer::states::RawKind;
 use html5ever::tokenizer::{BufferQueue, Tag, TagKind, Token, TokenSink, TokenSinkResult, Tokenizer, TokenizerOpts};
 
 use super::super::text::dates;
+use super::builder::Held;
+use super::limited::Stop;
 use super::{Builder, Document, HEAD_ROW, Kind, TERM_LEVEL};
 
 /// Open elements that are tracked; deeper ones are read without structure.
@@ -21,25 +24,28 @@ const BOLD_LEVEL: u8 = 6;
 /// Bytes of a bold paragraph that may be a heading.
 const BOLD_BYTES_MAX: usize = 180;
 
+/// Bytes that are read before the reader looks whether to stop.
+const PIECE_BYTES: usize = 64 * 1024;
+/// Attributes of one tag; the rest is left out, because the tokenizer compares each with all others.
+const ATTRIBUTES_MAX: usize = 1_000;
+/// What a control counts beside text, in bytes.
+const CONTROL_BYTES: usize = 30;
+/// Bytes of text, outside of links and controls, from which furniture such as a footer is part of the content.
+const CONTENT_BYTES_MIN: usize = 120;
+/// Bytes of a page below which next to nothing was read of it.
+const LITTLE_BYTES: usize = 200;
+/// Bytes of text from which what was left out may be all that a page has.
+const SKIPPED_BYTES_MIN: usize = 20;
+
 const VOID: &[&str] =
     &["area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr", "param"];
-const SKIPPED: &[&str] = &[
-    "script",
-    "style",
-    "noscript",
-    "template",
-    "svg",
-    "nav",
-    "footer",
-    "button",
-    "select",
-    "iframe",
-    "object",
-    "canvas",
-    "dialog",
-    "rustdoc-topbar",
-    "rustdoc-toolbar",
-];
+/// Elements that never hold text for a reader.
+const SKIPPED: &[&str] =
+    &["script", "style", "svg", "button", "select", "iframe", "object", "canvas", "rustdoc-topbar", "rustdoc-toolbar"];
+/// Elements that mostly hold links and controls, and sometimes the whole page.
+const UNCONFIRMED: &[&str] = &["form", "header", "footer", "nav", "noscript", "template", "dialog"];
+/// Elements whose text names what can be clicked or filled in.
+const LINKS: &[&str] = &["a", "button", "select", "option", "label", "textarea"];
 const BLOCKS: &[&str] = &[
     "p",
     "div",
@@ -75,6 +81,13 @@ const BLOCKS: &[&str] = &[
     "caption",
     "aside",
     "center",
+    "form",
+    "fieldset",
+    "footer",
+    "nav",
+    "noscript",
+    "template",
+    "dialog",
 ];
 /// Class and id words of page furniture.
 const FURNITURE: &[&str] = &[
@@ -129,15 +142,77 @@ const FURNITURE: &[&str] = &[
     "index-toc",
 ];
 
-/// Extracts the blocks of a page.
-pub(crate) fn extract(text: &str) -> Document {
-    let sink = Sink { page: RefCell::new(Page::default()) };
-    let tokenizer = Tokenizer::new(sink, TokenizerOpts::default());
+/// Extracts the blocks of a page. Where the rules for page furniture leave next to nothing of it, they do not fit it, and
+/// it is read without them.
+pub(crate) fn extract(text: &str, stop: &Stop) -> Document {
+    let text = few_attributes(text);
+    let (strict, skipped) = read(&text, Page::default(), stop);
+    let kept: usize = strict.blocks.iter().map(|b| b.text.len()).sum();
+    if kept >= LITTLE_BYTES || skipped < SKIPPED_BYTES_MIN.max(2 * kept) {
+        return strict;
+    }
+    read(&text, Page { lenient: true, ..Page::default() }, stop).0
+}
+
+/// The blocks of a page, and the bytes of its text that were left out as furniture.
+fn read(text: &str, page: Page, stop: &Stop) -> (Document, usize) {
+    let tokenizer = Tokenizer::new(Sink { page: RefCell::new(page) }, TokenizerOpts::default());
     let input = BufferQueue::default();
-    input.push_back(StrTendril::from_slice(text));
-    let _ = tokenizer.feed(&input);
+    let mut rest = text;
+    while !rest.is_empty() && !stop.is_set() {
+        let (piece, after) = rest.split_at(rest.floor_char_boundary(PIECE_BYTES));
+        input.push_back(StrTendril::from_slice(piece));
+        let _ = tokenizer.feed(&input);
+        rest = after;
+    }
     tokenizer.end();
     tokenizer.sink.page.into_inner().finish()
+}
+
+/// The text with at most [`ATTRIBUTES_MAX`] attributes in each tag; line breaks stay, so that places hold.
+fn few_attributes(text: &str) -> Cow<'_, str> {
+    let mut out = String::new();
+    let mut copied = 0;
+    let mut at = 0;
+    while let Some(tag) = text[at..].find('<').map(|i| at + i) {
+        let (cut, end) = tag_end(text.as_bytes(), tag + 1);
+        if let Some(cut) = cut {
+            out.push_str(&text[copied..cut]);
+            out.extend(text[cut..end].matches('\n'));
+            copied = end;
+        }
+        at = end;
+    }
+    if copied == 0 {
+        return Cow::Borrowed(text);
+    }
+    out.push_str(&text[copied..]);
+    Cow::Owned(out)
+}
+
+/// The end of the tag whose name begins at `from`, and where its surplus attributes begin.
+fn tag_end(bytes: &[u8], from: usize) -> (Option<usize>, usize) {
+    if !bytes.get(from).is_some_and(u8::is_ascii_alphabetic) {
+        return (None, from);
+    }
+    let (mut attributes, mut cut, mut quote, mut before) = (0, None, None, b'<');
+    for (at, byte) in bytes.iter().copied().enumerate().skip(from) {
+        match (quote, byte) {
+            (Some(open), _) => quote = quote.filter(|_| open != byte),
+            (None, b'<' | b'>') => return (cut, at),
+            (None, b'"' | b'\'') if before == b'=' => quote = Some(byte),
+            (None, _) if before.is_ascii_whitespace() && !byte.is_ascii_whitespace() => {
+                attributes += 1;
+                cut = cut.or((attributes > ATTRIBUTES_MAX).then_some(at));
+            }
+            (None, _) => {}
+        }
+        // White space around the sign of an assignment is no end of an attribute.
+        if !(before == b'=' && byte.is_ascii_whitespace()) {
+            before = byte;
+        }
+    }
+    (cut, bytes.len())
 }
 
 struct Sink {
@@ -173,6 +248,10 @@ impl TokenSink for Sink {
 #[derive(Clone, Copy, Default)]
 struct Inside {
     skip: bool,
+    /// Skipped by a rule that every page keeps.
+    never: bool,
+    /// Text that can be clicked, or names a control.
+    link: bool,
     main: bool,
     pre: bool,
     item: bool,
@@ -182,10 +261,33 @@ struct Inside {
     lists: u8,
 }
 
+/// An open element of [`UNCONFIRMED`] kind: its text is read, and kept or dropped when the element ends.
+struct Unconfirmed {
+    /// Elements that were open around it.
+    depth: usize,
+    before: Held,
+    /// Bytes of text that need no other: for a form none, since whole pages stand in one.
+    least: usize,
+    plain: usize,
+    linked: usize,
+}
+
+impl Unconfirmed {
+    /// Whether its text is more than names of links and controls.
+    fn is_content(&self) -> bool {
+        self.plain >= self.least && self.plain > self.linked
+    }
+}
+
 #[expect(clippy::struct_excessive_bools, reason = "each is one independent state of the reader")]
 #[derive(Default)]
 struct Page {
     out: Builder,
+    /// Reads page furniture too.
+    lenient: bool,
+    unconfirmed: Vec<Unconfirmed>,
+    /// Bytes of text that were left out as furniture.
+    skipped: usize,
     open: Vec<(String, Inside)>,
     /// For each finished block whether it belongs to the main content.
     in_main: Vec<bool>,
@@ -211,6 +313,9 @@ impl Page {
         // The tokenizer reports the line on which a run of text ends.
         let mut line = line.saturating_sub(text.matches('\n').count() as u32).max(1);
         let inside = self.inside();
+        if !self.in_title {
+            self.count(text.trim().len(), inside);
+        }
         if self.in_title {
             self.title.push_str(text);
         } else if inside.skip || self.listing {
@@ -222,6 +327,17 @@ impl Page {
                 self.out.prose(part, line);
                 line += 1;
             }
+        }
+    }
+
+    /// Counts text for the decision whether an element is furniture.
+    fn count(&mut self, bytes: usize, inside: Inside) {
+        let found = self.unconfirmed.last_mut().filter(|_| !inside.skip);
+        match found {
+            Some(found) if inside.link => found.linked += bytes,
+            Some(found) => found.plain += bytes,
+            None if inside.skip && !inside.never && !inside.link => self.skipped += bytes,
+            None => {}
         }
     }
 
@@ -247,6 +363,9 @@ impl Page {
             "b" | "strong" if !self.out.has_text() => self.bold = true,
             "hr" if !inside.skip => self.out.leave(BOLD_LEVEL),
             "td" | "th" if !inside.skip => self.cell(name, line),
+            "input" | "textarea" | "select" | "button" if attribute(tag, "type") != Some("hidden") => {
+                self.count(CONTROL_BYTES, Inside { link: true, ..inside });
+            }
             _ => {}
         }
         if VOID.contains(&name) || tag.self_closing || self.open.len() >= DEPTH_MAX {
@@ -269,7 +388,8 @@ impl Page {
             inside.main = true;
             self.out.leave(1);
         }
-        inside.skip |= SKIPPED.contains(&name) || (name == "header" && !inside.main) || is_furniture(tag);
+        self.enter_furniture(tag, inside);
+        inside.link |= LINKS.contains(&name);
         match name {
             "pre" => inside.pre = true,
             "li" | "dd" => inside.item = true,
@@ -282,6 +402,42 @@ impl Page {
             "table" => (inside.item, inside.row) = (false, false),
             _ => {}
         }
+    }
+
+    /// Whether the element that opens is left out, or first read and then judged.
+    fn enter_furniture(&mut self, tag: &Tag, inside: &mut Inside) {
+        let name = &*tag.name;
+        inside.never |= SKIPPED.contains(&name) || attribute(tag, "hidden").is_some();
+        inside.skip |= inside.never || (!self.lenient && is_furniture(tag));
+        let unconfirmed = is_unconfirmed(tag) && !(name == "header" && inside.main);
+        if inside.skip || self.lenient || !unconfirmed {
+            return;
+        }
+        if inside.row {
+            // In the middle of a row nothing can be taken back.
+            inside.skip = name != "form";
+            return;
+        }
+        self.boundary("div", *inside);
+        let least = if name == "form" { 0 } else { CONTENT_BYTES_MIN };
+        let found = Unconfirmed { depth: self.open.len(), before: self.out.held(), least, plain: 0, linked: 0 };
+        self.unconfirmed.push(found);
+    }
+
+    /// Ends the elements from the `depth`-th on. What turns out to be furniture is taken back.
+    fn leave(&mut self, depth: usize) {
+        while let Some(found) = self.unconfirmed.pop_if(|found| found.depth >= depth) {
+            self.end_block(if self.inside().item { Kind::Item } else { Kind::Paragraph });
+            if !found.is_content() {
+                self.skipped += found.plain;
+                self.out.take_back(found.before);
+                self.in_main.truncate(self.out.len());
+            } else if let Some(around) = self.unconfirmed.last_mut() {
+                around.plain += found.plain;
+                around.linked += found.linked;
+            }
+        }
+        self.open.truncate(depth);
     }
 
     /// Facts in the tags themselves: dates, and pages that only list source code.
@@ -350,7 +506,7 @@ impl Page {
             _ => {}
         }
         if let Some(at) = self.open.iter().rposition(|(n, _)| n == name) {
-            self.open.truncate(at);
+            self.leave(at);
         }
     }
 
@@ -414,14 +570,15 @@ impl Page {
                 return;
             }
             if closes.contains(&open) {
-                self.open.truncate(at);
+                self.leave(at);
                 return;
             }
         }
     }
 
-    fn finish(mut self) -> Document {
+    fn finish(mut self) -> (Document, usize) {
         self.end_block(Kind::Paragraph);
+        self.leave(0);
         let mut document = self.out.finish();
         self.in_main.resize(document.blocks.len(), false);
         let main: usize =
@@ -430,7 +587,8 @@ impl Page {
             let mut keep = self.in_main.iter();
             document.blocks.retain(|_| *keep.next().unwrap_or(&false));
         }
-        document
+        document.listing = self.listing;
+        (document, self.skipped)
     }
 }
 
@@ -443,14 +601,17 @@ fn attribute<'a>(tag: &'a Tag, key: &str) -> Option<&'a str> {
     tag.attrs.iter().find(|a| &*a.name.local == key).map(|a| &*a.value)
 }
 
+/// Whether an element mostly holds links and controls.
+fn is_unconfirmed(tag: &Tag) -> bool {
+    let role = attribute(tag, "role").unwrap_or_default();
+    let by_role = matches!(role, "navigation" | "search" | "banner" | "contentinfo" | "menu");
+    UNCONFIRMED.contains(&&*tag.name) || (by_role && !matches!(&*tag.name, "body" | "html" | "main"))
+}
+
+/// Whether class or id say that an element is no part of the content.
 fn is_furniture(tag: &Tag) -> bool {
     if matches!(&*tag.name, "body" | "html" | "main" | "article" | "h1" | "h2" | "p" | "dl" | "table") {
         return false;
-    }
-    let role = attribute(tag, "role").unwrap_or_default();
-    if matches!(role, "navigation" | "search" | "banner" | "contentinfo" | "menu") || attribute(tag, "hidden").is_some()
-    {
-        return true;
     }
     let words = |key| attribute(tag, key).unwrap_or_default().split_whitespace();
     words("class").chain(words("id")).any(|word| FURNITURE.contains(&word.to_lowercase().as_str()))
@@ -459,6 +620,14 @@ fn is_furniture(tag: &Tag) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn extract(text: &str) -> Document {
+        super::extract(text, &Stop::default())
+    }
+
+    fn texts(text: &str) -> Vec<String> {
+        extract(text).blocks.into_iter().map(|b| b.text).collect()
+    }
 
     #[test]
     fn keeps_the_main_content_with_its_lines() {
@@ -495,6 +664,62 @@ mod tests {
                 ("A disk turns.", false, "Why is it slow?".to_owned())
             ]
         );
+    }
+
+    #[test]
+    fn a_page_that_stands_in_one_element_is_read() {
+        let text = "The depot in Bremen holds 1,240 pallets.";
+        for tag in [
+            "form id=aspnetForm",
+            "header",
+            "footer",
+            "nav",
+            "noscript",
+            "template",
+            "dialog open",
+            "div role=navigation",
+            "div class=sidebar",
+        ] {
+            let end = tag.split(' ').next().expect("a name");
+            assert_eq!(texts(&format!("<body><{tag}><p>{text}</p></{end}></body>")), [text], "{tag}");
+            assert_eq!(texts(&format!("<body><{tag}><p>{text}</p>")), [text], "{tag} that is not closed");
+        }
+        assert!(texts(&format!("<script>var a = '{text}';</script><p hidden>{text}</p>")).is_empty());
+    }
+
+    #[test]
+    fn furniture_goes_where_it_is_links_and_controls_and_stays_where_it_is_text() {
+        let rest = "<p>The crane lifts 40 tons and stands at the northern pier of the harbour since the spring of 1987, where \
+            it loads ships with timber, and at times with stone from the quarry that lies behind the town, as it always did.</p>";
+        let furniture = "<nav><ul><li><a href=x>Home</a><li><a href=y>Depots and sheds</a></ul></nav>\
+            <form><label>Search the site</label><input name=q><input type=submit></form>\
+            <header><h2>Harbour</h2><p>Since 1900</p></header><footer>Made in Bremen, <a href=z>imprint</a></footer>";
+        assert_eq!(texts(&format!("{furniture}{rest}")).len(), 1);
+        let notice = "The depot in Bremen holds 1,240 pallets, of which a third is cooled, and it is open from six in the morning \
+            until ten at night on every day of the week.";
+        for tag in ["header", "footer", "dialog", "noscript"] {
+            let page = format!("{rest}<{tag}><p>{notice}</p><a href=x>more</a></{tag}>");
+            assert!(texts(&page).iter().any(|text| text == notice), "{tag}");
+        }
+        let form = format!("<form><nav><a href=x>Home</a></nav>{rest}<input type=hidden value=x><input name=q></form>");
+        assert_eq!(texts(&form).len(), 1);
+        let heading = extract(&format!("<h1>Cranes</h1><nav><h2>Contents</h2><a href=x>Home</a></nav>{rest}"));
+        assert_eq!(&*heading.blocks[0].headings, ["Cranes"]);
+    }
+
+    #[test]
+    fn a_tag_with_very_many_attributes_costs_no_more_than_its_size() {
+        use std::fmt::Write as _;
+        let mut page = String::from("<p>Before.</p>\n<div");
+        for i in 0..500_000 {
+            let _ = writeln!(page, " a{i}='>'");
+        }
+        page.push_str("><p>After.</p></div>");
+        let d = extract(&page);
+        let seen: Vec<_> = d.blocks.iter().map(|b| (b.text.as_str(), b.lines(0, 1).0)).collect();
+        assert_eq!(seen, [("Before.", 1), ("After.", 500_002)]);
+        let few = "<a href = 'x>y' title=z>1 < 2</a> <!-- < -->";
+        assert!(matches!(few_attributes(few), Cow::Borrowed(text) if text == few));
     }
 
     #[test]

@@ -6,19 +6,24 @@
 use pulldown_cmark::{Event, HeadingLevel, MetadataBlockKind, Options, Parser, Tag, TagEnd};
 
 use super::super::text::dates;
+use super::limited::Stop;
 use super::{Builder, Document, HEAD_ROW, Kind};
 
 /// Extracts the blocks of a Markdown text.
-pub(crate) fn extract(text: &str) -> Document {
+pub(crate) fn extract(text: &str, stop: &Stop) -> Document {
     let starts: Vec<usize> = std::iter::once(0).chain(text.match_indices('\n').map(|(i, _)| i + 1)).collect();
     let line = |byte: usize| starts.partition_point(|s| *s <= byte) as u32;
     let options = Options::ENABLE_TABLES
         | Options::ENABLE_YAML_STYLE_METADATA_BLOCKS
+        | Options::ENABLE_PLUSES_DELIMITED_METADATA_BLOCKS
         | Options::ENABLE_STRIKETHROUGH
         | Options::ENABLE_TASKLISTS;
     let mut walk =
-        Walk { out: Builder::default(), kind: Kind::Paragraph, mode: Mode::Prose, cells: 0, html: Vec::new() };
+        Walk { out: Builder::default(), kind: Kind::Paragraph, mode: Mode::Prose, cells: 0, html: Vec::new(), stop };
     for (event, range) in Parser::new_ext(text, options).into_offset_iter() {
+        if stop.is_set() {
+            break;
+        }
         walk.event(event, line(range.start));
     }
     walk.out.finish()
@@ -32,16 +37,17 @@ enum Mode {
     Skip,
 }
 
-struct Walk {
+struct Walk<'a> {
     out: Builder,
     kind: Kind,
     mode: Mode,
     cells: usize,
     /// The lines of an HTML block.
     html: Vec<(String, u32)>,
+    stop: &'a Stop,
 }
 
-impl Walk {
+impl Walk<'_> {
     fn event(&mut self, event: Event<'_>, line: u32) {
         match event {
             Event::Start(tag) => self.start(&tag, line),
@@ -130,13 +136,14 @@ impl Walk {
         let lines = std::mem::take(&mut self.html);
         let Some(first) = lines.first().map(|(_, line)| *line) else { return };
         let text: String = lines.into_iter().map(|(text, _)| text).collect();
-        self.out.adopt(super::html::extract(&text), first);
+        self.out.adopt(super::html::extract(&text, self.stop), first);
     }
 
     /// Title and date from the front matter.
     fn meta(&mut self, text: &str) {
         for line in text.lines() {
-            let Some((key, value)) = line.split_once(':') else { continue };
+            // Between colons as YAML, between plus signs as TOML.
+            let Some((key, value)) = line.split_once([':', '=']) else { continue };
             let value = value.trim().trim_matches(['"', '\'']);
             match key.trim().to_lowercase().as_str() {
                 "title" => self.out.title(value),
@@ -164,12 +171,53 @@ fn depth(level: HeadingLevel) -> u8 {
 mod tests {
     use super::*;
 
+    fn extract(text: &str) -> Document {
+        super::extract(text, &Stop::default())
+    }
+
     #[test]
     fn embedded_html_is_read_with_its_lines() {
         let d = extract("# Pumps\n\n<table>\n<tr><td>P4</td><td>40 litres</td></tr>\n</table>\n\nText.\n");
         let seen: Vec<_> = d.blocks.iter().map(|b| (b.kind, b.text.as_str(), b.lines(0, b.text.len()).0)).collect();
         assert_eq!(seen, [(Kind::Row, "P4 | 40 litres", 4), (Kind::Paragraph, "Text.", 7)]);
         assert_eq!(&*d.blocks[0].headings, ["Pumps"]);
+    }
+
+    #[test]
+    fn every_kind_of_html_block_is_read_and_a_comment_is_not() {
+        for (html, expected) in [
+            ("<p align=\"center\">Six persons.</p>", "Six persons."),
+            ("<div>\nSix persons.\n</div>", "Six persons."),
+            ("<center>Six persons.</center>", "Six persons."),
+            ("<ul><li>Six persons.</ul>", "Six persons."),
+            ("<blockquote>Six persons.</blockquote>", "Six persons."),
+            ("<pre>Six persons.</pre>", "Six persons."),
+            ("<details>\n<summary>Six persons.</summary>\n</details>", "Six persons."),
+            ("<nav>Carries six persons.</nav>", "Carries six persons."),
+        ] {
+            let d = extract(&format!("# Boats\n\n{html}\n\nEnd.\n"));
+            let seen: Vec<_> = d.blocks.iter().map(|b| b.text.as_str()).collect();
+            assert_eq!(seen, [expected, "End."], "{html}");
+            assert_eq!(&*d.blocks[0].headings, ["Boats"]);
+        }
+        assert_eq!(extract("<!-- Six persons. -->\n").blocks.len(), 0);
+    }
+
+    #[test]
+    fn front_matter_is_read_in_both_forms_and_with_both_line_ends() {
+        for text in [
+            "---\ntitle: Tariff\ndate: 2025-02-01\n---\n\nText.\n",
+            "+++\ntitle = \"Tariff\"\ndate = 2025-02-01\n+++\n\nText.\n",
+        ] {
+            for text in [text.to_owned(), text.replace('\n', "\r\n")] {
+                let d = extract(&text);
+                assert_eq!(
+                    (d.title.as_str(), d.date.as_deref(), d.blocks.len()),
+                    ("Tariff", Some("2025-02-01"), 1),
+                    "{text}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -6,25 +6,31 @@
 mod builder;
 mod decode;
 mod html;
+mod limited;
 mod markdown;
 mod pdf;
 mod pdf_layout;
 mod plain;
 mod rst;
+mod rst_table;
 
+use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use consort_types::{Code, Error, Result};
+use consort_types::{Code, Error};
 
 pub(crate) use builder::{Builder, HEAD_ROW, TERM_LEVEL};
 pub(crate) use pdf::PdfReader;
 pub use pdf::pdf_child_main;
 
 use super::model::Place;
+use limited::{Stop, TIME_MAX, limited};
 
+/// Bytes of one file; larger ones are left out and counted.
+pub(crate) const FILE_BYTES_MAX: u64 = 32 * 1024 * 1024;
 /// Part of every index's name: a change of extraction makes a new index.
-pub(crate) const EXTRACTOR_VERSION: u32 = 12;
+pub(crate) const EXTRACTOR_VERSION: u32 = 13;
 
 /// The formats that can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +45,8 @@ pub(crate) enum Format {
 impl Format {
     /// The format by the file's name; `None` where it is none that can be read.
     pub(crate) fn of(path: &Path) -> Option<Self> {
-        let name = path.file_name()?.to_str()?.to_lowercase();
+        // A name that is not UTF-8 still has an ending.
+        let name = path.file_name()?.to_string_lossy().to_lowercase();
         if name.ends_with(".rst.txt") {
             return Some(Self::Rst);
         }
@@ -124,6 +131,8 @@ pub(crate) struct Document {
     pub(crate) outdated: bool,
     /// Whether places are pages.
     pub(crate) paged: bool,
+    /// Whether it is a page that only lists source code, of which nothing is read.
+    pub(crate) listing: bool,
     pub(crate) blocks: Vec<Block>,
 }
 
@@ -135,26 +144,129 @@ impl Document {
     }
 }
 
-/// Extracts the blocks of a file's bytes.
-pub(crate) fn extract(path: &Path, bytes: &[u8], pdf: &PdfReader) -> Result<Document> {
-    let unreadable = |what: &str| Error::new(Code::BadRequest, format!("`{}` {what}", path.display()));
-    let format = Format::of(path).ok_or_else(|| unreadable("has no format that can be read"))?;
-    let mut document = if format == Format::Pdf {
-        pdf.read(path, bytes)?
-    } else {
-        let text = decode::decode(bytes).ok_or_else(|| unreadable("is binary"))?;
-        match format {
-            Format::Markdown => markdown::extract(&text),
-            Format::Html => html::extract(&text),
-            Format::Rst => rst::extract(&text),
-            Format::Plain | Format::Pdf => plain::extract(&text),
+/// Why a file gave no document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Unread {
+    /// It is no text.
+    Binary,
+    /// It is text in UTF-32.
+    Utf32,
+    /// Its name has no ending that is known.
+    NoFormat,
+    /// It is no file that can be read to its end, such as a pipe or a device.
+    NotRegular,
+    /// It has more bytes than are read.
+    TooLarge(u64),
+    /// It is a PDF that needs a password.
+    Encrypted,
+    /// It is a PDF that is damaged, or of a kind that is not known.
+    Pdf(String),
+    /// It took longer than [`limited::TIME_MAX`].
+    Slow,
+    /// Its reader has a defect.
+    Failed,
+    /// Its caller was cancelled.
+    Cancelled,
+    /// The system refused it.
+    Disk(String),
+}
+
+impl Unread {
+    /// The class for counting, for people.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::Binary => "binary",
+            Self::Utf32 => "text in UTF-32",
+            Self::NoFormat => "no format that can be read",
+            Self::NotRegular => "not a regular file",
+            Self::TooLarge(_) => "over the limit of 32 MiB",
+            Self::Encrypted => "PDF that is encrypted",
+            Self::Pdf(_) => "PDF that cannot be read",
+            Self::Slow => "it takes longer than 60 s to read",
+            Self::Failed => "its reader failed",
+            Self::Cancelled => "the search was cancelled",
+            Self::Disk(_) => "cannot be read",
         }
+    }
+
+    /// The error about this file.
+    pub(crate) fn error(self, path: &Path) -> Error {
+        let path = path.display();
+        let (code, what) = match self {
+            Self::Pdf(why) => (Code::BadRequest, format!("could not be read as PDF: {why}")),
+            Self::Encrypted => (Code::BadRequest, "could not be read as PDF: it is encrypted".to_owned()),
+            Self::TooLarge(bytes) => {
+                (Code::LimitReached, format!("has `{bytes}` bytes, the limit is {FILE_BYTES_MAX}"))
+            }
+            Self::Disk(why) => (Code::SourceNotFound, format!("cannot be read: {why}")),
+            Self::Cancelled => return Error::new(Code::Cancelled, "the work was cancelled while files were read"),
+            Self::Failed => (Code::Internal, "made its reader fail".to_owned()),
+            Self::Slow => {
+                (Code::LimitReached, format!("takes longer to read than `{}` s", limited::TIME_MAX.as_secs()))
+            }
+            Self::Binary | Self::Utf32 | Self::NoFormat | Self::NotRegular => {
+                (Code::BadRequest, format!("is left out: {}", self.reason()))
+            }
+        };
+        Error::new(code, format!("`{path}` {what}"))
+            .hint("convert it to text in UTF-8 and add that file to the sources")
+    }
+}
+
+/// A file that was read.
+#[derive(Debug)]
+pub(crate) struct Read {
+    /// Of its bytes.
+    pub(crate) hash: String,
+    pub(crate) document: Document,
+}
+
+/// Stack of a thread that reads text.
+const STACK_BYTES: usize = 4 * 1024 * 1024;
+
+/// Reads a file, within limits of bytes and time, until `cancelled` says that the caller needs it no more.
+pub(crate) fn read(path: &Path, pdf: &PdfReader, cancelled: &dyn Fn() -> bool) -> Result<Read, Unread> {
+    let format = Format::of(path).ok_or(Unread::NoFormat)?;
+    let file = path.to_owned();
+    let (hash, read) = limited(STACK_BYTES, TIME_MAX, cancelled, move |stop| {
+        let bytes = bytes(&file)?;
+        let hash = blake3::hash(&bytes).to_hex().to_string();
+        // A PDF is read by other means, with limits of its own.
+        Ok((hash, if format == Format::Pdf { Err(bytes) } else { Ok(of_text(format, &bytes, stop)?) }))
+    })?;
+    let mut document = match read {
+        Ok(document) => document,
+        Err(bytes) => pdf.read(path, bytes, cancelled)?,
     };
     if document.title.is_empty() {
         document.title = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
     }
     note_date_and_status(&mut document);
-    Ok(document)
+    Ok(Read { hash, document })
+}
+
+/// The bytes of a regular file. What is none may have no end, or wait for a writer when it is opened.
+fn bytes(path: &Path) -> Result<Vec<u8>, Unread> {
+    let refused = |e: std::io::Error| Unread::Disk(e.to_string());
+    let about = std::fs::metadata(path).map_err(refused)?;
+    if !about.is_file() {
+        return Err(Unread::NotRegular);
+    }
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(refused)?;
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(refused)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX { Err(Unread::TooLarge(about.len())) } else { Ok(bytes) }
+}
+
+/// The blocks of a text; `stop` ends the formats in which a hostile file can cost more time than its size.
+fn of_text(format: Format, bytes: &[u8], stop: &Stop) -> Result<Document, Unread> {
+    let text = decode::decode(bytes, format == Format::Html)?;
+    Ok(match format {
+        Format::Markdown => markdown::extract(&text, stop),
+        Format::Html => html::extract(&text, stop),
+        Format::Rst => rst::extract(&text, stop),
+        Format::Plain | Format::Pdf => plain::extract(&text),
+    })
 }
 
 /// What the first blocks say about the document's own date and whether it still holds.

@@ -8,16 +8,13 @@ use std::io::{Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
-use std::time::Duration;
 
-use consort_types::{Code, Error, Result};
 use serde::{Deserialize, Serialize};
 
+use super::limited::{Stop, TIME_MAX, limited, wait};
 use super::pdf_layout::{HEADING_MARK, page_text};
-use super::{Builder, Document, Kind, plain};
+use super::{Builder, Document, Kind, Unread, plain};
 use crate::research::text::dates;
 
 /// Pages of one file that are read.
@@ -26,10 +23,10 @@ const PAGES_MAX: usize = 3_000;
 const TEXT_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Bytes that one page's content may inflate to.
 const PAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
-/// How long one file may take.
-const TIME_MAX: Duration = Duration::from_mins(1);
 /// Stack of the reading thread: object trees are walked by recursion.
 const STACK_BYTES: usize = 128 * 1024 * 1024;
+/// What the child process says of a file that needs a password.
+const ENCRYPTED: &str = "it is encrypted";
 
 /// Reads PDF files, in a child process where an executable for it is known.
 #[derive(Clone, Debug, Default)]
@@ -48,24 +45,23 @@ struct Pages {
 
 impl PdfReader {
     /// Extracts the blocks of a file; places are pages.
-    pub(crate) fn read(&self, path: &Path, bytes: &[u8]) -> Result<Document> {
+    pub(super) fn read(&self, path: &Path, bytes: Vec<u8>, cancelled: &dyn Fn() -> bool) -> Result<Document, Unread> {
         let pages = match &self.executable {
-            Some(executable) => in_child(executable, path),
-            None => in_thread(bytes.to_vec()),
+            Some(executable) => in_child(executable, path, cancelled),
+            None => in_thread(bytes, cancelled),
         };
-        pages.map(|pages| blocks(&pages)).map_err(|why| {
-            Error::new(Code::BadRequest, format!("`{}` could not be read as PDF: {why}", path.display()))
-                .hint("convert it to text and add that file to the sources")
-        })
+        pages.map(|pages| blocks(&pages))
     }
 }
 
 /// What the hidden command `internal-extract-pdf PATH` runs: writes the pages of the file as JSON to standard output.
 pub fn pdf_child_main(path: &Path) -> ExitCode {
-    let pages = std::fs::read(path).map_err(|e| e.to_string()).and_then(in_thread);
-    let (text, code) = match pages {
+    let bytes = std::fs::read(path).map_err(|e| Unread::Disk(e.to_string()));
+    let (text, code) = match bytes.and_then(|bytes| in_thread(bytes, &|| false)) {
         Ok(pages) => (serde_json::to_vec(&pages).unwrap_or_default(), ExitCode::SUCCESS),
-        Err(why) => (why.into_bytes(), ExitCode::FAILURE),
+        Err(Unread::Pdf(why) | Unread::Disk(why)) => (why.into_bytes(), ExitCode::FAILURE),
+        Err(Unread::Encrypted) => (ENCRYPTED.as_bytes().to_vec(), ExitCode::FAILURE),
+        Err(other) => (other.reason().as_bytes().to_vec(), ExitCode::FAILURE),
     };
     match std::io::stdout().write_all(&text) {
         Ok(()) => code,
@@ -73,7 +69,7 @@ pub fn pdf_child_main(path: &Path) -> ExitCode {
     }
 }
 
-fn in_child(executable: &Path, path: &Path) -> std::result::Result<Pages, String> {
+fn in_child(executable: &Path, path: &Path, cancelled: &dyn Fn() -> bool) -> Result<Pages, Unread> {
     let mut child = Command::new(executable)
         .arg("internal-extract-pdf")
         .arg(path)
@@ -81,57 +77,56 @@ fn in_child(executable: &Path, path: &Path) -> std::result::Result<Pages, String
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
-        .map_err(|e| format!("the reader did not start: {e}"))?;
-    let stdout = child.stdout.take().ok_or("the reader has no output")?;
+        .map_err(|e| Unread::Disk(format!("the reader did not start: {e}")))?;
     let (sender, receiver) = mpsc::channel();
+    let stdout = child.stdout.take();
     std::thread::spawn(move || {
         let mut text = Vec::new();
-        let read = stdout.take(4 * TEXT_BYTES_MAX as u64).read_to_end(&mut text);
+        let read = stdout.map(|pipe| pipe.take(4 * TEXT_BYTES_MAX as u64).read_to_end(&mut text));
         // The receiver may have given up by now.
-        let _ = sender.send(read.map(|_| text));
+        let _ = sender.send(read.is_some_and(|r| r.is_ok()).then_some(text));
     });
-    let answer = receiver.recv_timeout(TIME_MAX);
+    let answer = wait(&receiver, TIME_MAX, cancelled);
     if answer.is_err() {
         let _ = child.kill();
     }
-    let status = child.wait().map_err(|e| e.to_string())?;
-    let text =
-        answer.map_err(|_| format!("it took longer than {} s", TIME_MAX.as_secs()))?.map_err(|e| e.to_string())?;
+    let status = child.wait().map_err(|e| Unread::Disk(e.to_string()))?;
+    let text = answer?.ok_or_else(|| Unread::Pdf("the reader's output was lost".to_owned()))?;
     if !status.success() {
-        let why = String::from_utf8_lossy(&text).chars().take(200).collect::<String>();
-        return Err(if why.is_empty() { "the reader died".to_owned() } else { why });
+        return Err(refused(String::from_utf8_lossy(&text).chars().take(200).collect()));
     }
-    serde_json::from_slice(&text).map_err(|e| e.to_string())
+    serde_json::from_slice(&text).map_err(|e| Unread::Pdf(e.to_string()))
 }
 
-fn in_thread(bytes: Vec<u8>) -> std::result::Result<Pages, String> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let stopped = stop.clone();
-    let (sender, receiver) = mpsc::channel();
-    std::thread::Builder::new()
-        .name("pdf".to_owned())
-        .stack_size(STACK_BYTES)
-        .spawn(move || {
-            let pages = catch_unwind(AssertUnwindSafe(|| pages(&bytes, &stopped)));
-            // The receiver may have given up by now.
-            let _ = sender.send(pages.unwrap_or_else(|_| Err("the file is malformed".to_owned())));
-        })
-        .map_err(|e| e.to_string())?;
-    let answer = receiver.recv_timeout(TIME_MAX);
-    stop.store(true, Ordering::Relaxed);
-    answer.map_err(|_| format!("it took longer than {} s", TIME_MAX.as_secs()))?
+/// What the child process said of a file that it could not read.
+fn refused(why: String) -> Unread {
+    match why.as_str() {
+        ENCRYPTED => Unread::Encrypted,
+        "" => Unread::Pdf("the reader died".to_owned()),
+        _ => Unread::Pdf(why),
+    }
 }
 
-fn pages(bytes: &[u8], stop: &AtomicBool) -> std::result::Result<Pages, String> {
-    let document = lopdf::Document::load_mem(bytes).map_err(|e| e.to_string())?;
+fn in_thread(bytes: Vec<u8>, cancelled: &dyn Fn() -> bool) -> Result<Pages, Unread> {
+    limited(STACK_BYTES, TIME_MAX, cancelled, move |stop| pages(&bytes, stop)).map_err(|why| match why {
+        Unread::Failed => Unread::Pdf("the file is malformed".to_owned()),
+        why => why,
+    })
+}
+
+fn pages(bytes: &[u8], stop: &Stop) -> Result<Pages, Unread> {
+    let document = lopdf::Document::load_mem(bytes).map_err(|e| match e {
+        lopdf::Error::InvalidPassword | lopdf::Error::Decryption(_) => Unread::Encrypted,
+        e => Unread::Pdf(e.to_string()),
+    })?;
     if document.is_encrypted() {
-        return Err("it is encrypted".to_owned());
+        return Err(Unread::Encrypted);
     }
     let (title, date) = about(&document);
     let mut out = Pages { title, date, texts: Vec::new() };
     let mut total = 0;
     for page in document.get_pages().into_values().take(PAGES_MAX) {
-        if stop.load(Ordering::Relaxed) || total > TEXT_BYTES_MAX {
+        if stop.is_set() || total > TEXT_BYTES_MAX {
             break;
         }
         // A page that cannot be read stays empty, so that page numbers hold.
@@ -239,9 +234,30 @@ mod tests {
     #[test]
     fn what_is_no_pdf_is_refused_with_a_reason() {
         for bytes in [&b""[..], b"%PDF-1.4\n%%EOF", b"plain"] {
-            let error = PdfReader::default().read(Path::new("x.pdf"), bytes).expect_err("not a PDF");
+            let why = PdfReader::default().read(Path::new("x.pdf"), bytes.to_vec(), &|| false).expect_err("not a PDF");
+            let error = why.error(Path::new("x.pdf"));
             assert!(error.message.contains("could not be read as PDF"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_file_that_needs_a_password_says_so() {
+        use lopdf::{Document, Object, dictionary};
+        let mut pdf = Document::with_version("1.5");
+        let pages = pdf.add_object(dictionary! { "Type" => "Pages", "Kids" => Vec::<Object>::new(), "Count" => 0 });
+        let catalog = pdf.add_object(dictionary! { "Type" => "Catalog", "Pages" => pages });
+        let text = || Object::string_literal("0123456789abcdef0123456789abcdef");
+        let encrypt = pdf.add_object(dictionary! {
+            "Filter" => "Standard", "V" => 1, "R" => 2, "O" => text(), "U" => text(), "P" => -4,
+        });
+        pdf.trailer.set("Root", catalog);
+        pdf.trailer.set("Encrypt", encrypt);
+        pdf.trailer.set("ID", vec![text(), text()]);
+        let mut bytes = Vec::new();
+        pdf.save_to(&mut bytes).expect("bytes");
+        let why = PdfReader::default().read(Path::new("x.pdf"), bytes, &|| false).expect_err("locked");
+        assert_eq!((why.reason(), refused(ENCRYPTED.to_owned())), ("PDF that is encrypted", Unread::Encrypted));
+        assert!(why.error(Path::new("x.pdf")).message.ends_with("it is encrypted"));
     }
 
     #[test]

@@ -5,15 +5,17 @@
 
 use std::collections::BTreeMap;
 
+use super::limited::Stop;
+use super::rst_table::{self as table, Table};
 use super::{Builder, Document, HEAD_ROW, Kind, TERM_LEVEL};
 use crate::research::text::dates;
 
 /// Extracts the blocks of a reStructuredText.
-pub(crate) fn extract(text: &str) -> Document {
+pub(crate) fn extract(text: &str, stop: &Stop) -> Document {
     let lines: Vec<&str> = text.lines().collect();
     let mut walk =
-        Walk { lines: &lines, at: 0, out: Builder::default(), levels: BTreeMap::new(), kind: Kind::Paragraph };
-    while walk.at < walk.lines.len() {
+        Walk { lines: &lines, at: 0, out: Builder::default(), levels: BTreeMap::new(), kind: Kind::Paragraph, stop };
+    while walk.at < walk.lines.len() && !stop.is_set() {
         walk.line();
     }
     walk.out.end(walk.kind);
@@ -27,6 +29,76 @@ struct Walk<'a> {
     /// Level of each (adornment, overlined) in order of first use.
     levels: BTreeMap<(char, bool), u8>,
     kind: Kind,
+    stop: &'a Stop,
+}
+
+/// What a directive is to a reader.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Directive {
+    /// Nothing that is shown as text.
+    Silent,
+    /// Its body is code.
+    Literal,
+    /// Its argument describes a function, an option or the like.
+    Described,
+    /// Its argument begins its text.
+    Joined,
+    /// Its argument is no text.
+    Body,
+    /// Its argument is a title: also of every directive that is not known, since what is not known is not dropped.
+    Titled,
+}
+
+impl Directive {
+    fn of(name: &str) -> Self {
+        let (domain, plain) = name.rsplit_once(':').unwrap_or(("", name));
+        match plain {
+            "image"
+            | "include"
+            | "toctree"
+            | "math"
+            | "meta"
+            | "index"
+            | "role"
+            | "default-role"
+            | "contents"
+            | "sectnum"
+            | "section-numbering"
+            | "target-notes"
+            | "currentmodule"
+            | "default-domain"
+            | "literalinclude"
+            | "replace"
+            | "unicode"
+            | "date"
+            | "graphviz"
+            | "digraph"
+            | "graph"
+            | "inheritance-diagram"
+            | "uml"
+            | "plantuml"
+            | "mermaid"
+            | "tabularcolumns"
+            | "bibliography"
+            | "raw" => Self::Silent,
+            "code-block" | "code" | "sourcecode" | "highlight" | "parsed-literal" | "prompt" | "doctest"
+            | "testcode" | "testoutput" | "productionlist" | "code-cell" | "ipython" | "jupyter-execute"
+            | "command-output" | "console" => Self::Literal,
+            "note" | "warning" | "tip" | "important" | "caution" | "attention" | "danger" | "hint" | "error"
+            | "seealso" | "versionadded" | "versionchanged" | "deprecated" | "versionremoved" | "admonition"
+            | "topic" | "rubric" | "centered" | "todo" => Self::Joined,
+            "figure" | "only" | "ifconfig" | "container" | "compound" | "epigraph" | "highlights" | "pull-quote"
+            | "glossary" | "hlist" | "tabs" | "tab-set" | "grid" | "cssclass" | "rst-class" | "line-block" => {
+                Self::Body
+            }
+            "function" | "method" | "class" | "attribute" | "data" | "option" | "module" | "describe" | "exception"
+            | "envvar" | "confval" | "program" | "cmdoption" | "decorator" | "classmethod" | "staticmethod" => {
+                Self::Described
+            }
+            _ if !domain.is_empty() => Self::Described,
+            _ => Self::Titled,
+        }
+    }
 }
 
 impl<'a> Walk<'a> {
@@ -47,7 +119,7 @@ impl<'a> Walk<'a> {
             self.at += 1;
         } else if self.section() || self.table() {
         } else if text.starts_with(".. ") || text == ".." {
-            self.directive();
+            self.explicit();
         } else if text == "::" {
             self.at += 1;
             self.literal(indent(line));
@@ -80,127 +152,154 @@ impl<'a> Walk<'a> {
 
     /// Simple and grid tables: one block a row.
     fn table(&mut self) -> bool {
-        let line = self.get(self.at).trim();
-        let grid = line.starts_with("+-") || line.starts_with("+=");
-        let simple = line.contains(' ')
-            && line.len() >= 5
-            && line.bytes().all(|b| b == b'=' || b == b' ')
-            && line.starts_with("==");
-        if !grid && !simple {
+        let lines = self.lines;
+        let ahead = &lines[self.at..];
+        let grid = table::grid_height(ahead);
+        let height = if grid > 0 { grid } else { table::simple_height(ahead) };
+        if height < 2 {
             return false;
         }
         self.out.end(self.kind);
-        let head = self.rules(grid) > 2 || grid;
-        let mut rules = 0;
-        while self.at < self.lines.len() && !self.get(self.at).trim().is_empty() {
-            let row = self.get(self.at).trim();
-            let rule = row.bytes().all(|b| matches!(b, b'=' | b'-' | b'+' | b' '));
-            rules += usize::from(rule && (row.contains('=') || rules == 0));
-            if !rule {
-                let cells =
-                    if grid { row.trim_matches('|').split('|').collect() } else { row.split("  ").collect::<Vec<_>>() };
-                let cells: Vec<String> = cells.iter().map(|c| inline(c.trim())).filter(|c| !c.is_empty()).collect();
-                self.out.prose(&cells.join(" | "), self.number());
-                if head && rules == 1 && self.rules_ahead(grid) {
-                    self.out.end_heading(HEAD_ROW);
-                } else {
-                    self.out.end(Kind::Row);
-                }
-            }
-            self.at += 1;
-        }
-        self.out.leave(HEAD_ROW);
+        let read = if grid > 0 { table::grid } else { table::simple };
+        let found = read(&ahead[..height], self.number());
+        self.add_table(found);
+        self.at += height;
         true
     }
 
-    fn rules(&self, grid: bool) -> usize {
-        self.lines[self.at..].iter().take_while(|l| !l.trim().is_empty()).filter(|l| is_rule(l, grid)).count()
+    fn add_table(&mut self, table: Table) {
+        for (at, row) in table.rows.into_iter().enumerate() {
+            // The cells stand beside each other, so a later cell may begin on an earlier line.
+            let mut line = 0;
+            for (column, cell) in row.into_iter().enumerate() {
+                if column > 0 {
+                    self.out.prose(" | ", line.max(1));
+                }
+                for (number, text) in cell {
+                    line = line.max(number);
+                    self.out.prose(&inline(&text), line);
+                    self.out.prose(" ", line);
+                }
+            }
+            if at < table.heads {
+                self.out.end_heading(HEAD_ROW);
+            } else {
+                self.out.end(Kind::Row);
+            }
+        }
+        self.out.leave(HEAD_ROW);
     }
 
-    /// Whether a rule of the head still follows in this table (with one more after it).
-    fn rules_ahead(&self, grid: bool) -> bool {
-        let ahead = self.lines[self.at + 1..].iter().take_while(|l| !l.trim().is_empty());
-        ahead.filter(|l| is_rule(l, grid)).count() >= if grid { 1 } else { 2 }
-    }
-
-    fn directive(&mut self) {
+    /// What begins with two dots: a footnote, a target, a directive or a comment.
+    fn explicit(&mut self) {
         self.out.end(self.kind);
         self.kind = Kind::Paragraph;
         let line = self.get(self.at);
         let depth = indent(line);
         let body = line.trim().trim_start_matches("..").trim();
         self.at += 1;
-        let Some((name, argument)) = body.split_once("::") else {
+        if let Some((_, note)) = body.strip_prefix('[').and_then(|b| b.split_once(']')) {
+            let number = self.number() - 1;
+            self.out.prose(&inline(note.trim()), number);
+            self.out.prose(" ", number);
+        } else if let Some((name, argument)) = directive(body) {
+            self.directive(name, argument, depth);
+        } else {
             if self.out.len() == 0 {
                 self.out.date(dates::stamp(body));
             }
             self.skip(depth);
-            return;
-        };
-        match name.trim() {
-            "code-block" | "code" | "sourcecode" | "highlight" | "parsed-literal" | "prompt" | "doctest" => {
-                self.literal(depth);
-            }
-            "list-table" => self.list_table(depth),
-            "note" | "warning" | "tip" | "important" | "caution" | "attention" | "danger" | "hint" | "seealso"
-            | "versionadded" | "versionchanged" | "deprecated" | "admonition" | "topic" | "rubric" | "epigraph"
-            | "glossary" | "container" => {
-                if !argument.trim().is_empty() {
-                    self.out.prose(&inline(argument), self.number() - 1);
-                    self.out.prose(" ", self.number() - 1);
-                }
-                self.options();
-            }
-            "function" | "method" | "class" | "attribute" | "data" | "option" | "module" | "describe" | "exception"
-            | "envvar" | "confval" | "program" | "cmdoption" | "py:function" | "py:class" | "py:method"
-            | "c:function" => {
-                self.options();
-                self.out.heading(TERM_LEVEL, argument.trim());
-            }
-            _ => self.skip(depth),
         }
     }
 
-    /// The rows of a `list-table`: `* - cell` begins a row, `- cell` continues it; `:header-rows:` is the number of rows
-    /// at the start that are its head.
-    fn list_table(&mut self, depth: usize) {
+    fn directive(&mut self, name: &str, argument: &str, depth: usize) {
+        let number = self.number() - 1;
+        match name {
+            "list-table" | "csv-table" => {
+                self.out.prose(&inline(argument), number);
+                self.out.end(Kind::Paragraph);
+                return self.directive_table(name == "csv-table", depth);
+            }
+            "raw" if argument.split_whitespace().any(|format| format == "html") => return self.html(depth),
+            _ => {}
+        }
+        match Directive::of(name) {
+            Directive::Silent => self.skip(depth),
+            Directive::Literal => self.literal(depth),
+            Directive::Described => {
+                self.options(depth);
+                self.out.heading(TERM_LEVEL, argument);
+            }
+            Directive::Body => self.options(depth),
+            Directive::Joined => {
+                self.out.prose(&inline(argument), number);
+                self.out.prose(" ", number);
+                self.options(depth);
+            }
+            Directive::Titled => {
+                self.out.prose(&inline(argument), number);
+                self.out.end(Kind::Paragraph);
+                self.options(depth);
+            }
+        }
+    }
+
+    /// The rows of a `list-table` or `csv-table`.
+    fn directive_table(&mut self, csv: bool, depth: usize) {
+        let number = self.number();
+        let mut head: Option<(u32, &str)> = None;
         let mut heads = 0;
-        while self.get(self.at).trim().starts_with(':') {
-            let option = self.get(self.at).trim().strip_prefix(":header-rows:");
-            heads = option.and_then(|n| n.trim().parse().ok()).unwrap_or(heads);
-            self.at += 1;
-        }
-        let mut rows = 0;
-        while self.at < self.lines.len() && (self.get(self.at).trim().is_empty() || indent(self.get(self.at)) > depth) {
-            let text = self.get(self.at).trim();
-            let number = self.number();
-            if let Some(cell) = text.strip_prefix("* -").or_else(|| text.strip_prefix("* *")) {
-                self.end_row(rows, heads);
-                rows += 1;
-                self.out.prose(&inline(cell.trim()), number);
-            } else if let Some(cell) = text.strip_prefix("- ") {
-                self.out.prose(&format!(" | {}", inline(cell.trim())), number);
-            } else if !text.is_empty() {
-                self.out.prose(&format!(" {}", inline(text)), number);
+        let mut delimiter = ',';
+        while let Some((name, value)) = self.option(depth) {
+            match name {
+                "header-rows" => heads = value.parse().unwrap_or(0),
+                "header" => head = Some((self.number() - 1, value)),
+                "delim" if value == "tab" => delimiter = '\t',
+                "delim" if value == "space" => delimiter = ' ',
+                "delim" => delimiter = value.chars().next().unwrap_or(','),
+                _ => {}
             }
-            self.at += 1;
         }
-        self.end_row(rows, heads);
-        self.out.leave(HEAD_ROW);
+        let (from, first) = (self.at, self.number().max(number));
+        self.skip(depth);
+        let lines = self.lines;
+        let body = &lines[from..self.at];
+        if !csv {
+            return self.add_table(table::list(body, first, heads));
+        }
+        let mut rows = table::csv(body, first, delimiter);
+        if let Some((line, text)) = head {
+            let header = table::csv(&[text], line, delimiter);
+            heads += header.len();
+            rows.splice(0..0, header);
+        }
+        self.add_table(Table { rows, heads });
     }
 
-    fn end_row(&mut self, rows: usize, heads: usize) {
-        if rows > 0 && rows <= heads {
-            self.out.end_heading(HEAD_ROW);
-        } else if self.out.has_text() {
-            self.out.end(Kind::Row);
-        }
+    /// The body of `raw:: html`, as the reader of HTML pages sees it.
+    fn html(&mut self, depth: usize) {
+        while self.option(depth).is_some() {}
+        let (from, first) = (self.at, self.number());
+        self.skip(depth);
+        let text = self.lines[from..self.at].join("\n");
+        self.out.adopt(super::html::extract(&text, self.stop), first);
     }
 
-    /// Skips the option lines of a directive.
-    fn options(&mut self) {
-        while self.get(self.at).trim().starts_with(':') {
-            self.at += 1;
+    /// The option at this line of a directive that is indented by `depth`.
+    fn option(&mut self, depth: usize) -> Option<(&'a str, &'a str)> {
+        let line = self.get(self.at);
+        let found = line.trim().strip_prefix(':').and_then(|l| l.split_once(':')).filter(|_| indent(line) > depth)?;
+        self.at += 1;
+        Some((found.0, found.1.trim()))
+    }
+
+    /// Reads the option lines of a directive: a caption is text, the others are not.
+    fn options(&mut self, depth: usize) {
+        while let Some((name, value)) = self.option(depth) {
+            if matches!(name, "caption" | "title") {
+                self.out.prose(&inline(value), self.number() - 1);
+                self.out.end(Kind::Paragraph);
+            }
         }
     }
 
@@ -212,7 +311,7 @@ impl<'a> Walk<'a> {
 
     /// An indented block after `::`, deeper than `depth`.
     fn literal(&mut self, depth: usize) {
-        self.options();
+        self.options(depth);
         let begin = self.at;
         let mut end = begin;
         let mut at = begin;
@@ -287,10 +386,15 @@ impl<'a> Walk<'a> {
     }
 }
 
-fn is_rule(line: &str, grid: bool) -> bool {
-    let line = line.trim();
-    let ok = |b: u8| matches!(b, b'=' | b' ') || (grid && matches!(b, b'+' | b'='));
-    line.contains('=') && line.bytes().all(ok)
+/// The name and argument of a directive; none where the line is a comment or a target.
+fn directive(body: &str) -> Option<(&str, &str)> {
+    let (name, argument) = body.split_once("::")?;
+    let ends = argument.is_empty() || argument.starts_with(char::is_whitespace);
+    // A substitution is a part of other text, and is not carried out.
+    let name = if name.starts_with('|') { "replace" } else { name.trim() };
+    let named = name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'+' | b':' | b'.'));
+    (ends && named).then(|| (name, argument.trim()))
 }
 
 fn indent(line: &str) -> usize {
@@ -370,13 +474,94 @@ fn target(text: &str) -> &str {
 mod tests {
     use super::*;
 
+    fn extract(text: &str) -> Document {
+        super::extract(text, &Stop::default())
+    }
+
+    fn texts(text: &str) -> Vec<String> {
+        extract(text).blocks.into_iter().map(|b| b.text).collect()
+    }
+
+    #[test]
+    fn the_body_of_every_directive_is_read_but_for_those_without_text() {
+        for name in [
+            "only:: html",
+            "ifconfig:: x",
+            "figure:: a.png",
+            "tabs::",
+            "tab-item:: Linux",
+            "dropdown:: More",
+            "sidebar:: Aside",
+            "pull-quote::",
+            "highlights::",
+            "compound::",
+            "todo::",
+            "hlist::",
+            "note::",
+            "made-up::",
+            "table:: Sizes",
+            "ext:thing:: x",
+            "figure:: a.png\n   :alt: x",
+        ] {
+            let found = texts(&format!(".. {name}\n\n   The swap is 4 GB.\n\nEnd.\n"));
+            assert!(found.iter().any(|t| t == "The swap is 4 GB."), "{name}: {found:?}");
+        }
+        for name in [
+            "image:: a.png",
+            "toctree::",
+            "math::",
+            "raw:: latex",
+            "_target: x",
+            "A comment with a::b",
+            "|x| replace:: y",
+        ] {
+            assert_eq!(texts(&format!(".. {name}\n\n   hidden words\n\nEnd.\n")), ["End."], "{name}");
+        }
+        assert_eq!(texts(".. raw:: html\n\n   <p>Shown.</p>\n"), ["Shown."]);
+        assert_eq!(texts(".. tab-item:: Linux\n\n   Text.\n"), ["Linux", "Text."]);
+        assert_eq!(texts(".. centered:: Licence of 1998\n"), ["Licence of 1998"]);
+        assert_eq!(texts(".. code-block:: sh\n   :caption: Start it\n\n   run\n"), ["Start it", "run"]);
+    }
+
+    #[test]
+    fn footnotes_and_citations_are_paragraphs() {
+        let text =
+            "Text [#a]_.\n\n.. [#a] The port is 9100\n   on every host.\n.. [1] See a::b.\n.. [CIT2002] Holm, 2002.\n";
+        assert_eq!(texts(text), ["Text [#a]_.", "The port is 9100 on every host.", "See a::b.", "Holm, 2002."]);
+        let d = extract(text);
+        assert_eq!(d.blocks[1].lines(0, d.blocks[1].text.len()), (3, 4));
+    }
+
+    #[test]
+    fn tables_keep_their_cells_under_their_heads() {
+        let grid = "+-------+-----+-----+\n| what  | min | max |\n+=======+=====+=====+\n| cache |     | 512 |\n| of it |     | MB  |\n+-------+-----+-----+\n\nEnd.\n";
+        let simple = "======== === ======\nwhat     min max\n======== === ======\ncache of     512 MB\nit\n======== === ======\n\nEnd.\n";
+        let csv = ".. csv-table:: Limits\n   :header: \"what\", min, max\n\n   cache of it, , 512 MB\n\nEnd.\n";
+        let list = ".. list-table:: Limits\n   :header-rows: 1\n\n   * - what\n     - min\n     - max\n   * - cache of it\n     -\n     - 512 MB\n\nEnd.\n";
+        for text in [grid, csv, list] {
+            let d = extract(text);
+            let row = d.blocks.iter().find(|b| b.kind == Kind::Row).expect("a row");
+            assert_eq!(
+                (row.text.as_str(), &*row.headings),
+                ("cache of it | | 512 MB", &["what | min | max".to_owned()][..]),
+                "{text}"
+            );
+            assert_eq!(d.blocks.last().map(|b| (b.text.as_str(), b.headings.len())), Some(("End.", 0)));
+        }
+        assert_eq!(texts(simple)[0], "cache of | | 512 MB");
+        assert_eq!(extract(grid).blocks[0].lines(0, 10), (4, 5));
+        let long = format!("+---+\n{}", "| x |\n".repeat(200_000));
+        assert!(!extract(&long).blocks.is_empty());
+    }
+
     #[test]
     fn a_list_table_has_rows_with_their_head() {
         let text = "Sizes\n=====\n\n.. list-table:: Caps\n   :header-rows: 1\n\n   * - name\n     - size\n   * - cap\n     - 4 mm\n       wide\n\nEnd.\n";
         let d = extract(text);
         let seen: Vec<_> = d.blocks.iter().map(|b| (b.kind, b.text.as_str())).collect();
-        assert_eq!(seen, [(Kind::Row, "cap | 4 mm wide"), (Kind::Paragraph, "End.")]);
-        assert_eq!(&*d.blocks[0].headings, ["Sizes", "name | size"]);
+        let expected = [(Kind::Paragraph, "Caps"), (Kind::Row, "cap | 4 mm wide"), (Kind::Paragraph, "End.")];
+        assert_eq!(seen, expected);
+        assert_eq!(&*d.blocks[1].headings, ["Sizes", "name | size"]);
     }
 
     #[test]

@@ -14,8 +14,8 @@ use tantivy::{Index, IndexWriter, TantivyDocument};
 
 use super::{Fields, FileInfo, Manifest, TOKENIZER, broken, passages, schema, tokens::TermTokenizer};
 use crate::research::config::Observer;
-use crate::research::corpus::{FileEntry, Listing};
-use crate::research::extract::{Document, Kind, PdfReader, extract};
+use crate::research::corpus::{FileEntry, Listing, SkippedFiles, text_of};
+use crate::research::extract::{self, Kind, PdfReader, Read, Unread};
 use crate::research::index::Passage;
 use crate::research::model::CorpusInfo;
 
@@ -28,32 +28,32 @@ const REPEATS_MAX: u8 = 6;
 /// Threads that read files.
 const READERS_MAX: usize = 8;
 
-/// A file that was read.
-struct Read {
-    hash: String,
-    document: Document,
-}
-
 /// Adds our tokenizer to an index.
 pub(super) fn register(index: &Index) {
     index.tokenizers().register(TOKENIZER, tantivy::tokenizer::TextAnalyzer::from(TermTokenizer::default()));
 }
 
-/// Fills `index` from the files of a listing.
+/// Fills `index` from the files of a listing. What the listing itself left out is for its caller to count: the same files
+/// may be listed with others beside them.
 pub(super) fn fill(index: &Index, listing: &Listing, pdf: &PdfReader, observer: &dyn Observer) -> Result<Manifest> {
     let (_, fields) = schema();
     let mut writer: IndexWriter = index.writer_with_num_threads(1, WRITER_BYTES).map_err(|e| broken(&e))?;
     writer.set_merge_policy(Box::new(NoMergePolicy));
     let mut adder = Adder { writer: &writer, fields, repeats: HashMap::new(), files: Vec::new(), passages: 0 };
-    let mut skipped = listing.skipped.clone();
+    let mut skipped = SkippedFiles::default();
     for (done, chunk) in listing.files.chunks(CHUNK_FILES).enumerate() {
+        let cancelled = || observer.cancelled();
+        let read = read_all(chunk, pdf, &cancelled);
         if observer.cancelled() {
             return Err(Error::new(Code::Cancelled, "the search was cancelled while its index was built"));
         }
-        for (file, read) in chunk.iter().zip(read_all(chunk, pdf)) {
+        for (file, read) in chunk.iter().zip(read) {
             match read {
+                Ok(read) if read.document.blocks.is_empty() => {
+                    skipped.add(if read.document.listing { "a listing of source code" } else { "no text" }, &file.path);
+                }
                 Ok(read) => adder.add(&file.path, read)?,
-                Err(error) => skipped.add(reason(&error), &file.path),
+                Err(why) => skipped.add(why.reason(), &file.path),
             }
         }
         let count = (done * CHUNK_FILES + chunk.len()).min(listing.files.len());
@@ -77,27 +77,18 @@ pub(super) fn fill(index: &Index, listing: &Listing, pdf: &PdfReader, observer: 
     Ok(Manifest { files, info })
 }
 
-/// The class of an error, for counting.
-fn reason(error: &Error) -> &'static str {
-    match error.message.as_str() {
-        m if m.contains("is binary") => "binary",
-        m if m.contains("as PDF") => "PDF that cannot be read",
-        _ => "cannot be read",
-    }
-}
-
 /// Reads a chunk of files, in order, on several threads.
-fn read_all(chunk: &[FileEntry], pdf: &PdfReader) -> Vec<Result<Read>> {
+fn read_all(chunk: &[FileEntry], pdf: &PdfReader, cancelled: &(dyn Fn() -> bool + Sync)) -> Vec<Result<Read, Unread>> {
     let next = AtomicUsize::new(0);
     let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).min(READERS_MAX);
-    let mut out: Vec<Option<Result<Read>>> = chunk.iter().map(|_| None).collect();
-    let parts: Vec<Vec<(usize, Result<Read>)>> = std::thread::scope(|scope| {
+    let mut out: Vec<Option<Result<Read, Unread>>> = chunk.iter().map(|_| None).collect();
+    let parts: Vec<Vec<(usize, Result<Read, Unread>)>> = std::thread::scope(|scope| {
         let work = || {
             let mut mine = Vec::new();
             loop {
                 let at = next.fetch_add(1, Ordering::Relaxed);
-                let Some(file) = chunk.get(at) else { return mine };
-                mine.push((at, read(&file.path, pdf)));
+                let Some(file) = chunk.get(at).filter(|_| !cancelled()) else { return mine };
+                mine.push((at, extract::read(&file.path, pdf, cancelled)));
             }
         };
         let handles: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
@@ -106,17 +97,7 @@ fn read_all(chunk: &[FileEntry], pdf: &PdfReader) -> Vec<Result<Read>> {
     for (at, read) in parts.into_iter().flatten() {
         out[at] = Some(read);
     }
-    let lost = || Err(Error::new(Code::Internal, "a reader thread died"));
-    out.into_iter().map(|read| read.unwrap_or_else(lost)).collect()
-}
-
-fn read(path: &Path, pdf: &PdfReader) -> Result<Read> {
-    let bytes = std::fs::read(path).map_err(|e| Error::new(Code::Disk, format!("`{}`: {e}", path.display())))?;
-    let hash = blake3::hash(&bytes).to_hex().to_string();
-    // A defect in a parser costs one file, not the run.
-    let document = std::panic::catch_unwind(|| extract(path, &bytes, pdf))
-        .unwrap_or_else(|_| Err(Error::new(Code::Internal, "the reader of this format failed")))?;
-    Ok(Read { hash, document })
+    out.into_iter().map(|read| read.unwrap_or(Err(Unread::Failed))).collect()
 }
 
 struct Adder<'a> {
@@ -152,7 +133,7 @@ impl Adder<'_> {
             self.passages += 1;
         }
         self.files.push(FileInfo {
-            path: path.to_string_lossy().into_owned(),
+            path: text_of(path),
             hash: read.hash,
             title: read.document.title,
             date: read.document.date,

@@ -57,6 +57,13 @@ pub(crate) struct Manifest {
     pub(crate) info: CorpusInfo,
 }
 
+impl Manifest {
+    /// Whether it has a file in this version.
+    fn holds(&self, path: &str, hash: &str) -> bool {
+        self.files.iter().any(|file| file.path == path && file.hash == hash)
+    }
+}
+
 /// The fields of an index.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fields {

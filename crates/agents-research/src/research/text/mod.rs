@@ -4,6 +4,7 @@
 //! Invariant: the same string gives the same answer everywhere; nothing here depends on locale, clock or hash order.
 
 pub(crate) mod dates;
+pub(crate) mod fold;
 pub(crate) mod markup;
 pub(crate) mod sentence;
 pub(crate) mod words;

@@ -8,6 +8,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use rust_stemmers::{Algorithm, Stemmer};
 
+use super::fold::Folded;
+
 /// Bytes of one term; longer runs (hashes, base64) are noise and are left out.
 const TERM_BYTES_MAX: usize = 64;
 /// Stems that one [`Terms`] remembers.
@@ -214,8 +216,12 @@ pub(crate) struct Terms {
 impl Terms {
     /// Calls `sink` with each term and its place. Stop words are left out.
     pub(crate) fn each(&mut self, text: &str, sink: &mut Sink<'_>) {
-        for (position, (start, chunk)) in chunks(text).enumerate() {
-            self.chunk(chunk, start, position, sink);
+        let folded = Folded::new(text);
+        let mut placed = |term: &str, at: Span| {
+            sink(term, Span { start: folded.place(at.start), end: folded.place(at.end), ..at });
+        };
+        for (position, (start, chunk)) in chunks(&folded.text).enumerate() {
+            self.chunk(chunk, start, position, &mut placed);
         }
     }
 
@@ -406,6 +412,18 @@ mod tests {
         assert_eq!(terms("O_DIRECT"), ["o_direct", "o", "direct"]);
         assert_eq!(terms("HashMap"), ["hashmap", "hash", "map"]);
         assert_eq!(terms("500ms, 3.5 and 1.2.3"), ["500ms", "500", "ms", "3.5", "3.5", "1.2.3", "1.2.3"]);
+    }
+
+    #[test]
+    fn characters_that_only_look_different_give_the_same_terms_at_their_own_places() {
+        assert_eq!(terms("ﬁnal ﬂow"), terms("final flow"));
+        assert_eq!(terms("ｗｉｄｅ ７７"), ["wide", "77"]);
+        assert_eq!(terms("cafe\u{301} Mu\u{308}hle"), terms("café Mühle"));
+        assert_eq!(terms("\u{1112}\u{1161}\u{11ab}"), terms("한"));
+        assert_eq!(terms("word¹ 10² 2½"), ["word¹", "10²", "2½"]);
+        let text = "A ﬁnal oﬃce.";
+        let spans: Vec<&str> = Terms::default().list(text).iter().map(|t| &text[t.start..t.end]).collect();
+        assert_eq!(spans, ["ﬁnal", "oﬃce"]);
     }
 
     #[test]

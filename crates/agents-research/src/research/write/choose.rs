@@ -60,13 +60,16 @@ struct Said<'a> {
     terms: Terms,
     sets: Vec<BTreeSet<String>>,
     refused: BTreeSet<&'a str>,
+    /// Files that have changed since they were read: nothing is quoted from them.
+    changed: BTreeSet<&'a str>,
 }
 
 /// Chooses for every sub-question.
 pub(super) fn parts(input: &WriteInput) -> Vec<Part<'_>> {
     let problems = input.feedback.as_ref().map(|f| f.problems.as_slice()).unwrap_or_default();
     let refused = problems.iter().filter(|p| p.kind == "citation").filter_map(|p| p.claim.as_deref()).collect();
-    let mut said = Said { terms: Terms::default(), sets: Vec::new(), refused };
+    let changed = problems.iter().filter_map(|p| p.file.as_deref()).collect();
+    let mut said = Said { terms: Terms::default(), sets: Vec::new(), refused, changed };
     let mut out = Vec::new();
     for sub in &input.plan.sub_questions {
         let wide = problems.iter().any(|p| p.kind == "coverage" && p.sub_question.as_deref() == Some(sub.id.as_str()));
@@ -79,6 +82,7 @@ fn part<'a>(input: &'a WriteInput, sub: &'a SubQuestion, wide: bool, said: &mut 
     let weights = input.evidence.terms.iter().find(|t| t.id == sub.id).map(|t| t.terms.as_slice()).unwrap_or_default();
     let mut scorer = Scorer::new(sub, weights);
     let mut candidates = candidates(input, sub, &mut scorer);
+    candidates.retain(|c| !said.changed.contains(c.hit.path.as_str()));
     candidates.retain(|c| !said.refused.contains(trim_claim(&c.hit.segments[c.scored.segment].text).as_str()));
     let strength = candidates.first().map_or(0, |c| c.scored.strength);
     let support = match strength {

@@ -3,6 +3,7 @@
 //! For: layout, citations and the ledger. Not for: choosing what to say.
 //! Invariant: sources are numbered in order of first use, without gaps; the writer's own words are in italics or under Limits.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use super::{Chosen, Part, WriteInput, trim_claim};
@@ -54,7 +55,9 @@ impl Page<'_> {
     fn answer(&mut self, parts: &[Part<'_>]) {
         if parts.iter().all(|p| p.answer.is_empty()) {
             let near = parts.iter().any(|p| !p.findings.is_empty());
-            self.line(if near {
+            self.line(if !changed(self.input).is_empty() {
+                "_Not found in what could be quoted: files changed meanwhile, as stands under Limits._\n"
+            } else if near {
                 "_Not found in these documents. What comes nearest stands under Findings._\n"
             } else {
                 "_Not found in these documents._\n"
@@ -124,12 +127,15 @@ impl Page<'_> {
     }
 
     fn contradictions(&mut self) {
-        if self.input.analysis.contradictions.is_empty() {
+        let changed = changed(self.input);
+        let holds = |c: &&Contradiction| ![&c.a.path, &c.b.path].iter().any(|path| changed.contains(path.as_str()));
+        let all: Vec<Contradiction> = self.input.analysis.contradictions.iter().filter(holds).cloned().collect();
+        if all.is_empty() {
             return;
         }
         self.line("## Contradictions\n");
-        for contradiction in self.input.analysis.contradictions.clone() {
-            self.contradiction(&contradiction);
+        for contradiction in &all {
+            self.contradiction(contradiction);
         }
         self.out.push('\n');
     }
@@ -192,7 +198,7 @@ impl Page<'_> {
     fn limits(&mut self, parts: &[Part<'_>]) {
         let corpus = &self.input.evidence.corpus;
         let mut text = String::from("## Limits\n\n");
-        let places: Vec<String> = corpus.sources.iter().map(|s| format!("`{s}`")).collect();
+        let places: Vec<String> = corpus.sources.iter().map(|s| code(s)).collect();
         let _ = writeln!(
             text,
             "- Searched: {} in {}. The report quotes and does not conclude.",
@@ -202,10 +208,17 @@ impl Page<'_> {
         for skipped in &corpus.skipped {
             let _ = writeln!(
                 text,
-                "- {} left out: {} (such as `{}`).",
+                "- {} left out: {} (such as {}).",
                 files(skipped.files),
                 skipped.reason,
-                skipped.example
+                code(&skipped.example)
+            );
+        }
+        for file in changed(self.input) {
+            let _ = writeln!(
+                text,
+                "- {} has changed since it was read, and is not quoted. The next search reads it again.",
+                code(file)
             );
         }
         for part in parts {
@@ -245,7 +258,7 @@ impl Page<'_> {
         let mut text = String::from("## Sources\n\n");
         for (i, source) in self.sources.iter().enumerate() {
             let dated = source.date.as_ref().map(|d| format!(", dated {d}")).unwrap_or_default();
-            let _ = writeln!(text, "{}. {}: `{}`, {}{dated}", i + 1, source.name, source.file, source.place);
+            let _ = writeln!(text, "{}. {}: {}, {}{dated}", i + 1, source.name, code(&source.file), source.place);
         }
         self.line(&text);
     }
@@ -254,6 +267,19 @@ impl Page<'_> {
 fn labelled(chosen: &Chosen<'_>, number: u32) -> String {
     let label = chosen.label.as_ref().map(|l| format!("**{}:** ", shown(l))).unwrap_or_default();
     format!("{label}{} [{number}]", escape(&chosen.claim))
+}
+
+/// The files that a review found changed.
+fn changed(input: &WriteInput) -> BTreeSet<&str> {
+    let problems = input.feedback.as_ref().map(|f| f.problems.as_slice()).unwrap_or_default();
+    problems.iter().filter_map(|p| p.file.as_deref()).collect()
+}
+
+/// A path as code. What would end the line, or the code, is written as in a string of a program.
+fn code(path: &str) -> String {
+    let clean = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    let path: String = path.chars().map(clean).collect();
+    format!("`{}`", path.replace('`', "\\u{60}"))
 }
 
 fn files(count: u64) -> String {
