@@ -4,6 +4,7 @@
 //! or rows (they are CBOR).
 //! Invariant: equal documents give equal bytes.
 
+use consort_types::{BlobHash, Payload};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -17,4 +18,16 @@ pub(crate) fn encode(document: &(impl Serialize + ?Sized)) -> Vec<u8> {
 pub(crate) fn to_value(document: &impl Serialize) -> Value {
     // As above: every key is a text, and a number that is not finite becomes `null`.
     serde_json::to_value(document).expect("a JSON document has a value")
+}
+
+/// The hash of a document, whatever the order of its members and its spaces; of a large one, that of its bytes.
+pub(crate) fn content_hash(input: &Payload) -> BlobHash {
+    match input {
+        Payload::Inline(bytes) if !input.is_large() => match serde_json::from_slice::<Value>(bytes) {
+            Ok(value) => BlobHash::of(&encode(&value)),
+            Err(_) => BlobHash::of(bytes),
+        },
+        Payload::Inline(bytes) => BlobHash::of(bytes),
+        Payload::Blob { hash, .. } => *hash,
+    }
 }

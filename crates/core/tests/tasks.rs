@@ -81,6 +81,8 @@ fn a_start_can_be_repeated() {
     let first = world.start("w", "{\"n\":1}", Some("k")).unwrap();
     assert_eq!(world.start("w", "{\"n\":1}", Some("k")).unwrap(), first);
     assert_eq!(world.start("w", "{\"n\":2}", Some("k")).unwrap_err().code, Code::IdempotencyMismatch);
+    let spaced = world.start("w", "{ \"n\": 1 }", Some("k"));
+    assert!(spaced.is_ok(), "the same document is the same request: {spaced:?}");
     assert_ne!(world.start("w", "{\"n\":2}", Some("other")).unwrap(), first);
     assert_eq!(world.start("w", "{\"n\":\"x\"}", None).unwrap_err().code, Code::BadInput);
     assert_eq!(world.start("nope", "{}", None).unwrap_err().code, Code::WorkflowNotFound);

@@ -108,7 +108,7 @@ impl Dispatcher {
             observed.count(outcome);
         }
         let opened = holder.filter(|instance| {
-            let has_peer = pool.has_peer(*instance);
+            let has_peer = outcome == Outcome::Failed { blamed: true } && pool.has_peer(*instance, capability);
             pool.judge(*instance, |breaker| {
                 if let Some(took) = took {
                     breaker.took(took, || observed.as_ref()?.took.percentile(50));

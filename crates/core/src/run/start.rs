@@ -13,6 +13,7 @@ use minicbor::{Decode, Encode};
 
 use crate::{
     context::ApplyContext,
+    encode::content_hash,
     key::NamedKey,
     quota::namespace,
     registry::workflows,
@@ -160,19 +161,15 @@ impl StartRun {
     }
 
     /// What makes two starts the same request: the workflow and version as they were named, and the input as it was
-    /// given, before defaults were filled in.
+    /// given, before defaults were filled in, whatever the order of its members and its spaces. Of a document over
+    /// [`limits::INLINE_BYTES_MAX`] the bytes count.
     pub fn request_hash(workflow: &str, version: Option<&str>, input: &Payload) -> BlobHash {
         let mut bytes = Vec::new();
         for part in [workflow.as_bytes(), version.unwrap_or("").as_bytes()] {
             bytes.extend(part);
             bytes.push(0);
         }
-        match input {
-            // A large document may come as it is or as a blob, and is the same request.
-            Payload::Inline(input) if input.len() > limits::INLINE_BYTES_MAX => bytes.extend(BlobHash::of(input).0),
-            Payload::Inline(input) => bytes.extend(&**input),
-            Payload::Blob { hash, .. } => bytes.extend(hash.0),
-        }
+        bytes.extend(content_hash(input).0);
         BlobHash::of(&bytes)
     }
 }

@@ -7,11 +7,10 @@
 //! The key is a hash of the first run of the forks, the place of the task in it, how often the effect was undone, and
 //! (where code makes the call, so that another call may be at the place) of what is called with what.
 
-use consort_types::{BlobHash, Payload, Result, RunId, StepInstanceId, worker::JournalRequest};
-use serde_json::Value;
+use consort_types::{BlobHash, Result, RunId, StepInstanceId, worker::JournalRequest};
 
 use crate::{
-    encode::encode,
+    encode::content_hash,
     run::locate::{self, InstanceKind, StepRef},
     state::State,
     task::task_spec,
@@ -28,7 +27,7 @@ pub(crate) fn effect_key(state: &mut State, step_ref: &StepRef, task: StepInstan
             task_spec::entry_of(state, step_ref)?.as_deref().map(|row| &row.request)
     {
         named.extend(capability.as_bytes());
-        named.extend(content_of(input).0);
+        named.extend(content_hash(input).0);
     }
     Ok(hex(&BlobHash::of(&named)))
 }
@@ -47,18 +46,6 @@ pub(crate) fn lineage_below(state: &mut State, step_ref: &StepRef, task: StepIns
 fn times_undone(state: &mut State, task: StepInstanceId) -> Result<u32> {
     let top = locate::top_step(state, task)?;
     Ok(state.step(top)?.and_then(|step| step.undone).unwrap_or_default())
-}
-
-/// The hash of a document, whatever the order of its members and its spaces; of a large one, that of its bytes.
-fn content_of(input: &Payload) -> BlobHash {
-    match input {
-        Payload::Inline(bytes) if !input.is_large() => match serde_json::from_slice::<Value>(bytes) {
-            Ok(value) => BlobHash::of(&encode(&value)),
-            Err(_) => BlobHash::of(bytes),
-        },
-        Payload::Inline(bytes) => BlobHash::of(bytes),
-        Payload::Blob { hash, .. } => *hash,
-    }
 }
 
 /// The first half of a hash, as people and providers of payments can write it.

@@ -2,8 +2,8 @@
 //!
 //! For: its health by how its attempts end, and the reason in words. Not for: silence (see `liveness`).
 //! Invariant: an open breaker is probed after a pause, one task at a time, so that an instance that works again
-//! recovers by itself. Ordinary failures open it only while all that it does lately fails, and another instance can do
-//! the same: what depends on something outside that is down is for its author's `retry`.
+//! recovers by itself. Ordinary failures open it only while all that it does lately fails, and another instance does
+//! well at the same: where something outside is down, its author's `retry` decides.
 
 use std::collections::BTreeMap;
 
@@ -132,7 +132,8 @@ impl Breaker {
         }
     }
 
-    /// An attempt at a capability ended; `has_peer` where another instance can do the same.
+    /// An attempt at a capability ended; `has_peer` where another instance does well
+    /// at it.
     pub(crate) fn ended(
         &mut self,
         task: StepInstanceId,
@@ -200,6 +201,12 @@ impl Breaker {
         (self.state, self.openings) = (State::Closed, 0);
         self.ill = Window::default();
         self.failures.clear();
+    }
+
+    /// Whether it is in use without reserve, and does well at a capability.
+    pub(crate) fn does(&self, capability: &str) -> bool {
+        let known = self.failures.get(capability);
+        self.is_closed() && known.is_some_and(|window| window.count > window.bad() && !window.is_failing())
     }
 
     /// No other instance can do the same any more: ordinary failures are no reason to leave this one out.

@@ -315,10 +315,10 @@ impl Pool {
         until.is_some()
     }
 
-    /// Whether another instance of the same class is healthy, and gets tasks.
-    pub(crate) fn has_peer(&self, id: WorkerInstanceId) -> bool {
+    /// Whether another instance of the same class gets tasks, and lately did well at a capability.
+    pub(crate) fn has_peer(&self, id: WorkerInstanceId, capability: &str) -> bool {
         let Some(class) = self.instances.get(&id).map(|instance| instance.class) else { return false };
-        self.members(class).any(|(other, of)| other != id && !of.draining && of.breaker.is_closed())
+        self.members(class).any(|(other, of)| other != id && !of.draining && of.breaker.does(capability))
     }
 
     /// Where no instance of a class is healthy any more, those that ordinary failures have closed out take tasks again.

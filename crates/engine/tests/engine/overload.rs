@@ -127,7 +127,7 @@ fn failures_open_the_circuit_and_a_probe_closes_it() {
     let mut world = World::with(STUBBORN);
     let instance = world.join(X, Locality::Remote);
     let run = world.start(1);
-    (0..5).for_each(|_| fail_as(&mut world, instance, Code::AgentFailed, true));
+    (0..5).for_each(|_| fail_as(&mut world, instance, Code::BadOutput, true));
     assert!(world.told(instance).is_empty(), "nothing is handed out any more");
     assert_eq!(health(&mut world), (Health::Unhealthy, Some("5 of the last 5 attempts failed".into())));
     let wake = world.partition.next_wake().unwrap();
@@ -137,6 +137,18 @@ fn failures_open_the_circuit_and_a_probe_closes_it() {
     let offer = world.one(instance);
     world.complete(instance, &offer, "1");
     assert_eq!((world.status(run).as_str(), health(&mut world).0), (r#"completed {"a":1}"#, Health::Healthy));
+}
+
+#[test]
+fn one_bad_capability_never_overrides_the_retry_of_its_author() {
+    let mut world = World::with(STUBBORN);
+    let instance = world.join(X, Locality::Remote);
+    let run = world.start(1);
+    (0..8).for_each(|_| fail_as(&mut world, instance, Code::AgentFailed, true));
+    assert_eq!(health(&mut world).0, Health::Degraded);
+    let offer = world.one(instance);
+    world.complete(instance, &offer, "1");
+    assert_eq!(world.status(run), r#"completed {"a":1}"#);
 }
 
 #[test]
