@@ -18,9 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     TaskError,
-    journal::{Asked, Journal},
+    journal::{Asked, Divergence, Journal},
     live::{Live, Shown},
-    testing::Divergence,
 };
 
 /// Why the session ends a running attempt.

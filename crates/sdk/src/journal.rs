@@ -7,6 +7,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    fmt,
     task::Waker,
 };
 
@@ -15,10 +16,27 @@ use consort_types::{
     worker::{JournalEntry, JournalRequest},
 };
 
-use crate::{TaskError, testing::Divergence};
+use crate::TaskError;
 
 /// What the names of markers begin with; see [`Journal::patch`].
 pub(crate) const PATCH: &str = "patch:";
+
+/// Where code differs from the journal that it replays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Divergence {
+    /// The entry's position, from 0.
+    pub entry: u32,
+    /// What is recorded there.
+    pub recorded: String,
+    /// What the code did in place of it.
+    pub found: String,
+}
+
+impl fmt::Display for Divergence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "entry {} is recorded as {}, but found {}", self.entry, self.recorded, self.found)
+    }
+}
 
 /// How far an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

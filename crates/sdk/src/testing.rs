@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
+pub use crate::journal::Divergence;
 use crate::{
     Agent, TaskError,
     attempt::Attempt,
@@ -21,23 +22,6 @@ use crate::{
     drive::{Timeouts, drive},
     outbox::Outbox,
 };
-
-/// Where code differs from the journal that it replays.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Divergence {
-    /// The entry's position, from 0.
-    pub entry: u32,
-    /// What is recorded there.
-    pub recorded: String,
-    /// What the code did in place of it.
-    pub found: String,
-}
-
-impl fmt::Display for Divergence {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "entry {} is recorded as {}, but found {}", self.entry, self.recorded, self.found)
-    }
-}
 
 /// How code replayed a recorded journal.
 #[derive(Clone, Debug)]
@@ -117,7 +101,7 @@ pub async fn replay_task(agent: &Agent, capability: &str, input: &impl Serialize
 
 const TIMEOUTS: Timeouts = Timeouts { park_after: Duration::from_millis(50), cancel_grace: Duration::from_secs(2) };
 
-/// What the last report of the attempt means; without one the code went on behind the journal.
+/// What the last report of the attempt means; without one the code continued behind the journal.
 fn judge(attempt: &Attempt, recorded: u32, report: Option<FromWorker>) -> Replayed {
     let (mut waiting, mut failure) = (Vec::new(), None);
     let did = match report {

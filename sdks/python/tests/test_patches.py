@@ -140,7 +140,7 @@ def shop(*, fee: bool = False, patch: bool = False, hasty: bool = False) -> Agen
 async def test_a_recorded_journal_shows_whether_code_fits() -> None:
     replayed = await replay_task(shop(), "order", {}, RECORDED)
     assert (replayed.fits, replayed.entries, replayed.waiting) == (True, 4, (3,))
-    # The text of the page that has the entries, with the wait answered: the code goes on with what is not recorded.
+    # The text of the page that has the entries, with the wait answered: the code continues with what is not recorded.
     page = json.dumps({"items": [*RECORDED[:3], {**RECORDED[3], "output": 1}], "next": None})
     replayed = await replay_task(shop(), "order", {}, page)
     assert (replayed.fits, replayed.entries, replayed.waiting) == (True, 4, ())

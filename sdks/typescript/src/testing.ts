@@ -93,7 +93,7 @@ function replay(found: Capability, input: Uint8Array, entries: JournalEntry[], h
   const attempt = new Attempt(task, found, host, journal);
 }
 
-/** What the last report of the attempt means; without one the code went on behind the journal. */
+/** What the last report of the attempt means; without one the code continued behind the journal. */
 function judge(attempt: Attempt, recorded: number, report: Report | undefined): Replayed {
   let waiting: number[] = [];
   let failure: TaskError | undefined;
@@ -128,7 +128,7 @@ class ReplayHost implements Host {
     this.ended = ended;
   }
 
-  /** Nothing is recorded, and nobody watches. */
+  /** Nothing is recorded or shown. */
   send(): void {}
 
   room(): Promise<void> {

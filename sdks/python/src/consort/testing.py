@@ -83,7 +83,7 @@ class Replayed:
 
     @property
     def fits(self) -> bool:
-        """Whether the code requests all that is recorded, and then goes on, waits or ends."""
+        """Whether the code requests all that is recorded, and then continues, waits or ends."""
         return self.divergence is None
 
 
@@ -158,7 +158,7 @@ class _Replayer:
     # What an attempt needs of its host.
 
     def send(self, message: worker_pb2.WorkerMessage) -> None:
-        """Nothing is recorded, and nobody watches."""
+        """Nothing is recorded or shown."""
 
     def concluded(self, attempt: Attempt, report: worker_pb2.WorkerMessage | None) -> None:
         """The attempt is over: it has ended, it waits, or it was stopped behind the journal."""
