@@ -7,13 +7,14 @@ Invariant: a server that is played by hand, or none.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
 
 from consort import Agent, Code, TaskContext, TaskError
-from consort.testing import Divergence, replay_task
+from consort.testing import Divergence, replay_task, run_task
 
 from .fake import hosting_code, run, signal
 
@@ -82,6 +83,23 @@ async def test_a_deprecated_patch_passes_over_its_marker_and_records_none() -> N
     async with hosting_code(deprecated) as rig:
         rig.offer()
         assert [(await rig.session.record_next()).run.name for _ in range(2)] == ["price", "fee"]
+
+
+async def test_branches_that_ask_for_one_patch_replay_what_they_recorded() -> None:
+    agent = Agent("branches")
+
+    async def branch(ctx: TaskContext, side: str) -> list[Any]:
+        said = await ctx.call("echo", side)
+        new = await ctx.patched("fee")
+        return [said, new, await ctx.run(side, lambda: 1) if new else None]
+
+    @agent.capability("both")
+    async def both(ctx: TaskContext, input: Any) -> Any:
+        return await asyncio.gather(branch(ctx, "left"), branch(ctx, "right"), ctx.patched("fee"))
+
+    # It runs twice: a replay that requests in another order fails.
+    found = await run_task(agent, "both", calls=lambda _capability, side: side)
+    assert found == [["left", True, 1], ["right", True, 1], True]
 
 
 async def test_names_of_markers_are_reserved_and_a_patch_must_be_awaited() -> None:

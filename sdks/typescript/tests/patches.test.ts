@@ -77,6 +77,27 @@ test("several places may wait for one marker", async () => {
   assert.deepEqual(await rig.output(), [true, true]);
 });
 
+test("branches that request one patch replay what they recorded", async () => {
+  const branch = async (ctx: TaskContext, side: string) => {
+    await ctx.run(side, () => 1);
+    return (await ctx.patched("fee")) ? ctx.run(`${side} fee`, () => 2) : 0;
+  };
+  const rig = new Rig((ctx) => Promise.all([branch(ctx, "left"), branch(ctx, "right"), ctx.patched("fee")]));
+  rig.offer();
+  const journal: JournalEntry[] = [];
+  for (let recorded = 0; recorded < 5; recorded += 1) {
+    journal.push(await rig.recordNext());
+  }
+  assert.deepEqual(await rig.output(), [2, 2, true]);
+  for (let length = 0; length <= journal.length; length += 1) {
+    rig.offer(journal.slice(0, length));
+    for (let recorded = length; recorded < 5; recorded += 1) {
+      await rig.recordNext();
+    }
+    assert.deepEqual(await rig.output(), [2, 2, true]);
+  }
+});
+
 test("names of markers are reserved, and names of patches are texts", async () => {
   const rig = new Rig(async (ctx) => {
     const refused = [ctx.run("patch:x", () => 1), ctx.patched(5 as never), ctx.deprecatePatch(5 as never)];
