@@ -10,7 +10,8 @@ import { agent, ConsortError, TaskError, Worker } from "../typescript/dist/index
 const { z } = createRequire(new URL("../typescript/package.json", import.meta.url))("zod");
 
 const ledger = process.env.CONFORM_LEDGER;
-const two = process.env.CONFORM_VARIANT === "b";
+const variant = process.env.CONFORM_VARIANT ?? "";
+const two = variant === "b";
 
 /** Asks the outside service for an effect. */
 async function effect(ctx, name) {
@@ -59,6 +60,21 @@ function fail(ctx, { kind, until }) {
 async function echoAndWait(ctx, input) {
   const echoed = await ctx.call("conform.echo", input);
   return { echoed, go: await ctx.waitSignal("go") };
+}
+
+/** Does more in its second variant, and no longer knows the old path in its third. */
+async function patched(ctx) {
+  await ctx.run("begun", () => effect(ctx, "begun"));
+  let isNew = variant === "c";
+  if (variant === "b") {
+    isNew = await ctx.patched("more");
+  } else if (isNew) {
+    await ctx.deprecatePatch("more");
+  }
+  if (isNew) {
+    await ctx.run("more", () => effect(ctx, "more"));
+  }
+  return { path: isNew ? "new" : "old", go: await ctx.waitSignal("go") };
 }
 
 async function options(ctx) {
@@ -157,6 +173,7 @@ const conform = agent("conform", { version: "1.0.0", labels: { suite: "conforman
     return null;
   })
   .capability("conform.options", {}, options)
+  .capability("conform.patched", {}, patched)
   .capability("conform.odd", { input: z.object({ kind: z.string() }) }, odd);
 
 await new Worker({

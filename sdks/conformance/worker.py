@@ -15,7 +15,8 @@ from consort import Agent, ConsortError, Retry, TaskContext, TaskError, Worker
 from pydantic import BaseModel, Field
 
 LEDGER = os.environ["CONFORM_LEDGER"]
-TWO = os.environ.get("CONFORM_VARIANT") == "b"
+VARIANT = os.environ.get("CONFORM_VARIANT", "")
+TWO = VARIANT == "b"
 
 
 class Item(BaseModel):
@@ -228,6 +229,20 @@ async def reordered(ctx: TaskContext, input: Any) -> dict[str, Any]:
 async def changed(ctx: TaskContext, input: Any) -> dict[str, Any]:
     """Calls with another input in its second variant."""
     return await echo_and_wait(ctx, {"a": 2 if TWO else 1})
+
+
+@agent.capability("conform.patched")
+async def patched(ctx: TaskContext, input: Any) -> dict[str, Any]:
+    """Does more in its second variant, and no longer knows the old path in its third."""
+    await ctx.run("begun", effect, ctx, "begun")
+    new = VARIANT == "c"
+    if VARIANT == "b":
+        new = await ctx.patched("more")
+    elif new:
+        await ctx.deprecate_patch("more")
+    if new:
+        await ctx.run("more", effect, ctx, "more")
+    return {"path": "new" if new else "old", "go": await ctx.wait_signal("go")}
 
 
 @agent.capability("conform.stream")

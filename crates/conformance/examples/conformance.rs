@@ -128,9 +128,32 @@ async fn first_of_two(ctx: TaskContext, _: Value) -> Result<Value, TaskError> {
     Ok(json!({ "winner": winner }))
 }
 
+/// Which variant of the code it is; empty for the first.
+fn variant() -> String {
+    env::var("CONFORM_VARIANT").unwrap_or_default()
+}
+
 /// Whether the code is the second variant.
 fn is_two() -> bool {
-    env::var("CONFORM_VARIANT").as_deref() == Ok("b")
+    variant() == "b"
+}
+
+/// Does more in its second variant, and no longer knows the old path in its third.
+async fn patched(ctx: TaskContext, _: Value) -> Result<Value, TaskError> {
+    once(&ctx, "begun", "begun").await?;
+    let new = match variant().as_str() {
+        "b" => ctx.patched("more").await?,
+        "c" => {
+            ctx.deprecate_patch("more").await?;
+            true
+        }
+        _ => false,
+    };
+    if new {
+        once(&ctx, "more", "more").await?;
+    }
+    let go: Value = ctx.wait_signal("go").await?;
+    Ok(json!({ "path": if new { "new" } else { "old" }, "go": go }))
 }
 
 async fn diverge(ctx: TaskContext, _: Value) -> Result<Value, TaskError> {
@@ -249,6 +272,7 @@ fn agent() -> Agent {
         .capability(Capability::from_fn("conform.reordered", reordered))
         .capability(Capability::from_fn("conform.changed", changed))
         .capability(Capability::from_fn("conform.diverge", diverge))
+        .capability(Capability::from_fn("conform.patched", patched))
         .capability(Capability::from_fn("conform.stream", stream))
         .capability(Capability::from_fn("conform.cancel", cancel))
         .capability(Capability::from_fn("conform.options", options))

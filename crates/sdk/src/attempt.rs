@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     TaskError,
-    journal::{Asked, Journal},
+    journal::{Asked, Divergence, Journal},
     live::{Live, Shown},
 };
 
@@ -67,8 +67,24 @@ impl Attempt {
 
     /// Requests the next entry.
     pub(crate) fn ask(&self, request: JournalRequest) -> Result<Asked, TaskError> {
-        let asked = self.journal.lock().ask(request);
-        self.driver.wake();
+        self.with_journal(|journal| journal.ask(request))
+    }
+
+    /// Requests the marker of a patch; see [`Journal::patch`].
+    pub(crate) fn patch(&self, name: &str, record: bool) -> Result<Option<u32>, TaskError> {
+        self.with_journal(|journal| journal.patch(name, record))
+    }
+
+    fn with_journal<T>(&self, request: impl FnOnce(&mut Journal) -> T) -> T {
+        let mut journal = self.journal.lock();
+        let asked = request(&mut journal);
+        let beyond = journal.is_beyond();
+        drop(journal);
+        if beyond {
+            self.end_by(Termination::Abort);
+        } else {
+            self.driver.wake();
+        }
         asked
     }
 
@@ -193,8 +209,10 @@ impl Attempt {
 
     /// Gives the code the next result that is due; whether a waker was called.
     pub(crate) fn release(&self) -> bool {
-        let waker = self.journal.lock().release();
-        waker.map(Waker::wake).is_some()
+        let wakers = self.journal.lock().release();
+        let any = !wakers.is_empty();
+        wakers.into_iter().for_each(Waker::wake);
+        any
     }
 
     /// Whether code that is quiescent for long needs [`Attempt::unblock`].
@@ -217,6 +235,16 @@ impl Attempt {
     /// What the end of the code means for the task.
     pub(crate) fn end(&self, result: Result<Payload, TaskError>) -> Result<Payload, TaskError> {
         self.journal.lock().end(result)
+    }
+
+    /// Ends the attempt, without a report, where its code requests what is not recorded.
+    pub(crate) fn replay_only(&self) {
+        self.journal.lock().replay_only();
+    }
+
+    /// Where the code took another path than the recorded one; see [`Journal::divergence`].
+    pub(crate) fn divergence(&self, did: &str) -> Option<Divergence> {
+        self.journal.lock().divergence(did)
     }
 
     /// Closes the attempt: requests of tasks that the code left running end with an error.

@@ -20,7 +20,7 @@ use crate::{
     TaskError,
     attempt::Attempt,
     call::{CallOptions, all},
-    journal::Asked,
+    journal::{Asked, PATCH},
 };
 
 thread_local! {
@@ -155,7 +155,7 @@ impl TaskContext {
         F: FnOnce() -> Fut + Send,
         Fut: Future<Output = Result<T, TaskError>> + Send,
     {
-        let asked = self.ask(JournalRequest::Run { name: name.into() });
+        let asked = checked(name).and_then(|()| self.ask(JournalRequest::Run { name: name.into() }));
         let attempt = Arc::clone(&self.attempt);
         // Made here, so that an effect that is never polled counts as dropped too.
         let running = asked
@@ -238,13 +238,46 @@ impl TaskContext {
         Answer::new(Arc::clone(&self.attempt), index, read_result)
     }
 
+    /// Whether the code takes the path of the change `name`: `if ctx.patched("name").await? { new } else { old }`.
+    ///
+    /// It is true for tasks that get here for the first time, which is recorded and durable before it is returned, and
+    /// for those whose journal says so. It is false where the journal has something else here: code of before the
+    /// change began the task, and it continues on the old path. Asked again in the same attempt, the answer is the
+    /// same. Ask before the code branches, where the position in the journal is the same whatever comes first.
+    pub fn patched(&self, name: &str) -> impl Future<Output = Result<bool, TaskError>> + Send + use<> {
+        self.marker(name, true)
+    }
+
+    /// In place of [`TaskContext::patched`], once no task is left on the old path, whose code can go: passes over the
+    /// marker where the journal has it, and records nothing. Once no journal has the marker, this call can go too.
+    pub fn deprecate_patch(&self, name: &str) -> impl Future<Output = Result<(), TaskError>> + Send + use<> {
+        let marker = self.marker(name, false);
+        async move { marker.await.map(|_| ()) }
+    }
+
+    /// Requests the marker of a patch; ends when its entry may be seen, and is false where there is none.
+    fn marker(&self, name: &str, record: bool) -> impl Future<Output = Result<bool, TaskError>> + Send + use<> {
+        let index = self.check_outside().and_then(|()| self.attempt.patch(name, record));
+        let attempt = Arc::clone(&self.attempt);
+        async move {
+            let Some(index) = index? else { return Ok(false) };
+            Answer::new(attempt, Ok(index), |_| Ok(true)).await
+        }
+    }
+
     fn ask(&self, request: JournalRequest) -> Result<Asked, TaskError> {
+        self.check_outside()?;
+        self.attempt.ask(request)
+    }
+
+    /// Refuses the use of the journal inside `run`.
+    fn check_outside(&self) -> Result<(), TaskError> {
         if INSIDE.get() == self.address() {
             let error = Error::new(Code::BadRequest, "the journal was used inside `run`")
                 .hint("let the effect return what it found, and use the journal after it");
             return Err(TaskError::from_parts(error, false));
         }
-        self.attempt.ask(request)
+        Ok(())
     }
 
     fn address(&self) -> usize {
@@ -256,6 +289,16 @@ impl fmt::Debug for TaskContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TaskContext").field("task", &self.task()).field("token", &self.token()).finish_non_exhaustive()
     }
+}
+
+/// Refuses the names of effects that are those of markers.
+fn checked(name: &str) -> Result<(), TaskError> {
+    if name.starts_with(PATCH) {
+        let message = format!("the name `{name}` begins with `{PATCH}`, which is reserved for the markers of patches");
+        let error = Error::new(Code::BadRequest, message).hint("choose another name, or ask `ctx.patched`");
+        return Err(TaskError::from_parts(error, false));
+    }
+    Ok(())
 }
 
 /// What a person decided.

@@ -6,7 +6,8 @@
 //! attempt, even where several branches run side by side, as long as the code itself is deterministic.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    fmt,
     task::Waker,
 };
 
@@ -16,6 +17,26 @@ use consort_types::{
 };
 
 use crate::TaskError;
+
+/// What the names of markers begin with; see [`Journal::patch`].
+pub(crate) const PATCH: &str = "patch:";
+
+/// Where code differs from the journal that it replays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Divergence {
+    /// The entry's position, from 0.
+    pub entry: u32,
+    /// What is recorded there.
+    pub recorded: String,
+    /// What the code did in place of it.
+    pub found: String,
+}
+
+impl fmt::Display for Divergence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "entry {} is recorded as {}, but found {}", self.entry, self.recorded, self.found)
+    }
+}
 
 /// How far an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,11 +59,17 @@ struct Slot {
     stage: Stage,
     /// Set when the code may see the result: how many results it was given before.
     released: Option<u32>,
-    /// The waker of the code that waits for the result.
-    waker: Option<Waker>,
+    /// The wakers of the code that waits for the result: one, unless it is a marker.
+    wakers: Vec<Waker>,
+    /// Whether it is the marker of a patch, which several places of the code may wait for.
+    marker: bool,
 }
 
 impl Slot {
+    fn new(entry: JournalEntry, stage: Stage) -> Self {
+        Self { entry, stage, released: None, wakers: Vec::new(), marker: false }
+    }
+
     fn is_answered(&self) -> bool {
         self.stage == Stage::Durable && self.entry.result.is_some()
     }
@@ -81,17 +108,22 @@ pub(crate) struct Journal {
     again: VecDeque<u32>,
     /// Entries that the code waits for.
     waiting: BTreeSet<u32>,
+    /// What was said of each patch: the entry of its marker, or `None`.
+    patches: BTreeMap<String, Option<u32>>,
     /// Why nothing more can be asked.
     closed: Option<TaskError>,
+    /// Where the code took another path than the recorded one.
+    divergence: Option<Divergence>,
+    /// Whether this is a test that only replays what is recorded.
+    recorded_only: bool,
 }
 
 impl Journal {
     /// A journal that replays `entries`.
     pub(crate) fn new(entries: Vec<JournalEntry>) -> Self {
         let recorded = entries.len();
-        let slot = |entry| Slot { entry, stage: Stage::Durable, released: None, waker: None };
         let mut journal = Self {
-            slots: entries.into_iter().map(slot).collect(),
+            slots: entries.into_iter().map(|entry| Slot::new(entry, Stage::Durable)).collect(),
             recorded,
             asked: 0,
             due: VecDeque::new(),
@@ -102,10 +134,27 @@ impl Journal {
             open: 0,
             again: VecDeque::new(),
             waiting: BTreeSet::new(),
+            patches: BTreeMap::new(),
             closed: None,
+            divergence: None,
+            recorded_only: false,
         };
         journal.plan_releases();
         journal
+    }
+
+    /// Records nothing: what the code requests behind the recorded entries is never sent and never answered.
+    pub(crate) fn replay_only(&mut self) {
+        self.recorded_only = true;
+    }
+
+    /// Whether the code of a replay that records nothing has requested what is not recorded.
+    pub(crate) fn is_beyond(&self) -> bool {
+        self.recorded_only && self.asked > self.recorded
+    }
+
+    fn is_replaying(&self) -> bool {
+        self.asked < self.recorded
     }
 
     /// Takes the code's next request; on replay it must be the recorded one.
@@ -114,11 +163,9 @@ impl Journal {
             return Err(error.clone());
         }
         let index = self.asked;
-        if index < self.recorded {
-            let found = &self.slots[index].entry.request;
-            // Entries come with their documents; where one could not be had, its hash has to do.
-            if !matches!(replay::is_same(found, &request, |_| Ok(None)), Ok(true)) {
-                return Err(self.diverge(index, &found.clone(), Some(&request)));
+        if self.is_replaying() {
+            if !self.is_next(&request) {
+                return Err(self.diverge(&describe(&request)));
             }
             self.asked += 1;
             self.released.clear();
@@ -135,11 +182,46 @@ impl Journal {
             return Err(self.close(TaskError::from_parts(error, false)));
         }
         let stage = if matches!(request, JournalRequest::Run { .. }) { Stage::Running } else { Stage::Ready };
+        let stage = if self.recorded_only { Stage::Running } else { stage };
         let entry = JournalEntry { request, after: std::mem::take(&mut self.released), result: None };
-        self.slots.push(Slot { entry, stage, released: None, waker: None });
+        self.slots.push(Slot::new(entry, stage));
         self.asked += 1;
         self.open += 1;
-        Ok(Asked { index: index as u32, recorded: false })
+        // A replay that records nothing does nothing either: the code waits until it is dropped.
+        Ok(Asked { index: index as u32, recorded: self.recorded_only })
+    }
+
+    /// Whether the next recorded entry, which there is, has this request.
+    fn is_next(&self, request: &JournalRequest) -> bool {
+        let recorded = &self.slots[self.asked].entry.request;
+        // Entries come with their documents; where one could not be had, its hash has to do.
+        matches!(replay::is_same(recorded, request, |_| Ok(None)), Ok(true))
+    }
+
+    /// The entry of the marker of a patch; `None` where the journal has something else here, which is left alone: the
+    /// task was begun by code of before the patch.
+    ///
+    /// Past the end of the journal the marker is recorded, if `record` says so. What was said of a name holds for the
+    /// whole attempt.
+    pub(crate) fn patch(&mut self, name: &str, record: bool) -> Result<Option<u32>, TaskError> {
+        if let Some(error) = &self.closed {
+            return Err(error.clone());
+        }
+        if let Some(known) = self.patches.get(name) {
+            return Ok(*known);
+        }
+        let marker = JournalRequest::Run { name: format!("{PATCH}{name}") };
+        let mut found = None;
+        if if self.is_replaying() { self.is_next(&marker) } else { record } {
+            let Asked { index, recorded } = self.ask(marker)?;
+            self.slots[index as usize].marker = true;
+            if !recorded {
+                self.finish_run(index, Ok(Payload::inline(&b"true"[..])));
+            }
+            found = Some(index);
+        }
+        self.patches.insert(name.to_owned(), found);
+        Ok(found)
     }
 
     /// What is released next: what was released before the next recorded entry, or (when all were asked) whatever
@@ -172,8 +254,8 @@ impl Journal {
         self.plan_releases();
     }
 
-    /// Releases results until one has a waker; `None` where nothing is due.
-    pub(crate) fn release(&mut self) -> Option<Waker> {
+    /// Releases results until one has wakers; empty where nothing is due.
+    pub(crate) fn release(&mut self) -> Vec<Waker> {
         while let Some(index) = self.due.pop_front() {
             let Some(slot) = self.slots.get_mut(index as usize) else { continue };
             if !slot.is_answered() || slot.released.is_some() {
@@ -182,12 +264,12 @@ impl Journal {
             slot.released = Some(self.releases);
             self.releases += 1;
             self.released.push(index);
-            if let Some(waker) = slot.waker.take() {
+            if !slot.wakers.is_empty() {
                 self.waiting.remove(&index);
-                return Some(waker);
+                return std::mem::take(&mut slot.wakers);
             }
         }
-        None
+        Vec::new()
     }
 
     /// The result of an entry if the code may see it; else `waker` is called when it may.
@@ -203,9 +285,11 @@ impl Journal {
             return Some(Err(error.clone()));
         }
         self.waiting.insert(index);
-        match &mut slot.waker {
-            Some(known) => known.clone_from(waker),
-            none => *none = Some(waker.clone()),
+        if !slot.wakers.iter().any(|known| known.will_wake(waker)) {
+            if !slot.marker {
+                slot.wakers.clear();
+            }
+            slot.wakers.push(waker.clone());
         }
         None
     }
@@ -215,10 +299,13 @@ impl Journal {
         self.slots[index as usize].released
     }
 
-    /// The code no longer waits for the entry.
+    /// The code no longer waits for the entry; of a marker, one place does not.
     pub(crate) fn forget(&mut self, index: u32) {
-        self.waiting.remove(&index);
-        self.slots[index as usize].waker = None;
+        let slot = &mut self.slots[index as usize];
+        if !slot.marker {
+            self.waiting.remove(&index);
+            slot.wakers.clear();
+        }
     }
 
     /// A local effect has ended with a result that is to be recorded.
@@ -298,7 +385,7 @@ impl Journal {
 
     /// The wakers of all pending results, after [`Journal::close`].
     pub(crate) fn take_wakers(&mut self) -> Vec<Waker> {
-        self.slots.iter_mut().filter_map(|slot| slot.waker.take()).collect()
+        self.slots.iter_mut().flat_map(|slot| std::mem::take(&mut slot.wakers)).collect()
     }
 
     /// What the code's end means: code that succeeds must have requested all that was recorded.
@@ -308,17 +395,30 @@ impl Journal {
         {
             return Err(error.clone());
         }
-        match self.slots.get(self.asked) {
-            Some(slot) if result.is_ok() => Err(self.diverge(self.asked, &slot.entry.request.clone(), None)),
-            _ => result,
+        if result.is_ok() && self.asked < self.slots.len() {
+            return Err(self.diverge("the end of the code"));
         }
+        result
     }
 
-    fn diverge(&mut self, index: usize, recorded: &JournalRequest, asked: Option<&JournalRequest>) -> TaskError {
-        let recorded = describe(recorded);
-        let asked = asked.map_or_else(|| "the end of the code".to_owned(), describe);
-        let error = Error::new(Code::JournalDiverged, format!("entry {index} is recorded as {recorded}, but found {asked}"))
-            .hint("code that records must make the same requests in the same order each time; put what may differ (clock, chance, outside reads) into `run`, and finish tasks in flight before changing the code");
+    /// Where the code took another path than the recorded one; where it only left entries over, `did` is what it did
+    /// in their place.
+    pub(crate) fn divergence(&self, did: &str) -> Option<Divergence> {
+        let left = || self.is_replaying().then(|| self.differs(did));
+        self.divergence.clone().or_else(left)
+    }
+
+    /// The next recorded entry, and what the code did in place of requesting it.
+    fn differs(&self, found: &str) -> Divergence {
+        let recorded = describe(&self.slots[self.asked].entry.request);
+        Divergence { entry: self.asked as u32, recorded, found: found.to_owned() }
+    }
+
+    fn diverge(&mut self, found: &str) -> TaskError {
+        let divergence = self.differs(found);
+        let error = Error::new(Code::JournalDiverged, divergence.to_string())
+            .hint("code that records must make the same requests in the same order each time; put what may differ (clock, chance, outside reads) into `run`, and changes while tasks are in flight behind `patched`");
+        self.divergence.get_or_insert(divergence);
         self.close(TaskError::from_parts(error, false))
     }
 }

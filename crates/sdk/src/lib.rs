@@ -21,6 +21,7 @@ mod outbox;
 #[cfg(feature = "remote")]
 mod remote;
 mod session;
+pub mod testing;
 mod worker;
 
 pub use agent::{Agent, Capability, Handler};

@@ -28,8 +28,8 @@ MEMBERS: Final = {
     "ConsortError": "code diagnostics hint is_unavailable message",
     "RunFailed": "code diagnostics hint is_unavailable message run",
     "TaskContext": """
-        all attempt call cancelled capability current deadline idempotency_key log progress race run run_id sleep step
-        stream task token traceparent wait_approval wait_signal workflow
+        all attempt call cancelled capability current deadline deprecate_patch idempotency_key log patched progress race
+        run run_id sleep step stream task token traceparent wait_approval wait_signal workflow
     """,
     "TaskError": "code diagnostics hint is_unavailable message retry_after retryable",
     "Worker": "run run_forever stop",

@@ -85,9 +85,9 @@ export class Attempt implements Participant {
   #grace: Timer | undefined;
 
   /** An attempt that begins with the next turn. */
-  constructor(task: Task, capability: Capability | undefined, host: Host) {
+  constructor(task: Task, capability: Capability | undefined, host: Host, journal = new Journal(task.journal)) {
     this.id = task.attempt ?? { task: "", token: 0n };
-    this.journal = new Journal(task.journal);
+    this.journal = journal;
     this.task = { ...task, journal: [] };
     this.host = host;
     this.#capability = capability;
@@ -120,9 +120,18 @@ export class Attempt implements Participant {
 
   /** Requests the next entry; it throws where that is not possible. */
   ask(request: Request): Asked {
+    return this.#request(() => this.journal.ask(request));
+  }
+
+  /** Requests the marker of a patch; see {@link Journal.patch}. */
+  patch(name: string, record: boolean): number | undefined {
+    return this.#request(() => this.journal.patch(name, record));
+  }
+
+  #request<T>(request: () => T): T {
     this.#moved();
     try {
-      return this.journal.ask(request);
+      return request();
     } catch (error) {
       if (error instanceof TaskError && error.code === Code.JournalDiverged && !this.#over) {
         // What follows in the code rests on a path that was not taken before: it goes no further.

@@ -11,6 +11,7 @@ import { Answer, type Read } from "./answer.js";
 import { type Attempt, STREAM_BYTES_MAX } from "./attempt.js";
 import { checkNumber, checkText, checkTexts, checkWhole } from "./bounds.js";
 import { Code, cut, TaskError, toWire } from "./error.js";
+import { type Asked, PATCH } from "./journal.js";
 import { readJson, writeJson } from "./json.js";
 import { type Logger, withFields } from "./logger.js";
 import type { Route as WireRoute } from "./proto/consort/v1/common.js";
@@ -85,6 +86,8 @@ export class TaskContext {
   /** Logs messages with the run, step and attempt beside them; silent while what is recorded is replayed. */
   readonly log: Logger;
   readonly #attempt: Attempt;
+  /** The answers about patches, by their markers: several places of the code may wait for one. */
+  readonly #markers = new Map<number, Answer<unknown>>();
 
   /** The context of this attempt. */
   constructor(attempt: Attempt) {
@@ -170,7 +173,7 @@ export class TaskContext {
   run<T>(name: string, effect: () => T | Promise<T>): Answer<T>;
   run<S extends Schema>(name: string, effect: () => unknown, options: { output: S }): Answer<OutputOf<S>>;
   run(name: string, effect: () => unknown, options: { output?: Schema } = {}): Answer<unknown> {
-    const asked = this.#ask(() => ({ $case: "run", value: { name: checkText("name", name) } }));
+    const asked = this.#ask(() => ({ $case: "run", value: { name: checkEffect(name) } }));
     if (asked instanceof TaskError) {
       return new Answer(this.#attempt, asked, nothing);
     }
@@ -235,6 +238,40 @@ export class TaskContext {
       return { $case: "approval", value: { prompt: checkText("prompt", prompt), detail: document } };
     };
     return this.#answer(request, this.#reader<Approval>("decision", undefined));
+  }
+
+  /**
+   * Whether the code takes the path of the change `name`: `if (await ctx.patched("name")) { new } else { old }`.
+   *
+   * It is true for tasks that get here for the first time, which is recorded and durable before it is given, and for
+   * those whose journal says so. It is false where the journal has something else here: code of before the change began
+   * the task, and it continues on the old path. Asked again in the same attempt, the answer is the same. Ask before the
+   * code branches, where the position in the journal is the same whatever comes first.
+   */
+  patched(name: string): Promise<boolean> {
+    return this.#marker<boolean>(name, true, () => true, false);
+  }
+
+  /**
+   * In place of {@link patched}, once no task is left on the old path, whose code can go: passes over the marker where
+   * the journal has it, and records nothing. Once no journal has the marker, this call can go too.
+   */
+  deprecatePatch(name: string): Promise<void> {
+    return this.#marker<void>(name, false, nothing, undefined);
+  }
+
+  /** Requests the marker of a patch; where there is none, the answer is `absent`. */
+  #marker<T>(name: string, record: boolean, read: Read<T>, absent: T): Promise<T> {
+    const index = this.#outside(() => this.#attempt.patch(checkText("name", name), record));
+    if (index === undefined) {
+      return Promise.resolve(absent);
+    }
+    if (index instanceof TaskError) {
+      return new Answer(this.#attempt, index, read);
+    }
+    const known = this.#markers.get(index) ?? new Answer(this.#attempt, index, read);
+    this.#markers.set(index, known);
+    return known as Answer<T>;
   }
 
   /**
@@ -330,13 +367,18 @@ export class TaskContext {
   }
 
   /** Requests the next entry, or returns why that is not possible. */
-  #ask(request: () => Request): { index: number; recorded: boolean } | TaskError {
+  #ask(request: () => Request): Asked | TaskError {
+    return this.#outside(() => this.#attempt.ask(request()));
+  }
+
+  /** Uses the journal, or returns why that is not possible: not inside `run`. */
+  #outside<T>(use: () => T): T | TaskError {
     if (inside.getStore() === this.#attempt) {
       const hint = "let the effect return what it found, and use the journal after it";
       return new TaskError("the journal was used inside `run`", { code: Code.BadRequest, hint, retryable: false });
     }
     try {
-      return this.#attempt.ask(request());
+      return use();
     } catch (error) {
       return TaskError.from(error);
     }
@@ -363,6 +405,16 @@ export const ATTEMPTS_MAX = 1_000;
 const FACTOR_MAX = 1_000_000;
 /** The highest priority; the lowest is one below its negative. */
 const PRIORITY_MAX = 2 ** 31 - 1;
+
+/** The name of an effect; those of markers are refused. */
+function checkEffect(name: string): string {
+  if (checkText("name", name).startsWith(PATCH)) {
+    const message = `the name \`${name}\` begins with \`${PATCH}\`, which is reserved for the markers of patches`;
+    const hint = "choose another name, or ask `ctx.patched`";
+    throw new TaskError(message, { code: Code.BadRequest, hint, retryable: false });
+  }
+  return name;
+}
 
 function nothing(): undefined {
   return undefined;

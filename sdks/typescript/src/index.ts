@@ -1,7 +1,7 @@
 /**
  * The TypeScript SDK of Consort: agents, durable workflows as code, and a client.
  *
- * For: programs; import from `@consort/sdk` alone. Not for: anything inside (files may move).
+ * For: programs; import from `@consort/sdk`, and in tests from `@consort/sdk/testing` (see `testing`). Not for: anything inside (files may move).
  * Invariant: everything that is exported here is documented where it is made.
  */
 export { Agent, type AgentOptions, agent, type CapabilityOptions, type Effect, type Handler } from "./agent.js";

@@ -19,6 +19,18 @@ export type Outcome = { ok: true; output: Uint8Array } | { ok: false; error: Tas
 
 /** Entries in one task's journal. */
 export const ENTRIES_MAX = 10_000;
+/** What the names of markers begin with; see {@link Journal.patch}. */
+export const PATCH = "patch:";
+
+/** Where code differs from the journal that it replays. */
+export interface Divergence {
+  /** The entry's position, from 0. */
+  entry: number;
+  /** What is recorded there. */
+  recorded: string;
+  /** What the code did in place of it. */
+  found: string;
+}
 
 /** How far an entry is. */
 enum Stage {
@@ -76,8 +88,11 @@ export class Journal {
   #again: number[] = [];
   /** Positions that the code waits for. */
   readonly #waiting = new Set<number>();
+  /** What was said of each patch: the entry of its marker, or nothing. */
+  readonly #patches = new Map<string, number | undefined>();
   /** Why nothing more can be asked. */
   #closed: TaskError | undefined;
+  #divergence: Divergence | undefined;
 
   /** A journal that replays `entries`. */
   constructor(entries: JournalEntry[]) {
@@ -104,9 +119,8 @@ export class Journal {
     }
     const index = this.#asked;
     if (index < this.#recorded) {
-      const found = this.#slot(index).entry.request;
-      if (!found || !isSame(found, request)) {
-        throw this.#diverge(index, found, request);
+      if (!this.#isNext(request)) {
+        throw this.#diverge(describe(request));
       }
       this.#asked += 1;
       this.#released = [];
@@ -126,6 +140,39 @@ export class Journal {
     this.#asked += 1;
     this.#open += 1;
     return { index, recorded: false };
+  }
+
+  /** Whether the next recorded entry, which there is, has this request. */
+  #isNext(request: Request): boolean {
+    const recorded = this.#slot(this.#asked).entry.request;
+    return recorded !== undefined && isSame(recorded, request);
+  }
+
+  /**
+   * The entry of the marker of a patch; nothing where the journal has something else here, which is left alone: the
+   * task was begun by code of before the patch.
+   *
+   * Past the end of the journal the marker is recorded, if `record` says so. What was said of a name holds for the
+   * whole attempt.
+   */
+  patch(name: string, record: boolean): number | undefined {
+    if (this.#closed) {
+      throw this.#closed;
+    }
+    if (this.#patches.has(name)) {
+      return this.#patches.get(name);
+    }
+    const marker: Request = { $case: "run", value: { name: PATCH + name } };
+    let found: number | undefined;
+    if (this.replaying ? this.#isNext(marker) : record) {
+      const { index, recorded } = this.ask(marker);
+      if (!recorded) {
+        this.finishRun(index, { $case: "output", value: Buffer.from("true") });
+      }
+      found = index;
+    }
+    this.#patches.set(name, found);
+    return found;
   }
 
   /**
@@ -292,15 +339,29 @@ export class Journal {
     if (this.#closed?.code === Code.JournalDiverged) {
       return this.#closed;
     }
-    const left = this.#slots[this.#asked];
-    return left && this.#diverge(this.#asked, left.entry.request, undefined);
+    return this.#asked < this.#slots.length ? this.#diverge("the end of the code") : undefined;
   }
 
-  #diverge(index: number, found: Request | undefined, asked: Request | undefined): TaskError {
-    const expected = found ? describe(found) : "an entry of a newer kind";
-    const message = `entry ${index} is recorded as ${expected}, but found ${asked ? describe(asked) : "the end of the code"}`;
+  /**
+   * Where the code took another path than the recorded one; where it only left entries over, `did` is what it did in
+   * their place.
+   */
+  divergence(did: string): Divergence | undefined {
+    return this.#divergence ?? (this.replaying ? this.#differs(did) : undefined);
+  }
+
+  /** The next recorded entry, and what the code did in place of requesting it. */
+  #differs(found: string): Divergence {
+    const { request } = this.#slot(this.#asked).entry;
+    return { entry: this.#asked, recorded: request ? describe(request) : "an entry of a newer kind", found };
+  }
+
+  #diverge(found: string): TaskError {
+    const { entry, recorded } = this.#differs(found);
+    this.#divergence ??= { entry, recorded, found };
+    const message = `entry ${entry} is recorded as ${recorded}, but found ${found}`;
     const hint =
-      "code that records must make the same requests in the same order each time; put what may differ (clock, chance, outside reads) into `run`, and finish tasks in flight before changing the code";
+      "code that records must make the same requests in the same order each time; put what may differ (clock, chance, outside reads) into `run`, and changes while tasks are in flight behind `patched`";
     return this.close(new TaskError(message, { code: Code.JournalDiverged, hint, retryable: false }));
   }
 

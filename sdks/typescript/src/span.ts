@@ -46,3 +46,13 @@ export function describeSpan(micros: bigint): string {
   }
   return said || "0s";
 }
+
+/** The span that such a text describes, in microseconds; nothing where it describes none. */
+export function parseSpan(said: string): bigint | undefined {
+  const parts = [...said.matchAll(/(\d+)(ms|us|[dhms])/g)];
+  if (parts.length === 0 || parts.map(([part]) => part).join("") !== said) {
+    return undefined;
+  }
+  const units = new Map(UNITS);
+  return parts.reduce((sum, [, count = "0", unit = ""]) => sum + BigInt(count) * (units.get(unit) ?? 0n), 0n);
+}

@@ -66,5 +66,7 @@ test("the package brings what it needs and nothing else", () => {
   const paths = packed?.files.map(({ path }) => path) ?? [];
   const folders = new Set(paths.map((path) => path.split("/")[0]));
   assert.deepEqual([...folders].sort(), ["LICENSE", "README.md", "dist", "package.json"]);
-  assert.ok(paths.includes("dist/index.js") && paths.includes("dist/index.d.ts"));
+  for (const module of ["index", "testing"]) {
+    assert.ok(paths.includes(`dist/${module}.js`) && paths.includes(`dist/${module}.d.ts`));
+  }
 });

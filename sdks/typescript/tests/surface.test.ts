@@ -17,8 +17,8 @@ const CLASSES: Record<string, string> = {
   Pager: "all pages",
   RunHandle: "result",
   TaskContext:
-    "all attempt call capability deadline idempotencyKey progress race replaying run runId signal sleep step stream " +
-    "task token traceparent waitApproval waitSignal workflow",
+    "all attempt call capability deadline deprecatePatch idempotencyKey patched progress race replaying run runId " +
+    "signal sleep step stream task token traceparent waitApproval waitSignal workflow",
   TaskError: "static from",
   Worker: "run setConcurrency stop",
 };

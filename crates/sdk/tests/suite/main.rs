@@ -7,5 +7,6 @@ mod calls;
 mod chaos;
 mod journal;
 mod life;
+mod patches;
 mod remote;
 mod rig;

@@ -161,15 +161,25 @@ class Attempt:
 
     def ask(self, entry: worker_pb2.JournalEntry) -> Asked:
         """Requests the next entry."""
+        self._check_outside()
+        asked = self.journal.ask(entry)
+        self._schedule()
+        return asked
+
+    def patch(self, name: str, *, record: bool) -> Asked | None:
+        """Requests the marker of a patch; see `Journal.patch`."""
+        self._check_outside()
+        asked = self.journal.patch(name, record=record)
+        self._schedule()
+        return asked
+
+    def _check_outside(self) -> None:
         if INSIDE.get() is self:
             raise TaskError(
                 "the journal was used inside `run`",
                 code=Code.BAD_REQUEST,
                 hint="let the effect return what it found, and use the journal after it",
             )
-        asked = self.journal.ask(entry)
-        self._schedule()
-        return asked
 
     def start_effect(self, index: int, effect: Callable[[], Any], kind: Any) -> None:
         """Runs a local effect, whose result becomes that entry."""

@@ -22,7 +22,7 @@ from typing_extensions import ParamSpec, override
 from consort._attempt import Attempt
 from consort._documents import adapter, read, write, write_sorted
 from consort._errors import Code, Seconds, TaskError, cut, microseconds, shown, whole
-from consort._journal import Journal
+from consort._journal import PATCH, Journal
 from consort._proto.v1 import common_pb2, worker_pb2
 
 T = TypeVar("T")
@@ -149,6 +149,28 @@ class Answer(Coroutine[Any, Any, T]):
     def close(self) -> None:
         if self._steps is not None:
             self._steps.close()
+
+
+class Patch(Awaitable[T]):
+    """What `patched` and `deprecate_patch` give: to be awaited, and nothing to be tested without that.
+
+    It may be awaited more than once.
+    """
+
+    __slots__ = ("_marker", "_read")
+
+    def __init__(self, marker: Answer[Any] | None, kind: Callable[[bool], T]) -> None:
+        self._marker = marker
+        self._read = kind
+
+    @override
+    def __await__(self) -> Generator[Any, None, T]:
+        if self._marker is not None:
+            yield from self._marker.__await__()
+        return self._read(self._marker is not None)
+
+    def __bool__(self) -> bool:
+        raise TypeError("whether the code is patched is not known yet; write `await ctx.patched(…)`")
 
 
 class _Wait(Awaitable[None]):
@@ -358,7 +380,14 @@ class TaskContext:
         """
         kind = kwargs.pop("result_type", None) or returned(effect)
         adapter(kind)
-        asked = self._attempt.ask(_entry("run", name=name))
+        entry = _entry("run", name=name)
+        if name.startswith(PATCH):
+            raise TaskError(
+                f"the name `{name}` begins with `{PATCH}`, which is reserved for the markers of patches",
+                code=Code.BAD_REQUEST,
+                hint="choose another name, or ask `ctx.patched`",
+            )
+        asked = self._attempt.ask(entry)
         if not asked.recorded:
             self._attempt.start_effect(asked.index, functools.partial(effect, *args, **kwargs), kind)
         return Answer(self._attempt, asked.index, kind)
@@ -436,6 +465,28 @@ class TaskContext:
         document = write("detail of the approval", detail)
         return self._asked(_entry("approval", prompt=prompt, detail=document), Approval)
 
+    def patched(self, name: str) -> Patch[bool]:
+        """Whether the code takes the path of the change `name`: `if await ctx.patched("name"): new else: old`.
+
+        It is true for tasks that get here for the first time, which is recorded and durable before it is given, and
+        for those whose journal says so. It is false where the journal has something else here: code of before the
+        change began the task, and it continues on the old path. Asked again in the same attempt, the answer is the
+        same. Ask before the code branches, where the position in the journal is the same whatever comes first.
+        """
+        return Patch(self._marker(name, record=True), bool)
+
+    def deprecate_patch(self, name: str) -> Patch[None]:
+        """In place of `patched`, once no task is left on the old path, whose code can go: passes over the marker where
+        the journal has it, and records nothing. Once no journal has the marker, this call can go too.
+        """
+        return Patch(self._marker(name, record=False), _nothing)
+
+    def _marker(self, name: str, *, record: bool) -> Answer[Any] | None:
+        # Names are those of `run`.
+        _entry("run", name=name)
+        asked = self._attempt.patch(name, record=record)
+        return None if asked is None else Answer(self._attempt, asked.index, Any)
+
     def _asked(self, entry: worker_pb2.JournalEntry, kind: Any) -> Answer[Any]:
         return Answer(self._attempt, self._attempt.ask(entry).index, kind)
 
@@ -489,6 +540,10 @@ def _message(kind: Any, **fields: Any) -> Any:
         return kind(**fields)
     except (TypeError, ValueError) as error:
         raise TaskError(f"the request cannot be sent: {error}", code=Code.BAD_REQUEST) from error
+
+
+def _nothing(_found: bool) -> None:
+    return None
 
 
 def enter(context: TaskContext) -> None:

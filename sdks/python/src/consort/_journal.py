@@ -16,11 +16,14 @@ from typing import Final, Protocol
 
 from consort._errors import Code, TaskError, reported
 from consort._proto.v1.common_pb2 import Error
-from consort._proto.v1.worker_pb2 import JournalEntry
+from consort._proto.v1.worker_pb2 import JournalEntry, RunRequest
 from consort._replay import is_same
 
 ENTRIES_MAX: Final = 10_000
 """Entries in one task's journal."""
+
+PATCH: Final = "patch:"
+"""What the names of markers begin with; see `Journal.patch`."""
 
 
 class Waiter(Protocol):
@@ -73,6 +76,18 @@ class Asked:
     """Whether an earlier attempt recorded it: then nothing is done again."""
 
 
+@dataclass(frozen=True, slots=True)
+class Divergence:
+    """Where code differs from the journal that it replays."""
+
+    entry: int
+    """The entry's position, from 0."""
+    recorded: str
+    """What is recorded there."""
+    found: str
+    """What the code did in place of it."""
+
+
 class Journal:
     """See the module."""
 
@@ -94,7 +109,11 @@ class Journal:
         self._again: deque[int] = deque()
         # Entries that the code waits for.
         self._waiting: set[int] = set()
+        # What was said of each patch: the entry of its marker, or nothing.
+        self._patches: dict[str, Asked | None] = {}
         self._closed: TaskError | None = None
+        self.divergence: Divergence | None = None
+        """Where the code took another path than the recorded one, if it did."""
         self._ended = False
         self._plan_releases()
 
@@ -140,6 +159,31 @@ class Journal:
         self._asked += 1
         self._open += 1
         return Asked(index, recorded=False)
+
+    def patch(self, name: str, *, record: bool) -> Asked | None:
+        """The marker of a patch; nothing where the journal has something else here, which is left alone: the task was
+        begun by code of before the patch.
+
+        Past the end of the journal the marker is recorded, unless `record` is false. What was said of a name holds for
+        the whole attempt.
+        """
+        self._check()
+        if name in self._patches:
+            return self._patches[name]
+        marker = JournalEntry(run=RunRequest(name=PATCH + name))
+        asked = None
+        if is_same(self._slots[self._asked].entry, marker) if self.is_replaying else record:
+            asked = self.ask(marker)
+            if not asked.recorded:
+                self.finish_run(asked.index, b"true")
+        self._patches[name] = asked
+        return asked
+
+    def left_over(self, found: str) -> Divergence | None:
+        """The first recorded entry that the code has not requested, with what it did in place of it."""
+        if not self.is_replaying:
+            return None
+        return Divergence(self._asked, describe(self._slots[self._asked].entry), found)
 
     def _check(self) -> None:
         if self._ended:
@@ -321,12 +365,13 @@ class Journal:
         return None
 
     def _diverge(self, index: int, recorded: str, found: str) -> TaskError:
+        self.divergence = self.divergence or Divergence(index, recorded, found)
         return self.close(
             TaskError(
                 f"entry {index} is recorded as {recorded}, but found {found}",
                 code=Code.JOURNAL_DIVERGED,
                 hint="code that records must make the same requests in the same order each time; put what may differ "
-                "(clock, chance, outside reads) into `run`, and finish tasks in flight before changing the code",
+                "(clock, chance, outside reads) into `run`, and changes while tasks are in flight behind `patched`",
             )
         )
 

@@ -11,19 +11,23 @@ import inspect
 import itertools
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
-from consort._agent import Agent
+from typing_extensions import override
+
+from consort._agent import Agent, Capability
 from consort._attempt import Attempt, Timeouts
 from consort._context import Approval, TaskContext
 from consort._documents import document, write
-from consort._errors import Code, TaskError, shown, task_error
-from consort._journal import wire_error
+from consort._errors import Code, TaskError, reported, shown, task_error
+from consort._journal import Asked, Divergence, Journal, wire_error
 from consort._proto.v1 import worker_pb2
 from consort._quiescence import unwatch, watch
+from consort._recorded import journal_entries
 from consort._threads import Threads
 
-__all__ = ["run_task"]
+__all__ = ["Divergence", "Replayed", "replay_task", "run_task"]
 
 _TOKENS: Final = itertools.count(1)
 
@@ -64,6 +68,129 @@ async def run_task(
         unwatch(loop)
 
 
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """How code replayed a recorded journal."""
+
+    entries: int
+    """How many recorded entries the code has requested."""
+    waiting: tuple[int, ...] = ()
+    """The entries that the code waits for at the end, which the journal has no answer to."""
+    failure: TaskError | None = None
+    """How the code failed, where it had requested all that is recorded."""
+    divergence: Divergence | None = None
+    """Where the code took another path; nothing where it fits."""
+
+    @property
+    def fits(self) -> bool:
+        """Whether the code requests all that is recorded, and then continues, waits or ends."""
+        return self.divergence is None
+
+
+async def replay_task(agent: Agent, capability: str, input: Any, journal: Any) -> Replayed:  # noqa: A002 - as above
+    """Replays a recorded journal against the code of a capability, without a server: whether tasks in flight continue.
+
+    `journal` is a list of entries as JSON has them, or the text of that: `{"kind": "run", "name": "number", "output":
+    4711}`. Nothing is done: the code is stopped when it requests what is not recorded. It raises `TaskError` where the
+    agent has no such capability, or the journal cannot be read.
+    """
+    loop = asyncio.get_running_loop()
+    entries = journal_entries(journal)
+    replayer = _Replayer()
+    watch(loop)
+    try:
+        return await replayer.replay(_found(agent, capability), write("input", input), entries)
+    finally:
+        replayer.threads.close()
+        unwatch(loop)
+
+
+class _RecordedOnly(Journal):
+    """A journal that takes what is recorded, and calls `beyond` at the first request after that."""
+
+    def __init__(self, entries: list[worker_pb2.JournalEntry], beyond: Callable[[], None]) -> None:
+        super().__init__(entries)
+        self._beyond = beyond
+
+    @override
+    def ask(self, request: worker_pb2.JournalEntry) -> Asked:
+        if not self.is_replaying and not self.is_closed:
+            self._beyond()
+        return super().ask(request)
+
+
+class _Replayer:
+    """A server that only hands out a journal."""
+
+    timeouts = Timeouts(park_after=0.05, cancel_grace=2.0)
+    epoch = 1
+
+    def __init__(self) -> None:
+        self.threads = Threads(32)
+        self._concluded: asyncio.Future[worker_pb2.WorkerMessage | None] = asyncio.get_running_loop().create_future()
+
+    async def replay(self, found: Capability, data: bytes, entries: list[worker_pb2.JournalEntry]) -> Replayed:
+        """One attempt on that journal."""
+        attempt = Attempt(_offer(found, data, entries), self)
+        # What stops the attempt ends the journal, so that the request itself is refused.
+        journal = attempt.journal = _RecordedOnly(entries, attempt.abort)
+        context = TaskContext(attempt)
+        attempt.start(lambda: found.invoke(context, data, attempt.threads))
+        try:
+            report = await self._concluded
+        finally:
+            attempt.abort()
+        waiting: tuple[int, ...] = ()
+        failure = None
+        did = "the end of the code"
+        if report is not None and report.HasField("park"):
+            waiting = tuple(report.park.waiting)
+            did = f"a wait for entry {waiting[0]}, which has no answer"
+        elif report is not None and report.HasField("fail"):
+            error = report.fail.error
+            failure = reported(error.code, error.message, error.hint)
+            did = f"the failure `{error.message}`"
+        divergence = journal.divergence or journal.left_over(did)
+        if divergence is not None:
+            return Replayed(divergence.entry, divergence=divergence)
+        return Replayed(len(entries), waiting, failure)
+
+    # What an attempt needs of its host.
+
+    def send(self, message: worker_pb2.WorkerMessage) -> None:
+        """Nothing is recorded or shown."""
+
+    def concluded(self, attempt: Attempt, report: worker_pb2.WorkerMessage | None) -> None:
+        """The attempt is over: it has ended, it waits, or it was stopped behind the journal."""
+        if attempt.over and not self._concluded.done():
+            self._concluded.set_result(report)
+
+    def freed(self, attempt: Attempt) -> None:
+        """Nothing waits for the end of its code."""
+
+
+def _found(agent: Agent, name: str) -> Capability:
+    found = agent.find(name)
+    if found is None:
+        raise TaskError(f"agent `{agent.name}` has no capability `{name}`", code=Code.BAD_REQUEST)
+    return found
+
+
+def _offer(found: Capability, data: bytes, journal: list[worker_pb2.JournalEntry]) -> worker_pb2.Task:
+    """The task of a test."""
+    return worker_pb2.Task(
+        attempt=worker_pb2.Attempt(task="test", token=next(_TOKENS)),
+        number=2 if journal else 1,
+        capability=found.name,
+        run="test",
+        workflow="test",
+        step="test",
+        input=data,
+        idempotency_key="test",
+        journal=journal,
+    )
+
+
 class _Engine:
     """A server for one task: records everything at once."""
 
@@ -87,21 +214,8 @@ class _Engine:
 
     async def attempt(self, agent: Agent, name: str, data: bytes, journal: list[worker_pb2.JournalEntry]) -> Any:
         """One attempt on that journal."""
-        found = agent.find(name)
-        if found is None:
-            raise TaskError(f"agent `{agent.name}` has no capability `{name}`", code=Code.BAD_REQUEST)
-        token = next(_TOKENS)
-        offer = worker_pb2.Task(
-            attempt=worker_pb2.Attempt(task="test", token=token),
-            number=2 if journal else 1,
-            capability=found.name,
-            run="test",
-            workflow="test",
-            step="test",
-            input=data,
-            idempotency_key="test",
-            journal=journal,
-        )
+        found = _found(agent, name)
+        offer = _offer(found, data, journal)
         self._concluded = asyncio.get_running_loop().create_future()
         attempt = self._attempt = Attempt(offer, self)
         context = TaskContext(attempt)
