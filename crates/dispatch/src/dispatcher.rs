@@ -17,6 +17,7 @@ use crate::{
     matching::Matching,
     model::{Assignment, Claim, Lost, Outcome, Requested, WorkerInstanceId},
     placement::Placement,
+    pool::has_peer,
     tasks::{Place, Task},
     views::Views,
     writers::Writers,
@@ -108,7 +109,7 @@ impl Dispatcher {
             observed.count(outcome);
         }
         let opened = holder.filter(|instance| {
-            let has_peer = outcome == Outcome::Failed { blamed: true } && pool.has_peer(*instance, capability);
+            let has_peer = outcome == Outcome::Failed { blamed: true } && has_peer(pool, *instance, capability);
             pool.judge(*instance, |breaker| {
                 if let Some(took) = took {
                     breaker.took(took, || observed.as_ref()?.took.percentile(50));

@@ -18,7 +18,7 @@ const PAUSE_LONGEST = 5_000;
 /** How long a connection may be silent: the server sends something at least every 60 s. */
 const SILENCE = 90_000;
 
-/** Operations whose whole answer is a document of somebody's own. */
+/** Operations whose whole answer is a document of the user. */
 const DOCUMENTS: ReadonlySet<string> = new Set(["runOutput", "stepOutput"]);
 
 /** An operation of the interface. */

@@ -1,5 +1,5 @@
 /**
- * How an attempt ends, whatever stands in the way of saying so.
+ * How an attempt ends, whatever prevents it from saying so.
  *
  * For: reports that are refused or cannot be made, and requests that cannot be sent. Not for: ordinary ends (see
  * `life`).

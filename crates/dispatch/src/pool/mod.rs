@@ -275,7 +275,7 @@ impl Pool {
     /// An instance gets no more tasks.
     pub(crate) fn drain(&mut self, id: WorkerInstanceId) {
         self.change(id, |instance| instance.draining = true);
-        self.keep_one(id);
+        keep_one(self, id);
     }
 
     /// An instance holds a task from now on.
@@ -310,33 +310,9 @@ impl Pool {
         self.probes.extend(until.map(|until| (until, id)));
         self.update_rank(id);
         if until.is_some() {
-            self.keep_one(id);
+            keep_one(self, id);
         }
         until.is_some()
-    }
-
-    /// Whether another instance of the same class gets tasks, and lately did well at a capability.
-    pub(crate) fn has_peer(&self, id: WorkerInstanceId, capability: &str) -> bool {
-        let Some(class) = self.instances.get(&id).map(|instance| instance.class) else { return false };
-        self.members(class).any(|(other, of)| other != id && !of.draining && of.breaker.does(capability))
-    }
-
-    /// Where no instance of a class is healthy any more, those that ordinary failures have closed out take tasks again.
-    fn keep_one(&mut self, id: WorkerInstanceId) {
-        let Some(class) = self.instances.get(&id).map(|instance| instance.class) else { return };
-        let healthy = |of: &WorkerInstance| !of.draining && of.breaker.is_closed();
-        if self.members(class).any(|(_, of)| healthy(of)) {
-            return;
-        }
-        let members: Vec<WorkerInstanceId> = self.members(class).map(|(id, _)| id).collect();
-        for member in members {
-            let before = self.instances.get(&member).and_then(|of| of.breaker.until());
-            self.change(member, |instance| instance.breaker.left_alone());
-            let after = self.instances.get(&member).and_then(|of| of.breaker.until());
-            if let (Some(before), None) = (before, after) {
-                self.probes.remove(&(before, member));
-            }
-        }
     }
 
     /// Instances whose pause is over may be probed.
@@ -482,5 +458,29 @@ impl Pool {
     pub(crate) fn held_by(&self, agent: AgentId) -> usize {
         let classes = self.agents.classes(agent);
         classes.flat_map(|class| self.members(class)).map(|(_, instance)| instance.held.len()).sum()
+    }
+}
+
+/// Whether another instance of the same class gets tasks, and lately did well at a capability.
+pub(crate) fn has_peer(pool: &Pool, id: WorkerInstanceId, capability: &str) -> bool {
+    let Some(class) = pool.instances.get(&id).map(|instance| instance.class) else { return false };
+    pool.members(class).any(|(other, of)| other != id && !of.draining && of.breaker.does(capability))
+}
+
+/// Where no instance of a class is healthy any more, those that ordinary failures have closed out take tasks again.
+fn keep_one(pool: &mut Pool, id: WorkerInstanceId) {
+    let Some(class) = pool.instances.get(&id).map(|instance| instance.class) else { return };
+    let healthy = |of: &WorkerInstance| !of.draining && of.breaker.is_closed();
+    if pool.members(class).any(|(_, of)| healthy(of)) {
+        return;
+    }
+    let members: Vec<WorkerInstanceId> = pool.members(class).map(|(id, _)| id).collect();
+    for member in members {
+        let before = pool.instances.get(&member).and_then(|of| of.breaker.until());
+        pool.change(member, |instance| instance.breaker.left_alone());
+        let after = pool.instances.get(&member).and_then(|of| of.breaker.until());
+        if let (Some(before), None) = (before, after) {
+            pool.probes.remove(&(before, member));
+        }
     }
 }

@@ -88,7 +88,7 @@ class Link:
     # On threads.
 
     def _outgoing(self) -> Iterator[worker_pb2.WorkerMessages]:
-        """What is sent; the next batch is asked for when the one before it was."""
+        """What is sent; the next batch is taken when the one before it was."""
         yield self._hello
         while not self._stopped:
             batch = self._outbox.take(lambda: self._interval, lambda: self._stopped)
@@ -112,7 +112,7 @@ class Link:
             self._post(self._over, error)
 
     def _post(self, call: Callable[[Any], None], value: Any) -> None:
-        # The loop may have been closed meanwhile; then nobody waits.
+        # The loop may have been closed meanwhile; then no task waits.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(call, value)
 

@@ -83,7 +83,7 @@ class Outbox:
         self, timeout: Callable[[], float | None], is_over: Callable[[], bool]
     ) -> list[worker_pb2.WorkerMessage] | None:
         """The messages that wait, as many as a batch holds; an empty batch where none came in time, and nothing where
-        it is over or somebody woke it. What was taken before has been sent.
+        it is over or was woken. What was taken before has been sent.
         """
         with self._changed:
             if is_over():

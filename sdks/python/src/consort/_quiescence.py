@@ -77,7 +77,7 @@ EFFECT_OF: ContextVar[str | None] = ContextVar("consort_effect_of", default=None
 class _Counted:
     """A callback of an attempt's code: guarded, and counted until it has run or its handle was cancelled.
 
-    asyncio lets `SystemExit` and `KeyboardInterrupt` of a task out of the loop, beside giving them to whoever awaits
+    asyncio lets `SystemExit` and `KeyboardInterrupt` of a task out of the loop, beside giving them to what awaits
     the task. Here they go no further: they are the outcome of the code that raised them, not of the worker.
     """
 
@@ -160,7 +160,7 @@ class _Watch:
 
 
 def is_interrupt(error: BaseException) -> bool:
-    """Whether it may be the user's Ctrl-C: raised on the main thread, where nobody has replaced Python's handler."""
+    """Whether it may be the user's Ctrl-C: raised on the main thread, where Python's handler was not replaced."""
     return (
         isinstance(error, KeyboardInterrupt)
         and threading.current_thread() is threading.main_thread()

@@ -38,7 +38,7 @@ class Threads:
 
         def work() -> None:
             settle: Callable[[], None] | None = None
-            # Nobody waits any more for what was cancelled before its turn.
+            # No caller waits any more for what was cancelled before its turn.
             if not future.cancelled():
                 try:
                     settle = _done(future, context.run(code))

@@ -128,7 +128,7 @@ def _plain(value: Any, depth: int) -> Any:
         return _plain(value.value, depth)
     if isinstance(value, (str, int, float)):
         return _plain(_scalar(value), depth)
-    # The two that are common are asked for first, as to ask for the others takes longer.
+    # The two that are common are looked up first, since looking up the others takes longer.
     if isinstance(value, (dict, list, Mapping, *_LISTS, *_SETS, Iterator)):
         return _container(value, depth + 1)
     return _other(value, depth)

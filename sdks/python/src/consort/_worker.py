@@ -380,7 +380,7 @@ def _introduced(agent: Agent) -> str:
 
 @contextlib.contextmanager
 def _logging() -> Iterator[None]:
-    """Shows the logs of Consort where nobody else does."""
+    """Shows the logs of Consort where no handler does."""
     logger = logging.getLogger("consort")
     if logger.hasHandlers():
         yield
