@@ -199,7 +199,14 @@ impl Operation for Decide {
         doc: "Decides an approval (`approve`, `reject`), or an unknown outcome, a divergence or a compensation that gave up (`done`, `retry`, `fail`).",
         words: &["inbox approve", "inbox reject", "inbox done", "inbox retry", "inbox fail", "runs approve"],
         accepts: Accepts::Json { max_bytes: limits::HTTP_BODY_BYTES_MAX, optional: false },
-        errors: &[Code::TaskNotFound, Code::StepState, Code::RunEnded, Code::BadJson, Code::PayloadTooLarge],
+        errors: &[
+            Code::TaskNotFound,
+            Code::StepState,
+            Code::RunEnded,
+            Code::BadJson,
+            Code::BadOutput,
+            Code::PayloadTooLarge,
+        ],
         ..Spec::CHANGE
     };
 }

@@ -137,7 +137,9 @@ fn runs_are_rejected_paused_signalled_and_cancelled() {
     folder.ok(&["runs", "resume", "last"]);
     folder.ok(&["runs", "signal", &waiting, "go", "--payload", "{\"a\":1}"]);
     assert_eq!(folder.ok(&["runs", "watch", &waiting]), "{\"a\":1}\n");
-    let cancelled = start("waiting.yaml", &["--new"]);
+    let cancelled = start("waiting.yaml", &[]);
+    assert_ne!(start("waiting.yaml", &[]), cancelled, "each detached start is a run of its own");
+    folder.ok(&["runs", "cancel", "last"]);
     folder.ok(&["runs", "cancel", &cancelled, "--reason", "enough"]);
     assert_eq!(folder.run(&["runs", "watch", &cancelled]).code, 1);
     // One of the two has ended already: the other is tried all the same.

@@ -26,7 +26,7 @@ pub(crate) struct RunArgs {
     /// Show no progress, only the result
     #[arg(long, short, conflicts_with = "watch")]
     pub(crate) quiet: bool,
-    /// Start the run on a server, print its id and leave it there
+    /// Start a new run on a server, print its id and leave it there
     #[arg(long, conflicts_with_all = ["watch", "out"])]
     pub(crate) detach: bool,
     /// Write the result into this folder: `report.md` and `report.json`, or `output.json`

@@ -114,7 +114,8 @@ impl Invocation<'_> {
         let deploy = DeployRequest { source: source.text.clone() };
         let deployed = client.call::<DeployWorkflow>(&NoParams {}, &deploy).await?;
         let fingerprint = self.fingerprint(source, &input);
-        if !args.new && args.idempotency_key.is_none() {
+        // In the foreground the same command continues what it was interrupted in; a detached start is a new run.
+        if !args.new && !args.detach && args.idempotency_key.is_none() {
             let label = (INVOCATION_LABEL.to_owned(), fingerprint.clone());
             if let Some(run) = interrupted_run(client, label, session.opened).await? {
                 app.eprint(&format!(

@@ -106,6 +106,17 @@ impl RegistryRows<'_> {
             .and_then(|agent| agent.declaration()))
     }
 
+    /// What each version of an agent has declared.
+    pub fn versions(&self, namespace: &str, name: &str) -> Result<Vec<AgentDeclaration>> {
+        let mut versions = Vec::new();
+        self.each_agent(agent_key(namespace, name, ""), |key, row| {
+            let of_agent = key.namespace == namespace && key.name == name;
+            versions.extend(row.declaration().filter(|_| of_agent));
+            of_agent
+        })?;
+        Ok(versions)
+    }
+
     /// Whether the name is that of a built-in agent of the namespace.
     pub fn is_built_in(&self, namespace: &str, name: &str) -> Result<bool> {
         agents::is_built_in(self.state, namespace, name)

@@ -29,7 +29,7 @@ pub(crate) fn effect_key(state: &mut State, step_ref: &StepRef, task: StepInstan
         named.extend(capability.as_bytes());
         named.extend(content_hash(input).0);
     }
-    Ok(hex(&BlobHash::of(&named)))
+    Ok(shortened(&BlobHash::of(&named)))
 }
 
 /// The lineage of a run that a step starts: the same for each run that a fork starts at the same place.
@@ -48,7 +48,7 @@ fn times_undone(state: &mut State, task: StepInstanceId) -> Result<u32> {
     Ok(state.step(top)?.and_then(|step| step.undone).unwrap_or_default())
 }
 
-/// The first half of a hash, as people and providers of payments can write it.
-fn hex(hash: &BlobHash) -> String {
-    hash.0[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+/// The first half of a hash, in hexadecimal digits: short enough for providers of payments.
+fn shortened(hash: &BlobHash) -> String {
+    hash.to_string()[..32].to_owned()
 }

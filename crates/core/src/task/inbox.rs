@@ -10,7 +10,8 @@ use crate::run::locate;
 use crate::{
     machine::Machine,
     page::{Page, bad_cursor, bounded},
-    task::{diverged, keys::InboxKey, rows::Ask},
+    run::rows::step::StepState,
+    task::{diverged, keys::InboxKey, rows::Ask, task_spec},
 };
 
 /// Something that waits for a person.
@@ -56,6 +57,20 @@ impl Machine {
             items.push(InboxView { task, run: task.run, workflow, step, since, ask, title, details });
         }
         Ok(Page { items, next })
+    }
+
+    /// The schemas of which the output of a task must fit one, where a person decides that it is done: what the agent
+    /// that had the task declares for its capability, in each of its versions. None where the output is used by nothing.
+    pub fn schemas_of_output(&mut self, namespace: &str, task: StepInstanceId) -> Result<Vec<serde_json::Value>> {
+        let Some(step) = self.state.step(task)?.filter(|step| step.state != StepState::GaveUp) else {
+            return Ok(Vec::new());
+        };
+        let step_ref = locate::locate(&mut self.state, task)?;
+        let (Some(capability), _) = task_spec::target(&mut self.state, &step_ref)? else { return Ok(Vec::new()) };
+        let Some(holder) = step.instance else { return Ok(Vec::new()) };
+        let versions = self.registry().versions(namespace, &holder.agent)?;
+        let declared = versions.into_iter().flat_map(|agent| agent.capabilities);
+        Ok(declared.filter(|of| of.name == capability).map(|of| of.output_schema).collect())
     }
 
     /// Whether tasks of an agent wait for code that fits their journals.

@@ -98,6 +98,25 @@ impl Contracts {
     }
 }
 
+/// Checks the output that a person gives a task against what its agent declares: it must fit one of the schemas.
+///
+/// # Errors
+/// [`Code::BadOutput`] with the paths of what does not fit the first of them.
+pub(super) fn check_decided(schemas: &[serde_json::Value], output: &[u8]) -> Result<()> {
+    let mut found = None;
+    for schema in schemas {
+        let Some(contract) = Contract::compile("the output schema", schema)? else { return Ok(()) };
+        match check_bytes(&contract, "$", output) {
+            Ok(()) => return Ok(()),
+            Err(why) => found = found.or(Some(why)),
+        }
+    }
+    found.map_or(Ok(()), |why| {
+        Err(Error::new(Code::BadOutput, format!("the output does not fit what the agent declares: {why}"))
+            .hint("steps behind it, and its compensation, use this output; give it as `--output JSON`"))
+    })
+}
+
 fn failure(task: StepInstanceId, token: Token, error: Error) -> FromWorker {
     FromWorker::Fail { task, token, error, retryable: false, retry_after: None }
 }

@@ -10,7 +10,9 @@ use consort_core::{
 use consort_types::{BlobHash, Code, Error, Payload, Result, RunId, Span, StepInstanceId};
 use consort_workflow::CompiledWorkflow;
 
-use super::Handle;
+use std::sync::Arc;
+
+use super::{Handle, contracts};
 use crate::shell;
 
 /// A workflow that was deployed.
@@ -96,7 +98,8 @@ impl Handle {
         self.of(&command.namespace).done(Command::SignalRun(command), pin).await
     }
 
-    /// Decides an item of the inbox; `by` names the person, `comment` gives the reason.
+    /// Decides an item of the inbox; `by` names the person, `comment` gives the reason. The output of [`Decision::Done`]
+    /// must fit what the agent declares ([`Code::BadOutput`]).
     ///
     /// # Errors
     /// [`Code::BadRequest`] where `by` is empty; [`Code::StepState`] where the task does not wait for such a decision.
@@ -124,10 +127,24 @@ impl Handle {
         let mut command = ResolveUnknown { namespace, task, resolution, by, comment };
         command.check()?;
         let pin = match &mut command.resolution {
-            Resolution::Done(output) => self.of(&command.namespace).admit_in("output", output).await?,
+            Resolution::Done(output) => {
+                self.check_decided(&command.namespace, task, output).await?;
+                self.of(&command.namespace).admit_in("output", output).await?
+            }
             Resolution::Retry | Resolution::Fail => None,
         };
         self.of(&command.namespace).done(Command::ResolveUnknown(command), pin).await
+    }
+
+    /// Refuses an output that does not fit what the agent of the task declares, as one that the agent reports is.
+    async fn check_decided(&self, namespace: &str, task: StepInstanceId, output: &Payload) -> Result<()> {
+        let Payload::Inline(bytes) = output else { return Ok(()) };
+        let of = namespace.to_owned();
+        let schemas = self.of(namespace).read(move |machine| machine.schemas_of_output(&of, task)).await??;
+        let bytes = Arc::clone(bytes);
+        // A hostile schema, or a large document, costs bounded time, but may cost all of it.
+        let checked = tokio::task::spawn_blocking(move || contracts::check_decided(&schemas, &bytes));
+        checked.await.map_err(|_| shell::stopping())?
     }
 
     /// Deletes an ended run.

@@ -255,6 +255,32 @@ output: ${{ steps.pay.output }}
 }
 
 #[tokio::test]
+async fn an_output_that_a_person_decides_fits_what_the_agent_declares() {
+    let base = Base::new();
+    let handle = base.open().await;
+    handle.deploy(NS, "workflow: w\nsteps:\n  pay: { capability: x, effect: write }\n").await.unwrap();
+    handle.start(request("{}")).await.unwrap();
+    let mut declared = agent("a", X);
+    declared.capabilities[0].output_schema =
+        serde_json::json!({ "type": "object", "required": ["id"], "properties": { "id": { "type": "integer" } } });
+    let mut session = handle.attach(hello(declared, 8, Vec::new()), Locality::Local).await.unwrap();
+    next_task(&mut session).await;
+    drop(session);
+    let task = loop {
+        if let Some(item) = handle.inbox(NS, None, 10).await.unwrap().items.first() {
+            break item.task;
+        }
+        tokio::task::yield_now().await;
+    };
+    for wrong in ["null", r#"{"foo":1}"#, r#"{"id":"seven"}"#] {
+        let refused = handle.decide(NS, task, Decision::Done(json(wrong)), "ann", None).await.unwrap_err();
+        assert_eq!(refused.code, Code::BadOutput, "{wrong}");
+        assert!(refused.message.contains('$'), "it names the path: {refused}");
+    }
+    handle.decide(NS, task, Decision::Done(json(r#"{"id":7}"#)), "ann", None).await.unwrap();
+}
+
+#[tokio::test]
 async fn an_ended_run_is_retried_forked_compared_and_deleted() {
     let base = Base::new();
     let handle = base.deployed().await;
