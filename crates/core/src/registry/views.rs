@@ -25,6 +25,7 @@ use crate::{
         workflows,
     },
     state::State,
+    task::diverged,
 };
 
 /// A version of an agent, as it was declared and as operators want it.
@@ -115,6 +116,11 @@ impl RegistryRows<'_> {
             of_agent
         })?;
         Ok(versions)
+    }
+
+    /// Whether tasks of an agent wait for code that fits their journals.
+    pub fn has_diverged(&self, namespace: &str, agent: &str) -> Result<bool> {
+        Ok(!diverged::diverged(self.state, namespace, agent, None, 1)?.is_empty())
     }
 
     /// Whether the name is that of a built-in agent of the namespace.

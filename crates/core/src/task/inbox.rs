@@ -11,7 +11,7 @@ use crate::{
     machine::Machine,
     page::{Page, bad_cursor, bounded},
     run::rows::step::StepState,
-    task::{diverged, keys::InboxKey, rows::Ask, task_spec},
+    task::{keys::InboxKey, rows::Ask, task_spec},
 };
 
 /// Something that waits for a person.
@@ -71,10 +71,5 @@ impl Machine {
         let versions = self.registry().versions(namespace, &holder.agent)?;
         let declared = versions.into_iter().flat_map(|agent| agent.capabilities);
         Ok(declared.filter(|of| of.name == capability).map(|of| of.output_schema).collect())
-    }
-
-    /// Whether tasks of an agent wait for code that fits their journals.
-    pub fn has_diverged(&self, namespace: &str, agent: &str) -> Result<bool> {
-        Ok(!diverged::diverged(&self.state, namespace, agent, None, 1)?.is_empty())
     }
 }

@@ -482,7 +482,7 @@ fn removes(command: &Command, namespace: &str, agent: &str, version: &str) -> bo
 /// The code of an instance that joins may fit journals that other code has diverged from.
 fn retry_diverged(machine: &Machine, hello: &Hello) -> Result<Option<Command>> {
     let (namespace, agent, version) = (&hello.namespace, &hello.agent.name, &hello.agent.version);
-    if !machine.has_diverged(namespace, agent)? {
+    if !machine.registry().has_diverged(namespace, agent)? {
         return Ok(None);
     }
     let (namespace, agent, version) = (namespace.clone(), agent.clone(), version.clone());
