@@ -17,6 +17,7 @@ mod observer;
 pub mod partition;
 mod run_ids;
 mod shell;
+mod status;
 
 /// What is seen of runs, steps, histories, the inbox and workflows.
 pub mod view {
@@ -33,12 +34,13 @@ pub use clock::{Clock, ClockNotice, ClockReading};
 pub use config::{Config, Parts};
 pub use consort_dispatch::WorkerInstanceId as InstanceId;
 pub use handle::{
-    AgentStatus, AgentWatch, BulkAction, BulkItem, BulkRequest, BulkResult, Decision, Deployed, ForkRequest, Handle,
-    Session, SessionSender, StartRequest, Started, Status, Watch, WatchEvent,
+    AgentWatch, BulkAction, BulkItem, BulkRequest, BulkResult, Decision, Deployed, ForkRequest, Handle, Session,
+    SessionSender, StartRequest, Started, Watch, WatchEvent,
 };
 pub use linger::linger;
 pub use observer::{AppendedGroup, Observer};
 pub use partition::{Attached, Outputs, Partition, Ticket, refuse_record};
+pub use status::{AgentStatus, Status};
 
 pub use consort_core::{
     AttemptEnd,

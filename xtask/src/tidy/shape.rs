@@ -28,9 +28,6 @@ const METHODS_EXCEPTIONS: &[(&str, &str, usize, &str)] = &[
     ("crates/sdk", "Client", 41, "a method for each operation of the interface, as in the other languages"),
 ];
 
-/// Circles that are there for now: each is to be opened, and no other may come.
-const CIRCLES_EXCEPTIONS: &[(&str, &str)] = &[("crates/engine", "`handle`, `partition`, `shell`")];
-
 /// The problems of the Rust source as a whole.
 pub(super) fn check(files: &[TextFile]) -> Vec<Problem> {
     let sources: Vec<Source> = files.iter().filter_map(Source::of).collect();
@@ -118,10 +115,6 @@ fn circles_of(files: &[&Source]) -> Vec<Problem> {
     for circle in components(&edges) {
         let names: Vec<String> = circle.iter().map(|module| name_of(module)).collect();
         let circle_names = format!("`{}`", names.join("`, `"));
-        let of = files.first().map_or("", |file| file.crate_folder.as_str());
-        if CIRCLES_EXCEPTIONS.contains(&(of, circle_names.as_str())) {
-            continue;
-        }
         let first = files.iter().find(|file| file.module == circle[0]);
         let path = first.map_or("", |file| file.path.as_str());
         let what = format!("{} files know each other in a circle: {circle_names}", names.len());

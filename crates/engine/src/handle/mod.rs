@@ -27,7 +27,6 @@ pub use observe::AgentWatch;
 pub use operations::{Decision, Deployed};
 pub use session::{Session, SessionSender};
 pub use start::{ForkRequest, StartRequest, Started};
-pub use status::{AgentStatus, Status};
 pub use watch::{Watch, WatchEvent};
 
 pub(crate) use partition_client::PartitionClient;

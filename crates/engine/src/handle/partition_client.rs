@@ -13,11 +13,12 @@ use consort_types::{
 };
 use tokio::sync::oneshot;
 
-use super::{operations::unexpected, status::Status};
+use super::operations::unexpected;
 use crate::{
     Config, Observer, Partition, Parts,
     blob_gc::Pin,
     shell::{self, Message, Reading, Shared, Subscription, Topic},
+    status::Status,
 };
 
 /// Ends the loop thread with the last handle.

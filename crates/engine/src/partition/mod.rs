@@ -38,7 +38,7 @@ pub(crate) use refusal::broken;
 pub use refusal::refuse_record;
 pub use views::Views;
 
-use crate::{Config, InstanceId, Observer, clock::STEP_MAX, handle::Status, observer::Observed};
+use crate::{Config, InstanceId, Observer, clock::STEP_MAX, observer::Observed, status::Status};
 use deferred::DeferredRecords;
 use effects::EffectClasses;
 use group::{Group, Origin};

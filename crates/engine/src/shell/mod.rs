@@ -37,9 +37,9 @@ use crate::{
     InstanceId,
     blob_gc::{BlobGc, Pin},
     clock::ClockReading,
-    handle::Status,
     partition::{Attached, Partition},
     run_ids::RunIds,
+    status::Status,
 };
 
 /// A query of the state, run on the loop thread between two groups.

@@ -24,8 +24,8 @@ use super::{
     writer::{Done, Writer},
 };
 use crate::{
-    BlobGc, Clock, ClockNotice, Config, Observer, Partition, Parts, blob_gc::Pin, handle::Status, linger::Committing,
-    partition::broken,
+    BlobGc, Clock, ClockNotice, Config, Observer, Partition, Parts, blob_gc::Pin, linger::Committing,
+    partition::broken, status::Status,
 };
 
 /// Batches of rows that are with the writer at once.
