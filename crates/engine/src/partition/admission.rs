@@ -18,7 +18,8 @@ use super::{Partition, group::Report};
 pub(super) enum Admission {
     /// It is its holder's.
     Taken,
-    /// The attempt has ended by such a report already: the first outcome counts.
+    /// It changes nothing, and is no reason to stop the work: the attempt has ended by such a report already, or its
+    /// outcome is unknown and this is a sign of life.
     Repeated,
 }
 
@@ -79,7 +80,7 @@ pub(super) fn admit(partition: &mut Partition, about: Report, report: &FromWorke
     let ends = matches!(report, FromWorker::Complete { .. } | FromWorker::Fail { .. });
     let lives = matches!(report, FromWorker::Heartbeat { .. } | FromWorker::Stream { .. });
     let own = partition.dispatcher.namespace(instance).cloned().zip(partition.dispatcher.name(instance).cloned());
-    let Some((namespace, by)) = own.filter(|_| !lives) else { return Err(not_held(task, token)) };
+    let Some((namespace, by)) = own else { return Err(not_held(task, token)) };
     let late = match partition.machine()?.late_report(&namespace, task, token, &by) {
         Err(error) if !matches!(error.code, Code::Fenced | Code::TaskNotFound) => {
             partition.halt_as(error.clone(), true);
@@ -90,6 +91,8 @@ pub(super) fn admit(partition: &mut Partition, about: Report, report: &FromWorke
     match late {
         LateReport::Repeated if ends => Ok(Admission::Repeated),
         LateReport::Settles if ends => Ok(Admission::Taken),
+        // It is still at work on what a person is asked about: its report, when it comes, is the best answer.
+        LateReport::Settles if lives => Ok(Admission::Repeated),
         // The record of its loss is on its way; what it says then decides whether the outcome is unknown.
         LateReport::Unclaimed if ends && partition.dispatcher.is_being_lost(task, token) => Ok(Admission::Taken),
         _ => Err(not_held(task, token)),

@@ -199,6 +199,27 @@ fn the_former_holder_of_a_lost_write_says_what_became_of_it_and_a_stranger_does_
 }
 
 #[test]
+fn a_worker_that_returns_with_a_lost_write_in_its_hands_finishes_it() {
+    let mut world = World::with(ONE);
+    let first = world.join(WRITES, Locality::Remote);
+    let run = world.start(1);
+    let offer = world.one(first);
+    world.partition.detach(first, world.now);
+    world.pass(Span::from_secs(60));
+    assert_eq!(world.partition.machine().unwrap().inbox(NS, None, 9).unwrap().items.len(), 1, "it is unknown");
+    let (task, token) = (offer.task, offer.token);
+    let back = world.attach(&hello(agent("a", WRITES), 1, vec![(task, token)]), Locality::Remote);
+    assert_eq!(world.told(back), vec![], "to break it off would make its outcome truly unknown");
+    let alive = FromWorker::Heartbeat { task, token, progress: Some("charged, now confirming".into()) };
+    world.partition.report(back, alive, world.now);
+    world.step();
+    assert_eq!(world.told(back), vec![]);
+    world.complete(back, &offer, "1");
+    assert_eq!(world.status(run), "completed 1");
+    assert_eq!(world.partition.machine().unwrap().inbox(NS, None, 9).unwrap().items, vec![]);
+}
+
+#[test]
 fn an_instance_that_does_not_read_is_handed_nothing_more_and_keeps_its_credit() {
     let mut world = World::with("workflow: w\nsteps:\n  a: { capability: x, with: \"${{ input }}\" }\n");
     let declared = agent("a", X);
