@@ -79,3 +79,10 @@ fn what_an_active_run_may_not_become_is_refused() {
     assert_eq!(refused(Cancelling), [Running, Completed, Failed, Deleted].into());
     assert_eq!(refused(Compensating), [Running, Cancelling, Compensating, Completed, Deleted].into());
 }
+
+#[test]
+fn the_language_knows_the_words_of_steps_that_have_ended() {
+    let ended: Vec<&str> =
+        StepState::ALL.into_iter().filter(|state| state.is_terminal()).map(StepState::as_str).collect();
+    assert_eq!(ended, consort_workflow::STEP_STATUSES);
+}

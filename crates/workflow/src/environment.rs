@@ -64,12 +64,15 @@ impl Meter {
     }
 }
 
+/// The words of `steps.NAME.status` for a step that has ended.
+pub const STEP_STATUSES: [&str; 4] = ["completed", "failed", "skipped", "cancelled"];
+
 /// What is known of a step that has ended.
 #[derive(Clone, Debug)]
 pub struct StepValue {
     /// `output`; null where there is none.
     pub output: Arc<Value>,
-    /// `status`: `succeeded`, `failed`, `cancelled`, `skipped` or another word of the machine.
+    /// `status`: one of [`STEP_STATUSES`], or another word of the machine where the step has not ended.
     pub status: &'static str,
     /// `error`: an object with `code` and `message`; null where there is none.
     pub error: Option<Arc<Value>>,

@@ -14,7 +14,7 @@ mod model;
 mod suggest;
 mod template;
 
-pub use environment::{Environment, Meter, StatusFlags, StepValue};
+pub use environment::{Environment, Meter, STEP_STATUSES, StatusFlags, StepValue};
 pub use expression::Expression;
 pub use form::{CompiledWorkflow, LANGUAGE_VERSION, json::Json};
 pub use input::{Finding, InputSpec, schema};

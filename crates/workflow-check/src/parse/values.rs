@@ -8,8 +8,9 @@ use std::ops::Range;
 
 use consort_types::limits;
 use consort_workflow::{
-    Environment, Expression, InputSpec, Reference, Template, TextPart,
+    Environment, Expression, InputSpec, Reference, STEP_STATUSES, Template, TextPart,
     cel::{self, Kind, Problem, Use},
+    listed,
 };
 use serde_json::Value;
 
@@ -270,6 +271,11 @@ impl ValueReader<'_> {
         }
         let (kind, problems) = cel::infer(&program, text, self.input.schema());
         self.problems(problems, &span);
+        for (word, at) in program.compared_statuses().into_iter().filter(|(word, _)| !STEP_STATUSES.contains(word)) {
+            let message = format!("the status of a step is never `{word}`");
+            let words = listed(STEP_STATUSES);
+            self.plain.report.warning("no-such-status", span(at), message).hint(format!("it is one of {words}"));
+        }
         Some((Expression::new(text, program, references), kind))
     }
 

@@ -89,3 +89,25 @@ fn the_keys_of_other_systems_are_answered_with_ours() {
         assert!(hint(&source).contains(ours), "{key}: {}", hint(&source));
     }
 }
+
+#[test]
+fn a_status_that_never_comes_is_warned_of() {
+    let of = |condition: &str| {
+        let source = format!(
+            "workflow: w\nsteps:\n  a: {{ capability: echo }}\n  b: {{ capability: echo, if: \"${{{{ {condition} }}}}\" }}\n"
+        );
+        checked(&source).warnings.0
+    };
+    for wrong in [
+        "always() && steps.a.status == 'succeeded'",
+        "'sucess' != steps.a.status",
+        "steps.a.status in ['completed', 'done']",
+    ] {
+        let found = of(wrong);
+        assert_eq!((found.len(), found[0].code), (1, "no-such-status"), "{wrong}: {found:?}");
+        assert!(found[0].hint.as_deref().is_some_and(|hint| hint.contains("`completed`")), "{found:?}");
+    }
+    for right in ["steps.a.status == 'completed'", "steps.a.status in ['failed', 'skipped', 'cancelled']"] {
+        assert_eq!(of(right), [], "{right}");
+    }
+}

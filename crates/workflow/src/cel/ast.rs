@@ -25,6 +25,31 @@ pub struct Program {
 }
 
 impl Program {
+    /// The texts that the status of a step is compared with, and where they are written.
+    pub fn compared_statuses(&self) -> Vec<(&str, &Range<usize>)> {
+        let mut found = Vec::new();
+        for node in &self.nodes {
+            let NodeKind::Binary(operator, left, right) = &node.kind else { continue };
+            let of_status = |id: Id| matches!(self.node(id).kind, NodeKind::Step(_, StepField::Status));
+            let other = match operator {
+                Operator::Equal | Operator::NotEqual if of_status(*left) => *right,
+                Operator::Equal | Operator::NotEqual if of_status(*right) => *left,
+                Operator::In if of_status(*left) => *right,
+                _ => continue,
+            };
+            match &self.node(other).kind {
+                NodeKind::List(items) => found.extend(items.iter().filter_map(|item| self.text(*item))),
+                _ => found.extend(self.text(other)),
+            }
+        }
+        found
+    }
+
+    fn text(&self, id: Id) -> Option<(&str, &Range<usize>)> {
+        let node = self.node(id);
+        if let NodeKind::Literal(Value::String(text)) = &node.kind { Some((text, &node.span)) } else { None }
+    }
+
     pub(crate) fn root(&self) -> Id {
         self.nodes.len() as Id - 1
     }
