@@ -47,7 +47,12 @@ async fn execute_with(app: &App, session: &Session, command: RunsCommand) -> Res
         RunsCommand::Watch { .. } => unreachable!("following is done by `watch`"),
         RunsCommand::Cancel { runs, reason, force } => {
             let body = CancelRequest { reason: reason.unwrap_or_default(), force };
-            return each::<CancelRun>(app, session, &runs, "is being cancelled", &body).await;
+            let done = if force {
+                "is being cancelled; what waits for you is in `consort inbox`"
+            } else {
+                "is being cancelled"
+            };
+            return each::<CancelRun>(app, session, &runs, done, &body).await;
         }
         RunsCommand::Pause { runs } => {
             return each::<PauseRun>(app, session, &runs, "paused", &EmptyRequest {}).await;

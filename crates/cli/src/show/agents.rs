@@ -198,6 +198,7 @@ pub(crate) fn detail(agent: &Agent, now: Time, style: Style) -> String {
         ("weight", agent.weight.to_string()),
         ("drained", if agent.draining { "by an operator".to_owned() } else { String::new() }),
         ("load", if agent.instances.is_empty() { String::new() } else { format!("{held} of {credit}") }),
+        ("pinned", pinned(agent.pinned)),
         ("since", format!("{} ({})", agent.declared_at, ago(agent.declared_at, now))),
         ("seen", agent.seen_at.map(|seen| ago(seen, now)).unwrap_or_default()),
     ];
@@ -211,6 +212,15 @@ pub(crate) fn detail(agent: &Agent, now: Time, style: Style) -> String {
         out.push_str(&instance_table(&agent.instances, now, style));
     }
     out
+}
+
+/// How many tasks continue at this version alone.
+fn pinned(tasks: u64) -> String {
+    match tasks {
+        0 => String::new(),
+        1 => "1 task continues at this version, whose code wrote its journal".to_owned(),
+        many => format!("{many} tasks continue at this version, whose code wrote their journals"),
+    }
 }
 
 fn capability_table(agent: &Agent, style: Style) -> String {
@@ -351,7 +361,7 @@ pub(crate) mod tests {
     #[test]
     fn the_detail_has_everything_and_foreign_text_is_cleaned() {
         let mut agent = agent("writer", "1.0");
-        agent.draining = true;
+        (agent.draining, agent.pinned) = (true, 3);
         agent.description = "Shortens\u{1b}[2J texts.".to_owned();
         let shown = detail(&agent, NOW, PIPE);
         for part in [
@@ -361,6 +371,7 @@ pub(crate) mod tests {
             "labels   region=eu\n",
             "drained  by an operator\n",
             "load     2 of 8\n",
+            "pinned   3 tasks continue at this version, whose code wrote their journals\n",
             "since    1970-01-01T00:15:00.000Z (1m40s ago)\n",
             "seen     2.0s ago\n",
             "2.0s, 0.001500 $",
