@@ -91,7 +91,7 @@ pub(super) fn admit(partition: &mut Partition, about: Report, report: &FromWorke
     match late {
         LateReport::Repeated if ends => Ok(Admission::Repeated),
         LateReport::Settles if ends => Ok(Admission::Taken),
-        // It is still at work on what a person is asked about: its report, when it comes, is the best answer.
+        // It still does what a person is asked about: its report, when it comes, is the best answer.
         LateReport::Settles if lives => Ok(Admission::Repeated),
         // The record of its loss is on its way; what it says then decides whether the outcome is unknown.
         LateReport::Unclaimed if ends && partition.dispatcher.is_being_lost(task, token) => Ok(Admission::Taken),

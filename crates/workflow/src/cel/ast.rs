@@ -32,9 +32,8 @@ impl Program {
             let NodeKind::Binary(operator, left, right) = &node.kind else { continue };
             let of_status = |id: Id| matches!(self.node(id).kind, NodeKind::Step(_, StepField::Status));
             let other = match operator {
-                Operator::Equal | Operator::NotEqual if of_status(*left) => *right,
+                Operator::Equal | Operator::NotEqual | Operator::In if of_status(*left) => *right,
                 Operator::Equal | Operator::NotEqual if of_status(*right) => *left,
-                Operator::In if of_status(*left) => *right,
                 _ => continue,
             };
             match &self.node(other).kind {
