@@ -175,3 +175,18 @@ impl<'de> Deserialize<'de> for Payload {
         Ok(Self::from_value(&value))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn decimals_are_read_as_they_were_written_in_every_build() {
+        // In this workspace another crate has the feature too; the program of a user has only what our manifest names.
+        let manifest = include_str!("../../../Cargo.toml");
+        let wanted = manifest.lines().find(|line| line.starts_with("serde_json ")).unwrap_or_default();
+        assert!(wanted.contains("float_roundtrip"), "{wanted}");
+        for text in ["1.5777777777770001", "0.1", "5e-324", "1.7976931348623157e308"] {
+            let value: serde_json::Value = serde_json::from_str(text).unwrap();
+            assert_eq!(value.as_f64(), text.parse().ok(), "{text}");
+        }
+    }
+}
