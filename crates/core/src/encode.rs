@@ -20,13 +20,16 @@ pub(crate) fn to_value(document: &impl Serialize) -> Value {
     serde_json::to_value(document).expect("a JSON document has a value")
 }
 
+/// The bytes of a document without its spaces, and with its members in the order of their names; what is no JSON stays as
+/// it is.
+pub(crate) fn canonical(bytes: &[u8]) -> Vec<u8> {
+    serde_json::from_slice::<Value>(bytes).map_or_else(|_| bytes.to_vec(), |value| encode(&value))
+}
+
 /// The hash of a document, whatever the order of its members and its spaces; of a large one, that of its bytes.
 pub(crate) fn content_hash(input: &Payload) -> BlobHash {
     match input {
-        Payload::Inline(bytes) if !input.is_large() => match serde_json::from_slice::<Value>(bytes) {
-            Ok(value) => BlobHash::of(&encode(&value)),
-            Err(_) => BlobHash::of(bytes),
-        },
+        Payload::Inline(bytes) if !input.is_large() => BlobHash::of(&canonical(bytes)),
         Payload::Inline(bytes) => BlobHash::of(bytes),
         Payload::Blob { hash, .. } => *hash,
     }

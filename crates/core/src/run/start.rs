@@ -13,7 +13,7 @@ use minicbor::{Decode, Encode};
 
 use crate::{
     context::ApplyContext,
-    encode::content_hash,
+    encode::canonical,
     key::NamedKey,
     quota::namespace,
     registry::workflows,
@@ -169,7 +169,12 @@ impl StartRun {
             bytes.extend(part);
             bytes.push(0);
         }
-        bytes.extend(content_hash(input).0);
+        match input {
+            // A large document may come as it is or as a blob, and is the same request.
+            Payload::Inline(input) if input.len() > limits::INLINE_BYTES_MAX => bytes.extend(BlobHash::of(input).0),
+            Payload::Inline(input) => bytes.extend(canonical(input)),
+            Payload::Blob { hash, .. } => bytes.extend(hash.0),
+        }
         BlobHash::of(&bytes)
     }
 }
