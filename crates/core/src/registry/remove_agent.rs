@@ -11,6 +11,7 @@ use crate::{
     effect::Effect,
     quota::namespace,
     registry::{agents, keys::AgentKey},
+    task::pin,
 };
 
 /// Forgets versions of an agent. One that connects again is known again, as if it were new.
@@ -54,7 +55,7 @@ impl RemoveAgent {
 
 /// A version that tasks hang on is removed only by force.
 fn refuse_pinned(ctx: &ApplyContext<'_>, key: &AgentKey) -> Result<()> {
-    let tasks = ctx.state.tables.pinned.read_uncached(key)?.unwrap_or_default().tasks;
+    let tasks = pin::tasks_of(ctx.state, key)?;
     if tasks == 0 {
         return Ok(());
     }

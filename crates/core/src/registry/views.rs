@@ -25,7 +25,7 @@ use crate::{
         workflows,
     },
     state::State,
-    task::diverged,
+    task::{diverged, pin},
 };
 
 /// A version of an agent, as it was declared and as operators want it.
@@ -90,7 +90,7 @@ impl RegistryRows<'_> {
         let mut items = Vec::with_capacity(rows.len());
         for (key, row) in rows {
             let AgentState { weight, draining } = row.state;
-            let pinned = self.state.tables.pinned.read_uncached(&key)?.unwrap_or_default().tasks;
+            let pinned = pin::tasks_of(self.state, &key)?;
             let Some(declaration) = row.declaration() else { continue };
             items.push(AgentView { declaration, since: row.since, weight, draining, pinned });
         }

@@ -23,20 +23,19 @@ use crate::{
 
 /// Undoes what was done, newest first; then the run ends as it is to end.
 pub(crate) fn compensate(ctx: &mut ApplyContext<'_>, id: RunId) -> Result<()> {
-    let mut run = ctx.state.run(id)?;
-    let definition = ctx.state.definition(run.hash)?;
+    let hash = ctx.state.run(id)?.hash;
+    let definition = ctx.state.definition(hash)?;
     let any = definition.blocks.iter().flat_map(|block| &block.steps).any(|step| step.compensate.is_some());
     let list = if any { completed(ctx, id)? } else { Vec::new() };
     if list.is_empty() {
         return finish_run(ctx, id);
     }
     ctx.charge(list.len() / LIGHT_PER_UNIT);
+    let key = scope::new_scope(ctx, id, None, ScopeKind::Compensations, list.len() as u32)?;
+    let mut run = ctx.state.run(id)?;
     run.set_status(RunStatus::Compensating);
     // Compensation is not subject to the limit on steps.
     run.steps_made = run.steps_made.saturating_add(list.len() as u32);
-    ctx.put_run(id, run);
-    let key = scope::new_scope(ctx, id, None, ScopeKind::Compensations, list.len() as u32)?;
-    let mut run = ctx.state.run(id)?;
     run.compensations = Some(key.scope);
     ctx.put_run(id, run);
     let pairs: Vec<_> = list.iter().map(|task| json!([task.scope, task.index])).collect();

@@ -4,7 +4,7 @@
 //! tried (its policy says so), or the decision (see `unknown_outcome`).
 //! Invariant: no run ends with an effect that was to be undone and was not, unless a person has said so.
 
-use consort_types::{Code, Error, Result, RunId, StepInstanceId};
+use consort_types::{Code, Error, Result, RunId, StepInstanceId, limits, text::truncate};
 
 use crate::{
     context::ApplyContext,
@@ -16,20 +16,16 @@ use crate::{
             step::{Step, StepState},
         },
     },
-    task::{
-        keys::InboxKey,
-        rows::{Ask, InboxItem},
-    },
+    task::{question, rows::Ask},
 };
 
 /// The compensation is not tried again by itself: it waits for a decision.
 pub(crate) fn give_up(ctx: &mut ApplyContext<'_>, task: StepInstanceId, mut step: Step, error: Error) -> Result<()> {
     instance::withdraw(ctx, task, &mut step)?;
-    let namespace = ctx.state.run(task.run)?.namespace;
     let path = locate::path(ctx.state, task)?;
-    let title = format!("`{path}` has given up, and what it was to undo may stand: {}", error.message);
-    let item = InboxItem { since: ctx.now, ask: Ask::GaveUp, title: Ask::clip(title), details: None };
-    ctx.state.tables.inbox.put(InboxKey { namespace, task }, item);
+    let mut title = format!("`{path}` has given up, and what it was to undo may stand: {}", error.message);
+    truncate(&mut title, limits::ERROR_MESSAGE_BYTES_MAX);
+    question::put(ctx, task, Ask::GaveUp, title, None)?;
     step.ending = false;
     step.instance = None;
     step.effect = None;

@@ -17,7 +17,7 @@ use crate::{
             step::{Step, StepState},
         },
     },
-    task::{keys::InboxKey, pin},
+    task::{pin, question},
 };
 
 /// The instance is active through what it opened.
@@ -87,8 +87,7 @@ pub(crate) fn withdraw(ctx: &mut ApplyContext<'_>, task: StepInstanceId, step: &
     let waking = if step.state == StepState::Backoff { TimerKind::Backoff } else { TimerKind::Wake };
     ctx.disarm(step.wake_at.take(), task, waking);
     if matches!(step.state, StepState::Approval | StepState::Unknown | StepState::GaveUp) {
-        let namespace = ctx.state.run(task.run)?.namespace;
-        ctx.state.tables.inbox.delete(&InboxKey { namespace, task });
+        question::withdraw(ctx, task)?;
     }
     pin::leave_diverged(ctx, task, step)?;
     if matches!(step.state, StepState::Ready | StepState::Taken | StepState::Parked | StepState::Unknown) {

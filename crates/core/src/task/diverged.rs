@@ -4,7 +4,7 @@
 //! journal (the SDKs do, by the rule in `types::replay`), or decisions (see `unknown_outcome`).
 //! Invariant: a divergence never ends a task: its journal stays, and so does everything that was done for it.
 
-use consort_types::{Error, Result, RunId, StepInstanceId};
+use consort_types::{Error, Result, RunId, StepInstanceId, limits, text::truncate};
 use minicbor::{Decode, Encode};
 
 use crate::{
@@ -19,12 +19,7 @@ use crate::{
         },
     },
     state::{State, rows::Marker},
-    task::{
-        attempt,
-        keys::{DivergedKey, InboxKey},
-        pin,
-        rows::{Ask, InboxItem},
-    },
+    task::{attempt, keys::DivergedKey, pin, question, rows::Ask},
 };
 
 /// How many tasks one record offers again.
@@ -75,13 +70,13 @@ pub(crate) fn suspend(ctx: &mut ApplyContext<'_>, task: StepInstanceId, mut step
     let holder = step.instance.clone();
     let namespace = ctx.state.run(task.run)?.namespace;
     if let Some(agent) = pin::writer_of(&step) {
-        ctx.state.tables.diverged.put(DivergedKey { namespace: namespace.clone(), agent, task }, Marker);
+        ctx.state.tables.diverged.put(DivergedKey { namespace, agent, task }, Marker);
     }
     let path = locate::path(ctx.state, task)?;
     let code = holder.map_or_else(|| "the code".to_owned(), |holder| format!("the code of agent `{}`", holder.agent));
-    let title = format!("`{path}` waits for code that fits its journal: {code} has diverged: {}", error.message);
-    let item = InboxItem { since: ctx.now, ask: Ask::Diverged, title: Ask::clip(title), details: None };
-    ctx.state.tables.inbox.put(InboxKey { namespace, task }, item);
+    let mut title = format!("`{path}` waits for code that fits its journal: {code} has diverged: {}", error.message);
+    truncate(&mut title, limits::ERROR_MESSAGE_BYTES_MAX);
+    question::put(ctx, task, Ask::Diverged, title, None)?;
     step.error = Some(error.clone());
     ctx.set_state(task, &mut step, StepState::Diverged);
     ctx.record_history(task.run, Some(task), HistoryEvent::TaskDiverged { attempt: step.attempt, error });

@@ -16,9 +16,8 @@ use crate::{
     task::task_spec,
 };
 
-/// The key of a task.
-pub(crate) fn effect_key(state: &mut State, step_ref: &StepRef, task: StepInstanceId) -> Result<String> {
-    let path = locate::path(state, task)?;
+/// The key of a task, whose path is `path`.
+pub(crate) fn effect_key(state: &mut State, step_ref: &StepRef, task: StepInstanceId, path: &str) -> Result<String> {
     let undone = times_undone(state, task)?;
     let lineage = step_ref.run.lineage.unwrap_or(task.run);
     let mut named = format!("{lineage}\n{undone}\n{path}\n").into_bytes();

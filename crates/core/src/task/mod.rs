@@ -18,6 +18,7 @@ pub(crate) mod lost;
 pub(crate) mod offer;
 pub(crate) mod park;
 pub(crate) mod pin;
+pub(crate) mod question;
 pub(crate) mod record;
 pub(crate) mod rows;
 pub(crate) mod taken;

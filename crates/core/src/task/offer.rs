@@ -80,6 +80,7 @@ pub(crate) fn offer(state: &mut State, task: StepInstanceId) -> Result<Option<Ta
         Payload::Inline(_) => input,
         Payload::Blob { .. } => Payload::Inline(state.payload_bytes(&input)?),
     };
+    let path = locate::path(state, task)?;
     let timeout = task_spec::timeout_of(state, &step_ref)?;
     let deadlines = [timeout.map(|span| state.meta.now.after(span)), step.deadline_at, step_ref.run.deadline];
     Ok(Some(TaskOffer {
@@ -88,9 +89,9 @@ pub(crate) fn offer(state: &mut State, task: StepInstanceId) -> Result<Option<Ta
         attempt: step.attempt,
         capability: capability.unwrap_or_default(),
         workflow: step_ref.run.workflow.clone(),
-        step: locate::path(state, task)?,
+        idempotency_key: effect_key(state, &step_ref, task, &path)?,
+        step: path,
         input,
-        idempotency_key: effect_key(state, &step_ref, task)?,
         deadline: deadlines.into_iter().flatten().min(),
         journal: task_journal(state, task, step.entries)?,
         traceparent: trace::of_attempt(&step_ref.run, task, step.token),
@@ -136,9 +137,10 @@ fn reconcile_input(state: &mut State, asker: StepInstanceId) -> Result<Payload> 
     let input = split_fatal(task_input(state, &step_ref, asker))?.unwrap_or_default();
     let input = state.payload_bytes(&input)?;
     let input: Arc<Value> = Arc::new(serde_json::from_slice(&input).unwrap_or_default());
+    let path = locate::path(state, asker)?;
     let question = json!({
         "task": asker.to_string(),
-        "idempotency_key": effect_key(state, &step_ref, asker)?,
+        "idempotency_key": effect_key(state, &step_ref, asker, &path)?,
         "attempt": step.attempt,
         "input": *input,
     });

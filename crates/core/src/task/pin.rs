@@ -10,10 +10,8 @@ use crate::{
     context::ApplyContext,
     registry::keys::AgentKey,
     run::rows::step::{Pin, Step, StepState},
-    task::{
-        keys::{DivergedKey, InboxKey},
-        rows::PinnedTasks,
-    },
+    state::State,
+    task::{keys::DivergedKey, question, rows::PinnedTasks},
 };
 
 /// Pins a task that has not ended to a version, or (`None`) to none. The caller stores the step.
@@ -39,6 +37,11 @@ pub(crate) fn ended(ctx: &mut ApplyContext<'_>, task: StepInstanceId, step: &Ste
     count(ctx, &namespace, pin, |tasks| tasks - 1)
 }
 
+/// How many tasks that have not ended are pinned to a version.
+pub(crate) fn tasks_of(state: &State, version: &AgentKey) -> Result<u64> {
+    Ok(state.tables.pinned.read_uncached(version)?.unwrap_or_default().tasks)
+}
+
 fn count(ctx: &mut ApplyContext<'_>, namespace: &str, pin: Pin, change: impl FnOnce(u64) -> u64) -> Result<()> {
     let key = AgentKey { namespace: namespace.to_owned(), name: pin.agent, version: pin.version };
     let tasks = change(ctx.state.tables.pinned.get(&key)?.unwrap_or_default().tasks);
@@ -61,9 +64,9 @@ pub(crate) fn leave_diverged(ctx: &mut ApplyContext<'_>, task: StepInstanceId, s
     if step.state != StepState::Diverged {
         return Ok(());
     }
-    let namespace = ctx.state.run(task.run)?.namespace;
-    ctx.state.tables.inbox.delete(&InboxKey { namespace: namespace.clone(), task });
+    question::withdraw(ctx, task)?;
     if let Some(agent) = writer_of(step) {
+        let namespace = ctx.state.run(task.run)?.namespace;
         ctx.state.tables.diverged.delete(&DivergedKey { namespace, agent, task });
     }
     Ok(())

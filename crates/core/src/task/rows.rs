@@ -4,7 +4,7 @@
 //! (the row of the step instance has those).
 //! Invariant: an entry is answered at most once.
 
-use consort_types::{Error, Payload, Time, limits, worker::JournalRequest};
+use consort_types::{Error, Payload, Time, worker::JournalRequest};
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 
@@ -82,16 +82,4 @@ pub enum Ask {
     /// A compensation has given up: is it tried again, was it done by other means, or is it left undone?
     #[n(3)]
     GaveUp,
-}
-
-impl Ask {
-    /// A title, no longer than a row may have one.
-    pub(crate) fn clip(mut title: String) -> String {
-        let mut end = limits::ERROR_MESSAGE_BYTES_MAX.min(title.len());
-        while !title.is_char_boundary(end) {
-            end -= 1;
-        }
-        title.truncate(end);
-        title
-    }
 }

@@ -3,7 +3,7 @@
 //! For: attempts whose outcome is unknown, from the loss to the decision. Not for: failures (see `fail`).
 //! Invariant: a `write` attempt is never repeated before a person, or the author's own rule, has decided so.
 
-use consort_types::{Code, EffectClass, Error, OnUnknown, Payload, Result, StepInstanceId, limits};
+use consort_types::{Code, EffectClass, Error, OnUnknown, Payload, Result, StepInstanceId, limits, text::truncate};
 use minicbor::{Decode, Encode};
 use serde_json::Value;
 
@@ -21,12 +21,7 @@ use crate::{
         scope, stop,
     },
     state::Document,
-    task::{
-        attempt, diverged,
-        keys::InboxKey,
-        offer,
-        rows::{Ask, InboxItem},
-    },
+    task::{attempt, diverged, offer, question, rows::Ask},
 };
 
 /// The outcome.
@@ -158,21 +153,17 @@ pub(crate) fn leave_unknown(ctx: &mut ApplyContext<'_>, task: StepInstanceId, st
     if step.state != StepState::Unknown {
         return Ok(());
     }
-    let namespace = ctx.state.run(task.run)?.namespace;
-    ctx.state.tables.inbox.delete(&InboxKey { namespace, task });
+    question::withdraw(ctx, task)?;
     step.asking.take().map_or(Ok(()), |scope| stop::stop_reconciler(ctx, task, scope))
 }
 
 /// Puts the question into the operators' inbox.
 fn ask_unknown(ctx: &mut ApplyContext<'_>, task: StepInstanceId) -> Result<()> {
     let step = ctx.state.known_step(task)?;
-    let namespace = ctx.state.run(task.run)?.namespace;
     let path = locate::path(ctx.state, task)?;
     let why = step.error.map(|error| error.message).unwrap_or_default();
     let title = format!("did attempt {} of `{path}` happen? {why}", step.attempt);
-    let item = InboxItem { since: ctx.now, ask: Ask::UnknownOutcome, title, details: None };
-    ctx.state.tables.inbox.put(InboxKey { namespace, task }, item);
-    Ok(())
+    question::put(ctx, task, Ask::UnknownOutcome, title, None)
 }
 
 /// The reconciler has ended.
@@ -250,7 +241,8 @@ fn failure(step: Step, by: &str, comment: Option<&str>) -> Error {
         (StepState::Diverged, Some(error)) => error,
         (StepState::GaveUp, Some(error)) => {
             let why = comment.map(|comment| format!(" ({comment})")).unwrap_or_default();
-            let message = Ask::clip(format!("`{by}` left it undone{why}: {}", error.message));
+            let mut message = format!("`{by}` left it undone{why}: {}", error.message);
+            truncate(&mut message, limits::ERROR_MESSAGE_BYTES_MAX);
             Error { message, ..error }
         }
         _ => Error::new(Code::AgentFailed, format!("`{by}` decided that attempt {} has failed", step.attempt)),

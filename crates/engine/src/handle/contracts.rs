@@ -89,9 +89,8 @@ impl Contracts {
             && let Err(found) = check(contract, "$", output).await
         {
             self.holds_no_more(task);
-            let error =
-                Error::new(Code::BadOutput, format!("the output does not fit what the agent declares: {found}"));
-            return failure(task, token, error.hint("mend the agent, or the output schema that it declares"));
+            let error = misfit(&found).hint("mend the agent, or the output schema that it declares");
+            return failure(task, token, error);
         }
         self.holds_no_more(task);
         report
@@ -112,9 +111,12 @@ pub(super) fn check_decided(schemas: &[serde_json::Value], output: &[u8]) -> Res
         }
     }
     found.map_or(Ok(()), |why| {
-        Err(Error::new(Code::BadOutput, format!("the output does not fit what the agent declares: {why}"))
-            .hint("steps behind it, and its compensation, use this output; give it as `--output JSON`"))
+        Err(misfit(&why).hint("steps behind it, and its compensation, use this output; give it as `--output JSON`"))
     })
+}
+
+fn misfit(found: &str) -> Error {
+    Error::new(Code::BadOutput, format!("the output does not fit what the agent declares: {found}"))
 }
 
 fn failure(task: StepInstanceId, token: Token, error: Error) -> FromWorker {

@@ -79,16 +79,7 @@ pub(super) fn admit(partition: &mut Partition, about: Report, report: &FromWorke
     }
     let ends = matches!(report, FromWorker::Complete { .. } | FromWorker::Fail { .. });
     let lives = matches!(report, FromWorker::Heartbeat { .. } | FromWorker::Stream { .. });
-    let own = partition.dispatcher.namespace(instance).cloned().zip(partition.dispatcher.name(instance).cloned());
-    let Some((namespace, by)) = own else { return Err(not_held(task, token)) };
-    let late = match partition.machine()?.late_report(&namespace, task, token, &by) {
-        Err(error) if !matches!(error.code, Code::Fenced | Code::TaskNotFound) => {
-            partition.halt_as(error.clone(), true);
-            return Err(error);
-        }
-        other => other?,
-    };
-    match late {
+    match late_report(partition, about)? {
         LateReport::Repeated if ends => Ok(Admission::Repeated),
         LateReport::Settles if ends => Ok(Admission::Taken),
         // It still does what a person is asked about: its report, when it comes, is the best answer.
@@ -96,6 +87,23 @@ pub(super) fn admit(partition: &mut Partition, about: Report, report: &FromWorke
         // The record of its loss is on its way; what it says then decides whether the outcome is unknown.
         LateReport::Unclaimed if ends && partition.dispatcher.is_being_lost(task, token) => Ok(Admission::Taken),
         _ => Err(not_held(task, token)),
+    }
+}
+
+/// What a report would be of an instance that does not hold the attempt.
+///
+/// # Errors
+/// As [`admit`].
+pub(super) fn late_report(partition: &mut Partition, about: Report) -> Result<LateReport> {
+    let Report { instance, task, token } = about;
+    let own = partition.dispatcher.namespace(instance).cloned().zip(partition.dispatcher.name(instance).cloned());
+    let Some((namespace, by)) = own else { return Err(not_held(task, token)) };
+    match partition.machine()?.late_report(&namespace, task, token, &by) {
+        Err(error) if !matches!(error.code, Code::Fenced | Code::TaskNotFound) => {
+            partition.halt_as(error.clone(), true);
+            Err(error)
+        }
+        other => other,
     }
 }
 

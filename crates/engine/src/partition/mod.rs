@@ -244,9 +244,10 @@ impl Partition {
     fn claim(&mut self, instance: InstanceId, task: StepInstanceId, token: Token, now: Time) {
         // The token is the record that made the attempt ready.
         let recovered = Seq(token.0) <= self.recovered;
+        let about = group::Report { instance, task, token };
         match self.dispatcher.claim(instance, task, token, recovered, now) {
-            // To break a `write` attempt off is what would make its outcome truly unknown: it reports when it ends.
-            Claim::Refused { .. } if settles(self, instance, task, token) => {}
+            // The outcome is unknown. To break a `write` attempt off is what would make its outcome truly unknown: it reports when it ends.
+            Claim::Refused { .. } if matches!(admission::late_report(self, about), Ok(LateReport::Settles)) => {}
             Claim::Refused { reason } => {
                 self.tell(instance, ToWorker::Cancel { task, token, reason: reason.to_owned() });
             }
@@ -489,12 +490,4 @@ fn retry_diverged(machine: &Machine, hello: &Hello) -> Result<Option<Command>> {
     }
     let (namespace, agent, version) = (namespace.clone(), agent.clone(), version.clone());
     Ok(Some(Command::RetryDiverged(RetryDiverged { namespace, agent, version, after: None })))
-}
-
-/// Whether a report of the instance would settle the outcome of an attempt, which is unknown.
-fn settles(partition: &mut Partition, instance: InstanceId, task: StepInstanceId, token: Token) -> bool {
-    let own = partition.dispatcher.namespace(instance).cloned().zip(partition.dispatcher.name(instance).cloned());
-    let Some((namespace, by)) = own else { return false };
-    let late = partition.machine.late_report(&namespace, task, token, &by);
-    matches!(late, Ok(LateReport::Settles))
 }

@@ -13,7 +13,7 @@ use consort_engine::{Config, Handle, InstanceId, Locality, StartRequest};
 use consort_log::MemoryLogDisk;
 use consort_store::MemoryStore;
 use consort_types::{
-    Code, EffectClass, Error, Payload, Span, StepInstanceId, Token, limits,
+    Code, EffectClass, Error, Payload, RunId, Span, StepInstanceId, Token, limits,
     worker::{Delta, FromWorker, Hello, JournalEntry, JournalRequest, TaskOffer, ToWorker},
 };
 
@@ -182,8 +182,8 @@ fn a_repeated_report_of_the_holder_gets_the_first_answer_after_a_reconnect_and_a
     }
 }
 
-#[test]
-fn the_former_holder_of_a_lost_write_says_what_became_of_it_and_a_stranger_does_not() {
+/// A `write` task whose instance has left for good, and whose outcome is unknown.
+fn lost_write() -> (World, RunId, TaskOffer) {
     let mut world = World::with(ONE);
     let first = world.join(WRITES, Locality::Remote);
     let run = world.start(1);
@@ -191,6 +191,12 @@ fn the_former_holder_of_a_lost_write_says_what_became_of_it_and_a_stranger_does_
     world.partition.detach(first, world.now);
     world.pass(Span::from_secs(60));
     assert_eq!(world.partition.machine().unwrap().inbox(NS, None, 9).unwrap().items.len(), 1, "it is unknown");
+    (world, run, offer)
+}
+
+#[test]
+fn the_former_holder_of_a_lost_write_says_what_became_of_it_and_a_stranger_does_not() {
+    let (mut world, run, offer) = lost_write();
     let liar = stranger(&mut world, NS, "b", Vec::new());
     assert_refused(&mut world, liar, offer.task, offer.token);
     let back = world.attach(&hello(agent("a", WRITES), 1, Vec::new()), Locality::Remote);
@@ -200,13 +206,7 @@ fn the_former_holder_of_a_lost_write_says_what_became_of_it_and_a_stranger_does_
 
 #[test]
 fn a_worker_that_returns_with_a_lost_write_in_its_hands_finishes_it() {
-    let mut world = World::with(ONE);
-    let first = world.join(WRITES, Locality::Remote);
-    let run = world.start(1);
-    let offer = world.one(first);
-    world.partition.detach(first, world.now);
-    world.pass(Span::from_secs(60));
-    assert_eq!(world.partition.machine().unwrap().inbox(NS, None, 9).unwrap().items.len(), 1, "it is unknown");
+    let (mut world, run, offer) = lost_write();
     let (task, token) = (offer.task, offer.token);
     let back = world.attach(&hello(agent("a", WRITES), 1, vec![(task, token)]), Locality::Remote);
     assert_eq!(world.told(back), vec![], "to break it off would make its outcome truly unknown");

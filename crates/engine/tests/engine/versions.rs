@@ -60,6 +60,15 @@ fn parked() -> (World, InstanceId, consort_types::RunId) {
     (world, old, run)
 }
 
+/// The same, offered to its version again, whose code has diverged.
+fn diverged() -> (World, InstanceId, consort_types::RunId) {
+    let (mut world, old, run) = parked();
+    signal(&mut world, run);
+    let offer = world.one(old);
+    diverge(&mut world, old, &offer);
+    (world, old, run)
+}
+
 #[test]
 fn a_journal_goes_on_at_the_version_that_wrote_it_even_while_that_one_drains() {
     let (mut world, old, run) = parked();
@@ -108,10 +117,7 @@ fn while_its_version_is_away_it_waits_for_it_and_then_another_may_try() {
 
 #[test]
 fn code_that_does_not_fit_waits_for_code_that_does() {
-    let (mut world, old, run) = parked();
-    signal(&mut world, run);
-    let offer = world.one(old);
-    diverge(&mut world, old, &offer);
+    let (mut world, old, run) = diverged();
     assert_eq!(world.status(run), "running");
     let told = world.told(old);
     assert!(!told.iter().any(|message| matches!(message, ToWorker::Task(_))), "it is not tried again: {told:?}");
@@ -149,10 +155,7 @@ fn operators_see_how_many_tasks_hang_on_a_version_and_do_not_remove_it_by_mistak
 
 #[test]
 fn pins_and_divergences_survive_a_crash() {
-    let (mut world, old, run) = parked();
-    signal(&mut world, run);
-    let offer = world.one(old);
-    diverge(&mut world, old, &offer);
+    let (mut world, _, run) = diverged();
     world.flush();
     world.crash(0);
     assert_eq!(world.status(run), "running");
