@@ -119,7 +119,7 @@ fn run_stage(project: &Project, stage: &Stage) -> Result<Ended, String> {
     let mut command = match stage.action {
         Action::Own(_, chore) => return Ok(judge_chore(chore(project))),
         Action::Cargo(args) => with_args(project.cargo(), args),
-        Action::Binary([name, args @ ..]) => with_args(project.command(binary(project, name)?), args),
+        Action::Binary([name, args @ ..]) => with_args(project.command(binary(project, stages::PROFILE, name)?), args),
         Action::Script([path, args @ ..]) => with_args(project.command(project.root().join(path)), args),
         Action::Binary([]) | Action::Script([]) => return Err(format!("stage `{}` runs nothing", stage.name)),
     };
@@ -206,7 +206,7 @@ fn harness_line(line: &str) -> Option<Count> {
 /// the features of the whole workspace, as the gate does, so that nothing is compiled twice.
 pub(crate) fn run_binary(project: &Project, name: &str, args: &[&str]) -> Result<bool, String> {
     build_binary(project, name)?;
-    let status = project.command(binary(project, name)?).args(args).status();
+    let status = project.command(binary(project, "release", name)?).args(args).status();
     Ok(status.map_err(|e| format!("cannot run `{name}`: {e}"))?.success())
 }
 
@@ -219,9 +219,9 @@ pub(crate) fn build_binary(project: &Project, name: &str) -> Result<(), String> 
     Ok(())
 }
 
-/// Where cargo puts a release program. A name such as `examples/x` is an example.
-fn binary(project: &Project, name: &str) -> Result<PathBuf, String> {
-    Ok(project.target_folder()?.join("release").join(name))
+/// Where cargo puts a program of a profile. A name such as `examples/x` is an example.
+fn binary(project: &Project, profile: &str, name: &str) -> Result<PathBuf, String> {
+    Ok(project.target_folder()?.join(profile).join(name))
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::{docs, tidy};
 pub(crate) enum Action {
     /// Cargo, with these arguments.
     Cargo(&'static [&'static str]),
-    /// A program of the workspace, from the release folder, with its arguments.
+    /// A program of the workspace, from the folder of the gate's profile, with its arguments.
     Binary(&'static [&'static str]),
     /// A script, from the root, with its arguments.
     Script(&'static [&'static str]),
@@ -52,9 +52,12 @@ impl Stage {
     }
 }
 
-/// The gate. Clippy runs in the release profile too: build scripts and procedural macros are then compiled once for
+/// The profile that everything in the gate is built with, and the folder of its programs.
+pub(crate) const PROFILE: &str = "gate";
+
+/// The gate. Clippy runs in the gate's profile too: build scripts and procedural macros are then compiled once for
 /// lints, tests and programs. Measured on the dependencies of `consort-sdk`, lints and then a release build: 64 CPU
-/// seconds, against 159 with lints in the dev profile. Programs are started from the release folder and not by `cargo
+/// seconds, against 159 with lints in the dev profile. Programs are started from the profile's folder and not by `cargo
 /// run -p`, which may choose other features and compile dependencies again; a single test target is best chosen by
 /// `--workspace --test NAME` for the same reason.
 pub(crate) const STAGES: &[Stage] = &[
@@ -65,19 +68,19 @@ pub(crate) const STAGES: &[Stage] = &[
     stage(
         "clippy",
         "no warning in any target",
-        Action::Cargo(&["clippy", "--workspace", "--all-targets", "--release", "--", "-D", "warnings"]),
+        Action::Cargo(&["clippy", "--workspace", "--all-targets", "--profile", PROFILE, "--", "-D", "warnings"]),
     ),
     stage(
         "build",
         "every program and example is built",
-        Action::Cargo(&["build", "--workspace", "--release", "--bins", "--examples"]),
+        Action::Cargo(&["build", "--workspace", "--profile", PROFILE, "--bins", "--examples"]),
     )
     .needed(),
     stage("sdks", "the Python and TypeScript SDKs, and the adapters", Action::Script(&["scripts/sdks"])).within(1200),
     stage(
         "tests",
         "unit, integration and documentation tests",
-        Action::Cargo(&["test", "--workspace", "--release", "--no-fail-fast"]),
+        Action::Cargo(&["test", "--workspace", "--profile", PROFILE, "--no-fail-fast"]),
     ),
     stage("evaluate", "research answers, and cites the right place", Action::Binary(&["examples/evaluate"]))
         .within(300),
@@ -85,8 +88,12 @@ pub(crate) const STAGES: &[Stage] = &[
         .within(600),
     stage("fuzz", "hostile bytes are refused, some seconds for each target", Action::Script(&["scripts/fuzz", "15"]))
         .within(600),
-    stage("bench", "every workload runs; figures for the reader", Action::Binary(&["consort-bench", "--quick"]))
-        .within(600),
+    stage(
+        "bench",
+        "every workload runs; figures are for release builds",
+        Action::Binary(&["consort-bench", "--quick"]),
+    )
+    .within(600),
 ];
 
 /// The stages as `--list` shows them.
@@ -102,7 +109,7 @@ pub(crate) fn listing() -> String {
 pub(crate) fn shown(action: Action) -> String {
     let (start, args) = match action {
         Action::Cargo(args) => ("cargo ", args),
-        Action::Binary(args) => ("target/release/", args),
+        Action::Binary(args) => ("target/gate/", args),
         Action::Script(args) => ("", args),
         Action::Own(args, _) => ("cargo xtask ", args),
     };

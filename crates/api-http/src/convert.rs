@@ -7,6 +7,7 @@ use consort_api::{
     self as api, ErrorDetail, agents, bulk,
     inside::{self, EventKind, HistoryEntry, StepState},
     namespaces, queues, runs, server,
+    steps::{self, JournalKind},
     watch::{Progress, ProgressKind},
     workflows,
 };
@@ -15,8 +16,8 @@ use consort_engine::{
     view::{self, Ask, HistoryEvent, StepState as State},
 };
 use consort_types::{
-    registry,
-    worker::{self, CapabilityDeclaration},
+    EffectClass, registry,
+    worker::{self, CapabilityDeclaration, JournalRequest},
 };
 use consort_workflow_check as workflow;
 
@@ -114,6 +115,7 @@ pub(crate) fn node(node: view::StepNode) -> inside::StepNode {
         state: step_state(node.state),
         attempt: node.attempt,
         instance: node.instance.map(|instance| instance.to_string()),
+        version: node.version,
         started_at: node.began,
         ended_at: node.ended,
         wake_at: node.wakes,
@@ -133,13 +135,54 @@ pub(crate) fn step(step: view::StepView) -> inside::Step {
         state: step_state(step.state),
         attempt: step.attempt,
         instance: step.instance.map(|instance| instance.to_string()),
+        version: step.version,
         started_at: step.began,
         attempt_started_at: step.taken,
         ended_at: step.ended,
         output: step.output.map(Into::into),
         error: step.error.map(ErrorDetail::from),
         copied: step.copied,
+        entries: step.entries,
     }
+}
+
+/// The word of an effect class.
+fn effect_word(effect: EffectClass) -> &'static str {
+    match effect {
+        EffectClass::Read => "read",
+        EffectClass::Idempotent => "idempotent",
+        EffectClass::Write => "write",
+    }
+}
+
+pub(crate) fn step_detail(detail: view::StepDetail) -> steps::StepDetail {
+    steps::StepDetail {
+        step: step(detail.step),
+        target: detail.target,
+        input: detail.input.map(Into::into),
+        idempotency_key: detail.idempotency_key,
+        effect: detail.effect.map(|effect| effect_word(effect).to_owned()),
+        failures: detail.failures,
+        losses: detail.losses,
+    }
+}
+
+pub(crate) fn task_entry(view: view::EntryView) -> steps::JournalEntry {
+    let plain = |kind| steps::JournalEntry::new(view.index, kind);
+    let entry = view.entry;
+    let told = match entry.request {
+        JournalRequest::Run { name } => steps::JournalEntry { name: Some(name), ..plain(JournalKind::Run) },
+        JournalRequest::Call { capability, input, .. } => {
+            steps::JournalEntry { capability: Some(capability), input: Some(input.into()), ..plain(JournalKind::Call) }
+        }
+        JournalRequest::Sleep { span } => steps::JournalEntry { span: Some(span), ..plain(JournalKind::Sleep) },
+        JournalRequest::Signal { name } => steps::JournalEntry { name: Some(name), ..plain(JournalKind::Signal) },
+        JournalRequest::Approval { prompt, detail } => {
+            steps::JournalEntry { prompt: Some(prompt), detail: Some(detail.into()), ..plain(JournalKind::Approval) }
+        }
+    };
+    let (output, error) = (entry.output.map(Into::into), entry.error.map(ErrorDetail::from));
+    steps::JournalEntry { after: entry.after, output, error, ..told }
 }
 
 pub(crate) fn entry(entry: view::JournalView) -> HistoryEntry {
@@ -149,8 +192,9 @@ pub(crate) fn entry(entry: view::JournalView) -> HistoryEntry {
     let told = match entry.event {
         HistoryEvent::RunStarted => plain(EventKind::RunStarted),
         HistoryEvent::StepBegan => plain(EventKind::StepStarted),
-        HistoryEvent::AttemptTaken { attempt, instance } => {
-            HistoryEntry { instance: Some(instance.to_string()), ..of(EventKind::AttemptStarted, attempt) }
+        HistoryEvent::AttemptTaken { attempt, instance, version } => {
+            let instance = Some(instance.to_string());
+            HistoryEntry { instance, version, ..of(EventKind::AttemptStarted, attempt) }
         }
         HistoryEvent::AttemptFailed { attempt, error, retry_at } => {
             HistoryEntry { attempt: Some(attempt), retry_at, ..failed(EventKind::AttemptFailed, error) }
@@ -300,15 +344,10 @@ pub(crate) fn diagnostics(found: &workflow::Diagnostics) -> Vec<api::Diagnostic>
 }
 
 fn capability(declared: CapabilityDeclaration) -> agents::Capability {
-    let effect = match declared.effect {
-        consort_types::EffectClass::Read => "read",
-        consort_types::EffectClass::Idempotent => "idempotent",
-        consort_types::EffectClass::Write => "write",
-    };
     agents::Capability {
         name: declared.name,
         description: declared.description,
-        effect: effect.to_owned(),
+        effect: effect_word(declared.effect).to_owned(),
         input_schema: declared.input_schema,
         output_schema: declared.output_schema,
         cost_hint_microdollars: declared.cost_hint_microdollars,

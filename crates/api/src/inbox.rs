@@ -162,12 +162,16 @@ pub struct DecideRequest {
     /// With `done`: what the step made; without one, `null`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Document>,
+    /// With `approve`: what is approved, where the person has changed what was asked about; the code and later steps read
+    /// it as `value` of the answer. Without one, that is what was asked about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<Document>,
 }
 
 impl DecideRequest {
     /// A decision of this person.
     pub fn new(decision: Decision, by: impl Into<String>) -> Self {
-        Self { decision, by: by.into(), comment: None, output: None }
+        Self { decision, by: by.into(), comment: None, output: None, value: None }
     }
 
     /// A comment on the decision.
@@ -181,6 +185,13 @@ impl DecideRequest {
     #[must_use]
     pub fn output(mut self, output: impl Into<Document>) -> Self {
         self.output = Some(output.into());
+        self
+    }
+
+    /// With [`Decision::Approve`]: what is approved, where it was changed.
+    #[must_use]
+    pub fn value(mut self, value: impl Into<Document>) -> Self {
+        self.value = Some(value.into());
         self
     }
 }

@@ -120,6 +120,9 @@ pub struct StepNode {
     /// The worker instance that holds, or last held, the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
+    /// The version of the agent that it serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// When it began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema::Instant>")]
@@ -182,6 +185,9 @@ pub struct Step {
     /// The worker instance that last held the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
+    /// The version of the agent that it serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// When it began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema::Instant>")]
@@ -202,6 +208,9 @@ pub struct Step {
     pub error: Option<ErrorDetail>,
     /// Whether its outcome was taken over from another run.
     pub copied: bool,
+    /// Entries of its task's journal; `GET …/steps/{task}/journal` lists them.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub entries: u32,
 }
 
 /// Which page of the steps of a run.
@@ -261,6 +270,9 @@ pub struct HistoryEntry {
     /// Of `attempt_started`: the worker instance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
+    /// Of `attempt_started`: the version of the agent that it serves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// Why it failed, was skipped or cancelled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorDetail>,
@@ -308,6 +320,7 @@ impl HistoryEntry {
             event,
             attempt: None,
             instance: None,
+            version: None,
             error: None,
             retry_at: None,
             decision: None,
@@ -587,35 +600,6 @@ impl Operation for RunOutput {
     };
 }
 
-/// A step instance of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct StepParams {
-    /// The run.
-    #[schemars(with = "schema::Run")]
-    pub run: RunId,
-    /// The step instance.
-    #[schemars(with = "schema::Task")]
-    pub task: StepInstanceId,
-}
-
-/// The output of a step.
-pub struct StepOutput;
-
-impl Operation for StepOutput {
-    type Params = StepParams;
-    type Body = ();
-    type Reply = Document;
-    const SPEC: Spec = Spec {
-        id: "stepOutput",
-        path: "/v1/runs/{run}/steps/{task}/output",
-        doc: "The output of a completed step, in full.",
-        words: &["runs output"],
-        errors: &[Code::RunNotFound, Code::TaskNotFound, Code::StepState],
-        ..DOCUMENT
-    };
-}
-
-const INSIDE: Spec = Spec { group: "runs", errors: &[Code::RunNotFound], ..Spec::READ };
-const DOCUMENT: Spec =
+pub(crate) const INSIDE: Spec = Spec { group: "runs", errors: &[Code::RunNotFound], ..Spec::READ };
+pub(crate) const DOCUMENT: Spec =
     Spec { returns: Returns::Document, answers: &[(200, "The JSON document, as it was given.")], ..INSIDE };

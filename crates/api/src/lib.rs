@@ -31,6 +31,7 @@ pub mod runs;
 mod schema;
 pub mod server;
 mod spec;
+pub mod steps;
 mod table;
 pub mod watch;
 pub mod workflows;

@@ -7,7 +7,7 @@ use std::{fmt::Write as _, sync::LazyLock};
 
 use crate::{
     Accepts, Entry, Param, Place, agents as a, bulk as b, inbox as i, inside as n, namespaces, operate as o,
-    queues as q, runs as r, server as s, watch as t, workflows as w,
+    queues as q, runs as r, server as s, steps as p, watch as t, workflows as w,
 };
 
 static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
@@ -33,7 +33,10 @@ static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
         Entry::of::<n::CompareRuns>(),
         Entry::of::<n::RunInput>(),
         Entry::of::<n::RunOutput>(),
-        Entry::of::<n::StepOutput>(),
+        Entry::of::<p::ShowStep>(),
+        Entry::of::<p::StepInput>(),
+        Entry::of::<p::StepOutput>(),
+        Entry::of::<p::StepJournal>(),
         Entry::of::<o::CancelRun>(),
         Entry::of::<o::PauseRun>(),
         Entry::of::<o::ResumeRun>(),

@@ -67,7 +67,7 @@ fn main() {
         let output = offer.map(|offer| offer.input).unwrap_or_default();
         let by = WorkerInstance { locality: Locality::Local, start: 1, number: 1, agent: "x".into() };
         let taken = Some((by.clone(), Time(1)));
-        let complete = TaskComplete { task: ready.task, token: ready.token, output, taken, by };
+        let complete = TaskComplete { task: ready.task, token: ready.token, output, taken, by, version: None };
         open.extend(apply(&mut machine, &Command::TaskComplete(complete)));
         done += 1;
         if done.is_multiple_of(2_000) {

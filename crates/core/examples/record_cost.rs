@@ -124,7 +124,14 @@ impl Driver {
                     let (task, token, output) = (ready.task, ready.token, Payload::inline(&b"1"[..]));
                     let by = worker();
                     let holder = Some((by.clone(), self.now));
-                    self.apply(&Command::TaskComplete(TaskComplete { task, token, output, taken: holder, by }));
+                    self.apply(&Command::TaskComplete(TaskComplete {
+                        task,
+                        token,
+                        output,
+                        taken: holder,
+                        by,
+                        version: None,
+                    }));
                 }
             } else {
                 return true;

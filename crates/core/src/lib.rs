@@ -66,7 +66,10 @@ pub mod view {
                 tree::{Counts, StepNode},
             },
         },
-        task::inbox::InboxView,
+        task::{
+            detail::{EntryView, StepDetail},
+            inbox::InboxView,
+        },
     };
 }
 

@@ -37,7 +37,7 @@ fn diverge(world: &mut World) {
 fn report(world: &mut World, task: StepInstanceId, token: Token) -> consort_types::Result<()> {
     let error = Error::new(Code::JournalDiverged, "entry 0 is recorded as run `price`, but found run `cost`");
     let by = holder();
-    let fail = TaskFail { task, token, error, retryable: false, retry_after: None, taken: None, by };
+    let fail = TaskFail { task, token, error, retryable: false, retry_after: None, taken: None, by, version: None };
     world.apply(&Command::TaskFail(fail)).map(drop)
 }
 

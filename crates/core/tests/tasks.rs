@@ -345,6 +345,7 @@ fn records_that_cannot_be_read_are_refused() {
         output: Payload::null(),
         taken: None,
         by: support::holder(),
+        version: None,
     });
     assert_eq!(Command::decode(&command.encode()).unwrap(), command);
 }
@@ -373,7 +374,16 @@ steps:
     // An answer about the first attempt must not decide the second.
     let (mut world, task, token) = lost();
     let error = Error::new(Code::AgentFailed, "it did not happen");
-    let fail = TaskFail { task, token, error, retryable: true, retry_after: None, taken: None, by: support::holder() };
+    let fail = TaskFail {
+        task,
+        token,
+        error,
+        retryable: true,
+        retry_after: None,
+        taken: None,
+        by: support::holder(),
+        version: None,
+    };
     world.apply(&Command::TaskFail(fail)).unwrap();
     assert_eq!(world.show(), "run running\n  a backoff\n  a/reconcile cancelled C0312\n");
     world.verify();
@@ -390,7 +400,14 @@ fn a_report_of_another_agent_changes_nothing() {
     let error = Error::new(Code::AgentFailed, "forged");
     let entry = JournalEntry { request: JournalRequest::Run { name: "x".to_owned() }, after: Vec::new(), result: None };
     let forged = [
-        Command::TaskComplete(TaskComplete { task, token, output: Payload::null(), taken: None, by: by.clone() }),
+        Command::TaskComplete(TaskComplete {
+            task,
+            token,
+            output: Payload::null(),
+            taken: None,
+            by: by.clone(),
+            version: None,
+        }),
         Command::TaskFail(TaskFail {
             task,
             token,
@@ -399,6 +416,7 @@ fn a_report_of_another_agent_changes_nothing() {
             retry_after: None,
             taken: None,
             by: by.clone(),
+            version: None,
         }),
         Command::TaskRecord(TaskRecord::new((task, token), (by.clone(), "1".to_owned()), 0, &entry)),
         Command::TaskPark(TaskPark { task, token, waiting: vec![0], by: by.clone() }),
@@ -408,6 +426,7 @@ fn a_report_of_another_agent_changes_nothing() {
             instance: by,
             effect: EffectClass::Read,
             at: consort_types::Time(1),
+            version: None,
         }),
     ];
     let before = world.show();

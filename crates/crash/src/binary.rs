@@ -4,6 +4,7 @@
 //! Invariant: it is the one that was built beside the test.
 
 use std::{
+    ffi::OsStr,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::OnceLock,
@@ -33,9 +34,9 @@ pub fn consort() -> &'static Path {
 fn build(profile: &Path) {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "--workspace", "--bins"]).current_dir(env!("CARGO_MANIFEST_DIR"));
-    if profile.ends_with("release") {
-        cargo.arg("--release");
-    }
+    // The folder of a profile has its name, but for that of `dev`.
+    let name = profile.file_name().map_or("dev".into(), OsStr::to_string_lossy);
+    cargo.args(["--profile", if name == "debug" { "dev" } else { &name }]);
     let status = cargo.status().expect("cargo starts");
     assert!(status.success(), "the program could not be built: {status}");
 }

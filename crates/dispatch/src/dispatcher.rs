@@ -223,7 +223,8 @@ impl Dispatcher {
         self.revision += 1;
         for id in departed.held {
             let instance = Arc::clone(&departed.name);
-            self.placement.tasks.set_place(id, Place::Disconnected { until: Some(until), instance });
+            let place = Place::Disconnected { until: Some(until), instance, died: !departed.was_leaving };
+            self.placement.tasks.set_place(id, place);
         }
         self.placement.unpin(instance);
         self.placement.pool.remove_unused_class(departed.class);
@@ -283,7 +284,7 @@ impl Dispatcher {
                 let of_worker = pool.instance(*holder).is_some_and(|holder| holder.worker == own.worker);
                 of_agent && of_worker && !own.worker.is_empty()
             }
-            Place::Disconnected { until: Some(_), instance: holder } => {
+            Place::Disconnected { until: Some(_), instance: holder, .. } => {
                 *class.namespace == *target.namespace && *class.agent == *holder.agent
             }
             // It is being reported as lost: the token is about to change.

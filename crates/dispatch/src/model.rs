@@ -37,6 +37,9 @@ pub struct Lost {
     pub token: Token,
     /// How it was noticed.
     pub reason: String,
+    /// Whether the instance went away by itself while it had the task: it was not asked to leave, and the server was not
+    /// restarted meanwhile.
+    pub died: bool,
 }
 
 /// The answer to a worker instance that claims a task which it holds from before a reconnect.

@@ -205,7 +205,7 @@ impl Placement {
     /// A task in transit was held by a disconnected instance, which may reconnect until then.
     pub(crate) fn assign_disconnected(&mut self, id: StepInstanceId, instance: WorkerInstance, until: Time) {
         let instance = Arc::new(instance);
-        let place = Place::Disconnected { until: Some(until), instance: Arc::clone(&instance) };
+        let place = Place::Disconnected { until: Some(until), instance: Arc::clone(&instance), died: false };
         let Some(Moved { queue, position, .. }) = self.tasks.set_place(id, place) else { return };
         let agent = self.agent_named(queue, &instance);
         self.acquire(queue, position.group, agent, false);

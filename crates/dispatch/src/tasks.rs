@@ -30,8 +30,8 @@ pub(crate) enum Place {
     /// With a worker instance.
     Assigned(WorkerInstanceId),
     /// Held by a disconnected worker instance, which may reconnect until then; `None` once the attempt is reported as
-    /// lost.
-    Disconnected { until: Option<Time>, instance: Arc<WorkerInstance> },
+    /// lost. `died` says that it was at work then: it was not asked to leave, and the server was not restarted.
+    Disconnected { until: Option<Time>, instance: Arc<WorkerInstance>, died: bool },
 }
 
 /// A task that was moved: where it was, and what a caller needs to follow the move without looking it up again.
@@ -153,12 +153,13 @@ impl TaskTable {
         while let Some((until, id)) = self.losses.first().copied().filter(|(until, _)| *until <= now) {
             self.losses.remove(&(until, id));
             let Some(task) = self.all.get_mut(&id) else { continue };
-            if let Place::Disconnected { until, instance } = &mut task.place {
+            if let Place::Disconnected { until, instance, died } = &mut task.place {
                 *until = None;
                 lost.push(Lost {
                     task: id,
                     token: task.token,
                     reason: format!("instance `{instance}` is disconnected"),
+                    died: *died,
                 });
             }
         }

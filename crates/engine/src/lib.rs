@@ -35,7 +35,7 @@ pub use config::{Config, Parts};
 pub use consort_dispatch::WorkerInstanceId as InstanceId;
 pub use handle::{
     AgentWatch, BulkAction, BulkItem, BulkRequest, BulkResult, Decision, Deployed, ForkRequest, Handle, Session,
-    SessionSender, StartRequest, Started, Watch, WatchEvent,
+    SessionSender, StartRequest, Started, StepReader, Watch, WatchEvent,
 };
 pub use linger::linger;
 pub use observer::{AppendedGroup, Observer};

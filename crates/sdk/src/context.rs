@@ -311,6 +311,9 @@ pub struct Approval {
     /// The person's comment.
     #[serde(default)]
     pub comment: Option<String>,
+    /// What was approved: the detail of the question, or what the person made of it. `null` after a no.
+    #[serde(default)]
+    pub value: serde_json::Value,
 }
 
 /// The answer to a journal entry, as a future. The entry exists as soon as the answer does, awaited or not.

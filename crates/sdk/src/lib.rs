@@ -20,6 +20,7 @@ mod live;
 mod outbox;
 #[cfg(feature = "remote")]
 mod remote;
+mod replay_check;
 mod session;
 pub mod testing;
 mod worker;

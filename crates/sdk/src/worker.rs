@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Agent, Connect,
     drive::Timeouts,
+    replay_check::ReplayFiles,
     session::{Instance, Settings},
 };
 
@@ -114,9 +115,13 @@ impl Worker {
     /// Takes tasks until every instance has left: because the engine let it go, or because `shutdown` ended and
     /// what it held is done. Lost connections are opened again.
     ///
-    /// It fails when an agent's declaration is wrong or the engine refuses it; then all instances leave.
+    /// It fails when an agent's declaration is wrong or the engine refuses it; then all instances leave. Under `consort
+    /// replay-check` it replays the journals of tasks in flight against the code of its agents instead, and ends.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<()> {
         self.check()?;
+        if let Some(files) = ReplayFiles::wanted() {
+            return files.replay(&self.agents).await;
+        }
         let stop = CancellationToken::new();
         let mut instances = JoinSet::new();
         let made: Result<Vec<Instance>> = self

@@ -95,8 +95,14 @@ limits! {
     STREAM_DELTA_BYTES_MAX: usize = 16 * 1024;
     /// Bytes of partial output of one attempt that wait in its worker to be sent; the oldest are dropped.
     STREAM_WAITING_BYTES_MAX: usize = 256 * 1024;
-    /// Attempts of one task that may be lost with their instance before the task fails.
+    /// Attempts of one task that may be lost with their instance before the task fails, whatever the reason.
     LOSSES_MAX: u32 = 100;
+    /// How often the worker of a task may die while it runs, without an entry of its journal in between, before the task
+    /// fails, where the author's `retry` has no `losses`.
+    LOSSES_DEFAULT: u32 = 3;
+    /// Seconds for which the report of a `write` attempt is awaited that is at work when its run or step is to end; then its
+    /// outcome is unknown.
+    WRITE_GRACE_SECONDS: u64 = 30;
     /// Step instances of one run: bounds endless loops and hostile fan-outs within fan-outs.
     RUN_STEPS_MAX: u32 = 1_000_000;
     /// Depth of child runs below a run.

@@ -23,6 +23,7 @@ pub fn language_schema() -> Value {
             "steps": {"$ref": "#/$defs/steps"},
             "output": {"description": "The run's output; without it, the map of step names to outputs. May hold `${{ }}`."},
             "timeout": span("How long a whole run may take."),
+            "retry": retry(),
         },
         "$defs": {
             "steps": {
@@ -240,10 +241,18 @@ fn retry() -> Value {
     json!({
         "description": "How failed attempts are repeated.",
         "type": "object",
-        "required": ["attempts"],
+        "anyOf": [{"required": ["attempts"]}, {"required": ["max_elapsed"]}, {"required": ["losses"]}],
         "additionalProperties": false,
         "properties": {
-            "attempts": count("Attempts at most, the first included.", u64::from(limits::ATTEMPTS_MAX)),
+            "attempts": count("Attempts at most, the first included; without it 1, or with `max_elapsed` as many as fit.", u64::from(limits::ATTEMPTS_MAX)),
+            "max_elapsed": span("How long further attempts are made, from when the first one was queued."),
+            "losses": count("How often its worker may die while it runs, without an entry of its journal in between; 3 if not given.", u64::from(limits::LOSSES_MAX)),
+            "on": {
+                "type": "array",
+                "minItems": 1,
+                "description": "The failures that are tried again; every one if not given.",
+                "items": {"type": "string", "pattern": "^(failure|timeout|output|C[0-9]{4})$"},
+            },
             "backoff": {
                 "type": "object",
                 "description": "The pauses between attempts.",

@@ -286,7 +286,7 @@ impl Repeat {
 }
 
 /// How failed attempts are repeated: the pause before attempt `n + 1` is `initial * factor^(n - 1)`, at most `max`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Retry {
     /// Attempts at most, the first included.
     #[n(0)]
@@ -300,12 +300,36 @@ pub struct Retry {
     /// The longest pause.
     #[n(3)]
     pub max: Span,
+    /// From when the first attempt was queued, how long further attempts are made.
+    #[n(4)]
+    pub max_elapsed: Option<Span>,
+    /// How often its worker may die while it runs, without an entry of its journal in between.
+    #[n(5)]
+    pub losses: Option<u32>,
+    /// The numbers of the codes that are tried again; every one where there is none.
+    #[n(6)]
+    pub on: Option<Vec<u16>>,
+}
+
+impl Retry {
+    /// Whether the author wants another attempt after this failure.
+    pub fn covers(&self, error: &Error) -> bool {
+        self.on.as_ref().is_none_or(|codes| codes.contains(&error.code.number()))
+    }
 }
 
 impl Default for Retry {
     /// One attempt; pauses of 1 s, doubling, up to 1 min where only `attempts` is given.
     fn default() -> Self {
-        Self { attempts: 1, initial: Span::from_secs(1), factor_milli: 2_000, max: Span::from_secs(60) }
+        Self {
+            attempts: 1,
+            initial: Span::from_secs(1),
+            factor_milli: 2_000,
+            max: Span::from_secs(60),
+            max_elapsed: None,
+            losses: None,
+            on: None,
+        }
     }
 }
 
@@ -358,7 +382,7 @@ pub struct Compensate {
 impl Compensate {
     /// How failed attempts are repeated: as the author says, or with the usual pauses until one succeeds.
     pub fn retry(&self) -> Retry {
-        self.retry.unwrap_or(Retry { attempts: u32::MAX, ..Retry::default() })
+        self.retry.clone().unwrap_or_else(|| Retry { attempts: u32::MAX, ..Retry::default() })
     }
 }
 

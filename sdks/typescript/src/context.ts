@@ -69,6 +69,8 @@ export interface Approval {
   by: string;
   /** The person's comment. */
   comment: string | null;
+  /** What was approved: the detail of the question, or what the person made of it. Absent after a no. */
+  value?: unknown;
 }
 
 /** What {@link TaskContext.all} makes of its branches. */

@@ -7,6 +7,7 @@
 import type { Agent } from "./agent.js";
 import { Code, ConsortError, TaskError } from "./error.js";
 import { type Logger, lineLogger } from "./logger.js";
+import { replayFiles, replayTasks } from "./replay-check.js";
 import { Session } from "./session.js";
 import { type ServerOptions, withEnvironment } from "./transport.js";
 
@@ -68,13 +69,18 @@ export class Worker {
    * Takes tasks until the worker was asked to leave (by {@link stop} or a signal) and what it held is done, or the
    * server let it go. Lost connections are opened again.
    *
-   * It fails with a `ConsortError` where the server refuses the worker.
+   * It fails with a `ConsortError` where the server refuses the worker. Under `consort replay-check` it replays the
+   * journals of tasks in flight against the code of its agents instead, and ends.
    */
   async run(): Promise<void> {
     if (this.#ran) {
       throw new ConsortError(Code.BadRequest, "the worker has run already", { hint: "make a new one" });
     }
     this.#ran = true;
+    const files = replayFiles();
+    if (files) {
+      return replayTasks(this.#options.agents, files);
+    }
     const { handleSignals = true, handleRejections = true } = this.#options;
     const undo = [
       ...(handleSignals ? [this.#heedSignal("SIGINT"), this.#heedSignal("SIGTERM")] : []),

@@ -49,11 +49,17 @@ async fn decide(request: RequestContext<Decide>) -> Handled<Decide> {
 
 /// The decision as the engine's type, which has an output only where one is possible.
 fn decision(request: &inbox::DecideRequest) -> Result<Decision> {
+    let only_with = |name, word| {
+        Error::new(Code::BadRequest, format!("`{name}` goes only with the decision `{word}`")).hint("leave it out")
+    };
     if request.output.is_some() && request.decision != inbox::Decision::Done {
-        return Err(Error::new(Code::BadRequest, "`output` goes only with the decision `done`").hint("leave it out"));
+        return Err(only_with("output", "done"));
+    }
+    if request.value.is_some() && request.decision != inbox::Decision::Approve {
+        return Err(only_with("value", "approve"));
     }
     Ok(match request.decision {
-        inbox::Decision::Approve => Decision::Approve,
+        inbox::Decision::Approve => Decision::Approve(request.value.clone().map(Into::into)),
         inbox::Decision::Reject => Decision::Reject,
         inbox::Decision::Done => Decision::Done(request.output.clone().map_or_else(Payload::null, Into::into)),
         inbox::Decision::Retry => Decision::Retry,

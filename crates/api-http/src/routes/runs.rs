@@ -8,12 +8,13 @@ use bytes::Bytes;
 use consort_api::{
     Document, Operation,
     bulk::BulkRuns,
-    inside::{CompareRuns, ReplayRun, RunHistory, RunInput, RunOutput, RunSource, RunSteps, RunTree, StepOutput},
+    inside::{CompareRuns, ReplayRun, RunHistory, RunInput, RunOutput, RunSource, RunSteps, RunTree},
     operate::{CancelRun, DeleteRun, ForkRun, PauseRun, ResumeRun, RetryRun, SignalRun},
     runs::{self, ListRuns, ShowRun, StartRun},
     server::SetRetention,
+    steps::{JournalParams, ShowStep, StepInput, StepJournal, StepOutput, StepParams},
 };
-use consort_engine::{ForkRequest, StartRequest, Started, view::RunFilter};
+use consort_engine::{ForkRequest, StartRequest, Started, StepReader, view::RunFilter};
 use consort_types::{Code, Error, Payload, Result, Span, accept_traceparent};
 
 use crate::{
@@ -40,7 +41,10 @@ pub(super) fn routes() -> Vec<Route> {
         route::<CompareRuns, _>(compare),
         route::<RunInput, _>(input),
         route::<RunOutput, _>(output),
+        route::<ShowStep, _>(step),
+        route::<StepInput, _>(step_input),
         route::<StepOutput, _>(step_output),
+        route::<StepJournal, _>(step_journal),
         route::<CancelRun, _>(cancel),
         route::<PauseRun, _>(pause),
         route::<ResumeRun, _>(resume),
@@ -155,9 +159,29 @@ async fn output(request: RequestContext<RunOutput>) -> Handled<RunOutput> {
     Ok(whole(&request, output).await?)
 }
 
+/// The step that a request is about.
+fn reader<O: Operation<Params = StepParams>>(request: &RequestContext<O>) -> Result<StepReader> {
+    request.engine().step(&request.namespace, request.params.run, request.params.task)
+}
+
+async fn step(request: RequestContext<ShowStep>) -> Handled<ShowStep> {
+    Ok(ResponseBody::Reply(convert::step_detail(reader(&request)?.detail().await?)))
+}
+
+async fn step_input(request: RequestContext<StepInput>) -> Handled<StepInput> {
+    let input = reader(&request)?.input().await?;
+    Ok(whole(&request, input).await?)
+}
+
 async fn step_output(request: RequestContext<StepOutput>) -> Handled<StepOutput> {
-    let output = request.engine().step_output(&request.namespace, request.params.run, request.params.task).await?;
+    let output = reader(&request)?.output().await?;
     Ok(whole(&request, output).await?)
+}
+
+async fn step_journal(request: RequestContext<StepJournal>) -> Handled<StepJournal> {
+    let JournalParams { run, task, whole, cursor, limit } = request.params.clone();
+    let step = request.engine().step(&request.namespace, run, task)?;
+    Ok(ResponseBody::Reply(convert::page(step.journal(cursor, limit, whole).await?, convert::task_entry)))
 }
 
 async fn cancel(request: RequestContext<CancelRun>) -> Handled<CancelRun> {

@@ -6,6 +6,7 @@
 
 mod agents;
 mod operate;
+mod replay;
 mod start;
 mod workflows;
 
@@ -16,6 +17,7 @@ use consort_server::settings::keys;
 
 pub(crate) use agents::{AgentFilterArgs, AgentsCommand, QuotaSetArgs, QuotasCommand};
 pub(crate) use operate::{DecisionArgs, InboxCommand, ListArgs, RunsCommand};
+pub(crate) use replay::ReplayCheckArgs;
 pub(crate) use start::{RunArgs, UpArgs};
 pub(crate) use workflows::{GraphFormat, WorkflowsCommand};
 
@@ -106,6 +108,8 @@ pub(crate) enum Command {
     /// See the agents and what they can do, and operate them
     #[command(subcommand)]
     Agents(AgentsCommand),
+    /// Replay the journals of tasks in flight against new code, before it is deployed; nothing is done
+    ReplayCheck(ReplayCheckArgs),
     /// See what waits for agents, and why
     Queues {
         /// Draw them again each second

@@ -10,13 +10,30 @@ use clap::{Args, Subcommand};
 pub(crate) enum RunsCommand {
     /// List runs, newest first
     List(ListArgs),
-    /// Show a run with its steps
+    /// Show a run with its steps, or one step with its input, journal and output
     Show {
         /// The run: its id, a unique part of its beginning or end, or `last`
         run: String,
-        /// Show the history too: every recorded event
+        /// One step: its path, such as `gather[3]`
+        step: Option<String>,
+        /// Show the history too: every recorded event (of one step it is always shown)
         #[arg(long)]
         history: bool,
+    },
+    /// Print the input of a run
+    Input {
+        /// The run
+        run: String,
+        /// The input of this step (its path, such as `gather[3]`) instead of the run's
+        #[arg(long, value_name = "STEP")]
+        step: Option<String>,
+    },
+    /// Print what the code of a step has requested, with the answers; `--json` for the replay helpers of the SDKs
+    Journal {
+        /// The run
+        run: String,
+        /// The step: its path
+        step: String,
     },
     /// Print the output of a run that has completed
     Output {
@@ -75,6 +92,9 @@ pub(crate) enum RunsCommand {
         /// Reject
         #[arg(long)]
         reject: bool,
+        /// What is approved, where it is not what was asked about: JSON, `@FILE`, or plain text
+        #[arg(long, value_name = "JSON|@FILE", conflicts_with = "reject")]
+        value: Option<String>,
         #[command(flatten)]
         decision: DecisionArgs,
     },
@@ -164,8 +184,19 @@ pub(crate) struct DecisionArgs {
 pub(crate) enum InboxCommand {
     /// List what waits for a person
     List,
+    /// Show an item: what is asked, and the step with its input, key, agent and history
+    Show {
+        /// The item: its task id, a unique part of its end, or `last` where there is only one
+        item: String,
+    },
     /// Approve what is asked
-    Approve(ItemArgs),
+    Approve {
+        #[command(flatten)]
+        item: ItemArgs,
+        /// What is approved, where it is not what was asked about: JSON, `@FILE`, or plain text
+        #[arg(long, value_name = "JSON|@FILE")]
+        value: Option<String>,
+    },
     /// Reject what an approval waits for
     Reject(ItemArgs),
     /// Decide that an unknown attempt was done

@@ -12,18 +12,20 @@ use crate::{
     args::DecisionArgs,
 };
 
-/// Sends a decision and reports it.
+/// Sends a decision and reports it; `document` is what is approved, or the output of what was done.
 pub(crate) async fn send(
     app: &App,
     session: &Session,
     item: &InboxItem,
     decision: Decision,
     args: &DecisionArgs,
-    output: Option<Value>,
+    document: Option<Value>,
 ) -> Result<()> {
     fits(item, decision)?;
+    let document = document.map(Into::into);
+    let (output, value) = if decision == Decision::Approve { (None, document) } else { (document, None) };
     let by = args.by.clone().unwrap_or_else(user);
-    let request = DecideRequest { decision, by, comment: args.comment.clone(), output: output.map(Into::into) };
+    let request = DecideRequest { decision, by, comment: args.comment.clone(), output, value };
     session.client.call::<Decide>(&ItemParams { task: item.task }, &request).await?;
     if app.json {
         app.print_json(&json!({ "task": item.task, "decision": decision, "by": request.by }));
@@ -37,13 +39,26 @@ pub(crate) async fn send(
 /// Refuses a decision of the other kind with the commands for this one.
 fn fits(item: &InboxItem, decision: Decision) -> Result<()> {
     let approves = matches!(decision, Decision::Approve | Decision::Reject);
-    let (is, commands) = match item.kind {
-        InboxKind::Approval if !approves => ("asks for an approval", "approve|reject"),
-        InboxKind::UnknownOutcome if approves => ("has an unknown outcome: it asks for no approval", "done|retry|fail"),
+    let is = match item.kind {
+        InboxKind::Approval if !approves => "asks for an approval",
+        InboxKind::UnknownOutcome if approves => "has an unknown outcome: it asks for no approval",
+        InboxKind::Diverged if approves => "waits for code that fits its journal: it asks for no approval",
+        InboxKind::GaveUp if approves => "is a compensation that gave up: it asks for no approval",
         _ => return Ok(()),
     };
-    Err(Error::new(Code::StepState, format!("`{}` {is}", item.task))
-        .hint(format!("decide it with `consort inbox {commands} {}`", item.task)))
+    Err(Error::new(Code::StepState, format!("`{}` {is}", item.task)).hint(format!(
+        "decide it with `consort inbox {} {}`",
+        commands(&item.kind),
+        item.task
+    )))
+}
+
+/// The commands that decide an item.
+pub(super) fn commands(kind: &InboxKind) -> &'static str {
+    match kind {
+        InboxKind::Approval => "approve|reject",
+        _ => "done|retry|fail",
+    }
 }
 
 /// Reports how the run will continue, where no process has the folder open.
@@ -88,6 +103,8 @@ mod tests {
         for (kind, allowed, hint) in [
             ("approval", [true, true, false, false, false], "approve|reject"),
             ("unknown_outcome", [false, false, true, true, true], "done|retry|fail"),
+            ("diverged", [false, false, true, true, true], "done|retry|fail"),
+            ("gave_up", [false, false, true, true, true], "done|retry|fail"),
         ] {
             for (decision, allowed) in decisions.into_iter().zip(allowed) {
                 match fits(&item(kind), decision) {

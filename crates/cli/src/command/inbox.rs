@@ -5,12 +5,16 @@
 
 use consort_api::{
     Document, PageParams,
-    inbox::{Decision, InboxItem, ListInbox},
+    inbox::{Decision, InboxDetails, InboxItem, ItemParams, ListInbox},
+    steps::{ShowStep, StepParams},
 };
 use consort_types::{Result, limits};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::decide;
+use super::{
+    decide::{self, commands},
+    runs_show, step,
+};
 use crate::{
     app::{App, Need, Session},
     args::InboxCommand,
@@ -18,7 +22,7 @@ use crate::{
     exit::Exit,
     input, select,
     show::{
-        style::{Paint, cut},
+        style::{Paint, clean_json, cut, wrapped},
         table::Table,
         when,
     },
@@ -33,7 +37,11 @@ pub(crate) async fn execute(app: &App, command: Option<InboxCommand>) -> Result<
 async fn execute_with(app: &App, session: &Session, command: InboxCommand) -> Result<()> {
     let (args, decision, output) = match command {
         InboxCommand::List => return list(app, session).await,
-        InboxCommand::Approve(args) => (args, Decision::Approve, None),
+        InboxCommand::Show { item } => return show(app, session, &item).await,
+        InboxCommand::Approve { item, value } => {
+            let value = value.map(|value| input::payload(&value, app.settings.folder())).transpose()?;
+            (item, Decision::Approve, value)
+        }
         InboxCommand::Reject(args) => (args, Decision::Reject, None),
         InboxCommand::Retry(args) => (args, Decision::Retry, None),
         InboxCommand::Fail(args) => (args, Decision::Fail, None),
@@ -78,6 +86,31 @@ async fn list(app: &App, session: &Session) -> Result<()> {
         ]);
     }
     app.print(&table.render(app.out));
+    Ok(())
+}
+
+/// One item in full: what is asked, and the step that waits.
+async fn show(app: &App, session: &Session, text: &str) -> Result<()> {
+    let client = &session.client;
+    let items = items(client).await?;
+    let item = select::item(&items, text)?;
+    let detail = client.call::<ShowStep>(&StepParams { run: item.run, task: item.task }, &()).await?;
+    if app.json {
+        app.print_json(&json!({ "item": item, "step": detail }));
+        return Ok(());
+    }
+    let mut lines = vec![format!("{} · {}", app.out.paint(Paint::Bold, &item.workflow), item.run)];
+    lines.push(wrapped(&item.title, 0, app.out));
+    if let Some(details) = &item.details {
+        let whole = client.call::<InboxDetails>(&ItemParams { task: item.task }, &()).await?;
+        let details: Value = whole.read("details").or_else(|_| details.read("details"))?;
+        lines.push(clean_json(&serde_json::to_string_pretty(&details).unwrap_or_default()));
+    }
+    let history = runs_show::whole_history(client, item.run).await?;
+    let history: Vec<_> = history.into_iter().filter(|entry| entry.task == Some(item.task)).collect();
+    lines.extend(step::step_lines(app, client, &detail, &history).await?);
+    lines.push(format!("decide with `consort inbox {} {}`", commands(&item.kind), item.task));
+    app.print(&format!("{}\n", lines.join("\n")));
     Ok(())
 }
 

@@ -17,9 +17,11 @@ mod namespaces;
 mod outcome;
 mod queues;
 mod quotas;
+mod replay_check;
 mod run;
 mod runs;
 mod runs_show;
+mod step;
 mod up;
 mod workflows;
 
@@ -41,6 +43,7 @@ pub(crate) async fn execute(app: &App, command: Command) -> Result<Exit> {
         Command::Workflows(command) => workflows::execute(app, command).await,
         Command::Inbox { command } => inbox::execute(app, command).await,
         Command::Agents(command) => agents::execute(app, command).await,
+        Command::ReplayCheck(args) => replay_check::execute(app, args).await,
         Command::Queues { watch } => queues::execute(app, watch).await,
         Command::Quotas(command) => quotas::execute(app, command).await,
         Command::Namespaces(command) => namespaces::execute(app, command).await,

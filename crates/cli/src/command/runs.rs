@@ -6,18 +6,19 @@
 use consort_api::{
     NoParams, Operation,
     inbox::{Decision, InboxItem, InboxKind},
-    inside::{RunInput, RunSource, StepOutput, StepParams},
+    inside::{RunInput, RunSource},
     operate::{
         CancelRequest, CancelRun, DeleteRun, EmptyRequest, ForkRequest, ForkRun, PauseRun, ResumeRun, RetryRequest,
         RetryRun, SignalParams, SignalRun,
     },
     runs::{RunParams, Started},
     server::{RetentionRequest, SetRetention},
+    steps::{StepOutput, StepParams},
 };
 use consort_types::{Code, Error, Result, RunId, Span};
 use serde_json::{Value, json};
 
-use super::{decide, inbox, outcome, run, runs_show};
+use super::{decide, inbox, outcome, run, runs_show, step};
 use crate::{
     app::{App, Need, Session},
     args::{DecisionArgs, RunsCommand},
@@ -38,8 +39,17 @@ async fn execute_with(app: &App, session: &Session, command: RunsCommand) -> Res
     let client = &session.client;
     match command {
         RunsCommand::List(args) => runs_show::list(app, client, args).await?,
-        RunsCommand::Show { run, history } => {
+        RunsCommand::Show { run, step: Some(path), .. } => {
+            step::show(app, client, select::run(client, &run).await?, &path).await?;
+        }
+        RunsCommand::Show { run, step: None, history } => {
             runs_show::show(app, client, select::run(client, &run).await?, history).await?;
+        }
+        RunsCommand::Input { run, step } => {
+            step::input(app, client, select::run(client, &run).await?, step.as_deref()).await?;
+        }
+        RunsCommand::Journal { run, step } => {
+            step::journal(app, client, select::run(client, &run).await?, &step).await?;
         }
         RunsCommand::Output { run, step } => {
             return output(app, session, select::run(client, &run).await?, step.as_deref()).await;
@@ -70,9 +80,11 @@ async fn execute_with(app: &App, session: &Session, command: RunsCommand) -> Res
             report_done(app, run, &format!("signal `{name}` sent"));
             decide::hint_idle(app, session);
         }
-        RunsCommand::Approve { run, step, reject, decision } => {
+        RunsCommand::Approve { run, step, reject, value, decision } => {
             let run = select::run(client, &run).await?;
-            approve(app, session, run, step.as_deref(), reject, &decision).await?;
+            let value = value.map(|value| input::payload(&value, app.settings.folder())).transpose()?;
+            let verb = if reject { Decision::Reject } else { Decision::Approve };
+            approve(app, session, (run, step.as_deref()), (verb, value), &decision).await?;
         }
         RunsCommand::Retry { run, from } => {
             let run = select::run(client, &run).await?;
@@ -175,10 +187,9 @@ async fn output(app: &App, session: &Session, run: RunId, step: Option<&str>) ->
 async fn approve(
     app: &App,
     session: &Session,
-    run: RunId,
-    step: Option<&str>,
-    reject: bool,
-    decision: &DecisionArgs,
+    (run, step): (RunId, Option<&str>),
+    (decision, value): (Decision, Option<Value>),
+    args: &DecisionArgs,
 ) -> Result<()> {
     let items = inbox::items(&session.client).await?;
     let asked = |item: &&InboxItem| {
@@ -197,8 +208,7 @@ async fn approve(
                 .hint(format!("choose one with `--step`: {}", steps.join(", "))));
         }
     };
-    let verb = if reject { Decision::Reject } else { Decision::Approve };
-    decide::send(app, session, item, verb, decision, None).await
+    decide::send(app, session, item, decision, args, value).await
 }
 
 async fn retention(app: &App, session: &Session, keep: &str) -> Result<()> {

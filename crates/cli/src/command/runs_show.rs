@@ -122,7 +122,7 @@ pub(crate) async fn show(app: &App, client: &Client, run: RunId, with_history: b
     Ok(())
 }
 
-async fn whole_history(client: &Client, run: RunId) -> Result<Vec<HistoryEntry>> {
+pub(super) async fn whole_history(client: &Client, run: RunId) -> Result<Vec<HistoryEntry>> {
     let limit = Some(limits::PAGE_ITEMS_MAX);
     client.all::<RunHistory, _>(|after| HistoryParams { run, after, limit }).await
 }

@@ -9,10 +9,15 @@ use consort_api::{
     watch::Progress,
 };
 
+use serde_json::json;
+
 use super::{
-    style::{Paint, Style, clean},
+    style::{Paint, Style, clean, cut},
     when::clock,
 };
+
+/// Columns of a signal's payload that a line shows.
+const PAYLOAD_COLUMNS: usize = 120;
 
 /// An entry as a line without line end.
 pub(crate) fn line(entry: &HistoryEntry, style: Style) -> String {
@@ -39,7 +44,10 @@ fn describe(entry: &HistoryEntry) -> (String, Option<Paint>) {
     match &entry.event {
         EventKind::RunStarted => ("run started".into(), Some(Paint::Bold)),
         EventKind::StepStarted => ("began".into(), None),
-        EventKind::AttemptStarted => (format!("attempt {attempt} taken by {}", text(&entry.instance)), None),
+        EventKind::AttemptStarted => {
+            let version = entry.version.iter().map(|version| format!(" ({})", clean(version))).collect::<String>();
+            (format!("attempt {attempt} taken by {}{version}", text(&entry.instance)), None)
+        }
         EventKind::AttemptFailed => {
             let again = entry.retry_at.map(|at| format!("; again at {at}")).unwrap_or_default();
             (format!("attempt {attempt} failed{because}{again}"), Some(Paint::Yellow))
@@ -60,7 +68,11 @@ fn describe(entry: &HistoryEntry) -> (String, Option<Paint>) {
             let comment = entry.comment.as_ref().map(|comment| format!(" ({})", clean(comment))).unwrap_or_default();
             (format!("decided by {}: {}{comment}", text(&entry.by), text(&entry.decision)), None)
         }
-        EventKind::SignalReceived => (format!("signal `{}` received", text(&entry.name)), None),
+        EventKind::SignalReceived => {
+            let payload = entry.payload.as_ref().map(|payload| json!(payload)).filter(|payload| !payload.is_null());
+            let payload = payload.map(|payload| format!(": {}", cut(&clean(&payload.to_string()), PAYLOAD_COLUMNS)));
+            (format!("signal `{}` received{}", text(&entry.name), payload.unwrap_or_default()), None)
+        }
         EventKind::RunPaused => ("run paused".into(), Some(Paint::Yellow)),
         EventKind::RunResumed => ("run resumed".into(), None),
         EventKind::RunCancelling => (format!("run is being cancelled: {}", text(&entry.reason)), Some(Paint::Yellow)),
@@ -80,8 +92,6 @@ fn because(error: Option<&ErrorDetail>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -9,6 +9,7 @@ pub(crate) mod live;
 pub(crate) mod markdown;
 pub(crate) mod progress;
 pub(crate) mod queues;
+pub(crate) mod step;
 pub(crate) mod style;
 pub(crate) mod table;
 pub(crate) mod tree;

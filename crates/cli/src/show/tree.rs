@@ -13,6 +13,7 @@ use consort_types::{Span, Time};
 
 use super::{
     progress::AttemptProgress,
+    step::agent_of,
     style::{Paint, Style, clean, cut, cut_front, cut_painted, width},
     when::took,
 };
@@ -213,10 +214,7 @@ fn detail(node: &StepNode, path: &str, frame: &Frame<'_>) -> String {
     if node.attempt > 1 {
         parts.push(format!("attempt {}", node.attempt));
     }
-    if node.state == StepState::Running {
-        // `local:START:NUMBER:AGENT`: the agent is what people know.
-        parts.extend(node.instance.as_deref().map(|name| format!("on {}", name.rsplit(':').next().unwrap_or(name))));
-    }
+    parts.extend(served_by(node));
     parts.extend(node.child_run.iter().map(|run| format!("run {run}")));
     if let Some(progress) = progress_of(node, path, frame) {
         let document = progress.partial().filter(|(_, text)| !text).map(|(document, _)| document);
@@ -226,6 +224,13 @@ fn detail(node: &StepNode, path: &str, frame: &Frame<'_>) -> String {
         parts.extend(node.error.iter().map(|error| error.message.clone()));
     }
     parts.join(" · ")
+}
+
+/// The agent that has the task, or did it, with its version.
+fn served_by(node: &StepNode) -> Option<String> {
+    let shown = node.state == StepState::Running || node.state.has_ended();
+    let agent = agent_of(node.instance.as_deref().filter(|_| shown)?);
+    Some(node.version.as_ref().map_or_else(|| format!("on {agent}"), |version| format!("on {agent} {version}")))
 }
 
 fn state_words(node: &StepNode, frame: &Frame<'_>) -> Option<String> {

@@ -49,16 +49,20 @@ pub struct Approve {
     /// In their words.
     #[n(4)]
     pub comment: Option<String>,
+    /// What is approved: what was asked about, or what the person made of it. `None` in logs of before.
+    #[n(5)]
+    pub value: Option<Payload>,
 }
 
 impl Approve {
-    pub(crate) fn check(&self) -> Result<()> {
+    /// As [`Command::check`](crate::Command::check).
+    pub fn check(&self) -> Result<()> {
         check_decision(&self.namespace, &self.by, self.comment.as_deref())
     }
 
     pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<()> {
         ctx.state.run_in(&self.namespace, self.task.run)?;
-        approve(ctx, self.task, self.approved, &self.by, self.comment.as_deref())
+        approve(ctx, self)
     }
 }
 
@@ -104,29 +108,27 @@ pub(crate) fn ask_approval(
     ctx.put_step(task, step);
 }
 
-fn approve(
-    ctx: &mut ApplyContext<'_>,
-    task: StepInstanceId,
-    approved: bool,
-    by: &str,
-    comment: Option<&str>,
-) -> Result<()> {
+fn approve(ctx: &mut ApplyContext<'_>, decided: &Approve) -> Result<()> {
+    let Approve { task, approved, ref by, ref comment, ref value, .. } = *decided;
     if ctx.state.step(task)?.is_none_or(|step| step.state != StepState::Approval) {
         return Err(Error::new(Code::StepState, format!("`{task}` does not wait for an approval"))
             .hint("`consort inbox` shows what waits for a decision"));
     }
     let decision = if approved { "approved" } else { "rejected" };
-    let event =
-        HistoryEvent::Decided { decision: decision.to_owned(), by: by.to_owned(), comment: comment.map(str::to_owned) };
+    let event = HistoryEvent::Decided { decision: decision.to_owned(), by: by.clone(), comment: comment.clone() };
     ctx.record_history(task.run, Some(task), event);
     // Code that requested the approval gets the rejection as an answer; a step fails by it, unless it declares
     // otherwise.
     let asked_by_code = matches!(locate(ctx.state, task)?.kind, InstanceKind::Call { .. });
     let outcome = if approved || asked_by_code {
-        let output = json!({ "approved": approved, "by": by, "comment": comment });
+        let mut output = json!({ "approved": approved, "by": by, "comment": comment });
+        if let Some(value) = value {
+            let bytes = ctx.state.payload_bytes(value)?;
+            output["value"] = serde_json::from_slice(&bytes).unwrap_or_default();
+        }
         Outcome::Completed(ctx.store_payload("approval", encode(&output))?)
     } else {
-        let words = comment.map(|comment| format!(": {comment}")).unwrap_or_default();
+        let words = comment.as_ref().map(|comment| format!(": {comment}")).unwrap_or_default();
         Outcome::Failed(Error::new(Code::NotApproved, format!("`{by}` said no{words}")))
     };
     ctx.enqueue(PendingWork::Finish(task, outcome));

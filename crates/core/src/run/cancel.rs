@@ -9,10 +9,10 @@ use consort_types::{Code, Error, Name, Result, RunId, StepInstanceId, bounds::ch
 use minicbor::{Decode, Encode};
 
 use crate::{
-    context::{ApplyContext, Outcome, PendingWork},
+    context::{ApplyContext, PendingWork},
     effect::Effect,
     run::{
-        child_runs, defer, finish, give_up,
+        at_work, child_runs, defer, finish, give_up,
         keys::{ScopeKey, TimerKind, root_task},
         lifecycle::{self, refuse_ended},
         rows::{
@@ -152,7 +152,7 @@ fn cancel_instance(
         return Ok(());
     };
     if step.state != StepState::Open {
-        return finish::finish(ctx, task, Outcome::Cancelled(error.clone()));
+        return at_work::end(ctx, task, step, error.clone());
     }
     if let Some(child) = step.child_run {
         child_runs::cancel_later(ctx, child, reason, force);

@@ -52,7 +52,7 @@ pub(crate) fn close(ctx: &mut ApplyContext<'_>, key: ScopeKey, opener: StepInsta
 pub(crate) fn root_closed(ctx: &mut ApplyContext<'_>, key: ScopeKey) -> Result<()> {
     let scope = ctx.state.scope(key)?;
     let mut run = ctx.state.run(key.run)?;
-    run.drained = run.children > 0;
+    run.drained = !run.awaits_nothing();
     // The last steps may have ended by themselves before their cancellation came to them.
     if lifecycle::end_cancelling(ctx, key.run, &mut run) || run.drained {
         ctx.put_run(key.run, run.clone());

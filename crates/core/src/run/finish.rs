@@ -9,7 +9,7 @@ use consort_types::{Result, StepInstanceId};
 use crate::{
     context::{ApplyContext, LIGHT_PER_UNIT, Outcome, PendingWork},
     run::{
-        close, give_up, instance,
+        at_work, close, give_up, instance,
         keys::scope_of,
         locate::{InstanceKind, StepRef, locate, parent_of},
         rows::step::{ScopeKind, Step, StepState},
@@ -48,6 +48,9 @@ pub(crate) fn finish(ctx: &mut ApplyContext<'_>, task: StepInstanceId, outcome: 
 
 fn notify_parent(ctx: &mut ApplyContext<'_>, step_ref: &StepRef, task: StepInstanceId, step: &Step) -> Result<()> {
     let key = scope_of(task);
+    if step.detached {
+        return at_work::detached_ended(ctx, task.run);
+    }
     let mut scope = ctx.state.scope(key)?;
     if scope.closed {
         return Ok(());

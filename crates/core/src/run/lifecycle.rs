@@ -87,6 +87,7 @@ pub(crate) fn create_run(ctx: &mut ApplyContext<'_>, new: NewRun) -> Result<()> 
         continues: false,
         compensations: None,
         lineage: new.lineage,
+        detached: 0,
     };
     if let Some(due) = deadline {
         ctx.arm(due, root_task(new.id), TimerKind::RunTimeout, 0);
@@ -164,7 +165,7 @@ fn notify_parent(
     let mut above = ctx.state.run(parent.run)?;
     assert!(above.children > 0, "run {} has fewer children than have ended", parent.run);
     above.children -= 1;
-    let last = above.drained && above.children == 0;
+    let last = above.drained && above.awaits_nothing();
     ctx.put_run(parent.run, above);
     ctx.enqueue(PendingWork::Finish(parent, outcome));
     if last {

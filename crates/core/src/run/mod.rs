@@ -12,6 +12,7 @@
 
 pub(crate) mod advance;
 pub(crate) mod approval;
+pub(crate) mod at_work;
 pub(crate) mod cancel;
 pub(crate) mod child_runs;
 pub(crate) mod close;

@@ -10,7 +10,7 @@ use consort_types::{Code, Error, Result, RunId, StepInstanceId};
 use crate::{
     context::{ApplyContext, Outcome},
     run::{
-        child_runs, defer, instance,
+        at_work, child_runs, defer, instance,
         keys::{LaterKey, LaterRank, ScopeKey},
         locate::locate,
         rows::{
@@ -112,8 +112,12 @@ fn stop_instance(ctx: &mut ApplyContext<'_>, task: StepInstanceId, open: &mut Ve
     if let Some(child) = step.child_run {
         child_runs::cancel_later(ctx, child, NOT_NEEDED, true);
     }
+    let error = Error::new(Code::Cancelled, NOT_NEEDED);
+    if at_work::outlives_its_parent(ctx, task, &step, &error)? {
+        return Ok(());
+    }
     let step_ref = locate(ctx.state, task)?;
-    instance::set_terminal(ctx, &step_ref, task, step, Outcome::Cancelled(Error::new(Code::Cancelled, NOT_NEEDED)))?;
+    instance::set_terminal(ctx, &step_ref, task, step, Outcome::Cancelled(error))?;
     Ok(())
 }
 

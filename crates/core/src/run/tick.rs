@@ -3,14 +3,13 @@
 //! For: what each kind of timer does when it fires. Not for: when to look (the engine appends ticks).
 //! Invariant: a timer whose reason no longer holds does nothing; it never acts on a later attempt or step.
 
-use consort_types::{Code, Error, Result, StepInstanceId, limits};
+use consort_types::{Result, StepInstanceId, limits};
 use minicbor::{Decode, Encode};
 
 use crate::{
-    context::{ApplyContext, Outcome, PendingWork},
-    effect::{AttemptEnd, Effect},
+    context::ApplyContext,
     run::{
-        cancel, delete,
+        at_work, cancel, delete,
         keys::{TimerKey, TimerKind, root_task},
         pending, resume,
         rows::{
@@ -76,15 +75,7 @@ fn fire_step(ctx: &mut ApplyContext<'_>, timer: TimerKey, task: StepInstanceId, 
             }
         },
         TimerKind::Deadline if step.deadline_at == Some(timer.due) => {
-            let error = Error::new(Code::DeadlinePassed, "the step did not end within its deadline")
-                .hint("raise `deadline`, or make the step smaller");
-            step.deadline_at = None;
-            if matches!(step.state, StepState::Ready | StepState::Taken) {
-                let (token, end) = (step.token, AttemptEnd::Expired);
-                ctx.effect(Effect::AttemptEnded { task, token, end });
-            }
-            ctx.put_step(task, step);
-            ctx.enqueue(PendingWork::Finish(task, Outcome::Failed(error)));
+            at_work::deadline_passed(ctx, task, step);
             Ok(())
         }
         TimerKind::Backoff if step.state == StepState::Backoff && step.wake_at == Some(timer.due) => {

@@ -159,6 +159,13 @@ pub(crate) fn note_taken(ctx: &mut ApplyContext<'_>, step: &mut Step, taken: Opt
     }
 }
 
+/// Notes the version of the agent that serves the attempt, where the record has it.
+pub(crate) fn note_version(step: &mut Step, version: Option<&String>) {
+    if let Some(version) = version.filter(|version| step.version.as_ref() != Some(*version)) {
+        step.version = Some(version.clone());
+    }
+}
+
 /// The attempt is taken away from its holder.
 pub(crate) fn leave_instance(ctx: &mut ApplyContext<'_>, task: StepInstanceId, step: &mut Step) {
     ctx.disarm(step.timeout_at.take(), task, TimerKind::Timeout);
@@ -168,6 +175,11 @@ pub(crate) fn leave_instance(ctx: &mut ApplyContext<'_>, task: StepInstanceId, s
 
 pub(crate) fn check_instance(instance: &WorkerInstance) -> Result<()> {
     check_text("name of the instance's agent", &instance.agent, limits::NAME_BYTES_MAX)
+}
+
+/// Checks the version of an agent.
+pub(crate) fn check_version(version: Option<&str>) -> Result<()> {
+    version.map_or(Ok(()), |version| check_text("version", version, limits::NAME_BYTES_MAX))
 }
 
 /// Checks an assignment that comes with a report.

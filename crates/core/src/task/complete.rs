@@ -10,7 +10,7 @@ use minicbor::{Decode, Encode};
 use crate::{
     context::{ApplyContext, Outcome, PendingWork},
     effect::{AttemptEnd, Effect},
-    task::attempt::{self, Current, check_instance, check_taken},
+    task::attempt::{self, Current, check_instance, check_taken, check_version},
 };
 
 /// Records the outcome of a task.
@@ -31,18 +31,23 @@ pub struct TaskComplete {
     /// The instance that reports.
     #[n(4)]
     pub by: WorkerInstance,
+    /// The version of the agent that the instance serves; `None` in logs of before.
+    #[n(5)]
+    pub version: Option<String>,
 }
 
 impl TaskComplete {
     pub(crate) fn check(&self) -> Result<()> {
         check_instance(&self.by)?;
+        check_version(self.version.as_deref())?;
         check_taken(self.taken.as_ref())
     }
 
     pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<()> {
-        let Self { task, token, ref output, ref taken, ref by } = *self;
+        let Self { task, token, ref output, ref taken, ref by, ref version } = *self;
         let Current::Live(mut step) = attempt::reported(ctx.state, task, token, by)? else { return Ok(()) };
         attempt::note_taken(ctx, &mut step, taken.as_ref());
+        attempt::note_version(&mut step, version.as_ref());
         ctx.put_step(task, *step);
         ctx.retain(output)?;
         ctx.effect(Effect::AttemptEnded { task, token, end: AttemptEnd::Completed });

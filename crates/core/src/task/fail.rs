@@ -21,7 +21,7 @@ use crate::{
         },
     },
     task::{
-        attempt::{self, Current, check_instance, check_taken},
+        attempt::{self, Current, check_instance, check_taken, check_version},
         diverged, task_spec,
         unknown_outcome::{self, leaves_doubt},
     },
@@ -59,12 +59,16 @@ pub struct TaskFail {
     /// The instance that reports.
     #[n(6)]
     pub by: WorkerInstance,
+    /// The version of the agent that the instance serves; `None` in logs of before.
+    #[n(7)]
+    pub version: Option<String>,
 }
 
 impl TaskFail {
     pub(crate) fn check(&self) -> Result<()> {
         check_error(&self.error)?;
         check_instance(&self.by)?;
+        check_version(self.version.as_deref())?;
         check_taken(self.taken.as_ref())
     }
 
@@ -75,7 +79,7 @@ impl TaskFail {
             Some(span) => RetryDecision::After(span),
             None => RetryDecision::ByPolicy,
         };
-        let Self { task, token, ref error, retryable, ref taken, ref by, .. } = *self;
+        let Self { task, token, ref error, retryable, ref taken, ref by, ref version, .. } = *self;
         let repeated =
             ctx.state.step(task)?.is_some_and(|step| step.token == token && step.state == StepState::Backoff);
         if repeated {
@@ -83,9 +87,10 @@ impl TaskFail {
         }
         let Current::Live(mut step) = attempt::reported(ctx.state, task, token, by)? else { return Ok(()) };
         attempt::note_taken(ctx, &mut step, taken.as_ref());
+        attempt::note_version(&mut step, version.as_ref());
         let end = AttemptEnd::Failed { code: error.code, retryable };
         ctx.effect(Effect::AttemptEnded { task, token, end });
-        if error.code == Code::JournalDiverged && step.entries > 0 {
+        if error.code == Code::JournalDiverged && step.entries > 0 && step.ends_as.is_none() {
             unknown_outcome::leave_unknown(ctx, task, &mut step)?;
             return diverged::suspend(ctx, task, *step, error.clone());
         }
@@ -103,20 +108,28 @@ fn attempt_failed(
 ) -> Result<()> {
     unknown_outcome::leave_unknown(ctx, task, &mut step)?;
     step.failures += 1;
+    if let Some(error) = step.ends_as.clone() {
+        ctx.put_step(task, step);
+        ctx.enqueue(PendingWork::Finish(task, Outcome::of_error(error)));
+        return Ok(());
+    }
     let step_ref = locate(ctx.state, task)?;
     let policy = task_spec::retry_of(ctx.state, &step_ref)?;
     let pause = match again {
-        RetryDecision::After(span) if step.failures < policy.attempts => {
-            span.min(Span::from_secs(limits::RETRY_AFTER_SECONDS_MAX))
-        }
-        RetryDecision::ByPolicy if step.failures < policy.attempts => backoff(&policy, task, step.failures),
-        _ => {
-            ctx.put_step(task, step);
-            ctx.enqueue(PendingWork::Finish(task, Outcome::Failed(error)));
-            return Ok(());
-        }
+        _ if step.failures >= policy.attempts || !policy.covers(&error) => None,
+        RetryDecision::Never => None,
+        RetryDecision::After(span) => Some(span.min(Span::from_secs(limits::RETRY_AFTER_SECONDS_MAX))),
+        RetryDecision::ByPolicy => Some(backoff(&policy, task, step.failures)),
     };
-    let due = ctx.now.after(pause);
+    let due = pause.map(|pause| ctx.now.after(pause)).filter(|due| {
+        let last = policy.max_elapsed.zip(step.began).map(|(span, began)| began.after(span));
+        last.is_none_or(|last| *due <= last)
+    });
+    let Some(due) = due else {
+        ctx.put_step(task, step);
+        ctx.enqueue(PendingWork::Finish(task, Outcome::Failed(error)));
+        return Ok(());
+    };
     attempt::leave_instance(ctx, task, &mut step);
     step.wake_at = Some(due);
     step.error = Some(error.clone());
@@ -133,14 +146,22 @@ pub(crate) fn attempt_timed_out(ctx: &mut ApplyContext<'_>, task: StepInstanceId
     step.timeout_at = None;
     let step_ref = locate(ctx.state, task)?;
     let span = task_spec::timeout_of(ctx.state, &step_ref)?.unwrap_or_default();
-    let error =
-        Error::new(Code::TimedOut, format!("attempt {} did not end within its timeout of {span}", step.attempt))
-            .hint("raise `timeout`, or make the step smaller");
+    let error = match &step.ends_as {
+        Some(error) => {
+            let message =
+                format!("attempt {} did not report before the grace was over: {}", step.attempt, error.message);
+            Error::new(Code::TimedOut, message)
+        }
+        None => {
+            Error::new(Code::TimedOut, format!("attempt {} did not end within its timeout of {span}", step.attempt))
+                .hint("raise `timeout`, or make the step smaller")
+        }
+    };
     let (token, doubt) = (step.token, leaves_doubt(&step));
     let end = if doubt { AttemptEnd::Unknown } else { AttemptEnd::Expired };
     ctx.effect(Effect::AttemptEnded { task, token, end });
     if doubt {
-        return unknown_outcome::outcome_unknown(ctx, task, step, error);
+        return unknown_outcome::outcome_unknown(ctx, task, step, error, false);
     }
     attempt_failed(ctx, task, step, error, RetryDecision::ByPolicy)
 }

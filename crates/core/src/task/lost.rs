@@ -28,6 +28,9 @@ pub struct AttemptLost {
     /// How it was noticed.
     #[n(2)]
     pub reason: String,
+    /// Whether the instance went away by itself, so that the task may be why. `None` in logs of before.
+    #[n(3)]
+    pub died: Option<bool>,
 }
 
 impl AttemptLost {
@@ -36,7 +39,7 @@ impl AttemptLost {
     }
 
     pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<()> {
-        let Self { task, token, ref reason } = *self;
+        let Self { task, token, ref reason, died } = *self;
         let Current::Live(step) = attempt::current(ctx.state, task, token)? else { return Ok(()) };
         if step.state == StepState::Unknown {
             return Ok(());
@@ -48,8 +51,8 @@ impl AttemptLost {
         let end = if doubt { AttemptEnd::Unknown } else { AttemptEnd::Lost };
         ctx.effect(Effect::AttemptEnded { task, token, end });
         if doubt {
-            return unknown_outcome::outcome_unknown(ctx, task, *step, error);
+            return unknown_outcome::outcome_unknown(ctx, task, *step, error, died.unwrap_or_default());
         }
-        unknown_outcome::repeat_lost(ctx, task, *step, error)
+        unknown_outcome::repeat_lost(ctx, task, *step, error, died.unwrap_or_default())
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod answer;
 pub(crate) mod attempt;
 pub(crate) mod calls;
 pub(crate) mod complete;
+pub(crate) mod detail;
 pub(crate) mod diverged;
 pub(crate) mod effect_key;
 pub(crate) mod fail;

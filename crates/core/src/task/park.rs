@@ -7,7 +7,7 @@ use consort_types::{Code, Error, Result, StepInstanceId, Token, WorkerInstance, 
 use minicbor::{Decode, Encode};
 
 use crate::{
-    context::ApplyContext,
+    context::{ApplyContext, Outcome, PendingWork},
     run::rows::step::StepState,
     task::{
         attempt::{self, Current, check_instance},
@@ -58,6 +58,11 @@ impl TaskPark {
             return Err(Error::new(Code::BadRequest, message).hint("complete or fail the task"));
         }
         unknown_outcome::leave_unknown(ctx, task, &mut step)?;
+        if let Some(error) = step.ends_as.clone() {
+            ctx.put_step(task, *step);
+            ctx.enqueue(PendingWork::Finish(task, Outcome::of_error(error)));
+            return Ok(());
+        }
         attempt::leave_instance(ctx, task, &mut step);
         step.taken = None;
         step.effect = None;

@@ -5,7 +5,7 @@
 
 use consort_types::{
     Code, Error, Result, StepInstanceId, Token, WorkerInstance,
-    bounds::{check_error, check_text},
+    bounds::check_error,
     limits, replay,
     worker::{JournalEntry, JournalRequest, check_positions},
 };
@@ -25,7 +25,7 @@ use crate::{
     state::missing,
     task::{
         answer,
-        attempt::{self, Current, check_instance},
+        attempt::{self, Current, check_instance, check_version},
         calls,
         keys::EntryKey,
         offer, pin,
@@ -76,9 +76,7 @@ impl TaskRecord {
 
     pub(crate) fn check(&self) -> Result<()> {
         check_instance(&self.by)?;
-        if let Some(version) = &self.version {
-            check_text("version", version, limits::NAME_BYTES_MAX)?;
-        }
+        check_version(self.version.as_deref())?;
         self.entry.request.check_size()?;
         check_positions(&self.entry.after)?;
         self.entry.error.as_ref().map_or(Ok(()), check_error)
@@ -154,17 +152,24 @@ fn append_entry(
         ctx.retain(asked)?;
     }
     if writer.is_some() {
+        attempt::note_version(&mut step, writer.as_ref().map(|pin| &pin.version));
         pin::set(ctx, task, &mut step, writer)?;
     }
     step.entries += 1;
+    // It gets on: what it lost before is no sign that it cannot.
+    step.deaths = None;
     step.entries_pending += u32::from(!row.is_answered());
     ctx.state.tables.entries.insert_new(EntryKey { task, entry: index }, row.clone());
     ctx.record_history(task.run, Some(task), HistoryEvent::TaskRecorded { entry: index, what: what(request) });
-    let token = step.token;
+    let (token, ends_as) = (step.token, step.ends_as.clone());
     ctx.put_step(task, step);
     let shown = offer::journal_entry(ctx.state, &row)?;
     ctx.effect(Effect::Recorded { task, token, index, entry: shown });
     if let Err(error) = check_request(request) {
+        return answer::answer(ctx, task, index, Err(error));
+    }
+    // Only what it has begun is awaited: it begins nothing more.
+    if let Some(error) = ends_as.filter(|_| !matches!(request, JournalRequest::Run { .. })) {
         return answer::answer(ctx, task, index, Err(error));
     }
     match request {

@@ -14,7 +14,7 @@ use crate::{
         rows::{history::HistoryEvent, step::StepState},
     },
     task::{
-        attempt::{self, Current, check_instance},
+        attempt::{self, Current, check_instance, check_version},
         task_spec,
     },
 };
@@ -37,23 +37,29 @@ pub struct TaskTaken {
     /// When it was assigned.
     #[n(4)]
     pub at: Time,
+    /// The version of the agent that the instance serves; `None` in logs of before.
+    #[n(5)]
+    pub version: Option<String>,
 }
 
 impl TaskTaken {
     pub(crate) fn check(&self) -> Result<()> {
-        check_instance(&self.instance)
+        check_instance(&self.instance)?;
+        check_version(self.version.as_deref())
     }
 
     pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<()> {
-        let Self { task, token, ref instance, effect, at } = *self;
+        let Self { task, token, ref instance, effect, at, ref version } = *self;
         let Current::Live(mut step) = attempt::reported(ctx.state, task, token, instance)? else { return Ok(()) };
         if step.state != StepState::Ready {
             // The worker has reconnected under another name and still holds the attempt.
             step.instance = Some(instance.clone());
+            attempt::note_version(&mut step, version.as_ref());
             ctx.put_step(task, *step);
             return Ok(());
         }
         step.instance = Some(instance.clone());
+        attempt::note_version(&mut step, version.as_ref());
         step.taken = Some(at.min(ctx.now));
         step.effect = Some(effect);
         ctx.set_state(task, &mut step, StepState::Taken);
@@ -66,7 +72,7 @@ impl TaskTaken {
         ctx.record_history(
             task.run,
             Some(task),
-            HistoryEvent::AttemptTaken { attempt: step.attempt, instance: instance.clone() },
+            HistoryEvent::AttemptTaken { attempt: step.attempt, instance: instance.clone(), version: version.clone() },
         );
         ctx.put_step(task, *step);
         Ok(())

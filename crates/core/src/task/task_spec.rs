@@ -80,7 +80,7 @@ pub(crate) fn call_priority(state: &mut State, step_ref: &StepRef) -> Result<i32
 /// How failed attempts of a task are repeated.
 pub(crate) fn retry_of(state: &mut State, step_ref: &StepRef) -> Result<Retry> {
     match step_ref.kind {
-        InstanceKind::Body(_) => Ok(step_ref.step().retry),
+        InstanceKind::Body(_) => Ok(step_ref.step().retry.clone()),
         InstanceKind::Call { .. } => {
             let row = entry_of(state, step_ref)?;
             let retry = options_of(row.as_deref()).and_then(|options| options.retry);
@@ -89,6 +89,7 @@ pub(crate) fn retry_of(state: &mut State, step_ref: &StepRef) -> Result<Retry> {
                 initial,
                 factor_milli,
                 max,
+                ..Retry::default()
             }))
         }
         InstanceKind::Compensation(_) => Ok(undo_of(step_ref).map(Compensate::retry).unwrap_or_default()),

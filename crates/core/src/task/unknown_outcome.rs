@@ -21,7 +21,7 @@ use crate::{
         scope, stop,
     },
     state::Document,
-    task::{attempt, diverged, offer, question, rows::Ask},
+    task::{attempt, diverged, offer, question, rows::Ask, task_spec},
 };
 
 /// The outcome.
@@ -92,14 +92,17 @@ pub(crate) fn outcome_unknown(
     task: StepInstanceId,
     mut step: Step,
     error: Error,
+    died: bool,
 ) -> Result<()> {
     let step_ref = locate(ctx.state, task)?;
-    let rule = match step_ref.kind {
-        InstanceKind::Body(_) => step_ref.step().on_unknown.clone(),
+    let rule = match (step_ref.kind, step_ref.step().on_unknown.clone()) {
+        // Nothing is tried again that is to end.
+        (InstanceKind::Body(_), OnUnknown::Retry) if step.ends_as.is_some() => OnUnknown::Ask,
+        (InstanceKind::Body(_), rule) => rule,
         _ => OnUnknown::Ask,
     };
     match rule {
-        OnUnknown::Retry => return repeat_lost(ctx, task, step, error),
+        OnUnknown::Retry => return repeat_lost(ctx, task, step, error, died),
         OnUnknown::Fail => {
             let message = format!("the outcome of attempt {} is unknown: {}", step.attempt, error.message);
             ctx.put_step(task, step);
@@ -123,20 +126,20 @@ pub(crate) fn outcome_unknown(
     ask_unknown(ctx, task)
 }
 
-/// A lost attempt that may be repeated does not count against the retry policy.
+/// A lost attempt that may be repeated is no failure for the retry policy; but one in which the instance died may have
+/// caused that, and does not take down one worker after the other.
 pub(crate) fn repeat_lost(
     ctx: &mut ApplyContext<'_>,
     task: StepInstanceId,
     mut step: Step,
     error: Error,
+    died: bool,
 ) -> Result<()> {
     step.losses += 1;
-    if step.losses > limits::LOSSES_MAX {
-        let message = format!("{} attempts were lost, the limit is {}", step.losses, limits::LOSSES_MAX);
-        let hint = format!("does the task crash its worker? the last loss: {}", error.message);
-        let error = Error::new(Code::InstanceLost, message).hint(hint);
+    step.deaths = Some(step.deaths.unwrap_or_default() + u32::from(died)).filter(|deaths| *deaths > 0);
+    if let Some(over) = too_many_losses(ctx, task, &step, &error, died)? {
         ctx.put_step(task, step);
-        ctx.enqueue(PendingWork::Finish(task, Outcome::Failed(error)));
+        ctx.enqueue(PendingWork::Finish(task, Outcome::Failed(over)));
         return Ok(());
     }
     attempt::leave_instance(ctx, task, &mut step);
@@ -145,6 +148,31 @@ pub(crate) fn repeat_lost(
     step.instance = None;
     step.effect = None;
     attempt::next_attempt(ctx, task, step, None)
+}
+
+/// The error of a task that lost one worker too many.
+fn too_many_losses(
+    ctx: &mut ApplyContext<'_>,
+    task: StepInstanceId,
+    step: &Step,
+    error: &Error,
+    died: bool,
+) -> Result<Option<Error>> {
+    if step.losses > limits::LOSSES_MAX {
+        let message = format!("{} attempts were lost, the limit is {}", step.losses, limits::LOSSES_MAX);
+        let hint = format!("does the task crash its worker? the last loss: {}", error.message);
+        return Ok(Some(Error::new(Code::InstanceLost, message).hint(hint)));
+    }
+    let step_ref = locate(ctx.state, task)?;
+    let max = task_spec::retry_of(ctx.state, &step_ref)?.losses.unwrap_or(limits::LOSSES_DEFAULT);
+    let deaths = step.deaths.unwrap_or_default();
+    if !died || deaths < max {
+        return Ok(None);
+    }
+    let times = if deaths == 1 { "once".to_owned() } else { format!("{deaths} times") };
+    let message = format!("its worker died {times} while it ran, the limit is {max}: {}", error.message);
+    let hint = "does the task crash its worker, by too much memory perhaps? `retry: { losses: N }` allows more";
+    Ok(Some(Error::new(Code::InstanceLost, message).hint(hint)))
 }
 
 /// The outcome is no longer unknown: removes the inbox item, and stops the query. An answer about this attempt must not
@@ -219,10 +247,14 @@ fn resolve_unknown(
         Resolution::Done(output) => {
             complete_decided(ctx, task, output)?;
         }
+        Resolution::Retry if step.ends_as.is_some() => {
+            let error = step.ends_as.unwrap_or_else(|| Error::new(Code::Cancelled, "it is not needed any more"));
+            ctx.enqueue(PendingWork::Finish(task, Outcome::of_error(error)));
+        }
         Resolution::Retry if step.state == StepState::Diverged => diverged::retry(ctx, task, step, None)?,
         Resolution::Retry if step.state == StepState::GaveUp => {
             instance::withdraw(ctx, task, &mut step)?;
-            attempt::next_attempt(ctx, task, Step { failures: 0, losses: 0, ..step }, input)?;
+            attempt::next_attempt(ctx, task, Step { failures: 0, losses: 0, deaths: None, ..step }, input)?;
         }
         Resolution::Retry => {
             leave_unknown(ctx, task, &mut step)?;

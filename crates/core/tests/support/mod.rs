@@ -276,7 +276,8 @@ impl World {
 
     pub(crate) fn taken(&mut self, path: &str, effect: EffectClass) {
         let (task, token) = self.find(path);
-        let command = TaskTaken { task, token, instance: holder(), effect, at: self.now };
+        let command =
+            TaskTaken { task, token, instance: holder(), effect, at: self.now, version: Some("1".to_owned()) };
         self.apply(&Command::TaskTaken(command)).unwrap();
     }
 
@@ -287,21 +288,36 @@ impl World {
 
     pub(crate) fn report(&mut self, task: StepInstanceId, token: Token, output: &str) -> Result<Reply> {
         let output = Payload::inline(output.as_bytes());
-        self.apply(&Command::TaskComplete(TaskComplete { task, token, output, taken: None, by: holder() }))
+        self.apply(&Command::TaskComplete(TaskComplete {
+            task,
+            token,
+            output,
+            taken: None,
+            by: holder(),
+            version: None,
+        }))
     }
 
     pub(crate) fn fail(&mut self, path: &str, retryable: bool) {
         let (task, token) = self.find(path);
         let error = Error::new(Code::AgentFailed, format!("{path} broke"));
         let by = holder();
-        let fail =
-            TaskFail { task, token, error, retryable, retry_after: None, taken: Some((by.clone(), self.now)), by };
+        let fail = TaskFail {
+            task,
+            token,
+            error,
+            retryable,
+            retry_after: None,
+            taken: Some((by.clone(), self.now)),
+            by,
+            version: None,
+        };
         self.apply(&Command::TaskFail(fail)).unwrap();
     }
 
     pub(crate) fn lose(&mut self, path: &str) {
         let (task, token) = self.find(path);
-        let lost = AttemptLost { task, token, reason: "killed".to_owned() };
+        let lost = AttemptLost { task, token, reason: "killed".to_owned(), died: None };
         self.apply(&Command::AttemptLost(lost)).unwrap();
     }
 
@@ -379,7 +395,7 @@ impl World {
             "approve" | "reject" => {
                 let task = self.task(0, one);
                 let (by, comment) = ("ann".to_owned(), two.map(str::to_owned));
-                let command = Approve { namespace, task, approved: verb == "approve", by, comment };
+                let command = Approve { namespace, task, approved: verb == "approve", by, comment, value: None };
                 drop(self.apply(&Command::Approve(command)));
             }
             "resolve" => {

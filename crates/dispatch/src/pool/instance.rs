@@ -62,4 +62,6 @@ pub(crate) struct Departed {
     pub(crate) name: Arc<consort_types::WorkerInstance>,
     pub(crate) class: WorkerClassId,
     pub(crate) held: BTreeSet<StepInstanceId>,
+    /// Whether it was draining.
+    pub(crate) was_leaving: bool,
 }

@@ -124,6 +124,7 @@ impl Pool {
 
     /// Removes an instance, and its class where it was the last one.
     pub(crate) fn leave(&mut self, id: WorkerInstanceId) -> Option<Departed> {
+        let was_leaving = self.instances.get(&id).is_some_and(|instance| instance.draining);
         self.drain(id);
         let instance = self.instances.remove(&id)?;
         if let Some(until) = instance.breaker.until() {
@@ -135,7 +136,7 @@ impl Pool {
             class.members.remove(&id);
             self.agents.left(class.agent_id, &class.version, heard);
         }
-        Some(Departed { name: instance.name, class: class_id, held: instance.held })
+        Some(Departed { name: instance.name, class: class_id, held: instance.held, was_leaving })
     }
 
     /// Removes a class without instances; the queues that chose from it no longer do.

@@ -15,6 +15,7 @@ mod registry;
 mod session;
 mod start;
 mod status;
+mod step;
 mod watch;
 
 use std::{sync::Arc, time::Duration};
@@ -27,6 +28,7 @@ pub use observe::AgentWatch;
 pub use operations::{Decision, Deployed};
 pub use session::{Session, SessionSender};
 pub use start::{ForkRequest, StartRequest, Started};
+pub use step::StepReader;
 pub use watch::{Watch, WatchEvent};
 
 pub(crate) use partition_client::PartitionClient;

@@ -35,8 +35,8 @@ pub(super) fn unexpected(reply: &Reply) -> Error {
 /// What a person decides.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decision {
-    /// An approval: yes.
-    Approve,
+    /// An approval: yes, to what was asked about, or to what the person made of it.
+    Approve(Option<Payload>),
     /// An approval: no.
     Reject,
     /// An unknown outcome: it happened, with this output.
@@ -113,12 +113,13 @@ impl Handle {
     ) -> Result<()> {
         let (namespace, by) = (namespace.to_owned(), by.to_owned());
         let resolution = match decision {
-            Decision::Approve | Decision::Reject => {
-                let approved = decision == Decision::Approve;
-                return self
-                    .of(&namespace)
-                    .done(Command::Approve(Approve { namespace, task, approved, by, comment }), None)
-                    .await;
+            Decision::Approve(value) => {
+                let (approved, value) = (true, Some(self.approved_value(&namespace, task, value).await?));
+                return self.approve(Approve { namespace, task, approved, by, comment, value }).await;
+            }
+            Decision::Reject => {
+                let command = Approve { namespace, task, approved: false, by, comment, value: None };
+                return self.approve(command).await;
             }
             Decision::Done(output) => Resolution::Done(output),
             Decision::Retry => Resolution::Retry,
@@ -134,6 +135,29 @@ impl Handle {
             Resolution::Retry | Resolution::Fail => None,
         };
         self.of(&command.namespace).done(Command::ResolveUnknown(command), pin).await
+    }
+
+    async fn approve(&self, mut command: Approve) -> Result<()> {
+        command.check()?;
+        let of = self.of(&command.namespace);
+        let pin = match &mut command.value {
+            Some(value) => of.admit_in("value", value).await?,
+            None => None,
+        };
+        of.done(Command::Approve(command), pin).await
+    }
+
+    /// What is approved: what the person made of it, or what was asked about.
+    async fn approved_value(&self, namespace: &str, task: StepInstanceId, edited: Option<Payload>) -> Result<Payload> {
+        if let Some(edited) = edited {
+            return Ok(edited);
+        }
+        match self.inbox_item(namespace, task).await {
+            Ok(item) => Ok(item.details.unwrap_or_default()),
+            // What is wrong with the decision is for the machine to say.
+            Err(error) if error.code == Code::TaskNotFound => Ok(Payload::null()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Refuses an output that does not fit what the agent of the task declares, as one that the agent reports is.

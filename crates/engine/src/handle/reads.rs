@@ -114,24 +114,6 @@ impl Handle {
         })
     }
 
-    /// The output of a completed step.
-    ///
-    /// # Errors
-    /// [`Code::TaskNotFound`] where the run has no such step, [`Code::StepState`] where it has no output.
-    pub async fn step_output(&self, namespace: &str, run: RunId, task: StepInstanceId) -> Result<Payload> {
-        let unknown = || Error::new(Code::TaskNotFound, format!("the run `{run}` has no step `{task}`"));
-        if task.run != run {
-            return Err(unknown());
-        }
-        let page = self.steps(namespace, run, Some(task.to_string()), 1).await?;
-        let step = page.items.into_iter().find(|step| step.task == task).ok_or_else(unknown)?;
-        let state = step.state;
-        step.output.ok_or_else(|| {
-            Error::new(Code::StepState, format!("the step `{}` has no output: it is {}", step.path, state.as_str()))
-                .hint("only a completed step has one")
-        })
-    }
-
     /// Runs, newest first. A page may be empty and still have a next one.
     pub async fn runs(
         &self,
@@ -239,7 +221,7 @@ impl Handle {
 }
 
 /// A name from a request; one that is longer than any name may be is refused.
-fn named(what: &str, name: &str) -> Result<String> {
+pub(super) fn named(what: &str, name: &str) -> Result<String> {
     Name::check_size(what, name)?;
     Ok(name.to_owned())
 }

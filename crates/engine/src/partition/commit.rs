@@ -48,8 +48,8 @@ impl Partition {
         self.drop_silent(now);
         for lost in self.dispatcher.lost(now) {
             self.record_deferred(lost.task, lost.token);
-            let (task, token, reason) = (lost.task, lost.token, lost.reason);
-            self.push(Command::AttemptLost(AttemptLost { task, token, reason }), Origin::Loss(task, token));
+            let (task, token, reason, died) = (lost.task, lost.token, lost.reason, Some(lost.died));
+            self.push(Command::AttemptLost(AttemptLost { task, token, reason, died }), Origin::Loss(task, token));
         }
         self.dispatcher.writers().release(now, self.config.pinned_wait);
         self.hand_out(now);

@@ -116,8 +116,9 @@ fn hand_out_record(
     effect: EffectClass,
     at: Time,
 ) -> Option<TaskTaken> {
+    let version = partition.dispatcher.version(instance).map(str::to_owned);
     let instance = WorkerInstance::clone(partition.dispatcher.name(instance)?);
-    Some(TaskTaken { task, token, instance, effect, at })
+    Some(TaskTaken { task, token, instance, effect, at, version })
 }
 
 /// The effect class of an attempt: its step's own, or what the capability declares.

@@ -55,19 +55,20 @@ impl Partition {
             }
         }
         let Some(by) = self.dispatcher.name(about.instance).map(|name| WorkerInstance::clone(name)) else { return };
+        let version = self.dispatcher.version(about.instance).map(str::to_owned);
         let command = match report {
             FromWorker::Complete { task, token, output } => {
                 let taken = self.merge_deferred(task, token);
-                Command::TaskComplete(TaskComplete { task, token, output, taken, by })
+                Command::TaskComplete(TaskComplete { task, token, output, taken, by, version })
             }
             FromWorker::Fail { task, token, error, retryable, retry_after } => {
                 let taken = self.merge_deferred(task, token);
-                Command::TaskFail(TaskFail { task, token, error, retryable, retry_after, taken, by })
+                Command::TaskFail(TaskFail { task, token, error, retryable, retry_after, taken, by, version })
             }
             FromWorker::Record { task, token, index, entry } => {
                 self.record_deferred(task, token);
-                let version = self.dispatcher.version(about.instance).unwrap_or_default().to_owned();
-                Command::TaskRecord(TaskRecord::new((task, token), (by, version), index, &entry))
+                let by = (by, version.unwrap_or_default());
+                Command::TaskRecord(TaskRecord::new((task, token), by, index, &entry))
             }
             FromWorker::Park { task, token, waiting } => {
                 self.record_deferred(task, token);

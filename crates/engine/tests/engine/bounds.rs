@@ -123,8 +123,8 @@ async fn long_names_are_refused_at_every_door_and_logged_nowhere() {
         refused.push(handle.signal(NS, run, &long, Payload::null()).await);
         refused.push(handle.cancel(&long, run, "", false).await);
         refused.push(handle.cancel(NS, run, &long, false).await);
-        refused.push(handle.decide(NS, task, Decision::Approve, &long, None).await);
-        refused.push(handle.decide(NS, task, Decision::Approve, "me", Some(long.clone())).await);
+        refused.push(handle.decide(NS, task, Decision::Approve(None), &long, None).await);
+        refused.push(handle.decide(NS, task, Decision::Approve(None), "me", Some(long.clone())).await);
         refused.push(handle.retry(NS, run, Some(long.clone())).await.map(drop));
         refused.push(handle.drain_agent(NS, "a", Some(&long)).await);
         refused.push(handle.run(&long, run).await.map(drop));

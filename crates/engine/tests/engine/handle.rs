@@ -237,7 +237,7 @@ output: ${{ steps.pay.output }}
     handle.deploy(NS, source).await.unwrap();
     let run = handle.start(request("{}")).await.unwrap().run;
     let waiting = handle.inbox(NS, None, 10).await.unwrap().items;
-    handle.decide(NS, waiting[0].task, Decision::Approve, "me", None).await.unwrap();
+    handle.decide(NS, waiting[0].task, Decision::Approve(None), "me", None).await.unwrap();
     handle.signal(NS, run, "go", json("1")).await.unwrap();
     let mut session = attach(&handle).await;
     next_task(&mut session).await;

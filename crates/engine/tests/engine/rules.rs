@@ -105,7 +105,7 @@ async fn a_decision_names_who_made_it() {
     let handle = open().await;
     let task = StepInstanceId { run: start(&handle).await, scope: 0, index: 0 };
     for by in ["", " \t"] {
-        refused(handle.decide(NS, task, Decision::Approve, by, None).await, Code::BadRequest);
+        refused(handle.decide(NS, task, Decision::Approve(None), by, None).await, Code::BadRequest);
         refused(handle.decide(NS, task, Decision::Retry, by, None).await, Code::BadRequest);
     }
     refused(handle.inbox_item(NS, task).await, Code::TaskNotFound);
@@ -144,12 +144,12 @@ async fn outputs_are_given_where_there_are_any() {
     let run = start(&handle).await;
     let task = StepInstanceId { run, scope: 0, index: 0 };
     refused(handle.run_output(NS, run).await, Code::RunActive);
-    refused(handle.step_output(NS, run, task).await, Code::StepState);
+    refused(handle.step(NS, run, task).unwrap().output().await, Code::StepState);
     handle.signal(NS, run, "go", Payload::inline(&b"7"[..])).await.unwrap();
     handle.wait_end(NS, run).await.unwrap();
-    assert!(handle.step_output(NS, run, task).await.is_ok() && handle.run_output(NS, run).await.is_ok());
+    assert!(handle.step(NS, run, task).unwrap().output().await.is_ok() && handle.run_output(NS, run).await.is_ok());
     let other = start(&handle).await;
-    assert_eq!(handle.step_output(NS, other, task).await.unwrap_err().code, Code::TaskNotFound);
+    assert_eq!(handle.step(NS, other, task).unwrap().output().await.unwrap_err().code, Code::TaskNotFound);
 }
 
 #[tokio::test]

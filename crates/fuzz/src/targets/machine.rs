@@ -161,7 +161,7 @@ fn ending(world: &mut World, round: usize) -> Vec<Command> {
     let mut commands: Vec<Command> = cancelled.iter().map(cancel).collect();
     commands.extend(world.open.iter().map(|(task, token)| {
         let (task, token, output) = (*task, *token, Payload::null());
-        Command::TaskComplete(TaskComplete { task, token, output, taken: None, by: worker(1, "a") })
+        Command::TaskComplete(TaskComplete { task, token, output, taken: None, by: worker(1, "a"), version: None })
     }));
     let inbox = world.machine.inbox(NAMESPACE, None, 1_000).expect("the inbox can be read").items;
     commands.extend(inbox.into_iter().map(|item| {
@@ -200,7 +200,7 @@ fn operate(kind: u8, world: &mut World, choices: &mut Choices<'_>) -> Command {
         }
         33 => {
             let (task, approved) = (asked(world, choices), choices.once_in(2));
-            Command::Approve(Approve { namespace, task, approved, by: "ann".to_owned(), comment: None })
+            Command::Approve(Approve { namespace, task, approved, by: "ann".to_owned(), comment: None, value: None })
         }
         34 | 35 => {
             let task = asked(world, choices);
@@ -271,7 +271,14 @@ fn start_some(world: &mut World, choices: &mut Choices<'_>) -> Command {
 fn complete(world: &mut World, choices: &mut Choices<'_>) -> Command {
     let (task, token) = attempt(world, choices);
     let output = payload(world, choices);
-    Command::TaskComplete(TaskComplete { task, token, output, taken: holder(world, choices), by: by(choices) })
+    Command::TaskComplete(TaskComplete {
+        task,
+        token,
+        output,
+        taken: holder(world, choices),
+        by: by(choices),
+        version: None,
+    })
 }
 
 fn fail(world: &mut World, choices: &mut Choices<'_>) -> Command {
@@ -288,6 +295,7 @@ fn fail(world: &mut World, choices: &mut Choices<'_>) -> Command {
         retry_after,
         taken: holder(world, choices),
         by: by(choices),
+        version: None,
     })
 }
 
@@ -296,7 +304,7 @@ fn taken(world: &mut World, choices: &mut Choices<'_>) -> Command {
     let effect = *choices.pick(&[EffectClass::Write, EffectClass::Read, EffectClass::Idempotent]);
     let at = if choices.once_in(8) { Time(choices.number()) } else { world.now };
     let instance = worker(choices.number() % 4, "a");
-    Command::TaskTaken(TaskTaken { task, token, instance, effect, at })
+    Command::TaskTaken(TaskTaken { task, token, instance, effect, at, version: None })
 }
 
 fn record(world: &mut World, choices: &mut Choices<'_>) -> Command {
@@ -335,7 +343,7 @@ fn park(world: &mut World, choices: &mut Choices<'_>) -> Command {
 
 fn lost(world: &mut World, choices: &mut Choices<'_>) -> Command {
     let (task, token) = attempt(world, choices);
-    Command::AttemptLost(AttemptLost { task, token, reason: "killed".to_owned() })
+    Command::AttemptLost(AttemptLost { task, token, reason: "killed".to_owned(), died: None })
 }
 
 /// Time passes: to the next timer, a little, or far.

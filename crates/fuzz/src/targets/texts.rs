@@ -221,7 +221,7 @@ impl World {
             }
             3 => code(handle.signal(NS, run, &text, Payload::null()).await),
             4 => code(handle.cancel(NS, RunId([9; 16]), &text, false).await),
-            5 => code(handle.decide(NS, task, Decision::Approve, &text, Some(text.clone())).await),
+            5 => code(handle.decide(NS, task, Decision::Approve(None), &text, Some(text.clone())).await),
             6 => {
                 let decided = handle.decide(NS, task, Decision::Retry, "me", Some(text)).await;
                 code(decided)

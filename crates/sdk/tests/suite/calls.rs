@@ -148,7 +148,7 @@ async fn a_race_fails_with_a_failure_that_comes_first_and_without_anybody_in_it(
 async fn a_person_is_asked_and_a_no_is_an_answer() {
     let mut rig = Rig::start(|ctx: TaskContext, order: Value| async move {
         let approval = ctx.wait_approval("send it?", &order).await?;
-        assert_eq!(approval, Approval { approved: false, by: "ada".into(), comment: None });
+        assert_eq!(approval, Approval { approved: false, by: "ada".into(), comment: None, value: json!(null) });
         Ok(json!(approval.approved))
     })
     .await;

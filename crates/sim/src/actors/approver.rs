@@ -35,7 +35,7 @@ fn decide(ctx: &mut Context, namespace: &str, task: StepInstanceId, kind: Ask) {
     }
     let (namespace, by) = (namespace.to_owned(), "ann".to_owned());
     let command = match kind {
-        Ask::Approval => Command::Approve(Approve { namespace, task, approved: !odd, by, comment: None }),
+        Ask::Approval => Command::Approve(Approve { namespace, task, approved: !odd, by, comment: None, value: None }),
         Ask::GaveUp => {
             let resolution = if odd { Resolution::Fail } else { Resolution::Retry };
             ctx.figures.fault("compensations that gave up");

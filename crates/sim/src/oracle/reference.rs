@@ -100,6 +100,7 @@ impl Reference {
                 approved: true,
                 by: "ann".to_owned(),
                 comment: None,
+                value: None,
             };
             return self.apply(&Command::Approve(decision)).map(drop);
         }
@@ -123,8 +124,16 @@ impl Reference {
         match answer(&offer.capability, &document(&offer.input)) {
             Answer::Done(output) => self.complete(task, token, &output),
             Answer::Fails(error) => {
-                let fail =
-                    TaskFail { task, token, error, retryable: false, retry_after: None, taken: None, by: worker() };
+                let fail = TaskFail {
+                    task,
+                    token,
+                    error,
+                    retryable: false,
+                    retry_after: None,
+                    taken: None,
+                    by: worker(),
+                    version: None,
+                };
                 self.apply(&Command::TaskFail(fail)).map(drop)
             }
             Answer::Journal(program) => match next(&program, &offer.journal) {
@@ -153,7 +162,15 @@ impl Reference {
         output: &serde_json::Value,
     ) -> Result<()> {
         let output = Payload::from_value(output);
-        self.apply(&Command::TaskComplete(TaskComplete { task, token, output, taken: None, by: worker() })).map(drop)
+        self.apply(&Command::TaskComplete(TaskComplete {
+            task,
+            token,
+            output,
+            taken: None,
+            by: worker(),
+            version: None,
+        }))
+        .map(drop)
     }
 }
 

@@ -3,7 +3,7 @@
 //! For: calls, groups, child workflows, waits, approvals. Not for: fields that every step may have (see `step`).
 //! Invariant: a step has exactly one action, and no setting that its action would ignore.
 
-use consort_types::{EffectClass, OnUnknown, Time, limits};
+use consort_types::{EffectClass, OnUnknown, Time};
 use consort_workflow::{
     Action, Approve, BlockId, Compensate, Concurrency, Retry, Step, Template, Wait, cel::Kind, listed,
 };
@@ -176,7 +176,11 @@ impl Reader<'_> {
         if let Some(entry) = fields.get("with") {
             step.with = self.with(entry);
         }
-        step.retry = fields.get("retry").and_then(|entry| self.retry(entry)).unwrap_or_default();
+        step.retry = match fields.get("retry") {
+            Some(entry) => self.retry(entry).unwrap_or_default(),
+            None if step.action.kind() == "call" => self.retry.clone(),
+            None => Retry::default(),
+        };
         step.timeout = fields.get("timeout").and_then(|entry| self.plain().span(entry));
         step.priority =
             fields.get("priority").and_then(|entry| self.plain().integer(entry, -100..=100)).unwrap_or_default();
@@ -205,49 +209,6 @@ impl Reader<'_> {
 
     fn with(&mut self, entry: &Entry) -> Template {
         self.values.template_of(entry, Kind::Map, Place::default())
-    }
-
-    fn retry(&mut self, entry: &Entry) -> Option<Retry> {
-        let attempts = 1..=i64::from(limits::ATTEMPTS_MAX);
-        let fields = self.plain().map(&entry.value, "`retry`", &["attempts", "backoff"])?;
-        let mut retry = Retry::default();
-        let hint = "say how many attempts there are at most, the first included";
-        if let Some(entry) = self.plain().required(&fields, "attempts", hint) {
-            retry.attempts = self.plain().integer(entry, attempts).unwrap_or(retry.attempts);
-        }
-        let Some(entry) = fields.get("backoff") else { return Some(retry) };
-        let backoff = self.plain().map(&entry.value, "`backoff`", &["initial", "factor", "max"])?;
-        if let Some(span) = backoff.get("initial").and_then(|entry| self.plain().span(entry)) {
-            retry.initial = span;
-            retry.max = retry.max.max(span);
-        }
-        if let Some(factor) = backoff.get("factor").and_then(|entry| self.factor(entry)) {
-            retry.factor_milli = factor;
-        }
-        if let Some(entry) = backoff.get("max")
-            && let Some(max) = self.plain().span(entry)
-        {
-            retry.max = max;
-            if max < retry.initial {
-                let message = format!("`max` is {max}, less than `initial`, which is {}", retry.initial);
-                self.report().error("contradiction", entry.value.span.clone(), message);
-            }
-        }
-        Some(retry)
-    }
-
-    /// A number from 1 to 100, kept in thousandths.
-    fn factor(&mut self, entry: &Entry) -> Option<u32> {
-        let milli = match &entry.value.kind {
-            // Its digits are moved, not multiplied: the result is the same on every machine.
-            NodeKind::Scalar(Value::Number(number)) => thousandths(&number.to_string()),
-            _ => None,
-        };
-        let factor = milli.filter(|milli| (1_000..=100_000).contains(milli));
-        if factor.is_none() {
-            self.report().error("out-of-range", entry.value.span.clone(), "`factor` must be a number from 1 to 100");
-        }
-        factor
     }
 
     fn concurrency(&mut self, entry: &Entry) -> Option<Concurrency> {
@@ -297,12 +258,4 @@ impl Reader<'_> {
         let route = fields.get("route").and_then(|entry| self.values.route(entry, own));
         Some(Compensate { capability: capability?, with, retry, timeout, route })
     }
-}
-
-/// A plain decimal number in thousandths, further digits cut.
-fn thousandths(text: &str) -> Option<u32> {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
-    let digits = whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit());
-    let milli = format!("{fraction:0<3}");
-    (digits && whole.len() <= 3).then(|| format!("{whole}{}", &milli[..3]).parse().ok())?
 }

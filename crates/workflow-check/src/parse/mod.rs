@@ -9,6 +9,7 @@ mod declared_input;
 mod fields;
 mod habits;
 mod order;
+mod retry;
 mod route;
 mod schema_keywords;
 mod scope;
@@ -19,7 +20,7 @@ mod values;
 pub(crate) use self::{action::LATER, step::STEP_KEYS};
 
 use consort_types::limits;
-use consort_workflow::{Block, BlockId, CompiledWorkflow, Definition, InputSpec};
+use consort_workflow::{Block, BlockId, CompiledWorkflow, Definition, InputSpec, Retry};
 
 use self::{
     declared_input::InputReader,
@@ -34,7 +35,8 @@ use crate::{
 };
 
 /// The keys of a workflow file, in the order of the reference.
-pub(crate) const ROOT_KEYS: [&str; 7] = ["workflow", "version", "description", "input", "steps", "output", "timeout"];
+pub(crate) const ROOT_KEYS: [&str; 8] =
+    ["workflow", "version", "description", "input", "steps", "output", "timeout", "retry"];
 
 pub(crate) fn parse(source: &str) -> Result<Checked, Diagnostics> {
     let mut report = Report::new(source);
@@ -50,7 +52,7 @@ pub(crate) fn parse(source: &str) -> Result<Checked, Diagnostics> {
         input: InputSpec::default(),
         expression_bytes: 0,
     };
-    let mut reader = Reader { values, blocks: Vec::new(), steps: 0 };
+    let mut reader = Reader { values, blocks: Vec::new(), steps: 0, retry: Retry::default() };
     let definition = reader.workflow(&root);
     let compiled = definition.as_ref().map(|definition| compile(definition, source, reader.report()));
     let (errors, warnings) = reader.values.plain.report.finish();
@@ -77,6 +79,8 @@ struct Reader<'s> {
     blocks: Vec<Block>,
     /// Steps read so far.
     steps: usize,
+    /// How the failed attempts of a call are repeated that has no `retry` of its own.
+    retry: Retry,
 }
 
 impl<'s> Reader<'s> {
@@ -92,6 +96,9 @@ impl<'s> Reader<'s> {
             self.values.input = InputReader { plain: self.plain() }.read(entry).unwrap_or_default();
         }
         let timeout = fields.get("timeout").and_then(|entry| self.plain().span(entry));
+        if let Some(entry) = fields.get("retry") {
+            self.retry = self.retry(entry).unwrap_or_default();
+        }
         let steps = self.plain().required(&fields, "steps", "a workflow has at least one step, under `steps:`")?;
         self.values.scope.remember(&steps.value);
         self.block(steps, None);

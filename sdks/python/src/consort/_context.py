@@ -94,6 +94,8 @@ class Approval(BaseModel):
     """The name of the person who decided."""
     comment: str | None = None
     """The person's comment."""
+    value: Any = None
+    """What was approved: the detail of the question, or what the person made of it. `None` after a no."""
 
 
 class Answer(Coroutine[Any, Any, T]):

@@ -30,6 +30,7 @@ from consort._link import Link
 from consort._outbox import Outbox
 from consort._proto.v1 import worker_pb2
 from consort._quiescence import unwatch, watch
+from consort._replay_check import is_wanted, replay_tasks
 from consort._session import Instance
 from consort._threads import Threads
 from consort._transport import PROTOCOL
@@ -115,8 +116,11 @@ class Worker:
         """Takes tasks until every instance has left: because the server let it go, or because the worker was stopped
         and what it held is done. Lost connections are opened again.
 
-        Raises `ConsortError` where the server refuses the worker.
+        Raises `ConsortError` where the server refuses the worker. Under `consort replay-check` it replays the journals
+        of tasks in flight against the code of its agents instead, and ends.
         """
+        if is_wanted():
+            return await replay_tasks(self._agents)
         if self._running is not None:
             raise ConsortError("this worker runs already", code=Code.BAD_REQUEST)
         loop = asyncio.get_running_loop()

@@ -44,6 +44,10 @@ pub enum HistoryEvent {
         /// The instance.
         #[n(1)]
         instance: WorkerInstance,
+        /// The version of its agent; `None` in logs of before.
+        #[n(2)]
+        #[serde(skip_serializing_if = "Option::is_none")]
+        version: Option<String>,
     },
     /// The attempt failed or was lost; another may follow.
     #[n(3)]

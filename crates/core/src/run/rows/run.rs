@@ -177,6 +177,10 @@ pub struct Run {
     /// started: a hash of the place at which it did.
     #[n(33)]
     pub lineage: Option<RunId>,
+    /// Steps of it whose effect was under way when the instance above them ended; it ends after them.
+    #[n(34)]
+    #[cbor(default)]
+    pub detached: u32,
 }
 
 impl Row for Run {
@@ -191,6 +195,11 @@ impl Run {
     pub(crate) fn set_status(&mut self, status: RunStatus) {
         assert!(self.status.may_become(status), "a run that is {:?} cannot become {status:?}", self.status);
         self.status = status;
+    }
+
+    /// Whether nothing below it outlives its own steps.
+    pub(crate) fn awaits_nothing(&self) -> bool {
+        self.children == 0 && self.detached == 0
     }
 
     /// Bytes of its input and output.

@@ -244,6 +244,19 @@ pub struct Step {
     /// Of a top-level step: how often what it did was undone, in the runs that its run was forked from.
     #[n(27)]
     pub undone: Option<u32>,
+    /// The version of its agent that served the attempt that was last taken; `None` in rows of before.
+    #[n(28)]
+    pub version: Option<String>,
+    /// How often its worker died while it ran, since its journal last grew.
+    #[n(29)]
+    pub deaths: Option<u32>,
+    /// What it ends with, unless it completes, once the outcome of its `write` attempt is known.
+    #[n(30)]
+    pub ends_as: Option<Error>,
+    /// Whether the instance above it has ended, and only its run waits for it.
+    #[n(31)]
+    #[cbor(default)]
+    pub detached: bool,
 }
 
 impl Default for Step {
@@ -277,6 +290,10 @@ impl Default for Step {
             ending: false,
             pinned: None,
             undone: None,
+            version: None,
+            deaths: None,
+            ends_as: None,
+            detached: false,
         }
     }
 }

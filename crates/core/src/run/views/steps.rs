@@ -9,7 +9,10 @@ use serde::Serialize;
 use crate::{
     machine::Machine,
     page::{Page, bad_cursor, bounded},
-    run::{locate, rows::step::StepState},
+    run::{
+        locate,
+        rows::step::{Step, StepState},
+    },
 };
 
 /// A step instance with its documents.
@@ -26,6 +29,9 @@ pub struct StepView {
     /// The instance that last held the task.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instance: Option<WorkerInstance>,
+    /// The version of its agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// When it began.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub began: Option<Time>,
@@ -43,6 +49,34 @@ pub struct StepView {
     pub error: Option<Error>,
     /// Whether its outcome was taken over from another run.
     pub copied: bool,
+    /// Entries of its task's journal.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub entries: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
+impl StepView {
+    pub(crate) fn new(task: StepInstanceId, path: String, step: Step) -> Self {
+        Self {
+            task,
+            path,
+            state: step.state,
+            attempt: step.attempt,
+            instance: step.instance,
+            version: step.version,
+            began: step.began,
+            taken: step.taken,
+            ended: step.ended,
+            output: step.output,
+            error: step.error,
+            copied: step.copied,
+            entries: step.entries,
+        }
+    }
 }
 
 impl Machine {
@@ -63,19 +97,7 @@ impl Machine {
         let mut items = Vec::with_capacity(rows.len());
         for (task, step) in rows {
             let path = locate::path(&mut self.state, task)?;
-            items.push(StepView {
-                task,
-                path,
-                state: step.state,
-                attempt: step.attempt,
-                instance: step.instance,
-                began: step.began,
-                taken: step.taken,
-                ended: step.ended,
-                output: step.output,
-                error: step.error,
-                copied: step.copied,
-            });
+            items.push(StepView::new(task, path, step));
         }
         Ok(Page { items, next })
     }

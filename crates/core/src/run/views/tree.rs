@@ -56,6 +56,9 @@ pub struct StepNode {
     /// The instance that holds, or last held, the task.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instance: Option<WorkerInstance>,
+    /// The version of its agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// When it began.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub began: Option<Time>,
@@ -121,6 +124,7 @@ fn node(state: &mut State, task: StepInstanceId, step: Step, path: &str) -> Resu
         state: step.state,
         attempt: step.attempt,
         instance: step.instance,
+        version: step.version,
         began: step.began,
         ended: step.ended,
         wakes: step.wake_at,
