@@ -209,7 +209,7 @@ fn how_a_call_is_done_may_change_between_attempts() {
     world.taken("a", EffectClass::Idempotent);
     world.record("a", 0, call(CallOptions::default()), None).unwrap();
     world.record("a", 1, approval("send?", "1"), None).unwrap();
-    world.lose("a");
+    world.lose("a", None);
     let other = CallOptions { timeout: Some(Span(7)), ..CallOptions::default() };
     world.record("a", 0, call(other), None).unwrap();
     world.record("a", 1, approval("send?", "2"), None).unwrap();

@@ -21,7 +21,7 @@ fn recorded(world: &mut World, request: JournalRequest) {
     world.taken("it", EffectClass::Idempotent);
     let result = matches!(request, JournalRequest::Run { .. }).then_some("1");
     world.record("it", 0, request, result).unwrap();
-    world.lose("it");
+    world.lose("it", None);
 }
 
 /// Whether the machine accepts the next attempt's request for the same entry.

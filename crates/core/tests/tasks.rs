@@ -42,7 +42,7 @@ fn an_old_token_changes_nothing() {
     let mut world = started(ONE);
     let (task, old) = world.find("a");
     world.taken("a", EffectClass::Idempotent);
-    world.lose("a");
+    world.lose("a", None);
     let refused = world.report(task, old, "1").unwrap_err();
     assert_eq!(refused.code, Code::Fenced);
     assert!(world.find("a").1 > old, "tokens only grow");
@@ -463,8 +463,8 @@ steps:
     }
     world.complete("done", "1");
     world.fail("fails", false);
-    world.lose("lost");
-    world.lose("doubted");
+    world.lose("lost", None);
+    world.lose("doubted", None);
     let ends = |world: &mut World| -> Vec<AttemptEnd> {
         let end = |effect| if let Effect::AttemptEnded { end, .. } = effect { Some(end) } else { None };
         std::mem::take(&mut world.effects).into_iter().filter_map(end).collect()

@@ -315,9 +315,9 @@ impl World {
         self.apply(&Command::TaskFail(fail)).unwrap();
     }
 
-    pub(crate) fn lose(&mut self, path: &str) {
+    pub(crate) fn lose(&mut self, path: &str, died: Option<bool>) {
         let (task, token) = self.find(path);
-        let lost = AttemptLost { task, token, reason: "killed".to_owned(), died: None };
+        let lost = AttemptLost { task, token, reason: "killed".to_owned(), died };
         self.apply(&Command::AttemptLost(lost)).unwrap();
     }
 
@@ -379,7 +379,8 @@ impl World {
             "fatal" => self.fail(one, false),
             "take" => self.taken(one, EffectClass::Idempotent),
             "write" => self.taken(one, EffectClass::Write),
-            "lose" => self.lose(one),
+            "lose" => self.lose(one, None),
+            "die" => self.lose(one, Some(true)),
             "tick" => self.tick(one.parse().unwrap()),
             "cancel" | "force" => {
                 let cancel = CancelRun { namespace, run: this(), reason: "test".into(), force: verb == "force" };
