@@ -12,6 +12,7 @@ pub(crate) mod complete;
 pub(crate) mod diverged;
 pub(crate) mod effect_key;
 pub(crate) mod fail;
+pub(crate) mod forget;
 pub(crate) mod inbox;
 pub(crate) mod keys;
 pub(crate) mod lost;

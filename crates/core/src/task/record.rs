@@ -26,7 +26,7 @@ use crate::{
     task::{
         answer,
         attempt::{self, Current, check_instance},
-        calls,
+        calls, forget,
         keys::EntryKey,
         offer, pin,
         rows::TaskEntry,
@@ -65,12 +65,7 @@ impl TaskRecord {
         index: u32,
         entry: &JournalEntry,
     ) -> Self {
-        let (output, error) = match &entry.result {
-            Some(Ok(output)) => (Some(output.clone()), None),
-            Some(Err(error)) => (None, Some(error.clone())),
-            None => (None, None),
-        };
-        let row = TaskEntry { request: entry.request.clone(), output, error, after: entry.after.clone() };
+        let row = TaskEntry::new(entry.request.clone(), entry.after.clone(), entry.result.clone());
         Self { task, token, index, entry: row, by, version: Some(version) }
     }
 
@@ -167,13 +162,21 @@ fn append_entry(
     if let Err(error) = check_request(request) {
         return answer::answer(ctx, task, index, Err(error));
     }
-    match request {
+    begin(ctx, task, index, &row)
+}
+
+/// Begins what an entry requests.
+fn begin(ctx: &mut ApplyContext<'_>, task: StepInstanceId, index: u32, row: &TaskEntry) -> Result<()> {
+    match &row.request {
         JournalRequest::Run { .. } => Ok(()),
         JournalRequest::Call { .. } | JournalRequest::Approval { .. } => calls::begin_call(ctx, task, index),
         JournalRequest::Sleep { span } => {
-            ctx.arm(ctx.now.after(*span), task, TimerKind::Sleep, index);
+            let due = ctx.now.after(*span);
+            ctx.arm(due, task, TimerKind::Sleep, index);
+            ctx.state.tables.entries.put(EntryKey { task, entry: index }, TaskEntry { due: Some(due), ..row.clone() });
             Ok(())
         }
+        JournalRequest::Forget { entries } => forget::forget(ctx, task, index, entries),
         JournalRequest::Signal { name } => signal::await_signal(ctx, task, Some(index), name),
     }
 }
@@ -186,5 +189,9 @@ fn what(request: &JournalRequest) -> String {
         JournalRequest::Sleep { span } => format!("sleep {span}"),
         JournalRequest::Signal { name } => format!("wait for signal {name}"),
         JournalRequest::Approval { prompt, .. } => format!("approval {prompt}"),
+        JournalRequest::Forget { entries } => {
+            let list: Vec<String> = entries.iter().map(u32::to_string).collect();
+            format!("go past {}", list.join(", "))
+        }
     }
 }
