@@ -57,6 +57,23 @@ function fail(ctx, { kind, until }) {
   throw new TaskError("no such page", { retryable: kind === "retryable" });
 }
 
+async function listen(ctx) {
+  const found = [];
+  for (let attempt = 0; attempt < 3; attempt += 1) {
+    found.push((await ctx.race([ctx.waitSignal("go"), ctx.sleep(300)])) ?? null);
+    if (attempt === 0) {
+      await ctx.run("between", () => effect(ctx, "between"));
+    }
+  }
+  return found;
+}
+
+async function question(ctx) {
+  await ctx.race([ctx.waitApproval("first?"), ctx.sleep(300)]);
+  await ctx.run("between", () => effect(ctx, "between"));
+  return ctx.waitApproval("second?");
+}
+
 async function echoAndWait(ctx, input) {
   const echoed = await ctx.call("conform.echo", input);
   return { echoed, go: await ctx.waitSignal("go") };
@@ -145,6 +162,8 @@ const conform = agent("conform", { version: "1.0.0", labels: { suite: "conforman
     const fast = ctx.call("conform.echo", "fast");
     return { winner: await ctx.race([slow, fast]) };
   })
+  .capability("conform.listen", {}, listen)
+  .capability("conform.question", {}, question)
   .capability("conform.approve", {}, (ctx) => ctx.waitApproval("ship it?", { version: 3 }))
   .capability("conform.diverge", {}, async (ctx) => {
     await ctx.run(two ? "two" : "one", () => 1);

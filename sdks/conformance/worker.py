@@ -192,6 +192,27 @@ async def race(ctx: TaskContext, input: Any) -> dict[str, Any]:
     return {"winner": winner}
 
 
+@agent.capability("conform.listen")
+async def listen(ctx: TaskContext, input: Any) -> list[Any]:
+    """Three times a signal, or nothing after a while."""
+    found = []
+    for attempt in range(3):
+        position, payload = await ctx.race(ctx.wait_signal("go"), ctx.sleep(0.3))
+        found.append(payload if position == 0 else None)
+        if attempt == 0:
+            await ctx.run("between", effect, ctx, "between")
+    return found
+
+
+@agent.capability("conform.question")
+async def question(ctx: TaskContext, input: Any) -> dict[str, Any]:
+    """Goes past a first question, and waits for the answer to a second one."""
+    await ctx.race(ctx.wait_approval("first?"), ctx.sleep(0.3))
+    await ctx.run("between", effect, ctx, "between")
+    answer = await ctx.wait_approval("second?")
+    return {"approved": answer.approved, "by": answer.by, "comment": answer.comment}
+
+
 @agent.capability("conform.approve")
 async def approve(ctx: TaskContext, input: Any) -> dict[str, Any]:
     """Asks a person."""

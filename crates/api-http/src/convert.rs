@@ -180,6 +180,7 @@ pub(crate) fn task_entry(view: view::EntryView) -> steps::JournalEntry {
         JournalRequest::Approval { prompt, detail } => {
             steps::JournalEntry { prompt: Some(prompt), detail: Some(detail.into()), ..plain(JournalKind::Approval) }
         }
+        JournalRequest::Forget { entries } => steps::JournalEntry { entries, ..plain(JournalKind::Forget) },
     };
     let (output, error) = (entry.output.map(Into::into), entry.error.map(ErrorDetail::from));
     steps::JournalEntry { after: entry.after, output, error, ..told }

@@ -114,6 +114,8 @@ pub enum JournalKind {
     Signal,
     /// A person's decision.
     Approval,
+    /// Waits that the code has gone past.
+    Forget,
     /// Something that this version does not know.
     #[schemars(skip)]
     #[serde(untagged)]
@@ -129,6 +131,7 @@ impl JournalKind {
             Self::Sleep => "sleep",
             Self::Signal => "signal",
             Self::Approval => "approval",
+            Self::Forget => "forget",
             Self::Other(word) => word,
         }
     }
@@ -161,6 +164,9 @@ pub struct JournalEntry {
     /// Of `approval`: what it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<Document>,
+    /// Of `forget`: the entries before it that it closed; they are never answered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub entries: Vec<u32>,
     /// The entries whose results the code was given before it requested this one, in their order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<u32>,
@@ -184,6 +190,7 @@ impl JournalEntry {
             span: None,
             prompt: None,
             detail: None,
+            entries: Vec::new(),
             after: Vec::new(),
             output: None,
             error: None,

@@ -58,6 +58,9 @@ struct Count {
     count: u32,
 }
 
+/// How long a race waits.
+const PAUSE: Span = Span::from_millis(300);
+
 /// Asks the outside service for an effect.
 async fn effect(ctx: &TaskContext, name: &str) -> Result<u32, TaskError> {
     let ledger = env::var("CONFORM_LEDGER").unwrap_or_default();
@@ -126,6 +129,33 @@ async fn first_of_two(ctx: TaskContext, _: Value) -> Result<Value, TaskError> {
     let fast = ctx.call::<Value>("conform.echo", &"fast");
     let (_, winner) = race([slow, fast]).await?;
     Ok(json!({ "winner": winner }))
+}
+
+async fn listen(ctx: TaskContext, _: Value) -> Result<Value, TaskError> {
+    let mut found = Vec::new();
+    for attempt in 0..3 {
+        let payload: Value = tokio::select! {
+            biased;
+            payload = ctx.wait_signal("go") => payload?,
+            slept = ctx.sleep(PAUSE) => slept.map(|()| Value::Null)?,
+        };
+        found.push(payload);
+        if attempt == 0 {
+            once(&ctx, "between", "between").await?;
+        }
+    }
+    Ok(json!(found))
+}
+
+async fn question(ctx: TaskContext, _: Value) -> Result<Value, TaskError> {
+    tokio::select! {
+        biased;
+        answer = ctx.wait_approval("first?", &Value::Null) => drop(answer?),
+        slept = ctx.sleep(PAUSE) => slept?,
+    }
+    once(&ctx, "between", "between").await?;
+    let answer = ctx.wait_approval("second?", &Value::Null).await?;
+    Ok(json!({ "approved": answer.approved, "by": answer.by, "comment": answer.comment }))
 }
 
 /// Which variant of the code it is; empty for the first.
@@ -267,6 +297,8 @@ fn agent() -> Agent {
         .capability(Capability::from_fn("conform.flow", flow))
         .capability(Capability::from_fn("conform.branches", branches))
         .capability(Capability::from_fn("conform.race", first_of_two))
+        .capability(Capability::from_fn("conform.listen", listen))
+        .capability(Capability::from_fn("conform.question", question))
         .capability(Capability::from_fn("conform.approve", version))
         .capability(Capability::from_fn("conform.detail", detail))
         .capability(Capability::from_fn("conform.reordered", reordered))

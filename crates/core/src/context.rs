@@ -239,8 +239,13 @@ impl<'a> ApplyContext<'a> {
     }
 
     pub(crate) fn disarm(&mut self, due: Option<Time>, task: StepInstanceId, kind: TimerKind) {
+        self.disarm_entry(due, task, kind, 0);
+    }
+
+    /// The same of a timer of a journal entry.
+    pub(crate) fn disarm_entry(&mut self, due: Option<Time>, task: StepInstanceId, kind: TimerKind, entry: u32) {
         if let Some(due) = due {
-            let timer = TimerKey { due, task, kind, entry: 0 };
+            let timer = TimerKey { due, task, kind, entry };
             self.state.timer_gone(timer);
             self.state.tables.timers.delete(&timer);
         }

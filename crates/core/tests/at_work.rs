@@ -123,7 +123,7 @@ fn a_deadline_waits_for_the_report_and_takes_what_was_done() {
 
 #[test]
 fn a_write_below_a_step_that_ends_is_awaited_by_the_run() {
-    let group = "workflow: w\nsteps:\n  trip:\n    timeout: 5s\n    steps:\n      car: { capability: book, compensate: { \
+    let group = "workflow: w\nsteps:\n  trip:\n    deadline: 5s\n    steps:\n      car: { capability: book, compensate: { \
                  capability: undo } }\n      look: { capability: look }\n";
     for reported in [true, false] {
         let mut world = World::new();

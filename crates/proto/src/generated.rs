@@ -428,7 +428,7 @@ pub struct JournalEntry {
     /// that order. A replay gives them in the same order.
     #[prost(uint32, repeated, tag = "8")]
     pub after: ::prost::alloc::vec::Vec<u32>,
-    #[prost(oneof = "journal_entry::Request", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "journal_entry::Request", tags = "1, 2, 3, 4, 5, 6")]
     pub request: ::core::option::Option<journal_entry::Request>,
     /// Its outcome; neither while it is pending.
     #[prost(oneof = "journal_entry::Result", tags = "9, 10")]
@@ -453,6 +453,9 @@ pub mod journal_entry {
         /// A person's decision.
         #[prost(message, tag = "5")]
         Approval(super::ApprovalRequest),
+        /// The code has gone past entries that it waited for.
+        #[prost(message, tag = "6")]
+        Forget(super::ForgetRequest),
     }
     /// Its outcome; neither while it is pending.
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
@@ -531,6 +534,14 @@ pub struct ApprovalRequest {
     /// What the decision is about, as JSON.
     #[prost(bytes = "bytes", tag = "2")]
     pub detail: ::prost::bytes::Bytes,
+}
+/// Closes entries: waits that lost a race, or that the code has dropped. What waits for them outside is withdrawn, and
+/// they are never answered from then on. It is answered with `null` at once.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ForgetRequest {
+    /// Positions of `sleep`, `signal` and `approval` entries before this one, in ascending order.
+    #[prost(uint32, repeated, tag = "1")]
+    pub entries: ::prost::alloc::vec::Vec<u32>,
 }
 /// Generated client implementations.
 pub mod worker_service_client {

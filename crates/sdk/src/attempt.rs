@@ -103,6 +103,14 @@ impl Attempt {
         self.journal.lock().forget(index);
     }
 
+    /// The code has dropped an answer unread. In a panic that means nothing.
+    pub(crate) fn leave(&self, index: u32) {
+        if !std::thread::panicking() {
+            self.journal.lock().leave(index);
+            self.driver.wake();
+        }
+    }
+
     /// A local effect has ended.
     pub(crate) fn finish_run(&self, index: u32, result: Result<Payload, Error>) {
         self.journal.lock().finish_run(index, result);

@@ -134,7 +134,8 @@ pub async fn all<T>(answers: impl IntoIterator<Item = Answer<T>>) -> Result<Vec<
 ///
 /// "First" is the order in which the journal gave the answers to the code, not the clock: once the code has made
 /// another request after the race, every replay has the same winner. A failure can come first too; then the race fails
-/// with it. The losers are not stopped: they continue and are recorded, but the race does not wait for them.
+/// with it. Calls that lost are not stopped: they continue and are recorded, but the race does not wait for them. Waits
+/// that lost (for a signal, a person or a time) are closed.
 ///
 /// For answers of different types use `tokio::select!` with `biased`, or `futures::future::select`.
 pub async fn race<T>(answers: impl IntoIterator<Item = Answer<T>>) -> Result<(usize, T), TaskError> {

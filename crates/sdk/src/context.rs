@@ -317,6 +317,10 @@ pub struct Approval {
 }
 
 /// The answer to a journal entry, as a future. The entry exists as soon as the answer does, awaited or not.
+///
+/// A wait (a pause, a signal, an approval) is open until its answer is read or dropped: one that lost a race, or whose
+/// branch was dropped, is closed durably once the code rests. Its question leaves the inbox, and a signal goes to the
+/// next wait of its name. A call whose answer is dropped goes on.
 #[must_use = "the entry is recorded, but the code does not wait for its answer"]
 pub struct Answer<T> {
     attempt: Arc<Attempt>,
@@ -325,11 +329,13 @@ pub struct Answer<T> {
     read: fn(&Payload) -> Result<T, TaskError>,
     /// Whether the journal knows of this waiting.
     waits: bool,
+    /// Whether the code has seen the result.
+    read_before: bool,
 }
 
 impl<T> Answer<T> {
     fn new(attempt: Arc<Attempt>, index: Result<u32, TaskError>, read: fn(&Payload) -> Result<T, TaskError>) -> Self {
-        Self { attempt, index, read, waits: false }
+        Self { attempt, index, read, waits: false, read_before: false }
     }
 
     /// The position of the answer that the code was given first, once it may see one of them; a request that failed at
@@ -359,6 +365,7 @@ impl<T> Future for Answer<T> {
         };
         let found = self.attempt.poll_entry(index, cx.waker());
         self.waits = found.is_none();
+        self.read_before |= found.is_some();
         match found {
             Some(result) => Poll::Ready(result.and_then(|payload| (self.read)(&payload))),
             None => Poll::Pending,
@@ -368,8 +375,12 @@ impl<T> Future for Answer<T> {
 
 impl<T> Drop for Answer<T> {
     fn drop(&mut self) {
-        if let (true, Ok(index)) = (self.waits, &self.index) {
-            self.attempt.forget(*index);
+        let Ok(index) = self.index else { return };
+        if self.waits {
+            self.attempt.forget(index);
+        }
+        if !self.read_before {
+            self.attempt.leave(index);
         }
     }
 }

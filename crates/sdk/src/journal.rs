@@ -63,15 +63,29 @@ struct Slot {
     wakers: Vec<Waker>,
     /// Whether it is the marker of a patch, which several places of the code may wait for.
     marker: bool,
+    /// Whether a `forget` entry closes it: its result is for nobody.
+    forgotten: bool,
 }
 
 impl Slot {
     fn new(entry: JournalEntry, stage: Stage) -> Self {
-        Self { entry, stage, released: None, wakers: Vec::new(), marker: false }
+        Self { entry, stage, released: None, wakers: Vec::new(), marker: false, forgotten: false }
     }
 
     fn is_answered(&self) -> bool {
         self.stage == Stage::Durable && self.entry.result.is_some()
+    }
+
+    /// Whether there is a result that the code may be given.
+    fn is_due(&self) -> bool {
+        let forgets = matches!(self.entry.request, JournalRequest::Forget { .. });
+        self.is_answered() && self.released.is_none() && !self.forgotten && !forgets
+    }
+
+    /// Whether it waits for something outside that is to be withdrawn when the code drops the wait.
+    fn is_wait(&self) -> bool {
+        use JournalRequest::{Approval, Signal, Sleep};
+        matches!(self.entry.request, Sleep { .. } | Signal { .. } | Approval { .. })
     }
 }
 
@@ -108,6 +122,8 @@ pub(crate) struct Journal {
     again: VecDeque<u32>,
     /// Entries that the code waits for.
     waiting: BTreeSet<u32>,
+    /// Waits that the code has dropped, and that no `forget` entry closes yet.
+    left: BTreeSet<u32>,
     /// What was said of each patch: the entry of its marker, or `None`.
     patches: BTreeMap<String, Option<u32>>,
     /// Why nothing more can be asked.
@@ -134,6 +150,7 @@ impl Journal {
             open: 0,
             again: VecDeque::new(),
             waiting: BTreeSet::new(),
+            left: BTreeSet::new(),
             patches: BTreeMap::new(),
             closed: None,
             divergence: None,
@@ -162,18 +179,20 @@ impl Journal {
         if let Some(error) = &self.closed {
             return Err(error.clone());
         }
+        self.pass_forgets(true);
         let index = self.asked;
         if self.is_replaying() {
             if !self.is_next(&request) {
                 return Err(self.diverge(&describe(&request)));
             }
-            self.asked += 1;
-            self.released.clear();
-            if self.strict {
-                self.plan_releases();
-            }
+            self.take_recorded();
             return Ok(Asked { index: index as u32, recorded: true });
         }
+        if matches!(request, JournalRequest::Run { .. }) && !self.left.is_empty() {
+            // Behind the effect it would wait for its end.
+            self.record_left();
+        }
+        let index = self.asked;
         if index >= limits::TASK_JOURNAL_ENTRIES_MAX as usize {
             let max = limits::TASK_JOURNAL_ENTRIES_MAX;
             let error =
@@ -189,6 +208,61 @@ impl Journal {
         self.open += 1;
         // A replay that records nothing does nothing either: the code waits until it is dropped.
         Ok(Asked { index: index as u32, recorded: self.recorded_only })
+    }
+
+    /// The next recorded entry is behind the code.
+    fn take_recorded(&mut self) {
+        self.asked += 1;
+        self.released.clear();
+        if self.strict {
+            self.plan_releases();
+        }
+    }
+
+    /// Passes over `forget` entries that are recorded next, and returns whether there were any. Code that is quiescent
+    /// has dropped what they name, or will not: only then are they passed over unless it asks for something (`asks`).
+    fn pass_forgets(&mut self, asks: bool) -> bool {
+        let mut passed = false;
+        while self.is_replaying() {
+            let JournalRequest::Forget { entries } = &self.slots[self.asked].entry.request else { break };
+            if !asks && self.strict && !entries.iter().all(|entry| self.left.contains(entry)) {
+                break;
+            }
+            for entry in entries.clone() {
+                self.left.remove(&entry);
+                if let Some(slot) = self.slots.get_mut(entry as usize) {
+                    slot.forgotten = true;
+                }
+            }
+            self.take_recorded();
+            passed = true;
+        }
+        passed
+    }
+
+    /// The code has dropped the answer to an entry unread: a wait is to be closed, if the code continues.
+    pub(crate) fn leave(&mut self, index: u32) {
+        let slot = &self.slots[index as usize];
+        if slot.is_wait() && !slot.forgotten && self.closed.is_none() {
+            self.left.insert(index);
+        }
+    }
+
+    /// The code goes on without what it has dropped: records that, so that nothing outside waits.
+    fn record_left(&mut self) {
+        let full = self.asked >= limits::TASK_JOURNAL_ENTRIES_MAX as usize;
+        if self.left.is_empty() || self.is_replaying() || self.recorded_only || full {
+            return;
+        }
+        let entries: Vec<u32> = std::mem::take(&mut self.left).into_iter().collect();
+        for entry in &entries {
+            self.slots[*entry as usize].forgotten = true;
+        }
+        let request = JournalRequest::Forget { entries };
+        let entry = JournalEntry { request, after: std::mem::take(&mut self.released), result: None };
+        self.slots.push(Slot::new(entry, Stage::Ready));
+        self.asked += 1;
+        self.open += 1;
     }
 
     /// Whether the next recorded entry, which there is, has this request.
@@ -210,6 +284,7 @@ impl Journal {
         if let Some(known) = self.patches.get(name) {
             return Ok(*known);
         }
+        self.pass_forgets(true);
         let marker = JournalRequest::Run { name: format!("{PATCH}{name}") };
         let mut found = None;
         if if self.is_replaying() { self.is_next(&marker) } else { record } {
@@ -233,7 +308,7 @@ impl Journal {
             let due = &self.due;
             let open = |(index, slot): (usize, &Slot)| {
                 let index = index as u32;
-                (slot.is_answered() && slot.released.is_none() && !due.contains(&index)).then_some(index)
+                (slot.is_due() && !due.contains(&index)).then_some(index)
             };
             let rest: Vec<u32> = self.slots.iter().enumerate().filter_map(open).collect();
             self.due.extend(rest);
@@ -242,9 +317,7 @@ impl Journal {
 
     /// Whether results wait because the recorded order does not have them yet.
     pub(crate) fn holds_back(&self) -> bool {
-        self.strict
-            && self.asked < self.recorded
-            && self.slots.iter().any(|slot| slot.is_answered() && slot.released.is_none())
+        self.strict && self.asked < self.recorded && self.slots.iter().any(Slot::is_due)
     }
 
     /// Gives up the recorded order: the code is quiescent, and the result that it waits for comes later in the record.
@@ -256,20 +329,21 @@ impl Journal {
 
     /// Releases results until one has wakers; empty where nothing is due.
     pub(crate) fn release(&mut self) -> Vec<Waker> {
-        while let Some(index) = self.due.pop_front() {
-            let Some(slot) = self.slots.get_mut(index as usize) else { continue };
-            if !slot.is_answered() || slot.released.is_some() {
-                continue;
+        loop {
+            while let Some(index) = self.due.pop_front() {
+                let Some(slot) = self.slots.get_mut(index as usize).filter(|slot| slot.is_due()) else { continue };
+                slot.released = Some(self.releases);
+                self.releases += 1;
+                self.released.push(index);
+                if !slot.wakers.is_empty() {
+                    self.waiting.remove(&index);
+                    return std::mem::take(&mut slot.wakers);
+                }
             }
-            slot.released = Some(self.releases);
-            self.releases += 1;
-            self.released.push(index);
-            if !slot.wakers.is_empty() {
-                self.waiting.remove(&index);
-                return std::mem::take(&mut slot.wakers);
+            if !self.pass_forgets(false) {
+                return Vec::new();
             }
         }
-        Vec::new()
     }
 
     /// The result of an entry if the code may see it; else `waker` is called when it may.
@@ -333,6 +407,7 @@ impl Journal {
         if self.closed.is_some() {
             return None;
         }
+        self.record_left();
         let slot = self.slots.get_mut(self.unsent)?;
         match slot.stage {
             Stage::Running => return None,
@@ -350,7 +425,8 @@ impl Journal {
 
     /// Sends again what the engine has not answered: after a reconnect, as messages may have been lost.
     pub(crate) fn send_again(&mut self) {
-        let open = |(index, slot): (usize, &Slot)| (!slot.is_answered()).then_some(index as u32);
+        let settled = |slot: &Slot| slot.is_answered() || (slot.forgotten && slot.stage == Stage::Durable);
+        let open = |(index, slot): (usize, &Slot)| (!settled(slot)).then_some(index as u32);
         self.again = self.slots[..self.unsent].iter().enumerate().filter_map(open).collect();
     }
 
@@ -366,7 +442,7 @@ impl Journal {
             self.open -= 1;
         }
         slot.entry.result = entry.result;
-        if slot.is_answered() && !(self.strict && self.asked < self.recorded) {
+        if slot.is_due() && !(self.strict && self.asked < self.recorded) {
             self.due.push_back(index);
         }
     }
@@ -395,6 +471,7 @@ impl Journal {
         {
             return Err(error.clone());
         }
+        self.pass_forgets(true);
         if result.is_ok() && self.asked < self.slots.len() {
             return Err(self.diverge("the end of the code"));
         }
@@ -434,5 +511,9 @@ fn describe(request: &JournalRequest) -> String {
         JournalRequest::Sleep { span } => format!("sleep `{span}`"),
         JournalRequest::Signal { name } => format!("signal `{name}`"),
         JournalRequest::Approval { prompt, .. } => format!("approval `{prompt}`"),
+        JournalRequest::Forget { entries } => {
+            let list: Vec<String> = entries.iter().map(u32::to_string).collect();
+            format!("forget `{}`", list.join(", "))
+        }
     }
 }

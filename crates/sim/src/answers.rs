@@ -18,8 +18,25 @@ pub(crate) enum Answer {
     Done(Value),
     /// It cannot be done.
     Fails(Error),
-    /// It works by a journal: batches of requests, each batch asked at once and then waited for.
-    Journal(Vec<Vec<JournalRequest>>),
+    /// It works by a journal, in batches of requests.
+    Journal(Vec<Batch>),
+}
+
+/// Requests that are asked at once.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Batch {
+    /// The code waits for each of them.
+    All(Vec<JournalRequest>),
+    /// The code waits for the first, and goes past the others. What it gives depends on chance, so it is dropped.
+    Race(Vec<JournalRequest>),
+}
+
+impl Batch {
+    fn requests(&self) -> &[JournalRequest] {
+        match self {
+            Self::All(requests) | Self::Race(requests) => requests,
+        }
+    }
 }
 
 /// What a task that works by a journal does next.
@@ -98,7 +115,7 @@ pub(crate) fn answer(capability: &str, input: &Value) -> Answer {
 }
 
 /// The code of a `flow` task.
-fn program(number: u64, input: &Value) -> Vec<Vec<JournalRequest>> {
+fn program(number: u64, input: &Value) -> Vec<Batch> {
     let ns = input.get("ns").cloned().unwrap_or_default();
     let mut bits = number;
     let mut draw = |end: u64| {
@@ -109,8 +126,11 @@ fn program(number: u64, input: &Value) -> Vec<Vec<JournalRequest>> {
     let batches = 1 + draw(3);
     (0..batches)
         .map(|batch| {
+            if draw(4) == 0 {
+                return Batch::Race(race(batch, draw(3)));
+            }
             let width = 1 + draw(3);
-            (0..width)
+            let requests = (0..width)
                 .map(|at| match draw(11) {
                     0..=2 => JournalRequest::Run { name: format!("local{batch}.{at}") },
                     3 => JournalRequest::Sleep { span: Span([20_000, 3_000_000, 400_000_000][draw(3) as usize]) },
@@ -125,9 +145,23 @@ fn program(number: u64, input: &Value) -> Vec<Vec<JournalRequest>> {
                         options: Some(Box::new(options(n))),
                     },
                 })
-                .collect()
+                .collect();
+            Batch::All(requests)
         })
         .collect()
+}
+
+/// A signal, and sometimes a person, against a time.
+fn race(batch: u64, drawn: u64) -> Vec<JournalRequest> {
+    let mut requests = vec![
+        JournalRequest::Signal { name: "go".to_owned() },
+        JournalRequest::Sleep { span: Span([1_000_000, 30_000_000, 400_000_000][drawn as usize]) },
+    ];
+    if drawn > 0 {
+        let prompt = format!("or wait in {batch}?");
+        requests.push(JournalRequest::Approval { prompt, detail: Payload::null() });
+    }
+    requests
 }
 
 /// How a call is to be done, where the code says more than the capability. Failures are few enough for it.
@@ -138,31 +172,45 @@ fn options(n: u64) -> CallOptions {
 }
 
 /// The next thing that the code does, given its journal.
-pub(crate) fn next(program: &[Vec<JournalRequest>], journal: &[JournalEntry]) -> Next {
+pub(crate) fn next(program: &[Batch], journal: &[JournalEntry]) -> Next {
     let mut at = 0;
-    for batch in program {
-        let end = at + batch.len();
-        if journal.len() < end {
-            let request = batch[journal.len() - at].clone();
-            let result = local_result(&request);
-            return Next::Record(journal.len() as u32, JournalEntry { request, after: Vec::new(), result });
-        }
-        let open: Vec<u32> = (at..end).filter(|n| journal[*n].result.is_none()).map(|n| n as u32).collect();
-        if !open.is_empty() {
-            return Next::Wait(open);
-        }
-        at = end;
-    }
     let mut text = String::new();
-    for entry in journal {
-        match &entry.result {
-            Some(Ok(payload)) => text.push_str(&document(payload).to_string()),
-            Some(Err(error)) => text.push_str(&error.code.to_string()),
-            None => {}
+    for batch in program {
+        let requests = batch.requests();
+        let end = at + requests.len();
+        if journal.len() < end {
+            return record(journal, requests[journal.len() - at].clone());
         }
-        text.push('\n');
+        let entries = (at..end).zip(&journal[at..end]);
+        let open: Vec<u32> = entries.filter(|(_, entry)| entry.result.is_none()).map(|(n, _)| n as u32).collect();
+        match batch {
+            Batch::All(_) if open.is_empty() => journal[at..end].iter().for_each(|entry| note(&mut text, entry)),
+            Batch::Race(_) if journal.len() > end => {}
+            Batch::Race(_) if open.len() < requests.len() => {
+                let first = (at..end).find(|n| journal[*n].result.is_some());
+                let entries = (at..end).filter(|n| Some(*n) != first).map(|n| n as u32).collect();
+                return record(journal, JournalRequest::Forget { entries });
+            }
+            _ => return Next::Wait(open),
+        }
+        at = end + usize::from(matches!(batch, Batch::Race(_)));
     }
     Next::Done(json!({ "v": number_of(&["flow", &text]) % 1_000 }))
+}
+
+fn record(journal: &[JournalEntry], request: JournalRequest) -> Next {
+    let result = local_result(&request);
+    Next::Record(journal.len() as u32, JournalEntry { request, after: Vec::new(), result })
+}
+
+/// Adds what an entry gave to what the code knows.
+fn note(text: &mut String, entry: &JournalEntry) {
+    match &entry.result {
+        Some(Ok(payload)) => text.push_str(&document(payload).to_string()),
+        Some(Err(error)) => text.push_str(&error.code.to_string()),
+        None => {}
+    }
+    text.push('\n');
 }
 
 /// What a local effect gives; it is reported together with its request.
@@ -196,7 +244,8 @@ mod tests {
                     Next::Done(_) => break,
                 }
             }
-            assert_eq!(journal.len(), program.iter().map(Vec::len).sum::<usize>());
+            let entries = |batch: &Batch| batch.requests().len() + usize::from(matches!(batch, Batch::Race(_)));
+            assert_eq!(journal.len(), program.iter().map(entries).sum::<usize>());
         }
     }
 }

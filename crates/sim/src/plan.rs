@@ -47,6 +47,8 @@ pub enum InjectedBug {
     CancelLost,
     /// A run that ends leaves a step running (law 7).
     RunLeavesWork,
+    /// What the code of a task has gone past still waits for a signal (law 7).
+    WaitLeftOpen,
     /// A task that was handed out gets lost on its way (law 8).
     TaskLost,
     /// Tasks are miscounted (law 8).
@@ -77,7 +79,7 @@ pub enum InjectedBug {
 
 impl InjectedBug {
     /// Every injected bug.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::AckBeforeSync,
         Self::ReplyBeforeDurable,
         Self::OutcomeOverwritten,
@@ -94,6 +96,7 @@ impl InjectedBug {
         Self::TimerFiresTwice,
         Self::CancelLost,
         Self::RunLeavesWork,
+        Self::WaitLeftOpen,
         Self::TaskLost,
         Self::Miscount,
         Self::StaleRead,
@@ -118,7 +121,7 @@ impl InjectedBug {
             Self::StoreLosesBatch | Self::ReplaySwapsRecords => 4,
             Self::LeaseByClock => 5,
             Self::TickFromTheFuture | Self::TimersForgotten | Self::WallClockTrusted | Self::TimerFiresTwice => 6,
-            Self::CancelLost | Self::RunLeavesWork => 7,
+            Self::CancelLost | Self::RunLeavesWork | Self::WaitLeftOpen => 7,
             Self::TaskLost | Self::Miscount | Self::PinMiscounted | Self::DivergedForgotten => 8,
             Self::StaleRead => 9,
             Self::ReplyLost | Self::CreditIgnored => 10,

@@ -20,7 +20,7 @@ use crate::{BlobHash, Payload, Result, worker::JournalRequest};
 /// Whether `asked` is the request that was recorded.
 ///
 /// A `run` and a `signal` are compared by their name, a `sleep` by its span, a `call` by its capability and its input,
-/// an `approval` by its prompt. The options of a call and the detail of an approval do not count.
+/// an `approval` by its prompt, a `forget` by its entries. The options of a call and the detail of an approval do not count.
 ///
 /// `read` gives the bytes of a blob, or `None` where they cannot be had; it is called only
 /// where the hashes do not decide. A document that cannot be had is the same as one with its hash, and no other.
@@ -32,16 +32,17 @@ pub fn is_same(
     asked: &JournalRequest,
     read: impl FnMut(&BlobHash) -> Result<Option<Arc<[u8]>>>,
 ) -> Result<bool> {
-    use JournalRequest::{Approval, Call, Run, Signal, Sleep};
+    use JournalRequest::{Approval, Call, Forget, Run, Signal, Sleep};
     match (recorded, asked) {
         (Run { name: a }, Run { name: b })
         | (Signal { name: a }, Signal { name: b })
         | (Approval { prompt: a, detail: _ }, Approval { prompt: b, detail: _ }) => Ok(a == b),
         (Sleep { span: a }, Sleep { span: b }) => Ok(a == b),
+        (Forget { entries: a }, Forget { entries: b }) => Ok(a == b),
         (Call { capability: a, input: recorded, options: _ }, Call { capability: b, input: asked, options: _ }) => {
             if a == b { is_same_payload(recorded, asked, read) } else { Ok(false) }
         }
-        (Run { .. } | Call { .. } | Sleep { .. } | Signal { .. } | Approval { .. }, _) => Ok(false),
+        (Run { .. } | Call { .. } | Sleep { .. } | Signal { .. } | Approval { .. } | Forget { .. }, _) => Ok(false),
     }
 }
 

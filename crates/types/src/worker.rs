@@ -260,6 +260,14 @@ pub enum JournalRequest {
         #[n(1)]
         detail: Payload,
     },
+    /// The code has gone past entries that it waited for: they lost a race, or what waited for them was dropped. It is
+    /// answered with `null` at once, and they are never answered from then on.
+    #[n(5)]
+    Forget {
+        /// Positions of `sleep`, `signal` and `approval` entries before this one, in ascending order.
+        #[n(0)]
+        entries: Vec<u32>,
+    },
 }
 
 /// A piece of partial output: watchers see it live; only a bounded tail is kept, in memory.
@@ -379,7 +387,10 @@ impl JournalEntry {
         let asked = match &self.request {
             JournalRequest::Call { input, .. } => input.len(),
             JournalRequest::Approval { detail, .. } => detail.len(),
-            JournalRequest::Run { .. } | JournalRequest::Sleep { .. } | JournalRequest::Signal { .. } => 0,
+            JournalRequest::Run { .. }
+            | JournalRequest::Sleep { .. }
+            | JournalRequest::Signal { .. }
+            | JournalRequest::Forget { .. } => 0,
         };
         let result = match &self.result {
             Some(Ok(output)) => output.len(),

@@ -22,15 +22,21 @@ export class Answer<T> implements Promise<T> {
   readonly [Symbol.toStringTag] = "Answer";
   readonly #attempt: Attempt;
   /** The entry's position, or why there is none. */
-  readonly #entry: number | TaskError;
+  #entry: number | TaskError;
   readonly #read: Read<T>;
+  /** Requests it anew. */
+  readonly #again: (() => number | TaskError) | undefined;
   #promise: Promise<T> | undefined;
 
-  /** The answer to an entry of this attempt, or the reason why it could not be requested. */
-  constructor(attempt: Attempt, entry: number | TaskError, read: Read<T>) {
+  /**
+   * The answer to an entry of this attempt, or the reason why it could not be requested. `again` makes another entry,
+   * where the code waits again for one that was closed.
+   */
+  constructor(attempt: Attempt, entry: number | TaskError, read: Read<T>, again?: () => number | TaskError) {
     this.#attempt = attempt;
     this.#entry = entry;
     this.#read = read;
+    this.#again = again;
   }
 
   // biome-ignore lint/suspicious/noThenProperty: being awaited is what this class is for
@@ -38,6 +44,7 @@ export class Answer<T> implements Promise<T> {
     done?: ((value: T) => A | PromiseLike<A>) | null,
     failed?: ((reason: Reason) => B | PromiseLike<B>) | null,
   ): Promise<A | B> {
+    this.#reopen();
     this.#promise ??= new Promise<T>((resolve, reject) => this.#settle(resolve, reject));
     if (typeof this.#entry === "number" && !this.#attempt.over) {
       this.#attempt.await(this.#entry);
@@ -57,6 +64,32 @@ export class Answer<T> implements Promise<T> {
   forget(): void {
     if (typeof this.#entry === "number" && !this.#attempt.over) {
       this.#attempt.forget(this.#entry);
+    }
+  }
+
+  /**
+   * The code will not wait for this answer. A pause, a wait for a signal or a question to a person is closed: what waits
+   * outside is withdrawn, and a signal goes to the next wait of its name. A call goes on.
+   */
+  close(): void {
+    if (typeof this.#entry === "number" && !this.#attempt.over) {
+      this.#attempt.leave(this.#entry);
+    }
+  }
+
+  /** It lost a race. A pause goes on: the code may race it again, and then it must not begin anew. */
+  lose(): void {
+    if (this.#again) {
+      this.close();
+    }
+  }
+
+  /** Requests anew what was closed. */
+  #reopen(): void {
+    const entry = this.#entry;
+    if (this.#again && typeof entry === "number" && !this.#attempt.over && this.#attempt.journal.isForgotten(entry)) {
+      this.#entry = this.#again();
+      this.#promise = undefined;
     }
   }
 

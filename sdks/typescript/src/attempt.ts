@@ -155,6 +155,12 @@ export class Attempt implements Participant {
     this.#moved();
   }
 
+  /** The code goes on without the answer to an entry; see {@link Journal.leave}. */
+  leave(index: number): void {
+    this.journal.leave(index);
+    this.#moved();
+  }
+
   /** A local effect has ended. */
   finishRun(index: number, result: Result): void {
     this.journal.finishRun(index, result);

@@ -230,7 +230,7 @@ export class TaskContext {
   /** Waits for the next signal of that name to the run; its payload is the answer. */
   waitSignal<S extends Schema | undefined = undefined>(name: string, schema?: S): Answer<OutputOf<S>> {
     const read = this.#reader<OutputOf<S>>(`signal \`${name}\``, schema);
-    return this.#answer(() => ({ $case: "signal", value: { name: checkText("name", name) } }), read);
+    return this.#wait(() => ({ $case: "signal", value: { name: checkText("name", name) } }), read);
   }
 
   /** Requests a person's approval: the prompt is in the inbox, with the detail, until a person decides. */
@@ -239,7 +239,7 @@ export class TaskContext {
       const document = writeJson("detail of the approval", detail, this.#attempt.host.payloadBytesMax);
       return { $case: "approval", value: { prompt: checkText("prompt", prompt), detail: document } };
     };
-    return this.#answer(request, this.#reader<Approval>("decision", undefined));
+    return this.#wait(request, this.#reader<Approval>("decision", undefined));
   }
 
   /**
@@ -301,6 +301,7 @@ export class TaskContext {
       if (awaited instanceof Answer) {
         awaited.forget();
       }
+      list.forEach(goOnWithout);
     };
     const failureOf = (branch: Promise<unknown>) =>
       new Promise<never>((_, reject) => {
@@ -314,7 +315,9 @@ export class TaskContext {
   }
 
   /**
-   * Waits for whichever is settled first. The others continue; a task does not park for what lost. A local effect cannot
+   * Waits for whichever is settled first. Calls that lost continue; a task does not park for what lost. A wait for a
+   * signal or a person that lost is closed, unless the code waits for it again by the time it rests: its question leaves
+   * the inbox, and a signal goes to the next wait of its name. Awaited later, it is requested anew. A local effect cannot
    * be stopped: what comes after it in the journal waits until it has ended.
    */
   race<const T extends readonly unknown[]>(branches: T): Promise<Awaited<T[number]>> {
@@ -334,6 +337,7 @@ export class TaskContext {
               if (branch instanceof Answer) {
                 branch.forget();
               }
+              goOnWithout(branch);
             }
           }
           settled(value);
@@ -364,8 +368,17 @@ export class TaskContext {
   }
 
   #answer<T>(request: () => Request, read: Read<T>): Answer<T> {
+    return new Answer(this.#attempt, this.#index(request), read);
+  }
+
+  /** An answer that is requested anew where the code waits again after it was closed. */
+  #wait<T>(request: () => Request, read: Read<T>): Answer<T> {
+    return new Answer(this.#attempt, this.#index(request), read, () => this.#index(request));
+  }
+
+  #index(request: () => Request): number | TaskError {
     const asked = this.#ask(request);
-    return new Answer(this.#attempt, asked instanceof TaskError ? asked : asked.index, read);
+    return asked instanceof TaskError ? asked : asked.index;
   }
 
   /** Requests the next entry, or returns why that is not possible. */
@@ -416,6 +429,13 @@ function checkEffect(name: string): string {
     throw new TaskError(message, { code: Code.BadRequest, hint, retryable: false });
   }
   return name;
+}
+
+/** The code goes on without a branch: of a wait for a signal or a person nothing is to be left outside. */
+function goOnWithout(branch: unknown): void {
+  if (branch instanceof Answer) {
+    branch.lose();
+  }
 }
 
 function nothing(): undefined {

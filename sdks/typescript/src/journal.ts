@@ -53,10 +53,17 @@ interface Slot {
   waker: (() => void) | undefined;
   /** How many places of the code wait for the result. */
   waiters: number;
+  /** Whether a `forget` entry closes it: its result is for nobody. */
+  forgotten: boolean;
 }
 
 function isAnswered(slot: Slot): boolean {
   return slot.stage === Stage.Durable && slot.entry.result !== undefined;
+}
+
+/** Whether there is a result that the code may be given. */
+function isDue(slot: Slot): boolean {
+  return isAnswered(slot) && !slot.released && !slot.forgotten && slot.entry.request?.$case !== "forget";
 }
 
 /** What an attempt gets for asking. */
@@ -88,6 +95,8 @@ export class Journal {
   #again: number[] = [];
   /** Positions that the code waits for. */
   readonly #waiting = new Set<number>();
+  /** Waits that the code goes on without, and that no `forget` entry closes yet. */
+  readonly #left = new Set<number>();
   /** What was said of each patch: the entry of its marker, or nothing. */
   readonly #patches = new Map<string, number | undefined>();
   /** Why nothing more can be asked. */
@@ -117,29 +126,109 @@ export class Journal {
     if (this.#closed) {
       throw this.#closed;
     }
-    const index = this.#asked;
+    this.passForgets(true);
+    let index = this.#asked;
     if (index < this.#recorded) {
       if (!this.#isNext(request)) {
         throw this.#diverge(describe(request));
       }
-      this.#asked += 1;
-      this.#released = [];
-      if (this.#strict) {
-        this.#planReleases();
-      }
+      this.#takeRecorded();
       return { index, recorded: true };
+    }
+    if (request.$case === "run") {
+      // Behind the effect it would wait for its end.
+      this.recordLeft();
+      index = this.#asked;
     }
     if (index >= ENTRIES_MAX) {
       const message = `the task requested entry ${index + 1}, the limit is ${ENTRIES_MAX}`;
       const hint = "let the workflow fan out, or move parts into tasks of their own by `call`";
       throw this.close(new TaskError(message, { code: Code.LimitReached, hint, retryable: false }));
     }
-    const entry: JournalEntry = { request, after: this.#released, result: undefined };
+    this.#append(request, request.$case === "run" ? Stage.Running : Stage.Ready);
+    return { index, recorded: false };
+  }
+
+  #append(request: Request, stage: Stage): void {
+    this.#slots.push(slotOf({ request, after: this.#released, result: undefined }, stage));
     this.#released = [];
-    this.#slots.push(slotOf(entry, request.$case === "run" ? Stage.Running : Stage.Ready));
     this.#asked += 1;
     this.#open += 1;
-    return { index, recorded: false };
+  }
+
+  /** The next recorded entry is behind the code. */
+  #takeRecorded(): void {
+    this.#asked += 1;
+    this.#released = [];
+    if (this.#strict) {
+      this.#planReleases();
+    }
+  }
+
+  /**
+   * Passes over `forget` entries that are recorded next; returns whether there were any. Code that is quiescent goes on
+   * without what they name, or will not: only then are they passed over unless it asks for something.
+   */
+  protected passForgets(asks: boolean): boolean {
+    let passed = false;
+    while (this.replaying) {
+      const { request } = this.#slot(this.#asked).entry;
+      if (request?.$case !== "forget") {
+        break;
+      }
+      const { entries } = request.value;
+      if (!asks && this.#strict && !entries.every((index) => this.#isLeft(index))) {
+        break;
+      }
+      for (const index of entries) {
+        this.#left.delete(index);
+        const slot = this.#slots[index];
+        if (slot) {
+          slot.forgotten = true;
+        }
+      }
+      this.#takeRecorded();
+      passed = true;
+    }
+    return passed;
+  }
+
+  /**
+   * The code goes on without the answer to an entry: a wait is closed, unless the code waits for it again by the time it
+   * is quiescent.
+   */
+  leave(index: number): void {
+    const slot = this.#slot(index);
+    const kind = slot.entry.request?.$case;
+    const waits = kind === "sleep" || kind === "signal" || kind === "approval";
+    if (waits && !slot.released && !slot.forgotten && !this.#closed) {
+      this.#left.add(index);
+    }
+  }
+
+  /** Whether the code goes on without the entry, and no place of it waits. */
+  #isLeft(index: number): boolean {
+    return this.#left.has(index) && this.#slots[index]?.waiters === 0;
+  }
+
+  /** Whether a `forget` entry closes it. */
+  isForgotten(index: number): boolean {
+    return this.#slot(index).forgotten;
+  }
+
+  /** The code goes on without some waits: records that, so that nothing outside waits for it. */
+  protected recordLeft(): void {
+    if (this.#left.size === 0 || this.replaying || this.#asked >= ENTRIES_MAX) {
+      return;
+    }
+    const entries = [...this.#left].filter((index) => this.#isLeft(index)).sort((a, b) => a - b);
+    this.#left.clear();
+    for (const index of entries) {
+      this.#slot(index).forgotten = true;
+    }
+    if (entries.length > 0) {
+      this.#append({ $case: "forget", value: { entries } }, Stage.Ready);
+    }
   }
 
   /** Whether the next recorded entry, which there is, has this request. */
@@ -162,6 +251,7 @@ export class Journal {
     if (this.#patches.has(name)) {
       return this.#patches.get(name);
     }
+    this.passForgets(true);
     const marker: Request = { $case: "run", value: { name: PATCH + name } };
     let found: number | undefined;
     if (this.replaying ? this.#isNext(marker) : record) {
@@ -186,7 +276,7 @@ export class Journal {
     }
     const due = new Set(this.#due);
     this.#slots.forEach((slot, index) => {
-      if (isAnswered(slot) && !slot.released && !due.has(index)) {
+      if (isDue(slot) && !due.has(index)) {
         this.#due.push(index);
       }
     });
@@ -194,7 +284,7 @@ export class Journal {
 
   /** Whether results wait because the recorded order does not have them yet. */
   get holdsBack(): boolean {
-    return this.#strict && this.replaying && this.#slots.some((slot) => isAnswered(slot) && !slot.released);
+    return this.#strict && this.replaying && this.#slots.some(isDue);
   }
 
   /**
@@ -208,21 +298,23 @@ export class Journal {
 
   /** Releases results until one has a waiter; returns whether one had. */
   release(): boolean {
-    for (let index = this.#due.shift(); index !== undefined; index = this.#due.shift()) {
-      const slot = this.#slots[index];
-      if (!slot || !isAnswered(slot) || slot.released) {
-        continue;
+    do {
+      for (let index = this.#due.shift(); index !== undefined; index = this.#due.shift()) {
+        const slot = this.#slots[index];
+        if (!slot || !isDue(slot)) {
+          continue;
+        }
+        slot.released = true;
+        this.#released.push(index);
+        this.#waiting.delete(index);
+        const { waker } = slot;
+        if (waker) {
+          slot.waker = undefined;
+          waker();
+          return true;
+        }
       }
-      slot.released = true;
-      this.#released.push(index);
-      this.#waiting.delete(index);
-      const { waker } = slot;
-      if (waker) {
-        slot.waker = undefined;
-        waker();
-        return true;
-      }
-    }
+    } while (this.passForgets(false));
     return false;
   }
 
@@ -273,8 +365,12 @@ export class Journal {
     if (again !== undefined) {
       return { index: again, entry: this.#slot(again).entry };
     }
+    if (this.#closed) {
+      return undefined;
+    }
+    this.recordLeft();
     const slot = this.#slots[this.#unsent];
-    if (this.#closed || slot?.stage !== Stage.Ready) {
+    if (slot?.stage !== Stage.Ready) {
       return undefined;
     }
     slot.stage = Stage.Sent;
@@ -286,7 +382,8 @@ export class Journal {
   sendAgain(): void {
     this.#again = [];
     for (let index = 0; index < this.#unsent; index += 1) {
-      if (!isAnswered(this.#slot(index))) {
+      const slot = this.#slot(index);
+      if (!isAnswered(slot) && !(slot.forgotten && slot.stage === Stage.Durable)) {
         this.#again.push(index);
       }
     }
@@ -304,7 +401,7 @@ export class Journal {
       this.#open -= 1;
     }
     slot.entry.result = entry.result;
-    if (isAnswered(slot) && !(this.#strict && this.replaying)) {
+    if (isDue(slot) && !(this.#strict && this.replaying)) {
       this.#due.push(index);
     }
   }
@@ -339,6 +436,7 @@ export class Journal {
     if (this.#closed?.code === Code.JournalDiverged) {
       return this.#closed;
     }
+    this.passForgets(true);
     return this.#asked < this.#slots.length ? this.#diverge("the end of the code") : undefined;
   }
 
@@ -375,7 +473,7 @@ export class Journal {
 }
 
 function slotOf(entry: JournalEntry, stage: Stage): Slot {
-  return { entry, stage, released: false, waker: undefined, waiters: 0 };
+  return { entry, stage, released: false, waker: undefined, waiters: 0, forgotten: false };
 }
 
 function outcomeOf(slot: Slot): Outcome {
@@ -403,5 +501,7 @@ function describe(request: Request): string {
       return `signal \`${request.value.name}\``;
     case "approval":
       return `approval \`${request.value.prompt}\``;
+    case "forget":
+      return `forget \`${request.value.entries.join(", ")}\``;
   }
 }

@@ -62,6 +62,13 @@ function requestOf(entry: Members): Request {
       const detail = writeJson("detail of the approval", entry.detail);
       return { $case: "approval", value: { prompt: checkText("prompt", entry.prompt), detail } };
     }
+    case "forget": {
+      if (!Array.isArray(entry.entries)) {
+        throw new TypeError("`entries` is no list");
+      }
+      const entries = entry.entries.map((position) => checkWhole("position", position, 0, ENTRIES_MAX));
+      return { $case: "forget", value: { entries } };
+    }
     default:
       throw new TypeError(`\`${JSON.stringify(entry.kind)}\` is no kind of entry`);
   }

@@ -33,6 +33,9 @@ export function isSame(recorded: Request, asked: Request): boolean {
   if (recorded.$case === "signal" && asked.$case === "signal") {
     return recorded.value.name === asked.value.name;
   }
+  if (recorded.$case === "forget" && asked.$case === "forget") {
+    return isDeepStrictEqual(recorded.value.entries, asked.value.entries);
+  }
   return recorded.$case === "approval" && asked.$case === "approval" && recorded.value.prompt === asked.value.prompt;
 }
 

@@ -66,7 +66,11 @@ class RecordedOnly extends Journal {
     this.#beyond = beyond;
   }
 
+  /** What the code goes on without is recorded by an attempt that continues. */
+  protected override recordLeft(): void {}
+
   override ask(request: Request): Asked {
+    this.passForgets(true);
     if (!this.replaying && !this.closed) {
       // This closes the journal, so that the request itself is refused.
       this.#beyond();

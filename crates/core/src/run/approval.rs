@@ -26,6 +26,7 @@ use crate::{
         wait,
     },
     task::{
+        forget,
         keys::InboxKey,
         rows::{Ask, InboxItem},
     },
@@ -110,8 +111,11 @@ pub(crate) fn ask_approval(
 
 fn approve(ctx: &mut ApplyContext<'_>, decided: &Approve) -> Result<()> {
     let Approve { task, approved, ref by, ref comment, ref value, .. } = *decided;
-    if ctx.state.step(task)?.is_none_or(|step| step.state != StepState::Approval) {
-        return Err(Error::new(Code::StepState, format!("`{task}` does not wait for an approval"))
+    let state = ctx.state.step(task)?.map(|step| step.state);
+    if state != Some(StepState::Approval) {
+        let past = state == Some(StepState::Cancelled) && forget::is_forgotten(ctx.state, task)?;
+        let why = if past { ": the code that asked went past it" } else { "" };
+        return Err(Error::new(Code::StepState, format!("`{task}` does not wait for an approval{why}"))
             .hint("`consort inbox` shows what waits for a decision"));
     }
     let decision = if approved { "approved" } else { "rejected" };

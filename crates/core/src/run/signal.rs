@@ -66,19 +66,42 @@ fn signal(ctx: &mut ApplyContext<'_>, id: RunId, name: &str, payload: &Payload) 
     let event = HistoryEvent::SignalReceived { name: name.to_owned(), payload: payload.clone() };
     ctx.retain(payload)?;
     ctx.record_history(id, None, event);
-    let (from, to) = signal_range(id, name);
+    give(ctx, SignalKey { run: id, name: name.to_owned(), seq: ctx.seq, n: 0 }, payload)
+}
+
+/// Gives a signal to the first that waits for it, or keeps it at its place in line.
+fn give(ctx: &mut ApplyContext<'_>, place: SignalKey, payload: &Payload) -> Result<()> {
+    let (from, to) = signal_range(place.run, &place.name);
     while let Some((key, waiter)) = ctx.state.tables.waiters.range(&from, &to, 1)?.pop() {
         ctx.state.tables.waiters.delete(&key);
         if is_waiting(ctx.state, &waiter)? {
-            return deliver(ctx, &waiter, payload.clone());
+            return deliver(ctx, &waiter, (place.seq, place.n), payload.clone());
         }
     }
-    let mut run = ctx.state.run(id)?;
+    let mut run = ctx.state.run(place.run)?;
     run.signals_waiting += 1;
-    ctx.put_run(id, run);
+    ctx.put_run(place.run, run);
     ctx.retain(payload)?;
-    let key = SignalKey { run: id, name: name.to_owned(), seq: ctx.seq, n: 0 };
-    ctx.state.tables.signals.insert_new(key, Signal { payload: payload.clone() });
+    ctx.state.tables.signals.put(place, Signal { payload: payload.clone() });
+    Ok(())
+}
+
+/// An entry that waited for a signal was forgotten. A signal that had come to it before was read by nobody: the next
+/// that waits gets it, or it is kept at the place that it had in line.
+pub(crate) fn leave(
+    ctx: &mut ApplyContext<'_>,
+    run: RunId,
+    name: &str,
+    place: Option<(Seq, u32)>,
+    unread: Option<&Payload>,
+) -> Result<()> {
+    let key = |(seq, n)| SignalKey { run, name: name.to_owned(), seq, n };
+    match (unread, place) {
+        (Some(payload), place) => give(ctx, key(place.unwrap_or((ctx.seq, 0))), payload)?,
+        (None, Some(place)) => ctx.state.tables.waiters.delete(&key(place)),
+        // A row of before: the next signal finds that the waiter waits no longer.
+        (None, None) => {}
+    }
     Ok(())
 }
 
@@ -97,9 +120,10 @@ pub(crate) fn await_signal(
         run.signals_waiting -= 1;
         ctx.put_run(task.run, run);
         ctx.release(&signal.payload)?;
-        return deliver(ctx, &waiter, signal.payload);
+        return deliver(ctx, &waiter, (key.seq, key.n), signal.payload);
     }
     let n = ctx.next_ordinal();
+    note_place(ctx, &waiter, (ctx.seq, n))?;
     let key = SignalKey { run: task.run, name: name.to_owned(), seq: ctx.seq, n };
     ctx.state.tables.waiters.insert_new(key, waiter);
     Ok(())
@@ -111,12 +135,23 @@ fn is_waiting(state: &mut State, waiter: &Waiter) -> Result<bool> {
         None => Ok(step.state == StepState::Waiting),
         Some(entry) => {
             let row = state.tables.entries.get(&EntryKey { task: waiter.task, entry })?;
-            Ok(!step.state.is_terminal() && row.as_ref().is_some_and(|row: &TaskEntry| !row.is_answered()))
+            Ok(!step.state.is_terminal() && row.as_ref().is_some_and(TaskEntry::is_open))
         }
     }
 }
 
-fn deliver(ctx: &mut ApplyContext<'_>, waiter: &Waiter, payload: Payload) -> Result<()> {
+/// Records where an entry, or the signal that answers it, is in line.
+fn note_place(ctx: &mut ApplyContext<'_>, waiter: &Waiter, place: (Seq, u32)) -> Result<()> {
+    let Some(entry) = waiter.entry else { return Ok(()) };
+    let key = EntryKey { task: waiter.task, entry };
+    if let Some(row) = ctx.state.tables.entries.get(&key)? {
+        ctx.state.tables.entries.put(key, TaskEntry { place: Some(place), ..row });
+    }
+    Ok(())
+}
+
+fn deliver(ctx: &mut ApplyContext<'_>, waiter: &Waiter, place: (Seq, u32), payload: Payload) -> Result<()> {
+    note_place(ctx, waiter, place)?;
     if let Some(entry) = waiter.entry {
         answer::answer(ctx, waiter.task, entry, Ok(payload))
     } else {

@@ -1,7 +1,7 @@
 //! Answers to entries of a task's journal.
 //!
 //! For: recording a result, and notifying the instance or waking the parked task. Not for: where results come from.
-//! Invariant: an entry is answered once.
+//! Invariant: an entry is answered once, and not after the code has gone past it.
 
 use consort_types::{Error, Payload, Result, StepInstanceId};
 
@@ -22,7 +22,7 @@ pub(crate) fn answer(
     let Some(mut step) = ctx.state.step(task)?.filter(|step| !step.state.is_terminal()) else { return Ok(()) };
     let key = EntryKey { task, entry: index };
     let Some(mut row) = ctx.state.tables.entries.get(&key)? else { return Ok(()) };
-    if row.is_answered() {
+    if !row.is_open() {
         return Ok(());
     }
     match result {

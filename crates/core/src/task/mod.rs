@@ -13,6 +13,7 @@ pub(crate) mod detail;
 pub(crate) mod diverged;
 pub(crate) mod effect_key;
 pub(crate) mod fail;
+pub(crate) mod forget;
 pub(crate) mod inbox;
 pub(crate) mod keys;
 pub(crate) mod lost;

@@ -51,6 +51,12 @@ impl TaskPark {
                 let message = format!("task `{task}` has no journal entry {entry} to wait for");
                 return Err(Error::new(Code::BadRequest, message).hint("park on entries that were recorded"));
             };
+            if let Some(by) = row.forgotten {
+                let message =
+                    format!("task `{task}` waits for entry {entry}, which its code had gone past (entry {by})");
+                return Err(Error::new(Code::JournalDiverged, message)
+                    .hint("what lost a race is not waited for again; make a new wait"));
+            }
             answered |= row.is_answered();
         }
         if waiting.is_empty() {

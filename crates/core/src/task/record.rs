@@ -26,7 +26,7 @@ use crate::{
     task::{
         answer,
         attempt::{self, Current, check_instance, check_version},
-        calls,
+        calls, forget,
         keys::EntryKey,
         offer, pin,
         rows::TaskEntry,
@@ -65,12 +65,7 @@ impl TaskRecord {
         index: u32,
         entry: &JournalEntry,
     ) -> Self {
-        let (output, error) = match &entry.result {
-            Some(Ok(output)) => (Some(output.clone()), None),
-            Some(Err(error)) => (None, Some(error.clone())),
-            None => (None, None),
-        };
-        let row = TaskEntry { request: entry.request.clone(), output, error, after: entry.after.clone() };
+        let row = TaskEntry::new(entry.request.clone(), entry.after.clone(), entry.result.clone());
         Self { task, token, index, entry: row, by, version: Some(version) }
     }
 
@@ -169,16 +164,25 @@ fn append_entry(
         return answer::answer(ctx, task, index, Err(error));
     }
     // Only what it has begun is awaited: it begins nothing more.
-    if let Some(error) = ends_as.filter(|_| !matches!(request, JournalRequest::Run { .. })) {
+    let begins = !matches!(request, JournalRequest::Run { .. } | JournalRequest::Forget { .. });
+    if let Some(error) = ends_as.filter(|_| begins) {
         return answer::answer(ctx, task, index, Err(error));
     }
-    match request {
+    begin(ctx, task, index, &row)
+}
+
+/// Begins what an entry requests.
+fn begin(ctx: &mut ApplyContext<'_>, task: StepInstanceId, index: u32, row: &TaskEntry) -> Result<()> {
+    match &row.request {
         JournalRequest::Run { .. } => Ok(()),
         JournalRequest::Call { .. } | JournalRequest::Approval { .. } => calls::begin_call(ctx, task, index),
         JournalRequest::Sleep { span } => {
-            ctx.arm(ctx.now.after(*span), task, TimerKind::Sleep, index);
+            let due = ctx.now.after(*span);
+            ctx.arm(due, task, TimerKind::Sleep, index);
+            ctx.state.tables.entries.put(EntryKey { task, entry: index }, TaskEntry { due: Some(due), ..row.clone() });
             Ok(())
         }
+        JournalRequest::Forget { entries } => forget::forget(ctx, task, index, entries),
         JournalRequest::Signal { name } => signal::await_signal(ctx, task, Some(index), name),
     }
 }
@@ -191,5 +195,9 @@ fn what(request: &JournalRequest) -> String {
         JournalRequest::Sleep { span } => format!("sleep {span}"),
         JournalRequest::Signal { name } => format!("wait for signal {name}"),
         JournalRequest::Approval { prompt, .. } => format!("approval {prompt}"),
+        JournalRequest::Forget { entries } => {
+            let list: Vec<String> = entries.iter().map(u32::to_string).collect();
+            format!("go past {}", list.join(", "))
+        }
     }
 }

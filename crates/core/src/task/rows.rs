@@ -2,9 +2,9 @@
 //!
 //! For: what a task's code has requested with the answers, and what waits for a person's decision. Not for: attempts
 //! (the row of the step instance has those).
-//! Invariant: an entry is answered at most once.
+//! Invariant: an entry is answered at most once, and not after it was forgotten.
 
-use consort_types::{Error, Payload, Time, worker::JournalRequest};
+use consort_types::{Error, Payload, Seq, Time, worker::JournalRequest};
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 
@@ -25,9 +25,34 @@ pub struct TaskEntry {
     /// Entries whose results the code was given before it asked, in order.
     #[n(3)]
     pub after: Vec<u32>,
+    /// When a `sleep` is over. `None` in rows of before.
+    #[n(4)]
+    pub due: Option<Time>,
+    /// Of a `signal` that waits: where its waiter is in line; once answered: where the signal was. `None` in rows of
+    /// before.
+    #[n(5)]
+    pub place: Option<(Seq, u32)>,
+    /// The `forget` entry that closed it: the code has gone past it, and it is never answered.
+    #[n(6)]
+    pub forgotten: Option<u32>,
 }
 
 impl TaskEntry {
+    /// An entry as a worker reports it.
+    pub fn new(request: JournalRequest, after: Vec<u32>, result: Option<Result<Payload, Error>>) -> Self {
+        let (output, error) = match result {
+            Some(Ok(output)) => (Some(output), None),
+            Some(Err(error)) => (None, Some(error)),
+            None => (None, None),
+        };
+        Self { request, output, error, after, due: None, place: None, forgotten: None }
+    }
+
+    /// Whether it can still be answered.
+    pub fn is_open(&self) -> bool {
+        !self.is_answered() && self.forgotten.is_none()
+    }
+
     /// Whether it was answered.
     pub fn is_answered(&self) -> bool {
         self.output.is_some() || self.error.is_some()

@@ -173,7 +173,10 @@ pub(crate) fn check_request(request: &JournalRequest) -> Result<()> {
             options.as_deref().map_or(Ok(()), check_options)
         }
         JournalRequest::Signal { name } => Name::check("signal", name),
-        JournalRequest::Run { .. } | JournalRequest::Sleep { .. } | JournalRequest::Approval { .. } => Ok(()),
+        JournalRequest::Run { .. }
+        | JournalRequest::Sleep { .. }
+        | JournalRequest::Approval { .. }
+        | JournalRequest::Forget { .. } => Ok(()),
     }
 }
 

@@ -459,6 +459,12 @@ impl World {
         text
     }
 
+    /// The rows, by their keys.
+    pub(crate) fn stored(&mut self) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        self.memory.write(&mut self.machine);
+        self.memory.dump()
+    }
+
     /// Laws that hold after every scenario: replay, recovery, conservation, journal and rows agree.
     pub(crate) fn verify(&mut self) {
         self.memory.write(&mut self.machine);

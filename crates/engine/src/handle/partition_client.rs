@@ -247,7 +247,10 @@ impl PartitionClient {
         match &mut entry.request {
             JournalRequest::Call { input, .. } => self.fetch(input).await?,
             JournalRequest::Approval { detail, .. } => self.fetch(detail).await?,
-            JournalRequest::Run { .. } | JournalRequest::Sleep { .. } | JournalRequest::Signal { .. } => {}
+            JournalRequest::Run { .. }
+            | JournalRequest::Sleep { .. }
+            | JournalRequest::Signal { .. }
+            | JournalRequest::Forget { .. } => {}
         }
         match &mut entry.result {
             Some(Ok(output)) => self.fetch(output).await,

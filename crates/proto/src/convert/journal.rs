@@ -50,6 +50,7 @@ impl From<JournalRequest> for journal_entry::Request {
             JournalRequest::Approval { prompt, detail } => {
                 Self::Approval(v1::ApprovalRequest { prompt, detail: document(detail) })
             }
+            JournalRequest::Forget { entries } => Self::Forget(v1::ForgetRequest { entries }),
         }
     }
 }
@@ -69,6 +70,7 @@ impl From<journal_entry::Request> for JournalRequest {
             Request::Approval(approval) => {
                 Self::Approval { prompt: approval.prompt, detail: payload(&approval.detail) }
             }
+            Request::Forget(forget) => Self::Forget { entries: forget.entries },
         }
     }
 }

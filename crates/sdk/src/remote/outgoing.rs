@@ -117,6 +117,7 @@ fn size(report: &FromWorker) -> usize {
                 let request = match &entry.request {
                     JournalRequest::Call { input: document, .. }
                     | JournalRequest::Approval { detail: document, .. } => bytes(document),
+                    JournalRequest::Forget { entries } => entries.len() * 5,
                     JournalRequest::Run { .. } | JournalRequest::Sleep { .. } | JournalRequest::Signal { .. } => 0,
                 };
                 let result = match &entry.result {

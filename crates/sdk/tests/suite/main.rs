@@ -5,6 +5,7 @@
 
 mod calls;
 mod chaos;
+mod forgotten;
 mod journal;
 mod life;
 mod patches;

@@ -9,7 +9,7 @@ use consort_core::{
     rows::{Meta, Run, Step, StepState},
     tables::Row,
 };
-use consort_types::{Locality, RunId, StepInstanceId, WorkerInstance};
+use consort_types::{Locality, RunId, StepInstanceId, WorkerInstance, worker::JournalRequest};
 
 use super::rows::{self, Change, Rows};
 use crate::plan::InjectedBug;
@@ -24,6 +24,7 @@ pub(crate) fn tamper(injected: InjectedBug, command: &Command, changes: &mut Vec
         InjectedBug::OutcomeOverwritten => overwrite(command, changes, before).is_some(),
         InjectedBug::TimerFiresTwice => keep_timer(command, changes),
         InjectedBug::RunLeavesWork => leave_work(changes).is_some(),
+        InjectedBug::WaitLeftOpen => leave_wait(command, changes),
         InjectedBug::Miscount => miscount(command, changes).is_some(),
         InjectedBug::PinMiscounted => forget(changes, TABLES.pinned),
         InjectedBug::DivergedForgotten => forget(changes, TABLES.diverged),
@@ -71,6 +72,17 @@ fn leave_work(changes: &mut Vec<Change>) -> Option<()> {
     let at = changes.iter().position(of_run)?;
     changes.remove(at);
     Some(())
+}
+
+/// The waiters of what the code goes past stay.
+fn leave_wait(command: &Command, changes: &mut Vec<Change>) -> bool {
+    let Command::TaskRecord(record) = command else { return false };
+    if !matches!(record.entry.request, JournalRequest::Forget { .. }) {
+        return false;
+    }
+    let before = changes.len();
+    changes.retain(|change| !TABLES.waiters.has(&change.key) || change.new.is_some());
+    changes.len() < before
 }
 
 fn miscount(command: &Command, changes: &mut [Change]) -> Option<()> {

@@ -7,14 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use consort_core::{
     Command, TABLES, TableSpec, Until,
-    keys::{AgentKey, DivergedKey, HistoryKey, NamedKey, TimerKey, TimerKind},
+    keys::{AgentKey, DivergedKey, EntryKey, HistoryKey, InboxKey, NamedKey, TimerKey, TimerKind},
     rows::{
         HistoryEntry, HistoryEvent, Meta, Namespace, NamespaceCounts, PinnedTasks, Run, RunStatus, Step, StepState,
-        TaskCounts,
+        TaskCounts, TaskEntry, Waiter,
     },
     tables::{Key, Row},
 };
-use consort_types::{Code, RunId, Seq, StepInstanceId, Time, Token, limits};
+use consort_types::{Code, RunId, Seq, StepInstanceId, Time, Token, limits, worker::JournalRequest};
 
 use crate::plan::{Checked, Violation};
 
@@ -113,6 +113,7 @@ pub(crate) fn check(context: &Context<'_>, changes: &[Change], rows: &Rows) -> C
         let what = format!("record {}: {why} has changed row {:02x?}: {:?}", context.seq, change.key, context.command);
         return Err(Violation::of(law, what));
     }
+    check_forgotten(context, rows)?;
     for change in changes {
         check_size(change)?;
         if TABLES.steps.has(&change.key) {
@@ -124,6 +125,40 @@ pub(crate) fn check(context: &Context<'_>, changes: &[Change], rows: &Rows) -> C
         }
     }
     Ok(())
+}
+
+/// What the code of a task has gone past has no timer, no waiter and no question.
+fn check_forgotten(context: &Context<'_>, rows: &Rows) -> Checked {
+    let Command::TaskRecord(record) = context.command else { return Ok(()) };
+    let JournalRequest::Forget { entries } = &record.entry.request else { return Ok(()) };
+    let (task, seq) = (record.task, context.seq);
+    let key = EntryKey { task, entry: record.index };
+    let row = rows.get(&key_bytes(TABLES.entries, &key)).and_then(|row| decode::<TaskEntry>(row));
+    if context.refused || row.is_none_or(|row| row.error.is_some()) {
+        return Ok(());
+    }
+    let is_of = |of: StepInstanceId, entry: Option<u32>| of == task && entry.is_some_and(|n| entries.contains(&n));
+    let mut waiters = table(rows, TABLES.waiters).filter_map(|(_, row)| decode::<Waiter>(row));
+    let mut timers = table(rows, TABLES.timers).filter_map(|(key, _)| key_of::<TimerKey>(key));
+    let calls = step(rows, task).and_then(|step| step.child);
+    let mut questions = table(rows, TABLES.inbox).filter_map(|(key, _)| key_of::<InboxKey>(key));
+    let left = [
+        ("a waiter", waiters.any(|waiter| is_of(waiter.task, waiter.entry))),
+        ("a timer", timers.any(|timer| timer.kind == TimerKind::Sleep && is_of(timer.task, Some(timer.entry)))),
+        (
+            "a question",
+            questions.any(|key| {
+                key.task.run == task.run && calls == Some(key.task.scope) && entries.contains(&key.task.index)
+            }),
+        ),
+    ];
+    match left.iter().find(|(_, is_there)| *is_there) {
+        Some((what, _)) => {
+            let what = format!("record {seq}: task {task} has gone past entries {entries:?}, and one has {what}");
+            Err(Violation::of(7, what))
+        }
+        None => Ok(()),
+    }
 }
 
 fn check_size(change: &Change) -> Checked {

@@ -97,6 +97,7 @@ impl JournalRequest {
             Self::Sleep { .. } => Ok(()),
             Self::Signal { name } => Name::check_size("signal", name),
             Self::Approval { prompt, .. } => check_text("prompt", prompt, limits::PROMPT_BYTES_MAX),
+            Self::Forget { entries } => check_positions(entries),
         }
     }
 }

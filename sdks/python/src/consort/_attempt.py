@@ -216,6 +216,10 @@ class Attempt:
             effect.cancel()
             self._schedule()
 
+    def leave(self, index: int) -> None:
+        """The code has dropped an answer unread. It is recorded when the code is quiescent, if it continues."""
+        self.journal.leave(index)
+
     def progress(self, message: str) -> None:
         """Shows watchers a message; where messages come too fast the latest is sent."""
         if self._progress is None and not self.over:

@@ -103,15 +103,24 @@ class Answer(Coroutine[Any, Any, T]):
 
     It is awaited like a coroutine, also by `asyncio.gather`, `asyncio.create_task` or a task group; unlike one it may
     be awaited more than once.
+
+    A wait (a pause, a signal, an approval) is open until its answer is read, or until nothing refers to it any more:
+    one that lost a race, or whose branch was cancelled, is closed durably. Its question leaves the inbox, and a signal
+    goes to the next wait of its name. A call whose answer is dropped goes on.
     """
 
-    __slots__ = ("_attempt", "_index", "_read", "_steps")
+    __slots__ = ("_attempt", "_index", "_read", "_seen", "_steps")
 
     def __init__(self, attempt: Attempt, index: int, kind: Any) -> None:
         self._attempt = attempt
         self._index = index
         self._read = kind
         self._steps: Generator[Any, None, T] | None = None
+        self._seen = False
+
+    def __del__(self) -> None:
+        if not self._seen:
+            self._attempt.leave(self._index)
 
     @property
     def index(self) -> int:
@@ -126,9 +135,14 @@ class Answer(Coroutine[Any, Any, T]):
 
     def peek(self) -> tuple[T] | None:
         """The result if the code may see it."""
-        data = self._attempt.journal.poll(self._index)
+        try:
+            data = self._attempt.journal.poll(self._index)
+        except TaskError:
+            self._seen = True
+            raise
         if data is None:
             return None
+        self._seen = True
         if self._read is None:
             # A sleep: its answer is empty.
             return (None,)  # type: ignore[return-value]
@@ -503,7 +517,7 @@ class TaskContext:
         """Which of some answers (or other awaitables) came first, with its result; fails where that is a failure.
 
         The journal keeps the order, so a replay has the same winner. A call that lost continues; a `run` that lost is
-        cancelled.
+        cancelled, and a wait that lost is closed, unless the code still has its answer.
         """
         started, tasks = _started(answers)
         if not started:

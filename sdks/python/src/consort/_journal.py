@@ -16,11 +16,14 @@ from typing import Final, Protocol
 
 from consort._errors import Code, TaskError, reported
 from consort._proto.v1.common_pb2 import Error
-from consort._proto.v1.worker_pb2 import JournalEntry, RunRequest
+from consort._proto.v1.worker_pb2 import ForgetRequest, JournalEntry, RunRequest
 from consort._replay import is_same
 
 ENTRIES_MAX: Final = 10_000
 """Entries in one task's journal."""
+
+_WAITS: Final = frozenset({"sleep", "signal", "approval"})
+"""Entries that wait for something outside, which is withdrawn when the code drops the wait."""
 
 PATCH: Final = "patch:"
 """What the names of markers begin with; see `Journal.patch`."""
@@ -60,10 +63,17 @@ class _Slot:
     released: bool = False
     """Whether the code may see the result."""
     waiters: list[Waiter] = field(default_factory=list)
+    forgotten: bool = False
+    """Whether a `forget` entry closes it: its result is for nobody."""
 
     @property
     def is_answered(self) -> bool:
         return self.stage is Stage.DURABLE and self.entry.WhichOneof("result") is not None
+
+    @property
+    def is_due(self) -> bool:
+        """Whether there is a result that the code may be given."""
+        return self.is_answered and not self.released and not self.forgotten and not self.entry.HasField("forget")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +119,8 @@ class Journal:
         self._again: deque[int] = deque()
         # Entries that the code waits for.
         self._waiting: set[int] = set()
+        # Waits that the code has dropped, and that no `forget` entry closes yet. Objects are dropped on any thread.
+        self._left: set[int] = set()
         # What was said of each patch: the entry of its marker, or nothing.
         self._patches: dict[str, Asked | None] = {}
         self._closed: TaskError | None = None
@@ -134,16 +146,18 @@ class Journal:
     def ask(self, request: JournalEntry) -> Asked:
         """Takes the code's next request; on replay it must be the recorded one."""
         self._check()
+        self._pass_forgets(asks=True)
         index = self._asked
         if index < self._recorded:
             recorded = self._slots[index].entry
             if not is_same(recorded, request):
                 raise self._diverge(index, describe(recorded), describe(request))
-            self._asked += 1
-            self._released.clear()
-            if self._strict:
-                self._plan_releases()
+            self._take_recorded()
             return Asked(index, recorded=True)
+        if request.HasField("run"):
+            # Behind the effect it would wait for its end.
+            self._record_left()
+            index = self._asked
         if index >= ENTRIES_MAX:
             raise self.close(
                 TaskError(
@@ -152,13 +166,57 @@ class Journal:
                     hint="let the workflow fan out, or move parts into tasks of their own by `call`",
                 )
             )
-        stage = Stage.RUNNING if request.HasField("run") else Stage.READY
+        self._append(request, Stage.RUNNING if request.HasField("run") else Stage.READY)
+        return Asked(index, recorded=False)
+
+    def _append(self, request: JournalEntry, stage: Stage) -> None:
         request.after.extend(self._released)
         self._released.clear()
         self._slots.append(_Slot(request, stage))
         self._asked += 1
         self._open += 1
-        return Asked(index, recorded=False)
+
+    def _take_recorded(self) -> None:
+        """The next recorded entry is behind the code."""
+        self._asked += 1
+        self._released.clear()
+        if self._strict:
+            self._plan_releases()
+
+    def _pass_forgets(self, *, asks: bool) -> bool:
+        """Passes over `forget` entries that are recorded next; whether there were any.
+
+        Code that is quiescent has dropped what they name, or will not: only then are they passed over unless it asks
+        for something.
+        """
+        passed = False
+        while self.is_replaying and (entry := self._slots[self._asked].entry).HasField("forget"):
+            entries = set(entry.forget.entries)
+            if not asks and self._strict and not entries <= self._left:
+                break
+            self._left -= entries
+            for index in entries:
+                if index < len(self._slots):
+                    self._slots[index].forgotten = True
+            self._take_recorded()
+            passed = True
+        return passed
+
+    def leave(self, index: int) -> None:
+        """The code has dropped the answer to an entry unread: a wait is closed, if the code continues."""
+        slot = self._slots[index]
+        if slot.entry.WhichOneof("request") in _WAITS and not slot.forgotten and not self.is_closed:
+            self._left.add(index)
+
+    def _record_left(self) -> None:
+        """The code goes on without what it has dropped: records that, so that nothing outside waits."""
+        if not self._left or self.is_replaying or self._asked >= ENTRIES_MAX:
+            return
+        entries = sorted(self._left)
+        self._left.difference_update(entries)
+        for index in entries:
+            self._slots[index].forgotten = True
+        self._append(JournalEntry(forget=ForgetRequest(entries=entries)), Stage.READY)
 
     def patch(self, name: str, *, record: bool) -> Asked | None:
         """The marker of a patch; nothing where the journal has something else here, which is left alone: the task was
@@ -170,6 +228,7 @@ class Journal:
         self._check()
         if name in self._patches:
             return self._patches[name]
+        self._pass_forgets(asks=True)
         marker = JournalEntry(run=RunRequest(name=PATCH + name))
         asked = None
         if is_same(self._slots[self._asked].entry, marker) if self.is_replaying else record:
@@ -199,16 +258,12 @@ class Journal:
             self._due.extend(self._slots[self._asked].entry.after)
             return
         due = set(self._due)
-        self._due.extend(
-            index
-            for index, slot in enumerate(self._slots)
-            if slot.is_answered and not slot.released and index not in due
-        )
+        self._due.extend(index for index, slot in enumerate(self._slots) if slot.is_due and index not in due)
 
     @property
     def holds_back(self) -> bool:
         """Whether results wait because the recorded order does not have them yet."""
-        return self._replays and any(slot.is_answered and not slot.released for slot in self._slots)
+        return self._replays and any(slot.is_due for slot in self._slots)
 
     def stop_holding_back(self) -> None:
         """Gives up the recorded order: the code is quiescent, and its result comes later in the record.
@@ -220,18 +275,17 @@ class Journal:
 
     def release(self) -> bool:
         """Releases results until one has a waiter; false where nothing is due."""
-        while self._due:
-            index = self._due.popleft()
-            if index >= len(self._slots):
-                continue
-            slot = self._slots[index]
-            if not slot.is_answered or slot.released:
-                continue
-            slot.released = True
-            self._released.append(index)
-            if self._wake(index):
-                return True
-        return False
+        while True:
+            while self._due:
+                index = self._due.popleft()
+                if index >= len(self._slots) or not self._slots[index].is_due:
+                    continue
+                self._slots[index].released = True
+                self._released.append(index)
+                if self._wake(index):
+                    return True
+            if not self._pass_forgets(asks=False):
+                return False
 
     def _wake(self, index: int) -> bool:
         slot = self._slots[index]
@@ -293,7 +347,10 @@ class Journal:
         if self._again:
             index = self._again.popleft()
             return index, self._slots[index].entry
-        if self.is_closed or self._unsent >= len(self._slots):
+        if self.is_closed:
+            return None
+        self._record_left()
+        if self._unsent >= len(self._slots):
             return None
         slot = self._slots[self._unsent]
         if slot.stage is Stage.RUNNING:
@@ -309,7 +366,10 @@ class Journal:
     def send_again(self) -> None:
         """Sends again what the server has not answered: after a reconnect, as messages may have been lost."""
         sent = enumerate(self._slots[: self._unsent])
-        self._again = deque(index for index, slot in sent if not slot.is_answered)
+        closed = (Stage.DURABLE, True)
+        self._again = deque(
+            index for index, slot in sent if not slot.is_answered and (slot.stage, slot.forgotten) != closed
+        )
 
     def record(self, index: int, entry: JournalEntry) -> None:
         """The server has recorded (or answered) the entry; what it has recorded is the truth."""
@@ -327,7 +387,7 @@ class Journal:
             slot.entry.output = entry.output
         elif kind == "error":
             slot.entry.error.CopyFrom(entry.error)
-        if slot.is_answered and not self._replays:
+        if slot.is_due and not self._replays:
             self._due.append(index)
 
     @property
@@ -360,6 +420,7 @@ class Journal:
         """Why the attempt diverged, if it did: code that succeeds must have requested all that was recorded."""
         if self._closed is not None and self._closed.code == Code.JOURNAL_DIVERGED:
             return self._closed
+        self._pass_forgets(asks=True)
         if well and self._asked < len(self._slots):
             return self._diverge(self._asked, describe(self._slots[self._asked].entry), "the end of the code")
         return None
@@ -384,7 +445,7 @@ def wire_error(error: TaskError) -> Error:
         return Error(code=Code.AGENT_FAILED, message=f"{type(error).__name__}, whose text cannot be sent")
 
 
-def describe(entry: JournalEntry) -> str:
+def describe(entry: JournalEntry) -> str:  # noqa: PLR0911 - one for each kind
     """A request, for people."""
     match entry.WhichOneof("request"):
         case "run":
@@ -397,6 +458,8 @@ def describe(entry: JournalEntry) -> str:
             return f"signal `{entry.signal.name}`"
         case "approval":
             return f"approval `{entry.approval.prompt}`"
+        case "forget":
+            return f"forget `{', '.join(map(str, entry.forget.entries))}`"
         case _:
             return "a request of a newer version"
 

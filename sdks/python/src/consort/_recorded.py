@@ -3,8 +3,9 @@
 For: `consort.testing.replay_task`. Not for: the wire, which has its own form.
 Invariant: an entry that cannot be read is refused with its position, never passed over.
 
-An entry is an object: `kind` (`run`, `call`, `sleep`, `signal` or `approval`) with the members of that request (`name`;
-`capability` and `input`; `span`; `name`; `prompt` and `detail`), `after`, and `output` or `error` where it is answered.
+An entry is an object: `kind` (`run`, `call`, `sleep`, `signal`, `approval` or `forget`) with the members of that
+request (`name`; `capability` and `input`; `span`; `name`; `prompt` and `detail`; `entries`), `after`, and `output` or
+`error` where it is answered.
 """
 
 from __future__ import annotations
@@ -58,8 +59,13 @@ class _Approval(_Entry):
     detail: Any = None
 
 
+class _Forget(_Entry):
+    kind: Literal["forget"]
+    entries: list[int]
+
+
 class _Journal(BaseModel):
-    items: list[Annotated[_Run | _Call | _Sleep | _Signal | _Approval, Field(discriminator="kind")]]
+    items: list[Annotated[_Run | _Call | _Sleep | _Signal | _Approval | _Forget, Field(discriminator="kind")]]
 
 
 def journal_entries(journal: Any) -> list[worker_pb2.JournalEntry]:
@@ -85,6 +91,8 @@ def _message(entry: _Entry) -> worker_pb2.JournalEntry:
         case _Approval():
             message.approval.prompt = entry.prompt
             message.approval.detail = write("detail of the approval", entry.detail)
+        case _Forget():
+            message.forget.entries.extend(entry.entries)
     if entry.error is not None:
         error = entry.error
         message.error.CopyFrom(common_pb2.Error(code=error.code, message=error.message, hint=error.hint or ""))

@@ -21,7 +21,7 @@ from consort._attempt import Attempt, Timeouts
 from consort._context import Approval, TaskContext
 from consort._documents import document, write
 from consort._errors import Code, TaskError, reported, shown, task_error
-from consort._journal import Asked, Divergence, Journal, wire_error
+from consort._journal import Divergence, Journal, Stage, wire_error
 from consort._proto.v1 import worker_pb2
 from consort._quiescence import unwatch, watch
 from consort._recorded import journal_entries
@@ -113,10 +113,14 @@ class _RecordedOnly(Journal):
         self._beyond = beyond
 
     @override
-    def ask(self, request: worker_pb2.JournalEntry) -> Asked:
-        if not self.is_replaying and not self.is_closed:
-            self._beyond()
-        return super().ask(request)
+    def _append(self, request: worker_pb2.JournalEntry, stage: Stage) -> None:
+        self._beyond()
+        self._check()
+        super()._append(request, stage)
+
+    @override
+    def _record_left(self) -> None:
+        """What the code has dropped is recorded by an attempt that continues."""
 
 
 class _Replayer:
@@ -278,12 +282,23 @@ class _Engine:
                 return await found if inspect.isawaitable(found) else found
             case "sleep":
                 return None
+            case "forget":
+                self._forget(entry.forget.entries)
+                return None
             case "signal" if self._signals[entry.signal.name]:
                 return self._signals[entry.signal.name].popleft()
             case "approval" if self._approve is not None:
                 return self._approve(entry.approval.prompt, document(entry.approval.detail))
             case _:
                 return _NOTHING
+
+    def _forget(self, entries: Iterable[int]) -> None:
+        """Waits are closed; a signal that nobody has read is there for the next wait."""
+        for closed in sorted(entries, reverse=True):
+            entry = self.journal[closed]
+            if entry.HasField("signal") and entry.HasField("output"):
+                self._signals[entry.signal.name].appendleft(document(entry.output))
+            entry.ClearField("result")
 
 
 _NOTHING: Final = object()

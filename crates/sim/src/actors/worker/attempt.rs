@@ -6,13 +6,13 @@
 
 use consort_types::{
     Code, Error, Payload, StepInstanceId, Token,
-    worker::{FromWorker, JournalEntry, JournalRequest, TaskOffer},
+    worker::{FromWorker, JournalEntry, TaskOffer},
 };
 use serde_json::{Value, json};
 
 use super::Worker;
 use crate::{
-    answers::{Answer, Next, answer, document, is_write, next},
+    answers::{Answer, Batch, Next, answer, document, is_write, next},
     clock::SECOND,
     context::Context,
     event::Event,
@@ -218,7 +218,7 @@ impl Worker {
     }
 
     /// Continues with code that has a journal.
-    fn follow(&mut self, ctx: &mut Context, task: StepInstanceId, program: &[Vec<JournalRequest>]) {
+    fn follow(&mut self, ctx: &mut Context, task: StepInstanceId, program: &[Batch]) {
         let Some(attempt) = self.attempts.get_mut(&task) else { return };
         let (token, confirmed) = (attempt.offer.token, attempt.confirmed == attempt.journal.len());
         match next(program, &attempt.journal) {

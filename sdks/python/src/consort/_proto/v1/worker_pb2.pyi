@@ -248,12 +248,13 @@ class Drain(_message.Message):
     def __init__(self) -> None: ...
 
 class JournalEntry(_message.Message):
-    __slots__ = ("run", "call", "sleep", "signal", "approval", "after", "output", "error")
+    __slots__ = ("run", "call", "sleep", "signal", "approval", "forget", "after", "output", "error")
     RUN_FIELD_NUMBER: _ClassVar[int]
     CALL_FIELD_NUMBER: _ClassVar[int]
     SLEEP_FIELD_NUMBER: _ClassVar[int]
     SIGNAL_FIELD_NUMBER: _ClassVar[int]
     APPROVAL_FIELD_NUMBER: _ClassVar[int]
+    FORGET_FIELD_NUMBER: _ClassVar[int]
     AFTER_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
@@ -262,10 +263,11 @@ class JournalEntry(_message.Message):
     sleep: SleepRequest
     signal: SignalRequest
     approval: ApprovalRequest
+    forget: ForgetRequest
     after: _containers.RepeatedScalarFieldContainer[int]
     output: bytes
     error: _common_pb2.Error
-    def __init__(self, run: _Optional[_Union[RunRequest, _Mapping]] = ..., call: _Optional[_Union[CallRequest, _Mapping]] = ..., sleep: _Optional[_Union[SleepRequest, _Mapping]] = ..., signal: _Optional[_Union[SignalRequest, _Mapping]] = ..., approval: _Optional[_Union[ApprovalRequest, _Mapping]] = ..., after: _Optional[_Iterable[int]] = ..., output: _Optional[bytes] = ..., error: _Optional[_Union[_common_pb2.Error, _Mapping]] = ...) -> None: ...
+    def __init__(self, run: _Optional[_Union[RunRequest, _Mapping]] = ..., call: _Optional[_Union[CallRequest, _Mapping]] = ..., sleep: _Optional[_Union[SleepRequest, _Mapping]] = ..., signal: _Optional[_Union[SignalRequest, _Mapping]] = ..., approval: _Optional[_Union[ApprovalRequest, _Mapping]] = ..., forget: _Optional[_Union[ForgetRequest, _Mapping]] = ..., after: _Optional[_Iterable[int]] = ..., output: _Optional[bytes] = ..., error: _Optional[_Union[_common_pb2.Error, _Mapping]] = ...) -> None: ...
 
 class RunRequest(_message.Message):
     __slots__ = ("name",)
@@ -328,3 +330,9 @@ class ApprovalRequest(_message.Message):
     prompt: str
     detail: bytes
     def __init__(self, prompt: _Optional[str] = ..., detail: _Optional[bytes] = ...) -> None: ...
+
+class ForgetRequest(_message.Message):
+    __slots__ = ("entries",)
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    entries: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, entries: _Optional[_Iterable[int]] = ...) -> None: ...

@@ -271,6 +271,9 @@ export interface JournalEntry {
     | //
     /** A person's decision. */
     { $case: "approval"; value: ApprovalRequest }
+    | //
+    /** The code has gone past entries that it waited for. */
+    { $case: "forget"; value: ForgetRequest }
     | undefined;
   /**
    * Positions of the entries whose results the code was given between the entry before this one and this one, in
@@ -341,6 +344,15 @@ export interface ApprovalRequest {
   prompt: string;
   /** What the decision is about, as JSON. */
   detail: Uint8Array;
+}
+
+/**
+ * Closes entries: waits that lost a race, or that the code has dropped. What waits for them outside is withdrawn, and
+ * they are never answered from then on. It is answered with `null` at once.
+ */
+export interface ForgetRequest {
+  /** Positions of `sleep`, `signal` and `approval` entries before this one, in ascending order. */
+  entries: number[];
 }
 
 function createBaseWorkerMessages(): WorkerMessages {
@@ -2035,6 +2047,9 @@ export const JournalEntry: MessageFns<JournalEntry> = {
       case "approval":
         ApprovalRequest.encode(message.request.value, writer.uint32(42).fork()).join();
         break;
+      case "forget":
+        ForgetRequest.encode(message.request.value, writer.uint32(50).fork()).join();
+        break;
     }
     if (message.after.length !== 0) {
       writer.uint32(66).fork();
@@ -2105,6 +2120,14 @@ export const JournalEntry: MessageFns<JournalEntry> = {
             }
 
             message.request = { $case: "approval", value: ApprovalRequest.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.request = { $case: "forget", value: ForgetRequest.decode(reader, reader.uint32()) };
             continue;
           }
           case 8: {
@@ -2584,6 +2607,66 @@ export const ApprovalRequest: MessageFns<ApprovalRequest> = {
 
             message.detail = reader.bytes();
             continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseForgetRequest(): ForgetRequest {
+  return { entries: [] };
+}
+
+export const ForgetRequest: MessageFns<ForgetRequest> = {
+  encode(message: ForgetRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.entries.length !== 0) {
+      writer.uint32(10).fork();
+      for (const v of message.entries) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ForgetRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseForgetRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag === 8) {
+              message.entries.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 10) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.entries.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
           }
         }
         if ((tag & 7) === 4 || tag === 0) {
