@@ -296,10 +296,35 @@ pub(crate) fn inbox_item(item: view::InboxView) -> api::inbox::InboxItem {
     }
 }
 
+pub(crate) fn deployed(found: engine::Deployed, warnings: Vec<api::Diagnostic>) -> workflows::Deployed {
+    let replaced = found.replaced.map(|replaced| workflows::ReplacedRevision {
+        revision: replaced.revision,
+        hash: replaced.hash.to_string(),
+        version: replaced.version,
+        deployed_at: replaced.deployed,
+    });
+    let (name, revision, hash, new) = (found.name, found.revision, found.hash.to_string(), found.new);
+    workflows::Deployed { name, revision, hash, new, replaced, warnings }
+}
+
+pub(crate) fn revision(found: view::RevisionView) -> workflows::Revision {
+    workflows::Revision {
+        revision: found.revision,
+        version: found.version,
+        description: found.description,
+        hash: found.hash.to_string(),
+        deployed_at: found.deployed,
+        current: found.current,
+        runs_active: found.runs_active,
+    }
+}
+
 pub(crate) fn workflow(found: view::WorkflowView) -> workflows::WorkflowSummary {
     workflows::WorkflowSummary {
         name: found.name,
         revision: found.revision,
+        newest: found.newest,
+        retired_at: found.retired,
         version: found.version,
         description: found.description,
         hash: found.hash.to_string(),

@@ -191,9 +191,17 @@ pub struct StartParams {
 pub struct StartRequest {
     /// The workflow's name.
     pub workflow: String,
-    /// A revision number or an author's version; without one, the newest.
+    /// A revision number or an author's version; without one, the revision that the name takes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// The YAML text of the workflow, where the run is to be of this text and not of a deployed revision. Nothing is
+    /// deployed: the text is kept as long as the run is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// With `source`: the YAML texts of workflows that the run is to start for the names that it calls without a
+    /// version; for other names, it starts those that are deployed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub children: Vec<String>,
     /// The input document; without one (or with `null`), `{}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<Document>,
@@ -210,7 +218,7 @@ pub struct StartRequest {
 }
 
 impl StartRequest {
-    /// A start of the newest revision, without input, labels or time limit.
+    /// A start of the revision that the name takes, without input, labels or time limit.
     pub fn of(workflow: impl Into<String>) -> Self {
         Self { workflow: workflow.into(), ..Self::default() }
     }
@@ -236,6 +244,8 @@ impl Operation for StartRun {
         answers: &[(200, "The key had started this run before."), (201, "The run was started.")],
         errors: &[
             Code::WorkflowNotFound,
+            Code::WorkflowRetired,
+            Code::BadWorkflow,
             Code::BadInput,
             Code::BadJson,
             Code::LimitReached,

@@ -1,14 +1,15 @@
-//! Workflows: deploy, check, list, show, draw.
+//! Workflows: deploy, check, list, show, draw, roll back, retire, delete.
 //!
 //! For: the definitions. Not for: running them.
 //! Invariant: a source with errors is refused with every finding, and changes nothing.
 
-use consort_types::{Code, Time};
+use consort_types::{Code, Time, limits};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Accepts, Diagnostic, Document, Method, NoParams, Operation, Page, PageParams, Returns, Scope, Spec, schema,
+    Accepts, Diagnostic, Document, Method, NoParams, Operation, Page, PageParams, Returns, Scope, Spec,
+    operate::EmptyRequest, schema,
 };
 
 /// A workflow's source, in JSON.
@@ -30,9 +31,27 @@ pub struct Deployed {
     pub hash: String,
     /// Whether this revision is new.
     pub new: bool,
+    /// The revision that the name took before, where that was another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced: Option<ReplacedRevision>,
     /// A warning.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Diagnostic>,
+}
+
+/// A revision that its name takes no more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ReplacedRevision {
+    /// The revision.
+    pub revision: u32,
+    /// Its content hash.
+    pub hash: String,
+    /// The version that its author wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// When it was deployed.
+    #[schemars(with = "schema::Instant")]
+    pub deployed_at: Time,
 }
 
 /// Deploys a workflow.
@@ -45,10 +64,10 @@ impl Operation for DeployWorkflow {
     const SPEC: Spec = Spec {
         id: "deployWorkflow",
         path: "/v1/workflows",
-        doc: "Deploys a workflow; the same source again is the same revision.",
-        words: &["workflows deploy", "run"],
+        doc: "Deploys a workflow: starts by its name take it from now on. The same source again is the same revision.",
+        words: &["workflows deploy"],
         changes: true,
-        answers: &[(200, "This source is the newest revision already."), (201, "A new revision was made.")],
+        answers: &[(200, "Its name takes this source already."), (201, "A new revision was made.")],
         ..SOURCE
     };
 }
@@ -90,8 +109,14 @@ impl Operation for CheckWorkflow {
 pub struct WorkflowSummary {
     /// Its name.
     pub name: String,
-    /// Its newest revision.
+    /// The revision that its name takes.
     pub revision: u32,
+    /// Its newest revision: another one where it was rolled back.
+    pub newest: u32,
+    /// Since when it takes no new starts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::Instant>")]
+    pub retired_at: Option<Time>,
     /// The version that its author wrote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
@@ -122,13 +147,140 @@ impl Operation for ListWorkflows {
     };
 }
 
+/// A deployed workflow, and a page of its revisions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RevisionsParams {
+    /// The workflow.
+    pub name: String,
+    /// Where the page begins: the `next` of the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+    /// How many items at most; 100 without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = limits::PAGE_ITEMS_MAX))]
+    pub limit: Option<usize>,
+}
+
+/// A revision of a deployed workflow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Revision {
+    /// The revision.
+    pub revision: u32,
+    /// The version that its author wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// What it does.
+    pub description: String,
+    /// Its content hash.
+    pub hash: String,
+    /// When it was deployed.
+    #[schemars(with = "schema::Instant")]
+    pub deployed_at: Time,
+    /// Whether the workflow's name takes it.
+    pub current: bool,
+    /// Runs of this content that have not ended, those included that brought it with their start.
+    pub runs_active: u64,
+}
+
+/// Lists the revisions of a workflow.
+pub struct ListRevisions;
+
+impl Operation for ListRevisions {
+    type Params = RevisionsParams;
+    type Body = ();
+    type Reply = Page<Revision>;
+    const SPEC: Spec = Spec {
+        id: "listRevisions",
+        path: "/v1/workflows/{name}/revisions",
+        doc: "Lists the revisions of a deployed workflow, newest first, with the one that its name takes.",
+        words: &["workflows versions"],
+        answers: &[(200, "A page.")],
+        errors: &[Code::WorkflowNotFound, Code::BadCursor],
+        ..DEPLOYED
+    };
+}
+
+/// A deployed workflow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WorkflowNameParams {
+    /// The workflow.
+    pub name: String,
+}
+
+/// Which revision a workflow's name is to take.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RollBackRequest {
+    /// A revision number, an author's version, or a content hash (at least 8 digits of it); without it, the revision
+    /// before the current one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+}
+
+/// Rolls a workflow back.
+pub struct RollBackWorkflow;
+
+impl Operation for RollBackWorkflow {
+    type Params = WorkflowNameParams;
+    type Body = RollBackRequest;
+    type Reply = Deployed;
+    const SPEC: Spec = Spec {
+        id: "rollBackWorkflow",
+        path: "/v1/workflows/{name}/rollback",
+        doc: "Has a workflow's name take an earlier revision again; runs in flight keep their own.",
+        words: &["workflows rollback"],
+        returns: Returns::Json,
+        answers: &[(200, "The revision that the name takes.")],
+        errors: &[Code::WorkflowNotFound, Code::WorkflowRetired],
+        ..OPERATE
+    };
+}
+
+/// Retires a workflow.
+pub struct RetireWorkflow;
+
+impl Operation for RetireWorkflow {
+    type Params = WorkflowNameParams;
+    type Body = EmptyRequest;
+    type Reply = ();
+    const SPEC: Spec = Spec {
+        id: "retireWorkflow",
+        path: "/v1/workflows/{name}/retire",
+        doc: "Has a workflow take no new starts, until it is deployed again; runs in flight go on.",
+        words: &["workflows retire"],
+        ..OPERATE
+    };
+}
+
+/// Deletes a workflow.
+pub struct DeleteWorkflow;
+
+impl Operation for DeleteWorkflow {
+    type Params = WorkflowNameParams;
+    type Body = ();
+    type Reply = ();
+    const SPEC: Spec = Spec {
+        id: "deleteWorkflow",
+        method: Method::Delete,
+        path: "/v1/workflows/{name}",
+        doc: "Forgets a retired workflow of which no run is active, with its revisions; ended runs keep theirs.",
+        words: &["workflows delete"],
+        accepts: Accepts::Nothing,
+        errors: &[Code::WorkflowNotFound, Code::WorkflowInUse],
+        ..OPERATE
+    };
+}
+
 /// A deployed workflow, or one revision of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WorkflowParams {
     /// The workflow.
     pub name: String,
-    /// A revision number or an author's version; without it, the newest.
+    /// A revision number, an author's version, or a content hash (at least 8 digits of it); without it, the revision that
+    /// the name takes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
 }
@@ -138,6 +290,8 @@ pub struct WorkflowParams {
 pub struct WorkflowSource {
     /// Its name.
     pub name: String,
+    /// The revision.
+    pub revision: u32,
     /// The version that its author wrote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
@@ -230,7 +384,8 @@ pub enum DrawingFormat {
 pub struct DrawingParams {
     /// The workflow.
     pub name: String,
-    /// A revision number or an author's version; without it, the newest.
+    /// A revision number, an author's version, or a content hash (at least 8 digits of it); without it, the revision that
+    /// the name takes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// The language; without it, `mermaid`.
@@ -281,4 +436,5 @@ const SOURCE: Spec = Spec {
     errors: &[Code::BadWorkflow, Code::MediaType, Code::LimitReached],
     ..Spec::READ
 };
+const OPERATE: Spec = Spec { group: "workflows", errors: &[Code::WorkflowNotFound], ..Spec::CHANGE };
 const DEPLOYED: Spec = Spec { group: "workflows", errors: &[Code::WorkflowNotFound], ..Spec::READ };

@@ -219,10 +219,11 @@ pub(crate) struct Needs {
 }
 
 impl Needs {
-    /// What a workflow calls.
-    pub(crate) fn of(definition: &consort_workflow::Definition) -> Self {
+    /// What workflows call.
+    pub(crate) fn of<'a>(definitions: impl IntoIterator<Item = &'a consort_workflow::Definition>) -> Self {
         let mut needs = Self::default();
-        for step in definition.blocks.iter().flat_map(|block| &block.steps) {
+        let blocks = definitions.into_iter().flat_map(|definition| &definition.blocks);
+        for step in blocks.flat_map(|block| &block.steps) {
             if let consort_workflow::Action::Call { capability, agent } = &step.action {
                 needs.capabilities.extend(capability.clone());
                 needs.agents.extend(agent.clone());

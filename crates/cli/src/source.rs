@@ -4,10 +4,14 @@
 //! Invariant: what lies nearer goes first: a file that is named, then the project's, then a shipped one, then a
 //! deployed one.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use consort_api::workflows::{ShowWorkflow, WorkflowParams};
 use consort_types::{Code, Error, Result, limits};
+use consort_workflow::Definition;
 use consort_workflow_check::{Checked, check};
 
 use crate::{app::App, client::Client};
@@ -17,6 +21,10 @@ use crate::{app::App, client::Client};
 pub(crate) struct Source {
     pub(crate) shown: String,
     pub(crate) text: String,
+    /// The folder in which it lies, where it is a file.
+    folder: Option<PathBuf>,
+    /// The revision, where it is a deployed one.
+    pub(crate) revision: Option<u32>,
 }
 
 /// The folder of a project's workflows.
@@ -40,7 +48,47 @@ pub(crate) fn local(app: &App, named: &str) -> Result<Option<Source>> {
         return read(&path).map(Some);
     }
     let shipped = consort_server::shipped(named);
-    Ok(shipped.map(|found| Source { shown: format!("{named}.yaml (shipped)"), text: found.source.to_owned() }))
+    Ok(shipped.map(|found| Source {
+        shown: format!("{named}.yaml (shipped)"),
+        text: found.source.to_owned(),
+        folder: None,
+        revision: None,
+    }))
+}
+
+/// The workflows that one on this machine calls by name, and they in turn, where they lie beside it, in the project's
+/// folder, or ship. The names of the others mean what is deployed.
+pub(crate) fn children(app: &App, source: &Source, own: &Definition) -> Result<Vec<(Source, Definition)>> {
+    let mut seen = BTreeSet::from([own.name.clone()]);
+    let mut found: Vec<(Source, Definition)> = Vec::new();
+    let mut open: Vec<(Option<PathBuf>, String)> = called(source, own);
+    while let Some((folder, name)) = open.pop() {
+        if !seen.insert(name.clone()) {
+            continue;
+        }
+        let Some(child) = beside(app, folder.as_deref(), &name)? else { continue };
+        let definition = parse(app, &child)?.definition;
+        open.extend(called(&child, &definition));
+        found.push((child, definition));
+    }
+    Ok(found)
+}
+
+fn called(source: &Source, definition: &Definition) -> Vec<(Option<PathBuf>, String)> {
+    definition.called_by_name().map(|name| (source.folder.clone(), name.to_owned())).collect()
+}
+
+/// The workflow of this name that lies nearest to a file in `folder`; a file whose workflow has another name is none.
+fn beside(app: &App, folder: Option<&Path>, name: &str) -> Result<Option<Source>> {
+    let near = |folder: &Path| ["yaml", "yml"].map(|ending| folder.join(format!("{name}.{ending}")));
+    for path in folder.into_iter().flat_map(near).filter(|path| path.is_file()) {
+        let source = read(&path)?;
+        // One with mistakes is reported where it is parsed.
+        if check(&source.text).map_or(true, |checked| checked.definition.name == name) {
+            return Ok(Some(source));
+        }
+    }
+    Ok(local(app, name)?.filter(|source| check(&source.text).map_or(true, |checked| checked.definition.name == name)))
 }
 
 /// The workflow that was named, wherever it is.
@@ -50,7 +98,8 @@ pub(crate) async fn anywhere(app: &App, client: &Client, named: &str) -> Result<
     }
     let workflow = WorkflowParams { name: named.to_owned(), version: None };
     let found = client.call::<ShowWorkflow>(&workflow, &()).await.map_err(|error| missing(named, error))?;
-    Ok(Source { shown: format!("{named}.yaml (deployed)"), text: found.source })
+    let (shown, revision) = (format!("{named}.yaml (deployed)"), Some(found.revision));
+    Ok(Source { shown, text: found.source, folder: None, revision })
 }
 
 /// The error that lists the searched places.
@@ -81,7 +130,7 @@ fn read(path: &Path) -> Result<Source> {
         Error::new(Code::BadWorkflow, format!("`{shown}` is no text in UTF-8: it looks like {found}"))
             .hint("save it as UTF-8; in PowerShell `>` writes UTF-16, and `Out-File -Encoding utf8` does not")
     })?;
-    Ok(Source { shown, text })
+    Ok(Source { shown, text, folder: path.parent().map(Path::to_owned), revision: None })
 }
 
 /// What bytes that are not UTF-8 most likely are.

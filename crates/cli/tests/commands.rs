@@ -168,13 +168,80 @@ fn workflows_are_checked_shown_drawn_and_deployed() {
     for (format, said) in [("tree", "build"), ("mermaid", "flowchart"), ("dot", "digraph")] {
         assert!(folder.ok(&["workflows", "graph", "release", "--format", format]).contains(said));
     }
-    assert_eq!(folder.ok(&["workflows", "deploy", "release"]), "release revision 1\n");
+    assert!(folder.ok(&["workflows", "deploy", "release"]).starts_with("release revision 1 ("));
     assert!(folder.ok(&["workflows", "deploy", "release"]).contains("already"));
     let listed = folder.json(&["workflows", "list"]);
     assert!(listed.iter().any(|item| item["name"] == "release" && item["where"] == "deployed"));
     assert!(listed.iter().any(|item| item["name"] == "research" && item["where"] == "shipped"));
     let schema: serde_json::Value = serde_json::from_str(&folder.ok(&["workflows", "schema"])).unwrap();
     assert!(schema["properties"]["steps"].is_object());
+}
+
+/// A workflow that says a number.
+fn says(name: &str, n: u32) -> String {
+    format!(
+        "workflow: {name}\nversion: v{n}\nsteps:\n  a: {{ capability: echo, with: {{ n: {n} }} }}\noutput: ${{{{ steps.a.output.n }}}}\n"
+    )
+}
+
+#[test]
+fn a_run_of_a_file_leaves_what_starts_by_name_take() {
+    let folder = Folder::new();
+    folder.write("prod.yaml", &says("prod", 1));
+    folder.ok(&["workflows", "deploy", "prod.yaml"]);
+    folder.write("mine/prod.yaml", &says("prod", 2));
+    assert_eq!(folder.ok(&["run", "mine/prod.yaml"]), "2\n");
+    assert_eq!(folder.ok(&["run", "prod"]), "1\n");
+    // The workflows that it starts come with it where they lie beside it, and are the deployed ones elsewhere.
+    let parent = "workflow: p\nsteps:\n  c: { workflow: prod }\noutput: ${{ steps.c.output }}\n";
+    folder.write("mine/p.yaml", parent);
+    folder.write("p.yml", parent);
+    folder.write("elsewhere/p.yaml", parent);
+    assert_eq!(folder.ok(&["run", "mine/p.yaml"]), "2\n");
+    assert_eq!(folder.ok(&["run", "./p.yml"]), "1\n");
+    assert_eq!(folder.ok(&["run", "elsewhere/p.yaml"]), "1\n");
+    folder.write("workflows/prod.yaml", &says("prod", 3));
+    assert_eq!(folder.ok(&["run", "elsewhere/p.yaml"]), "3\n");
+    folder.write("mine/prod.yaml", "workflow: prod\nsteps: 1\n");
+    let ended = folder.run(&["run", "mine/p.yaml"]);
+    assert!(ended.code == 2 && ended.err.contains("mine/prod.yaml"), "{ended:#?}");
+    let listed = folder.json(&["workflows", "list"]);
+    let deployed: Vec<_> = listed.iter().filter(|listed| listed["where"] == "deployed").collect();
+    assert_eq!((deployed.len(), &deployed[0]["name"], &deployed[0]["newest"]), (1, &"prod".into(), &1.into()));
+}
+
+#[test]
+fn a_workflow_is_deployed_rolled_back_retired_and_deleted() {
+    let folder = Folder::new();
+    for n in [1, 2] {
+        folder.write("prod.yaml", &says("prod", n));
+        let said = folder.ok(&["workflows", "deploy", "prod.yaml"]);
+        assert_eq!(
+            said.contains("it replaces revision 1 (") && said.contains(", version v1), deployed "),
+            n == 2,
+            "{said}"
+        );
+    }
+    let versions = folder.json(&["workflows", "versions", "prod"]);
+    let of = |field: &str| versions.iter().map(|one| one[field].clone()).collect::<Vec<_>>();
+    assert_eq!((of("revision"), of("current")), (vec![2.into(), 1.into()], vec![true.into(), false.into()]));
+    let back = folder.ok(&["workflows", "rollback", "prod"]);
+    assert!(back.starts_with("prod revision 1 (") && back.contains("it replaces revision 2 ("), "{back}");
+    assert_eq!(folder.ok(&["run", "prod"]), "1\n");
+    assert!(folder.ok(&["workflows", "list"]).contains("1 of 2"));
+    let hash = versions[0]["hash"].as_str().unwrap();
+    folder.ok(&["workflows", "rollback", "prod", "--to", &hash[..12]]);
+    assert_eq!(folder.ok(&["run", "prod"]), "2\n");
+    assert!(folder.ok(&["workflows", "versions", "prod"]).contains("this one"));
+    let refused = folder.run(&["workflows", "delete", "prod"]);
+    assert!(refused.code == 5 && refused.err.contains("consort workflows retire prod"), "{refused:#?}");
+    folder.ok(&["workflows", "retire", "prod"]);
+    assert!(folder.ok(&["workflows", "list"]).contains("nothing: retired"));
+    let refused = folder.run(&["run", "prod"]);
+    assert!(refused.code == 5 && refused.err.contains("error[C0107]"), "{refused:#?}");
+    folder.ok(&["workflows", "delete", "prod"]);
+    assert_eq!(folder.run(&["run", "prod"]).code, 3);
+    assert_eq!(folder.run(&["workflows", "versions", "prod"]).code, 3);
 }
 
 #[test]
@@ -209,6 +276,11 @@ fn a_project_of_the_tour_has_its_workflows() {
 fn a_list_says_which_workflow_a_name_takes_and_which_agents_are_built_in() {
     let folder = Folder::new();
     folder.ok(&["run", "hello"]);
+    assert!(
+        folder.json(&["workflows", "list"]).iter().all(|listed| listed["where"] != "deployed"),
+        "a run deploys nothing"
+    );
+    folder.ok(&["workflows", "deploy", "hello"]);
     let taken = || {
         let listed = folder.json(&["workflows", "list"]);
         let of = |place: &str| {

@@ -155,8 +155,9 @@ fn fill(folder: &Folder) {
     let run = waits(folder, "waiting");
     folder.ok(&["runs", "cancel", &run, "--reason", "not needed"]);
     folder.wait_for("waiting", "cancelled");
-    folder.ok(&["run", "waiting.yaml", "--detach", "--idempotency-key", "once"]);
-    folder.ok(&["--namespace", "other", "run", "waiting.yaml", "--detach"]);
+    folder.ok(&["run", "waiting", "--detach", "--idempotency-key", "once"]);
+    folder.ok(&["--namespace", "other", "workflows", "deploy", "waiting.yaml"]);
+    folder.ok(&["--namespace", "other", "run", "waiting", "--detach"]);
     waits(folder, "waiting");
     waits(folder, "release");
 }

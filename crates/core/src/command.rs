@@ -8,9 +8,12 @@ pub use crate::{
     quota::{set_limit::SetLimit, set_retention::SetRetention},
     refusal::RefuseRecord,
     registry::{
-        deploy::Deploy,
+        delete_workflow::DeleteWorkflow,
+        deploy::{Deploy, ReplacedRevision},
         register_agent::RegisterAgent,
         remove_agent::RemoveAgent,
+        retire_workflow::RetireWorkflow,
+        roll_back::RollBack,
         set_agent::{AgentChange, SetAgent},
     },
     run::{
@@ -106,6 +109,15 @@ pub enum Command {
     /// An instance has come whose code may fit journals that other code has diverged from.
     #[n(22)]
     RetryDiverged(#[n(0)] RetryDiverged),
+    /// Have a workflow's name take an earlier revision again.
+    #[n(23)]
+    RollBack(#[n(0)] RollBack),
+    /// Have a workflow take no new starts.
+    #[n(24)]
+    RetireWorkflow(#[n(0)] RetireWorkflow),
+    /// Forget a retired workflow.
+    #[n(25)]
+    DeleteWorkflow(#[n(0)] DeleteWorkflow),
 }
 
 /// What a command that was not refused answers.
@@ -130,6 +142,8 @@ pub enum Reply {
         hash: BlobHash,
         /// Whether this revision is new.
         new: bool,
+        /// The revision that the name took before, where that was another one.
+        replaced: Option<ReplacedRevision>,
     },
 }
 
@@ -140,8 +154,8 @@ impl From<StartedRun> for Reply {
 }
 
 impl From<DeployedRevision> for Reply {
-    fn from(DeployedRevision { name, revision, hash, new }: DeployedRevision) -> Self {
-        Self::Deployed { name, revision, hash, new }
+    fn from(DeployedRevision { name, revision, hash, new, replaced }: DeployedRevision) -> Self {
+        Self::Deployed { name, revision, hash, new, replaced }
     }
 }
 
@@ -190,6 +204,9 @@ impl Command {
             Self::SetLimit(command) => command.check(),
             Self::RefuseRecord(command) => command.check(),
             Self::RetryDiverged(command) => command.check(),
+            Self::RollBack(command) => command.check(),
+            Self::RetireWorkflow(command) => command.check(),
+            Self::DeleteWorkflow(command) => command.check(),
         }
     }
 
@@ -197,6 +214,7 @@ impl Command {
         self.check()?;
         let done = match self {
             Self::Deploy(command) => return command.apply(ctx).map(Reply::from),
+            Self::RollBack(command) => return command.apply(ctx).map(Reply::from),
             Self::StartRun(command) => return command.apply(ctx).map(Reply::from),
             Self::ForkRun(command) => return command.apply(ctx).map(Reply::from),
             Self::TaskTaken(command) => command.apply(ctx),
@@ -219,6 +237,8 @@ impl Command {
             Self::SetLimit(command) => command.apply(ctx),
             Self::RefuseRecord(command) => command.apply(ctx),
             Self::RetryDiverged(command) => command.apply(ctx),
+            Self::RetireWorkflow(command) => command.apply(ctx),
+            Self::DeleteWorkflow(command) => command.apply(ctx),
         };
         done.map(|()| Reply::Done)
     }

@@ -25,7 +25,7 @@ pub mod rows {
     pub use crate::{
         quota::rows::{Limit, Namespace, NamespaceCounts},
         refusal::Refusal,
-        registry::rows::{Agent, AgentState, WorkflowRevision},
+        registry::rows::{Agent, AgentState, DefinitionUse, WorkflowRevision},
         run::rows::{
             history::{HistoryEntry, HistoryEvent},
             run::{Cancelling, IdempotencyRecord, Later, Origin, Run, RunStatus},
@@ -41,7 +41,7 @@ pub mod rows {
 pub mod keys {
     pub use crate::{
         key::NamedKey,
-        registry::keys::AgentKey,
+        registry::keys::{AgentKey, DefinitionKey},
         run::keys::{HistoryKey, LaterKey, LaterRank, ListKey, OfRun, ScopeKey, SignalKey, TimerKey, TimerKind},
         task::keys::{DivergedKey, EntryKey, InboxKey},
     };
@@ -53,7 +53,7 @@ pub mod view {
         page::Page,
         quota::namespace::NamespaceView,
         refusal::view::RefusedRecord,
-        registry::views::{AgentView, DeployedWorkflow, WorkflowView},
+        registry::views::{AgentView, DeployedWorkflow, RevisionView, WorkflowView},
         run::{
             rows::run::RunStatus,
             views::{

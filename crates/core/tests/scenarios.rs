@@ -165,7 +165,10 @@ fn the_outcome_of_a_lost_write_is_asked_for() {
         "run completed {\"a\":6}\n  a completed attempt 2",
     );
     check(source, &["start {}", "write a", "lose a", "resolve a fail"], "run failed C0304\n  a failed C0304");
-    check(source, &["start {}", "write a", "lose a", "cancel"], "run cancelled C0312\n  a cancelled C0312");
+    let cancelled = ["start {}", "write a", "lose a", "cancel"];
+    check(source, &cancelled, "run cancelling C0312\n  a unknown");
+    let decided = [&cancelled[..], &["resolve a retry"]].concat();
+    check(source, &decided, "run cancelled C0312\n  a cancelled C0312");
 }
 
 #[test]

@@ -44,6 +44,6 @@ pub use status::{AgentStatus, Status};
 
 pub use consort_core::{
     AttemptEnd,
-    command::{RefuseRecord, Resolution},
+    command::{RefuseRecord, ReplacedRevision, Resolution},
 };
 pub use consort_types::Locality;

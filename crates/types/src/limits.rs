@@ -61,6 +61,12 @@ limits! {
     VALIDATION_COST_MAX: u64 = 5_000_000;
     /// Bytes of the normal form of a workflow, which is logged with its source text.
     NORMAL_FORM_BYTES_MAX: usize = 2 * 1024 * 1024;
+    /// Revisions of one workflow: they are removed together, by one record.
+    WORKFLOW_REVISIONS_MAX: u32 = 4_096;
+    /// Workflows that one start may carry: the one that it runs, and those that this one calls by name.
+    START_DEFINITIONS_MAX: usize = 64;
+    /// Bytes of the workflows that one start carries, source texts and normal forms together: they are in one record.
+    START_DEFINITIONS_BYTES_MAX: usize = 7 * 512 * 1024;
     /// Bytes of one expression.
     EXPRESSION_BYTES_MAX: usize = 8 * 1024;
     /// Depth of parentheses, brackets and calls in an expression.

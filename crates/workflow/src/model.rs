@@ -63,6 +63,14 @@ impl Definition {
         &self.blocks[id.0 as usize]
     }
 
+    /// The names of the workflows that its steps start without naming a version; one may come more than once.
+    pub fn called_by_name(&self) -> impl Iterator<Item = &str> {
+        self.blocks.iter().flat_map(|block| &block.steps).filter_map(|step| match &step.action {
+            Action::Workflow { name, version: None } => Some(name.as_str()),
+            _ => None,
+        })
+    }
+
     /// The root block.
     pub fn root(&self) -> &Block {
         self.block(BlockId::ROOT)

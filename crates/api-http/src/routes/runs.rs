@@ -15,11 +15,14 @@ use consort_api::{
     steps::{JournalParams, ShowStep, StepInput, StepJournal, StepOutput, StepParams},
 };
 use consort_engine::{ForkRequest, StartRequest, Started, StepReader, view::RunFilter};
-use consort_types::{Code, Error, Payload, Result, Span, accept_traceparent};
+use consort_types::{Code, Error, Payload, Result, Span, accept_traceparent, limits};
+use consort_workflow_check::Checked;
 
+use super::workflows;
 use crate::{
     answer::{ResponseBody, content},
     convert,
+    problem::Problem,
     request::RequestContext,
     route::{Handled, Route, route},
 };
@@ -59,11 +62,13 @@ pub(super) fn routes() -> Vec<Route> {
 async fn start(request: RequestContext<StartRun>) -> Handled<StartRun> {
     // A `traceparent` that cannot be parsed is ignored and a new trace started, as W3C Trace Context requires.
     let traceparent = request.params.traceparent.as_deref().and_then(|text| accept_traceparent(text).ok());
-    let runs::StartRequest { workflow, version, input, labels, priority, timeout } = request.body.clone();
+    let definitions = definitions(&request.body).await?;
+    let runs::StartRequest { workflow, version, input, labels, priority, timeout, .. } = request.body.clone();
     let start = StartRequest {
         namespace: request.namespace.clone(),
         workflow,
         version,
+        definitions: definitions.into_iter().map(|checked| checked.compiled).collect(),
         input: input.map(Into::into),
         idempotency_key: request.params.idempotency_key.clone(),
         labels,
@@ -72,6 +77,31 @@ async fn start(request: RequestContext<StartRun>) -> Handled<StartRun> {
         traceparent,
     };
     Ok(made(request.engine().start(start).await?))
+}
+
+/// The workflows that come with a start, checked.
+async fn definitions(start: &runs::StartRequest) -> Result<Vec<Checked>, Problem> {
+    let Some(own) = &start.source else {
+        if start.children.is_empty() {
+            return Ok(Vec::new());
+        }
+        let error = Error::new(Code::BadRequest, "`children` comes without `source`");
+        return Err(error.hint("a run of a deployed workflow starts deployed ones").into());
+    };
+    if start.version.is_some() {
+        let error = Error::new(Code::BadRequest, "`source` and `version` exclude each other");
+        return Err(error.hint("leave `version` out: the run is of the text in `source`").into());
+    }
+    let max = limits::START_DEFINITIONS_MAX;
+    if start.children.len() >= max {
+        let message = format!("the start carries {} workflows, the limit is {max}", start.children.len() + 1);
+        return Err(Error::new(Code::LimitReached, message).hint("deploy the workflows that it calls").into());
+    }
+    let mut checked = Vec::with_capacity(1 + start.children.len());
+    for source in std::iter::once(own).chain(&start.children) {
+        checked.push(workflows::parse(source.clone()).await??);
+    }
+    Ok(checked)
 }
 
 /// A run that was started, and where it can be found.

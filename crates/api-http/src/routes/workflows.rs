@@ -1,4 +1,4 @@
-//! Workflows: deploy, check, list, show, draw.
+//! Workflows: deploy, check, list, show, draw, roll back, retire, delete.
 //!
 //! For: the definitions. Not for: running them.
 //! Invariant: a source with errors is refused with every finding, and changes nothing.
@@ -6,8 +6,8 @@
 use consort_api::{
     Operation,
     workflows::{
-        self, Check, CheckWorkflow, DeployWorkflow, DrawWorkflow, DrawingFormat, ListWorkflows, ShowWorkflow,
-        WorkflowGraph, WorkflowSchema,
+        self, Check, CheckWorkflow, DeleteWorkflow, DeployWorkflow, DrawWorkflow, DrawingFormat, ListRevisions,
+        ListWorkflows, RetireWorkflow, RevisionsParams, RollBackWorkflow, ShowWorkflow, WorkflowGraph, WorkflowSchema,
     },
 };
 use consort_engine::view::DeployedWorkflow;
@@ -27,6 +27,10 @@ pub(super) fn routes() -> Vec<Route> {
         route::<DeployWorkflow, _>(deploy),
         route::<CheckWorkflow, _>(check),
         route::<ListWorkflows, _>(list),
+        route::<ListRevisions, _>(revisions),
+        route::<RollBackWorkflow, _>(roll_back),
+        route::<RetireWorkflow, _>(retire),
+        route::<DeleteWorkflow, _>(delete),
         route::<ShowWorkflow, _>(show),
         route::<WorkflowGraph, _>(graph),
         route::<DrawWorkflow, _>(draw),
@@ -35,7 +39,7 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 /// Parses off the async threads: a hostile source costs bounded time, but may cost all of it.
-async fn parse(source: String) -> Result<Result<Checked, Diagnostics>> {
+pub(super) async fn parse(source: String) -> Result<Result<Checked, Diagnostics>> {
     let parsed = tokio::task::spawn_blocking(move || consort_workflow_check::check(&source));
     parsed.await.map_err(|_| Error::new(Code::Internal, "the workflow could not be read"))
 }
@@ -45,14 +49,29 @@ async fn deploy(request: RequestContext<DeployWorkflow>) -> Handled<DeployWorkfl
     let warnings = convert::diagnostics(&checked.warnings);
     let deployed = request.engine().deploy_checked(&request.namespace, checked.compiled).await?;
     let (path, new) = (format!("/v1/workflows/{}", deployed.name), deployed.new);
-    let reply = workflows::Deployed {
-        name: deployed.name,
-        revision: deployed.revision,
-        hash: deployed.hash.to_string(),
-        new,
-        warnings,
-    };
-    Ok(ResponseBody::Made { reply, new, path })
+    Ok(ResponseBody::Made { reply: convert::deployed(deployed, warnings), new, path })
+}
+
+async fn revisions(request: RequestContext<ListRevisions>) -> Handled<ListRevisions> {
+    let RevisionsParams { name, cursor, limit } = request.params.clone();
+    let page = request.engine().revisions(&request.namespace, &name, cursor, limit).await?;
+    Ok(ResponseBody::Reply(convert::page(page, convert::revision)))
+}
+
+async fn roll_back(request: RequestContext<RollBackWorkflow>) -> Handled<RollBackWorkflow> {
+    let (name, to) = (&request.params.name, request.body.to.clone());
+    let deployed = request.engine().roll_back(&request.namespace, name, to).await?;
+    Ok(ResponseBody::Reply(convert::deployed(deployed, Vec::new())))
+}
+
+async fn retire(request: RequestContext<RetireWorkflow>) -> Handled<RetireWorkflow> {
+    request.engine().retire_workflow(&request.namespace, &request.params.name).await?;
+    Ok(ResponseBody::Reply(()))
+}
+
+async fn delete(request: RequestContext<DeleteWorkflow>) -> Handled<DeleteWorkflow> {
+    request.engine().delete_workflow(&request.namespace, &request.params.name).await?;
+    Ok(ResponseBody::Reply(()))
 }
 
 async fn check(request: RequestContext<CheckWorkflow>) -> Handled<CheckWorkflow> {
@@ -82,9 +101,10 @@ async fn deployed<O: Operation>(
 }
 
 async fn show(request: RequestContext<ShowWorkflow>) -> Handled<ShowWorkflow> {
-    let DeployedWorkflow { hash, definition, source } =
+    let DeployedWorkflow { revision, hash, definition, source } =
         deployed(&request, &request.params.name, request.params.version.as_ref()).await?;
     Ok(ResponseBody::Reply(workflows::WorkflowSource {
+        revision,
         hash: hash.to_string(),
         name: definition.name.clone(),
         version: definition.version.clone(),

@@ -113,6 +113,28 @@ fn workflows(checked: &Checked) {
         assert!(text(&drawn).starts_with(begins), "{drawn}");
     }
     assert!(checked.call("get", "/v1/workflow-schema", &[], None)["$schema"].is_string());
+    life(checked);
+}
+
+fn life(checked: &Checked) {
+    let source = "workflow: short\nsteps:\n  a: { capability: echo }\n";
+    checked.call("post", "/v1/workflows", &[], Some(&json!({"source": source})));
+    let other = json!({"source": source.replace("a:", "b:")});
+    let deployed = checked.call("post", "/v1/workflows", &[], Some(&other));
+    assert_eq!((&deployed["revision"], &deployed["replaced"]["revision"]), (&json!(2), &json!(1)));
+    let back = checked.call("post", "/v1/workflows/{name}/rollback", &["short"], None);
+    assert_eq!((&back["revision"], &back["replaced"]["revision"], &back["new"]), (&json!(1), &json!(2), &json!(false)));
+    let hash = json!({"to": deployed["hash"]});
+    assert_eq!(checked.call("post", "/v1/workflows/{name}/rollback", &["short"], Some(&hash))["revision"], 2);
+    let first = checked.call("get", "/v1/workflows/{name}/revisions?limit=1", &["short"], None);
+    assert_eq!((&first["items"][0]["revision"], &first["items"][0]["current"]), (&json!(2), &json!(true)));
+    let next = format!("/v1/workflows/{{name}}/revisions?cursor={}", text(&first["next"]));
+    assert_eq!(checked.call("get", &next, &["short"], None)["items"][0]["revision"], 1);
+    checked.call("post", "/v1/workflows/{name}/retire", &["short"], Some(&json!({})));
+    let listed = checked.call("get", "/v1/workflows", &[], None);
+    let short = listed["items"].as_array().unwrap().iter().find(|found| found["name"] == "short").unwrap();
+    assert!(short["retired_at"].is_string() && short["newest"] == 2, "{short}");
+    checked.call("delete", "/v1/workflows/{name}", &["short"], None);
 }
 
 fn runs(checked: &Checked, server: &Server) {

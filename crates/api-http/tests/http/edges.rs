@@ -31,6 +31,68 @@ fn a_start_with_a_key_can_be_repeated() {
 }
 
 #[test]
+fn a_start_with_a_text_deploys_nothing_and_starts_what_comes_with_it() {
+    let server = Server::ready();
+    let client = server.client();
+    let echo = |n: u32| {
+        format!(
+            "workflow: echo\nsteps:\n  z: {{ capability: echo, with: {{ n: {n} }} }}\noutput: ${{{{ steps.z.output.n }}}}\n"
+        )
+    };
+    let parent = "workflow: parent\nsteps:\n  c: { workflow: echo }\noutput: ${{ steps.c.output }}\n";
+    let before = client.get("/v1/workflows").unwrap().json();
+    let start = |body: Value| client.post("/v1/runs", &body).unwrap();
+    let run = start(json!({"workflow": "echo", "source": echo(5)})).json()["run"].clone();
+    assert_eq!(server.ended(run.as_str().unwrap())["output"], 5);
+    let run = start(json!({"workflow": "parent", "source": parent, "children": [echo(6)]})).json()["run"].clone();
+    assert_eq!(server.ended(run.as_str().unwrap())["output"], 6);
+    assert_eq!(client.get("/v1/workflows").unwrap().json(), before);
+    // The same text is the same request, another one is not.
+    let keyed = server.client().header("idempotency-key", "text");
+    let starts = [5, 5, 6].map(|n| keyed.post("/v1/runs", &json!({"workflow": "echo", "source": echo(n)})).unwrap());
+    assert_eq!(starts.map(|answer| answer.status), [201, 200, 409]);
+    for (body, code) in [
+        (json!({"workflow": "other", "source": parent}), "C0001"),
+        (json!({"workflow": "parent", "source": parent, "version": "1"}), "C0001"),
+        (json!({"workflow": "echo", "children": [parent]}), "C0001"),
+        (json!({"workflow": "echo", "source": echo(1), "children": [echo(2)]}), "C0001"),
+        (json!({"workflow": "echo", "source": "workflow: echo\nsteps: 1\n"}), "C0101"),
+        (
+            json!({"workflow": "echo", "source": echo(1), "children": vec![parent; limits::START_DEFINITIONS_MAX]}),
+            "C0007",
+        ),
+    ] {
+        let problem = problem(&start(body));
+        assert_eq!(problem["code"], code, "{problem}");
+    }
+}
+
+#[test]
+fn what_a_name_takes_can_be_retired_and_deleted_only_then() {
+    let server = Server::ready();
+    let client = server.client();
+    let run = server.run("wait", &Value::Null);
+    let refused = |answer: &consort_testkit::http::Response| refusal(answer);
+    assert_eq!(refused(&client.delete("/v1/workflows/wait").unwrap()), (409, "C0108".to_owned()));
+    assert_eq!(client.post("/v1/workflows/wait/retire", &json!({})).unwrap().status, 204);
+    assert_eq!(refused(&client.post("/v1/runs", &json!({"workflow": "wait"})).unwrap()), (409, "C0107".to_owned()));
+    let answer = client.delete("/v1/workflows/wait").unwrap();
+    assert!(
+        refused(&answer) == (409, "C0108".to_owned()) && answer.text().contains("of revision"),
+        "{}",
+        answer.text()
+    );
+    client.post(&format!("/v1/runs/{run}/signals/go"), &json!({"yes": 1})).unwrap();
+    assert_eq!(server.ended(&run)["status"], "completed");
+    assert_eq!(client.delete("/v1/workflows/wait").unwrap().status, 204);
+    assert_eq!(refused(&client.post("/v1/runs", &json!({"workflow": "wait"})).unwrap()), (404, "C0102".to_owned()));
+    for path in ["retire", "rollback"] {
+        let answer = client.post(&format!("/v1/workflows/wait/{path}"), &json!({})).unwrap();
+        assert_eq!(refused(&answer), (404, "C0102".to_owned()), "{path}");
+    }
+}
+
+#[test]
 fn a_trace_that_cannot_be_read_refuses_nothing() {
     let server = Server::ready();
     for trace in ["00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "garbage"] {

@@ -34,8 +34,33 @@ pub(crate) enum WorkflowsCommand {
         /// The workflow
         workflow: String,
     },
-    /// List deployed workflows, and those that can be run without deploying
+    /// List workflows: those that are deployed, with the revision that starts by name take, and those that can be run
+    /// without deploying
     List,
+    /// List the revisions of a deployed workflow: when each was deployed, how many runs use it, which one its name takes
+    Versions {
+        /// The name
+        name: String,
+    },
+    /// Have a workflow's name take an earlier revision again; runs in flight keep their own
+    Rollback {
+        /// The name
+        name: String,
+        /// The revision: its number, its content hash (at least 8 digits of it), or the version that its author wrote;
+        /// without it, the one before the current one
+        #[arg(long, value_name = "REVISION")]
+        to: Option<String>,
+    },
+    /// Have a workflow take no new starts; runs in flight go on, and deploying it again ends the retirement
+    Retire {
+        /// The name
+        name: String,
+    },
+    /// Delete a retired workflow of which no run is active; its ended runs keep their definitions
+    Delete {
+        /// The name
+        name: String,
+    },
     /// Print the JSON Schema of the language, for editors
     Schema,
 }

@@ -7,6 +7,7 @@ mod agents;
 mod agents_watch;
 mod config;
 mod decide;
+mod deployed;
 mod docs;
 mod doctor;
 mod hints;

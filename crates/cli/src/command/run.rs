@@ -5,11 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use consort_api::{
-    NoParams,
-    runs::{ListRuns, ListRunsParams, RunSummary, StartParams, StartRequest, StartRun, StatusFilter},
-    workflows::{DeployRequest, DeployWorkflow},
-};
+use consort_api::runs::{ListRuns, ListRunsParams, RunSummary, StartParams, StartRequest, StartRun, StatusFilter};
 use consort_types::{BlobHash, Code, Error, Result, RunId, Span, Time, limits};
 use serde_json::{Value, json};
 
@@ -93,27 +89,37 @@ impl Invocation<'_> {
             None => source::anywhere(app, client, &args.workflow).await?,
         };
         let definition = source::parse(app, &source)?.definition;
+        let children = match source.revision {
+            Some(_) => Vec::new(),
+            None => source::children(app, &source, &definition)?,
+        };
+        let needs = Needs::of(children.iter().map(|(_, child)| child).chain([&definition]));
+        let children: Vec<String> = children.into_iter().map(|(child, _)| child.text).collect();
         let input = input::document(&args.input, json!({}), definition.input.schema(), app.settings.folder())?;
         if session.server().is_some() {
             report_unfinished(app, client).await?;
         }
-        let run = self.start_or_find(&source, &definition.name, input).await?;
+        let run = self.start_or_find(source, children, &definition.name, input).await?;
         if args.detach {
             app.print(&if app.json { format!("{}\n", json!({ "run": run })) } else { format!("{run}\n") });
             return Ok(Exit::Ok);
         }
         let mut follower = Follower::new(app, client, run);
-        let document = follower.follow(manner(app, args.watch, args.quiet), &Needs::of(&definition)).await?;
+        let document = follower.follow(manner(app, args.watch, args.quiet), &needs).await?;
         outcome::show(app, client, document, args.out.as_deref()).await
     }
 
     /// Starts a run of the workflow, or finds the one that the same command started before.
-    async fn start_or_find(&self, source: &Source, workflow: &str, input: Value) -> Result<RunId> {
+    async fn start_or_find(
+        &self,
+        source: Source,
+        children: Vec<String>,
+        workflow: &str,
+        input: Value,
+    ) -> Result<RunId> {
         let Self { app, session, args } = *self;
         let client = &session.client;
-        let deploy = DeployRequest { source: source.text.clone() };
-        let deployed = client.call::<DeployWorkflow>(&NoParams {}, &deploy).await?;
-        let fingerprint = self.fingerprint(source, &input);
+        let fingerprint = self.fingerprint(&source, &children, &input);
         // In the foreground the same command continues what it was interrupted in; a detached start is a new run.
         if !args.new && !args.detach && args.idempotency_key.is_none() {
             let label = (INVOCATION_LABEL.to_owned(), fingerprint.clone());
@@ -128,7 +134,10 @@ impl Invocation<'_> {
         labels.insert(INVOCATION_LABEL.to_owned(), fingerprint);
         let body = StartRequest {
             workflow: workflow.to_owned(),
-            version: Some(deployed.revision.to_string()),
+            version: source.revision.map(|revision| revision.to_string()),
+            // A file is run as it is, and what its name takes elsewhere stays.
+            source: source.revision.is_none().then_some(source.text),
+            children,
             input: Some(input.into()),
             labels,
             priority: args.priority.unwrap_or_default(),
@@ -142,11 +151,13 @@ impl Invocation<'_> {
         Ok(started.run)
     }
 
-    /// What makes two commands the same: namespace, text of the workflow, input, labels.
-    fn fingerprint(&self, source: &Source, input: &Value) -> String {
+    /// What makes two commands the same: namespace, texts of the workflow and of those that it brings, input, labels.
+    fn fingerprint(&self, source: &Source, children: &[String], input: &Value) -> String {
         let mut labels = self.args.label.clone();
         labels.sort_unstable();
-        let parts = json!([self.app.settings.namespace(), source.text, input, labels]);
+        let mut parts = vec![json!(self.app.settings.namespace()), json!(source.text), json!(input), json!(labels)];
+        parts.extend(children.iter().map(|text| json!(text)));
+        let parts = Value::Array(parts);
         BlobHash::of(parts.to_string().as_bytes()).to_string()
     }
 }

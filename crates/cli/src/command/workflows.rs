@@ -1,28 +1,21 @@
-//! `consort workflows`: check, show, draw, deploy, list.
+//! `consort workflows`: check, show, draw.
 //!
-//! For: the commands on definitions. Not for: running them.
+//! For: the commands on definitions. Not for: running them, or what is deployed (see `deployed`).
 //! Invariant: `check`, `graph`, `show` and `schema` of a file open no data folder.
 
 use std::path::Path;
 
-use consort_api::{
-    NoParams, PageParams,
-    workflows::{DeployRequest, DeployWorkflow, ListWorkflows, WorkflowSummary},
-};
-use consort_types::{Code, Error, Result, Time, limits};
+use consort_types::{Code, Error, Result};
 use consort_workflow::InputSpec;
 use consort_workflow_check::{Graph, language_schema};
 use serde_json::{Value, json};
 
+use super::deployed;
 use crate::{
     app::{App, Need, Session},
     args::{GraphFormat, WorkflowsCommand},
     exit::Exit,
-    show::{
-        style::{Paint, clean, clean_lines},
-        table::Table,
-        when,
-    },
+    show::style::{Paint, clean, clean_lines},
     source::{self, Source},
 };
 
@@ -36,8 +29,12 @@ pub(crate) async fn execute(app: &App, command: WorkflowsCommand) -> Result<Exit
             draw(app, &graph, format);
             Ok(Exit::Ok)
         }
-        WorkflowsCommand::Deploy { workflow } => deploy(app, &workflow).await,
-        WorkflowsCommand::List => list(app).await,
+        WorkflowsCommand::Deploy { workflow } => deployed::deploy(app, &workflow).await,
+        WorkflowsCommand::List => deployed::list(app).await,
+        WorkflowsCommand::Versions { name } => deployed::versions(app, &name).await,
+        WorkflowsCommand::Rollback { name, to } => deployed::roll_back(app, &name, to).await,
+        WorkflowsCommand::Retire { name } => deployed::retire(app, &name).await,
+        WorkflowsCommand::Delete { name } => deployed::delete(app, &name).await,
         WorkflowsCommand::Schema => {
             app.print(&format!("{:#}\n", language_schema()));
             Ok(Exit::Ok)
@@ -97,7 +94,7 @@ fn check_one(app: &App, source: &Source) -> bool {
     name.is_some()
 }
 
-fn project_files(app: &App) -> Result<Vec<String>> {
+pub(super) fn project_files(app: &App) -> Result<Vec<String>> {
     let folder = source::project_folder(app);
     let refused = |error: std::io::Error| {
         Error::new(Code::WorkflowNotFound, format!("`{}` cannot be read: {error}", folder.display()))
@@ -115,7 +112,7 @@ fn project_files(app: &App) -> Result<Vec<String>> {
 }
 
 /// The path from the current folder, where it lies below; with a `/` in it, so that it is taken for a path.
-fn shortened(path: &Path, folder: &Path) -> String {
+pub(super) fn shortened(path: &Path, folder: &Path) -> String {
     let short = path.strip_prefix(folder).unwrap_or(path);
     short.display().to_string()
 }
@@ -194,125 +191,4 @@ fn draw(app: &App, graph: &Graph, format: GraphFormat) {
     let text = if app.out.terminal { clean_lines(&text) } else { text };
     let end = if text.ends_with('\n') { "" } else { "\n" };
     app.print(&format!("{text}{end}"));
-}
-
-async fn deploy(app: &App, named: &str) -> Result<Exit> {
-    let Some(source) = source::local(app, named)? else {
-        return Err(source::missing(named, Error::new(Code::WorkflowNotFound, named)));
-    };
-    source::parse(app, &source)?;
-    let request = DeployRequest { source: source.text };
-    let deploy = async |session: &Session| session.client.call::<DeployWorkflow>(&NoParams {}, &request).await;
-    let deployed = app.with_session(Need::Change, deploy).await?;
-    if app.json {
-        app.print_json(&json!({ "name": deployed.name, "revision": deployed.revision, "new": deployed.new }));
-    } else {
-        let known = if deployed.new { "" } else { " (it was there already)" };
-        app.print(&format!("{} revision {}{known}\n", deployed.name, deployed.revision));
-    }
-    Ok(Exit::Ok)
-}
-
-/// The workflows that were deployed; none where there is no data folder yet.
-async fn deployed(app: &App) -> Result<Vec<WorkflowSummary>> {
-    let page = |cursor| PageParams { cursor, limit: Some(limits::PAGE_ITEMS_MAX) };
-    let list = async |session: &Session| session.client.all::<ListWorkflows, _>(page).await;
-    match app.with_session(Need::Look, list).await {
-        Err(error) if error.code == Code::FolderNotFound => Ok(Vec::new()),
-        listed => listed,
-    }
-}
-
-/// A line of the list.
-struct Listed {
-    name: String,
-    place: String,
-    revision: Option<u32>,
-    deployed_at: Option<Time>,
-    what: String,
-    /// Whether `consort run NAME` takes this one.
-    taken: bool,
-}
-
-impl Listed {
-    /// One that lies on this machine.
-    fn local(name: &str, place: &str, what: &str, taken: bool) -> Self {
-        let (name, place, what) = (name.to_owned(), place.to_owned(), what.to_owned());
-        Self { name, place, revision: None, deployed_at: None, what, taken }
-    }
-}
-
-async fn list(app: &App) -> Result<Exit> {
-    let mut all = local_workflows(app)?;
-    for found in deployed(app).await? {
-        let near = source::local(app, &found.name)?;
-        let same = |near: &Source| {
-            consort_workflow_check::check(&near.text)
-                .is_ok_and(|checked| checked.compiled.hash().to_string() == found.hash)
-        };
-        let place = match &near {
-            None => "deployed",
-            Some(near) if same(near) => "deployed, the same",
-            Some(_) => "deployed, another text",
-        };
-        all.push(Listed {
-            name: found.name,
-            place: place.to_owned(),
-            revision: Some(found.revision),
-            deployed_at: Some(found.deployed_at),
-            what: found.description,
-            taken: near.is_none(),
-        });
-    }
-    if app.json {
-        for one in all {
-            // The place is the word alone: programs compare the texts by themselves.
-            let place = if one.revision.is_some() { "deployed" } else { &one.place };
-            app.print_line(&json!({ "name": one.name, "where": place, "revision": one.revision,
-                "description": one.what, "by_name": one.taken }));
-        }
-        return Ok(Exit::Ok);
-    }
-    let mut table = Table::new(&["WORKFLOW", "WHERE", "BY NAME", "REVISION", "DEPLOYED", "WHAT IT DOES"]).spare(&[
-        "WHAT IT DOES",
-        "REVISION",
-        "DEPLOYED",
-    ]);
-    let now = when::now();
-    for one in all {
-        table.row(vec![
-            (one.name, Some(Paint::Bold)),
-            (one.place, None),
-            (if one.taken { "this one" } else { "" }.to_owned(), Some(Paint::Green)),
-            (one.revision.map(|revision| revision.to_string()).unwrap_or_default(), None),
-            (one.deployed_at.map(|at| when::ago(at, now)).unwrap_or_default(), None),
-            (one.what, Some(Paint::Dim)),
-        ]);
-    }
-    app.print(&table.render(app.out));
-    Ok(Exit::Ok)
-}
-
-/// The workflows of the project and those that ship.
-fn local_workflows(app: &App) -> Result<Vec<Listed>> {
-    let mut all = Vec::new();
-    for file in project_files(app).unwrap_or_default() {
-        let source = source::local(app, &file)?;
-        let known = source.as_ref().and_then(|source| consort_workflow_check::check(&source.text).ok());
-        let (name, what) = match &known {
-            Some(known) => (known.definition.name.as_str(), known.definition.description.as_str()),
-            None => (file.as_str(), "has errors: `consort workflows check`"),
-        };
-        let near = source::project_file(app, name);
-        let taken = near.is_some_and(|near| shortened(&near, app.settings.folder()) == file);
-        all.push(Listed::local(name, &file, what, taken));
-    }
-    for shipped in consort_server::SHIPPED {
-        let what = consort_workflow_check::check(shipped.source)
-            .map(|checked| checked.definition.description)
-            .unwrap_or_default();
-        let taken = source::project_file(app, shipped.name).is_none();
-        all.push(Listed::local(shipped.name, "shipped", &what, taken));
-    }
-    Ok(all)
 }

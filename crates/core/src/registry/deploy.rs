@@ -3,7 +3,7 @@
 //! For: the command and its rule. Not for: checking a workflow's text (admission does, before anything is logged).
 //! Invariant: the same content twice is one revision.
 
-use consort_types::{BlobHash, Code, Error, Name, Result, limits};
+use consort_types::{BlobHash, Code, Error, Name, Result, Time, limits};
 use consort_workflow::{CompiledWorkflow, Definition};
 use minicbor::{Decode, Encode};
 
@@ -11,7 +11,7 @@ use crate::{
     context::ApplyContext,
     key::NamedKey,
     quota::namespace,
-    registry::{rows::WorkflowRevision, workflows},
+    registry::{rows::WorkflowRevision, uses, workflows},
 };
 
 /// Deploys a workflow that was checked at the door. The same content twice is one revision.
@@ -39,6 +39,27 @@ pub(crate) struct DeployedRevision {
     pub(crate) hash: BlobHash,
     /// Whether this revision is new.
     pub(crate) new: bool,
+    /// The revision that the name took before, where that was another one.
+    pub(crate) replaced: Option<ReplacedRevision>,
+}
+
+/// A revision that its name takes no more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplacedRevision {
+    /// The revision.
+    pub revision: u32,
+    /// Its content hash.
+    pub hash: BlobHash,
+    /// The version that its author wrote.
+    pub version: Option<String>,
+    /// When it was deployed.
+    pub deployed: Time,
+}
+
+impl From<WorkflowRevision> for ReplacedRevision {
+    fn from(row: WorkflowRevision) -> Self {
+        Self { revision: row.revision, hash: row.hash, version: row.version, deployed: row.at }
+    }
 }
 
 impl Deploy {
@@ -62,36 +83,55 @@ impl Deploy {
         Name::check("workflow", &definition.name)?;
         let hash = self.workflow.hash();
         let head = workflows::head(ctx.state, &self.namespace, &definition.name)?;
-        if let Some(head) = &head
-            && head.hash == hash
-        {
-            return Ok(DeployedRevision { name: definition.name, revision: head.revision, hash, new: false });
+        if let Some(head) = head.clone().filter(|head| head.hash == hash) {
+            let reply = DeployedRevision {
+                name: definition.name.clone(),
+                revision: head.revision,
+                hash,
+                new: false,
+                replaced: None,
+            };
+            if head.retired.is_some() {
+                let key = NamedKey { namespace: self.namespace.clone(), name: definition.name, number: 0 };
+                ctx.state.tables.deployed.put(key, WorkflowRevision { retired: None, ..head });
+            }
+            return Ok(reply);
         }
+        let newest = head.as_ref().map_or(0, WorkflowRevision::newest);
+        check_revisions(&definition.name, newest)?;
         if head.is_none() {
             namespace::count(ctx, &self.namespace, |counts| counts.workflows += 1)?;
         }
-        let revision = head.map_or(1, |head| head.revision + 1);
-        let reply = DeployedRevision { name: definition.name.clone(), revision, hash, new: true };
-        self.put(
-            ctx,
-            &definition,
-            WorkflowRevision {
-                hash,
-                revision,
-                at: ctx.now,
-                version: definition.version.clone(),
-                description: definition.description.clone(),
-            },
-        );
-        ctx.state.keep_definition(hash, definition, self.workflow.normal_form.len());
-        Ok(reply)
+        let (revision, name) = (newest + 1, definition.name.clone());
+        self.put(ctx, revision, definition)?;
+        Ok(DeployedRevision { name, revision, hash, new: true, replaced: head.map(ReplacedRevision::from) })
     }
 
-    fn put(&self, ctx: &mut ApplyContext<'_>, definition: &Definition, deployed: WorkflowRevision) {
+    fn put(&self, ctx: &mut ApplyContext<'_>, revision: u32, definition: Definition) -> Result<()> {
         let key = |number| NamedKey { namespace: self.namespace.clone(), name: definition.name.clone(), number };
-        let tables = &mut ctx.state.tables;
-        tables.workflows.put(deployed.hash, self.workflow.clone());
-        tables.deployed.put(key(deployed.revision), deployed.clone());
-        tables.deployed.put(key(0), deployed);
+        let deployed = WorkflowRevision {
+            hash: self.workflow.hash(),
+            revision,
+            at: ctx.now,
+            version: definition.version.clone(),
+            description: definition.description.clone(),
+            newest: None,
+            retired: None,
+        };
+        uses::revision_added(ctx, &self.namespace, deployed.hash)?;
+        ctx.state.tables.deployed.put(key(revision), deployed.clone());
+        ctx.state.tables.deployed.put(key(0), deployed);
+        uses::keep(ctx, &self.workflow, definition);
+        Ok(())
     }
+}
+
+/// Refuses one revision more than a workflow may have.
+fn check_revisions(name: &str, newest: u32) -> Result<()> {
+    let max = limits::WORKFLOW_REVISIONS_MAX;
+    if newest < max {
+        return Ok(());
+    }
+    Err(Error::new(Code::LimitReached, format!("workflow `{name}` has `{newest}` revisions, the limit is {max}"))
+        .hint("retire and delete it, and deploy it anew: `consort workflows retire`, `consort workflows delete`"))
 }

@@ -1,7 +1,9 @@
 //! The keys of the registry.
 //!
-//! For: versions of agents. Not for: workflows (`NamedKey` is their key).
-//! Invariant: the versions of an agent lie side by side.
+//! For: versions of agents, and uses of workflows' contents. Not for: revisions of workflows (`NamedKey` is their key).
+//! Invariant: the versions of an agent lie side by side, and so do the uses of a content.
+
+use consort_types::BlobHash;
 
 use crate::{
     key::{Parts, put_text},
@@ -37,6 +39,28 @@ impl Key for AgentKey {
     fn decode(bytes: &[u8]) -> Option<Self> {
         let mut parts = Parts(bytes);
         let key = Self { namespace: parts.text()?, name: parts.text()?, version: parts.text()? };
+        parts.end(key)
+    }
+}
+
+/// A workflow's content in a namespace.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DefinitionKey {
+    /// The content.
+    pub hash: BlobHash,
+    /// The namespace.
+    pub namespace: String,
+}
+
+impl Key for DefinitionKey {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend(self.hash.0);
+        put_text(out, &self.namespace);
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut parts = Parts(bytes);
+        let key = Self { hash: parts.take().map(BlobHash)?, namespace: parts.text()? };
         parts.end(key)
     }
 }

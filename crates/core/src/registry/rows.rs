@@ -17,7 +17,7 @@ impl Row for CompiledWorkflow {
     }
 }
 
-/// A deployed revision of a workflow, or (at number 0) which revision is the newest.
+/// A deployed revision of a workflow, or (at number 0) the revision that its name takes.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct WorkflowRevision {
     /// Its content hash.
@@ -35,9 +35,38 @@ pub struct WorkflowRevision {
     /// What it does, in its author's words.
     #[n(4)]
     pub description: String,
+    /// At number 0: the newest revision, where an earlier one is current.
+    #[n(5)]
+    pub newest: Option<u32>,
+    /// At number 0: since when the workflow takes no new starts.
+    #[n(6)]
+    pub retired: Option<Time>,
+}
+
+impl WorkflowRevision {
+    /// The newest revision, as the row at number 0 knows it.
+    pub(crate) fn newest(&self) -> u32 {
+        self.newest.unwrap_or(self.revision)
+    }
 }
 
 impl Row for WorkflowRevision {}
+
+/// What uses a workflow's content in a namespace. An empty row is not kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct DefinitionUse {
+    /// Deployed revisions that have this content.
+    #[n(0)]
+    pub revisions: u64,
+    /// Runs that are pinned to it, ended or not, or that start it by its name.
+    #[n(1)]
+    pub runs: u64,
+    /// Of the runs that are pinned to it: those that have not ended.
+    #[n(2)]
+    pub active: u64,
+}
+
+impl Row for DefinitionUse {}
 
 /// A version of an agent that has joined.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]

@@ -7,7 +7,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use consort_types::{
-    BlobHash, EffectClass, Result, RunId, Time, limits,
+    BlobHash, Code, EffectClass, Error, Result, RunId, Time, limits,
     registry::{AgentState, LimitScope, TaskLimit},
     worker::AgentDeclaration,
 };
@@ -21,8 +21,9 @@ use crate::{
     registry::{
         agents::{self, PAST, agent_key},
         keys::AgentKey,
-        rows::Agent,
-        workflows,
+        roll_back::RollBack,
+        rows::{Agent, WorkflowRevision},
+        uses, workflows,
     },
     state::State,
     task::{diverged, pin},
@@ -47,6 +48,8 @@ pub struct AgentView {
 /// A deployed workflow whole.
 #[derive(Clone, Debug)]
 pub struct DeployedWorkflow {
+    /// Its revision.
+    pub revision: u32,
     /// Its content hash.
     pub hash: BlobHash,
     /// Its content, read from its normal form.
@@ -60,8 +63,13 @@ pub struct DeployedWorkflow {
 pub struct WorkflowView {
     /// Its name.
     pub name: String,
-    /// Its newest revision.
+    /// The revision that its name takes.
     pub revision: u32,
+    /// Its newest revision.
+    pub newest: u32,
+    /// Since when it takes no new starts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retired: Option<Time>,
     /// The version that its author wrote.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
@@ -71,6 +79,25 @@ pub struct WorkflowView {
     pub hash: BlobHash,
     /// When it was deployed.
     pub deployed: Time,
+}
+
+/// A revision of a deployed workflow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RevisionView {
+    /// The revision.
+    pub revision: u32,
+    /// The version that its author wrote.
+    pub version: Option<String>,
+    /// What it does.
+    pub description: String,
+    /// Its content hash.
+    pub hash: BlobHash,
+    /// When it was deployed.
+    pub deployed: Time,
+    /// Whether the workflow's name takes it.
+    pub current: bool,
+    /// Runs of this content that have not ended.
+    pub runs_active: u64,
 }
 
 /// What is registered, for reading.
@@ -213,6 +240,8 @@ impl Machine {
             items.push(WorkflowView {
                 name: found.name,
                 revision: row.revision,
+                newest: row.newest(),
+                retired: row.retired,
                 version: row.version,
                 description: row.description,
                 hash: row.hash,
@@ -222,20 +251,68 @@ impl Machine {
         Ok(Page { items, next: None })
     }
 
-    /// The source of a deployed workflow, by revision number or author's version.
-    pub fn workflow_source(&mut self, namespace: &str, name: &str, version: Option<&str>) -> Result<String> {
-        let hash = workflows::resolve_workflow(&mut self.state, namespace, name, version)?;
-        Ok(self.state.compiled(hash)?.source)
+    /// Revisions of a workflow, newest first. The cursor is the number of the first one on the page.
+    ///
+    /// # Errors
+    /// [`Code::WorkflowNotFound`].
+    pub fn revisions(
+        &mut self,
+        namespace: &str,
+        name: &str,
+        cursor: Option<u32>,
+        limit: usize,
+    ) -> Result<Page<RevisionView>> {
+        let head = workflows::resolve_revision(&mut self.state, namespace, name, None)?;
+        let mut rows = workflows::revisions(&self.state, namespace, name)?;
+        rows.retain(|row| cursor.is_none_or(|cursor| row.revision <= cursor));
+        let mut items = Vec::new();
+        for row in rows.iter().rev().take(bounded(limit)) {
+            items.push(RevisionView {
+                revision: row.revision,
+                version: row.version.clone(),
+                description: row.description.clone(),
+                hash: row.hash,
+                deployed: row.at,
+                current: row.revision == head.revision,
+                runs_active: uses::of(&mut self.state, namespace, row.hash)?.active,
+            });
+        }
+        let next = rows.iter().rev().nth(items.len()).map(|row| row.revision.to_string());
+        Ok(Page { items, next })
     }
 
-    /// A deployed workflow, by revision number or author's version.
+    /// The command that has the name of a workflow take a revision again, by number, author's version or content hash;
+    /// without one, the revision before the current one.
+    ///
+    /// # Errors
+    /// [`Code::WorkflowNotFound`], also where there is no earlier revision.
+    pub fn roll_back(&mut self, namespace: &str, name: &str, to: Option<&str>) -> Result<RollBack> {
+        let head = workflows::resolve_revision(&mut self.state, namespace, name, None)?;
+        let found = if to.is_some() {
+            workflows::find_revision(&mut self.state, namespace, name, to)?
+        } else {
+            let all = workflows::revisions(&self.state, namespace, name)?;
+            all.into_iter().rev().find(|row| row.revision < head.revision).ok_or_else(|| {
+                let message = format!("workflow `{name}` has no revision before `{}`", head.revision);
+                Error::new(Code::WorkflowNotFound, message)
+                    .hint(format!("`consort workflows versions {name}` lists its revisions"))
+            })?
+        };
+        let (namespace, name) = (namespace.to_owned(), name.to_owned());
+        Ok(RollBack { namespace, name, revision: found.revision, hash: found.hash })
+    }
+
+    /// The source of a deployed workflow, by revision number, author's version or content hash.
+    pub fn workflow_source(&mut self, namespace: &str, name: &str, version: Option<&str>) -> Result<String> {
+        Ok(self.workflow(namespace, name, version)?.source)
+    }
+
+    /// A deployed workflow, by revision number, author's version or content hash.
     pub fn workflow(&mut self, namespace: &str, name: &str, version: Option<&str>) -> Result<DeployedWorkflow> {
-        let hash = workflows::resolve_workflow(&mut self.state, namespace, name, version)?;
-        Ok(DeployedWorkflow {
-            hash,
-            definition: self.state.definition(hash)?,
-            source: self.state.compiled(hash)?.source,
-        })
+        let WorkflowRevision { hash, revision, .. } =
+            workflows::find_revision(&mut self.state, namespace, name, version)?;
+        let (definition, source) = (self.state.definition(hash)?, self.state.compiled(hash)?.source);
+        Ok(DeployedWorkflow { revision, hash, definition, source })
     }
 
     /// The source that a run is pinned to.

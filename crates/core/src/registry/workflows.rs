@@ -3,9 +3,12 @@
 //! For: which revision a name and version mean. Not for: deploying (see `deploy`).
 //! Invariant: reads only.
 
-use consort_types::{BlobHash, Code, Error, Result, limits};
+use consort_types::{BlobHash, Code, Error, Result, Time, limits};
 
 use crate::{key::NamedKey, registry::rows::WorkflowRevision, state::State};
+
+/// Digits of a content hash that name a revision.
+const HASH_DIGITS_MIN: usize = 8;
 
 pub(crate) fn head(state: &mut State, namespace: &str, name: &str) -> Result<Option<WorkflowRevision>> {
     state.tables.deployed.get(&NamedKey { namespace: namespace.to_owned(), name: name.to_owned(), number: 0 })
@@ -44,12 +47,42 @@ pub(crate) fn resolve_revision(
         return Ok(found);
     }
     // Newest first: an author may deploy the same version again.
-    let all = state.tables.deployed.range(&key(1), &key(u32::MAX), limits::PAGE_ITEMS_MAX)?;
-    let found = all.into_iter().rev().find(|(_, row)| row.version.as_deref() == Some(version));
-    found.map(|(_, row)| row).ok_or_else(|| {
+    let all = revisions(state, namespace, name)?;
+    all.into_iter().rev().find(|row| row.version.as_deref() == Some(version)).ok_or_else(|| {
         Error::new(Code::WorkflowNotFound, format!("workflow `{name}` has no version `{version}`"))
-            .hint(format!("its newest revision is {}", head.revision))
+            .hint(format!("its newest revision is {}; `consort workflows versions {name}` lists them", head.newest()))
     })
+}
+
+/// Refuses the start of a retired workflow, unless what starts it has begun before.
+pub(crate) fn refuse_retired(state: &mut State, namespace: &str, name: &str, begun: Option<Time>) -> Result<()> {
+    let retired = head(state, namespace, name)?.and_then(|head| head.retired);
+    let Some(retired) = retired.filter(|retired| begun.is_none_or(|begun| begun > *retired)) else { return Ok(()) };
+    let message = format!("workflow `{name}` was retired at `{retired}`, and takes no new starts");
+    Err(Error::new(Code::WorkflowRetired, message)
+        .hint("deploy it again to end its retirement: `consort workflows deploy FILE`"))
+}
+
+/// A deployed revision as operators name it: by number, author's version, or content hash (at least 8 digits of it).
+pub(crate) fn find_revision(
+    state: &mut State,
+    namespace: &str,
+    name: &str,
+    version: Option<&str>,
+) -> Result<WorkflowRevision> {
+    let found = resolve_revision(state, namespace, name, version);
+    let Some(hash) = version.filter(|text| text.len() >= HASH_DIGITS_MIN && found.is_err()) else { return found };
+    let all = revisions(state, namespace, name)?;
+    let named = all.into_iter().rev().find(|row| row.hash.to_string().starts_with(hash));
+    named.map_or(found, Ok)
+}
+
+/// The revisions of a workflow, oldest first.
+pub(crate) fn revisions(state: &State, namespace: &str, name: &str) -> Result<Vec<WorkflowRevision>> {
+    let key = |number| NamedKey { namespace: namespace.to_owned(), name: name.to_owned(), number };
+    let max = limits::WORKFLOW_REVISIONS_MAX as usize;
+    let rows = state.tables.deployed.range(&key(1), &key(u32::MAX), max)?;
+    Ok(rows.into_iter().map(|(_, row)| row).collect())
 }
 
 /// Refuses a revision that is not deployed in the namespace with that content.
@@ -63,7 +96,7 @@ pub(crate) fn check_deployed(
     let key = NamedKey { namespace: namespace.to_owned(), name: name.to_owned(), number: revision };
     let found = state.tables.deployed.get_shared(&key)?;
     if revision > 0 && found.is_some_and(|found| found.hash == hash) {
-        return Ok(());
+        return refuse_retired(state, namespace, name, None);
     }
     let message = format!("workflow `{name}` has no revision `{revision}` in namespace `{namespace}`");
     Err(Error::new(Code::WorkflowNotFound, message).hint("`consort workflows list` shows what is deployed"))

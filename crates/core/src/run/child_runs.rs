@@ -69,6 +69,19 @@ fn count_descendant(ctx: &mut ApplyContext<'_>, id: RunId, step_ref: &StepRef) -
     Ok(())
 }
 
+/// The content that a step starts: what came with the start of its run, or else what is deployed.
+fn content_of(state: &mut State, id: RunId, step_ref: &StepRef, name: &str, version: Option<&str>) -> Result<BlobHash> {
+    if let Some(hash) = step_ref.run.pins.get(name).filter(|_| version.is_none()) {
+        return Ok(*hash);
+    }
+    let namespace = &step_ref.run.namespace;
+    let hash = workflows::resolve_workflow(state, namespace, name, version)?;
+    // What was in flight when the workflow was retired goes on.
+    let (_, top) = top_of(state, id, step_ref)?;
+    workflows::refuse_retired(state, namespace, name, Some(top.created))?;
+    Ok(hash)
+}
+
 fn start_child_run(
     ctx: &mut ApplyContext<'_>,
     step_ref: &StepRef,
@@ -78,7 +91,7 @@ fn start_child_run(
     version: Option<&str>,
 ) -> Result<()> {
     namespace::check_runs_active(ctx.state, &step_ref.run.namespace)?;
-    let hash = workflows::resolve_workflow(ctx.state, &step_ref.run.namespace, name, version)?;
+    let hash = content_of(ctx.state, task.run, step_ref, name, version)?;
     let definition = ctx.state.definition(hash)?;
     let given = environment::evaluate(ctx.state, step_ref, task, &step_ref.step().with)
         .map_err(|error| in_expression("with", error))?;
@@ -114,6 +127,7 @@ fn start_child_run(
             traceparent: Some(super::trace::of_child(&step_ref.run, task.run)),
             root: Some(step_ref.run.root.unwrap_or(task.run)),
             lineage: Some(lineage),
+            pins: step_ref.run.pins.clone(),
         },
     )?;
     scope::open_root(ctx, id)

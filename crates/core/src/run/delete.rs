@@ -10,6 +10,7 @@ use crate::{
     context::ApplyContext,
     key::NamedKey,
     quota::namespace,
+    registry::uses,
     run::{
         keys::{HistoryKey, ListKey, ScopeKey, TimerKind, root_task},
         rows::{
@@ -95,6 +96,7 @@ pub(crate) fn reap(ctx: &mut ApplyContext<'_>, id: RunId) -> Result<()> {
         if let Some(output) = &run.output {
             ctx.release(output)?;
         }
+        uses::run_removed(ctx, &run)?;
         ctx.state.tables.runs.delete(&id);
     }
     Ok(())

@@ -95,6 +95,7 @@ fn fork_run(ctx: &mut ApplyContext<'_>, command: &ForkRun) -> Result<()> {
             traceparent: None,
             root: None,
             lineage: Some(old.lineage.unwrap_or(command.from)),
+            pins: old.pins,
         },
     )?;
     open_fork(ctx, command, definition.root(), &rerun, &undone)

@@ -12,6 +12,7 @@ use crate::{
     context::{ApplyContext, Outcome, PendingWork},
     effect::Effect,
     quota::namespace,
+    registry::uses,
     run::{
         defer,
         keys::{ListKey, ScopeKey, SignalKey, TimerKind, root_task},
@@ -43,6 +44,8 @@ pub(crate) struct NewRun {
     pub(crate) root: Option<RunId>,
     /// What the effects of the run are named after, where it is not the run itself.
     pub(crate) lineage: Option<RunId>,
+    /// The contents for workflows that the run calls by name, where they are not those that are deployed.
+    pub(crate) pins: BTreeMap<String, BlobHash>,
 }
 
 pub(crate) fn create_run(ctx: &mut ApplyContext<'_>, new: NewRun) -> Result<()> {
@@ -88,7 +91,9 @@ pub(crate) fn create_run(ctx: &mut ApplyContext<'_>, new: NewRun) -> Result<()> 
         compensations: None,
         lineage: new.lineage,
         detached: 0,
+        pins: new.pins,
     };
+    uses::run_created(ctx, &run)?;
     if let Some(due) = deadline {
         ctx.arm(due, root_task(new.id), TimerKind::RunTimeout, 0);
     }
@@ -132,6 +137,7 @@ pub(crate) fn end_run(
     of_namespace.runs_active -= 1;
     of_namespace.counts.bytes += run.output.as_ref().map_or(0, Payload::len);
     namespace::put_namespace(ctx, &run.namespace, of_namespace);
+    uses::run_ended(ctx, &run)?;
     ctx.state.documents.run_ended(id);
     ctx.record_history(id, None, HistoryEvent::RunEnded { status });
     match run.parent {

@@ -4,11 +4,15 @@
 //! before it logs a start (see `views::admission`).
 //! Invariant: with an idempotency key, the same request again gets the first run.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use consort_types::{
     BlobHash, Code, Error, Name, Payload, Result, RunId, Span, accept_traceparent, bounds::check_labels, limits,
 };
+use consort_workflow::{CompiledWorkflow, Definition};
 use minicbor::{Decode, Encode};
 
 use crate::{
@@ -16,7 +20,7 @@ use crate::{
     encode::canonical,
     key::NamedKey,
     quota::namespace,
-    registry::workflows,
+    registry::{uses, workflows},
     run::{
         lifecycle::{self, NewRun},
         rows::run::IdempotencyRecord,
@@ -25,9 +29,10 @@ use crate::{
     state::State,
 };
 
-/// Starts a run of a revision that the door has chosen, with an input that it has checked against that revision and
-/// filled in ([`Machine::pin_start`](crate::Machine::pin_start)). With an idempotency key, the same request again
-/// answers the first run.
+/// Starts a run of a revision that the door has chosen, or of a workflow that comes with the start and is not deployed;
+/// with an input that the door has checked against it and filled in
+/// ([`Machine::pin_start`](crate::Machine::pin_start)). With an idempotency key, the same request again answers the
+/// first run.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct StartRun {
     /// The new run's id, made by the engine.
@@ -39,7 +44,7 @@ pub struct StartRun {
     /// The workflow's name.
     #[n(2)]
     pub workflow: String,
-    /// Its revision, as it was deployed in the namespace when the run was requested.
+    /// Its revision, as it was deployed in the namespace when the run was requested; 0 where it comes with the start.
     #[n(3)]
     pub revision: u32,
     /// The content hash of that revision.
@@ -66,6 +71,11 @@ pub struct StartRun {
     /// The trace of the caller, as a W3C `traceparent`; without one, the run starts a new trace.
     #[n(11)]
     pub traceparent: Option<String>,
+    /// The workflow itself, where it comes with the start; then those that it calls by name, and they in turn, where
+    /// they come with it. At most [`limits::START_DEFINITIONS_MAX`].
+    #[n(12)]
+    #[cbor(default)]
+    pub definitions: Vec<CompiledWorkflow>,
 }
 
 /// The reply to a start or a fork.
@@ -95,7 +105,25 @@ impl StartRun {
                 format!("the idempotency key has {} bytes, the limit is {max}, without zero bytes", key.len());
             return Err(Error::new(Code::LimitReached, message).hint("use a hash of what identifies the request"));
         }
+        Self::check_definitions(&self.definitions)?;
         self.traceparent.as_deref().map_or(Ok(()), |text| accept_traceparent(text).map(drop))
+    }
+
+    /// Refuses more workflows than a start may carry, by number and by bytes.
+    pub fn check_definitions(definitions: &[CompiledWorkflow]) -> Result<()> {
+        let hint = "deploy the workflows that it calls: `consort workflows deploy`";
+        let (count, max) = (definitions.len(), limits::START_DEFINITIONS_MAX);
+        if count > max {
+            let message = format!("the start carries {count} workflows, the limit is {max}");
+            return Err(Error::new(Code::LimitReached, message).hint(hint));
+        }
+        let bytes: usize = definitions.iter().map(|workflow| workflow.normal_form.len() + workflow.source.len()).sum();
+        let max = limits::START_DEFINITIONS_BYTES_MAX;
+        if bytes > max {
+            let message = format!("the workflows of the start have {bytes} bytes, the limit is {max}");
+            return Err(Error::new(Code::LimitReached, message).hint(hint));
+        }
+        Ok(())
     }
 
     pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<StartedRun> {
@@ -108,9 +136,8 @@ impl StartRun {
             return Err(Error::new(Code::RunExists, format!("run `{}` exists already", self.run)));
         }
         namespace::check_runs_active(ctx.state, &self.namespace)?;
-        workflows::check_deployed(ctx.state, &self.namespace, &self.workflow, self.revision, self.hash)?;
         let traceparent = self.traceparent.as_deref().map(accept_traceparent).transpose()?;
-        let definition = ctx.state.definition(self.hash)?;
+        let (definition, pins) = self.take_definitions(ctx)?;
         ctx.retain(&self.input)?;
         if let Some(key) = &self.idempotency_key {
             let key = NamedKey { namespace: self.namespace.clone(), name: key.clone(), number: 0 };
@@ -135,6 +162,7 @@ impl StartRun {
                 traceparent,
                 root: None,
                 lineage: None,
+                pins,
             },
         )?;
         scope::open_root(ctx, self.run)?;
@@ -157,7 +185,48 @@ impl StartRun {
             priority: 0,
             timeout: None,
             traceparent: None,
+            definitions: Vec::new(),
         }
+    }
+
+    /// The definition that the run is pinned to, and the contents for the names that it calls.
+    fn take_definitions(&self, ctx: &mut ApplyContext<'_>) -> Result<(Arc<Definition>, BTreeMap<String, BlobHash>)> {
+        let Some((own, others)) = self.definitions.split_first() else {
+            workflows::check_deployed(ctx.state, &self.namespace, &self.workflow, self.revision, self.hash)?;
+            return Ok((ctx.state.definition(self.hash)?, BTreeMap::new()));
+        };
+        let definition = own.definition()?;
+        if (self.hash, self.revision, &self.workflow) != (own.hash(), 0, &definition.name) {
+            let message = format!("workflow `{}` is not the first that comes with its start", self.workflow);
+            return Err(Error::new(Code::BadRequest, message).hint("name the workflow that comes first"));
+        }
+        let mut by_name = BTreeMap::from([(definition.name.clone(), (own, definition.clone()))]);
+        for workflow in others {
+            let definition = workflow.definition()?;
+            let name = definition.name.clone();
+            if by_name.insert(name.clone(), (workflow, definition)).is_some() {
+                let message = format!("workflow `{name}` comes twice with the start");
+                return Err(Error::new(Code::BadRequest, message).hint("send each workflow once"));
+            }
+        }
+        let called: BTreeSet<String> =
+            by_name.values().flat_map(|(_, definition)| definition.called_by_name().map(str::to_owned)).collect();
+        // What nothing calls is not kept.
+        by_name.retain(|name, _| called.contains(name));
+        let pins = by_name.iter().map(|(name, (workflow, _))| (name.clone(), workflow.hash())).collect();
+        for (workflow, definition) in by_name.into_values() {
+            uses::keep(ctx, workflow, definition);
+        }
+        Ok((uses::keep(ctx, own, definition), pins))
+    }
+
+    /// The version that the request of a start counts as: what was given, or the contents that come with it.
+    pub fn asked_version(version: Option<&str>, definitions: &[CompiledWorkflow]) -> Option<String> {
+        if definitions.is_empty() {
+            return version.map(str::to_owned);
+        }
+        let hashes: Vec<_> = definitions.iter().map(|workflow| workflow.hash().to_string()).collect();
+        Some(hashes.join(" "))
     }
 
     /// What makes two starts the same request: the workflow and version as they were named, and the input as it was

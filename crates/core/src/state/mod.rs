@@ -226,6 +226,10 @@ impl State {
         definition
     }
 
+    pub(crate) fn forget_definition(&mut self, hash: BlobHash) {
+        drop(self.definitions.take(&hash));
+    }
+
     // Documents.
 
     /// The document of a payload, parsed; large ones are kept parsed for a while.

@@ -33,6 +33,10 @@ pub struct Meta {
     #[n(5)]
     #[cbor(default)]
     pub namespaces_counted: bool,
+    /// Whether what uses the contents of workflows is counted, likewise.
+    #[n(6)]
+    #[cbor(default)]
+    pub definitions_counted: bool,
 }
 
 impl Row for Meta {}

@@ -16,8 +16,8 @@ use crate::{
     quota::rows::{Limit, Namespace},
     refusal::Refusal,
     registry::{
-        keys::AgentKey,
-        rows::{Agent, WorkflowRevision},
+        keys::{AgentKey, DefinitionKey},
+        rows::{Agent, DefinitionUse, WorkflowRevision},
     },
     run::{
         keys::{HistoryKey, LaterKey, ListKey, OfRun, ScopeKey, SignalKey, TimerKey},
@@ -168,7 +168,9 @@ tables! {
     meta: b'M', () => Meta, 1, of partition;
     /// Workflows in their normal form, by content hash.
     workflows: b'w', BlobHash => CompiledWorkflow, 16, of partition;
-    /// Deployed revisions; number 0 is the newest.
+    /// What uses those contents, by namespace.
+    definitions: b'f', DefinitionKey => DefinitionUse, 256, of partition;
+    /// Deployed revisions; number 0 is the one that the name takes.
     deployed: b'v', NamedKey => WorkflowRevision, 256, of partition;
     /// Runs.
     runs: b'r', RunId => Run, 4096, of run until Deleted;

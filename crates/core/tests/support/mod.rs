@@ -251,6 +251,19 @@ impl World {
         self.machine.limit_records(self.units_max, self.cost_max);
     }
 
+    /// The partition is opened again from rows that were changed, as another version may have left them.
+    pub(crate) fn reopen_with(&mut self, change: impl FnOnce(&mut BTreeMap<Vec<u8>, Vec<u8>>)) {
+        self.memory.write(&mut self.machine);
+        change(&mut self.memory.rows.lock().unwrap());
+        self.machine = Machine::open(self.memory.clone(), self.machine.applied()).unwrap();
+        self.memory.write(&mut self.machine);
+    }
+
+    pub(crate) fn rows(&mut self) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        self.memory.write(&mut self.machine);
+        self.memory.dump()
+    }
+
     /// The open task with this path; `2:a` is step `a` of the second run.
     pub(crate) fn find(&mut self, path: &str) -> (StepInstanceId, Token) {
         let (run, path) = path.split_once(':').filter(|(n, _)| n.parse::<usize>().is_ok()).unwrap_or(("", path));

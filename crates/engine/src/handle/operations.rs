@@ -5,9 +5,14 @@
 
 use consort_core::{
     Command, Reply,
-    command::{Approve, CancelRun, DeleteRun, Deploy, PauseRun, Resolution, ResolveUnknown, SetRetention, SignalRun},
+    command::{
+        Approve, CancelRun, DeleteRun, DeleteWorkflow, Deploy, PauseRun, ReplacedRevision, Resolution, ResolveUnknown,
+        RetireWorkflow, SetRetention, SignalRun,
+    },
 };
-use consort_types::{BlobHash, Code, Error, Payload, Result, RunId, Span, StepInstanceId};
+use consort_types::{
+    BlobHash, Code, Error, Name, Payload, Result, RunId, Span, StepInstanceId, bounds::check_optional_text, limits,
+};
 use consort_workflow::CompiledWorkflow;
 
 use std::sync::Arc;
@@ -26,6 +31,15 @@ pub struct Deployed {
     pub hash: BlobHash,
     /// Whether this revision is new.
     pub new: bool,
+    /// The revision that the name took before, where that was another one.
+    pub replaced: Option<ReplacedRevision>,
+}
+
+fn deployed(reply: Reply) -> Result<Deployed> {
+    match reply {
+        Reply::Deployed { name, revision, hash, new, replaced } => Ok(Deployed { name, revision, hash, new, replaced }),
+        other => Err(unexpected(&other)),
+    }
 }
 
 pub(super) fn unexpected(reply: &Reply) -> Error {
@@ -64,10 +78,33 @@ impl Handle {
     /// Deploys a workflow that was checked.
     pub async fn deploy_checked(&self, namespace: &str, workflow: CompiledWorkflow) -> Result<Deployed> {
         let command = Deploy { namespace: namespace.to_owned(), workflow };
-        match self.of(namespace).submit(Command::Deploy(command), None).await? {
-            Reply::Deployed { name, revision, hash, new } => Ok(Deployed { name, revision, hash, new }),
-            other => Err(unexpected(&other)),
-        }
+        deployed(self.of(namespace).submit(Command::Deploy(command), None).await?)
+    }
+
+    /// Has the name of a workflow take an earlier revision again: the one that `to` names by number, author's version
+    /// or content hash, or else the one before the current one. Runs in flight keep their own.
+    pub async fn roll_back(&self, namespace: &str, name: &str, to: Option<String>) -> Result<Deployed> {
+        check_optional_text("version", to.as_deref(), limits::NAME_BYTES_MAX)?;
+        Name::check_size("workflow", name)?;
+        let (of, name) = (namespace.to_owned(), name.to_owned());
+        let partition = self.of(namespace);
+        let command = partition.read(move |machine| machine.roll_back(&of, &name, to.as_deref())).await??;
+        deployed(partition.submit(Command::RollBack(command), None).await?)
+    }
+
+    /// Has a workflow take no new starts, until it is deployed again.
+    pub async fn retire_workflow(&self, namespace: &str, name: &str) -> Result<()> {
+        let command = RetireWorkflow { namespace: namespace.to_owned(), name: name.to_owned() };
+        self.of(namespace).done(Command::RetireWorkflow(command), None).await
+    }
+
+    /// Forgets a retired workflow without active runs.
+    ///
+    /// # Errors
+    /// [`Code::WorkflowInUse`] with what it is used by.
+    pub async fn delete_workflow(&self, namespace: &str, name: &str) -> Result<()> {
+        let command = DeleteWorkflow { namespace: namespace.to_owned(), name: name.to_owned() };
+        self.of(namespace).done(Command::DeleteWorkflow(command), None).await
     }
 
     /// Cancels a run and everything below it; `force` cancels its clean-up steps too. An empty reason is replaced by

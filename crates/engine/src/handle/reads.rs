@@ -12,7 +12,7 @@ use consort_types::{
 use super::{Handle, page_items};
 use crate::view::{
     self, AgentView, Comparison, DeployedWorkflow, InboxView, JournalCursor, JournalView, NamespaceView, Page, Replay,
-    RunFilter, RunSummary, RunView, StepNode, StepView, WorkflowView,
+    RevisionView, RunFilter, RunSummary, RunView, StepNode, StepView, WorkflowView,
 };
 
 impl Handle {
@@ -148,6 +148,22 @@ impl Handle {
     ) -> Result<Page<WorkflowView>> {
         let (namespace, limit) = (named("namespace", namespace)?, page_items(limit.into(), limits::PAGE_ITEMS_MAX)?);
         self.of(&namespace).read(move |machine| machine.workflows(&namespace, cursor.as_deref(), limit)).await?
+    }
+
+    /// Revisions of a deployed workflow, newest first, with their active runs.
+    pub async fn revisions(
+        &self,
+        namespace: &str,
+        name: &str,
+        cursor: Option<String>,
+        limit: impl Into<Option<usize>>,
+    ) -> Result<Page<RevisionView>> {
+        let limit = page_items(limit.into(), limits::PAGE_ITEMS_MAX)?;
+        let (namespace, name) = (named("namespace", namespace)?, named("workflow", name)?);
+        let cursor = cursor.as_deref().map(str::parse::<u32>).transpose().map_err(|_| {
+            Error::new(Code::BadCursor, "the cursor was not made by this listing").hint("start again without one")
+        })?;
+        self.of(&namespace).read(move |machine| machine.revisions(&namespace, &name, cursor, limit)).await?
     }
 
     /// The source of a deployed workflow, by revision number or author's version; the newest without one.

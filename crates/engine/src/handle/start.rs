@@ -13,7 +13,7 @@ use consort_core::{
     view::{StartPin, accept_input},
 };
 use consort_types::{BlobHash, Payload, Result, RunId, Span, bounds::check_optional_text, limits};
-use consort_workflow::Definition;
+use consort_workflow::{CompiledWorkflow, Definition};
 
 use super::{Handle, PartitionClient, operations::unexpected};
 use crate::{admit::check_payload, blob_gc::Pin, shell};
@@ -25,8 +25,11 @@ pub struct StartRequest {
     pub namespace: String,
     /// The workflow's name.
     pub workflow: String,
-    /// A revision number or an author's version; without one, the newest.
+    /// A revision number or an author's version; without one, the revision that the name takes.
     pub version: Option<String>,
+    /// The workflow itself, checked, where it is not to be one that is deployed; then those that it calls by name, where
+    /// they are not to be deployed ones either. The run is pinned to them, and nothing is deployed.
+    pub definitions: Vec<CompiledWorkflow>,
     /// The input document; without one, `{}`. A large one is moved to the blob store.
     pub input: Option<Payload>,
     /// Makes the start repeatable: the same key with the same request answers the first run.
@@ -89,11 +92,13 @@ impl Handle {
             priority: request.priority,
             timeout: request.timeout,
             traceparent: request.traceparent.clone(),
+            definitions: request.definitions.clone(),
             ..StartRun::requested(partition.new_run_id(), &request.namespace, &request.workflow, Payload::null())
         };
         command.check()?;
         let input = request.input.clone().unwrap_or_else(|| Payload::inline(&b"{}"[..]));
-        let asked = StartRun::request_hash(&request.workflow, request.version.as_deref(), &input);
+        let version = StartRun::asked_version(request.version.as_deref(), &request.definitions);
+        let asked = StartRun::request_hash(&request.workflow, version.as_deref(), &input);
         let pinned = match partition.find_start(&request, asked).await? {
             Found::Before(run) => return Ok(Started { run, deduplicated: true }),
             Found::Pin(pinned) => pinned,
@@ -138,13 +143,20 @@ impl PartitionClient {
     async fn find_start(&self, request: &StartRequest, asked: BlobHash) -> Result<Found> {
         let (namespace, key) = (request.namespace.clone(), request.idempotency_key.clone());
         let (workflow, version) = (request.workflow.clone(), request.version.clone());
+        let own = match request.definitions.first() {
+            Some(own) => Some(StartPin { revision: 0, hash: own.hash(), definition: Arc::new(own.definition()?) }),
+            None => None,
+        };
         let found = self.read(move |machine| {
             if let Some(key) = &key
                 && let Some(run) = machine.started_before(&namespace, key, asked)?
             {
                 return Ok(Found::Before(run));
             }
-            machine.pin_start(&namespace, &workflow, version.as_deref()).map(Found::Pin)
+            match own {
+                Some(own) => Ok(Found::Pin(own)),
+                None => machine.pin_start(&namespace, &workflow, version.as_deref()).map(Found::Pin),
+            }
         });
         found.await?
     }

@@ -178,9 +178,14 @@ pub struct Run {
     #[n(33)]
     pub lineage: Option<RunId>,
     /// Steps of it whose effect was under way when the instance above them ended; it ends after them.
-    #[n(34)]
+    #[n(35)]
     #[cbor(default)]
     pub detached: u32,
+    /// The contents that came with its start, or that of the run above it, for workflows that it calls by name; others
+    /// are those that are deployed.
+    #[n(34)]
+    #[cbor(default)]
+    pub pins: BTreeMap<String, BlobHash>,
 }
 
 impl Row for Run {
@@ -210,6 +215,11 @@ impl Run {
     /// Whether steps of the run are being stopped over several records: nothing starts meanwhile.
     pub fn is_stopping(&self) -> bool {
         self.cancelling.is_some() || self.stopping > 0
+    }
+
+    /// The contents that it needs as long as it is kept.
+    pub fn contents(&self) -> impl Iterator<Item = BlobHash> + '_ {
+        std::iter::once(self.hash).chain(self.pins.values().copied().filter(|hash| *hash != self.hash))
     }
 
     /// Whether its tasks are not assigned now.

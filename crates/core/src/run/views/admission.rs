@@ -47,9 +47,10 @@ impl Machine {
     /// The revision that a workflow's name and version mean now.
     ///
     /// # Errors
-    /// [`Code::WorkflowNotFound`].
+    /// [`Code::WorkflowNotFound`], [`Code::WorkflowRetired`].
     pub fn pin_start(&mut self, namespace: &str, workflow: &str, version: Option<&str>) -> Result<StartPin> {
         let found = workflows::resolve_revision(&mut self.state, namespace, workflow, version)?;
+        workflows::refuse_retired(&mut self.state, namespace, workflow, None)?;
         let definition = self.state.definition(found.hash)?;
         Ok(StartPin { revision: found.revision, hash: found.hash, definition })
     }
@@ -60,13 +61,17 @@ impl Machine {
     /// # Errors
     /// [`Code::WorkflowNotFound`], and those of an input that does not fit.
     pub fn prepare_start(&mut self, requested: StartRun, version: Option<&str>) -> Result<StartRun> {
-        let request = StartRun::request_hash(&requested.workflow, version, &requested.input);
+        let asked = StartRun::asked_version(version, &requested.definitions);
+        let request = StartRun::request_hash(&requested.workflow, asked.as_deref(), &requested.input);
         if let Some(key) = &requested.idempotency_key
             && start::started_before(&mut self.state, &requested.namespace, key, request)?.is_some()
         {
             return Ok(StartRun { request, ..requested });
         }
-        let pin = self.pin_start(&requested.namespace, &requested.workflow, version)?;
+        let pin = match requested.definitions.first() {
+            Some(own) => StartPin { revision: 0, hash: own.hash(), definition: Arc::new(own.definition()?) },
+            None => self.pin_start(&requested.namespace, &requested.workflow, version)?,
+        };
         let given = self.state.payload_bytes(&requested.input)?;
         let input = match accept_input(&pin.definition, &given)? {
             Some(accepted) => Payload::inline(accepted),
