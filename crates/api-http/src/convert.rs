@@ -534,3 +534,17 @@ pub(crate) fn bulk_result(result: engine::BulkResult) -> bulk::BulkResult {
 pub(crate) fn started(started: engine::Started) -> runs::Started {
     runs::Started { run: started.run, deduplicated: started.deduplicated }
 }
+
+pub(crate) fn backup(folder: String, made: &consort_engine::Backup) -> api::backup::Backup {
+    api::backup::Backup {
+        folder,
+        record: made.record.0,
+        time: made.time,
+        rows: made.rows,
+        blobs: made.blobs,
+        missing_blobs: made.missing_blobs,
+        bytes: made.bytes,
+        files_written: made.files_written,
+        bytes_written: made.bytes_written,
+    }
+}

@@ -13,6 +13,7 @@
 #![cfg_attr(not(feature = "client"), allow(rustdoc::broken_intra_doc_links))]
 
 pub mod agents;
+pub mod backup;
 pub mod bulk;
 #[cfg(feature = "client")]
 pub mod client;

@@ -51,6 +51,32 @@ impl Operation for SetRetention {
     };
 }
 
+/// How long ended runs are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Retention {
+    /// How long, such as `30d`; `null` keeps them until they are deleted.
+    #[schemars(schema_with = "nullable_duration", required)]
+    pub keep: Option<Span>,
+}
+
+/// Shows the retention of a namespace.
+pub struct ShowRetention;
+
+impl Operation for ShowRetention {
+    type Params = NoParams;
+    type Body = ();
+    type Reply = Retention;
+    const SPEC: Spec = Spec {
+        id: "retention",
+        group: "runs",
+        path: "/v1/retention",
+        doc: "How long the namespace keeps ended runs.",
+        words: &["runs retention"],
+        answers: &[(200, "The retention.")],
+        ..Spec::READ
+    };
+}
+
 /// The instances of one agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AgentInstances {

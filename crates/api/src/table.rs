@@ -6,7 +6,7 @@
 use std::{fmt::Write as _, sync::LazyLock};
 
 use crate::{
-    Accepts, Entry, Param, Place, agents as a, bulk as b, inbox as i, inside as n, namespaces, operate as o,
+    Accepts, Entry, Param, Place, agents as a, backup, bulk as b, inbox as i, inside as n, namespaces, operate as o,
     queues as q, runs as r, server as s, steps as p, watch as t, workflows as w,
 };
 
@@ -47,6 +47,7 @@ static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
         Entry::of::<o::SignalRun>(),
         Entry::of::<o::RetryRun>(),
         Entry::of::<o::ForkRun>(),
+        Entry::of::<s::ShowRetention>(),
         Entry::of::<s::SetRetention>(),
         Entry::of::<i::ListInbox>(),
         Entry::of::<i::ShowInboxItem>(),
@@ -65,6 +66,7 @@ static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
         Entry::of::<q::RemoveQuota>(),
         Entry::of::<namespaces::ListNamespaces>(),
         Entry::of::<s::ShowStatus>(),
+        Entry::of::<backup::MakeBackup>(),
         Entry::of::<s::ListLimits>(),
         Entry::of::<s::ListErrors>(),
         Entry::of::<s::ShowError>(),

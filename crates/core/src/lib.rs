@@ -15,6 +15,7 @@ mod page;
 mod quota;
 mod refusal;
 mod registry;
+mod rows_alone;
 mod run;
 mod state;
 pub mod tables;
@@ -23,7 +24,7 @@ mod task;
 /// The rows of the tables, of all concerns.
 pub mod rows {
     pub use crate::{
-        quota::rows::{Limit, Namespace, NamespaceCounts},
+        quota::rows::{Limit, Namespace, NamespaceCounts, Retaining},
         refusal::Refusal,
         registry::rows::{Agent, AgentState, DefinitionUse, WorkflowRevision},
         run::rows::{
@@ -76,6 +77,7 @@ pub mod view {
 pub use command::{Command, Reply};
 pub use effect::{AttemptEnd, Effect, LiveTask};
 pub use machine::{Applied, Machine};
+pub use rows_alone::{blob_used_by, time_in, time_key};
 pub use state::{RowsOf, TABLES, TableSpec, TableSpecs, Taken, Until};
 pub use tables::{Backing, Changes, EncodedChanges};
 pub use task::attempt::LateReport;

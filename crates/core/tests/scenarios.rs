@@ -563,6 +563,18 @@ fn ended_runs_are_deleted_by_hand_and_by_retention() {
         "run completed 2\n  a completed\n  b completed",
     );
     check(CHAIN, &["retention 1h", "start {}", "done a 1", "done b 2", "tick 61m"], "run gone");
+    // It counts for runs that have ended before, from their end on; the one that is set last decides.
+    let ended = ["start {}", "done a 1", "done b 2", "tick 30m"];
+    let then = |more: &[&'static str]| [&ended, more].concat();
+    check(CHAIN, &then(&["retention 1h", "tick 1s", "tick 31m"]), "run gone");
+    check(CHAIN, &then(&["retention 10m", "tick 1s", "tick 1s"]), "run gone");
+    check(CHAIN, &then(&["retention 1h", "tick 1s", "tick 20m"]), "run completed 2\n  a completed\n  b completed");
+    check(
+        CHAIN,
+        &then(&["retention 1h", "tick 1s", "retention 3h", "tick 1s", "tick 1h"]),
+        "run completed 2\n  a completed\n  b completed",
+    );
+    check(CHAIN, &then(&["retention 3h", "tick 1s", "retention 1h", "tick 1s", "tick 1h"]), "run gone");
     check(
         CHAIN,
         &["start {}", "delete"],

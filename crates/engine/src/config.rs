@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use consort_log::Log;
 use consort_store::{Blobs, Store};
-use consort_types::Span;
+use consort_types::{Seq, Span};
 
 /// What a partition is built from.
 pub struct Parts {
@@ -45,6 +45,9 @@ pub struct Config {
     pub forget_after: Span,
     /// How many records are kept in the log before the synced position.
     pub trim_margin: u64,
+    /// The record behind which log and blobs are kept although the store has them, because a store can be made again from
+    /// there; `None` for no such record. [`Handle::keep_from`](crate::Handle::keep_from) changes it.
+    pub keep_from: Option<Seq>,
 }
 
 impl Default for Config {
@@ -61,6 +64,7 @@ impl Default for Config {
             sync_interval: Span::from_secs(5),
             forget_after: Span::from_secs(15),
             trim_margin: 1_024,
+            keep_from: None,
         }
     }
 }

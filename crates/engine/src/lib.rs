@@ -11,6 +11,7 @@ mod backing;
 mod blob_gc;
 mod clock;
 mod config;
+mod freeze;
 mod handle;
 mod linger;
 mod observer;
@@ -33,6 +34,7 @@ pub use blob_gc::BlobGc;
 pub use clock::{Clock, ClockNotice, ClockReading};
 pub use config::{Config, Parts};
 pub use consort_dispatch::WorkerInstanceId as InstanceId;
+pub use freeze::{Archive, Backup, Frozen, first_record, time_of};
 pub use handle::{
     AgentWatch, BulkAction, BulkItem, BulkRequest, BulkResult, Decision, Deployed, ForkRequest, Handle, Session,
     SessionSender, StartRequest, Started, StepReader, Watch, WatchEvent,
@@ -43,7 +45,7 @@ pub use partition::{Attached, Outputs, Partition, Ticket, refuse_record};
 pub use status::{AgentStatus, Status};
 
 pub use consort_core::{
-    AttemptEnd,
+    AttemptEnd, blob_used_by,
     command::{RefuseRecord, ReplacedRevision, Resolution},
 };
 pub use consort_types::Locality;

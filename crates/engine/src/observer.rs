@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use consort_core::AttemptEnd;
-use consort_types::{Seq, Span, StepInstanceId, Token, WorkerInstance};
+use consort_types::{Error, Seq, Span, StepInstanceId, Token, WorkerInstance};
 
 /// A group that has become durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,11 @@ pub trait Observer: Send + Sync {
     /// A group has become durable.
     fn appended(&self, group: &AppendedGroup) {
         let _ = group;
+    }
+
+    /// The log took nothing, and commands of clients are refused until it does.
+    fn append_refused(&self, error: &Error) {
+        let _ = error;
     }
 
     /// The records of a group were applied, and their effects carried out.

@@ -19,7 +19,7 @@ use crate::{
     Folder, LockError, LockFile, Options,
     prepare::{Prepared, prepare},
     read::{Replay, Sealed},
-    recover::{Active, Recovered, recover},
+    recover::{Active, Recovered, begin, recover},
     segment::{self, Head},
 };
 
@@ -63,14 +63,41 @@ impl FileLog {
         Self::open_locked(Arc::new(files), Options::new(unguessable()), Some(lock))
     }
 
+    /// Makes a log in an empty local folder that begins with this record, as the record `first`, which is after 1: the
+    /// log of a restored folder, whose store has what was before.
+    ///
+    /// # Errors
+    /// [`LogError::BadFormat`] where the folder holds a log, and what the disk refuses.
+    pub fn begin(folder: &Path, first: Seq, record: Record) -> Result<Self, LogError> {
+        let place = folder.display().to_string();
+        let files = Folder::open(folder).map_err(|error| LogError::io(&place, &error))?;
+        let mut begun = Self::begin_on(Arc::new(files), Options::new(unguessable()), first)?;
+        begun.append(&[record])?;
+        drop(begun);
+        Self::open(folder)
+    }
+
+    fn begin_on(files: Arc<dyn Files>, options: Options, first: Seq) -> Result<Self, LogError> {
+        assert!(first > Seq(1), "a log that begins with record 1 is opened");
+        let active = begin(&*files, &options, first)?;
+        let epoch = active.head.epoch;
+        let recovered = Recovered { sealed: VecDeque::new(), active, next: None, spares: Vec::new(), epoch };
+        Ok(Self::of(files, options, recovered, None))
+    }
+
     /// Opens the log on any file system. The caller makes sure that the log is not open elsewhere.
     pub fn open_on(files: Arc<dyn Files>, options: Options) -> Result<Self, LogError> {
         Self::open_locked(files, options, None)
     }
 
     fn open_locked(files: Arc<dyn Files>, options: Options, lock: Option<LockFile>) -> Result<Self, LogError> {
-        let Recovered { sealed, active, next, spares, epoch } = recover(&files, &options)?;
-        Ok(Self {
+        let recovered = recover(&files, &options)?;
+        Ok(Self::of(files, options, recovered, lock))
+    }
+
+    fn of(files: Arc<dyn Files>, options: Options, recovered: Recovered, lock: Option<LockFile>) -> Self {
+        let Recovered { sealed, active, next, spares, epoch } = recovered;
+        Self {
             files,
             options,
             epoch,
@@ -82,7 +109,7 @@ impl FileLog {
             bytes_written: 0,
             poisoned: None,
             _lock: lock,
-        })
+        }
     }
 
     fn check_sound(&self) -> Result<(), LogError> {

@@ -121,6 +121,17 @@ fn create(files: &dyn Files, options: &Options) -> Result<Recovered, LogError> {
     Ok(Recovered { sealed: VecDeque::new(), active, next: None, spares: Vec::new(), epoch: 1 })
 }
 
+/// Makes a log whose next record is `first`. Its segment is the second one, because that of a first begins with record 1.
+pub(crate) fn begin(files: &dyn Files, options: &Options, first: Seq) -> Result<Active, LogError> {
+    let names = files.list().map_err(|error| LogError::io(files.place(""), &error))?;
+    let ours = |name: &&String| [".log", ".spare"].iter().any(|ending| segment::ordinal_of(name, ending).is_some());
+    if let Some(name) = names.iter().find(ours) {
+        return Err(LogError::BadFormat { place: files.place(name), what: "a log is there already".to_owned() });
+    }
+    let head = Head { log_id: options.new_log_id, ordinal: 2, epoch: 1, bytes: options.bytes_of(2, 0) };
+    Ok(Active::start(prepare(files, head, None)?, first, 0))
+}
+
 /// Refuses a log of which a segment file is missing.
 fn check_complete(files: &dyn Files, ordinals: &[u64]) -> Result<(), LogError> {
     let gap = ordinals.windows(2).find(|pair| pair[0] + 1 != pair[1]).map(|pair| pair[0] + 1);

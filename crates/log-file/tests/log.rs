@@ -307,3 +307,19 @@ fn segments_are_prepared_ahead_in_a_folder() {
     assert_eq!(read(&log, 800), (121 - log.first().0, None));
     assert!(log.first() > Seq(1), "old segments were trimmed");
 }
+
+#[test]
+fn a_log_can_begin_behind_the_first_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let record = group(7, 1, 3).remove(0);
+    let mut log = FileLog::begin(folder.path(), Seq(1_001), record.clone()).unwrap();
+    assert_eq!((log.first(), log.last()), (Seq(1_001), Seq(1_001)));
+    assert_eq!(log.append(&group(8, 2, 3)), Ok(Seq(1_003)));
+    drop(log);
+    let log = FileLog::open(folder.path()).unwrap();
+    let read: Vec<_> = log.read(Seq(1_001)).collect::<Result<_, _>>().unwrap();
+    assert_eq!((read.len(), &read[0]), (3, &(Seq(1_001), record.clone())));
+    assert_eq!(log.read(Seq(1_000)).next(), Some(Err(LogError::Trimmed { first: Seq(1_001) })));
+    drop(log);
+    assert!(matches!(FileLog::begin(folder.path(), Seq(5), record), Err(LogError::BadFormat { .. })));
+}

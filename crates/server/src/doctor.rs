@@ -6,19 +6,22 @@
 
 use std::{
     fs::File,
-    io::Write as _,
-    path::Path,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use consort_engine::view::RefusedRecord;
-use consort_log::{Files as _, Log as _, LogError, MemoryDisk};
+use consort_log::{Files, Log as _, LogError, MemoryDisk, SegmentFile};
 use consort_log_file::{FileLog, Folder, Options};
-use consort_types::{Error, Result, Seq, Span, limits};
+use consort_store::Store as _;
+use consort_store_fjall::BlobFolder;
+use consort_types::{Code, Error, Result, Seq, Span, limits};
 
 use crate::{
     Role, Server, Settings, holder,
+    keep::{BLOBS, Fault, check_blobs, free_bytes, on_thread, verify_folder},
     local::{DataFolder, disk},
     settings::{Origin, keys},
 };
@@ -96,8 +99,9 @@ pub async fn examine(settings: &Settings) -> Vec<Finding> {
             let sound = log.health != Health::Bad;
             findings.push(log);
             if sound {
-                findings.extend(engine(settings).await);
+                findings.extend(engine(settings, &folder).await);
             }
+            findings.extend(snapshots(&folder));
         }
         Err(error) => findings.push(Finding::bad("holder", error)),
     }
@@ -111,9 +115,8 @@ fn configuration(settings: &Settings) -> Finding {
 }
 
 fn free_space(folder: &Path) -> Finding {
-    match rustix::fs::statvfs(folder) {
-        Ok(stat) => {
-            let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    match free_bytes(folder) {
+        Ok(free) => {
             let detail = format!("{} MiB free", free >> 20);
             if free < FREE_BYTES_MIN {
                 Finding::new("space", Health::Bad, detail)
@@ -122,7 +125,7 @@ fn free_space(folder: &Path) -> Finding {
                 Finding::new("space", Health::Good, detail)
             }
         }
-        Err(error) => Finding::bad("space", disk(folder, &error.into())),
+        Err(error) => Finding::bad("space", disk(folder, &error)),
     }
 }
 
@@ -174,8 +177,8 @@ fn log(folder: &DataFolder) -> Finding {
 
 /// Reads the whole log on a copy in memory; first and last record, and bytes of its files.
 pub(crate) fn scan(folder: &Path) -> Result<(Seq, Seq, u64)> {
-    let copy = MemoryDisk::new();
-    let bytes = copy_files(folder, &copy).map_err(|error| disk(folder, &error))?;
+    let copy = Copy { disk: MemoryDisk::new(), folder: folder.to_owned() };
+    let bytes = copy.fill().map_err(|error| disk(folder, &error))?;
     let options = Options { prepare_ahead: false, ..Options::new([0; 16]) };
     let log = FileLog::open_on(Arc::new(copy), options)?;
     for record in log.read(log.first()) {
@@ -184,39 +187,80 @@ pub(crate) fn scan(folder: &Path) -> Result<(Seq, Seq, u64)> {
     Ok((log.first(), log.last(), bytes))
 }
 
-fn copy_files(folder: &Path, copy: &MemoryDisk) -> std::io::Result<u64> {
-    let files = Folder::open(folder)?;
-    let mut total = 0;
-    for name in files.list()? {
-        // The lock has no bytes of the log.
-        if name == "lock" {
-            continue;
+/// A copy of a folder in memory, whose messages name the files of the folder.
+struct Copy {
+    disk: MemoryDisk,
+    folder: PathBuf,
+}
+
+impl Copy {
+    /// Copies the files; returns their bytes.
+    fn fill(&self) -> io::Result<u64> {
+        let mut total = 0;
+        for name in Folder::open(&self.folder)?.list()? {
+            // The lock has no bytes of the log.
+            if name == "lock" {
+                continue;
+            }
+            let bytes = std::fs::read(self.folder.join(&name))?;
+            self.disk.create(&name)?.write_at(&bytes, 0)?;
+            total += bytes.len() as u64;
         }
-        let bytes = std::fs::read(folder.join(&name))?;
-        copy.create(&name)?.write_at(&bytes, 0)?;
-        total += bytes.len() as u64;
+        Ok(total)
     }
-    Ok(total)
+}
+
+impl Files for Copy {
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.disk.list()
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn SegmentFile>> {
+        self.disk.create(name)
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn SegmentFile>> {
+        self.disk.open(name)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.disk.remove(name)
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        self.disk.sync_dir()
+    }
+
+    fn place(&self, name: &str) -> String {
+        self.folder.join(name).display().to_string()
+    }
 }
 
 /// Opens the engine as any command does, and asks it.
-async fn engine(settings: &Settings) -> Vec<Finding> {
-    let server = match Server::open(settings, Role::Look).await {
+async fn engine(settings: &Settings, folder: &DataFolder) -> Vec<Finding> {
+    let server = match Server::open(settings, Role::Examine).await {
         Ok(server) => server,
-        Err(error) => return vec![Finding::bad("engine", error)],
+        Err(error) => {
+            let rebuilds = error.code == Code::Damaged;
+            let finding = Finding::bad("engine", error);
+            return vec![if rebuilds { finding.hint(REBUILD) } else { finding }];
+        }
     };
     let mut findings = Vec::new();
     match server.status().await {
         Ok(status) => {
-            let store = format!("holds the log up to record {}", status.applied);
-            findings.push(Finding::new("store", Health::Good, store));
+            findings.push(store(&server, status.applied).await);
             let (runs, tasks) = (status.runs_active, status.tasks.waiting + status.tasks.taken);
             let detail = format!("{runs} unfinished runs, {tasks} unfinished tasks");
             let halted = status.halted.map(|error| Finding::bad("engine", error));
             findings.push(halted.unwrap_or_else(|| Finding::new("engine", Health::Good, detail)));
             findings.push(clock(status.clock_lead, status.clock_leap));
             findings.extend(status.refused.iter().map(refused));
-            findings.push(blobs(&server).await);
+            findings.extend(blobs(&server, folder).await);
         }
         Err(error) => findings.push(Finding::bad("engine", error)),
     }
@@ -248,20 +292,59 @@ fn refused(refused: &RefusedRecord) -> Finding {
     Finding::new("refused", Health::Odd, detail)
 }
 
-/// Reads every blob, and counts those that no run refers to.
-async fn blobs(server: &Server) -> Finding {
-    let hashes = match server.blob_hashes().await {
-        Ok(hashes) => hashes,
-        Err(error) => return Finding::bad("blobs", error),
-    };
-    let (total, mut orphans) = (hashes.len(), 0);
-    for hash in hashes {
-        match server.handle().blob_used(hash).await {
-            Ok(used) => orphans += usize::from(!used),
-            Err(error) => return Finding::bad("blobs", error),
+/// What helps where the store is damaged, and the folder has what it can be made again from.
+const REBUILD: &str = "a start makes a store again that cannot be opened, and `consort doctor --rebuild-store` any; \
+                       where that is refused, restore the folder from a backup";
+
+/// Reads every row.
+async fn store(server: &Server, applied: Seq) -> Finding {
+    let store = server.store();
+    match on_thread(move || Ok(store.read_all()?)).await {
+        Ok(rows) => {
+            let detail = format!("{rows} rows are sound, and hold the log up to record {applied}");
+            Finding::new("store", Health::Good, detail)
         }
+        Err(error) => Finding::bad("store", error).hint(REBUILD),
     }
-    let detail = format!("{total} sound, {orphans} that no run refers to");
-    let finding = Finding::new("blobs", Health::Good, detail);
-    if orphans > 0 { finding.hint("a server removes those by itself after a while") } else { finding }
+}
+
+/// Reads every blob that rows refer to, and counts the others.
+async fn blobs(server: &Server, folder: &DataFolder) -> Vec<Finding> {
+    let (store, blobs) = (server.store(), BlobFolder::at(folder.store().join(BLOBS)));
+    let checked = on_thread(move || {
+        let (used, faults) = check_blobs(&*store.snapshot()?, &blobs)?;
+        Ok((used, consort_store::Blobs::list_blobs(&blobs)?.len() as u64, faults))
+    });
+    let (used, there, faults) = match checked.await {
+        Ok(checked) => checked,
+        // The rows cannot be read, which another finding says.
+        Err(error) if error.code == Code::Damaged => return Vec::new(),
+        Err(error) => return vec![Finding::bad("blobs", error)],
+    };
+    if !faults.is_empty() {
+        let hint = "bring the file back from a backup: there it is in `objects`, under the same name";
+        return faults.iter().map(|fault| of_fault("blobs", fault).hint(hint)).collect();
+    }
+    let orphans = there.saturating_sub(used);
+    let finding = Finding::new("blobs", Health::Good, format!("{used} sound, {orphans} that no run refers to"));
+    vec![if orphans > 0 { finding.hint("a server removes those by itself after a while") } else { finding }]
+}
+
+fn of_fault(subject: &'static str, fault: &Fault) -> Finding {
+    Finding::new(subject, Health::Bad, format!("{fault} ({})", Code::Damaged))
+}
+
+/// Reads every snapshot.
+fn snapshots(folder: &DataFolder) -> Vec<Finding> {
+    if !folder.snapshots().exists() {
+        return Vec::new();
+    }
+    let hint = "a server replaces it in time; until then a damaged store cannot be made again from it";
+    match verify_folder(&folder.snapshots()) {
+        Ok((count, faults)) if faults.is_empty() => {
+            vec![Finding::new("snapshots", Health::Good, format!("{count} sound"))]
+        }
+        Ok((_, faults)) => faults.iter().map(|fault| of_fault("snapshots", fault).hint(hint)).collect(),
+        Err(error) => vec![Finding::bad("snapshots", error)],
+    }
 }

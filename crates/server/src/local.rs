@@ -83,6 +83,11 @@ impl DataFolder {
         self.path.join("store")
     }
 
+    /// The snapshots of the store's rows.
+    pub fn snapshots(&self) -> PathBuf {
+        self.path.join("snapshots")
+    }
+
     /// What can be made again: it may be deleted at any time.
     pub fn cache(&self) -> PathBuf {
         self.path.join("cache")
@@ -166,7 +171,7 @@ impl DataFolder {
     }
 
     /// The marker is durable before log and store are made, and with it before anything can be acknowledged.
-    fn make(&self) -> Result<()> {
+    pub(crate) fn make(&self) -> Result<()> {
         let ignore = self.path.join(IGNORE);
         std::fs::write(&ignore, "*\n").map_err(|error| disk(&ignore, &error))?;
         self.write_marker()
@@ -180,7 +185,7 @@ impl DataFolder {
 
 /// Writes a file so that a power cut leaves all of it or none: under another name first, and durable before it gets its
 /// own.
-fn write_whole(files: &dyn Files, name: &str, unfinished: &str, text: &str) -> std::io::Result<()> {
+pub(crate) fn write_whole(files: &dyn Files, name: &str, unfinished: &str, text: &str) -> std::io::Result<()> {
     if files.list()?.iter().any(|known| known == unfinished) {
         files.remove(unfinished)?;
     }

@@ -6,19 +6,20 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use consort_engine::{Handle, Parts, Status};
-use consort_log::Overlapped;
+use consort_engine::{Config, Handle, Parts, Status};
+use consort_log::{Log, Overlapped};
 use consort_log_file::{FileLog, LockFile};
 use consort_sdk::Worker;
 use consort_store::{Blobs, Store};
 use consort_store_fjall::FjallStore;
-use consort_types::{BlobHash, Code, Error, Result, Span};
+use consort_types::{Code, Error, Result, Span};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     GrpcListen, Settings,
     host::InProcess,
+    keep::{Backups, Mending, Roomy, Snapshots, mend_damaged, on_thread, open_store},
     local::{DataFolder, disk},
     settings::{Key, keys},
     telemetry::LoopTelemetry,
@@ -29,6 +30,8 @@ use crate::{
 pub enum Role {
     /// To read, and to operate; no task is run.
     Look,
+    /// As `Look`, but a store that is missing or damaged is refused, and not made again.
+    Examine,
     /// To work: the built-in agents take tasks, and others reach it at these addresses.
     Work {
         /// Where to listen for HTTP.
@@ -42,12 +45,15 @@ pub enum Role {
 pub struct Server {
     handle: Handle,
     router: axum::Router,
-    blobs: Arc<dyn Blobs>,
+    store: Arc<FjallStore>,
+    snapshots: Option<Arc<Snapshots>>,
     address: Option<SocketAddr>,
     grpc_address: Option<SocketAddr>,
     stop_agents: CancellationToken,
     stop_listening: CancellationToken,
+    stop_snapshots: CancellationToken,
     agents: Option<JoinHandle<()>>,
+    snapshooting: Option<JoinHandle<()>>,
     /// Each ends by itself after the listener was closed and its last requests were answered.
     listeners: Vec<JoinHandle<()>>,
     drain_timeout: Span,
@@ -62,28 +68,30 @@ impl Server {
     pub async fn open(settings: &Settings, role: Role) -> Result<Self> {
         let folder = DataFolder::at(settings.data_dir());
         let lock = folder.lock()?;
-        let parts = open_parts(&folder).await?;
-        let blobs = Arc::clone(&parts.blobs);
-        let handle = Handle::open_observed(parts, settings.engine(), Arc::new(LoopTelemetry::new())).await?;
-        if let Some(keep) = settings.retention().filter(|_| role != Role::Look) {
+        let Opened { handle, store, snapshots } = open_engine(&folder, settings, role).await?;
+        if let (Some(keep), Role::Work { .. }) = (settings.retention(), role) {
             handle.set_retention(settings.namespace(), keep).await?;
         }
         let router = crate::doors::in_process(handle.clone());
         let mut server = Self {
             handle,
             router,
-            blobs,
+            store,
+            snapshots,
             address: None,
             grpc_address: None,
             stop_agents: CancellationToken::new(),
             stop_listening: CancellationToken::new(),
+            stop_snapshots: CancellationToken::new(),
             agents: None,
+            snapshooting: None,
             listeners: Vec::new(),
             drain_timeout: settings.drain_timeout(),
             lock,
         };
         if let Role::Work { listen, grpc } = role {
             server.host_agents(settings);
+            server.make_snapshots();
             // A client that finds the HTTP interface may count on the other.
             if let GrpcListen::At(address) = grpc {
                 server.listen_for_grpc(settings, address).await?;
@@ -107,6 +115,11 @@ impl Server {
                 tracing::error!("the built-in agents have stopped: {error}");
             }
         }));
+    }
+
+    fn make_snapshots(&mut self) {
+        let (engine, stop) = (self.handle.clone(), self.stop_snapshots.clone());
+        self.snapshooting = self.snapshots.clone().map(|snapshots| tokio::spawn(snapshots.run(engine, stop)));
     }
 
     async fn listen_for_grpc(&mut self, settings: &Settings, listen: SocketAddr) -> Result<()> {
@@ -156,17 +169,9 @@ impl Server {
         self.handle.status().await
     }
 
-    /// The hashes of all blobs; each was read and has its hash.
-    pub async fn blob_hashes(&self) -> Result<Vec<BlobHash>> {
-        let blobs = Arc::clone(&self.blobs);
-        let read = tokio::task::spawn_blocking(move || {
-            let hashes = blobs.list_blobs()?;
-            for hash in &hashes {
-                blobs.get_blob(*hash)?;
-            }
-            Ok(hashes)
-        });
-        read.await.map_err(|error| broken(&error))?
+    /// The store, to be read.
+    pub(crate) fn store(&self) -> Arc<FjallStore> {
+        Arc::clone(&self.store)
     }
 
     /// Ends when the engine has stopped by itself, with the reason where it halted.
@@ -180,10 +185,15 @@ impl Server {
     /// acknowledged is lost either way.
     pub async fn close(mut self, at_once: impl Future<Output = ()>) {
         self.stop_agents.cancel();
-        tokio::select! {
-            () = self.handle.shutdown(self.drain_timeout.to_std()) => {}
-            () = at_once => self.handle.stop_now().await,
-        }
+        self.stop_snapshots.cancel();
+        let stopped_in_order = tokio::select! {
+            () = self.handle.shutdown(self.drain_timeout.to_std()) => true,
+            () = at_once => {
+                self.handle.stop_now().await;
+                false
+            }
+        };
+        self.end_snapshots(stopped_in_order).await;
         self.stop_listening.cancel();
         for listener in self.listeners.drain(..) {
             // A listener that panicked has ended too.
@@ -193,6 +203,25 @@ impl Server {
             agents.abort();
             // An aborted task has no result.
             let _ = agents.await;
+        }
+    }
+}
+
+impl Server {
+    /// Ends the making of snapshots, where this server makes any, with one of what the engine has left.
+    async fn end_snapshots(&mut self, make_last: bool) {
+        let Some(making) = self.snapshooting.take() else { return };
+        // A task that panicked has ended too.
+        let _ = making.await;
+        let (snapshots, store) = (self.snapshots.clone(), self.store());
+        let last = on_thread(move || {
+            if let Some(snapshots) = snapshots {
+                snapshots.at_stop(&*store.snapshot()?);
+            }
+            Ok(())
+        });
+        if make_last && let Err(error) = last.await {
+            tracing::error!("no snapshot of the store was made: {}", error.message);
         }
     }
 }
@@ -213,19 +242,50 @@ async fn bind(settings: &Settings, key: &Key, listen: SocketAddr) -> Result<(Tcp
     Ok((listener, address))
 }
 
-fn broken(error: &tokio::task::JoinError) -> Error {
-    Error::new(Code::Internal, format!("a thread that reads the folder has ended: {error}"))
+/// What is open of a data folder.
+struct Opened {
+    handle: Handle,
+    store: Arc<FjallStore>,
+    snapshots: Option<Arc<Snapshots>>,
 }
 
-/// Opens log and store side by side: both wait for the disk.
-async fn open_parts(folder: &DataFolder) -> Result<Parts> {
-    let (log, store) = (folder.log(), folder.store());
-    let log = tokio::task::spawn_blocking(move || FileLog::open(&log));
-    let store = tokio::task::spawn_blocking(move || FjallStore::open(&store));
-    let log = log.await.map_err(|error| broken(&error))?;
-    let store = Arc::new(store.await.map_err(|error| broken(&error))??);
-    let (rows, blobs): (Arc<dyn Store>, Arc<dyn Blobs>) = (store.clone(), store);
+/// Opens the engine. Where the store turns out to be damaged while records are applied, it is made again once.
+async fn open_engine(folder: &DataFolder, settings: &Settings, role: Role) -> Result<Opened> {
+    let mending = if role == Role::Examine { Mending::Forbidden } else { Mending::Allowed };
+    match try_open(folder, settings, mending).await {
+        Err(error) if error.code == Code::Damaged && mending == Mending::Allowed => {
+            let damaged = folder.clone();
+            if on_thread(move || mend_damaged(&damaged)).await? {
+                try_open(folder, settings, mending).await
+            } else {
+                Err(error)
+            }
+        }
+        opened => opened,
+    }
+}
+
+async fn try_open(folder: &DataFolder, settings: &Settings, mending: Mending) -> Result<Opened> {
+    let (of_thread, every) = (folder.clone(), settings.snapshot_log());
+    let opened = on_thread(move || {
+        let log = FileLog::open(&of_thread.log())?;
+        let store = open_store(&of_thread, &log, mending)?;
+        let snapshots = every.map(|every| Snapshots::open(&of_thread, every, log.first())).transpose()?;
+        Ok((log, Arc::new(store), snapshots.map(Arc::new)))
+    });
+    let (log, store, snapshots) = opened.await?;
+    let mut log: Box<dyn Log> = Box::new(log);
+    if let Some(least) = settings.free_space() {
+        log = Box::new(Roomy::new(log, folder.path(), least));
+    }
     // While a group is synced, the loop applies the one before and gathers the next.
-    let log = Box::new(Overlapped::new(Box::new(log?)));
-    Ok(Parts { log, store: rows, blobs })
+    let log = Box::new(Overlapped::new(log));
+    let (rows, blobs): (Arc<dyn Store>, Arc<dyn Blobs>) = (Arc::clone(&store) as _, Arc::clone(&store) as _);
+    let keep_from = snapshots.as_ref().map(|snapshots| snapshots.keep_from()).transpose()?;
+    let config = Config { keep_from, ..settings.engine() };
+    let telemetry = LoopTelemetry::new(snapshots.clone());
+    let parts = Parts { log, store: rows, blobs: Arc::clone(&blobs) };
+    let handle = Handle::open_observed(parts, config, Arc::new(telemetry)).await?;
+    let backups = Backups { data: folder.path().to_owned(), blobs };
+    Ok(Opened { handle: handle.with_archive(Arc::new(backups)), store, snapshots })
 }

@@ -4,11 +4,19 @@
 //! what happened in a run (its journal has that).
 //! Invariant: no secret and no payload is ever logged.
 
-use std::time::Instant;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
 
 use consort_engine::{AppendedGroup, AttemptEnd, Observer};
-use consort_types::{Seq, Span, StepInstanceId, Token, WorkerInstance};
+use consort_types::{Error, Seq, Span, StepInstanceId, Token, WorkerInstance};
 use tracing_subscriber::filter::LevelFilter;
+
+use crate::keep::Snapshots;
 
 /// Starts telling, at most once in a process; later calls change nothing.
 pub fn start_telemetry(level: &str) {
@@ -27,11 +35,15 @@ const SLOW_APPEND: Span = Span::from_secs(1);
 /// Tells what the engine's loop does, one line each at the level `debug`, and at `warn` what is far too slow.
 pub(crate) struct LoopTelemetry {
     started: Instant,
+    /// What wants to know how the log grows.
+    snapshots: Option<Arc<Snapshots>>,
+    /// Whether the log refuses groups: each spell is told once.
+    refusing: AtomicBool,
 }
 
 impl LoopTelemetry {
-    pub(crate) fn new() -> Self {
-        Self { started: Instant::now() }
+    pub(crate) fn new(snapshots: Option<Arc<Snapshots>>) -> Self {
+        Self { started: Instant::now(), snapshots, refusing: AtomicBool::new(false) }
     }
 }
 
@@ -42,12 +54,24 @@ impl Observer for LoopTelemetry {
 
     fn appended(&self, group: &AppendedGroup) {
         let AppendedGroup { last, records, bytes, took } = group;
+        if self.refusing.swap(false, Ordering::AcqRel) {
+            tracing::warn!("the log takes commands again, from record {last} on");
+        }
+        if let Some(snapshots) = &self.snapshots {
+            snapshots.grown(*bytes as u64);
+        }
         if *took >= SLOW_APPEND {
             tracing::warn!(
                 "the log took {took} for {records} records of {bytes} bytes, up to record {last}; check its disk"
             );
         } else {
             tracing::debug!("appended {records} records of {bytes} bytes in {took}, up to record {last}");
+        }
+    }
+
+    fn append_refused(&self, error: &Error) {
+        if !self.refusing.swap(true, Ordering::AcqRel) {
+            tracing::error!("no command is taken, and the log is tried again each second: {}", error.message);
         }
     }
 

@@ -10,7 +10,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use consort_store::StoreError;
+use consort_store::{Blobs, StoreError};
 use consort_types::BlobHash;
 
 use crate::{error, format};
@@ -18,16 +18,19 @@ use crate::{error, format};
 /// What the names of unfinished files begin with.
 const UNFINISHED: &str = "new-";
 
-/// The folder of blobs.
+/// A folder of blobs. Any number of processes may read it; one at a time may write.
 #[derive(Debug)]
-pub(crate) struct BlobFolder {
+pub struct BlobFolder {
     folder: PathBuf,
     unfinished: AtomicU64,
 }
 
 impl BlobFolder {
     /// Opens the folder, made where there is none, and removes what was never finished.
-    pub(crate) fn open(folder: PathBuf) -> Result<Self, StoreError> {
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] where the folder cannot be made or read.
+    pub fn open(folder: PathBuf) -> Result<Self, StoreError> {
         let prepare = || {
             format::make_folder(&folder)?;
             for entry in fs::read_dir(&folder)? {
@@ -42,15 +45,28 @@ impl BlobFolder {
         Ok(Self { folder, unfinished: AtomicU64::new(0) })
     }
 
-    fn path(&self, hash: BlobHash) -> PathBuf {
+    /// The folder as it is, for reading: nothing is made or removed.
+    pub fn at(folder: PathBuf) -> Self {
+        Self { folder, unfinished: AtomicU64::new(0) }
+    }
+
+    /// Where a blob is, or would be.
+    pub fn path(&self, hash: BlobHash) -> PathBuf {
         let name = hash.to_string();
         self.folder.join(&name[..2]).join(name)
     }
 
-    pub(crate) fn put(&self, hash: BlobHash, bytes: &[u8]) -> Result<(), StoreError> {
-        assert!(BlobHash::of(bytes) == hash, "a blob is named by the hash of its bytes");
+    /// The length of a blob's file; `None` where there is none. The bytes are not read.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] where the file system does not say.
+    pub fn len_of(&self, hash: BlobHash) -> Result<Option<u64>, StoreError> {
         let path = self.path(hash);
-        self.write(&path, bytes).map_err(|error| error::io(&path, &error))
+        match fs::metadata(&path) {
+            Ok(found) => Ok(Some(found.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error::io(&path, &error)),
+        }
     }
 
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -59,7 +75,13 @@ impl BlobFolder {
         if fs::read(path).is_ok_and(|there| there == bytes) {
             return format::sync_folder(folder);
         }
-        format::make_folder(folder)?;
+        // Only this one: were the folders above made too, a data folder that was moved away would begin again as an
+        // empty one, in which nothing fits.
+        match fs::create_dir(folder) {
+            Ok(()) => format::sync_folder(&self.folder)?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
         let number = self.unfinished.fetch_add(1, Ordering::Relaxed);
         let unfinished = self.folder.join(format!("{UNFINISHED}{number}"));
         let mut file = File::create(&unfinished)?;
@@ -68,8 +90,16 @@ impl BlobFolder {
         fs::rename(&unfinished, path)?;
         format::sync_folder(folder)
     }
+}
 
-    pub(crate) fn get(&self, hash: BlobHash) -> Result<Option<Vec<u8>>, StoreError> {
+impl Blobs for BlobFolder {
+    fn put_blob(&self, hash: BlobHash, bytes: &[u8]) -> Result<(), StoreError> {
+        assert!(BlobHash::of(bytes) == hash, "a blob is named by the hash of its bytes");
+        let path = self.path(hash);
+        self.write(&path, bytes).map_err(|error| error::io(&path, &error))
+    }
+
+    fn get_blob(&self, hash: BlobHash) -> Result<Option<Vec<u8>>, StoreError> {
         let path = self.path(hash);
         match fs::read(&path) {
             Ok(bytes) if BlobHash::of(&bytes) == hash => Ok(Some(bytes)),
@@ -82,7 +112,7 @@ impl BlobFolder {
         }
     }
 
-    pub(crate) fn delete(&self, hash: BlobHash) -> Result<bool, StoreError> {
+    fn delete_blob(&self, hash: BlobHash) -> Result<bool, StoreError> {
         let path = self.path(hash);
         match fs::remove_file(&path) {
             Ok(()) => Ok(true),
@@ -91,14 +121,14 @@ impl BlobFolder {
         }
     }
 
-    pub(crate) fn list(&self) -> Result<Vec<BlobHash>, StoreError> {
+    fn list_blobs(&self) -> Result<Vec<BlobHash>, StoreError> {
         let list = || {
             let mut hashes = Vec::new();
             for folder in fs::read_dir(&self.folder)? {
                 let folder = folder?;
                 if folder.file_type()?.is_dir() {
                     for file in fs::read_dir(folder.path())? {
-                        hashes.extend(parse(&file?.file_name().to_string_lossy()));
+                        hashes.extend(BlobHash::parse(&file?.file_name().to_string_lossy()));
                     }
                 }
             }
@@ -107,17 +137,4 @@ impl BlobFolder {
         };
         list().map_err(|error: io::Error| error::io(&self.folder, &error))
     }
-}
-
-/// The hash that a file name shows; other files are none of ours.
-fn parse(name: &str) -> Option<BlobHash> {
-    let digits = name.as_bytes();
-    let mut hash = [0; 32];
-    if digits.len() != 64 || digits.iter().any(u8::is_ascii_uppercase) {
-        return None;
-    }
-    for (byte, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(BlobHash(hash))
 }

@@ -21,7 +21,14 @@ pub(crate) fn io(place: &Path, error: &io::Error) -> StoreError {
 pub(crate) fn rows(place: &Path, error: &Error) -> StoreError {
     let text = || place.display().to_string();
     match error {
-        Error::Io(inner) | Error::Storage(LsmError::Io(inner)) => io(place, inner),
+        Error::Io(inner) | Error::Storage(LsmError::Io(inner)) => match inner.kind() {
+            // A file that is not there, one that is begun anew because another is not there, or an offset that a damaged
+            // file names and no file has.
+            io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists | io::ErrorKind::InvalidInput => {
+                StoreError::Damaged { place: text(), what: inner.to_string() }
+            }
+            _ => io(place, inner),
+        },
         Error::InvalidVersion(version) => {
             let what = format!("its rows have fjall format `{version:?}`, this version of Consort reads 3");
             StoreError::BadFormat { place: text(), what }

@@ -21,9 +21,11 @@ const FORMAT_FILE: &str = "format";
 const UNFINISHED: &str = "format.new";
 const FORMAT_NAME: &str = "consort-store";
 const VERSION: u32 = 1;
-const SYNCED_FILE: &str = "synced";
+pub(crate) const SYNCED_FILE: &str = "synced";
 /// There while the rows' folder is being made.
-const MAKING_FILE: &str = "rows.making";
+pub(crate) const MAKING_FILE: &str = "rows.making";
+/// What only a store has in its folder.
+const PARTS: [&str; 3] = ["rows", SYNCED_FILE, "blobs"];
 /// How often a lock is tried, and the pause between two tries.
 const LOCK_ATTEMPTS: u32 = 20;
 const LOCK_PAUSE: Duration = Duration::from_millis(5);
@@ -51,22 +53,78 @@ pub(crate) fn check(folder: &Path) -> Result<(), StoreError> {
     let path = folder.join(FORMAT_FILE);
     let refused = |error: io::Error| error::io(&path, &error);
     make_folder(folder).map_err(refused)?;
-    let bad = |what: String| Err(StoreError::BadFormat { place: path.display().to_string(), what });
-    match fs::read_to_string(&path) {
-        Ok(text) => match text.trim_end().strip_prefix(FORMAT_NAME).and_then(|rest| rest.trim().parse::<u32>().ok()) {
-            Some(version) if version <= VERSION => Ok(()),
-            Some(version) => bad(format!("it has format `{version}`, this version of Consort reads up to `{VERSION}`")),
-            None => bad(format!("it does not say `{FORMAT_NAME} {VERSION}`")),
-        },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+    let damaged = |what: String| Err(StoreError::Damaged { place: path.display().to_string(), what });
+    match Format::read(&path).map_err(refused)? {
+        Format::Version(version) => check_version(&path, version),
+        Format::Foreign => damaged(format!("it does not say `{FORMAT_NAME} {VERSION}`")),
+        Format::Missing => {
             let foreign = |entry: io::Result<fs::DirEntry>| entry.map_or(true, |entry| entry.file_name() != UNFINISHED);
+            if PARTS.iter().any(|part| folder.join(part).exists()) {
+                return damaged("it is missing, but parts of a store are there".to_owned());
+            }
             if fs::read_dir(folder).map_err(refused)?.any(foreign) {
-                return bad("the folder is not empty and has no format file".to_owned());
+                let what = "the folder is not empty and has no format file".to_owned();
+                return Err(StoreError::BadFormat { place: path.display().to_string(), what });
             }
             create(folder, &path).map_err(refused)
         }
-        Err(error) => Err(refused(error)),
     }
+}
+
+/// What the format file says.
+enum Format {
+    Missing,
+    Version(u32),
+    Foreign,
+}
+
+impl Format {
+    fn read(path: &Path) -> io::Result<Self> {
+        match fs::read(path) {
+            Ok(bytes) => {
+                let text = str::from_utf8(&bytes).ok().and_then(|text| text.trim_end().strip_prefix(FORMAT_NAME));
+                Ok(text.and_then(|rest| rest.trim().parse().ok()).map_or(Self::Foreign, Self::Version))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::Missing),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn check_version(path: &Path, version: u32) -> Result<(), StoreError> {
+    if version <= VERSION {
+        return Ok(());
+    }
+    let what = format!("it has format `{version}`, this version of Consort reads up to `{VERSION}`");
+    Err(StoreError::BadFormat { place: path.display().to_string(), what })
+}
+
+/// Makes a folder a store that this version reads, whatever it holds, unless a newer version wrote it: a format file that
+/// says nothing is moved aside. Returns where it is now.
+pub(crate) fn renew(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let path = folder.join(FORMAT_FILE);
+    let refused = |error: io::Error| error::io(&path, &error);
+    make_folder(folder).map_err(refused)?;
+    let format = Format::read(&path).map_err(refused)?;
+    if let Format::Version(version) = format {
+        return check_version(&path, version).map(|()| Vec::new());
+    }
+    let moved = move_aside(folder, FORMAT_FILE).map_err(refused)?;
+    create(folder, &path).map_err(refused)?;
+    Ok(moved.into_iter().collect())
+}
+
+/// Gives a part of the folder, where it is there, a name that says that it is damaged; returns where it is now.
+pub(crate) fn move_aside(folder: &Path, part: &str) -> io::Result<Option<PathBuf>> {
+    let path = folder.join(part);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let free = (1..).map(|number| folder.join(format!("{part}.damaged-{number}"))).find(|path| !path.exists());
+    let Some(free) = free else { return Ok(None) };
+    fs::rename(&path, &free)?;
+    sync_folder(folder)?;
+    Ok(Some(free))
 }
 
 /// Locks the folder (which passed [`check`]) for as long as the returned file is open.

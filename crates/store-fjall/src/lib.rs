@@ -7,6 +7,8 @@
 mod blobs;
 mod error;
 mod format;
+mod rebuild;
 mod store;
 
+pub use blobs::BlobFolder;
 pub use store::FjallStore;

@@ -29,8 +29,12 @@ const JOURNALS_BYTES: u64 = 64 << 20;
 /// One flushes while the other compacts: with a single one, a long compaction halts the writes.
 const WORKERS: usize = 2;
 /// The key of the applied sequence number. Keys of rows begin with [`ROW`], so they never meet it.
-const APPLIED_KEY: &[u8] = b"a";
+pub(crate) const APPLIED_KEY: &[u8] = b"a";
 const ROW: u8 = b'r';
+/// The folder of the rows.
+pub(crate) const ROWS: &str = "rows";
+/// Rows that are read at once to see whether they can be.
+const PAGE_ROWS: usize = 1_024;
 
 /// A store in a local folder.
 pub struct FjallStore {
@@ -57,9 +61,10 @@ impl FjallStore {
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         format::check(folder)?;
         let lock = format::lock(folder)?;
-        let place = folder.join("rows");
+        let place = folder.join(ROWS);
         let refused = |error: fjall::Error| error::rows(&place, &error);
         let making = format::Making::begin(folder, &place)?;
+        make_lock(&place).map_err(|error| error::io(&place, &error))?;
         let (database, rows) = open_rows(&place).map_err(refused)?;
         if let Some(making) = making {
             database.persist(PersistMode::SyncAll).map_err(refused)?;
@@ -73,6 +78,22 @@ impl FjallStore {
         }
         let blobs = BlobFolder::open(folder.join("blobs"))?;
         Ok(Self { database, rows, place, writer: Mutex::new(Writer { applied, synced }), blobs, _lock: lock })
+    }
+
+    /// Reads every row, so that damage anywhere in them is found; returns how many there are.
+    ///
+    /// # Errors
+    /// The first damage.
+    pub fn read_all(&self) -> Result<u64, StoreError> {
+        let (mut count, mut from) = (0, vec![ROW]);
+        loop {
+            let page = collect(&self.place, self.rows.range(from..vec![ROW + 1]), PAGE_ROWS)?;
+            count += page.len() as u64;
+            match page.last().filter(|_| page.len() == PAGE_ROWS) {
+                Some((last, _)) => from = [row_key(last).as_slice(), &[0]].concat(),
+                None => return Ok(count),
+            }
+        }
     }
 
     fn refused(&self, error: &fjall::Error) -> StoreError {
@@ -146,23 +167,29 @@ impl Store for FjallStore {
 
 impl Blobs for FjallStore {
     fn put_blob(&self, hash: BlobHash, bytes: &[u8]) -> Result<(), StoreError> {
-        self.blobs.put(hash, bytes)
+        self.blobs.put_blob(hash, bytes)
     }
 
     fn get_blob(&self, hash: BlobHash) -> Result<Option<Vec<u8>>, StoreError> {
-        self.blobs.get(hash)
+        self.blobs.get_blob(hash)
     }
 
     fn delete_blob(&self, hash: BlobHash) -> Result<bool, StoreError> {
-        self.blobs.delete(hash)
+        self.blobs.delete_blob(hash)
     }
 
     fn list_blobs(&self) -> Result<Vec<BlobHash>, StoreError> {
-        self.blobs.list()
+        self.blobs.list_blobs()
     }
 }
 
-fn open_rows(place: &Path) -> fjall::Result<(Database, Keyspace)> {
+/// fjall's lock file has no content, and a copy of the folder may lack it; fjall cannot open rows without it.
+fn make_lock(place: &Path) -> std::io::Result<()> {
+    let lock = place.join("lock");
+    if place.exists() && !lock.exists() { File::create(lock).map(drop) } else { Ok(()) }
+}
+
+pub(crate) fn open_rows(place: &Path) -> fjall::Result<(Database, Keyspace)> {
     let database = Database::builder(place)
         .cache_size(CACHE_BYTES)
         .max_journaling_size(JOURNALS_BYTES)
@@ -201,7 +228,7 @@ impl Snapshot for FjallSnapshot {
     }
 }
 
-fn row_key(key: &[u8]) -> Vec<u8> {
+pub(crate) fn row_key(key: &[u8]) -> Vec<u8> {
     let mut row = Vec::with_capacity(key.len() + 1);
     row.push(ROW);
     row.extend_from_slice(key);

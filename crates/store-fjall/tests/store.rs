@@ -115,6 +115,52 @@ fn damaged_rows_are_told_or_harmless() {
     assert!(told > 0, "some damage was noticed");
 }
 
+#[test]
+fn rows_are_made_again_and_what_was_there_is_moved_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let (bytes, hash) = (b"a blob", BlobHash::of(b"a blob"));
+    store.put_blob(hash, bytes).unwrap();
+    store.write(batch(20, 5, 10)).unwrap();
+    store.sync().unwrap();
+    drop(store);
+    let failing = [Ok(vec![(b"k".to_vec(), b"v".to_vec())]), Err(StoreError::Poisoned { why: "a test".to_owned() })];
+    assert!(FjallStore::rebuild(folder.path(), Seq(9), failing.into_iter()).is_err());
+    assert_eq!(open(folder.path()).applied(), Ok(Seq(20)), "what fails changes nothing");
+
+    fs::remove_file(folder.path().join("format")).unwrap();
+    assert!(matches!(FjallStore::open(folder.path()), Err(StoreError::Damaged { .. })));
+    let rows = || {
+        let batches = [vec![(b"k".to_vec(), b"v".to_vec())], vec![(b"l".to_vec(), b"w".to_vec())]];
+        batches.into_iter().map(Ok::<_, StoreError>)
+    };
+    let aside = FjallStore::rebuild(folder.path(), Seq(9), rows()).unwrap();
+    assert!(aside.len() == 2 && aside.iter().all(|path| path.exists()), "{aside:?}");
+    let store = open(folder.path());
+    // Older than what was synced before: that was of other rows.
+    assert_eq!(store.applied(), Ok(Seq(9)));
+    let expected = vec![(b"k".to_vec(), b"v".to_vec()), (b"l".to_vec(), b"w".to_vec())];
+    assert_eq!(store.scan(b"", b"\xff", usize::MAX), Ok(expected));
+    assert_eq!((store.read_all(), store.get_blob(hash)), (Ok(2), Ok(Some(bytes.to_vec()))));
+    assert_eq!(
+        FjallStore::rebuild(folder.path(), Seq(9), rows()),
+        Err(StoreError::Locked { place: folder.path().display().to_string() })
+    );
+    drop(store);
+    fs::write(folder.path().join("format"), "consort-store 2\n").unwrap();
+    assert!(matches!(FjallStore::rebuild(folder.path(), Seq(9), rows()), Err(StoreError::BadFormat { .. })));
+}
+
+#[test]
+fn a_blob_never_makes_a_store_of_a_folder_that_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("store");
+    let store = open(&place);
+    fs::rename(&place, folder.path().join("moved")).unwrap();
+    assert!(matches!(store.put_blob(BlobHash::of(b"b"), b"b"), Err(StoreError::Io { .. })));
+    assert!(!place.exists());
+}
+
 const CHILD: &str = "CONSORT_TEST_STORE_FOLDER";
 
 /// Not a test of its own: the process that `survives_kills_at_any_moment` kills. It writes without end, with many

@@ -8,6 +8,7 @@
 mod batch;
 mod blobs;
 pub mod conformance;
+pub mod dump;
 mod error;
 mod memory;
 mod store;

@@ -11,7 +11,7 @@ use consort_api::{
     inside::{CompareRuns, ReplayRun, RunHistory, RunInput, RunOutput, RunSource, RunSteps, RunTree},
     operate::{CancelRun, DeleteRun, ForkRun, PauseRun, ResumeRun, RetryRun, SignalRun},
     runs::{self, ListRuns, ShowRun, StartRun},
-    server::SetRetention,
+    server::{Retention, SetRetention, ShowRetention},
     steps::{JournalParams, ShowStep, StepInput, StepJournal, StepOutput, StepParams},
 };
 use consort_engine::{ForkRequest, StartRequest, Started, StepReader, view::RunFilter};
@@ -55,7 +55,8 @@ pub(super) fn routes() -> Vec<Route> {
         route::<RetryRun, _>(retry),
         route::<ForkRun, _>(fork),
         route::<DeleteRun, _>(delete),
-        route::<SetRetention, _>(retention),
+        route::<ShowRetention, _>(retention),
+        route::<SetRetention, _>(set_retention),
     ]
 }
 
@@ -254,7 +255,11 @@ async fn delete(request: RequestContext<DeleteRun>) -> Handled<DeleteRun> {
     Ok(ResponseBody::Reply(()))
 }
 
-async fn retention(request: RequestContext<SetRetention>) -> Handled<SetRetention> {
+async fn retention(request: RequestContext<ShowRetention>) -> Handled<ShowRetention> {
+    Ok(ResponseBody::Reply(Retention { keep: request.engine().retention(&request.namespace).await? }))
+}
+
+async fn set_retention(request: RequestContext<SetRetention>) -> Handled<SetRetention> {
     request.engine().set_retention(&request.namespace, request.body.keep).await?;
     Ok(ResponseBody::Reply(()))
 }

@@ -1,11 +1,14 @@
-//! The server itself: namespaces, status, limits, error pages, its description, the probes.
+//! The server itself: namespaces, status, backups, limits, error pages, its description, the probes.
 //!
 //! For: what is not about one run, workflow or agent. Not for: configuration (a server's is read at its start).
 //! Invariant: a probe reveals nothing but its own result, because it needs no token.
 
+use std::path::PathBuf;
+
 use axum::http::StatusCode;
 use consort_api::{
     Items,
+    backup::MakeBackup,
     namespaces::ListNamespaces,
     openapi,
     server::{
@@ -26,6 +29,7 @@ pub(super) fn routes() -> Vec<Route> {
     vec![
         route::<ListNamespaces, _>(namespaces),
         route::<ShowStatus, _>(status),
+        route::<MakeBackup, _>(backup),
         route::<ListLimits, _>(|_| async { Ok(ResponseBody::Reply(built_in_limits())) }),
         route::<ListErrors, _>(|_| async { Ok(ResponseBody::Reply(errors())) }),
         route::<ShowError, _>(error),
@@ -42,6 +46,12 @@ async fn namespaces(request: RequestContext<ListNamespaces>) -> Handled<ListName
 
 async fn status(request: RequestContext<ShowStatus>) -> Handled<ShowStatus> {
     Ok(ResponseBody::Reply(convert::status(request.engine().status_of(&request.namespace).await?)))
+}
+
+async fn backup(request: RequestContext<MakeBackup>) -> Handled<MakeBackup> {
+    let folder = request.body.folder.clone();
+    let made = request.engine().backup(PathBuf::from(&folder)).await?;
+    Ok(ResponseBody::Reply(convert::backup(folder, &made)))
 }
 
 fn built_in_limits() -> Items<BuiltInLimit> {

@@ -252,7 +252,14 @@ fn agents(checked: &Checked) {
 
 fn about_the_server(checked: &Checked) {
     checked.call("put", "/v1/retention", &[], Some(&json!({"keep": "30d"})));
+    assert_eq!(checked.call("get", "/v1/retention", &[], None), json!({"keep": "30d"}));
     checked.call("put", "/v1/retention", &[], Some(&json!({"keep": null})));
+    assert_eq!(checked.call("get", "/v1/retention", &[], None), json!({"keep": null}));
+    let made = checked.call("post", "/v1/backups", &[], Some(&json!({"folder": "/backups/one"})));
+    let applied = checked.call("get", "/v1/status", &[], None)["applied"].as_u64().unwrap();
+    assert!(made["record"].as_u64().is_some_and(|record| (1..=applied).contains(&record)), "{made}");
+    let relative = checked.client.request("POST", "/v1/backups", Some(&json!({"folder": "one"}))).unwrap();
+    assert_eq!((relative.status, &problem(&relative)["code"]), (400, &json!("C0001")));
     assert!(checked.call("get", "/v1/status", &[], None)["applied"].as_u64().unwrap() > 0);
     let namespaces = checked.call("get", "/v1/namespaces?limit=5", &[], None);
     assert_eq!(namespaces["items"][0]["name"], "default");

@@ -5,6 +5,7 @@
 //! Invariant: nothing here reads a file, the environment or a clock.
 
 mod agents;
+mod keep;
 mod operate;
 mod replay;
 mod start;
@@ -16,6 +17,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use consort_server::settings::keys;
 
 pub(crate) use agents::{AgentFilterArgs, AgentsCommand, QuotaSetArgs, QuotasCommand};
+pub(crate) use keep::{BackupArgs, BackupCommand, DoctorArgs, RestoreArgs};
 pub(crate) use operate::{DecisionArgs, InboxCommand, ListArgs, RunsCommand};
 pub(crate) use replay::ReplayCheckArgs;
 pub(crate) use start::{RunArgs, UpArgs};
@@ -124,7 +126,11 @@ pub(crate) enum Command {
     Namespaces(NamespacesCommand),
     /// List the built-in limits, with their reasons
     Limits,
-    /// Examine the data folder and the machine; changes nothing, unless the folder's marker is to be mended or a record is to be refused
+    /// Write a backup of everything, while a server works or without one, or verify one
+    Backup(BackupArgs),
+    /// Make a data folder of a backup
+    Restore(RestoreArgs),
+    /// Examine the data folder and the machine; changes nothing, unless one of its flags says so
     Doctor(DoctorArgs),
     /// Show the settings
     #[command(subcommand)]
@@ -162,24 +168,6 @@ pub(crate) enum Command {
 pub(crate) enum Example {
     /// The workflows of the tour in the documentation
     Tour,
-}
-
-/// What the doctor is to do beside looking.
-#[derive(Debug, Args)]
-pub(crate) struct DoctorArgs {
-    /// First restore the folder's missing or empty marker, where log and store beside it are sound
-    #[arg(long)]
-    pub(crate) mend_marker: bool,
-    /// First have this record of the log passed over from now on, because it cannot be applied; nothing may have the
-    /// folder open
-    #[arg(long, value_name = "N", requires_all = ["reason", "by"])]
-    pub(crate) refuse_record: Option<u64>,
-    /// Why the record is refused; it stays on the record
-    #[arg(long, value_name = "TEXT", requires = "refuse_record")]
-    pub(crate) reason: Option<String>,
-    /// The name of the operator; it is recorded
-    #[arg(long, value_name = "NAME", requires = "refuse_record")]
-    pub(crate) by: Option<String>,
 }
 
 /// The settings.

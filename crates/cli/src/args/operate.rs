@@ -135,10 +135,10 @@ pub(crate) enum RunsCommand {
         #[arg(required = true)]
         runs: Vec<String>,
     },
-    /// Set how long ended runs are kept
+    /// Show or set how long ended runs are kept; what is set counts for runs that have ended before, too
     Retention {
-        /// A duration such as `30d`, or `keep` for without end
-        keep: String,
+        /// A duration such as `30d`, or `keep` for without end; without it, what is set is shown
+        keep: Option<String>,
     },
 }
 

@@ -1,7 +1,7 @@
 //! `consort doctor`: examines the data folder and the machine.
 //!
-//! For: reporting problems and what to do; restoring the folder's marker, and refusing a record, where an operator
-//! wants it. Not for: repairing anything else.
+//! For: reporting problems and what to do; restoring the folder's marker, making its store again, and refusing a record,
+//! where an operator wants it. Not for: repairing anything else.
 //! Invariant: one line for each examination; a bad finding makes the command fail.
 
 use consort_server::{
@@ -17,6 +17,10 @@ pub(crate) async fn execute(app: &App, args: DoctorArgs) -> Result<Exit> {
     if args.mend_marker {
         let last = consort_server::mend_marker(&app.settings).await?;
         app.eprint(&format!("the marker is restored, beside a log that ends at record {last}"));
+    }
+    if args.rebuild_store {
+        let last = consort_server::rebuild_store(&app.settings).await?;
+        app.eprint(&format!("the store is made again; the next start applies the log up to record {last}"));
     }
     if let DoctorArgs { refuse_record: Some(seq), reason: Some(reason), by: Some(by), .. } = args {
         let refusal = RefuseRecord { seq: Seq(seq), reason, by };

@@ -5,6 +5,7 @@
 
 mod agents;
 mod agents_watch;
+mod backup;
 mod config;
 mod decide;
 mod deployed;
@@ -49,6 +50,8 @@ pub(crate) async fn execute(app: &App, command: Command) -> Result<Exit> {
         Command::Quotas(command) => quotas::execute(app, command).await,
         Command::Namespaces(command) => namespaces::execute(app, command).await,
         Command::Limits => limits::execute(app).await,
+        Command::Backup(args) => backup::execute(app, args).await,
+        Command::Restore(args) => backup::restore(app, args).await,
         Command::Doctor(args) => doctor::execute(app, args).await,
         Command::Config(ConfigCommand::Show { origin }) => Ok(config::show(app, origin)),
         Command::Init { folder, example } => init::execute(app, &folder, example),

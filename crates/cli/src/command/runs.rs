@@ -12,7 +12,7 @@ use consort_api::{
         RetryRun, SignalParams, SignalRun,
     },
     runs::{RunParams, Started},
-    server::{RetentionRequest, SetRetention},
+    server::{RetentionRequest, SetRetention, ShowRetention},
     steps::{StepOutput, StepParams},
 };
 use consort_types::{Code, Error, Result, RunId, Span};
@@ -108,7 +108,7 @@ async fn execute_with(app: &App, session: &Session, command: RunsCommand) -> Res
             let (left, right) = (select::run(client, &left).await?, select::run(client, &right).await?);
             return runs_show::compare(app, client, left, right).await;
         }
-        RunsCommand::Retention { keep } => retention(app, session, &keep).await?,
+        RunsCommand::Retention { keep } => retention(app, session, keep.as_deref()).await?,
     }
     Ok(Exit::Ok)
 }
@@ -211,7 +211,16 @@ async fn approve(
     decide::send(app, session, item, decision, args, value).await
 }
 
-async fn retention(app: &App, session: &Session, keep: &str) -> Result<()> {
+async fn retention(app: &App, session: &Session, keep: Option<&str>) -> Result<()> {
+    let Some(keep) = keep else {
+        let found = session.client.call::<ShowRetention>(&NoParams {}, &()).await?.keep;
+        if app.json {
+            app.print_json(&json!({ "keep": found }));
+        } else {
+            app.print(&found.map_or_else(|| "keep\n".to_owned(), |span| format!("{span}\n")));
+        }
+        return Ok(());
+    };
     let span = match keep {
         "keep" => None,
         text => Some(text.parse::<Span>()?),

@@ -7,6 +7,7 @@
 
 pub(crate) mod namespace;
 pub(crate) mod recount;
+pub(crate) mod retain;
 pub(crate) mod rows;
 pub(crate) mod set_limit;
 pub(crate) mod set_retention;

@@ -4,7 +4,7 @@
 //! dispatcher does).
 //! Invariant: an empty row is not kept.
 
-use consort_types::registry::TaskLimit;
+use consort_types::{RunId, registry::TaskLimit};
 use minicbor::{Decode, Encode};
 
 use crate::tables::Row;
@@ -52,3 +52,13 @@ pub struct NamespaceCounts {
 }
 
 impl Row for Namespace {}
+
+/// How far the retention of a namespace was applied to runs that have ended before it was set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Retaining {
+    /// The last run that was looked at, in the order of the listing; `None` before the first.
+    #[n(0)]
+    pub after: Option<RunId>,
+}
+
+impl Row for Retaining {}

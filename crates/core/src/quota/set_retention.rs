@@ -1,14 +1,14 @@
 //! `SetRetention`: how long a namespace keeps ended runs.
 //!
 //! For: the command and its rule. Not for: deleting (see `run::delete`).
-//! Invariant: it counts for runs that end from now on.
+//! Invariant: it counts for every ended run, whenever it has ended: what is set last decides.
 
 use consort_types::{Name, Result, Span};
 use minicbor::{Decode, Encode};
 
 use crate::{
     context::ApplyContext,
-    quota::{namespace, rows::Namespace},
+    quota::{namespace, retain, rows::Namespace},
 };
 
 /// Sets the retention of a namespace.
@@ -28,8 +28,17 @@ impl SetRetention {
     }
 
     pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<()> {
-        let row = Namespace { retention: self.keep, ..namespace::namespace(ctx.state, &self.namespace)? };
-        namespace::put_namespace(ctx, &self.namespace, row);
-        Ok(())
+        let row = namespace::namespace(ctx.state, &self.namespace)?;
+        if row.retention == self.keep {
+            return Ok(());
+        }
+        namespace::put_namespace(ctx, &self.namespace, Namespace { retention: self.keep, ..row });
+        match self.keep {
+            Some(_) => retain::begin(ctx, &self.namespace),
+            None => {
+                retain::end(ctx, &self.namespace);
+                Ok(())
+            }
+        }
     }
 }

@@ -200,12 +200,16 @@ pub enum TimerKind {
     Continue = 7,
     /// Rows of a deleted run are removed.
     Reap = 8,
+    /// The retention of a namespace is applied to more runs that had ended before; the timer belongs to no run.
+    Retain = 9,
 }
 
 impl TimerKind {
     fn from_byte(byte: u8) -> Option<Self> {
-        use TimerKind::{Backoff, Continue, Deadline, Reap, Retention, RunTimeout, Sleep, Timeout, Wake};
-        [Timeout, Deadline, Backoff, Wake, Sleep, RunTimeout, Retention, Continue, Reap].get(usize::from(byte)).copied()
+        use TimerKind::{Backoff, Continue, Deadline, Reap, Retain, Retention, RunTimeout, Sleep, Timeout, Wake};
+        [Timeout, Deadline, Backoff, Wake, Sleep, RunTimeout, Retention, Continue, Reap, Retain]
+            .get(usize::from(byte))
+            .copied()
     }
 }
 

@@ -8,6 +8,7 @@ use minicbor::{Decode, Encode};
 
 use crate::{
     context::ApplyContext,
+    quota::{namespace, retain},
     run::{
         at_work, cancel, delete,
         keys::{TimerKey, TimerKind, root_task},
@@ -50,11 +51,15 @@ fn fire(ctx: &mut ApplyContext<'_>, timer: TimerKey) -> Result<()> {
         TimerKind::Reap => return delete::reap(ctx, id),
         TimerKind::Retention => {
             let run = ctx.state.tables.runs.get(&id)?;
-            if let Some(run) = run.filter(|run| run.status != RunStatus::Deleted) {
+            let Some(run) = run.filter(|run| run.status != RunStatus::Deleted) else { return Ok(()) };
+            // Where another retention was set since, it has a timer of its own.
+            let keep = namespace::namespace(ctx.state, &run.namespace)?.retention;
+            if keep.zip(run.ended).is_some_and(|(keep, ended)| ended.after(keep) <= ctx.now) {
                 delete::delete_run(ctx, id, run)?;
             }
             return Ok(());
         }
+        TimerKind::Retain => return retain::go_on(ctx),
         TimerKind::Continue => return resume::continue_run(ctx, id),
         TimerKind::Sleep => return answer::slept(ctx, task, timer.entry),
         _ => {}

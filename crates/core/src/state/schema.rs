@@ -13,7 +13,7 @@ use consort_workflow::CompiledWorkflow;
 use super::rows::{BlobUse, Marker, Meta};
 use crate::{
     key::NamedKey,
-    quota::rows::{Limit, Namespace},
+    quota::rows::{Limit, Namespace, Retaining},
     refusal::Refusal,
     registry::{
         keys::{AgentKey, DefinitionKey},
@@ -210,6 +210,8 @@ tables! {
     limits: b'l', NamedKey => Limit, 256, of partition;
     /// Settings and counts of namespaces (name empty, number 0).
     namespaces: b'o', NamedKey => Namespace, 16, of partition;
+    /// Namespaces whose retention is being applied to runs that have ended before (name empty, number 0).
+    retaining: b'u', NamedKey => Retaining, 16, of partition;
     /// How many rows use a blob.
     blobs: b'b', BlobHash => BlobUse, 256, of partition;
     /// Records that operators had refused.

@@ -7,6 +7,7 @@
 
 mod bulk;
 mod contracts;
+mod keep;
 mod observe;
 mod operations;
 mod partition_client;
@@ -33,7 +34,7 @@ pub use watch::{Watch, WatchEvent};
 
 pub(crate) use partition_client::PartitionClient;
 
-use crate::{Config, Observer, Parts};
+use crate::{Archive, Config, Observer, Parts};
 
 /// How many items a page has: the requested number, which must be from 1 to `max`, or the default.
 fn page_items(limit: Option<usize>, max: usize) -> Result<usize> {
@@ -54,17 +55,19 @@ fn page_items(limit: Option<usize>, max: usize) -> Result<usize> {
 pub struct Handle {
     /// One partition has every namespace today.
     partition: PartitionClient,
+    /// Where backups are written; an engine without one makes none.
+    archive: Option<Arc<dyn Archive>>,
 }
 
 impl Handle {
     /// Recovers a partition and starts its threads. Returns when every durable record is applied.
     pub async fn open(parts: Parts, config: Config) -> Result<Self> {
-        Ok(Self { partition: PartitionClient::open(parts, config, None).await? })
+        Ok(Self { partition: PartitionClient::open(parts, config, None).await?, archive: None })
     }
 
     /// As [`Handle::open`]; `observer` is told what happens.
     pub async fn open_observed(parts: Parts, config: Config, observer: Arc<dyn Observer>) -> Result<Self> {
-        Ok(Self { partition: PartitionClient::open(parts, config, Some(observer)).await? })
+        Ok(Self { partition: PartitionClient::open(parts, config, Some(observer)).await?, archive: None })
     }
 
     /// The partition that has a namespace.

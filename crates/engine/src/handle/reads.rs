@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use consort_types::{
-    BlobHash, Code, Error, Name, Payload, Result, RunId, Seq, StepInstanceId, bounds::check_optional_text, limits,
+    BlobHash, Code, Error, Name, Payload, Result, RunId, Seq, Span, StepInstanceId, bounds::check_optional_text, limits,
 };
 
 use super::{Handle, page_items};
@@ -40,6 +40,12 @@ impl Handle {
     ) -> Result<Page<NamespaceView>> {
         let limit = page_items(limit.into(), limits::PAGE_ITEMS_MAX)?;
         self.partition.read(move |machine| machine.namespaces(cursor.as_deref(), limit)).await?
+    }
+
+    /// How long a namespace keeps ended runs; `None` keeps them.
+    pub async fn retention(&self, namespace: &str) -> Result<Option<Span>> {
+        let name = namespace.to_owned();
+        self.of(namespace).read(move |machine| machine.retention(&name)).await?
     }
 
     /// Whether any row uses a blob.

@@ -202,6 +202,9 @@ fn truncate_some(text: Option<&mut String>) {
     }
 }
 
+/// Characters of a name that are logged where it is refused.
+const SHOWN_CHARS: usize = 80;
+
 impl Handle {
     /// Lets an instance join. Its agent's declaration is made durable first, where it is new or has changed.
     ///
@@ -217,6 +220,19 @@ impl Handle {
     /// # Errors
     /// As those of [`Handle::attach`].
     pub async fn attach_within(&self, hello: Hello, locality: Locality, unread_max: usize) -> Result<Session> {
+        // A name that is refused may have any length and any characters.
+        let shown: String = format!("{}@{}", hello.agent.name, hello.agent.version).chars().take(SHOWN_CHARS).collect();
+        let namespace: String = hello.namespace.chars().take(SHOWN_CHARS).collect();
+        self.attach_checked(hello, locality, unread_max).await.inspect_err(|error| {
+            let message = &error.message;
+            tracing::warn!(
+                "refused an instance of agent {shown:?} in namespace {namespace:?}: {}: {message:?}",
+                error.code
+            );
+        })
+    }
+
+    async fn attach_checked(&self, hello: Hello, locality: Locality, unread_max: usize) -> Result<Session> {
         hello.check()?;
         let agent = hello.agent.clone();
         // Compiling large schemas takes a while.

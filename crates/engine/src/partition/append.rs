@@ -153,6 +153,7 @@ impl Partition {
     /// Nothing was written: clients are told so, the rest is tried again later.
     fn put_back(&mut self, batches: Vec<Batch>, error: &Error) {
         self.retry_at = Some(self.clock.after(self.config.append_retry));
+        self.observed.tell(|observer| observer.append_refused(error));
         for batch in batches.into_iter().rev() {
             for origin in self.group.put_back(batch) {
                 self.refuse(origin, error.clone());

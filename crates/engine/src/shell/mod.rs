@@ -37,6 +37,7 @@ use crate::{
     InstanceId,
     blob_gc::{BlobGc, Pin},
     clock::ClockReading,
+    freeze::Frozen,
     partition::{Attached, Partition},
     run_ids::RunIds,
     status::Status,
@@ -77,6 +78,10 @@ pub(crate) enum Message {
     Detach(InstanceId),
     /// Requests a status snapshot, with the agents of a namespace where one is named.
     Status { namespace: Option<String>, reply: oneshot::Sender<Status> },
+    /// Hand everything that is applied to the store, and answer with the rows at that moment.
+    Freeze(oneshot::Sender<Result<Frozen>>),
+    /// Keep log and blobs behind this record from now on.
+    KeepFrom(Seq),
     /// Hand nothing out any more; answer when no instance holds a task.
     Drain(oneshot::Sender<()>),
     /// Stop: with everything written and synced, or at once.

@@ -4,7 +4,7 @@
 //! Invariant: the thread sleeps only when there is nothing to append, and wakes for the next message or timer.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
@@ -24,8 +24,12 @@ use super::{
     writer::{Done, Writer},
 };
 use crate::{
-    BlobGc, Clock, ClockNotice, Config, Observer, Partition, Parts, blob_gc::Pin, linger::Committing,
-    partition::broken, status::Status,
+    BlobGc, Clock, ClockNotice, Config, Observer, Partition, Parts,
+    blob_gc::Pin,
+    freeze::{Frozen, Hold, Holds},
+    linger::Committing,
+    partition::broken,
+    status::Status,
 };
 
 /// Batches of rows that are with the writer at once.
@@ -96,6 +100,9 @@ struct Loop {
     reads_made: u64,
     completions: CompletionWaiters,
     drains: Vec<oneshot::Sender<()>>,
+    /// Requests for the rows that the writer has, in the order of their submission.
+    freezing: VecDeque<(Hold, oneshot::Sender<Result<Frozen>>)>,
+    holds: Holds,
     /// Blobs that commands in the open group name.
     pins: Vec<Pin>,
     messages: Vec<Message>,
@@ -110,6 +117,8 @@ struct Loop {
     quiet: (Seq, Instant),
     /// Whether caches were forgotten since.
     forgotten: bool,
+    /// Whether it was told that the partition has halted.
+    halt_told: bool,
 }
 
 impl Loop {
@@ -117,7 +126,15 @@ impl Loop {
         let store: Arc<dyn Store> = Arc::clone(&parts.store);
         let reading = read_clocks();
         // The clock in microseconds differs between any two starts.
+        let (stored, began) = (store.applied()?, Instant::now());
         let mut partition = Partition::open(parts, config.clone(), reading.wall.0, reading.wall)?;
+        let replayed = partition.applied().0 - stored.0;
+        let runs = partition.machine()?.run_counts().0;
+        tracing::info!(
+            "recovered the partition up to record {} in {} ms: {replayed} records were applied again, {runs} runs are active",
+            partition.applied(),
+            began.elapsed().as_millis()
+        );
         if let Some(observer) = observer {
             partition.set_observer(observer);
         }
@@ -137,6 +154,8 @@ impl Loop {
             reads_made: 0,
             completions: CompletionWaiters::default(),
             drains: Vec::new(),
+            freezing: VecDeque::new(),
+            holds: Holds::default(),
             pins: Vec::new(),
             messages: Vec::new(),
             taken_at: Instant::now(),
@@ -148,6 +167,7 @@ impl Loop {
             store_bytes: 0,
             quiet: (written, Instant::now()),
             forgotten: false,
+            halt_told: false,
         })
     }
 
@@ -159,15 +179,28 @@ impl Loop {
                 Going::On
             });
             if let Some(error) = self.partition.halted().cloned() {
+                self.tell_halt(&error);
                 self.pending.answer_all(&error);
                 self.pending.disconnect_all();
                 self.completions = CompletionWaiters::default();
+                for (_, reply) in self.freezing.drain(..) {
+                    // As above.
+                    let _ = reply.send(Err(error.clone()));
+                }
             }
             match going {
                 Going::On => {}
                 Going::Stop { graceful: true } => return self.finish(),
                 Going::Stop { graceful: false } => return,
             }
+        }
+    }
+
+    fn tell_halt(&mut self, error: &Error) {
+        if !std::mem::replace(&mut self.halt_told, true) {
+            let applied = self.partition.applied();
+            let hint = error.hint.as_deref().unwrap_or_default();
+            tracing::error!("{} (after record {applied}; {}); {hint}", error.message, error.code);
         }
     }
 
@@ -249,6 +282,11 @@ impl Loop {
             Message::HasRead { instance, bytes } => self.partition.has_read(instance, bytes),
             Message::Detach(instance) => self.detach(instance),
             Message::Status { namespace, reply } => drop(reply.send(self.status(namespace.as_deref()))),
+            Message::Freeze(reply) => self.freeze(reply),
+            Message::KeepFrom(record) => {
+                self.config.keep_from = Some(record);
+                self.release();
+            }
             Message::Drain(done) => {
                 self.partition.drain();
                 self.drains.push(done);
@@ -394,6 +432,26 @@ impl Loop {
         }
     }
 
+    fn freeze(&mut self, reply: oneshot::Sender<Result<Frozen>>) {
+        if let Some(error) = self.partition.halted() {
+            // The caller may have been dropped.
+            let _ = reply.send(Err(error.clone()));
+            return;
+        }
+        // From here on nothing is swept or trimmed: the rows are at a record that is not known yet.
+        self.freezing.push_back((self.holds.hold(), reply));
+        self.hand_rows();
+        self.writer.freeze();
+    }
+
+    /// Lets log and blobs go that neither the store needs, nor what is kept or held.
+    fn release(&mut self) {
+        let synced = self.synced;
+        let unneeded = self.holds.lowest(self.config.keep_from.map_or(synced, |kept| kept.min(synced)));
+        self.partition.trim(unneeded);
+        self.sweep.synced(unneeded);
+    }
+
     fn sweep(&mut self) {
         let marked = match self.partition.machine() {
             Ok(machine) => self.sweep.marked(machine, &self.shared.blob_gc),
@@ -417,8 +475,13 @@ impl Loop {
                 self.syncing = false;
                 self.synced_at = Instant::now();
                 self.synced = seq;
-                self.partition.trim(seq);
-                self.sweep.synced(seq);
+                self.release();
+            }
+            Done::Frozen(rows) => {
+                if let Some((hold, reply)) = self.freezing.pop_front() {
+                    // Where the caller was dropped, the hold ends here.
+                    let _ = reply.send(Ok(Frozen::new(rows, hold)));
+                }
             }
             Done::Listed(blobs) => {
                 let applied = self.partition.applied();

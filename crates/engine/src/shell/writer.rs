@@ -9,7 +9,7 @@ use std::{
 };
 
 use consort_core::Taken;
-use consort_store::Store;
+use consort_store::{Snapshot, Store};
 use consort_types::{BlobHash, Code, Error, Result, Seq};
 
 use crate::{BlobGc, write_rows};
@@ -18,6 +18,7 @@ use crate::{BlobGc, write_rows};
 enum Job {
     Rows(Box<Taken>),
     Sync,
+    Freeze,
     List,
     Delete(Vec<BlobHash>),
 }
@@ -28,6 +29,8 @@ pub(super) enum Done {
     Rows { generation: u64, applied: Seq, bytes: u64 },
     /// Everything up to this record survives a power cut.
     Synced(Seq),
+    /// The rows as they are after what was submitted before.
+    Frozen(Box<dyn Snapshot>),
     /// These blobs are there.
     Listed(Vec<BlobHash>),
     /// Something failed; nothing is done any more.
@@ -68,6 +71,10 @@ impl Writer {
 
     pub(super) fn sync(&self) {
         self.give(Job::Sync);
+    }
+
+    pub(super) fn freeze(&self) {
+        self.give(Job::Freeze);
     }
 
     pub(super) fn list(&self) {
@@ -118,6 +125,7 @@ fn work(todo: &mpsc::Receiver<Job>, report: &mpsc::Sender<Done>, store: &dyn Sto
         let done = match job {
             Job::Rows(taken) => rows(store, blob_gc, *taken).map(Some),
             Job::Sync => store.sync().map(|seq| Some(Done::Synced(seq))).map_err(Error::from),
+            Job::Freeze => store.snapshot().map(|rows| Some(Done::Frozen(rows))).map_err(Error::from),
             Job::List => blob_gc.blobs().list_blobs().map(|blobs| Some(Done::Listed(blobs))).map_err(Error::from),
             Job::Delete(marked) => delete(blob_gc, marked).map(|()| None),
         };

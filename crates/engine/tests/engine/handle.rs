@@ -13,7 +13,7 @@ use std::{
 
 use crate::support::{NS, agent, hello, json, parts};
 use consort_engine::{
-    Config, Decision, ForkRequest, Handle, Locality, Parts, Session, StartRequest, WatchEvent,
+    Config, Decision, ForkRequest, Handle, Locality, Parts, Session, StartRequest, Status, WatchEvent,
     view::{JournalCursor, RunFilter, RunView},
 };
 use consort_log::{Log, LogError, MemoryLogDisk, Record, Records};
@@ -550,4 +550,43 @@ async fn the_log_is_trimmed_behind_a_synced_store() {
     base.store.crash(0);
     let handle = base.open().await;
     assert_eq!(handle.run(NS, run).await.unwrap().summary.status.as_str(), "running");
+}
+
+#[tokio::test]
+async fn frozen_rows_have_what_was_acknowledged_and_hold_the_log_and_blobs_behind_them() {
+    let base = Base::new();
+    let config = Config { flush_rows: 1, sync_interval: Span::ZERO, trim_margin: 0, ..Config::default() };
+    let handle = Handle::open(parts(&base.disk, &base.store), config).await.unwrap();
+    handle.deploy(NS, ONE).await.unwrap();
+    let large = format!(r#"{{"n":"{}"}}"#, "x".repeat(40_000));
+    let run = handle.start(request(&large)).await.unwrap().run;
+    let blobs = base.store.list_blobs().unwrap();
+    assert_eq!(blobs.len(), 1);
+    let acknowledged = handle.status().await.unwrap().applied;
+    let frozen = handle.freeze().await.unwrap();
+    let record = frozen.snapshot().applied();
+    assert!(record >= acknowledged, "{record} has not all of {acknowledged}");
+
+    // Enough to have everything trimmed and swept, were nothing held.
+    let work = async |until: &dyn Fn(&Status) -> bool| loop {
+        handle.set_retention("other", Some(Span::from_secs(1))).await.unwrap();
+        handle.set_retention("other", None).await.unwrap();
+        let status = handle.status().await.unwrap();
+        if until(&status) {
+            break status;
+        }
+    };
+    handle.cancel(NS, run, "enough", true).await.unwrap();
+    handle.wait_end(NS, run).await.unwrap();
+    handle.delete(NS, run).await.unwrap();
+    let status = work(&|status| status.store_synced > Seq(record.0 + 50)).await;
+    assert!(status.log_first <= record.next(), "{status:?}");
+    assert_eq!(base.store.list_blobs().unwrap(), blobs, "the frozen rows refer to it");
+    drop(frozen);
+    work(&|status| status.log_first > record.next() && base.store.list_blobs().unwrap().is_empty()).await;
+
+    let kept = Seq(handle.status().await.unwrap().applied.0 + 20);
+    handle.keep_from(kept).unwrap();
+    let status = work(&|status| status.store_synced > Seq(kept.0 + 200)).await;
+    assert_eq!(status.log_first, kept.next());
 }

@@ -21,7 +21,7 @@ use consort_api::{
     },
     queues::{ListQueues, ListQuotas, Queue, Quota, QuotaParams, QuotaRequest, RemoveQuota, SetQuota},
     runs::RunParams,
-    server::{RetentionRequest, SetRetention},
+    server::{RetentionRequest, SetRetention, ShowRetention},
 };
 use consort_types::{Result, RunId, Span, StepInstanceId, registry::LimitScope};
 use serde::Serialize;
@@ -69,6 +69,11 @@ impl Client {
     /// Sets how long the namespace keeps ended runs; `None` keeps them until they are deleted.
     pub async fn set_retention(&self, keep: Option<Span>) -> Result<()> {
         self.call::<SetRetention>(&NoParams {}, &RetentionRequest { keep }).await
+    }
+
+    /// How long the namespace keeps ended runs; `None` keeps them until they are deleted.
+    pub async fn retention(&self) -> Result<Option<Span>> {
+        Ok(self.call::<ShowRetention>(&NoParams {}, &()).await?.keep)
     }
 
     /// The steps of a run as a tree.

@@ -31,6 +31,8 @@ pub enum Kind {
     Keep,
     /// A whole number from 1 on.
     Count,
+    /// A whole number of mebibytes from 1 on, or `off`.
+    Mebibytes,
 }
 
 impl Kind {
@@ -47,6 +49,7 @@ impl Kind {
             Self::Span => "duration",
             Self::Keep => "duration or `keep`",
             Self::Count => "whole number",
+            Self::Mebibytes => "whole number of MiB, or `off`",
         }
     }
 }
@@ -110,6 +113,12 @@ keys! {
     FLUSH_INTERVAL = "flush-interval", Span, "250ms", false;
     /// How long rows stay unsynced in the store at most; the log is trimmed behind a sync.
     SYNC_INTERVAL = "sync-interval", Span, "5s", false;
+    /// After how much log a snapshot of the store is made. The last two are kept, and the log from the older one on: a store
+    /// that is missing or damaged is made again from them.
+    SNAPSHOT_LOG = "snapshot-log", Mebibytes, "64", false;
+    /// How much room the disk must have for commands to be taken. With less, requests that change something are refused
+    /// until there is room again.
+    FREE_SPACE = "free-space", Mebibytes, "64", false;
 }
 
 impl Key {
@@ -136,6 +145,7 @@ impl Key {
             Kind::Span => text.parse::<Span>().is_ok(),
             Kind::Keep => text == "keep" || text.parse::<Span>().is_ok(),
             Kind::Count => text.parse::<u32>().is_ok_and(|count| count > 0),
+            Kind::Mebibytes => text == "off" || text.parse::<u32>().is_ok_and(|count| count > 0),
         };
         if fits {
             return Ok(());
@@ -180,6 +190,8 @@ mod tests {
             (GRACE, "10"),
             (RETENTION, "ever"),
             (CONCURRENCY, "0"),
+            (SNAPSHOT_LOG, "0"),
+            (FREE_SPACE, "1 GiB"),
             (NAMESPACE, "a b"),
             (DATA_DIR, ""),
         ] {

@@ -122,6 +122,20 @@ impl Settings {
         self.span(keys::DRAIN_TIMEOUT)
     }
 
+    /// Bytes of log between two snapshots; `None` for no snapshots.
+    pub fn snapshot_log(&self) -> Option<u64> {
+        self.mebibytes(keys::SNAPSHOT_LOG)
+    }
+
+    /// Bytes that must be free for commands to be taken; `None` for any.
+    pub fn free_space(&self) -> Option<u64> {
+        self.mebibytes(keys::FREE_SPACE)
+    }
+
+    fn mebibytes(&self, key: &Key) -> Option<u64> {
+        self.text(key).parse::<u64>().ok().map(|count| count << 20)
+    }
+
     /// The engine's part.
     pub fn engine(&self) -> consort_engine::Config {
         consort_engine::Config {

@@ -292,7 +292,7 @@ pub(crate) fn fired(context: &Context<'_>, changes: &[Change]) -> Vec<TimerKey> 
     let is_gone = |change: &&Change| TABLES.timers.has(&change.key) && change.old.is_some() && change.new.is_none();
     let gone = changes.iter().filter(is_gone);
     let due = gone.filter_map(|change| key_of::<TimerKey>(&change.key)).filter(|timer| timer.due <= context.now);
-    due.filter(|timer| !matches!(timer.kind, TimerKind::Continue | TimerKind::Reap)).collect()
+    due.filter(|timer| !matches!(timer.kind, TimerKind::Continue | TimerKind::Reap | TimerKind::Retain)).collect()
 }
 
 /// Counts the tasks that are not over, from the rows of steps; `done` and `dead` stay 0.
