@@ -37,6 +37,10 @@ pub struct RetryRequest {
     /// The top-level step from which everything is repeated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
+    /// The entry of that step's journal from which its code continues; what is before it is kept. Without one, a step that
+    /// had not completed continues behind what is before its first entry that failed or has no answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entry: Option<u32>,
 }
 
 /// Starts a new run that reuses outcomes of an earlier one.
@@ -49,6 +53,10 @@ pub struct ForkRequest {
     /// Another input; without one (or with `null`), the old run's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<Document>,
+    /// The entry of that step's journal from which its code continues; what is before it is kept. Without one, a step that
+    /// had not completed continues behind what is before its first entry that failed or has no answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entry: Option<u32>,
 }
 
 /// A run and a signal.

@@ -17,8 +17,8 @@ pub use crate::{
         set_agent::{AgentChange, SetAgent},
     },
     run::{
-        approval::Approve, cancel::CancelRun, delete::DeleteRun, fork::ForkRun, pause::PauseRun, signal::SignalRun,
-        start::StartRun, tick::Tick,
+        approval::Approve, cancel::CancelRun, delete::DeleteRun, fork::ForkRun, keep_journal::KeptJournal,
+        pause::PauseRun, signal::SignalRun, start::StartRun, tick::Tick,
     },
     task::{
         complete::TaskComplete,

@@ -59,7 +59,14 @@ fn starts_are_checked() {
         let started = prepared.and_then(|start| world.apply(&Command::StartRun(start)));
         assert_eq!(started.is_ok(), known, "{version}: {started:?}");
     }
-    let again = ForkRun { run: RunId([1; 16]), namespace: NS.into(), from: RunId([1; 16]), step: None, input: None };
+    let again = ForkRun {
+        run: RunId([1; 16]),
+        namespace: NS.into(),
+        from: RunId([1; 16]),
+        step: None,
+        input: None,
+        journal: None,
+    };
     assert_eq!(code(world.apply(&Command::ForkRun(again))), Code::RunExists);
 }
 

@@ -124,7 +124,8 @@ fn a_question_that_the_code_has_gone_past_leaves_the_inbox_and_its_answer_is_ref
     world.record("a", 2, approval(), None).unwrap();
     let inbox = world.machine.inbox(NS, None, 9).unwrap().items;
     assert_eq!(inbox.iter().map(|item| item.step.as_str()).collect::<Vec<_>>(), ["a/call:2"]);
-    let late = Approve { namespace: NS.into(), task: question, approved: true, by: "ann".into(), comment: None };
+    let late =
+        Approve { namespace: NS.into(), task: question, approved: true, by: "ann".into(), comment: None, value: None };
     let error = world.apply(&Command::Approve(late)).unwrap_err();
     assert_eq!(error.code, Code::StepState);
     assert!(error.message.contains("went past"), "{error}");

@@ -237,7 +237,9 @@ async fn signal(request: RequestContext<SignalRun>) -> Handled<SignalRun> {
 }
 
 async fn retry(request: RequestContext<RetryRun>) -> Handled<RetryRun> {
-    Ok(made(request.engine().retry(&request.namespace, request.params.run, request.body.from.clone()).await?))
+    let (namespace, from) = (request.namespace.clone(), request.params.run);
+    let (step, entry) = (request.body.from.clone(), request.body.entry);
+    Ok(made(request.engine().fork(ForkRequest { namespace, from, step, input: None, entry }).await?))
 }
 
 async fn fork(request: RequestContext<ForkRun>) -> Handled<ForkRun> {
@@ -246,6 +248,7 @@ async fn fork(request: RequestContext<ForkRun>) -> Handled<ForkRun> {
         from: request.params.run,
         step: request.body.from.clone(),
         input: request.body.input.clone().map(Into::into),
+        entry: request.body.entry,
     };
     Ok(made(request.engine().fork(fork).await?))
 }

@@ -105,6 +105,9 @@ pub(crate) enum RunsCommand {
         /// Repeat everything from this top-level step on
         #[arg(long, value_name = "STEP")]
         from: Option<String>,
+        /// Continue that step's code from this entry of its journal; what is before it is kept
+        #[arg(long, value_name = "ENTRY", requires = "from")]
+        from_entry: Option<u32>,
     },
     /// Start a new run that reuses outcomes and runs again from a step
     Fork {
@@ -113,6 +116,9 @@ pub(crate) enum RunsCommand {
         /// The top-level step from which to run again; without it, all that had not completed
         #[arg(long, value_name = "STEP")]
         from: Option<String>,
+        /// Continue that step's code from this entry of its journal; what is before it is kept
+        #[arg(long, value_name = "ENTRY", requires = "from")]
+        from_entry: Option<u32>,
         /// A changed field of the input, or another input, as for `consort run`
         #[arg(long, short, value_name = "KEY=VALUE|@FILE")]
         input: Vec<String>,

@@ -86,18 +86,18 @@ async fn execute_with(app: &App, session: &Session, command: RunsCommand) -> Res
             let verb = if reject { Decision::Reject } else { Decision::Approve };
             approve(app, session, (run, step.as_deref()), (verb, value), &decision).await?;
         }
-        RunsCommand::Retry { run, from } => {
+        RunsCommand::Retry { run, from, from_entry: entry } => {
             let run = select::run(client, &run).await?;
-            let started = client.call::<RetryRun>(&RunParams { run }, &RetryRequest { from }).await?;
+            let started = client.call::<RetryRun>(&RunParams { run }, &RetryRequest { from, entry }).await?;
             report_started(app, session, run, started);
         }
-        RunsCommand::Fork { run, from, input } => {
+        RunsCommand::Fork { run, from, input, from_entry: entry } => {
             let run = select::run(client, &run).await?;
             let input = match input[..] {
                 [] => None,
                 _ => Some(changed_input(app, session, run, &input).await?.into()),
             };
-            let started = client.call::<ForkRun>(&RunParams { run }, &ForkRequest { from, input }).await?;
+            let started = client.call::<ForkRun>(&RunParams { run }, &ForkRequest { from, input, entry }).await?;
             report_started(app, session, run, started);
         }
         RunsCommand::Replay { run } => {

@@ -16,6 +16,7 @@ use crate::{
     quota::namespace,
     run::{
         close,
+        keep_journal::{self, Again, KeptJournal},
         keys::ScopeKey,
         lifecycle::{self, NewRun},
         locate,
@@ -48,12 +49,19 @@ pub struct ForkRun {
     /// Another input, accepted by the definition that the old run is pinned to; without one, the old run's.
     #[n(4)]
     pub input: Option<Payload>,
+    /// What is kept of the journals of tasks that run again; nothing in logs of before.
+    #[n(5)]
+    pub journal: Option<KeptJournal>,
 }
 
 impl ForkRun {
     /// As [`Command::check`].
     pub fn check(&self) -> Result<()> {
         Name::check("namespace", &self.namespace)?;
+        if let (Some(KeptJournal::Entries(entry)), None) = (self.journal, &self.step) {
+            return Err(Error::new(Code::BadRequest, format!("the entry `{entry}` belongs to no step"))
+                .hint("name the step whose journal it is in: `--from STEP`"));
+        }
         Name::check_size("step", self.step.as_deref().unwrap_or(""))
     }
 
@@ -214,7 +222,9 @@ fn open_fork(
             let waiting = step.needs.iter().filter(|need| rerun[**need]).count() as u32;
             let before = ctx.state.step(at(command.from))?.and_then(|step| step.undone).unwrap_or_default();
             let times = Some(before + u32::from(undone.of(index).done > 0)).filter(|times| *times > 0);
-            ctx.state.tables.steps.insert_new(at(command.run), Step { waiting, undone: times, ..Step::default() });
+            let entries = kept_entries(ctx, command, index, step, waiting == 0 && times.is_none())?;
+            let row = Step { waiting, undone: times, entries, ..Step::default() };
+            ctx.state.tables.steps.insert_new(at(command.run), row);
             if waiting == 0 {
                 ctx.enqueue(PendingWork::Consider(at(command.run)));
             }
@@ -232,6 +242,22 @@ fn open_fork(
         close::close_block(ctx, ScopeKey { run: command.run, scope: key.scope })?;
     }
     Ok(())
+}
+
+/// How many entries a task keeps that runs again. Where a step before it runs again too, or what it did was undone, it
+/// begins anew.
+fn kept_entries(
+    ctx: &mut ApplyContext<'_>,
+    command: &ForkRun,
+    index: usize,
+    step: &consort_workflow::Step,
+    same_input: bool,
+) -> Result<u32> {
+    let Some(kept) = command.journal.filter(|_| same_input && command.input.is_none()) else { return Ok(0) };
+    let task = StepInstanceId { run: command.run, scope: 0, index: index as u32 };
+    let old = ctx.state.step(StepInstanceId { run: command.from, ..task })?.unwrap_or_default();
+    let is_named = command.step.as_ref() == Some(&step.name);
+    keep_journal::keep(ctx, kept, &Again { from: command.from, task, old: &old, is_named })
 }
 
 fn take_over(ctx: &mut ApplyContext<'_>, task: StepInstanceId, row: Step) -> Result<()> {

@@ -26,6 +26,7 @@ pub(crate) mod fork;
 pub(crate) mod give_up;
 pub(crate) mod instance;
 pub(crate) mod iterate;
+pub(crate) mod keep_journal;
 pub(crate) mod keys;
 pub(crate) mod lifecycle;
 pub(crate) mod locate;

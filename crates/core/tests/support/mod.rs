@@ -12,7 +12,7 @@ use std::{
 use consort_core::{
     Applied, Backing, Command, Effect, LiveTask, Machine, Reply,
     command::{
-        Approve, AttemptLost, CancelRun, DeleteRun, Deploy, ForkRun, PauseRun, RegisterAgent, Resolution,
+        Approve, AttemptLost, CancelRun, DeleteRun, Deploy, ForkRun, KeptJournal, PauseRun, RegisterAgent, Resolution,
         ResolveUnknown, SetRetention, SignalRun, StartRun, TaskComplete, TaskFail, TaskPark, TaskRecord, TaskTaken,
         Tick,
     },
@@ -193,6 +193,7 @@ impl World {
             from: self.runs[from],
             step: step.map(str::to_owned),
             input: input.map(|input| self.accept_input(self.runs[from], input)).transpose()?,
+            journal: Some(KeptJournal::BeforeFailure),
         };
         self.apply(&Command::ForkRun(fork.clone()))?;
         self.runs.push(fork.run);

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use consort_core::{
     Command, Reply,
-    command::{ForkRun, StartRun},
+    command::{ForkRun, KeptJournal, StartRun},
     view::{StartPin, accept_input},
 };
 use consort_types::{BlobHash, Payload, Result, RunId, Span, bounds::check_optional_text, limits};
@@ -64,6 +64,9 @@ pub struct ForkRequest {
     pub step: Option<String>,
     /// Another input; without one, the old run's.
     pub input: Option<Payload>,
+    /// The entry of that step's journal up to which it is kept; without one, what is before the first entry that failed
+    /// or has no answer, where the step had not completed.
+    pub entry: Option<u32>,
 }
 
 /// What the state says of a start.
@@ -118,6 +121,7 @@ impl Handle {
             from,
             step: request.step,
             input: None,
+            journal: Some(request.entry.map_or(KeptJournal::BeforeFailure, KeptJournal::Entries)),
         };
         command.check()?;
         let (input, pin) = match request.input {
@@ -134,7 +138,7 @@ impl Handle {
 
     /// Makes a new run that repeats what had not completed in an old one, or everything from `step` on.
     pub async fn retry(&self, namespace: &str, run: RunId, step: Option<String>) -> Result<Started> {
-        self.fork(ForkRequest { namespace: namespace.to_owned(), from: run, step, input: None }).await
+        self.fork(ForkRequest { namespace: namespace.to_owned(), from: run, step, input: None, entry: None }).await
     }
 }
 

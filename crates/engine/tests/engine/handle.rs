@@ -288,7 +288,7 @@ async fn an_ended_run_is_retried_forked_compared_and_deleted() {
     let run = handle.start(request(r#"{"n":1}"#)).await.unwrap().run;
     handle.wait_end(NS, run).await.unwrap();
     let input = Some(json(r#"{"n":2}"#));
-    let fork = ForkRequest { namespace: NS.into(), from: run, step: Some("a".into()), input };
+    let fork = ForkRequest { namespace: NS.into(), from: run, step: Some("a".into()), input, entry: None };
     let fork = handle.fork(fork).await.unwrap().run;
     assert_eq!(output(&handle.wait_end(NS, fork).await.unwrap()), r#"{"n":2}"#);
     let again = handle.retry(NS, run, Some("a".into())).await.unwrap().run;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use consort_core::{
     Command,
     command::{
-        Approve, AttemptLost, CancelRun, DeleteRun, Deploy, ForkRun, PauseRun, RegisterAgent, Resolution,
+        Approve, AttemptLost, CancelRun, DeleteRun, Deploy, ForkRun, KeptJournal, PauseRun, RegisterAgent, Resolution,
         ResolveUnknown, SetRetention, SignalRun, StartRun, TaskComplete, TaskFail, TaskPark, TaskRecord, TaskTaken,
         Tick,
     },
@@ -245,7 +245,7 @@ fn fork(namespace: String, world: &mut World, choices: &mut Choices<'_>) -> Comm
     let from = some_run(world, choices);
     let step = choices.once_in(2).then(|| choices.word(&["s1", "s2", "s3", "a", "", "s1/s2"]).to_owned());
     let input = choices.once_in(3).then(|| payload(world, choices));
-    Command::ForkRun(ForkRun { run, namespace, from, step, input })
+    Command::ForkRun(ForkRun { run, namespace, from, step, input, journal: Some(KeptJournal::BeforeFailure) })
 }
 
 fn start_some(world: &mut World, choices: &mut Choices<'_>) -> Command {

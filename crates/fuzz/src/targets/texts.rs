@@ -228,7 +228,7 @@ impl World {
             }
             7 => {
                 let (namespace, step) = (NS.to_owned(), Some(text));
-                code(handle.fork(ForkRequest { namespace, from: run, step, input: None }).await)
+                code(handle.fork(ForkRequest { namespace, from: run, step, input: None, entry: None }).await)
             }
             8 => code(handle.drain_agent(NS, &text, Some(&text)).await),
             _ => {

@@ -52,7 +52,7 @@ impl Client {
 
     /// Makes a new run that repeats what had not completed in an old one, or everything from a top-level step on.
     pub async fn retry(&self, run: RunId, from: Option<&str>) -> Result<RunId> {
-        let request = RetryRequest { from: from.map(str::to_owned) };
+        let request = RetryRequest { from: from.map(str::to_owned), entry: None };
         Ok(self.call::<RetryRun>(&RunParams { run }, &request).await?.run)
     }
 

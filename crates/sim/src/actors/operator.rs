@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use consort_core::{
     Command,
-    command::{CancelRun, DeleteRun, ForkRun, PauseRun, SetRetention, SignalRun},
+    command::{CancelRun, DeleteRun, ForkRun, KeptJournal, PauseRun, SetRetention, SignalRun},
     view::RunFilter,
 };
 use consort_types::{Code, Payload, RunId, Span, limits};
@@ -57,7 +57,14 @@ impl Operator {
             }
             6 | 7 => {
                 let step = ctx.random.chance(500).then(|| format!("s{}", ctx.random.below(4)));
-                let fork = ForkRun { run: ctx.new_run(), namespace, from: run, step, input: None };
+                let fork = ForkRun {
+                    run: ctx.new_run(),
+                    namespace,
+                    from: run,
+                    step,
+                    input: None,
+                    journal: Some(KeptJournal::BeforeFailure),
+                };
                 ctx.request(Command::ForkRun(fork), Purpose::Any);
             }
             8 => {
