@@ -82,3 +82,41 @@ fn unusable(path: &std::path::Path, error: &dyn std::fmt::Display) -> Error {
     Error::new(Code::BadSetting, format!("the file `{}` of a replay cannot be used: {error}", path.display()))
         .hint("start this program by `consort replay-check`, or without CONSORT_REPLAY")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Capability, TaskContext, TaskError};
+
+    async fn order(ctx: TaskContext, _: Value) -> std::result::Result<u32, TaskError> {
+        ctx.run("price", || async { Err::<u32, _>(TaskError::permanent("a replay does nothing")) }).await?;
+        ctx.wait_signal("go").await
+    }
+
+    #[tokio::test]
+    async fn the_tasks_of_the_workers_agents_are_replayed_and_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = ReplayFiles { tasks: folder.path().join("tasks"), results: folder.path().join("results") };
+        let task = |step: &str, agent: &str, capability: &str, items: Value| {
+            json!({ "run": "r", "step": step, "agent": agent, "version": "1", "capability": capability,
+                "input": "tea", "items": items })
+        };
+        let price = json!({ "index": 0, "kind": "run", "name": "price", "output": 7 });
+        let wait = json!({ "index": 1, "kind": "signal", "name": "go", "after": [0] });
+        let tasks = [
+            task("fits", "shop", "order", json!([price, wait])),
+            task("diverges", "shop", "order", json!([{ "kind": "run", "name": "prize", "output": 7 }])),
+            task("unknown", "shop", "refund", json!([price])),
+            task("elsewhere", "other", "order", json!([price])),
+        ];
+        fs::write(&files.tasks, json!({ "tasks": tasks }).to_string()).unwrap();
+        let agent = Agent::new("shop").capability(Capability::from_fn("order", order));
+        files.replay(&[agent]).await.unwrap();
+        let said = fs::read_to_string(&files.results).unwrap();
+        let results: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(results.len(), 3, "{said}");
+        assert_eq!(results[0], json!({ "run": "r", "step": "fits", "fits": true, "waiting": [1] }));
+        assert_eq!((&results[1]["fits"], &results[1]["found"]), (&json!(false), &json!("run `price`")));
+        assert!(results[2]["failure"].as_str().unwrap().contains("has no capability `refund`"), "{said}");
+    }
+}
