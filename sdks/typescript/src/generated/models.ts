@@ -85,6 +85,10 @@ export type StepInstanceId = string;
  */
 export type InboxKind = "approval" | "unknown_outcome" | "diverged" | "gave_up" | (string & {});
 /**
+ * What the code of a task has requested.
+ */
+export type JournalKind = "run" | "call" | "sleep" | "signal" | "approval" | "forget" | (string & {});
+/**
  * The kinds of progress.
  */
 export type ProgressKind = "message" | "text" | "json" | (string & {});
@@ -323,6 +327,56 @@ export interface AgentList {
    * The items.
    */
   items: Agent[];
+}
+/**
+ * A backup that was made.
+ */
+export interface Backup {
+  /**
+   * Blobs in it.
+   */
+  blobs: number;
+  /**
+   * Bytes of its files.
+   */
+  bytes: number;
+  /**
+   * Bytes of the added files.
+   */
+  bytes_written: number;
+  /**
+   * Files that this backup has added; the others were there from an earlier one.
+   */
+  files_written: number;
+  /**
+   * The folder that has it.
+   */
+  folder: string;
+  /**
+   * Blobs that are not in it, because they are missing or damaged in the data folder.
+   */
+  missing_blobs: number;
+  /**
+   * The last record of the log that it reflects.
+   */
+  record: number;
+  /**
+   * Rows of the store in it.
+   */
+  rows: number;
+  /**
+   * An instant: RFC 3339 in UTC with milliseconds, such as `2026-11-22T10:00:00.000Z`.
+   */
+  time: string;
+}
+/**
+ * Where to write a backup.
+ */
+export interface BackupRequest {
+  /**
+   * The absolute path of a folder of the server's machine, which is new, empty, or has an earlier backup.
+   */
+  folder: string;
 }
 /**
  * One built-in limit.
@@ -631,6 +685,11 @@ export interface DecideRequest {
    * With `done`: what the step made; without one, `null`.
    */
   output?: Document | null;
+  /**
+   * With `approve`: what is approved, where the person has changed what was asked about; the code and later steps read
+   * it as `value` of the answer. Without one, that is what was asked about.
+   */
+  value?: Document | null;
 }
 /**
  * A workflow's source, in JSON.
@@ -658,6 +717,10 @@ export interface Deployed {
    */
   new: boolean;
   /**
+   * The revision that the name took before, where that was another one.
+   */
+  replaced?: ReplacedRevision | null;
+  /**
    * Its revision, from 1.
    */
   revision: number;
@@ -665,6 +728,27 @@ export interface Deployed {
    * A warning.
    */
   warnings?: Diagnostic[];
+}
+/**
+ * A revision that its name takes no more.
+ */
+export interface ReplacedRevision {
+  /**
+   * An instant: RFC 3339 in UTC with milliseconds, such as `2026-11-22T10:00:00.000Z`.
+   */
+  deployed_at: string;
+  /**
+   * Its content hash.
+   */
+  hash: string;
+  /**
+   * The revision.
+   */
+  revision: number;
+  /**
+   * The version that its author wrote.
+   */
+  version?: string | null;
 }
 /**
  * Nothing: an empty body does as well.
@@ -708,6 +792,11 @@ export interface ErrorPageList {
  * Starts a new run that reuses outcomes of an earlier one.
  */
 export interface ForkRequest {
+  /**
+   * The entry of that step's journal from which its code continues; what is before it is kept. Without one, a step that
+   * had not completed continues behind what is before its first entry that failed or has no answer.
+   */
+  entry?: number | null;
   /**
    * The top-level step from which everything runs again; without one, all that had not completed.
    */
@@ -857,6 +946,10 @@ export interface HistoryEntry {
    */
   time: string;
   /**
+   * Of `attempt_started`: the version of the agent that it serves.
+   */
+  version?: string | null;
+  /**
    * Of `task_recorded`: what was recorded, such as `call research.search`.
    */
   what?: string | null;
@@ -932,6 +1025,73 @@ export interface InboxItemPage {
    * The items.
    */
   items: InboxItem[];
+  /**
+   * The `cursor` of the next page; absent at the end. A page may be empty and still have a next one.
+   */
+  next?: string | null;
+}
+/**
+ * An entry of a task's journal, in the form that the replay helpers of the SDKs read. Without `output` and `error` it
+ * has no answer yet.
+ */
+export interface JournalEntry {
+  /**
+   * The entries whose results the code was given before it requested this one, in their order.
+   */
+  after?: number[];
+  /**
+   * Of `call`: the capability.
+   */
+  capability?: string | null;
+  /**
+   * Of `approval`: what it is about.
+   */
+  detail?: Document | null;
+  /**
+   * Of `forget`: the entries before it that it closed; they are never answered.
+   */
+  entries?: number[];
+  /**
+   * How it failed.
+   */
+  error?: ErrorDetail | null;
+  /**
+   * Its position, from 0.
+   */
+  index: number;
+  /**
+   * Of `call`: what it was called with.
+   */
+  input?: Document | null;
+  /**
+   * What was requested.
+   */
+  kind: "run" | "call" | "sleep" | "signal" | "approval" | "forget" | (string & {});
+  /**
+   * Of `run` and `signal`: the name.
+   */
+  name?: string | null;
+  /**
+   * What came of it; `null` is an answer too.
+   */
+  output?: Document | null;
+  /**
+   * Of `approval`: the question.
+   */
+  prompt?: string | null;
+  /**
+   * Of `sleep`: how long.
+   */
+  span?: Duration | null;
+}
+/**
+ * A page of a listing.
+ */
+export interface JournalEntryPage {
+  /**
+   * The items.
+   */
+  items: JournalEntry[];
   /**
    * The `cursor` of the next page; absent at the end. A page may be empty and still have a next one.
    */
@@ -1298,6 +1458,15 @@ export interface ReplayedStep {
   task: string;
 }
 /**
+ * How long ended runs are kept.
+ */
+export interface Retention {
+  /**
+   * How long, such as `30d`; `null` keeps them until they are deleted.
+   */
+  keep: Duration | null;
+}
+/**
  * Sets how long ended runs are kept.
  */
 export interface RetentionRequest {
@@ -1311,9 +1480,70 @@ export interface RetentionRequest {
  */
 export interface RetryRequest {
   /**
+   * The entry of that step's journal from which its code continues; what is before it is kept. Without one, a step that
+   * had not completed continues behind what is before its first entry that failed or has no answer.
+   */
+  entry?: number | null;
+  /**
    * The top-level step from which everything is repeated.
    */
   from?: string | null;
+}
+/**
+ * A revision of a deployed workflow.
+ */
+export interface Revision {
+  /**
+   * Whether the workflow's name takes it.
+   */
+  current: boolean;
+  /**
+   * An instant: RFC 3339 in UTC with milliseconds, such as `2026-11-22T10:00:00.000Z`.
+   */
+  deployed_at: string;
+  /**
+   * What it does.
+   */
+  description: string;
+  /**
+   * Its content hash.
+   */
+  hash: string;
+  /**
+   * The revision.
+   */
+  revision: number;
+  /**
+   * Runs of this content that have not ended, those included that brought it with their start.
+   */
+  runs_active: number;
+  /**
+   * The version that its author wrote.
+   */
+  version?: string | null;
+}
+/**
+ * A page of a listing.
+ */
+export interface RevisionPage {
+  /**
+   * The items.
+   */
+  items: Revision[];
+  /**
+   * The `cursor` of the next page; absent at the end. A page may be empty and still have a next one.
+   */
+  next?: string | null;
+}
+/**
+ * Which revision a workflow's name is to take.
+ */
+export interface RollBackRequest {
+  /**
+   * A revision number, an author's version, or a content hash (at least 8 digits of it); without it, the revision
+   * before the current one.
+   */
+  to?: string | null;
 }
 /**
  * A run with its documents.
@@ -1463,6 +1693,11 @@ export interface RunSummaryPage {
  */
 export interface StartRequest {
   /**
+   * With `source`: the YAML texts of workflows that the run is to start for the names that it calls without a
+   * version; for other names, it starts those that are deployed.
+   */
+  children?: string[];
+  /**
    * The input document; without one (or with `null`), `{}`.
    */
   input?: Document | null;
@@ -1477,11 +1712,16 @@ export interface StartRequest {
    */
   priority?: number;
   /**
+   * The YAML text of the workflow, where the run is to be of this text and not of a deployed revision. Nothing is
+   * deployed: the text is kept as long as the run is.
+   */
+  source?: string | null;
+  /**
    * How long the run may take; by default, the timeout of the workflow.
    */
   timeout?: Duration | null;
   /**
-   * A revision number or an author's version; without one, the newest.
+   * A revision number or an author's version; without one, the revision that the name takes.
    */
   version?: string | null;
   /**
@@ -1642,6 +1882,10 @@ export interface Step {
    */
   ended_at?: Time | null;
   /**
+   * Entries of its task's journal; `GET …/steps/{task}/journal` lists them.
+   */
+  entries?: number;
+  /**
    * What went wrong.
    */
   error?: ErrorDetail | null;
@@ -1684,6 +1928,112 @@ export interface Step {
    * The id of a step instance: `RUN.SCOPE.INDEX`, such as `01J8Z3K4M5N6P7Q8R9S0T1V2W3.0.2`.
    */
   task: string;
+  /**
+   * The version of the agent that it serves.
+   */
+  version?: string | null;
+}
+/**
+ * A step instance with its documents and counts.
+ */
+export interface StepDetail {
+  /**
+   * The effect class of the attempt that was last taken: `read`, `idempotent` or `write`.
+   */
+  effect?: string | null;
+  /**
+   * Attempts that failed.
+   */
+  failures: number;
+  /**
+   * The idempotency key of what its task does; absent where it is no task.
+   */
+  idempotency_key?: string | null;
+  /**
+   * What its task was given, or the run that it started; absent where it has not begun, or takes no input.
+   */
+  input?: Document | null;
+  /**
+   * Attempts that were lost with their worker instance.
+   */
+  losses: number;
+  step: Step1;
+  /**
+   * The capability or agent that is called.
+   */
+  target?: string | null;
+}
+/**
+ * The step instance.
+ */
+export interface Step1 {
+  /**
+   * Attempts made.
+   */
+  attempt: number;
+  /**
+   * When the last attempt began.
+   */
+  attempt_started_at?: Time | null;
+  /**
+   * Whether its outcome was taken over from another run.
+   */
+  copied: boolean;
+  /**
+   * When it ended.
+   */
+  ended_at?: Time | null;
+  /**
+   * Entries of its task's journal; `GET …/steps/{task}/journal` lists them.
+   */
+  entries?: number;
+  /**
+   * What went wrong.
+   */
+  error?: ErrorDetail | null;
+  /**
+   * The worker instance that last held the task.
+   */
+  instance?: string | null;
+  /**
+   * What it made.
+   */
+  output?: Document | null;
+  /**
+   * Its path.
+   */
+  path: string;
+  /**
+   * When it began.
+   */
+  started_at?: Time | null;
+  /**
+   * The state of a step instance.
+   */
+  state:
+    | "pending"
+    | "queued"
+    | "running"
+    | "suspended"
+    | "backoff"
+    | "unknown"
+    | "diverged"
+    | "gave_up"
+    | "waiting"
+    | "waiting_approval"
+    | "completed"
+    | "failed"
+    | "skipped"
+    | "cancelled"
+    | (string & {});
+  /**
+   * The id of a step instance: `RUN.SCOPE.INDEX`, such as `01J8Z3K4M5N6P7Q8R9S0T1V2W3.0.2`.
+   */
+  task: string;
+  /**
+   * The version of the agent that it serves.
+   */
+  version?: string | null;
 }
 /**
  * A step instance in the tree of a run.
@@ -1761,6 +2111,10 @@ export interface StepNode {
    */
   task: string;
   /**
+   * The version of the agent that it serves.
+   */
+  version?: string | null;
+  /**
    * When a wait or back-off is over.
    */
   wake_at?: Time | null;
@@ -1829,6 +2183,10 @@ export interface WorkflowSource {
    */
   name: string;
   /**
+   * The revision.
+   */
+  revision: number;
+  /**
    * The YAML text.
    */
   source: string;
@@ -1858,7 +2216,15 @@ export interface WorkflowSummary {
    */
   name: string;
   /**
-   * Its newest revision.
+   * Its newest revision: another one where it was rolled back.
+   */
+  newest: number;
+  /**
+   * Since when it takes no new starts.
+   */
+  retired_at?: Time | null;
+  /**
+   * The revision that its name takes.
    */
   revision: number;
   /**

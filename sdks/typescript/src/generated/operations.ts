@@ -97,6 +97,11 @@ export abstract class Operations extends Caller {
     await this.call<void>(table.weighAgent, { "name": name, "version": version }, body);
   }
 
+  /** Writes a backup of all namespaces into a folder of the server's machine; a second one there adds what is new. */
+  async makeBackup(options: models.BackupRequest): Promise<models.Backup> {
+    return await this.call<models.Backup>(table.makeBackup, {  }, options);
+  }
+
   /** Every error code. */
   async listErrors(): Promise<models.ErrorPage[]> {
     return (await this.call<models.ErrorPageList>(table.listErrors, {  })).items;
@@ -170,6 +175,11 @@ export abstract class Operations extends Caller {
   /** Sets how many tasks of a scope run at once, how fast they start, and how many may wait. */
   async setQuota(scope: string, options: models.QuotaRequest = {}): Promise<void> {
     await this.call<void>(table.setQuota, { "scope": scope }, options);
+  }
+
+  /** How long the namespace keeps ended runs. */
+  async retention(): Promise<models.Retention> {
+    return await this.call<models.Retention>(table.retention, {  });
   }
 
   /** Sets how long the namespace keeps ended runs. */
@@ -299,6 +309,28 @@ export abstract class Operations extends Caller {
     return new Pager(this, table.runSteps, { "run": run, "cursor": options.cursor, "limit": options.limit });
   }
 
+  /** Shows a step with its input, its idempotency key and its output. */
+  async showStep(run: string, task: string): Promise<models.StepDetail> {
+    return await this.call<models.StepDetail>(table.showStep, { "run": run, "task": task });
+  }
+
+  /** The input of a step that has begun, in full. */
+  async stepInput(run: string, task: string): Promise<unknown> {
+    return await this.call<unknown>(table.stepInput, { "run": run, "task": task });
+  }
+
+  /** Lists what the code of a task has requested, with the answers: the journal that its next attempt replays. */
+  stepJournal(run: string, task: string, options: {
+    /** Where the page begins: the `next` of the page before. */
+    cursor?: string | undefined;
+    /** How many items at most; 100 without it. */
+    limit?: number | undefined;
+    /** Whether large documents are given in full instead of by reference, as a replay needs them. */
+    whole?: boolean | undefined;
+  } = {}): Pager<models.JournalEntryPage, models.JournalEntry> {
+    return new Pager(this, table.stepJournal, { "run": run, "task": task, "cursor": options.cursor, "limit": options.limit, "whole": options.whole });
+  }
+
   /** The output of a completed step, in full. */
   async stepOutput(run: string, task: string): Promise<unknown> {
     return await this.call<unknown>(table.stepOutput, { "run": run, "task": task });
@@ -337,7 +369,7 @@ export abstract class Operations extends Caller {
     return new Pager(this, table.listWorkflows, { "cursor": options.cursor, "limit": options.limit });
   }
 
-  /** Deploys a workflow; the same source again is the same revision. */
+  /** Deploys a workflow: starts by its name take it from now on. The same source again is the same revision. */
   async deployWorkflow(options: models.DeployRequest): Promise<models.Deployed> {
     return await this.call<models.Deployed>(table.deployWorkflow, {  }, options);
   }
@@ -347,9 +379,14 @@ export abstract class Operations extends Caller {
     return await this.call<models.Check>(table.checkWorkflow, {  }, options);
   }
 
+  /** Forgets a retired workflow of which no run is active, with its revisions; ended runs keep theirs. */
+  async deleteWorkflow(name: string): Promise<void> {
+    await this.call<void>(table.deleteWorkflow, { "name": name });
+  }
+
   /** Shows a deployed workflow with its source. */
   async showWorkflow(name: string, options: {
-    /** A revision number or an author's version; without it, the newest. */
+    /** A revision number, an author's version, or a content hash (at least 8 digits of it); without it, the revision that the name takes. */
     version?: string | undefined;
   } = {}): Promise<models.WorkflowSource> {
     return await this.call<models.WorkflowSource>(table.showWorkflow, { "name": name, "version": options.version });
@@ -359,7 +396,7 @@ export abstract class Operations extends Caller {
   async drawWorkflow(name: string, options: {
     /** The language; without it, `mermaid`. */
     format?: "mermaid" | "dot" | "tree" | undefined;
-    /** A revision number or an author's version; without it, the newest. */
+    /** A revision number, an author's version, or a content hash (at least 8 digits of it); without it, the revision that the name takes. */
     version?: string | undefined;
   } = {}): Promise<string> {
     return await this.call<string>(table.drawWorkflow, { "name": name, "format": options.format, "version": options.version });
@@ -367,10 +404,30 @@ export abstract class Operations extends Caller {
 
   /** The nodes and edges of a deployed workflow. */
   async workflowGraph(name: string, options: {
-    /** A revision number or an author's version; without it, the newest. */
+    /** A revision number, an author's version, or a content hash (at least 8 digits of it); without it, the revision that the name takes. */
     version?: string | undefined;
   } = {}): Promise<models.Graph> {
     return await this.call<models.Graph>(table.workflowGraph, { "name": name, "version": options.version });
+  }
+
+  /** Has a workflow take no new starts, until it is deployed again; runs in flight go on. */
+  async retireWorkflow(name: string): Promise<void> {
+    await this.call<void>(table.retireWorkflow, { "name": name }, {});
+  }
+
+  /** Lists the revisions of a deployed workflow, newest first, with the one that its name takes. */
+  listRevisions(name: string, options: {
+    /** Where the page begins: the `next` of the page before. */
+    cursor?: string | undefined;
+    /** How many items at most; 100 without it. */
+    limit?: number | undefined;
+  } = {}): Pager<models.RevisionPage, models.Revision> {
+    return new Pager(this, table.listRevisions, { "name": name, "cursor": options.cursor, "limit": options.limit });
+  }
+
+  /** Has a workflow's name take an earlier revision again; runs in flight keep their own. */
+  async rollBackWorkflow(name: string, options: models.RollBackRequest = {}): Promise<models.Deployed> {
+    return await this.call<models.Deployed>(table.rollBackWorkflow, { "name": name }, options);
   }
 }
 
@@ -466,6 +523,28 @@ export abstract class RunOperations {
     limit?: number | undefined;
   } = {}): Pager<models.StepPage, models.Step> {
     return this.client.runSteps(this.id, options);
+  }
+
+  /** Shows a step with its input, its idempotency key and its output. */
+  showStep(task: string): Promise<models.StepDetail> {
+    return this.client.showStep(this.id, task);
+  }
+
+  /** The input of a step that has begun, in full. */
+  stepInput(task: string): Promise<unknown> {
+    return this.client.stepInput(this.id, task);
+  }
+
+  /** Lists what the code of a task has requested, with the answers: the journal that its next attempt replays. */
+  stepJournal(task: string, options: {
+    /** Where the page begins: the `next` of the page before. */
+    cursor?: string | undefined;
+    /** How many items at most; 100 without it. */
+    limit?: number | undefined;
+    /** Whether large documents are given in full instead of by reference, as a replay needs them. */
+    whole?: boolean | undefined;
+  } = {}): Pager<models.JournalEntryPage, models.JournalEntry> {
+    return this.client.stepJournal(this.id, task, options);
   }
 
   /** The output of a completed step, in full. */

@@ -32,6 +32,9 @@ export const resumeAgent: Operation = {"id":"resumeAgent","method":"POST","path"
 /** Sets the share of a version beside the agent's other versions. */
 export const weighAgent: Operation = {"id":"weighAgent","method":"POST","path":"/v1/agents/{name}/weight","places":{"name":"path","namespace":"query","version":"query"}};
 
+/** Writes a backup of all namespaces into a folder of the server's machine; a second one there adds what is new. */
+export const makeBackup: Operation = {"id":"makeBackup","method":"POST","path":"/v1/backups","places":{},"contentType":"application/json"};
+
 /** Every error code. */
 export const listErrors: Operation = {"id":"listErrors","method":"GET","path":"/v1/errors","places":{},"contentType":"application/json"};
 
@@ -70,6 +73,9 @@ export const removeQuota: Operation = {"id":"removeQuota","method":"DELETE","pat
 
 /** Sets how many tasks of a scope run at once, how fast they start, and how many may wait. */
 export const setQuota: Operation = {"id":"setQuota","method":"PUT","path":"/v1/quotas/{scope}","places":{"scope":"path","namespace":"query"}};
+
+/** How long the namespace keeps ended runs. */
+export const retention: Operation = {"id":"retention","method":"GET","path":"/v1/retention","places":{"namespace":"query"},"contentType":"application/json"};
 
 /** Sets how long the namespace keeps ended runs. */
 export const setRetention: Operation = {"id":"setRetention","method":"PUT","path":"/v1/retention","places":{"namespace":"query"}};
@@ -128,6 +134,15 @@ export const runSource: Operation = {"id":"runSource","method":"GET","path":"/v1
 /** Lists the step instances of a run, flat, with their outputs. */
 export const runSteps: Operation = {"id":"runSteps","method":"GET","path":"/v1/runs/{run}/steps","places":{"run":"path","namespace":"query","cursor":"query","limit":"query"},"cursor":"cursor","contentType":"application/json"};
 
+/** Shows a step with its input, its idempotency key and its output. */
+export const showStep: Operation = {"id":"showStep","method":"GET","path":"/v1/runs/{run}/steps/{task}","places":{"run":"path","task":"path","namespace":"query"},"contentType":"application/json"};
+
+/** The input of a step that has begun, in full. */
+export const stepInput: Operation = {"id":"stepInput","method":"GET","path":"/v1/runs/{run}/steps/{task}/input","places":{"run":"path","task":"path","namespace":"query"},"contentType":"application/json"};
+
+/** Lists what the code of a task has requested, with the answers: the journal that its next attempt replays. */
+export const stepJournal: Operation = {"id":"stepJournal","method":"GET","path":"/v1/runs/{run}/steps/{task}/journal","places":{"run":"path","task":"path","namespace":"query","cursor":"query","limit":"query","whole":"query"},"cursor":"cursor","contentType":"application/json"};
+
 /** The output of a completed step, in full. */
 export const stepOutput: Operation = {"id":"stepOutput","method":"GET","path":"/v1/runs/{run}/steps/{task}/output","places":{"run":"path","task":"path","namespace":"query"},"contentType":"application/json"};
 
@@ -146,11 +161,14 @@ export const workflowSchema: Operation = {"id":"workflowSchema","method":"GET","
 /** Lists deployed workflows by name. */
 export const listWorkflows: Operation = {"id":"listWorkflows","method":"GET","path":"/v1/workflows","places":{"namespace":"query","cursor":"query","limit":"query"},"cursor":"cursor","contentType":"application/json"};
 
-/** Deploys a workflow; the same source again is the same revision. */
+/** Deploys a workflow: starts by its name take it from now on. The same source again is the same revision. */
 export const deployWorkflow: Operation = {"id":"deployWorkflow","method":"POST","path":"/v1/workflows","places":{"namespace":"query"},"contentType":"application/json"};
 
 /** Checks a workflow and deploys nothing. */
 export const checkWorkflow: Operation = {"id":"checkWorkflow","method":"POST","path":"/v1/workflows/check","places":{"namespace":"query"},"contentType":"application/json"};
+
+/** Forgets a retired workflow of which no run is active, with its revisions; ended runs keep theirs. */
+export const deleteWorkflow: Operation = {"id":"deleteWorkflow","method":"DELETE","path":"/v1/workflows/{name}","places":{"name":"path","namespace":"query"}};
 
 /** Shows a deployed workflow with its source. */
 export const showWorkflow: Operation = {"id":"showWorkflow","method":"GET","path":"/v1/workflows/{name}","places":{"name":"path","namespace":"query","version":"query"},"contentType":"application/json"};
@@ -160,3 +178,12 @@ export const drawWorkflow: Operation = {"id":"drawWorkflow","method":"GET","path
 
 /** The nodes and edges of a deployed workflow. */
 export const workflowGraph: Operation = {"id":"workflowGraph","method":"GET","path":"/v1/workflows/{name}/graph","places":{"name":"path","namespace":"query","version":"query"},"contentType":"application/json"};
+
+/** Has a workflow take no new starts, until it is deployed again; runs in flight go on. */
+export const retireWorkflow: Operation = {"id":"retireWorkflow","method":"POST","path":"/v1/workflows/{name}/retire","places":{"name":"path","namespace":"query"}};
+
+/** Lists the revisions of a deployed workflow, newest first, with the one that its name takes. */
+export const listRevisions: Operation = {"id":"listRevisions","method":"GET","path":"/v1/workflows/{name}/revisions","places":{"name":"path","namespace":"query","cursor":"query","limit":"query"},"cursor":"cursor","contentType":"application/json"};
+
+/** Has a workflow's name take an earlier revision again; runs in flight keep their own. */
+export const rollBackWorkflow: Operation = {"id":"rollBackWorkflow","method":"POST","path":"/v1/workflows/{name}/rollback","places":{"name":"path","namespace":"query"},"contentType":"application/json"};

@@ -26,6 +26,16 @@ class AgentInstances(Model):
     """Its version."""
 
 
+class BackupRequest(Model):
+    """Where to write a backup."""
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    folder: str
+    """The absolute path of a folder of the server's machine, which is new, empty, or has an earlier backup."""
+
+
 class BuiltInLimit(Model):
     """One built-in limit."""
 
@@ -163,6 +173,11 @@ class ForkRequest(Model):
     model_config = ConfigDict(
         extra='forbid',
     )
+    entry: Annotated[int | None, Field(ge=0)] = None
+    """
+    The entry of that step's journal from which its code continues; what is before it is kept. Without one, a step that
+    had not completed continues behind what is before its first entry that failed or has no answer.
+    """
     from_: Annotated[str | None, Field(alias='from')] = None
     """The top-level step from which everything runs again; without one, all that had not completed."""
     input: Document | None = None
@@ -209,6 +224,16 @@ class Holder(Model):
 
 InboxKind = TypeAliasType("InboxKind", Literal['approval', 'unknown_outcome', 'diverged', 'gave_up'] | str)
 """The decision that an item of the inbox waits for."""
+
+
+AfterItem = TypeAliasType("AfterItem", Annotated[int, Field(ge=0)])
+
+
+Entry = TypeAliasType("Entry", Annotated[int, Field(ge=0)])
+
+
+JournalKind = TypeAliasType("JournalKind", Literal['run', 'call', 'sleep', 'signal', 'approval', 'forget'] | str)
+"""What the code of a task has requested."""
 
 
 class NamespaceSummary(Model):
@@ -287,6 +312,13 @@ class Ready(Model):
     """Always `ok`; what is not is a problem."""
 
 
+class Retention(Model):
+    """How long ended runs are kept."""
+
+    keep: Duration | None
+    """How long, such as `30d`; `null` keeps them until they are deleted."""
+
+
 class RetentionRequest(Model):
     """Sets how long ended runs are kept."""
 
@@ -303,8 +335,26 @@ class RetryRequest(Model):
     model_config = ConfigDict(
         extra='forbid',
     )
+    entry: Annotated[int | None, Field(ge=0)] = None
+    """
+    The entry of that step's journal from which its code continues; what is before it is kept. Without one, a step that
+    had not completed continues behind what is before its first entry that failed or has no answer.
+    """
     from_: Annotated[str | None, Field(alias='from')] = None
     """The top-level step from which everything is repeated."""
+
+
+class RollBackRequest(Model):
+    """Which revision a workflow's name is to take."""
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    to: str | None = None
+    """
+    A revision number, an author's version, or a content hash (at least 8 digits of it); without it, the revision
+    before the current one.
+    """
 
 
 RunId = TypeAliasType("RunId", str)
@@ -321,16 +371,26 @@ class StartRequest(Model):
     model_config = ConfigDict(
         extra='forbid',
     )
+    children: list[str] = []
+    """
+    With `source`: the YAML texts of workflows that the run is to start for the names that it calls without a
+    version; for other names, it starts those that are deployed.
+    """
     input: Document | None = None
     """The input document; without one (or with `null`), `{}`."""
     labels: dict[str, str] = {}
     """Labels to find the run by."""
     priority: int | None = None
     """Added to the priority of every step."""
+    source: str | None = None
+    """
+    The YAML text of the workflow, where the run is to be of this text and not of a deployed revision. Nothing is
+    deployed: the text is kept as long as the run is.
+    """
     timeout: Duration | None = None
     """How long the run may take; by default, the timeout of the workflow."""
     version: str | None = None
-    """A revision number or an author's version; without one, the newest."""
+    """A revision number or an author's version; without one, the revision that the name takes."""
     workflow: str
     """The workflow's name."""
 
@@ -417,6 +477,8 @@ class WorkflowSource(Model):
     """Its content hash."""
     name: str
     """Its name."""
+    revision: Annotated[int, Field(ge=0)]
+    """The revision."""
     source: str
     """The YAML text."""
     version: str | None = None
@@ -434,8 +496,12 @@ class WorkflowSummary(Model):
     """Its content hash."""
     name: str
     """Its name."""
+    newest: Annotated[int, Field(ge=0)]
+    """Its newest revision: another one where it was rolled back."""
+    retired_at: Time | None = None
+    """Since when it takes no new starts."""
     revision: Annotated[int, Field(ge=0)]
-    """Its newest revision."""
+    """The revision that its name takes."""
     version: str | None = None
     """The version that its author wrote."""
 
@@ -447,6 +513,29 @@ class WorkflowSummaryPage(Model):
     """The items."""
     next: str | None = None
     """The `cursor` of the next page; absent at the end. A page may be empty and still have a next one."""
+
+
+class Backup(Model):
+    """A backup that was made."""
+
+    blobs: Annotated[int, Field(ge=0)]
+    """Blobs in it."""
+    bytes: Annotated[int, Field(ge=0)]
+    """Bytes of its files."""
+    bytes_written: Annotated[int, Field(ge=0)]
+    """Bytes of the added files."""
+    files_written: Annotated[int, Field(ge=0)]
+    """Files that this backup has added; the others were there from an earlier one."""
+    folder: str
+    """The folder that has it."""
+    missing_blobs: Annotated[int, Field(ge=0)]
+    """Blobs that are not in it, because they are missing or damaged in the data folder."""
+    record: Annotated[int, Field(ge=0)]
+    """The last record of the log that it reflects."""
+    rows: Annotated[int, Field(ge=0)]
+    """Rows of the store in it."""
+    time: Time
+    """Log time at that record."""
 
 
 class BulkFilter(Model):
@@ -576,21 +665,11 @@ class DecideRequest(Model):
     """What."""
     output: Document | None = None
     """With `done`: what the step made; without one, `null`."""
-
-
-class Deployed(Model):
-    """A workflow that was deployed."""
-
-    hash: str
-    """Its content hash."""
-    name: str
-    """Its name."""
-    new: bool
-    """Whether this revision is new."""
-    revision: Annotated[int, Field(ge=0)]
-    """Its revision, from 1."""
-    warnings: Annotated[list[Diagnostic], Field(validate_default=True)] = []
-    """A warning."""
+    value: Document | None = None
+    """
+    With `approve`: what is approved, where the person has changed what was asked about; the code and later steps read
+    it as `value` of the answer. Without one, that is what was asked about.
+    """
 
 
 class Difference(Model):
@@ -658,6 +737,8 @@ class HistoryEntry(Model):
     """The step instance, where it is about one."""
     time: Time
     """When, in log time."""
+    version: str | None = None
+    """Of `attempt_started`: the version of the agent that it serves."""
     what: str | None = None
     """Of `task_recorded`: what was recorded, such as `call research.search`."""
 
@@ -696,6 +777,47 @@ class InboxItemPage(Model):
     """A page of a listing."""
 
     items: list[InboxItem]
+    """The items."""
+    next: str | None = None
+    """The `cursor` of the next page; absent at the end. A page may be empty and still have a next one."""
+
+
+class JournalEntry(Model):
+    """
+    An entry of a task's journal, in the form that the replay helpers of the SDKs read. Without `output` and `error` it
+    has no answer yet.
+    """
+
+    after: list[AfterItem] = []
+    """The entries whose results the code was given before it requested this one, in their order."""
+    capability: str | None = None
+    """Of `call`: the capability."""
+    detail: Document | None = None
+    """Of `approval`: what it is about."""
+    entries: list[Entry] = []
+    """Of `forget`: the entries before it that it closed; they are never answered."""
+    error: ErrorDetail | None = None
+    """How it failed."""
+    index: Annotated[int, Field(ge=0)]
+    """Its position, from 0."""
+    input: Document | None = None
+    """Of `call`: what it was called with."""
+    kind: JournalKind
+    """What was requested."""
+    name: str | None = None
+    """Of `run` and `signal`: the name."""
+    output: Document | None = None
+    """What came of it; `null` is an answer too."""
+    prompt: str | None = None
+    """Of `approval`: the question."""
+    span: Duration | None = None
+    """Of `sleep`: how long."""
+
+
+class JournalEntryPage(Model):
+    """A page of a listing."""
+
+    items: list[JournalEntry]
     """The items."""
     next: str | None = None
     """The `cursor` of the next page; absent at the end. A page may be empty and still have a next one."""
@@ -816,6 +938,19 @@ class RefusedRecord(Model):
     """The record."""
 
 
+class ReplacedRevision(Model):
+    """A revision that its name takes no more."""
+
+    deployed_at: Time
+    """When it was deployed."""
+    hash: str
+    """Its content hash."""
+    revision: Annotated[int, Field(ge=0)]
+    """The revision."""
+    version: str | None = None
+    """The version that its author wrote."""
+
+
 class ReplayedStep(Model):
     """A step, derived from the history alone."""
 
@@ -831,6 +966,34 @@ class ReplayedStep(Model):
     """How it ended, or its last state."""
     task: StepInstanceId
     """Its id."""
+
+
+class Revision(Model):
+    """A revision of a deployed workflow."""
+
+    current: bool
+    """Whether the workflow's name takes it."""
+    deployed_at: Time
+    """When it was deployed."""
+    description: str
+    """What it does."""
+    hash: str
+    """Its content hash."""
+    revision: Annotated[int, Field(ge=0)]
+    """The revision."""
+    runs_active: Annotated[int, Field(ge=0)]
+    """Runs of this content that have not ended, those included that brought it with their start."""
+    version: str | None = None
+    """The version that its author wrote."""
+
+
+class RevisionPage(Model):
+    """A page of a listing."""
+
+    items: list[Revision]
+    """The items."""
+    next: str | None = None
+    """The `cursor` of the next page; absent at the end. A page may be empty and still have a next one."""
 
 
 class Run(Model):
@@ -972,6 +1135,8 @@ class Step(Model):
     """Whether its outcome was taken over from another run."""
     ended_at: Time | None = None
     """When it ended."""
+    entries: Annotated[int | None, Field(ge=0)] = None
+    """Entries of its task's journal; `GET …/steps/{task}/journal` lists them."""
     error: ErrorDetail | None = None
     """What went wrong."""
     instance: str | None = None
@@ -986,6 +1151,27 @@ class Step(Model):
     """Its state."""
     task: StepInstanceId
     """Its id."""
+    version: str | None = None
+    """The version of the agent that it serves."""
+
+
+class StepDetail(Model):
+    """A step instance with its documents and counts."""
+
+    effect: str | None = None
+    """The effect class of the attempt that was last taken: `read`, `idempotent` or `write`."""
+    failures: Annotated[int, Field(ge=0)]
+    """Attempts that failed."""
+    idempotency_key: str | None = None
+    """The idempotency key of what its task does; absent where it is no task."""
+    input: Document | None = None
+    """What its task was given, or the run that it started; absent where it has not begun, or takes no input."""
+    losses: Annotated[int, Field(ge=0)]
+    """Attempts that were lost with their worker instance."""
+    step: Step
+    """The step instance."""
+    target: str | None = None
+    """The capability or agent that is called."""
 
 
 class StepNode(Model):
@@ -1019,6 +1205,8 @@ class StepNode(Model):
     """The capability or agent that is called."""
     task: StepInstanceId
     """Its id."""
+    version: str | None = None
+    """The version of the agent that it serves."""
     wake_at: Time | None = None
     """When a wait or back-off is over."""
 
@@ -1088,6 +1276,23 @@ class Comparison(Model):
     """Steps with the same end and equal outputs."""
 
 
+class Deployed(Model):
+    """A workflow that was deployed."""
+
+    hash: str
+    """Its content hash."""
+    name: str
+    """Its name."""
+    new: bool
+    """Whether this revision is new."""
+    replaced: ReplacedRevision | None = None
+    """The revision that the name took before, where that was another one."""
+    revision: Annotated[int, Field(ge=0)]
+    """Its revision, from 1."""
+    warnings: Annotated[list[Diagnostic], Field(validate_default=True)] = []
+    """A warning."""
+
+
 class Replay(Model):
     """A run, derived from its history alone."""
 
@@ -1109,6 +1314,8 @@ __all__ = [
     "Agent",
     "AgentInstances",
     "AgentList",
+    "Backup",
+    "BackupRequest",
     "BuiltInLimit",
     "BuiltInLimitList",
     "BulkAction",
@@ -1144,6 +1351,9 @@ __all__ = [
     "InboxItem",
     "InboxItemPage",
     "InboxKind",
+    "JournalEntry",
+    "JournalEntryPage",
+    "JournalKind",
     "NamespaceSummary",
     "NamespaceSummaryPage",
     "Origin",
@@ -1159,10 +1369,15 @@ __all__ = [
     "Rate",
     "Ready",
     "RefusedRecord",
+    "ReplacedRevision",
     "Replay",
     "ReplayedStep",
+    "Retention",
     "RetentionRequest",
     "RetryRequest",
+    "Revision",
+    "RevisionPage",
+    "RollBackRequest",
     "Run",
     "RunId",
     "RunStatus",
@@ -1173,6 +1388,7 @@ __all__ = [
     "Status",
     "StatusFilter",
     "Step",
+    "StepDetail",
     "StepInstanceId",
     "StepNode",
     "StepPage",

@@ -95,6 +95,14 @@ class AsyncOperations(AsyncCaller):
         """
         await self.call(table.WEIGH_AGENT, {"name": name, "version": version}, fields({"weight": weight}, {}), kind=None)
 
+    async def make_backup(self, folder: str) -> models.Backup:
+        """Writes a backup of all namespaces into a folder of the server's machine; a second one there adds what is new.
+
+        `folder`: the absolute path of a folder of the server's machine, which is new, empty, or has an earlier backup.
+        """
+        answer: models.Backup = await self.call(table.MAKE_BACKUP, {}, fields({"folder": folder}, {}), kind=models.Backup)
+        return answer
+
     async def list_errors(self) -> list[models.ErrorPage]:
         """Every error code."""
         found: models.ErrorPageList = await self.call(table.LIST_ERRORS, {}, kind=models.ErrorPageList)
@@ -124,7 +132,7 @@ class AsyncOperations(AsyncCaller):
         answer: models.InboxItem = await self.call(table.SHOW_INBOX_ITEM, {"task": task}, kind=models.InboxItem)
         return answer
 
-    async def decide(self, task: str, decision: models.Decision, by: str, *, comment: str | None = None, output: Any = None) -> None:
+    async def decide(self, task: str, decision: models.Decision, by: str, *, comment: str | None = None, output: Any = None, value: Any = None) -> None:
         """Decides an approval (`approve`, `reject`), or an unknown outcome, a divergence or a compensation that gave up (`done`, `retry`, `fail`).
 
         `task`: the item.
@@ -132,8 +140,10 @@ class AsyncOperations(AsyncCaller):
         `by`: the name of the person who decides; not empty.
         `comment`: why, in their words.
         `output`: with `done`: what the step made; without one, `null`.
+        `value`: with `approve`: what is approved, where the person has changed what was asked about; the code and later steps read
+it as `value` of the answer. Without one, that is what was asked about.
         """
-        await self.call(table.DECIDE, {"task": task}, fields({"decision": decision, "by": by}, {"comment": comment, "output": output}), kind=None)
+        await self.call(table.DECIDE, {"task": task}, fields({"decision": decision, "by": by}, {"comment": comment, "output": output, "value": value}), kind=None)
 
     async def inbox_details(self, task: str) -> Any:
         """What to decide upon, in full.
@@ -188,6 +198,11 @@ class AsyncOperations(AsyncCaller):
         """
         await self.call(table.SET_QUOTA, {"scope": scope}, fields({}, {"max_concurrent": max_concurrent, "max_waiting": max_waiting, "rate": rate}), kind=None)
 
+    async def retention(self) -> models.Retention:
+        """How long the namespace keeps ended runs."""
+        answer: models.Retention = await self.call(table.RETENTION, {}, kind=models.Retention)
+        return answer
+
     async def set_retention(self, keep: Seconds | None) -> None:
         """Sets how long the namespace keeps ended runs.
 
@@ -207,19 +222,23 @@ class AsyncOperations(AsyncCaller):
         """
         return AsyncPager(self, table.LIST_RUNS, {"children": children, "cursor": cursor, "label": label, "limit": limit, "status": status, "workflow": workflow}, models.RunSummaryPage)
 
-    async def start_run(self, workflow: str, *, idempotency_key: str | None = None, traceparent: str | None = None, input: Any = None, labels: Mapping[str, str] | None = None, priority: int | None = None, timeout: Seconds | None = None, version: str | None = None) -> AsyncRun:
+    async def start_run(self, workflow: str, *, idempotency_key: str | None = None, traceparent: str | None = None, children: Sequence[str] | None = None, input: Any = None, labels: Mapping[str, str] | None = None, priority: int | None = None, source: str | None = None, timeout: Seconds | None = None, version: str | None = None) -> AsyncRun:
         """Starts a run.
 
         `workflow`: the workflow's name.
         `idempotency_key`: makes the start repeatable: the same key with the same request answers the first run.
         `traceparent`: the trace of the caller (W3C Trace Context), which the run then belongs to; one that cannot be read is left out.
+        `children`: with `source`: the YAML texts of workflows that the run is to start for the names that it calls without a
+version; for other names, it starts those that are deployed.
         `input`: the input document; without one (or with `null`), `{}`.
         `labels`: labels to find the run by.
         `priority`: added to the priority of every step.
+        `source`: the YAML text of the workflow, where the run is to be of this text and not of a deployed revision. Nothing is
+deployed: the text is kept as long as the run is.
         `timeout`: how long the run may take; by default, the timeout of the workflow.
-        `version`: a revision number or an author's version; without one, the newest.
+        `version`: a revision number or an author's version; without one, the revision that the name takes.
         """
-        return self._started(await self.call(table.START_RUN, {"Idempotency-Key": idempotency_key, "traceparent": traceparent}, fields({"workflow": workflow}, {"input": input, "labels": labels, "priority": priority, "timeout": None if timeout is None else span_text(timeout), "version": version}), kind=models.Started))
+        return self._started(await self.call(table.START_RUN, {"Idempotency-Key": idempotency_key, "traceparent": traceparent}, fields({"workflow": workflow}, {"children": children, "input": input, "labels": labels, "priority": priority, "source": source, "timeout": None if timeout is None else span_text(timeout), "version": version}), kind=models.Started))
 
     async def bulk_runs(self, filter: models.BulkFilter, action: models.BulkAction, *, cursor: str | None = None, dry_run: bool | None = None, limit: int | None = None, reason: str | None = None) -> models.BulkResult:
         """Cancels, pauses, resumes or deletes every run that a filter finds, a bounded number at once.
@@ -268,14 +287,16 @@ class AsyncOperations(AsyncCaller):
         answer: models.Comparison = await self.call(table.COMPARE_RUNS, {"run": run, "other": other}, kind=models.Comparison)
         return answer
 
-    async def fork_run(self, run: str, *, from_: str | None = None, input: Any = None) -> AsyncRun:
+    async def fork_run(self, run: str, *, entry: int | None = None, from_: str | None = None, input: Any = None) -> AsyncRun:
         """Starts a new run that reuses outcomes of this one, optionally with another input.
 
         `run`: the run.
+        `entry`: the entry of that step's journal from which its code continues; what is before it is kept. Without one, a step that
+had not completed continues behind what is before its first entry that failed or has no answer.
         `from_`: the top-level step from which everything runs again; without one, all that had not completed.
         `input`: another input; without one (or with `null`), the old run's.
         """
-        return self._started(await self.call(table.FORK_RUN, {"run": run}, fields({}, {"from": from_, "input": input}), kind=models.Started))
+        return self._started(await self.call(table.FORK_RUN, {"run": run}, fields({}, {"entry": entry, "from": from_, "input": input}), kind=models.Started))
 
     def run_history(self, run: str, *, after: str | None = None, limit: int | None = None) -> AsyncPager[models.HistoryEntryPage, models.HistoryEntry]:
         """Lists what happened in a run, in order.
@@ -324,13 +345,15 @@ class AsyncOperations(AsyncCaller):
         """
         await self.call(table.RESUME_RUN, {"run": run}, fields({}, {}), kind=None)
 
-    async def retry_run(self, run: str, *, from_: str | None = None) -> AsyncRun:
+    async def retry_run(self, run: str, *, entry: int | None = None, from_: str | None = None) -> AsyncRun:
         """Makes a new run that repeats what had not completed, or everything from a step on.
 
         `run`: the run.
+        `entry`: the entry of that step's journal from which its code continues; what is before it is kept. Without one, a step that
+had not completed continues behind what is before its first entry that failed or has no answer.
         `from_`: the top-level step from which everything is repeated.
         """
-        return self._started(await self.call(table.RETRY_RUN, {"run": run}, fields({}, {"from": from_}), kind=models.Started))
+        return self._started(await self.call(table.RETRY_RUN, {"run": run}, fields({}, {"entry": entry, "from": from_}), kind=models.Started))
 
     async def signal_run(self, run: str, name: str, payload: Any = None) -> None:
         """Sends a signal to a run; the body is its payload.
@@ -357,6 +380,35 @@ class AsyncOperations(AsyncCaller):
         `limit`: how many items at most; 100 without it.
         """
         return AsyncPager(self, table.RUN_STEPS, {"run": run, "cursor": cursor, "limit": limit}, models.StepPage)
+
+    async def show_step(self, run: str, task: str) -> models.StepDetail:
+        """Shows a step with its input, its idempotency key and its output.
+
+        `run`: the run.
+        `task`: the step instance.
+        """
+        answer: models.StepDetail = await self.call(table.SHOW_STEP, {"run": run, "task": task}, kind=models.StepDetail)
+        return answer
+
+    async def step_input(self, run: str, task: str) -> Any:
+        """The input of a step that has begun, in full.
+
+        `run`: the run.
+        `task`: the step instance.
+        """
+        answer: Any = await self.call(table.STEP_INPUT, {"run": run, "task": task}, kind=Any)
+        return answer
+
+    def step_journal(self, run: str, task: str, *, cursor: str | None = None, limit: int | None = None, whole: bool | None = None) -> AsyncPager[models.JournalEntryPage, models.JournalEntry]:
+        """Lists what the code of a task has requested, with the answers: the journal that its next attempt replays.
+
+        `run`: the run.
+        `task`: the step instance.
+        `cursor`: where the page begins: the `next` of the page before.
+        `limit`: how many items at most; 100 without it.
+        `whole`: whether large documents are given in full instead of by reference, as a replay needs them.
+        """
+        return AsyncPager(self, table.STEP_JOURNAL, {"run": run, "task": task, "cursor": cursor, "limit": limit, "whole": whole}, models.JournalEntryPage)
 
     async def step_output(self, run: str, task: str) -> Any:
         """The output of a completed step, in full.
@@ -402,7 +454,7 @@ class AsyncOperations(AsyncCaller):
         return AsyncPager(self, table.LIST_WORKFLOWS, {"cursor": cursor, "limit": limit}, models.WorkflowSummaryPage)
 
     async def deploy_workflow(self, source: str) -> models.Deployed:
-        """Deploys a workflow; the same source again is the same revision.
+        """Deploys a workflow: starts by its name take it from now on. The same source again is the same revision.
 
         `source`: the YAML text.
         """
@@ -417,11 +469,18 @@ class AsyncOperations(AsyncCaller):
         answer: models.Check = await self.call(table.CHECK_WORKFLOW, {}, fields({"source": source}, {}), kind=models.Check)
         return answer
 
+    async def delete_workflow(self, name: str) -> None:
+        """Forgets a retired workflow of which no run is active, with its revisions; ended runs keep theirs.
+
+        `name`: the workflow.
+        """
+        await self.call(table.DELETE_WORKFLOW, {"name": name}, kind=None)
+
     async def show_workflow(self, name: str, *, version: str | None = None) -> models.WorkflowSource:
         """Shows a deployed workflow with its source.
 
         `name`: the workflow.
-        `version`: a revision number or an author's version; without it, the newest.
+        `version`: a revision number, an author's version, or a content hash (at least 8 digits of it); without it, the revision that the name takes.
         """
         answer: models.WorkflowSource = await self.call(table.SHOW_WORKFLOW, {"name": name, "version": version}, kind=models.WorkflowSource)
         return answer
@@ -431,7 +490,7 @@ class AsyncOperations(AsyncCaller):
 
         `name`: the workflow.
         `format`: the language; without it, `mermaid`.
-        `version`: a revision number or an author's version; without it, the newest.
+        `version`: a revision number, an author's version, or a content hash (at least 8 digits of it); without it, the revision that the name takes.
         """
         answer: str = await self.call(table.DRAW_WORKFLOW, {"name": name, "format": format, "version": version}, kind=str)
         return answer
@@ -440,9 +499,35 @@ class AsyncOperations(AsyncCaller):
         """The nodes and edges of a deployed workflow.
 
         `name`: the workflow.
-        `version`: a revision number or an author's version; without it, the newest.
+        `version`: a revision number, an author's version, or a content hash (at least 8 digits of it); without it, the revision that the name takes.
         """
         answer: models.Graph = await self.call(table.WORKFLOW_GRAPH, {"name": name, "version": version}, kind=models.Graph)
+        return answer
+
+    async def retire_workflow(self, name: str) -> None:
+        """Has a workflow take no new starts, until it is deployed again; runs in flight go on.
+
+        `name`: the workflow.
+        """
+        await self.call(table.RETIRE_WORKFLOW, {"name": name}, fields({}, {}), kind=None)
+
+    def list_revisions(self, name: str, *, cursor: str | None = None, limit: int | None = None) -> AsyncPager[models.RevisionPage, models.Revision]:
+        """Lists the revisions of a deployed workflow, newest first, with the one that its name takes.
+
+        `name`: the workflow.
+        `cursor`: where the page begins: the `next` of the page before.
+        `limit`: how many items at most; 100 without it.
+        """
+        return AsyncPager(self, table.LIST_REVISIONS, {"name": name, "cursor": cursor, "limit": limit}, models.RevisionPage)
+
+    async def roll_back_workflow(self, name: str, *, to: str | None = None) -> models.Deployed:
+        """Has a workflow's name take an earlier revision again; runs in flight keep their own.
+
+        `name`: the workflow.
+        `to`: a revision number, an author's version, or a content hash (at least 8 digits of it); without it, the revision
+before the current one.
+        """
+        answer: models.Deployed = await self.call(table.ROLL_BACK_WORKFLOW, {"name": name}, fields({}, {"to": to}), kind=models.Deployed)
         return answer
 
 
@@ -478,13 +563,15 @@ class AsyncRunOperations:
         """
         return await self._client.compare_runs(self.id, other)
 
-    async def fork(self, *, from_: str | None = None, input: Any = None) -> AsyncRun:
+    async def fork(self, *, entry: int | None = None, from_: str | None = None, input: Any = None) -> AsyncRun:
         """Starts a new run that reuses outcomes of this one, optionally with another input.
 
+        `entry`: the entry of that step's journal from which its code continues; what is before it is kept. Without one, a step that
+had not completed continues behind what is before its first entry that failed or has no answer.
         `from_`: the top-level step from which everything runs again; without one, all that had not completed.
         `input`: another input; without one (or with `null`), the old run's.
         """
-        return await self._client.fork_run(self.id, from_=from_, input=input)
+        return await self._client.fork_run(self.id, entry=entry, from_=from_, input=input)
 
     def history(self, *, after: str | None = None, limit: int | None = None) -> AsyncPager[models.HistoryEntryPage, models.HistoryEntry]:
         """Lists what happened in a run, in order.
@@ -514,12 +601,14 @@ class AsyncRunOperations:
         """Resumes a paused run."""
         await self._client.resume_run(self.id)
 
-    async def retry(self, *, from_: str | None = None) -> AsyncRun:
+    async def retry(self, *, entry: int | None = None, from_: str | None = None) -> AsyncRun:
         """Makes a new run that repeats what had not completed, or everything from a step on.
 
+        `entry`: the entry of that step's journal from which its code continues; what is before it is kept. Without one, a step that
+had not completed continues behind what is before its first entry that failed or has no answer.
         `from_`: the top-level step from which everything is repeated.
         """
-        return await self._client.retry_run(self.id, from_=from_)
+        return await self._client.retry_run(self.id, entry=entry, from_=from_)
 
     async def signal(self, name: str, payload: Any = None) -> None:
         """Sends a signal to a run; the body is its payload.
@@ -540,6 +629,30 @@ class AsyncRunOperations:
         `limit`: how many items at most; 100 without it.
         """
         return self._client.run_steps(self.id, cursor=cursor, limit=limit)
+
+    async def show_step(self, task: str) -> models.StepDetail:
+        """Shows a step with its input, its idempotency key and its output.
+
+        `task`: the step instance.
+        """
+        return await self._client.show_step(self.id, task)
+
+    async def step_input(self, task: str) -> Any:
+        """The input of a step that has begun, in full.
+
+        `task`: the step instance.
+        """
+        return await self._client.step_input(self.id, task)
+
+    def step_journal(self, task: str, *, cursor: str | None = None, limit: int | None = None, whole: bool | None = None) -> AsyncPager[models.JournalEntryPage, models.JournalEntry]:
+        """Lists what the code of a task has requested, with the answers: the journal that its next attempt replays.
+
+        `task`: the step instance.
+        `cursor`: where the page begins: the `next` of the page before.
+        `limit`: how many items at most; 100 without it.
+        `whole`: whether large documents are given in full instead of by reference, as a replay needs them.
+        """
+        return self._client.step_journal(self.id, task, cursor=cursor, limit=limit, whole=whole)
 
     async def step_output(self, task: str) -> Any:
         """The output of a completed step, in full.

@@ -25,6 +25,8 @@ RESUME_AGENT: Final = Operation("resumeAgent", "POST", "/v1/agents/{name}/resume
 """Assigns tasks to a drained agent again."""
 WEIGH_AGENT: Final = Operation("weighAgent", "POST", "/v1/agents/{name}/weight", {"name": "path", "namespace": "query", "version": "query"})
 """Sets the share of a version beside the agent's other versions."""
+MAKE_BACKUP: Final = Operation("makeBackup", "POST", "/v1/backups", {})
+"""Writes a backup of all namespaces into a folder of the server's machine; a second one there adds what is new."""
 LIST_ERRORS: Final = Operation("listErrors", "GET", "/v1/errors", {})
 """Every error code."""
 SHOW_ERROR: Final = Operation("showError", "GET", "/v1/errors/{code}", {"code": "path"})
@@ -51,6 +53,8 @@ REMOVE_QUOTA: Final = Operation("removeQuota", "DELETE", "/v1/quotas/{scope}", {
 """Removes the quota of a scope."""
 SET_QUOTA: Final = Operation("setQuota", "PUT", "/v1/quotas/{scope}", {"scope": "path", "namespace": "query"})
 """Sets how many tasks of a scope run at once, how fast they start, and how many may wait."""
+RETENTION: Final = Operation("retention", "GET", "/v1/retention", {"namespace": "query"})
+"""How long the namespace keeps ended runs."""
 SET_RETENTION: Final = Operation("setRetention", "PUT", "/v1/retention", {"namespace": "query"})
 """Sets how long the namespace keeps ended runs."""
 LIST_RUNS: Final = Operation("listRuns", "GET", "/v1/runs", {"namespace": "query", "children": "query", "cursor": "query", "label": "family", "limit": "query", "status": "query", "workflow": "query"}, cursor="cursor")
@@ -89,6 +93,12 @@ RUN_SOURCE: Final = Operation("runSource", "GET", "/v1/runs/{run}/source", {"run
 """The source that a run is pinned to."""
 RUN_STEPS: Final = Operation("runSteps", "GET", "/v1/runs/{run}/steps", {"run": "path", "namespace": "query", "cursor": "query", "limit": "query"}, cursor="cursor")
 """Lists the step instances of a run, flat, with their outputs."""
+SHOW_STEP: Final = Operation("showStep", "GET", "/v1/runs/{run}/steps/{task}", {"run": "path", "task": "path", "namespace": "query"})
+"""Shows a step with its input, its idempotency key and its output."""
+STEP_INPUT: Final = Operation("stepInput", "GET", "/v1/runs/{run}/steps/{task}/input", {"run": "path", "task": "path", "namespace": "query"})
+"""The input of a step that has begun, in full."""
+STEP_JOURNAL: Final = Operation("stepJournal", "GET", "/v1/runs/{run}/steps/{task}/journal", {"run": "path", "task": "path", "namespace": "query", "cursor": "query", "limit": "query", "whole": "query"}, cursor="cursor")
+"""Lists what the code of a task has requested, with the answers: the journal that its next attempt replays."""
 STEP_OUTPUT: Final = Operation("stepOutput", "GET", "/v1/runs/{run}/steps/{task}/output", {"run": "path", "task": "path", "namespace": "query"})
 """The output of a completed step, in full."""
 RUN_TREE: Final = Operation("runTree", "GET", "/v1/runs/{run}/tree", {"run": "path", "namespace": "query"})
@@ -102,12 +112,20 @@ WORKFLOW_SCHEMA: Final = Operation("workflowSchema", "GET", "/v1/workflow-schema
 LIST_WORKFLOWS: Final = Operation("listWorkflows", "GET", "/v1/workflows", {"namespace": "query", "cursor": "query", "limit": "query"}, cursor="cursor")
 """Lists deployed workflows by name."""
 DEPLOY_WORKFLOW: Final = Operation("deployWorkflow", "POST", "/v1/workflows", {"namespace": "query"})
-"""Deploys a workflow; the same source again is the same revision."""
+"""Deploys a workflow: starts by its name take it from now on. The same source again is the same revision."""
 CHECK_WORKFLOW: Final = Operation("checkWorkflow", "POST", "/v1/workflows/check", {"namespace": "query"})
 """Checks a workflow and deploys nothing."""
+DELETE_WORKFLOW: Final = Operation("deleteWorkflow", "DELETE", "/v1/workflows/{name}", {"name": "path", "namespace": "query"})
+"""Forgets a retired workflow of which no run is active, with its revisions; ended runs keep theirs."""
 SHOW_WORKFLOW: Final = Operation("showWorkflow", "GET", "/v1/workflows/{name}", {"name": "path", "namespace": "query", "version": "query"})
 """Shows a deployed workflow with its source."""
 DRAW_WORKFLOW: Final = Operation("drawWorkflow", "GET", "/v1/workflows/{name}/drawing", {"name": "path", "namespace": "query", "format": "query", "version": "query"})
 """Draws a deployed workflow in a drawing language."""
 WORKFLOW_GRAPH: Final = Operation("workflowGraph", "GET", "/v1/workflows/{name}/graph", {"name": "path", "namespace": "query", "version": "query"})
 """The nodes and edges of a deployed workflow."""
+RETIRE_WORKFLOW: Final = Operation("retireWorkflow", "POST", "/v1/workflows/{name}/retire", {"name": "path", "namespace": "query"})
+"""Has a workflow take no new starts, until it is deployed again; runs in flight go on."""
+LIST_REVISIONS: Final = Operation("listRevisions", "GET", "/v1/workflows/{name}/revisions", {"name": "path", "namespace": "query", "cursor": "query", "limit": "query"}, cursor="cursor")
+"""Lists the revisions of a deployed workflow, newest first, with the one that its name takes."""
+ROLL_BACK_WORKFLOW: Final = Operation("rollBackWorkflow", "POST", "/v1/workflows/{name}/rollback", {"name": "path", "namespace": "query"})
+"""Has a workflow's name take an earlier revision again; runs in flight keep their own."""
