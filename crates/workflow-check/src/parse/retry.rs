@@ -75,14 +75,13 @@ impl Reader<'_> {
                 "output" => Some(Code::BadOutput.number()),
                 word => word.strip_prefix('C').and_then(|number| number.parse().ok()),
             };
-            match number.filter(|number| Code::from_number(*number).is_some()) {
-                Some(number) => codes.push(number),
-                None => {
-                    let message = format!("`{word}` is no failure of an attempt");
-                    let hint = "write `failure`, `timeout`, `output`, or a code such as `C0304`";
-                    self.report().error("bad-value", item.span.clone(), message).hint(hint);
-                }
+            if let Some(number) = number.filter(|number| Code::from_number(*number).is_some()) {
+                codes.push(number);
+                continue;
             }
+            let message = format!("`{word}` is no failure of an attempt");
+            let hint = "write `failure`, `timeout`, `output`, or a code such as `C0304`";
+            self.report().error("bad-value", item.span.clone(), message).hint(hint);
         }
         codes
     }
