@@ -51,7 +51,9 @@ fn outcome(client: &Client, run: &str) -> Value {
 /// Runs of a text each; a long one is a blob.
 fn say_each(client: &Client, texts: &[&str]) -> BTreeMap<String, String> {
     let runs: BTreeMap<_, _> = texts.iter().map(|text| (say(client, text), (*text).to_owned())).collect();
-    runs.keys().for_each(|run| assert_eq!(outcome(client, run)["status"], "completed"));
+    for run in runs.keys() {
+        assert_eq!(outcome(client, run)["status"], "completed");
+    }
     runs
 }
 

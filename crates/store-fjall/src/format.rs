@@ -120,7 +120,7 @@ pub(crate) fn move_aside(folder: &Path, part: &str) -> io::Result<Option<PathBuf
     if !path.exists() {
         return Ok(None);
     }
-    let free = (1..).map(|number| folder.join(format!("{part}.damaged-{number}"))).find(|path| !path.exists());
+    let free = (1..u32::MAX).map(|number| folder.join(format!("{part}.damaged-{number}"))).find(|path| !path.exists());
     let Some(free) = free else { return Ok(None) };
     fs::rename(&path, &free)?;
     sync_folder(folder)?;

@@ -54,6 +54,11 @@ struct Writer {
 }
 
 impl FjallStore {
+    /// Whether a folder has the rows of a store, in whatever state they are.
+    pub fn exists(folder: &Path) -> bool {
+        folder.join(ROWS).exists()
+    }
+
     /// Opens the store in a folder; makes a new one where the folder is missing or empty.
     ///
     /// Damaged rows are refused where that is noticed at once, else when they are read. Rows that are older than the

@@ -60,7 +60,7 @@ impl From<StoreError> for Error {
         let message = error.to_string();
         match error {
             StoreError::Damaged { .. } => Self::new(Code::Damaged, message)
-                .hint("restore the folder from a backup, or move it away and start a new one"),
+                .hint("`consort doctor` names all that is damaged, and what helps"),
             StoreError::Io { .. } => {
                 Self::new(Code::Disk, message).hint("check free space and permissions, then try again")
             }

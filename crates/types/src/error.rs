@@ -211,8 +211,9 @@ codes! {
     /// Connect again and claim what is still held.
     SessionLost = 406, Unavailable, "session lost";
 
-    /// Stored bytes are damaged; the message names file and offset. Nothing was repaired or deleted.
-    /// Restore the file from a backup, or move the folder away and start a new one.
+    /// Stored bytes are damaged; the message names the file. Nothing was repaired or deleted. `consort doctor` lists all
+    /// damage. Rows of the store are made again at the next start, or by `consort doctor --rebuild-store`; whatever else is
+    /// damaged has to come from a backup: `consort restore`.
     Damaged = 501, Corrupt, "stored data is damaged";
     /// The disk refused an operation. What was acknowledged before is safe.
     Disk = 502, Unavailable, "disk error";

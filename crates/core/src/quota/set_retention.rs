@@ -33,12 +33,10 @@ impl SetRetention {
             return Ok(());
         }
         namespace::put_namespace(ctx, &self.namespace, Namespace { retention: self.keep, ..row });
-        match self.keep {
-            Some(_) => retain::begin(ctx, &self.namespace),
-            None => {
-                retain::end(ctx, &self.namespace);
-                Ok(())
-            }
+        if self.keep.is_some() {
+            return retain::begin(ctx, &self.namespace);
         }
+        retain::end(ctx, &self.namespace);
+        Ok(())
     }
 }

@@ -117,8 +117,8 @@ struct Loop {
     quiet: (Seq, Instant),
     /// Whether caches were forgotten since.
     forgotten: bool,
-    /// Whether it was told that the partition has halted.
-    halt_told: bool,
+    /// Why the partition has halted, as it was told.
+    halt_told: Option<Error>,
 }
 
 impl Loop {
@@ -167,7 +167,7 @@ impl Loop {
             store_bytes: 0,
             quiet: (written, Instant::now()),
             forgotten: false,
-            halt_told: false,
+            halt_told: None,
         })
     }
 
@@ -197,7 +197,8 @@ impl Loop {
     }
 
     fn tell_halt(&mut self, error: &Error) {
-        if !std::mem::replace(&mut self.halt_told, true) {
+        if self.halt_told.as_ref() != Some(error) {
+            self.halt_told = Some(error.clone());
             let applied = self.partition.applied();
             let hint = error.hint.as_deref().unwrap_or_default();
             tracing::error!("{} (after record {applied}; {}); {hint}", error.message, error.code);

@@ -170,11 +170,9 @@ impl Archive {
 
     fn put_manifest(&self, manifest: &Manifest) -> Result<()> {
         let record = manifest.partition().record;
-        let written = Folder::open(&self.folder).map_err(|error| disk(&self.folder, &error)).and_then(|files| {
-            write_whole(&files, &manifest_name(record), UNFINISHED, &manifest.encode()?)
-                .map_err(|error| disk(&self.manifest_path(record), &error))
-        });
-        written
+        let files = Folder::open(&self.folder).map_err(|error| disk(&self.folder, &error))?;
+        let written = write_whole(&files, &manifest_name(record), UNFINISHED, &manifest.encode()?);
+        written.map_err(|error| disk(&self.manifest_path(record), &error))
     }
 
     /// Keeps the newest `count` manifests, and the files that they list. Where one cannot be read, nothing is removed.

@@ -37,7 +37,7 @@ pub(crate) fn open_store(folder: &DataFolder, log: &dyn Log, mending: Mending) -
 
 /// The store, or what is wrong with it.
 fn open_fitting(folder: &DataFolder, log: &dyn Log) -> Result<Result<FjallStore>> {
-    if log.last() > Seq::ZERO && !folder.store().exists() {
+    if log.last() > Seq::ZERO && !FjallStore::exists(&folder.store()) {
         return Ok(Err(Error::new(Code::Damaged, format!("`{}` is missing", folder.store().display()))
             .hint("restore the folder from a backup")));
     }
@@ -72,15 +72,12 @@ fn make_again(folder: &DataFolder, log: &dyn Log, why: &Error) -> Result<FjallSt
             format!("{}; no snapshot is whole and joins the log, which begins at `{}`", why.message, log.first());
         Error::new(why.code, message).hint("restore the folder from a backup: `consort restore`")
     })?;
-    let (from, aside) = match (&source, &archive) {
-        (Source::Snapshot(record), Ok(archive)) => {
-            let manifest = archive.manifest(*record)?;
-            (*record, FjallStore::rebuild(&folder.store(), *record, archive.rows(&manifest))?)
-        }
-        _ => {
-            let none = std::iter::empty::<Result<Vec<Row>>>();
-            (Seq::ZERO, FjallStore::rebuild(&folder.store(), Seq::ZERO, none)?)
-        }
+    let (from, aside) = if let (Source::Snapshot(record), Ok(archive)) = (&source, &archive) {
+        let manifest = archive.manifest(*record)?;
+        (*record, FjallStore::rebuild(&folder.store(), *record, archive.rows(&manifest))?)
+    } else {
+        let none = std::iter::empty::<Result<Vec<Row>>>();
+        (Seq::ZERO, FjallStore::rebuild(&folder.store(), Seq::ZERO, none)?)
     };
     let of = if from > Seq::ZERO { format!("the snapshot at record {from} and ") } else { String::new() };
     let aside: Vec<String> = aside.iter().map(|path| path.display().to_string()).collect();

@@ -11,7 +11,7 @@ use std::sync::{
 
 use consort_engine::Handle;
 use consort_store::Snapshot;
-use consort_types::{Result, Seq};
+use consort_types::{Error, Result, Seq};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -74,7 +74,7 @@ impl Snapshots {
             self.bytes.store(0, Ordering::Release);
             match self.make(&engine).await {
                 Ok(record) => tracing::info!("made a snapshot of the store at record {record}"),
-                Err(error) => tracing::error!("no snapshot of the store was made: {}", error.message),
+                Err(error) => told(&error),
             }
         }
     }
@@ -103,9 +103,15 @@ impl Snapshots {
         }
         match self.write(snapshot) {
             Ok(record) => tracing::info!("made a snapshot of the store at record {record}"),
-            Err(error) => tracing::error!("no snapshot of the store was made: {}", error.message),
+            Err(error) => told(&error),
         }
     }
+}
+
+/// A snapshot reads every row, so this is where damage of rows that nothing else reads is noticed.
+fn told(error: &Error) {
+    let hint = error.hint.as_deref().unwrap_or_default();
+    tracing::error!("no snapshot of the store was made: {}; {hint}", error.message);
 }
 
 /// Bytes of the segments of the log.
