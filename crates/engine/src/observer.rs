@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use consort_core::AttemptEnd;
-use consort_types::{Seq, Span, StepInstanceId, Token, WorkerInstance};
+use consort_types::{Error, Seq, Span, StepInstanceId, Token, WorkerInstance};
 
 /// A group that has become durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +40,16 @@ pub trait Observer: Send + Sync {
     /// An attempt was sent to an instance.
     fn dispatched(&self, task: StepInstanceId, token: Token, instance: &WorkerInstance) {
         let _ = (task, token, instance);
+    }
+
+    /// A declaration of an agent was refused, because it clashes with what connected instances declare.
+    fn agent_refused(&self, agent: &str, version: &str, why: &Error) {
+        let _ = (agent, version, why);
+    }
+
+    /// A version of an agent has joined, or has changed what it declares, and connected agents contradict it.
+    fn agent_contradicted(&self, agent: &str, version: &str, warnings: &[String]) {
+        let _ = (agent, version, warnings);
     }
 
     /// An attempt has ended.

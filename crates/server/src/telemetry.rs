@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use consort_engine::{AppendedGroup, AttemptEnd, Observer};
-use consort_types::{Seq, Span, StepInstanceId, Token, WorkerInstance};
+use consort_types::{Error, Seq, Span, StepInstanceId, Token, WorkerInstance};
 use tracing_subscriber::filter::LevelFilter;
 
 /// Starts telling, at most once in a process; later calls change nothing.
@@ -57,6 +57,20 @@ impl Observer for LoopTelemetry {
 
     fn dispatched(&self, task: StepInstanceId, token: Token, instance: &WorkerInstance) {
         tracing::debug!("sent attempt {token} of task {task} to {instance}");
+    }
+
+    fn agent_refused(&self, agent: &str, version: &str, why: &Error) {
+        tracing::warn!(
+            "an instance of agent `{agent}`, version `{version}`, was refused: {} ({})",
+            why.message,
+            why.code
+        );
+    }
+
+    fn agent_contradicted(&self, agent: &str, version: &str, warnings: &[String]) {
+        for warning in warnings {
+            tracing::warn!("agent `{agent}`, version `{version}`: {warning}");
+        }
     }
 
     fn attempt_ended(&self, task: StepInstanceId, token: Token, end: AttemptEnd) {
