@@ -398,6 +398,7 @@ pub(crate) fn agent(agent: registry::AgentView) -> agents::Agent {
         seen_at: agent.seen,
         instances: agent.instances.into_iter().map(instance).collect(),
         statistics: agent.skills.into_iter().map(statistics).collect(),
+        warnings: agent.warnings,
     }
 }
 

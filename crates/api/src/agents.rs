@@ -120,6 +120,9 @@ pub struct Agent {
     pub instances: Vec<WorkerInstance>,
     /// What was observed, by capability.
     pub statistics: Vec<CapabilityStatistics>,
+    /// Capabilities that other connected agents, or other versions, declare otherwise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// A connected instance of an agent.

@@ -54,6 +54,10 @@ const AGENTS_WITHIN: Duration = Duration::from_millis(800);
 const TRIES: u32 = 40;
 const PAUSE: Duration = Duration::from_millis(250);
 
+/// Why a missing agent will not come.
+const ALONE: &str = "warning: this process runs only built-in agents, and no worker can connect to it; start \
+    `consort up`, to which workers connect, or name a server with `--server`";
+
 /// A run that is followed.
 pub(crate) struct Follower<'a> {
     app: &'a App,
@@ -216,6 +220,8 @@ async fn next_event(
 pub(crate) struct Needs {
     capabilities: BTreeSet<String>,
     agents: BTreeSet<String>,
+    /// Whether the engine is in this process, where no worker can connect.
+    alone: bool,
 }
 
 impl Needs {
@@ -230,6 +236,11 @@ impl Needs {
             }
         }
         needs
+    }
+
+    /// Whether the engine is in this process.
+    pub(crate) fn in_process(self, alone: bool) -> Self {
+        Self { alone, ..self }
     }
 
     fn is_empty(&self) -> bool {
@@ -253,6 +264,10 @@ impl Needs {
         let agents = self.agents.iter().filter(|name| !connected.contains(*name));
         let capabilities = capabilities.map(|name| warn(format!("no agent offers `{name}`"), name, &offered));
         let agents = agents.map(|name| warn(format!("no agent `{name}` is connected"), name, &connected));
-        Ok(capabilities.chain(agents).collect())
+        let mut warnings: Vec<String> = capabilities.chain(agents).collect();
+        if self.alone && !warnings.is_empty() {
+            warnings.push(ALONE.to_owned());
+        }
+        Ok(warnings)
     }
 }

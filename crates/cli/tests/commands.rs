@@ -257,6 +257,29 @@ fn a_starter_project_works_and_is_not_overwritten() {
 }
 
 #[test]
+fn a_starter_of_an_agent_has_its_tests_and_a_workflow_that_calls_it() {
+    for (flag, files) in [
+        ("--python", &["worker.py", "test_worker.py", "requirements.txt"][..]),
+        ("--typescript", &["package.json", "tsconfig.json", "src/worker.ts", "src/main.ts", "src/worker.test.ts"]),
+    ] {
+        let folder = Folder::new();
+        let ended = folder.run(&["init", flag]);
+        assert!(ended.code == 0 && ended.err.contains("consort run summary"), "{ended:#?}");
+        for file in files {
+            assert!(folder.path().join("agent").join(file).is_file(), "{file}");
+        }
+        assert_eq!(folder.ok(&["workflows", "check"]).lines().count(), 2);
+        let shown = folder.ok(&["workflows", "show", "summary", "--source"]);
+        assert!(shown.contains("capability: summarise"), "{shown}");
+        // The agent offers what the workflow calls.
+        let agent = files.iter().map(|file| folder.path().join("agent").join(file));
+        assert!(agent.map(|file| std::fs::read_to_string(file).unwrap()).any(|text| text.contains("\"summarise\"")));
+        assert_eq!(folder.run(&["init", flag]).code, 5);
+    }
+    assert_eq!(Folder::new().run(&["init", "--python", "--typescript"]).code, 2);
+}
+
+#[test]
 fn a_project_of_the_tour_has_its_workflows() {
     let folder = Folder::new();
     folder.ok(&["init", "--example", "tour"]);
@@ -340,6 +363,7 @@ fn a_missing_capability_is_warned_of_with_the_one_that_may_be_meant() {
         "{}",
         ended.err
     );
+    assert!(ended.err.contains("runs only built-in agents") && ended.err.contains("`--server`"), "{}", ended.err);
     assert!(ended.err.contains("the run was cancelled: ") || ended.err.contains("the run failed: "), "{}", ended.err);
 }
 

@@ -47,6 +47,16 @@ pub trait Observer: Send + Sync {
         let _ = (task, token, instance);
     }
 
+    /// A declaration of an agent was refused, because it clashes with what connected instances declare.
+    fn agent_refused(&self, agent: &str, version: &str, why: &Error) {
+        let _ = (agent, version, why);
+    }
+
+    /// A version of an agent has joined, or has changed what it declares, and connected agents contradict it.
+    fn agent_contradicted(&self, agent: &str, version: &str, warnings: &[String]) {
+        let _ = (agent, version, warnings);
+    }
+
     /// An attempt has ended.
     fn attempt_ended(&self, task: StepInstanceId, token: Token, end: AttemptEnd) {
         let _ = (task, token, end);

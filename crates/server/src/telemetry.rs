@@ -83,6 +83,20 @@ impl Observer for LoopTelemetry {
         tracing::debug!("sent attempt {token} of task {task} to {instance}");
     }
 
+    fn agent_refused(&self, agent: &str, version: &str, why: &Error) {
+        tracing::warn!(
+            "an instance of agent `{agent}`, version `{version}`, was refused: {} ({})",
+            why.message,
+            why.code
+        );
+    }
+
+    fn agent_contradicted(&self, agent: &str, version: &str, warnings: &[String]) {
+        for warning in warnings {
+            tracing::warn!("agent `{agent}`, version `{version}`: {warning}");
+        }
+    }
+
     fn attempt_ended(&self, task: StepInstanceId, token: Token, end: AttemptEnd) {
         tracing::debug!("attempt {token} of task {task} has ended: {end:?}");
     }

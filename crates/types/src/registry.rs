@@ -122,6 +122,9 @@ pub struct AgentView {
     pub instances: Vec<InstanceView>,
     /// What was observed, by capability.
     pub skills: Vec<SkillView>,
+    /// Capabilities that other connected agents, or other versions, declare otherwise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// A connected instance.

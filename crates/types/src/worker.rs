@@ -4,6 +4,7 @@
 //! Invariant: every report about a task names the task and the fencing token under which it was made.
 
 mod check;
+mod clash;
 
 use std::collections::BTreeMap;
 

@@ -143,6 +143,12 @@ pub(crate) enum Command {
         /// Add the workflows of an example
         #[arg(long, value_enum, value_name = "NAME")]
         example: Option<Example>,
+        /// Add an agent in Python with its tests, and a workflow that calls it
+        #[arg(long, conflicts_with = "typescript")]
+        python: bool,
+        /// Add an agent in TypeScript with its tests, and a workflow that calls it
+        #[arg(long)]
+        typescript: bool,
     },
     /// Print a completion script for a shell
     Completions {

@@ -19,7 +19,7 @@ use crate::{
     args::{AgentFilterArgs, AgentsCommand},
     client::Client,
     exit::Exit,
-    show::{agents, when},
+    show::{agents, style::clean, when},
 };
 
 pub(crate) async fn execute(app: &App, command: AgentsCommand) -> Result<Exit> {
@@ -95,6 +95,11 @@ async fn list(app: &App, client: &Client, filter: &AgentFilter, wide: bool) -> R
     }
     let now = when::now();
     app.print(&if wide { agents::wide(&found, now, app.out) } else { agents::list(&found, now, app.out) });
+    for agent in &found {
+        for warning in &agent.warnings {
+            app.eprint(&clean(&format!("warning: {}@{}: {warning}", agent.name, agent.version)));
+        }
+    }
     Ok(())
 }
 

@@ -21,9 +21,40 @@ const PROJECT: &str = "# Settings of this project; `consort config show --origin
 /// Editors with the YAML language server find the schema by the first line.
 const SCHEMA_LINE: &str = "# yaml-language-server: $schema=../.consort-schema.json\n";
 const SCHEMA_FILE: &str = ".consort-schema.json";
-const IGNORED: &str = "/.consort/\n";
+const IGNORED: &str = "/.consort/\n/agent/.venv/\n/agent/node_modules/\n/agent/build/\n__pycache__/\n";
 
-pub(crate) fn execute(app: &App, folder: &str, example: Option<Example>) -> Result<Exit> {
+/// A starter of an agent, in the folder `agent` of the project.
+pub(crate) struct Starter {
+    files: &'static [(&'static str, &'static str)],
+    /// What is done next, in that folder.
+    next: &'static str,
+}
+
+/// The agent of a starter project in Python.
+pub(crate) const PYTHON: Starter = Starter {
+    files: &[
+        ("agent/worker.py", include_str!("../../starters/python/worker.py")),
+        ("agent/test_worker.py", include_str!("../../starters/python/test_worker.py")),
+        ("agent/requirements.txt", include_str!("../../starters/python/requirements.txt")),
+    ],
+    next: "pip install PATH/TO/consort/sdks/python; python -m unittest; python worker.py",
+};
+
+/// The agent of a starter project in TypeScript.
+pub(crate) const TYPESCRIPT: Starter = Starter {
+    files: &[
+        ("agent/package.json", include_str!("../../starters/typescript/package.json")),
+        ("agent/tsconfig.json", include_str!("../../starters/typescript/tsconfig.json")),
+        ("agent/src/worker.ts", include_str!("../../starters/typescript/src/worker.ts")),
+        ("agent/src/main.ts", include_str!("../../starters/typescript/src/main.ts")),
+        ("agent/src/worker.test.ts", include_str!("../../starters/typescript/src/worker.test.ts")),
+    ],
+    next: "npm install PATH/TO/consort/sdks/typescript; npm test; npm start",
+};
+
+const SUMMARY: &str = include_str!("../../starters/summary.yaml");
+
+pub(crate) fn execute(app: &App, folder: &str, example: Option<Example>, starter: Option<&Starter>) -> Result<Exit> {
     let root = app.settings.folder().join(folder);
     let hello = consort_server::shipped("hello").map(|shipped| shipped.source).unwrap_or_default();
     let mut files = vec![
@@ -36,6 +67,10 @@ pub(crate) fn execute(app: &App, folder: &str, example: Option<Example>) -> Resu
         // Beside the project's own: one of them is broken on purpose.
         let tour = consort_server::TOUR.iter();
         files.extend(tour.map(|workflow| (format!("{}.yaml", workflow.name), workflow.source.to_owned())));
+    }
+    if let Some(starter) = starter {
+        files.push(("workflows/summary.yaml".to_owned(), format!("{SCHEMA_LINE}{SUMMARY}")));
+        files.extend(starter.files.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())));
     }
     // A project under version control has its own list of what is ignored.
     let wanted: Vec<_> =
@@ -61,6 +96,11 @@ pub(crate) fn execute(app: &App, folder: &str, example: Option<Example>) -> Resu
         None => "consort run hello --input name=Ada",
     };
     app.eprint(&format!("next: {enter}{first}"));
+    if let Some(starter) = starter {
+        app.eprint("then: consort up");
+        app.eprint(&format!("      in {}: {}", Path::new(folder).join("agent").display(), starter.next));
+        app.eprint("      consort run summary --input text='It rained. We stayed in.'");
+    }
     Ok(Exit::Ok)
 }
 

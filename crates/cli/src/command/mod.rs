@@ -54,7 +54,14 @@ pub(crate) async fn execute(app: &App, command: Command) -> Result<Exit> {
         Command::Restore(args) => backup::restore(app, args).await,
         Command::Doctor(args) => doctor::execute(app, args).await,
         Command::Config(ConfigCommand::Show { origin }) => Ok(config::show(app, origin)),
-        Command::Init { folder, example } => init::execute(app, &folder, example),
+        Command::Init { folder, example, python, typescript } => {
+            let starter = match (python, typescript) {
+                (true, _) => Some(&init::PYTHON),
+                (_, true) => Some(&init::TYPESCRIPT),
+                _ => None,
+            };
+            init::execute(app, &folder, example, starter)
+        }
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "consort", &mut script);

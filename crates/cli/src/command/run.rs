@@ -93,7 +93,8 @@ impl Invocation<'_> {
             Some(_) => Vec::new(),
             None => source::children(app, &source, &definition)?,
         };
-        let needs = Needs::of(children.iter().map(|(_, child)| child).chain([&definition]));
+        let needs = Needs::of(children.iter().map(|(_, child)| child).chain([&definition]))
+            .in_process(session.server().is_some());
         let children: Vec<String> = children.into_iter().map(|(child, _)| child.text).collect();
         let input = input::document(&args.input, json!({}), definition.input.schema(), app.settings.folder())?;
         if session.server().is_some() {

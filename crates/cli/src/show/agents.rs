@@ -201,6 +201,7 @@ pub(crate) fn detail(agent: &Agent, now: Time, style: Style) -> String {
         ("pinned", pinned(agent.pinned)),
         ("since", format!("{} ({})", agent.declared_at, ago(agent.declared_at, now))),
         ("seen", agent.seen_at.map(|seen| ago(seen, now)).unwrap_or_default()),
+        ("warning", agent.warnings.join("; ")),
     ];
     for (name, text) in lines.iter().filter(|(_, text)| !text.is_empty()) {
         out.extend([format!("{name:9}"), clean(text), "\n".to_owned()]);

@@ -25,6 +25,7 @@ use crate::{
         rows::{Agent, WorkflowRevision},
         uses, workflows,
     },
+    run::start::StartRun,
     state::State,
     task::{diverged, pin},
 };
@@ -221,6 +222,17 @@ impl RegistryRows<'_> {
 }
 
 impl Machine {
+    /// The definition that a start is of: the first that it carries, or the one that is deployed.
+    ///
+    /// # Errors
+    /// Where it carries none, and none of that content is known.
+    pub fn definition_of(&mut self, start: &StartRun) -> Result<Arc<Definition>> {
+        match start.definitions.first() {
+            Some(own) => Ok(Arc::new(own.definition()?)),
+            None => self.state.definition(start.hash),
+        }
+    }
+
     /// The agents and limits that are registered.
     pub fn registry(&self) -> RegistryRows<'_> {
         RegistryRows { state: &self.state }
@@ -320,14 +332,13 @@ impl Machine {
         let hash = self.state.run_in(namespace, id)?.hash;
         Ok(self.state.compiled(hash)?.source)
     }
+}
 
-    /// The capabilities that the workflow with this content hash itself calls, each once and in order.
-    pub fn called_capabilities(&mut self, hash: BlobHash) -> Result<Vec<String>> {
-        let definition = self.state.definition(hash)?;
-        let called = definition.blocks.iter().flat_map(|block| &block.steps).filter_map(|step| match &step.action {
-            Action::Call { capability, .. } => capability.clone(),
-            _ => None,
-        });
-        Ok(called.collect::<BTreeSet<_>>().into_iter().collect())
-    }
+/// The capabilities that a workflow itself calls, each once and in order.
+pub fn called_capabilities(definition: &Definition) -> Vec<String> {
+    let called = definition.blocks.iter().flat_map(|block| &block.steps).filter_map(|step| match &step.action {
+        Action::Call { capability, .. } => capability.clone(),
+        _ => None,
+    });
+    called.collect::<BTreeSet<_>>().into_iter().collect()
 }

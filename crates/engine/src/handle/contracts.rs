@@ -24,6 +24,8 @@ struct Sides {
 
 /// What an instance's agent declares, and what its tasks are held against.
 pub(super) struct Contracts {
+    /// The agent with its version, for messages.
+    agent: String,
     sides: BTreeMap<String, Sides>,
     /// Attempts that the instance holds, and whose output is checked.
     outputs: Mutex<BTreeMap<StepInstanceId, (Token, Arc<Contract>)>>,
@@ -41,7 +43,8 @@ impl Contracts {
                 sides.insert(name.clone(), Sides { input: input.map(Arc::new), output: output.map(Arc::new) });
             }
         }
-        Ok((!sides.is_empty()).then(|| Self { sides, outputs: Mutex::default() }))
+        let agent = format!("{}@{}", agent.name, agent.version);
+        Ok((!sides.is_empty()).then(|| Self { agent, sides, outputs: Mutex::default() }))
     }
 
     fn outputs(&self) -> MutexGuard<'_, BTreeMap<StepInstanceId, (Token, Arc<Contract>)>> {
@@ -67,8 +70,9 @@ impl Contracts {
         if let Some(contract) = contract
             && let Err(found) = check(contract, "$", &offer.input).await
         {
-            let message = format!("the input does not fit `{}`: {found}", offer.capability);
-            let error = Error::new(Code::BadInput, message).hint("compare it with the capability's input schema");
+            let message = format!("the input does not fit `{}` of agent `{}`: {found}", offer.capability, self.agent);
+            let hint = "compare it with the input schema that this agent declares; another agent may declare another";
+            let error = Error::new(Code::BadInput, message).hint(hint);
             return Some(failure(offer.task, offer.token, error));
         }
         self.holds(offer.task, offer.token, &offer.capability);
@@ -89,7 +93,8 @@ impl Contracts {
             && let Err(found) = check(contract, "$", output).await
         {
             self.holds_no_more(task);
-            let error = misfit(&found).hint("mend the agent, or the output schema that it declares");
+            let error = misfit(&format!("agent `{}`", self.agent), &found)
+                .hint("mend the agent, or the output schema that it declares");
             return failure(task, token, error);
         }
         self.holds_no_more(task);
@@ -111,12 +116,13 @@ pub(super) fn check_decided(schemas: &[serde_json::Value], output: &[u8]) -> Res
         }
     }
     found.map_or(Ok(()), |why| {
-        Err(misfit(&why).hint("steps behind it, and its compensation, use this output; give it as `--output JSON`"))
+        Err(misfit("the agent", &why)
+            .hint("steps behind it, and its compensation, use this output; give it as `--output JSON`"))
     })
 }
 
-fn misfit(found: &str) -> Error {
-    Error::new(Code::BadOutput, format!("the output does not fit what the agent declares: {found}"))
+fn misfit(agent: &str, found: &str) -> Error {
+    Error::new(Code::BadOutput, format!("the output does not fit what {agent} declares: {found}"))
 }
 
 fn failure(task: StepInstanceId, token: Token, error: Error) -> FromWorker {

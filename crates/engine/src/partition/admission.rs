@@ -1,15 +1,20 @@
 //! What is let into the log, as far as it depends on the state and on the connected instances.
 //!
-//! For: full queues, agents that are still connected, and reports by instances that do not hold what they report on.
+//! For: full queues, agents that are still connected, declarations that clash, and reports by instances that do not hold what they report on.
 //! It is asked in the loop's turn, so nothing changes between the question and the command's place in the group. Not
 //! for: checks of a request alone (`admit`), or the rules of the machine.
 //! Invariant: a report that is refused here leaves no record.
 
 use consort_core::{
     Command, LateReport,
-    command::{RemoveAgent, StartRun},
+    command::{RegisterAgent, RemoveAgent, StartRun},
+    view::called_capabilities,
 };
-use consort_types::{Code, Error, Result, StepInstanceId, Token, registry::LimitScope, worker::FromWorker};
+use consort_types::{
+    Code, Error, Result, StepInstanceId, Token,
+    registry::LimitScope,
+    worker::{AgentDeclaration, FromWorker},
+};
 
 use super::{Partition, group::Report};
 
@@ -28,6 +33,7 @@ pub(super) fn refusal(partition: &mut Partition, command: &Command) -> Option<Er
     match command {
         Command::StartRun(start) => full_queue(partition, start),
         Command::RemoveAgent(removal) => still_connected(partition, removal),
+        Command::RegisterAgent(registration) => clashing(partition, registration),
         _ => None,
     }
 }
@@ -45,9 +51,8 @@ fn full_queue(partition: &mut Partition, start: &StartRun) -> Option<Error> {
 
 fn full_capability(partition: &mut Partition, start: &StartRun) -> Option<Error> {
     // A start that cannot be looked into is refused by the machine, with its reason.
-    let machine = partition.machine().ok()?;
-    let called = machine.called_capabilities(start.hash).ok()?;
-    called.into_iter().find_map(|capability| {
+    let definition = partition.machine().ok()?.definition_of(start).ok()?;
+    called_capabilities(&definition).into_iter().find_map(|capability| {
         let scope = LimitScope::Capability(capability);
         let (waiting, max) = partition.dispatcher.queue_full(&start.namespace, &scope)?;
         Some(full(&format!("limit `{scope}`"), waiting, max))
@@ -66,6 +71,30 @@ fn still_connected(partition: &Partition, removal: &RemoveAgent) -> Option<Error
         Error::new(Code::AgentConnected, message)
             .hint("stop them first (drain it, so that they finish), or remove it by force"),
     )
+}
+
+/// A declaration would replace another one of the same version that connected instances serve.
+fn clashing(partition: &mut Partition, registration: &RegisterAgent) -> Option<Error> {
+    let declared: AgentDeclaration = serde_json::from_slice(registration.declaration.bytes()?).ok()?;
+    let AgentDeclaration { name, version, .. } = &declared;
+    let connected = partition.dispatcher.connected(&registration.namespace, name, Some(version));
+    if connected == 0 {
+        return None;
+    }
+    let known = partition.machine().ok()?.registry().agent(&registration.namespace, name, version).ok()??;
+    let error = clash(&known, &declared, connected)?;
+    partition.observed.tell(|observer| observer.agent_refused(name, version, &error));
+    Some(error)
+}
+
+/// Why a declaration is refused, where it contradicts the known one of its version, which instances serve.
+pub(super) fn clash(known: &AgentDeclaration, declared: &AgentDeclaration, connected: usize) -> Option<Error> {
+    let difference = known.difference(declared)?;
+    let (name, version) = (&declared.name, &declared.version);
+    let message = format!(
+        "agent `{name}` declares another version `{version}` than `{connected}` connected instances: {difference}"
+    );
+    Some(Error::new(Code::AgentClash, message).hint("give the changed agent another version, or stop the others first"))
 }
 
 /// Whether an instance may report this: it holds the attempt, or it held the attempt and reports its outcome.

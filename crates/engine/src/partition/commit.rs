@@ -144,6 +144,11 @@ impl Partition {
                 self.dispatcher.set_agent_state(&namespace, &name, &version, state);
                 if state.is_none() {
                     self.disconnect_version(&namespace, &name, &version);
+                } else if self.observed.now().is_some()
+                    && let Ok(warnings) = self.views().contradictions(&namespace, &name, &version)
+                    && !warnings.is_empty()
+                {
+                    self.observed.tell(|observer| observer.agent_contradicted(&name, &version, &warnings));
                 }
             }
             Effect::LimitChanged { namespace, scope, limit } => {

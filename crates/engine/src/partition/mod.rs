@@ -31,7 +31,7 @@ use consort_dispatch::{Claim, Dispatcher};
 use consort_log::LogError;
 use consort_types::{
     BlobHash, Code, Error, Locality, Result, RunId, Seq, Span, StepInstanceId, Time, Token, WorkerInstance, limits,
-    worker::{Hello, Progress, ToWorker},
+    worker::{AgentDeclaration, Hello, Progress, ToWorker},
 };
 
 pub(crate) use refusal::broken;
@@ -273,12 +273,19 @@ impl Partition {
     fn check_known(&mut self, hello: &Hello, locality: Locality) -> Result<()> {
         let (name, version) = (&hello.agent.name, &hello.agent.version);
         let known = self.machine.registry().knows_agent(&hello.namespace, &hello.agent, locality == Locality::Local)?;
+        let declared = self.machine.registry().agent(&hello.namespace, name, version)?;
+        let same = declared.as_ref().is_some_and(|declared| declared.difference(&hello.agent).is_none());
         let mut pending = self.group.commands().chain(self.pipeline.commands());
-        if known && !pending.any(|command| removes(command, &hello.namespace, name, version)) {
+        if known && same && !pending.any(|command| changes(command, &hello.namespace, &hello.agent)) {
             return Ok(());
         }
-        Err(Error::new(Code::AgentNotFound, format!("version `{version}` of agent `{name}` was removed meanwhile"))
-            .hint("connect again: it is then known again"))
+        let connected = self.dispatcher.connected(&hello.namespace, name, Some(version));
+        let clash = declared.filter(|_| connected > 0);
+        if let Some(error) = clash.and_then(|declared| admission::clash(&declared, &hello.agent, connected)) {
+            return Err(error);
+        }
+        let message = format!("version `{version}` of agent `{name}` was removed or declared otherwise meanwhile");
+        Err(Error::new(Code::AgentNotFound, message).hint("connect again: it is then known again"))
     }
 
     /// A version of an agent was removed: its instances are told to finish, and are disconnected.
@@ -475,11 +482,23 @@ impl Partition {
     }
 }
 
-/// Whether a command removes this version of an agent.
-fn removes(command: &Command, namespace: &str, agent: &str, version: &str) -> bool {
-    matches!(command, Command::RemoveAgent(removal) if removal.namespace == namespace
-        && removal.name == agent
-        && removal.version.as_deref().is_none_or(|removed| removed == version))
+/// Whether a command removes the version of an agent that declares this, or has it declare something else.
+fn changes(command: &Command, namespace: &str, agent: &AgentDeclaration) -> bool {
+    match command {
+        Command::RemoveAgent(removal) => {
+            removal.namespace == namespace
+                && removal.name == agent.name
+                && removal.version.as_deref().is_none_or(|removed| removed == agent.version)
+        }
+        Command::RegisterAgent(registration) if registration.namespace == namespace => {
+            let declared = registration.declaration.bytes().and_then(|bytes| serde_json::from_slice(bytes).ok());
+            declared.is_some_and(|declared: AgentDeclaration| {
+                (&declared.name, &declared.version) == (&agent.name, &agent.version)
+                    && declared.difference(agent).is_some()
+            })
+        }
+        _ => false,
+    }
 }
 
 /// The code of an instance that joins may fit journals that other code has diverged from.

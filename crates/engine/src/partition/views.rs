@@ -3,10 +3,12 @@
 //! For: joining what is durable with what is observed. Not for: runs and steps (the machine's views show those).
 //! Invariant: a view is of one moment, and changes nothing.
 
+use std::collections::BTreeMap;
+
 use consort_types::{
     Result, RunId, StepInstanceId, Time, limits,
     registry::{AgentFilter, AgentView, LimitView, QueueView},
-    worker::Progress,
+    worker::{AgentDeclaration, CapabilityDeclaration, Progress},
 };
 
 use super::Partition;
@@ -27,9 +29,13 @@ impl Views<'_> {
         let now = self.0.clock.max(now);
         let text = filter.text.as_deref().map(str::to_lowercase);
         let (mut views, mut cursor) = (Vec::new(), None::<String>);
+        let mut serving = Vec::new();
         loop {
             let page = self.0.machine()?.registry().agents(namespace, cursor.as_deref(), limits::PAGE_ITEMS_MAX)?;
             for known in page.items {
+                if self.is_connected(namespace, &known.declaration) {
+                    serving.push(known.declaration.clone());
+                }
                 if !fits(filter, text.as_deref(), &known) {
                     continue;
                 }
@@ -40,7 +46,31 @@ impl Views<'_> {
             }
             cursor = page.next;
             if cursor.is_none() {
-                return Ok(views);
+                break;
+            }
+        }
+        let contracts = contracts(&serving);
+        for view in views.iter_mut().filter(|view| !view.instances.is_empty()) {
+            view.warnings = contradictions(&view.declaration, &contracts);
+        }
+        Ok(views)
+    }
+
+    fn is_connected(&self, namespace: &str, agent: &AgentDeclaration) -> bool {
+        self.0.dispatcher.connected(namespace, &agent.name, Some(&agent.version)) > 0
+    }
+
+    /// What other connected agents declare otherwise than a version that joins.
+    pub(super) fn contradictions(&mut self, namespace: &str, name: &str, version: &str) -> Result<Vec<String>> {
+        let Some(own) = self.0.machine()?.registry().agent(namespace, name, version)? else { return Ok(Vec::new()) };
+        let (mut serving, mut cursor) = (Vec::new(), None::<String>);
+        loop {
+            let page = self.0.machine()?.registry().agents(namespace, cursor.as_deref(), limits::PAGE_ITEMS_MAX)?;
+            let declared = page.items.into_iter().map(|known| known.declaration);
+            serving.extend(declared.filter(|agent| self.is_connected(namespace, agent)));
+            cursor = page.next;
+            if cursor.is_none() {
+                return Ok(contradictions(&own, &contracts(&serving)));
             }
         }
     }
@@ -60,6 +90,7 @@ impl Views<'_> {
             seen: seen.seen,
             instances: seen.instances,
             skills: seen.skills,
+            warnings: Vec::new(),
         }
     }
 
@@ -88,6 +119,38 @@ impl Views<'_> {
     pub fn tail(&self, run: RunId) -> Vec<Progress> {
         self.0.live.tail(run)
     }
+}
+
+/// By capability: each pair of schemas that is declared, with the first agent that declares it.
+type DeclaredContracts<'a> = BTreeMap<&'a str, Vec<(&'a CapabilityDeclaration, &'a AgentDeclaration)>>;
+
+fn contracts(serving: &[AgentDeclaration]) -> DeclaredContracts<'_> {
+    let mut contracts = DeclaredContracts::new();
+    for agent in serving {
+        for capability in &agent.capabilities {
+            let known = contracts.entry(&capability.name).or_default();
+            if known.iter().all(|(other, _)| capability.schema_difference(other).is_some()) {
+                known.push((capability, agent));
+            }
+        }
+    }
+    contracts
+}
+
+/// What connected agents declare otherwise, a sentence for each capability.
+fn contradictions(agent: &AgentDeclaration, contracts: &DeclaredContracts<'_>) -> Vec<String> {
+    let mut found = Vec::new();
+    for own in &agent.capabilities {
+        let others = contracts.get(own.name.as_str()).into_iter().flatten();
+        let other = others.filter_map(|(theirs, by)| Some((own.schema_difference(theirs)?, *by))).next();
+        if let Some((side, by)) = other {
+            found.push(format!(
+                "`{}` has another {side} schema at `{}@{}`, and a task goes to either: rename one, or route by agent or version",
+                own.name, by.name, by.version
+            ));
+        }
+    }
+    found
 }
 
 fn fits(filter: &AgentFilter, text: Option<&str>, known: &consort_core::view::AgentView) -> bool {

@@ -13,9 +13,9 @@ use consort_engine::{Config, Decision, Handle, Locality, Partition, Session, Sta
 use consort_log::MemoryLogDisk;
 use consort_store::MemoryStore;
 use consort_types::{
-    Code, EffectClass, Payload, Span, Time, limits,
+    Code, EffectClass, Payload, Result, Span, Time, limits,
     registry::{LimitScope, TaskLimit},
-    worker::{FromWorker, JournalEntry, JournalRequest, TaskOffer, ToWorker},
+    worker::{AgentDeclaration, FromWorker, JournalEntry, JournalRequest, TaskOffer, ToWorker},
 };
 
 const ONE: &str = "workflow: w\nsteps:\n  a: { capability: x }\noutput: ${{ steps.a.output }}\n";
@@ -187,4 +187,72 @@ async fn a_question_of_a_task_is_answered_through_the_inbox() {
     let view = handle.wait_end(NS, run).await.unwrap();
     let expected = r#"{"approved":false,"by":"ann","comment":"not today"}"#;
     assert_eq!(view.output.unwrap().bytes(), Some(expected.as_bytes()));
+}
+
+/// An agent with the capability `x`, whose input has this type.
+fn takes(name: &str, version: &str, kind: &str) -> AgentDeclaration {
+    let mut declared = agent(name, X);
+    declared.version = version.to_owned();
+    declared.capabilities[0].input_schema = serde_json::json!({ "type": kind });
+    declared
+}
+
+async fn attach(handle: &Handle, declared: AgentDeclaration) -> Result<Session> {
+    handle.attach(hello(declared, 8, Vec::new()), Locality::Remote).await
+}
+
+#[tokio::test]
+async fn a_version_declares_one_thing_while_instances_of_it_are_connected() {
+    let (disk, store) = (MemoryLogDisk::new(), MemoryStore::new());
+    let handle = Handle::open(parts(&disk, &store), Config::default()).await.unwrap();
+    let first = attach(&handle, takes("stock", "1", "string")).await.unwrap();
+    let second = attach(&handle, takes("stock", "1", "string")).await.unwrap();
+    let error = attach(&handle, takes("stock", "1", "integer")).await.map(drop).unwrap_err();
+    assert_eq!(error.code, Code::AgentClash);
+    assert_eq!(
+        error.message,
+        "agent `stock` declares another version `1` than `2` connected instances: the input schema of `x` differs"
+    );
+    // Another version may declare what it wants, and what people read may change.
+    let other = attach(&handle, takes("stock", "2", "integer")).await.unwrap();
+    let mut said = takes("stock", "1", "string");
+    said.description = "says more".to_owned();
+    let third = attach(&handle, said).await.unwrap();
+    let shown = handle.agent(NS, "stock", Some("1")).await.unwrap().remove(0);
+    assert_eq!((shown.declaration.description.as_str(), shown.instances.len()), ("says more", 3));
+    assert_eq!(shown.declaration.capabilities[0].input_schema["type"], "string");
+    // Once all of them are gone, what comes next is what the version declares.
+    drop((first, second, third));
+    let replaced = loop {
+        // The engine notices in its own time that they have left.
+        if handle.agent(NS, "stock", Some("1")).await.unwrap()[0].instances.is_empty() {
+            break attach(&handle, takes("stock", "1", "integer")).await.unwrap();
+        }
+    };
+    let shown = handle.agent(NS, "stock", Some("1")).await.unwrap().remove(0);
+    assert_eq!(
+        (&shown.declaration.capabilities[0].input_schema["type"], shown.instances.len()),
+        (&"integer".into(), 1)
+    );
+    drop((other, replaced));
+}
+
+#[tokio::test]
+async fn capabilities_that_agents_declare_otherwise_are_warned_of() {
+    let (disk, store) = (MemoryLogDisk::new(), MemoryStore::new());
+    let handle = Handle::open(parts(&disk, &store), Config::default()).await.unwrap();
+    let one = attach(&handle, takes("stock", "1", "string")).await.unwrap();
+    let same = attach(&handle, takes("store", "1", "string")).await.unwrap();
+    let warnings = async |name: &str| handle.agent(NS, name, None).await.unwrap().remove(0).warnings;
+    assert!(warnings("stock").await.is_empty() && warnings("store").await.is_empty());
+    let other = attach(&handle, takes("other", "3", "integer")).await.unwrap();
+    for (name, by) in [("stock", "other@3"), ("store", "other@3"), ("other", "stock@1")] {
+        let found = warnings(name).await;
+        let begins = format!("`x` has another input schema at `{by}`");
+        assert!(found.len() == 1 && found[0].starts_with(&begins), "{name}: {found:?}");
+    }
+    drop(other);
+    while !handle.agent(NS, "other", None).await.unwrap()[0].instances.is_empty() {}
+    assert!(warnings("stock").await.is_empty(), "what is not connected takes no task");
+    drop((one, same));
 }

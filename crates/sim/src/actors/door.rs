@@ -61,7 +61,8 @@ pub(crate) fn request(ctx: &mut Context, request: Request) -> Checked {
 /// Pins a start and accepts its input, as the engine's door does; the run where it was started before.
 fn prepare_start(machine: &mut Machine, start: &mut StartRun) -> Result<Option<RunId>> {
     if let Some(key) = &start.idempotency_key {
-        let request = StartRun::request_hash(&start.workflow, None, &start.input);
+        let asked = StartRun::asked_version(None, &start.definitions);
+        let request = StartRun::request_hash(&start.workflow, asked.as_deref(), &start.input);
         let before = machine.started_before(&start.namespace, key, request)?;
         if before.is_some() {
             return Ok(before);

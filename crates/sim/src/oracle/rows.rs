@@ -7,14 +7,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use consort_core::{
     Command, TABLES, TableSpec, Until,
-    keys::{AgentKey, DivergedKey, EntryKey, HistoryKey, InboxKey, NamedKey, TimerKey, TimerKind},
+    keys::{
+        AgentKey, DefinitionKey, DivergedKey, EntryKey, HistoryKey, InboxKey, NamedKey, TimerKey, TimerKind,
+    },
     rows::{
-        HistoryEntry, HistoryEvent, Meta, Namespace, NamespaceCounts, PinnedTasks, Run, RunStatus, Step, StepState,
-        TaskCounts, TaskEntry, Waiter,
+        DefinitionUse, HistoryEntry, HistoryEvent, Meta, Namespace, NamespaceCounts, PinnedTasks, Run, RunStatus, Step,
+        StepState, TaskCounts, TaskEntry, Waiter, WorkflowRevision,
     },
     tables::{Key, Row},
 };
-use consort_types::{Code, RunId, Seq, StepInstanceId, Time, Token, limits, worker::JournalRequest};
+use consort_types::{BlobHash, Code, RunId, Seq, StepInstanceId, Time, Token, limits, worker::JournalRequest};
 
 use crate::plan::{Checked, Violation};
 
@@ -326,6 +328,7 @@ pub(crate) fn check_counts(rows: &Rows) -> Checked {
         return Err(Violation::of(8, what));
     }
     check_namespaces(rows, namespaces)?;
+    check_definitions(rows)?;
     check_pins(rows)
 }
 
@@ -357,6 +360,33 @@ fn check_pins(rows: &Rows) -> Checked {
     if told != diverged {
         let what = format!("{told:?} wait for code that fits, by the rows of steps {diverged:?}");
         return Err(Violation::of(8, what));
+    }
+    Ok(())
+}
+
+/// Contents of workflows are kept exactly as long as something needs them, and their uses are counted.
+fn check_definitions(rows: &Rows) -> Checked {
+    let mut uses = BTreeMap::<DefinitionKey, DefinitionUse>::new();
+    for run in table(rows, TABLES.runs).filter_map(|(_, row)| decode::<Run>(row)) {
+        let key = |hash| DefinitionKey { hash, namespace: run.namespace.clone() };
+        run.contents().for_each(|hash| uses.entry(key(hash)).or_default().runs += 1);
+        uses.entry(key(run.hash)).or_default().active += u64::from(!run.status.is_terminal());
+    }
+    for (key, row) in table(rows, TABLES.deployed) {
+        let Some((key, row)) = key_of::<NamedKey>(key).zip(decode::<WorkflowRevision>(row)) else { continue };
+        if key.number > 0 {
+            uses.entry(DefinitionKey { hash: row.hash, namespace: key.namespace }).or_default().revisions += 1;
+        }
+    }
+    let told = table(rows, TABLES.definitions).filter_map(|(key, row)| Some((key_of(key)?, decode(row)?)));
+    let told: BTreeMap<DefinitionKey, DefinitionUse> = told.collect();
+    if told != uses {
+        return Err(Violation::of(8, format!("uses of contents are counted as {told:?}, the rows say {uses:?}")));
+    }
+    let kept: BTreeSet<BlobHash> = table(rows, TABLES.workflows).filter_map(|(key, _)| key_of(key)).collect();
+    let needed: BTreeSet<BlobHash> = uses.into_keys().map(|key| key.hash).collect();
+    if kept != needed {
+        return Err(Violation::of(8, format!("the contents {kept:?} are kept, and {needed:?} are needed")));
     }
     Ok(())
 }
