@@ -75,9 +75,6 @@ pub(crate) fn subject(text: &str) -> String {
     out.join(" ")
 }
 
-/// Words of a thing that is asked about word for word; more are a description of it.
-const OBJECT_WORDS_MAX: usize = 3;
-
 /// What a question such as "What is a here document" or "What does git stage do" asks about, word for word as [`plain`].
 pub(crate) fn object(text: &str) -> Option<String> {
     let lower = text.to_lowercase();
@@ -85,8 +82,7 @@ pub(crate) fn object(text: &str) -> Option<String> {
         ["what is ", "what are ", "what does ", "what do ", "define "].iter().find_map(|m| lower.strip_prefix(m))?;
     let asked = [" do", " mean"].iter().find_map(|m| asked.strip_suffix(m)).unwrap_or(asked);
     let object = plain(asked);
-    let words = object.split(' ').count();
-    (!object.is_empty() && words <= OBJECT_WORDS_MAX && !object.contains(" of ")).then_some(object)
+    (!object.is_empty()).then_some(object)
 }
 
 /// A name as it is compared word for word: in lower case, without a number before it, an article, marks, or the ending of

@@ -83,7 +83,7 @@ impl Model {
         let question = self.vector(question)?;
         let near = |text: &String| {
             let dot: f32 = self.vector(text)?.iter().zip(question.iter()).map(|(a, b)| a * b).sum();
-            #[expect(clippy::cast_possible_truncation, reason = "the product of two unit vectors is at most 1")]
+            // The product of two unit vectors is at most 1.
             Ok((dot * 1_000.0).round() as i64)
         };
         texts.iter().map(near).collect()
