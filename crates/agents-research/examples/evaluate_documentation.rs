@@ -1,4 +1,5 @@
-//! Scores the research assistant on Debian's documentation: `evaluate_documentation DIR [--practice | --scored | --all] [--verbose]`.
+//! Scores the research assistant on Debian's documentation: `evaluate_documentation DIR [--model=DIR]
+//! [--practice | --scored | --all] [--verbose]`.
 //!
 //! For: knowing how it does on documents that others wrote. Not for: showing the questions of the scored half, which
 //! the author of a change to the rules should not read; of these only the figures are printed.
@@ -14,7 +15,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let has = |name: &str| args.iter().any(|a| a == name);
     let Some(packages) = args.iter().find(|a| !a.starts_with("--")) else {
-        eprintln!("usage: evaluate_documentation DIR [--practice | --scored | --all] [--verbose]");
+        eprintln!("usage: evaluate_documentation DIR [--model=DIR] [--practice | --scored | --all] [--verbose]");
         return ExitCode::from(2);
     };
     let half = match () {
@@ -24,7 +25,9 @@ fn main() -> ExitCode {
     };
     let questions = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../evaluation/debian");
     let questions = questions.join(if has("--practice") { "practice.jsonl" } else { "questions.jsonl" });
-    let config = ResearchConfig { cache: Some(Path::new(packages).join("cache")), ..ResearchConfig::default() };
+    let model = args.iter().find_map(|a| a.strip_prefix("--model=")).map(Into::into);
+    let cache = Some(Path::new(packages).join("cache"));
+    let config = ResearchConfig { cache, model, ..ResearchConfig::default() };
     let table = match evaluate(&questions, Path::new(packages), half, &config) {
         Ok(table) => table,
         Err(error) => {

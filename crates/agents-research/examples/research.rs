@@ -1,4 +1,4 @@
-//! Runs the research pipeline in one process, without the engine: `research SOURCES QUESTION… [--json] [--cache DIR] [--pdf-child]`.
+//! Runs the research pipeline in one process, without the engine: `research SOURCES QUESTION… [--json] [--cache DIR] [--model DIR] [--pdf-child]`.
 //!
 //! For: trying questions while working on the agents. Not for: users, who run the workflow.
 //! Invariant: the steps and their order are those of `workflows/research.yaml`.
@@ -18,13 +18,15 @@ fn main() -> ExitCode {
     let in_child = take_flag(&mut args, "--pdf-child");
     let json = take_flag(&mut args, "--json");
     let cache = take_value(&mut args, "--cache");
+    let model = take_value(&mut args, "--model");
     if args.len() < 2 {
-        eprintln!("usage: research SOURCES QUESTION… [--json] [--cache DIR] [--pdf-child]");
+        eprintln!("usage: research SOURCES QUESTION… [--json] [--cache DIR] [--model DIR] [--pdf-child]");
         return ExitCode::from(2);
     }
     let sources = args.remove(0);
     let pdf_executable = std::env::current_exe().ok().filter(|_| in_child);
-    let library = Library::new(ResearchConfig { cache: cache.map(PathBuf::from), pdf_executable });
+    let model = model.map(PathBuf::from);
+    let library = Library::new(ResearchConfig { cache: cache.map(PathBuf::from), pdf_executable, model });
     for question in &args {
         match run(&library, question, &sources, &Silent) {
             Ok(outcome) => print(&outcome, json),

@@ -429,6 +429,6 @@ fn the_evaluation_set_is_answered_as_well_as_documented() {
 }
 
 /// Per cent of the answerable questions that are answered with the right place.
-const FLOOR_CITED: usize = 96;
+const FLOOR_CITED: usize = 93;
 /// Per cent of the unanswerable questions that are said to have no answer.
-const FLOOR_HONEST: usize = 87;
+const FLOOR_HONEST: usize = 93;

@@ -17,6 +17,7 @@ pub(crate) fn builtin(settings: &Settings) -> Vec<Agent> {
         cache: Some(DataFolder::at(settings.data_dir()).cache().join("research")),
         // A hostile PDF file ends a process of its own instead of this one.
         pdf_executable: std::env::current_exe().ok(),
+        model: settings.research_model().map(Into::into),
     };
     let mut agents = vec![basic::agent()];
     agents.extend(consort_agents_research::builtin(BuiltinConfig { research }));

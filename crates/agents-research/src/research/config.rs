@@ -1,7 +1,7 @@
 //! Settings of the research assistant.
 //!
-//! For: where to cache and how to read PDF files. Not for: limits, which stand beside what they bound.
-//! Invariant: no setting changes an answer, only where and how fast it is found.
+//! For: where to cache, how to read PDF files, and the model to rank with. Not for: limits, which stand beside what they bound.
+//! Invariant: no setting but the model changes an answer, only where and how fast it is found.
 
 use std::path::PathBuf;
 
@@ -13,6 +13,9 @@ pub struct ResearchConfig {
     /// A program that answers `internal-extract-pdf PATH` with [`super::pdf_child_main`], normally our own executable;
     /// `None` reads PDF files in a thread, where a stack overflow would end the process.
     pub pdf_executable: Option<PathBuf>,
+    /// Folder of a sentence-embedding model to rank with beside the words; `None` ranks by words alone. It needs the
+    /// feature `semantic`: without it, and with a folder that cannot be used, every search fails and says so.
+    pub model: Option<PathBuf>,
 }
 
 /// Tells how far work is, and asks whether to stop.

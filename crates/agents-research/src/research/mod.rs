@@ -17,6 +17,7 @@ mod plan;
 mod review;
 mod score;
 mod search;
+mod semantic;
 mod text;
 mod validate;
 mod write;

@@ -234,8 +234,11 @@ pub struct Hit {
     /// Whether the document says of itself that it is out of date.
     #[serde(default)]
     pub outdated: bool,
-    /// How well it fits, in thousandths.
+    /// How well it fits: in thousandths, or by its places in two orders where there is one by meaning as well.
     pub score: i64,
+    /// How near each segment is to the question by meaning, in thousandths; empty without a model.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub similar: Vec<i64>,
 }
 
 /// Output of `research.search`.

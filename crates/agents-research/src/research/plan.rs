@@ -14,7 +14,7 @@ use super::text::markup::squeeze;
 
 use intent::intent;
 use subject::exact_parts;
-pub(crate) use subject::{focus, key, names, subject};
+pub(crate) use subject::{focus, key, names, object, plain, subject};
 
 /// Bytes of a question.
 const QUESTION_BYTES_MAX: usize = 2_000;

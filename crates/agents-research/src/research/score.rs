@@ -26,7 +26,7 @@ pub(crate) const CONFIDENT: i64 = 900;
 /// Strength from which a sentence comes before those that are only relevant.
 pub(crate) const ANSWERED: i64 = 830;
 /// Strength from which a sentence is shown as an answer that may be none.
-pub(crate) const WEAK: i64 = 600;
+pub(crate) const WEAK: i64 = 700;
 /// Strength from which a sentence is near enough to be shown as such.
 pub(crate) const NEAR: i64 = 420;
 
@@ -40,6 +40,9 @@ const SUBJECT: Credits =
     Credits { own: 950, inner: 1_000, lead: 950, before: 800, beside: 500, outer: 850, passage: 250 };
 /// What the key word of the question is worth.
 const KEY: Credits = Credits { own: 1_000, inner: 750, lead: 900, before: 500, beside: 400, outer: 500, passage: 0 };
+
+/// Characters of which an operator has at least one; others are punctuation of the question.
+const OPERATOR: [char; 12] = ['<', '>', '=', '|', '&', '@', '~', '+', '*', '%', '^', '#'];
 
 /// Words between two that still stand together.
 const NEAR_WORDS: usize = 2;
@@ -56,6 +59,10 @@ pub(crate) struct Scorer {
     key: Option<usize>,
     /// Options of one letter, as they are written.
     options: Vec<String>,
+    /// Operators of the question, such as `<=>`: they have no letters, so that no term stands for them.
+    symbols: Vec<String>,
+    /// What the question asks about, word for word, where it asks about one thing.
+    object: Option<String>,
     terms: Terms,
 }
 
@@ -111,7 +118,10 @@ impl Scorer {
         let options =
             sub.text.split_whitespace().map(|w| w.trim_matches('`')).filter(option).map(str::to_owned).collect();
         let asks_code = names_code(&sub.text);
-        Self { intent: sub.intent, question, asks_code, concepts, total, focus, key, options, terms }
+        let operator = |w: &&str| w.len() >= 2 && w.chars().all(|c| c.is_ascii_punctuation()) && w.contains(OPERATOR);
+        let symbols = sub.text.split([' ', '`']).filter(operator).map(str::to_owned).collect();
+        let object = super::plan::object(&sub.text);
+        Self { intent: sub.intent, question, asks_code, concepts, total, focus, key, options, symbols, object, terms }
     }
 
     /// The terms of the question: compounds whole.
@@ -153,6 +163,9 @@ impl Scorer {
             around,
             focus: &self.focus,
             asks_code: self.asks_code,
+            exact: self.object.as_ref().is_some_and(|object| around.name == *object),
+            object: self.object.as_deref(),
+            exact_page: self.object.as_ref().is_some_and(|object| around.page_name == *object),
             question: &self.question,
         };
         let fit = fit::fit(self.intent, &view);
@@ -184,6 +197,7 @@ impl Scorer {
             if self.intent == Intent::Person { 400 + 600 * key / 1_000 } else { 600 + 400 * key / 1_000 },
             self.own_part(around, view),
             self.foreign(around, view),
+            self.operators(view),
             bonus,
         ];
         product.into_iter().fold(covers * 100, |left, factor| left * factor / 1_000)
@@ -205,6 +219,7 @@ impl Scorer {
             fit.support,
             self.own_part(around, view).max(600),
             self.foreign(around, view),
+            self.operators(view),
         ];
         product.into_iter().fold(covers, |left, factor| left * factor / 1_000).min(1_000)
     }
@@ -259,6 +274,15 @@ impl Scorer {
         let Some(heading) = hit.headings.last().filter(|_| hit.term) else { return false };
         let has = |option: &str| heading.split([' ', ',', '=', '[']).any(|w| w.trim_matches('`') == option);
         self.options.iter().any(|option| !has(option) && has(&swap_case(option)))
+    }
+
+    /// An operator that the question names must be there: `<=>` is not `<->`.
+    fn operators(&self, view: &fit::View<'_>) -> i64 {
+        let text = &view.segment.text;
+        let named = |symbol: &String| {
+            text.contains(symbol.as_str()) || view.hit.headings.iter().any(|h| h.contains(symbol.as_str()))
+        };
+        if self.symbols.iter().all(named) { 1_000 } else { 500 }
     }
 
     /// A passage below a term speaks of that term; below a term that the question does not name it answers little.

@@ -12,6 +12,7 @@ use super::index::{Corpus, Library, Passage};
 use super::model::{Hit, Intent, Query, QueryInput, SearchInput, SearchOutput, SubQuestion, TermWeight};
 use super::plan;
 use super::score::Scorer;
+use super::semantic::{Model, fuse};
 use super::text::words::Terms;
 
 /// Passages that the index proposes.
@@ -20,6 +21,12 @@ const CANDIDATES: usize = 480;
 const HITS_MAX: usize = 24;
 /// Passages of one file that a search returns, so that one long file does not hide the others.
 const HITS_PER_FILE_MAX: usize = 6;
+/// Passages that are compared with the question by meaning.
+const COMPARED_MAX: usize = 48;
+/// Passages whose segments are compared one by one.
+const READ_BY_MEANING: usize = 12;
+/// Characters of a text that are compared.
+const COMPARED_CHARS_MAX: usize = 400;
 /// Different terms of a query.
 const TERMS_MAX: usize = 48;
 /// Bytes of a query.
@@ -90,7 +97,31 @@ pub fn search(library: &Library, input: &SearchInput, observer: &dyn Observer) -
         })
         .collect();
     hits.sort_by(|a, b| b.score.cmp(&a.score).then_with(|| a.path.cmp(&b.path)).then_with(|| a.place.cmp(&b.place)));
-    Ok(SearchOutput { query, terms: wanted, hits: thin(hits), corpus: info })
+    let hits = match library.meanings().model()? {
+        Some(model) => by_meaning(model, &query.sub_question.text, thin(hits, COMPARED_MAX))?,
+        None => thin(hits, HITS_MAX),
+    };
+    Ok(SearchOutput { query, terms: wanted, hits, corpus: info })
+}
+
+/// Puts hits in the order that words and meaning give together, and tells of the first how near their segments are.
+fn by_meaning(model: &Model, question: &str, mut hits: Vec<Hit>) -> Result<Vec<Hit>> {
+    let cut = |text: &str| text.chars().take(COMPARED_CHARS_MAX).collect::<String>();
+    let about = |hit: &Hit| hit.headings.last().unwrap_or(&hit.title).clone();
+    let texts: Vec<String> = hits.iter().map(|hit| cut(&format!("{}: {}", about(hit), hit.quote))).collect();
+    let near = model.similarities(question, &texts)?;
+    let words: Vec<i64> = hits.iter().map(|hit| hit.score).collect();
+    for (hit, score) in hits.iter_mut().zip(fuse(&words, &near)) {
+        hit.score = score;
+    }
+    // The sort is stable: what fits equally stays in the order of the words.
+    hits.sort_by_key(|hit| std::cmp::Reverse(hit.score));
+    hits.truncate(HITS_MAX);
+    for hit in hits.iter_mut().take(READ_BY_MEANING) {
+        let texts: Vec<String> = hit.segments.iter().map(|s| cut(&format!("{}: {}", about(hit), s.text))).collect();
+        hit.similar = model.similarities(question, &texts)?;
+    }
+    Ok(hits)
 }
 
 fn query(input: &QueryInput) -> Result<Query> {
@@ -183,11 +214,12 @@ fn hit(corpus: &Corpus, passage: &Passage) -> Hit {
         date: file.date.clone(),
         outdated: file.outdated,
         score: 0,
+        similar: Vec::new(),
     }
 }
 
 /// The first hits, with a limit for each file.
-fn thin(hits: Vec<Hit>) -> Vec<Hit> {
+fn thin(hits: Vec<Hit>, most: usize) -> Vec<Hit> {
     let mut counts: std::collections::BTreeMap<String, usize> = std::collections::BTreeMap::new();
     hits.into_iter()
         .filter(|hit| {
@@ -195,6 +227,6 @@ fn thin(hits: Vec<Hit>) -> Vec<Hit> {
             *count += 1;
             *count <= HITS_PER_FILE_MAX
         })
-        .take(HITS_MAX)
+        .take(most)
         .collect()
 }

@@ -13,6 +13,8 @@ use consort_types::{Code, Error, Name, Result, Span};
 pub enum Kind {
     /// A path; a relative one in a file is taken from the folder of that file.
     Path,
+    /// The same, or `off` for none.
+    OptionalPath,
     /// `HOST:PORT`; port 0 lets the system choose.
     Address,
     /// `same` as another address, an address of its own, or `off`.
@@ -40,6 +42,7 @@ impl Kind {
     pub fn describe(self) -> &'static str {
         match self {
             Self::Path => "path",
+            Self::OptionalPath => "path or `off`",
             Self::Address => "`HOST:PORT`",
             Self::Listener => "`same`, `HOST:PORT` or `off`",
             Self::Server => "`HOST:PORT` or URL",
@@ -119,6 +122,9 @@ keys! {
     /// How much room the disk must have for commands to be taken. With less, requests that change something are refused
     /// until there is room again.
     FREE_SPACE = "free-space", Mebibytes, "64", false;
+    /// The folder of a sentence-embedding model with which `research` ranks by meaning as well. It needs a program that was
+    /// built with `--features semantic`.
+    RESEARCH_MODEL = "research-model", OptionalPath, "off", false;
 }
 
 impl Key {
@@ -135,7 +141,7 @@ impl Key {
     /// Refuses a text that does not fit, saying what would.
     pub(crate) fn check(&self, text: &str, origin: &dyn std::fmt::Display) -> Result<()> {
         let fits = match self.kind {
-            Kind::Path => !text.is_empty(),
+            Kind::Path | Kind::OptionalPath => !text.is_empty(),
             Kind::Address => text.parse::<SocketAddr>().is_ok(),
             Kind::Listener => matches!(text, "same" | "off") || text.parse::<SocketAddr>().is_ok(),
             Kind::Server => text.is_empty() || server_address(text).is_some(),
@@ -194,6 +200,7 @@ mod tests {
             (FREE_SPACE, "1 GiB"),
             (NAMESPACE, "a b"),
             (DATA_DIR, ""),
+            (RESEARCH_MODEL, ""),
         ] {
             let error = key.check(text, &"flag").unwrap_err();
             assert!(error.message.contains(key.name) && error.hint.is_some(), "{error}");

@@ -94,7 +94,8 @@ impl Sources {
         for key in keys::ALL {
             let (text, origin) = self.find(key, &files);
             key.check(&text, &origin)?;
-            let text = if key.kind == Kind::Path { self.absolute(&text, &origin, &root) } else { text };
+            let path = key.kind == Kind::Path || (key.kind == Kind::OptionalPath && text != "off");
+            let text = if path { self.absolute(&text, &origin, &root) } else { text };
             values.insert(key.name, (text, origin));
         }
         Ok(Settings { values, root, folder: self.folder })

@@ -117,6 +117,11 @@ impl Settings {
         self.text(keys::CONCURRENCY).parse().expect("a count was checked when it was loaded")
     }
 
+    /// The folder of the model with which `research` ranks by meaning, where one is set.
+    pub fn research_model(&self) -> Option<&Path> {
+        Some(self.text(keys::RESEARCH_MODEL)).filter(|text| *text != "off").map(Path::new)
+    }
+
     /// How long a stopping server waits for tasks.
     pub fn drain_timeout(&self) -> Span {
         self.span(keys::DRAIN_TIMEOUT)

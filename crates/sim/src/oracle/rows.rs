@@ -7,9 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use consort_core::{
     Command, TABLES, TableSpec, Until,
-    keys::{
-        AgentKey, DefinitionKey, DivergedKey, EntryKey, HistoryKey, InboxKey, NamedKey, TimerKey, TimerKind,
-    },
+    keys::{AgentKey, DefinitionKey, DivergedKey, EntryKey, HistoryKey, InboxKey, NamedKey, TimerKey, TimerKind},
     rows::{
         DefinitionUse, HistoryEntry, HistoryEvent, Meta, Namespace, NamespaceCounts, PinnedTasks, Run, RunStatus, Step,
         StepState, TaskCounts, TaskEntry, Waiter, WorkflowRevision,

@@ -18,6 +18,7 @@ use crate::research::config::{Observer, ResearchConfig};
 use crate::research::corpus::{self, Listing};
 use crate::research::extract::PdfReader;
 use crate::research::model::{CorpusInfo, Sources};
+use crate::research::semantic::Meanings;
 
 /// Indexes that stay open at once.
 const OPEN_MAX: usize = 4;
@@ -34,6 +35,7 @@ type Slot = Arc<Mutex<Option<Arc<Corpus>>>>;
 pub struct Library {
     config: ResearchConfig,
     pdf: PdfReader,
+    meanings: Meanings,
     slots: Mutex<BTreeMap<String, Slot>>,
 }
 
@@ -41,7 +43,13 @@ impl Library {
     /// A library with nothing open.
     pub fn new(config: ResearchConfig) -> Self {
         let pdf = PdfReader { executable: config.pdf_executable.clone() };
-        Self { config, pdf, slots: Mutex::default() }
+        let meanings = Meanings::new(config.model.clone());
+        Self { config, pdf, meanings, slots: Mutex::default() }
+    }
+
+    /// The model to rank with, where one is set.
+    pub(crate) fn meanings(&self) -> &Meanings {
+        &self.meanings
     }
 
     /// How PDF files are read.

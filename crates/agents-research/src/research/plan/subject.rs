@@ -75,6 +75,31 @@ pub(crate) fn subject(text: &str) -> String {
     out.join(" ")
 }
 
+/// What a question such as "What is a here document" or "What does git stage do" asks about, word for word as [`plain`].
+pub(crate) fn object(text: &str) -> Option<String> {
+    let lower = text.to_lowercase();
+    let asked =
+        ["what is ", "what are ", "what does ", "what do ", "define "].iter().find_map(|m| lower.strip_prefix(m))?;
+    let asked = [" do", " mean"].iter().find_map(|m| asked.strip_suffix(m)).unwrap_or(asked);
+    let object = plain(asked);
+    (!object.is_empty()).then_some(object)
+}
+
+/// A name as it is compared word for word: in lower case, without a number before it, an article, marks, or the ending of
+/// the plural.
+pub(crate) fn plain(name: &str) -> String {
+    let name = name.to_lowercase();
+    let name = name
+        .split_once('(')
+        .map_or(name.as_str(), |(before, _)| if before.is_empty() { name.as_str() } else { before });
+    let words: Vec<&str> = name.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|w| !w.is_empty()).collect();
+    let label = |w: &&&str| w.bytes().all(|b| b.is_ascii_digit()) || matches!(**w, "a" | "an" | "the");
+    let from = words.iter().take_while(label).count();
+    let words: Vec<&str> =
+        words[from..].iter().map(|w| if w.len() > 3 { w.trim_end_matches('s') } else { w }).collect();
+    words.join(" ")
+}
+
 /// Words with a capital letter that do not begin the question: names of products, people and places.
 pub(crate) fn names(text: &str) -> String {
     let bare = |w: &str| w.trim_matches(|c: char| !c.is_alphanumeric()).to_owned();

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use super::{Scorer, is_prose, normalise, term_set};
 use crate::research::model::{Hit, SegmentKind};
+use crate::research::plan::plain;
 use crate::research::text::words::{Term, Terms};
 
 /// What a term is worth by the place that has it, in thousandths.
@@ -33,6 +34,9 @@ pub(super) struct Credits {
 pub(super) struct Surroundings {
     /// Terms of title and headings.
     pub(super) head: BTreeSet<String>,
+    /// The innermost heading, and the title, as names that are compared word for word.
+    pub(super) name: String,
+    pub(super) page_name: String,
     /// Whether the innermost heading is a question, as in lists of frequent questions.
     pub(super) is_question: bool,
     /// Terms of the title and of the file's name.
@@ -73,6 +77,8 @@ impl Surroundings {
         head.extend(title.iter().cloned());
         let columns = hit.headings.last().filter(|h| h.contains(" | ")).map(|h| term_set(terms, h)).unwrap_or_default();
         let inner = hit.headings.iter().rev().find(|h| !h.contains(" | ")).unwrap_or(&hit.title);
+        let name = plain(inner);
+        let page_name = plain(&hit.title);
         let is_question = inner.trim_end().ends_with('?');
         let inner = bare(inner);
         let order = terms.list(&inner).into_iter().map(|t| normalise(&t.text).to_owned()).collect();
@@ -98,6 +104,8 @@ impl Surroundings {
         }
         Self {
             head,
+            name,
+            page_name,
             is_question,
             title,
             page,

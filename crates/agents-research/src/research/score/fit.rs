@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 
 use super::around::Surroundings;
 use crate::research::model::{Hit, Intent, Segment, SegmentKind};
+use crate::research::plan::plain;
 use crate::research::score::normalise;
 use crate::research::text::words::{Term, is_stop};
 use definition::definition;
@@ -30,6 +31,11 @@ pub(super) struct View<'a> {
     pub(super) terms: &'a BTreeSet<String>,
     pub(super) around: &'a Surroundings,
     pub(super) focus: &'a BTreeSet<String>,
+    /// Whether the innermost heading is what the question asks about, word for word; and whether the title is.
+    pub(super) exact: bool,
+    /// That word for word, as [`plain`].
+    pub(super) object: Option<&'a str>,
+    pub(super) exact_page: bool,
     /// Whether the question names code.
     pub(super) asks_code: bool,
     /// The key word of the question, such as the verb of "how do I list them".
@@ -61,10 +67,12 @@ pub(super) struct Fit {
 /// Scores the form of a sentence.
 pub(super) fn fit(intent: Intent, view: &View<'_>) -> Fit {
     let lower = format!(" {} ", view.segment.text.to_lowercase());
-    let soft = |score: i64| Fit { score, support: (400 + score).min(1_000) };
+    // The more a kind of answer can be told by its form, the less the words alone are trusted.
+    let leaning = |without: i64, score: i64| Fit { score, support: (without + score).min(1_000) };
+    let soft = |score: i64| leaning(400, score);
     match intent {
-        Intent::Definition => soft(definition(view, &lower)),
-        Intent::Procedure => soft(procedure(view, &lower)),
+        Intent::Definition => leaning(100, definition(view, &lower)),
+        Intent::Procedure => leaning(250, procedure(view, &lower)),
         Intent::Quantity => bounded(view, &lower, needed_here_or_next(view, &lower, quantity)),
         Intent::Duration => bounded(view, &lower, needed_here_or_next(view, &lower, duration)),
         Intent::Time => time(view, &lower),
@@ -73,9 +81,9 @@ pub(super) fn fit(intent: Intent, view: &View<'_>) -> Fit {
         Intent::Location => soft(location(&view.segment.text, &lower)),
         Intent::YesNo => bounded(view, &lower, soft(if has(&lower, MODALS) { 800 } else { 400 })),
         // A sentence below a term speaks of that one thing.
-        Intent::Comparison if view.hit.term && !view.named => soft(comparison(view, &lower) * 7 / 10),
-        Intent::Comparison => soft(comparison(view, &lower)),
-        Intent::List => soft(list(view)),
+        Intent::Comparison if view.hit.term && !view.named => leaning(200, comparison(view, &lower) * 7 / 10),
+        Intent::Comparison => leaning(200, comparison(view, &lower)),
+        Intent::List => leaning(300, list(view)),
         Intent::General => bounded(view, &lower, soft(general(view, &lower))),
     }
 }
@@ -90,7 +98,9 @@ fn bounded(view: &View<'_>, lower: &str, fit: Fit) -> Fit {
     // "Can a" and "may a" request a limit only in a question that begins with "how".
     let counts = view.question.starts_with(" how ");
     let asked = |b: &&Bound| counts || !b.asked.starts_with(" can ") && !b.asked.starts_with(" may ");
-    if BOUNDS.iter().filter(asked).any(bound) {
+    // A default under a condition is not the default.
+    let condition = view.question.contains(" default ") && lower.starts_with(" if ");
+    if condition || BOUNDS.iter().filter(asked).any(bound) {
         Fit { score: fit.score / 2, support: fit.support.min(400 + fit.score / 2) }
     } else {
         fit

@@ -42,6 +42,8 @@ fn length(view: &View<'_>) -> i64 {
     let words = view.segment.text.split_whitespace().count();
     match (view.segment.kind, words) {
         (SegmentKind::Code, _) => 1_000,
+        // "Clear the cache": below a term a few words say it all.
+        (SegmentKind::Sentence, 2..=5) if view.hit.term => 930,
         (SegmentKind::Row, 0..=2) | (_, 0..=3) => 350,
         (SegmentKind::Row, _) => 1_000,
         (SegmentKind::Item, 4..=5) | (_, 46..=70) => 850,

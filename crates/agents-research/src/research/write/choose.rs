@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use super::{WriteInput, trim_claim};
 use crate::research::model::{Hit, Intent, Segment, SegmentKind, SubQuestion, Support};
 use crate::research::score::{ANSWERED, CONFIDENT, NEAR, Scored, Scorer, WEAK, code_behind, term_set};
+use crate::research::semantic::fuse;
 use crate::research::text::words::Terms;
 
 /// Sentences of the answer to one sub-question.
@@ -53,6 +54,8 @@ struct Candidate<'a> {
     scored: Scored,
     /// Whether the next sentence has a word of the question that this one lacks.
     next_adds: bool,
+    /// Its place in the orders by words and by meaning together; 0 for all where there is no model.
+    rank: i64,
 }
 
 /// What one report has said so far.
@@ -111,7 +114,7 @@ fn candidates<'a>(input: &'a WriteInput, sub: &SubQuestion, scorer: &mut Scorer)
         let covered: Vec<BTreeSet<String>> = all.iter().map(|s| s.covered.clone()).collect();
         out.extend(all.into_iter().map(|scored| {
             let next_adds = covered.get(scored.segment + 1).is_some_and(|next| !next.is_subset(&scored.covered));
-            Candidate { hit: &evidence.hit, scored, next_adds }
+            Candidate { hit: &evidence.hit, scored, next_adds, rank: 0 }
         }));
     }
     let older = |c: &Candidate<'_>| {
@@ -126,8 +129,17 @@ fn candidates<'a>(input: &'a WriteInput, sub: &SubQuestion, scorer: &mut Scorer)
             candidate.scored.relevance = candidate.scored.relevance * 8 / 10;
         }
     }
+    let (words, near): (Vec<i64>, Vec<i64>) =
+        out.iter().map(|c| (c.scored.relevance, c.hit.similar.get(c.scored.segment).copied().unwrap_or(0))).unzip();
+    if near.iter().any(|near| *near != 0) {
+        for (candidate, rank) in out.iter_mut().zip(fuse(&words, &near)) {
+            candidate.rank = rank;
+        }
+    }
     out.sort_by(|a, b| {
-        let key = |c: &Candidate<'_>| (c.scored.strength >= ANSWERED, c.scored.relevance);
+        // Two things are seldom compared in one sentence: what comes nearest is shown, and marked as weak.
+        let compares = sub.intent == Intent::Comparison;
+        let key = |c: &Candidate<'_>| (compares || c.scored.strength >= ANSWERED, c.rank, c.scored.relevance);
         key(b).cmp(&key(a)).then_with(|| {
             (&a.hit.path, a.hit.place, a.scored.segment).cmp(&(&b.hit.path, b.hit.place, b.scored.segment))
         })
@@ -165,14 +177,15 @@ fn answer<'a>(
     out
 }
 
-/// The introduction of a list and its members, where the best sentence is either and the question requires a list.
+/// The introduction of a list and its members, where the best sentence introduces it, or is a member and the question
+/// requires a list.
 fn list(candidate: &Candidate<'_>, intent: Intent) -> Option<Vec<usize>> {
     let segments = &candidate.hit.segments;
     let at = candidate.scored.segment;
     let item = |i: usize| segments.get(i).is_some_and(|s| s.kind == SegmentKind::Item);
     let lead = if item(at) { (0..at).rev().find(|i| !item(*i))? } else { at };
     let introduces = segments[lead].text.trim_end().ends_with(':') && item(lead + 1);
-    if intent != Intent::List || !introduces {
+    if !introduces || (intent != Intent::List && (lead != at || intent == Intent::Procedure)) {
         return None;
     }
     // The first sentence of each member.
@@ -213,8 +226,9 @@ fn span(candidate: &Candidate<'_>, intent: Intent, focus: &str) -> Vec<usize> {
     }
     // A definition of a term, the answer below a question, and two sides of a comparison take several sentences.
     let answers = candidate.hit.headings.last().is_some_and(|h| h.trim_end().ends_with('?'));
-    let goes_on = (intent == Intent::Definition && candidate.hit.term)
-        || (intent == Intent::Reason && (answers || candidate.scored.named));
+    let unit =
+        matches!(intent, Intent::Definition | Intent::Procedure | Intent::General | Intent::List | Intent::YesNo);
+    let goes_on = (unit && candidate.hit.term) || (intent == Intent::Reason && (answers || candidate.scored.named));
     if goes_on && segments[at].kind != SegmentKind::Code {
         let more =
             (at + 1..segments.len().min(at + 3)).take_while(|i| together(at, *i) && quotable(&segments[*i].text));

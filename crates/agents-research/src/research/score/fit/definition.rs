@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{View, denies, has};
+use super::{View, denies, has, plain};
 use crate::research::score::normalise;
 use crate::research::text::words::Term;
 
@@ -49,7 +49,8 @@ const SAYS: &[&str] = &[
 ];
 
 pub(super) fn definition(view: &View<'_>, lower: &str) -> i64 {
-    let head = is_about(&view.around.inner, Some(&view.around.head), view.focus)
+    let head = view.exact
+        || is_about(&view.around.inner, Some(&view.around.head), view.focus)
         || (view.hit.lead && is_about(&view.around.parent, None, view.focus));
     let verb = VERBS.iter().filter_map(|v| lower.find(v)).min();
     let other = verb.and_then(|at| other_words(view, lower, at));
@@ -63,6 +64,7 @@ pub(super) fn definition(view: &View<'_>, lower: &str) -> i64 {
     let condition = [" if ", " when ", " for ", " in order ", " to "].iter().any(|m| lower.starts_with(m));
     let score = match (other, head) {
         (_, true) if view.hit.term && view.opens => 1_000,
+        _ if view.opens && view.exact_page && view.segment.block <= LEAD_BLOCKS => 1_000,
         (Some(0), _) if article => 960,
         (_, true) if view.opens && phrase => 880,
         (_, true) if view.opens && condition => 600,
@@ -80,7 +82,18 @@ pub(super) fn definition(view: &View<'_>, lower: &str) -> i64 {
     let glossary = view.hit.title.to_lowercase().contains("glossary")
         || view.hit.headings.iter().any(|h| h.to_lowercase().contains("glossary"));
     let score = if denied { score * 7 / 10 } else { score };
+    let score = if names_object(view) { score } else { score * 8 / 10 };
     if glossary && head { (score + 150).min(1_150) } else { score }
+}
+
+/// Whether what the question asks about stands here word for word: "the stage of a file" is not "git stage".
+fn names_object(view: &View<'_>) -> bool {
+    let Some(object) = view.object.filter(|object| object.contains(' ') && !view.exact && !view.exact_page) else {
+        return true;
+    };
+    let named = |text: &str| plain(text).contains(object);
+    // A heading may have the parts of a name in their own places.
+    named(&view.segment.text) || view.hit.headings.iter().any(|h| named(h)) || view.hit.term
 }
 
 /// How many words but the focus and articles are before the verb, where the focus is there too and early: "The `str`
