@@ -13,7 +13,7 @@ use crate::{
     run::{
         finish,
         keys::{ScopeKey, TimerKind},
-        rows::step::{Step, StepState},
+        rows::step::{AwaitedEnd, Step, StepState},
     },
 };
 
@@ -25,7 +25,7 @@ fn is_open_effect(step: &Step) -> bool {
 /// Ends a step with an error; where its effect may be under way, once that is known.
 pub(crate) fn end(ctx: &mut ApplyContext<'_>, task: StepInstanceId, step: Step, error: Error) -> Result<()> {
     if is_open_effect(&step) {
-        await_report(ctx, task, step, error);
+        await_report(ctx, task, step, AwaitedEnd { error, detached: false });
         return Ok(());
     }
     finish::finish(ctx, task, Outcome::of_error(error))
@@ -37,7 +37,7 @@ pub(crate) fn deadline_passed(ctx: &mut ApplyContext<'_>, task: StepInstanceId, 
         .hint("raise `deadline`, or make the step smaller");
     step.deadline_at = None;
     if is_open_effect(&step) {
-        return await_report(ctx, task, step, error);
+        return await_report(ctx, task, step, AwaitedEnd { error, detached: false });
     }
     if matches!(step.state, StepState::Ready | StepState::Taken) {
         ctx.effect(Effect::AttemptEnded { task, token: step.token, end: AttemptEnd::Expired });
@@ -54,7 +54,7 @@ pub(crate) fn outlives_its_parent(
     step: &Step,
     error: &Error,
 ) -> Result<bool> {
-    if step.detached {
+    if is_detached(step) {
         return Ok(true);
     }
     if !is_open_effect(step) {
@@ -63,8 +63,15 @@ pub(crate) fn outlives_its_parent(
     let mut run = ctx.state.run(task.run)?;
     run.detached += 1;
     ctx.put_run(task.run, run);
-    await_report(ctx, task, Step { detached: true, ..step.clone() }, error.clone());
+    let end = step.ends_as.clone().map_or_else(|| error.clone(), |end| end.error);
+    let step = Step { ends_as: None, ..step.clone() };
+    await_report(ctx, task, step, AwaitedEnd { error: end, detached: true });
     Ok(true)
+}
+
+/// Whether the instance above a step has ended, and only its run waits for it.
+pub(crate) fn is_detached(step: &Step) -> bool {
+    step.ends_as.as_ref().is_some_and(|end| end.detached)
 }
 
 /// A step that has outlived the one above it has ended: its run may only have waited for that.
@@ -81,7 +88,7 @@ pub(crate) fn detached_ended(ctx: &mut ApplyContext<'_>, id: RunId) -> Result<()
 }
 
 /// The end of an attempt is awaited, within a grace; its step then ends with the error, unless it has completed.
-fn await_report(ctx: &mut ApplyContext<'_>, task: StepInstanceId, mut step: Step, error: Error) {
+fn await_report(ctx: &mut ApplyContext<'_>, task: StepInstanceId, mut step: Step, end: AwaitedEnd) {
     if step.state == StepState::Taken {
         let due = ctx.now.after(Span::from_secs(limits::WRITE_GRACE_SECONDS));
         if step.timeout_at.is_none_or(|at| at > due) {
@@ -89,10 +96,8 @@ fn await_report(ctx: &mut ApplyContext<'_>, task: StepInstanceId, mut step: Step
             step.timeout_at = Some(due);
             ctx.arm(due, task, TimerKind::Timeout, 0);
         }
-        step.error = Some(error.clone());
+        step.error = Some(end.error.clone());
     }
-    if step.ends_as.is_none() {
-        step.ends_as = Some(error);
-    }
+    step.ends_as.get_or_insert(end);
     ctx.put_step(task, step);
 }

@@ -48,7 +48,7 @@ pub(crate) fn finish(ctx: &mut ApplyContext<'_>, task: StepInstanceId, outcome: 
 
 fn notify_parent(ctx: &mut ApplyContext<'_>, step_ref: &StepRef, task: StepInstanceId, step: &Step) -> Result<()> {
     let key = scope_of(task);
-    if step.detached {
+    if at_work::is_detached(step) {
         return at_work::detached_ended(ctx, task.run);
     }
     let mut scope = ctx.state.scope(key)?;

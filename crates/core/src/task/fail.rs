@@ -17,7 +17,7 @@ use crate::{
         locate::locate,
         rows::{
             history::HistoryEvent,
-            step::{Step, StepState},
+            step::{AwaitedEnd, Step, StepState},
         },
     },
     task::{
@@ -108,7 +108,7 @@ fn attempt_failed(
 ) -> Result<()> {
     unknown_outcome::leave_unknown(ctx, task, &mut step)?;
     step.failures += 1;
-    if let Some(error) = step.ends_as.clone() {
+    if let Some(AwaitedEnd { error, .. }) = step.ends_as.clone() {
         ctx.put_step(task, step);
         ctx.enqueue(PendingWork::Finish(task, Outcome::of_error(error)));
         return Ok(());
@@ -147,7 +147,7 @@ pub(crate) fn attempt_timed_out(ctx: &mut ApplyContext<'_>, task: StepInstanceId
     let step_ref = locate(ctx.state, task)?;
     let span = task_spec::timeout_of(ctx.state, &step_ref)?.unwrap_or_default();
     let error = match &step.ends_as {
-        Some(error) => {
+        Some(AwaitedEnd { error, .. }) => {
             let message =
                 format!("attempt {} did not report before the grace was over: {}", step.attempt, error.message);
             Error::new(Code::TimedOut, message)

@@ -8,7 +8,7 @@ use minicbor::{Decode, Encode};
 
 use crate::{
     context::{ApplyContext, Outcome, PendingWork},
-    run::rows::step::StepState,
+    run::rows::step::{AwaitedEnd, StepState},
     task::{
         attempt::{self, Current, check_instance},
         keys::EntryKey,
@@ -64,7 +64,7 @@ impl TaskPark {
             return Err(Error::new(Code::BadRequest, message).hint("complete or fail the task"));
         }
         unknown_outcome::leave_unknown(ctx, task, &mut step)?;
-        if let Some(error) = step.ends_as.clone() {
+        if let Some(AwaitedEnd { error, .. }) = step.ends_as.clone() {
             ctx.put_step(task, *step);
             ctx.enqueue(PendingWork::Finish(task, Outcome::of_error(error)));
             return Ok(());

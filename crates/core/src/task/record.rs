@@ -18,7 +18,7 @@ use crate::{
         keys::TimerKind,
         rows::{
             history::HistoryEvent,
-            step::{Pin, Step},
+            step::{AwaitedEnd, Pin, Step},
         },
         signal,
     },
@@ -165,7 +165,7 @@ fn append_entry(
     }
     // Only what it has begun is awaited: it begins nothing more.
     let begins = !matches!(request, JournalRequest::Run { .. } | JournalRequest::Forget { .. });
-    if let Some(error) = ends_as.filter(|_| begins) {
+    if let Some(AwaitedEnd { error, .. }) = ends_as.filter(|_| begins) {
         return answer::answer(ctx, task, index, Err(error));
     }
     begin(ctx, task, index, &row)

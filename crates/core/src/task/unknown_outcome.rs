@@ -243,13 +243,14 @@ fn resolve_unknown(
         comment: comment.map(str::to_owned),
     };
     ctx.record_history(task.run, Some(task), decided);
+    if let (Resolution::Retry, Some(end)) = (resolution, step.ends_as.take()) {
+        // It did not happen, and is not needed any more.
+        ctx.enqueue(PendingWork::Finish(task, Outcome::of_error(end.error)));
+        return Ok(());
+    }
     match resolution {
         Resolution::Done(output) => {
             complete_decided(ctx, task, output)?;
-        }
-        Resolution::Retry if step.ends_as.is_some() => {
-            let error = step.ends_as.unwrap_or_else(|| Error::new(Code::Cancelled, "it is not needed any more"));
-            ctx.enqueue(PendingWork::Finish(task, Outcome::of_error(error)));
         }
         Resolution::Retry if step.state == StepState::Diverged => diverged::retry(ctx, task, step, None)?,
         Resolution::Retry if step.state == StepState::GaveUp => {

@@ -141,8 +141,8 @@ fn contracts(serving: &[AgentDeclaration]) -> DeclaredContracts<'_> {
 fn contradictions(agent: &AgentDeclaration, contracts: &DeclaredContracts<'_>) -> Vec<String> {
     let mut found = Vec::new();
     for own in &agent.capabilities {
-        let others = contracts.get(own.name.as_str()).into_iter().flatten();
-        let other = others.filter_map(|(theirs, by)| Some((own.schema_difference(theirs)?, *by))).next();
+        let mut others = contracts.get(own.name.as_str()).into_iter().flatten();
+        let other = others.find_map(|(theirs, by)| Some((own.schema_difference(theirs)?, *by)));
         if let Some((side, by)) = other {
             found.push(format!(
                 "`{}` has another {side} schema at `{}@{}`, and a task goes to either: rename one, or route by agent or version",

@@ -157,6 +157,17 @@ pub struct Pin {
     pub version: String,
 }
 
+/// The end of a step that waits until the outcome of its `write` attempt is known.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct AwaitedEnd {
+    /// What it ends with, unless it has completed.
+    #[n(0)]
+    pub error: Error,
+    /// Whether the instance above it has ended, and only its run waits for it.
+    #[n(1)]
+    pub detached: bool,
+}
+
 /// A step instance: its state and outcome. What it is to do is in the definition.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct Step {
@@ -252,11 +263,7 @@ pub struct Step {
     pub deaths: Option<u32>,
     /// What it ends with, unless it completes, once the outcome of its `write` attempt is known.
     #[n(30)]
-    pub ends_as: Option<Error>,
-    /// Whether the instance above it has ended, and only its run waits for it.
-    #[n(31)]
-    #[cbor(default)]
-    pub detached: bool,
+    pub ends_as: Option<AwaitedEnd>,
 }
 
 impl Default for Step {
@@ -293,7 +300,6 @@ impl Default for Step {
             version: None,
             deaths: None,
             ends_as: None,
-            detached: false,
         }
     }
 }
