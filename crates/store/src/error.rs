@@ -59,8 +59,9 @@ impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         let message = error.to_string();
         match error {
-            StoreError::Damaged { .. } => Self::new(Code::Damaged, message)
-                .hint("`consort doctor` names all that is damaged, and what helps"),
+            StoreError::Damaged { .. } => {
+                Self::new(Code::Damaged, message).hint("`consort doctor` names all that is damaged, and what helps")
+            }
             StoreError::Io { .. } => {
                 Self::new(Code::Disk, message).hint("check free space and permissions, then try again")
             }

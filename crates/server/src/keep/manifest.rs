@@ -18,7 +18,7 @@ pub(crate) struct Object {
     pub(crate) bytes: u64,
 }
 
-/// Where one partition stands, and its rows.
+/// The position of one partition, and its rows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Partition {
     /// The last record of the log that the rows reflect.
