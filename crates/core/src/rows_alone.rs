@@ -1,6 +1,6 @@
 //! What rows say without a machine.
 //!
-//! For: whoever keeps rows for later (backups, snapshots) and must know which blobs belong to them, and their log time.
+//! For: backups and snapshots, which keep rows and must know which blobs belong to them, and their log time.
 //! Not for: anything that a machine can be asked.
 //! Invariant: it reads the same rows as the machine, by the same keys.
 

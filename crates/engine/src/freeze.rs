@@ -1,4 +1,4 @@
-//! The rows as they are at one moment, for whoever writes them down elsewhere.
+//! The rows as they are at one moment, to be written down elsewhere.
 //!
 //! For: backups and snapshots, and the positions behind which they need log and blobs. Not for: writing anything down.
 //! Invariant: while a [`Frozen`] lives, no blob that its rows refer to is deleted, and no record behind it is trimmed.

@@ -22,7 +22,7 @@ pub(crate) fn rows(place: &Path, error: &Error) -> StoreError {
     let text = || place.display().to_string();
     match error {
         Error::Io(inner) | Error::Storage(LsmError::Io(inner)) => match inner.kind() {
-            // A file that is not there, one that is begun anew because another is not there, or an offset that a damaged
+            // A file that is not there, one that would be made a second time because another is not there, or an offset that a damaged
             // file names and no file has.
             io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists | io::ErrorKind::InvalidInput => {
                 StoreError::Damaged { place: text(), what: inner.to_string() }

@@ -24,7 +24,7 @@ use crate::{
 const WORK: &str = "rows.rebuilt";
 
 impl FjallStore {
-    /// Makes the rows of the store in a folder anew: `batches` gives them, and `applied` is the record that they reflect.
+    /// Makes the rows of the store in a folder again: `batches` gives them, and `applied` is the record that they reflect.
     /// Returns where the parts that were there before are now. Blobs are not touched.
     ///
     /// # Errors

@@ -72,11 +72,6 @@ pub struct NamespaceView {
 }
 
 impl Machine {
-    /// How long a namespace keeps ended runs; `None` keeps them.
-    pub fn retention(&mut self, name: &str) -> Result<Option<Span>> {
-        Ok(namespace(&mut self.state, name)?.retention)
-    }
-
     /// Namespaces that hold or set something, by name.
     pub fn namespaces(&mut self, cursor: Option<&str>, limit: usize) -> Result<Page<NamespaceView>> {
         let (from, limit) = (namespace_key(cursor.unwrap_or("")), bounded(limit));

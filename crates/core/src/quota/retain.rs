@@ -2,7 +2,7 @@
 //!
 //! For: going through the runs of a namespace, a bounded number in each record, and arming the timers of those that have
 //! ended. Not for: deleting (the timers do), nor for runs that end later (see `run::lifecycle`).
-//! Invariant: while the table `retaining` has a row, one timer is armed that goes on with it.
+//! Invariant: while the table `retaining` has a row, one timer is armed that continues it.
 
 use consort_types::{Result, RunId, Span};
 

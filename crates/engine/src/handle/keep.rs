@@ -22,7 +22,7 @@ impl Handle {
         self
     }
 
-    /// Writes a backup into a folder of this machine, named by an absolute path; work goes on meanwhile. It is made to
+    /// Writes a backup into a folder of this machine, named by an absolute path; work continues meanwhile. It is made to
     /// its end also where the caller is dropped.
     ///
     /// # Errors

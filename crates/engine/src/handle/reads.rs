@@ -45,7 +45,9 @@ impl Handle {
     /// How long a namespace keeps ended runs; `None` keeps them.
     pub async fn retention(&self, namespace: &str) -> Result<Option<Span>> {
         let name = namespace.to_owned();
-        self.of(namespace).read(move |machine| machine.retention(&name)).await?
+        // A page begins with the namespace that its cursor names, where that one is listed.
+        let page = self.of(namespace).read(move |machine| machine.namespaces(Some(&name), 1)).await??;
+        Ok(page.items.into_iter().find(|found| found.name == namespace).and_then(|found| found.retention))
     }
 
     /// Whether any row uses a blob.

@@ -10,6 +10,7 @@ use consort_api::{
         Agent, AgentFilter, AgentParams, AgentVersionParams, DrainAgent, ListAgents, RemoveAgent, RemoveAgentParams,
         ResumeAgent, ShowAgent, WeighAgent, WeightRequest,
     },
+    backup::{Backup, BackupRequest, MakeBackup},
     inbox::{Decide, DecideRequest, InboxItem, ItemParams, ListInbox},
     inside::{
         CompareParams, CompareRuns, Comparison, HistoryEntry, HistoryParams, Replay, ReplayRun, RunHistory, RunSteps,
@@ -74,6 +75,12 @@ impl Client {
     /// How long the namespace keeps ended runs; `None` keeps them until they are deleted.
     pub async fn retention(&self) -> Result<Option<Span>> {
         Ok(self.call::<ShowRetention>(&NoParams {}, &()).await?.keep)
+    }
+
+    /// Writes a backup of all namespaces into a folder of the server's machine, named by an absolute path; a second one
+    /// there adds what is new.
+    pub async fn make_backup(&self, folder: &str) -> Result<Backup> {
+        self.call::<MakeBackup>(&NoParams {}, &BackupRequest { folder: folder.to_owned() }).await
     }
 
     /// The steps of a run as a tree.

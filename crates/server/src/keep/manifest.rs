@@ -18,12 +18,12 @@ pub(crate) struct Object {
     pub(crate) bytes: u64,
 }
 
-/// Where one partition stands, and its rows.
+/// The position of one partition, and its rows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Partition {
     /// The last record of the log that the rows reflect.
     pub(crate) record: Seq,
-    /// Log time at that record.
+    /// Log time at that record, to the millisecond: it is there to be read.
     pub(crate) time: Time,
     /// How many rows there are.
     pub(crate) rows: u64,
@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn a_manifest_is_read_back_and_no_bit_of_it_may_change() {
         let object = Object { hash: BlobHash::of(b"rows"), bytes: 4 };
-        let partition = Partition { record: Seq(7), time: Time(9), rows: 1, chunks: vec![object] };
+        let partition = Partition { record: Seq(7), time: Time(9_000), rows: 1, chunks: vec![object] };
         let manifest =
             Manifest { consort: "1".into(), partitions: vec![partition], blobs: vec![], missing: vec![object.hash] };
         let text = manifest.encode().unwrap();

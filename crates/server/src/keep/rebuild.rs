@@ -94,7 +94,7 @@ fn make_again(folder: &DataFolder, log: &dyn Log, why: &Error) -> Result<FjallSt
     Ok(store)
 }
 
-/// The newest snapshot that is whole and from which the log goes on.
+/// The newest snapshot that is whole and from which the log continues.
 fn newest_good(archive: &Archive, log: &dyn Log) -> Option<Source> {
     let joins = |record: &Seq| record.next() >= log.first() && *record <= log.last();
     archive.records().ok()?.into_iter().filter(joins).find_map(|record| {

@@ -1,7 +1,7 @@
 //! A log that takes nothing while the disk is nearly full.
 //!
 //! For: stopping before the store's library has no room, because it then has to be opened again. What the engine does with
-//! a log that refuses a group is all that happens: changes are refused, reads go on, and so does work once there is room.
+//! a log that refuses a group is all that happens: changes are refused, reads are answered, and work continues once there is room.
 //! Not for: the last byte (another program may take it), which halts the partition.
 //! Invariant: what the log took is never affected.
 

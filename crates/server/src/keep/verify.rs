@@ -1,6 +1,6 @@
 //! Finding damage, all of it, with the names of the files.
 //!
-//! For: `consort backup verify`, `consort doctor`, and whoever is about to use an archive. Not for: mending anything.
+//! For: `consort backup verify`, `consort doctor`, and the use of an archive. Not for: mending anything.
 //! Invariant: nothing is written; what is reported sound was read and has the hash that it must have.
 
 use std::{
