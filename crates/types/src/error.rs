@@ -129,7 +129,7 @@ codes! {
     /// A file or folder that a research run should read is missing or cannot be opened.
     /// Check the path: it is taken from the folder in which Consort runs.
     SourceNotFound = 106, NotFound, "no such source";
-    /// The workflow takes no new starts, because an operator has retired it; its runs in flight go on.
+    /// The workflow takes no new starts, because an operator has retired it; its runs in flight continue.
     /// Deploying it again ends the retirement.
     WorkflowRetired = 107, Conflict, "workflow is retired";
     /// The workflow cannot be deleted: it is not retired yet, or runs of it have not ended. The message says which.
