@@ -288,7 +288,7 @@ fn only_a_retired_workflow_without_active_runs_is_deleted() {
     assert_eq!(world.machine.run_source(NS, run).unwrap(), ONE, "the ended run keeps its own");
     assert_eq!(kept(&mut world), (1, 1));
     assert_eq!(world.machine.namespaces(None, 10).unwrap().items[0].workflows, 0);
-    // Deployed anew, it begins again.
+    // Deployed again, it begins again.
     assert_eq!(deploy(&mut world, TWO), (1, true, None));
     world.refusals.clear();
     world.verify();

@@ -196,7 +196,7 @@ codes! {
     /// (`consort agents list` counts them), or remove it by force: other versions may then try to continue with them.
     AgentPinned = 318, Conflict, "tasks hang on the version";
     /// Instances of the same agent and version are connected that declare something else; the message says what differs.
-    /// Give the changed agent another version, or stop the others first: once they are gone, it is taken.
+    /// Give the changed agent another version, or stop the others first: once they are disconnected, it is taken.
     AgentClash = 319, Conflict, "declarations clash";
 
     /// A queue is full. Try again after the hinted time.
