@@ -157,6 +157,10 @@ export interface Agent {
    */
   version: string;
   /**
+   * Capabilities that other connected agents, or other versions, declare otherwise.
+   */
+  warnings?: string[];
+  /**
    * Its share of the work beside other versions of the agent.
    */
   weight: number;
@@ -658,6 +662,10 @@ export interface Deployed {
    */
   new: boolean;
   /**
+   * The revision that the name took before, where that was another one.
+   */
+  replaced?: ReplacedRevision | null;
+  /**
    * Its revision, from 1.
    */
   revision: number;
@@ -665,6 +673,27 @@ export interface Deployed {
    * A warning.
    */
   warnings?: Diagnostic[];
+}
+/**
+ * A revision that its name takes no more.
+ */
+export interface ReplacedRevision {
+  /**
+   * An instant: RFC 3339 in UTC with milliseconds, such as `2026-11-22T10:00:00.000Z`.
+   */
+  deployed_at: string;
+  /**
+   * Its content hash.
+   */
+  hash: string;
+  /**
+   * The revision.
+   */
+  revision: number;
+  /**
+   * The version that its author wrote.
+   */
+  version?: string | null;
 }
 /**
  * Nothing: an empty body does as well.
@@ -1316,6 +1345,62 @@ export interface RetryRequest {
   from?: string | null;
 }
 /**
+ * A revision of a deployed workflow.
+ */
+export interface Revision {
+  /**
+   * Whether the workflow's name takes it.
+   */
+  current: boolean;
+  /**
+   * An instant: RFC 3339 in UTC with milliseconds, such as `2026-11-22T10:00:00.000Z`.
+   */
+  deployed_at: string;
+  /**
+   * What it does.
+   */
+  description: string;
+  /**
+   * Its content hash.
+   */
+  hash: string;
+  /**
+   * The revision.
+   */
+  revision: number;
+  /**
+   * Runs of this content that have not ended, those included that brought it with their start.
+   */
+  runs_active: number;
+  /**
+   * The version that its author wrote.
+   */
+  version?: string | null;
+}
+/**
+ * A page of a listing.
+ */
+export interface RevisionPage {
+  /**
+   * The items.
+   */
+  items: Revision[];
+  /**
+   * The `cursor` of the next page; absent at the end. A page may be empty and still have a next one.
+   */
+  next?: string | null;
+}
+/**
+ * Which revision a workflow's name is to take.
+ */
+export interface RollBackRequest {
+  /**
+   * A revision number, an author's version, or a content hash (at least 8 digits of it); without it, the revision
+   * before the current one.
+   */
+  to?: string | null;
+}
+/**
  * A run with its documents.
  */
 export interface Run {
@@ -1463,6 +1548,11 @@ export interface RunSummaryPage {
  */
 export interface StartRequest {
   /**
+   * With `source`: the YAML texts of workflows that the run is to start for the names that it calls without a
+   * version; for other names, it starts those that are deployed.
+   */
+  children?: string[];
+  /**
    * The input document; without one (or with `null`), `{}`.
    */
   input?: Document | null;
@@ -1477,11 +1567,16 @@ export interface StartRequest {
    */
   priority?: number;
   /**
+   * The YAML text of the workflow, where the run is to be of this text and not of a deployed revision. Nothing is
+   * deployed: the text is kept as long as the run is.
+   */
+  source?: string | null;
+  /**
    * How long the run may take; by default, the timeout of the workflow.
    */
   timeout?: Duration | null;
   /**
-   * A revision number or an author's version; without one, the newest.
+   * A revision number or an author's version; without one, the revision that the name takes.
    */
   version?: string | null;
   /**
@@ -1829,6 +1924,10 @@ export interface WorkflowSource {
    */
   name: string;
   /**
+   * The revision.
+   */
+  revision: number;
+  /**
    * The YAML text.
    */
   source: string;
@@ -1858,7 +1957,15 @@ export interface WorkflowSummary {
    */
   name: string;
   /**
-   * Its newest revision.
+   * Its newest revision: another one where it was rolled back.
+   */
+  newest: number;
+  /**
+   * Since when it takes no new starts.
+   */
+  retired_at?: Time | null;
+  /**
+   * The revision that its name takes.
    */
   revision: number;
   /**

@@ -337,7 +337,7 @@ export abstract class Operations extends Caller {
     return new Pager(this, table.listWorkflows, { "cursor": options.cursor, "limit": options.limit });
   }
 
-  /** Deploys a workflow; the same source again is the same revision. */
+  /** Deploys a workflow: starts by its name take it from now on. The same source again is the same revision. */
   async deployWorkflow(options: models.DeployRequest): Promise<models.Deployed> {
     return await this.call<models.Deployed>(table.deployWorkflow, {  }, options);
   }
@@ -347,9 +347,14 @@ export abstract class Operations extends Caller {
     return await this.call<models.Check>(table.checkWorkflow, {  }, options);
   }
 
+  /** Forgets a retired workflow of which no run is active, with its revisions; ended runs keep theirs. */
+  async deleteWorkflow(name: string): Promise<void> {
+    await this.call<void>(table.deleteWorkflow, { "name": name });
+  }
+
   /** Shows a deployed workflow with its source. */
   async showWorkflow(name: string, options: {
-    /** A revision number or an author's version; without it, the newest. */
+    /** A revision number, an author's version, or a content hash (at least 8 digits of it); without it, the revision that the name takes. */
     version?: string | undefined;
   } = {}): Promise<models.WorkflowSource> {
     return await this.call<models.WorkflowSource>(table.showWorkflow, { "name": name, "version": options.version });
@@ -359,7 +364,7 @@ export abstract class Operations extends Caller {
   async drawWorkflow(name: string, options: {
     /** The language; without it, `mermaid`. */
     format?: "mermaid" | "dot" | "tree" | undefined;
-    /** A revision number or an author's version; without it, the newest. */
+    /** A revision number, an author's version, or a content hash (at least 8 digits of it); without it, the revision that the name takes. */
     version?: string | undefined;
   } = {}): Promise<string> {
     return await this.call<string>(table.drawWorkflow, { "name": name, "format": options.format, "version": options.version });
@@ -367,10 +372,30 @@ export abstract class Operations extends Caller {
 
   /** The nodes and edges of a deployed workflow. */
   async workflowGraph(name: string, options: {
-    /** A revision number or an author's version; without it, the newest. */
+    /** A revision number, an author's version, or a content hash (at least 8 digits of it); without it, the revision that the name takes. */
     version?: string | undefined;
   } = {}): Promise<models.Graph> {
     return await this.call<models.Graph>(table.workflowGraph, { "name": name, "version": options.version });
+  }
+
+  /** Has a workflow take no new starts, until it is deployed again; runs in flight continue. */
+  async retireWorkflow(name: string): Promise<void> {
+    await this.call<void>(table.retireWorkflow, { "name": name }, {});
+  }
+
+  /** Lists the revisions of a deployed workflow, newest first, with the one that its name takes. */
+  listRevisions(name: string, options: {
+    /** Where the page begins: the `next` of the page before. */
+    cursor?: string | undefined;
+    /** How many items at most; 100 without it. */
+    limit?: number | undefined;
+  } = {}): Pager<models.RevisionPage, models.Revision> {
+    return new Pager(this, table.listRevisions, { "name": name, "cursor": options.cursor, "limit": options.limit });
+  }
+
+  /** Has a workflow's name take an earlier revision again; runs in flight keep their own. */
+  async rollBackWorkflow(name: string, options: models.RollBackRequest = {}): Promise<models.Deployed> {
+    return await this.call<models.Deployed>(table.rollBackWorkflow, { "name": name }, options);
   }
 }
 

@@ -146,11 +146,14 @@ export const workflowSchema: Operation = {"id":"workflowSchema","method":"GET","
 /** Lists deployed workflows by name. */
 export const listWorkflows: Operation = {"id":"listWorkflows","method":"GET","path":"/v1/workflows","places":{"namespace":"query","cursor":"query","limit":"query"},"cursor":"cursor","contentType":"application/json"};
 
-/** Deploys a workflow; the same source again is the same revision. */
+/** Deploys a workflow: starts by its name take it from now on. The same source again is the same revision. */
 export const deployWorkflow: Operation = {"id":"deployWorkflow","method":"POST","path":"/v1/workflows","places":{"namespace":"query"},"contentType":"application/json"};
 
 /** Checks a workflow and deploys nothing. */
 export const checkWorkflow: Operation = {"id":"checkWorkflow","method":"POST","path":"/v1/workflows/check","places":{"namespace":"query"},"contentType":"application/json"};
+
+/** Forgets a retired workflow of which no run is active, with its revisions; ended runs keep theirs. */
+export const deleteWorkflow: Operation = {"id":"deleteWorkflow","method":"DELETE","path":"/v1/workflows/{name}","places":{"name":"path","namespace":"query"}};
 
 /** Shows a deployed workflow with its source. */
 export const showWorkflow: Operation = {"id":"showWorkflow","method":"GET","path":"/v1/workflows/{name}","places":{"name":"path","namespace":"query","version":"query"},"contentType":"application/json"};
@@ -160,3 +163,12 @@ export const drawWorkflow: Operation = {"id":"drawWorkflow","method":"GET","path
 
 /** The nodes and edges of a deployed workflow. */
 export const workflowGraph: Operation = {"id":"workflowGraph","method":"GET","path":"/v1/workflows/{name}/graph","places":{"name":"path","namespace":"query","version":"query"},"contentType":"application/json"};
+
+/** Has a workflow take no new starts, until it is deployed again; runs in flight continue. */
+export const retireWorkflow: Operation = {"id":"retireWorkflow","method":"POST","path":"/v1/workflows/{name}/retire","places":{"name":"path","namespace":"query"}};
+
+/** Lists the revisions of a deployed workflow, newest first, with the one that its name takes. */
+export const listRevisions: Operation = {"id":"listRevisions","method":"GET","path":"/v1/workflows/{name}/revisions","places":{"name":"path","namespace":"query","cursor":"query","limit":"query"},"cursor":"cursor","contentType":"application/json"};
+
+/** Has a workflow's name take an earlier revision again; runs in flight keep their own. */
+export const rollBackWorkflow: Operation = {"id":"rollBackWorkflow","method":"POST","path":"/v1/workflows/{name}/rollback","places":{"name":"path","namespace":"query"},"contentType":"application/json"};

@@ -307,6 +307,19 @@ class RetryRequest(Model):
     """The top-level step from which everything is repeated."""
 
 
+class RollBackRequest(Model):
+    """Which revision a workflow's name is to take."""
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    to: str | None = None
+    """
+    A revision number, an author's version, or a content hash (at least 8 digits of it); without it, the revision
+    before the current one.
+    """
+
+
 RunId = TypeAliasType("RunId", str)
 """The id of a run: a ULID of 26 characters, such as `01J8Z3K4M5N6P7Q8R9S0T1V2W3`."""
 
@@ -321,16 +334,26 @@ class StartRequest(Model):
     model_config = ConfigDict(
         extra='forbid',
     )
+    children: list[str] = []
+    """
+    With `source`: the YAML texts of workflows that the run is to start for the names that it calls without a
+    version; for other names, it starts those that are deployed.
+    """
     input: Document | None = None
     """The input document; without one (or with `null`), `{}`."""
     labels: dict[str, str] = {}
     """Labels to find the run by."""
     priority: int | None = None
     """Added to the priority of every step."""
+    source: str | None = None
+    """
+    The YAML text of the workflow, where the run is to be of this text and not of a deployed revision. Nothing is
+    deployed: the text is kept as long as the run is.
+    """
     timeout: Duration | None = None
     """How long the run may take; by default, the timeout of the workflow."""
     version: str | None = None
-    """A revision number or an author's version; without one, the newest."""
+    """A revision number or an author's version; without one, the revision that the name takes."""
     workflow: str
     """The workflow's name."""
 
@@ -417,6 +440,8 @@ class WorkflowSource(Model):
     """Its content hash."""
     name: str
     """Its name."""
+    revision: Annotated[int, Field(ge=0)]
+    """The revision."""
     source: str
     """The YAML text."""
     version: str | None = None
@@ -434,8 +459,12 @@ class WorkflowSummary(Model):
     """Its content hash."""
     name: str
     """Its name."""
+    newest: Annotated[int, Field(ge=0)]
+    """Its newest revision: another one where it was rolled back."""
+    retired_at: Time | None = None
+    """Since when it takes no new starts."""
     revision: Annotated[int, Field(ge=0)]
-    """Its newest revision."""
+    """The revision that its name takes."""
     version: str | None = None
     """The version that its author wrote."""
 
@@ -576,21 +605,6 @@ class DecideRequest(Model):
     """What."""
     output: Document | None = None
     """With `done`: what the step made; without one, `null`."""
-
-
-class Deployed(Model):
-    """A workflow that was deployed."""
-
-    hash: str
-    """Its content hash."""
-    name: str
-    """Its name."""
-    new: bool
-    """Whether this revision is new."""
-    revision: Annotated[int, Field(ge=0)]
-    """Its revision, from 1."""
-    warnings: Annotated[list[Diagnostic], Field(validate_default=True)] = []
-    """A warning."""
 
 
 class Difference(Model):
@@ -816,6 +830,19 @@ class RefusedRecord(Model):
     """The record."""
 
 
+class ReplacedRevision(Model):
+    """A revision that its name takes no more."""
+
+    deployed_at: Time
+    """When it was deployed."""
+    hash: str
+    """Its content hash."""
+    revision: Annotated[int, Field(ge=0)]
+    """The revision."""
+    version: str | None = None
+    """The version that its author wrote."""
+
+
 class ReplayedStep(Model):
     """A step, derived from the history alone."""
 
@@ -831,6 +858,34 @@ class ReplayedStep(Model):
     """How it ended, or its last state."""
     task: StepInstanceId
     """Its id."""
+
+
+class Revision(Model):
+    """A revision of a deployed workflow."""
+
+    current: bool
+    """Whether the workflow's name takes it."""
+    deployed_at: Time
+    """When it was deployed."""
+    description: str
+    """What it does."""
+    hash: str
+    """Its content hash."""
+    revision: Annotated[int, Field(ge=0)]
+    """The revision."""
+    runs_active: Annotated[int, Field(ge=0)]
+    """Runs of this content that have not ended, those included that brought it with their start."""
+    version: str | None = None
+    """The version that its author wrote."""
+
+
+class RevisionPage(Model):
+    """A page of a listing."""
+
+    items: list[Revision]
+    """The items."""
+    next: str | None = None
+    """The `cursor` of the next page; absent at the end. A page may be empty and still have a next one."""
 
 
 class Run(Model):
@@ -1064,6 +1119,8 @@ class Agent(Model):
     """What was observed, by capability."""
     version: str
     """Its version."""
+    warnings: list[str] = []
+    """Capabilities that other connected agents, or other versions, declare otherwise."""
     weight: Annotated[int, Field(ge=0)]
     """Its share of the work beside other versions of the agent."""
 
@@ -1086,6 +1143,23 @@ class Comparison(Model):
     """The second run."""
     same: Annotated[int, Field(ge=0)]
     """Steps with the same end and equal outputs."""
+
+
+class Deployed(Model):
+    """A workflow that was deployed."""
+
+    hash: str
+    """Its content hash."""
+    name: str
+    """Its name."""
+    new: bool
+    """Whether this revision is new."""
+    replaced: ReplacedRevision | None = None
+    """The revision that the name took before, where that was another one."""
+    revision: Annotated[int, Field(ge=0)]
+    """Its revision, from 1."""
+    warnings: Annotated[list[Diagnostic], Field(validate_default=True)] = []
+    """A warning."""
 
 
 class Replay(Model):
@@ -1159,10 +1233,14 @@ __all__ = [
     "Rate",
     "Ready",
     "RefusedRecord",
+    "ReplacedRevision",
     "Replay",
     "ReplayedStep",
     "RetentionRequest",
     "RetryRequest",
+    "Revision",
+    "RevisionPage",
+    "RollBackRequest",
     "Run",
     "RunId",
     "RunStatus",

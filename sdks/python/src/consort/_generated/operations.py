@@ -207,19 +207,23 @@ class AsyncOperations(AsyncCaller):
         """
         return AsyncPager(self, table.LIST_RUNS, {"children": children, "cursor": cursor, "label": label, "limit": limit, "status": status, "workflow": workflow}, models.RunSummaryPage)
 
-    async def start_run(self, workflow: str, *, idempotency_key: str | None = None, traceparent: str | None = None, input: Any = None, labels: Mapping[str, str] | None = None, priority: int | None = None, timeout: Seconds | None = None, version: str | None = None) -> AsyncRun:
+    async def start_run(self, workflow: str, *, idempotency_key: str | None = None, traceparent: str | None = None, children: Sequence[str] | None = None, input: Any = None, labels: Mapping[str, str] | None = None, priority: int | None = None, source: str | None = None, timeout: Seconds | None = None, version: str | None = None) -> AsyncRun:
         """Starts a run.
 
         `workflow`: the workflow's name.
         `idempotency_key`: makes the start repeatable: the same key with the same request answers the first run.
         `traceparent`: the trace of the caller (W3C Trace Context), which the run then belongs to; one that cannot be read is left out.
+        `children`: with `source`: the YAML texts of workflows that the run is to start for the names that it calls without a
+version; for other names, it starts those that are deployed.
         `input`: the input document; without one (or with `null`), `{}`.
         `labels`: labels to find the run by.
         `priority`: added to the priority of every step.
+        `source`: the YAML text of the workflow, where the run is to be of this text and not of a deployed revision. Nothing is
+deployed: the text is kept as long as the run is.
         `timeout`: how long the run may take; by default, the timeout of the workflow.
-        `version`: a revision number or an author's version; without one, the newest.
+        `version`: a revision number or an author's version; without one, the revision that the name takes.
         """
-        return self._started(await self.call(table.START_RUN, {"Idempotency-Key": idempotency_key, "traceparent": traceparent}, fields({"workflow": workflow}, {"input": input, "labels": labels, "priority": priority, "timeout": None if timeout is None else span_text(timeout), "version": version}), kind=models.Started))
+        return self._started(await self.call(table.START_RUN, {"Idempotency-Key": idempotency_key, "traceparent": traceparent}, fields({"workflow": workflow}, {"children": children, "input": input, "labels": labels, "priority": priority, "source": source, "timeout": None if timeout is None else span_text(timeout), "version": version}), kind=models.Started))
 
     async def bulk_runs(self, filter: models.BulkFilter, action: models.BulkAction, *, cursor: str | None = None, dry_run: bool | None = None, limit: int | None = None, reason: str | None = None) -> models.BulkResult:
         """Cancels, pauses, resumes or deletes every run that a filter finds, a bounded number at once.
@@ -402,7 +406,7 @@ class AsyncOperations(AsyncCaller):
         return AsyncPager(self, table.LIST_WORKFLOWS, {"cursor": cursor, "limit": limit}, models.WorkflowSummaryPage)
 
     async def deploy_workflow(self, source: str) -> models.Deployed:
-        """Deploys a workflow; the same source again is the same revision.
+        """Deploys a workflow: starts by its name take it from now on. The same source again is the same revision.
 
         `source`: the YAML text.
         """
@@ -417,11 +421,18 @@ class AsyncOperations(AsyncCaller):
         answer: models.Check = await self.call(table.CHECK_WORKFLOW, {}, fields({"source": source}, {}), kind=models.Check)
         return answer
 
+    async def delete_workflow(self, name: str) -> None:
+        """Forgets a retired workflow of which no run is active, with its revisions; ended runs keep theirs.
+
+        `name`: the workflow.
+        """
+        await self.call(table.DELETE_WORKFLOW, {"name": name}, kind=None)
+
     async def show_workflow(self, name: str, *, version: str | None = None) -> models.WorkflowSource:
         """Shows a deployed workflow with its source.
 
         `name`: the workflow.
-        `version`: a revision number or an author's version; without it, the newest.
+        `version`: a revision number, an author's version, or a content hash (at least 8 digits of it); without it, the revision that the name takes.
         """
         answer: models.WorkflowSource = await self.call(table.SHOW_WORKFLOW, {"name": name, "version": version}, kind=models.WorkflowSource)
         return answer
@@ -431,7 +442,7 @@ class AsyncOperations(AsyncCaller):
 
         `name`: the workflow.
         `format`: the language; without it, `mermaid`.
-        `version`: a revision number or an author's version; without it, the newest.
+        `version`: a revision number, an author's version, or a content hash (at least 8 digits of it); without it, the revision that the name takes.
         """
         answer: str = await self.call(table.DRAW_WORKFLOW, {"name": name, "format": format, "version": version}, kind=str)
         return answer
@@ -440,9 +451,35 @@ class AsyncOperations(AsyncCaller):
         """The nodes and edges of a deployed workflow.
 
         `name`: the workflow.
-        `version`: a revision number or an author's version; without it, the newest.
+        `version`: a revision number, an author's version, or a content hash (at least 8 digits of it); without it, the revision that the name takes.
         """
         answer: models.Graph = await self.call(table.WORKFLOW_GRAPH, {"name": name, "version": version}, kind=models.Graph)
+        return answer
+
+    async def retire_workflow(self, name: str) -> None:
+        """Has a workflow take no new starts, until it is deployed again; runs in flight continue.
+
+        `name`: the workflow.
+        """
+        await self.call(table.RETIRE_WORKFLOW, {"name": name}, fields({}, {}), kind=None)
+
+    def list_revisions(self, name: str, *, cursor: str | None = None, limit: int | None = None) -> AsyncPager[models.RevisionPage, models.Revision]:
+        """Lists the revisions of a deployed workflow, newest first, with the one that its name takes.
+
+        `name`: the workflow.
+        `cursor`: where the page begins: the `next` of the page before.
+        `limit`: how many items at most; 100 without it.
+        """
+        return AsyncPager(self, table.LIST_REVISIONS, {"name": name, "cursor": cursor, "limit": limit}, models.RevisionPage)
+
+    async def roll_back_workflow(self, name: str, *, to: str | None = None) -> models.Deployed:
+        """Has a workflow's name take an earlier revision again; runs in flight keep their own.
+
+        `name`: the workflow.
+        `to`: a revision number, an author's version, or a content hash (at least 8 digits of it); without it, the revision
+before the current one.
+        """
+        answer: models.Deployed = await self.call(table.ROLL_BACK_WORKFLOW, {"name": name}, fields({}, {"to": to}), kind=models.Deployed)
         return answer
 
 

@@ -102,12 +102,20 @@ WORKFLOW_SCHEMA: Final = Operation("workflowSchema", "GET", "/v1/workflow-schema
 LIST_WORKFLOWS: Final = Operation("listWorkflows", "GET", "/v1/workflows", {"namespace": "query", "cursor": "query", "limit": "query"}, cursor="cursor")
 """Lists deployed workflows by name."""
 DEPLOY_WORKFLOW: Final = Operation("deployWorkflow", "POST", "/v1/workflows", {"namespace": "query"})
-"""Deploys a workflow; the same source again is the same revision."""
+"""Deploys a workflow: starts by its name take it from now on. The same source again is the same revision."""
 CHECK_WORKFLOW: Final = Operation("checkWorkflow", "POST", "/v1/workflows/check", {"namespace": "query"})
 """Checks a workflow and deploys nothing."""
+DELETE_WORKFLOW: Final = Operation("deleteWorkflow", "DELETE", "/v1/workflows/{name}", {"name": "path", "namespace": "query"})
+"""Forgets a retired workflow of which no run is active, with its revisions; ended runs keep theirs."""
 SHOW_WORKFLOW: Final = Operation("showWorkflow", "GET", "/v1/workflows/{name}", {"name": "path", "namespace": "query", "version": "query"})
 """Shows a deployed workflow with its source."""
 DRAW_WORKFLOW: Final = Operation("drawWorkflow", "GET", "/v1/workflows/{name}/drawing", {"name": "path", "namespace": "query", "format": "query", "version": "query"})
 """Draws a deployed workflow in a drawing language."""
 WORKFLOW_GRAPH: Final = Operation("workflowGraph", "GET", "/v1/workflows/{name}/graph", {"name": "path", "namespace": "query", "version": "query"})
 """The nodes and edges of a deployed workflow."""
+RETIRE_WORKFLOW: Final = Operation("retireWorkflow", "POST", "/v1/workflows/{name}/retire", {"name": "path", "namespace": "query"})
+"""Has a workflow take no new starts, until it is deployed again; runs in flight continue."""
+LIST_REVISIONS: Final = Operation("listRevisions", "GET", "/v1/workflows/{name}/revisions", {"name": "path", "namespace": "query", "cursor": "query", "limit": "query"}, cursor="cursor")
+"""Lists the revisions of a deployed workflow, newest first, with the one that its name takes."""
+ROLL_BACK_WORKFLOW: Final = Operation("rollBackWorkflow", "POST", "/v1/workflows/{name}/rollback", {"name": "path", "namespace": "query"})
+"""Has a workflow's name take an earlier revision again; runs in flight keep their own."""
