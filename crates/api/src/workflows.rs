@@ -248,7 +248,7 @@ impl Operation for RetireWorkflow {
     const SPEC: Spec = Spec {
         id: "retireWorkflow",
         path: "/v1/workflows/{name}/retire",
-        doc: "Has a workflow take no new starts, until it is deployed again; runs in flight go on.",
+        doc: "Has a workflow take no new starts, until it is deployed again; runs in flight continue.",
         words: &["workflows retire"],
         ..OPERATE
     };

@@ -6,28 +6,29 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use consort_api::{
     agents::{AgentFilter, ListAgents},
     inside::{RunTree, StepNode},
     runs::{Run, RunParams, RunSummary, ShowRun, ShowRunParams},
-    watch::{RunEvent, WatchRun, WatchRunParams},
+    watch::RunEvent,
 };
-use consort_types::{Code, Result, RunId};
+use consort_types::{Code, Error, Result, RunId, Span};
 use consort_workflow::did_you_mean;
 use serde_json::{Value, json};
 use tokio::time::MissedTickBehavior;
 
 use crate::{
     app::App,
-    client::{Client, Event, Events},
+    client::{Client, Event},
+    reach::{Arrivals, Arrived, Reach},
     show::{
         history,
         live::Live,
         progress::AttemptProgress,
-        style::{clean, terminal_size},
+        style::{Paint, clean, terminal_size},
         tree::{self, Frame},
         when,
     },
@@ -50,9 +51,8 @@ pub(crate) enum Manner {
 const REDRAW: Duration = Duration::from_millis(100);
 /// How long agents may take to join before a missing one is reported.
 const AGENTS_WITHIN: Duration = Duration::from_millis(800);
-/// Tries to reach the server again, and the pause between them.
-const TRIES: u32 = 40;
-const PAUSE: Duration = Duration::from_millis(250);
+/// How long a server may be away before a command that shows no tree gives up.
+const AWAY_WITHIN: Duration = Duration::from_secs(10);
 
 /// Why a missing agent will not come.
 const ALONE: &str = "warning: this process runs only built-in agents, and no worker can connect to it; start \
@@ -63,9 +63,7 @@ pub(crate) struct Follower<'a> {
     app: &'a App,
     client: &'a Client,
     run: RunId,
-    events: Option<Events<RunEvent>>,
-    /// The id of the last event.
-    seen: Option<String>,
+    reach: Reach,
     live: Live,
     /// By path of the step.
     progress: BTreeMap<String, AttemptProgress>,
@@ -75,7 +73,7 @@ pub(crate) struct Follower<'a> {
 impl<'a> Follower<'a> {
     pub(crate) fn new(app: &'a App, client: &'a Client, run: RunId) -> Self {
         let live = Live::default();
-        Self { app, client, run, events: None, seen: None, live, progress: BTreeMap::new(), turn: 0 }
+        Self { app, client, run, reach: Reach::default(), live, progress: BTreeMap::new(), turn: 0 }
     }
 
     /// Follows to the end; the answer is the run. `needs` are the capabilities that are reported if no agent offers
@@ -85,13 +83,14 @@ impl<'a> Follower<'a> {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let agents = tokio::time::sleep(AGENTS_WITHIN);
         tokio::pin!(agents);
+        let mut arrivals = Arrivals::of(self.client, self.run);
         let (mut looked, mut dirty, mut tree) = (needs.is_empty(), true, None);
         let ended = loop {
             tokio::select! {
                 biased;
-                event = next_event(self.client, self.run, &mut self.events, &mut self.seen) => {
+                arrived = arrivals.next() => {
                     dirty = true;
-                    if let Some(run) = self.take(event?, manner)? {
+                    if let Some(run) = self.arrived(arrived, manner)? {
                         break run;
                     }
                 }
@@ -100,8 +99,13 @@ impl<'a> Follower<'a> {
                     self.warn_of_missing_agents(needs).await?;
                 }
                 _ = tick.tick(), if manner == Manner::Live => {
-                    if std::mem::take(&mut dirty) {
-                        tree = Some(self.look().await?);
+                    if dirty {
+                        match self.look().await {
+                            Ok(found) => (tree, dirty) = (Some(found), false),
+                            // It is looked at again once the server is back.
+                            Err(error) if error.code == Code::Unreachable => drop(self.reach.lost(Instant::now())),
+                            Err(error) => return Err(error),
+                        }
                     }
                     if let Some((run, nodes)) = &tree {
                         self.draw(run, nodes, true);
@@ -115,6 +119,37 @@ impl<'a> Follower<'a> {
             self.live.leave();
         }
         Ok(ended)
+    }
+
+    /// Handles what arrives; returns the run where it is the end.
+    fn arrived(&mut self, arrived: Arrived, manner: Manner) -> Result<Option<Run>> {
+        let now = Instant::now();
+        match arrived {
+            Arrived::Event(event) => return self.take(*event, manner),
+            Arrived::Refused(error) => return Err(error),
+            Arrived::Connected => {
+                if self.reach.found() && manner == Manner::Lines {
+                    self.app.eprint("the server is there again");
+                }
+            }
+            Arrived::Lost => {
+                if self.reach.lost(now) && manner == Manner::Lines {
+                    self.app.eprint("the connection to the server is lost; trying again");
+                }
+                // The tree says so itself, and continues once the server is back.
+                if manner != Manner::Live && self.reach.lost_for(now) >= AWAY_WITHIN {
+                    return Err(Error::new(
+                        Code::Unreachable,
+                        format!(
+                            "the server cannot be reached since `{}`",
+                            when::took(Span::from_secs(AWAY_WITHIN.as_secs()))
+                        ),
+                    )
+                    .hint(format!("the run continues where the server does: `consort runs watch {}`", self.run)));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Handles an event; returns the run where it is the end.
@@ -155,6 +190,7 @@ impl<'a> Follower<'a> {
         let (style, now) = (self.app.err, when::now());
         let frame = Frame { style, width: width - 1, height, now, turn: self.turn, progress: &self.progress };
         let mut lines = vec![tree::heading(run, &frame)];
+        lines.extend(self.reach.message(Instant::now()).map(|lost| style.paint(Paint::Yellow, &lost)));
         lines.extend(tree::lines(nodes, &frame));
         self.live.draw(&lines);
     }
@@ -173,46 +209,6 @@ fn named(event: &RunEvent) -> Value {
     let mut document = json!(event);
     let fields = document.as_object_mut().map(std::mem::take).unwrap_or_default();
     fields.into_iter().map(|(event, data)| json!({ "event": event, "data": data })).next().unwrap_or_default()
-}
-
-/// The next event; a lost connection is opened again after the last event that was seen.
-async fn next_event(
-    client: &Client,
-    run: RunId,
-    events: &mut Option<Events<RunEvent>>,
-    seen: &mut Option<String>,
-) -> Result<Event<RunEvent>> {
-    let mut tries = 0;
-    loop {
-        let outcome = if let Some(open) = events {
-            open.next().await
-        } else {
-            let params = WatchRunParams { run, after: None, last_event_id: seen.clone() };
-            match client.events::<WatchRun>(&params).await {
-                Ok(open) => {
-                    *events = Some(open);
-                    continue;
-                }
-                Err(error) => Err(error),
-            }
-        };
-        match outcome {
-            Ok(Some(event)) => {
-                if !event.id.is_empty() {
-                    *seen = Some(event.id.clone());
-                }
-                return Ok(event);
-            }
-            Err(error) if tries >= TRIES || !matches!(error.code, Code::Unreachable | Code::Overloaded) => {
-                return Err(error);
-            }
-            Ok(None) | Err(_) => {
-                *events = None;
-                tries += 1;
-                tokio::time::sleep(PAUSE).await;
-            }
-        }
-    }
 }
 
 /// Capabilities and agents that a workflow calls.

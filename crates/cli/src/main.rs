@@ -10,6 +10,7 @@ mod command;
 mod exit;
 mod follow;
 mod input;
+mod reach;
 mod select;
 mod show;
 mod signals;

@@ -32,6 +32,30 @@ pub(crate) fn project_folder(app: &App) -> PathBuf {
     app.settings.root().join("workflows")
 }
 
+/// The files of the project's folder, by name.
+pub(crate) fn project_files(app: &App) -> Result<Vec<String>> {
+    let folder = project_folder(app);
+    let refused = |error: std::io::Error| {
+        Error::new(Code::WorkflowNotFound, format!("`{}` cannot be read: {error}", folder.display()))
+            .hint("name the files to check")
+    };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(&folder).map_err(refused)? {
+        let path = entry.map_err(refused)?.path();
+        if path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml") {
+            files.push(shortened(&path, app.settings.folder()));
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// The path from the current folder, where it lies below; with a `/` in it, so that it is taken for a path.
+pub(crate) fn shortened(path: &Path, folder: &Path) -> String {
+    let short = path.strip_prefix(folder).unwrap_or(path);
+    short.display().to_string()
+}
+
 /// The file of the project's folder that a name takes.
 pub(crate) fn project_file(app: &App, named: &str) -> Option<PathBuf> {
     let paths = ["yaml", "yml"].map(|ending| project_folder(app).join(format!("{named}.{ending}")));

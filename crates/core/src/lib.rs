@@ -54,7 +54,7 @@ pub mod view {
         page::Page,
         quota::namespace::NamespaceView,
         refusal::view::RefusedRecord,
-        registry::views::{AgentView, DeployedWorkflow, RevisionView, WorkflowView, called_capabilities},
+        registry::views::{AgentView, DeployedWorkflow, Deployments, RevisionView, WorkflowView, called_capabilities},
         run::{
             rows::run::RunStatus,
             views::{

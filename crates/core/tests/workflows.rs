@@ -44,7 +44,7 @@ fn bring(world: &mut World, workflow: &str, sources: &[&str]) -> Result<RunId> {
 }
 
 fn roll_back(world: &mut World, to: Option<&str>) -> Result<(u32, Option<u32>)> {
-    let command = world.machine.roll_back(NS, "w", to)?;
+    let command = world.machine.deployments().roll_back(NS, "w", to)?;
     match world.apply(&Command::RollBack(command))? {
         Reply::Deployed { revision, new: false, replaced, .. } => {
             Ok((revision, replaced.map(|replaced| replaced.revision)))
@@ -93,7 +93,7 @@ fn a_run_of_a_file_leaves_what_its_name_takes() {
     assert_eq!(world.show(), "run completed {\"b\":1}\n  b completed\nrun completed {\"a\":1}\n  a completed\n");
     let listed = world.machine.workflows(NS, None, 10).unwrap().items;
     assert_eq!((listed.len(), listed[0].revision, listed[0].newest), (1, 1, 1));
-    assert_eq!(world.machine.revisions(NS, "w", None, 10).unwrap().items.len(), 1);
+    assert_eq!(world.machine.deployments().revisions(NS, "w", None, 10).unwrap().items.len(), 1);
     world.verify();
 }
 
@@ -219,14 +219,14 @@ fn the_revisions_are_listed_with_the_runs_that_use_them() {
     bring(&mut world, "w", &[TWO]).unwrap();
     world.complete("2:a", "1");
     roll_back(&mut world, None).unwrap();
-    let first = world.machine.revisions(NS, "w", None, 1).unwrap();
+    let first = world.machine.deployments().revisions(NS, "w", None, 1).unwrap();
     let cursor = first.next.as_deref().map(|cursor| cursor.parse().unwrap());
-    let second = world.machine.revisions(NS, "w", cursor, 1).unwrap();
+    let second = world.machine.deployments().revisions(NS, "w", cursor, 1).unwrap();
     assert_eq!(second.next, None);
     let shown: Vec<_> = first.items.iter().chain(&second.items).collect();
     let shown: Vec<_> = shown.iter().map(|row| (row.revision, row.current, row.runs_active)).collect();
     assert_eq!(shown, [(2, false, 1), (1, true, 1)], "newest first");
-    refused(world.machine.revisions(NS, "v", None, 1), Code::WorkflowNotFound);
+    refused(world.machine.deployments().revisions(NS, "v", None, 1), Code::WorkflowNotFound);
     world.complete("1:a", "1");
     world.complete("3:b", "1");
     world.verify();
@@ -283,12 +283,12 @@ fn only_a_retired_workflow_without_active_runs_is_deleted() {
     let cancel = CancelRun { namespace: NS.to_owned(), run, reason: "test".to_owned(), force: false };
     world.apply(&Command::CancelRun(cancel)).unwrap();
     delete(&mut world, "w").unwrap();
-    refused(world.machine.revisions(NS, "w", None, 1), Code::WorkflowNotFound);
+    refused(world.machine.deployments().revisions(NS, "w", None, 1), Code::WorkflowNotFound);
     refused(delete(&mut world, "w"), Code::WorkflowNotFound);
     assert_eq!(world.machine.run_source(NS, run).unwrap(), ONE, "the ended run keeps its own");
     assert_eq!(kept(&mut world), (1, 1));
     assert_eq!(world.machine.namespaces(None, 10).unwrap().items[0].workflows, 0);
-    // Deployed anew, it begins again.
+    // Deployed again, it begins again.
     assert_eq!(deploy(&mut world, TWO), (1, true, None));
     world.refusals.clear();
     world.verify();

@@ -129,7 +129,7 @@ codes! {
     /// A file or folder that a research run should read is missing or cannot be opened.
     /// Check the path: it is taken from the folder in which Consort runs.
     SourceNotFound = 106, NotFound, "no such source";
-    /// The workflow takes no new starts, because an operator has retired it; its runs in flight go on.
+    /// The workflow takes no new starts, because an operator has retired it; its runs in flight continue.
     /// Deploying it again ends the retirement.
     WorkflowRetired = 107, Conflict, "workflow is retired";
     /// The workflow cannot be deleted: it is not retired yet, or runs of it have not ended. The message says which.
@@ -196,7 +196,7 @@ codes! {
     /// (`consort agents list` counts them), or remove it by force: other versions may then try to continue with them.
     AgentPinned = 318, Conflict, "tasks hang on the version";
     /// Instances of the same agent and version are connected that declare something else; the message says what differs.
-    /// Give the changed agent another version, or stop the others first: once they are gone, it is taken.
+    /// Give the changed agent another version, or stop the others first: once they are disconnected, it is taken.
     AgentClash = 319, Conflict, "declarations clash";
 
     /// A queue is full. Try again after the hinted time.

@@ -51,7 +51,7 @@ pub(crate) enum WorkflowsCommand {
         #[arg(long, value_name = "REVISION")]
         to: Option<String>,
     },
-    /// Have a workflow take no new starts; runs in flight go on, and deploying it again ends the retirement
+    /// Have a workflow take no new starts; runs in flight continue, and deploying it again ends the retirement
     Retire {
         /// The name
         name: String,

@@ -16,7 +16,6 @@ use consort_api::{
 use consort_types::{Code, Error, Result, limits};
 use serde_json::json;
 
-use super::workflows::{project_files, shortened};
 use crate::{
     app::{App, Need, Session},
     exit::Exit,
@@ -83,7 +82,7 @@ pub(super) async fn retire(app: &App, name: &str) -> Result<Exit> {
     let params = WorkflowNameParams { name: name.to_owned() };
     let call = async |session: &Session| session.client.call::<RetireWorkflow>(&params, &EmptyRequest {}).await;
     app.with_session(Need::Look, call).await?;
-    app.eprint(&format!("{} takes no new starts; runs in flight go on", clean(name)));
+    app.eprint(&format!("{} takes no new starts; runs in flight continue", clean(name)));
     Ok(Exit::Ok)
 }
 
@@ -224,7 +223,7 @@ pub(super) async fn list(app: &App) -> Result<Exit> {
 /// The workflows of the project and those that ship.
 fn local_workflows(app: &App) -> Result<Vec<Listed>> {
     let mut all = Vec::new();
-    for file in project_files(app).unwrap_or_default() {
+    for file in source::project_files(app).unwrap_or_default() {
         let source = source::local(app, &file)?;
         let known = source.as_ref().and_then(|source| consort_workflow_check::check(&source.text).ok());
         let (name, what) = match &known {
@@ -232,7 +231,7 @@ fn local_workflows(app: &App) -> Result<Vec<Listed>> {
             None => (file.as_str(), "has errors: `consort workflows check`"),
         };
         let near = source::project_file(app, name);
-        let taken = near.is_some_and(|near| shortened(&near, app.settings.folder()) == file);
+        let taken = near.is_some_and(|near| source::shortened(&near, app.settings.folder()) == file);
         all.push(Listed::local(name, &file, what, taken));
     }
     for shipped in consort_server::SHIPPED {

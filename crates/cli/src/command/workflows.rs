@@ -3,8 +3,6 @@
 //! For: the commands on definitions. Not for: running them, or what is deployed (see `deployed`).
 //! Invariant: `check`, `graph`, `show` and `schema` of a file open no data folder.
 
-use std::path::Path;
-
 use consort_types::{Code, Error, Result};
 use consort_workflow::InputSpec;
 use consort_workflow_check::{Graph, language_schema};
@@ -55,7 +53,7 @@ async fn find(app: &App, named: &str) -> Result<Source> {
 }
 
 fn check(app: &App, named: Vec<String>) -> Result<Exit> {
-    let named = if named.is_empty() { project_files(app)? } else { named };
+    let named = if named.is_empty() { source::project_files(app)? } else { named };
     let mut exit = Exit::Ok;
     for name in named {
         let source = source::local(app, &name)?
@@ -92,29 +90,6 @@ fn check_one(app: &App, source: &Source) -> bool {
         app.print(&format!("{}: {}\n", source.shown, app.out.paint(Paint::Red, &errors)));
     }
     name.is_some()
-}
-
-pub(super) fn project_files(app: &App) -> Result<Vec<String>> {
-    let folder = source::project_folder(app);
-    let refused = |error: std::io::Error| {
-        Error::new(Code::WorkflowNotFound, format!("`{}` cannot be read: {error}", folder.display()))
-            .hint("name the files to check")
-    };
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(&folder).map_err(refused)? {
-        let path = entry.map_err(refused)?.path();
-        if path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml") {
-            files.push(shortened(&path, app.settings.folder()));
-        }
-    }
-    files.sort();
-    Ok(files)
-}
-
-/// The path from the current folder, where it lies below; with a `/` in it, so that it is taken for a path.
-pub(super) fn shortened(path: &Path, folder: &Path) -> String {
-    let short = path.strip_prefix(folder).unwrap_or(path);
-    short.display().to_string()
 }
 
 async fn show(app: &App, named: &str, text: bool) -> Result<Exit> {

@@ -2,7 +2,7 @@
 //!
 //! For: the command and its rule. Not for: refusing the starts (see `workflows`), or removing it (see
 //! `delete_workflow`).
-//! Invariant: what was in flight at the retirement goes on, with the runs that it starts.
+//! Invariant: what was in flight at the retirement continues, with the runs that it starts.
 
 use consort_types::{Name, Result};
 use minicbor::{Decode, Encode};

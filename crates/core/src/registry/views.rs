@@ -106,6 +106,11 @@ pub struct RegistryRows<'a> {
     state: &'a State,
 }
 
+/// The revisions of workflows, and what starts are of.
+pub struct Deployments<'a> {
+    state: &'a mut State,
+}
+
 impl RegistryRows<'_> {
     /// Versions of agents, by name and version. The cursor is `NAME@VERSION` of the first one on the page.
     pub fn agents(&self, namespace: &str, cursor: Option<&str>, limit: usize) -> Result<Page<AgentView>> {
@@ -221,7 +226,7 @@ impl RegistryRows<'_> {
     }
 }
 
-impl Machine {
+impl Deployments<'_> {
     /// The definition that a start is of: the first that it carries, or the one that is deployed.
     ///
     /// # Errors
@@ -231,6 +236,64 @@ impl Machine {
             Some(own) => Ok(Arc::new(own.definition()?)),
             None => self.state.definition(start.hash),
         }
+    }
+
+    /// Revisions of a workflow, newest first. The cursor is the number of the first one on the page.
+    ///
+    /// # Errors
+    /// [`Code::WorkflowNotFound`].
+    pub fn revisions(
+        &mut self,
+        namespace: &str,
+        name: &str,
+        cursor: Option<u32>,
+        limit: usize,
+    ) -> Result<Page<RevisionView>> {
+        let head = workflows::resolve_revision(self.state, namespace, name, None)?;
+        let mut rows = workflows::revisions(self.state, namespace, name)?;
+        rows.retain(|row| cursor.is_none_or(|cursor| row.revision <= cursor));
+        let mut items = Vec::new();
+        for row in rows.iter().rev().take(bounded(limit)) {
+            items.push(RevisionView {
+                revision: row.revision,
+                version: row.version.clone(),
+                description: row.description.clone(),
+                hash: row.hash,
+                deployed: row.at,
+                current: row.revision == head.revision,
+                runs_active: uses::of(self.state, namespace, row.hash)?.active,
+            });
+        }
+        let next = rows.iter().rev().nth(items.len()).map(|row| row.revision.to_string());
+        Ok(Page { items, next })
+    }
+
+    /// The command that has the name of a workflow take a revision again, by number, author's version or content hash;
+    /// without one, the revision before the current one.
+    ///
+    /// # Errors
+    /// [`Code::WorkflowNotFound`], also where there is no earlier revision.
+    pub fn roll_back(&mut self, namespace: &str, name: &str, to: Option<&str>) -> Result<RollBack> {
+        let head = workflows::resolve_revision(self.state, namespace, name, None)?;
+        let found = if to.is_some() {
+            workflows::find_revision(self.state, namespace, name, to)?
+        } else {
+            let all = workflows::revisions(self.state, namespace, name)?;
+            all.into_iter().rev().find(|row| row.revision < head.revision).ok_or_else(|| {
+                let message = format!("workflow `{name}` has no revision before `{}`", head.revision);
+                Error::new(Code::WorkflowNotFound, message)
+                    .hint(format!("`consort workflows versions {name}` lists its revisions"))
+            })?
+        };
+        let (namespace, name) = (namespace.to_owned(), name.to_owned());
+        Ok(RollBack { namespace, name, revision: found.revision, hash: found.hash })
+    }
+}
+
+impl Machine {
+    /// The revisions of workflows.
+    pub fn deployments(&mut self) -> Deployments<'_> {
+        Deployments { state: &mut self.state }
     }
 
     /// The agents and limits that are registered.
@@ -261,57 +324,6 @@ impl Machine {
             });
         }
         Ok(Page { items, next: None })
-    }
-
-    /// Revisions of a workflow, newest first. The cursor is the number of the first one on the page.
-    ///
-    /// # Errors
-    /// [`Code::WorkflowNotFound`].
-    pub fn revisions(
-        &mut self,
-        namespace: &str,
-        name: &str,
-        cursor: Option<u32>,
-        limit: usize,
-    ) -> Result<Page<RevisionView>> {
-        let head = workflows::resolve_revision(&mut self.state, namespace, name, None)?;
-        let mut rows = workflows::revisions(&self.state, namespace, name)?;
-        rows.retain(|row| cursor.is_none_or(|cursor| row.revision <= cursor));
-        let mut items = Vec::new();
-        for row in rows.iter().rev().take(bounded(limit)) {
-            items.push(RevisionView {
-                revision: row.revision,
-                version: row.version.clone(),
-                description: row.description.clone(),
-                hash: row.hash,
-                deployed: row.at,
-                current: row.revision == head.revision,
-                runs_active: uses::of(&mut self.state, namespace, row.hash)?.active,
-            });
-        }
-        let next = rows.iter().rev().nth(items.len()).map(|row| row.revision.to_string());
-        Ok(Page { items, next })
-    }
-
-    /// The command that has the name of a workflow take a revision again, by number, author's version or content hash;
-    /// without one, the revision before the current one.
-    ///
-    /// # Errors
-    /// [`Code::WorkflowNotFound`], also where there is no earlier revision.
-    pub fn roll_back(&mut self, namespace: &str, name: &str, to: Option<&str>) -> Result<RollBack> {
-        let head = workflows::resolve_revision(&mut self.state, namespace, name, None)?;
-        let found = if to.is_some() {
-            workflows::find_revision(&mut self.state, namespace, name, to)?
-        } else {
-            let all = workflows::revisions(&self.state, namespace, name)?;
-            all.into_iter().rev().find(|row| row.revision < head.revision).ok_or_else(|| {
-                let message = format!("workflow `{name}` has no revision before `{}`", head.revision);
-                Error::new(Code::WorkflowNotFound, message)
-                    .hint(format!("`consort workflows versions {name}` lists its revisions"))
-            })?
-        };
-        let (namespace, name) = (namespace.to_owned(), name.to_owned());
-        Ok(RollBack { namespace, name, revision: found.revision, hash: found.hash })
     }
 
     /// The source of a deployed workflow, by revision number, author's version or content hash.

@@ -76,7 +76,7 @@ fn content_of(state: &mut State, id: RunId, step_ref: &StepRef, name: &str, vers
     }
     let namespace = &step_ref.run.namespace;
     let hash = workflows::resolve_workflow(state, namespace, name, version)?;
-    // What was in flight when the workflow was retired goes on.
+    // What was in flight when the workflow was retired continues.
     let (_, top) = top_of(state, id, step_ref)?;
     workflows::refuse_retired(state, namespace, name, Some(top.created))?;
     Ok(hash)

@@ -88,7 +88,8 @@ impl Handle {
         Name::check_size("workflow", name)?;
         let (of, name) = (namespace.to_owned(), name.to_owned());
         let partition = self.of(namespace);
-        let command = partition.read(move |machine| machine.roll_back(&of, &name, to.as_deref())).await??;
+        let command =
+            partition.read(move |machine| machine.deployments().roll_back(&of, &name, to.as_deref())).await??;
         deployed(partition.submit(Command::RollBack(command), None).await?)
     }
 

@@ -171,7 +171,9 @@ impl Handle {
         let cursor = cursor.as_deref().map(str::parse::<u32>).transpose().map_err(|_| {
             Error::new(Code::BadCursor, "the cursor was not made by this listing").hint("start again without one")
         })?;
-        self.of(&namespace).read(move |machine| machine.revisions(&namespace, &name, cursor, limit)).await?
+        self.of(&namespace)
+            .read(move |machine| machine.deployments().revisions(&namespace, &name, cursor, limit))
+            .await?
     }
 
     /// The source of a deployed workflow, by revision number or author's version; the newest without one.

@@ -51,7 +51,7 @@ fn full_queue(partition: &mut Partition, start: &StartRun) -> Option<Error> {
 
 fn full_capability(partition: &mut Partition, start: &StartRun) -> Option<Error> {
     // A start that cannot be looked into is refused by the machine, with its reason.
-    let definition = partition.machine().ok()?.definition_of(start).ok()?;
+    let definition = partition.machine().ok()?.deployments().definition_of(start).ok()?;
     called_capabilities(&definition).into_iter().find_map(|capability| {
         let scope = LimitScope::Capability(capability);
         let (waiting, max) = partition.dispatcher.queue_full(&start.namespace, &scope)?;

@@ -221,7 +221,7 @@ async fn a_version_declares_one_thing_while_instances_of_it_are_connected() {
     let shown = handle.agent(NS, "stock", Some("1")).await.unwrap().remove(0);
     assert_eq!((shown.declaration.description.as_str(), shown.instances.len()), ("says more", 3));
     assert_eq!(shown.declaration.capabilities[0].input_schema["type"], "string");
-    // Once all of them are gone, what comes next is what the version declares.
+    // Once all of them are disconnected, what comes next is what the version declares.
     drop((first, second, third));
     let replaced = loop {
         // The engine notices in its own time that they have left.

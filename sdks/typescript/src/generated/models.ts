@@ -161,6 +161,10 @@ export interface Agent {
    */
   version: string;
   /**
+   * Capabilities that other connected agents, or other versions, declare otherwise.
+   */
+  warnings?: string[];
+  /**
    * Its share of the work beside other versions of the agent.
    */
   weight: number;
