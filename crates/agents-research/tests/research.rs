@@ -119,6 +119,30 @@ fn an_instruction_comes_with_its_code_and_a_reason_is_not_the_effect() {
 }
 
 #[test]
+fn a_unit_is_quoted_whole_and_an_operator_is_no_other_operator() {
+    let entry = "<html><title>linecache</title><main><h1>linecache</h1><p>Lines of files are kept in a cache by this module.</p>\
+        <dl><dt>linecache.clearcache()</dt><dd>Clear the cache. Use this function when files have changed.</dd>\
+        <dt>linecache.getline()</dt><dd>Get a line of the cache or of its file.</dd></dl></main></html>";
+    let outcome = ask(one("linecache.html", entry).path(), "What does linecache.clearcache do?");
+    let claims: Vec<&str> = outcome.report.ledger.iter().map(|e| e.claim.as_str()).collect();
+    assert_eq!(claims[..2], ["Clear the cache.", "Use this function when files have changed."], "{claims:?}");
+
+    let table = "<html><title>cube</title><main><h1>Operators of cubes</h1><table><tr><th>Operator</th><th>Description</th></tr>\
+        <tr><td>cube &lt;-&gt; cube</td><td>Computes the Euclidean distance between the two cubes.</td></tr>\
+        <tr><td>cube &lt;=&gt; cube</td><td>Computes the Chebyshev distance between the two cubes.</td></tr></table></main></html>";
+    let outcome = ask(one("cube.html", table).path(), "What does the <=> operator compute for cubes?");
+    assert!(outcome.report.ledger[0].claim.contains("Chebyshev"), "{}", outcome.report.markdown);
+
+    let changes = "# Source packages\n\nProblematic changes which cause dpkg-source to halt with an error are:\n\n\
+        - Adding or removing symbolic links.\n- Creating directories other than debian.\n";
+    let outcome = ask(one("source.md", changes).path(), "Which problematic changes cause dpkg-source to halt?");
+    assert!(
+        outcome.report.ledger.iter().any(|e| e.claim.starts_with("Creating directories")),
+        "a lead without its list"
+    );
+}
+
+#[test]
 fn options_differ_by_case_and_files_by_encoding() {
     let page = "<dl><dt>-E<dd>If set, traps are inherited.<dt>-e<dd>Exit at once if a command fails.</dl>";
     let outcome = ask(one("shell.html", page).path(), "What does -e do?");

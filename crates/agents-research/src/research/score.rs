@@ -163,9 +163,7 @@ impl Scorer {
             around,
             focus: &self.focus,
             asks_code: self.asks_code,
-            exact: self.object.as_ref().is_some_and(|object| around.name == *object),
-            object: self.object.as_deref(),
-            exact_page: self.object.as_ref().is_some_and(|object| around.page_name == *object),
+            object: self.object.as_deref().filter(|object| around.name != *object && around.page_name != *object),
             question: &self.question,
         };
         let fit = fit::fit(self.intent, &view);

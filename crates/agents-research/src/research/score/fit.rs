@@ -31,11 +31,8 @@ pub(super) struct View<'a> {
     pub(super) terms: &'a BTreeSet<String>,
     pub(super) around: &'a Surroundings,
     pub(super) focus: &'a BTreeSet<String>,
-    /// Whether the innermost heading is what the question asks about, word for word; and whether the title is.
-    pub(super) exact: bool,
-    /// That word for word, as [`plain`].
+    /// What the question asks about, word for word as [`plain`], unless the innermost heading or the title is just that.
     pub(super) object: Option<&'a str>,
-    pub(super) exact_page: bool,
     /// Whether the question names code.
     pub(super) asks_code: bool,
     /// The key word of the question, such as the verb of "how do I list them".
@@ -81,8 +78,8 @@ pub(super) fn fit(intent: Intent, view: &View<'_>) -> Fit {
         Intent::Location => soft(location(&view.segment.text, &lower)),
         Intent::YesNo => bounded(view, &lower, soft(if has(&lower, MODALS) { 800 } else { 400 })),
         // A sentence below a term speaks of that one thing.
-        Intent::Comparison if view.hit.term && !view.named => leaning(200, comparison(view, &lower) * 7 / 10),
-        Intent::Comparison => leaning(200, comparison(view, &lower)),
+        Intent::Comparison if view.hit.term && !view.named => soft(comparison(view, &lower) * 7 / 10),
+        Intent::Comparison => soft(comparison(view, &lower)),
         Intent::List => leaning(300, list(view)),
         Intent::General => bounded(view, &lower, soft(general(view, &lower))),
     }

@@ -137,9 +137,7 @@ fn candidates<'a>(input: &'a WriteInput, sub: &SubQuestion, scorer: &mut Scorer)
         }
     }
     out.sort_by(|a, b| {
-        // Two things are seldom compared in one sentence: what comes nearest is shown, and marked as weak.
-        let compares = sub.intent == Intent::Comparison;
-        let key = |c: &Candidate<'_>| (compares || c.scored.strength >= ANSWERED, c.rank, c.scored.relevance);
+        let key = |c: &Candidate<'_>| (c.scored.strength >= ANSWERED, c.rank, c.scored.relevance);
         key(b).cmp(&key(a)).then_with(|| {
             (&a.hit.path, a.hit.place, a.scored.segment).cmp(&(&b.hit.path, b.hit.place, b.scored.segment))
         })

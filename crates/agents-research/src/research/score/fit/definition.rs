@@ -49,8 +49,7 @@ const SAYS: &[&str] = &[
 ];
 
 pub(super) fn definition(view: &View<'_>, lower: &str) -> i64 {
-    let head = view.exact
-        || is_about(&view.around.inner, Some(&view.around.head), view.focus)
+    let head = is_about(&view.around.inner, Some(&view.around.head), view.focus)
         || (view.hit.lead && is_about(&view.around.parent, None, view.focus));
     let verb = VERBS.iter().filter_map(|v| lower.find(v)).min();
     let other = verb.and_then(|at| other_words(view, lower, at));
@@ -64,7 +63,6 @@ pub(super) fn definition(view: &View<'_>, lower: &str) -> i64 {
     let condition = [" if ", " when ", " for ", " in order ", " to "].iter().any(|m| lower.starts_with(m));
     let score = match (other, head) {
         (_, true) if view.hit.term && view.opens => 1_000,
-        _ if view.opens && view.exact_page && view.segment.block <= LEAD_BLOCKS => 1_000,
         (Some(0), _) if article => 960,
         (_, true) if view.opens && phrase => 880,
         (_, true) if view.opens && condition => 600,
@@ -88,7 +86,7 @@ pub(super) fn definition(view: &View<'_>, lower: &str) -> i64 {
 
 /// Whether what the question asks about stands here word for word: "the stage of a file" is not "git stage".
 fn names_object(view: &View<'_>) -> bool {
-    let Some(object) = view.object.filter(|object| object.contains(' ') && !view.exact && !view.exact_page) else {
+    let Some(object) = view.object.filter(|object| object.contains(' ')) else {
         return true;
     };
     let named = |text: &str| plain(text).contains(object);
