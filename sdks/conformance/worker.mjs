@@ -68,6 +68,13 @@ async function listen(ctx) {
   return found;
 }
 
+async function titled(ctx) {
+  const echoed = await ctx.call("conform.echo", "booked", { title: two ? "inn" : "hotel" });
+  const [desk, night] = [{ title: "desk" }, { title: "night" }];
+  await ctx.race([ctx.waitSignal("go", undefined, desk), ctx.sleep(3_600_000, night)]);
+  return echoed;
+}
+
 async function question(ctx) {
   await ctx.race([ctx.waitApproval("first?"), ctx.sleep(300)]);
   await ctx.run("between", () => effect(ctx, "between"));
@@ -164,6 +171,7 @@ const conform = agent("conform", { version: "1.0.0", labels: { suite: "conforman
   })
   .capability("conform.listen", {}, listen)
   .capability("conform.question", {}, question)
+  .capability("conform.titled", {}, titled)
   .capability("conform.approve", {}, (ctx) => ctx.waitApproval("ship it?", { version: 3 }))
   .capability("conform.diverge", {}, async (ctx) => {
     await ctx.run(two ? "two" : "one", () => 1);

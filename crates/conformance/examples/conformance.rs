@@ -147,6 +147,17 @@ async fn listen(ctx: TaskContext, _: Value) -> Result<Value, TaskError> {
     Ok(json!(found))
 }
 
+async fn titled(ctx: TaskContext, _: Value) -> Result<Value, TaskError> {
+    let title = if is_two() { "inn" } else { "hotel" };
+    let echoed = ctx.titled(title).call("conform.echo", &"booked").await?;
+    tokio::select! {
+        biased;
+        go = ctx.titled("desk").wait_signal::<Value>("go") => drop(go?),
+        slept = ctx.titled("night").sleep(Span::from_secs(3600)) => slept?,
+    }
+    Ok(echoed)
+}
+
 async fn question(ctx: TaskContext, _: Value) -> Result<Value, TaskError> {
     tokio::select! {
         biased;
@@ -299,6 +310,7 @@ fn agent() -> Agent {
         .capability(Capability::from_fn("conform.race", first_of_two))
         .capability(Capability::from_fn("conform.listen", listen))
         .capability(Capability::from_fn("conform.question", question))
+        .capability(Capability::from_fn("conform.titled", titled))
         .capability(Capability::from_fn("conform.approve", version))
         .capability(Capability::from_fn("conform.detail", detail))
         .capability(Capability::from_fn("conform.reordered", reordered))

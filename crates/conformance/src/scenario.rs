@@ -82,6 +82,8 @@ pub enum Happening {
     Release(String),
     /// A step is in a state.
     AwaitState(String, String),
+    /// The tree of the run shows this title, of a call or of something that is waited for.
+    AwaitTitle(String),
     /// A signal is sent.
     Signal(String, Value),
     /// The approval in the inbox is decided.
@@ -164,6 +166,7 @@ fn happening(line: &str) -> Result<Happening, String> {
         }
         "release" => Happening::Release(first.into()),
         "await-state" => Happening::AwaitState(first.into(), second.into()),
+        "await-title" => Happening::AwaitTitle(first.into()),
         "signal" => Happening::Signal(first.into(), json(second)?),
         "approve" => Happening::Approve(first == "yes"),
         "resolve" => Happening::Resolve(json(rest)?),
