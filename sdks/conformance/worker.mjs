@@ -68,6 +68,10 @@ async function listen(ctx) {
   return found;
 }
 
+async function address(ctx) {
+  return (await ctx.waitSignal("go", z.object({ city: z.string() }))).city;
+}
+
 async function titled(ctx) {
   const echoed = await ctx.call("conform.echo", "booked", { title: two ? "inn" : "hotel" });
   const [desk, night] = [{ title: "desk" }, { title: "night" }];
@@ -171,6 +175,7 @@ const conform = agent("conform", { version: "1.0.0", labels: { suite: "conforman
   })
   .capability("conform.listen", {}, listen)
   .capability("conform.question", {}, question)
+  .capability("conform.address", {}, address)
   .capability("conform.titled", {}, titled)
   .capability("conform.approve", {}, (ctx) => ctx.waitApproval("ship it?", { version: 3 }))
   .capability("conform.diverge", {}, async (ctx) => {

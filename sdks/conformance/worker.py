@@ -213,6 +213,18 @@ async def question(ctx: TaskContext, input: Any) -> dict[str, Any]:
     return {"approved": answer.approved, "by": answer.by, "comment": answer.comment}
 
 
+class Address(BaseModel):
+    """The payload of a signal."""
+
+    city: str
+
+
+@agent.capability("conform.address")
+async def address(ctx: TaskContext, input: Any) -> str:
+    """Waits for a signal with a type."""
+    return (await ctx.wait_signal("go", result_type=Address)).city
+
+
 @agent.capability("conform.titled")
 async def titled(ctx: TaskContext, input: Any) -> Any:
     """What people see has titles."""

@@ -49,6 +49,11 @@ struct Named {
 }
 
 #[derive(Deserialize, JsonSchema)]
+struct Address {
+    city: String,
+}
+
+#[derive(Deserialize, JsonSchema)]
 struct Word {
     word: String,
 }
@@ -145,6 +150,10 @@ async fn listen(ctx: TaskContext, _: Value) -> Result<Value, TaskError> {
         }
     }
     Ok(json!(found))
+}
+
+async fn address(ctx: TaskContext, _: Value) -> Result<String, TaskError> {
+    Ok(ctx.wait_signal_typed::<Address>("go").await?.city)
 }
 
 async fn titled(ctx: TaskContext, _: Value) -> Result<Value, TaskError> {
@@ -310,6 +319,7 @@ fn agent() -> Agent {
         .capability(Capability::from_fn("conform.race", first_of_two))
         .capability(Capability::from_fn("conform.listen", listen))
         .capability(Capability::from_fn("conform.question", question))
+        .capability(Capability::from_fn("conform.address", address))
         .capability(Capability::from_fn("conform.titled", titled))
         .capability(Capability::from_fn("conform.approve", version))
         .capability(Capability::from_fn("conform.detail", detail))

@@ -74,6 +74,11 @@ impl<'a> Scene<'a> {
                 Ok(())
             }
             Happening::AwaitState(step, state) => self.until(|scene| Ok(scene.state(step)? == *state)),
+            Happening::RefusedSignal(name, code, payload) => {
+                let refusal = self.stage.ask("POST", &format!("{run}/signals/{name}"), Some(payload)).err();
+                let told = refusal.unwrap_or_default();
+                if told.contains(code) { Ok(()) } else { Err(format!("it was not refused with {code}: `{told}`")) }
+            }
             Happening::AwaitTitle(title) => self.until(|scene| {
                 let tree = scene.stage.ask("GET", &format!("{run}/tree"), None)?;
                 Ok(tree.as_array().is_some_and(|nodes| nodes.iter().any(|node| has_title(node, title))))
