@@ -68,6 +68,17 @@ async function listen(ctx) {
   return found;
 }
 
+async function address(ctx) {
+  return (await ctx.waitSignal("go", z.object({ city: z.string() }))).city;
+}
+
+async function titled(ctx) {
+  const echoed = await ctx.call("conform.echo", "booked", { title: two ? "inn" : "hotel" });
+  const [desk, night] = [{ title: "desk" }, { title: "night" }];
+  await ctx.race([ctx.waitSignal("go", undefined, desk), ctx.sleep(3_600_000, night)]);
+  return echoed;
+}
+
 async function question(ctx) {
   await ctx.race([ctx.waitApproval("first?"), ctx.sleep(300)]);
   await ctx.run("between", () => effect(ctx, "between"));
@@ -164,6 +175,8 @@ const conform = agent("conform", { version: "1.0.0", labels: { suite: "conforman
   })
   .capability("conform.listen", {}, listen)
   .capability("conform.question", {}, question)
+  .capability("conform.address", {}, address)
+  .capability("conform.titled", {}, titled)
   .capability("conform.approve", {}, (ctx) => ctx.waitApproval("ship it?", { version: 3 }))
   .capability("conform.diverge", {}, async (ctx) => {
     await ctx.run(two ? "two" : "one", () => 1);

@@ -213,6 +213,26 @@ async def question(ctx: TaskContext, input: Any) -> dict[str, Any]:
     return {"approved": answer.approved, "by": answer.by, "comment": answer.comment}
 
 
+class Address(BaseModel):
+    """The payload of a signal."""
+
+    city: str
+
+
+@agent.capability("conform.address")
+async def address(ctx: TaskContext, input: Any) -> str:
+    """Waits for a signal with a type."""
+    return (await ctx.wait_signal("go", result_type=Address)).city
+
+
+@agent.capability("conform.titled")
+async def titled(ctx: TaskContext, input: Any) -> Any:
+    """What people see has titles."""
+    echoed = await ctx.call("conform.echo", "booked", title="inn" if TWO else "hotel")
+    await ctx.race(ctx.wait_signal("go", title="desk"), ctx.sleep(3600, title="night"))
+    return echoed
+
+
 @agent.capability("conform.approve")
 async def approve(ctx: TaskContext, input: Any) -> dict[str, Any]:
     """Asks a person."""

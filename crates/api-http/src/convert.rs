@@ -112,6 +112,7 @@ pub(crate) fn node(node: view::StepNode) -> inside::StepNode {
         name: node.name,
         kind: node.kind.to_owned(),
         target: node.target,
+        title: node.title,
         state: step_state(node.state),
         attempt: node.attempt,
         instance: node.instance.map(|instance| instance.to_string()),
@@ -119,6 +120,7 @@ pub(crate) fn node(node: view::StepNode) -> inside::StepNode {
         started_at: node.began,
         ended_at: node.ended,
         wake_at: node.wakes,
+        waits_for: node.waits_for.into_iter().map(waited_for).collect(),
         error: node.error.map(ErrorDetail::from),
         child_run: node.child_run,
         copied: node.copied,
@@ -126,6 +128,11 @@ pub(crate) fn node(node: view::StepNode) -> inside::StepNode {
         // As deep as a run's steps are nested, which `limits::WORKFLOW_DEPTH_MAX` bounds.
         children: node.below.into_iter().map(self::node).collect(),
     }
+}
+
+fn waited_for(wait: view::Wait) -> inside::WaitedFor {
+    let view::Wait { kind, name, title, until } = wait;
+    inside::WaitedFor { kind: kind.to_owned(), name, title, until }
 }
 
 pub(crate) fn step(step: view::StepView) -> inside::Step {

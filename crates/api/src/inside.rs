@@ -100,6 +100,23 @@ pub struct Counts {
     pub failed: u32,
 }
 
+/// Something that a step, or the code of a task, waits for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct WaitedFor {
+    /// `signal`, `time`, `approval` or `call`.
+    pub kind: String,
+    /// The signal, the question or the capability.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What the code calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// When it is over at the latest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::Instant>")]
+    pub until: Option<Time>,
+}
+
 /// A step instance in the tree of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StepNode {
@@ -113,6 +130,9 @@ pub struct StepNode {
     /// The capability or agent that is called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
+    /// What the code that calls it, or asks, calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
     /// Its state.
     pub state: StepState,
     /// The current attempt; 0 where there was none.
@@ -135,6 +155,9 @@ pub struct StepNode {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema::Instant>")]
     pub wake_at: Option<Time>,
+    /// What it waits for, where it is a wait, or a task whose code only waits (of many, the first).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waits_for: Vec<WaitedFor>,
     /// What went wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorDetail>,

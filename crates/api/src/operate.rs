@@ -126,20 +126,37 @@ impl Operation for ResumeRun {
     };
 }
 
+/// A signal was sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SignalSent {
+    /// Where nothing waits for it: that it is kept, and what is waited for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
+}
+
 /// Sends a signal.
 pub struct SignalRun;
 
 impl Operation for SignalRun {
     type Params = SignalParams;
     type Body = Document;
-    type Reply = ();
+    type Reply = SignalSent;
     const SPEC: Spec = Spec {
         id: "signalRun",
         path: "/v1/runs/{run}/signals/{name}",
-        doc: "Sends a signal to a run; the body is its payload.",
+        doc: "Sends a signal to a run; the body is its payload. Where nothing waits for it, it is kept, and the answer warns.",
         words: &["runs signal"],
         accepts: Accepts::Document,
-        errors: &[Code::RunNotFound, Code::RunEnded, Code::BadJson, Code::PayloadTooLarge, Code::LimitReached],
+        returns: Returns::Json,
+        answers: &[(200, "The signal was sent.")],
+        errors: &[
+            Code::RunNotFound,
+            Code::RunEnded,
+            Code::BadJson,
+            Code::BadInput,
+            Code::PayloadTooLarge,
+            Code::LimitReached,
+        ],
         ..OPERATE
     };
 }

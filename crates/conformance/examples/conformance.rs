@@ -49,6 +49,11 @@ struct Named {
 }
 
 #[derive(Deserialize, JsonSchema)]
+struct Address {
+    city: String,
+}
+
+#[derive(Deserialize, JsonSchema)]
 struct Word {
     word: String,
 }
@@ -145,6 +150,21 @@ async fn listen(ctx: TaskContext, _: Value) -> Result<Value, TaskError> {
         }
     }
     Ok(json!(found))
+}
+
+async fn address(ctx: TaskContext, _: Value) -> Result<String, TaskError> {
+    Ok(ctx.wait_signal_typed::<Address>("go").await?.city)
+}
+
+async fn titled(ctx: TaskContext, _: Value) -> Result<Value, TaskError> {
+    let title = if is_two() { "inn" } else { "hotel" };
+    let echoed = ctx.titled(title).call("conform.echo", &"booked").await?;
+    tokio::select! {
+        biased;
+        go = ctx.titled("desk").wait_signal::<Value>("go") => drop(go?),
+        slept = ctx.titled("night").sleep(Span::from_secs(3600)) => slept?,
+    }
+    Ok(echoed)
 }
 
 async fn question(ctx: TaskContext, _: Value) -> Result<Value, TaskError> {
@@ -299,6 +319,8 @@ fn agent() -> Agent {
         .capability(Capability::from_fn("conform.race", first_of_two))
         .capability(Capability::from_fn("conform.listen", listen))
         .capability(Capability::from_fn("conform.question", question))
+        .capability(Capability::from_fn("conform.address", address))
+        .capability(Capability::from_fn("conform.titled", titled))
         .capability(Capability::from_fn("conform.approve", version))
         .capability(Capability::from_fn("conform.detail", detail))
         .capability(Capability::from_fn("conform.reordered", reordered))

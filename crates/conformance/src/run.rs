@@ -74,6 +74,15 @@ impl<'a> Scene<'a> {
                 Ok(())
             }
             Happening::AwaitState(step, state) => self.until(|scene| Ok(scene.state(step)? == *state)),
+            Happening::RefusedSignal(name, code, payload) => {
+                let refusal = self.stage.ask("POST", &format!("{run}/signals/{name}"), Some(payload)).err();
+                let told = refusal.unwrap_or_default();
+                if told.contains(code) { Ok(()) } else { Err(format!("it was not refused with {code}: `{told}`")) }
+            }
+            Happening::AwaitTitle(title) => self.until(|scene| {
+                let tree = scene.stage.ask("GET", &format!("{run}/tree"), None)?;
+                Ok(tree.as_array().is_some_and(|nodes| nodes.iter().any(|node| has_title(node, title))))
+            }),
             Happening::Signal(name, payload) => {
                 self.stage.ask("POST", &format!("{run}/signals/{name}"), Some(payload)).map(drop)
             }
@@ -192,6 +201,14 @@ impl<'a> Scene<'a> {
         let same = [true, false].into_iter().all(|messages| parts(&live, messages) == parts(expected, messages));
         if expected.is_empty() || same { Ok(()) } else { Err(format!("watchers saw {live:?}, not {expected:?}")) }
     }
+}
+
+/// Whether a step, or one below it, is called so, or waits for something that is.
+fn has_title(node: &Value, title: &str) -> bool {
+    let list = |member: &str| node[member].as_array().map(Vec::as_slice).unwrap_or_default();
+    node["title"] == title
+        || list("waits_for").iter().any(|wait| wait["title"] == title)
+        || list("children").iter().any(|child| has_title(child, title))
 }
 
 /// Keeps a live message. Pieces of text may be cut anywhere, so they are put together.

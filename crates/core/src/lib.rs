@@ -63,8 +63,9 @@ pub mod view {
                 history::{JournalCursor, JournalView},
                 listing::{RunFilter, RunSummary, RunView},
                 replay::{Replay, ReplayedStep, replay},
+                signals::SignalWaits,
                 steps::StepView,
-                tree::{Counts, StepNode},
+                tree::{Counts, StepNode, Wait},
             },
         },
         task::{

@@ -97,6 +97,78 @@ fn a_call_goes_where_it_is_asked_to() {
 }
 
 #[test]
+fn the_tree_shows_titles_and_what_is_waited_for() {
+    let mut world = started(ONE);
+    world.taken("a", EffectClass::Idempotent);
+    let titled =
+        |request, title: &str| JournalEntry { title: Some(title.to_owned()), request, after: Vec::new(), result: None };
+    let requests = [call(CallOptions::default()), JournalRequest::Signal { name: "go".to_owned(), schema: None }];
+    world.record_entry("a", 0, &titled(requests[0].clone(), "hotel")).unwrap();
+    world.record_entry("a", 1, &titled(requests[1].clone(), "desk")).unwrap();
+    world.record("a", 2, JournalRequest::Sleep { span: Span::from_secs(60) }, None).unwrap();
+    world.record("a", 3, approval("ship it?", "1"), None).unwrap();
+    assert_eq!(journal(&mut world, "a")[0].title.as_deref(), Some("hotel"));
+    world.record("a", 0, requests[0].clone(), None).expect("a title is not compared");
+    let long = titled(requests[1].clone(), &"t".repeat(limits::NAME_BYTES_MAX + 1));
+    assert_eq!(world.record_entry("a", 4, &long).unwrap_err().code, Code::LimitReached);
+    world.park("a", &[1, 2, 3]).unwrap();
+    let tree = world.machine.run_tree(NS, world.runs[0]).unwrap();
+    assert_eq!(tree[0].below[0].title.as_deref(), Some("hotel"));
+    let waits = &tree[0].waits_for;
+    let shown = waits.iter().map(|wait| (wait.kind, wait.name.as_deref(), wait.title.as_deref(), wait.until.is_some()));
+    let expected = [
+        ("signal", Some("go"), Some("desk"), false),
+        ("time", None, None, true),
+        ("approval", Some("ship it?"), None, false),
+    ];
+    assert_eq!(shown.collect::<Vec<_>>(), expected);
+    world.act("signal go 1");
+    world.act("done a/call:0 1");
+    world.complete("a", "1");
+    world.verify();
+}
+
+#[test]
+fn what_waits_for_a_signal_is_known_with_its_schema() {
+    let source =
+        "workflow: w\nsteps:\n  a: { capability: x }\n  b: { wait: { signal: packed, schema: { type: integer } } }\n";
+    let mut world = started(source);
+    world.taken("a", EffectClass::Idempotent);
+    let schema = Some(answer(r#"{"type":"string"}"#));
+    world.record("a", 0, JournalRequest::Signal { name: "go".into(), schema: schema.clone() }, None).unwrap();
+    let waits = |world: &mut World, name: &str| world.machine.signal_waits(NS, world.runs[0], name).unwrap();
+    let unknown = waits(&mut world, "pakced");
+    assert!(!unknown.expected && unknown.schema.is_none());
+    assert_eq!(unknown.others.iter().map(String::as_str).collect::<Vec<_>>(), ["go", "packed"]);
+    let go = waits(&mut world, "go");
+    assert!(go.expected && go.schema == schema);
+    let packed = waits(&mut world, "packed");
+    assert!(packed.expected && packed.schema == Some(answer(r#"{"type":"integer"}"#)));
+    world.act("signal packed 1");
+    assert!(waits(&mut world, "packed").expected, "the workflow declares it");
+    world.record("a", 1, JournalRequest::Forget { entries: vec![0] }, None).unwrap();
+    assert!(!waits(&mut world, "go").expected, "the code has gone past it");
+    let long = Some(answer(&format!("\"{}\"", "x".repeat(limits::SIGNAL_SCHEMA_BYTES_MAX))));
+    let error = world.record("a", 2, JournalRequest::Signal { name: "go".into(), schema: long }, None).unwrap_err();
+    assert_eq!(error.code, Code::LimitReached);
+    world.complete("a", "1");
+    world.verify();
+}
+
+#[test]
+fn a_wait_of_a_workflow_says_for_what_and_until_when() {
+    let source = "workflow: w\nsteps:\n  a: { wait: { signal: packed, timeout: 1h } }\n  b: { wait: 5m }\n";
+    let mut world = started(source);
+    let tree = world.machine.run_tree(NS, world.runs[0]).unwrap();
+    let waits: Vec<_> = tree.iter().flat_map(|node| &node.waits_for).collect();
+    let shown = waits.iter().map(|wait| (wait.kind, wait.name.as_deref(), wait.until.is_some()));
+    assert_eq!(shown.collect::<Vec<_>>(), [("signal", Some("packed"), true), ("time", None, true)]);
+    world.act("signal packed 1");
+    world.tick(Span::from_secs(600));
+    world.verify();
+}
+
+#[test]
 fn a_call_is_tried_as_often_as_it_says() {
     let mut world = started(ONE);
     world.taken("a", EffectClass::Idempotent);
@@ -156,7 +228,7 @@ fn a_call_that_cannot_be_done_so_is_answered_with_why() {
         (call(CallOptions { agent: Some("a b".to_owned()), ..CallOptions::default() }), Code::BadName),
         (call(routed), Code::BadName),
         (JournalRequest::Call { capability: "y z".to_owned(), input: Payload::null(), options: None }, Code::BadName),
-        (JournalRequest::Signal { name: "no name".to_owned() }, Code::BadName),
+        (JournalRequest::Signal { name: "no name".to_owned(), schema: None }, Code::BadName),
     ];
     let mut world = started(ONE);
     world.taken("a", EffectClass::Idempotent);
@@ -179,7 +251,7 @@ fn a_request_that_is_too_long_is_refused_and_not_recorded() {
     for bytes in [300, 65_536, 70_000, 1 << 20] {
         let long = "x".repeat(bytes);
         let requests = [
-            (JournalRequest::Signal { name: long.clone() }, Code::BadName),
+            (JournalRequest::Signal { name: long.clone(), schema: None }, Code::BadName),
             (JournalRequest::Run { name: long.clone() }, Code::LimitReached),
             (JournalRequest::Call { capability: long.clone(), input: Payload::null(), options: None }, Code::BadName),
             (call(CallOptions { agent: Some(long.clone()), ..CallOptions::default() }), Code::BadName),
@@ -195,7 +267,7 @@ fn a_request_that_is_too_long_is_refused_and_not_recorded() {
         }
     }
     let longest = "s".repeat(limits::NAME_BYTES_MAX);
-    world.record("a", 0, JournalRequest::Signal { name: longest.clone() }, None).unwrap();
+    world.record("a", 0, JournalRequest::Signal { name: longest.clone(), schema: None }, None).unwrap();
     let signal = SignalRun { namespace: NS.into(), run: world.runs[0], name: longest, payload: Payload::inline(*b"7") };
     world.apply(&Command::SignalRun(signal)).unwrap();
     assert!(matches!(told(&world).result, Some(Ok(_))));

@@ -28,7 +28,7 @@ fn started() -> World {
 }
 
 fn signal(name: &str) -> JournalRequest {
-    JournalRequest::Signal { name: name.to_owned() }
+    JournalRequest::Signal { name: name.to_owned(), schema: None }
 }
 
 fn sleep(seconds: u64) -> JournalRequest {

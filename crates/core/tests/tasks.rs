@@ -194,7 +194,7 @@ fn a_parked_task_sleeps_and_hears_signals() {
     assert_eq!(world.show(), "run running\n  a suspended\n");
     world.tick(Span::from_secs(6));
     assert_eq!(world.show(), "run running\n  a queued\n");
-    world.record("a", 1, JournalRequest::Signal { name: "go".to_owned() }, None).unwrap();
+    world.record("a", 1, JournalRequest::Signal { name: "go".to_owned(), schema: None }, None).unwrap();
     world.act("signal go 7");
     // The answer crossed the report: the task is put up again at once.
     world.park("a", &[1]).unwrap();
@@ -398,7 +398,12 @@ fn a_report_of_another_agent_changes_nothing() {
     let (task, token) = world.find("a");
     let by = WorkerInstance { agent: "stranger".to_owned(), ..support::holder() };
     let error = Error::new(Code::AgentFailed, "forged");
-    let entry = JournalEntry { request: JournalRequest::Run { name: "x".to_owned() }, after: Vec::new(), result: None };
+    let entry = JournalEntry {
+        title: None,
+        request: JournalRequest::Run { name: "x".to_owned() },
+        after: Vec::new(),
+        result: None,
+    };
     let forged = [
         Command::TaskComplete(TaskComplete {
             task,

@@ -428,6 +428,10 @@ pub struct JournalEntry {
     /// that order. A replay gives them in the same order.
     #[prost(uint32, repeated, tag = "8")]
     pub after: ::prost::alloc::vec::Vec<u32>,
+    /// What the author calls it, for people, such as `hotel` for one of several calls of `book`: at most 128 bytes, and
+    /// empty for none. A replay does not compare it.
+    #[prost(string, tag = "11")]
+    pub title: ::prost::alloc::string::String,
     #[prost(oneof = "journal_entry::Request", tags = "1, 2, 3, 4, 5, 6")]
     pub request: ::core::option::Option<journal_entry::Request>,
     /// Its outcome; neither while it is pending.
@@ -525,6 +529,10 @@ pub struct SleepRequest {
 pub struct SignalRequest {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
+    /// JSON Schema (2020-12) of the payload, at most 16 KiB; empty for any. A payload that does not fit is refused where it is
+    /// sent. A replay does not compare it.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub schema: ::prost::bytes::Bytes,
 }
 /// The answer is `{"approved": bool, "by": text, "comment": text or null}`.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

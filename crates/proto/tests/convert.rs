@@ -86,7 +86,7 @@ fn options() -> Vec<CallOptions> {
 }
 
 fn entries() -> Vec<JournalEntry> {
-    let entry = |request, after: &[u32], result| JournalEntry { request, after: after.to_vec(), result };
+    let entry = |request, after: &[u32], result| JournalEntry { title: None, request, after: after.to_vec(), result };
     let call = |options: Option<CallOptions>| JournalRequest::Call {
         capability: "research.plan".to_owned(),
         input: document(),
@@ -97,7 +97,7 @@ fn entries() -> Vec<JournalEntry> {
         entry(JournalRequest::Run { name: "send".to_owned() }, &[0, 2], Some(Err(failure()))),
         entry(call(None), &[1], None),
         entry(JournalRequest::Sleep { span: Span(u64::MAX) }, &[], Some(Ok(Payload::null()))),
-        entry(JournalRequest::Signal { name: "go".to_owned() }, &[], None),
+        entry(JournalRequest::Signal { name: "go".to_owned(), schema: None }, &[], None),
         entry(JournalRequest::Approval { prompt: "Publish?".to_owned(), detail: document() }, &[], None),
     ];
     entries.extend(options().into_iter().map(|options| entry(call(Some(options)), &[], Some(Ok(document())))));

@@ -65,9 +65,9 @@ impl Attempt {
 
     // What the code does, by its context.
 
-    /// Requests the next entry.
-    pub(crate) fn ask(&self, request: JournalRequest) -> Result<Asked, TaskError> {
-        self.with_journal(|journal| journal.ask(request))
+    /// Requests the next entry, with what the code calls it.
+    pub(crate) fn ask(&self, request: JournalRequest, title: Option<String>) -> Result<Asked, TaskError> {
+        self.with_journal(|journal| journal.ask(request, title))
     }
 
     /// Requests the marker of a patch; see [`Journal::patch`].

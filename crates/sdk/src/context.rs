@@ -13,7 +13,11 @@ use std::{
     task::{Context, Poll},
 };
 
-use consort_types::{Code, Error, Payload, Span, StepInstanceId, Time, Token, limits, text, worker::JournalRequest};
+use consort_types::{
+    Code, Error, Payload, Span, StepInstanceId, Time, Token, bounds::check_optional_text, limits, text,
+    worker::JournalRequest,
+};
+use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -40,11 +44,20 @@ thread_local! {
 #[derive(Clone)]
 pub struct TaskContext {
     attempt: Arc<Attempt>,
+    /// What requests that are made by it are called.
+    title: Option<Arc<str>>,
 }
 
 impl TaskContext {
     pub(crate) fn new(attempt: Arc<Attempt>) -> Self {
-        Self { attempt }
+        Self { attempt, title: None }
+    }
+
+    /// The same context, whose requests have a title for people: `ctx.titled("hotel").call("book", &trip)` is shown as
+    /// `book (hotel)`. At most [`limits::NAME_BYTES_MAX`] bytes. A replay does not compare titles.
+    #[must_use]
+    pub fn titled(&self, title: &str) -> Self {
+        Self { attempt: Arc::clone(&self.attempt), title: Some(title.into()) }
     }
 
     /// The task.
@@ -223,7 +236,18 @@ impl TaskContext {
 
     /// Waits for the next signal of that name to the run; its payload is the answer.
     pub fn wait_signal<T: DeserializeOwned>(&self, name: &str) -> Answer<T> {
-        let index = self.ask(JournalRequest::Signal { name: name.into() }).map(|asked| asked.index);
+        self.ask_signal(name, None)
+    }
+
+    /// The same with the schema of the type: while the code waits, a payload that does not fit is refused where it is
+    /// sent. One that came before is not checked there: the answer is then a failure.
+    pub fn wait_signal_typed<T: DeserializeOwned + JsonSchema>(&self, name: &str) -> Answer<T> {
+        let schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>().to_value();
+        self.ask_signal(name, Some(Payload::from_value(&schema)))
+    }
+
+    fn ask_signal<T: DeserializeOwned>(&self, name: &str, schema: Option<Payload>) -> Answer<T> {
+        let index = self.ask(JournalRequest::Signal { name: name.into(), schema }).map(|asked| asked.index);
         Answer::new(Arc::clone(&self.attempt), index, read_result)
     }
 
@@ -267,7 +291,10 @@ impl TaskContext {
 
     fn ask(&self, request: JournalRequest) -> Result<Asked, TaskError> {
         self.check_outside()?;
-        self.attempt.ask(request)
+        let title = self.title.as_deref();
+        check_optional_text("title of the entry", title, limits::NAME_BYTES_MAX)
+            .map_err(|error| TaskError::from_parts(error, false))?;
+        self.attempt.ask(request, title.map(str::to_owned))
     }
 
     /// Refuses the use of the journal inside `run`.

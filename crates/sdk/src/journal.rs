@@ -174,8 +174,8 @@ impl Journal {
         self.asked < self.recorded
     }
 
-    /// Takes the code's next request; on replay it must be the recorded one.
-    pub(crate) fn ask(&mut self, request: JournalRequest) -> Result<Asked, TaskError> {
+    /// Takes the code's next request, with what the code calls it; on replay it must be the recorded one.
+    pub(crate) fn ask(&mut self, request: JournalRequest, title: Option<String>) -> Result<Asked, TaskError> {
         if let Some(error) = &self.closed {
             return Err(error.clone());
         }
@@ -202,7 +202,7 @@ impl Journal {
         }
         let stage = if matches!(request, JournalRequest::Run { .. }) { Stage::Running } else { Stage::Ready };
         let stage = if self.recorded_only { Stage::Running } else { stage };
-        let entry = JournalEntry { request, after: std::mem::take(&mut self.released), result: None };
+        let entry = JournalEntry { title, request, after: std::mem::take(&mut self.released), result: None };
         self.slots.push(Slot::new(entry, stage));
         self.asked += 1;
         self.open += 1;
@@ -259,7 +259,7 @@ impl Journal {
             self.slots[*entry as usize].forgotten = true;
         }
         let request = JournalRequest::Forget { entries };
-        let entry = JournalEntry { request, after: std::mem::take(&mut self.released), result: None };
+        let entry = JournalEntry { title: None, request, after: std::mem::take(&mut self.released), result: None };
         self.slots.push(Slot::new(entry, Stage::Ready));
         self.asked += 1;
         self.open += 1;
@@ -288,7 +288,7 @@ impl Journal {
         let marker = JournalRequest::Run { name: format!("{PATCH}{name}") };
         let mut found = None;
         if if self.is_replaying() { self.is_next(&marker) } else { record } {
-            let Asked { index, recorded } = self.ask(marker)?;
+            let Asked { index, recorded } = self.ask(marker, None)?;
             self.slots[index as usize].marker = true;
             if !recorded {
                 self.finish_run(index, Ok(Payload::inline(&b"true"[..])));
@@ -509,7 +509,7 @@ fn describe(request: &JournalRequest) -> String {
             format!("call `{capability}` with `{short}`")
         }
         JournalRequest::Sleep { span } => format!("sleep `{span}`"),
-        JournalRequest::Signal { name } => format!("signal `{name}`"),
+        JournalRequest::Signal { name, .. } => format!("signal `{name}`"),
         JournalRequest::Approval { prompt, .. } => format!("approval `{prompt}`"),
         JournalRequest::Forget { entries } => {
             let list: Vec<String> = entries.iter().map(u32::to_string).collect();

@@ -137,7 +137,7 @@ fn read_entries(journal: &str) -> Result<Vec<JournalEntry>> {
         let what = format!("entry {index} of the journal cannot be read");
         let Recorded { request, after, output, error } =
             serde_json::from_value(entry).map_err(|error| unreadable(&what, &error))?;
-        Ok(JournalEntry { request, after, result: error.map(Err).or_else(|| output.map(Ok)) })
+        Ok(JournalEntry { title: None, request, after, result: error.map(Err).or_else(|| output.map(Ok)) })
     };
     entries.into_iter().enumerate().map(read).collect()
 }

@@ -134,7 +134,7 @@ fn program(number: u64, input: &Value) -> Vec<Batch> {
                 .map(|at| match draw(11) {
                     0..=2 => JournalRequest::Run { name: format!("local{batch}.{at}") },
                     3 => JournalRequest::Sleep { span: Span([20_000, 3_000_000, 400_000_000][draw(3) as usize]) },
-                    4 => JournalRequest::Signal { name: "go".to_owned() },
+                    4 => JournalRequest::Signal { name: "go".to_owned(), schema: None },
                     5 => JournalRequest::Approval {
                         prompt: format!("go on with {batch}.{at}?"),
                         detail: Payload::from_value(&json!({ "batch": batch })),
@@ -154,7 +154,7 @@ fn program(number: u64, input: &Value) -> Vec<Batch> {
 /// A signal, and sometimes a person, against a time.
 fn race(batch: u64, drawn: u64) -> Vec<JournalRequest> {
     let mut requests = vec![
-        JournalRequest::Signal { name: "go".to_owned() },
+        JournalRequest::Signal { name: "go".to_owned(), schema: None },
         JournalRequest::Sleep { span: Span([1_000_000, 30_000_000, 400_000_000][drawn as usize]) },
     ];
     if drawn > 0 {
@@ -200,7 +200,7 @@ pub(crate) fn next(program: &[Batch], journal: &[JournalEntry]) -> Next {
 
 fn record(journal: &[JournalEntry], request: JournalRequest) -> Next {
     let result = local_result(&request);
-    Next::Record(journal.len() as u32, JournalEntry { request, after: Vec::new(), result })
+    Next::Record(journal.len() as u32, JournalEntry { title: None, request, after: Vec::new(), result })
 }
 
 /// Adds what an entry gave to what the code knows.

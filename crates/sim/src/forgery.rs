@@ -31,7 +31,7 @@ pub(crate) fn forge(random: &mut Random, task: StepInstanceId, token: Token, may
         }
         2 => {
             let request = JournalRequest::Run { name: MARK.to_owned() };
-            let entry = JournalEntry { request, after: Vec::new(), result: Some(Ok(Payload::null())) };
+            let entry = JournalEntry { title: None, request, after: Vec::new(), result: Some(Ok(Payload::null())) };
             FromWorker::Record { task, token, index: 0, entry }
         }
         3 => FromWorker::Park { task, token, waiting: vec![BEYOND] },

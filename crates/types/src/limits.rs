@@ -138,6 +138,8 @@ limits! {
     /// Bytes of the concurrency key that a limit is about, of the sticky key of a route, and of what a task calls an
     /// effect that it records.
     KEY_BYTES_MAX: usize = 256;
+    /// Bytes of the JSON Schema that a wait has for its signal's payload.
+    SIGNAL_SCHEMA_BYTES_MAX: usize = 16 * 1024;
     /// Bytes of what a task asks a person.
     PROMPT_BYTES_MAX: usize = 4 * 1024;
     /// Bytes of an error message that an agent reports (more is cut), of a reason and of a comment (more is refused).

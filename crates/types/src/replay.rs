@@ -20,7 +20,8 @@ use crate::{BlobHash, Payload, Result, worker::JournalRequest};
 /// Whether `asked` is the request that was recorded.
 ///
 /// A `run` and a `signal` are compared by their name, a `sleep` by its span, a `call` by its capability and its input,
-/// an `approval` by its prompt, a `forget` by its entries. The options of a call and the detail of an approval do not count.
+/// an `approval` by its prompt, a `forget` by its entries. The options of a call, the
+/// detail of an approval and the schema of a signal do not count.
 ///
 /// `read` gives the bytes of a blob, or `None` where they cannot be had; it is called only
 /// where the hashes do not decide. A document that cannot be had is the same as one with its hash, and no other.
@@ -35,7 +36,7 @@ pub fn is_same(
     use JournalRequest::{Approval, Call, Forget, Run, Signal, Sleep};
     match (recorded, asked) {
         (Run { name: a }, Run { name: b })
-        | (Signal { name: a }, Signal { name: b })
+        | (Signal { name: a, schema: _ }, Signal { name: b, schema: _ })
         | (Approval { prompt: a, detail: _ }, Approval { prompt: b, detail: _ }) => Ok(a == b),
         (Sleep { span: a }, Sleep { span: b }) => Ok(a == b),
         (Forget { entries: a }, Forget { entries: b }) => Ok(a == b),

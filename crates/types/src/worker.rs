@@ -202,6 +202,9 @@ pub struct TaskOffer {
 pub struct JournalEntry {
     /// What was asked.
     pub request: JournalRequest,
+    /// What the author calls it, for people. A replay does not compare it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
     /// Positions of the entries whose results the code was given between the entry before this one and this one,
     /// in that order. The engine keeps it with the entry: a replay gives the results in the same order, so that
     /// code with several branches asks again in the order in which it asked before.
@@ -249,6 +252,11 @@ pub enum JournalRequest {
         /// The signal's name.
         #[n(0)]
         name: String,
+        /// JSON Schema (2020-12) of its payload, where the code says one: a payload that does not fit is refused where it
+        /// is sent. Inline, at most [`crate::limits::SIGNAL_SCHEMA_BYTES_MAX`]. A replay does not compare it.
+        #[n(1)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        schema: Option<Payload>,
     },
     /// A person's decision: it is in the inbox until a person approves or rejects it. The answer is `{"approved": bool,
     /// "by": text, "comment": text or null}`; a no is an answer, not a failure.

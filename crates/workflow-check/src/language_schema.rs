@@ -169,6 +169,10 @@ fn wait() -> Value {
                 "properties": {
                     "signal": name("The signal's name; its payload is the step's output."),
                     "timeout": span("How long to wait before the step fails."),
+                    "schema": {
+                        "type": ["object", "boolean"],
+                        "description": "JSON Schema of the payload: one that does not fit is refused where it is sent, and the wait goes on.",
+                    },
                 },
             },
         ],

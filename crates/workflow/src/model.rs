@@ -233,6 +233,9 @@ pub enum Wait {
         /// How long to wait before the step fails.
         #[n(1)]
         timeout: Option<Span>,
+        /// JSON Schema (2020-12) of the payload, as JSON; any where there is none.
+        #[n(2)]
+        schema: Option<String>,
     },
 }
 

@@ -103,6 +103,10 @@ class Chaos:
         assert record.attempt.token == self._token, "an attempt that is over says nothing"
         if record.index == len(self.journal):
             self.journal.append(worker_pb2.JournalEntry.FromString(record.entry.SerializeToString()))
+            for closed in record.entry.forget.entries:
+                self.journal[closed].ClearField("result")
+            if record.entry.HasField("forget"):
+                self.journal[-1].output = b"null"
         assert record.index < len(self.journal), "no gaps"
         self._durable.append(record.index)
 
@@ -176,7 +180,9 @@ class Chaos:
         self.offer()
 
     def _open(self) -> list[int]:
-        return [index for index, entry in enumerate(self.journal) if entry.WhichOneof("result") is None]
+        closed = {index for entry in self.journal for index in entry.forget.entries}
+        unanswered = (index for index, entry in enumerate(self.journal) if entry.WhichOneof("result") is None)
+        return [index for index in unanswered if index not in closed]
 
     def _answer(self, index: int) -> None:
         entry = self.journal[index]

@@ -118,9 +118,9 @@ export class Attempt implements Participant {
 
   // What the code does, by its context.
 
-  /** Requests the next entry; it throws where that is not possible. */
-  ask(request: Request): Asked {
-    return this.#request(() => this.journal.ask(request));
+  /** Requests the next entry, with what the code calls it; it throws where that is not possible. */
+  ask(request: Request, title = ""): Asked {
+    return this.#request(() => this.journal.ask(request, title));
   }
 
   /** Requests the marker of a patch; see {@link Journal.patch}. */

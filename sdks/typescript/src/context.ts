@@ -17,7 +17,7 @@ import { type Logger, withFields } from "./logger.js";
 import type { Route as WireRoute } from "./proto/consort/v1/common.js";
 import type { CallOptions as WireCallOptions, Retry as WireRetry } from "./proto/consort/v1/worker.js";
 import type { Request } from "./replay.js";
-import { fit, type OutputOf, type Schema } from "./schema.js";
+import { declare, fit, type OutputOf, type Schema } from "./schema.js";
 import { toDate, toMicros } from "./span.js";
 
 /** The attempt whose local effect runs. */
@@ -45,8 +45,14 @@ export interface Retry {
   max?: number;
 }
 
+/** How an entry of the journal is shown. */
+export interface Titled {
+  /** What the code calls it, for people, such as `hotel`: at most 128 bytes. A replay does not compare it. */
+  title?: string;
+}
+
 /** How a call is to be done. */
-export interface CallOptions<S extends Schema | undefined = undefined> {
+export interface CallOptions<S extends Schema | undefined = undefined> extends Titled {
   /** The schema of the answer, which gives its type. */
   output?: S;
   /** The agent that is to do it; any that has the capability where none is named. */
@@ -213,6 +219,7 @@ export class TaskContext {
     options: CallOptions<S> = {},
   ): Answer<OutputOf<S>> {
     return this.#answer(
+      options,
       () => {
         const document = writeJson("input of the call", input, this.#attempt.host.payloadBytesMax);
         const called = checkText("capability", capability);
@@ -223,23 +230,33 @@ export class TaskContext {
   }
 
   /** Pauses, for this many milliseconds; a long pause leaves the worker and survives restarts. */
-  sleep(ms: number): Answer<void> {
-    return this.#answer(() => ({ $case: "sleep", value: { spanUs: toMicros("pause", ms) } }), nothing);
+  sleep(ms: number, titled: Titled = {}): Answer<void> {
+    return this.#answer(titled, () => ({ $case: "sleep", value: { spanUs: toMicros("pause", ms) } }), nothing);
   }
 
-  /** Waits for the next signal of that name to the run; its payload is the answer. */
-  waitSignal<S extends Schema | undefined = undefined>(name: string, schema?: S): Answer<OutputOf<S>> {
+  /**
+   * Waits for the next signal of that name to the run; its payload is the answer. While the code waits, a payload that
+   * does not fit the schema is refused where it is sent. One that came before is not checked there: the wait then fails.
+   */
+  waitSignal<S extends Schema | undefined = undefined>(
+    name: string,
+    schema?: S,
+    titled: Titled = {},
+  ): Answer<OutputOf<S>> {
     const read = this.#reader<OutputOf<S>>(`signal \`${name}\``, schema);
-    return this.#wait(() => ({ $case: "signal", value: { name: checkText("name", name) } }), read);
+    const request = (): Request => {
+      return { $case: "signal", value: { name: checkText("name", name), schema: signalSchema(schema) } };
+    };
+    return this.#wait(titled, request, read);
   }
 
   /** Requests a person's approval: the prompt is in the inbox, with the detail, until a person decides. */
-  waitApproval(prompt: string, detail: unknown = null): Answer<Approval> {
+  waitApproval(prompt: string, detail: unknown = null, titled: Titled = {}): Answer<Approval> {
     const request = (): Request => {
       const document = writeJson("detail of the approval", detail, this.#attempt.host.payloadBytesMax);
       return { $case: "approval", value: { prompt: checkText("prompt", prompt), detail: document } };
     };
-    return this.#wait(request, this.#reader<Approval>("decision", undefined));
+    return this.#wait(titled, request, this.#reader<Approval>("decision", undefined));
   }
 
   /**
@@ -367,23 +384,23 @@ export class TaskContext {
     await this.#attempt.streamText(delta);
   }
 
-  #answer<T>(request: () => Request, read: Read<T>): Answer<T> {
-    return new Answer(this.#attempt, this.#index(request), read);
+  #answer<T>(titled: Titled, request: () => Request, read: Read<T>): Answer<T> {
+    return new Answer(this.#attempt, this.#index(titled, request), read);
   }
 
   /** An answer that is requested anew where the code waits again after it was closed. */
-  #wait<T>(request: () => Request, read: Read<T>): Answer<T> {
-    return new Answer(this.#attempt, this.#index(request), read, () => this.#index(request));
+  #wait<T>(titled: Titled, request: () => Request, read: Read<T>): Answer<T> {
+    return new Answer(this.#attempt, this.#index(titled, request), read, () => this.#index(titled, request));
   }
 
-  #index(request: () => Request): number | TaskError {
-    const asked = this.#ask(request);
+  #index(titled: Titled, request: () => Request): number | TaskError {
+    const asked = this.#ask(request, titled);
     return asked instanceof TaskError ? asked : asked.index;
   }
 
   /** Requests the next entry, or returns why that is not possible. */
-  #ask(request: () => Request): Asked | TaskError {
-    return this.#outside(() => this.#attempt.ask(request()));
+  #ask(request: () => Request, { title = "" }: Titled = {}): Asked | TaskError {
+    return this.#outside(() => this.#attempt.ask(request(), checkTitle(title)));
   }
 
   /** Uses the journal, or returns why that is not possible: not inside `run`. */
@@ -420,6 +437,28 @@ export const ATTEMPTS_MAX = 1_000;
 const FACTOR_MAX = 1_000_000;
 /** The highest priority; the lowest is one below its negative. */
 const PRIORITY_MAX = 2 ** 31 - 1;
+
+/** Bytes of the schema of a signal. */
+const SIGNAL_SCHEMA_BYTES_MAX = 16 * 1024;
+
+/** What senders of a signal are held to, as JSON; empty where that is not known, or too long. */
+function signalSchema(schema: Schema | undefined): Uint8Array {
+  const declared = declare("signal", schema, "input");
+  const bytes = declared === undefined ? Buffer.alloc(0) : Buffer.from(JSON.stringify(declared));
+  return bytes.length > SIGNAL_SCHEMA_BYTES_MAX ? Buffer.alloc(0) : bytes;
+}
+
+/** Bytes of what the code calls an entry. */
+const TITLE_BYTES_MAX = 128;
+
+/** What the code calls an entry. */
+function checkTitle(title: string): string {
+  if (Buffer.byteLength(checkText("title of the entry", title)) > TITLE_BYTES_MAX) {
+    const message = `the title of the entry has ${Buffer.byteLength(title)} bytes, the limit is ${TITLE_BYTES_MAX}`;
+    throw new TaskError(message, { code: Code.BadRequest, retryable: false });
+  }
+  return title;
+}
 
 /** The name of an effect; those of markers are refused. */
 function checkEffect(name: string): string {

@@ -8,7 +8,7 @@ export { Agent, type AgentOptions, agent, type CapabilityOptions, type Effect, t
 export { Answer } from "./answer.js";
 export { type ClientOptions, Pager } from "./caller.js";
 export { Client } from "./client.js";
-export { type Approval, type CallOptions, type Retry, type Route, TaskContext } from "./context.js";
+export { type Approval, type CallOptions, type Retry, type Route, TaskContext, type Titled } from "./context.js";
 export { Code, ConsortError, type ConsortErrorOptions, TaskError, type TaskErrorOptions } from "./error.js";
 export type * as models from "./generated/models.js";
 export type { WatchAgentsEvent, WatchRunEvent } from "./generated/operations.js";

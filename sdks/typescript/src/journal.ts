@@ -121,8 +121,11 @@ export class Journal {
     return this.#closed;
   }
 
-  /** Takes the code's next request; on replay it must be the recorded one. It throws where that is not possible. */
-  ask(request: Request): Asked {
+  /**
+   * Takes the code's next request, with what the code calls it; on replay it must be the recorded one, whatever its title.
+   * It throws where that is not possible.
+   */
+  ask(request: Request, title = ""): Asked {
     if (this.#closed) {
       throw this.#closed;
     }
@@ -145,12 +148,12 @@ export class Journal {
       const hint = "let the workflow fan out, or move parts into tasks of their own by `call`";
       throw this.close(new TaskError(message, { code: Code.LimitReached, hint, retryable: false }));
     }
-    this.#append(request, request.$case === "run" ? Stage.Running : Stage.Ready);
+    this.#append(request, title, request.$case === "run" ? Stage.Running : Stage.Ready);
     return { index, recorded: false };
   }
 
-  #append(request: Request, stage: Stage): void {
-    this.#slots.push(slotOf({ request, after: this.#released, result: undefined }, stage));
+  #append(request: Request, title: string, stage: Stage): void {
+    this.#slots.push(slotOf({ request, title, after: this.#released, result: undefined }, stage));
     this.#released = [];
     this.#asked += 1;
     this.#open += 1;
@@ -227,7 +230,7 @@ export class Journal {
       this.#slot(index).forgotten = true;
     }
     if (entries.length > 0) {
-      this.#append({ $case: "forget", value: { entries } }, Stage.Ready);
+      this.#append({ $case: "forget", value: { entries } }, "", Stage.Ready);
     }
   }
 

@@ -37,7 +37,7 @@ function entryOf(entry: Members): JournalEntry {
     throw new TypeError("`after` is no list");
   }
   const positions = after.map((position) => checkWhole("position", position, 0, ENTRIES_MAX));
-  return { request: requestOf(entry), after: positions, result: resultOf(entry) };
+  return { request: requestOf(entry), title: "", after: positions, result: resultOf(entry) };
 }
 
 function requestOf(entry: Members): Request {
@@ -57,7 +57,7 @@ function requestOf(entry: Members): Request {
       return { $case: "sleep", value: { spanUs } };
     }
     case "signal":
-      return { $case: "signal", value: { name: checkText("name", entry.name) } };
+      return { $case: "signal", value: { name: checkText("name", entry.name), schema: Buffer.alloc(0) } };
     case "approval": {
       const detail = writeJson("detail of the approval", entry.detail);
       return { $case: "approval", value: { prompt: checkText("prompt", entry.prompt), detail } };

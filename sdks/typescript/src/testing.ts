@@ -69,13 +69,13 @@ class RecordedOnly extends Journal {
   /** What the code goes on without is recorded by an attempt that continues. */
   protected override recordLeft(): void {}
 
-  override ask(request: Request): Asked {
+  override ask(request: Request, title = ""): Asked {
     this.passForgets(true);
     if (!this.replaying && !this.closed) {
       // This closes the journal, so that the request itself is refused.
       this.#beyond();
     }
-    return super.ask(request);
+    return super.ask(request, title);
   }
 }
 

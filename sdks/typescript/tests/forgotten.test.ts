@@ -12,7 +12,7 @@ import { replayTask } from "../src/testing.js";
 import { entry, Rig, slept } from "./rig.js";
 
 const signalled = (name: string, after: number[] = [], payload?: unknown): JournalEntry =>
-  entry({ $case: "signal", value: { name } }, after, payload);
+  entry({ $case: "signal", value: { name, schema: Buffer.alloc(0) } }, after, payload);
 const forgot = (entries: number[], after: number[] = []): JournalEntry =>
   entry({ $case: "forget", value: { entries } }, after, null);
 
@@ -99,7 +99,10 @@ test("a wait that is raced again stays open, and a pause is never begun anew", a
   rig.record(5, forgot([0]));
   rig.record(4, { ...call.entry, result: { $case: "output", value: Buffer.from("1") } });
   const again = await rig.entry();
-  assert.deepEqual([again.index, again.entry.request], [6, { $case: "signal", value: { name: "stop" } }]);
+  assert.deepEqual(
+    [again.index, again.entry.request],
+    [6, { $case: "signal", value: { name: "stop", schema: Buffer.alloc(0) } }],
+  );
   rig.record(6, signalled("stop", [], "now"));
   assert.deepEqual(await rig.output(), ["a", "b", "now"]);
 });

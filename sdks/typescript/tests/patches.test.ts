@@ -13,7 +13,7 @@ import { replayTask } from "../src/testing.js";
 import { entry, Rig, ran } from "./rig.js";
 
 const signalled = (after: number[], payload?: unknown): JournalEntry =>
-  entry({ $case: "signal", value: { name: "go" } }, after, payload);
+  entry({ $case: "signal", value: { name: "go", schema: Buffer.alloc(0) } }, after, payload);
 
 /** An effect that a change put a fee behind. */
 async function changed(ctx: TaskContext): Promise<unknown> {

@@ -27,7 +27,12 @@ export function document(encoded: Uint8Array): unknown {
 
 /** An entry with its result, where it has one. */
 export function entry(request: Request, after: number[] = [], result?: unknown): JournalEntry {
-  return { request, after, result: result === undefined ? undefined : { $case: "output", value: bytes(result) } };
+  return {
+    request,
+    title: "",
+    after,
+    result: result === undefined ? undefined : { $case: "output", value: bytes(result) },
+  };
 }
 
 /** A local effect that is recorded. */

@@ -11,7 +11,7 @@ import * as sdk from "../src/index.js";
 /** The methods and accessors of each class, and of its constructor after `static`. */
 const CLASSES: Record<string, string> = {
   Agent: "capability declaration find",
-  Answer: "catch finally forget then",
+  Answer: "catch close finally forget lose then",
   Client: "run started",
   ConsortError: "toString",
   Pager: "all pages",

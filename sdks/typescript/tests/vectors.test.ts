@@ -31,7 +31,7 @@ function request(said: Said): Request {
     case "run":
       return { $case: "run", value: { name: said.name } };
     case "signal":
-      return { $case: "signal", value: { name: said.name } };
+      return { $case: "signal", value: { name: said.name, schema: Buffer.alloc(0) } };
     case "sleep":
       return { $case: "sleep", value: { spanUs: BigInt(said.span_us) } };
     case "approval":

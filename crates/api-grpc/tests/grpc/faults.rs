@@ -115,7 +115,9 @@ async fn a_document_that_is_none_fails_its_attempt_alone() {
         assert_eq!((Some(about), error.code), (first.attempt.clone(), code), "{error}");
     }
     let approval = JournalRequest::Approval { prompt: "?".to_owned(), detail: document("{") };
-    worker.say(0, record(&first, 0, JournalEntry { request: approval, after: Vec::new(), result: None })).await;
+    worker
+        .say(0, record(&first, 0, JournalEntry { title: None, request: approval, after: Vec::new(), result: None }))
+        .await;
     assert_eq!(worker.refused().await.1.code, Code::BadJson);
     worker.say(0, Kind::Record(v1::Record { attempt: first.attempt.clone(), ..Default::default() })).await;
     let error = worker.refused().await.1;
@@ -137,8 +139,8 @@ async fn a_name_that_is_too_long_for_any_key_fails_its_attempt_alone() {
     let run = server.run("work", &json!(1)).await;
     let task = worker.task().await;
     for bytes in [limits::NAME_BYTES_MAX + 1, 70_000, 1 << 20] {
-        let request = JournalRequest::Signal { name: "x".repeat(bytes) };
-        worker.say(0, record(&task, 0, JournalEntry { request, after: Vec::new(), result: None })).await;
+        let request = JournalRequest::Signal { name: "x".repeat(bytes), schema: None };
+        worker.say(0, record(&task, 0, JournalEntry { title: None, request, after: Vec::new(), result: None })).await;
         let (about, error) = worker.refused().await;
         assert_eq!((Some(about), error.code), (task.attempt.clone(), Code::BadName), "{error}");
     }

@@ -78,7 +78,7 @@ fn said(instance: u32, kind: Kind) -> v1::WorkerMessage {
 }
 
 fn entry(request: JournalRequest, result: Option<&str>) -> JournalEntry {
-    JournalEntry { request, after: Vec::new(), result: result.map(|text| Ok(document(text))) }
+    JournalEntry { title: None, request, after: Vec::new(), result: result.map(|text| Ok(document(text))) }
 }
 
 #[tokio::test]
@@ -116,7 +116,7 @@ async fn entries_are_recorded_and_a_parked_task_comes_back_with_them() {
         (recorded.index, recorded.entry.unwrap().result),
         (0, Some(v1::journal_entry::Result::Output("[1]".into())))
     );
-    let wait = JournalRequest::Signal { name: "go".to_owned() };
+    let wait = JournalRequest::Signal { name: "go".to_owned(), schema: None };
     worker.say(0, record(&task, 1, JournalEntry { after: vec![0], ..entry(wait, None) })).await;
     assert_eq!(worker.recorded().await.entry.unwrap().result, None);
     worker.say(0, Kind::Park(v1::Park { attempt: task.attempt.clone(), waiting: vec![1] })).await;
@@ -141,7 +141,7 @@ async fn large_documents_travel_whole_in_both_directions() {
     assert!(task.input == input.as_bytes());
     // The input of a call is kept by reference; the worker gets the document back.
     let request = JournalRequest::Call { capability: "work".to_owned(), input: document(&input), options: None };
-    worker.say(0, record(&task, 0, JournalEntry { request, after: Vec::new(), result: None })).await;
+    worker.say(0, record(&task, 0, JournalEntry { title: None, request, after: Vec::new(), result: None })).await;
     let recorded = worker.recorded().await.entry.unwrap();
     let Some(v1::journal_entry::Request::Call(call)) = recorded.request else { panic!("a call") };
     assert!(call.input == input.as_bytes());
@@ -280,6 +280,7 @@ async fn a_task_whose_journal_does_not_fit_fails_by_name() {
     for index in 0..3 {
         let name = format!("effect {index}");
         let effect = JournalEntry {
+            title: None,
             request: JournalRequest::Run { name },
             after: Vec::new(),
             result: Some(Ok(Payload::inline(large.as_bytes()))),
@@ -287,7 +288,7 @@ async fn a_task_whose_journal_does_not_fit_fails_by_name() {
         worker.say(0, record(&task, index, effect)).await;
         assert_eq!(worker.recorded().await.index, index);
     }
-    worker.say(0, record(&task, 3, entry(JournalRequest::Signal { name: "go".to_owned() }, None))).await;
+    worker.say(0, record(&task, 3, entry(JournalRequest::Signal { name: "go".to_owned(), schema: None }, None))).await;
     worker.recorded().await;
     worker.say(0, Kind::Park(v1::Park { attempt: task.attempt.clone(), waiting: vec![3] })).await;
     server.signal(run, "go", "null").await;

@@ -9,7 +9,7 @@ use consort_api::{
     Document, Operation,
     bulk::BulkRuns,
     inside::{CompareRuns, ReplayRun, RunHistory, RunInput, RunOutput, RunSource, RunSteps, RunTree},
-    operate::{CancelRun, DeleteRun, ForkRun, PauseRun, ResumeRun, RetryRun, SignalRun},
+    operate::{CancelRun, DeleteRun, ForkRun, PauseRun, ResumeRun, RetryRun, SignalRun, SignalSent},
     runs::{self, ListRuns, ShowRun, StartRun},
     server::{Retention, SetRetention, ShowRetention},
     steps::{JournalParams, ShowStep, StepInput, StepJournal, StepOutput, StepParams},
@@ -232,8 +232,9 @@ async fn resume(request: RequestContext<ResumeRun>) -> Handled<ResumeRun> {
 
 async fn signal(request: RequestContext<SignalRun>) -> Handled<SignalRun> {
     let payload = request.body.clone().into();
-    request.engine().signal(&request.namespace, request.params.run, &request.params.name, payload).await?;
-    Ok(ResponseBody::Reply(()))
+    let warning =
+        request.engine().signal(&request.namespace, request.params.run, &request.params.name, payload).await?;
+    Ok(ResponseBody::Reply(SignalSent { warning }))
 }
 
 async fn retry(request: RequestContext<RetryRun>) -> Handled<RetryRun> {

@@ -25,6 +25,7 @@ use crate::{
     exit::Exit,
     follow::{Follower, Needs},
     input, select,
+    show::style::clean,
     signals::Signals,
 };
 
@@ -76,8 +77,11 @@ async fn execute_with(app: &App, session: &Session, command: RunsCommand) -> Res
         RunsCommand::Signal { run, name, payload } => {
             let run = select::run(client, &run).await?;
             let payload = input::payload(&payload, app.settings.folder())?.into();
-            client.call::<SignalRun>(&SignalParams { run, name: name.clone() }, &payload).await?;
+            let sent = client.call::<SignalRun>(&SignalParams { run, name: name.clone() }, &payload).await?;
             report_done(app, run, &format!("signal `{name}` sent"));
+            if let Some(warning) = sent.warning {
+                app.eprint(&format!("warning: {}", clean(&warning)));
+            }
             decide::hint_idle(app, session);
         }
         RunsCommand::Approve { run, step, reject, value, decision } => {

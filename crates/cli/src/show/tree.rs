@@ -206,9 +206,9 @@ fn detail(node: &StepNode, path: &str, frame: &Frame<'_>) -> String {
         }
         parts.push(text);
     } else if let Some(target) = &node.target {
-        parts.push(target.clone());
+        parts.push(with_title(target, node.title.as_deref()));
     } else if !matches!(node.kind.as_str(), "group" | "call") {
-        parts.push(node.kind.clone());
+        parts.push(with_title(&node.kind, node.title.as_deref()));
     }
     parts.extend(state_words(node, frame));
     if node.attempt > 1 {
@@ -233,6 +233,35 @@ fn served_by(node: &StepNode) -> Option<String> {
     Some(node.version.as_ref().map_or_else(|| format!("on {agent}"), |version| format!("on {agent} {version}")))
 }
 
+/// What is called, with what its caller calls it.
+fn with_title(what: &str, title: Option<&str>) -> String {
+    title.map_or_else(|| what.to_owned(), |title| format!("{what} ({title})"))
+}
+
+/// What a step, or the code of a task, waits for, and how long; `unknown` where that is not known. Calls have lines of
+/// their own.
+fn wait_words(node: &StepNode, frame: &Frame<'_>, unknown: &str) -> String {
+    let mut what = Vec::new();
+    for wait in &node.waits_for {
+        let title = wait.title.as_deref();
+        match (wait.kind.as_str(), &wait.name) {
+            ("signal", Some(name)) => what.push(with_title(&format!("signal `{name}`"), title)),
+            ("approval", _) => what.push(with_title("a decision", title)),
+            ("time", _) => what.extend(title.map(str::to_owned)),
+            _ => {}
+        }
+    }
+    let mut words = match what.as_slice() {
+        [] if node.waits_for.iter().any(|wait| wait.kind == "time") => "waits".to_owned(),
+        [] => unknown.to_owned(),
+        what => format!("waits for {}", what.join(" or ")),
+    };
+    let until = node.waits_for.iter().filter_map(|wait| wait.until).min();
+    let left = until.or(node.wake_at).map(|at| at.since(frame.now)).filter(|span| *span > Span::ZERO);
+    words.extend(left.iter().map(|span| format!(", {} left", took(*span))));
+    words
+}
+
 fn state_words(node: &StepNode, frame: &Frame<'_>) -> Option<String> {
     let left = |wakes: Option<Time>| wakes.map(|at| at.since(frame.now)).filter(|span| *span > Span::ZERO).map(took);
     match node.state {
@@ -240,8 +269,8 @@ fn state_words(node: &StepNode, frame: &Frame<'_>) -> Option<String> {
         StepState::Backoff => {
             Some(left(node.wake_at).map_or("tries again".to_owned(), |span| format!("tries again in {span}")))
         }
-        StepState::Waiting => Some(left(node.wake_at).map_or("waits".to_owned(), |span| format!("waits, {span} left"))),
-        StepState::Suspended => Some("waits for an answer".to_owned()),
+        StepState::Waiting => Some(wait_words(node, frame, "waits")),
+        StepState::Suspended => Some(wait_words(node, frame, "waits for an answer")),
         StepState::Unknown => Some("outcome unknown: decide it in `consort inbox`".to_owned()),
         StepState::Diverged => Some("diverged: waits for code that fits, or a decision in `consort inbox`".to_owned()),
         StepState::GaveUp => Some("gave up: decide it in `consort inbox`".to_owned()),
@@ -307,6 +336,27 @@ mod tests {
     fn frame(width: usize, height: usize, progress: &BTreeMap<String, AttemptProgress>) -> Frame<'_> {
         let style = Style { color: false, terminal: true };
         Frame { style, width, height, now: Time(0), turn: 0, progress }
+    }
+
+    #[test]
+    fn a_step_says_what_it_waits_for_and_what_its_code_calls_it() {
+        let mut flow = node("trip", "suspended", &json!([node("trip/call:5", "completed", &json!([]))]));
+        flow["waits_for"] = json!([
+            { "kind": "signal", "name": "go", "title": "desk" },
+            { "kind": "approval", "name": "ship it?" },
+            { "kind": "time", "until": "1970-01-01T00:00:07Z" },
+        ]);
+        flow["children"][0]["title"] = json!("hotel");
+        let mut packed = node("packed", "waiting", &json!([]));
+        packed["kind"] = json!("wait");
+        packed["target"] = json!(null);
+        packed["waits_for"] = json!([{ "kind": "signal", "name": "packed" }]);
+        let nodes: Vec<StepNode> = serde_json::from_value(json!([flow, packed])).unwrap();
+        let none = BTreeMap::new();
+        let shown = lines(&nodes, &frame(100, 9, &none));
+        assert!(shown[0].contains("waits for signal `go` (desk) or a decision, 7.0s left"), "{shown:?}");
+        assert!(shown[1].contains("some.capability (hotel)"), "{shown:?}");
+        assert!(shown[2].contains("packed  wait · waits for signal `packed`"), "{shown:?}");
     }
 
     #[test]

@@ -129,7 +129,8 @@ pub(crate) fn await_signal(
     Ok(())
 }
 
-fn is_waiting(state: &mut State, waiter: &Waiter) -> Result<bool> {
+/// Whether a waiter still waits: it may have ended without leaving the line.
+pub(crate) fn is_waiting(state: &mut State, waiter: &Waiter) -> Result<bool> {
     let Some(step) = state.step(waiter.task)? else { return Ok(false) };
     match waiter.entry {
         None => Ok(step.state == StepState::Waiting),

@@ -66,7 +66,7 @@ fn close(ctx: &mut ApplyContext<'_>, task: StepInstanceId, by: u32, entry: u32, 
     }
     match row.request {
         JournalRequest::Sleep { .. } if waits => ctx.disarm_entry(due, task, TimerKind::Sleep, entry),
-        JournalRequest::Signal { name } if waits || unread.is_some() => {
+        JournalRequest::Signal { name, .. } if waits || unread.is_some() => {
             signal::leave(ctx, task.run, &name, place, unread.as_ref())?;
         }
         JournalRequest::Approval { .. } if waits => {

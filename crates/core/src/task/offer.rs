@@ -164,5 +164,5 @@ pub(crate) fn journal_entry(state: &mut State, row: &TaskEntry) -> Result<Journa
         (None, Some(error)) => Some(Err(error.clone())),
         (None, None) => None,
     };
-    Ok(JournalEntry { request: row.request.clone(), after: row.after.clone(), result })
+    Ok(JournalEntry { title: row.title.clone(), request: row.request.clone(), after: row.after.clone(), result })
 }

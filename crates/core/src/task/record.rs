@@ -5,7 +5,7 @@
 
 use consort_types::{
     Code, Error, Result, StepInstanceId, Token, WorkerInstance,
-    bounds::check_error,
+    bounds::{check_error, check_optional_text},
     limits, replay,
     worker::{JournalEntry, JournalRequest, check_positions},
 };
@@ -66,6 +66,7 @@ impl TaskRecord {
         entry: &JournalEntry,
     ) -> Self {
         let row = TaskEntry::new(entry.request.clone(), entry.after.clone(), entry.result.clone());
+        let row = TaskEntry { title: entry.title.clone(), ..row };
         Self { task, token, index, entry: row, by, version: Some(version) }
     }
 
@@ -74,6 +75,7 @@ impl TaskRecord {
         check_version(self.version.as_deref())?;
         self.entry.request.check_size()?;
         check_positions(&self.entry.after)?;
+        check_optional_text("title of the entry", self.entry.title.as_deref(), limits::NAME_BYTES_MAX)?;
         self.entry.error.as_ref().map_or(Ok(()), check_error)
     }
 
@@ -155,7 +157,7 @@ fn append_entry(
     step.deaths = None;
     step.entries_pending += u32::from(!row.is_answered());
     ctx.state.tables.entries.insert_new(EntryKey { task, entry: index }, row.clone());
-    ctx.record_history(task.run, Some(task), HistoryEvent::TaskRecorded { entry: index, what: what(request) });
+    ctx.record_history(task.run, Some(task), HistoryEvent::TaskRecorded { entry: index, what: titled(&row) });
     let (token, ends_as) = (step.token, step.ends_as.clone());
     ctx.put_step(task, step);
     let shown = offer::journal_entry(ctx.state, &row)?;
@@ -183,7 +185,15 @@ fn begin(ctx: &mut ApplyContext<'_>, task: StepInstanceId, index: u32, row: &Tas
             Ok(())
         }
         JournalRequest::Forget { entries } => forget::forget(ctx, task, index, entries),
-        JournalRequest::Signal { name } => signal::await_signal(ctx, task, Some(index), name),
+        JournalRequest::Signal { name, .. } => signal::await_signal(ctx, task, Some(index), name),
+    }
+}
+
+/// An entry in a few words, with the title that its author gave it.
+fn titled(row: &TaskEntry) -> String {
+    match &row.title {
+        Some(title) => format!("{} ({title})", what(&row.request)),
+        None => what(&row.request),
     }
 }
 
@@ -193,7 +203,7 @@ fn what(request: &JournalRequest) -> String {
         JournalRequest::Run { name } => format!("run {name}"),
         JournalRequest::Call { capability, .. } => format!("call {capability}"),
         JournalRequest::Sleep { span } => format!("sleep {span}"),
-        JournalRequest::Signal { name } => format!("wait for signal {name}"),
+        JournalRequest::Signal { name, .. } => format!("wait for signal {name}"),
         JournalRequest::Approval { prompt, .. } => format!("approval {prompt}"),
         JournalRequest::Forget { entries } => {
             let list: Vec<String> = entries.iter().map(u32::to_string).collect();

@@ -35,6 +35,9 @@ pub struct TaskEntry {
     /// The `forget` entry that closed it: the code has gone past it, and it is never answered.
     #[n(6)]
     pub forgotten: Option<u32>,
+    /// What the author calls it.
+    #[n(7)]
+    pub title: Option<String>,
 }
 
 impl TaskEntry {
@@ -45,7 +48,7 @@ impl TaskEntry {
             Some(Err(error)) => (None, Some(error)),
             None => (None, None),
         };
-        Self { request, output, error, after, due: None, place: None, forgotten: None }
+        Self { request, output, error, after, due: None, place: None, forgotten: None, title: None }
     }
 
     /// Whether it can still be answered.

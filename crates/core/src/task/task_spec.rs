@@ -172,7 +172,7 @@ pub(crate) fn check_request(request: &JournalRequest) -> Result<()> {
             Name::check("capability", capability)?;
             options.as_deref().map_or(Ok(()), check_options)
         }
-        JournalRequest::Signal { name } => Name::check("signal", name),
+        JournalRequest::Signal { name, .. } => Name::check("signal", name),
         JournalRequest::Run { .. }
         | JournalRequest::Sleep { .. }
         | JournalRequest::Approval { .. }

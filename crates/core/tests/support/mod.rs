@@ -342,10 +342,13 @@ impl World {
         request: JournalRequest,
         result: Option<&str>,
     ) -> Result<Reply> {
-        let (task, token) = self.find(path);
         let result = result.map(|json| Ok(Payload::inline(json.as_bytes())));
-        let entry = JournalEntry { request, after: Vec::new(), result };
-        self.apply(&Command::TaskRecord(TaskRecord::new((task, token), (holder(), "1".to_owned()), index, &entry)))
+        self.record_entry(path, index, &JournalEntry { title: None, request, after: Vec::new(), result })
+    }
+
+    pub(crate) fn record_entry(&mut self, path: &str, index: u32, entry: &JournalEntry) -> Result<Reply> {
+        let (task, token) = self.find(path);
+        self.apply(&Command::TaskRecord(TaskRecord::new((task, token), (holder(), "1".to_owned()), index, entry)))
     }
 
     /// Puts a document into the blob store, as the engine does with a large one before it makes a command of it.

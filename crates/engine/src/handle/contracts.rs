@@ -121,6 +121,19 @@ pub(super) fn check_decided(schemas: &[serde_json::Value], output: &[u8]) -> Res
     })
 }
 
+/// Checks the payload of a signal against the schema that the wait for it has.
+///
+/// # Errors
+/// [`Code::BadInput`] with the paths of what does not fit. A schema that cannot be used checks nothing: its code does.
+pub(super) fn check_signal(name: &str, schema: &[u8], payload: &[u8]) -> Result<()> {
+    let schema = serde_json::from_slice(schema).unwrap_or_default();
+    let Ok(Some(contract)) = Contract::compile("the schema of the signal", &schema) else { return Ok(()) };
+    check_bytes(&contract, "$", payload).map_err(|found| {
+        Error::new(Code::BadInput, format!("the payload does not fit the signal `{name}`: {found}"))
+            .hint("nothing was sent, and the run waits on: send it again as the wait expects it")
+    })
+}
+
 fn misfit(agent: &str, found: &str) -> Error {
     Error::new(Code::BadOutput, format!("the output does not fit what {agent} declares: {found}"))
 }

@@ -9,11 +9,12 @@ use consort_core::{
         Approve, CancelRun, DeleteRun, DeleteWorkflow, Deploy, PauseRun, ReplacedRevision, Resolution, ResolveUnknown,
         RetireWorkflow, SetRetention, SignalRun,
     },
+    view::SignalWaits,
 };
 use consort_types::{
     BlobHash, Code, Error, Name, Payload, Result, RunId, Span, StepInstanceId, bounds::check_optional_text, limits,
 };
-use consort_workflow::CompiledWorkflow;
+use consort_workflow::{CompiledWorkflow, did_you_mean};
 
 use std::sync::Arc;
 
@@ -128,12 +129,28 @@ impl Handle {
         self.of(&command.namespace).done(Command::PauseRun(command), None).await
     }
 
-    /// Sends a signal to a run.
-    pub async fn signal(&self, namespace: &str, run: RunId, name: &str, payload: Payload) -> Result<()> {
+    /// Sends a signal to a run. Where nothing waits for it, it is kept, and a warning says what is waited for.
+    ///
+    /// # Errors
+    /// [`Code::BadInput`] where the payload does not fit the schema that the wait has, with the path; the wait goes on.
+    pub async fn signal(&self, namespace: &str, run: RunId, name: &str, payload: Payload) -> Result<Option<String>> {
         let mut command = SignalRun { namespace: namespace.to_owned(), run, name: name.to_owned(), payload };
         command.check()?;
+        let (of, signal) = (namespace.to_owned(), name.to_owned());
+        let waits = self.of(namespace).read(move |machine| machine.signal_waits(&of, run, &signal)).await??;
+        self.check_signal(name, waits.schema.as_ref(), &command.payload).await?;
+        let warning = (!waits.expected).then(|| unawaited(name, &waits));
         let pin = self.of(namespace).admit_in("signal", &mut command.payload).await?;
-        self.of(&command.namespace).done(Command::SignalRun(command), pin).await
+        self.of(&command.namespace).done(Command::SignalRun(command), pin).await?;
+        Ok(warning)
+    }
+
+    /// Refuses a payload that does not fit what the wait for the signal says.
+    async fn check_signal(&self, name: &str, schema: Option<&Payload>, payload: &Payload) -> Result<()> {
+        let (Some(Payload::Inline(schema)), Payload::Inline(payload)) = (schema, payload) else { return Ok(()) };
+        let (schema, payload, name) = (Arc::clone(schema), Arc::clone(payload), name.to_owned());
+        let checked = tokio::task::spawn_blocking(move || contracts::check_signal(&name, &schema, &payload));
+        checked.await.map_err(|_| shell::stopping())?
     }
 
     /// Decides an item of the inbox; `by` names the person, `comment` gives the reason. The output of [`Decision::Done`]
@@ -220,4 +237,16 @@ impl Handle {
         let command = SetRetention { namespace: namespace.to_owned(), keep };
         self.of(&command.namespace).done(Command::SetRetention(command), None).await
     }
+}
+
+/// The warning about a signal that nothing waits for.
+fn unawaited(name: &str, waits: &SignalWaits) -> String {
+    let others = waits.others.iter().map(String::as_str);
+    let mut text = format!("nothing waits for the signal `{name}`; it is kept until something does");
+    if !waits.others.is_empty() {
+        let shown: Vec<String> = others.clone().take(8).map(|other| format!("`{other}`")).collect();
+        text.extend([" (waited for: ", &shown.join(", "), ")"]);
+    }
+    text.extend(did_you_mean(name, others).map(|hint| format!(" · {hint}")));
+    text
 }

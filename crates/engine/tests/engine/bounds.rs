@@ -27,7 +27,12 @@ const X: &[(&str, EffectClass)] = &[("x", EffectClass::Idempotent)];
 const LONG: [usize; 3] = [65_536, 70_000, 1 << 20];
 
 fn signal(offer: &TaskOffer, name: String) -> FromWorker {
-    let entry = JournalEntry { request: JournalRequest::Signal { name }, after: Vec::new(), result: None };
+    let entry = JournalEntry {
+        title: None,
+        request: JournalRequest::Signal { name, schema: None },
+        after: Vec::new(),
+        result: None,
+    };
     FromWorker::Record { task: offer.task, token: offer.token, index: 0, entry }
 }
 
@@ -74,6 +79,7 @@ fn a_partition_refuses_reports_that_are_too_long_whoever_hands_them_over() {
     let (task, token) = (offer.task, offer.token);
     let long = || Error::new(Code::AgentFailed, text(70_000));
     let failed = JournalEntry {
+        title: None,
         request: JournalRequest::Run { name: "r".into() },
         after: Vec::new(),
         result: Some(Err(long())),
@@ -120,7 +126,7 @@ async fn long_names_are_refused_at_every_door_and_logged_nowhere() {
         }
         let start = StartRequest { namespace: NS.into(), workflow: long.clone(), ..StartRequest::default() };
         refused.push(handle.start(start).await.map(drop));
-        refused.push(handle.signal(NS, run, &long, Payload::null()).await);
+        refused.push(handle.signal(NS, run, &long, Payload::null()).await.map(drop));
         refused.push(handle.cancel(&long, run, "", false).await);
         refused.push(handle.cancel(NS, run, &long, false).await);
         refused.push(handle.decide(NS, task, Decision::Approve(None), &long, None).await);

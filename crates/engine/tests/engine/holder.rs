@@ -26,7 +26,7 @@ const WRITES: &[(&str, EffectClass)] = &[("x", EffectClass::Write)];
 fn verbs(task: StepInstanceId, token: Token) -> Vec<FromWorker> {
     let error = Error::new(Code::AgentFailed, "forged");
     let request = JournalRequest::Run { name: "forged".into() };
-    let entry = JournalEntry { request, after: Vec::new(), result: Some(Ok(Payload::null())) };
+    let entry = JournalEntry { title: None, request, after: Vec::new(), result: Some(Ok(Payload::null())) };
     vec![
         FromWorker::Complete { task, token, output: json("\"forged\"") },
         FromWorker::Fail { task, token, error, retryable: false, retry_after: None },
@@ -253,7 +253,7 @@ fn an_instance_whose_own_reports_flood_it_is_let_go() {
     for index in 0..2_000 {
         let request = JournalRequest::Run { name: "big".into() };
         let result = Some(Ok(Payload::inline(format!("\"{text}\"").into_bytes())));
-        let entry = JournalEntry { request, after: Vec::new(), result };
+        let entry = JournalEntry { title: None, request, after: Vec::new(), result };
         let report = FromWorker::Record { task: offer.task, token: offer.token, index, entry };
         world.partition.report(holder, report, world.now);
         world.step();

@@ -332,7 +332,8 @@ fn a_task_records_parks_and_comes_back_with_its_journal() {
     let instance = world.join(X, Locality::Local);
     let run = world.start(1);
     let offer = world.one(instance);
-    let entry = JournalEntry { request: JournalRequest::Sleep { span: Span::from_secs(3) }, ..entry_template() };
+    let entry =
+        JournalEntry { title: None, request: JournalRequest::Sleep { span: Span::from_secs(3) }, ..entry_template() };
     let (task, token) = (offer.task, offer.token);
     world.partition.report(instance, FromWorker::Record { task, token, index: 0, entry }, world.now);
     world.step();
@@ -348,7 +349,7 @@ fn a_task_records_parks_and_comes_back_with_its_journal() {
 }
 
 fn entry_template() -> JournalEntry {
-    JournalEntry { request: JournalRequest::Run { name: "r".into() }, result: None, after: Vec::new() }
+    JournalEntry { title: None, request: JournalRequest::Run { name: "r".into() }, result: None, after: Vec::new() }
 }
 
 #[test]

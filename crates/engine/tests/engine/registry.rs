@@ -171,7 +171,7 @@ async fn a_question_of_a_task_is_answered_through_the_inbox() {
     // A detail of this size is kept apart from the journal.
     let detail = Payload::inline(format!("\"{}\"", "d".repeat(limits::INLINE_BYTES_MAX + 1)).into_bytes());
     let request = JournalRequest::Approval { prompt: "send it?".to_owned(), detail: detail.clone() };
-    let entry = JournalEntry { request, after: Vec::new(), result: None };
+    let entry = JournalEntry { title: None, request, after: Vec::new(), result: None };
     session.sender().send(FromWorker::Record { task, token, index: 0, entry }).await.unwrap();
     session.sender().send(FromWorker::Park { task, token, waiting: vec![0] }).await.unwrap();
     while !matches!(session.receive().await.unwrap()[..], [ToWorker::Recorded { index: 0, .. }, ..]) {}

@@ -27,7 +27,12 @@ fn join(world: &mut World, of: &str) -> InstanceId {
 /// Records a wait for a signal, and leaves the worker.
 fn record_and_park(world: &mut World, instance: InstanceId, offer: &TaskOffer) {
     let (task, token) = (offer.task, offer.token);
-    let entry = JournalEntry { request: JournalRequest::Signal { name: "go".into() }, after: Vec::new(), result: None };
+    let entry = JournalEntry {
+        title: None,
+        request: JournalRequest::Signal { name: "go".into(), schema: None },
+        after: Vec::new(),
+        result: None,
+    };
     world.partition.report(instance, FromWorker::Record { task, token, index: 0, entry }, world.now);
     world.partition.report(instance, FromWorker::Park { task, token, waiting: vec![0] }, world.now);
     world.step();

@@ -317,7 +317,7 @@ fn record(world: &mut World, choices: &mut Choices<'_>) -> Command {
         0 => JournalRequest::Run { name: "r".to_owned() },
         1 => JournalRequest::Call { capability: "plain".to_owned(), input: payload(world, choices), options: None },
         2 => JournalRequest::Sleep { span: Span(choices.number()) },
-        3 => JournalRequest::Signal { name: choices.word(&["go", "stop", ""]).to_owned() },
+        3 => JournalRequest::Signal { name: choices.word(&["go", "stop", ""]).to_owned(), schema: None },
         _ => JournalRequest::Call { capability: String::new(), input: Payload::null(), options: None },
     };
     let result = match choices.byte() % 4 {
@@ -330,7 +330,7 @@ fn record(world: &mut World, choices: &mut Choices<'_>) -> Command {
         (task, token),
         (by(choices), "1".to_owned()),
         index,
-        &JournalEntry { request, after, result },
+        &JournalEntry { title: None, request, after, result },
     ))
 }
 

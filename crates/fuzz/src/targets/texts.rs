@@ -263,14 +263,14 @@ impl World {
     async fn report(&self, kind: u8, text: String) -> u16 {
         let Some(offer) = &self.offer else { return 0 };
         let (task, token) = (offer.task, offer.token);
-        let entry = |request| JournalEntry { request, after: Vec::new(), result: None };
+        let entry = |request| JournalEntry { title: None, request, after: Vec::new(), result: None };
         let call = |options| JournalRequest::Call {
             capability: "x".to_owned(),
             input: Payload::null(),
             options: Some(Box::new(options)),
         };
         let request = match kind {
-            15 => JournalRequest::Signal { name: text },
+            15 => JournalRequest::Signal { name: text, schema: None },
             16 => JournalRequest::Call { capability: text, input: Payload::null(), options: None },
             17 => call(CallOptions { agent: Some(text), ..CallOptions::default() }),
             18 => {

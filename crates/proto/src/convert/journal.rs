@@ -20,7 +20,7 @@ impl From<JournalEntry> for v1::JournalEntry {
             Ok(output) => journal_entry::Result::Output(document(output)),
             Err(error) => journal_entry::Result::Error(error_to_wire(error)),
         });
-        Self { after: entry.after, request: Some(entry.request.into()), result }
+        Self { after: entry.after, title: text(entry.title), request: Some(entry.request.into()), result }
     }
 }
 
@@ -32,7 +32,8 @@ impl TryFrom<v1::JournalEntry> for JournalEntry {
             journal_entry::Result::Output(output) => Ok(payload(&output)),
             journal_entry::Result::Error(error) => Err(error_from_wire(error)),
         });
-        Ok(Self { request: required("request", entry.request)?.into(), after: entry.after, result })
+        let request = required("request", entry.request)?.into();
+        Ok(Self { request, title: some(entry.title), after: entry.after, result })
     }
 }
 
@@ -46,7 +47,9 @@ impl From<JournalRequest> for journal_entry::Request {
                 options: options.map(|options| (*options).into()),
             }),
             JournalRequest::Sleep { span } => Self::Sleep(v1::SleepRequest { span_us: span.0 }),
-            JournalRequest::Signal { name } => Self::Signal(v1::SignalRequest { name }),
+            JournalRequest::Signal { name, schema } => {
+                Self::Signal(v1::SignalRequest { name, schema: schema.map(document).unwrap_or_default() })
+            }
             JournalRequest::Approval { prompt, detail } => {
                 Self::Approval(v1::ApprovalRequest { prompt, detail: document(detail) })
             }
@@ -66,7 +69,10 @@ impl From<journal_entry::Request> for JournalRequest {
                 options: call.options.map(|options| Box::new(options.into())),
             },
             Request::Sleep(sleep) => Self::Sleep { span: Span(sleep.span_us) },
-            Request::Signal(signal) => Self::Signal { name: signal.name },
+            Request::Signal(signal) => {
+                let schema = (!signal.schema.is_empty()).then(|| payload(&signal.schema));
+                Self::Signal { name: signal.name, schema }
+            }
             Request::Approval(approval) => {
                 Self::Approval { prompt: approval.prompt, detail: payload(&approval.detail) }
             }

@@ -18,7 +18,7 @@ use consort_api::{
     },
     operate::{
         CancelRequest, CancelRun, DeleteRun, ForkRequest, ForkRun, PauseRun, ResumeRun, RetryRequest, RetryRun,
-        SignalParams, SignalRun,
+        SignalParams, SignalRun, SignalSent,
     },
     queues::{ListQueues, ListQuotas, Queue, Quota, QuotaParams, QuotaRequest, RemoveQuota, SetQuota},
     runs::RunParams,
@@ -30,8 +30,8 @@ use serde::Serialize;
 use super::Client;
 
 impl Client {
-    /// Sends a signal to a run.
-    pub async fn signal(&self, run: RunId, name: &str, payload: &impl Serialize) -> Result<()> {
+    /// Sends a signal to a run. Where nothing waits for it, it is kept, and the answer warns.
+    pub async fn signal(&self, run: RunId, name: &str, payload: &impl Serialize) -> Result<SignalSent> {
         let payload = Document::of("payload", payload)?;
         self.call::<SignalRun>(&SignalParams { run, name: name.to_owned() }, &payload).await
     }

@@ -191,7 +191,7 @@ mod tests {
         use prost::Message as _;
         let error = Error::new(Code::AgentFailed, "why".repeat(100)).hint("hint".repeat(100));
         let call = JournalRequest::Call { capability: "c".repeat(128), input: Payload::null(), options: None };
-        let entry = |request, result| JournalEntry { request, after: vec![u32::MAX; 300], result };
+        let entry = |request, result| JournalEntry { title: None, request, after: vec![u32::MAX; 300], result };
         let record = |entry| FromWorker::Record { task: TASK, token: Token(u64::MAX), index: u32::MAX, entry };
         let reports = [
             complete(u64::MAX, 100_000),

@@ -15,11 +15,11 @@ use serde_json::{Value, json};
 use crate::rig::{Rig, parks, payload};
 
 fn entry(request: JournalRequest, after: &[u32], result: Option<&Value>) -> JournalEntry {
-    JournalEntry { request, after: after.to_vec(), result: result.map(|value| Ok(payload(value))) }
+    JournalEntry { title: None, request, after: after.to_vec(), result: result.map(|value| Ok(payload(value))) }
 }
 
 fn signal(after: &[u32], result: Option<&Value>) -> JournalEntry {
-    entry(JournalRequest::Signal { name: "go".into() }, after, result)
+    entry(JournalRequest::Signal { name: "go".into(), schema: None }, after, result)
 }
 
 fn slept(after: &[u32], result: Option<&Value>) -> JournalEntry {

@@ -23,7 +23,7 @@ fn call(capability: &str, input: &Value, after: &[u32], result: Option<&Value>) 
 }
 
 fn entry(request: JournalRequest, after: &[u32], result: Option<&Value>) -> JournalEntry {
-    JournalEntry { request, after: after.to_vec(), result: result.map(|value| Ok(payload(value))) }
+    JournalEntry { title: None, request, after: after.to_vec(), result: result.map(|value| Ok(payload(value))) }
 }
 
 /// Two effects, one after the other; the second fails the first time that it is tried.
@@ -262,7 +262,7 @@ async fn signals_bring_their_payload_and_pauses_end() {
     assert_eq!(parks(rig.session.next().await), [0]);
     rig.offer(vec![entry(sleep.request, &[], Some(&json!(null)))]).await;
     let mut signal = rig.session.record_next(task(0)).await;
-    assert_eq!(signal.request, JournalRequest::Signal { name: "name".into() });
+    assert_eq!(signal.request, JournalRequest::Signal { name: "name".into(), schema: None });
     signal.result = Some(Ok(payload(&json!("Ada"))));
     rig.session.record(task(0), 1, signal).await;
     assert_eq!(rig.output().await, json!("Ada"));

@@ -24,12 +24,12 @@ use crate::rig::{Rig, payload};
 
 fn run(name: &str, result: &Value, after: &[u32]) -> JournalEntry {
     let request = JournalRequest::Run { name: name.into() };
-    JournalEntry { request, after: after.to_vec(), result: Some(Ok(payload(result))) }
+    JournalEntry { title: None, request, after: after.to_vec(), result: Some(Ok(payload(result))) }
 }
 
 fn signal(after: &[u32], payload_of: &Value) -> JournalEntry {
-    let request = JournalRequest::Signal { name: "go".into() };
-    JournalEntry { request, after: after.to_vec(), result: Some(Ok(payload(payload_of))) }
+    let request = JournalRequest::Signal { name: "go".into(), schema: None };
+    JournalEntry { title: None, request, after: after.to_vec(), result: Some(Ok(payload(payload_of))) }
 }
 
 /// An effect that a change put a fee behind.

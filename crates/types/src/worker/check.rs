@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use super::{AgentDeclaration, CallOptions, FromWorker, Hello, JournalEntry, JournalRequest, Route};
 use crate::{
-    Code, Error, Name, Result,
+    Code, Error, Name, Payload, Result,
     bounds::{check_count, check_error, check_label_sizes, check_labels, check_optional_text, check_text},
     limits,
 };
@@ -71,12 +71,23 @@ impl JournalEntry {
     /// Refuses texts and lists over their limits.
     pub fn check_size(&self) -> Result<()> {
         self.request.check_size()?;
+        check_optional_text("title of the entry", self.title.as_deref(), limits::NAME_BYTES_MAX)?;
         check_positions(&self.after)?;
         match &self.result {
             Some(Err(error)) => check_error(error),
             _ => Ok(()),
         }
     }
+}
+
+/// Refuses the schema of a signal where it is over the limit, or elsewhere.
+fn check_schema(schema: &Payload) -> Result<()> {
+    let (bytes, max) = (schema.len(), limits::SIGNAL_SCHEMA_BYTES_MAX as u64);
+    if bytes <= max && schema.bytes().is_some() {
+        return Ok(());
+    }
+    Err(Error::new(Code::LimitReached, format!("the schema of the signal has {bytes} bytes, the limit is {max}"))
+        .hint("say less in it, and check the rest in the code"))
 }
 
 /// Refuses more positions than a journal may have.
@@ -95,7 +106,10 @@ impl JournalRequest {
                 options.as_deref().map_or(Ok(()), CallOptions::check_size)
             }
             Self::Sleep { .. } => Ok(()),
-            Self::Signal { name } => Name::check_size("signal", name),
+            Self::Signal { name, schema } => {
+                Name::check_size("signal", name)?;
+                schema.as_ref().map_or(Ok(()), check_schema)
+            }
             Self::Approval { prompt, .. } => check_text("prompt", prompt, limits::PROMPT_BYTES_MAX),
             Self::Forget { entries } => check_positions(entries),
         }

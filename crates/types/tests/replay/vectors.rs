@@ -50,7 +50,7 @@ impl Request {
                 JournalRequest::Call { capability: capability.clone(), input: document(input), options }
             }
             Self::Sleep { span_us } => JournalRequest::Sleep { span: Span(*span_us) },
-            Self::Signal { name } => JournalRequest::Signal { name: name.clone() },
+            Self::Signal { name } => JournalRequest::Signal { name: name.clone(), schema: None },
             Self::Approval { prompt, detail } => {
                 JournalRequest::Approval { prompt: prompt.clone(), detail: document(detail) }
             }

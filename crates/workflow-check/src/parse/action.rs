@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::{
     Reader,
+    declared_input::InputReader,
     fields::{Fields, fan_out},
     scope::Place,
 };
@@ -89,7 +90,7 @@ impl Reader<'_> {
     }
 
     fn wait(&mut self, entry: &Entry) -> Option<Wait> {
-        const KEYS: [&str; 4] = ["for", "until", "signal", "timeout"];
+        const KEYS: [&str; 5] = ["for", "until", "signal", "timeout", "schema"];
         if !matches!(entry.value.kind, NodeKind::Map(_)) {
             return Some(Wait::For(self.span_template(entry)));
         }
@@ -107,15 +108,16 @@ impl Reader<'_> {
             found.hint("write `wait: 30s`, or `wait: { signal: NAME }`");
             return None;
         };
-        let timeout = fields.get("timeout");
+        let (timeout, schema) = (fields.get("timeout"), fields.get("schema"));
         match only.key.as_str() {
             "signal" => {
                 let timeout = timeout.and_then(|entry| self.plain().span(entry));
-                Some(Wait::Signal { name: self.plain().name("signal name", &only.value)?, timeout })
+                let schema = schema.and_then(|entry| InputReader { plain: self.plain() }.read_schema(entry));
+                Some(Wait::Signal { name: self.plain().name("signal name", &only.value)?, timeout, schema })
             }
             key => {
-                if let Some(extra) = timeout {
-                    let message = format!("`timeout` means nothing beside `{key}`");
+                for extra in [timeout, schema].into_iter().flatten() {
+                    let message = format!("`{}` means nothing beside `{key}`", extra.key);
                     self.report().error("misplaced-key", extra.key_span.clone(), message).hint("take it out");
                 }
                 Some(if key == "for" {

@@ -53,6 +53,23 @@ impl InputReader<'_, '_> {
         }
     }
 
+    /// `schema` of a wait: the JSON Schema that the payload of its signal must fit, as JSON.
+    pub(super) fn read_schema(&mut self, entry: &Entry) -> Option<String> {
+        let schema = entry.value.to_json();
+        self.misspelt_keywords(&entry.value);
+        if let Err((message, pointer)) = input::library_validator(&schema) {
+            self.bad_schema(located(&entry.value, &pointer, true), &message, &pointer);
+            return None;
+        }
+        let (text, max) = (schema.to_string(), limits::SIGNAL_SCHEMA_BYTES_MAX);
+        if text.len() > max {
+            let message = format!("the schema has {} bytes, the limit is {max}", text.len());
+            self.plain.report.error("too-large", entry.value.span.clone(), message);
+            return None;
+        }
+        Some(text)
+    }
+
     fn bad_schema(&mut self, place: std::ops::Range<usize>, message: &str, pointer: &str) {
         let text: String = self.plain.source.get(place.clone()).unwrap_or_default().chars().take(60).collect();
         if pointer.ends_with("/type") {

@@ -64,7 +64,7 @@ fn every_word_of_the_language_is_understood() {
     assert!(poll.continue_on_error && poll.repeat.as_ref().unwrap().while_true.is_some());
     assert!(matches!(&step("pause").action, Action::Wait(Wait::For(Template::Literal(span))) if *span == json!("30s")));
     assert!(matches!(&step("morning").action, Action::Wait(Wait::Until(Template::Expression(_)))));
-    assert!(matches!(&step("word").action, Action::Wait(Wait::Signal { name, timeout: Some(_) }) if name == "go"));
+    assert!(matches!(&step("word").action, Action::Wait(Wait::Signal { name, timeout: Some(_), .. }) if name == "go"));
     assert!(
         matches!(&step("ask").action, Action::Approve(approve) if approve.timeout == Some(Span::from_secs(172_800)))
     );

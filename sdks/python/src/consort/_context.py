@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import json
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping, MutableMapping
 from contextvars import ContextVar
@@ -17,6 +18,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args, get_origin, get_type_hints, overload
 
 from pydantic import BaseModel
+from pydantic.errors import PydanticInvalidForJsonSchema
 from typing_extensions import ParamSpec, override
 
 from consort._attempt import Attempt
@@ -420,6 +422,7 @@ class TaskContext:
         retry: Retry | None = ...,
         timeout: Seconds | None = ...,
         priority: int | None = ...,
+        title: str = ...,
     ) -> Answer[T]: ...
     @overload
     def call(
@@ -433,6 +436,7 @@ class TaskContext:
         retry: Retry | None = ...,
         timeout: Seconds | None = ...,
         priority: int | None = ...,
+        title: str = ...,
     ) -> Answer[Any]: ...
     def call(
         self,
@@ -445,11 +449,13 @@ class TaskContext:
         retry: Retry | None = None,
         timeout: Seconds | None = None,
         priority: int | None = None,
+        title: str = "",
     ) -> Answer[Any]:
         """Asks another capability: a child task that Consort schedules, retries and records like any other.
 
         Calls that are made before the first is awaited run side by side. Without `retry` it is tried once; `timeout`
-        is for one attempt. Its failure is a `TaskError` that is not retryable: it is recorded.
+        is for one attempt. Its failure is a `TaskError` that is not retryable: it is recorded. `title` is shown to
+        people (`book (hotel)`); a replay does not compare it.
         """
         options = None
         if agent or route or retry or timeout is not None or priority is not None:
@@ -462,24 +468,30 @@ class TaskContext:
                 priority=None if priority is None else whole("priority", priority, -PRIORITY_MAX - 1, PRIORITY_MAX),
             )
         document = write_sorted("input of the call", input)
-        return self._asked(_entry("call", capability=capability, input=document, options=options), result_type)
+        entry = _entry("call", capability=capability, input=document, options=options)
+        return self._asked(_titled(entry, title), result_type)
 
-    def sleep(self, span: Seconds) -> Answer[None]:
-        """Pauses; a long pause leaves the worker and survives restarts."""
-        return self._asked(_entry("sleep", span_us=microseconds(span, "pause")), None)
+    def sleep(self, span: Seconds, *, title: str = "") -> Answer[None]:
+        """Pauses; a long pause leaves the worker and survives restarts. `title` is shown to people."""
+        return self._asked(_titled(_entry("sleep", span_us=microseconds(span, "pause")), title), None)
 
     @overload
-    def wait_signal(self, name: str, *, result_type: type[T]) -> Answer[T]: ...
+    def wait_signal(self, name: str, *, result_type: type[T], title: str = ...) -> Answer[T]: ...
     @overload
-    def wait_signal(self, name: str, *, result_type: Any = ...) -> Answer[Any]: ...
-    def wait_signal(self, name: str, *, result_type: Any = Any) -> Answer[Any]:
-        """Waits for the next signal of that name to the run; its payload is the answer."""
-        return self._asked(_entry("signal", name=name), result_type)
+    def wait_signal(self, name: str, *, result_type: Any = ..., title: str = ...) -> Answer[Any]: ...
+    def wait_signal(self, name: str, *, result_type: Any = Any, title: str = "") -> Answer[Any]:
+        """Waits for the next signal of that name to the run; its payload is the answer. `title` is shown to people.
 
-    def wait_approval(self, prompt: str, detail: Any = None) -> Answer[Approval]:
-        """Asks a person; `detail` is shown beside the prompt."""
+        While the code waits, a payload that does not fit `result_type` is refused where it is sent. One that came
+        before is not checked there: awaiting it then fails.
+        """
+        entry = _entry("signal", name=name, schema=signal_schema(result_type))
+        return self._asked(_titled(entry, title), result_type)
+
+    def wait_approval(self, prompt: str, detail: Any = None, *, title: str = "") -> Answer[Approval]:
+        """Asks a person; `detail` is shown beside the prompt, and `title` in the tree of the run."""
         document = write("detail of the approval", detail)
-        return self._asked(_entry("approval", prompt=prompt, detail=document), Approval)
+        return self._asked(_titled(_entry("approval", prompt=prompt, detail=document), title), Approval)
 
     def patched(self, name: str) -> Patch[bool]:
         """Whether the code takes the path of the change `name`: `if await ctx.patched("name"): new else: old`.
@@ -537,6 +549,12 @@ _REQUESTS: Final[Mapping[str, Any]] = {
     "signal": worker_pb2.SignalRequest,
     "approval": worker_pb2.ApprovalRequest,
 }
+SIGNAL_SCHEMA_BYTES_MAX: Final = 16 * 1024
+"""Bytes of the schema of a signal."""
+
+TITLE_BYTES_MAX: Final = 128
+"""Bytes of what the code calls an entry."""
+
 _TEXTS: Final = {"name", "capability", "prompt", "agent", "version", "sticky"}
 """The fields of requests that are texts."""
 
@@ -545,6 +563,31 @@ def _entry(kind: str, **fields: Any) -> worker_pb2.JournalEntry:
     request = _message(_REQUESTS[kind], **fields)
     members: dict[str, Any] = {kind: request}
     return worker_pb2.JournalEntry(**members)
+
+
+def signal_schema(kind: Any) -> bytes:
+    """What senders of a signal are held to, as JSON; empty where that is not known, or too long."""
+    if kind is Any or kind is None:
+        return b""
+    try:
+        schema = json.dumps(adapter(kind).json_schema()).encode()
+    except PydanticInvalidForJsonSchema:
+        return b""
+    return schema if len(schema) <= SIGNAL_SCHEMA_BYTES_MAX else b""
+
+
+def _titled(entry: worker_pb2.JournalEntry, title: str) -> worker_pb2.JournalEntry:
+    """The entry, with what the code calls it."""
+    if not isinstance(title, str) or len(title.encode("utf-8", "surrogatepass")) > TITLE_BYTES_MAX:
+        raise TaskError(
+            f"the title of the entry, `{shown(title)}`, is no text of at most {TITLE_BYTES_MAX} bytes",
+            code=Code.BAD_REQUEST,
+        )
+    try:
+        entry.title = title
+    except ValueError as error:
+        raise TaskError(f"the request cannot be sent: {error}", code=Code.BAD_REQUEST) from error
+    return entry
 
 
 def _message(kind: Any, **fields: Any) -> Any:

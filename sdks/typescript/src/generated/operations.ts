@@ -289,9 +289,9 @@ export abstract class Operations extends Caller {
     return this.started(await this.call<models.Started>(table.retryRun, { "run": run }, options));
   }
 
-  /** Sends a signal to a run; the body is its payload. */
-  async signalRun(run: string, name: string, payload: unknown = null): Promise<void> {
-    await this.call<void>(table.signalRun, { "run": run, "name": name }, payload);
+  /** Sends a signal to a run; the body is its payload. Where nothing waits for it, it is kept, and the answer warns. */
+  async signalRun(run: string, name: string, payload: unknown = null): Promise<models.SignalSent> {
+    return await this.call<models.SignalSent>(table.signalRun, { "run": run, "name": name }, payload);
   }
 
   /** The source that a run is pinned to. */
@@ -505,8 +505,8 @@ export abstract class RunOperations {
     return this.client.retryRun(this.id, options);
   }
 
-  /** Sends a signal to a run; the body is its payload. */
-  signal(name: string, payload: unknown = null): Promise<void> {
+  /** Sends a signal to a run; the body is its payload. Where nothing waits for it, it is kept, and the answer warns. */
+  signal(name: string, payload: unknown = null): Promise<models.SignalSent> {
     return this.client.signalRun(this.id, name, payload);
   }
 

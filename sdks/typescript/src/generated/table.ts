@@ -125,8 +125,8 @@ export const resumeRun: Operation = {"id":"resumeRun","method":"POST","path":"/v
 /** Makes a new run that repeats what had not completed, or everything from a step on. */
 export const retryRun: Operation = {"id":"retryRun","method":"POST","path":"/v1/runs/{run}/retry","places":{"run":"path","namespace":"query"},"contentType":"application/json"};
 
-/** Sends a signal to a run; the body is its payload. */
-export const signalRun: Operation = {"id":"signalRun","method":"POST","path":"/v1/runs/{run}/signals/{name}","places":{"run":"path","name":"path","namespace":"query"}};
+/** Sends a signal to a run; the body is its payload. Where nothing waits for it, it is kept, and the answer warns. */
+export const signalRun: Operation = {"id":"signalRun","method":"POST","path":"/v1/runs/{run}/signals/{name}","places":{"run":"path","name":"path","namespace":"query"},"contentType":"application/json"};
 
 /** The source that a run is pinned to. */
 export const runSource: Operation = {"id":"runSource","method":"GET","path":"/v1/runs/{run}/source","places":{"run":"path","namespace":"query"},"contentType":"application/yaml"};

@@ -8,5 +8,6 @@ pub(crate) mod compare;
 pub(crate) mod history;
 pub(crate) mod listing;
 pub(crate) mod replay;
+pub(crate) mod signals;
 pub(crate) mod steps;
 pub(crate) mod tree;

@@ -5,6 +5,7 @@
 //! instances that matter (active, or failed).
 
 use consort_types::{Error, Result, RunId, StepInstanceId, Time, WorkerInstance, worker::JournalRequest};
+use consort_workflow::{Action, Step as Definition, Wait as WaitFor};
 use serde::Serialize;
 
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
         rows::step::{Scope, ScopeKind, Step, StepState},
     },
     state::State,
-    task::task_spec,
+    task::{keys::EntryKey, rows::TaskEntry, task_spec},
 };
 
 /// Instances of a fan-out or loop that a tree shows.
@@ -37,6 +38,22 @@ pub struct Counts {
     pub failed: u32,
 }
 
+/// Something that an instance waits for.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Wait {
+    /// `signal`, `time`, `approval` or `call`.
+    pub kind: &'static str,
+    /// The signal, the question or the capability.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What the code calls it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// When it is over at the latest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Time>,
+}
+
 /// A step instance in the tree.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StepNode {
@@ -49,6 +66,9 @@ pub struct StepNode {
     /// The capability or agent that is called.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
+    /// What the code that calls it, or asks, calls it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
     /// Its state.
     pub state: StepState,
     /// The current attempt; 0 where there was none.
@@ -68,6 +88,9 @@ pub struct StepNode {
     /// When a wait or back-off is over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wakes: Option<Time>,
+    /// What it waits for, where it is a wait, or a task whose code only waits (of many, the first).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub waits_for: Vec<Wait>,
     /// What went wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Error>,
@@ -116,11 +139,13 @@ fn node(state: &mut State, task: StepInstanceId, step: Step, path: &str) -> Resu
         InstanceKind::Body(_) => path.rsplit_once('/').map_or(path, |(_, name)| name).to_owned(),
         _ => path.to_owned(),
     };
+    let waits_for = waits_for(state, task, &step, definition)?;
     let mut node = StepNode {
         task,
         name,
         kind: definition.action.kind(),
         target: None,
+        title: None,
         state: step.state,
         attempt: step.attempt,
         instance: step.instance,
@@ -128,6 +153,7 @@ fn node(state: &mut State, task: StepInstanceId, step: Step, path: &str) -> Resu
         began: step.began,
         ended: step.ended,
         wakes: step.wake_at,
+        waits_for,
         error: step.error,
         child_run: step.child_run,
         copied: step.copied,
@@ -137,6 +163,7 @@ fn node(state: &mut State, task: StepInstanceId, step: Step, path: &str) -> Resu
     if let Some(row) = task_spec::entry_of(state, &step_ref)? {
         let asks = matches!(row.request, JournalRequest::Approval { .. });
         node.kind = if asks { "approve" } else { "call" };
+        node.title.clone_from(&row.title);
     }
     let (capability, agent) = task_spec::target(state, &step_ref)?;
     node.target = capability.or(agent);
@@ -156,6 +183,38 @@ fn node(state: &mut State, task: StepInstanceId, step: Step, path: &str) -> Resu
         node.below = nodes(state, key, path)?;
     }
     Ok(node)
+}
+
+/// What an instance waits for.
+fn waits_for(state: &mut State, task: StepInstanceId, step: &Step, definition: &Definition) -> Result<Vec<Wait>> {
+    let until = [step.wake_at, step.timeout_at].into_iter().flatten().min();
+    let of = |kind, name| Wait { kind, name, title: None, until };
+    match (step.state, &definition.action) {
+        (StepState::Waiting, Action::Wait(WaitFor::Signal { name, .. })) => Ok(vec![of("signal", Some(name.clone()))]),
+        (StepState::Waiting, _) => Ok(vec![of("time", None)]),
+        (StepState::Parked, _) => {
+            let shown = step.parked_on.iter().take(SHOWN_OF_MANY_MAX);
+            let mut waits = Vec::new();
+            for entry in shown {
+                let row = state.tables.entries.get_shared(&EntryKey { task, entry: *entry })?;
+                waits.extend(row.as_deref().and_then(wait_of));
+            }
+            Ok(waits)
+        }
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// What an entry of a journal waits for.
+fn wait_of(row: &TaskEntry) -> Option<Wait> {
+    let (kind, name) = match &row.request {
+        JournalRequest::Signal { name, .. } => ("signal", Some(name.clone())),
+        JournalRequest::Sleep { .. } => ("time", None),
+        JournalRequest::Approval { prompt, .. } => ("approval", Some(prompt.clone())),
+        JournalRequest::Call { capability, .. } => ("call", Some(capability.clone())),
+        JournalRequest::Run { .. } | JournalRequest::Forget { .. } => return None,
+    };
+    Some(Wait { kind, name, title: row.title.clone(), until: row.due })
 }
 
 impl Machine {

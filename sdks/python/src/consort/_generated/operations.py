@@ -355,14 +355,15 @@ had not completed continues behind what is before its first entry that failed or
         """
         return self._started(await self.call(table.RETRY_RUN, {"run": run}, fields({}, {"entry": entry, "from": from_}), kind=models.Started))
 
-    async def signal_run(self, run: str, name: str, payload: Any = None) -> None:
-        """Sends a signal to a run; the body is its payload.
+    async def signal_run(self, run: str, name: str, payload: Any = None) -> models.SignalSent:
+        """Sends a signal to a run; the body is its payload. Where nothing waits for it, it is kept, and the answer warns.
 
         `run`: the run.
         `name`: the signal's name.
         `payload`: any JSON document.
         """
-        await self.call(table.SIGNAL_RUN, {"run": run, "name": name}, write("payload", payload), kind=None)
+        answer: models.SignalSent = await self.call(table.SIGNAL_RUN, {"run": run, "name": name}, write("payload", payload), kind=models.SignalSent)
+        return answer
 
     async def run_source(self, run: str) -> str:
         """The source that a run is pinned to.
@@ -610,13 +611,13 @@ had not completed continues behind what is before its first entry that failed or
         """
         return await self._client.retry_run(self.id, entry=entry, from_=from_)
 
-    async def signal(self, name: str, payload: Any = None) -> None:
-        """Sends a signal to a run; the body is its payload.
+    async def signal(self, name: str, payload: Any = None) -> models.SignalSent:
+        """Sends a signal to a run; the body is its payload. Where nothing waits for it, it is kept, and the answer warns.
 
         `name`: the signal's name.
         `payload`: any JSON document.
         """
-        await self._client.signal_run(self.id, name, payload=payload)
+        return await self._client.signal_run(self.id, name, payload=payload)
 
     async def source(self) -> str:
         """The source that a run is pinned to."""

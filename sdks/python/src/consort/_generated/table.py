@@ -88,7 +88,7 @@ RESUME_RUN: Final = Operation("resumeRun", "POST", "/v1/runs/{run}/resume", {"ru
 RETRY_RUN: Final = Operation("retryRun", "POST", "/v1/runs/{run}/retry", {"run": "path", "namespace": "query"})
 """Makes a new run that repeats what had not completed, or everything from a step on."""
 SIGNAL_RUN: Final = Operation("signalRun", "POST", "/v1/runs/{run}/signals/{name}", {"run": "path", "name": "path", "namespace": "query"})
-"""Sends a signal to a run; the body is its payload."""
+"""Sends a signal to a run; the body is its payload. Where nothing waits for it, it is kept, and the answer warns."""
 RUN_SOURCE: Final = Operation("runSource", "GET", "/v1/runs/{run}/source", {"run": "path", "namespace": "query"})
 """The source that a run is pinned to."""
 RUN_STEPS: Final = Operation("runSteps", "GET", "/v1/runs/{run}/steps", {"run": "path", "namespace": "query", "cursor": "query", "limit": "query"}, cursor="cursor")

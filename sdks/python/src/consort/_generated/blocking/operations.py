@@ -355,14 +355,15 @@ had not completed continues behind what is before its first entry that failed or
         """
         return self._started(self.call(table.RETRY_RUN, {"run": run}, fields({}, {"entry": entry, "from": from_}), kind=models.Started))
 
-    def signal_run(self, run: str, name: str, payload: Any = None) -> None:
-        """Sends a signal to a run; the body is its payload.
+    def signal_run(self, run: str, name: str, payload: Any = None) -> models.SignalSent:
+        """Sends a signal to a run; the body is its payload. Where nothing waits for it, it is kept, and the answer warns.
 
         `run`: the run.
         `name`: the signal's name.
         `payload`: any JSON document.
         """
-        self.call(table.SIGNAL_RUN, {"run": run, "name": name}, write("payload", payload), kind=None)
+        answer: models.SignalSent = self.call(table.SIGNAL_RUN, {"run": run, "name": name}, write("payload", payload), kind=models.SignalSent)
+        return answer
 
     def run_source(self, run: str) -> str:
         """The source that a run is pinned to.
@@ -610,13 +611,13 @@ had not completed continues behind what is before its first entry that failed or
         """
         return self._client.retry_run(self.id, entry=entry, from_=from_)
 
-    def signal(self, name: str, payload: Any = None) -> None:
-        """Sends a signal to a run; the body is its payload.
+    def signal(self, name: str, payload: Any = None) -> models.SignalSent:
+        """Sends a signal to a run; the body is its payload. Where nothing waits for it, it is kept, and the answer warns.
 
         `name`: the signal's name.
         `payload`: any JSON document.
         """
-        self._client.signal_run(self.id, name, payload=payload)
+        return self._client.signal_run(self.id, name, payload=payload)
 
     def source(self) -> str:
         """The source that a run is pinned to."""

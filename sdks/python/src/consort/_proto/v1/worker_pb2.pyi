@@ -248,7 +248,7 @@ class Drain(_message.Message):
     def __init__(self) -> None: ...
 
 class JournalEntry(_message.Message):
-    __slots__ = ("run", "call", "sleep", "signal", "approval", "forget", "after", "output", "error")
+    __slots__ = ("run", "call", "sleep", "signal", "approval", "forget", "after", "title", "output", "error")
     RUN_FIELD_NUMBER: _ClassVar[int]
     CALL_FIELD_NUMBER: _ClassVar[int]
     SLEEP_FIELD_NUMBER: _ClassVar[int]
@@ -256,6 +256,7 @@ class JournalEntry(_message.Message):
     APPROVAL_FIELD_NUMBER: _ClassVar[int]
     FORGET_FIELD_NUMBER: _ClassVar[int]
     AFTER_FIELD_NUMBER: _ClassVar[int]
+    TITLE_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     run: RunRequest
@@ -265,9 +266,10 @@ class JournalEntry(_message.Message):
     approval: ApprovalRequest
     forget: ForgetRequest
     after: _containers.RepeatedScalarFieldContainer[int]
+    title: str
     output: bytes
     error: _common_pb2.Error
-    def __init__(self, run: _Optional[_Union[RunRequest, _Mapping]] = ..., call: _Optional[_Union[CallRequest, _Mapping]] = ..., sleep: _Optional[_Union[SleepRequest, _Mapping]] = ..., signal: _Optional[_Union[SignalRequest, _Mapping]] = ..., approval: _Optional[_Union[ApprovalRequest, _Mapping]] = ..., forget: _Optional[_Union[ForgetRequest, _Mapping]] = ..., after: _Optional[_Iterable[int]] = ..., output: _Optional[bytes] = ..., error: _Optional[_Union[_common_pb2.Error, _Mapping]] = ...) -> None: ...
+    def __init__(self, run: _Optional[_Union[RunRequest, _Mapping]] = ..., call: _Optional[_Union[CallRequest, _Mapping]] = ..., sleep: _Optional[_Union[SleepRequest, _Mapping]] = ..., signal: _Optional[_Union[SignalRequest, _Mapping]] = ..., approval: _Optional[_Union[ApprovalRequest, _Mapping]] = ..., forget: _Optional[_Union[ForgetRequest, _Mapping]] = ..., after: _Optional[_Iterable[int]] = ..., title: _Optional[str] = ..., output: _Optional[bytes] = ..., error: _Optional[_Union[_common_pb2.Error, _Mapping]] = ...) -> None: ...
 
 class RunRequest(_message.Message):
     __slots__ = ("name",)
@@ -318,10 +320,12 @@ class SleepRequest(_message.Message):
     def __init__(self, span_us: _Optional[int] = ...) -> None: ...
 
 class SignalRequest(_message.Message):
-    __slots__ = ("name",)
+    __slots__ = ("name", "schema")
     NAME_FIELD_NUMBER: _ClassVar[int]
+    SCHEMA_FIELD_NUMBER: _ClassVar[int]
     name: str
-    def __init__(self, name: _Optional[str] = ...) -> None: ...
+    schema: bytes
+    def __init__(self, name: _Optional[str] = ..., schema: _Optional[bytes] = ...) -> None: ...
 
 class ApprovalRequest(_message.Message):
     __slots__ = ("prompt", "detail")

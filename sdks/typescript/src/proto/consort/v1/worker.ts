@@ -280,6 +280,11 @@ export interface JournalEntry {
    * that order. A replay gives them in the same order.
    */
   after: number[];
+  /**
+   * What the author calls it, for people, such as `hotel` for one of several calls of `book`: at most 128 bytes, and
+   * empty for none. A replay does not compare it.
+   */
+  title: string;
   /** Its outcome; neither while it is pending. */
   result:
     | //
@@ -337,6 +342,11 @@ export interface SleepRequest {
 
 export interface SignalRequest {
   name: string;
+  /**
+   * JSON Schema (2020-12) of the payload, at most 16 KiB; empty for any. A payload that does not fit is refused where it is
+   * sent. A replay does not compare it.
+   */
+  schema: Uint8Array;
 }
 
 /** The answer is `{"approved": bool, "by": text, "comment": text or null}`. */
@@ -2026,7 +2036,7 @@ export const Drain: MessageFns<Drain> = {
 };
 
 function createBaseJournalEntry(): JournalEntry {
-  return { request: undefined, after: [], result: undefined };
+  return { request: undefined, after: [], title: "", result: undefined };
 }
 
 export const JournalEntry: MessageFns<JournalEntry> = {
@@ -2057,6 +2067,9 @@ export const JournalEntry: MessageFns<JournalEntry> = {
         writer.uint32(v);
       }
       writer.join();
+    }
+    if (message.title !== "") {
+      writer.uint32(90).string(message.title);
     }
     switch (message.result?.$case) {
       case "output":
@@ -2147,6 +2160,14 @@ export const JournalEntry: MessageFns<JournalEntry> = {
             }
 
             break;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.title = reader.string();
+            continue;
           }
           case 9: {
             if (tag !== 74) {
@@ -2519,13 +2540,16 @@ export const SleepRequest: MessageFns<SleepRequest> = {
 };
 
 function createBaseSignalRequest(): SignalRequest {
-  return { name: "" };
+  return { name: "", schema: new Uint8Array(0) };
 }
 
 export const SignalRequest: MessageFns<SignalRequest> = {
   encode(message: SignalRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.name !== "") {
       writer.uint32(10).string(message.name);
+    }
+    if (message.schema.length !== 0) {
+      writer.uint32(18).bytes(message.schema);
     }
     return writer;
   },
@@ -2549,6 +2573,14 @@ export const SignalRequest: MessageFns<SignalRequest> = {
             }
 
             message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.schema = reader.bytes();
             continue;
           }
         }

@@ -1,0 +1,86 @@
+//! What a run would do with a signal.
+//!
+//! For: warning about a signal that nothing waits for, and checking a payload before it is sent. Not for: sending it
+//! (see `run::signal`).
+//! Invariant: it changes nothing, and reads a bounded number of waiters.
+
+use std::collections::BTreeSet;
+
+use consort_types::{Payload, Result, RunId, Seq, worker::JournalRequest};
+use consort_workflow::{Action, Definition, Wait};
+
+use crate::{
+    machine::Machine,
+    run::{keys::SignalKey, locate, rows::signal::Waiter, signal},
+    state::State,
+    task::keys::EntryKey,
+};
+
+/// Waiters that are read.
+const LOOKED_AT_MAX: usize = 500;
+
+/// What waits for signals to a run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SignalWaits {
+    /// Whether something waits for the signal, or a step of the workflow will.
+    pub expected: bool,
+    /// JSON Schema of the payload, where the first that waits for the signal has one.
+    pub schema: Option<Payload>,
+    /// The signals that are waited for now or that steps of the workflow wait for, by name (of many, some).
+    pub others: BTreeSet<String>,
+}
+
+impl Machine {
+    /// What waits for a signal to a run.
+    pub fn signal_waits(&mut self, namespace: &str, id: RunId, name: &str) -> Result<SignalWaits> {
+        let run = self.state.run_in(namespace, id)?;
+        let definition = self.state.definition(run.hash)?;
+        let mut found = SignalWaits { others: declared(&definition), ..SignalWaits::default() };
+        let key = |name: &str, seq| SignalKey { run: id, name: name.to_owned(), seq: Seq(seq), n: 0 };
+        let mut first = None;
+        for (_, waiter) in self.state.tables.waiters.range(&key(name, 0), &key(name, u64::MAX), LOOKED_AT_MAX)? {
+            if signal::is_waiting(&mut self.state, &waiter)? {
+                first = Some(waiter);
+                break;
+            }
+        }
+        found.expected = first.is_some() || found.others.contains(name);
+        if let Some(waiter) = &first {
+            found.schema = schema_of(&mut self.state, waiter)?;
+        }
+        // Names are letters, digits and a few signs: none comes behind this one.
+        let waiters = self.state.tables.waiters.range(&key("", 0), &key("\u{7f}", 0), LOOKED_AT_MAX)?;
+        for (key, waiter) in waiters {
+            if !found.others.contains(&key.name) && signal::is_waiting(&mut self.state, &waiter)? {
+                found.others.insert(key.name);
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The signals that steps of a workflow wait for.
+fn declared(definition: &Definition) -> BTreeSet<String> {
+    let steps = definition.blocks.iter().flat_map(|block| &block.steps);
+    let names = steps.filter_map(|step| match &step.action {
+        Action::Wait(Wait::Signal { name, .. }) => Some(name.clone()),
+        _ => None,
+    });
+    names.collect()
+}
+
+/// The schema that a wait has for the payload.
+fn schema_of(state: &mut State, waiter: &Waiter) -> Result<Option<Payload>> {
+    if let Some(entry) = waiter.entry {
+        let row = state.tables.entries.get_shared(&EntryKey { task: waiter.task, entry })?;
+        return Ok(row.and_then(|row| match &row.request {
+            JournalRequest::Signal { schema, .. } => schema.clone(),
+            _ => None,
+        }));
+    }
+    let step_ref = locate::locate(state, waiter.task)?;
+    Ok(match &step_ref.step().action {
+        Action::Wait(Wait::Signal { schema, .. }) => schema.as_ref().map(|text| Payload::inline(text.as_bytes())),
+        _ => None,
+    })
+}
