@@ -183,14 +183,14 @@ pub(crate) fn task_entry(view: view::EntryView) -> steps::JournalEntry {
             steps::JournalEntry { capability: Some(capability), input: Some(input.into()), ..plain(JournalKind::Call) }
         }
         JournalRequest::Sleep { span } => steps::JournalEntry { span: Some(span), ..plain(JournalKind::Sleep) },
-        JournalRequest::Signal { name } => steps::JournalEntry { name: Some(name), ..plain(JournalKind::Signal) },
+        JournalRequest::Signal { name, .. } => steps::JournalEntry { name: Some(name), ..plain(JournalKind::Signal) },
         JournalRequest::Approval { prompt, detail } => {
             steps::JournalEntry { prompt: Some(prompt), detail: Some(detail.into()), ..plain(JournalKind::Approval) }
         }
         JournalRequest::Forget { entries } => steps::JournalEntry { entries, ..plain(JournalKind::Forget) },
     };
     let (output, error) = (entry.output.map(Into::into), entry.error.map(ErrorDetail::from));
-    steps::JournalEntry { after: entry.after, output, error, ..told }
+    steps::JournalEntry { title: entry.title, after: entry.after, output, error, ..told }
 }
 
 pub(crate) fn entry(entry: view::JournalView) -> HistoryEntry {

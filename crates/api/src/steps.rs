@@ -145,6 +145,9 @@ pub struct JournalEntry {
     pub index: u32,
     /// What was requested.
     pub kind: JournalKind,
+    /// What its author calls it, to tell equal requests apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
     /// Of `run` and `signal`: the name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
@@ -184,6 +187,7 @@ impl JournalEntry {
         Self {
             index,
             kind,
+            title: None,
             name: None,
             capability: None,
             input: None,

@@ -170,7 +170,7 @@ fn code_that_is_awaited_begins_nothing_more() {
     world.act("cancel");
     let effect = JournalRequest::Run { name: "mail".into() };
     world.record("code", 0, effect, Some("1")).unwrap();
-    world.record("code", 1, JournalRequest::Signal { name: "go".into() }, None).unwrap();
+    world.record("code", 1, JournalRequest::Signal { name: "go".into(), schema: None }, None).unwrap();
     let (run, task) = (world.runs[0], world.task(0, "code"));
     let journal = world.machine.task_journal(NS, run, task, None, 10).unwrap().items;
     assert_eq!(journal[1].entry.error.as_ref().map(|error| error.code), Some(Code::Cancelled));

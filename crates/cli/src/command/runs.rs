@@ -58,12 +58,8 @@ async fn execute_with(app: &App, session: &Session, command: RunsCommand) -> Res
         RunsCommand::Watch { .. } => unreachable!("following is done by `watch`"),
         RunsCommand::Cancel { runs, reason, force } => {
             let body = CancelRequest { reason: reason.unwrap_or_default(), force };
-            let done = if force {
-                "is being cancelled; what waits for you is in `consort inbox`"
-            } else {
-                "is being cancelled"
-            };
-            return each::<CancelRun>(app, session, &runs, done, &body).await;
+            let more = if force { "; what waits for you is in `consort inbox`" } else { "" };
+            return each::<CancelRun>(app, session, &runs, &format!("is being cancelled{more}"), &body).await;
         }
         RunsCommand::Pause { runs } => {
             return each::<PauseRun>(app, session, &runs, "paused", &EmptyRequest {}).await;
@@ -74,16 +70,7 @@ async fn execute_with(app: &App, session: &Session, command: RunsCommand) -> Res
         RunsCommand::Delete { runs } => {
             return each::<DeleteRun>(app, session, &runs, "deleted", &()).await;
         }
-        RunsCommand::Signal { run, name, payload } => {
-            let run = select::run(client, &run).await?;
-            let payload = input::payload(&payload, app.settings.folder())?.into();
-            let sent = client.call::<SignalRun>(&SignalParams { run, name: name.clone() }, &payload).await?;
-            report_done(app, run, &format!("signal `{name}` sent"));
-            if let Some(warning) = sent.warning {
-                app.eprint(&format!("warning: {}", clean(&warning)));
-            }
-            decide::hint_idle(app, session);
-        }
+        RunsCommand::Signal { run, name, payload } => send_signal(app, session, &run, name, &payload).await?,
         RunsCommand::Approve { run, step, reject, value, decision } => {
             let run = select::run(client, &run).await?;
             let value = value.map(|value| input::payload(&value, app.settings.folder())).transpose()?;
@@ -97,10 +84,7 @@ async fn execute_with(app: &App, session: &Session, command: RunsCommand) -> Res
         }
         RunsCommand::Fork { run, from, input, from_entry: entry } => {
             let run = select::run(client, &run).await?;
-            let input = match input[..] {
-                [] => None,
-                _ => Some(changed_input(app, session, run, &input).await?.into()),
-            };
+            let input = changed_input(app, session, run, &input).await?.map(Into::into);
             let started = client.call::<ForkRun>(&RunParams { run }, &ForkRequest { from, input, entry }).await?;
             report_started(app, session, run, started);
         }
@@ -115,6 +99,20 @@ async fn execute_with(app: &App, session: &Session, command: RunsCommand) -> Res
         RunsCommand::Retention { keep } => retention(app, session, keep.as_deref()).await?,
     }
     Ok(Exit::Ok)
+}
+
+/// Sends a signal, and says where nothing waits for it.
+async fn send_signal(app: &App, session: &Session, run: &str, name: String, payload: &str) -> Result<()> {
+    let run = select::run(&session.client, run).await?;
+    let payload = input::payload(payload, app.settings.folder())?.into();
+    let done = format!("signal `{name}` sent");
+    let sent = session.client.call::<SignalRun>(&SignalParams { run, name }, &payload).await?;
+    report_done(app, run, &done);
+    if let Some(warning) = sent.warning {
+        app.eprint(&format!("warning: {}", clean(&warning)));
+    }
+    decide::hint_idle(app, session);
+    Ok(())
 }
 
 /// Does the same to each run that is named.
@@ -162,13 +160,16 @@ fn report_started(app: &App, session: &Session, run: RunId, started: Started) {
     decide::hint_idle(app, session);
 }
 
-/// The old run's input with what was typed put into it.
-async fn changed_input(app: &App, session: &Session, run: RunId, typed: &[String]) -> Result<Value> {
+/// The old run's input with what was typed put into it, where anything was.
+async fn changed_input(app: &App, session: &Session, run: RunId, typed: &[String]) -> Result<Option<Value>> {
+    if typed.is_empty() {
+        return Ok(None);
+    }
     let base = session.client.call::<RunInput>(&RunParams { run }, &()).await?.read("input")?;
     let source = session.client.call::<RunSource>(&RunParams { run }, &()).await?;
     let checked = consort_workflow_check::check(&source).ok();
     let schema = checked.as_ref().and_then(|checked| checked.definition.input.schema());
-    input::document(typed, base, schema, app.settings.folder())
+    input::document(typed, base, schema, app.settings.folder()).map(Some)
 }
 
 async fn output(app: &App, session: &Session, run: RunId, step: Option<&str>) -> Result<Exit> {

@@ -45,7 +45,7 @@ fn describe(entry: &HistoryEntry) -> (String, Option<Paint>) {
         EventKind::RunStarted => ("run started".into(), Some(Paint::Bold)),
         EventKind::StepStarted => ("began".into(), None),
         EventKind::AttemptStarted => {
-            let version = entry.version.iter().map(|version| format!(" ({})", clean(version))).collect::<String>();
+            let version = entry.version.as_ref().map(|version| format!(" ({})", clean(version))).unwrap_or_default();
             (format!("attempt {attempt} taken by {}{version}", text(&entry.instance)), None)
         }
         EventKind::AttemptFailed => {

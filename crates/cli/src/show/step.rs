@@ -68,7 +68,7 @@ pub(crate) fn lines(data: &StepData<'_>, style: Style, columns: usize, now: Time
 
 fn heading(detail: &StepDetail, style: Style) -> String {
     let step = &detail.step;
-    let target = detail.target.iter().map(|target| format!("  {}", clean(target))).collect::<String>();
+    let target = detail.target.as_ref().map(|target| format!("  {}", clean(target))).unwrap_or_default();
     let over = if step.copied { " (taken over)" } else { "" };
     format!(
         "{}{target} · {}{over}",
@@ -79,7 +79,7 @@ fn heading(detail: &StepDetail, style: Style) -> String {
 
 fn agent(detail: &StepDetail) -> Option<String> {
     let instance = detail.step.instance.as_deref()?;
-    let version = detail.step.version.iter().map(|version| format!(" {version}")).collect::<String>();
+    let version = detail.step.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
     Some(format!("{}{version} ({instance})", agent_of(instance)))
 }
 
@@ -125,6 +125,7 @@ pub(crate) fn journal_line(entry: &JournalEntry, style: Style, columns: usize) -
         JournalKind::Other(_) => String::new(),
     };
     request.extend([" ", about.trim_end()]);
+    request.extend(entry.title.iter().map(|title| format!(" ({title})")));
     let (answer, paint) = match (&entry.output, &entry.error) {
         (_, Some(error)) => (error_text(error), Paint::Red),
         (Some(output), None) => (text(output), Paint::Green),

@@ -23,7 +23,7 @@ const X: &[(&str, EffectClass)] = &[("x", EffectClass::Idempotent)];
 
 async fn join(handle: &Handle, version: &str) -> Session {
     let mut declared = agent("writer", X);
-    declared.version = version.to_owned();
+    version.clone_into(&mut declared.version);
     handle.attach(hello(declared, 8, Vec::new()), Locality::Remote).await.unwrap()
 }
 
@@ -192,7 +192,7 @@ async fn a_question_of_a_task_is_answered_through_the_inbox() {
 /// An agent with the capability `x`, whose input has this type.
 fn takes(name: &str, version: &str, kind: &str) -> AgentDeclaration {
     let mut declared = agent(name, X);
-    declared.version = version.to_owned();
+    version.clone_into(&mut declared.version);
     declared.capabilities[0].input_schema = serde_json::json!({ "type": kind });
     declared
 }

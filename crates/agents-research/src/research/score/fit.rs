@@ -21,7 +21,6 @@ pub(crate) use procedure::code_behind;
 use procedure::procedure;
 
 /// A sentence with its surroundings.
-#[expect(clippy::struct_excessive_bools, reason = "independent facts about a sentence, of which no combination is a state")]
 pub(super) struct View<'a> {
     pub(super) hit: &'a Hit,
     pub(super) segment: &'a Segment,
