@@ -114,7 +114,7 @@ pub enum JournalKind {
     Signal,
     /// A person's decision.
     Approval,
-    /// Waits that the code has gone past.
+    /// Waits that the code has passed.
     Forget,
     /// Something that this version does not know.
     #[schemars(skip)]

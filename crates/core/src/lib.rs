@@ -69,7 +69,7 @@ pub mod view {
             },
         },
         task::{
-            detail::{EntryView, StepDetail},
+            detail::{EntryView, StepDetail, Tasks},
             inbox::InboxView,
         },
     };

@@ -298,7 +298,7 @@ fn a_task_asks_a_person_and_goes_on_with_the_answer() {
     world.record("a", 0, approval("send it?", "{\"to\":\"all\"}"), None).unwrap();
     world.record("a", 1, approval("pay?", "null"), None).unwrap();
     world.park("a", &[0, 1]).unwrap();
-    let inbox = world.machine.inbox(NS, None, 10).unwrap().items;
+    let inbox = world.machine.tasks().inbox(NS, None, 10).unwrap().items;
     let shown: Vec<_> =
         inbox.iter().map(|item| (item.step.as_str(), item.title.as_str(), item.details.clone())).collect();
     let details = Some(Payload::inline(b"{\"to\":\"all\"}".as_slice()));
@@ -314,7 +314,7 @@ fn a_task_asks_a_person_and_goes_on_with_the_answer() {
     assert_eq!(told(&world).result, Some(Ok(no)), "a no is an answer");
     world.act("approve a/call:0");
     assert!(world.refusals[0].starts_with("C0206"), "a decision is final: {:?}", world.refusals);
-    assert!(world.machine.inbox(NS, None, 10).unwrap().items.is_empty());
+    assert!(world.machine.tasks().inbox(NS, None, 10).unwrap().items.is_empty());
     world.complete("a", "2");
     world.refusals.clear();
     assert_eq!(world.show(), "run completed {\"a\":2}\n  a completed\n  a/call:0 completed\n  a/call:1 completed\n");
@@ -324,7 +324,7 @@ fn a_task_asks_a_person_and_goes_on_with_the_answer() {
 #[test]
 fn a_question_outlives_attempts_and_goes_with_its_task() {
     let mut world = started("workflow: w\nsteps:\n  a: { capability: x, retry: { attempts: 3 } }\n");
-    let open = |world: &mut World| world.machine.inbox(NS, None, 10).unwrap().items.len();
+    let open = |world: &mut World| world.machine.tasks().inbox(NS, None, 10).unwrap().items.len();
     world.taken("a", EffectClass::Idempotent);
     world.record("a", 0, approval("send it?", "1"), None).unwrap();
     world.fail("a", true);
@@ -349,13 +349,13 @@ fn a_cancelled_run_asks_nothing_and_its_fork_asks_anew() {
     world.record("a", 0, approval("send it?", "1"), None).unwrap();
     world.park("a", &[0]).unwrap();
     world.act("cancel");
-    assert!(world.machine.inbox(NS, None, 10).unwrap().items.is_empty());
+    assert!(world.machine.tasks().inbox(NS, None, 10).unwrap().items.is_empty());
     assert!(world.ready.is_empty());
     world.act("fork");
     assert!(journal(&mut world, "2:a").is_empty());
     world.taken("2:a", EffectClass::Idempotent);
     world.record("2:a", 0, approval("send it?", "1"), None).unwrap();
-    assert_eq!(world.machine.inbox(NS, None, 10).unwrap().items.len(), 1);
+    assert_eq!(world.machine.tasks().inbox(NS, None, 10).unwrap().items.len(), 1);
     world.verify();
 }
 

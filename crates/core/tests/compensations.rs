@@ -35,7 +35,7 @@ fn refunding(undo: &str) -> World {
 }
 
 fn inbox(world: &mut World) -> Vec<InboxView> {
-    world.machine.inbox(NS, None, 10).unwrap().items
+    world.machine.tasks().inbox(NS, None, 10).unwrap().items
 }
 
 fn decide(world: &mut World, resolution: Resolution, comment: Option<&str>) -> Result<()> {

@@ -47,7 +47,7 @@ fn state(world: &mut World) -> String {
 }
 
 fn decide(world: &mut World, resolution: Resolution) -> consort_types::Result<()> {
-    let task = world.machine.inbox(NS, None, 10).unwrap().items[0].task;
+    let task = world.machine.tasks().inbox(NS, None, 10).unwrap().items[0].task;
     let (namespace, by, comment) = (NS.to_owned(), "ann".to_owned(), None);
     let decision = ResolveUnknown { namespace, task, resolution, by, comment };
     world.apply(&Command::ResolveUnknown(decision)).map(drop)
@@ -70,7 +70,7 @@ fn come(world: &mut World, version: &str) {
 fn code_that_differs_from_its_journal_suspends_the_task_and_nothing_ends() {
     let mut world = diverged();
     assert_eq!(state(&mut world), "diverged");
-    let item = &world.machine.inbox(NS, None, 10).unwrap().items[0];
+    let item = &world.machine.tasks().inbox(NS, None, 10).unwrap().items[0];
     assert_eq!(item.ask, Ask::Diverged);
     assert!(item.title.contains("`a` waits for code that fits its journal"), "{}", item.title);
     assert!(item.title.contains("found run `cost`"), "{}", item.title);
@@ -86,7 +86,7 @@ fn it_goes_on_with_its_journal_when_code_comes_that_fits() {
     let (task, token) = world.find("a");
     let offer = world.machine.offer(task).unwrap().unwrap();
     assert_eq!((offer.journal.len(), offer.attempt, offer.token), (1, 2, token), "what was recorded stays");
-    assert_eq!(world.machine.inbox(NS, None, 10).unwrap().items, []);
+    assert_eq!(world.machine.tasks().inbox(NS, None, 10).unwrap().items, []);
     // It does not fit either: the task waits again, for the next one.
     diverge(&mut world);
     assert_eq!(state(&mut world), "diverged");
@@ -120,7 +120,7 @@ fn a_divergence_is_no_failure_and_a_cancelled_run_leaves_nothing_behind() {
     let mut world = diverged();
     world.act("cancel");
     assert!(world.show().starts_with("run cancelled"), "{}", world.show());
-    assert_eq!(world.machine.inbox(NS, None, 10).unwrap().items, []);
+    assert_eq!(world.machine.tasks().inbox(NS, None, 10).unwrap().items, []);
     come(&mut world, "2");
     world.verify();
 }

@@ -252,7 +252,7 @@ fn cursors_of_other_listings_are_refused() {
     world.act("start {}");
     let run = world.runs[0];
     assert_eq!(code(world.machine.list_runs(NS, &view::RunFilter::default(), Some("x"), 9)), Code::BadCursor);
-    assert_eq!(code(world.machine.inbox(NS, Some("x"), 9)), Code::BadCursor);
+    assert_eq!(code(world.machine.tasks().inbox(NS, Some("x"), 9)), Code::BadCursor);
     assert_eq!(code(world.machine.steps(NS, run, Some("x"), 9)), Code::BadCursor);
     assert_eq!(code("7".parse::<JournalCursor>()), Code::BadCursor);
     let cursor: JournalCursor = "7-2".parse().unwrap();

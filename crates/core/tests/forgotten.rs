@@ -1,4 +1,4 @@
-//! Waits that the code of a task has gone past: what outside waited for them is withdrawn.
+//! Waits that the code of a task has passed: what outside waited for them is withdrawn.
 //!
 //! For: `forget` entries, through the public interface of the machine. Not for: when an SDK makes one.
 //! Invariant: every test ends with the checks of `World::verify`.
@@ -87,7 +87,7 @@ fn a_signal_that_came_before_the_code_went_past_it_is_given_to_the_next_wait_or_
     world.act("signal go 2");
     world.act("signal go 3");
     world.record("a", 2, forget(&[0, 1]), None).unwrap();
-    assert_eq!(answers(&mut world), ["-", "-", "null"], "what nobody has read is not in the journal");
+    assert_eq!(answers(&mut world), ["-", "-", "null"], "what no code has read is not in the journal");
     for (index, expected) in [(3, "1"), (4, "2"), (5, "3")] {
         world.record("a", index, signal("go"), None).unwrap();
         assert_eq!(answers(&mut world)[index as usize], expected, "first come, first served");
@@ -122,7 +122,7 @@ fn a_question_that_the_code_has_gone_past_leaves_the_inbox_and_its_answer_is_ref
     let question = world.task(0, "a/call:0");
     world.record("a", 1, forget(&[0]), None).unwrap();
     world.record("a", 2, approval(), None).unwrap();
-    let inbox = world.machine.inbox(NS, None, 9).unwrap().items;
+    let inbox = world.machine.tasks().inbox(NS, None, 9).unwrap().items;
     assert_eq!(inbox.iter().map(|item| item.step.as_str()).collect::<Vec<_>>(), ["a/call:2"]);
     let late =
         Approve { namespace: NS.into(), task: question, approved: true, by: "ann".into(), comment: None, value: None };

@@ -58,9 +58,9 @@ fn a_late_result_decides_an_unknown_outcome() {
     let (task, token) = world.find("a");
     world.act("write a");
     world.act("lose a");
-    assert_eq!(world.machine.inbox(NS, None, 10).unwrap().items.len(), 1);
+    assert_eq!(world.machine.tasks().inbox(NS, None, 10).unwrap().items.len(), 1);
     world.report(task, token, "4").unwrap();
-    assert!(world.machine.inbox(NS, None, 10).unwrap().items.is_empty());
+    assert!(world.machine.tasks().inbox(NS, None, 10).unwrap().items.is_empty());
     assert_eq!(world.show(), "run completed {\"a\":4}\n  a completed\n");
     world.verify();
 }

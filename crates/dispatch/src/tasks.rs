@@ -30,7 +30,7 @@ pub(crate) enum Place {
     /// With a worker instance.
     Assigned(WorkerInstanceId),
     /// Held by a disconnected worker instance, which may reconnect until then; `None` once the attempt is reported as
-    /// lost. `died` says that it was at work then: it was not asked to leave, and the server was not restarted.
+    /// lost. `died` says that it was running then: it was not asked to leave, and the server was not restarted.
     Disconnected { until: Option<Time>, instance: Arc<WorkerInstance>, died: bool },
 }
 

@@ -457,7 +457,7 @@ pub mod journal_entry {
         /// A person's decision.
         #[prost(message, tag = "5")]
         Approval(super::ApprovalRequest),
-        /// The code has gone past entries that it waited for.
+        /// The code has passed entries that it waited for.
         #[prost(message, tag = "6")]
         Forget(super::ForgetRequest),
     }

@@ -347,7 +347,7 @@ pub struct Approval {
 ///
 /// A wait (a pause, a signal, an approval) is open until its answer is read or dropped: one that lost a race, or whose
 /// branch was dropped, is closed durably once the code rests. Its question leaves the inbox, and a signal goes to the
-/// next wait of its name. A call whose answer is dropped goes on.
+/// next wait of its name. A call whose answer is dropped continues.
 #[must_use = "the entry is recorded, but the code does not wait for its answer"]
 pub struct Answer<T> {
     attempt: Arc<Attempt>,

@@ -63,7 +63,7 @@ struct Slot {
     wakers: Vec<Waker>,
     /// Whether it is the marker of a patch, which several places of the code may wait for.
     marker: bool,
-    /// Whether a `forget` entry closes it: its result is for nobody.
+    /// Whether a `forget` entry closes it: its result has no receiver.
     forgotten: bool,
 }
 
@@ -220,7 +220,7 @@ impl Journal {
     }
 
     /// Passes over `forget` entries that are recorded next, and returns whether there were any. Code that is quiescent
-    /// has dropped what they name, or will not: only then are they passed over unless it asks for something (`asks`).
+    /// has dropped what they name, or will not: only then are they passed over unless it requests something (`asks`).
     fn pass_forgets(&mut self, asks: bool) -> bool {
         let mut passed = false;
         while self.is_replaying() {
@@ -248,7 +248,7 @@ impl Journal {
         }
     }
 
-    /// The code goes on without what it has dropped: records that, so that nothing outside waits.
+    /// The code continues without what it has dropped: records that, so that nothing outside waits.
     fn record_left(&mut self) {
         let full = self.asked >= limits::TASK_JOURNAL_ENTRIES_MAX as usize;
         if self.left.is_empty() || self.is_replaying() || self.recorded_only || full {

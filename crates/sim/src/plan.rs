@@ -47,7 +47,7 @@ pub enum InjectedBug {
     CancelLost,
     /// A run that ends leaves a step running (law 7).
     RunLeavesWork,
-    /// What the code of a task has gone past still waits for a signal (law 7).
+    /// What the code of a task has passed still waits for a signal (law 7).
     WaitLeftOpen,
     /// A task that was handed out gets lost on its way (law 8).
     TaskLost,

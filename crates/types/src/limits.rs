@@ -106,7 +106,7 @@ limits! {
     /// How often the worker of a task may die while it runs, without an entry of its journal in between, before the task
     /// fails, where the author's `retry` has no `losses`.
     LOSSES_DEFAULT: u32 = 3;
-    /// Seconds for which the report of a `write` attempt is awaited that is at work when its run or step is to end; then its
+    /// Seconds for which the report of a `write` attempt is awaited that is running when its run or step is to end; then its
     /// outcome is unknown.
     WRITE_GRACE_SECONDS: u64 = 30;
     /// Step instances of one run: bounds endless loops and hostile fan-outs within fan-outs.

@@ -269,7 +269,7 @@ pub enum JournalRequest {
         #[n(1)]
         detail: Payload,
     },
-    /// The code has gone past entries that it waited for: they lost a race, or what waited for them was dropped. It is
+    /// The code has passed entries that it waited for: they lost a race, or what waited for them was dropped. It is
     /// answered with `null` at once, and they are never answered from then on.
     #[n(5)]
     Forget {

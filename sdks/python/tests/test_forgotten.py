@@ -1,4 +1,4 @@
-"""Waits that code goes on without: when they are closed, and that a replay sees it at the same place.
+"""Waits that code continues without: when they are closed, and that a replay sees it at the same place.
 
 For: the `forget` entries of the SDK. Not for: what the server does with them.
 Invariant: a server that is played by hand, or none.
@@ -53,7 +53,7 @@ async def test_what_lost_is_closed_behind_the_requests_that_follow_it() -> None:
         await rig.session.record_next()
         closed = await rig.session.entry()
         assert (closed.index, list(closed.entry.forget.entries)) == (4, [0])
-        # An answer that crossed is for nobody.
+        # An answer that crossed has no receiver.
         rig.session.record("task-0", 0, signal("go", "late"))
         rig.session.record("task-0", 4, forget(0))
         rig.session.record("task-0", 2, signal("go", "hi"))

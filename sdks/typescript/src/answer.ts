@@ -24,7 +24,7 @@ export class Answer<T> implements Promise<T> {
   /** The entry's position, or why there is none. */
   #entry: number | TaskError;
   readonly #read: Read<T>;
-  /** Requests it anew. */
+  /** Requests it again. */
   readonly #again: (() => number | TaskError) | undefined;
   #promise: Promise<T> | undefined;
 
@@ -69,7 +69,7 @@ export class Answer<T> implements Promise<T> {
 
   /**
    * The code will not wait for this answer. A pause, a wait for a signal or a question to a person is closed: what waits
-   * outside is withdrawn, and a signal goes to the next wait of its name. A call goes on.
+   * outside is withdrawn, and a signal goes to the next wait of its name. A call continues.
    */
   close(): void {
     if (typeof this.#entry === "number" && !this.#attempt.over) {
@@ -77,14 +77,14 @@ export class Answer<T> implements Promise<T> {
     }
   }
 
-  /** It lost a race. A pause goes on: the code may race it again, and then it must not begin anew. */
+  /** It lost a race. A pause continues: the code may race it again, and then it must not begin again. */
   lose(): void {
     if (this.#again) {
       this.close();
     }
   }
 
-  /** Requests anew what was closed. */
+  /** Requests again what was closed. */
   #reopen(): void {
     const entry = this.#entry;
     if (this.#again && typeof entry === "number" && !this.#attempt.over && this.#attempt.journal.isForgotten(entry)) {

@@ -155,7 +155,7 @@ export class Attempt implements Participant {
     this.#moved();
   }
 
-  /** The code goes on without the answer to an entry; see {@link Journal.leave}. */
+  /** The code continues without the answer to an entry; see {@link Journal.leave}. */
   leave(index: number): void {
     this.journal.leave(index);
     this.#moved();

@@ -334,7 +334,7 @@ export class TaskContext {
   /**
    * Waits for whichever is settled first. Calls that lost continue; a task does not park for what lost. A wait for a
    * signal or a person that lost is closed, unless the code waits for it again by the time it rests: its question leaves
-   * the inbox, and a signal goes to the next wait of its name. Awaited later, it is requested anew. A local effect cannot
+   * the inbox, and a signal goes to the next wait of its name. Awaited later, it is requested again. A local effect cannot
    * be stopped: what comes after it in the journal waits until it has ended.
    */
   race<const T extends readonly unknown[]>(branches: T): Promise<Awaited<T[number]>> {
@@ -388,7 +388,7 @@ export class TaskContext {
     return new Answer(this.#attempt, this.#index(titled, request), read);
   }
 
-  /** An answer that is requested anew where the code waits again after it was closed. */
+  /** An answer that is requested again where the code waits again after it was closed. */
   #wait<T>(titled: Titled, request: () => Request, read: Read<T>): Answer<T> {
     return new Answer(this.#attempt, this.#index(titled, request), read, () => this.#index(titled, request));
   }
@@ -470,7 +470,7 @@ function checkEffect(name: string): string {
   return name;
 }
 
-/** The code goes on without a branch: of a wait for a signal or a person nothing is to be left outside. */
+/** The code continues without a branch: of a wait for a signal or a person nothing is to be left outside. */
 function goOnWithout(branch: unknown): void {
   if (branch instanceof Answer) {
     branch.lose();

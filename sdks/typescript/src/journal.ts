@@ -53,7 +53,7 @@ interface Slot {
   waker: (() => void) | undefined;
   /** How many places of the code wait for the result. */
   waiters: number;
-  /** Whether a `forget` entry closes it: its result is for nobody. */
+  /** Whether a `forget` entry closes it: its result has no receiver. */
   forgotten: boolean;
 }
 
@@ -95,7 +95,7 @@ export class Journal {
   #again: number[] = [];
   /** Positions that the code waits for. */
   readonly #waiting = new Set<number>();
-  /** Waits that the code goes on without, and that no `forget` entry closes yet. */
+  /** Waits that the code continues without, and that no `forget` entry closes yet. */
   readonly #left = new Set<number>();
   /** What was said of each patch: the entry of its marker, or nothing. */
   readonly #patches = new Map<string, number | undefined>();
@@ -169,8 +169,8 @@ export class Journal {
   }
 
   /**
-   * Passes over `forget` entries that are recorded next; returns whether there were any. Code that is quiescent goes on
-   * without what they name, or will not: only then are they passed over unless it asks for something.
+   * Passes over `forget` entries that are recorded next; returns whether there were any. Code that is quiescent continues
+   * without what they name, or will not: only then are they passed over unless it requests something.
    */
   protected passForgets(asks: boolean): boolean {
     let passed = false;
@@ -197,7 +197,7 @@ export class Journal {
   }
 
   /**
-   * The code goes on without the answer to an entry: a wait is closed, unless the code waits for it again by the time it
+   * The code continues without the answer to an entry: a wait is closed, unless the code waits for it again by the time it
    * is quiescent.
    */
   leave(index: number): void {
@@ -209,7 +209,7 @@ export class Journal {
     }
   }
 
-  /** Whether the code goes on without the entry, and no place of it waits. */
+  /** Whether the code continues without the entry, and no place of it waits. */
   #isLeft(index: number): boolean {
     return this.#left.has(index) && this.#slots[index]?.waiters === 0;
   }
@@ -219,7 +219,7 @@ export class Journal {
     return this.#slot(index).forgotten;
   }
 
-  /** The code goes on without some waits: records that, so that nothing outside waits for it. */
+  /** The code continues without some waits: records that, so that nothing outside waits for it. */
   protected recordLeft(): void {
     if (this.#left.size === 0 || this.replaying || this.#asked >= ENTRIES_MAX) {
       return;

@@ -66,7 +66,7 @@ class RecordedOnly extends Journal {
     this.#beyond = beyond;
   }
 
-  /** What the code goes on without is recorded by an attempt that continues. */
+  /** What the code continues without is recorded by an attempt that continues. */
   protected override recordLeft(): void {}
 
   override ask(request: Request, title = ""): Asked {

@@ -1,5 +1,5 @@
 /**
- * Waits that code goes on without: when they are closed, and that a replay sees it at the same place.
+ * Waits that code continues without: when they are closed, and that a replay sees it at the same place.
  *
  * For: the `forget` entries of the SDK. Not for: what the server does with them.
  * Invariant: a server that is played by hand, or none.
@@ -37,7 +37,7 @@ test("what lost is closed behind the requests that follow it", async () => {
   await rig.recordNext();
   const closed = await rig.entry();
   assert.deepEqual([closed.index, closed.entry.request], [4, { $case: "forget", value: { entries: [0] } }]);
-  // An answer that crossed is for nobody.
+  // An answer that crossed has no receiver.
   rig.record(0, signalled("go", [], "late"));
   rig.record(4, forgot([0]));
   rig.record(2, signalled("go", [1], "hi"));

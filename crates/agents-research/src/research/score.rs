@@ -59,7 +59,7 @@ pub(crate) struct Scorer {
     key: Option<usize>,
     /// Options of one letter, as they are written.
     options: Vec<String>,
-    /// Operators of the question, such as `<=>`: they have no letters, so that no term stands for them.
+    /// Operators of the question, such as `<=>`: they have no letters, so that no term is made of them.
     symbols: Vec<String>,
     /// What the question asks about, word for word, where it asks about one thing.
     object: Option<String>,

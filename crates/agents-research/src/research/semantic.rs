@@ -3,7 +3,7 @@
 //! For: a sentence-embedding model from a folder, read once, and joining its order with that of the words.
 //! Not for: downloading a model (nothing here uses a network), or for deciding alone what is an answer.
 //! Invariant: without a model everything is ranked by words alone; with one, the same texts on the same machine get the
-//! same whole numbers, in whatever order and company they are asked for.
+//! same whole numbers, in whatever order and company they are requested.
 
 #[cfg(feature = "semantic")]
 mod bert;

@@ -20,7 +20,7 @@ use crate::{
     args::ReplayCheckArgs,
     client::Client,
     exit::Exit,
-    show::{step::agent_of, style::Paint, table::Table},
+    show::{agent_name::agent_of, style::Paint, table::Table},
 };
 
 /// What a worker says of a task.
@@ -105,7 +105,7 @@ fn replay(tasks: &[Value], command: &[String]) -> Result<Vec<Outcome>> {
     lines.lines().map(|line| serde_json::from_str(line).map_err(|error| unusable(&said, &error))).collect()
 }
 
-/// Shows each task with what became of it.
+/// Shows each task with its outcome.
 fn report(app: &App, tasks: &[Value], outcomes: &[Outcome]) -> Exit {
     let by_task: BTreeMap<(String, &str), &Outcome> =
         outcomes.iter().map(|outcome| ((outcome.run.to_string(), outcome.step.as_str()), outcome)).collect();

@@ -16,6 +16,7 @@ use crate::{
     app::App,
     client::Client,
     show::{
+        agent_name::agent_of,
         step::{self, StepData},
         style::terminal_size,
         when,
@@ -103,7 +104,7 @@ pub(super) async fn recorded(client: &Client, task: StepInstanceId) -> Result<Va
     let params = StepParams { run: task.run, task };
     let detail = client.call::<ShowStep>(&params, &()).await?;
     let input: Value = client.call::<StepInput>(&params, &()).await?.read("input")?;
-    let agent = detail.step.instance.as_deref().map(step::agent_of);
+    let agent = detail.step.instance.as_deref().map(agent_of);
     Ok(json!({
         "run": task.run,
         "step": detail.step.path,

@@ -3,6 +3,7 @@
 //! For: turning documents into text. Not for: asking for them.
 //! Invariant: everything here is a function of its arguments, but for the live view, which owns the terminal's end.
 
+pub(crate) mod agent_name;
 pub(crate) mod agents;
 pub(crate) mod history;
 pub(crate) mod live;

@@ -12,6 +12,7 @@ use consort_types::Time;
 use serde_json::json;
 
 use super::{
+    agent_name::agent_of,
     history,
     style::{Paint, Style, clean, cut, width},
     tree::state_paint,
@@ -81,11 +82,6 @@ fn agent(detail: &StepDetail) -> Option<String> {
     let instance = detail.step.instance.as_deref()?;
     let version = detail.step.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
     Some(format!("{}{version} ({instance})", agent_of(instance)))
-}
-
-/// The agent that an instance `local:START:NUMBER:AGENT` serves: it is what people know.
-pub(crate) fn agent_of(instance: &str) -> &str {
-    instance.splitn(4, ':').nth(3).unwrap_or(instance)
 }
 
 fn time(detail: &StepDetail, now: Time) -> Option<String> {

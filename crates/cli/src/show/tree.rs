@@ -12,8 +12,8 @@ use consort_api::{
 use consort_types::{Span, Time};
 
 use super::{
+    agent_name::agent_of,
     progress::AttemptProgress,
-    step::agent_of,
     style::{Paint, Style, clean, cut, cut_front, cut_painted, width},
     when::took,
 };

@@ -103,7 +103,7 @@ pub struct RevisionView {
 
 /// What is registered, for reading.
 pub struct RegistryRows<'a> {
-    state: &'a State,
+    pub(crate) state: &'a State,
 }
 
 /// The revisions of workflows, and what starts are of.

@@ -9,12 +9,13 @@ use consort_types::{Code, Error, Name, Result, RunId, StepInstanceId, bounds::ch
 use minicbor::{Decode, Encode};
 
 use crate::{
-    context::{ApplyContext, PendingWork},
+    context::{ApplyContext, Outcome, PendingWork},
     effect::Effect,
     run::{
-        at_work, child_runs, defer, finish, give_up,
+        child_runs, defer, finish, give_up,
         keys::{ScopeKey, TimerKind, root_task},
         lifecycle::{self, refuse_ended},
+        open_effect,
         rows::{
             history::HistoryEvent,
             run::{Cancelling, Run, RunStatus},
@@ -152,7 +153,10 @@ fn cancel_instance(
         return Ok(());
     };
     if step.state != StepState::Open {
-        return at_work::end(ctx, task, step, error.clone());
+        if open_effect::ends_later(ctx, task, &step, error) {
+            return Ok(());
+        }
+        return finish::finish(ctx, task, Outcome::Cancelled(error.clone()));
     }
     if let Some(child) = step.child_run {
         child_runs::cancel_later(ctx, child, reason, force);

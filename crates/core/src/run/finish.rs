@@ -9,9 +9,10 @@ use consort_types::{Result, StepInstanceId};
 use crate::{
     context::{ApplyContext, LIGHT_PER_UNIT, Outcome, PendingWork},
     run::{
-        at_work, close, give_up, instance,
+        close, give_up, instance,
         keys::scope_of,
         locate::{InstanceKind, StepRef, locate, parent_of},
+        open_effect,
         rows::step::{ScopeKind, Step, StepState},
         stop,
     },
@@ -48,8 +49,8 @@ pub(crate) fn finish(ctx: &mut ApplyContext<'_>, task: StepInstanceId, outcome: 
 
 fn notify_parent(ctx: &mut ApplyContext<'_>, step_ref: &StepRef, task: StepInstanceId, step: &Step) -> Result<()> {
     let key = scope_of(task);
-    if at_work::is_detached(step) {
-        return at_work::detached_ended(ctx, task.run);
+    if open_effect::is_detached(step) {
+        return open_effect::detached_ended(ctx, task.run);
     }
     let mut scope = ctx.state.scope(key)?;
     if scope.closed {

@@ -245,7 +245,7 @@ fn open_fork(
 }
 
 /// How many entries a task keeps that runs again. Where a step before it runs again too, or what it did was undone, it
-/// begins anew.
+/// begins again.
 fn kept_entries(
     ctx: &mut ApplyContext<'_>,
     command: &ForkRun,

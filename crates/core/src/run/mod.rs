@@ -12,7 +12,6 @@
 
 pub(crate) mod advance;
 pub(crate) mod approval;
-pub(crate) mod at_work;
 pub(crate) mod cancel;
 pub(crate) mod child_runs;
 pub(crate) mod close;
@@ -30,6 +29,7 @@ pub(crate) mod keep_journal;
 pub(crate) mod keys;
 pub(crate) mod lifecycle;
 pub(crate) mod locate;
+pub(crate) mod open_effect;
 pub(crate) mod pause;
 pub(crate) mod pending;
 pub(crate) mod resume;

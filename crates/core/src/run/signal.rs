@@ -86,7 +86,7 @@ fn give(ctx: &mut ApplyContext<'_>, place: SignalKey, payload: &Payload) -> Resu
     Ok(())
 }
 
-/// An entry that waited for a signal was forgotten. A signal that had come to it before was read by nobody: the next
+/// An entry that waited for a signal was forgotten. A signal that had come to it before was not read by any code: the next
 /// that waits gets it, or it is kept at the place that it had in line.
 pub(crate) fn leave(
     ctx: &mut ApplyContext<'_>,

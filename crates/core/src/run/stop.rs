@@ -10,9 +10,10 @@ use consort_types::{Code, Error, Result, RunId, StepInstanceId};
 use crate::{
     context::{ApplyContext, Outcome},
     run::{
-        at_work, child_runs, defer, instance,
+        child_runs, defer, instance,
         keys::{LaterKey, LaterRank, ScopeKey},
         locate::locate,
+        open_effect,
         rows::{
             run::Later,
             step::{Scope, ScopeKind, Step, StepState},
@@ -113,7 +114,7 @@ fn stop_instance(ctx: &mut ApplyContext<'_>, task: StepInstanceId, open: &mut Ve
         child_runs::cancel_later(ctx, child, NOT_NEEDED, true);
     }
     let error = Error::new(Code::Cancelled, NOT_NEEDED);
-    if at_work::outlives_its_parent(ctx, task, &step, &error)? {
+    if open_effect::outlives_its_parent(ctx, task, &step, &error)? {
         return Ok(());
     }
     let step_ref = locate(ctx.state, task)?;

@@ -10,9 +10,9 @@ use crate::{
     context::ApplyContext,
     quota::{namespace, retain},
     run::{
-        at_work, cancel, delete,
+        cancel, delete,
         keys::{TimerKey, TimerKind, root_task},
-        pending, resume,
+        open_effect, pending, resume,
         rows::{
             run::RunStatus,
             step::{Step, StepState},
@@ -80,7 +80,7 @@ fn fire_step(ctx: &mut ApplyContext<'_>, timer: TimerKey, task: StepInstanceId, 
             }
         },
         TimerKind::Deadline if step.deadline_at == Some(timer.due) => {
-            at_work::deadline_passed(ctx, task, step);
+            open_effect::deadline_passed(ctx, task, step);
             Ok(())
         }
         TimerKind::Backoff if step.state == StepState::Backoff && step.wake_at == Some(timer.due) => {

@@ -1,7 +1,7 @@
 //! Answers to entries of a task's journal.
 //!
 //! For: recording a result, and notifying the instance or waking the parked task. Not for: where results come from.
-//! Invariant: an entry is answered once, and not after the code has gone past it.
+//! Invariant: an entry is answered once, and not after the code has passed it.
 
 use consort_types::{Error, Payload, Result, StepInstanceId};
 

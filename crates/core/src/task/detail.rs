@@ -15,6 +15,7 @@ use crate::{
         rows::step::Step,
         views::steps::StepView,
     },
+    state::State,
     task::{effect_key::effect_key, keys::EntryKey, offer, rows::TaskEntry, task_spec},
 };
 
@@ -46,18 +47,30 @@ pub struct EntryView {
     pub entry: TaskEntry,
 }
 
+/// The tasks of runs, one by one.
+pub struct Tasks<'a> {
+    pub(super) state: &'a mut State,
+}
+
 impl Machine {
+    /// The tasks of runs, one by one, and what of them waits for a person.
+    pub fn tasks(&mut self) -> Tasks<'_> {
+        Tasks { state: &mut self.state }
+    }
+}
+
+impl Tasks<'_> {
     /// A step instance with what it was given.
     ///
     /// # Errors
     /// [`Code::RunNotFound`], [`Code::TaskNotFound`].
-    pub fn step_detail(&mut self, namespace: &str, run: RunId, task: StepInstanceId) -> Result<StepDetail> {
+    pub fn detail(&mut self, namespace: &str, run: RunId, task: StepInstanceId) -> Result<StepDetail> {
         let step = self.step_of(namespace, run, task)?;
-        let step_ref = locate(&mut self.state, task)?;
-        let (capability, agent) = task_spec::target(&mut self.state, &step_ref)?;
-        let path = locate::path(&mut self.state, task)?;
+        let step_ref = locate(self.state, task)?;
+        let (capability, agent) = task_spec::target(self.state, &step_ref)?;
+        let path = locate::path(self.state, task)?;
         let is_task = step.attempt > 0;
-        let idempotency_key = if is_task { Some(effect_key(&mut self.state, &step_ref, task, &path)?) } else { None };
+        let idempotency_key = if is_task { Some(effect_key(self.state, &step_ref, task, &path)?) } else { None };
         let input = self.input_of(&step_ref, task, &step)?;
         let (effect, failures, losses) = (step.effect, step.failures, step.losses);
         let target = capability.or(agent);
@@ -69,9 +82,9 @@ impl Machine {
     ///
     /// # Errors
     /// [`Code::RunNotFound`], [`Code::TaskNotFound`], [`Code::StepState`] where it has none.
-    pub fn step_input(&mut self, namespace: &str, run: RunId, task: StepInstanceId) -> Result<Payload> {
+    pub fn input(&mut self, namespace: &str, run: RunId, task: StepInstanceId) -> Result<Payload> {
         let step = self.step_of(namespace, run, task)?;
-        let step_ref = locate(&mut self.state, task)?;
+        let step_ref = locate(self.state, task)?;
         let state = step.state;
         self.input_of(&step_ref, task, &step)?.ok_or_else(|| {
             Error::new(Code::StepState, format!("the step has no input: it is {}", state.as_str()))
@@ -83,7 +96,7 @@ impl Machine {
     ///
     /// # Errors
     /// [`Code::RunNotFound`], [`Code::TaskNotFound`], [`Code::BadCursor`].
-    pub fn task_journal(
+    pub fn journal(
         &mut self,
         namespace: &str,
         run: RunId,
@@ -115,6 +128,6 @@ impl Machine {
             return Ok(None);
         }
         // One that cannot be evaluated has failed its step, whose error says why.
-        Ok(split_fatal(offer::task_input(&mut self.state, step_ref, task))?.ok())
+        Ok(split_fatal(offer::task_input(self.state, step_ref, task))?.ok())
     }
 }

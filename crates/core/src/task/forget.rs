@@ -1,4 +1,4 @@
-//! Entries that the code of a task has gone past: waits that lost a race, or whose awaiting code was dropped.
+//! Entries that the code of a task has passed: waits that lost a race, or whose awaiting code was dropped.
 //!
 //! For: what a `forget` entry does to the entries that it names. Not for: which entries those are (the SDKs know).
 //! Invariant: a forgotten entry has no timer, no waiter, no question and no result, and never gets one; a signal that
@@ -72,7 +72,7 @@ fn close(ctx: &mut ApplyContext<'_>, task: StepInstanceId, by: u32, entry: u32, 
         JournalRequest::Approval { .. } if waits => {
             if let Some(scope) = calls {
                 let question = StepInstanceId { scope, index: entry, ..task };
-                let error = Error::new(Code::Cancelled, "the code that asked has gone past the question");
+                let error = Error::new(Code::Cancelled, "the code that asked has passed the question");
                 ctx.enqueue(PendingWork::Finish(question, Outcome::Cancelled(error)));
             }
         }

@@ -8,10 +8,10 @@ use serde::Serialize;
 
 use crate::run::locate;
 use crate::{
-    machine::Machine,
     page::{Page, bad_cursor, bounded},
+    registry::views::RegistryRows,
     run::rows::step::StepState,
-    task::{keys::InboxKey, rows::Ask, task_spec},
+    task::{detail::Tasks, keys::InboxKey, rows::Ask, task_spec},
 };
 
 /// Something that waits for a person.
@@ -36,7 +36,7 @@ pub struct InboxView {
     pub details: Option<Payload>,
 }
 
-impl Machine {
+impl Tasks<'_> {
     /// What waits for a person, by run and step.
     pub fn inbox(&mut self, namespace: &str, cursor: Option<&str>, limit: usize) -> Result<Page<InboxView>> {
         let zero = StepInstanceId { run: RunId([0; 16]), scope: 0, index: 0 };
@@ -52,7 +52,7 @@ impl Machine {
         let next = if rows.len() > limit { rows.pop().map(|(key, _)| key.task.to_string()) } else { None };
         let mut items = Vec::new();
         for (InboxKey { task, .. }, item) in rows {
-            let (workflow, step) = (self.state.run(task.run)?.workflow, locate::path(&mut self.state, task)?);
+            let (workflow, step) = (self.state.run(task.run)?.workflow, locate::path(self.state, task)?);
             let (since, ask, title, details) = (item.since, item.ask, item.title, item.details);
             items.push(InboxView { task, run: task.run, workflow, step, since, ask, title, details });
         }
@@ -65,10 +65,10 @@ impl Machine {
         let Some(step) = self.state.step(task)?.filter(|step| step.state != StepState::GaveUp) else {
             return Ok(Vec::new());
         };
-        let step_ref = locate::locate(&mut self.state, task)?;
-        let (Some(capability), _) = task_spec::target(&mut self.state, &step_ref)? else { return Ok(Vec::new()) };
+        let step_ref = locate::locate(self.state, task)?;
+        let (Some(capability), _) = task_spec::target(self.state, &step_ref)? else { return Ok(Vec::new()) };
         let Some(holder) = step.instance else { return Ok(Vec::new()) };
-        let versions = self.registry().versions(namespace, &holder.agent)?;
+        let versions = RegistryRows { state: self.state }.versions(namespace, &holder.agent)?;
         let declared = versions.into_iter().flat_map(|agent| agent.capabilities);
         Ok(declared.filter(|of| of.name == capability).map(|of| of.output_schema).collect())
     }

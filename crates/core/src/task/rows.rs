@@ -32,7 +32,7 @@ pub struct TaskEntry {
     /// before.
     #[n(5)]
     pub place: Option<(Seq, u32)>,
-    /// The `forget` entry that closed it: the code has gone past it, and it is never answered.
+    /// The `forget` entry that closed it: the code has passed it, and it is never answered.
     #[n(6)]
     pub forgotten: Option<u32>,
     /// What the author calls it.

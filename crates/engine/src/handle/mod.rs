@@ -7,6 +7,7 @@
 
 mod bulk;
 mod contracts;
+mod decide;
 mod keep;
 mod observe;
 mod operations;
@@ -25,8 +26,9 @@ use consort_types::{Code, Error, Result, limits};
 use futures::future::{join_all, select_all};
 
 pub use bulk::{BulkAction, BulkItem, BulkRequest, BulkResult};
+pub use decide::Decision;
 pub use observe::AgentWatch;
-pub use operations::{Decision, Deployed};
+pub use operations::Deployed;
 pub use session::{Session, SessionSender};
 pub use start::{ForkRequest, StartRequest, Started};
 pub use step::StepReader;

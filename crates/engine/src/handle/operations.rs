@@ -6,14 +6,12 @@
 use consort_core::{
     Command, Reply,
     command::{
-        Approve, CancelRun, DeleteRun, DeleteWorkflow, Deploy, PauseRun, ReplacedRevision, Resolution, ResolveUnknown,
-        RetireWorkflow, SetRetention, SignalRun,
+        CancelRun, DeleteRun, DeleteWorkflow, Deploy, PauseRun, ReplacedRevision, RetireWorkflow, SetRetention,
+        SignalRun,
     },
     view::SignalWaits,
 };
-use consort_types::{
-    BlobHash, Code, Error, Name, Payload, Result, RunId, Span, StepInstanceId, bounds::check_optional_text, limits,
-};
+use consort_types::{BlobHash, Code, Error, Name, Payload, Result, RunId, Span, bounds::check_optional_text, limits};
 use consort_workflow::{CompiledWorkflow, did_you_mean};
 
 use std::sync::Arc;
@@ -45,21 +43,6 @@ fn deployed(reply: Reply) -> Result<Deployed> {
 
 pub(super) fn unexpected(reply: &Reply) -> Error {
     Error::new(Code::Internal, format!("the machine answered `{reply:?}` to another question"))
-}
-
-/// What a person decides.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Decision {
-    /// An approval: yes, to what was asked about, or to what the person made of it.
-    Approve(Option<Payload>),
-    /// An approval: no.
-    Reject,
-    /// An unknown outcome: it happened, with this output.
-    Done(Payload),
-    /// An unknown outcome: it did not happen, try again.
-    Retry,
-    /// An unknown outcome: count it as failed.
-    Fail,
 }
 
 impl Handle {
@@ -132,7 +115,7 @@ impl Handle {
     /// Sends a signal to a run. Where nothing waits for it, it is kept, and a warning says what is waited for.
     ///
     /// # Errors
-    /// [`Code::BadInput`] where the payload does not fit the schema that the wait has, with the path; the wait goes on.
+    /// [`Code::BadInput`] where the payload does not fit the schema that the wait has, with the path; the wait continues.
     pub async fn signal(&self, namespace: &str, run: RunId, name: &str, payload: Payload) -> Result<Option<String>> {
         let mut command = SignalRun { namespace: namespace.to_owned(), run, name: name.to_owned(), payload };
         command.check()?;
@@ -150,79 +133,6 @@ impl Handle {
         let (Some(Payload::Inline(schema)), Payload::Inline(payload)) = (schema, payload) else { return Ok(()) };
         let (schema, payload, name) = (Arc::clone(schema), Arc::clone(payload), name.to_owned());
         let checked = tokio::task::spawn_blocking(move || contracts::check_signal(&name, &schema, &payload));
-        checked.await.map_err(|_| shell::stopping())?
-    }
-
-    /// Decides an item of the inbox; `by` names the person, `comment` gives the reason. The output of [`Decision::Done`]
-    /// must fit what the agent declares ([`Code::BadOutput`]).
-    ///
-    /// # Errors
-    /// [`Code::BadRequest`] where `by` is empty; [`Code::StepState`] where the task does not wait for such a decision.
-    pub async fn decide(
-        &self,
-        namespace: &str,
-        task: StepInstanceId,
-        decision: Decision,
-        by: &str,
-        comment: Option<String>,
-    ) -> Result<()> {
-        let (namespace, by) = (namespace.to_owned(), by.to_owned());
-        let resolution = match decision {
-            Decision::Approve(value) => {
-                let (approved, value) = (true, Some(self.approved_value(&namespace, task, value).await?));
-                return self.approve(Approve { namespace, task, approved, by, comment, value }).await;
-            }
-            Decision::Reject => {
-                let command = Approve { namespace, task, approved: false, by, comment, value: None };
-                return self.approve(command).await;
-            }
-            Decision::Done(output) => Resolution::Done(output),
-            Decision::Retry => Resolution::Retry,
-            Decision::Fail => Resolution::Fail,
-        };
-        let mut command = ResolveUnknown { namespace, task, resolution, by, comment };
-        command.check()?;
-        let pin = match &mut command.resolution {
-            Resolution::Done(output) => {
-                self.check_decided(&command.namespace, task, output).await?;
-                self.of(&command.namespace).admit_in("output", output).await?
-            }
-            Resolution::Retry | Resolution::Fail => None,
-        };
-        self.of(&command.namespace).done(Command::ResolveUnknown(command), pin).await
-    }
-
-    async fn approve(&self, mut command: Approve) -> Result<()> {
-        command.check()?;
-        let of = self.of(&command.namespace);
-        let pin = match &mut command.value {
-            Some(value) => of.admit_in("value", value).await?,
-            None => None,
-        };
-        of.done(Command::Approve(command), pin).await
-    }
-
-    /// What is approved: what the person made of it, or what was asked about.
-    async fn approved_value(&self, namespace: &str, task: StepInstanceId, edited: Option<Payload>) -> Result<Payload> {
-        if let Some(edited) = edited {
-            return Ok(edited);
-        }
-        match self.inbox_item(namespace, task).await {
-            Ok(item) => Ok(item.details.unwrap_or_default()),
-            // What is wrong with the decision is for the machine to say.
-            Err(error) if error.code == Code::TaskNotFound => Ok(Payload::null()),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Refuses an output that does not fit what the agent of the task declares, as one that the agent reports is.
-    async fn check_decided(&self, namespace: &str, task: StepInstanceId, output: &Payload) -> Result<()> {
-        let Payload::Inline(bytes) = output else { return Ok(()) };
-        let of = namespace.to_owned();
-        let schemas = self.of(namespace).read(move |machine| machine.schemas_of_output(&of, task)).await??;
-        let bytes = Arc::clone(bytes);
-        // A hostile schema, or a large document, costs bounded time, but may cost all of it.
-        let checked = tokio::task::spawn_blocking(move || contracts::check_decided(&schemas, &bytes));
         checked.await.map_err(|_| shell::stopping())?
     }
 

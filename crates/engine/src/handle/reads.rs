@@ -144,7 +144,7 @@ impl Handle {
         limit: impl Into<Option<usize>>,
     ) -> Result<Page<InboxView>> {
         let (namespace, limit) = (named("namespace", namespace)?, page_items(limit.into(), limits::PAGE_ITEMS_MAX)?);
-        self.of(&namespace).read(move |machine| machine.inbox(&namespace, cursor.as_deref(), limit)).await?
+        self.of(&namespace).read(move |machine| machine.tasks().inbox(&namespace, cursor.as_deref(), limit)).await?
     }
 
     /// Deployed workflows, by name.

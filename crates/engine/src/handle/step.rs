@@ -33,7 +33,7 @@ impl StepReader {
     /// [`Code::TaskNotFound`] where the run has no such step.
     pub async fn detail(&self) -> Result<StepDetail> {
         let (namespace, run, task) = (self.namespace.clone(), self.run, self.task);
-        self.handle.of(&self.namespace).read(move |machine| machine.step_detail(&namespace, run, task)).await?
+        self.handle.of(&self.namespace).read(move |machine| machine.tasks().detail(&namespace, run, task)).await?
     }
 
     /// The input of a step that has begun.
@@ -42,7 +42,7 @@ impl StepReader {
     /// [`Code::TaskNotFound`] where the run has no such step, [`Code::StepState`] where it has no input.
     pub async fn input(&self) -> Result<Payload> {
         let (namespace, run, task) = (self.namespace.clone(), self.run, self.task);
-        self.handle.of(&self.namespace).read(move |machine| machine.step_input(&namespace, run, task)).await?
+        self.handle.of(&self.namespace).read(move |machine| machine.tasks().input(&namespace, run, task)).await?
     }
 
     /// The output of a completed step.
@@ -71,7 +71,7 @@ impl StepReader {
         let limit = page_items(limit.into(), limits::PAGE_ITEMS_MAX)?;
         let (namespace, run, task) = (self.namespace.clone(), self.run, self.task);
         let read = move |machine: &mut consort_core::Machine| {
-            machine.task_journal(&namespace, run, task, cursor.as_deref(), limit)
+            machine.tasks().journal(&namespace, run, task, cursor.as_deref(), limit)
         };
         let mut page = self.handle.of(&self.namespace).read(read).await??;
         if whole {

@@ -163,7 +163,7 @@ fn ending(world: &mut World, round: usize) -> Vec<Command> {
         let (task, token, output) = (*task, *token, Payload::null());
         Command::TaskComplete(TaskComplete { task, token, output, taken: None, by: worker(1, "a"), version: None })
     }));
-    let inbox = world.machine.inbox(NAMESPACE, None, 1_000).expect("the inbox can be read").items;
+    let inbox = world.machine.tasks().inbox(NAMESPACE, None, 1_000).expect("the inbox can be read").items;
     commands.extend(inbox.into_iter().map(|item| {
         let (task, resolution, by) = (item.task, Resolution::Fail, "ann".to_owned());
         Command::ResolveUnknown(ResolveUnknown { namespace: namespace(), task, resolution, by, comment: None })
@@ -402,7 +402,7 @@ fn holder(world: &World, choices: &mut Choices<'_>) -> Option<(WorkerInstance, T
 
 /// What waits for a person, or any step at all.
 fn asked(world: &mut World, choices: &mut Choices<'_>) -> StepInstanceId {
-    let inbox = world.machine.inbox(NAMESPACE, None, 50).expect("the inbox can be read").items;
+    let inbox = world.machine.tasks().inbox(NAMESPACE, None, 50).expect("the inbox can be read").items;
     if inbox.is_empty() || choices.once_in(8) {
         return attempt(world, choices).0;
     }

@@ -1,4 +1,4 @@
-//! Waits that code goes on without: when they are closed, and that a replay sees it at the same place.
+//! Waits that code continues without: when they are closed, and that a replay sees it at the same place.
 //!
 //! For: the `forget` entries of the SDK. Not for: what the engine does with them.
 //! Invariant: an engine that is played by hand, or none.
@@ -58,7 +58,7 @@ async fn what_lost_is_closed_behind_the_requests_that_follow_it() {
     rig.session.record_next(task(0)).await;
     let (index, closed) = rig.session.entry().await;
     assert_eq!((index, closed.request), (4, JournalRequest::Forget { entries: vec![0] }));
-    // An answer that crossed is for nobody.
+    // An answer that crossed has no receiver.
     rig.session.record(task(0), 0, signal(&[], Some(&json!("late")))).await;
     rig.session.record(task(0), 4, forget(&[0], &[])).await;
     rig.session.record(task(0), 2, signal(&[1], Some(&json!("hi")))).await;

@@ -18,7 +18,7 @@ pub(crate) fn step(ctx: &mut Context) -> Checked {
     ctx.at(pause, Event::Approve);
     for namespace in NAMESPACES {
         let machine = ctx.host.partition.as_mut().and_then(|partition| partition.machine().ok());
-        let Some(Ok(page)) = machine.map(|machine| machine.inbox(namespace, None, 50)) else { return Ok(()) };
+        let Some(Ok(page)) = machine.map(|machine| machine.tasks().inbox(namespace, None, 50)) else { return Ok(()) };
         for item in page.items {
             if !ctx.requests.is_pending(&Purpose::Decide { task: item.task }) {
                 decide(ctx, namespace, item.task, item.ask);

@@ -93,7 +93,7 @@ impl Reference {
         if let Some(task) = self.ready.pop_front() {
             return self.work(task);
         }
-        if let Some(item) = self.machine.inbox(NAMESPACE, None, 1)?.items.pop() {
+        if let Some(item) = self.machine.tasks().inbox(NAMESPACE, None, 1)?.items.pop() {
             let decision = Approve {
                 namespace: NAMESPACE.to_owned(),
                 task: item.task,

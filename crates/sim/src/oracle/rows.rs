@@ -127,7 +127,7 @@ pub(crate) fn check(context: &Context<'_>, changes: &[Change], rows: &Rows) -> C
     Ok(())
 }
 
-/// What the code of a task has gone past has no timer, no waiter and no question.
+/// What the code of a task has passed has no timer, no waiter and no question.
 fn check_forgotten(context: &Context<'_>, rows: &Rows) -> Checked {
     let Command::TaskRecord(record) = context.command else { return Ok(()) };
     let JournalRequest::Forget { entries } = &record.entry.request else { return Ok(()) };
@@ -154,7 +154,7 @@ fn check_forgotten(context: &Context<'_>, rows: &Rows) -> Checked {
     ];
     match left.iter().find(|(_, is_there)| *is_there) {
         Some((what, _)) => {
-            let what = format!("record {seq}: task {task} has gone past entries {entries:?}, and one has {what}");
+            let what = format!("record {seq}: task {task} has passed entries {entries:?}, and one has {what}");
             Err(Violation::of(7, what))
         }
         None => Ok(()),

@@ -108,7 +108,7 @@ class Answer(Coroutine[Any, Any, T]):
 
     A wait (a pause, a signal, an approval) is open until its answer is read, or until nothing refers to it any more:
     one that lost a race, or whose branch was cancelled, is closed durably. Its question leaves the inbox, and a signal
-    goes to the next wait of its name. A call whose answer is dropped goes on.
+    goes to the next wait of its name. A call whose answer is dropped continues.
     """
 
     __slots__ = ("_attempt", "_index", "_read", "_seen", "_steps")

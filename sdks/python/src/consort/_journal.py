@@ -64,7 +64,7 @@ class _Slot:
     """Whether the code may see the result."""
     waiters: list[Waiter] = field(default_factory=list)
     forgotten: bool = False
-    """Whether a `forget` entry closes it: its result is for nobody."""
+    """Whether a `forget` entry closes it: its result has no receiver."""
 
     @property
     def is_answered(self) -> bool:
@@ -209,7 +209,7 @@ class Journal:
             self._left.add(index)
 
     def _record_left(self) -> None:
-        """The code goes on without what it has dropped: records that, so that nothing outside waits."""
+        """The code continues without what it has dropped: records that, so that nothing outside waits."""
         if not self._left or self.is_replaying or self._asked >= ENTRIES_MAX:
             return
         entries = sorted(self._left)

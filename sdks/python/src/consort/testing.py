@@ -293,7 +293,7 @@ class _Engine:
                 return _NOTHING
 
     def _forget(self, entries: Iterable[int]) -> None:
-        """Waits are closed; a signal that nobody has read is there for the next wait."""
+        """Waits are closed; a signal that no code has read is there for the next wait."""
         for closed in sorted(entries, reverse=True):
             entry = self.journal[closed]
             if entry.HasField("signal") and entry.HasField("output"):

@@ -410,7 +410,7 @@ export abstract class Operations extends Caller {
     return await this.call<models.Graph>(table.workflowGraph, { "name": name, "version": options.version });
   }
 
-  /** Has a workflow take no new starts, until it is deployed again; runs in flight go on. */
+  /** Has a workflow take no new starts, until it is deployed again; runs in flight continue. */
   async retireWorkflow(name: string): Promise<void> {
     await this.call<void>(table.retireWorkflow, { "name": name }, {});
   }

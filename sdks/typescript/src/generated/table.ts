@@ -179,7 +179,7 @@ export const drawWorkflow: Operation = {"id":"drawWorkflow","method":"GET","path
 /** The nodes and edges of a deployed workflow. */
 export const workflowGraph: Operation = {"id":"workflowGraph","method":"GET","path":"/v1/workflows/{name}/graph","places":{"name":"path","namespace":"query","version":"query"},"contentType":"application/json"};
 
-/** Has a workflow take no new starts, until it is deployed again; runs in flight go on. */
+/** Has a workflow take no new starts, until it is deployed again; runs in flight continue. */
 export const retireWorkflow: Operation = {"id":"retireWorkflow","method":"POST","path":"/v1/workflows/{name}/retire","places":{"name":"path","namespace":"query"}};
 
 /** Lists the revisions of a deployed workflow, newest first, with the one that its name takes. */

@@ -58,7 +58,7 @@ impl Page<'_> {
             self.line(if !changed(self.input).is_empty() {
                 "_Not found in what could be quoted: files changed meanwhile, as stands under Limits._\n"
             } else if near {
-                "_Not found in these documents. What comes nearest stands under Findings._\n"
+                "_Not found in these documents. What comes nearest is under Findings._\n"
             } else {
                 "_Not found in these documents._\n"
             });

@@ -506,7 +506,7 @@ had not completed continues behind what is before its first entry that failed or
         return answer
 
     async def retire_workflow(self, name: str) -> None:
-        """Has a workflow take no new starts, until it is deployed again; runs in flight go on.
+        """Has a workflow take no new starts, until it is deployed again; runs in flight continue.
 
         `name`: the workflow.
         """

@@ -124,7 +124,7 @@ DRAW_WORKFLOW: Final = Operation("drawWorkflow", "GET", "/v1/workflows/{name}/dr
 WORKFLOW_GRAPH: Final = Operation("workflowGraph", "GET", "/v1/workflows/{name}/graph", {"name": "path", "namespace": "query", "version": "query"})
 """The nodes and edges of a deployed workflow."""
 RETIRE_WORKFLOW: Final = Operation("retireWorkflow", "POST", "/v1/workflows/{name}/retire", {"name": "path", "namespace": "query"})
-"""Has a workflow take no new starts, until it is deployed again; runs in flight go on."""
+"""Has a workflow take no new starts, until it is deployed again; runs in flight continue."""
 LIST_REVISIONS: Final = Operation("listRevisions", "GET", "/v1/workflows/{name}/revisions", {"name": "path", "namespace": "query", "cursor": "query", "limit": "query"}, cursor="cursor")
 """Lists the revisions of a deployed workflow, newest first, with the one that its name takes."""
 ROLL_BACK_WORKFLOW: Final = Operation("rollBackWorkflow", "POST", "/v1/workflows/{name}/rollback", {"name": "path", "namespace": "query"})

@@ -84,7 +84,7 @@ pub(super) fn definition(view: &View<'_>, lower: &str) -> i64 {
     if glossary && head { (score + 150).min(1_150) } else { score }
 }
 
-/// Whether what the question asks about stands here word for word: "the stage of a file" is not "git stage".
+/// Whether what the question asks about is here word for word: "the stage of a file" is not "git stage".
 fn names_object(view: &View<'_>) -> bool {
     let Some(object) = view.object.filter(|object| object.contains(' ')) else {
         return true;

@@ -272,7 +272,7 @@ export interface JournalEntry {
     /** A person's decision. */
     { $case: "approval"; value: ApprovalRequest }
     | //
-    /** The code has gone past entries that it waited for. */
+    /** The code has passed entries that it waited for. */
     { $case: "forget"; value: ForgetRequest }
     | undefined;
   /**

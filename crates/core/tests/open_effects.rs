@@ -1,6 +1,6 @@
 //! Steps that end, or are to end, while their effect is under way.
 //!
-//! For: cancellations, time-outs, deadlines and ends from above of a `write` attempt at work, and workers that die with
+//! For: cancellations, time-outs, deadlines and ends from above of a running `write` attempt, and workers that die with
 //! their task. Not for: the same of steps that repeat without harm (`scenarios`).
 //! Invariant: every test ends with the checks of `World::verify`.
 
@@ -11,7 +11,7 @@ use consort_core::rows::{Ask, RunStatus, StepState};
 use consort_types::{Code, EffectClass, Span, limits, worker::JournalRequest};
 use support::{NS, World};
 
-/// A booking that is to be undone, and a second one at work.
+/// A booking that is to be undone, and a second one that runs.
 fn booking(settings: &str) -> World {
     let mut world = World::new();
     world.deploy(&format!(
@@ -37,7 +37,7 @@ fn state(world: &mut World, path: &str) -> StepState {
 }
 
 fn asked(world: &mut World) -> Vec<Ask> {
-    world.machine.inbox(NS, None, 10).unwrap().items.into_iter().map(|item| item.ask).collect()
+    world.machine.tasks().inbox(NS, None, 10).unwrap().items.into_iter().map(|item| item.ask).collect()
 }
 
 /// Every compensation that is due is done, until the run has ended.
@@ -172,7 +172,7 @@ fn code_that_is_awaited_begins_nothing_more() {
     world.record("code", 0, effect, Some("1")).unwrap();
     world.record("code", 1, JournalRequest::Signal { name: "go".into(), schema: None }, None).unwrap();
     let (run, task) = (world.runs[0], world.task(0, "code"));
-    let journal = world.machine.task_journal(NS, run, task, None, 10).unwrap().items;
+    let journal = world.machine.tasks().journal(NS, run, task, None, 10).unwrap().items;
     assert_eq!(journal[1].entry.error.as_ref().map(|error| error.code), Some(Code::Cancelled));
     world.park("code", &[1]).unwrap();
     assert_eq!((state(&mut world, "code"), status(&mut world)), (StepState::Cancelled, RunStatus::Cancelled));

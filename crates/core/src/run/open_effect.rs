@@ -1,7 +1,7 @@
-//! An end that comes while a `write` attempt is at work, or its outcome is unknown.
+//! An end that comes while a `write` attempt is running, or its outcome is unknown.
 //!
 //! For: cancellations, time-outs and deadlines of a step whose effect may be under way: its report is awaited within a
-//! grace, then it is a question to a person, and what it has done can be compensated. Not for: what is not at work, or
+//! grace, then it is a question to a person, and what it has done can be compensated. Not for: what is not running, or
 //! repeats without harm (see `cancel` and `stop`, which end it at once).
 //! Invariant: no effect is forgotten because a run, or the step above, has ended.
 
@@ -11,7 +11,6 @@ use crate::{
     context::{ApplyContext, Outcome, PendingWork},
     effect::{AttemptEnd, Effect},
     run::{
-        finish,
         keys::{ScopeKey, TimerKind},
         rows::step::{AwaitedEnd, Step, StepState},
     },
@@ -22,13 +21,13 @@ fn is_open_effect(step: &Step) -> bool {
     step.effect == Some(EffectClass::Write) && matches!(step.state, StepState::Taken | StepState::Unknown)
 }
 
-/// Ends a step with an error; where its effect may be under way, once that is known.
-pub(crate) fn end(ctx: &mut ApplyContext<'_>, task: StepInstanceId, step: Step, error: Error) -> Result<()> {
-    if is_open_effect(&step) {
-        await_report(ctx, task, step, AwaitedEnd { error, detached: false });
-        return Ok(());
+/// Whether a step that is to end with an error does so later, because its effect may be under way.
+pub(crate) fn ends_later(ctx: &mut ApplyContext<'_>, task: StepInstanceId, step: &Step, error: &Error) -> bool {
+    let later = is_open_effect(step);
+    if later {
+        await_report(ctx, task, step.clone(), AwaitedEnd { error: error.clone(), detached: false });
     }
-    finish::finish(ctx, task, Outcome::of_error(error))
+    later
 }
 
 /// The deadline of a step has passed.
