@@ -158,6 +158,11 @@ fn runs(checked: &Checked, server: &Server) {
     assert_eq!(checked.call("get", "/v1/runs/{run}/input", &[run], None)["n"][1], "two");
     assert_eq!(checked.call("get", "/v1/runs/{run}/output", &[run], None)["n"][1], "two");
     assert_eq!(checked.call("get", "/v1/runs/{run}/steps/{task}/output", &[run, task], None)["n"][0], 1);
+    assert_eq!(checked.call("get", "/v1/runs/{run}/steps/{task}/input", &[run, task], None)["n"][1], "two");
+    let shown = checked.call("get", "/v1/runs/{run}/steps/{task}", &[run, task], None);
+    assert_eq!((&shown["step"]["path"], &shown["input"]), (&json!("a"), &json!({"n": [1, "two"]})));
+    let entries = checked.call("get", "/v1/runs/{run}/steps/{task}/journal?whole=true&limit=5", &[run, task], None);
+    assert_eq!(entries["items"], json!([]));
     assert_eq!(checked.call("get", "/v1/runs/{run}/replay", &[run], None)["differences"], json!([]));
     assert!(text(&checked.call("get", "/v1/runs/{run}/watch", &[run], None)).contains("event: end"));
     let forked = checked.call("post", "/v1/runs/{run}/fork", &[run], Some(&json!({"from": "a", "input": {"n": 2}})));

@@ -190,7 +190,7 @@ fn lost_write() -> (World, RunId, TaskOffer) {
     let offer = world.one(first);
     world.partition.detach(first, world.now);
     world.pass(Span::from_secs(60));
-    assert_eq!(world.partition.machine().unwrap().inbox(NS, None, 9).unwrap().items.len(), 1, "it is unknown");
+    assert_eq!(world.partition.machine().unwrap().tasks().inbox(NS, None, 9).unwrap().items.len(), 1, "it is unknown");
     (world, run, offer)
 }
 
@@ -216,7 +216,7 @@ fn a_worker_that_returns_with_a_lost_write_in_its_hands_finishes_it() {
     assert_eq!(world.told(back), vec![]);
     world.complete(back, &offer, "1");
     assert_eq!(world.status(run), "completed 1");
-    assert_eq!(world.partition.machine().unwrap().inbox(NS, None, 9).unwrap().items, vec![]);
+    assert_eq!(world.partition.machine().unwrap().tasks().inbox(NS, None, 9).unwrap().items, vec![]);
 }
 
 #[test]

@@ -107,7 +107,11 @@ fn a_write_task_is_sent_only_after_its_hand_out_is_durable() {
     world.keep(outputs);
     let offer = world.one(instance);
     world.crash(0);
-    assert_eq!(world.partition.machine().unwrap().inbox(NS, None, 9).unwrap().items.len(), 1, "its outcome is unknown");
+    assert_eq!(
+        world.partition.machine().unwrap().tasks().inbox(NS, None, 9).unwrap().items.len(),
+        1,
+        "its outcome is unknown"
+    );
     assert_eq!(offer.attempt, 1);
 }
 
@@ -122,7 +126,7 @@ fn a_write_task_is_not_sent_when_the_append_of_its_hand_out_fails() {
     assert_eq!(world.given(instance), vec![]);
     assert!(world.partition.halted().is_some());
     world.crash(0);
-    let items = world.partition.machine().unwrap().inbox(NS, None, 9).unwrap().items;
+    let items = world.partition.machine().unwrap().tasks().inbox(NS, None, 9).unwrap().items;
     assert_eq!(items, vec![], "it was never sent, so nothing is unknown");
 }
 
@@ -135,7 +139,7 @@ fn a_write_task_that_was_never_sent_is_not_unknown() {
     world.keep(outputs);
     world.partition.detach(first, world.now);
     world.step();
-    assert!(world.partition.machine().unwrap().inbox(NS, None, 9).unwrap().items.is_empty());
+    assert!(world.partition.machine().unwrap().tasks().inbox(NS, None, 9).unwrap().items.is_empty());
     let second = world.join(WRITES, Locality::Local);
     assert_eq!(world.one(second).attempt, 1);
 }
