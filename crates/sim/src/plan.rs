@@ -49,6 +49,8 @@ pub enum InjectedBug {
     RunLeavesWork,
     /// What the code of a task has passed still waits for a signal (law 7).
     WaitLeftOpen,
+    /// A cancelled step ends while its effect is under way (law 7).
+    EffectForgotten,
     /// A task that was handed out gets lost on its way (law 8).
     TaskLost,
     /// Tasks are miscounted (law 8).
@@ -79,7 +81,7 @@ pub enum InjectedBug {
 
 impl InjectedBug {
     /// Every injected bug.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::AckBeforeSync,
         Self::ReplyBeforeDurable,
         Self::OutcomeOverwritten,
@@ -97,6 +99,7 @@ impl InjectedBug {
         Self::CancelLost,
         Self::RunLeavesWork,
         Self::WaitLeftOpen,
+        Self::EffectForgotten,
         Self::TaskLost,
         Self::Miscount,
         Self::StaleRead,
@@ -121,7 +124,7 @@ impl InjectedBug {
             Self::StoreLosesBatch | Self::ReplaySwapsRecords => 4,
             Self::LeaseByClock => 5,
             Self::TickFromTheFuture | Self::TimersForgotten | Self::WallClockTrusted | Self::TimerFiresTwice => 6,
-            Self::CancelLost | Self::RunLeavesWork | Self::WaitLeftOpen => 7,
+            Self::CancelLost | Self::RunLeavesWork | Self::WaitLeftOpen | Self::EffectForgotten => 7,
             Self::TaskLost | Self::Miscount | Self::PinMiscounted | Self::DivergedForgotten => 8,
             Self::StaleRead => 9,
             Self::ReplyLost | Self::CreditIgnored => 10,

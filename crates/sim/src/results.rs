@@ -79,6 +79,10 @@ impl ResultOracle {
             let Some(wanted) = self.wanted.iter().find(|wanted| wanted.key == *key && wanted.pure) else {
                 continue;
             };
+            if fold.worn_out.contains(&ended.run) {
+                figures.fault("tasks that wore out");
+                continue;
+            }
             let broken = |error: Error| Violation { law: Law::Result, what: error.to_string() };
             let output = ended.output.as_ref().map(|output| fold.text(output)).transpose().map_err(broken)?;
             let expected = self.reference.result(&wanted.workflow, &wanted.input).map_err(broken)?;

@@ -133,6 +133,7 @@ injected! {
     finds_an_instance_that_was_not_stopped: CancelLost;
     finds_work_that_outlives_its_run: RunLeavesWork;
     finds_a_wait_that_is_left_open: WaitLeftOpen;
+    finds_an_effect_that_is_forgotten: EffectForgotten;
     finds_a_task_that_got_lost: TaskLost;
     finds_tasks_that_are_miscounted: Miscount;
     finds_a_read_that_lags_behind: StaleRead;

@@ -80,6 +80,8 @@ pub(crate) struct Fold {
     pub(crate) started: BTreeMap<RunId, String>,
     /// Runs that have ended and were not looked at yet.
     pub(crate) ended: Vec<Ended>,
+    /// The tops of runs in which a task failed because its workers died.
+    pub(crate) worn_out: BTreeSet<RunId>,
     /// Bytes of rows that each completion in a long run wrote.
     costs: BTreeMap<RunId, Vec<usize>>,
     pub(crate) steps: u64,
@@ -101,6 +103,7 @@ impl Fold {
             sent: BTreeSet::new(),
             started: BTreeMap::new(),
             ended: Vec::new(),
+            worn_out: BTreeSet::new(),
             costs: BTreeMap::new(),
             steps: 0,
             tampered: false,
@@ -221,6 +224,7 @@ impl Fold {
             return Err(Violation::of(2, format!("record {}: task {task} has ended and is handed out", context.seq)));
         }
         self.note_costs(context, changes)?;
+        self.note_worn_out(changes);
         self.note_ended(changes);
         Ok(())
     }
@@ -236,6 +240,19 @@ impl Fold {
             }
         }
         ready.into_iter().map(|(task, _)| task)
+    }
+
+    /// A task whose workers died too often fails, as it would not undisturbed.
+    fn note_worn_out(&mut self, changes: &[Change]) {
+        for change in changes.iter().filter(|change| TABLES.steps.has(&change.key)) {
+            let row = change.new.as_deref().and_then(rows::decode::<Step>);
+            let (Some(task), Some(step)) = (rows::key_of::<StepInstanceId>(&change.key), row) else { continue };
+            let lost = step.error.is_some_and(|error| error.code == Code::InstanceLost);
+            if step.state == StepState::Failed && lost && step.deaths.is_some() {
+                let top = self.top(task.run);
+                self.worn_out.insert(top);
+            }
+        }
     }
 
     fn note_ended(&mut self, changes: &[Change]) {

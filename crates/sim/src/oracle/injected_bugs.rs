@@ -25,6 +25,7 @@ pub(crate) fn tamper(injected: InjectedBug, command: &Command, changes: &mut Vec
         InjectedBug::TimerFiresTwice => keep_timer(command, changes),
         InjectedBug::RunLeavesWork => leave_work(changes).is_some(),
         InjectedBug::WaitLeftOpen => leave_wait(command, changes),
+        InjectedBug::EffectForgotten => forget_effect(command, changes).is_some(),
         InjectedBug::Miscount => miscount(command, changes).is_some(),
         InjectedBug::PinMiscounted => forget(changes, TABLES.pinned),
         InjectedBug::DivergedForgotten => forget(changes, TABLES.diverged),
@@ -83,6 +84,18 @@ fn leave_wait(command: &Command, changes: &mut Vec<Change>) -> bool {
     let before = changes.len();
     changes.retain(|change| !TABLES.waiters.has(&change.key) || change.new.is_some());
     changes.len() < before
+}
+
+/// A cancellation ends the step whose effect is under way.
+fn forget_effect(command: &Command, changes: &mut [Change]) -> Option<()> {
+    let Command::CancelRun(_) = command else { return None };
+    let change = changes.iter_mut().find(|change| {
+        let row = change.new.as_deref().filter(|_| TABLES.steps.has(&change.key)).and_then(rows::decode::<Step>);
+        row.is_some_and(|step| step.ends_as.is_some() && step.state == StepState::Taken)
+    })?;
+    let step: Step = rows::decode(change.new.as_deref()?)?;
+    change.new = encode(&Step { state: StepState::Cancelled, ..step });
+    Some(())
 }
 
 fn miscount(command: &Command, changes: &mut [Change]) -> Option<()> {

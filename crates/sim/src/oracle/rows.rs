@@ -14,7 +14,9 @@ use consort_core::{
     },
     tables::{Key, Row},
 };
-use consort_types::{BlobHash, Code, RunId, Seq, StepInstanceId, Time, Token, limits, worker::JournalRequest};
+use consort_types::{
+    BlobHash, Code, EffectClass, RunId, Seq, StepInstanceId, Time, Token, limits, worker::JournalRequest,
+};
 
 use crate::plan::{Checked, Violation};
 
@@ -188,7 +190,20 @@ fn check_step(context: &Context<'_>, change: &Change, rows: &Rows) -> Checked {
     if new.state == StepState::Ready && new.token != old.token && new.token.0 != seq.0 {
         return Err(Violation::of(3, format!("record {seq}: step {task} got token {}", new.token)));
     }
+    check_effect(context, task, (&old, &new))?;
     check_times(context, task, (&old, &new), rows)
+}
+
+/// The effect of a running `write` attempt is not forgotten: its step ends by the report, or by a decision.
+fn check_effect(context: &Context<'_>, task: StepInstanceId, (old, new): (&Step, &Step)) -> Checked {
+    let is_open = old.effect == Some(EffectClass::Write) && matches!(old.state, StepState::Taken | StepState::Unknown);
+    let by_others = matches!(context.command, Command::CancelRun(_) | Command::Tick(_));
+    let by_timer = new.error.as_ref().is_some_and(|error| error.code == Code::OutcomeUnknown);
+    if is_open && by_others && !by_timer && matches!(new.state, StepState::Cancelled | StepState::Failed) {
+        let what = format!("record {}: step {task} ended while its effect was under way: {new:?}", context.seq);
+        return Err(Violation::of(7, what));
+    }
+    Ok(())
 }
 
 /// Whether the instance has its error from one below it, whose time was over: its own may not be.
