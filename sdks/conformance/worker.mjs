@@ -79,10 +79,16 @@ async function titled(ctx) {
   return echoed;
 }
 
+/** A person's decision with all its members. */
+async function decided(answer) {
+  const { approved, by, comment, value = null } = await answer;
+  return { approved, by, comment, value };
+}
+
 async function question(ctx) {
   await ctx.race([ctx.waitApproval("first?"), ctx.sleep(300)]);
   await ctx.run("between", () => effect(ctx, "between"));
-  return ctx.waitApproval("second?");
+  return decided(ctx.waitApproval("second?"));
 }
 
 async function echoAndWait(ctx, input) {
@@ -177,12 +183,14 @@ const conform = agent("conform", { version: "1.0.0", labels: { suite: "conforman
   .capability("conform.question", {}, question)
   .capability("conform.address", {}, address)
   .capability("conform.titled", {}, titled)
-  .capability("conform.approve", {}, (ctx) => ctx.waitApproval("ship it?", { version: 3 }))
+  .capability("conform.approve", {}, (ctx) => decided(ctx.waitApproval("ship it?", { version: 3 })))
   .capability("conform.diverge", {}, async (ctx) => {
     await ctx.run(two ? "two" : "one", () => 1);
     return ctx.waitSignal("go");
   })
-  .capability("conform.detail", {}, (ctx) => ctx.waitApproval("ship it?", two ? "x".repeat(40_000) : { version: 3 }))
+  .capability("conform.detail", {}, (ctx) =>
+    decided(ctx.waitApproval("ship it?", two ? "x".repeat(40_000) : { version: 3 })),
+  )
   .capability("conform.reordered", {}, (ctx) =>
     echoAndWait(ctx, two ? { b: [2.5, "x"], a: 1 } : { a: 1, b: [2.5, "x"] }),
   )

@@ -210,7 +210,7 @@ async def question(ctx: TaskContext, input: Any) -> dict[str, Any]:
     await ctx.race(ctx.wait_approval("first?"), ctx.sleep(0.3))
     await ctx.run("between", effect, ctx, "between")
     answer = await ctx.wait_approval("second?")
-    return {"approved": answer.approved, "by": answer.by, "comment": answer.comment}
+    return {"approved": answer.approved, "by": answer.by, "comment": answer.comment, "value": answer.value}
 
 
 class Address(BaseModel):
@@ -237,7 +237,7 @@ async def titled(ctx: TaskContext, input: Any) -> Any:
 async def approve(ctx: TaskContext, input: Any) -> dict[str, Any]:
     """Asks a person."""
     answer = await ctx.wait_approval("ship it?", {"version": 3})
-    return {"approved": answer.approved, "by": answer.by, "comment": answer.comment}
+    return {"approved": answer.approved, "by": answer.by, "comment": answer.comment, "value": answer.value}
 
 
 @agent.capability("conform.diverge")
@@ -251,7 +251,7 @@ async def diverge(ctx: TaskContext, input: Any) -> Any:
 async def detail(ctx: TaskContext, input: Any) -> Any:
     """Asks a person about something else in its second variant."""
     answer = await ctx.wait_approval("ship it?", "x" * 40_000 if TWO else {"version": 3})
-    return {"approved": answer.approved, "by": answer.by, "comment": answer.comment}
+    return {"approved": answer.approved, "by": answer.by, "comment": answer.comment, "value": answer.value}
 
 
 async def echo_and_wait(ctx: TaskContext, input: Any) -> dict[str, Any]:

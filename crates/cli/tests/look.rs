@@ -130,6 +130,7 @@ fn an_item_of_the_inbox_is_shown_and_can_be_approved_with_another_value() {
         "workflow: pay\nsteps:\n  ask: { approve: { title: Pay?, details: { eur: 100 } } }\noutput: ${{ steps.ask.output.value }}\n",
     );
     let first = folder.start(&["run", "pay.yaml"]);
+    folder.wait_for("pay", "running");
     wait_until("the question", || folder.json(&["inbox"]).pop());
     let shown = folder.ok(&["inbox", "show", "last"]);
     for part in ["pay · ", "Pay?", "\"eur\": 100", "ask · ", "consort inbox approve|reject"] {

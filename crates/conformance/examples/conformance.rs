@@ -175,7 +175,7 @@ async fn question(ctx: TaskContext, _: Value) -> Result<Value, TaskError> {
     }
     once(&ctx, "between", "between").await?;
     let answer = ctx.wait_approval("second?", &Value::Null).await?;
-    Ok(json!({ "approved": answer.approved, "by": answer.by, "comment": answer.comment }))
+    Ok(json!({ "approved": answer.approved, "by": answer.by, "comment": answer.comment, "value": answer.value }))
 }
 
 /// Which variant of the code it is; empty for the first.
@@ -214,7 +214,7 @@ async fn diverge(ctx: TaskContext, _: Value) -> Result<Value, TaskError> {
 
 async fn approve(ctx: TaskContext, detail: Value) -> Result<Value, TaskError> {
     let answer = ctx.wait_approval("ship it?", &detail).await?;
-    Ok(json!({ "approved": answer.approved, "by": answer.by, "comment": answer.comment }))
+    Ok(json!({ "approved": answer.approved, "by": answer.by, "comment": answer.comment, "value": answer.value }))
 }
 
 /// An object whose members are written in the other order in the second variant.

@@ -98,7 +98,7 @@ fn attempts(detail: &StepDetail) -> Option<String> {
     (detail.step.attempt > 0).then(|| parts.join(", "))
 }
 
-/// A document on one line.
+/// A document on one line, its numbers as this machine writes them.
 fn text(document: &Document) -> String {
     json!(document).to_string()
 }
@@ -175,7 +175,7 @@ mod tests {
                 "  key      K",
                 "  effect   write",
                 "  attempts 2, 1 failed",
-                "  input    {\"eur\":12.50}",
+                "  input    {\"eur\":12.5}",
                 "  output   {\"id\":7}",
                 "journal",
                 "   0  run ref → \"r-1\"",
