@@ -49,7 +49,10 @@ test("the tasks of the worker's agents are replayed and told", async (t) => {
   process.env.CONSORT_REPLAY = asked;
   process.env.CONSORT_REPLAY_RESULTS = said;
   await new Worker({ agents: [shop()], address: "127.0.0.1:1" }).run();
-  const results = readFileSync(said, "utf8").trimEnd().split("\n").map((line) => JSON.parse(line));
+  const results = readFileSync(said, "utf8")
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line));
   assert.deepEqual(
     results.map((result) => result.step),
     ["fits", "diverges", "unknown"],

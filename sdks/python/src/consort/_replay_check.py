@@ -1,7 +1,7 @@
 """What a worker does in place of working when `consort replay-check` starts it.
 
-For: replaying the journals of tasks in flight against the code of this process. Not for: choosing the tasks (the command
-does), or a replay in a test (see `testing`).
+For: replaying the journals of tasks in flight against the code of this process. Not for: choosing the tasks (the
+command does), or a replay in a test (see `testing`).
 Invariant: no server is reached, nothing is recorded and no effect is done.
 """
 
@@ -34,11 +34,11 @@ async def replay_tasks(agents: Iterable[Agent]) -> None:
     """Replays every task of these agents, and adds the outcomes to the file of results."""
     from consort.testing import replay_task  # noqa: PLC0415 - the tests' module is not loaded by workers that work
 
-    tasks = json.loads(Path(os.environ[TASKS]).read_text(encoding="utf-8"))["tasks"]
+    tasks = _read_tasks()
     by_name = {agent.name: agent for agent in agents}
     lines: list[str] = []
     for task in tasks:
-        agent = by_name.get(task.get("agent"))
+        agent = by_name.get(task.get("agent") or "")
         if agent is None:
             continue
         result: dict[str, Any] = {"run": task["run"], "step": task["step"]}
@@ -47,6 +47,15 @@ async def replay_tasks(agents: Iterable[Agent]) -> None:
         except TaskError as error:
             result |= {"fits": False, "failure": str(error)}
         lines.append(json.dumps(result) + "\n")
+    _add_results(lines)
+
+
+def _read_tasks() -> list[dict[str, Any]]:
+    tasks: list[dict[str, Any]] = json.loads(Path(os.environ[TASKS]).read_text(encoding="utf-8"))["tasks"]
+    return tasks
+
+
+def _add_results(lines: Iterable[str]) -> None:
     with Path(os.environ[RESULTS]).open("a", encoding="utf-8") as results:
         results.writelines(lines)
 

@@ -1087,6 +1087,10 @@ export interface JournalEntry {
    * Of `sleep`: how long.
    */
   span?: Duration | null;
+  /**
+   * What its author calls it, to tell equal requests apart.
+   */
+  title?: string | null;
 }
 /**
  * A page of a listing.
@@ -1693,6 +1697,15 @@ export interface RunSummaryPage {
   next?: string | null;
 }
 /**
+ * A signal was sent.
+ */
+export interface SignalSent {
+  /**
+   * Where nothing waits for it: that it is kept, and what is waited for.
+   */
+  warning?: string | null;
+}
+/**
  * Starts a run.
  */
 export interface StartRequest {
@@ -2115,13 +2128,42 @@ export interface StepNode {
    */
   task: string;
   /**
+   * What the code that calls it, or asks, calls it.
+   */
+  title?: string | null;
+  /**
    * The version of the agent that it serves.
    */
   version?: string | null;
   /**
+   * What it waits for, where it is a wait, or a task whose code only waits (of many, the first).
+   */
+  waits_for?: WaitedFor[];
+  /**
    * When a wait or back-off is over.
    */
   wake_at?: Time | null;
+}
+/**
+ * Something that a step, or the code of a task, waits for.
+ */
+export interface WaitedFor {
+  /**
+   * `signal`, `time`, `approval` or `call`.
+   */
+  kind: string;
+  /**
+   * The signal, the question or the capability.
+   */
+  name?: string | null;
+  /**
+   * What the code calls it.
+   */
+  title?: string | null;
+  /**
+   * When it is over at the latest.
+   */
+  until?: Time | null;
 }
 /**
  * A page of a listing.

@@ -365,6 +365,13 @@ RunStatus = TypeAliasType("RunStatus", Literal['running', 'cancelling', 'compens
 """The status of a run."""
 
 
+class SignalSent(Model):
+    """A signal was sent."""
+
+    warning: str | None = None
+    """Where nothing waits for it: that it is kept, and what is waited for."""
+
+
 class StartRequest(Model):
     """Starts a run."""
 
@@ -433,6 +440,19 @@ class TaskCounts(Model):
 
 Time = TypeAliasType("Time", AwareDatetime)
 """An instant: RFC 3339 in UTC with milliseconds, such as `2026-11-22T10:00:00.000Z`."""
+
+
+class WaitedFor(Model):
+    """Something that a step, or the code of a task, waits for."""
+
+    kind: str
+    """`signal`, `time`, `approval` or `call`."""
+    name: str | None = None
+    """The signal, the question or the capability."""
+    title: str | None = None
+    """What the code calls it."""
+    until: Time | None = None
+    """When it is over at the latest."""
 
 
 class WeightRequest(Model):
@@ -812,6 +832,8 @@ class JournalEntry(Model):
     """Of `approval`: the question."""
     span: Duration | None = None
     """Of `sleep`: how long."""
+    title: str | None = None
+    """What its author calls it, to tell equal requests apart."""
 
 
 class JournalEntryPage(Model):
@@ -1205,8 +1227,12 @@ class StepNode(Model):
     """The capability or agent that is called."""
     task: StepInstanceId
     """Its id."""
+    title: str | None = None
+    """What the code that calls it, or asks, calls it."""
     version: str | None = None
     """The version of the agent that it serves."""
+    waits_for: Annotated[list[WaitedFor], Field(validate_default=True)] = []
+    """What it waits for, where it is a wait, or a task whose code only waits (of many, the first)."""
     wake_at: Time | None = None
     """When a wait or back-off is over."""
 
@@ -1252,6 +1278,8 @@ class Agent(Model):
     """What was observed, by capability."""
     version: str
     """Its version."""
+    warnings: list[str] = []
+    """Capabilities that other connected agents, or other versions, declare otherwise."""
     weight: Annotated[int, Field(ge=0)]
     """Its share of the work beside other versions of the agent."""
 
@@ -1383,6 +1411,7 @@ __all__ = [
     "RunStatus",
     "RunSummary",
     "RunSummaryPage",
+    "SignalSent",
     "StartRequest",
     "Started",
     "Status",
@@ -1395,6 +1424,7 @@ __all__ = [
     "StepState",
     "TaskCounts",
     "Time",
+    "WaitedFor",
     "WeightRequest",
     "WorkerInstance",
     "WorkflowSource",
