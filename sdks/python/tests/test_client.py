@@ -145,7 +145,7 @@ def test_fields_that_are_not_given_are_left_out_and_documents_stay_as_they_are()
         item: str
         size: int | None = None
 
-    client, asked = playing(*[good({"run": RUN, "deduplicated": True})] * 2, *[good()] * 4)
+    client, asked = playing(*[good({"run": RUN, "deduplicated": True})] * 2, *[good()] * 2, *[good({})] * 2)
     assert client.start_run("w", input={"a": None}, timeout=90).deduplicated
     client.start_run("w", input=Wish(item="tea"), timeout=timedelta(milliseconds=1500))
     client.set_quota("namespace", rate=models.Rate(tasks=2, per=timedelta(minutes=1)))
@@ -174,7 +174,7 @@ def test_what_is_no_json_is_not_sent() -> None:
 
 def test_listings_go_on_by_themselves() -> None:
     def page(names: str, following: str | None) -> httpx.Response:
-        items = [{"name": n, "description": "", "hash": "", "source": "", "revision": 1} for n in names]
+        items = [{"name": n, "description": "", "hash": "", "source": "", "revision": 1, "newest": 1} for n in names]
         items = [{**item, "deployed_at": "2026-11-22T10:00:00.000Z"} for item in items]
         return good({"items": items, "next": following})
 

@@ -348,7 +348,12 @@ async def test_signals_bring_their_payload_pauses_end_and_people_decide() -> Non
         assert await rig.session.record_next() == sleep(3600)
         assert await rig.parked() == [0]
         rig.offer([sleep(3600, None)])
-        assert await rig.session.record_next() == signal("name", after=[0])
+        waits = await rig.session.record_next()
+        assert (waits.signal.name, json.loads(waits.signal.schema), list(waits.after)) == (
+            "name",
+            {"type": "string"},
+            [0],
+        )
         rig.session.record("task-0", 1, signal("name", "Ada"))
         asked = await rig.session.record_next()
         assert (asked.approval.prompt, json.loads(asked.approval.detail)) == ("send it?", {"to": "Ada"})

@@ -97,7 +97,7 @@ test("every operation has a method, and a run has those that are about one", () 
 
 test("parameters are where the table puts them, and the body has the rest", async () => {
   const started = { run: RUN, deduplicated: false };
-  const answers = [json({ items: [] }), done(), json(started, 201), done(), done(), done()];
+  const answers = [json({ items: [] }), done(), json(started, 201), done(), json({}), done()];
   const { client, asked } = playing(answers, { namespace: "a b", token: "hush" });
   const filter = { label: { team: "a/b", x: "1" }, status: ["failed", "running"] as const, children: true };
   assert.deepEqual(await client.listRuns(filter).all(), []);
