@@ -83,7 +83,7 @@ pub(crate) async fn restore(app: &App, args: RestoreArgs) -> Result<Exit> {
         app.print_json(&document);
     } else {
         app.print(&format!(
-            "restored {shown} from the {}; its log goes on at record {}\n",
+            "restored {shown} from the {}; its log continues at record {}\n",
             summary(&restored.backup),
             restored.log_first
         ));

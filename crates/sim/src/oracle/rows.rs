@@ -198,8 +198,10 @@ fn check_step(context: &Context<'_>, change: &Change, rows: &Rows) -> Checked {
 fn check_effect(context: &Context<'_>, task: StepInstanceId, (old, new): (&Step, &Step)) -> Checked {
     let is_open = old.effect == Some(EffectClass::Write) && matches!(old.state, StepState::Taken | StepState::Unknown);
     let by_others = matches!(context.command, Command::CancelRun(_) | Command::Tick(_));
-    let by_timer = new.error.as_ref().is_some_and(|error| error.code == Code::OutcomeUnknown);
-    if is_open && by_others && !by_timer && matches!(new.state, StepState::Cancelled | StepState::Failed) {
+    // The author's `on_unknown` decides too: `fail` at once, `retry` until the limit of lost attempts is reached.
+    let by_rule = |error: &Error| matches!(error.code, Code::OutcomeUnknown | Code::InstanceLost);
+    let decided = new.error.as_ref().is_some_and(by_rule);
+    if is_open && by_others && !decided && matches!(new.state, StepState::Cancelled | StepState::Failed) {
         let what = format!("record {}: step {task} ended while its effect was under way: {new:?}", context.seq);
         return Err(Violation::of(7, what));
     }
