@@ -15,7 +15,7 @@ use consort_core::{
     tables::{Key, Row},
 };
 use consort_types::{
-    BlobHash, Code, EffectClass, RunId, Seq, StepInstanceId, Time, Token, limits, worker::JournalRequest,
+    BlobHash, Code, EffectClass, Error, RunId, Seq, StepInstanceId, Time, Token, limits, worker::JournalRequest,
 };
 
 use crate::plan::{Checked, Violation};
