@@ -131,7 +131,7 @@ fn a_backup_taken_under_load_has_every_run_that_was_acknowledged_before_it() {
     fs::remove_dir_all(data(&folder, "")).unwrap();
     assert!(folder.ok(&["backup", "verify", "kept"]).starts_with("ok"));
     let restored = folder.ok(&["restore", "kept", "--into", ".consort"]);
-    assert!(restored.contains("goes on at record"), "{restored}");
+    assert!(restored.contains("continues at record"), "{restored}");
     let server = start(&folder.path());
     assert_all(&server.client(), &before);
     assert_all(&server.client(), &say_each(&server.client(), &["after"]));
