@@ -39,6 +39,8 @@ const ROWS_BEHIND_MAX: usize = 16;
 
 /// How long a timer sleeps at most without looking at the wall clock.
 const CLOCK_CHECK: Duration = Duration::from_secs(5);
+/// How often a loop that sleeps looks whether the rows that a caller waits for are there.
+const FREEZE_CHECK: Duration = Duration::from_millis(2);
 
 /// Starts the loop thread; `ready` gets the outcome of recovery.
 pub(crate) fn start(
@@ -506,9 +508,11 @@ impl Loop {
             let wait = until(self.synced_at, self.config.sync_interval);
             if self.syncing { wait.max(self.config.flush_interval.to_std()) } else { wait }
         });
+        // The writer reports without a wake-up, and a caller waits for these rows.
+        let frozen = (healthy && !self.freezing.is_empty()).then_some(FREEZE_CHECK);
         let sweep = self.sweep.is_due().then_some(Duration::ZERO);
         let forget = self.forgets_in().filter(|_| healthy);
-        self.shared.mailbox.wait([timer, flush, sync, sweep, forget].into_iter().flatten().min());
+        self.shared.mailbox.wait([timer, flush, sync, frozen, sweep, forget].into_iter().flatten().min());
     }
 
     /// Writes and syncs everything, so that the next start replays nothing.
