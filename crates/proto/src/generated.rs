@@ -534,7 +534,7 @@ pub struct SignalRequest {
     #[prost(bytes = "bytes", tag = "2")]
     pub schema: ::prost::bytes::Bytes,
 }
-/// The answer is `{"approved": bool, "by": text, "comment": text or null}`.
+/// The answer is `{"approved": bool, "by": text, "comment": text or null, "value": what was approved, after a yes}`.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ApprovalRequest {
     #[prost(string, tag = "1")]

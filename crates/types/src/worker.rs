@@ -259,7 +259,7 @@ pub enum JournalRequest {
         schema: Option<Payload>,
     },
     /// A person's decision: it is in the inbox until a person approves or rejects it. The answer is `{"approved": bool,
-    /// "by": text, "comment": text or null}`; a no is an answer, not a failure.
+    /// "by": text, "comment": text or null, "value": what was approved, after a yes}`; a no is an answer, not a failure.
     #[n(4)]
     Approval {
         /// What is asked, in a sentence.
@@ -277,6 +277,24 @@ pub enum JournalRequest {
         #[n(0)]
         entries: Vec<u32>,
     },
+}
+
+impl JournalRequest {
+    /// The document that it brings, which may be large: what is called with, or what a decision is about.
+    pub fn document(&self) -> Option<&Payload> {
+        match self {
+            Self::Call { input: document, .. } | Self::Approval { detail: document, .. } => Some(document),
+            Self::Run { .. } | Self::Sleep { .. } | Self::Signal { .. } | Self::Forget { .. } => None,
+        }
+    }
+
+    /// The same, to be put elsewhere.
+    pub fn document_mut(&mut self) -> Option<&mut Payload> {
+        match self {
+            Self::Call { input: document, .. } | Self::Approval { detail: document, .. } => Some(document),
+            Self::Run { .. } | Self::Sleep { .. } | Self::Signal { .. } | Self::Forget { .. } => None,
+        }
+    }
 }
 
 /// A piece of partial output: watchers see it live; only a bounded tail is kept, in memory.
@@ -393,14 +411,7 @@ const MESSAGE_BYTES: usize = 256;
 
 impl JournalEntry {
     fn weight(&self) -> usize {
-        let asked = match &self.request {
-            JournalRequest::Call { input, .. } => input.len(),
-            JournalRequest::Approval { detail, .. } => detail.len(),
-            JournalRequest::Run { .. }
-            | JournalRequest::Sleep { .. }
-            | JournalRequest::Signal { .. }
-            | JournalRequest::Forget { .. } => 0,
-        };
+        let asked = self.request.document().map_or(0, Payload::len);
         let result = match &self.result {
             Some(Ok(output)) => output.len(),
             Some(Err(error)) => error.message.len() as u64,

@@ -106,8 +106,7 @@ async fn show(app: &App, session: &Session, text: &str) -> Result<()> {
         let details: Value = whole.read("details").or_else(|_| details.read("details"))?;
         lines.push(clean_json(&serde_json::to_string_pretty(&details).unwrap_or_default()));
     }
-    let history = runs_show::whole_history(client, item.run).await?;
-    let history: Vec<_> = history.into_iter().filter(|entry| entry.task == Some(item.task)).collect();
+    let history = runs_show::task_history(client, item.task).await?;
     lines.extend(step::step_lines(app, client, &detail, &history).await?);
     lines.push(format!("decide with `consort inbox {} {}`", commands(&item.kind), item.task));
     app.print(&format!("{}\n", lines.join("\n")));

@@ -122,9 +122,15 @@ pub(crate) async fn show(app: &App, client: &Client, run: RunId, with_history: b
     Ok(())
 }
 
-pub(super) async fn whole_history(client: &Client, run: RunId) -> Result<Vec<HistoryEntry>> {
+async fn whole_history(client: &Client, run: RunId) -> Result<Vec<HistoryEntry>> {
     let limit = Some(limits::PAGE_ITEMS_MAX);
     client.all::<RunHistory, _>(|after| HistoryParams { run, after, limit }).await
+}
+
+/// What happened to one task of a run.
+pub(super) async fn task_history(client: &Client, task: StepInstanceId) -> Result<Vec<HistoryEntry>> {
+    let history = whole_history(client, task.run).await?;
+    Ok(history.into_iter().filter(|entry| entry.task == Some(task)).collect())
 }
 
 /// The id of the task at a step's path.

@@ -35,8 +35,7 @@ fn columns(app: &App) -> usize {
 pub(crate) async fn show(app: &App, client: &Client, run: RunId, path: &str) -> Result<()> {
     let task = runs_show::task_of(client, run, path).await?;
     let detail = client.call::<ShowStep>(&StepParams { run, task }, &()).await?;
-    let history: Vec<HistoryEntry> = runs_show::whole_history(client, run).await?;
-    let history: Vec<_> = history.into_iter().filter(|entry| entry.task == Some(task)).collect();
+    let history = runs_show::task_history(client, task).await?;
     if app.json {
         let mut shown = json!(detail);
         if detail.step.entries > 0 {

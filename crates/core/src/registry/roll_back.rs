@@ -40,9 +40,8 @@ impl RollBack {
     }
 
     pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<DeployedRevision> {
-        workflows::check_deployed(ctx.state, &self.namespace, &self.name, self.revision, self.hash)?;
+        let row = workflows::check_deployed(ctx.state, &self.namespace, &self.name, self.revision, self.hash)?;
         let head = workflows::resolve_revision(ctx.state, &self.namespace, &self.name, None)?;
-        let key = |number| NamedKey { namespace: self.namespace.clone(), name: self.name.clone(), number };
         let mut reply = DeployedRevision {
             name: self.name.clone(),
             revision: self.revision,
@@ -50,10 +49,10 @@ impl RollBack {
             new: false,
             replaced: None,
         };
-        let Some(revision) = ctx.state.tables.deployed.get(&key(self.revision))? else { return Ok(reply) };
         if head.revision != self.revision {
             let newest = Some(head.newest()).filter(|newest| *newest != self.revision);
-            ctx.state.tables.deployed.put(key(0), WorkflowRevision { newest, ..revision });
+            let key = NamedKey { namespace: self.namespace.clone(), name: self.name.clone(), number: 0 };
+            ctx.state.tables.deployed.put(key, WorkflowRevision { newest, ..(*row).clone() });
             reply.replaced = Some(ReplacedRevision::from(head));
         }
         Ok(reply)

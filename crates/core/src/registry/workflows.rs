@@ -3,6 +3,8 @@
 //! For: which revision a name and version mean. Not for: deploying (see `deploy`).
 //! Invariant: reads only.
 
+use std::sync::Arc;
+
 use consort_types::{BlobHash, Code, Error, Result, Time, limits};
 
 use crate::{key::NamedKey, registry::rows::WorkflowRevision, state::State};
@@ -85,18 +87,19 @@ pub(crate) fn revisions(state: &State, namespace: &str, name: &str) -> Result<Ve
     Ok(rows.into_iter().map(|(_, row)| row).collect())
 }
 
-/// Refuses a revision that is not deployed in the namespace with that content.
+/// The row of a revision; refuses one that is not deployed in the namespace with that content, and one that is retired.
 pub(crate) fn check_deployed(
     state: &mut State,
     namespace: &str,
     name: &str,
     revision: u32,
     hash: BlobHash,
-) -> Result<()> {
+) -> Result<Arc<WorkflowRevision>> {
     let key = NamedKey { namespace: namespace.to_owned(), name: name.to_owned(), number: revision };
     let found = state.tables.deployed.get_shared(&key)?;
-    if revision > 0 && found.is_some_and(|found| found.hash == hash) {
-        return refuse_retired(state, namespace, name, None);
+    if let Some(found) = found.filter(|found| revision > 0 && found.hash == hash) {
+        refuse_retired(state, namespace, name, None)?;
+        return Ok(found);
     }
     let message = format!("workflow `{name}` has no revision `{revision}` in namespace `{namespace}`");
     Err(Error::new(Code::WorkflowNotFound, message).hint("`consort workflows list` shows what is deployed"))

@@ -3,7 +3,7 @@
 //! For: the command, and retention. Not for: deciding when (an operator or a namespace's retention does).
 //! Invariant: a deleted run is out of sight at once; its rows go in records that are bounded, whatever its size.
 
-use consort_types::{Code, Error, Name, Result, RunId, Seq, StepInstanceId, limits, worker::JournalRequest};
+use consort_types::{Code, Error, Name, Result, RunId, Seq, StepInstanceId, limits};
 use minicbor::{Decode, Encode};
 
 use crate::{
@@ -139,12 +139,8 @@ fn reap_entries(ctx: &mut ApplyContext<'_>, id: RunId, limit: usize) -> Result<u
     let rows = ctx.state.tables.entries.range(&from, &past, limit)?;
     for (key, row) in &rows {
         ctx.state.tables.entries.delete(key);
-        if let Some(output) = &row.output {
-            ctx.release(output)?;
-        }
-        if let JournalRequest::Call { input: asked, .. } | JournalRequest::Approval { detail: asked, .. } = &row.request
-        {
-            ctx.release(asked)?;
+        for document in row.documents() {
+            ctx.release(document)?;
         }
     }
     Ok(rows.len())

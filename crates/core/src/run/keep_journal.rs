@@ -4,7 +4,7 @@
 //! `fork`).
 //! Invariant: what is kept has no open entry, and the task that has it is given the same input.
 
-use consort_types::{Result, RunId, StepInstanceId, worker::JournalRequest};
+use consort_types::{Result, RunId, StepInstanceId};
 use minicbor::{Decode, Encode};
 
 use crate::{
@@ -49,16 +49,10 @@ pub(crate) fn keep(ctx: &mut ApplyContext<'_>, kept: KeptJournal, step: &Again<'
         let fits = |row: &TaskEntry| !row.is_open() && (row.error.is_none() || kept != KeptJournal::BeforeFailure);
         let Some(row) = row.filter(fits) else { return Ok(entry) };
         ctx.charge(1);
-        retain(ctx, &row)?;
+        for document in row.documents() {
+            ctx.retain(document)?;
+        }
         ctx.state.tables.entries.insert_new(EntryKey { task, entry }, TaskEntry { due: None, place: None, ..row });
     }
     Ok(max)
-}
-
-/// The documents of an entry are those of one more row.
-fn retain(ctx: &mut ApplyContext<'_>, row: &TaskEntry) -> Result<()> {
-    if let JournalRequest::Call { input: asked, .. } | JournalRequest::Approval { detail: asked, .. } = &row.request {
-        ctx.retain(asked)?;
-    }
-    row.output.as_ref().map_or(Ok(()), |output| ctx.retain(output))
 }

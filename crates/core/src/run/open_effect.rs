@@ -86,6 +86,13 @@ pub(crate) fn detached_ended(ctx: &mut ApplyContext<'_>, id: RunId) -> Result<()
     Ok(())
 }
 
+/// The attempt of a step that is to end is over without its outcome: it ends now. `false` where it is not to end.
+pub(crate) fn ends_now(ctx: &mut ApplyContext<'_>, task: StepInstanceId, step: &Step) -> bool {
+    let Some(end) = &step.ends_as else { return false };
+    ctx.enqueue(PendingWork::Finish(task, Outcome::of_error(end.error.clone())));
+    true
+}
+
 /// The end of an attempt is awaited, within a grace; its step then ends with the error, unless it has completed.
 fn await_report(ctx: &mut ApplyContext<'_>, task: StepInstanceId, mut step: Step, end: AwaitedEnd) {
     if step.state == StepState::Taken {

@@ -15,6 +15,7 @@ use crate::{
     run::{
         keys::TimerKind,
         locate::locate,
+        open_effect,
         rows::{
             history::HistoryEvent,
             step::{AwaitedEnd, Step, StepState},
@@ -108,9 +109,8 @@ fn attempt_failed(
 ) -> Result<()> {
     unknown_outcome::leave_unknown(ctx, task, &mut step)?;
     step.failures += 1;
-    if let Some(AwaitedEnd { error, .. }) = step.ends_as.clone() {
+    if open_effect::ends_now(ctx, task, &step) {
         ctx.put_step(task, step);
-        ctx.enqueue(PendingWork::Finish(task, Outcome::of_error(error)));
         return Ok(());
     }
     let step_ref = locate(ctx.state, task)?;

@@ -7,8 +7,8 @@ use consort_types::{Code, Error, Result, StepInstanceId, Token, WorkerInstance, 
 use minicbor::{Decode, Encode};
 
 use crate::{
-    context::{ApplyContext, Outcome, PendingWork},
-    run::rows::step::{AwaitedEnd, StepState},
+    context::ApplyContext,
+    run::{open_effect, rows::step::StepState},
     task::{
         attempt::{self, Current, check_instance},
         keys::EntryKey,
@@ -64,9 +64,8 @@ impl TaskPark {
             return Err(Error::new(Code::BadRequest, message).hint("complete or fail the task"));
         }
         unknown_outcome::leave_unknown(ctx, task, &mut step)?;
-        if let Some(AwaitedEnd { error, .. }) = step.ends_as.clone() {
+        if open_effect::ends_now(ctx, task, &step) {
             ctx.put_step(task, *step);
-            ctx.enqueue(PendingWork::Finish(task, Outcome::of_error(error)));
             return Ok(());
         }
         attempt::leave_instance(ctx, task, &mut step);

@@ -142,11 +142,8 @@ fn append_entry(
     } else if !row.is_answered() {
         return Err(Error::new(Code::BadRequest, "a `run` entry must bring its result"));
     }
-    if let Some(output) = &row.output {
-        ctx.retain(output)?;
-    }
-    if let JournalRequest::Call { input: asked, .. } | JournalRequest::Approval { detail: asked, .. } = request {
-        ctx.retain(asked)?;
+    for document in row.documents() {
+        ctx.retain(document)?;
     }
     if writer.is_some() {
         attempt::note_version(&mut step, writer.as_ref().map(|pin| &pin.version));

@@ -51,6 +51,11 @@ impl TaskEntry {
         Self { request, output, error, after, due: None, place: None, forgotten: None, title: None }
     }
 
+    /// Its documents: those of its request and of its answer.
+    pub fn documents(&self) -> impl Iterator<Item = &Payload> {
+        self.request.document().into_iter().chain(&self.output)
+    }
+
     /// Whether it can still be answered.
     pub fn is_open(&self) -> bool {
         !self.is_answered() && self.forgotten.is_none()

@@ -14,6 +14,7 @@ use crate::{
         approval::check_decision,
         instance,
         locate::{self, InstanceKind, locate},
+        open_effect,
         rows::{
             history::HistoryEvent,
             step::{ScopeKind, Step, StepState},
@@ -243,9 +244,8 @@ fn resolve_unknown(
         comment: comment.map(str::to_owned),
     };
     ctx.record_history(task.run, Some(task), decided);
-    if let (Resolution::Retry, Some(end)) = (resolution, step.ends_as.take()) {
-        // It did not happen, and is not needed any more.
-        ctx.enqueue(PendingWork::Finish(task, Outcome::of_error(end.error)));
+    // Where it did not happen, it is not needed any more.
+    if *resolution == Resolution::Retry && open_effect::ends_now(ctx, task, &step) {
         return Ok(());
     }
     match resolution {

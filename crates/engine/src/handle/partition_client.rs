@@ -9,7 +9,7 @@ use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
 use consort_core::{Command, Machine, Reply};
 use consort_types::{
     BlobHash, Code, Error, Payload, Result, RunId, Seq,
-    worker::{JournalEntry, JournalRequest, ToWorker},
+    worker::{JournalEntry, ToWorker},
 };
 use tokio::sync::oneshot;
 
@@ -244,13 +244,8 @@ impl PartitionClient {
     }
 
     async fn complete_entry(&self, entry: &mut JournalEntry) -> Result<()> {
-        match &mut entry.request {
-            JournalRequest::Call { input, .. } => self.fetch(input).await?,
-            JournalRequest::Approval { detail, .. } => self.fetch(detail).await?,
-            JournalRequest::Run { .. }
-            | JournalRequest::Sleep { .. }
-            | JournalRequest::Signal { .. }
-            | JournalRequest::Forget { .. } => {}
+        if let Some(document) = entry.request.document_mut() {
+            self.fetch(document).await?;
         }
         match &mut entry.result {
             Some(Ok(output)) => self.fetch(output).await,
@@ -258,7 +253,8 @@ impl PartitionClient {
         }
     }
 
-    async fn fetch(&self, payload: &mut Payload) -> Result<()> {
+    /// Puts a document in the place of a reference to it.
+    pub(super) async fn fetch(&self, payload: &mut Payload) -> Result<()> {
         if let Payload::Blob { hash, .. } = payload {
             *payload = Payload::Inline(self.blob(*hash).await?);
         }

@@ -9,7 +9,7 @@ use consort_core::{Command, command::RegisterAgent};
 use consort_types::{
     Code, Error, Result, WorkerInstance, limits,
     text::truncate,
-    worker::{AgentDeclaration, FromWorker, Hello, JournalEntry, JournalRequest, ToWorker},
+    worker::{AgentDeclaration, FromWorker, Hello, JournalEntry, ToWorker},
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
@@ -153,9 +153,7 @@ impl SessionSender {
                         own_code(error);
                         None
                     }
-                    (JournalRequest::Call { input, .. }, _) => Some(input),
-                    (JournalRequest::Approval { detail, .. }, _) => Some(detail),
-                    _ => None,
+                    (request, None) => request.document_mut(),
                 };
                 match document {
                     Some(document) => self.partition.admit_in("journal entry", document).await?,

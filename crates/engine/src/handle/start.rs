@@ -147,10 +147,7 @@ impl PartitionClient {
     async fn find_start(&self, request: &StartRequest, asked: BlobHash) -> Result<Found> {
         let (namespace, key) = (request.namespace.clone(), request.idempotency_key.clone());
         let (workflow, version) = (request.workflow.clone(), request.version.clone());
-        let own = match request.definitions.first() {
-            Some(own) => Some(StartPin { revision: 0, hash: own.hash(), definition: Arc::new(own.definition()?) }),
-            None => None,
-        };
+        let own = request.definitions.first().map(StartPin::carried).transpose()?;
         let found = self.read(move |machine| {
             if let Some(key) = &key
                 && let Some(run) = machine.started_before(&namespace, key, asked)?

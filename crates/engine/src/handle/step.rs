@@ -3,7 +3,7 @@
 //! For: its input, its journal, its output. Not for: the run as a whole (see `reads`).
 //! Invariant: a document is given only through a run of the namespace.
 
-use consort_types::{Code, Error, Payload, Result, RunId, StepInstanceId, limits, worker::JournalRequest};
+use consort_types::{Code, Error, Payload, Result, RunId, StepInstanceId, limits};
 
 use super::{Handle, page_items, reads::named};
 use crate::view::{EntryView, Page, StepDetail};
@@ -73,29 +73,15 @@ impl StepReader {
         let read = move |machine: &mut consort_core::Machine| {
             machine.tasks().journal(&namespace, run, task, cursor.as_deref(), limit)
         };
-        let mut page = self.handle.of(&self.namespace).read(read).await??;
+        let partition = self.handle.of(&self.namespace);
+        let mut page = partition.read(read).await??;
         if whole {
             for EntryView { entry, .. } in &mut page.items {
-                match &mut entry.request {
-                    JournalRequest::Call { input: asked, .. } | JournalRequest::Approval { detail: asked, .. } => {
-                        self.resolve(asked).await?;
-                    }
-                    _ => {}
-                }
-                if let Some(output) = &mut entry.output {
-                    self.resolve(output).await?;
+                for document in entry.request.document_mut().into_iter().chain(&mut entry.output) {
+                    partition.fetch(document).await?;
                 }
             }
         }
         Ok(page)
-    }
-
-    /// Puts a document in the place of a reference to it.
-    async fn resolve(&self, payload: &mut Payload) -> Result<()> {
-        if payload.bytes().is_none() {
-            let bytes = self.handle.payload(&self.namespace, payload.clone()).await?;
-            *payload = Payload::inline(&*bytes);
-        }
-        Ok(())
     }
 }

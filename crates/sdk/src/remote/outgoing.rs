@@ -115,10 +115,8 @@ fn size(report: &FromWorker) -> usize {
             FromWorker::Complete { output, .. } => bytes(output),
             FromWorker::Record { entry, .. } => {
                 let request = match &entry.request {
-                    JournalRequest::Call { input: document, .. }
-                    | JournalRequest::Approval { detail: document, .. } => bytes(document),
                     JournalRequest::Forget { entries } => entries.len() * 5,
-                    JournalRequest::Run { .. } | JournalRequest::Sleep { .. } | JournalRequest::Signal { .. } => 0,
+                    request => request.document().map_or(0, bytes),
                 };
                 let result = match &entry.result {
                     Some(Ok(document)) => bytes(document),

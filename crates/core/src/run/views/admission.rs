@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use consort_types::{BlobHash, Code, Error, Payload, Result, RunId};
-use consort_workflow::Definition;
+use consort_workflow::{CompiledWorkflow, Definition};
 use serde_json::Value;
 
 use crate::{
@@ -26,6 +26,16 @@ pub struct StartPin {
     pub hash: BlobHash,
     /// Its definition, which checks the input.
     pub definition: Arc<Definition>,
+}
+
+impl StartPin {
+    /// What a start is pinned to that carries its workflow: no deployed revision.
+    ///
+    /// # Errors
+    /// Where the workflow cannot be read.
+    pub fn carried(workflow: &CompiledWorkflow) -> Result<Self> {
+        Ok(Self { revision: 0, hash: workflow.hash(), definition: Arc::new(workflow.definition()?) })
+    }
 }
 
 /// An input as the definition accepts it; `None` where the given bytes stay as they are.
@@ -69,7 +79,7 @@ impl Machine {
             return Ok(StartRun { request, ..requested });
         }
         let pin = match requested.definitions.first() {
-            Some(own) => StartPin { revision: 0, hash: own.hash(), definition: Arc::new(own.definition()?) },
+            Some(own) => StartPin::carried(own)?,
             None => self.pin_start(&requested.namespace, &requested.workflow, version)?,
         };
         let given = self.state.payload_bytes(&requested.input)?;

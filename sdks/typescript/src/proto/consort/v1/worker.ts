@@ -349,7 +349,7 @@ export interface SignalRequest {
   schema: Uint8Array;
 }
 
-/** The answer is `{"approved": bool, "by": text, "comment": text or null}`. */
+/** The answer is `{"approved": bool, "by": text, "comment": text or null, "value": what was approved, after a yes}`. */
 export interface ApprovalRequest {
   prompt: string;
   /** What the decision is about, as JSON. */
