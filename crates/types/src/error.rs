@@ -241,11 +241,12 @@ codes! {
 }
 
 impl Code {
-    /// Whether an agent may report the code as that of its own failure. Codes from `C0400` on concern Consort itself
-    /// (it is overloaded, damaged, or has a defect), which no agent can know: its failure is [`Code::AgentFailed`]
-    /// then. The others are those with which calls, journals and documents fail, and which an agent passes on.
+    /// Whether an agent may report the code as that of its own failure. Codes from `C0400` to `C0699` and from `C0900`
+    /// on concern Consort itself (it is overloaded, damaged, or has a defect), which no agent can know: its failure is
+    /// [`Code::AgentFailed`] then. The others are those with which calls, journals, documents, shared state and
+    /// coordination fail, and which an agent passes on.
     pub fn is_reportable(self) -> bool {
-        self.number() < 400
+        matches!(self.number(), ..400 | 700..900)
     }
 }
 
