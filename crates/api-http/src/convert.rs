@@ -3,6 +3,8 @@
 //! For: one function for each document. Not for: deciding what is shown.
 //! Invariant: only documents of `consort_api` are sent: neither rows nor views of the engine.
 
+pub(crate) mod state;
+
 use consort_api::{
     self as api, ErrorDetail, agents, bulk,
     inside::{self, EventKind, HistoryEntry, StepState},

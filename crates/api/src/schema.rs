@@ -45,6 +45,21 @@ plain!(QuotaScope, "QuotaScope", {
     "type": "string", "format": "quota-scope",
     "description": "What a quota is about: `namespace`, `capability:NAME`, `agent:NAME` or `key:NAME`.",
 });
+plain!(Position, "Position", {
+    "type": "string", "format": "position",
+    "description": "A record, and a place within it: `SEQ-N`, such as `4711-0`. Positions only grow.",
+});
+plain!(MergePolicyWord, "MergePolicy", {
+    "type": "string",
+    "enum": ["reject", "last_writer_wins", "max", "min", "counter", "set", "map", "agent"],
+    "description": "What becomes of a write that has not seen the latest value of its key.",
+});
+plain!(WriteOutcome, "WriteOutcome", {
+    "type": "string",
+    "enum": ["read", "written", "deleted", "absent", "merged", "superseded", "undecided", "rejected"],
+    "description": "What became of an operation: `merged`: the key has a value made of this write and others; \
+                    `superseded`: another write stays; `undecided`: both values are kept until somebody decides.",
+});
 plain!(Any, "Document", {
     "description": "A JSON document of any form. In answers, one of more than 32 KiB is replaced by \
                     `{\"$blob\": HASH, \"bytes\": LENGTH}`; a separate operation returns it whole.",

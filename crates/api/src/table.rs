@@ -7,7 +7,7 @@ use std::{fmt::Write as _, sync::LazyLock};
 
 use crate::{
     Accepts, Entry, Param, Place, agents as a, backup, bulk as b, inbox as i, inside as n, namespaces, operate as o,
-    queues as q, runs as r, server as s, steps as p, watch as t, workflows as w,
+    queues as q, runs as r, server as s, spaces, state, steps as p, watch as t, workflows as w,
 };
 
 static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
@@ -64,6 +64,20 @@ static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
         Entry::of::<q::ListQuotas>(),
         Entry::of::<q::SetQuota>(),
         Entry::of::<q::RemoveQuota>(),
+        Entry::of::<spaces::ListSpaces>(),
+        Entry::of::<spaces::ShowSpace>(),
+        Entry::of::<spaces::SetSpace>(),
+        Entry::of::<spaces::DeleteSpace>(),
+        Entry::of::<state::ListState>(),
+        Entry::of::<state::GetState>(),
+        Entry::of::<state::PutState>(),
+        Entry::of::<state::DeleteState>(),
+        Entry::of::<state::StateHistory>(),
+        Entry::of::<state::TransactState>(),
+        Entry::of::<state::WatchState>(),
+        Entry::of::<spaces::ListConflicts>(),
+        Entry::of::<spaces::ShowConflict>(),
+        Entry::of::<spaces::DecideConflict>(),
         Entry::of::<namespaces::ListNamespaces>(),
         Entry::of::<s::ShowStatus>(),
         Entry::of::<backup::MakeBackup>(),

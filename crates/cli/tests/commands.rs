@@ -405,3 +405,43 @@ fn completions_are_made_for_each_shell() {
         assert!(folder.ok(&["completions", shell]).contains("consort"));
     }
 }
+
+#[test]
+fn agents_share_state_and_conflicts_are_decided() {
+    let folder = Folder::new();
+    folder.ok(&["state", "set", "team", "--policy", "n/=counter", "--policy", "ask/=agent"]);
+    let put = |args: &[&str]| folder.json(&[&["state", "put", "team"], args].concat()).remove(0);
+    let first = put(&["plan", "{\"v\": 1}", "--new", "--by", "ann"]);
+    assert_eq!(folder.ok(&["state", "get", "team", "plan"]), "{\"v\":1}\n");
+    let stale = folder.run(&["state", "put", "team", "plan", "2", "--new"]);
+    assert!(stale.code == 5 && stale.err.contains("C0703"), "{}", stale.err);
+    put(&["n/x", "2"]);
+    assert_eq!(put(&["n/x", "-5"])["value"], -3);
+    put(&["ask/x", "red"]);
+    let asked = put(&["ask/x", "blue", "--by", "bob"]);
+    assert!(folder.run(&["state", "get", "team", "ask/x"]).err.contains("\"blue\""));
+    let conflict = asked["conflict"].as_str().unwrap();
+    assert_eq!(folder.json(&["state", "conflicts", "team", "--undecided"])[0]["conflict"], conflict);
+    folder.ok(&["state", "decide", "team", conflict, "--take", "1", "--by", "eve", "--comment", "blue it is"]);
+    assert_eq!(folder.ok(&["state", "get", "team", "ask/x"]), "\"blue\"\n");
+    let shown = folder.ok(&["state", "conflicts", "team", conflict]);
+    assert!(shown.contains("by bob") && shown.contains("decided  by eve") && shown.contains("blue it is"), "{shown}");
+
+    let transaction = r#"{"if": [{"space": "team", "key": "plan", "exists": true}],
+        "then": [{"op": "get", "space": "team", "key": "plan"}, {"op": "delete", "space": "team", "key": "plan"}]}"#;
+    folder.write("move.json", transaction);
+    let done = folder.json(&["state", "transact", "move.json"]).remove(0);
+    assert_eq!((&done["succeeded"], &done["results"][0]["value"]["v"]), (&true.into(), &1.into()));
+    let gone = folder.run(&["state", "get", "team", "plan"]);
+    assert!(gone.code == 3 && gone.err.contains("C0702"), "{}", gone.err);
+    let version = first["version"].to_string();
+    assert_eq!(folder.ok(&["state", "get", "team", "plan", "--at", &version]), "{\"v\":1}\n");
+    let changes: Vec<_> = folder.json(&["state", "history", "team", "plan"]);
+    assert_eq!((&changes[0]["change"], &changes[1]["change"]), (&"deleted".into(), &"put".into()));
+    let keys: Vec<_> = folder.json(&["state", "list", "team", "--prefix", "n/"]);
+    assert_eq!((keys.len(), &keys[0]["key"]), (1, &"n/x".into()));
+    assert!(folder.ok(&["state", "spaces"]).contains("n/=counter"));
+    assert_eq!(folder.json(&["state", "spaces", "team"])[0]["conflicts_total"], 2);
+    folder.ok(&["state", "drop", "team"]);
+    assert_eq!(folder.run(&["state", "list", "team"]).code, 3);
+}

@@ -20,6 +20,12 @@ pub use crate::{
         approval::Approve, cancel::CancelRun, delete::DeleteRun, fork::ForkRun, keep_journal::KeptJournal,
         pause::PauseRun, signal::SignalRun, start::StartRun, tick::Tick,
     },
+    space::{
+        decide::{Choice, DecideConflict},
+        delete_space::DeleteSpace,
+        set_space::SetSpace,
+        transact::{OperationResult, Transact, Transacted},
+    },
     task::{
         complete::TaskComplete,
         diverged::RetryDiverged,
@@ -32,7 +38,7 @@ pub use crate::{
     },
 };
 
-use consort_types::{BlobHash, Code, Error, Result, RunId};
+use consort_types::{BlobHash, Code, Error, Result, RunId, Seq};
 use minicbor::{Decode, Decoder, Encode};
 
 use crate::{context::ApplyContext, registry::deploy::DeployedRevision, run::start::StartedRun};
@@ -118,6 +124,18 @@ pub enum Command {
     /// Forget a retired workflow.
     #[n(25)]
     DeleteWorkflow(#[n(0)] DeleteWorkflow),
+    /// Read and write keys of the state store.
+    #[n(26)]
+    Transact(#[n(0)] Transact),
+    /// Set what a space merges, keeps and may hold.
+    #[n(27)]
+    SetSpace(#[n(0)] SetSpace),
+    /// Forget a space.
+    #[n(28)]
+    DeleteSpace(#[n(0)] DeleteSpace),
+    /// Decide a conflict.
+    #[n(29)]
+    DecideConflict(#[n(0)] DecideConflict),
 }
 
 /// What a command that was not refused answers.
@@ -145,6 +163,10 @@ pub enum Reply {
         /// The revision that the name took before, where that was another one.
         replaced: Option<ReplacedRevision>,
     },
+    /// Keys were read or written, or a write was rejected.
+    Transacted(Transacted),
+    /// A key has this version now.
+    Version(Seq),
 }
 
 impl From<StartedRun> for Reply {
@@ -207,6 +229,10 @@ impl Command {
             Self::RollBack(command) => command.check(),
             Self::RetireWorkflow(command) => command.check(),
             Self::DeleteWorkflow(command) => command.check(),
+            Self::Transact(command) => command.check(),
+            Self::SetSpace(command) => command.check(),
+            Self::DeleteSpace(command) => command.check(),
+            Self::DecideConflict(command) => command.check(),
         }
     }
 
@@ -217,6 +243,8 @@ impl Command {
             Self::RollBack(command) => return command.apply(ctx).map(Reply::from),
             Self::StartRun(command) => return command.apply(ctx).map(Reply::from),
             Self::ForkRun(command) => return command.apply(ctx).map(Reply::from),
+            Self::Transact(command) => return command.apply(ctx).map(Reply::Transacted),
+            Self::DecideConflict(command) => return command.apply(ctx).map(Reply::Version),
             Self::TaskTaken(command) => command.apply(ctx),
             Self::TaskComplete(command) => command.apply(ctx),
             Self::TaskFail(command) => command.apply(ctx),
@@ -239,6 +267,8 @@ impl Command {
             Self::RetryDiverged(command) => command.apply(ctx),
             Self::RetireWorkflow(command) => command.apply(ctx),
             Self::DeleteWorkflow(command) => command.apply(ctx),
+            Self::SetSpace(command) => command.apply(ctx),
+            Self::DeleteSpace(command) => command.apply(ctx),
         };
         done.map(|()| Reply::Done)
     }

@@ -6,6 +6,7 @@
 use consort_types::{
     BlobHash, Code, RunId, Seq, StepInstanceId, Time, Token, WorkerInstance,
     registry::{AgentState, LimitScope, TaskLimit},
+    state::SpaceId,
     task::ReadyTask,
     worker::JournalEntry,
 };
@@ -126,6 +127,13 @@ pub enum Effect {
         version: String,
         /// The last task that was offered.
         after: StepInstanceId,
+    },
+    /// Keys of a space changed, or the space was deleted: wake its watchers.
+    SpaceChanged {
+        /// The space.
+        space: SpaceId,
+        /// The record that changed it.
+        seq: Seq,
     },
     /// No row refers to the blob.
     BlobUnused(BlobHash),

@@ -17,6 +17,7 @@ mod refusal;
 mod registry;
 mod rows_alone;
 mod run;
+mod space;
 mod state;
 pub mod tables;
 mod task;
@@ -33,6 +34,9 @@ pub mod rows {
             signal::{Signal, Waiter},
             step::{Items, Pin, Scope, ScopeKind, Step, StepState},
         },
+        space::rows::{
+            Candidate, Change, ChangeKind, Conflict, Decided, Expiring, Expiry, Mark, Purge, Settled, Space, StateEntry,
+        },
         state::rows::{BlobUse, Marker, Meta, TaskCounts},
         task::rows::{Ask, InboxItem, PinnedTasks, TaskEntry},
     };
@@ -44,6 +48,7 @@ pub mod keys {
         key::NamedKey,
         registry::keys::{AgentKey, DefinitionKey},
         run::keys::{HistoryKey, LaterKey, LaterRank, ListKey, OfRun, ScopeKey, SignalKey, TimerKey, TimerKind},
+        space::keys::{SpaceEventKey, StateKey, VersionKey},
         task::keys::{DivergedKey, EntryKey, InboxKey},
     };
 }
@@ -68,6 +73,7 @@ pub mod view {
                 tree::{Counts, StepNode, Wait},
             },
         },
+        space::views::{ChangeView, Changed, ConflictView, SpaceView, StateView},
         task::{
             detail::{EntryView, StepDetail, Tasks},
             inbox::InboxView,

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Chance,
+    sharer::Sharer,
     workload::{Case, Ended, NUMBERS, WORKFLOWS},
 };
 
@@ -27,6 +28,8 @@ pub struct Driver {
     pub repeated: u64,
     /// Decisions that were acknowledged.
     pub decided: u64,
+    /// Clients that share state.
+    pub sharer: Sharer,
     /// How many workflows were acknowledged.
     deployed: usize,
     chance: Chance,
@@ -39,7 +42,18 @@ impl Driver {
     /// A client whose keys begin with `prefix`.
     pub fn new(seed: u64, prefix: &'static str) -> Self {
         let chance = Chance::new(seed);
-        Self { cases: Vec::new(), acknowledged: 0, repeated: 0, decided: 0, deployed: 0, chance, prefix, starts: true }
+        let sharer = Sharer::default();
+        Self {
+            cases: Vec::new(),
+            acknowledged: 0,
+            repeated: 0,
+            decided: 0,
+            sharer,
+            deployed: 0,
+            chance,
+            prefix,
+            starts: true,
+        }
     }
 
     /// One case of each workflow and number, instead of new ones by chance.
@@ -71,7 +85,7 @@ impl Driver {
 
     /// One action. An error means that the server has ended.
     pub fn act(&mut self, client: &Client) -> io::Result<()> {
-        match self.chance.below(12) {
+        match self.chance.below(15) {
             0..=3 if self.starts && self.open() < OPEN_MAX => {
                 let workflow = WORKFLOWS[self.chance.below(WORKFLOWS.len())];
                 let number = self.chance.number() % NUMBERS;
@@ -81,6 +95,7 @@ impl Driver {
             0..=4 => self.start_again(client),
             5 | 6 => self.decide(client),
             7 | 8 => self.tell(client),
+            9..=11 => self.sharer.act(client, &mut self.chance),
             _ => self.look(client),
         }
     }
@@ -188,7 +203,7 @@ pub fn ended_as(run: &Value) -> Option<Ended> {
 }
 
 /// The answer to a question, or to a command with a body. An error means that the server has ended.
-fn ask(client: &Client, path: &str, body: Option<&Value>) -> io::Result<Option<Value>> {
+pub(crate) fn ask(client: &Client, path: &str, body: Option<&Value>) -> io::Result<Option<Value>> {
     let answer = match body {
         Some(body) => client.post(path, body)?,
         None => client.get(path)?,

@@ -9,6 +9,7 @@ mod chance;
 pub mod driver;
 pub mod ending;
 pub mod oracle;
+pub mod sharer;
 pub mod workload;
 
 pub use chance::Chance;

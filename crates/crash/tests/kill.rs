@@ -136,6 +136,7 @@ impl Scene {
         finish(&mut self.driver, &server);
         let client = server.client();
         let judged = oracle::judge(&client);
+        self.driver.sharer.judge(&client);
         for case in &self.driver.cases {
             let run = case.run.as_deref().expect("every start was acknowledged in the end");
             let told = oracle::signals(&client, run);
@@ -229,17 +230,20 @@ fn nothing_acknowledged_is_lost_and_nothing_recorded_happens_twice() {
         let (ended, calm) = (case.ended.as_ref(), &expected[&(case.workflow.name, case.number)]);
         assert_eq!(ended, Some(calm), "`{}` ended otherwise than undisturbed (seed {seed})", case.workflow.name);
     }
-    let Driver { cases, acknowledged, repeated, decided, .. } = &scene.driver;
+    let Driver { cases, acknowledged, repeated, decided, sharer, .. } = &scene.driver;
     assert!(!cases.is_empty() && judged.runs >= cases.len());
     println!(
         "crash: {} kills {:?} in {killing:.1?}; {} runs started by clients, {} in all, {} steps, {} journal entries, \
-         {} attempts lost; {acknowledged} acknowledgements, {repeated} of repeated starts, {decided} decisions",
+         {} attempts lost; {acknowledged} acknowledgements, {repeated} of repeated starts, {decided} decisions, \
+         {} writes of shared state, {} changes watched",
         scene.kills(),
         scene.counts,
         cases.len(),
         judged.runs,
         judged.steps,
         judged.entries,
-        judged.lost
+        judged.lost,
+        sharer.acknowledged,
+        sharer.watched
     );
 }

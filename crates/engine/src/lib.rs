@@ -19,11 +19,12 @@ pub mod partition;
 mod run_ids;
 mod shell;
 mod status;
+mod topic;
 
 /// What is seen of runs, steps, histories, the inbox and workflows.
 pub mod view {
     pub use consort_core::{
-        rows::{Ask, HistoryEvent, StepState},
+        rows::{Ask, Candidate, Change, ChangeKind, Conflict, Decided, HistoryEvent, Settled, Space, StepState},
         view::*,
     };
 }
@@ -37,15 +38,16 @@ pub use consort_dispatch::WorkerInstanceId as InstanceId;
 pub use freeze::{Archive, Backup, Frozen, first_record, time_of};
 pub use handle::{
     AgentWatch, BulkAction, BulkItem, BulkRequest, BulkResult, Decision, Deployed, ForkRequest, Handle, Session,
-    SessionSender, StartRequest, Started, StepReader, Watch, WatchEvent,
+    SessionSender, StartRequest, Started, StatePage, StateStore, StateWatch, StepReader, Watch, WatchEvent,
 };
 pub use linger::linger;
 pub use observer::{AppendedGroup, Observer};
 pub use partition::{Attached, Outputs, Partition, Ticket, refuse_record};
 pub use status::{AgentStatus, Status};
+pub use topic::Topic;
 
 pub use consort_core::{
     AttemptEnd, blob_used_by,
-    command::{RefuseRecord, ReplacedRevision, Resolution},
+    command::{Choice, OperationResult, RefuseRecord, ReplacedRevision, Resolution, Transact, Transacted},
 };
 pub use consort_types::Locality;

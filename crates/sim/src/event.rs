@@ -112,6 +112,8 @@ pub(crate) enum Event {
     Register,
     /// An approver looks into the inbox.
     Approve,
+    /// Clients write and follow shared state.
+    Share,
 
     // To those that make trouble.
     /// A worker reports on a task that it does not hold.

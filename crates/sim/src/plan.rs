@@ -77,11 +77,15 @@ pub enum InjectedBug {
     PinMiscounted,
     /// A task whose code has diverged is not found when code comes that may fit (law 8).
     DivergedForgotten,
+    /// A change of shared state is not in the list that watchers follow (law 9).
+    ChangeForgotten,
+    /// A write of shared state takes back what another one has added (law 9).
+    UpdateLost,
 }
 
 impl InjectedBug {
     /// Every injected bug.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 33] = [
         Self::AckBeforeSync,
         Self::ReplyBeforeDurable,
         Self::OutcomeOverwritten,
@@ -113,6 +117,8 @@ impl InjectedBug {
         Self::OldEpochAccepted,
         Self::PinMiscounted,
         Self::DivergedForgotten,
+        Self::ChangeForgotten,
+        Self::UpdateLost,
     ];
 
     /// The law that it breaks.
@@ -126,7 +132,7 @@ impl InjectedBug {
             Self::TickFromTheFuture | Self::TimersForgotten | Self::WallClockTrusted | Self::TimerFiresTwice => 6,
             Self::CancelLost | Self::RunLeavesWork | Self::WaitLeftOpen | Self::EffectForgotten => 7,
             Self::TaskLost | Self::Miscount | Self::PinMiscounted | Self::DivergedForgotten => 8,
-            Self::StaleRead => 9,
+            Self::StaleRead | Self::ChangeForgotten | Self::UpdateLost => 9,
             Self::ReplyLost | Self::CreditIgnored => 10,
             Self::SyncErrorHidden | Self::DamageCut => 11,
             Self::WrongNamespace => 12,

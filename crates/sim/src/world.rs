@@ -15,6 +15,7 @@ use crate::{
         operator::Operator,
         process::{self, Process},
         registrar,
+        sharer::Sharer,
         starter::{self, Starter},
     },
     clock::SECOND,
@@ -32,6 +33,7 @@ pub(crate) struct World {
     fleet: Fleet,
     starter: Starter,
     operator: Operator,
+    sharer: Sharer,
     judge: Judge,
 }
 
@@ -46,7 +48,15 @@ impl World {
         let (roster, fleet) = fleet::spawn_workers(&mut ctx.random);
         ctx.roster = roster;
         let (process, starter) = (Process::new(), Starter::new(workflows));
-        let mut world = Self { ctx, process, fleet, starter, operator: Operator::default(), judge: Judge::default() };
+        let mut world = Self {
+            ctx,
+            process,
+            fleet,
+            starter,
+            operator: Operator::default(),
+            sharer: Sharer::default(),
+            judge: Judge::default(),
+        };
         world.begin();
         Ok(world)
     }
@@ -57,6 +67,7 @@ impl World {
         self.fleet.begin(ctx);
         ctx.at(10, Event::Start);
         ctx.at(5 * SECOND, Event::Approve);
+        ctx.at(2 * SECOND, Event::Share);
         ctx.at(3 * SECOND, Event::Lie);
         let fault = ctx.random.span(SECOND, ctx.faults.pause);
         ctx.at(fault, Event::Fault);
@@ -133,6 +144,7 @@ impl World {
             Event::Operate => self.operator.step(ctx),
             Event::Register => registrar::step(ctx),
             Event::Approve => approver::step(ctx),
+            Event::Share => self.sharer.step(ctx),
             Event::Lie => liar::step(ctx),
             Event::Fault => chaos::step(ctx),
             Event::ClockLeap => chaos::leap(ctx),

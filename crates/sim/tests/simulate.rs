@@ -148,4 +148,6 @@ injected! {
     finds_a_log_that_takes_an_old_epoch: OldEpochAccepted;
     finds_pinned_tasks_that_are_miscounted: PinMiscounted;
     finds_diverged_tasks_that_are_forgotten: DivergedForgotten;
+    finds_a_change_of_state_that_is_forgotten: ChangeForgotten;
+    finds_an_update_of_state_that_is_lost: UpdateLost;
 }

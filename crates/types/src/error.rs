@@ -236,6 +236,26 @@ codes! {
     /// The request has no valid token, or comes from where none may come.
     Denied = 601, Denied, "denied";
 
+    /// There is no space of that name. A space is made by the first write into it, or by its settings;
+    /// `consort state spaces` shows those that are there.
+    SpaceNotFound = 701, NotFound, "no such space";
+    /// The key has no value: it was never written, was deleted, or has expired.
+    KeyNotFound = 702, NotFound, "no such key";
+    /// The write did not see the latest value of its key, and the key's policy is `reject`; or the condition of a write
+    /// does not hold. Read the key again, and write with the version that you have read then.
+    StateConflict = 703, Conflict, "write did not see the latest value";
+    /// The version of a key, or the position of a watch, is no longer kept: a space keeps a number of changes. Read the
+    /// keys as they are now, and go on from there; or have the space keep more changes.
+    VersionGone = 704, NotFound, "version is no longer kept";
+    /// The space has as many keys or bytes as it may have. Delete some, let values expire, or raise what the space may
+    /// have.
+    SpaceFull = 705, TooLarge, "space is full";
+    /// The value cannot be merged by the policy of its key: a counter takes whole numbers, `max` and `min` take numbers, a
+    /// set takes lists, a map takes objects.
+    NotMergeable = 706, Rejected, "value does not fit the policy";
+    /// There is no conflict of that number, or it is not kept any more.
+    ConflictNotFound = 707, NotFound, "no such conflict";
+
     /// A defect of Consort. Please report it with the message.
     Internal = 901, Internal, "internal error";
 }

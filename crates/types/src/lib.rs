@@ -14,6 +14,7 @@ mod payload;
 pub mod registry;
 pub mod replay;
 mod secret;
+pub mod state;
 pub mod task;
 pub mod text;
 mod time;

@@ -207,6 +207,34 @@ limits! {
     STREAM_TAILS_BYTES_MAX: usize = 64 * 1024 * 1024;
     /// Runs that one bulk request acts on.
     BULK_RUNS_MAX: usize = 1_000;
+    /// Bytes of a key of the state store.
+    STATE_KEY_BYTES_MAX: usize = 512;
+    /// Spaces of one namespace.
+    STATE_SPACES_MAX: usize = 10_000;
+    /// Keys of one space, where its settings name no fewer.
+    STATE_KEYS_MAX: u64 = 10_000_000;
+    /// Bytes of the keys and values of one space, where its settings name no fewer.
+    STATE_BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
+    /// Conditions and operations of one transaction: what is inline in all of them fits into a record.
+    STATE_OPERATIONS_MAX: usize = 64;
+    /// Merge policies of one space, each for the keys of a prefix.
+    STATE_POLICIES_MAX: usize = 64;
+    /// Changes of a space that are kept, for its watchers and for the history of its keys.
+    STATE_CHANGES_MAX: u32 = 1_000_000;
+    /// Changes of a space that are kept, where its settings name no number.
+    STATE_CHANGES_DEFAULT: u32 = 10_000;
+    /// Changes that are kept at the least: a watcher that reconnects needs some.
+    STATE_CHANGES_MIN: u32 = 100;
+    /// Conflicts of a space that are kept; the oldest that are decided are forgotten first.
+    STATE_CONFLICTS_MAX: u32 = 1_000;
+    /// Values of one key that stand beside each other until somebody decides.
+    STATE_SIBLINGS_MAX: usize = 16;
+    /// Bytes of a value that is merged with another: both are read for it.
+    STATE_MERGE_BYTES_MAX: u64 = 1024 * 1024;
+    /// Seconds that a value may live before it expires.
+    STATE_TTL_SECONDS_MAX: u64 = 3_660 * 24 * 60 * 60;
+    /// Seconds that the stamp of a write may be ahead of log time: a writer whose clock is ahead would win for so long.
+    STATE_STAMP_AHEAD_SECONDS_MAX: u64 = 60;
 }
 
 #[cfg(test)]

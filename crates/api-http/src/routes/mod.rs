@@ -11,6 +11,7 @@ mod inbox;
 mod queues;
 mod runs;
 mod server;
+mod state;
 mod watch;
 mod workflows;
 
@@ -25,6 +26,7 @@ pub(crate) fn all() -> Vec<Route> {
         inbox::routes(),
         agents::routes(),
         queues::routes(),
+        state::routes(),
         server::routes(),
     ]
     .into_iter()

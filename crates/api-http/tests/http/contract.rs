@@ -194,6 +194,65 @@ fn operations(checked: &Checked, server: &Server) {
     assert_eq!(server.ended(&run)["status"], "cancelled");
 }
 
+fn state(checked: &Checked) {
+    let key = "/v1/spaces/{space}/keys/{key}";
+    let settings = json!({"policies": [{"prefix": "n/", "policy": "counter"}, {"prefix": "a/", "policy": "agent"}], "max_keys": 9});
+    checked.call("put", "/v1/spaces/{space}", &["team"], Some(&settings));
+    let put = |key_name: &str, body: &Value| checked.call("put", key, &["team", key_name], Some(body));
+    let first = put("plans%2Fone", &json!({"value": {"v": 1}, "version": 0, "by": "ann", "ttl": "1h"}));
+    assert_eq!((&first["outcome"], &first["key"]), (&json!("written"), &json!("plans/one")));
+    put("n%2Fx", &json!({"value": 2}));
+    assert_eq!(put("n%2Fx", &json!({"value": 3}))["value"], 5);
+    let read = checked.call("get", key, &["team", "plans%2Fone"], None);
+    assert_eq!(
+        (&read["value"], &read["version"], &read["writer"]["by"]),
+        (&json!({"v": 1}), &first["version"], &json!("ann"))
+    );
+    let listed = checked.call("get", "/v1/spaces/{space}/keys?prefix=n/", &["team"], None);
+    assert_eq!((listed["items"].as_array().unwrap().len(), &listed["items"][0]["value"]), (1, &json!(5)));
+    let history = checked.call("get", "/v1/spaces/{space}/keys/{key}/history?limit=1", &["team", "n%2Fx"], None);
+    assert!(history["items"][0]["change"] == "merged" && history["next"].is_string(), "{history}");
+    let transaction = json!({
+        "if": [{"space": "team", "key": "plans/one", "version": first["version"]}, {"space": "team", "key": "b", "exists": false}],
+        "then": [{"op": "put", "space": "team", "key": "b", "value": null}, {"op": "get", "space": "team", "key": "plans/one"}],
+        "else": [{"op": "delete", "space": "team", "key": "b"}],
+    });
+    let done = checked.call("post", "/v1/state/transact", &[], Some(&transaction));
+    assert_eq!((&done["succeeded"], &done["results"][1]["value"]), (&json!(true), &json!({"v": 1})));
+    assert_eq!(checked.call("post", "/v1/state/transact", &[], Some(&transaction))["results"][0]["outcome"], "deleted");
+    put("a%2Fx", &json!({"value": "red"}));
+    let second = put("a%2Fx", &json!({"value": "blue", "stamp": {"time": "2026-01-01T00:00:00Z", "count": 1}}));
+    assert_eq!(second["outcome"], "undecided");
+    assert_eq!(checked.call("get", key, &["team", "a%2Fx"], None)["siblings"][0]["value"], "blue");
+    let conflicts = checked.call("get", "/v1/spaces/{space}/conflicts?undecided=true", &["team"], None);
+    assert_eq!(conflicts["items"][0]["conflict"], second["conflict"]);
+    let at = ["team", text(&second["conflict"])];
+    let decision = json!({"candidate": 1, "by": "eve", "comment": "why not"});
+    checked.call("post", "/v1/spaces/{space}/conflicts/{conflict}/decide", &at, Some(&decision));
+    let shown = checked.call("get", "/v1/spaces/{space}/conflicts/{conflict}", &at, None);
+    assert_eq!(
+        (&shown["settled"], &shown["value"], &shown["comment"]),
+        (&json!("decided"), &json!("blue"), &json!("why not"))
+    );
+    spaces(checked);
+}
+
+fn spaces(checked: &Checked) {
+    let shown = checked.call("get", "/v1/spaces/{space}", &["team"], None);
+    assert_eq!((&shown["keys"], &shown["undecided"], &shown["max_keys"]), (&json!(3), &json!(0), &json!(9)));
+    assert_eq!(checked.call("get", "/v1/spaces", &[], None)["items"][0]["name"], "team");
+    let path = "/v1/spaces/{space}/watch";
+    checked.called.borrow_mut().insert((path.to_owned(), "get".to_owned()));
+    let mut events = checked.client.events("/v1/spaces/team/watch?after=1-0&prefix=plans/", None).unwrap();
+    let event = events.find(|event| event.event == "change").unwrap();
+    let change: Value = serde_json::from_str(&event.data).unwrap();
+    assert_eq!((&change["key"], &change["position"]), (&json!("plans/one"), &json!(event.id)));
+    checked.check(&json!({"$ref": "#/components/schemas/StateChange"}), &change);
+    let removed = checked.call("delete", "/v1/spaces/{space}/keys/{key}?by=ann", &["team", "plans%2Fone"], None);
+    assert_eq!((&removed["outcome"], &removed["version"]), (&json!("deleted"), &json!(0)));
+    checked.call("delete", "/v1/spaces/{space}", &["team"], None);
+}
+
 fn inbox(checked: &Checked, server: &Server) {
     let run = server.run("ask", &json!({"what": {"size": 3}}));
     let waiting = checked.call("get", "/v1/inbox", &[], None);
@@ -283,6 +342,7 @@ fn every_operation_answers_as_it_is_described() {
     let checked = Checked::new(server.client());
     workflows(&checked);
     runs(&checked, &server);
+    state(&checked);
     inbox(&checked, &server);
     agents(&checked);
     about_the_server(&checked);

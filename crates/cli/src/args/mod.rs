@@ -9,6 +9,7 @@ mod keep;
 mod operate;
 mod replay;
 mod start;
+mod state;
 mod workflows;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,9 @@ pub(crate) use keep::{BackupArgs, BackupCommand, DoctorArgs, RestoreArgs};
 pub(crate) use operate::{DecisionArgs, InboxCommand, ListArgs, RunsCommand};
 pub(crate) use replay::ReplayCheckArgs;
 pub(crate) use start::{RunArgs, UpArgs};
+pub(crate) use state::{
+    DecideArgs as StateDecideArgs, KeyArgs as StateKeyArgs, PutArgs, SetArgs as StateSetArgs, StateCommand,
+};
 pub(crate) use workflows::{GraphFormat, WorkflowsCommand};
 
 /// Runs workflows of agents durably: what is acknowledged survives any crash, and runs continue after it.
@@ -121,6 +125,9 @@ pub(crate) enum Command {
     /// Show and set how many tasks run, how fast they start, and how many wait
     #[command(subcommand)]
     Quotas(QuotasCommand),
+    /// Read, write and follow what agents share, and decide conflicts
+    #[command(subcommand)]
+    State(StateCommand),
     /// See the namespaces of the server, and what each holds
     #[command(subcommand)]
     Namespaces(NamespacesCommand),

@@ -23,6 +23,8 @@ mod replay_check;
 mod run;
 mod runs;
 mod runs_show;
+mod spaces;
+mod state;
 mod step;
 mod up;
 mod workflows;
@@ -48,6 +50,7 @@ pub(crate) async fn execute(app: &App, command: Command) -> Result<Exit> {
         Command::ReplayCheck(args) => replay_check::execute(app, args).await,
         Command::Queues { watch } => queues::execute(app, watch).await,
         Command::Quotas(command) => quotas::execute(app, command).await,
+        Command::State(command) => state::execute(app, command).await,
         Command::Namespaces(command) => namespaces::execute(app, command).await,
         Command::Limits => limits::execute(app).await,
         Command::Backup(args) => backup::execute(app, args).await,

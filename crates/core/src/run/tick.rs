@@ -19,6 +19,7 @@ use crate::{
         },
         wait,
     },
+    space::{delete_space, expire},
     task::{answer, attempt, fail},
 };
 
@@ -61,6 +62,8 @@ fn fire(ctx: &mut ApplyContext<'_>, timer: TimerKey) -> Result<()> {
         }
         TimerKind::Retain => return retain::go_on(ctx),
         TimerKind::Continue => return resume::continue_run(ctx, id),
+        TimerKind::StateExpiry => return expire::fire(ctx, &timer),
+        TimerKind::StatePurge => return delete_space::fire(ctx, &timer),
         TimerKind::Sleep => return answer::slept(ctx, task, timer.entry),
         _ => {}
     }

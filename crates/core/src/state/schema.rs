@@ -7,7 +7,10 @@
 
 use std::sync::Arc;
 
-use consort_types::{BlobHash, Result, RunId, Seq, StepInstanceId};
+use consort_types::{
+    BlobHash, Result, RunId, Seq, StepInstanceId,
+    state::{Position, SpaceId},
+};
 use consort_workflow::CompiledWorkflow;
 
 use super::rows::{BlobUse, Marker, Meta};
@@ -27,6 +30,10 @@ use crate::{
             signal::{Signal, Waiter},
             step::{Items, Scope, Step},
         },
+    },
+    space::{
+        keys::{SpaceEventKey, StateKey, VersionKey},
+        rows::{Change, Conflict, Expiring, Purge, Space, StateEntry},
     },
     tables::{Backing, Changes, Key, Table},
     task::{
@@ -216,6 +223,20 @@ tables! {
     blobs: b'b', BlobHash => BlobUse, 256, of partition;
     /// Records that operators had refused.
     refusals: b'z', Seq => Refusal, 16, of partition;
+    /// Spaces of shared state: number 0.
+    spaces: b'S', NamedKey => Space, 256, of partition;
+    /// The values of keys.
+    state: b'P', StateKey => StateEntry, 16384, of partition;
+    /// The changes of a space that are kept.
+    changes: b'Q', SpaceEventKey => Change, 0, of partition;
+    /// The same, by key, newest first.
+    versions: b'H', VersionKey => Marker, 0, of partition;
+    /// Writes that did not see the latest value.
+    conflicts: b'C', SpaceEventKey => Conflict, 16, of partition;
+    /// The keys that timers are about.
+    expiring: b'X', Position => Expiring, 64, of partition;
+    /// Deleted spaces whose rows are being removed.
+    purges: b'T', SpaceId => Purge, 16, of partition;
 }
 
 impl Tables {

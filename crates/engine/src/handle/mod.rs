@@ -16,6 +16,7 @@ mod reads;
 mod registry;
 mod session;
 mod start;
+mod state;
 mod status;
 mod step;
 mod watch;
@@ -31,6 +32,7 @@ pub use observe::AgentWatch;
 pub use operations::Deployed;
 pub use session::{Session, SessionSender};
 pub use start::{ForkRequest, StartRequest, Started};
+pub use state::{StatePage, StateStore, StateWatch};
 pub use step::StepReader;
 pub use watch::{Watch, WatchEvent};
 

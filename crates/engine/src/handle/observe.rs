@@ -11,7 +11,7 @@ use consort_types::{
 };
 
 use super::Handle;
-use crate::shell::{Subscription, Topic};
+use crate::{shell::Subscription, topic::Topic};
 
 /// Versions that an error names.
 const VERSIONS_NAMED: usize = 5;

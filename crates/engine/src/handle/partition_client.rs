@@ -17,8 +17,9 @@ use super::operations::unexpected;
 use crate::{
     Config, Observer, Partition, Parts,
     blob_gc::Pin,
-    shell::{self, Message, Reading, Shared, Subscription, Topic},
+    shell::{self, Message, Reading, Shared, Subscription},
     status::Status,
+    topic::Topic,
 };
 
 /// Ends the loop thread with the last handle.
@@ -57,11 +58,11 @@ impl PartitionClient {
         self.shared.run_ids.next(shell::wall_clock(), rand::random())
     }
 
-    /// Appends a command and answers once it is durable and applied. `pin` keeps the blob that the command names.
-    pub(super) async fn submit(&self, command: Command, pin: Option<Pin>) -> Result<Reply> {
+    /// Appends a command and answers once it is durable and applied. `pins` keep the blobs that the command names.
+    pub(super) async fn submit(&self, command: Command, pins: impl IntoIterator<Item = Pin>) -> Result<Reply> {
         command.check()?;
         let (reply, answer) = oneshot::channel();
-        self.shared.submit(Message::Submit { command: Box::new(command), reply, pin })?;
+        self.shared.submit(Message::Submit { command: Box::new(command), reply, pins: pins.into_iter().collect() })?;
         match answer.await {
             Ok(reply) => reply,
             Err(_) => Err(self.why_silent().await),

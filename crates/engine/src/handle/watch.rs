@@ -10,7 +10,8 @@ use tokio::sync::oneshot;
 
 use super::Handle;
 use crate::{
-    shell::{Message, Reading, Subscription, Topic, Waiter, Wake},
+    shell::{Message, Reading, Subscription, Waiter, Wake},
+    topic::Topic,
     view::{JournalCursor, JournalView, RunView},
 };
 

@@ -15,6 +15,7 @@ use super::{
     group::{Origin, Report},
     refusal,
 };
+use crate::topic::Topic;
 
 /// How old the last record may be where the log has to note the time.
 const NOTE_TIME: Span = Span::from_secs(limits::CLOCK_NOTE_SECONDS_MAX);
@@ -137,7 +138,7 @@ impl Partition {
             }
             Effect::Hold { run, held } => self.dispatcher.hold(run, held),
             Effect::Changed { run, seq } => {
-                self.changed.insert(run, seq);
+                self.changed.insert(Topic::Run(run), seq);
             }
             Effect::AgentChanged { namespace, name, version, state } => {
                 self.effects.clear();
@@ -158,6 +159,7 @@ impl Partition {
                 let retry = RetryDiverged { namespace, agent, version, after: Some(after) };
                 self.push(Command::RetryDiverged(retry), Origin::Internal);
             }
+            Effect::SpaceChanged { space, seq } => drop(self.changed.insert(Topic::Space(space), seq)),
             Effect::BlobUnused(hash) => self.outputs.unused.push((seq, hash)),
         }
     }

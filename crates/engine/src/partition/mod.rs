@@ -30,7 +30,7 @@ use consort_core::{Command, LateReport, Machine, Reply, Taken, command::RetryDiv
 use consort_dispatch::{Claim, Dispatcher};
 use consort_log::LogError;
 use consort_types::{
-    BlobHash, Code, Error, Locality, Result, RunId, Seq, Span, StepInstanceId, Time, Token, WorkerInstance, limits,
+    BlobHash, Code, Error, Locality, Result, Seq, Span, StepInstanceId, Time, Token, WorkerInstance, limits,
     worker::{AgentDeclaration, Hello, Progress, ToWorker},
 };
 
@@ -38,7 +38,7 @@ pub(crate) use refusal::broken;
 pub use refusal::refuse_record;
 pub use views::Views;
 
-use crate::{Config, InstanceId, Observer, clock::STEP_MAX, observer::Observed, status::Status};
+use crate::{Config, InstanceId, Observer, clock::STEP_MAX, observer::Observed, status::Status, topic::Topic};
 use deferred::DeferredRecords;
 use effects::EffectClasses;
 use group::{Group, Origin};
@@ -65,8 +65,8 @@ pub struct Outputs {
     pub replies: Vec<(Ticket, Result<Reply>)>,
     /// Messages to instances, at most one batch for each.
     pub to_workers: Vec<(InstanceId, Vec<ToWorker>)>,
-    /// Runs that changed, each once, with the last record that changed it.
-    pub changed: Vec<(RunId, Seq)>,
+    /// What changed and can be watched, each once, with the last record that changed it.
+    pub changed: Vec<(Topic, Seq)>,
     /// Live messages of attempts.
     pub progress: Vec<Progress>,
     /// Blobs that no row uses since that record. They may go once the store is synced up to it.
@@ -109,7 +109,7 @@ pub struct Partition {
     outbox: BTreeMap<InstanceId, Vec<ToWorker>>,
     /// Instances whose backlog of unread messages is over its limit, and which are to be disconnected.
     overrun: BTreeSet<InstanceId>,
-    changed: BTreeMap<RunId, Seq>,
+    changed: BTreeMap<Topic, Seq>,
     halted: Option<Halt>,
     /// Until when an append that the disk refused is not tried again.
     retry_at: Option<Time>,

@@ -31,7 +31,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 pub(crate) use completion::Waiter;
 pub(crate) use mailbox::Mailbox;
 pub(crate) use run::start;
-pub(crate) use subscriptions::{Subscribing, Subscription, Subscriptions, Topic, Wake};
+pub(crate) use subscriptions::{Subscribing, Subscription, Subscriptions, Wake};
 
 use crate::{
     InstanceId,
@@ -52,7 +52,7 @@ pub(crate) type PartitionQuery = Box<dyn FnOnce(&mut Partition) + Send>;
 /// What the loop thread is told.
 pub(crate) enum Message {
     /// Put a command into the next group.
-    Submit { command: Box<Command>, reply: oneshot::Sender<Result<Reply>>, pin: Option<Pin> },
+    Submit { command: Box<Command>, reply: oneshot::Sender<Result<Reply>>, pins: Vec<Pin> },
     /// Look at the state, once it holds the record `at_least`.
     Read { at_least: Seq, read: StateQuery },
     /// Look at the partition.

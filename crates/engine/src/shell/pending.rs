@@ -12,7 +12,7 @@ use consort_core::Reply;
 use consort_types::{Error, Result, worker::ToWorker};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Shared, Topic};
+use super::Shared;
 use crate::{InstanceId, Outputs, Ticket};
 
 type Answer = oneshot::Sender<Result<Reply>>;
@@ -84,7 +84,7 @@ impl PendingReplies {
             self.outboxes.remove(&instance);
         }
         if self.shared.subscriptions.any() {
-            outputs.changed.drain(..).for_each(|(run, seq)| self.shared.subscriptions.changed(Topic::Run(run), seq.0));
+            outputs.changed.drain(..).for_each(|(topic, seq)| self.shared.subscriptions.changed(topic, seq.0));
             outputs.progress.drain(..).for_each(|progress| self.shared.subscriptions.live(progress));
         }
         stuck

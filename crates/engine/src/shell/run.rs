@@ -16,7 +16,7 @@ use consort_types::{Code, Error, Result, Seq, Span, Time, limits};
 use tokio::sync::oneshot;
 
 use super::{
-    Message, Shared, StateQuery, Topic,
+    Message, Shared, StateQuery,
     completion::CompletionWaiters,
     pending::PendingReplies,
     read_clocks,
@@ -30,6 +30,7 @@ use crate::{
     linger::Committing,
     partition::broken,
     status::Status,
+    topic::Topic,
 };
 
 /// Batches of rows that are with the writer at once.
@@ -244,8 +245,8 @@ impl Loop {
     fn handle(&mut self, message: Message) -> Option<Going> {
         let now = self.now();
         match message {
-            Message::Submit { command, reply, pin } => {
-                self.pins.extend(pin);
+            Message::Submit { command, reply, pins } => {
+                self.pins.extend(pins);
                 let ticket = self.pending.ticket(reply);
                 self.partition.submit(*command, Some(ticket));
             }
@@ -265,7 +266,7 @@ impl Loop {
                 self.partition.take_live().into_iter().for_each(|live| self.shared.subscriptions.live(live));
                 let tail = match subscribing.topic() {
                     Topic::Run(run) => self.partition.views().tail(run),
-                    Topic::Agents => Vec::new(),
+                    Topic::Agents | Topic::Space(_) => Vec::new(),
                 };
                 // The receiver may have been dropped.
                 let _ = reply.send(subscribing.begin(tail));
@@ -344,7 +345,11 @@ impl Loop {
 
     fn deliver(&mut self, mut outputs: crate::Outputs) {
         if let (false, Ok(machine)) = (self.completions.is_empty(), self.partition.machine()) {
-            outputs.changed.iter().for_each(|(run, _)| self.completions.changed(*run, machine));
+            for (topic, _) in &outputs.changed {
+                if let Topic::Run(run) = topic {
+                    self.completions.changed(*run, machine);
+                }
+            }
         }
         for instance in self.pending.deliver(&mut outputs) {
             // Messages that it did not get would be lost: it has to reconnect, or its tasks go to other instances.

@@ -14,25 +14,17 @@ use std::{
     },
 };
 
-use consort_types::{Code, Error, Result, RunId, limits, worker::Progress};
+use consort_types::{Code, Error, Result, limits, worker::Progress};
 use tokio::sync::{
     broadcast::{self, error::RecvError, error::TryRecvError},
     watch,
 };
 
 use super::stopping;
+use crate::topic::Topic;
 
 /// Live messages that wait for a slow subscriber; more are dropped.
 const LIVE_WAITING_MAX: usize = 256;
-
-/// What can be watched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Topic {
-    /// A run: its revision is the last record that changed it; its live messages are the progress of its attempts.
-    Run(RunId),
-    /// Whatever agents are shown with, in all namespaces.
-    Agents,
-}
 
 /// The subscribers of one topic.
 pub(crate) struct TopicPoint {

@@ -22,6 +22,7 @@ use consort_types::{BlobHash, Code, Error, Payload, Result, RunId, Seq, StepInst
 use super::{
     injected_bugs::tamper,
     rows::{self, Change, Context, Rows},
+    space::{self, SpaceOracle},
 };
 use crate::plan::{Checked, InjectedBug, Violation};
 
@@ -85,6 +86,8 @@ pub(crate) struct Fold {
     /// Bytes of rows that each completion in a long run wrote.
     costs: BTreeMap<RunId, Vec<usize>>,
     pub(crate) steps: u64,
+    /// What is known of shared state.
+    pub(crate) spaces: SpaceOracle,
     /// Whether an injected bug has come into play.
     pub(crate) tampered: bool,
 }
@@ -106,6 +109,7 @@ impl Fold {
             worn_out: BTreeSet::new(),
             costs: BTreeMap::new(),
             steps: 0,
+            spaces: SpaceOracle::default(),
             tampered: false,
         })
     }
@@ -205,6 +209,7 @@ impl Fold {
 
     fn check(&mut self, context: &Context<'_>, changes: &[Change], effects: &[Effect]) -> Checked {
         rows::check(context, changes, &self.rows())?;
+        self.check_spaces(context, changes)?;
         for task in rows::outcomes(changes) {
             self.steps += 1;
             if !self.outcomes.insert(task) {
@@ -219,6 +224,7 @@ impl Fold {
         }
         if context.seq.0.is_multiple_of(16) {
             rows::check_counts(&self.rows())?;
+            space::check_counts(&self.rows())?;
         }
         if let Some(task) = Self::handed_out(effects).find(|task| self.outcomes.contains(task)) {
             return Err(Violation::of(2, format!("record {}: task {task} has ended and is handed out", context.seq)));
@@ -227,6 +233,11 @@ impl Fold {
         self.note_worn_out(changes);
         self.note_ended(changes);
         Ok(())
+    }
+
+    fn check_spaces(&mut self, context: &Context<'_>, changes: &[Change]) -> Checked {
+        let rows = lock(&self.memory.rows);
+        self.spaces.check(context, changes, &rows)
     }
 
     /// Tasks that a record makes ready and leaves so.

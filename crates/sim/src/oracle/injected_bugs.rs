@@ -5,8 +5,8 @@
 
 use consort_core::{
     Command, TABLES, TableSpec,
-    keys::{TimerKey, TimerKind},
-    rows::{Meta, Run, Step, StepState},
+    keys::{StateKey, TimerKey, TimerKind},
+    rows::{Meta, Run, StateEntry, Step, StepState},
     tables::Row,
 };
 use consort_types::{Locality, RunId, StepInstanceId, WorkerInstance, worker::JournalRequest};
@@ -29,6 +29,8 @@ pub(crate) fn tamper(injected: InjectedBug, command: &Command, changes: &mut Vec
         InjectedBug::Miscount => miscount(command, changes).is_some(),
         InjectedBug::PinMiscounted => forget(changes, TABLES.pinned),
         InjectedBug::DivergedForgotten => forget(changes, TABLES.diverged),
+        InjectedBug::ChangeForgotten => forget(changes, TABLES.changes),
+        InjectedBug::UpdateLost => lose_update(command, changes).is_some(),
         InjectedBug::GrowingRow => grow(command, changes, before).is_some(),
         _ => false,
     }
@@ -105,6 +107,22 @@ fn miscount(command: &Command, changes: &mut [Change]) -> Option<()> {
     meta.tasks.waiting += 1;
     meta.tasks.made += 1;
     change.new = encode(&meta);
+    Some(())
+}
+
+/// A counter has the value that it had, under the version of the write.
+fn lose_update(command: &Command, changes: &mut [Change]) -> Option<()> {
+    let Command::Transact(_) = command else { return None };
+    let change = changes.iter_mut().find(|change| {
+        let counter = rows::key_of::<StateKey>(&change.key).is_some_and(|key| key.key.starts_with("n/"));
+        counter && TABLES.state.has(&change.key) && change.old.is_some() && change.new.is_some()
+    })?;
+    let (old, new): (StateEntry, StateEntry) =
+        (rows::decode(change.old.as_deref()?)?, rows::decode(change.new.as_deref()?)?);
+    if old.value == new.value {
+        return None;
+    }
+    change.new = encode(&StateEntry { value: old.value, ..new });
     Some(())
 }
 

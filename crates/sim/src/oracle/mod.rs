@@ -7,6 +7,7 @@ mod fold;
 mod injected_bugs;
 mod reference;
 mod rows;
+mod space;
 
 pub(crate) use fold::Fold;
 pub(crate) use reference::{Reference, signal_payload};

@@ -1,0 +1,183 @@
+//! Documents of the state store.
+//!
+//! For: values, changes, conflicts and spaces as `consort_api` shows them, and transactions as the engine takes them. Not
+//! for: deciding anything about them.
+//! Invariant: as that of `convert`.
+
+use consort_api::{spaces, state as api};
+use consort_engine::{
+    OperationResult, StatePage, Transact, Transacted,
+    view::{Candidate, ChangeKind, ChangeView, ConflictView, Settled, SpaceView, StateView},
+};
+use consort_types::{
+    Code, Error, Payload, Result, Seq,
+    state::{Action, Check, Condition, Operation, Writer},
+};
+
+fn writer(writer: Writer) -> api::StateWriter {
+    let Writer { by, run, step } = writer;
+    api::StateWriter { by, run, step }
+}
+
+fn candidate(candidate: Candidate) -> api::StateCandidate {
+    let Candidate { value, version, by, time } = candidate;
+    api::StateCandidate { value: value.map(Into::into), version: version.0, writer: writer(by), written_at: time }
+}
+
+pub(crate) fn value(view: StateView) -> api::StateValue {
+    api::StateValue {
+        key: view.key,
+        value: view.value.into(),
+        version: view.version.0,
+        created_version: view.created.map(|(seq, _)| seq.0),
+        writes: view.created.map(|(_, writes)| writes),
+        writer: writer(view.by),
+        written_at: view.time,
+        expires_at: view.expires,
+        conflict: view.undecided,
+        siblings: view.siblings.into_iter().map(candidate).collect(),
+    }
+}
+
+pub(crate) fn list(page: StatePage) -> api::StateList {
+    let StatePage { page, position } = page;
+    api::StateList { items: page.items.into_iter().map(value).collect(), next: page.next, position }
+}
+
+pub(crate) fn change(view: ChangeView) -> api::StateChange {
+    let ChangeView { at, change } = view;
+    api::StateChange {
+        position: at,
+        version: at.seq.0,
+        key: change.key,
+        change: match change.kind {
+            ChangeKind::Put => api::StateChangeKind::Put,
+            ChangeKind::Merged => api::StateChangeKind::Merged,
+            ChangeKind::Deleted => api::StateChangeKind::Deleted,
+            ChangeKind::Expired => api::StateChangeKind::Expired,
+            ChangeKind::Decided => api::StateChangeKind::Decided,
+            ChangeKind::Undecided => api::StateChangeKind::Undecided,
+        },
+        value: change.value.map(Into::into),
+        writer: writer(change.by),
+        at: change.time,
+    }
+}
+
+pub(crate) fn result(result: OperationResult) -> api::StateResult {
+    let OperationResult { space, key, outcome, version, value, conflict } = result;
+    api::StateResult { space, key, outcome, version: version.0, value: value.map(Into::into), conflict }
+}
+
+pub(crate) fn transacted(done: Transacted) -> api::StateTransaction {
+    let Transacted { seq, succeeded, results } = done;
+    api::StateTransaction { version: seq.0, succeeded, results: results.into_iter().map(result).collect() }
+}
+
+pub(crate) fn space(view: SpaceView) -> spaces::Space {
+    let SpaceView { name, space } = view;
+    spaces::Space {
+        name,
+        policies: space.settings.policies.into_iter().map(Into::into).collect(),
+        keep_changes: space.settings.keep_changes,
+        max_keys: space.settings.max_keys,
+        max_bytes: space.settings.max_bytes,
+        keys: space.keys,
+        bytes: space.bytes,
+        changes: space.changes,
+        conflicts: space.conflicts,
+        undecided: space.undecided,
+        conflicts_total: space.conflicts_total,
+        position: space.last,
+        created_at: space.created,
+    }
+}
+
+pub(crate) fn conflict(view: ConflictView) -> spaces::StateConflict {
+    let ConflictView { id, conflict } = view;
+    let mut shown = spaces::StateConflict {
+        conflict: id,
+        key: conflict.key,
+        policy: conflict.policy,
+        candidates: conflict.candidates.into_iter().map(candidate).collect(),
+        settled: spaces::Settlement::Undecided,
+        value: None,
+        decided_by: None,
+        comment: None,
+        decided_at: None,
+        at: conflict.time,
+    };
+    match conflict.settled {
+        Settled::Undecided => {}
+        Settled::Rejected => shown.settled = spaces::Settlement::Rejected,
+        Settled::KeptCurrent => shown.settled = spaces::Settlement::KeptCurrent,
+        Settled::TookIncoming => shown.settled = spaces::Settlement::TookIncoming,
+        Settled::Merged(value) => {
+            shown.settled = spaces::Settlement::Merged;
+            shown.value = Some(value.into());
+        }
+        Settled::Decided(decided) => {
+            shown.settled = spaces::Settlement::Decided;
+            shown.value = decided.value.map(Into::into);
+            shown.decided_by = Some(writer(decided.by));
+            shown.comment = decided.comment;
+            shown.decided_at = Some(decided.time);
+        }
+    }
+    shown
+}
+
+/// The transaction that a client asks for.
+pub(crate) fn transaction(namespace: &str, request: api::TransactStateRequest) -> Result<Transact> {
+    let operations = |list: Vec<api::StateOperation>| list.into_iter().map(operation).collect::<Result<Vec<_>>>();
+    Ok(Transact {
+        namespace: namespace.to_owned(),
+        conditions: request.conditions.into_iter().map(condition).collect::<Result<_>>()?,
+        then: operations(request.then)?,
+        otherwise: operations(request.otherwise)?,
+        by: Writer::client(request.by.as_deref()),
+    })
+}
+
+fn condition(asked: api::StateCondition) -> Result<Condition> {
+    let api::StateCondition { space, key, version, exists, equals } = asked;
+    let check = match (version, exists, equals) {
+        (Some(version), None, None) => Check::Version(Seq(version)),
+        (None, Some(true), None) => Check::Exists,
+        (None, Some(false), None) => Check::Absent,
+        (None, None, Some(value)) => Check::Equals(value.into()),
+        _ => {
+            let message =
+                format!("the condition of key `{key}` asks for none or several of `version`, `exists`, `equals`");
+            return Err(
+                Error::new(Code::BadRequest, message).hint("give exactly one; several conditions may name a key")
+            );
+        }
+    };
+    Ok(Condition { space, key, check })
+}
+
+fn operation(asked: api::StateOperation) -> Result<Operation> {
+    let api::StateOperation { op, space, key, value, version, ttl, stamp } = asked;
+    let saw = version.map(Seq);
+    let extra = |what: &str| {
+        Err(Error::new(Code::BadRequest, format!("the operation on key `{key}` does not take `{what}`"))
+            .hint("`value`, `ttl` and `stamp` belong to `put`, `version` to `put` and `delete`"))
+    };
+    let action = match (op, value) {
+        (api::StateAction::Put, Some(value)) => {
+            Action::Put { value: Payload::from(value), saw, ttl, stamp: stamp.map(Into::into) }
+        }
+        (api::StateAction::Put, None) => {
+            return Err(Error::new(Code::BadRequest, format!("the `put` of key `{key}` has no `value`"))
+                .hint("`null` is a value; `delete` removes one"));
+        }
+        (_, Some(_)) => return extra("value"),
+        _ if ttl.is_some() => return extra("ttl"),
+        _ if stamp.is_some() => return extra("stamp"),
+        (api::StateAction::Delete, None) => Action::Delete { saw },
+        (api::StateAction::Get, None) if saw.is_some() => return extra("version"),
+        (api::StateAction::Get, None) => Action::Get,
+    };
+    Ok(Operation { space, key, action })
+}

@@ -1,0 +1,312 @@
+//! `consort state`: what agents share.
+//!
+//! For: reading, writing and following keys. Not for: spaces and conflicts (see `spaces`), or what a write comes to.
+//! Invariant: a value goes to standard output as it is kept; what is said about it goes to standard error.
+
+use std::io::Read as _;
+
+use consort_api::{
+    NoParams,
+    state::{
+        DeleteState, DeleteStateParams, GetState, GetStateParams, ListState, ListStateParams, PutState,
+        PutStateRequest, StateChange, StateEvent, StateHistory, StateHistoryParams, StateKeyParams, StateResult,
+        StateValue, StateWriter, TransactState, WatchState, WatchStateParams,
+    },
+};
+use consort_types::{Code, Error, Payload, Result, Span, limits, state::WriteOutcome};
+use serde_json::Value;
+
+use super::{decide::user, spaces};
+use crate::{
+    app::{App, Need},
+    args::{PutArgs, StateCommand, StateKeyArgs},
+    client::Client,
+    exit::Exit,
+    input,
+    show::{
+        style::{Paint, cut},
+        table::Table,
+        when,
+    },
+    signals::Signals,
+};
+
+/// Columns of a value in a listing.
+const VALUE_WIDTH: usize = 60;
+
+pub(crate) async fn execute(app: &App, command: StateCommand) -> Result<Exit> {
+    let need = match command {
+        StateCommand::Put(_)
+        | StateCommand::Delete { .. }
+        | StateCommand::Transact { .. }
+        | StateCommand::Set(_)
+        | StateCommand::Drop { .. }
+        | StateCommand::Decide(_) => Need::Change,
+        _ => Need::Look,
+    };
+    let mut signals = Signals::install()?;
+    app.with_session(need, async |session| {
+        let client = &session.client;
+        tokio::select! {
+            done = dispatch(app, client, command) => done.map(|()| Exit::Ok),
+            exit = signals.next() => Ok(exit),
+        }
+    })
+    .await
+}
+
+async fn dispatch(app: &App, client: &Client, command: StateCommand) -> Result<()> {
+    match command {
+        StateCommand::Get { key, at } => get(app, client, key, at).await,
+        StateCommand::Put(args) => put(app, client, args).await,
+        StateCommand::Delete { key, seen, writer } => {
+            let params = DeleteStateParams {
+                space: key.space,
+                key: key.key,
+                version: seen,
+                by: Some(writer.by.unwrap_or_else(user)),
+            };
+            report(app, &client.call::<DeleteState>(&params, &()).await?);
+            Ok(())
+        }
+        StateCommand::List { space, prefix } => list(app, client, space, prefix).await,
+        StateCommand::History { key } => history(app, client, key).await,
+        StateCommand::Watch { space, prefix, after } => watch(app, client, space, prefix, after).await,
+        StateCommand::Transact { file } => transact(app, client, &file).await,
+        StateCommand::Spaces { space: None } => spaces::list(app, client).await,
+        StateCommand::Spaces { space: Some(space) } => spaces::show(app, client, space).await,
+        StateCommand::Set(args) => spaces::set(app, client, args).await,
+        StateCommand::Drop { space } => spaces::drop_space(app, client, space).await,
+        StateCommand::Conflicts { space, conflict: None, undecided } => {
+            spaces::conflicts(app, client, space, undecided).await
+        }
+        StateCommand::Conflicts { space, conflict: Some(conflict), .. } => {
+            spaces::conflict(app, client, space, &conflict).await
+        }
+        StateCommand::Decide(args) => spaces::decide(app, client, args).await,
+    }
+}
+
+/// A document on one line, cut for a listing.
+pub(super) fn short(document: &consort_api::Document) -> String {
+    cut(&line(document), VALUE_WIDTH)
+}
+
+/// A document on one line, as it is kept.
+fn line(document: &consort_api::Document) -> String {
+    let payload = Payload::from(document.clone());
+    String::from_utf8_lossy(payload.bytes().unwrap_or_default()).replace(['\r', '\n'], " ")
+}
+
+/// Who wrote a value, in a few words.
+pub(super) fn writer(writer: &StateWriter) -> String {
+    match (&writer.by, writer.run, &writer.step) {
+        (Some(by), Some(run), Some(step)) => format!("{by} ({run} {step})"),
+        (Some(by), ..) => by.clone(),
+        (None, Some(run), _) => run.to_string(),
+        (None, None, _) => String::new(),
+    }
+}
+
+async fn get(app: &App, client: &Client, key: StateKeyArgs, at: Option<u64>) -> Result<()> {
+    let params = GetStateParams { space: key.space, key: key.key, version: at };
+    let found = client.call::<GetState>(&params, &()).await?;
+    if app.json {
+        app.print_json(&found);
+        return Ok(());
+    }
+    app.print(&format!("{}\n", line(&found.value)));
+    if app.err.terminal {
+        app.eprint(&about(&found));
+    }
+    if let Some(conflict) = found.conflict {
+        let beside: Vec<String> = found.siblings.iter().filter_map(|one| one.value.as_ref()).map(short).collect();
+        app.eprint(&format!(
+            "warning: undecided, beside {}; `consort state decide {} {conflict} --take N` decides",
+            beside.join(" and "),
+            params.space
+        ));
+    }
+    Ok(())
+}
+
+/// What is known of a value, in a line.
+fn about(found: &StateValue) -> String {
+    let by = writer(&found.writer);
+    let by = if by.is_empty() { by } else { format!(" by {by}") };
+    let expires = found.expires_at.map(|at| format!(", expires {at}")).unwrap_or_default();
+    format!("version {}, written {}{by}{expires}", found.version, when::ago(found.written_at, when::now()))
+}
+
+async fn put(app: &App, client: &Client, args: PutArgs) -> Result<()> {
+    let value = input::payload(&args.value, app.settings.folder())?;
+    let request = PutStateRequest {
+        value: value.into(),
+        version: if args.new { Some(0) } else { args.seen },
+        ttl: args.ttl.as_deref().map(str::parse::<Span>).transpose()?,
+        stamp: None,
+        by: Some(args.writer.by.unwrap_or_else(user)),
+    };
+    let params = StateKeyParams { space: args.key.space, key: args.key.key };
+    report(app, &client.call::<PutState>(&params, &request).await?);
+    Ok(())
+}
+
+/// What became of a write.
+fn report(app: &App, result: &StateResult) {
+    if app.json {
+        app.print_json(result);
+        return;
+    }
+    app.eprint(&sentence(result));
+}
+
+fn sentence(result: &StateResult) -> String {
+    let StateResult { key, version, value, .. } = result;
+    let now = value.as_ref().map(|value| format!(" and is {}", short(value))).unwrap_or_default();
+    match result.outcome {
+        WriteOutcome::Written => format!("{key} has version {version}"),
+        WriteOutcome::Merged => format!("{key} was merged, has version {version}{now}"),
+        WriteOutcome::Superseded => format!("{key} keeps version {version}{now}"),
+        WriteOutcome::Undecided => format!(
+            "{key} has version {version}, and both values until somebody decides (conflict {})",
+            result.conflict.map(|conflict| conflict.to_string()).unwrap_or_default()
+        ),
+        WriteOutcome::Deleted => format!("{key} is deleted"),
+        WriteOutcome::Absent => format!("{key} has no value"),
+        WriteOutcome::Read => format!("{key} has version {version}{now}"),
+        WriteOutcome::Rejected => format!("{key} was not written"),
+    }
+}
+
+async fn list(app: &App, client: &Client, space: String, prefix: Option<String>) -> Result<()> {
+    let mut params = ListStateParams { space, prefix, cursor: None, limit: Some(limits::PAGE_ITEMS_MAX) };
+    let mut items = Vec::new();
+    let position = loop {
+        let page = client.call::<ListState>(&params, &()).await?;
+        if app.json {
+            app.print_lines(&page.items);
+        } else {
+            items.extend(page.items);
+        }
+        params.cursor = page.next;
+        if params.cursor.is_none() {
+            break page.position;
+        }
+    };
+    if app.json {
+        return Ok(());
+    }
+    let mut table =
+        Table::new(&["KEY", "VERSION", "WRITTEN", "BY", "EXPIRES", "VALUE"]).spare(&["EXPIRES", "BY", "WRITTEN"]);
+    for item in &items {
+        table.row(vec![
+            (item.key.clone(), Some(Paint::Bold)),
+            (item.version.to_string(), None),
+            (when::ago(item.written_at, when::now()), Some(Paint::Dim)),
+            (writer(&item.writer), None),
+            (item.expires_at.map(|at| at.to_string()).unwrap_or_default(), Some(Paint::Dim)),
+            (short(&item.value), item.conflict.map(|_| Paint::Yellow)),
+        ]);
+    }
+    app.print(&table.render(app.out));
+    if app.err.terminal {
+        app.eprint(&format!("{} keys; `--after {position}` watches from here", items.len()));
+    }
+    Ok(())
+}
+
+async fn history(app: &App, client: &Client, key: StateKeyArgs) -> Result<()> {
+    let (space, key) = (key.space, key.key);
+    let params = |cursor| StateHistoryParams {
+        space: space.clone(),
+        key: key.clone(),
+        cursor,
+        limit: Some(limits::PAGE_ITEMS_MAX),
+    };
+    let changes = client.all::<StateHistory, _>(params).await?;
+    if app.json {
+        app.print_lines(&changes);
+        return Ok(());
+    }
+    let mut table = Table::new(&["VERSION", "CHANGE", "AT", "BY", "VALUE"]).spare(&["BY", "AT"]);
+    for change in &changes {
+        table.row(vec![
+            (change.version.to_string(), None),
+            (kind(change), Some(Paint::Cyan)),
+            (change.at.to_string(), Some(Paint::Dim)),
+            (writer(&change.writer), None),
+            (change.value.as_ref().map(short).unwrap_or_default(), None),
+        ]);
+    }
+    app.print(&table.render(app.out));
+    Ok(())
+}
+
+fn kind(change: &StateChange) -> String {
+    serde_json::to_value(&change.change).ok().and_then(|kind| kind.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+async fn watch(app: &App, client: &Client, space: String, prefix: Option<String>, after: Option<String>) -> Result<()> {
+    let mut params = WatchStateParams { space, prefix, after, last_event_id: None };
+    let mut events = client.events::<WatchState>(&params).await?;
+    loop {
+        match events.next().await {
+            Ok(Some(event)) => match event.what {
+                StateEvent::Change(change) => {
+                    params.after = Some(change.position.to_string());
+                    show_change(app, &change);
+                }
+                StateEvent::Error(problem) => return Err(problem.into()),
+            },
+            // The position is all that a watch is: it goes on at another connection.
+            Ok(None) | Err(Error { code: Code::Unreachable, .. }) => {
+                events = client.events::<WatchState>(&params).await?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn show_change(app: &App, change: &StateChange) {
+    if app.json {
+        app.print_line(change);
+        return;
+    }
+    let value = change.value.as_ref().map(short).unwrap_or_default();
+    app.print(&format!("{}  {} {} {value}\n", change.position, kind(change), change.key));
+}
+
+async fn transact(app: &App, client: &Client, file: &str) -> Result<()> {
+    let text = if file == "-" {
+        let mut text = String::new();
+        let read = std::io::stdin().read_to_string(&mut text);
+        read.map_err(|error| Error::new(Code::BadRequest, format!("standard input cannot be read: {error}")))?;
+        text
+    } else {
+        let path = app.settings.folder().join(file.strip_prefix('@').unwrap_or(file));
+        std::fs::read_to_string(&path).map_err(|error| {
+            Error::new(Code::BadRequest, format!("`{}` cannot be read: {error}", path.display()))
+                .hint("name a file with a transaction as JSON, or `-` for standard input")
+        })?
+    };
+    let request = serde_json::from_str(&text).map_err(|error| {
+        Error::new(Code::BadJson, format!("the transaction cannot be read: {error}"))
+            .hint(r#"such as {"if": [{"space": "s", "key": "k", "exists": false}], "then": [{"op": "put", "space": "s", "key": "k", "value": 1}]}"#)
+    })?;
+    let done = client.call::<TransactState>(&NoParams {}, &request).await?;
+    if app.json {
+        app.print_json(&done);
+        return Ok(());
+    }
+    let held = if done.succeeded { "held" } else { "did not hold" };
+    app.eprint(&format!("version {}: the conditions {held}", done.version));
+    for result in &done.results {
+        let value = result.value.as_ref().map_or(Value::Null.to_string(), line);
+        match result.outcome {
+            WriteOutcome::Read => app.print(&format!("{} {} {value}\n", result.key, result.version)),
+            _ => app.eprint(&sentence(result)),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,121 @@
+//! The keys of the state store.
+//!
+//! For: keys, versions and changes of spaces. Not for: spaces by name (`NamedKey` is their key).
+//! Invariant: rows of one space lie side by side, and the versions of a key lie in their order. They name the space by its
+//! id, so that what is left of a deleted space never shows in a new one of the same name.
+
+use consort_types::{
+    Seq,
+    state::{Position, SpaceId},
+};
+
+use crate::{
+    key::{Parts, put_text},
+    tables::Key,
+};
+
+fn put_position(out: &mut Vec<u8>, position: Position) {
+    out.extend(position.seq.0.to_be_bytes());
+    out.extend(position.n.to_be_bytes());
+}
+
+fn position(parts: &mut Parts<'_>) -> Option<Position> {
+    Some(Position { seq: Seq(parts.u64()?), n: parts.u32()? })
+}
+
+impl Key for Position {
+    fn encode(&self, out: &mut Vec<u8>) {
+        put_position(out, *self);
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut parts = Parts(bytes);
+        let key = position(&mut parts)?;
+        parts.end(key)
+    }
+}
+
+/// A key of a space.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StateKey {
+    /// The space.
+    pub space: SpaceId,
+    /// The key.
+    pub key: String,
+}
+
+impl Key for StateKey {
+    fn encode(&self, out: &mut Vec<u8>) {
+        put_position(out, self.space);
+        put_text(out, &self.key);
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut parts = Parts(bytes);
+        let key = Self { space: position(&mut parts)?, key: parts.text()? };
+        parts.end(key)
+    }
+}
+
+/// A change of a key; of one key, the newest comes first.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct VersionKey {
+    /// The space.
+    pub space: SpaceId,
+    /// The key.
+    pub key: String,
+    /// The position of the change with every bit turned, so that newer ones sort first.
+    pub turned: Position,
+}
+
+impl VersionKey {
+    /// The place of a change in the history of its key.
+    pub fn of(space: SpaceId, key: &str, change: Position) -> Self {
+        Self { space, key: key.to_owned(), turned: turn(change) }
+    }
+
+    /// The position of the change.
+    pub fn change(&self) -> Position {
+        turn(self.turned)
+    }
+}
+
+fn turn(position: Position) -> Position {
+    Position { seq: Seq(!position.seq.0), n: !position.n }
+}
+
+impl Key for VersionKey {
+    fn encode(&self, out: &mut Vec<u8>) {
+        put_position(out, self.space);
+        put_text(out, &self.key);
+        put_position(out, self.turned);
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut parts = Parts(bytes);
+        let key = Self { space: position(&mut parts)?, key: parts.text()?, turned: position(&mut parts)? };
+        parts.end(key)
+    }
+}
+
+/// Something that happened in a space, in its order: a change, or a conflict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SpaceEventKey {
+    /// The space.
+    pub space: SpaceId,
+    /// Its position.
+    pub at: Position,
+}
+
+impl Key for SpaceEventKey {
+    fn encode(&self, out: &mut Vec<u8>) {
+        put_position(out, self.space);
+        put_position(out, self.at);
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut parts = Parts(bytes);
+        let key = Self { space: position(&mut parts)?, at: position(&mut parts)? };
+        parts.end(key)
+    }
+}

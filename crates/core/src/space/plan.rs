@@ -1,0 +1,316 @@
+//! What an operation on a key comes to, before anything is changed.
+//!
+//! For: the rules of writes: what a write saw, policies, conflicts, and what a space may hold. Not for: changing rows (see
+//! `execute`).
+//! Invariant: planning changes nothing, so a transaction that is refused or rejected changes nothing but the list of
+//! conflicts.
+
+use std::collections::BTreeMap;
+
+use consort_types::{
+    Code, Error, Payload, Result, Seq, Span, Time, limits,
+    state::{Action, MergePolicy, Operation, Stamp, WriteOutcome},
+};
+use serde_json::Value;
+
+use crate::{
+    encode::{content_hash, encode},
+    space::{
+        changes, conflicts,
+        merge::{Current, Incoming, Winner, merge},
+        rows::{Mark, Space, StateEntry},
+        spaces,
+    },
+    state::State,
+};
+
+/// The spaces of a transaction, as they will be after it.
+#[derive(Default)]
+pub(crate) struct Drafts {
+    pub(crate) spaces: BTreeMap<String, Space>,
+    made: u32,
+}
+
+/// A value that a key is to have.
+pub(crate) enum NewValue {
+    /// As it was written.
+    Given(Payload),
+    /// As it was made.
+    Made(Vec<u8>),
+}
+
+/// What is done to the rows of a key.
+pub(crate) enum Change {
+    /// Nothing.
+    None,
+    /// It gets a value.
+    Put { value: NewValue, marks: Option<Vec<Mark>>, stamp: Stamp, expires: Option<Time> },
+    /// Its value is removed.
+    Delete,
+    /// Its value gets another one beside it.
+    AddSibling,
+}
+
+/// A write that did not see the latest value.
+pub(crate) struct PlannedConflict {
+    pub(crate) policy: MergePolicy,
+    /// The value that came; `None` where it was to be removed.
+    pub(crate) incoming: Option<Payload>,
+    pub(crate) saw: Seq,
+    pub(crate) winner: Option<Winner>,
+}
+
+/// What an operation comes to.
+pub(crate) struct Planned {
+    pub(crate) space: String,
+    pub(crate) key: String,
+    pub(crate) old: Option<StateEntry>,
+    pub(crate) change: Change,
+    pub(crate) outcome: WriteOutcome,
+    pub(crate) conflict: Option<PlannedConflict>,
+}
+
+/// A write as it is planned.
+struct Write<'a> {
+    space: &'a Space,
+    key: &'a str,
+    policy: MergePolicy,
+    old: Option<&'a StateEntry>,
+    saw: Option<Seq>,
+    now: Time,
+    seq: Seq,
+}
+
+/// What a write comes to: the change, its outcome, and the conflict where it is one.
+type Verdict = (Change, WriteOutcome, Option<PlannedConflict>);
+
+impl Drafts {
+    /// The space as the transaction has left it so far; one that is not there is made where `make`.
+    fn space(
+        &mut self,
+        state: &mut State,
+        name: (&str, &str),
+        at: (Seq, Time),
+        make: bool,
+    ) -> Result<Option<&mut Space>> {
+        let (namespace, space) = name;
+        if !self.spaces.contains_key(space) {
+            let found = match spaces::find(state, namespace, space)? {
+                None if make => {
+                    let new = spaces::new(state, namespace, at, self.made)?;
+                    self.made += 1;
+                    Some(new)
+                }
+                found => found,
+            };
+            let Some(found) = found else { return Ok(None) };
+            self.spaces.insert(space.to_owned(), found);
+        }
+        Ok(self.spaces.get_mut(space))
+    }
+}
+
+/// Plans an operation.
+pub(crate) fn plan(
+    state: &mut State,
+    drafts: &mut Drafts,
+    namespace: &str,
+    operation: &Operation,
+    at: (Seq, Time),
+) -> Result<Planned> {
+    let Operation { space, key, action } = operation;
+    let makes = matches!(action, Action::Put { .. });
+    let found = drafts.space(state, (namespace, space), at, makes)?;
+    let mut planned = Planned {
+        space: space.clone(),
+        key: key.clone(),
+        old: None,
+        change: Change::None,
+        outcome: if matches!(action, Action::Get) { WriteOutcome::Read } else { WriteOutcome::Absent },
+        conflict: None,
+    };
+    let Some(found) = found else { return Ok(planned) };
+    planned.old = spaces::entry(state, found.id, key)?;
+    let policy = found.settings.policy_of(key);
+    let old = planned.old.as_ref();
+    let write = |saw| Write { space: found, key, policy, old, saw, now: at.1, seq: at.0 };
+    let verdict = match action {
+        Action::Get => return Ok(planned),
+        Action::Delete { saw } => write(*saw).delete(),
+        Action::Put { value, saw, ttl, stamp } => write(*saw).put(state, value, *ttl, *stamp)?,
+    };
+    (planned.change, planned.outcome, planned.conflict) = verdict;
+    count(found, &planned)?;
+    Ok(planned)
+}
+
+/// Counts what the change of a key does to its space.
+///
+/// # Errors
+/// [`Code::SpaceFull`] where the space may not have so much.
+fn count(space: &mut Space, planned: &Planned) -> Result<()> {
+    let key = planned.key.len() as u64;
+    let old = planned.old.as_ref().map_or(0, |old| key + old.value.len());
+    let (keys, bytes) = match &planned.change {
+        Change::None | Change::AddSibling => return Ok(()),
+        Change::Delete => (0, 0),
+        Change::Put { value: NewValue::Given(value), .. } => (1, key + value.len()),
+        Change::Put { value: NewValue::Made(value), .. } => (1, key + value.len() as u64),
+    };
+    space.keys = space.keys + keys - u64::from(planned.old.is_some());
+    space.bytes = space.bytes + bytes - old;
+    let max = (
+        space.settings.max_keys.unwrap_or(limits::STATE_KEYS_MAX),
+        space.settings.max_bytes.unwrap_or(limits::STATE_BYTES_MAX),
+    );
+    let grows = bytes > old || (keys > 0 && planned.old.is_none());
+    if !grows || (space.keys <= max.0 && space.bytes <= max.1) {
+        return Ok(());
+    }
+    let message = format!(
+        "space `{}` would have `{}` keys and `{}` bytes, the limits are {} and {}",
+        planned.space, space.keys, space.bytes, max.0, max.1
+    );
+    Err(Error::new(Code::SpaceFull, message).hint("delete keys, let values expire, or set higher limits for the space"))
+}
+
+impl Write<'_> {
+    /// The version that the key has; zero where it has no value.
+    fn version(&self) -> Seq {
+        self.old.map_or(Seq::ZERO, |old| old.version)
+    }
+
+    /// Whether the writer saw what is there.
+    fn saw_latest(&self) -> bool {
+        self.saw == Some(self.version())
+    }
+
+    /// Whether the writer saw something else than what is there.
+    fn saw_other(&self) -> bool {
+        self.saw.is_some_and(|saw| saw != self.version())
+    }
+
+    fn conflict(&self, incoming: Option<&Payload>, winner: Option<Winner>) -> Option<PlannedConflict> {
+        let saw = self.saw.unwrap_or(Seq::ZERO);
+        Some(PlannedConflict { policy: self.policy, incoming: incoming.cloned(), saw, winner })
+    }
+
+    fn delete(&self) -> Verdict {
+        match (self.old, self.policy) {
+            (None, _) => (Change::None, WriteOutcome::Absent, None),
+            (Some(_), MergePolicy::Reject) if self.saw_other() => {
+                (Change::None, WriteOutcome::Rejected, self.conflict(None, None))
+            }
+            // A change wins over a removal that did not see it.
+            (Some(_), _) if self.saw_other() => {
+                (Change::None, WriteOutcome::Superseded, self.conflict(None, Some(Winner::Current)))
+            }
+            (Some(_), _) => (Change::Delete, WriteOutcome::Deleted, None),
+        }
+    }
+
+    fn put(&self, state: &mut State, value: &Payload, ttl: Option<Span>, stamp: Option<Stamp>) -> Result<Verdict> {
+        let given = self.stamp(stamp)?;
+        let expires = ttl.map(|ttl| self.now.after(ttl));
+        let put = |value, marks| Change::Put { value, marks, stamp: given, expires };
+        let as_given = || put(NewValue::Given(value.clone()), None);
+        match self.policy {
+            MergePolicy::Reject if self.saw_other() => {
+                Ok((Change::None, WriteOutcome::Rejected, self.conflict(Some(value), None)))
+            }
+            MergePolicy::Reject => Ok((as_given(), WriteOutcome::Written, None)),
+            MergePolicy::Agent => match self.old {
+                Some(old) if !self.saw_latest() && content_hash(&old.value) != content_hash(value) => {
+                    conflicts::check_sibling(state, self.space, self.key, old)?;
+                    Ok((Change::AddSibling, WriteOutcome::Undecided, self.conflict(Some(value), None)))
+                }
+                _ => Ok((as_given(), WriteOutcome::Written, None)),
+            },
+            _ => {
+                let (winner, made, marks) = self.merge(state, value, given)?;
+                let conflicts = self.saw_other() || (stamp.is_some() && self.old.is_some() && !self.saw_latest());
+                let conflict = if conflicts { self.conflict(Some(value), Some(winner)) } else { None };
+                let made = made.map_or_else(|| NewValue::Given(value.clone()), NewValue::Made);
+                Ok(match winner {
+                    Winner::Current => (Change::None, WriteOutcome::Superseded, conflict),
+                    Winner::Incoming => (put(made, marks), WriteOutcome::Written, conflict),
+                    Winner::Both => (put(made, marks), WriteOutcome::Merged, conflict),
+                })
+            }
+        }
+    }
+
+    /// The stamp of the write: its own, or the next of the key's clock.
+    fn stamp(&self, stamp: Option<Stamp>) -> Result<Stamp> {
+        let last = self.old.map(|old| old.stamp).unwrap_or_default();
+        let after_last = Stamp { time: last.time, count: last.count.saturating_add(1) };
+        let Some(stamp) = stamp else {
+            let now = Stamp { time: self.now, count: 0 };
+            return Ok(if self.old.is_none() { now } else { now.max(after_last) });
+        };
+        let latest = self.now.after(Span::from_secs(limits::STATE_STAMP_AHEAD_SECONDS_MAX));
+        if stamp.time > latest {
+            let message = format!("the stamp of the write, `{}`, is later than `{latest}`", stamp.time);
+            return Err(Error::new(Code::BadRequest, message)
+                .hint("set the writer's clock: it may be a minute ahead of the server's, and no more"));
+        }
+        // What a writer has seen comes before what it writes.
+        Ok(if self.old.is_some() && self.saw_latest() { stamp.max(after_last) } else { stamp })
+    }
+
+    /// Merges the value with the one that is there: whose stands, the bytes where they are not those that were written,
+    /// and the marks of its parts.
+    fn merge(
+        &self,
+        state: &mut State,
+        value: &Payload,
+        stamp: Stamp,
+    ) -> Result<(Winner, Option<Vec<u8>>, Option<Vec<Mark>>)> {
+        let incoming = self.read(state, value)?;
+        let current = self.old.map(|old| self.read(state, &old.value)).transpose()?;
+        let base = self.base(state)?;
+        let merged = merge(
+            self.policy,
+            current.as_ref().zip(self.old).map(|(value, old)| Current {
+                value,
+                version: old.version,
+                stamp: old.stamp,
+                marks: old.marks.as_deref(),
+            }),
+            Incoming {
+                value: &incoming,
+                saw: self.saw.unwrap_or(Seq::ZERO),
+                base: base.as_ref(),
+                stamp,
+                seq: self.seq,
+            },
+        )?;
+        let as_written = merged.value == incoming && merged.marks.is_none();
+        let made = (!as_written).then(|| encode(&merged.value));
+        Ok((merged.winner, made, merged.marks))
+    }
+
+    /// What the writer saw, where the policy depends on it.
+    fn base(&self, state: &mut State) -> Result<Option<Value>> {
+        let depends = matches!(self.policy, MergePolicy::Counter | MergePolicy::Set | MergePolicy::Map);
+        let Some(saw) = self.saw.filter(|saw| depends && *saw > Seq::ZERO) else { return Ok(None) };
+        let seen = match self.old {
+            Some(old) if old.version == saw => Some(old.value.clone()),
+            _ => changes::seen(state, self.space, self.key, saw)?,
+        };
+        seen.map(|seen| self.read(state, &seen)).transpose()
+    }
+
+    /// Reads a value that is to be merged.
+    fn read(&self, state: &mut State, value: &Payload) -> Result<Value> {
+        let (bytes, max) = (value.len(), limits::STATE_MERGE_BYTES_MAX);
+        if bytes > max {
+            let message =
+                format!("a value of key `{}` has `{bytes}` bytes, the limit of what is merged is {max}", self.key);
+            return Err(Error::new(Code::PayloadTooLarge, message).hint("use several keys, or the policy `reject`"));
+        }
+        state.charge_bytes(usize::try_from(bytes).unwrap_or(usize::MAX));
+        let bytes = state.payload_bytes(value)?;
+        serde_json::from_slice(&bytes).map_err(|_| Error::new(Code::Damaged, "a stored value is not JSON"))
+    }
+}

@@ -1,0 +1,74 @@
+//! Spaces by name.
+//!
+//! For: finding a space, and making one. Not for: what is in it.
+//! Invariant: a namespace has at most [`limits::STATE_SPACES_MAX`] spaces.
+
+use consort_types::{
+    Code, Error, Result, Seq, Time, limits,
+    state::{Position, SpaceId, SpaceSettings},
+};
+
+use crate::{
+    key::NamedKey,
+    registry::agents::PAST,
+    space::{
+        keys::StateKey,
+        rows::{Space, StateEntry},
+    },
+    state::State,
+};
+
+/// Where the row of a space is.
+pub(crate) fn space_key(namespace: &str, name: &str) -> NamedKey {
+    NamedKey { namespace: namespace.to_owned(), name: name.to_owned(), number: 0 }
+}
+
+/// The space, where there is one.
+pub(crate) fn find(state: &mut State, namespace: &str, name: &str) -> Result<Option<Space>> {
+    state.tables.spaces.get(&space_key(namespace, name))
+}
+
+/// The space.
+///
+/// # Errors
+/// [`Code::SpaceNotFound`] where there is none.
+pub(crate) fn known(state: &mut State, namespace: &str, name: &str) -> Result<Space> {
+    find(state, namespace, name)?.ok_or_else(|| {
+        Error::new(Code::SpaceNotFound, format!("namespace `{namespace}` has no space `{name}`"))
+            .hint("`consort state spaces` shows those that are there; the first write into one makes it")
+    })
+}
+
+/// The value of a key, where it has one.
+pub(crate) fn entry(state: &mut State, space: SpaceId, key: &str) -> Result<Option<StateEntry>> {
+    state.tables.state.get(&StateKey { space, key: key.to_owned() })
+}
+
+/// A new space, `n`th of the record `seq`.
+///
+/// # Errors
+/// [`Code::LimitReached`] where the namespace has as many as it may have.
+pub(crate) fn new(state: &mut State, namespace: &str, at: (Seq, Time), n: u32) -> Result<Space> {
+    let max = limits::STATE_SPACES_MAX;
+    let known = state.tables.spaces.count(&space_key(namespace, ""), &space_key(namespace, PAST), max)?;
+    if known + n as usize >= max {
+        let message = format!("namespace `{namespace}` has `{known}` spaces, the limit is {max}");
+        return Err(Error::new(Code::LimitReached, message).hint("use keys with a prefix instead of more spaces"));
+    }
+    let (seq, created) = at;
+    let id = Position { seq, n };
+    Ok(Space {
+        id,
+        settings: SpaceSettings::default(),
+        created,
+        keys: 0,
+        bytes: 0,
+        changes: 0,
+        trimmed: id,
+        last: id,
+        conflicts: 0,
+        undecided: 0,
+        conflicts_total: 0,
+        settled_from: Position::default(),
+    })
+}

@@ -1,0 +1,319 @@
+//! Shared state: keys of spaces, read, written and followed.
+//!
+//! For: making commands of requests about the state store, and following the changes of a space. Not for: what a write
+//! comes to (the machine decides), or for keeping changes (the machine does): a watcher reads pages and waits for a wake-up,
+//! so a slow one costs nothing.
+//! Invariant: no change is left out or shown twice to a watcher; one that has missed changes that are no longer kept is told.
+
+use std::sync::Arc;
+
+use consort_core::{
+    Command, Reply,
+    command::{Choice, DecideConflict, DeleteSpace, OperationResult, SetSpace, Transact, Transacted},
+    view::{ChangeView, ConflictView, Page, SpaceView, StateView},
+};
+use consort_types::{
+    Code, Error, Name, Payload, Result, Seq, limits,
+    state::{
+        Action, Check, Condition, Operation, Position, SpaceSettings, WriteOutcome, Writer, check_key, check_prefix,
+    },
+};
+use futures::Stream;
+
+use super::{Handle, PartitionClient, operations::unexpected, page_items};
+use crate::{blob_gc::Pin, shell::Subscription, topic::Topic};
+
+/// Changes that a watcher reads at once.
+const PAGE: usize = 256;
+
+/// The state store of a namespace.
+#[derive(Clone)]
+pub struct StateStore {
+    partition: PartitionClient,
+    namespace: Arc<str>,
+}
+
+/// Keys of a space.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StatePage {
+    /// The keys, in the order of their bytes.
+    pub page: Page<StateView>,
+    /// The last change of the space that the page knows of: a watch from there misses nothing.
+    pub position: Position,
+}
+
+impl Handle {
+    /// The state store of a namespace.
+    ///
+    /// # Errors
+    /// [`Code::BadName`] where it is no namespace's name.
+    pub fn state(&self, namespace: &str) -> Result<StateStore> {
+        Name::check("namespace", namespace)?;
+        Ok(StateStore { partition: self.of(namespace).clone(), namespace: Arc::from(namespace) })
+    }
+}
+
+impl StateStore {
+    /// The value of a key, whole: the latest, or that of the record `version`.
+    ///
+    /// # Errors
+    /// [`Code::SpaceNotFound`], [`Code::KeyNotFound`], and [`Code::VersionGone`] where that version is no longer kept.
+    pub async fn get(&self, space: &str, key: &str, version: Option<Seq>) -> Result<StateView> {
+        check_key(key)?;
+        let (namespace, space, key) = (Arc::clone(&self.namespace), named(space)?, key.to_owned());
+        let read = self.partition.read(move |machine| machine.state_get(&namespace, &space, &key, version));
+        let mut view = read.await??;
+        self.partition.fetch(&mut view.value).await?;
+        for sibling in view.siblings.iter_mut().filter_map(|sibling| sibling.value.as_mut()) {
+            self.partition.fetch(sibling).await?;
+        }
+        Ok(view)
+    }
+
+    /// Gives a key a value, or removes it.
+    ///
+    /// # Errors
+    /// [`Code::StateConflict`] where the write was rejected because it had not seen the latest value.
+    pub async fn write(&self, space: &str, key: &str, action: Action, by: Writer) -> Result<OperationResult> {
+        let operation = Operation { space: space.to_owned(), key: key.to_owned(), action };
+        let done = self.transact(Transact::single(&self.namespace, operation, by)).await?;
+        let first = done.results.into_iter().next();
+        first.ok_or_else(|| Error::new(Code::Internal, "a transaction of one operation had no result"))
+    }
+
+    /// Reads and writes keys together.
+    ///
+    /// # Errors
+    /// [`Code::StateConflict`] where a write of it was rejected, which names the key: nothing was done then.
+    pub async fn transact(&self, mut transaction: Transact) -> Result<Transacted> {
+        self.namespace.as_ref().clone_into(&mut transaction.namespace);
+        let pins = self.admit(&mut transaction).await?;
+        let mut done = match self.partition.submit(Command::Transact(transaction), pins).await? {
+            Reply::Transacted(done) => done,
+            other => return Err(unexpected(&other)),
+        };
+        if let Some(rejected) = done.results.iter().find(|result| result.outcome == WriteOutcome::Rejected) {
+            return Err(rejection(rejected));
+        }
+        for value in done.results.iter_mut().filter_map(|result| result.value.as_mut()) {
+            self.partition.fetch(value).await?;
+        }
+        Ok(done)
+    }
+
+    /// Checks every document of a transaction, and puts the large ones into the blob store.
+    async fn admit(&self, transaction: &mut Transact) -> Result<Vec<Pin>> {
+        let mut pins = Vec::new();
+        for condition in &mut transaction.conditions {
+            if let Condition { check: Check::Equals(value), .. } = condition {
+                pins.extend(self.partition.admit_in("value", value).await?);
+            }
+        }
+        for operation in transaction.then.iter_mut().chain(&mut transaction.otherwise) {
+            if let Action::Put { value, .. } = &mut operation.action {
+                pins.extend(self.partition.admit_in("value", value).await?);
+            }
+        }
+        Ok(pins)
+    }
+
+    /// Keys that begin with `prefix`, in the order of their bytes.
+    pub async fn list(
+        &self,
+        space: &str,
+        prefix: &str,
+        cursor: Option<String>,
+        limit: impl Into<Option<usize>>,
+    ) -> Result<StatePage> {
+        check_prefix(prefix)?;
+        let (limit, prefix) = (page_items(limit.into(), limits::PAGE_ITEMS_MAX)?, prefix.to_owned());
+        let (namespace, space) = (Arc::clone(&self.namespace), named(space)?);
+        let read = self.partition.read(move |machine| {
+            let page = machine.state_list(&namespace, &space, &prefix, cursor.as_deref(), limit)?;
+            let position = machine.state_changes(&namespace, &space, "", None, 1)?.seen;
+            Ok(StatePage { page, position })
+        });
+        read.await?
+    }
+
+    /// The changes of a key that are kept, the newest first.
+    pub async fn history(
+        &self,
+        space: &str,
+        key: &str,
+        cursor: Option<String>,
+        limit: impl Into<Option<usize>>,
+    ) -> Result<Page<ChangeView>> {
+        check_key(key)?;
+        let (limit, key) = (page_items(limit.into(), limits::PAGE_ITEMS_MAX)?, key.to_owned());
+        let (namespace, space) = (Arc::clone(&self.namespace), named(space)?);
+        let history = move |machine: &mut consort_core::Machine| {
+            machine.state_history(&namespace, &space, &key, cursor.as_deref(), limit)
+        };
+        self.partition.read(history).await?
+    }
+
+    /// Spaces by name.
+    pub async fn spaces(&self, cursor: Option<String>, limit: impl Into<Option<usize>>) -> Result<Page<SpaceView>> {
+        let limit = page_items(limit.into(), limits::PAGE_ITEMS_MAX)?;
+        let namespace = Arc::clone(&self.namespace);
+        self.partition.read(move |machine| machine.spaces(&namespace, cursor.as_deref(), limit)).await?
+    }
+
+    /// A space.
+    pub async fn space(&self, space: &str) -> Result<SpaceView> {
+        let (namespace, space) = (Arc::clone(&self.namespace), named(space)?);
+        self.partition.read(move |machine| machine.space(&namespace, &space)).await?
+    }
+
+    /// Sets what a space merges, keeps and may hold; makes it where it is not there.
+    pub async fn set_space(&self, space: &str, settings: SpaceSettings) -> Result<()> {
+        let (namespace, space) = (self.namespace.to_string(), space.to_owned());
+        self.partition.done(Command::SetSpace(SetSpace { namespace, space, settings }), None).await
+    }
+
+    /// Forgets a space and everything in it.
+    pub async fn delete_space(&self, space: &str) -> Result<()> {
+        let (namespace, space) = (self.namespace.to_string(), space.to_owned());
+        self.partition.done(Command::DeleteSpace(DeleteSpace { namespace, space }), None).await
+    }
+
+    /// Conflicts of a space that are kept, the oldest first; with `undecided`, those that wait for a decision.
+    pub async fn conflicts(
+        &self,
+        space: &str,
+        undecided: bool,
+        cursor: Option<String>,
+        limit: impl Into<Option<usize>>,
+    ) -> Result<Page<ConflictView>> {
+        let limit = page_items(limit.into(), limits::PAGE_ITEMS_MAX)?;
+        let (namespace, space) = (Arc::clone(&self.namespace), named(space)?);
+        let conflicts = move |machine: &mut consort_core::Machine| {
+            machine.conflicts(&namespace, &space, undecided, cursor.as_deref(), limit)
+        };
+        self.partition.read(conflicts).await?
+    }
+
+    /// A conflict.
+    pub async fn conflict(&self, space: &str, id: Position) -> Result<ConflictView> {
+        let (namespace, space) = (Arc::clone(&self.namespace), named(space)?);
+        self.partition.read(move |machine| machine.conflict(&namespace, &space, id)).await?
+    }
+
+    /// Decides a conflict; answers the version that its key has then.
+    ///
+    /// # Errors
+    /// [`Code::ConflictNotFound`] where it is not kept, [`Code::BadRequest`] where it has no such value.
+    pub async fn decide(
+        &self,
+        space: &str,
+        conflict: Position,
+        mut choice: Choice,
+        by: Writer,
+        comment: Option<String>,
+    ) -> Result<Seq> {
+        let pin = match &mut choice {
+            Choice::Value(value) => self.partition.admit_in("value", value).await?,
+            Choice::Candidate(_) => None,
+        };
+        let (namespace, space) = (self.namespace.to_string(), space.to_owned());
+        let command = DecideConflict { namespace, space, conflict, choice, by, comment };
+        match self.partition.submit(Command::DecideConflict(command), pin).await? {
+            Reply::Version(version) => Ok(version),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Follows the keys of a space that begin with `prefix`, from behind `after`; without it, what changes from now on.
+    ///
+    /// # Errors
+    /// [`Code::SpaceNotFound`], [`Code::VersionGone`] where changes behind `after` are no longer kept, and
+    /// [`Code::Overloaded`] where too many follow already.
+    pub async fn watch(&self, space: &str, prefix: &str, after: Option<Position>) -> Result<StateWatch> {
+        check_prefix(prefix)?;
+        let id = self.space(space).await?.space.id;
+        let subscription = self.partition.subscribe(Topic::Space(id)).await?;
+        let mut watch = StateWatch {
+            store: self.clone(),
+            space: named(space)?,
+            prefix: Arc::from(prefix),
+            cursor: after,
+            page: Vec::new().into_iter(),
+            subscription,
+        };
+        // A cursor that cannot be served is refused at once, and the place of a watch from now is taken.
+        let changed = watch.read(after).await?;
+        watch.cursor = Some(changed.seen);
+        watch.page = changed.items.into_iter();
+        Ok(watch)
+    }
+
+    /// The bytes of a document of the store, wherever they are.
+    pub async fn payload(&self, payload: Payload) -> Result<Arc<[u8]>> {
+        self.partition.payload(payload).await
+    }
+}
+
+fn named(space: &str) -> Result<Arc<str>> {
+    Name::check_size("space", space)?;
+    Ok(Arc::from(space))
+}
+
+/// The refusal of a write that had not seen the latest value.
+fn rejection(result: &OperationResult) -> Error {
+    let OperationResult { space, key, version, .. } = result;
+    let stands = if *version == Seq::ZERO { "it has none".to_owned() } else { format!("it has version `{version}`") };
+    let message = format!("the write of key `{key}` in space `{space}` did not see its latest value: {stands}");
+    Error::new(Code::StateConflict, message).hint("read the key, and write again with the version that was read")
+}
+
+/// A space being followed.
+pub struct StateWatch {
+    store: StateStore,
+    space: Arc<str>,
+    prefix: Arc<str>,
+    /// Behind everything that was read.
+    cursor: Option<Position>,
+    page: std::vec::IntoIter<ChangeView>,
+    subscription: Subscription,
+}
+
+impl StateWatch {
+    async fn read(&self, after: Option<Position>) -> Result<consort_core::view::Changed> {
+        let (namespace, space, prefix) =
+            (Arc::clone(&self.store.namespace), Arc::clone(&self.space), Arc::clone(&self.prefix));
+        let read =
+            self.store.partition.read(move |machine| machine.state_changes(&namespace, &space, &prefix, after, PAGE));
+        read.await?
+    }
+
+    /// The next change.
+    ///
+    /// # Errors
+    /// [`Code::VersionGone`] where the watcher was so slow that changes are no longer kept, [`Code::SpaceNotFound`] where
+    /// the space was deleted, [`Code::Stopping`]; nothing follows then.
+    pub async fn next(&mut self) -> Result<ChangeView> {
+        loop {
+            if let Some(change) = self.page.next() {
+                return Ok(change);
+            }
+            self.subscription.mark_seen();
+            let changed = self.read(self.cursor).await?;
+            self.cursor = Some(changed.seen);
+            self.page = changed.items.into_iter();
+            if self.page.len() == 0 && !changed.more {
+                self.subscription.next().await?;
+            }
+        }
+    }
+
+    /// The watch as a stream, whose first error is its last item.
+    pub fn into_stream(self) -> impl Stream<Item = Result<ChangeView>> + Send {
+        futures::stream::unfold(Some(self), |watch| async move {
+            let mut watch = watch?;
+            let next = watch.next().await;
+            let rest = next.is_ok().then_some(watch);
+            Some((next, rest))
+        })
+    }
+}

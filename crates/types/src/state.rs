@@ -1,0 +1,447 @@
+//! Shared state as clients, records and rows name it.
+//!
+//! For: the words of the state store: policies, writes, conditions, and what becomes of them. Not for: merging values, or
+//! keeping them (the core does).
+//! Invariant: a version is the sequence number of the record that wrote it, so versions only grow.
+
+use std::{fmt, str::FromStr};
+
+use minicbor::{Decode, Encode};
+use serde::{Deserialize, Serialize};
+
+use crate::{Code, Error, Name, Payload, Result, RunId, Seq, Span, Time, bounds, limits};
+
+/// What becomes of a write that did not see the latest value of its key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Encode, Decode)]
+#[serde(rename_all = "snake_case")]
+#[cbor(index_only)]
+pub enum MergePolicy {
+    /// It is rejected, where it names the version that it saw; one that names none overwrites.
+    #[default]
+    #[n(0)]
+    Reject,
+    /// The write with the later stamp stays: a hybrid logical clock (Kulkarni et al., "Logical Physical Clocks", 2014).
+    #[n(1)]
+    LastWriterWins,
+    /// The larger number stays.
+    #[n(2)]
+    Max,
+    /// The smaller number stays.
+    #[n(3)]
+    Min,
+    /// Whole numbers: the difference that each write made is added.
+    #[n(4)]
+    Counter,
+    /// Lists without order and without doubles: what any write added stays, unless it was removed by a write that saw it.
+    #[n(5)]
+    Set,
+    /// Objects: each member is merged by itself. A change wins over a removal that did not see it, and of two changes the
+    /// one with the later stamp.
+    #[n(6)]
+    Map,
+    /// Both values are kept, as siblings, until somebody decides.
+    #[n(7)]
+    Agent,
+}
+
+impl MergePolicy {
+    /// Every policy, in the order of the documents.
+    pub const ALL: [Self; 8] =
+        [Self::Reject, Self::LastWriterWins, Self::Max, Self::Min, Self::Counter, Self::Set, Self::Map, Self::Agent];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Reject => "reject",
+            Self::LastWriterWins => "last_writer_wins",
+            Self::Max => "max",
+            Self::Min => "min",
+            Self::Counter => "counter",
+            Self::Set => "set",
+            Self::Map => "map",
+            Self::Agent => "agent",
+        }
+    }
+
+    /// Whether a write is merged with what it did not see, also where it names no version: it has seen nothing then.
+    pub fn merges(self) -> bool {
+        self != Self::Reject
+    }
+}
+
+/// When a value was written, in hybrid logical time: the time, and a number that orders writes of the same time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub struct Stamp {
+    /// The time; at most [`limits::STATE_STAMP_AHEAD_SECONDS_MAX`] ahead of log time.
+    #[n(0)]
+    pub time: Time,
+    /// The order within it.
+    #[n(1)]
+    pub count: u32,
+}
+
+/// Who wrote a value.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub struct Writer {
+    /// The name that a client gives itself, or the agent of a task.
+    #[n(0)]
+    pub by: Option<String>,
+    /// The run, where a task wrote it.
+    #[n(1)]
+    pub run: Option<RunId>,
+    /// The path of the task's step.
+    #[n(2)]
+    pub step: Option<String>,
+}
+
+impl Writer {
+    /// A client that calls itself so.
+    pub fn client(by: Option<&str>) -> Self {
+        Self { by: by.map(str::to_owned), ..Self::default() }
+    }
+
+    /// Refuses a name over [`limits::NAME_BYTES_MAX`].
+    pub fn check(&self) -> Result<()> {
+        bounds::check_optional_text("name of the writer", self.by.as_deref(), limits::NAME_BYTES_MAX)
+    }
+}
+
+/// What a condition asks of a key.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub enum Check {
+    /// It has this version.
+    #[n(0)]
+    Version(#[n(0)] Seq),
+    /// It has a value.
+    #[n(1)]
+    Exists,
+    /// It has none.
+    #[n(2)]
+    Absent,
+    /// It has this value: the same JSON document, whatever the order of members and the spaces.
+    #[n(3)]
+    Equals(#[n(0)] Payload),
+}
+
+/// A condition of a transaction.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct Condition {
+    /// The space.
+    #[n(0)]
+    pub space: String,
+    /// The key.
+    #[n(1)]
+    pub key: String,
+    /// What is asked.
+    #[n(2)]
+    pub check: Check,
+}
+
+/// What a transaction does with a key.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub enum Action {
+    /// Reads it, as it was before the transaction.
+    #[n(0)]
+    Get,
+    /// Gives it a value.
+    #[n(1)]
+    Put {
+        /// The value.
+        #[n(0)]
+        value: Payload,
+        /// The version that the write saw: `None` where it names none, zero where it saw that there was no value.
+        #[n(1)]
+        saw: Option<Seq>,
+        /// How long the value stays.
+        #[n(2)]
+        ttl: Option<Span>,
+        /// When it was written, where the writer has a clock of its own.
+        #[n(3)]
+        stamp: Option<Stamp>,
+    },
+    /// Removes its value.
+    #[n(2)]
+    Delete {
+        /// As for [`Action::Put`].
+        #[n(0)]
+        saw: Option<Seq>,
+    },
+}
+
+/// An operation of a transaction.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct Operation {
+    /// The space.
+    #[n(0)]
+    pub space: String,
+    /// The key.
+    #[n(1)]
+    pub key: String,
+    /// What is done.
+    #[n(2)]
+    pub action: Action,
+}
+
+/// What became of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WriteOutcome {
+    /// It was read.
+    Read,
+    /// The key has the value that was written.
+    Written,
+    /// The key has no value now.
+    Deleted,
+    /// The key had no value to remove.
+    Absent,
+    /// The key has a value merged of this write and others.
+    Merged,
+    /// Another write stays in its place.
+    Superseded,
+    /// Both values are kept, until somebody decides.
+    Undecided,
+    /// It was rejected, because it had not seen the latest value; nothing of its transaction was done.
+    Rejected,
+}
+
+/// A record, and a number within it: unique in a partition, and ordered as things happened. The text form is `SEQ-N`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct Position {
+    /// The record.
+    #[n(0)]
+    pub seq: Seq,
+    /// The order within the record.
+    #[n(1)]
+    pub n: u32,
+}
+
+impl Position {
+    /// Behind every other position of the record `seq`.
+    pub fn end_of(seq: Seq) -> Self {
+        Self { seq, n: u32::MAX }
+    }
+
+    /// The least position behind this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        match self.n.checked_add(1) {
+            Some(n) => Self { n, ..self },
+            None => Self { seq: self.seq.next(), n: 0 },
+        }
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.seq, self.n)
+    }
+}
+
+impl FromStr for Position {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let parsed = text.split_once('-').and_then(|(seq, n)| Some((seq.parse().ok()?, n.parse().ok()?)));
+        let (seq, n) = parsed.ok_or_else(|| {
+            Error::new(Code::BadCursor, format!("`{text}` is not a position"))
+                .hint("a position is `SEQ-N`, such as `4711-0`")
+        })?;
+        Ok(Self { seq: Seq(seq), n })
+    }
+}
+
+impl Serialize for Position {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Position {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// The id of a space: no other space has it, also not one of the same name that is made after it was deleted.
+pub type SpaceId = Position;
+
+/// The policy of the keys with a prefix.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
+#[serde(deny_unknown_fields)]
+pub struct PrefixPolicy {
+    /// The prefix; the empty one is that of every key. Of several that fit, the longest counts.
+    #[n(0)]
+    pub prefix: String,
+    /// The policy.
+    #[n(1)]
+    pub policy: MergePolicy,
+}
+
+/// What is set for a space.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct SpaceSettings {
+    /// How writes are merged, by prefixes of keys; others are rejected.
+    #[n(0)]
+    pub policies: Vec<PrefixPolicy>,
+    /// How many changes are kept.
+    #[n(1)]
+    pub keep_changes: u32,
+    /// How many keys it may have; `None`: [`limits::STATE_KEYS_MAX`].
+    #[n(2)]
+    pub max_keys: Option<u64>,
+    /// How many bytes its keys and values may have; `None`: [`limits::STATE_BYTES_MAX`].
+    #[n(3)]
+    pub max_bytes: Option<u64>,
+}
+
+impl Default for SpaceSettings {
+    fn default() -> Self {
+        Self { policies: Vec::new(), keep_changes: limits::STATE_CHANGES_DEFAULT, max_keys: None, max_bytes: None }
+    }
+}
+
+impl SpaceSettings {
+    /// The policy of a key.
+    pub fn policy_of(&self, key: &str) -> MergePolicy {
+        let fitting = self.policies.iter().filter(|policy| key.starts_with(&policy.prefix));
+        fitting.max_by_key(|policy| policy.prefix.len()).map(|policy| policy.policy).unwrap_or_default()
+    }
+
+    /// Refuses numbers that are out of range, and prefixes that are too many, are none, or come twice.
+    pub fn check(&self) -> Result<()> {
+        bounds::check_count("policies", self.policies.len(), limits::STATE_POLICIES_MAX)?;
+        for (i, policy) in self.policies.iter().enumerate() {
+            check_prefix(&policy.prefix)?;
+            if self.policies[..i].iter().any(|other| other.prefix == policy.prefix) {
+                let message = format!("the prefix `{}` has two policies", policy.prefix);
+                return Err(Error::new(Code::BadRequest, message).hint("give each prefix one policy"));
+            }
+        }
+        let (min, max) = (u64::from(limits::STATE_CHANGES_MIN), u64::from(limits::STATE_CHANGES_MAX));
+        check_between("kept changes", u64::from(self.keep_changes), min, max)?;
+        check_between("keys at most", self.max_keys.unwrap_or(1), 1, limits::STATE_KEYS_MAX)?;
+        check_between("bytes at most", self.max_bytes.unwrap_or(1), 1, limits::STATE_BYTES_MAX)
+    }
+}
+
+fn check_between(what: &str, value: u64, min: u64, max: u64) -> Result<()> {
+    if (min..=max).contains(&value) {
+        return Ok(());
+    }
+    Err(Error::new(Code::LimitReached, format!("`{value}` {what}: a space has from {min} to {max}"))
+        .hint("leave it out for the default"))
+}
+
+/// Refuses a text that cannot be a key: empty, longer than [`limits::STATE_KEY_BYTES_MAX`], or with control characters.
+pub fn check_key(key: &str) -> Result<()> {
+    let (bytes, max) = (key.len(), limits::STATE_KEY_BYTES_MAX);
+    if bytes == 0 || bytes > max {
+        return Err(Error::new(Code::BadName, format!("the key has {bytes} bytes, but must have 1 to {max}"))
+            .hint("choose a short key; what is long belongs into the value"));
+    }
+    if key.chars().any(char::is_control) {
+        return Err(Error::new(Code::BadName, "the key has control characters")
+            .hint("use printable characters, such as `agents/alice`"));
+    }
+    Ok(())
+}
+
+/// Refuses a prefix of keys that no key can have.
+pub fn check_prefix(prefix: &str) -> Result<()> {
+    if prefix.is_empty() { Ok(()) } else { check_key(prefix) }
+}
+
+impl Condition {
+    /// Refuses a space that has no name, and a key that is none.
+    pub fn check(&self) -> Result<()> {
+        Name::check("space", &self.space)?;
+        check_key(&self.key)
+    }
+}
+
+impl Operation {
+    /// As [`Condition::check`]; and a time to live that is zero or longer than
+    /// [`limits::STATE_TTL_SECONDS_MAX`].
+    pub fn check(&self) -> Result<()> {
+        Name::check("space", &self.space)?;
+        check_key(&self.key)?;
+        match &self.action {
+            Action::Put { ttl: Some(ttl), .. } => check_ttl(*ttl),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn check_ttl(ttl: Span) -> Result<()> {
+    let max = Span::from_secs(limits::STATE_TTL_SECONDS_MAX);
+    if ttl.0 > 0 && ttl <= max {
+        return Ok(());
+    }
+    Err(Error::new(Code::BadRequest, format!("a time to live of `{ttl}` is not between `1us` and `{max}`"))
+        .hint("leave it out for a value that stays"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_bounded_and_printable() {
+        check_key("agents/älice 1").unwrap();
+        check_key(&"k".repeat(limits::STATE_KEY_BYTES_MAX)).unwrap();
+        for bad in ["", "a\nb", &"k".repeat(limits::STATE_KEY_BYTES_MAX + 1)] {
+            assert_eq!(check_key(bad).unwrap_err().code, Code::BadName);
+        }
+        check_prefix("").unwrap();
+        assert!(check_prefix("a\0").is_err());
+    }
+
+    #[test]
+    fn a_value_lives_for_some_time() {
+        let put = |ttl| Operation {
+            space: "s".to_owned(),
+            key: "k".to_owned(),
+            action: Action::Put { value: Payload::null(), saw: None, ttl, stamp: None },
+        };
+        let longest = Span::from_secs(limits::STATE_TTL_SECONDS_MAX);
+        for good in [None, Some(Span(1)), Some(longest)] {
+            put(good).check().unwrap();
+        }
+        for bad in [Span(0), Span(longest.0 + 1)] {
+            assert_eq!(put(Some(bad)).check().unwrap_err().code, Code::BadRequest);
+        }
+    }
+
+    #[test]
+    fn the_longest_prefix_counts() {
+        let of = |prefix: &str, policy| PrefixPolicy { prefix: prefix.to_owned(), policy };
+        let policies = vec![of("", MergePolicy::Map), of("n/", MergePolicy::Counter), of("n/x", MergePolicy::Max)];
+        let settings = SpaceSettings { policies, ..SpaceSettings::default() };
+        settings.check().unwrap();
+        let policies = ["m", "n/", "n/xy"].map(|key| settings.policy_of(key));
+        assert_eq!(policies, [MergePolicy::Map, MergePolicy::Counter, MergePolicy::Max]);
+        assert_eq!(SpaceSettings::default().policy_of("k"), MergePolicy::Reject);
+        let twice = vec![of("n/", MergePolicy::Map), of("n/", MergePolicy::Set)];
+        assert!(SpaceSettings { policies: twice, ..settings.clone() }.check().is_err());
+        for keep_changes in [limits::STATE_CHANGES_MIN - 1, limits::STATE_CHANGES_MAX + 1] {
+            assert!(SpaceSettings { keep_changes, ..settings.clone() }.check().is_err());
+        }
+        assert!(SpaceSettings { max_keys: Some(0), ..settings }.check().is_err());
+    }
+
+    #[test]
+    fn positions_survive_their_text_form() {
+        let position = Position { seq: Seq(4711), n: 3 };
+        assert_eq!(position.to_string().parse::<Position>().unwrap(), position);
+        assert_eq!(Position::end_of(Seq(7)).next(), Position { seq: Seq(8), n: 0 });
+        assert!("7".parse::<Position>().is_err() && "a-1".parse::<Position>().is_err());
+    }
+
+    #[test]
+    fn policies_are_written_as_they_are_called() {
+        for policy in MergePolicy::ALL {
+            assert_eq!(serde_json::to_value(policy).unwrap(), policy.as_str());
+        }
+    }
+}
