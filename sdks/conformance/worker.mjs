@@ -68,6 +68,19 @@ async function listen(ctx) {
   return found;
 }
 
+async function shared(ctx) {
+  const space = ctx.state("conform");
+  const before = await space.get("count");
+  await space.put("count", 1, { seen: 0 });
+  await ctx.run("between", () => effect(ctx, "between"));
+  const found = await space.get("count", { output: z.number() });
+  const stale = await space.put("count", 2, { seen: 0 }).catch((error) => error.code);
+  const written = await space.put("count", found.value + 1, { seen: found.version });
+  const key = { space: "conform", key: "count" };
+  const done = await ctx.transact({ if: [{ ...key, equals: 2 }], do: [{ ...key, op: "delete" }] });
+  return [before?.value ?? null, found.value, stale, written.outcome, done.succeeded, done.results[0].outcome];
+}
+
 async function address(ctx) {
   return (await ctx.waitSignal("go", z.object({ city: z.string() }))).city;
 }
@@ -181,6 +194,7 @@ const conform = agent("conform", { version: "1.0.0", labels: { suite: "conforman
   })
   .capability("conform.listen", {}, listen)
   .capability("conform.question", {}, question)
+  .capability("conform.shared", {}, shared)
   .capability("conform.address", {}, address)
   .capability("conform.titled", {}, titled)
   .capability("conform.approve", {}, (ctx) => decided(ctx.waitApproval("ship it?", { version: 3 })))

@@ -204,6 +204,27 @@ async def listen(ctx: TaskContext, input: Any) -> list[Any]:
     return found
 
 
+@agent.capability("conform.shared")
+async def shared(ctx: TaskContext, input: Any) -> list[Any]:
+    """Reads and writes shared state."""
+    space = ctx.state("conform")
+    before = await space.get("count")
+    await space.put("count", 1, seen=0)
+    await ctx.run("between", effect, ctx, "between")
+    found = await space.get("count", result_type=int)
+    assert found is not None
+    stale = None
+    try:
+        await space.put("count", 2, seen=0)
+    except TaskError as error:
+        stale = error.code
+    written = await space.put("count", found.value + 1, seen=found.version)
+    key = {"space": "conform", "key": "count"}
+    done = await ctx.transact({"if": [{**key, "equals": 2}], "do": [{**key, "op": "delete"}]})
+    first = None if before is None else before.value
+    return [first, found.value, stale, written.outcome, done.succeeded, done.results[0].outcome]
+
+
 @agent.capability("conform.question")
 async def question(ctx: TaskContext, input: Any) -> dict[str, Any]:
     """Goes past a first question, and waits for the answer to a second one."""

@@ -190,6 +190,9 @@ pub(crate) fn task_entry(view: view::EntryView) -> steps::JournalEntry {
             steps::JournalEntry { prompt: Some(prompt), detail: Some(detail.into()), ..plain(JournalKind::Approval) }
         }
         JournalRequest::Forget { entries } => steps::JournalEntry { entries, ..plain(JournalKind::Forget) },
+        JournalRequest::State { transaction } => {
+            steps::JournalEntry { input: Some(transaction.into()), ..plain(JournalKind::State) }
+        }
     };
     let (output, error) = (entry.output.map(Into::into), entry.error.map(ErrorDetail::from));
     steps::JournalEntry { title: entry.title, after: entry.after, output, error, ..told }

@@ -450,7 +450,7 @@ pub struct TransactStateRequest {
     #[serde(rename = "if", default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<StateCondition>,
     /// What is done where they hold.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "do", default, skip_serializing_if = "Vec::is_empty")]
     pub then: Vec<StateOperation>,
     /// What is done where they do not.
     #[serde(rename = "else", default, skip_serializing_if = "Vec::is_empty")]
@@ -482,7 +482,7 @@ impl Operation for TransactState {
         id: "transactState",
         group: "state",
         path: "/v1/state/transact",
-        doc: "Reads and writes keys of any spaces together: all of it is done, or nothing. `then` is done where every \
+        doc: "Reads and writes keys of any spaces together: all of it is done, or nothing. `do` is done where every \
               condition of `if` holds, else `else`.",
         words: &["state transact"],
         accepts: Accepts::Json { max_bytes: limits::HTTP_BODY_BYTES_MAX, optional: false },

@@ -116,6 +116,8 @@ pub enum JournalKind {
     Approval,
     /// Waits that the code has passed.
     Forget,
+    /// Keys of shared state that were read and written together.
+    State,
     /// Something that this version does not know.
     #[schemars(skip)]
     #[serde(untagged)]
@@ -132,6 +134,7 @@ impl JournalKind {
             Self::Signal => "signal",
             Self::Approval => "approval",
             Self::Forget => "forget",
+            Self::State => "state",
             Self::Other(word) => word,
         }
     }
@@ -154,7 +157,7 @@ pub struct JournalEntry {
     /// Of `call`: the capability.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capability: Option<String>,
-    /// Of `call`: what it was called with.
+    /// Of `call`: what it was called with. Of `state`: the transaction.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<Document>,
     /// Of `sleep`: how long.

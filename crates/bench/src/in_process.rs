@@ -19,6 +19,7 @@ use crate::{
     disk::Disk,
     in_flight,
     report::{figure, median, quantile},
+    state,
     workflows::{BUILT_IN, CHAIN_STEPS, FAN_ITEMS, LONG_STEPS, SHORT_RUNS, SHORT_STEPS, chain, fan, long},
 };
 
@@ -50,6 +51,9 @@ pub(crate) async fn run(wanted: &impl Fn(Workload) -> bool, quick: bool) -> Outc
     }
     if wanted(Workload::W7) {
         w7(&handle, if quick { 1 } else { 7 }).await?;
+    }
+    if wanted(Workload::W9) {
+        state::run(&handle, &mut disk, if quick { 1 } else { 20 }).await?;
     }
     server.close(std::future::pending()).await;
     Ok(())

@@ -1,4 +1,4 @@
-//! Workloads W1 to W8, each beside the disk's own fdatasync of the same bytes in the same run.
+//! Workloads W1 to W9, each beside the disk's own fdatasync of the same bytes in the same run.
 //!
 //! For: figures that can be compared from one change to the next: ratios to a reference measured in the same
 //! session, one JSON line each on standard output. Not for: assertions (timings never decide a test).
@@ -10,6 +10,7 @@ mod http;
 mod in_flight;
 mod in_process;
 mod report;
+mod state;
 mod through_grpc;
 mod through_http;
 mod workflows;
@@ -56,6 +57,8 @@ enum Workload {
     W7,
     /// Code that records 100 effects, and code that makes 100 calls (over gRPC, with a worker in Rust).
     W8,
+    /// Shared state: puts, gets, and changes that 100 watchers follow (in process).
+    W9,
 }
 
 /// How the driver reaches the engine.

@@ -428,7 +428,7 @@ fn agents_share_state_and_conflicts_are_decided() {
     assert!(shown.contains("by bob") && shown.contains("decided  by eve") && shown.contains("blue it is"), "{shown}");
 
     let transaction = r#"{"if": [{"space": "team", "key": "plan", "exists": true}],
-        "then": [{"op": "get", "space": "team", "key": "plan"}, {"op": "delete", "space": "team", "key": "plan"}]}"#;
+        "do": [{"op": "get", "space": "team", "key": "plan"}, {"op": "delete", "space": "team", "key": "plan"}]}"#;
     folder.write("move.json", transaction);
     let done = folder.json(&["state", "transact", "move.json"]).remove(0);
     assert_eq!((&done["succeeded"], &done["results"][0]["value"]["v"]), (&true.into(), &1.into()));

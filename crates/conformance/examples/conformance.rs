@@ -5,7 +5,7 @@
 
 use std::{env, future::Future};
 
-use consort_sdk::{Agent, Answer, CallOptions, Capability, Remote, TaskContext, TaskError, Worker, all, race};
+use consort_sdk::{Agent, Answer, CallOptions, Capability, PutOptions, Remote, TaskContext, TaskError, Worker, all, race};
 use consort_types::{EffectClass, Error, Result, Span};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -150,6 +150,23 @@ async fn listen(ctx: TaskContext, _: Value) -> Result<Value, TaskError> {
         }
     }
     Ok(json!(found))
+}
+
+async fn shared(ctx: TaskContext, _: Value) -> Result<Value, TaskError> {
+    let space = ctx.state("conform");
+    let before = space.get::<Value>("count").await?;
+    space.put("count", &1, &PutOptions::new().seen(0)).await?;
+    once(&ctx, "between", "between").await?;
+    let Some(found) = space.get::<u64>("count").await? else { return Ok(Value::Null) };
+    let stale = space.put("count", &2, &PutOptions::new().seen(0)).await.err();
+    let written = space.put("count", &(found.value + 1), &PutOptions::new().seen(found.version)).await?;
+    let key = json!({ "space": "conform", "key": "count" });
+    let (mut holds, mut removes) = (key.clone(), key);
+    (holds["equals"], removes["op"]) = (json!(2), json!("delete"));
+    let done = ctx.transact(&json!({ "if": [holds], "do": [removes] })).await?;
+    let stale = stale.map(|error| error.error().code.to_string());
+    let before = before.map(|before| before.value);
+    Ok(json!([before, found.value, stale, written.outcome, done.succeeded, done.results[0].outcome]))
 }
 
 async fn address(ctx: TaskContext, _: Value) -> Result<String, TaskError> {
@@ -319,6 +336,7 @@ fn agent() -> Agent {
         .capability(Capability::from_fn("conform.race", first_of_two))
         .capability(Capability::from_fn("conform.listen", listen))
         .capability(Capability::from_fn("conform.question", question))
+        .capability(Capability::from_fn("conform.shared", shared))
         .capability(Capability::from_fn("conform.address", address))
         .capability(Capability::from_fn("conform.titled", titled))
         .capability(Capability::from_fn("conform.approve", version))

@@ -13,10 +13,10 @@ use consort_core::{
     view::{Changed, StateView},
 };
 use consort_types::{
-    Code, Payload, Result, Seq, Span, Time, limits,
+    Code, EffectClass, Payload, Result, Seq, Span, Time, limits,
     state::{
-        Action, Check, Condition, MergePolicy, Operation, Position, PrefixPolicy, SpaceSettings, Stamp, WriteOutcome,
-        Writer,
+        Action, Check, Condition, MergePolicy, Operation, Position, PrefixPolicy, SpaceSettings, Stamp, Transaction,
+        WriteOutcome, Writer,
     },
 };
 use support::{NS, World};
@@ -71,6 +71,17 @@ trait Store {
     fn decide(&mut self, conflict: Position, choice: Choice) -> Result<Reply>;
 }
 
+/// How often a value was written.
+trait Writes {
+    fn writes(&self) -> u64;
+}
+
+impl Writes for StateView {
+    fn writes(&self) -> u64 {
+        self.created.map_or(0, |(_, writes)| writes)
+    }
+}
+
 impl Store for World {
     fn transact(
         &mut self,
@@ -79,7 +90,8 @@ impl Store for World {
         otherwise: Vec<Operation>,
     ) -> Result<Transacted> {
         let by = Writer::client(Some("ann"));
-        let command = Transact { namespace: NS.to_owned(), conditions, then, otherwise, by };
+        let transaction = Transaction { conditions, then, otherwise };
+        let command = Transact { namespace: NS.to_owned(), transaction, by };
         match self.apply(&Command::Transact(command))? {
             Reply::Transacted(done) => Ok(done),
             other => panic!("{other:?}"),
@@ -483,5 +495,51 @@ fn settled_conflicts_are_forgotten_and_others_are_not() {
     world.decide(waits, Choice::Candidate(0)).unwrap();
     world.one(put("k", "0", Some(first))).unwrap();
     assert_eq!(world.machine.conflict(NS, SPACE, waits).unwrap_err().code, Code::ConflictNotFound);
+    world.verify();
+}
+
+/// The answer to an entry, as the instance that holds the task is told.
+fn answer(world: &World, index: u32) -> Result<serde_json::Value> {
+    let told = world.effects.iter().rev().find_map(|effect| match effect {
+        Effect::Recorded { index: at, entry, .. } if *at == index => entry.result.clone(),
+        _ => None,
+    });
+    told.unwrap().map(|payload| serde_json::from_slice(payload.bytes().unwrap()).unwrap())
+}
+
+#[test]
+fn a_task_writes_and_reads_with_its_journal_and_never_twice() {
+    let mut world = World::new();
+    world.deploy("workflow: w\nsteps:\n  a: { capability: x }\n");
+    world.start("w", "{}", None).unwrap();
+    world.taken("a", EffectClass::Idempotent);
+    let state = |text: &str| JournalRequest::State { transaction: payload(text) };
+    let add = state(r#"{"do": [{"op": "put", "space": "team", "key": "k", "value": 1, "version": 0}]}"#);
+    world.record("a", 0, add.clone(), None).unwrap();
+    let first = answer(&world, 0).unwrap();
+    assert_eq!((&first["succeeded"], &first["results"][0]["outcome"]), (&true.into(), &"written".into()));
+    let view = world.view("k");
+    assert_eq!((view.by.by.as_deref(), view.by.step.as_deref()), (Some("a"), Some("a")));
+    assert_eq!((view.by.run, view.version.0.into()), (Some(world.runs[0]), first["version"].clone()));
+    // The same entry again has the same answer, and writes nothing.
+    world.record("a", 0, add, None).unwrap();
+    assert_eq!((answer(&world, 0).unwrap(), world.view("k").writes()), (first, 1));
+    let read =
+        state(r#"{"do": [{"op": "get", "space": "team", "key": "k"}, {"op": "get", "space": "none", "key": "k"}]}"#);
+    world.record("a", 1, read, None).unwrap();
+    let read = answer(&world, 1).unwrap();
+    assert_eq!((&read["results"][0]["value"], read["results"][1].get("value")), (&1.into(), None));
+    let refused = [
+        (r#"{"do": [{"op": "put", "space": "team", "key": "k", "value": 2, "version": 0}]}"#, Code::StateConflict),
+        (r#"{"do": [{"op": "put", "space": "team", "key": "k"}]}"#, Code::BadRequest),
+        (r#"{"do": [{"op": "get", "space": "no space", "key": "k"}]}"#, Code::BadName),
+    ];
+    for (i, (text, code)) in refused.into_iter().enumerate() {
+        let index = i as u32 + 2;
+        world.record("a", index, state(text), None).unwrap();
+        assert_eq!(answer(&world, index).unwrap_err().code, code);
+    }
+    assert_eq!(world.value("k").unwrap(), "1");
+    world.complete("a", "null");
     world.verify();
 }

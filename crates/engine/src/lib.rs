@@ -48,6 +48,6 @@ pub use topic::Topic;
 
 pub use consort_core::{
     AttemptEnd, blob_used_by,
-    command::{Choice, OperationResult, RefuseRecord, ReplacedRevision, Resolution, Transact, Transacted},
+    command::{Choice, OperationResult, RefuseRecord, ReplacedRevision, Resolution, Transacted},
 };
 pub use consort_types::Locality;

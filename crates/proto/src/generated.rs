@@ -432,7 +432,7 @@ pub struct JournalEntry {
     /// empty for none. A replay does not compare it.
     #[prost(string, tag = "11")]
     pub title: ::prost::alloc::string::String,
-    #[prost(oneof = "journal_entry::Request", tags = "1, 2, 3, 4, 5, 6")]
+    #[prost(oneof = "journal_entry::Request", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub request: ::core::option::Option<journal_entry::Request>,
     /// Its outcome; neither while it is pending.
     #[prost(oneof = "journal_entry::Result", tags = "9, 10")]
@@ -460,6 +460,9 @@ pub mod journal_entry {
         /// The code has passed entries that it waited for.
         #[prost(message, tag = "6")]
         Forget(super::ForgetRequest),
+        /// Keys of shared state are read and written together.
+        #[prost(message, tag = "7")]
+        State(super::StateRequest),
     }
     /// Its outcome; neither while it is pending.
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
@@ -550,6 +553,15 @@ pub struct ForgetRequest {
     /// Positions of `sleep`, `signal` and `approval` entries before this one, in ascending order.
     #[prost(uint32, repeated, tag = "1")]
     pub entries: ::prost::alloc::vec::Vec<u32>,
+}
+/// Reads and writes keys of shared state together, in the record of the entry: a replay does nothing again. The answer is
+/// `{"version", "succeeded", "results": \[{"space", "key", "outcome", "version", "value", "conflict"}\]}`; a write that is
+/// rejected fails the entry.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StateRequest {
+    /// As JSON: `{"if": \[{"space", "key", "version" | "exists" | "equals"}\], "do": \[{"op": "get" | "put" | "delete",  "space", "key", "value", "version", "ttl"}\], "else": \[...\]}`.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub transaction: ::prost::bytes::Bytes,
 }
 /// Generated client implementations.
 pub mod worker_service_client {

@@ -262,6 +262,19 @@ impl TaskContext {
         Answer::new(Arc::clone(&self.attempt), index, read_result)
     }
 
+    /// Has a transaction of shared state done and recorded.
+    pub(crate) fn ask_state<T>(
+        &self,
+        transaction: Result<serde_json::Value, TaskError>,
+        read: fn(&Payload) -> Result<T, TaskError>,
+    ) -> Answer<T> {
+        let index = transaction.and_then(|transaction| {
+            let transaction = write_payload("transaction", &transaction)?;
+            Ok(self.ask(JournalRequest::State { transaction })?.index)
+        });
+        Answer::new(Arc::clone(&self.attempt), index, read)
+    }
+
     /// Whether the code takes the path of the change `name`: `if ctx.patched("name").await? { new } else { old }`.
     ///
     /// It is true for tasks that get here for the first time, which is recorded and durable before it is returned, and
@@ -479,7 +492,7 @@ pub(crate) fn read_input<T: DeserializeOwned>(payload: &Payload) -> Result<T, Ta
     read("input", Code::BadInput, payload)
 }
 
-fn read_result<T: DeserializeOwned>(payload: &Payload) -> Result<T, TaskError> {
+pub(crate) fn read_result<T: DeserializeOwned>(payload: &Payload) -> Result<T, TaskError> {
     read("answer", Code::BadOutput, payload)
 }
 
@@ -520,7 +533,7 @@ pub(crate) fn write_payload(what: &str, value: &impl Serialize) -> Result<Payloa
     Ok(Payload::inline(bytes))
 }
 
-fn unwritable(what: &str, error: &serde_json::Error) -> TaskError {
+pub(crate) fn unwritable(what: &str, error: &serde_json::Error) -> TaskError {
     let error = Error::new(Code::BadJson, format!("the {what} cannot be written as JSON: {error}"));
     TaskError::from_parts(error, false)
 }

@@ -515,5 +515,9 @@ fn describe(request: &JournalRequest) -> String {
             let list: Vec<String> = entries.iter().map(u32::to_string).collect();
             format!("forget `{}`", list.join(", "))
         }
+        JournalRequest::State { transaction } => {
+            let text = transaction.bytes().map_or_else(|| "…".into(), String::from_utf8_lossy);
+            format!("state `{}`", text.chars().take(80).collect::<String>())
+        }
     }
 }

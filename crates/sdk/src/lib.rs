@@ -22,6 +22,7 @@ mod outbox;
 mod remote;
 mod replay_check;
 mod session;
+mod state;
 pub mod testing;
 mod worker;
 
@@ -32,6 +33,7 @@ pub use client::Client;
 pub use connection::{Connect, Connection};
 pub use context::{Answer, Approval, TaskContext};
 pub use error::TaskError;
+pub use state::{PutOptions, StateSpace, StateTransaction, StateValue, StateWritten};
 #[cfg(feature = "remote")]
 pub use remote::Remote;
 /// The version of `schemars` whose `JsonSchema` the inputs and outputs of handlers implement.

@@ -20,7 +20,7 @@ use crate::{BlobHash, Payload, Result, worker::JournalRequest};
 /// Whether `asked` is the request that was recorded.
 ///
 /// A `run` and a `signal` are compared by their name, a `sleep` by its span, a `call` by its capability and its input,
-/// an `approval` by its prompt, a `forget` by its entries. The options of a call, the
+/// an `approval` by its prompt, a `forget` by its entries, a `state` by its transaction. The options of a call, the
 /// detail of an approval and the schema of a signal do not count.
 ///
 /// `read` gives the bytes of a blob, or `None` where they cannot be had; it is called only
@@ -33,7 +33,7 @@ pub fn is_same(
     asked: &JournalRequest,
     read: impl FnMut(&BlobHash) -> Result<Option<Arc<[u8]>>>,
 ) -> Result<bool> {
-    use JournalRequest::{Approval, Call, Forget, Run, Signal, Sleep};
+    use JournalRequest::{Approval, Call, Forget, Run, Signal, Sleep, State};
     match (recorded, asked) {
         (Run { name: a }, Run { name: b })
         | (Signal { name: a, schema: _ }, Signal { name: b, schema: _ })
@@ -43,7 +43,11 @@ pub fn is_same(
         (Call { capability: a, input: recorded, options: _ }, Call { capability: b, input: asked, options: _ }) => {
             if a == b { is_same_payload(recorded, asked, read) } else { Ok(false) }
         }
-        (Run { .. } | Call { .. } | Sleep { .. } | Signal { .. } | Approval { .. } | Forget { .. }, _) => Ok(false),
+        (State { transaction: recorded }, State { transaction: asked }) => is_same_payload(recorded, asked, read),
+        (
+            Run { .. } | Call { .. } | Sleep { .. } | Signal { .. } | Approval { .. } | Forget { .. } | State { .. },
+            _,
+        ) => Ok(false),
     }
 }
 

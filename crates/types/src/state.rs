@@ -4,10 +4,11 @@
 //! keeping them (the core does).
 //! Invariant: a version is the sequence number of the record that wrote it, so versions only grow.
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::{Code, Error, Name, Payload, Result, RunId, Seq, Span, Time, bounds, limits};
 
@@ -180,6 +181,175 @@ pub struct Operation {
     /// What is done.
     #[n(2)]
     pub action: Action,
+}
+
+/// Keys that are read and written together: one list of operations where all conditions hold, and another one where they
+/// do not.
+#[derive(Clone, Debug, Default, PartialEq, Encode, Decode)]
+pub struct Transaction {
+    /// The conditions; without one, they hold.
+    #[n(0)]
+    pub conditions: Vec<Condition>,
+    /// What is done where they hold.
+    #[n(1)]
+    pub then: Vec<Operation>,
+    /// What is done where they do not.
+    #[n(2)]
+    pub otherwise: Vec<Operation>,
+}
+
+impl Transaction {
+    /// A transaction of one operation.
+    pub fn single(operation: Operation) -> Self {
+        Self { then: vec![operation], ..Self::default() }
+    }
+
+    /// Reads a transaction as clients and tasks write it:
+    /// `{"if": [{"space", "key", "version" | "exists" | "equals"}], "do": [{"op", "space", "key", …}], "else": […]}`.
+    ///
+    /// # Errors
+    /// [`Code::BadRequest`] where it has another form.
+    pub fn read(bytes: &[u8]) -> Result<Self> {
+        let read: ReadTransaction = serde_json::from_slice(bytes).map_err(|error| {
+            Error::new(Code::BadRequest, format!("the transaction cannot be read: {error}"))
+                .hint(r#"such as {"if": [{"space": "s", "key": "k", "exists": false}], "do": [{"op": "put", "space": "s", "key": "k", "value": 1}]}"#)
+        })?;
+        let operations =
+            |list: Vec<ReadOperation>| list.into_iter().map(ReadOperation::checked).collect::<Result<Vec<_>>>();
+        Ok(Self {
+            conditions: read.conditions.into_iter().map(ReadCondition::checked).collect::<Result<_>>()?,
+            then: operations(read.then)?,
+            otherwise: operations(read.otherwise)?,
+        })
+    }
+
+    /// Refuses what no state would make acceptable: names that are none, more than
+    /// [`limits::STATE_OPERATIONS_MAX`] conditions and operations, and a key that is written twice.
+    pub fn check(&self) -> Result<()> {
+        let count = self.conditions.len() + self.then.len() + self.otherwise.len();
+        bounds::check_count("conditions and operations", count, limits::STATE_OPERATIONS_MAX)?;
+        self.conditions.iter().try_for_each(Condition::check)?;
+        self.then.iter().chain(&self.otherwise).try_for_each(Operation::check)?;
+        check_once(&self.then)?;
+        check_once(&self.otherwise)
+    }
+}
+
+/// Refuses a key that is written more than once.
+fn check_once(operations: &[Operation]) -> Result<()> {
+    let mut written = BTreeSet::new();
+    for operation in operations.iter().filter(|operation| operation.action != Action::Get) {
+        if !written.insert((&operation.space, &operation.key)) {
+            let message = format!("key `{}` of space `{}` is written twice", operation.key, operation.space);
+            return Err(Error::new(Code::BadRequest, message).hint("write each key once in a transaction"));
+        }
+    }
+    Ok(())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReadTransaction {
+    #[serde(rename = "if", default)]
+    conditions: Vec<ReadCondition>,
+    #[serde(rename = "do", default)]
+    then: Vec<ReadOperation>,
+    #[serde(rename = "else", default)]
+    otherwise: Vec<ReadOperation>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReadCondition {
+    space: String,
+    key: String,
+    version: Option<u64>,
+    exists: Option<bool>,
+    #[serde(default, deserialize_with = "given")]
+    equals: Option<Payload>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ReadAction {
+    Get,
+    Put,
+    Delete,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReadOperation {
+    op: ReadAction,
+    space: String,
+    key: String,
+    #[serde(default, deserialize_with = "given")]
+    value: Option<Payload>,
+    version: Option<u64>,
+    ttl: Option<Span>,
+    stamp: Option<ReadStamp>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReadStamp {
+    time: Time,
+    #[serde(default)]
+    count: u32,
+}
+
+/// A document that is there, also where it is `null`; its bytes are kept.
+fn given<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<Payload>, D::Error> {
+    let raw = Box::<RawValue>::deserialize(deserializer)?;
+    Ok(Some(Payload::inline(raw.get().as_bytes())))
+}
+
+impl ReadCondition {
+    fn checked(self) -> Result<Condition> {
+        let Self { space, key, version, exists, equals } = self;
+        let check = match (version, exists, equals) {
+            (Some(version), None, None) => Check::Version(Seq(version)),
+            (None, Some(true), None) => Check::Exists,
+            (None, Some(false), None) => Check::Absent,
+            (None, None, Some(value)) => Check::Equals(value),
+            _ => {
+                let message =
+                    format!("the condition of key `{key}` asks for none or several of `version`, `exists`, `equals`");
+                return Err(
+                    Error::new(Code::BadRequest, message).hint("give exactly one; several conditions may name a key")
+                );
+            }
+        };
+        Ok(Condition { space, key, check })
+    }
+}
+
+impl ReadOperation {
+    fn checked(self) -> Result<Operation> {
+        let Self { op, space, key, value, version, ttl, stamp } = self;
+        let saw = version.map(Seq);
+        let extra = |what: &str| {
+            Err(Error::new(Code::BadRequest, format!("the operation on key `{key}` does not take `{what}`"))
+                .hint("`value`, `ttl` and `stamp` belong to `put`, `version` to `put` and `delete`"))
+        };
+        let action = match (op, value) {
+            (ReadAction::Put, Some(value)) => {
+                let stamp = stamp.map(|ReadStamp { time, count }| Stamp { time, count });
+                Action::Put { value, saw, ttl, stamp }
+            }
+            (ReadAction::Put, None) => {
+                return Err(Error::new(Code::BadRequest, format!("the `put` of key `{key}` has no `value`"))
+                    .hint("`null` is a value; `delete` removes one"));
+            }
+            (_, Some(_)) => return extra("value"),
+            _ if ttl.is_some() => return extra("ttl"),
+            _ if stamp.is_some() => return extra("stamp"),
+            (ReadAction::Delete, None) => Action::Delete { saw },
+            (ReadAction::Get, None) if saw.is_some() => return extra("version"),
+            (ReadAction::Get, None) => Action::Get,
+        };
+        Ok(Operation { space, key, action })
+    }
 }
 
 /// What became of an operation.
@@ -410,6 +580,37 @@ mod tests {
         }
         for bad in [Span(0), Span(longest.0 + 1)] {
             assert_eq!(put(Some(bad)).check().unwrap_err().code, Code::BadRequest);
+        }
+    }
+
+    #[test]
+    fn a_transaction_is_read_and_what_does_not_fit_is_named() {
+        let read = Transaction::read(
+            br#"{"if": [{"space": "s", "key": "k", "exists": false}, {"space": "s", "key": "k", "equals": null}],
+                 "do": [{"op": "put", "space": "s", "key": "k", "value": {"b": 1.50}, "version": 0, "ttl": "5s"}],
+                 "else": [{"op": "get", "space": "s", "key": "k"}, {"op": "delete", "space": "s", "key": "k", "version": 7}]}"#,
+        )
+        .unwrap();
+        read.check().unwrap();
+        assert_eq!(
+            read.conditions.iter().map(|one| &one.check).collect::<Vec<_>>(),
+            [&Check::Absent, &Check::Equals(Payload::null())]
+        );
+        let Action::Put { value, saw, ttl, .. } = &read.then[0].action else { panic!("{read:?}") };
+        assert_eq!(
+            (value.bytes(), *saw, *ttl),
+            (Some(&br#"{"b": 1.50}"#[..]), Some(Seq::ZERO), Some(Span::from_secs(5)))
+        );
+        assert_eq!(read.otherwise[1].action, Action::Delete { saw: Some(Seq(7)) });
+        for bad in [
+            r#"{"do": [{"op": "put", "space": "s", "key": "k"}]}"#,
+            r#"{"do": [{"op": "get", "space": "s", "key": "k", "version": 1}]}"#,
+            r#"{"do": [{"op": "delete", "space": "s", "key": "k", "ttl": "1s"}]}"#,
+            r#"{"if": [{"space": "s", "key": "k"}]}"#,
+            r#"{"if": [{"space": "s", "key": "k", "exists": true, "version": 1}]}"#,
+            r#"{"when": []}"#,
+        ] {
+            assert_eq!(Transaction::read(bad.as_bytes()).unwrap_err().code, Code::BadRequest, "{bad}");
         }
     }
 

@@ -277,13 +277,24 @@ pub enum JournalRequest {
         #[n(0)]
         entries: Vec<u32>,
     },
+    /// Keys of shared state are read and written together, in the record of the entry: what was written and what was
+    /// read are recorded at once, and a replay does nothing again. The answer is `{"version", "succeeded", "results":
+    /// [{"space", "key", "outcome", "version", "value", "conflict"}]}`; a write that is rejected fails the entry.
+    #[n(6)]
+    State {
+        /// The transaction, as [`crate::state::Transaction::read`] reads it.
+        #[n(0)]
+        transaction: Payload,
+    },
 }
 
 impl JournalRequest {
-    /// The document that it brings, which may be large: what is called with, or what a decision is about.
+    /// The document that it brings, which may be large: what is called with, what a decision is about, or a transaction.
     pub fn document(&self) -> Option<&Payload> {
         match self {
-            Self::Call { input: document, .. } | Self::Approval { detail: document, .. } => Some(document),
+            Self::Call { input: document, .. }
+            | Self::Approval { detail: document, .. }
+            | Self::State { transaction: document } => Some(document),
             Self::Run { .. } | Self::Sleep { .. } | Self::Signal { .. } | Self::Forget { .. } => None,
         }
     }
@@ -291,7 +302,9 @@ impl JournalRequest {
     /// The same, to be put elsewhere.
     pub fn document_mut(&mut self) -> Option<&mut Payload> {
         match self {
-            Self::Call { input: document, .. } | Self::Approval { detail: document, .. } => Some(document),
+            Self::Call { input: document, .. }
+            | Self::Approval { detail: document, .. }
+            | Self::State { transaction: document } => Some(document),
             Self::Run { .. } | Self::Sleep { .. } | Self::Signal { .. } | Self::Forget { .. } => None,
         }
     }

@@ -208,6 +208,32 @@ async def test_refusals_have_their_codes(server: Server) -> None:
         assert away.value.code == Code.UNREACHABLE
 
 
+async def test_clients_share_state_and_follow_it(server: Server) -> None:
+    async with AsyncClient(server.address) as client:
+        policy = models.StatePolicy(prefix="n/", policy="counter")
+        await client.set_space("team", policies=[policy])
+        first = await client.put_state("team", "plans/älice 1", {"v": 1}, version=0, by="ann")
+        with pytest.raises(ConsortError) as refused:
+            await client.put_state("team", "plans/älice 1", {"v": 2}, version=0)
+        assert refused.value.code == Code.STATE_CONFLICT
+        for amount in (2, 3):
+            added = await client.put_state("team", "n/x", amount)
+        assert (added.outcome, added.value) == ("merged", 5)
+        found = await client.get_state("team", "plans/älice 1")
+        assert (found.value, found.version, found.writer.by) == ({"v": 1}, first.version, "ann")
+        done = await client.transact_state(
+            if_=[models.StateCondition(space="team", key="n/x", equals=5)],
+            do=[models.StateOperation(op="delete", space="team", key="n/x")],
+        )
+        assert done.succeeded and done.results[0].outcome == "deleted"
+        seen = []
+        async for change in client.watch_state("team", after="0-0", prefix="n/"):
+            seen.append((change.change, change.value))
+            if change.change == "deleted":
+                break
+        assert seen == [("put", 2), ("merged", 5), ("deleted", None)]
+
+
 async def test_calls_have_options_and_failures_their_kind(server: Server) -> None:
     agent = Agent("caller")
 

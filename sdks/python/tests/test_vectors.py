@@ -31,6 +31,8 @@ def request(said: dict[str, Any]) -> worker_pb2.JournalEntry:
         case {"kind": "approval", "prompt": prompt, "detail": detail}:
             approval = worker_pb2.ApprovalRequest(prompt=prompt, detail=detail.encode())
             return worker_pb2.JournalEntry(approval=approval)
+        case {"kind": "state", "transaction": transaction}:
+            return worker_pb2.JournalEntry(state=worker_pb2.StateRequest(transaction=transaction.encode()))
         case {"kind": "call", "capability": capability, "input": document}:
             options = worker_pb2.CallOptions(priority=said["priority"]) if "priority" in said else None
             called = worker_pb2.CallRequest(capability=capability, input=document.encode(), options=options)

@@ -19,6 +19,7 @@ import type { CallOptions as WireCallOptions, Retry as WireRetry } from "./proto
 import type { Request } from "./replay.js";
 import { declare, fit, type OutputOf, type Schema } from "./schema.js";
 import { toDate, toMicros } from "./span.js";
+import { readTransaction, StateSpace, type StateTransaction } from "./state.js";
 
 /** The attempt whose local effect runs. */
 const inside = new AsyncLocalStorage<Attempt>();
@@ -257,6 +258,30 @@ export class TaskContext {
       return { $case: "approval", value: { prompt: checkText("prompt", prompt), detail: document } };
     };
     return this.#wait(titled, request, this.#reader<Approval>("decision", undefined));
+  }
+
+  /**
+   * A space of shared state. Each use of it is an entry of the journal: a replay gives what was read then, and writes
+   * nothing again.
+   */
+  state(space: string): StateSpace {
+    return new StateSpace((titled, transaction, read) => this.#transact(titled, transaction, read), space);
+  }
+
+  /**
+   * Reads and writes keys of any spaces together, as one entry: `{ if: […], do: […], else: […] }`, as for
+   * `POST /v1/state/transact`. A write that is rejected fails it, and nothing is done.
+   */
+  transact(transaction: unknown, titled: Titled = {}): Answer<StateTransaction> {
+    return this.#transact(titled, () => transaction, readTransaction);
+  }
+
+  #transact<T>(titled: Titled, transaction: () => unknown, read: Read<T>): Answer<T> {
+    const request = (): Request => {
+      const document = writeJson("transaction", transaction(), this.#attempt.host.payloadBytesMax);
+      return { $case: "state", value: { transaction: document } };
+    };
+    return this.#answer(titled, request, read);
   }
 
   /**

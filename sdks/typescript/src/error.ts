@@ -32,6 +32,10 @@ export const Code = {
   Unreachable: "C0405",
   SessionLost: "C0406",
   Disk: "C0502",
+  SpaceNotFound: "C0701",
+  KeyNotFound: "C0702",
+  StateConflict: "C0703",
+  VersionGone: "C0704",
   Internal: "C0901",
 } as const;
 

@@ -11,10 +11,19 @@ export { Client } from "./client.js";
 export { type Approval, type CallOptions, type Retry, type Route, TaskContext, type Titled } from "./context.js";
 export { Code, ConsortError, type ConsortErrorOptions, TaskError, type TaskErrorOptions } from "./error.js";
 export type * as models from "./generated/models.js";
-export type { WatchAgentsEvent, WatchRunEvent } from "./generated/operations.js";
+export type { WatchAgentsEvent, WatchRunEvent, WatchStateEvent } from "./generated/operations.js";
 export type { JsonValue } from "./json.js";
 export { type Logger, lineLogger } from "./logger.js";
 export { RunHandle } from "./run.js";
 export { type InputOf, type JsonSchema, jsonSchema, type OutputOf, type Schema } from "./schema.js";
+export {
+  type GetOptions,
+  type PutOptions,
+  type RemoveOptions,
+  StateSpace,
+  type StateTransaction,
+  type StateValue,
+  type StateWritten,
+} from "./state.js";
 export type { ServerOptions } from "./transport.js";
 export { Worker, type WorkerOptions } from "./worker.js";

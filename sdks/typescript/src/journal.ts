@@ -506,5 +506,7 @@ function describe(request: Request): string {
       return `approval \`${request.value.prompt}\``;
     case "forget":
       return `forget \`${request.value.entries.join(", ")}\``;
+    case "state":
+      return `state \`${Buffer.from(request.value.transaction).toString().slice(0, 80)}\``;
   }
 }

@@ -69,6 +69,8 @@ function requestOf(entry: Members): Request {
       const entries = entry.entries.map((position) => checkWhole("position", position, 0, ENTRIES_MAX));
       return { $case: "forget", value: { entries } };
     }
+    case "state":
+      return { $case: "state", value: { transaction: writeJson("transaction", entry.input) } };
     default:
       throw new TypeError(`\`${JSON.stringify(entry.kind)}\` is no kind of entry`);
   }

@@ -36,6 +36,9 @@ export function isSame(recorded: Request, asked: Request): boolean {
   if (recorded.$case === "forget" && asked.$case === "forget") {
     return isDeepStrictEqual(recorded.value.entries, asked.value.entries);
   }
+  if (recorded.$case === "state" && asked.$case === "state") {
+    return isSameDocument(recorded.value.transaction, asked.value.transaction);
+  }
   return recorded.$case === "approval" && asked.$case === "approval" && recorded.value.prompt === asked.value.prompt;
 }
 

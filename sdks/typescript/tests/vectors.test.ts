@@ -13,6 +13,7 @@ type Said =
   | { kind: "run" | "signal"; name: string }
   | { kind: "sleep"; span_us: number }
   | { kind: "approval"; prompt: string; detail: string }
+  | { kind: "state"; transaction: string }
   | { kind: "call"; capability: string; input: string; priority?: number };
 
 interface Vector {
@@ -36,6 +37,8 @@ function request(said: Said): Request {
       return { $case: "sleep", value: { spanUs: BigInt(said.span_us) } };
     case "approval":
       return { $case: "approval", value: { prompt: said.prompt, detail: Buffer.from(said.detail) } };
+    case "state":
+      return { $case: "state", value: { transaction: Buffer.from(said.transaction) } };
     case "call": {
       const { capability, input, priority } = said;
       const options = { agent: "", route: undefined, retry: undefined, timeoutUs: undefined, priority };

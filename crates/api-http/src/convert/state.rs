@@ -6,12 +6,12 @@
 
 use consort_api::{spaces, state as api};
 use consort_engine::{
-    OperationResult, StatePage, Transact, Transacted,
+    OperationResult, StatePage, Transacted,
     view::{Candidate, ChangeKind, ChangeView, ConflictView, Settled, SpaceView, StateView},
 };
 use consort_types::{
-    Code, Error, Payload, Result, Seq,
-    state::{Action, Check, Condition, Operation, Writer},
+    Code, Error, Result,
+    state::{Transaction, Writer},
 };
 
 fn writer(writer: Writer) -> api::StateWriter {
@@ -127,57 +127,10 @@ pub(crate) fn conflict(view: ConflictView) -> spaces::StateConflict {
     shown
 }
 
-/// The transaction that a client asks for.
-pub(crate) fn transaction(namespace: &str, request: api::TransactStateRequest) -> Result<Transact> {
-    let operations = |list: Vec<api::StateOperation>| list.into_iter().map(operation).collect::<Result<Vec<_>>>();
-    Ok(Transact {
-        namespace: namespace.to_owned(),
-        conditions: request.conditions.into_iter().map(condition).collect::<Result<_>>()?,
-        then: operations(request.then)?,
-        otherwise: operations(request.otherwise)?,
-        by: Writer::client(request.by.as_deref()),
-    })
-}
-
-fn condition(asked: api::StateCondition) -> Result<Condition> {
-    let api::StateCondition { space, key, version, exists, equals } = asked;
-    let check = match (version, exists, equals) {
-        (Some(version), None, None) => Check::Version(Seq(version)),
-        (None, Some(true), None) => Check::Exists,
-        (None, Some(false), None) => Check::Absent,
-        (None, None, Some(value)) => Check::Equals(value.into()),
-        _ => {
-            let message =
-                format!("the condition of key `{key}` asks for none or several of `version`, `exists`, `equals`");
-            return Err(
-                Error::new(Code::BadRequest, message).hint("give exactly one; several conditions may name a key")
-            );
-        }
-    };
-    Ok(Condition { space, key, check })
-}
-
-fn operation(asked: api::StateOperation) -> Result<Operation> {
-    let api::StateOperation { op, space, key, value, version, ttl, stamp } = asked;
-    let saw = version.map(Seq);
-    let extra = |what: &str| {
-        Err(Error::new(Code::BadRequest, format!("the operation on key `{key}` does not take `{what}`"))
-            .hint("`value`, `ttl` and `stamp` belong to `put`, `version` to `put` and `delete`"))
-    };
-    let action = match (op, value) {
-        (api::StateAction::Put, Some(value)) => {
-            Action::Put { value: Payload::from(value), saw, ttl, stamp: stamp.map(Into::into) }
-        }
-        (api::StateAction::Put, None) => {
-            return Err(Error::new(Code::BadRequest, format!("the `put` of key `{key}` has no `value`"))
-                .hint("`null` is a value; `delete` removes one"));
-        }
-        (_, Some(_)) => return extra("value"),
-        _ if ttl.is_some() => return extra("ttl"),
-        _ if stamp.is_some() => return extra("stamp"),
-        (api::StateAction::Delete, None) => Action::Delete { saw },
-        (api::StateAction::Get, None) if saw.is_some() => return extra("version"),
-        (api::StateAction::Get, None) => Action::Get,
-    };
-    Ok(Operation { space, key, action })
+/// The transaction that a client asks for, and who it is.
+pub(crate) fn transaction(request: &api::TransactStateRequest) -> Result<(Transaction, Writer)> {
+    let by = Writer::client(request.by.as_deref());
+    let request = api::TransactStateRequest { by: None, ..request.clone() };
+    let bytes = serde_json::to_vec(&request).map_err(|error| Error::new(Code::BadJson, error.to_string()))?;
+    Ok((Transaction::read(&bytes)?, by))
 }

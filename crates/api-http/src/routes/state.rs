@@ -105,8 +105,8 @@ async fn history(request: RequestContext<StateHistory>) -> Handled<StateHistory>
 }
 
 async fn transact(request: RequestContext<TransactState>) -> Handled<TransactState> {
-    let transaction = shown::transaction(&request.namespace, request.body.clone())?;
-    Ok(ResponseBody::Reply(shown::transacted(store(&request)?.transact(transaction).await?)))
+    let (transaction, by) = shown::transaction(&request.body)?;
+    Ok(ResponseBody::Reply(shown::transacted(store(&request)?.transact(transaction, by).await?)))
 }
 
 async fn watch(request: RequestContext<WatchState>) -> Handled<WatchState> {

@@ -214,7 +214,7 @@ fn state(checked: &Checked) {
     assert!(history["items"][0]["change"] == "merged" && history["next"].is_string(), "{history}");
     let transaction = json!({
         "if": [{"space": "team", "key": "plans/one", "version": first["version"]}, {"space": "team", "key": "b", "exists": false}],
-        "then": [{"op": "put", "space": "team", "key": "b", "value": null}, {"op": "get", "space": "team", "key": "plans/one"}],
+        "do": [{"op": "put", "space": "team", "key": "b", "value": null}, {"op": "get", "space": "team", "key": "plans/one"}],
         "else": [{"op": "delete", "space": "team", "key": "b"}],
     });
     let done = checked.call("post", "/v1/state/transact", &[], Some(&transaction));

@@ -54,7 +54,7 @@ pub(crate) enum StateCommand {
     },
     /// Read and write keys together: all of it is done, or nothing
     Transact {
-        /// A file with the transaction as JSON (`{"if": […], "then": […], "else": […]}`), or `-` for standard input
+        /// A file with the transaction as JSON (`{"if": […], "do": […], "else": […]}`), or `-` for standard input
         #[arg(value_name = "FILE")]
         file: String,
     },

@@ -292,7 +292,7 @@ async fn transact(app: &App, client: &Client, file: &str) -> Result<()> {
     };
     let request = serde_json::from_str(&text).map_err(|error| {
         Error::new(Code::BadJson, format!("the transaction cannot be read: {error}"))
-            .hint(r#"such as {"if": [{"space": "s", "key": "k", "exists": false}], "then": [{"op": "put", "space": "s", "key": "k", "value": 1}]}"#)
+            .hint(r#"such as {"if": [{"space": "s", "key": "k", "exists": false}], "do": [{"op": "put", "space": "s", "key": "k", "value": 1}]}"#)
     })?;
     let done = client.call::<TransactState>(&NoParams {}, &request).await?;
     if app.json {

@@ -118,6 +118,7 @@ pub(crate) fn journal_line(entry: &JournalEntry, style: Style, columns: usize) -
         JournalKind::Sleep => entry.span.map(|span| span.to_string()).unwrap_or_default(),
         JournalKind::Approval => format!("{} {}", text_of(&entry.prompt), with(&entry.detail)),
         JournalKind::Forget => entry.entries.iter().map(u32::to_string).collect::<Vec<_>>().join(", "),
+        JournalKind::State => with(&entry.input),
         JournalKind::Other(_) => String::new(),
     };
     request.extend([" ", about.trim_end()]);

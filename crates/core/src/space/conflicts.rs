@@ -6,21 +6,30 @@
 
 use consort_types::{
     Code, Error, Payload, Result, Seq, limits,
-    state::{Position, SpaceId, Writer},
+    state::{MergePolicy, Position, SpaceId, Writer},
 };
 
 use crate::{
     context::ApplyContext,
     space::{
         changes,
-        execute::Target,
         keys::{SpaceEventKey, StateKey},
         merge::Winner,
-        plan::PlannedConflict,
         rows::{Candidate, ChangeKind, Conflict, Decided, Settled, Space, StateEntry},
+        spaces::Target,
     },
     state::State,
 };
+
+/// A write that has not seen the latest value.
+pub(crate) struct PlannedConflict {
+    pub(crate) policy: MergePolicy,
+    /// The value that came; `None` where it was to be removed.
+    pub(crate) incoming: Option<Payload>,
+    pub(crate) saw: Seq,
+    /// Whose value stands; `None` where that is not decided by merging.
+    pub(crate) winner: Option<Winner>,
+}
 
 /// Conflicts that are looked at for one that can be forgotten.
 const FORGET_AMONG: usize = 32;

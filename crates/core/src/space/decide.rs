@@ -13,9 +13,9 @@ use crate::{
     context::ApplyContext,
     space::{
         conflicts,
-        execute::{self, NewEntry, Target},
+        execute::{self, NewEntry},
         rows::{ChangeKind, Space, StateEntry},
-        spaces,
+        spaces::{self, Target},
     },
 };
 

@@ -15,10 +15,10 @@ use crate::{
     run::keys::{TimerKey, TimerKind},
     space::{
         changes, conflicts, execute,
-        expire::{position_of, timer_of},
         keys::StateKey,
         rows::Purge,
         spaces,
+        timers::{position_of, timer_of},
     },
 };
 

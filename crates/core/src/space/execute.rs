@@ -13,20 +13,13 @@ use crate::{
     context::ApplyContext,
     space::{
         changes, conflicts,
-        expire::move_end,
         keys::StateKey,
         plan::{Change, NewValue, Planned},
         rows::{ChangeKind, Expiring, Mark, Space, StateEntry},
+        spaces::Target,
+        timers::move_end,
     },
 };
-
-/// The keys of one space that are written, and by whom.
-pub(crate) struct Target<'a> {
-    pub(crate) namespace: &'a str,
-    pub(crate) name: &'a str,
-    pub(crate) space: &'a mut Space,
-    pub(crate) by: &'a Writer,
-}
 
 /// A value that a key gets.
 pub(crate) struct NewEntry {

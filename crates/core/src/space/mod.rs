@@ -12,7 +12,8 @@
 //! | `execute` | the changes of rows that follow |
 //! | `changes` | the changes that are kept: watches, history, earlier versions |
 //! | `conflicts`, `decide` | writes that did not see the latest value |
-//! | `expire` | values that live for some time |
+//! | `timers`, `expire` | values that live for some time |
+//! | `journaled` | transactions that tasks record in their journals |
 //! | `spaces`, `set_space`, `delete_space` | spaces |
 //! | `views` | what readers see |
 //!
@@ -24,11 +25,13 @@ pub(crate) mod decide;
 pub(crate) mod delete_space;
 pub(crate) mod execute;
 pub(crate) mod expire;
+pub(crate) mod journaled;
 pub(crate) mod keys;
 pub(crate) mod merge;
 pub(crate) mod plan;
 pub(crate) mod rows;
 pub(crate) mod set_space;
 pub(crate) mod spaces;
+pub(crate) mod timers;
 pub(crate) mod transact;
 pub(crate) mod views;

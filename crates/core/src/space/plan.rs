@@ -16,7 +16,8 @@ use serde_json::Value;
 use crate::{
     encode::{content_hash, encode},
     space::{
-        changes, conflicts,
+        changes,
+        conflicts::{self, PlannedConflict},
         merge::{Current, Incoming, Winner, merge},
         rows::{Mark, Space, StateEntry},
         spaces,
@@ -49,15 +50,6 @@ pub(crate) enum Change {
     Delete,
     /// Its value gets another one beside it.
     AddSibling,
-}
-
-/// A write that did not see the latest value.
-pub(crate) struct PlannedConflict {
-    pub(crate) policy: MergePolicy,
-    /// The value that came; `None` where it was to be removed.
-    pub(crate) incoming: Option<Payload>,
-    pub(crate) saw: Seq,
-    pub(crate) winner: Option<Winner>,
 }
 
 /// What an operation comes to.

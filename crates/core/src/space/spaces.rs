@@ -5,7 +5,7 @@
 
 use consort_types::{
     Code, Error, Result, Seq, Time, limits,
-    state::{Position, SpaceId, SpaceSettings},
+    state::{Position, SpaceId, SpaceSettings, Writer},
 };
 
 use crate::{
@@ -71,4 +71,12 @@ pub(crate) fn new(state: &mut State, namespace: &str, at: (Seq, Time), n: u32) -
         conflicts_total: 0,
         settled_from: Position::default(),
     })
+}
+
+/// The keys of one space that are written, and by whom.
+pub(crate) struct Target<'a> {
+    pub(crate) namespace: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) space: &'a mut Space,
+    pub(crate) by: &'a Writer,
 }

@@ -3,11 +3,9 @@
 //! For: the command and its reply. Not for: what one operation comes to (see `plan`).
 //! Invariant: either every operation is done, or none; conditions and reads see the state before it.
 
-use std::collections::BTreeSet;
-
 use consort_types::{
-    Code, Error, Name, Payload, Result, Seq, bounds, limits,
-    state::{Action, Check, Condition, Operation, Position, WriteOutcome, Writer},
+    Code, Error, Name, Payload, Result, Seq,
+    state::{Check, Condition, Position, Transaction, WriteOutcome, Writer},
 };
 use minicbor::{Decode, Encode};
 
@@ -15,9 +13,9 @@ use crate::{
     context::ApplyContext,
     encode::content_hash,
     space::{
-        execute::{self, Target},
+        execute,
         plan::{Drafts, Planned, plan},
-        spaces,
+        spaces::{self, Target},
     },
     state::State,
 };
@@ -28,17 +26,11 @@ pub struct Transact {
     /// The namespace.
     #[n(0)]
     pub namespace: String,
-    /// The conditions; without one, they hold.
+    /// What is done.
     #[n(1)]
-    pub conditions: Vec<Condition>,
-    /// What is done where they hold.
-    #[n(2)]
-    pub then: Vec<Operation>,
-    /// What is done where they do not.
-    #[n(3)]
-    pub otherwise: Vec<Operation>,
+    pub transaction: Transaction,
     /// Who asks.
-    #[n(4)]
+    #[n(2)]
     pub by: Writer,
 }
 
@@ -70,35 +62,33 @@ pub struct Transacted {
     pub results: Vec<OperationResult>,
 }
 
-impl Transact {
-    /// A transaction of one operation.
-    pub fn single(namespace: &str, operation: Operation, by: Writer) -> Self {
-        Self {
-            namespace: namespace.to_owned(),
-            conditions: Vec::new(),
-            then: vec![operation],
-            otherwise: Vec::new(),
-            by,
-        }
+impl Transacted {
+    /// The refusal of a write that had not seen the latest value, where there is one.
+    pub fn rejection(&self) -> Option<Error> {
+        let rejected = self.results.iter().find(|result| result.outcome == WriteOutcome::Rejected)?;
+        let OperationResult { space, key, version, .. } = rejected;
+        let stands =
+            if *version == Seq::ZERO { "it has none".to_owned() } else { format!("it has version `{version}`") };
+        let message = format!("the write of key `{key}` in space `{space}` did not see its latest value: {stands}");
+        let error = Error::new(Code::StateConflict, message);
+        Some(error.hint("read the key, and write again with the version that was read"))
     }
+}
 
+impl Transact {
     pub(crate) fn check(&self) -> Result<()> {
         Name::check("namespace", &self.namespace)?;
-        let count = self.conditions.len() + self.then.len() + self.otherwise.len();
-        bounds::check_count("conditions and operations", count, limits::STATE_OPERATIONS_MAX)?;
-        self.conditions.iter().try_for_each(Condition::check)?;
-        self.then.iter().chain(&self.otherwise).try_for_each(Operation::check)?;
-        check_once(&self.then)?;
-        check_once(&self.otherwise)?;
+        self.transaction.check()?;
         self.by.check()
     }
 
     pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<Transacted> {
         let mut succeeded = true;
-        for condition in &self.conditions {
+        for condition in &self.transaction.conditions {
             succeeded = succeeded && holds(ctx.state, &self.namespace, condition)?;
         }
-        let operations = if succeeded { &self.then } else { &self.otherwise };
+        let Transaction { then, otherwise, .. } = &self.transaction;
+        let operations = if succeeded { then } else { otherwise };
         let mut drafts = Drafts::default();
         let mut planned = Vec::with_capacity(operations.len());
         for operation in operations {
@@ -143,18 +133,6 @@ impl Transact {
         let value = if outcome == WriteOutcome::Rejected { old.1 } else { value };
         Ok(OperationResult { space: name, key, outcome, version, value, conflict })
     }
-}
-
-/// Refuses a key that is written more than once.
-fn check_once(operations: &[Operation]) -> Result<()> {
-    let mut written = BTreeSet::new();
-    for operation in operations.iter().filter(|operation| operation.action != Action::Get) {
-        if !written.insert((&operation.space, &operation.key)) {
-            let message = format!("key `{}` of space `{}` is written twice", operation.key, operation.space);
-            return Err(Error::new(Code::BadRequest, message).hint("write each key once in a transaction"));
-        }
-    }
-    Ok(())
 }
 
 fn holds(state: &mut State, namespace: &str, condition: &Condition) -> Result<bool> {

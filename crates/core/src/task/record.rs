@@ -14,6 +14,7 @@ use minicbor::{Decode, Encode};
 use crate::{
     context::ApplyContext,
     effect::Effect,
+    fatal::split_fatal,
     run::{
         keys::TimerKind,
         rows::{
@@ -22,6 +23,7 @@ use crate::{
         },
         signal,
     },
+    space::journaled,
     state::missing,
     task::{
         answer,
@@ -182,6 +184,12 @@ fn begin(ctx: &mut ApplyContext<'_>, task: StepInstanceId, index: u32, row: &Tas
             Ok(())
         }
         JournalRequest::Forget { entries } => forget::forget(ctx, task, index, entries),
+        JournalRequest::State { transaction } => {
+            let step = ctx.state.known_step(task)?;
+            let agent = step.pinned.map(|pin| pin.agent).or(step.instance.map(|instance| instance.agent));
+            let done = journaled::transact(ctx, task, transaction, agent);
+            answer::answer(ctx, task, index, split_fatal(done)?)
+        }
         JournalRequest::Signal { name, .. } => signal::await_signal(ctx, task, Some(index), name),
     }
 }
@@ -206,5 +214,6 @@ fn what(request: &JournalRequest) -> String {
             let list: Vec<String> = entries.iter().map(u32::to_string).collect();
             format!("go past {}", list.join(", "))
         }
+        JournalRequest::State { .. } => "state".to_owned(),
     }
 }

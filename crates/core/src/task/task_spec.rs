@@ -176,7 +176,8 @@ pub(crate) fn check_request(request: &JournalRequest) -> Result<()> {
         JournalRequest::Run { .. }
         | JournalRequest::Sleep { .. }
         | JournalRequest::Approval { .. }
-        | JournalRequest::Forget { .. } => Ok(()),
+        | JournalRequest::Forget { .. }
+        | JournalRequest::State { .. } => Ok(()),
     }
 }
 

@@ -15,7 +15,7 @@ use consort_core::{
 use consort_types::{
     Code, Error, Name, Payload, Result, Seq, limits,
     state::{
-        Action, Check, Condition, Operation, Position, SpaceSettings, WriteOutcome, Writer, check_key, check_prefix,
+        Action, Check, Condition, Operation, Position, SpaceSettings, Transaction, Writer, check_key, check_prefix,
     },
 };
 use futures::Stream;
@@ -76,7 +76,7 @@ impl StateStore {
     /// [`Code::StateConflict`] where the write was rejected because it had not seen the latest value.
     pub async fn write(&self, space: &str, key: &str, action: Action, by: Writer) -> Result<OperationResult> {
         let operation = Operation { space: space.to_owned(), key: key.to_owned(), action };
-        let done = self.transact(Transact::single(&self.namespace, operation, by)).await?;
+        let done = self.transact(Transaction::single(operation), by).await?;
         let first = done.results.into_iter().next();
         first.ok_or_else(|| Error::new(Code::Internal, "a transaction of one operation had no result"))
     }
@@ -85,15 +85,15 @@ impl StateStore {
     ///
     /// # Errors
     /// [`Code::StateConflict`] where a write of it was rejected, which names the key: nothing was done then.
-    pub async fn transact(&self, mut transaction: Transact) -> Result<Transacted> {
-        self.namespace.as_ref().clone_into(&mut transaction.namespace);
+    pub async fn transact(&self, mut transaction: Transaction, by: Writer) -> Result<Transacted> {
         let pins = self.admit(&mut transaction).await?;
-        let mut done = match self.partition.submit(Command::Transact(transaction), pins).await? {
+        let command = Transact { namespace: self.namespace.to_string(), transaction, by };
+        let mut done = match self.partition.submit(Command::Transact(command), pins).await? {
             Reply::Transacted(done) => done,
             other => return Err(unexpected(&other)),
         };
-        if let Some(rejected) = done.results.iter().find(|result| result.outcome == WriteOutcome::Rejected) {
-            return Err(rejection(rejected));
+        if let Some(rejection) = done.rejection() {
+            return Err(rejection);
         }
         for value in done.results.iter_mut().filter_map(|result| result.value.as_mut()) {
             self.partition.fetch(value).await?;
@@ -102,7 +102,7 @@ impl StateStore {
     }
 
     /// Checks every document of a transaction, and puts the large ones into the blob store.
-    async fn admit(&self, transaction: &mut Transact) -> Result<Vec<Pin>> {
+    async fn admit(&self, transaction: &mut Transaction) -> Result<Vec<Pin>> {
         let mut pins = Vec::new();
         for condition in &mut transaction.conditions {
             if let Condition { check: Check::Equals(value), .. } = condition {
@@ -257,14 +257,6 @@ impl StateStore {
 fn named(space: &str) -> Result<Arc<str>> {
     Name::check_size("space", space)?;
     Ok(Arc::from(space))
-}
-
-/// The refusal of a write that had not seen the latest value.
-fn rejection(result: &OperationResult) -> Error {
-    let OperationResult { space, key, version, .. } = result;
-    let stands = if *version == Seq::ZERO { "it has none".to_owned() } else { format!("it has version `{version}`") };
-    let message = format!("the write of key `{key}` in space `{space}` did not see its latest value: {stands}");
-    Error::new(Code::StateConflict, message).hint("read the key, and write again with the version that was read")
 }
 
 /// A space being followed.

@@ -54,6 +54,9 @@ impl From<JournalRequest> for journal_entry::Request {
                 Self::Approval(v1::ApprovalRequest { prompt, detail: document(detail) })
             }
             JournalRequest::Forget { entries } => Self::Forget(v1::ForgetRequest { entries }),
+            JournalRequest::State { transaction } => {
+                Self::State(v1::StateRequest { transaction: document(transaction) })
+            }
         }
     }
 }
@@ -77,6 +80,7 @@ impl From<journal_entry::Request> for JournalRequest {
                 Self::Approval { prompt: approval.prompt, detail: payload(&approval.detail) }
             }
             Request::Forget(forget) => Self::Forget { entries: forget.entries },
+            Request::State(state) => Self::State { transaction: payload(&state.transaction) },
         }
     }
 }

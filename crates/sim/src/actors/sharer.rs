@@ -11,7 +11,10 @@ use consort_core::{
 };
 use consort_types::{
     Code, Payload, Seq, Span,
-    state::{Action, Check, Condition, MergePolicy, Operation, Position, PrefixPolicy, SpaceId, SpaceSettings, Writer},
+    state::{
+        Action, Check, Condition, MergePolicy, Operation, Position, PrefixPolicy, SpaceId, SpaceSettings, Transaction,
+        Writer,
+    },
 };
 
 use crate::{
@@ -143,9 +146,13 @@ fn act(ctx: &mut Context) {
                 return;
             }
             let (then, otherwise) = (vec![first.clone(), second], vec![first]);
-            Command::Transact(Transact { namespace, conditions: vec![condition], then, otherwise, by })
+            let transaction = Transaction { conditions: vec![condition], then, otherwise };
+            Command::Transact(Transact { namespace, transaction, by })
         }
-        _ => Command::Transact(Transact::single(&namespace, operation(ctx, &namespace, &space), by)),
+        _ => {
+            let transaction = Transaction::single(operation(ctx, &namespace, &space));
+            Command::Transact(Transact { namespace, transaction, by })
+        }
     };
     ctx.figures.fault("writes of shared state");
     ctx.request(command, Purpose::Any);

@@ -169,7 +169,11 @@ fn done<'a>(transaction: &'a Transact, written: &[Written], rows: &Rows) -> &'a 
             None => rows.contains_key(&key_bytes(TABLES.state, &key)),
         }
     };
-    if transaction.conditions.iter().all(had_value) { &transaction.then } else { &transaction.otherwise }
+    if transaction.transaction.conditions.iter().all(had_value) {
+        &transaction.transaction.then
+    } else {
+        &transaction.transaction.otherwise
+    }
 }
 
 /// What an operation has changed.

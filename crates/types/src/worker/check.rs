@@ -105,7 +105,7 @@ impl JournalRequest {
                 Name::check_size("capability", capability)?;
                 options.as_deref().map_or(Ok(()), CallOptions::check_size)
             }
-            Self::Sleep { .. } => Ok(()),
+            Self::Sleep { .. } | Self::State { .. } => Ok(()),
             Self::Signal { name, schema } => {
                 Name::check_size("signal", name)?;
                 schema.as_ref().map_or(Ok(()), check_schema)

@@ -27,6 +27,7 @@ enum Request {
     Sleep { span_us: u64 },
     Signal { name: String },
     Approval { prompt: String, detail: String },
+    State { transaction: String },
 }
 
 impl Vector {
@@ -54,6 +55,7 @@ impl Request {
             Self::Approval { prompt, detail } => {
                 JournalRequest::Approval { prompt: prompt.clone(), detail: document(detail) }
             }
+            Self::State { transaction } => JournalRequest::State { transaction: document(transaction) },
         }
     }
 }

@@ -10,6 +10,7 @@ from consort._context import Answer, Approval, Retry, Route, TaskContext
 from consort._errors import Code, ConsortError, TaskError
 from consort._failed import RunFailed
 from consort._generated.blocking.client import Client, Run
+from consort._state import StateSpace, StateTransaction, StateValue, StateWritten
 from consort._version import __version__
 from consort._worker import Worker
 
@@ -28,6 +29,10 @@ __all__ = [
     "Route",
     "Run",
     "RunFailed",
+    "StateSpace",
+    "StateTransaction",
+    "StateValue",
+    "StateWritten",
     "TaskContext",
     "TaskError",
     "Worker",

@@ -26,6 +26,7 @@ from consort._documents import adapter, read, write, write_sorted
 from consort._errors import Code, Seconds, TaskError, cut, microseconds, shown, whole
 from consort._journal import PATCH, Journal
 from consort._proto.v1 import common_pb2, worker_pb2
+from consort._state import StateSpace, StateTransaction
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -111,12 +112,13 @@ class Answer(Coroutine[Any, Any, T]):
     goes to the next wait of its name. A call whose answer is dropped continues.
     """
 
-    __slots__ = ("_attempt", "_index", "_read", "_seen", "_steps")
+    __slots__ = ("_attempt", "_index", "_make", "_read", "_seen", "_steps")
 
-    def __init__(self, attempt: Attempt, index: int, kind: Any) -> None:
+    def __init__(self, attempt: Attempt, index: int, kind: Any, make: Callable[[Any], T] | None = None) -> None:
         self._attempt = attempt
         self._index = index
         self._read = kind
+        self._make = make
         self._steps: Generator[Any, None, T] | None = None
         self._seen = False
 
@@ -148,7 +150,8 @@ class Answer(Coroutine[Any, Any, T]):
         if self._read is None:
             # A sleep: its answer is empty.
             return (None,)  # type: ignore[return-value]
-        return (read("answer", data, self._read, Code.BAD_OUTPUT),)
+        value = read("answer", data, self._read, Code.BAD_OUTPUT)
+        return (value if self._make is None else self._make(value),)
 
     @override
     def send(self, value: Any, /) -> Any:
@@ -493,6 +496,24 @@ class TaskContext:
         document = write("detail of the approval", detail)
         return self._asked(_titled(_entry("approval", prompt=prompt, detail=document), title), Approval)
 
+    def state(self, space: str) -> StateSpace:
+        """A space of shared state. Each use of it is an entry of the journal: a replay gives what was read then, and
+        writes nothing again.
+        """
+        return StateSpace(self._transact, space)
+
+    def transact(self, transaction: Mapping[str, Any], *, title: str = "") -> Answer[StateTransaction]:
+        """Reads and writes keys of any spaces together, as one entry: `{"if": […], "do": […], "else": […]}`, as for
+        `POST /v1/state/transact`. A write that is rejected fails it, and nothing is done.
+        """
+        return self._transact(transaction, None, title)
+
+    def _transact(
+        self, transaction: Mapping[str, Any], make: Callable[[StateTransaction], Any] | None, title: str
+    ) -> Answer[Any]:
+        entry = _titled(_entry("state", transaction=write_sorted("transaction", transaction)), title)
+        return Answer(self._attempt, self._attempt.ask(entry).index, StateTransaction, make)
+
     def patched(self, name: str) -> Patch[bool]:
         """Whether the code takes the path of the change `name`: `if await ctx.patched("name"): new else: old`.
 
@@ -548,6 +569,7 @@ _REQUESTS: Final[Mapping[str, Any]] = {
     "sleep": worker_pb2.SleepRequest,
     "signal": worker_pb2.SignalRequest,
     "approval": worker_pb2.ApprovalRequest,
+    "state": worker_pb2.StateRequest,
 }
 SIGNAL_SCHEMA_BYTES_MAX: Final = 16 * 1024
 """Bytes of the schema of a signal."""

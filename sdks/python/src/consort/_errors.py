@@ -59,6 +59,10 @@ class Code:
     STOPPING: Final = "C0402"
     UNREACHABLE: Final = "C0405"
     DENIED: Final = "C0601"
+    SPACE_NOT_FOUND: Final = "C0701"
+    KEY_NOT_FOUND: Final = "C0702"
+    STATE_CONFLICT: Final = "C0703"
+    VERSION_GONE: Final = "C0704"
     INTERNAL: Final = "C0901"
 
 

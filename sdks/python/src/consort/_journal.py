@@ -460,6 +460,8 @@ def describe(entry: JournalEntry) -> str:  # noqa: PLR0911 - one for each kind
             return f"approval `{entry.approval.prompt}`"
         case "forget":
             return f"forget `{', '.join(map(str, entry.forget.entries))}`"
+        case "state":
+            return f"state `{entry.state.transaction.decode('utf-8', 'replace')[:80]}`"
         case _:
             return "a request of a newer version"
 

@@ -3,9 +3,9 @@
 For: `consort.testing.replay_task`. Not for: the wire, which has its own form.
 Invariant: an entry that cannot be read is refused with its position, never passed over.
 
-An entry is an object: `kind` (`run`, `call`, `sleep`, `signal`, `approval` or `forget`) with the members of that
-request (`name`; `capability` and `input`; `span`; `name`; `prompt` and `detail`; `entries`), `after`, and `output` or
-`error` where it is answered.
+An entry is an object: `kind` (`run`, `call`, `sleep`, `signal`, `approval`, `forget` or `state`) with the members of
+that request (`name`; `capability` and `input`; `span`; `name`; `prompt` and `detail`; `entries`; `input`), `after`,
+and `output` or `error` where it is answered.
 """
 
 from __future__ import annotations
@@ -64,8 +64,13 @@ class _Forget(_Entry):
     entries: list[int]
 
 
+class _State(_Entry):
+    kind: Literal["state"]
+    input: Any = None
+
+
 class _Journal(BaseModel):
-    items: list[Annotated[_Run | _Call | _Sleep | _Signal | _Approval | _Forget, Field(discriminator="kind")]]
+    items: list[Annotated[_Run | _Call | _Sleep | _Signal | _Approval | _Forget | _State, Field(discriminator="kind")]]
 
 
 def journal_entries(journal: Any) -> list[worker_pb2.JournalEntry]:
@@ -93,6 +98,8 @@ def _message(entry: _Entry) -> worker_pb2.JournalEntry:
             message.approval.detail = write("detail of the approval", entry.detail)
         case _Forget():
             message.forget.entries.extend(entry.entries)
+        case _State():
+            message.state.transaction = write("transaction", entry.input)
     if entry.error is not None:
         error = entry.error
         message.error.CopyFrom(common_pb2.Error(code=error.code, message=error.message, hint=error.hint or ""))

@@ -30,6 +30,8 @@ def is_same(recorded: JournalEntry, asked: JournalEntry) -> bool:
     if kind == "call":
         known, given = recorded.call, asked.call
         return known.capability == given.capability and is_same_document(known.input, given.input)
+    if kind == "state":
+        return is_same_document(recorded.state.transaction, asked.state.transaction)
     member = {"sleep": "span_us", "approval": "prompt", "forget": "entries"}.get(kind, "name")
     return bool(getattr(getattr(recorded, kind), member) == getattr(getattr(asked, kind), member))
 

@@ -87,7 +87,15 @@ export type InboxKind = "approval" | "unknown_outcome" | "diverged" | "gave_up" 
 /**
  * What the code of a task has requested.
  */
-export type JournalKind = "run" | "call" | "sleep" | "signal" | "approval" | "forget" | (string & {});
+export type JournalKind = "run" | "call" | "sleep" | "signal" | "approval" | "forget" | "state" | (string & {});
+/**
+ * What becomes of a write that has not seen the latest value of its key.
+ */
+export type MergePolicy = "reject" | "last_writer_wins" | "max" | "min" | "counter" | "set" | "map" | "agent";
+/**
+ * A record, and a place within it: `SEQ-N`, such as `4711-0`. Positions only grow.
+ */
+export type Position = string;
 /**
  * The kinds of progress.
  */
@@ -100,6 +108,24 @@ export type QuotaScope = string;
  * The id of a run: a ULID of 26 characters, such as `01J8Z3K4M5N6P7Q8R9S0T1V2W3`.
  */
 export type RunId = string;
+/**
+ * What was done about a conflict.
+ */
+export type Settlement =
+  "rejected" | "kept_current" | "took_incoming" | "merged" | "undecided" | "decided" | (string & {});
+/**
+ * What an operation of a transaction does.
+ */
+export type StateAction = "get" | "put" | "delete";
+/**
+ * Why a key has changed.
+ */
+export type StateChangeKind = "put" | "merged" | "deleted" | "expired" | "decided" | "undecided" | (string & {});
+/**
+ * What became of an operation: `merged`: the key has a value made of this write and others; `superseded`: another write stays; `undecided`: both values are kept until somebody decides.
+ */
+export type WriteOutcome =
+  "read" | "written" | "deleted" | "absent" | "merged" | "superseded" | "undecided" | "rejected";
 
 /**
  * A version of an agent: what it declares, its settings by operators, and its health.
@@ -670,6 +696,27 @@ export interface Counts {
   total: number;
 }
 /**
+ * Decides a conflict: by one of its values, or by another one.
+ */
+export interface DecideConflictRequest {
+  /**
+   * Who decides.
+   */
+  by: string;
+  /**
+   * The place of one of its values, counted from 0.
+   */
+  candidate?: number | null;
+  /**
+   * Why.
+   */
+  comment?: string | null;
+  /**
+   * Another value.
+   */
+  value?: Document | null;
+}
+/**
  * Decides what waits in the inbox.
  */
 export interface DecideRequest {
@@ -694,6 +741,15 @@ export interface DecideRequest {
    * it as `value` of the answer. Without one, that is what was asked about.
    */
   value?: Document | null;
+}
+/**
+ * The version that a key has after a decision.
+ */
+export interface DecidedVersion {
+  /**
+   * The version.
+   */
+  version: number;
 }
 /**
  * A workflow's source, in JSON.
@@ -1064,13 +1120,13 @@ export interface JournalEntry {
    */
   index: number;
   /**
-   * Of `call`: what it was called with.
+   * Of `call`: what it was called with. Of `state`: the transaction.
    */
   input?: Document | null;
   /**
    * What was requested.
    */
-  kind: "run" | "call" | "sleep" | "signal" | "approval" | "forget" | (string & {});
+  kind: "run" | "call" | "sleep" | "signal" | "approval" | "forget" | "state" | (string & {});
   /**
    * Of `run` and `signal`: the name.
    */
@@ -1231,6 +1287,45 @@ export interface Progress {
    * More of its partial output, to be put behind what came before from the same attempt.
    */
   text?: string | null;
+}
+/**
+ * Gives a key a value.
+ */
+export interface PutStateRequest {
+  /**
+   * The name of the writer.
+   */
+  by?: string | null;
+  /**
+   * When it was written; without it, when it arrives.
+   */
+  stamp?: StateStamp | null;
+  /**
+   * How long the value stays.
+   */
+  ttl?: Duration | null;
+  /**
+   * A JSON document of any form. In answers, one of more than 32 KiB is replaced by `{"$blob": HASH, "bytes": LENGTH}`; a separate operation returns it whole.
+   */
+  value: unknown;
+  /**
+   * The version that the writer has seen; 0 where it has seen that there is no value. Without it, the writer has seen
+   * nothing: by the policy `reject` it overwrites what is there, by the others it is merged.
+   */
+  version?: number | null;
+}
+/**
+ * When a writer with a clock of its own wrote.
+ */
+export interface StateStamp {
+  /**
+   * The order of writes of that time.
+   */
+  count?: number;
+  /**
+   * An instant: RFC 3339 in UTC with milliseconds, such as `2026-11-22T10:00:00.000Z`.
+   */
+  time: string;
 }
 /**
  * Tasks with the same requirements.
@@ -1706,6 +1801,110 @@ export interface SignalSent {
   warning?: string | null;
 }
 /**
+ * A space, with what it holds.
+ */
+export interface Space {
+  /**
+   * Bytes of those keys and their values.
+   */
+  bytes: number;
+  /**
+   * Changes that are kept.
+   */
+  changes: number;
+  /**
+   * Conflicts that are kept.
+   */
+  conflicts: number;
+  /**
+   * All conflicts that there were.
+   */
+  conflicts_total: number;
+  /**
+   * An instant: RFC 3339 in UTC with milliseconds, such as `2026-11-22T10:00:00.000Z`.
+   */
+  created_at: string;
+  /**
+   * How many changes are kept at most.
+   */
+  keep_changes: number;
+  /**
+   * Keys that have a value.
+   */
+  keys: number;
+  /**
+   * How many bytes its keys and values may have, where that is set.
+   */
+  max_bytes?: number | null;
+  /**
+   * How many keys it may have, where that is set.
+   */
+  max_keys?: number | null;
+  /**
+   * Its name.
+   */
+  name: string;
+  /**
+   * The policies, by prefix.
+   */
+  policies: StatePolicy[];
+  /**
+   * The last change.
+   */
+  position: string;
+  /**
+   * Of these: those that wait for a decision.
+   */
+  undecided: number;
+}
+/**
+ * The policy of the keys with a prefix.
+ */
+export interface StatePolicy {
+  /**
+   * What becomes of a write that has not seen the latest value.
+   */
+  policy: "reject" | "last_writer_wins" | "max" | "min" | "counter" | "set" | "map" | "agent";
+  /**
+   * The prefix; the empty one is that of every key. Of several that fit, the longest counts.
+   */
+  prefix: string;
+}
+/**
+ * A page of a listing.
+ */
+export interface SpacePage {
+  /**
+   * The items.
+   */
+  items: Space[];
+  /**
+   * The `cursor` of the next page; absent at the end. A page may be empty and still have a next one.
+   */
+  next?: string | null;
+}
+/**
+ * Sets what a space merges, keeps and may hold, in place of what was set before.
+ */
+export interface SpaceRequest {
+  /**
+   * How many changes are kept, for watches and for the history of keys: from 100 to 1,000,000; without it, 10,000.
+   */
+  keep_changes?: number | null;
+  /**
+   * How many bytes its keys and values may have; without it, 64 GiB.
+   */
+  max_bytes?: number | null;
+  /**
+   * How many keys the space may have; without it, 10,000,000.
+   */
+  max_keys?: number | null;
+  /**
+   * The policies, by prefix; keys of no prefix have `reject`.
+   */
+  policies?: StatePolicy[];
+}
+/**
  * Starts a run.
  */
 export interface StartRequest {
@@ -1758,6 +1957,356 @@ export interface Started {
    * The run.
    */
   run: string;
+}
+/**
+ * A value in a conflict.
+ */
+export interface StateCandidate {
+  /**
+   * The value; absent where the key had none, or was to have none.
+   */
+  value?: Document | null;
+  /**
+   * Of the value that stood: its version. Of one that came: the version that its writer saw. 0 means none.
+   */
+  version: number;
+  writer: StateWriter;
+  /**
+   * An instant: RFC 3339 in UTC with milliseconds, such as `2026-11-22T10:00:00.000Z`.
+   */
+  written_at: string;
+}
+/**
+ * Who wrote it.
+ */
+export interface StateWriter {
+  /**
+   * The name that a client gave itself, or the agent of a task.
+   */
+  by?: string | null;
+  /**
+   * The run, where a task wrote it.
+   */
+  run?: RunId | null;
+  /**
+   * The path of the task's step.
+   */
+  step?: string | null;
+}
+/**
+ * A change of a key.
+ */
+export interface StateChange {
+  /**
+   * An instant: RFC 3339 in UTC with milliseconds, such as `2026-11-22T10:00:00.000Z`.
+   */
+  at: string;
+  /**
+   * Why it changed.
+   */
+  change: "put" | "merged" | "deleted" | "expired" | "decided" | "undecided" | (string & {});
+  /**
+   * The key.
+   */
+  key: string;
+  /**
+   * Its position in the space.
+   */
+  position: string;
+  /**
+   * Its value from then on; absent where it had none.
+   */
+  value?: Document | null;
+  /**
+   * The version that it gave the key.
+   */
+  version: number;
+  writer: StateWriter1;
+}
+/**
+ * Who wrote it.
+ */
+export interface StateWriter1 {
+  /**
+   * The name that a client gave itself, or the agent of a task.
+   */
+  by?: string | null;
+  /**
+   * The run, where a task wrote it.
+   */
+  run?: RunId | null;
+  /**
+   * The path of the task's step.
+   */
+  step?: string | null;
+}
+/**
+ * A page of a listing.
+ */
+export interface StateChangePage {
+  /**
+   * The items.
+   */
+  items: StateChange[];
+  /**
+   * The `cursor` of the next page; absent at the end. A page may be empty and still have a next one.
+   */
+  next?: string | null;
+}
+/**
+ * What a condition asks of a key: exactly one of `version`, `exists` and `equals`.
+ */
+export interface StateCondition {
+  /**
+   * It has this value: the same JSON document; of more than 32 KiB, the same bytes.
+   */
+  equals?: Document | null;
+  /**
+   * It has a value, or it has none.
+   */
+  exists?: boolean | null;
+  /**
+   * The key.
+   */
+  key: string;
+  /**
+   * The space.
+   */
+  space: string;
+  /**
+   * It has this version; 0: it has no value.
+   */
+  version?: number | null;
+}
+/**
+ * A write that had not seen the latest value of its key.
+ */
+export interface StateConflict {
+  /**
+   * An instant: RFC 3339 in UTC with milliseconds, such as `2026-11-22T10:00:00.000Z`.
+   */
+  at: string;
+  /**
+   * The value that stood, and then those that came.
+   */
+  candidates: StateCandidate[];
+  /**
+   * Why, in their words.
+   */
+  comment?: string | null;
+  /**
+   * Its id.
+   */
+  conflict: string;
+  /**
+   * When they decided.
+   */
+  decided_at?: Time | null;
+  /**
+   * Who decided.
+   */
+  decided_by?: StateWriter2 | null;
+  /**
+   * The key.
+   */
+  key: string;
+  /**
+   * The policy of the key then.
+   */
+  policy: "reject" | "last_writer_wins" | "max" | "min" | "counter" | "set" | "map" | "agent";
+  /**
+   * What was done about it.
+   */
+  settled: "rejected" | "kept_current" | "took_incoming" | "merged" | "undecided" | "decided" | (string & {});
+  /**
+   * The value that was made or decided.
+   */
+  value?: Document | null;
+}
+/**
+ * Who wrote a value.
+ */
+export interface StateWriter2 {
+  /**
+   * The name that a client gave itself, or the agent of a task.
+   */
+  by?: string | null;
+  /**
+   * The run, where a task wrote it.
+   */
+  run?: RunId | null;
+  /**
+   * The path of the task's step.
+   */
+  step?: string | null;
+}
+/**
+ * A page of a listing.
+ */
+export interface StateConflictPage {
+  /**
+   * The items.
+   */
+  items: StateConflict[];
+  /**
+   * The `cursor` of the next page; absent at the end. A page may be empty and still have a next one.
+   */
+  next?: string | null;
+}
+/**
+ * A page of keys.
+ */
+export interface StateList {
+  /**
+   * The keys, in the order of their bytes. A value of more than 32 KiB is a reference; reading the key gives it whole.
+   */
+  items: StateValue[];
+  /**
+   * The `cursor` of the next page; absent at the end.
+   */
+  next?: string | null;
+  /**
+   * A record, and a place within it: `SEQ-N`, such as `4711-0`. Positions only grow.
+   */
+  position: string;
+}
+/**
+ * The value of a key.
+ */
+export interface StateValue {
+  /**
+   * The conflict that waits for a decision about the key.
+   */
+  conflict?: Position | null;
+  /**
+   * The version that gave the key a value after it had none; absent for earlier versions.
+   */
+  created_version?: number | null;
+  /**
+   * When it expires.
+   */
+  expires_at?: Time | null;
+  /**
+   * The key.
+   */
+  key: string;
+  /**
+   * The values that stand beside it until then.
+   */
+  siblings?: StateCandidate[];
+  /**
+   * A JSON document of any form. In answers, one of more than 32 KiB is replaced by `{"$blob": HASH, "bytes": LENGTH}`; a separate operation returns it whole.
+   */
+  value: unknown;
+  /**
+   * Its version.
+   */
+  version: number;
+  writer: StateWriter3;
+  /**
+   * Writes since then, that one counted; absent for earlier versions.
+   */
+  writes?: number | null;
+  /**
+   * An instant: RFC 3339 in UTC with milliseconds, such as `2026-11-22T10:00:00.000Z`.
+   */
+  written_at: string;
+}
+/**
+ * Who wrote a value.
+ */
+export interface StateWriter3 {
+  /**
+   * The name that a client gave itself, or the agent of a task.
+   */
+  by?: string | null;
+  /**
+   * The run, where a task wrote it.
+   */
+  run?: RunId | null;
+  /**
+   * The path of the task's step.
+   */
+  step?: string | null;
+}
+/**
+ * An operation of a transaction.
+ */
+export interface StateOperation {
+  /**
+   * The key.
+   */
+  key: string;
+  /**
+   * What is done.
+   */
+  op: "get" | "put" | "delete";
+  /**
+   * The space.
+   */
+  space: string;
+  /**
+   * When it was written, of `put`.
+   */
+  stamp?: StateStamp | null;
+  /**
+   * How long the value stays, of `put`.
+   */
+  ttl?: Duration | null;
+  /**
+   * The value, of `put`.
+   */
+  value?: Document | null;
+  /**
+   * The version that the writer has seen, of `put` and `delete`; as for single writes.
+   */
+  version?: number | null;
+}
+/**
+ * What became of a write or a read.
+ */
+export interface StateResult {
+  /**
+   * The conflict, where the write had not seen the latest value.
+   */
+  conflict?: Position | null;
+  /**
+   * The key.
+   */
+  key: string;
+  /**
+   * What was done.
+   */
+  outcome: "read" | "written" | "deleted" | "absent" | "merged" | "superseded" | "undecided" | "rejected";
+  /**
+   * The space.
+   */
+  space: string;
+  /**
+   * Of a read: the value. Of a write: the value that the key has now, where that is another one than was written.
+   */
+  value?: Document | null;
+  /**
+   * The version that the key has now; 0 where it has no value.
+   */
+  version: number;
+}
+/**
+ * What became of a transaction.
+ */
+export interface StateTransaction {
+  /**
+   * What became of each operation, in order.
+   */
+  results: StateResult[];
+  /**
+   * Whether the conditions held.
+   */
+  succeeded: boolean;
+  /**
+   * Its version: that of every key that it wrote.
+   */
+  version: number;
 }
 /**
  * How the server is doing.
@@ -2202,6 +2751,27 @@ export interface TaskCounts1 {
    * Tasks that wait: for an instance, a back-off, an answer in their journal, or a decision.
    */
   waiting: number;
+}
+/**
+ * A transaction: conditions, and what is done where all of them hold, or where one does not.
+ */
+export interface TransactStateRequest {
+  /**
+   * The name of the writer.
+   */
+  by?: string | null;
+  /**
+   * What is done where they hold.
+   */
+  do?: StateOperation[];
+  /**
+   * What is done where they do not.
+   */
+  else?: StateOperation[];
+  /**
+   * The conditions; without one, they hold.
+   */
+  if?: StateCondition[];
 }
 /**
  * Sets the share of a version of an agent.

@@ -16,6 +16,10 @@ export type WatchRunEvent =
   | { event: "progress"; data: models.Progress }
   | { event: "end"; data: models.Run };
 
+/** An event of `watchState`: Follows the keys of a space: events `change` (its position is the id) in order, each once, and `error`. */
+export type WatchStateEvent =
+  | { event: "change"; data: models.StateChange };
+
 /** Every operation of the interface. */
 export abstract class Operations extends Caller {
   protected abstract started(started: models.Started): RunHandle;
@@ -347,6 +351,113 @@ export abstract class Operations extends Caller {
     after?: string | undefined;
   } = {}): AsyncGenerator<WatchRunEvent, void, undefined> {
     return this.events(table.watchRun, { "run": run, "after": options.after });
+  }
+
+  /** Lists the spaces of the namespace by name, with what they hold and what is set for them. */
+  listSpaces(options: {
+    /** Where the page begins: the `next` of the page before. */
+    cursor?: string | undefined;
+    /** How many items at most; 100 without it. */
+    limit?: number | undefined;
+  } = {}): Pager<models.SpacePage, models.Space> {
+    return new Pager(this, table.listSpaces, { "cursor": options.cursor, "limit": options.limit });
+  }
+
+  /** Forgets a space with everything in it: keys, changes and conflicts. */
+  async deleteSpace(space: string): Promise<void> {
+    await this.call<void>(table.deleteSpace, { "space": space });
+  }
+
+  /** Shows a space: what is set for it, and what it holds. */
+  async showSpace(space: string): Promise<models.Space> {
+    return await this.call<models.Space>(table.showSpace, { "space": space });
+  }
+
+  /** Sets how a space merges writes, how many changes it keeps and how much it may hold, in place of what was set before; makes the space where it is not there. What it holds stays as it is. */
+  async setSpace(space: string, options: models.SpaceRequest = {}): Promise<void> {
+    await this.call<void>(table.setSpace, { "space": space }, options);
+  }
+
+  /** Lists the conflicts of a space that are kept, the oldest first: both values, who wrote them, and what was done about it. */
+  listConflicts(space: string, options: {
+    /** Where the page begins: the `next` of the page before. */
+    cursor?: string | undefined;
+    /** How many items at most; 100 without it. */
+    limit?: number | undefined;
+    /** Only those that wait for a decision. */
+    undecided?: boolean | undefined;
+  } = {}): Pager<models.StateConflictPage, models.StateConflict> {
+    return new Pager(this, table.listConflicts, { "space": space, "cursor": options.cursor, "limit": options.limit, "undecided": options.undecided });
+  }
+
+  /** Shows a conflict. */
+  async showConflict(space: string, conflict: string): Promise<models.StateConflict> {
+    return await this.call<models.StateConflict>(table.showConflict, { "space": space, "conflict": conflict });
+  }
+
+  /** Decides a conflict, also one that a policy has settled: its key has the chosen value from then on. */
+  async decideConflict(space: string, conflict: string, options: models.DecideConflictRequest): Promise<models.DecidedVersion> {
+    return await this.call<models.DecidedVersion>(table.decideConflict, { "space": space, "conflict": conflict }, options);
+  }
+
+  /** Lists the keys of a space by prefix, with their values, and the position to watch from. */
+  listState(space: string, options: {
+    /** Where the page begins: the `next` of the page before. */
+    cursor?: string | undefined;
+    /** How many items at most; 100 without it. */
+    limit?: number | undefined;
+    /** Only keys that begin with it. */
+    prefix?: string | undefined;
+  } = {}): Pager<models.StateList, models.StateValue> {
+    return new Pager(this, table.listState, { "space": space, "cursor": options.cursor, "limit": options.limit, "prefix": options.prefix });
+  }
+
+  /** Removes the value of a key. Where it names a version that is not the latest, it is rejected, or by the merging policies superseded. */
+  async deleteState(space: string, key: string, options: {
+    /** The name of the writer. */
+    by?: string | undefined;
+    /** The version that the writer has seen; without it, whatever is there is removed. */
+    version?: number | undefined;
+  } = {}): Promise<models.StateResult> {
+    return await this.call<models.StateResult>(table.deleteState, { "space": space, "key": key, "by": options.by, "version": options.version });
+  }
+
+  /** Reads a key: its value whole, its version, who wrote it, and the values beside it that wait for a decision. */
+  async getState(space: string, key: string, options: {
+    /** The value that it had then; without it, the one that it has now. */
+    version?: number | undefined;
+  } = {}): Promise<models.StateValue> {
+    return await this.call<models.StateValue>(table.getState, { "space": space, "key": key, "version": options.version });
+  }
+
+  /** Gives a key a value. What becomes of a write that has not seen the latest value is the policy of the key; the first write into a space makes it. */
+  async putState(space: string, key: string, options: models.PutStateRequest): Promise<models.StateResult> {
+    return await this.call<models.StateResult>(table.putState, { "space": space, "key": key }, options);
+  }
+
+  /** Shows the changes of a key that are kept, the newest first. */
+  stateHistory(space: string, key: string, options: {
+    /** Where the page begins: the `next` of the page before. */
+    cursor?: string | undefined;
+    /** How many items at most; 100 without it. */
+    limit?: number | undefined;
+  } = {}): Pager<models.StateChangePage, models.StateChange> {
+    return new Pager(this, table.stateHistory, { "space": space, "key": key, "cursor": options.cursor, "limit": options.limit });
+  }
+
+  /** Follows the keys of a space: events `change` (its position is the id) in order, each once, and `error`. */
+  watchState(space: string, options: {
+    /** Only changes after this position; without it, what changes from now on. */
+    after?: string | undefined;
+    /** Only keys that begin with it. */
+    prefix?: string | undefined;
+  } = {}): AsyncGenerator<WatchStateEvent, void, undefined> {
+    return this.events(table.watchState, { "space": space, "after": options.after, "prefix": options.prefix });
+  }
+
+  /** Reads and writes keys of any spaces together: all of it is done, or nothing. `do` is done where every condition of `if` holds, else `else`. */
+  async transactState(options: models.TransactStateRequest = {}): Promise<models.StateTransaction> {
+    return await this.call<models.StateTransaction>(table.transactState, {  }, options);
   }
 
   /** How the server is doing. */

@@ -152,6 +152,48 @@ export const runTree: Operation = {"id":"runTree","method":"GET","path":"/v1/run
 /** Follows a run: events `entry` (an entry of its history; its cursor is the id), `progress`, `end` (the run) and `error`. */
 export const watchRun: Operation = {"id":"watchRun","method":"GET","path":"/v1/runs/{run}/watch","places":{"run":"path","namespace":"query","after":"query"},"contentType":"text/event-stream"};
 
+/** Lists the spaces of the namespace by name, with what they hold and what is set for them. */
+export const listSpaces: Operation = {"id":"listSpaces","method":"GET","path":"/v1/spaces","places":{"namespace":"query","cursor":"query","limit":"query"},"cursor":"cursor","contentType":"application/json"};
+
+/** Forgets a space with everything in it: keys, changes and conflicts. */
+export const deleteSpace: Operation = {"id":"deleteSpace","method":"DELETE","path":"/v1/spaces/{space}","places":{"space":"path","namespace":"query"}};
+
+/** Shows a space: what is set for it, and what it holds. */
+export const showSpace: Operation = {"id":"showSpace","method":"GET","path":"/v1/spaces/{space}","places":{"space":"path","namespace":"query"},"contentType":"application/json"};
+
+/** Sets how a space merges writes, how many changes it keeps and how much it may hold, in place of what was set before; makes the space where it is not there. What it holds stays as it is. */
+export const setSpace: Operation = {"id":"setSpace","method":"PUT","path":"/v1/spaces/{space}","places":{"space":"path","namespace":"query"}};
+
+/** Lists the conflicts of a space that are kept, the oldest first: both values, who wrote them, and what was done about it. */
+export const listConflicts: Operation = {"id":"listConflicts","method":"GET","path":"/v1/spaces/{space}/conflicts","places":{"space":"path","namespace":"query","cursor":"query","limit":"query","undecided":"query"},"cursor":"cursor","contentType":"application/json"};
+
+/** Shows a conflict. */
+export const showConflict: Operation = {"id":"showConflict","method":"GET","path":"/v1/spaces/{space}/conflicts/{conflict}","places":{"space":"path","conflict":"path","namespace":"query"},"contentType":"application/json"};
+
+/** Decides a conflict, also one that a policy has settled: its key has the chosen value from then on. */
+export const decideConflict: Operation = {"id":"decideConflict","method":"POST","path":"/v1/spaces/{space}/conflicts/{conflict}/decide","places":{"space":"path","conflict":"path","namespace":"query"},"contentType":"application/json"};
+
+/** Lists the keys of a space by prefix, with their values, and the position to watch from. */
+export const listState: Operation = {"id":"listState","method":"GET","path":"/v1/spaces/{space}/keys","places":{"space":"path","namespace":"query","cursor":"query","limit":"query","prefix":"query"},"cursor":"cursor","contentType":"application/json"};
+
+/** Removes the value of a key. Where it names a version that is not the latest, it is rejected, or by the merging policies superseded. */
+export const deleteState: Operation = {"id":"deleteState","method":"DELETE","path":"/v1/spaces/{space}/keys/{key}","places":{"space":"path","key":"path","namespace":"query","by":"query","version":"query"},"contentType":"application/json"};
+
+/** Reads a key: its value whole, its version, who wrote it, and the values beside it that wait for a decision. */
+export const getState: Operation = {"id":"getState","method":"GET","path":"/v1/spaces/{space}/keys/{key}","places":{"space":"path","key":"path","namespace":"query","version":"query"},"contentType":"application/json"};
+
+/** Gives a key a value. What becomes of a write that has not seen the latest value is the policy of the key; the first write into a space makes it. */
+export const putState: Operation = {"id":"putState","method":"PUT","path":"/v1/spaces/{space}/keys/{key}","places":{"space":"path","key":"path","namespace":"query"},"contentType":"application/json"};
+
+/** Shows the changes of a key that are kept, the newest first. */
+export const stateHistory: Operation = {"id":"stateHistory","method":"GET","path":"/v1/spaces/{space}/keys/{key}/history","places":{"space":"path","key":"path","namespace":"query","cursor":"query","limit":"query"},"cursor":"cursor","contentType":"application/json"};
+
+/** Follows the keys of a space: events `change` (its position is the id) in order, each once, and `error`. */
+export const watchState: Operation = {"id":"watchState","method":"GET","path":"/v1/spaces/{space}/watch","places":{"space":"path","namespace":"query","after":"query","prefix":"query"},"contentType":"text/event-stream"};
+
+/** Reads and writes keys of any spaces together: all of it is done, or nothing. `do` is done where every condition of `if` holds, else `else`. */
+export const transactState: Operation = {"id":"transactState","method":"POST","path":"/v1/state/transact","places":{"namespace":"query"},"contentType":"application/json"};
+
 /** How the server is doing. */
 export const status: Operation = {"id":"status","method":"GET","path":"/v1/status","places":{},"contentType":"application/json"};
 

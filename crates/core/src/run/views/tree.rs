@@ -212,7 +212,8 @@ fn wait_of(row: &TaskEntry) -> Option<Wait> {
         JournalRequest::Sleep { .. } => ("time", None),
         JournalRequest::Approval { prompt, .. } => ("approval", Some(prompt.clone())),
         JournalRequest::Call { capability, .. } => ("call", Some(capability.clone())),
-        JournalRequest::Run { .. } | JournalRequest::Forget { .. } => return None,
+        // Answered in the record that asks.
+        JournalRequest::Run { .. } | JournalRequest::Forget { .. } | JournalRequest::State { .. } => return None,
     };
     Some(Wait { kind, name, title: row.title.clone(), until: row.due })
 }

@@ -83,6 +83,13 @@ class Counts(Model):
     """Instances in all (for a loop: its limit)."""
 
 
+class DecidedVersion(Model):
+    """The version that a key has after a decision."""
+
+    version: Annotated[int, Field(ge=0)]
+    """The version."""
+
+
 Decision = TypeAliasType("Decision", Literal['approve', 'reject', 'done', 'retry', 'fail'])
 """What a person decides."""
 
@@ -232,8 +239,12 @@ AfterItem = TypeAliasType("AfterItem", Annotated[int, Field(ge=0)])
 Entry = TypeAliasType("Entry", Annotated[int, Field(ge=0)])
 
 
-JournalKind = TypeAliasType("JournalKind", Literal['run', 'call', 'sleep', 'signal', 'approval', 'forget'] | str)
+JournalKind = TypeAliasType("JournalKind", Literal['run', 'call', 'sleep', 'signal', 'approval', 'forget', 'state'] | str)
 """What the code of a task has requested."""
+
+
+MergePolicy = TypeAliasType("MergePolicy", Literal['reject', 'last_writer_wins', 'max', 'min', 'counter', 'set', 'map', 'agent'])
+"""What becomes of a write that has not seen the latest value of its key."""
 
 
 class NamespaceSummary(Model):
@@ -262,6 +273,10 @@ class NamespaceSummaryPage(Model):
     """The items."""
     next: str | None = None
     """The `cursor` of the next page; absent at the end. A page may be empty and still have a next one."""
+
+
+Position = TypeAliasType("Position", str)
+"""A record, and a place within it: `SEQ-N`, such as `4711-0`. Positions only grow."""
 
 
 class Problem(Model):
@@ -365,6 +380,10 @@ RunStatus = TypeAliasType("RunStatus", Literal['running', 'cancelling', 'compens
 """The status of a run."""
 
 
+Settlement = TypeAliasType("Settlement", Literal['rejected', 'kept_current', 'took_incoming', 'merged', 'undecided', 'decided'] | str)
+"""What was done about a conflict."""
+
+
 class SignalSent(Model):
     """A signal was sent."""
 
@@ -409,6 +428,55 @@ class Started(Model):
     """Whether its idempotency key had started it before."""
     run: RunId
     """The run."""
+
+
+StateAction = TypeAliasType("StateAction", Literal['get', 'put', 'delete'])
+"""What an operation of a transaction does."""
+
+
+StateChangeKind = TypeAliasType("StateChangeKind", Literal['put', 'merged', 'deleted', 'expired', 'decided', 'undecided'] | str)
+"""Why a key has changed."""
+
+
+class StateCondition(Model):
+    """What a condition asks of a key: exactly one of `version`, `exists` and `equals`."""
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    equals: Document | None = None
+    """It has this value: the same JSON document; of more than 32 KiB, the same bytes."""
+    exists: bool | None = None
+    """It has a value, or it has none."""
+    key: str
+    """The key."""
+    space: str
+    """The space."""
+    version: Annotated[int | None, Field(ge=0)] = None
+    """It has this version; 0: it has no value."""
+
+
+class StatePolicy(Model):
+    """The policy of the keys with a prefix."""
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    policy: MergePolicy
+    """What becomes of a write that has not seen the latest value."""
+    prefix: str
+    """The prefix; the empty one is that of every key. Of several that fit, the longest counts."""
+
+
+class StateWriter(Model):
+    """Who wrote a value."""
+
+    by: str | None = None
+    """The name that a client gave itself, or the agent of a task."""
+    run: RunId | None = None
+    """The run, where a task wrote it."""
+    step: str | None = None
+    """The path of the task's step."""
 
 
 StatusFilter = TypeAliasType("StatusFilter", Literal['running', 'cancelling', 'compensating', 'completed', 'failed', 'cancelled'])
@@ -533,6 +601,10 @@ class WorkflowSummaryPage(Model):
     """The items."""
     next: str | None = None
     """The `cursor` of the next page; absent at the end. A page may be empty and still have a next one."""
+
+
+WriteOutcome = TypeAliasType("WriteOutcome", Literal['read', 'written', 'deleted', 'absent', 'merged', 'superseded', 'undecided', 'rejected'])
+"""What became of an operation: `merged`: the key has a value made of this write and others; `superseded`: another write stays; `undecided`: both values are kept until somebody decides."""
 
 
 class Backup(Model):
@@ -669,6 +741,22 @@ class Check(Model):
     """The workflow's name, where the source is valid."""
     valid: bool
     """Whether the source may be deployed."""
+
+
+class DecideConflictRequest(Model):
+    """Decides a conflict: by one of its values, or by another one."""
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    by: str
+    """Who decides."""
+    candidate: Annotated[int | None, Field(ge=0)] = None
+    """The place of one of its values, counted from 0."""
+    comment: str | None = None
+    """Why."""
+    value: Document | None = None
+    """Another value."""
 
 
 class DecideRequest(Model):
@@ -821,7 +909,7 @@ class JournalEntry(Model):
     index: Annotated[int, Field(ge=0)]
     """Its position, from 0."""
     input: Document | None = None
-    """Of `call`: what it was called with."""
+    """Of `call`: what it was called with. Of `state`: the transaction."""
     kind: JournalKind
     """What was requested."""
     name: str | None = None
@@ -1095,6 +1183,202 @@ class RunSummaryPage(Model):
     """The `cursor` of the next page; absent at the end. A page may be empty and still have a next one."""
 
 
+class Space(Model):
+    """A space, with what it holds."""
+
+    bytes: Annotated[int, Field(ge=0)]
+    """Bytes of those keys and their values."""
+    changes: Annotated[int, Field(ge=0)]
+    """Changes that are kept."""
+    conflicts: Annotated[int, Field(ge=0)]
+    """Conflicts that are kept."""
+    conflicts_total: Annotated[int, Field(ge=0)]
+    """All conflicts that there were."""
+    created_at: Time
+    """When it was made."""
+    keep_changes: Annotated[int, Field(ge=0)]
+    """How many changes are kept at most."""
+    keys: Annotated[int, Field(ge=0)]
+    """Keys that have a value."""
+    max_bytes: Annotated[int | None, Field(ge=0)] = None
+    """How many bytes its keys and values may have, where that is set."""
+    max_keys: Annotated[int | None, Field(ge=0)] = None
+    """How many keys it may have, where that is set."""
+    name: str
+    """Its name."""
+    policies: list[StatePolicy]
+    """The policies, by prefix."""
+    position: Position
+    """The last change."""
+    undecided: Annotated[int, Field(ge=0)]
+    """Of these: those that wait for a decision."""
+
+
+class SpacePage(Model):
+    """A page of a listing."""
+
+    items: list[Space]
+    """The items."""
+    next: str | None = None
+    """The `cursor` of the next page; absent at the end. A page may be empty and still have a next one."""
+
+
+class SpaceRequest(Model):
+    """Sets what a space merges, keeps and may hold, in place of what was set before."""
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    keep_changes: Annotated[int | None, Field(ge=0)] = None
+    """How many changes are kept, for watches and for the history of keys: from 100 to 1,000,000; without it, 10,000."""
+    max_bytes: Annotated[int | None, Field(ge=0)] = None
+    """How many bytes its keys and values may have; without it, 64 GiB."""
+    max_keys: Annotated[int | None, Field(ge=0)] = None
+    """How many keys the space may have; without it, 10,000,000."""
+    policies: Annotated[list[StatePolicy], Field(validate_default=True)] = []
+    """The policies, by prefix; keys of no prefix have `reject`."""
+
+
+class StateCandidate(Model):
+    """A value in a conflict."""
+
+    value: Document | None = None
+    """The value; absent where the key had none, or was to have none."""
+    version: Annotated[int, Field(ge=0)]
+    """Of the value that stood: its version. Of one that came: the version that its writer saw. 0 means none."""
+    writer: StateWriter
+    """Who wrote it."""
+    written_at: Time
+    """When."""
+
+
+class StateChange(Model):
+    """A change of a key."""
+
+    at: Time
+    """When."""
+    change: StateChangeKind
+    """Why it changed."""
+    key: str
+    """The key."""
+    position: Position
+    """Its position in the space."""
+    value: Document | None = None
+    """Its value from then on; absent where it had none."""
+    version: Annotated[int, Field(ge=0)]
+    """The version that it gave the key."""
+    writer: StateWriter
+    """Who wrote it."""
+
+
+class StateChangePage(Model):
+    """A page of a listing."""
+
+    items: list[StateChange]
+    """The items."""
+    next: str | None = None
+    """The `cursor` of the next page; absent at the end. A page may be empty and still have a next one."""
+
+
+class StateConflict(Model):
+    """A write that had not seen the latest value of its key."""
+
+    at: Time
+    """When it began."""
+    candidates: list[StateCandidate]
+    """The value that stood, and then those that came."""
+    comment: str | None = None
+    """Why, in their words."""
+    conflict: Position
+    """Its id."""
+    decided_at: Time | None = None
+    """When they decided."""
+    decided_by: StateWriter | None = None
+    """Who decided."""
+    key: str
+    """The key."""
+    policy: MergePolicy
+    """The policy of the key then."""
+    settled: Settlement
+    """What was done about it."""
+    value: Document | None = None
+    """The value that was made or decided."""
+
+
+class StateConflictPage(Model):
+    """A page of a listing."""
+
+    items: list[StateConflict]
+    """The items."""
+    next: str | None = None
+    """The `cursor` of the next page; absent at the end. A page may be empty and still have a next one."""
+
+
+class StateResult(Model):
+    """What became of a write or a read."""
+
+    conflict: Position | None = None
+    """The conflict, where the write had not seen the latest value."""
+    key: str
+    """The key."""
+    outcome: WriteOutcome
+    """What was done."""
+    space: str
+    """The space."""
+    value: Document | None = None
+    """Of a read: the value. Of a write: the value that the key has now, where that is another one than was written."""
+    version: Annotated[int, Field(ge=0)]
+    """The version that the key has now; 0 where it has no value."""
+
+
+class StateStamp(Model):
+    """When a writer with a clock of its own wrote."""
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    count: Annotated[int | None, Field(ge=0)] = None
+    """The order of writes of that time."""
+    time: Time
+    """The time; at most a minute ahead of the server."""
+
+
+class StateTransaction(Model):
+    """What became of a transaction."""
+
+    results: list[StateResult]
+    """What became of each operation, in order."""
+    succeeded: bool
+    """Whether the conditions held."""
+    version: Annotated[int, Field(ge=0)]
+    """Its version: that of every key that it wrote."""
+
+
+class StateValue(Model):
+    """The value of a key."""
+
+    conflict: Position | None = None
+    """The conflict that waits for a decision about the key."""
+    created_version: Annotated[int | None, Field(ge=0)] = None
+    """The version that gave the key a value after it had none; absent for earlier versions."""
+    expires_at: Time | None = None
+    """When it expires."""
+    key: str
+    """The key."""
+    siblings: Annotated[list[StateCandidate], Field(validate_default=True)] = []
+    """The values that stand beside it until then."""
+    value: Document
+    """The value."""
+    version: Annotated[int, Field(ge=0)]
+    """Its version."""
+    writer: StateWriter
+    """Who wrote it."""
+    writes: Annotated[int | None, Field(ge=0)] = None
+    """Writes since then, that one counted; absent for earlier versions."""
+    written_at: Time
+    """When."""
+
+
 class Status(Model):
     """How the server is doing."""
 
@@ -1321,6 +1605,27 @@ class Deployed(Model):
     """A warning."""
 
 
+class PutStateRequest(Model):
+    """Gives a key a value."""
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    by: str | None = None
+    """The name of the writer."""
+    stamp: StateStamp | None = None
+    """When it was written; without it, when it arrives."""
+    ttl: Duration | None = None
+    """How long the value stays."""
+    value: Document
+    """The value: any JSON document."""
+    version: Annotated[int | None, Field(ge=0)] = None
+    """
+    The version that the writer has seen; 0 where it has seen that there is no value. Without it, the writer has seen
+    nothing: by the policy `reject` it overwrites what is there, by the others it is merged.
+    """
+
+
 class Replay(Model):
     """A run, derived from its history alone."""
 
@@ -1334,6 +1639,57 @@ class Replay(Model):
     """How it ended; absent while it is active."""
     steps: list[ReplayedStep]
     """The steps, in the order in which they ended or last changed."""
+
+
+class StateList(Model):
+    """A page of keys."""
+
+    items: list[StateValue]
+    """The keys, in the order of their bytes. A value of more than 32 KiB is a reference; reading the key gives it whole."""
+    next: str | None = None
+    """The `cursor` of the next page; absent at the end."""
+    position: Position
+    """The last change that the page knows of: a watch `after` it misses nothing."""
+
+
+class StateOperation(Model):
+    """An operation of a transaction."""
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    key: str
+    """The key."""
+    op: StateAction
+    """What is done."""
+    space: str
+    """The space."""
+    stamp: StateStamp | None = None
+    """When it was written, of `put`."""
+    ttl: Duration | None = None
+    """How long the value stays, of `put`."""
+    value: Document | None = None
+    """The value, of `put`."""
+    version: Annotated[int | None, Field(ge=0)] = None
+    """The version that the writer has seen, of `put` and `delete`; as for single writes."""
+
+
+class TransactStateRequest(Model):
+    """A transaction: conditions, and what is done where all of them hold, or where one does not."""
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    by: str | None = None
+    """The name of the writer."""
+    do: Annotated[list[StateOperation], Field(validate_default=True)] = []
+    """What is done where they hold."""
+    else_: Annotated[
+        list[StateOperation], Field(alias='else', validate_default=True)
+    ] = []
+    """What is done where they do not."""
+    if_: Annotated[list[StateCondition], Field(alias='if', validate_default=True)] = []
+    """The conditions; without one, they hold."""
 
 
 StepNode.model_rebuild()
@@ -1357,7 +1713,9 @@ __all__ = [
     "Check",
     "Comparison",
     "Counts",
+    "DecideConflictRequest",
     "DecideRequest",
+    "DecidedVersion",
     "Decision",
     "DeployRequest",
     "Deployed",
@@ -1382,12 +1740,15 @@ __all__ = [
     "JournalEntry",
     "JournalEntryPage",
     "JournalKind",
+    "MergePolicy",
     "NamespaceSummary",
     "NamespaceSummaryPage",
     "Origin",
+    "Position",
     "Problem",
     "Progress",
     "ProgressKind",
+    "PutStateRequest",
     "Queue",
     "QueueList",
     "Quota",
@@ -1411,9 +1772,29 @@ __all__ = [
     "RunStatus",
     "RunSummary",
     "RunSummaryPage",
+    "Settlement",
     "SignalSent",
+    "Space",
+    "SpacePage",
+    "SpaceRequest",
     "StartRequest",
     "Started",
+    "StateAction",
+    "StateCandidate",
+    "StateChange",
+    "StateChangeKind",
+    "StateChangePage",
+    "StateCondition",
+    "StateConflict",
+    "StateConflictPage",
+    "StateList",
+    "StateOperation",
+    "StatePolicy",
+    "StateResult",
+    "StateStamp",
+    "StateTransaction",
+    "StateValue",
+    "StateWriter",
     "Status",
     "StatusFilter",
     "Step",
@@ -1424,10 +1805,12 @@ __all__ = [
     "StepState",
     "TaskCounts",
     "Time",
+    "TransactStateRequest",
     "WaitedFor",
     "WeightRequest",
     "WorkerInstance",
     "WorkflowSource",
     "WorkflowSummary",
     "WorkflowSummaryPage",
+    "WriteOutcome",
 ]

@@ -436,6 +436,148 @@ had not completed continues behind what is before its first entry that failed or
         """
         return self.events(table.WATCH_RUN, {"run": run, "after": after}, {"entry": models.HistoryEntry, "progress": models.Progress, "end": models.Run})
 
+    def list_spaces(self, *, cursor: str | None = None, limit: int | None = None) -> AsyncPager[models.SpacePage, models.Space]:
+        """Lists the spaces of the namespace by name, with what they hold and what is set for them.
+
+        `cursor`: where the page begins: the `next` of the page before.
+        `limit`: how many items at most; 100 without it.
+        """
+        return AsyncPager(self, table.LIST_SPACES, {"cursor": cursor, "limit": limit}, models.SpacePage)
+
+    async def delete_space(self, space: str) -> None:
+        """Forgets a space with everything in it: keys, changes and conflicts.
+
+        `space`: the space.
+        """
+        await self.call(table.DELETE_SPACE, {"space": space}, kind=None)
+
+    async def show_space(self, space: str) -> models.Space:
+        """Shows a space: what is set for it, and what it holds.
+
+        `space`: the space.
+        """
+        answer: models.Space = await self.call(table.SHOW_SPACE, {"space": space}, kind=models.Space)
+        return answer
+
+    async def set_space(self, space: str, *, keep_changes: int | None = None, max_bytes: int | None = None, max_keys: int | None = None, policies: Sequence[models.StatePolicy] | None = None) -> None:
+        """Sets how a space merges writes, how many changes it keeps and how much it may hold, in place of what was set before; makes the space where it is not there. What it holds stays as it is.
+
+        `space`: the space.
+        `keep_changes`: how many changes are kept, for watches and for the history of keys: from 100 to 1,000,000; without it, 10,000.
+        `max_bytes`: how many bytes its keys and values may have; without it, 64 GiB.
+        `max_keys`: how many keys the space may have; without it, 10,000,000.
+        `policies`: the policies, by prefix; keys of no prefix have `reject`.
+        """
+        await self.call(table.SET_SPACE, {"space": space}, fields({}, {"keep_changes": keep_changes, "max_bytes": max_bytes, "max_keys": max_keys, "policies": policies}), kind=None)
+
+    def list_conflicts(self, space: str, *, cursor: str | None = None, limit: int | None = None, undecided: bool | None = None) -> AsyncPager[models.StateConflictPage, models.StateConflict]:
+        """Lists the conflicts of a space that are kept, the oldest first: both values, who wrote them, and what was done about it.
+
+        `space`: the space.
+        `cursor`: where the page begins: the `next` of the page before.
+        `limit`: how many items at most; 100 without it.
+        `undecided`: only those that wait for a decision.
+        """
+        return AsyncPager(self, table.LIST_CONFLICTS, {"space": space, "cursor": cursor, "limit": limit, "undecided": undecided}, models.StateConflictPage)
+
+    async def show_conflict(self, space: str, conflict: str) -> models.StateConflict:
+        """Shows a conflict.
+
+        `space`: the space.
+        `conflict`: the conflict.
+        """
+        answer: models.StateConflict = await self.call(table.SHOW_CONFLICT, {"space": space, "conflict": conflict}, kind=models.StateConflict)
+        return answer
+
+    async def decide_conflict(self, space: str, conflict: str, by: str, *, candidate: int | None = None, comment: str | None = None, value: Any = None) -> models.DecidedVersion:
+        """Decides a conflict, also one that a policy has settled: its key has the chosen value from then on.
+
+        `space`: the space.
+        `conflict`: the conflict.
+        `by`: who decides.
+        `candidate`: the place of one of its values, counted from 0.
+        `comment`: why.
+        `value`: another value.
+        """
+        answer: models.DecidedVersion = await self.call(table.DECIDE_CONFLICT, {"space": space, "conflict": conflict}, fields({"by": by}, {"candidate": candidate, "comment": comment, "value": value}), kind=models.DecidedVersion)
+        return answer
+
+    def list_state(self, space: str, *, cursor: str | None = None, limit: int | None = None, prefix: str | None = None) -> AsyncPager[models.StateList, models.StateValue]:
+        """Lists the keys of a space by prefix, with their values, and the position to watch from.
+
+        `space`: the space.
+        `cursor`: where the page begins: the `next` of the page before.
+        `limit`: how many items at most; 100 without it.
+        `prefix`: only keys that begin with it.
+        """
+        return AsyncPager(self, table.LIST_STATE, {"space": space, "cursor": cursor, "limit": limit, "prefix": prefix}, models.StateList)
+
+    async def delete_state(self, space: str, key: str, *, by: str | None = None, version: int | None = None) -> models.StateResult:
+        """Removes the value of a key. Where it names a version that is not the latest, it is rejected, or by the merging policies superseded.
+
+        `space`: the space.
+        `key`: the key.
+        `by`: the name of the writer.
+        `version`: the version that the writer has seen; without it, whatever is there is removed.
+        """
+        answer: models.StateResult = await self.call(table.DELETE_STATE, {"space": space, "key": key, "by": by, "version": version}, kind=models.StateResult)
+        return answer
+
+    async def get_state(self, space: str, key: str, *, version: int | None = None) -> models.StateValue:
+        """Reads a key: its value whole, its version, who wrote it, and the values beside it that wait for a decision.
+
+        `space`: the space.
+        `key`: the key.
+        `version`: the value that it had then; without it, the one that it has now.
+        """
+        answer: models.StateValue = await self.call(table.GET_STATE, {"space": space, "key": key, "version": version}, kind=models.StateValue)
+        return answer
+
+    async def put_state(self, space: str, key: str, value: Any, *, by: str | None = None, stamp: models.StateStamp | None = None, ttl: Seconds | None = None, version: int | None = None) -> models.StateResult:
+        """Gives a key a value. What becomes of a write that has not seen the latest value is the policy of the key; the first write into a space makes it.
+
+        `space`: the space.
+        `key`: the key: 1 to 512 bytes, without control characters.
+        `value`: the value: any JSON document.
+        `by`: the name of the writer.
+        `stamp`: when it was written; without it, when it arrives.
+        `ttl`: how long the value stays.
+        `version`: the version that the writer has seen; 0 where it has seen that there is no value. Without it, the writer has seen
+nothing: by the policy `reject` it overwrites what is there, by the others it is merged.
+        """
+        answer: models.StateResult = await self.call(table.PUT_STATE, {"space": space, "key": key}, fields({"value": value}, {"by": by, "stamp": stamp, "ttl": None if ttl is None else span_text(ttl), "version": version}), kind=models.StateResult)
+        return answer
+
+    def state_history(self, space: str, key: str, *, cursor: str | None = None, limit: int | None = None) -> AsyncPager[models.StateChangePage, models.StateChange]:
+        """Shows the changes of a key that are kept, the newest first.
+
+        `space`: the space.
+        `key`: the key.
+        `cursor`: where the page begins: the `next` of the page before.
+        `limit`: how many items at most; 100 without it.
+        """
+        return AsyncPager(self, table.STATE_HISTORY, {"space": space, "key": key, "cursor": cursor, "limit": limit}, models.StateChangePage)
+
+    def watch_state(self, space: str, *, after: str | None = None, prefix: str | None = None) -> AsyncIterator[models.StateChange]:
+        """Follows the keys of a space: events `change` (its position is the id) in order, each once, and `error`.
+
+        `space`: the space.
+        `after`: only changes after this position; without it, what changes from now on.
+        `prefix`: only keys that begin with it.
+        """
+        return self.events(table.WATCH_STATE, {"space": space, "after": after, "prefix": prefix}, {"change": models.StateChange})
+
+    async def transact_state(self, *, by: str | None = None, do: Sequence[models.StateOperation] | None = None, else_: Sequence[models.StateOperation] | None = None, if_: Sequence[models.StateCondition] | None = None) -> models.StateTransaction:
+        """Reads and writes keys of any spaces together: all of it is done, or nothing. `do` is done where every condition of `if` holds, else `else`.
+
+        `by`: the name of the writer.
+        `do`: what is done where they hold.
+        `else_`: what is done where they do not.
+        `if_`: the conditions; without one, they hold.
+        """
+        answer: models.StateTransaction = await self.call(table.TRANSACT_STATE, {}, fields({}, {"by": by, "do": do, "else": else_, "if": if_}), kind=models.StateTransaction)
+        return answer
+
     async def status(self) -> models.Status:
         """How the server is doing."""
         answer: models.Status = await self.call(table.STATUS, {}, kind=models.Status)

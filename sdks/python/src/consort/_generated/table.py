@@ -105,6 +105,34 @@ RUN_TREE: Final = Operation("runTree", "GET", "/v1/runs/{run}/tree", {"run": "pa
 """Shows the steps of a run as a tree."""
 WATCH_RUN: Final = Operation("watchRun", "GET", "/v1/runs/{run}/watch", {"run": "path", "namespace": "query", "after": "query"})
 """Follows a run: events `entry` (an entry of its history; its cursor is the id), `progress`, `end` (the run) and `error`."""
+LIST_SPACES: Final = Operation("listSpaces", "GET", "/v1/spaces", {"namespace": "query", "cursor": "query", "limit": "query"}, cursor="cursor")
+"""Lists the spaces of the namespace by name, with what they hold and what is set for them."""
+DELETE_SPACE: Final = Operation("deleteSpace", "DELETE", "/v1/spaces/{space}", {"space": "path", "namespace": "query"})
+"""Forgets a space with everything in it: keys, changes and conflicts."""
+SHOW_SPACE: Final = Operation("showSpace", "GET", "/v1/spaces/{space}", {"space": "path", "namespace": "query"})
+"""Shows a space: what is set for it, and what it holds."""
+SET_SPACE: Final = Operation("setSpace", "PUT", "/v1/spaces/{space}", {"space": "path", "namespace": "query"})
+"""Sets how a space merges writes, how many changes it keeps and how much it may hold, in place of what was set before; makes the space where it is not there. What it holds stays as it is."""
+LIST_CONFLICTS: Final = Operation("listConflicts", "GET", "/v1/spaces/{space}/conflicts", {"space": "path", "namespace": "query", "cursor": "query", "limit": "query", "undecided": "query"}, cursor="cursor")
+"""Lists the conflicts of a space that are kept, the oldest first: both values, who wrote them, and what was done about it."""
+SHOW_CONFLICT: Final = Operation("showConflict", "GET", "/v1/spaces/{space}/conflicts/{conflict}", {"space": "path", "conflict": "path", "namespace": "query"})
+"""Shows a conflict."""
+DECIDE_CONFLICT: Final = Operation("decideConflict", "POST", "/v1/spaces/{space}/conflicts/{conflict}/decide", {"space": "path", "conflict": "path", "namespace": "query"})
+"""Decides a conflict, also one that a policy has settled: its key has the chosen value from then on."""
+LIST_STATE: Final = Operation("listState", "GET", "/v1/spaces/{space}/keys", {"space": "path", "namespace": "query", "cursor": "query", "limit": "query", "prefix": "query"}, cursor="cursor")
+"""Lists the keys of a space by prefix, with their values, and the position to watch from."""
+DELETE_STATE: Final = Operation("deleteState", "DELETE", "/v1/spaces/{space}/keys/{key}", {"space": "path", "key": "path", "namespace": "query", "by": "query", "version": "query"})
+"""Removes the value of a key. Where it names a version that is not the latest, it is rejected, or by the merging policies superseded."""
+GET_STATE: Final = Operation("getState", "GET", "/v1/spaces/{space}/keys/{key}", {"space": "path", "key": "path", "namespace": "query", "version": "query"})
+"""Reads a key: its value whole, its version, who wrote it, and the values beside it that wait for a decision."""
+PUT_STATE: Final = Operation("putState", "PUT", "/v1/spaces/{space}/keys/{key}", {"space": "path", "key": "path", "namespace": "query"})
+"""Gives a key a value. What becomes of a write that has not seen the latest value is the policy of the key; the first write into a space makes it."""
+STATE_HISTORY: Final = Operation("stateHistory", "GET", "/v1/spaces/{space}/keys/{key}/history", {"space": "path", "key": "path", "namespace": "query", "cursor": "query", "limit": "query"}, cursor="cursor")
+"""Shows the changes of a key that are kept, the newest first."""
+WATCH_STATE: Final = Operation("watchState", "GET", "/v1/spaces/{space}/watch", {"space": "path", "namespace": "query", "after": "query", "prefix": "query"})
+"""Follows the keys of a space: events `change` (its position is the id) in order, each once, and `error`."""
+TRANSACT_STATE: Final = Operation("transactState", "POST", "/v1/state/transact", {"namespace": "query"})
+"""Reads and writes keys of any spaces together: all of it is done, or nothing. `do` is done where every condition of `if` holds, else `else`."""
 STATUS: Final = Operation("status", "GET", "/v1/status", {})
 """How the server is doing."""
 WORKFLOW_SCHEMA: Final = Operation("workflowSchema", "GET", "/v1/workflow-schema", {})

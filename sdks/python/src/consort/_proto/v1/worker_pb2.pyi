@@ -248,13 +248,14 @@ class Drain(_message.Message):
     def __init__(self) -> None: ...
 
 class JournalEntry(_message.Message):
-    __slots__ = ("run", "call", "sleep", "signal", "approval", "forget", "after", "title", "output", "error")
+    __slots__ = ("run", "call", "sleep", "signal", "approval", "forget", "state", "after", "title", "output", "error")
     RUN_FIELD_NUMBER: _ClassVar[int]
     CALL_FIELD_NUMBER: _ClassVar[int]
     SLEEP_FIELD_NUMBER: _ClassVar[int]
     SIGNAL_FIELD_NUMBER: _ClassVar[int]
     APPROVAL_FIELD_NUMBER: _ClassVar[int]
     FORGET_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
     AFTER_FIELD_NUMBER: _ClassVar[int]
     TITLE_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_FIELD_NUMBER: _ClassVar[int]
@@ -265,11 +266,12 @@ class JournalEntry(_message.Message):
     signal: SignalRequest
     approval: ApprovalRequest
     forget: ForgetRequest
+    state: StateRequest
     after: _containers.RepeatedScalarFieldContainer[int]
     title: str
     output: bytes
     error: _common_pb2.Error
-    def __init__(self, run: _Optional[_Union[RunRequest, _Mapping]] = ..., call: _Optional[_Union[CallRequest, _Mapping]] = ..., sleep: _Optional[_Union[SleepRequest, _Mapping]] = ..., signal: _Optional[_Union[SignalRequest, _Mapping]] = ..., approval: _Optional[_Union[ApprovalRequest, _Mapping]] = ..., forget: _Optional[_Union[ForgetRequest, _Mapping]] = ..., after: _Optional[_Iterable[int]] = ..., title: _Optional[str] = ..., output: _Optional[bytes] = ..., error: _Optional[_Union[_common_pb2.Error, _Mapping]] = ...) -> None: ...
+    def __init__(self, run: _Optional[_Union[RunRequest, _Mapping]] = ..., call: _Optional[_Union[CallRequest, _Mapping]] = ..., sleep: _Optional[_Union[SleepRequest, _Mapping]] = ..., signal: _Optional[_Union[SignalRequest, _Mapping]] = ..., approval: _Optional[_Union[ApprovalRequest, _Mapping]] = ..., forget: _Optional[_Union[ForgetRequest, _Mapping]] = ..., state: _Optional[_Union[StateRequest, _Mapping]] = ..., after: _Optional[_Iterable[int]] = ..., title: _Optional[str] = ..., output: _Optional[bytes] = ..., error: _Optional[_Union[_common_pb2.Error, _Mapping]] = ...) -> None: ...
 
 class RunRequest(_message.Message):
     __slots__ = ("name",)
@@ -340,3 +342,9 @@ class ForgetRequest(_message.Message):
     ENTRIES_FIELD_NUMBER: _ClassVar[int]
     entries: _containers.RepeatedScalarFieldContainer[int]
     def __init__(self, entries: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class StateRequest(_message.Message):
+    __slots__ = ("transaction",)
+    TRANSACTION_FIELD_NUMBER: _ClassVar[int]
+    transaction: bytes
+    def __init__(self, transaction: _Optional[bytes] = ...) -> None: ...

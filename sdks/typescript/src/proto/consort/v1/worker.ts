@@ -274,6 +274,9 @@ export interface JournalEntry {
     | //
     /** The code has passed entries that it waited for. */
     { $case: "forget"; value: ForgetRequest }
+    | //
+    /** Keys of shared state are read and written together. */
+    { $case: "state"; value: StateRequest }
     | undefined;
   /**
    * Positions of the entries whose results the code was given between the entry before this one and this one, in
@@ -363,6 +366,19 @@ export interface ApprovalRequest {
 export interface ForgetRequest {
   /** Positions of `sleep`, `signal` and `approval` entries before this one, in ascending order. */
   entries: number[];
+}
+
+/**
+ * Reads and writes keys of shared state together, in the record of the entry: a replay does nothing again. The answer is
+ * `{"version", "succeeded", "results": [{"space", "key", "outcome", "version", "value", "conflict"}]}`; a write that is
+ * rejected fails the entry.
+ */
+export interface StateRequest {
+  /**
+   * As JSON: `{"if": [{"space", "key", "version" | "exists" | "equals"}], "do": [{"op": "get" | "put" | "delete",
+   * "space", "key", "value", "version", "ttl"}], "else": [...]}`.
+   */
+  transaction: Uint8Array;
 }
 
 function createBaseWorkerMessages(): WorkerMessages {
@@ -2060,6 +2076,9 @@ export const JournalEntry: MessageFns<JournalEntry> = {
       case "forget":
         ForgetRequest.encode(message.request.value, writer.uint32(50).fork()).join();
         break;
+      case "state":
+        StateRequest.encode(message.request.value, writer.uint32(58).fork()).join();
+        break;
     }
     if (message.after.length !== 0) {
       writer.uint32(66).fork();
@@ -2141,6 +2160,14 @@ export const JournalEntry: MessageFns<JournalEntry> = {
             }
 
             message.request = { $case: "forget", value: ForgetRequest.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.request = { $case: "state", value: StateRequest.decode(reader, reader.uint32()) };
             continue;
           }
           case 8: {
@@ -2699,6 +2726,52 @@ export const ForgetRequest: MessageFns<ForgetRequest> = {
             }
 
             break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseStateRequest(): StateRequest {
+  return { transaction: new Uint8Array(0) };
+}
+
+export const StateRequest: MessageFns<StateRequest> = {
+  encode(message: StateRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.transaction.length !== 0) {
+      writer.uint32(10).bytes(message.transaction);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StateRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStateRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.transaction = reader.bytes();
+            continue;
           }
         }
         if ((tag & 7) === 4 || tag === 0) {
