@@ -5,7 +5,9 @@
 
 use std::{env, future::Future};
 
-use consort_sdk::{Agent, Answer, CallOptions, Capability, PutOptions, Remote, TaskContext, TaskError, Worker, all, race};
+use consort_sdk::{
+    Agent, Answer, CallOptions, Capability, PutOptions, Remote, TaskContext, TaskError, Worker, all, race,
+};
 use consort_types::{EffectClass, Error, Result, Span};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -73,7 +73,7 @@ pub mod view {
                 tree::{Counts, StepNode, Wait},
             },
         },
-        space::views::{ChangeView, Changed, ConflictView, SpaceView, StateView},
+        space::views::{ChangeView, Changed, ConflictView, SharedState, SpaceView, StateView},
         task::{
             detail::{EntryView, StepDetail, Tasks},
             inbox::InboxView,

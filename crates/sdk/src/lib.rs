@@ -33,11 +33,11 @@ pub use client::Client;
 pub use connection::{Connect, Connection};
 pub use context::{Answer, Approval, TaskContext};
 pub use error::TaskError;
-pub use state::{PutOptions, StateSpace, StateTransaction, StateValue, StateWritten};
 #[cfg(feature = "remote")]
 pub use remote::Remote;
 /// The version of `schemars` whose `JsonSchema` the inputs and outputs of handlers implement.
 pub use schemars;
+pub use state::{PutOptions, StateSpace, StateTransaction, StateValue, StateWritten};
 pub use worker::Worker;
 
 /// The guide's examples are compiled and run.

@@ -20,6 +20,7 @@ use crate::{
         rows::{Candidate, Change, ChangeKind, Conflict, Space, StateEntry},
         spaces::{self, space_key},
     },
+    state::State,
 };
 
 /// The value of a key, as it is or was.
@@ -104,24 +105,36 @@ fn no_key(space: &str, key: &str) -> Error {
         .hint("`consort state list` shows the keys; a value may have been deleted or have expired")
 }
 
+/// The state store, for reading.
+pub struct SharedState<'a> {
+    state: &'a mut State,
+}
+
 impl Machine {
+    /// The state store, for reading.
+    pub fn shared_state(&mut self) -> SharedState<'_> {
+        SharedState { state: &mut self.state }
+    }
+}
+
+impl SharedState<'_> {
     /// The value of a key: the latest, or that of the record `version`.
     ///
     /// # Errors
     /// [`Code::SpaceNotFound`], [`Code::KeyNotFound`], and [`Code::VersionGone`] where changes up to `version` are no longer
     /// kept.
-    pub fn state_get(&mut self, namespace: &str, space: &str, key: &str, version: Option<Seq>) -> Result<StateView> {
-        let row = spaces::known(&mut self.state, namespace, space)?;
-        let entry = spaces::entry(&mut self.state, row.id, key)?;
+    pub fn get(&mut self, namespace: &str, space: &str, key: &str, version: Option<Seq>) -> Result<StateView> {
+        let row = spaces::known(self.state, namespace, space)?;
+        let entry = spaces::entry(self.state, row.id, key)?;
         if let Some(entry) = entry.filter(|entry| version.is_none_or(|version| entry.version <= version)) {
             let mut view = StateView::of(key.to_owned(), entry);
             if let Some(at) = view.undecided {
-                view.siblings = conflicts::known(&mut self.state, row.id, at)?.candidates.split_off(1);
+                view.siblings = conflicts::known(self.state, row.id, at)?.candidates.split_off(1);
             }
             return Ok(view);
         }
         let version = version.ok_or_else(|| no_key(space, key))?;
-        let found = changes::at(&mut self.state, &row, key, version)?;
+        let found = changes::at(self.state, &row, key, version)?;
         let of_change = |(at, change): (Position, Change)| {
             let Change { key, value, by, time, .. } = change;
             let (created, expires, undecided) = (None, None, None);
@@ -141,7 +154,7 @@ impl Machine {
     }
 
     /// Keys of a space that begin with `prefix`, in the order of their bytes. The cursor is the first key of the page.
-    pub fn state_list(
+    pub fn list(
         &mut self,
         namespace: &str,
         space: &str,
@@ -149,7 +162,7 @@ impl Machine {
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<Page<StateView>> {
-        let id = spaces::known(&mut self.state, namespace, space)?.id;
+        let id = spaces::known(self.state, namespace, space)?.id;
         let limit = bounded(limit);
         let from = StateKey { space: id, key: cursor.unwrap_or(prefix).max(prefix).to_owned() };
         let mut rows =
@@ -160,7 +173,7 @@ impl Machine {
     }
 
     /// The changes of a key that are kept, the newest first. The cursor is the position of the first one on the page.
-    pub fn state_history(
+    pub fn history(
         &mut self,
         namespace: &str,
         space: &str,
@@ -168,13 +181,13 @@ impl Machine {
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<Page<ChangeView>> {
-        let id = spaces::known(&mut self.state, namespace, space)?.id;
+        let id = spaces::known(self.state, namespace, space)?.id;
         let newest = match cursor {
             Some(cursor) => cursor.parse().map_err(|_| bad_cursor(cursor))?,
             None => Position::end_of(Seq(u64::MAX)),
         };
         let limit = bounded(limit);
-        let mut found = changes::of_key(&mut self.state, id, key, newest, limit + 1)?;
+        let mut found = changes::of_key(self.state, id, key, newest, limit + 1)?;
         let next = if found.len() > limit { found.pop().map(|(at, _)| at.to_string()) } else { None };
         Ok(Page { items: found.into_iter().map(|(at, change)| ChangeView { at, change }).collect(), next })
     }
@@ -183,7 +196,7 @@ impl Machine {
     ///
     /// # Errors
     /// [`Code::SpaceNotFound`], and [`Code::VersionGone`] where changes behind `after` are no longer kept.
-    pub fn state_changes(
+    pub fn changes(
         &mut self,
         namespace: &str,
         space: &str,
@@ -191,7 +204,7 @@ impl Machine {
         after: Option<Position>,
         limit: usize,
     ) -> Result<Changed> {
-        let row = spaces::known(&mut self.state, namespace, space)?;
+        let row = spaces::known(self.state, namespace, space)?;
         let Some(after) = after else {
             return Ok(Changed { items: Vec::new(), seen: row.last, more: false });
         };
@@ -202,7 +215,7 @@ impl Machine {
             return Err(Error::new(Code::VersionGone, message)
                 .hint("list the keys, and watch from the version that the list names; a space can keep more changes"));
         }
-        let page = changes::page(&self.state, row.id, after, bounded(limit))?;
+        let page = changes::page(self.state, row.id, after, bounded(limit))?;
         let more = page.len() == bounded(limit);
         let seen = page.last().map_or(after, |(key, _)| key.at);
         let wanted = page.into_iter().filter(|(_, change)| change.key.starts_with(prefix));
@@ -225,7 +238,7 @@ impl Machine {
     /// # Errors
     /// [`Code::SpaceNotFound`].
     pub fn space(&mut self, namespace: &str, name: &str) -> Result<SpaceView> {
-        let space = spaces::known(&mut self.state, namespace, name)?;
+        let space = spaces::known(self.state, namespace, name)?;
         Ok(SpaceView { name: name.to_owned(), space })
     }
 
@@ -239,13 +252,13 @@ impl Machine {
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<Page<ConflictView>> {
-        let id = spaces::known(&mut self.state, namespace, space)?.id;
+        let id = spaces::known(self.state, namespace, space)?.id;
         let after = match cursor {
             Some(cursor) => cursor.parse().map_err(|_| bad_cursor(cursor))?,
             None => Position::default(),
         };
         let limit = bounded(limit);
-        let rows = conflicts::page(&self.state, id, after, limit)?;
+        let rows = conflicts::page(self.state, id, after, limit)?;
         let next = rows.last().filter(|_| rows.len() == limit).map(|(key, _)| key.at.to_string());
         let wanted = rows.into_iter().filter(|(_, row)| !undecided || row.settled == crate::rows::Settled::Undecided);
         let items = wanted.map(|(key, conflict)| ConflictView { id: key.at, conflict }).collect();
@@ -257,8 +270,8 @@ impl Machine {
     /// # Errors
     /// [`Code::SpaceNotFound`], [`Code::ConflictNotFound`].
     pub fn conflict(&mut self, namespace: &str, space: &str, id: Position) -> Result<ConflictView> {
-        let row = spaces::known(&mut self.state, namespace, space)?;
-        Ok(ConflictView { id, conflict: conflicts::known(&mut self.state, row.id, id)? })
+        let row = spaces::known(self.state, namespace, space)?;
+        Ok(ConflictView { id, conflict: conflicts::known(self.state, row.id, id)? })
     }
 }
 

@@ -61,7 +61,7 @@ impl StateStore {
     pub async fn get(&self, space: &str, key: &str, version: Option<Seq>) -> Result<StateView> {
         check_key(key)?;
         let (namespace, space, key) = (Arc::clone(&self.namespace), named(space)?, key.to_owned());
-        let read = self.partition.read(move |machine| machine.state_get(&namespace, &space, &key, version));
+        let read = self.partition.read(move |machine| machine.shared_state().get(&namespace, &space, &key, version));
         let mut view = read.await??;
         self.partition.fetch(&mut view.value).await?;
         for sibling in view.siblings.iter_mut().filter_map(|sibling| sibling.value.as_mut()) {
@@ -129,8 +129,8 @@ impl StateStore {
         let (limit, prefix) = (page_items(limit.into(), limits::PAGE_ITEMS_MAX)?, prefix.to_owned());
         let (namespace, space) = (Arc::clone(&self.namespace), named(space)?);
         let read = self.partition.read(move |machine| {
-            let page = machine.state_list(&namespace, &space, &prefix, cursor.as_deref(), limit)?;
-            let position = machine.state_changes(&namespace, &space, "", None, 1)?.seen;
+            let page = machine.shared_state().list(&namespace, &space, &prefix, cursor.as_deref(), limit)?;
+            let position = machine.shared_state().changes(&namespace, &space, "", None, 1)?.seen;
             Ok(StatePage { page, position })
         });
         read.await?
@@ -148,7 +148,7 @@ impl StateStore {
         let (limit, key) = (page_items(limit.into(), limits::PAGE_ITEMS_MAX)?, key.to_owned());
         let (namespace, space) = (Arc::clone(&self.namespace), named(space)?);
         let history = move |machine: &mut consort_core::Machine| {
-            machine.state_history(&namespace, &space, &key, cursor.as_deref(), limit)
+            machine.shared_state().history(&namespace, &space, &key, cursor.as_deref(), limit)
         };
         self.partition.read(history).await?
     }
@@ -157,13 +157,13 @@ impl StateStore {
     pub async fn spaces(&self, cursor: Option<String>, limit: impl Into<Option<usize>>) -> Result<Page<SpaceView>> {
         let limit = page_items(limit.into(), limits::PAGE_ITEMS_MAX)?;
         let namespace = Arc::clone(&self.namespace);
-        self.partition.read(move |machine| machine.spaces(&namespace, cursor.as_deref(), limit)).await?
+        self.partition.read(move |machine| machine.shared_state().spaces(&namespace, cursor.as_deref(), limit)).await?
     }
 
     /// A space.
     pub async fn space(&self, space: &str) -> Result<SpaceView> {
         let (namespace, space) = (Arc::clone(&self.namespace), named(space)?);
-        self.partition.read(move |machine| machine.space(&namespace, &space)).await?
+        self.partition.read(move |machine| machine.shared_state().space(&namespace, &space)).await?
     }
 
     /// Sets what a space merges, keeps and may hold; makes it where it is not there.
@@ -189,7 +189,7 @@ impl StateStore {
         let limit = page_items(limit.into(), limits::PAGE_ITEMS_MAX)?;
         let (namespace, space) = (Arc::clone(&self.namespace), named(space)?);
         let conflicts = move |machine: &mut consort_core::Machine| {
-            machine.conflicts(&namespace, &space, undecided, cursor.as_deref(), limit)
+            machine.shared_state().conflicts(&namespace, &space, undecided, cursor.as_deref(), limit)
         };
         self.partition.read(conflicts).await?
     }
@@ -197,7 +197,7 @@ impl StateStore {
     /// A conflict.
     pub async fn conflict(&self, space: &str, id: Position) -> Result<ConflictView> {
         let (namespace, space) = (Arc::clone(&self.namespace), named(space)?);
-        self.partition.read(move |machine| machine.conflict(&namespace, &space, id)).await?
+        self.partition.read(move |machine| machine.shared_state().conflict(&namespace, &space, id)).await?
     }
 
     /// Decides a conflict; answers the version that its key has then.
@@ -274,8 +274,10 @@ impl StateWatch {
     async fn read(&self, after: Option<Position>) -> Result<consort_core::view::Changed> {
         let (namespace, space, prefix) =
             (Arc::clone(&self.store.namespace), Arc::clone(&self.space), Arc::clone(&self.prefix));
-        let read =
-            self.store.partition.read(move |machine| machine.state_changes(&namespace, &space, &prefix, after, PAGE));
+        let read = self
+            .store
+            .partition
+            .read(move |machine| machine.shared_state().changes(&namespace, &space, &prefix, after, PAGE));
         read.await?
     }
 

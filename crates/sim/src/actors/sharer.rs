@@ -86,7 +86,7 @@ impl Watcher {
             return Ok(());
         };
         let namespace = NAMESPACES[self.namespace];
-        let Ok(space) = machine.space(namespace, self.space) else {
+        let Ok(space) = machine.shared_state().space(namespace, self.space) else {
             self.follows = None;
             return Ok(());
         };
@@ -97,7 +97,7 @@ impl Watcher {
                 *self.follows.insert((space.space.id, space.space.last, space.space.last))
             }
         };
-        match machine.state_changes(namespace, self.space, "", Some(cursor), PAGE) {
+        match machine.shared_state().changes(namespace, self.space, "", Some(cursor), PAGE) {
             Ok(page) => self.took(ctx, id, page.items.iter().map(|item| item.at).collect(), page.seen),
             // It was too slow: it starts again from what there is.
             Err(error) if error.code == Code::VersionGone => {
@@ -166,7 +166,7 @@ fn settings(ctx: &mut Context) -> SpaceSettings {
 
 fn undecided(ctx: &mut Context, namespace: &str, space: &str) -> Option<Position> {
     let machine = ctx.host.partition.as_mut()?.machine().ok()?;
-    machine.conflicts(namespace, space, true, None, 10).ok()?.items.first().map(|conflict| conflict.id)
+    machine.shared_state().conflicts(namespace, space, true, None, 10).ok()?.items.first().map(|conflict| conflict.id)
 }
 
 /// A value that fits the keys of a kind.
@@ -202,7 +202,8 @@ fn saw(ctx: &mut Context, namespace: &str, space: &str, key: &str) -> Seq {
     let Some(machine) = ctx.host.partition.as_mut().and_then(|partition| partition.machine().ok()) else {
         return Seq::ZERO;
     };
-    let history = machine.state_history(namespace, space, key, None, 2).map(|page| page.items).unwrap_or_default();
+    let history =
+        machine.shared_state().history(namespace, space, key, None, 2).map(|page| page.items).unwrap_or_default();
     let version = history.get(usize::from(stale)).filter(|item| item.change.value.is_some());
     version.map_or(Seq::ZERO, |item| item.at.seq)
 }
