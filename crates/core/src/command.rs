@@ -5,6 +5,13 @@
 //! Invariant: a command is checked whole before it changes anything; a refusal changes nothing.
 
 pub use crate::{
+    coordination::{
+        acquire::{AcquireLock, LockClaim},
+        arrive::{ArriveBarrier, BarrierState},
+        break_lock::BreakLock,
+        release::ReleaseLock,
+        renew::RenewLock,
+    },
     quota::{set_limit::SetLimit, set_retention::SetRetention},
     refusal::RefuseRecord,
     registry::{
@@ -118,6 +125,21 @@ pub enum Command {
     /// Forget a retired workflow.
     #[n(25)]
     DeleteWorkflow(#[n(0)] DeleteWorkflow),
+    /// Acquire a permit of a lock, or join its queue.
+    #[n(34)]
+    AcquireLock(#[n(0)] AcquireLock),
+    /// Go on holding a lock.
+    #[n(35)]
+    RenewLock(#[n(0)] RenewLock),
+    /// Give a permit back, or leave a lock's queue.
+    #[n(36)]
+    ReleaseLock(#[n(0)] ReleaseLock),
+    /// End leases whose holders do not.
+    #[n(37)]
+    BreakLock(#[n(0)] BreakLock),
+    /// Come to a barrier.
+    #[n(38)]
+    ArriveBarrier(#[n(0)] ArriveBarrier),
 }
 
 /// What a command that was not refused answers.
@@ -145,6 +167,10 @@ pub enum Reply {
         /// The revision that the name took before, where that was another one.
         replaced: Option<ReplacedRevision>,
     },
+    /// What a holder has of a lock.
+    Lock(LockClaim),
+    /// Where a member of a barrier stands.
+    Barrier(BarrierState),
 }
 
 impl From<StartedRun> for Reply {
@@ -207,6 +233,11 @@ impl Command {
             Self::RollBack(command) => command.check(),
             Self::RetireWorkflow(command) => command.check(),
             Self::DeleteWorkflow(command) => command.check(),
+            Self::AcquireLock(command) => command.check(),
+            Self::RenewLock(command) => command.check(),
+            Self::ReleaseLock(command) => command.check(),
+            Self::BreakLock(command) => command.check(),
+            Self::ArriveBarrier(command) => command.check(),
         }
     }
 
@@ -217,6 +248,9 @@ impl Command {
             Self::RollBack(command) => return command.apply(ctx).map(Reply::from),
             Self::StartRun(command) => return command.apply(ctx).map(Reply::from),
             Self::ForkRun(command) => return command.apply(ctx).map(Reply::from),
+            Self::AcquireLock(command) => return command.apply(ctx).map(Reply::Lock),
+            Self::RenewLock(command) => return command.apply(ctx).map(Reply::Lock),
+            Self::ArriveBarrier(command) => return command.apply(ctx).map(Reply::Barrier),
             Self::TaskTaken(command) => command.apply(ctx),
             Self::TaskComplete(command) => command.apply(ctx),
             Self::TaskFail(command) => command.apply(ctx),
@@ -239,6 +273,8 @@ impl Command {
             Self::RetryDiverged(command) => command.apply(ctx),
             Self::RetireWorkflow(command) => command.apply(ctx),
             Self::DeleteWorkflow(command) => command.apply(ctx),
+            Self::ReleaseLock(command) => command.apply(ctx),
+            Self::BreakLock(command) => command.apply(ctx),
         };
         done.map(|()| Reply::Done)
     }

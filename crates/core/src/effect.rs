@@ -46,6 +46,25 @@ pub enum AttemptEnd {
     Unknown,
 }
 
+/// A lock or a barrier.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Coordinated {
+    /// A lock.
+    Lock {
+        /// The namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// A barrier.
+    Barrier {
+        /// The namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+}
+
 /// What the shell is to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
@@ -126,6 +145,13 @@ pub enum Effect {
         version: String,
         /// The last task that was offered.
         after: StepInstanceId,
+    },
+    /// A lock or a barrier changed: wake its watchers, and those who wait for it.
+    Coordinated {
+        /// Which.
+        of: Coordinated,
+        /// The record that changed it.
+        seq: Seq,
     },
     /// No row refers to the blob.
     BlobUnused(BlobHash),

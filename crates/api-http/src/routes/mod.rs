@@ -8,6 +8,7 @@
 mod agents;
 mod events;
 mod inbox;
+mod locks;
 mod queues;
 mod runs;
 mod server;
@@ -25,6 +26,7 @@ pub(crate) fn all() -> Vec<Route> {
         inbox::routes(),
         agents::routes(),
         queues::routes(),
+        locks::routes(),
         server::routes(),
     ]
     .into_iter()

@@ -202,14 +202,26 @@ pub enum TimerKind {
     Reap = 8,
     /// The retention of a namespace is applied to more runs that had ended before; the timer belongs to no run.
     Retain = 9,
+    /// A lease, a wait for a lock, an idle lock or a barrier is due; the timer belongs to no run.
+    Coordination = 12,
 }
 
 impl TimerKind {
     fn from_byte(byte: u8) -> Option<Self> {
-        use TimerKind::{Backoff, Continue, Deadline, Reap, Retain, Retention, RunTimeout, Sleep, Timeout, Wake};
-        [Timeout, Deadline, Backoff, Wake, Sleep, RunTimeout, Retention, Continue, Reap, Retain]
-            .get(usize::from(byte))
-            .copied()
+        Some(match byte {
+            0 => Self::Timeout,
+            1 => Self::Deadline,
+            2 => Self::Backoff,
+            3 => Self::Wake,
+            4 => Self::Sleep,
+            5 => Self::RunTimeout,
+            6 => Self::Retention,
+            7 => Self::Continue,
+            8 => Self::Reap,
+            9 => Self::Retain,
+            12 => Self::Coordination,
+            _ => return None,
+        })
     }
 }
 

@@ -8,6 +8,7 @@ use minicbor::{Decode, Encode};
 
 use crate::{
     context::ApplyContext,
+    coordination::ticket,
     quota::{namespace, retain},
     run::{
         cancel, delete,
@@ -60,6 +61,7 @@ fn fire(ctx: &mut ApplyContext<'_>, timer: TimerKey) -> Result<()> {
             return Ok(());
         }
         TimerKind::Retain => return retain::go_on(ctx),
+        TimerKind::Coordination => return ticket::fired(ctx, timer),
         TimerKind::Continue => return resume::continue_run(ctx, id),
         TimerKind::Sleep => return answer::slept(ctx, task, timer.entry),
         _ => {}

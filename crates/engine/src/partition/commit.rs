@@ -158,6 +158,9 @@ impl Partition {
                 let retry = RetryDiverged { namespace, agent, version, after: Some(after) };
                 self.push(Command::RetryDiverged(retry), Origin::Internal);
             }
+            Effect::Coordinated { of, seq } => {
+                self.coordinated.insert(of, seq);
+            }
             Effect::BlobUnused(hash) => self.outputs.unused.push((seq, hash)),
         }
     }

@@ -26,7 +26,9 @@ use std::{
     sync::Arc,
 };
 
-use consort_core::{Command, LateReport, Machine, Reply, Taken, command::RetryDiverged, view::RefusedRecord};
+use consort_core::{
+    Command, Coordinated, LateReport, Machine, Reply, Taken, command::RetryDiverged, view::RefusedRecord,
+};
 use consort_dispatch::{Claim, Dispatcher};
 use consort_log::LogError;
 use consort_types::{
@@ -67,6 +69,8 @@ pub struct Outputs {
     pub to_workers: Vec<(InstanceId, Vec<ToWorker>)>,
     /// Runs that changed, each once, with the last record that changed it.
     pub changed: Vec<(RunId, Seq)>,
+    /// Locks and barriers that changed, each once, with the last record that changed it.
+    pub coordinated: Vec<(Coordinated, Seq)>,
     /// Live messages of attempts.
     pub progress: Vec<Progress>,
     /// Blobs that no row uses since that record. They may go once the store is synced up to it.
@@ -110,6 +114,7 @@ pub struct Partition {
     /// Instances whose backlog of unread messages is over its limit, and which are to be disconnected.
     overrun: BTreeSet<InstanceId>,
     changed: BTreeMap<RunId, Seq>,
+    coordinated: BTreeMap<Coordinated, Seq>,
     halted: Option<Halt>,
     /// Until when an append that the disk refused is not tried again.
     retry_at: Option<Time>,
@@ -354,6 +359,7 @@ impl Partition {
         let mut outputs = mem::take(&mut self.outputs);
         outputs.to_workers = mem::take(&mut self.outbox).into_iter().collect();
         outputs.changed = mem::take(&mut self.changed).into_iter().collect();
+        outputs.coordinated = mem::take(&mut self.coordinated).into_iter().collect();
         outputs
     }
 

@@ -85,6 +85,8 @@ impl PendingReplies {
         }
         if self.shared.subscriptions.any() {
             outputs.changed.drain(..).for_each(|(run, seq)| self.shared.subscriptions.changed(Topic::Run(run), seq.0));
+            let coordinated = outputs.coordinated.drain(..);
+            coordinated.for_each(|(of, seq)| self.shared.subscriptions.changed(Topic::coordinated(&of), seq.0));
             outputs.progress.drain(..).for_each(|progress| self.shared.subscriptions.live(progress));
         }
         stuck

@@ -14,7 +14,8 @@ use std::{
     },
 };
 
-use consort_types::{Code, Error, Result, RunId, limits, worker::Progress};
+use consort_core::Coordinated;
+use consort_types::{BlobHash, Code, Error, Result, RunId, limits, worker::Progress};
 use tokio::sync::{
     broadcast::{self, error::RecvError, error::TryRecvError},
     watch,
@@ -32,6 +33,19 @@ pub(crate) enum Topic {
     Run(RunId),
     /// Whatever agents are shown with, in all namespaces.
     Agents,
+    /// A lock or a barrier, by the hash of its kind, namespace and name: its revision is the last record that changed it.
+    Coordination(BlobHash),
+}
+
+impl Topic {
+    /// The topic of a lock or barrier.
+    pub(crate) fn coordinated(of: &Coordinated) -> Self {
+        let (kind, namespace, name) = match of {
+            Coordinated::Lock { namespace, name } => ("lock", namespace, name),
+            Coordinated::Barrier { namespace, name } => ("barrier", namespace, name),
+        };
+        Self::Coordination(BlobHash::of(format!("{kind}\0{namespace}\0{name}").as_bytes()))
+    }
 }
 
 /// The subscribers of one topic.
