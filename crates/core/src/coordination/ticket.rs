@@ -33,13 +33,16 @@ pub(super) fn disarm(ctx: &mut ApplyContext<'_>, ticket: TicketKey, due: Time) {
     ctx.disarm_entry(Some(due), ticket.task(), TimerKind::Coordination, ticket.n);
 }
 
-/// The timer of a ticket has fired.
+/// The timer of a ticket has fired. A tick collects what is due before it fires the first: where that one has moved this
+/// one, nothing is due here.
 pub(crate) fn fired(ctx: &mut ApplyContext<'_>, timer: TimerKey) -> Result<()> {
     let ticket = TicketKey::of_timer(timer.task, timer.entry);
     match ctx.state.tables.tickets.get(&ticket)? {
-        Some(Ticket::Claim { namespace, name, holder }) => lock::claim_due(ctx, &named(&namespace, &name), &holder),
-        Some(Ticket::Lock { namespace, name }) => lock::forget(ctx, &named(&namespace, &name)),
-        Some(Ticket::Barrier { namespace, name }) => arrive::barrier_due(ctx, &named(&namespace, &name)),
+        Some(Ticket::Claim { namespace, name, holder }) => {
+            lock::claim_due(ctx, &named(&namespace, &name), &holder, timer.due)
+        }
+        Some(Ticket::Lock { namespace, name }) => lock::forget(ctx, &named(&namespace, &name), timer.due),
+        Some(Ticket::Barrier { namespace, name }) => arrive::barrier_due(ctx, &named(&namespace, &name), timer.due),
         None => Ok(()),
     }
 }
