@@ -148,4 +148,7 @@ injected! {
     finds_a_log_that_takes_an_old_epoch: OldEpochAccepted;
     finds_pinned_tasks_that_are_miscounted: PinMiscounted;
     finds_diverged_tasks_that_are_forgotten: DivergedForgotten;
+    finds_a_lease_that_is_outlived: LeaseOutlived;
+    finds_a_lease_that_is_cut_short: LeaseCutShort;
+    finds_a_waiter_that_is_forgotten: WaiterForgotten;
 }

@@ -21,6 +21,7 @@ use consort_types::{BlobHash, Code, Error, Payload, Result, RunId, Seq, StepInst
 
 use super::{
     injected_bugs::tamper,
+    locks::{self, Grants},
     rows::{self, Change, Context, Rows},
 };
 use crate::plan::{Checked, InjectedBug, Violation};
@@ -84,6 +85,7 @@ pub(crate) struct Fold {
     pub(crate) worn_out: BTreeSet<RunId>,
     /// Bytes of rows that each completion in a long run wrote.
     costs: BTreeMap<RunId, Vec<usize>>,
+    grants: Grants,
     pub(crate) steps: u64,
     /// Whether an injected bug has come into play.
     pub(crate) tampered: bool,
@@ -105,9 +107,20 @@ impl Fold {
             ended: Vec::new(),
             worn_out: BTreeSet::new(),
             costs: BTreeMap::new(),
+            grants: Grants::default(),
             steps: 0,
             tampered: false,
         })
+    }
+
+    /// The last grants of a lock.
+    pub(crate) fn grants(&self, namespace: &str, name: &str) -> Vec<(String, Token)> {
+        self.grants.of(namespace, name)
+    }
+
+    /// Whether nobody holds a lock or waits for one.
+    pub(crate) fn locks_are_idle(&self) -> bool {
+        locks::is_idle(&self.rows())
     }
 
     /// A blob that came from outside.
@@ -204,7 +217,8 @@ impl Fold {
     }
 
     fn check(&mut self, context: &Context<'_>, changes: &[Change], effects: &[Effect]) -> Checked {
-        rows::check(context, changes, &self.rows())?;
+        rows::check(context, changes, &lock(&self.memory.rows))?;
+        self.grants.check(context, changes, &lock(&self.memory.rows))?;
         for task in rows::outcomes(changes) {
             self.steps += 1;
             if !self.outcomes.insert(task) {

@@ -6,7 +6,7 @@
 use consort_core::{
     Command, TABLES, TableSpec,
     keys::{TimerKey, TimerKind},
-    rows::{Meta, Run, Step, StepState},
+    rows::{Claim, Meta, Run, Step, StepState},
     tables::Row,
 };
 use consort_types::{Locality, RunId, StepInstanceId, WorkerInstance, worker::JournalRequest};
@@ -29,6 +29,9 @@ pub(crate) fn tamper(injected: InjectedBug, command: &Command, changes: &mut Vec
         InjectedBug::Miscount => miscount(command, changes).is_some(),
         InjectedBug::PinMiscounted => forget(changes, TABLES.pinned),
         InjectedBug::DivergedForgotten => forget(changes, TABLES.diverged),
+        InjectedBug::LeaseOutlived => outlive(command, changes),
+        InjectedBug::LeaseCutShort => cut_short(command, changes).is_some(),
+        InjectedBug::WaiterForgotten => forget_waiter(changes),
         InjectedBug::GrowingRow => grow(command, changes, before).is_some(),
         _ => false,
     }
@@ -106,6 +109,40 @@ fn miscount(command: &Command, changes: &mut [Change]) -> Option<()> {
     meta.tasks.made += 1;
     change.new = encode(&meta);
     Some(())
+}
+
+/// A lease whose time is over is not taken from its holder.
+fn outlive(command: &Command, changes: &mut Vec<Change>) -> bool {
+    let held = |row: &Option<Vec<u8>>| {
+        row.as_deref().and_then(rows::decode::<Claim>).is_some_and(|claim| claim.token.is_some())
+    };
+    let before = changes.len();
+    changes.retain(|change| {
+        let ends = TABLES.lock_claims.has(&change.key) && held(&change.old) && change.new.is_none();
+        !ends || !matches!(command, Command::Tick(_))
+    });
+    changes.len() < before
+}
+
+/// A renewal moves the end of the lease forward.
+fn cut_short(command: &Command, changes: &mut [Change]) -> Option<()> {
+    let Command::RenewLock(_) = command else { return None };
+    let change = changes.iter_mut().find(|change| TABLES.lock_claims.has(&change.key))?;
+    let (old, new): (Claim, Claim) = (rows::decode(change.old.as_deref()?)?, rows::decode(change.new.as_deref()?)?);
+    change.new = encode(&Claim { due: old.since, ..new });
+    Some(())
+}
+
+/// A waiter that is served goes on waiting, and its place in the queue is lost.
+fn forget_waiter(changes: &mut Vec<Change>) -> bool {
+    let waits =
+        |row: &Option<Vec<u8>>| row.as_deref().and_then(rows::decode::<Claim>).map(|claim| claim.token.is_none());
+    let before = changes.len();
+    changes.retain(|change| {
+        let served = waits(&change.old) == Some(true) && waits(&change.new) == Some(false);
+        !(TABLES.lock_claims.has(&change.key) && served)
+    });
+    changes.len() < before
 }
 
 /// Rows of a table that are added are forgotten.
