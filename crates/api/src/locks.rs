@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::{Accepts, Operation, Page, Problem, Returns, Spec, schema};
 
 /// A lock.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct LockParams {
     /// The lock.
     pub name: String,
@@ -417,7 +418,8 @@ impl Operation for WatchLock {
 }
 
 /// A barrier.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct BarrierParams {
     /// The barrier.
     pub name: String,

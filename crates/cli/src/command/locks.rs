@@ -70,8 +70,11 @@ async fn change(app: &App, client: &Client, command: LocksCommand) -> Result<Exi
         LocksCommand::Acquire { lock, holder } => {
             let mut signals = Signals::install()?;
             tokio::select! {
-                grant = acquire(client, &lock, &holder) => told(app, &grant?),
-                exit = signals.next() => return Ok(exit),
+                grant = acquire(app, client, &lock, &holder) => told(app, &grant?),
+                exit = signals.next() => {
+                    locks_run::give_up(client, &lock.name, &holder, None).await;
+                    return Ok(exit);
+                }
             }
         }
         LocksCommand::Renew { name, holder, token, ttl, value } => {
@@ -94,9 +97,11 @@ fn told(app: &App, grant: &LockGrant) {
     app.eprint(&format!("`{}` holds lock `{}` until {}", grant.holder, grant.lock, grant.until));
 }
 
-/// Acquires a lock, for as long as the caller waits: a server answers a request after a while, and the place is kept.
-pub(super) async fn acquire(client: &Client, lock: &LockArgs, holder: &str) -> Result<LockGrant> {
+/// Acquires a lock, for as long as the caller waits. The place is kept when a request ends without a grant: a server
+/// answers after a while, and may be away for a while.
+pub(super) async fn acquire(app: &App, client: &Client, lock: &LockArgs, holder: &str) -> Result<LockGrant> {
     let (begun, params) = (Instant::now(), LockParams { name: lock.name.clone() });
+    let (wait, mut away) = (lock.wait.unwrap_or_default(), false);
     let mut request = AcquireLockRequest {
         holder: holder.to_owned(),
         permits: lock.permits,
@@ -105,14 +110,23 @@ pub(super) async fn acquire(client: &Client, lock: &LockArgs, holder: &str) -> R
         value: lock.value.clone(),
     };
     loop {
-        let grant = client.call::<AcquireLock>(&params, &request).await?;
-        if grant.state == LockState::Held {
-            return Ok(grant);
+        let answer = client.call::<AcquireLock>(&params, &request).await;
+        let passed = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let is_away = |error: &Error| matches!(error.code, Code::Unreachable | Code::Overloaded | Code::Stopping);
+        match answer {
+            Ok(grant) if grant.state == LockState::Held => return Ok(grant),
+            Ok(_) => away = false,
+            Err(error) if passed < wait.0 && is_away(&error) => {
+                if !away {
+                    app.eprint(&format!("{}; trying again", error.message));
+                }
+                away = true;
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(error) => return Err(error),
         }
         // Too short a rest would end the wait before its time: the machine ends it.
-        let passed = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let left = lock.wait.unwrap_or_default().0.saturating_sub(passed);
-        request.wait = Some(Span(left.max(Span::from_secs(1).0)));
+        request.wait = Some(Span(wait.0.saturating_sub(passed).max(Span::from_secs(1).0)));
     }
 }
 

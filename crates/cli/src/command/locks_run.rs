@@ -36,7 +36,7 @@ pub(crate) async fn execute(app: &App, args: LockRunArgs) -> Result<Exit> {
         let holder = args.holder.clone().unwrap_or_else(|| format!("run-{}-{}", std::process::id(), when::now().0));
         let begun = Instant::now();
         let granted = tokio::select! {
-            granted = locks::acquire(&session.client, &args.lock, &holder) => Ok(granted?),
+            granted = locks::acquire(app, &session.client, &args.lock, &holder) => Ok(granted?),
             exit = signals.next() => Err(exit),
         };
         match granted {
@@ -150,7 +150,7 @@ impl<'a> Lease<'a> {
 }
 
 /// Gives up what a holder has. Where that fails, the lease ends by itself.
-async fn give_up(client: &Client, name: &str, holder: &str, token: Option<u64>) {
+pub(super) async fn give_up(client: &Client, name: &str, holder: &str, token: Option<u64>) {
     let request = ReleaseLockRequest { holder: holder.to_owned(), token };
     let _ = client.call::<ReleaseLock>(&LockParams { name: name.to_owned() }, &request).await;
 }
