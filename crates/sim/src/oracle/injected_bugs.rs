@@ -5,7 +5,7 @@
 
 use consort_core::{
     Command, TABLES, TableSpec,
-    keys::{TimerKey, TimerKind},
+    keys::{MemberKey, TimerKey, TimerKind},
     rows::{Claim, Meta, Run, Step, StepState},
     tables::Row,
 };
@@ -111,16 +111,20 @@ fn miscount(command: &Command, changes: &mut [Change]) -> Option<()> {
     Some(())
 }
 
-/// A lease whose time is over is not taken from its holder.
+/// A lease whose time is over is not taken from its holder when the next one is granted.
 fn outlive(command: &Command, changes: &mut Vec<Change>) -> bool {
     let held = |row: &Option<Vec<u8>>| {
         row.as_deref().and_then(rows::decode::<Claim>).is_some_and(|claim| claim.token.is_some())
     };
+    let of = |change: &Change| {
+        rows::key_of::<MemberKey>(&change.key)
+            .filter(|_| TABLES.lock_claims.has(&change.key))
+            .map(|key| (key.namespace, key.name))
+    };
+    let next = changes.iter().find(|change| of(change).is_some() && !held(&change.old) && held(&change.new));
+    let Some(lock) = next.and_then(of).filter(|_| matches!(command, Command::Tick(_))) else { return false };
     let before = changes.len();
-    changes.retain(|change| {
-        let ends = TABLES.lock_claims.has(&change.key) && held(&change.old) && change.new.is_none();
-        !ends || !matches!(command, Command::Tick(_))
-    });
+    changes.retain(|change| of(change).as_ref() != Some(&lock) || !held(&change.old) || change.new.is_some());
     changes.len() < before
 }
 
