@@ -89,6 +89,14 @@ export type InboxKind = "approval" | "unknown_outcome" | "diverged" | "gave_up" 
  */
 export type JournalKind = "run" | "call" | "sleep" | "signal" | "approval" | "forget" | (string & {});
 /**
+ * What has happened to a lock.
+ */
+export type LockChangeKind = "granted" | "value_set" | "released" | "expired" | "broken" | (string & {});
+/**
+ * Whether a holder holds a lock.
+ */
+export type LockState = "held" | "waiting" | (string & {});
+/**
  * The kinds of progress.
  */
 export type ProgressKind = "message" | "text" | "json" | (string & {});
@@ -101,6 +109,34 @@ export type QuotaScope = string;
  */
 export type RunId = string;
 
+/**
+ * Acquires a permit of a lock.
+ */
+export interface AcquireLockRequest {
+  /**
+   * An id that no other holder uses at the same time, such as host and process. Asking again with it joins the same
+   * grant, or the same place in the queue.
+   */
+  holder: string;
+  /**
+   * How many may hold the lock at once: 1 (the default) for a mutex or an election, more for a semaphore. All holders
+   * name the same number.
+   */
+  permits?: number;
+  /**
+   * How long the lease lasts from the grant on, unless it is renewed; `30s` without it.
+   */
+  ttl?: Duration | null;
+  /**
+   * What observers see, such as the address of a leader.
+   */
+  value?: string | null;
+  /**
+   * How long to wait in the queue where the lock is held; without it, a held lock is refused. A request is answered
+   * after a minute at the latest: where the answer is `waiting`, ask again to go on.
+   */
+  wait?: Duration | null;
+}
 /**
  * A version of an agent: what it declares, its settings by operators, and its health.
  */
@@ -333,6 +369,33 @@ export interface AgentList {
   items: Agent[];
 }
 /**
+ * Comes to a barrier.
+ */
+export interface ArriveBarrierRequest {
+  /**
+   * The generation that the member comes to, from 1: a repeat that names it never comes to a later one. Without it,
+   * the current one.
+   */
+  generation?: number | null;
+  /**
+   * An id that no other member uses. Each member counts once in a generation.
+   */
+  member: string;
+  /**
+   * How many members it waits for; all of them name the same number.
+   */
+  parties: number;
+  /**
+   * How long the generation may take to fill, from its first member on; `10m` without it. The first member decides.
+   */
+  ttl?: Duration | null;
+  /**
+   * How long to wait for the others in this request, at most a minute; without it, the answer comes at once. Ask again
+   * with the generation of the answer to go on waiting.
+   */
+  wait?: Duration | null;
+}
+/**
  * A backup that was made.
  */
 export interface Backup {
@@ -381,6 +444,124 @@ export interface BackupRequest {
    * The absolute path of a folder of the server's machine, which is new, empty, or has an earlier backup.
    */
   folder: string;
+}
+/**
+ * A barrier with those who have come.
+ */
+export interface Barrier {
+  /**
+   * How many have come.
+   */
+  arrived: number;
+  /**
+   * When the generation expires, where any has come.
+   */
+  expires_at?: Time | null;
+  /**
+   * The generation that members come to now.
+   */
+  generation: number;
+  /**
+   * Who has come; none in a listing.
+   */
+  members: BarrierMember[];
+  /**
+   * Its name.
+   */
+  name: string;
+  /**
+   * The last generations that are over, the newest last.
+   */
+  over: BarrierGeneration[];
+  /**
+   * How many members it waits for; without any, as many as the generation before.
+   */
+  parties: number;
+}
+/**
+ * A member that has come to a barrier.
+ */
+export interface BarrierMember {
+  /**
+   * The id that it has given itself.
+   */
+  member: string;
+  /**
+   * An instant: RFC 3339 in UTC with milliseconds, such as `2026-11-22T10:00:00.000Z`.
+   */
+  time: string;
+}
+/**
+ * How a generation of a barrier has ended.
+ */
+export interface BarrierGeneration {
+  /**
+   * Its number.
+   */
+  generation: number;
+  /**
+   * Whether it was released; otherwise it did not fill in time.
+   */
+  released: boolean;
+  /**
+   * An instant: RFC 3339 in UTC with milliseconds, such as `2026-11-22T10:00:00.000Z`.
+   */
+  time: string;
+}
+/**
+ * Where a member of a barrier stands.
+ */
+export interface BarrierArrival {
+  /**
+   * How many have come.
+   */
+  arrived: number;
+  /**
+   * The barrier.
+   */
+  barrier: string;
+  /**
+   * The generation.
+   */
+  generation: number;
+  /**
+   * How many it waits for.
+   */
+  parties: number;
+  /**
+   * Whether all have come.
+   */
+  released: boolean;
+}
+/**
+ * A page of a listing.
+ */
+export interface BarrierPage {
+  /**
+   * The items.
+   */
+  items: Barrier[];
+  /**
+   * The `cursor` of the next page; absent at the end. A page may be empty and still have a next one.
+   */
+  next?: string | null;
+}
+/**
+ * Ends leases whose holders do not.
+ */
+export interface BreakLockRequest {
+  /**
+   * Who breaks the lock.
+   */
+  by: string;
+  /**
+   * The holder whose lease ends; without it, that of every holder.
+   */
+  holder?: string | null;
+  /**
+   * Why; it is shown with the lock.
+   */
+  reason: string;
 }
 /**
  * One built-in limit.
@@ -1106,6 +1287,165 @@ export interface JournalEntryPage {
   next?: string | null;
 }
 /**
+ * A lock with those who hold it and those who are served next.
+ */
+export interface Lock {
+  /**
+   * Where a watch begins that shows what happens from here on.
+   */
+  cursor: string;
+  /**
+   * How many hold it.
+   */
+  held: number;
+  /**
+   * Who holds it, the oldest grant first; in a listing, the first of them.
+   */
+  holders: LockHolder[];
+  /**
+   * The last change.
+   */
+  last_change?: LockChange | null;
+  /**
+   * Its name.
+   */
+  name: string;
+  /**
+   * How many may hold it at once.
+   */
+  permits: number;
+  /**
+   * Who is served next, in order; a bounded number of them, and none in a listing.
+   */
+  waiters: LockWaiter[];
+  /**
+   * How many wait for it.
+   */
+  waiting: number;
+}
+/**
+ * A holder of a lock.
+ */
+export interface LockHolder {
+  /**
+   * The id that it has given itself.
+   */
+  holder: string;
+  /**
+   * An instant: RFC 3339 in UTC with milliseconds, such as `2026-11-22T10:00:00.000Z`.
+   */
+  since: string;
+  /**
+   * The fencing token of its grant.
+   */
+  token: number;
+  /**
+   * A length of time: whole numbers with the units `d`, `h`, `m`, `s`, `ms` and `us`, the largest first, such as `250ms`, `30s` or `1h30m`.
+   */
+  ttl: string;
+  /**
+   * An instant: RFC 3339 in UTC with milliseconds, such as `2026-11-22T10:00:00.000Z`.
+   */
+  until: string;
+  /**
+   * What it shows to observers.
+   */
+  value?: string | null;
+}
+/**
+ * A change of a lock. Renewals are none, and waiters that come or go neither.
+ */
+export interface LockChange {
+  /**
+   * Who has broken the lock.
+   */
+  by?: string | null;
+  /**
+   * What.
+   */
+  change: "granted" | "value_set" | "released" | "expired" | "broken" | (string & {});
+  /**
+   * Whose permit it is about.
+   */
+  holder: string;
+  /**
+   * Why it was broken.
+   */
+  reason?: string | null;
+  /**
+   * An instant: RFC 3339 in UTC with milliseconds, such as `2026-11-22T10:00:00.000Z`.
+   */
+  time: string;
+  /**
+   * The token of the permit.
+   */
+  token: number;
+  /**
+   * What the holder shows, or showed.
+   */
+  value?: string | null;
+}
+/**
+ * A holder that waits for a lock.
+ */
+export interface LockWaiter {
+  /**
+   * The id that it has given itself.
+   */
+  holder: string;
+  /**
+   * An instant: RFC 3339 in UTC with milliseconds, such as `2026-11-22T10:00:00.000Z`.
+   */
+  since: string;
+  /**
+   * An instant: RFC 3339 in UTC with milliseconds, such as `2026-11-22T10:00:00.000Z`.
+   */
+  until: string;
+}
+/**
+ * What a holder has of a lock.
+ */
+export interface LockGrant {
+  /**
+   * The holder.
+   */
+  holder: string;
+  /**
+   * The lock.
+   */
+  lock: string;
+  /**
+   * An instant: RFC 3339 in UTC with milliseconds, such as `2026-11-22T10:00:00.000Z`.
+   */
+  since: string;
+  /**
+   * Whether it holds the lock, or waits.
+   */
+  state: "held" | "waiting" | (string & {});
+  /**
+   * The fencing token of the grant, where it holds: each grant of a lock has a greater one than those before. Give it
+   * to whatever the lock protects, which refuses smaller ones.
+   */
+  token?: number | null;
+  /**
+   * An instant: RFC 3339 in UTC with milliseconds, such as `2026-11-22T10:00:00.000Z`.
+   */
+  until: string;
+}
+/**
+ * A page of a listing.
+ */
+export interface LockPage {
+  /**
+   * The items.
+   */
+  items: Lock[];
+  /**
+   * The `cursor` of the next page; absent at the end. A page may be empty and still have a next one.
+   */
+  next?: string | null;
+}
+/**
  * A namespace, with what it holds.
  */
 export interface NamespaceSummary {
@@ -1395,6 +1735,40 @@ export interface RefusedRecord {
    * The record.
    */
   record: number;
+}
+/**
+ * Gives a permit back.
+ */
+export interface ReleaseLockRequest {
+  /**
+   * The holder.
+   */
+  holder: string;
+  /**
+   * The token of its grant; without it, whatever the holder has is given up, a place in the queue too.
+   */
+  token?: number | null;
+}
+/**
+ * Renews a lease.
+ */
+export interface RenewLockRequest {
+  /**
+   * The holder.
+   */
+  holder: string;
+  /**
+   * The token of its grant.
+   */
+  token: number;
+  /**
+   * How long the lease lasts from now on; without it, as long as the last time. A renewal never shortens a lease.
+   */
+  ttl?: Duration | null;
+  /**
+   * What observers see from now on; without it, as before.
+   */
+  value?: string | null;
 }
 /**
  * A run, derived from its history alone.
@@ -2202,6 +2576,15 @@ export interface TaskCounts1 {
    * Tasks that wait: for an instance, a back-off, an answer in their journal, or a decision.
    */
   waiting: number;
+}
+/**
+ * Nothing is known of a lock.
+ */
+export interface UnknownLock {
+  /**
+   * The lock.
+   */
+  lock: string;
 }
 /**
  * Sets the share of a version of an agent.

@@ -36,6 +36,35 @@ class BackupRequest(Model):
     """The absolute path of a folder of the server's machine, which is new, empty, or has an earlier backup."""
 
 
+class BarrierArrival(Model):
+    """Where a member of a barrier stands."""
+
+    arrived: Annotated[int, Field(ge=0)]
+    """How many have come."""
+    barrier: str
+    """The barrier."""
+    generation: Annotated[int, Field(ge=0)]
+    """The generation."""
+    parties: Annotated[int, Field(ge=0)]
+    """How many it waits for."""
+    released: bool
+    """Whether all have come."""
+
+
+class BreakLockRequest(Model):
+    """Ends leases whose holders do not."""
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    by: str
+    """Who breaks the lock."""
+    holder: str | None = None
+    """The holder whose lease ends; without it, that of every holder."""
+    reason: str
+    """Why; it is shown with the lock."""
+
+
 class BuiltInLimit(Model):
     """One built-in limit."""
 
@@ -236,6 +265,14 @@ JournalKind = TypeAliasType("JournalKind", Literal['run', 'call', 'sleep', 'sign
 """What the code of a task has requested."""
 
 
+LockChangeKind = TypeAliasType("LockChangeKind", Literal['granted', 'value_set', 'released', 'expired', 'broken'] | str)
+"""What has happened to a lock."""
+
+
+LockState = TypeAliasType("LockState", Literal['held', 'waiting'] | str)
+"""Whether a holder holds a lock."""
+
+
 class NamespaceSummary(Model):
     """A namespace, with what it holds."""
 
@@ -310,6 +347,34 @@ class Ready(Model):
 
     status: str
     """Always `ok`; what is not is a problem."""
+
+
+class ReleaseLockRequest(Model):
+    """Gives a permit back."""
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    holder: str
+    """The holder."""
+    token: Annotated[int | None, Field(ge=0)] = None
+    """The token of its grant; without it, whatever the holder has is given up, a place in the queue too."""
+
+
+class RenewLockRequest(Model):
+    """Renews a lease."""
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    holder: str
+    """The holder."""
+    token: Annotated[int, Field(ge=0)]
+    """The token of its grant."""
+    ttl: Duration | None = None
+    """How long the lease lasts from now on; without it, as long as the last time. A renewal never shortens a lease."""
+    value: str | None = None
+    """What observers see from now on; without it, as before."""
 
 
 class Retention(Model):
@@ -442,6 +507,13 @@ Time = TypeAliasType("Time", AwareDatetime)
 """An instant: RFC 3339 in UTC with milliseconds, such as `2026-11-22T10:00:00.000Z`."""
 
 
+class UnknownLock(Model):
+    """Nothing is known of a lock."""
+
+    lock: str
+    """The lock."""
+
+
 class WaitedFor(Model):
     """Something that a step, or the code of a task, waits for."""
 
@@ -535,6 +607,57 @@ class WorkflowSummaryPage(Model):
     """The `cursor` of the next page; absent at the end. A page may be empty and still have a next one."""
 
 
+class AcquireLockRequest(Model):
+    """Acquires a permit of a lock."""
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    holder: str
+    """
+    An id that no other holder uses at the same time, such as host and process. Asking again with it joins the same
+    grant, or the same place in the queue.
+    """
+    permits: Annotated[int | None, Field(ge=1, le=1000)] = None
+    """
+    How many may hold the lock at once: 1 (the default) for a mutex or an election, more for a semaphore. All holders
+    name the same number.
+    """
+    ttl: Duration | None = None
+    """How long the lease lasts from the grant on, unless it is renewed; `30s` without it."""
+    value: str | None = None
+    """What observers see, such as the address of a leader."""
+    wait: Duration | None = None
+    """
+    How long to wait in the queue where the lock is held; without it, a held lock is refused. A request is answered
+    after a minute at the latest: where the answer is `waiting`, ask again to go on.
+    """
+
+
+class ArriveBarrierRequest(Model):
+    """Comes to a barrier."""
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    generation: Annotated[int | None, Field(ge=0)] = None
+    """
+    The generation that the member comes to, from 1: a repeat that names it never comes to a later one. Without it,
+    the current one.
+    """
+    member: str
+    """An id that no other member uses. Each member counts once in a generation."""
+    parties: Annotated[int, Field(ge=1, le=1000)]
+    """How many members it waits for; all of them name the same number."""
+    ttl: Duration | None = None
+    """How long the generation may take to fill, from its first member on; `10m` without it. The first member decides."""
+    wait: Duration | None = None
+    """
+    How long to wait for the others in this request, at most a minute; without it, the answer comes at once. Ask again
+    with the generation of the answer to go on waiting.
+    """
+
+
 class Backup(Model):
     """A backup that was made."""
 
@@ -556,6 +679,26 @@ class Backup(Model):
     """Rows of the store in it."""
     time: Time
     """Log time at that record."""
+
+
+class BarrierGeneration(Model):
+    """How a generation of a barrier has ended."""
+
+    generation: Annotated[int, Field(ge=0)]
+    """Its number."""
+    released: bool
+    """Whether it was released; otherwise it did not fill in time."""
+    time: Time
+    """When."""
+
+
+class BarrierMember(Model):
+    """A member that has come to a barrier."""
+
+    member: str
+    """The id that it has given itself."""
+    time: Time
+    """When it came."""
 
 
 class BulkFilter(Model):
@@ -843,6 +986,73 @@ class JournalEntryPage(Model):
     """The items."""
     next: str | None = None
     """The `cursor` of the next page; absent at the end. A page may be empty and still have a next one."""
+
+
+class LockChange(Model):
+    """A change of a lock. Renewals are none, and waiters that come or go neither."""
+
+    by: str | None = None
+    """Who has broken the lock."""
+    change: LockChangeKind
+    """What."""
+    holder: str
+    """Whose permit it is about."""
+    reason: str | None = None
+    """Why it was broken."""
+    time: Time
+    """When."""
+    token: Annotated[int, Field(ge=0)]
+    """The token of the permit."""
+    value: str | None = None
+    """What the holder shows, or showed."""
+
+
+class LockGrant(Model):
+    """What a holder has of a lock."""
+
+    holder: str
+    """The holder."""
+    lock: str
+    """The lock."""
+    since: Time
+    """Since when it holds, or waits."""
+    state: LockState
+    """Whether it holds the lock, or waits."""
+    token: Annotated[int | None, Field(ge=0)] = None
+    """
+    The fencing token of the grant, where it holds: each grant of a lock has a greater one than those before. Give it
+    to whatever the lock protects, which refuses smaller ones.
+    """
+    until: Time
+    """When the lease ends unless it is renewed, or the wait."""
+
+
+class LockHolder(Model):
+    """A holder of a lock."""
+
+    holder: str
+    """The id that it has given itself."""
+    since: Time
+    """Since when it holds the lock."""
+    token: Annotated[int, Field(ge=0)]
+    """The fencing token of its grant."""
+    ttl: Duration
+    """How long its lease lasts from a renewal on."""
+    until: Time
+    """When its lease ends unless it is renewed."""
+    value: str | None = None
+    """What it shows to observers."""
+
+
+class LockWaiter(Model):
+    """A holder that waits for a lock."""
+
+    holder: str
+    """The id that it has given itself."""
+    since: Time
+    """Since when it waits."""
+    until: Time
+    """Until when it waits."""
 
 
 class Origin(Model):
@@ -1291,6 +1501,34 @@ class AgentList(Model):
     """The items."""
 
 
+class Barrier(Model):
+    """A barrier with those who have come."""
+
+    arrived: Annotated[int, Field(ge=0)]
+    """How many have come."""
+    expires_at: Time | None = None
+    """When the generation expires, where any has come."""
+    generation: Annotated[int, Field(ge=0)]
+    """The generation that members come to now."""
+    members: list[BarrierMember]
+    """Who has come; none in a listing."""
+    name: str
+    """Its name."""
+    over: list[BarrierGeneration]
+    """The last generations that are over, the newest last."""
+    parties: Annotated[int, Field(ge=0)]
+    """How many members it waits for; without any, as many as the generation before."""
+
+
+class BarrierPage(Model):
+    """A page of a listing."""
+
+    items: list[Barrier]
+    """The items."""
+    next: str | None = None
+    """The `cursor` of the next page; absent at the end. A page may be empty and still have a next one."""
+
+
 class Comparison(Model):
     """Two runs compared."""
 
@@ -1321,6 +1559,36 @@ class Deployed(Model):
     """A warning."""
 
 
+class Lock(Model):
+    """A lock with those who hold it and those who are served next."""
+
+    cursor: str
+    """Where a watch begins that shows what happens from here on."""
+    held: Annotated[int, Field(ge=0)]
+    """How many hold it."""
+    holders: list[LockHolder]
+    """Who holds it, the oldest grant first; in a listing, the first of them."""
+    last_change: LockChange | None = None
+    """The last change."""
+    name: str
+    """Its name."""
+    permits: Annotated[int, Field(ge=0)]
+    """How many may hold it at once."""
+    waiters: list[LockWaiter]
+    """Who is served next, in order; a bounded number of them, and none in a listing."""
+    waiting: Annotated[int, Field(ge=0)]
+    """How many wait for it."""
+
+
+class LockPage(Model):
+    """A page of a listing."""
+
+    items: list[Lock]
+    """The items."""
+    next: str | None = None
+    """The `cursor` of the next page; absent at the end. A page may be empty and still have a next one."""
+
+
 class Replay(Model):
     """A run, derived from its history alone."""
 
@@ -1339,11 +1607,19 @@ class Replay(Model):
 StepNode.model_rebuild()
 
 __all__ = [
+    "AcquireLockRequest",
     "Agent",
     "AgentInstances",
     "AgentList",
+    "ArriveBarrierRequest",
     "Backup",
     "BackupRequest",
+    "Barrier",
+    "BarrierArrival",
+    "BarrierGeneration",
+    "BarrierMember",
+    "BarrierPage",
+    "BreakLockRequest",
     "BuiltInLimit",
     "BuiltInLimitList",
     "BulkAction",
@@ -1382,6 +1658,14 @@ __all__ = [
     "JournalEntry",
     "JournalEntryPage",
     "JournalKind",
+    "Lock",
+    "LockChange",
+    "LockChangeKind",
+    "LockGrant",
+    "LockHolder",
+    "LockPage",
+    "LockState",
+    "LockWaiter",
     "NamespaceSummary",
     "NamespaceSummaryPage",
     "Origin",
@@ -1397,6 +1681,8 @@ __all__ = [
     "Rate",
     "Ready",
     "RefusedRecord",
+    "ReleaseLockRequest",
+    "RenewLockRequest",
     "ReplacedRevision",
     "Replay",
     "ReplayedStep",
@@ -1424,6 +1710,7 @@ __all__ = [
     "StepState",
     "TaskCounts",
     "Time",
+    "UnknownLock",
     "WaitedFor",
     "WeightRequest",
     "WorkerInstance",
