@@ -34,7 +34,7 @@ pub struct AcquireLockRequest {
     #[schemars(with = "Option<schema::Duration>")]
     pub ttl: Option<Span>,
     /// How long to wait in the queue where the lock is held; without it, a held lock is refused. A request is answered
-    /// after a minute at the latest: where the answer is `waiting`, ask again to go on.
+    /// after a minute at the latest: where the answer is `waiting`, ask again to continue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema::Duration>")]
     pub wait: Option<Span>,
@@ -136,7 +136,7 @@ impl Operation for RenewLock {
         id: "renewLock",
         group: "locks",
         path: "/v1/locks/{name}/renew",
-        doc: "Goes on holding a lock: its lease lasts from now on.",
+        doc: "Continues to hold a lock: its lease lasts from now on.",
         words: &["locks renew", "locks run"],
         accepts: Accepts::SMALL,
         returns: Returns::Json,
@@ -373,7 +373,7 @@ pub struct UnknownLock {
 pub enum LockEvent {
     /// The lock as it is: at first, and where changes since the cursor are not kept any more.
     Lock(Box<Lock>),
-    /// Nothing is known of the lock: nobody holds it.
+    /// Nothing is known of the lock: it has no holder.
     Unknown(UnknownLock),
     /// A change.
     Change(Box<LockChange>),
@@ -406,7 +406,7 @@ impl Operation for WatchLock {
         id: "watchLock",
         group: "locks",
         path: "/v1/locks/{name}/watch",
-        doc: "Follows a lock: events `lock` (as it is), `unknown` (nobody holds it), `change` (its cursor is the id) and \
+        doc: "Follows a lock: events `lock` (as it is), `unknown` (free), `change` (its cursor is the id) and \
               `error`.",
         words: &["locks watch"],
         headers: &["Last-Event-ID"],
@@ -439,7 +439,7 @@ pub struct ArriveBarrierRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
     /// How long to wait for the others in this request, at most a minute; without it, the answer comes at once. Ask again
-    /// with the generation of the answer to go on waiting.
+    /// with the generation of the answer to continue waiting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema::Duration>")]
     pub wait: Option<Span>,
@@ -449,7 +449,7 @@ pub struct ArriveBarrierRequest {
     pub ttl: Option<Span>,
 }
 
-/// Where a member of a barrier stands.
+/// The state of a barrier, for a member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BarrierArrival {
     /// The barrier.

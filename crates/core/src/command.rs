@@ -128,7 +128,7 @@ pub enum Command {
     /// Acquire a permit of a lock, or join its queue.
     #[n(34)]
     AcquireLock(#[n(0)] AcquireLock),
-    /// Go on holding a lock.
+    /// Continue to hold a lock.
     #[n(35)]
     RenewLock(#[n(0)] RenewLock),
     /// Give a permit back, or leave a lock's queue.
@@ -169,7 +169,7 @@ pub enum Reply {
     },
     /// What a holder has of a lock.
     Lock(LockClaim),
-    /// Where a member of a barrier stands.
+    /// The state of a barrier, for a member.
     Barrier(BarrierState),
 }
 

@@ -56,7 +56,7 @@ pub mod keys {
 /// Views of the state, for people and programs, of all concerns.
 pub mod view {
     pub use crate::{
-        coordination::views::{BarrierView, ChangeCursor, HolderView, LockNews, LockView},
+        coordination::views::{BarrierView, ChangeCursor, Coordination, HolderView, LockNews, LockView},
         page::Page,
         quota::namespace::NamespaceView,
         refusal::view::RefusedRecord,

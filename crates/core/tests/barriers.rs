@@ -9,9 +9,14 @@ mod support;
 use consort_core::{
     Command, Reply,
     command::{ArriveBarrier, BarrierState},
+    view::Coordination,
 };
 use consort_types::{Code, Result, Span, limits};
 use support::{NS, World};
+
+fn look(world: &mut World) -> Coordination<'_> {
+    Coordination::of(&mut world.machine)
+}
 
 fn arrival(member: &str, parties: u32, generation: Option<u64>) -> ArriveBarrier {
     let (namespace, name, member) = (NS.to_owned(), "b".to_owned(), member.to_owned());
@@ -39,9 +44,9 @@ fn the_last_member_releases_all_and_the_next_generation_begins() {
         assert_eq!(arrive(&mut world, arrival("c", 3, None)).unwrap(), state(generation, true, 3));
         // A repeat that names its generation comes to no other.
         assert_eq!(arrive(&mut world, arrival("c", 3, Some(generation))).unwrap(), state(generation, true, 3));
-        assert!(world.machine.barrier_state(NS, "b", generation).unwrap().released);
+        assert!(look(&mut world).barrier_state(NS, "b", generation).unwrap().released);
     }
-    let shown = world.machine.barrier(NS, "b").unwrap();
+    let shown = look(&mut world).barrier(NS, "b").unwrap();
     assert_eq!((shown.generation, shown.arrived, shown.members.len(), shown.over.len()), (4, 0, 0, 3));
     world.verify();
 }
@@ -54,16 +59,16 @@ fn a_generation_that_does_not_fill_expires_at_its_time() {
     assert!(error.code == Code::BarrierMismatch && error.message.contains("`3`"), "{error}");
     world.tick(Span::from_secs(59));
     arrive(&mut world, arrival("b", 3, None)).unwrap();
-    let shown = world.machine.barrier(NS, "b").unwrap();
+    let shown = look(&mut world).barrier(NS, "b").unwrap();
     assert_eq!((shown.members.len(), shown.generation), (2, 1), "the first member sets the time");
     world.tick(Span::from_secs(2));
-    assert_eq!(world.machine.barrier_state(NS, "b", 1).unwrap_err().code, Code::BarrierExpired);
+    assert_eq!(look(&mut world).barrier_state(NS, "b", 1).unwrap_err().code, Code::BarrierExpired);
     assert_eq!(arrive(&mut world, arrival("a", 3, Some(1))).unwrap_err().code, Code::BarrierExpired);
     assert_eq!(arrive(&mut world, arrival("a", 2, None)).unwrap().generation, 2, "another number from here on");
     assert_eq!(arrive(&mut world, arrival("a", 2, Some(7))).unwrap_err().code, Code::BarrierMismatch);
     assert!(arrive(&mut world, arrival("b", 2, Some(2))).unwrap().released);
     world.tick(Span::from_secs(limits::LOCK_IDLE_SECONDS + 1));
-    assert_eq!(world.machine.barrier(NS, "b").unwrap_err().code, Code::BarrierNotFound);
+    assert_eq!(look(&mut world).barrier(NS, "b").unwrap_err().code, Code::BarrierNotFound);
     world.verify();
 }
 
@@ -83,9 +88,9 @@ fn limits_hold_at_their_value_and_not_past_it() {
     for generation in 3..40 {
         assert_eq!(arrive(&mut world, arrival("a", 1, None)).unwrap().generation, generation);
     }
-    assert_eq!(world.machine.barrier(NS, "b").unwrap().over.len(), limits::LOCK_BARRIER_GENERATIONS_KEPT_MAX);
-    assert_eq!(world.machine.barrier_state(NS, "b", 3).unwrap_err().code, Code::BarrierMismatch);
-    let page = world.machine.barriers(NS, "", None, 5).unwrap();
+    assert_eq!(look(&mut world).barrier(NS, "b").unwrap().over.len(), limits::LOCK_BARRIER_GENERATIONS_KEPT_MAX);
+    assert_eq!(look(&mut world).barrier_state(NS, "b", 3).unwrap_err().code, Code::BarrierMismatch);
+    let page = look(&mut world).barriers(NS, "", None, 5).unwrap();
     assert_eq!((page.items.len(), page.items[0].name.as_str()), (1, "b"));
     world.verify();
 }

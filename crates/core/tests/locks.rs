@@ -10,10 +10,14 @@ use consort_core::{
     Command, Coordinated, Effect, Reply,
     command::{AcquireLock, BreakLock, LockClaim, ReleaseLock, RenewLock},
     rows::ChangeKind,
-    view::{ChangeCursor, LockNews, LockView},
+    view::{ChangeCursor, Coordination, LockNews, LockView},
 };
 use consort_types::{Code, Result, Span, Token, limits};
 use support::{NS, World};
+
+fn look(world: &mut World) -> Coordination<'_> {
+    Coordination::of(&mut world.machine)
+}
 
 const MINUTE: Span = Span::from_secs(60);
 
@@ -65,19 +69,19 @@ fn token(claim: LockClaim) -> Token {
 }
 
 fn is_current(world: &mut World, token: Token) -> bool {
-    world.machine.is_current_grant(NS, "l", token).unwrap()
+    look(world).is_current(NS, "l", token).unwrap()
 }
 
 /// Holders by token, and waiters in order.
 fn shown(world: &mut World) -> (Vec<(String, Token)>, Vec<String>) {
-    let LockView { holders, waiters, held, waiting, .. } = world.machine.lock(NS, "l").unwrap();
+    let LockView { holders, waiters, held, waiting, .. } = look(world).lock(NS, "l").unwrap();
     assert!(held as usize == holders.len() && waiting as usize >= waiters.len());
     let holders = holders.into_iter().map(|holder| (holder.holder, token(holder.claim))).collect();
     (holders, waiters.into_iter().map(|waiter| waiter.holder).collect())
 }
 
 fn changes(world: &mut World) -> Vec<(ChangeKind, String)> {
-    match world.machine.lock_news(NS, "l", Some(ChangeCursor::default()), 1_000).unwrap() {
+    match look(world).lock_news(NS, "l", Some(ChangeCursor::default()), 1_000).unwrap() {
         LockNews::Changes { changes, .. } => {
             changes.into_iter().map(|(_, change)| (change.kind, change.holder)).collect()
         }
@@ -175,7 +179,7 @@ fn a_waiter_leaves_at_its_deadline_or_by_its_own_wish() {
     queue(&mut world, "c");
     queue(&mut world, "d");
     world.tick(Span::from_secs(11));
-    assert_eq!(world.machine.lock_claim(NS, "l", "b").unwrap(), None);
+    assert_eq!(look(&mut world).lock_claim(NS, "l", "b").unwrap(), None);
     release(&mut world, "c", None).unwrap();
     assert_eq!(release(&mut world, "c", None).unwrap_err().code, Code::LeaseLost);
     assert_eq!(shown(&mut world).1, ["d"]);
@@ -204,7 +208,7 @@ fn a_semaphore_has_as_many_holders_as_permits_and_their_tokens_differ() {
     world.tick(Span::from_secs(100));
     assert_eq!(shown(&mut world), (vec![], vec![]));
     claim(&mut world, acquire("l", "x")).unwrap();
-    assert_eq!(world.machine.lock(NS, "l").unwrap().permits, 1, "an idle lock takes another number");
+    assert_eq!(look(&mut world).lock(NS, "l").unwrap().permits, 1, "an idle lock takes another number");
     world.verify();
 }
 
@@ -220,7 +224,7 @@ fn tokens_grow_over_the_life_of_a_lock_that_is_forgotten() {
     assert!(last.0 > world.machine.applied().0, "a record granted more permits than records have followed");
     break_lock(&mut world, "l", None).unwrap();
     let mut hours = 0;
-    while world.machine.lock(NS, "l").is_ok() {
+    while look(&mut world).lock(NS, "l").is_ok() {
         world.tick(Span::from_secs(limits::LOCK_IDLE_SECONDS + 1));
         hours += 1;
         assert!(hours < 100, "an idle lock is forgotten");
@@ -242,7 +246,8 @@ fn an_operator_breaks_a_lock_with_name_and_reason() {
     assert_eq!(renew(&mut world, "a", held).unwrap_err().code, Code::LeaseLost);
     let next = shown(&mut world).0[0].1;
     release(&mut world, "b", Some(next)).unwrap();
-    let LockNews::Changes { changes, .. } = world.machine.lock_news(NS, "l", Some(ChangeCursor::default()), 9).unwrap()
+    let LockNews::Changes { changes, .. } =
+        look(&mut world).lock_news(NS, "l", Some(ChangeCursor::default()), 9).unwrap()
     else {
         panic!()
     };
@@ -251,7 +256,7 @@ fn an_operator_breaks_a_lock_with_name_and_reason() {
         (broken.kind, broken.by.as_deref(), broken.reason.as_deref()),
         (ChangeKind::Broken, Some("ann"), Some("it hangs"))
     );
-    assert_eq!(world.machine.lock(NS, "l").unwrap().last.unwrap().kind, ChangeKind::Released);
+    assert_eq!(look(&mut world).lock(NS, "l").unwrap().last.unwrap().kind, ChangeKind::Released);
     world.verify();
 }
 
@@ -262,18 +267,18 @@ fn very_many_leases_and_waits_that_end_at_once_go_over_bounded_records() {
         let wait = MINUTE;
         claim(&mut world, AcquireLock { permits: 500, wait, ..acquire("l", &format!("h{n}")) }).unwrap();
     }
-    let (held, waiting) = (shown(&mut world).0.len(), world.machine.lock(NS, "l").unwrap().waiting);
+    let (held, waiting) = (shown(&mut world).0.len(), look(&mut world).lock(NS, "l").unwrap().waiting);
     assert_eq!((held, waiting), (500, 1_000));
     world.advance_to(world.machine.now().after(Span::from_secs(61)));
     let mut records = 0;
     while world.go_on_once() > 0 {
         records += 1;
         assert!(world.units <= 2 * 64, "one record did {} units of work", world.units);
-        assert!(world.machine.lock(NS, "l").unwrap().held <= 500);
+        assert!(look(&mut world).lock(NS, "l").unwrap().held <= 500);
     }
     assert!(records > 20, "{records} records");
     world.tick(Span::from_secs(61));
-    assert_eq!(world.machine.lock(NS, "l").unwrap().held, 0, "whoever was served had its lease, and it has ended");
+    assert_eq!(look(&mut world).lock(NS, "l").unwrap().held, 0, "whoever was served had its lease, and it has ended");
     world.verify();
 }
 
@@ -281,18 +286,22 @@ fn very_many_leases_and_waits_that_end_at_once_go_over_bounded_records() {
 fn changes_are_kept_for_watchers_up_to_their_limit() {
     let mut world = World::new();
     let rounds = u64::from(limits::LOCK_CHANGES_KEPT_MAX);
-    assert_eq!(world.machine.lock_news(NS, "l", None, 9).unwrap(), LockNews::Unknown);
+    assert_eq!(look(&mut world).lock_news(NS, "l", None, 9).unwrap(), LockNews::Unknown);
     let mut cursor = ChangeCursor::default();
     for round in 0..rounds {
         let held = token(claim(&mut world, acquire("l", &format!("h{round}"))).unwrap());
         release(&mut world, &format!("h{round}"), Some(held)).unwrap();
-        let LockNews::Changes { anew, changes } = world.machine.lock_news(NS, "l", Some(cursor), 1_000).unwrap() else {
+        let LockNews::Changes { anew, changes } = look(&mut world).lock_news(NS, "l", Some(cursor), 1_000).unwrap()
+        else {
             panic!()
         };
         assert_eq!((anew, changes.len()), (round == 0, 2), "a watcher that follows sees each change once");
         cursor = changes[1].0;
     }
-    assert!(matches!(world.machine.lock_news(NS, "l", Some(ChangeCursor::default()), 9).unwrap(), LockNews::Lock(_)));
+    assert!(matches!(
+        look(&mut world).lock_news(NS, "l", Some(ChangeCursor::default()), 9).unwrap(),
+        LockNews::Lock(_)
+    ));
     assert_eq!(cursor.to_string().parse::<ChangeCursor>().unwrap(), cursor);
     assert_eq!("x-1".parse::<ChangeCursor>().unwrap_err().code, Code::BadCursor);
     world.verify();
@@ -358,16 +367,16 @@ fn locks_are_listed_by_name_and_prefix_and_page() {
     for name in ["b.1", "a", "b.3", "b.2", "c"] {
         claim(&mut world, AcquireLock { value: Some(name.into()), ..acquire(name, "h") }).unwrap();
     }
-    let page = world.machine.locks(NS, "b.", None, 2).unwrap();
+    let page = look(&mut world).locks(NS, "b.", None, 2).unwrap();
     let names = |page: &consort_core::view::Page<LockView>| -> Vec<String> {
         page.items.iter().map(|lock| lock.name.clone()).collect()
     };
     assert_eq!((names(&page), page.next.as_deref()), (vec!["b.1".to_owned(), "b.2".to_owned()], Some("b.3")));
     assert_eq!(page.items[0].holders[0].value.as_deref(), Some("b.1"));
-    let page = world.machine.locks(NS, "b.", Some("b.3"), 2).unwrap();
+    let page = look(&mut world).locks(NS, "b.", Some("b.3"), 2).unwrap();
     assert_eq!((names(&page), page.next), (vec!["b.3".to_owned()], None));
-    assert_eq!(names(&world.machine.locks(NS, "", None, 100).unwrap()).len(), 5);
-    assert!(world.machine.locks("other", "", None, 100).unwrap().items.is_empty());
-    assert_eq!(world.machine.lock("other", "a").unwrap_err().code, Code::LockNotFound);
+    assert_eq!(names(&look(&mut world).locks(NS, "", None, 100).unwrap()).len(), 5);
+    assert!(look(&mut world).locks("other", "", None, 100).unwrap().items.is_empty());
+    assert_eq!(look(&mut world).lock("other", "a").unwrap_err().code, Code::LockNotFound);
     world.verify();
 }

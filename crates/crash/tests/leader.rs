@@ -124,7 +124,7 @@ fn a_leader_that_dies_with_its_server_loses_the_lock_by_its_time() {
     server.kill().expect("the server is killed");
     let server = start(folder.path());
     let client = server.client();
-    // Nobody renews: the request waits until the lease is over, and no longer.
+    // No holder renews: the request waits until the lease is over, and no longer.
     let (_, second) = ask(&client, "acquire", &json!({"holder": "b", "ttl": "1h", "wait": "1h"}));
     assert!(token(&second) > old);
     assert!(!is_believed(&client, "a", old) && is_believed(&client, "b", token(&second)));

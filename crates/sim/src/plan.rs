@@ -81,7 +81,7 @@ pub enum InjectedBug {
     LeaseOutlived,
     /// A renewal shortens the lease (law 6).
     LeaseCutShort,
-    /// A free lock is given to nobody, although one waits (law 8).
+    /// A free lock is not granted, although one waits (law 8).
     WaiterForgotten,
 }
 

@@ -219,15 +219,15 @@ limits! {
     LOCK_TTL_SECONDS_MAX: u64 = 24 * 60 * 60;
     /// Seconds that a lease lasts where the request names no time.
     LOCK_TTL_DEFAULT_SECONDS: u64 = 30;
-    /// Seconds that a holder waits in the queue of a lock at most; asking again goes on waiting.
+    /// Seconds that a holder waits in the queue of a lock at most; asking again continues the wait.
     LOCK_WAIT_SECONDS_MAX: u64 = 24 * 60 * 60;
     /// Holders that wait for one lock.
     LOCK_WAITERS_MAX: u32 = 10_000;
     /// Waiters that are shown with a lock, those that are served next first.
     LOCK_WAITERS_SHOWN_MAX: usize = 100;
-    /// Locks of one namespace, and barriers likewise; those that nobody uses are forgotten after a while.
+    /// Locks of one namespace, and barriers likewise; those that are not used are forgotten after a while.
     LOCK_NAMES_MAX: u64 = 100_000;
-    /// Seconds after which a lock or barrier that nobody holds, waits for or has come to is forgotten.
+    /// Seconds after which a lock or barrier that is not used is forgotten.
     LOCK_IDLE_SECONDS: u64 = 60 * 60;
     /// Changes of one lock that are kept for its watchers; the oldest go first.
     LOCK_CHANGES_KEPT_MAX: u32 = 64;

@@ -2,7 +2,7 @@
 //!
 //! For: acquiring, renewing, releasing, breaking, following and showing locks, and coming to barriers. Not for: rules (the
 //! machine has them).
-//! Invariant: a request waits no longer than [`WAIT_MAX`]; whoever waits longer asks again and keeps its place.
+//! Invariant: a request waits no longer than [`WAIT_MAX`]; a caller that waits longer asks again and keeps its place.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use consort_api::locks::{
     AcquireLock, AcquireLockRequest, ArriveBarrier, ArriveBarrierRequest, BreakLock, BreakLockRequest, ListBarriers,
     ListLocks, LockEvent, ReleaseLock, RenewLock, RenewLockRequest, ShowBarrier, ShowLock, UnknownLock, WatchLock,
 };
-use consort_engine::{self as engine, view::ChangeCursor};
+use consort_engine::{self as engine, Coordination, view::ChangeCursor};
 use consort_types::{Result, Span, Token, limits};
 use futures::StreamExt as _;
 
@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// How long a request waits for a grant, or for the members of a barrier.
-const WAIT_MAX: Duration = Duration::from_secs(60);
+const WAIT_MAX: Duration = Duration::from_mins(1);
 /// How long a lease lasts where the request says nothing.
 const TTL_DEFAULT: Span = Span::from_secs(limits::LOCK_TTL_DEFAULT_SECONDS);
 /// How long a generation of a barrier may take to fill where the request says nothing.
@@ -48,12 +48,13 @@ pub(super) fn routes() -> Vec<Route> {
 async fn list(request: RequestContext<ListLocks>) -> Handled<ListLocks> {
     let params = request.params.clone();
     let prefix = params.prefix.unwrap_or_default();
-    let page = request.engine().locks(&request.namespace, &prefix, params.cursor, params.limit).await?;
+    let page =
+        Coordination::of(request.engine()).locks(&request.namespace, &prefix, params.cursor, params.limit).await?;
     Ok(ResponseBody::Reply(convert::page(page, convert::lock)))
 }
 
 async fn show(request: RequestContext<ShowLock>) -> Handled<ShowLock> {
-    let lock = request.engine().lock(&request.namespace, &request.params.name).await?;
+    let lock = Coordination::of(request.engine()).lock(&request.namespace, &request.params.name).await?;
     Ok(ResponseBody::Reply(convert::lock(lock)))
 }
 
@@ -64,7 +65,7 @@ async fn acquire(request: RequestContext<AcquireLock>) -> Handled<AcquireLock> {
     let command = engine::AcquireLock { namespace, name, holder, permits, ttl, wait, value };
     // The machine ends the wait, in log time; this only bounds the request.
     let bound = if wait == Span::ZERO { Duration::ZERO } else { WAIT_MAX };
-    let claim = request.engine().acquire_lock(command, bound).await?;
+    let claim = Coordination::of(request.engine()).acquire_lock(command, bound).await?;
     Ok(ResponseBody::Reply(convert::grant(&request.params.name, &request.body.holder, claim)))
 }
 
@@ -72,21 +73,21 @@ async fn renew(request: RequestContext<RenewLock>) -> Handled<RenewLock> {
     let RenewLockRequest { holder, token, ttl, value } = request.body.clone();
     let (namespace, name) = (request.namespace.clone(), request.params.name.clone());
     let command = engine::RenewLock { namespace, name, holder, token: Token(token), ttl, value };
-    let claim = request.engine().renew_lock(command).await?;
+    let claim = Coordination::of(request.engine()).renew_lock(command).await?;
     Ok(ResponseBody::Reply(convert::grant(&request.params.name, &request.body.holder, claim)))
 }
 
 async fn release(request: RequestContext<ReleaseLock>) -> Handled<ReleaseLock> {
     let (namespace, name) = (request.namespace.clone(), request.params.name.clone());
     let (holder, token) = (request.body.holder.clone(), request.body.token.map(Token));
-    request.engine().release_lock(engine::ReleaseLock { namespace, name, holder, token }).await?;
+    Coordination::of(request.engine()).release_lock(engine::ReleaseLock { namespace, name, holder, token }).await?;
     Ok(ResponseBody::Reply(()))
 }
 
 async fn break_lock(request: RequestContext<BreakLock>) -> Handled<BreakLock> {
     let BreakLockRequest { holder, by, reason } = request.body.clone();
     let (namespace, name) = (request.namespace.clone(), request.params.name.clone());
-    request.engine().break_lock(engine::BreakLock { namespace, name, holder, by, reason }).await?;
+    Coordination::of(request.engine()).break_lock(engine::BreakLock { namespace, name, holder, by, reason }).await?;
     Ok(ResponseBody::Reply(()))
 }
 
@@ -94,7 +95,7 @@ async fn watch(request: RequestContext<WatchLock>) -> Handled<WatchLock> {
     let name = request.params.name.clone();
     let last = request.params.last_event_id.as_deref().filter(|last| !last.is_empty());
     let cursor = last.or(request.params.after.as_deref()).map(str::parse::<ChangeCursor>).transpose()?;
-    let watch = request.engine().watch_lock(&request.namespace, &name, cursor).await?;
+    let watch = Coordination::of(request.engine()).watch_lock(&request.namespace, &name, cursor).await?;
     let events = watch.into_stream().map(move |found| event(&name, found));
     Ok(ResponseBody::Raw(events::stream(events, request.closing)))
 }
@@ -117,12 +118,13 @@ fn event(name: &str, found: Result<(ChangeCursor, engine::LockEvent)>) -> (LockE
 async fn barriers(request: RequestContext<ListBarriers>) -> Handled<ListBarriers> {
     let params = request.params.clone();
     let prefix = params.prefix.unwrap_or_default();
-    let page = request.engine().barriers(&request.namespace, &prefix, params.cursor, params.limit).await?;
+    let page =
+        Coordination::of(request.engine()).barriers(&request.namespace, &prefix, params.cursor, params.limit).await?;
     Ok(ResponseBody::Reply(convert::page(page, convert::barrier)))
 }
 
 async fn barrier(request: RequestContext<ShowBarrier>) -> Handled<ShowBarrier> {
-    let barrier = request.engine().barrier(&request.namespace, &request.params.name).await?;
+    let barrier = Coordination::of(request.engine()).barrier(&request.namespace, &request.params.name).await?;
     Ok(ResponseBody::Reply(convert::barrier(barrier)))
 }
 
@@ -132,6 +134,6 @@ async fn arrive(request: RequestContext<ArriveBarrier>) -> Handled<ArriveBarrier
     let ttl = ttl.unwrap_or(BARRIER_TTL_DEFAULT);
     let bound = Duration::from_micros(wait.unwrap_or_default().0).min(WAIT_MAX);
     let command = engine::ArriveBarrier { namespace, name, parties, member, generation, ttl };
-    let state = request.engine().arrive(command, bound).await?;
+    let state = Coordination::of(request.engine()).arrive(command, bound).await?;
     Ok(ResponseBody::Reply(convert::arrival(&request.params.name, state)))
 }

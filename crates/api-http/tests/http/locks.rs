@@ -71,7 +71,7 @@ fn a_caller_that_is_gone_keeps_its_place_and_finds_it_again() {
                 wait: consort_types::Span::from_secs(3_600),
                 value: None,
             };
-            engine.acquire_lock(command, std::time::Duration::from_secs(3_600)).await
+            consort_engine::Coordination::of(&engine).acquire_lock(command, std::time::Duration::from_hours(1)).await
         }
     });
     wait_until("the waiter", || (lock(&client)["waiting"] == 1).then_some(()));

@@ -28,7 +28,7 @@ pub(crate) enum LocksCommand {
         #[arg(long, value_name = "ID")]
         holder: String,
     },
-    /// Go on holding a lock
+    /// Continue to hold a lock
     Renew {
         /// The lock
         name: String,

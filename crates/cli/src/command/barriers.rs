@@ -60,7 +60,7 @@ async fn execute_with(app: &App, client: &Client, command: BarriersCommand) -> R
             } else {
                 app.print(&locks::arrival(&arrival));
             }
-            // Whoever waits wants to go on only with the others.
+            // A member that waits wants to continue only with the others.
             Ok(if arrival.released || wait.is_none() { Exit::Ok } else { Exit::Failure })
         }
     }

@@ -4,20 +4,23 @@
 //! lock (see `locks_run`).
 //! Invariant: what is printed of a grant is what the server has recorded.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use consort_api::locks::{
-    AcquireLock, AcquireLockRequest, BreakLock, BreakLockRequest, ListLocks, LockEvent, LockFilter, LockGrant,
-    LockParams, LockState, ReleaseLock, ReleaseLockRequest, RenewLock, RenewLockRequest, ShowLock, WatchLock,
-    WatchLockParams,
+    BreakLock, BreakLockRequest, ListLocks, LockEvent, LockFilter, LockGrant, LockParams, ReleaseLock,
+    ReleaseLockRequest, RenewLock, RenewLockRequest, ShowLock, WatchLock, WatchLockParams,
 };
-use consort_types::{Code, Error, Result, Span};
+use consort_types::{Code, Error, Result};
 use serde_json::json;
 
-use super::{decide::user, locks_run};
+use super::{
+    decide::user,
+    lock_claim::{acquire, give_up},
+    locks_run,
+};
 use crate::{
     app::{App, Need},
-    args::{LockArgs, LocksCommand, ReleaseArgs},
+    args::{LocksCommand, ReleaseArgs},
     client::{Client, Event},
     exit::Exit,
     show::{locks, when},
@@ -72,7 +75,7 @@ async fn change(app: &App, client: &Client, command: LocksCommand) -> Result<Exi
             tokio::select! {
                 grant = acquire(app, client, &lock, &holder) => told(app, &grant?),
                 exit = signals.next() => {
-                    locks_run::give_up(client, &lock.name, &holder, None).await;
+                    give_up(client, &lock.name, &holder, None).await;
                     return Ok(exit);
                 }
             }
@@ -95,39 +98,6 @@ fn told(app: &App, grant: &LockGrant) {
     }
     app.print(&format!("{}\n", grant.token.unwrap_or_default()));
     app.eprint(&format!("`{}` holds lock `{}` until {}", grant.holder, grant.lock, grant.until));
-}
-
-/// Acquires a lock, for as long as the caller waits. The place is kept when a request ends without a grant: a server
-/// answers after a while, and may be away for a while.
-pub(super) async fn acquire(app: &App, client: &Client, lock: &LockArgs, holder: &str) -> Result<LockGrant> {
-    let (begun, params) = (Instant::now(), LockParams { name: lock.name.clone() });
-    let (wait, mut away) = (lock.wait.unwrap_or_default(), false);
-    let mut request = AcquireLockRequest {
-        holder: holder.to_owned(),
-        permits: lock.permits,
-        ttl: lock.ttl,
-        wait: lock.wait,
-        value: lock.value.clone(),
-    };
-    loop {
-        let answer = client.call::<AcquireLock>(&params, &request).await;
-        let passed = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let is_away = |error: &Error| matches!(error.code, Code::Unreachable | Code::Overloaded | Code::Stopping);
-        match answer {
-            Ok(grant) if grant.state == LockState::Held => return Ok(grant),
-            Ok(_) => away = false,
-            Err(error) if passed < wait.0 && is_away(&error) => {
-                if !away {
-                    app.eprint(&format!("{}; trying again", error.message));
-                }
-                away = true;
-                tokio::time::sleep(PAUSE).await;
-            }
-            Err(error) => return Err(error),
-        }
-        // Too short a rest would end the wait before its time: the machine ends it.
-        request.wait = Some(Span(wait.0.saturating_sub(passed).max(Span::from_secs(1).0)));
-    }
 }
 
 async fn release(app: &App, client: &Client, args: ReleaseArgs) -> Result<()> {
@@ -164,7 +134,7 @@ async fn watch(app: &App, name: String) -> Result<Exit> {
     .await
 }
 
-/// Follows until an error ends it; a lost connection goes on behind the last event.
+/// Follows until an error ends it; a lost connection continues behind the last event.
 async fn follow(app: &App, client: &Client, name: &str) -> Result<Exit> {
     let (mut seen, mut tries) = (None::<String>, 0);
     loop {

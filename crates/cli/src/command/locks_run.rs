@@ -12,12 +12,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use consort_api::locks::{LockParams, ReleaseLock, ReleaseLockRequest, RenewLock, RenewLockRequest};
+use consort_api::locks::{LockParams, RenewLock, RenewLockRequest};
 use consort_types::{Code, Error, Result, Span, limits};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::process::{Child, Command};
 
-use super::locks;
+use super::lock_claim::{acquire, give_up};
 use crate::{
     app::{App, Need},
     args::LockRunArgs,
@@ -36,7 +36,7 @@ pub(crate) async fn execute(app: &App, args: LockRunArgs) -> Result<Exit> {
         let holder = args.holder.clone().unwrap_or_else(|| format!("run-{}-{}", std::process::id(), when::now().0));
         let begun = Instant::now();
         let granted = tokio::select! {
-            granted = locks::acquire(app, &session.client, &args.lock, &holder) => Ok(granted?),
+            granted = acquire(app, &session.client, &args.lock, &holder) => Ok(granted?),
             exit = signals.next() => Err(exit),
         };
         match granted {
@@ -147,12 +147,6 @@ impl<'a> Lease<'a> {
     async fn release(&self) {
         give_up(self.client, &self.params.name, &self.holder, Some(self.token)).await;
     }
-}
-
-/// Gives up what a holder has. Where that fails, the lease ends by itself.
-pub(super) async fn give_up(client: &Client, name: &str, holder: &str, token: Option<u64>) {
-    let request = ReleaseLockRequest { holder: holder.to_owned(), token };
-    let _ = client.call::<ReleaseLock>(&LockParams { name: name.to_owned() }, &request).await;
 }
 
 /// The command.

@@ -16,6 +16,7 @@ mod hints;
 mod inbox;
 mod init;
 mod limits;
+mod lock_claim;
 mod locks;
 mod locks_run;
 mod namespaces;

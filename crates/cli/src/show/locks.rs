@@ -92,12 +92,12 @@ fn change(change: &LockChange) -> String {
 pub(crate) fn event(event: &LockEvent) -> String {
     match event {
         LockEvent::Change(happened) => format!("{}  {}\n", clock(happened.time), clean(&change(happened))),
-        LockEvent::Lock(lock) if lock.holders.is_empty() => format!("{}  held by nobody\n", clean(&lock.name)),
+        LockEvent::Lock(lock) if lock.holders.is_empty() => format!("{}  has no holder\n", clean(&lock.name)),
         LockEvent::Lock(lock) => lock.holders.iter().fold(String::new(), |text, holder| {
             let value = holder.value.as_ref().map(|value| format!("  {value}")).unwrap_or_default();
             text + &clean(&format!("{}  held by {}  token {}{value}", lock.name, holder.holder, holder.token)) + "\n"
         }),
-        LockEvent::Unknown(unknown) => format!("{}  held by nobody\n", clean(&unknown.lock)),
+        LockEvent::Unknown(unknown) => format!("{}  has no holder\n", clean(&unknown.lock)),
         LockEvent::Error(problem) => format!("{}\n", clean(&problem.detail)),
     }
 }
@@ -130,7 +130,7 @@ pub(crate) fn barrier(barrier: &Barrier, now: Time) -> String {
     text
 }
 
-/// Where a member stands.
+/// The state of a barrier, for a member.
 pub(crate) fn arrival(arrival: &BarrierArrival) -> String {
     let BarrierArrival { generation, released, arrived, parties, .. } = arrival;
     let state = if *released { "released".to_owned() } else { format!("{arrived} of {parties} have come") };

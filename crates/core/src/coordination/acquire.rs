@@ -84,38 +84,35 @@ impl AcquireLock {
         check_ttl(self.ttl)?;
         check_optional_text("value", self.value.as_deref(), limits::LOCK_VALUE_BYTES_MAX)?;
         if self.permits == 0 {
-            return Err(Error::new(Code::BadRequest, "a lock of `0` permits can be held by nobody")
+            return Err(Error::new(Code::BadRequest, "a lock of `0` permits has no holder")
                 .hint("use 1 for a mutex or an election, more for a semaphore"));
         }
         check_count("permits", self.permits as usize, limits::LOCK_PERMITS_MAX as usize)?;
         let max = Span::from_secs(limits::LOCK_WAIT_SECONDS_MAX);
         if self.wait > max {
             let message = format!("`wait` is `{}`, the limit is `{max}`", self.wait);
-            return Err(Error::new(Code::LimitReached, message).hint("ask again with the same holder to go on waiting"));
+            return Err(
+                Error::new(Code::LimitReached, message).hint("ask again with the same holder to continue waiting")
+            );
         }
         Ok(())
     }
 
     pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<LockClaim> {
         let key = named(&self.namespace, &self.name);
-        let known = ctx.state.tables.locks.get(&key)?;
-        match known {
-            Some(known) => {
-                let in_use = known.held > 0 || known.waiting > 0;
-                if in_use && known.permits != self.permits {
-                    return Err(other_permits(&self.name, known.permits, self.permits));
-                }
-                match ctx.state.tables.lock_claims.get(&MemberKey::of(&key, &self.holder))? {
-                    Some(claim) => self.join(ctx, &key, known, claim),
-                    None => self.claim(ctx, &key, Lock { permits: self.permits, ..known }),
-                }
-            }
-            None => {
-                ticket::check_count(ctx, &self.namespace, "locks", |counts| counts.locks)?;
-                ticket::count(ctx, &self.namespace, |counts| counts.locks += 1)?;
-                let lock = self.new_lock(ctx);
-                self.claim(ctx, &key, lock)
-            }
+        let Some(known) = ctx.state.tables.locks.get(&key)? else {
+            ticket::check_count(ctx, &self.namespace, "locks", |counts| counts.locks)?;
+            ticket::count(ctx, &self.namespace, |counts| counts.locks += 1)?;
+            let lock = self.new_lock(ctx);
+            return self.claim(ctx, &key, lock);
+        };
+        let in_use = known.held > 0 || known.waiting > 0;
+        if in_use && known.permits != self.permits {
+            return Err(other_permits(&self.name, known.permits, self.permits));
+        }
+        match ctx.state.tables.lock_claims.get(&MemberKey::of(&key, &self.holder))? {
+            Some(claim) => self.join(ctx, &key, known, claim),
+            None => self.claim(ctx, &key, Lock { permits: self.permits, ..known }),
         }
     }
 
@@ -162,17 +159,14 @@ impl AcquireLock {
     /// A holder that asks again.
     fn join(&self, ctx: &mut ApplyContext<'_>, key: &NamedKey, mut lock: Lock, mut claim: Claim) -> Result<LockClaim> {
         claim.ttl = self.ttl;
-        match claim.token {
-            Some(token) => {
-                let due = ctx.now.after(self.ttl);
-                lock::postpone(ctx, &mut claim, due);
-                show(ctx, key, &mut lock, (&self.holder, token), &mut claim, self.value.clone());
-            }
-            None => {
-                let due = ctx.now.after(self.wait);
-                lock::postpone(ctx, &mut claim, due);
-                claim.value = self.value.clone().or(claim.value);
-            }
+        if let Some(token) = claim.token {
+            let due = ctx.now.after(self.ttl);
+            lock::postpone(ctx, &mut claim, due);
+            show(ctx, key, &mut lock, (&self.holder, token), &mut claim, self.value.clone());
+        } else {
+            let due = ctx.now.after(self.wait);
+            lock::postpone(ctx, &mut claim, due);
+            claim.value = self.value.clone().or(claim.value);
         }
         ctx.state.tables.lock_claims.put(MemberKey::of(key, &self.holder), claim.clone());
         lock::settle(ctx, key, lock)?;
@@ -206,6 +200,7 @@ fn held(name: &str, lock: &Lock) -> Error {
 }
 
 fn other_permits(name: &str, known: u32, asked: u32) -> Error {
-    Error::new(Code::LockPermits, format!("lock `{name}` has `{known}` permits, not `{asked}`"))
-        .hint("all holders of a lock must name the same number; it can change once nobody holds or awaits the lock")
+    Error::new(Code::LockPermits, format!("lock `{name}` has `{known}` permits, not `{asked}`")).hint(
+        "all holders of a lock must name the same number; it can change once the lock has neither holder nor waiter",
+    )
 }

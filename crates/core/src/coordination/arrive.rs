@@ -44,7 +44,7 @@ pub struct ArriveBarrier {
     pub ttl: Span,
 }
 
-/// Where a member stands.
+/// The state of a barrier, for a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BarrierState {
     /// The generation.
@@ -64,7 +64,7 @@ impl ArriveBarrier {
         check_holder("member", &self.member)?;
         check_ttl(self.ttl)?;
         if self.parties == 0 {
-            return Err(Error::new(Code::BadRequest, "a barrier of `0` parties has nobody to release")
+            return Err(Error::new(Code::BadRequest, "a barrier of `0` parties has no member to release")
                 .hint("give the number of members that it waits for"));
         }
         check_count("parties", self.parties as usize, limits::LOCK_BARRIER_PARTIES_MAX as usize)
@@ -160,7 +160,7 @@ fn next_generation(ctx: &mut ApplyContext<'_>, key: &NamedKey, barrier: &mut Bar
     Ok(())
 }
 
-/// The generation did not fill in time, or nobody has come for long.
+/// The generation did not fill in time, or no member has come for long.
 pub(super) fn barrier_due(ctx: &mut ApplyContext<'_>, key: &NamedKey, due: Time) -> Result<()> {
     let known = ctx.state.tables.barriers.get(key)?;
     let mut barrier = known.ok_or_else(|| missing("barrier", &key.name))?;
@@ -177,7 +177,7 @@ pub(super) fn barrier_due(ctx: &mut ApplyContext<'_>, key: &NamedKey, due: Time)
     ticket::count(ctx, &key.namespace, |counts| counts.barriers -= 1)
 }
 
-/// What became of a generation that is not the current one.
+/// The outcome of a generation that is not the current one.
 pub(super) fn outcome(name: &str, barrier: Option<&Barrier>, asked: u64, parties: u32) -> Result<BarrierState> {
     let over = barrier.and_then(|barrier| barrier.over.iter().find(|generation| generation.number == asked));
     match over {

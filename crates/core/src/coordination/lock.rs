@@ -1,6 +1,6 @@
 //! What all commands on a lock have in common.
 //!
-//! For: granting, ending claims, serving the queue, changes, and forgetting a lock that nobody uses. Not for: the
+//! For: granting, ending claims, serving the queue, changes, and forgetting a lock that is not used. Not for: the
 //! commands (each has a file of its own).
 //! Invariant: whatever frees a permit serves the queue in the same record, first come, first served.
 
@@ -209,7 +209,7 @@ pub(super) fn claim_due(ctx: &mut ApplyContext<'_>, key: &NamedKey, holder: &str
     settle(ctx, key, lock)
 }
 
-/// Nobody has used the lock for a while.
+/// The lock was not used for a while.
 pub(super) fn forget(ctx: &mut ApplyContext<'_>, key: &NamedKey, due: Time) -> Result<()> {
     let mut lock = known(ctx.state, key)?;
     if lock.idle_at != Some(due) {

@@ -3,13 +3,14 @@
 //! For: the commands, rules, rows and views of locks (mutexes, elections, semaphores) and barriers. Not for: waiting (the
 //! engine does), or for limits on tasks (see `quota`).
 //! Invariant: a lock never has more holders than permits; the tokens of its grants only grow, also when it is forgotten
-//! and made anew; a lease ends before its time only by its holder's wish or an operator's.
+//! and made again; a lease ends before its time only by its holder's wish or an operator's.
 //!
 //! The tests of its commands are the scenarios in `tests/locks.rs` and `tests/barriers.rs`.
 
 pub(crate) mod acquire;
 pub(crate) mod arrive;
 pub(crate) mod break_lock;
+pub(crate) mod due;
 pub(crate) mod keys;
 pub(crate) mod lock;
 pub(crate) mod release;
@@ -22,7 +23,7 @@ use consort_types::{Code, Error, Name, Result, Span, Token, bounds::check_text, 
 
 use crate::{coordination::keys::PlaceKey, key::NamedKey, state::State};
 
-/// Whether a token is that of a current grant of a lock: what is done for its holder is done for nobody else. It changes
+/// Whether a token is that of a current grant of a lock: what is done for its holder is done for no other. It changes
 /// nothing, and any command may ask it while it is applied.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! `RenewLock`: a holder goes on holding.
+//! `RenewLock`: a holder continues to hold.
 //!
 //! For: the command and its rule. Not for: the first grant (see `acquire`).
 //! Invariant: a renewal never shortens a lease, and never brings back one that has ended.

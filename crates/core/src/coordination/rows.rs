@@ -27,7 +27,7 @@ pub struct Lock {
     /// The ticket of the timer that forgets it.
     #[n(4)]
     pub ticket: TicketKey,
-    /// When it is forgotten, where nobody holds it or waits for it.
+    /// When it is forgotten, where it has neither holder nor waiter.
     #[n(5)]
     pub idle_at: Option<Time>,
     /// No waiter comes before this in the queue.
@@ -154,7 +154,7 @@ pub enum Ticket {
         #[n(2)]
         holder: String,
     },
-    /// A lock that nobody uses.
+    /// A lock that is not used.
     #[n(1)]
     Lock {
         /// The namespace.
@@ -164,7 +164,7 @@ pub enum Ticket {
         #[n(1)]
         name: String,
     },
-    /// The generation of a barrier, or one that nobody uses.
+    /// The generation of a barrier, or one that is not used.
     #[n(2)]
     Barrier {
         /// The namespace.
@@ -200,7 +200,7 @@ pub struct Barrier {
     /// How many members it waits for.
     #[n(1)]
     pub parties: u32,
-    /// How many have come; with none, the next one sets `parties` anew.
+    /// How many have come; with none, the next one sets `parties` again.
     #[n(2)]
     pub arrived: u32,
     /// The ticket of its timer.

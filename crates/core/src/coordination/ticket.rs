@@ -1,22 +1,16 @@
 //! Tickets: how a timer finds what it is for.
 //!
-//! For: arming and disarming the timers of coordination, what they do when they fire, and the counts of namespaces.
-//! Not for: the rules of what expires (see `lock` and `arrive`).
+//! For: arming and disarming the timers of coordination, and the counts of namespaces. Not for: what happens when a timer
+//! fires (see `due`).
 //! Invariant: each ticket has at most one armed timer; a ticket goes with what it is for.
 
 use consort_types::{Code, Error, Result, Time, limits};
 
 use super::{
-    arrive,
     keys::TicketKey,
-    lock, named,
     rows::{CoordinationCounts, Ticket},
 };
-use crate::{
-    context::ApplyContext,
-    quota::namespace::namespace_key,
-    run::keys::{TimerKey, TimerKind},
-};
+use crate::{context::ApplyContext, quota::namespace::namespace_key, run::keys::TimerKind};
 
 /// Gives a new ticket.
 pub(super) fn issue(ctx: &mut ApplyContext<'_>, what: Ticket) -> TicketKey {
@@ -33,20 +27,6 @@ pub(super) fn disarm(ctx: &mut ApplyContext<'_>, ticket: TicketKey, due: Time) {
     ctx.disarm_entry(Some(due), ticket.task(), TimerKind::Coordination, ticket.n);
 }
 
-/// The timer of a ticket has fired. A tick collects what is due before it fires the first: where that one has moved this
-/// one, nothing is due here.
-pub(crate) fn fired(ctx: &mut ApplyContext<'_>, timer: TimerKey) -> Result<()> {
-    let ticket = TicketKey::of_timer(timer.task, timer.entry);
-    match ctx.state.tables.tickets.get(&ticket)? {
-        Some(Ticket::Claim { namespace, name, holder }) => {
-            lock::claim_due(ctx, &named(&namespace, &name), &holder, timer.due)
-        }
-        Some(Ticket::Lock { namespace, name }) => lock::forget(ctx, &named(&namespace, &name), timer.due),
-        Some(Ticket::Barrier { namespace, name }) => arrive::barrier_due(ctx, &named(&namespace, &name), timer.due),
-        None => Ok(()),
-    }
-}
-
 /// Refuses one lock or barrier more than a namespace may have.
 pub(super) fn check_count(
     ctx: &mut ApplyContext<'_>,
@@ -61,7 +41,7 @@ pub(super) fn check_count(
         return Ok(());
     }
     Err(Error::new(Code::LimitReached, format!("namespace `{namespace}` has `{known}` {what}, the limit is {max}"))
-        .hint("use fewer names; those that nobody uses are forgotten after a while"))
+        .hint("use fewer names; those that are not used are forgotten after a while"))
 }
 
 /// Changes what a namespace has.

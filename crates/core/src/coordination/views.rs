@@ -83,14 +83,14 @@ impl FromStr for ChangeCursor {
 pub enum LockNews {
     /// What has happened.
     Changes {
-        /// Whether nobody has held the lock between the cursor and the first change: it was forgotten, or not known.
+        /// Whether the lock had no holder between the cursor and the first change: it was forgotten, or not known.
         anew: bool,
         /// Every change after the cursor, up to a page of them.
         changes: Vec<(ChangeCursor, Change)>,
     },
     /// Some changes after the cursor are not kept any more: the lock as it is now.
     Lock(Box<LockView>),
-    /// The lock is not known: nobody holds it.
+    /// The lock is not known: it has no holder.
     Unknown,
 }
 
@@ -113,10 +113,20 @@ pub struct BarrierView {
     pub over: Vec<Generation>,
 }
 
-impl Machine {
+/// The locks and barriers of a machine, for reading.
+pub struct Coordination<'a> {
+    state: &'a mut State,
+}
+
+impl<'a> Coordination<'a> {
+    /// Those of a machine.
+    pub fn of(machine: &'a mut Machine) -> Self {
+        Self { state: &mut machine.state }
+    }
+
     /// Whether a token is that of a current grant of a lock.
-    pub fn is_current_grant(&mut self, namespace: &str, name: &str, token: Token) -> Result<bool> {
-        is_current(&mut self.state, namespace, name, token)
+    pub fn is_current(&mut self, namespace: &str, name: &str, token: Token) -> Result<bool> {
+        is_current(self.state, namespace, name, token)
     }
 
     /// A lock with its holders and those who are served next.
@@ -126,10 +136,9 @@ impl Machine {
     pub fn lock(&mut self, namespace: &str, name: &str) -> Result<LockView> {
         let key = named(namespace, name);
         let lock = self.state.tables.locks.get(&key)?.ok_or_else(|| not_found(name))?;
-        let waiters =
-            claims(&mut self.state, &key, PlaceKind::Waiter, lock.queue_from, limits::LOCK_WAITERS_SHOWN_MAX)?;
-        let holders = claims(&mut self.state, &key, PlaceKind::Holder, TicketKey::default(), lock.held as usize)?;
-        view(&mut self.state, &key, &lock, (holders, waiters))
+        let waiters = claims(self.state, &key, PlaceKind::Waiter, lock.queue_from, limits::LOCK_WAITERS_SHOWN_MAX)?;
+        let holders = claims(self.state, &key, PlaceKind::Holder, TicketKey::default(), lock.held as usize)?;
+        view(self.state, &key, &lock, (holders, waiters))
     }
 
     /// Locks of a namespace whose names begin with a text, by name, each with its first holder.
@@ -147,8 +156,8 @@ impl Machine {
         let next = if rows.len() > limit { rows.pop().map(|(key, _)| key.name) } else { None };
         let mut items = Vec::with_capacity(rows.len());
         for (key, lock) in rows {
-            let holders = claims(&mut self.state, &key, PlaceKind::Holder, TicketKey::default(), 1)?;
-            items.push(view(&mut self.state, &key, &lock, (holders, Vec::new()))?);
+            let holders = claims(self.state, &key, PlaceKind::Holder, TicketKey::default(), 1)?;
+            items.push(view(self.state, &key, &lock, (holders, Vec::new()))?);
         }
         Ok(Page { items, next })
     }
@@ -211,7 +220,7 @@ impl Machine {
         Ok(Page { items: rows.into_iter().map(|(key, barrier)| barrier_view(key, barrier)).collect(), next })
     }
 
-    /// How a generation of a barrier stands, for a member that has come to it.
+    /// The state of a generation of a barrier, for a member that has come to it.
     ///
     /// # Errors
     /// [`Code::BarrierExpired`] where it did not fill in time, [`Code::BarrierMismatch`] where it is not known any more.

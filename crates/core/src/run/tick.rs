@@ -8,7 +8,7 @@ use minicbor::{Decode, Encode};
 
 use crate::{
     context::ApplyContext,
-    coordination::ticket,
+    coordination::due,
     quota::{namespace, retain},
     run::{
         cancel, delete,
@@ -61,7 +61,7 @@ fn fire(ctx: &mut ApplyContext<'_>, timer: TimerKey) -> Result<()> {
             return Ok(());
         }
         TimerKind::Retain => return retain::go_on(ctx),
-        TimerKind::Coordination => return ticket::fired(ctx, timer),
+        TimerKind::Coordination => return due::fired(ctx, timer),
         TimerKind::Continue => return resume::continue_run(ctx, id),
         TimerKind::Sleep => return answer::slept(ctx, task, timer.entry),
         _ => {}

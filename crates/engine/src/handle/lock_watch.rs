@@ -9,12 +9,12 @@ use std::collections::VecDeque;
 use consort_core::{
     Coordinated,
     rows::Change,
-    view::{ChangeCursor, LockNews, LockView},
+    view::{ChangeCursor, Coordination, LockNews, LockView},
 };
 use consort_types::{Result, limits};
 use futures::Stream;
 
-use super::{Handle, reads::named};
+use super::Handle;
 use crate::shell::{Subscription, Topic};
 
 /// What a watcher of a lock sees.
@@ -22,7 +22,7 @@ use crate::shell::{Subscription, Topic};
 pub enum LockEvent {
     /// The lock as it is: at the beginning of a watch without cursor, and where changes since its cursor are not kept.
     Lock(Box<LockView>),
-    /// Nothing is known of the lock: nobody holds it.
+    /// Nothing is known of the lock: it has no holder.
     Unknown,
     /// It has changed.
     Change(Box<Change>),
@@ -35,33 +35,26 @@ pub struct LockWatch {
     name: String,
     cursor: Option<ChangeCursor>,
     waiting: VecDeque<(ChangeCursor, LockEvent)>,
-    /// Whether the watcher knows that nobody held the lock at its cursor.
+    /// Whether the watcher knows that the lock had no holder at its cursor.
     knows_unknown: bool,
     subscription: Subscription,
     ended: bool,
 }
 
-impl Handle {
-    /// Follows a lock from after `cursor` on (`None`: from how it is now). One that is not known may come to be.
-    pub async fn watch_lock(&self, namespace: &str, name: &str, cursor: Option<ChangeCursor>) -> Result<LockWatch> {
-        let (namespace, name) = (named("namespace", namespace)?, named("lock", name)?);
-        let of = Coordinated::Lock { namespace: namespace.clone(), name: name.clone() };
-        let subscription = self.of(&namespace).subscribe(Topic::coordinated(&of)).await?;
-        Ok(LockWatch {
-            handle: self.clone(),
-            namespace,
-            name,
-            cursor,
-            waiting: VecDeque::new(),
-            knows_unknown: false,
-            subscription,
-            ended: false,
-        })
-    }
-}
-
 impl LockWatch {
-    /// The next event, with the cursor after which a later watch goes on. After an error there is none.
+    pub(super) async fn open(
+        handle: &Handle,
+        namespace: String,
+        name: String,
+        cursor: Option<ChangeCursor>,
+    ) -> Result<Self> {
+        let of = Coordinated::Lock { namespace: namespace.clone(), name: name.clone() };
+        let subscription = handle.of(&namespace).subscribe(Topic::coordinated(&of)).await?;
+        let (waiting, knows_unknown) = (VecDeque::new(), false);
+        Ok(Self { handle: handle.clone(), namespace, name, cursor, waiting, knows_unknown, subscription, ended: false })
+    }
+
+    /// The next event, with the cursor after which a later watch continues. After an error there is none.
     pub async fn next(&mut self) -> Option<Result<(ChangeCursor, LockEvent)>> {
         if self.ended {
             return None;
@@ -81,7 +74,7 @@ impl LockWatch {
             self.subscription.mark_seen();
             let (namespace, name, cursor) = (self.namespace.clone(), self.name.clone(), self.cursor);
             let read = move |machine: &mut consort_core::Machine| {
-                machine.lock_news(&namespace, &name, cursor, limits::LOCK_CHANGES_KEPT_MAX as usize)
+                Coordination::of(machine).lock_news(&namespace, &name, cursor, limits::LOCK_CHANGES_KEPT_MAX as usize)
             };
             let news = self.handle.of(&self.namespace).read(read).await??;
             self.take(news);

@@ -9,17 +9,28 @@ use std::time::Duration;
 use consort_core::{
     Command, Coordinated, Reply,
     command::{AcquireLock, ArriveBarrier, BarrierState, BreakLock, LockClaim, ReleaseLock, RenewLock},
-    view::{BarrierView, LockView, Page},
+    view::{BarrierView, ChangeCursor, Coordination as Rows, LockView, Page},
 };
-use consort_types::{Code, Error, Result, Token, limits};
+use consort_types::{Code, Error, Result, limits};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Handle, operations::unexpected, page_items, reads::named};
+use super::{Handle, lock_watch::LockWatch, operations::unexpected, page_items, reads::named};
 use crate::shell::Topic;
 
-impl Handle {
+/// The locks and barriers of an engine.
+#[derive(Clone, Copy)]
+pub struct Coordination<'a> {
+    handle: &'a Handle,
+}
+
+impl<'a> Coordination<'a> {
+    /// Those of an engine.
+    pub fn of(handle: &'a Handle) -> Self {
+        Self { handle }
+    }
+
     /// Acquires a permit of a lock, or waits in its queue: in the answer, at most for `bound`. After that, or where the
-    /// command does not wait, the answer may be that the holder still waits; asking again goes on.
+    /// command does not wait, the answer may be that the holder still waits; asking again continues the wait.
     ///
     /// # Errors
     /// [`Code::LockHeld`] where every permit is held and the command does not wait, or has waited in vain;
@@ -27,7 +38,8 @@ impl Handle {
     /// many wait already, or the namespace has too many locks.
     pub async fn acquire_lock(&self, command: AcquireLock, bound: Duration) -> Result<LockClaim> {
         let until = Instant::now() + bound;
-        let claim = claim(self.of(&command.namespace).submit(Command::AcquireLock(command.clone()), None).await?)?;
+        let claim =
+            claim(self.handle.of(&command.namespace).submit(Command::AcquireLock(command.clone()), None).await?)?;
         if matches!(claim, LockClaim::Held { .. }) || bound.is_zero() {
             return Ok(claim);
         }
@@ -37,7 +49,7 @@ impl Handle {
     async fn await_grant(&self, command: &AcquireLock, until: Instant) -> Result<LockClaim> {
         let AcquireLock { namespace, name, holder, .. } = command;
         let topic = Topic::coordinated(&Coordinated::Lock { namespace: namespace.clone(), name: name.clone() });
-        let mut subscription = self.of(namespace).subscribe(topic).await?;
+        let mut subscription = self.handle.of(namespace).subscribe(topic).await?;
         loop {
             subscription.mark_seen();
             let claim = match self.lock_claim(namespace, name, holder).await? {
@@ -52,12 +64,12 @@ impl Handle {
         }
     }
 
-    /// Goes on holding a lock.
+    /// Continues to hold a lock.
     ///
     /// # Errors
     /// [`Code::LeaseLost`] where the token is not that of the holder's grant.
     pub async fn renew_lock(&self, command: RenewLock) -> Result<LockClaim> {
-        claim(self.of(&command.namespace.clone()).submit(Command::RenewLock(command), None).await?)
+        claim(self.handle.of(&command.namespace.clone()).submit(Command::RenewLock(command), None).await?)
     }
 
     /// Gives a permit back, or leaves the queue.
@@ -65,7 +77,7 @@ impl Handle {
     /// # Errors
     /// [`Code::LeaseLost`] where the token is not that of the holder's grant, or the holder has nothing.
     pub async fn release_lock(&self, command: ReleaseLock) -> Result<()> {
-        self.of(&command.namespace.clone()).done(Command::ReleaseLock(command), None).await
+        self.handle.of(&command.namespace.clone()).done(Command::ReleaseLock(command), None).await
     }
 
     /// Ends the leases of a lock, or of one holder, whatever they want.
@@ -73,7 +85,7 @@ impl Handle {
     /// # Errors
     /// [`Code::LockNotFound`] where the lock is not known, [`Code::LeaseLost`] where the holder has nothing.
     pub async fn break_lock(&self, command: BreakLock) -> Result<()> {
-        self.of(&command.namespace.clone()).done(Command::BreakLock(command), None).await
+        self.handle.of(&command.namespace.clone()).done(Command::BreakLock(command), None).await
     }
 
     /// A lock, with its holders and those who are served next.
@@ -82,7 +94,7 @@ impl Handle {
     /// [`Code::LockNotFound`] where it is not known.
     pub async fn lock(&self, namespace: &str, name: &str) -> Result<LockView> {
         let (namespace, name) = (named("namespace", namespace)?, named("lock", name)?);
-        self.of(&namespace).read(move |machine| machine.lock(&namespace, &name)).await?
+        self.handle.of(&namespace).read(move |machine| Rows::of(machine).lock(&namespace, &name)).await?
     }
 
     /// Locks of a namespace whose names begin with `prefix`, by name.
@@ -95,23 +107,28 @@ impl Handle {
     ) -> Result<Page<LockView>> {
         let (namespace, prefix) = (named("namespace", namespace)?, named("prefix", prefix)?);
         let limit = page_items(limit.into(), limits::PAGE_ITEMS_MAX)?;
-        self.of(&namespace).read(move |machine| machine.locks(&namespace, &prefix, cursor.as_deref(), limit)).await?
+        self.handle
+            .of(&namespace)
+            .read(move |machine| Rows::of(machine).locks(&namespace, &prefix, cursor.as_deref(), limit))
+            .await?
+    }
+
+    /// Follows a lock from after `cursor` on (`None`: from how it is now). One that is not known may come to be.
+    ///
+    /// # Errors
+    /// [`Code::Overloaded`] where too many follow already.
+    pub async fn watch_lock(&self, namespace: &str, name: &str, cursor: Option<ChangeCursor>) -> Result<LockWatch> {
+        LockWatch::open(self.handle, named("namespace", namespace)?, named("lock", name)?, cursor).await
     }
 
     /// What a holder has of a lock.
     async fn lock_claim(&self, namespace: &str, name: &str, holder: &str) -> Result<Option<LockClaim>> {
         let (namespace, name, holder) = (namespace.to_owned(), name.to_owned(), holder.to_owned());
-        self.of(&namespace).read(move |machine| machine.lock_claim(&namespace, &name, &holder)).await?
-    }
-
-    /// Whether a token is that of a current grant of a lock.
-    pub async fn is_current_grant(&self, namespace: &str, name: &str, token: Token) -> Result<bool> {
-        let (namespace, name) = (named("namespace", namespace)?, named("lock", name)?);
-        self.of(&namespace).read(move |machine| machine.is_current_grant(&namespace, &name, token)).await?
+        self.handle.of(&namespace).read(move |machine| Rows::of(machine).lock_claim(&namespace, &name, &holder)).await?
     }
 
     /// Comes to a barrier, and waits for the others: in the answer, at most for `bound`. After that the answer says how
-    /// many have come; asking again with its generation goes on waiting.
+    /// many have come; asking again with its generation continues the wait.
     ///
     /// # Errors
     /// [`Code::BarrierMismatch`] where the generation waits for another number of parties, or is not known;
@@ -119,7 +136,7 @@ impl Handle {
     pub async fn arrive(&self, command: ArriveBarrier, bound: Duration) -> Result<BarrierState> {
         let until = Instant::now() + bound;
         let (namespace, name) = (command.namespace.clone(), command.name.clone());
-        let partition = self.of(&namespace);
+        let partition = self.handle.of(&namespace);
         let state = match partition.submit(Command::ArriveBarrier(command), None).await? {
             Reply::Barrier(state) => state,
             other => return Err(unexpected(&other)),
@@ -132,7 +149,9 @@ impl Handle {
         loop {
             subscription.mark_seen();
             let (of, barrier) = (namespace.clone(), name.clone());
-            let state = partition.read(move |machine| machine.barrier_state(&of, &barrier, state.generation)).await??;
+            let state = partition
+                .read(move |machine| Rows::of(machine).barrier_state(&of, &barrier, state.generation))
+                .await??;
             if state.released {
                 return Ok(state);
             }
@@ -149,7 +168,7 @@ impl Handle {
     /// [`Code::BarrierNotFound`] where it is not known.
     pub async fn barrier(&self, namespace: &str, name: &str) -> Result<BarrierView> {
         let (namespace, name) = (named("namespace", namespace)?, named("barrier", name)?);
-        self.of(&namespace).read(move |machine| machine.barrier(&namespace, &name)).await?
+        self.handle.of(&namespace).read(move |machine| Rows::of(machine).barrier(&namespace, &name)).await?
     }
 
     /// Barriers of a namespace whose names begin with `prefix`, by name.
@@ -162,7 +181,10 @@ impl Handle {
     ) -> Result<Page<BarrierView>> {
         let (namespace, prefix) = (named("namespace", namespace)?, named("prefix", prefix)?);
         let limit = page_items(limit.into(), limits::PAGE_ITEMS_MAX)?;
-        self.of(&namespace).read(move |machine| machine.barriers(&namespace, &prefix, cursor.as_deref(), limit)).await?
+        self.handle
+            .of(&namespace)
+            .read(move |machine| Rows::of(machine).barriers(&namespace, &prefix, cursor.as_deref(), limit))
+            .await?
     }
 }
 

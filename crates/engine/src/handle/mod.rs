@@ -30,6 +30,7 @@ use futures::future::{join_all, select_all};
 pub use bulk::{BulkAction, BulkItem, BulkRequest, BulkResult};
 pub use decide::Decision;
 pub use lock_watch::{LockEvent, LockWatch};
+pub use locks::Coordination;
 pub use observe::AgentWatch;
 pub use operations::Deployed;
 pub use session::{Session, SessionSender};

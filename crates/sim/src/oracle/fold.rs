@@ -118,7 +118,7 @@ impl Fold {
         self.grants.of(namespace, name)
     }
 
-    /// Whether nobody holds a lock or waits for one.
+    /// Whether no lock has a holder or a waiter.
     pub(crate) fn locks_are_idle(&self) -> bool {
         locks::is_idle(&self.rows())
     }

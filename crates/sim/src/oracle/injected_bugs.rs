@@ -137,7 +137,7 @@ fn cut_short(command: &Command, changes: &mut [Change]) -> Option<()> {
     Some(())
 }
 
-/// A waiter that is served goes on waiting, and its place in the queue is lost.
+/// A waiter that is served continues to wait, and its place in the queue is lost.
 fn forget_waiter(changes: &mut Vec<Change>) -> bool {
     let waits =
         |row: &Option<Vec<u8>>| row.as_deref().and_then(rows::decode::<Claim>).map(|claim| claim.token.is_none());

@@ -2,7 +2,7 @@
 //!
 //! For: laws 3, 6 and 8 of locks, from their rows. Not for: barriers, or waiting callers.
 //! Invariant: every check reads only rows and the command; what was granted is remembered here, so that a lock that is
-//! forgotten and made anew is held to its old tokens.
+//! forgotten and made again is held to its old tokens.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -117,7 +117,7 @@ fn may_end(command: &Command, key: &MemberKey, old: &Claim) -> bool {
     }
 }
 
-/// First come, first served: whoever is served leaves nobody behind that came before.
+/// First come, first served: a waiter is served after all that came before it.
 fn check_order(context: &Context<'_>, key: &MemberKey, served: &Claim, waited: bool, rows: &Rows) -> Checked {
     let name = (key.namespace.clone(), key.name.clone());
     let mut waiting = claims(rows, &name).filter(|(_, claim)| claim.token.is_none());
@@ -137,7 +137,7 @@ fn claims<'a>(rows: &'a Rows, (namespace, name): &'a Name) -> impl Iterator<Item
     all.filter(move |(key, _)| key.namespace == *namespace && key.name == *name).map(|(key, claim)| (key.member, claim))
 }
 
-/// A lock has no more holders than permits, nobody waits for a free one, and its counts and places are those of its claims.
+/// A lock has no more holders than permits, none waits for a free one, and its counts and places are those of its claims.
 fn check_lock(context: &Context<'_>, name: &Name, rows: &Rows) -> Checked {
     let seq = context.seq;
     let key = NamedKey { namespace: name.0.clone(), name: name.1.clone(), number: 0 };
@@ -169,7 +169,7 @@ fn check_lock(context: &Context<'_>, name: &Name, rows: &Rows) -> Checked {
     Ok(())
 }
 
-/// Whether nobody holds a lock or waits for one.
+/// Whether no lock has a holder or a waiter.
 pub(crate) fn is_idle(rows: &Rows) -> bool {
     table(rows, TABLES.lock_claims).next().is_none()
 }
