@@ -133,7 +133,7 @@ export interface AcquireLockRequest {
   value?: string | null;
   /**
    * How long to wait in the queue where the lock is held; without it, a held lock is refused. A request is answered
-   * after a minute at the latest: where the answer is `waiting`, ask again to go on.
+   * after a minute at the latest: where the answer is `waiting`, ask again to continue.
    */
   wait?: Duration | null;
 }
@@ -391,7 +391,7 @@ export interface ArriveBarrierRequest {
   ttl?: Duration | null;
   /**
    * How long to wait for the others in this request, at most a minute; without it, the answer comes at once. Ask again
-   * with the generation of the answer to go on waiting.
+   * with the generation of the answer to continue waiting.
    */
   wait?: Duration | null;
 }
@@ -509,7 +509,7 @@ export interface BarrierGeneration {
   time: string;
 }
 /**
- * Where a member of a barrier stands.
+ * The state of a barrier, for a member.
  */
 export interface BarrierArrival {
   /**

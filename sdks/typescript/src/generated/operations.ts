@@ -10,7 +10,7 @@ import * as table from "./table.js";
 export type WatchAgentsEvent =
   | { event: "agents"; data: models.AgentList };
 
-/** An event of `watchLock`: Follows a lock: events `lock` (as it is), `unknown` (nobody holds it), `change` (its cursor is the id) and `error`. */
+/** An event of `watchLock`: Follows a lock: events `lock` (as it is), `unknown` (free), `change` (its cursor is the id) and `error`. */
 export type WatchLockEvent =
   | { event: "lock"; data: models.Lock }
   | { event: "unknown"; data: models.UnknownLock }
@@ -202,12 +202,12 @@ export abstract class Operations extends Caller {
     await this.call<void>(table.releaseLock, { "name": name }, options);
   }
 
-  /** Goes on holding a lock: its lease lasts from now on. */
+  /** Continues to hold a lock: its lease lasts from now on. */
   async renewLock(name: string, options: models.RenewLockRequest): Promise<models.LockGrant> {
     return await this.call<models.LockGrant>(table.renewLock, { "name": name }, options);
   }
 
-  /** Follows a lock: events `lock` (as it is), `unknown` (nobody holds it), `change` (its cursor is the id) and `error`. */
+  /** Follows a lock: events `lock` (as it is), `unknown` (free), `change` (its cursor is the id) and `error`. */
   watchLock(name: string, options: {
     /** Only what happened after this cursor. */
     after?: string | undefined;

@@ -80,10 +80,10 @@ export const breakLock: Operation = {"id":"breakLock","method":"POST","path":"/v
 /** Gives a permit back, or leaves the queue; the next waiter has the permit at once. */
 export const releaseLock: Operation = {"id":"releaseLock","method":"POST","path":"/v1/locks/{name}/release","places":{"name":"path","namespace":"query"}};
 
-/** Goes on holding a lock: its lease lasts from now on. */
+/** Continues to hold a lock: its lease lasts from now on. */
 export const renewLock: Operation = {"id":"renewLock","method":"POST","path":"/v1/locks/{name}/renew","places":{"name":"path","namespace":"query"},"contentType":"application/json"};
 
-/** Follows a lock: events `lock` (as it is), `unknown` (nobody holds it), `change` (its cursor is the id) and `error`. */
+/** Follows a lock: events `lock` (as it is), `unknown` (free), `change` (its cursor is the id) and `error`. */
 export const watchLock: Operation = {"id":"watchLock","method":"GET","path":"/v1/locks/{name}/watch","places":{"name":"path","namespace":"query","after":"query"},"contentType":"text/event-stream"};
 
 /** Lists the namespaces of the server by name, with the runs, agents, workflows and bytes in each. */

@@ -37,7 +37,7 @@ class BackupRequest(Model):
 
 
 class BarrierArrival(Model):
-    """Where a member of a barrier stands."""
+    """The state of a barrier, for a member."""
 
     arrived: Annotated[int, Field(ge=0)]
     """How many have come."""
@@ -630,7 +630,7 @@ class AcquireLockRequest(Model):
     wait: Duration | None = None
     """
     How long to wait in the queue where the lock is held; without it, a held lock is refused. A request is answered
-    after a minute at the latest: where the answer is `waiting`, ask again to go on.
+    after a minute at the latest: where the answer is `waiting`, ask again to continue.
     """
 
 
@@ -654,7 +654,7 @@ class ArriveBarrierRequest(Model):
     wait: Duration | None = None
     """
     How long to wait for the others in this request, at most a minute; without it, the answer comes at once. Ask again
-    with the generation of the answer to go on waiting.
+    with the generation of the answer to continue waiting.
     """
 
 

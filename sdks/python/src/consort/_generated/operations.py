@@ -130,7 +130,7 @@ class AsyncOperations(AsyncCaller):
 the current one.
         `ttl`: how long the generation may take to fill, from its first member on; `10m` without it. The first member decides.
         `wait`: how long to wait for the others in this request, at most a minute; without it, the answer comes at once. Ask again
-with the generation of the answer to go on waiting.
+with the generation of the answer to continue waiting.
         """
         answer: models.BarrierArrival = await self.call(table.ARRIVE_BARRIER, {"name": name}, fields({"member": member, "parties": parties}, {"generation": generation, "ttl": None if ttl is None else span_text(ttl), "wait": None if wait is None else span_text(wait)}), kind=models.BarrierArrival)
         return answer
@@ -218,7 +218,7 @@ name the same number.
         `ttl`: how long the lease lasts from the grant on, unless it is renewed; `30s` without it.
         `value`: what observers see, such as the address of a leader.
         `wait`: how long to wait in the queue where the lock is held; without it, a held lock is refused. A request is answered
-after a minute at the latest: where the answer is `waiting`, ask again to go on.
+after a minute at the latest: where the answer is `waiting`, ask again to continue.
         """
         answer: models.LockGrant = await self.call(table.ACQUIRE_LOCK, {"name": name}, fields({"holder": holder}, {"permits": permits, "ttl": None if ttl is None else span_text(ttl), "value": value, "wait": None if wait is None else span_text(wait)}), kind=models.LockGrant)
         return answer
@@ -243,7 +243,7 @@ after a minute at the latest: where the answer is `waiting`, ask again to go on.
         await self.call(table.RELEASE_LOCK, {"name": name}, fields({"holder": holder}, {"token": token}), kind=None)
 
     async def renew_lock(self, name: str, holder: str, token: int, *, ttl: Seconds | None = None, value: str | None = None) -> models.LockGrant:
-        """Goes on holding a lock: its lease lasts from now on.
+        """Continues to hold a lock: its lease lasts from now on.
 
         `name`: the lock.
         `holder`: the holder.
@@ -255,7 +255,7 @@ after a minute at the latest: where the answer is `waiting`, ask again to go on.
         return answer
 
     def watch_lock(self, name: str, *, after: str | None = None) -> AsyncIterator[models.Lock | models.UnknownLock | models.LockChange]:
-        """Follows a lock: events `lock` (as it is), `unknown` (nobody holds it), `change` (its cursor is the id) and `error`.
+        """Follows a lock: events `lock` (as it is), `unknown` (free), `change` (its cursor is the id) and `error`.
 
         `name`: the lock.
         `after`: only what happened after this cursor.

@@ -58,9 +58,9 @@ BREAK_LOCK: Final = Operation("breakLock", "POST", "/v1/locks/{name}/break", {"n
 RELEASE_LOCK: Final = Operation("releaseLock", "POST", "/v1/locks/{name}/release", {"name": "path", "namespace": "query"})
 """Gives a permit back, or leaves the queue; the next waiter has the permit at once."""
 RENEW_LOCK: Final = Operation("renewLock", "POST", "/v1/locks/{name}/renew", {"name": "path", "namespace": "query"})
-"""Goes on holding a lock: its lease lasts from now on."""
+"""Continues to hold a lock: its lease lasts from now on."""
 WATCH_LOCK: Final = Operation("watchLock", "GET", "/v1/locks/{name}/watch", {"name": "path", "namespace": "query", "after": "query"})
-"""Follows a lock: events `lock` (as it is), `unknown` (nobody holds it), `change` (its cursor is the id) and `error`."""
+"""Follows a lock: events `lock` (as it is), `unknown` (free), `change` (its cursor is the id) and `error`."""
 LIST_NAMESPACES: Final = Operation("listNamespaces", "GET", "/v1/namespaces", {"cursor": "query", "limit": "query"}, cursor="cursor")
 """Lists the namespaces of the server by name, with the runs, agents, workflows and bytes in each."""
 OPENAPI: Final = Operation("openapi", "GET", "/v1/openapi.json", {})
