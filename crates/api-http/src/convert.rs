@@ -586,12 +586,12 @@ pub(crate) fn lock(lock: view::LockView) -> locks::Lock {
         waiting: lock.waiting,
         holders: lock.holders.into_iter().filter_map(held).collect(),
         waiters: lock.waiters.into_iter().filter_map(waits).collect(),
-        last_change: lock.last.map(lock_change),
+        last_change: lock.last.map(|change| lock_change(lock.cursor, change)),
         cursor: lock.cursor.to_string(),
     }
 }
 
-pub(crate) fn lock_change(change: view::Change) -> locks::LockChange {
+pub(crate) fn lock_change(cursor: view::ChangeCursor, change: view::Change) -> locks::LockChange {
     let kind = match change.kind {
         view::ChangeKind::Granted => locks::LockChangeKind::Granted,
         view::ChangeKind::ValueSet => locks::LockChangeKind::ValueSet,
@@ -600,7 +600,7 @@ pub(crate) fn lock_change(change: view::Change) -> locks::LockChange {
         view::ChangeKind::Broken => locks::LockChangeKind::Broken,
     };
     let view::Change { at: time, holder, token, value, by, reason, .. } = change;
-    locks::LockChange { time, change: kind, holder, token: token.0, value, by, reason }
+    locks::LockChange { cursor: cursor.to_string(), time, change: kind, holder, token: token.0, value, by, reason }
 }
 
 pub(crate) fn barrier(barrier: view::BarrierView) -> locks::Barrier {

@@ -265,6 +265,8 @@ pub enum LockChangeKind {
 /// A change of a lock. Renewals are none, and waiters that come or go neither.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LockChange {
+    /// Its place: a watch after it begins with the next change.
+    pub cursor: String,
     /// When.
     #[schemars(with = "schema::Instant")]
     pub time: Time,
@@ -365,6 +367,8 @@ impl Operation for ShowLock {
 pub struct UnknownLock {
     /// The lock.
     pub lock: String,
+    /// A watch after this begins with the first change.
+    pub cursor: String,
 }
 
 /// An event of a watch of a lock.

@@ -106,8 +106,10 @@ fn event(name: &str, found: Result<(ChangeCursor, engine::LockEvent)>) -> (LockE
         Ok((cursor, event)) => {
             let event = match event {
                 engine::LockEvent::Lock(lock) => LockEvent::Lock(Box::new(convert::lock(*lock))),
-                engine::LockEvent::Unknown => LockEvent::Unknown(UnknownLock { lock: name.to_owned() }),
-                engine::LockEvent::Change(change) => LockEvent::Change(Box::new(convert::lock_change(*change))),
+                engine::LockEvent::Unknown => {
+                    LockEvent::Unknown(UnknownLock { lock: name.to_owned(), cursor: cursor.to_string() })
+                }
+                engine::LockEvent::Change(change) => LockEvent::Change(Box::new(convert::lock_change(cursor, *change))),
             };
             (event, Some(cursor.to_string()))
         }

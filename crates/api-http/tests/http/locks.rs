@@ -147,6 +147,8 @@ fn an_observer_sees_every_change_once_also_over_a_broken_stream() {
     }
     drop(stream);
     let last = seen.last().unwrap().id.clone();
+    let change: Value = serde_json::from_str(&seen.last().unwrap().data).unwrap();
+    assert_eq!(change["cursor"], last, "the document says where to continue, too");
     rounds(3, 5);
     let mut stream = client.events("/v1/locks/leader/watch", Some(&last)).unwrap();
     while changes(&seen).len() < 10 {
