@@ -1365,6 +1365,10 @@ export interface LockChange {
    */
   change: "granted" | "value_set" | "released" | "expired" | "broken" | (string & {});
   /**
+   * Its place: a watch after it begins with the next change.
+   */
+  cursor: string;
+  /**
    * Whose permit it is about.
    */
   holder: string;
@@ -2581,6 +2585,10 @@ export interface TaskCounts1 {
  * Nothing is known of a lock.
  */
 export interface UnknownLock {
+  /**
+   * A watch after this begins with the first change.
+   */
+  cursor: string;
   /**
    * The lock.
    */

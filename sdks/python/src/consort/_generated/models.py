@@ -510,6 +510,8 @@ Time = TypeAliasType("Time", AwareDatetime)
 class UnknownLock(Model):
     """Nothing is known of a lock."""
 
+    cursor: str
+    """A watch after this begins with the first change."""
     lock: str
     """The lock."""
 
@@ -995,6 +997,8 @@ class LockChange(Model):
     """Who has broken the lock."""
     change: LockChangeKind
     """What."""
+    cursor: str
+    """Its place: a watch after it begins with the next change."""
     holder: str
     """Whose permit it is about."""
     reason: str | None = None
