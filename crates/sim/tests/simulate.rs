@@ -93,6 +93,8 @@ fn allowed(injected: InjectedBug) -> &'static [Law] {
         InjectedBug::AckBeforeSync | InjectedBug::OldEpochAccepted => &[Law::Number(11)],
         // A command that is to be refused is answered before anything has refused it.
         InjectedBug::ReplyBeforeDurable => &[Law::Number(12)],
+        // The timer that stays may be that of a `sleep` which the code of the task passes afterwards.
+        InjectedBug::TimerFiresTwice => &[Law::Number(7)],
         // The machine itself stumbles over rows that do not fit together.
         InjectedBug::StoreLosesBatch => &[Law::Assertion],
         // The holder of an assignment whose record is cut off looks like a stranger, and so does the one that was given
