@@ -8,7 +8,7 @@ pub(crate) mod state;
 use consort_api::{
     self as api, ErrorDetail, agents, bulk,
     inside::{self, EventKind, HistoryEntry, StepState},
-    namespaces, queues, runs, server,
+    locks, namespaces, queues, runs, server,
     steps::{self, JournalKind},
     watch::{Progress, ProgressKind},
     workflows,
@@ -560,4 +560,72 @@ pub(crate) fn backup(folder: String, made: &consort_engine::Backup) -> api::back
         files_written: made.files_written,
         bytes_written: made.bytes_written,
     }
+}
+
+pub(crate) fn grant(lock: &str, holder: &str, claim: engine::LockClaim) -> locks::LockGrant {
+    let (lock, holder) = (lock.to_owned(), holder.to_owned());
+    match claim {
+        engine::LockClaim::Held { token, since, until } => {
+            locks::LockGrant { lock, holder, state: locks::LockState::Held, token: Some(token.0), since, until }
+        }
+        engine::LockClaim::Waiting { since, until } => {
+            locks::LockGrant { lock, holder, state: locks::LockState::Waiting, token: None, since, until }
+        }
+    }
+}
+
+pub(crate) fn lock(lock: view::LockView) -> locks::Lock {
+    let held = |found: view::HolderView| {
+        let engine::LockClaim::Held { token, since, until } = found.claim else { return None };
+        let view::HolderView { holder, ttl, value, .. } = found;
+        Some(locks::LockHolder { holder, token: token.0, since, until, ttl, value })
+    };
+    let waits = |found: view::HolderView| {
+        let engine::LockClaim::Waiting { since, until } = found.claim else { return None };
+        Some(locks::LockWaiter { holder: found.holder, since, until })
+    };
+    locks::Lock {
+        name: lock.name,
+        permits: lock.permits,
+        held: lock.held,
+        waiting: lock.waiting,
+        holders: lock.holders.into_iter().filter_map(held).collect(),
+        waiters: lock.waiters.into_iter().filter_map(waits).collect(),
+        last_change: lock.last.map(|change| lock_change(lock.cursor, change)),
+        cursor: lock.cursor.to_string(),
+    }
+}
+
+pub(crate) fn lock_change(cursor: view::ChangeCursor, change: view::LockChange) -> locks::LockChange {
+    let kind = match change.kind {
+        view::LockChangeKind::Granted => locks::LockChangeKind::Granted,
+        view::LockChangeKind::ValueSet => locks::LockChangeKind::ValueSet,
+        view::LockChangeKind::Released => locks::LockChangeKind::Released,
+        view::LockChangeKind::Expired => locks::LockChangeKind::Expired,
+        view::LockChangeKind::Broken => locks::LockChangeKind::Broken,
+    };
+    let view::LockChange { at: time, holder, token, value, by, reason, .. } = change;
+    locks::LockChange { cursor: cursor.to_string(), time, change: kind, holder, token: token.0, value, by, reason }
+}
+
+pub(crate) fn barrier(barrier: view::BarrierView) -> locks::Barrier {
+    let member = |(member, time)| locks::BarrierMember { member, time };
+    let over = |over: view::Generation| {
+        let view::Generation { number: generation, released, at: time } = over;
+        locks::BarrierGeneration { generation, released, time }
+    };
+    locks::Barrier {
+        name: barrier.name,
+        generation: barrier.generation,
+        parties: barrier.parties,
+        arrived: barrier.arrived,
+        expires_at: barrier.expires,
+        members: barrier.members.into_iter().map(member).collect(),
+        over: barrier.over.into_iter().map(over).collect(),
+    }
+}
+
+pub(crate) fn arrival(barrier: &str, state: engine::BarrierState) -> locks::BarrierArrival {
+    let engine::BarrierState { generation, released, arrived, parties } = state;
+    locks::BarrierArrival { barrier: barrier.to_owned(), generation, released, arrived, parties }
 }

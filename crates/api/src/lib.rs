@@ -21,6 +21,7 @@ mod document;
 mod entry;
 pub mod inbox;
 pub mod inside;
+pub mod locks;
 pub mod namespaces;
 mod openapi;
 pub mod operate;

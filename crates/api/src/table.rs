@@ -6,8 +6,8 @@
 use std::{fmt::Write as _, sync::LazyLock};
 
 use crate::{
-    Accepts, Entry, Param, Place, agents as a, backup, bulk as b, inbox as i, inside as n, namespaces, operate as o,
-    queues as q, runs as r, server as s, spaces, state, steps as p, watch as t, workflows as w,
+    Accepts, Entry, Param, Place, agents as a, backup, bulk as b, inbox as i, inside as n, locks as l, namespaces,
+    operate as o, queues as q, runs as r, server as s, spaces, state, steps as p, watch as t, workflows as w,
 };
 
 static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
@@ -78,6 +78,16 @@ static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
         Entry::of::<spaces::ListConflicts>(),
         Entry::of::<spaces::ShowConflict>(),
         Entry::of::<spaces::DecideConflict>(),
+        Entry::of::<l::ListLocks>(),
+        Entry::of::<l::ShowLock>(),
+        Entry::of::<l::AcquireLock>(),
+        Entry::of::<l::RenewLock>(),
+        Entry::of::<l::ReleaseLock>(),
+        Entry::of::<l::BreakLock>(),
+        Entry::of::<l::WatchLock>(),
+        Entry::of::<l::ListBarriers>(),
+        Entry::of::<l::ShowBarrier>(),
+        Entry::of::<l::ArriveBarrier>(),
         Entry::of::<namespaces::ListNamespaces>(),
         Entry::of::<s::ShowStatus>(),
         Entry::of::<backup::MakeBackup>(),

@@ -26,9 +26,11 @@ pub(crate) enum Exit {
     Interrupted,
     /// Ended by SIGTERM.
     Terminated,
+    /// As the command that it has run under a lock.
+    Command(u8),
 }
 
-/// Every exit code with what it means.
+/// Every exit code of Consort's own with what it means.
 pub(crate) const TABLE: &[(Exit, &str)] = &[
     (Exit::Ok, "done; a run completed, a check found nothing"),
     (Exit::Failure, "a run failed or was cancelled, or a check found something"),
@@ -54,6 +56,7 @@ impl Exit {
             Self::Broken => 6,
             Self::Interrupted => 130,
             Self::Terminated => 143,
+            Self::Command(code) => code,
         }
     }
 

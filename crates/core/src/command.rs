@@ -5,6 +5,13 @@
 //! Invariant: a command is checked whole before it changes anything; a refusal changes nothing.
 
 pub use crate::{
+    coordination::{
+        acquire::{AcquireLock, LockClaim},
+        arrive::{ArriveBarrier, BarrierState},
+        break_lock::BreakLock,
+        release::ReleaseLock,
+        renew::RenewLock,
+    },
     quota::{set_limit::SetLimit, set_retention::SetRetention},
     refusal::RefuseRecord,
     registry::{
@@ -136,6 +143,21 @@ pub enum Command {
     /// Decide a conflict.
     #[n(29)]
     DecideConflict(#[n(0)] DecideConflict),
+    /// Acquire a permit of a lock, or join its queue.
+    #[n(34)]
+    AcquireLock(#[n(0)] AcquireLock),
+    /// Continue to hold a lock.
+    #[n(35)]
+    RenewLock(#[n(0)] RenewLock),
+    /// Give a permit back, or leave a lock's queue.
+    #[n(36)]
+    ReleaseLock(#[n(0)] ReleaseLock),
+    /// End leases whose holders do not.
+    #[n(37)]
+    BreakLock(#[n(0)] BreakLock),
+    /// Come to a barrier.
+    #[n(38)]
+    ArriveBarrier(#[n(0)] ArriveBarrier),
 }
 
 /// What a command that was not refused answers.
@@ -167,6 +189,10 @@ pub enum Reply {
     Transacted(Transacted),
     /// A key has this version now.
     Version(Seq),
+    /// What a holder has of a lock.
+    Lock(LockClaim),
+    /// The state of a barrier, for a member.
+    Barrier(BarrierState),
 }
 
 impl From<StartedRun> for Reply {
@@ -233,6 +259,11 @@ impl Command {
             Self::SetSpace(command) => command.check(),
             Self::DeleteSpace(command) => command.check(),
             Self::DecideConflict(command) => command.check(),
+            Self::AcquireLock(command) => command.check(),
+            Self::RenewLock(command) => command.check(),
+            Self::ReleaseLock(command) => command.check(),
+            Self::BreakLock(command) => command.check(),
+            Self::ArriveBarrier(command) => command.check(),
         }
     }
 
@@ -245,6 +276,9 @@ impl Command {
             Self::ForkRun(command) => return command.apply(ctx).map(Reply::from),
             Self::Transact(command) => return command.apply(ctx).map(Reply::Transacted),
             Self::DecideConflict(command) => return command.apply(ctx).map(Reply::Version),
+            Self::AcquireLock(command) => return command.apply(ctx).map(Reply::Lock),
+            Self::RenewLock(command) => return command.apply(ctx).map(Reply::Lock),
+            Self::ArriveBarrier(command) => return command.apply(ctx).map(Reply::Barrier),
             Self::TaskTaken(command) => command.apply(ctx),
             Self::TaskComplete(command) => command.apply(ctx),
             Self::TaskFail(command) => command.apply(ctx),
@@ -269,6 +303,8 @@ impl Command {
             Self::DeleteWorkflow(command) => command.apply(ctx),
             Self::SetSpace(command) => command.apply(ctx),
             Self::DeleteSpace(command) => command.apply(ctx),
+            Self::ReleaseLock(command) => command.apply(ctx),
+            Self::BreakLock(command) => command.apply(ctx),
         };
         done.map(|()| Reply::Done)
     }

@@ -47,6 +47,25 @@ pub enum AttemptEnd {
     Unknown,
 }
 
+/// A lock or a barrier.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Coordinated {
+    /// A lock.
+    Lock {
+        /// The namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// A barrier.
+    Barrier {
+        /// The namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+}
+
 /// What the shell is to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
@@ -132,6 +151,13 @@ pub enum Effect {
     SpaceChanged {
         /// The space.
         space: SpaceId,
+        /// The record that changed it.
+        seq: Seq,
+    },
+    /// A lock or a barrier changed: wake its watchers, and those who wait for it.
+    Coordinated {
+        /// Which.
+        of: Coordinated,
         /// The record that changed it.
         seq: Seq,
     },

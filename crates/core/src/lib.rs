@@ -6,6 +6,7 @@
 
 pub mod command;
 mod context;
+mod coordination;
 mod effect;
 mod encode;
 mod fatal;
@@ -25,6 +26,9 @@ mod task;
 /// The rows of the tables, of all concerns.
 pub mod rows {
     pub use crate::{
+        coordination::rows::{
+            Arrival, Barrier, Claim, CoordinationCounts, Generation, Lock, LockChange, LockChangeKind, Place, Ticket,
+        },
         quota::rows::{Limit, Namespace, NamespaceCounts, Retaining},
         refusal::Refusal,
         registry::rows::{Agent, AgentState, DefinitionUse, WorkflowRevision},
@@ -45,6 +49,7 @@ pub mod rows {
 /// The keys of the tables, of all concerns.
 pub mod keys {
     pub use crate::{
+        coordination::keys::{ChangeKey, MemberKey, PlaceKey, PlaceKind, TicketKey},
         key::NamedKey,
         registry::keys::{AgentKey, DefinitionKey},
         run::keys::{HistoryKey, LaterKey, LaterRank, ListKey, OfRun, ScopeKey, SignalKey, TimerKey, TimerKind},
@@ -56,6 +61,7 @@ pub mod keys {
 /// Views of the state, for people and programs, of all concerns.
 pub mod view {
     pub use crate::{
+        coordination::views::{BarrierView, ChangeCursor, Coordination, HolderView, LockNews, LockView},
         page::Page,
         quota::namespace::NamespaceView,
         refusal::view::RefusedRecord,
@@ -82,7 +88,7 @@ pub mod view {
 }
 
 pub use command::{Command, Reply};
-pub use effect::{AttemptEnd, Effect, LiveTask};
+pub use effect::{AttemptEnd, Coordinated, Effect, LiveTask};
 pub use machine::{Applied, Machine};
 pub use rows_alone::{blob_used_by, time_in, time_key};
 pub use state::{RowsOf, TABLES, TableSpec, TableSpecs, Taken, Until};

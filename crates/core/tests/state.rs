@@ -453,7 +453,7 @@ fn a_deleted_space_is_gone_at_once_and_its_rows_go_piece_by_piece() {
     assert_eq!(list.items.len(), 1);
     assert!(world.effects.iter().any(|effect| matches!(effect, Effect::BlobUnused(_))));
     let rows = world.rows();
-    let left = rows.keys().filter(|key| b"SPQHCXT".contains(&key[0])).count();
+    let left = rows.keys().filter(|key| b"SPQHCXU".contains(&key[0])).count();
     assert_eq!(left, 4, "a space, a value, a change and its place in the history");
     world.verify();
 }

@@ -24,7 +24,10 @@ mod topic;
 /// What is seen of runs, steps, histories, the inbox and workflows.
 pub mod view {
     pub use consort_core::{
-        rows::{Ask, Candidate, Change, ChangeKind, Conflict, Decided, HistoryEvent, Settled, Space, StepState},
+        rows::{
+            Ask, Candidate, Change, ChangeKind, Conflict, Decided, Generation, HistoryEvent, LockChange,
+            LockChangeKind, Settled, Space, StepState,
+        },
         view::*,
     };
 }
@@ -37,8 +40,9 @@ pub use config::{Config, Parts};
 pub use consort_dispatch::WorkerInstanceId as InstanceId;
 pub use freeze::{Archive, Backup, Frozen, first_record, time_of};
 pub use handle::{
-    AgentWatch, BulkAction, BulkItem, BulkRequest, BulkResult, Decision, Deployed, ForkRequest, Handle, Session,
-    SessionSender, StartRequest, Started, StatePage, StateStore, StateWatch, StepReader, Watch, WatchEvent,
+    AgentWatch, BulkAction, BulkItem, BulkRequest, BulkResult, Coordination, Decision, Deployed, ForkRequest, Handle,
+    LockEvent, LockWatch, Session, SessionSender, StartRequest, Started, StatePage, StateStore, StateWatch, StepReader,
+    Watch, WatchEvent,
 };
 pub use linger::linger;
 pub use observer::{AppendedGroup, Observer};
@@ -48,6 +52,9 @@ pub use topic::Topic;
 
 pub use consort_core::{
     AttemptEnd, blob_used_by,
-    command::{Choice, OperationResult, RefuseRecord, ReplacedRevision, Resolution, Transacted},
+    command::{
+        AcquireLock, ArriveBarrier, BarrierState, BreakLock, Choice, LockClaim, OperationResult, RefuseRecord,
+        ReleaseLock, RenewLock, ReplacedRevision, Resolution, Transacted,
+    },
 };
 pub use consort_types::Locality;

@@ -3,7 +3,8 @@
 //! For: the one name of a thing whose changes wake subscribers. Not for: what has changed (the subscriber reads it).
 //! Invariant: a topic is a plain value: naming one costs nothing where nobody watches it.
 
-use consort_types::{RunId, state::SpaceId};
+use consort_core::Coordinated;
+use consort_types::{BlobHash, RunId, state::SpaceId};
 
 /// What can be watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,4 +15,17 @@ pub enum Topic {
     Agents,
     /// A space of shared state: its revision is the last record that changed one of its keys.
     Space(SpaceId),
+    /// A lock or a barrier, by the hash of its kind, namespace and name: its revision is the last record that changed it.
+    Coordination(BlobHash),
+}
+
+impl Topic {
+    /// The topic of a lock or barrier.
+    pub(crate) fn coordinated(of: &Coordinated) -> Self {
+        let (kind, namespace, name) = match of {
+            Coordinated::Lock { namespace, name } => ("lock", namespace, name),
+            Coordinated::Barrier { namespace, name } => ("barrier", namespace, name),
+        };
+        Self::Coordination(BlobHash::of(format!("{kind}\0{namespace}\0{name}").as_bytes()))
+    }
 }

@@ -114,6 +114,8 @@ pub(crate) enum Event {
     Approve,
     /// Clients write and follow shared state.
     Share,
+    /// A candidate does something to a lock or a barrier.
+    Campaign,
 
     // To those that make trouble.
     /// A worker reports on a task that it does not hold.

@@ -81,11 +81,17 @@ pub enum InjectedBug {
     ChangeForgotten,
     /// A write of shared state takes back what another one has added (law 9).
     UpdateLost,
+    /// A lease whose time is over stays beside the next one (law 3).
+    LeaseOutlived,
+    /// A renewal shortens the lease (law 6).
+    LeaseCutShort,
+    /// A free lock is not granted, although one waits (law 8).
+    WaiterForgotten,
 }
 
 impl InjectedBug {
     /// Every injected bug.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 36] = [
         Self::AckBeforeSync,
         Self::ReplyBeforeDurable,
         Self::OutcomeOverwritten,
@@ -119,6 +125,9 @@ impl InjectedBug {
         Self::DivergedForgotten,
         Self::ChangeForgotten,
         Self::UpdateLost,
+        Self::LeaseOutlived,
+        Self::LeaseCutShort,
+        Self::WaiterForgotten,
     ];
 
     /// The law that it breaks.
@@ -126,12 +135,22 @@ impl InjectedBug {
         let number = match self {
             Self::AckBeforeSync | Self::ReplyBeforeDurable | Self::OldEpochAccepted => 1,
             Self::OutcomeOverwritten => 2,
-            Self::OldTokenAccepted | Self::HandedOutTwice | Self::ReclaimTooLate | Self::StrangerHeard => 3,
+            Self::OldTokenAccepted
+            | Self::HandedOutTwice
+            | Self::ReclaimTooLate
+            | Self::StrangerHeard
+            | Self::LeaseOutlived => 3,
             Self::StoreLosesBatch | Self::ReplaySwapsRecords => 4,
             Self::LeaseByClock => 5,
-            Self::TickFromTheFuture | Self::TimersForgotten | Self::WallClockTrusted | Self::TimerFiresTwice => 6,
+            Self::TickFromTheFuture
+            | Self::TimersForgotten
+            | Self::WallClockTrusted
+            | Self::TimerFiresTwice
+            | Self::LeaseCutShort => 6,
             Self::CancelLost | Self::RunLeavesWork | Self::WaitLeftOpen | Self::EffectForgotten => 7,
-            Self::TaskLost | Self::Miscount | Self::PinMiscounted | Self::DivergedForgotten => 8,
+            Self::TaskLost | Self::Miscount | Self::PinMiscounted | Self::DivergedForgotten | Self::WaiterForgotten => {
+                8
+            }
             Self::StaleRead | Self::ChangeForgotten | Self::UpdateLost => 9,
             Self::ReplyLost | Self::CreditIgnored => 10,
             Self::SyncErrorHidden | Self::DamageCut => 11,

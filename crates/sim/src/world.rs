@@ -8,7 +8,7 @@ use consort_types::Result;
 
 use crate::{
     actors::{
-        approver, chaos, door,
+        approver, candidate, chaos, door,
         fleet::{self, Fleet},
         judge::Judge,
         liar,
@@ -68,6 +68,7 @@ impl World {
         ctx.at(10, Event::Start);
         ctx.at(5 * SECOND, Event::Approve);
         ctx.at(2 * SECOND, Event::Share);
+        ctx.at(4 * SECOND, Event::Campaign);
         ctx.at(3 * SECOND, Event::Lie);
         let fault = ctx.random.span(SECOND, ctx.faults.pause);
         ctx.at(fault, Event::Fault);
@@ -145,6 +146,7 @@ impl World {
             Event::Register => registrar::step(ctx),
             Event::Approve => approver::step(ctx),
             Event::Share => self.sharer.step(ctx),
+            Event::Campaign => candidate::step(ctx),
             Event::Lie => liar::step(ctx),
             Event::Fault => chaos::step(ctx),
             Event::ClockLeap => chaos::leap(ctx),

@@ -93,6 +93,8 @@ fn allowed(injected: InjectedBug) -> &'static [Law] {
         InjectedBug::AckBeforeSync | InjectedBug::OldEpochAccepted => &[Law::Number(11)],
         // A command that is to be refused is answered before anything has refused it.
         InjectedBug::ReplyBeforeDurable => &[Law::Number(12)],
+        // The timer that stays may be that of a `sleep` which the code of the task passes afterwards.
+        InjectedBug::TimerFiresTwice => &[Law::Number(7)],
         // The machine itself stumbles over rows that do not fit together.
         InjectedBug::StoreLosesBatch => &[Law::Assertion],
         // The holder of an assignment whose record is cut off looks like a stranger, and so does the one that was given
@@ -150,4 +152,7 @@ injected! {
     finds_diverged_tasks_that_are_forgotten: DivergedForgotten;
     finds_a_change_of_state_that_is_forgotten: ChangeForgotten;
     finds_an_update_of_state_that_is_lost: UpdateLost;
+    finds_a_lease_that_is_outlived: LeaseOutlived;
+    finds_a_lease_that_is_cut_short: LeaseCutShort;
+    finds_a_waiter_that_is_forgotten: WaiterForgotten;
 }

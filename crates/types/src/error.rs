@@ -256,6 +256,27 @@ codes! {
     /// There is no conflict of that number, or it is not kept any more.
     ConflictNotFound = 707, NotFound, "no such conflict";
 
+    /// The namespace knows no lock of that name: it was never acquired, or it was idle for so long that it is forgotten.
+    /// `consort locks list` shows those that are known.
+    LockNotFound = 721, NotFound, "no such lock";
+    /// Every permit of the lock is held by others, and the request does not wait, or has waited in vain. Try again later,
+    /// or wait longer; `consort locks show` tells who holds it and until when.
+    LockHeld = 722, Conflict, "lock is held";
+    /// The token is not that of the holder's current grant, or the holder neither holds the lock nor waits for it: the lease
+    /// has ended, was released or was broken. Stop what the lock protects; acquire it again before continuing.
+    LeaseLost = 723, Fenced, "lease is lost";
+    /// The lock is in use with another number of permits. Use that number, or another name; once the lock has neither
+    /// holder nor waiter, the next request decides the number.
+    LockPermits = 724, Conflict, "other number of permits";
+    /// The namespace knows no barrier of that name: no member has come to it, or it was idle for so long that it is forgotten.
+    BarrierNotFound = 725, NotFound, "no such barrier";
+    /// The current generation of the barrier waits for another number of parties, or the request names a generation that
+    /// has not begun or whose outcome is no longer known. `consort barriers show` tells both.
+    BarrierMismatch = 726, Conflict, "barrier does not fit";
+    /// The generation of the barrier did not fill in its time: its members were not released. Come again: that begins
+    /// the next generation.
+    BarrierExpired = 727, Conflict, "barrier did not fill";
+
     /// A defect of Consort. Please report it with the message.
     Internal = 901, Internal, "internal error";
 }

@@ -235,6 +235,34 @@ limits! {
     STATE_TTL_SECONDS_MAX: u64 = 3_660 * 24 * 60 * 60;
     /// Seconds that the stamp of a write may be ahead of log time: a writer whose clock is ahead would win for so long.
     STATE_STAMP_AHEAD_SECONDS_MAX: u64 = 60;
+    /// Bytes of the id of a holder of a lock, or of a member of a barrier: it is part of keys.
+    LOCK_HOLDER_BYTES_MAX: usize = 256;
+    /// Bytes of the text that the holder of a lock shows to observers; what is longer belongs into a document.
+    LOCK_VALUE_BYTES_MAX: usize = 1_024;
+    /// Permits of one lock: breaking it ends all of them, and serves as many waiters, in one record.
+    LOCK_PERMITS_MAX: u32 = 1_000;
+    /// Seconds that a lease lasts at least: a shorter one would end while its renewal is on its way.
+    LOCK_TTL_SECONDS_MIN: u64 = 1;
+    /// Seconds that a lease lasts at most without a renewal: so long a holder that has died blocks the others.
+    LOCK_TTL_SECONDS_MAX: u64 = 24 * 60 * 60;
+    /// Seconds that a lease lasts where the request names no time.
+    LOCK_TTL_DEFAULT_SECONDS: u64 = 30;
+    /// Seconds that a holder waits in the queue of a lock at most; asking again continues the wait.
+    LOCK_WAIT_SECONDS_MAX: u64 = 24 * 60 * 60;
+    /// Holders that wait for one lock.
+    LOCK_WAITERS_MAX: u32 = 10_000;
+    /// Waiters that are shown with a lock, those that are served next first.
+    LOCK_WAITERS_SHOWN_MAX: usize = 100;
+    /// Locks of one namespace, and barriers likewise; those that are not used are forgotten after a while.
+    LOCK_NAMES_MAX: u64 = 100_000;
+    /// Seconds after which a lock or barrier that is not used is forgotten.
+    LOCK_IDLE_SECONDS: u64 = 60 * 60;
+    /// Changes of one lock that are kept for its watchers; the oldest go first.
+    LOCK_CHANGES_KEPT_MAX: u32 = 64;
+    /// Members that one generation of a barrier waits for: one record releases all of them.
+    LOCK_BARRIER_PARTIES_MAX: u32 = 1_000;
+    /// Generations of a barrier whose outcome is kept for members that ask again.
+    LOCK_BARRIER_GENERATIONS_KEPT_MAX: usize = 16;
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 mod agents;
 mod events;
 mod inbox;
+mod locks;
 mod queues;
 mod runs;
 mod server;
@@ -27,6 +28,7 @@ pub(crate) fn all() -> Vec<Route> {
         agents::routes(),
         queues::routes(),
         state::routes(),
+        locks::routes(),
         server::routes(),
     ]
     .into_iter()

@@ -55,12 +55,12 @@ impl Checked {
         answer.json()
     }
 
-    /// Opens a stream that does not end by itself, and gives its first event of this kind.
-    fn first_event(&self, path: &str, kind: &str) -> Value {
+    /// Opens a stream that does not end by itself, at a path of this template, and gives its first event of this kind.
+    fn first_event(&self, path: &str, filled: &str, kind: &str) -> Value {
         let responses = &self.document["paths"][path]["get"]["responses"];
         assert!(responses["200"]["content"]["text/event-stream"].is_object(), "{path} is described");
         self.called.borrow_mut().insert((path.to_owned(), "get".to_owned()));
-        let event = self.client.events(path, None).unwrap().find(|event| event.event == kind);
+        let event = self.client.events(filled, None).unwrap().find(|event| event.event == kind);
         serde_json::from_str(&event.unwrap().data).unwrap()
     }
 
@@ -295,7 +295,7 @@ fn agents(checked: &Checked) {
     );
     let shown = checked.call("get", "/v1/agents/{name}?version=1", &["echoer"], None);
     assert_eq!(shown["items"][0]["capabilities"][0]["name"], "echo");
-    let watched = checked.first_event("/v1/agents/watch", "agents");
+    let watched = checked.first_event("/v1/agents/watch", "/v1/agents/watch", "agents");
     assert_eq!(watched["items"].as_array().unwrap().len(), 2);
     let all = json!({"$ref": "#/components/schemas/Agent"});
     watched["items"].as_array().unwrap().iter().for_each(|agent| checked.check(&all, agent));
@@ -312,6 +312,44 @@ fn agents(checked: &Checked) {
     checked.call("delete", "/v1/quotas/{scope}", &["capability:echo"], None);
     let queues = checked.call("get", "/v1/queues", &[], None);
     assert!(queues["items"].as_array().unwrap().iter().any(|queue| queue["capability"] == "echo"), "{queues}");
+}
+
+fn coordination(checked: &Checked) {
+    let acquire = "/v1/locks/{name}/acquire";
+    let body = json!({"holder": "a", "ttl": "1h", "value": "http://a"});
+    let grant = checked.call("post", acquire, &["leader"], Some(&body));
+    assert_eq!((&grant["state"], &grant["holder"], &grant["lock"]), (&json!("held"), &json!("a"), &json!("leader")));
+    let held = checked.client.request("POST", "/v1/locks/leader/acquire", Some(&json!({"holder": "b"}))).unwrap();
+    assert_eq!((held.status, &problem(&held)["code"]), (409, &json!("C0722")));
+    let renewed = checked.call(
+        "post",
+        "/v1/locks/{name}/renew",
+        &["leader"],
+        Some(&json!({"holder": "a", "token": grant["token"]})),
+    );
+    assert_eq!(renewed["token"], grant["token"]);
+    let shown = checked.call("get", "/v1/locks/{name}", &["leader"], None);
+    assert_eq!(
+        (&shown["holders"][0]["value"], &shown["last_change"]["change"]),
+        (&json!("http://a"), &json!("granted"))
+    );
+    let watched = checked.first_event("/v1/locks/{name}/watch", "/v1/locks/leader/watch", "lock");
+    checked.check(&json!({"$ref": "#/components/schemas/Lock"}), &watched);
+    assert_eq!(watched["holders"], shown["holders"]);
+    let reason = json!({"by": "ann", "reason": "it hangs", "holder": "a"});
+    checked.call("post", "/v1/locks/{name}/break", &["leader"], Some(&reason));
+    let grant = checked.call("post", acquire, &["leader"], Some(&json!({"holder": "b"})));
+    let token = json!({"holder": "b", "token": grant["token"]});
+    checked.call("post", "/v1/locks/{name}/release", &["leader"], Some(&token));
+    let listed = checked.call("get", "/v1/locks?prefix=lea&limit=5", &[], None);
+    assert_eq!((&listed["items"][0]["held"], &listed["items"][0]["last_change"]["holder"]), (&json!(0), &json!("b")));
+    let one = json!({"member": "m1", "parties": 2, "ttl": "1h"});
+    let arrival = checked.call("post", "/v1/barriers/{name}/arrive", &["meeting"], Some(&one));
+    assert_eq!((&arrival["arrived"], &arrival["released"]), (&json!(1), &json!(false)));
+    let other = json!({"member": "m2", "parties": 2, "generation": 1, "wait": "10s"});
+    assert_eq!(checked.call("post", "/v1/barriers/{name}/arrive", &["meeting"], Some(&other))["released"], true);
+    assert_eq!(checked.call("get", "/v1/barriers/{name}", &["meeting"], None)["over"][0]["released"], true);
+    assert_eq!(checked.call("get", "/v1/barriers", &[], None)["items"][0]["generation"], 2);
 }
 
 fn about_the_server(checked: &Checked) {
@@ -345,6 +383,7 @@ fn every_operation_answers_as_it_is_described() {
     state(&checked);
     inbox(&checked, &server);
     agents(&checked);
+    coordination(&checked);
     about_the_server(&checked);
     let operations = checked.document["paths"].as_object().unwrap().iter();
     let described: BTreeSet<_> = operations

@@ -6,6 +6,7 @@
 mod contract;
 mod edges;
 mod limits;
+mod locks;
 mod registry;
 mod support;
 mod watch;

@@ -6,6 +6,7 @@
 
 mod agents;
 mod keep;
+mod locks;
 mod operate;
 mod replay;
 mod start;
@@ -19,6 +20,7 @@ use consort_server::settings::keys;
 
 pub(crate) use agents::{AgentFilterArgs, AgentsCommand, QuotaSetArgs, QuotasCommand};
 pub(crate) use keep::{BackupArgs, BackupCommand, DoctorArgs, RestoreArgs};
+pub(crate) use locks::{BarriersCommand, LockArgs, LockRunArgs, LocksCommand, ReleaseArgs};
 pub(crate) use operate::{DecisionArgs, InboxCommand, ListArgs, RunsCommand};
 pub(crate) use replay::ReplayCheckArgs;
 pub(crate) use start::{RunArgs, UpArgs};
@@ -128,6 +130,12 @@ pub(crate) enum Command {
     /// Read, write and follow what agents share, and decide conflicts
     #[command(subcommand)]
     State(StateCommand),
+    /// Acquire, renew, release and watch locks, elections and semaphores, or run a command under one
+    #[command(subcommand)]
+    Locks(LocksCommand),
+    /// Have programs wait for each other
+    #[command(subcommand)]
+    Barriers(BarriersCommand),
     /// See the namespaces of the server, and what each holds
     #[command(subcommand)]
     Namespaces(NamespacesCommand),

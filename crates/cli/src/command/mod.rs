@@ -6,6 +6,7 @@
 mod agents;
 mod agents_watch;
 mod backup;
+mod barriers;
 mod config;
 mod decide;
 mod deployed;
@@ -15,6 +16,9 @@ mod hints;
 mod inbox;
 mod init;
 mod limits;
+mod lock_claim;
+mod locks;
+mod locks_run;
 mod namespaces;
 mod outcome;
 mod queues;
@@ -51,6 +55,8 @@ pub(crate) async fn execute(app: &App, command: Command) -> Result<Exit> {
         Command::Queues { watch } => queues::execute(app, watch).await,
         Command::Quotas(command) => quotas::execute(app, command).await,
         Command::State(command) => state::execute(app, command).await,
+        Command::Locks(command) => locks::execute(app, command).await,
+        Command::Barriers(command) => barriers::execute(app, command).await,
         Command::Namespaces(command) => namespaces::execute(app, command).await,
         Command::Limits => limits::execute(app).await,
         Command::Backup(args) => backup::execute(app, args).await,

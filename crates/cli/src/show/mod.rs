@@ -7,6 +7,7 @@ pub(crate) mod agent_name;
 pub(crate) mod agents;
 pub(crate) mod history;
 pub(crate) mod live;
+pub(crate) mod locks;
 pub(crate) mod markdown;
 pub(crate) mod progress;
 pub(crate) mod queues;

@@ -206,6 +206,8 @@ pub enum TimerKind {
     StateExpiry = 10,
     /// More rows of a deleted space are removed; the timer belongs to no run.
     StatePurge = 11,
+    /// A lease, a wait for a lock, an idle lock or a barrier is due; the timer belongs to no run.
+    Coordination = 12,
 }
 
 impl TimerKind {
@@ -223,6 +225,7 @@ impl TimerKind {
             9 => Self::Retain,
             10 => Self::StateExpiry,
             11 => Self::StatePurge,
+            12 => Self::Coordination,
             _ => return None,
         })
     }

@@ -8,6 +8,7 @@ use minicbor::{Decode, Encode};
 
 use crate::{
     context::ApplyContext,
+    coordination::due,
     quota::{namespace, retain},
     run::{
         cancel, delete,
@@ -61,6 +62,7 @@ fn fire(ctx: &mut ApplyContext<'_>, timer: TimerKey) -> Result<()> {
             return Ok(());
         }
         TimerKind::Retain => return retain::go_on(ctx),
+        TimerKind::Coordination => return due::fired(ctx, timer),
         TimerKind::Continue => return resume::continue_run(ctx, id),
         TimerKind::StateExpiry => return expire::fire(ctx, &timer),
         TimerKind::StatePurge => return delete_space::fire(ctx, &timer),

@@ -15,6 +15,10 @@ use consort_workflow::CompiledWorkflow;
 
 use super::rows::{BlobUse, Marker, Meta};
 use crate::{
+    coordination::{
+        keys::{ChangeKey, MemberKey, PlaceKey, TicketKey},
+        rows::{Arrival, Barrier, Claim, CoordinationCounts, Lock, LockChange, Place, Ticket},
+    },
     key::NamedKey,
     quota::rows::{Limit, Namespace, Retaining},
     refusal::Refusal,
@@ -236,7 +240,23 @@ tables! {
     /// The keys that timers are about.
     expiring: b'X', Position => Expiring, 64, of partition;
     /// Deleted spaces whose rows are being removed.
-    purges: b'T', SpaceId => Purge, 16, of partition;
+    purges: b'U', SpaceId => Purge, 16, of partition;
+    /// Locks (number 0).
+    locks: b'L', NamedKey => Lock, 1024, of partition;
+    /// Those who hold a lock or wait for it, by their own ids.
+    lock_claims: b'W', MemberKey => Claim, 4096, of partition;
+    /// The same by token, and in the order of the queue.
+    lock_places: b'O', PlaceKey => Place, 1024, of partition;
+    /// The last changes of each lock.
+    lock_changes: b'E', ChangeKey => LockChange, 256, of partition;
+    /// How many locks and barriers a namespace has (name empty, number 0).
+    coordination: b'N', NamedKey => CoordinationCounts, 16, of partition;
+    /// Barriers (number 0).
+    barriers: b'R', NamedKey => Barrier, 256, of partition;
+    /// Members that have come to the current generation of a barrier.
+    barrier_arrivals: b'A', MemberKey => Arrival, 1024, of partition;
+    /// What the timers of locks and barriers are for.
+    tickets: b'T', TicketKey => Ticket, 4096, of partition;
 }
 
 impl Tables {

@@ -9,6 +9,8 @@ mod bulk;
 mod contracts;
 mod decide;
 mod keep;
+mod lock_watch;
+mod locks;
 mod observe;
 mod operations;
 mod partition_client;
@@ -28,6 +30,8 @@ use futures::future::{join_all, select_all};
 
 pub use bulk::{BulkAction, BulkItem, BulkRequest, BulkResult};
 pub use decide::Decision;
+pub use lock_watch::{LockEvent, LockWatch};
+pub use locks::Coordination;
 pub use observe::AgentWatch;
 pub use operations::Deployed;
 pub use session::{Session, SessionSender};

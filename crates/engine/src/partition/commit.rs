@@ -160,6 +160,9 @@ impl Partition {
                 self.push(Command::RetryDiverged(retry), Origin::Internal);
             }
             Effect::SpaceChanged { space, seq } => drop(self.changed.insert(Topic::Space(space), seq)),
+            Effect::Coordinated { of, seq } => {
+                self.changed.insert(Topic::coordinated(&of), seq);
+            }
             Effect::BlobUnused(hash) => self.outputs.unused.push((seq, hash)),
         }
     }

@@ -33,7 +33,8 @@ impl Judge {
     /// Looks whether all runs have ended; `started` says whether all that are wanted were started.
     pub(crate) fn step(&mut self, ctx: &mut Context, started: bool) -> Checked {
         let quiescent = enter_quiescence(ctx);
-        let settled = started && ctx.host.partition.is_some() && ctx.fold.active().is_empty();
+        let idle = ctx.fold.active().is_empty() && ctx.fold.locks_are_idle();
+        let settled = started && ctx.host.partition.is_some() && idle;
         if self.is_quiet(ctx.now, settled) {
             ctx.post(Event::Finish);
             return Ok(());
@@ -103,5 +104,6 @@ fn stuck(ctx: &mut Context) -> Violation {
         }
     }
     let law = if ctx.has_bug(InjectedBug::TaskLost) { Law::Number(8) } else { Law::Liveness };
-    Violation { law, what: format!("{} runs do not end; {pending} requests are pending;{shown}", active.len()) }
+    let locks = if ctx.fold.locks_are_idle() { "" } else { "; leases or waits do not end" };
+    Violation { law, what: format!("{} runs do not end{locks}; {pending} requests are pending;{shown}", active.len()) }
 }

@@ -21,6 +21,7 @@ use consort_types::{BlobHash, Code, Error, Payload, Result, RunId, Seq, StepInst
 
 use super::{
     injected_bugs::tamper,
+    locks::{self, Grants},
     rows::{self, Change, Context, Rows},
     space::{self, SpaceOracle},
 };
@@ -85,6 +86,7 @@ pub(crate) struct Fold {
     pub(crate) worn_out: BTreeSet<RunId>,
     /// Bytes of rows that each completion in a long run wrote.
     costs: BTreeMap<RunId, Vec<usize>>,
+    grants: Grants,
     pub(crate) steps: u64,
     /// What is known of shared state.
     pub(crate) spaces: SpaceOracle,
@@ -108,10 +110,21 @@ impl Fold {
             ended: Vec::new(),
             worn_out: BTreeSet::new(),
             costs: BTreeMap::new(),
+            grants: Grants::default(),
             steps: 0,
             spaces: SpaceOracle::default(),
             tampered: false,
         })
+    }
+
+    /// The last grants of a lock.
+    pub(crate) fn grants(&self, namespace: &str, name: &str) -> Vec<(String, Token)> {
+        self.grants.of(namespace, name)
+    }
+
+    /// Whether no lock has a holder or a waiter.
+    pub(crate) fn locks_are_idle(&self) -> bool {
+        locks::is_idle(&self.rows())
     }
 
     /// A blob that came from outside.
@@ -208,8 +221,9 @@ impl Fold {
     }
 
     fn check(&mut self, context: &Context<'_>, changes: &[Change], effects: &[Effect]) -> Checked {
-        rows::check(context, changes, &self.rows())?;
-        self.check_spaces(context, changes)?;
+        rows::check(context, changes, &lock(&self.memory.rows))?;
+        self.spaces.check(context, changes, &lock(&self.memory.rows))?;
+        self.grants.check(context, changes, &lock(&self.memory.rows))?;
         for task in rows::outcomes(changes) {
             self.steps += 1;
             if !self.outcomes.insert(task) {
@@ -233,11 +247,6 @@ impl Fold {
         self.note_worn_out(changes);
         self.note_ended(changes);
         Ok(())
-    }
-
-    fn check_spaces(&mut self, context: &Context<'_>, changes: &[Change]) -> Checked {
-        let rows = lock(&self.memory.rows);
-        self.spaces.check(context, changes, &rows)
     }
 
     /// Tasks that a record makes ready and leaves so.

@@ -5,8 +5,8 @@
 
 use consort_core::{
     Command, TABLES, TableSpec,
-    keys::{StateKey, TimerKey, TimerKind},
-    rows::{Meta, Run, StateEntry, Step, StepState},
+    keys::{MemberKey, StateKey, TimerKey, TimerKind},
+    rows::{Claim, Meta, Run, StateEntry, Step, StepState},
     tables::Row,
 };
 use consort_types::{Locality, RunId, StepInstanceId, WorkerInstance, worker::JournalRequest};
@@ -31,6 +31,9 @@ pub(crate) fn tamper(injected: InjectedBug, command: &Command, changes: &mut Vec
         InjectedBug::DivergedForgotten => forget(changes, TABLES.diverged),
         InjectedBug::ChangeForgotten => forget(changes, TABLES.changes),
         InjectedBug::UpdateLost => lose_update(command, changes).is_some(),
+        InjectedBug::LeaseOutlived => outlive(command, changes),
+        InjectedBug::LeaseCutShort => cut_short(command, changes).is_some(),
+        InjectedBug::WaiterForgotten => forget_waiter(changes),
         InjectedBug::GrowingRow => grow(command, changes, before).is_some(),
         _ => false,
     }
@@ -124,6 +127,44 @@ fn lose_update(command: &Command, changes: &mut [Change]) -> Option<()> {
     }
     change.new = encode(&StateEntry { value: old.value, ..new });
     Some(())
+}
+
+/// A lease whose time is over is not taken from its holder when the next one is granted.
+fn outlive(command: &Command, changes: &mut Vec<Change>) -> bool {
+    let held = |row: &Option<Vec<u8>>| {
+        row.as_deref().and_then(rows::decode::<Claim>).is_some_and(|claim| claim.token.is_some())
+    };
+    let of = |change: &Change| {
+        rows::key_of::<MemberKey>(&change.key)
+            .filter(|_| TABLES.lock_claims.has(&change.key))
+            .map(|key| (key.namespace, key.name))
+    };
+    let next = changes.iter().find(|change| of(change).is_some() && !held(&change.old) && held(&change.new));
+    let Some(lock) = next.and_then(of).filter(|_| matches!(command, Command::Tick(_))) else { return false };
+    let before = changes.len();
+    changes.retain(|change| of(change).as_ref() != Some(&lock) || !held(&change.old) || change.new.is_some());
+    changes.len() < before
+}
+
+/// A renewal moves the end of the lease forward.
+fn cut_short(command: &Command, changes: &mut [Change]) -> Option<()> {
+    let Command::RenewLock(_) = command else { return None };
+    let change = changes.iter_mut().find(|change| TABLES.lock_claims.has(&change.key))?;
+    let (old, new): (Claim, Claim) = (rows::decode(change.old.as_deref()?)?, rows::decode(change.new.as_deref()?)?);
+    change.new = encode(&Claim { due: old.since, ..new });
+    Some(())
+}
+
+/// A waiter that is served continues to wait, and its place in the queue is lost.
+fn forget_waiter(changes: &mut Vec<Change>) -> bool {
+    let waits =
+        |row: &Option<Vec<u8>>| row.as_deref().and_then(rows::decode::<Claim>).map(|claim| claim.token.is_none());
+    let before = changes.len();
+    changes.retain(|change| {
+        let served = waits(&change.old) == Some(true) && waits(&change.new) == Some(false);
+        !(TABLES.lock_claims.has(&change.key) && served)
+    });
+    changes.len() < before
 }
 
 /// Rows of a table that are added are forgotten.

@@ -5,6 +5,7 @@
 
 mod fold;
 mod injected_bugs;
+mod locks;
 mod reference;
 mod rows;
 mod space;

@@ -10,6 +10,12 @@ import * as table from "./table.js";
 export type WatchAgentsEvent =
   | { event: "agents"; data: models.AgentList };
 
+/** An event of `watchLock`: Follows a lock: events `lock` (as it is), `unknown` (free), `change` (its cursor is the id) and `error`. */
+export type WatchLockEvent =
+  | { event: "lock"; data: models.Lock }
+  | { event: "unknown"; data: models.UnknownLock }
+  | { event: "change"; data: models.LockChange };
+
 /** An event of `watchRun`: Follows a run: events `entry` (an entry of its history; its cursor is the id), `progress`, `end` (the run) and `error`. */
 export type WatchRunEvent =
   | { event: "entry"; data: models.HistoryEntry }
@@ -106,6 +112,28 @@ export abstract class Operations extends Caller {
     return await this.call<models.Backup>(table.makeBackup, {  }, options);
   }
 
+  /** Lists barriers, by name. */
+  listBarriers(options: {
+    /** Where the page begins: the `next` of the page before. */
+    cursor?: string | undefined;
+    /** How many items at most; 100 without it. */
+    limit?: number | undefined;
+    /** Only names that begin with this. */
+    prefix?: string | undefined;
+  } = {}): Pager<models.BarrierPage, models.Barrier> {
+    return new Pager(this, table.listBarriers, { "cursor": options.cursor, "limit": options.limit, "prefix": options.prefix });
+  }
+
+  /** Shows a barrier: its generation, who has come, and how the last generations have ended. */
+  async showBarrier(name: string): Promise<models.Barrier> {
+    return await this.call<models.Barrier>(table.showBarrier, { "name": name });
+  }
+
+  /** Comes to a barrier, and waits for the others; the last member releases all. */
+  async arriveBarrier(name: string, options: models.ArriveBarrierRequest): Promise<models.BarrierArrival> {
+    return await this.call<models.BarrierArrival>(table.arriveBarrier, { "name": name }, options);
+  }
+
   /** Every error code. */
   async listErrors(): Promise<models.ErrorPage[]> {
     return (await this.call<models.ErrorPageList>(table.listErrors, {  })).items;
@@ -144,6 +172,51 @@ export abstract class Operations extends Caller {
   /** Every built-in limit, with its reason. */
   async listLimits(): Promise<models.BuiltInLimit[]> {
     return (await this.call<models.BuiltInLimitList>(table.listLimits, {  })).items;
+  }
+
+  /** Lists locks with their first holders, by name. */
+  listLocks(options: {
+    /** Where the page begins: the `next` of the page before. */
+    cursor?: string | undefined;
+    /** How many items at most; 100 without it. */
+    limit?: number | undefined;
+    /** Only names that begin with this. */
+    prefix?: string | undefined;
+  } = {}): Pager<models.LockPage, models.Lock> {
+    return new Pager(this, table.listLocks, { "cursor": options.cursor, "limit": options.limit, "prefix": options.prefix });
+  }
+
+  /** Shows a lock: who holds it since when and by which token, who is served next, and the last change. */
+  async showLock(name: string): Promise<models.Lock> {
+    return await this.call<models.Lock>(table.showLock, { "name": name });
+  }
+
+  /** Acquires a permit of a lock, or waits for one in its queue; by its holder, renews it. */
+  async acquireLock(name: string, options: models.AcquireLockRequest): Promise<models.LockGrant> {
+    return await this.call<models.LockGrant>(table.acquireLock, { "name": name }, options);
+  }
+
+  /** Ends the leases of a lock, or of one holder, whatever they want; their tokens are not current any more. */
+  async breakLock(name: string, options: models.BreakLockRequest): Promise<void> {
+    await this.call<void>(table.breakLock, { "name": name }, options);
+  }
+
+  /** Gives a permit back, or leaves the queue; the next waiter has the permit at once. */
+  async releaseLock(name: string, options: models.ReleaseLockRequest): Promise<void> {
+    await this.call<void>(table.releaseLock, { "name": name }, options);
+  }
+
+  /** Continues to hold a lock: its lease lasts from now on. */
+  async renewLock(name: string, options: models.RenewLockRequest): Promise<models.LockGrant> {
+    return await this.call<models.LockGrant>(table.renewLock, { "name": name }, options);
+  }
+
+  /** Follows a lock: events `lock` (as it is), `unknown` (free), `change` (its cursor is the id) and `error`. */
+  watchLock(name: string, options: {
+    /** Only what happened after this cursor. */
+    after?: string | undefined;
+  } = {}): AsyncGenerator<WatchLockEvent, void, undefined> {
+    return this.events(table.watchLock, { "name": name, "after": options.after });
   }
 
   /** Lists the namespaces of the server by name, with the runs, agents, workflows and bytes in each. */

@@ -35,6 +35,15 @@ export const weighAgent: Operation = {"id":"weighAgent","method":"POST","path":"
 /** Writes a backup of all namespaces into a folder of the server's machine; a second one there adds what is new. */
 export const makeBackup: Operation = {"id":"makeBackup","method":"POST","path":"/v1/backups","places":{},"contentType":"application/json"};
 
+/** Lists barriers, by name. */
+export const listBarriers: Operation = {"id":"listBarriers","method":"GET","path":"/v1/barriers","places":{"namespace":"query","cursor":"query","limit":"query","prefix":"query"},"cursor":"cursor","contentType":"application/json"};
+
+/** Shows a barrier: its generation, who has come, and how the last generations have ended. */
+export const showBarrier: Operation = {"id":"showBarrier","method":"GET","path":"/v1/barriers/{name}","places":{"name":"path","namespace":"query"},"contentType":"application/json"};
+
+/** Comes to a barrier, and waits for the others; the last member releases all. */
+export const arriveBarrier: Operation = {"id":"arriveBarrier","method":"POST","path":"/v1/barriers/{name}/arrive","places":{"name":"path","namespace":"query"},"contentType":"application/json"};
+
 /** Every error code. */
 export const listErrors: Operation = {"id":"listErrors","method":"GET","path":"/v1/errors","places":{},"contentType":"application/json"};
 
@@ -55,6 +64,27 @@ export const inboxDetails: Operation = {"id":"inboxDetails","method":"GET","path
 
 /** Every built-in limit, with its reason. */
 export const listLimits: Operation = {"id":"listLimits","method":"GET","path":"/v1/limits","places":{},"contentType":"application/json"};
+
+/** Lists locks with their first holders, by name. */
+export const listLocks: Operation = {"id":"listLocks","method":"GET","path":"/v1/locks","places":{"namespace":"query","cursor":"query","limit":"query","prefix":"query"},"cursor":"cursor","contentType":"application/json"};
+
+/** Shows a lock: who holds it since when and by which token, who is served next, and the last change. */
+export const showLock: Operation = {"id":"showLock","method":"GET","path":"/v1/locks/{name}","places":{"name":"path","namespace":"query"},"contentType":"application/json"};
+
+/** Acquires a permit of a lock, or waits for one in its queue; by its holder, renews it. */
+export const acquireLock: Operation = {"id":"acquireLock","method":"POST","path":"/v1/locks/{name}/acquire","places":{"name":"path","namespace":"query"},"contentType":"application/json"};
+
+/** Ends the leases of a lock, or of one holder, whatever they want; their tokens are not current any more. */
+export const breakLock: Operation = {"id":"breakLock","method":"POST","path":"/v1/locks/{name}/break","places":{"name":"path","namespace":"query"}};
+
+/** Gives a permit back, or leaves the queue; the next waiter has the permit at once. */
+export const releaseLock: Operation = {"id":"releaseLock","method":"POST","path":"/v1/locks/{name}/release","places":{"name":"path","namespace":"query"}};
+
+/** Continues to hold a lock: its lease lasts from now on. */
+export const renewLock: Operation = {"id":"renewLock","method":"POST","path":"/v1/locks/{name}/renew","places":{"name":"path","namespace":"query"},"contentType":"application/json"};
+
+/** Follows a lock: events `lock` (as it is), `unknown` (free), `change` (its cursor is the id) and `error`. */
+export const watchLock: Operation = {"id":"watchLock","method":"GET","path":"/v1/locks/{name}/watch","places":{"name":"path","namespace":"query","after":"query"},"contentType":"text/event-stream"};
 
 /** Lists the namespaces of the server by name, with the runs, agents, workflows and bytes in each. */
 export const listNamespaces: Operation = {"id":"listNamespaces","method":"GET","path":"/v1/namespaces","places":{"cursor":"query","limit":"query"},"cursor":"cursor","contentType":"application/json"};

@@ -103,6 +103,38 @@ class AsyncOperations(AsyncCaller):
         answer: models.Backup = await self.call(table.MAKE_BACKUP, {}, fields({"folder": folder}, {}), kind=models.Backup)
         return answer
 
+    def list_barriers(self, *, cursor: str | None = None, limit: int | None = None, prefix: str | None = None) -> AsyncPager[models.BarrierPage, models.Barrier]:
+        """Lists barriers, by name.
+
+        `cursor`: where the page begins: the `next` of the page before.
+        `limit`: how many items at most; 100 without it.
+        `prefix`: only names that begin with this.
+        """
+        return AsyncPager(self, table.LIST_BARRIERS, {"cursor": cursor, "limit": limit, "prefix": prefix}, models.BarrierPage)
+
+    async def show_barrier(self, name: str) -> models.Barrier:
+        """Shows a barrier: its generation, who has come, and how the last generations have ended.
+
+        `name`: the barrier.
+        """
+        answer: models.Barrier = await self.call(table.SHOW_BARRIER, {"name": name}, kind=models.Barrier)
+        return answer
+
+    async def arrive_barrier(self, name: str, member: str, parties: int, *, generation: int | None = None, ttl: Seconds | None = None, wait: Seconds | None = None) -> models.BarrierArrival:
+        """Comes to a barrier, and waits for the others; the last member releases all.
+
+        `name`: the barrier.
+        `member`: an id that no other member uses. Each member counts once in a generation.
+        `parties`: how many members it waits for; all of them name the same number.
+        `generation`: the generation that the member comes to, from 1: a repeat that names it never comes to a later one. Without it,
+the current one.
+        `ttl`: how long the generation may take to fill, from its first member on; `10m` without it. The first member decides.
+        `wait`: how long to wait for the others in this request, at most a minute; without it, the answer comes at once. Ask again
+with the generation of the answer to continue waiting.
+        """
+        answer: models.BarrierArrival = await self.call(table.ARRIVE_BARRIER, {"name": name}, fields({"member": member, "parties": parties}, {"generation": generation, "ttl": None if ttl is None else span_text(ttl), "wait": None if wait is None else span_text(wait)}), kind=models.BarrierArrival)
+        return answer
+
     async def list_errors(self) -> list[models.ErrorPage]:
         """Every error code."""
         found: models.ErrorPageList = await self.call(table.LIST_ERRORS, {}, kind=models.ErrorPageList)
@@ -157,6 +189,78 @@ it as `value` of the answer. Without one, that is what was asked about.
         """Every built-in limit, with its reason."""
         found: models.BuiltInLimitList = await self.call(table.LIST_LIMITS, {}, kind=models.BuiltInLimitList)
         return found.items
+
+    def list_locks(self, *, cursor: str | None = None, limit: int | None = None, prefix: str | None = None) -> AsyncPager[models.LockPage, models.Lock]:
+        """Lists locks with their first holders, by name.
+
+        `cursor`: where the page begins: the `next` of the page before.
+        `limit`: how many items at most; 100 without it.
+        `prefix`: only names that begin with this.
+        """
+        return AsyncPager(self, table.LIST_LOCKS, {"cursor": cursor, "limit": limit, "prefix": prefix}, models.LockPage)
+
+    async def show_lock(self, name: str) -> models.Lock:
+        """Shows a lock: who holds it since when and by which token, who is served next, and the last change.
+
+        `name`: the lock.
+        """
+        answer: models.Lock = await self.call(table.SHOW_LOCK, {"name": name}, kind=models.Lock)
+        return answer
+
+    async def acquire_lock(self, name: str, holder: str, *, permits: int | None = None, ttl: Seconds | None = None, value: str | None = None, wait: Seconds | None = None) -> models.LockGrant:
+        """Acquires a permit of a lock, or waits for one in its queue; by its holder, renews it.
+
+        `name`: the lock.
+        `holder`: an id that no other holder uses at the same time, such as host and process. Asking again with it joins the same
+grant, or the same place in the queue.
+        `permits`: how many may hold the lock at once: 1 (the default) for a mutex or an election, more for a semaphore. All holders
+name the same number.
+        `ttl`: how long the lease lasts from the grant on, unless it is renewed; `30s` without it.
+        `value`: what observers see, such as the address of a leader.
+        `wait`: how long to wait in the queue where the lock is held; without it, a held lock is refused. A request is answered
+after a minute at the latest: where the answer is `waiting`, ask again to continue.
+        """
+        answer: models.LockGrant = await self.call(table.ACQUIRE_LOCK, {"name": name}, fields({"holder": holder}, {"permits": permits, "ttl": None if ttl is None else span_text(ttl), "value": value, "wait": None if wait is None else span_text(wait)}), kind=models.LockGrant)
+        return answer
+
+    async def break_lock(self, name: str, by: str, reason: str, *, holder: str | None = None) -> None:
+        """Ends the leases of a lock, or of one holder, whatever they want; their tokens are not current any more.
+
+        `name`: the lock.
+        `by`: who breaks the lock.
+        `reason`: why; it is shown with the lock.
+        `holder`: the holder whose lease ends; without it, that of every holder.
+        """
+        await self.call(table.BREAK_LOCK, {"name": name}, fields({"by": by, "reason": reason}, {"holder": holder}), kind=None)
+
+    async def release_lock(self, name: str, holder: str, *, token: int | None = None) -> None:
+        """Gives a permit back, or leaves the queue; the next waiter has the permit at once.
+
+        `name`: the lock.
+        `holder`: the holder.
+        `token`: the token of its grant; without it, whatever the holder has is given up, a place in the queue too.
+        """
+        await self.call(table.RELEASE_LOCK, {"name": name}, fields({"holder": holder}, {"token": token}), kind=None)
+
+    async def renew_lock(self, name: str, holder: str, token: int, *, ttl: Seconds | None = None, value: str | None = None) -> models.LockGrant:
+        """Continues to hold a lock: its lease lasts from now on.
+
+        `name`: the lock.
+        `holder`: the holder.
+        `token`: the token of its grant.
+        `ttl`: how long the lease lasts from now on; without it, as long as the last time. A renewal never shortens a lease.
+        `value`: what observers see from now on; without it, as before.
+        """
+        answer: models.LockGrant = await self.call(table.RENEW_LOCK, {"name": name}, fields({"holder": holder, "token": token}, {"ttl": None if ttl is None else span_text(ttl), "value": value}), kind=models.LockGrant)
+        return answer
+
+    def watch_lock(self, name: str, *, after: str | None = None) -> AsyncIterator[models.Lock | models.UnknownLock | models.LockChange]:
+        """Follows a lock: events `lock` (as it is), `unknown` (free), `change` (its cursor is the id) and `error`.
+
+        `name`: the lock.
+        `after`: only what happened after this cursor.
+        """
+        return self.events(table.WATCH_LOCK, {"name": name, "after": after}, {"lock": models.Lock, "unknown": models.UnknownLock, "change": models.LockChange})
 
     def list_namespaces(self, *, cursor: str | None = None, limit: int | None = None) -> AsyncPager[models.NamespaceSummaryPage, models.NamespaceSummary]:
         """Lists the namespaces of the server by name, with the runs, agents, workflows and bytes in each.

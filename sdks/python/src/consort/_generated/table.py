@@ -27,6 +27,12 @@ WEIGH_AGENT: Final = Operation("weighAgent", "POST", "/v1/agents/{name}/weight",
 """Sets the share of a version beside the agent's other versions."""
 MAKE_BACKUP: Final = Operation("makeBackup", "POST", "/v1/backups", {})
 """Writes a backup of all namespaces into a folder of the server's machine; a second one there adds what is new."""
+LIST_BARRIERS: Final = Operation("listBarriers", "GET", "/v1/barriers", {"namespace": "query", "cursor": "query", "limit": "query", "prefix": "query"}, cursor="cursor")
+"""Lists barriers, by name."""
+SHOW_BARRIER: Final = Operation("showBarrier", "GET", "/v1/barriers/{name}", {"name": "path", "namespace": "query"})
+"""Shows a barrier: its generation, who has come, and how the last generations have ended."""
+ARRIVE_BARRIER: Final = Operation("arriveBarrier", "POST", "/v1/barriers/{name}/arrive", {"name": "path", "namespace": "query"})
+"""Comes to a barrier, and waits for the others; the last member releases all."""
 LIST_ERRORS: Final = Operation("listErrors", "GET", "/v1/errors", {})
 """Every error code."""
 SHOW_ERROR: Final = Operation("showError", "GET", "/v1/errors/{code}", {"code": "path"})
@@ -41,6 +47,20 @@ INBOX_DETAILS: Final = Operation("inboxDetails", "GET", "/v1/inbox/{task}/detail
 """What to decide upon, in full."""
 LIST_LIMITS: Final = Operation("listLimits", "GET", "/v1/limits", {})
 """Every built-in limit, with its reason."""
+LIST_LOCKS: Final = Operation("listLocks", "GET", "/v1/locks", {"namespace": "query", "cursor": "query", "limit": "query", "prefix": "query"}, cursor="cursor")
+"""Lists locks with their first holders, by name."""
+SHOW_LOCK: Final = Operation("showLock", "GET", "/v1/locks/{name}", {"name": "path", "namespace": "query"})
+"""Shows a lock: who holds it since when and by which token, who is served next, and the last change."""
+ACQUIRE_LOCK: Final = Operation("acquireLock", "POST", "/v1/locks/{name}/acquire", {"name": "path", "namespace": "query"})
+"""Acquires a permit of a lock, or waits for one in its queue; by its holder, renews it."""
+BREAK_LOCK: Final = Operation("breakLock", "POST", "/v1/locks/{name}/break", {"name": "path", "namespace": "query"})
+"""Ends the leases of a lock, or of one holder, whatever they want; their tokens are not current any more."""
+RELEASE_LOCK: Final = Operation("releaseLock", "POST", "/v1/locks/{name}/release", {"name": "path", "namespace": "query"})
+"""Gives a permit back, or leaves the queue; the next waiter has the permit at once."""
+RENEW_LOCK: Final = Operation("renewLock", "POST", "/v1/locks/{name}/renew", {"name": "path", "namespace": "query"})
+"""Continues to hold a lock: its lease lasts from now on."""
+WATCH_LOCK: Final = Operation("watchLock", "GET", "/v1/locks/{name}/watch", {"name": "path", "namespace": "query", "after": "query"})
+"""Follows a lock: events `lock` (as it is), `unknown` (free), `change` (its cursor is the id) and `error`."""
 LIST_NAMESPACES: Final = Operation("listNamespaces", "GET", "/v1/namespaces", {"cursor": "query", "limit": "query"}, cursor="cursor")
 """Lists the namespaces of the server by name, with the runs, agents, workflows and bytes in each."""
 OPENAPI: Final = Operation("openapi", "GET", "/v1/openapi.json", {})
