@@ -3,6 +3,10 @@
 //! For: one function for each document. Not for: deciding what is shown.
 //! Invariant: only documents of `consort_api` are sent: neither rows nor views of the engine.
 
+mod ballots;
+
+pub(crate) use ballots::{ballot, ballot_status, ballot_summary};
+
 use consort_api::{
     self as api, ErrorDetail, agents, bulk,
     inside::{self, EventKind, HistoryEntry, StepState},
@@ -340,8 +344,8 @@ pub(crate) fn workflow(found: view::WorkflowView) -> workflows::WorkflowSummary 
 }
 
 pub(crate) fn namespace(found: view::NamespaceView) -> namespaces::NamespaceSummary {
-    let view::NamespaceView { name, runs, runs_active, agents, workflows, bytes, retention } = found;
-    namespaces::NamespaceSummary { name, runs, runs_active, agents, workflows, bytes, retention }
+    let view::NamespaceView { name, runs, runs_active, agents, workflows, bytes, ballots, retention } = found;
+    namespaces::NamespaceSummary { name, runs, runs_active, agents, workflows, bytes, ballots, retention }
 }
 
 pub(crate) fn graph(graph: workflow::Graph) -> workflows::Graph {

@@ -5,6 +5,12 @@
 //! Invariant: a command is checked whole before it changes anything; a refusal changes nothing.
 
 pub use crate::{
+    ballot::{
+        cast::CastVote,
+        close::{CancelBallot, CloseBallot},
+        delete::DeleteBallot,
+        open::OpenBallot,
+    },
     quota::{set_limit::SetLimit, set_retention::SetRetention},
     refusal::RefuseRecord,
     registry::{
@@ -118,6 +124,21 @@ pub enum Command {
     /// Forget a retired workflow.
     #[n(25)]
     DeleteWorkflow(#[n(0)] DeleteWorkflow),
+    /// Ask voters a question.
+    #[n(54)]
+    OpenBallot(#[n(0)] OpenBallot),
+    /// A voter answers.
+    #[n(55)]
+    CastVote(#[n(0)] CastVote),
+    /// Close a ballot now.
+    #[n(56)]
+    CloseBallot(#[n(0)] CloseBallot),
+    /// End a ballot without a decision.
+    #[n(57)]
+    CancelBallot(#[n(0)] CancelBallot),
+    /// Delete an ended ballot.
+    #[n(58)]
+    DeleteBallot(#[n(0)] DeleteBallot),
 }
 
 /// What a command that was not refused answers.
@@ -207,6 +228,11 @@ impl Command {
             Self::RollBack(command) => command.check(),
             Self::RetireWorkflow(command) => command.check(),
             Self::DeleteWorkflow(command) => command.check(),
+            Self::OpenBallot(command) => command.check(),
+            Self::CastVote(command) => command.check(),
+            Self::CloseBallot(command) => command.check(),
+            Self::CancelBallot(command) => command.check(),
+            Self::DeleteBallot(command) => command.check(),
         }
     }
 
@@ -239,6 +265,11 @@ impl Command {
             Self::RetryDiverged(command) => command.apply(ctx),
             Self::RetireWorkflow(command) => command.apply(ctx),
             Self::DeleteWorkflow(command) => command.apply(ctx),
+            Self::OpenBallot(command) => command.apply(ctx),
+            Self::CastVote(command) => command.apply(ctx),
+            Self::CloseBallot(command) => command.apply(ctx),
+            Self::CancelBallot(command) => command.apply(ctx),
+            Self::DeleteBallot(command) => command.apply(ctx),
         };
         done.map(|()| Reply::Done)
     }

@@ -127,6 +127,13 @@ pub enum Effect {
         /// The last task that was offered.
         after: StepInstanceId,
     },
+    /// Something about a ballot changed: wake its watchers.
+    BallotChanged {
+        /// Its number.
+        ballot: Seq,
+        /// The record that changed it.
+        seq: Seq,
+    },
     /// No row refers to the blob.
     BlobUnused(BlobHash),
 }

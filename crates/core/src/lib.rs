@@ -4,6 +4,7 @@
 //! or carrying effects out (the engine does).
 //! Invariant: the state is a pure function of the records applied; equal records give equal bytes (law 4).
 
+mod ballot;
 pub mod command;
 mod context;
 mod effect;
@@ -24,6 +25,10 @@ mod task;
 /// The rows of the tables, of all concerns.
 pub mod rows {
     pub use crate::{
+        ballot::{
+            rows::{Ballot, BallotProgress, BallotStatus, ByHand, ClosedRound, Vote},
+            verdict::{ClosedBy, Verdict},
+        },
         quota::rows::{Limit, Namespace, NamespaceCounts, Retaining},
         refusal::Refusal,
         registry::rows::{Agent, AgentState, DefinitionUse, WorkflowRevision},
@@ -41,6 +46,7 @@ pub mod rows {
 /// The keys of the tables, of all concerns.
 pub mod keys {
     pub use crate::{
+        ballot::keys::VoteKey,
         key::NamedKey,
         registry::keys::{AgentKey, DefinitionKey},
         run::keys::{HistoryKey, LaterKey, LaterRank, ListKey, OfRun, ScopeKey, SignalKey, TimerKey, TimerKind},
@@ -51,6 +57,7 @@ pub mod keys {
 /// Views of the state, for people and programs, of all concerns.
 pub mod view {
     pub use crate::{
+        ballot::views::{BallotRecord, BallotSummary, BallotView, RoundView, VoteView, dissents},
         page::Page,
         quota::namespace::NamespaceView,
         refusal::view::RefusedRecord,
@@ -72,6 +79,14 @@ pub mod view {
             detail::{EntryView, StepDetail, Tasks},
             inbox::InboxView,
         },
+    };
+}
+
+/// Counting votes: pure, so that anyone can make a decision again from its votes.
+pub mod tally {
+    pub use crate::ballot::{
+        tally::{Cast, Outcome, Score, Tally, Undecided, is_settled, tally},
+        verdict::{ClosedBy, RoundVotes, Verdict, casts, recompute, tally_round, verdict},
     };
 }
 

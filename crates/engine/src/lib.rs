@@ -23,7 +23,8 @@ mod status;
 /// What is seen of runs, steps, histories, the inbox and workflows.
 pub mod view {
     pub use consort_core::{
-        rows::{Ask, HistoryEvent, StepState},
+        rows::{Ask, BallotStatus, HistoryEvent, StepState},
+        tally::{ClosedBy, Outcome, Score, Tally, Undecided, Verdict},
         view::*,
     };
 }
@@ -36,8 +37,8 @@ pub use config::{Config, Parts};
 pub use consort_dispatch::WorkerInstanceId as InstanceId;
 pub use freeze::{Archive, Backup, Frozen, first_record, time_of};
 pub use handle::{
-    AgentWatch, BulkAction, BulkItem, BulkRequest, BulkResult, Decision, Deployed, ForkRequest, Handle, Session,
-    SessionSender, StartRequest, Started, StepReader, Watch, WatchEvent,
+    AgentWatch, BallotWatch, BulkAction, BulkItem, BulkRequest, BulkResult, Decision, Deployed, ForkRequest, Handle,
+    Session, SessionSender, StartRequest, Started, StepReader, Watch, WatchEvent,
 };
 pub use linger::linger;
 pub use observer::{AppendedGroup, Observer};
@@ -46,6 +47,6 @@ pub use status::{AgentStatus, Status};
 
 pub use consort_core::{
     AttemptEnd, blob_used_by,
-    command::{RefuseRecord, ReplacedRevision, Resolution},
+    command::{CastVote, RefuseRecord, ReplacedRevision, Resolution},
 };
 pub use consort_types::Locality;

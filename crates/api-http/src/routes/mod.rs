@@ -6,6 +6,7 @@
 //! Invariant: a handler decides nothing.
 
 mod agents;
+mod ballots;
 mod events;
 mod inbox;
 mod queues;
@@ -25,6 +26,7 @@ pub(crate) fn all() -> Vec<Route> {
         inbox::routes(),
         agents::routes(),
         queues::routes(),
+        ballots::routes(),
         server::routes(),
     ]
     .into_iter()

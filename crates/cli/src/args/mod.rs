@@ -5,6 +5,7 @@
 //! Invariant: nothing here reads a file, the environment or a clock.
 
 mod agents;
+mod ballots;
 mod keep;
 mod operate;
 mod replay;
@@ -17,6 +18,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use consort_server::settings::keys;
 
 pub(crate) use agents::{AgentFilterArgs, AgentsCommand, QuotaSetArgs, QuotasCommand};
+pub(crate) use ballots::{BallotEndArgs, BallotOpenArgs, BallotVoteArgs, BallotsCommand};
 pub(crate) use keep::{BackupArgs, BackupCommand, DoctorArgs, RestoreArgs};
 pub(crate) use operate::{DecisionArgs, InboxCommand, ListArgs, RunsCommand};
 pub(crate) use replay::ReplayCheckArgs;
@@ -121,6 +123,9 @@ pub(crate) enum Command {
     /// Show and set how many tasks run, how fast they start, and how many wait
     #[command(subcommand)]
     Quotas(QuotasCommand),
+    /// Ask voters a question, vote, and see what was decided
+    #[command(subcommand)]
+    Ballots(BallotsCommand),
     /// See the namespaces of the server, and what each holds
     #[command(subcommand)]
     Namespaces(NamespacesCommand),

@@ -81,7 +81,7 @@ fn past(decision: Decision) -> &'static str {
 }
 
 /// The name of the user, if the environment has one.
-fn user() -> String {
+pub(super) fn user() -> String {
     let name = ["USER", "LOGNAME"].into_iter().find_map(|variable| std::env::var(variable).ok());
     name.filter(|name| !name.is_empty()).unwrap_or_else(|| "operator".to_owned())
 }

@@ -6,6 +6,7 @@
 mod agents;
 mod agents_watch;
 mod backup;
+mod ballots;
 mod config;
 mod decide;
 mod deployed;
@@ -48,6 +49,7 @@ pub(crate) async fn execute(app: &App, command: Command) -> Result<Exit> {
         Command::ReplayCheck(args) => replay_check::execute(app, args).await,
         Command::Queues { watch } => queues::execute(app, watch).await,
         Command::Quotas(command) => quotas::execute(app, command).await,
+        Command::Ballots(command) => ballots::execute(app, command).await,
         Command::Namespaces(command) => namespaces::execute(app, command).await,
         Command::Limits => limits::execute(app).await,
         Command::Backup(args) => backup::execute(app, args).await,

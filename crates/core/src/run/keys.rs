@@ -202,14 +202,30 @@ pub enum TimerKind {
     Reap = 8,
     /// The retention of a namespace is applied to more runs that had ended before; the timer belongs to no run.
     Retain = 9,
+    /// A round of a ballot closes; the timer belongs to no run, and has the ballot's number in the place of a task and
+    /// the round in that of an entry.
+    BallotDeadline = 18,
+    /// The time that an ended ballot is kept is over, or rows of it are left; the timer names the ballot likewise.
+    BallotReap = 19,
 }
 
 impl TimerKind {
     fn from_byte(byte: u8) -> Option<Self> {
-        use TimerKind::{Backoff, Continue, Deadline, Reap, Retain, Retention, RunTimeout, Sleep, Timeout, Wake};
-        [Timeout, Deadline, Backoff, Wake, Sleep, RunTimeout, Retention, Continue, Reap, Retain]
-            .get(usize::from(byte))
-            .copied()
+        Some(match byte {
+            0 => Self::Timeout,
+            1 => Self::Deadline,
+            2 => Self::Backoff,
+            3 => Self::Wake,
+            4 => Self::Sleep,
+            5 => Self::RunTimeout,
+            6 => Self::Retention,
+            7 => Self::Continue,
+            8 => Self::Reap,
+            9 => Self::Retain,
+            18 => Self::BallotDeadline,
+            19 => Self::BallotReap,
+            _ => return None,
+        })
     }
 }
 
@@ -222,7 +238,7 @@ pub struct TimerKey {
     pub task: StepInstanceId,
     /// What it is for.
     pub kind: TimerKind,
-    /// The journal entry that sleeps; 0 for the other kinds.
+    /// The journal entry that sleeps, or the round of a ballot; 0 for the other kinds.
     pub entry: u32,
 }
 

@@ -7,6 +7,7 @@ use consort_types::{Result, StepInstanceId, limits};
 use minicbor::{Decode, Encode};
 
 use crate::{
+    ballot,
     context::ApplyContext,
     quota::{namespace, retain},
     run::{
@@ -60,6 +61,8 @@ fn fire(ctx: &mut ApplyContext<'_>, timer: TimerKey) -> Result<()> {
             return Ok(());
         }
         TimerKind::Retain => return retain::go_on(ctx),
+        TimerKind::BallotDeadline => return ballot::rounds::deadline_passed(ctx, timer),
+        TimerKind::BallotReap => return ballot::delete::reap(ctx, timer),
         TimerKind::Continue => return resume::continue_run(ctx, id),
         TimerKind::Sleep => return answer::slept(ctx, task, timer.entry),
         _ => {}

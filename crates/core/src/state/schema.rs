@@ -12,6 +12,10 @@ use consort_workflow::CompiledWorkflow;
 
 use super::rows::{BlobUse, Marker, Meta};
 use crate::{
+    ballot::{
+        keys::VoteKey,
+        rows::{Ballot, BallotProgress, Vote},
+    },
     key::NamedKey,
     quota::rows::{Limit, Namespace, Retaining},
     refusal::Refusal,
@@ -216,6 +220,12 @@ tables! {
     blobs: b'b', BlobHash => BlobUse, 256, of partition;
     /// Records that operators had refused.
     refusals: b'z', Seq => Refusal, 16, of partition;
+    /// Ballots as they were opened, by number: the record that opened them.
+    ballots: b'V', Seq => Ballot, 256, of partition;
+    /// How far ballots are, by name (number 0).
+    ballot_names: b'Z', NamedKey => BallotProgress, 256, of partition;
+    /// Votes.
+    votes: b'Y', VoteKey => Vote, 4096, of partition;
 }
 
 impl Tables {

@@ -265,7 +265,7 @@ impl Loop {
                 self.partition.take_live().into_iter().for_each(|live| self.shared.subscriptions.live(live));
                 let tail = match subscribing.topic() {
                     Topic::Run(run) => self.partition.views().tail(run),
-                    Topic::Agents => Vec::new(),
+                    Topic::Agents | Topic::Ballot(_) => Vec::new(),
                 };
                 // The receiver may have been dropped.
                 let _ = reply.send(subscribing.begin(tail));

@@ -14,7 +14,7 @@ use std::{
     },
 };
 
-use consort_types::{Code, Error, Result, RunId, limits, worker::Progress};
+use consort_types::{Code, Error, Result, RunId, Seq, limits, worker::Progress};
 use tokio::sync::{
     broadcast::{self, error::RecvError, error::TryRecvError},
     watch,
@@ -32,6 +32,8 @@ pub(crate) enum Topic {
     Run(RunId),
     /// Whatever agents are shown with, in all namespaces.
     Agents,
+    /// A ballot, by its number: its revision is the last record that changed it.
+    Ballot(Seq),
 }
 
 /// The subscribers of one topic.
