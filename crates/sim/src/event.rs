@@ -112,6 +112,8 @@ pub(crate) enum Event {
     Register,
     /// An approver looks into the inbox.
     Approve,
+    /// Something happens in a ballot.
+    Vote,
 
     // To those that make trouble.
     /// A worker reports on a task that it does not hold.

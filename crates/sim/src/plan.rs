@@ -77,11 +77,17 @@ pub enum InjectedBug {
     PinMiscounted,
     /// A task whose code has diverged is not found when code comes that may fit (law 8).
     DivergedForgotten,
+    /// A vote is counted twice (law 8).
+    VoteCountedTwice,
+    /// A ballot is decided otherwise than its votes say (law 2).
+    DecisionForged,
+    /// A vote that comes when its round has closed is kept (law 7).
+    LateVoteKept,
 }
 
 impl InjectedBug {
     /// Every injected bug.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 34] = [
         Self::AckBeforeSync,
         Self::ReplyBeforeDurable,
         Self::OutcomeOverwritten,
@@ -113,19 +119,30 @@ impl InjectedBug {
         Self::OldEpochAccepted,
         Self::PinMiscounted,
         Self::DivergedForgotten,
+        Self::VoteCountedTwice,
+        Self::DecisionForged,
+        Self::LateVoteKept,
     ];
 
     /// The law that it breaks.
     pub fn law(self) -> Law {
         let number = match self {
             Self::AckBeforeSync | Self::ReplyBeforeDurable | Self::OldEpochAccepted => 1,
-            Self::OutcomeOverwritten => 2,
+            Self::OutcomeOverwritten | Self::DecisionForged => 2,
             Self::OldTokenAccepted | Self::HandedOutTwice | Self::ReclaimTooLate | Self::StrangerHeard => 3,
             Self::StoreLosesBatch | Self::ReplaySwapsRecords => 4,
             Self::LeaseByClock => 5,
             Self::TickFromTheFuture | Self::TimersForgotten | Self::WallClockTrusted | Self::TimerFiresTwice => 6,
-            Self::CancelLost | Self::RunLeavesWork | Self::WaitLeftOpen | Self::EffectForgotten => 7,
-            Self::TaskLost | Self::Miscount | Self::PinMiscounted | Self::DivergedForgotten => 8,
+            Self::CancelLost
+            | Self::RunLeavesWork
+            | Self::WaitLeftOpen
+            | Self::EffectForgotten
+            | Self::LateVoteKept => 7,
+            Self::TaskLost
+            | Self::Miscount
+            | Self::PinMiscounted
+            | Self::DivergedForgotten
+            | Self::VoteCountedTwice => 8,
             Self::StaleRead => 9,
             Self::ReplyLost | Self::CreditIgnored => 10,
             Self::SyncErrorHidden | Self::DamageCut => 11,

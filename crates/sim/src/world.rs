@@ -16,6 +16,7 @@ use crate::{
         process::{self, Process},
         registrar,
         starter::{self, Starter},
+        voters::Voters,
     },
     clock::SECOND,
     context::Context,
@@ -32,6 +33,7 @@ pub(crate) struct World {
     fleet: Fleet,
     starter: Starter,
     operator: Operator,
+    voters: Voters,
     judge: Judge,
 }
 
@@ -46,7 +48,8 @@ impl World {
         let (roster, fleet) = fleet::spawn_workers(&mut ctx.random);
         ctx.roster = roster;
         let (process, starter) = (Process::new(), Starter::new(workflows));
-        let mut world = Self { ctx, process, fleet, starter, operator: Operator::default(), judge: Judge::default() };
+        let (operator, voters, judge) = (Operator::default(), Voters::new(plan.seed), Judge::default());
+        let mut world = Self { ctx, process, fleet, starter, operator, voters, judge };
         world.begin();
         Ok(world)
     }
@@ -58,6 +61,7 @@ impl World {
         ctx.at(10, Event::Start);
         ctx.at(5 * SECOND, Event::Approve);
         ctx.at(3 * SECOND, Event::Lie);
+        ctx.at(SECOND, Event::Vote);
         let fault = ctx.random.span(SECOND, ctx.faults.pause);
         ctx.at(fault, Event::Fault);
         let quiescence = ctx.random.between(60, 400) * SECOND;
@@ -133,6 +137,7 @@ impl World {
             Event::Operate => self.operator.step(ctx),
             Event::Register => registrar::step(ctx),
             Event::Approve => approver::step(ctx),
+            Event::Vote => self.voters.step(ctx),
             Event::Lie => liar::step(ctx),
             Event::Fault => chaos::step(ctx),
             Event::ClockLeap => chaos::leap(ctx),

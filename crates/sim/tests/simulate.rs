@@ -148,4 +148,7 @@ injected! {
     finds_a_log_that_takes_an_old_epoch: OldEpochAccepted;
     finds_pinned_tasks_that_are_miscounted: PinMiscounted;
     finds_diverged_tasks_that_are_forgotten: DivergedForgotten;
+    finds_a_vote_that_is_counted_twice: VoteCountedTwice;
+    finds_a_decision_that_the_votes_do_not_give: DecisionForged;
+    finds_a_vote_that_comes_too_late: LateVoteKept;
 }

@@ -33,7 +33,8 @@ impl Judge {
     /// Looks whether all runs have ended; `started` says whether all that are wanted were started.
     pub(crate) fn step(&mut self, ctx: &mut Context, started: bool) -> Checked {
         let quiescent = enter_quiescence(ctx);
-        let settled = started && ctx.host.partition.is_some() && ctx.fold.active().is_empty();
+        let settled =
+            started && ctx.host.partition.is_some() && ctx.fold.active().is_empty() && ctx.fold.open_ballots() == 0;
         if self.is_quiet(ctx.now, settled) {
             ctx.post(Event::Finish);
             return Ok(());
@@ -103,5 +104,8 @@ fn stuck(ctx: &mut Context) -> Violation {
         }
     }
     let law = if ctx.has_bug(InjectedBug::TaskLost) { Law::Number(8) } else { Law::Liveness };
-    Violation { law, what: format!("{} runs do not end; {pending} requests are pending;{shown}", active.len()) }
+    let ballots = ctx.fold.open_ballots();
+    let what =
+        format!("{} runs and {ballots} ballots do not end; {pending} requests are pending;{shown}", active.len());
+    Violation { law, what }
 }

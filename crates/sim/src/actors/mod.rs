@@ -13,4 +13,5 @@ pub(crate) mod operator;
 pub(crate) mod process;
 pub(crate) mod registrar;
 pub(crate) mod starter;
+pub(crate) mod voters;
 pub(crate) mod worker;
