@@ -23,14 +23,13 @@ pub(super) fn check(context: &Context<'_>, changes: &[Change], rows: &Rows) -> C
         if TABLES.ballots.has(&change.key) && change.old.is_some() && change.new.is_some() {
             return Err(Violation::of(7, format!("record {}: what a ballot asks has changed", context.seq)));
         }
-        if TABLES.ballot_names.has(&change.key) {
-            check_progress(context, change, rows)?;
-        }
         if TABLES.votes.has(&change.key) {
             check_vote(context, change, changes, rows)?;
         }
     }
-    Ok(())
+    // A vote that should not be there is told as such, and not by what it does to the count.
+    let mut progress = changes.iter().filter(|change| TABLES.ballot_names.has(&change.key));
+    progress.try_for_each(|change| check_progress(context, change, rows))
 }
 
 fn ballot(rows: &Rows, number: Seq) -> Option<Ballot> {

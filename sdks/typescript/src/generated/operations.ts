@@ -10,6 +10,11 @@ import * as table from "./table.js";
 export type WatchAgentsEvent =
   | { event: "agents"; data: models.AgentList };
 
+/** An event of `watchBallot`: Follows a ballot: the event `ballot` has it at once and again at each change, `end` when it has ended. */
+export type WatchBallotEvent =
+  | { event: "ballot"; data: models.Ballot }
+  | { event: "end"; data: models.Ballot };
+
 /** An event of `watchRun`: Follows a run: events `entry` (an entry of its history; its cursor is the id), `progress`, `end` (the run) and `error`. */
 export type WatchRunEvent =
   | { event: "entry"; data: models.HistoryEntry }
@@ -100,6 +105,53 @@ export abstract class Operations extends Caller {
   /** Writes a backup of all namespaces into a folder of the server's machine; a second one there adds what is new. */
   async makeBackup(options: models.BackupRequest): Promise<models.Backup> {
     return await this.call<models.Backup>(table.makeBackup, {  }, options);
+  }
+
+  /** Lists ballots by name. */
+  listBallots(options: {
+    /** Where the page begins: the `next` of the page before. */
+    cursor?: string | undefined;
+    /** How many items at most; 100 without it. */
+    limit?: number | undefined;
+    /** Only in this state. */
+    status?: "open" | "decided" | "undecided" | "cancelled" | undefined;
+  } = {}): Pager<models.BallotSummaryPage, models.BallotSummary> {
+    return new Pager(this, table.listBallots, { "cursor": options.cursor, "limit": options.limit, "status": options.status });
+  }
+
+  /** Deletes an ended ballot with its votes, before its time to be kept is over. */
+  async deleteBallot(ballot: string): Promise<void> {
+    await this.call<void>(table.deleteBallot, { "ballot": ballot });
+  }
+
+  /** Shows a ballot with its rounds: the count, who voted what and why, who abstained, who was silent, and the result. */
+  async showBallot(ballot: string): Promise<models.Ballot> {
+    return await this.call<models.Ballot>(table.showBallot, { "ballot": ballot });
+  }
+
+  /** Opens a ballot: asks voters a question. The same content under the same name again is accepted. */
+  async openBallot(ballot: string, options: models.OpenBallotRequest): Promise<models.Ballot> {
+    return await this.call<models.Ballot>(table.openBallot, { "ballot": ballot }, options);
+  }
+
+  /** Ends a ballot without a decision; its votes are kept with it. */
+  async cancelBallot(ballot: string, options: models.EndBallotRequest): Promise<void> {
+    await this.call<void>(table.cancelBallot, { "ballot": ballot }, options);
+  }
+
+  /** Closes a ballot now: the votes that are there decide, or do not; no further round follows. */
+  async closeBallot(ballot: string, options: models.EndBallotRequest): Promise<void> {
+    await this.call<void>(table.closeBallot, { "ballot": ballot }, options);
+  }
+
+  /** Votes, or changes a vote where the ballot lets it be changed. The same vote again is accepted. */
+  async castVote(ballot: string, options: models.VoteRequest): Promise<void> {
+    await this.call<void>(table.castVote, { "ballot": ballot }, options);
+  }
+
+  /** Follows a ballot: the event `ballot` has it at once and again at each change, `end` when it has ended. */
+  watchBallot(ballot: string): AsyncGenerator<WatchBallotEvent, void, undefined> {
+    return this.events(table.watchBallot, { "ballot": ballot });
   }
 
   /** Every error code. */

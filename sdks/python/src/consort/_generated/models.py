@@ -8,6 +8,9 @@ from consort._spans import Duration
 from pydantic import AwareDatetime, ConfigDict, Field
 from typing_extensions import TypeAliasType
 
+AgainstFaults = TypeAliasType("AgainstFaults", Literal['byzantine', 'crash'])
+"""What a faulty voter may do."""
+
 
 class AgentInstances(Model):
     """The instances of one agent."""
@@ -34,6 +37,34 @@ class BackupRequest(Model):
     )
     folder: str
     """The absolute path of a folder of the server's machine, which is new, empty, or has an earlier backup."""
+
+
+BallotRule = TypeAliasType("BallotRule", Literal['majority', 'supermajority', 'unanimous', 'plurality', 'approval', 'ranked', 'median', 'trimmed_mean', 'equality'])
+"""How votes become a decision. Weights count wherever options are counted; an abstention counts for the quorum only."""
+
+
+BallotSecrecy = TypeAliasType("BallotSecrecy", Literal['open', 'until_closed', 'secret_voters'])
+"""Who sees votes, and when."""
+
+
+BallotStatus = TypeAliasType("BallotStatus", Literal['open', 'decided', 'undecided', 'cancelled'])
+"""Where a ballot is."""
+
+
+BallotTie = TypeAliasType("BallotTie", Literal['fail', 'first_listed', 'lowest', 'status_quo', 'revote'])
+"""What happens where the rule does not find one answer."""
+
+
+class BallotVoter(Model):
+    """Who may vote."""
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    name: str
+    """The name, unique in the ballot."""
+    weight: Annotated[int | None, Field(ge=1, le=1000)] = None
+    """How much the vote counts, 1 to 1000; without it, 1. Rules that count voters take no other."""
 
 
 class BuiltInLimit(Model):
@@ -68,6 +99,10 @@ class CancelRequest(Model):
     """Whether the clean-up steps are cancelled too."""
     reason: str = ''
     """Why, for the history."""
+
+
+ClosedBy = TypeAliasType("ClosedBy", Literal['votes', 'deadline', 'operator'])
+"""What closed a round."""
 
 
 class Counts(Model):
@@ -128,6 +163,18 @@ class EmptyRequest(Model):
     model_config = ConfigDict(
         extra='forbid',
     )
+
+
+class EndBallotRequest(Model):
+    """Who ends a ballot by hand, and why."""
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    by: str
+    """The name of who ends it."""
+    reason: str | None = None
+    """Why."""
 
 
 class ErrorDetail(Model):
@@ -241,6 +288,8 @@ class NamespaceSummary(Model):
 
     agents: Annotated[int, Field(ge=0)]
     """Versions of agents."""
+    ballots: Annotated[int, Field(ge=0)] = 0
+    """Ballots that are kept, ended or not."""
     bytes: Annotated[int, Field(ge=0)]
     """Bytes of the inputs and outputs of its runs."""
     name: str
@@ -262,6 +311,46 @@ class NamespaceSummaryPage(Model):
     """The items."""
     next: str | None = None
     """The `cursor` of the next page; absent at the end. A page may be empty and still have a next one."""
+
+
+class OpenBallotRequest(Model):
+    """What is asked, and how it is decided."""
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    against: AgainstFaults | None = None
+    """Of `equality`: what faulty voters may do; `byzantine` without it."""
+    deadline: Duration | None = None
+    """How long a round takes at most; without it, until the last vote."""
+    faults: Annotated[int | None, Field(ge=0)] = None
+    """Of `equality`: how many voters may be faulty."""
+    fraction: str | None = None
+    """Of `supermajority`: a fraction above one half, such as `2/3`."""
+    keep: Duration | None = None
+    """How long the ballot is kept after its end; 30 days without it."""
+    may_change: bool = False
+    """Whether a voter may change a vote while its round is open; the round then waits for the last voter."""
+    on_tie: BallotTie | None = None
+    """What happens where the rule does not find one answer; `revote` without it."""
+    options: list[str] = []
+    """What can be chosen, at least two, in the order that ties refer to; without any, answers are free."""
+    question: str
+    """What is asked."""
+    quorum: Annotated[int | None, Field(ge=0)] = None
+    """How many voters must have voted, abstentions counted; more than half of them without it."""
+    rounds: Annotated[int | None, Field(ge=1, le=10)] = None
+    """Rounds at most, 1 to 10; without it, 1."""
+    rule: BallotRule
+    """How votes become a decision."""
+    secrecy: BallotSecrecy | None = None
+    """Who sees votes, and when; `open` without it."""
+    status_quo: str | None = None
+    """Of `on_tie: status_quo`: the option that stands."""
+    trim: Annotated[int | None, Field(ge=0)] = None
+    """Of `trimmed_mean`: how many numbers are left out at each end."""
+    voters: list[BallotVoter]
+    """Who may vote."""
 
 
 class Problem(Model):
@@ -442,6 +531,37 @@ Time = TypeAliasType("Time", AwareDatetime)
 """An instant: RFC 3339 in UTC with milliseconds, such as `2026-11-22T10:00:00.000Z`."""
 
 
+Undecided = TypeAliasType("Undecided", Literal['no_quorum', 'no_votes', 'no_majority', 'not_unanimous', 'too_few_equal', 'too_few_numbers', 'tie'])
+"""Why there is no decision."""
+
+
+class VoteRequest(Model):
+    """
+    A vote. Of `choice`, `approve`, `ranking`, `value` and `abstain` it has one: the one that the rule of the ballot takes,
+    or `abstain`.
+    """
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    abstain: bool = False
+    """Counts for the quorum only."""
+    approve: list[str] | None = None
+    """Of `approval`: every option that is good enough."""
+    choice: str | None = None
+    """One option."""
+    ranking: list[str] | None = None
+    """Of `ranked`: options, the best first; those that are not named are behind all others."""
+    reason: str | None = None
+    """Why; others can read it, according to the secrecy of the ballot."""
+    round: Annotated[int | None, Field(ge=0)] = None
+    """The round that the voter means; a vote that comes too late for it is then refused. Without it, the open one."""
+    value: Document | None = None
+    """Where answers are free: any JSON document but `null`, compared by its canonical form (RFC 8785)."""
+    voter: str
+    """Who votes."""
+
+
 class WaitedFor(Model):
     """Something that a step, or the code of a task, waits for."""
 
@@ -556,6 +676,106 @@ class Backup(Model):
     """Rows of the store in it."""
     time: Time
     """Log time at that record."""
+
+
+class BallotResult(Model):
+    """What a ballot came to."""
+
+    by_tie: bool = False
+    """Whether the rule for ties has decided."""
+    decision: Document | None = None
+    """What was decided: an option, a free answer or a number; absent where nothing was."""
+    undecided: Undecided | None = None
+    """Why nothing was decided."""
+
+
+class BallotScore(Model):
+    """How an answer did."""
+
+    answer: Document
+    """The answer."""
+    score: Annotated[int, Field(ge=0)]
+    """The weight of these voters; by `ranked`, how many options it beats."""
+    voters: Annotated[int, Field(ge=0)]
+    """How many voters named it."""
+
+
+class BallotSummary(Model):
+    """A ballot, as it is listed."""
+
+    ballot: str
+    """Its name."""
+    closes_at: Time | None = None
+    """When the open round closes by itself."""
+    ended_at: Time | None = None
+    """When it ended."""
+    opened_at: Time
+    """When it was opened."""
+    question: str
+    """What is asked."""
+    result: BallotResult | None = None
+    """What it came to."""
+    round: Annotated[int, Field(ge=0)]
+    """The open round, or the last one."""
+    status: BallotStatus
+    """Where it is."""
+    voted: Annotated[int, Field(ge=0)]
+    """Votes in that round."""
+    voters: Annotated[int, Field(ge=0)]
+    """How many may vote."""
+
+
+class BallotSummaryPage(Model):
+    """A page of a listing."""
+
+    items: list[BallotSummary]
+    """The items."""
+    next: str | None = None
+    """The `cursor` of the next page; absent at the end. A page may be empty and still have a next one."""
+
+
+class BallotTally(Model):
+    """The count of a round."""
+
+    abstained: Annotated[int, Field(ge=0)]
+    """Of these: abstentions."""
+    equal_answers_needed: Annotated[int | None, Field(ge=0)] = None
+    """How many equal answers `equality` needs."""
+    quorum_met: bool
+    """Whether enough have voted."""
+    scores: list[BallotScore]
+    """How each answer did, the best first; empty where a number is calculated."""
+    tied: list[Document] = []
+    """The answers that are first, where there are several."""
+    voted: Annotated[int, Field(ge=0)]
+    """Voters who have voted, abstentions included."""
+    weight: Annotated[int, Field(ge=0)]
+    """The weight of those who did not abstain."""
+
+
+class BallotVote(Model):
+    """A vote, as it may be seen."""
+
+    abstain: bool = False
+    """Whether it is an abstention."""
+    approve: list[str] | None = None
+    """The options that it approves of."""
+    changes: Annotated[int | None, Field(ge=0)] = None
+    """How often it was changed."""
+    choice: str | None = None
+    """The option."""
+    dissents: bool = False
+    """Whether it is for something else than what the ballot decided."""
+    ranking: list[str] | None = None
+    """The options, the best first."""
+    reason: str | None = None
+    """Why."""
+    value: Document | None = None
+    """The free answer, in its canonical form."""
+    voted_at: Time | None = None
+    """When it was given, or changed last; absent where the voters are secret."""
+    voter: str | None = None
+    """Who gave it, unless that is secret."""
 
 
 class BulkFilter(Model):
@@ -1291,6 +1511,27 @@ class AgentList(Model):
     """The items."""
 
 
+class BallotRound(Model):
+    """A round of a ballot."""
+
+    closed_at: Time | None = None
+    """When it was closed."""
+    closed_by: ClosedBy | None = None
+    """What closed it."""
+    opened_at: Time
+    """When it was opened."""
+    round: Annotated[int, Field(ge=0)]
+    """Its number, from 1."""
+    silent: list[str]
+    """Who has not."""
+    tally: BallotTally | None = None
+    """The count; absent while it is hidden."""
+    voted: list[str]
+    """Who has voted."""
+    votes: list[BallotVote]
+    """The votes; none while they are hidden."""
+
+
 class Comparison(Model):
     """Two runs compared."""
 
@@ -1336,14 +1577,55 @@ class Replay(Model):
     """The steps, in the order in which they ended or last changed."""
 
 
+class Ballot(Model):
+    """A ballot with its rounds."""
+
+    asked: OpenBallotRequest
+    """What is asked, with every default filled in."""
+    ballot: str
+    """Its name."""
+    closes_at: Time | None = None
+    """When the open round closes by itself."""
+    end_reason: str | None = None
+    """Why it was ended by hand."""
+    ended_at: Time | None = None
+    """When it ended."""
+    ended_by: str | None = None
+    """Who ended it by hand."""
+    opened_at: Time
+    """When it was opened."""
+    recount_agrees: bool
+    """Whether its recorded votes, counted again for this answer, come to the recorded result."""
+    result: BallotResult | None = None
+    """What it came to."""
+    rounds: list[BallotRound]
+    """Its rounds, the first one first."""
+    status: BallotStatus
+    """Where it is."""
+
+
 StepNode.model_rebuild()
 
 __all__ = [
+    "AgainstFaults",
     "Agent",
     "AgentInstances",
     "AgentList",
     "Backup",
     "BackupRequest",
+    "Ballot",
+    "BallotResult",
+    "BallotRound",
+    "BallotRule",
+    "BallotScore",
+    "BallotSecrecy",
+    "BallotStatus",
+    "BallotSummary",
+    "BallotSummaryPage",
+    "BallotTally",
+    "BallotTie",
+    "BallotVote",
+    "BallotVoter",
     "BuiltInLimit",
     "BuiltInLimitList",
     "BulkAction",
@@ -1355,6 +1637,7 @@ __all__ = [
     "Capability",
     "CapabilityStatistics",
     "Check",
+    "ClosedBy",
     "Comparison",
     "Counts",
     "DecideRequest",
@@ -1365,6 +1648,7 @@ __all__ = [
     "Difference",
     "Document",
     "EmptyRequest",
+    "EndBallotRequest",
     "ErrorDetail",
     "ErrorPage",
     "ErrorPageList",
@@ -1384,6 +1668,7 @@ __all__ = [
     "JournalKind",
     "NamespaceSummary",
     "NamespaceSummaryPage",
+    "OpenBallotRequest",
     "Origin",
     "Problem",
     "Progress",
@@ -1424,6 +1709,8 @@ __all__ = [
     "StepState",
     "TaskCounts",
     "Time",
+    "Undecided",
+    "VoteRequest",
     "WaitedFor",
     "WeightRequest",
     "WorkerInstance",
