@@ -118,3 +118,33 @@ fn acknowledged_votes_survive_kills_and_the_ballot_is_decided_once() {
         assert_eq!((&shown["recount_agrees"], shown["rounds"].as_array().unwrap().len()), (&json!(true), 1));
     }
 }
+
+#[test]
+fn a_workflow_asks_voters_of_which_one_lies_and_one_dies() {
+    let folder = Folder::new();
+    // `echo` answers with its input, so each voter says what it is given; no agent has the capability of the last one.
+    folder.write(
+        "decide.yaml",
+        "workflow: decide
+steps:
+  ask:
+    consensus:
+      question: Which build is clean?
+      voters:
+        ann: { capability: echo, with: { value: { build: 7 }, reason: I looked } }
+        bob: { capability: echo, with: { value: { build: 7.0 } } }
+        cy: { capability: echo, with: { value: { build: 7 } } }
+        eve: { capability: echo, with: { value: { build: 8 }, reason: trust me } }
+        dan: { capability: nobody.home, deadline: 200ms }
+      rule: majority
+output: ${{ steps.ask.output }}
+",
+    );
+    let output = folder.json(&["run", "decide.yaml"]).remove(0);
+    let made = &output["output"];
+    assert_eq!((&made["decision"], &made["dissent"]), (&json!({"build": 7}), &json!(["eve"])), "{output}");
+    assert_eq!((&made["tally"]["scores"][0]["voters"], &made["votes"][0]["reason"]), (&json!(3), &json!("I looked")));
+    assert!(made["silent"]["dan"].is_string() && made["silent"].as_object().unwrap().len() == 1, "{made}");
+    let drawn = folder.ok(&["workflows", "graph", "decide.yaml"]);
+    assert!(drawn.contains("consensus") && drawn.contains("eve"), "{drawn}");
+}
