@@ -57,7 +57,7 @@ pub mod keys {
 /// Views of the state, for people and programs, of all concerns.
 pub mod view {
     pub use crate::{
-        ballot::views::{BallotRecord, BallotSummary, BallotView, RoundView, VoteView, dissents},
+        ballot::views::{BallotRecord, BallotSummary, BallotView, BallotViews, RoundView, VoteView, dissents},
         page::Page,
         quota::namespace::NamespaceView,
         refusal::view::RefusedRecord,

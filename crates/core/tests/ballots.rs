@@ -13,7 +13,7 @@ use consort_core::{
     command::{CancelBallot, CastVote, CloseBallot, DeleteBallot, OpenBallot},
     rows::{BallotStatus, ClosedBy, Verdict},
     tally::Undecided,
-    view::BallotView,
+    view::{BallotView, BallotViews},
 };
 use consort_types::{
     Code, Result, Span,
@@ -50,7 +50,7 @@ fn vote(world: &mut World, voter: usize, option: &str) -> Result<()> {
 
 /// The ballot, whose recorded result has to be what its votes give.
 fn show(world: &mut World) -> BallotView {
-    let view = world.machine.ballot(NS, "b").unwrap().into_view();
+    let view = BallotViews::of(&mut world.machine).show(NS, "b").unwrap().into_view();
     assert_eq!(view.verdict, view.recounted, "{view:?}");
     view
 }
@@ -260,7 +260,7 @@ fn an_ended_ballot_is_kept_for_its_time_and_deleted_in_pieces() {
     world.tick(Span::from_secs(3_599));
     show(&mut world);
     world.tick(Span::from_secs(10));
-    assert_eq!(world.machine.ballot(NS, "b").unwrap_err().code, Code::BallotNotFound);
+    assert_eq!(BallotViews::of(&mut world.machine).show(NS, "b").unwrap_err().code, Code::BallotNotFound);
     // The name is free while rows of the old ballot are still removed, and nothing is left of it in the end.
     open(&mut world, "b", spec(1)).unwrap();
     vote(&mut world, 0, "ship").unwrap();
@@ -281,11 +281,11 @@ fn ballots_are_listed_by_name_with_their_status_and_watchers_are_woken() {
     vote(&mut world, 0, "ship").unwrap();
     let woken = world.effects.iter().filter(|effect| matches!(effect, Effect::BallotChanged { .. })).count();
     assert_eq!(woken, 1, "a ballot that is opened has no watcher yet");
-    let page = world.machine.ballots(NS, None, None, 2).unwrap();
+    let page = BallotViews::of(&mut world.machine).list(NS, None, None, 2).unwrap();
     let names: Vec<_> = page.items.iter().map(|ballot| ballot.name.as_str()).collect();
     assert_eq!((names.as_slice(), page.next.as_deref()), (&["a", "b"][..], Some("c")));
     assert_eq!((page.items[1].voted, page.items[1].voters, &page.items[1].verdict), (1, 1, &Some(decided("ship"))));
-    let open = world.machine.ballots(NS, Some(BallotStatus::Open), page.next.as_deref(), 2).unwrap();
+    let open = BallotViews::of(&mut world.machine).list(NS, Some(BallotStatus::Open), page.next.as_deref(), 2).unwrap();
     assert_eq!((open.items.len(), open.next), (1, None));
     assert_eq!(world.machine.namespaces(None, 10).unwrap().items[0].ballots, 3);
     world.verify();

@@ -37,8 +37,8 @@ pub use config::{Config, Parts};
 pub use consort_dispatch::WorkerInstanceId as InstanceId;
 pub use freeze::{Archive, Backup, Frozen, first_record, time_of};
 pub use handle::{
-    AgentWatch, BallotWatch, BulkAction, BulkItem, BulkRequest, BulkResult, Decision, Deployed, ForkRequest, Handle,
-    Session, SessionSender, StartRequest, Started, StepReader, Watch, WatchEvent,
+    AgentWatch, BallotWatch, Ballots, BulkAction, BulkItem, BulkRequest, BulkResult, Decision, Deployed, ForkRequest,
+    Handle, Session, SessionSender, StartRequest, Started, StepReader, Watch, WatchEvent,
 };
 pub use linger::linger;
 pub use observer::{AppendedGroup, Observer};

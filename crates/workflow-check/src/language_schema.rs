@@ -177,7 +177,7 @@ fn consensus() -> Value {
             "faults": whole("Of `equality`: how many voters may be faulty."),
             "against": {"enum": ["byzantine", "crash"], "description": "Of `equality`: what faulty voters may do."},
             "on_tie": {"enum": consort_types::ballot::Tie::WORDS, "description": "What happens where the rule does not find one answer."},
-            "status_quo": {"type": "string", "description": "The option that stands where the votes decide nothing."},
+            "status_quo": {"type": "string", "description": "The option that is decided where the votes decide nothing."},
             "quorum": count("How many voters must have voted; more than half of them if not given.", limits::BALLOT_VOTERS_MAX as u64),
             "deadline": span("How long each voter may take."),
             "on_undecided": {"description": "The decision where the votes give none; without it, the step fails then. May hold `${{ }}`."},

@@ -6,7 +6,7 @@
 use consort_api::ballots::{
     BallotEvent, CancelBallot, CastVote, CloseBallot, DeleteBallot, ListBallots, OpenBallot, ShowBallot, WatchBallot,
 };
-use consort_engine::view::BallotStatus;
+use consort_engine::{Ballots, view::BallotStatus};
 use futures::{StreamExt as _, stream};
 
 use super::events;
@@ -34,23 +34,24 @@ pub(super) fn routes() -> Vec<Route> {
 async fn list(request: RequestContext<ListBallots>) -> Handled<ListBallots> {
     let params = &request.params;
     let status = params.status.map(convert::ballot_status);
-    let page = request.engine().ballots(&request.namespace, status, params.cursor.clone(), params.limit).await?;
+    let page =
+        Ballots::of(request.engine()).list(&request.namespace, status, params.cursor.clone(), params.limit).await?;
     Ok(ResponseBody::Reply(convert::page(page, convert::ballot_summary)))
 }
 
 async fn open(request: RequestContext<OpenBallot>) -> Handled<OpenBallot> {
-    let (engine, namespace, name) = (request.engine(), &request.namespace, &request.params.ballot);
-    engine.open_ballot(namespace, name, request.body.clone().try_into()?).await?;
-    Ok(ResponseBody::Reply(convert::ballot(engine.ballot(namespace, name).await?)))
+    let (ballots, namespace, name) = (Ballots::of(request.engine()), &request.namespace, &request.params.ballot);
+    ballots.open(namespace, name, request.body.clone().try_into()?).await?;
+    Ok(ResponseBody::Reply(convert::ballot(ballots.show(namespace, name).await?)))
 }
 
 async fn show(request: RequestContext<ShowBallot>) -> Handled<ShowBallot> {
-    let ballot = request.engine().ballot(&request.namespace, &request.params.ballot).await?;
+    let ballot = Ballots::of(request.engine()).show(&request.namespace, &request.params.ballot).await?;
     Ok(ResponseBody::Reply(convert::ballot(ballot)))
 }
 
 async fn watch(request: RequestContext<WatchBallot>) -> Handled<WatchBallot> {
-    let watch = request.engine().watch_ballot(&request.namespace, &request.params.ballot).await?;
+    let watch = Ballots::of(request.engine()).watch(&request.namespace, &request.params.ballot).await?;
     let ballots = stream::unfold(watch, |mut watch| async move { watch.next().await.map(|found| (found, watch)) });
     let events = ballots.map(|found| match found {
         Ok(found) if found.status == BallotStatus::Open => BallotEvent::Ballot(Box::new(convert::ballot(found))),
@@ -69,23 +70,23 @@ async fn cast(request: RequestContext<CastVote>) -> Handled<CastVote> {
         choice: request.body.what()?,
         reason: request.body.reason.clone(),
     };
-    request.engine().cast_vote(vote).await?;
+    Ballots::of(request.engine()).cast(vote).await?;
     Ok(ResponseBody::Reply(()))
 }
 
 async fn close(request: RequestContext<CloseBallot>) -> Handled<CloseBallot> {
     let (ballot, by, reason) = (&request.params.ballot, &request.body.by, request.body.reason.clone());
-    request.engine().close_ballot(&request.namespace, ballot, by, reason).await?;
+    Ballots::of(request.engine()).close(&request.namespace, ballot, by, reason).await?;
     Ok(ResponseBody::Reply(()))
 }
 
 async fn cancel(request: RequestContext<CancelBallot>) -> Handled<CancelBallot> {
     let (ballot, by, reason) = (&request.params.ballot, &request.body.by, request.body.reason.clone());
-    request.engine().cancel_ballot(&request.namespace, ballot, by, reason).await?;
+    Ballots::of(request.engine()).cancel(&request.namespace, ballot, by, reason).await?;
     Ok(ResponseBody::Reply(()))
 }
 
 async fn delete(request: RequestContext<DeleteBallot>) -> Handled<DeleteBallot> {
-    request.engine().delete_ballot(&request.namespace, &request.params.ballot).await?;
+    Ballots::of(request.engine()).delete(&request.namespace, &request.params.ballot).await?;
     Ok(ResponseBody::Reply(()))
 }

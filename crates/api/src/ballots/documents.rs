@@ -185,7 +185,7 @@ pub struct OpenBallotRequest {
     /// What happens where the rule does not find one answer; `revote` without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_tie: Option<BallotTie>,
-    /// Of `on_tie: status_quo`: the option that stands.
+    /// Of `on_tie: status_quo`: the option that is decided then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_quo: Option<String>,
     /// How many voters must have voted, abstentions counted; more than half of them without it.

@@ -71,7 +71,7 @@ pub(crate) struct BallotOpenArgs {
     /// Where the rule finds no one answer: fail, `first_listed`, lowest or revote [default: `revote`]
     #[arg(long, value_name = "RULE", conflicts_with = "status_quo")]
     pub(crate) on_tie: Option<String>,
-    /// The option that stands where the last round decides nothing
+    /// The option that is decided where the last round finds nothing else
     #[arg(long, value_name = "OPTION")]
     pub(crate) status_quo: Option<String>,
     /// How many voters must have voted [default: more than half of them]

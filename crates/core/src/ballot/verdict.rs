@@ -88,7 +88,7 @@ pub fn verdict(
     }
 }
 
-/// The verdict of a whole ballot, made again from its closed rounds; `None` where it goes on.
+/// The verdict of a whole ballot, made again from its closed rounds; `None` where another round follows.
 pub fn recompute(spec: &BallotSpec, rounds: &[(RoundVotes<'_>, ClosedBy)]) -> Option<Verdict> {
     let (at, (votes, by)) = rounds.iter().enumerate().next_back()?;
     let before = at.checked_sub(1).map(|before| &rounds[before].0);

@@ -21,6 +21,7 @@ use crate::{
     key::NamedKey,
     page::{Page, bounded},
     registry::agents::PAST,
+    state::State,
 };
 
 /// A ballot, as it is listed.
@@ -66,7 +67,7 @@ pub struct VoteView {
     pub choice: Choice,
     /// Why.
     pub reason: Option<String>,
-    /// When it was given, or changed last; `None` where the voter is secret, whom the time could give away.
+    /// When it was given, or changed last; `None` where the voter is secret, since the time could give it away.
     pub time: Option<Time>,
     /// How often it was changed.
     pub changes: u32,
@@ -216,20 +217,30 @@ pub fn dissents(spec: &BallotSpec, choice: &Choice, decision: &Answer) -> bool {
     }
 }
 
-impl Machine {
+/// The views of ballots.
+pub struct BallotViews<'a>(&'a mut State);
+
+impl<'a> BallotViews<'a> {
+    /// Of the ballots of a partition.
+    pub fn of(machine: &'a mut Machine) -> Self {
+        Self(&mut machine.state)
+    }
+}
+
+impl BallotViews<'_> {
     /// The rows of a ballot.
     ///
     /// # Errors
     /// [`consort_types::Code::BallotNotFound`].
-    pub fn ballot(&mut self, namespace: &str, name: &str) -> Result<BallotRecord> {
-        let (progress, ballot) = rounds::find(&mut self.state, namespace, name)?;
-        let votes = (1..=progress.round).map(|round| rounds::votes(&self.state, progress.ballot, round));
+    pub fn show(&mut self, namespace: &str, name: &str) -> Result<BallotRecord> {
+        let (progress, ballot) = rounds::find(self.0, namespace, name)?;
+        let votes = (1..=progress.round).map(|round| rounds::votes(self.0, progress.ballot, round));
         let votes = votes.collect::<Result<_>>()?;
         Ok(BallotRecord { ballot, progress, votes })
     }
 
     /// The ballots of a namespace, by name; with a status, those of the page that have it.
-    pub fn ballots(
+    pub fn list(
         &mut self,
         namespace: &str,
         status: Option<BallotStatus>,
@@ -237,12 +248,12 @@ impl Machine {
         limit: usize,
     ) -> Result<Page<BallotSummary>> {
         let (from, limit) = (name_key(namespace, cursor.unwrap_or("")), bounded(limit));
-        let mut rows = self.state.tables.ballot_names.range(&from, &name_key(namespace, PAST), limit + 1)?;
+        let mut rows = self.0.tables.ballot_names.range(&from, &name_key(namespace, PAST), limit + 1)?;
         let next = if rows.len() > limit { rows.pop().map(|(key, _)| key.name) } else { None };
         let wanted = |row: &&(NamedKey, BallotProgress)| status.is_none_or(|status| row.1.status == status);
         let mut items = Vec::new();
         for (key, progress) in rows.iter().filter(wanted) {
-            let Some(ballot) = self.state.tables.ballots.read_uncached(&progress.ballot)? else { continue };
+            let Some(ballot) = self.0.tables.ballots.read_uncached(&progress.ballot)? else { continue };
             items.push(BallotSummary {
                 name: key.name.clone(),
                 question: ballot.spec.question,

@@ -26,7 +26,7 @@ use std::{sync::Arc, time::Duration};
 use consort_types::{Code, Error, Result, limits};
 use futures::future::{join_all, select_all};
 
-pub use ballots::BallotWatch;
+pub use ballots::{BallotWatch, Ballots};
 pub use bulk::{BulkAction, BulkItem, BulkRequest, BulkResult};
 pub use decide::Decision;
 pub use observe::AgentWatch;

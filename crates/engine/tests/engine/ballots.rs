@@ -4,7 +4,7 @@
 //! Invariant: every wait in here ends with an event, not with a clock.
 
 use crate::support::{NS, parts};
-use consort_engine::{CastVote, Config, Handle, view::BallotStatus};
+use consort_engine::{Ballots, CastVote, Config, Handle, view::BallotStatus};
 use consort_log::MemoryLogDisk;
 use consort_store::MemoryStore;
 use consort_types::{
@@ -32,35 +32,35 @@ fn vote(voter: &str, option: &str) -> CastVote {
 async fn an_answered_vote_survives_a_crash() {
     let (disk, store) = (MemoryLogDisk::new(), MemoryStore::new());
     let handle = Handle::open(parts(&disk, &store), Config::default()).await.unwrap();
-    handle.open_ballot(NS, "b", spec()).await.unwrap();
-    handle.cast_vote(vote("ann", "ship")).await.unwrap();
-    handle.cast_vote(vote("bob", "ship")).await.unwrap();
+    Ballots::of(&handle).open(NS, "b", spec()).await.unwrap();
+    Ballots::of(&handle).cast(vote("ann", "ship")).await.unwrap();
+    Ballots::of(&handle).cast(vote("bob", "ship")).await.unwrap();
     handle.stop_now().await;
     disk.crash(false);
     store.crash(0);
     let handle = Handle::open(parts(&disk, &store), Config::default()).await.unwrap();
-    let view = handle.ballot(NS, "b").await.unwrap();
+    let view = Ballots::of(&handle).show(NS, "b").await.unwrap();
     assert_eq!((view.status, view.rounds[0].voted.len()), (BallotStatus::Open, 2));
-    handle.cast_vote(vote("ann", "ship")).await.unwrap();
-    handle.cast_vote(vote("cy", "ship")).await.unwrap();
-    let view = handle.ballot(NS, "b").await.unwrap();
+    Ballots::of(&handle).cast(vote("ann", "ship")).await.unwrap();
+    Ballots::of(&handle).cast(vote("cy", "ship")).await.unwrap();
+    let view = Ballots::of(&handle).show(NS, "b").await.unwrap();
     assert_eq!((view.status, &view.verdict), (BallotStatus::Decided, &view.recounted));
-    assert_eq!(handle.ballots(NS, Some(BallotStatus::Decided), None, 10).await.unwrap().items.len(), 1);
+    assert_eq!(Ballots::of(&handle).list(NS, Some(BallotStatus::Decided), None, 10).await.unwrap().items.len(), 1);
 }
 
 #[tokio::test]
 async fn a_follower_sees_a_ballot_change_and_end_or_go() {
     let handle = Handle::open(parts(&MemoryLogDisk::new(), &MemoryStore::new()), Config::default()).await.unwrap();
-    assert_eq!(handle.watch_ballot(NS, "b").await.err().unwrap().code, Code::BallotNotFound);
-    handle.open_ballot(NS, "b", spec()).await.unwrap();
-    let mut watch = handle.watch_ballot(NS, "b").await.unwrap();
+    assert_eq!(Ballots::of(&handle).watch(NS, "b").await.err().unwrap().code, Code::BallotNotFound);
+    Ballots::of(&handle).open(NS, "b", spec()).await.unwrap();
+    let mut watch = Ballots::of(&handle).watch(NS, "b").await.unwrap();
     assert!(watch.next().await.unwrap().unwrap().rounds[0].voted.is_empty());
-    handle.cast_vote(vote("ann", "ship")).await.unwrap();
+    Ballots::of(&handle).cast(vote("ann", "ship")).await.unwrap();
     assert_eq!(watch.next().await.unwrap().unwrap().rounds[0].voted, ["ann"]);
-    handle.cancel_ballot(NS, "b", "ann", None).await.unwrap();
+    Ballots::of(&handle).cancel(NS, "b", "ann", None).await.unwrap();
     assert_eq!(watch.next().await.unwrap().unwrap().status, BallotStatus::Cancelled);
     assert!(watch.next().await.is_none(), "it has ended");
-    assert_eq!(handle.close_ballot(NS, "b", "ann", None).await.unwrap_err().code, Code::BallotClosed);
-    handle.delete_ballot(NS, "b").await.unwrap();
-    assert_eq!(handle.ballot(NS, "b").await.unwrap_err().code, Code::BallotNotFound);
+    assert_eq!(Ballots::of(&handle).close(NS, "b", "ann", None).await.unwrap_err().code, Code::BallotClosed);
+    Ballots::of(&handle).delete(NS, "b").await.unwrap();
+    assert_eq!(Ballots::of(&handle).show(NS, "b").await.unwrap_err().code, Code::BallotNotFound);
 }

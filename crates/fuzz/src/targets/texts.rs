@@ -12,7 +12,8 @@ use axum::{
     http::{Method, Request},
 };
 use consort_engine::{
-    CastVote, Config, Decision, ForkRequest, Handle, Locality, Partition, Parts, Session, StartRequest, view::RunFilter,
+    Ballots, CastVote, Config, Decision, ForkRequest, Handle, Locality, Partition, Parts, Session, StartRequest,
+    view::RunFilter,
 };
 use consort_log::MemoryLogDisk;
 use consort_store::{MemoryStore, Store as _};
@@ -247,15 +248,15 @@ impl World {
         let spec = |question: &str, option: &str, voter: &str| {
             BallotSpec::new(question, vec!["a".to_owned(), option.to_owned()], voters(voter), Rule::Plurality)
         };
-        let handle = &self.handle;
+        let ballots = Ballots::of(&self.handle);
         if kind == 30 {
-            let named = code(handle.open_ballot(NS, &text, spec("?", "b", "v")).await);
-            let asked = code(handle.open_ballot(NS, "q", spec(&text, "b", "v")).await);
-            let listed = code(handle.open_ballot(NS, "o", spec("?", &text, &text)).await);
-            return named.max(asked).max(listed).max(code(handle.ballots(NS, None, Some(text), 10).await));
+            let named = code(ballots.open(NS, &text, spec("?", "b", "v")).await);
+            let asked = code(ballots.open(NS, "q", spec(&text, "b", "v")).await);
+            let listed = code(ballots.open(NS, "o", spec("?", &text, &text)).await);
+            return named.max(asked).max(listed).max(code(ballots.list(NS, None, Some(text), 10).await));
         }
         let free = BallotSpec::new("?", Vec::new(), voters("v"), Rule::Plurality);
-        let opened = code(handle.open_ballot(NS, "f", BallotSpec { quorum: 1, ..free }).await);
+        let opened = code(ballots.open(NS, "f", BallotSpec { quorum: 1, ..free }).await);
         let vote = CastVote {
             namespace: NS.to_owned(),
             ballot: "f".to_owned(),
@@ -265,8 +266,8 @@ impl World {
             reason: Some(text.clone()),
         };
         let strange = CastVote { ballot: text.clone(), voter: text.clone(), ..vote.clone() };
-        let cast = code(handle.cast_vote(vote).await).max(code(handle.cast_vote(strange).await));
-        opened.max(cast).max(code(handle.close_ballot(NS, "f", &text, Some(text.clone())).await))
+        let cast = code(ballots.cast(vote).await).max(code(ballots.cast(strange).await));
+        opened.max(cast).max(code(ballots.close(NS, "f", &text, Some(text.clone())).await))
     }
 
     async fn look(&self, kind: u8, text: String) -> u16 {

@@ -10,7 +10,7 @@ use consort_core::{
     Command,
     command::{CancelBallot, CastVote, CloseBallot, DeleteBallot, OpenBallot},
     rows::BallotStatus,
-    view::BallotView,
+    view::{BallotView, BallotViews},
 };
 use consort_types::{
     Span,
@@ -113,7 +113,7 @@ impl Voters {
 
     fn act(&mut self, ctx: &mut Context, namespace: &str, name: &str) {
         let machine = ctx.host.partition.as_mut().and_then(|partition| partition.machine().ok());
-        let Some(Ok(record)) = machine.map(|machine| machine.ballot(namespace, name)) else { return };
+        let Some(Ok(record)) = machine.map(|machine| BallotViews::of(machine).show(namespace, name)) else { return };
         let view = record.into_view();
         match self.random.below(100) {
             0 => end(ctx, namespace, name, false),
@@ -190,7 +190,7 @@ impl Voters {
 
 fn open_ballots(ctx: &mut Context, namespace: &str) -> Vec<String> {
     let machine = ctx.host.partition.as_mut().and_then(|partition| partition.machine().ok());
-    let page = machine.map(|machine| machine.ballots(namespace, Some(BallotStatus::Open), None, 100));
+    let page = machine.map(|machine| BallotViews::of(machine).list(namespace, Some(BallotStatus::Open), None, 100));
     page.and_then(Result::ok).map_or_else(Vec::new, |page| page.items.into_iter().map(|ballot| ballot.name).collect())
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use consort_core::{
     TABLES,
-    keys::{NamedKey, VoteKey},
+    keys::VoteKey,
     rows::{Ballot, BallotProgress, BallotStatus, ClosedBy, Vote},
     tally::{RoundVotes, casts, is_settled, recompute},
 };
@@ -114,15 +114,6 @@ fn check_vote(context: &Context<'_>, change: &Change, changes: &[Change], rows: 
         return broken(2, format!("vote {key:?} of round {} was changed", before.round));
     }
     Ok(())
-}
-
-/// How many ballots each namespace has.
-pub(super) fn counts(rows: &Rows) -> BTreeMap<String, u64> {
-    let mut counts = BTreeMap::new();
-    for key in table(rows, TABLES.ballot_names).filter_map(|(key, _)| key_of::<NamedKey>(key)) {
-        *counts.entry(key.namespace).or_default() += 1;
-    }
-    counts
 }
 
 /// How many ballots are open.

@@ -424,8 +424,8 @@ fn recount_namespaces(rows: &Rows) -> (u64, BTreeMap<String, (u64, NamespaceCoun
         counts.runs += 1;
         counts.bytes += run.document_bytes();
     }
-    for (namespace, ballots) in super::ballots::counts(rows) {
-        namespaces.entry(namespace).or_default().1.ballots = ballots;
+    for key in table(rows, TABLES.ballot_names).filter_map(|(key, _)| key_of::<NamedKey>(key)) {
+        namespaces.entry(key.namespace).or_default().1.ballots += 1;
     }
     for key in table(rows, TABLES.agents).filter_map(|(key, _)| key_of::<AgentKey>(key)) {
         namespaces.entry(key.namespace).or_default().1.agents += 1;

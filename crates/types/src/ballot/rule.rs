@@ -342,7 +342,9 @@ impl Tie {
     pub fn of(word: &str, status_quo: Option<String>) -> Result<Self> {
         let tie = match (word, status_quo) {
             ("status_quo", Some(option)) => return Ok(Self::StatusQuo(option)),
-            ("status_quo", None) => return Err(bad("`status_quo` needs an option", "name the option that stands")),
+            ("status_quo", None) => {
+                return Err(bad("`status_quo` needs an option", "name the option that is decided then"));
+            }
             (_, Some(_)) => return Err(bad("an option goes only with `status_quo`", "leave it out")),
             ("fail", None) => Self::Fail,
             ("first_listed", None) => Self::FirstListed,

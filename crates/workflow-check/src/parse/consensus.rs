@@ -67,7 +67,7 @@ impl Reader<'_> {
     pub(super) fn consensus(&mut self, entry: &Entry, block: BlockId, at: usize) -> Option<Action> {
         let fields = self.plain().map(&entry.value, "`consensus`", &CONSENSUS_KEYS)?;
         let question = self.plain().required(&fields, "question", "say what the voters are to decide")?;
-        let options = fields.get("options").map(|entry| self.texts(entry)).unwrap_or_default();
+        let options = fields.get("options").map(|entry| texts(self, entry)).unwrap_or_default();
         let deadline = fields.get("deadline").and_then(|entry| self.plain().span(entry));
         let asked = Asked { question: &question.value, options, deadline };
         let entry =
@@ -75,7 +75,7 @@ impl Reader<'_> {
         let (inner, voters) = self.voters(entry, &asked, (block, at))?;
         let rule = match self.rule(&fields) {
             Ok(rule) => rule,
-            Err(error) => return self.refuse(&fields, error),
+            Err(error) => return refuse(self, &fields, error),
         };
         let plain = BallotSpec::new("consensus", asked.options, voters, rule);
         let quorum = fields.get("quorum").and_then(|entry| self.plain().integer(entry, 1..=i64::from(u32::MAX)));
@@ -83,40 +83,14 @@ impl Reader<'_> {
         let spec = match self.tie(&fields) {
             Ok(Some(tie)) => BallotSpec { tie, ..spec },
             Ok(None) => spec,
-            Err(error) => return self.refuse(&fields, error),
+            Err(error) => return refuse(self, &fields, error),
         };
         if let Err(error) = spec.check() {
-            return self.refuse(&fields, error);
+            return refuse(self, &fields, error);
         }
         let on_undecided = fields.get("on_undecided");
         let on_undecided = on_undecided.map(|entry| self.values.template(&entry.value, Place::default()));
         Some(Action::Consensus(Box::new(Consensus { block: inner, spec, on_undecided })))
-    }
-
-    fn refuse(&mut self, fields: &Fields<'_>, error: consort_types::Error) -> Option<Action> {
-        let found = self.report().error("bad-value", fields.place.clone(), error.message);
-        if let Some(hint) = error.hint {
-            found.hint(hint);
-        }
-        None
-    }
-
-    fn texts(&mut self, entry: &Entry) -> Vec<String> {
-        let NodeKind::List(items) = &entry.value.kind else {
-            let message = format!("`{}` must be a list of texts, found {}", entry.key, entry.value.kind_name());
-            self.report().error("bad-type", entry.value.span.clone(), message);
-            return Vec::new();
-        };
-        let mut texts = Vec::with_capacity(items.len());
-        for item in items {
-            if let Some(text) = item.as_str() {
-                texts.push(text.to_owned());
-                continue;
-            }
-            let message = format!("`{}` must be a list of texts, found {}", entry.key, item.kind_name());
-            self.report().error("bad-type", item.span.clone(), message);
-        }
-        texts
     }
 
     fn rule(&mut self, fields: &Fields<'_>) -> Result<Rule> {
@@ -212,4 +186,31 @@ impl Reader<'_> {
         map.sort_by(|one, other| one.0.cmp(&other.0));
         literal_map(map)
     }
+}
+
+/// Reports what the rules of ballots refuse.
+fn refuse(reader: &mut Reader<'_>, fields: &Fields<'_>, error: consort_types::Error) -> Option<Action> {
+    let found = reader.report().error("bad-value", fields.place.clone(), error.message);
+    if let Some(hint) = error.hint {
+        found.hint(hint);
+    }
+    None
+}
+
+fn texts(reader: &mut Reader<'_>, entry: &Entry) -> Vec<String> {
+    let NodeKind::List(items) = &entry.value.kind else {
+        let message = format!("`{}` must be a list of texts, found {}", entry.key, entry.value.kind_name());
+        reader.report().error("bad-type", entry.value.span.clone(), message);
+        return Vec::new();
+    };
+    let mut texts = Vec::with_capacity(items.len());
+    for item in items {
+        if let Some(text) = item.as_str() {
+            texts.push(text.to_owned());
+            continue;
+        }
+        let message = format!("`{}` must be a list of texts, found {}", entry.key, item.kind_name());
+        reader.report().error("bad-type", item.span.clone(), message);
+    }
+    texts
 }

@@ -12,7 +12,7 @@ fn flow(body: &str) -> String {
 
 fn refused(body: &str) -> String {
     let found = consort_workflow_check::check(&flow(body)).unwrap_err();
-    found.0.iter().map(|found| format!("{}\n", found.message)).collect()
+    found.0.into_iter().map(|found| found.message).collect::<Vec<_>>().join("\n")
 }
 
 #[test]

@@ -532,7 +532,7 @@ export interface OpenBallotRequest {
    */
   secrecy?: BallotSecrecy | null;
   /**
-   * Of `on_tie: status_quo`: the option that stands.
+   * Of `on_tie: status_quo`: the option that is decided then.
    */
   status_quo?: string | null;
   /**
@@ -1616,7 +1616,7 @@ export interface OpenBallotRequest1 {
    */
   secrecy?: BallotSecrecy | null;
   /**
-   * Of `on_tie: status_quo`: the option that stands.
+   * Of `on_tie: status_quo`: the option that is decided then.
    */
   status_quo?: string | null;
   /**

@@ -346,7 +346,7 @@ class OpenBallotRequest(Model):
     secrecy: BallotSecrecy | None = None
     """Who sees votes, and when; `open` without it."""
     status_quo: str | None = None
-    """Of `on_tie: status_quo`: the option that stands."""
+    """Of `on_tie: status_quo`: the option that is decided then."""
     trim: Annotated[int | None, Field(ge=0)] = None
     """Of `trimmed_mean`: how many numbers are left out at each end."""
     voters: list[BallotVoter]

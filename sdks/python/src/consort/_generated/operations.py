@@ -145,7 +145,7 @@ class AsyncOperations(AsyncCaller):
         `quorum`: how many voters must have voted, abstentions counted; more than half of them without it.
         `rounds`: rounds at most, 1 to 10; without it, 1.
         `secrecy`: who sees votes, and when; `open` without it.
-        `status_quo`: of `on_tie: status_quo`: the option that stands.
+        `status_quo`: of `on_tie: status_quo`: the option that is decided then.
         `trim`: of `trimmed_mean`: how many numbers are left out at each end.
         """
         answer: models.Ballot = await self.call(table.OPEN_BALLOT, {"ballot": ballot}, fields({"question": question, "voters": voters, "rule": rule}, {"against": against, "deadline": None if deadline is None else span_text(deadline), "faults": faults, "fraction": fraction, "keep": None if keep is None else span_text(keep), "may_change": may_change, "on_tie": on_tie, "options": options, "quorum": quorum, "rounds": rounds, "secrecy": secrecy, "status_quo": status_quo, "trim": trim}), kind=models.Ballot)
