@@ -5,6 +5,10 @@
 
 pub(crate) mod state;
 
+mod ballots;
+
+pub(crate) use ballots::{ballot, ballot_status, ballot_summary};
+
 use consort_api::{
     self as api, ErrorDetail, agents, bulk,
     inside::{self, EventKind, HistoryEntry, StepState},
@@ -345,8 +349,8 @@ pub(crate) fn workflow(found: view::WorkflowView) -> workflows::WorkflowSummary 
 }
 
 pub(crate) fn namespace(found: view::NamespaceView) -> namespaces::NamespaceSummary {
-    let view::NamespaceView { name, runs, runs_active, agents, workflows, bytes, retention } = found;
-    namespaces::NamespaceSummary { name, runs, runs_active, agents, workflows, bytes, retention }
+    let view::NamespaceView { name, runs, runs_active, agents, workflows, bytes, ballots, retention } = found;
+    namespaces::NamespaceSummary { name, runs, runs_active, agents, workflows, bytes, ballots, retention }
 }
 
 pub(crate) fn graph(graph: workflow::Graph) -> workflows::Graph {

@@ -14,6 +14,7 @@
 
 pub mod agents;
 pub mod backup;
+pub mod ballots;
 pub mod bulk;
 #[cfg(feature = "client")]
 pub mod client;

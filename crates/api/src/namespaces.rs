@@ -24,6 +24,9 @@ pub struct NamespaceSummary {
     pub workflows: u64,
     /// Bytes of the inputs and outputs of its runs.
     pub bytes: u64,
+    /// Ballots that are kept, ended or not.
+    #[serde(default)]
+    pub ballots: u64,
     /// How long a run is kept after its end; without it, until it is deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema::Duration>")]

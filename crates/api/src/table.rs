@@ -6,8 +6,9 @@
 use std::{fmt::Write as _, sync::LazyLock};
 
 use crate::{
-    Accepts, Entry, Param, Place, agents as a, backup, bulk as b, inbox as i, inside as n, locks as l, namespaces,
-    operate as o, queues as q, runs as r, server as s, spaces, state, steps as p, watch as t, workflows as w,
+    Accepts, Entry, Param, Place, agents as a, backup, ballots, bulk as b, inbox as i, inside as n, locks as l,
+    namespaces, operate as o, queues as q, runs as r, server as s, spaces, state, steps as p, watch as t,
+    workflows as w,
 };
 
 static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
@@ -88,6 +89,14 @@ static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
         Entry::of::<l::ListBarriers>(),
         Entry::of::<l::ShowBarrier>(),
         Entry::of::<l::ArriveBarrier>(),
+        Entry::of::<ballots::ListBallots>(),
+        Entry::of::<ballots::OpenBallot>(),
+        Entry::of::<ballots::ShowBallot>(),
+        Entry::of::<ballots::DeleteBallot>(),
+        Entry::of::<ballots::WatchBallot>(),
+        Entry::of::<ballots::CastVote>(),
+        Entry::of::<ballots::CloseBallot>(),
+        Entry::of::<ballots::CancelBallot>(),
         Entry::of::<namespaces::ListNamespaces>(),
         Entry::of::<s::ShowStatus>(),
         Entry::of::<backup::MakeBackup>(),

@@ -5,6 +5,12 @@
 //! Invariant: a command is checked whole before it changes anything; a refusal changes nothing.
 
 pub use crate::{
+    ballot::{
+        cast::CastVote,
+        close::{CancelBallot, CloseBallot},
+        delete::DeleteBallot,
+        open::OpenBallot,
+    },
     coordination::{
         acquire::{AcquireLock, LockClaim},
         arrive::{ArriveBarrier, BarrierState},
@@ -158,6 +164,21 @@ pub enum Command {
     /// Come to a barrier.
     #[n(38)]
     ArriveBarrier(#[n(0)] ArriveBarrier),
+    /// Ask voters a question.
+    #[n(54)]
+    OpenBallot(#[n(0)] OpenBallot),
+    /// A voter answers.
+    #[n(55)]
+    CastVote(#[n(0)] CastVote),
+    /// Close a ballot now.
+    #[n(56)]
+    CloseBallot(#[n(0)] CloseBallot),
+    /// End a ballot without a decision.
+    #[n(57)]
+    CancelBallot(#[n(0)] CancelBallot),
+    /// Delete an ended ballot.
+    #[n(58)]
+    DeleteBallot(#[n(0)] DeleteBallot),
 }
 
 /// What a command that was not refused answers.
@@ -264,6 +285,11 @@ impl Command {
             Self::ReleaseLock(command) => command.check(),
             Self::BreakLock(command) => command.check(),
             Self::ArriveBarrier(command) => command.check(),
+            Self::OpenBallot(command) => command.check(),
+            Self::CastVote(command) => command.check(),
+            Self::CloseBallot(command) => command.check(),
+            Self::CancelBallot(command) => command.check(),
+            Self::DeleteBallot(command) => command.check(),
         }
     }
 
@@ -305,6 +331,11 @@ impl Command {
             Self::DeleteSpace(command) => command.apply(ctx),
             Self::ReleaseLock(command) => command.apply(ctx),
             Self::BreakLock(command) => command.apply(ctx),
+            Self::OpenBallot(command) => command.apply(ctx),
+            Self::CastVote(command) => command.apply(ctx),
+            Self::CloseBallot(command) => command.apply(ctx),
+            Self::CancelBallot(command) => command.apply(ctx),
+            Self::DeleteBallot(command) => command.apply(ctx),
         };
         done.map(|()| Reply::Done)
     }

@@ -161,6 +161,13 @@ pub enum Effect {
         /// The record that changed it.
         seq: Seq,
     },
+    /// Something about a ballot changed: wake its watchers.
+    BallotChanged {
+        /// Its number.
+        ballot: Seq,
+        /// The record that changed it.
+        seq: Seq,
+    },
     /// No row refers to the blob.
     BlobUnused(BlobHash),
 }

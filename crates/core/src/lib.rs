@@ -4,6 +4,7 @@
 //! or carrying effects out (the engine does).
 //! Invariant: the state is a pure function of the records applied; equal records give equal bytes (law 4).
 
+mod ballot;
 pub mod command;
 mod context;
 mod coordination;
@@ -26,6 +27,10 @@ mod task;
 /// The rows of the tables, of all concerns.
 pub mod rows {
     pub use crate::{
+        ballot::{
+            rows::{Ballot, BallotProgress, BallotStatus, ByHand, ClosedRound, Vote},
+            verdict::{ClosedBy, Verdict},
+        },
         coordination::rows::{
             Arrival, Barrier, Claim, CoordinationCounts, Generation, Lock, LockChange, LockChangeKind, Place, Ticket,
         },
@@ -49,6 +54,7 @@ pub mod rows {
 /// The keys of the tables, of all concerns.
 pub mod keys {
     pub use crate::{
+        ballot::keys::VoteKey,
         coordination::keys::{ChangeKey, MemberKey, PlaceKey, PlaceKind, TicketKey},
         key::NamedKey,
         registry::keys::{AgentKey, DefinitionKey},
@@ -61,6 +67,7 @@ pub mod keys {
 /// Views of the state, for people and programs, of all concerns.
 pub mod view {
     pub use crate::{
+        ballot::views::{BallotRecord, BallotSummary, BallotView, BallotViews, RoundView, VoteView, dissents},
         coordination::views::{BarrierView, ChangeCursor, Coordination, HolderView, LockNews, LockView},
         page::Page,
         quota::namespace::NamespaceView,
@@ -84,6 +91,14 @@ pub mod view {
             detail::{EntryView, StepDetail, Tasks},
             inbox::InboxView,
         },
+    };
+}
+
+/// Counting votes: pure, so that anyone can make a decision again from its votes.
+pub mod tally {
+    pub use crate::ballot::{
+        tally::{Cast, Outcome, Score, Tally, Undecided, is_settled, tally},
+        verdict::{ClosedBy, RoundVotes, Verdict, casts, recompute, tally_round, verdict},
     };
 }
 

@@ -25,9 +25,10 @@ mod topic;
 pub mod view {
     pub use consort_core::{
         rows::{
-            Ask, Candidate, Change, ChangeKind, Conflict, Decided, Generation, HistoryEvent, LockChange,
+            Ask, BallotStatus, Candidate, Change, ChangeKind, Conflict, Decided, Generation, HistoryEvent, LockChange,
             LockChangeKind, Settled, Space, StepState,
         },
+        tally::{ClosedBy, Outcome, Score, Tally, Undecided, Verdict},
         view::*,
     };
 }
@@ -40,9 +41,9 @@ pub use config::{Config, Parts};
 pub use consort_dispatch::WorkerInstanceId as InstanceId;
 pub use freeze::{Archive, Backup, Frozen, first_record, time_of};
 pub use handle::{
-    AgentWatch, BulkAction, BulkItem, BulkRequest, BulkResult, Coordination, Decision, Deployed, ForkRequest, Handle,
-    LockEvent, LockWatch, Session, SessionSender, StartRequest, Started, StatePage, StateStore, StateWatch, StepReader,
-    Watch, WatchEvent,
+    AgentWatch, BallotWatch, Ballots, BulkAction, BulkItem, BulkRequest, BulkResult, Coordination, Decision, Deployed,
+    ForkRequest, Handle, LockEvent, LockWatch, Session, SessionSender, StartRequest, Started, StatePage, StateStore,
+    StateWatch, StepReader, Watch, WatchEvent,
 };
 pub use linger::linger;
 pub use observer::{AppendedGroup, Observer};
@@ -53,8 +54,8 @@ pub use topic::Topic;
 pub use consort_core::{
     AttemptEnd, blob_used_by,
     command::{
-        AcquireLock, ArriveBarrier, BarrierState, BreakLock, Choice, LockClaim, OperationResult, RefuseRecord,
-        ReleaseLock, RenewLock, ReplacedRevision, Resolution, Transacted,
+        AcquireLock, ArriveBarrier, BarrierState, BreakLock, CastVote, Choice, LockClaim, OperationResult,
+        RefuseRecord, ReleaseLock, RenewLock, ReplacedRevision, Resolution, Transacted,
     },
 };
 pub use consort_types::Locality;

@@ -4,7 +4,7 @@
 //! Invariant: a topic is a plain value: naming one costs nothing where nobody watches it.
 
 use consort_core::Coordinated;
-use consort_types::{BlobHash, RunId, state::SpaceId};
+use consort_types::{BlobHash, RunId, Seq, state::SpaceId};
 
 /// What can be watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,6 +17,8 @@ pub enum Topic {
     Space(SpaceId),
     /// A lock or a barrier, by the hash of its kind, namespace and name: its revision is the last record that changed it.
     Coordination(BlobHash),
+    /// A ballot, by its number: its revision is the last record that changed it.
+    Ballot(Seq),
 }
 
 impl Topic {

@@ -116,6 +116,8 @@ pub(crate) enum Event {
     Share,
     /// A candidate does something to a lock or a barrier.
     Campaign,
+    /// Something happens in a ballot.
+    Vote,
 
     // To those that make trouble.
     /// A worker reports on a task that it does not hold.

@@ -87,11 +87,17 @@ pub enum InjectedBug {
     LeaseCutShort,
     /// A free lock is not granted, although one waits (law 8).
     WaiterForgotten,
+    /// A vote is counted twice (law 8).
+    VoteCountedTwice,
+    /// A ballot is decided otherwise than its votes say (law 2).
+    DecisionForged,
+    /// A vote that comes when its round has closed is kept (law 7).
+    LateVoteKept,
 }
 
 impl InjectedBug {
     /// Every injected bug.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 39] = [
         Self::AckBeforeSync,
         Self::ReplyBeforeDurable,
         Self::OutcomeOverwritten,
@@ -128,13 +134,16 @@ impl InjectedBug {
         Self::LeaseOutlived,
         Self::LeaseCutShort,
         Self::WaiterForgotten,
+        Self::VoteCountedTwice,
+        Self::DecisionForged,
+        Self::LateVoteKept,
     ];
 
     /// The law that it breaks.
     pub fn law(self) -> Law {
         let number = match self {
             Self::AckBeforeSync | Self::ReplyBeforeDurable | Self::OldEpochAccepted => 1,
-            Self::OutcomeOverwritten => 2,
+            Self::OutcomeOverwritten | Self::DecisionForged => 2,
             Self::OldTokenAccepted
             | Self::HandedOutTwice
             | Self::ReclaimTooLate
@@ -147,10 +156,17 @@ impl InjectedBug {
             | Self::WallClockTrusted
             | Self::TimerFiresTwice
             | Self::LeaseCutShort => 6,
-            Self::CancelLost | Self::RunLeavesWork | Self::WaitLeftOpen | Self::EffectForgotten => 7,
-            Self::TaskLost | Self::Miscount | Self::PinMiscounted | Self::DivergedForgotten | Self::WaiterForgotten => {
-                8
-            }
+            Self::CancelLost
+            | Self::RunLeavesWork
+            | Self::WaitLeftOpen
+            | Self::EffectForgotten
+            | Self::LateVoteKept => 7,
+            Self::TaskLost
+            | Self::Miscount
+            | Self::PinMiscounted
+            | Self::DivergedForgotten
+            | Self::WaiterForgotten
+            | Self::VoteCountedTwice => 8,
             Self::StaleRead | Self::ChangeForgotten | Self::UpdateLost => 9,
             Self::ReplyLost | Self::CreditIgnored => 10,
             Self::SyncErrorHidden | Self::DamageCut => 11,

@@ -17,6 +17,7 @@ use crate::{
         registrar,
         sharer::Sharer,
         starter::{self, Starter},
+        voters::Voters,
     },
     clock::SECOND,
     context::Context,
@@ -34,6 +35,7 @@ pub(crate) struct World {
     starter: Starter,
     operator: Operator,
     sharer: Sharer,
+    voters: Voters,
     judge: Judge,
 }
 
@@ -55,6 +57,7 @@ impl World {
             starter,
             operator: Operator::default(),
             sharer: Sharer::default(),
+            voters: Voters::new(plan.seed),
             judge: Judge::default(),
         };
         world.begin();
@@ -70,6 +73,7 @@ impl World {
         ctx.at(2 * SECOND, Event::Share);
         ctx.at(4 * SECOND, Event::Campaign);
         ctx.at(3 * SECOND, Event::Lie);
+        ctx.at(SECOND, Event::Vote);
         let fault = ctx.random.span(SECOND, ctx.faults.pause);
         ctx.at(fault, Event::Fault);
         let quiescence = ctx.random.between(60, 400) * SECOND;
@@ -147,6 +151,7 @@ impl World {
             Event::Approve => approver::step(ctx),
             Event::Share => self.sharer.step(ctx),
             Event::Campaign => candidate::step(ctx),
+            Event::Vote => self.voters.step(ctx),
             Event::Lie => liar::step(ctx),
             Event::Fault => chaos::step(ctx),
             Event::ClockLeap => chaos::leap(ctx),

@@ -277,6 +277,31 @@ codes! {
     /// the next generation.
     BarrierExpired = 727, Conflict, "barrier did not fill";
 
+    /// No ballot of that name is in the namespace; an ended one is deleted when its time to be kept is over.
+    BallotNotFound = 761, NotFound, "no such ballot";
+    /// A ballot of that name was opened with other content. Choose another name, or delete the ended one first.
+    BallotExists = 762, Conflict, "ballot exists";
+    /// The ballot does not list that voter. Who may vote is fixed when the ballot is opened.
+    NotEligible = 763, Rejected, "voter is not eligible";
+    /// The ballot has ended: it takes no further vote, and cannot be closed or cancelled again. `consort ballots show`
+    /// shows its result.
+    BallotClosed = 764, Conflict, "ballot has ended";
+    /// The vote names another round than the open one. Read the votes of the last round, and vote again.
+    WrongRound = 765, Conflict, "wrong round";
+    /// The vote names an option that the ballot does not have; the hint lists them.
+    UnknownOption = 766, Rejected, "no such option";
+    /// The vote does not fit the rule of the ballot: for example, a ranking where one option is chosen.
+    BadVote = 767, Rejected, "vote does not fit the rule";
+    /// The voter has voted in this round, and the ballot lets no vote be changed. The same vote again is accepted.
+    AlreadyVoted = 768, Conflict, "already voted";
+    /// There are too few voters to tolerate so many faulty ones; the message has the numbers.
+    FaultsNotTolerated = 769, Rejected, "too many faults for the voters";
+    /// The ballot has not ended, and only an ended one can be deleted. Close or cancel it first.
+    BallotOpen = 770, Conflict, "ballot has not ended";
+    /// The voters of a `consensus` step came to no decision; the message has the tally. Give the step `on_undecided`, a rule
+    /// for ties, or more rounds.
+    NotDecided = 771, Failed, "no decision";
+
     /// A defect of Consort. Please report it with the message.
     Internal = 901, Internal, "internal error";
 }

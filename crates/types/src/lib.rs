@@ -4,7 +4,9 @@
 //! Invariant: every type here encodes to the same bytes on every machine, and shows itself the same way
 //! in a log, on a screen and in JSON.
 
+pub mod ballot;
 pub mod bounds;
+mod canonical;
 mod effect;
 mod error;
 mod id;
@@ -21,6 +23,7 @@ mod time;
 mod trace;
 pub mod worker;
 
+pub use canonical::{canonical_json, check_canonical};
 pub use effect::{EffectClass, OnUnknown};
 pub use error::{Code, Error, ErrorKind, Result};
 pub use id::{Name, RunId, Seq, StepInstanceId, Token};

@@ -263,6 +263,20 @@ limits! {
     LOCK_BARRIER_PARTIES_MAX: u32 = 1_000;
     /// Generations of a barrier whose outcome is kept for members that ask again.
     LOCK_BARRIER_GENERATIONS_KEPT_MAX: usize = 16;
+    /// Voters of one ballot: their votes are counted in one record.
+    BALLOT_VOTERS_MAX: usize = 256;
+    /// Options of one ballot, and of one ranking: counting rankings costs the cube of their number.
+    BALLOT_OPTIONS_MAX: usize = 32;
+    /// Weight of one voter, and the largest number of a fraction.
+    BALLOT_WEIGHT_MAX: u32 = 1_000;
+    /// Rounds of one ballot.
+    BALLOT_ROUNDS_MAX: u32 = 10;
+    /// Bytes of the question of a ballot.
+    BALLOT_QUESTION_BYTES_MAX: usize = 4 * 1024;
+    /// Bytes of a free answer in its canonical form.
+    BALLOT_ANSWER_BYTES_MAX: usize = 4 * 1024;
+    /// Ballots of a namespace, ended ones that are still kept included.
+    BALLOTS_MAX: u64 = 10_000;
 }
 
 #[cfg(test)]

@@ -41,6 +41,11 @@ impl Node {
         }
     }
 
+    /// Whether there are steps inside of it.
+    fn is_group(&self) -> bool {
+        matches!(self.kind, "group" | "consensus")
+    }
+
     /// The lines of a box: name, target, notes.
     fn lines(&self) -> Vec<String> {
         let what = match self.kind {
@@ -81,8 +86,8 @@ impl Graph {
             places.push(at);
             let node = Node::of(step, parent.map(|group| (group, &self.nodes[group])));
             self.nodes.push(node);
-            if let Action::Group(inner) = &step.action {
-                self.add_block(definition, *inner, Some(at));
+            if let Some(inner) = step.action.block() {
+                self.add_block(definition, inner, Some(at));
             }
         }
         for (at, step) in steps.iter().enumerate() {
@@ -104,7 +109,7 @@ impl Graph {
             &|node, at, pad| {
                 let label = node.lines().iter().map(|line| mermaid_text(line)).collect::<Vec<_>>().join("<br/>");
                 match node.kind {
-                    "group" => format!("{pad}subgraph n{at}[\"{label}\"]\n"),
+                    "group" | "consensus" => format!("{pad}subgraph n{at}[\"{label}\"]\n"),
                     "wait" => format!("{pad}n{at}([\"{label}\"])\n"),
                     "approve" => format!("{pad}n{at}{{{{\"{label}\"}}}}\n"),
                     _ => format!("{pad}n{at}[\"{label}\"]\n"),
@@ -124,13 +129,13 @@ impl Graph {
         self.draw(None, 1, &mut text, &|node, at, pad| {
             let label = node.lines().iter().map(|line| dot_text(line)).collect::<Vec<_>>().join("\\n");
             match node.kind {
-                "group" => format!("{pad}subgraph cluster_{at} {{\n{pad}  label=\"{label}\";\n{pad}  n{at} [shape=point, style=invis];\n"),
+                "group" | "consensus" => format!("{pad}subgraph cluster_{at} {{\n{pad}  label=\"{label}\";\n{pad}  n{at} [shape=point, style=invis];\n"),
                 "wait" | "approve" => format!("{pad}n{at} [label=\"{label}\", shape=ellipse];\n"),
                 _ => format!("{pad}n{at} [label=\"{label}\"];\n"),
             }
         }, "}");
         for (from, to) in &self.edges {
-            let group = |at: usize| self.nodes[at].kind == "group";
+            let group = |at: usize| self.nodes[at].is_group();
             let tail = if group(*from) { format!("ltail=cluster_{from}") } else { String::new() };
             let head = if group(*to) { format!("lhead=cluster_{to}") } else { String::new() };
             let both = [tail, head].into_iter().filter(|end| !end.is_empty()).collect::<Vec<_>>().join(", ");
@@ -151,7 +156,7 @@ impl Graph {
         let pad = "  ".repeat(depth);
         for at in self.children(parent) {
             text.push_str(&open(&self.nodes[at], at, &pad));
-            if self.nodes[at].kind == "group" {
+            if self.nodes[at].is_group() {
                 self.draw(Some(at), depth + 1, text, open, close);
                 let _ = writeln!(text, "{pad}{close}");
             }
@@ -193,6 +198,9 @@ fn target(action: &Action) -> String {
         Action::Call { capability: Some(name), agent: None } | Action::Workflow { name, version: None } => name.clone(),
         Action::Call { capability: None, agent } => format!("agent {}", agent.as_deref().unwrap_or_default()),
         Action::Group(_) => String::new(),
+        Action::Consensus(consensus) => {
+            format!("of {} by {}", consensus.spec.voters.len(), consensus.spec.rule)
+        }
         Action::Workflow { name, version: Some(version) } => format!("{name} {version}"),
         Action::Wait(Wait::For(span)) => format!("for {}", shown(span)),
         Action::Wait(Wait::Until(time)) => format!("until {}", shown(time)),

@@ -89,7 +89,7 @@ fn step() -> Value {
     }
     json!({
         "type": "object",
-        "description": "One step. It does one thing: `capability` and/or `agent`, `steps`, `workflow`, `wait` or `approve`.",
+        "description": "One step. It does one thing: `capability` and/or `agent`, `steps`, `workflow`, `wait`, `approve` or `consensus`.",
         "additionalProperties": false,
         "properties": properties,
         "oneOf": [
@@ -98,6 +98,7 @@ fn step() -> Value {
             {"required": ["workflow"]},
             {"required": ["wait"]},
             {"required": ["approve"]},
+            {"required": ["consensus"]},
         ],
         "dependentRequired": {"max_parallel": ["for_each"], "fail_fast": ["for_each"]},
     })
@@ -141,7 +142,66 @@ fn actions() -> Value {
                 },
             ],
         },
+        "consensus": consensus(),
         "with": {"$ref": "#/$defs/with"},
+    })
+}
+
+fn consensus() -> Value {
+    let whole = |description: &str| json!({"type": "integer", "minimum": 0, "description": description});
+    json!({
+        "description": "Asks several voters and decides by their answers; the output has `decision`, `tally`, `votes`, `dissent` and `silent`.",
+        "type": "object",
+        "required": ["question", "voters"],
+        "additionalProperties": false,
+        "properties": {
+            "question": {"description": "What is decided; the voters' input, with the options. May hold `${{ }}`."},
+            "options": {
+                "type": "array",
+                "minItems": 2,
+                "maxItems": limits::BALLOT_OPTIONS_MAX,
+                "items": {"type": "string"},
+                "description": "What can be chosen; without it, answers are free.",
+            },
+            "voters": {
+                "type": "object",
+                "description": "Who votes, by name: calls. One that fails is silent.",
+                "minProperties": 1,
+                "maxProperties": limits::BALLOT_VOTERS_MAX,
+                "propertyNames": {"pattern": NAME, "maxLength": limits::NAME_BYTES_MAX},
+                "additionalProperties": voter(),
+            },
+            "rule": {"enum": consort_types::ballot::Rule::WORDS, "default": "majority", "description": "How votes become a decision."},
+            "fraction": {"type": "string", "description": "Of `supermajority`: such as `2/3`."},
+            "trim": whole("Of `trimmed_mean`: how many numbers are left out at each end."),
+            "faults": whole("Of `equality`: how many voters may be faulty."),
+            "against": {"enum": ["byzantine", "crash"], "description": "Of `equality`: what faulty voters may do."},
+            "on_tie": {"enum": consort_types::ballot::Tie::WORDS, "description": "What happens where the rule does not find one answer."},
+            "status_quo": {"type": "string", "description": "The option that is decided where the votes decide nothing."},
+            "quorum": count("How many voters must have voted; more than half of them if not given.", limits::BALLOT_VOTERS_MAX as u64),
+            "deadline": span("How long each voter may take."),
+            "on_undecided": {"description": "The decision where the votes give none; without it, the step fails then. May hold `${{ }}`."},
+        },
+    })
+}
+
+fn voter() -> Value {
+    let (mut properties, attempts, effects) = (serde_json::Map::new(), attempts(), effects());
+    let parts = [attempts.as_object(), effects.as_object()].into_iter().flatten().flatten();
+    properties.extend(parts.filter(|(key, _)| *key != "compensate").map(|(key, value)| (key.clone(), value.clone())));
+    let own = json!({
+        "capability": name("Calls an agent that has this capability."),
+        "agent": name("Calls this agent."),
+        "weight": count("How much the vote counts.", u64::from(limits::BALLOT_WEIGHT_MAX)),
+        "with": {"$ref": "#/$defs/with"},
+        "deadline": span("How long this voter may take."),
+    });
+    properties.extend(own.as_object().cloned().unwrap_or_default());
+    json!({
+        "type": "object",
+        "additionalProperties": false,
+        "properties": properties,
+        "anyOf": [{"required": ["capability"]}, {"required": ["agent"]}],
     })
 }
 
@@ -326,7 +386,7 @@ fn effects() -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parse::{LATER, ROOT_KEYS, STEP_KEYS};
+    use crate::parse::{CONSENSUS_KEYS, LATER, ROOT_KEYS, STEP_KEYS, VOTER_KEYS};
 
     #[test]
     fn the_schema_has_exactly_the_keys_of_the_parser() {
@@ -342,5 +402,8 @@ mod tests {
         };
         assert_eq!(keys("/properties"), sorted(&ROOT_KEYS));
         assert_eq!(keys("/$defs/step/properties"), sorted(&STEP_KEYS));
+        let consensus = "/$defs/step/properties/consensus/properties";
+        assert_eq!(keys(consensus), sorted(&CONSENSUS_KEYS));
+        assert_eq!(keys(&format!("{consensus}/voters/additionalProperties/properties")), sorted(&VOTER_KEYS));
     }
 }

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use consort_types::{EffectClass, Error, OnUnknown, Span};
+use consort_types::{EffectClass, Error, OnUnknown, Span, ballot::BallotSpec};
 use minicbor::{Decode, Encode};
 use serde_json::Value;
 
@@ -200,10 +200,22 @@ pub enum Action {
     /// Asks a person.
     #[n(4)]
     Approve(#[n(0)] Approve),
+    /// Asks several voters, each by a call of its own, and decides by their answers.
+    #[n(5)]
+    Consensus(#[n(0)] Box<Consensus>),
 }
 
 impl Action {
-    /// The word for it in messages and drawings: `call`, `group`, `workflow`, `wait` or `approve`.
+    /// The block that it opens: of a group its steps, of a consensus its voters.
+    pub fn block(&self) -> Option<BlockId> {
+        match self {
+            Self::Group(block) => Some(*block),
+            Self::Consensus(consensus) => Some(consensus.block),
+            _ => None,
+        }
+    }
+
+    /// The word for it in messages and drawings: `call`, `group`, `workflow`, `wait`, `approve` or `consensus`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Call { .. } => "call",
@@ -211,8 +223,23 @@ impl Action {
             Self::Workflow { .. } => "workflow",
             Self::Wait(_) => "wait",
             Self::Approve(_) => "approve",
+            Self::Consensus(_) => "consensus",
         }
     }
+}
+
+/// Several voters and one decision.
+#[derive(Clone, Debug, Encode, Decode)]
+pub struct Consensus {
+    /// The voters: calls whose failure is silence, in the order of the voters of `spec`.
+    #[n(0)]
+    pub block: BlockId,
+    /// How their answers become a decision. There is one round; question, deadline and secrecy are not used.
+    #[n(1)]
+    pub spec: BallotSpec,
+    /// The decision where the votes give none; without it, the step fails then.
+    #[n(2)]
+    pub on_undecided: Option<Template>,
 }
 
 /// What a `wait` step waits for.

@@ -210,7 +210,7 @@ def python_type(schema: Json) -> str:
         return union(variants)
     kind = schema.get("type")
     if isinstance(kind, list):
-        return " | ".join("None" if each == "null" else SCALARS[each] for each in kind)
+        return " | ".join("None" if each == "null" else python_type({**schema, "type": each}) for each in kind)
     if kind == "array":
         return f"Sequence[{python_type(schema['items'])}]"
     return {**SCALARS, "object": "Mapping[str, str]"}.get(kind or "", "Any")

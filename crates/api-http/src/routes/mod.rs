@@ -6,6 +6,7 @@
 //! Invariant: a handler decides nothing.
 
 mod agents;
+mod ballots;
 mod events;
 mod inbox;
 mod locks;
@@ -29,6 +30,7 @@ pub(crate) fn all() -> Vec<Route> {
         queues::routes(),
         state::routes(),
         locks::routes(),
+        ballots::routes(),
         server::routes(),
     ]
     .into_iter()

@@ -352,6 +352,34 @@ fn coordination(checked: &Checked) {
     assert_eq!(checked.call("get", "/v1/barriers", &[], None)["items"][0]["generation"], 2);
 }
 
+fn ballots(checked: &Checked) {
+    let asked = json!({
+        "question": "Ship it?", "options": ["ship", "wait"], "rule": "ranked", "rounds": 2, "deadline": "10m",
+        "voters": [{"name": "ann"}, {"name": "bob", "weight": 2}], "secrecy": "until_closed", "may_change": true,
+    });
+    let opened = checked.call("put", "/v1/ballots/{ballot}", &["b"], Some(&asked));
+    assert_eq!((&opened["status"], &opened["asked"]["keep"]), (&json!("open"), &json!("30d")));
+    let vote = json!({"voter": "ann", "ranking": ["ship", "wait"], "reason": "users wait", "round": 1});
+    checked.call("post", "/v1/ballots/{ballot}/votes", &["b"], Some(&vote));
+    let hidden = checked.call("get", "/v1/ballots/{ballot}", &["b"], None);
+    assert_eq!((&hidden["rounds"][0]["votes"], &hidden["rounds"][0]["tally"]), (&json!([]), &Value::Null));
+    checked.call("post", "/v1/ballots/{ballot}/votes", &["b"], Some(&json!({"voter": "bob", "ranking": ["wait"]})));
+    let shown = checked.call("get", "/v1/ballots/{ballot}", &["b"], None);
+    assert_eq!((&shown["result"]["decision"], &shown["recount_agrees"]), (&json!("wait"), &json!(true)));
+    assert!(text(&checked.call("get", "/v1/ballots/{ballot}/watch", &["b"], None)).contains("event: end"));
+    let listed = checked.call("get", "/v1/ballots?status=decided&limit=5", &[], None);
+    assert_eq!(listed["items"][0]["ballot"], "b");
+    checked.call("delete", "/v1/ballots/{ballot}", &["b"], None);
+    let free = json!({"question": "How many?", "rule": "median", "voters": [{"name": "ann"}, {"name": "bob"}]});
+    for (name, how) in [("c", "close"), ("d", "cancel")] {
+        checked.call("put", "/v1/ballots/{ballot}", &[name], Some(&free));
+        checked.call("post", "/v1/ballots/{ballot}/votes", &[name], Some(&json!({"voter": "ann", "value": 3})));
+        let end = json!({"by": "eve", "reason": "enough"});
+        checked.call("post", &format!("/v1/ballots/{{ballot}}/{how}"), &[name], Some(&end));
+        assert_eq!(checked.call("get", "/v1/ballots/{ballot}", &[name], None)["ended_by"], "eve");
+    }
+}
+
 fn about_the_server(checked: &Checked) {
     checked.call("put", "/v1/retention", &[], Some(&json!({"keep": "30d"})));
     assert_eq!(checked.call("get", "/v1/retention", &[], None), json!({"keep": "30d"}));
@@ -384,6 +412,7 @@ fn every_operation_answers_as_it_is_described() {
     inbox(&checked, &server);
     agents(&checked);
     coordination(&checked);
+    ballots(&checked);
     about_the_server(&checked);
     let operations = checked.document["paths"].as_object().unwrap().iter();
     let described: BTreeSet<_> = operations

@@ -5,6 +5,7 @@
 //! Invariant: nothing here reads a file, the environment or a clock.
 
 mod agents;
+mod ballots;
 mod keep;
 mod locks;
 mod operate;
@@ -19,6 +20,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use consort_server::settings::keys;
 
 pub(crate) use agents::{AgentFilterArgs, AgentsCommand, QuotaSetArgs, QuotasCommand};
+pub(crate) use ballots::{BallotEndArgs, BallotOpenArgs, BallotVoteArgs, BallotsCommand};
 pub(crate) use keep::{BackupArgs, BackupCommand, DoctorArgs, RestoreArgs};
 pub(crate) use locks::{BarriersCommand, LockArgs, LockRunArgs, LocksCommand, ReleaseArgs};
 pub(crate) use operate::{DecisionArgs, InboxCommand, ListArgs, RunsCommand};
@@ -136,6 +138,9 @@ pub(crate) enum Command {
     /// Have programs wait for each other
     #[command(subcommand)]
     Barriers(BarriersCommand),
+    /// Ask voters a question, vote, and see what was decided
+    #[command(subcommand)]
+    Ballots(BallotsCommand),
     /// See the namespaces of the server, and what each holds
     #[command(subcommand)]
     Namespaces(NamespacesCommand),

@@ -6,6 +6,7 @@
 mod agents;
 mod agents_watch;
 mod backup;
+mod ballots;
 mod barriers;
 mod config;
 mod decide;
@@ -57,6 +58,7 @@ pub(crate) async fn execute(app: &App, command: Command) -> Result<Exit> {
         Command::State(command) => state::execute(app, command).await,
         Command::Locks(command) => locks::execute(app, command).await,
         Command::Barriers(command) => barriers::execute(app, command).await,
+        Command::Ballots(command) => ballots::execute(app, command).await,
         Command::Namespaces(command) => namespaces::execute(app, command).await,
         Command::Limits => limits::execute(app).await,
         Command::Backup(args) => backup::execute(app, args).await,

@@ -5,6 +5,7 @@
 
 pub(crate) mod agent_name;
 pub(crate) mod agents;
+pub(crate) mod ballots;
 pub(crate) mod history;
 pub(crate) mod live;
 pub(crate) mod locks;

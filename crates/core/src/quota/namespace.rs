@@ -67,6 +67,8 @@ pub struct NamespaceView {
     pub workflows: u64,
     /// Bytes of the inputs and outputs of its runs.
     pub bytes: u64,
+    /// Ballots that are kept, ended or not.
+    pub ballots: u64,
     /// How long a run is kept after its end; `None` keeps it.
     pub retention: Option<Span>,
 }
@@ -79,8 +81,8 @@ impl Machine {
         let next = if rows.len() > limit { rows.pop().map(|(key, _)| key.namespace) } else { None };
         let view = |(key, row): (NamedKey, Namespace)| {
             let Namespace { retention, runs_active, counts } = row;
-            let NamespaceCounts { runs, agents, workflows, bytes } = counts;
-            NamespaceView { name: key.namespace, runs, runs_active, agents, workflows, bytes, retention }
+            let NamespaceCounts { runs, agents, workflows, bytes, ballots } = counts;
+            NamespaceView { name: key.namespace, runs, runs_active, agents, workflows, bytes, ballots, retention }
         };
         Ok(Page { items: rows.into_iter().map(view).collect(), next })
     }

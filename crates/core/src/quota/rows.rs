@@ -49,6 +49,10 @@ pub struct NamespaceCounts {
     /// Bytes of the inputs and outputs of its runs.
     #[n(3)]
     pub bytes: u64,
+    /// Ballots that are kept, ended or not. (The numbers between are those of other things that a namespace holds.)
+    #[n(8)]
+    #[cbor(default)]
+    pub ballots: u64,
 }
 
 impl Row for Namespace {}

@@ -11,7 +11,7 @@ use crate::{
     encode::encode,
     fatal::split_fatal,
     run::{
-        compensate, environment,
+        compensate, consensus, environment,
         keys::{ScopeKey, root_task},
         lifecycle,
         locate::{locate, parent_of},
@@ -32,7 +32,7 @@ pub(crate) fn close_block(ctx: &mut ApplyContext<'_>, key: ScopeKey) -> Result<(
     };
     let outcome = match scope.error {
         Some(error) => Outcome::of_error(error),
-        None => Outcome::of_output(scope::block_output(ctx, key, BlockId(block)))?,
+        None => Outcome::of_output(consensus::output(ctx, key, opener, BlockId(block)))?,
     };
     close(ctx, key, opener, outcome)
 }

@@ -208,6 +208,11 @@ pub enum TimerKind {
     StatePurge = 11,
     /// A lease, a wait for a lock, an idle lock or a barrier is due; the timer belongs to no run.
     Coordination = 12,
+    /// A round of a ballot closes; the timer belongs to no run, and has the ballot's number in the place of a task and
+    /// the round in that of an entry.
+    BallotDeadline = 18,
+    /// The time that an ended ballot is kept is over, or rows of it are left; the timer names the ballot likewise.
+    BallotReap = 19,
 }
 
 impl TimerKind {
@@ -226,6 +231,8 @@ impl TimerKind {
             10 => Self::StateExpiry,
             11 => Self::StatePurge,
             12 => Self::Coordination,
+            18 => Self::BallotDeadline,
+            19 => Self::BallotReap,
             _ => return None,
         })
     }
@@ -240,7 +247,7 @@ pub struct TimerKey {
     pub task: StepInstanceId,
     /// What it is for.
     pub kind: TimerKind,
-    /// The journal entry that sleeps; 0 for the other kinds.
+    /// The journal entry that sleeps, or the round of a ballot; 0 for the other kinds.
     pub entry: u32,
 }
 

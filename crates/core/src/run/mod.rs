@@ -16,6 +16,7 @@ pub(crate) mod cancel;
 pub(crate) mod child_runs;
 pub(crate) mod close;
 pub(crate) mod compensate;
+pub(crate) mod consensus;
 pub(crate) mod defer;
 pub(crate) mod delete;
 pub(crate) mod environment;

@@ -116,6 +116,7 @@ fn begin_body(
     match &definition.action {
         Action::Call { .. } => attempt::begin_task(ctx, step_ref, task, step),
         Action::Group(block) => begin_group(ctx, step_ref, task, step, *block),
+        Action::Consensus(consensus) => begin_group(ctx, step_ref, task, step, consensus.block),
         Action::Workflow { name, version } => {
             child_runs::begin_child_run(ctx, step_ref, task, step, name, version.as_deref())
         }

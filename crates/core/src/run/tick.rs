@@ -7,6 +7,7 @@ use consort_types::{Result, StepInstanceId, limits};
 use minicbor::{Decode, Encode};
 
 use crate::{
+    ballot,
     context::ApplyContext,
     coordination::due,
     quota::{namespace, retain},
@@ -63,6 +64,8 @@ fn fire(ctx: &mut ApplyContext<'_>, timer: TimerKey) -> Result<()> {
         }
         TimerKind::Retain => return retain::go_on(ctx),
         TimerKind::Coordination => return due::fired(ctx, timer),
+        TimerKind::BallotDeadline => return ballot::rounds::deadline_passed(ctx, timer),
+        TimerKind::BallotReap => return ballot::delete::reap(ctx, timer),
         TimerKind::Continue => return resume::continue_run(ctx, id),
         TimerKind::StateExpiry => return expire::fire(ctx, &timer),
         TimerKind::StatePurge => return delete_space::fire(ctx, &timer),

@@ -15,6 +15,10 @@ use consort_workflow::CompiledWorkflow;
 
 use super::rows::{BlobUse, Marker, Meta};
 use crate::{
+    ballot::{
+        keys::VoteKey,
+        rows::{Ballot, BallotProgress, Vote},
+    },
     coordination::{
         keys::{ChangeKey, MemberKey, PlaceKey, TicketKey},
         rows::{Arrival, Barrier, Claim, CoordinationCounts, Lock, LockChange, Place, Ticket},
@@ -257,6 +261,12 @@ tables! {
     barrier_arrivals: b'A', MemberKey => Arrival, 1024, of partition;
     /// What the timers of locks and barriers are for.
     tickets: b'T', TicketKey => Ticket, 4096, of partition;
+    /// Ballots as they were opened, by number: the record that opened them.
+    ballots: b'V', Seq => Ballot, 256, of partition;
+    /// How far ballots are, by name (number 0).
+    ballot_names: b'Z', NamedKey => BallotProgress, 256, of partition;
+    /// Votes.
+    votes: b'Y', VoteKey => Vote, 4096, of partition;
 }
 
 impl Tables {

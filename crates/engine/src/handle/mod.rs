@@ -5,6 +5,7 @@
 //! Invariant: what a method returns is durable; a method that is dropped half-way has either been done or not, and
 //! asking again with the same idempotency key is safe.
 
+mod ballots;
 mod bulk;
 mod contracts;
 mod decide;
@@ -28,6 +29,7 @@ use std::{sync::Arc, time::Duration};
 use consort_types::{Code, Error, Result, limits};
 use futures::future::{join_all, select_all};
 
+pub use ballots::{BallotWatch, Ballots};
 pub use bulk::{BulkAction, BulkItem, BulkRequest, BulkResult};
 pub use decide::Decision;
 pub use lock_watch::{LockEvent, LockWatch};

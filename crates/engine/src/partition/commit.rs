@@ -140,6 +140,9 @@ impl Partition {
             Effect::Changed { run, seq } => {
                 self.changed.insert(Topic::Run(run), seq);
             }
+            Effect::BallotChanged { ballot, seq } => {
+                self.changed.insert(Topic::Ballot(ballot), seq);
+            }
             Effect::AgentChanged { namespace, name, version, state } => {
                 self.effects.clear();
                 self.dispatcher.set_agent_state(&namespace, &name, &version, state);

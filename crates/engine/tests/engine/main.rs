@@ -3,6 +3,7 @@
 //! For: one binary, so that a change of the engine links once. Not for: what a module says of itself.
 //! Invariant: no test waits for a clock or reaches beyond this process.
 
+mod ballots;
 mod bounds;
 mod contracts;
 mod handle;

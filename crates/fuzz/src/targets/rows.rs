@@ -6,7 +6,7 @@
 use std::fmt::Debug;
 
 use consort_core::{
-    keys::{EntryKey, HistoryKey, InboxKey, ListKey, NamedKey, ScopeKey, SignalKey, TimerKey},
+    keys::{EntryKey, HistoryKey, InboxKey, ListKey, NamedKey, ScopeKey, SignalKey, TimerKey, VoteKey},
     rows,
     tables::{Key, Row},
 };
@@ -21,7 +21,7 @@ pub const TARGET: Target =
 
 fn run(input: &[u8]) -> u64 {
     let Some((table, bytes)) = input.split_first() else { return 0 };
-    let table = table % 26;
+    let table = table % 30;
     trace((table, row(table, bytes) || key(table, bytes)))
 }
 
@@ -44,6 +44,9 @@ fn row(table: u8, bytes: &[u8]) -> bool {
         14 => reads::<rows::Namespace>(bytes),
         15 => reads::<rows::BlobUse>(bytes),
         24 => reads::<rows::Refusal>(bytes),
+        26 => reads::<rows::Ballot>(bytes),
+        27 => reads::<rows::BallotProgress>(bytes),
+        28 => reads::<rows::Vote>(bytes),
         _ => false,
     }
 }
@@ -59,6 +62,7 @@ fn key(table: u8, bytes: &[u8]) -> bool {
         22 => sorts::<InboxKey>(bytes),
         23 => sorts::<SignalKey>(bytes),
         25 => sorts::<Seq>(bytes),
+        29 => sorts::<VoteKey>(bytes),
         _ => false,
     }
 }

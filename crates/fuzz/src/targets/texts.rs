@@ -12,12 +12,15 @@ use axum::{
     http::{Method, Request},
 };
 use consort_engine::{
-    Config, Decision, ForkRequest, Handle, Locality, Partition, Parts, Session, StartRequest, view::RunFilter,
+    Ballots, CastVote, Config, Decision, ForkRequest, Handle, Locality, Partition, Parts, Session, StartRequest,
+    view::RunFilter,
 };
 use consort_log::MemoryLogDisk;
 use consort_store::{MemoryStore, Store as _};
 use consort_types::{
-    Code, EffectClass, Error, Payload, Result, RunId, Span, StepInstanceId, Time, limits,
+    Code, EffectClass, Error, Payload, Result, RunId, Span, StepInstanceId, Time,
+    ballot::{BallotSpec, Choice, Rule, Voter},
+    limits,
     registry::{AgentFilter, LimitScope, TaskLimit},
     worker::{
         AgentDeclaration, CallOptions, CapabilityDeclaration, Delta, FromWorker, Hello, JournalEntry, JournalRequest,
@@ -37,7 +40,7 @@ const WORKFLOW: &str = "workflow: w\nsteps:\n  a: { capability: x }\noutput: ${{
 /// What is sent by one input at most.
 const SENT_MAX: usize = 16;
 /// Kinds of what is sent.
-const KINDS: u8 = 30;
+const KINDS: u8 = 32;
 /// Limits, and what is far over them: texts are one byte shorter, as long, or one byte longer.
 const SIZES: &[usize] = &[
     1,
@@ -201,6 +204,7 @@ impl World {
             10..=14 => self.look(kind, text).await,
             15..=23 => self.report(kind, text).await,
             24..=26 => self.join(kind, text).await,
+            30..=31 => self.decide_together(kind, text).await,
             _ => self.ask_over_http(kind, text).await,
         }
     }
@@ -236,6 +240,34 @@ impl World {
                 code(handle.set_quota(NS, LimitScope::Key(text), limit).await)
             }
         }
+    }
+
+    /// Opens a ballot, and votes.
+    async fn decide_together(&self, kind: u8, text: String) -> u16 {
+        let voters = |name: &str| vec![Voter { name: name.to_owned(), weight: 1 }];
+        let spec = |question: &str, option: &str, voter: &str| {
+            BallotSpec::new(question, vec!["a".to_owned(), option.to_owned()], voters(voter), Rule::Plurality)
+        };
+        let ballots = Ballots::of(&self.handle);
+        if kind == 30 {
+            let named = code(ballots.open(NS, &text, spec("?", "b", "v")).await);
+            let asked = code(ballots.open(NS, "q", spec(&text, "b", "v")).await);
+            let listed = code(ballots.open(NS, "o", spec("?", &text, &text)).await);
+            return named.max(asked).max(listed).max(code(ballots.list(NS, None, Some(text), 10).await));
+        }
+        let free = BallotSpec::new("?", Vec::new(), voters("v"), Rule::Plurality);
+        let opened = code(ballots.open(NS, "f", BallotSpec { quorum: 1, ..free }).await);
+        let vote = CastVote {
+            namespace: NS.to_owned(),
+            ballot: "f".to_owned(),
+            voter: "v".to_owned(),
+            round: None,
+            choice: Choice::Value(serde_json::Value::from(text.as_str()).to_string()),
+            reason: Some(text.clone()),
+        };
+        let strange = CastVote { ballot: text.clone(), voter: text.clone(), ..vote.clone() };
+        let cast = code(ballots.cast(vote).await).max(code(ballots.cast(strange).await));
+        opened.max(cast).max(code(ballots.close(NS, "f", &text, Some(text.clone())).await))
     }
 
     async fn look(&self, kind: u8, text: String) -> u16 {

@@ -33,7 +33,7 @@ impl Judge {
     /// Looks whether all runs have ended; `started` says whether all that are wanted were started.
     pub(crate) fn step(&mut self, ctx: &mut Context, started: bool) -> Checked {
         let quiescent = enter_quiescence(ctx);
-        let idle = ctx.fold.active().is_empty() && ctx.fold.locks_are_idle();
+        let idle = ctx.fold.active().is_empty() && ctx.fold.locks_are_idle() && ctx.fold.open_ballots() == 0;
         let settled = started && ctx.host.partition.is_some() && idle;
         if self.is_quiet(ctx.now, settled) {
             ctx.post(Event::Finish);
@@ -105,5 +105,7 @@ fn stuck(ctx: &mut Context) -> Violation {
     }
     let law = if ctx.has_bug(InjectedBug::TaskLost) { Law::Number(8) } else { Law::Liveness };
     let locks = if ctx.fold.locks_are_idle() { "" } else { "; leases or waits do not end" };
-    Violation { law, what: format!("{} runs do not end{locks}; {pending} requests are pending;{shown}", active.len()) }
+    let (runs, ballots) = (active.len(), ctx.fold.open_ballots());
+    let what = format!("{runs} runs and {ballots} ballots do not end{locks}; {pending} requests are pending;{shown}");
+    Violation { law, what }
 }

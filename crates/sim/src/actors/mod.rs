@@ -15,4 +15,5 @@ pub(crate) mod process;
 pub(crate) mod registrar;
 pub(crate) mod sharer;
 pub(crate) mod starter;
+pub(crate) mod voters;
 pub(crate) mod worker;

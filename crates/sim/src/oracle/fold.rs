@@ -20,6 +20,7 @@ use consort_store::{Batch, MemoryStore, Row, Store};
 use consort_types::{BlobHash, Code, Error, Payload, Result, RunId, Seq, StepInstanceId, Time, Token};
 
 use super::{
+    ballots,
     injected_bugs::tamper,
     locks::{self, Grants},
     rows::{self, Change, Context, Rows},
@@ -224,6 +225,7 @@ impl Fold {
         rows::check(context, changes, &lock(&self.memory.rows))?;
         self.spaces.check(context, changes, &lock(&self.memory.rows))?;
         self.grants.check(context, changes, &lock(&self.memory.rows))?;
+        ballots::check(context, changes, &self.rows())?;
         for task in rows::outcomes(changes) {
             self.steps += 1;
             if !self.outcomes.insert(task) {
@@ -325,6 +327,11 @@ impl Fold {
         let open = rows::table(&rows, TABLES.runs)
             .filter(|(_, row)| rows::decode::<Run>(row).is_some_and(|run| !run.status.is_terminal()));
         open.filter_map(|(key, _)| rows::key_of(key)).collect()
+    }
+
+    /// How many ballots are open.
+    pub(crate) fn open_ballots(&self) -> usize {
+        ballots::open(&self.rows())
     }
 
     /// The state of a step and the token of its current attempt.

@@ -5,11 +5,15 @@
 
 use consort_core::{
     Command, TABLES, TableSpec,
-    keys::{MemberKey, StateKey, TimerKey, TimerKind},
-    rows::{Claim, Meta, Run, StateEntry, Step, StepState},
+    keys::{MemberKey, StateKey, TimerKey, TimerKind, VoteKey},
+    rows::{BallotProgress, BallotStatus, Claim, Meta, Run, StateEntry, Step, StepState, Verdict, Vote},
     tables::Row,
 };
-use consort_types::{Locality, RunId, StepInstanceId, WorkerInstance, worker::JournalRequest};
+use consort_types::{
+    Locality, RunId, StepInstanceId, Time, WorkerInstance,
+    ballot::{Answer, Choice},
+    worker::JournalRequest,
+};
 
 use super::rows::{self, Change, Rows};
 use crate::plan::InjectedBug;
@@ -34,6 +38,9 @@ pub(crate) fn tamper(injected: InjectedBug, command: &Command, changes: &mut Vec
         InjectedBug::LeaseOutlived => outlive(command, changes),
         InjectedBug::LeaseCutShort => cut_short(command, changes).is_some(),
         InjectedBug::WaiterForgotten => forget_waiter(changes),
+        InjectedBug::VoteCountedTwice => count_twice(command, changes).is_some(),
+        InjectedBug::DecisionForged => forge_decision(changes).is_some(),
+        InjectedBug::LateVoteKept => keep_late_vote(changes).is_some(),
         InjectedBug::GrowingRow => grow(command, changes, before).is_some(),
         _ => false,
     }
@@ -172,6 +179,37 @@ fn forget(changes: &mut Vec<Change>, table: TableSpec) -> bool {
     let before = changes.len();
     changes.retain(|change| !table.has(&change.key) || change.old.is_some());
     changes.len() < before
+}
+
+/// The change of how far a ballot is, where it fits.
+fn progress(changes: &mut [Change], fits: impl Fn(&BallotProgress) -> bool) -> Option<(&mut Change, BallotProgress)> {
+    let mut of_ballots = changes.iter_mut().filter(|change| TABLES.ballot_names.has(&change.key));
+    let change = of_ballots.next()?;
+    let progress = rows::decode::<BallotProgress>(change.new.as_deref()?).filter(fits)?;
+    Some((change, progress))
+}
+
+fn count_twice(command: &Command, changes: &mut [Change]) -> Option<()> {
+    let Command::CastVote(_) = command else { return None };
+    let (change, known) = progress(changes, |known| known.status == BallotStatus::Open && known.voted > 0)?;
+    change.new = encode(&BallotProgress { voted: known.voted + 1, ..known });
+    Some(())
+}
+
+fn forge_decision(changes: &mut [Change]) -> Option<()> {
+    let (change, known) = progress(changes, |known| known.status == BallotStatus::Decided)?;
+    let verdict = Some(Verdict::Decided { answer: Answer::Option("mine".to_owned()), by_tie: false });
+    change.new = encode(&BallotProgress { verdict, ..known });
+    Some(())
+}
+
+/// The record that ends a ballot takes in one more vote of a round that was closed before.
+fn keep_late_vote(changes: &mut Vec<Change>) -> Option<()> {
+    let (_, known) = progress(changes, |known| known.status == BallotStatus::Open && known.round > 1)?;
+    let key = VoteKey { ballot: known.ballot, round: known.round - 1, voter: "voter-0".to_owned() };
+    let vote = Vote { choice: Choice::Abstain, reason: None, time: Time(0), changes: 0 };
+    changes.push(Change { key: rows::key_bytes(TABLES.votes, &key), old: None, new: encode(&vote) });
+    Some(())
 }
 
 /// The row of each step that completes holds the length of what was before it.

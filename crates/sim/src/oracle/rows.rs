@@ -309,7 +309,10 @@ pub(crate) fn fired(context: &Context<'_>, changes: &[Change]) -> Vec<TimerKey> 
     let is_gone = |change: &&Change| TABLES.timers.has(&change.key) && change.old.is_some() && change.new.is_none();
     let gone = changes.iter().filter(is_gone);
     let due = gone.filter_map(|change| key_of::<TimerKey>(&change.key)).filter(|timer| timer.due <= context.now);
-    due.filter(|timer| !matches!(timer.kind, TimerKind::Continue | TimerKind::Reap | TimerKind::Retain)).collect()
+    due.filter(|timer| {
+        !matches!(timer.kind, TimerKind::Continue | TimerKind::Reap | TimerKind::Retain | TimerKind::BallotReap)
+    })
+    .collect()
 }
 
 /// Counts the tasks that are not over, from the rows of steps; `done` and `dead` stay 0.
@@ -420,6 +423,9 @@ fn recount_namespaces(rows: &Rows) -> (u64, BTreeMap<String, (u64, NamespaceCoun
         all_active += is_active;
         counts.runs += 1;
         counts.bytes += run.document_bytes();
+    }
+    for key in table(rows, TABLES.ballot_names).filter_map(|(key, _)| key_of::<NamedKey>(key)) {
+        namespaces.entry(key.namespace).or_default().1.ballots += 1;
     }
     for key in table(rows, TABLES.agents).filter_map(|(key, _)| key_of::<AgentKey>(key)) {
         namespaces.entry(key.namespace).or_default().1.agents += 1;

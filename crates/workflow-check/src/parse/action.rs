@@ -18,10 +18,10 @@ use super::{
 use crate::yaml::{Entry, NodeKind};
 
 /// Keys that define what a step does; `capability` and `agent` may be combined.
-const ACTIONS: [&str; 6] = ["capability", "agent", "steps", "workflow", "wait", "approve"];
+const ACTIONS: [&str; 7] = ["capability", "agent", "steps", "workflow", "wait", "approve", "consensus"];
 
 /// Words of the language that this version does not carry out.
-pub(crate) const LATER: [&str; 4] = ["consensus", "publish", "state", "expand"];
+pub(crate) const LATER: [&str; 3] = ["publish", "state", "expand"];
 
 /// Settings and the actions that they mean something to.
 const SETTINGS: [(&str, &[&str]); 10] = [
@@ -65,6 +65,7 @@ impl Reader<'_> {
             "workflow" => self.child(entry),
             "wait" => self.wait(entry).map(Action::Wait),
             "approve" => self.approve(entry).map(Action::Approve),
+            "consensus" => self.consensus(entry, block, at),
             _ => {
                 let capability =
                     fields.get("capability").and_then(|entry| self.plain().name("capability", &entry.value));
@@ -200,7 +201,9 @@ impl Reader<'_> {
                 let hint = match (key, kind) {
                     ("timeout", "wait") => "use `deadline`, or `wait: { signal: NAME, timeout: … }`".to_owned(),
                     ("timeout", "approve") => "write `approve: { title: …, timeout: … }`".to_owned(),
+                    ("timeout", "consensus") => "use `deadline` inside of `consensus`".to_owned(),
                     ("timeout", _) => "use `deadline`".to_owned(),
+                    (_, "consensus") => "put it on the voters".to_owned(),
                     (_, "group") => "put it on the steps inside of the group".to_owned(),
                     _ => "take it out".to_owned(),
                 };

@@ -5,6 +5,7 @@
 //! given only where there was no error.
 
 mod action;
+mod consensus;
 mod declared_input;
 mod fields;
 mod habits;
@@ -16,6 +17,8 @@ mod scope;
 mod step;
 mod values;
 
+#[cfg(test)]
+pub(crate) use self::consensus::{CONSENSUS_KEYS, VOTER_KEYS};
 #[cfg(test)]
 pub(crate) use self::{action::LATER, step::STEP_KEYS};
 

@@ -87,7 +87,7 @@ impl Reader<'_> {
         id
     }
 
-    fn too_many_steps(&mut self, step: &Entry) {
+    pub(super) fn too_many_steps(&mut self, step: &Entry) {
         if self.steps == limits::WORKFLOW_STEPS_MAX + 1 {
             let message = format!("the workflow has more than {} steps", limits::WORKFLOW_STEPS_MAX);
             let found = self.report().error("too-large", step.key_span.clone(), message);
@@ -95,7 +95,7 @@ impl Reader<'_> {
         }
     }
 
-    fn close_block(&mut self, id: BlockId, entries: &[Entry], frame: &Frame) {
+    pub(super) fn close_block(&mut self, id: BlockId, entries: &[Entry], frame: &Frame) {
         let names: Vec<(String, Range<usize>)> =
             entries.iter().map(|entry| (entry.key.clone(), entry.key_span.clone())).collect();
         order::check_cycles(self.report(), &frame.edges, &names);
@@ -120,7 +120,7 @@ impl Reader<'_> {
         step
     }
 
-    fn step_name(&mut self, entry: &Entry) {
+    pub(super) fn step_name(&mut self, entry: &Entry) {
         if let Err(error) = consort_types::Name::check("step name", &entry.key) {
             let found = self.report().error("bad-name", entry.key_span.clone(), error.message);
             if let Some(hint) = error.hint {
@@ -238,6 +238,7 @@ impl Reader<'_> {
         let delay = fields.get("delay").and_then(|entry| self.plain().span(entry));
         let group = match action {
             Action::Group(block) => Some(Frame::of(&self.blocks[block.0 as usize])),
+            // The voters are not seen from outside: the decision is.
             _ => None,
         };
         let pushed = group.map(|frame| self.values.scope.frames.push(frame)).is_some();
@@ -256,7 +257,7 @@ impl Reader<'_> {
 }
 
 /// A step of which only the name is known.
-fn blank(name: &str) -> Step {
+pub(super) fn blank(name: &str) -> Step {
     Step {
         name: name.to_owned(),
         action: Action::Call { capability: None, agent: None },

@@ -324,7 +324,7 @@ fn literal_list(items: Vec<Template>) -> Template {
 }
 
 /// A map without holes is a literal as a whole.
-fn literal_map(entries: Vec<(String, Template)>) -> Template {
+pub(super) fn literal_map(entries: Vec<(String, Template)>) -> Template {
     if !entries.iter().all(|(_, value)| matches!(value, Template::Literal(_))) {
         return Template::Map(entries);
     }

@@ -106,7 +106,7 @@ fn a_step_does_one_thing() {
 steps:
   none: {}
   two: { capability: x, wait: 3s }
-  later: { consensus: { of: x } }
+  later: { publish: { to: x } }
   also: { capability: x, expand: true }
   event: { wait: { event: orders.created } }
   which: { wait: { for: 3s, signal: go } }
@@ -119,7 +119,7 @@ error[no-action]: the step does nothing
 3 |   none: {}
   |   ^^^^
   |
-  = help: add one of `capability`, `agent`, `steps`, `workflow`, `wait`, `approve`
+  = help: add one of `capability`, `agent`, `steps`, `workflow`, `wait`, `approve`, `consensus`
 
 error[contradiction]: a step does one thing, but this one has `capability` and `wait`
  --> flow.yaml:4:25
@@ -129,11 +129,11 @@ error[contradiction]: a step does one thing, but this one has `capability` and `
   |
   = help: make two steps of it
 
-error[not-available]: `consensus` is not available yet in this version
+error[not-available]: `publish` is not available yet in this version
  --> flow.yaml:5:12
   |
-5 |   later: { consensus: { of: x } }
-  |            ^^^^^^^^^
+5 |   later: { publish: { to: x } }
+  |            ^^^^^^^
 
 error[not-available]: `expand` is not available yet in this version
  --> flow.yaml:6:26

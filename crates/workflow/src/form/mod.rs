@@ -127,7 +127,7 @@ fn check_depth(bytes: &[u8]) -> Option<()> {
 /// Whether every position in the blocks is one, and a nested block comes after its parent.
 fn blocks_fit(blocks: &[Block]) -> bool {
     let step_fits = |at: usize, block: &Block, action: &Action, places: &[usize]| {
-        let inner = if let Action::Group(inner) = action { Some(inner.0 as usize) } else { None };
+        let inner = action.block().map(|inner| inner.0 as usize);
         inner.is_none_or(|inner| inner > at && inner < blocks.len())
             && places.iter().all(|place| *place < block.steps.len())
     };
