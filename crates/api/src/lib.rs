@@ -19,6 +19,7 @@ pub mod bulk;
 pub mod client;
 mod document;
 mod entry;
+pub mod events;
 pub mod inbox;
 pub mod inside;
 pub mod namespaces;
@@ -33,7 +34,9 @@ mod schema;
 pub mod server;
 mod spec;
 pub mod steps;
+pub mod subscriptions;
 mod table;
+pub mod triggers;
 pub mod watch;
 pub mod workflows;
 

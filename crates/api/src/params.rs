@@ -4,7 +4,7 @@
 //! Invariant: what [`encode`] writes, [`decode`] reads as the same value; a parameter that is not declared, comes twice
 //! or has another form is refused with its name.
 
-use consort_types::{Code, Error, Result, RunId, Span, StepInstanceId, registry::LimitScope};
+use consort_types::{Code, Error, Result, RunId, Span, StepInstanceId, event::EventPosition, registry::LimitScope};
 use schemars::Schema;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -113,6 +113,7 @@ fn check_format(format: Option<&str>, text: &str) -> Result<()> {
         Some("task-id") => text.parse::<StepInstanceId>().map(drop),
         Some("duration") => text.parse::<Span>().map(drop),
         Some("quota-scope") => text.parse::<LimitScope>().map(drop),
+        Some("event-position") => text.parse::<EventPosition>().map(drop),
         _ => Ok(()),
     }
 }

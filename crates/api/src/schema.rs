@@ -45,6 +45,14 @@ plain!(QuotaScope, "QuotaScope", {
     "type": "string", "format": "quota-scope",
     "description": "What a quota is about: `namespace`, `capability:NAME`, `agent:NAME` or `key:NAME`.",
 });
+plain!(Position, "EventPosition", {
+    "type": "string", "format": "event-position",
+    "description": "The position of an event in its namespace, such as `1042-0`; positions are in the order of publication.",
+});
+plain!(Delivery, "DeliveryId", {
+    "type": "string", "format": "delivery-id",
+    "description": "A delivery of an event to a consumer, such as `1042-0.1050`.",
+});
 plain!(Any, "Document", {
     "description": "A JSON document of any form. In answers, one of more than 32 KiB is replaced by \
                     `{\"$blob\": HASH, \"bytes\": LENGTH}`; a separate operation returns it whole.",

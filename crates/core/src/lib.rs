@@ -4,6 +4,7 @@
 //! or carrying effects out (the engine does).
 //! Invariant: the state is a pure function of the records applied; equal records give equal bytes (law 4).
 
+mod bus;
 pub mod command;
 mod context;
 mod effect;
@@ -24,6 +25,10 @@ mod task;
 /// The rows of the tables, of all concerns.
 pub mod rows {
     pub use crate::{
+        bus::rows::{
+            BackOff, Delivery, DeliveryState, EventPlace, EventRetention, EventStream, OrderKey, Seen, Showing,
+            StoredEvent, Subscription, SubscriptionSettings, Trigger, TriggerAction, TriggerFailure, TriggerSettings,
+        },
         quota::rows::{Limit, Namespace, NamespaceCounts, Retaining},
         refusal::Refusal,
         registry::rows::{Agent, AgentState, DefinitionUse, WorkflowRevision},
@@ -41,6 +46,7 @@ pub mod rows {
 /// The keys of the tables, of all concerns.
 pub mod keys {
     pub use crate::{
+        bus::keys::{DeliveryKey, EventIdKey, EventKey, EventList, EventListKey},
         key::NamedKey,
         registry::keys::{AgentKey, DefinitionKey},
         run::keys::{HistoryKey, LaterKey, LaterRank, ListKey, OfRun, ScopeKey, SignalKey, TimerKey, TimerKind},
@@ -51,6 +57,13 @@ pub mod keys {
 /// Views of the state, for people and programs, of all concerns.
 pub mod view {
     pub use crate::{
+        bus::{
+            fetch::{DeliveredEvent, Fetched},
+            publish::Published,
+            settle::Settled,
+            stream::StartAt,
+            views::{DeadLetterView, EventPage, EventStreamView, EventView, Events, SubscriptionView, TriggerView},
+        },
         page::Page,
         quota::namespace::NamespaceView,
         refusal::view::RefusedRecord,

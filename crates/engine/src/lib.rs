@@ -23,7 +23,11 @@ mod status;
 /// What is seen of runs, steps, histories, the inbox and workflows.
 pub mod view {
     pub use consort_core::{
-        rows::{Ask, HistoryEvent, StepState},
+        command::NewEvent,
+        rows::{
+            Ask, BackOff, EventRetention, HistoryEvent, OrderKey, StepState, SubscriptionSettings, TriggerAction,
+            TriggerFailure, TriggerSettings,
+        },
         view::*,
     };
 }
@@ -36,8 +40,9 @@ pub use config::{Config, Parts};
 pub use consort_dispatch::WorkerInstanceId as InstanceId;
 pub use freeze::{Archive, Backup, Frozen, first_record, time_of};
 pub use handle::{
-    AgentWatch, BulkAction, BulkItem, BulkRequest, BulkResult, Decision, Deployed, ForkRequest, Handle, Session,
-    SessionSender, StartRequest, Started, StepReader, Watch, WatchEvent,
+    AgentWatch, BulkAction, BulkItem, BulkRequest, BulkResult, Decision, Deployed, EventWatch, FetchRequest,
+    ForkRequest, Handle, Session, SessionSender, StartRequest, Started, StepReader, TriggerActionText, TriggerText,
+    Watch, WatchEvent, WatchedEvent,
 };
 pub use linger::linger;
 pub use observer::{AppendedGroup, Observer};

@@ -7,6 +7,7 @@
 pub mod bounds;
 mod effect;
 mod error;
+pub mod event;
 mod id;
 mod instance;
 pub mod limits;

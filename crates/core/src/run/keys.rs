@@ -202,14 +202,29 @@ pub enum TimerKind {
     Reap = 8,
     /// The retention of a namespace is applied to more runs that had ended before; the timer belongs to no run.
     Retain = 9,
+    /// Deliveries, triggers or the retention of events are due; the timer belongs to no run.
+    Events = 14,
+    /// What was due of events and too much for one record is resumed; the timer belongs to no run.
+    EventsContinue = 15,
 }
 
 impl TimerKind {
     fn from_byte(byte: u8) -> Option<Self> {
-        use TimerKind::{Backoff, Continue, Deadline, Reap, Retain, Retention, RunTimeout, Sleep, Timeout, Wake};
-        [Timeout, Deadline, Backoff, Wake, Sleep, RunTimeout, Retention, Continue, Reap, Retain]
-            .get(usize::from(byte))
-            .copied()
+        Some(match byte {
+            0 => Self::Timeout,
+            1 => Self::Deadline,
+            2 => Self::Backoff,
+            3 => Self::Wake,
+            4 => Self::Sleep,
+            5 => Self::RunTimeout,
+            6 => Self::Retention,
+            7 => Self::Continue,
+            8 => Self::Reap,
+            9 => Self::Retain,
+            14 => Self::Events,
+            15 => Self::EventsContinue,
+            _ => return None,
+        })
     }
 }
 

@@ -7,6 +7,7 @@ use consort_types::{Result, StepInstanceId, limits};
 use minicbor::{Decode, Encode};
 
 use crate::{
+    bus,
     context::ApplyContext,
     quota::{namespace, retain},
     run::{
@@ -60,6 +61,7 @@ fn fire(ctx: &mut ApplyContext<'_>, timer: TimerKey) -> Result<()> {
             return Ok(());
         }
         TimerKind::Retain => return retain::go_on(ctx),
+        TimerKind::Events | TimerKind::EventsContinue => return bus::due::go_on(ctx),
         TimerKind::Continue => return resume::continue_run(ctx, id),
         TimerKind::Sleep => return answer::slept(ctx, task, timer.entry),
         _ => {}

@@ -59,9 +59,14 @@ impl PartitionClient {
 
     /// Appends a command and answers once it is durable and applied. `pin` keeps the blob that the command names.
     pub(super) async fn submit(&self, command: Command, pin: Option<Pin>) -> Result<Reply> {
+        self.submit_pinned(command, pin.into_iter().collect()).await
+    }
+
+    /// As [`PartitionClient::submit`], for a command that may name many blobs.
+    pub(super) async fn submit_pinned(&self, command: Command, pins: Vec<Pin>) -> Result<Reply> {
         command.check()?;
         let (reply, answer) = oneshot::channel();
-        self.shared.submit(Message::Submit { command: Box::new(command), reply, pin })?;
+        self.shared.submit(Message::Submit { command: Box::new(command), reply, pins })?;
         match answer.await {
             Ok(reply) => reply,
             Err(_) => Err(self.why_silent().await),

@@ -139,6 +139,9 @@ impl Partition {
             Effect::Changed { run, seq } => {
                 self.changed.insert(run, seq);
             }
+            Effect::EventsChanged { namespace, seq } => {
+                self.events_changed.insert(namespace, seq);
+            }
             Effect::AgentChanged { namespace, name, version, state } => {
                 self.effects.clear();
                 self.dispatcher.set_agent_state(&namespace, &name, &version, state);

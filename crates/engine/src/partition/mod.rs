@@ -67,6 +67,8 @@ pub struct Outputs {
     pub to_workers: Vec<(InstanceId, Vec<ToWorker>)>,
     /// Runs that changed, each once, with the last record that changed it.
     pub changed: Vec<(RunId, Seq)>,
+    /// Namespaces whose events or deliveries changed, each once, with the last record that changed them.
+    pub events: Vec<(String, Seq)>,
     /// Live messages of attempts.
     pub progress: Vec<Progress>,
     /// Blobs that no row uses since that record. They may go once the store is synced up to it.
@@ -110,6 +112,7 @@ pub struct Partition {
     /// Instances whose backlog of unread messages is over its limit, and which are to be disconnected.
     overrun: BTreeSet<InstanceId>,
     changed: BTreeMap<RunId, Seq>,
+    events_changed: BTreeMap<String, Seq>,
     halted: Option<Halt>,
     /// Until when an append that the disk refused is not tried again.
     retry_at: Option<Time>,
@@ -354,6 +357,7 @@ impl Partition {
         let mut outputs = mem::take(&mut self.outputs);
         outputs.to_workers = mem::take(&mut self.outbox).into_iter().collect();
         outputs.changed = mem::take(&mut self.changed).into_iter().collect();
+        outputs.events = mem::take(&mut self.events_changed).into_iter().collect();
         outputs
     }
 

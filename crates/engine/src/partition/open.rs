@@ -58,6 +58,7 @@ impl Partition {
             outbox: BTreeMap::new(),
             overrun: BTreeSet::new(),
             changed: BTreeMap::new(),
+            events_changed: BTreeMap::new(),
             halted: None,
             retry_at: None,
             ticking: false,

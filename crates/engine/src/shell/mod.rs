@@ -52,7 +52,7 @@ pub(crate) type PartitionQuery = Box<dyn FnOnce(&mut Partition) + Send>;
 /// What the loop thread is told.
 pub(crate) enum Message {
     /// Put a command into the next group.
-    Submit { command: Box<Command>, reply: oneshot::Sender<Result<Reply>>, pin: Option<Pin> },
+    Submit { command: Box<Command>, reply: oneshot::Sender<Result<Reply>>, pins: Vec<Pin> },
     /// Look at the state, once it holds the record `at_least`.
     Read { at_least: Seq, read: StateQuery },
     /// Look at the partition.

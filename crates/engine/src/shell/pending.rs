@@ -85,6 +85,9 @@ impl PendingReplies {
         }
         if self.shared.subscriptions.any() {
             outputs.changed.drain(..).for_each(|(run, seq)| self.shared.subscriptions.changed(Topic::Run(run), seq.0));
+            for (namespace, seq) in outputs.events.drain(..) {
+                self.shared.subscriptions.changed(Topic::events(&namespace), seq.0);
+            }
             outputs.progress.drain(..).for_each(|progress| self.shared.subscriptions.live(progress));
         }
         stuck

@@ -244,8 +244,8 @@ impl Loop {
     fn handle(&mut self, message: Message) -> Option<Going> {
         let now = self.now();
         match message {
-            Message::Submit { command, reply, pin } => {
-                self.pins.extend(pin);
+            Message::Submit { command, reply, pins } => {
+                self.pins.extend(pins);
                 let ticket = self.pending.ticket(reply);
                 self.partition.submit(*command, Some(ticket));
             }
@@ -265,7 +265,7 @@ impl Loop {
                 self.partition.take_live().into_iter().for_each(|live| self.shared.subscriptions.live(live));
                 let tail = match subscribing.topic() {
                     Topic::Run(run) => self.partition.views().tail(run),
-                    Topic::Agents => Vec::new(),
+                    Topic::Agents | Topic::Events(_) => Vec::new(),
                 };
                 // The receiver may have been dropped.
                 let _ = reply.send(subscribing.begin(tail));

@@ -14,7 +14,7 @@ use std::{
     },
 };
 
-use consort_types::{Code, Error, Result, RunId, limits, worker::Progress};
+use consort_types::{BlobHash, Code, Error, Result, RunId, limits, worker::Progress};
 use tokio::sync::{
     broadcast::{self, error::RecvError, error::TryRecvError},
     watch,
@@ -32,6 +32,16 @@ pub(crate) enum Topic {
     Run(RunId),
     /// Whatever agents are shown with, in all namespaces.
     Agents,
+    /// The events of a namespace and the deliveries of its subscriptions, by the hash of its name: its revision is the
+    /// last record that changed them.
+    Events(BlobHash),
+}
+
+impl Topic {
+    /// The events of a namespace.
+    pub(crate) fn events(namespace: &str) -> Self {
+        Self::Events(BlobHash::of(namespace.as_bytes()))
+    }
 }
 
 /// The subscribers of one topic.
