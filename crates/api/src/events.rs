@@ -102,7 +102,8 @@ impl CloudEvent {
         if members.contains_key("data_base64") {
             return Err("`data_base64` is not taken: the data of an event is JSON, in `data`".to_owned());
         }
-        let data = members.remove("data").map(|raw| Document::from(consort_types::Payload::inline(raw.get().as_bytes())));
+        let data =
+            members.remove("data").map(|raw| Document::from(consort_types::Payload::inline(raw.get().as_bytes())));
         let mut event = Self {
             id: take(&mut members, "id")?.unwrap_or_default(),
             source: take(&mut members, "source")?.unwrap_or_default(),
@@ -440,7 +441,8 @@ impl Operation for SetEventRetention {
 
 /// Whether a name of a header field, behind `ce-`, is an attribute of an event that its publisher may set.
 pub fn is_attribute(name: &str) -> bool {
-    !matches!(name, "data" | "data_base64" | "datacontenttype") && !name.is_empty()
+    !matches!(name, "data" | "data_base64" | "datacontenttype")
+        && !name.is_empty()
         && (EVENT_NAMES.contains(&name) || name.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
@@ -454,13 +456,17 @@ mod tests {
 
     #[test]
     fn one_event_a_list_and_a_request_are_the_same() {
-        let one = r#"{"specversion":"1.0","id":"1","source":"/a","type":"t","data":{"b":1.50,"a":2},"traceparent":"x"}"#;
+        let one =
+            r#"{"specversion":"1.0","id":"1","source":"/a","type":"t","data":{"b":1.50,"a":2},"traceparent":"x"}"#;
         let event = read(one);
         assert_eq!(read(&format!("[{one}]")), event);
         assert_eq!(read(&format!(r#"{{"events":[{one}]}}"#)), event);
         let written = serde_json::to_string(&event).unwrap();
         assert_eq!(read(&written), event);
-        assert!(written.contains(r#""data":{"b":1.50,"a":2}"#) && written.contains(r#""traceparent":"x""#), "{written}");
+        assert!(
+            written.contains(r#""data":{"b":1.50,"a":2}"#) && written.contains(r#""traceparent":"x""#),
+            "{written}"
+        );
     }
 
     #[test]
@@ -476,6 +482,8 @@ mod tests {
             let error = serde_json::from_str::<PublishRequest>(text).unwrap_err().to_string();
             assert!(error.contains(said), "{text}: {error}");
         }
-        assert!(is_attribute("partitionkey") && is_attribute("subject") && !is_attribute("data") && !is_attribute("a-b"));
+        assert!(
+            is_attribute("partitionkey") && is_attribute("subject") && !is_attribute("data") && !is_attribute("a-b")
+        );
     }
 }

@@ -7,9 +7,7 @@ use consort_types::{Code, Time, event::EventPosition};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Accepts, EmptyRequest, ErrorDetail, Items, Method, NoParams, Operation, Spec, events::CHANGE, schema,
-};
+use crate::{Accepts, EmptyRequest, ErrorDetail, Items, Method, NoParams, Operation, Spec, events::CHANGE, schema};
 
 /// Starts a run for each event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

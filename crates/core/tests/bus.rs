@@ -236,10 +236,7 @@ fn back_off_doubles_and_then_the_event_is_a_dead_letter() {
     nack(&mut world, "s", taken[0].delivery, Some(Span::ZERO)).unwrap();
     let letters = world.machine.events().dead_letters(NS, "s", None, 10).unwrap().items;
     assert_eq!((letters.len(), letters[0].event.position, letters[0].deliveries), (1, position, 3));
-    assert_eq!(
-        (letters[0].reason.as_deref(), letters[0].consumer.as_deref()),
-        (Some("not now"), Some("c1"))
-    );
+    assert_eq!((letters[0].reason.as_deref(), letters[0].consumer.as_deref()), (Some("not now"), Some("c1")));
     world.tick(Span::from_secs(3_600));
     assert!(fetch(&mut world, "s", 1).is_empty());
     assert_eq!(dead(&mut world, "s", vec![position], true).unwrap(), Reply::DeadLetters(1));
@@ -289,7 +286,8 @@ fn events_of_one_key_are_delivered_one_at_a_time_in_their_order() {
             let mut event = keyed(id, key);
             if order == OrderKey::PartitionKey {
                 let key = event.attributes.subject.take().unwrap();
-                event.attributes.extensions = [("partitionkey".to_owned(), consort_types::event::ExtensionValue::Text(key))].into();
+                event.attributes.extensions =
+                    [("partitionkey".to_owned(), consort_types::event::ExtensionValue::Text(key))].into();
             }
             event
         };
@@ -452,7 +450,10 @@ fn settings_of_subscriptions_are_checked_and_their_order_stays() {
         (SubscriptionSettings { max_deliveries: 0, ..good.clone() }, Code::BadRequest),
         (SubscriptionSettings { max_deliveries: limits::EVENT_DELIVERIES_MAX + 1, ..good.clone() }, Code::LimitReached),
         (SubscriptionSettings { max_in_flight: limits::EVENT_IN_FLIGHT_MAX + 1, ..good.clone() }, Code::LimitReached),
-        (SubscriptionSettings { back_off: BackOff { first: SECOND, longest: over }, ..good.clone() }, Code::LimitReached),
+        (
+            SubscriptionSettings { back_off: BackOff { first: SECOND, longest: over }, ..good.clone() },
+            Code::LimitReached,
+        ),
         (SubscriptionSettings { back_off: BackOff { first: SECOND, longest: Span(1) }, ..good }, Code::BadRequest),
     ] {
         assert_eq!(code(subscribe(&mut world, "s", wrong, StartAt::New)), expected);
@@ -526,7 +527,8 @@ fn a_trigger_that_fails_says_so_and_goes_on() {
     set_trigger(&mut world, "t", start_note(None, None)).unwrap();
     publish_all(&mut world, &["1"]);
     world.deploy(NOTE);
-    publish(&mut world, vec![NewEvent { data: Some(Payload::inline(&b"{\"id\":7}"[..])), ..event("2", "orders.x") }]).unwrap();
+    publish(&mut world, vec![NewEvent { data: Some(Payload::inline(&b"{\"id\":7}"[..])), ..event("2", "orders.x") }])
+        .unwrap();
     set_trigger(&mut world, "t", start_note(Some("event.data.none > 1"), None)).unwrap();
     publish_all(&mut world, &["3"]);
     set_trigger(&mut world, "t", start_note(None, Some("{'id': event.subject}"))).unwrap();

@@ -30,6 +30,7 @@ pub mod view {
         },
         view::*,
     };
+    pub use consort_workflow::Expression;
 }
 
 pub use admit::check_document;

@@ -97,8 +97,7 @@ impl FromStr for DeliveryId {
 
     fn from_str(text: &str) -> Result<Self> {
         let parts = text.split_once('.');
-        let found =
-            parts.and_then(|(at, token)| Some(Self { position: at.parse().ok()?, token: Seq(number(token)?) }));
+        let found = parts.and_then(|(at, token)| Some(Self { position: at.parse().ok()?, token: Seq(number(token)?) }));
         found.ok_or_else(|| {
             Error::new(Code::BadRequest, format!("`{text}` is not a delivery"))
                 .hint("name the `delivery` of the answer to the fetch, such as `1042-0.1050`")
@@ -417,7 +416,8 @@ mod tests {
         EventAttributes { subject: Some(long.clone()), ..event() }.check().unwrap();
         let longest = "x".repeat(limits::EVENT_ID_BYTES_MAX);
         EventAttributes { id: longest.clone(), ..event() }.check().unwrap();
-        let extension = |name: &str, value| EventAttributes { extensions: [(name.to_owned(), value)].into(), ..event() };
+        let extension =
+            |name: &str, value| EventAttributes { extensions: [(name.to_owned(), value)].into(), ..event() };
         extension("partitionkey", ExtensionValue::Integer(7)).check().unwrap();
         extension(&"a".repeat(limits::EVENT_EXTENSION_NAME_BYTES_MAX), ExtensionValue::Flag(true)).check().unwrap();
         let many = |count: usize| {
@@ -439,7 +439,10 @@ mod tests {
             (EventAttributes { kind: "Not a topic".into(), topic: "Not a topic".into(), ..event() }, Code::BadTopic),
             (extension("Upper", ExtensionValue::Flag(true)), Code::BadEvent),
             (extension("data", ExtensionValue::Flag(true)), Code::BadEvent),
-            (extension(&"a".repeat(limits::EVENT_EXTENSION_NAME_BYTES_MAX + 1), ExtensionValue::Flag(true)), Code::BadEvent),
+            (
+                extension(&"a".repeat(limits::EVENT_EXTENSION_NAME_BYTES_MAX + 1), ExtensionValue::Flag(true)),
+                Code::BadEvent,
+            ),
             (many(limits::EVENT_EXTENSIONS_MAX + 1), Code::LimitReached),
         ] {
             let error = bad.check().unwrap_err();

@@ -48,7 +48,11 @@ fn refusal(what: &str, text: &str, problem: Option<Problem>) -> Error {
         return Error::new(Code::BadTrigger, format!("the {what} `{text}` cannot be read"));
     };
     let error = Error::new(Code::BadTrigger, format!("the {what} `{text}` is wrong: {}", problem.message));
-    error.hint(problem.hint.unwrap_or_else(|| "write an expression over `event`, such as `event.data.amount > 100`".to_owned()))
+    error.hint(
+        problem
+            .hint
+            .unwrap_or_else(|| "write an expression over `event`, such as `event.data.amount > 100`".to_owned()),
+    )
 }
 
 #[cfg(test)]

@@ -6,11 +6,14 @@
 //! Invariant: a handler decides nothing.
 
 mod agents;
+mod bus;
 mod events;
 mod inbox;
 mod queues;
 mod runs;
 mod server;
+mod subscriptions;
+mod triggers;
 mod watch;
 mod workflows;
 
@@ -25,6 +28,9 @@ pub(crate) fn all() -> Vec<Route> {
         inbox::routes(),
         agents::routes(),
         queues::routes(),
+        bus::routes(),
+        subscriptions::routes(),
+        triggers::routes(),
         server::routes(),
     ]
     .into_iter()

@@ -74,8 +74,11 @@ impl FetchEvents {
         if (1..=max).contains(&(self.max as usize)) {
             return Ok(());
         }
-        Err(Error::new(Code::BadRequest, format!("`{}` events cannot be fetched at once, the limit is {max}", self.max))
-            .hint(format!("fetch 1 to {max}")))
+        Err(Error::new(
+            Code::BadRequest,
+            format!("`{}` events cannot be fetched at once, the limit is {max}", self.max),
+        )
+        .hint(format!("fetch 1 to {max}")))
     }
 
     pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<Fetched> {
@@ -193,15 +196,7 @@ impl FetchEvents {
 }
 
 fn fresh(key: Option<u64>) -> Delivery {
-    Delivery {
-        state: DeliveryState::Held,
-        token: None,
-        deliveries: 0,
-        key,
-        consumer: None,
-        reason: None,
-        event: None,
-    }
+    Delivery { state: DeliveryState::Held, token: None, deliveries: 0, key, consumer: None, reason: None, event: None }
 }
 
 /// A subscription that was moved back comes to an event again: it is a dead letter no more.
@@ -216,12 +211,7 @@ fn drop_dead(ctx: &mut ApplyContext<'_>, deliveries: &mut Deliveries<'_>, positi
 }
 
 /// The event waits for an earlier one of its key.
-fn hold(
-    ctx: &mut ApplyContext<'_>,
-    deliveries: &mut Deliveries<'_>,
-    position: EventPosition,
-    hash: u64,
-) -> Result<()> {
+fn hold(ctx: &mut ApplyContext<'_>, deliveries: &mut Deliveries<'_>, position: EventPosition, hash: u64) -> Result<()> {
     ctx.charge(1);
     deliveries.change(ctx, position, None, Some(fresh(Some(hash))))
 }

@@ -206,12 +206,7 @@ impl Shown<'_> {
     }
 
     /// The value of an expression; without one, the data of the event, or else `empty`.
-    fn evaluate(
-        &mut self,
-        ctx: &mut ApplyContext<'_>,
-        expression: Option<&Expression>,
-        empty: Value,
-    ) -> Result<Value> {
+    fn evaluate(&mut self, ctx: &mut ApplyContext<'_>, expression: Option<&Expression>, empty: Value) -> Result<Value> {
         match expression {
             Some(expression) => {
                 let environment = self.environment(ctx)?;

@@ -86,23 +86,13 @@ pub(crate) fn place(
 }
 
 /// How many events there are up to a position behind which none was removed.
-pub(crate) fn ordinal_at(
-    state: &State,
-    namespace: &str,
-    stream: &EventStream,
-    position: EventPosition,
-) -> Result<u64> {
+pub(crate) fn ordinal_at(state: &State, namespace: &str, stream: &EventStream, position: EventPosition) -> Result<u64> {
     let next = events_after(state, namespace, position, 1)?;
     Ok(next.first().map_or(stream.published, |(_, event)| event.ordinal - 1))
 }
 
 /// Refuses a position behind which events were removed.
-pub(crate) fn check_kept(
-    state: &State,
-    namespace: &str,
-    stream: &EventStream,
-    position: EventPosition,
-) -> Result<()> {
+pub(crate) fn check_kept(state: &State, namespace: &str, stream: &EventStream, position: EventPosition) -> Result<()> {
     if position >= stream.trimmed {
         return Ok(());
     }

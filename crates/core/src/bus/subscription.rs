@@ -98,13 +98,19 @@ impl SubscriptionSettings {
             }
         }
         if self.ack_wait < Span::from_millis(1) {
-            return Err(Error::new(Code::BadRequest, format!("`ack_wait` is `{}`, which no consumer meets", self.ack_wait))
-                .hint("give consumers at least `1ms`"));
+            return Err(Error::new(
+                Code::BadRequest,
+                format!("`ack_wait` is `{}`, which no consumer meets", self.ack_wait),
+            )
+            .hint("give consumers at least `1ms`"));
         }
         if self.back_off.first > self.back_off.longest {
             let (first, longest) = (self.back_off.first, self.back_off.longest);
-            return Err(Error::new(Code::BadRequest, format!("the back-off begins with `{first}`, longer than `{longest}`"))
-                .hint("let it begin with the shorter wait"));
+            return Err(Error::new(
+                Code::BadRequest,
+                format!("the back-off begins with `{first}`, longer than `{longest}`"),
+            )
+            .hint("let it begin with the shorter wait"));
         }
         Ok(())
     }
@@ -112,9 +118,12 @@ impl SubscriptionSettings {
 
 fn check_range(name: &str, value: u64, max: u64) -> Result<()> {
     match value {
-        0 => Err(Error::new(Code::BadRequest, format!("`{name}` is 0, and must be at least 1")).hint("choose a number")),
+        0 => {
+            Err(Error::new(Code::BadRequest, format!("`{name}` is 0, and must be at least 1")).hint("choose a number"))
+        }
         value if value > max => {
-            Err(Error::new(Code::LimitReached, format!("`{name}` is `{value}`, the limit is {max}")).hint("choose less"))
+            Err(Error::new(Code::LimitReached, format!("`{name}` is `{value}`, the limit is {max}"))
+                .hint("choose less"))
         }
         _ => Ok(()),
     }

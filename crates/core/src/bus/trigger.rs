@@ -4,7 +4,11 @@
 //! them).
 //! Invariant: a trigger sees every event that is published after it was made, once; a pause only delays that.
 
-use consort_types::{Code, Error, Name, Result, event::{EventPosition, check_topic_pattern}, limits};
+use consort_types::{
+    Code, Error, Name, Result,
+    event::{EventPosition, check_topic_pattern},
+    limits,
+};
 use consort_workflow::Reference;
 use minicbor::{Decode, Encode};
 

@@ -484,9 +484,10 @@ impl EventWatch {
             }
             self.subscription.mark_seen();
             let (namespace, pattern, after) = (self.namespace.clone(), self.pattern.clone(), self.seen);
-            let read = self.handle.of(&self.namespace).read(move |machine| {
-                machine.events().list(&namespace, pattern.as_deref(), after, PAGE)
-            });
+            let read = self
+                .handle
+                .of(&self.namespace)
+                .read(move |machine| machine.events().list(&namespace, pattern.as_deref(), after, PAGE));
             let page = read.await??;
             (self.seen, self.more, self.page) = (page.seen, page.more, page.events.into_iter());
         }
