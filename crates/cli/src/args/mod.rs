@@ -5,6 +5,7 @@
 //! Invariant: nothing here reads a file, the environment or a clock.
 
 mod agents;
+mod events;
 mod keep;
 mod operate;
 mod replay;
@@ -17,6 +18,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use consort_server::settings::keys;
 
 pub(crate) use agents::{AgentFilterArgs, AgentsCommand, QuotaSetArgs, QuotasCommand};
+pub(crate) use events::{
+    CreateArgs, DeadArgs, DeadCommand, EventsCommand, PublishArgs, SubscriptionsCommand, TriggerArgs, TriggersCommand,
+};
 pub(crate) use keep::{BackupArgs, BackupCommand, DoctorArgs, RestoreArgs};
 pub(crate) use operate::{DecisionArgs, InboxCommand, ListArgs, RunsCommand};
 pub(crate) use replay::ReplayCheckArgs;
@@ -121,6 +125,15 @@ pub(crate) enum Command {
     /// Show and set how many tasks run, how fast they start, and how many wait
     #[command(subcommand)]
     Quotas(QuotasCommand),
+    /// Publish, list and follow events
+    #[command(subcommand)]
+    Events(EventsCommand),
+    /// See and operate durable subscriptions to events, and consume their deliveries
+    #[command(subcommand)]
+    Subscriptions(SubscriptionsCommand),
+    /// See and set what starts workflows and signals runs when events come
+    #[command(subcommand)]
+    Triggers(TriggersCommand),
     /// See the namespaces of the server, and what each holds
     #[command(subcommand)]
     Namespaces(NamespacesCommand),

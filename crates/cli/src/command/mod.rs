@@ -11,6 +11,7 @@ mod decide;
 mod deployed;
 mod docs;
 mod doctor;
+mod events;
 mod hints;
 mod inbox;
 mod init;
@@ -24,6 +25,8 @@ mod run;
 mod runs;
 mod runs_show;
 mod step;
+mod subscriptions;
+mod triggers;
 mod up;
 mod workflows;
 
@@ -48,6 +51,9 @@ pub(crate) async fn execute(app: &App, command: Command) -> Result<Exit> {
         Command::ReplayCheck(args) => replay_check::execute(app, args).await,
         Command::Queues { watch } => queues::execute(app, watch).await,
         Command::Quotas(command) => quotas::execute(app, command).await,
+        Command::Events(command) => events::execute(app, command).await,
+        Command::Subscriptions(command) => subscriptions::execute(app, command).await,
+        Command::Triggers(command) => triggers::execute(app, command).await,
         Command::Namespaces(command) => namespaces::execute(app, command).await,
         Command::Limits => limits::execute(app).await,
         Command::Backup(args) => backup::execute(app, args).await,
