@@ -77,11 +77,15 @@ pub enum InjectedBug {
     PinMiscounted,
     /// A task whose code has diverged is not found when code comes that may fit (law 8).
     DivergedForgotten,
+    /// A delivery is handed out, and not kept (law 8).
+    DeliveryForgotten,
+    /// The id of an event that was published is forgotten, so it may be published twice (law 2).
+    EventIdForgotten,
 }
 
 impl InjectedBug {
     /// Every injected bug.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 33] = [
         Self::AckBeforeSync,
         Self::ReplyBeforeDurable,
         Self::OutcomeOverwritten,
@@ -113,19 +117,25 @@ impl InjectedBug {
         Self::OldEpochAccepted,
         Self::PinMiscounted,
         Self::DivergedForgotten,
+        Self::DeliveryForgotten,
+        Self::EventIdForgotten,
     ];
 
     /// The law that it breaks.
     pub fn law(self) -> Law {
         let number = match self {
             Self::AckBeforeSync | Self::ReplyBeforeDurable | Self::OldEpochAccepted => 1,
-            Self::OutcomeOverwritten => 2,
+            Self::OutcomeOverwritten | Self::EventIdForgotten => 2,
             Self::OldTokenAccepted | Self::HandedOutTwice | Self::ReclaimTooLate | Self::StrangerHeard => 3,
             Self::StoreLosesBatch | Self::ReplaySwapsRecords => 4,
             Self::LeaseByClock => 5,
             Self::TickFromTheFuture | Self::TimersForgotten | Self::WallClockTrusted | Self::TimerFiresTwice => 6,
             Self::CancelLost | Self::RunLeavesWork | Self::WaitLeftOpen | Self::EffectForgotten => 7,
-            Self::TaskLost | Self::Miscount | Self::PinMiscounted | Self::DivergedForgotten => 8,
+            Self::TaskLost
+            | Self::Miscount
+            | Self::PinMiscounted
+            | Self::DivergedForgotten
+            | Self::DeliveryForgotten => 8,
             Self::StaleRead => 9,
             Self::ReplyLost | Self::CreditIgnored => 10,
             Self::SyncErrorHidden | Self::DamageCut => 11,

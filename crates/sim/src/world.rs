@@ -8,7 +8,9 @@ use consort_types::Result;
 
 use crate::{
     actors::{
-        approver, chaos, door,
+        approver,
+        bus::{self, Bus},
+        chaos, door,
         fleet::{self, Fleet},
         judge::Judge,
         liar,
@@ -32,6 +34,7 @@ pub(crate) struct World {
     fleet: Fleet,
     starter: Starter,
     operator: Operator,
+    bus: Bus,
     judge: Judge,
 }
 
@@ -45,8 +48,9 @@ impl World {
         let mut ctx = Context::new(plan, random, faults, &workflows)?;
         let (roster, fleet) = fleet::spawn_workers(&mut ctx.random);
         ctx.roster = roster;
-        let (process, starter) = (Process::new(), Starter::new(workflows));
-        let mut world = Self { ctx, process, fleet, starter, operator: Operator::default(), judge: Judge::default() };
+        let (process, starter, bus) = (Process::new(), Starter::new(workflows), Bus::new(&mut ctx.random));
+        let (operator, judge) = (Operator::default(), Judge::default());
+        let mut world = Self { ctx, process, fleet, starter, operator, bus, judge };
         world.begin();
         Ok(world)
     }
@@ -56,6 +60,7 @@ impl World {
         ctx.at(0, Event::Open);
         self.fleet.begin(ctx);
         ctx.at(10, Event::Start);
+        ctx.at(20, Event::Bus);
         ctx.at(5 * SECOND, Event::Approve);
         ctx.at(3 * SECOND, Event::Lie);
         let fault = ctx.random.span(SECOND, ctx.faults.pause);
@@ -130,6 +135,9 @@ impl World {
             Event::Start => self.starter.step(ctx),
             Event::Deployed { namespace, workflow } => self.starter.deployed(namespace, workflow),
             Event::Started { index, run } => starter::started(ctx, index, run),
+            Event::Bus => self.bus.step(ctx),
+            Event::Published { index, published } => self.bus.published(index, &published),
+            Event::Fetched { namespace, subscription, fetched } => bus::fetched(ctx, namespace, subscription, &fetched),
             Event::Operate => self.operator.step(ctx),
             Event::Register => registrar::step(ctx),
             Event::Approve => approver::step(ctx),
@@ -137,7 +145,7 @@ impl World {
             Event::Fault => chaos::step(ctx),
             Event::ClockLeap => chaos::leap(ctx),
             Event::Quiesce => {
-                let started = self.starter.is_settled(ctx);
+                let started = self.starter.is_settled(ctx) && self.bus.is_settled(ctx);
                 self.judge.step(ctx, started)
             }
             Event::Finish => verdict::finish(ctx, &fleet.held()),

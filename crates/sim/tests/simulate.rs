@@ -148,4 +148,6 @@ injected! {
     finds_a_log_that_takes_an_old_epoch: OldEpochAccepted;
     finds_pinned_tasks_that_are_miscounted: PinMiscounted;
     finds_diverged_tasks_that_are_forgotten: DivergedForgotten;
+    finds_a_delivery_that_is_forgotten: DeliveryForgotten;
+    finds_an_event_id_that_is_forgotten: EventIdForgotten;
 }

@@ -20,6 +20,7 @@ use consort_store::{Batch, MemoryStore, Row, Store};
 use consort_types::{BlobHash, Code, Error, Payload, Result, RunId, Seq, StepInstanceId, Time, Token};
 
 use super::{
+    bus::BusOracle,
     injected_bugs::tamper,
     rows::{self, Change, Context, Rows},
 };
@@ -82,6 +83,8 @@ pub(crate) struct Fold {
     pub(crate) ended: Vec<Ended>,
     /// The tops of runs in which a task failed because its workers died.
     pub(crate) worn_out: BTreeSet<RunId>,
+    /// Who has published, got and acknowledged which event.
+    bus: BusOracle,
     /// Bytes of rows that each completion in a long run wrote.
     costs: BTreeMap<RunId, Vec<usize>>,
     pub(crate) steps: u64,
@@ -104,6 +107,7 @@ impl Fold {
             started: BTreeMap::new(),
             ended: Vec::new(),
             worn_out: BTreeSet::new(),
+            bus: BusOracle::default(),
             costs: BTreeMap::new(),
             steps: 0,
             tampered: false,
@@ -155,6 +159,10 @@ impl Fold {
         if let Some(injected) = self.injected {
             let did = tamper(injected, &command, &mut changes, &self.rows());
             self.tampered |= did;
+        }
+        {
+            let before = lock(&self.memory.rows);
+            self.bus.observe((seq, record.time), &command, &applied.reply, &changes, &before)?;
         }
         self.write(&changes);
         self.check(&context, &changes, &applied.effects)
@@ -431,6 +439,11 @@ impl Fold {
         let batch = Batch { puts: changes.puts, deletes: changes.deletes, applied: taken.applied };
         store.write(batch).map_err(|error| broken(error.into()))?;
         self.compare(&store, "folded in one go")
+    }
+
+    /// Every event was acknowledged and acted on.
+    pub(crate) fn check_events(&self) -> Checked {
+        self.bus.finish()
     }
 
     /// Of a run that was deleted nothing is left, and of those that have ended nothing is pending.

@@ -29,6 +29,8 @@ pub(crate) fn tamper(injected: InjectedBug, command: &Command, changes: &mut Vec
         InjectedBug::Miscount => miscount(command, changes).is_some(),
         InjectedBug::PinMiscounted => forget(changes, TABLES.pinned),
         InjectedBug::DivergedForgotten => forget(changes, TABLES.diverged),
+        InjectedBug::DeliveryForgotten => forget(changes, TABLES.deliveries),
+        InjectedBug::EventIdForgotten => forget(changes, TABLES.event_ids),
         InjectedBug::GrowingRow => grow(command, changes, before).is_some(),
         _ => false,
     }

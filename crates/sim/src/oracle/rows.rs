@@ -18,6 +18,7 @@ use consort_types::{
     BlobHash, Code, EffectClass, Error, RunId, Seq, StepInstanceId, Time, Token, limits, worker::JournalRequest,
 };
 
+use super::bus;
 use crate::plan::{Checked, Violation};
 
 pub(crate) type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -309,7 +310,9 @@ pub(crate) fn fired(context: &Context<'_>, changes: &[Change]) -> Vec<TimerKey> 
     let is_gone = |change: &&Change| TABLES.timers.has(&change.key) && change.old.is_some() && change.new.is_none();
     let gone = changes.iter().filter(is_gone);
     let due = gone.filter_map(|change| key_of::<TimerKey>(&change.key)).filter(|timer| timer.due <= context.now);
-    due.filter(|timer| !matches!(timer.kind, TimerKind::Continue | TimerKind::Reap | TimerKind::Retain)).collect()
+    let goes_on =
+        |kind| matches!(kind, TimerKind::Continue | TimerKind::Reap | TimerKind::Retain | TimerKind::EventsContinue);
+    due.filter(|timer| !goes_on(timer.kind)).collect()
 }
 
 /// Counts the tasks that are not over, from the rows of steps; `done` and `dead` stay 0.
@@ -342,6 +345,7 @@ pub(crate) fn check_counts(rows: &Rows) -> Checked {
         let what = format!("the machine counts {} active runs, the rows say {active}", meta.runs_active);
         return Err(Violation::of(8, what));
     }
+    bus::check_rows(rows)?;
     check_namespaces(rows, namespaces)?;
     check_definitions(rows)?;
     check_pins(rows)
