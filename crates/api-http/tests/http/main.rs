@@ -3,6 +3,7 @@
 //! For: what a client sees. Not for: the rules of runs (core has those).
 //! Invariant: no test depends on how long anything takes.
 
+mod bus;
 mod contract;
 mod edges;
 mod limits;
