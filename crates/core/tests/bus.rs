@@ -522,6 +522,21 @@ fn a_trigger_starts_one_run_for_each_event() {
 }
 
 #[test]
+fn the_retention_waits_until_triggers_have_seen_an_event() {
+    for units in [limits::WORK_PER_RECORD_MAX, 5] {
+        let mut world = World::limited(units, limits::EXPRESSION_COST_MAX);
+        world.deploy(NOTE);
+        keep(&mut world, EventRetention { count: Some(1), ..EventRetention::default() }).unwrap();
+        set_trigger(&mut world, "t", start_note(None, None)).unwrap();
+        publish(&mut world, ["1", "2", "3", "4"].map(|id| event(id, "orders.created")).to_vec()).unwrap();
+        world.go_on();
+        assert_eq!(inputs(&mut world).len(), 4, "{units}");
+        assert_eq!(world.machine.events().stream(NS).unwrap().events, 1);
+        world.verify();
+    }
+}
+
+#[test]
 fn a_trigger_that_fails_says_so_and_goes_on() {
     let mut world = World::new();
     set_trigger(&mut world, "t", start_note(None, None)).unwrap();

@@ -15,6 +15,7 @@ use crate::{
     bus::{
         due,
         keys::{EventList, EventListKey, named},
+        retention,
         rows::{EventStream, Seen, Showing, StoredEvent, Trigger, TriggerAction, TriggerFailure},
         stream,
         trigger::seen_by,
@@ -51,6 +52,8 @@ pub(crate) fn go_on(ctx: &mut ApplyContext<'_>, namespace: &str) -> Result<()> {
     let mut stream = stream::stream(ctx.state, namespace)?;
     stream.firing = false;
     published(ctx, namespace, &mut stream)?;
+    // What the triggers had not seen was kept for them.
+    retention::published(ctx, namespace, &mut stream, PAGE)?;
     stream::put_stream(ctx, namespace, stream);
     Ok(())
 }

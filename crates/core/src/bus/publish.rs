@@ -91,8 +91,8 @@ impl PublishEvents {
             added += 1;
         }
         if added > 0 {
-            retention::published(ctx, &self.namespace, &mut stream, added)?;
             fire::published(ctx, &self.namespace, &mut stream)?;
+            retention::published(ctx, &self.namespace, &mut stream, added)?;
             stream::put_stream(ctx, &self.namespace, stream);
             stream::changed(ctx, &self.namespace);
         }

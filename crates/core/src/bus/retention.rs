@@ -98,8 +98,11 @@ fn trim(ctx: &mut ApplyContext<'_>, namespace: &str, stream: &mut EventStream, m
             arm_age(ctx, namespace, stream, keep, event.published);
             return Ok(());
         }
-        // What triggers have not seen yet stays until they have, which is soon.
-        if at == max || (stream.triggers > 0 && position > stream.fired) {
+        // What triggers have not seen yet stays until they have: a timer is armed that shows it, and then removes it.
+        if stream.triggers > 0 && position > stream.fired {
+            return Ok(());
+        }
+        if at == max {
             break;
         }
         ctx.charge(1);

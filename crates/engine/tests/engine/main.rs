@@ -5,6 +5,7 @@
 
 mod bounds;
 mod contracts;
+mod events;
 mod handle;
 mod holder;
 mod overload;

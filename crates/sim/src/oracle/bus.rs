@@ -122,6 +122,8 @@ impl BusOracle {
             }
             (Command::SeekSubscription(command), Reply::Moved(to)) => {
                 if let Some(followed) = self.followed.get_mut(&(command.namespace.clone(), command.name.clone())) {
+                    // What lies before is passed over, and what lies behind comes again.
+                    followed.from = *to;
                     followed.held.clear();
                     followed.acknowledged.retain(|position| position <= to);
                 }
