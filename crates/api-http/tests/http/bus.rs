@@ -161,16 +161,17 @@ fn a_trigger_starts_a_run_with_the_data_of_the_event() {
     assert_eq!(refusal(&client.request("PUT", "/v1/triggers/t", Some(&wrong)).unwrap()), (422, "C0749".to_owned()));
     let none = json!({"topic": ">"});
     assert_eq!(refusal(&client.request("PUT", "/v1/triggers/t", Some(&none)).unwrap()), (422, "C0749".to_owned()));
-    let right = json!({"topic": "orders.*", "filter": "event.data.id != '2'", "start": {"workflow": "echo"}});
+    let right = json!({"topic": "orders.*", "filter": "event.data.id != '2'",
+        "start": {"workflow": "echo", "input": "{'n': event.data.id}"}});
     assert_eq!(client.request("PUT", "/v1/triggers/t", Some(&right)).unwrap().status, 204);
     for id in ["1", "2", "1"] {
         publish(&server, &event(id, "orders.created"));
     }
     let runs = client.get("/v1/runs?label.trigger=t").unwrap().json();
     let [run] = &runs["items"].as_array().unwrap()[..] else { panic!("{runs}") };
-    assert_eq!(server.ended(run["run"].as_str().unwrap())["output"], json!({"id": "1"}));
+    assert_eq!(server.ended(run["run"].as_str().unwrap())["output"], json!({"n": "1"}));
     let shown = client.get("/v1/triggers/t").unwrap().json();
     assert_eq!((&shown["fired"], &shown["filtered"], &shown["failed"]), (&json!(1), &json!(1), &json!(0)));
     let listed = wait_until("the trigger", || client.get("/v1/triggers").unwrap().json()["items"].get(0).cloned());
-    assert_eq!(listed["start"], json!({"workflow": "echo"}));
+    assert_eq!(listed["start"], right["start"]);
 }

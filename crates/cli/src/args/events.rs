@@ -249,8 +249,8 @@ pub(crate) struct TriggerArgs {
     #[arg(long, value_name = "WORKFLOW", required_unless_present = "signal", conflicts_with = "signal")]
     pub(crate) start: Option<String>,
     /// A revision number or an author's version of the workflow
-    #[arg(long, value_name = "VERSION", requires = "start")]
-    pub(crate) version: Option<String>,
+    #[arg(long, value_name = "REVISION", requires = "start")]
+    pub(crate) revision: Option<String>,
     /// The input of the run: CEL over `event` [default: `event.data`]
     #[arg(long, value_name = "EXPRESSION", requires = "start")]
     pub(crate) input: Option<String>,

@@ -56,8 +56,8 @@ pub(crate) async fn execute(app: &App, command: TriggersCommand) -> Result<Exit>
 }
 
 async fn set(app: &App, client: &Client, args: TriggerArgs) -> Result<()> {
-    let TriggerArgs { name, topic, filter, start, version, input, signal, run, payload } = args;
-    let start = start.map(|workflow| TriggeredStart { workflow, version, input });
+    let TriggerArgs { name, topic, filter, start, revision, input, signal, run, payload } = args;
+    let start = start.map(|workflow| TriggeredStart { workflow, version: revision, input });
     let signal = signal.map(|name| TriggeredSignal { run: run.unwrap_or_default(), name, payload });
     let request = TriggerRequest { topic, filter, start, signal };
     client.call::<SetTrigger>(&TriggerParams { name: name.clone() }, &request).await?;
