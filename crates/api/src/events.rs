@@ -147,7 +147,7 @@ impl JsonSchema for CloudEvent {
             "type": "object",
             "description": "An event of CloudEvents 1.0, in its JSON form; other members are extension attributes.",
             "properties": {
-                "specversion": attribute("The version of CloudEvents: `1.0`."),
+                "specversion": text("The version of CloudEvents: `1.0`."),
                 "id": attribute("What identifies the event among those of its source."),
                 "source": attribute("Where it happened, as a URI reference."),
                 "type": attribute("What kind of event it is."),

@@ -664,3 +664,97 @@ fn publishing_costs_the_same_whatever_waits() {
     assert_eq!(world.rows().len(), before + 2, "an event is a row and its id, whoever has subscribed");
     world.verify();
 }
+
+#[test]
+fn subscriptions_of_a_namespace_are_limited() {
+    let mut world = World::new();
+    for n in 0..limits::EVENT_SUBSCRIPTIONS_MAX {
+        subscribe(&mut world, &format!("s{n}"), settings(">"), StartAt::New).unwrap();
+    }
+    assert_eq!(code(subscribe(&mut world, "more", settings(">"), StartAt::New)), Code::LimitReached);
+    subscribe(&mut world, "s7", settings("a"), StartAt::New).unwrap();
+    let page = world.machine.events().subscriptions(NS, None, 10).unwrap();
+    assert_eq!((page.items.len(), page.next.is_some()), (10, true));
+    world.verify();
+}
+
+#[test]
+fn with_one_dead_letter_too_many_the_oldest_is_dropped() {
+    let mut world = World::new();
+    let once = SubscriptionSettings { max_deliveries: 1, max_in_flight: limits::EVENT_IN_FLIGHT_MAX, ..settings(">") };
+    subscribe(&mut world, "s", once, StartAt::New).unwrap();
+    let all: Vec<String> = (0..=limits::EVENT_DEAD_LETTERS_MAX).map(|n| n.to_string()).collect();
+    for some in all.chunks(limits::EVENT_BATCH_MAX) {
+        publish(&mut world, some.iter().map(|id| event(id, "t")).collect()).unwrap();
+        let taken = fetch(&mut world, "s", limits::EVENT_BATCH_MAX as u32);
+        let (namespace, subscription) = (NS.to_owned(), "s".to_owned());
+        let deliveries = taken.iter().map(|delivery| delivery.delivery).collect();
+        let nack = NackDeliveries { namespace, subscription, deliveries, delay: None, reason: None };
+        world.apply(&Command::NackDeliveries(nack)).unwrap();
+    }
+    let shown = world.machine.events().subscription(NS, "s").unwrap();
+    assert_eq!((shown.dead, shown.overflowed), (limits::EVENT_DEAD_LETTERS_MAX, 1));
+    let first = world.machine.events().dead_letters(NS, "s", None, 1).unwrap();
+    assert_eq!(first.items[0].event.attributes.id, "1");
+    let next = world.machine.events().dead_letters(NS, "s", first.next.as_deref(), 1).unwrap();
+    assert_eq!(next.items[0].event.attributes.id, "2");
+    let delete = DeleteSubscription { namespace: NS.to_owned(), name: "s".to_owned() };
+    world.apply(&Command::DeleteSubscription(delete)).unwrap();
+    world.verify();
+}
+
+#[test]
+fn a_fetch_looks_at_a_bounded_number_of_events() {
+    let mut world = World::new();
+    subscribe(&mut world, "s", settings("rare"), StartAt::New).unwrap();
+    let mut ids = 0..limits::EVENT_SCAN_MAX + limits::EVENT_BATCH_MAX;
+    while ids.len() > 0 {
+        let batch = ids.by_ref().take(limits::EVENT_BATCH_MAX).map(|n| event(&n.to_string(), "common")).collect();
+        publish(&mut world, batch).unwrap();
+    }
+    publish(&mut world, vec![event("x", "rare")]).unwrap();
+    assert!(world.machine.events().is_fetchable(NS, "s").unwrap());
+    assert!(fetch(&mut world, "s", 1).is_empty());
+    let shown = world.machine.events().subscription(NS, "s").unwrap();
+    assert_eq!(shown.lag as usize, limits::EVENT_BATCH_MAX + 1);
+    assert_eq!(ids_of(&mut world, "s"), ["x"]);
+    world.verify();
+}
+
+fn ids_of(world: &mut World, name: &str) -> Vec<String> {
+    fetch(world, name, 1).into_iter().map(|delivery| delivery.event.attributes.id).collect()
+}
+
+#[test]
+fn fetches_and_settlements_over_their_limits_are_refused() {
+    let mut world = World::new();
+    subscribe(&mut world, "s", settings(">"), StartAt::New).unwrap();
+    let fetch = |max: u32, consumer: String| {
+        let (namespace, subscription) = (NS.to_owned(), "s".to_owned());
+        Command::FetchEvents(FetchEvents { namespace, subscription, consumer, max })
+    };
+    let most = limits::EVENT_BATCH_MAX as u32;
+    let long = "c".repeat(limits::NAME_BYTES_MAX);
+    world.apply(&fetch(most, long.clone())).unwrap();
+    for (command, expected) in [
+        (fetch(0, String::new()), Code::BadRequest),
+        (fetch(most + 1, String::new()), Code::BadRequest),
+        (fetch(1, format!("{long}c")), Code::LimitReached),
+    ] {
+        assert_eq!(code(world.apply(&command)), expected);
+    }
+    publish_all(&mut world, &["1"]);
+    let taken = self::fetch(&mut world, "s", 1)[0].delivery;
+    let longest = Span::from_secs(limits::EVENT_ACK_WAIT_SECONDS_MAX);
+    assert_eq!(code(nack(&mut world, "s", taken, Some(Span(longest.0 + 1)))), Code::LimitReached);
+    nack(&mut world, "s", taken, Some(longest)).unwrap();
+    let (namespace, subscription) = (NS.to_owned(), "s".to_owned());
+    let deliveries = vec![taken; limits::EVENT_BATCH_MAX + 1];
+    let many = AckDeliveries { namespace: namespace.clone(), subscription: subscription.clone(), deliveries };
+    assert_eq!(code(world.apply(&Command::AckDeliveries(many))), Code::LimitReached);
+    let none = AckDeliveries { namespace, subscription, deliveries: Vec::new() };
+    assert_eq!(code(world.apply(&Command::AckDeliveries(none))), Code::BadRequest);
+    let positions = vec![taken.position; limits::EVENT_BATCH_MAX + 1];
+    assert_eq!(code(dead(&mut world, "s", positions, true)), Code::LimitReached);
+    world.verify();
+}

@@ -10,6 +10,11 @@ import * as table from "./table.js";
 export type WatchAgentsEvent =
   | { event: "agents"; data: models.AgentList };
 
+/** An event of `watchEvents`: Follows events: `event` (its position is the id), `seen` (nothing matched up to there) and `error`. */
+export type WatchEventsEvent =
+  | { event: "event"; data: models.CloudEvent }
+  | { event: "seen"; data: models.SeenEvents };
+
 /** An event of `watchRun`: Follows a run: events `entry` (an entry of its history; its cursor is the id), `progress`, `end` (the run) and `error`. */
 export type WatchRunEvent =
   | { event: "entry"; data: models.HistoryEntry }
@@ -110,6 +115,57 @@ export abstract class Operations extends Caller {
   /** The page of an error code (plain text for callers that prefer text, such as a browser). */
   async showError(code: string): Promise<models.ErrorPage> {
     return await this.call<models.ErrorPage>(table.showError, { "code": code });
+  }
+
+  /** Lists events in the order in which they were published. */
+  listEvents(options: {
+    /** Only events behind this position: the `next` of the page before. Without it and `since`, from the oldest on. */
+    after?: string | undefined;
+    /** How many at most; 100 without it. */
+    limit?: number | undefined;
+    /** Only events that were published at this instant or later. */
+    since?: string | undefined;
+    /** Only of topics that match this pattern: `*` stands for one segment, `>` at the end for the rest. */
+    topic?: string | undefined;
+  } = {}): Pager<models.CloudEventPage, models.CloudEvent> {
+    return new Pager(this, table.listEvents, { "after": options.after, "limit": options.limit, "since": options.since, "topic": options.topic });
+  }
+
+  /** Publishes events of CloudEvents 1.0: one or many, as JSON, or one with its attributes in header fields. */
+  async publishEvents(options: models.PublishRequest): Promise<models.PublishedEvents> {
+    return await this.call<models.PublishedEvents>(table.publishEvents, {  }, options);
+  }
+
+  /** Shows how long and how many events the namespace keeps, and what it holds. */
+  async showEventRetention(): Promise<models.EventStream> {
+    return await this.call<models.EventStream>(table.showEventRetention, {  });
+  }
+
+  /** Sets how long and how many events the namespace keeps; the oldest go first, and what is over goes at once. */
+  async setEventRetention(options: models.EventRetention = {}): Promise<void> {
+    await this.call<void>(table.setEventRetention, {  }, options);
+  }
+
+  /** Follows events: `event` (its position is the id), `seen` (nothing matched up to there) and `error`. */
+  watchEvents(options: {
+    /** Only events behind this position. Without it and `since`, only those that are published from now on. */
+    after?: string | undefined;
+    /** Only events that were published at this instant or later. */
+    since?: string | undefined;
+    /** Only of topics that match this pattern: `*` stands for one segment, `>` at the end for the rest. */
+    topic?: string | undefined;
+  } = {}): AsyncGenerator<WatchEventsEvent, void, undefined> {
+    return this.events(table.watchEvents, { "after": options.after, "since": options.since, "topic": options.topic });
+  }
+
+  /** Shows an event. */
+  async showEvent(position: string): Promise<models.CloudEvent> {
+    return await this.call<models.CloudEvent>(table.showEvent, { "position": position });
+  }
+
+  /** The data of an event, in full. */
+  async eventData(position: string): Promise<unknown> {
+    return await this.call<unknown>(table.eventData, { "position": position });
   }
 
   /** Lists what waits for a person. */
@@ -352,6 +408,101 @@ export abstract class Operations extends Caller {
   /** How the server is doing. */
   async status(): Promise<models.Status> {
     return await this.call<models.Status>(table.status, {  });
+  }
+
+  /** Lists subscriptions, with their lag and what is in flight. */
+  listSubscriptions(options: {
+    /** Where the page begins: the `next` of the page before. */
+    cursor?: string | undefined;
+    /** How many items at most; 100 without it. */
+    limit?: number | undefined;
+  } = {}): Pager<models.SubscriptionPage, models.Subscription> {
+    return new Pager(this, table.listSubscriptions, { "cursor": options.cursor, "limit": options.limit });
+  }
+
+  /** Deletes a subscription with its deliveries and dead letters. */
+  async deleteSubscription(name: string): Promise<void> {
+    await this.call<void>(table.deleteSubscription, { "name": name });
+  }
+
+  /** Shows a subscription with its lag, what is in flight and how many dead letters there are. */
+  async showSubscription(name: string): Promise<models.Subscription> {
+    return await this.call<models.Subscription>(table.showSubscription, { "name": name });
+  }
+
+  /** Makes a durable subscription, or changes the settings of one, which keeps its place. */
+  async setSubscription(name: string, options: models.SubscriptionRequest): Promise<void> {
+    await this.call<void>(table.setSubscription, { "name": name }, options);
+  }
+
+  /** Acknowledges deliveries: their events are not delivered again. */
+  async ackDeliveries(name: string, options: models.AckRequest): Promise<models.SettledDeliveries> {
+    return await this.call<models.SettledDeliveries>(table.ackDeliveries, { "name": name }, options);
+  }
+
+  /** Lists the dead letters of a subscription, in the order of their events. */
+  listDeadLetters(name: string, options: {
+    /** Where the page begins: the `next` of the page before. */
+    cursor?: string | undefined;
+    /** How many items at most; 100 without it. */
+    limit?: number | undefined;
+  } = {}): Pager<models.DeadLetterPage, models.DeadLetter> {
+    return new Pager(this, table.listDeadLetters, { "name": name, "cursor": options.cursor, "limit": options.limit });
+  }
+
+  /** Drops dead letters. */
+  async dropDeadLetters(name: string, options: models.DeadLettersRequest = {}): Promise<models.SettledDeadLetters> {
+    return await this.call<models.SettledDeadLetters>(table.dropDeadLetters, { "name": name }, options);
+  }
+
+  /** Delivers dead letters again, as if they had never been delivered. */
+  async redriveDeadLetters(name: string, options: models.DeadLettersRequest = {}): Promise<models.SettledDeadLetters> {
+    return await this.call<models.SettledDeadLetters>(table.redriveDeadLetters, { "name": name }, options);
+  }
+
+  /** Takes deliveries of a subscription, and waits for one where there is none. Each is to be acknowledged. */
+  async fetchEvents(name: string, options: models.FetchRequest = {}): Promise<models.FetchedEvents> {
+    return await this.call<models.FetchedEvents>(table.fetchEvents, { "name": name }, options);
+  }
+
+  /** Gives deliveries back: their events are delivered again later, or become dead letters. */
+  async nackDeliveries(name: string, options: models.NackRequest): Promise<models.SettledDeliveries> {
+    return await this.call<models.SettledDeliveries>(table.nackDeliveries, { "name": name }, options);
+  }
+
+  /** Moves a subscription to another place, to deliver events again or to pass over some. What is in flight is over. */
+  async seekSubscription(name: string, options: models.SeekRequest = {}): Promise<models.MovedSubscription> {
+    return await this.call<models.MovedSubscription>(table.seekSubscription, { "name": name }, options);
+  }
+
+  /** Lists triggers, with what they have done and what they could not do. */
+  async listTriggers(): Promise<models.Trigger[]> {
+    return (await this.call<models.TriggerList>(table.listTriggers, {  })).items;
+  }
+
+  /** Deletes a trigger; what it has started continues. */
+  async deleteTrigger(name: string): Promise<void> {
+    await this.call<void>(table.deleteTrigger, { "name": name });
+  }
+
+  /** Shows a trigger with its latest failures. */
+  async showTrigger(name: string): Promise<models.Trigger> {
+    return await this.call<models.Trigger>(table.showTrigger, { "name": name });
+  }
+
+  /** Makes a trigger, or changes what it does from the next event on that it sees. */
+  async setTrigger(name: string, options: models.TriggerRequest): Promise<void> {
+    await this.call<void>(table.setTrigger, { "name": name }, options);
+  }
+
+  /** Pauses a trigger: it keeps its place, and sees what it has missed when it is resumed. */
+  async pauseTrigger(name: string): Promise<void> {
+    await this.call<void>(table.pauseTrigger, { "name": name }, {});
+  }
+
+  /** Resumes a trigger. */
+  async resumeTrigger(name: string): Promise<void> {
+    await this.call<void>(table.resumeTrigger, { "name": name }, {});
   }
 
   /** The JSON Schema of the workflow language, for editors. */
