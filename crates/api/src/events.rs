@@ -234,7 +234,7 @@ impl Operation for PublishEvents {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListEventsParams {
-    /// Only of topics that match this pattern: `*` stands for one segment, `>` at the end for the rest.
+    /// Only of topics that match this pattern: `*` is any one segment, `>` at the end the rest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topic: Option<String>,
     /// Only events behind this position: the `next` of the page before. Without it and `since`, from the oldest on.
@@ -316,7 +316,7 @@ impl Operation for EventData {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WatchEventsParams {
-    /// Only of topics that match this pattern: `*` stands for one segment, `>` at the end for the rest.
+    /// Only of topics that match this pattern: `*` is any one segment, `>` at the end the rest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topic: Option<String>,
     /// Only events behind this position. Without it and `since`, only those that are published from now on.

@@ -55,7 +55,7 @@ pub enum StartWord {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SubscriptionRequest {
-    /// The topics whose events are delivered: `*` stands for one segment, `>` at the end for the rest.
+    /// The topics whose events are delivered: `*` is any one segment, `>` at the end the rest.
     pub topic: String,
     /// Where a new subscription begins; `new` without any of the three.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -303,7 +303,7 @@ pub struct UnsettledDelivery {
     pub problem: Problem,
 }
 
-/// What became of deliveries.
+/// The outcome of deliveries.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SettledDeliveries {
     /// How many were settled.
@@ -352,7 +352,7 @@ impl Operation for NackDeliveries {
     };
 }
 
-/// Where a subscription goes on: exactly one of them.
+/// Where a subscription continues: exactly one of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SeekRequest {
@@ -371,7 +371,7 @@ pub struct SeekRequest {
 /// The place of a subscription that was moved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MovedSubscription {
-    /// It goes on behind this.
+    /// It continues behind this.
     #[schemars(with = "schema::Position")]
     pub position: EventPosition,
 }
@@ -390,7 +390,7 @@ impl Operation for SeekSubscription {
         words: &["subscriptions seek"],
         accepts: Accepts::SMALL,
         returns: Returns::Json,
-        answers: &[(200, "Where it goes on.")],
+        answers: &[(200, "Where it continues.")],
         errors: &[Code::SubscriptionNotFound, Code::EventsTrimmed, Code::BadCursor],
         ..CHANGE
     };

@@ -40,7 +40,7 @@ pub struct TriggeredSignal {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TriggerRequest {
-    /// The topics that it looks at: `*` stands for one segment, `>` at the end for the rest.
+    /// The topics that it looks at: `*` is any one segment, `>` at the end the rest.
     pub topic: String,
     /// Which of their events it acts on, as an expression over `event` that gives `true` or `false`; all without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -199,7 +199,7 @@ pub enum Reply {
     Published(Vec<Published>),
     /// Deliveries that were handed out.
     Fetched(Fetched),
-    /// What became of deliveries that were settled.
+    /// The outcome of deliveries that were settled.
     Settled(Settled),
     /// How many dead letters were redriven or dropped.
     DeadLetters(u32),

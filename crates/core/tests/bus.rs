@@ -14,7 +14,7 @@ use consort_core::{
         PublishEvents, SeekSubscription, SetEventRetention, SetSubscription, SetTrigger, SettleDeadLetters,
     },
     rows::{BackOff, EventRetention, OrderKey, SubscriptionSettings, TriggerAction, TriggerSettings},
-    view::{DeliveredEvent, Published, RunFilter, StartAt},
+    view::{DeliveredEvent, Events, Published, RunFilter, StartAt},
 };
 use consort_types::{
     Code, Payload, Result, Seq, Span, Time,
@@ -104,7 +104,7 @@ fn seek(world: &mut World, name: &str, to: StartAt) -> Result<Reply> {
 }
 
 fn listed(world: &mut World, pattern: Option<&str>, after: EventPosition) -> Result<Vec<String>> {
-    let page = world.machine.events().list(NS, pattern, after, 1_000)?;
+    let page = Events::of(&mut world.machine).list(NS, pattern, after, 1_000)?;
     Ok(page.events.into_iter().map(|event| event.attributes.id).collect())
 }
 
@@ -128,7 +128,7 @@ fn events_are_in_one_order_and_each_is_there_once() {
     assert_eq!(listed(&mut world, Some("a.*"), EventPosition::ZERO).unwrap(), ["1", "2", "1"]);
     assert_eq!(listed(&mut world, Some("a.>"), first[1].position).unwrap(), ["3", "1"]);
     assert_eq!(listed(&mut world, Some("b"), EventPosition::ZERO).unwrap(), Vec::<String>::new());
-    let elsewhere = world.machine.events().list("other", None, EventPosition::ZERO, 10).unwrap();
+    let elsewhere = Events::of(&mut world.machine).list("other", None, EventPosition::ZERO, 10).unwrap();
     assert!(elsewhere.events.is_empty(), "a namespace sees only its own events");
     world.verify();
 }
@@ -149,7 +149,7 @@ fn what_is_no_event_is_refused_and_changes_nothing() {
     }
     let whole = (0..limits::EVENT_BATCH_MAX).map(|n| event(&n.to_string(), "a")).collect();
     assert_eq!(publish(&mut world, whole).unwrap().len(), limits::EVENT_BATCH_MAX);
-    assert_eq!(world.machine.events().stream(NS).unwrap().events, limits::EVENT_BATCH_MAX as u64);
+    assert_eq!(Events::of(&mut world.machine).stream(NS).unwrap().events, limits::EVENT_BATCH_MAX as u64);
     world.verify();
 }
 
@@ -171,7 +171,7 @@ fn a_subscription_begins_where_it_is_told() {
         ("behind", StartAt::After(EventPosition::MAX), &[]),
     ] {
         subscribe(&mut world, name, settings("orders.>"), start).unwrap();
-        assert_eq!(world.machine.events().subscription(NS, name).unwrap().lag, expected.len() as u64, "{name}");
+        assert_eq!(Events::of(&mut world.machine).subscription(NS, name).unwrap().lag, expected.len() as u64, "{name}");
         assert_eq!(ids(&fetch(&mut world, name, 10)), expected, "{name}");
     }
     publish_all(&mut world, &["5"]);
@@ -196,7 +196,7 @@ fn an_acknowledged_event_is_over_and_a_lease_that_ends_is_not() {
     assert_eq!((ids(&again), again[0].attempt), (vec!["2"], 2));
     assert_eq!(code(ack(&mut world, "s", taken[1].delivery)), Code::DeliveryOver, "another consumer may have it");
     ack(&mut world, "s", again[0].delivery).unwrap();
-    let shown = world.machine.events().subscription(NS, "s").unwrap();
+    let shown = Events::of(&mut world.machine).subscription(NS, "s").unwrap();
     assert_eq!((shown.open, shown.in_flight, shown.acknowledged, shown.delivered), (0, 0, 2, 3));
     assert_eq!(world.machine.next_timer().unwrap().map(|due| due > world.machine.now()), Some(true), "only the age");
     world.verify();
@@ -234,7 +234,7 @@ fn back_off_doubles_and_then_the_event_is_a_dead_letter() {
     let taken = fetch(&mut world, "s", 1);
     assert_eq!(taken[0].attempt, 3);
     nack(&mut world, "s", taken[0].delivery, Some(Span::ZERO)).unwrap();
-    let letters = world.machine.events().dead_letters(NS, "s", None, 10).unwrap().items;
+    let letters = Events::of(&mut world.machine).dead_letters(NS, "s", None, 10).unwrap().items;
     assert_eq!((letters.len(), letters[0].event.position, letters[0].deliveries), (1, position, 3));
     assert_eq!((letters[0].reason.as_deref(), letters[0].consumer.as_deref()), (Some("not now"), Some("c1")));
     world.tick(Span::from_secs(3_600));
@@ -302,7 +302,7 @@ fn events_of_one_key_are_delivered_one_at_a_time_in_their_order() {
         ack(&mut world, "s", again[0].delivery).unwrap();
         let next = fetch(&mut world, "s", 10);
         assert_eq!(ids(&next), ["a2"]);
-        // It dies, and the one behind it goes on.
+        // It dies, and the one behind it is delivered.
         let mut at = next[0].delivery;
         for _ in 0..2 {
             nack(&mut world, "s", at, Some(Span::ZERO)).unwrap();
@@ -331,14 +331,14 @@ fn no_more_is_in_flight_than_may_be_and_no_more_is_open_than_there_are_rows() {
     }
     let taken = fetch(&mut world, "s", 10);
     assert_eq!(ids(&taken), ["0"]);
-    let shown = world.machine.events().subscription(NS, "s").unwrap();
+    let shown = Events::of(&mut world.machine).subscription(NS, "s").unwrap();
     assert_eq!(shown.open, limits::EVENT_OPEN_DELIVERIES_MAX, "a hot key holds back so many and no more");
     assert_eq!(shown.lag, 50);
     ack(&mut world, "s", taken[0].delivery).unwrap();
     assert_eq!(ids(&fetch(&mut world, "s", 10)), ["1"]);
     publish(&mut world, vec![event("free", "t")]).unwrap();
     seek(&mut world, "s", StartAt::New).unwrap();
-    let shown = world.machine.events().subscription(NS, "s").unwrap();
+    let shown = Events::of(&mut world.machine).subscription(NS, "s").unwrap();
     assert_eq!((shown.open, shown.in_flight, shown.lag), (0, 0, 0));
     let more = (0..3).map(|n| event(&format!("m{n}"), "t")).collect();
     publish(&mut world, more).unwrap();
@@ -356,10 +356,10 @@ fn seeking_replays_and_forgets_what_is_in_flight() {
     nack(&mut world, "s", taken[1].delivery, None).unwrap();
     assert_eq!(seek(&mut world, "s", StartAt::After(positions[0])).unwrap(), Reply::Moved(positions[0]));
     assert_eq!(code(ack(&mut world, "s", taken[2].delivery)), Code::DeliveryOver);
-    assert_eq!(world.machine.events().subscription(NS, "s").unwrap().dead, 1, "dead letters stay");
+    assert_eq!(Events::of(&mut world.machine).subscription(NS, "s").unwrap().dead, 1, "dead letters stay");
     let again = fetch(&mut world, "s", 10);
     assert_eq!(ids(&again), ["2", "3"]);
-    assert_eq!(world.machine.events().subscription(NS, "s").unwrap().dead, 0, "until they are delivered again");
+    assert_eq!(Events::of(&mut world.machine).subscription(NS, "s").unwrap().dead, 0, "until they are delivered again");
     assert_eq!(code(seek(&mut world, "no", StartAt::All)), Code::SubscriptionNotFound);
     let delete = DeleteSubscription { namespace: NS.to_owned(), name: "s".to_owned() };
     world.apply(&Command::DeleteSubscription(delete.clone())).unwrap();
@@ -377,30 +377,30 @@ fn retention_goes_by_count_bytes_and_age_in_bounded_pieces() {
     for id in &all {
         publish(&mut world, vec![event(id, "t")]).unwrap();
     }
-    let first = world.machine.events().stream(NS).unwrap().oldest.unwrap();
+    let first = Events::of(&mut world.machine).stream(NS).unwrap().oldest.unwrap();
     keep(&mut world, EventRetention { count: Some(10), ..EventRetention::default() }).unwrap();
-    assert!(world.machine.events().stream(NS).unwrap().events > 100, "one record removes a part");
+    assert!(Events::of(&mut world.machine).stream(NS).unwrap().events > 100, "one record removes a part");
     let records = world.go_on();
     assert!(records >= 4, "{records} records");
-    let stream = world.machine.events().stream(NS).unwrap();
+    let stream = Events::of(&mut world.machine).stream(NS).unwrap();
     assert_eq!(stream.events, 10);
     assert_eq!(listed(&mut world, None, first).unwrap_err().code, Code::EventsTrimmed);
     assert_eq!(code(seek(&mut world, "s", StartAt::After(first))), Code::EventsTrimmed);
     assert_eq!(ids(&fetch(&mut world, "s", 3)), ["290", "291", "292"]);
-    assert_eq!(world.machine.events().subscription(NS, "s").unwrap().missed, 290);
+    assert_eq!(Events::of(&mut world.machine).subscription(NS, "s").unwrap().missed, 290);
     assert!(!publish(&mut world, vec![event("0", "t")]).unwrap()[0].deduplicated, "an id goes with its event");
-    let bytes = world.machine.events().stream(NS).unwrap().bytes;
+    let bytes = Events::of(&mut world.machine).stream(NS).unwrap().bytes;
     keep(&mut world, EventRetention { count: None, bytes: Some(bytes / 2), age: Some(Span::from_secs(60)) }).unwrap();
     world.go_on();
-    let left = world.machine.events().stream(NS).unwrap();
+    let left = Events::of(&mut world.machine).stream(NS).unwrap();
     assert!(left.bytes <= bytes / 2 && left.events == 5, "{left:?}");
     world.tick(Span::from_secs(61));
-    assert_eq!(world.machine.events().stream(NS).unwrap().events, 0);
+    assert_eq!(Events::of(&mut world.machine).stream(NS).unwrap().events, 0);
     publish(&mut world, vec![event("n", "t")]).unwrap();
     world.tick(Span::from_secs(59));
-    assert_eq!(world.machine.events().stream(NS).unwrap().events, 1);
+    assert_eq!(Events::of(&mut world.machine).stream(NS).unwrap().events, 1);
     world.tick(Span::from_secs(2));
-    assert_eq!(world.machine.events().stream(NS).unwrap().events, 0);
+    assert_eq!(Events::of(&mut world.machine).stream(NS).unwrap().events, 0);
     for nothing in [
         EventRetention { age: Some(Span::ZERO), ..EventRetention::default() },
         EventRetention { count: Some(0), ..EventRetention::default() },
@@ -421,7 +421,7 @@ fn a_delivery_whose_event_is_gone_is_counted_and_not_made_again() {
     publish_all(&mut world, &["2"]);
     nack(&mut world, "s", taken[0].delivery, Some(Span::ZERO)).unwrap();
     assert_eq!(ids(&fetch(&mut world, "s", 10)), ["2"]);
-    let shown = world.machine.events().subscription(NS, "s").unwrap();
+    let shown = Events::of(&mut world.machine).subscription(NS, "s").unwrap();
     assert_eq!((shown.missed, shown.open), (1, 1));
     world.verify();
 }
@@ -514,7 +514,7 @@ fn a_trigger_starts_one_run_for_each_event() {
         world.go_on();
         let expected = ["1", "2", "3", "4"].map(|id| format!("{{\"id\":\"{id}\"}}"));
         assert_eq!(inputs(&mut world), expected, "{units}");
-        let shown = world.machine.events().trigger(NS, "t").unwrap();
+        let shown = Events::of(&mut world.machine).trigger(NS, "t").unwrap();
         assert_eq!((shown.fired, shown.filtered, shown.failed, shown.lag), (4, 1, 0, 0));
         world.ready.clone().into_keys().for_each(|task| assert!(world.machine.offer(task).unwrap().is_some()));
         world.verify();
@@ -531,13 +531,13 @@ fn the_retention_waits_until_triggers_have_seen_an_event() {
         publish(&mut world, ["1", "2", "3", "4"].map(|id| event(id, "orders.created")).to_vec()).unwrap();
         world.go_on();
         assert_eq!(inputs(&mut world).len(), 4, "{units}");
-        assert_eq!(world.machine.events().stream(NS).unwrap().events, 1);
+        assert_eq!(Events::of(&mut world.machine).stream(NS).unwrap().events, 1);
         world.verify();
     }
 }
 
 #[test]
-fn a_trigger_that_fails_says_so_and_goes_on() {
+fn a_trigger_that_fails_says_so_and_continues() {
     let mut world = World::new();
     set_trigger(&mut world, "t", start_note(None, None)).unwrap();
     publish_all(&mut world, &["1"]);
@@ -548,7 +548,7 @@ fn a_trigger_that_fails_says_so_and_goes_on() {
     publish_all(&mut world, &["3"]);
     set_trigger(&mut world, "t", start_note(None, Some("{'id': event.subject}"))).unwrap();
     publish(&mut world, vec![keyed("4", "four")]).unwrap();
-    let shown = world.machine.events().trigger(NS, "t").unwrap();
+    let shown = Events::of(&mut world.machine).trigger(NS, "t").unwrap();
     assert_eq!((shown.fired, shown.failed), (1, 3));
     let codes: Vec<Code> = shown.failures.iter().map(|failure| failure.error.code).collect();
     assert_eq!(codes, [Code::WorkflowNotFound, Code::BadInput, Code::Expression]);
@@ -556,7 +556,10 @@ fn a_trigger_that_fails_says_so_and_goes_on() {
     for n in 0..=limits::EVENT_TRIGGER_FAILURES_MAX {
         publish(&mut world, vec![event(&format!("f{n}"), "orders.x")]).unwrap();
     }
-    assert_eq!(world.machine.events().trigger(NS, "t").unwrap().failures.len(), limits::EVENT_TRIGGER_FAILURES_MAX);
+    assert_eq!(
+        Events::of(&mut world.machine).trigger(NS, "t").unwrap().failures.len(),
+        limits::EVENT_TRIGGER_FAILURES_MAX
+    );
     world.verify();
 }
 
@@ -572,7 +575,7 @@ fn a_paused_trigger_keeps_its_place() {
         publish_all(&mut world, &["2", "3"]);
         world.go_on();
         assert_eq!(inputs(&mut world).len(), 1);
-        assert_eq!(world.machine.events().trigger(NS, "a").unwrap().lag, 2);
+        assert_eq!(Events::of(&mut world.machine).trigger(NS, "a").unwrap().lag, 2);
         pause(&mut world, "a", false).unwrap();
         publish_all(&mut world, &["4"]);
         world.go_on();
@@ -598,7 +601,7 @@ fn what_a_paused_trigger_has_missed_is_counted() {
     world.go_on();
     pause(&mut world, "t", false).unwrap();
     world.go_on();
-    let shown = world.machine.events().trigger(NS, "t").unwrap();
+    let shown = Events::of(&mut world.machine).trigger(NS, "t").unwrap();
     assert_eq!((shown.fired, shown.missed, shown.lag), (2, 3, 0));
     world.verify();
 }
@@ -624,7 +627,7 @@ fn a_trigger_signals_the_run_that_an_event_names() {
     publish(&mut world, vec![to("3", &run.to_string())]).unwrap();
     let view = world.machine.run_view(NS, run).unwrap();
     assert_eq!(view.output.unwrap().bytes(), Some(&b"{\"id\":\"2\"}"[..]));
-    let shown = world.machine.events().trigger(NS, "t").unwrap();
+    let shown = Events::of(&mut world.machine).trigger(NS, "t").unwrap();
     assert_eq!((shown.fired, shown.failed), (1, 2), "a text that is no run, and a run that has ended");
     let other = world.start("w", "{}", None).unwrap();
     let both = other.to_string();
@@ -673,7 +676,7 @@ fn subscriptions_of_a_namespace_are_limited() {
     }
     assert_eq!(code(subscribe(&mut world, "more", settings(">"), StartAt::New)), Code::LimitReached);
     subscribe(&mut world, "s7", settings("a"), StartAt::New).unwrap();
-    let page = world.machine.events().subscriptions(NS, None, 10).unwrap();
+    let page = Events::of(&mut world.machine).subscriptions(NS, None, 10).unwrap();
     assert_eq!((page.items.len(), page.next.is_some()), (10, true));
     world.verify();
 }
@@ -692,11 +695,11 @@ fn with_one_dead_letter_too_many_the_oldest_is_dropped() {
         let nack = NackDeliveries { namespace, subscription, deliveries, delay: None, reason: None };
         world.apply(&Command::NackDeliveries(nack)).unwrap();
     }
-    let shown = world.machine.events().subscription(NS, "s").unwrap();
+    let shown = Events::of(&mut world.machine).subscription(NS, "s").unwrap();
     assert_eq!((shown.dead, shown.overflowed), (limits::EVENT_DEAD_LETTERS_MAX, 1));
-    let first = world.machine.events().dead_letters(NS, "s", None, 1).unwrap();
+    let first = Events::of(&mut world.machine).dead_letters(NS, "s", None, 1).unwrap();
     assert_eq!(first.items[0].event.attributes.id, "1");
-    let next = world.machine.events().dead_letters(NS, "s", first.next.as_deref(), 1).unwrap();
+    let next = Events::of(&mut world.machine).dead_letters(NS, "s", first.next.as_deref(), 1).unwrap();
     assert_eq!(next.items[0].event.attributes.id, "2");
     let delete = DeleteSubscription { namespace: NS.to_owned(), name: "s".to_owned() };
     world.apply(&Command::DeleteSubscription(delete)).unwrap();
@@ -713,9 +716,9 @@ fn a_fetch_looks_at_a_bounded_number_of_events() {
         publish(&mut world, batch).unwrap();
     }
     publish(&mut world, vec![event("x", "rare")]).unwrap();
-    assert!(world.machine.events().is_fetchable(NS, "s").unwrap());
+    assert!(Events::of(&mut world.machine).is_fetchable(NS, "s").unwrap());
     assert!(fetch(&mut world, "s", 1).is_empty());
-    let shown = world.machine.events().subscription(NS, "s").unwrap();
+    let shown = Events::of(&mut world.machine).subscription(NS, "s").unwrap();
     assert_eq!(shown.lag as usize, limits::EVENT_BATCH_MAX + 1);
     assert_eq!(ids_of(&mut world, "s"), ["x"]);
     world.verify();

@@ -41,7 +41,7 @@ pub use config::{Config, Parts};
 pub use consort_dispatch::WorkerInstanceId as InstanceId;
 pub use freeze::{Archive, Backup, Frozen, first_record, time_of};
 pub use handle::{
-    AgentWatch, BulkAction, BulkItem, BulkRequest, BulkResult, Decision, Deployed, EventWatch, FetchRequest,
+    AgentWatch, BulkAction, BulkItem, BulkRequest, BulkResult, Decision, Deployed, EventBus, EventWatch, FetchRequest,
     ForkRequest, Handle, Session, SessionSender, StartRequest, Started, StepReader, TriggerActionText, TriggerText,
     Watch, WatchEvent, WatchedEvent,
 };

@@ -252,7 +252,7 @@ codes! {
     /// The namespace has no trigger of that name. `consort triggers list` shows those that there are.
     TriggerNotFound = 746, NotFound, "no such trigger";
     /// A topic or a pattern of topics cannot be used; the message says why. A topic is made of segments with dots
-    /// between, such as `orders.created`; in a pattern, `*` stands for one segment and `>` at its end for the rest.
+    /// between, such as `orders.created`; in a pattern, `*` is any one segment and `>` at its end the rest.
     BadTopic = 747, Rejected, "bad topic";
     /// An event is not one of CloudEvents 1.0; the message names the attribute.
     BadEvent = 748, Rejected, "bad event";

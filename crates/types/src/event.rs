@@ -321,8 +321,8 @@ pub fn check_topic(topic: &str) -> Result<()> {
     check_segments("topic", topic, |_, _, _| false)
 }
 
-/// Refuses what is not a pattern of topics: a topic in which `*` may stand for one segment and `>`, at the end, for one
-/// or more.
+/// Refuses what is not a pattern of topics: a topic in which `*` may be any one segment and `>`, at the end, one or
+/// more.
 ///
 /// # Errors
 /// As [`check_topic`].

@@ -217,7 +217,7 @@ limits! {
     EVENT_EXTENSION_NAME_BYTES_MAX: usize = 20;
     /// Bytes of a topic, and of a pattern of topics.
     EVENT_TOPIC_BYTES_MAX: usize = 256;
-    /// Segments of a topic, which are what stands between its dots.
+    /// Segments of a topic: what is between its dots.
     EVENT_TOPIC_SEGMENTS_MAX: usize = 16;
     /// Events that one request publishes, deliveries that one request fetches or settles, and dead letters that one
     /// request redrives or drops: what one record does stays short.

@@ -11,7 +11,7 @@ use consort_workflow::{
 };
 
 /// Compiles an expression over `event`; `what` names it in the error, and `wanted` is what it must give, where that
-/// matters. The text stands alone, or between `${{` and `}}` as in a workflow.
+/// matters. The text is by itself, or between `${{` and `}}` as in a workflow.
 ///
 /// # Errors
 /// [`Code::BadTrigger`] with the first thing that is wrong.

@@ -8,7 +8,7 @@ use consort_api::events::{
     self as api, EventData, ListEvents, PublishEvents, SetEventRetention, ShowEvent, ShowEventRetention, WatchEvents,
 };
 use consort_engine::{
-    WatchedEvent,
+    EventBus, WatchedEvent,
     view::{EventRetention, StartAt},
 };
 use consort_types::{Result, Time};
@@ -37,7 +37,9 @@ pub(super) fn routes() -> Vec<Route> {
 
 async fn publish(request: RequestContext<PublishEvents>) -> Handled<PublishEvents> {
     let events = request.body.events.iter().cloned().map(convert::new_event).collect::<Result<Vec<_>>>()?;
-    Ok(ResponseBody::Reply(convert::published(request.engine().publish(&request.namespace, events).await?)))
+    Ok(ResponseBody::Reply(convert::published(
+        EventBus::of(request.engine()).publish(&request.namespace, events).await?,
+    )))
 }
 
 fn instant(text: Option<&str>) -> Result<Option<Time>> {
@@ -47,7 +49,7 @@ fn instant(text: Option<&str>) -> Result<Option<Time>> {
 async fn list(request: RequestContext<ListEvents>) -> Handled<ListEvents> {
     let api::ListEventsParams { topic, after, since, limit } = request.params.clone();
     let from = convert::start_at(None, after.as_deref(), instant(since.as_deref())?, Some(StartAt::All))?;
-    let page = request.engine().events(&request.namespace, topic, from, limit).await?;
+    let page = EventBus::of(request.engine()).events(&request.namespace, topic, from, limit).await?;
     Ok(ResponseBody::Reply(convert::event_page(page)))
 }
 
@@ -58,7 +60,7 @@ async fn watch(request: RequestContext<WatchEvents>) -> Handled<WatchEvents> {
         Some(last) => StartAt::After(last.parse()?),
         None => convert::start_at(None, after.as_deref(), instant(since.as_deref())?, Some(StartAt::New))?,
     };
-    let watch = request.engine().watch_events(&request.namespace, topic, from).await?;
+    let watch = EventBus::of(request.engine()).watch_events(&request.namespace, topic, from).await?;
     Ok(ResponseBody::Raw(events::stream(watch.into_stream().map(watched), request.closing)))
 }
 
@@ -77,21 +79,23 @@ fn watched(event: Result<WatchedEvent>) -> (api::WatchedEvent, Option<String>) {
 }
 
 async fn show(request: RequestContext<ShowEvent>) -> Handled<ShowEvent> {
-    let event = request.engine().event(&request.namespace, request.params.position).await?;
+    let event = EventBus::of(request.engine()).event(&request.namespace, request.params.position).await?;
     Ok(ResponseBody::Reply(convert::event(event)))
 }
 
 async fn data(request: RequestContext<EventData>) -> Handled<EventData> {
-    let data = request.engine().event_data(&request.namespace, request.params.position).await?;
+    let data = EventBus::of(request.engine()).event_data(&request.namespace, request.params.position).await?;
     Ok(whole(&request, data).await?)
 }
 
 async fn retention(request: RequestContext<ShowEventRetention>) -> Handled<ShowEventRetention> {
-    Ok(ResponseBody::Reply(convert::stream(request.engine().event_stream(&request.namespace).await?)))
+    Ok(ResponseBody::Reply(convert::stream(EventBus::of(request.engine()).event_stream(&request.namespace).await?)))
 }
 
 async fn set_retention(request: RequestContext<SetEventRetention>) -> Handled<SetEventRetention> {
     let api::EventRetention { age, bytes, count } = request.body;
-    request.engine().set_event_retention(&request.namespace, EventRetention { age, bytes, count }).await?;
+    EventBus::of(request.engine())
+        .set_event_retention(&request.namespace, EventRetention { age, bytes, count })
+        .await?;
     Ok(ResponseBody::Reply(()))
 }

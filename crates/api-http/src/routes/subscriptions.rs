@@ -8,7 +8,7 @@ use consort_api::subscriptions::{
     MovedSubscription, NackDeliveries, RedriveDeadLetters, SeekSubscription, SetSubscription, SettledDeadLetters,
     ShowSubscription,
 };
-use consort_engine::{FetchRequest, view::StartAt};
+use consort_engine::{EventBus, FetchRequest, view::StartAt};
 use consort_types::{Code, Error, Span};
 
 use crate::{
@@ -36,7 +36,7 @@ pub(super) fn routes() -> Vec<Route> {
 
 async fn list(request: RequestContext<ListSubscriptions>) -> Handled<ListSubscriptions> {
     let (cursor, limit) = (request.params.cursor.clone(), request.params.limit);
-    let page = request.engine().subscriptions(&request.namespace, cursor, limit).await?;
+    let page = EventBus::of(request.engine()).subscriptions(&request.namespace, cursor, limit).await?;
     Ok(ResponseBody::Reply(convert::page(page, convert_events::subscription)))
 }
 
@@ -44,17 +44,17 @@ async fn set(request: RequestContext<SetSubscription>) -> Handled<SetSubscriptio
     let body = &request.body;
     let start = convert_events::start_at(body.start, body.after.as_deref(), body.since, Some(StartAt::New))?;
     let settings = convert_events::settings(body);
-    request.engine().set_subscription(&request.namespace, &request.params.name, settings, start).await?;
+    EventBus::of(request.engine()).set_subscription(&request.namespace, &request.params.name, settings, start).await?;
     Ok(ResponseBody::Reply(()))
 }
 
 async fn show(request: RequestContext<ShowSubscription>) -> Handled<ShowSubscription> {
-    let found = request.engine().subscription(&request.namespace, &request.params.name).await?;
+    let found = EventBus::of(request.engine()).subscription(&request.namespace, &request.params.name).await?;
     Ok(ResponseBody::Reply(convert_events::subscription(found)))
 }
 
 async fn delete(request: RequestContext<DeleteSubscription>) -> Handled<DeleteSubscription> {
-    request.engine().delete_subscription(&request.namespace, &request.params.name).await?;
+    EventBus::of(request.engine()).delete_subscription(&request.namespace, &request.params.name).await?;
     Ok(ResponseBody::Reply(()))
 }
 
@@ -66,8 +66,9 @@ async fn fetch(request: RequestContext<FetchEvents>) -> Handled<FetchEvents> {
         max: request.body.max.unwrap_or(1),
         wait: request.body.wait.unwrap_or(Span::ZERO),
     };
+    let bus = EventBus::of(request.engine());
     let fetched = tokio::select! {
-        fetched = request.engine().fetch(wanted) => fetched?,
+        fetched = bus.fetch(wanted) => fetched?,
         () = request.closing.clone().closed() => {
             return Err(Error::new(Code::Stopping, "the server is stopping").hint("fetch again in a moment").into());
         }
@@ -77,38 +78,43 @@ async fn fetch(request: RequestContext<FetchEvents>) -> Handled<FetchEvents> {
 
 async fn ack(request: RequestContext<AckDeliveries>) -> Handled<AckDeliveries> {
     let deliveries = request.body.deliveries.clone();
-    let settled = request.engine().ack(&request.namespace, &request.params.name, deliveries).await?;
+    let settled = EventBus::of(request.engine()).ack(&request.namespace, &request.params.name, deliveries).await?;
     Ok(ResponseBody::Reply(convert_events::settled(settled)))
 }
 
 async fn nack(request: RequestContext<NackDeliveries>) -> Handled<NackDeliveries> {
     let body = request.body.clone();
     let (name, reason) = (&request.params.name, body.reason);
-    let settled = request.engine().nack(&request.namespace, name, body.deliveries, body.delay, reason).await?;
+    let settled =
+        EventBus::of(request.engine()).nack(&request.namespace, name, body.deliveries, body.delay, reason).await?;
     Ok(ResponseBody::Reply(convert_events::settled(settled)))
 }
 
 async fn seek(request: RequestContext<SeekSubscription>) -> Handled<SeekSubscription> {
     let body = &request.body;
     let to = convert_events::start_at(body.to, body.after.as_deref(), body.since, None)?;
-    let position = request.engine().seek(&request.namespace, &request.params.name, to).await?;
+    let position = EventBus::of(request.engine()).seek(&request.namespace, &request.params.name, to).await?;
     Ok(ResponseBody::Reply(MovedSubscription { position }))
 }
 
 async fn dead(request: RequestContext<ListDeadLetters>) -> Handled<ListDeadLetters> {
     let params = request.params.clone();
-    let page = request.engine().dead_letters(&request.namespace, &params.name, params.cursor, params.limit).await?;
+    let page = EventBus::of(request.engine())
+        .dead_letters(&request.namespace, &params.name, params.cursor, params.limit)
+        .await?;
     Ok(ResponseBody::Reply(convert::page(page, convert_events::dead_letter)))
 }
 
 async fn redrive(request: RequestContext<RedriveDeadLetters>) -> Handled<RedriveDeadLetters> {
     let positions = request.body.positions.clone();
-    let settled = request.engine().settle_dead(&request.namespace, &request.params.name, positions, true).await?;
+    let settled =
+        EventBus::of(request.engine()).settle_dead(&request.namespace, &request.params.name, positions, true).await?;
     Ok(ResponseBody::Reply(SettledDeadLetters { settled }))
 }
 
 async fn drop_dead(request: RequestContext<DropDeadLetters>) -> Handled<DropDeadLetters> {
     let positions = request.body.positions.clone();
-    let settled = request.engine().settle_dead(&request.namespace, &request.params.name, positions, false).await?;
+    let settled =
+        EventBus::of(request.engine()).settle_dead(&request.namespace, &request.params.name, positions, false).await?;
     Ok(ResponseBody::Reply(SettledDeadLetters { settled }))
 }

@@ -4,6 +4,7 @@
 //! Invariant: an answer to a change is sent after its command is durable.
 
 use consort_api::triggers::{DeleteTrigger, ListTriggers, PauseTrigger, ResumeTrigger, SetTrigger, ShowTrigger};
+use consort_engine::EventBus;
 
 use crate::{
     answer::ResponseBody,
@@ -24,32 +25,32 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 async fn list(request: RequestContext<ListTriggers>) -> Handled<ListTriggers> {
-    let triggers = request.engine().triggers(&request.namespace).await?;
+    let triggers = EventBus::of(request.engine()).triggers(&request.namespace).await?;
     Ok(ResponseBody::Reply(convert::items(triggers, convert_events::trigger)))
 }
 
 async fn set(request: RequestContext<SetTrigger>) -> Handled<SetTrigger> {
     let trigger = convert_events::trigger_text(request.body.clone())?;
-    request.engine().set_trigger(&request.namespace, &request.params.name, &trigger).await?;
+    EventBus::of(request.engine()).set_trigger(&request.namespace, &request.params.name, &trigger).await?;
     Ok(ResponseBody::Reply(()))
 }
 
 async fn show(request: RequestContext<ShowTrigger>) -> Handled<ShowTrigger> {
-    let found = request.engine().trigger(&request.namespace, &request.params.name).await?;
+    let found = EventBus::of(request.engine()).trigger(&request.namespace, &request.params.name).await?;
     Ok(ResponseBody::Reply(convert_events::trigger(found)))
 }
 
 async fn delete(request: RequestContext<DeleteTrigger>) -> Handled<DeleteTrigger> {
-    request.engine().delete_trigger(&request.namespace, &request.params.name).await?;
+    EventBus::of(request.engine()).delete_trigger(&request.namespace, &request.params.name).await?;
     Ok(ResponseBody::Reply(()))
 }
 
 async fn pause(request: RequestContext<PauseTrigger>) -> Handled<PauseTrigger> {
-    request.engine().pause_trigger(&request.namespace, &request.params.name, true).await?;
+    EventBus::of(request.engine()).pause_trigger(&request.namespace, &request.params.name, true).await?;
     Ok(ResponseBody::Reply(()))
 }
 
 async fn resume(request: RequestContext<ResumeTrigger>) -> Handled<ResumeTrigger> {
-    request.engine().pause_trigger(&request.namespace, &request.params.name, false).await?;
+    EventBus::of(request.engine()).pause_trigger(&request.namespace, &request.params.name, false).await?;
     Ok(ResponseBody::Reply(()))
 }

@@ -14,7 +14,7 @@ pub(crate) enum EventsCommand {
     Publish(Box<PublishArgs>),
     /// List events in the order in which they were published
     List {
-        /// Only of topics that match: `*` stands for one segment, `>` at the end for the rest
+        /// Only of topics that match: `*` is any one segment, `>` at the end the rest
         #[arg(long, value_name = "PATTERN")]
         topic: Option<String>,
         /// Only from here on: behind a position, or from an instant on
@@ -31,7 +31,7 @@ pub(crate) enum EventsCommand {
     },
     /// Follow events until it is interrupted; a lost connection is opened again without a gap
     Watch {
-        /// Only of topics that match: `*` stands for one segment, `>` at the end for the rest
+        /// Only of topics that match: `*` is any one segment, `>` at the end the rest
         #[arg(long, value_name = "PATTERN")]
         topic: Option<String>,
         /// From here on: behind a position, from an instant on, or `all`; without it, only new ones
@@ -155,7 +155,7 @@ pub(crate) enum SubscriptionsCommand {
 pub(crate) struct CreateArgs {
     /// Its name
     pub(crate) name: String,
-    /// The topics whose events are delivered: `*` stands for one segment, `>` at the end for the rest
+    /// The topics whose events are delivered: `*` is any one segment, `>` at the end the rest
     #[arg(long, value_name = "PATTERN")]
     pub(crate) topic: String,
     /// Where a new one begins: behind a position, from an instant on, `new` or `all`
@@ -239,7 +239,7 @@ pub(crate) enum TriggersCommand {
 pub(crate) struct TriggerArgs {
     /// Its name
     pub(crate) name: String,
-    /// The topics that it looks at: `*` stands for one segment, `>` at the end for the rest
+    /// The topics that it looks at: `*` is any one segment, `>` at the end the rest
     #[arg(long, value_name = "PATTERN")]
     pub(crate) topic: String,
     /// Which of their events it acts on: CEL over `event` that gives `true` or `false`

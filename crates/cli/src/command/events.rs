@@ -249,7 +249,7 @@ async fn follow(
         }
     }
     Err(Error::new(Code::Unreachable, "the server has ended the stream of events")
-        .hint("is it still running? `consort events watch --from` goes on behind the last position"))
+        .hint("is it still running? `consort events watch --from` continues behind the last position"))
 }
 
 fn print_event(app: &App, event: &CloudEvent) {

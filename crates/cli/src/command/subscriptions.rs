@@ -196,7 +196,7 @@ fn named(deliveries: &[String]) -> Result<Vec<DeliveryId>> {
     deliveries.iter().map(|text| text.parse()).collect()
 }
 
-/// Says what became of deliveries; some that were over are a bad finding.
+/// Says the outcome of deliveries; some that were over are a bad finding.
 fn told(app: &App, settled: &SettledDeliveries, how: &str) -> Exit {
     if app.json {
         app.print_json(settled);
@@ -217,7 +217,7 @@ async fn seek(app: &App, client: &Client, name: String, to: &str) -> Result<()> 
         Place::Since(time) => request.since = Some(time),
     }
     let moved = client.call::<SeekSubscription>(&SubscriptionParams { name: name.clone() }, &request).await?;
-    let text = format!("subscription `{name}` goes on behind `{}`", moved.position);
+    let text = format!("subscription `{name}` continues behind `{}`", moved.position);
     done(app, json!({ "name": name, "position": moved.position }), &text);
     Ok(())
 }

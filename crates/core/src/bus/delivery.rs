@@ -9,10 +9,9 @@ use consort_types::{Result, Seq, Span, event::EventPosition, limits};
 
 use crate::{
     bus::{
-        due,
         keys::{DeliveryKey, EventKey, EventList, EventListKey, named},
         rows::{Delivery, DeliveryState, StoredEvent, Subscription},
-        stream,
+        schedule, stream,
     },
     context::ApplyContext,
     state::rows::Marker,
@@ -105,7 +104,7 @@ impl<'k> Deliveries<'k> {
         let list = |list, at| EventListKey::of(list, at, key);
         match from.state {
             DeliveryState::InFlight(until) | DeliveryState::Waiting(until) => {
-                due::unschedule(ctx, &list(EventList::Due, until.0))?;
+                schedule::unschedule(ctx, &list(EventList::Due, until.0))?;
             }
             DeliveryState::Ready => ctx.state.tables.event_lists.delete(&list(EventList::Ready, 0)),
             DeliveryState::Held => {}
@@ -122,7 +121,7 @@ impl<'k> Deliveries<'k> {
         let list = |list, at| EventListKey::of(list, at, key);
         match to.state {
             DeliveryState::InFlight(until) | DeliveryState::Waiting(until) => {
-                due::schedule(ctx, list(EventList::Due, until.0));
+                schedule::schedule(ctx, list(EventList::Due, until.0));
             }
             DeliveryState::Ready => {
                 self.woken = true;

@@ -1,58 +1,28 @@
-//! What is due of the event bus: one timer for all that is due at a time, a list for each kind of it.
+//! What is due of the event bus, a list for each kind of it.
 //!
-//! For: arming, and doing what has come due, a bounded part of it in each record. Not for: what happens to a delivery or
-//! a namespace then.
+//! For: doing what has come due, a bounded part of it in each record. Not for: arming (see `schedule`), or what happens to
+//! a delivery or a namespace then.
 //! Invariant: while one of the lists has a place that is due at a time, a timer is armed for that time, or for now.
 
-use consort_types::{Result, RunId, Time};
+use consort_types::Result;
 
 use crate::{
     bus::{
         delivery, fire,
         keys::{DeliveryKey, EventList, EventListKey},
-        retention,
+        retention, schedule,
     },
     context::ApplyContext,
-    run::keys::{TimerKind, root_task},
-    state::rows::Marker,
 };
 
-/// The timers belong to no run: they have the id that no run has.
-const NO_RUN: RunId = RunId([0; 16]);
 /// The lists whose places are due at a time.
 const LISTS: [EventList; 5] = [EventList::Due, EventList::Age, EventList::Trim, EventList::Fire, EventList::CatchUp];
-/// The lists of them whose places may be due later than now.
-const LATER: [EventList; 2] = [EventList::Due, EventList::Age];
-
-/// Something is due at the time of its key.
-pub(crate) fn schedule(ctx: &mut ApplyContext<'_>, key: EventListKey) {
-    let due = Time(key.at).max(ctx.now);
-    let kind = if due > ctx.now { TimerKind::Events } else { TimerKind::EventsContinue };
-    ctx.state.tables.event_lists.put(key, Marker);
-    ctx.arm(due, root_task(NO_RUN), kind, 0);
-}
-
-/// It is due no more.
-pub(crate) fn unschedule(ctx: &mut ApplyContext<'_>, key: &EventListKey) -> Result<()> {
-    ctx.state.tables.event_lists.delete(key);
-    if key.at <= ctx.now.0 {
-        return Ok(());
-    }
-    for list in LATER {
-        let (from, to) = (EventListKey::first(list, key.at), EventListKey::first(list, key.at.saturating_add(1)));
-        if !ctx.state.tables.event_lists.range(&from, &to, 1)?.is_empty() {
-            return Ok(());
-        }
-    }
-    ctx.disarm(Some(Time(key.at)), root_task(NO_RUN), TimerKind::Events);
-    Ok(())
-}
 
 /// Does what is due, as far as the record goes; the rest is due again at once.
 pub(crate) fn go_on(ctx: &mut ApplyContext<'_>) -> Result<()> {
     for list in LISTS {
         if !work_off(ctx, list)? {
-            ctx.arm(ctx.now, root_task(NO_RUN), TimerKind::EventsContinue, 0);
+            schedule::continue_soon(ctx);
             return Ok(());
         }
     }

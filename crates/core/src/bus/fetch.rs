@@ -18,9 +18,9 @@ use crate::{
         delivery::Deliveries,
         keys::EventList,
         rows::{Delivery, DeliveryState, OrderKey, StoredEvent},
+        shown::EventView,
         stream,
         subscription::not_found,
-        views::EventView,
     },
     context::{ApplyContext, LIGHT_PER_UNIT},
 };
@@ -109,12 +109,11 @@ impl FetchEvents {
         let room = self.room(deliveries, fetched);
         for position in deliveries.places(ctx, EventList::Ready, room)? {
             let Some(ready) = deliveries.find(ctx, position)? else { continue };
-            match deliveries.event(ctx, position, Some(&ready))? {
-                Some(event) => self.hand_out(ctx, deliveries, fetched, (position, event), (Some(&ready), &ready))?,
-                None => {
-                    deliveries.subscription.missed += 1;
-                    deliveries.end(ctx, position, &ready)?;
-                }
+            if let Some(event) = deliveries.event(ctx, position, Some(&ready))? {
+                self.hand_out(ctx, deliveries, fetched, (position, event), (Some(&ready), &ready))?;
+            } else {
+                deliveries.subscription.missed += 1;
+                deliveries.end(ctx, position, &ready)?;
             }
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Triggers at work: each event that is published is shown to each trigger once.
+//! What triggers do: each event that is published is shown to each trigger once.
 //!
 //! For: the order in which triggers see events, filters, and what they start or signal. Not for: their settings (see
 //! `trigger`).
@@ -13,11 +13,10 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     bus::{
-        due,
         keys::{EventList, EventListKey, named},
         retention,
         rows::{EventStream, Seen, Showing, StoredEvent, Trigger, TriggerAction, TriggerFailure},
-        stream,
+        schedule, stream,
         trigger::seen_by,
     },
     context::{ApplyContext, LIGHT_PER_UNIT},
@@ -71,7 +70,8 @@ fn advance(ctx: &mut ApplyContext<'_>, namespace: &str, stream: &mut EventStream
                     continue;
                 }
                 if ctx.room() == 0 {
-                    return Ok(leave(ctx, namespace, stream));
+                    leave(ctx, namespace, stream);
+                    return Ok(());
                 }
                 shown.to(ctx, namespace, name, trigger)?;
                 stream.showing = Some(Showing { position: *position, by: name.clone() });
@@ -82,7 +82,8 @@ fn advance(ctx: &mut ApplyContext<'_>, namespace: &str, stream: &mut EventStream
             return Ok(());
         }
         if ctx.room() == 0 {
-            return Ok(leave(ctx, namespace, stream));
+            leave(ctx, namespace, stream);
+            return Ok(());
         }
     }
 }
@@ -91,7 +92,7 @@ fn advance(ctx: &mut ApplyContext<'_>, namespace: &str, stream: &mut EventStream
 fn leave(ctx: &mut ApplyContext<'_>, namespace: &str, stream: &mut EventStream) {
     if !stream.firing {
         stream.firing = true;
-        due::schedule(ctx, EventListKey::due(EventList::Fire, ctx.now, namespace, ""));
+        schedule::schedule(ctx, EventListKey::due(EventList::Fire, ctx.now, namespace, ""));
     }
 }
 
@@ -136,7 +137,7 @@ pub(crate) fn catch_up(ctx: &mut ApplyContext<'_>, namespace: &str, name: &str) 
     trigger.behind = Some(behind).filter(|_| !caught_up);
     ctx.state.tables.triggers.put(key, trigger);
     if !caught_up {
-        due::schedule(ctx, EventListKey::due(EventList::CatchUp, ctx.now, namespace, name));
+        schedule::schedule(ctx, EventListKey::due(EventList::CatchUp, ctx.now, namespace, name));
     }
     Ok(())
 }
@@ -151,7 +152,7 @@ enum Acted {
 struct Shown<'e> {
     position: EventPosition,
     event: &'e StoredEvent,
-    /// What expressions see, once one has asked for it.
+    /// What expressions see, once one needs it.
     value: Option<Arc<Value>>,
 }
 

@@ -1,7 +1,7 @@
 //! `PublishEvents`: events take their places in the order of their namespace.
 //!
 //! For: the command, its rule and its reply. Not for: who gets the events (see `fetch` and `fire`).
-//! Invariant: of events with the same source and id one is kept, and whoever publishes it again learns its place;
+//! Invariant: of events with the same source and id one is kept, and a publisher that sends it again learns its place;
 //! publishing costs the same whatever has subscribed.
 
 use consort_types::{Code, Error, Name, Payload, Result, bounds::check_count, event::EventAttributes};

@@ -9,10 +9,9 @@ use minicbor::{Decode, Encode};
 
 use crate::{
     bus::{
-        due,
         keys::{EventIdKey, EventKey, EventList, EventListKey},
         rows::{EventRetention, EventStream, StoredEvent},
-        stream,
+        schedule, stream,
     },
     context::ApplyContext,
 };
@@ -47,7 +46,7 @@ impl SetEventRetention {
         }
         stream.retention = Some(self.keep);
         if let Some(due) = stream.age_due.take() {
-            due::unschedule(ctx, &EventListKey::due(EventList::Age, due, &self.namespace, ""))?;
+            schedule::unschedule(ctx, &EventListKey::due(EventList::Age, due, &self.namespace, ""))?;
         }
         let page = ctx.page();
         trim(ctx, &self.namespace, &mut stream, page)?;
@@ -118,7 +117,7 @@ fn trim(ctx: &mut ApplyContext<'_>, namespace: &str, stream: &mut EventStream, m
     }
     if stream.count > 0 && !stream.trimming {
         stream.trimming = true;
-        due::schedule(ctx, EventListKey::due(EventList::Trim, ctx.now, namespace, ""));
+        schedule::schedule(ctx, EventListKey::due(EventList::Trim, ctx.now, namespace, ""));
     }
     Ok(())
 }
@@ -141,6 +140,6 @@ fn arm_age(
     if let (Some(age), None) = (keep.age, stream.age_due) {
         let due = published.after(age);
         stream.age_due = Some(due);
-        due::schedule(ctx, EventListKey::due(EventList::Age, due, namespace, ""));
+        schedule::schedule(ctx, EventListKey::due(EventList::Age, due, namespace, ""));
     }
 }

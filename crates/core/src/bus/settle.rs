@@ -1,6 +1,6 @@
-//! `AckDeliveries` and `NackDeliveries`: a consumer says what became of its deliveries.
+//! `AckDeliveries` and `NackDeliveries`: a consumer says the outcome of its deliveries.
 //!
-//! For: the commands, their rule and their reply. Not for: deliveries that nobody settles (see `delivery`).
+//! For: the commands, their rule and their reply. Not for: deliveries that are not settled (see `delivery`).
 //! Invariant: only the consumer that got the event last settles it; a delivery that is over is refused with its own
 //! code, and changes nothing.
 
@@ -55,7 +55,7 @@ pub struct NackDeliveries {
     pub reason: Option<String>,
 }
 
-/// What became of deliveries that were settled together.
+/// The outcome of deliveries that were settled together.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Settled {
     /// How many were settled.

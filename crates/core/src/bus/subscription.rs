@@ -46,7 +46,7 @@ pub struct SeekSubscription {
     /// The subscription.
     #[n(1)]
     pub name: String,
-    /// Where it goes on.
+    /// Where it continues.
     #[n(2)]
     pub to: StartAt,
 }
@@ -139,7 +139,7 @@ impl SetSubscription {
     pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<()> {
         let key = named(&self.namespace, &self.name);
         if let Some(known) = ctx.state.tables.subscriptions.get(&key)? {
-            return self.change(ctx, known);
+            return self.change(ctx, &known);
         }
         let mut stream = stream::stream(ctx.state, &self.namespace)?;
         let max = limits::EVENT_SUBSCRIPTIONS_MAX;
@@ -167,7 +167,7 @@ impl SetSubscription {
         Ok(())
     }
 
-    fn change(&self, ctx: &mut ApplyContext<'_>, known: Subscription) -> Result<()> {
+    fn change(&self, ctx: &mut ApplyContext<'_>, known: &Subscription) -> Result<()> {
         if known.settings == self.settings {
             return Ok(());
         }
@@ -177,7 +177,7 @@ impl SetSubscription {
                 .hint("delete it and make it again from the position where it is, or make another one"));
         }
         let key = named(&self.namespace, &self.name);
-        ctx.state.tables.subscriptions.put(key, Subscription { settings: self.settings.clone(), ..known });
+        ctx.state.tables.subscriptions.put(key, Subscription { settings: self.settings.clone(), ..known.clone() });
         stream::changed(ctx, &self.namespace);
         Ok(())
     }
@@ -189,7 +189,7 @@ impl SeekSubscription {
         check_names(&self.namespace, &self.name)
     }
 
-    /// Where it goes on.
+    /// Where it continues.
     pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<EventPosition> {
         let Some(mut deliveries) = Deliveries::open(ctx, &self.namespace, &self.name)? else {
             return Err(not_found(&self.namespace, &self.name));

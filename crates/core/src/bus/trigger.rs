@@ -14,10 +14,9 @@ use minicbor::{Decode, Encode};
 
 use crate::{
     bus::{
-        due,
         keys::{EventList, EventListKey, named},
         rows::{EventStream, Seen, Trigger, TriggerAction, TriggerSettings},
-        stream,
+        schedule, stream,
     },
     context::ApplyContext,
 };
@@ -160,7 +159,7 @@ impl PauseTrigger {
             }
         } else {
             let place = EventListKey::due(EventList::CatchUp, ctx.now, &self.namespace, &self.name);
-            due::schedule(ctx, place);
+            schedule::schedule(ctx, place);
         }
         ctx.state.tables.triggers.put(key, trigger);
         Ok(())

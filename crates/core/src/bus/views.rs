@@ -4,8 +4,8 @@
 //! Invariant: a view changes nothing, and looks at a bounded number of rows.
 
 use consort_types::{
-    Code, Error, Payload, Result, Time,
-    event::{EventAttributes, EventPosition, topic_matches},
+    Code, Error, Result, Time,
+    event::{EventPosition, topic_matches},
     limits,
 };
 
@@ -13,9 +13,10 @@ use crate::{
     bus::{
         keys::{DeliveryKey, EventKey, EventList, EventListKey, named},
         rows::{
-            Delivery, DeliveryState, EventRetention, StoredEvent, Subscription, SubscriptionSettings, Trigger,
-            TriggerFailure, TriggerSettings,
+            Delivery, DeliveryState, EventRetention, Subscription, SubscriptionSettings, Trigger, TriggerFailure,
+            TriggerSettings,
         },
+        shown::EventView,
         stream::{self, StartAt},
         subscription, trigger,
     },
@@ -26,26 +27,6 @@ use crate::{
 
 /// Events that one look reads at once.
 const PAGE: usize = 256;
-
-/// An event, as it is shown.
-#[derive(Clone, Debug, PartialEq)]
-pub struct EventView {
-    /// Its place.
-    pub position: EventPosition,
-    /// When it was published, in log time.
-    pub published: Time,
-    /// Everything but its data.
-    pub attributes: EventAttributes,
-    /// Its data, where it has any.
-    pub data: Option<Payload>,
-}
-
-impl EventView {
-    pub(crate) fn of(position: EventPosition, event: StoredEvent) -> Self {
-        let StoredEvent { attributes, data, published, ordinal: _ } = event;
-        Self { position, published, attributes, data }
-    }
-}
 
 /// A part of the events of a namespace.
 #[derive(Clone, Debug, PartialEq)]
@@ -147,14 +128,12 @@ pub struct TriggerView {
 /// The event bus of a machine, for reading.
 pub struct Events<'m>(&'m mut Machine);
 
-impl Machine {
-    /// What people and programs see of the event bus.
-    pub fn events(&mut self) -> Events<'_> {
-        Events(self)
+impl<'m> Events<'m> {
+    /// The event bus of a machine.
+    pub fn of(machine: &'m mut Machine) -> Self {
+        Self(machine)
     }
-}
 
-impl Events<'_> {
     /// The place behind which reading begins.
     ///
     /// # Errors
@@ -317,12 +296,11 @@ impl Events<'_> {
 
     fn trigger_view(&mut self, namespace: &str, name: String, row: Trigger) -> Result<TriggerView> {
         let stream = stream::stream(&mut self.0.state, namespace)?;
-        let seen = match row.behind {
-            Some(behind) => behind.ordinal,
-            None => {
-                let position = trigger::seen_by(&stream, &name).max(row.since);
-                stream::ordinal_at(&self.0.state, namespace, &stream, position)?
-            }
+        let seen = if let Some(behind) = row.behind {
+            behind.ordinal
+        } else {
+            let position = trigger::seen_by(&stream, &name).max(row.since);
+            stream::ordinal_at(&self.0.state, namespace, &stream, position)?
         };
         Ok(TriggerView {
             name,

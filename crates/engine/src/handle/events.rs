@@ -1,6 +1,6 @@
 //! The event bus: publishing, following, subscriptions and triggers.
 //!
-//! For: making commands of requests, and waiting for events. Not for: what becomes of an event (the machine decides).
+//! For: making commands of requests, and waiting for events. Not for: the rules of an event (the machine has them).
 //! Invariant: an event that was answered is durable; a follower leaves out no event and shows none twice, and where the
 //! retention was faster it is told so.
 
@@ -14,7 +14,7 @@ use consort_core::{
     },
     rows::{EventRetention, SubscriptionSettings, TriggerAction, TriggerSettings},
     view::{
-        DeadLetterView, EventPage, EventStreamView, EventView, Fetched, Page, Published, Settled, StartAt,
+        DeadLetterView, EventPage, EventStreamView, EventView, Events, Fetched, Page, Published, Settled, StartAt,
         SubscriptionView, TriggerView,
     },
 };
@@ -111,7 +111,7 @@ impl TriggerText {
 pub enum WatchedEvent {
     /// An event that matches.
     Event(Box<EventView>),
-    /// Nothing matched up to here: from here on a follower may go on, too.
+    /// Nothing matched up to here: from here on a follower may continue, too.
     Seen(EventPosition),
 }
 
@@ -133,7 +133,16 @@ pub struct EventWatch {
 /// Events that a follower reads at once.
 const PAGE: usize = 256;
 
-impl Handle {
+/// The event bus of an engine.
+#[derive(Clone, Copy)]
+pub struct EventBus<'h>(&'h Handle);
+
+impl<'h> EventBus<'h> {
+    /// That of an engine.
+    pub fn of(engine: &'h Handle) -> Self {
+        Self(engine)
+    }
+
     /// Publishes events, all or none, in their order; the place of each, in the same order.
     ///
     /// # Errors
@@ -141,7 +150,7 @@ impl Handle {
     pub async fn publish(&self, namespace: &str, events: Vec<NewEvent>) -> Result<Vec<Published>> {
         let mut command = PublishEvents { namespace: namespace.to_owned(), events };
         command.check()?;
-        let partition = self.of(namespace);
+        let partition = self.0.of(namespace);
         let mut pins = Vec::new();
         for event in &mut command.events {
             if let Some(data) = &mut event.data {
@@ -167,8 +176,8 @@ impl Handle {
     ) -> Result<EventPage> {
         let (namespace, limit) = (named("namespace", namespace)?, page_items(limit, limits::PAGE_ITEMS_MAX)?);
         pattern.as_deref().map_or(Ok(()), check_topic_pattern)?;
-        let list = self.of(&namespace).read(move |machine| {
-            let mut events = machine.events();
+        let list = self.0.of(&namespace).read(move |machine| {
+            let mut events = Events::of(machine);
             let after = events.place(&namespace, from)?;
             events.list(&namespace, pattern.as_deref(), after, limit)
         });
@@ -181,7 +190,7 @@ impl Handle {
     /// [`Code::EventNotFound`].
     pub async fn event(&self, namespace: &str, position: EventPosition) -> Result<EventView> {
         let namespace = named("namespace", namespace)?;
-        self.of(&namespace).read(move |machine| machine.events().event(&namespace, position)).await?
+        self.0.of(&namespace).read(move |machine| Events::of(machine).event(&namespace, position)).await?
     }
 
     /// Follows the events whose topics match a pattern, from a place on.
@@ -191,10 +200,10 @@ impl Handle {
     pub async fn watch_events(&self, namespace: &str, pattern: Option<String>, from: StartAt) -> Result<EventWatch> {
         let of = named("namespace", namespace)?;
         pattern.as_deref().map_or(Ok(()), check_topic_pattern)?;
-        let subscription = self.of(namespace).subscribe(Topic::events(namespace)).await?;
-        let seen = self.of(namespace).read(move |machine| machine.events().place(&of, from)).await??;
+        let subscription = self.0.of(namespace).subscribe(Topic::events(namespace)).await?;
+        let seen = self.0.of(namespace).read(move |machine| Events::of(machine).place(&of, from)).await??;
         Ok(EventWatch {
-            handle: self.clone(),
+            handle: self.0.clone(),
             namespace: namespace.to_owned(),
             pattern,
             seen,
@@ -209,13 +218,13 @@ impl Handle {
     /// What a namespace keeps of its events.
     pub async fn event_stream(&self, namespace: &str) -> Result<EventStreamView> {
         let namespace = named("namespace", namespace)?;
-        self.of(&namespace).read(move |machine| machine.events().stream(&namespace)).await?
+        self.0.of(&namespace).read(move |machine| Events::of(machine).stream(&namespace)).await?
     }
 
     /// Sets how long and how many events a namespace keeps.
     pub async fn set_event_retention(&self, namespace: &str, keep: EventRetention) -> Result<()> {
         let command = SetEventRetention { namespace: namespace.to_owned(), keep };
-        self.of(namespace).done(Command::SetEventRetention(command), None).await
+        self.0.of(namespace).done(Command::SetEventRetention(command), None).await
     }
 
     // Subscriptions.
@@ -232,7 +241,7 @@ impl Handle {
         start: StartAt,
     ) -> Result<()> {
         let command = SetSubscription { namespace: namespace.to_owned(), name: name.to_owned(), settings, start };
-        self.of(namespace).done(Command::SetSubscription(command), None).await
+        self.0.of(namespace).done(Command::SetSubscription(command), None).await
     }
 
     /// Forgets a subscription with its deliveries.
@@ -241,7 +250,7 @@ impl Handle {
     /// [`Code::SubscriptionNotFound`].
     pub async fn delete_subscription(&self, namespace: &str, name: &str) -> Result<()> {
         let command = DeleteSubscription { namespace: namespace.to_owned(), name: name.to_owned() };
-        self.of(namespace).done(Command::DeleteSubscription(command), None).await
+        self.0.of(namespace).done(Command::DeleteSubscription(command), None).await
     }
 
     /// The subscriptions of a namespace, by name.
@@ -253,9 +262,9 @@ impl Handle {
     ) -> Result<Page<SubscriptionView>> {
         let (namespace, limit) = (named("namespace", namespace)?, page_items(limit, limits::PAGE_ITEMS_MAX)?);
         let list = move |machine: &mut consort_core::Machine| {
-            machine.events().subscriptions(&namespace, cursor.as_deref(), limit)
+            Events::of(machine).subscriptions(&namespace, cursor.as_deref(), limit)
         };
-        self.partition.read(list).await?
+        self.0.partition.read(list).await?
     }
 
     /// A subscription.
@@ -264,16 +273,16 @@ impl Handle {
     /// [`Code::SubscriptionNotFound`].
     pub async fn subscription(&self, namespace: &str, name: &str) -> Result<SubscriptionView> {
         let (namespace, name) = (named("namespace", namespace)?, named("subscription", name)?);
-        self.of(&namespace).read(move |machine| machine.events().subscription(&namespace, &name)).await?
+        self.0.of(&namespace).read(move |machine| Events::of(machine).subscription(&namespace, &name)).await?
     }
 
-    /// Moves a subscription; where it goes on.
+    /// Moves a subscription; where it continues.
     ///
     /// # Errors
     /// [`Code::SubscriptionNotFound`], [`Code::EventsTrimmed`].
     pub async fn seek(&self, namespace: &str, name: &str, to: StartAt) -> Result<EventPosition> {
         let command = SeekSubscription { namespace: namespace.to_owned(), name: name.to_owned(), to };
-        match self.of(namespace).submit(Command::SeekSubscription(command), None).await? {
+        match self.0.of(namespace).submit(Command::SeekSubscription(command), None).await? {
             Reply::Moved(position) => Ok(position),
             other => Err(unexpected(&other)),
         }
@@ -296,12 +305,12 @@ impl Handle {
         let until = Instant::now() + wait.to_std();
         let mut changes = match wait {
             Span::ZERO => None,
-            _ => Some(self.of(&namespace).subscribe(Topic::events(&namespace)).await?),
+            _ => Some(self.0.of(&namespace).subscribe(Topic::events(&namespace)).await?),
         };
         loop {
             changes.iter_mut().for_each(Subscription::mark_seen);
             let (of, name) = (namespace.clone(), subscription.clone());
-            let look = self.of(&namespace).read(move |machine| machine.events().is_fetchable(&of, &name));
+            let look = self.0.of(&namespace).read(move |machine| Events::of(machine).is_fetchable(&of, &name));
             if look.await?? {
                 let fetched = self.fetch_now(command.clone()).await?;
                 if !fetched.deliveries.is_empty() {
@@ -324,7 +333,7 @@ impl Handle {
     }
 
     async fn fetch_now(&self, command: FetchEvents) -> Result<Fetched> {
-        match self.of(&command.namespace).submit(Command::FetchEvents(command), None).await? {
+        match self.0.of(&command.namespace).submit(Command::FetchEvents(command), None).await? {
             Reply::Fetched(fetched) => Ok(fetched),
             other => Err(unexpected(&other)),
         }
@@ -342,7 +351,7 @@ impl Handle {
     /// Gives deliveries back: their events are delivered again after `delay`, or as the back-off says without it.
     ///
     /// # Errors
-    /// As [`Handle::ack`].
+    /// As [`EventBus::ack`].
     pub async fn nack(
         &self,
         namespace: &str,
@@ -357,7 +366,7 @@ impl Handle {
     }
 
     async fn settle(&self, command: Command) -> Result<Settled> {
-        match self.partition.submit(command, None).await? {
+        match self.0.partition.submit(command, None).await? {
             Reply::Settled(settled) => Ok(settled),
             other => Err(unexpected(&other)),
         }
@@ -377,9 +386,9 @@ impl Handle {
         let (namespace, name) = (named("namespace", namespace)?, named("subscription", name)?);
         let limit = page_items(limit, limits::PAGE_ITEMS_MAX)?;
         let list = move |machine: &mut consort_core::Machine| {
-            machine.events().dead_letters(&namespace, &name, cursor.as_deref(), limit)
+            Events::of(machine).dead_letters(&namespace, &name, cursor.as_deref(), limit)
         };
-        self.partition.read(list).await?
+        self.0.partition.read(list).await?
     }
 
     /// Delivers dead letters again (`redrive`) or drops them; without positions the oldest ones, as many as one request
@@ -396,7 +405,7 @@ impl Handle {
     ) -> Result<u32> {
         let (namespace, subscription) = (namespace.to_owned(), subscription.to_owned());
         let command = SettleDeadLetters { namespace, subscription, positions, redrive };
-        match self.partition.submit(Command::SettleDeadLetters(command), None).await? {
+        match self.0.partition.submit(Command::SettleDeadLetters(command), None).await? {
             Reply::DeadLetters(count) => Ok(count),
             other => Err(unexpected(&other)),
         }
@@ -411,7 +420,7 @@ impl Handle {
     pub async fn set_trigger(&self, namespace: &str, name: &str, trigger: &TriggerText) -> Result<()> {
         let command =
             SetTrigger { namespace: namespace.to_owned(), name: name.to_owned(), settings: trigger.compile()? };
-        self.of(namespace).done(Command::SetTrigger(command), None).await
+        self.0.of(namespace).done(Command::SetTrigger(command), None).await
     }
 
     /// Pauses a trigger, or resumes it.
@@ -420,7 +429,7 @@ impl Handle {
     /// [`Code::TriggerNotFound`].
     pub async fn pause_trigger(&self, namespace: &str, name: &str, paused: bool) -> Result<()> {
         let command = PauseTrigger { namespace: namespace.to_owned(), name: name.to_owned(), paused };
-        self.of(namespace).done(Command::PauseTrigger(command), None).await
+        self.0.of(namespace).done(Command::PauseTrigger(command), None).await
     }
 
     /// Forgets a trigger.
@@ -429,13 +438,13 @@ impl Handle {
     /// [`Code::TriggerNotFound`].
     pub async fn delete_trigger(&self, namespace: &str, name: &str) -> Result<()> {
         let command = DeleteTrigger { namespace: namespace.to_owned(), name: name.to_owned() };
-        self.of(namespace).done(Command::DeleteTrigger(command), None).await
+        self.0.of(namespace).done(Command::DeleteTrigger(command), None).await
     }
 
     /// The triggers of a namespace, by name.
     pub async fn triggers(&self, namespace: &str) -> Result<Vec<TriggerView>> {
         let namespace = named("namespace", namespace)?;
-        self.of(&namespace).read(move |machine| machine.events().triggers(&namespace)).await?
+        self.0.of(&namespace).read(move |machine| Events::of(machine).triggers(&namespace)).await?
     }
 
     /// A trigger.
@@ -444,7 +453,7 @@ impl Handle {
     /// [`Code::TriggerNotFound`].
     pub async fn trigger(&self, namespace: &str, name: &str) -> Result<TriggerView> {
         let (namespace, name) = (named("namespace", namespace)?, named("trigger", name)?);
-        self.of(&namespace).read(move |machine| machine.events().trigger(&namespace, &name)).await?
+        self.0.of(&namespace).read(move |machine| Events::of(machine).trigger(&namespace, &name)).await?
     }
 
     /// The data of an event in full; `null` where it has none.
@@ -487,7 +496,7 @@ impl EventWatch {
             let read = self
                 .handle
                 .of(&self.namespace)
-                .read(move |machine| machine.events().list(&namespace, pattern.as_deref(), after, PAGE));
+                .read(move |machine| Events::of(machine).list(&namespace, pattern.as_deref(), after, PAGE));
             let page = read.await??;
             (self.seen, self.more, self.page) = (page.seen, page.more, page.events.into_iter());
         }

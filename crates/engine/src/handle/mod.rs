@@ -28,7 +28,7 @@ use futures::future::{join_all, select_all};
 
 pub use bulk::{BulkAction, BulkItem, BulkRequest, BulkResult};
 pub use decide::Decision;
-pub use events::{EventWatch, FetchRequest, TriggerActionText, TriggerText, WatchedEvent};
+pub use events::{EventBus, EventWatch, FetchRequest, TriggerActionText, TriggerText, WatchedEvent};
 pub use observe::AgentWatch;
 pub use operations::Deployed;
 pub use session::{Session, SessionSender};

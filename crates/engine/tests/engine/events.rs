@@ -5,7 +5,7 @@
 
 use crate::support::{NS, json, parts};
 use consort_engine::{
-    Config, FetchRequest, Handle, WatchedEvent,
+    Config, EventBus, FetchRequest, Handle, WatchedEvent,
     view::{EventRetention, NewEvent, StartAt, SubscriptionSettings},
 };
 use consort_log::MemoryLogDisk;
@@ -36,11 +36,12 @@ async fn opened(disk: &MemoryLogDisk, store: &MemoryStore) -> Handle {
 async fn consumers_that_wait_get_one_event_each() {
     let (disk, store) = (MemoryLogDisk::new(), MemoryStore::new());
     let handle = opened(&disk, &store).await;
-    handle.set_subscription(NS, "s", SubscriptionSettings::new("a.>"), StartAt::New).await.unwrap();
+    EventBus::of(&handle).set_subscription(NS, "s", SubscriptionSettings::new("a.>"), StartAt::New).await.unwrap();
     let minute = Span::from_secs(60);
     let (first, second) = (handle.clone(), handle.clone());
-    let waiting = [first, second].map(|handle| tokio::spawn(async move { handle.fetch(request(1, minute)).await }));
-    handle.publish(NS, vec![event("0", "b"), event("1", "a.b"), event("2", "a.c")]).await.unwrap();
+    let waiting = [first, second]
+        .map(|handle| tokio::spawn(async move { EventBus::of(&handle).fetch(request(1, minute)).await }));
+    EventBus::of(&handle).publish(NS, vec![event("0", "b"), event("1", "a.b"), event("2", "a.c")]).await.unwrap();
     let mut got = Vec::new();
     for fetched in waiting {
         let fetched = fetched.await.unwrap().unwrap();
@@ -49,8 +50,8 @@ async fn consumers_that_wait_get_one_event_each() {
     }
     got.sort();
     assert_eq!(got, ["1", "2"]);
-    assert!(handle.fetch(request(1, Span::ZERO)).await.unwrap().deliveries.is_empty());
-    let over = handle.fetch(request(1, Span::from_secs(61))).await.unwrap_err();
+    assert!(EventBus::of(&handle).fetch(request(1, Span::ZERO)).await.unwrap().deliveries.is_empty());
+    let over = EventBus::of(&handle).fetch(request(1, Span::from_secs(61))).await.unwrap_err();
     assert_eq!(over.code, Code::BadRequest);
 }
 
@@ -58,15 +59,18 @@ async fn consumers_that_wait_get_one_event_each() {
 async fn a_delivery_survives_a_restart_and_so_does_its_token() {
     let (disk, store) = (MemoryLogDisk::new(), MemoryStore::new());
     let handle = opened(&disk, &store).await;
-    handle.set_subscription(NS, "s", SubscriptionSettings::new(">"), StartAt::New).await.unwrap();
-    handle.publish(NS, vec![event("1", "a")]).await.unwrap();
-    let taken = handle.fetch(request(1, Span::ZERO)).await.unwrap().deliveries.remove(0);
+    EventBus::of(&handle).set_subscription(NS, "s", SubscriptionSettings::new(">"), StartAt::New).await.unwrap();
+    EventBus::of(&handle).publish(NS, vec![event("1", "a")]).await.unwrap();
+    let taken = EventBus::of(&handle).fetch(request(1, Span::ZERO)).await.unwrap().deliveries.remove(0);
     handle.stop_now().await;
     drop(handle);
     let handle = opened(&disk, &store).await;
-    assert!(handle.fetch(request(1, Span::ZERO)).await.unwrap().deliveries.is_empty(), "it is held still");
-    assert_eq!(handle.ack(NS, "s", vec![taken.delivery]).await.unwrap().settled, 1);
-    let again = handle.publish(NS, vec![event("1", "a")]).await.unwrap();
+    assert!(
+        EventBus::of(&handle).fetch(request(1, Span::ZERO)).await.unwrap().deliveries.is_empty(),
+        "it is held still"
+    );
+    assert_eq!(EventBus::of(&handle).ack(NS, "s", vec![taken.delivery]).await.unwrap().settled, 1);
+    let again = EventBus::of(&handle).publish(NS, vec![event("1", "a")]).await.unwrap();
     assert!(again[0].deduplicated && again[0].position == taken.delivery.position);
 }
 
@@ -76,9 +80,9 @@ async fn a_follower_gets_each_event_once_and_learns_what_was_removed() {
     let handle = opened(&disk, &store).await;
     let ids: Vec<String> = (0..600).map(|n| n.to_string()).collect();
     for some in ids.chunks(200) {
-        handle.publish(NS, some.iter().map(|id| event(id, "a.b")).collect()).await.unwrap();
+        EventBus::of(&handle).publish(NS, some.iter().map(|id| event(id, "a.b")).collect()).await.unwrap();
     }
-    let mut watch = handle.watch_events(NS, Some("a.*".to_owned()), StartAt::All).await.unwrap();
+    let mut watch = EventBus::of(&handle).watch_events(NS, Some("a.*".to_owned()), StartAt::All).await.unwrap();
     let (mut seen, mut first) = (Vec::new(), None);
     while seen.len() < ids.len() {
         if let WatchedEvent::Event(event) = watch.next().await.unwrap().unwrap() {
@@ -87,11 +91,11 @@ async fn a_follower_gets_each_event_once_and_learns_what_was_removed() {
         }
     }
     assert_eq!(seen, ids);
-    handle.publish(NS, vec![event("last", "a.b")]).await.unwrap();
+    EventBus::of(&handle).publish(NS, vec![event("last", "a.b")]).await.unwrap();
     let Some(Ok(WatchedEvent::Event(last))) = watch.next().await else { panic!("an event follows") };
     assert_eq!(last.attributes.id, "last");
     let keep = EventRetention { count: Some(1), ..EventRetention::default() };
-    handle.set_event_retention(NS, keep).await.unwrap();
-    let behind = handle.watch_events(NS, None, StartAt::After(first.unwrap())).await.err().unwrap();
+    EventBus::of(&handle).set_event_retention(NS, keep).await.unwrap();
+    let behind = EventBus::of(&handle).watch_events(NS, None, StartAt::After(first.unwrap())).await.err().unwrap();
     assert_eq!(behind.code, Code::EventsTrimmed);
 }

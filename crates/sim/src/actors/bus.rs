@@ -12,7 +12,7 @@ use consort_core::{
         SetEventRetention, SetSubscription, SetTrigger, SettleDeadLetters,
     },
     rows::{BackOff, EventRetention, OrderKey, SubscriptionSettings, TriggerAction, TriggerSettings},
-    view::{Fetched, Published, StartAt},
+    view::{Events, Fetched, Published, StartAt},
 };
 use consort_types::{
     Payload, Span,
@@ -64,7 +64,7 @@ impl Bus {
         let count = random.between(6, 40);
         let wanted = (0..count).map(|_| Wanted {
             namespace: random.below(2) as usize,
-            topic: *random.pick(&TOPICS),
+            topic: random.pick::<&str>(&TOPICS),
             subject: *random.pick(&SUBJECTS),
             large: random.chance(40),
             position: None,
@@ -94,7 +94,7 @@ impl Bus {
         self.requested = if ctx.is_quiescent() { all } else { (self.requested + 2).min(all) };
         self.publish(ctx);
         for namespace in 0..NAMESPACES.len() {
-            self.consume(ctx, namespace);
+            consume(ctx, namespace);
         }
         if !ctx.is_quiescent() {
             self.disturb(ctx);
@@ -140,25 +140,6 @@ impl Bus {
         Ok(())
     }
 
-    fn consume(&self, ctx: &mut Context, namespace: usize) {
-        for at in 0..SUBSCRIPTIONS.len() {
-            let purpose = Purpose::Fetch { namespace, subscription: at };
-            if ctx.requests.is_pending(&purpose) {
-                continue;
-            }
-            let max = ctx.random.between(1, 8) as u32;
-            let (name, consumer) = (NAMESPACES[namespace].to_owned(), "sim".to_owned());
-            let command =
-                FetchEvents { namespace: name.clone(), subscription: SUBSCRIPTIONS[at].to_owned(), consumer, max };
-            ctx.request(Command::FetchEvents(command), purpose);
-            if ctx.is_quiescent() {
-                let (namespace, subscription) = (name, SUBSCRIPTIONS[at].to_owned());
-                let redrive = SettleDeadLetters { namespace, subscription, positions: Vec::new(), redrive: true };
-                ctx.request(Command::SettleDeadLetters(redrive), Purpose::Any);
-            }
-        }
-    }
-
     fn disturb(&self, ctx: &mut Context) {
         if !ctx.random.chance(ctx.faults.disturb / 4) {
             return;
@@ -183,6 +164,25 @@ impl Bus {
         };
         ctx.figures.fault("moves of subscriptions and pauses of triggers");
         ctx.request(command, Purpose::Any);
+    }
+}
+
+/// Consumers of a namespace fetch; once faults have ended, what is dead is delivered again.
+fn consume(ctx: &mut Context, namespace: usize) {
+    for (at, subscription) in SUBSCRIPTIONS.iter().enumerate() {
+        let purpose = Purpose::Fetch { namespace, subscription: at };
+        if ctx.requests.is_pending(&purpose) {
+            continue;
+        }
+        let max = ctx.random.between(1, 8) as u32;
+        let (name, consumer) = (NAMESPACES[namespace].to_owned(), "sim".to_owned());
+        let command = FetchEvents { namespace: name.clone(), subscription: (*subscription).to_owned(), consumer, max };
+        ctx.request(Command::FetchEvents(command), purpose);
+        if ctx.is_quiescent() {
+            let (namespace, subscription) = (name, (*subscription).to_owned());
+            let redrive = SettleDeadLetters { namespace, subscription, positions: Vec::new(), redrive: true };
+            ctx.request(Command::SettleDeadLetters(redrive), Purpose::Any);
+        }
     }
 }
 
@@ -231,7 +231,7 @@ fn set_up(ctx: &mut Context, namespace: &str) -> bool {
         return true;
     }
     for name in SUBSCRIPTIONS {
-        if ctx.fold.machine.events().subscription(namespace, name).is_ok() {
+        if Events::of(&mut ctx.fold.machine).subscription(namespace, name).is_ok() {
             continue;
         }
         let ordered = (name == "keyed").then_some(OrderKey::Subject);
@@ -247,7 +247,7 @@ fn set_up(ctx: &mut Context, namespace: &str) -> bool {
         ctx.request(Command::SetSubscription(command), Purpose::Any);
         return true;
     }
-    if ctx.fold.machine.events().trigger(namespace, TRIGGER).is_err() {
+    if Events::of(&mut ctx.fold.machine).trigger(namespace, TRIGGER).is_err() {
         let action = TriggerAction::Start { workflow: "noted".to_owned(), version: None, input: None };
         let settings = TriggerSettings { pattern: "orders.*".to_owned(), filter: None, action };
         let command = SetTrigger { namespace: of(), name: TRIGGER.to_owned(), settings };
@@ -260,12 +260,12 @@ fn set_up(ctx: &mut Context, namespace: &str) -> bool {
 /// Whether every subscription of a namespace has acknowledged all, and the trigger has seen all; a paused one is resumed.
 fn is_quiet(ctx: &mut Context, namespace: &str) -> consort_types::Result<bool> {
     for name in SUBSCRIPTIONS {
-        let found = ctx.fold.machine.events().subscription(namespace, name)?;
+        let found = Events::of(&mut ctx.fold.machine).subscription(namespace, name)?;
         if (found.lag, found.open, found.dead) != (0, 0, 0) {
             return Ok(false);
         }
     }
-    let trigger = ctx.fold.machine.events().trigger(namespace, TRIGGER)?;
+    let trigger = Events::of(&mut ctx.fold.machine).trigger(namespace, TRIGGER)?;
     if trigger.paused {
         let command = PauseTrigger { namespace: namespace.to_owned(), name: TRIGGER.to_owned(), paused: false };
         ctx.request(Command::PauseTrigger(command), Purpose::Any);

@@ -20,7 +20,7 @@ use consort_store::{Batch, MemoryStore, Row, Store};
 use consort_types::{BlobHash, Code, Error, Payload, Result, RunId, Seq, StepInstanceId, Time, Token};
 
 use super::{
-    bus::BusOracle,
+    bus::{self, BusOracle},
     injected_bugs::tamper,
     rows::{self, Change, Context, Rows},
 };
@@ -227,6 +227,7 @@ impl Fold {
         }
         if context.seq.0.is_multiple_of(16) {
             rows::check_counts(&self.rows())?;
+            bus::check_rows(&self.rows())?;
         }
         if let Some(task) = Self::handed_out(effects).find(|task| self.outcomes.contains(task)) {
             return Err(Violation::of(2, format!("record {}: task {task} has ended and is handed out", context.seq)));
@@ -458,6 +459,7 @@ impl Fold {
             }
         }
         rows::check_counts(&rows)?;
+        bus::check_rows(&rows)?;
         drop(rows);
         self.check_idle()
     }

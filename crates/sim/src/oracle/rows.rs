@@ -18,7 +18,6 @@ use consort_types::{
     BlobHash, Code, EffectClass, Error, RunId, Seq, StepInstanceId, Time, Token, limits, worker::JournalRequest,
 };
 
-use super::bus;
 use crate::plan::{Checked, Violation};
 
 pub(crate) type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -345,7 +344,6 @@ pub(crate) fn check_counts(rows: &Rows) -> Checked {
         let what = format!("the machine counts {} active runs, the rows say {active}", meta.runs_active);
         return Err(Violation::of(8, what));
     }
-    bus::check_rows(rows)?;
     check_namespaces(rows, namespaces)?;
     check_definitions(rows)?;
     check_pins(rows)
