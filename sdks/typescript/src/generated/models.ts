@@ -668,7 +668,7 @@ export interface CloudEvent {
   /**
    * The version of CloudEvents: `1.0`.
    */
-  specversion?: string;
+  specversion?: string | null;
   /**
    * What it is about.
    */
@@ -825,7 +825,7 @@ export interface CloudEvent1 {
   /**
    * The version of CloudEvents: `1.0`.
    */
-  specversion?: string;
+  specversion?: string | null;
   /**
    * What it is about.
    */
@@ -1039,7 +1039,7 @@ export interface CloudEvent2 {
   /**
    * The version of CloudEvents: `1.0`.
    */
-  specversion?: string;
+  specversion?: string | null;
   /**
    * What it is about.
    */
@@ -2102,7 +2102,7 @@ export interface RunSummaryPage {
   next?: string | null;
 }
 /**
- * Where a subscription goes on: exactly one of them.
+ * Where a subscription continues: exactly one of them.
  */
 export interface SeekRequest {
   /**
@@ -2137,7 +2137,7 @@ export interface SettledDeadLetters {
   settled: number;
 }
 /**
- * What became of deliveries.
+ * The outcome of deliveries.
  */
 export interface SettledDeliveries {
   /**
@@ -2807,7 +2807,7 @@ export interface SubscriptionRequest {
    */
   start?: StartWord | null;
   /**
-   * The topics whose events are delivered: `*` stands for one segment, `>` at the end for the rest.
+   * The topics whose events are delivered: `*` is any one segment, `>` at the end the rest.
    */
   topic: string;
 }
@@ -2988,7 +2988,7 @@ export interface TriggerRequest {
    */
   start?: TriggeredStart | null;
   /**
-   * The topics that it looks at: `*` stands for one segment, `>` at the end for the rest.
+   * The topics that it looks at: `*` is any one segment, `>` at the end the rest.
    */
   topic: string;
 }

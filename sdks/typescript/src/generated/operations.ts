@@ -125,7 +125,7 @@ export abstract class Operations extends Caller {
     limit?: number | undefined;
     /** Only events that were published at this instant or later. */
     since?: string | undefined;
-    /** Only of topics that match this pattern: `*` stands for one segment, `>` at the end for the rest. */
+    /** Only of topics that match this pattern: `*` is any one segment, `>` at the end the rest. */
     topic?: string | undefined;
   } = {}): Pager<models.CloudEventPage, models.CloudEvent> {
     return new Pager(this, table.listEvents, { "after": options.after, "limit": options.limit, "since": options.since, "topic": options.topic });
@@ -152,7 +152,7 @@ export abstract class Operations extends Caller {
     after?: string | undefined;
     /** Only events that were published at this instant or later. */
     since?: string | undefined;
-    /** Only of topics that match this pattern: `*` stands for one segment, `>` at the end for the rest. */
+    /** Only of topics that match this pattern: `*` is any one segment, `>` at the end the rest. */
     topic?: string | undefined;
   } = {}): AsyncGenerator<WatchEventsEvent, void, undefined> {
     return this.events(table.watchEvents, { "after": options.after, "since": options.since, "topic": options.topic });

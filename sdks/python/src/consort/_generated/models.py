@@ -291,7 +291,7 @@ class MovedSubscription(Model):
     """The place of a subscription that was moved."""
 
     position: EventPosition
-    """It goes on behind this."""
+    """It continues behind this."""
 
 
 class NackRequest(Model):
@@ -873,7 +873,7 @@ class CloudEvent(Model):
     """When it was published, in log time; set by the server."""
     source: str
     """Where it happened, as a URI reference."""
-    specversion: str = ''
+    specversion: str | None = None
     """The version of CloudEvents: `1.0`."""
     subject: str | None = None
     """What it is about."""
@@ -1380,7 +1380,7 @@ class RunSummaryPage(Model):
 
 
 class SeekRequest(Model):
-    """Where a subscription goes on: exactly one of them."""
+    """Where a subscription continues: exactly one of them."""
 
     model_config = ConfigDict(
         extra='forbid',
@@ -1394,7 +1394,7 @@ class SeekRequest(Model):
 
 
 class SettledDeliveries(Model):
-    """What became of deliveries."""
+    """The outcome of deliveries."""
 
     refused: list[UnsettledDelivery]
     """Those that were over before."""
@@ -1624,7 +1624,7 @@ class SubscriptionRequest(Model):
     start: StartWord | None = None
     """Where a new subscription begins; `new` without any of the three."""
     topic: str
-    """The topics whose events are delivered: `*` stands for one segment, `>` at the end for the rest."""
+    """The topics whose events are delivered: `*` is any one segment, `>` at the end the rest."""
 
 
 class Trigger(Model):
@@ -1680,7 +1680,7 @@ class TriggerRequest(Model):
     start: TriggeredStart | None = None
     """Start a run."""
     topic: str
-    """The topics that it looks at: `*` stands for one segment, `>` at the end for the rest."""
+    """The topics that it looks at: `*` is any one segment, `>` at the end the rest."""
 
 
 class Agent(Model):

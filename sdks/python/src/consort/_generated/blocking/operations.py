@@ -122,7 +122,7 @@ class Operations(Caller):
         `after`: only events behind this position: the `next` of the page before. Without it and `since`, from the oldest on.
         `limit`: how many at most; 100 without it.
         `since`: only events that were published at this instant or later.
-        `topic`: only of topics that match this pattern: `*` stands for one segment, `>` at the end for the rest.
+        `topic`: only of topics that match this pattern: `*` is any one segment, `>` at the end the rest.
         """
         return Pager(self, table.LIST_EVENTS, {"after": after, "limit": limit, "since": since, "topic": topic}, models.CloudEventPage)
 
@@ -153,7 +153,7 @@ class Operations(Caller):
 
         `after`: only events behind this position. Without it and `since`, only those that are published from now on.
         `since`: only events that were published at this instant or later.
-        `topic`: only of topics that match this pattern: `*` stands for one segment, `>` at the end for the rest.
+        `topic`: only of topics that match this pattern: `*` is any one segment, `>` at the end the rest.
         """
         return self.events(table.WATCH_EVENTS, {"after": after, "since": since, "topic": topic}, {"event": models.CloudEvent, "seen": models.SeenEvents})
 
@@ -525,7 +525,7 @@ had not completed continues behind what is before its first entry that failed or
         """Makes a durable subscription, or changes the settings of one, which keeps its place.
 
         `name`: its name.
-        `topic`: the topics whose events are delivered: `*` stands for one segment, `>` at the end for the rest.
+        `topic`: the topics whose events are delivered: `*` is any one segment, `>` at the end the rest.
         `ack_wait`: how long a consumer may hold a delivery; 30 seconds without it.
         `after`: a new subscription begins behind this position.
         `back_off`: how long an event waits between its deliveries; from 1 second to 1 minute without it.
@@ -630,7 +630,7 @@ had not completed continues behind what is before its first entry that failed or
         """Makes a trigger, or changes what it does from the next event on that it sees.
 
         `name`: its name.
-        `topic`: the topics that it looks at: `*` stands for one segment, `>` at the end for the rest.
+        `topic`: the topics that it looks at: `*` is any one segment, `>` at the end the rest.
         `filter`: which of their events it acts on, as an expression over `event` that gives `true` or `false`; all without it.
         `signal`: signal a run.
         `start`: start a run.
