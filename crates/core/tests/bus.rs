@@ -711,7 +711,7 @@ fn a_fetch_looks_at_a_bounded_number_of_events() {
     let mut world = World::new();
     subscribe(&mut world, "s", settings("rare"), StartAt::New).unwrap();
     let mut ids = 0..limits::EVENT_SCAN_MAX + limits::EVENT_BATCH_MAX;
-    while ids.len() > 0 {
+    while !ids.is_empty() {
         let batch = ids.by_ref().take(limits::EVENT_BATCH_MAX).map(|n| event(&n.to_string(), "common")).collect();
         publish(&mut world, batch).unwrap();
     }

@@ -65,7 +65,7 @@ async fn act(app: &App, client: &Client, command: SubscriptionsCommand) -> Resul
         SubscriptionsCommand::Seek { name, to } => seek(app, client, name, &to).await?,
         SubscriptionsCommand::Delete { name } => {
             client.call::<DeleteSubscription>(&SubscriptionParams { name: name.clone() }, &()).await?;
-            done(app, json!({ "name": name, "deleted": true }), &format!("subscription `{name}` is deleted"));
+            done(app, &json!({ "name": name, "deleted": true }), &format!("subscription `{name}` is deleted"));
         }
         SubscriptionsCommand::Dead(DeadCommand::List { name }) => list_dead(app, client, name).await?,
         SubscriptionsCommand::Dead(DeadCommand::Redrive(args)) => settle_dead(app, client, &args, true).await?,
@@ -75,9 +75,9 @@ async fn act(app: &App, client: &Client, command: SubscriptionsCommand) -> Resul
 }
 
 /// Says that something was done.
-pub(super) fn done(app: &App, document: serde_json::Value, text: &str) {
+pub(super) fn done(app: &App, document: &serde_json::Value, text: &str) {
     if app.json {
-        app.print_json(&document);
+        app.print_json(document);
     } else {
         app.eprint(text);
     }
@@ -105,7 +105,7 @@ async fn create(app: &App, client: &Client, args: CreateArgs) -> Result<()> {
     let name = args.name;
     client.call::<SetSubscription>(&SubscriptionParams { name: name.clone() }, &request).await?;
     let topic = request.topic;
-    done(app, json!({ "name": name, "topic": topic }), &format!("subscription `{name}` delivers `{topic}`"));
+    done(app, &json!({ "name": name, "topic": topic }), &format!("subscription `{name}` delivers `{topic}`"));
     Ok(())
 }
 
@@ -179,7 +179,7 @@ fn lines(found: &Subscription) -> String {
         ("dead letters", format!("{}, and {} dropped", found.dead_letters, found.dropped)),
         ("missed", found.missed.to_string()),
     ];
-    rows.iter().map(|(name, value)| format!("{name:<13} {value}\n")).collect()
+    rows.iter().fold(String::new(), |text, (name, value)| text + &format!("{name:<13} {value}\n"))
 }
 
 async fn fetch(app: &App, client: &Client, name: String, request: FetchRequest) -> Result<()> {
@@ -218,7 +218,7 @@ async fn seek(app: &App, client: &Client, name: String, to: &str) -> Result<()> 
     }
     let moved = client.call::<SeekSubscription>(&SubscriptionParams { name: name.clone() }, &request).await?;
     let text = format!("subscription `{name}` continues behind `{}`", moved.position);
-    done(app, json!({ "name": name, "position": moved.position }), &text);
+    done(app, &json!({ "name": name, "position": moved.position }), &text);
     Ok(())
 }
 
@@ -265,7 +265,7 @@ async fn settle_dead(app: &App, client: &Client, args: &DeadArgs, redrive: bool)
         }
     }
     let how = if redrive { "delivered again" } else { "dropped" };
-    done(app, json!({ "settled": settled }), &format!("{settled} dead letters are {how}"));
+    done(app, &json!({ "settled": settled }), &format!("{settled} dead letters are {how}"));
     Ok(())
 }
 

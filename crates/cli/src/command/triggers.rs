@@ -36,17 +36,17 @@ pub(crate) async fn execute(app: &App, command: TriggersCommand) -> Result<Exit>
             }
             TriggersCommand::Delete { name } => {
                 client.call::<DeleteTrigger>(&of(&name), &()).await?;
-                done(app, json!({ "name": name, "deleted": true }), &format!("trigger `{name}` is deleted"));
+                done(app, &json!({ "name": name, "deleted": true }), &format!("trigger `{name}` is deleted"));
                 Ok(())
             }
             TriggersCommand::Pause { name } => {
                 client.call::<PauseTrigger>(&of(&name), &EmptyRequest {}).await?;
-                done(app, json!({ "name": name, "paused": true }), &format!("trigger `{name}` is paused"));
+                done(app, &json!({ "name": name, "paused": true }), &format!("trigger `{name}` is paused"));
                 Ok(())
             }
             TriggersCommand::Resume { name } => {
                 client.call::<ResumeTrigger>(&of(&name), &EmptyRequest {}).await?;
-                done(app, json!({ "name": name, "paused": false }), &format!("trigger `{name}` is resumed"));
+                done(app, &json!({ "name": name, "paused": false }), &format!("trigger `{name}` is resumed"));
                 Ok(())
             }
         }
@@ -64,7 +64,7 @@ async fn set(app: &App, client: &Client, args: TriggerArgs) -> Result<()> {
     let action = does(request.start.as_ref(), request.signal.as_ref());
     done(
         app,
-        json!({ "name": name, "topic": request.topic }),
+        &json!({ "name": name, "topic": request.topic }),
         &format!("trigger `{name}` {action} on `{}`", request.topic),
     );
     Ok(())
@@ -130,6 +130,6 @@ fn show(app: &App, found: &Trigger) {
         let (at, error) = (when::clock(failure.at), &failure.error);
         ("failure", format!("{at} {} {}: {}", failure.position, error.code, error.message))
     }));
-    let lines: String = rows.iter().map(|(name, value)| format!("{name:<11} {value}\n")).collect();
+    let lines = rows.iter().fold(String::new(), |text, (name, value)| text + &format!("{name:<11} {value}\n"));
     app.print(&crate::show::style::clean_lines(&lines));
 }
