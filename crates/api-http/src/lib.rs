@@ -11,7 +11,9 @@
 
 mod access;
 mod answer;
+mod cloud_events;
 mod convert;
+mod convert_events;
 mod document;
 mod problem;
 mod request;

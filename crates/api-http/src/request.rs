@@ -14,6 +14,7 @@ use consort_types::{Code, Error, Name, Result, limits};
 use serde::de::DeserializeOwned;
 
 use crate::{
+    cloud_events,
     document::{self, Arrived},
     serve::Closing,
     state::Api,
@@ -83,6 +84,7 @@ impl Incoming<'_> {
             Accepts::Json { max_bytes, optional } => self.json("body", max_bytes, optional.then_some(b"{}")).await,
             Accepts::Document => self.json("document", limits::HTTP_BODY_BYTES_MAX, Some(b"null")).await,
             Accepts::Workflow => self.workflow().await,
+            Accepts::CloudEvents => self.cloud_events().await,
         }
     }
 
@@ -122,6 +124,21 @@ impl Incoming<'_> {
         let document = serde_json::json!({ "source": source });
         let body = serde_json::from_value(document).map_err(|error| bad(format!("the body does not fit: {error}")))?;
         Ok((body, arrived))
+    }
+
+    /// Events, in whichever mode of CloudEvents they come, as the document that a JSON body has.
+    async fn cloud_events<T: DeserializeOwned + Send + 'static>(self) -> Result<(T, Arrived)> {
+        let headers = self.headers;
+        let arrived = self.bytes(limits::HTTP_BODY_BYTES_MAX).await?;
+        let bytes = arrived.bytes.clone();
+        if cloud_events::is_binary(headers) {
+            let attributes = cloud_events::attributes(headers)?;
+            let whole = off_thread(bytes, move |data| cloud_events::with_data(attributes, data)).await?;
+            let parsed = off_thread(whole.into(), |bytes| document::parse("event", bytes)).await?;
+            return Ok((parsed, arrived));
+        }
+        content_type(headers, &cloud_events::MEDIA_TYPES)?;
+        Ok((off_thread(bytes, |bytes| document::parse("body", bytes)).await?, arrived))
     }
 
     async fn bytes(self, max: usize) -> Result<Arrived> {

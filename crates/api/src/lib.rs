@@ -20,6 +20,7 @@ pub mod bulk;
 pub mod client;
 mod document;
 mod entry;
+pub mod events;
 pub mod inbox;
 pub mod inside;
 pub mod locks;
@@ -37,7 +38,9 @@ pub mod spaces;
 mod spec;
 pub mod state;
 pub mod steps;
+pub mod subscriptions;
 mod table;
+pub mod triggers;
 pub mod watch;
 pub mod workflows;
 

@@ -7,7 +7,10 @@
 use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use crate::{Accepts, Entry, Form, NAMESPACE_DEFAULT, Param, Place, Problem, Returns, Scope, Spec, operations};
+use crate::{
+    Accepts, Entry, Form, NAMESPACE_DEFAULT, Param, Place, Problem, Returns, Scope, Spec, events::CloudEvent,
+    operations,
+};
 
 /// The OpenAPI 3.1 document of the interface, as `GET /v1/openapi.json` answers it.
 pub fn openapi() -> Value {
@@ -103,6 +106,14 @@ fn body(entry: &Entry, generator: &mut SchemaGenerator) -> Option<Value> {
         Accepts::Nothing => None,
         Accepts::Json { optional, .. } => of(!optional, json!((entry.body)(generator))),
         Accepts::Document => of(false, json!((entry.body)(generator))),
+        Accepts::CloudEvents => {
+            let mut body = of(true, json!((entry.body)(generator)))?;
+            let event = generator.subschema_for::<CloudEvent>();
+            body["content"]["application/cloudevents+json"] = json!({ "schema": event });
+            body["content"]["application/cloudevents-batch+json"] =
+                json!({ "schema": { "type": "array", "items": event } });
+            Some(body)
+        }
         Accepts::Workflow => {
             let mut body = of(true, json!((entry.body)(generator)))?;
             body["content"]["application/yaml"] = json!({ "schema": { "type": "string" } });

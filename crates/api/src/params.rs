@@ -4,7 +4,7 @@
 //! Invariant: what [`encode`] writes, [`decode`] reads as the same value; a parameter that is not declared, comes twice
 //! or has another form is refused with its name.
 
-use consort_types::{Code, Error, Result, RunId, Span, StepInstanceId, registry::LimitScope, state::Position};
+use consort_types::{Code, Error, Position, Result, RunId, Span, StepInstanceId, registry::LimitScope};
 use schemars::Schema;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};

@@ -60,6 +60,10 @@ plain!(WriteOutcome, "WriteOutcome", {
     "description": "What became of an operation: `merged`: the key has a value made of this write and others; \
                     `superseded`: another write stays; `undecided`: both values are kept until somebody decides.",
 });
+plain!(Delivery, "DeliveryId", {
+    "type": "string", "format": "delivery-id",
+    "description": "A delivery of an event to a consumer, such as `1042-0.1050`.",
+});
 plain!(Any, "Document", {
     "description": "A JSON document of any form. In answers, one of more than 32 KiB is replaced by \
                     `{\"$blob\": HASH, \"bytes\": LENGTH}`; a separate operation returns it whole.",

@@ -57,6 +57,9 @@ pub enum Accepts {
     Document,
     /// The source of a workflow: YAML as it is, or a JSON document of the operation's body type.
     Workflow,
+    /// Events: a JSON document of the operation's body type, or in the forms of CloudEvents (one event in structured or
+    /// binary mode, or a batch); of at most [`consort_types::limits::HTTP_BODY_BYTES_MAX`] bytes.
+    CloudEvents,
 }
 
 /// What the body of an answer holds.

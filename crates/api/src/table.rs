@@ -6,9 +6,9 @@
 use std::{fmt::Write as _, sync::LazyLock};
 
 use crate::{
-    Accepts, Entry, Param, Place, agents as a, backup, ballots, bulk as b, inbox as i, inside as n, locks as l,
-    namespaces, operate as o, queues as q, runs as r, server as s, spaces, state, steps as p, watch as t,
-    workflows as w,
+    Accepts, Entry, Param, Place, agents as a, backup, ballots, bulk as b, events as e, inbox as i, inside as n,
+    locks as l, namespaces, operate as o, queues as q, runs as r, server as s, spaces, state, steps as p,
+    subscriptions as u, triggers as g, watch as t, workflows as w,
 };
 
 static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
@@ -97,6 +97,30 @@ static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
         Entry::of::<ballots::CastVote>(),
         Entry::of::<ballots::CloseBallot>(),
         Entry::of::<ballots::CancelBallot>(),
+        Entry::of::<e::PublishEvents>(),
+        Entry::of::<e::ListEvents>(),
+        Entry::of::<e::WatchEvents>(),
+        Entry::of::<e::ShowEventRetention>(),
+        Entry::of::<e::SetEventRetention>(),
+        Entry::of::<e::ShowEvent>(),
+        Entry::of::<e::EventData>(),
+        Entry::of::<u::ListSubscriptions>(),
+        Entry::of::<u::SetSubscription>(),
+        Entry::of::<u::ShowSubscription>(),
+        Entry::of::<u::DeleteSubscription>(),
+        Entry::of::<u::FetchEvents>(),
+        Entry::of::<u::AckDeliveries>(),
+        Entry::of::<u::NackDeliveries>(),
+        Entry::of::<u::SeekSubscription>(),
+        Entry::of::<u::ListDeadLetters>(),
+        Entry::of::<u::RedriveDeadLetters>(),
+        Entry::of::<u::DropDeadLetters>(),
+        Entry::of::<g::ListTriggers>(),
+        Entry::of::<g::SetTrigger>(),
+        Entry::of::<g::ShowTrigger>(),
+        Entry::of::<g::DeleteTrigger>(),
+        Entry::of::<g::PauseTrigger>(),
+        Entry::of::<g::ResumeTrigger>(),
         Entry::of::<namespaces::ListNamespaces>(),
         Entry::of::<s::ShowStatus>(),
         Entry::of::<backup::MakeBackup>(),
@@ -145,6 +169,7 @@ fn takes(entry: &Entry) -> String {
         Accepts::Nothing => {}
         Accepts::Json { .. } => parts.extend(body_fields(entry)),
         Accepts::Document => parts.push("any JSON document".to_owned()),
+        Accepts::CloudEvents => parts.push("CloudEvents: JSON, a batch, or `ce-` header fields".to_owned()),
         Accepts::Workflow => parts.push("YAML, or JSON `{source}`".to_owned()),
     }
     parts.join(", ")

@@ -70,7 +70,11 @@ impl Exit {
             | Code::BadJson
             | Code::BadSetting
             | Code::BadWorkflow
-            | Code::BadInput => Self::Usage,
+            | Code::BadInput
+            | Code::BadCursor
+            | Code::BadTopic
+            | Code::BadEvent
+            | Code::BadTrigger => Self::Usage,
             _ => match error.kind() {
                 ErrorKind::NotFound => Self::NotFound,
                 ErrorKind::Unavailable => Self::Unavailable,

@@ -131,7 +131,7 @@ fn read_json(file: &str, folder: &Path) -> Result<Value> {
 }
 
 /// The text of a file; `-` is standard input.
-fn read_text(file: &str, folder: &Path) -> Result<String> {
+pub(crate) fn read_text(file: &str, folder: &Path) -> Result<String> {
     let refused = |error: std::io::Error| {
         Error::new(Code::SourceNotFound, format!("`{file}` cannot be read: {error}"))
             .hint("a relative path is taken from the current folder")

@@ -11,6 +11,15 @@ pub use crate::{
         delete::DeleteBallot,
         open::OpenBallot,
     },
+    bus::{
+        dead::SettleDeadLetters,
+        fetch::FetchEvents,
+        publish::{NewEvent, PublishEvents},
+        retention::SetEventRetention,
+        settle::{AckDeliveries, NackDeliveries},
+        subscription::{DeleteSubscription, SeekSubscription, SetSubscription},
+        trigger::{DeleteTrigger, PauseTrigger, SetTrigger},
+    },
     coordination::{
         acquire::{AcquireLock, LockClaim},
         arrive::{ArriveBarrier, BarrierState},
@@ -51,10 +60,15 @@ pub use crate::{
     },
 };
 
-use consort_types::{BlobHash, Code, Error, Result, RunId, Seq};
+use consort_types::{BlobHash, Code, Error, Result, RunId, Seq, event::Position};
 use minicbor::{Decode, Decoder, Encode};
 
-use crate::{context::ApplyContext, registry::deploy::DeployedRevision, run::start::StartedRun};
+use crate::{
+    bus::{fetch::Fetched, publish::Published, settle::Settled},
+    context::ApplyContext,
+    registry::deploy::DeployedRevision,
+    run::start::StartedRun,
+};
 
 /// What is asked of a partition. Its encoding (CBOR, field numbers) is the body of a record in the log.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
@@ -179,6 +193,42 @@ pub enum Command {
     /// Delete an ended ballot.
     #[n(58)]
     DeleteBallot(#[n(0)] DeleteBallot),
+    /// Publish events.
+    #[n(42)]
+    PublishEvents(#[n(0)] PublishEvents),
+    /// Set how long and how many events a namespace keeps.
+    #[n(43)]
+    SetEventRetention(#[n(0)] SetEventRetention),
+    /// Make a subscription, or change its settings.
+    #[n(44)]
+    SetSubscription(#[n(0)] SetSubscription),
+    /// Forget a subscription.
+    #[n(45)]
+    DeleteSubscription(#[n(0)] DeleteSubscription),
+    /// Move a subscription.
+    #[n(46)]
+    SeekSubscription(#[n(0)] SeekSubscription),
+    /// Take deliveries of a subscription.
+    #[n(47)]
+    FetchEvents(#[n(0)] FetchEvents),
+    /// Acknowledge deliveries.
+    #[n(48)]
+    AckDeliveries(#[n(0)] AckDeliveries),
+    /// Give deliveries back.
+    #[n(49)]
+    NackDeliveries(#[n(0)] NackDeliveries),
+    /// Redrive or drop dead letters.
+    #[n(50)]
+    SettleDeadLetters(#[n(0)] SettleDeadLetters),
+    /// Make a trigger, or change what it does.
+    #[n(51)]
+    SetTrigger(#[n(0)] SetTrigger),
+    /// Pause or resume a trigger.
+    #[n(52)]
+    PauseTrigger(#[n(0)] PauseTrigger),
+    /// Forget a trigger.
+    #[n(53)]
+    DeleteTrigger(#[n(0)] DeleteTrigger),
 }
 
 /// What a command that was not refused answers.
@@ -214,6 +264,16 @@ pub enum Reply {
     Lock(LockClaim),
     /// The state of a barrier, for a member.
     Barrier(BarrierState),
+    /// Where events are that were published, in the order of the request.
+    Published(Vec<Published>),
+    /// Deliveries that were handed out.
+    Fetched(Fetched),
+    /// The outcome of deliveries that were settled.
+    Settled(Settled),
+    /// How many dead letters were redriven or dropped.
+    DeadLetters(u32),
+    /// The place of a subscription that was moved.
+    Moved(Position),
 }
 
 impl From<StartedRun> for Reply {
@@ -290,6 +350,18 @@ impl Command {
             Self::CloseBallot(command) => command.check(),
             Self::CancelBallot(command) => command.check(),
             Self::DeleteBallot(command) => command.check(),
+            Self::PublishEvents(command) => command.check(),
+            Self::SetEventRetention(command) => command.check(),
+            Self::SetSubscription(command) => command.check(),
+            Self::DeleteSubscription(command) => command.check(),
+            Self::SeekSubscription(command) => command.check(),
+            Self::FetchEvents(command) => command.check(),
+            Self::AckDeliveries(command) => command.check(),
+            Self::NackDeliveries(command) => command.check(),
+            Self::SettleDeadLetters(command) => command.check(),
+            Self::SetTrigger(command) => command.check(),
+            Self::PauseTrigger(command) => command.check(),
+            Self::DeleteTrigger(command) => command.check(),
         }
     }
 
@@ -305,6 +377,12 @@ impl Command {
             Self::AcquireLock(command) => return command.apply(ctx).map(Reply::Lock),
             Self::RenewLock(command) => return command.apply(ctx).map(Reply::Lock),
             Self::ArriveBarrier(command) => return command.apply(ctx).map(Reply::Barrier),
+            Self::PublishEvents(command) => return command.apply(ctx).map(Reply::Published),
+            Self::SeekSubscription(command) => return command.apply(ctx).map(Reply::Moved),
+            Self::FetchEvents(command) => return command.apply(ctx).map(Reply::Fetched),
+            Self::AckDeliveries(command) => return command.apply(ctx).map(Reply::Settled),
+            Self::NackDeliveries(command) => return command.apply(ctx).map(Reply::Settled),
+            Self::SettleDeadLetters(command) => return command.apply(ctx).map(Reply::DeadLetters),
             Self::TaskTaken(command) => command.apply(ctx),
             Self::TaskComplete(command) => command.apply(ctx),
             Self::TaskFail(command) => command.apply(ctx),
@@ -336,6 +414,12 @@ impl Command {
             Self::CloseBallot(command) => command.apply(ctx),
             Self::CancelBallot(command) => command.apply(ctx),
             Self::DeleteBallot(command) => command.apply(ctx),
+            Self::SetEventRetention(command) => command.apply(ctx),
+            Self::SetSubscription(command) => command.apply(ctx),
+            Self::DeleteSubscription(command) => command.apply(ctx),
+            Self::SetTrigger(command) => command.apply(ctx),
+            Self::PauseTrigger(command) => command.apply(ctx),
+            Self::DeleteTrigger(command) => command.apply(ctx),
         };
         done.map(|()| Reply::Done)
     }

@@ -115,6 +115,13 @@ pub enum Effect {
         /// The record that changed it.
         seq: Seq,
     },
+    /// Events of a namespace came, or deliveries of them are ready: wake those that follow or wait.
+    EventsChanged {
+        /// The namespace.
+        namespace: String,
+        /// The record.
+        seq: Seq,
+    },
     /// A version of an agent joined, changed or was removed.
     AgentChanged {
         /// The namespace.

@@ -5,6 +5,7 @@
 //! Invariant: the state is a pure function of the records applied; equal records give equal bytes (law 4).
 
 mod ballot;
+mod bus;
 pub mod command;
 mod context;
 mod coordination;
@@ -31,6 +32,10 @@ pub mod rows {
             rows::{Ballot, BallotProgress, BallotStatus, ByHand, ClosedRound, Vote},
             verdict::{ClosedBy, Verdict},
         },
+        bus::rows::{
+            BackOff, Delivery, DeliveryState, EventPlace, EventRetention, EventStream, OrderKey, Seen, Showing,
+            StoredEvent, Subscription, SubscriptionSettings, Trigger, TriggerAction, TriggerFailure, TriggerSettings,
+        },
         coordination::rows::{
             Arrival, Barrier, Claim, CoordinationCounts, Generation, Lock, LockChange, LockChangeKind, Place, Ticket,
         },
@@ -44,7 +49,8 @@ pub mod rows {
             step::{Items, Pin, Scope, ScopeKind, Step, StepState},
         },
         space::rows::{
-            Candidate, Change, ChangeKind, Conflict, Decided, Expiring, Expiry, Mark, Purge, Settled, Space, StateEntry,
+            Candidate, Change, ChangeKind, Conflict, Decided, Expiring, Expiry, Mark, Purge, Settlement, Space,
+            StateEntry,
         },
         state::rows::{BlobUse, Marker, Meta, TaskCounts},
         task::rows::{Ask, InboxItem, PinnedTasks, TaskEntry},
@@ -55,6 +61,7 @@ pub mod rows {
 pub mod keys {
     pub use crate::{
         ballot::keys::VoteKey,
+        bus::keys::{DeliveryKey, EventIdKey, EventKey, EventList, EventListKey},
         coordination::keys::{ChangeKey, MemberKey, PlaceKey, PlaceKind, TicketKey},
         key::NamedKey,
         registry::keys::{AgentKey, DefinitionKey},
@@ -68,6 +75,14 @@ pub mod keys {
 pub mod view {
     pub use crate::{
         ballot::views::{BallotRecord, BallotSummary, BallotView, BallotViews, RoundView, VoteView, dissents},
+        bus::{
+            fetch::{DeliveredEvent, Fetched},
+            publish::Published,
+            settle::Settled,
+            shown::EventView,
+            stream::StartAt,
+            views::{DeadLetterView, EventPage, EventStreamView, Events, SubscriptionView, TriggerView},
+        },
         coordination::views::{BarrierView, ChangeCursor, Coordination, HolderView, LockNews, LockView},
         page::Page,
         quota::namespace::NamespaceView,

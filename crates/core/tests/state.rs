@@ -9,7 +9,7 @@ mod support;
 use consort_core::{
     Command, Effect, Reply,
     command::{Choice, DecideConflict, DeleteSpace, OperationResult, SetSpace, Transact, Transacted},
-    rows::{ChangeKind, Settled},
+    rows::{ChangeKind, Settlement},
     view::{Changed, StateView},
 };
 use consort_types::{
@@ -183,7 +183,7 @@ fn a_write_that_did_not_see_the_latest_value_is_rejected_and_both_values_are_kep
     assert_eq!(seen, [Some(payload("2")), Some(payload("3"))]);
     assert_eq!(
         (&conflicts[0].conflict.settled, conflicts[0].conflict.policy),
-        (&Settled::Rejected, MergePolicy::Reject)
+        (&Settlement::Rejected, MergePolicy::Reject)
     );
     // Decided again: the value that was rejected.
     world.decide(stale.conflict.unwrap(), Choice::Candidate(1)).unwrap();
@@ -348,7 +348,7 @@ fn siblings_are_kept_until_somebody_decides() {
     let version = world.view("k").version;
     world.one(put("k", "7", Some(version))).unwrap();
     let conflict = world.machine.shared_state().conflict(NS, SPACE, again.conflict.unwrap()).unwrap().conflict;
-    let Settled::Decided(decided) = conflict.settled else { panic!("{conflict:?}") };
+    let Settlement::Decided(decided) = conflict.settled else { panic!("{conflict:?}") };
     assert_eq!((decided.value, decided.by.by.as_deref()), (Some(payload("7")), Some("ann")));
     for i in 0..limits::STATE_SIBLINGS_MAX {
         let sibling = world.one(put("many", &i.to_string(), None)).unwrap();

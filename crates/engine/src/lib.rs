@@ -24,13 +24,16 @@ mod topic;
 /// What is seen of runs, steps, histories, the inbox and workflows.
 pub mod view {
     pub use consort_core::{
+        command::NewEvent,
         rows::{
-            Ask, BallotStatus, Candidate, Change, ChangeKind, Conflict, Decided, Generation, HistoryEvent, LockChange,
-            LockChangeKind, Settled, Space, StepState,
+            Ask, BackOff, BallotStatus, Candidate, Change, ChangeKind, Conflict, Decided, EventRetention, Generation,
+            HistoryEvent, LockChange, LockChangeKind, OrderKey, Settlement, Space, StepState, SubscriptionSettings,
+            TriggerAction, TriggerFailure, TriggerSettings,
         },
         tally::{ClosedBy, Outcome, Score, Tally, Undecided, Verdict},
         view::*,
     };
+    pub use consort_workflow::Expression;
 }
 
 pub use admit::check_document;
@@ -42,8 +45,9 @@ pub use consort_dispatch::WorkerInstanceId as InstanceId;
 pub use freeze::{Archive, Backup, Frozen, first_record, time_of};
 pub use handle::{
     AgentWatch, BallotWatch, Ballots, BulkAction, BulkItem, BulkRequest, BulkResult, Coordination, Decision, Deployed,
-    ForkRequest, Handle, LockEvent, LockWatch, Session, SessionSender, StartRequest, Started, StatePage, StateStore,
-    StateWatch, StepReader, Watch, WatchEvent,
+    EventBus, EventWatch, FetchRequest, ForkRequest, Handle, LockEvent, LockWatch, Session, SessionSender,
+    StartRequest, Started, StatePage, StateStore, StateWatch, StepReader, TriggerActionText, TriggerText, Watch,
+    WatchEvent, WatchedEvent,
 };
 pub use linger::linger;
 pub use observer::{AppendedGroup, Observer};

@@ -19,9 +19,17 @@ pub enum Topic {
     Coordination(BlobHash),
     /// A ballot, by its number: its revision is the last record that changed it.
     Ballot(Seq),
+    /// The events of a namespace and the deliveries of its subscriptions, by the hash of its name: its revision is the
+    /// last record that changed them.
+    Events(BlobHash),
 }
 
 impl Topic {
+    /// The events of a namespace.
+    pub(crate) fn events(namespace: &str) -> Self {
+        Self::Events(BlobHash::of(namespace.as_bytes()))
+    }
+
     /// The topic of a lock or barrier.
     pub(crate) fn coordinated(of: &Coordinated) -> Self {
         let (kind, namespace, name) = match of {

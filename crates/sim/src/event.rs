@@ -3,7 +3,10 @@
 //! For: one list of every event with its receiver. Not for: handling any of them (see `actors`).
 //! Invariant: an event carries all that its receiver needs besides its own state and the context.
 
-use consort_core::Reply;
+use consort_core::{
+    Reply,
+    view::{Fetched, Published},
+};
 use consort_engine::{InstanceId, Outputs, Ticket};
 use consort_types::{
     BlobHash, Result, RunId, Seq, StepInstanceId, Token,
@@ -106,6 +109,12 @@ pub(crate) enum Event {
     Deployed { namespace: usize, workflow: usize },
     /// A run is started.
     Started { index: usize, run: RunId },
+    /// Publishers publish, and consumers fetch.
+    Bus,
+    /// An event was published.
+    Published { index: usize, published: Vec<Published> },
+    /// A consumer has got deliveries.
+    Fetched { namespace: usize, subscription: usize, fetched: Box<Fetched> },
     /// An operator does something to runs.
     Operate,
     /// An operator does something to agents and limits.
@@ -146,6 +155,9 @@ impl Event {
             Self::Deliver(outputs) => {
                 let (replies, to_workers) = (outputs.replies.len(), outputs.to_workers.len());
                 Some(format!("Deliver {replies} {to_workers} {}", outputs.progress.len()))
+            }
+            Self::Fetched { subscription, fetched, .. } => {
+                Some(format!("Fetched {subscription} {}", fetched.deliveries.len()))
             }
             Self::Request(request) => Some(format!("Request {:?}", request.ticket)),
             Self::Report { session, report } => Some(format!("Report {session} {:?}", report.attempt())),

@@ -93,11 +93,15 @@ pub enum InjectedBug {
     DecisionForged,
     /// A vote that comes when its round has closed is kept (law 7).
     LateVoteKept,
+    /// A delivery is handed out, and not kept (law 8).
+    DeliveryForgotten,
+    /// The id of an event that was published is forgotten, so it may be published twice (law 2).
+    EventIdForgotten,
 }
 
 impl InjectedBug {
     /// Every injected bug.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 41] = [
         Self::AckBeforeSync,
         Self::ReplyBeforeDurable,
         Self::OutcomeOverwritten,
@@ -137,13 +141,15 @@ impl InjectedBug {
         Self::VoteCountedTwice,
         Self::DecisionForged,
         Self::LateVoteKept,
+        Self::DeliveryForgotten,
+        Self::EventIdForgotten,
     ];
 
     /// The law that it breaks.
     pub fn law(self) -> Law {
         let number = match self {
             Self::AckBeforeSync | Self::ReplyBeforeDurable | Self::OldEpochAccepted => 1,
-            Self::OutcomeOverwritten | Self::DecisionForged => 2,
+            Self::OutcomeOverwritten | Self::DecisionForged | Self::EventIdForgotten => 2,
             Self::OldTokenAccepted
             | Self::HandedOutTwice
             | Self::ReclaimTooLate
@@ -166,7 +172,8 @@ impl InjectedBug {
             | Self::PinMiscounted
             | Self::DivergedForgotten
             | Self::WaiterForgotten
-            | Self::VoteCountedTwice => 8,
+            | Self::VoteCountedTwice
+            | Self::DeliveryForgotten => 8,
             Self::StaleRead | Self::ChangeForgotten | Self::UpdateLost => 9,
             Self::ReplyLost | Self::CreditIgnored => 10,
             Self::SyncErrorHidden | Self::DamageCut => 11,

@@ -32,6 +32,10 @@ pub(crate) enum Purpose {
     Deploy { namespace: usize, workflow: usize },
     /// A run is started.
     Start { index: usize },
+    /// An event is published.
+    Publish { index: usize },
+    /// A consumer fetches.
+    Fetch { namespace: usize, subscription: usize },
     /// An agent is registered.
     Register { instance: usize },
     /// An approver has decided.

@@ -24,6 +24,7 @@ pub(crate) fn finish(ctx: &mut Context, held: &[Held]) -> Checked {
     check_leftovers(ctx, held)?;
     ctx.requests.check_acknowledged(&ctx.fold)?;
     ctx.fold.check_deleted()?;
+    ctx.fold.check_events()?;
     let stopped = ctx.host.stop();
     stopped.map_err(|error| Violation::of(4, format!("the process cannot stop: {error}")))?;
     ctx.fold.compare(&ctx.host.store.memory, "after the last stop")?;

@@ -8,7 +8,9 @@ use consort_types::Result;
 
 use crate::{
     actors::{
-        approver, candidate, chaos, door,
+        approver,
+        bus::{self, Bus},
+        candidate, chaos, door,
         fleet::{self, Fleet},
         judge::Judge,
         liar,
@@ -36,6 +38,7 @@ pub(crate) struct World {
     operator: Operator,
     sharer: Sharer,
     voters: Voters,
+    bus: Bus,
     judge: Judge,
 }
 
@@ -49,13 +52,14 @@ impl World {
         let mut ctx = Context::new(plan, random, faults, &workflows)?;
         let (roster, fleet) = fleet::spawn_workers(&mut ctx.random);
         ctx.roster = roster;
-        let (process, starter) = (Process::new(), Starter::new(workflows));
+        let (process, starter, bus) = (Process::new(), Starter::new(workflows), Bus::new(&mut ctx.random));
         let mut world = Self {
             ctx,
             process,
             fleet,
             starter,
             operator: Operator::default(),
+            bus,
             sharer: Sharer::default(),
             voters: Voters::new(plan.seed),
             judge: Judge::default(),
@@ -69,6 +73,7 @@ impl World {
         ctx.at(0, Event::Open);
         self.fleet.begin(ctx);
         ctx.at(10, Event::Start);
+        ctx.at(20, Event::Bus);
         ctx.at(5 * SECOND, Event::Approve);
         ctx.at(2 * SECOND, Event::Share);
         ctx.at(4 * SECOND, Event::Campaign);
@@ -146,6 +151,9 @@ impl World {
             Event::Start => self.starter.step(ctx),
             Event::Deployed { namespace, workflow } => self.starter.deployed(namespace, workflow),
             Event::Started { index, run } => starter::started(ctx, index, run),
+            Event::Bus => self.bus.step(ctx),
+            Event::Published { index, published } => self.bus.published(index, &published),
+            Event::Fetched { namespace, subscription, fetched } => bus::fetched(ctx, namespace, subscription, &fetched),
             Event::Operate => self.operator.step(ctx),
             Event::Register => registrar::step(ctx),
             Event::Approve => approver::step(ctx),
@@ -156,7 +164,7 @@ impl World {
             Event::Fault => chaos::step(ctx),
             Event::ClockLeap => chaos::leap(ctx),
             Event::Quiesce => {
-                let started = self.starter.is_settled(ctx);
+                let started = self.starter.is_settled(ctx) && self.bus.is_settled(ctx);
                 self.judge.step(ctx, started)
             }
             Event::Finish => verdict::finish(ctx, &fleet.held()),

@@ -157,4 +157,6 @@ injected! {
     finds_a_vote_that_is_counted_twice: VoteCountedTwice;
     finds_a_decision_that_the_votes_do_not_give: DecisionForged;
     finds_a_vote_that_comes_too_late: LateVoteKept;
+    finds_a_delivery_that_is_forgotten: DeliveryForgotten;
+    finds_an_event_id_that_is_forgotten: EventIdForgotten;
 }

@@ -277,6 +277,54 @@ limits! {
     BALLOT_ANSWER_BYTES_MAX: usize = 4 * 1024;
     /// Ballots of a namespace, ended ones that are still kept included.
     BALLOTS_MAX: u64 = 10_000;
+    /// Bytes of the `id` of an event.
+    EVENT_ID_BYTES_MAX: usize = 256;
+    /// Bytes of any other attribute of an event, extension attributes included.
+    EVENT_ATTRIBUTE_BYTES_MAX: usize = 1_024;
+    /// Extension attributes of one event.
+    EVENT_EXTENSIONS_MAX: usize = 16;
+    /// Bytes of the name of an extension attribute: what CloudEvents recommends.
+    EVENT_EXTENSION_NAME_BYTES_MAX: usize = 20;
+    /// Bytes of a topic, and of a pattern of topics.
+    EVENT_TOPIC_BYTES_MAX: usize = 256;
+    /// Segments of a topic: what is between its dots.
+    EVENT_TOPIC_SEGMENTS_MAX: usize = 16;
+    /// Events that one request publishes, deliveries that one request fetches or settles, and dead letters that one
+    /// request redrives or drops: what one record does stays short.
+    EVENT_BATCH_MAX: usize = 256;
+    /// Events that one listing or one fetch looks at: those that do not match its pattern cost time too.
+    EVENT_SCAN_MAX: usize = 4_096;
+    /// Subscriptions of one namespace.
+    EVENT_SUBSCRIPTIONS_MAX: usize = 1_000;
+    /// Deliveries of one subscription that consumers hold at once.
+    EVENT_IN_FLIGHT_MAX: u32 = 1_000;
+    /// Deliveries of one subscription that are held, wait to be delivered again or wait for an earlier event of their
+    /// key: each has a row, and no new event is looked at beyond it.
+    EVENT_OPEN_DELIVERIES_MAX: u32 = 2_000;
+    /// Dead letters of one subscription; with one more, the oldest is dropped and counted.
+    EVENT_DEAD_LETTERS_MAX: u32 = 1_000;
+    /// Deliveries of one event before it becomes a dead letter, at most.
+    EVENT_DELIVERIES_MAX: u32 = 1_000;
+    /// Deliveries of one event before it becomes a dead letter, where the subscription names no number.
+    EVENT_DELIVERIES_DEFAULT: u32 = 10;
+    /// Deliveries that consumers hold at once, where the subscription names no number.
+    EVENT_IN_FLIGHT_DEFAULT: u32 = 100;
+    /// Seconds that a consumer may hold a delivery, and that a delivery may wait for its next attempt, at most.
+    EVENT_ACK_WAIT_SECONDS_MAX: u64 = 24 * 60 * 60;
+    /// Seconds that a consumer may hold a delivery, where the subscription names no time.
+    EVENT_ACK_WAIT_SECONDS_DEFAULT: u64 = 30;
+    /// Seconds that a fetch waits for an event, at most.
+    EVENT_FETCH_WAIT_SECONDS_MAX: u64 = 60;
+    /// Triggers of one namespace: a publication looks at each of them.
+    EVENT_TRIGGERS_MAX: usize = 64;
+    /// Failures that a trigger shows, the latest of them.
+    EVENT_TRIGGER_FAILURES_MAX: usize = 16;
+    /// Seconds that events are kept, where their namespace sets no age.
+    EVENT_RETENTION_SECONDS_DEFAULT: u64 = 7 * 24 * 60 * 60;
+    /// Bytes of events that are kept, where their namespace sets no bytes.
+    EVENT_RETENTION_BYTES_DEFAULT: u64 = 1024 * 1024 * 1024;
+    /// Events that are kept, where their namespace sets no count.
+    EVENT_RETENTION_COUNT_DEFAULT: u64 = 1_000_000;
 }
 
 #[cfg(test)]

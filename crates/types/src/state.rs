@@ -4,12 +4,13 @@
 //! keeping them (the core does).
 //! Invariant: a version is the sequence number of the record that wrote it, so versions only grow.
 
-use std::{collections::BTreeSet, fmt, str::FromStr};
+use std::collections::BTreeSet;
 
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+pub use crate::position::Position;
 use crate::{Code, Error, Name, Payload, Result, RunId, Seq, Span, Time, bounds, limits};
 
 /// What becomes of a write that did not see the latest value of its key.
@@ -374,65 +375,6 @@ pub enum WriteOutcome {
     Rejected,
 }
 
-/// A record, and a number within it: unique in a partition, and ordered as things happened. The text form is `SEQ-N`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
-pub struct Position {
-    /// The record.
-    #[n(0)]
-    pub seq: Seq,
-    /// The order within the record.
-    #[n(1)]
-    pub n: u32,
-}
-
-impl Position {
-    /// Behind every other position of the record `seq`.
-    pub fn end_of(seq: Seq) -> Self {
-        Self { seq, n: u32::MAX }
-    }
-
-    /// The least position behind this one.
-    #[must_use]
-    pub fn next(self) -> Self {
-        match self.n.checked_add(1) {
-            Some(n) => Self { n, ..self },
-            None => Self { seq: self.seq.next(), n: 0 },
-        }
-    }
-}
-
-impl fmt::Display for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.seq, self.n)
-    }
-}
-
-impl FromStr for Position {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let parsed = text.split_once('-').and_then(|(seq, n)| Some((seq.parse().ok()?, n.parse().ok()?)));
-        let (seq, n) = parsed.ok_or_else(|| {
-            Error::new(Code::BadCursor, format!("`{text}` is not a position"))
-                .hint("a position is `SEQ-N`, such as `4711-0`")
-        })?;
-        Ok(Self { seq: Seq(seq), n })
-    }
-}
-
-impl Serialize for Position {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Position {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
-
 /// The id of a space: no other space has it, also not one of the same name that is made after it was deleted.
 pub type SpaceId = Position;
 
@@ -629,14 +571,6 @@ mod tests {
             assert!(SpaceSettings { keep_changes, ..settings.clone() }.check().is_err());
         }
         assert!(SpaceSettings { max_keys: Some(0), ..settings }.check().is_err());
-    }
-
-    #[test]
-    fn positions_survive_their_text_form() {
-        let position = Position { seq: Seq(4711), n: 3 };
-        assert_eq!(position.to_string().parse::<Position>().unwrap(), position);
-        assert_eq!(Position::end_of(Seq(7)).next(), Position { seq: Seq(8), n: 0 });
-        assert!("7".parse::<Position>().is_err() && "a-1".parse::<Position>().is_err());
     }
 
     #[test]

@@ -460,4 +460,7 @@ pub enum Reference {
     /// The output of the iteration that `until` or `while` decides about.
     #[n(6)]
     Output,
+    /// The event that a trigger looks at.
+    #[n(7)]
+    Event,
 }

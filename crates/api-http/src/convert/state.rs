@@ -7,7 +7,7 @@
 use consort_api::{spaces, state as api};
 use consort_engine::{
     OperationResult, StatePage, Transacted,
-    view::{Candidate, ChangeKind, ChangeView, ConflictView, Settled, SpaceView, StateView},
+    view::{Candidate, ChangeKind, ChangeView, ConflictView, Settlement, SpaceView, StateView},
 };
 use consort_types::{
     Code, Error, Result,
@@ -108,15 +108,15 @@ pub(crate) fn conflict(view: ConflictView) -> spaces::StateConflict {
         at: conflict.time,
     };
     match conflict.settled {
-        Settled::Undecided => {}
-        Settled::Rejected => shown.settled = spaces::Settlement::Rejected,
-        Settled::KeptCurrent => shown.settled = spaces::Settlement::KeptCurrent,
-        Settled::TookIncoming => shown.settled = spaces::Settlement::TookIncoming,
-        Settled::Merged(value) => {
+        Settlement::Undecided => {}
+        Settlement::Rejected => shown.settled = spaces::Settlement::Rejected,
+        Settlement::KeptCurrent => shown.settled = spaces::Settlement::KeptCurrent,
+        Settlement::TookIncoming => shown.settled = spaces::Settlement::TookIncoming,
+        Settlement::Merged(value) => {
             shown.settled = spaces::Settlement::Merged;
             shown.value = Some(value.into());
         }
-        Settled::Decided(decided) => {
+        Settlement::Decided(decided) => {
             shown.settled = spaces::Settlement::Decided;
             shown.value = decided.value.map(Into::into);
             shown.decided_by = Some(writer(decided.by));

@@ -7,6 +7,7 @@
 
 mod agents;
 mod ballots;
+mod bus;
 mod events;
 mod inbox;
 mod locks;
@@ -14,6 +15,8 @@ mod queues;
 mod runs;
 mod server;
 mod state;
+mod subscriptions;
+mod triggers;
 mod watch;
 mod workflows;
 
@@ -31,6 +34,9 @@ pub(crate) fn all() -> Vec<Route> {
         state::routes(),
         locks::routes(),
         ballots::routes(),
+        bus::routes(),
+        subscriptions::routes(),
+        triggers::routes(),
         server::routes(),
     ]
     .into_iter()

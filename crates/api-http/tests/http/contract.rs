@@ -380,6 +380,65 @@ fn ballots(checked: &Checked) {
     }
 }
 
+fn events(checked: &Checked) {
+    let event =
+        json!({"id": "1", "source": "/shop", "type": "orders.created", "subject": "o-1", "tenant": "a", "data": [1]});
+    let published = checked.call("post", "/v1/events", &[], Some(&json!({"events": [event]})));
+    let position = text(&published["events"][0]["position"]);
+    let listed = checked.call("get", "/v1/events?topic=orders.*&limit=5", &[], None);
+    assert_eq!((&listed["items"][0]["position"], &listed["items"][0]["tenant"]), (&json!(position), &json!("a")));
+    let shown = checked.call("get", "/v1/events/{position}", &[position], None);
+    assert_eq!((&shown["topic"], &shown["data"]), (&json!("orders.created"), &json!([1])));
+    assert_eq!(checked.call("get", "/v1/events/{position}/data", &[position], None), json!([1]));
+    checked.call("put", "/v1/events/retention", &[], Some(&json!({"age": "1d", "bytes": null, "count": 500})));
+    let kept = checked.call("get", "/v1/events/retention", &[], None);
+    assert_eq!(kept["keep"], json!({"age": "1d", "bytes": null, "count": 500}));
+    let path = format!("/v1/events/watch?since={}", "1970-01-01T00:00:00Z");
+    let event = checked.client.events(&path, None).unwrap().find(|event| event.event == "event").unwrap();
+    checked.called.borrow_mut().insert(("/v1/events/watch".to_owned(), "get".to_owned()));
+    checked.check(&json!({"$ref": "#/components/schemas/CloudEvent"}), &serde_json::from_str(&event.data).unwrap());
+}
+
+fn subscriptions(checked: &Checked) {
+    let one = "/v1/subscriptions/{name}";
+    let settings = json!({"topic": ">", "start": "all", "ordered": "subject", "ack_wait": "10s", "max_deliveries": 1,
+        "back_off": {"first": "1s", "longest": "5s"}, "max_in_flight": 10});
+    checked.call("put", one, &["mail"], Some(&settings));
+    let fetched = checked.call("post", &format!("{one}/fetch"), &["mail"], Some(&json!({"max": 1, "consumer": "c"})));
+    let delivery = fetched["deliveries"][0]["delivery"].clone();
+    let given = json!({"deliveries": [delivery], "delay": "1s", "reason": "no"});
+    assert_eq!(checked.call("post", &format!("{one}/nack"), &["mail"], Some(&given))["settled"], 1);
+    let dead = checked.call("get", &format!("{one}/dead-letters?limit=5"), &["mail"], None);
+    assert_eq!((&dead["items"][0]["reason"], &dead["items"][0]["consumer"]), (&json!("no"), &json!("c")));
+    let redriven = checked.call("post", &format!("{one}/dead-letters/redrive"), &["mail"], Some(&json!({})));
+    assert_eq!(redriven, json!({"settled": 1}));
+    let fetched = checked.call("post", &format!("{one}/fetch"), &["mail"], Some(&json!({})));
+    let delivery = fetched["deliveries"][0]["delivery"].clone();
+    let settled = checked.call("post", &format!("{one}/ack"), &["mail"], Some(&json!({"deliveries": [delivery]})));
+    assert_eq!(settled, json!({"settled": 1, "refused": []}));
+    assert_eq!(checked.call("post", &format!("{one}/dead-letters/drop"), &["mail"], None)["settled"], 0);
+    checked.call("post", &format!("{one}/seek"), &["mail"], Some(&json!({"to": "new"})));
+    assert_eq!(checked.call("get", one, &["mail"], None)["lag"], 0);
+    assert_eq!(checked.call("get", "/v1/subscriptions", &[], None)["items"][0]["name"], "mail");
+    checked.call("delete", one, &["mail"], None);
+}
+
+fn triggers(checked: &Checked) {
+    let (one, start) =
+        ("/v1/triggers/{name}", json!({"topic": ">", "start": {"workflow": "none", "input": "event.data"}}));
+    checked.call("put", one, &["t"], Some(&start));
+    let event = json!({"id": "2", "source": "/shop", "type": "orders.created"});
+    checked.call("post", "/v1/events", &[], Some(&event));
+    let shown = checked.call("get", one, &["t"], None);
+    assert_eq!((&shown["failed"], &shown["failures"][0]["error"]["code"]), (&json!(1), &json!("C0102")));
+    let signal = json!({"topic": "a.*", "filter": "true", "signal": {"run": "event.subject", "name": "go"}});
+    checked.call("put", one, &["t"], Some(&signal));
+    checked.call("post", &format!("{one}/pause"), &["t"], None);
+    assert_eq!(checked.call("get", "/v1/triggers", &[], None)["items"][0]["paused"], true);
+    checked.call("post", &format!("{one}/resume"), &["t"], Some(&json!({})));
+    checked.call("delete", one, &["t"], None);
+}
+
 fn about_the_server(checked: &Checked) {
     checked.call("put", "/v1/retention", &[], Some(&json!({"keep": "30d"})));
     assert_eq!(checked.call("get", "/v1/retention", &[], None), json!({"keep": "30d"}));
@@ -413,6 +472,9 @@ fn every_operation_answers_as_it_is_described() {
     agents(&checked);
     coordination(&checked);
     ballots(&checked);
+    events(&checked);
+    subscriptions(&checked);
+    triggers(&checked);
     about_the_server(&checked);
     let operations = checked.document["paths"].as_object().unwrap().iter();
     let described: BTreeSet<_> = operations

@@ -4,6 +4,7 @@
 //! Invariant: no test depends on how long anything takes.
 
 mod ballots;
+mod bus;
 mod contract;
 mod edges;
 mod limits;

@@ -6,6 +6,7 @@
 
 mod agents;
 mod ballots;
+mod events;
 mod keep;
 mod locks;
 mod operate;
@@ -21,6 +22,9 @@ use consort_server::settings::keys;
 
 pub(crate) use agents::{AgentFilterArgs, AgentsCommand, QuotaSetArgs, QuotasCommand};
 pub(crate) use ballots::{BallotEndArgs, BallotOpenArgs, BallotVoteArgs, BallotsCommand};
+pub(crate) use events::{
+    CreateArgs, DeadArgs, DeadCommand, EventsCommand, PublishArgs, SubscriptionsCommand, TriggerArgs, TriggersCommand,
+};
 pub(crate) use keep::{BackupArgs, BackupCommand, DoctorArgs, RestoreArgs};
 pub(crate) use locks::{BarriersCommand, LockArgs, LockRunArgs, LocksCommand, ReleaseArgs};
 pub(crate) use operate::{DecisionArgs, InboxCommand, ListArgs, RunsCommand};
@@ -141,6 +145,15 @@ pub(crate) enum Command {
     /// Ask voters a question, vote, and see what was decided
     #[command(subcommand)]
     Ballots(BallotsCommand),
+    /// Publish, list and follow events
+    #[command(subcommand)]
+    Events(EventsCommand),
+    /// See and operate durable subscriptions to events, and consume their deliveries
+    #[command(subcommand)]
+    Subscriptions(SubscriptionsCommand),
+    /// See and set what starts workflows and signals runs when events come
+    #[command(subcommand)]
+    Triggers(TriggersCommand),
     /// See the namespaces of the server, and what each holds
     #[command(subcommand)]
     Namespaces(NamespacesCommand),

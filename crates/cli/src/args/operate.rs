@@ -149,7 +149,7 @@ pub(crate) enum RunsCommand {
 }
 
 /// A count above zero.
-fn at_least_one(text: &str) -> Result<usize, String> {
+pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
     let count = text.parse::<usize>().map_err(|error| error.to_string())?;
     if count == 0 { Err("it must be at least 1".to_owned()) } else { Ok(count) }
 }

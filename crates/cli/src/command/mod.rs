@@ -13,6 +13,7 @@ mod decide;
 mod deployed;
 mod docs;
 mod doctor;
+mod events;
 mod hints;
 mod inbox;
 mod init;
@@ -31,6 +32,8 @@ mod runs_show;
 mod spaces;
 mod state;
 mod step;
+mod subscriptions;
+mod triggers;
 mod up;
 mod workflows;
 
@@ -59,6 +62,9 @@ pub(crate) async fn execute(app: &App, command: Command) -> Result<Exit> {
         Command::Locks(command) => locks::execute(app, command).await,
         Command::Barriers(command) => barriers::execute(app, command).await,
         Command::Ballots(command) => ballots::execute(app, command).await,
+        Command::Events(command) => events::execute(app, command).await,
+        Command::Subscriptions(command) => subscriptions::execute(app, command).await,
+        Command::Triggers(command) => triggers::execute(app, command).await,
         Command::Namespaces(command) => namespaces::execute(app, command).await,
         Command::Limits => limits::execute(app).await,
         Command::Backup(args) => backup::execute(app, args).await,

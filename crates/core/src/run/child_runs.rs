@@ -133,9 +133,14 @@ fn start_child_run(
     scope::open_root(ctx, id)
 }
 
-/// The time of the record in front, so that ids sort by time; then a hash of where it comes from.
 fn child_id(ctx: &ApplyContext<'_>, task: StepInstanceId) -> RunId {
-    let hash = BlobHash::of(format!("{task}@{}", ctx.seq).as_bytes()).0;
+    derived_id(ctx, &format!("{task}@{}", ctx.seq))
+}
+
+/// The id of a run that the machine starts: the time of the record in front, so that ids sort by time; then a hash of
+/// where it comes from.
+pub(crate) fn derived_id(ctx: &ApplyContext<'_>, origin: &str) -> RunId {
+    let hash = BlobHash::of(origin.as_bytes()).0;
     let millis = (ctx.now.0 / 1000).to_be_bytes();
     let mut id = [0; 16];
     id[..6].copy_from_slice(&millis[2..]);

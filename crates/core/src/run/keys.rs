@@ -213,6 +213,10 @@ pub enum TimerKind {
     BallotDeadline = 18,
     /// The time that an ended ballot is kept is over, or rows of it are left; the timer names the ballot likewise.
     BallotReap = 19,
+    /// Deliveries, triggers or the retention of events are due; the timer belongs to no run.
+    Events = 14,
+    /// What was due of events and too much for one record is resumed; the timer belongs to no run.
+    EventsContinue = 15,
 }
 
 impl TimerKind {
@@ -231,6 +235,8 @@ impl TimerKind {
             10 => Self::StateExpiry,
             11 => Self::StatePurge,
             12 => Self::Coordination,
+            14 => Self::Events,
+            15 => Self::EventsContinue,
             18 => Self::BallotDeadline,
             19 => Self::BallotReap,
             _ => return None,

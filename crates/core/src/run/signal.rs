@@ -46,27 +46,30 @@ impl SignalRun {
     }
 
     pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<()> {
-        let run = ctx.state.run_in(&self.namespace, self.run)?;
-        refuse_ended(self.run, &run)?;
-        if run.signals_waiting >= limits::SIGNALS_WAITING_MAX {
-            let message = format!(
-                "run `{}` has {} signals waiting, the limit is {}",
-                self.run,
-                run.signals_waiting,
-                limits::SIGNALS_WAITING_MAX
-            );
-            return Err(Error::new(Code::LimitReached, message).hint("wait until the run has read some of them"));
-        }
-        signal(ctx, self.run, &self.name, &self.payload)
+        check_signal(ctx.state, &self.namespace, self.run)?;
+        signal(ctx, self.run, &self.name, &self.payload, 0)
     }
 }
 
-/// A signal arrives: it goes to the first that waits for it, or is kept.
-fn signal(ctx: &mut ApplyContext<'_>, id: RunId, name: &str, payload: &Payload) -> Result<()> {
+/// Refuses a signal to a run that takes none.
+pub(crate) fn check_signal(state: &mut State, namespace: &str, id: RunId) -> Result<()> {
+    let run = state.run_in(namespace, id)?;
+    refuse_ended(id, &run)?;
+    let (waiting, max) = (run.signals_waiting, limits::SIGNALS_WAITING_MAX);
+    if waiting < max {
+        return Ok(());
+    }
+    let message = format!("run `{id}` has {waiting} signals waiting, the limit is {max}");
+    Err(Error::new(Code::LimitReached, message).hint("wait until the run has read some of them"))
+}
+
+/// A signal arrives at a run that takes it: it goes to the first that waits for it, or is kept. `n` sets it apart from
+/// other signals of the record.
+pub(crate) fn signal(ctx: &mut ApplyContext<'_>, id: RunId, name: &str, payload: &Payload, n: u32) -> Result<()> {
     let event = HistoryEvent::SignalReceived { name: name.to_owned(), payload: payload.clone() };
     ctx.retain(payload)?;
     ctx.record_history(id, None, event);
-    give(ctx, SignalKey { run: id, name: name.to_owned(), seq: ctx.seq, n: 0 }, payload)
+    give(ctx, SignalKey { run: id, name: name.to_owned(), seq: ctx.seq, n }, payload)
 }
 
 /// Gives a signal to the first that waits for it, or keeps it at its place in line.

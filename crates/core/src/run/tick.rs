@@ -7,7 +7,7 @@ use consort_types::{Result, StepInstanceId, limits};
 use minicbor::{Decode, Encode};
 
 use crate::{
-    ballot,
+    ballot, bus,
     context::ApplyContext,
     coordination::due,
     quota::{namespace, retain},
@@ -66,6 +66,7 @@ fn fire(ctx: &mut ApplyContext<'_>, timer: TimerKey) -> Result<()> {
         TimerKind::Coordination => return due::fired(ctx, timer),
         TimerKind::BallotDeadline => return ballot::rounds::deadline_passed(ctx, timer),
         TimerKind::BallotReap => return ballot::delete::reap(ctx, timer),
+        TimerKind::Events | TimerKind::EventsContinue => return bus::due::go_on(ctx),
         TimerKind::Continue => return resume::continue_run(ctx, id),
         TimerKind::StateExpiry => return expire::fire(ctx, &timer),
         TimerKind::StatePurge => return delete_space::fire(ctx, &timer),

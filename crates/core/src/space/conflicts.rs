@@ -15,7 +15,7 @@ use crate::{
         changes,
         keys::{SpaceEventKey, StateKey},
         merge::Winner,
-        rows::{Candidate, ChangeKind, Conflict, Decided, Settled, Space, StateEntry},
+        rows::{Candidate, ChangeKind, Conflict, Decided, Settlement, Space, StateEntry},
         spaces::Target,
     },
     state::State,
@@ -43,10 +43,10 @@ pub(crate) fn begin(
     conflict: &PlannedConflict,
 ) -> Result<Position> {
     let settled = match conflict.winner {
-        None => Settled::Rejected,
-        Some(Winner::Current) => Settled::KeptCurrent,
+        None => Settlement::Rejected,
+        Some(Winner::Current) => Settlement::KeptCurrent,
         // That it is merged is noted with the value, once that is stored.
-        Some(Winner::Incoming | Winner::Both) => Settled::TookIncoming,
+        Some(Winner::Incoming | Winner::Both) => Settlement::TookIncoming,
     };
     let candidates = vec![standing(old), incoming(ctx, target.by, conflict)];
     let row = Conflict { key: key.to_owned(), policy: conflict.policy, candidates, settled, time: ctx.now };
@@ -71,7 +71,7 @@ pub(crate) fn add_sibling(
         at
     } else {
         let candidates = vec![standing(Some(&old)), sibling];
-        let settled = Settled::Undecided;
+        let settled = Settlement::Undecided;
         target.space.undecided += 1;
         let row = Conflict { key: key.to_owned(), policy: conflict.policy, candidates, settled, time: ctx.now };
         add(ctx, target.space, row)?
@@ -136,7 +136,7 @@ fn add(ctx: &mut ApplyContext<'_>, space: &mut Space, row: Conflict) -> Result<P
 fn forget_oldest(ctx: &mut ApplyContext<'_>, space: &mut Space) -> Result<()> {
     for (key, conflict) in page(ctx.state, space.id, space.settled_from, FORGET_AMONG)? {
         space.settled_from = key.at;
-        if conflict.settled != Settled::Undecided {
+        if conflict.settled != Settlement::Undecided {
             ctx.charge(1);
             space.conflicts -= 1;
             return remove(ctx, key, &conflict);
@@ -152,7 +152,7 @@ pub(crate) fn remove(ctx: &mut ApplyContext<'_>, key: SpaceEventKey, conflict: &
         ctx.release(value)?;
     }
     match &conflict.settled {
-        Settled::Merged(value) | Settled::Decided(Decided { value: Some(value), .. }) => ctx.release(value),
+        Settlement::Merged(value) | Settlement::Decided(Decided { value: Some(value), .. }) => ctx.release(value),
         _ => Ok(()),
     }
 }
@@ -184,7 +184,7 @@ pub(crate) fn merged(ctx: &mut ApplyContext<'_>, space: &Space, at: Position, va
     ctx.retain(value)?;
     let place = SpaceEventKey { space: space.id, at };
     let mut row = known(ctx.state, space.id, at)?;
-    row.settled = Settled::Merged(value.clone());
+    row.settled = Settlement::Merged(value.clone());
     ctx.state.tables.conflicts.put(place, row);
     Ok(())
 }
@@ -203,18 +203,18 @@ pub(crate) fn decided(
         ctx.retain(value)?;
     }
     match &row.settled {
-        Settled::Undecided => {
+        Settlement::Undecided => {
             space.undecided -= 1;
             space.settled_from = space.settled_from.min(Position { n: at.n.saturating_sub(1), ..at });
         }
-        Settled::Merged(value) | Settled::Decided(Decided { value: Some(value), .. }) => {
+        Settlement::Merged(value) | Settlement::Decided(Decided { value: Some(value), .. }) => {
             let value = value.clone();
             ctx.release(&value)?;
         }
         _ => {}
     }
     let comment = comment.map(str::to_owned);
-    row.settled = Settled::Decided(Decided { value: value.cloned(), by: by.clone(), comment, time: ctx.now });
+    row.settled = Settlement::Decided(Decided { value: value.cloned(), by: by.clone(), comment, time: ctx.now });
     ctx.state.tables.conflicts.put(SpaceEventKey { space: space.id, at }, row);
     Ok(())
 }

@@ -197,7 +197,7 @@ pub struct Candidate {
 
 /// What was done about a conflict.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
-pub enum Settled {
+pub enum Settlement {
     /// The write was rejected.
     #[n(0)]
     Rejected,
@@ -249,7 +249,7 @@ pub struct Conflict {
     pub candidates: Vec<Candidate>,
     /// What was done about it.
     #[n(3)]
-    pub settled: Settled,
+    pub settled: Settlement,
     /// When it began, in log time.
     #[n(4)]
     pub time: Time,

@@ -260,7 +260,8 @@ impl SharedState<'_> {
         let limit = bounded(limit);
         let rows = conflicts::page(self.state, id, after, limit)?;
         let next = rows.last().filter(|_| rows.len() == limit).map(|(key, _)| key.at.to_string());
-        let wanted = rows.into_iter().filter(|(_, row)| !undecided || row.settled == crate::rows::Settled::Undecided);
+        let wanted =
+            rows.into_iter().filter(|(_, row)| !undecided || row.settled == crate::rows::Settlement::Undecided);
         let items = wanted.map(|(key, conflict)| ConflictView { id: key.at, conflict }).collect();
         Ok(Page { items, next })
     }

@@ -19,6 +19,10 @@ use crate::{
         keys::VoteKey,
         rows::{Ballot, BallotProgress, Vote},
     },
+    bus::{
+        keys::{DeliveryKey, EventIdKey, EventKey, EventListKey},
+        rows::{Delivery, EventPlace, EventStream, StoredEvent, Subscription, Trigger},
+    },
     coordination::{
         keys::{ChangeKey, MemberKey, PlaceKey, TicketKey},
         rows::{Arrival, Barrier, Claim, CoordinationCounts, Lock, LockChange, Place, Ticket},
@@ -229,6 +233,20 @@ tables! {
     retaining: b'u', NamedKey => Retaining, 16, of partition;
     /// How many rows use a blob.
     blobs: b'b', BlobHash => BlobUse, 256, of partition;
+    /// Events, by their positions.
+    events: b'B', EventKey => StoredEvent, 1024, of partition;
+    /// Where the event of a source and id is.
+    event_ids: b'D', EventIdKey => EventPlace, 1024, of partition;
+    /// Subscriptions (number 0).
+    subscriptions: b'F', NamedKey => Subscription, 256, of partition;
+    /// Deliveries that are open or dead.
+    deliveries: b'G', DeliveryKey => Delivery, 1024, of partition;
+    /// Lists of deliveries, and of what is due of the event bus.
+    event_lists: b'I', EventListKey => Marker, 1024, of partition;
+    /// Triggers (number 0).
+    triggers: b'J', NamedKey => Trigger, 64, of partition;
+    /// What namespaces keep of their events (name empty, number 0).
+    event_streams: b'K', NamedKey => EventStream, 64, of partition;
     /// Records that operators had refused.
     refusals: b'z', Seq => Refusal, 16, of partition;
     /// Spaces of shared state: number 0.

@@ -143,6 +143,9 @@ impl Partition {
             Effect::BallotChanged { ballot, seq } => {
                 self.changed.insert(Topic::Ballot(ballot), seq);
             }
+            Effect::EventsChanged { namespace, seq } => {
+                self.changed.insert(Topic::events(&namespace), seq);
+            }
             Effect::AgentChanged { namespace, name, version, state } => {
                 self.effects.clear();
                 self.dispatcher.set_agent_state(&namespace, &name, &version, state);

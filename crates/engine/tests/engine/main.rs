@@ -6,6 +6,7 @@
 mod ballots;
 mod bounds;
 mod contracts;
+mod events;
 mod handle;
 mod holder;
 mod overload;

@@ -45,6 +45,15 @@ pub(crate) fn request(ctx: &mut Context, request: Request) -> Checked {
         };
         start.input = admitted;
     }
+    if let Command::PublishEvents(publish) = &mut command {
+        for data in publish.events.iter_mut().filter_map(|event| event.data.as_mut()) {
+            let Some(admitted) = ctx.admit(data.clone()) else {
+                ctx.requests.take(ticket);
+                return Ok(());
+            };
+            *data = admitted;
+        }
+    }
     ctx.requests.arrived(ticket, *blake3::hash(&command.encode()).as_bytes());
     let premature = premature_reply(ctx, &command);
     if let Some(partition) = &mut ctx.host.partition {
@@ -150,6 +159,12 @@ pub(crate) fn reply(ctx: &mut Context, ticket: Ticket, reply: Result<Reply>) -> 
         (Purpose::Deploy { namespace, workflow }, Ok(_)) => ctx.post(Event::Deployed { namespace, workflow }),
         (Purpose::Start { index }, Ok(Reply::Run { run, .. })) => ctx.post(Event::Started { index, run }),
         (Purpose::Register { instance }, Ok(_)) => ctx.post(Event::Registered { instance }),
+        (Purpose::Publish { index }, Ok(Reply::Published(published))) => {
+            ctx.post(Event::Published { index, published });
+        }
+        (Purpose::Fetch { namespace, subscription }, Ok(Reply::Fetched(fetched))) => {
+            ctx.post(Event::Fetched { namespace, subscription, fetched: Box::new(fetched) });
+        }
         (Purpose::Refuse(code), reply) => check_refused(code, &reply)?,
         (Purpose::Any, Ok(_)) | (Purpose::Decide { .. }, _) => {}
         (purpose, Err(error)) => check_error(&purpose, &error)?,

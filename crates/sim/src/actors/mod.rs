@@ -4,6 +4,7 @@
 //! Invariant: no actor knows another one; each owns its own state, and one without state is a set of functions.
 
 pub(crate) mod approver;
+pub(crate) mod bus;
 pub(crate) mod candidate;
 pub(crate) mod chaos;
 pub(crate) mod door;

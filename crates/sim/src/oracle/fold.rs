@@ -21,6 +21,7 @@ use consort_types::{BlobHash, Code, Error, Payload, Result, RunId, Seq, StepInst
 
 use super::{
     ballots,
+    bus::{self, BusOracle},
     injected_bugs::tamper,
     locks::{self, Grants},
     rows::{self, Change, Context, Rows},
@@ -85,6 +86,8 @@ pub(crate) struct Fold {
     pub(crate) ended: Vec<Ended>,
     /// The tops of runs in which a task failed because its workers died.
     pub(crate) worn_out: BTreeSet<RunId>,
+    /// Who has published, got and acknowledged which event.
+    bus: BusOracle,
     /// Bytes of rows that each completion in a long run wrote.
     costs: BTreeMap<RunId, Vec<usize>>,
     grants: Grants,
@@ -110,6 +113,7 @@ impl Fold {
             started: BTreeMap::new(),
             ended: Vec::new(),
             worn_out: BTreeSet::new(),
+            bus: BusOracle::default(),
             costs: BTreeMap::new(),
             grants: Grants::default(),
             steps: 0,
@@ -173,6 +177,10 @@ impl Fold {
         if let Some(injected) = self.injected {
             let did = tamper(injected, &command, &mut changes, &self.rows());
             self.tampered |= did;
+        }
+        {
+            let before = lock(&self.memory.rows);
+            self.bus.observe((seq, record.time), &command, &applied.reply, &changes, &before)?;
         }
         self.write(&changes);
         self.check(&context, &changes, &applied.effects)
@@ -241,6 +249,7 @@ impl Fold {
         if context.seq.0.is_multiple_of(16) {
             rows::check_counts(&self.rows())?;
             space::check_counts(&self.rows())?;
+            bus::check_rows(&self.rows())?;
         }
         if let Some(task) = Self::handed_out(effects).find(|task| self.outcomes.contains(task)) {
             return Err(Violation::of(2, format!("record {}: task {task} has ended and is handed out", context.seq)));
@@ -460,6 +469,11 @@ impl Fold {
         self.compare(&store, "folded in one go")
     }
 
+    /// Every event was acknowledged and acted on.
+    pub(crate) fn check_events(&self) -> Checked {
+        self.bus.finish()
+    }
+
     /// Of a run that was deleted nothing is left, and of those that have ended nothing is pending.
     pub(crate) fn check_deleted(&self) -> Checked {
         let rows = self.rows();
@@ -472,6 +486,7 @@ impl Fold {
             }
         }
         rows::check_counts(&rows)?;
+        bus::check_rows(&rows)?;
         drop(rows);
         self.check_idle()
     }

@@ -41,6 +41,8 @@ pub(crate) fn tamper(injected: InjectedBug, command: &Command, changes: &mut Vec
         InjectedBug::VoteCountedTwice => count_twice(command, changes).is_some(),
         InjectedBug::DecisionForged => forge_decision(changes).is_some(),
         InjectedBug::LateVoteKept => keep_late_vote(changes).is_some(),
+        InjectedBug::DeliveryForgotten => forget(changes, TABLES.deliveries),
+        InjectedBug::EventIdForgotten => forget(changes, TABLES.event_ids),
         InjectedBug::GrowingRow => grow(command, changes, before).is_some(),
         _ => false,
     }

@@ -4,6 +4,7 @@
 //! Invariant: an oracle looks at records, rows and messages, never at what the product says of itself.
 
 mod ballots;
+mod bus;
 mod fold;
 mod injected_bugs;
 mod locks;

@@ -309,10 +309,18 @@ pub(crate) fn fired(context: &Context<'_>, changes: &[Change]) -> Vec<TimerKey> 
     let is_gone = |change: &&Change| TABLES.timers.has(&change.key) && change.old.is_some() && change.new.is_none();
     let gone = changes.iter().filter(is_gone);
     let due = gone.filter_map(|change| key_of::<TimerKey>(&change.key)).filter(|timer| timer.due <= context.now);
-    due.filter(|timer| {
-        !matches!(timer.kind, TimerKind::Continue | TimerKind::Reap | TimerKind::Retain | TimerKind::BallotReap)
-    })
-    .collect()
+    let goes_on = |kind| {
+        matches!(
+            kind,
+            TimerKind::Continue
+                | TimerKind::Reap
+                | TimerKind::Retain
+                | TimerKind::StatePurge
+                | TimerKind::EventsContinue
+                | TimerKind::BallotReap
+        )
+    };
+    due.filter(|timer| !goes_on(timer.kind)).collect()
 }
 
 /// Counts the tasks that are not over, from the rows of steps; `done` and `dead` stay 0.

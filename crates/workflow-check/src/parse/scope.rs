@@ -104,6 +104,9 @@ impl Scope {
             }
             Root::Loop if self.frames.iter().any(|frame| frame.repeats) => Ok(Reference::Loop),
             Root::Loop => outside("`loop` has no value outside of `repeat`", "in `for_each` the position is `index`"),
+            Root::Event => {
+                outside("`event` is known only in triggers", "a run that a trigger starts has it as `input`")
+            }
             Root::Output if place.output => Ok(Reference::Output),
             Root::Output => {
                 outside("`output` is known only in `until` and `while`", "another step's output is `steps.NAME.output`")

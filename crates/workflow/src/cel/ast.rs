@@ -218,7 +218,7 @@ impl Operator {
     }
 }
 
-/// A variable that every workflow has.
+/// A variable outside of the expression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]
 pub enum Root {
@@ -240,6 +240,9 @@ pub enum Root {
     /// The iteration's output.
     #[n(5)]
     Output,
+    /// The event that a trigger looks at; no workflow has it.
+    #[n(6)]
+    Event,
 }
 
 impl Root {
@@ -253,6 +256,7 @@ impl Root {
             "loop" => Self::Loop,
             "run" => Self::Run,
             "output" => Self::Output,
+            "event" => Self::Event,
             _ => return None,
         })
     }
@@ -265,6 +269,7 @@ impl Root {
             Self::Loop => "loop",
             Self::Run => "run",
             Self::Output => "output",
+            Self::Event => "event",
         }
     }
 }

@@ -50,6 +50,27 @@ export const listErrors: Operation = {"id":"listErrors","method":"GET","path":"/
 /** The page of an error code (plain text for callers that prefer text, such as a browser). */
 export const showError: Operation = {"id":"showError","method":"GET","path":"/v1/errors/{code}","places":{"code":"path"},"contentType":"application/json"};
 
+/** Lists events in the order in which they were published. */
+export const listEvents: Operation = {"id":"listEvents","method":"GET","path":"/v1/events","places":{"namespace":"query","after":"query","limit":"query","since":"query","topic":"query"},"cursor":"after","contentType":"application/json"};
+
+/** Publishes events of CloudEvents 1.0: one or many, as JSON, or one with its attributes in header fields. */
+export const publishEvents: Operation = {"id":"publishEvents","method":"POST","path":"/v1/events","places":{"namespace":"query"},"contentType":"application/json"};
+
+/** Shows how long and how many events the namespace keeps, and what it holds. */
+export const showEventRetention: Operation = {"id":"showEventRetention","method":"GET","path":"/v1/events/retention","places":{"namespace":"query"},"contentType":"application/json"};
+
+/** Sets how long and how many events the namespace keeps; the oldest go first, and what is over goes at once. */
+export const setEventRetention: Operation = {"id":"setEventRetention","method":"PUT","path":"/v1/events/retention","places":{"namespace":"query"}};
+
+/** Follows events: `event` (its position is the id), `seen` (nothing matched up to there) and `error`. */
+export const watchEvents: Operation = {"id":"watchEvents","method":"GET","path":"/v1/events/watch","places":{"namespace":"query","after":"query","since":"query","topic":"query"},"contentType":"text/event-stream"};
+
+/** Shows an event. */
+export const showEvent: Operation = {"id":"showEvent","method":"GET","path":"/v1/events/{position}","places":{"position":"path","namespace":"query"},"contentType":"application/json"};
+
+/** The data of an event, in full. */
+export const eventData: Operation = {"id":"eventData","method":"GET","path":"/v1/events/{position}/data","places":{"position":"path","namespace":"query"},"contentType":"application/json"};
+
 /** Lists what waits for a person. */
 export const listInbox: Operation = {"id":"listInbox","method":"GET","path":"/v1/inbox","places":{"namespace":"query","cursor":"query","limit":"query"},"cursor":"cursor","contentType":"application/json"};
 
@@ -226,6 +247,57 @@ export const transactState: Operation = {"id":"transactState","method":"POST","p
 
 /** How the server is doing. */
 export const status: Operation = {"id":"status","method":"GET","path":"/v1/status","places":{},"contentType":"application/json"};
+
+/** Lists subscriptions, with their lag and what is in flight. */
+export const listSubscriptions: Operation = {"id":"listSubscriptions","method":"GET","path":"/v1/subscriptions","places":{"namespace":"query","cursor":"query","limit":"query"},"cursor":"cursor","contentType":"application/json"};
+
+/** Deletes a subscription with its deliveries and dead letters. */
+export const deleteSubscription: Operation = {"id":"deleteSubscription","method":"DELETE","path":"/v1/subscriptions/{name}","places":{"name":"path","namespace":"query"}};
+
+/** Shows a subscription with its lag, what is in flight and how many dead letters there are. */
+export const showSubscription: Operation = {"id":"showSubscription","method":"GET","path":"/v1/subscriptions/{name}","places":{"name":"path","namespace":"query"},"contentType":"application/json"};
+
+/** Makes a durable subscription, or changes the settings of one, which keeps its place. */
+export const setSubscription: Operation = {"id":"setSubscription","method":"PUT","path":"/v1/subscriptions/{name}","places":{"name":"path","namespace":"query"}};
+
+/** Acknowledges deliveries: their events are not delivered again. */
+export const ackDeliveries: Operation = {"id":"ackDeliveries","method":"POST","path":"/v1/subscriptions/{name}/ack","places":{"name":"path","namespace":"query"},"contentType":"application/json"};
+
+/** Lists the dead letters of a subscription, in the order of their events. */
+export const listDeadLetters: Operation = {"id":"listDeadLetters","method":"GET","path":"/v1/subscriptions/{name}/dead-letters","places":{"name":"path","namespace":"query","cursor":"query","limit":"query"},"cursor":"cursor","contentType":"application/json"};
+
+/** Drops dead letters. */
+export const dropDeadLetters: Operation = {"id":"dropDeadLetters","method":"POST","path":"/v1/subscriptions/{name}/dead-letters/drop","places":{"name":"path","namespace":"query"},"contentType":"application/json"};
+
+/** Delivers dead letters again, as if they had never been delivered. */
+export const redriveDeadLetters: Operation = {"id":"redriveDeadLetters","method":"POST","path":"/v1/subscriptions/{name}/dead-letters/redrive","places":{"name":"path","namespace":"query"},"contentType":"application/json"};
+
+/** Takes deliveries of a subscription, and waits for one where there is none. Each is to be acknowledged. */
+export const fetchEvents: Operation = {"id":"fetchEvents","method":"POST","path":"/v1/subscriptions/{name}/fetch","places":{"name":"path","namespace":"query"},"contentType":"application/json"};
+
+/** Gives deliveries back: their events are delivered again later, or become dead letters. */
+export const nackDeliveries: Operation = {"id":"nackDeliveries","method":"POST","path":"/v1/subscriptions/{name}/nack","places":{"name":"path","namespace":"query"},"contentType":"application/json"};
+
+/** Moves a subscription to another place, to deliver events again or to pass over some. What is in flight is over. */
+export const seekSubscription: Operation = {"id":"seekSubscription","method":"POST","path":"/v1/subscriptions/{name}/seek","places":{"name":"path","namespace":"query"},"contentType":"application/json"};
+
+/** Lists triggers, with what they have done and what they could not do. */
+export const listTriggers: Operation = {"id":"listTriggers","method":"GET","path":"/v1/triggers","places":{"namespace":"query"},"contentType":"application/json"};
+
+/** Deletes a trigger; what it has started continues. */
+export const deleteTrigger: Operation = {"id":"deleteTrigger","method":"DELETE","path":"/v1/triggers/{name}","places":{"name":"path","namespace":"query"}};
+
+/** Shows a trigger with its latest failures. */
+export const showTrigger: Operation = {"id":"showTrigger","method":"GET","path":"/v1/triggers/{name}","places":{"name":"path","namespace":"query"},"contentType":"application/json"};
+
+/** Makes a trigger, or changes what it does from the next event on that it sees. */
+export const setTrigger: Operation = {"id":"setTrigger","method":"PUT","path":"/v1/triggers/{name}","places":{"name":"path","namespace":"query"}};
+
+/** Pauses a trigger: it keeps its place, and sees what it has missed when it is resumed. */
+export const pauseTrigger: Operation = {"id":"pauseTrigger","method":"POST","path":"/v1/triggers/{name}/pause","places":{"name":"path","namespace":"query"}};
+
+/** Resumes a trigger. */
+export const resumeTrigger: Operation = {"id":"resumeTrigger","method":"POST","path":"/v1/triggers/{name}/resume","places":{"name":"path","namespace":"query"}};
 
 /** The JSON Schema of the workflow language, for editors. */
 export const workflowSchema: Operation = {"id":"workflowSchema","method":"GET","path":"/v1/workflow-schema","places":{},"contentType":"application/json"};

@@ -148,6 +148,63 @@ with the generation of the answer to continue waiting.
         answer: models.ErrorPage = await self.call(table.SHOW_ERROR, {"code": code}, kind=models.ErrorPage)
         return answer
 
+    def list_events(self, *, after: str | None = None, limit: int | None = None, since: str | None = None, topic: str | None = None) -> AsyncPager[models.CloudEventPage, models.CloudEvent]:
+        """Lists events in the order in which they were published.
+
+        `after`: only events behind this position: the `next` of the page before. Without it and `since`, from the oldest on.
+        `limit`: how many at most; 100 without it.
+        `since`: only events that were published at this instant or later.
+        `topic`: only of topics that match this pattern: `*` is any one segment, `>` at the end the rest.
+        """
+        return AsyncPager(self, table.LIST_EVENTS, {"after": after, "limit": limit, "since": since, "topic": topic}, models.CloudEventPage)
+
+    async def publish_events(self, events: Sequence[models.CloudEvent]) -> models.PublishedEvents:
+        """Publishes events of CloudEvents 1.0: one or many, as JSON, or one with its attributes in header fields.
+
+        `events`: the events, in their order; from 1 to 256.
+        """
+        answer: models.PublishedEvents = await self.call(table.PUBLISH_EVENTS, {}, fields({"events": events}, {}), kind=models.PublishedEvents)
+        return answer
+
+    async def show_event_retention(self) -> models.EventStream:
+        """Shows how long and how many events the namespace keeps, and what it holds."""
+        answer: models.EventStream = await self.call(table.SHOW_EVENT_RETENTION, {}, kind=models.EventStream)
+        return answer
+
+    async def set_event_retention(self, *, age: Seconds | None = None, bytes: int | None = None, count: int | None = None) -> None:
+        """Sets how long and how many events the namespace keeps; the oldest go first, and what is over goes at once.
+
+        `age`: how long an event is kept after its publication.
+        `bytes`: bytes of attributes and data together.
+        `count`: how many events.
+        """
+        await self.call(table.SET_EVENT_RETENTION, {}, fields({}, {"age": None if age is None else span_text(age), "bytes": bytes, "count": count}), kind=None)
+
+    def watch_events(self, *, after: str | None = None, since: str | None = None, topic: str | None = None) -> AsyncIterator[models.CloudEvent | models.SeenEvents]:
+        """Follows events: `event` (its position is the id), `seen` (nothing matched up to there) and `error`.
+
+        `after`: only events behind this position. Without it and `since`, only those that are published from now on.
+        `since`: only events that were published at this instant or later.
+        `topic`: only of topics that match this pattern: `*` is any one segment, `>` at the end the rest.
+        """
+        return self.events(table.WATCH_EVENTS, {"after": after, "since": since, "topic": topic}, {"event": models.CloudEvent, "seen": models.SeenEvents})
+
+    async def show_event(self, position: str) -> models.CloudEvent:
+        """Shows an event.
+
+        `position`: its position.
+        """
+        answer: models.CloudEvent = await self.call(table.SHOW_EVENT, {"position": position}, kind=models.CloudEvent)
+        return answer
+
+    async def event_data(self, position: str) -> Any:
+        """The data of an event, in full.
+
+        `position`: its position.
+        """
+        answer: Any = await self.call(table.EVENT_DATA, {"position": position}, kind=Any)
+        return answer
+
     def list_inbox(self, *, cursor: str | None = None, limit: int | None = None) -> AsyncPager[models.InboxItemPage, models.InboxItem]:
         """Lists what waits for a person.
 
@@ -686,6 +743,159 @@ nothing: by the policy `reject` it overwrites what is there, by the others it is
         """How the server is doing."""
         answer: models.Status = await self.call(table.STATUS, {}, kind=models.Status)
         return answer
+
+    def list_subscriptions(self, *, cursor: str | None = None, limit: int | None = None) -> AsyncPager[models.SubscriptionPage, models.Subscription]:
+        """Lists subscriptions, with their lag and what is in flight.
+
+        `cursor`: where the page begins: the `next` of the page before.
+        `limit`: how many items at most; 100 without it.
+        """
+        return AsyncPager(self, table.LIST_SUBSCRIPTIONS, {"cursor": cursor, "limit": limit}, models.SubscriptionPage)
+
+    async def delete_subscription(self, name: str) -> None:
+        """Deletes a subscription with its deliveries and dead letters.
+
+        `name`: its name.
+        """
+        await self.call(table.DELETE_SUBSCRIPTION, {"name": name}, kind=None)
+
+    async def show_subscription(self, name: str) -> models.Subscription:
+        """Shows a subscription with its lag, what is in flight and how many dead letters there are.
+
+        `name`: its name.
+        """
+        answer: models.Subscription = await self.call(table.SHOW_SUBSCRIPTION, {"name": name}, kind=models.Subscription)
+        return answer
+
+    async def set_subscription(self, name: str, topic: str, *, ack_wait: Seconds | None = None, after: str | None = None, back_off: models.BackOff | None = None, max_deliveries: int | None = None, max_in_flight: int | None = None, ordered: models.OrderKey | None = None, since: models.Time | None = None, start: models.StartWord | None = None) -> None:
+        """Makes a durable subscription, or changes the settings of one, which keeps its place.
+
+        `name`: its name.
+        `topic`: the topics whose events are delivered: `*` is any one segment, `>` at the end the rest.
+        `ack_wait`: how long a consumer may hold a delivery; 30 seconds without it.
+        `after`: a new subscription begins behind this position.
+        `back_off`: how long an event waits between its deliveries; from 1 second to 1 minute without it.
+        `max_deliveries`: after how many deliveries an event becomes a dead letter; 10 without it.
+        `max_in_flight`: deliveries that consumers hold at once; 100 without it.
+        `ordered`: deliver events with the same key one at a time, in their order; it cannot be changed.
+        `since`: a new subscription begins with the first event that was published at this instant or later.
+        `start`: where a new subscription begins; `new` without any of the three.
+        """
+        await self.call(table.SET_SUBSCRIPTION, {"name": name}, fields({"topic": topic}, {"ack_wait": None if ack_wait is None else span_text(ack_wait), "after": after, "back_off": back_off, "max_deliveries": max_deliveries, "max_in_flight": max_in_flight, "ordered": ordered, "since": since, "start": start}), kind=None)
+
+    async def ack_deliveries(self, name: str, deliveries: Sequence[models.DeliveryId]) -> models.SettledDeliveries:
+        """Acknowledges deliveries: their events are not delivered again.
+
+        `name`: its name.
+        `deliveries`: the deliveries, up to 256.
+        """
+        answer: models.SettledDeliveries = await self.call(table.ACK_DELIVERIES, {"name": name}, fields({"deliveries": deliveries}, {}), kind=models.SettledDeliveries)
+        return answer
+
+    def list_dead_letters(self, name: str, *, cursor: str | None = None, limit: int | None = None) -> AsyncPager[models.DeadLetterPage, models.DeadLetter]:
+        """Lists the dead letters of a subscription, in the order of their events.
+
+        `name`: the subscription.
+        `cursor`: where the page begins: the `next` of the page before.
+        `limit`: how many items at most; 100 without it.
+        """
+        return AsyncPager(self, table.LIST_DEAD_LETTERS, {"name": name, "cursor": cursor, "limit": limit}, models.DeadLetterPage)
+
+    async def drop_dead_letters(self, name: str, *, positions: Sequence[models.EventPosition] | None = None) -> models.SettledDeadLetters:
+        """Drops dead letters.
+
+        `name`: its name.
+        `positions`: their events, up to 256; without any, the oldest ones, as many as one request takes.
+        """
+        answer: models.SettledDeadLetters = await self.call(table.DROP_DEAD_LETTERS, {"name": name}, fields({}, {"positions": positions}), kind=models.SettledDeadLetters)
+        return answer
+
+    async def redrive_dead_letters(self, name: str, *, positions: Sequence[models.EventPosition] | None = None) -> models.SettledDeadLetters:
+        """Delivers dead letters again, as if they had never been delivered.
+
+        `name`: its name.
+        `positions`: their events, up to 256; without any, the oldest ones, as many as one request takes.
+        """
+        answer: models.SettledDeadLetters = await self.call(table.REDRIVE_DEAD_LETTERS, {"name": name}, fields({}, {"positions": positions}), kind=models.SettledDeadLetters)
+        return answer
+
+    async def fetch_events(self, name: str, *, consumer: str | None = None, max: int | None = None, wait: Seconds | None = None) -> models.FetchedEvents:
+        """Takes deliveries of a subscription, and waits for one where there is none. Each is to be acknowledged.
+
+        `name`: its name.
+        `consumer`: who takes them, for people who look at the subscription.
+        `max`: how many at most, up to 256; 1 without it.
+        `wait`: how long to wait for one where there is none, at most 60 seconds; not at all without it.
+        """
+        answer: models.FetchedEvents = await self.call(table.FETCH_EVENTS, {"name": name}, fields({}, {"consumer": consumer, "max": max, "wait": None if wait is None else span_text(wait)}), kind=models.FetchedEvents)
+        return answer
+
+    async def nack_deliveries(self, name: str, deliveries: Sequence[models.DeliveryId], *, delay: Seconds | None = None, reason: str | None = None) -> models.SettledDeliveries:
+        """Gives deliveries back: their events are delivered again later, or become dead letters.
+
+        `name`: its name.
+        `deliveries`: the deliveries, up to 256.
+        `delay`: how long the events wait before they are delivered again; as the back-off says without it.
+        `reason`: why, for people who look at the dead letters.
+        """
+        answer: models.SettledDeliveries = await self.call(table.NACK_DELIVERIES, {"name": name}, fields({"deliveries": deliveries}, {"delay": None if delay is None else span_text(delay), "reason": reason}), kind=models.SettledDeliveries)
+        return answer
+
+    async def seek_subscription(self, name: str, *, after: str | None = None, since: models.Time | None = None, to: models.StartWord | None = None) -> models.MovedSubscription:
+        """Moves a subscription to another place, to deliver events again or to pass over some. What is in flight is over.
+
+        `name`: its name.
+        `after`: behind this position.
+        `since`: with the first event that was published at this instant or later.
+        `to`: behind the last event, or with the oldest that is kept.
+        """
+        answer: models.MovedSubscription = await self.call(table.SEEK_SUBSCRIPTION, {"name": name}, fields({}, {"after": after, "since": since, "to": to}), kind=models.MovedSubscription)
+        return answer
+
+    async def list_triggers(self) -> list[models.Trigger]:
+        """Lists triggers, with what they have done and what they could not do."""
+        found: models.TriggerList = await self.call(table.LIST_TRIGGERS, {}, kind=models.TriggerList)
+        return found.items
+
+    async def delete_trigger(self, name: str) -> None:
+        """Deletes a trigger; what it has started continues.
+
+        `name`: its name.
+        """
+        await self.call(table.DELETE_TRIGGER, {"name": name}, kind=None)
+
+    async def show_trigger(self, name: str) -> models.Trigger:
+        """Shows a trigger with its latest failures.
+
+        `name`: its name.
+        """
+        answer: models.Trigger = await self.call(table.SHOW_TRIGGER, {"name": name}, kind=models.Trigger)
+        return answer
+
+    async def set_trigger(self, name: str, topic: str, *, filter: str | None = None, signal: models.TriggeredSignal | None = None, start: models.TriggeredStart | None = None) -> None:
+        """Makes a trigger, or changes what it does from the next event on that it sees.
+
+        `name`: its name.
+        `topic`: the topics that it looks at: `*` is any one segment, `>` at the end the rest.
+        `filter`: which of their events it acts on, as an expression over `event` that gives `true` or `false`; all without it.
+        `signal`: signal a run.
+        `start`: start a run.
+        """
+        await self.call(table.SET_TRIGGER, {"name": name}, fields({"topic": topic}, {"filter": filter, "signal": signal, "start": start}), kind=None)
+
+    async def pause_trigger(self, name: str) -> None:
+        """Pauses a trigger: it keeps its place, and sees what it has missed when it is resumed.
+
+        `name`: its name.
+        """
+        await self.call(table.PAUSE_TRIGGER, {"name": name}, fields({}, {}), kind=None)
+
+    async def resume_trigger(self, name: str) -> None:
+        """Resumes a trigger.
+
+        `name`: its name.
+        """
+        await self.call(table.RESUME_TRIGGER, {"name": name}, fields({}, {}), kind=None)
 
     async def workflow_schema(self) -> Any:
         """The JSON Schema of the workflow language, for editors."""

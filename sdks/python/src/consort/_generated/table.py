@@ -37,6 +37,20 @@ LIST_ERRORS: Final = Operation("listErrors", "GET", "/v1/errors", {})
 """Every error code."""
 SHOW_ERROR: Final = Operation("showError", "GET", "/v1/errors/{code}", {"code": "path"})
 """The page of an error code (plain text for callers that prefer text, such as a browser)."""
+LIST_EVENTS: Final = Operation("listEvents", "GET", "/v1/events", {"namespace": "query", "after": "query", "limit": "query", "since": "query", "topic": "query"}, cursor="after")
+"""Lists events in the order in which they were published."""
+PUBLISH_EVENTS: Final = Operation("publishEvents", "POST", "/v1/events", {"namespace": "query"})
+"""Publishes events of CloudEvents 1.0: one or many, as JSON, or one with its attributes in header fields."""
+SHOW_EVENT_RETENTION: Final = Operation("showEventRetention", "GET", "/v1/events/retention", {"namespace": "query"})
+"""Shows how long and how many events the namespace keeps, and what it holds."""
+SET_EVENT_RETENTION: Final = Operation("setEventRetention", "PUT", "/v1/events/retention", {"namespace": "query"})
+"""Sets how long and how many events the namespace keeps; the oldest go first, and what is over goes at once."""
+WATCH_EVENTS: Final = Operation("watchEvents", "GET", "/v1/events/watch", {"namespace": "query", "after": "query", "since": "query", "topic": "query"})
+"""Follows events: `event` (its position is the id), `seen` (nothing matched up to there) and `error`."""
+SHOW_EVENT: Final = Operation("showEvent", "GET", "/v1/events/{position}", {"position": "path", "namespace": "query"})
+"""Shows an event."""
+EVENT_DATA: Final = Operation("eventData", "GET", "/v1/events/{position}/data", {"position": "path", "namespace": "query"})
+"""The data of an event, in full."""
 LIST_INBOX: Final = Operation("listInbox", "GET", "/v1/inbox", {"namespace": "query", "cursor": "query", "limit": "query"}, cursor="cursor")
 """Lists what waits for a person."""
 SHOW_INBOX_ITEM: Final = Operation("showInboxItem", "GET", "/v1/inbox/{task}", {"task": "path", "namespace": "query"})
@@ -155,6 +169,40 @@ TRANSACT_STATE: Final = Operation("transactState", "POST", "/v1/state/transact",
 """Reads and writes keys of any spaces together: all of it is done, or nothing. `do` is done where every condition of `if` holds, else `else`."""
 STATUS: Final = Operation("status", "GET", "/v1/status", {})
 """How the server is doing."""
+LIST_SUBSCRIPTIONS: Final = Operation("listSubscriptions", "GET", "/v1/subscriptions", {"namespace": "query", "cursor": "query", "limit": "query"}, cursor="cursor")
+"""Lists subscriptions, with their lag and what is in flight."""
+DELETE_SUBSCRIPTION: Final = Operation("deleteSubscription", "DELETE", "/v1/subscriptions/{name}", {"name": "path", "namespace": "query"})
+"""Deletes a subscription with its deliveries and dead letters."""
+SHOW_SUBSCRIPTION: Final = Operation("showSubscription", "GET", "/v1/subscriptions/{name}", {"name": "path", "namespace": "query"})
+"""Shows a subscription with its lag, what is in flight and how many dead letters there are."""
+SET_SUBSCRIPTION: Final = Operation("setSubscription", "PUT", "/v1/subscriptions/{name}", {"name": "path", "namespace": "query"})
+"""Makes a durable subscription, or changes the settings of one, which keeps its place."""
+ACK_DELIVERIES: Final = Operation("ackDeliveries", "POST", "/v1/subscriptions/{name}/ack", {"name": "path", "namespace": "query"})
+"""Acknowledges deliveries: their events are not delivered again."""
+LIST_DEAD_LETTERS: Final = Operation("listDeadLetters", "GET", "/v1/subscriptions/{name}/dead-letters", {"name": "path", "namespace": "query", "cursor": "query", "limit": "query"}, cursor="cursor")
+"""Lists the dead letters of a subscription, in the order of their events."""
+DROP_DEAD_LETTERS: Final = Operation("dropDeadLetters", "POST", "/v1/subscriptions/{name}/dead-letters/drop", {"name": "path", "namespace": "query"})
+"""Drops dead letters."""
+REDRIVE_DEAD_LETTERS: Final = Operation("redriveDeadLetters", "POST", "/v1/subscriptions/{name}/dead-letters/redrive", {"name": "path", "namespace": "query"})
+"""Delivers dead letters again, as if they had never been delivered."""
+FETCH_EVENTS: Final = Operation("fetchEvents", "POST", "/v1/subscriptions/{name}/fetch", {"name": "path", "namespace": "query"})
+"""Takes deliveries of a subscription, and waits for one where there is none. Each is to be acknowledged."""
+NACK_DELIVERIES: Final = Operation("nackDeliveries", "POST", "/v1/subscriptions/{name}/nack", {"name": "path", "namespace": "query"})
+"""Gives deliveries back: their events are delivered again later, or become dead letters."""
+SEEK_SUBSCRIPTION: Final = Operation("seekSubscription", "POST", "/v1/subscriptions/{name}/seek", {"name": "path", "namespace": "query"})
+"""Moves a subscription to another place, to deliver events again or to pass over some. What is in flight is over."""
+LIST_TRIGGERS: Final = Operation("listTriggers", "GET", "/v1/triggers", {"namespace": "query"})
+"""Lists triggers, with what they have done and what they could not do."""
+DELETE_TRIGGER: Final = Operation("deleteTrigger", "DELETE", "/v1/triggers/{name}", {"name": "path", "namespace": "query"})
+"""Deletes a trigger; what it has started continues."""
+SHOW_TRIGGER: Final = Operation("showTrigger", "GET", "/v1/triggers/{name}", {"name": "path", "namespace": "query"})
+"""Shows a trigger with its latest failures."""
+SET_TRIGGER: Final = Operation("setTrigger", "PUT", "/v1/triggers/{name}", {"name": "path", "namespace": "query"})
+"""Makes a trigger, or changes what it does from the next event on that it sees."""
+PAUSE_TRIGGER: Final = Operation("pauseTrigger", "POST", "/v1/triggers/{name}/pause", {"name": "path", "namespace": "query"})
+"""Pauses a trigger: it keeps its place, and sees what it has missed when it is resumed."""
+RESUME_TRIGGER: Final = Operation("resumeTrigger", "POST", "/v1/triggers/{name}/resume", {"name": "path", "namespace": "query"})
+"""Resumes a trigger."""
 WORKFLOW_SCHEMA: Final = Operation("workflowSchema", "GET", "/v1/workflow-schema", {})
 """The JSON Schema of the workflow language, for editors."""
 LIST_WORKFLOWS: Final = Operation("listWorkflows", "GET", "/v1/workflows", {"namespace": "query", "cursor": "query", "limit": "query"}, cursor="cursor")

@@ -1,0 +1,505 @@
+//! Durable subscriptions to events: consumers fetch deliveries, and settle each of them.
+//!
+//! For: subscriptions, their deliveries and their dead letters. Not for: following events without keeping a place (see
+//! `events`).
+//! Invariant: an answer to a change is sent after its command is durable.
+
+use consort_types::{
+    Code, Span, Time,
+    event::{DeliveryId, Position},
+    limits,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Accepts, Method, Operation, Page, PageParams, Problem, Returns, Spec,
+    events::{CHANGE, CloudEvent},
+    schema,
+};
+
+/// By what the deliveries of a subscription are ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OrderKey {
+    /// The `subject` of the event.
+    Subject,
+    /// Its extension attribute `partitionkey`.
+    Partitionkey,
+}
+
+/// How long an event waits between its deliveries: the time doubles from the first wait to the longest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BackOff {
+    /// After the first delivery.
+    #[schemars(with = "schema::Duration")]
+    pub first: Span,
+    /// The longest.
+    #[schemars(with = "schema::Duration")]
+    pub longest: Span,
+}
+
+/// Where to begin: one of them, or none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StartWord {
+    /// Behind the last event.
+    #[default]
+    New,
+    /// With the oldest event that is kept.
+    All,
+}
+
+/// Makes a subscription, or changes the settings of one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SubscriptionRequest {
+    /// The topics whose events are delivered: `*` is any one segment, `>` at the end the rest.
+    pub topic: String,
+    /// Where a new subscription begins; `new` without any of the three.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<StartWord>,
+    /// A new subscription begins behind this position.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// A new subscription begins with the first event that was published at this instant or later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::Instant>")]
+    pub since: Option<Time>,
+    /// Deliver events with the same key one at a time, in their order; it cannot be changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordered: Option<OrderKey>,
+    /// How long a consumer may hold a delivery; 30 seconds without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::Duration>")]
+    pub ack_wait: Option<Span>,
+    /// After how many deliveries an event becomes a dead letter; 10 without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_deliveries: Option<u32>,
+    /// How long an event waits between its deliveries; from 1 second to 1 minute without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub back_off: Option<BackOff>,
+    /// Deliveries that consumers hold at once; 100 without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_in_flight: Option<u32>,
+}
+
+/// A subscription.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Subscription {
+    /// Its name.
+    pub name: String,
+    /// The topics whose events are delivered.
+    pub topic: String,
+    /// By what its deliveries are ordered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordered: Option<OrderKey>,
+    /// How long a consumer may hold a delivery.
+    #[schemars(with = "schema::Duration")]
+    pub ack_wait: Span,
+    /// After how many deliveries an event becomes a dead letter.
+    pub max_deliveries: u32,
+    /// How long an event waits between its deliveries.
+    pub back_off: BackOff,
+    /// Deliveries that consumers hold at once.
+    pub max_in_flight: u32,
+    /// When it was made.
+    #[schemars(with = "schema::Instant")]
+    pub created_at: Time,
+    /// The last event that it has looked at.
+    #[schemars(with = "schema::Position")]
+    pub position: Position,
+    /// Events behind that, of any topic.
+    pub lag: u64,
+    /// Deliveries that consumers hold.
+    pub in_flight: u32,
+    /// Events that it has looked at and that are not settled, those in flight included.
+    pub open: u32,
+    /// Dead letters.
+    pub dead_letters: u32,
+    /// Deliveries ever made.
+    pub delivered: u64,
+    /// Events that were acknowledged.
+    pub acknowledged: u64,
+    /// Events that the retention removed before they were delivered or acknowledged.
+    pub missed: u64,
+    /// Dead letters that were dropped because there were too many.
+    pub dropped: u64,
+}
+
+/// A subscription.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SubscriptionParams {
+    /// Its name.
+    pub name: String,
+}
+
+const OF_ONE: Spec = Spec { errors: &[Code::SubscriptionNotFound], ..CHANGE };
+
+/// Lists subscriptions.
+pub struct ListSubscriptions;
+
+impl Operation for ListSubscriptions {
+    type Params = PageParams;
+    type Body = ();
+    type Reply = Page<Subscription>;
+    const SPEC: Spec = Spec {
+        id: "listSubscriptions",
+        group: "events",
+        path: "/v1/subscriptions",
+        doc: "Lists subscriptions, with their lag and what is in flight.",
+        words: &["subscriptions list"],
+        answers: &[(200, "A page, by name.")],
+        ..Spec::READ
+    };
+}
+
+/// Makes a subscription, or changes one.
+pub struct SetSubscription;
+
+impl Operation for SetSubscription {
+    type Params = SubscriptionParams;
+    type Body = SubscriptionRequest;
+    type Reply = ();
+    const SPEC: Spec = Spec {
+        id: "setSubscription",
+        method: Method::Put,
+        path: "/v1/subscriptions/{name}",
+        doc: "Makes a durable subscription, or changes the settings of one, which keeps its place.",
+        words: &["subscriptions create"],
+        accepts: Accepts::SMALL,
+        errors: &[Code::SubscriptionClash, Code::EventsTrimmed, Code::BadTopic, Code::BadCursor, Code::LimitReached],
+        ..CHANGE
+    };
+}
+
+/// Shows a subscription.
+pub struct ShowSubscription;
+
+impl Operation for ShowSubscription {
+    type Params = SubscriptionParams;
+    type Body = ();
+    type Reply = Subscription;
+    const SPEC: Spec = Spec {
+        id: "showSubscription",
+        group: "events",
+        path: "/v1/subscriptions/{name}",
+        doc: "Shows a subscription with its lag, what is in flight and how many dead letters there are.",
+        words: &["subscriptions show"],
+        answers: &[(200, "The subscription.")],
+        errors: &[Code::SubscriptionNotFound],
+        ..Spec::READ
+    };
+}
+
+/// Deletes a subscription.
+pub struct DeleteSubscription;
+
+impl Operation for DeleteSubscription {
+    type Params = SubscriptionParams;
+    type Body = ();
+    type Reply = ();
+    const SPEC: Spec = Spec {
+        id: "deleteSubscription",
+        method: Method::Delete,
+        path: "/v1/subscriptions/{name}",
+        doc: "Deletes a subscription with its deliveries and dead letters.",
+        words: &["subscriptions delete"],
+        accepts: Accepts::Nothing,
+        ..OF_ONE
+    };
+}
+
+/// Takes deliveries.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FetchRequest {
+    /// How many at most, up to 256; 1 without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<u32>,
+    /// How long to wait for one where there is none, at most 60 seconds; not at all without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::Duration>")]
+    pub wait: Option<Span>,
+    /// Who takes them, for people who look at the subscription.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consumer: Option<String>,
+}
+
+/// A delivery of an event.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EventDelivery {
+    /// What to name when it is settled.
+    #[schemars(with = "schema::Delivery")]
+    pub delivery: DeliveryId,
+    /// The how-manyth delivery of the event it is, from 1.
+    pub attempt: u32,
+    /// Until when it is to be settled; then the event is delivered again.
+    #[schemars(with = "schema::Instant")]
+    pub until: Time,
+    /// The event.
+    pub event: CloudEvent,
+}
+
+/// What a fetch gave.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct FetchedEvents {
+    /// The deliveries; none where there was none in time.
+    pub deliveries: Vec<EventDelivery>,
+}
+
+/// Takes deliveries of a subscription.
+pub struct FetchEvents;
+
+impl Operation for FetchEvents {
+    type Params = SubscriptionParams;
+    type Body = FetchRequest;
+    type Reply = FetchedEvents;
+    const SPEC: Spec = Spec {
+        id: "fetchEvents",
+        path: "/v1/subscriptions/{name}/fetch",
+        doc: "Takes deliveries of a subscription, and waits for one where there is none. Each is to be acknowledged.",
+        words: &["subscriptions fetch"],
+        returns: Returns::Json,
+        answers: &[(200, "The deliveries.")],
+        ..OF_ONE
+    };
+}
+
+/// Deliveries to acknowledge.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AckRequest {
+    /// The deliveries, up to 256.
+    #[schemars(with = "Vec<schema::Delivery>")]
+    pub deliveries: Vec<DeliveryId>,
+}
+
+/// Deliveries to give back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NackRequest {
+    /// The deliveries, up to 256.
+    #[schemars(with = "Vec<schema::Delivery>")]
+    pub deliveries: Vec<DeliveryId>,
+    /// How long the events wait before they are delivered again; as the back-off says without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::Duration>")]
+    pub delay: Option<Span>,
+    /// Why, for people who look at the dead letters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// A delivery that could not be settled.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct UnsettledDelivery {
+    /// The delivery.
+    #[schemars(with = "schema::Delivery")]
+    pub delivery: DeliveryId,
+    /// Why.
+    pub problem: Problem,
+}
+
+/// The outcome of deliveries.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SettledDeliveries {
+    /// How many were settled.
+    pub settled: u32,
+    /// Those that were over before.
+    pub refused: Vec<UnsettledDelivery>,
+}
+
+/// Acknowledges deliveries.
+pub struct AckDeliveries;
+
+impl Operation for AckDeliveries {
+    type Params = SubscriptionParams;
+    type Body = AckRequest;
+    type Reply = SettledDeliveries;
+    const SPEC: Spec = Spec {
+        id: "ackDeliveries",
+        path: "/v1/subscriptions/{name}/ack",
+        doc: "Acknowledges deliveries: their events are not delivered again.",
+        words: &["subscriptions ack"],
+        accepts: Accepts::SMALL,
+        returns: Returns::Json,
+        answers: &[(200, "How many were acknowledged, and those that were over; where all were over, it is refused.")],
+        errors: &[Code::SubscriptionNotFound, Code::DeliveryOver],
+        ..CHANGE
+    };
+}
+
+/// Gives deliveries back.
+pub struct NackDeliveries;
+
+impl Operation for NackDeliveries {
+    type Params = SubscriptionParams;
+    type Body = NackRequest;
+    type Reply = SettledDeliveries;
+    const SPEC: Spec = Spec {
+        id: "nackDeliveries",
+        path: "/v1/subscriptions/{name}/nack",
+        doc: "Gives deliveries back: their events are delivered again later, or become dead letters.",
+        words: &["subscriptions nack"],
+        accepts: Accepts::SMALL,
+        returns: Returns::Json,
+        answers: &[(200, "How many were given back, and those that were over; where all were over, it is refused.")],
+        errors: &[Code::SubscriptionNotFound, Code::DeliveryOver],
+        ..CHANGE
+    };
+}
+
+/// Where a subscription continues: exactly one of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SeekRequest {
+    /// Behind the last event, or with the oldest that is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<StartWord>,
+    /// Behind this position.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// With the first event that was published at this instant or later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::Instant>")]
+    pub since: Option<Time>,
+}
+
+/// The place of a subscription that was moved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MovedSubscription {
+    /// It continues behind this.
+    #[schemars(with = "schema::Position")]
+    pub position: Position,
+}
+
+/// Moves a subscription.
+pub struct SeekSubscription;
+
+impl Operation for SeekSubscription {
+    type Params = SubscriptionParams;
+    type Body = SeekRequest;
+    type Reply = MovedSubscription;
+    const SPEC: Spec = Spec {
+        id: "seekSubscription",
+        path: "/v1/subscriptions/{name}/seek",
+        doc: "Moves a subscription to another place, to deliver events again or to pass over some. What is in flight is over.",
+        words: &["subscriptions seek"],
+        accepts: Accepts::SMALL,
+        returns: Returns::Json,
+        answers: &[(200, "Where it continues.")],
+        errors: &[Code::SubscriptionNotFound, Code::EventsTrimmed, Code::BadCursor],
+        ..CHANGE
+    };
+}
+
+/// The dead letters of a subscription.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeadLettersParams {
+    /// The subscription.
+    pub name: String,
+    /// Where the page begins: the `next` of the page before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+    /// How many items at most; 100 without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = limits::PAGE_ITEMS_MAX))]
+    pub limit: Option<usize>,
+}
+
+/// An event that is not delivered again by itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DeadLetter {
+    /// The event.
+    pub event: CloudEvent,
+    /// Since when.
+    #[schemars(with = "schema::Instant")]
+    pub since: Time,
+    /// How often it was delivered.
+    pub deliveries: u32,
+    /// The consumer that got it last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consumer: Option<String>,
+    /// Why the last delivery failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Lists dead letters.
+pub struct ListDeadLetters;
+
+impl Operation for ListDeadLetters {
+    type Params = DeadLettersParams;
+    type Body = ();
+    type Reply = Page<DeadLetter>;
+    const SPEC: Spec = Spec {
+        id: "listDeadLetters",
+        group: "events",
+        path: "/v1/subscriptions/{name}/dead-letters",
+        doc: "Lists the dead letters of a subscription, in the order of their events.",
+        words: &["subscriptions dead list"],
+        answers: &[(200, "A page.")],
+        errors: &[Code::SubscriptionNotFound, Code::BadCursor],
+        ..Spec::READ
+    };
+}
+
+/// Dead letters to settle.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeadLettersRequest {
+    /// Their events, up to 256; without any, the oldest ones, as many as one request takes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<schema::Position>")]
+    pub positions: Vec<Position>,
+}
+
+/// How many dead letters were settled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SettledDeadLetters {
+    /// How many.
+    pub settled: u32,
+}
+
+const DEAD: Spec = Spec {
+    returns: Returns::Json,
+    answers: &[(200, "How many it were; 0 where there was none.")],
+    errors: &[Code::SubscriptionNotFound, Code::EventNotFound],
+    ..CHANGE
+};
+
+/// Delivers dead letters again.
+pub struct RedriveDeadLetters;
+
+impl Operation for RedriveDeadLetters {
+    type Params = SubscriptionParams;
+    type Body = DeadLettersRequest;
+    type Reply = SettledDeadLetters;
+    const SPEC: Spec = Spec {
+        id: "redriveDeadLetters",
+        path: "/v1/subscriptions/{name}/dead-letters/redrive",
+        doc: "Delivers dead letters again, as if they had never been delivered.",
+        words: &["subscriptions dead redrive"],
+        ..DEAD
+    };
+}
+
+/// Drops dead letters.
+pub struct DropDeadLetters;
+
+impl Operation for DropDeadLetters {
+    type Params = SubscriptionParams;
+    type Body = DeadLettersRequest;
+    type Reply = SettledDeadLetters;
+    const SPEC: Spec = Spec {
+        id: "dropDeadLetters",
+        path: "/v1/subscriptions/{name}/dead-letters/drop",
+        doc: "Drops dead letters.",
+        words: &["subscriptions dead drop"],
+        ..DEAD
+    };
+}

@@ -1,0 +1,350 @@
+//! What must hold of events, subscriptions and triggers, by the records alone.
+//!
+//! For: a second account of who has published, got and acknowledged what, held against each reply; and the counts of the
+//! rows. Not for: making events (see `actors::bus`).
+//! Invariant: it never asks the machine what it has done: it sees commands, replies and rows.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use consort_core::{
+    Command, Reply, TABLES,
+    keys::{DeliveryKey, EventIdKey, EventKey, EventList, EventListKey, NamedKey},
+    rows::{Delivery, DeliveryState, EventStream, Run, StoredEvent, Subscription},
+    view::{Fetched, Published},
+};
+use consort_types::{
+    Result, Seq, Time,
+    event::{DeliveryId, Position, topic_matches},
+};
+
+use super::rows::{self, Change, Rows};
+use crate::plan::{Checked, Violation};
+
+/// A subscription, as its commands tell of it.
+#[derive(Debug)]
+struct Followed {
+    pattern: String,
+    ordered: bool,
+    /// It gets the events behind this.
+    from: Position,
+    acknowledged: BTreeSet<Position>,
+    /// What consumers hold: the token, and until when.
+    held: BTreeMap<Position, (Seq, Time)>,
+}
+
+/// An event, as it was published.
+#[derive(Debug)]
+struct Known {
+    topic: String,
+    subject: Option<String>,
+    kept: bool,
+}
+
+/// The account.
+#[derive(Debug, Default)]
+pub(crate) struct BusOracle {
+    /// Events by their ids.
+    ids: BTreeMap<(String, String), Position>,
+    events: BTreeMap<(String, Position), Known>,
+    followed: BTreeMap<(String, String), Followed>,
+    /// The pattern of a trigger, and the last event before it was made.
+    triggers: BTreeMap<(String, String), (String, Position)>,
+    /// Runs that triggers have started, by namespace and key.
+    runs: BTreeSet<(String, String)>,
+}
+
+impl BusOracle {
+    /// A record was folded.
+    pub(crate) fn observe(
+        &mut self,
+        at: (Seq, Time),
+        command: &Command,
+        reply: &Result<Reply>,
+        changes: &[Change],
+        before: &Rows,
+    ) -> Checked {
+        if let Ok(reply) = reply {
+            self.observe_reply(at, command, reply, before)?;
+        }
+        for change in changes.iter().filter(|change| TABLES.events.has(&change.key) && change.new.is_none()) {
+            if let Some(EventKey { namespace, position }) = rows::key_of(&change.key)
+                && let Some(known) = self.events.get_mut(&(namespace, position))
+            {
+                known.kept = false;
+            }
+        }
+        self.note_runs(at.0, changes)
+    }
+
+    fn observe_reply(&mut self, (seq, now): (Seq, Time), command: &Command, reply: &Reply, before: &Rows) -> Checked {
+        match (command, reply) {
+            (Command::PublishEvents(command), Reply::Published(published)) => {
+                for (event, published) in command.events.iter().zip(published) {
+                    let known = Known {
+                        topic: event.attributes.topic.clone(),
+                        subject: event.attributes.subject.clone(),
+                        kept: true,
+                    };
+                    self.published(seq, &command.namespace, &event.attributes.id, known, *published)?;
+                }
+                Ok(())
+            }
+            (Command::SetSubscription(command), Reply::Done) => {
+                let from = self.last(&command.namespace);
+                let (pattern, ordered) = (command.settings.pattern.clone(), command.settings.ordered.is_some());
+                let new = Followed { pattern, ordered, from, acknowledged: BTreeSet::new(), held: BTreeMap::new() };
+                self.followed.entry((command.namespace.clone(), command.name.clone())).or_insert(new);
+                Ok(())
+            }
+            (Command::SetTrigger(command), Reply::Done) => {
+                let from = self.last(&command.namespace);
+                let key = (command.namespace.clone(), command.name.clone());
+                self.triggers.entry(key).or_insert((command.settings.pattern.clone(), from));
+                Ok(())
+            }
+            (Command::FetchEvents(command), Reply::Fetched(fetched)) => {
+                self.fetched((seq, now), &command.namespace, &command.subscription, fetched, before)
+            }
+            (Command::AckDeliveries(command), Reply::Settled(settled)) => {
+                let refused: BTreeSet<DeliveryId> = settled.refused.iter().map(|(id, _)| *id).collect();
+                let done = command.deliveries.iter().filter(|id| !refused.contains(id));
+                for id in done {
+                    self.settled(seq, &command.namespace, &command.subscription, *id, true)?;
+                }
+                Ok(())
+            }
+            (Command::NackDeliveries(command), Reply::Settled(settled)) => {
+                let refused: BTreeSet<DeliveryId> = settled.refused.iter().map(|(id, _)| *id).collect();
+                for id in command.deliveries.iter().filter(|id| !refused.contains(id)) {
+                    self.settled(seq, &command.namespace, &command.subscription, *id, false)?;
+                }
+                Ok(())
+            }
+            (Command::SeekSubscription(command), Reply::Moved(to)) => {
+                if let Some(followed) = self.followed.get_mut(&(command.namespace.clone(), command.name.clone())) {
+                    // What lies before is passed over, and what lies behind comes again.
+                    followed.from = *to;
+                    followed.held.clear();
+                    followed.acknowledged.retain(|position| position <= to);
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn last(&self, namespace: &str) -> Position {
+        let all = (namespace.to_owned(), Position::ZERO)..=(namespace.to_owned(), Position::MAX);
+        self.events.range(all).next_back().map_or(Position::ZERO, |((_, position), _)| *position)
+    }
+
+    /// An event has one place, and is behind all that was published before.
+    fn published(&mut self, seq: Seq, namespace: &str, id: &str, event: Known, told: Published) -> Checked {
+        let key = (namespace.to_owned(), id.to_owned());
+        let first = self.ids.get(&key).copied();
+        let kept = first.filter(|at| self.events.get(&(namespace.to_owned(), *at)).is_some_and(|known| known.kept));
+        let right = match kept {
+            Some(first) => told == Published { position: first, deduplicated: true },
+            None => !told.deduplicated && told.position.seq == seq && told.position > self.last(namespace),
+        };
+        if !right {
+            let what = format!("record {seq}: event `{id}` is published as {told:?}, it was at {kept:?}");
+            return Err(Violation::of(2, what));
+        }
+        if kept.is_none() {
+            self.ids.insert(key, told.position);
+            self.events.insert((namespace.to_owned(), told.position), event);
+        }
+        Ok(())
+    }
+
+    fn fetched(&mut self, at: (Seq, Time), namespace: &str, name: &str, fetched: &Fetched, before: &Rows) -> Checked {
+        for delivery in &fetched.deliveries {
+            self.delivered(at, (namespace, name), delivery.delivery, before)?;
+            if let Some(followed) = self.followed.get_mut(&(namespace.to_owned(), name.to_owned())) {
+                followed.held.insert(delivery.delivery.position, (at.0, delivery.until));
+            }
+        }
+        Ok(())
+    }
+
+    /// A delivery is of an event that matches and is not acknowledged, and no earlier one of its key is open.
+    fn delivered(
+        &self,
+        (seq, now): (Seq, Time),
+        (namespace, name): (&str, &str),
+        id: DeliveryId,
+        before: &Rows,
+    ) -> Checked {
+        let wrong = |law, what: &str| {
+            Err(Violation::of(law, format!("record {seq}: delivery {id} of `{name}` in `{namespace}`: {what}")))
+        };
+        let of = |position| (namespace.to_owned(), position);
+        let (Some(followed), Some(event)) =
+            (self.followed.get(&(namespace.to_owned(), name.to_owned())), self.events.get(&of(id.position)))
+        else {
+            return wrong(8, "nothing of the kind was published or subscribed");
+        };
+        if id.token != seq || !topic_matches(&followed.pattern, &event.topic) {
+            return wrong(3, "its token or its topic is another");
+        }
+        if followed.acknowledged.contains(&id.position) {
+            return wrong(2, "the event was acknowledged");
+        }
+        if followed.held.get(&id.position).is_some_and(|(_, until)| *until > now) {
+            return wrong(3, "another consumer holds the event");
+        }
+        let Some(subject) = event.subject.as_ref().filter(|_| followed.ordered) else { return Ok(()) };
+        let earlier = self.events.range(of(Position::ZERO)..of(Position::MAX));
+        let same = earlier.filter(|((_, at), known)| *at != id.position && known.subject.as_ref() == Some(subject));
+        for ((_, at), known) in same {
+            if followed.held.get(at).is_some_and(|(_, until)| *until > now) {
+                return wrong(3, &format!("{at}, of the same key, is in flight"));
+            }
+            let open = *at > followed.from && *at < id.position && known.kept && !followed.acknowledged.contains(at);
+            let key = DeliveryKey { namespace: namespace.to_owned(), subscription: name.to_owned(), position: *at };
+            let row =
+                before.get(&rows::key_bytes(TABLES.deliveries, &key)).and_then(|row| rows::decode::<Delivery>(row));
+            let given_up = row.is_some_and(|row| matches!(row.state, DeliveryState::Dead(_)));
+            if open && !given_up && topic_matches(&followed.pattern, &known.topic) {
+                return wrong(3, &format!("{at}, of the same key, comes before it"));
+            }
+        }
+        Ok(())
+    }
+
+    /// A delivery is settled by the consumer that got it last, and an event acknowledged once.
+    fn settled(&mut self, seq: Seq, namespace: &str, name: &str, id: DeliveryId, acknowledged: bool) -> Checked {
+        let Some(followed) = self.followed.get_mut(&(namespace.to_owned(), name.to_owned())) else { return Ok(()) };
+        let held = followed.held.remove(&id.position).map(|(token, _)| token);
+        if held != Some(id.token) {
+            let what = format!("record {seq}: delivery {id} of `{name}` is settled, the event is held as {held:?}");
+            return Err(Violation::of(3, what));
+        }
+        if acknowledged && !followed.acknowledged.insert(id.position) {
+            return Err(Violation::of(2, format!("record {seq}: {id} of `{name}` is acknowledged again")));
+        }
+        Ok(())
+    }
+
+    /// A trigger starts one run for each event.
+    fn note_runs(&mut self, seq: Seq, changes: &[Change]) -> Checked {
+        let new = changes.iter().filter(|change| TABLES.runs.has(&change.key) && change.old.is_none());
+        for run in new.filter_map(|change| rows::decode::<Run>(change.new.as_deref()?)) {
+            let Some(key) = run.idempotency_key.filter(|key| key.starts_with("trigger:")) else { continue };
+            if !self.runs.insert((run.namespace, key.clone())) {
+                return Err(Violation::of(2, format!("record {seq}: `{key}` has started a second run")));
+            }
+        }
+        Ok(())
+    }
+
+    /// At the end nothing is left out: each kept event was acknowledged by each subscription that it is for, and each
+    /// trigger has acted on each event.
+    pub(crate) fn finish(&self) -> Checked {
+        for ((namespace, name), followed) in &self.followed {
+            let missed = self.events.iter().find(|((of, at), known)| {
+                let wanted = of == namespace && *at > followed.from && topic_matches(&followed.pattern, &known.topic);
+                wanted && known.kept && !followed.acknowledged.contains(at)
+            });
+            if let Some(((_, at), _)) = missed {
+                return Err(Violation::of(
+                    8,
+                    format!("event {at} of `{namespace}` was never acknowledged by `{name}`"),
+                ));
+            }
+        }
+        for ((namespace, name), (pattern, from)) in &self.triggers {
+            for ((of, at), known) in &self.events {
+                let concerns = of == namespace && at > from && topic_matches(pattern, &known.topic);
+                if concerns && !self.runs.contains(&(namespace.clone(), format!("trigger:{name}:{at}"))) {
+                    return Err(Violation::of(
+                        8,
+                        format!("trigger `{name}` has not acted on event {at} of `{namespace}`"),
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the rows of a subscription say.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Counted {
+    in_flight: u32,
+    open: u32,
+    dead: u32,
+}
+
+/// The counts and lists of the event bus are those of its rows.
+pub(crate) fn check_rows(rows: &Rows) -> Checked {
+    let mut streams = BTreeMap::<String, (u64, u64)>::new();
+    let mut ids = BTreeSet::new();
+    for (key, row) in rows::table(rows, TABLES.events) {
+        let Some((key, event)) = rows::key_of::<EventKey>(key).zip(rows::decode::<StoredEvent>(row)) else { continue };
+        let (count, bytes) = streams.entry(key.namespace.clone()).or_default();
+        (*count, *bytes) = (*count + 1, *bytes + event.bytes());
+        ids.insert((key.namespace, key.position));
+    }
+    let places = rows::table(rows, TABLES.event_ids).filter_map(|(key, row)| {
+        let place = rows::decode::<consort_core::rows::EventPlace>(row)?;
+        Some((rows::key_of::<EventIdKey>(key)?.namespace, place.position))
+    });
+    let places: BTreeSet<_> = places.collect();
+    if places != ids {
+        return Err(Violation::of(2, format!("ids lead to {places:?}, and there are {ids:?}")));
+    }
+    for (key, row) in rows::table(rows, TABLES.event_streams) {
+        let Some((key, told)) = rows::key_of::<NamedKey>(key).zip(rows::decode::<EventStream>(row)) else { continue };
+        let found = streams.remove(&key.namespace).unwrap_or_default();
+        if found != (told.count, told.bytes) {
+            return Err(Violation::of(8, format!("`{}` counts {told:?}, its rows say {found:?}", key.namespace)));
+        }
+    }
+    check_deliveries(rows)
+}
+
+fn check_deliveries(rows: &Rows) -> Checked {
+    let mut counted = BTreeMap::<(String, String), Counted>::new();
+    let mut lists = BTreeSet::new();
+    for (key, row) in rows::table(rows, TABLES.deliveries) {
+        let Some((key, row)) = rows::key_of::<DeliveryKey>(key).zip(rows::decode::<Delivery>(row)) else { continue };
+        let of = counted.entry((key.namespace.clone(), key.subscription.clone())).or_default();
+        let dead = matches!(row.state, DeliveryState::Dead(_));
+        of.dead += u32::from(dead);
+        of.open += u32::from(!dead);
+        of.in_flight += u32::from(matches!(row.state, DeliveryState::InFlight(_)));
+        let list = match row.state {
+            DeliveryState::InFlight(until) | DeliveryState::Waiting(until) => Some((EventList::Due, until.0)),
+            DeliveryState::Ready => Some((EventList::Ready, 0)),
+            DeliveryState::Held => None,
+            DeliveryState::Dead(_) => Some((EventList::Dead, 0)),
+        };
+        let ordered = row.key.filter(|_| !dead).map(|hash| (EventList::Ordered, hash));
+        lists.extend(list.into_iter().chain(ordered).map(|(list, at)| EventListKey {
+            list,
+            at,
+            namespace: key.namespace.clone(),
+            name: key.subscription.clone(),
+            position: key.position,
+        }));
+    }
+    let about = |key: &EventListKey| {
+        !matches!(key.list, EventList::Age | EventList::Trim | EventList::Fire | EventList::CatchUp)
+    };
+    let told = rows::table(rows, TABLES.event_lists).filter_map(|(key, _)| rows::key_of::<EventListKey>(key));
+    let told: BTreeSet<EventListKey> = told.filter(about).collect();
+    if told != lists {
+        return Err(Violation::of(8, format!("deliveries are listed as {told:?}, their rows say {lists:?}")));
+    }
+    for (key, row) in rows::table(rows, TABLES.subscriptions) {
+        let Some((key, told)) = rows::key_of::<NamedKey>(key).zip(rows::decode::<Subscription>(row)) else { continue };
+        let found = counted.remove(&(key.namespace, key.name.clone())).unwrap_or_default();
+        let told = Counted { in_flight: told.in_flight, open: told.open, dead: told.dead };
+        if found != told {
+            return Err(Violation::of(8, format!("`{}` counts {told:?}, its deliveries say {found:?}", key.name)));
+        }
+    }
+    Ok(())
+}
