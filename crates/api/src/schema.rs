@@ -52,13 +52,13 @@ plain!(Position, "Position", {
 plain!(MergePolicyWord, "MergePolicy", {
     "type": "string",
     "enum": ["reject", "last_writer_wins", "max", "min", "counter", "set", "map", "agent"],
-    "description": "What becomes of a write that has not seen the latest value of its key.",
+    "description": "The outcome of a write that has not seen the latest value of its key.",
 });
 plain!(WriteOutcome, "WriteOutcome", {
     "type": "string",
     "enum": ["read", "written", "deleted", "absent", "merged", "superseded", "undecided", "rejected"],
-    "description": "What became of an operation: `merged`: the key has a value made of this write and others; \
-                    `superseded`: another write stays; `undecided`: both values are kept until somebody decides.",
+    "description": "The outcome of an operation: `merged`: the key has a value made of this write and others; \
+                    `superseded`: another write stays; `undecided`: both values are kept until it is decided.",
 });
 plain!(Delivery, "DeliveryId", {
     "type": "string", "format": "delivery-id",

@@ -22,7 +22,7 @@ use crate::{
 pub struct StatePolicy {
     /// The prefix; the empty one is that of every key. Of several that fit, the longest counts.
     pub prefix: String,
-    /// What becomes of a write that has not seen the latest value.
+    /// The outcome of a write that has not seen the latest value.
     #[schemars(with = "schema::MergePolicyWord")]
     pub policy: MergePolicy,
 }
@@ -191,15 +191,15 @@ impl Operation for DeleteSpace {
 pub enum Settlement {
     /// The write was rejected.
     Rejected,
-    /// The value that stood has stayed.
+    /// The value that was there has stayed.
     KeptCurrent,
-    /// The value that came stands.
+    /// The value that came is the value now.
     TookIncoming,
-    /// A value made of both stands.
+    /// A value made of both is the value now.
     Merged,
     /// Nothing yet: both are kept.
     Undecided,
-    /// Somebody has decided.
+    /// It was decided.
     Decided,
     /// Something that this version does not know.
     #[schemars(skip)]
@@ -218,7 +218,7 @@ pub struct StateConflict {
     /// The policy of the key then.
     #[schemars(with = "schema::MergePolicyWord")]
     pub policy: MergePolicy,
-    /// The value that stood, and then those that came.
+    /// The value that was there, and then those that came.
     pub candidates: Vec<StateCandidate>,
     /// What was done about it.
     pub settled: Settlement,

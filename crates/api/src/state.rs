@@ -39,7 +39,7 @@ pub struct StateCandidate {
     /// The value; absent where the key had none, or was to have none.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub value: Option<Document>,
-    /// Of the value that stood: its version. Of one that came: the version that its writer saw. 0 means none.
+    /// Of the value that was there: its version. Of one that came: the version that its writer saw. 0 means none.
     pub version: u64,
     /// Who wrote it.
     pub writer: StateWriter,
@@ -76,7 +76,7 @@ pub struct StateValue {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema::Position>")]
     pub conflict: Option<Position>,
-    /// The values that stand beside it until then.
+    /// The values that are kept beside it until then.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub siblings: Vec<StateCandidate>,
 }
@@ -164,7 +164,7 @@ pub struct PutStateRequest {
     pub by: Option<String>,
 }
 
-/// What became of a write or a read.
+/// The outcome of a write or a read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StateResult {
     /// The space.
@@ -197,12 +197,12 @@ impl Operation for PutState {
         group: "state",
         method: Method::Put,
         path: "/v1/spaces/{space}/keys/{key}",
-        doc: "Gives a key a value. What becomes of a write that has not seen the latest value is the policy of the key; the \
+        doc: "Gives a key a value. The outcome of a write that has not seen the latest value is the policy of the key; the \
               first write into a space makes it.",
         words: &["state put"],
         accepts: Accepts::Json { max_bytes: limits::HTTP_BODY_BYTES_MAX, optional: false },
         returns: Returns::Json,
-        answers: &[(200, "What became of the write, which is durable.")],
+        answers: &[(200, "The outcome of the write, which is durable.")],
         errors: &[
             Code::StateConflict,
             Code::VersionGone,
@@ -250,7 +250,7 @@ impl Operation for DeleteState {
         words: &["state delete"],
         accepts: Accepts::Nothing,
         returns: Returns::Json,
-        answers: &[(200, "What became of it, which is durable.")],
+        answers: &[(200, "Its outcome, which is durable.")],
         errors: &[Code::StateConflict],
         ..Spec::CHANGE
     };
@@ -342,7 +342,7 @@ pub enum StateChangeKind {
     Expired,
     /// A conflict was decided.
     Decided,
-    /// Another value stands beside it until somebody decides.
+    /// Another value is kept beside it until it is decided.
     Undecided,
     /// Something that this version does not know.
     #[schemars(skip)]
@@ -460,14 +460,14 @@ pub struct TransactStateRequest {
     pub by: Option<String>,
 }
 
-/// What became of a transaction.
+/// The outcome of a transaction.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StateTransaction {
     /// Its version: that of every key that it wrote.
     pub version: u64,
     /// Whether the conditions held.
     pub succeeded: bool,
-    /// What became of each operation, in order.
+    /// The outcome of each operation, in order.
     pub results: Vec<StateResult>,
 }
 
@@ -487,7 +487,7 @@ impl Operation for TransactState {
         words: &["state transact"],
         accepts: Accepts::Json { max_bytes: limits::HTTP_BODY_BYTES_MAX, optional: false },
         returns: Returns::Json,
-        answers: &[(200, "What became of it, which is durable.")],
+        answers: &[(200, "Its outcome, which is durable.")],
         errors: &[
             Code::StateConflict,
             Code::VersionGone,

@@ -27,7 +27,7 @@ const WATCHERS: usize = 100;
 
 /// Puts of one client and of 64, gets of 64, and changes that 100 watchers follow.
 pub(crate) async fn run(handle: &Handle, disk: &mut Disk, rounds: usize) -> Outcome {
-    let store = handle.state("default")?;
+    let store = StateStore::of(handle, "default")?;
     put(&store, "warm", 0).await?;
     let (mut took, mut synced) = (Vec::new(), disk.samples(512, 100 * rounds)?);
     for n in 0..100 * rounds {

@@ -10,7 +10,7 @@ use consort_core::{
     Command, Effect, Reply,
     command::{Choice, DecideConflict, DeleteSpace, OperationResult, SetSpace, Transact, Transacted},
     rows::{ChangeKind, Settlement},
-    view::{Changed, StateView},
+    view::{Changed, SharedState, StateView},
 };
 use consort_types::{
     Code, EffectClass, Payload, Result, Seq, Span, Time, limits,
@@ -114,17 +114,17 @@ impl Store for World {
     }
 
     fn value(&mut self, key: &str) -> Result<String> {
-        let view = self.machine.shared_state().get(NS, SPACE, key, None)?;
+        let view = SharedState::of(&mut self.machine).get(NS, SPACE, key, None)?;
         let bytes = self.machine.payload_bytes(&view.value)?;
         Ok(String::from_utf8(bytes.to_vec()).unwrap())
     }
 
     fn view(&mut self, key: &str) -> StateView {
-        self.machine.shared_state().get(NS, SPACE, key, None).unwrap()
+        SharedState::of(&mut self.machine).get(NS, SPACE, key, None).unwrap()
     }
 
     fn changes(&mut self, after: Option<Position>) -> Result<Changed> {
-        self.machine.shared_state().changes(NS, SPACE, "", after, 1_000)
+        SharedState::of(&mut self.machine).changes(NS, SPACE, "", after, 1_000)
     }
 
     fn decide(&mut self, conflict: Position, choice: Choice) -> Result<Reply> {
@@ -155,14 +155,14 @@ fn a_key_has_the_value_that_was_written_last_and_its_earlier_ones() {
     let gone = world.one(delete("k", Some(second.version))).unwrap();
     assert_eq!((gone.outcome, gone.version), (WriteOutcome::Deleted, Seq::ZERO));
     assert_eq!(world.value("k").unwrap_err().code, Code::KeyNotFound);
-    let at = |world: &mut World, version| world.machine.shared_state().get(NS, SPACE, "k", Some(version));
+    let at = |world: &mut World, version| SharedState::of(&mut world.machine).get(NS, SPACE, "k", Some(version));
     assert_eq!(at(&mut world, first.version).unwrap().value, payload("1"));
     assert_eq!(at(&mut world, Seq(second.version.0)).unwrap().value, payload("2"));
     assert_eq!(at(&mut world, Seq(second.version.0 + 1)).unwrap_err().code, Code::KeyNotFound);
-    let history = world.machine.shared_state().history(NS, SPACE, "k", None, 2).unwrap();
+    let history = SharedState::of(&mut world.machine).history(NS, SPACE, "k", None, 2).unwrap();
     let kinds: Vec<_> = history.items.iter().map(|item| item.change.kind).collect();
     assert_eq!(kinds, [ChangeKind::Deleted, ChangeKind::Put]);
-    let rest = world.machine.shared_state().history(NS, SPACE, "k", history.next.as_deref(), 2).unwrap();
+    let rest = SharedState::of(&mut world.machine).history(NS, SPACE, "k", history.next.as_deref(), 2).unwrap();
     assert_eq!((rest.items[0].change.value.clone(), rest.next), (Some(payload("1")), None));
     world.verify();
 }
@@ -177,7 +177,7 @@ fn a_write_that_did_not_see_the_latest_value_is_rejected_and_both_values_are_kep
     assert_eq!(world.value("k").unwrap(), "2");
     assert_eq!(world.one(put("k", "4", Some(Seq::ZERO))).unwrap().outcome, WriteOutcome::Rejected);
     assert_eq!(world.one(delete("k", Some(first.version))).unwrap().outcome, WriteOutcome::Rejected);
-    let conflicts = world.machine.shared_state().conflicts(NS, SPACE, false, None, 10).unwrap().items;
+    let conflicts = SharedState::of(&mut world.machine).conflicts(NS, SPACE, false, None, 10).unwrap().items;
     assert_eq!(conflicts.len(), 3);
     let seen: Vec<_> = conflicts[0].conflict.candidates.iter().map(|one| one.value.clone()).collect();
     assert_eq!(seen, [Some(payload("2")), Some(payload("3"))]);
@@ -338,16 +338,16 @@ fn siblings_are_kept_until_somebody_decides() {
     let view = world.view("k");
     let siblings: Vec<_> = view.siblings.iter().map(|sibling| sibling.value.clone()).collect();
     assert_eq!((view.value, siblings), (payload("2"), vec![Some(payload("3")), Some(payload("4"))]));
-    assert_eq!(world.machine.shared_state().space(NS, SPACE).unwrap().space.undecided, 1);
+    assert_eq!(SharedState::of(&mut world.machine).space(NS, SPACE).unwrap().space.undecided, 1);
     world.decide(stale.conflict.unwrap(), Choice::Value(payload("5"))).unwrap();
     assert_eq!(world.value("k").unwrap(), "5");
     assert!(world.view("k").siblings.is_empty());
-    assert_eq!(world.machine.shared_state().space(NS, SPACE).unwrap().space.undecided, 0);
+    assert_eq!(SharedState::of(&mut world.machine).space(NS, SPACE).unwrap().space.undecided, 0);
     // A write that saw both decides, too.
     let again = world.one(put("k", "6", None)).unwrap();
     let version = world.view("k").version;
     world.one(put("k", "7", Some(version))).unwrap();
-    let conflict = world.machine.shared_state().conflict(NS, SPACE, again.conflict.unwrap()).unwrap().conflict;
+    let conflict = SharedState::of(&mut world.machine).conflict(NS, SPACE, again.conflict.unwrap()).unwrap().conflict;
     let Settlement::Decided(decided) = conflict.settled else { panic!("{conflict:?}") };
     assert_eq!((decided.value, decided.by.by.as_deref()), (Some(payload("7")), Some("ann")));
     for i in 0..limits::STATE_SIBLINGS_MAX {
@@ -376,7 +376,7 @@ fn a_value_expires_when_its_time_is_over_and_not_before() {
     world.tick(Span::from_secs(60));
     assert_eq!(world.value("renewed").unwrap_err().code, Code::KeyNotFound);
     assert_eq!(world.value("stays").unwrap(), "2");
-    let space = world.machine.shared_state().space(NS, SPACE).unwrap().space;
+    let space = SharedState::of(&mut world.machine).space(NS, SPACE).unwrap().space;
     assert_eq!((space.keys, space.bytes), (1, 6));
     world.verify();
 }
@@ -390,7 +390,7 @@ fn a_watch_sees_each_change_once_in_order_and_says_when_some_are_gone() {
     for i in 0..250 {
         world.one(put(&format!("k{}", i % 3), &i.to_string(), None)).unwrap();
         if i == 50 {
-            let page = world.machine.shared_state().changes(NS, SPACE, "k1", Some(start), 20).unwrap();
+            let page = SharedState::of(&mut world.machine).changes(NS, SPACE, "k1", Some(start), 20).unwrap();
             assert!(page.more && page.items.iter().all(|item| item.change.key == "k1"));
             let values: Vec<_> =
                 world.changes(Some(start)).unwrap().items.into_iter().map(|item| item.change.value).collect();
@@ -398,7 +398,7 @@ fn a_watch_sees_each_change_once_in_order_and_says_when_some_are_gone() {
         }
     }
     assert_eq!(world.changes(Some(start)).unwrap_err().code, Code::VersionGone);
-    let space = world.machine.shared_state().space(NS, SPACE).unwrap().space;
+    let space = SharedState::of(&mut world.machine).space(NS, SPACE).unwrap().space;
     assert_eq!(space.changes, u64::from(limits::STATE_CHANGES_MIN));
     let kept = world.changes(Some(space.trimmed)).unwrap();
     assert_eq!(kept.items.len(), 100);
@@ -449,7 +449,7 @@ fn a_deleted_space_is_gone_at_once_and_its_rows_go_piece_by_piece() {
     assert!(world.go_on() >= 3, "a record removes some of the rows");
     world.tick(Span::from_secs(60));
     assert_eq!(world.value("k1").unwrap(), "2");
-    let list = world.machine.shared_state().list(NS, SPACE, "", None, 10).unwrap();
+    let list = SharedState::of(&mut world.machine).list(NS, SPACE, "", None, 10).unwrap();
     assert_eq!(list.items.len(), 1);
     assert!(world.effects.iter().any(|effect| matches!(effect, Effect::BlobUnused(_))));
     let rows = world.rows();
@@ -465,7 +465,7 @@ fn keys_are_listed_by_prefix_and_page() {
         world.one(put(key, "1", None)).unwrap();
     }
     let mut list = |prefix: &str, cursor: Option<&str>| {
-        let page = world.machine.shared_state().list(NS, SPACE, prefix, cursor, 2).unwrap();
+        let page = SharedState::of(&mut world.machine).list(NS, SPACE, prefix, cursor, 2).unwrap();
         (page.items.into_iter().map(|item| item.key).collect::<Vec<_>>(), page.next)
     };
     assert_eq!(list("a/", None), (vec!["a/1".to_owned(), "a/2".to_owned()], Some("a/3".to_owned())));
@@ -488,14 +488,17 @@ fn settled_conflicts_are_forgotten_and_others_are_not() {
         let stale = world.one(put("k", &i.to_string(), Some(first))).unwrap();
         assert_eq!(stale.outcome, WriteOutcome::Rejected);
     }
-    let space = world.machine.shared_state().space(NS, SPACE).unwrap().space;
+    let space = SharedState::of(&mut world.machine).space(NS, SPACE).unwrap().space;
     assert_eq!((space.conflicts, space.undecided), (limits::STATE_CONFLICTS_MAX, 1));
     assert_eq!(space.conflicts_total, u64::from(limits::STATE_CONFLICTS_MAX) + 51);
-    let open = world.machine.shared_state().conflicts(NS, SPACE, true, None, 10).unwrap().items;
+    let open = SharedState::of(&mut world.machine).conflicts(NS, SPACE, true, None, 10).unwrap().items;
     assert_eq!(open.iter().map(|item| item.id).collect::<Vec<_>>(), [waits]);
     world.decide(waits, Choice::Candidate(0)).unwrap();
     world.one(put("k", "0", Some(first))).unwrap();
-    assert_eq!(world.machine.shared_state().conflict(NS, SPACE, waits).unwrap_err().code, Code::ConflictNotFound);
+    assert_eq!(
+        SharedState::of(&mut world.machine).conflict(NS, SPACE, waits).unwrap_err().code,
+        Code::ConflictNotFound
+    );
     world.verify();
 }
 

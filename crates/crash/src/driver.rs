@@ -5,11 +5,12 @@
 
 use std::io;
 
-use consort_testkit::http::{Client, Response};
+use consort_testkit::http::Client;
 use serde_json::{Value, json};
 
 use crate::{
     Chance,
+    ask::{ask, done},
     sharer::Sharer,
     workload::{Case, Ended, NUMBERS, WORKFLOWS},
 };
@@ -200,21 +201,4 @@ pub fn ended_as(run: &Value) -> Option<Ended> {
     let status = run["status"].as_str().expect("a run has a status").to_owned();
     let over = matches!(status.as_str(), "completed" | "failed" | "cancelled");
     over.then(|| Ended { status, output: run["output"].clone(), code: run["error"]["code"].clone() })
-}
-
-/// The answer to a question, or to a command with a body. An error means that the server has ended.
-pub(crate) fn ask(client: &Client, path: &str, body: Option<&Value>) -> io::Result<Option<Value>> {
-    let answer = match body {
-        Some(body) => client.post(path, body)?,
-        None => client.get(path)?,
-    };
-    Ok(done(path, &answer).then(|| if answer.body.is_empty() { Value::Null } else { answer.json() }))
-}
-
-/// Whether a request was done. What is refused must be refused for a reason that a client can meet: the server stops
-/// (503), or another request was faster (404, 409).
-fn done(path: &str, answer: &Response) -> bool {
-    let fits = (200..300).contains(&answer.status) || matches!(answer.status, 404 | 409 | 503);
-    assert!(fits, "{path}: {}: {}", answer.status, answer.text());
-    (200..300).contains(&answer.status)
 }

@@ -4,6 +4,7 @@
 //! cuts and bad disks (the simulator has those: a killed process loses no page that it wrote).
 //! Invariant: the judge sees only what any client can see: HTTP, the command line and the folder.
 
+mod ask;
 pub mod binary;
 mod chance;
 pub mod driver;

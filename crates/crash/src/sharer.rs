@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, io};
 use consort_testkit::http::Client;
 use serde_json::{Value, json};
 
-use crate::{Chance, driver::ask};
+use crate::{Chance, ask::ask};
 
 /// Where the keys are.
 const SPACE: &str = "/v1/spaces/shared";

@@ -1,7 +1,7 @@
 //! What can be watched.
 //!
 //! For: the one name of a thing whose changes wake subscribers. Not for: what has changed (the subscriber reads it).
-//! Invariant: a topic is a plain value: naming one costs nothing where nobody watches it.
+//! Invariant: a topic is a plain value: naming one costs nothing where it has no watcher.
 
 use consort_core::Coordinated;
 use consort_types::{BlobHash, RunId, Seq, state::SpaceId};

@@ -29,10 +29,10 @@ pub struct StateValue<T> {
     pub version: u64,
 }
 
-/// What became of a write.
+/// The outcome of a write.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct StateWritten {
-    /// What was done: written, merged with others, superseded by another, or both are kept until somebody decides.
+    /// What was done: written, merged with others, superseded by another, or both are kept until it is decided.
     pub outcome: WriteOutcome,
     /// The version that the key has now; 0 where it has no value.
     pub version: u64,
@@ -44,14 +44,14 @@ pub struct StateWritten {
     pub conflict: Option<String>,
 }
 
-/// What became of a transaction.
+/// The outcome of a transaction.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct StateTransaction {
     /// Its version: that of every key that it wrote.
     pub version: u64,
     /// Whether the conditions held.
     pub succeeded: bool,
-    /// What became of each operation, in order.
+    /// The outcome of each operation, in order.
     pub results: Vec<StateWritten>,
 }
 
@@ -112,7 +112,7 @@ impl StateSpace {
     /// Gives a key a value.
     ///
     /// It fails with [`Code::StateConflict`] where it names a version that is not the latest and the policy of the key is
-    /// `reject`; that failure is recorded, so the code reads the key again and decides anew.
+    /// `reject`; that failure is recorded, so the code reads the key again and decides again.
     pub fn put(&self, key: &str, value: &impl Serialize, options: &PutOptions) -> Answer<StateWritten> {
         let operation = serde_json::to_value(value).map_err(|error| unwritable("value", &error)).map(|value| {
             let mut operation = json!({ "op": "put", "space": self.space, "key": key, "value": value });

@@ -245,7 +245,7 @@ codes! {
     /// does not hold. Read the key again, and write with the version that you have read then.
     StateConflict = 703, Conflict, "write did not see the latest value";
     /// The version of a key, or the position of a watch, is no longer kept: a space keeps a number of changes. Read the
-    /// keys as they are now, and go on from there; or have the space keep more changes.
+    /// keys as they are now, and continue from there; or have the space keep more changes.
     VersionGone = 704, NotFound, "version is no longer kept";
     /// The space has as many keys or bytes as it may have. Delete some, let values expire, or raise what the space may
     /// have.

@@ -227,7 +227,7 @@ limits! {
     STATE_CHANGES_MIN: u32 = 100;
     /// Conflicts of a space that are kept; the oldest that are decided are forgotten first.
     STATE_CONFLICTS_MAX: u32 = 1_000;
-    /// Values of one key that stand beside each other until somebody decides.
+    /// Values of one key that are kept beside each other until it is decided.
     STATE_SIBLINGS_MAX: usize = 16;
     /// Bytes of a value that is merged with another: both are read for it.
     STATE_MERGE_BYTES_MAX: u64 = 1024 * 1024;

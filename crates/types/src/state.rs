@@ -1,6 +1,6 @@
 //! Shared state as clients, records and rows name it.
 //!
-//! For: the words of the state store: policies, writes, conditions, and what becomes of them. Not for: merging values, or
+//! For: the words of the state store: policies, writes, conditions, and the outcome of them. Not for: merging values, or
 //! keeping them (the core does).
 //! Invariant: a version is the sequence number of the record that wrote it, so versions only grow.
 
@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 pub use crate::position::Position;
 use crate::{Code, Error, Name, Payload, Result, RunId, Seq, Span, Time, bounds, limits};
 
-/// What becomes of a write that did not see the latest value of its key.
+/// The outcome of a write that did not see the latest value of its key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Encode, Decode)]
 #[serde(rename_all = "snake_case")]
 #[cbor(index_only)]
@@ -41,7 +41,7 @@ pub enum MergePolicy {
     /// one with the later stamp.
     #[n(6)]
     Map,
-    /// Both values are kept, as siblings, until somebody decides.
+    /// Both values are kept, as siblings, until it is decided.
     #[n(7)]
     Agent,
 }
@@ -315,7 +315,7 @@ impl ReadCondition {
             (None, None, Some(value)) => Check::Equals(value),
             _ => {
                 let message =
-                    format!("the condition of key `{key}` asks for none or several of `version`, `exists`, `equals`");
+                    format!("the condition of key `{key}` requests none or several of `version`, `exists`, `equals`");
                 return Err(
                     Error::new(Code::BadRequest, message).hint("give exactly one; several conditions may name a key")
                 );
@@ -353,7 +353,7 @@ impl ReadOperation {
     }
 }
 
-/// What became of an operation.
+/// The outcome of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WriteOutcome {
@@ -369,7 +369,7 @@ pub enum WriteOutcome {
     Merged,
     /// Another write stays in its place.
     Superseded,
-    /// Both values are kept, until somebody decides.
+    /// Both values are kept, until it is decided.
     Undecided,
     /// It was rejected, because it had not seen the latest value; nothing of its transaction was done.
     Rejected,

@@ -19,7 +19,7 @@ export interface StateValue<T> {
   version: number;
 }
 
-/** What became of an operation. */
+/** The outcome of an operation. */
 export interface StateWritten {
   space: string;
   key: string;
@@ -33,13 +33,13 @@ export interface StateWritten {
   conflict?: string;
 }
 
-/** What became of a transaction. */
+/** The outcome of a transaction. */
 export interface StateTransaction {
   /** That of every key that it wrote. */
   version: number;
   /** Whether the conditions held. */
   succeeded: boolean;
-  /** What became of each operation, in order. */
+  /** The outcome of each operation, in order. */
   results: StateWritten[];
 }
 
@@ -73,7 +73,7 @@ export type Ask = <T>(titled: Titled, transaction: () => unknown, read: Read<T>)
  * A space of shared state, as the code of a task uses it. Each call is an entry of the journal.
  *
  * A write that names a version that is not the latest fails with `C0703`, where the policy of the key is `reject`. That
- * failure is recorded: read the key again, and decide anew.
+ * failure is recorded: read the key again, and decide again.
  */
 export class StateSpace {
   readonly #ask: Ask;
@@ -121,12 +121,12 @@ export class StateSpace {
   }
 }
 
-/** What became of a transaction. */
+/** The outcome of a transaction. */
 export function readTransaction(document: Uint8Array): StateTransaction {
   return readJson("answer", document) as unknown as StateTransaction;
 }
 
-/** What became of its first operation. */
+/** The outcome of its first operation. */
 function first(document: Uint8Array): StateWritten {
   return readTransaction(document).results[0] as StateWritten;
 }

@@ -127,7 +127,7 @@ pub(crate) fn conflict(view: ConflictView) -> spaces::StateConflict {
     shown
 }
 
-/// The transaction that a client asks for, and who it is.
+/// The transaction that a client requests, and who it is.
 pub(crate) fn transaction(request: &api::TransactStateRequest) -> Result<(Transaction, Writer)> {
     let by = Writer::client(request.by.as_deref());
     let request = api::TransactStateRequest { by: None, ..request.clone() };

@@ -45,7 +45,7 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 fn store<O: consort_api::Operation>(request: &RequestContext<O>) -> Result<StateStore> {
-    request.engine().state(&request.namespace)
+    StateStore::of(request.engine(), &request.namespace)
 }
 
 async fn spaces(request: RequestContext<ListSpaces>) -> Handled<ListSpaces> {

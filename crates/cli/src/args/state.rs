@@ -151,7 +151,7 @@ pub(crate) struct DecideArgs {
     pub(crate) space: String,
     /// The conflict
     pub(crate) conflict: String,
-    /// One of its values, counted from 0: the one that stood, and then those that came
+    /// One of its values, counted from 0: the one that was there, and then those that came
     #[arg(long, value_name = "NUMBER", group = "choice")]
     pub(crate) take: Option<u32>,
     /// Another value: JSON, `@FILE`, or plain text

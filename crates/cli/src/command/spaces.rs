@@ -4,6 +4,8 @@
 //! `state`).
 //! Invariant: every decision names the person who made it.
 
+use std::fmt::Write as _;
+
 use consort_api::{
     PageParams,
     spaces::{
@@ -16,16 +18,18 @@ use consort_types::{Code, Error, Result, limits, state::MergePolicy};
 use consort_workflow::did_you_mean;
 use serde_json::json;
 
-use super::{
-    decide::user,
-    state::{short, writer},
-};
+use super::decide::user;
 use crate::{
     app::App,
     args::{StateDecideArgs, StateSetArgs},
     client::Client,
     input,
-    show::{style::Paint, table::Table, when},
+    show::{
+        state::{short, writer},
+        style::Paint,
+        table::Table,
+        when,
+    },
 };
 
 pub(super) async fn list(app: &App, client: &Client) -> Result<()> {
@@ -86,7 +90,7 @@ pub(super) async fn show(app: &App, client: &Client, space: String) -> Result<()
         space.created_at
     );
     for policy in &space.policies {
-        text.push_str(&format!("policy     {}={}\n", policy.prefix, policy.policy.as_str()));
+        let _ = writeln!(text, "policy     {}={}", policy.prefix, policy.policy.as_str());
     }
     app.print(&text);
     Ok(())
@@ -187,17 +191,14 @@ pub(super) async fn conflict(app: &App, client: &Client, space: String, id: &str
         let value = one.value.as_ref().map_or_else(|| "nothing".to_owned(), short);
         let by = writer(&one.writer);
         let by = if by.is_empty() { by } else { format!(" by {by}") };
-        text.push_str(&format!(
-            "{place}        {what}: {value}, {version} {}{by} at {}\n",
-            one.version, one.written_at
-        ));
+        let _ = writeln!(text, "{place}        {what}: {value}, {version} {}{by} at {}", one.version, one.written_at);
     }
     if let Some(value) = &found.value {
-        text.push_str(&format!("value    {}\n", short(value)));
+        let _ = writeln!(text, "value    {}", short(value));
     }
     if let (Some(by), Some(at)) = (&found.decided_by, found.decided_at) {
         let comment = found.comment.as_deref().map(|comment| format!(": {comment}")).unwrap_or_default();
-        text.push_str(&format!("decided  by {} at {at}{comment}\n", writer(by)));
+        let _ = writeln!(text, "decided  by {} at {at}{comment}", writer(by));
     }
     app.print(&text);
     Ok(())

@@ -10,10 +10,10 @@ use consort_api::{
     state::{
         DeleteState, DeleteStateParams, GetState, GetStateParams, ListState, ListStateParams, PutState,
         PutStateRequest, StateChange, StateEvent, StateHistory, StateHistoryParams, StateKeyParams, StateResult,
-        StateValue, StateWriter, TransactState, WatchState, WatchStateParams,
+        StateValue, TransactState, WatchState, WatchStateParams,
     },
 };
-use consort_types::{Code, Error, Payload, Result, Span, limits, state::WriteOutcome};
+use consort_types::{Code, Error, Result, Span, limits, state::WriteOutcome};
 use serde_json::Value;
 
 use super::{decide::user, spaces};
@@ -24,15 +24,13 @@ use crate::{
     exit::Exit,
     input,
     show::{
-        style::{Paint, cut},
+        state::{line, short, writer},
+        style::Paint,
         table::Table,
         when,
     },
     signals::Signals,
 };
-
-/// Columns of a value in a listing.
-const VALUE_WIDTH: usize = 60;
 
 pub(crate) async fn execute(app: &App, command: StateCommand) -> Result<Exit> {
     let need = match command {
@@ -87,27 +85,6 @@ async fn dispatch(app: &App, client: &Client, command: StateCommand) -> Result<(
     }
 }
 
-/// A document on one line, cut for a listing.
-pub(super) fn short(document: &consort_api::Document) -> String {
-    cut(&line(document), VALUE_WIDTH)
-}
-
-/// A document on one line, as it is kept.
-fn line(document: &consort_api::Document) -> String {
-    let payload = Payload::from(document.clone());
-    String::from_utf8_lossy(payload.bytes().unwrap_or_default()).replace(['\r', '\n'], " ")
-}
-
-/// Who wrote a value, in a few words.
-pub(super) fn writer(writer: &StateWriter) -> String {
-    match (&writer.by, writer.run, &writer.step) {
-        (Some(by), Some(run), Some(step)) => format!("{by} ({run} {step})"),
-        (Some(by), ..) => by.clone(),
-        (None, Some(run), _) => run.to_string(),
-        (None, None, _) => String::new(),
-    }
-}
-
 async fn get(app: &App, client: &Client, key: StateKeyArgs, at: Option<u64>) -> Result<()> {
     let params = GetStateParams { space: key.space, key: key.key, version: at };
     let found = client.call::<GetState>(&params, &()).await?;
@@ -152,7 +129,7 @@ async fn put(app: &App, client: &Client, args: PutArgs) -> Result<()> {
     Ok(())
 }
 
-/// What became of a write.
+/// The outcome of a write.
 fn report(app: &App, result: &StateResult) {
     if app.json {
         app.print_json(result);
@@ -169,7 +146,7 @@ fn sentence(result: &StateResult) -> String {
         WriteOutcome::Merged => format!("{key} was merged, has version {version}{now}"),
         WriteOutcome::Superseded => format!("{key} keeps version {version}{now}"),
         WriteOutcome::Undecided => format!(
-            "{key} has version {version}, and both values until somebody decides (conflict {})",
+            "{key} has version {version}, and both values until it is decided (conflict {})",
             result.conflict.map(|conflict| conflict.to_string()).unwrap_or_default()
         ),
         WriteOutcome::Deleted => format!("{key} is deleted"),
@@ -259,7 +236,7 @@ async fn watch(app: &App, client: &Client, space: String, prefix: Option<String>
                 }
                 StateEvent::Error(problem) => return Err(problem.into()),
             },
-            // The position is all that a watch is: it goes on at another connection.
+            // The position is all that a watch is: it continues at another connection.
             Ok(None) | Err(Error { code: Code::Unreachable, .. }) => {
                 events = client.events::<WatchState>(&params).await?;
             }

@@ -12,6 +12,7 @@ pub(crate) mod locks;
 pub(crate) mod markdown;
 pub(crate) mod progress;
 pub(crate) mod queues;
+pub(crate) mod state;
 pub(crate) mod step;
 pub(crate) mod style;
 pub(crate) mod table;

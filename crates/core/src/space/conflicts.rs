@@ -27,7 +27,7 @@ pub(crate) struct PlannedConflict {
     /// The value that came; `None` where it was to be removed.
     pub(crate) incoming: Option<Payload>,
     pub(crate) saw: Seq,
-    /// Whose value stands; `None` where that is not decided by merging.
+    /// Whose value is kept; `None` where that is not decided by merging.
     pub(crate) winner: Option<Winner>,
 }
 
@@ -53,7 +53,7 @@ pub(crate) fn begin(
     add(ctx, target.space, row)
 }
 
-/// Adds a value beside the one that stands, and has both wait for a decision.
+/// Adds a value beside the one that is there, and has both wait for a decision.
 pub(crate) fn add_sibling(
     ctx: &mut ApplyContext<'_>,
     target: &mut Target<'_>,

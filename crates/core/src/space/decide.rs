@@ -1,4 +1,4 @@
-//! `DecideConflict`: somebody says what the value of a key is to be.
+//! `DecideConflict`: the value of a key is decided.
 //!
 //! For: conflicts that wait for a decision, and deciding others again. Not for: the rules of policies.
 //! Invariant: the decision and the value are one record.
@@ -22,7 +22,7 @@ use crate::{
 /// What is decided.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub enum Choice {
-    /// One of the values of the conflict, counted from 0: the one that stood, and then those that came.
+    /// One of the values of the conflict, counted from 0: the one that was there, and then those that came.
     #[n(0)]
     Candidate(#[n(0)] u32),
     /// Another value.
@@ -103,7 +103,7 @@ impl DecideConflict {
                 let new = NewEntry { value, marks: None, stamp, expires, kind: ChangeKind::Decided };
                 execute::put(ctx, &mut target, key, old, new)
             }
-            (Some(old), None) => execute::remove(ctx, space, key, old, (ChangeKind::Decided, &self.by)),
+            (Some(old), None) => execute::remove(ctx, space, key, &old, (ChangeKind::Decided, &self.by)),
             (None, None) => Ok(()),
         }
     }

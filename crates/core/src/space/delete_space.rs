@@ -1,8 +1,8 @@
 //! `DeleteSpace`: a space and everything in it is forgotten.
 //!
 //! For: the command, and removing the rows a bounded number in each record. Not for: single keys.
-//! Invariant: the space is gone with the record; what is left of its rows is never seen again, because no other space has
-//! its id, and while there is some, one timer is armed that goes on.
+//! Invariant: the space is removed with the record; what is left of its rows is never seen again, because no other space has
+//! its id, and while there are some, one timer is armed that continues.
 
 use consort_types::{
     Name, Result,
@@ -83,7 +83,7 @@ fn remove_page(ctx: &mut ApplyContext<'_>, space: SpaceId, purge: Purge) -> Resu
             for (key, entry) in rows {
                 ctx.charge(1);
                 last = Some(key.key.clone());
-                execute::forget_row(ctx, key, &entry)?;
+                execute::forget(ctx, &key, &entry)?;
             }
             Ok(Some(last.filter(|_| more).map_or(Purge::Changes(Position::default()), Purge::Entries)))
         }

@@ -17,7 +17,7 @@ use crate::{
         plan::{Change, NewValue, Planned},
         rows::{ChangeKind, Expiring, Mark, Space, StateEntry},
         spaces::Target,
-        timers::move_end,
+        timers::{end, move_end},
     },
 };
 
@@ -31,7 +31,7 @@ pub(crate) struct NewEntry {
     pub(crate) kind: ChangeKind,
 }
 
-/// Does what was planned; answers the conflict that it was, and the value that stands where that is not the one that was
+/// Does what was planned; answers the conflict that it was, and the value that is there where that is not the one that was
 /// written.
 pub(crate) fn execute(
     ctx: &mut ApplyContext<'_>,
@@ -51,7 +51,7 @@ pub(crate) fn execute(
         Change::Delete => {
             if let Some(old) = old {
                 settle(ctx, target, &old, None)?;
-                remove(ctx, target.space, &key, old, (ChangeKind::Deleted, target.by))?;
+                remove(ctx, target.space, &key, &old, (ChangeKind::Deleted, target.by))?;
             }
             Ok((recorded, None))
         }
@@ -135,7 +135,7 @@ pub(crate) fn remove(
     ctx: &mut ApplyContext<'_>,
     space: &mut Space,
     key: &str,
-    old: StateEntry,
+    old: &StateEntry,
     why: (ChangeKind, &Writer),
 ) -> Result<()> {
     if why.0 == ChangeKind::Expired {
@@ -145,21 +145,14 @@ pub(crate) fn remove(
             conflicts::decided(ctx, space, at, None, why.1, None)?;
         }
     }
-    forget(ctx, space, key, &old)?;
+    forget(ctx, &StateKey { space: space.id, key: key.to_owned() }, old)?;
     changes::record(ctx, space, key, None, why)
 }
 
 /// Removes the row of a key, with its timer and what it refers to.
-pub(crate) fn forget(ctx: &mut ApplyContext<'_>, space: &Space, key: &str, old: &StateEntry) -> Result<()> {
-    forget_row(ctx, StateKey { space: space.id, key: key.to_owned() }, old)
-}
-
-/// As [`forget`], of a space that is known by its id alone.
-pub(crate) fn forget_row(ctx: &mut ApplyContext<'_>, key: StateKey, old: &StateEntry) -> Result<()> {
-    // No row is made where nothing is due.
-    let none = || Expiring { namespace: String::new(), space: String::new(), id: key.space, key: String::new() };
-    move_end(ctx, old.expires, None, none);
+pub(crate) fn forget(ctx: &mut ApplyContext<'_>, key: &StateKey, old: &StateEntry) -> Result<()> {
+    end(ctx, old.expires);
     ctx.release(&old.value)?;
-    ctx.state.tables.state.delete(&key);
+    ctx.state.tables.state.delete(key);
     Ok(())
 }

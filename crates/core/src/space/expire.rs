@@ -29,7 +29,7 @@ pub(crate) fn fire(ctx: &mut ApplyContext<'_>, timer: &TimerKey) -> Result<()> {
     if entry.expires != Some(Expiry { at: timer.due, id }) {
         return Ok(());
     }
-    execute::remove(ctx, &mut space, &names.key, entry, (ChangeKind::Expired, &Writer::default()))?;
+    execute::remove(ctx, &mut space, &names.key, &entry, (ChangeKind::Expired, &Writer::default()))?;
     ctx.state.tables.spaces.put(spaces::space_key(&names.namespace, &names.space), space);
     Ok(())
 }

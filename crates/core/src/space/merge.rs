@@ -1,4 +1,4 @@
-//! What becomes of a write and the value that it meets.
+//! The outcome of a write and the value that it meets.
 //!
 //! For: merging two values by a policy, as a pure function of both, of what the writer saw and of stamps. Not for: what a
 //! conflict is, rows, or `reject` and `agent`, which merge nothing.
@@ -41,7 +41,7 @@ pub(crate) struct Incoming<'a> {
     pub(crate) seq: Seq,
 }
 
-/// Whose value stands after a write.
+/// Whose value is kept after a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Winner {
     Incoming,

@@ -182,20 +182,20 @@ impl Write<'_> {
         self.saw.is_some_and(|saw| saw != self.version())
     }
 
-    fn conflict(&self, incoming: Option<&Payload>, winner: Option<Winner>) -> Option<PlannedConflict> {
+    fn conflict(&self, incoming: Option<&Payload>, winner: Option<Winner>) -> PlannedConflict {
         let saw = self.saw.unwrap_or(Seq::ZERO);
-        Some(PlannedConflict { policy: self.policy, incoming: incoming.cloned(), saw, winner })
+        PlannedConflict { policy: self.policy, incoming: incoming.cloned(), saw, winner }
     }
 
     fn delete(&self) -> Verdict {
         match (self.old, self.policy) {
             (None, _) => (Change::None, WriteOutcome::Absent, None),
             (Some(_), MergePolicy::Reject) if self.saw_other() => {
-                (Change::None, WriteOutcome::Rejected, self.conflict(None, None))
+                (Change::None, WriteOutcome::Rejected, Some(self.conflict(None, None)))
             }
             // A change wins over a removal that did not see it.
             (Some(_), _) if self.saw_other() => {
-                (Change::None, WriteOutcome::Superseded, self.conflict(None, Some(Winner::Current)))
+                (Change::None, WriteOutcome::Superseded, Some(self.conflict(None, Some(Winner::Current))))
             }
             (Some(_), _) => (Change::Delete, WriteOutcome::Deleted, None),
         }
@@ -208,21 +208,20 @@ impl Write<'_> {
         let as_given = || put(NewValue::Given(value.clone()), None);
         match self.policy {
             MergePolicy::Reject if self.saw_other() => {
-                Ok((Change::None, WriteOutcome::Rejected, self.conflict(Some(value), None)))
+                Ok((Change::None, WriteOutcome::Rejected, Some(self.conflict(Some(value), None))))
             }
             MergePolicy::Reject => Ok((as_given(), WriteOutcome::Written, None)),
             MergePolicy::Agent => match self.old {
                 Some(old) if !self.saw_latest() && content_hash(&old.value) != content_hash(value) => {
                     conflicts::check_sibling(state, self.space, self.key, old)?;
-                    Ok((Change::AddSibling, WriteOutcome::Undecided, self.conflict(Some(value), None)))
+                    Ok((Change::AddSibling, WriteOutcome::Undecided, Some(self.conflict(Some(value), None))))
                 }
                 _ => Ok((as_given(), WriteOutcome::Written, None)),
             },
             _ => {
                 let (winner, made, marks) = self.merge(state, value, given)?;
                 let conflicts = self.saw_other() || (stamp.is_some() && self.old.is_some() && !self.saw_latest());
-                let conflict = if conflicts { self.conflict(Some(value), Some(winner)) } else { None };
-                let made = made.map_or_else(|| NewValue::Given(value.clone()), NewValue::Made);
+                let conflict = conflicts.then(|| self.conflict(Some(value), Some(winner)));
                 Ok(match winner {
                     Winner::Current => (Change::None, WriteOutcome::Superseded, conflict),
                     Winner::Incoming => (put(made, marks), WriteOutcome::Written, conflict),
@@ -250,14 +249,8 @@ impl Write<'_> {
         Ok(if self.old.is_some() && self.saw_latest() { stamp.max(after_last) } else { stamp })
     }
 
-    /// Merges the value with the one that is there: whose stands, the bytes where they are not those that were written,
-    /// and the marks of its parts.
-    fn merge(
-        &self,
-        state: &mut State,
-        value: &Payload,
-        stamp: Stamp,
-    ) -> Result<(Winner, Option<Vec<u8>>, Option<Vec<Mark>>)> {
+    /// Merges the value with the one that is there: whose is kept, the value, and the marks of its parts.
+    fn merge(&self, state: &mut State, value: &Payload, stamp: Stamp) -> Result<(Winner, NewValue, Option<Vec<Mark>>)> {
         let incoming = self.read(state, value)?;
         let current = self.old.map(|old| self.read(state, &old.value)).transpose()?;
         let base = self.base(state)?;
@@ -278,8 +271,8 @@ impl Write<'_> {
             },
         )?;
         let as_written = merged.value == incoming && merged.marks.is_none();
-        let made = (!as_written).then(|| encode(&merged.value));
-        Ok((merged.winner, made, merged.marks))
+        let value = if as_written { NewValue::Given(value.clone()) } else { NewValue::Made(encode(&merged.value)) };
+        Ok((merged.winner, value, merged.marks))
     }
 
     /// What the writer saw, where the policy depends on it.

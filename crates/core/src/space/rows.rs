@@ -151,7 +151,7 @@ pub enum ChangeKind {
     /// A conflict was decided.
     #[n(4)]
     Decided,
-    /// Another value stands beside it until somebody decides.
+    /// Another value is kept beside it until it is decided.
     #[n(5)]
     Undecided,
 }
@@ -201,19 +201,19 @@ pub enum Settlement {
     /// The write was rejected.
     #[n(0)]
     Rejected,
-    /// The value that stood has stayed.
+    /// The value that was there has stayed.
     #[n(1)]
     KeptCurrent,
-    /// The value that came stands.
+    /// The value that came is the value now.
     #[n(2)]
     TookIncoming,
-    /// A value made of both stands.
+    /// A value made of both is the value now.
     #[n(3)]
     Merged(#[n(0)] Payload),
     /// Nothing yet.
     #[n(4)]
     Undecided,
-    /// Somebody has decided.
+    /// It was decided.
     #[n(5)]
     Decided(#[n(0)] Decided),
 }
@@ -244,7 +244,7 @@ pub struct Conflict {
     /// The policy of the key then.
     #[n(1)]
     pub policy: MergePolicy,
-    /// The value that stood, and then those that came.
+    /// The value that was there, and then those that came.
     #[n(2)]
     pub candidates: Vec<Candidate>,
     /// What was done about it.

@@ -73,7 +73,7 @@ pub(crate) fn new(state: &mut State, namespace: &str, at: (Seq, Time), n: u32) -
     })
 }
 
-/// The keys of one space that are written, and by whom.
+/// The keys of one space that are written, and the writer.
 pub(crate) struct Target<'a> {
     pub(crate) namespace: &'a str,
     pub(crate) name: &'a str,

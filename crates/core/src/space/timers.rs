@@ -1,6 +1,6 @@
 //! The timers of the state store.
 //!
-//! For: arming the timer of a value that lives for some time, and what stands in its key. Not for: what it does when it
+//! For: arming the timer of a value that lives for some time, and what is in its key. Not for: what it does when it
 //! fires (see `expire` and `delete_space`).
 //! Invariant: a value that expires has one armed timer, and one row that names its key.
 
@@ -32,23 +32,26 @@ pub(crate) fn move_end(
     due: Option<Time>,
     names: impl FnOnce() -> Expiring,
 ) -> Option<Expiry> {
-    if let Some(had) = had {
-        ctx.disarm(Some(had.at), timer_of(had.id), TimerKind::StateExpiry);
-    }
     let Some(at) = due else {
-        if let Some(had) = had {
-            ctx.state.tables.expiring.delete(&had.id);
-        }
+        end(ctx, had);
         return None;
     };
-    let id = had.map_or_else(
-        || {
-            let id = Position { seq: ctx.seq, n: ctx.next_ordinal() };
-            ctx.state.tables.expiring.insert_new(id, names());
-            id
-        },
-        |had| had.id,
-    );
+    let id = if let Some(had) = had {
+        ctx.disarm(Some(had.at), timer_of(had.id), TimerKind::StateExpiry);
+        had.id
+    } else {
+        let id = Position { seq: ctx.seq, n: ctx.next_ordinal() };
+        ctx.state.tables.expiring.insert_new(id, names());
+        id
+    };
     ctx.arm(at, timer_of(id), TimerKind::StateExpiry, 0);
     Some(Expiry { at, id })
+}
+
+/// The value has no end any more, or is removed.
+pub(crate) fn end(ctx: &mut ApplyContext<'_>, had: Option<Expiry>) {
+    if let Some(had) = had {
+        ctx.disarm(Some(had.at), timer_of(had.id), TimerKind::StateExpiry);
+        ctx.state.tables.expiring.delete(&had.id);
+    }
 }

@@ -34,7 +34,7 @@ pub struct Transact {
     pub by: Writer,
 }
 
-/// What became of an operation.
+/// The outcome of an operation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OperationResult {
     /// The space.
@@ -51,14 +51,14 @@ pub struct OperationResult {
     pub conflict: Option<Position>,
 }
 
-/// What became of a transaction.
+/// The outcome of a transaction.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Transacted {
     /// The record.
     pub seq: Seq,
     /// Whether the conditions held.
     pub succeeded: bool,
-    /// What became of each operation, in order. Where some were rejected, of those alone: none was done then.
+    /// The outcome of each operation, in order. Where some were rejected, of those alone: none was done then.
     pub results: Vec<OperationResult>,
 }
 

@@ -110,14 +110,12 @@ pub struct SharedState<'a> {
     state: &'a mut State,
 }
 
-impl Machine {
-    /// The state store, for reading.
-    pub fn shared_state(&mut self) -> SharedState<'_> {
-        SharedState { state: &mut self.state }
+impl<'a> SharedState<'a> {
+    /// That of a machine.
+    pub fn of(machine: &'a mut Machine) -> Self {
+        Self { state: &mut machine.state }
     }
-}
 
-impl SharedState<'_> {
     /// The value of a key: the latest, or that of the record `version`.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use consort_core::{
     Command, Reply,
     command::{Choice, DecideConflict, DeleteSpace, OperationResult, SetSpace, Transact, Transacted},
-    view::{ChangeView, ConflictView, Page, SpaceView, StateView},
+    view::{ChangeView, ConflictView, Page, SharedState, SpaceView, StateView},
 };
 use consort_types::{
     Code, Error, Name, Payload, Result, Seq, limits,
@@ -42,18 +42,16 @@ pub struct StatePage {
     pub position: Position,
 }
 
-impl Handle {
-    /// The state store of a namespace.
+impl StateStore {
+    /// That of a namespace.
     ///
     /// # Errors
     /// [`Code::BadName`] where it is no namespace's name.
-    pub fn state(&self, namespace: &str) -> Result<StateStore> {
+    pub fn of(handle: &Handle, namespace: &str) -> Result<Self> {
         Name::check("namespace", namespace)?;
-        Ok(StateStore { partition: self.of(namespace).clone(), namespace: Arc::from(namespace) })
+        Ok(Self { partition: handle.of(namespace).clone(), namespace: Arc::from(namespace) })
     }
-}
 
-impl StateStore {
     /// The value of a key, whole: the latest, or that of the record `version`.
     ///
     /// # Errors
@@ -61,7 +59,7 @@ impl StateStore {
     pub async fn get(&self, space: &str, key: &str, version: Option<Seq>) -> Result<StateView> {
         check_key(key)?;
         let (namespace, space, key) = (Arc::clone(&self.namespace), named(space)?, key.to_owned());
-        let read = self.partition.read(move |machine| machine.shared_state().get(&namespace, &space, &key, version));
+        let read = self.partition.read(move |machine| SharedState::of(machine).get(&namespace, &space, &key, version));
         let mut view = read.await??;
         self.partition.fetch(&mut view.value).await?;
         for sibling in view.siblings.iter_mut().filter_map(|sibling| sibling.value.as_mut()) {
@@ -129,8 +127,8 @@ impl StateStore {
         let (limit, prefix) = (page_items(limit.into(), limits::PAGE_ITEMS_MAX)?, prefix.to_owned());
         let (namespace, space) = (Arc::clone(&self.namespace), named(space)?);
         let read = self.partition.read(move |machine| {
-            let page = machine.shared_state().list(&namespace, &space, &prefix, cursor.as_deref(), limit)?;
-            let position = machine.shared_state().changes(&namespace, &space, "", None, 1)?.seen;
+            let page = SharedState::of(machine).list(&namespace, &space, &prefix, cursor.as_deref(), limit)?;
+            let position = SharedState::of(machine).changes(&namespace, &space, "", None, 1)?.seen;
             Ok(StatePage { page, position })
         });
         read.await?
@@ -148,7 +146,7 @@ impl StateStore {
         let (limit, key) = (page_items(limit.into(), limits::PAGE_ITEMS_MAX)?, key.to_owned());
         let (namespace, space) = (Arc::clone(&self.namespace), named(space)?);
         let history = move |machine: &mut consort_core::Machine| {
-            machine.shared_state().history(&namespace, &space, &key, cursor.as_deref(), limit)
+            SharedState::of(machine).history(&namespace, &space, &key, cursor.as_deref(), limit)
         };
         self.partition.read(history).await?
     }
@@ -157,13 +155,15 @@ impl StateStore {
     pub async fn spaces(&self, cursor: Option<String>, limit: impl Into<Option<usize>>) -> Result<Page<SpaceView>> {
         let limit = page_items(limit.into(), limits::PAGE_ITEMS_MAX)?;
         let namespace = Arc::clone(&self.namespace);
-        self.partition.read(move |machine| machine.shared_state().spaces(&namespace, cursor.as_deref(), limit)).await?
+        self.partition
+            .read(move |machine| SharedState::of(machine).spaces(&namespace, cursor.as_deref(), limit))
+            .await?
     }
 
     /// A space.
     pub async fn space(&self, space: &str) -> Result<SpaceView> {
         let (namespace, space) = (Arc::clone(&self.namespace), named(space)?);
-        self.partition.read(move |machine| machine.shared_state().space(&namespace, &space)).await?
+        self.partition.read(move |machine| SharedState::of(machine).space(&namespace, &space)).await?
     }
 
     /// Sets what a space merges, keeps and may hold; makes it where it is not there.
@@ -189,7 +189,7 @@ impl StateStore {
         let limit = page_items(limit.into(), limits::PAGE_ITEMS_MAX)?;
         let (namespace, space) = (Arc::clone(&self.namespace), named(space)?);
         let conflicts = move |machine: &mut consort_core::Machine| {
-            machine.shared_state().conflicts(&namespace, &space, undecided, cursor.as_deref(), limit)
+            SharedState::of(machine).conflicts(&namespace, &space, undecided, cursor.as_deref(), limit)
         };
         self.partition.read(conflicts).await?
     }
@@ -197,7 +197,7 @@ impl StateStore {
     /// A conflict.
     pub async fn conflict(&self, space: &str, id: Position) -> Result<ConflictView> {
         let (namespace, space) = (Arc::clone(&self.namespace), named(space)?);
-        self.partition.read(move |machine| machine.shared_state().conflict(&namespace, &space, id)).await?
+        self.partition.read(move |machine| SharedState::of(machine).conflict(&namespace, &space, id)).await?
     }
 
     /// Decides a conflict; answers the version that its key has then.
@@ -277,7 +277,7 @@ impl StateWatch {
         let read = self
             .store
             .partition
-            .read(move |machine| machine.shared_state().changes(&namespace, &space, &prefix, after, PAGE));
+            .read(move |machine| SharedState::of(machine).changes(&namespace, &space, &prefix, after, PAGE));
         read.await?
     }
 

@@ -8,6 +8,7 @@
 use consort_core::{
     Command,
     command::{Choice, DecideConflict, DeleteSpace, SetSpace, Transact},
+    view::SharedState,
 };
 use consort_types::{
     Code, Payload, Seq, Span,
@@ -86,7 +87,7 @@ impl Watcher {
             return Ok(());
         };
         let namespace = NAMESPACES[self.namespace];
-        let Ok(space) = machine.shared_state().space(namespace, self.space) else {
+        let Ok(space) = SharedState::of(machine).space(namespace, self.space) else {
             self.follows = None;
             return Ok(());
         };
@@ -97,7 +98,7 @@ impl Watcher {
                 *self.follows.insert((space.space.id, space.space.last, space.space.last))
             }
         };
-        match machine.shared_state().changes(namespace, self.space, "", Some(cursor), PAGE) {
+        match SharedState::of(machine).changes(namespace, self.space, "", Some(cursor), PAGE) {
             Ok(page) => self.took(ctx, id, page.items.iter().map(|item| item.at).collect(), page.seen),
             // It was too slow: it starts again from what there is.
             Err(error) if error.code == Code::VersionGone => {
@@ -166,7 +167,7 @@ fn settings(ctx: &mut Context) -> SpaceSettings {
 
 fn undecided(ctx: &mut Context, namespace: &str, space: &str) -> Option<Position> {
     let machine = ctx.host.partition.as_mut()?.machine().ok()?;
-    machine.shared_state().conflicts(namespace, space, true, None, 10).ok()?.items.first().map(|conflict| conflict.id)
+    SharedState::of(machine).conflicts(namespace, space, true, None, 10).ok()?.items.first().map(|conflict| conflict.id)
 }
 
 /// A value that fits the keys of a kind.
@@ -203,7 +204,7 @@ fn saw(ctx: &mut Context, namespace: &str, space: &str, key: &str) -> Seq {
         return Seq::ZERO;
     };
     let history =
-        machine.shared_state().history(namespace, space, key, None, 2).map(|page| page.items).unwrap_or_default();
+        SharedState::of(machine).history(namespace, space, key, None, 2).map(|page| page.items).unwrap_or_default();
     let version = history.get(usize::from(stale)).filter(|item| item.change.value.is_some());
     version.map_or(Seq::ZERO, |item| item.at.seq)
 }

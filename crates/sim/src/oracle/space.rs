@@ -71,7 +71,7 @@ impl SpaceOracle {
             check_seen(seq, transaction, &written, rows)?;
             self.check_counters(seq, transaction, &written, rows)?;
         }
-        // Values that are gone, by whatever command, are counted from zero again.
+        // Values that are removed, by whatever command, are counted from zero again.
         for gone in written.iter().filter(|one| one.new.is_none()) {
             self.counters.remove(&(gone.key.space, gone.key.key.clone()));
         }

@@ -34,7 +34,7 @@ class StateValue(BaseModel, Generic[T]):
 
 
 class StateWritten(BaseModel):
-    """What became of an operation."""
+    """The outcome of an operation."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -51,7 +51,7 @@ class StateWritten(BaseModel):
 
 
 class StateTransaction(BaseModel):
-    """What became of a transaction."""
+    """The outcome of a transaction."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -60,18 +60,18 @@ class StateTransaction(BaseModel):
     succeeded: bool
     """Whether the conditions held."""
     results: list[StateWritten]
-    """What became of each operation, in order."""
+    """The outcome of each operation, in order."""
 
 
 Ask = Callable[[Mapping[str, Any], Callable[[StateTransaction], Any], str], "Answer[Any]"]
-"""Requests a transaction; the function makes the answer of what became of it."""
+"""Requests a transaction; the function makes the answer of its outcome."""
 
 
 class StateSpace:
     """A space of shared state, as the code of a task uses it. Each call is an entry of the journal.
 
     A write that names a version that is not the latest fails with `C0703`, where the policy of the key is `reject`.
-    That failure is recorded: read the key again, and decide anew.
+    That failure is recorded: read the key again, and decide again.
     """
 
     __slots__ = ("_ask", "_space")

@@ -10,6 +10,16 @@ import * as table from "./table.js";
 export type WatchAgentsEvent =
   | { event: "agents"; data: models.AgentList };
 
+/** An event of `watchBallot`: Follows a ballot: the event `ballot` has it at once and again at each change, `end` when it has ended. */
+export type WatchBallotEvent =
+  | { event: "ballot"; data: models.Ballot }
+  | { event: "end"; data: models.Ballot };
+
+/** An event of `watchEvents`: Follows events: `event` (its position is the id), `seen` (nothing matched up to there) and `error`. */
+export type WatchEventsEvent =
+  | { event: "event"; data: models.CloudEvent }
+  | { event: "seen"; data: models.SeenEvents };
+
 /** An event of `watchLock`: Follows a lock: events `lock` (as it is), `unknown` (free), `change` (its cursor is the id) and `error`. */
 export type WatchLockEvent =
   | { event: "lock"; data: models.Lock }
@@ -112,6 +122,53 @@ export abstract class Operations extends Caller {
     return await this.call<models.Backup>(table.makeBackup, {  }, options);
   }
 
+  /** Lists ballots by name. */
+  listBallots(options: {
+    /** Where the page begins: the `next` of the page before. */
+    cursor?: string | undefined;
+    /** How many items at most; 100 without it. */
+    limit?: number | undefined;
+    /** Only in this state. */
+    status?: "open" | "decided" | "undecided" | "cancelled" | undefined;
+  } = {}): Pager<models.BallotSummaryPage, models.BallotSummary> {
+    return new Pager(this, table.listBallots, { "cursor": options.cursor, "limit": options.limit, "status": options.status });
+  }
+
+  /** Deletes an ended ballot with its votes, before its time to be kept is over. */
+  async deleteBallot(ballot: string): Promise<void> {
+    await this.call<void>(table.deleteBallot, { "ballot": ballot });
+  }
+
+  /** Shows a ballot with its rounds: the count, who voted what and why, who abstained, who was silent, and the result. */
+  async showBallot(ballot: string): Promise<models.Ballot> {
+    return await this.call<models.Ballot>(table.showBallot, { "ballot": ballot });
+  }
+
+  /** Opens a ballot: asks voters a question. The same content under the same name again is accepted. */
+  async openBallot(ballot: string, options: models.OpenBallotRequest): Promise<models.Ballot> {
+    return await this.call<models.Ballot>(table.openBallot, { "ballot": ballot }, options);
+  }
+
+  /** Ends a ballot without a decision; its votes are kept with it. */
+  async cancelBallot(ballot: string, options: models.EndBallotRequest): Promise<void> {
+    await this.call<void>(table.cancelBallot, { "ballot": ballot }, options);
+  }
+
+  /** Closes a ballot now: the votes that are there decide, or do not; no further round follows. */
+  async closeBallot(ballot: string, options: models.EndBallotRequest): Promise<void> {
+    await this.call<void>(table.closeBallot, { "ballot": ballot }, options);
+  }
+
+  /** Votes, or changes a vote where the ballot lets it be changed. The same vote again is accepted. */
+  async castVote(ballot: string, options: models.VoteRequest): Promise<void> {
+    await this.call<void>(table.castVote, { "ballot": ballot }, options);
+  }
+
+  /** Follows a ballot: the event `ballot` has it at once and again at each change, `end` when it has ended. */
+  watchBallot(ballot: string): AsyncGenerator<WatchBallotEvent, void, undefined> {
+    return this.events(table.watchBallot, { "ballot": ballot });
+  }
+
   /** Lists barriers, by name. */
   listBarriers(options: {
     /** Where the page begins: the `next` of the page before. */
@@ -142,6 +199,57 @@ export abstract class Operations extends Caller {
   /** The page of an error code (plain text for callers that prefer text, such as a browser). */
   async showError(code: string): Promise<models.ErrorPage> {
     return await this.call<models.ErrorPage>(table.showError, { "code": code });
+  }
+
+  /** Lists events in the order in which they were published. */
+  listEvents(options: {
+    /** Only events behind this position: the `next` of the page before. Without it and `since`, from the oldest on. */
+    after?: string | undefined;
+    /** How many at most; 100 without it. */
+    limit?: number | undefined;
+    /** Only events that were published at this instant or later. */
+    since?: string | undefined;
+    /** Only of topics that match this pattern: `*` is any one segment, `>` at the end the rest. */
+    topic?: string | undefined;
+  } = {}): Pager<models.CloudEventPage, models.CloudEvent> {
+    return new Pager(this, table.listEvents, { "after": options.after, "limit": options.limit, "since": options.since, "topic": options.topic });
+  }
+
+  /** Publishes events of CloudEvents 1.0: one or many, as JSON, or one with its attributes in header fields. */
+  async publishEvents(options: models.PublishRequest): Promise<models.PublishedEvents> {
+    return await this.call<models.PublishedEvents>(table.publishEvents, {  }, options);
+  }
+
+  /** Shows how long and how many events the namespace keeps, and what it holds. */
+  async showEventRetention(): Promise<models.EventStream> {
+    return await this.call<models.EventStream>(table.showEventRetention, {  });
+  }
+
+  /** Sets how long and how many events the namespace keeps; the oldest go first, and what is over goes at once. */
+  async setEventRetention(options: models.EventRetention = {}): Promise<void> {
+    await this.call<void>(table.setEventRetention, {  }, options);
+  }
+
+  /** Follows events: `event` (its position is the id), `seen` (nothing matched up to there) and `error`. */
+  watchEvents(options: {
+    /** Only events behind this position. Without it and `since`, only those that are published from now on. */
+    after?: string | undefined;
+    /** Only events that were published at this instant or later. */
+    since?: string | undefined;
+    /** Only of topics that match this pattern: `*` is any one segment, `>` at the end the rest. */
+    topic?: string | undefined;
+  } = {}): AsyncGenerator<WatchEventsEvent, void, undefined> {
+    return this.events(table.watchEvents, { "after": options.after, "since": options.since, "topic": options.topic });
+  }
+
+  /** Shows an event. */
+  async showEvent(position: string): Promise<models.CloudEvent> {
+    return await this.call<models.CloudEvent>(table.showEvent, { "position": position });
+  }
+
+  /** The data of an event, in full. */
+  async eventData(position: string): Promise<unknown> {
+    return await this.call<unknown>(table.eventData, { "position": position });
   }
 
   /** Lists what waits for a person. */
@@ -503,7 +611,7 @@ export abstract class Operations extends Caller {
     return await this.call<models.StateValue>(table.getState, { "space": space, "key": key, "version": options.version });
   }
 
-  /** Gives a key a value. What becomes of a write that has not seen the latest value is the policy of the key; the first write into a space makes it. */
+  /** Gives a key a value. The outcome of a write that has not seen the latest value is the policy of the key; the first write into a space makes it. */
   async putState(space: string, key: string, options: models.PutStateRequest): Promise<models.StateResult> {
     return await this.call<models.StateResult>(table.putState, { "space": space, "key": key }, options);
   }
@@ -536,6 +644,101 @@ export abstract class Operations extends Caller {
   /** How the server is doing. */
   async status(): Promise<models.Status> {
     return await this.call<models.Status>(table.status, {  });
+  }
+
+  /** Lists subscriptions, with their lag and what is in flight. */
+  listSubscriptions(options: {
+    /** Where the page begins: the `next` of the page before. */
+    cursor?: string | undefined;
+    /** How many items at most; 100 without it. */
+    limit?: number | undefined;
+  } = {}): Pager<models.SubscriptionPage, models.Subscription> {
+    return new Pager(this, table.listSubscriptions, { "cursor": options.cursor, "limit": options.limit });
+  }
+
+  /** Deletes a subscription with its deliveries and dead letters. */
+  async deleteSubscription(name: string): Promise<void> {
+    await this.call<void>(table.deleteSubscription, { "name": name });
+  }
+
+  /** Shows a subscription with its lag, what is in flight and how many dead letters there are. */
+  async showSubscription(name: string): Promise<models.Subscription> {
+    return await this.call<models.Subscription>(table.showSubscription, { "name": name });
+  }
+
+  /** Makes a durable subscription, or changes the settings of one, which keeps its place. */
+  async setSubscription(name: string, options: models.SubscriptionRequest): Promise<void> {
+    await this.call<void>(table.setSubscription, { "name": name }, options);
+  }
+
+  /** Acknowledges deliveries: their events are not delivered again. */
+  async ackDeliveries(name: string, options: models.AckRequest): Promise<models.SettledDeliveries> {
+    return await this.call<models.SettledDeliveries>(table.ackDeliveries, { "name": name }, options);
+  }
+
+  /** Lists the dead letters of a subscription, in the order of their events. */
+  listDeadLetters(name: string, options: {
+    /** Where the page begins: the `next` of the page before. */
+    cursor?: string | undefined;
+    /** How many items at most; 100 without it. */
+    limit?: number | undefined;
+  } = {}): Pager<models.DeadLetterPage, models.DeadLetter> {
+    return new Pager(this, table.listDeadLetters, { "name": name, "cursor": options.cursor, "limit": options.limit });
+  }
+
+  /** Drops dead letters. */
+  async dropDeadLetters(name: string, options: models.DeadLettersRequest = {}): Promise<models.SettledDeadLetters> {
+    return await this.call<models.SettledDeadLetters>(table.dropDeadLetters, { "name": name }, options);
+  }
+
+  /** Delivers dead letters again, as if they had never been delivered. */
+  async redriveDeadLetters(name: string, options: models.DeadLettersRequest = {}): Promise<models.SettledDeadLetters> {
+    return await this.call<models.SettledDeadLetters>(table.redriveDeadLetters, { "name": name }, options);
+  }
+
+  /** Takes deliveries of a subscription, and waits for one where there is none. Each is to be acknowledged. */
+  async fetchEvents(name: string, options: models.FetchRequest = {}): Promise<models.FetchedEvents> {
+    return await this.call<models.FetchedEvents>(table.fetchEvents, { "name": name }, options);
+  }
+
+  /** Gives deliveries back: their events are delivered again later, or become dead letters. */
+  async nackDeliveries(name: string, options: models.NackRequest): Promise<models.SettledDeliveries> {
+    return await this.call<models.SettledDeliveries>(table.nackDeliveries, { "name": name }, options);
+  }
+
+  /** Moves a subscription to another place, to deliver events again or to pass over some. What is in flight is over. */
+  async seekSubscription(name: string, options: models.SeekRequest = {}): Promise<models.MovedSubscription> {
+    return await this.call<models.MovedSubscription>(table.seekSubscription, { "name": name }, options);
+  }
+
+  /** Lists triggers, with what they have done and what they could not do. */
+  async listTriggers(): Promise<models.Trigger[]> {
+    return (await this.call<models.TriggerList>(table.listTriggers, {  })).items;
+  }
+
+  /** Deletes a trigger; what it has started continues. */
+  async deleteTrigger(name: string): Promise<void> {
+    await this.call<void>(table.deleteTrigger, { "name": name });
+  }
+
+  /** Shows a trigger with its latest failures. */
+  async showTrigger(name: string): Promise<models.Trigger> {
+    return await this.call<models.Trigger>(table.showTrigger, { "name": name });
+  }
+
+  /** Makes a trigger, or changes what it does from the next event on that it sees. */
+  async setTrigger(name: string, options: models.TriggerRequest): Promise<void> {
+    await this.call<void>(table.setTrigger, { "name": name }, options);
+  }
+
+  /** Pauses a trigger: it keeps its place, and sees what it has missed when it is resumed. */
+  async pauseTrigger(name: string): Promise<void> {
+    await this.call<void>(table.pauseTrigger, { "name": name }, {});
+  }
+
+  /** Resumes a trigger. */
+  async resumeTrigger(name: string): Promise<void> {
+    await this.call<void>(table.resumeTrigger, { "name": name }, {});
   }
 
   /** The JSON Schema of the workflow language, for editors. */

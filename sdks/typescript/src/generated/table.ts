@@ -35,6 +35,30 @@ export const weighAgent: Operation = {"id":"weighAgent","method":"POST","path":"
 /** Writes a backup of all namespaces into a folder of the server's machine; a second one there adds what is new. */
 export const makeBackup: Operation = {"id":"makeBackup","method":"POST","path":"/v1/backups","places":{},"contentType":"application/json"};
 
+/** Lists ballots by name. */
+export const listBallots: Operation = {"id":"listBallots","method":"GET","path":"/v1/ballots","places":{"namespace":"query","cursor":"query","limit":"query","status":"query"},"cursor":"cursor","contentType":"application/json"};
+
+/** Deletes an ended ballot with its votes, before its time to be kept is over. */
+export const deleteBallot: Operation = {"id":"deleteBallot","method":"DELETE","path":"/v1/ballots/{ballot}","places":{"ballot":"path","namespace":"query"}};
+
+/** Shows a ballot with its rounds: the count, who voted what and why, who abstained, who was silent, and the result. */
+export const showBallot: Operation = {"id":"showBallot","method":"GET","path":"/v1/ballots/{ballot}","places":{"ballot":"path","namespace":"query"},"contentType":"application/json"};
+
+/** Opens a ballot: asks voters a question. The same content under the same name again is accepted. */
+export const openBallot: Operation = {"id":"openBallot","method":"PUT","path":"/v1/ballots/{ballot}","places":{"ballot":"path","namespace":"query"},"contentType":"application/json"};
+
+/** Ends a ballot without a decision; its votes are kept with it. */
+export const cancelBallot: Operation = {"id":"cancelBallot","method":"POST","path":"/v1/ballots/{ballot}/cancel","places":{"ballot":"path","namespace":"query"}};
+
+/** Closes a ballot now: the votes that are there decide, or do not; no further round follows. */
+export const closeBallot: Operation = {"id":"closeBallot","method":"POST","path":"/v1/ballots/{ballot}/close","places":{"ballot":"path","namespace":"query"}};
+
+/** Votes, or changes a vote where the ballot lets it be changed. The same vote again is accepted. */
+export const castVote: Operation = {"id":"castVote","method":"POST","path":"/v1/ballots/{ballot}/votes","places":{"ballot":"path","namespace":"query"}};
+
+/** Follows a ballot: the event `ballot` has it at once and again at each change, `end` when it has ended. */
+export const watchBallot: Operation = {"id":"watchBallot","method":"GET","path":"/v1/ballots/{ballot}/watch","places":{"ballot":"path","namespace":"query"},"contentType":"text/event-stream"};
+
 /** Lists barriers, by name. */
 export const listBarriers: Operation = {"id":"listBarriers","method":"GET","path":"/v1/barriers","places":{"namespace":"query","cursor":"query","limit":"query","prefix":"query"},"cursor":"cursor","contentType":"application/json"};
 
@@ -233,7 +257,7 @@ export const deleteState: Operation = {"id":"deleteState","method":"DELETE","pat
 /** Reads a key: its value whole, its version, who wrote it, and the values beside it that wait for a decision. */
 export const getState: Operation = {"id":"getState","method":"GET","path":"/v1/spaces/{space}/keys/{key}","places":{"space":"path","key":"path","namespace":"query","version":"query"},"contentType":"application/json"};
 
-/** Gives a key a value. What becomes of a write that has not seen the latest value is the policy of the key; the first write into a space makes it. */
+/** Gives a key a value. The outcome of a write that has not seen the latest value is the policy of the key; the first write into a space makes it. */
 export const putState: Operation = {"id":"putState","method":"PUT","path":"/v1/spaces/{space}/keys/{key}","places":{"space":"path","key":"path","namespace":"query"},"contentType":"application/json"};
 
 /** Shows the changes of a key that are kept, the newest first. */

@@ -103,6 +103,94 @@ class AsyncOperations(AsyncCaller):
         answer: models.Backup = await self.call(table.MAKE_BACKUP, {}, fields({"folder": folder}, {}), kind=models.Backup)
         return answer
 
+    def list_ballots(self, *, cursor: str | None = None, limit: int | None = None, status: Literal["open", "decided", "undecided", "cancelled"] | None = None) -> AsyncPager[models.BallotSummaryPage, models.BallotSummary]:
+        """Lists ballots by name.
+
+        `cursor`: where the page begins: the `next` of the page before.
+        `limit`: how many items at most; 100 without it.
+        `status`: only in this state.
+        """
+        return AsyncPager(self, table.LIST_BALLOTS, {"cursor": cursor, "limit": limit, "status": status}, models.BallotSummaryPage)
+
+    async def delete_ballot(self, ballot: str) -> None:
+        """Deletes an ended ballot with its votes, before its time to be kept is over.
+
+        `ballot`: the name of the ballot.
+        """
+        await self.call(table.DELETE_BALLOT, {"ballot": ballot}, kind=None)
+
+    async def show_ballot(self, ballot: str) -> models.Ballot:
+        """Shows a ballot with its rounds: the count, who voted what and why, who abstained, who was silent, and the result.
+
+        `ballot`: the name of the ballot.
+        """
+        answer: models.Ballot = await self.call(table.SHOW_BALLOT, {"ballot": ballot}, kind=models.Ballot)
+        return answer
+
+    async def open_ballot(self, ballot: str, question: str, voters: Sequence[models.BallotVoter], rule: models.BallotRule, *, against: models.AgainstFaults | None = None, deadline: Seconds | None = None, faults: int | None = None, fraction: str | None = None, keep: Seconds | None = None, may_change: bool | None = None, on_tie: models.BallotTie | None = None, options: Sequence[str] | None = None, quorum: int | None = None, rounds: int | None = None, secrecy: models.BallotSecrecy | None = None, status_quo: str | None = None, trim: int | None = None) -> models.Ballot:
+        """Opens a ballot: asks voters a question. The same content under the same name again is accepted.
+
+        `ballot`: the name of the ballot.
+        `question`: what is asked.
+        `voters`: who may vote.
+        `rule`: how votes become a decision.
+        `against`: of `equality`: what faulty voters may do; `byzantine` without it.
+        `deadline`: how long a round takes at most; without it, until the last vote.
+        `faults`: of `equality`: how many voters may be faulty.
+        `fraction`: of `supermajority`: a fraction above one half, such as `2/3`.
+        `keep`: how long the ballot is kept after its end; 30 days without it.
+        `may_change`: whether a voter may change a vote while its round is open; the round then waits for the last voter.
+        `on_tie`: what happens where the rule does not find one answer; `revote` without it.
+        `options`: what can be chosen, at least two, in the order that ties refer to; without any, answers are free.
+        `quorum`: how many voters must have voted, abstentions counted; more than half of them without it.
+        `rounds`: rounds at most, 1 to 10; without it, 1.
+        `secrecy`: who sees votes, and when; `open` without it.
+        `status_quo`: of `on_tie: status_quo`: the option that is decided then.
+        `trim`: of `trimmed_mean`: how many numbers are left out at each end.
+        """
+        answer: models.Ballot = await self.call(table.OPEN_BALLOT, {"ballot": ballot}, fields({"question": question, "voters": voters, "rule": rule}, {"against": against, "deadline": None if deadline is None else span_text(deadline), "faults": faults, "fraction": fraction, "keep": None if keep is None else span_text(keep), "may_change": may_change, "on_tie": on_tie, "options": options, "quorum": quorum, "rounds": rounds, "secrecy": secrecy, "status_quo": status_quo, "trim": trim}), kind=models.Ballot)
+        return answer
+
+    async def cancel_ballot(self, ballot: str, by: str, *, reason: str | None = None) -> None:
+        """Ends a ballot without a decision; its votes are kept with it.
+
+        `ballot`: the name of the ballot.
+        `by`: the name of who ends it.
+        `reason`: why.
+        """
+        await self.call(table.CANCEL_BALLOT, {"ballot": ballot}, fields({"by": by}, {"reason": reason}), kind=None)
+
+    async def close_ballot(self, ballot: str, by: str, *, reason: str | None = None) -> None:
+        """Closes a ballot now: the votes that are there decide, or do not; no further round follows.
+
+        `ballot`: the name of the ballot.
+        `by`: the name of who ends it.
+        `reason`: why.
+        """
+        await self.call(table.CLOSE_BALLOT, {"ballot": ballot}, fields({"by": by}, {"reason": reason}), kind=None)
+
+    async def cast_vote(self, ballot: str, voter: str, *, abstain: bool | None = None, approve: Sequence[str] | None = None, choice: str | None = None, ranking: Sequence[str] | None = None, reason: str | None = None, round: int | None = None, value: Any = None) -> None:
+        """Votes, or changes a vote where the ballot lets it be changed. The same vote again is accepted.
+
+        `ballot`: the name of the ballot.
+        `voter`: who votes.
+        `abstain`: counts for the quorum only.
+        `approve`: of `approval`: every option that is good enough.
+        `choice`: one option.
+        `ranking`: of `ranked`: options, the best first; those that are not named are behind all others.
+        `reason`: why; others can read it, according to the secrecy of the ballot.
+        `round`: the round that the voter means; a vote that comes too late for it is then refused. Without it, the open one.
+        `value`: where answers are free: any JSON document but `null`, compared by its canonical form (RFC 8785).
+        """
+        await self.call(table.CAST_VOTE, {"ballot": ballot}, fields({"voter": voter}, {"abstain": abstain, "approve": approve, "choice": choice, "ranking": ranking, "reason": reason, "round": round, "value": value}), kind=None)
+
+    def watch_ballot(self, ballot: str) -> AsyncIterator[models.Ballot | models.Ballot]:
+        """Follows a ballot: the event `ballot` has it at once and again at each change, `end` when it has ended.
+
+        `ballot`: the name of the ballot.
+        """
+        return self.events(table.WATCH_BALLOT, {"ballot": ballot}, {"ballot": models.Ballot, "end": models.Ballot})
+
     def list_barriers(self, *, cursor: str | None = None, limit: int | None = None, prefix: str | None = None) -> AsyncPager[models.BarrierPage, models.Barrier]:
         """Lists barriers, by name.
 
@@ -695,7 +783,7 @@ had not completed continues behind what is before its first entry that failed or
         return answer
 
     async def put_state(self, space: str, key: str, value: Any, *, by: str | None = None, stamp: models.StateStamp | None = None, ttl: Seconds | None = None, version: int | None = None) -> models.StateResult:
-        """Gives a key a value. What becomes of a write that has not seen the latest value is the policy of the key; the first write into a space makes it.
+        """Gives a key a value. The outcome of a write that has not seen the latest value is the policy of the key; the first write into a space makes it.
 
         `space`: the space.
         `key`: the key: 1 to 512 bytes, without control characters.
@@ -801,7 +889,7 @@ nothing: by the policy `reject` it overwrites what is there, by the others it is
         """
         return AsyncPager(self, table.LIST_DEAD_LETTERS, {"name": name, "cursor": cursor, "limit": limit}, models.DeadLetterPage)
 
-    async def drop_dead_letters(self, name: str, *, positions: Sequence[models.EventPosition] | None = None) -> models.SettledDeadLetters:
+    async def drop_dead_letters(self, name: str, *, positions: Sequence[models.Position] | None = None) -> models.SettledDeadLetters:
         """Drops dead letters.
 
         `name`: its name.
@@ -810,7 +898,7 @@ nothing: by the policy `reject` it overwrites what is there, by the others it is
         answer: models.SettledDeadLetters = await self.call(table.DROP_DEAD_LETTERS, {"name": name}, fields({}, {"positions": positions}), kind=models.SettledDeadLetters)
         return answer
 
-    async def redrive_dead_letters(self, name: str, *, positions: Sequence[models.EventPosition] | None = None) -> models.SettledDeadLetters:
+    async def redrive_dead_letters(self, name: str, *, positions: Sequence[models.Position] | None = None) -> models.SettledDeadLetters:
         """Delivers dead letters again, as if they had never been delivered.
 
         `name`: its name.

@@ -27,6 +27,22 @@ WEIGH_AGENT: Final = Operation("weighAgent", "POST", "/v1/agents/{name}/weight",
 """Sets the share of a version beside the agent's other versions."""
 MAKE_BACKUP: Final = Operation("makeBackup", "POST", "/v1/backups", {})
 """Writes a backup of all namespaces into a folder of the server's machine; a second one there adds what is new."""
+LIST_BALLOTS: Final = Operation("listBallots", "GET", "/v1/ballots", {"namespace": "query", "cursor": "query", "limit": "query", "status": "query"}, cursor="cursor")
+"""Lists ballots by name."""
+DELETE_BALLOT: Final = Operation("deleteBallot", "DELETE", "/v1/ballots/{ballot}", {"ballot": "path", "namespace": "query"})
+"""Deletes an ended ballot with its votes, before its time to be kept is over."""
+SHOW_BALLOT: Final = Operation("showBallot", "GET", "/v1/ballots/{ballot}", {"ballot": "path", "namespace": "query"})
+"""Shows a ballot with its rounds: the count, who voted what and why, who abstained, who was silent, and the result."""
+OPEN_BALLOT: Final = Operation("openBallot", "PUT", "/v1/ballots/{ballot}", {"ballot": "path", "namespace": "query"})
+"""Opens a ballot: asks voters a question. The same content under the same name again is accepted."""
+CANCEL_BALLOT: Final = Operation("cancelBallot", "POST", "/v1/ballots/{ballot}/cancel", {"ballot": "path", "namespace": "query"})
+"""Ends a ballot without a decision; its votes are kept with it."""
+CLOSE_BALLOT: Final = Operation("closeBallot", "POST", "/v1/ballots/{ballot}/close", {"ballot": "path", "namespace": "query"})
+"""Closes a ballot now: the votes that are there decide, or do not; no further round follows."""
+CAST_VOTE: Final = Operation("castVote", "POST", "/v1/ballots/{ballot}/votes", {"ballot": "path", "namespace": "query"})
+"""Votes, or changes a vote where the ballot lets it be changed. The same vote again is accepted."""
+WATCH_BALLOT: Final = Operation("watchBallot", "GET", "/v1/ballots/{ballot}/watch", {"ballot": "path", "namespace": "query"})
+"""Follows a ballot: the event `ballot` has it at once and again at each change, `end` when it has ended."""
 LIST_BARRIERS: Final = Operation("listBarriers", "GET", "/v1/barriers", {"namespace": "query", "cursor": "query", "limit": "query", "prefix": "query"}, cursor="cursor")
 """Lists barriers, by name."""
 SHOW_BARRIER: Final = Operation("showBarrier", "GET", "/v1/barriers/{name}", {"name": "path", "namespace": "query"})
@@ -160,7 +176,7 @@ DELETE_STATE: Final = Operation("deleteState", "DELETE", "/v1/spaces/{space}/key
 GET_STATE: Final = Operation("getState", "GET", "/v1/spaces/{space}/keys/{key}", {"space": "path", "key": "path", "namespace": "query", "version": "query"})
 """Reads a key: its value whole, its version, who wrote it, and the values beside it that wait for a decision."""
 PUT_STATE: Final = Operation("putState", "PUT", "/v1/spaces/{space}/keys/{key}", {"space": "path", "key": "path", "namespace": "query"})
-"""Gives a key a value. What becomes of a write that has not seen the latest value is the policy of the key; the first write into a space makes it."""
+"""Gives a key a value. The outcome of a write that has not seen the latest value is the policy of the key; the first write into a space makes it."""
 STATE_HISTORY: Final = Operation("stateHistory", "GET", "/v1/spaces/{space}/keys/{key}/history", {"space": "path", "key": "path", "namespace": "query", "cursor": "query", "limit": "query"}, cursor="cursor")
 """Shows the changes of a key that are kept, the newest first."""
 WATCH_STATE: Final = Operation("watchState", "GET", "/v1/spaces/{space}/watch", {"space": "path", "namespace": "query", "after": "query", "prefix": "query"})
