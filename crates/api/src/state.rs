@@ -5,8 +5,8 @@
 //! after its record is durable.
 
 use consort_types::{
-    Code, RunId, Span, Time, limits,
-    state::{Position, Stamp, WriteOutcome},
+    Code, RunId, Span, Time, Token, limits,
+    state::{Fence, Position, Stamp, WriteOutcome},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -142,6 +142,22 @@ impl From<StateStamp> for Stamp {
     }
 }
 
+/// A grant of a lock that a write depends on: where it is not current, the write is refused (`C0723`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StateFence {
+    /// The lock.
+    pub lock: String,
+    /// The fencing token of the grant.
+    pub token: u64,
+}
+
+impl From<StateFence> for Fence {
+    fn from(StateFence { lock, token }: StateFence) -> Self {
+        Self { lock, token: Token(token) }
+    }
+}
+
 /// Gives a key a value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -159,6 +175,9 @@ pub struct PutStateRequest {
     /// When it was written; without it, when it arrives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stamp: Option<StateStamp>,
+    /// The grants of locks that the write depends on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fence: Vec<StateFence>,
     /// The name of the writer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
@@ -205,6 +224,7 @@ impl Operation for PutState {
         answers: &[(200, "The outcome of the write, which is durable.")],
         errors: &[
             Code::StateConflict,
+            Code::LeaseLost,
             Code::VersionGone,
             Code::SpaceFull,
             Code::NotMergeable,
@@ -455,6 +475,9 @@ pub struct TransactStateRequest {
     /// What is done where they do not.
     #[serde(rename = "else", default, skip_serializing_if = "Vec::is_empty")]
     pub otherwise: Vec<StateOperation>,
+    /// The grants of locks that all of it depends on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fence: Vec<StateFence>,
     /// The name of the writer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
@@ -490,6 +513,7 @@ impl Operation for TransactState {
         answers: &[(200, "Its outcome, which is durable.")],
         errors: &[
             Code::StateConflict,
+            Code::LeaseLost,
             Code::VersionGone,
             Code::SpaceFull,
             Code::NotMergeable,

@@ -94,7 +94,7 @@ async fn put_some(store: &StateStore, client: usize, count: usize) -> Result<()>
 async fn put(store: &StateStore, key: &str, n: usize) -> Result<()> {
     let value = Payload::inline(format!("{{\"n\":{n},\"text\":\"some words of a value\"}}").into_bytes());
     let action = Action::Put { value, saw: None, ttl: None, stamp: None };
-    store.write(SPACE, key, action, Writer::default()).await.map(drop)
+    store.write(SPACE, key, action, Vec::new(), Writer::default()).await.map(drop)
 }
 
 async fn rate<T>(count: usize, work: impl Future<Output = Result<T>>) -> Result<f64> {

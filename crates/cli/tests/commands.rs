@@ -427,6 +427,11 @@ fn agents_share_state_and_conflicts_are_decided() {
     let shown = folder.ok(&["state", "conflicts", "team", conflict]);
     assert!(shown.contains("by bob") && shown.contains("decided  by eve") && shown.contains("blue it is"), "{shown}");
 
+    let token = folder.ok(&["locks", "acquire", "leader", "--holder", "ann", "--ttl", "1m"]);
+    folder.ok(&["state", "put", "team", "led", "1", "--fence", &format!("leader={}", token.trim())]);
+    let stale = folder.run(&["state", "put", "team", "led", "2", "--fence", "leader=1"]);
+    assert!(stale.code == 5 && stale.err.contains("C0723"), "{}", stale.err);
+
     let transaction = r#"{"if": [{"space": "team", "key": "plan", "exists": true}],
         "do": [{"op": "get", "space": "team", "key": "plan"}, {"op": "delete", "space": "team", "key": "plan"}]}"#;
     folder.write("move.json", transaction);

@@ -8,15 +8,17 @@ mod support;
 
 use consort_core::{
     Command, Effect, Reply,
-    command::{Choice, DecideConflict, DeleteSpace, OperationResult, SetSpace, Transact, Transacted},
+    command::{
+        AcquireLock, Choice, DecideConflict, DeleteSpace, LockClaim, OperationResult, SetSpace, Transact, Transacted,
+    },
     rows::{ChangeKind, Settlement},
     view::{Changed, SharedState, StateView},
 };
 use consort_types::{
     Code, EffectClass, Payload, Result, Seq, Span, Time, limits,
     state::{
-        Action, Check, Condition, MergePolicy, Operation, Position, PrefixPolicy, SpaceSettings, Stamp, Transaction,
-        WriteOutcome, Writer,
+        Action, Check, Condition, Fence, MergePolicy, Operation, Position, PrefixPolicy, SpaceSettings, Stamp,
+        Transaction, WriteOutcome, Writer,
     },
     worker::JournalRequest,
 };
@@ -91,7 +93,7 @@ impl Store for World {
         otherwise: Vec<Operation>,
     ) -> Result<Transacted> {
         let by = Writer::client(Some("ann"));
-        let transaction = Transaction { conditions, then, otherwise };
+        let transaction = Transaction { conditions, then, otherwise, ..Transaction::default() };
         let command = Transact { namespace: NS.to_owned(), transaction, by };
         match self.apply(&Command::Transact(command))? {
             Reply::Transacted(done) => Ok(done),
@@ -545,5 +547,43 @@ fn a_task_writes_and_reads_with_its_journal_and_never_twice() {
     }
     assert_eq!(world.value("k").unwrap(), "1");
     world.complete("a", "null");
+    world.verify();
+}
+
+#[test]
+fn a_write_of_a_holder_that_has_lost_its_lock_is_refused_by_its_token() {
+    let mut world = World::new();
+    let acquire = |world: &mut World, holder: &str| {
+        let command = AcquireLock {
+            namespace: NS.to_owned(),
+            name: "leader".to_owned(),
+            holder: holder.to_owned(),
+            permits: 1,
+            ttl: Span::from_secs(10),
+            wait: Span(0),
+            value: None,
+        };
+        match world.apply(&Command::AcquireLock(command)).unwrap() {
+            Reply::Lock(LockClaim::Held { token, .. }) => token,
+            other => panic!("{other:?}"),
+        }
+    };
+    let first = acquire(&mut world, "a");
+    let fenced = |token, value: &str| Transact {
+        namespace: NS.to_owned(),
+        transaction: Transaction {
+            fences: vec![Fence { lock: "leader".to_owned(), token }],
+            ..Transaction::single(put("plan", value, None))
+        },
+        by: Writer::default(),
+    };
+    world.apply(&Command::Transact(fenced(first, "1"))).unwrap();
+    // The leader is silent until its lease has ended, and the stand-by takes over.
+    world.tick(Span::from_secs(11));
+    let second = acquire(&mut world, "b");
+    let stale = world.apply(&Command::Transact(fenced(first, "2"))).unwrap_err();
+    assert_eq!((stale.code, world.value("plan").unwrap()), (Code::LeaseLost, "1".to_owned()));
+    world.apply(&Command::Transact(fenced(second, "3"))).unwrap();
+    assert_eq!(world.value("plan").unwrap(), "3");
     world.verify();
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 pub use crate::position::Position;
-use crate::{Code, Error, Name, Payload, Result, RunId, Seq, Span, Time, bounds, limits};
+use crate::{Code, Error, Name, Payload, Result, RunId, Seq, Span, Time, Token, bounds, limits};
 
 /// The outcome of a write that did not see the latest value of its key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Encode, Decode)]
@@ -197,6 +197,28 @@ pub struct Transaction {
     /// What is done where they do not.
     #[n(2)]
     pub otherwise: Vec<Operation>,
+    /// Grants of locks that it depends on: where one is not current, it is refused and nothing is done.
+    #[n(3)]
+    #[cbor(default)]
+    pub fences: Vec<Fence>,
+}
+
+/// A grant of a lock that a transaction depends on.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Fence {
+    /// The lock.
+    #[n(0)]
+    pub lock: String,
+    /// The fencing token of the grant.
+    #[n(1)]
+    pub token: Token,
+}
+
+impl Fence {
+    /// Refuses a lock that has no name.
+    pub fn check(&self) -> Result<()> {
+        Name::check("lock", &self.lock)
+    }
 }
 
 impl Transaction {
@@ -206,7 +228,7 @@ impl Transaction {
     }
 
     /// Reads a transaction as clients and tasks write it:
-    /// `{"if": [{"space", "key", "version" | "exists" | "equals"}], "do": [{"op", "space", "key", …}], "else": […]}`.
+    /// `{"if": [{"space", "key", "version" | "exists" | "equals"}], "do": [{"op", "space", "key", …}], "else": […], "fence": [{"lock", "token"}]}`.
     ///
     /// # Errors
     /// [`Code::BadRequest`] where it has another form.
@@ -221,14 +243,20 @@ impl Transaction {
             conditions: read.conditions.into_iter().map(ReadCondition::checked).collect::<Result<_>>()?,
             then: operations(read.then)?,
             otherwise: operations(read.otherwise)?,
+            fences: read
+                .fences
+                .into_iter()
+                .map(|ReadFence { lock, token }| Fence { lock, token: Token(token) })
+                .collect(),
         })
     }
 
     /// Refuses what no state would make acceptable: names that are none, more than
     /// [`limits::STATE_OPERATIONS_MAX`] conditions and operations, and a key that is written twice.
     pub fn check(&self) -> Result<()> {
-        let count = self.conditions.len() + self.then.len() + self.otherwise.len();
-        bounds::check_count("conditions and operations", count, limits::STATE_OPERATIONS_MAX)?;
+        let count = self.conditions.len() + self.then.len() + self.otherwise.len() + self.fences.len();
+        self.fences.iter().try_for_each(Fence::check)?;
+        bounds::check_count("conditions, operations and fences", count, limits::STATE_OPERATIONS_MAX)?;
         self.conditions.iter().try_for_each(Condition::check)?;
         self.then.iter().chain(&self.otherwise).try_for_each(Operation::check)?;
         check_once(&self.then)?;
@@ -257,6 +285,15 @@ struct ReadTransaction {
     then: Vec<ReadOperation>,
     #[serde(rename = "else", default)]
     otherwise: Vec<ReadOperation>,
+    #[serde(rename = "fence", default)]
+    fences: Vec<ReadFence>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReadFence {
+    lock: String,
+    token: u64,
 }
 
 #[derive(Deserialize)]

@@ -88,14 +88,16 @@ async fn put(request: RequestContext<PutState>) -> Handled<PutState> {
         ttl: body.ttl,
         stamp: body.stamp.map(Into::into),
     };
-    let by = Writer::client(body.by.as_deref());
-    Ok(ResponseBody::Reply(shown::result(store(&request)?.write(&asked.space, &asked.key, action, by).await?)))
+    let (fences, by) = (body.fence.into_iter().map(Into::into).collect(), Writer::client(body.by.as_deref()));
+    let written = store(&request)?.write(&asked.space, &asked.key, action, fences, by).await?;
+    Ok(ResponseBody::Reply(shown::result(written)))
 }
 
 async fn delete(request: RequestContext<DeleteState>) -> Handled<DeleteState> {
     let asked = &request.params;
     let (action, by) = (Action::Delete { saw: asked.version.map(Seq) }, Writer::client(asked.by.as_deref()));
-    Ok(ResponseBody::Reply(shown::result(store(&request)?.write(&asked.space, &asked.key, action, by).await?)))
+    let written = store(&request)?.write(&asked.space, &asked.key, action, Vec::new(), by).await?;
+    Ok(ResponseBody::Reply(shown::result(written)))
 }
 
 async fn history(request: RequestContext<StateHistory>) -> Handled<StateHistory> {

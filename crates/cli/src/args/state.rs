@@ -116,6 +116,10 @@ pub(crate) struct PutArgs {
     /// Only where the key has no value
     #[arg(long)]
     pub(crate) new: bool,
+    /// Only while this token is that of a current grant of the lock, such as `leader=17`; `consort locks run` gives it to its
+    /// command as `CONSORT_LOCK_TOKEN`
+    #[arg(long, value_name = "LOCK=TOKEN")]
+    pub(crate) fence: Vec<String>,
     /// How long the value stays, such as `30s` or `7d`
     #[arg(long, value_name = "TIME")]
     pub(crate) ttl: Option<String>,

@@ -9,8 +9,8 @@ use consort_api::{
     NoParams,
     state::{
         DeleteState, DeleteStateParams, GetState, GetStateParams, ListState, ListStateParams, PutState,
-        PutStateRequest, StateChange, StateEvent, StateHistory, StateHistoryParams, StateKeyParams, StateResult,
-        StateValue, TransactState, WatchState, WatchStateParams,
+        PutStateRequest, StateChange, StateEvent, StateFence, StateHistory, StateHistoryParams, StateKeyParams,
+        StateResult, StateValue, TransactState, WatchState, WatchStateParams,
     },
 };
 use consort_types::{Code, Error, Result, Span, limits, state::WriteOutcome};
@@ -122,11 +122,22 @@ async fn put(app: &App, client: &Client, args: PutArgs) -> Result<()> {
         version: if args.new { Some(0) } else { args.seen },
         ttl: args.ttl.as_deref().map(str::parse::<Span>).transpose()?,
         stamp: None,
+        fence: args.fence.iter().map(|text| fence(text)).collect::<Result<_>>()?,
         by: Some(args.writer.by.unwrap_or_else(user)),
     };
     let params = StateKeyParams { space: args.key.space, key: args.key.key };
     report(app, &client.call::<PutState>(&params, &request).await?);
     Ok(())
+}
+
+/// A grant of a lock as typed: `LOCK=TOKEN`.
+fn fence(text: &str) -> Result<StateFence> {
+    let parts = text.rsplit_once('=').and_then(|(lock, token)| Some((lock, token.parse().ok()?)));
+    let (lock, token) = parts.ok_or_else(|| {
+        Error::new(Code::BadRequest, format!("`{text}` names no grant of a lock"))
+            .hint("write the lock and its token, such as `leader=17`; `consort locks show` has both")
+    })?;
+    Ok(StateFence { lock: lock.to_owned(), token })
 }
 
 /// The outcome of a write.

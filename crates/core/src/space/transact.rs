@@ -5,12 +5,13 @@
 
 use consort_types::{
     Code, Error, Name, Payload, Result, Seq,
-    state::{Check, Condition, Position, Transaction, WriteOutcome, Writer},
+    state::{Check, Condition, Fence, Position, Transaction, WriteOutcome, Writer},
 };
 use minicbor::{Decode, Encode};
 
 use crate::{
     context::ApplyContext,
+    coordination::is_current,
     encode::content_hash,
     space::{
         execute,
@@ -83,6 +84,7 @@ impl Transact {
     }
 
     pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<Transacted> {
+        self.check_fences(ctx.state)?;
         let mut succeeded = true;
         for condition in &self.transaction.conditions {
             succeeded = succeeded && holds(ctx.state, &self.namespace, condition)?;
@@ -108,6 +110,19 @@ impl Transact {
             ctx.state.tables.spaces.put(spaces::space_key(&self.namespace, &name), space);
         }
         Ok(Transacted { seq: ctx.seq, succeeded, results })
+    }
+
+    /// Refuses a transaction whose grants are not current: another holder may have the lock by now.
+    fn check_fences(&self, state: &mut State) -> Result<()> {
+        for Fence { lock, token } in &self.transaction.fences {
+            if !is_current(state, &self.namespace, lock, *token)? {
+                let message =
+                    format!("token `{token}` is not that of a current grant of lock `{lock}`; nothing was written");
+                return Err(Error::new(Code::LeaseLost, message)
+                    .hint("stop what the lock protects; acquire it again before continuing"));
+            }
+        }
+        Ok(())
     }
 
     fn execute(&self, ctx: &mut ApplyContext<'_>, drafts: &mut Drafts, planned: Planned) -> Result<OperationResult> {

@@ -15,7 +15,8 @@ use consort_core::{
 use consort_types::{
     Code, Error, Name, Payload, Result, Seq, limits,
     state::{
-        Action, Check, Condition, Operation, Position, SpaceSettings, Transaction, Writer, check_key, check_prefix,
+        Action, Check, Condition, Fence, Operation, Position, SpaceSettings, Transaction, Writer, check_key,
+        check_prefix,
     },
 };
 use futures::Stream;
@@ -72,9 +73,17 @@ impl StateStore {
     ///
     /// # Errors
     /// [`Code::StateConflict`] where the write was rejected because it had not seen the latest value.
-    pub async fn write(&self, space: &str, key: &str, action: Action, by: Writer) -> Result<OperationResult> {
+    /// [`Code::LeaseLost`] where a grant that it depends on is not current.
+    pub async fn write(
+        &self,
+        space: &str,
+        key: &str,
+        action: Action,
+        fences: Vec<Fence>,
+        by: Writer,
+    ) -> Result<OperationResult> {
         let operation = Operation { space: space.to_owned(), key: key.to_owned(), action };
-        let done = self.transact(Transaction::single(operation), by).await?;
+        let done = self.transact(Transaction { fences, ..Transaction::single(operation) }, by).await?;
         let first = done.results.into_iter().next();
         first.ok_or_else(|| Error::new(Code::Internal, "a transaction of one operation had no result"))
     }

@@ -147,7 +147,7 @@ fn act(ctx: &mut Context) {
                 return;
             }
             let (then, otherwise) = (vec![first.clone(), second], vec![first]);
-            let transaction = Transaction { conditions: vec![condition], then, otherwise };
+            let transaction = Transaction { conditions: vec![condition], then, otherwise, ..Transaction::default() };
             Command::Transact(Transact { namespace, transaction, by })
         }
         _ => {
