@@ -277,6 +277,29 @@ codes! {
     /// the next generation.
     BarrierExpired = 727, Conflict, "barrier did not fill";
 
+    /// The namespace has no event at that position: it was never published, or its retention has removed it.
+    EventNotFound = 741, NotFound, "no such event";
+    /// Events behind the position have been removed by the retention of the namespace, so reading on from there would
+    /// leave some out. The message names the oldest position that is left: read from there, or from a time.
+    EventsTrimmed = 742, Conflict, "events were removed";
+    /// The namespace has no subscription of that name. `consort subscriptions list` shows those that there are.
+    SubscriptionNotFound = 743, NotFound, "no such subscription";
+    /// The delivery is over: it was acknowledged before, was delivered again to another consumer, became a dead letter,
+    /// or the subscription was moved. What the consumer did with the event stays done; the event may be delivered again.
+    DeliveryOver = 744, Fenced, "delivery is over";
+    /// The subscription exists with another order of its deliveries, which cannot be changed.
+    /// Delete it and make it again, or give the other one another name.
+    SubscriptionClash = 745, Conflict, "subscription has another order";
+    /// The namespace has no trigger of that name. `consort triggers list` shows those that there are.
+    TriggerNotFound = 746, NotFound, "no such trigger";
+    /// A topic or a pattern of topics cannot be used; the message says why. A topic is made of segments with dots
+    /// between, such as `orders.created`; in a pattern, `*` is any one segment and `>` at its end the rest.
+    BadTopic = 747, Rejected, "bad topic";
+    /// An event is not one of CloudEvents 1.0; the message names the attribute.
+    BadEvent = 748, Rejected, "bad event";
+    /// A trigger has an expression that is wrong, or an action that is not complete; the message says which.
+    BadTrigger = 749, Rejected, "bad trigger";
+
     /// No ballot of that name is in the namespace; an ended one is deleted when its time to be kept is over.
     BallotNotFound = 761, NotFound, "no such ballot";
     /// A ballot of that name was opened with other content. Choose another name, or delete the ended one first.
@@ -301,29 +324,6 @@ codes! {
     /// The voters of a `consensus` step came to no decision; the message has the tally. Give the step `on_undecided`, a rule
     /// for ties, or more rounds.
     NotDecided = 771, Failed, "no decision";
-
-    /// The namespace has no event at that position: it was never published, or its retention has removed it.
-    EventNotFound = 741, NotFound, "no such event";
-    /// Events behind the position have been removed by the retention of the namespace, so reading on from there would
-    /// leave some out. The message names the oldest position that is left: read from there, or from a time.
-    EventsTrimmed = 742, Conflict, "events were removed";
-    /// The namespace has no subscription of that name. `consort subscriptions list` shows those that there are.
-    SubscriptionNotFound = 743, NotFound, "no such subscription";
-    /// The delivery is over: it was acknowledged before, was delivered again to another consumer, became a dead letter,
-    /// or the subscription was moved. What the consumer did with the event stays done; the event may be delivered again.
-    DeliveryOver = 744, Fenced, "delivery is over";
-    /// The subscription exists with another order of its deliveries, which cannot be changed.
-    /// Delete it and make it again, or give the other one another name.
-    SubscriptionClash = 745, Conflict, "subscription has another order";
-    /// The namespace has no trigger of that name. `consort triggers list` shows those that there are.
-    TriggerNotFound = 746, NotFound, "no such trigger";
-    /// A topic or a pattern of topics cannot be used; the message says why. A topic is made of segments with dots
-    /// between, such as `orders.created`; in a pattern, `*` is any one segment and `>` at its end the rest.
-    BadTopic = 747, Rejected, "bad topic";
-    /// An event is not one of CloudEvents 1.0; the message names the attribute.
-    BadEvent = 748, Rejected, "bad event";
-    /// A trigger has an expression that is wrong, or an action that is not complete; the message says which.
-    BadTrigger = 749, Rejected, "bad trigger";
 
     /// A defect of Consort. Please report it with the message.
     Internal = 901, Internal, "internal error";

@@ -2519,6 +2519,10 @@ export interface PutStateRequest {
    */
   by?: string | null;
   /**
+   * The grants of locks that the write depends on.
+   */
+  fence?: StateFence[];
+  /**
    * When it was written; without it, when it arrives.
    */
   stamp?: StateStamp | null;
@@ -2535,6 +2539,19 @@ export interface PutStateRequest {
    * nothing: by the policy `reject` it overwrites what is there, by the others it is merged.
    */
   version?: number | null;
+}
+/**
+ * A grant of a lock that a write depends on: where it is not current, the write is refused (`C0723`).
+ */
+export interface StateFence {
+  /**
+   * The lock.
+   */
+  lock: string;
+  /**
+   * The fencing token of the grant.
+   */
+  token: number;
 }
 /**
  * When a writer with a clock of its own wrote.
@@ -4252,6 +4269,10 @@ export interface TransactStateRequest {
    * What is done where they do not.
    */
   else?: StateOperation[];
+  /**
+   * The grants of locks that all of it depends on.
+   */
+  fence?: StateFence[];
   /**
    * The conditions; without one, they hold.
    */

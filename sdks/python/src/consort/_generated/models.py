@@ -694,6 +694,18 @@ class StateCondition(Model):
     """It has this version; 0: it has no value."""
 
 
+class StateFence(Model):
+    """A grant of a lock that a write depends on: where it is not current, the write is refused (`C0723`)."""
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    lock: str
+    """The lock."""
+    token: Annotated[int, Field(ge=0)]
+    """The fencing token of the grant."""
+
+
 class StatePolicy(Model):
     """The policy of the keys with a prefix."""
 
@@ -2559,6 +2571,8 @@ class PutStateRequest(Model):
     )
     by: str | None = None
     """The name of the writer."""
+    fence: Annotated[list[StateFence], Field(validate_default=True)] = []
+    """The grants of locks that the write depends on."""
     stamp: StateStamp | None = None
     """When it was written; without it, when it arrives."""
     ttl: Duration | None = None
@@ -2634,6 +2648,8 @@ class TransactStateRequest(Model):
         list[StateOperation], Field(alias='else', validate_default=True)
     ] = []
     """What is done where they do not."""
+    fence: Annotated[list[StateFence], Field(validate_default=True)] = []
+    """The grants of locks that all of it depends on."""
     if_: Annotated[list[StateCondition], Field(alias='if', validate_default=True)] = []
     """The conditions; without one, they hold."""
 
@@ -2819,6 +2835,7 @@ __all__ = [
     "StateCondition",
     "StateConflict",
     "StateConflictPage",
+    "StateFence",
     "StateList",
     "StateOperation",
     "StatePolicy",

@@ -782,19 +782,20 @@ had not completed continues behind what is before its first entry that failed or
         answer: models.StateValue = self.call(table.GET_STATE, {"space": space, "key": key, "version": version}, kind=models.StateValue)
         return answer
 
-    def put_state(self, space: str, key: str, value: Any, *, by: str | None = None, stamp: models.StateStamp | None = None, ttl: Seconds | None = None, version: int | None = None) -> models.StateResult:
+    def put_state(self, space: str, key: str, value: Any, *, by: str | None = None, fence: Sequence[models.StateFence] | None = None, stamp: models.StateStamp | None = None, ttl: Seconds | None = None, version: int | None = None) -> models.StateResult:
         """Gives a key a value. The outcome of a write that has not seen the latest value is the policy of the key; the first write into a space makes it.
 
         `space`: the space.
         `key`: the key: 1 to 512 bytes, without control characters.
         `value`: the value: any JSON document.
         `by`: the name of the writer.
+        `fence`: the grants of locks that the write depends on.
         `stamp`: when it was written; without it, when it arrives.
         `ttl`: how long the value stays.
         `version`: the version that the writer has seen; 0 where it has seen that there is no value. Without it, the writer has seen
 nothing: by the policy `reject` it overwrites what is there, by the others it is merged.
         """
-        answer: models.StateResult = self.call(table.PUT_STATE, {"space": space, "key": key}, fields({"value": value}, {"by": by, "stamp": stamp, "ttl": None if ttl is None else span_text(ttl), "version": version}), kind=models.StateResult)
+        answer: models.StateResult = self.call(table.PUT_STATE, {"space": space, "key": key}, fields({"value": value}, {"by": by, "fence": fence, "stamp": stamp, "ttl": None if ttl is None else span_text(ttl), "version": version}), kind=models.StateResult)
         return answer
 
     def state_history(self, space: str, key: str, *, cursor: str | None = None, limit: int | None = None) -> Pager[models.StateChangePage, models.StateChange]:
@@ -816,15 +817,16 @@ nothing: by the policy `reject` it overwrites what is there, by the others it is
         """
         return self.events(table.WATCH_STATE, {"space": space, "after": after, "prefix": prefix}, {"change": models.StateChange})
 
-    def transact_state(self, *, by: str | None = None, do: Sequence[models.StateOperation] | None = None, else_: Sequence[models.StateOperation] | None = None, if_: Sequence[models.StateCondition] | None = None) -> models.StateTransaction:
+    def transact_state(self, *, by: str | None = None, do: Sequence[models.StateOperation] | None = None, else_: Sequence[models.StateOperation] | None = None, fence: Sequence[models.StateFence] | None = None, if_: Sequence[models.StateCondition] | None = None) -> models.StateTransaction:
         """Reads and writes keys of any spaces together: all of it is done, or nothing. `do` is done where every condition of `if` holds, else `else`.
 
         `by`: the name of the writer.
         `do`: what is done where they hold.
         `else_`: what is done where they do not.
+        `fence`: the grants of locks that all of it depends on.
         `if_`: the conditions; without one, they hold.
         """
-        answer: models.StateTransaction = self.call(table.TRANSACT_STATE, {}, fields({}, {"by": by, "do": do, "else": else_, "if": if_}), kind=models.StateTransaction)
+        answer: models.StateTransaction = self.call(table.TRANSACT_STATE, {}, fields({}, {"by": by, "do": do, "else": else_, "fence": fence, "if": if_}), kind=models.StateTransaction)
         return answer
 
     def status(self) -> models.Status:
