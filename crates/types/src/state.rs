@@ -345,6 +345,9 @@ fn given<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Resu
 impl ReadCondition {
     fn checked(self) -> Result<Condition> {
         let Self { space, key, version, exists, equals } = self;
+        // Clients with typed models send `null` for what is not given.
+        let alone = version.is_none() && exists.is_none();
+        let equals = equals.filter(|value| alone || *value != Payload::null());
         let check = match (version, exists, equals) {
             (Some(version), None, None) => Check::Version(Seq(version)),
             (None, Some(true), None) => Check::Exists,
@@ -365,6 +368,7 @@ impl ReadCondition {
 impl ReadOperation {
     fn checked(self) -> Result<Operation> {
         let Self { op, space, key, value, version, ttl, stamp } = self;
+        let value = value.filter(|value| matches!(op, ReadAction::Put) || *value != Payload::null());
         let saw = version.map(Seq);
         let extra = |what: &str| {
             Err(Error::new(Code::BadRequest, format!("the operation on key `{key}` does not take `{what}`"))

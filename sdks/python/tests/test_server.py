@@ -225,7 +225,8 @@ async def test_clients_share_state_and_follow_it(server: Server) -> None:
             if_=[models.StateCondition(space="team", key="n/x", equals=5)],
             do=[models.StateOperation(op="delete", space="team", key="n/x")],
         )
-        assert done.succeeded and done.results[0].outcome == "deleted"
+        assert done.succeeded
+        assert done.results[0].outcome == "deleted"
         seen = []
         async for change in client.watch_state("team", after="0-0", prefix="n/"):
             seen.append((change.change, change.value))

@@ -18,7 +18,7 @@ from consort import _context, _documents, _errors, _journal, _values, _worker
 
 EXPORTS: Final = """
     Agent Answer Approval AsyncClient AsyncRun Capability Client Code ConsortError Effect Retry Route Run RunFailed
-    TaskContext TaskError Worker __version__ models
+    StateSpace StateTransaction StateValue StateWritten TaskContext TaskError Worker __version__ models
 """
 
 MEMBERS: Final = {
@@ -29,7 +29,7 @@ MEMBERS: Final = {
     "RunFailed": "code diagnostics hint is_unavailable message run",
     "TaskContext": """
         all attempt call cancelled capability current deadline deprecate_patch idempotency_key log patched progress race
-        run run_id sleep step stream task token traceparent wait_approval wait_signal workflow
+        run run_id sleep state step stream task token traceparent transact wait_approval wait_signal workflow
     """,
     "TaskError": "code diagnostics hint is_unavailable message retry_after retryable",
     "Worker": "run run_forever stop",

@@ -16,9 +16,10 @@ const CLASSES: Record<string, string> = {
   ConsortError: "toString",
   Pager: "all pages",
   RunHandle: "result",
+  StateSpace: "delete get put",
   TaskContext:
     "all attempt call capability deadline deprecatePatch idempotencyKey patched progress race replaying run runId " +
-    "signal sleep step stream task token traceparent waitApproval waitSignal workflow",
+    "signal sleep state step stream task token traceparent transact waitApproval waitSignal workflow",
   TaskError: "static from",
   Worker: "run setConcurrency stop",
 };
