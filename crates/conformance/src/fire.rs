@@ -18,6 +18,7 @@ const RUNS: usize = 12;
 /// What is run: effects inside code, by calls, and as steps; and one that must not be repeated.
 const WORKFLOW: &str = "
 workflow: fire
+retry: { losses: 50 }
 steps:
   flow: { capability: conform.flow, with: { word: w } }
   branches: { capability: conform.branches }
