@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use consort_core::{
     Command, Reply, TABLES,
     keys::{DeliveryKey, EventIdKey, EventKey, EventList, EventListKey, NamedKey},
-    rows::{Delivery, DeliveryState, EventStream, Run, StoredEvent, Subscription},
+    rows::{Delivery, DeliveryState, EventStream, Run, StoredEvent, Subscription, Trigger},
     view::{Fetched, Published},
 };
 use consort_types::{
@@ -30,6 +30,8 @@ struct Followed {
     acknowledged: BTreeSet<Position>,
     /// What consumers hold: the token, and until when.
     held: BTreeMap<Position, (Seq, Time)>,
+    /// Events that have become dead letters: they have given their places in the order of their keys up.
+    given_up: BTreeSet<Position>,
 }
 
 /// An event, as it was published.
@@ -51,6 +53,8 @@ pub(crate) struct BusOracle {
     triggers: BTreeMap<(String, String), (String, Position)>,
     /// Runs that triggers have started, by namespace and key.
     runs: BTreeSet<(String, String)>,
+    /// Events that the retention has removed while a trigger was paused or behind, by namespace, trigger and event.
+    missed: BTreeSet<(String, String, Position)>,
 }
 
 impl BusOracle {
@@ -64,19 +68,36 @@ impl BusOracle {
         before: &Rows,
     ) -> Checked {
         if let Ok(reply) = reply {
-            self.observe_reply(at, command, reply, before)?;
+            self.observe_reply(at, command, reply)?;
         }
+        self.note_dead(changes);
         for change in changes.iter().filter(|change| TABLES.events.has(&change.key) && change.new.is_none()) {
             if let Some(EventKey { namespace, position }) = rows::key_of(&change.key)
-                && let Some(known) = self.events.get_mut(&(namespace, position))
+                && let Some(known) = self.events.get_mut(&(namespace.clone(), position))
             {
                 known.kept = false;
+                let of = |name: &String| NamedKey::of(&namespace, name);
+                let names = self.triggers.keys().filter(|(of, _)| *of == namespace).map(|(_, name)| name);
+                let waiting = names.filter(|name| is_waiting(before, &of(name)));
+                self.missed.extend(waiting.map(|name| (namespace.clone(), name.clone(), position)));
             }
         }
         self.note_runs(at.0, changes)
     }
 
-    fn observe_reply(&mut self, (seq, now): (Seq, Time), command: &Command, reply: &Reply, before: &Rows) -> Checked {
+    fn note_dead(&mut self, changes: &[Change]) {
+        for change in changes.iter().filter(|change| TABLES.deliveries.has(&change.key)) {
+            let row = change.new.as_deref().and_then(rows::decode::<Delivery>);
+            if row.is_some_and(|row| matches!(row.state, DeliveryState::Dead(_)))
+                && let Some(key) = rows::key_of::<DeliveryKey>(&change.key)
+                && let Some(followed) = self.followed.get_mut(&(key.namespace, key.subscription))
+            {
+                followed.given_up.insert(key.position);
+            }
+        }
+    }
+
+    fn observe_reply(&mut self, (seq, now): (Seq, Time), command: &Command, reply: &Reply) -> Checked {
         match (command, reply) {
             (Command::PublishEvents(command), Reply::Published(published)) => {
                 for (event, published) in command.events.iter().zip(published) {
@@ -92,7 +113,14 @@ impl BusOracle {
             (Command::SetSubscription(command), Reply::Done) => {
                 let from = self.last(&command.namespace);
                 let (pattern, ordered) = (command.settings.pattern.clone(), command.settings.ordered.is_some());
-                let new = Followed { pattern, ordered, from, acknowledged: BTreeSet::new(), held: BTreeMap::new() };
+                let new = Followed {
+                    pattern,
+                    ordered,
+                    from,
+                    acknowledged: BTreeSet::new(),
+                    held: BTreeMap::new(),
+                    given_up: BTreeSet::new(),
+                };
                 self.followed.entry((command.namespace.clone(), command.name.clone())).or_insert(new);
                 Ok(())
             }
@@ -103,7 +131,7 @@ impl BusOracle {
                 Ok(())
             }
             (Command::FetchEvents(command), Reply::Fetched(fetched)) => {
-                self.fetched((seq, now), &command.namespace, &command.subscription, fetched, before)
+                self.fetched((seq, now), &command.namespace, &command.subscription, fetched)
             }
             (Command::AckDeliveries(command), Reply::Settled(settled)) => {
                 let refused: BTreeSet<DeliveryId> = settled.refused.iter().map(|(id, _)| *id).collect();
@@ -125,6 +153,7 @@ impl BusOracle {
                     // What lies before is passed over, and what lies behind comes again.
                     followed.from = *to;
                     followed.held.clear();
+                    followed.given_up.clear();
                     followed.acknowledged.retain(|position| position <= to);
                 }
                 Ok(())
@@ -158,9 +187,9 @@ impl BusOracle {
         Ok(())
     }
 
-    fn fetched(&mut self, at: (Seq, Time), namespace: &str, name: &str, fetched: &Fetched, before: &Rows) -> Checked {
+    fn fetched(&mut self, at: (Seq, Time), namespace: &str, name: &str, fetched: &Fetched) -> Checked {
         for delivery in &fetched.deliveries {
-            self.delivered(at, (namespace, name), delivery.delivery, before)?;
+            self.delivered(at, (namespace, name), delivery.delivery)?;
             if let Some(followed) = self.followed.get_mut(&(namespace.to_owned(), name.to_owned())) {
                 followed.held.insert(delivery.delivery.position, (at.0, delivery.until));
             }
@@ -169,13 +198,7 @@ impl BusOracle {
     }
 
     /// A delivery is of an event that matches and is not acknowledged, and no earlier one of its key is open.
-    fn delivered(
-        &self,
-        (seq, now): (Seq, Time),
-        (namespace, name): (&str, &str),
-        id: DeliveryId,
-        before: &Rows,
-    ) -> Checked {
+    fn delivered(&self, (seq, now): (Seq, Time), (namespace, name): (&str, &str), id: DeliveryId) -> Checked {
         let wrong = |law, what: &str| {
             Err(Violation::of(law, format!("record {seq}: delivery {id} of `{name}` in `{namespace}`: {what}")))
         };
@@ -202,10 +225,7 @@ impl BusOracle {
                 return wrong(3, &format!("{at}, of the same key, is in flight"));
             }
             let open = *at > followed.from && *at < id.position && known.kept && !followed.acknowledged.contains(at);
-            let key = DeliveryKey { namespace: namespace.to_owned(), subscription: name.to_owned(), position: *at };
-            let row =
-                before.get(&rows::key_bytes(TABLES.deliveries, &key)).and_then(|row| rows::decode::<Delivery>(row));
-            let given_up = row.is_some_and(|row| matches!(row.state, DeliveryState::Dead(_)));
+            let given_up = followed.given_up.contains(at);
             if open && !given_up && topic_matches(&followed.pattern, &known.topic) {
                 return wrong(3, &format!("{at}, of the same key, comes before it"));
             }
@@ -240,7 +260,7 @@ impl BusOracle {
     }
 
     /// At the end nothing is left out: each kept event was acknowledged by each subscription that it is for, and each
-    /// trigger has acted on each event.
+    /// trigger has acted on each event but those that were removed while it was paused or behind.
     pub(crate) fn finish(&self) -> Checked {
         for ((namespace, name), followed) in &self.followed {
             let missed = self.events.iter().find(|((of, at), known)| {
@@ -256,7 +276,8 @@ impl BusOracle {
         }
         for ((namespace, name), (pattern, from)) in &self.triggers {
             for ((of, at), known) in &self.events {
-                let concerns = of == namespace && at > from && topic_matches(pattern, &known.topic);
+                let missed = self.missed.contains(&(namespace.clone(), name.clone(), *at));
+                let concerns = of == namespace && at > from && !missed && topic_matches(pattern, &known.topic);
                 if concerns && !self.runs.contains(&(namespace.clone(), format!("trigger:{name}:{at}"))) {
                     return Err(Violation::of(
                         8,
@@ -267,6 +288,12 @@ impl BusOracle {
         }
         Ok(())
     }
+}
+
+/// Whether the retention does not wait for a trigger: it is paused, or behind the others.
+fn is_waiting(rows: &Rows, trigger: &NamedKey) -> bool {
+    let row = rows.get(&rows::key_bytes(TABLES.triggers, trigger)).and_then(|row| rows::decode::<Trigger>(row));
+    row.is_some_and(|trigger| trigger.paused || trigger.behind.is_some())
 }
 
 /// What the rows of a subscription say.
