@@ -22,7 +22,7 @@ use consort_engine::{
     view::{self, Ask, HistoryEvent, StepState as State},
 };
 use consort_types::{
-    EffectClass, registry,
+    EffectClass, Position, registry,
     worker::{self, CapabilityDeclaration, JournalRequest},
 };
 use consort_workflow_check as workflow;
@@ -600,7 +600,7 @@ pub(crate) fn lock(lock: view::LockView) -> locks::Lock {
     }
 }
 
-pub(crate) fn lock_change(cursor: view::ChangeCursor, change: view::LockChange) -> locks::LockChange {
+pub(crate) fn lock_change(cursor: Position, change: view::LockChange) -> locks::LockChange {
     let kind = match change.kind {
         view::LockChangeKind::Granted => locks::LockChangeKind::Granted,
         view::LockChangeKind::ValueSet => locks::LockChangeKind::ValueSet,

@@ -13,6 +13,18 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{Accepts, Document, Method, Operation, Page, Problem, Returns, Spec, is_default, schema};
 
+/// What refuses a write, alone or in a transaction.
+const WRITE_ERRORS: &[Code] = &[
+    Code::StateConflict,
+    Code::LeaseLost,
+    Code::VersionGone,
+    Code::SpaceFull,
+    Code::NotMergeable,
+    Code::LimitReached,
+    Code::PayloadTooLarge,
+    Code::BadJson,
+];
+
 /// A document that is there, also where it is `null`.
 pub(crate) fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Document>, D::Error> {
     Document::deserialize(deserializer).map(Some)
@@ -222,16 +234,7 @@ impl Operation for PutState {
         accepts: Accepts::Json { max_bytes: limits::HTTP_BODY_BYTES_MAX, optional: false },
         returns: Returns::Json,
         answers: &[(200, "The outcome of the write, which is durable.")],
-        errors: &[
-            Code::StateConflict,
-            Code::LeaseLost,
-            Code::VersionGone,
-            Code::SpaceFull,
-            Code::NotMergeable,
-            Code::LimitReached,
-            Code::PayloadTooLarge,
-            Code::BadJson,
-        ],
+        errors: WRITE_ERRORS,
         ..Spec::CHANGE
     };
 }
@@ -511,16 +514,7 @@ impl Operation for TransactState {
         accepts: Accepts::Json { max_bytes: limits::HTTP_BODY_BYTES_MAX, optional: false },
         returns: Returns::Json,
         answers: &[(200, "Its outcome, which is durable.")],
-        errors: &[
-            Code::StateConflict,
-            Code::LeaseLost,
-            Code::VersionGone,
-            Code::SpaceFull,
-            Code::NotMergeable,
-            Code::LimitReached,
-            Code::PayloadTooLarge,
-            Code::BadJson,
-        ],
+        errors: WRITE_ERRORS,
         ..Spec::CHANGE
     };
 }

@@ -91,6 +91,15 @@ impl App {
         }
     }
 
+    /// Says that something was done: as a document, or in words on standard error.
+    pub(crate) fn done(&self, document: &impl Serialize, text: &str) {
+        if self.json {
+            self.print_json(document);
+        } else {
+            self.eprint(text);
+        }
+    }
+
     /// Prints a line to standard error.
     #[expect(clippy::unused_self, reason = "as above")]
     pub(crate) fn eprint(&self, text: &str) {

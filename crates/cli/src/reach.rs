@@ -1,13 +1,13 @@
-//! The events of a run, over lost connections.
+//! Following what a server sends, over lost connections.
 //!
-//! For: reading them in a task of its own, so that drawing never breaks a connection off, and telling since when the
-//! server cannot be reached. Not for: what is shown of events (see `follow`).
+//! For: reading the events of a run in a task of its own, so that drawing never breaks a connection off; telling since when
+//! the server cannot be reached; and when a command that follows something else tries again. Not for: what is shown of events (see `follow`).
 //! Invariant: every event is handed on once; after a lost connection they continue behind the last one.
 
 use std::time::{Duration, Instant};
 
 use consort_api::watch::{RunEvent, WatchRun, WatchRunParams};
-use consort_types::{Code, Error, RunId, Span};
+use consort_types::{Code, Error, Result, RunId, Span};
 use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{
@@ -19,6 +19,37 @@ use crate::{
 const PAUSE: Duration = Duration::from_millis(250);
 /// Events that wait to be shown.
 const WAITING: usize = 64;
+/// How often a follower without a tree tries in a row.
+const TRIES: u32 = 40;
+
+/// Whether the server may answer a little later.
+fn is_away(error: &Error) -> bool {
+    matches!(error.code, Code::Unreachable | Code::Overloaded)
+}
+
+/// What a follower has tried in vain to reach its server again.
+#[derive(Debug, Default)]
+pub(crate) struct Retries(u32);
+
+impl Retries {
+    /// The server has answered.
+    pub(crate) fn reached(&mut self) {
+        self.0 = 0;
+    }
+
+    /// Pauses before the next try.
+    ///
+    /// # Errors
+    /// The given one, where the server would answer the same again, or was tried [`TRIES`] times in a row.
+    pub(crate) async fn after(&mut self, error: Error) -> Result<()> {
+        if self.0 >= TRIES || !is_away(&error) {
+            return Err(error);
+        }
+        self.0 += 1;
+        tokio::time::sleep(PAUSE).await;
+        Ok(())
+    }
+}
 
 /// What arrives of a run.
 pub(crate) enum Arrived {
@@ -61,7 +92,7 @@ async fn read(
     client: &Client,
     run: RunId,
     sender: &mpsc::Sender<Arrived>,
-) -> Result<(), mpsc::error::SendError<Arrived>> {
+) -> std::result::Result<(), mpsc::error::SendError<Arrived>> {
     let mut seen = None::<String>;
     loop {
         let params = WatchRunParams { run, after: None, last_event_id: seen.clone() };
@@ -84,7 +115,7 @@ async fn read(
             Err(error) => Some(error),
         };
         match refused {
-            Some(error) if !matches!(error.code, Code::Unreachable | Code::Overloaded) => {
+            Some(error) if !is_away(&error) => {
                 return sender.send(Arrived::Refused(error)).await;
             }
             _ => sender.send(Arrived::Lost).await?,

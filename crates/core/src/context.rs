@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use consort_types::{Code, Error, Payload, Result, RunId, Seq, StepInstanceId, Time, limits};
+use consort_types::{Code, Error, Payload, Position, Result, RunId, Seq, StepInstanceId, Time, limits};
 
 use crate::{
     effect::Effect,
@@ -230,6 +230,11 @@ impl<'a> ApplyContext<'a> {
     pub(crate) fn next_ordinal(&mut self) -> u32 {
         self.recorded += 1;
         self.recorded
+    }
+
+    /// A position that nothing else has.
+    pub(crate) fn next_position(&mut self) -> Position {
+        Position { seq: self.seq, n: self.next_ordinal() }
     }
 
     pub(crate) fn arm(&mut self, due: Time, task: StepInstanceId, kind: TimerKind, entry: u32) {

@@ -4,7 +4,7 @@
 //! is stored at a key.
 //! Invariant: the bytes of a key sort as the key does, so a range of keys is a range of bytes.
 
-use consort_types::{BlobHash, RunId, Seq, StepInstanceId};
+use consort_types::{BlobHash, Position, RunId, Seq, StepInstanceId};
 
 use crate::tables::Key;
 
@@ -32,6 +32,10 @@ impl Parts<'_> {
 
     pub(crate) fn run(&mut self) -> Option<RunId> {
         self.take().map(RunId)
+    }
+
+    pub(crate) fn position(&mut self) -> Option<Position> {
+        Some(Position { seq: Seq(self.u64()?), n: self.u32()? })
     }
 
     /// What [`put_text`] wrote.
@@ -98,6 +102,19 @@ impl Key for Seq {
     }
 }
 
+impl Key for Position {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend(self.seq.0.to_be_bytes());
+        out.extend(self.n.to_be_bytes());
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut parts = Parts(bytes);
+        let position = parts.position()?;
+        parts.end(position)
+    }
+}
+
 impl Key for BlobHash {
     fn encode(&self, out: &mut Vec<u8>) {
         out.extend(self.0);
@@ -133,6 +150,13 @@ pub struct NamedKey {
     pub name: String,
     /// The revision, or 0.
     pub number: u32,
+}
+
+impl NamedKey {
+    /// What a namespace has once by this name.
+    pub fn of(namespace: &str, name: &str) -> Self {
+        Self { namespace: namespace.to_owned(), name: name.to_owned(), number: 0 }
+    }
 }
 
 impl Key for NamedKey {

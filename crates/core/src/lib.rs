@@ -62,7 +62,7 @@ pub mod keys {
     pub use crate::{
         ballot::keys::VoteKey,
         bus::keys::{DeliveryKey, EventIdKey, EventKey, EventList, EventListKey},
-        coordination::keys::{ChangeKey, MemberKey, PlaceKey, PlaceKind, TicketKey},
+        coordination::keys::{ChangeKey, MemberKey, PlaceKey, PlaceKind},
         key::NamedKey,
         registry::keys::{AgentKey, DefinitionKey},
         run::keys::{HistoryKey, LaterKey, LaterRank, ListKey, OfRun, ScopeKey, SignalKey, TimerKey, TimerKind},
@@ -83,7 +83,7 @@ pub mod view {
             stream::StartAt,
             views::{DeadLetterView, EventPage, EventStreamView, Events, SubscriptionView, TriggerView},
         },
-        coordination::views::{BarrierView, ChangeCursor, Coordination, HolderView, LockNews, LockView},
+        coordination::views::{BarrierView, Coordination, HolderView, LockNews, LockView},
         page::Page,
         quota::namespace::NamespaceView,
         refusal::view::RefusedRecord,

@@ -134,6 +134,21 @@ fn the_same_vote_again_is_accepted_even_after_it_has_closed_the_ballot() {
 }
 
 #[test]
+fn a_refusal_names_the_ballot_as_it_is_written() {
+    let mut world = World::new();
+    open(&mut world, "Release-2", spec(1)).unwrap();
+    let cast = |voter: &str, option: &str| {
+        let choice = Choice::Option(option.to_owned());
+        let (namespace, ballot, voter) = (NS.to_owned(), "Release-2".to_owned(), voter.to_owned());
+        Command::CastVote(CastVote { namespace, ballot, voter, round: None, choice, reason: None })
+    };
+    world.apply(&cast("v000", "ship")).unwrap();
+    let refusal = world.apply(&cast("v000", "wait")).unwrap_err();
+    assert_eq!(refusal.message, "ballot `Release-2` has ended as `decided`");
+    world.verify();
+}
+
+#[test]
 fn a_vote_may_change_until_everyone_has_voted_where_the_ballot_lets_it() {
     let mut world = World::new();
     open(&mut world, "b", BallotSpec { may_change: true, ..spec(3) }).unwrap();

@@ -10,9 +10,9 @@ use consort_core::{
     Command, Coordinated, Effect, Reply,
     command::{AcquireLock, BreakLock, LockClaim, ReleaseLock, RenewLock},
     rows::LockChangeKind,
-    view::{ChangeCursor, Coordination, LockNews, LockView},
+    view::{Coordination, LockNews, LockView},
 };
-use consort_types::{Code, Result, Span, Token, limits};
+use consort_types::{Code, Position, Result, Span, Token, limits};
 use support::{NS, World};
 
 fn look(world: &mut World) -> Coordination<'_> {
@@ -81,7 +81,7 @@ fn shown(world: &mut World) -> (Vec<(String, Token)>, Vec<String>) {
 }
 
 fn changes(world: &mut World) -> Vec<(LockChangeKind, String)> {
-    match look(world).lock_news(NS, "l", Some(ChangeCursor::default()), 1_000).unwrap() {
+    match look(world).lock_news(NS, "l", Some(Position::default()), 1_000).unwrap() {
         LockNews::Changes { changes, .. } => {
             changes.into_iter().map(|(_, change)| (change.kind, change.holder)).collect()
         }
@@ -249,8 +249,7 @@ fn an_operator_breaks_a_lock_with_name_and_reason() {
     assert_eq!(renew(&mut world, "a", held).unwrap_err().code, Code::LeaseLost);
     let next = shown(&mut world).0[0].1;
     release(&mut world, "b", Some(next)).unwrap();
-    let LockNews::Changes { changes, .. } =
-        look(&mut world).lock_news(NS, "l", Some(ChangeCursor::default()), 9).unwrap()
+    let LockNews::Changes { changes, .. } = look(&mut world).lock_news(NS, "l", Some(Position::default()), 9).unwrap()
     else {
         panic!()
     };
@@ -290,7 +289,7 @@ fn changes_are_kept_for_watchers_up_to_their_limit() {
     let mut world = World::new();
     let rounds = u64::from(limits::LOCK_CHANGES_KEPT_MAX);
     assert_eq!(look(&mut world).lock_news(NS, "l", None, 9).unwrap(), LockNews::Unknown);
-    let mut cursor = ChangeCursor::default();
+    let mut cursor = Position::default();
     for round in 0..rounds {
         let held = token(claim(&mut world, acquire("l", &format!("h{round}"))).unwrap());
         release(&mut world, &format!("h{round}"), Some(held)).unwrap();
@@ -301,12 +300,9 @@ fn changes_are_kept_for_watchers_up_to_their_limit() {
         assert_eq!((anew, changes.len()), (round == 0, 2), "a watcher that follows sees each change once");
         cursor = changes[1].0;
     }
-    assert!(matches!(
-        look(&mut world).lock_news(NS, "l", Some(ChangeCursor::default()), 9).unwrap(),
-        LockNews::Lock(_)
-    ));
-    assert_eq!(cursor.to_string().parse::<ChangeCursor>().unwrap(), cursor);
-    assert_eq!("x-1".parse::<ChangeCursor>().unwrap_err().code, Code::BadCursor);
+    assert!(matches!(look(&mut world).lock_news(NS, "l", Some(Position::default()), 9).unwrap(), LockNews::Lock(_)));
+    assert_eq!(cursor.to_string().parse::<Position>().unwrap(), cursor);
+    assert_eq!("x-1".parse::<Position>().unwrap_err().code, Code::BadCursor);
     world.verify();
 }
 

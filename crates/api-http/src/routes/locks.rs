@@ -10,8 +10,8 @@ use consort_api::locks::{
     AcquireLock, AcquireLockRequest, ArriveBarrier, ArriveBarrierRequest, BreakLock, BreakLockRequest, ListBarriers,
     ListLocks, LockEvent, ReleaseLock, RenewLock, RenewLockRequest, ShowBarrier, ShowLock, UnknownLock, WatchLock,
 };
-use consort_engine::{self as engine, Coordination, view::ChangeCursor};
-use consort_types::{Result, Span, Token, limits};
+use consort_engine::{self as engine, Coordination};
+use consort_types::{Position, Result, Span, Token, limits};
 use futures::StreamExt as _;
 
 use super::events;
@@ -94,14 +94,14 @@ async fn break_lock(request: RequestContext<BreakLock>) -> Handled<BreakLock> {
 async fn watch(request: RequestContext<WatchLock>) -> Handled<WatchLock> {
     let name = request.params.name.clone();
     let last = request.params.last_event_id.as_deref().filter(|last| !last.is_empty());
-    let cursor = last.or(request.params.after.as_deref()).map(str::parse::<ChangeCursor>).transpose()?;
+    let cursor = last.or(request.params.after.as_deref()).map(str::parse::<Position>).transpose()?;
     let watch = Coordination::of(request.engine()).watch_lock(&request.namespace, &name, cursor).await?;
     let events = watch.into_stream().map(move |found| event(&name, found));
     Ok(ResponseBody::Raw(events::stream(events, request.closing)))
 }
 
 /// An event with its id.
-fn event(name: &str, found: Result<(ChangeCursor, engine::LockEvent)>) -> (LockEvent, Option<String>) {
+fn event(name: &str, found: Result<(Position, engine::LockEvent)>) -> (LockEvent, Option<String>) {
     match found {
         Ok((cursor, event)) => {
             let event = match event {

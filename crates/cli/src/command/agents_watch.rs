@@ -3,8 +3,6 @@
 //! For: looking on, on a terminal, in a pipe or as documents. Not for: operating.
 //! Invariant: a lost connection is opened again, and the list that comes then is whole.
 
-use std::time::Duration;
-
 use consort_api::agents::{Agent, AgentFilter, AgentsEvent, WatchAgents};
 use consort_types::{Code, Error, Result};
 use serde_json::json;
@@ -13,13 +11,10 @@ use crate::{
     app::{App, Need},
     client::{Client, Events},
     exit::Exit,
+    reach::Retries,
     show::{agents, live::Live, style::terminal_size, when},
     signals::Signals,
 };
-
-/// Tries to reach the server again, and the pause between them.
-const TRIES: u32 = 40;
-const PAUSE: Duration = Duration::from_millis(250);
 
 pub(crate) async fn execute(app: &App, filter: &AgentFilter) -> Result<Exit> {
     let mut signals = Signals::install()?;
@@ -35,21 +30,17 @@ pub(crate) async fn execute(app: &App, filter: &AgentFilter) -> Result<Exit> {
 /// Follows until a signal or an error ends it.
 async fn follow(app: &App, client: &Client, filter: &AgentFilter) -> Result<Exit> {
     let (mut screen, mut before) = (Live::default(), Vec::new());
-    let (mut events, mut tries) = (None, 0);
+    let (mut events, mut retries) = (None, Retries::default());
     loop {
         let after = match next(client, filter, &mut events).await {
             Ok(agents) => agents,
-            Err(error) if tries >= TRIES || !matches!(error.code, Code::Unreachable | Code::Overloaded) => {
-                return Err(error);
-            }
-            Err(_) => {
+            Err(error) => {
                 events = None;
-                tries += 1;
-                tokio::time::sleep(PAUSE).await;
+                retries.after(error).await?;
                 continue;
             }
         };
-        tries = 0;
+        retries.reached();
         if app.json {
             app.print_line(&json!({ "items": after }));
             continue;

@@ -18,6 +18,7 @@ use crate::{
     client::Client,
     exit::Exit,
     input,
+    reach::Retries,
     show::{ballots as show, when},
     signals::Signals,
 };
@@ -65,11 +66,7 @@ async fn execute_with(app: &App, session: &Session, command: BallotsCommand) -> 
 }
 
 fn tell(app: &App, ballot: &str, done: &str) {
-    if app.json {
-        app.print_json(&json!({ "ballot": ballot, done: true }));
-    } else {
-        app.eprint(&format!("{ballot}: {done}"));
-    }
+    app.done(&json!({ "ballot": ballot, done: true }), &format!("{ballot}: {done}"));
 }
 
 fn print(app: &App, ballot: &Ballot) {
@@ -130,11 +127,7 @@ fn asked(args: BallotOpenArgs) -> Result<(BallotParams, OpenBallotRequest)> {
 async fn open(app: &App, client: &Client, args: BallotOpenArgs) -> Result<()> {
     let (params, request) = asked(args)?;
     let ballot = client.call::<OpenBallot>(&params, &request).await?;
-    if app.json {
-        app.print_json(&ballot);
-    } else {
-        app.eprint(&format!("{}: {} voters are asked", ballot.ballot, ballot.asked.voters.len()));
-    }
+    app.done(&ballot, &format!("{}: {} voters are asked", ballot.ballot, ballot.asked.voters.len()));
     Ok(())
 }
 
@@ -190,9 +183,26 @@ async fn watch(app: &App, params: BallotParams) -> Result<Exit> {
 }
 
 async fn follow(app: &App, client: &Client, params: &BallotParams) -> Result<Exit> {
+    let (mut before, mut retries) = (None, Retries::default());
+    loop {
+        match stream(app, client, params, &mut before, &mut retries).await {
+            Ok(exit) => return Ok(exit),
+            Err(error) => retries.after(error).await?,
+        }
+    }
+}
+
+/// Follows over one connection; the next one begins with the ballot as it is then.
+async fn stream(
+    app: &App,
+    client: &Client,
+    params: &BallotParams,
+    before: &mut Option<Ballot>,
+    retries: &mut Retries,
+) -> Result<Exit> {
     let mut events = client.events::<WatchBallot>(params).await?;
-    let mut before = None;
     while let Some(event) = events.next().await? {
+        retries.reached();
         let (ballot, ended) = match event.what {
             BallotEvent::Ballot(ballot) => (ballot, false),
             BallotEvent::End(ballot) => (ballot, true),
@@ -212,7 +222,7 @@ async fn follow(app: &App, client: &Client, params: &BallotParams) -> Result<Exi
             let decided = ballot.status == BallotStatus::Decided;
             return Ok(if decided { Exit::Ok } else { Exit::Failure });
         }
-        before = Some(*ballot);
+        *before = Some(*ballot);
     }
     Err(Error::new(Code::Unreachable, format!("the server has ended the stream of ballot `{}`", params.ballot))
         .hint("is it still running? `consort ballots watch` again follows on"))

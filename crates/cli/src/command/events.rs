@@ -3,8 +3,6 @@
 //! For: events by themselves. Not for: subscriptions (see `subscriptions`).
 //! Invariant: following leaves out no event and prints none twice, also over lost connections.
 
-use std::time::Duration;
-
 use consort_api::{
     NoParams,
     events::{
@@ -18,7 +16,6 @@ use consort_types::{
     event::{ExtensionValue, Position},
     limits,
 };
-use serde_json::json;
 
 use crate::{
     app::{App, Need},
@@ -26,6 +23,7 @@ use crate::{
     client::Client,
     exit::Exit,
     input,
+    reach::Retries,
     show::{
         style::{Paint, cut},
         table::Table,
@@ -34,9 +32,6 @@ use crate::{
     signals::Signals,
 };
 
-/// Tries to reach the server again, and the pause between them.
-const TRIES: u32 = 40;
-const PAUSE: Duration = Duration::from_millis(250);
 /// Columns of the data of an event in a listing.
 const DATA_COLUMNS: usize = 60;
 
@@ -210,17 +205,20 @@ async fn watch(
         Some(Place::Word(StartWord::All)) => params.since = Some(Time(0).to_string()),
         Some(Place::Word(StartWord::New)) | None => {}
     }
-    let (mut printed, mut tries) = (0, 0);
+    let (mut printed, mut retries) = (0, Retries::default());
     while count.is_none_or(|count| printed < count) {
+        let before = params.last_event_id.clone();
         match follow(app, client, &mut params, count, &mut printed).await {
             Ok(()) => return Ok(()),
             // Before the first event is seen, nothing says where a new connection would begin.
-            Err(error) if tries >= TRIES || error.code != Code::Unreachable || params.last_event_id.is_none() => {
-                return Err(error);
+            Err(error) if params.last_event_id.is_none() => return Err(error),
+            Err(error) => {
+                if params.last_event_id != before {
+                    retries.reached();
+                }
+                retries.after(error).await?;
             }
-            Err(_) => tries += 1,
         }
-        tokio::time::sleep(PAUSE).await;
     }
     Ok(())
 }
@@ -288,11 +286,7 @@ async fn retention(app: &App, client: &Client, given: [Option<String>; 3]) -> Re
         count: bound(count.as_deref(), stream.keep.count, whole)?,
     };
     client.call::<SetEventRetention>(&NoParams {}, &keep).await?;
-    if app.json {
-        app.print_json(&json!(keep));
-    } else {
-        app.eprint("the retention of events is set");
-    }
+    app.done(&keep, "the retention of events is set");
     Ok(())
 }
 

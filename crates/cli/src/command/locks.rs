@@ -4,8 +4,6 @@
 //! lock (see `locks_run`).
 //! Invariant: what is printed of a grant is what the server has recorded.
 
-use std::time::Duration;
-
 use consort_api::locks::{
     BreakLock, BreakLockRequest, ListLocks, LockEvent, LockFilter, LockGrant, LockParams, ReleaseLock,
     ReleaseLockRequest, RenewLock, RenewLockRequest, ShowLock, WatchLock, WatchLockParams,
@@ -23,13 +21,10 @@ use crate::{
     args::{LocksCommand, ReleaseArgs},
     client::{Client, Event},
     exit::Exit,
+    reach::Retries,
     show::{locks, when},
     signals::Signals,
 };
-
-/// Tries to reach the server again, and the pause between them.
-const TRIES: u32 = 40;
-const PAUSE: Duration = Duration::from_millis(250);
 
 pub(crate) async fn execute(app: &App, command: LocksCommand) -> Result<Exit> {
     match command {
@@ -116,11 +111,7 @@ async fn release(app: &App, client: &Client, args: ReleaseArgs) -> Result<()> {
 }
 
 fn report(app: &App, name: &str, done: &str) {
-    if app.json {
-        app.print_json(&json!({ "lock": name, "done": done }));
-    } else {
-        app.eprint(&format!("lock `{name}` is {done}"));
-    }
+    app.done(&json!({ "lock": name, "done": done }), &format!("lock `{name}` is {done}"));
 }
 
 async fn watch(app: &App, name: String) -> Result<Exit> {
@@ -136,26 +127,28 @@ async fn watch(app: &App, name: String) -> Result<Exit> {
 
 /// Follows until an error ends it; a lost connection continues behind the last event.
 async fn follow(app: &App, client: &Client, name: &str) -> Result<Exit> {
-    let (mut seen, mut tries) = (None::<String>, 0);
+    let (mut seen, mut retries) = (None::<String>, Retries::default());
     loop {
-        let error = match stream(app, client, name, &mut seen, &mut tries).await {
+        let error = match stream(app, client, name, &mut seen, &mut retries).await {
             Ok(()) => Error::new(Code::Unreachable, format!("the server has ended the stream of lock `{name}`"))
                 .hint("is it still running? `consort locks watch` again follows on"),
             Err(error) => error,
         };
-        if tries >= TRIES || !matches!(error.code, Code::Unreachable | Code::Overloaded) {
-            return Err(error);
-        }
-        tries += 1;
-        tokio::time::sleep(PAUSE).await;
+        retries.after(error).await?;
     }
 }
 
-async fn stream(app: &App, client: &Client, name: &str, seen: &mut Option<String>, tries: &mut u32) -> Result<()> {
+async fn stream(
+    app: &App,
+    client: &Client,
+    name: &str,
+    seen: &mut Option<String>,
+    retries: &mut Retries,
+) -> Result<()> {
     let params = WatchLockParams { name: name.to_owned(), after: None, last_event_id: seen.clone() };
     let mut events = client.events::<WatchLock>(&params).await?;
     while let Some(Event { id, what }) = events.next().await? {
-        *tries = 0;
+        retries.reached();
         if let LockEvent::Error(problem) = what {
             return Err(problem.into());
         }

@@ -132,11 +132,7 @@ fn policy(text: &str) -> Result<StatePolicy> {
 
 pub(super) async fn drop_space(app: &App, client: &Client, space: String) -> Result<()> {
     client.call::<DeleteSpace>(&SpaceParams { space: space.clone() }, &()).await?;
-    if app.json {
-        app.print_json(&json!({ "space": space, "deleted": true }));
-    } else {
-        app.eprint(&format!("{space} is gone, with everything in it"));
-    }
+    app.done(&json!({ "space": space, "deleted": true }), &format!("{space} is gone, with everything in it"));
     Ok(())
 }
 
@@ -214,11 +210,10 @@ pub(super) async fn decide(app: &App, client: &Client, args: StateDecideArgs) ->
     };
     let params = ConflictParams { space: args.space, conflict: args.conflict.parse()? };
     let decided = client.call::<DecideConflict>(&params, &request).await?;
-    if app.json {
-        app.print_json(&json!({ "conflict": params.conflict, "version": decided.version, "by": request.by }));
-    } else {
-        app.eprint(&format!("decided: the key has version {}", decided.version));
-    }
+    app.done(
+        &json!({ "conflict": params.conflict, "version": decided.version, "by": request.by }),
+        &format!("decided: the key has version {}", decided.version),
+    );
     Ok(())
 }
 

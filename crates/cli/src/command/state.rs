@@ -3,8 +3,6 @@
 //! For: reading, writing and following keys. Not for: spaces and conflicts (see `spaces`), or what a write comes to.
 //! Invariant: a value goes to standard output as it is kept; what is said about it goes to standard error.
 
-use std::io::Read as _;
-
 use consort_api::{
     NoParams,
     state::{
@@ -23,6 +21,7 @@ use crate::{
     client::Client,
     exit::Exit,
     input,
+    reach::Retries,
     show::{
         state::{line, short, writer},
         style::Paint,
@@ -142,11 +141,7 @@ fn fence(text: &str) -> Result<StateFence> {
 
 /// The outcome of a write.
 fn report(app: &App, result: &StateResult) {
-    if app.json {
-        app.print_json(result);
-        return;
-    }
-    app.eprint(&sentence(result));
+    app.done(result, &sentence(result));
 }
 
 fn sentence(result: &StateResult) -> String {
@@ -237,23 +232,38 @@ fn kind(change: &StateChange) -> String {
 
 async fn watch(app: &App, client: &Client, space: String, prefix: Option<String>, after: Option<String>) -> Result<()> {
     let mut params = WatchStateParams { space, prefix, after, last_event_id: None };
-    let mut events = client.events::<WatchState>(&params).await?;
+    if params.after.is_none() {
+        // From here on nothing is lost, also where the connection is before the first change.
+        let page = ListStateParams { space: params.space.clone(), prefix: None, cursor: None, limit: Some(1) };
+        params.after = Some(client.call::<ListState>(&page, &()).await?.position.to_string());
+    }
+    let mut retries = Retries::default();
     loop {
-        match events.next().await {
-            Ok(Some(event)) => match event.what {
-                StateEvent::Change(change) => {
-                    params.after = Some(change.position.to_string());
-                    show_change(app, &change);
-                }
-                StateEvent::Error(problem) => return Err(problem.into()),
-            },
-            // The position is all that a watch is: it continues at another connection.
-            Ok(None) | Err(Error { code: Code::Unreachable, .. }) => {
-                events = client.events::<WatchState>(&params).await?;
+        let error = match stream(app, client, &mut params, &mut retries).await {
+            Ok(()) => {
+                Error::new(Code::Unreachable, format!("the server has ended the stream of space `{}`", params.space))
+                    .hint("is it still running? `consort state watch --after` continues behind the last position")
             }
-            Err(error) => return Err(error),
+            Err(error) => error,
+        };
+        retries.after(error).await?;
+    }
+}
+
+/// Follows over one connection; the next one begins behind the last change.
+async fn stream(app: &App, client: &Client, params: &mut WatchStateParams, retries: &mut Retries) -> Result<()> {
+    let mut events = client.events::<WatchState>(params).await?;
+    while let Some(event) = events.next().await? {
+        retries.reached();
+        match event.what {
+            StateEvent::Change(change) => {
+                params.after = Some(change.position.to_string());
+                show_change(app, &change);
+            }
+            StateEvent::Error(problem) => return Err(problem.into()),
         }
     }
+    Ok(())
 }
 
 fn show_change(app: &App, change: &StateChange) {
@@ -266,18 +276,7 @@ fn show_change(app: &App, change: &StateChange) {
 }
 
 async fn transact(app: &App, client: &Client, file: &str) -> Result<()> {
-    let text = if file == "-" {
-        let mut text = String::new();
-        let read = std::io::stdin().read_to_string(&mut text);
-        read.map_err(|error| Error::new(Code::BadRequest, format!("standard input cannot be read: {error}")))?;
-        text
-    } else {
-        let path = app.settings.folder().join(file.strip_prefix('@').unwrap_or(file));
-        std::fs::read_to_string(&path).map_err(|error| {
-            Error::new(Code::BadRequest, format!("`{}` cannot be read: {error}", path.display()))
-                .hint("name a file with a transaction as JSON, or `-` for standard input")
-        })?
-    };
+    let text = input::read_text(file.strip_prefix('@').unwrap_or(file), app.settings.folder())?;
     let request = serde_json::from_str(&text).map_err(|error| {
         Error::new(Code::BadJson, format!("the transaction cannot be read: {error}"))
             .hint(r#"such as {"if": [{"space": "s", "key": "k", "exists": false}], "do": [{"op": "put", "space": "s", "key": "k", "value": 1}]}"#)

@@ -65,22 +65,13 @@ async fn act(app: &App, client: &Client, command: SubscriptionsCommand) -> Resul
         SubscriptionsCommand::Seek { name, to } => seek(app, client, name, &to).await?,
         SubscriptionsCommand::Delete { name } => {
             client.call::<DeleteSubscription>(&SubscriptionParams { name: name.clone() }, &()).await?;
-            done(app, &json!({ "name": name, "deleted": true }), &format!("subscription `{name}` is deleted"));
+            app.done(&json!({ "name": name, "deleted": true }), &format!("subscription `{name}` is deleted"));
         }
         SubscriptionsCommand::Dead(DeadCommand::List { name }) => list_dead(app, client, name).await?,
         SubscriptionsCommand::Dead(DeadCommand::Redrive(args)) => settle_dead(app, client, &args, true).await?,
         SubscriptionsCommand::Dead(DeadCommand::Drop(args)) => settle_dead(app, client, &args, false).await?,
     }
     Ok(Exit::Ok)
-}
-
-/// Says that something was done.
-pub(super) fn done(app: &App, document: &serde_json::Value, text: &str) {
-    if app.json {
-        app.print_json(document);
-    } else {
-        app.eprint(text);
-    }
 }
 
 async fn create(app: &App, client: &Client, args: CreateArgs) -> Result<()> {
@@ -105,7 +96,7 @@ async fn create(app: &App, client: &Client, args: CreateArgs) -> Result<()> {
     let name = args.name;
     client.call::<SetSubscription>(&SubscriptionParams { name: name.clone() }, &request).await?;
     let topic = request.topic;
-    done(app, &json!({ "name": name, "topic": topic }), &format!("subscription `{name}` delivers `{topic}`"));
+    app.done(&json!({ "name": name, "topic": topic }), &format!("subscription `{name}` delivers `{topic}`"));
     Ok(())
 }
 
@@ -218,7 +209,7 @@ async fn seek(app: &App, client: &Client, name: String, to: &str) -> Result<()> 
     }
     let moved = client.call::<SeekSubscription>(&SubscriptionParams { name: name.clone() }, &request).await?;
     let text = format!("subscription `{name}` continues behind `{}`", moved.position);
-    done(app, &json!({ "name": name, "position": moved.position }), &text);
+    app.done(&json!({ "name": name, "position": moved.position }), &text);
     Ok(())
 }
 
@@ -265,7 +256,7 @@ async fn settle_dead(app: &App, client: &Client, args: &DeadArgs, redrive: bool)
         }
     }
     let how = if redrive { "delivered again" } else { "dropped" };
-    done(app, &json!({ "settled": settled }), &format!("{settled} dead letters are {how}"));
+    app.done(&json!({ "settled": settled }), &format!("{settled} dead letters are {how}"));
     Ok(())
 }
 

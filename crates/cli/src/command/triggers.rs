@@ -13,7 +13,6 @@ use consort_api::{
 use consort_types::Result;
 use serde_json::json;
 
-use super::subscriptions::done;
 use crate::{
     app::{App, Need},
     args::{TriggerArgs, TriggersCommand},
@@ -36,17 +35,17 @@ pub(crate) async fn execute(app: &App, command: TriggersCommand) -> Result<Exit>
             }
             TriggersCommand::Delete { name } => {
                 client.call::<DeleteTrigger>(&of(&name), &()).await?;
-                done(app, &json!({ "name": name, "deleted": true }), &format!("trigger `{name}` is deleted"));
+                app.done(&json!({ "name": name, "deleted": true }), &format!("trigger `{name}` is deleted"));
                 Ok(())
             }
             TriggersCommand::Pause { name } => {
                 client.call::<PauseTrigger>(&of(&name), &EmptyRequest {}).await?;
-                done(app, &json!({ "name": name, "paused": true }), &format!("trigger `{name}` is paused"));
+                app.done(&json!({ "name": name, "paused": true }), &format!("trigger `{name}` is paused"));
                 Ok(())
             }
             TriggersCommand::Resume { name } => {
                 client.call::<ResumeTrigger>(&of(&name), &EmptyRequest {}).await?;
-                done(app, &json!({ "name": name, "paused": false }), &format!("trigger `{name}` is resumed"));
+                app.done(&json!({ "name": name, "paused": false }), &format!("trigger `{name}` is resumed"));
                 Ok(())
             }
         }
@@ -62,8 +61,7 @@ async fn set(app: &App, client: &Client, args: TriggerArgs) -> Result<()> {
     let request = TriggerRequest { topic, filter, start, signal };
     client.call::<SetTrigger>(&TriggerParams { name: name.clone() }, &request).await?;
     let action = does(request.start.as_ref(), request.signal.as_ref());
-    done(
-        app,
+    app.done(
         &json!({ "name": name, "topic": request.topic }),
         &format!("trigger `{name}` {action} on `{}`", request.topic),
     );

@@ -8,15 +8,16 @@ use consort_types::{Code, Error, Name, Result, Seq};
 use minicbor::{Decode, Encode};
 
 use super::{
-    keys::{VoteKey, name_key, timer_ballot, timer_task},
+    keys::{VoteKey, timer_task},
     rounds,
     rows::{Ballot, BallotStatus},
 };
 use crate::{
     context::ApplyContext,
     effect::Effect,
+    key::NamedKey,
     quota::namespace,
-    run::keys::{TimerKey, TimerKind},
+    run::keys::{TimerKey, TimerKind, position_of},
 };
 
 /// Deletes an ended ballot with its votes.
@@ -51,9 +52,9 @@ impl DeleteBallot {
 
 /// The time that the ballot is kept is over, or rows of it were left.
 pub(crate) fn reap(ctx: &mut ApplyContext<'_>, timer: TimerKey) -> Result<()> {
-    let number = timer_ballot(timer.task);
+    let number = position_of(timer.task).seq;
     let Some(ballot) = ctx.state.tables.ballots.get(&number)? else { return Ok(()) };
-    let named = ctx.state.tables.ballot_names.get(&name_key(&ballot.namespace, &ballot.name))?;
+    let named = ctx.state.tables.ballot_names.get(&NamedKey::of(&ballot.namespace, &ballot.name))?;
     if named.is_some_and(|named| named.ballot == number) {
         free_name(ctx, number, &ballot)?;
     }
@@ -61,7 +62,7 @@ pub(crate) fn reap(ctx: &mut ApplyContext<'_>, timer: TimerKey) -> Result<()> {
 }
 
 fn free_name(ctx: &mut ApplyContext<'_>, number: Seq, ballot: &Ballot) -> Result<()> {
-    ctx.state.tables.ballot_names.delete(&name_key(&ballot.namespace, &ballot.name));
+    ctx.state.tables.ballot_names.delete(&NamedKey::of(&ballot.namespace, &ballot.name));
     namespace::count(ctx, &ballot.namespace, |counts| counts.ballots -= 1)?;
     let seq = ctx.seq;
     ctx.effect(Effect::BallotChanged { ballot: number, seq });

@@ -4,10 +4,11 @@
 //! Invariant: the number of a ballot is the record that opened it, so it is never used again; its votes are in the order
 //! of rounds and voters.
 
-use consort_types::{RunId, Seq, StepInstanceId};
+use consort_types::{Position, Seq, StepInstanceId};
 
 use crate::{
-    key::{NamedKey, Parts, put_text},
+    key::{Parts, put_text},
+    run::keys::timer_of,
     tables::Key,
 };
 
@@ -43,18 +44,7 @@ impl Key for VoteKey {
     }
 }
 
-/// Where a ballot is by its name.
-pub(crate) fn name_key(namespace: &str, name: &str) -> NamedKey {
-    NamedKey { namespace: namespace.to_owned(), name: name.to_owned(), number: 0 }
-}
-
-/// What the timers of a ballot name in the place of a task: they belong to no run, and have the ballot's number.
-#[expect(clippy::cast_possible_truncation, reason = "the two halves of the number")]
+/// What the timers of a ballot have in the place of a task: its number.
 pub(crate) fn timer_task(ballot: Seq) -> StepInstanceId {
-    StepInstanceId { run: RunId([0; 16]), scope: (ballot.0 >> 32) as u32, index: ballot.0 as u32 }
-}
-
-/// The ballot that a timer is of.
-pub(crate) fn timer_ballot(task: StepInstanceId) -> Seq {
-    Seq(u64::from(task.scope) << 32 | u64::from(task.index))
+    timer_of(Position { seq: ballot, n: 0 })
 }

@@ -7,11 +7,10 @@ use consort_types::{Code, Error, Name, Result, ballot::BallotSpec, limits};
 use minicbor::{Decode, Encode};
 
 use super::{
-    keys::name_key,
     rounds,
     rows::{Ballot, BallotProgress, BallotStatus},
 };
-use crate::{context::ApplyContext, quota::namespace};
+use crate::{context::ApplyContext, key::NamedKey, quota::namespace};
 
 /// Opens a ballot. The same content under the same name again is accepted, also after its end.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
@@ -35,7 +34,7 @@ impl OpenBallot {
     }
 
     pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<()> {
-        let key = name_key(&self.namespace, &self.name);
+        let key = NamedKey::of(&self.namespace, &self.name);
         if let Some(known) = ctx.state.tables.ballot_names.get(&key)? {
             let known = ctx.state.tables.ballots.get_shared(&known.ballot)?;
             return if known.is_some_and(|known| known.spec == self.spec) { Ok(()) } else { Err(self.exists()) };

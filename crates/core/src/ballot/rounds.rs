@@ -6,7 +6,7 @@
 use consort_types::{Code, Error, Result, Seq, limits};
 
 use super::{
-    keys::{VoteKey, name_key, timer_ballot, timer_task},
+    keys::{VoteKey, timer_task},
     rows::{Ballot, BallotProgress, BallotStatus, ClosedRound, Vote},
     tally,
     verdict::{self, ClosedBy, RoundVotes, Verdict},
@@ -14,7 +14,8 @@ use super::{
 use crate::{
     context::ApplyContext,
     effect::Effect,
-    run::keys::{TimerKey, TimerKind},
+    key::NamedKey,
+    run::keys::{TimerKey, TimerKind, position_of},
     state::{State, missing},
 };
 
@@ -23,7 +24,7 @@ use crate::{
 /// # Errors
 /// [`Code::BallotNotFound`].
 pub(crate) fn find(state: &mut State, namespace: &str, name: &str) -> Result<(BallotProgress, Ballot)> {
-    let Some(progress) = state.tables.ballot_names.get(&name_key(namespace, name))? else {
+    let Some(progress) = state.tables.ballot_names.get(&NamedKey::of(namespace, name))? else {
         let message = format!("there is no ballot `{name}` in namespace `{namespace}`");
         return Err(Error::new(Code::BallotNotFound, message).hint("`consort ballots list` shows those that are kept"));
     };
@@ -36,14 +37,15 @@ pub(crate) fn check_open(progress: &BallotProgress, name: &str) -> Result<()> {
     if progress.status == BallotStatus::Open {
         return Ok(());
     }
-    let message = format!("ballot `{name}` has ended as `{:?}`", progress.status).to_lowercase();
+    let status = format!("{:?}", progress.status).to_lowercase();
+    let message = format!("ballot `{name}` has ended as `{status}`");
     Err(Error::new(Code::BallotClosed, message).hint("`consort ballots show` shows its result"))
 }
 
 /// Keeps how far the ballot is, and has its watchers woken.
 pub(crate) fn put(ctx: &mut ApplyContext<'_>, ballot: &Ballot, progress: BallotProgress) {
     let number = progress.ballot;
-    ctx.state.tables.ballot_names.put(name_key(&ballot.namespace, &ballot.name), progress);
+    ctx.state.tables.ballot_names.put(NamedKey::of(&ballot.namespace, &ballot.name), progress);
     let seq = ctx.seq;
     ctx.effect(Effect::BallotChanged { ballot: number, seq });
 }
@@ -83,7 +85,7 @@ pub(crate) fn close_if_settled(
     let votes = votes(ctx.state, progress.ballot, progress.round)?;
     ctx.charge(tally::work(&ballot.spec, votes.len()));
     if tally::is_settled(&ballot.spec, &verdict::casts(&ballot.spec, &choices(&votes))) {
-        close(ctx, ballot, progress, ClosedBy::Votes)?;
+        close_with(ctx, ballot, progress, &votes, ClosedBy::Votes)?;
     }
     Ok(())
 }
@@ -95,12 +97,23 @@ pub(crate) fn close(
     progress: &mut BallotProgress,
     by: ClosedBy,
 ) -> Result<()> {
+    let votes = votes(ctx.state, progress.ballot, progress.round)?;
+    close_with(ctx, ballot, progress, &votes, by)
+}
+
+/// The same, with the votes of the round.
+fn close_with(
+    ctx: &mut ApplyContext<'_>,
+    ballot: &Ballot,
+    progress: &mut BallotProgress,
+    now: &[(String, Vote)],
+    by: ClosedBy,
+) -> Result<()> {
     let (number, round) = (progress.ballot, progress.round);
-    let now = votes(ctx.state, number, round)?;
     let before = if round > 1 { Some(votes(ctx.state, number, round - 1)?) } else { None };
     ctx.charge(tally::work(&ballot.spec, now.len()));
     let before = before.as_deref().map(choices);
-    let verdict = verdict::verdict(&ballot.spec, round, &choices(&now), before.as_ref(), by);
+    let verdict = verdict::verdict(&ballot.spec, round, &choices(now), before.as_ref(), by);
     stop_clock(ctx, progress);
     progress.rounds.push(ClosedRound { opened: progress.round_opened, closed: ctx.now, by });
     match verdict {
@@ -133,9 +146,10 @@ fn stop_clock(ctx: &mut ApplyContext<'_>, progress: &mut BallotProgress) {
 
 /// The deadline of a round has passed.
 pub(crate) fn deadline_passed(ctx: &mut ApplyContext<'_>, timer: TimerKey) -> Result<()> {
-    let Some(ballot) = ctx.state.tables.ballots.get(&timer_ballot(timer.task))? else { return Ok(()) };
+    let number = position_of(timer.task).seq;
+    let Some(ballot) = ctx.state.tables.ballots.get(&number)? else { return Ok(()) };
     let (mut progress, _) = find(ctx.state, &ballot.namespace, &ballot.name)?;
-    let is_of_round = progress.ballot == timer_ballot(timer.task) && progress.round == timer.entry;
+    let is_of_round = progress.ballot == number && progress.round == timer.entry;
     if is_of_round && progress.closes == Some(timer.due) {
         close(ctx, &ballot, &mut progress, ClosedBy::Deadline)?;
         put(ctx, &ballot, progress);

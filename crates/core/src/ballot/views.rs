@@ -10,7 +10,6 @@ use consort_types::{
 };
 
 use super::{
-    keys::name_key,
     rounds,
     rows::{Ballot, BallotProgress, BallotStatus, ByHand, ClosedRound, Vote},
     tally::Tally,
@@ -247,8 +246,8 @@ impl BallotViews<'_> {
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<Page<BallotSummary>> {
-        let (from, limit) = (name_key(namespace, cursor.unwrap_or("")), bounded(limit));
-        let mut rows = self.0.tables.ballot_names.range(&from, &name_key(namespace, PAST), limit + 1)?;
+        let (from, limit) = (NamedKey::of(namespace, cursor.unwrap_or("")), bounded(limit));
+        let mut rows = self.0.tables.ballot_names.range(&from, &NamedKey::of(namespace, PAST), limit + 1)?;
         let next = if rows.len() > limit { rows.pop().map(|(key, _)| key.name) } else { None };
         let wanted = |row: &&(NamedKey, BallotProgress)| status.is_none_or(|status| row.1.status == status);
         let mut items = Vec::new();

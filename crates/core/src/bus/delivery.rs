@@ -9,11 +9,12 @@ use consort_types::{Result, Seq, Span, event::Position, limits};
 
 use crate::{
     bus::{
-        keys::{DeliveryKey, EventKey, EventList, EventListKey, named},
+        keys::{DeliveryKey, EventKey, EventList, EventListKey},
         rows::{Delivery, DeliveryState, StoredEvent, Subscription},
         schedule, stream,
     },
     context::ApplyContext,
+    key::NamedKey,
     state::rows::Marker,
 };
 
@@ -32,7 +33,7 @@ pub(crate) struct Deliveries<'k> {
 impl<'k> Deliveries<'k> {
     /// Those of a subscription that is there.
     pub(crate) fn open(ctx: &mut ApplyContext<'_>, namespace: &'k str, name: &'k str) -> Result<Option<Self>> {
-        let found = ctx.state.tables.subscriptions.get(&named(namespace, name))?;
+        let found = ctx.state.tables.subscriptions.get(&NamedKey::of(namespace, name))?;
         Ok(found.map(|subscription| Self { namespace, name, subscription, woken: false }))
     }
 
@@ -41,7 +42,7 @@ impl<'k> Deliveries<'k> {
         if self.woken {
             stream::changed(ctx, self.namespace);
         }
-        ctx.state.tables.subscriptions.put(named(self.namespace, self.name), self.subscription);
+        ctx.state.tables.subscriptions.put(NamedKey::of(self.namespace, self.name), self.subscription);
     }
 
     pub(crate) fn key(&self, position: Position) -> DeliveryKey {

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     bus::{
-        keys::{EventList, EventListKey, named},
+        keys::{EventList, EventListKey},
         retention,
         rows::{EventStream, Seen, Showing, StoredEvent, Trigger, TriggerAction, TriggerFailure},
         schedule, stream,
@@ -98,7 +98,7 @@ fn leave(ctx: &mut ApplyContext<'_>, namespace: &str, stream: &mut EventStream) 
 
 /// The triggers that see each event as it comes, by name.
 fn at_work(ctx: &mut ApplyContext<'_>, namespace: &str) -> Result<Vec<(String, Trigger)>> {
-    let (from, to) = (named(namespace, ""), named(namespace, PAST));
+    let (from, to) = (NamedKey::of(namespace, ""), NamedKey::of(namespace, PAST));
     let rows = ctx.state.tables.triggers.range(&from, &to, limits::EVENT_TRIGGERS_MAX)?;
     let at_work = rows.into_iter().filter(|(_, trigger)| !trigger.paused && trigger.behind.is_none());
     Ok(at_work.map(|(key, trigger)| (key.name, trigger)).collect())
@@ -106,7 +106,7 @@ fn at_work(ctx: &mut ApplyContext<'_>, namespace: &str) -> Result<Vec<(String, T
 
 /// A trigger that was resumed sees what the others have seen before.
 pub(crate) fn catch_up(ctx: &mut ApplyContext<'_>, namespace: &str, name: &str) -> Result<()> {
-    let key = named(namespace, name);
+    let key = NamedKey::of(namespace, name);
     let Some(mut trigger) = ctx.state.tables.triggers.get(&key)?.filter(|trigger| !trigger.paused) else {
         return Ok(());
     };
@@ -177,7 +177,7 @@ impl Shown<'_> {
                 trigger.failures.push(TriggerFailure { position: self.position, at: ctx.now, error });
             }
         }
-        ctx.state.tables.triggers.put(named(namespace, name), trigger.clone());
+        ctx.state.tables.triggers.put(NamedKey::of(namespace, name), trigger.clone());
         Ok(())
     }
 
@@ -234,12 +234,9 @@ impl Shown<'_> {
         workflows::refuse_retired(ctx.state, namespace, workflow, None)?;
         let definition = ctx.state.definition(hash)?;
         let given = self.evaluate(ctx, input, json!({}))?;
-        let mut cost = 0;
-        let accepted = definition.input.accept_counted(&given, &mut cost);
-        ctx.state.charge_cost(cost);
-        let input = encode(&accepted?);
+        let input = lifecycle::accept_input(ctx, &definition, &given)?;
         let key = format!("trigger:{trigger}:{}", self.position);
-        let row = NamedKey { namespace: namespace.to_owned(), name: key.clone(), number: 0 };
+        let row = NamedKey::of(namespace, &key);
         if ctx.state.tables.idempotency.get(&row)?.is_some() {
             let message = format!("the idempotency key `{key}` has started another run");
             return Err(Error::new(Code::IdempotencyMismatch, message).hint("leave keys of this form to triggers"));
@@ -252,23 +249,9 @@ impl Shown<'_> {
         lifecycle::create_run(
             ctx,
             NewRun {
-                id,
-                namespace: namespace.to_owned(),
-                hash,
-                definition,
-                input,
-                parent: None,
-                depth: 0,
-                paused: false,
-                origin: None,
                 labels: labels.into(),
-                priority: 0,
                 idempotency_key: Some(key),
-                timeout: None,
-                traceparent: None,
-                root: None,
-                lineage: None,
-                pins: std::collections::BTreeMap::new(),
+                ..NewRun::of(id, namespace, hash, definition, input)
             },
         )?;
         scope::open_root(ctx, id).map(drop)

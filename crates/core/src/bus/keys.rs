@@ -3,26 +3,12 @@
 //! For: events, their ids, deliveries, and the lists that deliveries are in. Not for: what is stored at them (see `rows`).
 //! Invariant: rows of one namespace, and of one subscription, are one range each, in the order of positions.
 
-use consort_types::{BlobHash, Seq, Time, event::Position};
+use consort_types::{BlobHash, Time, event::Position};
 
 use crate::{
-    key::{NamedKey, Parts, put_text},
+    key::{Parts, put_text},
     tables::Key,
 };
-
-fn put_position(out: &mut Vec<u8>, position: Position) {
-    out.extend(position.seq.0.to_be_bytes());
-    out.extend(position.n.to_be_bytes());
-}
-
-fn position(parts: &mut Parts<'_>) -> Option<Position> {
-    Some(Position { seq: Seq(parts.u64()?), n: parts.u32()? })
-}
-
-/// The key of what a namespace has once, of a subscription, or of a trigger.
-pub(crate) fn named(namespace: &str, name: &str) -> NamedKey {
-    NamedKey { namespace: namespace.to_owned(), name: name.to_owned(), number: 0 }
-}
 
 /// An event.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,12 +28,12 @@ impl EventKey {
 impl Key for EventKey {
     fn encode(&self, out: &mut Vec<u8>) {
         put_text(out, &self.namespace);
-        put_position(out, self.position);
+        Key::encode(&self.position, out);
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         let mut parts = Parts(bytes);
-        let key = Self { namespace: parts.text()?, position: position(&mut parts)? };
+        let key = Self { namespace: parts.text()?, position: parts.position()? };
         parts.end(key)
     }
 }
@@ -102,12 +88,12 @@ impl Key for DeliveryKey {
     fn encode(&self, out: &mut Vec<u8>) {
         put_text(out, &self.namespace);
         put_text(out, &self.subscription);
-        put_position(out, self.position);
+        Key::encode(&self.position, out);
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         let mut parts = Parts(bytes);
-        let key = Self { namespace: parts.text()?, subscription: parts.text()?, position: position(&mut parts)? };
+        let key = Self { namespace: parts.text()?, subscription: parts.text()?, position: parts.position()? };
         parts.end(key)
     }
 }
@@ -181,13 +167,13 @@ impl Key for EventListKey {
         out.extend(self.at.to_be_bytes());
         put_text(out, &self.namespace);
         put_text(out, &self.name);
-        put_position(out, self.position);
+        Key::encode(&self.position, out);
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         let mut parts = Parts(bytes);
         let (list, at) = (EventList::from_byte(parts.u8()?)?, parts.u64()?);
-        let key = Self { list, at, namespace: parts.text()?, name: parts.text()?, position: position(&mut parts)? };
+        let key = Self { list, at, namespace: parts.text()?, name: parts.text()?, position: parts.position()? };
         parts.end(key)
     }
 }

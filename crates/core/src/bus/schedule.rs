@@ -3,17 +3,15 @@
 //! For: noting what is due, and arming. Not for: doing it (see `due`).
 //! Invariant: while a list has a place that is due at a time, a timer is armed for that time, or for now.
 
-use consort_types::{Result, RunId, Time};
+use consort_types::{Result, Time};
 
 use crate::{
     bus::keys::{EventList, EventListKey},
     context::ApplyContext,
-    run::keys::{TimerKind, root_task},
+    run::keys::{NO_RUN, TimerKind, root_task},
     state::rows::Marker,
 };
 
-/// The timers belong to no run: they have the id that no run has.
-const NO_RUN: RunId = RunId([0; 16]);
 /// The lists whose places may be due later than now.
 const LATER: [EventList; 2] = [EventList::Due, EventList::Age];
 

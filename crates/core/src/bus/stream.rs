@@ -9,11 +9,12 @@ use minicbor::{Decode, Encode};
 
 use crate::{
     bus::{
-        keys::{EventKey, named},
+        keys::EventKey,
         rows::{EventStream, StoredEvent},
     },
     context::ApplyContext,
     effect::Effect,
+    key::NamedKey,
     state::State,
 };
 
@@ -36,11 +37,11 @@ pub enum StartAt {
 
 /// What a namespace keeps of its events.
 pub(crate) fn stream(state: &mut State, namespace: &str) -> Result<EventStream> {
-    Ok(state.tables.event_streams.get(&named(namespace, ""))?.unwrap_or_default())
+    Ok(state.tables.event_streams.get(&NamedKey::of(namespace, ""))?.unwrap_or_default())
 }
 
 pub(crate) fn put_stream(ctx: &mut ApplyContext<'_>, namespace: &str, stream: EventStream) {
-    ctx.state.tables.event_streams.put(named(namespace, ""), stream);
+    ctx.state.tables.event_streams.put(NamedKey::of(namespace, ""), stream);
 }
 
 /// Wakes those that follow the events of a namespace, or wait for a delivery.

@@ -13,11 +13,11 @@ use minicbor::{Decode, Encode};
 use crate::{
     bus::{
         delivery::Deliveries,
-        keys::named,
         rows::{BackOff, Subscription, SubscriptionSettings},
         stream::{self, StartAt},
     },
     context::ApplyContext,
+    key::NamedKey,
 };
 
 /// Makes a subscription, or changes its settings.
@@ -137,7 +137,7 @@ impl SetSubscription {
     }
 
     pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<()> {
-        let key = named(&self.namespace, &self.name);
+        let key = NamedKey::of(&self.namespace, &self.name);
         if let Some(known) = ctx.state.tables.subscriptions.get(&key)? {
             return self.change(ctx, &known);
         }
@@ -176,7 +176,7 @@ impl SetSubscription {
             return Err(Error::new(Code::SubscriptionClash, message)
                 .hint("delete it and make it again from the position where it is, or make another one"));
         }
-        let key = named(&self.namespace, &self.name);
+        let key = NamedKey::of(&self.namespace, &self.name);
         ctx.state.tables.subscriptions.put(key, Subscription { settings: self.settings.clone(), ..known.clone() });
         stream::changed(ctx, &self.namespace);
         Ok(())
@@ -216,7 +216,7 @@ impl DeleteSubscription {
             return Err(not_found(&self.namespace, &self.name));
         };
         deliveries.clear(ctx, true)?;
-        ctx.state.tables.subscriptions.delete(&named(&self.namespace, &self.name));
+        ctx.state.tables.subscriptions.delete(&NamedKey::of(&self.namespace, &self.name));
         let mut stream = stream::stream(ctx.state, &self.namespace)?;
         stream.subscriptions -= 1;
         stream::put_stream(ctx, &self.namespace, stream);

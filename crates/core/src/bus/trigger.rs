@@ -14,11 +14,12 @@ use minicbor::{Decode, Encode};
 
 use crate::{
     bus::{
-        keys::{EventList, EventListKey, named},
+        keys::{EventList, EventListKey},
         rows::{EventStream, Seen, Trigger, TriggerAction, TriggerSettings},
         schedule, stream,
     },
     context::ApplyContext,
+    key::NamedKey,
 };
 
 /// Makes a trigger, or changes what it does from the next event on that it sees.
@@ -101,7 +102,7 @@ impl SetTrigger {
     }
 
     pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<()> {
-        let key = named(&self.namespace, &self.name);
+        let key = NamedKey::of(&self.namespace, &self.name);
         if let Some(known) = ctx.state.tables.triggers.get(&key)? {
             if known.settings != self.settings {
                 ctx.state.tables.triggers.put(key, Trigger { settings: self.settings.clone(), ..known });
@@ -142,7 +143,7 @@ impl PauseTrigger {
     }
 
     pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<()> {
-        let key = named(&self.namespace, &self.name);
+        let key = NamedKey::of(&self.namespace, &self.name);
         let Some(mut trigger) = ctx.state.tables.triggers.get(&key)? else {
             return Err(not_found(&self.namespace, &self.name));
         };
@@ -181,7 +182,7 @@ impl DeleteTrigger {
     }
 
     pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<()> {
-        let key = named(&self.namespace, &self.name);
+        let key = NamedKey::of(&self.namespace, &self.name);
         if ctx.state.tables.triggers.get(&key)?.is_none() {
             return Err(not_found(&self.namespace, &self.name));
         }

@@ -11,7 +11,7 @@ use consort_types::{
 
 use crate::{
     bus::{
-        keys::{DeliveryKey, EventKey, EventList, EventListKey, named},
+        keys::{DeliveryKey, EventKey, EventList, EventListKey},
         rows::{
             Delivery, DeliveryState, EventRetention, Subscription, SubscriptionSettings, Trigger, TriggerFailure,
             TriggerSettings,
@@ -20,6 +20,7 @@ use crate::{
         stream::{self, StartAt},
         subscription, trigger,
     },
+    key::NamedKey,
     machine::Machine,
     page::{Page, bad_cursor, bounded},
     registry::agents::PAST,
@@ -202,7 +203,7 @@ impl<'m> Events<'m> {
     /// # Errors
     /// [`Code::SubscriptionNotFound`].
     pub fn is_fetchable(&mut self, namespace: &str, name: &str) -> Result<bool> {
-        let found = self.0.state.tables.subscriptions.get(&named(namespace, name))?;
+        let found = self.0.state.tables.subscriptions.get(&NamedKey::of(namespace, name))?;
         let Some(subscription) = found else { return Err(subscription::not_found(namespace, name)) };
         let settings = &subscription.settings;
         if subscription.in_flight >= settings.max_in_flight {
@@ -226,7 +227,8 @@ impl<'m> Events<'m> {
         limit: usize,
     ) -> Result<Page<SubscriptionView>> {
         let published = stream::stream(&mut self.0.state, namespace)?.published;
-        let (from, to, limit) = (named(namespace, cursor.unwrap_or("")), named(namespace, PAST), bounded(limit));
+        let (from, to, limit) =
+            (NamedKey::of(namespace, cursor.unwrap_or("")), NamedKey::of(namespace, PAST), bounded(limit));
         let mut rows = self.0.state.tables.subscriptions.range(&from, &to, limit + 1)?;
         let next = if rows.len() > limit { rows.pop().map(|(key, _)| key.name) } else { None };
         let items = rows.into_iter().map(|(key, row)| subscription_view(key.name, row, published)).collect();
@@ -239,7 +241,7 @@ impl<'m> Events<'m> {
     /// [`Code::SubscriptionNotFound`].
     pub fn subscription(&mut self, namespace: &str, name: &str) -> Result<SubscriptionView> {
         let published = stream::stream(&mut self.0.state, namespace)?.published;
-        let found = self.0.state.tables.subscriptions.get(&named(namespace, name))?;
+        let found = self.0.state.tables.subscriptions.get(&NamedKey::of(namespace, name))?;
         let found = found.map(|row| subscription_view(name.to_owned(), row, published));
         found.ok_or_else(|| subscription::not_found(namespace, name))
     }
@@ -272,7 +274,7 @@ impl<'m> Events<'m> {
 
     /// The triggers of a namespace, by name.
     pub fn triggers(&mut self, namespace: &str) -> Result<Vec<TriggerView>> {
-        let (from, to) = (named(namespace, ""), named(namespace, PAST));
+        let (from, to) = (NamedKey::of(namespace, ""), NamedKey::of(namespace, PAST));
         let rows = self.0.state.tables.triggers.range(&from, &to, limits::EVENT_TRIGGERS_MAX)?;
         rows.into_iter().map(|(key, row)| self.trigger_view(namespace, key.name, row)).collect()
     }
@@ -282,7 +284,7 @@ impl<'m> Events<'m> {
     /// # Errors
     /// [`Code::TriggerNotFound`].
     pub fn trigger(&mut self, namespace: &str, name: &str) -> Result<TriggerView> {
-        match self.0.state.tables.triggers.get(&named(namespace, name))? {
+        match self.0.state.tables.triggers.get(&NamedKey::of(namespace, name))? {
             Some(row) => self.trigger_view(namespace, name.to_owned(), row),
             None => Err(trigger::not_found(namespace, name)),
         }

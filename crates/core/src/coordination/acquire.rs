@@ -4,7 +4,7 @@
 //! Invariant: a holder has one claim on a lock; asking again joins it, with the same token or the same place.
 
 use consort_types::{
-    Code, Error, Result, Span, Time, Token,
+    Code, Error, Position, Result, Span, Time, Token,
     bounds::{check_count, check_optional_text},
     limits,
 };
@@ -12,8 +12,8 @@ use minicbor::{Decode, Encode};
 
 use super::{
     check_holder, check_names, check_ttl,
-    keys::{MemberKey, TicketKey},
-    lock, named,
+    keys::MemberKey,
+    lock,
     rows::{Claim, Lock, LockChangeKind, Ticket},
     ticket,
 };
@@ -99,7 +99,7 @@ impl AcquireLock {
     }
 
     pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<LockClaim> {
-        let key = named(&self.namespace, &self.name);
+        let key = NamedKey::of(&self.namespace, &self.name);
         let Some(known) = ctx.state.tables.locks.get(&key)? else {
             ticket::check_count(ctx, &self.namespace, "locks", |counts| counts.locks)?;
             ticket::count(ctx, &self.namespace, |counts| counts.locks += 1)?;
@@ -126,7 +126,7 @@ impl AcquireLock {
             last_token: Token(0),
             ticket: ticket::issue(ctx, what),
             idle_at: None,
-            queue_from: TicketKey::default(),
+            queue_from: Position::ZERO,
             changes: 0,
             trimmed: beginning,
             changed: beginning,

@@ -10,7 +10,6 @@ use minicbor::{Decode, Encode};
 use super::{
     check_holder, check_names, check_ttl,
     keys::MemberKey,
-    named,
     rows::{Arrival, Barrier, Generation, Ticket},
     ticket,
 };
@@ -71,7 +70,7 @@ impl ArriveBarrier {
     }
 
     pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<BarrierState> {
-        let key = named(&self.namespace, &self.name);
+        let key = NamedKey::of(&self.namespace, &self.name);
         let known = ctx.state.tables.barriers.get(&key)?;
         let generation = known.as_ref().map_or(1, |barrier| barrier.generation);
         if let Some(asked) = self.generation.filter(|asked| *asked != generation) {

@@ -10,9 +10,8 @@ use super::{
     check_holder, check_names,
     keys::{PlaceKey, PlaceKind},
     lock::{self, End},
-    named,
 };
-use crate::{context::ApplyContext, state::missing};
+use crate::{context::ApplyContext, key::NamedKey, state::missing};
 
 /// Ends the leases of a lock, or that of one holder.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
@@ -48,7 +47,7 @@ impl BreakLock {
     }
 
     pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<()> {
-        let key = named(&self.namespace, &self.name);
+        let key = NamedKey::of(&self.namespace, &self.name);
         let mut lock = ctx.state.tables.locks.get(&key)?.ok_or_else(|| not_found(&self.name))?;
         let why = End::Broken { by: &self.by, reason: &self.reason };
         if let Some(holder) = &self.holder {

@@ -5,19 +5,25 @@
 
 use consort_types::Result;
 
-use super::{arrive, keys::TicketKey, lock, named, rows::Ticket};
-use crate::{context::ApplyContext, run::keys::TimerKey};
+use super::{arrive, lock, rows::Ticket};
+use crate::{
+    context::ApplyContext,
+    key::NamedKey,
+    run::keys::{TimerKey, position_of},
+};
 
 /// The timer of a ticket has fired. A tick collects what is due before it fires the first: where that one has moved this
 /// one, nothing is due here.
 pub(crate) fn fired(ctx: &mut ApplyContext<'_>, timer: TimerKey) -> Result<()> {
-    let ticket = TicketKey::of_timer(timer.task, timer.entry);
+    let ticket = position_of(timer.task);
     match ctx.state.tables.tickets.get(&ticket)? {
         Some(Ticket::Claim { namespace, name, holder }) => {
-            lock::claim_due(ctx, &named(&namespace, &name), &holder, timer.due)
+            lock::claim_due(ctx, &NamedKey::of(&namespace, &name), &holder, timer.due)
         }
-        Some(Ticket::Lock { namespace, name }) => lock::forget(ctx, &named(&namespace, &name), timer.due),
-        Some(Ticket::Barrier { namespace, name }) => arrive::barrier_due(ctx, &named(&namespace, &name), timer.due),
+        Some(Ticket::Lock { namespace, name }) => lock::forget(ctx, &NamedKey::of(&namespace, &name), timer.due),
+        Some(Ticket::Barrier { namespace, name }) => {
+            arrive::barrier_due(ctx, &NamedKey::of(&namespace, &name), timer.due)
+        }
         None => Ok(()),
     }
 }

@@ -4,8 +4,7 @@
 //! (`NamedKey` is their key).
 //! Invariant: holders of a lock lie side by side by token, and its waiters in the order in which they are served.
 
-use consort_types::{RunId, Seq, StepInstanceId, Token};
-use minicbor::{Decode, Encode};
+use consort_types::{Position, Seq, Token};
 
 use crate::{
     key::{NamedKey, Parts, put_text},
@@ -48,45 +47,6 @@ impl Key for MemberKey {
     }
 }
 
-/// A number that is given once: the record, and the order within it. Timers name by it what they are for, and waiters are
-/// served in its order.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
-pub struct TicketKey {
-    /// The record.
-    #[n(0)]
-    pub seq: Seq,
-    /// The order within the record.
-    #[n(1)]
-    pub n: u32,
-}
-
-impl TicketKey {
-    /// What a timer has in the place of a task: the id that no run has, and the record.
-    #[expect(clippy::cast_possible_truncation, reason = "both halves of the number are kept")]
-    pub(crate) fn task(self) -> StepInstanceId {
-        let seq = self.seq.0;
-        StepInstanceId { run: RunId([0; 16]), scope: (seq >> 32) as u32, index: seq as u32 }
-    }
-
-    /// The ticket of a timer.
-    pub fn of_timer(task: StepInstanceId, entry: u32) -> Self {
-        Self { seq: Seq(u64::from(task.scope) << 32 | u64::from(task.index)), n: entry }
-    }
-}
-
-impl Key for TicketKey {
-    fn encode(&self, out: &mut Vec<u8>) {
-        out.extend(self.seq.0.to_be_bytes());
-        out.extend(self.n.to_be_bytes());
-    }
-
-    fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut parts = Parts(bytes);
-        let key = Self { seq: Seq(parts.u64()?), n: parts.u32()? };
-        parts.end(key)
-    }
-}
-
 /// What has a place in a lock; part of the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -107,27 +67,27 @@ pub struct PlaceKey {
     /// Whether it holds or waits.
     pub kind: PlaceKind,
     /// The token of a holder (in `seq`), or the ticket of a waiter.
-    pub at: TicketKey,
+    pub at: Position,
 }
 
 impl PlaceKey {
     /// The place of a holder.
     pub(crate) fn holder(lock: &NamedKey, token: Token) -> Self {
-        Self::at(lock, PlaceKind::Holder, TicketKey { seq: Seq(token.0), n: 0 })
+        Self::at(lock, PlaceKind::Holder, Position { seq: Seq(token.0), n: 0 })
     }
 
     /// The place of a waiter.
-    pub(crate) fn waiter(lock: &NamedKey, ticket: TicketKey) -> Self {
+    pub(crate) fn waiter(lock: &NamedKey, ticket: Position) -> Self {
         Self::at(lock, PlaceKind::Waiter, ticket)
     }
 
-    fn at(lock: &NamedKey, kind: PlaceKind, at: TicketKey) -> Self {
+    fn at(lock: &NamedKey, kind: PlaceKind, at: Position) -> Self {
         Self { namespace: lock.namespace.clone(), name: lock.name.clone(), kind, at }
     }
 
     /// A place behind every one of its kind in the same lock.
     pub(crate) fn last(lock: &NamedKey, kind: PlaceKind) -> Self {
-        Self::at(lock, kind, TicketKey { seq: Seq(u64::MAX), n: u32::MAX })
+        Self::at(lock, kind, Position::MAX)
     }
 }
 
@@ -147,7 +107,7 @@ impl Key for PlaceKey {
             1 => PlaceKind::Waiter,
             _ => return None,
         };
-        let at = TicketKey { seq: Seq(parts.u64()?), n: parts.u32()? };
+        let at = parts.position()?;
         parts.end(Self { namespace, name, kind, at })
     }
 }
@@ -160,17 +120,17 @@ pub struct ChangeKey {
     /// The lock.
     pub name: String,
     /// When it happened, in the order of all changes.
-    pub at: TicketKey,
+    pub at: Position,
 }
 
 impl ChangeKey {
-    pub(crate) fn of(lock: &NamedKey, at: TicketKey) -> Self {
+    pub(crate) fn of(lock: &NamedKey, at: Position) -> Self {
         Self { namespace: lock.namespace.clone(), name: lock.name.clone(), at }
     }
 
     /// A key behind every change of the lock.
     pub(crate) fn last(lock: &NamedKey) -> Self {
-        Self::of(lock, TicketKey { seq: Seq(u64::MAX), n: u32::MAX })
+        Self::of(lock, Position::MAX)
     }
 }
 
@@ -184,7 +144,7 @@ impl Key for ChangeKey {
     fn decode(bytes: &[u8]) -> Option<Self> {
         let mut parts = Parts(bytes);
         let (namespace, name) = (parts.text()?, parts.text()?);
-        let at = TicketKey { seq: Seq(parts.u64()?), n: parts.u32()? };
+        let at = parts.position()?;
         parts.end(Self { namespace, name, at })
     }
 }

@@ -4,10 +4,10 @@
 //! commands (each has a file of its own).
 //! Invariant: whatever frees a permit serves the queue in the same record, first come, first served.
 
-use consort_types::{Code, Error, Result, Seq, Span, Time, Token, limits};
+use consort_types::{Code, Error, Position, Result, Seq, Span, Time, Token, limits};
 
 use super::{
-    keys::{ChangeKey, MemberKey, PlaceKey, PlaceKind, TicketKey},
+    keys::{ChangeKey, MemberKey, PlaceKey, PlaceKind},
     rows::{Claim, Lock, LockChange, LockChangeKind, Place, Ticket},
     ticket,
 };
@@ -124,7 +124,7 @@ pub(super) fn change(at: Time, kind: LockChangeKind, holder: &str, token: Token,
 
 /// Keeps a change for those who watch, and lets the oldest go where there are too many.
 pub(super) fn note(ctx: &mut ApplyContext<'_>, key: &NamedKey, lock: &mut Lock, change: LockChange) {
-    let at = TicketKey { seq: ctx.seq, n: ctx.next_ordinal() };
+    let at = ctx.next_position();
     ctx.state.tables.lock_changes.insert_new(ChangeKey::of(key, at), change);
     lock.changed = at;
     lock.changes += 1;
@@ -186,9 +186,9 @@ fn trim(ctx: &mut ApplyContext<'_>, key: &NamedKey, lock: &mut Lock) -> Result<(
 fn remove_changes(
     ctx: &mut ApplyContext<'_>,
     key: &NamedKey,
-    from: TicketKey,
+    from: Position,
     count: usize,
-) -> Result<Option<TicketKey>> {
+) -> Result<Option<Position>> {
     let rows = ctx.state.tables.lock_changes.range(&ChangeKey::of(key, from), &ChangeKey::last(key), count)?;
     let last = rows.last().map(|(change, _)| change.at);
     for (change, _) in rows {
@@ -222,7 +222,7 @@ pub(super) fn forget(ctx: &mut ApplyContext<'_>, key: &NamedKey, due: Time) -> R
         ctx.state.tables.locks.put(key.clone(), lock);
         return Ok(());
     }
-    remove_changes(ctx, key, TicketKey::default(), lock.changes as usize)?;
+    remove_changes(ctx, key, Position::ZERO, lock.changes as usize)?;
     ctx.state.tables.tickets.delete(&lock.ticket);
     ctx.state.tables.locks.delete(key);
     ticket::count(ctx, &key.namespace, |counts| counts.locks -= 1)
@@ -256,6 +256,6 @@ pub(super) fn lost(key: &NamedKey, message: String) -> Error {
 }
 
 /// The place of a lock before anything has happened to it.
-pub(super) fn beginning(seq: Seq) -> TicketKey {
-    TicketKey { seq, n: 0 }
+pub(super) fn beginning(seq: Seq) -> Position {
+    Position { seq, n: 0 }
 }

@@ -29,13 +29,8 @@ use crate::{coordination::keys::PlaceKey, key::NamedKey, state::State};
 /// # Errors
 /// Where rows cannot be read.
 pub(crate) fn is_current(state: &mut State, namespace: &str, name: &str, token: Token) -> Result<bool> {
-    let key = PlaceKey::holder(&named(namespace, name), token);
+    let key = PlaceKey::holder(&NamedKey::of(namespace, name), token);
     Ok(state.tables.lock_places.get_shared(&key)?.is_some())
-}
-
-/// The key of a lock or barrier.
-pub(crate) fn named(namespace: &str, name: &str) -> NamedKey {
-    NamedKey { namespace: namespace.to_owned(), name: name.to_owned(), number: 0 }
 }
 
 /// Refuses names that are none; `what` names the kind.

@@ -9,9 +9,8 @@ use minicbor::{Decode, Encode};
 use super::{
     check_holder, check_names,
     lock::{self, End},
-    named,
 };
-use crate::context::ApplyContext;
+use crate::{context::ApplyContext, key::NamedKey};
 
 /// Gives up what a holder has of a lock.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
@@ -38,7 +37,7 @@ impl ReleaseLock {
     }
 
     pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<()> {
-        let key = named(&self.namespace, &self.name);
+        let key = NamedKey::of(&self.namespace, &self.name);
         let (mut lock, claim) = lock::current(ctx.state, &key, &self.holder, self.token)?;
         lock::end(ctx, &key, &mut lock, &self.holder, claim, End::Released);
         lock::settle(ctx, &key, lock)

@@ -6,8 +6,8 @@
 use consort_types::{Result, Span, Token, bounds::check_optional_text, limits};
 use minicbor::{Decode, Encode};
 
-use super::{acquire, acquire::LockClaim, check_holder, check_names, check_ttl, keys::MemberKey, lock, named};
-use crate::context::ApplyContext;
+use super::{acquire, acquire::LockClaim, check_holder, check_names, check_ttl, keys::MemberKey, lock};
+use crate::{context::ApplyContext, key::NamedKey};
 
 /// Renews a lease.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
@@ -42,7 +42,7 @@ impl RenewLock {
     }
 
     pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<LockClaim> {
-        let key = named(&self.namespace, &self.name);
+        let key = NamedKey::of(&self.namespace, &self.name);
         let (mut lock, mut claim) = lock::current(ctx.state, &key, &self.holder, Some(self.token))?;
         claim.ttl = self.ttl.unwrap_or(claim.ttl);
         let due = ctx.now.after(claim.ttl);

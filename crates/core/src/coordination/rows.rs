@@ -3,10 +3,9 @@
 //! For: locks with their claims and changes, barriers with their arrivals, and what timers are for. Not for: rules.
 //! Invariant: a lock's counts are those of its claims; a claim has one place, one ticket and one armed timer.
 
-use consort_types::{Span, Time, Token};
+use consort_types::{Position, Span, Time, Token};
 use minicbor::{Decode, Encode};
 
-use super::keys::TicketKey;
 use crate::tables::Row;
 
 /// A lock.
@@ -26,22 +25,22 @@ pub struct Lock {
     pub last_token: Token,
     /// The ticket of the timer that forgets it.
     #[n(4)]
-    pub ticket: TicketKey,
+    pub ticket: Position,
     /// When it is forgotten, where it has neither holder nor waiter.
     #[n(5)]
     pub idle_at: Option<Time>,
     /// No waiter comes before this in the queue.
     #[n(6)]
-    pub queue_from: TicketKey,
+    pub queue_from: Position,
     /// How many changes are kept.
     #[n(7)]
     pub changes: u32,
     /// Changes up to here are not kept; the number in the record is 0 where this is the beginning of the lock.
     #[n(8)]
-    pub trimmed: TicketKey,
+    pub trimmed: Position,
     /// Where the last change is kept; the lock's beginning, before the first.
     #[n(9)]
-    pub changed: TicketKey,
+    pub changed: Position,
 }
 
 impl Row for Lock {}
@@ -51,7 +50,7 @@ impl Row for Lock {}
 pub struct Claim {
     /// Its number: its timer is found by it, and it is served in its order.
     #[n(0)]
-    pub ticket: TicketKey,
+    pub ticket: Position,
     /// The token of its grant; `None` while it waits.
     #[n(1)]
     pub token: Option<Token>,
@@ -205,7 +204,7 @@ pub struct Barrier {
     pub arrived: u32,
     /// The ticket of its timer.
     #[n(3)]
-    pub ticket: TicketKey,
+    pub ticket: Position,
     /// When the generation expires; with no member, when the barrier is forgotten.
     #[n(4)]
     pub due: Time,

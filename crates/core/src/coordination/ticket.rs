@@ -4,27 +4,28 @@
 //! fires (see `due`).
 //! Invariant: each ticket has at most one armed timer; a ticket goes with what it is for.
 
-use consort_types::{Code, Error, Result, Time, limits};
+use consort_types::{Code, Error, Position, Result, Time, limits};
 
-use super::{
-    keys::TicketKey,
-    rows::{CoordinationCounts, Ticket},
+use super::rows::{CoordinationCounts, Ticket};
+use crate::{
+    context::ApplyContext,
+    quota::namespace::namespace_key,
+    run::keys::{TimerKind, timer_of},
 };
-use crate::{context::ApplyContext, quota::namespace::namespace_key, run::keys::TimerKind};
 
 /// Gives a new ticket.
-pub(super) fn issue(ctx: &mut ApplyContext<'_>, what: Ticket) -> TicketKey {
-    let ticket = TicketKey { seq: ctx.seq, n: ctx.next_ordinal() };
+pub(super) fn issue(ctx: &mut ApplyContext<'_>, what: Ticket) -> Position {
+    let ticket = ctx.next_position();
     ctx.state.tables.tickets.insert_new(ticket, what);
     ticket
 }
 
-pub(super) fn arm(ctx: &mut ApplyContext<'_>, ticket: TicketKey, due: Time) {
-    ctx.arm(due, ticket.task(), TimerKind::Coordination, ticket.n);
+pub(super) fn arm(ctx: &mut ApplyContext<'_>, ticket: Position, due: Time) {
+    ctx.arm(due, timer_of(ticket), TimerKind::Coordination, 0);
 }
 
-pub(super) fn disarm(ctx: &mut ApplyContext<'_>, ticket: TicketKey, due: Time) {
-    ctx.disarm_entry(Some(due), ticket.task(), TimerKind::Coordination, ticket.n);
+pub(super) fn disarm(ctx: &mut ApplyContext<'_>, ticket: Position, due: Time) {
+    ctx.disarm(Some(due), timer_of(ticket), TimerKind::Coordination);
 }
 
 /// Refuses one lock or barrier more than a namespace may have.

@@ -3,23 +3,20 @@
 //! For: what people and programs see of them, by pages. Not for: changing anything.
 //! Invariant: what is shown of one lock is bounded, however many wait for it.
 
-use std::{fmt, str::FromStr};
-
-use consort_types::{Code, Error, Result, Seq, Span, Time, Token, limits};
+use consort_types::{Code, Error, Position, Result, Span, Time, Token, limits};
 
 use super::{
     acquire::LockClaim,
     arrive::{BarrierState, outcome},
     break_lock::not_found,
     is_current,
-    keys::{ChangeKey, MemberKey, PlaceKey, PlaceKind, TicketKey},
-    named,
+    keys::{ChangeKey, MemberKey, PlaceKey, PlaceKind},
     rows::{Barrier, Claim, Generation, Lock, LockChange},
 };
 use crate::{
     Machine,
     key::NamedKey,
-    page::{Page, bad_cursor, bounded},
+    page::{Page, bounded},
     registry::agents::PAST,
     state::{State, missing},
 };
@@ -55,27 +52,7 @@ pub struct LockView {
     /// The last change, where it is known.
     pub last: Option<LockChange>,
     /// A watch from here on misses nothing that is not shown.
-    pub cursor: ChangeCursor,
-}
-
-/// A place in the changes of a lock; the default is before all of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ChangeCursor(TicketKey);
-
-impl fmt::Display for ChangeCursor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.0.seq, self.0.n)
-    }
-}
-
-impl FromStr for ChangeCursor {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let parts = text.split_once('-').and_then(|(seq, n)| Some((seq.parse().ok()?, n.parse().ok()?)));
-        let (seq, n) = parts.ok_or_else(|| bad_cursor(text))?;
-        Ok(Self(TicketKey { seq: Seq(seq), n }))
-    }
+    pub cursor: Position,
 }
 
 /// What is new of a lock.
@@ -86,7 +63,7 @@ pub enum LockNews {
         /// Whether the lock had no holder between the cursor and the first change: it was forgotten, or not known.
         anew: bool,
         /// Every change after the cursor, up to a page of them.
-        changes: Vec<(ChangeCursor, LockChange)>,
+        changes: Vec<(Position, LockChange)>,
     },
     /// Some changes after the cursor are not kept any more: the lock as it is now.
     Lock(Box<LockView>),
@@ -134,10 +111,10 @@ impl<'a> Coordination<'a> {
     /// # Errors
     /// [`Code::LockNotFound`] where it is not known.
     pub fn lock(&mut self, namespace: &str, name: &str) -> Result<LockView> {
-        let key = named(namespace, name);
+        let key = NamedKey::of(namespace, name);
         let lock = self.state.tables.locks.get(&key)?.ok_or_else(|| not_found(name))?;
         let waiters = claims(self.state, &key, PlaceKind::Waiter, lock.queue_from, limits::LOCK_WAITERS_SHOWN_MAX)?;
-        let holders = claims(self.state, &key, PlaceKind::Holder, TicketKey::default(), lock.held as usize)?;
+        let holders = claims(self.state, &key, PlaceKind::Holder, Position::ZERO, lock.held as usize)?;
         view(self.state, &key, &lock, (holders, waiters))
     }
 
@@ -149,14 +126,14 @@ impl<'a> Coordination<'a> {
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<Page<LockView>> {
-        let from = named(namespace, cursor.unwrap_or(prefix).max(prefix));
-        let to = named(namespace, &format!("{prefix}{PAST}"));
+        let from = NamedKey::of(namespace, cursor.unwrap_or(prefix).max(prefix));
+        let to = NamedKey::of(namespace, &format!("{prefix}{PAST}"));
         let limit = bounded(limit);
         let mut rows = self.state.tables.locks.range(&from, &to, limit + 1)?;
         let next = if rows.len() > limit { rows.pop().map(|(key, _)| key.name) } else { None };
         let mut items = Vec::with_capacity(rows.len());
         for (key, lock) in rows {
-            let holders = claims(self.state, &key, PlaceKind::Holder, TicketKey::default(), 1)?;
+            let holders = claims(self.state, &key, PlaceKind::Holder, Position::ZERO, 1)?;
             items.push(view(self.state, &key, &lock, (holders, Vec::new()))?);
         }
         Ok(Page { items, next })
@@ -164,7 +141,7 @@ impl<'a> Coordination<'a> {
 
     /// What a holder has of a lock; `None` where it has nothing.
     pub fn lock_claim(&mut self, namespace: &str, name: &str, holder: &str) -> Result<Option<LockClaim>> {
-        let member = MemberKey::of(&named(namespace, name), holder);
+        let member = MemberKey::of(&NamedKey::of(namespace, name), holder);
         Ok(self.state.tables.lock_claims.get_shared(&member)?.map(|claim| LockClaim::from(&*claim)))
     }
 
@@ -173,21 +150,21 @@ impl<'a> Coordination<'a> {
         &mut self,
         namespace: &str,
         name: &str,
-        after: Option<ChangeCursor>,
+        after: Option<Position>,
         limit: usize,
     ) -> Result<LockNews> {
-        let key = named(namespace, name);
+        let key = NamedKey::of(namespace, name);
         let Some(lock) = self.state.tables.locks.get(&key)? else { return Ok(LockNews::Unknown) };
-        let Some(ChangeCursor(after)) = after else {
+        let Some(after) = after else {
             return self.lock(namespace, name).map(Box::new).map(LockNews::Lock);
         };
         let anew = after < lock.trimmed;
         if anew && lock.trimmed.n > 0 {
             return self.lock(namespace, name).map(Box::new).map(LockNews::Lock);
         }
-        let from = ChangeKey::of(&key, TicketKey { n: after.n.saturating_add(1), ..after });
+        let from = ChangeKey::of(&key, after.next());
         let rows = self.state.tables.lock_changes.range(&from, &ChangeKey::last(&key), bounded(limit))?;
-        let changes = rows.into_iter().map(|(key, change)| (ChangeCursor(key.at), change)).collect();
+        let changes = rows.into_iter().map(|(key, change)| (key.at, change)).collect();
         Ok(LockNews::Changes { anew, changes })
     }
 
@@ -196,7 +173,7 @@ impl<'a> Coordination<'a> {
     /// # Errors
     /// [`Code::BarrierNotFound`] where it is not known.
     pub fn barrier(&mut self, namespace: &str, name: &str) -> Result<BarrierView> {
-        let key = named(namespace, name);
+        let key = NamedKey::of(namespace, name);
         let barrier = self.state.tables.barriers.get(&key)?.ok_or_else(|| barrier_not_found(name))?;
         let (from, to) = (MemberKey::of(&key, ""), MemberKey::last(&key));
         let rows = self.state.tables.barrier_arrivals.range(&from, &to, limits::PAGE_ITEMS_MAX)?;
@@ -212,8 +189,8 @@ impl<'a> Coordination<'a> {
         cursor: Option<&str>,
         limit: usize,
     ) -> Result<Page<BarrierView>> {
-        let from = named(namespace, cursor.unwrap_or(prefix).max(prefix));
-        let to = named(namespace, &format!("{prefix}{PAST}"));
+        let from = NamedKey::of(namespace, cursor.unwrap_or(prefix).max(prefix));
+        let to = NamedKey::of(namespace, &format!("{prefix}{PAST}"));
         let limit = bounded(limit);
         let mut rows = self.state.tables.barriers.range(&from, &to, limit + 1)?;
         let next = if rows.len() > limit { rows.pop().map(|(key, _)| key.name) } else { None };
@@ -225,7 +202,7 @@ impl<'a> Coordination<'a> {
     /// # Errors
     /// [`Code::BarrierExpired`] where it did not fill in time, [`Code::BarrierMismatch`] where it is not known any more.
     pub fn barrier_state(&mut self, namespace: &str, name: &str, generation: u64) -> Result<BarrierState> {
-        let barrier = self.state.tables.barriers.get(&named(namespace, name))?;
+        let barrier = self.state.tables.barriers.get(&NamedKey::of(namespace, name))?;
         match &barrier {
             Some(Barrier { generation: current, arrived, parties, .. }) if *current == generation => {
                 Ok(BarrierState { generation, released: false, arrived: *arrived, parties: *parties })
@@ -236,13 +213,7 @@ impl<'a> Coordination<'a> {
 }
 
 /// The claims that have places of a kind, in order.
-fn claims(
-    state: &mut State,
-    key: &NamedKey,
-    kind: PlaceKind,
-    from: TicketKey,
-    limit: usize,
-) -> Result<Vec<HolderView>> {
+fn claims(state: &mut State, key: &NamedKey, kind: PlaceKind, from: Position, limit: usize) -> Result<Vec<HolderView>> {
     let from = match kind {
         PlaceKind::Holder => PlaceKey::holder(key, Token(from.seq.0)),
         PlaceKind::Waiter => PlaceKey::waiter(key, from),
@@ -265,16 +236,7 @@ fn view(
 ) -> Result<LockView> {
     let Lock { permits, held, waiting, changed, .. } = *lock;
     let last = state.tables.lock_changes.get(&ChangeKey::of(key, changed))?;
-    Ok(LockView {
-        name: key.name.clone(),
-        permits,
-        held,
-        waiting,
-        holders,
-        waiters,
-        last,
-        cursor: ChangeCursor(changed),
-    })
+    Ok(LockView { name: key.name.clone(), permits, held, waiting, holders, waiters, last, cursor: changed })
 }
 
 fn barrier_view(key: NamedKey, barrier: Barrier) -> BarrierView {

@@ -49,7 +49,7 @@ pub(crate) fn check_runs_active(state: &mut State, name: &str) -> Result<()> {
 
 /// Where the row of a namespace is.
 pub(crate) fn namespace_key(name: &str) -> NamedKey {
-    NamedKey { namespace: name.to_owned(), name: String::new(), number: 0 }
+    NamedKey::of(name, "")
 }
 
 /// A namespace, as it is listed.

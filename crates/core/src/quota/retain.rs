@@ -14,11 +14,8 @@ use crate::{
         rows::Retaining,
     },
     registry::agents::PAST,
-    run::keys::{ListKey, OfRun as _, TimerKind, root_task},
+    run::keys::{ListKey, NO_RUN, OfRun as _, TimerKind, root_task},
 };
-
-/// The timer belongs to no run: it has the id that no run has.
-const NO_RUN: RunId = RunId([0; 16]);
 
 /// Begins to go through the runs of a namespace, from the newest on.
 pub(crate) fn begin(ctx: &mut ApplyContext<'_>, name: &str) -> Result<()> {

@@ -27,7 +27,7 @@ pub struct SetLimit {
 
 impl SetLimit {
     pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<()> {
-        let key = NamedKey { namespace: self.namespace.clone(), name: self.scope.to_string(), number: 0 };
+        let key = NamedKey::of(&self.namespace, &self.scope.to_string());
         let known = ctx.state.tables.limits.get(&key)?.map(|row| row.limit).unwrap_or_default();
         let removes = self.limit == TaskLimit::default();
         if known == self.limit {
@@ -77,7 +77,7 @@ fn check_rate(rate: &Rate) -> Result<()> {
 /// Refuses one limit more than a namespace may have.
 fn check_count(ctx: &mut ApplyContext<'_>, namespace: &str) -> Result<()> {
     let max = limits::TASK_LIMITS_MAX;
-    let key = |name: &str| NamedKey { namespace: namespace.to_owned(), name: name.to_owned(), number: 0 };
+    let key = |name: &str| NamedKey::of(namespace, name);
     let known = ctx.state.tables.limits.count(&key(""), &key("\u{7f}"), max)?;
     if known < max {
         return Ok(());

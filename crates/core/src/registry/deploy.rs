@@ -92,7 +92,7 @@ impl Deploy {
                 replaced: None,
             };
             if head.retired.is_some() {
-                let key = NamedKey { namespace: self.namespace.clone(), name: definition.name, number: 0 };
+                let key = NamedKey::of(&self.namespace, &definition.name);
                 ctx.state.tables.deployed.put(key, WorkflowRevision { retired: None, ..head });
             }
             return Ok(reply);

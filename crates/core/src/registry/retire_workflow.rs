@@ -33,7 +33,7 @@ impl RetireWorkflow {
     pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<()> {
         let head = workflows::resolve_revision(ctx.state, &self.namespace, &self.name, None)?;
         if head.retired.is_none() {
-            let key = NamedKey { namespace: self.namespace.clone(), name: self.name.clone(), number: 0 };
+            let key = NamedKey::of(&self.namespace, &self.name);
             let retired = Some(ctx.now);
             ctx.state.tables.deployed.put(key, WorkflowRevision { retired, ..head });
         }

@@ -51,7 +51,7 @@ impl RollBack {
         };
         if head.revision != self.revision {
             let newest = Some(head.newest()).filter(|newest| *newest != self.revision);
-            let key = NamedKey { namespace: self.namespace.clone(), name: self.name.clone(), number: 0 };
+            let key = NamedKey::of(&self.namespace, &self.name);
             ctx.state.tables.deployed.put(key, WorkflowRevision { newest, ..(*row).clone() });
             reply.replaced = Some(ReplacedRevision::from(head));
         }

@@ -213,7 +213,7 @@ impl RegistryRows<'_> {
 
     /// Every limit: namespace, scope and values, in order.
     pub fn limits(&self) -> Result<Vec<(String, LimitScope, TaskLimit)>> {
-        let key = |namespace: &str| NamedKey { namespace: namespace.to_owned(), name: String::new(), number: 0 };
+        let key = |namespace: &str| NamedKey::of(namespace, "");
         let (mut from, to, mut limits) = (key(""), key(PAST), Vec::new());
         loop {
             let page = self.state.tables.limits.range(&from, &to, limits::PAGE_ITEMS_MAX)?;
@@ -303,7 +303,7 @@ impl Machine {
 
     /// Deployed workflows, by name.
     pub fn workflows(&mut self, namespace: &str, cursor: Option<&str>, limit: usize) -> Result<Page<WorkflowView>> {
-        let key = |name: &str| NamedKey { namespace: namespace.to_owned(), name: name.to_owned(), number: 0 };
+        let key = |name: &str| NamedKey::of(namespace, name);
         let (mut from, limit) = (key(cursor.unwrap_or("")), bounded(limit));
         let mut items: Vec<WorkflowView> = Vec::new();
         // Heads have number 0 and sort before their revisions: jump from head to head.

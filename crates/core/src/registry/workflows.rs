@@ -13,7 +13,7 @@ use crate::{key::NamedKey, registry::rows::WorkflowRevision, state::State};
 const HASH_DIGITS_MIN: usize = 8;
 
 pub(crate) fn head(state: &mut State, namespace: &str, name: &str) -> Result<Option<WorkflowRevision>> {
-    state.tables.deployed.get(&NamedKey { namespace: namespace.to_owned(), name: name.to_owned(), number: 0 })
+    state.tables.deployed.get(&NamedKey::of(namespace, name))
 }
 
 /// The content hash of a deployed workflow, by name and (revision number or author's) version.

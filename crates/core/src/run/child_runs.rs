@@ -8,7 +8,6 @@ use consort_workflow::Action;
 
 use crate::{
     context::{ApplyContext, PendingWork},
-    encode::encode,
     quota::namespace,
     registry::workflows,
     run::{
@@ -95,11 +94,8 @@ fn start_child_run(
     let definition = ctx.state.definition(hash)?;
     let given = environment::evaluate(ctx.state, step_ref, task, &step_ref.step().with)
         .map_err(|error| in_expression("with", error))?;
-    let mut cost = 0;
-    let accepted = definition.input.accept_counted(&given, &mut cost);
-    ctx.state.charge_cost(cost);
-    let input = accepted?;
-    let input = ctx.store_payload("input", encode(&input))?;
+    let input = lifecycle::accept_input(ctx, &definition, &given)?;
+    let input = ctx.store_payload("input", input)?;
     count_descendant(ctx, task.run, step_ref)?;
     let lineage = effect_key::lineage_below(ctx.state, step_ref, task)?;
     let id = child_id(ctx, task);
@@ -111,23 +107,16 @@ fn start_child_run(
     lifecycle::create_run(
         ctx,
         NewRun {
-            id,
-            namespace: step_ref.run.namespace.clone(),
-            hash,
-            definition,
-            input,
             parent: Some(task),
             depth: step_ref.run.depth + 1,
             paused: step_ref.run.paused,
-            origin: None,
             labels: step_ref.run.labels.clone(),
             priority: step_ref.run.priority,
-            idempotency_key: None,
-            timeout: None,
             traceparent: Some(super::trace::of_child(&step_ref.run, task.run)),
             root: Some(step_ref.run.root.unwrap_or(task.run)),
             lineage: Some(lineage),
             pins: step_ref.run.pins.clone(),
+            ..NewRun::of(id, &step_ref.run.namespace, hash, definition, input)
         },
     )?;
     scope::open_root(ctx, id)

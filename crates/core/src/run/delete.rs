@@ -68,7 +68,7 @@ pub(crate) fn delete_run(ctx: &mut ApplyContext<'_>, id: RunId, mut run: Run) ->
     })?;
     ctx.state.tables.listing.delete(&ListKey::of(&run.namespace, id));
     if let Some(key) = &run.idempotency_key {
-        let key = NamedKey { namespace: run.namespace.clone(), name: key.clone(), number: 0 };
+        let key = NamedKey::of(&run.namespace, key);
         ctx.state.tables.idempotency.delete(&key);
     }
     run.set_status(RunStatus::Deleted);

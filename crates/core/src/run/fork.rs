@@ -87,23 +87,12 @@ fn fork_run(ctx: &mut ApplyContext<'_>, command: &ForkRun) -> Result<()> {
     lifecycle::create_run(
         ctx,
         NewRun {
-            id: command.run,
-            namespace: old.namespace,
-            hash: old.hash,
-            definition: Arc::clone(&definition),
-            input,
-            parent: None,
-            depth: 0,
-            paused: false,
             origin: Some(Origin { run: command.from, step: command.step.clone() }),
             labels: old.labels,
             priority: old.priority,
-            idempotency_key: None,
-            timeout: None,
-            traceparent: None,
-            root: None,
             lineage: Some(old.lineage.unwrap_or(command.from)),
             pins: old.pins,
+            ..NewRun::of(command.run, &old.namespace, old.hash, Arc::clone(&definition), input)
         },
     )?;
     open_fork(ctx, command, definition.root(), &rerun, &undone)

@@ -3,7 +3,7 @@
 //! For: runs, scopes, history, timers, signals and deferred work. Not for: what is stored at them (see `rows`).
 //! Invariant: the key of every row that belongs to a run names the run, so that they can be found and removed with it.
 
-use consort_types::{RunId, Seq, StepInstanceId, Time};
+use consort_types::{Position, RunId, Seq, StepInstanceId, Time};
 
 use crate::{
     key::{Parts, put_text},
@@ -208,8 +208,7 @@ pub enum TimerKind {
     StatePurge = 11,
     /// A lease, a wait for a lock, an idle lock or a barrier is due; the timer belongs to no run.
     Coordination = 12,
-    /// A round of a ballot closes; the timer belongs to no run, and has the ballot's number in the place of a task and
-    /// the round in that of an entry.
+    /// A round of a ballot closes; the timer belongs to no run, and has the round in the place of an entry.
     BallotDeadline = 18,
     /// The time that an ended ballot is kept is over, or rows of it are left; the timer names the ballot likewise.
     BallotReap = 19,
@@ -260,8 +259,7 @@ pub struct TimerKey {
 impl TimerKey {
     /// The least key that is due at `due`.
     pub fn at(due: Time) -> Self {
-        let task = StepInstanceId { run: RunId([0; 16]), scope: 0, index: 0 };
-        Self { due, task, kind: TimerKind::Timeout, entry: 0 }
+        Self { due, task: root_task(NO_RUN), kind: TimerKind::Timeout, entry: 0 }
     }
 }
 
@@ -337,6 +335,23 @@ impl Key for SignalKey {
         let key = Self { run: parts.run()?, name: parts.text()?, seq: Seq(parts.u64()?), n: parts.u32()? };
         parts.end(key)
     }
+}
+
+/// The id that no run has: the timers of what belongs to no run, and is there once, have it.
+pub(crate) const NO_RUN: RunId = RunId([0; 16]);
+
+/// What the timers of something that belongs to no run, and is known by its position, have in the place of a task. No run
+/// has such an id: it is older than any clock.
+pub(crate) fn timer_of(at: Position) -> StepInstanceId {
+    let mut run = NO_RUN.0;
+    run[8..].copy_from_slice(&at.seq.0.to_be_bytes());
+    StepInstanceId { run: RunId(run), scope: at.n, index: 0 }
+}
+
+/// The position that [`timer_of`] has put there.
+pub(crate) fn position_of(timer: StepInstanceId) -> Position {
+    let seq = timer.run.0[8..].iter().fold(0, |seq, byte| seq << 8 | u64::from(*byte));
+    Position { seq: Seq(seq), n: timer.scope }
 }
 
 /// The key of a run's own timers.

@@ -7,10 +7,12 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use consort_types::{BlobHash, Code, Error, Payload, Result, RunId, Seq, Span, StepInstanceId, limits};
 use consort_workflow::Definition;
+use serde_json::Value;
 
 use crate::{
     context::{ApplyContext, Outcome, PendingWork},
     effect::Effect,
+    encode::encode,
     quota::namespace,
     registry::uses,
     run::{
@@ -46,6 +48,42 @@ pub(crate) struct NewRun {
     pub(crate) lineage: Option<RunId>,
     /// The contents for workflows that the run calls by name, where they are not those that are deployed.
     pub(crate) pins: BTreeMap<String, BlobHash>,
+}
+
+impl NewRun {
+    /// A run that no step starts, and for which nothing else is chosen.
+    pub(crate) fn of(id: RunId, namespace: &str, hash: BlobHash, definition: Arc<Definition>, input: Payload) -> Self {
+        Self {
+            id,
+            namespace: namespace.to_owned(),
+            hash,
+            definition,
+            input,
+            parent: None,
+            depth: 0,
+            paused: false,
+            origin: None,
+            labels: BTreeMap::new(),
+            priority: 0,
+            idempotency_key: None,
+            timeout: None,
+            traceparent: None,
+            root: None,
+            lineage: None,
+            pins: BTreeMap::new(),
+        }
+    }
+}
+
+/// The input of a run that the machine starts, with its defaults filled in.
+///
+/// # Errors
+/// Those of `InputSpec::accept_counted`, whose work is charged either way.
+pub(crate) fn accept_input(ctx: &mut ApplyContext<'_>, definition: &Definition, given: &Value) -> Result<Vec<u8>> {
+    let mut cost = 0;
+    let accepted = definition.input.accept_counted(given, &mut cost);
+    ctx.state.charge_cost(cost);
+    accepted.map(|input| encode(&input))
 }
 
 pub(crate) fn create_run(ctx: &mut ApplyContext<'_>, new: NewRun) -> Result<()> {

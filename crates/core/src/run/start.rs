@@ -140,29 +140,19 @@ impl StartRun {
         let (definition, pins) = self.take_definitions(ctx)?;
         ctx.retain(&self.input)?;
         if let Some(key) = &self.idempotency_key {
-            let key = NamedKey { namespace: self.namespace.clone(), name: key.clone(), number: 0 };
+            let key = NamedKey::of(&self.namespace, key);
             ctx.state.tables.idempotency.put(key, IdempotencyRecord { run: self.run, request: self.request });
         }
         lifecycle::create_run(
             ctx,
             NewRun {
-                id: self.run,
-                namespace: self.namespace.clone(),
-                hash: self.hash,
-                definition,
-                input: self.input.clone(),
-                parent: None,
-                depth: 0,
-                paused: false,
-                origin: None,
                 labels: self.labels.clone(),
                 priority: self.priority,
                 idempotency_key: self.idempotency_key.clone(),
                 timeout: self.timeout,
                 traceparent,
-                root: None,
-                lineage: None,
                 pins,
+                ..NewRun::of(self.run, &self.namespace, self.hash, definition, self.input.clone())
             },
         )?;
         scope::open_root(ctx, self.run)?;
@@ -259,7 +249,7 @@ pub(crate) fn started_before(
     key: &str,
     request: BlobHash,
 ) -> Result<Option<RunId>> {
-    let row = NamedKey { namespace: namespace.to_owned(), name: key.to_owned(), number: 0 };
+    let row = NamedKey::of(namespace, key);
     let Some(started) = state.tables.idempotency.get(&row)? else { return Ok(None) };
     if started.request == request {
         return Ok(Some(started.run));

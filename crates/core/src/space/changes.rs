@@ -30,7 +30,7 @@ pub(crate) fn record(
     value: Option<&Payload>,
     (kind, by): (ChangeKind, &Writer),
 ) -> Result<()> {
-    let at = Position { seq: ctx.seq, n: ctx.next_ordinal() };
+    let at = ctx.next_position();
     if let Some(value) = value {
         ctx.retain(value)?;
     }

@@ -122,7 +122,7 @@ fn retain(ctx: &mut ApplyContext<'_>, candidate: &Candidate) -> Result<()> {
 
 fn add(ctx: &mut ApplyContext<'_>, space: &mut Space, row: Conflict) -> Result<Position> {
     row.candidates.iter().try_for_each(|candidate| retain(ctx, candidate))?;
-    let at = Position { seq: ctx.seq, n: ctx.next_ordinal() };
+    let at = ctx.next_position();
     ctx.state.tables.conflicts.insert_new(SpaceEventKey { space: space.id, at }, row);
     space.conflicts += 1;
     space.conflicts_total += 1;

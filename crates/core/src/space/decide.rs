@@ -11,6 +11,7 @@ use minicbor::{Decode, Encode};
 
 use crate::{
     context::ApplyContext,
+    key::NamedKey,
     space::{
         conflicts,
         execute::{self, NewEntry},
@@ -75,7 +76,7 @@ impl DecideConflict {
         let old = spaces::entry(ctx.state, space.id, &conflict.key)?;
         conflicts::decided(ctx, &mut space, self.conflict, value.as_ref(), &self.by, self.comment.as_deref())?;
         self.write(ctx, &mut space, &conflict.key, old, value)?;
-        ctx.state.tables.spaces.put(spaces::space_key(&self.namespace, &self.space), space);
+        ctx.state.tables.spaces.put(NamedKey::of(&self.namespace, &self.space), space);
         Ok(ctx.seq)
     }
 

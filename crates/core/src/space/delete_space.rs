@@ -12,14 +12,9 @@ use minicbor::{Decode, Encode};
 
 use crate::{
     context::ApplyContext,
-    run::keys::{TimerKey, TimerKind},
-    space::{
-        changes, conflicts, execute,
-        keys::StateKey,
-        rows::Purge,
-        spaces,
-        timers::{position_of, timer_of},
-    },
+    key::NamedKey,
+    run::keys::{TimerKey, TimerKind, position_of, timer_of},
+    space::{changes, conflicts, execute, keys::StateKey, rows::Purge, spaces},
 };
 
 /// Forgets a space.
@@ -41,7 +36,7 @@ impl DeleteSpace {
 
     pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<()> {
         let space = spaces::known(ctx.state, &self.namespace, &self.space)?;
-        ctx.state.tables.spaces.delete(&spaces::space_key(&self.namespace, &self.space));
+        ctx.state.tables.spaces.delete(&NamedKey::of(&self.namespace, &self.space));
         ctx.effect(crate::Effect::SpaceChanged { space: space.id, seq: ctx.seq });
         go_on(ctx, space.id, Purge::Entries(String::new()))
     }

@@ -8,12 +8,12 @@ use consort_types::{Result, state::Writer};
 
 use crate::{
     context::ApplyContext,
-    run::keys::TimerKey,
+    key::NamedKey,
+    run::keys::{TimerKey, position_of},
     space::{
         execute,
         rows::{ChangeKind, Expiry},
         spaces,
-        timers::position_of,
     },
 };
 
@@ -30,6 +30,6 @@ pub(crate) fn fire(ctx: &mut ApplyContext<'_>, timer: &TimerKey) -> Result<()> {
         return Ok(());
     }
     execute::remove(ctx, &mut space, &names.key, &entry, (ChangeKind::Expired, &Writer::default()))?;
-    ctx.state.tables.spaces.put(spaces::space_key(&names.namespace, &names.space), space);
+    ctx.state.tables.spaces.put(NamedKey::of(&names.namespace, &names.space), space);
     Ok(())
 }

@@ -14,27 +14,6 @@ use crate::{
     tables::Key,
 };
 
-fn put_position(out: &mut Vec<u8>, position: Position) {
-    out.extend(position.seq.0.to_be_bytes());
-    out.extend(position.n.to_be_bytes());
-}
-
-fn position(parts: &mut Parts<'_>) -> Option<Position> {
-    Some(Position { seq: Seq(parts.u64()?), n: parts.u32()? })
-}
-
-impl Key for Position {
-    fn encode(&self, out: &mut Vec<u8>) {
-        put_position(out, *self);
-    }
-
-    fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut parts = Parts(bytes);
-        let key = position(&mut parts)?;
-        parts.end(key)
-    }
-}
-
 /// A key of a space.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StateKey {
@@ -46,13 +25,13 @@ pub struct StateKey {
 
 impl Key for StateKey {
     fn encode(&self, out: &mut Vec<u8>) {
-        put_position(out, self.space);
+        Key::encode(&self.space, out);
         put_text(out, &self.key);
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         let mut parts = Parts(bytes);
-        let key = Self { space: position(&mut parts)?, key: parts.text()? };
+        let key = Self { space: parts.position()?, key: parts.text()? };
         parts.end(key)
     }
 }
@@ -86,14 +65,14 @@ fn turn(position: Position) -> Position {
 
 impl Key for VersionKey {
     fn encode(&self, out: &mut Vec<u8>) {
-        put_position(out, self.space);
+        Key::encode(&self.space, out);
         put_text(out, &self.key);
-        put_position(out, self.turned);
+        Key::encode(&self.turned, out);
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         let mut parts = Parts(bytes);
-        let key = Self { space: position(&mut parts)?, key: parts.text()?, turned: position(&mut parts)? };
+        let key = Self { space: parts.position()?, key: parts.text()?, turned: parts.position()? };
         parts.end(key)
     }
 }
@@ -109,13 +88,13 @@ pub struct SpaceEventKey {
 
 impl Key for SpaceEventKey {
     fn encode(&self, out: &mut Vec<u8>) {
-        put_position(out, self.space);
-        put_position(out, self.at);
+        Key::encode(&self.space, out);
+        Key::encode(&self.at, out);
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         let mut parts = Parts(bytes);
-        let key = Self { space: position(&mut parts)?, at: position(&mut parts)? };
+        let key = Self { space: parts.position()?, at: parts.position()? };
         parts.end(key)
     }
 }

@@ -6,7 +6,7 @@
 use consort_types::{Name, Result, state::SpaceSettings};
 use minicbor::{Decode, Encode};
 
-use crate::{context::ApplyContext, space::spaces};
+use crate::{context::ApplyContext, key::NamedKey, space::spaces};
 
 /// Sets what a space is to do, in place of what was set before; makes the space where it is not there.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
@@ -36,7 +36,7 @@ impl SetSpace {
             None => spaces::new(ctx.state, &self.namespace, (ctx.seq, ctx.now), 0)?,
         };
         space.settings = self.settings.clone();
-        ctx.state.tables.spaces.put(spaces::space_key(&self.namespace, &self.space), space);
+        ctx.state.tables.spaces.put(NamedKey::of(&self.namespace, &self.space), space);
         Ok(())
     }
 }

@@ -18,14 +18,9 @@ use crate::{
     state::State,
 };
 
-/// Where the row of a space is.
-pub(crate) fn space_key(namespace: &str, name: &str) -> NamedKey {
-    NamedKey { namespace: namespace.to_owned(), name: name.to_owned(), number: 0 }
-}
-
 /// The space, where there is one.
 pub(crate) fn find(state: &mut State, namespace: &str, name: &str) -> Result<Option<Space>> {
-    state.tables.spaces.get(&space_key(namespace, name))
+    state.tables.spaces.get(&NamedKey::of(namespace, name))
 }
 
 /// The space.
@@ -50,7 +45,7 @@ pub(crate) fn entry(state: &mut State, space: SpaceId, key: &str) -> Result<Opti
 /// [`Code::LimitReached`] where the namespace has as many as it may have.
 pub(crate) fn new(state: &mut State, namespace: &str, at: (Seq, Time), n: u32) -> Result<Space> {
     let max = limits::STATE_SPACES_MAX;
-    let known = state.tables.spaces.count(&space_key(namespace, ""), &space_key(namespace, PAST), max)?;
+    let known = state.tables.spaces.count(&NamedKey::of(namespace, ""), &NamedKey::of(namespace, PAST), max)?;
     if known + n as usize >= max {
         let message = format!("namespace `{namespace}` has `{known}` spaces, the limit is {max}");
         return Err(Error::new(Code::LimitReached, message).hint("use keys with a prefix instead of more spaces"));

@@ -13,6 +13,7 @@ use crate::{
     context::ApplyContext,
     coordination::is_current,
     encode::content_hash,
+    key::NamedKey,
     space::{
         execute,
         plan::{Drafts, Planned, plan},
@@ -107,7 +108,7 @@ impl Transact {
             results.push(self.execute(ctx, &mut drafts, planned)?);
         }
         for (name, space) in drafts.spaces {
-            ctx.state.tables.spaces.put(spaces::space_key(&self.namespace, &name), space);
+            ctx.state.tables.spaces.put(NamedKey::of(&self.namespace, &name), space);
         }
         Ok(Transacted { seq: ctx.seq, succeeded, results })
     }

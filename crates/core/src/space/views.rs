@@ -18,7 +18,7 @@ use crate::{
         changes, conflicts,
         keys::{SpaceEventKey, StateKey},
         rows::{Candidate, Change, ChangeKind, Conflict, Space, StateEntry},
-        spaces::{self, space_key},
+        spaces,
     },
     state::State,
 };
@@ -224,7 +224,7 @@ impl<'a> SharedState<'a> {
     /// Spaces of a namespace, by name. The cursor is the first name of the page.
     pub fn spaces(&mut self, namespace: &str, cursor: Option<&str>, limit: usize) -> Result<Page<SpaceView>> {
         let (from, to, limit) =
-            (space_key(namespace, cursor.unwrap_or("")), space_key(namespace, PAST), bounded(limit));
+            (NamedKey::of(namespace, cursor.unwrap_or("")), NamedKey::of(namespace, PAST), bounded(limit));
         let mut rows = self.state.tables.spaces.range(&from, &to, limit + 1)?;
         let next = if rows.len() > limit { rows.pop().map(|(key, _)| key.name) } else { None };
         let view = |(key, space): (NamedKey, Space)| SpaceView { name: key.name, space };

@@ -24,7 +24,7 @@ use crate::{
         rows::{Delivery, EventPlace, EventStream, StoredEvent, Subscription, Trigger},
     },
     coordination::{
-        keys::{ChangeKey, MemberKey, PlaceKey, TicketKey},
+        keys::{ChangeKey, MemberKey, PlaceKey},
         rows::{Arrival, Barrier, Claim, CoordinationCounts, Lock, LockChange, Place, Ticket},
     },
     key::NamedKey,
@@ -278,7 +278,7 @@ tables! {
     /// Members that have come to the current generation of a barrier.
     barrier_arrivals: b'A', MemberKey => Arrival, 1024, of partition;
     /// What the timers of locks and barriers are for.
-    tickets: b'T', TicketKey => Ticket, 4096, of partition;
+    tickets: b'T', Position => Ticket, 4096, of partition;
     /// Ballots as they were opened, by number: the record that opened them.
     ballots: b'V', Seq => Ballot, 256, of partition;
     /// How far ballots are, by name (number 0).

@@ -261,10 +261,11 @@ impl<'h> EventBus<'h> {
         limit: Option<usize>,
     ) -> Result<Page<SubscriptionView>> {
         let (namespace, limit) = (named("namespace", namespace)?, page_items(limit, limits::PAGE_ITEMS_MAX)?);
-        let list = move |machine: &mut consort_core::Machine| {
-            Events::of(machine).subscriptions(&namespace, cursor.as_deref(), limit)
-        };
-        self.0.partition.read(list).await?
+        let list = self
+            .0
+            .of(&namespace)
+            .read(move |machine| Events::of(machine).subscriptions(&namespace, cursor.as_deref(), limit));
+        list.await?
     }
 
     /// A subscription.
@@ -344,8 +345,9 @@ impl<'h> EventBus<'h> {
     /// # Errors
     /// [`Code::DeliveryOver`] where all of them are over, [`Code::SubscriptionNotFound`].
     pub async fn ack(&self, namespace: &str, subscription: &str, deliveries: Vec<DeliveryId>) -> Result<Settled> {
-        let (namespace, subscription) = (namespace.to_owned(), subscription.to_owned());
-        self.settle(Command::AckDeliveries(AckDeliveries { namespace, subscription, deliveries })).await
+        let command =
+            AckDeliveries { namespace: namespace.to_owned(), subscription: subscription.to_owned(), deliveries };
+        self.settle(namespace, Command::AckDeliveries(command)).await
     }
 
     /// Gives deliveries back: their events are delivered again after `delay`, or as the back-off says without it.
@@ -360,13 +362,13 @@ impl<'h> EventBus<'h> {
         delay: Option<Span>,
         reason: Option<String>,
     ) -> Result<Settled> {
-        let (namespace, subscription) = (namespace.to_owned(), subscription.to_owned());
-        let command = NackDeliveries { namespace, subscription, deliveries, delay, reason };
-        self.settle(Command::NackDeliveries(command)).await
+        let (of, subscription) = (namespace.to_owned(), subscription.to_owned());
+        let command = NackDeliveries { namespace: of, subscription, deliveries, delay, reason };
+        self.settle(namespace, Command::NackDeliveries(command)).await
     }
 
-    async fn settle(&self, command: Command) -> Result<Settled> {
-        match self.0.partition.submit(command, None).await? {
+    async fn settle(&self, namespace: &str, command: Command) -> Result<Settled> {
+        match self.0.of(namespace).submit(command, None).await? {
             Reply::Settled(settled) => Ok(settled),
             other => Err(unexpected(&other)),
         }
@@ -385,10 +387,11 @@ impl<'h> EventBus<'h> {
     ) -> Result<Page<DeadLetterView>> {
         let (namespace, name) = (named("namespace", namespace)?, named("subscription", name)?);
         let limit = page_items(limit, limits::PAGE_ITEMS_MAX)?;
-        let list = move |machine: &mut consort_core::Machine| {
-            Events::of(machine).dead_letters(&namespace, &name, cursor.as_deref(), limit)
-        };
-        self.0.partition.read(list).await?
+        let list = self
+            .0
+            .of(&namespace)
+            .read(move |machine| Events::of(machine).dead_letters(&namespace, &name, cursor.as_deref(), limit));
+        list.await?
     }
 
     /// Delivers dead letters again (`redrive`) or drops them; without positions the oldest ones, as many as one request
@@ -403,9 +406,9 @@ impl<'h> EventBus<'h> {
         positions: Vec<Position>,
         redrive: bool,
     ) -> Result<u32> {
-        let (namespace, subscription) = (namespace.to_owned(), subscription.to_owned());
-        let command = SettleDeadLetters { namespace, subscription, positions, redrive };
-        match self.0.partition.submit(Command::SettleDeadLetters(command), None).await? {
+        let (of, subscription) = (namespace.to_owned(), subscription.to_owned());
+        let command = SettleDeadLetters { namespace: of, subscription, positions, redrive };
+        match self.0.of(namespace).submit(Command::SettleDeadLetters(command), None).await? {
             Reply::DeadLetters(count) => Ok(count),
             other => Err(unexpected(&other)),
         }

@@ -9,9 +9,9 @@ use std::collections::VecDeque;
 use consort_core::{
     Coordinated,
     rows::LockChange,
-    view::{ChangeCursor, Coordination, LockNews, LockView},
+    view::{Coordination, LockNews, LockView},
 };
-use consort_types::{Result, limits};
+use consort_types::{Position, Result, limits};
 use futures::Stream;
 
 use super::Handle;
@@ -33,8 +33,8 @@ pub struct LockWatch {
     handle: Handle,
     namespace: String,
     name: String,
-    cursor: Option<ChangeCursor>,
-    waiting: VecDeque<(ChangeCursor, LockEvent)>,
+    cursor: Option<Position>,
+    waiting: VecDeque<(Position, LockEvent)>,
     /// Whether the watcher knows that the lock had no holder at its cursor.
     knows_unknown: bool,
     subscription: Subscription,
@@ -46,7 +46,7 @@ impl LockWatch {
         handle: &Handle,
         namespace: String,
         name: String,
-        cursor: Option<ChangeCursor>,
+        cursor: Option<Position>,
     ) -> Result<Self> {
         let of = Coordinated::Lock { namespace: namespace.clone(), name: name.clone() };
         let subscription = handle.of(&namespace).subscribe(Topic::coordinated(&of)).await?;
@@ -55,7 +55,7 @@ impl LockWatch {
     }
 
     /// The next event, with the cursor after which a later watch continues. After an error there is none.
-    pub async fn next(&mut self) -> Option<Result<(ChangeCursor, LockEvent)>> {
+    pub async fn next(&mut self) -> Option<Result<(Position, LockEvent)>> {
         if self.ended {
             return None;
         }
@@ -64,7 +64,7 @@ impl LockWatch {
         Some(event)
     }
 
-    async fn advance(&mut self) -> Result<(ChangeCursor, LockEvent)> {
+    async fn advance(&mut self) -> Result<(Position, LockEvent)> {
         loop {
             if let Some((cursor, event)) = self.waiting.pop_front() {
                 self.cursor = Some(cursor);
@@ -85,7 +85,7 @@ impl LockWatch {
     }
 
     fn take(&mut self, news: LockNews) {
-        let unknown = (ChangeCursor::default(), LockEvent::Unknown);
+        let unknown = (Position::default(), LockEvent::Unknown);
         match news {
             LockNews::Lock(lock) => self.waiting.push_back((lock.cursor, LockEvent::Lock(lock))),
             LockNews::Unknown if !self.knows_unknown => self.waiting.push_back(unknown),
@@ -101,7 +101,7 @@ impl LockWatch {
     }
 
     /// The watch as a stream.
-    pub fn into_stream(self) -> impl Stream<Item = Result<(ChangeCursor, LockEvent)>> + Send {
+    pub fn into_stream(self) -> impl Stream<Item = Result<(Position, LockEvent)>> + Send {
         futures::stream::unfold(self, |mut watch| async move { watch.next().await.map(|event| (event, watch)) })
     }
 }

@@ -9,9 +9,9 @@ use std::time::Duration;
 use consort_core::{
     Command, Coordinated, Reply,
     command::{AcquireLock, ArriveBarrier, BarrierState, BreakLock, LockClaim, ReleaseLock, RenewLock},
-    view::{BarrierView, ChangeCursor, Coordination as Rows, LockView, Page},
+    view::{BarrierView, Coordination as Rows, LockView, Page},
 };
-use consort_types::{Code, Error, Result, limits};
+use consort_types::{Code, Error, Position, Result, limits};
 use tokio::time::{Instant, timeout_at};
 
 use super::{Handle, lock_watch::LockWatch, operations::unexpected, page_items, reads::named};
@@ -117,7 +117,7 @@ impl<'a> Coordination<'a> {
     ///
     /// # Errors
     /// [`Code::Overloaded`] where too many follow already.
-    pub async fn watch_lock(&self, namespace: &str, name: &str, cursor: Option<ChangeCursor>) -> Result<LockWatch> {
+    pub async fn watch_lock(&self, namespace: &str, name: &str, cursor: Option<Position>) -> Result<LockWatch> {
         LockWatch::open(self.handle, named("namespace", namespace)?, named("lock", name)?, cursor).await
     }
 

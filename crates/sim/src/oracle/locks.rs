@@ -140,7 +140,7 @@ fn claims<'a>(rows: &'a Rows, (namespace, name): &'a Name) -> impl Iterator<Item
 /// A lock has no more holders than permits, none waits for a free one, and its counts and places are those of its claims.
 fn check_lock(context: &Context<'_>, name: &Name, rows: &Rows) -> Checked {
     let seq = context.seq;
-    let key = NamedKey { namespace: name.0.clone(), name: name.1.clone(), number: 0 };
+    let key = NamedKey::of(&name.0, &name.1);
     let lock = rows.get(&key_bytes(TABLES.locks, &key)).and_then(|row| decode::<Lock>(row));
     let claims: Vec<(String, Claim)> = claims(rows, name).collect();
     let held = claims.iter().filter(|(_, claim)| claim.token.is_some()).count();

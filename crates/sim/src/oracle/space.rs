@@ -42,7 +42,7 @@ fn law(seq: Seq, what: &str) -> Violation {
 
 /// The space of a name, as the rows have it.
 fn space(rows: &Rows, namespace: &str, name: &str) -> Option<Space> {
-    let key = NamedKey { namespace: namespace.to_owned(), name: name.to_owned(), number: 0 };
+    let key = NamedKey::of(namespace, name);
     decode(rows.get(&key_bytes(TABLES.spaces, &key))?)
 }
 
