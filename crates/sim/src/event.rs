@@ -5,6 +5,7 @@
 
 use consort_core::{
     Reply,
+    command::Transacted,
     view::{Fetched, Published},
 };
 use consort_engine::{InstanceId, Outputs, Ticket};
@@ -113,6 +114,10 @@ pub(crate) enum Event {
     Bus,
     /// An event was published.
     Published { index: usize, published: Vec<Published> },
+    /// Clients of a few keys continue.
+    Access,
+    /// An operation on keys was answered.
+    Accessed { number: usize, answer: Box<Transacted> },
     /// A consumer has got deliveries.
     Fetched { namespace: usize, subscription: usize, fetched: Box<Fetched> },
     /// An operator does something to runs.

@@ -97,11 +97,13 @@ pub enum InjectedBug {
     DeliveryForgotten,
     /// The id of an event that was published is forgotten, so it may be published twice (law 2).
     EventIdForgotten,
+    /// A client is told what keys were, and not what they are (law 9).
+    OldAnswer,
 }
 
 impl InjectedBug {
     /// Every injected bug.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 42] = [
         Self::AckBeforeSync,
         Self::ReplyBeforeDurable,
         Self::OutcomeOverwritten,
@@ -143,6 +145,7 @@ impl InjectedBug {
         Self::LateVoteKept,
         Self::DeliveryForgotten,
         Self::EventIdForgotten,
+        Self::OldAnswer,
     ];
 
     /// The law that it breaks.
@@ -174,7 +177,7 @@ impl InjectedBug {
             | Self::WaiterForgotten
             | Self::VoteCountedTwice
             | Self::DeliveryForgotten => 8,
-            Self::StaleRead | Self::ChangeForgotten | Self::UpdateLost => 9,
+            Self::StaleRead | Self::ChangeForgotten | Self::UpdateLost | Self::OldAnswer => 9,
             Self::ReplyLost | Self::CreditIgnored => 10,
             Self::SyncErrorHidden | Self::DamageCut => 11,
             Self::WrongNamespace => 12,

@@ -36,6 +36,8 @@ pub(crate) enum Purpose {
     Publish { index: usize },
     /// A consumer fetches.
     Fetch { namespace: usize, subscription: usize },
+    /// A key is read or written, as a part of a history.
+    Access { number: usize },
     /// An agent is registered.
     Register { instance: usize },
     /// An approver has decided.

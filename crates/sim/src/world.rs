@@ -16,6 +16,7 @@ use crate::{
         liar,
         operator::Operator,
         process::{self, Process},
+        registers::Registers,
         registrar,
         sharer::Sharer,
         starter::{self, Starter},
@@ -37,6 +38,7 @@ pub(crate) struct World {
     starter: Starter,
     operator: Operator,
     sharer: Sharer,
+    registers: Registers,
     voters: Voters,
     bus: Bus,
     judge: Judge,
@@ -61,6 +63,7 @@ impl World {
             operator: Operator::default(),
             bus,
             sharer: Sharer::default(),
+            registers: Registers::default(),
             voters: Voters::new(plan.seed),
             judge: Judge::default(),
         };
@@ -76,6 +79,7 @@ impl World {
         ctx.at(20, Event::Bus);
         ctx.at(5 * SECOND, Event::Approve);
         ctx.at(2 * SECOND, Event::Share);
+        ctx.at(3 * SECOND, Event::Access);
         ctx.at(4 * SECOND, Event::Campaign);
         ctx.at(3 * SECOND, Event::Lie);
         ctx.at(SECOND, Event::Vote);
@@ -158,6 +162,8 @@ impl World {
             Event::Register => registrar::step(ctx),
             Event::Approve => approver::step(ctx),
             Event::Share => self.sharer.step(ctx),
+            Event::Access => self.registers.step(ctx),
+            Event::Accessed { number, answer } => self.registers.answered(ctx, number, &answer),
             Event::Campaign => candidate::step(ctx),
             Event::Vote => self.voters.step(ctx),
             Event::Lie => liar::step(ctx),
@@ -167,7 +173,10 @@ impl World {
                 let started = self.starter.is_settled(ctx) && self.bus.is_settled(ctx);
                 self.judge.step(ctx, started)
             }
-            Event::Finish => verdict::finish(ctx, &fleet.held()),
+            Event::Finish => {
+                self.registers.finish()?;
+                verdict::finish(ctx, &fleet.held())
+            }
         }
     }
 

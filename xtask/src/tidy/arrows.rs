@@ -65,7 +65,7 @@ const PRODUCT: &[Place] = &[
 ];
 
 /// Crates that serve development: they may use any crate, and no product crate may use them.
-const DEVELOPMENT: &[&str] = &["sim", "testkit", "bench", "crash", "conformance", "fuzz", "xtask"];
+const DEVELOPMENT: &[&str] = &["sim", "testkit", "linearizability", "bench", "crash", "conformance", "fuzz", "xtask"];
 
 /// Outside crates that bring a runtime, a clock, chance or hash order, and readers of texts whose rules change with
 /// their versions. A pure crate has none of them, however far below it.

@@ -165,6 +165,9 @@ pub(crate) fn reply(ctx: &mut Context, ticket: Ticket, reply: Result<Reply>) -> 
         (Purpose::Fetch { namespace, subscription }, Ok(Reply::Fetched(fetched))) => {
             ctx.post(Event::Fetched { namespace, subscription, fetched: Box::new(fetched) });
         }
+        (Purpose::Access { number }, Ok(Reply::Transacted(told))) => {
+            ctx.post(Event::Accessed { number, answer: Box::new(told) });
+        }
         (Purpose::Refuse(code), reply) => check_refused(code, &reply)?,
         (Purpose::Any, Ok(_)) | (Purpose::Decide { .. }, _) => {}
         (purpose, Err(error)) => check_error(&purpose, &error)?,

@@ -13,6 +13,7 @@ pub(crate) mod judge;
 pub(crate) mod liar;
 pub(crate) mod operator;
 pub(crate) mod process;
+pub(crate) mod registers;
 pub(crate) mod registrar;
 pub(crate) mod sharer;
 pub(crate) mod starter;
