@@ -25,16 +25,13 @@ pub struct StatePolicy {
     /// The outcome of a write that has not seen the latest value.
     #[schemars(with = "schema::MergePolicyWord")]
     pub policy: MergePolicy,
+    /// Of the policy `expression`: CEL over `write.current`, `write.incoming` and `write.base` (what the writer saw, or null).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merge: Option<String>,
 }
 
 impl From<StatePolicy> for PrefixPolicy {
-    fn from(StatePolicy { prefix, policy }: StatePolicy) -> Self {
-        Self { prefix, policy }
-    }
-}
-
-impl From<PrefixPolicy> for StatePolicy {
-    fn from(PrefixPolicy { prefix, policy }: PrefixPolicy) -> Self {
+    fn from(StatePolicy { prefix, policy, .. }: StatePolicy) -> Self {
         Self { prefix, policy }
     }
 }
@@ -55,6 +52,14 @@ pub struct SpaceRequest {
     /// How many bytes its keys and values may have; without it, 64 GiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_bytes: Option<u64>,
+}
+
+impl SpaceRequest {
+    /// The expressions of the policies that have one, by prefix.
+    #[must_use]
+    pub fn merges(&self) -> Vec<(String, String)> {
+        self.policies.iter().filter_map(|one| Some((one.prefix.clone(), one.merge.clone()?))).collect()
+    }
 }
 
 impl From<SpaceRequest> for SpaceSettings {

@@ -49,8 +49,8 @@ pub mod rows {
             step::{Items, Pin, Scope, ScopeKind, Step, StepState},
         },
         space::rows::{
-            Candidate, Change, ChangeKind, Conflict, Decided, Expiring, Expiry, Mark, Purge, Settlement, Space,
-            StateEntry,
+            Candidate, Change, ChangeKind, Conflict, Decided, Expiring, Expiry, Mark, PrefixMerge, Purge, Settlement,
+            Space, StateEntry,
         },
         state::rows::{BlobUse, Marker, Meta, TaskCounts},
         task::rows::{Ask, InboxItem, PinnedTasks, TaskEntry},

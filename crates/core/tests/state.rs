@@ -11,7 +11,7 @@ use consort_core::{
     command::{
         AcquireLock, Choice, DecideConflict, DeleteSpace, LockClaim, OperationResult, SetSpace, Transact, Transacted,
     },
-    rows::{ChangeKind, Settlement},
+    rows::{ChangeKind, PrefixMerge, Settlement},
     view::{Changed, SharedState, StateView},
 };
 use consort_types::{
@@ -22,6 +22,7 @@ use consort_types::{
     },
     worker::JournalRequest,
 };
+use consort_workflow_check::merge_expression;
 use support::{NS, World};
 
 const SPACE: &str = "team";
@@ -67,6 +68,8 @@ trait Store {
     ) -> Result<Transacted>;
     fn one(&mut self, operation: Operation) -> Result<OperationResult>;
     fn set(&mut self, settings: SpaceSettings);
+    /// Every key is merged by an expression.
+    fn merge_by(&mut self, text: &str) -> Result<Reply>;
     fn policy(&mut self, policy: MergePolicy);
     fn value(&mut self, key: &str) -> Result<String>;
     fn view(&mut self, key: &str) -> StateView;
@@ -107,7 +110,15 @@ impl Store for World {
 
     fn set(&mut self, settings: SpaceSettings) {
         let (namespace, space) = (NS.to_owned(), SPACE.to_owned());
-        self.apply(&Command::SetSpace(SetSpace { namespace, space, settings })).unwrap();
+        self.apply(&Command::SetSpace(SetSpace { namespace, space, settings, merges: Vec::new() })).unwrap();
+    }
+
+    fn merge_by(&mut self, text: &str) -> Result<Reply> {
+        let (namespace, space) = (NS.to_owned(), SPACE.to_owned());
+        let merges = vec![PrefixMerge { prefix: String::new(), expression: merge_expression(text)? }];
+        let policies = vec![PrefixPolicy { prefix: String::new(), policy: MergePolicy::Expression }];
+        let settings = SpaceSettings { policies, ..SpaceSettings::default() };
+        self.apply(&Command::SetSpace(SetSpace { namespace, space, settings, merges }))
     }
 
     fn policy(&mut self, policy: MergePolicy) {
@@ -326,6 +337,55 @@ fn values_that_do_not_fit_the_policy_are_refused_and_change_nothing() {
     let early = put_at("k", "1", None, Stamp { time: ahead, count: 0 });
     assert_eq!(world.one(early).unwrap_err().code, Code::BadRequest);
     world.verify();
+}
+
+#[test]
+fn an_expression_makes_one_value_of_two_and_fails_without_a_trace() {
+    let better = "write.incoming.score > write.current.score ? write.incoming : write.current";
+    for (first, second, expected, outcome) in [
+        (r#"{"by":"a","score":1}"#, r#"{"by":"b","score":2}"#, r#"{"by":"b","score":2}"#, WriteOutcome::Written),
+        (r#"{"by":"b","score":2}"#, r#"{"by":"a","score":1}"#, r#"{"by":"b","score":2}"#, WriteOutcome::Superseded),
+    ] {
+        let mut world = World::new();
+        world.merge_by(better).unwrap();
+        world.one(put("best", first, Some(Seq::ZERO))).unwrap();
+        let told = world.one(put("best", second, Some(Seq::ZERO))).unwrap();
+        assert_eq!((told.outcome, told.conflict.is_some()), (outcome, true));
+        assert_eq!(world.value("best").unwrap(), expected);
+        // A writer that saw what is there is not merged.
+        let version = world.view("best").version;
+        world.one(put("best", first, Some(version))).unwrap();
+        assert_eq!(world.value("best").unwrap(), first);
+        // What the expression cannot read is refused, and nothing changes.
+        let error = world.one(put("best", "7", None)).unwrap_err();
+        assert!(error.code == Code::NotMergeable && error.message.contains(better), "{error:?}");
+        assert_eq!(world.value("best").unwrap(), first);
+        world.verify();
+    }
+    let mut world = World::new();
+    world.merge_by("{'sum': write.current.sum + write.incoming.sum, 'base': write.base}").unwrap();
+    let first = world.one(put("x", r#"{"sum":1}"#, None)).unwrap();
+    world.one(put("x", r#"{"sum":2}"#, Some(first.version))).unwrap();
+    let told = world.one(put("x", r#"{"sum":5}"#, Some(first.version))).unwrap();
+    assert_eq!(told.outcome, WriteOutcome::Merged);
+    assert_eq!(world.value("x").unwrap(), r#"{"base":{"sum":1},"sum":7}"#);
+    world.verify();
+}
+
+#[test]
+fn the_policy_expression_has_an_expression_and_others_have_none() {
+    let mut world = World::new();
+    let mut set = |policy, merge: Option<&str>| {
+        let of = |text| PrefixMerge { prefix: "a".to_owned(), expression: merge_expression(text).unwrap() };
+        let merges = merge.map(of).into_iter().collect();
+        let policies = vec![PrefixPolicy { prefix: "a".to_owned(), policy }];
+        let settings = SpaceSettings { policies, ..SpaceSettings::default() };
+        let (namespace, space) = (NS.to_owned(), SPACE.to_owned());
+        world.apply(&Command::SetSpace(SetSpace { namespace, space, settings, merges })).map_err(|error| error.code)
+    };
+    assert_eq!(set(MergePolicy::Expression, None), Err(Code::BadRequest));
+    assert_eq!(set(MergePolicy::Max, Some("write.current")), Err(Code::BadRequest));
+    assert_eq!(set(MergePolicy::Expression, Some("write.current")), Ok(Reply::Done));
 }
 
 #[test]

@@ -27,8 +27,8 @@ pub mod view {
         command::NewEvent,
         rows::{
             Ask, BackOff, BallotStatus, Candidate, Change, ChangeKind, Conflict, Decided, EventRetention, Generation,
-            HistoryEvent, LockChange, LockChangeKind, OrderKey, Settlement, Space, StepState, SubscriptionSettings,
-            TriggerAction, TriggerFailure, TriggerSettings,
+            HistoryEvent, LockChange, LockChangeKind, OrderKey, PrefixMerge, Settlement, Space, StepState,
+            SubscriptionSettings, TriggerAction, TriggerFailure, TriggerSettings,
         },
         tally::{ClosedBy, Outcome, Score, Tally, Undecided, Verdict},
         view::*,

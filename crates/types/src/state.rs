@@ -44,12 +44,24 @@ pub enum MergePolicy {
     /// Both values are kept, as siblings, until it is decided.
     #[n(7)]
     Agent,
+    /// An expression makes a value of what is there and what is written.
+    #[n(8)]
+    Expression,
 }
 
 impl MergePolicy {
     /// Every policy, in the order of the documents.
-    pub const ALL: [Self; 8] =
-        [Self::Reject, Self::LastWriterWins, Self::Max, Self::Min, Self::Counter, Self::Set, Self::Map, Self::Agent];
+    pub const ALL: [Self; 9] = [
+        Self::Reject,
+        Self::LastWriterWins,
+        Self::Max,
+        Self::Min,
+        Self::Counter,
+        Self::Set,
+        Self::Map,
+        Self::Agent,
+        Self::Expression,
+    ];
 
     /// The word for it.
     pub fn as_str(self) -> &'static str {
@@ -62,6 +74,7 @@ impl MergePolicy {
             Self::Set => "set",
             Self::Map => "map",
             Self::Agent => "agent",
+            Self::Expression => "expression",
         }
     }
 

@@ -17,7 +17,7 @@ use consort_workflow::{CompiledWorkflow, Definition};
 
 pub use contract::Contract;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
-pub use event::event_expression;
+pub use event::{event_expression, merge_expression};
 pub use graph::{Graph, Node};
 pub use input::{compile_schema, library_validator};
 pub use language_schema::language_schema;

@@ -26,6 +26,8 @@ pub struct Environment {
     pub output: Option<Arc<Value>>,
     /// `event`: the attributes and the data of an event, in triggers only.
     pub event: Option<Arc<Value>>,
+    /// `write`: an object with `current`, `incoming` and `base`, in the merges of shared state only.
+    pub write: Option<Arc<Value>>,
     /// `steps`: by name.
     pub steps: BTreeMap<Arc<str>, StepValue>,
     /// What the status functions answer.

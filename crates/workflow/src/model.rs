@@ -463,4 +463,7 @@ pub enum Reference {
     /// The event that a trigger looks at.
     #[n(7)]
     Event,
+    /// The two values that a write of shared state brings together.
+    #[n(8)]
+    Write,
 }

@@ -7,11 +7,11 @@
 use consort_api::{spaces, state as api};
 use consort_engine::{
     OperationResult, StatePage, Transacted,
-    view::{Candidate, ChangeKind, ChangeView, ConflictView, Settlement, SpaceView, StateView},
+    view::{Candidate, ChangeKind, ChangeView, ConflictView, PrefixMerge, Settlement, SpaceView, StateView},
 };
 use consort_types::{
     Code, Error, Result,
-    state::{Transaction, Writer},
+    state::{PrefixPolicy, Transaction, Writer},
 };
 
 fn writer(writer: Writer) -> api::StateWriter {
@@ -78,7 +78,7 @@ pub(crate) fn space(view: SpaceView) -> spaces::Space {
     let SpaceView { name, space } = view;
     spaces::Space {
         name,
-        policies: space.settings.policies.into_iter().map(Into::into).collect(),
+        policies: space.settings.policies.into_iter().map(|one| policy(one, &space.merges)).collect(),
         keep_changes: space.settings.keep_changes,
         max_keys: space.settings.max_keys,
         max_bytes: space.settings.max_bytes,
@@ -133,4 +133,10 @@ pub(crate) fn transaction(request: &api::TransactStateRequest) -> Result<(Transa
     let request = api::TransactStateRequest { by: None, ..request.clone() };
     let bytes = serde_json::to_vec(&request).map_err(|error| Error::new(Code::BadJson, error.to_string()))?;
     Ok((Transaction::read(&bytes)?, by))
+}
+
+/// A policy, with its expression where it has one.
+fn policy(PrefixPolicy { prefix, policy }: PrefixPolicy, merges: &[PrefixMerge]) -> spaces::StatePolicy {
+    let merge = merges.iter().find(|merge| merge.prefix == prefix).map(|merge| merge.expression.source().to_owned());
+    spaces::StatePolicy { prefix, policy, merge }
 }

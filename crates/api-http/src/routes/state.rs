@@ -58,7 +58,8 @@ async fn space(request: RequestContext<ShowSpace>) -> Handled<ShowSpace> {
 }
 
 async fn set_space(request: RequestContext<SetSpace>) -> Handled<SetSpace> {
-    store(&request)?.set_space(&request.params.space, request.body.clone().into()).await?;
+    let (settings, merges) = (request.body.clone().into(), request.body.merges());
+    store(&request)?.set_space(&request.params.space, settings, merges).await?;
     Ok(ResponseBody::Reply(()))
 }
 

@@ -64,7 +64,7 @@ pub(super) async fn list(app: &App, client: &Client) -> Result<()> {
 }
 
 fn policies(space: &Space) -> String {
-    let one = |policy: &StatePolicy| format!("{}={}", policy.prefix, policy.policy.as_str());
+    let one = typed;
     space.policies.iter().map(one).collect::<Vec<_>>().join(" ")
 }
 
@@ -90,7 +90,7 @@ pub(super) async fn show(app: &App, client: &Client, space: String) -> Result<()
         space.created_at
     );
     for policy in &space.policies {
-        let _ = writeln!(text, "policy     {}={}", policy.prefix, policy.policy.as_str());
+        let _ = writeln!(text, "policy     {}", typed(policy));
     }
     app.print(&text);
     Ok(())
@@ -110,24 +110,38 @@ pub(super) async fn set(app: &App, client: &Client, args: StateSetArgs) -> Resul
         app.print_json(&document);
         return Ok(());
     }
-    let set: Vec<String> =
-        request.policies.iter().map(|one| format!("{}={}", one.prefix, one.policy.as_str())).collect();
+    let set: Vec<String> = request.policies.iter().map(typed).collect();
     let set =
         if set.is_empty() { "rejects writes that had not seen the latest value".to_owned() } else { set.join(" ") };
     app.eprint(&format!("{}: {set}", args.space));
     Ok(())
 }
 
-/// A policy as typed: `PREFIX=POLICY`.
+/// A policy as it is typed.
+fn typed(policy: &StatePolicy) -> String {
+    let merge = policy.merge.as_ref().map(|merge| format!(":{merge}")).unwrap_or_default();
+    format!("{}={}{merge}", policy.prefix, policy.policy.as_str())
+}
+
+/// A policy as typed: `PREFIX=POLICY`, or `PREFIX=expression:MERGE`.
 fn policy(text: &str) -> Result<StatePolicy> {
-    let (prefix, word) = text.rsplit_once('=').unwrap_or(("", text));
+    let expression = format!("{}:", MergePolicy::Expression.as_str());
+    // A merge may have any characters, so the first `=expression:` begins it.
+    let (head, merge) = match text.split_once(&format!("={expression}")) {
+        Some((prefix, merge)) => (format!("{prefix}={}", MergePolicy::Expression.as_str()), Some(merge)),
+        None => match text.strip_prefix(&expression) {
+            Some(merge) => (MergePolicy::Expression.as_str().to_owned(), Some(merge)),
+            None => (text.to_owned(), None),
+        },
+    };
+    let (prefix, word) = head.rsplit_once('=').unwrap_or(("", &head));
     let found = MergePolicy::ALL.into_iter().find(|policy| policy.as_str() == word);
     let policy = found.ok_or_else(|| {
         let words = MergePolicy::ALL.map(MergePolicy::as_str);
         let hint = did_you_mean(word, words).unwrap_or_else(|| format!("there are {}", words.join(", ")));
         Error::new(Code::BadRequest, format!("`{word}` is not a policy")).hint(hint)
     })?;
-    Ok(StatePolicy { prefix: prefix.to_owned(), policy })
+    Ok(StatePolicy { prefix: prefix.to_owned(), policy, merge: merge.map(str::to_owned) })
 }
 
 pub(super) async fn drop_space(app: &App, client: &Client, space: String) -> Result<()> {
@@ -227,6 +241,14 @@ mod tests {
         assert_eq!(of("n/=counter"), Ok(("n/".to_owned(), MergePolicy::Counter)));
         assert_eq!(of("a=b=max"), Ok(("a=b".to_owned(), MergePolicy::Max)));
         assert_eq!(of("=map"), of("map"));
+        let best = "write.current == null || write.incoming.n >= 2 ? write.incoming : write.current";
+        for (typed, prefix) in [(format!("b/=expression:{best}"), "b/"), (format!("expression:{best}"), "")] {
+            let one = policy(&typed).unwrap();
+            assert_eq!(
+                (one.prefix.as_str(), one.policy, one.merge.as_deref()),
+                (prefix, MergePolicy::Expression, Some(best))
+            );
+        }
         assert!(of("n/=countre").unwrap_err().is_some_and(|hint| hint.contains("counter")));
     }
 }

@@ -40,8 +40,8 @@ pub(crate) fn environment(
                 environment.index = nearest(state, task, ScopeKind::Items)?.map(|(_, i)| u64::from(i));
             }
             Reference::Loop => environment.loop_ = loop_value(state, task)?,
-            // `output` is filled in where it is known; no step sees an event.
-            Reference::Output | Reference::Event => {}
+            // `output` is filled in where it is known; no step sees an event, or a write of shared state.
+            Reference::Output | Reference::Event | Reference::Write => {}
             Reference::Step { up, index, name } => {
                 let scope = block_scope(state, task, *up)?;
                 let at = StepInstanceId { run: task.run, scope, index: *index as u32 };

@@ -25,6 +25,7 @@ pub(crate) mod decide;
 pub(crate) mod delete_space;
 pub(crate) mod execute;
 pub(crate) mod expire;
+pub(crate) mod expression;
 pub(crate) mod journaled;
 pub(crate) mod keys;
 pub(crate) mod merge;

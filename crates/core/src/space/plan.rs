@@ -11,6 +11,7 @@ use consort_types::{
     Code, Error, Payload, Result, Seq, Span, Time, limits,
     state::{Action, MergePolicy, Operation, Stamp, WriteOutcome},
 };
+use consort_workflow::Expression;
 use serde_json::Value;
 
 use crate::{
@@ -18,6 +19,7 @@ use crate::{
     space::{
         changes,
         conflicts::{self, PlannedConflict},
+        expression,
         merge::{Current, Incoming, Winner, merge},
         rows::{Mark, Space, StateEntry},
         spaces,
@@ -254,6 +256,14 @@ impl Write<'_> {
         let incoming = self.read(state, value)?;
         let current = self.old.map(|old| self.read(state, &old.value)).transpose()?;
         let base = self.base(state)?;
+        if let (Some(expression), Some(current)) = (self.expression(), &current) {
+            let merged = expression::merge(state, expression, (current, &incoming), base.as_ref())?;
+            let value = match merged.winner {
+                Winner::Incoming => NewValue::Given(value.clone()),
+                _ => NewValue::Made(encode(&merged.value)),
+            };
+            return Ok((merged.winner, value, None));
+        }
         let merged = merge(
             self.policy,
             current.as_ref().zip(self.old).map(|(value, old)| Current {
@@ -275,9 +285,16 @@ impl Write<'_> {
         Ok((merged.winner, value, merged.marks))
     }
 
+    /// The expression that merges the write with what it had not seen.
+    fn expression(&self) -> Option<&Expression> {
+        let applies = self.policy == MergePolicy::Expression && !self.saw_latest();
+        if applies { self.space.merge_of(self.key) } else { None }
+    }
+
     /// What the writer saw, where the policy depends on it.
     fn base(&self, state: &mut State) -> Result<Option<Value>> {
-        let depends = matches!(self.policy, MergePolicy::Counter | MergePolicy::Set | MergePolicy::Map);
+        let depends =
+            matches!(self.policy, MergePolicy::Counter | MergePolicy::Set | MergePolicy::Map | MergePolicy::Expression);
         let Some(saw) = self.saw.filter(|saw| depends && *saw > Seq::ZERO) else { return Ok(None) };
         let seen = match self.old {
             Some(old) if old.version == saw => Some(old.value.clone()),

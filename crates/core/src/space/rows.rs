@@ -7,6 +7,7 @@ use consort_types::{
     Payload, Seq, Time,
     state::{MergePolicy, Position, SpaceId, SpaceSettings, Stamp, Writer},
 };
+use consort_workflow::Expression;
 use minicbor::{Decode, Encode};
 
 use crate::tables::Row;
@@ -50,9 +51,38 @@ pub struct Space {
     /// Every conflict that is settled comes behind it.
     #[n(11)]
     pub settled_from: Position,
+    /// The expressions of the policies that have one.
+    #[n(12)]
+    #[cbor(default)]
+    pub merges: Vec<PrefixMerge>,
 }
 
 impl Row for Space {}
+
+/// The expression of a policy: what it makes of two values of a key with the prefix.
+#[derive(Clone, Debug, Encode, Decode)]
+pub struct PrefixMerge {
+    /// The prefix, which has the policy [`MergePolicy::Expression`].
+    #[n(0)]
+    pub prefix: String,
+    /// The expression.
+    #[n(1)]
+    pub expression: Expression,
+}
+
+impl PartialEq for PrefixMerge {
+    fn eq(&self, other: &Self) -> bool {
+        self.prefix == other.prefix && self.expression.source() == other.expression.source()
+    }
+}
+
+impl Space {
+    /// The expression of the longest prefix that fits a key.
+    pub(crate) fn merge_of(&self, key: &str) -> Option<&Expression> {
+        let fitting = self.merges.iter().filter(|merge| key.starts_with(&merge.prefix));
+        fitting.max_by_key(|merge| merge.prefix.len()).map(|merge| &merge.expression)
+    }
+}
 
 /// When an element of a set or a member of a map was last changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]

@@ -3,10 +3,17 @@
 //! For: the command and its rule. Not for: enforcing it (writes do).
 //! Invariant: what a space holds stays as it is; settings bind what is written from then on.
 
-use consort_types::{Name, Result, state::SpaceSettings};
+use consort_types::{
+    Code, Error, Name, Result,
+    state::{MergePolicy, SpaceSettings},
+};
 use minicbor::{Decode, Encode};
 
-use crate::{context::ApplyContext, key::NamedKey, space::spaces};
+use crate::{
+    context::ApplyContext,
+    key::NamedKey,
+    space::{rows::PrefixMerge, spaces},
+};
 
 /// Sets what a space is to do, in place of what was set before; makes the space where it is not there.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
@@ -20,13 +27,35 @@ pub struct SetSpace {
     /// What is set.
     #[n(2)]
     pub settings: SpaceSettings,
+    /// The expression of each policy that is one.
+    #[n(3)]
+    #[cbor(default)]
+    pub merges: Vec<PrefixMerge>,
 }
 
 impl SetSpace {
     pub(crate) fn check(&self) -> Result<()> {
         Name::check("namespace", &self.namespace)?;
         Name::check("space", &self.space)?;
-        self.settings.check()
+        self.settings.check()?;
+        let with_one = |prefix: &String| self.merges.iter().filter(|merge| merge.prefix == *prefix).count();
+        let policies = &self.settings.policies;
+        let wants = |policy: MergePolicy| usize::from(policy == MergePolicy::Expression);
+        if let Some(other) = policies.iter().find(|one| with_one(&one.prefix) != wants(one.policy)) {
+            let word = other.policy.as_str();
+            let message =
+                format!("the policy `{word}` of the prefix `{}` has the wrong number of merges", other.prefix);
+            return Err(
+                Error::new(Code::BadRequest, message).hint("give the policy `expression` a merge, and others none")
+            );
+        }
+        match self.merges.iter().find(|merge| policies.iter().all(|one| one.prefix != merge.prefix)) {
+            Some(merge) => {
+                let message = format!("the prefix `{}` has a merge and no policy", merge.prefix);
+                Err(Error::new(Code::BadRequest, message).hint("give it the policy `expression`"))
+            }
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<()> {
@@ -36,6 +65,7 @@ impl SetSpace {
             None => spaces::new(ctx.state, &self.namespace, (ctx.seq, ctx.now), 0)?,
         };
         space.settings = self.settings.clone();
+        space.merges = self.merges.clone();
         ctx.state.tables.spaces.put(NamedKey::of(&self.namespace, &self.space), space);
         Ok(())
     }

@@ -10,15 +10,17 @@ use std::sync::Arc;
 use consort_core::{
     Command, Reply,
     command::{Choice, DecideConflict, DeleteSpace, OperationResult, SetSpace, Transact, Transacted},
+    rows::PrefixMerge,
     view::{ChangeView, ConflictView, Page, SharedState, SpaceView, StateView},
 };
 use consort_types::{
-    Code, Error, Name, Payload, Result, Seq, limits,
+    Code, Error, Name, Payload, Result, Seq, bounds, limits,
     state::{
         Action, Check, Condition, Fence, Operation, Position, SpaceSettings, Transaction, Writer, check_key,
         check_prefix,
     },
 };
+use consort_workflow_check::merge_expression;
 use futures::Stream;
 
 use super::{Handle, PartitionClient, operations::unexpected, page_items};
@@ -175,10 +177,16 @@ impl StateStore {
         self.partition.read(move |machine| SharedState::of(machine).space(&namespace, &space)).await?
     }
 
-    /// Sets what a space merges, keeps and may hold; makes it where it is not there.
-    pub async fn set_space(&self, space: &str, settings: SpaceSettings) -> Result<()> {
+    /// Sets what a space merges, keeps and may hold; makes it where it is not there. `merges` are the expressions of the
+    /// policies that have one, by prefix.
+    pub async fn set_space(&self, space: &str, settings: SpaceSettings, merges: Vec<(String, String)>) -> Result<()> {
         let (namespace, space) = (self.namespace.to_string(), space.to_owned());
-        self.partition.done(Command::SetSpace(SetSpace { namespace, space, settings }), None).await
+        let compile = |(prefix, text): (String, String)| {
+            bounds::check_text("merge", &text, limits::EXPRESSION_BYTES_MAX)?;
+            Ok(PrefixMerge { prefix, expression: merge_expression(&text)? })
+        };
+        let merges = merges.into_iter().map(compile).collect::<Result<_>>()?;
+        self.partition.done(Command::SetSpace(SetSpace { namespace, space, settings, merges }), None).await
     }
 
     /// Forgets a space and everything in it.

@@ -8,6 +8,7 @@
 use consort_core::{
     Command,
     command::{Choice, DecideConflict, DeleteSpace, SetSpace, Transact},
+    rows::PrefixMerge,
     view::SharedState,
 };
 use consort_types::{
@@ -17,6 +18,7 @@ use consort_types::{
         Writer,
     },
 };
+use consort_workflow_check::merge_expression;
 
 use crate::{
     clock::SECOND,
@@ -30,13 +32,14 @@ use crate::{
 /// Spaces of each namespace.
 const SPACES: [&str; 2] = ["plans", "counts"];
 /// Kinds of keys, each with its policy.
-const KINDS: [(&str, MergePolicy); 6] = [
+const KINDS: [(&str, MergePolicy); 7] = [
     ("n/", MergePolicy::Counter),
     ("s/", MergePolicy::Set),
     ("m/", MergePolicy::Map),
     ("l/", MergePolicy::LastWriterWins),
     ("a/", MergePolicy::Agent),
     ("r/", MergePolicy::Reject),
+    ("e/", MergePolicy::Expression),
 ];
 /// Changes that a watcher reads at once.
 const PAGE: usize = 7;
@@ -130,7 +133,7 @@ fn act(ctx: &mut Context) {
     let space = SPACES[ctx.random.below(2) as usize].to_owned();
     let by = Writer::client(Some("ann"));
     let command = match ctx.random.below(40) {
-        0 | 1 => Command::SetSpace(SetSpace { namespace, space, settings: settings(ctx) }),
+        0 | 1 => Command::SetSpace(SetSpace { namespace, space, settings: settings(ctx), merges: merges() }),
         2 if ctx.random.chance(300) => Command::DeleteSpace(DeleteSpace { namespace, space }),
         3 | 4 => match undecided(ctx, &namespace, &space) {
             Some(conflict) => {
@@ -163,6 +166,13 @@ fn settings(ctx: &mut Context) -> SpaceSettings {
     let policies = KINDS.map(|(prefix, policy)| PrefixPolicy { prefix: prefix.to_owned(), policy }).to_vec();
     let keep_changes = if ctx.random.chance(500) { 100 } else { SpaceSettings::default().keep_changes };
     SpaceSettings { policies, keep_changes, ..SpaceSettings::default() }
+}
+
+/// Of two numbers of a key of this kind, the larger stays.
+fn merges() -> Vec<PrefixMerge> {
+    let larger = "write.incoming > write.current ? write.incoming : write.current";
+    let expression = merge_expression(larger).expect("the merge is right");
+    vec![PrefixMerge { prefix: "e/".to_owned(), expression }]
 }
 
 fn undecided(ctx: &mut Context, namespace: &str, space: &str) -> Option<Position> {

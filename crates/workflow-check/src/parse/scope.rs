@@ -107,6 +107,10 @@ impl Scope {
             Root::Event => {
                 outside("`event` is known only in triggers", "a run that a trigger starts has it as `input`")
             }
+            Root::Write => outside(
+                "`write` is known only in merges of shared state",
+                "it is for the policy `expression` of a space",
+            ),
             Root::Output if place.output => Ok(Reference::Output),
             Root::Output => {
                 outside("`output` is known only in `until` and `while`", "another step's output is `steps.NAME.output`")

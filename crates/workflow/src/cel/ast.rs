@@ -243,6 +243,9 @@ pub enum Root {
     /// The event that a trigger looks at; no workflow has it.
     #[n(6)]
     Event,
+    /// The two values that a write of shared state brings together; no workflow has it.
+    #[n(7)]
+    Write,
 }
 
 impl Root {
@@ -257,11 +260,13 @@ impl Root {
             "run" => Self::Run,
             "output" => Self::Output,
             "event" => Self::Event,
+            "write" => Self::Write,
             _ => return None,
         })
     }
 
-    pub(crate) fn name(self) -> &'static str {
+    /// The word for it in an expression.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Input => "input",
             Self::Item => "item",
@@ -270,6 +275,7 @@ impl Root {
             Self::Run => "run",
             Self::Output => "output",
             Self::Event => "event",
+            Self::Write => "write",
         }
     }
 }

@@ -209,7 +209,7 @@ impl<'s> Check<'_, 's> {
             Root::Run => Known::schema(&RUN),
             Root::Loop => Known::schema(&LOOP),
             Root::Index => Known::kind(Kind::Number),
-            Root::Event => Known::kind(Kind::Map),
+            Root::Event | Root::Write => Known::kind(Kind::Map),
             Root::Item | Root::Output => Known::kind(Kind::Any),
         }
     }
