@@ -103,9 +103,9 @@ pub struct Counts {
 /// Something that a step, or the code of a task, waits for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WaitedFor {
-    /// `signal`, `time`, `approval` or `call`.
+    /// `signal`, `event`, `lock`, `time`, `approval` or `call`.
     pub kind: String,
-    /// The signal, the question or the capability.
+    /// The signal, the topic, the lock, the question or the capability.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// What the code calls it.
@@ -125,7 +125,8 @@ pub struct StepNode {
     pub task: StepInstanceId,
     /// Its name, or its place among its siblings (`[3]`, `#2`).
     pub name: String,
-    /// `call`, `group`, `workflow`, `wait`, `approve`, `for_each` or `repeat`.
+    /// `for_each`, `repeat`, or what the step does: `call`, `group`, `workflow`, `wait`, `approve`, `consensus`, `publish` or
+    /// `state`.
     pub kind: String,
     /// The capability or agent that is called.
     #[serde(default, skip_serializing_if = "Option::is_none")]

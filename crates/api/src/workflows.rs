@@ -327,7 +327,7 @@ pub struct GraphNode {
     pub path: String,
     /// The step's name.
     pub name: String,
-    /// `call`, `group`, `workflow`, `wait` or `approve`.
+    /// `call`, `group`, `workflow`, `wait`, `approve`, `consensus`, `publish` or `state`.
     pub kind: String,
     /// What it calls, waits for or asks; empty for a group.
     pub target: String,

@@ -33,8 +33,9 @@ pub mod rows {
             verdict::{ClosedBy, Verdict},
         },
         bus::rows::{
-            BackOff, Delivery, DeliveryState, EventPlace, EventRetention, EventStream, OrderKey, Seen, Showing,
-            StoredEvent, Subscription, SubscriptionSettings, Trigger, TriggerAction, TriggerFailure, TriggerSettings,
+            BackOff, Delivery, DeliveryState, EventPlace, EventRetention, EventStream, EventWait, OrderKey, Seen,
+            Showing, StoredEvent, Subscription, SubscriptionSettings, Trigger, TriggerAction, TriggerFailure,
+            TriggerSettings, WaitsSince,
         },
         coordination::rows::{
             Arrival, Barrier, Claim, CoordinationCounts, Generation, Lock, LockChange, LockChangeKind, Place, Ticket,
@@ -61,7 +62,7 @@ pub mod rows {
 pub mod keys {
     pub use crate::{
         ballot::keys::VoteKey,
-        bus::keys::{DeliveryKey, EventIdKey, EventKey, EventList, EventListKey},
+        bus::keys::{DeliveryKey, EventIdKey, EventKey, EventList, EventListKey, EventWaiterKey},
         coordination::keys::{ChangeKey, MemberKey, PlaceKey, PlaceKind},
         key::NamedKey,
         registry::keys::{AgentKey, DefinitionKey},

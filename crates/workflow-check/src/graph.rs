@@ -17,7 +17,7 @@ pub struct Node {
     pub path: String,
     /// The step's name.
     pub name: String,
-    /// `call`, `group`, `workflow`, `wait` or `approve`.
+    /// The kind of its action, as [`Action::kind`] says.
     pub kind: &'static str,
     /// What it calls, waits for or asks; empty for a group.
     pub target: String,
@@ -205,7 +205,43 @@ fn target(action: &Action) -> String {
         Action::Wait(Wait::For(span)) => format!("for {}", shown(span)),
         Action::Wait(Wait::Until(time)) => format!("until {}", shown(time)),
         Action::Wait(Wait::Signal { name, .. }) => format!("for signal {name}"),
+        Action::Wait(Wait::Event { topic, .. }) => format!("for event {}", shown(topic)),
         Action::Approve(approve) => shown(&approve.title),
+        Action::Publish(event) => member(event, "topic").or_else(|| member(event, "type")).unwrap_or_default(),
+        Action::State(state) => of_state(&state.transaction),
+    }
+}
+
+/// A member of a map in a few words.
+fn member(map: &Template, name: &str) -> Option<String> {
+    match map {
+        Template::Map(entries) => entries.iter().find(|(key, _)| key == name).map(|(_, value)| shown(value)),
+        Template::Literal(value) => value.get(name).map(|value| shown(&Template::Literal(value.clone()))),
+        _ => None,
+    }
+}
+
+/// The operations of a transaction in a few words.
+fn of_state(transaction: &Template) -> String {
+    let words = |operation: &Template| {
+        let part = |name| member(operation, name).unwrap_or_default();
+        format!("{} {} in {}", part("op"), part("key"), part("space"))
+    };
+    let operations = match transaction {
+        Template::Map(entries) => entries.iter().find(|(key, _)| key == "do").map(|(_, value)| value.clone()),
+        Template::Literal(value) => value.get("do").cloned().map(Template::Literal),
+        _ => None,
+    };
+    match operations {
+        Some(Template::List(items)) => match &items[..] {
+            [only] => words(only),
+            items => format!("{} operations", items.len()),
+        },
+        Some(Template::Literal(Value::Array(items))) => match &items[..] {
+            [only] => words(&Template::Literal(only.clone())),
+            items => format!("{} operations", items.len()),
+        },
+        _ => "a transaction".to_owned(),
     }
 }
 

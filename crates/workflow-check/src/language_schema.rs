@@ -89,7 +89,7 @@ fn step() -> Value {
     }
     json!({
         "type": "object",
-        "description": "One step. It does one thing: `capability` and/or `agent`, `steps`, `workflow`, `wait`, `approve` or `consensus`.",
+        "description": "One step. It does one thing: `capability` and/or `agent`, `steps`, `workflow`, `wait`, `approve`, `consensus`, `publish` or `state`.",
         "additionalProperties": false,
         "properties": properties,
         "oneOf": [
@@ -99,6 +99,8 @@ fn step() -> Value {
             {"required": ["wait"]},
             {"required": ["approve"]},
             {"required": ["consensus"]},
+            {"required": ["publish"]},
+            {"required": ["state"]},
         ],
         "dependentRequired": {"max_parallel": ["for_each"], "fail_fast": ["for_each"]},
     })
@@ -143,6 +145,8 @@ fn actions() -> Value {
             ],
         },
         "consensus": consensus(),
+        "publish": publish(),
+        "state": state(),
         "with": {"$ref": "#/$defs/with"},
     })
 }
@@ -205,9 +209,63 @@ fn voter() -> Value {
     })
 }
 
+fn publish() -> Value {
+    let text = |description: &str| json!({"type": "string", "description": description});
+    json!({
+        "description": "Publishes an event in the record in which the step completes; the output has its `position`.",
+        "type": "object",
+        "required": ["type"],
+        "additionalProperties": false,
+        "properties": {
+            "type": text("What kind of event it is. May hold `${{ }}`, as the others."),
+            "topic": text("By what it is subscribed to; the type, without it."),
+            "subject": text("What it is about."),
+            "id": text("What identifies it among those of its source; the step instance, without it."),
+            "source": text("Where it happened, as a URI reference; the run, without it."),
+            "data": {"description": "Its data: any value, may hold `${{ }}`."},
+        },
+    })
+}
+
+fn state() -> Value {
+    let text = |description: &str| json!({"type": "string", "description": description});
+    let list = |description: &str| {
+        json!({
+            "type": ["array", "string"],
+            "maxItems": limits::STATE_OPERATIONS_MAX,
+            "pattern": r"^\s*\$\{\{",
+            "description": description,
+        })
+    };
+    json!({
+        "description": "Reads or writes shared state in the record in which the step completes: one operation, or a transaction.",
+        "type": "object",
+        "additionalProperties": false,
+        "properties": {
+            "space": text("The space of the operation. May hold `${{ }}`, as the others."),
+            "get": text("Reads this key."),
+            "put": text("Gives this key a value."),
+            "delete": text("Removes the value of this key."),
+            "value": {"description": "The value of `put`: any value, may hold `${{ }}`."},
+            "version": {"type": ["integer", "string"], "minimum": 0, "description": "The version that the write saw; 0 where there was none."},
+            "ttl": text("How long the value stays, such as `1d`."),
+            "if": list("Conditions: `{ space, key }` with `exists`, `version` or `equals`."),
+            "do": list("What is done where they hold: `{ op, space, key, value, version, ttl }`."),
+            "else": list("What is done where they do not; without it, the step fails then."),
+            "fence": list("Grants of locks that must be current: `{ lock, token }`."),
+        },
+        "oneOf": [
+            {"required": ["space", "get"]},
+            {"required": ["space", "put", "value"]},
+            {"required": ["space", "delete"]},
+            {"required": ["do"]},
+        ],
+    })
+}
+
 fn wait() -> Value {
     json!({
-        "description": "Waits for a length of time, an instant or a signal.",
+        "description": "Waits for a length of time, an instant, a signal or an event.",
         "oneOf": [
             {"$ref": "#/$defs/spanOrExpression"},
             {
@@ -233,6 +291,16 @@ fn wait() -> Value {
                         "type": ["object", "boolean"],
                         "description": "JSON Schema of the payload: one that does not fit is refused where it is sent, and the wait goes on.",
                     },
+                },
+            },
+            {
+                "type": "object",
+                "required": ["event"],
+                "additionalProperties": false,
+                "properties": {
+                    "event": {"type": "string", "description": "The topic, or a pattern of topics: the next event that is published is the step's output. May hold `${{ }}`."},
+                    "filter": {"$ref": "#/$defs/condition", "description": "Which of those events: sees `event`, and what the step's expressions see."},
+                    "timeout": span("How long to wait before the step fails."),
                 },
             },
         ],
@@ -386,7 +454,7 @@ fn effects() -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parse::{CONSENSUS_KEYS, LATER, ROOT_KEYS, STEP_KEYS, VOTER_KEYS};
+    use crate::parse::{CONSENSUS_KEYS, LATER, PUBLISH_KEYS, ROOT_KEYS, STATE_KEYS, STEP_KEYS, VOTER_KEYS};
 
     #[test]
     fn the_schema_has_exactly_the_keys_of_the_parser() {
@@ -402,6 +470,8 @@ mod tests {
         };
         assert_eq!(keys("/properties"), sorted(&ROOT_KEYS));
         assert_eq!(keys("/$defs/step/properties"), sorted(&STEP_KEYS));
+        assert_eq!(keys("/$defs/step/properties/publish/properties"), sorted(&PUBLISH_KEYS));
+        assert_eq!(keys("/$defs/step/properties/state/properties"), sorted(&STATE_KEYS));
         let consensus = "/$defs/step/properties/consensus/properties";
         assert_eq!(keys(consensus), sorted(&CONSENSUS_KEYS));
         assert_eq!(keys(&format!("{consensus}/voters/additionalProperties/properties")), sorted(&VOTER_KEYS));

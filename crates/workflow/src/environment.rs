@@ -24,7 +24,7 @@ pub struct Environment {
     pub run: Arc<Value>,
     /// `output`: the iteration's output, in `until` and `while` only.
     pub output: Option<Arc<Value>>,
-    /// `event`: the attributes and the data of an event, in triggers only.
+    /// `event`: the attributes and the data of an event, in triggers and in waits for events only.
     pub event: Option<Arc<Value>>,
     /// `write`: an object with `current`, `incoming` and `base`, in the merges of shared state only.
     pub write: Option<Arc<Value>>,

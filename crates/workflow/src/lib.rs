@@ -20,7 +20,7 @@ pub use form::{CompiledWorkflow, LANGUAGE_VERSION, json::Json};
 pub use input::{Finding, InputSpec, schema};
 pub use model::{
     Action, Approve, Block, BlockId, Compensate, Concurrency, Consensus, Definition, ForEach, Reference, Repeat, Retry,
-    RouteSpec, Step, Wait,
+    RouteSpec, StateAction, Step, Wait,
 };
 pub use suggest::{did_you_mean, listed};
 pub use template::{Template, TextPart, span_of, time_of};

@@ -203,6 +203,12 @@ pub enum Action {
     /// Asks several voters, each by a call of its own, and decides by their answers.
     #[n(5)]
     Consensus(#[n(0)] Box<Consensus>),
+    /// Publishes an event: a map with `type`, and `topic`, `subject`, `id`, `source` and `data` where they are given.
+    #[n(6)]
+    Publish(#[n(0)] Template),
+    /// Reads and writes shared state.
+    #[n(7)]
+    State(#[n(0)] StateAction),
 }
 
 impl Action {
@@ -215,7 +221,8 @@ impl Action {
         }
     }
 
-    /// The word for it in messages and drawings: `call`, `group`, `workflow`, `wait`, `approve` or `consensus`.
+    /// The word for it in messages and drawings: `call`, `group`, `workflow`, `wait`, `approve`, `consensus`, `publish` or
+    /// `state`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Call { .. } => "call",
@@ -224,6 +231,8 @@ impl Action {
             Self::Wait(_) => "wait",
             Self::Approve(_) => "approve",
             Self::Consensus(_) => "consensus",
+            Self::Publish(_) => "publish",
+            Self::State(_) => "state",
         }
     }
 }
@@ -240,6 +249,20 @@ pub struct Consensus {
     /// The decision where the votes give none; without it, the step fails then.
     #[n(2)]
     pub on_undecided: Option<Template>,
+}
+
+/// What a `state` step does with shared state, in one transaction.
+#[derive(Clone, Debug, Encode, Decode)]
+pub struct StateAction {
+    /// The transaction as clients write it: a map with `do`, and `if`, `else` and `fence` where they are given.
+    #[n(0)]
+    pub transaction: Template,
+    /// Whether it is one operation, whose outcome is the output as it is.
+    #[n(1)]
+    pub single: bool,
+    /// Whether the step fails where a condition does not hold: nothing else was written for that.
+    #[n(2)]
+    pub must_hold: bool,
 }
 
 /// What a `wait` step waits for.
@@ -263,6 +286,19 @@ pub enum Wait {
         /// JSON Schema (2020-12) of the payload, as JSON; any where there is none.
         #[n(2)]
         schema: Option<String>,
+    },
+    /// The next event of a topic; it is the step's output.
+    #[n(3)]
+    Event {
+        /// The pattern of its topic; evaluates to a text.
+        #[n(0)]
+        topic: Template,
+        /// Which of those events; the next one, without it. It may use [`Environment::event`].
+        #[n(1)]
+        filter: Option<Expression>,
+        /// How long to wait before the step fails.
+        #[n(2)]
+        timeout: Option<Span>,
     },
 }
 
@@ -460,7 +496,7 @@ pub enum Reference {
     /// The output of the iteration that `until` or `while` decides about.
     #[n(6)]
     Output,
-    /// The event that a trigger looks at.
+    /// The event that a trigger, or a step that waits for one, looks at.
     #[n(7)]
     Event,
     /// The two values that a write of shared state brings together.

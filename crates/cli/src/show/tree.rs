@@ -246,6 +246,8 @@ fn wait_words(node: &StepNode, frame: &Frame<'_>, unknown: &str) -> String {
         let title = wait.title.as_deref();
         match (wait.kind.as_str(), &wait.name) {
             ("signal", Some(name)) => what.push(with_title(&format!("signal `{name}`"), title)),
+            ("event", Some(topic)) => what.push(format!("event `{topic}`")),
+            ("lock", Some(name)) => what.push(format!("lock `{name}`")),
             ("approval", _) => what.push(with_title("a decision", title)),
             ("time", _) => what.extend(title.map(str::to_owned)),
             _ => {}

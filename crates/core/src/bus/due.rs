@@ -10,13 +10,14 @@ use crate::{
     bus::{
         delivery, fire,
         keys::{DeliveryKey, EventList, EventListKey},
-        retention, schedule,
+        retention, schedule, waiters,
     },
     context::ApplyContext,
 };
 
 /// The lists whose places are due at a time.
-const LISTS: [EventList; 5] = [EventList::Due, EventList::Age, EventList::Trim, EventList::Fire, EventList::CatchUp];
+const LISTS: [EventList; 6] =
+    [EventList::Due, EventList::Age, EventList::Trim, EventList::Fire, EventList::CatchUp, EventList::Tell];
 
 /// Does what is due, as far as the record goes; the rest is due again at once.
 pub(crate) fn go_on(ctx: &mut ApplyContext<'_>) -> Result<()> {
@@ -58,6 +59,7 @@ fn came_due(ctx: &mut ApplyContext<'_>, place: &EventListKey) -> Result<()> {
         EventList::Trim => retention::go_on(ctx, namespace),
         EventList::Fire => fire::go_on(ctx, namespace),
         EventList::CatchUp => fire::catch_up(ctx, namespace, &place.name),
+        EventList::Tell => waiters::go_on(ctx, namespace),
         EventList::Ready | EventList::Ordered | EventList::Dead => Ok(()),
     }
 }

@@ -282,7 +282,7 @@ impl Shown<'_> {
 }
 
 /// Bytes of the message of a failure that are kept.
-const FAILURE_BYTES: usize = 512;
+pub(super) const FAILURE_BYTES: usize = 512;
 
 fn data_of(ctx: &mut ApplyContext<'_>, event: &StoredEvent) -> Result<Option<Value>> {
     let Some(data) = &event.data else { return Ok(None) };
@@ -293,7 +293,7 @@ fn data_of(ctx: &mut ApplyContext<'_>, event: &StoredEvent) -> Result<Option<Val
 }
 
 /// What expressions see of an event: its attributes by their names, its data, and its position.
-fn value_of(ctx: &mut ApplyContext<'_>, position: Position, event: &StoredEvent) -> Result<Value> {
+pub(super) fn value_of(ctx: &mut ApplyContext<'_>, position: Position, event: &StoredEvent) -> Result<Value> {
     let attributes = &event.attributes;
     let mut value = Map::new();
     for (name, extension) in &attributes.extensions {

@@ -3,10 +3,12 @@
 //! For: events, their ids, deliveries, and the lists that deliveries are in. Not for: what is stored at them (see `rows`).
 //! Invariant: rows of one namespace, and of one subscription, are one range each, in the order of positions.
 
-use consort_types::{BlobHash, Time, event::Position};
+use consort_types::{BlobHash, RunId, StepInstanceId, Time, event::Position};
+use minicbor::{Decode, Encode};
 
 use crate::{
     key::{Parts, put_text},
+    run::keys::OfRun,
     tables::Key,
 };
 
@@ -118,12 +120,14 @@ pub enum EventList {
     Ordered = 6,
     /// Dead letters.
     Dead = 7,
+    /// Namespaces whose waiting steps have not been shown every event; due at once.
+    Tell = 8,
 }
 
 impl EventList {
     fn from_byte(byte: u8) -> Option<Self> {
-        use EventList::{Age, CatchUp, Dead, Due, Fire, Ordered, Ready, Trim};
-        [Due, Age, Trim, Fire, CatchUp, Ready, Ordered, Dead].get(usize::from(byte)).copied()
+        use EventList::{Age, CatchUp, Dead, Due, Fire, Ordered, Ready, Tell, Trim};
+        [Due, Age, Trim, Fire, CatchUp, Ready, Ordered, Dead, Tell].get(usize::from(byte)).copied()
     }
 }
 
@@ -175,5 +179,79 @@ impl Key for EventListKey {
         let (list, at) = (EventList::from_byte(parts.u8()?)?, parts.u64()?);
         let key = Self { list, at, namespace: parts.text()?, name: parts.text()?, position: parts.position()? };
         parts.end(key)
+    }
+}
+
+/// A step that waits for an event. Those whose topic is no pattern come first: an event finds them by its own topic.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub struct EventWaiterKey {
+    /// The namespace.
+    #[n(0)]
+    pub namespace: String,
+    /// Whether the topic has a `*` or `>`.
+    #[n(1)]
+    pub is_pattern: bool,
+    /// The topic, or the pattern.
+    #[n(2)]
+    pub topic: String,
+    /// The step instance.
+    #[n(3)]
+    pub task: StepInstanceId,
+}
+
+impl EventWaiterKey {
+    /// The place of a step that waits for a topic, or a pattern of topics.
+    pub(crate) fn of(namespace: &str, topic: &str, task: StepInstanceId) -> Self {
+        let is_pattern = topic.split('.').any(|segment| matches!(segment, "*" | ">"));
+        Self { namespace: namespace.to_owned(), is_pattern, topic: topic.to_owned(), task }
+    }
+
+    /// The least key of a topic, or of a pattern.
+    pub(crate) fn first(namespace: &str, is_pattern: bool, topic: &str) -> Self {
+        let task = StepInstanceId { run: RunId([0; 16]), scope: 0, index: 0 };
+        Self { namespace: namespace.to_owned(), is_pattern, topic: topic.to_owned(), task }
+    }
+
+    /// A key behind every step that waits for the same: no topic has a zero byte.
+    pub(crate) fn past_topic(&self) -> Self {
+        Self::first(&self.namespace, self.is_pattern, &format!("{}\0", self.topic))
+    }
+
+    /// The next key.
+    pub(crate) fn next(&self) -> Self {
+        let StepInstanceId { run, scope, index } = self.task;
+        let task = match (index.checked_add(1), scope.checked_add(1)) {
+            (Some(index), _) => StepInstanceId { run, scope, index },
+            (None, Some(scope)) => StepInstanceId { run, scope, index: 0 },
+            (None, None) => return self.past_topic(),
+        };
+        Self { task, ..self.clone() }
+    }
+}
+
+impl OfRun for EventWaiterKey {
+    fn run(&self) -> RunId {
+        self.task.run
+    }
+}
+
+impl Key for EventWaiterKey {
+    fn encode(&self, out: &mut Vec<u8>) {
+        put_text(out, &self.namespace);
+        out.push(u8::from(self.is_pattern));
+        put_text(out, &self.topic);
+        Key::encode(&self.task, out);
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut parts = Parts(bytes);
+        let (namespace, kind, topic) = (parts.text()?, parts.u8()?, parts.text()?);
+        let is_pattern = match kind {
+            0 => false,
+            1 => true,
+            _ => return None,
+        };
+        let task = Key::decode(&parts.take::<24>()?)?;
+        parts.end(Self { namespace, is_pattern, topic, task })
     }
 }

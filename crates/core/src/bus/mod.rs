@@ -1,11 +1,12 @@
 //! The event bus: events of a namespace, subscriptions, retention and triggers.
 //!
 //! For: publishing events in one order, handing them out to consumers until they are acknowledged, removing old ones, and
-//! acting on them. Not for: what an event is (see `consort_types::event`), or waiting for one (the engine does).
+//! acting on them. Not for: what an event is (see `consort_types::event`), or holding requests open
+//! until one comes (the engine does).
 //! Invariant: an event is a row, once; a subscription is a cursor and a row for each delivery that is open or dead, never
 //! a copy of its backlog. Whatever is too much for one record is left to a timer that is due at once.
 //!
-//! The tests of its commands are the scenarios in `tests/bus.rs`.
+//! The tests of its commands are the scenarios in `tests/bus.rs`; those of steps that wait are in `tests/event_waits.rs`.
 
 pub(crate) mod dead;
 pub(crate) mod delivery;
@@ -23,3 +24,4 @@ pub(crate) mod stream;
 pub(crate) mod subscription;
 pub(crate) mod trigger;
 pub(crate) mod views;
+pub(crate) mod waiters;

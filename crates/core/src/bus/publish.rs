@@ -1,6 +1,6 @@
 //! `PublishEvents`: events take their places in the order of their namespace.
 //!
-//! For: the command, its rule and its reply. Not for: who gets the events (see `fetch` and `fire`).
+//! For: the command, its rule and its reply. Not for: who gets the events (see `fetch`, `fire` and `waiters`).
 //! Invariant: of events with the same source and id one is kept, and a publisher that sends it again learns its place;
 //! publishing costs the same whatever has subscribed.
 
@@ -14,7 +14,7 @@ use crate::{
         keys::{EventIdKey, EventKey},
         retention,
         rows::{EventPlace, StoredEvent},
-        stream,
+        stream, waiters,
     },
     context::ApplyContext,
 };
@@ -62,40 +62,49 @@ impl PublishEvents {
     }
 
     pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<Vec<Published>> {
-        let mut published = Vec::with_capacity(self.events.len());
-        let mut stream = stream::stream(ctx.state, &self.namespace)?;
-        let mut added = 0;
-        for (n, event) in self.events.iter().enumerate() {
-            ctx.charge(1);
-            let EventAttributes { id, source, .. } = &event.attributes;
-            let key = EventIdKey::new(&self.namespace, source, id);
-            if let Some(first) = ctx.state.tables.event_ids.get(&key)? {
-                published.push(Published { position: first.position, deduplicated: true });
-                continue;
-            }
-            let position = Position { seq: ctx.seq, n: n as u32 };
-            if let Some(data) = &event.data {
-                ctx.retain(data)?;
-            }
-            stream.published += 1;
-            let row = StoredEvent {
-                attributes: event.attributes.clone(),
-                data: event.data.clone(),
-                published: ctx.now,
-                ordinal: stream.published,
-            };
-            (stream.count, stream.bytes, stream.last) = (stream.count + 1, stream.bytes + row.bytes(), position);
-            ctx.state.tables.event_ids.put(key, EventPlace { position });
-            ctx.state.tables.events.insert_new(EventKey::new(&self.namespace, position), row);
-            published.push(Published { position, deduplicated: false });
-            added += 1;
-        }
-        if added > 0 {
-            fire::published(ctx, &self.namespace, &mut stream)?;
-            retention::published(ctx, &self.namespace, &mut stream, added)?;
-            stream::put_stream(ctx, &self.namespace, stream);
-            stream::changed(ctx, &self.namespace);
-        }
-        Ok(published)
+        publish(ctx, &self.namespace, &self.events)
     }
+}
+
+/// Gives events that have passed their checks their places, and shows them to those who act on events. The data of an
+/// event is counted for its row.
+pub(crate) fn publish(ctx: &mut ApplyContext<'_>, namespace: &str, events: &[NewEvent]) -> Result<Vec<Published>> {
+    let mut published = Vec::with_capacity(events.len());
+    let mut stream = stream::stream(ctx.state, namespace)?;
+    let mut added = 0;
+    for event in events {
+        ctx.charge(1);
+        let EventAttributes { id, source, .. } = &event.attributes;
+        let key = EventIdKey::new(namespace, source, id);
+        if let Some(first) = ctx.state.tables.event_ids.get(&key)? {
+            published.push(Published { position: first.position, deduplicated: true });
+            continue;
+        }
+        // Several steps of one record may publish.
+        let n = if stream.last.seq == ctx.seq { stream.last.n + 1 } else { 0 };
+        let position = Position { seq: ctx.seq, n };
+        if let Some(data) = &event.data {
+            ctx.retain(data)?;
+        }
+        stream.published += 1;
+        let row = StoredEvent {
+            attributes: event.attributes.clone(),
+            data: event.data.clone(),
+            published: ctx.now,
+            ordinal: stream.published,
+        };
+        (stream.count, stream.bytes, stream.last) = (stream.count + 1, stream.bytes + row.bytes(), position);
+        ctx.state.tables.event_ids.put(key, EventPlace { position });
+        ctx.state.tables.events.insert_new(EventKey::new(namespace, position), row);
+        published.push(Published { position, deduplicated: false });
+        added += 1;
+    }
+    if added > 0 {
+        fire::published(ctx, namespace, &mut stream)?;
+        waiters::published(ctx, namespace, &mut stream)?;
+        retention::published(ctx, namespace, &mut stream, added)?;
+        stream::put_stream(ctx, namespace, stream);
+        stream::changed(ctx, namespace);
+    }
+    Ok(published)
 }

@@ -101,6 +101,10 @@ fn trim(ctx: &mut ApplyContext<'_>, namespace: &str, stream: &mut EventStream, m
         if stream.triggers > 0 && position > stream.fired {
             return Ok(());
         }
+        // The same holds for steps that wait.
+        if stream.waiters > 0 && position > stream.told {
+            return Ok(());
+        }
         if at == max {
             break;
         }

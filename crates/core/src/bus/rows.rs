@@ -7,7 +7,7 @@ use consort_types::{Error, Payload, Seq, Span, Time, event::EventAttributes, eve
 use consort_workflow::Expression;
 use minicbor::{Decode, Encode};
 
-use crate::tables::Row;
+use crate::{bus::keys::EventWaiterKey, tables::Row};
 
 /// An event that is kept.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
@@ -115,9 +115,47 @@ pub struct EventStream {
     /// Subscriptions that there are.
     #[n(12)]
     pub subscriptions: u32,
+    /// Steps that wait for an event.
+    #[n(13)]
+    #[cbor(default)]
+    pub waiters: u64,
+    /// The last event that every waiting step has been shown.
+    #[n(14)]
+    #[cbor(default)]
+    pub told: Position,
+    /// The step that is shown the event behind it next, where some have been.
+    #[n(15)]
+    pub telling: Option<EventWaiterKey>,
+    /// Whether a timer is armed that shows steps more events.
+    #[n(16)]
+    #[cbor(default)]
+    pub continues: bool,
 }
 
 impl Row for EventStream {}
+
+/// A step that waits for an event.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct EventWait {
+    /// The namespace.
+    #[n(0)]
+    pub namespace: String,
+    /// The topic, or the pattern of topics.
+    #[n(1)]
+    pub topic: String,
+}
+
+impl Row for EventWait {}
+
+/// Since when a step waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct WaitsSince {
+    /// The last event that was published before.
+    #[n(0)]
+    pub position: Position,
+}
+
+impl Row for WaitsSince {}
 
 /// An event that triggers are being shown, in the order of their names.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]

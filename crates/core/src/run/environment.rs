@@ -40,7 +40,7 @@ pub(crate) fn environment(
                 environment.index = nearest(state, task, ScopeKind::Items)?.map(|(_, i)| u64::from(i));
             }
             Reference::Loop => environment.loop_ = loop_value(state, task)?,
-            // `output` is filled in where it is known; no step sees an event, or a write of shared state.
+            // These are filled in where they are known.
             Reference::Output | Reference::Event | Reference::Write => {}
             Reference::Step { up, index, name } => {
                 let scope = block_scope(state, task, *up)?;

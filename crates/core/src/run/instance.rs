@@ -3,11 +3,12 @@
 //! For: the changes of an instance's row that several rules share. Not for: the notification of an end (see `finish`).
 //! Invariant: an instance ends once; its row is final from then on (law 7).
 
-use consort_types::{Result, StepInstanceId};
+use consort_types::{Payload, Result, StepInstanceId};
 use consort_workflow::Action;
 
 use crate::{
-    context::{ApplyContext, Outcome},
+    bus::waiters,
+    context::{ApplyContext, Outcome, PendingWork},
     effect::Effect,
     run::{
         keys::TimerKind,
@@ -38,6 +39,17 @@ pub(crate) fn open(
     }
     ctx.record_history(task.run, Some(task), HistoryEvent::StepBegan);
     ctx.put_step(task, step);
+}
+
+/// What the instance does was done in this record: it has begun, and completes.
+pub(crate) fn end_at_once(ctx: &mut ApplyContext<'_>, task: StepInstanceId, mut step: Step, output: Payload) {
+    step.began = step.began.or(Some(ctx.now));
+    if step.state != StepState::Waiting {
+        ctx.set_state(task, &mut step, StepState::Waiting);
+    }
+    ctx.record_history(task.run, Some(task), HistoryEvent::StepBegan);
+    ctx.put_step(task, step);
+    ctx.enqueue(PendingWork::Finish(task, Outcome::Completed(output)));
 }
 
 /// Makes the end of an instance final, without notifying its scope.
@@ -80,12 +92,15 @@ pub(crate) fn set_terminal(
     Ok(step)
 }
 
-/// Revokes what waits on the instance's behalf: timers, assignments, approvals.
+/// Revokes what waits on the instance's behalf: timers, assignments, approvals, a place among those that wait for events.
 pub(crate) fn withdraw(ctx: &mut ApplyContext<'_>, task: StepInstanceId, step: &mut Step) -> Result<()> {
     ctx.disarm(step.timeout_at.take(), task, TimerKind::Timeout);
     ctx.disarm(step.deadline_at.take(), task, TimerKind::Deadline);
     let waking = if step.state == StepState::Backoff { TimerKind::Backoff } else { TimerKind::Wake };
     ctx.disarm(step.wake_at.take(), task, waking);
+    if step.state == StepState::Waiting {
+        waiters::leave(ctx, task)?;
+    }
     if matches!(step.state, StepState::Approval | StepState::Unknown | StepState::GaveUp) {
         question::withdraw(ctx, task)?;
     }

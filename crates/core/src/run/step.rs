@@ -15,11 +15,12 @@ use crate::{
         fan_out, instance, iterate,
         keys::TimerKind,
         locate::{self, InstanceKind, Layer, StepRef, locate},
+        publish,
         rows::{
             run::RunStatus,
             step::{Step, StepState},
         },
-        scope, wait,
+        scope, share, wait,
     },
     task::{attempt, task_spec},
 };
@@ -122,6 +123,8 @@ fn begin_body(
         }
         Action::Wait(wait) => wait::begin_wait(ctx, step_ref, task, step, wait),
         Action::Approve(approve) => approval::begin_approve(ctx, step_ref, task, step, approve),
+        Action::Publish(event) => publish::begin_publish(ctx, step_ref, task, step, event),
+        Action::State(action) => share::begin_state(ctx, step_ref, task, step, action),
     }
 }
 

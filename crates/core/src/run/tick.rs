@@ -83,8 +83,8 @@ fn fire_step(ctx: &mut ApplyContext<'_>, timer: TimerKey, task: StepInstanceId, 
             StepState::Taken | StepState::Ready => fail::attempt_timed_out(ctx, task, step),
             _ => {
                 step.timeout_at = None;
+                wait::wait_timed_out(ctx, task, &step);
                 ctx.put_step(task, step);
-                wait::wait_timed_out(ctx, task);
                 Ok(())
             }
         },

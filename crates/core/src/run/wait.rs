@@ -1,25 +1,27 @@
-//! `wait` steps: for a time, or for a signal.
+//! `wait` steps: for a time, for a signal, or for an event.
 //!
-//! For: beginning a wait, and its end by time. Not for: back-off (see `task::fail`), or matching signals (see `signal`).
+//! For: beginning a wait, and its end by time. Not for: back-off (see `task::fail`), matching signals
+//! (see `signal`) or events (see `bus::waiters`).
 //! Invariant: a wait that has ended has no timer left.
 
-use consort_types::{Code, Error, Result, Span, StepInstanceId};
-use consort_workflow::{Wait, span_of, time_of};
+use consort_types::{Code, Error, Result, Span, StepInstanceId, event::check_topic_pattern};
+use consort_workflow::{Action, Template, Wait, span_of, time_of};
 use serde_json::Value;
 
 use crate::{
+    bus::waiters,
     context::{ApplyContext, Outcome, PendingWork},
     encode::encode,
     run::{
         environment::{self, in_expression},
         iterate,
         keys::{ScopeKey, TimerKind},
-        locate::StepRef,
+        locate::{StepRef, locate},
         rows::{
             history::HistoryEvent,
             step::{Step, StepState},
         },
-        signal,
+        share, signal,
     },
 };
 
@@ -41,22 +43,40 @@ pub(crate) fn begin_wait(
                 .map_err(|error| in_expression("wait", error))?;
             Some(time_of(&value)?.max(ctx.now))
         }
-        Wait::Signal { .. } => None,
+        Wait::Signal { .. } | Wait::Event { .. } => None,
+    };
+    let topic = match wait {
+        Wait::Event { topic, .. } => Some(topic_of(ctx, step_ref, task, topic)?),
+        _ => None,
     };
     step.began = Some(ctx.now);
     step.wake_at = wake;
     if let Some(due) = wake {
         ctx.arm(due, task, TimerKind::Wake, 0);
     }
-    let own = if let Wait::Signal { timeout, .. } = wait { *timeout } else { None };
+    let own = match wait {
+        Wait::Signal { timeout, .. } | Wait::Event { timeout, .. } => *timeout,
+        Wait::For(_) | Wait::Until(_) => None,
+    };
     limit_wait(ctx, step_ref, task, &mut step, own);
     ctx.set_state(task, &mut step, StepState::Waiting);
     ctx.record_history(task.run, Some(task), HistoryEvent::StepBegan);
     ctx.put_step(task, step);
-    match wait {
-        Wait::Signal { name, .. } => signal::await_signal(ctx, task, None, name),
+    match (wait, topic) {
+        (Wait::Signal { name, .. }, _) => signal::await_signal(ctx, task, None, name),
+        (_, Some(topic)) => waiters::wait(ctx, &step_ref.run.namespace, topic, task),
         _ => Ok(()),
     }
+}
+
+/// The topic, or the pattern of topics, that a step waits for.
+fn topic_of(ctx: &mut ApplyContext<'_>, step_ref: &StepRef, task: StepInstanceId, topic: &Template) -> Result<String> {
+    let topic = environment::evaluate(ctx.state, step_ref, task, topic);
+    let read = |topic: Value| {
+        let topic = topic.as_str().map_or_else(|| topic.to_string(), str::to_owned);
+        check_topic_pattern(&topic).map(|()| topic)
+    };
+    topic.and_then(read).map_err(|error| in_expression("event", error))
 }
 
 pub(crate) fn limit_wait(
@@ -79,6 +99,10 @@ pub(crate) fn woken(ctx: &mut ApplyContext<'_>, task: StepInstanceId, mut step: 
     step.wake_at = None;
     let child = step.child;
     let state = step.state;
+    let step_ref = locate(ctx.state, task)?;
+    if let (StepState::Waiting, Action::State(action)) = (state, &step_ref.step().action) {
+        return share::begin_state(ctx, &step_ref, task, step, action);
+    }
     ctx.put_step(task, step);
     match (state, child) {
         (StepState::Waiting, _) => {
@@ -92,7 +116,8 @@ pub(crate) fn woken(ctx: &mut ApplyContext<'_>, task: StepInstanceId, mut step: 
 }
 
 /// A step that waits, or that has opened others, did not end within its timeout.
-pub(crate) fn wait_timed_out(ctx: &mut ApplyContext<'_>, task: StepInstanceId) {
-    let error = Error::new(Code::TimedOut, "the step did not end within its timeout");
+pub(crate) fn wait_timed_out(ctx: &mut ApplyContext<'_>, task: StepInstanceId, step: &Step) {
+    let last = step.error.as_ref().map(|error| format!(": {}", error.message)).unwrap_or_default();
+    let error = Error::new(Code::TimedOut, format!("the step did not end within its timeout{last}"));
     ctx.enqueue(PendingWork::Finish(task, Outcome::Failed(error)));
 }

@@ -58,19 +58,31 @@ pub(crate) fn transact(
     let done = command.apply(ctx)?;
     match done.rejection() {
         Some(error) => Err(error),
-        None => answer(ctx, done),
+        None => {
+            let answer = answer_bytes(ctx, done, false)?;
+            ctx.state.charge_bytes(answer.len());
+            Ok(ctx.state.store_bytes(answer))
+        }
     }
 }
 
-fn answer(ctx: &mut ApplyContext<'_>, done: Transacted) -> Result<Payload> {
+/// What a transaction has come to, as a document; of a `single` operation, its outcome alone, where the value of a read
+/// is null if the key has none.
+pub(crate) fn answer_bytes(ctx: &mut ApplyContext<'_>, done: Transacted, single: bool) -> Result<Vec<u8>> {
     let mut results = Vec::with_capacity(done.results.len());
     for OperationResult { space, key, outcome, version, value, conflict } in done.results {
         let value = value.map(|value| raw(ctx, &value)).transpose()?;
         results.push(Answered { space, key, outcome, version: version.0, value, conflict });
     }
-    let answer = encode(&Answer { version: done.seq.0, succeeded: done.succeeded, results });
-    ctx.state.charge_bytes(answer.len());
-    Ok(ctx.state.store_bytes(answer))
+    match results.pop_if(|_| single) {
+        Some(mut only) => {
+            if matches!(only.outcome, WriteOutcome::Read) && only.value.is_none() {
+                only.value = Some(RawValue::NULL.to_owned());
+            }
+            Ok(encode(&only))
+        }
+        None => Ok(encode(&Answer { version: done.seq.0, succeeded: done.succeeded, results })),
+    }
 }
 
 /// A value as it is kept.

@@ -20,8 +20,8 @@ use crate::{
         rows::{Ballot, BallotProgress, Vote},
     },
     bus::{
-        keys::{DeliveryKey, EventIdKey, EventKey, EventListKey},
-        rows::{Delivery, EventPlace, EventStream, StoredEvent, Subscription, Trigger},
+        keys::{DeliveryKey, EventIdKey, EventKey, EventListKey, EventWaiterKey},
+        rows::{Delivery, EventPlace, EventStream, EventWait, StoredEvent, Subscription, Trigger, WaitsSince},
     },
     coordination::{
         keys::{ChangeKey, MemberKey, PlaceKey},
@@ -247,6 +247,10 @@ tables! {
     triggers: b'J', NamedKey => Trigger, 64, of partition;
     /// What namespaces keep of their events (name empty, number 0).
     event_streams: b'K', NamedKey => EventStream, 64, of partition;
+    /// Steps that wait for events, by what they wait for.
+    event_waiters: b'0', EventWaiterKey => WaitsSince, 256, of run until Ended;
+    /// What those steps wait for.
+    event_waits: b'1', StepInstanceId => EventWait, 256, of run until Ended;
     /// Records that operators had refused.
     refusals: b'z', Seq => Refusal, 16, of partition;
     /// Spaces of shared state: number 0.

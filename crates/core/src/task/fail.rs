@@ -115,17 +115,7 @@ fn attempt_failed(
     }
     let step_ref = locate(ctx.state, task)?;
     let policy = task_spec::retry_of(ctx.state, &step_ref)?;
-    let pause = match again {
-        _ if step.failures >= policy.attempts || !policy.covers(&error) => None,
-        RetryDecision::Never => None,
-        RetryDecision::After(span) => Some(span.min(Span::from_secs(limits::RETRY_AFTER_SECONDS_MAX))),
-        RetryDecision::ByPolicy => Some(backoff(&policy, task, step.failures)),
-    };
-    let due = pause.map(|pause| ctx.now.after(pause)).filter(|due| {
-        let last = policy.max_elapsed.zip(step.began).map(|(span, began)| began.after(span));
-        last.is_none_or(|last| *due <= last)
-    });
-    let Some(due) = due else {
+    let Some(due) = next_try(&policy, ctx.now, task, &step, &error, again) else {
         ctx.put_step(task, step);
         ctx.enqueue(PendingWork::Finish(task, Outcome::Failed(error)));
         return Ok(());
@@ -139,6 +129,26 @@ fn attempt_failed(
     ctx.record_history(task.run, Some(task), event);
     ctx.put_step(task, step);
     Ok(())
+}
+
+/// When a step is tried again that has failed so often with this error; `None` where it is not.
+pub(crate) fn next_try(
+    policy: &Retry,
+    now: Time,
+    task: StepInstanceId,
+    step: &Step,
+    error: &Error,
+    again: RetryDecision,
+) -> Option<Time> {
+    let pause = match again {
+        _ if step.failures >= policy.attempts || !policy.covers(error) => return None,
+        RetryDecision::Never => return None,
+        RetryDecision::After(span) => span.min(Span::from_secs(limits::RETRY_AFTER_SECONDS_MAX)),
+        RetryDecision::ByPolicy => backoff(policy, task, step.failures),
+    };
+    let due = now.after(pause);
+    let last = policy.max_elapsed.zip(step.began).map(|(span, began)| began.after(span));
+    last.is_none_or(|last| due <= last).then_some(due)
 }
 
 /// An attempt did not end within its timeout. What a `write` attempt did is then unknown.

@@ -132,6 +132,9 @@ fn evaluate(definition: &Definition) -> Vec<&'static str> {
         templates(step).into_iter().for_each(&mut fill);
         let _ = step.runs(&environment);
         let _ = step.repeat.as_ref().map(|repeat| repeat.ends(&environment));
+        if let Action::Wait(Wait::Event { filter: Some(filter), .. }) = &step.action {
+            let _ = filter.evaluate_bool(&environment);
+        }
     }
     definition.output.iter().for_each(fill);
     seen.sort_unstable();
@@ -145,11 +148,15 @@ fn templates(step: &Step) -> Vec<&Template> {
     found.extend(step.compensate.as_ref().map(|compensate| &compensate.with));
     found.extend(step.concurrency.as_ref().and_then(|concurrency| concurrency.key.as_ref()));
     match &step.action {
-        Action::Wait(Wait::For(template) | Wait::Until(template)) => found.push(template),
+        Action::Wait(Wait::For(template) | Wait::Until(template) | Wait::Event { topic: template, .. }) => {
+            found.push(template)
+        }
         Action::Approve(approve) => {
             found.push(&approve.title);
             found.extend(&approve.details);
         }
+        Action::Publish(event) => found.push(event),
+        Action::State(state) => found.push(&state.transaction),
         _ => {}
     }
     found

@@ -3,7 +3,7 @@
 //! For: calls, groups, child workflows, waits, approvals. Not for: fields that every step may have (see `step`).
 //! Invariant: a step has exactly one action, and no setting that its action would ignore.
 
-use consort_types::{EffectClass, OnUnknown, Time};
+use consort_types::{EffectClass, OnUnknown, Span, Time, event::check_topic_pattern};
 use consort_workflow::{
     Action, Approve, BlockId, Compensate, Concurrency, Retry, Step, Template, Wait, cel::Kind, listed,
 };
@@ -18,15 +18,19 @@ use super::{
 use crate::yaml::{Entry, NodeKind};
 
 /// Keys that define what a step does; `capability` and `agent` may be combined.
-const ACTIONS: [&str; 7] = ["capability", "agent", "steps", "workflow", "wait", "approve", "consensus"];
+const ACTIONS: [&str; 9] =
+    ["capability", "agent", "steps", "workflow", "wait", "approve", "consensus", "publish", "state"];
 
 /// Words of the language that this version does not carry out.
-pub(crate) const LATER: [&str; 3] = ["publish", "state", "expand"];
+pub(crate) const LATER: [&str; 1] = ["expand"];
+
+/// The keys of `wait`: what is waited for, and then what belongs to some of it.
+const WAIT_KEYS: [&str; 7] = ["for", "until", "signal", "event", "timeout", "schema", "filter"];
 
 /// Settings and the actions that they mean something to.
 const SETTINGS: [(&str, &[&str]); 10] = [
     ("with", &["call", "workflow"]),
-    ("retry", &["call"]),
+    ("retry", &["call", "state"]),
     ("timeout", &["call"]),
     ("priority", &["call"]),
     ("concurrency", &["call"]),
@@ -66,6 +70,8 @@ impl Reader<'_> {
             "wait" => self.wait(entry).map(Action::Wait),
             "approve" => self.approve(entry).map(Action::Approve),
             "consensus" => self.consensus(entry, block, at),
+            "publish" => self.publish(entry),
+            "state" => self.state(entry).map(Action::State),
             _ => {
                 let capability =
                     fields.get("capability").and_then(|entry| self.plain().name("capability", &entry.value));
@@ -91,43 +97,49 @@ impl Reader<'_> {
     }
 
     fn wait(&mut self, entry: &Entry) -> Option<Wait> {
-        const KEYS: [&str; 5] = ["for", "until", "signal", "timeout", "schema"];
         if !matches!(entry.value.kind, NodeKind::Map(_)) {
             return Some(Wait::For(self.span_template(entry)));
         }
-        if let NodeKind::Map(entries) = &entry.value.kind
-            && let Some(event) = entries.iter().find(|entry| entry.key == "event")
-        {
-            self.later(event);
-            return None;
-        }
-        let fields = self.plain().map(&entry.value, "`wait`", &KEYS)?;
-        let given: Vec<&Entry> = KEYS[..3].iter().filter_map(|key| fields.get(key)).collect();
+        let fields = self.plain().map(&entry.value, "`wait`", &WAIT_KEYS)?;
+        let given: Vec<&Entry> = WAIT_KEYS[..4].iter().filter_map(|key| fields.get(key)).collect();
         let [only] = given[..] else {
-            let message = "`wait` needs one of `for`, `until` and `signal`";
+            let message = "`wait` needs one of `for`, `until`, `signal` and `event`";
             let found = self.report().error("contradiction", entry.key_span.clone(), message);
-            found.hint("write `wait: 30s`, or `wait: { signal: NAME }`");
+            found.hint("write `wait: 30s`, `wait: { signal: NAME }` or `wait: { event: TOPIC }`");
             return None;
         };
-        let (timeout, schema) = (fields.get("timeout"), fields.get("schema"));
+        let takes: &[&str] = match only.key.as_str() {
+            "signal" => &["timeout", "schema"],
+            "event" => &["timeout", "filter"],
+            _ => &[],
+        };
+        for extra in WAIT_KEYS[4..].iter().filter(|key| !takes.contains(key)).filter_map(|key| fields.get(key)) {
+            let message = format!("`{}` means nothing beside `{}`", extra.key, only.key);
+            self.report().error("misplaced-key", extra.key_span.clone(), message).hint("take it out");
+        }
+        let timeout = fields.get("timeout").filter(|_| takes.contains(&"timeout"));
+        let timeout = timeout.and_then(|entry| self.plain().span(entry));
         match only.key.as_str() {
             "signal" => {
-                let timeout = timeout.and_then(|entry| self.plain().span(entry));
-                let schema = schema.and_then(|entry| InputReader { plain: self.plain() }.read_schema(entry));
+                let schema =
+                    fields.get("schema").and_then(|entry| InputReader { plain: self.plain() }.read_schema(entry));
                 Some(Wait::Signal { name: self.plain().name("signal name", &only.value)?, timeout, schema })
             }
-            key => {
-                for extra in [timeout, schema].into_iter().flatten() {
-                    let message = format!("`{}` means nothing beside `{key}`", extra.key);
-                    self.report().error("misplaced-key", extra.key_span.clone(), message).hint("take it out");
-                }
-                Some(if key == "for" {
-                    Wait::For(self.span_template(only))
-                } else {
-                    Wait::Until(self.time_template(only))
-                })
-            }
+            "event" => Some(self.wait_for_event(only, fields.get("filter"), timeout)),
+            "for" => Some(Wait::For(self.span_template(only))),
+            _ => Some(Wait::Until(self.time_template(only))),
         }
+    }
+
+    fn wait_for_event(&mut self, entry: &Entry, filter: Option<&Entry>, timeout: Option<Span>) -> Wait {
+        let topic = self.values.template_of(entry, Kind::Text, Place::default());
+        if let Template::Literal(Value::String(text)) = &topic
+            && let Err(error) = check_topic_pattern(text)
+        {
+            self.refused(entry, error);
+        }
+        let place = Place { event: true, ..Place::default() };
+        Wait::Event { topic, filter: filter.and_then(|entry| self.values.condition(entry, place)), timeout }
     }
 
     /// A duration, literal or by expression.
@@ -199,7 +211,9 @@ impl Reader<'_> {
             if let Some(entry) = fields.get(key).filter(|_| !kinds.contains(&kind)) {
                 let message = format!("`{key}` means nothing on a step of kind `{kind}`");
                 let hint = match (key, kind) {
-                    ("timeout", "wait") => "use `deadline`, or `wait: { signal: NAME, timeout: … }`".to_owned(),
+                    ("timeout", "wait") => {
+                        "use `deadline`, or `timeout` beside the `signal` or `event` of `wait`".to_owned()
+                    }
                     ("timeout", "approve") => "write `approve: { title: …, timeout: … }`".to_owned(),
                     ("timeout", "consensus") => "use `deadline` inside of `consensus`".to_owned(),
                     ("timeout", _) => "use `deadline`".to_owned(),

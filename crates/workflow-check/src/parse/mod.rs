@@ -14,13 +14,17 @@ mod retry;
 mod route;
 mod schema_keywords;
 mod scope;
+mod shared;
 mod step;
 mod values;
 
 #[cfg(test)]
-pub(crate) use self::consensus::{CONSENSUS_KEYS, VOTER_KEYS};
-#[cfg(test)]
 pub(crate) use self::{action::LATER, step::STEP_KEYS};
+#[cfg(test)]
+pub(crate) use self::{
+    consensus::{CONSENSUS_KEYS, VOTER_KEYS},
+    shared::{PUBLISH_KEYS, STATE_KEYS},
+};
 
 use consort_types::limits;
 use consort_workflow::{Block, BlockId, CompiledWorkflow, Definition, InputSpec, Retry};

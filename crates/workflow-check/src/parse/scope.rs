@@ -22,6 +22,8 @@ pub(super) struct Place {
     pub(super) status: bool,
     /// `output` (`until`, `while`).
     pub(super) output: bool,
+    /// `event` (the `filter` of a wait for an event).
+    pub(super) event: bool,
 }
 
 /// A block that is being parsed, or was parsed already.
@@ -104,9 +106,11 @@ impl Scope {
             }
             Root::Loop if self.frames.iter().any(|frame| frame.repeats) => Ok(Reference::Loop),
             Root::Loop => outside("`loop` has no value outside of `repeat`", "in `for_each` the position is `index`"),
-            Root::Event => {
-                outside("`event` is known only in triggers", "a run that a trigger starts has it as `input`")
-            }
+            Root::Event if place.event => Ok(Reference::Event),
+            Root::Event => outside(
+                "`event` is known only in triggers, and in the `filter` of a wait for an event",
+                "a run that a trigger starts has its data as `input`; an event that was waited for is the step's output",
+            ),
             Root::Write => outside(
                 "`write` is known only in merges of shared state",
                 "it is for the policy `expression` of a space",

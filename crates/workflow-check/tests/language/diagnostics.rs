@@ -106,9 +106,8 @@ fn a_step_does_one_thing() {
 steps:
   none: {}
   two: { capability: x, wait: 3s }
-  later: { publish: { to: x } }
   also: { capability: x, expand: true }
-  event: { wait: { event: orders.created } }
+  event: { wait: { event: orders..created, schema: {} } }
   which: { wait: { for: 3s, signal: go } }
   text: hello
 ",
@@ -119,7 +118,7 @@ error[no-action]: the step does nothing
 3 |   none: {}
   |   ^^^^
   |
-  = help: add one of `capability`, `agent`, `steps`, `workflow`, `wait`, `approve`, `consensus`
+  = help: add one of `capability`, `agent`, `steps`, `workflow`, `wait`, `approve`, `consensus`, `publish`, `state`
 
 error[contradiction]: a step does one thing, but this one has `capability` and `wait`
  --> flow.yaml:4:25
@@ -128,12 +127,6 @@ error[contradiction]: a step does one thing, but this one has `capability` and `
   |                         ^^^^
   |
   = help: make two steps of it
-
-error[not-available]: `publish` is not available yet in this version
- --> flow.yaml:5:12
-  |
-5 |   later: { publish: { to: x } }
-  |            ^^^^^^^
 
 error[not-available]: `expand` is not available yet in this version
  --> flow.yaml:6:26

@@ -240,7 +240,7 @@ pub enum Root {
     /// The iteration's output.
     #[n(5)]
     Output,
-    /// The event that a trigger looks at; no workflow has it.
+    /// The event that a trigger, or a step that waits for one, looks at.
     #[n(6)]
     Event,
     /// The two values that a write of shared state brings together; no workflow has it.

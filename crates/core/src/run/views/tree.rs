@@ -41,9 +41,9 @@ pub struct Counts {
 /// Something that an instance waits for.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Wait {
-    /// `signal`, `time`, `approval` or `call`.
+    /// `signal`, `event`, `time`, `approval` or `call`.
     pub kind: &'static str,
-    /// The signal, the question or the capability.
+    /// The signal, the topic, the question or the capability.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// What the code calls it.
@@ -61,7 +61,7 @@ pub struct StepNode {
     pub task: StepInstanceId,
     /// Its name, or its place among its siblings (`[3]`, `#2`).
     pub name: String,
-    /// `call`, `group`, `workflow`, `wait`, `approve`, `for_each` or `repeat`.
+    /// `for_each`, `repeat`, or what the step does, as [`Action::kind`] says.
     pub kind: &'static str,
     /// The capability or agent that is called.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -191,6 +191,10 @@ fn waits_for(state: &mut State, task: StepInstanceId, step: &Step, definition: &
     let of = |kind, name| Wait { kind, name, title: None, until };
     match (step.state, &definition.action) {
         (StepState::Waiting, Action::Wait(WaitFor::Signal { name, .. })) => Ok(vec![of("signal", Some(name.clone()))]),
+        (StepState::Waiting, Action::Wait(WaitFor::Event { .. })) => {
+            let wait = state.tables.event_waits.get_shared(&task)?;
+            Ok(vec![of("event", wait.map(|wait| wait.topic.clone()))])
+        }
         (StepState::Waiting, _) => Ok(vec![of("time", None)]),
         (StepState::Parked, _) => {
             let shown = step.parked_on.iter().take(SHOWN_OF_MANY_MAX);
