@@ -52,6 +52,10 @@ pub struct SpaceRequest {
     /// How many bytes its keys and values may have; without it, 64 GiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_bytes: Option<u64>,
+    /// Whether its changes and conflicts are events on the bus, under the topics `state.SPACE.changed`, `state.SPACE.conflict`
+    /// and `state.SPACE.decided`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub events: bool,
 }
 
 impl SpaceRequest {
@@ -64,9 +68,9 @@ impl SpaceRequest {
 
 impl From<SpaceRequest> for SpaceSettings {
     fn from(request: SpaceRequest) -> Self {
-        let SpaceRequest { policies, keep_changes, max_keys, max_bytes } = request;
+        let SpaceRequest { policies, keep_changes, max_keys, max_bytes, events } = request;
         let keep_changes = keep_changes.unwrap_or(limits::STATE_CHANGES_DEFAULT);
-        Self { policies: policies.into_iter().map(Into::into).collect(), keep_changes, max_keys, max_bytes }
+        Self { policies: policies.into_iter().map(Into::into).collect(), keep_changes, max_keys, max_bytes, events }
     }
 }
 
@@ -85,6 +89,9 @@ pub struct Space {
     /// How many bytes its keys and values may have, where that is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_bytes: Option<u64>,
+    /// Whether its changes and conflicts are events on the bus.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub events: bool,
     /// Keys that have a value.
     pub keys: u64,
     /// Bytes of those keys and their values.

@@ -14,8 +14,9 @@ pub use crate::{
     bus::{
         dead::SettleDeadLetters,
         fetch::FetchEvents,
-        publish::{NewEvent, PublishEvents},
+        publish::PublishEvents,
         retention::SetEventRetention,
+        rows::NewEvent,
         settle::{AckDeliveries, NackDeliveries},
         subscription::{DeleteSubscription, SeekSubscription, SetSubscription},
         trigger::{DeleteTrigger, PauseTrigger, SetTrigger},

@@ -11,6 +11,7 @@ use std::collections::{BTreeSet, VecDeque};
 use consort_types::{Code, Error, Payload, Position, Result, RunId, Seq, StepInstanceId, Time, limits};
 
 use crate::{
+    bus::rows::NewEvent,
     effect::Effect,
     fatal::split_fatal,
     run::{
@@ -68,6 +69,8 @@ pub(crate) enum PendingWork {
     Pause { run: RunId, paused: bool },
     /// Resume what the run had left to a later record.
     Resume(RunId),
+    /// Publish an event of a space.
+    Publish { namespace: String, event: Box<NewEvent> },
 }
 
 /// One record being applied.

@@ -9,10 +9,11 @@ mod support;
 use consort_core::{
     Command, Effect, Reply,
     command::{
-        AcquireLock, Choice, DecideConflict, DeleteSpace, LockClaim, OperationResult, SetSpace, Transact, Transacted,
+        AcquireLock, Choice, DecideConflict, DeleteSpace, LockClaim, OperationResult, SetSpace, SetTrigger, Transact,
+        Transacted,
     },
-    rows::{ChangeKind, PrefixMerge, Settlement},
-    view::{Changed, SharedState, StateView},
+    rows::{ChangeKind, PrefixMerge, Settlement, TriggerAction, TriggerSettings},
+    view::{Changed, Events, SharedState, StateView},
 };
 use consort_types::{
     Code, EffectClass, Payload, Result, Seq, Span, Time, limits,
@@ -369,6 +370,75 @@ fn an_expression_makes_one_value_of_two_and_fails_without_a_trace() {
     let told = world.one(put("x", r#"{"sum":5}"#, Some(first.version))).unwrap();
     assert_eq!(told.outcome, WriteOutcome::Merged);
     assert_eq!(world.value("x").unwrap(), r#"{"base":{"sum":1},"sum":7}"#);
+    world.verify();
+}
+
+#[test]
+fn the_changes_and_conflicts_of_a_space_are_events_where_it_is_set_so() {
+    let mut world = World::new();
+    let policies = vec![PrefixPolicy { prefix: "ask/".to_owned(), policy: MergePolicy::Agent }];
+    world.one(put("before", "0", None)).unwrap();
+    world.set(SpaceSettings { policies, events: true, ..SpaceSettings::default() });
+    let first = world.one(put("k", r#"{"n":1}"#, None)).unwrap();
+    let rejected = world.one(put("k", "2", Some(Seq::ZERO))).unwrap();
+    world.one(delete("k", Some(first.version))).unwrap();
+    world.one(put_for("brief", "1", Span::from_secs(5))).unwrap();
+    world.tick(Span::from_secs(5));
+    world.one(put("ask/x", "1", None)).unwrap();
+    let undecided = world.one(put("ask/x", "2", Some(Seq::ZERO))).unwrap();
+    world.decide(undecided.conflict.unwrap(), Choice::Candidate(1)).unwrap();
+    world.set(SpaceSettings::default());
+    world.one(put("after", "0", None)).unwrap();
+
+    let all = Events::of(&mut world.machine).list(NS, None, Position::ZERO, 100).unwrap().events;
+    let told: Vec<(String, String, serde_json::Value)> = all
+        .iter()
+        .map(|event| {
+            let data = event.data.as_ref().and_then(Payload::bytes).expect("the data is kept with the event");
+            let data: serde_json::Value = serde_json::from_slice(data).unwrap();
+            assert_eq!((&data["space"], &event.attributes.source), (&SPACE.into(), &format!("/v1/spaces/{SPACE}")));
+            assert_eq!(Some(&data["key"]), event.attributes.subject.clone().map(Into::into).as_ref());
+            let what = data.get("change").or(data.get("settled")).unwrap_or(&data["value"]).to_string();
+            (event.attributes.topic.clone(), format!("{} {what}", data["key"].as_str().unwrap()), data)
+        })
+        .collect();
+    let brief: Vec<(&str, &str)> = told.iter().map(|(topic, what, _)| (topic.as_str(), what.as_str())).collect();
+    assert_eq!(
+        brief,
+        [
+            ("state.team.changed", r#"k "put""#),
+            ("state.team.conflict", r#"k "rejected""#),
+            ("state.team.changed", r#"k "deleted""#),
+            ("state.team.changed", r#"brief "put""#),
+            ("state.team.changed", r#"brief "expired""#),
+            ("state.team.changed", r#"ask/x "put""#),
+            ("state.team.conflict", r#"ask/x "undecided""#),
+            ("state.team.changed", r#"ask/x "undecided""#),
+            ("state.team.decided", "ask/x 2"),
+            ("state.team.changed", r#"ask/x "decided""#),
+        ]
+    );
+    assert_eq!(told[0].2["value"], serde_json::json!({ "n": 1 }));
+    assert_eq!(told[0].2["version"], first.version.0);
+    assert_eq!(told[1].2["conflict"], rejected.conflict.unwrap().to_string());
+    assert_eq!(told[1].2["values"][1]["value"], 2);
+    world.verify();
+}
+
+#[test]
+fn a_trigger_acts_on_what_is_written_and_the_run_may_write_again() {
+    let mut world = World::new();
+    world.deploy("workflow: noted\nsteps:\n  note: { state: { space: notes, put: last, value: 1 } }\n");
+    world.set(SpaceSettings { events: true, ..SpaceSettings::default() });
+    let action = TriggerAction::Start { workflow: "noted".to_owned(), version: None, input: None };
+    let settings = TriggerSettings { pattern: "state.team.changed".to_owned(), filter: None, action };
+    let set = SetTrigger { namespace: NS.to_owned(), name: "note".to_owned(), settings };
+    world.apply(&Command::SetTrigger(set)).unwrap();
+    world.transact(Vec::new(), vec![put("a", "1", None), put("b", "2", None)], Vec::new()).unwrap();
+    let trigger = Events::of(&mut world.machine).trigger(NS, "note").unwrap();
+    assert_eq!((trigger.fired, trigger.failed), (2, 0), "{trigger:?}");
+    let notes = SharedState::of(&mut world.machine).get(NS, "notes", "last", None).unwrap();
+    assert_eq!(notes.created.map(|(_, writes)| writes), Some(2));
     world.verify();
 }
 

@@ -459,11 +459,21 @@ pub struct SpaceSettings {
     /// How many bytes its keys and values may have; `None`: [`limits::STATE_BYTES_MAX`].
     #[n(3)]
     pub max_bytes: Option<u64>,
+    /// Whether its changes and conflicts are events on the bus.
+    #[n(4)]
+    #[cbor(default)]
+    pub events: bool,
 }
 
 impl Default for SpaceSettings {
     fn default() -> Self {
-        Self { policies: Vec::new(), keep_changes: limits::STATE_CHANGES_DEFAULT, max_keys: None, max_bytes: None }
+        Self {
+            policies: Vec::new(),
+            keep_changes: limits::STATE_CHANGES_DEFAULT,
+            max_keys: None,
+            max_bytes: None,
+            events: false,
+        }
     }
 }
 

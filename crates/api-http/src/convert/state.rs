@@ -82,6 +82,7 @@ pub(crate) fn space(view: SpaceView) -> spaces::Space {
         keep_changes: space.settings.keep_changes,
         max_keys: space.settings.max_keys,
         max_bytes: space.settings.max_bytes,
+        events: space.settings.events,
         keys: space.keys,
         bytes: space.bytes,
         changes: space.changes,

@@ -145,6 +145,10 @@ pub(crate) struct SetArgs {
     /// How many bytes its keys and values may have
     #[arg(long, value_name = "BYTES")]
     pub(crate) max_bytes: Option<u64>,
+    /// Have changes and conflicts of the space as events on the bus: `state.SPACE.changed`, `state.SPACE.conflict`,
+    /// `state.SPACE.decided`
+    #[arg(long)]
+    pub(crate) events: bool,
 }
 
 /// A decision about a conflict.

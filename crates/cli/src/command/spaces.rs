@@ -102,6 +102,7 @@ pub(super) async fn set(app: &App, client: &Client, args: StateSetArgs) -> Resul
         keep_changes: args.keep_changes,
         max_keys: args.max_keys,
         max_bytes: args.max_bytes,
+        events: args.events,
     };
     client.call::<SetSpace>(&SpaceParams { space: args.space.clone() }, &request).await?;
     if app.json {

@@ -4,7 +4,7 @@
 //! Invariant: of events with the same source and id one is kept, and a publisher that sends it again learns its place;
 //! publishing costs the same whatever has subscribed.
 
-use consort_types::{Code, Error, Name, Payload, Result, bounds::check_count, event::EventAttributes};
+use consort_types::{Code, Error, Name, Result, bounds::check_count, event::EventAttributes};
 use consort_types::{event::Position, limits};
 use minicbor::{Decode, Encode};
 
@@ -13,22 +13,11 @@ use crate::{
         fire,
         keys::{EventIdKey, EventKey},
         retention,
-        rows::{EventPlace, StoredEvent},
+        rows::{EventPlace, NewEvent, StoredEvent},
         stream, waiters,
     },
     context::ApplyContext,
 };
-
-/// An event as it is published.
-#[derive(Clone, Debug, PartialEq, Encode, Decode)]
-pub struct NewEvent {
-    /// Everything but its data.
-    #[n(0)]
-    pub attributes: EventAttributes,
-    /// Its data, where it has any.
-    #[n(1)]
-    pub data: Option<Payload>,
-}
 
 /// Publishes events, all or none.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]

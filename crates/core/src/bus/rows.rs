@@ -9,6 +9,17 @@ use minicbor::{Decode, Encode};
 
 use crate::{bus::keys::EventWaiterKey, tables::Row};
 
+/// An event as it is published.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct NewEvent {
+    /// Everything but its data.
+    #[n(0)]
+    pub attributes: EventAttributes,
+    /// Its data, where it has any.
+    #[n(1)]
+    pub data: Option<Payload>,
+}
+
 /// An event that is kept.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct StoredEvent {

@@ -6,7 +6,10 @@
 use consort_types::Result;
 
 use super::{advance, cancel, close, defer, finish, pause, resume, step};
-use crate::context::{ApplyContext, PendingWork};
+use crate::{
+    context::{ApplyContext, PendingWork},
+    space::announce,
+};
 
 /// Does everything that follows from the record, or leaves it to a later one.
 pub(crate) fn drain_pending(ctx: &mut ApplyContext<'_>) -> Result<()> {
@@ -25,6 +28,7 @@ pub(crate) fn drain_pending(ctx: &mut ApplyContext<'_>) -> Result<()> {
             PendingWork::Cancel { run, reason, force } => cancel::cancel_child(ctx, run, &reason, force)?,
             PendingWork::Pause { run, paused } => pause::pause_run(ctx, run, paused)?,
             PendingWork::Resume(run) => resume::resume(ctx, run)?,
+            PendingWork::Publish { namespace, event } => announce::publish(ctx, &namespace, *event)?,
         }
         finish::drain_ends(ctx)?;
     }

@@ -9,7 +9,10 @@ use consort_workflow::Template;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    bus::publish::{NewEvent, Published, publish},
+    bus::{
+        publish::{Published, publish},
+        rows::NewEvent,
+    },
     context::ApplyContext,
     encode::encode,
     run::{

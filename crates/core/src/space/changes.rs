@@ -13,6 +13,7 @@ use crate::{
     context::ApplyContext,
     effect::Effect,
     space::{
+        announce,
         keys::{SpaceEventKey, VersionKey},
         rows::{Change, ChangeKind, Space},
     },
@@ -35,6 +36,7 @@ pub(crate) fn record(
         ctx.retain(value)?;
     }
     let change = Change { key: key.to_owned(), value: value.cloned(), kind, by: by.clone(), time: ctx.now };
+    announce::changed(ctx, space, at, &change)?;
     ctx.state.tables.changes.insert_new(SpaceEventKey { space: space.id, at }, change);
     ctx.state.tables.versions.insert_new(VersionKey::of(space.id, key, at), Marker);
     space.last = at;

@@ -12,7 +12,7 @@ use consort_types::{
 use crate::{
     context::ApplyContext,
     space::{
-        changes,
+        announce, changes,
         keys::{SpaceEventKey, StateKey},
         merge::Winner,
         rows::{Candidate, ChangeKind, Conflict, Decided, Settlement, Space, StateEntry},
@@ -67,6 +67,7 @@ pub(crate) fn add_sibling(
         let mut row = known(ctx.state, place.space, at)?;
         retain(ctx, &sibling)?;
         row.candidates.push(sibling);
+        announce::conflicted(ctx, target.space, at, &row)?;
         ctx.state.tables.conflicts.put(place, row);
         at
     } else {
@@ -123,6 +124,7 @@ fn retain(ctx: &mut ApplyContext<'_>, candidate: &Candidate) -> Result<()> {
 fn add(ctx: &mut ApplyContext<'_>, space: &mut Space, row: Conflict) -> Result<Position> {
     row.candidates.iter().try_for_each(|candidate| retain(ctx, candidate))?;
     let at = ctx.next_position();
+    announce::conflicted(ctx, space, at, &row)?;
     ctx.state.tables.conflicts.insert_new(SpaceEventKey { space: space.id, at }, row);
     space.conflicts += 1;
     space.conflicts_total += 1;
@@ -214,7 +216,9 @@ pub(crate) fn decided(
         _ => {}
     }
     let comment = comment.map(str::to_owned);
-    row.settled = Settlement::Decided(Decided { value: value.cloned(), by: by.clone(), comment, time: ctx.now });
+    let decision = Decided { value: value.cloned(), by: by.clone(), comment, time: ctx.now };
+    announce::decided(ctx, space, at, &row.key, &decision)?;
+    row.settled = Settlement::Decided(decision);
     ctx.state.tables.conflicts.put(SpaceEventKey { space: space.id, at }, row);
     Ok(())
 }

@@ -19,6 +19,7 @@
 //!
 //! The tests of its commands are the scenarios in `tests/state.rs`.
 
+pub(crate) mod announce;
 pub(crate) mod changes;
 pub(crate) mod conflicts;
 pub(crate) mod decide;

@@ -55,9 +55,23 @@ pub struct Space {
     #[n(12)]
     #[cbor(default)]
     pub merges: Vec<PrefixMerge>,
+    /// Its names, where its changes and conflicts are events on the bus.
+    #[n(13)]
+    pub announced: Option<Names>,
 }
 
 impl Row for Space {}
+
+/// The names of a space.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Names {
+    /// The namespace.
+    #[n(0)]
+    pub namespace: String,
+    /// The space.
+    #[n(1)]
+    pub space: String,
+}
 
 /// The expression of a policy: what it makes of two values of a key with the prefix.
 #[derive(Clone, Debug, Encode, Decode)]

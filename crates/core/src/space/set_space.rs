@@ -12,7 +12,10 @@ use minicbor::{Decode, Encode};
 use crate::{
     context::ApplyContext,
     key::NamedKey,
-    space::{rows::PrefixMerge, spaces},
+    space::{
+        rows::{Names, PrefixMerge},
+        spaces,
+    },
 };
 
 /// Sets what a space is to do, in place of what was set before; makes the space where it is not there.
@@ -66,6 +69,8 @@ impl SetSpace {
         };
         space.settings = self.settings.clone();
         space.merges = self.merges.clone();
+        let names = || Names { namespace: self.namespace.clone(), space: self.space.clone() };
+        space.announced = self.settings.events.then(names);
         ctx.state.tables.spaces.put(NamedKey::of(&self.namespace, &self.space), space);
         Ok(())
     }

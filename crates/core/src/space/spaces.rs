@@ -66,6 +66,7 @@ pub(crate) fn new(state: &mut State, namespace: &str, at: (Seq, Time), n: u32) -
         conflicts_total: 0,
         settled_from: Position::default(),
         merges: Vec::new(),
+        announced: None,
     })
 }
 
