@@ -3,7 +3,10 @@
 //! For: the command and its rule. Not for: enforcing it (writes do).
 //! Invariant: what a space holds stays as it is; settings bind what is written from then on.
 
-use consort_types::{Name, Result, state::SpaceSettings};
+use consort_types::{
+    Name, Result,
+    state::{SpaceId, SpaceSettings},
+};
 use minicbor::{Decode, Encode};
 
 use crate::{context::ApplyContext, key::NamedKey, space::spaces};
@@ -33,7 +36,7 @@ impl SetSpace {
         let found = spaces::find(ctx.state, &self.namespace, &self.space)?;
         let mut space = match found {
             Some(space) => space,
-            None => spaces::new(ctx.state, &self.namespace, (ctx.seq, ctx.now), 0)?,
+            None => spaces::new(ctx.state, &self.namespace, SpaceId { seq: ctx.seq, n: 0 }, ctx.now, 0)?,
         };
         space.settings = self.settings.clone();
         ctx.state.tables.spaces.put(NamedKey::of(&self.namespace, &self.space), space);

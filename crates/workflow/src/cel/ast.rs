@@ -243,10 +243,17 @@ pub enum Root {
     /// The event that a trigger, or a step that waits for one, looks at.
     #[n(6)]
     Event,
+    /// The lock of the nearest step that has one.
+    #[n(7)]
+    Lock,
+    /// What the nearest step with `reads` has read.
+    #[n(8)]
+    Reads,
 }
 
 impl Root {
-    pub(crate) const NAMES: [&'static str; 7] = ["input", "steps", "item", "index", "loop", "run", "output"];
+    pub(crate) const NAMES: [&'static str; 9] =
+        ["input", "steps", "item", "index", "loop", "run", "output", "lock", "reads"];
 
     pub(crate) fn of(name: &str) -> Option<Self> {
         Some(match name {
@@ -257,6 +264,8 @@ impl Root {
             "run" => Self::Run,
             "output" => Self::Output,
             "event" => Self::Event,
+            "lock" => Self::Lock,
+            "reads" => Self::Reads,
             _ => return None,
         })
     }
@@ -270,6 +279,8 @@ impl Root {
             Self::Run => "run",
             Self::Output => "output",
             Self::Event => "event",
+            Self::Lock => "lock",
+            Self::Reads => "reads",
         }
     }
 }
