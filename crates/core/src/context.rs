@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use consort_types::{Code, Error, Payload, Position, Result, RunId, Seq, StepInstanceId, Time, limits};
+use consort_types::{Code, Error, Payload, Position, Result, RunId, Seq, StepInstanceId, Time, limits, state::SpaceId};
 
 use crate::{
     bus::rows::NewEvent,
@@ -87,6 +87,8 @@ pub(crate) struct ApplyContext<'a> {
     units: usize,
     recorded: u32,
     changed: BTreeSet<RunId>,
+    /// Keys of shared state that the record has changed.
+    written: BTreeSet<(SpaceId, String)>,
     /// The state before the record.
     before: Fingerprint,
 }
@@ -107,6 +109,7 @@ impl<'a> ApplyContext<'a> {
             units: 0,
             recorded: 0,
             changed: BTreeSet::new(),
+            written: BTreeSet::new(),
         }
     }
 
@@ -233,6 +236,22 @@ impl<'a> ApplyContext<'a> {
     pub(crate) fn next_ordinal(&mut self) -> u32 {
         self.recorded += 1;
         self.recorded
+    }
+
+    /// How many of those numbers were given out.
+    pub(crate) fn ordinals(&self) -> u32 {
+        self.recorded
+    }
+
+    /// A key of shared state is changed.
+    pub(crate) fn note_written(&mut self, space: SpaceId, key: &str) {
+        self.written.insert((space, key.to_owned()));
+    }
+
+    /// Whether the record has changed a key of shared state. A version is the record that wrote it, so no step writes such
+    /// a key in the same record.
+    pub(crate) fn has_written(&self, space: SpaceId, key: &str) -> bool {
+        self.written.contains(&(space, key.to_owned()))
     }
 
     /// A position that nothing else has.

@@ -47,7 +47,7 @@ pub mod rows {
             history::{HistoryEntry, HistoryEvent},
             run::{Cancelling, IdempotencyRecord, Later, Origin, Run, RunStatus},
             signal::{Signal, Waiter},
-            step::{Items, Pin, Scope, ScopeKind, Step, StepState},
+            step::{Items, Pin, Scope, ScopeKind, Step, StepLock, StepReads, StepState},
         },
         space::rows::{
             Candidate, Change, ChangeKind, Conflict, Decided, Expiring, Expiry, Mark, PrefixMerge, Purge, Settlement,

@@ -309,3 +309,38 @@ steps: { all: { state: { do: '${{ input.do }}' } } }
     assert_eq!(value(&mut world, "s", "k"), Value::Null);
     world.verify();
 }
+
+/// A version is the record that wrote it: of two steps that write a key in one record, one waits for the next.
+#[test]
+fn a_key_is_written_once_in_a_record() {
+    let flow = "workflow: w
+steps:
+  first: { state: { space: s, put: k, value: 1 } }
+  read: { state: { space: s, get: k }, needs: first }
+  second: { state: { space: s, put: k, value: 2 }, needs: read }
+  other: { state: { space: t, put: k, value: 3 }, needs: read }
+  late: { capability: c, needs: [second, other] }
+  third: { state: { space: s, put: k, value: 3, version: '${{ steps.read.output.version }}' }, needs: late }
+";
+    let mut world = world(flow, "{}");
+    assert_eq!(value(&mut world, "s", "k"), json!(1));
+    assert_eq!((world.task_state(0, "second"), world.task_state(0, "other")), ("waiting", "completed"));
+    world.go_on();
+    assert_eq!((value(&mut world, "s", "k"), value(&mut world, "t", "k")), (json!(2), json!(3)));
+    let (read, second) = (step_output(&mut world, 0, "read"), step_output(&mut world, 0, "second"));
+    assert!(read["version"].as_u64() < second["version"].as_u64(), "{read} {second}");
+    world.complete("late", "null");
+    assert_eq!(step_error(&mut world, 0, "third").code, Code::StateConflict);
+    world.verify();
+}
+
+#[test]
+fn spaces_that_steps_of_one_record_make_are_not_the_same() {
+    let flow = "workflow: w\nsteps: { all: { for_each: [a, b, c], state: { space: '${{ item }}', put: k, value: '${{ item }}' } } }";
+    let mut world = world(flow, "{}");
+    for space in ["a", "b", "c"] {
+        assert_eq!(value(&mut world, space, "k"), json!(space));
+    }
+    assert_eq!(status(&mut world, 0), RunStatus::Completed);
+    world.verify();
+}

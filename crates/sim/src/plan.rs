@@ -97,13 +97,17 @@ pub enum InjectedBug {
     DeliveryForgotten,
     /// The id of an event that was published is forgotten, so it may be published twice (law 2).
     EventIdForgotten,
+    /// A step completes without the event that it has published (law 2).
+    StepEventForgotten,
+    /// A step ends, and the lock that it held is held on (law 7).
+    StepLockLeft,
     /// A client is told what keys were, and not what they are (law 9).
     OldAnswer,
 }
 
 impl InjectedBug {
     /// Every injected bug.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 44] = [
         Self::AckBeforeSync,
         Self::ReplyBeforeDurable,
         Self::OutcomeOverwritten,
@@ -145,6 +149,8 @@ impl InjectedBug {
         Self::LateVoteKept,
         Self::DeliveryForgotten,
         Self::EventIdForgotten,
+        Self::StepEventForgotten,
+        Self::StepLockLeft,
         Self::OldAnswer,
     ];
 
@@ -152,7 +158,7 @@ impl InjectedBug {
     pub fn law(self) -> Law {
         let number = match self {
             Self::AckBeforeSync | Self::ReplyBeforeDurable | Self::OldEpochAccepted => 1,
-            Self::OutcomeOverwritten | Self::DecisionForged | Self::EventIdForgotten => 2,
+            Self::OutcomeOverwritten | Self::DecisionForged | Self::EventIdForgotten | Self::StepEventForgotten => 2,
             Self::OldTokenAccepted
             | Self::HandedOutTwice
             | Self::ReclaimTooLate
@@ -169,7 +175,8 @@ impl InjectedBug {
             | Self::RunLeavesWork
             | Self::WaitLeftOpen
             | Self::EffectForgotten
-            | Self::LateVoteKept => 7,
+            | Self::LateVoteKept
+            | Self::StepLockLeft => 7,
             Self::TaskLost
             | Self::Miscount
             | Self::PinMiscounted

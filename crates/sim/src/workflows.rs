@@ -128,7 +128,11 @@ impl Builder<'_> {
 
     fn step(&mut self, before: &[String]) -> Value {
         let mut step = match self.random.below(100) {
-            0..=52 => self.call(before),
+            0..=43 => self.call(before),
+            44..=46 => self.publish(),
+            47..=48 => self.share(),
+            49 => self.listen(),
+            50..=52 => self.beside_others(before),
             53..=62 => self.fan(before),
             63..=70 => self.repeat(),
             71..=78 if self.depth < 2 => self.group(),
@@ -241,6 +245,39 @@ impl Builder<'_> {
         }
     }
 
+    fn publish(&mut self) -> Value {
+        self.pure = false;
+        let topic = *self.random.pick(&["steps.done", "orders.paid"]);
+        json!({ "publish": { "type": "sim.step", "topic": topic, "data": { "n": "${{ input.n }}" } } })
+    }
+
+    fn share(&mut self) -> Value {
+        self.pure = false;
+        match self.random.below(3) {
+            0 => json!({ "state": { "space": "steps", "get": "run/${{ run.id }}" } }),
+            1 => json!({ "state": { "space": "steps", "put": "run/all", "value": "${{ input.n }}" } }),
+            _ => json!({ "state": { "space": "steps", "put": "run/${{ run.id }}", "value": "${{ input.n }}" } }),
+        }
+    }
+
+    fn listen(&mut self) -> Value {
+        self.pure = false;
+        json!({ "wait": { "event": *self.random.pick(&["steps.done", "steps.*", "orders.*"]), "timeout": "40s" } })
+    }
+
+    /// A call under a lock, or one that has read shared state.
+    fn beside_others(&mut self, before: &[String]) -> Value {
+        let mut step = self.call(before);
+        if self.random.chance(700) {
+            step["with_lock"] = json!(*self.random.pick(&["flow.a", "flow.b"]));
+            return step;
+        }
+        self.pure = false;
+        step["reads"] = json!({ "seen": { "space": "steps", "key": "run/all" } });
+        step["with"]["seen"] = json!("${{ reads.seen.version }}");
+        step
+    }
+
     fn fan(&mut self, before: &[String]) -> Value {
         let mut step = self.call(before);
         let count = self.random.below(7);
@@ -301,8 +338,21 @@ mod tests {
         assert!(fallbacks < 3, "{fallbacks} of 60 workflows could not be made");
         assert!(workflows.iter().any(|flow| !flow.pure) && workflows.iter().any(|flow| flow.pure));
         let all: String = workflows.iter().map(|flow| flow.compiled.source.as_str()).collect();
-        for part in ["for_each", "repeat", "approve", "signal", "compensate", "reconcile with", "deadline", "\"flow\""]
-        {
+        for part in [
+            "for_each",
+            "repeat",
+            "approve",
+            "signal",
+            "compensate",
+            "reconcile with",
+            "deadline",
+            "\"flow\"",
+            "publish",
+            "\"put\"",
+            "steps.done",
+            "with_lock",
+            "reads",
+        ] {
             assert!(all.contains(part), "no workflow uses {part}");
         }
     }

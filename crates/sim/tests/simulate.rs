@@ -159,5 +159,7 @@ injected! {
     finds_a_vote_that_comes_too_late: LateVoteKept;
     finds_a_delivery_that_is_forgotten: DeliveryForgotten;
     finds_an_event_id_that_is_forgotten: EventIdForgotten;
+    finds_a_step_without_its_event: StepEventForgotten;
+    finds_a_lock_that_outlives_its_step: StepLockLeft;
     finds_an_answer_of_before: OldAnswer;
 }

@@ -123,6 +123,11 @@ limits! {
     RUNS_ACTIVE_MAX: u64 = 1_000_000;
     /// Signals of a run that wait to be read.
     SIGNALS_WAITING_MAX: u32 = 1_000;
+    /// Keys of shared state that one step reads before its `if` is decided: they are read in one record.
+    STEP_READS_MAX: usize = 16;
+    /// Seconds after which the lock of a step, or its place in the queue, is renewed: it is kept for as long as the step is
+    /// active, and each renewal is a timer.
+    STEP_LOCK_RENEWAL_SECONDS: u64 = 60 * 60;
     /// Entries in one task's journal.
     TASK_JOURNAL_ENTRIES_MAX: u32 = 10_000;
     /// Bytes of an idempotency key.

@@ -257,6 +257,9 @@ fn notes(step: &Step) -> Vec<String> {
     if let Some(repeat) = &step.repeat {
         notes.push(format!("repeat up to {}", repeat.max));
     }
+    if let Some(lock) = &step.with_lock {
+        notes.push(format!("under lock {}", shown(&lock.name)));
+    }
     if let Some(compensate) = &step.compensate {
         notes.push(format!("taken back by {}", compensate.capability));
     }

@@ -315,6 +315,36 @@ fn order() -> Value {
         },
         "if": {"$ref": "#/$defs/condition", "description": "Whether to run. `success()` is implied unless `success`, `failure`, `always` or `cancelled` is called."},
         "continue_on_error": {"type": "boolean", "description": "Whether the run continues when the step fails."},
+        "with_lock": {
+            "description": "The lock that the step holds from before it does anything until it has ended; `lock.token` is its fencing token.",
+            "oneOf": [
+                {"type": "string", "description": "The name of the lock; may hold `${{ }}`."},
+                {
+                    "type": "object",
+                    "required": ["name"],
+                    "additionalProperties": false,
+                    "properties": {
+                        "name": {"type": "string", "description": "The name of the lock; may hold `${{ }}`."},
+                        "permits": count("How many hold the lock at once; all holders name the same number.", u64::from(limits::LOCK_PERMITS_MAX)),
+                        "wait": span("How long to wait for it before the step fails."),
+                    },
+                },
+            ],
+        },
+        "reads": {
+            "type": "object",
+            "description": "Keys of shared state that are read once, before `if` is decided: `reads.NAME.value` and `reads.NAME.version`.",
+            "maxProperties": limits::STEP_READS_MAX,
+            "additionalProperties": {
+                "type": "object",
+                "required": ["space", "key"],
+                "additionalProperties": false,
+                "properties": {
+                    "space": {"type": "string", "description": "The space; may hold `${{ }}`."},
+                    "key": {"type": "string", "description": "The key; may hold `${{ }}`."},
+                },
+            },
+        },
         "deadline": span("How long the step may take from when it became ready, all attempts and waits together."),
     })
 }
@@ -454,7 +484,9 @@ fn effects() -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parse::{CONSENSUS_KEYS, LATER, PUBLISH_KEYS, ROOT_KEYS, STATE_KEYS, STEP_KEYS, VOTER_KEYS};
+    use crate::parse::{
+        CONSENSUS_KEYS, LATER, LOCK_KEYS, PUBLISH_KEYS, READ_KEYS, ROOT_KEYS, STATE_KEYS, STEP_KEYS, VOTER_KEYS,
+    };
 
     #[test]
     fn the_schema_has_exactly_the_keys_of_the_parser() {
@@ -472,6 +504,8 @@ mod tests {
         assert_eq!(keys("/$defs/step/properties"), sorted(&STEP_KEYS));
         assert_eq!(keys("/$defs/step/properties/publish/properties"), sorted(&PUBLISH_KEYS));
         assert_eq!(keys("/$defs/step/properties/state/properties"), sorted(&STATE_KEYS));
+        assert_eq!(keys("/$defs/step/properties/with_lock/oneOf/1/properties"), sorted(&LOCK_KEYS));
+        assert_eq!(keys("/$defs/step/properties/reads/additionalProperties/properties"), sorted(&READ_KEYS));
         let consensus = "/$defs/step/properties/consensus/properties";
         assert_eq!(keys(consensus), sorted(&CONSENSUS_KEYS));
         assert_eq!(keys(&format!("{consensus}/voters/additionalProperties/properties")), sorted(&VOTER_KEYS));

@@ -26,6 +26,10 @@ pub struct Environment {
     pub output: Option<Arc<Value>>,
     /// `event`: the attributes and the data of an event, in triggers and in waits for events only.
     pub event: Option<Arc<Value>>,
+    /// `lock`: an object with `name` and `token`, inside of `with_lock` only.
+    pub lock: Option<Arc<Value>>,
+    /// `reads`: by name, objects with `value` (null where the key had none) and `version` (0 then).
+    pub reads: Option<Arc<Value>>,
     /// `write`: an object with `current`, `incoming` and `base`, in the merges of shared state only.
     pub write: Option<Arc<Value>>,
     /// `steps`: by name.

@@ -154,6 +154,12 @@ pub struct Step {
     /// Whether the run continues as if the step had succeeded when it failed.
     #[n(17)]
     pub continue_on_error: bool,
+    /// The lock that the step holds from before it does anything until it has ended.
+    #[n(18)]
+    pub with_lock: Option<WithLock>,
+    /// What is read of shared state, once, before the step's `if` is decided.
+    #[n(19)]
+    pub reads: Option<Vec<Read>>,
 }
 
 impl Step {
@@ -433,6 +439,34 @@ pub struct RouteSpec {
     pub sticky: Option<Template>,
 }
 
+/// The lock of a step.
+#[derive(Clone, Debug, Encode, Decode)]
+pub struct WithLock {
+    /// Its name; evaluates to one.
+    #[n(0)]
+    pub name: Template,
+    /// How many may hold it at once.
+    #[n(1)]
+    pub permits: u32,
+    /// How long to wait for it before the step fails; as long as it takes, without it.
+    #[n(2)]
+    pub wait: Option<Span>,
+}
+
+/// A key of shared state that a step reads before anything else.
+#[derive(Clone, Debug, Encode, Decode)]
+pub struct Read {
+    /// By what expressions know it.
+    #[n(0)]
+    pub name: String,
+    /// Its space; evaluates to a text.
+    #[n(1)]
+    pub space: Template,
+    /// The key; evaluates to a text.
+    #[n(2)]
+    pub key: Template,
+}
+
 /// What undoes a step's effect.
 #[derive(Clone, Debug, Encode, Decode)]
 pub struct Compensate {
@@ -499,7 +533,13 @@ pub enum Reference {
     /// The event that a trigger, or a step that waits for one, looks at.
     #[n(7)]
     Event,
-    /// The two values that a write of shared state brings together.
+    /// The lock of the nearest step that has one.
     #[n(8)]
+    Lock,
+    /// What the nearest step with `reads` has read.
+    #[n(9)]
+    Reads,
+    /// The two values that a write of shared state brings together.
+    #[n(10)]
     Write,
 }

@@ -59,6 +59,7 @@ pub(crate) fn go_on(ctx: &mut ApplyContext<'_>, namespace: &str) -> Result<()> {
 
 fn advance(ctx: &mut ApplyContext<'_>, namespace: &str, stream: &mut EventStream) -> Result<()> {
     let mut triggers = at_work(ctx, namespace)?;
+    ctx.charge(triggers.len() / LIGHT_PER_UNIT);
     loop {
         let events = stream::events_after(ctx.state, namespace, stream.fired, PAGE)?;
         ctx.charge(events.len() / LIGHT_PER_UNIT);

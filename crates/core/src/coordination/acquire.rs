@@ -4,14 +4,14 @@
 //! Invariant: a holder has one claim on a lock; asking again joins it, with the same token or the same place.
 
 use consort_types::{
-    Code, Error, Position, Result, Span, Time, Token,
+    Code, Error, Position, Result, Span, StepInstanceId, Time, Token,
     bounds::{check_count, check_optional_text},
     limits,
 };
 use minicbor::{Decode, Encode};
 
 use super::{
-    check_holder, check_names, check_ttl,
+    check_names, check_program, check_ttl,
     keys::MemberKey,
     lock,
     rows::{Claim, Lock, LockChangeKind, Ticket},
@@ -80,7 +80,7 @@ impl AcquireLock {
     /// As [`Command::check`](crate::Command::check).
     pub fn check(&self) -> Result<()> {
         check_names(&self.namespace, "lock", &self.name)?;
-        check_holder("holder", &self.holder)?;
+        check_program(&self.holder)?;
         check_ttl(self.ttl)?;
         check_optional_text("value", self.value.as_deref(), limits::LOCK_VALUE_BYTES_MAX)?;
         if self.permits == 0 {
@@ -99,25 +99,50 @@ impl AcquireLock {
     }
 
     pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<LockClaim> {
-        let key = NamedKey::of(&self.namespace, &self.name);
-        let Some(known) = ctx.state.tables.locks.get(&key)? else {
-            ticket::check_count(ctx, &self.namespace, "locks", |counts| counts.locks)?;
-            ticket::count(ctx, &self.namespace, |counts| counts.locks += 1)?;
-            let lock = self.new_lock(ctx);
-            return self.claim(ctx, &key, lock);
-        };
-        let in_use = known.held > 0 || known.waiting > 0;
-        if in_use && known.permits != self.permits {
-            return Err(other_permits(&self.name, known.permits, self.permits));
-        }
-        match ctx.state.tables.lock_claims.get(&MemberKey::of(&key, &self.holder))? {
-            Some(claim) => self.join(ctx, &key, known, claim),
-            None => self.claim(ctx, &key, Lock { permits: self.permits, ..known }),
+        let Self { namespace, name, holder, permits, ttl, wait, value } = self;
+        let (permits, ttl, wait, value) = (*permits, *ttl, *wait, value.clone());
+        acquire(ctx, Asked { namespace, name, holder, permits, ttl, wait, value, step: None })
+    }
+}
+
+/// What is asked of a lock, and for whom; the fields are those of [`AcquireLock`].
+pub(crate) struct Asked<'a> {
+    pub(crate) namespace: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) holder: &'a str,
+    pub(crate) permits: u32,
+    pub(crate) ttl: Span,
+    pub(crate) wait: Span,
+    pub(crate) value: Option<String>,
+    /// The step that the holder is, where it is one.
+    pub(crate) step: Option<StepInstanceId>,
+}
+
+/// A permit of a lock, or a place in its queue. An error has changed nothing.
+pub(crate) fn acquire(ctx: &mut ApplyContext<'_>, asked: Asked<'_>) -> Result<LockClaim> {
+    let key = NamedKey::of(asked.namespace, asked.name);
+    let Some(known) = ctx.state.tables.locks.get(&key)? else {
+        ticket::check_count(ctx, asked.namespace, "locks", |counts| counts.locks)?;
+        ticket::count(ctx, asked.namespace, |counts| counts.locks += 1)?;
+        let lock = asked.new_lock(ctx);
+        return asked.claim(ctx, &key, lock);
+    };
+    let in_use = known.held > 0 || known.waiting > 0;
+    if in_use && known.permits != asked.permits {
+        return Err(other_permits(asked.name, known.permits, asked.permits));
+    }
+    match ctx.state.tables.lock_claims.get(&MemberKey::of(&key, asked.holder))? {
+        Some(claim) => asked.join(ctx, &key, known, claim),
+        None => {
+            let lock = Lock { permits: asked.permits, ..known };
+            asked.claim(ctx, &key, lock)
         }
     }
+}
 
+impl Asked<'_> {
     fn new_lock(&self, ctx: &mut ApplyContext<'_>) -> Lock {
-        let what = Ticket::Lock { namespace: self.namespace.clone(), name: self.name.clone() };
+        let what = Ticket::Lock { namespace: self.namespace.to_owned(), name: self.name.to_owned() };
         let beginning = lock::beginning(ctx.seq);
         Lock {
             permits: self.permits,
@@ -134,22 +159,23 @@ impl AcquireLock {
     }
 
     /// A holder that has no claim yet.
-    fn claim(&self, ctx: &mut ApplyContext<'_>, key: &NamedKey, mut lock: Lock) -> Result<LockClaim> {
+    fn claim(self, ctx: &mut ApplyContext<'_>, key: &NamedKey, mut lock: Lock) -> Result<LockClaim> {
         let free = lock.held < lock.permits;
         if !free && self.wait == Span(0) {
-            return Err(held(&self.name, &lock));
+            return Err(held(self.name, &lock));
         }
         if !free && lock.waiting >= limits::LOCK_WAITERS_MAX {
             let (waiting, max) = (lock.waiting, limits::LOCK_WAITERS_MAX);
             let message = format!("`{waiting}` holders wait for lock `{}`, the limit is {max}", self.name);
             return Err(Error::new(Code::LimitReached, message).hint("try again later"));
         }
-        let claim = lock::new_claim(ctx, key, &self.holder, self.ttl, self.value.clone());
+        let claim = lock::new_claim(ctx, key, self.holder, self.ttl, self.value);
+        let claim = Claim { step: self.step, ..claim };
         let claim = if free {
-            lock::grant(ctx, key, &mut lock, &self.holder, claim)
+            lock::grant(ctx, key, &mut lock, self.holder, claim)
         } else {
             let claim = Claim { due: ctx.now.after(self.wait), ..claim };
-            lock::enqueue(ctx, key, &mut lock, &self.holder, claim.clone());
+            lock::enqueue(ctx, key, &mut lock, self.holder, claim.clone());
             claim
         };
         lock::settle(ctx, key, lock)?;
@@ -157,18 +183,18 @@ impl AcquireLock {
     }
 
     /// A holder that asks again.
-    fn join(&self, ctx: &mut ApplyContext<'_>, key: &NamedKey, mut lock: Lock, mut claim: Claim) -> Result<LockClaim> {
+    fn join(self, ctx: &mut ApplyContext<'_>, key: &NamedKey, mut lock: Lock, mut claim: Claim) -> Result<LockClaim> {
         claim.ttl = self.ttl;
         if let Some(token) = claim.token {
             let due = ctx.now.after(self.ttl);
             lock::postpone(ctx, &mut claim, due);
-            show(ctx, key, &mut lock, (&self.holder, token), &mut claim, self.value.clone());
+            show(ctx, key, &mut lock, (self.holder, token), &mut claim, self.value);
         } else {
             let due = ctx.now.after(self.wait);
             lock::postpone(ctx, &mut claim, due);
-            claim.value = self.value.clone().or(claim.value);
+            claim.value = self.value.or(claim.value);
         }
-        ctx.state.tables.lock_claims.put(MemberKey::of(key, &self.holder), claim.clone());
+        ctx.state.tables.lock_claims.put(MemberKey::of(key, self.holder), claim.clone());
         lock::settle(ctx, key, lock)?;
         Ok(LockClaim::from(&claim))
     }

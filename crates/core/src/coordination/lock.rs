@@ -9,12 +9,13 @@ use consort_types::{Code, Error, Position, Result, Seq, Span, Time, Token, limit
 use super::{
     keys::{ChangeKey, MemberKey, PlaceKey, PlaceKind},
     rows::{Claim, Lock, LockChange, LockChangeKind, Place, Ticket},
-    ticket,
+    step_claim, ticket,
 };
 use crate::{
     context::ApplyContext,
     effect::{Coordinated, Effect},
     key::NamedKey,
+    run::locked,
     state::{State, missing},
 };
 
@@ -44,7 +45,7 @@ pub(super) fn new_claim(
 ) -> Claim {
     let (namespace, name) = (key.namespace.clone(), key.name.clone());
     let ticket = ticket::issue(ctx, Ticket::Claim { namespace, name, holder: holder.to_owned() });
-    Claim { ticket, token: None, since: ctx.now, ttl, due: ctx.now, value }
+    Claim { ticket, token: None, since: ctx.now, ttl, due: ctx.now, value, step: None }
 }
 
 /// Gives a claim a permit. Tokens are the numbers of the records that grant them; where one record grants several permits
@@ -100,6 +101,9 @@ pub(super) fn end(
     ctx.state.tables.lock_claims.delete(&MemberKey::of(key, holder));
     ctx.charge(1);
     let Some(token) = claim.token else {
+        if let (Some(task), End::Broken { .. }) = (claim.step, why) {
+            step_claim::broken(ctx, key, task);
+        }
         lock.waiting -= 1;
         ctx.state.tables.lock_places.delete(&PlaceKey::waiter(key, claim.ticket));
         return;
@@ -140,7 +144,10 @@ pub(super) fn settle(ctx: &mut ApplyContext<'_>, key: &NamedKey, mut lock: Lock)
         ticket::disarm(ctx, claim.ticket, claim.due);
         lock.queue_from = place.at;
         lock.waiting -= 1;
-        grant(ctx, key, &mut lock, &holder, claim);
+        let granted = grant(ctx, key, &mut lock, &holder, claim);
+        if let Some((task, token)) = granted.step.zip(granted.token) {
+            locked::granted(ctx, task, token)?;
+        }
     }
     trim(ctx, key, &mut lock)?;
     let idle = lock.held == 0 && lock.waiting == 0;
@@ -203,6 +210,10 @@ pub(super) fn claim_due(ctx: &mut ApplyContext<'_>, key: &NamedKey, holder: &str
     let claim = ctx.state.tables.lock_claims.get(&MemberKey::of(key, holder))?;
     let claim = claim.ok_or_else(|| missing("claim", &holder))?;
     if claim.due != due {
+        return Ok(());
+    }
+    if claim.step.is_some() {
+        step_claim::renew(ctx, key, holder, claim);
         return Ok(());
     }
     end(ctx, key, &mut lock, holder, claim, End::Expired);

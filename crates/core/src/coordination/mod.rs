@@ -4,6 +4,7 @@
 //! engine does), or for limits on tasks (see `quota`).
 //! Invariant: a lock never has more holders than permits; the tokens of its grants only grow, also when it is forgotten
 //! and made again; a lease ends before its time only by its holder's wish or an operator's.
+//! The claim of a step is kept while the step is active.
 //!
 //! The tests of its commands are the scenarios in `tests/locks.rs` and `tests/barriers.rs`.
 
@@ -16,6 +17,7 @@ pub(crate) mod lock;
 pub(crate) mod release;
 pub(crate) mod renew;
 pub(crate) mod rows;
+pub(crate) mod step_claim;
 pub(crate) mod ticket;
 pub(crate) mod views;
 
@@ -46,6 +48,12 @@ fn check_holder(what: &str, holder: &str) -> Result<()> {
             .hint("give an id that no other program uses at the same time, such as host and process"));
     }
     check_text(what, holder, limits::LOCK_HOLDER_BYTES_MAX)
+}
+
+/// Refuses the id of a holder that no program has.
+fn check_program(holder: &str) -> Result<()> {
+    check_holder("holder", holder)?;
+    step_claim::refuse_steps(holder)
 }
 
 /// Refuses a lease, or the life of a generation of a barrier, that is too short or too long.

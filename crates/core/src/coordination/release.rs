@@ -7,7 +7,7 @@ use consort_types::{Result, Token};
 use minicbor::{Decode, Encode};
 
 use super::{
-    check_holder, check_names,
+    check_names, check_program,
     lock::{self, End},
 };
 use crate::{context::ApplyContext, key::NamedKey};
@@ -33,7 +33,7 @@ impl ReleaseLock {
     /// As [`Command::check`](crate::Command::check).
     pub fn check(&self) -> Result<()> {
         check_names(&self.namespace, "lock", &self.name)?;
-        check_holder("holder", &self.holder)
+        check_program(&self.holder)
     }
 
     pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<()> {

@@ -6,7 +6,7 @@
 use consort_types::{Result, Span, Token, bounds::check_optional_text, limits};
 use minicbor::{Decode, Encode};
 
-use super::{acquire, acquire::LockClaim, check_holder, check_names, check_ttl, keys::MemberKey, lock};
+use super::{acquire, acquire::LockClaim, check_names, check_program, check_ttl, keys::MemberKey, lock};
 use crate::{context::ApplyContext, key::NamedKey};
 
 /// Renews a lease.
@@ -36,7 +36,7 @@ impl RenewLock {
     /// As [`Command::check`](crate::Command::check).
     pub fn check(&self) -> Result<()> {
         check_names(&self.namespace, "lock", &self.name)?;
-        check_holder("holder", &self.holder)?;
+        check_program(&self.holder)?;
         check_optional_text("value", self.value.as_deref(), limits::LOCK_VALUE_BYTES_MAX)?;
         self.ttl.map_or(Ok(()), check_ttl)
     }

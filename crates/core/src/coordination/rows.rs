@@ -3,7 +3,7 @@
 //! For: locks with their claims and changes, barriers with their arrivals, and what timers are for. Not for: rules.
 //! Invariant: a lock's counts are those of its claims; a claim has one place, one ticket and one armed timer.
 
-use consort_types::{Position, Span, Time, Token};
+use consort_types::{Position, Span, StepInstanceId, Time, Token};
 use minicbor::{Decode, Encode};
 
 use crate::tables::Row;
@@ -66,6 +66,9 @@ pub struct Claim {
     /// What observers see.
     #[n(5)]
     pub value: Option<String>,
+    /// The step that has the claim, where it is one: it is kept while the step is active.
+    #[n(6)]
+    pub step: Option<StepInstanceId>,
 }
 
 impl Row for Claim {

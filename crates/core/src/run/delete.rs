@@ -110,6 +110,10 @@ fn reap_steps(ctx: &mut ApplyContext<'_>, id: RunId, limit: usize) -> Result<usi
         if let Some(output) = &step.output {
             ctx.release(output)?;
         }
+        if let Some(reads) = ctx.state.tables.step_reads.get(task)? {
+            ctx.state.tables.step_reads.delete(task);
+            ctx.release(&reads.document)?;
+        }
         if let Some(child) = step.child_run
             && let Some(run) = ctx.state.tables.runs.get(&child)?
             && run.status != RunStatus::Deleted

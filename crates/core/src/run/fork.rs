@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use consort_types::{Code, Error, Name, Payload, Result, RunId, StepInstanceId};
-use consort_workflow::{Block, Definition};
+use consort_workflow::{Block, Definition, Reference};
 use minicbor::{Decode, Encode};
 
 use super::start::StartedRun;
@@ -242,11 +242,19 @@ fn kept_entries(
     step: &consort_workflow::Step,
     same_input: bool,
 ) -> Result<u32> {
-    let Some(kept) = command.journal.filter(|_| same_input && command.input.is_none()) else { return Ok(0) };
+    let Some(kept) = command.journal.filter(|_| same_input && command.input.is_none() && !sees_others(step)) else {
+        return Ok(0);
+    };
     let task = StepInstanceId { run: command.run, scope: 0, index: index as u32 };
     let old = ctx.state.step(StepInstanceId { run: command.from, ..task })?.unwrap_or_default();
     let is_named = command.step.as_ref() == Some(&step.name);
     keep_journal::keep(ctx, kept, &Again { from: command.from, task, old: &old, is_named })
+}
+
+/// Whether the input of a step may be another one in another run, though the run's input and the steps before are the
+/// same.
+fn sees_others(step: &consort_workflow::Step) -> bool {
+    step.reads.is_some() || step.with.references().contains(&Reference::Lock)
 }
 
 fn take_over(ctx: &mut ApplyContext<'_>, task: StepInstanceId, row: Step) -> Result<()> {
@@ -267,6 +275,7 @@ fn take_over(ctx: &mut ApplyContext<'_>, task: StepInstanceId, row: Step) -> Res
         entries: 0,
         entries_pending: 0,
         pinned: None,
+        lock: None,
         ..row
     };
     ctx.state.tables.steps.insert_new(task, step);

@@ -13,6 +13,7 @@ use crate::{
     run::{
         keys::TimerKind,
         locate::{InstanceKind, Layer, StepRef},
+        locked,
         rows::{
             history::HistoryEvent,
             step::{Step, StepState},
@@ -89,6 +90,7 @@ pub(crate) fn set_terminal(
     }
     ctx.record_history(task.run, Some(task), event);
     ctx.put_step(task, step.clone());
+    locked::release(ctx, step_ref, task, &step)?;
     Ok(step)
 }
 

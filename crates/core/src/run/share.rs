@@ -6,7 +6,7 @@
 //! nothing.
 
 use consort_types::{
-    Code, Error, Payload, Result, StepInstanceId,
+    Code, Error, Payload, Result, Span, StepInstanceId, Time,
     state::{Action, Operation, Transaction, Writer},
 };
 use consort_workflow::StateAction;
@@ -24,10 +24,7 @@ use crate::{
             step::{Step, StepState},
         },
     },
-    space::{
-        journaled,
-        transact::{Transact, Transacted},
-    },
+    space::{journaled, spaces, transact::Transact},
     task::fail::{self, RetryDecision},
 };
 
@@ -40,20 +37,34 @@ pub(crate) fn begin_state(
 ) -> Result<()> {
     step.began = step.began.or(Some(ctx.now));
     match split_fatal(done(ctx, step_ref, task, action))? {
-        Ok(output) => {
+        Ok(Some(output)) => {
             instance::end_at_once(ctx, task, step, output);
+            Ok(())
+        }
+        Ok(None) => {
+            let soon = ctx.now.after(Span(1));
+            wait_until(ctx, task, step, soon);
             Ok(())
         }
         Err(error) => failed(ctx, step_ref, task, step, error),
     }
 }
 
-/// Does the transaction; an error has changed nothing but the list of conflicts.
-fn done(ctx: &mut ApplyContext<'_>, step_ref: &StepRef, task: StepInstanceId, action: &StateAction) -> Result<Payload> {
+/// Does the transaction; an error has changed nothing but the list of conflicts. `None` where a key was written by this
+/// record: it is left to the next one.
+fn done(
+    ctx: &mut ApplyContext<'_>,
+    step_ref: &StepRef,
+    task: StepInstanceId,
+    action: &StateAction,
+) -> Result<Option<Payload>> {
     let template = &action.transaction;
     let environment = environment::environment(ctx.state, step_ref, task, &template.references())?;
     let bytes = environment::write_json(ctx.state, template, &environment).map_err(|e| in_expression("state", e))?;
     let mut transaction = Transaction::read(&bytes).map_err(|error| in_expression("state", error))?;
+    if is_written(ctx, &step_ref.run.namespace, &transaction)? {
+        return Ok(None);
+    }
     let by = Writer { by: None, run: Some(task.run), step: Some(locate::path(ctx.state, task)?) };
     let held = keep_values(ctx, &mut transaction)?;
     let command = Transact { namespace: step_ref.run.namespace.clone(), transaction, by };
@@ -69,7 +80,8 @@ fn done(ctx: &mut ApplyContext<'_>, step_ref: &StepRef, task: StepInstanceId, ac
     if action.must_hold && !transacted.succeeded {
         return Err(not_held());
     }
-    output(ctx, action, transacted)
+    let bytes = journaled::answer_bytes(ctx, transacted, action.single)?;
+    ctx.store_payload("output", bytes).map(Some)
 }
 
 /// Puts large values into the blob store, as the door does with what clients write.
@@ -91,9 +103,17 @@ fn not_held() -> Error {
         .hint("give the step `else` to go on without, or `retry` to wait until it holds")
 }
 
-fn output(ctx: &mut ApplyContext<'_>, action: &StateAction, transacted: Transacted) -> Result<Payload> {
-    let bytes = journaled::answer_bytes(ctx, transacted, action.single)?;
-    ctx.store_payload("output", bytes)
+/// Whether the record has changed a key that the transaction would write.
+fn is_written(ctx: &mut ApplyContext<'_>, namespace: &str, transaction: &Transaction) -> Result<bool> {
+    let writes = transaction.then.iter().chain(&transaction.otherwise).filter(|one| one.action != Action::Get);
+    for Operation { space, key, .. } in writes {
+        if let Some(space) = spaces::find(ctx.state, namespace, space)?
+            && ctx.has_written(space.id, key)
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The transaction is done again after a pause, or the step fails.
@@ -113,11 +133,17 @@ fn failed(
     };
     let event = HistoryEvent::AttemptFailed { attempt: step.failures, error: error.clone(), retry_at: Some(due) };
     ctx.record_history(task.run, Some(task), event);
-    (step.error, step.wake_at) = (Some(error), Some(due));
+    step.error = Some(error);
+    wait_until(ctx, task, step, due);
+    Ok(())
+}
+
+/// The transaction is done at that time.
+fn wait_until(ctx: &mut ApplyContext<'_>, task: StepInstanceId, mut step: Step, due: Time) {
+    step.wake_at = Some(due);
     ctx.arm(due, task, TimerKind::Wake, 0);
     if step.state != StepState::Waiting {
         ctx.set_state(task, &mut step, StepState::Waiting);
     }
     ctx.put_step(task, step);
-    Ok(())
 }

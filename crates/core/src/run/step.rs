@@ -15,7 +15,7 @@ use crate::{
         fan_out, instance, iterate,
         keys::TimerKind,
         locate::{self, InstanceKind, Layer, StepRef, locate},
-        publish,
+        locked, publish, reads,
         rows::{
             run::RunStatus,
             step::{Step, StepState},
@@ -38,6 +38,12 @@ pub(crate) fn consider(ctx: &mut ApplyContext<'_>, task: StepInstanceId) -> Resu
     }
     let status = environment::status_of(ctx.state, &step_ref, task)?;
     let step = step_ref.step();
+    if let Some(keys) = step.reads.as_ref().filter(|_| status.success || step.condition.is_some())
+        && let Err(error) = split_fatal(reads::read(ctx, &step_ref, task, keys))?
+    {
+        ctx.enqueue(PendingWork::Finish(task, Outcome::Failed(error)));
+        return Ok(());
+    }
     let runs = match &step.condition {
         None => Ok(status.success),
         Some(condition) => split_fatal(
@@ -67,8 +73,9 @@ pub(crate) fn consider(ctx: &mut ApplyContext<'_>, task: StepInstanceId) -> Resu
 }
 
 pub(crate) fn begin(ctx: &mut ApplyContext<'_>, task: StepInstanceId) -> Result<()> {
-    let step = ctx.state.known_step(task)?;
-    if step.state != StepState::Pending || locate::is_left_behind(ctx.state, task)? {
+    let mut step = ctx.state.known_step(task)?;
+    let granted = locked::is_granted(&step);
+    if !(granted || step.state == StepState::Pending) || locate::is_left_behind(ctx.state, task)? {
         return Ok(());
     }
     let step_ref = locate(ctx.state, task)?;
@@ -79,6 +86,11 @@ pub(crate) fn begin(ctx: &mut ApplyContext<'_>, task: StepInstanceId) -> Result<
             task,
             Outcome::Cancelled(Error::new(Code::Cancelled, "the run was cancelled")),
         ));
+        return Ok(());
+    }
+    if granted {
+        locked::begin(ctx, task, &mut step);
+    } else if !under_lock(ctx, &step_ref, task, &mut step)? {
         return Ok(());
     }
     let begun = match step_ref.kind {
@@ -92,6 +104,32 @@ pub(crate) fn begin(ctx: &mut ApplyContext<'_>, task: StepInstanceId) -> Result<
     Ok(())
 }
 
+/// Whether a step may go on: it needs no lock, or has it. Else it waits, or has failed.
+fn under_lock(ctx: &mut ApplyContext<'_>, step_ref: &StepRef, task: StepInstanceId, step: &mut Step) -> Result<bool> {
+    let Some(lock) = step_ref.step().with_lock.as_ref().filter(|_| step_ref.kind == InstanceKind::Body(Layer::Step))
+    else {
+        return Ok(true);
+    };
+    // The wait for the lock is a part of the step's time.
+    arm_deadline(ctx, step_ref, task, step);
+    match split_fatal(locked::acquire(ctx, step_ref, task, step, lock))? {
+        Ok(held) => Ok(held),
+        Err(error) => {
+            ctx.enqueue(PendingWork::Finish(task, Outcome::Failed(error)));
+            Ok(false)
+        }
+    }
+}
+
+fn arm_deadline(ctx: &mut ApplyContext<'_>, step_ref: &StepRef, task: StepInstanceId, step: &mut Step) {
+    if let (Some(span), None) = (step_ref.step().deadline, step.deadline_at) {
+        let due = ctx.now.after(span);
+        step.deadline_at = Some(due);
+        ctx.arm(due, task, TimerKind::Deadline, 0);
+        ctx.put_step(task, step.clone());
+    }
+}
+
 fn begin_body(
     ctx: &mut ApplyContext<'_>,
     step_ref: &StepRef,
@@ -100,13 +138,8 @@ fn begin_body(
     layer: Layer,
 ) -> Result<()> {
     let definition = step_ref.step();
-    if layer == Layer::Step
-        && let Some(span) = definition.deadline
-    {
-        let due = ctx.now.after(span);
-        step.deadline_at = Some(due);
-        ctx.arm(due, task, TimerKind::Deadline, 0);
-        ctx.put_step(task, step.clone());
+    if layer == Layer::Step {
+        arm_deadline(ctx, step_ref, task, &mut step);
     }
     if let (Layer::Step, Some(for_each)) = (layer, &definition.for_each) {
         return fan_out::begin(ctx, step_ref, task, step, for_each);

@@ -17,6 +17,7 @@ use crate::{
         iterate,
         keys::{ScopeKey, TimerKind},
         locate::{StepRef, locate},
+        locked,
         rows::{
             history::HistoryEvent,
             step::{Step, StepState},
@@ -117,6 +118,9 @@ pub(crate) fn woken(ctx: &mut ApplyContext<'_>, task: StepInstanceId, mut step: 
 
 /// A step that waits, or that has opened others, did not end within its timeout.
 pub(crate) fn wait_timed_out(ctx: &mut ApplyContext<'_>, task: StepInstanceId, step: &Step) {
+    if let Some(name) = locked::awaited(step) {
+        return ctx.enqueue(PendingWork::Finish(task, Outcome::Failed(locked::waited_in_vain(name))));
+    }
     let last = step.error.as_ref().map(|error| format!(": {}", error.message)).unwrap_or_default();
     let error = Error::new(Code::TimedOut, format!("the step did not end within its timeout{last}"));
     ctx.enqueue(PendingWork::Finish(task, Outcome::Failed(error)));

@@ -32,6 +32,7 @@ pub(crate) fn record(
     (kind, by): (ChangeKind, &Writer),
 ) -> Result<()> {
     let at = ctx.next_position();
+    ctx.note_written(space.id, key);
     if let Some(value) = value {
         ctx.retain(value)?;
     }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use consort_types::{
     Code, Error, Payload, Result, Seq, Span, Time, limits,
-    state::{Action, MergePolicy, Operation, Stamp, WriteOutcome},
+    state::{Action, MergePolicy, Operation, SpaceId, Stamp, WriteOutcome},
 };
 use consort_workflow::Expression;
 use serde_json::Value;
@@ -32,6 +32,8 @@ use crate::{
 pub(crate) struct Drafts {
     pub(crate) spaces: BTreeMap<String, Space>,
     made: u32,
+    /// The number of the first space that is made in the record: those of other transactions are below.
+    first: u32,
 }
 
 /// A value that a key is to have.
@@ -79,6 +81,12 @@ struct Write<'a> {
 type Verdict = (Change, WriteOutcome, Option<PlannedConflict>);
 
 impl Drafts {
+    /// Those of a transaction of a record that has given out so many numbers. Each space that is made gets a change, so
+    /// the next transaction begins behind it.
+    pub(crate) fn behind(first: u32) -> Self {
+        Self { first, ..Self::default() }
+    }
+
     /// The space as the transaction has left it so far; one that is not there is made where `make`.
     fn space(
         &mut self,
@@ -91,7 +99,8 @@ impl Drafts {
         if !self.spaces.contains_key(space) {
             let found = match spaces::find(state, namespace, space)? {
                 None if make => {
-                    let new = spaces::new(state, namespace, at, self.made)?;
+                    let id = SpaceId { seq: at.0, n: self.first + self.made };
+                    let new = spaces::new(state, namespace, id, at.1, self.made)?;
                     self.made += 1;
                     Some(new)
                 }

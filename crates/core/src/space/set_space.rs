@@ -5,7 +5,7 @@
 
 use consort_types::{
     Code, Error, Name, Result,
-    state::{MergePolicy, SpaceSettings},
+    state::{MergePolicy, SpaceId, SpaceSettings},
 };
 use minicbor::{Decode, Encode};
 
@@ -65,7 +65,7 @@ impl SetSpace {
         let found = spaces::find(ctx.state, &self.namespace, &self.space)?;
         let mut space = match found {
             Some(space) => space,
-            None => spaces::new(ctx.state, &self.namespace, (ctx.seq, ctx.now), 0)?,
+            None => spaces::new(ctx.state, &self.namespace, SpaceId { seq: ctx.seq, n: 0 }, ctx.now, 0)?,
         };
         space.settings = self.settings.clone();
         space.merges = self.merges.clone();

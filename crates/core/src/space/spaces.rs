@@ -4,7 +4,7 @@
 //! Invariant: a namespace has at most [`limits::STATE_SPACES_MAX`] spaces.
 
 use consort_types::{
-    Code, Error, Result, Seq, Time, limits,
+    Code, Error, Result, Time, limits,
     state::{Position, SpaceId, SpaceSettings, Writer},
 };
 
@@ -39,19 +39,17 @@ pub(crate) fn entry(state: &mut State, space: SpaceId, key: &str) -> Result<Opti
     state.tables.state.get(&StateKey { space, key: key.to_owned() })
 }
 
-/// A new space, `n`th of the record `seq`.
+/// A new space, with the id `at` and made beside `made` others.
 ///
 /// # Errors
 /// [`Code::LimitReached`] where the namespace has as many as it may have.
-pub(crate) fn new(state: &mut State, namespace: &str, at: (Seq, Time), n: u32) -> Result<Space> {
+pub(crate) fn new(state: &mut State, namespace: &str, id: SpaceId, created: Time, made: u32) -> Result<Space> {
     let max = limits::STATE_SPACES_MAX;
     let known = state.tables.spaces.count(&NamedKey::of(namespace, ""), &NamedKey::of(namespace, PAST), max)?;
-    if known + n as usize >= max {
+    if known + made as usize >= max {
         let message = format!("namespace `{namespace}` has `{known}` spaces, the limit is {max}");
         return Err(Error::new(Code::LimitReached, message).hint("use keys with a prefix instead of more spaces"));
     }
-    let (seq, created) = at;
-    let id = Position { seq, n };
     Ok(Space {
         id,
         settings: SpaceSettings::default(),

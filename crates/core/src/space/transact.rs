@@ -92,7 +92,7 @@ impl Transact {
         }
         let Transaction { then, otherwise, .. } = &self.transaction;
         let operations = if succeeded { then } else { otherwise };
-        let mut drafts = Drafts::default();
+        let mut drafts = Drafts::behind(ctx.ordinals());
         let mut planned = Vec::with_capacity(operations.len());
         for operation in operations {
             planned.push(plan(ctx.state, &mut drafts, &self.namespace, operation, (ctx.seq, ctx.now))?);

@@ -22,6 +22,8 @@ pub(crate) enum Document {
     Items(RunId, u32),
     /// The input of a run.
     Input(RunId),
+    /// What a step instance has read.
+    Reads(StepInstanceId),
 }
 
 impl Document {
@@ -29,7 +31,7 @@ impl Document {
     pub(crate) fn run(&self) -> Option<RunId> {
         match self {
             Self::Blob(_) => None,
-            Self::Output(task) => Some(task.run),
+            Self::Output(task) | Self::Reads(task) => Some(task.run),
             Self::Items(run, _) | Self::Input(run) => Some(*run),
         }
     }

@@ -40,7 +40,7 @@ use crate::{
             history::HistoryEntry,
             run::{IdempotencyRecord, Later, Run},
             signal::{Signal, Waiter},
-            step::{Items, Scope, Step},
+            step::{Items, Scope, Step, StepReads},
         },
     },
     space::{
@@ -199,6 +199,8 @@ tables! {
     idempotency: b'k', NamedKey => IdempotencyRecord, 256, of partition;
     /// Step instances.
     steps: b's', StepInstanceId => Step, 16384, of run until Deleted;
+    /// What step instances have read of shared state.
+    step_reads: b'2', StepInstanceId => StepReads, 256, of run until Deleted;
     /// Scopes.
     scopes: b'c', ScopeKey => Scope, 4096, of run until Deleted;
     /// Items of scopes.

@@ -147,6 +147,8 @@ fn templates(step: &Step) -> Vec<&Template> {
     found.extend(step.for_each.as_ref().map(|each| &each.items));
     found.extend(step.compensate.as_ref().map(|compensate| &compensate.with));
     found.extend(step.concurrency.as_ref().and_then(|concurrency| concurrency.key.as_ref()));
+    found.extend(step.with_lock.as_ref().map(|lock| &lock.name));
+    found.extend(step.reads.iter().flatten().flat_map(|read| [&read.space, &read.key]));
     match &step.action {
         Action::Wait(Wait::For(template) | Wait::Until(template) | Wait::Event { topic: template, .. }) => {
             found.push(template)

@@ -14,7 +14,7 @@ use consort_core::{
 };
 use consort_types::{
     Result, Seq, Time,
-    event::{DeliveryId, Position, topic_matches},
+    event::{DeliveryId, EventAttributes, Position, topic_matches},
 };
 
 use super::rows::{self, Change, Rows};
@@ -70,6 +70,7 @@ impl BusOracle {
         if let Ok(reply) = reply {
             self.observe_reply(at, command, reply)?;
         }
+        self.note_steps(at.0, changes)?;
         self.note_dead(changes);
         for change in changes.iter().filter(|change| TABLES.events.has(&change.key) && change.new.is_none()) {
             if let Some(EventKey { namespace, position }) = rows::key_of(&change.key)
@@ -83,6 +84,21 @@ impl BusOracle {
             }
         }
         self.note_runs(at.0, changes)
+    }
+
+    /// Events that steps have published: their rows tell of them, no reply does.
+    fn note_steps(&mut self, seq: Seq, changes: &[Change]) -> Checked {
+        for change in changes.iter().filter(|change| TABLES.events.has(&change.key)) {
+            let row = change.new.as_deref().and_then(rows::decode::<StoredEvent>);
+            let Some((key, event)) = rows::key_of::<EventKey>(&change.key).zip(row) else { continue };
+            let EventAttributes { id, source, topic, subject, .. } = event.attributes;
+            if source.starts_with("/runs/") {
+                let known = Known { topic, subject, kept: true };
+                let told = Published { position: key.position, deduplicated: false };
+                self.published(seq, &key.namespace, &id, known, told)?;
+            }
+        }
+        Ok(())
     }
 
     fn note_dead(&mut self, changes: &[Change]) {
@@ -358,7 +374,7 @@ fn check_deliveries(rows: &Rows) -> Checked {
         }));
     }
     let about = |key: &EventListKey| {
-        !matches!(key.list, EventList::Age | EventList::Trim | EventList::Fire | EventList::CatchUp)
+        !matches!(key.list, EventList::Age | EventList::Trim | EventList::Fire | EventList::CatchUp | EventList::Tell)
     };
     let told = rows::table(rows, TABLES.event_lists).filter_map(|(key, _)| rows::key_of::<EventListKey>(key));
     let told: BTreeSet<EventListKey> = told.filter(about).collect();

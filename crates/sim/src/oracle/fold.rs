@@ -22,6 +22,7 @@ use consort_types::{BlobHash, Code, Error, Payload, Result, RunId, Seq, StepInst
 use super::{
     ballots,
     bus::{self, BusOracle},
+    flow,
     injected_bugs::tamper,
     locks::{self, Grants},
     rows::{self, Change, Context, Rows},
@@ -231,6 +232,7 @@ impl Fold {
 
     fn check(&mut self, context: &Context<'_>, changes: &[Change], effects: &[Effect]) -> Checked {
         rows::check(context, changes, &lock(&self.memory.rows))?;
+        flow::check(context, changes, &lock(&self.memory.rows))?;
         self.spaces.check(context, changes, &lock(&self.memory.rows))?;
         self.grants.check(context, changes, &lock(&self.memory.rows))?;
         ballots::check(context, changes, &self.rows())?;
@@ -250,6 +252,7 @@ impl Fold {
             rows::check_counts(&self.rows())?;
             space::check_counts(&self.rows())?;
             bus::check_rows(&self.rows())?;
+            flow::check_waits(&self.rows())?;
         }
         if let Some(task) = Self::handed_out(effects).find(|task| self.outcomes.contains(task)) {
             return Err(Violation::of(2, format!("record {}: task {task} has ended and is handed out", context.seq)));

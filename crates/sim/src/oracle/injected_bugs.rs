@@ -6,7 +6,7 @@
 use consort_core::{
     Command, TABLES, TableSpec,
     keys::{MemberKey, StateKey, TimerKey, TimerKind, VoteKey},
-    rows::{BallotProgress, BallotStatus, Claim, Meta, Run, StateEntry, Step, StepState, Verdict, Vote},
+    rows::{BallotProgress, BallotStatus, Claim, Meta, Run, StateEntry, Step, StepState, StoredEvent, Verdict, Vote},
     tables::Row,
 };
 use consort_types::{
@@ -43,6 +43,8 @@ pub(crate) fn tamper(injected: InjectedBug, command: &Command, changes: &mut Vec
         InjectedBug::LateVoteKept => keep_late_vote(changes).is_some(),
         InjectedBug::DeliveryForgotten => forget(changes, TABLES.deliveries),
         InjectedBug::EventIdForgotten => forget(changes, TABLES.event_ids),
+        InjectedBug::StepEventForgotten => forget_event(changes),
+        InjectedBug::StepLockLeft => leave_lock(changes),
         InjectedBug::GrowingRow => grow(command, changes, before).is_some(),
         _ => false,
     }
@@ -173,6 +175,27 @@ fn forget_waiter(changes: &mut Vec<Change>) -> bool {
         let served = waits(&change.old) == Some(true) && waits(&change.new) == Some(false);
         !(TABLES.lock_claims.has(&change.key) && served)
     });
+    changes.len() < before
+}
+
+/// The event that a step has published is forgotten.
+fn forget_event(changes: &mut Vec<Change>) -> bool {
+    let of_step = |row: &Option<Vec<u8>>| {
+        let event = row.as_deref().and_then(rows::decode::<StoredEvent>);
+        event.is_some_and(|event| event.attributes.source.starts_with("/runs/"))
+    };
+    let before = changes.len();
+    changes.retain(|change| !(TABLES.events.has(&change.key) && change.old.is_none() && of_step(&change.new)));
+    changes.len() < before
+}
+
+/// The claim of a step that ends stays.
+fn leave_lock(changes: &mut Vec<Change>) -> bool {
+    let of_step = |row: &Option<Vec<u8>>| {
+        row.as_deref().and_then(rows::decode::<Claim>).is_some_and(|claim| claim.step.is_some())
+    };
+    let before = changes.len();
+    changes.retain(|change| !(TABLES.lock_claims.has(&change.key) && change.new.is_none() && of_step(&change.old)));
     changes.len() < before
 }
 

@@ -93,6 +93,8 @@ fn check_claim(context: &Context<'_>, key: &MemberKey, old: Option<&Claim>, new:
         Some(new) if old.token == new.token && new.due < old.due => {
             Err(Violation::of(6, format!("record {seq}: {of:?} was due at {}, and now at {}", old.due, new.due)))
         }
+        // The claim of a step ends with the step (see `flow`).
+        None if old.step.is_some() => Ok(()),
         None if matches!(context.command, Command::Tick(_)) && context.now < old.due => {
             Err(Violation::of(6, format!("record {seq}: {of:?} ended before its time, {}", old.due)))
         }

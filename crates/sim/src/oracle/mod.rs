@@ -5,6 +5,7 @@
 
 mod ballots;
 mod bus;
+mod flow;
 mod fold;
 mod injected_bugs;
 mod locks;

@@ -23,7 +23,7 @@ pub(crate) use self::{action::LATER, step::STEP_KEYS};
 #[cfg(test)]
 pub(crate) use self::{
     consensus::{CONSENSUS_KEYS, VOTER_KEYS},
-    shared::{PUBLISH_KEYS, STATE_KEYS},
+    shared::{LOCK_KEYS, PUBLISH_KEYS, READ_KEYS, STATE_KEYS},
 };
 
 use consort_types::limits;

@@ -38,6 +38,12 @@ pub(super) struct Frame {
     pub(super) each: bool,
     /// Whether what is being read is inside of the current step's `repeat`.
     pub(super) repeats: bool,
+    /// Whether what is being read is inside of the current step's `with_lock`.
+    pub(super) locked: bool,
+    /// The name of that lock, where it is known before a run and one holds it at a time.
+    pub(super) mutex: Option<String>,
+    /// Whether what is being read comes after the current step's `reads`.
+    pub(super) reads: bool,
 }
 
 impl Frame {
@@ -110,6 +116,15 @@ impl Scope {
             Root::Event => outside(
                 "`event` is known only in triggers, and in the `filter` of a wait for an event",
                 "a run that a trigger starts has its data as `input`; an event that was waited for is the step's output",
+            ),
+            Root::Lock if self.frames.iter().any(|frame| frame.locked) => Ok(Reference::Lock),
+            Root::Lock => {
+                outside("`lock` has no value outside of `with_lock`", "add `with_lock` to the step or its group")
+            }
+            Root::Reads if self.frames.iter().any(|frame| frame.reads) => Ok(Reference::Reads),
+            Root::Reads => outside(
+                "`reads` has no value where no step reads",
+                "add `reads: { NAME: { space: S, key: K } }` to the step or its group",
             ),
             Root::Write => outside(
                 "`write` is known only in merges of shared state",

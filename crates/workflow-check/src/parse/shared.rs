@@ -1,10 +1,10 @@
-//! The actions `publish` and `state`: what a step says to everyone, and what it reads and writes beside everyone.
+//! What steps have to do with everyone: the actions `publish` and `state`, and the settings `with_lock` and `reads`.
 //!
-//! For: reading both into the maps that the machine evaluates. Not for: what is in a space or on the bus.
+//! For: reading them into what the machine evaluates. Not for: what is in a space, on the bus or held.
 //! Invariant: a transaction of one operation and one that is written out have the same form behind this.
 
-use consort_types::{event::check_topic, limits, state::Transaction};
-use consort_workflow::{Action, StateAction, Template, cel::Kind};
+use consort_types::{Name, event::check_topic, limits, state::Transaction};
+use consort_workflow::{Action, Read, StateAction, Template, WithLock, cel::Kind};
 use serde_json::Value;
 
 use super::{Reader, fields::Fields, scope::Place, values::literal_map};
@@ -16,6 +16,12 @@ pub(crate) const PUBLISH_KEYS: [&str; 6] = ["type", "topic", "subject", "id", "s
 /// The keys of `state`: those of one operation, and those of a transaction.
 pub(crate) const STATE_KEYS: [&str; 11] =
     ["space", "get", "put", "delete", "value", "version", "ttl", "if", "do", "else", "fence"];
+
+/// The keys of `with_lock`.
+pub(crate) const LOCK_KEYS: [&str; 3] = ["name", "permits", "wait"];
+
+/// The keys of an entry of `reads`.
+pub(crate) const READ_KEYS: [&str; 2] = ["space", "key"];
 
 /// The operations, and the keys that each takes beside its own and `space`.
 const OPERATIONS: [(&str, &[&str]); 3] =
@@ -134,6 +140,65 @@ impl Reader<'_> {
         let (transaction, must_hold) = (literal_map(map), fields.get("else").is_none());
         self.check_literal(done, &transaction);
         Some(StateAction { transaction, single: false, must_hold })
+    }
+
+    pub(super) fn with_lock(&mut self, entry: &Entry) -> Option<WithLock> {
+        let lock = if matches!(entry.value.kind, NodeKind::Scalar(_)) {
+            WithLock { name: self.lock_name(entry), permits: 1, wait: None }
+        } else {
+            let fields = self.plain().map(&entry.value, "`with_lock`", &LOCK_KEYS)?;
+            let name = self.plain().required(&fields, "name", "name the lock: `with_lock: NAME`")?;
+            let name = self.lock_name(name);
+            let max = i64::from(limits::LOCK_PERMITS_MAX);
+            let permits = fields.get("permits").and_then(|entry| self.plain().integer(entry, 1..=max)).unwrap_or(1);
+            WithLock { name, permits, wait: fields.get("wait").and_then(|entry| self.plain().span(entry)) }
+        };
+        if let (Template::Literal(Value::String(name)), 1) = (&lock.name, lock.permits) {
+            let held = self.values.scope.frames.iter().any(|frame| frame.mutex.as_ref() == Some(name));
+            if held {
+                let message = format!("a step around this one holds lock `{name}`: this one would wait for itself");
+                let found = self.report().error("contradiction", entry.value.span.clone(), message);
+                found.hint("take it out: the lock is held for all inside of that step");
+            }
+            self.frame().mutex = Some(name.clone());
+        }
+        Some(lock)
+    }
+
+    fn lock_name(&mut self, entry: &Entry) -> Template {
+        let name = self.values.template_of(entry, Kind::Text, Place::default());
+        if let Template::Literal(Value::String(text)) = &name
+            && let Err(error) = Name::check("lock", text)
+        {
+            self.refused(entry, error);
+        }
+        name
+    }
+
+    pub(super) fn reads(&mut self, entry: &Entry) -> Option<Vec<Read>> {
+        let NodeKind::Map(entries) = &entry.value.kind else {
+            let message = format!("`reads` must be a map from names to keys, found {}", entry.value.kind_name());
+            let found = self.report().error("bad-type", entry.value.span.clone(), message);
+            found.hint("write `NAME: { space: S, key: K }` for each");
+            return None;
+        };
+        let (count, max) = (entries.len(), limits::STEP_READS_MAX);
+        if count > max {
+            let message = format!("`reads` has {count} keys, the limit is {max}");
+            let found = self.report().error("too-large", entry.key_span.clone(), message);
+            found.hint("read the others by a `state` step of their own");
+        }
+        let mut reads = Vec::with_capacity(count);
+        for given in entries.iter().take(max) {
+            let fields = self.plain().map(&given.value, "an entry of `reads`", &READ_KEYS)?;
+            let hint = "write `NAME: { space: S, key: K }`";
+            let space = self.plain().required(&fields, "space", hint)?;
+            let key = self.plain().required(&fields, "key", hint)?;
+            let space = self.values.template_of(space, Kind::Text, Place::default());
+            let key = self.values.template_of(key, Kind::Text, Place::default());
+            reads.push(Read { name: given.key.clone(), space, key });
+        }
+        Some(reads)
     }
 
     /// Reports what a type of the product refuses.

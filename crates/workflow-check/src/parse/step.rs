@@ -18,7 +18,7 @@ use super::{
 use crate::yaml::{Entry, NodeKind};
 
 /// The keys of a step, in the order of the reference.
-pub(crate) const STEP_KEYS: [&str; 28] = [
+pub(crate) const STEP_KEYS: [&str; 30] = [
     "description",
     "capability",
     "agent",
@@ -46,6 +46,8 @@ pub(crate) const STEP_KEYS: [&str; 28] = [
     "consensus",
     "publish",
     "state",
+    "with_lock",
+    "reads",
     "expand",
 ];
 
@@ -117,6 +119,7 @@ impl Reader<'_> {
         }
         let frame = self.frame();
         (frame.current, frame.each, frame.repeats) = (None, false, false);
+        (frame.locked, frame.mutex, frame.reads) = (false, None, false);
         step
     }
 
@@ -136,7 +139,11 @@ impl Reader<'_> {
         if let Some(entry) = fields.get("needs") {
             self.needs(entry);
         }
+        step.reads = fields.get("reads").and_then(|entry| self.reads(entry));
+        self.frame().reads = fields.get("reads").is_some();
         step.condition = fields.get("if").and_then(|entry| self.step_condition(entry));
+        step.with_lock = fields.get("with_lock").and_then(|entry| self.with_lock(entry));
+        self.frame().locked = fields.get("with_lock").is_some();
         step.for_each = self.for_each(fields);
         self.frame().each = step.for_each.is_some();
         let repeat = fields.get("repeat");
@@ -277,5 +284,7 @@ pub(super) fn blank(name: &str) -> Step {
         on_unknown: OnUnknown::default(),
         compensate: None,
         continue_on_error: false,
+        with_lock: None,
+        reads: None,
     }
 }

@@ -129,29 +129,39 @@ error[contradiction]: a step does one thing, but this one has `capability` and `
   = help: make two steps of it
 
 error[not-available]: `expand` is not available yet in this version
- --> flow.yaml:6:26
+ --> flow.yaml:5:26
   |
-6 |   also: { capability: x, expand: true }
+5 |   also: { capability: x, expand: true }
   |                          ^^^^^^
 
-error[not-available]: `event` is not available yet in this version
- --> flow.yaml:7:20
+error[bad-value]: `orders..created` cannot be a pattern of topics: a segment is empty
+ --> flow.yaml:6:27
   |
-7 |   event: { wait: { event: orders.created } }
-  |                    ^^^^^
+6 |   event: { wait: { event: orders..created, schema: {} } }
+  |                           ^^^^^^^^^^^^^^^
+  |
+  = help: write segments with dots between, such as `orders.created`; patterns may have `*` and a `>` at the end
 
-error[contradiction]: `wait` needs one of `for`, `until` and `signal`
- --> flow.yaml:8:12
+error[misplaced-key]: `schema` means nothing beside `event`
+ --> flow.yaml:6:44
   |
-8 |   which: { wait: { for: 3s, signal: go } }
+6 |   event: { wait: { event: orders..created, schema: {} } }
+  |                                            ^^^^^^
+  |
+  = help: take it out
+
+error[contradiction]: `wait` needs one of `for`, `until`, `signal` and `event`
+ --> flow.yaml:7:12
+  |
+7 |   which: { wait: { for: 3s, signal: go } }
   |            ^^^^
   |
-  = help: write `wait: 30s`, or `wait: { signal: NAME }`
+  = help: write `wait: 30s`, `wait: { signal: NAME }` or `wait: { event: TOPIC }`
 
 error[bad-type]: a step must be a map, found a text
- --> flow.yaml:9:9
+ --> flow.yaml:8:9
   |
-9 |   text: hello
+8 |   text: hello
   |         ^^^^^
   |
   = help: its keys are `description`, `capability`, `agent`, `steps`, `workflow`, `wait`, `approve`, `with`, `needs`, `if`, `for_each`, `max_parallel`, …
@@ -193,7 +203,7 @@ error[misplaced-key]: `timeout` means nothing on a step of kind `wait`
 4 |   pause: { wait: 3s, timeout: 5s }
   |                      ^^^^^^^
   |
-  = help: use `deadline`, or `wait: { signal: NAME, timeout: … }`
+  = help: use `deadline`, or `timeout` beside the `signal` or `event` of `wait`
 
 error[misplaced-key]: `max_parallel` means nothing without `for_each`
  --> flow.yaml:5:28

@@ -16,6 +16,7 @@ mod input;
 mod input_oracle;
 mod model;
 mod routes;
+mod shared;
 mod templates;
 
 use consort_workflow::Definition;

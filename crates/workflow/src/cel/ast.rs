@@ -243,13 +243,20 @@ pub enum Root {
     /// The event that a trigger, or a step that waits for one, looks at.
     #[n(6)]
     Event,
-    /// The two values that a write of shared state brings together; no workflow has it.
+    /// The lock of the nearest step that has one.
     #[n(7)]
+    Lock,
+    /// What the nearest step with `reads` has read.
+    #[n(8)]
+    Reads,
+    /// The two values that a write of shared state brings together; no workflow has it.
+    #[n(9)]
     Write,
 }
 
 impl Root {
-    pub(crate) const NAMES: [&'static str; 7] = ["input", "steps", "item", "index", "loop", "run", "output"];
+    pub(crate) const NAMES: [&'static str; 9] =
+        ["input", "steps", "item", "index", "loop", "run", "output", "lock", "reads"];
 
     pub(crate) fn of(name: &str) -> Option<Self> {
         Some(match name {
@@ -260,6 +267,8 @@ impl Root {
             "run" => Self::Run,
             "output" => Self::Output,
             "event" => Self::Event,
+            "lock" => Self::Lock,
+            "reads" => Self::Reads,
             "write" => Self::Write,
             _ => return None,
         })
@@ -275,6 +284,8 @@ impl Root {
             Self::Run => "run",
             Self::Output => "output",
             Self::Event => "event",
+            Self::Lock => "lock",
+            Self::Reads => "reads",
             Self::Write => "write",
         }
     }

@@ -107,6 +107,8 @@ impl<'a> Evaluator<'a, '_> {
             Root::Loop => environment.loop_.as_deref().map(Cow::Borrowed),
             Root::Output => environment.output.as_deref().map(Cow::Borrowed),
             Root::Event => environment.event.as_deref().map(Cow::Borrowed),
+            Root::Lock => environment.lock.as_deref().map(Cow::Borrowed),
+            Root::Reads => environment.reads.as_deref().map(Cow::Borrowed),
             Root::Write => environment.write.as_deref().map(Cow::Borrowed),
         };
         found.ok_or_else(|| Fault::new(format!("`{}` has no value here", root.name())))

@@ -89,6 +89,11 @@ static LOOP: LazyLock<Value> = LazyLock::new(|| {
         "index": {"type": "integer"}, "previous": {}}})
 });
 
+static LOCK: LazyLock<Value> = LazyLock::new(|| {
+    json!({"type": "object", "additionalProperties": false, "properties": {
+        "name": {"type": "string"}, "token": {"type": "integer"}}})
+});
+
 #[derive(Clone, Copy)]
 struct Known<'s> {
     kind: Kind,
@@ -209,7 +214,8 @@ impl<'s> Check<'_, 's> {
             Root::Run => Known::schema(&RUN),
             Root::Loop => Known::schema(&LOOP),
             Root::Index => Known::kind(Kind::Number),
-            Root::Event | Root::Write => Known::kind(Kind::Map),
+            Root::Lock => Known::schema(&LOCK),
+            Root::Event | Root::Reads | Root::Write => Known::kind(Kind::Map),
             Root::Item | Root::Output => Known::kind(Kind::Any),
         }
     }

@@ -96,7 +96,7 @@ pub enum StepState {
     /// It is a compensation that is not tried again by itself: it waits for a decision.
     #[n(14)]
     GaveUp,
-    /// It waits for a time or a signal.
+    /// It waits for a time, a signal, an event or a lock.
     #[n(6)]
     Waiting,
     /// It waits for a person's decision.
@@ -166,6 +166,20 @@ pub struct AwaitedEnd {
     /// Whether the instance above it has ended, and only its run waits for it.
     #[n(1)]
     pub detached: bool,
+}
+
+/// The lock of a step.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct StepLock {
+    /// Its name.
+    #[n(0)]
+    pub name: String,
+    /// The token of the grant; `None` while the step waits for it.
+    #[n(1)]
+    pub token: Option<Token>,
+    /// Whether the step has begun under it.
+    #[n(2)]
+    pub begun: bool,
 }
 
 /// A step instance: its state and outcome. What it is to do is in the definition.
@@ -264,6 +278,9 @@ pub struct Step {
     /// What it ends with, unless it completes, once the outcome of its `write` attempt is known.
     #[n(30)]
     pub ends_as: Option<AwaitedEnd>,
+    /// The lock that it holds or waits for, or has held.
+    #[n(31)]
+    pub lock: Option<StepLock>,
 }
 
 impl Default for Step {
@@ -300,6 +317,7 @@ impl Default for Step {
             version: None,
             deaths: None,
             ends_as: None,
+            lock: None,
         }
     }
 }
@@ -319,3 +337,13 @@ pub struct Items {
 }
 
 impl Row for Items {}
+
+/// What a step has read of shared state before its `if` was decided.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct StepReads {
+    /// A JSON map from names to values with their versions.
+    #[n(0)]
+    pub document: Payload,
+}
+
+impl Row for StepReads {}

@@ -13,6 +13,7 @@ use crate::{
     run::{
         keys::ScopeKey,
         locate::{self, InstanceKind},
+        locked,
         rows::step::{Scope, ScopeKind, Step, StepState},
     },
     state::State,
@@ -41,9 +42,9 @@ pub struct Counts {
 /// Something that an instance waits for.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Wait {
-    /// `signal`, `event`, `time`, `approval` or `call`.
+    /// `signal`, `event`, `lock`, `time`, `approval` or `call`.
     pub kind: &'static str,
-    /// The signal, the topic, the question or the capability.
+    /// The signal, the topic, the lock, the question or the capability.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// What the code calls it.
@@ -189,6 +190,9 @@ fn node(state: &mut State, task: StepInstanceId, step: Step, path: &str) -> Resu
 fn waits_for(state: &mut State, task: StepInstanceId, step: &Step, definition: &Definition) -> Result<Vec<Wait>> {
     let until = [step.wake_at, step.timeout_at].into_iter().flatten().min();
     let of = |kind, name| Wait { kind, name, title: None, until };
+    if let Some(name) = locked::awaited(step) {
+        return Ok(vec![of("lock", Some(name.to_owned()))]);
+    }
     match (step.state, &definition.action) {
         (StepState::Waiting, Action::Wait(WaitFor::Signal { name, .. })) => Ok(vec![of("signal", Some(name.clone()))]),
         (StepState::Waiting, Action::Wait(WaitFor::Event { .. })) => {

@@ -1,0 +1,78 @@
+//! `reads`: keys of shared state that a step reads once, before its `if` is decided.
+//!
+//! For: reading and recording them, and what expressions see of them. Not for: reading as a step of its own (see `share`).
+//! Invariant: what was read is recorded with the step, so that whatever is evaluated later (a retry, an offer to another
+//! worker) sees the same; all keys of a step are read in one record.
+
+use std::sync::Arc;
+
+use consort_types::{
+    Code, Error, Result, StepInstanceId,
+    state::{Action, Operation, Transaction, Writer},
+};
+use consort_workflow::{Read, Template};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    context::ApplyContext,
+    encode::encode,
+    run::{
+        environment::{self, in_expression},
+        keys::scope_of,
+        locate::{StepRef, parent_of},
+        rows::step::StepReads,
+    },
+    space::transact::Transact,
+    state::{Document, State},
+};
+
+/// Reads the keys of a step, if it has not yet.
+pub(crate) fn read(ctx: &mut ApplyContext<'_>, step_ref: &StepRef, task: StepInstanceId, reads: &[Read]) -> Result<()> {
+    if ctx.state.tables.step_reads.get_shared(&task)?.is_some() {
+        return Ok(());
+    }
+    let mut then = Vec::with_capacity(reads.len());
+    for Read { space, key, .. } in reads {
+        let (space, key) = (text(ctx, step_ref, task, space)?, text(ctx, step_ref, task, key)?);
+        then.push(Operation { space, key, action: Action::Get });
+    }
+    let transaction = Transaction { then, ..Transaction::default() };
+    let namespace = step_ref.run.namespace.clone();
+    let command = Transact { namespace, transaction, by: Writer::default() };
+    command.check().map_err(|error| in_expression("reads", error))?;
+    let mut values = Map::new();
+    for (read, found) in reads.iter().zip(command.apply(ctx)?.results) {
+        let value = match &found.value {
+            Some(value) => {
+                let bytes = ctx.state.payload_bytes(value)?;
+                ctx.state.charge_bytes(bytes.len());
+                let damaged = |_| Error::new(Code::Damaged, "a stored value is not JSON");
+                serde_json::from_slice(&bytes).map_err(damaged)?
+            }
+            None => Value::Null,
+        };
+        values.insert(read.name.clone(), json!({ "value": value, "version": found.version.0 }));
+    }
+    let document = ctx.store_payload("values that the step reads", encode(&Value::Object(values)))?;
+    ctx.state.tables.step_reads.insert_new(task, StepReads { document });
+    Ok(())
+}
+
+fn text(ctx: &mut ApplyContext<'_>, step_ref: &StepRef, task: StepInstanceId, template: &Template) -> Result<String> {
+    let value = environment::evaluate(ctx.state, step_ref, task, template);
+    let value = value.map_err(|error| in_expression("reads", error))?;
+    Ok(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+}
+
+/// What the nearest step with `reads` has read.
+pub(crate) fn value(state: &mut State, task: StepInstanceId) -> Result<Option<Arc<Value>>> {
+    let mut at = Some(task);
+    while let Some(task) = at {
+        if let Some(row) = state.tables.step_reads.get_shared(&task)? {
+            return state.document(Document::Reads(task), &row.document).map(Some);
+        }
+        let scope = state.shared_scope(scope_of(task))?;
+        at = parent_of(task, &scope);
+    }
+    Ok(None)
+}
