@@ -6,6 +6,7 @@
 pub mod agents;
 pub mod engine;
 pub mod http;
+pub mod peers;
 pub mod process;
 mod wait;
 

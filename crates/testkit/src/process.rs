@@ -37,10 +37,19 @@ impl Server {
         I: IntoIterator<Item = S>,
         S: AsRef<OsStr>,
     {
+        Self::start_at(binary, folder, 0, args)
+    }
+
+    /// The same at a port that the caller has found free, at which it can be started again.
+    pub fn start_at<I, S>(binary: &Path, folder: &Path, port: u16, args: I) -> io::Result<Self>
+    where
+        I: IntoIterator<Item = S>,
+        S: AsRef<OsStr>,
+    {
         let args: Vec<OsString> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
         let separate = args.iter().any(|arg| arg.to_string_lossy().starts_with("--grpc-listen"));
         let mut command = command(binary, folder);
-        command.args(["up", "--port", "0"]).args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(["up", "--port", &port.to_string()]).args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
         let errors = Arc::new(Mutex::new(String::new()));
         let stderr = child.stderr.take().expect("stderr is a pipe");

@@ -325,6 +325,12 @@ codes! {
     /// for ties, or more rounds.
     NotDecided = 771, Failed, "no decision";
 
+    /// The other side of a mirror cannot be reached, or does not answer now. Is it running, and is its address right?
+    PeerUnreachable = 801, Unavailable, "other side cannot be reached";
+    /// The other side of a mirror refuses what the mirror requests: its address, user, rights or settings do not fit; the
+    /// message says which.
+    PeerRefused = 802, Rejected, "other side refuses";
+
     /// A defect of Consort. Please report it with the message.
     Internal = 901, Internal, "internal error";
 }

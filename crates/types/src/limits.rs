@@ -240,6 +240,19 @@ limits! {
     STATE_TTL_SECONDS_MAX: u64 = 3_660 * 24 * 60 * 60;
     /// Seconds that the stamp of a write may be ahead of log time: a writer whose clock is ahead would win for so long.
     STATE_STAMP_AHEAD_SECONDS_MAX: u64 = 60;
+    /// Bytes of a value that a mirror carries: etcd takes no request of more than 1.5 MiB where nothing else is set.
+    MIRROR_VALUE_BYTES_MAX: usize = 1024 * 1024;
+    /// Bytes of the prefix that the keys of a mirror have on the other side.
+    MIRROR_PREFIX_BYTES_MAX: usize = 512;
+    /// Seconds between two comparisons of a mirror with a side whose notifications may be lost, where nothing is given.
+    MIRROR_COMPARE_DEFAULT_SECONDS: u64 = 30;
+    /// Seconds after which another process may take a mirror over whose process has died, where nothing is given.
+    MIRROR_LEASE_DEFAULT_SECONDS: u64 = 10;
+    /// Seconds that a copy on the other side of a mirror outlives the time of its original: the original decides when it
+    /// ends.
+    MIRROR_TTL_MARGIN_SECONDS: u64 = 2;
+    /// Keys that a mirror refused and still remembers, so that it reports each once.
+    MIRROR_REFUSED_KEPT_MAX: usize = 10_000;
     /// Bytes of the id of a holder of a lock, or of a member of a barrier: it is part of keys.
     LOCK_HOLDER_BYTES_MAX: usize = 256;
     /// Bytes of the text that the holder of a lock shows to observers; what is longer belongs into a document.

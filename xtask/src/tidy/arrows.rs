@@ -42,6 +42,7 @@ const PRODUCT: &[Place] = &[
     shell("proto", &["types"]),
     shell("sdk", &["types", "api", "proto"]),
     shell("agents-research", &["types", "sdk"]),
+    shell("mirror", &["types", "api"]),
     shell("api-http", &["types", "api", "workflow-check", "engine", "listen"]),
     shell("api-grpc", &["types", "workflow", "engine", "proto", "listen"]),
     shell(
@@ -61,7 +62,7 @@ const PRODUCT: &[Place] = &[
             "api-grpc",
         ],
     ),
-    shell("cli", &["types", "api", "workflow", "workflow-check", "engine", "server"]),
+    shell("cli", &["types", "api", "workflow", "workflow-check", "engine", "mirror", "server"]),
 ];
 
 /// Crates that serve development: they may use any crate, and no product crate may use them.

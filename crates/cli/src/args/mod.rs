@@ -31,7 +31,8 @@ pub(crate) use operate::{DecisionArgs, InboxCommand, ListArgs, RunsCommand};
 pub(crate) use replay::ReplayCheckArgs;
 pub(crate) use start::{RunArgs, UpArgs};
 pub(crate) use state::{
-    DecideArgs as StateDecideArgs, KeyArgs as StateKeyArgs, PutArgs, SetArgs as StateSetArgs, StateCommand,
+    DecideArgs as StateDecideArgs, KeyArgs as StateKeyArgs, MirrorArgs, MirrorDirection, PutArgs,
+    SetArgs as StateSetArgs, StateCommand,
 };
 pub(crate) use workflows::{GraphFormat, WorkflowsCommand};
 

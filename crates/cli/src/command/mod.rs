@@ -21,6 +21,7 @@ mod limits;
 mod lock_claim;
 mod locks;
 mod locks_run;
+mod mirror;
 mod namespaces;
 mod outcome;
 mod queues;
@@ -42,7 +43,7 @@ use consort_types::Result;
 
 use crate::{
     app::App,
-    args::{Cli, Command, ConfigCommand, DocsPage},
+    args::{Cli, Command, ConfigCommand, DocsPage, StateCommand},
     exit::Exit,
 };
 
@@ -58,6 +59,7 @@ pub(crate) async fn execute(app: &App, command: Command) -> Result<Exit> {
         Command::ReplayCheck(args) => replay_check::execute(app, args).await,
         Command::Queues { watch } => queues::execute(app, watch).await,
         Command::Quotas(command) => quotas::execute(app, command).await,
+        Command::State(StateCommand::Mirror(args)) => mirror::execute(app, args).await,
         Command::State(command) => state::execute(app, command).await,
         Command::Locks(command) => locks::execute(app, command).await,
         Command::Barriers(command) => barriers::execute(app, command).await,

@@ -1,0 +1,381 @@
+//! A mirror as it runs: connecting, following both sides, and connecting again.
+//!
+//! For: the life of the process. Not for: what is done about a key (see `settle`).
+//! Invariant: the cursor names only what is settled on both sides; a session begins with it, or with a comparison of
+//! everything.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+    time::Duration,
+};
+
+use consort_api::{
+    NoParams,
+    client::Client,
+    state::{StateFence, TransactState, TransactStateRequest},
+};
+use consort_types::{Code, Error, Result, limits};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use crate::{
+    cursor::{Arrived, Cursor},
+    decide::Carried,
+    etcd::Etcd,
+    lease::Lease,
+    options::{Address, Options},
+    peer::{Follow, Listing, Noted, Peer},
+    redis::Redis,
+    report::{Counts, Event, Side},
+    source::{self, Changed, Changes},
+    values::Mark,
+};
+
+/// The pause before a side is tried again, which doubles with each try.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+/// The longest pause.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// How often both sides are tried in vain before the first connection: some eleven seconds.
+const FIRST_TRIES: u32 = 7;
+/// How long the cursor may be behind what is settled.
+const SAVE_AFTER: Duration = Duration::from_secs(1);
+/// How long the end may take.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+
+/// What is told of what happens.
+pub(crate) type Report<'a> = Box<dyn FnMut(&Event) + Send + 'a>;
+
+/// A mirror of a space.
+pub struct Mirror<'a> {
+    pub(crate) client: Client,
+    pub(crate) options: Options,
+    pub(crate) peer: Box<dyn Peer>,
+    pub(crate) report: Report<'a>,
+    pub(crate) counts: Counts,
+    /// What the state store has answered and the mark does not tell yet, by key.
+    pub(crate) carried: BTreeMap<String, Carried>,
+    /// What the last transactions took and the other side does not note yet.
+    pub(crate) unnoted: Vec<Arrived>,
+    /// Whether a transaction may have been done whose outcome is not known here.
+    pub(crate) unsure: bool,
+    pub(crate) cursor: Cursor,
+    saved: Cursor,
+    holder: String,
+    lease: Option<Lease>,
+    /// What was refused and is told.
+    told: BTreeSet<(String, String)>,
+    /// Whether the cursor says nothing any more.
+    stale: bool,
+    connected: bool,
+}
+
+/// Both sides, as they are followed.
+struct Open {
+    changes: Changes,
+    follow: Follow,
+    /// Up to where changes were seen, which are not all settled.
+    position: String,
+    place: Option<String>,
+}
+
+impl<'a> Mirror<'a> {
+    /// A mirror that has not begun. `holder` names this process among those that may mirror under the name; `report` is
+    /// told what happens.
+    ///
+    /// # Errors
+    /// [`Code::BadName`], [`Code::BadRequest`] where the options do not fit.
+    pub fn new(
+        client: Client,
+        options: Options,
+        holder: String,
+        report: impl FnMut(&Event) + Send + 'a,
+    ) -> Result<Self> {
+        options.check()?;
+        let peer: Box<dyn Peer> = match &options.to {
+            Address::Redis(url) => Box::new(Redis::new(url, &options)?),
+            Address::Etcd { authority, user } => Box::new(Etcd::new(authority, user.clone(), &options)?),
+        };
+        let cursor = Cursor::new(&options);
+        Ok(Self {
+            client,
+            options,
+            peer,
+            report: Box::new(report),
+            counts: Counts::default(),
+            carried: BTreeMap::new(),
+            unnoted: Vec::new(),
+            unsure: false,
+            saved: cursor.clone(),
+            cursor,
+            holder,
+            lease: None,
+            told: BTreeSet::new(),
+            stale: false,
+            connected: false,
+        })
+    }
+
+    /// What was done so far.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Mirrors until that is refused. It may be dropped at any time; [`Self::close`] ends it well.
+    pub async fn run(&mut self) -> Error {
+        let (mut tries, mut ever, mut told) = (0, false, false);
+        loop {
+            self.connected = false;
+            let Err(error) = self.session().await;
+            if self.connected {
+                (tries, ever, told) = (0, true, false);
+            }
+            let side = match error.code {
+                Code::PeerUnreachable => Side::Peer,
+                Code::Unreachable | Code::Overloaded | Code::Stopping => Side::Consort,
+                Code::LeaseLost => {
+                    self.lease = None;
+                    Side::Consort
+                }
+                Code::VersionGone => {
+                    self.stale = true;
+                    sleep(PAUSE_MIN).await;
+                    continue;
+                }
+                _ => return error,
+            };
+            tries += 1;
+            if !ever && tries > FIRST_TRIES {
+                return error;
+            }
+            if !told {
+                self.counts.lost += u64::from(ever);
+                (self.report)(&Event::Lost { side, reason: error.message });
+                told = true;
+            }
+            sleep((PAUSE_MIN * 2_u32.saturating_pow(tries - 1)).min(PAUSE_MAX)).await;
+        }
+    }
+
+    /// Ends: the cursor is saved, and another process may mirror under the name at once.
+    pub async fn close(mut self) {
+        let Some(lease) = self.lease.take() else { return };
+        let end = async {
+            if !self.unsure {
+                // Where it is not saved, the next process looks at more.
+                let _ = self.save(lease.token).await;
+            }
+            lease.release().await;
+        };
+        // Where the server is away, the lease ends by itself.
+        let _ = timeout(CLOSE_WITHIN, end).await;
+    }
+
+    /// One session: from connecting to the loss of a side.
+    async fn session(&mut self) -> Result<Infallible> {
+        let token = self.hold().await?;
+        self.peer.claim(token).await?;
+        let (cursor, version) = Cursor::load(&self.client, &self.options).await?;
+        self.cursor = cursor;
+        (self.carried, self.unsure) = (BTreeMap::new(), false);
+        let mut dirty = self.recover(token, version).await?;
+        let (mut open, resumed) = self.open().await?;
+        if !resumed {
+            dirty.extend(self.compare().await?);
+        }
+        (self.connected, self.stale) = (true, false);
+        (self.report)(&Event::Connected { to: self.options.to.to_string(), resumed });
+        let mut compare_at = Instant::now() + self.options.compare;
+        let mut save_at = Instant::now() + SAVE_AFTER;
+        loop {
+            let changed = open.drain(&mut dirty);
+            for noted in changed? {
+                self.note(noted, &mut dirty, &mut open)?;
+            }
+            if !dirty.is_empty() {
+                self.settle(token, &mut dirty).await?;
+            }
+            if dirty.is_empty() {
+                self.cursor.position = Some(open.position.clone());
+                self.cursor.place.clone_from(&open.place);
+            }
+            if self.cursor != self.saved && Instant::now() >= save_at {
+                self.save(token).await?;
+            }
+            if self.peer.may_miss() && Instant::now() >= compare_at {
+                dirty.extend(self.compare().await?);
+                compare_at = Instant::now() + self.options.compare;
+            }
+            if dirty.is_empty() {
+                if self.cursor == self.saved {
+                    save_at = Instant::now() + SAVE_AFTER;
+                }
+                self.wait(&mut open, &mut dirty, save_at, compare_at).await?;
+            }
+        }
+    }
+
+    /// Waits until there is something to do.
+    async fn wait(
+        &mut self,
+        open: &mut Open,
+        dirty: &mut BTreeSet<String>,
+        save_at: Instant,
+        compare_at: Instant,
+    ) -> Result<()> {
+        let unsaved = self.cursor != self.saved;
+        let Some(lease) = &mut self.lease else { return Ok(()) };
+        let noted = tokio::select! {
+            lost = lease.lost() => return Err(lost),
+            changed = open.changes.receiver.recv() => {
+                let changed = changed.unwrap_or_else(|| Err(ended()))?;
+                open.saw(changed, dirty);
+                return Ok(());
+            }
+            noted = open.follow.receiver.recv() => noted.unwrap_or_else(|| Err(ended()))?,
+            () = sleep_until(save_at), if unsaved => return Ok(()),
+            () = sleep_until(compare_at), if self.peer.may_miss() => return Ok(()),
+        };
+        self.note(noted, dirty, open)
+    }
+
+    /// The token of the lease, which is acquired where there is none.
+    async fn hold(&mut self) -> Result<u64> {
+        if let Some(lease) = &self.lease {
+            return Ok(lease.token);
+        }
+        let lock = self.options.lock();
+        let lease = Lease::acquire(&self.client, lock, &self.holder, self.options.lease, &mut *self.report).await?;
+        let token = lease.token;
+        self.lease = Some(lease);
+        Ok(token)
+    }
+
+    /// Follows both sides: behind the cursor, where that says from where, or from now on.
+    async fn open(&mut self) -> Result<(Open, bool)> {
+        let (client, space) = (&self.client, &self.options.space);
+        if let (Some(position), Some(place)) = (self.cursor.position.clone(), self.cursor.place.clone())
+            && !self.stale
+            && !self.peer.may_miss()
+        {
+            match Changes::after(client, space, &position).await {
+                Ok(changes) => {
+                    let follow = self.peer.follow(Some(&place)).await?;
+                    return Ok((Open { changes, follow, position, place: Some(place) }, true));
+                }
+                // What is missed is compared.
+                Err(error) if error.code == Code::VersionGone => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let position = source::position(client, space).await?;
+        let changes = Changes::after(client, space, &position).await?;
+        let follow = self.peer.follow(None).await?;
+        let place = follow.place.clone();
+        Ok((Open { changes, follow, position, place }, false))
+    }
+
+    /// What was seen of the other side.
+    ///
+    /// # Errors
+    /// [`Code::VersionGone`] where changes were missed: the next session compares everything.
+    fn note(&mut self, noted: Noted, dirty: &mut BTreeSet<String>, open: &mut Open) -> Result<()> {
+        match noted {
+            Noted::Keys(keys, place) => {
+                dirty.extend(keys);
+                if place.is_some() {
+                    open.place = place;
+                }
+            }
+            Noted::Refused(key, reason) => self.refuse(&key, &reason),
+            Noted::Gap => {
+                return Err(Error::new(Code::VersionGone, "the other side does not keep the changes behind the cursor"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The keys that are not known to be equal on both sides.
+    async fn compare(&mut self) -> Result<BTreeSet<String>> {
+        self.counts.compared += 1;
+        let Listing { mut keys, refused } = self.peer.list().await?;
+        let versions = source::versions(&self.client, &self.options.space).await?;
+        for (key, reason) in refused {
+            self.refuse(&key, &reason);
+        }
+        let mut dirty = BTreeSet::new();
+        for (key, version) in versions {
+            let (digest, mark) = keys.remove(&key).unwrap_or_default();
+            if digest.is_none() || mark != Some(Mark { version, digest }) {
+                dirty.insert(key);
+            }
+        }
+        dirty.extend(keys.into_keys());
+        Ok(dirty)
+    }
+
+    /// Counts what is not carried, and tells it once.
+    pub(crate) fn refuse(&mut self, key: &str, reason: &str) {
+        if self.told.len() >= limits::MIRROR_REFUSED_KEPT_MAX {
+            self.told.clear();
+        }
+        if self.told.insert((key.to_owned(), reason.to_owned())) {
+            self.counts.refused += 1;
+            (self.report)(&Event::Refused { key: key.to_owned(), reason: reason.to_owned() });
+        }
+    }
+
+    /// The grant that the writes depend on.
+    pub(crate) fn fence(&self, token: u64) -> Vec<StateFence> {
+        vec![StateFence { lock: self.options.lock(), token }]
+    }
+
+    /// The cursor as it is to be written now, with what is not noted yet.
+    pub(crate) fn cursor_with(&self, arrived: Vec<Arrived>) -> Cursor {
+        let merged = self.carried.iter().filter(|(_, carried)| carried.version > 0);
+        let merged = merged.map(|(key, carried)| Arrived::new(key, carried.digest, Some(carried.version)));
+        Cursor { arrived: self.unnoted.iter().cloned().chain(merged).chain(arrived).collect(), ..self.cursor.clone() }
+    }
+
+    /// Saves the cursor.
+    async fn save(&mut self, token: u64) -> Result<()> {
+        if self.cursor == self.saved {
+            return Ok(());
+        }
+        let operation = self.cursor_with(Vec::new()).operation(&self.options.name)?;
+        let request = TransactStateRequest {
+            then: vec![operation],
+            fence: self.fence(token),
+            by: Some(self.options.writer()),
+            ..Default::default()
+        };
+        self.client.call::<TransactState>(&NoParams {}, &request).await?;
+        self.saved = self.cursor.clone();
+        if let Some(position) = self.cursor.position.clone() {
+            (self.report)(&Event::Settled { position });
+        }
+        Ok(())
+    }
+}
+
+impl Open {
+    /// Takes what has arrived, without waiting: the changes of the space, and what is noted of the other side.
+    fn drain(&mut self, dirty: &mut BTreeSet<String>) -> Result<Vec<Noted>> {
+        while let Ok(changed) = self.changes.receiver.try_recv() {
+            self.saw(changed?, dirty);
+        }
+        let mut all = Vec::new();
+        while let Ok(noted) = self.follow.receiver.try_recv() {
+            all.push(noted?);
+        }
+        Ok(all)
+    }
+
+    fn saw(&mut self, (key, position): Changed, dirty: &mut BTreeSet<String>) {
+        dirty.insert(key);
+        self.position = position;
+    }
+}
+
+fn ended() -> Error {
+    Error::new(Code::Internal, "a reader of the mirror has ended without a word")
+}

@@ -1,0 +1,177 @@
+//! What a mirror mirrors, and with what.
+//!
+//! For: the options, and the addresses of other sides. Not for: how they are typed.
+//! Invariant: what is shown and stored of an address has no password.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use consort_types::{Code, Error, Name, Result, limits};
+
+/// Which way changes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From the state store to the other side, and back.
+    Both,
+    /// Only to the other side: what is changed there is overwritten.
+    Out,
+    /// Only from the other side.
+    In,
+}
+
+impl Direction {
+    /// Whether changes of the other side are taken.
+    pub fn is_in(self) -> bool {
+        self != Self::Out
+    }
+
+    /// Whether changes are sent to the other side.
+    pub fn is_out(self) -> bool {
+        self != Self::In
+    }
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Both => "both",
+            Self::Out => "out",
+            Self::In => "in",
+        }
+    }
+}
+
+/// Where the other side is.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Address {
+    /// Redis, or what speaks its protocol: the URL as given.
+    Redis(String),
+    /// etcd.
+    Etcd {
+        /// Its `HOST:PORT`.
+        authority: String,
+        /// The user and the password, where it needs them.
+        user: Option<(String, String)>,
+    },
+}
+
+impl FromStr for Address {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let bad = |why: &str| {
+            Error::new(Code::BadRequest, format!("the address of the other side {why}"))
+                .hint("such as `redis://127.0.0.1:6379/0` or `etcd://127.0.0.1:2379`; `USER:PASSWORD@` may stand before the host")
+        };
+        match text.split_once("://") {
+            Some(("redis", _)) => Ok(Self::Redis(text.to_owned())),
+            Some(("etcd", rest)) => {
+                let (user, authority) = match rest.trim_end_matches('/').rsplit_once('@') {
+                    Some((user, authority)) => {
+                        let (name, password) = user.split_once(':').ok_or_else(|| bad("has a user without a password"))?;
+                        (Some((name.to_owned(), password.to_owned())), authority)
+                    }
+                    None => (None, rest.trim_end_matches('/')),
+                };
+                Ok(Self::Etcd { authority: authority.to_owned(), user })
+            }
+            Some(("rediss" | "etcds", _)) => {
+                Err(bad("asks for TLS, which the mirror does not speak itself")
+                    .hint("let a proxy on this machine end TLS, and give its address"))
+            }
+            _ => Err(bad("begins neither with `redis://` nor with `etcd://`")),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Redis(url) => {
+                let rest = url.trim_start_matches("redis://");
+                write!(f, "redis://{}", rest.rsplit_once('@').map_or(rest, |(_, host)| host))
+            }
+            Self::Etcd { authority, .. } => write!(f, "etcd://{authority}"),
+        }
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What is mirrored.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The name of the mirror: its cursor and its lock have it.
+    pub name: String,
+    /// The space.
+    pub space: String,
+    /// Where the other side is.
+    pub to: Address,
+    /// What keys begin with on the other side.
+    pub prefix: String,
+    /// Which way changes go.
+    pub direction: Direction,
+    /// How long the mirror keeps its name without a sign of life.
+    pub lease: Duration,
+    /// How often everything is compared where notifications may be lost.
+    pub compare: Duration,
+}
+
+/// The space that has the cursors of mirrors, each under the name of the mirror.
+pub(crate) const CURSORS: &str = "mirrors";
+
+impl Options {
+    /// Refuses what cannot be mirrored.
+    ///
+    /// # Errors
+    /// [`Code::BadName`], [`Code::BadRequest`].
+    pub(crate) fn check(&self) -> Result<()> {
+        Name::check("mirror", &self.name)?;
+        Name::check("lock of the mirror", &self.lock())?;
+        Name::check("space", &self.space)?;
+        if self.space == CURSORS {
+            return Err(Error::new(Code::BadRequest, format!("space `{CURSORS}` cannot be mirrored"))
+                .hint("it has the cursors of mirrors; mirror another space"));
+        }
+        let (bytes, max) = (self.prefix.len(), limits::MIRROR_PREFIX_BYTES_MAX);
+        if bytes > max || self.prefix.chars().any(char::is_control) {
+            let message = format!("the prefix has {bytes} bytes; it has at most {max}, and no control characters");
+            return Err(Error::new(Code::BadRequest, message).hint("choose a short one, such as `app:`"));
+        }
+        Ok(())
+    }
+
+    /// The lock that the mirror holds while it runs.
+    pub(crate) fn lock(&self) -> String {
+        format!("mirror.{}", self.name)
+    }
+
+    /// Who the mirror is among the writers of values.
+    pub(crate) fn writer(&self) -> String {
+        format!("mirror {}", self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_and_shown_without_their_passwords() {
+        for (text, shown) in [
+            ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
+            ("redis://ann:s@cret@cache:6379", "redis://cache:6379"),
+            ("etcd://127.0.0.1:2379/", "etcd://127.0.0.1:2379"),
+            ("etcd://root:se:cret@kv:2379", "etcd://kv:2379"),
+        ] {
+            let address: Address = text.parse().unwrap();
+            assert_eq!((address.to_string(), format!("{address:?}")), (shown.to_owned(), shown.to_owned()));
+        }
+        for text in ["", "127.0.0.1:6379", "http://a:1", "rediss://a:1", "etcd://root@a:1"] {
+            let error = text.parse::<Address>().unwrap_err();
+            assert!(error.code == Code::BadRequest && error.hint.is_some(), "{text}");
+        }
+    }
+}
