@@ -165,7 +165,8 @@ fn act(ctx: &mut Context) {
 fn settings(ctx: &mut Context) -> SpaceSettings {
     let policies = KINDS.map(|(prefix, policy)| PrefixPolicy { prefix: prefix.to_owned(), policy }).to_vec();
     let keep_changes = if ctx.random.chance(500) { 100 } else { SpaceSettings::default().keep_changes };
-    SpaceSettings { policies, keep_changes, ..SpaceSettings::default() }
+    let events = ctx.random.chance(500);
+    SpaceSettings { policies, keep_changes, events, ..SpaceSettings::default() }
 }
 
 /// Of two numbers of a key of this kind, the larger stays.

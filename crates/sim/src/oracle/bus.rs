@@ -8,13 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use consort_core::{
     Command, Reply, TABLES,
-    keys::{DeliveryKey, EventIdKey, EventKey, EventList, EventListKey, NamedKey},
-    rows::{Delivery, DeliveryState, EventStream, Run, StoredEvent, Subscription, Trigger},
+    keys::{DeliveryKey, EventIdKey, EventKey, EventList, EventListKey, NamedKey, SpaceEventKey},
+    rows::{Delivery, DeliveryState, EventStream, Run, Space, StoredEvent, Subscription, Trigger},
     view::{Fetched, Published},
 };
 use consort_types::{
     Result, Seq, Time,
     event::{DeliveryId, EventAttributes, Position, topic_matches},
+    state::SpaceId,
 };
 
 use super::rows::{self, Change, Rows};
@@ -70,7 +71,8 @@ impl BusOracle {
         if let Ok(reply) = reply {
             self.observe_reply(at, command, reply)?;
         }
-        self.note_steps(at.0, changes)?;
+        self.note_others(at.0, changes)?;
+        check_announced(at.0, changes)?;
         self.note_dead(changes);
         for change in changes.iter().filter(|change| TABLES.events.has(&change.key) && change.new.is_none()) {
             if let Some(EventKey { namespace, position }) = rows::key_of(&change.key)
@@ -86,13 +88,13 @@ impl BusOracle {
         self.note_runs(at.0, changes)
     }
 
-    /// Events that steps have published: their rows tell of them, no reply does.
-    fn note_steps(&mut self, seq: Seq, changes: &[Change]) -> Checked {
+    /// Events that steps and spaces have published: their rows tell of them, no reply does.
+    fn note_others(&mut self, seq: Seq, changes: &[Change]) -> Checked {
         for change in changes.iter().filter(|change| TABLES.events.has(&change.key)) {
             let row = change.new.as_deref().and_then(rows::decode::<StoredEvent>);
             let Some((key, event)) = rows::key_of::<EventKey>(&change.key).zip(row) else { continue };
             let EventAttributes { id, source, topic, subject, .. } = event.attributes;
-            if source.starts_with("/runs/") {
+            if source.starts_with("/runs/") || source.starts_with(SPACES) {
                 let known = Known { topic, subject, kept: true };
                 let told = Published { position: key.position, deduplicated: false };
                 self.published(seq, &key.namespace, &id, known, told)?;
@@ -310,6 +312,41 @@ impl BusOracle {
 fn is_waiting(rows: &Rows, trigger: &NamedKey) -> bool {
     let row = rows.get(&rows::key_bytes(TABLES.triggers, trigger)).and_then(|row| rows::decode::<Trigger>(row));
     row.is_some_and(|trigger| trigger.paused || trigger.behind.is_some())
+}
+
+/// The source of the events of a space begins so.
+const SPACES: &str = "/v1/spaces/";
+
+/// A change of a space that has events is an event in the same record, and of no other space.
+fn check_announced(seq: Seq, changes: &[Change]) -> Checked {
+    let new = |change: &Change| change.old.is_none().then(|| change.new.clone()).flatten();
+    let streams = changes.iter().filter(|change| TABLES.event_streams.has(&change.key));
+    if streams
+        .filter_map(|change| rows::decode::<EventStream>(change.new.as_deref()?))
+        .any(|row| row.trimmed.seq == seq)
+    {
+        // The retention has removed some of them at once.
+        return Ok(());
+    }
+    let events = changes.iter().filter(|change| TABLES.events.has(&change.key));
+    let told: BTreeSet<(String, String)> = events
+        .filter_map(|change| rows::decode::<StoredEvent>(&new(change)?))
+        .map(|event| (event.attributes.source, event.attributes.id))
+        .filter(|(source, id)| source.starts_with(SPACES) && id.starts_with("changed/"))
+        .collect();
+    let spaces = changes.iter().filter(|change| TABLES.spaces.has(&change.key));
+    let spaces = spaces.filter_map(|change| rows::decode::<Space>(change.new.as_deref()?));
+    let names: BTreeMap<SpaceId, String> =
+        spaces.filter_map(|space| Some((space.id, space.announced?.space))).collect();
+    let kept = changes.iter().filter(|change| TABLES.changes.has(&change.key) && new(change).is_some());
+    let due: BTreeSet<(String, String)> = kept
+        .filter_map(|change| rows::key_of::<SpaceEventKey>(&change.key))
+        .filter_map(|key| Some((format!("{SPACES}{}", names.get(&key.space)?), format!("changed/{}", key.at))))
+        .collect();
+    if told == due {
+        return Ok(());
+    }
+    Err(Violation::of(9, format!("record {seq}: changes {due:?} are to be events, and these are: {told:?}")))
 }
 
 /// What the rows of a subscription say.
