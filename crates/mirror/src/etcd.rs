@@ -92,8 +92,9 @@ impl Etcd {
     async fn authenticate(&self) -> Result<()> {
         let Some((name, password)) = &self.user else { return Ok(()) };
         *self.pass.lock().await = None;
-        let given: Authenticated =
-            self.call("/v3/auth/authenticate", &Authenticate { name: name.clone(), password: password.clone() }).await?;
+        let given: Authenticated = self
+            .call("/v3/auth/authenticate", &Authenticate { name: name.clone(), password: password.clone() })
+            .await?;
         *self.pass.lock().await = Some(given.token);
         Ok(())
     }
@@ -117,7 +118,8 @@ impl Etcd {
 
     /// A lease that ends by itself.
     async fn lease(&self, seconds: u64) -> Result<i64> {
-        let granted: Lease = self.call("/v3/lease/grant", &Lease { ttl: i64::try_from(seconds).unwrap_or(i64::MAX), id: 0 }).await?;
+        let granted: Lease =
+            self.call("/v3/lease/grant", &Lease { ttl: i64::try_from(seconds).unwrap_or(i64::MAX), id: 0 }).await?;
         Ok(granted.id)
     }
 
@@ -183,7 +185,9 @@ impl Peer for Etcd {
         let start = match after {
             Some(place) => match Place::parse(place) {
                 // Of another cluster, or of one that was taken back: its revisions say nothing.
-                Some(place) if place.cluster == now.header.cluster_id && place.revision <= now.header.revision => place.revision,
+                Some(place) if place.cluster == now.header.cluster_id && place.revision <= now.header.revision => {
+                    place.revision
+                }
                 _ => return Ok(gap()),
             },
             None => now.header.revision,

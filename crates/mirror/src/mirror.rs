@@ -288,7 +288,10 @@ impl<'a> Mirror<'a> {
             }
             Noted::Refused(key, reason) => self.refuse(&key, &reason),
             Noted::Gap => {
-                return Err(Error::new(Code::VersionGone, "the other side does not keep the changes behind the cursor"));
+                return Err(Error::new(
+                    Code::VersionGone,
+                    "the other side does not keep the changes behind the cursor",
+                ));
             }
         }
         Ok(())

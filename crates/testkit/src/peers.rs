@@ -39,7 +39,8 @@ impl Peer {
     /// Where `redis-server` is not installed: `scripts/setup` installs it.
     pub fn redis(folder: &Path) -> Self {
         let port = free_port();
-        let mut args: Vec<OsString> = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--appendfsync"].map(Into::into).into();
+        let mut args: Vec<OsString> =
+            ["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--appendfsync"].map(Into::into).into();
         args.extend(["always".into(), "--port".into(), port.to_string().into(), "--dir".into(), folder.into()]);
         Self::start("redis-server", args, port)
     }
@@ -66,7 +67,8 @@ impl Peer {
 
     fn start(program: &'static str, args: Vec<OsString>, port: u16) -> Self {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let child = spawn(program, &args).unwrap_or_else(|error| panic!("{program}: {error}; scripts/setup installs it"));
+        let child =
+            spawn(program, &args).unwrap_or_else(|error| panic!("{program}: {error}; scripts/setup installs it"));
         let peer = Self { program, args, address, child };
         peer.wait();
         peer

@@ -269,7 +269,10 @@ mod tests {
             {"response_range":{"header":{"revision":"7"}}}]}"#;
         let done: Txned = serde_json::from_str(text).unwrap();
         let kv = done.responses[0].first().unwrap();
-        assert_eq!((kv.key.0.as_slice(), kv.value.0.as_slice(), kv.mod_revision, kv.lease), (&b"a"[..], &b"1"[..], 5, 9));
+        assert_eq!(
+            (kv.key.0.as_slice(), kv.value.0.as_slice(), kv.mod_revision, kv.lease),
+            (&b"a"[..], &b"1"[..], 5, 9)
+        );
         assert!(done.succeeded && done.responses[1].first().is_none());
         let put = serde_json::to_value(Op::put(b"a".to_vec(), b"1".to_vec(), 3)).unwrap();
         assert_eq!(put, serde_json::json!({ "request_put": { "key": "YQ==", "value": "MQ==", "lease": 3 } }));
