@@ -167,7 +167,7 @@ impl Peer for Redis {
         }
     }
 
-    async fn follow(&self, _after: Option<&str>) -> Result<Follow> {
+    async fn follow(&self, _after: Option<&str>) -> Result<Option<Follow>> {
         let mut pubsub = self.client.get_async_pubsub().await.map_err(|error| explain(&error))?;
         let channel = format!("__keyspace@{}__:", self.database);
         pubsub
@@ -178,7 +178,7 @@ impl Peer for Redis {
         let mut reader = JoinSet::new();
         let keys = Names { prefix: self.prefix.clone(), channel };
         reader.spawn(async move { keys.read(pubsub, sender).await });
-        Ok(Follow { receiver, place: None, _reader: reader })
+        Ok(Some(Follow { receiver, place: None, _reader: reader }))
     }
 
     async fn list(&self) -> Result<Listing> {
