@@ -52,16 +52,16 @@ impl Home {
 
     /// Gives a key a value; whether that was acknowledged.
     fn put(&self, key: &str, value: &Value) -> bool {
-        let put = self.client().request("PUT", &format!("/v1/spaces/s/keys/{key}"), Some(&json!({ "value": value })));
+        let put = self.client().request("PUT", &path(key), Some(&json!({ "value": value })));
         put.is_ok_and(|response| response.status == 200)
     }
 
     fn delete(&self, key: &str) {
-        assert_eq!(self.client().delete(&format!("/v1/spaces/s/keys/{key}")).unwrap().status, 200);
+        assert_eq!(self.client().delete(&path(key)).unwrap().status, 200);
     }
 
     fn get(&self, key: &str) -> Option<Value> {
-        let found = self.client().get(&format!("/v1/spaces/s/keys/{key}")).unwrap();
+        let found = self.client().get(&path(key)).unwrap();
         (found.status == 200).then(|| found.json())
     }
 
@@ -78,6 +78,11 @@ impl Home {
         let words = ["state", "mirror", "s", "--to", &url, "--prefix", PREFIX, "--server", &server];
         self.folder.start(&[&words, ["--lease", "1s", "--compare", "300ms"].as_slice(), more].concat())
     }
+}
+
+/// The path of a key.
+fn path(key: &str) -> String {
+    format!("/v1/spaces/s/keys/{}", key.replace('/', "%2F"))
 }
 
 /// Reads events until one fits.
@@ -175,8 +180,10 @@ fn what_redis_does_not_notify_is_found_and_what_cannot_be_carried_is_told_once()
     assert_eq!(redis.run::<i64>(&["LLEN", "app:list"]), Some(1));
     // A time to live goes with the value; a copy does not end before its original.
     let put = json!({ "value": 1, "ttl": "1h" });
-    home.client().request("PUT", "/v1/spaces/s/keys/short", Some(&put)).unwrap();
-    wait_until("its time", || redis.run::<i64>(&["PTTL", "app:short"]).filter(|left| (3_590_000..3_603_000).contains(left)));
+    home.client().request("PUT", &path("short"), Some(&put)).unwrap();
+    wait_until("its time", || {
+        redis.run::<i64>(&["PTTL", "app:short"]).filter(|left| (3_590_000..3_603_000).contains(left))
+    });
     assert!(redis.run::<String>(&["SET", "app:brief", "1", "PX", "1500"]).is_some());
     wait_until("what expires there", || home.get("brief"));
     wait_until("its end", || home.get("brief").is_none().then_some(()));
@@ -201,10 +208,15 @@ fn the_policy_of_the_space_decides_and_its_decision_goes_out() {
     wait_for(&mut mirror, |event| event["event"] == "settled");
     mirror.kill();
     // Both sides change while nothing carries.
-    for (key, here, there) in [("n/a", "15", "12"), ("t/a", "[1,2]", "[1,3]"), ("w/a", r#""here""#, r#""there""#), ("plain", r#""here""#, r#""there""#)] {
+    for (key, here, there) in [
+        ("n/a", "15", "12"),
+        ("t/a", "[1,2]", "[1,3]"),
+        ("w/a", r#""here""#, r#""there""#),
+        ("plain", r#""here""#, r#""there""#),
+    ] {
         let version = home.get(key).unwrap()["version"].clone();
         let put = json!({ "value": json_of(here), "version": version });
-        let put = home.client().request("PUT", &format!("/v1/spaces/s/keys/{key}"), Some(&put)).unwrap();
+        let put = home.client().request("PUT", &path(key), Some(&put)).unwrap();
         assert_eq!(put.status, 200, "{}", put.text());
         assert!(redis.set(key, there));
     }
@@ -265,14 +277,20 @@ fn a_mirror_of_etcd_continues_behind_its_cursor_or_compares_where_that_is_compac
     assert!(etcd.set("b", "2") && etcd.set("c", "3"));
     let mut mirror = home.mirror(&etcd, &["--json"]);
     assert_eq!(wait_for(&mut mirror, connected)["resumed"], true);
-    assert_eq!(wait_until_equal(&home, &etcd), BTreeMap::from([("b".to_owned(), json!(2)), ("c".to_owned(), json!(3))]));
+    assert_eq!(
+        wait_until_equal(&home, &etcd),
+        BTreeMap::from([("b".to_owned(), json!(2)), ("c".to_owned(), json!(3))])
+    );
     stop(mirror);
     assert!(etcd.remove("b") && etcd.set("d", "4"));
     let revision = etcd.ask("/v3/kv/range", &json!({ "key": "YQ==" })).unwrap()["header"]["revision"].clone();
     etcd.ask("/v3/kv/compaction", &json!({ "revision": revision })).unwrap();
     let mut mirror = home.mirror(&etcd, &["--json"]);
     assert_eq!(wait_for(&mut mirror, connected)["resumed"], false);
-    assert_eq!(wait_until_equal(&home, &etcd), BTreeMap::from([("c".to_owned(), json!(3)), ("d".to_owned(), json!(4))]));
+    assert_eq!(
+        wait_until_equal(&home, &etcd),
+        BTreeMap::from([("c".to_owned(), json!(3)), ("d".to_owned(), json!(4))])
+    );
 }
 
 #[test]
@@ -309,8 +327,7 @@ fn under_fire(other: &dyn Other, peer: &mut Peer) {
     let (here, there) = std::thread::scope(|scope| {
         let here = scope.spawn(|| {
             write(&done, |key, value| {
-                let path = format!("/v1/spaces/s/keys/here/{key}");
-                let put = client.request("PUT", &path, Some(&json!({ "value": value })));
+                let put = client.request("PUT", &path(&format!("here/{key}")), Some(&json!({ "value": value })));
                 put.is_ok_and(|response| response.status == 200)
             })
         });

@@ -23,8 +23,8 @@ use tokio::{
 };
 
 use self::wire::{
-    Authenticate, Authenticated, Compare, Kv, Lease, Op, Range, Ranged, Refusal, Streamed, Text, Txn, Txned, Watch,
-    WatchCreate,
+    Authenticate, Authenticated, Compare, Header, Kv, Lease, Op, Range, Ranged, Refusal, Streamed, Text, Txn, Txned,
+    Watch, WatchCreate,
 };
 use crate::{
     options::Options,
@@ -92,8 +92,9 @@ impl Etcd {
     async fn authenticate(&self) -> Result<()> {
         let Some((name, password)) = &self.user else { return Ok(()) };
         *self.pass.lock().await = None;
-        let given: Authenticated =
-            self.call("/v3/auth/authenticate", &Authenticate { name: name.clone(), password: password.clone() }).await?;
+        let given: Authenticated = self
+            .call("/v3/auth/authenticate", &Authenticate { name: name.clone(), password: password.clone() })
+            .await?;
         *self.pass.lock().await = Some(given.token);
         Ok(())
     }
@@ -103,7 +104,7 @@ impl Etcd {
         let end = prefix_end(prefix.as_bytes());
         let (mut from, mut revision) = (start_of(prefix), 0);
         loop {
-            let range = Range { key: Text(from), range_end: Text(end.clone()), limit: PAGE, revision };
+            let range = Range { key: Text(from), end: Text(end.clone()), limit: PAGE, revision };
             let page: Ranged = self.call("/v3/kv/range", &range).await?;
             revision = page.header.revision;
             let next = page.kvs.last().map(|kv| [kv.key.0.as_slice(), &[0]].concat());
@@ -117,8 +118,22 @@ impl Etcd {
 
     /// A lease that ends by itself.
     async fn lease(&self, seconds: u64) -> Result<i64> {
-        let granted: Lease = self.call("/v3/lease/grant", &Lease { ttl: i64::try_from(seconds).unwrap_or(i64::MAX), id: 0 }).await?;
+        let granted: Lease =
+            self.call("/v3/lease/grant", &Lease { ttl: i64::try_from(seconds).unwrap_or(i64::MAX), id: 0 }).await?;
         Ok(granted.id)
+    }
+
+    /// Whether the changes behind a place are kept: it is of this cluster, which was not taken back, and not compacted.
+    async fn keeps(&self, place: &Place, now: &Header) -> Result<bool> {
+        if place.cluster != now.cluster_id || place.revision > now.revision {
+            return Ok(false);
+        }
+        let then = Range { revision: place.revision, ..Range::one(self.token_key()) };
+        match self.call::<Ranged>("/v3/kv/range", &then).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.message.contains("compacted") => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn mark_key(&self, key: &str) -> Vec<u8> {
@@ -178,15 +193,12 @@ impl Peer for Etcd {
         if done.succeeded { Err(fenced(token)) } else { Ok(()) }
     }
 
-    async fn follow(&self, after: Option<&str>) -> Result<Follow> {
+    async fn follow(&self, after: Option<&str>) -> Result<Option<Follow>> {
         let now: Ranged = self.call("/v3/kv/range", &Range::one(self.token_key())).await?;
-        let start = match after {
-            Some(place) => match Place::parse(place) {
-                // Of another cluster, or of one that was taken back: its revisions say nothing.
-                Some(place) if place.cluster == now.header.cluster_id && place.revision <= now.header.revision => place.revision,
-                _ => return Ok(gap()),
-            },
+        let start = match after.map(Place::parse) {
             None => now.header.revision,
+            Some(Some(place)) if self.keeps(&place, &now.header).await? => place.revision,
+            Some(_) => return Ok(None),
         };
         let create = WatchCreate {
             key: Text(start_of(&self.prefix)),
@@ -203,7 +215,8 @@ impl Peer for Etcd {
             // Where the receiver was dropped, nobody follows any more.
             let _ = sender.send(Err(error)).await;
         });
-        Ok(Follow { receiver, place: Some(format!("{}/{start}", now.header.cluster_id)), _reader: reader })
+        let place = Some(format!("{}/{start}", now.header.cluster_id));
+        Ok(Some(Follow { receiver, place, _reader: reader }))
     }
 
     async fn list(&self) -> Result<Listing> {
@@ -286,14 +299,6 @@ impl Place {
         let (cluster, revision) = text.split_once('/')?;
         Some(Self { cluster: cluster.parse().ok()?, revision: revision.parse().ok()? })
     }
-}
-
-/// A look at changes that begins with the word that some are missed.
-fn gap() -> Follow {
-    let (sender, receiver) = mpsc::channel(1);
-    // There is room for one.
-    let _ = sender.try_send(Ok(Noted::Gap));
-    Follow { receiver, place: None, _reader: JoinSet::new() }
 }
 
 /// Passes the events of a watch on until it ends.

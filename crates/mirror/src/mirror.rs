@@ -259,8 +259,9 @@ impl<'a> Mirror<'a> {
         {
             match Changes::after(client, space, &position).await {
                 Ok(changes) => {
-                    let follow = self.peer.follow(Some(&place)).await?;
-                    return Ok((Open { changes, follow, position, place: Some(place) }, true));
+                    if let Some(follow) = self.peer.follow(Some(&place)).await? {
+                        return Ok((Open { changes, follow, position, place: Some(place) }, true));
+                    }
                 }
                 // What is missed is compared.
                 Err(error) if error.code == Code::VersionGone => {}
@@ -269,7 +270,7 @@ impl<'a> Mirror<'a> {
         }
         let position = source::position(client, space).await?;
         let changes = Changes::after(client, space, &position).await?;
-        let follow = self.peer.follow(None).await?;
+        let follow = self.peer.follow(None).await?.ok_or_else(ended)?;
         let place = follow.place.clone();
         Ok((Open { changes, follow, position, place }, false))
     }
@@ -288,7 +289,10 @@ impl<'a> Mirror<'a> {
             }
             Noted::Refused(key, reason) => self.refuse(&key, &reason),
             Noted::Gap => {
-                return Err(Error::new(Code::VersionGone, "the other side does not keep the changes behind the cursor"));
+                return Err(Error::new(
+                    Code::VersionGone,
+                    "the other side does not keep the changes behind the cursor",
+                ));
             }
         }
         Ok(())

@@ -66,17 +66,16 @@ impl FromStr for Address {
             Some(("etcd", rest)) => {
                 let (user, authority) = match rest.trim_end_matches('/').rsplit_once('@') {
                     Some((user, authority)) => {
-                        let (name, password) = user.split_once(':').ok_or_else(|| bad("has a user without a password"))?;
+                        let (name, password) =
+                            user.split_once(':').ok_or_else(|| bad("has a user without a password"))?;
                         (Some((name.to_owned(), password.to_owned())), authority)
                     }
                     None => (None, rest.trim_end_matches('/')),
                 };
                 Ok(Self::Etcd { authority: authority.to_owned(), user })
             }
-            Some(("rediss" | "etcds", _)) => {
-                Err(bad("asks for TLS, which the mirror does not speak itself")
-                    .hint("let a proxy on this machine end TLS, and give its address"))
-            }
+            Some(("rediss" | "etcds", _)) => Err(bad("asks for TLS, which the mirror does not speak itself")
+                .hint("let a proxy on this machine end TLS, and give its address")),
             _ => Err(bad("begins neither with `redis://` nor with `etcd://`")),
         }
     }

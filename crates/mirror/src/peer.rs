@@ -137,8 +137,8 @@ pub(crate) trait Peer: Send + Sync {
     /// [`Code::LeaseLost`] where a larger token has been there; [`Code::PeerUnreachable`], [`Code::PeerRefused`].
     async fn claim(&self, token: u64) -> Result<()>;
 
-    /// Follows the changes after a place, or from now on.
-    async fn follow(&self, after: Option<&str>) -> Result<Follow>;
+    /// Follows the changes after a place, or from now on; `None` where what changed after the place is not kept.
+    async fn follow(&self, after: Option<&str>) -> Result<Option<Follow>>;
 
     /// Reads every key.
     async fn list(&self) -> Result<Listing>;

@@ -6,10 +6,7 @@
 mod errors;
 mod scripts;
 
-use std::{
-    collections::BTreeSet,
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use async_trait::async_trait;
 use consort_types::{Code, Error, Result, limits};
@@ -105,8 +102,9 @@ impl Redis {
         let (max, policy) = (field("maxmemory"), field("maxmemory_policy"));
         if self.takes && max != "0" && policy.starts_with("allkeys") {
             let message = format!("Redis removes any key when its memory is full (`maxmemory-policy {policy}`)");
-            return Err(Error::new(Code::PeerRefused, message)
-                .hint("removals would come in; set `noeviction` or a `volatile-` policy, or mirror with `--direction out`"));
+            return Err(Error::new(Code::PeerRefused, message).hint(
+                "removals would come in; set `noeviction` or a `volatile-` policy, or mirror with `--direction out`",
+            ));
         }
         Ok(())
     }
@@ -118,7 +116,8 @@ impl Redis {
         let Ok(found) = self.query(redis::cmd("CONFIG").arg("GET").arg(NAME)).await else { return Ok(()) };
         let now = items(&found).get(1).map(bytes).unwrap_or_default();
         let mut set: BTreeSet<char> = String::from_utf8_lossy(&now).chars().collect();
-        let enough = set.contains(&'K') && wanted.chars().all(|one| one == 'K' || set.contains(&one) || set.contains(&'A'));
+        let enough =
+            set.contains(&'K') && wanted.chars().all(|one| one == 'K' || set.contains(&one) || set.contains(&'A'));
         if !enough {
             set.extend(wanted.chars());
             let flags: String = set.into_iter().collect();
@@ -130,7 +129,7 @@ impl Redis {
         Ok(())
     }
 
-    /// The keys of a scan by `command`, which is given its cursor at the place of `at`.
+    /// The keys of the database with the prefix, or the fields of the hash that has the marks.
     async fn scan(&self, hash: bool) -> Result<Vec<Vec<u8>>> {
         let (mut found, mut cursor) = (Vec::new(), b"0".to_vec());
         loop {
@@ -140,7 +139,7 @@ impl Redis {
             }
             command.arg(&cursor);
             if !hash {
-                command.arg("MATCH").arg(pattern(&self.prefix)).arg("TYPE").arg("string");
+                command.arg("MATCH").arg(pattern(&self.prefix));
             }
             let answer = self.query(command.arg("COUNT").arg(500)).await?;
             let parts = items(&answer);
@@ -168,15 +167,18 @@ impl Peer for Redis {
         }
     }
 
-    async fn follow(&self, _after: Option<&str>) -> Result<Follow> {
+    async fn follow(&self, _after: Option<&str>) -> Result<Option<Follow>> {
         let mut pubsub = self.client.get_async_pubsub().await.map_err(|error| explain(&error))?;
         let channel = format!("__keyspace@{}__:", self.database);
-        pubsub.psubscribe(format!("{}{}", pattern_text(&channel), pattern(&self.prefix))).await.map_err(|e| explain(&e))?;
+        pubsub
+            .psubscribe(format!("{}{}", pattern_text(&channel), pattern(&self.prefix)))
+            .await
+            .map_err(|e| explain(&e))?;
         let (sender, receiver) = mpsc::channel(WAITING);
         let mut reader = JoinSet::new();
         let keys = Names { prefix: self.prefix.clone(), channel };
         reader.spawn(async move { keys.read(pubsub, sender).await });
-        Ok(Follow { receiver, place: None, _reader: reader })
+        Ok(Some(Follow { receiver, place: None, _reader: reader }))
     }
 
     async fn list(&self) -> Result<Listing> {
@@ -190,7 +192,9 @@ impl Peer for Redis {
             }
         }
         let fields = self.scan(true).await?;
-        keys.extend(fields.into_iter().filter(|field| !field.is_empty()).filter_map(|field| String::from_utf8(field).ok()));
+        keys.extend(
+            fields.into_iter().filter(|field| !field.is_empty()).filter_map(|field| String::from_utf8(field).ok()),
+        );
         let keys: Vec<String> = keys.into_iter().collect();
         for some in keys.chunks(KEYS_AT_ONCE) {
             for (key, entry) in some.iter().zip(self.read(some).await?) {
@@ -302,7 +306,10 @@ fn entry(value: &Value) -> Entry {
             number(2),
             limits::MIRROR_VALUE_BYTES_MAX
         )),
-        _ => Content::Foreign(format!("the key has the type `{}`, a mirror carries strings", String::from_utf8_lossy(&text(1)))),
+        _ => Content::Foreign(format!(
+            "the key has the type `{}`, a mirror carries strings",
+            String::from_utf8_lossy(&text(1))
+        )),
     };
     let mark = String::from_utf8(text(3)).ok().and_then(|mark| mark.parse().ok());
     Entry { expires: number(0) == 1 && number(2) >= 0, content, revision: 0, mark }

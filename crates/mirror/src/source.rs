@@ -16,11 +16,7 @@ use consort_types::{Code, Error, Result, limits};
 use futures::{StreamExt as _, TryStreamExt as _};
 use tokio::{sync::mpsc, task::JoinSet};
 
-use crate::{
-    decide::Ours,
-    peer::WAITING,
-    values::text_of,
-};
+use crate::{decide::Ours, peer::WAITING, values::text_of};
 
 /// Keys that are read at once.
 const READS: usize = 16;
@@ -37,7 +33,8 @@ pub(crate) struct Changes {
 impl Changes {
     /// Follows the space behind a position.
     pub(crate) async fn after(client: &Client, space: &str, position: &str) -> Result<Self> {
-        let params = WatchStateParams { space: space.to_owned(), after: Some(position.to_owned()), ..Default::default() };
+        let params =
+            WatchStateParams { space: space.to_owned(), after: Some(position.to_owned()), ..Default::default() };
         let mut events = client.events::<WatchState>(&params).await?;
         let (sender, receiver) = mpsc::channel(WAITING);
         let mut reader = JoinSet::new();

@@ -123,10 +123,7 @@ mod tests {
 
     #[test]
     fn marks_are_read_as_they_are_written() {
-        for mark in [
-            Mark { version: 7, digest: Some(Digest::of("1")) },
-            Mark { version: u64::MAX, digest: None },
-        ] {
+        for mark in [Mark { version: 7, digest: Some(Digest::of("1")) }, Mark { version: u64::MAX, digest: None }] {
             assert_eq!(mark.to_string().parse(), Ok(mark));
         }
         for text in ["", "7", "x -", "7 abc", "7 zz345678901234567890123456789012", "7 é"] {

@@ -96,8 +96,10 @@ impl Other for Etcd {
     }
 
     fn all(&self) -> Option<BTreeMap<String, String>> {
-        let read = self.ask("/v3/kv/range", &json!({ "key": STANDARD.encode("app:"), "range_end": STANDARD.encode("app;") }))?;
-        let text = |value: &Value| String::from_utf8(STANDARD.decode(value.as_str().unwrap_or_default()).unwrap()).unwrap();
+        let read =
+            self.ask("/v3/kv/range", &json!({ "key": STANDARD.encode("app:"), "range_end": STANDARD.encode("app;") }))?;
+        let text =
+            |value: &Value| String::from_utf8(STANDARD.decode(value.as_str().unwrap_or_default()).unwrap()).unwrap();
         let kvs = read["kvs"].as_array().cloned().unwrap_or_default();
         Some(kvs.iter().map(|kv| (text(&kv["key"])[PREFIX.len()..].to_owned(), text(&kv["value"]))).collect())
     }

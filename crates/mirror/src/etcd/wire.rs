@@ -61,7 +61,8 @@ pub(super) struct Kv {
 #[derive(Debug, Serialize)]
 pub(super) struct Range {
     pub(super) key: Text,
-    pub(super) range_end: Text,
+    #[serde(rename = "range_end")]
+    pub(super) end: Text,
     pub(super) limit: i64,
     pub(super) revision: i64,
 }
@@ -69,7 +70,7 @@ pub(super) struct Range {
 impl Range {
     /// Of one key.
     pub(super) fn one(key: Vec<u8>) -> Self {
-        Self { key: Text(key), range_end: Text::default(), limit: 0, revision: 0 }
+        Self { key: Text(key), end: Text::default(), limit: 0, revision: 0 }
     }
 }
 
@@ -105,11 +106,13 @@ impl Compare {
 }
 
 #[derive(Debug, Serialize)]
-#[serde(rename_all = "snake_case")]
 pub(super) enum Op {
-    RequestRange(Range),
-    RequestPut(Put),
-    RequestDeleteRange(DeleteRange),
+    #[serde(rename = "request_range")]
+    Range(Range),
+    #[serde(rename = "request_put")]
+    Put(Put),
+    #[serde(rename = "request_delete_range")]
+    Delete(DeleteRange),
 }
 
 #[derive(Debug, Serialize)]
@@ -126,15 +129,15 @@ pub(super) struct DeleteRange {
 
 impl Op {
     pub(super) fn range(key: Vec<u8>) -> Self {
-        Self::RequestRange(Range::one(key))
+        Self::Range(Range::one(key))
     }
 
     pub(super) fn put(key: Vec<u8>, value: Vec<u8>, lease: i64) -> Self {
-        Self::RequestPut(Put { key: Text(key), value: Text(value), lease })
+        Self::Put(Put { key: Text(key), value: Text(value), lease })
     }
 
     pub(super) fn delete(key: Vec<u8>) -> Self {
-        Self::RequestDeleteRange(DeleteRange { key: Text(key) })
+        Self::Delete(DeleteRange { key: Text(key) })
     }
 }
 
@@ -269,7 +272,10 @@ mod tests {
             {"response_range":{"header":{"revision":"7"}}}]}"#;
         let done: Txned = serde_json::from_str(text).unwrap();
         let kv = done.responses[0].first().unwrap();
-        assert_eq!((kv.key.0.as_slice(), kv.value.0.as_slice(), kv.mod_revision, kv.lease), (&b"a"[..], &b"1"[..], 5, 9));
+        assert_eq!(
+            (kv.key.0.as_slice(), kv.value.0.as_slice(), kv.mod_revision, kv.lease),
+            (&b"a"[..], &b"1"[..], 5, 9)
+        );
         assert!(done.succeeded && done.responses[1].first().is_none());
         let put = serde_json::to_value(Op::put(b"a".to_vec(), b"1".to_vec(), 3)).unwrap();
         assert_eq!(put, serde_json::json!({ "request_put": { "key": "YQ==", "value": "MQ==", "lease": 3 } }));
