@@ -267,12 +267,21 @@ steps:
   b: { with_lock: one, capability: c, for_each: [1, 2] }
   c: { with_lock: one, publish: { type: t }, if: '${{ always() }}', needs: [a, b] }
   d: { with_lock: one, wait: 2s }
+output: ${{ [steps.a.output, steps.b.output, steps.c.status, steps.d.status] }}
 ";
     check(
         flow,
         &["start", "done a/x", "tick 1s", "done b[0]", "done b[1]", "tick 2s"],
         "
-        run completed {\"a\":{\"x\":null,\"y\":null},\"b\":[null,null],\"c\":null,\"d\":null}
+        run completed [{\"x\":null,\"y\":null},[null,null],\"completed\",\"completed\"]
+          a completed
+          b completed
+          c completed
+          d completed
+          a/x completed
+          a/y completed
+          b[0] completed
+          b[1] completed
         ",
     );
 }
@@ -350,6 +359,6 @@ fn a_key_that_cannot_be_read_fails_the_step() {
     world.start("w", &format!(r#"{{"team":"{}"}}"#, "x".repeat(limits::STATE_KEY_BYTES_MAX)), None).unwrap();
     world.complete("first", "null");
     let error = run_error(&mut world, 0);
-    assert!(error.code == Code::LimitReached && error.message.starts_with("in `reads`: "), "{error}");
+    assert!(error.code == Code::BadName && error.message.starts_with("in `reads`: "), "{error}");
     world.verify();
 }
