@@ -125,8 +125,7 @@ pub struct StepNode {
     pub task: StepInstanceId,
     /// Its name, or its place among its siblings (`[3]`, `#2`).
     pub name: String,
-    /// `for_each`, `repeat`, or what the step does: `call`, `group`, `workflow`, `wait`, `approve`, `consensus`, `publish` or
-    /// `state`.
+    /// `for_each`, `repeat`, or the kind of the step, such as `call`, `wait` or `publish`.
     pub kind: String,
     /// The capability or agent that is called.
     #[serde(default, skip_serializing_if = "Option::is_none")]

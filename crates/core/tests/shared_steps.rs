@@ -289,6 +289,7 @@ steps:
 ";
     let large = format!(r#"{{"large":"{}"}}"#, "x".repeat(limits::INLINE_BYTES_MAX));
     let mut world = world(flow, &large);
+    world.tick(SECOND);
     assert_eq!(step_output(&mut world, 0, "gone")["outcome"], "deleted");
     assert_eq!(step_output(&mut world, 0, "again")["outcome"], "absent");
     world.verify();
@@ -325,7 +326,7 @@ steps:
     let mut world = world(flow, "{}");
     assert_eq!(value(&mut world, "s", "k"), json!(1));
     assert_eq!((world.task_state(0, "second"), world.task_state(0, "other")), ("waiting", "completed"));
-    world.go_on();
+    world.tick(SECOND);
     assert_eq!((value(&mut world, "s", "k"), value(&mut world, "t", "k")), (json!(2), json!(3)));
     let (read, second) = (step_output(&mut world, 0, "read"), step_output(&mut world, 0, "second"));
     assert!(read["version"].as_u64() < second["version"].as_u64(), "{read} {second}");
@@ -342,5 +343,40 @@ fn spaces_that_steps_of_one_record_make_are_not_the_same() {
         assert_eq!(value(&mut world, space, "k"), json!(space));
     }
     assert_eq!(status(&mut world, 0), RunStatus::Completed);
+    world.verify();
+}
+
+/// The example of a workflow on the page of the language.
+fn example(name: &str) -> String {
+    const PAGE: &str = include_str!("../../../docs/workflow-language.md");
+    let begins = format!("```yaml\nworkflow: {name}\n");
+    let at = PAGE.find(&begins).unwrap_or_else(|| panic!("the page has no workflow `{name}`"));
+    PAGE[at + "```yaml\n".len()..].split("```").next().unwrap().to_owned()
+}
+
+#[test]
+fn the_examples_of_the_page_run() {
+    let mut world = World::new();
+    for name in ["ship", "spend", "deploy", "guarded"] {
+        world.deploy(&example(name));
+    }
+    world.start("ship", r#"{"order":"7"}"#, None).unwrap();
+    world.complete("1:parcel", r#"{"id":"P1"}"#);
+    assert_eq!(events(&mut world)[0].4, json!({"order": "7", "parcel": "P1"}));
+    world.deploy("workflow: fill\nsteps: { put: { state: { space: budgets, put: team/a, value: 10 } } }");
+    world.start("fill", "{}", None).unwrap();
+    world.start("spend", r#"{"team":"a","amount":4}"#, None).unwrap();
+    world.tick(SECOND);
+    assert_eq!(value(&mut world, "budgets", "team/a"), json!(6));
+    assert_eq!(value(&mut world, "budgets", "owner/a"), json!(world.runs[2].to_string()));
+    world.start("deploy", r#"{"service":"web","version":"2"}"#, None).unwrap();
+    world.complete("4:deploy/roll", "null");
+    world.tick(SECOND);
+    assert_eq!(value(&mut world, "deployed", "web"), json!("2"));
+    world.start("guarded", r#"{"team":"a"}"#, None).unwrap();
+    world.complete("5:act", "null");
+    for run in 0..5 {
+        assert_eq!(status(&mut world, run), RunStatus::Completed, "{run}");
+    }
     world.verify();
 }

@@ -62,10 +62,12 @@ fn what_an_active_instance_may_not_become_is_refused() {
         assert_eq!(refused(idle), expected, "{idle:?}");
     }
     assert_eq!(refused(Unknown), [Pending, Taken, Unknown, Waiting, Approval, Skipped].into());
-    for (waits, others) in [(Waiting, 0), (Approval, 0), (Open, 1), (GaveUp, 2), (Diverged, 3)] {
+    for (waits, others) in [(Waiting, 4), (Approval, 0), (Open, 1), (GaveUp, 2), (Diverged, 3)] {
         assert!([Completed, Failed, Cancelled].into_iter().all(|end| waits.may_become(end)), "{waits:?}");
         assert_eq!(refused(waits).len(), StepState::ALL.len() - 3 - others, "{waits:?}");
     }
+    // What has waited for a lock begins then.
+    assert!([Ready, Waiting, Approval, Open].into_iter().all(|begun| Waiting.may_become(begun)));
     assert!(Open.may_become(GaveUp) && GaveUp.may_become(Ready) && Diverged.may_become(Ready));
 }
 

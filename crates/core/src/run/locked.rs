@@ -96,7 +96,6 @@ pub(crate) fn begin(ctx: &mut ApplyContext<'_>, task: StepInstanceId, step: &mut
     if let Some(lock) = &mut step.lock {
         lock.begun = true;
     }
-    ctx.set_state(task, step, StepState::Pending);
     ctx.put_step(task, step.clone());
 }
 

@@ -22,8 +22,8 @@ impl StepState {
     /// The states that may follow this one.
     ///
     /// A task becomes `Open` where its end is decided and what is below it is still being stopped. `Ready` follows
-    /// `Ready` where an attempt is lost before its assignment was recorded. `Pending` follows `Waiting` where a step has
-    /// the lock that it has waited for, and begins in the same record.
+    /// `Ready` where an attempt is lost before its assignment was recorded. A step that has
+    /// the lock that it has waited for begins from `Waiting`.
     pub const fn successors(self) -> &'static [Self] {
         match self {
             Pending => &[Ready, GaveUp, Waiting, Approval, Open, Failed, Skipped, Cancelled],
@@ -34,7 +34,7 @@ impl StepState {
             Diverged => &[Ready, GaveUp, Open, Completed, Failed, Cancelled],
             GaveUp => &[Ready, Open, Completed, Failed, Cancelled],
             Open => &[GaveUp, Completed, Failed, Cancelled],
-            Waiting => &[Pending, Completed, Failed, Cancelled],
+            Waiting => &[Ready, Waiting, Approval, Open, Completed, Failed, Cancelled],
             Approval => &[Completed, Failed, Cancelled],
             Completed | Failed | Skipped | Cancelled => &[],
         }

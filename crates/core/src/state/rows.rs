@@ -62,10 +62,10 @@ pub struct TaskCounts {
 }
 
 impl TaskCounts {
-    /// A task has moved from one state to another; from `Pending`, it is made.
+    /// A task has moved from one state to another; from `Pending`, or from the wait for its step's lock, it is made.
     pub(crate) fn moved(&mut self, from: StepState, to: StepState) {
         match from {
-            StepState::Pending => self.made += 1,
+            StepState::Pending | StepState::Waiting => self.made += 1,
             StepState::Taken => self.taken -= 1,
             _ => self.waiting -= 1,
         }

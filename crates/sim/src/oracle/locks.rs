@@ -52,7 +52,7 @@ impl Grants {
             if let Some(new) = new
                 && let (Some(token), None) = (new.token, old.as_ref().and_then(|old| old.token))
             {
-                check_order(context, &key, &new, old.is_some(), rows)?;
+                check_order(context, &key, &new, rows)?;
                 granted.push((token, key.clone()));
             }
             touched.insert((key.namespace, key.name));
@@ -119,11 +119,12 @@ fn may_end(command: &Command, key: &MemberKey, old: &Claim) -> bool {
     }
 }
 
-/// First come, first served: a waiter is served after all that came before it.
-fn check_order(context: &Context<'_>, key: &MemberKey, served: &Claim, waited: bool, rows: &Rows) -> Checked {
+/// First come, first served: a claim is served after all that came before it. One record may serve one, and have others
+/// come after it.
+fn check_order(context: &Context<'_>, key: &MemberKey, served: &Claim, rows: &Rows) -> Checked {
     let name = (key.namespace.clone(), key.name.clone());
     let mut waiting = claims(rows, &name).filter(|(_, claim)| claim.token.is_none());
-    let before = waiting.find(|(_, claim)| !waited || claim.ticket < served.ticket);
+    let before = waiting.find(|(_, claim)| claim.ticket < served.ticket);
     match before {
         Some((holder, _)) => {
             let what = format!("record {}: {name:?} went to `{}` before `{holder}`", context.seq, key.member);

@@ -256,7 +256,7 @@ error[unknown-variable]: there is no variable `a`
 3 |   a: { capability: x, with: { v: "${{ 1 + }}", w: "${{ a and b }}", x: "${{ 'open }}" } }
   |                                                        ^
   |
-  = help: there are `input`, `steps`, `item`, `index`, `loop`, `run`, `output`
+  = help: there are `input`, `steps`, `item`, `index`, `loop`, `run`, `output`, `lock`, `reads`
 
 error[expression-syntax]: expected an operator or the end, found `and`
  --> flow.yaml:3:58

@@ -1808,7 +1808,7 @@ export interface Graph {
  */
 export interface GraphNode {
   /**
-   * `call`, `group`, `workflow`, `wait` or `approve`.
+   * `call`, `group`, `workflow`, `wait`, `approve`, `consensus`, `publish` or `state`.
    */
   kind: string;
   /**
@@ -4002,7 +4002,7 @@ export interface StepNode {
    */
   instance?: string | null;
   /**
-   * `call`, `group`, `workflow`, `wait`, `approve`, `for_each` or `repeat`.
+   * `for_each`, `repeat`, or the kind of the step, such as `call`, `wait` or `publish`.
    */
   kind: string;
   /**
@@ -4062,11 +4062,11 @@ export interface StepNode {
  */
 export interface WaitedFor {
   /**
-   * `signal`, `time`, `approval` or `call`.
+   * `signal`, `event`, `lock`, `time`, `approval` or `call`.
    */
   kind: string;
   /**
-   * The signal, the question or the capability.
+   * The signal, the topic, the lock, the question or the capability.
    */
   name?: string | null;
   /**

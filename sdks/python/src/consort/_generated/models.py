@@ -311,7 +311,7 @@ class GraphNode(Model):
     """A step in a drawing."""
 
     kind: str
-    """`call`, `group`, `workflow`, `wait` or `approve`."""
+    """`call`, `group`, `workflow`, `wait`, `approve`, `consensus`, `publish` or `state`."""
     name: str
     """The step's name."""
     notes: list[str]
@@ -852,9 +852,9 @@ class WaitedFor(Model):
     """Something that a step, or the code of a task, waits for."""
 
     kind: str
-    """`signal`, `time`, `approval` or `call`."""
+    """`signal`, `event`, `lock`, `time`, `approval` or `call`."""
     name: str | None = None
-    """The signal, the question or the capability."""
+    """The signal, the topic, the lock, the question or the capability."""
     title: str | None = None
     """What the code calls it."""
     until: Time | None = None
@@ -2249,7 +2249,7 @@ class StepNode(Model):
     instance: str | None = None
     """The worker instance that holds, or last held, the task."""
     kind: str
-    """`call`, `group`, `workflow`, `wait`, `approve`, `for_each` or `repeat`."""
+    """`for_each`, `repeat`, or the kind of the step, such as `call`, `wait` or `publish`."""
     name: str
     """Its name, or its place among its siblings (`[3]`, `#2`)."""
     started_at: Time | None = None
