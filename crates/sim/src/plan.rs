@@ -97,11 +97,15 @@ pub enum InjectedBug {
     DeliveryForgotten,
     /// The id of an event that was published is forgotten, so it may be published twice (law 2).
     EventIdForgotten,
+    /// An instant on which a schedule has acted is planned again (law 2).
+    InstantPlannedAgain,
+    /// A run of a schedule is forgotten while it is active (law 8).
+    ScheduledRunForgotten,
 }
 
 impl InjectedBug {
     /// Every injected bug.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 43] = [
         Self::AckBeforeSync,
         Self::ReplyBeforeDurable,
         Self::OutcomeOverwritten,
@@ -143,13 +147,15 @@ impl InjectedBug {
         Self::LateVoteKept,
         Self::DeliveryForgotten,
         Self::EventIdForgotten,
+        Self::InstantPlannedAgain,
+        Self::ScheduledRunForgotten,
     ];
 
     /// The law that it breaks.
     pub fn law(self) -> Law {
         let number = match self {
             Self::AckBeforeSync | Self::ReplyBeforeDurable | Self::OldEpochAccepted => 1,
-            Self::OutcomeOverwritten | Self::DecisionForged | Self::EventIdForgotten => 2,
+            Self::OutcomeOverwritten | Self::DecisionForged | Self::EventIdForgotten | Self::InstantPlannedAgain => 2,
             Self::OldTokenAccepted
             | Self::HandedOutTwice
             | Self::ReclaimTooLate
@@ -173,7 +179,8 @@ impl InjectedBug {
             | Self::DivergedForgotten
             | Self::WaiterForgotten
             | Self::VoteCountedTwice
-            | Self::DeliveryForgotten => 8,
+            | Self::DeliveryForgotten
+            | Self::ScheduledRunForgotten => 8,
             Self::StaleRead | Self::ChangeForgotten | Self::UpdateLost => 9,
             Self::ReplyLost | Self::CreditIgnored => 10,
             Self::SyncErrorHidden | Self::DamageCut => 11,

@@ -17,6 +17,7 @@ use crate::{
         operator::Operator,
         process::{self, Process},
         registrar,
+        scheduler::Scheduler,
         sharer::Sharer,
         starter::{self, Starter},
         voters::Voters,
@@ -39,6 +40,7 @@ pub(crate) struct World {
     sharer: Sharer,
     voters: Voters,
     bus: Bus,
+    scheduler: Scheduler,
     judge: Judge,
 }
 
@@ -53,6 +55,7 @@ impl World {
         let (roster, fleet) = fleet::spawn_workers(&mut ctx.random);
         ctx.roster = roster;
         let (process, starter, bus) = (Process::new(), Starter::new(workflows), Bus::new(&mut ctx.random));
+        let scheduler = Scheduler::new(&mut ctx.random);
         let mut world = Self {
             ctx,
             process,
@@ -60,6 +63,7 @@ impl World {
             starter,
             operator: Operator::default(),
             bus,
+            scheduler,
             sharer: Sharer::default(),
             voters: Voters::new(plan.seed),
             judge: Judge::default(),
@@ -74,6 +78,7 @@ impl World {
         self.fleet.begin(ctx);
         ctx.at(10, Event::Start);
         ctx.at(20, Event::Bus);
+        ctx.at(30, Event::Schedule);
         ctx.at(5 * SECOND, Event::Approve);
         ctx.at(2 * SECOND, Event::Share);
         ctx.at(4 * SECOND, Event::Campaign);
@@ -154,6 +159,7 @@ impl World {
             Event::Bus => self.bus.step(ctx),
             Event::Published { index, published } => self.bus.published(index, &published),
             Event::Fetched { namespace, subscription, fetched } => bus::fetched(ctx, namespace, subscription, &fetched),
+            Event::Schedule => self.scheduler.step(ctx),
             Event::Operate => self.operator.step(ctx),
             Event::Register => registrar::step(ctx),
             Event::Approve => approver::step(ctx),
@@ -165,6 +171,7 @@ impl World {
             Event::ClockLeap => chaos::leap(ctx),
             Event::Quiesce => {
                 let started = self.starter.is_settled(ctx) && self.bus.is_settled(ctx);
+                let started = (!ctx.is_quiescent() || Scheduler::is_settled(ctx)) && started;
                 self.judge.step(ctx, started)
             }
             Event::Finish => verdict::finish(ctx, &fleet.held()),

@@ -159,4 +159,6 @@ injected! {
     finds_a_vote_that_comes_too_late: LateVoteKept;
     finds_a_delivery_that_is_forgotten: DeliveryForgotten;
     finds_an_event_id_that_is_forgotten: EventIdForgotten;
+    finds_an_instant_that_is_planned_again: InstantPlannedAgain;
+    finds_a_run_that_its_schedule_forgets: ScheduledRunForgotten;
 }

@@ -65,7 +65,9 @@ impl PublishEvents {
         let mut published = Vec::with_capacity(self.events.len());
         let mut stream = stream::stream(ctx.state, &self.namespace)?;
         let mut added = 0;
-        for (n, event) in self.events.iter().enumerate() {
+        // Several schedules may publish in one record.
+        let next = if stream.last.seq == ctx.seq { stream.last.n + 1 } else { 0 };
+        for event in &self.events {
             ctx.charge(1);
             let EventAttributes { id, source, .. } = &event.attributes;
             let key = EventIdKey::new(&self.namespace, source, id);
@@ -73,7 +75,7 @@ impl PublishEvents {
                 published.push(Published { position: first.position, deduplicated: true });
                 continue;
             }
-            let position = Position { seq: ctx.seq, n: n as u32 };
+            let position = Position { seq: ctx.seq, n: next + added as u32 };
             if let Some(data) = &event.data {
                 ctx.retain(data)?;
             }

@@ -14,6 +14,7 @@ pub(crate) mod liar;
 pub(crate) mod operator;
 pub(crate) mod process;
 pub(crate) mod registrar;
+pub(crate) mod scheduler;
 pub(crate) mod sharer;
 pub(crate) mod starter;
 pub(crate) mod voters;

@@ -14,7 +14,7 @@ use consort_core::{
 };
 use consort_types::{
     Result, Seq, Time,
-    event::{DeliveryId, Position, topic_matches},
+    event::{DeliveryId, EventAttributes, Position, topic_matches},
 };
 
 use super::rows::{self, Change, Rows};
@@ -70,6 +70,7 @@ impl BusOracle {
         if let Ok(reply) = reply {
             self.observe_reply(at, command, reply)?;
         }
+        self.note_scheduled(changes);
         self.note_dead(changes);
         for change in changes.iter().filter(|change| TABLES.events.has(&change.key) && change.new.is_none()) {
             if let Some(EventKey { namespace, position }) = rows::key_of(&change.key)
@@ -83,6 +84,19 @@ impl BusOracle {
             }
         }
         self.note_runs(at.0, changes)
+    }
+
+    /// What schedules publish has no reply: its rows tell of it.
+    fn note_scheduled(&mut self, changes: &[Change]) {
+        for change in changes.iter().filter(|change| TABLES.events.has(&change.key) && change.old.is_none()) {
+            let row = change.new.as_deref().and_then(rows::decode::<StoredEvent>);
+            let (Some(key), Some(event)) = (rows::key_of::<EventKey>(&change.key), row) else { continue };
+            let EventAttributes { id, source, topic, subject, .. } = event.attributes;
+            if source.starts_with("/schedules/") {
+                self.ids.insert((key.namespace.clone(), id), key.position);
+                self.events.insert((key.namespace, key.position), Known { topic, subject, kept: true });
+            }
+        }
     }
 
     fn note_dead(&mut self, changes: &[Change]) {

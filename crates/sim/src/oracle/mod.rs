@@ -10,6 +10,7 @@ mod injected_bugs;
 mod locks;
 mod reference;
 mod rows;
+mod schedules;
 mod space;
 
 pub(crate) use fold::Fold;
