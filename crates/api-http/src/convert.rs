@@ -6,8 +6,10 @@
 pub(crate) mod state;
 
 mod ballots;
+mod schedules;
 
 pub(crate) use ballots::{ballot, ballot_status, ballot_summary};
+pub(crate) use schedules::{overlap, schedule, schedule_request, triggered};
 
 use consort_api::{
     self as api, ErrorDetail, agents, bulk,

@@ -32,6 +32,7 @@ mod params;
 mod problem;
 pub mod queues;
 pub mod runs;
+pub mod schedules;
 mod schema;
 pub mod server;
 pub mod spaces;

@@ -108,7 +108,7 @@ pub struct Diagnostic {
 /// The HTTP status of a code.
 pub fn status_of(code: Code) -> u16 {
     match code {
-        Code::BadWorkflow | Code::BadInput | Code::BadTrigger => 422,
+        Code::BadWorkflow | Code::BadInput | Code::BadTrigger | Code::BadSchedule => 422,
         Code::EventsTrimmed => 410,
         Code::MethodNotAllowed => 405,
         Code::MediaType => 415,

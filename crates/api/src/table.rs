@@ -7,8 +7,8 @@ use std::{fmt::Write as _, sync::LazyLock};
 
 use crate::{
     Accepts, Entry, Param, Place, agents as a, backup, ballots, bulk as b, events as e, inbox as i, inside as n,
-    locks as l, namespaces, operate as o, queues as q, runs as r, server as s, spaces, state, steps as p,
-    subscriptions as u, triggers as g, watch as t, workflows as w,
+    locks as l, namespaces, operate as o, queues as q, runs as r, schedules as d, server as s, spaces, state,
+    steps as p, subscriptions as u, triggers as g, watch as t, workflows as w,
 };
 
 static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
@@ -121,6 +121,14 @@ static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
         Entry::of::<g::DeleteTrigger>(),
         Entry::of::<g::PauseTrigger>(),
         Entry::of::<g::ResumeTrigger>(),
+        Entry::of::<d::ListSchedules>(),
+        Entry::of::<d::SetSchedule>(),
+        Entry::of::<d::ShowSchedule>(),
+        Entry::of::<d::DeleteSchedule>(),
+        Entry::of::<d::PauseSchedule>(),
+        Entry::of::<d::ResumeSchedule>(),
+        Entry::of::<d::TriggerSchedule>(),
+        Entry::of::<d::BackfillSchedule>(),
         Entry::of::<namespaces::ListNamespaces>(),
         Entry::of::<s::ShowStatus>(),
         Entry::of::<backup::MakeBackup>(),

@@ -74,7 +74,8 @@ impl Exit {
             | Code::BadCursor
             | Code::BadTopic
             | Code::BadEvent
-            | Code::BadTrigger => Self::Usage,
+            | Code::BadTrigger
+            | Code::BadSchedule => Self::Usage,
             _ => match error.kind() {
                 ErrorKind::NotFound => Self::NotFound,
                 ErrorKind::Unavailable => Self::Unavailable,

@@ -43,6 +43,11 @@ pub use crate::{
         approval::Approve, cancel::CancelRun, delete::DeleteRun, fork::ForkRun, keep_journal::KeptJournal,
         pause::PauseRun, signal::SignalRun, start::StartRun, tick::Tick,
     },
+    schedule::{
+        by_hand::{BackfillSchedule, TriggerSchedule},
+        plan::PlanSchedule,
+        set::{DeleteSchedule, PauseSchedule, SetSchedule},
+    },
     space::{
         decide::{Choice, DecideConflict},
         delete_space::DeleteSpace,
@@ -69,6 +74,7 @@ use crate::{
     context::ApplyContext,
     registry::deploy::DeployedRevision,
     run::start::StartedRun,
+    schedule::by_hand::Triggered,
 };
 
 /// What is asked of a partition. Its encoding (CBOR, field numbers) is the body of a record in the log.
@@ -230,6 +236,24 @@ pub enum Command {
     /// Forget a trigger.
     #[n(53)]
     DeleteTrigger(#[n(0)] DeleteTrigger),
+    /// Make a schedule, or change one.
+    #[n(66)]
+    SetSchedule(#[n(0)] SetSchedule),
+    /// Pause or resume a schedule.
+    #[n(67)]
+    PauseSchedule(#[n(0)] PauseSchedule),
+    /// Forget a schedule.
+    #[n(68)]
+    DeleteSchedule(#[n(0)] DeleteSchedule),
+    /// Plan the next instants of a schedule.
+    #[n(69)]
+    PlanSchedule(#[n(0)] PlanSchedule),
+    /// Have a schedule act now.
+    #[n(70)]
+    TriggerSchedule(#[n(0)] TriggerSchedule),
+    /// Have a schedule act on instants that have passed.
+    #[n(71)]
+    BackfillSchedule(#[n(0)] BackfillSchedule),
 }
 
 /// What a command that was not refused answers.
@@ -275,6 +299,8 @@ pub enum Reply {
     DeadLetters(u32),
     /// The place of a subscription that was moved.
     Moved(Position),
+    /// What has come of having a schedule act now.
+    Triggered(Triggered),
 }
 
 impl From<StartedRun> for Reply {
@@ -363,6 +389,12 @@ impl Command {
             Self::SetTrigger(command) => command.check(),
             Self::PauseTrigger(command) => command.check(),
             Self::DeleteTrigger(command) => command.check(),
+            Self::SetSchedule(command) => command.check(),
+            Self::PauseSchedule(command) => command.check(),
+            Self::DeleteSchedule(command) => command.check(),
+            Self::PlanSchedule(command) => command.check(),
+            Self::TriggerSchedule(command) => command.check(),
+            Self::BackfillSchedule(command) => command.check(),
         }
     }
 
@@ -384,6 +416,7 @@ impl Command {
             Self::AckDeliveries(command) => return command.apply(ctx).map(Reply::Settled),
             Self::NackDeliveries(command) => return command.apply(ctx).map(Reply::Settled),
             Self::SettleDeadLetters(command) => return command.apply(ctx).map(Reply::DeadLetters),
+            Self::TriggerSchedule(command) => return command.apply(ctx).map(Reply::Triggered),
             Self::TaskTaken(command) => command.apply(ctx),
             Self::TaskComplete(command) => command.apply(ctx),
             Self::TaskFail(command) => command.apply(ctx),
@@ -421,6 +454,11 @@ impl Command {
             Self::SetTrigger(command) => command.apply(ctx),
             Self::PauseTrigger(command) => command.apply(ctx),
             Self::DeleteTrigger(command) => command.apply(ctx),
+            Self::SetSchedule(command) => command.apply(ctx),
+            Self::PauseSchedule(command) => command.apply(ctx),
+            Self::DeleteSchedule(command) => command.apply(ctx),
+            Self::PlanSchedule(command) => command.apply(ctx),
+            Self::BackfillSchedule(command) => command.apply(ctx),
         };
         done.map(|()| Reply::Done)
     }

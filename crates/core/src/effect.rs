@@ -11,6 +11,8 @@ use consort_types::{
     worker::JournalEntry,
 };
 
+use crate::schedule::plan::PlanRequest;
+
 /// A task that is not over, as recovery finds it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum LiveTask {
@@ -175,6 +177,9 @@ pub enum Effect {
         /// The record that changed it.
         seq: Seq,
     },
+    /// A schedule has few planned instants left: plan more, and answer with
+    /// [`PlanSchedule`](crate::command::PlanSchedule).
+    PlanWanted(Box<PlanRequest>),
     /// No row refers to the blob.
     BlobUnused(BlobHash),
 }

@@ -20,6 +20,7 @@ mod refusal;
 mod registry;
 mod rows_alone;
 mod run;
+mod schedule;
 mod space;
 mod state;
 pub mod tables;
@@ -48,6 +49,10 @@ pub mod rows {
             run::{Cancelling, IdempotencyRecord, Later, Origin, Run, RunStatus},
             signal::{Signal, Waiter},
             step::{Items, Pin, Scope, ScopeKind, Step, StepLock, StepReads, StepState},
+        },
+        schedule::rows::{
+            Acted, Armed, Backfilled, Overlap, Schedule, ScheduleAction, ScheduleCount, ScheduleCounts,
+            ScheduleFailure, ScheduleSettings, ScheduleTimer, Times,
         },
         space::rows::{
             Candidate, Change, ChangeKind, Conflict, Decided, Expiring, Expiry, Mark, PrefixMerge, Purge, Settlement,
@@ -101,6 +106,12 @@ pub mod view {
                 steps::StepView,
                 tree::{Counts, StepNode, Wait},
             },
+        },
+        schedule::{
+            act::InstantOutcome,
+            by_hand::Triggered,
+            plan::PlanRequest,
+            views::{ActedView, ScheduleView, Schedules, Upcoming},
         },
         space::views::{ChangeView, Changed, ConflictView, SharedState, SpaceView, StateView},
         task::{

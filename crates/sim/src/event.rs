@@ -128,6 +128,8 @@ pub(crate) enum Event {
     Approve,
     /// Clients write and follow shared state.
     Share,
+    /// Someone sets or operates a schedule.
+    Schedule,
     /// A candidate does something to a lock or a barrier.
     Campaign,
     /// Something happens in a ballot.

@@ -103,11 +103,15 @@ pub enum InjectedBug {
     StepLockLeft,
     /// A client is told what keys were, and not what they are (law 9).
     OldAnswer,
+    /// An instant on which a schedule has acted is planned again (law 2).
+    InstantPlannedAgain,
+    /// A run of a schedule is forgotten while it is active (law 8).
+    ScheduledRunForgotten,
 }
 
 impl InjectedBug {
     /// Every injected bug.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 46] = [
         Self::AckBeforeSync,
         Self::ReplyBeforeDurable,
         Self::OutcomeOverwritten,
@@ -152,13 +156,19 @@ impl InjectedBug {
         Self::StepEventForgotten,
         Self::StepLockLeft,
         Self::OldAnswer,
+        Self::InstantPlannedAgain,
+        Self::ScheduledRunForgotten,
     ];
 
     /// The law that it breaks.
     pub fn law(self) -> Law {
         let number = match self {
             Self::AckBeforeSync | Self::ReplyBeforeDurable | Self::OldEpochAccepted => 1,
-            Self::OutcomeOverwritten | Self::DecisionForged | Self::EventIdForgotten | Self::StepEventForgotten => 2,
+            Self::OutcomeOverwritten
+            | Self::DecisionForged
+            | Self::EventIdForgotten
+            | Self::StepEventForgotten
+            | Self::InstantPlannedAgain => 2,
             Self::OldTokenAccepted
             | Self::HandedOutTwice
             | Self::ReclaimTooLate
@@ -183,7 +193,8 @@ impl InjectedBug {
             | Self::DivergedForgotten
             | Self::WaiterForgotten
             | Self::VoteCountedTwice
-            | Self::DeliveryForgotten => 8,
+            | Self::DeliveryForgotten
+            | Self::ScheduledRunForgotten => 8,
             Self::StaleRead | Self::ChangeForgotten | Self::UpdateLost | Self::OldAnswer => 9,
             Self::ReplyLost | Self::CreditIgnored => 10,
             Self::SyncErrorHidden | Self::DamageCut => 11,

@@ -18,6 +18,7 @@ use crate::{
         process::{self, Process},
         registers::Registers,
         registrar,
+        scheduler::Scheduler,
         sharer::Sharer,
         starter::{self, Starter},
         voters::Voters,
@@ -41,6 +42,7 @@ pub(crate) struct World {
     registers: Registers,
     voters: Voters,
     bus: Bus,
+    scheduler: Scheduler,
     judge: Judge,
 }
 
@@ -55,6 +57,7 @@ impl World {
         let (roster, fleet) = fleet::spawn_workers(&mut ctx.random);
         ctx.roster = roster;
         let (process, starter, bus) = (Process::new(), Starter::new(workflows), Bus::new(&mut ctx.random));
+        let scheduler = Scheduler::new(&mut ctx.random);
         let mut world = Self {
             ctx,
             process,
@@ -62,6 +65,7 @@ impl World {
             starter,
             operator: Operator::default(),
             bus,
+            scheduler,
             sharer: Sharer::default(),
             registers: Registers::default(),
             voters: Voters::new(plan.seed),
@@ -77,6 +81,7 @@ impl World {
         self.fleet.begin(ctx);
         ctx.at(10, Event::Start);
         ctx.at(20, Event::Bus);
+        ctx.at(30, Event::Schedule);
         ctx.at(5 * SECOND, Event::Approve);
         ctx.at(2 * SECOND, Event::Share);
         ctx.at(3 * SECOND, Event::Access);
@@ -158,6 +163,7 @@ impl World {
             Event::Bus => self.bus.step(ctx),
             Event::Published { index, published } => self.bus.published(index, &published),
             Event::Fetched { namespace, subscription, fetched } => bus::fetched(ctx, namespace, subscription, &fetched),
+            Event::Schedule => self.scheduler.step(ctx),
             Event::Operate => self.operator.step(ctx),
             Event::Register => registrar::step(ctx),
             Event::Approve => approver::step(ctx),
@@ -171,6 +177,7 @@ impl World {
             Event::ClockLeap => chaos::leap(ctx),
             Event::Quiesce => {
                 let started = self.starter.is_settled(ctx) && self.bus.is_settled(ctx);
+                let started = (!ctx.is_quiescent() || Scheduler::is_settled(ctx)) && started;
                 self.judge.step(ctx, started)
             }
             Event::Finish => {

@@ -162,4 +162,6 @@ injected! {
     finds_a_step_without_its_event: StepEventForgotten;
     finds_a_lock_that_outlives_its_step: StepLockLeft;
     finds_an_answer_of_before: OldAnswer;
+    finds_an_instant_that_is_planned_again: InstantPlannedAgain;
+    finds_a_run_that_its_schedule_forgets: ScheduledRunForgotten;
 }

@@ -325,6 +325,13 @@ codes! {
     /// for ties, or more rounds.
     NotDecided = 771, Failed, "no decision";
 
+    /// The namespace has no schedule of that name. `consort schedules list` shows those that there are.
+    ScheduleNotFound = 791, NotFound, "no such schedule";
+    /// A schedule has a cron expression or a time zone that cannot be used, a length of time that is out of its bounds, or
+    /// no action, or two; the message says which.
+    BadSchedule = 792, Rejected, "bad schedule";
+    /// The times of the schedule were changed while the request was on its way. Look at the schedule, and try again.
+    ScheduleChanged = 793, Conflict, "schedule was changed";
     /// The other side of a mirror cannot be reached, or does not answer now. Is it running, and is its address right?
     PeerUnreachable = 801, Unavailable, "other side cannot be reached";
     /// The other side of a mirror refuses what the mirror requests: its address, user, rights or settings do not fit; the

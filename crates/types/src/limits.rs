@@ -343,6 +343,31 @@ limits! {
     EVENT_RETENTION_BYTES_DEFAULT: u64 = 1024 * 1024 * 1024;
     /// Events that are kept, where their namespace sets no count.
     EVENT_RETENTION_COUNT_DEFAULT: u64 = 1_000_000;
+    /// Schedules of one namespace.
+    SCHEDULES_MAX: usize = 1_000;
+    /// Instants of one schedule that are planned ahead: they are part of its row, and were planned with the time zones
+    /// of the day.
+    SCHEDULE_PLANNED_MAX: usize = 16;
+    /// Instants that one plan passes over because they come too late to be acted on; with more, the next plan goes on.
+    SCHEDULE_PASSED_OVER_MAX: u64 = 1_024;
+    /// Instants of one schedule that wait for the end of a run; beyond it they are skipped.
+    SCHEDULE_WAITING_MAX: usize = 256;
+    /// Past instants of one schedule that are requested and not acted on yet.
+    SCHEDULE_BACKFILL_MAX: usize = 1_000;
+    /// Runs of one schedule that are active at once, where it lets them overlap.
+    SCHEDULE_RUNNING_MAX: usize = 256;
+    /// Instants on which it acted that a schedule shows, the latest of them.
+    SCHEDULE_ACTED_SHOWN_MAX: usize = 10;
+    /// Failures that a schedule shows, the latest of them.
+    SCHEDULE_FAILURES_MAX: usize = 16;
+    /// Bytes of the input of a run that a schedule starts, or of the data of its event: they are part of its row.
+    SCHEDULE_INPUT_BYTES_MAX: usize = 16 * 1024;
+    /// Seconds between two instants of a schedule, and of its catch-up window, at most.
+    SCHEDULE_SPAN_SECONDS_MAX: u64 = 366 * 24 * 60 * 60;
+    /// Seconds that an instant may be late and still be acted on, where the schedule names no time.
+    SCHEDULE_CATCH_UP_SECONDS_DEFAULT: u64 = 24 * 60 * 60;
+    /// Seconds of the jitter of a schedule: the instants behind one wait for it.
+    SCHEDULE_JITTER_SECONDS_MAX: u64 = 24 * 60 * 60;
 }
 
 #[cfg(test)]

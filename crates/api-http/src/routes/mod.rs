@@ -13,6 +13,7 @@ mod inbox;
 mod locks;
 mod queues;
 mod runs;
+mod schedules;
 mod server;
 mod state;
 mod subscriptions;
@@ -37,6 +38,7 @@ pub(crate) fn all() -> Vec<Route> {
         bus::routes(),
         subscriptions::routes(),
         triggers::routes(),
+        schedules::routes(),
         server::routes(),
     ]
     .into_iter()

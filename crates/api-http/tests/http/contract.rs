@@ -439,6 +439,29 @@ fn triggers(checked: &Checked) {
     checked.call("delete", one, &["t"], None);
 }
 
+fn schedules(checked: &Checked) {
+    let one = "/v1/schedules/{name}";
+    let start = json!({"cron": "0 9 * * 1-5", "timezone": "Europe/Vienna", "start": {"workflow": "none", "input": {}},
+        "overlap": "buffer_all", "catch_up": "1h", "jitter": "1s", "limit": 5, "until": "2999-01-01T00:00:00Z"});
+    checked.call("put", one, &["s"], Some(&start));
+    let publish = json!({"every": "1d", "phase": "1h", "paused": true,
+        "publish": {"type": "day.began", "topic": "days", "subject": "d", "data": {"n": 1}}});
+    checked.call("put", one, &["p"], Some(&publish));
+    let shown = checked.call("get", one, &["s"], None);
+    assert_eq!((shown["next"].as_array().unwrap().len(), &shown["settings"]["limit"]), (5, &json!(5)));
+    checked.call("post", &format!("{one}/pause"), &["s"], None);
+    assert_eq!(checked.call("get", "/v1/schedules", &[], None)["items"][1]["paused"], true);
+    checked.call("post", &format!("{one}/resume"), &["s"], Some(&json!({})));
+    let triggered = checked.call("post", &format!("{one}/trigger"), &["p"], Some(&json!({"overlap": "allow"})));
+    assert_eq!(triggered["outcome"], "published");
+    let past = json!({"from": "2026-01-05T00:00:00Z", "to": "2026-01-06T23:00:00Z", "overlap": "allow"});
+    assert_eq!(checked.call("post", &format!("{one}/backfill"), &["s"], Some(&past)), json!({"instants": 2}));
+    let shown = checked.call("get", one, &["s"], None);
+    assert_eq!((&shown["counts"]["failed"], &shown["failures"][0]["error"]["code"]), (&json!(2), &json!("C0102")));
+    checked.call("delete", one, &["s"], None);
+    checked.call("delete", one, &["p"], None);
+}
+
 fn about_the_server(checked: &Checked) {
     checked.call("put", "/v1/retention", &[], Some(&json!({"keep": "30d"})));
     assert_eq!(checked.call("get", "/v1/retention", &[], None), json!({"keep": "30d"}));
@@ -475,6 +498,7 @@ fn every_operation_answers_as_it_is_described() {
     events(&checked);
     subscriptions(&checked);
     triggers(&checked);
+    schedules(&checked);
     about_the_server(&checked);
     let operations = checked.document["paths"].as_object().unwrap().iter();
     let described: BTreeSet<_> = operations

@@ -10,5 +10,6 @@ mod edges;
 mod limits;
 mod locks;
 mod registry;
+mod schedules;
 mod support;
 mod watch;

@@ -11,6 +11,7 @@ mod keep;
 mod locks;
 mod operate;
 mod replay;
+mod schedules;
 mod start;
 mod state;
 mod workflows;
@@ -29,6 +30,7 @@ pub(crate) use keep::{BackupArgs, BackupCommand, DoctorArgs, RestoreArgs};
 pub(crate) use locks::{BarriersCommand, LockArgs, LockRunArgs, LocksCommand, ReleaseArgs};
 pub(crate) use operate::{DecisionArgs, InboxCommand, ListArgs, RunsCommand};
 pub(crate) use replay::ReplayCheckArgs;
+pub(crate) use schedules::{ScheduleArgs, SchedulesCommand};
 pub(crate) use start::{RunArgs, UpArgs};
 pub(crate) use state::{
     DecideArgs as StateDecideArgs, KeyArgs as StateKeyArgs, MirrorArgs, MirrorDirection, PutArgs,
@@ -155,6 +157,9 @@ pub(crate) enum Command {
     /// See and set what starts workflows and signals runs when events come
     #[command(subcommand)]
     Triggers(TriggersCommand),
+    /// Set and see schedules, which start workflows and publish events at planned instants
+    #[command(subcommand)]
+    Schedules(SchedulesCommand),
     /// See the namespaces of the server, and what each holds
     #[command(subcommand)]
     Namespaces(NamespacesCommand),

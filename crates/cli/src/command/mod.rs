@@ -30,6 +30,7 @@ mod replay_check;
 mod run;
 mod runs;
 mod runs_show;
+mod schedules;
 mod spaces;
 mod state;
 mod step;
@@ -67,6 +68,7 @@ pub(crate) async fn execute(app: &App, command: Command) -> Result<Exit> {
         Command::Events(command) => events::execute(app, command).await,
         Command::Subscriptions(command) => subscriptions::execute(app, command).await,
         Command::Triggers(command) => triggers::execute(app, command).await,
+        Command::Schedules(command) => schedules::execute(app, command).await,
         Command::Namespaces(command) => namespaces::execute(app, command).await,
         Command::Limits => limits::execute(app).await,
         Command::Backup(args) => backup::execute(app, args).await,

@@ -23,15 +23,8 @@ use crate::{
     encode::encode,
     fatal::split_fatal,
     key::NamedKey,
-    quota::namespace,
-    registry::{agents::PAST, workflows},
-    run::{
-        child_runs::derived_id,
-        lifecycle::{self, NewRun},
-        rows::run::IdempotencyRecord,
-        scope, signal,
-        start::StartRun,
-    },
+    registry::agents::PAST,
+    run::{made::Made, signal},
 };
 
 /// Events that are read at once.
@@ -230,32 +223,10 @@ impl Shown<'_> {
         (workflow, version): (&str, Option<&str>),
         input: Option<&Expression>,
     ) -> Result<()> {
-        namespace::check_runs_active(ctx.state, namespace)?;
-        let hash = workflows::resolve_workflow(ctx.state, namespace, workflow, version)?;
-        workflows::refuse_retired(ctx.state, namespace, workflow, None)?;
-        let definition = ctx.state.definition(hash)?;
         let given = self.evaluate(ctx, input, json!({}))?;
-        let input = lifecycle::accept_input(ctx, &definition, &given)?;
-        let key = format!("trigger:{trigger}:{}", self.position);
-        let row = NamedKey::of(namespace, &key);
-        if ctx.state.tables.idempotency.get(&row)?.is_some() {
-            let message = format!("the idempotency key `{key}` has started another run");
-            return Err(Error::new(Code::IdempotencyMismatch, message).hint("leave keys of this form to triggers"));
-        }
-        let input = ctx.store_payload("input", input)?;
-        let request = StartRun::request_hash(workflow, version, &input);
-        let id = derived_id(ctx, &format!("{namespace}/{key}"));
-        ctx.state.tables.idempotency.put(row, IdempotencyRecord { run: id, request });
         let labels = [("trigger".to_owned(), trigger.to_owned()), ("event".to_owned(), self.position.to_string())];
-        lifecycle::create_run(
-            ctx,
-            NewRun {
-                labels: labels.into(),
-                idempotency_key: Some(key),
-                ..NewRun::of(id, namespace, hash, definition, input)
-            },
-        )?;
-        scope::open_root(ctx, id).map(drop)
+        let key = format!("trigger:{trigger}:{}", self.position);
+        Made { namespace, workflow, version, key, labels: labels.into() }.start(ctx, &given).map(drop)
     }
 
     fn signal(

@@ -216,6 +216,10 @@ pub enum TimerKind {
     Events = 14,
     /// What was due of events and too much for one record is resumed; the timer belongs to no run.
     EventsContinue = 15,
+    /// A schedule has something to do; the timer names the schedule in the place of a task.
+    Schedule = 16,
+    /// The same at once, once more or because a run has ended.
+    ScheduleContinue = 17,
 }
 
 impl TimerKind {
@@ -236,6 +240,8 @@ impl TimerKind {
             12 => Self::Coordination,
             14 => Self::Events,
             15 => Self::EventsContinue,
+            16 => Self::Schedule,
+            17 => Self::ScheduleContinue,
             18 => Self::BallotDeadline,
             19 => Self::BallotReap,
             _ => return None,

@@ -23,6 +23,7 @@ use crate::{
             run::{Origin, Run, RunStatus},
         },
     },
+    schedule,
     state::rows::Marker,
 };
 
@@ -176,6 +177,7 @@ pub(crate) fn end_run(
     of_namespace.counts.bytes += run.output.as_ref().map_or(0, Payload::len);
     namespace::put_namespace(ctx, &run.namespace, of_namespace);
     uses::run_ended(ctx, &run)?;
+    schedule::due::run_ended(ctx, id, &run)?;
     ctx.state.documents.run_ended(id);
     ctx.record_history(id, None, HistoryEvent::RunEnded { status });
     match run.parent {

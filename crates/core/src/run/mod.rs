@@ -31,6 +31,7 @@ pub(crate) mod keys;
 pub(crate) mod lifecycle;
 pub(crate) mod locate;
 pub(crate) mod locked;
+pub(crate) mod made;
 pub(crate) mod open_effect;
 pub(crate) mod pause;
 pub(crate) mod pending;

@@ -21,6 +21,7 @@ use crate::{
         },
         wait,
     },
+    schedule,
     space::{delete_space, expire},
     task::{answer, attempt, fail},
 };
@@ -67,6 +68,7 @@ fn fire(ctx: &mut ApplyContext<'_>, timer: TimerKey) -> Result<()> {
         TimerKind::BallotDeadline => return ballot::rounds::deadline_passed(ctx, timer),
         TimerKind::BallotReap => return ballot::delete::reap(ctx, timer),
         TimerKind::Events | TimerKind::EventsContinue => return bus::due::go_on(ctx),
+        TimerKind::Schedule | TimerKind::ScheduleContinue => return schedule::due::fired(ctx, timer),
         TimerKind::Continue => return resume::continue_run(ctx, id),
         TimerKind::StateExpiry => return expire::fire(ctx, &timer),
         TimerKind::StatePurge => return delete_space::fire(ctx, &timer),

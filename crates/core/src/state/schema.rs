@@ -43,6 +43,7 @@ use crate::{
             step::{Items, Scope, Step, StepReads},
         },
     },
+    schedule::rows::{Schedule, ScheduleCount, ScheduleTimer},
     space::{
         keys::{SpaceEventKey, StateKey, VersionKey},
         rows::{Change, Conflict, Expiring, Purge, Space, StateEntry},
@@ -289,6 +290,12 @@ tables! {
     ballots: b'V', Seq => Ballot, 256, of partition;
     /// How far ballots are, by name (number 0).
     ballot_names: b'Z', NamedKey => BallotProgress, 256, of partition;
+    /// Schedules (number 0).
+    schedules: b'3', NamedKey => Schedule, 256, of partition;
+    /// The schedules that timers are about.
+    schedule_timers: b'4', Position => ScheduleTimer, 256, of partition;
+    /// How many schedules namespaces have (name empty, number 0).
+    schedule_counts: b'5', NamedKey => ScheduleCount, 16, of partition;
     /// Votes.
     votes: b'Y', VoteKey => Vote, 4096, of partition;
 }

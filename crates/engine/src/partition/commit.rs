@@ -15,7 +15,7 @@ use super::{
     group::{Origin, Report},
     refusal,
 };
-use crate::topic::Topic;
+use crate::{calendar, topic::Topic};
 
 /// How old the last record may be where the log has to note the time.
 const NOTE_TIME: Span = Span::from_secs(limits::CLOCK_NOTE_SECONDS_MAX);
@@ -164,6 +164,9 @@ impl Partition {
             Effect::DivergedLeft { namespace, agent, version, after } => {
                 let retry = RetryDiverged { namespace, agent, version, after: Some(after) };
                 self.push(Command::RetryDiverged(retry), Origin::Internal);
+            }
+            Effect::PlanWanted(request) => {
+                self.push(Command::PlanSchedule(calendar::plan(*request)), Origin::Internal);
             }
             Effect::SpaceChanged { space, seq } => drop(self.changed.insert(Topic::Space(space), seq)),
             Effect::Coordinated { of, seq } => {

@@ -15,6 +15,7 @@ pub(crate) mod operator;
 pub(crate) mod process;
 pub(crate) mod registers;
 pub(crate) mod registrar;
+pub(crate) mod scheduler;
 pub(crate) mod sharer;
 pub(crate) mod starter;
 pub(crate) mod voters;

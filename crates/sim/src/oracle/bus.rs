@@ -88,13 +88,13 @@ impl BusOracle {
         self.note_runs(at.0, changes)
     }
 
-    /// Events that steps and spaces have published: their rows tell of them, no reply does.
+    /// Events that steps, spaces and schedules have published: their rows tell of them, no reply does.
     fn note_others(&mut self, seq: Seq, changes: &[Change]) -> Checked {
         for change in changes.iter().filter(|change| TABLES.events.has(&change.key)) {
             let row = change.new.as_deref().and_then(rows::decode::<StoredEvent>);
             let Some((key, event)) = rows::key_of::<EventKey>(&change.key).zip(row) else { continue };
             let EventAttributes { id, source, topic, subject, .. } = event.attributes;
-            if source.starts_with("/runs/") || source.starts_with(SPACES) {
+            if ["/runs/", "/schedules/", SPACES].iter().any(|own| source.starts_with(own)) {
                 let known = Known { topic, subject, kept: true };
                 let told = Published { position: key.position, deduplicated: false };
                 self.published(seq, &key.namespace, &id, known, told)?;

@@ -26,6 +26,7 @@ use super::{
     injected_bugs::tamper,
     locks::{self, Grants},
     rows::{self, Change, Context, Rows},
+    schedules::ScheduleOracle,
     space::{self, SpaceOracle},
 };
 use crate::plan::{Checked, InjectedBug, Violation};
@@ -89,6 +90,8 @@ pub(crate) struct Fold {
     pub(crate) worn_out: BTreeSet<RunId>,
     /// Who has published, got and acknowledged which event.
     bus: BusOracle,
+    /// What schedules have done at their instants.
+    schedules: ScheduleOracle,
     /// Bytes of rows that each completion in a long run wrote.
     costs: BTreeMap<RunId, Vec<usize>>,
     grants: Grants,
@@ -115,6 +118,7 @@ impl Fold {
             ended: Vec::new(),
             worn_out: BTreeSet::new(),
             bus: BusOracle::default(),
+            schedules: ScheduleOracle::default(),
             costs: BTreeMap::new(),
             grants: Grants::default(),
             steps: 0,
@@ -183,6 +187,7 @@ impl Fold {
             let before = lock(&self.memory.rows);
             self.bus.observe((seq, record.time), &command, &applied.reply, &changes, &before)?;
         }
+        self.schedules.observe((seq, record.time), &command, &changes)?;
         self.write(&changes);
         self.check(&context, &changes, &applied.effects)
     }

@@ -6,7 +6,10 @@
 use consort_core::{
     Command, TABLES, TableSpec,
     keys::{MemberKey, StateKey, TimerKey, TimerKind, VoteKey},
-    rows::{BallotProgress, BallotStatus, Claim, Meta, Run, StateEntry, Step, StepState, StoredEvent, Verdict, Vote},
+    rows::{
+        BallotProgress, BallotStatus, Claim, Meta, Run, Schedule, StateEntry, Step, StepState, StoredEvent, Verdict,
+        Vote,
+    },
     tables::Row,
 };
 use consort_types::{
@@ -45,6 +48,8 @@ pub(crate) fn tamper(injected: InjectedBug, command: &Command, changes: &mut Vec
         InjectedBug::EventIdForgotten => forget(changes, TABLES.event_ids),
         InjectedBug::StepEventForgotten => forget_event(changes),
         InjectedBug::StepLockLeft => leave_lock(changes),
+        InjectedBug::InstantPlannedAgain => plan_again(changes).is_some(),
+        InjectedBug::ScheduledRunForgotten => forget_scheduled(changes).is_some(),
         InjectedBug::GrowingRow => grow(command, changes, before).is_some(),
         _ => false,
     }
@@ -234,6 +239,35 @@ fn keep_late_vote(changes: &mut Vec<Change>) -> Option<()> {
     let key = VoteKey { ballot: known.ballot, round: known.round - 1, voter: "voter-0".to_owned() };
     let vote = Vote { choice: Choice::Abstain, reason: None, time: Time(0), changes: 0 };
     changes.push(Change { key: rows::key_bytes(TABLES.votes, &key), old: None, new: encode(&vote) });
+    Some(())
+}
+
+/// The rows of a schedule before and after.
+fn schedule(changes: &mut [Change]) -> Option<(&mut Change, Schedule, Schedule)> {
+    let both = |change: &&mut Change| TABLES.schedules.has(&change.key) && change.old.is_some() && change.new.is_some();
+    let change = changes.iter_mut().find(both)?;
+    let (old, new) = (rows::decode(change.old.as_deref()?)?, rows::decode(change.new.as_deref()?)?);
+    Some((change, old, new))
+}
+
+fn plan_again(changes: &mut [Change]) -> Option<()> {
+    let (change, old, mut new) = schedule(changes)?;
+    let acted = *old.planned.first()?;
+    if new.counts.done == old.counts.done || new.planned.first().is_none_or(|next| *next <= acted) {
+        return None;
+    }
+    new.planned.insert(0, acted);
+    change.new = encode(&new);
+    Some(())
+}
+
+fn forget_scheduled(changes: &mut [Change]) -> Option<()> {
+    let (change, old, mut new) = schedule(changes)?;
+    if new.running.len() <= old.running.len() {
+        return None;
+    }
+    new.running.pop();
+    change.new = encode(&new);
     Some(())
 }
 

@@ -11,6 +11,7 @@ mod injected_bugs;
 mod locks;
 mod reference;
 mod rows;
+mod schedules;
 mod space;
 
 pub(crate) use fold::Fold;

@@ -317,6 +317,7 @@ pub(crate) fn fired(context: &Context<'_>, changes: &[Change]) -> Vec<TimerKey> 
                 | TimerKind::Retain
                 | TimerKind::StatePurge
                 | TimerKind::EventsContinue
+                | TimerKind::ScheduleContinue
                 | TimerKind::BallotReap
         )
     };

@@ -8,6 +8,15 @@ export type DeliveryId = string;
  */
 export type Duration = string;
 /**
+ * The id of a run: a ULID of 26 characters, such as `01J8Z3K4M5N6P7Q8R9S0T1V2W3`.
+ */
+export type RunId = string;
+/**
+ * The status of a run.
+ */
+export type RunStatus =
+  "running" | "cancelling" | "compensating" | "completed" | "failed" | "cancelled" | "deleted" | (string & {});
+/**
  * What a faulty voter may do.
  */
 export type AgainstFaults = "byzantine" | "crash";
@@ -15,6 +24,10 @@ export type AgainstFaults = "byzantine" | "crash";
  * An instant: RFC 3339 in UTC with milliseconds, such as `2026-11-22T10:00:00.000Z`.
  */
 export type Time = string;
+/**
+ * What becomes of an instant while a run of the schedule is still active.
+ */
+export type Overlap = "skip" | "buffer_one" | "buffer_all" | "allow" | "cancel_other";
 /**
  * What happens where the rule does not find one answer.
  */
@@ -118,11 +131,6 @@ export type EventKind =
  */
 export type Health = "healthy" | "degraded" | "unhealthy" | "draining" | "lost" | (string & {});
 /**
- * The status of a run.
- */
-export type RunStatus =
-  "running" | "cancelling" | "compensating" | "completed" | "failed" | "cancelled" | "deleted" | (string & {});
-/**
  * The id of a step instance: `RUN.SCOPE.INDEX`, such as `01J8Z3K4M5N6P7Q8R9S0T1V2W3.0.2`.
  */
 export type StepInstanceId = string;
@@ -130,6 +138,10 @@ export type StepInstanceId = string;
  * The decision that an item of the inbox waits for.
  */
 export type InboxKind = "approval" | "unknown_outcome" | "diverged" | "gave_up" | (string & {});
+/**
+ * What has become of an instant.
+ */
+export type InstantOutcome = "started" | "published" | "waiting" | "skipped" | (string & {});
 /**
  * What the code of a task has requested.
  */
@@ -158,10 +170,6 @@ export type ProgressKind = "message" | "text" | "json" | (string & {});
  * What a quota is about: `namespace`, `capability:NAME`, `agent:NAME` or `key:NAME`.
  */
 export type QuotaScope = string;
-/**
- * The id of a run: a ULID of 26 characters, such as `01J8Z3K4M5N6P7Q8R9S0T1V2W3`.
- */
-export type RunId = string;
 /**
  * Where to begin: one of them, or none.
  */
@@ -221,6 +229,27 @@ export interface AcquireLockRequest {
    * after a minute at the latest: where the answer is `waiting`, ask again to continue.
    */
   wait?: Duration | null;
+}
+/**
+ * An instant on which a schedule acted.
+ */
+export interface ActedInstant {
+  /**
+   * When it acted.
+   */
+  at: string;
+  /**
+   * The instant.
+   */
+  instant: string;
+  /**
+   * The run that it started; none for an event.
+   */
+  run?: RunId | null;
+  /**
+   * The status of the run; none where it was deleted.
+   */
+  status?: RunStatus | null;
 }
 /**
  * A version of an agent: what it declares, its settings by operators, and its health.
@@ -492,6 +521,32 @@ export interface BackOff {
    * A length of time: whole numbers with the units `d`, `h`, `m`, `s`, `ms` and `us`, the largest first, such as `250ms`, `30s` or `1h30m`.
    */
   longest: string;
+}
+/**
+ * Has a schedule act on its instants in a time that has passed.
+ */
+export interface BackfillRequest {
+  /**
+   * An instant: RFC 3339 in UTC with milliseconds, such as `2026-11-22T10:00:00.000Z`.
+   */
+  from: string;
+  /**
+   * What becomes of each while a run is active; `buffer_all` without it, which is one after the other.
+   */
+  overlap?: Overlap | null;
+  /**
+   * An instant: RFC 3339 in UTC with milliseconds, such as `2026-11-22T10:00:00.000Z`.
+   */
+  to: string;
+}
+/**
+ * How many instants a backfill has.
+ */
+export interface BackfilledInstants {
+  /**
+   * The number.
+   */
+  instants: number;
 }
 /**
  * A backup that was made.
@@ -1067,7 +1122,7 @@ export interface BulkItem {
    */
   error?: ErrorDetail | null;
   /**
-   * The run.
+   * The id of a run: a ULID of 26 characters, such as `01J8Z3K4M5N6P7Q8R9S0T1V2W3`.
    */
   run: string;
 }
@@ -1294,11 +1349,11 @@ export interface Comparison {
    */
   differences: Difference[];
   /**
-   * The first run.
+   * The id of a run: a ULID of 26 characters, such as `01J8Z3K4M5N6P7Q8R9S0T1V2W3`.
    */
   left: string;
   /**
-   * The second run.
+   * The id of a run: a ULID of 26 characters, such as `01J8Z3K4M5N6P7Q8R9S0T1V2W3`.
    */
   right: string;
   /**
@@ -1973,7 +2028,7 @@ export interface InboxItem {
    */
   kind: "approval" | "unknown_outcome" | "diverged" | "gave_up" | (string & {});
   /**
-   * Its run.
+   * The id of a run: a ULID of 26 characters, such as `01J8Z3K4M5N6P7Q8R9S0T1V2W3`.
    */
   run: string;
   /**
@@ -2403,7 +2458,7 @@ export interface OpenBallotRequest1 {
  */
 export interface Origin {
   /**
-   * The run whose outcomes were taken over.
+   * The id of a run: a ULID of 26 characters, such as `01J8Z3K4M5N6P7Q8R9S0T1V2W3`.
    */
   run: string;
   /**
@@ -2467,7 +2522,7 @@ export interface Progress {
    */
   message?: string | null;
   /**
-   * The run.
+   * The id of a run: a ULID of 26 characters, such as `01J8Z3K4M5N6P7Q8R9S0T1V2W3`.
    */
   run: string;
   /**
@@ -2777,7 +2832,7 @@ export interface Replay {
    */
   entries: number;
   /**
-   * The run.
+   * The id of a run: a ULID of 26 characters, such as `01J8Z3K4M5N6P7Q8R9S0T1V2W3`.
    */
   run: string;
   /**
@@ -2980,7 +3035,7 @@ export interface Run {
    */
   priority: number;
   /**
-   * The run.
+   * The id of a run: a ULID of 26 characters, such as `01J8Z3K4M5N6P7Q8R9S0T1V2W3`.
    */
   run: string;
   /**
@@ -3035,7 +3090,7 @@ export interface RunSummary {
    */
   priority: number;
   /**
-   * The run.
+   * The id of a run: a ULID of 26 characters, such as `01J8Z3K4M5N6P7Q8R9S0T1V2W3`.
    */
   run: string;
   /**
@@ -3063,6 +3118,305 @@ export interface RunSummaryPage {
    * The `cursor` of the next page; absent at the end. A page may be empty and still have a next one.
    */
   next?: string | null;
+}
+/**
+ * A schedule.
+ */
+export interface Schedule {
+  /**
+   * The last instants on which it acted, the newest last.
+   */
+  acted: ActedInstant[];
+  /**
+   * Past instants that are still to be filled in.
+   */
+  backfilling: number;
+  counts: ScheduleCounts;
+  /**
+   * An instant: RFC 3339 in UTC with milliseconds, such as `2026-11-22T10:00:00.000Z`.
+   */
+  created_at: string;
+  /**
+   * The latest failures, the newest last.
+   */
+  failures: ScheduleFailure[];
+  /**
+   * Whether no planned instant will come any more.
+   */
+  finished: boolean;
+  /**
+   * Its name.
+   */
+  name: string;
+  /**
+   * The next instants, at most 5.
+   */
+  next: UpcomingInstant[];
+  /**
+   * Whether it is paused: what comes due waits for its end, and is acted on then where it is not too old.
+   */
+  paused: boolean;
+  /**
+   * Its runs that are active.
+   */
+  running: RunId[];
+  settings: ScheduleRequest;
+  /**
+   * Planned instants that count against `limit`.
+   */
+  spent: number;
+  /**
+   * Instants that wait for the end of a run.
+   */
+  waiting: Time[];
+}
+/**
+ * What the instants have come to.
+ */
+export interface ScheduleCounts {
+  /**
+   * How many of all instants were requested by hand.
+   */
+  by_hand: number;
+  /**
+   * Acted on.
+   */
+  done: number;
+  /**
+   * What was to be done could not be.
+   */
+  failed: number;
+  /**
+   * Older than the catch-up window when they could be acted on.
+   */
+  missed: number;
+  /**
+   * Skipped: a run was active, too many waited, or the instant had been acted on before.
+   */
+  skipped: number;
+}
+/**
+ * An instant on which a schedule could not act.
+ */
+export interface ScheduleFailure {
+  /**
+   * An instant: RFC 3339 in UTC with milliseconds, such as `2026-11-22T10:00:00.000Z`.
+   */
+  at: string;
+  error: ErrorDetail1;
+  /**
+   * An instant: RFC 3339 in UTC with milliseconds, such as `2026-11-22T10:00:00.000Z`.
+   */
+  instant: string;
+}
+/**
+ * What went wrong in a run.
+ */
+export interface ErrorDetail1 {
+  /**
+   * The stable code, such as `C0304`; `GET /v1/errors/{code}` explains it.
+   */
+  code: string;
+  /**
+   * What to do next.
+   */
+  hint?: string | null;
+  /**
+   * What is wrong.
+   */
+  message: string;
+}
+/**
+ * An instant to come.
+ */
+export interface UpcomingInstant {
+  /**
+   * An instant: RFC 3339 in UTC with milliseconds, such as `2026-11-22T10:00:00.000Z`.
+   */
+  due: string;
+  /**
+   * An instant: RFC 3339 in UTC with milliseconds, such as `2026-11-22T10:00:00.000Z`.
+   */
+  instant: string;
+}
+/**
+ * What was set.
+ */
+export interface ScheduleRequest {
+  /**
+   * How late an instant may be acted on; older ones are counted as missed. One day without it.
+   */
+  catch_up?: Duration | null;
+  /**
+   * A cron expression of five fields: minute, hour, day, month, weekday.
+   */
+  cron?: string | null;
+  /**
+   * The distance between two instants, in whole seconds.
+   */
+  every?: Duration | null;
+  /**
+   * How much later than its instant an action comes at most; how much follows from the schedule and the instant.
+   */
+  jitter?: Duration | null;
+  /**
+   * After how many instants that were acted on it ends.
+   */
+  limit?: number | null;
+  /**
+   * What becomes of an instant while a run is active; `skip` without it.
+   */
+  overlap?: Overlap | null;
+  /**
+   * Whether a new schedule begins paused.
+   */
+  paused?: boolean;
+  /**
+   * How long after the multiples of the distance, counted from 1970-01-01T00:00:00Z; none without it.
+   */
+  phase?: Duration | null;
+  /**
+   * Publish an event.
+   */
+  publish?: ScheduledEvent | null;
+  /**
+   * Start a run.
+   */
+  start?: ScheduledStart | null;
+  /**
+   * The time zone of the expression, by its name in the IANA database; `UTC` without it.
+   */
+  timezone?: string | null;
+  /**
+   * No instant comes behind this.
+   */
+  until?: Time | null;
+}
+/**
+ * The event that a schedule publishes. Its id is `schedule:NAME:INSTANT`, its source `/schedules/NAME`, and its time the
+ * instant.
+ */
+export interface ScheduledEvent {
+  /**
+   * Its data.
+   */
+  data?: Document | null;
+  /**
+   * What it is about.
+   */
+  subject?: string | null;
+  /**
+   * Its topic; by default its type.
+   */
+  topic?: string | null;
+  /**
+   * Its type.
+   */
+  type: string;
+}
+/**
+ * The run that a schedule starts.
+ */
+export interface ScheduledStart {
+  /**
+   * The input, the same at each instant; the run's labels `schedule` and `scheduled_at` tell them apart.
+   */
+  input?: Document | null;
+  /**
+   * A revision number or an author's version; without it, the one that the name takes.
+   */
+  version?: string | null;
+  /**
+   * The workflow, which is looked up by its name when an instant comes.
+   */
+  workflow: string;
+}
+/**
+ * What the instants of a schedule have come to.
+ */
+export interface ScheduleCounts1 {
+  /**
+   * How many of all instants were requested by hand.
+   */
+  by_hand: number;
+  /**
+   * Acted on.
+   */
+  done: number;
+  /**
+   * What was to be done could not be.
+   */
+  failed: number;
+  /**
+   * Older than the catch-up window when they could be acted on.
+   */
+  missed: number;
+  /**
+   * Skipped: a run was active, too many waited, or the instant had been acted on before.
+   */
+  skipped: number;
+}
+/**
+ * A list in whole.
+ */
+export interface ScheduleList {
+  /**
+   * The items.
+   */
+  items: Schedule[];
+}
+/**
+ * Makes a schedule, or changes one: exactly one of `cron` and `every` is given, and exactly one of `start` and `publish`.
+ */
+export interface ScheduleRequest1 {
+  /**
+   * How late an instant may be acted on; older ones are counted as missed. One day without it.
+   */
+  catch_up?: Duration | null;
+  /**
+   * A cron expression of five fields: minute, hour, day, month, weekday.
+   */
+  cron?: string | null;
+  /**
+   * The distance between two instants, in whole seconds.
+   */
+  every?: Duration | null;
+  /**
+   * How much later than its instant an action comes at most; how much follows from the schedule and the instant.
+   */
+  jitter?: Duration | null;
+  /**
+   * After how many instants that were acted on it ends.
+   */
+  limit?: number | null;
+  /**
+   * What becomes of an instant while a run is active; `skip` without it.
+   */
+  overlap?: Overlap | null;
+  /**
+   * Whether a new schedule begins paused.
+   */
+  paused?: boolean;
+  /**
+   * How long after the multiples of the distance, counted from 1970-01-01T00:00:00Z; none without it.
+   */
+  phase?: Duration | null;
+  /**
+   * Publish an event.
+   */
+  publish?: ScheduledEvent | null;
+  /**
+   * Start a run.
+   */
+  start?: ScheduledStart | null;
+  /**
+   * The time zone of the expression, by its name in the IANA database; `UTC` without it.
+   */
+  timezone?: string | null;
+  /**
+   * No instant comes behind this.
+   */
+  until?: Time | null;
 }
 /**
  * Where a subscription continues: exactly one of them.
@@ -3318,7 +3672,7 @@ export interface Started {
    */
   deduplicated: boolean;
   /**
-   * The run.
+   * The id of a run: a ULID of 26 characters, such as `01J8Z3K4M5N6P7Q8R9S0T1V2W3`.
    */
   run: string;
 }
@@ -4347,7 +4701,7 @@ export interface TriggerFailure {
    * An instant: RFC 3339 in UTC with milliseconds, such as `2026-11-22T10:00:00.000Z`.
    */
   at: string;
-  error: ErrorDetail1;
+  error: ErrorDetail2;
   /**
    * A record, and a place within it: `SEQ-N`, such as `4711-0`. Positions only grow.
    */
@@ -4356,7 +4710,7 @@ export interface TriggerFailure {
 /**
  * What went wrong in a run.
  */
-export interface ErrorDetail1 {
+export interface ErrorDetail2 {
   /**
    * The stable code, such as `C0304`; `GET /v1/errors/{code}` explains it.
    */
@@ -4433,6 +4787,32 @@ export interface TriggerRequest {
    * The topics that it looks at: `*` is any one segment, `>` at the end the rest.
    */
   topic: string;
+}
+/**
+ * Has a schedule act now.
+ */
+export interface TriggerScheduleRequest {
+  /**
+   * What becomes of it while a run is active; as the schedule says, without it.
+   */
+  overlap?: Overlap | null;
+}
+/**
+ * The outcome of having a schedule act now.
+ */
+export interface TriggeredSchedule {
+  /**
+   * An instant: RFC 3339 in UTC with milliseconds, such as `2026-11-22T10:00:00.000Z`.
+   */
+  instant: string;
+  /**
+   * What has become of it.
+   */
+  outcome: "started" | "published" | "waiting" | "skipped" | (string & {});
+  /**
+   * The run that was started.
+   */
+  run?: RunId | null;
 }
 /**
  * Nothing is known of a lock.

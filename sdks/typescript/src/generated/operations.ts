@@ -534,6 +534,46 @@ export abstract class Operations extends Caller {
     return this.events(table.watchRun, { "run": run, "after": options.after });
   }
 
+  /** Lists schedules, with their next instants and what the earlier ones have come to. */
+  async listSchedules(): Promise<models.Schedule[]> {
+    return (await this.call<models.ScheduleList>(table.listSchedules, {  })).items;
+  }
+
+  /** Deletes a schedule; its runs continue. */
+  async deleteSchedule(name: string): Promise<void> {
+    await this.call<void>(table.deleteSchedule, { "name": name });
+  }
+
+  /** Shows a schedule with its next instants, its last runs and its latest failures. */
+  async showSchedule(name: string): Promise<models.Schedule> {
+    return await this.call<models.Schedule>(table.showSchedule, { "name": name });
+  }
+
+  /** Makes a schedule, or changes one; with other times it is planned anew from now on. */
+  async setSchedule(name: string, options: models.ScheduleRequest = {}): Promise<void> {
+    await this.call<void>(table.setSchedule, { "name": name }, options);
+  }
+
+  /** Has a schedule act on its instants in a time that has passed, but for those that have a run. */
+  async backfillSchedule(name: string, options: models.BackfillRequest): Promise<models.BackfilledInstants> {
+    return await this.call<models.BackfilledInstants>(table.backfillSchedule, { "name": name }, options);
+  }
+
+  /** Pauses a schedule: what comes due waits until it is resumed. */
+  async pauseSchedule(name: string): Promise<void> {
+    await this.call<void>(table.pauseSchedule, { "name": name }, {});
+  }
+
+  /** Resumes a schedule: what came due meanwhile is acted on where it is not too old. */
+  async resumeSchedule(name: string): Promise<void> {
+    await this.call<void>(table.resumeSchedule, { "name": name }, {});
+  }
+
+  /** Has a schedule act now, paused or not. */
+  async triggerSchedule(name: string, options: models.TriggerScheduleRequest = {}): Promise<models.TriggeredSchedule> {
+    return await this.call<models.TriggeredSchedule>(table.triggerSchedule, { "name": name }, options);
+  }
+
   /** Lists the spaces of the namespace by name, with what they hold and what is set for them. */
   listSpaces(options: {
     /** Where the page begins: the `next` of the page before. */

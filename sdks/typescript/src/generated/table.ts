@@ -227,6 +227,30 @@ export const runTree: Operation = {"id":"runTree","method":"GET","path":"/v1/run
 /** Follows a run: events `entry` (an entry of its history; its cursor is the id), `progress`, `end` (the run) and `error`. */
 export const watchRun: Operation = {"id":"watchRun","method":"GET","path":"/v1/runs/{run}/watch","places":{"run":"path","namespace":"query","after":"query"},"contentType":"text/event-stream"};
 
+/** Lists schedules, with their next instants and what the earlier ones have come to. */
+export const listSchedules: Operation = {"id":"listSchedules","method":"GET","path":"/v1/schedules","places":{"namespace":"query"},"contentType":"application/json"};
+
+/** Deletes a schedule; its runs continue. */
+export const deleteSchedule: Operation = {"id":"deleteSchedule","method":"DELETE","path":"/v1/schedules/{name}","places":{"name":"path","namespace":"query"}};
+
+/** Shows a schedule with its next instants, its last runs and its latest failures. */
+export const showSchedule: Operation = {"id":"showSchedule","method":"GET","path":"/v1/schedules/{name}","places":{"name":"path","namespace":"query"},"contentType":"application/json"};
+
+/** Makes a schedule, or changes one; with other times it is planned anew from now on. */
+export const setSchedule: Operation = {"id":"setSchedule","method":"PUT","path":"/v1/schedules/{name}","places":{"name":"path","namespace":"query"}};
+
+/** Has a schedule act on its instants in a time that has passed, but for those that have a run. */
+export const backfillSchedule: Operation = {"id":"backfillSchedule","method":"POST","path":"/v1/schedules/{name}/backfill","places":{"name":"path","namespace":"query"},"contentType":"application/json"};
+
+/** Pauses a schedule: what comes due waits until it is resumed. */
+export const pauseSchedule: Operation = {"id":"pauseSchedule","method":"POST","path":"/v1/schedules/{name}/pause","places":{"name":"path","namespace":"query"}};
+
+/** Resumes a schedule: what came due meanwhile is acted on where it is not too old. */
+export const resumeSchedule: Operation = {"id":"resumeSchedule","method":"POST","path":"/v1/schedules/{name}/resume","places":{"name":"path","namespace":"query"}};
+
+/** Has a schedule act now, paused or not. */
+export const triggerSchedule: Operation = {"id":"triggerSchedule","method":"POST","path":"/v1/schedules/{name}/trigger","places":{"name":"path","namespace":"query"},"contentType":"application/json"};
+
 /** Lists the spaces of the namespace by name, with what they hold and what is set for them. */
 export const listSpaces: Operation = {"id":"listSpaces","method":"GET","path":"/v1/spaces","places":{"namespace":"query","cursor":"query","limit":"query"},"cursor":"cursor","contentType":"application/json"};
 

@@ -29,6 +29,13 @@ class AgentInstances(Model):
     """Its version."""
 
 
+class BackfilledInstants(Model):
+    """How many instants a backfill has."""
+
+    instants: Annotated[int, Field(ge=0)]
+    """The number."""
+
+
 class BackupRequest(Model):
     """Where to write a backup."""
 
@@ -341,6 +348,10 @@ InboxKind = TypeAliasType("InboxKind", Literal['approval', 'unknown_outcome', 'd
 """The decision that an item of the inbox waits for."""
 
 
+InstantOutcome = TypeAliasType("InstantOutcome", Literal['started', 'published', 'waiting', 'skipped'] | str)
+"""What has become of an instant."""
+
+
 AfterItem = TypeAliasType("AfterItem", Annotated[int, Field(ge=0)])
 
 
@@ -449,6 +460,10 @@ class OpenBallotRequest(Model):
 
 OrderKey = TypeAliasType("OrderKey", Literal['subject', 'partitionkey'])
 """By what the deliveries of a subscription are ordered."""
+
+
+Overlap = TypeAliasType("Overlap", Literal['skip', 'buffer_one', 'buffer_all', 'allow', 'cancel_other'])
+"""What becomes of an instant while a run of the schedule is still active."""
 
 
 Position = TypeAliasType("Position", str)
@@ -598,6 +613,54 @@ RunId = TypeAliasType("RunId", str)
 
 RunStatus = TypeAliasType("RunStatus", Literal['running', 'cancelling', 'compensating', 'completed', 'failed', 'cancelled', 'deleted'] | str)
 """The status of a run."""
+
+
+class ScheduleCounts(Model):
+    """What the instants of a schedule have come to."""
+
+    by_hand: Annotated[int, Field(ge=0)]
+    """How many of all instants were requested by hand."""
+    done: Annotated[int, Field(ge=0)]
+    """Acted on."""
+    failed: Annotated[int, Field(ge=0)]
+    """What was to be done could not be."""
+    missed: Annotated[int, Field(ge=0)]
+    """Older than the catch-up window when they could be acted on."""
+    skipped: Annotated[int, Field(ge=0)]
+    """Skipped: a run was active, too many waited, or the instant had been acted on before."""
+
+
+class ScheduledEvent(Model):
+    """
+    The event that a schedule publishes. Its id is `schedule:NAME:INSTANT`, its source `/schedules/NAME`, and its time the
+    instant.
+    """
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    data: Document | None = None
+    """Its data."""
+    subject: str | None = None
+    """What it is about."""
+    topic: str | None = None
+    """Its topic; by default its type."""
+    type: str
+    """Its type."""
+
+
+class ScheduledStart(Model):
+    """The run that a schedule starts."""
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    input: Document | None = None
+    """The input, the same at each instant; the run's labels `schedule` and `scheduled_at` tell them apart."""
+    version: str | None = None
+    """A revision number or an author's version; without it, the one that the name takes."""
+    workflow: str
+    """The workflow, which is looked up by its name when an instant comes."""
 
 
 class SeenEvents(Model):
@@ -771,6 +834,27 @@ class TriggerFailure(Model):
     """The event."""
 
 
+class TriggerScheduleRequest(Model):
+    """Has a schedule act now."""
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    overlap: Overlap | None = None
+    """What becomes of it while a run is active; as the schedule says, without it."""
+
+
+class TriggeredSchedule(Model):
+    """The outcome of having a schedule act now."""
+
+    instant: Time
+    """The instant that it was given."""
+    outcome: InstantOutcome
+    """What has become of it."""
+    run: RunId | None = None
+    """The run that was started."""
+
+
 class TriggeredSignal(Model):
     """Sends a signal for each event."""
 
@@ -819,6 +903,15 @@ class UnsettledDelivery(Model):
     """The delivery."""
     problem: Problem
     """Why."""
+
+
+class UpcomingInstant(Model):
+    """An instant to come."""
+
+    due: Time
+    """When it is acted on: with its jitter."""
+    instant: Time
+    """The instant."""
 
 
 class VoteRequest(Model):
@@ -982,6 +1075,19 @@ class AcquireLockRequest(Model):
     """
 
 
+class ActedInstant(Model):
+    """An instant on which a schedule acted."""
+
+    at: Time
+    """When it acted."""
+    instant: Time
+    """The instant."""
+    run: RunId | None = None
+    """The run that it started; none for an event."""
+    status: RunStatus | None = None
+    """The status of the run; none where it was deleted."""
+
+
 class ArriveBarrierRequest(Model):
     """Comes to a barrier."""
 
@@ -1016,6 +1122,20 @@ class BackOff(Model):
     """After the first delivery."""
     longest: Duration
     """The longest."""
+
+
+class BackfillRequest(Model):
+    """Has a schedule act on its instants in a time that has passed."""
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    from_: Annotated[Time, Field(alias='from')]
+    """The beginning, included."""
+    overlap: Overlap | None = None
+    """What becomes of each while a run is active; `buffer_all` without it, which is one after the other."""
+    to: Time
+    """The end, included."""
 
 
 class Backup(Model):
@@ -1909,6 +2029,49 @@ class RunSummaryPage(Model):
     """The `cursor` of the next page; absent at the end. A page may be empty and still have a next one."""
 
 
+class ScheduleFailure(Model):
+    """An instant on which a schedule could not act."""
+
+    at: Time
+    """When it was to act."""
+    error: ErrorDetail
+    """Why it could not."""
+    instant: Time
+    """The instant."""
+
+
+class ScheduleRequest(Model):
+    """Makes a schedule, or changes one: exactly one of `cron` and `every` is given, and exactly one of `start` and `publish`."""
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    catch_up: Duration | None = None
+    """How late an instant may be acted on; older ones are counted as missed. One day without it."""
+    cron: str | None = None
+    """A cron expression of five fields: minute, hour, day, month, weekday."""
+    every: Duration | None = None
+    """The distance between two instants, in whole seconds."""
+    jitter: Duration | None = None
+    """How much later than its instant an action comes at most; how much follows from the schedule and the instant."""
+    limit: Annotated[int | None, Field(ge=0)] = None
+    """After how many instants that were acted on it ends."""
+    overlap: Overlap | None = None
+    """What becomes of an instant while a run is active; `skip` without it."""
+    paused: bool = False
+    """Whether a new schedule begins paused."""
+    phase: Duration | None = None
+    """How long after the multiples of the distance, counted from 1970-01-01T00:00:00Z; none without it."""
+    publish: ScheduledEvent | None = None
+    """Publish an event."""
+    start: ScheduledStart | None = None
+    """Start a run."""
+    timezone: str | None = None
+    """The time zone of the expression, by its name in the IANA database; `UTC` without it."""
+    until: Time | None = None
+    """No instant comes behind this."""
+
+
 class SeekRequest(Model):
     """Where a subscription continues: exactly one of them."""
 
@@ -2601,6 +2764,44 @@ class Replay(Model):
     """The steps, in the order in which they ended or last changed."""
 
 
+class Schedule(Model):
+    """A schedule."""
+
+    acted: list[ActedInstant]
+    """The last instants on which it acted, the newest last."""
+    backfilling: Annotated[int, Field(ge=0)]
+    """Past instants that are still to be filled in."""
+    counts: ScheduleCounts
+    """What the instants have come to."""
+    created_at: Time
+    """When it was made."""
+    failures: list[ScheduleFailure]
+    """The latest failures, the newest last."""
+    finished: bool
+    """Whether no planned instant will come any more."""
+    name: str
+    """Its name."""
+    next: list[UpcomingInstant]
+    """The next instants, at most 5."""
+    paused: bool
+    """Whether it is paused: what comes due waits for its end, and is acted on then where it is not too old."""
+    running: list[RunId]
+    """Its runs that are active."""
+    settings: ScheduleRequest
+    """What was set."""
+    spent: Annotated[int, Field(ge=0)]
+    """Planned instants that count against `limit`."""
+    waiting: list[Time]
+    """Instants that wait for the end of a run."""
+
+
+class ScheduleList(Model):
+    """A list in whole."""
+
+    items: list[Schedule]
+    """The items."""
+
+
 class StateList(Model):
     """A page of keys."""
 
@@ -2686,12 +2887,15 @@ StepNode.model_rebuild()
 __all__ = [
     "AckRequest",
     "AcquireLockRequest",
+    "ActedInstant",
     "AgainstFaults",
     "Agent",
     "AgentInstances",
     "AgentList",
     "ArriveBarrierRequest",
     "BackOff",
+    "BackfillRequest",
+    "BackfilledInstants",
     "Backup",
     "BackupRequest",
     "Ballot",
@@ -2763,6 +2967,7 @@ __all__ = [
     "InboxItem",
     "InboxItemPage",
     "InboxKind",
+    "InstantOutcome",
     "JournalEntry",
     "JournalEntryPage",
     "JournalKind",
@@ -2782,6 +2987,7 @@ __all__ = [
     "OpenBallotRequest",
     "OrderKey",
     "Origin",
+    "Overlap",
     "Position",
     "Problem",
     "Progress",
@@ -2815,6 +3021,13 @@ __all__ = [
     "RunStatus",
     "RunSummary",
     "RunSummaryPage",
+    "Schedule",
+    "ScheduleCounts",
+    "ScheduleFailure",
+    "ScheduleList",
+    "ScheduleRequest",
+    "ScheduledEvent",
+    "ScheduledStart",
     "SeekRequest",
     "SeenEvents",
     "SettledDeadLetters",
@@ -2862,11 +3075,14 @@ __all__ = [
     "TriggerFailure",
     "TriggerList",
     "TriggerRequest",
+    "TriggerScheduleRequest",
+    "TriggeredSchedule",
     "TriggeredSignal",
     "TriggeredStart",
     "Undecided",
     "UnknownLock",
     "UnsettledDelivery",
+    "UpcomingInstant",
     "VoteRequest",
     "WaitedFor",
     "WeightRequest",

@@ -155,6 +155,22 @@ RUN_TREE: Final = Operation("runTree", "GET", "/v1/runs/{run}/tree", {"run": "pa
 """Shows the steps of a run as a tree."""
 WATCH_RUN: Final = Operation("watchRun", "GET", "/v1/runs/{run}/watch", {"run": "path", "namespace": "query", "after": "query"})
 """Follows a run: events `entry` (an entry of its history; its cursor is the id), `progress`, `end` (the run) and `error`."""
+LIST_SCHEDULES: Final = Operation("listSchedules", "GET", "/v1/schedules", {"namespace": "query"})
+"""Lists schedules, with their next instants and what the earlier ones have come to."""
+DELETE_SCHEDULE: Final = Operation("deleteSchedule", "DELETE", "/v1/schedules/{name}", {"name": "path", "namespace": "query"})
+"""Deletes a schedule; its runs continue."""
+SHOW_SCHEDULE: Final = Operation("showSchedule", "GET", "/v1/schedules/{name}", {"name": "path", "namespace": "query"})
+"""Shows a schedule with its next instants, its last runs and its latest failures."""
+SET_SCHEDULE: Final = Operation("setSchedule", "PUT", "/v1/schedules/{name}", {"name": "path", "namespace": "query"})
+"""Makes a schedule, or changes one; with other times it is planned anew from now on."""
+BACKFILL_SCHEDULE: Final = Operation("backfillSchedule", "POST", "/v1/schedules/{name}/backfill", {"name": "path", "namespace": "query"})
+"""Has a schedule act on its instants in a time that has passed, but for those that have a run."""
+PAUSE_SCHEDULE: Final = Operation("pauseSchedule", "POST", "/v1/schedules/{name}/pause", {"name": "path", "namespace": "query"})
+"""Pauses a schedule: what comes due waits until it is resumed."""
+RESUME_SCHEDULE: Final = Operation("resumeSchedule", "POST", "/v1/schedules/{name}/resume", {"name": "path", "namespace": "query"})
+"""Resumes a schedule: what came due meanwhile is acted on where it is not too old."""
+TRIGGER_SCHEDULE: Final = Operation("triggerSchedule", "POST", "/v1/schedules/{name}/trigger", {"name": "path", "namespace": "query"})
+"""Has a schedule act now, paused or not."""
 LIST_SPACES: Final = Operation("listSpaces", "GET", "/v1/spaces", {"namespace": "query", "cursor": "query", "limit": "query"}, cursor="cursor")
 """Lists the spaces of the namespace by name, with what they hold and what is set for them."""
 DELETE_SPACE: Final = Operation("deleteSpace", "DELETE", "/v1/spaces/{space}", {"space": "path", "namespace": "query"})

@@ -685,6 +685,79 @@ had not completed continues behind what is before its first entry that failed or
         """
         return self.events(table.WATCH_RUN, {"run": run, "after": after}, {"entry": models.HistoryEntry, "progress": models.Progress, "end": models.Run})
 
+    def list_schedules(self) -> list[models.Schedule]:
+        """Lists schedules, with their next instants and what the earlier ones have come to."""
+        found: models.ScheduleList = self.call(table.LIST_SCHEDULES, {}, kind=models.ScheduleList)
+        return found.items
+
+    def delete_schedule(self, name: str) -> None:
+        """Deletes a schedule; its runs continue.
+
+        `name`: its name.
+        """
+        self.call(table.DELETE_SCHEDULE, {"name": name}, kind=None)
+
+    def show_schedule(self, name: str) -> models.Schedule:
+        """Shows a schedule with its next instants, its last runs and its latest failures.
+
+        `name`: its name.
+        """
+        answer: models.Schedule = self.call(table.SHOW_SCHEDULE, {"name": name}, kind=models.Schedule)
+        return answer
+
+    def set_schedule(self, name: str, *, catch_up: Seconds | None = None, cron: str | None = None, every: Seconds | None = None, jitter: Seconds | None = None, limit: int | None = None, overlap: models.Overlap | None = None, paused: bool | None = None, phase: Seconds | None = None, publish: models.ScheduledEvent | None = None, start: models.ScheduledStart | None = None, timezone: str | None = None, until: models.Time | None = None) -> None:
+        """Makes a schedule, or changes one; with other times it is planned anew from now on.
+
+        `name`: its name.
+        `catch_up`: how late an instant may be acted on; older ones are counted as missed. One day without it.
+        `cron`: a cron expression of five fields: minute, hour, day, month, weekday.
+        `every`: the distance between two instants, in whole seconds.
+        `jitter`: how much later than its instant an action comes at most; how much follows from the schedule and the instant.
+        `limit`: after how many instants that were acted on it ends.
+        `overlap`: what becomes of an instant while a run is active; `skip` without it.
+        `paused`: whether a new schedule begins paused.
+        `phase`: how long after the multiples of the distance, counted from 1970-01-01T00:00:00Z; none without it.
+        `publish`: publish an event.
+        `start`: start a run.
+        `timezone`: the time zone of the expression, by its name in the IANA database; `UTC` without it.
+        `until`: no instant comes behind this.
+        """
+        self.call(table.SET_SCHEDULE, {"name": name}, fields({}, {"catch_up": None if catch_up is None else span_text(catch_up), "cron": cron, "every": None if every is None else span_text(every), "jitter": None if jitter is None else span_text(jitter), "limit": limit, "overlap": overlap, "paused": paused, "phase": None if phase is None else span_text(phase), "publish": publish, "start": start, "timezone": timezone, "until": until}), kind=None)
+
+    def backfill_schedule(self, name: str, from_: models.Time, to: models.Time, *, overlap: models.Overlap | None = None) -> models.BackfilledInstants:
+        """Has a schedule act on its instants in a time that has passed, but for those that have a run.
+
+        `name`: its name.
+        `from_`: the beginning, included.
+        `to`: the end, included.
+        `overlap`: what becomes of each while a run is active; `buffer_all` without it, which is one after the other.
+        """
+        answer: models.BackfilledInstants = self.call(table.BACKFILL_SCHEDULE, {"name": name}, fields({"from": from_, "to": to}, {"overlap": overlap}), kind=models.BackfilledInstants)
+        return answer
+
+    def pause_schedule(self, name: str) -> None:
+        """Pauses a schedule: what comes due waits until it is resumed.
+
+        `name`: its name.
+        """
+        self.call(table.PAUSE_SCHEDULE, {"name": name}, fields({}, {}), kind=None)
+
+    def resume_schedule(self, name: str) -> None:
+        """Resumes a schedule: what came due meanwhile is acted on where it is not too old.
+
+        `name`: its name.
+        """
+        self.call(table.RESUME_SCHEDULE, {"name": name}, fields({}, {}), kind=None)
+
+    def trigger_schedule(self, name: str, *, overlap: models.Overlap | None = None) -> models.TriggeredSchedule:
+        """Has a schedule act now, paused or not.
+
+        `name`: its name.
+        `overlap`: what becomes of it while a run is active; as the schedule says, without it.
+        """
+        answer: models.TriggeredSchedule = self.call(table.TRIGGER_SCHEDULE, {"name": name}, fields({}, {"overlap": overlap}), kind=models.TriggeredSchedule)
+        return answer
+
     def list_spaces(self, *, cursor: str | None = None, limit: int | None = None) -> Pager[models.SpacePage, models.Space]:
         """Lists the spaces of the namespace by name, with what they hold and what is set for them.
 
