@@ -7,7 +7,7 @@
 use consort_types::{Code, Error, Payload, Result, RunId, Time, event::EventAttributes, limits, text::truncate};
 
 use crate::{
-    bus::publish::{NewEvent, PublishEvents},
+    bus::{publish::publish, rows::NewEvent},
     context::ApplyContext,
     fatal::split_fatal,
     key::NamedKey,
@@ -141,7 +141,7 @@ fn act(ctx: &mut ApplyContext<'_>, key: &NamedKey, row: &mut Schedule, instant: 
                 ..EventAttributes::default()
             };
             let event = NewEvent { attributes, data: data.clone() };
-            let published = PublishEvents { namespace: key.namespace.clone(), events: vec![event] }.apply(ctx)?;
+            let published = publish(ctx, &key.namespace, &[event])?;
             if published.iter().any(|one| one.deduplicated) {
                 InstantOutcome::Skipped
             } else {
