@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Accepts, Document, EmptyRequest, ErrorDetail, Items, Method, NoParams, Operation, Spec, runs, schema};
 
-/// What becomes of an instant while a run of the schedule is still active.
+/// The outcome of an instant while a run of the schedule is still active.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Overlap {
@@ -82,7 +82,7 @@ pub struct ScheduleRequest {
     /// Publish an event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub publish: Option<ScheduledEvent>,
-    /// What becomes of an instant while a run is active; `skip` without it.
+    /// The outcome of an instant while a run is active; `skip` without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overlap: Option<Overlap>,
     /// How late an instant may be acted on; older ones are counted as missed. One day without it.
@@ -208,12 +208,12 @@ pub struct ScheduleParams {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TriggerScheduleRequest {
-    /// What becomes of it while a run is active; as the schedule says, without it.
+    /// The outcome while a run is active; as the schedule says, without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overlap: Option<Overlap>,
 }
 
-/// What has become of an instant.
+/// The outcome of an instant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum InstantOutcome {
@@ -237,7 +237,7 @@ pub struct TriggeredSchedule {
     /// The instant that it was given.
     #[schemars(with = "schema::Instant")]
     pub instant: Time,
-    /// What has become of it.
+    /// Its outcome.
     pub outcome: InstantOutcome,
     /// The run that was started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -255,7 +255,7 @@ pub struct BackfillRequest {
     /// The end, included.
     #[schemars(with = "schema::Instant")]
     pub to: Time,
-    /// What becomes of each while a run is active; `buffer_all` without it, which is one after the other.
+    /// The outcome of each while a run is active; `buffer_all` without it, which is one after the other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overlap: Option<Overlap>,
 }
@@ -298,7 +298,7 @@ impl Operation for SetSchedule {
         id: "setSchedule",
         method: Method::Put,
         path: "/v1/schedules/{name}",
-        doc: "Makes a schedule, or changes one; with other times it is planned anew from now on.",
+        doc: "Makes a schedule, or changes one; with other times it is planned again from now on.",
         words: &["schedules set"],
         accepts: Accepts::SMALL,
         errors: &[Code::BadSchedule, Code::BadTopic, Code::BadEvent, Code::LimitReached, Code::PayloadTooLarge],
@@ -388,7 +388,7 @@ impl Operation for TriggerSchedule {
         doc: "Has a schedule act now, paused or not.",
         words: &["schedules trigger"],
         returns: crate::Returns::Json,
-        answers: &[(200, "What has become of it.")],
+        answers: &[(200, "Its outcome.")],
         errors: &[Code::ScheduleNotFound, Code::WorkflowNotFound, Code::BadInput, Code::LimitReached],
         ..CHANGE
     };

@@ -42,6 +42,7 @@ fn a_schedule_is_set_shown_operated_and_deleted() {
 #[test]
 fn what_is_no_schedule_is_refused() {
     let folder = Folder::new();
+    folder.ok(&["schedules", "set", "a", "--every", "1d", "--publish", "day.began"]);
     for (typed, code, said) in [
         (&["schedules", "show", "none"][..], 3, "error[C0791]"),
         (&["schedules", "set", "s", "--cron", "* *", "--start", "w"], 2, "error[C0792]"),

@@ -67,6 +67,8 @@ pub(crate) enum PendingWork {
     Cancel { run: RunId, reason: String, force: bool },
     /// Pause or resume a run that a step has started.
     Pause { run: RunId, paused: bool },
+    /// A run that a schedule may have started has ended.
+    ScheduledEnded { run: RunId, namespace: String, schedule: String },
     /// Resume what the run had left to a later record.
     Resume(RunId),
     /// Publish an event of a space.

@@ -11,7 +11,7 @@ use consort_types::{
     worker::JournalEntry,
 };
 
-use crate::schedule::plan::PlanRequest;
+use crate::schedule::rows::PlanRequest;
 
 /// A task that is not over, as recovery finds it.
 #[derive(Clone, Debug, PartialEq)]

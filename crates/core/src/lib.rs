@@ -110,7 +110,7 @@ pub mod view {
         schedule::{
             act::InstantOutcome,
             by_hand::Triggered,
-            plan::PlanRequest,
+            rows::PlanRequest,
             views::{ActedView, ScheduleView, Schedules, Upcoming},
         },
         space::views::{ChangeView, Changed, ConflictView, SharedState, SpaceView, StateView},

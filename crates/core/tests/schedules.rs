@@ -1,6 +1,6 @@
 //! Schedules, through the public interface of the machine: plans, overlaps, the catch-up window, and what people request.
 //!
-//! For: what becomes of each instant. Not for: cron expressions and time zones (the engine's calendar has its own tests):
+//! For: the outcome of each instant. Not for: cron expressions and time zones (the engine's calendar has its own tests):
 //! here a small planner answers for equal distances.
 //! Invariant: every test ends with the checks of `World::verify`, so each is a test of replay too.
 
@@ -97,7 +97,7 @@ fn wanted(world: &mut World) -> Vec<PlanRequest> {
     wanted.collect()
 }
 
-/// Answers what the machine has asked for.
+/// Answers what the machine has requested.
 fn answer(world: &mut World) {
     loop {
         let wanted = wanted(world);
@@ -254,7 +254,7 @@ fn a_schedule_ends_by_its_limit_or_its_end() {
     assert_eq!(started(&mut ended), [1_010, 1_020, 1_030]);
     assert!(show(&mut ended).finished);
     assert_eq!(ended.machine.next_timer().unwrap(), None, "nothing of it is armed any more");
-    // A later end has it go on.
+    // With a later end it continues.
     set(&mut ended, slow(Overlap::Allow)).unwrap();
     pass(&mut ended, 1_115);
     assert_eq!(started(&mut ended)[3..], [1_110]);
@@ -366,7 +366,7 @@ fn a_lost_answer_is_asked_for_again_and_a_second_one_changes_nothing() {
     assert_eq!(lost.len(), 1);
     world.reopen();
     pass(&mut world, 1_015);
-    assert_eq!(started(&mut world), [1_010], "it was asked for again");
+    assert_eq!(started(&mut world), [1_010], "it was requested again");
     let before = show(&mut world);
     world.apply(&Command::PlanSchedule(planned(lost[0].clone()))).unwrap();
     assert_eq!(show(&mut world), before, "the late answer is stale");

@@ -14,6 +14,7 @@ use consort_core::{command::PlanSchedule, rows::Times, view::PlanRequest};
 use consort_types::{Code, Error, Result, Time, limits};
 use croner::{
     Cron,
+    errors::CronError,
     parser::{CronParser, Seconds, Year},
 };
 use jiff::{
@@ -26,7 +27,7 @@ const SECOND: u64 = 1_000_000;
 
 static ZONES: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
 
-/// The times of a schedule, ready to be asked for instants.
+/// The times of a schedule, ready to give instants.
 pub(crate) enum Calendar {
     /// A cron expression whose hours are named: it goes by the clock on the wall.
     Wall(Cron, TimeZone),
@@ -54,8 +55,11 @@ impl Calendar {
         })?;
         let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
         let cron = parser.parse(expression).map_err(|error| {
-            Error::new(Code::BadSchedule, format!("the cron expression `{expression}` cannot be read: {error}"))
-                .hint("write minute, hour, day, month and weekday, such as `0 9 * * 1-5`")
+            Error::new(
+                Code::BadSchedule,
+                format!("the cron expression `{expression}` cannot be read ({})", said(&error)),
+            )
+            .hint("write minute, hour, day, month and weekday, such as `0 9 * * 1-5`")
         })?;
         Ok(if cron.pattern.hours.from_wildcard { Self::Passing(cron, zone) } else { Self::Wall(cron, zone) })
     }
@@ -111,7 +115,7 @@ fn next_passing(cron: &Cron, zone: &TimeZone, after: Time) -> Option<Time> {
     }
 }
 
-/// Local times are asked for as if they were UTC, where every one exists once. What each means never comes before what an
+/// Local times are looked for as if they were UTC, where every one exists once. What each means never comes before what an
 /// earlier one means, so the first that means something behind `after` is the right one.
 fn next_on_wall(cron: &Cron, zone: &TimeZone, after: Time) -> Option<Time> {
     let mut local: Zoned = zone.to_datetime(timestamp(after)?).to_zoned(TimeZone::UTC).ok()?;
@@ -131,6 +135,13 @@ fn meant(zone: &TimeZone, local: DateTime) -> Option<Timestamp> {
     // The later reading lies behind the change of the clocks, which is the last one before it.
     let behind = ambiguous.later().ok()?.checked_add(1.second()).ok()?;
     zone.preceding(behind).next().map(|change| change.timestamp())
+}
+
+/// What the library says of an expression, in the form of this project's messages.
+fn said(error: &CronError) -> String {
+    let text = error.to_string();
+    let mut letters = text.trim_end_matches('.').chars();
+    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
 }
 
 /// Plans the next instants of a schedule.

@@ -128,7 +128,7 @@ pub(crate) enum Event {
     Approve,
     /// Clients write and follow shared state.
     Share,
-    /// Someone sets or operates a schedule.
+    /// A client sets or operates a schedule.
     Schedule,
     /// A candidate does something to a lock or a barrier.
     Campaign,

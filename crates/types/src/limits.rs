@@ -348,7 +348,7 @@ limits! {
     /// Instants of one schedule that are planned ahead: they are part of its row, and were planned with the time zones
     /// of the day.
     SCHEDULE_PLANNED_MAX: usize = 16;
-    /// Instants that one plan passes over because they come too late to be acted on; with more, the next plan goes on.
+    /// Instants that one plan passes over because they come too late to be acted on; with more, the next plan continues.
     SCHEDULE_PASSED_OVER_MAX: u64 = 1_024;
     /// Instants of one schedule that wait for the end of a run; beyond it they are skipped.
     SCHEDULE_WAITING_MAX: usize = 256;

@@ -8,7 +8,7 @@ use clap::{ArgGroup, Args, Subcommand};
 /// `consort schedules`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum SchedulesCommand {
-    /// Make a schedule, or change one; with other times it is planned anew from now on
+    /// Make a schedule, or change one; with other times it is planned again from now on
     Set(Box<ScheduleArgs>),
     /// List schedules, with their next instants
     List,
@@ -31,7 +31,7 @@ pub(crate) enum SchedulesCommand {
     Trigger {
         /// The schedule
         name: String,
-        /// What becomes of it while a run is active [default: as the schedule says]
+        /// The outcome while a run is active [default: as the schedule says]
         #[arg(long, value_name = "POLICY", value_parser = OVERLAPS)]
         overlap: Option<String>,
     },
@@ -45,7 +45,7 @@ pub(crate) enum SchedulesCommand {
         /// The end, included
         #[arg(long, value_name = "INSTANT")]
         to: String,
-        /// What becomes of each while a run is active [default: `buffer_all`: one after the other]
+        /// The outcome of each while a run is active [default: `buffer_all`: one after the other]
         #[arg(long, value_name = "POLICY", value_parser = OVERLAPS)]
         overlap: Option<String>,
     },
@@ -98,7 +98,7 @@ pub(crate) struct ScheduleArgs {
     /// The data of the event: JSON, `@FILE`, or plain text
     #[arg(long, value_name = "JSON|@FILE", requires = "publish")]
     pub(crate) data: Option<String>,
-    /// What becomes of an instant while a run is active [default: `skip`]
+    /// The outcome of an instant while a run is active [default: `skip`]
     #[arg(long, value_name = "POLICY", value_parser = OVERLAPS)]
     pub(crate) overlap: Option<String>,
     /// How late an instant may be acted on; older ones are missed [default: `1d`]

@@ -23,7 +23,6 @@ use crate::{
             run::{Origin, Run, RunStatus},
         },
     },
-    schedule,
     state::rows::Marker,
 };
 
@@ -177,9 +176,12 @@ pub(crate) fn end_run(
     of_namespace.counts.bytes += run.output.as_ref().map_or(0, Payload::len);
     namespace::put_namespace(ctx, &run.namespace, of_namespace);
     uses::run_ended(ctx, &run)?;
-    schedule::due::run_ended(ctx, id, &run)?;
     ctx.state.documents.run_ended(id);
     ctx.record_history(id, None, HistoryEvent::RunEnded { status });
+    if let Some(schedule) = run.labels.get("schedule").filter(|_| run.parent.is_none()) {
+        let (namespace, schedule) = (run.namespace.clone(), schedule.clone());
+        ctx.enqueue(PendingWork::ScheduledEnded { run: id, namespace, schedule });
+    }
     match run.parent {
         Some(parent) => notify_parent(ctx, id, parent, status, output, error)?,
         None => arm_retention(ctx, id, &run.namespace)?,

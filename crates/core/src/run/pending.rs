@@ -8,6 +8,8 @@ use consort_types::Result;
 use super::{advance, cancel, close, defer, finish, pause, resume, step};
 use crate::{
     context::{ApplyContext, PendingWork},
+    key::NamedKey,
+    schedule::due,
     space::announce,
 };
 
@@ -27,6 +29,9 @@ pub(crate) fn drain_pending(ctx: &mut ApplyContext<'_>) -> Result<()> {
             PendingWork::Advance(scope) => advance::advance(ctx, scope)?,
             PendingWork::Cancel { run, reason, force } => cancel::cancel_child(ctx, run, &reason, force)?,
             PendingWork::Pause { run, paused } => pause::pause_run(ctx, run, paused)?,
+            PendingWork::ScheduledEnded { run, namespace, schedule } => {
+                due::run_ended(ctx, run, &NamedKey::of(&namespace, &schedule))?;
+            }
             PendingWork::Resume(run) => resume::resume(ctx, run)?,
             PendingWork::Publish { namespace, event } => announce::publish(ctx, &namespace, *event)?,
         }

@@ -18,7 +18,7 @@ use crate::{
 /// Bytes of the message of a failure that are kept.
 const FAILURE_BYTES: usize = 512;
 
-/// What has become of an instant.
+/// The outcome of an instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InstantOutcome {
     /// A run was started.
@@ -82,7 +82,7 @@ fn has_started(ctx: &mut ApplyContext<'_>, key: &NamedKey, row: &Schedule, insta
     Ok(starts && ctx.state.tables.idempotency.get(&run_key)?.is_some())
 }
 
-/// The same for what nobody waits for: a failure is counted and noted.
+/// The same where no client waits: a failure is counted and noted.
 pub(crate) fn decide_noting(
     ctx: &mut ApplyContext<'_>,
     key: &NamedKey,

@@ -29,7 +29,7 @@ pub struct TriggerSchedule {
     /// The schedule.
     #[n(1)]
     pub name: String,
-    /// What becomes of it while a run is active; as the schedule says, without it.
+    /// The outcome while a run is active; as the schedule says, without it.
     #[n(2)]
     pub overlap: Option<Overlap>,
 }
@@ -49,7 +49,7 @@ pub struct BackfillSchedule {
     /// The instants, in order.
     #[n(3)]
     pub instants: Vec<Time>,
-    /// What becomes of each while a run is active.
+    /// The outcome of each while a run is active.
     #[n(4)]
     pub overlap: Overlap,
 }
@@ -59,7 +59,7 @@ pub struct BackfillSchedule {
 pub struct Triggered {
     /// The instant that it was given.
     pub instant: Time,
-    /// What has become of it.
+    /// Its outcome.
     pub decided: InstantOutcome,
 }
 

@@ -1,7 +1,7 @@
 //! What a schedule does when its time has come.
 //!
-//! For: working off planned instants, those that wait and those of a backfill, asking for more of the plan, and its one
-//! timer. Not for: what becomes of one instant (see `act`).
+//! For: working off planned instants, those that wait and those of a backfill, requesting more of the plan, and its one
+//! timer. Not for: the outcome of one instant (see `act`).
 //! Invariant: after each change of a schedule its timer is armed for the next thing that it has to do, if there is one.
 
 use consort_types::{Result, RunId, Span, Time, limits};
@@ -10,18 +10,14 @@ use crate::{
     context::ApplyContext,
     effect::Effect,
     key::NamedKey,
-    run::{
-        keys::{TimerKey, position_of, timer_of},
-        rows::run::Run,
-    },
+    run::keys::{TimerKey, position_of, timer_of},
     schedule::{
         act::{self, InstantOutcome},
-        plan::PlanRequest,
-        rows::{Armed, Overlap, Schedule},
+        rows::{Armed, Overlap, PlanRequest, Schedule},
     },
 };
 
-/// With fewer planned instants than this, more are asked for.
+/// With fewer planned instants than this, more are requested.
 const PLANNED_FEW: usize = 4;
 /// How long after a request for more of the plan it is repeated.
 const ASK_AGAIN: Span = Span::from_secs(5);
@@ -42,16 +38,14 @@ pub(crate) fn fired(ctx: &mut ApplyContext<'_>, timer: TimerKey) -> Result<()> {
     Ok(())
 }
 
-/// A run has ended, which may be one that a schedule waits for.
-pub(crate) fn run_ended(ctx: &mut ApplyContext<'_>, id: RunId, run: &Run) -> Result<()> {
-    let Some(name) = run.labels.get("schedule").filter(|_| run.parent.is_none()) else { return Ok(()) };
-    let key = NamedKey::of(&run.namespace, name);
-    let Some(mut row) = ctx.state.tables.schedules.get(&key)? else { return Ok(()) };
+/// A run has ended whose label names the schedule: it may be one that the schedule waits for.
+pub(crate) fn run_ended(ctx: &mut ApplyContext<'_>, id: RunId, key: &NamedKey) -> Result<()> {
+    let Some(mut row) = ctx.state.tables.schedules.get(key)? else { return Ok(()) };
     let Some(at) = row.running.iter().position(|running| *running == id) else { return Ok(()) };
     row.running.remove(at);
     // What has waited for it is left to the timer: this record is about something else.
-    arm(ctx, &key, &mut row);
-    ctx.state.tables.schedules.put(key, row);
+    arm(ctx, key, &mut row);
+    ctx.state.tables.schedules.put(key.clone(), row);
     Ok(())
 }
 
@@ -119,7 +113,7 @@ fn is_short(row: &Schedule) -> bool {
     !row.ends && !row.is_spent() && row.planned.len() < PLANNED_FEW
 }
 
-/// Asks for more of the plan, where it is short and was not asked for a moment ago.
+/// Requests more of the plan, where it is short and was not requested a moment ago.
 fn ask(ctx: &mut ApplyContext<'_>, key: &NamedKey, row: &mut Schedule) {
     if !is_short(row) || row.asked.is_some_and(|asked| asked.after(ASK_AGAIN) > ctx.now) {
         return;

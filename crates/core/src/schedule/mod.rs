@@ -1,6 +1,6 @@
 //! Schedules: starting a run or publishing an event at planned instants.
 //!
-//! For: which instants are acted on, and what becomes of each: it is acted on, waits, is skipped, is missed or fails. Not
+//! For: which instants are acted on, and what each comes to: it is acted on, waits, is skipped, is missed or fails. Not
 //! for: which instants a cron expression or a time zone means: that changes with the releases of a library, so it is
 //! planned outside and recorded (see [`plan`]).
 //! Invariant: each planned instant is decided once, in the order of the plan, and counted; a schedule has at most one

@@ -10,33 +10,8 @@ use minicbor::{Decode, Encode};
 use crate::{
     context::ApplyContext,
     key::NamedKey,
-    schedule::{
-        act, due,
-        rows::{Schedule, Times},
-        set::check_names,
-    },
+    schedule::{act, due, rows::Schedule, set::check_names},
 };
-
-/// A request for more of the plan of a schedule.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PlanRequest {
-    /// The namespace.
-    pub namespace: String,
-    /// The schedule.
-    pub name: String,
-    /// The record that set its times.
-    pub revision: Seq,
-    /// Its times.
-    pub times: Times,
-    /// No instant behind this is wanted.
-    pub until: Option<Time>,
-    /// The plan continues behind this.
-    pub after: Time,
-    /// Instants before this come too late: they may be counted instead of planned.
-    pub too_old: Time,
-    /// How many instants are wanted.
-    pub max: usize,
-}
 
 /// More of the plan of a schedule.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]

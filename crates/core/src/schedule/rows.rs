@@ -33,7 +33,7 @@ pub enum Times {
     },
 }
 
-/// What becomes of an instant while a run of the schedule is still active.
+/// The outcome of an instant while a run of the schedule is still active.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub enum Overlap {
     /// It is skipped.
@@ -97,7 +97,7 @@ pub struct ScheduleSettings {
     /// What it does.
     #[n(1)]
     pub action: ScheduleAction,
-    /// What becomes of an instant while a run is active.
+    /// The outcome of an instant while a run is active.
     #[n(2)]
     pub overlap: Overlap,
     /// How late an instant may be acted on.
@@ -168,7 +168,7 @@ pub struct Backfilled {
     /// The instant.
     #[n(0)]
     pub instant: Time,
-    /// What becomes of it while a run is active.
+    /// The outcome while a run is active.
     #[n(1)]
     pub overlap: Overlap,
 }
@@ -223,7 +223,7 @@ pub struct Schedule {
     /// Whether there is no instant behind that.
     #[n(9)]
     pub ends: bool,
-    /// When more instants were asked for, while they have not come.
+    /// When more instants were requested, while they have not come.
     #[n(10)]
     pub asked: Option<Time>,
     /// Planned instants that count against the limit.
@@ -280,6 +280,27 @@ impl ScheduleSettings {
         let drawn = hash[..8].iter().fold(0, |all, byte| all << 8 | u64::from(*byte));
         instant.after(Span(drawn % self.jitter.0.saturating_add(1)))
     }
+}
+
+/// A request for more of the plan of a schedule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanRequest {
+    /// The namespace.
+    pub namespace: String,
+    /// The schedule.
+    pub name: String,
+    /// The record that set its times.
+    pub revision: Seq,
+    /// Its times.
+    pub times: Times,
+    /// No instant behind this is wanted.
+    pub until: Option<Time>,
+    /// The plan continues behind this.
+    pub after: Time,
+    /// Instants before this come too late: they may be counted instead of planned.
+    pub too_old: Time,
+    /// How many instants are wanted.
+    pub max: usize,
 }
 
 /// The schedule that a timer is about.

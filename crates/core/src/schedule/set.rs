@@ -189,7 +189,7 @@ impl SetSchedule {
         Ok(())
     }
 
-    /// Other settings; with other times or another end, planning begins anew from now.
+    /// Other settings; with other times or another end, planning begins again from now.
     fn changed(&self, row: Schedule, ctx: &ApplyContext<'_>) -> Schedule {
         let plan = |settings: &ScheduleSettings| (settings.times.clone(), settings.until, settings.limit);
         let mut row = row;

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use consort_core::{
     Command, TABLES,
     keys::NamedKey,
-    rows::{Overlap, Run, Schedule, Times},
+    rows::{Overlap, Run, RunStatus, Schedule, Times},
 };
 use consort_types::{Position, RunId, Seq, Time};
 
@@ -101,6 +101,11 @@ impl ScheduleOracle {
             let Some(name) = run.labels.get("schedule") else { return wrong(8, format!("`{key}` has no label")) };
             let of = (run.namespace.clone(), name.clone());
             let known = self.known.get_mut(&of);
+            if run.status == RunStatus::Deleted {
+                // Its key is free again: a backfill may act on the instant once more.
+                self.runs.remove(&(run.namespace, key));
+                continue;
+            }
             if run.status.is_terminal() {
                 if let Some(known) = known {
                     known.active.remove(&id);

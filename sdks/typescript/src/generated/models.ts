@@ -25,7 +25,7 @@ export type AgainstFaults = "byzantine" | "crash";
  */
 export type Time = string;
 /**
- * What becomes of an instant while a run of the schedule is still active.
+ * The outcome of an instant while a run of the schedule is still active.
  */
 export type Overlap = "skip" | "buffer_one" | "buffer_all" | "allow" | "cancel_other";
 /**
@@ -139,7 +139,7 @@ export type StepInstanceId = string;
  */
 export type InboxKind = "approval" | "unknown_outcome" | "diverged" | "gave_up" | (string & {});
 /**
- * What has become of an instant.
+ * The outcome of an instant.
  */
 export type InstantOutcome = "started" | "published" | "waiting" | "skipped" | (string & {});
 /**
@@ -531,7 +531,7 @@ export interface BackfillRequest {
    */
   from: string;
   /**
-   * What becomes of each while a run is active; `buffer_all` without it, which is one after the other.
+   * The outcome of each while a run is active; `buffer_all` without it, which is one after the other.
    */
   overlap?: Overlap | null;
   /**
@@ -3264,7 +3264,7 @@ export interface ScheduleRequest {
    */
   limit?: number | null;
   /**
-   * What becomes of an instant while a run is active; `skip` without it.
+   * The outcome of an instant while a run is active; `skip` without it.
    */
   overlap?: Overlap | null;
   /**
@@ -3390,7 +3390,7 @@ export interface ScheduleRequest1 {
    */
   limit?: number | null;
   /**
-   * What becomes of an instant while a run is active; `skip` without it.
+   * The outcome of an instant while a run is active; `skip` without it.
    */
   overlap?: Overlap | null;
   /**
@@ -4793,7 +4793,7 @@ export interface TriggerRequest {
  */
 export interface TriggerScheduleRequest {
   /**
-   * What becomes of it while a run is active; as the schedule says, without it.
+   * The outcome while a run is active; as the schedule says, without it.
    */
   overlap?: Overlap | null;
 }
@@ -4806,7 +4806,7 @@ export interface TriggeredSchedule {
    */
   instant: string;
   /**
-   * What has become of it.
+   * Its outcome.
    */
   outcome: "started" | "published" | "waiting" | "skipped" | (string & {});
   /**

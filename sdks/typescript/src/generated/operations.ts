@@ -549,7 +549,7 @@ export abstract class Operations extends Caller {
     return await this.call<models.Schedule>(table.showSchedule, { "name": name });
   }
 
-  /** Makes a schedule, or changes one; with other times it is planned anew from now on. */
+  /** Makes a schedule, or changes one; with other times it is planned again from now on. */
   async setSchedule(name: string, options: models.ScheduleRequest = {}): Promise<void> {
     await this.call<void>(table.setSchedule, { "name": name }, options);
   }

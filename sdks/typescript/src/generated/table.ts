@@ -236,7 +236,7 @@ export const deleteSchedule: Operation = {"id":"deleteSchedule","method":"DELETE
 /** Shows a schedule with its next instants, its last runs and its latest failures. */
 export const showSchedule: Operation = {"id":"showSchedule","method":"GET","path":"/v1/schedules/{name}","places":{"name":"path","namespace":"query"},"contentType":"application/json"};
 
-/** Makes a schedule, or changes one; with other times it is planned anew from now on. */
+/** Makes a schedule, or changes one; with other times it is planned again from now on. */
 export const setSchedule: Operation = {"id":"setSchedule","method":"PUT","path":"/v1/schedules/{name}","places":{"name":"path","namespace":"query"}};
 
 /** Has a schedule act on its instants in a time that has passed, but for those that have a run. */

@@ -349,7 +349,7 @@ InboxKind = TypeAliasType("InboxKind", Literal['approval', 'unknown_outcome', 'd
 
 
 InstantOutcome = TypeAliasType("InstantOutcome", Literal['started', 'published', 'waiting', 'skipped'] | str)
-"""What has become of an instant."""
+"""The outcome of an instant."""
 
 
 AfterItem = TypeAliasType("AfterItem", Annotated[int, Field(ge=0)])
@@ -463,7 +463,7 @@ OrderKey = TypeAliasType("OrderKey", Literal['subject', 'partitionkey'])
 
 
 Overlap = TypeAliasType("Overlap", Literal['skip', 'buffer_one', 'buffer_all', 'allow', 'cancel_other'])
-"""What becomes of an instant while a run of the schedule is still active."""
+"""The outcome of an instant while a run of the schedule is still active."""
 
 
 Position = TypeAliasType("Position", str)
@@ -841,7 +841,7 @@ class TriggerScheduleRequest(Model):
         extra='forbid',
     )
     overlap: Overlap | None = None
-    """What becomes of it while a run is active; as the schedule says, without it."""
+    """The outcome while a run is active; as the schedule says, without it."""
 
 
 class TriggeredSchedule(Model):
@@ -850,7 +850,7 @@ class TriggeredSchedule(Model):
     instant: Time
     """The instant that it was given."""
     outcome: InstantOutcome
-    """What has become of it."""
+    """Its outcome."""
     run: RunId | None = None
     """The run that was started."""
 
@@ -1133,7 +1133,7 @@ class BackfillRequest(Model):
     from_: Annotated[Time, Field(alias='from')]
     """The beginning, included."""
     overlap: Overlap | None = None
-    """What becomes of each while a run is active; `buffer_all` without it, which is one after the other."""
+    """The outcome of each while a run is active; `buffer_all` without it, which is one after the other."""
     to: Time
     """The end, included."""
 
@@ -2057,7 +2057,7 @@ class ScheduleRequest(Model):
     limit: Annotated[int | None, Field(ge=0)] = None
     """After how many instants that were acted on it ends."""
     overlap: Overlap | None = None
-    """What becomes of an instant while a run is active; `skip` without it."""
+    """The outcome of an instant while a run is active; `skip` without it."""
     paused: bool = False
     """Whether a new schedule begins paused."""
     phase: Duration | None = None

@@ -162,7 +162,7 @@ DELETE_SCHEDULE: Final = Operation("deleteSchedule", "DELETE", "/v1/schedules/{n
 SHOW_SCHEDULE: Final = Operation("showSchedule", "GET", "/v1/schedules/{name}", {"name": "path", "namespace": "query"})
 """Shows a schedule with its next instants, its last runs and its latest failures."""
 SET_SCHEDULE: Final = Operation("setSchedule", "PUT", "/v1/schedules/{name}", {"name": "path", "namespace": "query"})
-"""Makes a schedule, or changes one; with other times it is planned anew from now on."""
+"""Makes a schedule, or changes one; with other times it is planned again from now on."""
 BACKFILL_SCHEDULE: Final = Operation("backfillSchedule", "POST", "/v1/schedules/{name}/backfill", {"name": "path", "namespace": "query"})
 """Has a schedule act on its instants in a time that has passed, but for those that have a run."""
 PAUSE_SCHEDULE: Final = Operation("pauseSchedule", "POST", "/v1/schedules/{name}/pause", {"name": "path", "namespace": "query"})

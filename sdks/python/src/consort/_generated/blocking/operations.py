@@ -706,7 +706,7 @@ had not completed continues behind what is before its first entry that failed or
         return answer
 
     def set_schedule(self, name: str, *, catch_up: Seconds | None = None, cron: str | None = None, every: Seconds | None = None, jitter: Seconds | None = None, limit: int | None = None, overlap: models.Overlap | None = None, paused: bool | None = None, phase: Seconds | None = None, publish: models.ScheduledEvent | None = None, start: models.ScheduledStart | None = None, timezone: str | None = None, until: models.Time | None = None) -> None:
-        """Makes a schedule, or changes one; with other times it is planned anew from now on.
+        """Makes a schedule, or changes one; with other times it is planned again from now on.
 
         `name`: its name.
         `catch_up`: how late an instant may be acted on; older ones are counted as missed. One day without it.
@@ -714,7 +714,7 @@ had not completed continues behind what is before its first entry that failed or
         `every`: the distance between two instants, in whole seconds.
         `jitter`: how much later than its instant an action comes at most; how much follows from the schedule and the instant.
         `limit`: after how many instants that were acted on it ends.
-        `overlap`: what becomes of an instant while a run is active; `skip` without it.
+        `overlap`: the outcome of an instant while a run is active; `skip` without it.
         `paused`: whether a new schedule begins paused.
         `phase`: how long after the multiples of the distance, counted from 1970-01-01T00:00:00Z; none without it.
         `publish`: publish an event.
@@ -730,7 +730,7 @@ had not completed continues behind what is before its first entry that failed or
         `name`: its name.
         `from_`: the beginning, included.
         `to`: the end, included.
-        `overlap`: what becomes of each while a run is active; `buffer_all` without it, which is one after the other.
+        `overlap`: the outcome of each while a run is active; `buffer_all` without it, which is one after the other.
         """
         answer: models.BackfilledInstants = self.call(table.BACKFILL_SCHEDULE, {"name": name}, fields({"from": from_, "to": to}, {"overlap": overlap}), kind=models.BackfilledInstants)
         return answer
@@ -753,7 +753,7 @@ had not completed continues behind what is before its first entry that failed or
         """Has a schedule act now, paused or not.
 
         `name`: its name.
-        `overlap`: what becomes of it while a run is active; as the schedule says, without it.
+        `overlap`: the outcome while a run is active; as the schedule says, without it.
         """
         answer: models.TriggeredSchedule = self.call(table.TRIGGER_SCHEDULE, {"name": name}, fields({}, {"overlap": overlap}), kind=models.TriggeredSchedule)
         return answer
