@@ -128,9 +128,9 @@ impl Builder<'_> {
 
     fn step(&mut self, before: &[String]) -> Value {
         let mut step = match self.random.below(100) {
-            0..=43 => self.call(before),
-            44..=46 => self.publish(),
-            47..=48 => self.share(),
+            0..=46 => self.call(before),
+            47 => self.publish(),
+            48 => self.share(),
             49 => self.listen(),
             50..=52 => self.beside_others(before),
             53..=62 => self.fan(before),
@@ -268,7 +268,7 @@ impl Builder<'_> {
     /// A call under a lock, or one that has read shared state.
     fn beside_others(&mut self, before: &[String]) -> Value {
         let mut step = self.call(before);
-        if self.random.chance(700) {
+        if self.random.chance(850) {
             step["with_lock"] = json!(*self.random.pick(&["flow.a", "flow.b"]));
             return step;
         }

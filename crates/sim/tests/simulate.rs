@@ -61,7 +61,7 @@ const SEEDS: u64 = 60;
 
 /// Seeds that show a bug soon, of the bugs that the first seed does not show: they are tried first. A change to the
 /// simulator may make one of them miss, which costs time only.
-const APT_SEEDS: [(InjectedBug, u64); 10] = [
+const APT_SEEDS: [(InjectedBug, u64); 12] = [
     (InjectedBug::OutcomeOverwritten, 10),
     (InjectedBug::OldTokenAccepted, 35),
     (InjectedBug::LeaseByClock, 3),
@@ -72,6 +72,8 @@ const APT_SEEDS: [(InjectedBug, u64); 10] = [
     (InjectedBug::ReplyLost, 25),
     (InjectedBug::DamageCut, 95),
     (InjectedBug::EndlessRecord, 5),
+    (InjectedBug::StepEventForgotten, 19),
+    (InjectedBug::StepLockLeft, 4),
 ];
 
 fn assert_found(injected: InjectedBug) {

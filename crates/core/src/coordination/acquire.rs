@@ -131,13 +131,11 @@ pub(crate) fn acquire(ctx: &mut ApplyContext<'_>, asked: Asked<'_>) -> Result<Lo
     if in_use && known.permits != asked.permits {
         return Err(other_permits(asked.name, known.permits, asked.permits));
     }
-    match ctx.state.tables.lock_claims.get(&MemberKey::of(&key, asked.holder))? {
-        Some(claim) => asked.join(ctx, &key, known, claim),
-        None => {
-            let lock = Lock { permits: asked.permits, ..known };
-            asked.claim(ctx, &key, lock)
-        }
+    if let Some(claim) = ctx.state.tables.lock_claims.get(&MemberKey::of(&key, asked.holder))? {
+        return asked.join(ctx, &key, known, claim);
     }
+    let lock = Lock { permits: asked.permits, ..known };
+    asked.claim(ctx, &key, lock)
 }
 
 impl Asked<'_> {

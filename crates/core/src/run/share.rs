@@ -46,7 +46,10 @@ pub(crate) fn begin_state(
             wait_until(ctx, task, step, soon);
             Ok(())
         }
-        Err(error) => failed(ctx, step_ref, task, step, error),
+        Err(error) => {
+            failed(ctx, step_ref, task, step, error);
+            Ok(())
+        }
     }
 }
 
@@ -117,25 +120,18 @@ fn is_written(ctx: &mut ApplyContext<'_>, namespace: &str, transaction: &Transac
 }
 
 /// The transaction is done again after a pause, or the step fails.
-fn failed(
-    ctx: &mut ApplyContext<'_>,
-    step_ref: &StepRef,
-    task: StepInstanceId,
-    mut step: Step,
-    error: Error,
-) -> Result<()> {
+fn failed(ctx: &mut ApplyContext<'_>, step_ref: &StepRef, task: StepInstanceId, mut step: Step, error: Error) {
     step.failures += 1;
     let Some(due) = fail::next_try(&step_ref.step().retry, ctx.now, task, &step, &error, RetryDecision::ByPolicy)
     else {
         ctx.put_step(task, step);
         ctx.enqueue(PendingWork::Finish(task, Outcome::Failed(error)));
-        return Ok(());
+        return;
     };
     let event = HistoryEvent::AttemptFailed { attempt: step.failures, error: error.clone(), retry_at: Some(due) };
     ctx.record_history(task.run, Some(task), event);
     step.error = Some(error);
     wait_until(ctx, task, step, due);
-    Ok(())
 }
 
 /// The transaction is done at that time.

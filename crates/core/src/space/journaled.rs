@@ -56,14 +56,12 @@ pub(crate) fn transact(
     let command = Transact { namespace, transaction: Transaction::read(&bytes)?, by };
     command.check()?;
     let done = command.apply(ctx)?;
-    match done.rejection() {
-        Some(error) => Err(error),
-        None => {
-            let answer = answer_bytes(ctx, done, false)?;
-            ctx.state.charge_bytes(answer.len());
-            Ok(ctx.state.store_bytes(answer))
-        }
+    if let Some(error) = done.rejection() {
+        return Err(error);
     }
+    let answer = answer_bytes(ctx, done, false)?;
+    ctx.state.charge_bytes(answer.len());
+    Ok(ctx.state.store_bytes(answer))
 }
 
 /// What a transaction has come to, as a document; of a `single` operation, its outcome alone, where the value of a read

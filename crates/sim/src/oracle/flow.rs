@@ -11,13 +11,16 @@ use consort_core::{
     keys::{EventKey, EventWaiterKey, MemberKey, NamedKey},
     rows::{Change as StateChange, Claim, EventStream, Step, StepState, StoredEvent, WaitsSince},
 };
-use consort_types::{RunId, Seq, StepInstanceId, event::Position, event::topic_matches};
+use consort_types::{Payload, RunId, Seq, StepInstanceId, event::Position, event::topic_matches};
 use serde_json::Value;
 
 use super::rows::{Change, Context, Rows, decode, key_bytes, key_of, table};
 use crate::plan::{Checked, Violation};
 
-/// Steps that completed in a record, with their outputs where these are short.
+/// In the place of an output that is a blob.
+const LARGE: &str = "large";
+
+/// Steps that completed in a record, with their outputs.
 type Completed = BTreeMap<StepInstanceId, Value>;
 
 /// Looks at what a record has changed; `rows` are those after it.
@@ -37,8 +40,12 @@ fn completed(changes: &[Change]) -> Completed {
         if let Some((task, step)) = key_of::<StepInstanceId>(&change.key).zip(step)
             && step.state == StepState::Completed
         {
-            let output = step.output.as_ref().and_then(|output| serde_json::from_slice(output.bytes()?).ok());
-            completed.insert(task, output.unwrap_or_default());
+            let output = match step.output.as_ref().map(Payload::bytes) {
+                Some(Some(bytes)) => serde_json::from_slice(bytes).unwrap_or_default(),
+                Some(None) => Value::from(LARGE),
+                None => Value::Null,
+            };
+            completed.insert(task, output);
         }
     }
     completed
@@ -102,7 +109,7 @@ fn check_heard(seq: Seq, changes: &[Change], rows: &Rows, completed: &Completed)
     for change in changes.iter().filter(|change| TABLES.event_waiters.has(&change.key) && change.new.is_none()) {
         let since = change.old.as_deref().and_then(decode::<WaitsSince>);
         let Some((key, since)) = key_of::<EventWaiterKey>(&change.key).zip(since) else { continue };
-        let Some(output) = completed.get(&key.task) else { continue };
+        let Some(output) = completed.get(&key.task).filter(|output| **output != LARGE) else { continue };
         let heard = output["position"].as_str().and_then(|at| at.parse::<Position>().ok());
         let topic = output["topic"].as_str().unwrap_or_default();
         let fits = heard.is_some_and(|at| at > since.position) && topic_matches(&key.topic, topic);

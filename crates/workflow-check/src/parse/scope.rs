@@ -14,6 +14,7 @@ use consort_workflow::{Block, Reference, cel::Root, did_you_mean, listed};
 use crate::yaml::{Node, NodeKind};
 
 /// What may be used at a place beside what its block and loops give.
+#[expect(clippy::struct_excessive_bools, reason = "each name may be used, or not, by itself")]
 #[derive(Clone, Copy, Default)]
 pub(super) struct Place {
     /// The step's own outcome (`compensate`).
@@ -27,6 +28,7 @@ pub(super) struct Place {
 }
 
 /// A block that is being parsed, or was parsed already.
+#[expect(clippy::struct_excessive_bools, reason = "each setting is there, or not, by itself")]
 #[derive(Default)]
 pub(super) struct Frame {
     pub(super) names: BTreeMap<Arc<str>, usize>,
