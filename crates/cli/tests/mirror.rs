@@ -3,6 +3,8 @@
 //! For: what a mirror promises, also where everything is killed. Not for: the rules of one key (`consort-mirror` has those).
 //! Invariant: as in `common`; Redis and etcd are those of the machine, started in a folder of their own.
 
+#![cfg(feature = "mirror")]
+
 mod common;
 #[path = "common/other.rs"]
 mod other;

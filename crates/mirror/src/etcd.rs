@@ -212,7 +212,7 @@ impl Peer for Etcd {
         reader.spawn(async move {
             let error = watch(body, &prefix, &sender).await.err();
             let error = error.unwrap_or_else(|| away("etcd has closed the watch"));
-            // Where the receiver was dropped, nobody follows any more.
+            // It fails only where the receiver was dropped.
             let _ = sender.send(Err(error)).await;
         });
         let place = Some(format!("{}/{start}", now.header.cluster_id));
@@ -327,7 +327,7 @@ fn noted(streamed: Streamed, prefix: &str) -> Result<Vec<Noted>> {
         return Err(away(&streamed.error.map(|error| error.text()).unwrap_or_default()));
     };
     if result.canceled {
-        // Mostly what it asks for is compacted; whatever it is, a comparison knows more.
+        // Mostly what it requests is compacted; whatever it is, a comparison knows more.
         return Ok(vec![Noted::Gap]);
     }
     let (mut keys, mut all) = (Vec::new(), Vec::new());

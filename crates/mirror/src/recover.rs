@@ -40,7 +40,7 @@ impl Mirror<'_> {
         let space = &self.options.space;
         if entry.mark.is_none() {
             let now = source::read_one(&self.client, space, &one.key, None).await?;
-            // Both sides may have removed it since, and the other one may have begun anew.
+            // Both sides may have removed it since, and the other one may have it again.
             if digest.is_none() || (now.version == 0 && entry.content.digest() != digest) {
                 return Ok(None);
             }

@@ -59,7 +59,7 @@ impl Redis {
         })
     }
 
-    /// The connection, made anew after a loss.
+    /// The connection, made again after a loss.
     async fn connection(&self) -> Result<MultiplexedConnection> {
         let mut kept = self.connection.lock().await;
         if let Some(connection) = &*kept {
@@ -92,7 +92,7 @@ impl Redis {
         format!("{}{key}", self.prefix)
     }
 
-    /// Refuses a server that removes keys to make room: that is no removal that anybody wanted.
+    /// Refuses a server that removes keys to make room: no client has requested those removals.
     async fn check_eviction(&self) -> Result<()> {
         let info = bytes(&self.query(redis::cmd("INFO").arg("memory")).await?);
         let info = String::from_utf8_lossy(&info).into_owned();
@@ -286,7 +286,7 @@ impl Names {
             }
         }
         let lost = Error::new(Code::PeerUnreachable, "Redis has closed the connection of its notifications");
-        // Where the receiver was dropped, nobody follows any more.
+        // It fails only where the receiver was dropped.
         let _ = sender.send(Err(lost.hint("it is connected again"))).await;
     }
 }
@@ -343,7 +343,7 @@ fn pattern(prefix: &str) -> String {
     format!("{}*", pattern_text(prefix))
 }
 
-/// A text in a pattern, which stands for itself.
+/// A text in a pattern, which matches itself alone.
 fn pattern_text(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {
@@ -360,7 +360,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_prefix_stands_for_itself_in_a_pattern() {
+    fn a_prefix_matches_itself_alone_in_a_pattern() {
         assert_eq!(pattern("app:"), "app:*");
         assert_eq!(pattern("a*[b]?\\"), "a\\*\\[b\\]\\?\\\\*");
     }

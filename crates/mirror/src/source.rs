@@ -49,7 +49,7 @@ impl Changes {
                     Err(error) => Err(error),
                 };
                 let ended = next.is_err();
-                // Where the receiver was dropped, nobody follows any more.
+                // It fails only where the receiver was dropped.
                 if sender.send(next).await.is_err() || ended {
                     return;
                 }

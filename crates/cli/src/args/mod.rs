@@ -9,6 +9,8 @@ mod ballots;
 mod events;
 mod keep;
 mod locks;
+#[cfg(feature = "mirror")]
+mod mirror;
 mod operate;
 mod replay;
 mod schedules;
@@ -28,13 +30,14 @@ pub(crate) use events::{
 };
 pub(crate) use keep::{BackupArgs, BackupCommand, DoctorArgs, RestoreArgs};
 pub(crate) use locks::{BarriersCommand, LockArgs, LockRunArgs, LocksCommand, ReleaseArgs};
+#[cfg(feature = "mirror")]
+pub(crate) use mirror::{MirrorArgs, MirrorDirection};
 pub(crate) use operate::{DecisionArgs, InboxCommand, ListArgs, RunsCommand};
 pub(crate) use replay::ReplayCheckArgs;
 pub(crate) use schedules::{ScheduleArgs, SchedulesCommand};
 pub(crate) use start::{RunArgs, UpArgs};
 pub(crate) use state::{
-    DecideArgs as StateDecideArgs, KeyArgs as StateKeyArgs, MirrorArgs, MirrorDirection, PutArgs,
-    SetArgs as StateSetArgs, StateCommand,
+    DecideArgs as StateDecideArgs, KeyArgs as StateKeyArgs, PutArgs, SetArgs as StateSetArgs, StateCommand,
 };
 pub(crate) use workflows::{GraphFormat, WorkflowsCommand};
 

@@ -3,8 +3,7 @@
 //! For: the commands for shared state, with their help. Not for: their meaning.
 //! Invariant: every command that is about a key takes the space and then the key.
 
-use clap::{ArgGroup, Args, Subcommand, ValueEnum};
-use consort_types::Span;
+use clap::{ArgGroup, Args, Subcommand};
 
 /// `consort state`.
 #[derive(Debug, Subcommand)]
@@ -54,7 +53,8 @@ pub(crate) enum StateCommand {
         after: Option<String>,
     },
     /// Mirror a space to and from Redis or etcd, until it is interrupted
-    Mirror(MirrorArgs),
+    #[cfg(feature = "mirror")]
+    Mirror(super::MirrorArgs),
     /// Read and write keys together: all of it is done, or nothing
     Transact {
         /// A file with the transaction as JSON (`{"if": […], "do": […], "else": […]}`), or `-` for standard input
@@ -128,42 +128,6 @@ pub(crate) struct PutArgs {
     pub(crate) ttl: Option<String>,
     #[command(flatten)]
     pub(crate) writer: WriterArgs,
-}
-
-/// A mirror.
-#[derive(Debug, Args)]
-pub(crate) struct MirrorArgs {
-    /// The space, made where it is not there
-    pub(crate) space: String,
-    /// The other side: `redis://[USER:PASSWORD@]HOST:PORT[/DATABASE]` or `etcd://[USER:PASSWORD@]HOST:PORT`
-    #[arg(long, value_name = "URL", env = "CONSORT_MIRROR_TO", hide_env_values = true)]
-    pub(crate) to: String,
-    /// What keys begin with on the other side
-    #[arg(long, value_name = "TEXT", default_value = "")]
-    pub(crate) prefix: String,
-    /// Which way changes go
-    #[arg(long, value_enum, default_value_t = MirrorDirection::Both)]
-    pub(crate) direction: MirrorDirection,
-    /// The name of the mirror: one process mirrors under it at a time, others stand by [default: the space]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) name: Option<String>,
-    /// How often everything is compared with Redis, whose notifications may be lost [default: 30s]
-    #[arg(long, value_name = "TIME")]
-    pub(crate) compare: Option<Span>,
-    /// After how long without a sign of life another process takes over [default: 10s]
-    #[arg(long, value_name = "TIME")]
-    pub(crate) lease: Option<Span>,
-}
-
-/// Which way the changes of a mirror go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum MirrorDirection {
-    /// To the other side and back
-    Both,
-    /// To the other side; what is changed there is overwritten
-    Out,
-    /// From the other side
-    In,
 }
 
 /// What is set for a space.

@@ -21,6 +21,7 @@ mod limits;
 mod lock_claim;
 mod locks;
 mod locks_run;
+#[cfg(feature = "mirror")]
 mod mirror;
 mod namespaces;
 mod outcome;
@@ -44,7 +45,7 @@ use consort_types::Result;
 
 use crate::{
     app::App,
-    args::{Cli, Command, ConfigCommand, DocsPage, StateCommand},
+    args::{Cli, Command, ConfigCommand, DocsPage},
     exit::Exit,
 };
 
@@ -60,7 +61,8 @@ pub(crate) async fn execute(app: &App, command: Command) -> Result<Exit> {
         Command::ReplayCheck(args) => replay_check::execute(app, args).await,
         Command::Queues { watch } => queues::execute(app, watch).await,
         Command::Quotas(command) => quotas::execute(app, command).await,
-        Command::State(StateCommand::Mirror(args)) => mirror::execute(app, args).await,
+        #[cfg(feature = "mirror")]
+        Command::State(crate::args::StateCommand::Mirror(args)) => mirror::execute(app, args).await,
         Command::State(command) => state::execute(app, command).await,
         Command::Locks(command) => locks::execute(app, command).await,
         Command::Barriers(command) => barriers::execute(app, command).await,

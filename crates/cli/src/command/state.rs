@@ -69,6 +69,7 @@ async fn dispatch(app: &App, client: &Client, command: StateCommand) -> Result<(
         StateCommand::List { space, prefix } => list(app, client, space, prefix).await,
         StateCommand::History { key } => history(app, client, key).await,
         StateCommand::Watch { space, prefix, after } => watch(app, client, space, prefix, after).await,
+        #[cfg(feature = "mirror")]
         StateCommand::Mirror(_) => unreachable!("a mirror is a command of its own: `execute` has it"),
         StateCommand::Transact { file } => transact(app, client, &file).await,
         StateCommand::Spaces { space: None } => spaces::list(app, client).await,

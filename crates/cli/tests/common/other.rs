@@ -61,7 +61,7 @@ impl Other for Redis {
         let keys: Vec<String> = connection.keys(format!("{PREFIX}*")).ok()?;
         let mut all = BTreeMap::new();
         for key in keys {
-            // One that is no string, or is gone by now, is not mirrored.
+            // One that is no string, or has been removed by now, is not mirrored.
             if let Ok(Some(text)) = connection.get::<_, Option<String>>(&key) {
                 all.insert(key[PREFIX.len()..].to_owned(), text);
             }

@@ -6,7 +6,7 @@
 use consort_types::{Code, Error};
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
-/// What has gone wrong.
+/// The error of Consort that an error of Redis is.
 pub(super) fn explain(error: &RedisError) -> Error {
     let passes = match error.kind() {
         ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig | ErrorKind::Client => false,
