@@ -210,7 +210,7 @@ struct Holders(History<LockOperation>);
 const LOCK: &str = "/v1/locks/lin";
 
 impl Holders {
-    fn acquire(&self, client: &Client, holder: usize) -> Option<Option<u64>> {
+    fn acquire(&self, client: &Client, holder: usize) -> Option<Acquired> {
         let of = |told| LockOperation::Acquire { holder, told };
         let call = self.0.call(of(Acquired::Unknown));
         let body = json!({ "holder": format!("h{holder}"), "ttl": "1h" });
@@ -218,8 +218,9 @@ impl Holders {
         let grant: Value = answer.json();
         let token = grant["token"].as_u64().filter(|_| answer.status == 200 && grant["state"] == "held");
         assert!(token.is_some() || answer.status == 409, "{}: {grant}", answer.status);
-        self.0.answered(call, of(token.map_or(Acquired::Refused, Acquired::Granted)));
-        Some(token)
+        let told = token.map_or(Acquired::Refused, Acquired::Granted);
+        self.0.answered(call, of(told));
+        Some(told)
     }
 
     fn release(&self, client: &Client, holder: usize, token: u64) -> bool {
@@ -236,7 +237,7 @@ impl Holders {
 impl Actor for Holders {
     fn act(&self, client: &Client, who: usize, chance: &mut Chance) -> bool {
         match self.acquire(client, who) {
-            Some(Some(token)) if chance.percent(70) => self.release(client, who, token),
+            Some(Acquired::Granted(token)) if chance.percent(70) => self.release(client, who, token),
             other => other.is_some(),
         }
     }

@@ -68,7 +68,7 @@ impl SetSpace {
             None => spaces::new(ctx.state, &self.namespace, SpaceId { seq: ctx.seq, n: 0 }, ctx.now, 0)?,
         };
         space.settings = self.settings.clone();
-        space.merges = self.merges.clone();
+        space.merges.clone_from(&self.merges);
         let names = || Names { namespace: self.namespace.clone(), space: self.space.clone() };
         space.announced = self.settings.events.then(names);
         ctx.state.tables.spaces.put(NamedKey::of(&self.namespace, &self.space), space);

@@ -151,7 +151,7 @@ fn templates(step: &Step) -> Vec<&Template> {
     found.extend(step.reads.iter().flatten().flat_map(|read| [&read.space, &read.key]));
     match &step.action {
         Action::Wait(Wait::For(template) | Wait::Until(template) | Wait::Event { topic: template, .. }) => {
-            found.push(template)
+            found.push(template);
         }
         Action::Approve(approve) => {
             found.push(&approve.title);

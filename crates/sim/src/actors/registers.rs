@@ -131,9 +131,10 @@ impl Registers {
 fn read(result: &OperationResult) -> Result<(Held, Seq), Violation> {
     let bytes = result.value.as_ref().and_then(Payload::bytes);
     let value: Option<u64> = bytes.and_then(|bytes| serde_json::from_slice(bytes).ok());
-    match value.is_some() == (result.version > Seq::ZERO) {
-        true => Ok((value, result.version)),
-        false => Err(Violation::of(9, format!("a read of key `{}` is answered with {result:?}", result.key))),
+    if value.is_some() == (result.version > Seq::ZERO) {
+        Ok((value, result.version))
+    } else {
+        Err(Violation::of(9, format!("a read of key `{}` is answered with {result:?}", result.key)))
     }
 }
 

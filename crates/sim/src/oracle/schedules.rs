@@ -56,8 +56,8 @@ impl ScheduleOracle {
     pub(crate) fn observe(&mut self, at: (Seq, Time), command: &Command, changes: &[Change]) -> Checked {
         self.note_identities(changes);
         self.note_runs(at, command, changes)?;
-        let changed = changes.iter().filter(|change| TABLES.schedules.has(&change.key));
-        for change in changed {
+        let schedules = changes.iter().filter(|change| TABLES.schedules.has(&change.key));
+        for change in schedules {
             let Some(key) = rows::key_of::<NamedKey>(&change.key) else { continue };
             let name = (key.namespace, key.name);
             match change.new.as_deref().and_then(rows::decode::<Schedule>) {
