@@ -218,6 +218,16 @@ proptest! {
 }
 
 #[test]
+fn a_round_in_which_all_have_abstained_so_far_is_not_settled() {
+    let spec = spec(Rule::Equality { faults: 1, kind: FaultKind::Byzantine }, &[1; 4], false);
+    let two = [Some(Choice::Abstain), Some(Choice::Abstain), None, None];
+    assert!(!is_settled(&spec, &casts(&spec, &two)));
+    let third = [Some(Choice::Abstain), Some(Choice::Abstain), chosen(&OPTIONS[..1]).remove(0), None];
+    assert!(is_settled(&spec, &casts(&spec, &third)));
+    assert_eq!(count(&spec, &third).outcome, Outcome::Undecided(Undecided::TooFewEqual));
+}
+
+#[test]
 fn a_majority_is_more_than_half_of_the_weight_that_chose() {
     let of = |weights: &[u32], names: &[&str]| count(&spec(Rule::Majority, weights, false), &chosen(names)).outcome;
     assert_eq!(of(&[1, 1, 1], &["a", "a", "b"]), Outcome::Decided(option("a")));

@@ -10,7 +10,8 @@ use super::{Cast, Score, count, count_answers};
 
 /// Whether the outcome of the round is certain.
 ///
-/// When everyone has voted, it is. Before that it may be certain only where the quorum is met and no vote may be changed:
+/// When everyone has voted, it is. Before that it may be certain only where the quorum is met, one voter has not abstained, and
+/// no vote may be changed:
 ///
 /// | rule | certain when |
 /// |---|---|
@@ -33,6 +34,10 @@ pub fn is_settled(spec: &BallotSpec, casts: &[Cast<'_>]) -> bool {
     let cast = sum(&mut casts.iter().map(|vote| vote.weight));
     let chosen = sum(&mut casts.iter().filter(|vote| *vote.choice != Choice::Abstain).map(|vote| vote.weight));
     let left = all - cast;
+    // While all who have voted have abstained, the next vote decides why there is no decision, where it decides nothing else.
+    if chosen == 0 {
+        return false;
+    }
     let (first, second) = first_two(&scores);
     // The answer that gains most by the votes that are left is the first one; a free one may also be new.
     match &spec.rule {
