@@ -157,7 +157,8 @@ export type LockState = "held" | "waiting" | (string & {});
 /**
  * The outcome of a write that has not seen the latest value of its key.
  */
-export type MergePolicy = "reject" | "last_writer_wins" | "max" | "min" | "counter" | "set" | "map" | "agent";
+export type MergePolicy =
+  "reject" | "last_writer_wins" | "max" | "min" | "counter" | "set" | "map" | "agent" | "expression";
 /**
  * By what the deliveries of a subscription are ordered.
  */
@@ -3543,6 +3544,10 @@ export interface Space {
    */
   created_at: string;
   /**
+   * Whether its changes and conflicts are events on the bus.
+   */
+  events?: boolean;
+  /**
    * How many changes are kept at most.
    */
   keep_changes: number;
@@ -3580,9 +3585,13 @@ export interface Space {
  */
 export interface StatePolicy {
   /**
+   * Of the policy `expression`: CEL over `write.current`, `write.incoming` and `write.base` (what the writer saw, or null).
+   */
+  merge?: string | null;
+  /**
    * The outcome of a write that has not seen the latest value.
    */
-  policy: "reject" | "last_writer_wins" | "max" | "min" | "counter" | "set" | "map" | "agent";
+  policy: "reject" | "last_writer_wins" | "max" | "min" | "counter" | "set" | "map" | "agent" | "expression";
   /**
    * The prefix; the empty one is that of every key. Of several that fit, the longest counts.
    */
@@ -3605,6 +3614,11 @@ export interface SpacePage {
  * Sets what a space merges, keeps and may hold, in place of what was set before.
  */
 export interface SpaceRequest {
+  /**
+   * Whether its changes and conflicts are events on the bus, under the topics `state.SPACE.changed`, `state.SPACE.conflict`
+   * and `state.SPACE.decided`.
+   */
+  events?: boolean;
   /**
    * How many changes are kept, for watches and for the history of keys: from 100 to 1,000,000; without it, 10,000.
    */
@@ -3831,7 +3845,7 @@ export interface StateConflict {
   /**
    * The policy of the key then.
    */
-  policy: "reject" | "last_writer_wins" | "max" | "min" | "counter" | "set" | "map" | "agent";
+  policy: "reject" | "last_writer_wins" | "max" | "min" | "counter" | "set" | "map" | "agent" | "expression";
   /**
    * What was done about it.
    */

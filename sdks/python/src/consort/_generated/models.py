@@ -370,7 +370,7 @@ LockState = TypeAliasType("LockState", Literal['held', 'waiting'] | str)
 """Whether a holder holds a lock."""
 
 
-MergePolicy = TypeAliasType("MergePolicy", Literal['reject', 'last_writer_wins', 'max', 'min', 'counter', 'set', 'map', 'agent'])
+MergePolicy = TypeAliasType("MergePolicy", Literal['reject', 'last_writer_wins', 'max', 'min', 'counter', 'set', 'map', 'agent', 'expression'])
 """The outcome of a write that has not seen the latest value of its key."""
 
 
@@ -775,6 +775,8 @@ class StatePolicy(Model):
     model_config = ConfigDict(
         extra='forbid',
     )
+    merge: str | None = None
+    """Of the policy `expression`: CEL over `write.current`, `write.incoming` and `write.base` (what the writer saw, or null)."""
     policy: MergePolicy
     """The outcome of a write that has not seen the latest value."""
     prefix: str
@@ -2108,6 +2110,8 @@ class Space(Model):
     """All conflicts that there were."""
     created_at: Time
     """When it was made."""
+    events: bool = False
+    """Whether its changes and conflicts are events on the bus."""
     keep_changes: Annotated[int, Field(ge=0)]
     """How many changes are kept at most."""
     keys: Annotated[int, Field(ge=0)]
@@ -2141,6 +2145,11 @@ class SpaceRequest(Model):
     model_config = ConfigDict(
         extra='forbid',
     )
+    events: bool = False
+    """
+    Whether its changes and conflicts are events on the bus, under the topics `state.SPACE.changed`, `state.SPACE.conflict`
+    and `state.SPACE.decided`.
+    """
     keep_changes: Annotated[int | None, Field(ge=0)] = None
     """How many changes are kept, for watches and for the history of keys: from 100 to 1,000,000; without it, 10,000."""
     max_bytes: Annotated[int | None, Field(ge=0)] = None

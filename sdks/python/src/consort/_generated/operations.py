@@ -781,16 +781,18 @@ had not completed continues behind what is before its first entry that failed or
         answer: models.Space = await self.call(table.SHOW_SPACE, {"space": space}, kind=models.Space)
         return answer
 
-    async def set_space(self, space: str, *, keep_changes: int | None = None, max_bytes: int | None = None, max_keys: int | None = None, policies: Sequence[models.StatePolicy] | None = None) -> None:
+    async def set_space(self, space: str, *, events: bool | None = None, keep_changes: int | None = None, max_bytes: int | None = None, max_keys: int | None = None, policies: Sequence[models.StatePolicy] | None = None) -> None:
         """Sets how a space merges writes, how many changes it keeps and how much it may hold, in place of what was set before; makes the space where it is not there. What it holds stays as it is.
 
         `space`: the space.
+        `events`: whether its changes and conflicts are events on the bus, under the topics `state.SPACE.changed`, `state.SPACE.conflict`
+and `state.SPACE.decided`.
         `keep_changes`: how many changes are kept, for watches and for the history of keys: from 100 to 1,000,000; without it, 10,000.
         `max_bytes`: how many bytes its keys and values may have; without it, 64 GiB.
         `max_keys`: how many keys the space may have; without it, 10,000,000.
         `policies`: the policies, by prefix; keys of no prefix have `reject`.
         """
-        await self.call(table.SET_SPACE, {"space": space}, fields({}, {"keep_changes": keep_changes, "max_bytes": max_bytes, "max_keys": max_keys, "policies": policies}), kind=None)
+        await self.call(table.SET_SPACE, {"space": space}, fields({}, {"events": events, "keep_changes": keep_changes, "max_bytes": max_bytes, "max_keys": max_keys, "policies": policies}), kind=None)
 
     def list_conflicts(self, space: str, *, cursor: str | None = None, limit: int | None = None, undecided: bool | None = None) -> AsyncPager[models.StateConflictPage, models.StateConflict]:
         """Lists the conflicts of a space that are kept, the oldest first: both values, who wrote them, and what was done about it.
