@@ -84,7 +84,7 @@ pub(crate) const STAGES: &[Stage] = &[
     ),
     stage("evaluate", "research answers, and cites the right place", Action::Binary(&["examples/evaluate"]))
         .within(300),
-    stage("sim", "the laws hold under every fault, seed by seed", Action::Binary(&["consort-sim", "--seeds", "300"]))
+    stage("sim", "the laws hold under every fault, seed by seed", Action::Binary(&["consort-sim", "--seeds", "100"]))
         .within(600),
     stage("fuzz", "hostile bytes are refused, some seconds for each target", Action::Script(&["scripts/fuzz", "8"]))
         .within(600),

@@ -348,6 +348,24 @@ fn no_more_is_in_flight_than_may_be_and_no_more_is_open_than_there_are_rows() {
 }
 
 #[test]
+fn a_dead_letter_that_the_cursor_comes_to_again_is_delivered_once() {
+    let mut world = World::new();
+    subscribe(&mut world, "s", SubscriptionSettings { max_deliveries: 1, ..settings(">") }, StartAt::New).unwrap();
+    let positions = publish_all(&mut world, &["1", "2"]);
+    let taken = fetch(&mut world, "s", 10);
+    nack(&mut world, "s", taken[1].delivery, None).unwrap();
+    seek(&mut world, "s", StartAt::All).unwrap();
+    assert_eq!(dead(&mut world, "s", vec![positions[1]], true).unwrap(), Reply::DeadLetters(1));
+    let mut got = Vec::new();
+    while let [delivery] = fetch(&mut world, "s", 1).as_slice() {
+        got.push(delivery.event.attributes.id.clone());
+        ack(&mut world, "s", delivery.delivery).unwrap();
+    }
+    assert_eq!(got, ["1", "2"]);
+    world.verify();
+}
+
+#[test]
 fn seeking_replays_and_forgets_what_is_in_flight() {
     let mut world = World::new();
     subscribe(&mut world, "s", SubscriptionSettings { max_deliveries: 1, ..settings(">") }, StartAt::New).unwrap();

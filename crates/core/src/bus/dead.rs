@@ -16,7 +16,8 @@ use crate::{
     context::ApplyContext,
 };
 
-/// Delivers dead letters again, as if they had never been delivered, or drops them.
+/// Delivers dead letters again, as if they had never been delivered, or drops them. One that the cursor comes to again is
+/// delivered then.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct SettleDeadLetters {
     /// The namespace.
@@ -59,6 +60,8 @@ impl SettleDeadLetters {
             };
             let full = deliveries.subscription.open >= limits::EVENT_OPEN_DELIVERIES_MAX;
             match self.redrive {
+                // The cursor was moved back and comes to it again; delivered now, it would come a second time.
+                true if position > deliveries.subscription.cursor => {}
                 true if full => break,
                 true => redrive(ctx, &mut deliveries, position, &dead)?,
                 false => deliveries.end(ctx, position, &dead)?,

@@ -27,8 +27,9 @@ use crate::{
 };
 
 const SPACE: &str = "registers";
-/// Operations of one simulation: what the checker does grows with how many have unknown outcomes.
+/// Operations of one simulation, and of these without an outcome: the work of the checker doubles with each of them.
 const OPERATIONS: usize = 80;
+const UNKNOWN: usize = 6;
 
 /// The clients.
 #[derive(Debug, Default)]
@@ -47,7 +48,8 @@ impl Registers {
         }
         let pause = ctx.random.span(SECOND / 50, 6 * SECOND);
         ctx.at(pause, Event::Access);
-        if ctx.host.partition.is_none() {
+        self.withdraw_lost_reads(ctx);
+        if ctx.host.partition.is_none() || self.open.iter().flatten().count() >= UNKNOWN {
             return Ok(());
         }
         let (operation, transaction) = self.draw(ctx);
@@ -56,6 +58,17 @@ impl Registers {
         self.open.push(Some((self.history.call(operation.clone()), operation)));
         ctx.request(Command::Transact(command), purpose);
         Ok(())
+    }
+
+    /// A read whose process has died has changed nothing, and gets no answer.
+    fn withdraw_lost_reads(&mut self, ctx: &Context) {
+        for (number, open) in self.open.iter_mut().enumerate() {
+            let lost = open
+                .take_if(|(_, operation)| is_read(operation) && !ctx.requests.is_pending(&Purpose::Access { number }));
+            if let Some((call, _)) = lost {
+                self.history.withdraw(call);
+            }
+        }
     }
 
     fn draw(&self, ctx: &mut Context) -> (KeyOperation, Transaction) {
@@ -116,7 +129,7 @@ impl Registers {
     /// One order explains all answers.
     pub(crate) fn finish(&mut self) -> Checked {
         for (call, operation) in self.open.iter_mut().filter_map(Option::take) {
-            if matches!(operation, KeyOperation::Get { .. } | KeyOperation::Snapshot(_)) {
+            if is_read(&operation) {
                 self.history.withdraw(call);
             }
         }
@@ -125,6 +138,10 @@ impl Registers {
         }
         Err(Violation::of(9, format!("no order of reads and writes explains their answers: {:?}", self.history)))
     }
+}
+
+fn is_read(operation: &KeyOperation) -> bool {
+    matches!(operation, KeyOperation::Get { .. } | KeyOperation::Snapshot(_))
 }
 
 /// What a read has found.

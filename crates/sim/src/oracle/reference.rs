@@ -22,6 +22,8 @@ use crate::answers::{Answer, Next, answer, document, next};
 
 /// Records that an undisturbed run may take.
 const RECORDS_MAX: u32 = 20_000;
+/// Ticks in a row that nothing comes of.
+const TICKS_MAX: u32 = 64;
 const NAMESPACE: &str = "reference";
 
 /// How a run ends.
@@ -32,6 +34,7 @@ pub(crate) struct Reference {
     machine: Machine,
     now: Time,
     ready: VecDeque<StepInstanceId>,
+    ticks: u32,
     known: BTreeMap<(String, String), Ending>,
 }
 
@@ -44,7 +47,7 @@ impl Reference {
     pub(crate) fn new(workflows: impl Iterator<Item = CompiledWorkflow>) -> Result<Self> {
         let backing: Arc<dyn Backing> = Arc::new(Memory::default());
         let machine = Machine::open(backing, Seq::ZERO)?;
-        let mut reference = Self { machine, now: Time(1), ready: VecDeque::new(), known: BTreeMap::new() };
+        let mut reference = Self { machine, now: Time(1), ready: VecDeque::new(), ticks: 0, known: BTreeMap::new() };
         for workflow in workflows {
             reference.apply(&Command::Deploy(Deploy { namespace: NAMESPACE.to_owned(), workflow }))?;
         }
@@ -91,6 +94,7 @@ impl Reference {
 
     fn go_on(&mut self) -> Result<()> {
         if let Some(task) = self.ready.pop_front() {
+            self.ticks = 0;
             return self.work(task);
         }
         if let Some(item) = self.machine.tasks().inbox(NAMESPACE, None, 1)?.items.pop() {
@@ -104,10 +108,13 @@ impl Reference {
             };
             return self.apply(&Command::Approve(decision)).map(drop);
         }
-        if let Some(due) = self.machine.next_timer()? {
+        // A lock that a step holds is renewed for ever: where only that is left, a signal is waited for.
+        if let Some(due) = self.machine.next_timer()?.filter(|_| self.ticks < TICKS_MAX) {
+            self.ticks += 1;
             self.now = self.now.max(due);
             return self.apply(&Command::Tick(Tick {})).map(drop);
         }
+        self.ticks = 0;
         // Only a signal can help; a run below may be the one that waits for it.
         let open = RunFilter { statuses: vec![RunStatus::Running], children: true, ..RunFilter::default() };
         for item in self.machine.list_runs(NAMESPACE, &open, None, 100)?.items {

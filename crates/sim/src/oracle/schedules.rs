@@ -80,6 +80,8 @@ impl ScheduleOracle {
                 base: 0,
                 active: BTreeSet::new(),
             });
+            // A changed policy holds for what the same record starts.
+            known.overlap = row.settings.overlap;
             if known.timer != row.timer {
                 (known.timer, known.revision) = (row.timer, Seq::ZERO);
                 known.active.clear();
@@ -94,7 +96,10 @@ impl ScheduleOracle {
     /// A run of a schedule comes once for each instant, not before it, and beside another one only where that is allowed.
     fn note_runs(&mut self, (seq, now): (Seq, Time), command: &Command, changes: &[Change]) -> Checked {
         let wrong = |law, what: String| Err(Violation::of(law, format!("record {seq}: {what}")));
-        for change in changes.iter().filter(|change| TABLES.runs.has(&change.key)) {
+        // A run may begin in the record in which the one before it ends: ends come first here.
+        let (new, known): (Vec<_>, Vec<_>) =
+            changes.iter().filter(|change| TABLES.runs.has(&change.key)).partition(|change| change.old.is_none());
+        for change in known.into_iter().chain(new) {
             let row = change.new.as_deref().and_then(rows::decode::<Run>);
             let (Some(id), Some(run)) = (rows::key_of::<RunId>(&change.key), row) else { continue };
             let Some(key) = run.idempotency_key.filter(|key| key.starts_with("schedule:")) else { continue };
