@@ -15,7 +15,7 @@ use crate::{
     context::ApplyContext,
     effect::{Coordinated, Effect},
     key::NamedKey,
-    run::locked,
+    run::granted,
     state::{State, missing},
 };
 
@@ -146,7 +146,7 @@ pub(super) fn settle(ctx: &mut ApplyContext<'_>, key: &NamedKey, mut lock: Lock)
         lock.waiting -= 1;
         let granted = grant(ctx, key, &mut lock, &holder, claim);
         if let Some((task, token)) = granted.step.zip(granted.token) {
-            locked::granted(ctx, task, token)?;
+            granted::granted(ctx, task, token)?;
         }
     }
     trim(ctx, key, &mut lock)?;

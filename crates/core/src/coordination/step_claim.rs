@@ -32,7 +32,7 @@ pub(super) fn refuse_steps(holder: &str) -> Result<()> {
         .hint("use another id; an operator ends the claim of a step with `consort locks break`"))
 }
 
-/// The time of a step's claim is over: it goes on, because the step is active.
+/// The time of a step's claim is over: it continues, because the step is active.
 pub(super) fn renew(ctx: &mut ApplyContext<'_>, key: &NamedKey, holder: &str, mut claim: Claim) {
     let due: Time = ctx.now.after(claim.ttl);
     lock::postpone(ctx, &mut claim, due);

@@ -63,16 +63,3 @@ fn text(ctx: &mut ApplyContext<'_>, step_ref: &StepRef, task: StepInstanceId, te
     let value = value.map_err(|error| in_expression("reads", error))?;
     Ok(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
 }
-
-/// What the nearest step with `reads` has read.
-pub(crate) fn value(state: &mut State, task: StepInstanceId) -> Result<Option<Arc<Value>>> {
-    let mut at = Some(task);
-    while let Some(task) = at {
-        if let Some(row) = state.tables.step_reads.get_shared(&task)? {
-            return state.document(Document::Reads(task), &row.document).map(Some);
-        }
-        let scope = state.shared_scope(scope_of(task))?;
-        at = parent_of(task, &scope);
-    }
-    Ok(None)
-}
