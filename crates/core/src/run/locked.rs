@@ -4,25 +4,22 @@
 //! Invariant: the claim of a step is there exactly while the step is active: it is renewed for as long, and ends in the
 //! record in which the step does. A step under a lock does nothing before it holds it.
 
-use std::sync::Arc;
-
-use consort_types::{Code, Error, Name, Result, Span, StepInstanceId, Token, limits, text};
+use consort_types::{Code, Error, Name, Result, Span, StepInstanceId, limits, text};
 use consort_workflow::WithLock;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{
-    context::{ApplyContext, PendingWork},
+    context::ApplyContext,
     coordination::{
         acquire::{self, Asked, LockClaim},
-        step_claim,
+        release, step_claim,
     },
     run::{
         environment::{self, in_expression},
-        keys::{TimerKind, scope_of},
-        locate::{self, StepRef, parent_of},
+        keys::TimerKind,
+        locate::{self, StepRef},
         rows::step::{Step, StepLock, StepState},
     },
-    state::State,
 };
 
 /// Whether a step has the lock that it has waited for, and has not begun yet.
@@ -90,7 +87,7 @@ pub(crate) fn begin(ctx: &mut ApplyContext<'_>, task: StepInstanceId, step: &mut
 /// The step has ended: what it has of its lock goes to the next.
 pub(crate) fn release(ctx: &mut ApplyContext<'_>, step_ref: &StepRef, task: StepInstanceId, step: &Step) -> Result<()> {
     match &step.lock {
-        Some(lock) => step_claim::give_up(ctx, &step_ref.run.namespace, &lock.name, task),
+        Some(lock) => release::give_up(ctx, &step_ref.run.namespace, &lock.name, task),
         None => Ok(()),
     }
 }

@@ -4,8 +4,6 @@
 //! Invariant: what was read is recorded with the step, so that whatever is evaluated later (a retry, an offer to another
 //! worker) sees the same; all keys of a step are read in one record.
 
-use std::sync::Arc;
-
 use consort_types::{
     Code, Error, Result, StepInstanceId,
     state::{Action, Operation, Transaction, Writer},
@@ -18,12 +16,10 @@ use crate::{
     encode::encode,
     run::{
         environment::{self, in_expression},
-        keys::scope_of,
-        locate::{StepRef, parent_of},
+        locate::StepRef,
         rows::step::StepReads,
     },
     space::transact::Transact,
-    state::{Document, State},
 };
 
 /// Reads the keys of a step, if it has not yet.

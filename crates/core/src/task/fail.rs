@@ -3,10 +3,7 @@
 //! For: reported failures and timeouts. Not for: lost attempts (see `lost`).
 //! Invariant: back-off depends only on the policy and on (run, step, attempt), never on chance.
 
-use consort_types::{
-    BlobHash, Code, Error, Result, Span, StepInstanceId, Time, Token, WorkerInstance, bounds::check_error, limits,
-};
-use consort_workflow::Retry;
+use consort_types::{Code, Error, Result, Span, StepInstanceId, Time, Token, WorkerInstance, bounds::check_error};
 use minicbor::{Decode, Encode};
 
 use crate::{
