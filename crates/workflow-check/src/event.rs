@@ -10,7 +10,7 @@ use consort_workflow::{
     cel::{self, Kind, Problem, Root, Use},
 };
 
-/// Where an expression stands: what it may refer to, and how its errors are told.
+/// The place of an expression: what it may refer to, and how its errors are told.
 struct Place<'a> {
     what: &'a str,
     root: Root,

@@ -25,3 +25,4 @@ pub(crate) mod subscription;
 pub(crate) mod trigger;
 pub(crate) mod views;
 pub(crate) mod waiters;
+pub(crate) mod waiting;

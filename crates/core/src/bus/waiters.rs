@@ -1,9 +1,9 @@
 //! Steps that wait for an event: each event that is published is shown to those that wait for its topic.
 //!
-//! For: beginning to wait, filters, and the order in which steps are shown events. Not for: the step itself (see
-//! `run::wait`).
+//! For: filters, and the order in which steps are shown events. Not for: who waits (see `waiting`), and the step itself
+//! (see `run::wait`).
 //! Invariant: a step is shown each event behind the one at which it began to wait, in their order, once, until one of
-//! them ends its wait; the retention removes no event before that. What is too much for one record goes on with a timer
+//! them ends its wait; the retention removes no event before that. What is too much for one record continues with a timer
 //! that is due at once.
 
 use std::sync::Arc;
@@ -17,8 +17,8 @@ use crate::{
         fire::{FAILURE_BYTES, value_of},
         keys::{EventList, EventListKey, EventWaiterKey},
         retention,
-        rows::{EventStream, EventWait, StoredEvent, WaitsSince},
-        schedule, stream,
+        rows::{EventStream, StoredEvent},
+        schedule, stream, waiting,
     },
     context::{ApplyContext, LIGHT_PER_UNIT, Outcome, PendingWork},
     encode::encode,
@@ -28,36 +28,6 @@ use crate::{
 
 /// Events, or steps, that are read at once.
 const PAGE: usize = 64;
-
-/// A step waits for the next event of a topic, or of a pattern of topics.
-pub(crate) fn wait(ctx: &mut ApplyContext<'_>, namespace: &str, topic: String, task: StepInstanceId) -> Result<()> {
-    let mut stream = stream::stream(ctx.state, namespace)?;
-    if stream.waiters == 0 {
-        (stream.told, stream.telling) = (stream.last, None);
-    }
-    stream.waiters += 1;
-    let key = EventWaiterKey::of(namespace, &topic, task);
-    ctx.state.tables.event_waiters.insert_new(key, WaitsSince { position: stream.last });
-    ctx.state.tables.event_waits.insert_new(task, EventWait { namespace: namespace.to_owned(), topic });
-    stream::put_stream(ctx, namespace, stream);
-    Ok(())
-}
-
-/// A step waits no more, if it did.
-pub(crate) fn leave(ctx: &mut ApplyContext<'_>, task: StepInstanceId) -> Result<()> {
-    let Some(EventWait { namespace, topic }) = ctx.state.tables.event_waits.get(&task)? else { return Ok(()) };
-    let mut stream = stream::stream(ctx.state, &namespace)?;
-    remove(ctx, &mut stream, &EventWaiterKey::of(&namespace, &topic, task));
-    stream::put_stream(ctx, &namespace, stream);
-    Ok(())
-}
-
-fn remove(ctx: &mut ApplyContext<'_>, stream: &mut EventStream, key: &EventWaiterKey) {
-    assert!(stream.waiters > 0, "more steps leave than wait for events of `{}`", key.namespace);
-    stream.waiters -= 1;
-    ctx.state.tables.event_waiters.delete(key);
-    ctx.state.tables.event_waits.delete(&key.task);
-}
 
 /// Events were published: the waiting steps are shown as many as the record has room for.
 pub(crate) fn published(ctx: &mut ApplyContext<'_>, namespace: &str, stream: &mut EventStream) -> Result<()> {
@@ -150,12 +120,12 @@ fn past_patterns(namespace: &str) -> EventWaiterKey {
 }
 
 impl Shown<'_> {
-    /// A step looks at the event: its wait is over, or goes on.
+    /// A step looks at the event: its wait is over, or continues.
     fn to(&mut self, ctx: &mut ApplyContext<'_>, stream: &mut EventStream, key: &EventWaiterKey) -> Result<()> {
         ctx.charge(1);
         match split_fatal(self.passes(ctx, key.task))? {
             Ok(true) => {
-                remove(ctx, stream, key);
+                waiting::remove(ctx, stream, key);
                 let value = self.value(ctx)?;
                 let output = ctx.store_payload("event", encode(&*value));
                 ctx.enqueue(PendingWork::Finish(key.task, Outcome::of_output(output)?));

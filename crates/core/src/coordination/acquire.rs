@@ -105,7 +105,7 @@ impl AcquireLock {
     }
 }
 
-/// What is asked of a lock, and for whom; the fields are those of [`AcquireLock`].
+/// What is asked of a lock, and the holder that asks; the fields are those of [`AcquireLock`].
 pub(crate) struct Asked<'a> {
     pub(crate) namespace: &'a str,
     pub(crate) name: &'a str,

@@ -15,7 +15,7 @@ use crate::{
     context::ApplyContext,
     effect::{Coordinated, Effect},
     key::NamedKey,
-    run::locked,
+    run::granted,
     state::{State, missing},
 };
 
@@ -146,7 +146,7 @@ pub(super) fn settle(ctx: &mut ApplyContext<'_>, key: &NamedKey, mut lock: Lock)
         lock.waiting -= 1;
         let granted = grant(ctx, key, &mut lock, &holder, claim);
         if let Some((task, token)) = granted.step.zip(granted.token) {
-            locked::granted(ctx, task, token)?;
+            granted::granted(ctx, task, token)?;
         }
     }
     trim(ctx, key, &mut lock)?;
@@ -213,7 +213,7 @@ pub(super) fn claim_due(ctx: &mut ApplyContext<'_>, key: &NamedKey, holder: &str
         return Ok(());
     }
     if claim.step.is_some() {
-        step_claim::renew(ctx, key, holder, claim);
+        renew_step(ctx, key, holder, claim);
         return Ok(());
     }
     end(ctx, key, &mut lock, holder, claim, End::Expired);
@@ -269,4 +269,11 @@ pub(super) fn lost(key: &NamedKey, message: String) -> Error {
 /// The place of a lock before anything has happened to it.
 pub(super) fn beginning(seq: Seq) -> Position {
     Position { seq, n: 0 }
+}
+
+/// The time of a step's claim is over: it continues, because the step is active.
+fn renew_step(ctx: &mut ApplyContext<'_>, key: &NamedKey, holder: &str, mut claim: Claim) {
+    let due = ctx.now.after(claim.ttl);
+    postpone(ctx, &mut claim, due);
+    ctx.state.tables.lock_claims.put(MemberKey::of(key, holder), claim);
 }

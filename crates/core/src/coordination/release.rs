@@ -3,12 +3,14 @@
 //! For: the command and its rule. Not for: what an operator does (see `break_lock`).
 //! Invariant: the next waiter has the permit in the same record.
 
-use consort_types::{Result, Token};
+use consort_types::{Result, StepInstanceId, Token};
 use minicbor::{Decode, Encode};
 
 use super::{
     check_names, check_program,
+    keys::MemberKey,
     lock::{self, End},
+    step_claim,
 };
 use crate::{context::ApplyContext, key::NamedKey};
 
@@ -42,4 +44,15 @@ impl ReleaseLock {
         lock::end(ctx, &key, &mut lock, &self.holder, claim, End::Released);
         lock::settle(ctx, &key, lock)
     }
+}
+
+/// The step has ended: the next in the queue has its permit.
+pub(crate) fn give_up(ctx: &mut ApplyContext<'_>, namespace: &str, name: &str, task: StepInstanceId) -> Result<()> {
+    let (key, holder) = (NamedKey::of(namespace, name), step_claim::holder_of(task));
+    let claim = ctx.state.tables.lock_claims.get(&MemberKey::of(&key, &holder))?;
+    let found = claim.zip(ctx.state.tables.locks.get(&key)?);
+    // An operator may have broken it.
+    let Some((claim, mut lock)) = found else { return Ok(()) };
+    lock::end(ctx, &key, &mut lock, &holder, claim, End::Released);
+    lock::settle(ctx, &key, lock)
 }

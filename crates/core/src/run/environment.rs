@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 
 use crate::{
     run::{
+        around,
         keys::{ScopeKey, scope_of},
         locate::{self, StepRef, parent_of},
-        locked, reads,
         rows::{
             run::{Run, RunStatus},
             step::{ScopeKind, Step, StepState},
@@ -42,8 +42,8 @@ pub(crate) fn environment(
             }
             Reference::Loop => environment.loop_ = loop_value(state, task)?,
             // These are filled in where they are known.
-            Reference::Lock => environment.lock = locked::value(state, task)?,
-            Reference::Reads => environment.reads = reads::value(state, task)?,
+            Reference::Lock => environment.lock = around::lock(state, task)?,
+            Reference::Reads => environment.reads = around::reads(state, task)?,
             Reference::Output | Reference::Event | Reference::Write => {}
             Reference::Step { up, index, name } => {
                 let scope = block_scope(state, task, *up)?;

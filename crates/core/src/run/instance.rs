@@ -7,7 +7,7 @@ use consort_types::{Payload, Result, StepInstanceId};
 use consort_workflow::Action;
 
 use crate::{
-    bus::waiters,
+    bus::waiting,
     context::{ApplyContext, Outcome, PendingWork},
     effect::Effect,
     run::{
@@ -101,7 +101,7 @@ pub(crate) fn withdraw(ctx: &mut ApplyContext<'_>, task: StepInstanceId, step: &
     let waking = if step.state == StepState::Backoff { TimerKind::Backoff } else { TimerKind::Wake };
     ctx.disarm(step.wake_at.take(), task, waking);
     if step.state == StepState::Waiting {
-        waiters::leave(ctx, task)?;
+        waiting::leave(ctx, task)?;
     }
     if matches!(step.state, StepState::Approval | StepState::Unknown | StepState::GaveUp) {
         question::withdraw(ctx, task)?;

@@ -4,25 +4,22 @@
 //! Invariant: the claim of a step is there exactly while the step is active: it is renewed for as long, and ends in the
 //! record in which the step does. A step under a lock does nothing before it holds it.
 
-use std::sync::Arc;
-
-use consort_types::{Code, Error, Name, Result, Span, StepInstanceId, Token, limits, text};
+use consort_types::{Code, Error, Name, Result, Span, StepInstanceId, limits, text};
 use consort_workflow::WithLock;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{
-    context::{ApplyContext, PendingWork},
+    context::ApplyContext,
     coordination::{
         acquire::{self, Asked, LockClaim},
-        step_claim,
+        release, step_claim,
     },
     run::{
         environment::{self, in_expression},
-        keys::{TimerKind, scope_of},
-        locate::{self, StepRef, parent_of},
+        keys::TimerKind,
+        locate::{self, StepRef},
         rows::step::{Step, StepLock, StepState},
     },
-    state::State,
 };
 
 /// Whether a step has the lock that it has waited for, and has not begun yet.
@@ -79,18 +76,6 @@ pub(crate) fn acquire(
     Ok(token.is_some())
 }
 
-/// A step that has waited has the lock: it begins, in this record or a later one.
-pub(crate) fn granted(ctx: &mut ApplyContext<'_>, task: StepInstanceId, token: Token) -> Result<()> {
-    let mut step = ctx.state.known_step(task)?;
-    if let Some(lock) = &mut step.lock {
-        lock.token = Some(token);
-    }
-    ctx.disarm(step.timeout_at.take(), task, TimerKind::Timeout);
-    ctx.put_step(task, step);
-    ctx.enqueue(PendingWork::Begin(task));
-    Ok(())
-}
-
 /// A step that holds the lock it has waited for begins.
 pub(crate) fn begin(ctx: &mut ApplyContext<'_>, task: StepInstanceId, step: &mut Step) {
     if let Some(lock) = &mut step.lock {
@@ -102,7 +87,7 @@ pub(crate) fn begin(ctx: &mut ApplyContext<'_>, task: StepInstanceId, step: &mut
 /// The step has ended: what it has of its lock goes to the next.
 pub(crate) fn release(ctx: &mut ApplyContext<'_>, step_ref: &StepRef, task: StepInstanceId, step: &Step) -> Result<()> {
     match &step.lock {
-        Some(lock) => step_claim::give_up(ctx, &step_ref.run.namespace, &lock.name, task),
+        Some(lock) => release::give_up(ctx, &step_ref.run.namespace, &lock.name, task),
         None => Ok(()),
     }
 }
@@ -111,18 +96,4 @@ pub(crate) fn release(ctx: &mut ApplyContext<'_>, step_ref: &StepRef, task: Step
 pub(crate) fn waited_in_vain(name: &str) -> Error {
     Error::new(Code::LockHeld, format!("the step did not get lock `{name}` within its `wait`"))
         .hint(format!("`consort locks show {name}` tells who holds it"))
-}
-
-/// What expressions see of the lock of the nearest step that has one.
-pub(crate) fn value(state: &mut State, task: StepInstanceId) -> Result<Option<Arc<Value>>> {
-    let mut at = Some(task);
-    while let Some(task) = at {
-        let lock = state.tables.steps.get_shared(&task)?.and_then(|step| step.lock.clone());
-        if let Some(StepLock { name, token: Some(token), .. }) = lock {
-            return Ok(Some(Arc::new(json!({ "name": name, "token": token.0 }))));
-        }
-        let scope = state.shared_scope(scope_of(task))?;
-        at = parent_of(task, &scope);
-    }
-    Ok(None)
 }

@@ -12,6 +12,7 @@
 
 pub(crate) mod advance;
 pub(crate) mod approval;
+pub(crate) mod around;
 pub(crate) mod cancel;
 pub(crate) mod child_runs;
 pub(crate) mod close;
@@ -24,6 +25,7 @@ pub(crate) mod fan_out;
 pub(crate) mod finish;
 pub(crate) mod fork;
 pub(crate) mod give_up;
+pub(crate) mod granted;
 pub(crate) mod instance;
 pub(crate) mod iterate;
 pub(crate) mod keep_journal;

@@ -7,10 +7,10 @@ use consort_types::Result;
 
 use super::{advance, cancel, close, defer, finish, pause, resume, step};
 use crate::{
+    bus::publish,
     context::{ApplyContext, PendingWork},
     key::NamedKey,
     schedule::due,
-    space::announce,
 };
 
 /// Does everything that follows from the record, or leaves it to a later one.
@@ -33,7 +33,7 @@ pub(crate) fn drain_pending(ctx: &mut ApplyContext<'_>) -> Result<()> {
                 due::run_ended(ctx, run, &NamedKey::of(&namespace, &schedule))?;
             }
             PendingWork::Resume(run) => resume::resume(ctx, run)?,
-            PendingWork::Publish { namespace, event } => announce::publish(ctx, &namespace, *event)?,
+            PendingWork::Publish { namespace, event } => publish::publish_made(ctx, &namespace, *event)?,
         }
         finish::drain_ends(ctx)?;
     }

@@ -4,8 +4,6 @@
 //! Invariant: what was read is recorded with the step, so that whatever is evaluated later (a retry, an offer to another
 //! worker) sees the same; all keys of a step are read in one record.
 
-use std::sync::Arc;
-
 use consort_types::{
     Code, Error, Result, StepInstanceId,
     state::{Action, Operation, Transaction, Writer},
@@ -18,12 +16,10 @@ use crate::{
     encode::encode,
     run::{
         environment::{self, in_expression},
-        keys::scope_of,
-        locate::{StepRef, parent_of},
+        locate::StepRef,
         rows::step::StepReads,
     },
     space::transact::Transact,
-    state::{Document, State},
 };
 
 /// Reads the keys of a step, if it has not yet.
@@ -62,17 +58,4 @@ fn text(ctx: &mut ApplyContext<'_>, step_ref: &StepRef, task: StepInstanceId, te
     let value = environment::evaluate(ctx.state, step_ref, task, template);
     let value = value.map_err(|error| in_expression("reads", error))?;
     Ok(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
-}
-
-/// What the nearest step with `reads` has read.
-pub(crate) fn value(state: &mut State, task: StepInstanceId) -> Result<Option<Arc<Value>>> {
-    let mut at = Some(task);
-    while let Some(task) = at {
-        if let Some(row) = state.tables.step_reads.get_shared(&task)? {
-            return state.document(Document::Reads(task), &row.document).map(Some);
-        }
-        let scope = state.shared_scope(scope_of(task))?;
-        at = parent_of(task, &scope);
-    }
-    Ok(None)
 }

@@ -25,7 +25,7 @@ use crate::{
         },
     },
     space::{journaled, spaces, transact::Transact},
-    task::fail::{self, RetryDecision},
+    task::back_off::{RetryDecision, next_try},
 };
 
 pub(crate) fn begin_state(
@@ -122,8 +122,7 @@ fn is_written(ctx: &mut ApplyContext<'_>, namespace: &str, transaction: &Transac
 /// The transaction is done again after a pause, or the step fails.
 fn failed(ctx: &mut ApplyContext<'_>, step_ref: &StepRef, task: StepInstanceId, mut step: Step, error: Error) {
     step.failures += 1;
-    let Some(due) = fail::next_try(&step_ref.step().retry, ctx.now, task, &step, &error, RetryDecision::ByPolicy)
-    else {
+    let Some(due) = next_try(&step_ref.step().retry, ctx.now, task, &step, &error, RetryDecision::ByPolicy) else {
         ctx.put_step(task, step);
         ctx.enqueue(PendingWork::Finish(task, Outcome::Failed(error)));
         return;

@@ -104,7 +104,7 @@ pub(crate) fn begin(ctx: &mut ApplyContext<'_>, task: StepInstanceId) -> Result<
     Ok(())
 }
 
-/// Whether a step may go on: it needs no lock, or has it. Else it waits, or has failed.
+/// Whether a step may continue: it needs no lock, or has it. Else it waits, or has failed.
 fn under_lock(ctx: &mut ApplyContext<'_>, step_ref: &StepRef, task: StepInstanceId, step: &mut Step) -> Result<bool> {
     let Some(lock) = step_ref.step().with_lock.as_ref().filter(|_| step_ref.kind == InstanceKind::Body(Layer::Step))
     else {

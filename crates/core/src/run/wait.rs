@@ -1,7 +1,7 @@
 //! `wait` steps: for a time, for a signal, or for an event.
 //!
 //! For: beginning a wait, and its end by time. Not for: back-off (see `task::fail`), matching signals
-//! (see `signal`) or events (see `bus::waiters`).
+//! (see `signal`) or events (see `bus::waiting`).
 //! Invariant: a wait that has ended has no timer left.
 
 use consort_types::{Code, Error, Result, Span, StepInstanceId, event::check_topic_pattern};
@@ -9,7 +9,7 @@ use consort_workflow::{Action, Template, Wait, span_of, time_of};
 use serde_json::Value;
 
 use crate::{
-    bus::waiters,
+    bus::waiting,
     context::{ApplyContext, Outcome, PendingWork},
     encode::encode,
     run::{
@@ -65,7 +65,7 @@ pub(crate) fn begin_wait(
     ctx.put_step(task, step);
     match (wait, topic) {
         (Wait::Signal { name, .. }, _) => signal::await_signal(ctx, task, None, name),
-        (_, Some(topic)) => waiters::wait(ctx, &step_ref.run.namespace, topic, task),
+        (_, Some(topic)) => waiting::wait(ctx, &step_ref.run.namespace, topic, task),
         _ => Ok(()),
     }
 }

@@ -12,7 +12,7 @@ use consort_types::{
 use serde_json::{Map, Value, json};
 
 use crate::{
-    bus::{publish, rows::NewEvent},
+    bus::rows::NewEvent,
     context::{ApplyContext, PendingWork},
     encode::encode,
     space::rows::{Candidate, Change, ChangeKind, Conflict, Decided, Settlement, Space},
@@ -94,14 +94,6 @@ fn announce(
     // Once the command has done its work: what the event brings about sees all of it.
     ctx.enqueue(PendingWork::Publish { namespace: names.namespace.clone(), event: Box::new(event) });
     Ok(())
-}
-
-/// Publishes an event whose data was stored for it.
-pub(crate) fn publish(ctx: &mut ApplyContext<'_>, namespace: &str, event: NewEvent) -> Result<()> {
-    let events = [event];
-    publish::publish(ctx, namespace, &events)?;
-    // Its row has counted the data itself; what the making has counted is given back.
-    events[0].data.as_ref().map_or(Ok(()), |data| ctx.release(data))
 }
 
 /// A value, or how long it is where it is stored apart.

@@ -3,10 +3,7 @@
 //! For: reported failures and timeouts. Not for: lost attempts (see `lost`).
 //! Invariant: back-off depends only on the policy and on (run, step, attempt), never on chance.
 
-use consort_types::{
-    BlobHash, Code, Error, Result, Span, StepInstanceId, Time, Token, WorkerInstance, bounds::check_error, limits,
-};
-use consort_workflow::Retry;
+use consort_types::{Code, Error, Result, Span, StepInstanceId, Time, Token, WorkerInstance, bounds::check_error};
 use minicbor::{Decode, Encode};
 
 use crate::{
@@ -23,18 +20,11 @@ use crate::{
     },
     task::{
         attempt::{self, Current, check_instance, check_taken, check_version},
+        back_off::{RetryDecision, next_try},
         diverged, task_spec,
         unknown_outcome::{self, leaves_doubt},
     },
 };
-
-/// Whether, and when, another attempt may help.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RetryDecision {
-    Never,
-    ByPolicy,
-    After(Span),
-}
 
 /// Records the failure of an attempt.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
@@ -131,26 +121,6 @@ fn attempt_failed(
     Ok(())
 }
 
-/// When a step is tried again that has failed so often with this error; `None` where it is not.
-pub(crate) fn next_try(
-    policy: &Retry,
-    now: Time,
-    task: StepInstanceId,
-    step: &Step,
-    error: &Error,
-    again: RetryDecision,
-) -> Option<Time> {
-    let pause = match again {
-        _ if step.failures >= policy.attempts || !policy.covers(error) => return None,
-        RetryDecision::Never => return None,
-        RetryDecision::After(span) => span.min(Span::from_secs(limits::RETRY_AFTER_SECONDS_MAX)),
-        RetryDecision::ByPolicy => backoff(policy, task, step.failures),
-    };
-    let due = now.after(pause);
-    let last = policy.max_elapsed.zip(step.began).map(|(span, began)| began.after(span));
-    last.is_none_or(|last| due <= last).then_some(due)
-}
-
 /// An attempt did not end within its timeout. What a `write` attempt did is then unknown.
 pub(crate) fn attempt_timed_out(ctx: &mut ApplyContext<'_>, task: StepInstanceId, mut step: Step) -> Result<()> {
     step.timeout_at = None;
@@ -174,19 +144,4 @@ pub(crate) fn attempt_timed_out(ctx: &mut ApplyContext<'_>, task: StepInstanceId
         return unknown_outcome::outcome_unknown(ctx, task, step, error, false);
     }
     attempt_failed(ctx, task, step, error, RetryDecision::ByPolicy)
-}
-
-/// The pause after the `failures`-th failure, spread by a quarter to either side.
-fn backoff(policy: &Retry, task: StepInstanceId, failures: u32) -> Span {
-    let mut pause = policy.initial.0;
-    for _ in 1..failures {
-        if pause >= policy.max.0 {
-            break;
-        }
-        pause = pause.saturating_mul(u64::from(policy.factor_milli)) / 1000;
-    }
-    let pause = pause.min(policy.max.0);
-    let hash = BlobHash::of(format!("{task}#{failures}").as_bytes()).0;
-    let spread = 768 + (u64::from(hash[0]) << 1);
-    Span((u128::from(pause) * u128::from(spread) / 1024).try_into().unwrap_or(u64::MAX))
 }

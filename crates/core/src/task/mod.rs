@@ -7,6 +7,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod attempt;
+pub(crate) mod back_off;
 pub(crate) mod calls;
 pub(crate) mod complete;
 pub(crate) mod detail;

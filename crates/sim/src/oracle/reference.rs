@@ -108,7 +108,7 @@ impl Reference {
             };
             return self.apply(&Command::Approve(decision)).map(drop);
         }
-        // A lock that a step holds is renewed for ever: where only that is left, a signal is waited for.
+        // A lock that a step holds is renewed without end: where only that is left, a signal is waited for.
         if let Some(due) = self.machine.next_timer()?.filter(|_| self.ticks < TICKS_MAX) {
             self.ticks += 1;
             self.now = self.now.max(due);

@@ -14,6 +14,7 @@ use super::{
     declared_input::InputReader,
     fields::{Fields, fan_out},
     scope::Place,
+    shared::Shared,
 };
 use crate::yaml::{Entry, NodeKind};
 
@@ -70,8 +71,8 @@ impl Reader<'_> {
             "wait" => self.wait(entry).map(Action::Wait),
             "approve" => self.approve(entry).map(Action::Approve),
             "consensus" => self.consensus(entry, block, at),
-            "publish" => self.publish(entry),
-            "state" => self.state(entry).map(Action::State),
+            "publish" => Shared(self).publish(entry),
+            "state" => Shared(self).state(entry).map(Action::State),
             _ => {
                 let capability =
                     fields.get("capability").and_then(|entry| self.plain().name("capability", &entry.value));
@@ -136,7 +137,7 @@ impl Reader<'_> {
         if let Template::Literal(Value::String(text)) = &topic
             && let Err(error) = check_topic_pattern(text)
         {
-            self.refused(entry, error);
+            Shared(self).refused(entry, error);
         }
         let place = Place { event: true, ..Place::default() };
         Wait::Event { topic, filter: filter.and_then(|entry| self.values.condition(entry, place)), timeout }

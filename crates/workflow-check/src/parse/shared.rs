@@ -30,16 +30,19 @@ const OPERATIONS: [(&str, &[&str]); 3] =
 /// The keys of a transaction.
 const TRANSACTION: [&str; 4] = ["if", "do", "else", "fence"];
 
-impl Reader<'_> {
+/// Reads what steps have to do with shared state, the bus and locks.
+pub(super) struct Shared<'r, 's>(pub(super) &'r mut Reader<'s>);
+
+impl Shared<'_, '_> {
     pub(super) fn publish(&mut self, entry: &Entry) -> Option<Action> {
-        let fields = self.plain().map(&entry.value, "`publish`", &PUBLISH_KEYS)?;
-        self.plain().required(&fields, "type", "name the kind of event: `publish: { type: order.shipped }`")?;
+        let fields = self.0.plain().map(&entry.value, "`publish`", &PUBLISH_KEYS)?;
+        self.0.plain().required(&fields, "type", "name the kind of event: `publish: { type: order.shipped }`")?;
         let mut map = Vec::new();
         for key in PUBLISH_KEYS {
             let Some(given) = fields.get(key) else { continue };
             let template = match key {
-                "data" => self.values.template(&given.value, Place::default()),
-                _ => self.values.template_of(given, Kind::Text, Place::default()),
+                "data" => self.0.values.template(&given.value, Place::default()),
+                _ => self.0.values.template_of(given, Kind::Text, Place::default()),
             };
             if let ("topic", Template::Literal(Value::String(text))) = (key, &template)
                 && let Err(error) = check_topic(text)
@@ -53,7 +56,7 @@ impl Reader<'_> {
     }
 
     pub(super) fn state(&mut self, entry: &Entry) -> Option<StateAction> {
-        let fields = self.plain().map(&entry.value, "`state`", &STATE_KEYS)?;
+        let fields = self.0.plain().map(&entry.value, "`state`", &STATE_KEYS)?;
         if fields.misspelt {
             return None;
         }
@@ -64,7 +67,7 @@ impl Reader<'_> {
             ([], Some(_)) => self.transaction(&fields),
             _ => {
                 let message = "`state` does one thing: `get`, `put`, `delete`, or a transaction with `do`";
-                let found = self.report().error("contradiction", entry.key_span.clone(), message);
+                let found = self.0.report().error("contradiction", entry.key_span.clone(), message);
                 found.hint("write `state: { space: S, get: KEY }`, or `state: { do: [{ op: put, … }] }`");
                 None
             }
@@ -72,19 +75,19 @@ impl Reader<'_> {
     }
 
     fn operation(&mut self, fields: &Fields<'_>, word: &str, takes: &[&str]) -> Option<StateAction> {
-        let space = self.plain().required(fields, "space", "name the space: `space: NAME`")?;
+        let space = self.0.plain().required(fields, "space", "name the space: `space: NAME`")?;
         let mut map = vec![
             ("op".to_owned(), Template::Literal(Value::from(word))),
-            ("space".to_owned(), self.values.template_of(space, Kind::Text, Place::default())),
+            ("space".to_owned(), self.0.values.template_of(space, Kind::Text, Place::default())),
         ];
         if word == "put" {
-            self.plain().required(fields, "value", "give the value; `null` is one, and `delete` removes it")?;
+            self.0.plain().required(fields, "value", "give the value; `null` is one, and `delete` removes it")?;
         }
         for key in STATE_KEYS.iter().filter(|key| **key != "space") {
             let Some(given) = fields.get(key) else { continue };
             if *key != word && !takes.contains(key) {
                 let message = format!("`{key}` means nothing beside `{word}`");
-                self.report().error("misplaced-key", given.key_span.clone(), message).hint("take it out");
+                self.0.report().error("misplaced-key", given.key_span.clone(), message).hint("take it out");
                 continue;
             }
             let (name, kind) = match *key {
@@ -94,8 +97,8 @@ impl Reader<'_> {
                 other => (other, Kind::Any),
             };
             let template = match kind {
-                Kind::Any => self.values.template(&given.value, Place::default()),
-                kind => self.values.template_of(given, kind, Place::default()),
+                Kind::Any => self.0.values.template(&given.value, Place::default()),
+                kind => self.0.values.template_of(given, kind, Place::default()),
             };
             map.push((name.to_owned(), template));
         }
@@ -117,13 +120,13 @@ impl Reader<'_> {
 
     fn transaction(&mut self, fields: &Fields<'_>) -> Option<StateAction> {
         let hint = "say what is done where the conditions hold; `do: []` is nothing";
-        let done = self.plain().required(fields, "do", hint)?;
+        let done = self.0.plain().required(fields, "do", hint)?;
         let mut map = Vec::new();
         for key in STATE_KEYS {
             let Some(given) = fields.get(key) else { continue };
             if !TRANSACTION.contains(&key) {
                 let message = format!("`{key}` means nothing beside `do`");
-                let found = self.report().error("misplaced-key", given.key_span.clone(), message);
+                let found = self.0.report().error("misplaced-key", given.key_span.clone(), message);
                 found.hint("put it on an operation: `{ op, space, key, value, version, ttl }`");
                 continue;
             }
@@ -132,9 +135,9 @@ impl Reader<'_> {
             {
                 let (count, max) = (items.len(), limits::STATE_OPERATIONS_MAX);
                 let message = format!("`{key}` has {count} entries, the limit is {max}");
-                self.report().error("too-large", given.key_span.clone(), message).hint("make two steps of it");
+                self.0.report().error("too-large", given.key_span.clone(), message).hint("make two steps of it");
             }
-            map.push((key.to_owned(), self.values.template_of(given, Kind::List, Place::default())));
+            map.push((key.to_owned(), self.0.values.template_of(given, Kind::List, Place::default())));
         }
         map.sort_by(|one, other| one.0.cmp(&other.0));
         let (transaction, must_hold) = (literal_map(map), fields.get("else").is_none());
@@ -146,27 +149,27 @@ impl Reader<'_> {
         let lock = if matches!(entry.value.kind, NodeKind::Scalar(_)) {
             WithLock { name: self.lock_name(entry), permits: 1, wait: None }
         } else {
-            let fields = self.plain().map(&entry.value, "`with_lock`", &LOCK_KEYS)?;
-            let name = self.plain().required(&fields, "name", "name the lock: `with_lock: NAME`")?;
+            let fields = self.0.plain().map(&entry.value, "`with_lock`", &LOCK_KEYS)?;
+            let name = self.0.plain().required(&fields, "name", "name the lock: `with_lock: NAME`")?;
             let name = self.lock_name(name);
             let max = i64::from(limits::LOCK_PERMITS_MAX);
-            let permits = fields.get("permits").and_then(|entry| self.plain().integer(entry, 1..=max)).unwrap_or(1);
-            WithLock { name, permits, wait: fields.get("wait").and_then(|entry| self.plain().span(entry)) }
+            let permits = fields.get("permits").and_then(|entry| self.0.plain().integer(entry, 1..=max)).unwrap_or(1);
+            WithLock { name, permits, wait: fields.get("wait").and_then(|entry| self.0.plain().span(entry)) }
         };
         if let (Template::Literal(Value::String(name)), 1) = (&lock.name, lock.permits) {
-            let held = self.values.scope.frames.iter().any(|frame| frame.mutex.as_ref() == Some(name));
+            let held = self.0.values.scope.frames.iter().any(|frame| frame.mutex.as_ref() == Some(name));
             if held {
                 let message = format!("a step around this one holds lock `{name}`: this one would wait for itself");
-                let found = self.report().error("contradiction", entry.value.span.clone(), message);
+                let found = self.0.report().error("contradiction", entry.value.span.clone(), message);
                 found.hint("take it out: the lock is held for all inside of that step");
             }
-            self.frame().mutex = Some(name.clone());
+            self.0.frame().mutex = Some(name.clone());
         }
         Some(lock)
     }
 
     fn lock_name(&mut self, entry: &Entry) -> Template {
-        let name = self.values.template_of(entry, Kind::Text, Place::default());
+        let name = self.0.values.template_of(entry, Kind::Text, Place::default());
         if let Template::Literal(Value::String(text)) = &name
             && let Err(error) = Name::check("lock", text)
         {
@@ -178,24 +181,24 @@ impl Reader<'_> {
     pub(super) fn reads(&mut self, entry: &Entry) -> Option<Vec<Read>> {
         let NodeKind::Map(entries) = &entry.value.kind else {
             let message = format!("`reads` must be a map from names to keys, found {}", entry.value.kind_name());
-            let found = self.report().error("bad-type", entry.value.span.clone(), message);
+            let found = self.0.report().error("bad-type", entry.value.span.clone(), message);
             found.hint("write `NAME: { space: S, key: K }` for each");
             return None;
         };
         let (count, max) = (entries.len(), limits::STEP_READS_MAX);
         if count > max {
             let message = format!("`reads` has {count} keys, the limit is {max}");
-            let found = self.report().error("too-large", entry.key_span.clone(), message);
+            let found = self.0.report().error("too-large", entry.key_span.clone(), message);
             found.hint("read the others by a `state` step of their own");
         }
         let mut reads = Vec::with_capacity(count);
         for given in entries.iter().take(max) {
-            let fields = self.plain().map(&given.value, "an entry of `reads`", &READ_KEYS)?;
+            let fields = self.0.plain().map(&given.value, "an entry of `reads`", &READ_KEYS)?;
             let hint = "write `NAME: { space: S, key: K }`";
-            let space = self.plain().required(&fields, "space", hint)?;
-            let key = self.plain().required(&fields, "key", hint)?;
-            let space = self.values.template_of(space, Kind::Text, Place::default());
-            let key = self.values.template_of(key, Kind::Text, Place::default());
+            let space = self.0.plain().required(&fields, "space", hint)?;
+            let key = self.0.plain().required(&fields, "key", hint)?;
+            let space = self.0.values.template_of(space, Kind::Text, Place::default());
+            let key = self.0.values.template_of(key, Kind::Text, Place::default());
             reads.push(Read { name: given.key.clone(), space, key });
         }
         Some(reads)
@@ -203,7 +206,7 @@ impl Reader<'_> {
 
     /// Reports what a type of the product refuses.
     pub(super) fn refused(&mut self, entry: &Entry, error: consort_types::Error) {
-        let found = self.report().error("bad-value", entry.value.span.clone(), error.message);
+        let found = self.0.report().error("bad-value", entry.value.span.clone(), error.message);
         if let Some(hint) = error.hint {
             found.hint(hint);
         }

@@ -14,6 +14,7 @@ use super::{
     fields::{Fields, fan_out},
     order,
     scope::{Frame, Place},
+    shared::Shared,
 };
 use crate::yaml::{Entry, NodeKind};
 
@@ -139,10 +140,10 @@ impl Reader<'_> {
         if let Some(entry) = fields.get("needs") {
             self.needs(entry);
         }
-        step.reads = fields.get("reads").and_then(|entry| self.reads(entry));
+        step.reads = fields.get("reads").and_then(|entry| Shared(self).reads(entry));
         self.frame().reads = fields.get("reads").is_some();
         step.condition = fields.get("if").and_then(|entry| self.step_condition(entry));
-        step.with_lock = fields.get("with_lock").and_then(|entry| self.with_lock(entry));
+        step.with_lock = fields.get("with_lock").and_then(|entry| Shared(self).with_lock(entry));
         self.frame().locked = fields.get("with_lock").is_some();
         step.for_each = self.for_each(fields);
         self.frame().each = step.for_each.is_some();
