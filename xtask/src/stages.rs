@@ -86,7 +86,7 @@ pub(crate) const STAGES: &[Stage] = &[
         .within(300),
     stage("sim", "the laws hold under every fault, seed by seed", Action::Binary(&["consort-sim", "--seeds", "100"]))
         .within(600),
-    stage("fuzz", "hostile bytes are refused, some seconds for each target", Action::Script(&["scripts/fuzz", "8"]))
+    stage("fuzz", "hostile bytes are refused, some seconds for each target", Action::Script(&["scripts/fuzz", "5"]))
         .within(600),
     stage(
         "bench",
