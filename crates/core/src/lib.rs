@@ -13,6 +13,7 @@ mod effect;
 mod encode;
 mod fatal;
 mod key;
+mod latest;
 mod machine;
 mod page;
 mod quota;

@@ -12,7 +12,7 @@ use consort_api::{
     },
 };
 use consort_types::{Code, Error, Result, Span, Time};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     app::{App, Need},
@@ -74,25 +74,27 @@ fn word(overlap: Option<Overlap>) -> String {
     json!(overlap).as_str().unwrap_or("skip").to_owned()
 }
 
-fn document(app: &App, what: &str, text: Option<String>) -> Result<Option<Document>> {
-    let value = text.map(|text| input::payload(&text, app.settings.folder())).transpose()?;
+fn value(app: &App, typed: Option<String>) -> Result<Option<Value>> {
+    typed.map(|text| input::payload(&text, app.settings.folder())).transpose()
+}
+
+fn document(what: &str, value: Option<Value>) -> Result<Option<Document>> {
     value.map(|value| Document::of(what, &value)).transpose()
 }
 
 fn start_of(app: &App, workflow: String, version: Option<String>, typed: Option<String>) -> Result<ScheduledStart> {
-    let value = typed.map(|text| input::payload(&text, app.settings.folder())).transpose()?;
+    let value = value(app, typed)?;
     if value.as_ref().is_some_and(|value| !value.is_object()) {
         return Err(Error::new(Code::BadRequest, "`--input` has no JSON object")
             .hint("a whole input is an object with a field for each input of the workflow"));
     }
-    let input = value.map(|value| Document::of("input", &value)).transpose()?;
-    Ok(ScheduledStart { workflow, version, input })
+    Ok(ScheduledStart { workflow, version, input: document("input", value)? })
 }
 
 async fn set(app: &App, client: &Client, args: ScheduleArgs) -> Result<()> {
     let span = |text: Option<String>| text.map(|text| text.parse::<Span>()).transpose();
     let start = args.start.map(|workflow| start_of(app, workflow, args.revision, args.input)).transpose()?;
-    let data = document(app, "data", args.data)?;
+    let data = document("data", value(app, args.data)?)?;
     let publish = args.publish.map(|kind| ScheduledEvent { kind, topic: args.topic, subject: args.subject, data });
     let request = ScheduleRequest {
         cron: args.cron,

@@ -64,8 +64,7 @@ pub(super) async fn list(app: &App, client: &Client) -> Result<()> {
 }
 
 fn policies(space: &Space) -> String {
-    let one = typed;
-    space.policies.iter().map(one).collect::<Vec<_>>().join(" ")
+    space.policies.iter().map(typed).collect::<Vec<_>>().join(" ")
 }
 
 pub(super) async fn show(app: &App, client: &Client, space: String) -> Result<()> {

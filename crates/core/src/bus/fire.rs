@@ -23,6 +23,7 @@ use crate::{
     encode::encode,
     fatal::split_fatal,
     key::NamedKey,
+    latest,
     registry::agents::PAST,
     run::{made::Made, signal},
 };
@@ -162,13 +163,10 @@ impl Shown<'_> {
         match split_fatal(self.act(ctx, namespace, name, trigger))? {
             Ok(Acted::Fired) => (trigger.fired, trigger.last_fired) = (trigger.fired + 1, Some(ctx.now)),
             Ok(Acted::Filtered) => trigger.filtered += 1,
-            Err(mut error) => {
+            Err(error) => {
                 trigger.failed += 1;
-                if trigger.failures.len() >= limits::EVENT_TRIGGER_FAILURES_MAX {
-                    trigger.failures.remove(0);
-                }
-                consort_types::text::truncate(&mut error.message, FAILURE_BYTES);
-                trigger.failures.push(TriggerFailure { position: self.position, at: ctx.now, error });
+                let failure = TriggerFailure { position: self.position, at: ctx.now, error: latest::brief(error) };
+                latest::push(&mut trigger.failures, failure, limits::EVENT_TRIGGER_FAILURES_MAX);
             }
         }
         ctx.state.tables.triggers.put(NamedKey::of(namespace, name), trigger.clone());
@@ -253,15 +251,8 @@ impl Shown<'_> {
     }
 }
 
-/// Bytes of the message of a failure that are kept.
-pub(super) const FAILURE_BYTES: usize = 512;
-
 fn data_of(ctx: &mut ApplyContext<'_>, event: &StoredEvent) -> Result<Option<Value>> {
-    let Some(data) = &event.data else { return Ok(None) };
-    let bytes = ctx.state.payload_bytes(data)?;
-    ctx.state.charge_bytes(bytes.len());
-    let value = serde_json::from_slice(&bytes);
-    value.map(Some).map_err(|_| Error::new(Code::Damaged, "the data of an event is not JSON"))
+    event.data.as_ref().map(|data| ctx.state.value_of("the data of an event", data)).transpose()
 }
 
 /// What expressions see of an event: its attributes by their names, its data, and its position.

@@ -98,10 +98,10 @@ pub(crate) fn publish(ctx: &mut ApplyContext<'_>, namespace: &str, events: &[New
     Ok(published)
 }
 
-/// Publishes an event whose data was stored for it.
-pub(crate) fn publish_made(ctx: &mut ApplyContext<'_>, namespace: &str, event: NewEvent) -> Result<()> {
-    let events = [event];
-    publish(ctx, namespace, &events)?;
+/// As [`publish`], of an event whose data was stored for it.
+pub(crate) fn publish_made(ctx: &mut ApplyContext<'_>, namespace: &str, event: &NewEvent) -> Result<Vec<Published>> {
+    let published = publish(ctx, namespace, std::slice::from_ref(event))?;
     // Its row has counted the data itself; what the making has counted is given back.
-    events[0].data.as_ref().map_or(Ok(()), |data| ctx.release(data))
+    event.data.as_ref().map_or(Ok(()), |data| ctx.release(data))?;
+    Ok(published)
 }

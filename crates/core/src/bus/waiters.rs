@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::{
     bus::{
-        fire::{FAILURE_BYTES, value_of},
+        fire::value_of,
         keys::{EventList, EventListKey, EventWaiterKey},
         retention,
         rows::{EventStream, StoredEvent},
@@ -23,6 +23,7 @@ use crate::{
     context::{ApplyContext, LIGHT_PER_UNIT, Outcome, PendingWork},
     encode::encode,
     fatal::split_fatal,
+    latest,
     run::{environment, locate::locate},
 };
 
@@ -151,8 +152,7 @@ impl Shown<'_> {
     fn note(&self, ctx: &mut ApplyContext<'_>, task: StepInstanceId, mut error: Error) -> Result<()> {
         let mut step = ctx.state.known_step(task)?;
         error.message = format!("in `filter`, of event `{}`: {}", self.position, error.message);
-        consort_types::text::truncate(&mut error.message, FAILURE_BYTES);
-        step.error = Some(error);
+        step.error = Some(latest::brief(error));
         ctx.put_step(task, step);
         Ok(())
     }

@@ -33,7 +33,7 @@ pub(crate) fn drain_pending(ctx: &mut ApplyContext<'_>) -> Result<()> {
                 due::run_ended(ctx, run, &NamedKey::of(&namespace, &schedule))?;
             }
             PendingWork::Resume(run) => resume::resume(ctx, run)?,
-            PendingWork::Publish { namespace, event } => publish::publish_made(ctx, &namespace, *event)?,
+            PendingWork::Publish { namespace, event } => drop(publish::publish_made(ctx, &namespace, &event)?),
         }
         finish::drain_ends(ctx)?;
     }

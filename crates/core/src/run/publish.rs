@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     bus::{
-        publish::{Published, publish},
+        publish::{Published, publish_made},
         rows::NewEvent,
     },
     context::ApplyContext,
@@ -32,15 +32,10 @@ pub(crate) fn begin_publish(
 ) -> Result<()> {
     let given = environment::evaluate(ctx.state, step_ref, task, event);
     let (attributes, data) = given.and_then(|given| read(task, given)).map_err(|e| in_expression("publish", e))?;
-    // The document is counted for the row of the event; what its making counts is given back.
     let data = data.map(|data| ctx.store_payload("data of the event", data)).transpose()?;
-    let events = [NewEvent { attributes, data }];
-    let published = publish(ctx, &step_ref.run.namespace, &events)?;
-    let [NewEvent { attributes, data }] = &events;
-    if let Some(data) = data {
-        ctx.release(data)?;
-    }
-    let output = output(ctx, attributes, &published)?;
+    let event = NewEvent { attributes, data };
+    let published = publish_made(ctx, &step_ref.run.namespace, &event)?;
+    let output = output(ctx, &event.attributes, &published)?;
     instance::end_at_once(ctx, task, step, output);
     Ok(())
 }

@@ -1,11 +1,12 @@
 //! `reads`: keys of shared state that a step reads once, before its `if` is decided.
 //!
-//! For: reading and recording them, and what expressions see of them. Not for: reading as a step of its own (see `share`).
+//! For: reading and recording them. Not for: what expressions see of them (see `around`), or reading as a step of its own
+//! (see `share`).
 //! Invariant: what was read is recorded with the step, so that whatever is evaluated later (a retry, an offer to another
 //! worker) sees the same; all keys of a step are read in one record.
 
 use consort_types::{
-    Code, Error, Result, StepInstanceId,
+    Result, StepInstanceId,
     state::{Action, Operation, Transaction, Writer},
 };
 use consort_workflow::{Read, Template};
@@ -39,12 +40,7 @@ pub(crate) fn read(ctx: &mut ApplyContext<'_>, step_ref: &StepRef, task: StepIns
     let mut values = Map::new();
     for (read, found) in reads.iter().zip(command.apply(ctx)?.results) {
         let value = match &found.value {
-            Some(value) => {
-                let bytes = ctx.state.payload_bytes(value)?;
-                ctx.state.charge_bytes(bytes.len());
-                let damaged = |_| Error::new(Code::Damaged, "a stored value is not JSON");
-                serde_json::from_slice(&bytes).map_err(damaged)?
-            }
+            Some(value) => ctx.state.value_of("a stored value", value)?,
             None => Value::Null,
         };
         values.insert(read.name.clone(), json!({ "value": value, "version": found.version.0 }));

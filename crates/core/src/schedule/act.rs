@@ -4,19 +4,17 @@
 //! when (see `due`).
 //! Invariant: an instant is acted on once: the key of the run, or the id of the event, names it.
 
-use consort_types::{Code, Error, Payload, Result, RunId, Time, event::EventAttributes, limits, text::truncate};
+use consort_types::{Code, Error, Payload, Result, RunId, Time, event::EventAttributes, limits};
 
 use crate::{
     bus::{publish::publish, rows::NewEvent},
     context::ApplyContext,
     fatal::split_fatal,
     key::NamedKey,
+    latest,
     run::{child_runs::cancel_later, made::Made},
     schedule::rows::{Acted, Overlap, Schedule, ScheduleAction, ScheduleFailure},
 };
-
-/// Bytes of the message of a failure that are kept.
-const FAILURE_BYTES: usize = 512;
 
 /// The outcome of an instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,16 +107,9 @@ fn note_failure(row: &mut Schedule, now: Time, instant: Time, error: Error) {
 }
 
 /// Shows a failure among the latest.
-pub(crate) fn note_problem(row: &mut Schedule, now: Time, instant: Time, mut error: Error) {
-    truncate(&mut error.message, FAILURE_BYTES);
-    push_bounded(&mut row.failures, ScheduleFailure { instant, at: now, error }, limits::SCHEDULE_FAILURES_MAX);
-}
-
-fn push_bounded<T>(list: &mut Vec<T>, item: T, max: usize) {
-    if list.len() >= max {
-        list.remove(0);
-    }
-    list.push(item);
+pub(crate) fn note_problem(row: &mut Schedule, now: Time, instant: Time, error: Error) {
+    let failure = ScheduleFailure { instant, at: now, error: latest::brief(error) };
+    latest::push(&mut row.failures, failure, limits::SCHEDULE_FAILURES_MAX);
 }
 
 fn act(ctx: &mut ApplyContext<'_>, key: &NamedKey, row: &mut Schedule, instant: Time) -> Result<InstantOutcome> {
@@ -158,7 +149,7 @@ fn act(ctx: &mut ApplyContext<'_>, key: &NamedKey, row: &mut Schedule, instant: 
         }
     };
     row.counts.done += 1;
-    push_bounded(&mut row.acted, Acted { instant, at: ctx.now, run }, limits::SCHEDULE_ACTED_SHOWN_MAX);
+    latest::push(&mut row.acted, Acted { instant, at: ctx.now, run }, limits::SCHEDULE_ACTED_SHOWN_MAX);
     Ok(decided)
 }
 

@@ -2,7 +2,8 @@
 //!
 //! For: making those events, where a space is set to have them. Not for: what subscriptions and triggers make of them (see
 //! `bus`).
-//! Invariant: an event is published in the record of what it tells; its id is the position of that, so there is one.
+//! Invariant: an event is published in the record of what it tells; its id is the position of that, so there is one. A space
+//! without events costs nothing here.
 
 use consort_types::{
     Payload, Result,
@@ -15,11 +16,12 @@ use crate::{
     bus::rows::NewEvent,
     context::{ApplyContext, PendingWork},
     encode::encode,
-    space::rows::{Candidate, Change, ChangeKind, Conflict, Decided, Settlement, Space},
+    space::rows::{Candidate, Change, ChangeKind, Conflict, Decided, Names, Settlement, Space},
 };
 
 /// A key has changed.
 pub(crate) fn changed(ctx: &mut ApplyContext<'_>, space: &Space, at: Position, change: &Change) -> Result<()> {
+    let Some(names) = &space.announced else { return Ok(()) };
     let kind = match change.kind {
         ChangeKind::Put => "put",
         ChangeKind::Merged => "merged",
@@ -31,11 +33,12 @@ pub(crate) fn changed(ctx: &mut ApplyContext<'_>, space: &Space, at: Position, c
     let mut data = Map::from_iter([("change".to_owned(), kind.into()), ("version".to_owned(), at.seq.0.into())]);
     show(&mut data, change.value.as_ref());
     data.insert("writer".to_owned(), writer(&change.by));
-    announce(ctx, space, ("changed", at.to_string()), &change.key, data)
+    announce(ctx, names, ("changed", at.to_string()), &change.key, data)
 }
 
 /// A write had not seen the latest value.
 pub(crate) fn conflicted(ctx: &mut ApplyContext<'_>, space: &Space, at: Position, conflict: &Conflict) -> Result<()> {
+    let Some(names) = &space.announced else { return Ok(()) };
     let settled = match &conflict.settled {
         Settlement::Rejected => "rejected",
         Settlement::KeptCurrent => "kept_current",
@@ -49,7 +52,7 @@ pub(crate) fn conflicted(ctx: &mut ApplyContext<'_>, space: &Space, at: Position
     let Value::Object(data) = data else { return Ok(()) };
     // Another value beside those that wait is told again.
     let id = format!("{at}/{}", conflict.candidates.len());
-    announce(ctx, space, ("conflict", id), &conflict.key, data)
+    announce(ctx, names, ("conflict", id), &conflict.key, data)
 }
 
 /// A conflict was decided.
@@ -60,21 +63,21 @@ pub(crate) fn decided(
     key: &str,
     decision: &Decided,
 ) -> Result<()> {
+    let Some(names) = &space.announced else { return Ok(()) };
     let mut data = Map::from_iter([("conflict".to_owned(), at.to_string().into())]);
     show(&mut data, decision.value.as_ref());
     data.insert("writer".to_owned(), writer(&decision.by));
     data.insert("comment".to_owned(), decision.comment.clone().into());
-    announce(ctx, space, ("decided", format!("{at}/{}", ctx.seq)), key, data)
+    announce(ctx, names, ("decided", format!("{at}/{}", ctx.seq)), key, data)
 }
 
 fn announce(
     ctx: &mut ApplyContext<'_>,
-    space: &Space,
+    names: &Names,
     (what, id): (&str, String),
     key: &str,
     mut data: Map<String, Value>,
 ) -> Result<()> {
-    let Some(names) = &space.announced else { return Ok(()) };
     data.insert("space".to_owned(), names.space.clone().into());
     data.insert("key".to_owned(), key.into());
     let mut attributes = EventAttributes {

@@ -320,8 +320,6 @@ impl Write<'_> {
                 format!("a value of key `{}` has `{bytes}` bytes, the limit of what is merged is {max}", self.key);
             return Err(Error::new(Code::PayloadTooLarge, message).hint("use several keys, or the policy `reject`"));
         }
-        state.charge_bytes(usize::try_from(bytes).unwrap_or(usize::MAX));
-        let bytes = state.payload_bytes(value)?;
-        serde_json::from_slice(&bytes).map_err(|_| Error::new(Code::Damaged, "a stored value is not JSON"))
+        state.value_of("a stored value", value)
     }
 }

@@ -265,6 +265,13 @@ impl State {
         }
     }
 
+    /// Reads a payload as the JSON that it is; `what` names it in the error. Its bytes are counted.
+    pub(crate) fn value_of(&mut self, what: &str, payload: &Payload) -> Result<Value> {
+        let bytes = self.payload_bytes(payload)?;
+        self.charge_bytes(bytes.len());
+        serde_json::from_slice(&bytes).map_err(|_| Error::new(Code::Damaged, format!("{what} is not JSON")))
+    }
+
     /// The bytes of a blob; `None` where it is not there.
     pub(crate) fn find_blob(&self, hash: &BlobHash) -> Result<Option<Arc<[u8]>>> {
         match self.new_blobs.get(hash) {
