@@ -4,8 +4,9 @@
 //! Invariant: a key that is equal on both sides is never written, except for the time that a value stays; so nothing is
 //! sent back to where it came from.
 
+use consort_peering::Direction;
+
 use crate::{
-    options::Direction,
     peer::{Content, Entry},
     values::{Digest, Mark},
 };

@@ -9,7 +9,6 @@ mod cursor;
 mod decide;
 mod etcd;
 mod incoming;
-mod lease;
 mod mirror;
 mod options;
 mod peer;
@@ -20,6 +19,7 @@ mod settle;
 mod source;
 mod values;
 
+pub use consort_peering::{Direction, Side};
 pub use mirror::Mirror;
-pub use options::{Address, Direction, Options};
-pub use report::{Counts, Event, Side};
+pub use options::{Address, Options};
+pub use report::{Counts, Event};

@@ -15,6 +15,7 @@ use consort_api::{
     client::Client,
     state::{StateFence, TransactState, TransactStateRequest},
 };
+use consort_peering::{Lease, Retry};
 use consort_types::{Code, Error, Result, limits};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -22,21 +23,16 @@ use crate::{
     cursor::{Arrived, Cursor},
     decide::Carried,
     etcd::Etcd,
-    lease::Lease,
     options::{Address, Options},
     peer::{Follow, Listing, Noted, Peer},
     redis::Redis,
-    report::{Counts, Event, Side},
+    report::{Counts, Event},
     source::{self, Changed, Changes},
     values::Mark,
 };
 
-/// The pause before a side is tried again, which doubles with each try.
-const PAUSE_MIN: Duration = Duration::from_millis(100);
-/// The longest pause.
-const PAUSE_MAX: Duration = Duration::from_secs(5);
-/// How often both sides are tried in vain before the first connection: some eleven seconds.
-const FIRST_TRIES: u32 = 7;
+/// The pause before everything is compared because changes were missed.
+const PAUSE: Duration = Duration::from_millis(100);
 /// How long the cursor may be behind what is settled.
 const SAVE_AFTER: Duration = Duration::from_secs(1);
 /// How long the end may take.
@@ -122,37 +118,28 @@ impl<'a> Mirror<'a> {
 
     /// Mirrors until that is refused. It may be dropped at any time; [`Self::close`] ends it well.
     pub async fn run(&mut self) -> Error {
-        let (mut tries, mut ever, mut told) = (0, false, false);
+        let mut retry = Retry::default();
         loop {
             self.connected = false;
             let Err(error) = self.session().await;
             if self.connected {
-                (tries, ever, told) = (0, true, false);
+                retry.connected();
             }
-            let side = match error.code {
-                Code::PeerUnreachable => Side::Peer,
-                Code::Unreachable | Code::Overloaded | Code::Stopping => Side::Consort,
-                Code::LeaseLost => {
-                    self.lease = None;
-                    Side::Consort
-                }
+            match error.code {
+                Code::LeaseLost => self.lease = None,
                 Code::VersionGone => {
                     self.stale = true;
-                    sleep(PAUSE_MIN).await;
+                    sleep(PAUSE).await;
                     continue;
                 }
-                _ => return error,
-            };
-            tries += 1;
-            if !ever && tries > FIRST_TRIES {
-                return error;
+                _ => {}
             }
-            if !told {
-                self.counts.lost += u64::from(ever);
-                (self.report)(&Event::Lost { side, reason: error.message });
-                told = true;
+            let Some(lost) = retry.after(&error) else { return error };
+            if lost.first {
+                self.counts.lost += u64::from(lost.ever);
+                (self.report)(&Event::Lost { side: lost.side, reason: error.message });
             }
-            sleep((PAUSE_MIN * 2_u32.saturating_pow(tries - 1)).min(PAUSE_MAX)).await;
+            sleep(lost.pause).await;
         }
     }
 
@@ -162,7 +149,7 @@ impl<'a> Mirror<'a> {
         let end = async {
             if !self.unsure {
                 // Where it is not saved, the next process looks at more.
-                let _ = self.save(lease.token).await;
+                let _ = self.save(lease.token()).await;
             }
             lease.release().await;
         };
@@ -241,11 +228,13 @@ impl<'a> Mirror<'a> {
     /// The token of the lease, which is acquired where there is none.
     async fn hold(&mut self) -> Result<u64> {
         if let Some(lease) = &self.lease {
-            return Ok(lease.token);
+            return Ok(lease.token());
         }
         let lock = self.options.lock();
-        let lease = Lease::acquire(&self.client, lock, &self.holder, self.options.lease, &mut *self.report).await?;
-        let token = lease.token;
+        let (report, name) = (&mut self.report, lock.clone());
+        let standing_by = move || report(&Event::StandingBy { name });
+        let lease = Lease::acquire(&self.client, lock, &self.holder, self.options.lease, standing_by).await?;
+        let token = lease.token();
         self.lease = Some(lease);
         Ok(token)
     }

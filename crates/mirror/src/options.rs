@@ -5,39 +5,8 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
+use consort_peering::Direction;
 use consort_types::{Code, Error, Name, Result, limits};
-
-/// Which way changes go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// From the state store to the other side, and back.
-    Both,
-    /// Only to the other side: what is changed there is overwritten.
-    Out,
-    /// Only from the other side.
-    In,
-}
-
-impl Direction {
-    /// Whether changes of the other side are taken.
-    pub fn is_in(self) -> bool {
-        self != Self::Out
-    }
-
-    /// Whether changes are sent to the other side.
-    pub fn is_out(self) -> bool {
-        self != Self::In
-    }
-
-    /// The word for it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Both => "both",
-            Self::Out => "out",
-            Self::In => "in",
-        }
-    }
-}
 
 /// Where the other side is.
 #[derive(Clone, PartialEq, Eq)]

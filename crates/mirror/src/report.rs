@@ -3,17 +3,8 @@
 //! For: events as they happen, and the counts at the end. Not for: how they are shown.
 //! Invariant: what is counted was done and answered, each once in the life of a process.
 
+use consort_peering::Side;
 use serde::Serialize;
-
-/// A side of a mirror.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Side {
-    /// The state store.
-    Consort,
-    /// The other one.
-    Peer,
-}
 
 /// What has happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -8,7 +8,7 @@ use std::{
     ffi::OsString,
     io,
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
@@ -26,10 +26,14 @@ pub fn free_port() -> u16 {
 /// A server of another system.
 #[derive(Debug)]
 pub struct Peer {
-    program: &'static str,
+    program: PathBuf,
     args: Vec<OsString>,
+    /// Settings that are read from the environment.
+    env: Vec<(&'static str, OsString)>,
     address: SocketAddr,
     child: Child,
+    /// What runs beside it, and ends with it.
+    helper: Option<Child>,
 }
 
 impl Peer {
@@ -42,7 +46,7 @@ impl Peer {
         let mut args: Vec<OsString> =
             ["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--appendfsync"].map(Into::into).into();
         args.extend(["always".into(), "--port".into(), port.to_string().into(), "--dir".into(), folder.into()]);
-        Self::start("redis-server", args, port)
+        Self::start("redis-server", args, Vec::new(), port)
     }
 
     /// An etcd server.
@@ -62,14 +66,66 @@ impl Peer {
         ] {
             args.extend([flag.into(), value.into()]);
         }
-        Self::start("etcd", args, port)
+        Self::start("etcd", args, Vec::new(), port)
     }
 
-    fn start(program: &'static str, args: Vec<OsString>, port: u16) -> Self {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let child =
-            spawn(program, &args).unwrap_or_else(|error| panic!("{program}: {error}; scripts/setup installs it"));
-        let peer = Self { program, args, address, child };
+    /// A NATS server with JetStream.
+    ///
+    /// # Panics
+    /// Where `nats-server` is not installed: `scripts/setup` installs it.
+    pub fn nats(folder: &Path) -> Self {
+        let port = free_port();
+        let mut args: Vec<OsString> = ["-a", "127.0.0.1", "-js", "-p"].map(Into::into).into();
+        args.extend([port.to_string().into(), "-sd".into(), folder.into()]);
+        Self::start(tool("nats-server"), args, Vec::new(), port)
+    }
+
+    /// A RabbitMQ node of its own, which knows no other one.
+    ///
+    /// # Panics
+    /// Where `rabbitmq-server` is not installed: `scripts/setup` installs it.
+    pub fn rabbit(folder: &Path) -> Self {
+        let (port, names, distribution) = (free_port(), free_port(), free_port());
+        for (name, text) in [("rabbitmq.conf", "log.file = false\n"), ("plugins", "[].\n")] {
+            std::fs::write(folder.join(name), text).expect("the folder of the test can be written");
+        }
+        let env = [
+            ("HOME", folder.into()),
+            // Its script becomes the node, and does not wait beside it.
+            ("RABBITMQ_ALLOW_INPUT", "true".into()),
+            ("RABBITMQ_NODENAME", format!("test{port}@localhost").into()),
+            ("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1".into()),
+            ("RABBITMQ_NODE_PORT", port.to_string().into()),
+            ("RABBITMQ_DIST_PORT", distribution.to_string().into()),
+            ("ERL_EPMD_PORT", names.to_string().into()),
+            ("ERL_EPMD_ADDRESS", "127.0.0.1".into()),
+            ("RABBITMQ_MNESIA_BASE", folder.join("data").into()),
+            ("RABBITMQ_LOG_BASE", folder.join("log").into()),
+            ("RABBITMQ_ENABLED_PLUGINS_FILE", folder.join("plugins").into()),
+            ("RABBITMQ_CONFIG_FILE", folder.join("rabbitmq.conf").into()),
+            ("RABBITMQ_CONF_ENV_FILE", folder.join("none").into()),
+            ("RABBITMQ_PID_FILE", folder.join("pid").into()),
+        ];
+        // The script of the same name on the path gives root's rights up for those of a user who cannot see the folder.
+        let program = "/usr/lib/rabbitmq/bin/rabbitmq-server";
+        // Without a name server that is there already, the node would leave one behind.
+        let naming: [OsString; 4] = ["-address", "127.0.0.1", "-port", &names.to_string()].map(Into::into);
+        let naming = spawn(Path::new("epmd"), &naming, &[]).expect("epmd is installed with RabbitMQ");
+        let mut peer = Self::start(program, Vec::new(), env.into(), port);
+        peer.helper = Some(naming);
+        peer
+    }
+
+    fn start(
+        program: impl Into<PathBuf>,
+        args: Vec<OsString>,
+        env: Vec<(&'static str, OsString)>,
+        port: u16,
+    ) -> Self {
+        let (program, address) = (program.into(), SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        let child = spawn(&program, &args, &env)
+            .unwrap_or_else(|error| panic!("{}: {error}; scripts/setup installs it", program.display()));
+        let peer = Self { program, args, env, address, child, helper: None };
         peer.wait();
         peer
     }
@@ -87,24 +143,34 @@ impl Peer {
 
     /// Starts it again, at the same address with the same data.
     pub fn restart(&mut self) -> io::Result<()> {
-        self.child = spawn(self.program, &self.args)?;
+        self.child = spawn(&self.program, &self.args, &self.env)?;
         self.wait();
         Ok(())
     }
 
     fn wait(&self) {
-        wait_until(self.program, || TcpStream::connect(self.address).ok());
+        wait_until(&self.program.display().to_string(), || TcpStream::connect(self.address).ok());
     }
 }
 
 impl Drop for Peer {
     fn drop(&mut self) {
         // Both fail only where the process has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        for child in [&mut self.child].into_iter().chain(&mut self.helper) {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
-fn spawn(program: &str, args: &[OsString]) -> io::Result<Child> {
-    Command::new(program).args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
+/// A program that `scripts/setup` puts into a folder of the project, or else one of the machine.
+fn tool(name: &str) -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/.peers/bin").join(name);
+    if own.exists() { own } else { name.into() }
+}
+
+fn spawn(program: &Path, args: &[OsString], env: &[(&'static str, OsString)]) -> io::Result<Child> {
+    let mut command = Command::new(program);
+    command.args(args).envs(env.iter().map(|(name, value)| (name, value)));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
 }

@@ -42,7 +42,9 @@ const PRODUCT: &[Place] = &[
     shell("proto", &["types"]),
     shell("sdk", &["types", "api", "proto"]),
     shell("agents-research", &["types", "sdk"]),
-    shell("mirror", &["types", "api"]),
+    shell("peering", &["types", "api"]),
+    shell("mirror", &["types", "api", "peering"]),
+    shell("bridge", &["types", "api", "peering"]),
     shell("api-http", &["types", "api", "workflow-check", "engine", "listen"]),
     shell("api-grpc", &["types", "workflow", "engine", "proto", "listen"]),
     shell(
@@ -62,7 +64,7 @@ const PRODUCT: &[Place] = &[
             "api-grpc",
         ],
     ),
-    shell("cli", &["types", "api", "workflow", "workflow-check", "engine", "mirror", "server"]),
+    shell("cli", &["types", "api", "workflow", "workflow-check", "engine", "mirror", "bridge", "server"]),
 ];
 
 /// Crates that serve development: they may use any crate, and no product crate may use them.

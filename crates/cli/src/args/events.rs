@@ -41,6 +41,9 @@ pub(crate) enum EventsCommand {
         #[arg(long, value_name = "COUNT", value_parser = at_least_one)]
         count: Option<usize>,
     },
+    /// Carry events to and from NATS JetStream, RabbitMQ or Redis Streams, until it is interrupted
+    #[cfg(feature = "bridge")]
+    Bridge(Box<super::BridgeArgs>),
     /// Show or set how long and how many events are kept; what is not given stays as it is
     Retention {
         /// A duration such as `7d`, or `keep` for without end

@@ -9,6 +9,8 @@ mod ballots;
 mod events;
 mod keep;
 mod locks;
+#[cfg(feature = "bridge")]
+mod bridge;
 #[cfg(feature = "mirror")]
 mod mirror;
 mod operate;
@@ -30,6 +32,8 @@ pub(crate) use events::{
 };
 pub(crate) use keep::{BackupArgs, BackupCommand, DoctorArgs, RestoreArgs};
 pub(crate) use locks::{BarriersCommand, LockArgs, LockRunArgs, LocksCommand, ReleaseArgs};
+#[cfg(feature = "bridge")]
+pub(crate) use bridge::{BridgeArgs, BridgeDirection, BridgeStart};
 #[cfg(feature = "mirror")]
 pub(crate) use mirror::{MirrorArgs, MirrorDirection};
 pub(crate) use operate::{DecisionArgs, InboxCommand, ListArgs, RunsCommand};

@@ -46,6 +46,8 @@ pub(crate) async fn execute(app: &App, command: EventsCommand) -> Result<Exit> {
                 EventsCommand::List { topic, from, limit } => list(app, client, topic, from.as_deref(), limit).await,
                 EventsCommand::Show { position } => show(app, client, &position).await,
                 EventsCommand::Watch { topic, from, count } => watch(app, client, topic, from.as_deref(), count).await,
+                #[cfg(feature = "bridge")]
+                EventsCommand::Bridge(_) => unreachable!("a bridge is a command of its own: `execute` has it"),
                 EventsCommand::Retention { age, bytes, count } => retention(app, client, [age, bytes, count]).await,
             }
         };

@@ -21,6 +21,8 @@ mod limits;
 mod lock_claim;
 mod locks;
 mod locks_run;
+#[cfg(feature = "bridge")]
+mod bridge;
 #[cfg(feature = "mirror")]
 mod mirror;
 mod namespaces;
@@ -67,6 +69,8 @@ pub(crate) async fn execute(app: &App, command: Command) -> Result<Exit> {
         Command::Locks(command) => locks::execute(app, command).await,
         Command::Barriers(command) => barriers::execute(app, command).await,
         Command::Ballots(command) => ballots::execute(app, command).await,
+        #[cfg(feature = "bridge")]
+        Command::Events(crate::args::EventsCommand::Bridge(args)) => bridge::execute(app, *args).await,
         Command::Events(command) => events::execute(app, command).await,
         Command::Subscriptions(command) => subscriptions::execute(app, command).await,
         Command::Triggers(command) => triggers::execute(app, command).await,

@@ -1,8 +1,8 @@
-//! The lease of a mirror: one process mirrors under a name at a time.
+//! The lease of a process: one process works under a name at a time.
 //!
-//! For: acquiring the lock of the mirror, and renewing it in a task of its own. Not for: keeping a process that has lost it
-//! from writing (the token does, on both sides).
-//! Invariant: while the lease is held, it is renewed, however long one step of the mirror takes.
+//! For: acquiring the lock of the name, and renewing it in a task of its own. Not for: keeping a process that has lost it
+//! from writing (the token does, where it is checked).
+//! Invariant: while the lease is held, it is renewed, however long one step of the process takes.
 
 use std::time::Duration;
 
@@ -16,36 +16,34 @@ use consort_api::{
 use consort_types::{Code, Error, Result, Span};
 use tokio::task::JoinSet;
 
-use crate::report::Event;
-
 /// How long one request waits in the queue of the lock.
 const WAIT: Span = Span::from_secs(30);
 /// The pause before a renewal is tried again.
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// A lease that is held.
-pub(crate) struct Lease {
+pub struct Lease {
     client: Client,
     lock: String,
     holder: String,
-    pub(crate) token: u64,
+    token: u64,
     keeper: JoinSet<Error>,
 }
 
 impl Lease {
-    /// Acquires the lock, for as long as it takes.
-    pub(crate) async fn acquire(
+    /// Acquires the lock, for as long as it takes. `standing_by` is called once where another process has it.
+    pub async fn acquire(
         client: &Client,
         lock: String,
         holder: &str,
         ttl: Duration,
-        report: &mut (dyn FnMut(&Event) + Send),
+        standing_by: impl FnOnce() + Send,
     ) -> Result<Self> {
         let params = LockParams { name: lock.clone() };
         let ttl = Span(u64::try_from(ttl.as_micros()).unwrap_or(u64::MAX));
         let mut request =
             AcquireLockRequest { holder: holder.to_owned(), permits: 1, ttl: Some(ttl), wait: None, value: None };
-        let mut told = false;
+        let mut standing_by = Some(standing_by);
         loop {
             match client.call::<AcquireLock>(&params, &request).await {
                 Ok(grant) if grant.state == LockState::Held => {
@@ -60,16 +58,20 @@ impl Lease {
                 Err(error) if error.code == Code::LockHeld => {}
                 Err(error) => return Err(error),
             }
-            if !told {
-                report(&Event::StandingBy { name: lock.clone() });
-                told = true;
+            if let Some(tell) = standing_by.take() {
+                tell();
             }
             request.wait = Some(WAIT);
         }
     }
 
+    /// The fencing token of the grant.
+    pub fn token(&self) -> u64 {
+        self.token
+    }
+
     /// Resolves when the lease is lost.
-    pub(crate) async fn lost(&mut self) -> Error {
+    pub async fn lost(&mut self) -> Error {
         match self.keeper.join_next().await {
             Some(Ok(error)) => error,
             _ => Error::new(Code::LeaseLost, format!("the lease of lock `{}` is not renewed any more", self.lock)),
@@ -77,7 +79,7 @@ impl Lease {
     }
 
     /// Gives the lock back. Where that fails, the lease ends by itself.
-    pub(crate) async fn release(mut self) {
+    pub async fn release(mut self) {
         self.keeper.abort_all();
         let request = ReleaseLockRequest { holder: self.holder.clone(), token: Some(self.token) };
         let _ = self.client.call::<ReleaseLock>(&LockParams { name: self.lock.clone() }, &request).await;
