@@ -42,10 +42,7 @@ impl FromStr for Address {
                     return Ok(Self::Nats { authority: rest.to_owned(), user: None });
                 };
                 let (name, password) = user.split_once(':').ok_or_else(|| bad("has a user without a password"))?;
-                Ok(Self::Nats {
-                    authority: authority.to_owned(),
-                    user: Some((name.to_owned(), password.to_owned())),
-                })
+                Ok(Self::Nats { authority: authority.to_owned(), user: Some((name.to_owned(), password.to_owned())) })
             }
             Some(("rediss" | "amqps" | "tls", _)) => Err(bad("asks for TLS, which the bridge does not speak itself")
                 .hint("let a proxy on this machine end TLS, and give its address")),

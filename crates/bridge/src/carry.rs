@@ -196,12 +196,7 @@ impl<'a, 'r> Carrier<'a, 'r> {
 fn is_refusal(error: &Error) -> bool {
     matches!(
         error.code,
-        Code::BadEvent
-            | Code::BadTopic
-            | Code::BadJson
-            | Code::BadRequest
-            | Code::PayloadTooLarge
-            | Code::LimitReached
+        Code::BadEvent | Code::BadTopic | Code::BadJson | Code::BadRequest | Code::PayloadTooLarge | Code::LimitReached
     )
 }
 

@@ -147,10 +147,17 @@ mod tests {
     #[test]
     fn a_message_of_any_form_is_an_event_with_a_stable_identity() {
         let plain = event(&message(&[], "text/plain", "{\"n\":1}"));
-        assert_eq!((plain.id.as_str(), plain.source.as_str(), plain.kind.as_str()), ("7", "/nats/consort/1", "orders.made"));
-        let binary = [("id", "1"), ("source", "/shop"), ("type", "t"), ("topic", "orders.x"), ("subject", "s"), ("more", "m")];
+        assert_eq!(
+            (plain.id.as_str(), plain.source.as_str(), plain.kind.as_str()),
+            ("7", "/nats/consort/1", "orders.made")
+        );
+        let binary =
+            [("id", "1"), ("source", "/shop"), ("type", "t"), ("topic", "orders.x"), ("subject", "s"), ("more", "m")];
         let binary = event(&message(&binary, "application/json", "1"));
-        assert_eq!((binary.id.as_str(), binary.topic.as_deref(), binary.subject.as_deref()), ("1", Some("orders.x"), Some("s")));
+        assert_eq!(
+            (binary.id.as_str(), binary.topic.as_deref(), binary.subject.as_deref()),
+            ("1", Some("orders.x"), Some("s"))
+        );
         assert_eq!(binary.extensions["more"], ExtensionValue::Text("m".into()));
         let structured = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","data":2}"#;
         let structured = event(&message(&[], "application/cloudevents+json; charset=utf-8", structured));

@@ -225,7 +225,11 @@ impl Peer for Nats {
             // One that is refused stays in the stream, and is not handed out again.
             message.double_ack_with(if refusal.is_none() { AckKind::Ack } else { AckKind::Term })
         });
-        join_all(settling).await.into_iter().collect::<std::result::Result<Vec<()>, _>>().map_err(|error| unreachable(NAME, error))?;
+        join_all(settling)
+            .await
+            .into_iter()
+            .collect::<std::result::Result<Vec<()>, _>>()
+            .map_err(|error| unreachable(NAME, error))?;
         Ok(())
     }
 
@@ -252,7 +256,8 @@ fn refusal(error: &PublishError) -> Result<String> {
 /// What JetStream answers to a setting; a lost connection and one that does not fit look alike in some versions.
 fn explain(error: impl std::error::Error) -> Error {
     let text = error.to_string();
-    if ["timed out", "no responders", "broken", "request failed", "unavailable"].iter().any(|part| text.contains(part)) {
+    if ["timed out", "no responders", "broken", "request failed", "unavailable"].iter().any(|part| text.contains(part))
+    {
         unreachable(NAME, format!("{text} (is JetStream switched on there?)"))
     } else {
         refused(NAME, text)
@@ -266,10 +271,14 @@ fn escape(value: &str) -> String {
         if matches!(byte, 0x21..=0x7e) && !matches!(byte, b'"' | b'%') {
             escaped.push(char::from(byte));
         } else {
-            escaped.push_str(&format!("%{byte:02X}"));
+            escaped.extend(['%', hex(byte >> 4), hex(byte & 0xf)]);
         }
     }
     escaped
+}
+
+fn hex(digit: u8) -> char {
+    char::from_digit(u32::from(digit), 16).unwrap_or('0').to_ascii_uppercase()
 }
 
 fn unescape(value: &str) -> String {

@@ -52,8 +52,7 @@ pub(crate) async fn outgoing(client: &Client, bridge: &str, event: CloudEvent) -
     let topic = event.topic.unwrap_or_else(|| event.kind.clone());
     let mut attributes: BTreeMap<String, String> =
         event.extensions.iter().map(|(name, value)| (name.clone(), value.to_string())).collect();
-    let optional =
-        [("subject", event.subject), ("time", event.time), ("dataschema", event.dataschema)];
+    let optional = [("subject", event.subject), ("time", event.time), ("dataschema", event.dataschema)];
     attributes.extend(optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
     attributes.extend(
         [

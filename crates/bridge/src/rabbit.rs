@@ -81,7 +81,10 @@ impl Rabbit {
         channel.confirm_select(ConfirmSelectOptions::default()).await.map_err(explain)?;
         let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
         let exchange = self.options.stream.as_str().into();
-        channel.exchange_declare(exchange, ExchangeKind::Topic, durable, FieldTable::default()).await.map_err(explain)?;
+        channel
+            .exchange_declare(exchange, ExchangeKind::Topic, durable, FieldTable::default())
+            .await
+            .map_err(explain)?;
         Ok(Open { _connection: connection, channel })
     }
 
@@ -112,9 +115,8 @@ impl Rabbit {
     fn read(&self, delivery: &Delivery) -> Incoming {
         let properties = &delivery.properties;
         let text = |text: &Option<ShortString>| text.as_ref().map(|text| text.as_str().to_owned());
-        let id = text(properties.message_id()).unwrap_or_else(|| {
-            format!("{}-{}", self.holder, self.unnamed.fetch_add(1, Ordering::Relaxed))
-        });
+        let id = text(properties.message_id())
+            .unwrap_or_else(|| format!("{}-{}", self.holder, self.unnamed.fetch_add(1, Ordering::Relaxed)));
         let mut incoming = Incoming {
             place: format!("{}:{id}", self.queue()),
             topic: self.options.topic_of(delivery.routing_key.as_str()),
@@ -124,7 +126,7 @@ impl Rabbit {
             body: delivery.data.clone(),
             ..Incoming::default()
         };
-        for (name, value) in properties.headers().iter().flat_map(|table| table.inner()) {
+        for (name, value) in properties.headers().iter().flat_map(FieldTable::inner) {
             let attribute = ATTRIBUTES.iter().find_map(|prefix| name.as_str().strip_prefix(prefix));
             if let (Some(attribute), Some(value)) = (attribute, shown(value)) {
                 incoming.attributes.insert(attribute.to_ascii_lowercase(), value);

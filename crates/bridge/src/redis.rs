@@ -88,7 +88,8 @@ impl Redis {
             Some(place) => fields.remove(place).1,
             // A message that is no event and has no data is what its fields are.
             None if fields.iter().all(|(name, _)| name != "specversion") => {
-                let all = fields.drain(..).map(|(name, value)| (name, String::from_utf8_lossy(&value).into_owned().into()));
+                let all =
+                    fields.drain(..).map(|(name, value)| (name, String::from_utf8_lossy(&value).into_owned().into()));
                 serde_json::Value::Object(all.collect()).to_string().into_bytes()
             }
             None => Vec::new(),
@@ -109,8 +110,7 @@ impl Redis {
         let mut command = redis::cmd("XREADGROUP");
         command.arg("GROUP").arg(&self.options.name).arg(CONSUMER).arg("COUNT").arg(TOGETHER);
         command.arg("BLOCK").arg(WAIT_MILLIS).arg("STREAMS").arg(&self.options.stream).arg(from);
-        let reply: Option<StreamReadReply> =
-            command.query_async(connection).await.map_err(|error| explain(&error))?;
+        let reply: Option<StreamReadReply> = command.query_async(connection).await.map_err(|error| explain(&error))?;
         Ok(reply.into_iter().flat_map(|reply| reply.keys).flat_map(|key| key.ids).collect())
     }
 }
@@ -130,7 +130,7 @@ impl Peer for Redis {
             }
         }
         // What an earlier process was handed out and has not settled comes first.
-        *self.from.lock().await = "0".to_owned();
+        "0".clone_into(&mut *self.from.lock().await);
         Ok(())
     }
 
@@ -209,10 +209,8 @@ fn fields(id: &StreamId) -> Vec<(String, Vec<u8>)> {
 }
 
 fn explain(error: &RedisError) -> Error {
-    let settings = matches!(
-        error.kind(),
-        ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig | ErrorKind::Client
-    );
+    let settings =
+        matches!(error.kind(), ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig | ErrorKind::Client);
     let text = error.to_string();
     let wrong = ["BUSYGROUP", "WRONGTYPE", "NOPERM", "unknown command"].iter().any(|part| text.contains(part));
     if settings || wrong { refused(NAME, text) } else { unreachable(NAME, text) }

@@ -119,7 +119,10 @@ fn both_ways(url: &str) {
     let out = came.iter().find(|one| one["id"] == "out").unwrap();
     let of = |name: &str| out[name].clone();
     assert_eq!((of("source"), of("subject"), of("more")), (json!("/shop of ü"), json!("s 1"), json!("m")));
-    assert_eq!((of("data"), of("consortbridge"), of("topic")), (json!({ "n": 1.5 }), json!("there"), json!("orders.made")));
+    assert_eq!(
+        (of("data"), of("consortbridge"), of("topic")),
+        (json!({ "n": 1.5 }), json!("there"), json!("orders.made"))
+    );
     let large = came.iter().find(|one| one["id"] == "large").unwrap();
     assert_eq!((&large["type"], &large["topic"]), (&json!("t"), &json!("orders.x.y")));
     assert!(large["data"]["bytes"] == 100_002, "{large}");
@@ -159,6 +162,25 @@ fn under_fire(url: &str, peer: &mut Peer) {
     assert_eq!((stop(bridge)["refused"].clone(), stop(far)["refused"].clone()), (json!(0), json!(0)));
 }
 
+/// An event that is delivered again, as after a crash between the confirmation there and the acknowledgement here; how many
+/// of what came in were known before.
+fn sent_again(url: &str) -> Value {
+    let (here, there) = (Home::new(), Home::new());
+    let mut far = there.bridge(url, "to", &["--direction", "in"]);
+    connected(&mut far);
+    let mut bridge = here.bridge(url, "from", &["--direction", "out"]);
+    here.publish(&event("again"));
+    wait_for(&mut bridge, |event| event["event"] == "out");
+    stop(bridge);
+    let sought = here.client().post("/v1/subscriptions/bridge.from/seek", &json!({ "to": "all" })).unwrap();
+    assert_eq!(sought.status, 200, "{}", sought.text());
+    here.publish(&event("last"));
+    let bridge = here.bridge(url, "from", &["--direction", "out"]);
+    assert_eq!(there.ids_with("last").values().sum::<usize>(), 2);
+    assert_eq!(stop(bridge)["out"], 2);
+    stop(far)["deduplicated"].clone()
+}
+
 fn nats() -> (TempDir, Peer, String) {
     let folder = temp_dir();
     let peer = Peer::nats(folder.path());
@@ -182,19 +204,24 @@ fn redis() -> (TempDir, Peer, String) {
 
 #[test]
 fn events_go_both_ways_through_nats() {
-    both_ways(&nats().2);
+    let (_folder, _peer, url) = nats();
+    both_ways(&url);
+    assert_eq!(sent_again(&url), 0, "the stream has it once");
 }
 
 #[test]
 fn events_go_both_ways_through_rabbitmq_and_survive_its_end() {
     let (_folder, mut peer, url) = rabbit();
     both_ways(&url);
+    assert_eq!(sent_again(&url), 1, "RabbitMQ has it twice, Consort once");
     under_fire(&url, &mut peer);
 }
 
 #[test]
 fn events_go_both_ways_through_redis() {
-    both_ways(&redis().2);
+    let (_folder, _peer, url) = redis();
+    both_ways(&url);
+    assert_eq!(sent_again(&url), 0, "the stream has it once");
 }
 
 #[test]

@@ -23,13 +23,16 @@ pub fn free_port() -> u16 {
     listener.local_addr().expect("what listens has an address").port()
 }
 
+/// Settings in the environment.
+type Settings = Vec<(&'static str, OsString)>;
+
 /// A server of another system.
 #[derive(Debug)]
 pub struct Peer {
     program: PathBuf,
     args: Vec<OsString>,
     /// Settings that are read from the environment.
-    env: Vec<(&'static str, OsString)>,
+    env: Settings,
     address: SocketAddr,
     child: Child,
     /// What runs beside it, and ends with it.
@@ -46,7 +49,7 @@ impl Peer {
         let mut args: Vec<OsString> =
             ["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--appendfsync"].map(Into::into).into();
         args.extend(["always".into(), "--port".into(), port.to_string().into(), "--dir".into(), folder.into()]);
-        Self::start("redis-server", args, Vec::new(), port)
+        Self::start("redis-server", args, port)
     }
 
     /// An etcd server.
@@ -66,7 +69,7 @@ impl Peer {
         ] {
             args.extend([flag.into(), value.into()]);
         }
-        Self::start("etcd", args, Vec::new(), port)
+        Self::start("etcd", args, port)
     }
 
     /// A NATS server with JetStream.
@@ -77,7 +80,7 @@ impl Peer {
         let port = free_port();
         let mut args: Vec<OsString> = ["-a", "127.0.0.1", "-js", "-p"].map(Into::into).into();
         args.extend([port.to_string().into(), "-sd".into(), folder.into()]);
-        Self::start(tool("nats-server"), args, Vec::new(), port)
+        Self::start(tool("nats-server"), args, port)
     }
 
     /// A RabbitMQ node of its own, which knows no other one.
@@ -93,6 +96,7 @@ impl Peer {
             ("HOME", folder.into()),
             // Its script becomes the node, and does not wait beside it.
             ("RABBITMQ_ALLOW_INPUT", "true".into()),
+            ("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-noinput".into()),
             ("RABBITMQ_NODENAME", format!("test{port}@localhost").into()),
             ("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1".into()),
             ("RABBITMQ_NODE_PORT", port.to_string().into()),
@@ -111,21 +115,18 @@ impl Peer {
         // Without a name server that is there already, the node would leave one behind.
         let naming: [OsString; 4] = ["-address", "127.0.0.1", "-port", &names.to_string()].map(Into::into);
         let naming = spawn(Path::new("epmd"), &naming, &[]).expect("epmd is installed with RabbitMQ");
-        let mut peer = Self::start(program, Vec::new(), env.into(), port);
-        peer.helper = Some(naming);
-        peer
+        Self::started(program.into(), Vec::new(), env.into(), port, Some(naming))
     }
 
-    fn start(
-        program: impl Into<PathBuf>,
-        args: Vec<OsString>,
-        env: Vec<(&'static str, OsString)>,
-        port: u16,
-    ) -> Self {
-        let (program, address) = (program.into(), SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    fn start(program: impl Into<PathBuf>, args: Vec<OsString>, port: u16) -> Self {
+        Self::started(program.into(), args, Vec::new(), port, None)
+    }
+
+    fn started(program: PathBuf, args: Vec<OsString>, env: Settings, port: u16, helper: Option<Child>) -> Self {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let child = spawn(&program, &args, &env)
             .unwrap_or_else(|error| panic!("{}: {error}; scripts/setup installs it", program.display()));
-        let peer = Self { program, args, env, address, child, helper: None };
+        let peer = Self { program, args, env, address, child, helper };
         peer.wait();
         peer
     }

@@ -332,9 +332,10 @@ codes! {
     BadSchedule = 792, Rejected, "bad schedule";
     /// The times of the schedule were changed while the request was on its way. Look at the schedule, and try again.
     ScheduleChanged = 793, Conflict, "schedule was changed";
-    /// The other side of a mirror cannot be reached, or does not answer now. Is it running, and is its address right?
+    /// The other side of a mirror or bridge cannot be reached, or does not answer now. Is it running, and is its address
+    /// right?
     PeerUnreachable = 801, Unavailable, "other side cannot be reached";
-    /// The other side of a mirror refuses what the mirror requests: its address, user, rights or settings do not fit; the
+    /// The other side of a mirror or bridge refuses what is requested: its address, user, rights or settings do not fit; the
     /// message says which.
     PeerRefused = 802, Rejected, "other side refuses";
 

@@ -246,7 +246,7 @@ limits! {
     MIRROR_PREFIX_BYTES_MAX: usize = 512;
     /// Seconds between two comparisons of a mirror with a side whose notifications may be lost, where nothing is given.
     MIRROR_COMPARE_DEFAULT_SECONDS: u64 = 30;
-    /// Seconds after which another process may take a mirror over whose process has died, where nothing is given.
+    /// Seconds after which another process may take a mirror or bridge over whose process has died, where nothing is given.
     MIRROR_LEASE_DEFAULT_SECONDS: u64 = 10;
     /// Seconds that a copy on the other side of a mirror outlives the time of its original: the original decides when it
     /// ends.

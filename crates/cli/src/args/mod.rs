@@ -6,11 +6,11 @@
 
 mod agents;
 mod ballots;
+#[cfg(feature = "bridge")]
+mod bridge;
 mod events;
 mod keep;
 mod locks;
-#[cfg(feature = "bridge")]
-mod bridge;
 #[cfg(feature = "mirror")]
 mod mirror;
 mod operate;
@@ -27,13 +27,13 @@ use consort_server::settings::keys;
 
 pub(crate) use agents::{AgentFilterArgs, AgentsCommand, QuotaSetArgs, QuotasCommand};
 pub(crate) use ballots::{BallotEndArgs, BallotOpenArgs, BallotVoteArgs, BallotsCommand};
+#[cfg(feature = "bridge")]
+pub(crate) use bridge::{BridgeArgs, BridgeDirection, BridgeStart};
 pub(crate) use events::{
     CreateArgs, DeadArgs, DeadCommand, EventsCommand, PublishArgs, SubscriptionsCommand, TriggerArgs, TriggersCommand,
 };
 pub(crate) use keep::{BackupArgs, BackupCommand, DoctorArgs, RestoreArgs};
 pub(crate) use locks::{BarriersCommand, LockArgs, LockRunArgs, LocksCommand, ReleaseArgs};
-#[cfg(feature = "bridge")]
-pub(crate) use bridge::{BridgeArgs, BridgeDirection, BridgeStart};
 #[cfg(feature = "mirror")]
 pub(crate) use mirror::{MirrorArgs, MirrorDirection};
 pub(crate) use operate::{DecisionArgs, InboxCommand, ListArgs, RunsCommand};

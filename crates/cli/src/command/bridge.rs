@@ -95,5 +95,7 @@ fn sentence(event: &Event, topic: &str) -> Option<String> {
 
 fn summary(counts: &Counts) -> String {
     let Counts { out, taken, deduplicated, passed, refused, lost } = counts;
-    format!("{out} out, {taken} in ({deduplicated} known before), {passed} passed over, {refused} refused, {lost} losses")
+    format!(
+        "{out} out, {taken} in ({deduplicated} known before), {passed} passed over, {refused} refused, {lost} losses"
+    )
 }

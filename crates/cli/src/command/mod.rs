@@ -8,6 +8,8 @@ mod agents_watch;
 mod backup;
 mod ballots;
 mod barriers;
+#[cfg(feature = "bridge")]
+mod bridge;
 mod config;
 mod decide;
 mod deployed;
@@ -21,8 +23,6 @@ mod limits;
 mod lock_claim;
 mod locks;
 mod locks_run;
-#[cfg(feature = "bridge")]
-mod bridge;
 #[cfg(feature = "mirror")]
 mod mirror;
 mod namespaces;
