@@ -35,7 +35,7 @@ pub(crate) struct Incoming {
     pub(crate) body: Vec<u8>,
 }
 
-/// What becomes of a message.
+/// How a message is read.
 #[derive(Debug)]
 pub(crate) enum Read {
     /// An event to publish.

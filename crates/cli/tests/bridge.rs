@@ -132,7 +132,7 @@ fn both_ways(url: &str) {
     assert_eq!([&counts[0]["out"], &counts[0]["in"], &counts[1]["out"], &counts[1]["in"]], [2, 1, 1, 2], "{counts:?}");
 }
 
-/// A broker, a bridge and a server are killed in turn; nothing is lost, and nothing that can be told apart is there twice.
+/// A broker, a bridge and a server are killed in turn; nothing is lost, and nothing is there twice.
 fn under_fire(url: &str, peer: &mut Peer) {
     let (mut here, there) = (Home::new(), Home::new());
     let mut far = there.bridge(url, "there", &["--direction", "in"]);

@@ -166,7 +166,7 @@ impl Drop for Peer {
 
 /// A program that `scripts/setup` puts into a folder of the project, or else one of the machine.
 fn tool(name: &str) -> PathBuf {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/.peers/bin").join(name);
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/.venv/bin").join(name);
     if own.exists() { own } else { name.into() }
 }
 
