@@ -166,16 +166,17 @@ fn under_fire(url: &str, peer: &mut Peer) {
 /// of what came in were known before.
 fn sent_again(url: &str) -> Value {
     let (here, there) = (Home::new(), Home::new());
-    let mut far = there.bridge(url, "to", &["--direction", "in"]);
+    let own = ["--stream", "again", "--prefix", "again."];
+    let mut far = there.bridge(url, "to", &[&own, ["--direction", "in"].as_slice()].concat());
     connected(&mut far);
-    let mut bridge = here.bridge(url, "from", &["--direction", "out"]);
+    let mut bridge = here.bridge(url, "from", &[&own, ["--direction", "out"].as_slice()].concat());
     here.publish(&event("again"));
     wait_for(&mut bridge, |event| event["event"] == "out");
     stop(bridge);
     let sought = here.client().post("/v1/subscriptions/bridge.from/seek", &json!({ "to": "all" })).unwrap();
     assert_eq!(sought.status, 200, "{}", sought.text());
     here.publish(&event("last"));
-    let bridge = here.bridge(url, "from", &["--direction", "out"]);
+    let bridge = here.bridge(url, "from", &[&own, ["--direction", "out"].as_slice()].concat());
     assert_eq!(there.ids_with("last").values().sum::<usize>(), 2);
     assert_eq!(stop(bridge)["out"], 2);
     stop(far)["deduplicated"].clone()
@@ -247,6 +248,7 @@ fn what_is_no_json_is_put_aside_and_what_comes_behind_it_is_taken() {
     };
     let bad = add("data", "no JSON");
     add("amount", "120");
+    add("topic", "orders.empty");
     let good = add("data", "[1]");
     let mut bridge = home.bridge(&url, "in", &["--direction", "in", "--stream", "orders.in"]);
     let refused = wait_for(&mut bridge, |event| event["event"] == "refused");
@@ -254,7 +256,8 @@ fn what_is_no_json_is_put_aside_and_what_comes_behind_it_is_taken() {
     home.ids_with(&good);
     let events = home.events();
     assert_eq!((&events[0]["data"], &events[0]["topic"]), (&json!({ "amount": "120" }), &json!("orders.in")));
-    assert_eq!((&events[1]["data"], &events[1]["source"]), (&json!([1]), &json!("/redis/orders.in")));
+    assert_eq!((&events[1]["data"], &events[1]["topic"]), (&json!({}), &json!("orders.empty")));
+    assert_eq!((&events[2]["data"], &events[2]["source"]), (&json!([1]), &json!("/redis/orders.in")));
     assert_eq!(stop(bridge)["refused"], 1);
     let aside: i64 = ::redis::cmd("XLEN").arg("orders.in.refused").query(&mut connection).unwrap();
     assert_eq!(aside, 1);
