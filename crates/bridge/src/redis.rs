@@ -30,6 +30,8 @@ const WAIT_MILLIS: u64 = 2_000;
 const CONSUMER: &str = "bridge";
 /// The field that has the data of an event.
 const DATA: &str = "data";
+/// The field that has its topic.
+const TOPIC: &str = "topic";
 
 /// Appends an event once. Keys: the stream, the note. Arguments: the seconds of the note, and the fields.
 const APPEND: &str = r"
@@ -88,8 +90,10 @@ impl Redis {
             Some(place) => fields.remove(place).1,
             // A message that is no event and has no data is what its fields are.
             None if fields.iter().all(|(name, _)| name != "specversion") => {
-                let all =
-                    fields.drain(..).map(|(name, value)| (name, String::from_utf8_lossy(&value).into_owned().into()));
+                // Its topic is no part of them.
+                let topic = fields.iter().position(|(name, _)| name == TOPIC).map(|place| fields.remove(place));
+                let others = std::mem::replace(&mut fields, topic.into_iter().collect()).into_iter();
+                let all = others.map(|(name, value)| (name, String::from_utf8_lossy(&value).into_owned().into()));
                 serde_json::Value::Object(all.collect()).to_string().into_bytes()
             }
             None => Vec::new(),
