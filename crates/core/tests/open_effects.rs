@@ -146,6 +146,38 @@ fn a_write_below_a_step_that_ends_is_awaited_by_the_run() {
 }
 
 #[test]
+fn an_effect_that_is_awaited_by_the_run_keeps_its_reconciler() {
+    let group = "workflow: w\nsteps:\n  trip:\n    deadline: 5s\n    steps:\n      car: { capability: book, \
+                 on_unknown: reconcile with look, compensate: { capability: undo } }\n";
+    let answers = [
+        ("done trip/car/reconcile {\"decision\":\"done\",\"output\":1}", None, vec!["trip/car"]),
+        ("done trip/car/reconcile \"retry\"", None, vec![]),
+        ("fatal trip/car/reconcile", Some("resolve trip/car 1"), vec!["trip/car"]),
+        ("cancel", Some("resolve trip/car retry"), vec![]),
+    ];
+    for (answer, decision, undone) in answers {
+        let mut world = World::new();
+        world.deploy(group);
+        world.act("start {}");
+        world.act("write trip/car");
+        world.act("lose trip/car");
+        world.tick(Span::from_secs(5));
+        assert_eq!(state(&mut world, "trip"), StepState::Failed);
+        assert_eq!(
+            state(&mut world, "trip/car/reconcile"),
+            StepState::Ready,
+            "the step above does not need it, the run does"
+        );
+        world.act(answer);
+        if let Some(decision) = decision {
+            assert_eq!(asked(&mut world), [Ask::UnknownOutcome], "{answer}");
+            world.act(decision);
+        }
+        undo_all(&mut world, &undone);
+    }
+}
+
+#[test]
 fn a_call_of_code_that_writes_is_awaited_though_its_caller_has_ended() {
     let mut world = World::new();
     world.deploy("workflow: w\nsteps:\n  code: { capability: code }\n");

@@ -109,14 +109,15 @@ fn stop_scopes(ctx: &mut ApplyContext<'_>, open: &mut Vec<(ScopeKey, u32)>) -> R
 
 fn stop_instance(ctx: &mut ApplyContext<'_>, task: StepInstanceId, open: &mut Vec<(ScopeKey, u32)>) -> Result<()> {
     let step = ctx.state.known_step(task)?;
-    note_open(ctx, task.run, &step, open)?;
     if let Some(child) = step.child_run {
         child_runs::cancel_later(ctx, child, NOT_NEEDED, true);
     }
     let error = Error::new(Code::Cancelled, NOT_NEEDED);
     if open_effect::outlives_its_parent(ctx, task, &step, &error)? {
-        return Ok(());
+        // Its reconciler continues: without its answer the outcome would stay unknown, and no person would be asked.
+        return note_open(ctx, task.run, &Step { asking: None, ..step }, open);
     }
+    note_open(ctx, task.run, &step, open)?;
     let step_ref = locate(ctx.state, task)?;
     instance::set_terminal(ctx, &step_ref, task, step, Outcome::Cancelled(error))?;
     Ok(())
