@@ -284,10 +284,11 @@ class _Running:
             take=self._take,
         )
         try:
-            try:
-                welcome = await asyncio.wait_for(asyncio.shield(link.welcome), WELCOME_WITHIN)
-            except asyncio.TimeoutError:
-                raise ConsortError("the server sent no welcome", code=Code.UNREACHABLE) from None
+            # Before Python 3.12 `wait_for` forgets a cancellation that comes together with the welcome.
+            await asyncio.wait([link.welcome], timeout=WELCOME_WITHIN)
+            if not link.welcome.done():
+                raise ConsortError("the server sent no welcome", code=Code.UNREACHABLE)
+            welcome = link.welcome.result()
             with self._connected(welcome):
                 link.begin(max(welcome.heartbeat_interval_us / 1_000_000, 0.1) / 3)
                 return await self._serve(link)
