@@ -5,6 +5,7 @@
 
 use std::{fmt, str::FromStr};
 
+use consort_peering::{authority, without_user};
 use consort_types::{Code, Error, Result};
 
 /// Where the other side is.
@@ -37,12 +38,8 @@ impl FromStr for Address {
             Some(("redis", _)) => Ok(Self::Redis(text.to_owned())),
             Some(("amqp", _)) => Ok(Self::Rabbit(text.to_owned())),
             Some(("nats", rest)) => {
-                let rest = rest.trim_end_matches('/');
-                let Some((user, authority)) = rest.rsplit_once('@') else {
-                    return Ok(Self::Nats { authority: rest.to_owned(), user: None });
-                };
-                let (name, password) = user.split_once(':').ok_or_else(|| bad("has a user without a password"))?;
-                Ok(Self::Nats { authority: authority.to_owned(), user: Some((name.to_owned(), password.to_owned())) })
+                let (authority, user) = authority(rest).ok_or_else(|| bad("has a user without a password"))?;
+                Ok(Self::Nats { authority, user })
             }
             Some(("rediss" | "amqps" | "tls", _)) => Err(bad("asks for TLS, which the bridge does not speak itself")
                 .hint("let a proxy on this machine end TLS, and give its address")),
@@ -59,7 +56,7 @@ impl fmt::Display for Address {
             Self::Rabbit(url) => ("amqp", url.trim_start_matches("amqp://")),
             Self::Redis(url) => ("redis", url.trim_start_matches("redis://")),
         };
-        write!(f, "{scheme}://{}", rest.rsplit_once('@').map_or(rest, |(_, host)| host))
+        write!(f, "{scheme}://{}", without_user(rest))
     }
 }
 

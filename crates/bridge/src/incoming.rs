@@ -13,7 +13,7 @@ use consort_types::{
 
 use crate::{
     options::Options,
-    outgoing::{BRIDGE, POSITION, SPECVERSION},
+    outgoing::{BRIDGE, POSITION, SPECVERSION, came_through},
 };
 
 /// A message of the other side.
@@ -62,12 +62,11 @@ impl Incoming {
         if let Err(error) = check_topic(topic) {
             return Read::Refused(error.message);
         }
-        let own = ExtensionValue::Text(options.name.clone());
-        if !topic_matches(&options.topic, topic) || event.extensions.get(BRIDGE) == Some(&own) {
+        if !topic_matches(&options.topic, topic) || came_through(&event, &options.name) {
             return Read::Pass;
         }
         event.extensions.remove(POSITION);
-        event.extensions.insert(BRIDGE.to_owned(), own);
+        event.extensions.insert(BRIDGE.to_owned(), ExtensionValue::Text(options.name.clone()));
         (event.position, event.published) = (None, None);
         Read::Event(Box::new(event))
     }

@@ -5,7 +5,7 @@
 //! Invariant: a message is published under the identity of its event (`Nats-Msg-Id`), so that one that is published again
 //! within the stream's window is there once.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use async_nats::{
     ConnectErrorKind, ConnectOptions, Event, HeaderMap,
@@ -19,6 +19,7 @@ use async_nats::{
 use async_trait::async_trait;
 use consort_types::{Error, Result};
 use futures::{FutureExt as _, StreamExt as _, future::join_all};
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use tokio::sync::{Mutex, Notify};
 
 use crate::{
@@ -264,39 +265,15 @@ fn explain(error: impl std::error::Error) -> Error {
     }
 }
 
-/// A value as the bindings of CloudEvents write it into a header field.
-fn escape(value: &str) -> String {
-    let mut escaped = String::with_capacity(value.len());
-    for byte in value.bytes() {
-        if matches!(byte, 0x21..=0x7e) && !matches!(byte, b'"' | b'%') {
-            escaped.push(char::from(byte));
-        } else {
-            escaped.extend(['%', hex(byte >> 4), hex(byte & 0xf)]);
-        }
-    }
-    escaped
-}
+/// What is written by its bytes in a header field: what is no printable letter of ASCII, and what the binding says.
+const ESCAPED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
 
-fn hex(digit: u8) -> char {
-    char::from_digit(u32::from(digit), 16).unwrap_or('0').to_ascii_uppercase()
+fn escape(value: &str) -> String {
+    utf8_percent_encode(value, ESCAPED).to_string()
 }
 
 fn unescape(value: &str) -> String {
-    let (mut bytes, mut rest) = (Vec::with_capacity(value.len()), value.as_bytes());
-    while let Some((first, more)) = rest.split_first() {
-        let code = more.get(..2).and_then(|two| std::str::from_utf8(two).ok());
-        match code.and_then(|two| u8::from_str_radix(two, 16).ok()) {
-            Some(byte) if *first == b'%' => {
-                bytes.push(byte);
-                rest = &more[2..];
-            }
-            _ => {
-                bytes.push(*first);
-                rest = more;
-            }
-        }
-    }
-    String::from_utf8(bytes).unwrap_or_else(|_| value.to_owned())
+    percent_decode_str(value).decode_utf8().map_or_else(|_| value.to_owned(), Cow::into_owned)
 }
 
 #[cfg(test)]

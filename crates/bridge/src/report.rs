@@ -3,16 +3,10 @@
 //! For: events as they happen, and the counts at the end. Not for: how they are shown.
 //! Invariant: what is counted was done and answered.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Mutex, PoisonError},
-};
+use std::sync::{Mutex, PoisonError};
 
-use consort_peering::{Direction, Side};
+use consort_peering::{Direction, Side, Told};
 use serde::Serialize;
-
-/// Refusals that are remembered, so that each is told once.
-const REFUSED_KEPT: usize = 10_000;
 
 /// What has happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -91,12 +85,12 @@ pub(crate) struct Report<'a>(Mutex<Inner<'a>>);
 struct Inner<'a> {
     tell: Tell<'a>,
     counts: Counts,
-    told: BTreeSet<String>,
+    told: Told<(&'static str, String)>,
 }
 
 impl<'a> Report<'a> {
     pub(crate) fn new(tell: impl FnMut(&Event) + Send + 'a) -> Self {
-        Self(Mutex::new(Inner { tell: Box::new(tell), counts: Counts::default(), told: BTreeSet::new() }))
+        Self(Mutex::new(Inner { tell: Box::new(tell), counts: Counts::default(), told: Told::default() }))
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut Inner<'a>) -> T) -> T {
@@ -135,13 +129,7 @@ impl<'a> Report<'a> {
 
     /// Counts and tells what is not carried, once.
     pub(crate) fn refused(&self, direction: Direction, what: &str, reason: &str) {
-        let first = self.with(|inner| {
-            if inner.told.len() >= REFUSED_KEPT {
-                inner.told.clear();
-            }
-            inner.told.insert(format!("{} {what}", direction.as_str()))
-        });
-        if first {
+        if self.with(|inner| inner.told.is_first((direction.as_str(), what.to_owned()))) {
             let (what, reason) = (what.to_owned(), reason.to_owned());
             self.tell(&Event::Refused { direction: direction.as_str(), what, reason });
         }

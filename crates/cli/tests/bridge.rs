@@ -7,46 +7,17 @@
 #![cfg(feature = "bridge")]
 
 mod common;
+#[path = "common/home.rs"]
+mod home;
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::collections::BTreeMap;
 
-use common::{Ended, Folder, Running, binary};
-use consort_testkit::{
-    TempDir,
-    http::Client,
-    peers::{Peer, free_port},
-    process::Server,
-    temp_dir, wait_until,
-};
+use common::{Ended, Running};
+use consort_testkit::{TempDir, peers::Peer, temp_dir, wait_until};
+use home::{Home, wait_for};
 use serde_json::{Value, json};
 
-/// A server of Consort that can be started again at the same address.
-struct Home {
-    folder: Folder,
-    port: u16,
-    server: Option<Server>,
-}
-
 impl Home {
-    fn new() -> Self {
-        let mut home = Self { folder: Folder::new(), port: free_port(), server: None };
-        home.start();
-        home
-    }
-
-    fn start(&mut self) {
-        let none: [&str; 0] = [];
-        self.server = Some(Server::start_at(binary(), &self.folder.path(), self.port, none).unwrap());
-    }
-
-    fn kill(&mut self) {
-        self.server.take().unwrap().kill().unwrap();
-    }
-
-    fn client(&self) -> Client {
-        Client::new(SocketAddr::from(([127, 0, 0, 1], self.port)))
-    }
-
     fn publish(&self, event: &Value) {
         let answer = self.client().post("/v1/events", event).unwrap();
         assert_eq!(answer.status, 200, "{}", answer.text());
@@ -79,26 +50,15 @@ fn event(id: &str) -> Value {
     json!({ "id": id, "source": "/shop of ü", "type": "orders.made", "subject": "s 1", "more": "m", "data": { "n": 1.50 } })
 }
 
-/// Reads what a bridge tells until one fits.
-fn wait_for(bridge: &mut Running, fits: impl Fn(&Value) -> bool) -> Value {
-    loop {
-        let event: Value = serde_json::from_str(&bridge.line()).unwrap();
-        if fits(&event) {
-            return event;
-        }
-    }
-}
-
 fn connected(bridge: &mut Running) {
     wait_for(bridge, |event| event["event"] == "connected");
 }
 
-/// Stops a bridge; its counts.
+/// Stops a bridge that is to end well; its counts.
 fn stop(bridge: Running) -> Value {
-    bridge.signal("INT");
-    let Ended { code, out, err } = bridge.ended();
+    let (Ended { code, out, err }, counts) = home::stop(bridge);
     assert_eq!(code, 130, "{out}{err}");
-    serde_json::from_str(out.lines().last().unwrap()).unwrap()
+    counts
 }
 
 /// Two homes with a broker between them: what one publishes, the other has, once and whole, and nothing goes back.

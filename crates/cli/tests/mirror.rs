@@ -6,52 +6,23 @@
 #![cfg(feature = "mirror")]
 
 mod common;
+#[path = "common/home.rs"]
+mod home;
 #[path = "common/other.rs"]
 mod other;
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use common::{Ended, Folder, Running, binary};
-use consort_testkit::{
-    http::Client,
-    peers::{Peer, free_port},
-    process::Server,
-    wait_until,
-};
+use common::Running;
+use consort_testkit::{peers::Peer, wait_until};
+use home::{Home, stop, wait_for};
 use other::{Etcd, Other, PREFIX, Redis};
 use serde_json::{Value, json};
 
-/// A server of Consort that can be started again at the same address.
-struct Home {
-    folder: Folder,
-    port: u16,
-    server: Option<Server>,
-}
-
 impl Home {
-    fn new() -> Self {
-        let mut home = Self { folder: Folder::new(), port: free_port(), server: None };
-        home.start();
-        home
-    }
-
-    fn start(&mut self) {
-        let none: [&str; 0] = [];
-        self.server = Some(Server::start_at(binary(), &self.folder.path(), self.port, none).unwrap());
-    }
-
-    fn kill(&mut self) {
-        self.server.take().unwrap().kill().unwrap();
-    }
-
-    fn client(&self) -> Client {
-        Client::new(SocketAddr::from(([127, 0, 0, 1], self.port)))
-    }
-
     /// Gives a key a value; whether that was acknowledged.
     fn put(&self, key: &str, value: &Value) -> bool {
         let put = self.client().request("PUT", &path(key), Some(&json!({ "value": value })));
@@ -87,26 +58,8 @@ fn path(key: &str) -> String {
     format!("/v1/spaces/s/keys/{}", key.replace('/', "%2F"))
 }
 
-/// Reads events until one fits.
-fn wait_for(mirror: &mut Running, fits: impl Fn(&Value) -> bool) -> Value {
-    loop {
-        let event: Value = serde_json::from_str(&mirror.line()).unwrap();
-        if fits(&event) {
-            return event;
-        }
-    }
-}
-
 fn connected(event: &Value) -> bool {
     event["event"] == "connected"
-}
-
-/// Stops a mirror; how it ended, and its counts.
-fn stop(mirror: Running) -> (Ended, Value) {
-    mirror.signal("INT");
-    let ended = mirror.ended();
-    let last = ended.out.lines().last().map(|line| serde_json::from_str(line).unwrap()).unwrap_or_default();
-    (ended, last)
 }
 
 fn json_of(text: &str) -> Value {

@@ -15,8 +15,8 @@ use consort_api::{
     client::Client,
     state::{StateFence, TransactState, TransactStateRequest},
 };
-use consort_peering::{Lease, Retry};
-use consort_types::{Code, Error, Result, limits};
+use consort_peering::{Lease, Retry, Told};
+use consort_types::{Code, Error, Result};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::{
@@ -59,7 +59,7 @@ pub struct Mirror<'a> {
     holder: String,
     lease: Option<Lease>,
     /// What was refused and is told.
-    told: BTreeSet<(String, String)>,
+    told: Told<(String, String)>,
     /// Whether the cursor says nothing any more.
     stale: bool,
     connected: bool,
@@ -105,7 +105,7 @@ impl<'a> Mirror<'a> {
             cursor,
             holder,
             lease: None,
-            told: BTreeSet::new(),
+            told: Told::default(),
             stale: false,
             connected: false,
         })
@@ -308,10 +308,7 @@ impl<'a> Mirror<'a> {
 
     /// Counts what is not carried, and tells it once.
     pub(crate) fn refuse(&mut self, key: &str, reason: &str) {
-        if self.told.len() >= limits::MIRROR_REFUSED_KEPT_MAX {
-            self.told.clear();
-        }
-        if self.told.insert((key.to_owned(), reason.to_owned())) {
+        if self.told.is_first((key.to_owned(), reason.to_owned())) {
             self.counts.refused += 1;
             (self.report)(&Event::Refused { key: key.to_owned(), reason: reason.to_owned() });
         }

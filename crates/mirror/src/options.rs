@@ -5,7 +5,7 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
-use consort_peering::Direction;
+use consort_peering::{Direction, authority, without_user};
 use consort_types::{Code, Error, Name, Result, limits};
 
 /// Where the other side is.
@@ -33,15 +33,8 @@ impl FromStr for Address {
         match text.split_once("://") {
             Some(("redis", _)) => Ok(Self::Redis(text.to_owned())),
             Some(("etcd", rest)) => {
-                let (user, authority) = match rest.trim_end_matches('/').rsplit_once('@') {
-                    Some((user, authority)) => {
-                        let (name, password) =
-                            user.split_once(':').ok_or_else(|| bad("has a user without a password"))?;
-                        (Some((name.to_owned(), password.to_owned())), authority)
-                    }
-                    None => (None, rest.trim_end_matches('/')),
-                };
-                Ok(Self::Etcd { authority: authority.to_owned(), user })
+                let (authority, user) = authority(rest).ok_or_else(|| bad("has a user without a password"))?;
+                Ok(Self::Etcd { authority, user })
             }
             Some(("rediss" | "etcds", _)) => Err(bad("asks for TLS, which the mirror does not speak itself")
                 .hint("let a proxy on this machine end TLS, and give its address")),
@@ -54,8 +47,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Redis(url) => {
-                let rest = url.trim_start_matches("redis://");
-                write!(f, "redis://{}", rest.rsplit_once('@').map_or(rest, |(_, host)| host))
+                write!(f, "redis://{}", without_user(url.trim_start_matches("redis://")))
             }
             Self::Etcd { authority, .. } => write!(f, "etcd://{authority}"),
         }

@@ -251,7 +251,7 @@ limits! {
     /// Seconds that a copy on the other side of a mirror outlives the time of its original: the original decides when it
     /// ends.
     MIRROR_TTL_MARGIN_SECONDS: u64 = 2;
-    /// Keys that a mirror refused and still remembers, so that it reports each once.
+    /// Refusals that a mirror or bridge still remembers, so that it reports each once.
     MIRROR_REFUSED_KEPT_MAX: usize = 10_000;
     /// Bytes of the id of a holder of a lock, or of a member of a barrier: it is part of keys.
     LOCK_HOLDER_BYTES_MAX: usize = 256;

@@ -64,7 +64,7 @@ const PRODUCT: &[Place] = &[
             "api-grpc",
         ],
     ),
-    shell("cli", &["types", "api", "workflow", "workflow-check", "engine", "mirror", "bridge", "server"]),
+    shell("cli", &["types", "api", "workflow", "workflow-check", "engine", "peering", "mirror", "bridge", "server"]),
 ];
 
 /// Crates that serve development: they may use any crate, and no product crate may use them.

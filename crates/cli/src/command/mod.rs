@@ -8,6 +8,8 @@ mod agents_watch;
 mod backup;
 mod ballots;
 mod barriers;
+#[cfg(any(feature = "bridge", feature = "mirror"))]
+mod beside;
 #[cfg(feature = "bridge")]
 mod bridge;
 mod config;
