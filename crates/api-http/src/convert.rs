@@ -133,9 +133,15 @@ pub(crate) fn node(node: view::StepNode) -> inside::StepNode {
         child_run: node.child_run,
         copied: node.copied,
         counts: node.counts.map(counts),
+        bids: node.bids.into_iter().map(bid).collect(),
         // As deep as a run's steps are nested, which `limits::WORKFLOW_DEPTH_MAX` bounds.
         children: node.below.into_iter().map(self::node).collect(),
     }
+}
+
+fn bid(bid: view::BidView) -> inside::Bid {
+    let view::BidView { agent, cost, seconds, confidence, declared, score, rank, refused } = bid;
+    inside::Bid { agent, cost, seconds, confidence, declared, score, rank, refused }
 }
 
 fn waited_for(wait: view::Wait) -> inside::WaitedFor {
@@ -247,6 +253,7 @@ pub(crate) fn entry(entry: view::JournalView) -> HistoryEntry {
             HistoryEntry { attempt: Some(attempt), ..failed(EventKind::TaskDiverged, error) }
         }
         HistoryEvent::StepCopied => plain(EventKind::StepCopied),
+        HistoryEvent::TaskAwarded { agent } => HistoryEntry { name: Some(agent), ..plain(EventKind::TaskAwarded) },
     };
     HistoryEntry { task: entry.task, step: entry.step, ..told }
 }
@@ -399,6 +406,11 @@ fn capability(declared: CapabilityDeclaration) -> agents::Capability {
     }
 }
 
+fn awards(awards: registry::AwardsView) -> agents::Awards {
+    let registry::AwardsView { capability, won, done, failed, reliability, slowness } = awards;
+    agents::Awards { capability, won, done, failed, reliability, slowness }
+}
+
 pub(crate) fn agent(agent: registry::AgentView) -> agents::Agent {
     let declared = agent.declaration;
     agents::Agent {
@@ -416,6 +428,7 @@ pub(crate) fn agent(agent: registry::AgentView) -> agents::Agent {
         seen_at: agent.seen,
         instances: agent.instances.into_iter().map(instance).collect(),
         statistics: agent.skills.into_iter().map(statistics).collect(),
+        awards: agent.awards.into_iter().map(awards).collect(),
         warnings: agent.warnings,
     }
 }

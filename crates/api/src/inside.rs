@@ -117,6 +117,31 @@ pub struct WaitedFor {
     pub until: Option<Time>,
 }
 
+/// A bid for the task of a step, or why there is none.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Bid {
+    /// The agent.
+    pub agent: String,
+    /// What it asks for the task.
+    pub cost: f64,
+    /// How long it says that the task takes, in seconds.
+    pub seconds: f64,
+    /// How sure it is of success, from 0 to 1.
+    pub confidence: f64,
+    /// Whether it is what the agent has declared, and not its answer to a call.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub declared: bool,
+    /// What it is worth; the least wins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
+    /// Its place among those that count, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rank: Option<u32>,
+    /// Why it does not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+}
+
 /// A step instance in the tree of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StepNode {
@@ -125,7 +150,7 @@ pub struct StepNode {
     pub task: StepInstanceId,
     /// Its name, or its place among its siblings (`[3]`, `#2`).
     pub name: String,
-    /// `for_each`, `repeat`, or the kind of the step, such as `call`, `wait` or `publish`.
+    /// `for_each`, `repeat`, `auction`, or the kind of the step, such as `call`, `wait` or `publish`.
     pub kind: String,
     /// The capability or agent that is called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -171,6 +196,9 @@ pub struct StepNode {
     /// The progress of its fan-out or loop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counts: Option<Counts>,
+    /// The bids of its auction, the best first; none while they are awaited.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bids: Vec<Bid>,
     /// What is below it (of many, those that matter).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub children: Vec<StepNode>,
@@ -403,6 +431,8 @@ pub enum EventKind {
     StepGaveUp,
     /// The step's outcome was taken over from the run that this one was forked from.
     StepCopied,
+    /// The auction of the step awarded its task to an agent.
+    TaskAwarded,
     /// Something that this version does not know.
     #[schemars(skip)]
     #[serde(untagged)]

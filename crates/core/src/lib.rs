@@ -4,6 +4,7 @@
 //! or carrying effects out (the engine does).
 //! Invariant: the state is a pure function of the records applied; equal records give equal bytes (law 4).
 
+mod auction;
 mod ballot;
 mod bus;
 pub mod command;
@@ -30,6 +31,7 @@ mod task;
 /// The rows of the tables, of all concerns.
 pub mod rows {
     pub use crate::{
+        auction::rows::{AuctionRow, AwardRecord, Bid},
         ballot::{
             rows::{Ballot, BallotProgress, BallotStatus, ByHand, ClosedRound, Vote},
             verdict::{ClosedBy, Verdict},
@@ -67,6 +69,7 @@ pub mod rows {
 /// The keys of the tables, of all concerns.
 pub mod keys {
     pub use crate::{
+        auction::keys::AwardKey,
         ballot::keys::VoteKey,
         bus::keys::{DeliveryKey, EventIdKey, EventKey, EventList, EventListKey, EventWaiterKey},
         coordination::keys::{ChangeKey, MemberKey, PlaceKey, PlaceKind},
@@ -81,6 +84,7 @@ pub mod keys {
 /// Views of the state, for people and programs, of all concerns.
 pub mod view {
     pub use crate::{
+        auction::views::BidView,
         ballot::views::{BallotRecord, BallotSummary, BallotView, BallotViews, RoundView, VoteView, dissents},
         bus::{
             fetch::{DeliveredEvent, Fetched},

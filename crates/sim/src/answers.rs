@@ -52,10 +52,36 @@ pub(crate) enum Next {
 
 /// Capabilities of an agent, and their effect classes.
 pub(crate) const AGENTS: [(&str, &[(&str, EffectClass)]); 3] = [
-    ("worker", &[("work", EffectClass::Idempotent), ("look", EffectClass::Read), ("undo", EffectClass::Idempotent)]),
-    ("cashier", &[("pay", EffectClass::Write), ("charge", EffectClass::Idempotent), ("check", EffectClass::Read)]),
-    ("coder", &[("flow", EffectClass::Idempotent), ("look", EffectClass::Read)]),
+    (
+        "worker",
+        &[
+            ("work", EffectClass::Idempotent),
+            ("look", EffectClass::Read),
+            ("undo", EffectClass::Idempotent),
+            ("job", EffectClass::Idempotent),
+            ("job.bid", EffectClass::Read),
+            ("deal", EffectClass::Write),
+            // What a bidder declares of its bids is not what they are.
+            ("deal.bid", EffectClass::Write),
+        ],
+    ),
+    (
+        "cashier",
+        &[
+            ("pay", EffectClass::Write),
+            ("charge", EffectClass::Idempotent),
+            ("check", EffectClass::Read),
+            ("deal", EffectClass::Write),
+            ("deal.bid", EffectClass::Read),
+            ("job", EffectClass::Idempotent),
+            ("job.bid", EffectClass::Read),
+        ],
+    ),
+    ("coder", &[("flow", EffectClass::Idempotent), ("look", EffectClass::Read), (DECLARED, EffectClass::Idempotent)]),
 ];
+
+/// A capability for which one agent is not called, and declares what it would bid.
+const DECLARED: &str = "job";
 
 /// What agent `which` declares.
 pub(crate) fn declaration(which: usize, version: u32) -> AgentDeclaration {
@@ -66,7 +92,7 @@ pub(crate) fn declaration(which: usize, version: u32) -> AgentDeclaration {
         effect: *effect,
         input_schema: Value::Bool(true),
         output_schema: Value::Bool(true),
-        cost_hint_microdollars: None,
+        cost_hint_microdollars: (which == 2 && *name == DECLARED).then_some(2_000_000),
         time_hint: None,
     };
     AgentDeclaration {
@@ -80,7 +106,19 @@ pub(crate) fn declaration(which: usize, version: u32) -> AgentDeclaration {
 
 /// Whether a task of the capability does something to the world that must not be done twice.
 pub(crate) fn is_write(capability: &str) -> bool {
-    matches!(capability, "pay" | "charge")
+    matches!(capability, "pay" | "charge" | "deal")
+}
+
+/// What an agent bids for a task; some decline, and some talk nonsense.
+pub(crate) fn bid(agent: usize, input: &Value) -> Answer {
+    let number = number_of(&["bid", &agent.to_string(), &input.to_string()]);
+    let part = |at: u32, of: u64| (number >> (8 * at)) % of;
+    Answer::Done(match part(0, 12) {
+        0 => json!({ "decline": true, "reason": "no time" }),
+        1 => json!({ "cost": "much" }),
+        2 => json!(["cheap"]),
+        _ => json!({ "cost": part(1, 4), "seconds": part(2, 3), "confidence": 0.5 + 0.125 * part(3, 5) as f64 }),
+    })
 }
 
 /// The document in an inline payload.

@@ -107,11 +107,13 @@ pub enum InjectedBug {
     InstantPlannedAgain,
     /// A run of a schedule is forgotten while it is active (law 8).
     ScheduledRunForgotten,
+    /// A task goes to another bid than the best (law 2).
+    BidsReordered,
 }
 
 impl InjectedBug {
     /// Every injected bug.
-    pub const ALL: [Self; 46] = [
+    pub const ALL: [Self; 47] = [
         Self::AckBeforeSync,
         Self::ReplyBeforeDurable,
         Self::OutcomeOverwritten,
@@ -158,6 +160,7 @@ impl InjectedBug {
         Self::OldAnswer,
         Self::InstantPlannedAgain,
         Self::ScheduledRunForgotten,
+        Self::BidsReordered,
     ];
 
     /// The law that it breaks.
@@ -168,7 +171,8 @@ impl InjectedBug {
             | Self::DecisionForged
             | Self::EventIdForgotten
             | Self::StepEventForgotten
-            | Self::InstantPlannedAgain => 2,
+            | Self::InstantPlannedAgain
+            | Self::BidsReordered => 2,
             Self::OldTokenAccepted
             | Self::HandedOutTwice
             | Self::ReclaimTooLate

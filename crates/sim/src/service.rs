@@ -17,6 +17,8 @@ struct Account {
     output: Value,
     /// Whether the workflow's author allows it to happen again.
     again: bool,
+    /// By what the service would know that it is asked for the same effect.
+    key: String,
 }
 
 /// The service.
@@ -27,8 +29,10 @@ pub(crate) struct Service {
 
 impl Service {
     /// A task is about to do something to the world.
-    pub(crate) fn open(&mut self, task: StepInstanceId, again: bool) {
-        self.accounts.entry(task).or_default().again |= again;
+    pub(crate) fn open(&mut self, task: StepInstanceId, key: &str, again: bool) {
+        let account = self.accounts.entry(task).or_default();
+        account.again |= again;
+        key.clone_into(&mut account.key);
     }
 
     /// An attempt carries its effect out; returns whether it was let in.
@@ -66,5 +70,12 @@ impl Service {
     pub(crate) fn repeated(&self) -> Option<(StepInstanceId, &[Token])> {
         let repeated = self.accounts.iter().find(|(_, account)| account.happened.len() > 1 && !account.again);
         repeated.map(|(task, account)| (*task, account.happened.as_slice()))
+    }
+
+    /// Two tasks of one run that have had the same effect, as when an auction hands a task on.
+    pub(crate) fn shared(&self) -> Option<(StepInstanceId, StepInstanceId)> {
+        let mut had = BTreeMap::new();
+        let mut happened = self.accounts.iter().filter(|(_, account)| !account.happened.is_empty());
+        happened.find_map(|(task, account)| Some((had.insert((task.run, &account.key), *task)?, *task)))
     }
 }

@@ -38,6 +38,9 @@ fn check_effects(ctx: &Context) -> Checked {
     if let Some((task, tokens)) = ctx.service.repeated() {
         return Err(Violation::of(5, format!("the effect of task {task} happened again, under tokens {tokens:?}")));
     }
+    if let Some((one, other)) = ctx.service.shared() {
+        return Err(Violation::of(5, format!("the effect of task {one} happened again, as task {other}")));
+    }
     for task in ctx.fold.completed() {
         if ctx.service.knows(task) && ctx.service.count(task) == 0 {
             return Err(Violation::of(2, format!("task {task} is completed, but its effect has not happened")));

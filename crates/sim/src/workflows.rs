@@ -128,7 +128,8 @@ impl Builder<'_> {
 
     fn step(&mut self, before: &[String]) -> Value {
         let mut step = match self.random.below(100) {
-            0..=46 => self.call(before),
+            0..=43 => self.call(before),
+            44..=46 => self.auction(before),
             47 => self.publish(),
             48 => self.share(),
             49 => self.listen(),
@@ -207,6 +208,25 @@ impl Builder<'_> {
         step
     }
 
+    /// A call whose agent is chosen by bids.
+    fn auction(&mut self, before: &[String]) -> Value {
+        // Which agents there are, and how quick they are, decides who wins, and whether one does.
+        self.pure = false;
+        let capability = *self.random.pick(&["job", "job", "deal"]);
+        let mut step = json!({ "capability": capability, "with": self.with(before) });
+        self.policies(&mut step, capability);
+        step["assign"] = match self.random.below(4) {
+            0 => json!("auction"),
+            1 => json!({ "auction": { "enough": 1, "wait": "20s", "accept": "5s" } }),
+            2 => json!({ "auction": { "award": "${{ bid.cost > 2 ? null : bid.seconds * bid.record.slowness }}" } }),
+            _ => json!({ "auction": { "award": "${{ bid.cost + input.n }}", "accept": "2s", "max_awards": 2 } }),
+        };
+        if self.random.chance(200) {
+            step["for_each"] = json!([1, 2]);
+        }
+        step
+    }
+
     /// Retry, effect, compensation and the like.
     fn policies(&mut self, step: &mut Value, capability: &str) {
         let initial = *self.random.pick(&["50ms", "1s", "20s"]);
@@ -214,7 +234,7 @@ impl Builder<'_> {
         if capability == "charge" {
             step["effect"] = json!("write");
         }
-        if matches!(capability, "charge" | "pay") {
+        if matches!(capability, "charge" | "pay" | "deal") {
             match self.random.below(8) {
                 0 | 1 => step["on_unknown"] = json!("reconcile with check"),
                 2 => {

@@ -332,6 +332,13 @@ codes! {
     BadSchedule = 792, Rejected, "bad schedule";
     /// The times of the schedule were changed while the request was on its way. Look at the schedule, and try again.
     ScheduleChanged = 793, Conflict, "schedule was changed";
+    /// An auction found no agent to award its task to: none has the capability, or none has bid in time, or the bids were
+    /// declined or refused; the message says why of each. Start an agent that bids, or change `award`.
+    NotAwarded = 831, Failed, "auction found no agent";
+    /// The agent that won an auction did not take the task in time. The next bid gets it, where there is one; `accept` says
+    /// how long to wait.
+    AwardNotTaken = 832, Failed, "award was not taken";
+
     /// The other side of a mirror or bridge cannot be reached, or does not answer now. Is it running, and is its address
     /// right?
     PeerUnreachable = 801, Unavailable, "other side cannot be reached";

@@ -281,6 +281,14 @@ limits! {
     LOCK_BARRIER_PARTIES_MAX: u32 = 1_000;
     /// Generations of a barrier whose outcome is kept for members that ask again.
     LOCK_BARRIER_GENERATIONS_KEPT_MAX: usize = 16;
+    /// Bidders of one auction: their bids are compared in one record.
+    AUCTION_BIDDERS_MAX: u32 = 64;
+    /// How long the bids of an auction are awaited by default, in seconds.
+    AUCTION_WAIT_DEFAULT_SECONDS: u64 = 10;
+    /// How long the winner of an auction may leave its task in the queue by default, in seconds.
+    AUCTION_ACCEPT_DEFAULT_SECONDS: u64 = 60;
+    /// The largest cost and the largest number of seconds of a bid.
+    AUCTION_BID_MAX: u64 = 1_000_000_000_000;
     /// Voters of one ballot: their votes are counted in one record.
     BALLOT_VOTERS_MAX: usize = 256;
     /// Options of one ballot, and of one ranking: counting rankings costs the cube of their number.

@@ -96,6 +96,23 @@ pub struct AgentFilter {
     pub text: Option<String>,
 }
 
+/// How an agent did with the tasks of a capability that auctions awarded to it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AwardsView {
+    /// The capability.
+    pub capability: String,
+    /// Tasks that were awarded to it.
+    pub won: u64,
+    /// Those that it completed.
+    pub done: u64,
+    /// Those that it failed, lost, or did not take.
+    pub failed: u64,
+    /// The share of its awards that it completed, from 0 to 1; one that has none yet is given credit for one.
+    pub reliability: f64,
+    /// How many times longer its tasks took than it said; 1 where nothing is known.
+    pub slowness: f64,
+}
+
 /// A version of an agent: what it declares, and how it does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AgentView {
@@ -122,6 +139,9 @@ pub struct AgentView {
     pub instances: Vec<InstanceView>,
     /// What was observed, by capability.
     pub skills: Vec<SkillView>,
+    /// How the agent, in whatever version, did with the tasks that it won in auctions, by capability.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub awards: Vec<AwardsView>,
     /// Capabilities that other connected agents, or other versions, declare otherwise.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,

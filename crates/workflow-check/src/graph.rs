@@ -257,6 +257,9 @@ fn notes(step: &Step) -> Vec<String> {
     if let Some(repeat) = &step.repeat {
         notes.push(format!("repeat up to {}", repeat.max));
     }
+    if let Some(auction) = &step.auction {
+        notes.push(format!("by auction, bids by {}", auction.ask));
+    }
     if let Some(lock) = &step.with_lock {
         notes.push(format!("under lock {}", shown(&lock.name)));
     }

@@ -148,6 +148,36 @@ fn actions() -> Value {
         "publish": publish(),
         "state": state(),
         "with": {"$ref": "#/$defs/with"},
+        "assign": assign(),
+    })
+}
+
+fn assign() -> Value {
+    let bidders = u64::from(limits::AUCTION_BIDDERS_MAX);
+    json!({
+        "description": "How the agent of the capability is chosen: by an auction, in which the agents that have it bid.",
+        "oneOf": [
+            {"const": "auction"},
+            {
+                "type": "object",
+                "required": ["auction"],
+                "additionalProperties": false,
+                "properties": {
+                    "auction": {
+                        "type": "object",
+                        "additionalProperties": false,
+                        "properties": {
+                            "ask": name("The capability that is called for a bid; that of the step with `.bid` behind it, without it."),
+                            "wait": span("How long bids are awaited."),
+                            "enough": count("How many bids are enough to award the task.", bidders),
+                            "award": {"type": "string", "description": "What a bid is worth, `${{ … }}`: the least number wins, `null` refuses it. Sees `bid`, and what the step's expressions see."},
+                            "accept": span("How long the winner may leave the task in the queue before the next bid gets it."),
+                            "max_awards": count("Bids at most that get the task, one after the other has failed.", bidders),
+                        },
+                    },
+                },
+            },
+        ],
     })
 }
 
@@ -485,7 +515,8 @@ fn effects() -> Value {
 mod tests {
     use super::*;
     use crate::parse::{
-        CONSENSUS_KEYS, LATER, LOCK_KEYS, PUBLISH_KEYS, READ_KEYS, ROOT_KEYS, STATE_KEYS, STEP_KEYS, VOTER_KEYS,
+        AUCTION_KEYS, CONSENSUS_KEYS, LATER, LOCK_KEYS, PUBLISH_KEYS, READ_KEYS, ROOT_KEYS, STATE_KEYS, STEP_KEYS,
+        VOTER_KEYS,
     };
 
     #[test]
@@ -508,6 +539,8 @@ mod tests {
         assert_eq!(keys("/$defs/step/properties/reads/additionalProperties/properties"), sorted(&READ_KEYS));
         let consensus = "/$defs/step/properties/consensus/properties";
         assert_eq!(keys(consensus), sorted(&CONSENSUS_KEYS));
+        let auction = "/$defs/step/properties/assign/oneOf/1/properties/auction/properties";
+        assert_eq!(keys(auction), sorted(&AUCTION_KEYS));
         assert_eq!(keys(&format!("{consensus}/voters/additionalProperties/properties")), sorted(&VOTER_KEYS));
     }
 }

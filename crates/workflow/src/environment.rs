@@ -32,6 +32,8 @@ pub struct Environment {
     pub reads: Option<Arc<Value>>,
     /// `write`: an object with `current`, `incoming` and `base`, in the merges of shared state only.
     pub write: Option<Arc<Value>>,
+    /// `bid`: an object with `agent`, `cost`, `seconds`, `confidence`, `reply` and `record`, in the `award` of auctions only.
+    pub bid: Option<Arc<Value>>,
     /// `steps`: by name.
     pub steps: BTreeMap<Arc<str>, StepValue>,
     /// What the status functions answer.

@@ -19,8 +19,8 @@ pub use expression::Expression;
 pub use form::{CompiledWorkflow, LANGUAGE_VERSION, json::Json};
 pub use input::{Finding, InputSpec, schema};
 pub use model::{
-    Action, Approve, Block, BlockId, Compensate, Concurrency, Consensus, Definition, ForEach, Read, Reference, Repeat,
-    Retry, RouteSpec, StateAction, Step, Wait, WithLock,
+    Action, Approve, Auction, Block, BlockId, Compensate, Concurrency, Consensus, Definition, ForEach, Read, Reference,
+    Repeat, Retry, RouteSpec, StateAction, Step, Wait, WithLock,
 };
 pub use suggest::{did_you_mean, listed};
 pub use template::{Template, TextPart, span_of, time_of};

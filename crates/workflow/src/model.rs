@@ -160,6 +160,9 @@ pub struct Step {
     /// What is read of shared state, once, before the step's `if` is decided.
     #[n(19)]
     pub reads: Option<Vec<Read>>,
+    /// How the agent of a call is chosen, where it is by an auction; the capability is given then, the agent is not.
+    #[n(20)]
+    pub auction: Option<Auction>,
 }
 
 impl Step {
@@ -320,6 +323,31 @@ pub struct Approve {
     /// How long to wait before the step fails.
     #[n(2)]
     pub timeout: Option<Span>,
+}
+
+/// How the agent of a call is chosen: the agents that have its capability bid, and the best bid gets the task, as in the
+/// contract net protocol (Smith 1980, DOI 10.1109/TC.1980.1675516).
+#[derive(Clone, Debug, Encode, Decode)]
+pub struct Auction {
+    /// The capability that is called for a bid. An agent without it bids what it declares of the task's capability.
+    #[n(0)]
+    pub ask: String,
+    /// How long bids are awaited.
+    #[n(1)]
+    pub wait: Span,
+    /// How many bids are enough to award the task; without it, every bidder is awaited.
+    #[n(2)]
+    pub enough: Option<u32>,
+    /// What a bid is worth: a number, of which the least wins, or `null`, which refuses the bid. It may use
+    /// [`Environment::bid`]. Without it, the expected cost.
+    #[n(3)]
+    pub award: Option<Expression>,
+    /// How long the winner may leave the task in the queue before the next bid gets it.
+    #[n(4)]
+    pub accept: Span,
+    /// Bids at most that get the task, one after the other has failed; without it, all.
+    #[n(5)]
+    pub max_awards: Option<u32>,
 }
 
 /// `for_each`: the step once for each item; the output is the list of outputs in item order.
@@ -542,4 +570,7 @@ pub enum Reference {
     /// The two values that a write of shared state brings together.
     #[n(10)]
     Write,
+    /// The bid that an auction looks at.
+    #[n(11)]
+    Bid,
 }

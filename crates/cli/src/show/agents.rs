@@ -3,7 +3,7 @@
 //! For: `agents list`, `show` and `watch`. Not for: what health means (the engine decides).
 //! Invariant: an agent that is known but not connected is listed, and marked.
 
-use consort_api::agents::{Agent, CapabilityStatistics, Health, WorkerInstance};
+use consort_api::agents::{Agent, Awards, CapabilityStatistics, Health, WorkerInstance};
 use consort_types::{Span, Time};
 
 use super::{
@@ -199,6 +199,7 @@ pub(crate) fn detail(agent: &Agent, now: Time, style: Style) -> String {
         ("drained", if agent.draining { "by an operator".to_owned() } else { String::new() }),
         ("load", if agent.instances.is_empty() { String::new() } else { format!("{held} of {credit}") }),
         ("pinned", pinned(agent.pinned)),
+        ("awards", awards(&agent.awards)),
         ("since", format!("{} ({})", agent.declared_at, ago(agent.declared_at, now))),
         ("seen", agent.seen_at.map(|seen| ago(seen, now)).unwrap_or_default()),
         ("warning", agent.warnings.join("; ")),
@@ -222,6 +223,15 @@ fn pinned(tasks: u64) -> String {
         1 => "1 task continues at this version, whose code wrote its journal".to_owned(),
         many => format!("{many} tasks continue at this version, whose code wrote their journals"),
     }
+}
+
+/// How it did with what it won in auctions.
+fn awards(awards: &[Awards]) -> String {
+    let of = |of: &Awards| {
+        let Awards { capability, won, done, failed, slowness, .. } = of;
+        format!("{capability}: {won} won, {done} done, {failed} failed, {slowness:.1} × the time it gave")
+    };
+    awards.iter().map(of).collect::<Vec<_>>().join("; ")
 }
 
 fn capability_table(agent: &Agent, style: Style) -> String {
@@ -363,6 +373,8 @@ pub(crate) mod tests {
     fn the_detail_has_everything_and_foreign_text_is_cleaned() {
         let mut agent = agent("writer", "1.0");
         (agent.draining, agent.pinned) = (true, 3);
+        let capability = "summarise".to_owned();
+        agent.awards = vec![Awards { capability, won: 4, done: 2, failed: 1, reliability: 0.75, slowness: 1.5 }];
         agent.description = "Shortens\u{1b}[2J texts.".to_owned();
         let shown = detail(&agent, NOW, PIPE);
         for part in [
@@ -372,6 +384,7 @@ pub(crate) mod tests {
             "labels   region=eu\n",
             "drained  by an operator\n",
             "load     2 of 8\n",
+            "awards   summarise: 4 won, 2 done, 1 failed, 1.5 × the time it gave\n",
             "pinned   3 tasks continue at this version, whose code wrote their journals\n",
             "since    1970-01-01T00:15:00.000Z (1m40s ago)\n",
             "seen     2.0s ago\n",

@@ -57,6 +57,7 @@ fn describe(entry: &HistoryEntry) -> (String, Option<Paint>) {
         EventKind::TaskDiverged => {
             (format!("attempt {attempt}: its code differs from the journal{because}"), Some(Paint::Yellow))
         }
+        EventKind::TaskAwarded => (format!("awarded to {}", text(&entry.name)), None),
         EventKind::StepCopied => ("completed (taken over)".into(), Some(Paint::Green)),
         EventKind::StepFailed => (format!("failed{because}"), Some(Paint::Red)),
         EventKind::StepSkipped => (format!("skipped{because}"), Some(Paint::Dim)),

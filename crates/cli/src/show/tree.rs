@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use consort_api::{
-    inside::{StepNode, StepState},
+    inside::{Bid, StepNode, StepState},
     runs::{RunStatus, RunSummary},
 };
 use consort_types::{Span, Time};
@@ -210,6 +210,9 @@ fn detail(node: &StepNode, path: &str, frame: &Frame<'_>) -> String {
     } else if !matches!(node.kind.as_str(), "group" | "call") {
         parts.push(with_title(&node.kind, node.title.as_deref()));
     }
+    if node.kind == "auction" {
+        parts.push(bid_words(node));
+    }
     parts.extend(state_words(node, frame));
     if node.attempt > 1 {
         parts.push(format!("attempt {}", node.attempt));
@@ -224,6 +227,18 @@ fn detail(node: &StepNode, path: &str, frame: &Frame<'_>) -> String {
         parts.extend(node.error.iter().map(|error| error.message.clone()));
     }
     parts.join(" · ")
+}
+
+/// How the auction of a step has come out, best bid first.
+fn bid_words(node: &StepNode) -> String {
+    if node.bids.is_empty() {
+        return if node.state.has_ended() { "auction".to_owned() } else { "auction, bids are awaited".to_owned() };
+    }
+    let bid = |bid: &Bid| match bid.score {
+        Some(score) => format!("{} {}", bid.agent, (score * 1_000.0).round() / 1_000.0),
+        None => format!("{} –", bid.agent),
+    };
+    format!("auction: {}", node.bids.iter().map(bid).collect::<Vec<_>>().join(", "))
 }
 
 /// The agent that has the task, or did it, with its version.

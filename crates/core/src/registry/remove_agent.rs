@@ -7,6 +7,7 @@ use consort_types::{Code, Error, Result};
 use minicbor::{Decode, Encode};
 
 use crate::{
+    auction::record,
     context::ApplyContext,
     effect::Effect,
     quota::namespace,
@@ -44,10 +45,14 @@ impl RemoveAgent {
             known.iter().try_for_each(|(key, _)| refuse_pinned(ctx, key))?;
         }
         namespace::count(ctx, &self.namespace, |counts| counts.agents -= known.len() as u64)?;
+        let name = &self.name;
         for (key, _) in known {
             ctx.state.tables.agents.delete(&key);
             let AgentKey { namespace, name, version } = key;
             ctx.effect(Effect::AgentChanged { namespace, name, version, state: None });
+        }
+        if agents::version_count(ctx.state, &self.namespace, name)? == 0 {
+            record::forget(ctx, &self.namespace, name)?;
         }
         Ok(())
     }

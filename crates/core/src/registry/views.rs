@@ -8,13 +8,14 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use consort_types::{
     BlobHash, Code, EffectClass, Error, Result, RunId, Time, limits,
-    registry::{AgentState, LimitScope, TaskLimit},
+    registry::{AgentState, AwardsView, LimitScope, TaskLimit},
     worker::AgentDeclaration,
 };
 use consort_workflow::{Action, Definition};
 use serde::Serialize;
 
 use crate::{
+    auction,
     key::NamedKey,
     machine::Machine,
     page::{Page, bounded},
@@ -44,6 +45,9 @@ pub struct AgentView {
     pub draining: bool,
     /// Tasks that have not ended and whose journals its code wrote.
     pub pinned: u64,
+    /// How the agent, in whatever version, did with the tasks that it won in auctions.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub awards: Vec<AwardsView>,
 }
 
 /// A deployed workflow whole.
@@ -125,7 +129,8 @@ impl RegistryRows<'_> {
             let AgentState { weight, draining } = row.state;
             let pinned = pin::tasks_of(self.state, &key)?;
             let Some(declaration) = row.declaration() else { continue };
-            items.push(AgentView { declaration, since: row.since, weight, draining, pinned });
+            let awards = auction::views::records(self.state, namespace, &key.name)?;
+            items.push(AgentView { declaration, since: row.since, weight, draining, pinned, awards });
         }
         Ok(Page { items, next })
     }

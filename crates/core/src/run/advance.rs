@@ -8,7 +8,7 @@ use consort_types::{Result, StepInstanceId};
 use crate::{
     context::ApplyContext,
     run::{
-        compensate, fan_out, iterate,
+        auction, compensate, fan_out, iterate,
         keys::ScopeKey,
         locate::parent_of,
         rows::step::{ScopeKind, StepState},
@@ -28,6 +28,7 @@ pub(crate) fn advance(ctx: &mut ApplyContext<'_>, key: ScopeKey) -> Result<()> {
         return Ok(());
     }
     match scope.kind {
+        ScopeKind::Auction { .. } => auction::advance(ctx, key, &scope, opener),
         ScopeKind::Items => fan_out::advance_items(ctx, key, scope, opener),
         ScopeKind::Iterations if step.wake_at.is_none() => iterate::advance_iterations(ctx, key, scope, opener, step),
         _ => Ok(()),

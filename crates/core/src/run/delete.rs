@@ -129,6 +129,7 @@ fn reap_scopes(ctx: &mut ApplyContext<'_>, id: RunId, limit: usize) -> Result<us
     let rows = ctx.state.tables.scopes.range(&key(0), &key(u32::MAX), limit)?;
     for (key, _) in &rows {
         ctx.state.tables.scopes.delete(key);
+        ctx.state.tables.auctions.delete(key);
         if let Some(items) = ctx.state.tables.items.get(key)? {
             ctx.state.tables.items.delete(key);
             ctx.release(&items.list)?;

@@ -44,7 +44,7 @@ pub(crate) fn environment(
             // These are filled in where they are known.
             Reference::Lock => environment.lock = around::lock(state, task)?,
             Reference::Reads => environment.reads = around::reads(state, task)?,
-            Reference::Output | Reference::Event | Reference::Write => {}
+            Reference::Output | Reference::Event | Reference::Write | Reference::Bid => {}
             Reference::Step { up, index, name } => {
                 let scope = block_scope(state, task, *up)?;
                 let at = StepInstanceId { run: task.run, scope, index: *index as u32 };

@@ -119,9 +119,10 @@ pub(crate) fn is_compensable(step_ref: &StepRef) -> bool {
     let step = step_ref.step();
     // The innermost layer did the work; the layers around it only collect.
     let innermost = match step_ref.kind {
-        InstanceKind::Body(Layer::Step) => step.for_each.is_none() && step.repeat.is_none(),
-        InstanceKind::Body(Layer::Item) => step.repeat.is_none(),
-        InstanceKind::Body(Layer::Iteration) => true,
+        InstanceKind::Body(Layer::Step) => step.for_each.is_none() && step.repeat.is_none() && step.auction.is_none(),
+        InstanceKind::Body(Layer::Item) => step.repeat.is_none() && step.auction.is_none(),
+        InstanceKind::Body(Layer::Iteration) => step.auction.is_none(),
+        InstanceKind::Body(Layer::Award) => true,
         _ => false,
     };
     innermost && step.compensate.is_some()

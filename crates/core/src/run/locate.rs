@@ -25,6 +25,8 @@ pub(crate) enum Layer {
     Step,
     Item,
     Iteration,
+    /// The task of a call, with the agent that an auction awarded it to.
+    Award,
 }
 
 /// What an instance is for.
@@ -38,6 +40,8 @@ pub(crate) enum InstanceKind {
     Compensation(StepInstanceId),
     /// It finds out the outcome of the task's lost attempt.
     Reconcile(StepInstanceId),
+    /// It calls an agent for its bid for a task.
+    Bid,
 }
 
 /// A step instance with its definition.
@@ -88,6 +92,8 @@ fn position(state: &mut State, task: StepInstanceId) -> Result<(u32, usize, Inst
                 ScopeKind::Items => InstanceKind::Body(Layer::Item),
                 ScopeKind::Calls => InstanceKind::Call { caller: parent, entry: task.index },
                 ScopeKind::Reconcile => InstanceKind::Reconcile(parent),
+                ScopeKind::Auction { called } if task.index < called => InstanceKind::Bid,
+                ScopeKind::Auction { .. } => InstanceKind::Body(Layer::Award),
                 _ => InstanceKind::Body(Layer::Iteration),
             };
             Ok((block, index, kind))
@@ -117,11 +123,14 @@ pub(crate) fn items(state: &mut State, key: ScopeKey) -> Result<Arc<serde_json::
 /// The path of an instance for people, such as `improve#2/write` or `gather[3]`.
 pub(crate) fn path(state: &mut State, task: StepInstanceId) -> Result<String> {
     let scope = state.shared_scope(scope_of(task))?;
-    let above = match parent_of(task, &scope) {
-        Some(parent) => path(state, parent)?,
-        None => String::new(),
-    };
+    let above = path_above(state, task)?;
     path_below(state, task, scope.kind, &above)
+}
+
+/// The path of the instance that opened the scope of this one; empty where none did.
+pub(crate) fn path_above(state: &mut State, task: StepInstanceId) -> Result<String> {
+    let scope = state.shared_scope(scope_of(task))?;
+    parent_of(task, &scope).map_or_else(|| Ok(String::new()), |parent| path(state, parent))
 }
 
 /// The path of an instance in a scope of this kind, whose opener has the path `above`.
@@ -135,10 +144,23 @@ pub(crate) fn path_below(state: &mut State, task: StepInstanceId, kind: ScopeKin
         ScopeKind::Iterations => format!("{above}#{}", task.index + 1),
         ScopeKind::Calls => format!("{above}/call:{}", task.index),
         ScopeKind::Reconcile => format!("{above}/reconcile"),
+        ScopeKind::Auction { called } => {
+            let word = if task.index < called { "bid" } else { "award" };
+            format!("{above}/{word}:{}", bidder(state, task)?.unwrap_or_default())
+        }
         ScopeKind::Compensations => {
             let original = compensated(state, task)?;
             format!("compensate/{}", path(state, original)?)
         }
+    })
+}
+
+/// The agent that an instance of an auction calls, or has awarded the task to.
+pub(crate) fn bidder(state: &mut State, task: StepInstanceId) -> Result<Option<String>> {
+    let Some(row) = state.tables.auctions.get_shared(&scope_of(task))? else { return Ok(None) };
+    Ok(match row.called.get(task.index as usize) {
+        Some(called) => Some(called.clone()),
+        None => row.winner(task.index - row.called.len() as u32).map(|bid| bid.agent.clone()),
     })
 }
 

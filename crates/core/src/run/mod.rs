@@ -13,6 +13,7 @@
 pub(crate) mod advance;
 pub(crate) mod approval;
 pub(crate) mod around;
+pub(crate) mod auction;
 pub(crate) mod cancel;
 pub(crate) mod child_runs;
 pub(crate) mod close;

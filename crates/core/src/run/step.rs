@@ -10,7 +10,7 @@ use crate::{
     context::{ApplyContext, Outcome, PendingWork},
     fatal::split_fatal,
     run::{
-        approval, child_runs,
+        approval, auction, child_runs,
         environment::{self, in_expression},
         fan_out, instance, iterate,
         keys::TimerKind,
@@ -79,7 +79,8 @@ pub(crate) fn begin(ctx: &mut ApplyContext<'_>, task: StepInstanceId) -> Result<
         return Ok(());
     }
     let step_ref = locate(ctx.state, task)?;
-    let inner = matches!(step_ref.kind, InstanceKind::Body(Layer::Item | Layer::Iteration));
+    let inner =
+        matches!(step_ref.kind, InstanceKind::Bid | InstanceKind::Body(Layer::Item | Layer::Iteration | Layer::Award));
     if step_ref.run.status == RunStatus::Cancelling && (inner || step_ref.run.forced) {
         // It was left to this record, and its run was cancelled in between.
         ctx.enqueue(PendingWork::Finish(
@@ -94,6 +95,7 @@ pub(crate) fn begin(ctx: &mut ApplyContext<'_>, task: StepInstanceId) -> Result<
         return Ok(());
     }
     let begun = match step_ref.kind {
+        InstanceKind::Bid | InstanceKind::Body(Layer::Award) => auction::begin_task(ctx, &step_ref, task, step),
         InstanceKind::Body(layer) => begin_body(ctx, &step_ref, task, step, layer),
         InstanceKind::Call { .. } => begin_entry(ctx, &step_ref, task, step),
         InstanceKind::Compensation(_) | InstanceKind::Reconcile(_) => attempt::begin_task(ctx, &step_ref, task, step),
@@ -146,6 +148,9 @@ fn begin_body(
     }
     if let (Layer::Step | Layer::Item, Some(repeat)) = (layer, &definition.repeat) {
         return iterate::begin(ctx, task, step, repeat);
+    }
+    if let Some(chosen) = &definition.auction {
+        return auction::begin(ctx, step_ref, task, step, chosen);
     }
     match &definition.action {
         Action::Call { .. } => attempt::begin_task(ctx, step_ref, task, step),

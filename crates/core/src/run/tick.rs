@@ -12,8 +12,9 @@ use crate::{
     coordination::due,
     quota::{namespace, retain},
     run::{
-        cancel, delete,
+        auction, cancel, delete,
         keys::{TimerKey, TimerKind, root_task},
+        locate::locate,
         open_effect, pending, resume,
         rows::{
             run::RunStatus,
@@ -98,7 +99,9 @@ fn fire_step(ctx: &mut ApplyContext<'_>, timer: TimerKey, task: StepInstanceId, 
             step.wake_at = None;
             step.instance = None;
             step.effect = None;
-            attempt::next_attempt(ctx, task, step, None)
+            attempt::next_attempt(ctx, task, step, None)?;
+            let step_ref = locate(ctx.state, task)?;
+            auction::await_taking(ctx, &step_ref, task)
         }
         TimerKind::Wake if step.wake_at == Some(timer.due) => wait::woken(ctx, task, step),
         _ => Ok(()),

@@ -13,6 +13,7 @@ use crate::{
     context::{ApplyContext, Outcome, PendingWork},
     encode::encode,
     run::{
+        auction,
         environment::{self, in_expression},
         iterate,
         keys::{ScopeKey, TimerKind},
@@ -104,6 +105,7 @@ pub(crate) fn woken(ctx: &mut ApplyContext<'_>, task: StepInstanceId, mut step: 
     if let (StepState::Waiting, Action::State(action)) = (state, &step_ref.step().action) {
         return share::begin_state(ctx, &step_ref, task, step, action);
     }
+    auction::not_taken(ctx, &step_ref, task, &step);
     ctx.put_step(task, step);
     match (state, child) {
         (StepState::Waiting, _) => {

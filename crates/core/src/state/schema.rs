@@ -15,6 +15,10 @@ use consort_workflow::CompiledWorkflow;
 
 use super::rows::{BlobUse, Marker, Meta};
 use crate::{
+    auction::{
+        keys::AwardKey,
+        rows::{AuctionRow, AwardRecord},
+    },
     ballot::{
         keys::VoteKey,
         rows::{Ballot, BallotProgress, Vote},
@@ -204,6 +208,10 @@ tables! {
     step_reads: b'2', StepInstanceId => StepReads, 256, of run until Deleted;
     /// Scopes.
     scopes: b'c', ScopeKey => Scope, 4096, of run until Deleted;
+    /// Auctions, by the scopes that they have opened.
+    auctions: b'9', ScopeKey => AuctionRow, 64, of run until Deleted;
+    /// How agents did with the tasks that auctions awarded to them.
+    awards: b'8', AwardKey => AwardRecord, 256, of partition;
     /// Items of scopes.
     items: b'm', ScopeKey => Items, 64, of run until Deleted;
     /// Journals of runs.

@@ -169,6 +169,7 @@ pub(crate) fn note_version(step: &mut Step, version: Option<&String>) {
 /// The attempt is taken away from its holder.
 pub(crate) fn leave_instance(ctx: &mut ApplyContext<'_>, task: StepInstanceId, step: &mut Step) {
     ctx.disarm(step.timeout_at.take(), task, TimerKind::Timeout);
+    ctx.disarm(step.wake_at.take(), task, TimerKind::Wake);
     ctx.state.inputs.take(&(task, step.token));
     ctx.effect(Effect::Gone { task, token: step.token, stop: Some("the attempt is over") });
 }

@@ -67,7 +67,7 @@ impl Tasks<'_> {
     pub fn detail(&mut self, namespace: &str, run: RunId, task: StepInstanceId) -> Result<StepDetail> {
         let step = self.step_of(namespace, run, task)?;
         let step_ref = locate(self.state, task)?;
-        let (capability, agent) = task_spec::target(self.state, &step_ref)?;
+        let (capability, agent) = task_spec::target(self.state, &step_ref, task)?;
         let path = locate::path(self.state, task)?;
         let is_task = step.attempt > 0;
         let idempotency_key = if is_task { Some(effect_key(self.state, &step_ref, task, &path)?) } else { None };

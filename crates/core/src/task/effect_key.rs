@@ -11,7 +11,7 @@ use consort_types::{BlobHash, Result, RunId, StepInstanceId, worker::JournalRequ
 
 use crate::{
     encode::content_hash,
-    run::locate::{self, InstanceKind, StepRef},
+    run::locate::{self, InstanceKind, Layer, StepRef},
     state::State,
     task::task_spec,
 };
@@ -20,6 +20,11 @@ use crate::{
 pub(crate) fn effect_key(state: &mut State, step_ref: &StepRef, task: StepInstanceId, path: &str) -> Result<String> {
     let undone = times_undone(state, task)?;
     let lineage = step_ref.run.lineage.unwrap_or(task.run);
+    let path = match step_ref.kind {
+        // Whatever agent gets the task, its effect is the same.
+        InstanceKind::Body(Layer::Award) => locate::path_above(state, task)?,
+        _ => path.to_owned(),
+    };
     let mut named = format!("{lineage}\n{undone}\n{path}\n").into_bytes();
     if let InstanceKind::Call { .. } = step_ref.kind
         && let Some(JournalRequest::Call { capability, input, .. }) =

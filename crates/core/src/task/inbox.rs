@@ -66,7 +66,7 @@ impl Tasks<'_> {
             return Ok(Vec::new());
         };
         let step_ref = locate::locate(self.state, task)?;
-        let (Some(capability), _) = task_spec::target(self.state, &step_ref)? else { return Ok(Vec::new()) };
+        let (Some(capability), _) = task_spec::target(self.state, &step_ref, task)? else { return Ok(Vec::new()) };
         let Some(holder) = step.instance else { return Ok(Vec::new()) };
         let versions = RegistryRows { state: self.state }.versions(namespace, &holder.agent)?;
         let declared = versions.into_iter().flat_map(|agent| agent.capabilities);

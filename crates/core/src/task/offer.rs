@@ -6,10 +6,11 @@
 use std::sync::Arc;
 
 use consort_types::{
-    Payload, Result, StepInstanceId,
+    EffectClass, Payload, Result, StepInstanceId,
     task::{ConcurrencyKey, ReadyTask},
     worker::{JournalEntry, JournalRequest, TaskOffer},
 };
+use consort_workflow::Action;
 use serde_json::{Value, json};
 
 use crate::{
@@ -27,7 +28,7 @@ use crate::{
 /// What the dispatcher needs to know of a task.
 pub(crate) fn ready_task(state: &mut State, task: StepInstanceId, step: &Step) -> Result<ReadyTask> {
     let step_ref = locate(state, task)?;
-    let (capability, agent) = task_spec::target(state, &step_ref)?;
+    let (capability, agent) = task_spec::target(state, &step_ref, task)?;
     let definition = step_ref.step();
     let own = matches!(step_ref.kind, InstanceKind::Body(_));
     let concurrency = match &definition.concurrency {
@@ -43,7 +44,12 @@ pub(crate) fn ready_task(state: &mut State, task: StepInstanceId, step: &Step) -
         }
         _ => None,
     };
-    let effect = if own { definition.effect } else { None };
+    let effect = match step_ref.kind {
+        // A bid does nothing that it would harm to repeat, whatever its capability declares.
+        InstanceKind::Bid => Some(EffectClass::Read),
+        _ if own => definition.effect,
+        _ => None,
+    };
     Ok(ReadyTask {
         task,
         token: step.token,
@@ -71,7 +77,7 @@ pub(crate) fn offer(state: &mut State, task: StepInstanceId) -> Result<Option<Ta
         return Ok(None);
     }
     let step_ref = locate(state, task)?;
-    let (capability, _) = task_spec::target(state, &step_ref)?;
+    let (capability, _) = task_spec::target(state, &step_ref, task)?;
     let input = match state.inputs.get(&(task, step.token)) {
         Some(input) => input,
         None => split_fatal(task_input(state, &step_ref, task))?.unwrap_or_default(),
@@ -101,20 +107,30 @@ pub(crate) fn offer(state: &mut State, task: StepInstanceId) -> Result<Option<Ta
 /// The input of a task; the same whenever it is evaluated, so it is not stored.
 pub(crate) fn task_input(state: &mut State, step_ref: &StepRef, task: StepInstanceId) -> Result<Payload> {
     match step_ref.kind {
-        InstanceKind::Body(_) => {
-            let with = &step_ref.step().with;
-            let environment = environment::environment(state, step_ref, task, &with.references())?;
-            let bytes =
-                environment::write_json(state, with, &environment).map_err(|error| in_expression("with", error))?;
-            Ok(Payload::inline(bytes))
-        }
+        InstanceKind::Body(_) => Ok(Payload::inline(with_of(state, step_ref, task)?)),
         InstanceKind::Call { .. } => match task_spec::entry_of(state, step_ref)?.as_deref().map(|row| &row.request) {
             Some(JournalRequest::Call { input, .. }) => Ok(input.clone()),
             _ => Ok(Payload::null()),
         },
         InstanceKind::Compensation(original) => compensation_input(state, step_ref, original),
         InstanceKind::Reconcile(asker) => reconcile_input(state, asker),
+        InstanceKind::Bid => {
+            let input = with_of(state, step_ref, task)?;
+            let input: Value = serde_json::from_slice(&input).unwrap_or_default();
+            let capability = match &step_ref.step().action {
+                Action::Call { capability, .. } => capability.as_deref(),
+                _ => None,
+            };
+            Ok(Payload::from_value(&json!({ "capability": capability, "input": input })))
+        }
     }
+}
+
+/// What the author gives a call.
+fn with_of(state: &mut State, step_ref: &StepRef, task: StepInstanceId) -> Result<Vec<u8>> {
+    let with = &step_ref.step().with;
+    let environment = environment::environment(state, step_ref, task, &with.references())?;
+    environment::write_json(state, with, &environment).map_err(|error| in_expression("with", error))
 }
 
 /// The input of a compensation, as seen from the instance that it undoes: the step's own output is that of the

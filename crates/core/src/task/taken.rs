@@ -63,6 +63,7 @@ impl TaskTaken {
         step.taken = Some(at.min(ctx.now));
         step.effect = Some(effect);
         ctx.set_state(task, &mut step, StepState::Taken);
+        ctx.disarm(step.wake_at.take(), task, TimerKind::Wake);
         let step_ref = locate(ctx.state, task)?;
         if let Some(span) = task_spec::timeout_of(ctx.state, &step_ref)? {
             let due = ctx.now.after(span);

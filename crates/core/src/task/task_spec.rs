@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::{
     run::{
         environment::{self, in_expression},
-        locate::{InstanceKind, StepRef},
+        locate::{self, InstanceKind, Layer, StepRef},
     },
     state::State,
     task::{keys::EntryKey, rows::TaskEntry},
@@ -53,8 +53,20 @@ pub(crate) fn entry_of(state: &mut State, step_ref: &StepRef) -> Result<Option<A
 }
 
 /// The capability and agent that a task requires.
-pub(crate) fn target(state: &mut State, step_ref: &StepRef) -> Result<(Option<String>, Option<String>)> {
+pub(crate) fn target(
+    state: &mut State,
+    step_ref: &StepRef,
+    task: StepInstanceId,
+) -> Result<(Option<String>, Option<String>)> {
     Ok(match step_ref.kind {
+        InstanceKind::Bid => {
+            let ask = step_ref.step().auction.as_ref().map(|auction| auction.ask.clone());
+            (ask, locate::bidder(state, task)?)
+        }
+        InstanceKind::Body(Layer::Award) => match &step_ref.step().action {
+            Action::Call { capability, .. } => (capability.clone(), locate::bidder(state, task)?),
+            _ => (None, None),
+        },
         InstanceKind::Body(_) => match &step_ref.step().action {
             Action::Call { capability, agent } => (capability.clone(), agent.clone()),
             _ => (None, None),
@@ -95,6 +107,8 @@ pub(crate) fn retry_of(state: &mut State, step_ref: &StepRef) -> Result<Retry> {
         InstanceKind::Compensation(_) => Ok(undo_of(step_ref).map(Compensate::retry).unwrap_or_default()),
         // A reconciler has no policy of its own to read.
         InstanceKind::Reconcile(_) => Ok(Retry { attempts: 3, ..Retry::default() }),
+        // Who does not answer does not bid.
+        InstanceKind::Bid => Ok(Retry::default()),
     }
 }
 
@@ -107,7 +121,7 @@ pub(crate) fn timeout_of(state: &mut State, step_ref: &StepRef) -> Result<Option
             Ok(options_of(row.as_deref()).and_then(|options| options.timeout))
         }
         InstanceKind::Compensation(_) => Ok(undo_of(step_ref).and_then(|undo| undo.timeout)),
-        InstanceKind::Reconcile(_) => Ok(None),
+        InstanceKind::Reconcile(_) | InstanceKind::Bid => Ok(None),
     }
 }
 
@@ -131,7 +145,7 @@ pub(crate) fn route_of(state: &mut State, step_ref: &StepRef, task: StepInstance
             Some(route) => evaluated(state, step_ref, original, route),
             None => Ok(None),
         },
-        InstanceKind::Reconcile(_) => Ok(None),
+        InstanceKind::Reconcile(_) | InstanceKind::Bid => Ok(None),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     run::{
         approval::check_decision,
         instance,
-        locate::{self, InstanceKind, locate},
+        locate::{self, InstanceKind, Layer, locate},
         open_effect,
         rows::{
             history::HistoryEvent,
@@ -165,6 +165,10 @@ fn too_many_losses(
         return Ok(Some(Error::new(Code::InstanceLost, message).hint(hint)));
     }
     let step_ref = locate(ctx.state, task)?;
+    if matches!(step_ref.kind, InstanceKind::Bid | InstanceKind::Body(Layer::Award)) {
+        // The next bid gets the task, or the others are compared without this one.
+        return Ok(Some(error.clone()));
+    }
     let max = task_spec::retry_of(ctx.state, &step_ref)?.losses.unwrap_or(limits::LOSSES_DEFAULT);
     let deaths = step.deaths.unwrap_or_default();
     if !died || deaths < max {

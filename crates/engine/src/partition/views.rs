@@ -76,7 +76,7 @@ impl Views<'_> {
     }
 
     fn agent_view(&self, namespace: &str, known: consort_core::view::AgentView, now: Time) -> AgentView {
-        let consort_core::view::AgentView { declaration, since, weight, draining, pinned } = known;
+        let consort_core::view::AgentView { declaration, since, weight, draining, pinned, awards } = known;
         let (name, version) = (&declaration.name, &declaration.version);
         let seen = self.0.dispatcher.views().observed(namespace, name, version, now, self.0.config.heartbeat_timeout);
         AgentView {
@@ -90,6 +90,7 @@ impl Views<'_> {
             seen: seen.seen,
             instances: seen.instances,
             skills: seen.skills,
+            awards,
             warnings: Vec::new(),
         }
     }

@@ -20,7 +20,7 @@ use consort_store::{Batch, MemoryStore, Row, Store};
 use consort_types::{BlobHash, Code, Error, Payload, Result, RunId, Seq, StepInstanceId, Time, Token};
 
 use super::{
-    ballots,
+    auctions, ballots,
     bus::{self, BusOracle},
     flow,
     injected_bugs::tamper,
@@ -241,6 +241,7 @@ impl Fold {
         self.spaces.check(context, changes, &lock(&self.memory.rows))?;
         self.grants.check(context, changes, &lock(&self.memory.rows))?;
         ballots::check(context, changes, &self.rows())?;
+        auctions::check(context, changes, &self.rows())?;
         for task in rows::outcomes(changes) {
             self.steps += 1;
             if !self.outcomes.insert(task) {

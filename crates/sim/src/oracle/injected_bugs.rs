@@ -7,8 +7,8 @@ use consort_core::{
     Command, TABLES, TableSpec,
     keys::{MemberKey, StateKey, TimerKey, TimerKind, VoteKey},
     rows::{
-        BallotProgress, BallotStatus, Claim, Meta, Run, Schedule, StateEntry, Step, StepState, StoredEvent, Verdict,
-        Vote,
+        AuctionRow, BallotProgress, BallotStatus, Claim, Meta, Run, Schedule, StateEntry, Step, StepState, StoredEvent,
+        Verdict, Vote,
     },
     tables::Row,
 };
@@ -50,6 +50,7 @@ pub(crate) fn tamper(injected: InjectedBug, command: &Command, changes: &mut Vec
         InjectedBug::StepLockLeft => leave_lock(changes),
         InjectedBug::InstantPlannedAgain => plan_again(changes).is_some(),
         InjectedBug::ScheduledRunForgotten => forget_scheduled(changes).is_some(),
+        InjectedBug::BidsReordered => reorder_bids(changes).is_some(),
         InjectedBug::GrowingRow => grow(command, changes, before).is_some(),
         _ => false,
     }
@@ -268,6 +269,15 @@ fn forget_scheduled(changes: &mut [Change]) -> Option<()> {
     }
     new.running.pop();
     change.new = encode(&new);
+    Some(())
+}
+
+fn reorder_bids(changes: &mut [Change]) -> Option<()> {
+    let ranked = |change: &&mut Change| TABLES.auctions.has(&change.key) && change.old.is_some();
+    let change = changes.iter_mut().find(ranked)?;
+    let mut row: AuctionRow = rows::decode(change.new.as_deref()?)?;
+    row.ranked.as_mut().filter(|ranked| ranked.len() > 1)?.reverse();
+    change.new = encode(&row);
     Some(())
 }
 

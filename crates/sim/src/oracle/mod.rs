@@ -3,6 +3,7 @@
 //! For: judging the product by what it records and writes. Not for: making things go wrong.
 //! Invariant: an oracle looks at records, rows and messages, never at what the product says of itself.
 
+mod auctions;
 mod ballots;
 mod bus;
 mod flow;

@@ -29,7 +29,7 @@ pub(crate) const LATER: [&str; 1] = ["expand"];
 const WAIT_KEYS: [&str; 7] = ["for", "until", "signal", "event", "timeout", "schema", "filter"];
 
 /// Settings and the actions that they mean something to.
-const SETTINGS: [(&str, &[&str]); 10] = [
+const SETTINGS: [(&str, &[&str]); 11] = [
     ("with", &["call", "workflow"]),
     ("retry", &["call", "state"]),
     ("timeout", &["call"]),
@@ -40,6 +40,7 @@ const SETTINGS: [(&str, &[&str]); 10] = [
     ("on_unknown", &["call"]),
     ("compensate", &["call", "workflow"]),
     ("agent", &["call"]),
+    ("assign", &["call"]),
 ];
 
 impl Reader<'_> {
@@ -205,6 +206,7 @@ impl Reader<'_> {
         step.effect = fields.get("effect").and_then(|entry| self.effect(entry));
         step.on_unknown = fields.get("on_unknown").and_then(|entry| self.on_unknown(entry)).unwrap_or_default();
         step.compensate = fields.get("compensate").and_then(|entry| self.compensate(entry));
+        step.auction = fields.get("assign").and_then(|entry| self.assign(entry, &step.action));
     }
 
     fn refuse_misplaced(&mut self, fields: &Fields<'_>, kind: &'static str) {

@@ -5,6 +5,7 @@
 //! given only where there was no error.
 
 mod action;
+mod auction;
 mod consensus;
 mod declared_input;
 mod fields;
@@ -22,6 +23,7 @@ mod values;
 pub(crate) use self::{action::LATER, step::STEP_KEYS};
 #[cfg(test)]
 pub(crate) use self::{
+    auction::AUCTION_KEYS,
     consensus::{CONSENSUS_KEYS, VOTER_KEYS},
     shared::{LOCK_KEYS, PUBLISH_KEYS, READ_KEYS, STATE_KEYS},
 };

@@ -25,6 +25,8 @@ pub(super) struct Place {
     pub(super) output: bool,
     /// `event` (the `filter` of a wait for an event).
     pub(super) event: bool,
+    /// `bid` (the `award` of an auction).
+    pub(super) bid: bool,
 }
 
 /// A block that is being parsed, or was parsed already.
@@ -131,6 +133,11 @@ impl Scope {
             Root::Write => outside(
                 "`write` is known only in merges of shared state",
                 "it is for the policy `expression` of a space",
+            ),
+            Root::Bid if place.bid => Ok(Reference::Bid),
+            Root::Bid => outside(
+                "`bid` is known only in the `award` of an auction",
+                "write `assign: { auction: { award: \"${{ bid.cost }}\" } }`",
             ),
             Root::Output if place.output => Ok(Reference::Output),
             Root::Output => {

@@ -19,7 +19,7 @@ use super::{
 use crate::yaml::{Entry, NodeKind};
 
 /// The keys of a step, in the order of the reference.
-pub(crate) const STEP_KEYS: [&str; 30] = [
+pub(crate) const STEP_KEYS: [&str; 31] = [
     "description",
     "capability",
     "agent",
@@ -49,6 +49,7 @@ pub(crate) const STEP_KEYS: [&str; 30] = [
     "state",
     "with_lock",
     "reads",
+    "assign",
     "expand",
 ];
 
@@ -287,5 +288,6 @@ pub(super) fn blank(name: &str) -> Step {
         continue_on_error: false,
         with_lock: None,
         reads: None,
+        auction: None,
     }
 }

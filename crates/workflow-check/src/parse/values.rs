@@ -177,12 +177,34 @@ impl ValueReader<'_> {
                 return None;
             }
         };
+        self.only_expression(entry, text, (Kind::Bool, "true or false", "compare it, such as `size(value) > 0`"), place)
+    }
+
+    /// One expression that must give a number, as far as that is known: `${{ … }}`.
+    pub(super) fn number(&mut self, entry: &Entry, hint: &str, place: Place) -> Option<Expression> {
+        let Some(text) = entry.value.as_str() else {
+            let message = format!("`{}` must be an expression, found {}", entry.key, entry.value.kind_name());
+            self.plain.report.error("bad-type", entry.value.span.clone(), message).hint(hint);
+            return None;
+        };
+        self.only_expression(entry, text, (Kind::Number, Kind::Number.name(), hint), place)
+    }
+
+    /// A text that is one expression of a kind, which messages call so; another kind is refused with the hint.
+    fn only_expression(
+        &mut self,
+        entry: &Entry,
+        text: &str,
+        (wanted, named, hint): (Kind, &str, &str),
+        place: Place,
+    ) -> Option<Expression> {
+        let node = &entry.value;
         match self.text_template(text.trim(), node, place) {
-            (Template::Expression(expression), Kind::Any | Kind::Bool) => Some(expression),
+            (Template::Expression(expression), kind) if kind == Kind::Any || kind == wanted => Some(expression),
             (Template::Expression(_), kind) => {
-                let message = format!("`{}` must be true or false, but this is {}", entry.key, kind.name());
+                let message = format!("`{}` must be {named}, but this is {}", entry.key, kind.name());
                 let found = self.plain.report.error("type-mismatch", node.span.clone(), message);
-                found.hint("compare it, such as `size(value) > 0`");
+                found.hint(hint);
                 None
             }
             (Template::Literal(Value::Null), _) => None,

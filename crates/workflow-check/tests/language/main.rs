@@ -3,6 +3,7 @@
 //! For: what authors and the machine can see. Not for: the shape of the parser.
 //! Invariant: every test is a text and its outcome.
 
+mod auction;
 mod consensus;
 mod corpus;
 mod diagnostics;

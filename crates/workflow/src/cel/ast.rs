@@ -252,6 +252,9 @@ pub enum Root {
     /// The two values that a write of shared state brings together; no workflow has it.
     #[n(9)]
     Write,
+    /// The bid that an auction looks at.
+    #[n(10)]
+    Bid,
 }
 
 impl Root {
@@ -270,6 +273,7 @@ impl Root {
             "lock" => Self::Lock,
             "reads" => Self::Reads,
             "write" => Self::Write,
+            "bid" => Self::Bid,
             _ => return None,
         })
     }
@@ -287,6 +291,7 @@ impl Root {
             Self::Lock => "lock",
             Self::Reads => "reads",
             Self::Write => "write",
+            Self::Bid => "bid",
         }
     }
 }

@@ -110,6 +110,7 @@ impl<'a> Evaluator<'a, '_> {
             Root::Lock => environment.lock.as_deref().map(Cow::Borrowed),
             Root::Reads => environment.reads.as_deref().map(Cow::Borrowed),
             Root::Write => environment.write.as_deref().map(Cow::Borrowed),
+            Root::Bid => environment.bid.as_deref().map(Cow::Borrowed),
         };
         found.ok_or_else(|| Fault::new(format!("`{}` has no value here", root.name())))
     }

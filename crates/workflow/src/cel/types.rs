@@ -94,6 +94,15 @@ static LOCK: LazyLock<Value> = LazyLock::new(|| {
         "name": {"type": "string"}, "token": {"type": "integer"}}})
 });
 
+static BID: LazyLock<Value> = LazyLock::new(|| {
+    json!({"type": "object", "additionalProperties": false, "properties": {
+        "agent": {"type": "string"}, "cost": {"type": "number"}, "seconds": {"type": "number"},
+        "confidence": {"type": "number"}, "reply": {},
+        "record": {"type": "object", "additionalProperties": false, "properties": {
+            "won": {"type": "integer"}, "done": {"type": "integer"}, "failed": {"type": "integer"},
+            "reliability": {"type": "number"}, "slowness": {"type": "number"}}}}})
+});
+
 #[derive(Clone, Copy)]
 struct Known<'s> {
     kind: Kind,
@@ -215,6 +224,7 @@ impl<'s> Check<'_, 's> {
             Root::Loop => Known::schema(&LOOP),
             Root::Index => Known::kind(Kind::Number),
             Root::Lock => Known::schema(&LOCK),
+            Root::Bid => Known::schema(&BID),
             Root::Event | Root::Reads | Root::Write => Known::kind(Kind::Map),
             Root::Item | Root::Output => Known::kind(Kind::Any),
         }

@@ -173,4 +173,11 @@ pub enum HistoryEvent {
     /// The step's outcome was taken over from the run that this one was forked from.
     #[n(17)]
     StepCopied,
+    /// The auction of the step awarded its task to an agent.
+    #[n(20)]
+    TaskAwarded {
+        /// The agent.
+        #[n(0)]
+        agent: String,
+    },
 }

@@ -34,6 +34,13 @@ pub enum ScopeKind {
     /// One call that queries the outcome of a lost `write` attempt.
     #[n(5)]
     Reconcile,
+    /// The auction of a call: instances below `called` call for bids, those from there on are the awards.
+    #[n(6)]
+    Auction {
+        /// How many agents are called for a bid.
+        #[n(0)]
+        called: u32,
+    },
 }
 
 /// A scope: a list of step instances within a run.

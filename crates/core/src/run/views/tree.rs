@@ -9,6 +9,7 @@ use consort_workflow::{Action, Step as Definition, Wait as WaitFor};
 use serde::Serialize;
 
 use crate::{
+    auction::{self, views::BidView},
     machine::Machine,
     run::{
         keys::ScopeKey,
@@ -62,7 +63,7 @@ pub struct StepNode {
     pub task: StepInstanceId,
     /// Its name, or its place among its siblings (`[3]`, `#2`).
     pub name: String,
-    /// `for_each`, `repeat`, or what the step does, as [`Action::kind`] says.
+    /// `for_each`, `repeat`, `auction`, or what the step does, as [`Action::kind`] says.
     pub kind: &'static str,
     /// The capability or agent that is called.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -104,6 +105,9 @@ pub struct StepNode {
     /// How far its fan-out or loop has come.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub counts: Option<Counts>,
+    /// The bids of its auction, the best first; none while they are awaited.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub bids: Vec<BidView>,
     /// What is below it (of many, those that matter).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub below: Vec<StepNode>,
@@ -137,7 +141,7 @@ fn node(state: &mut State, task: StepInstanceId, step: Step, path: &str) -> Resu
     let step_ref = locate::locate(state, task)?;
     let definition = step_ref.step();
     let name = match step_ref.kind {
-        InstanceKind::Body(_) => path.rsplit_once('/').map_or(path, |(_, name)| name).to_owned(),
+        InstanceKind::Bid | InstanceKind::Body(_) => path.rsplit_once('/').map_or(path, |(_, name)| name).to_owned(),
         _ => path.to_owned(),
     };
     let waits_for = waits_for(state, task, &step, definition)?;
@@ -159,6 +163,7 @@ fn node(state: &mut State, task: StepInstanceId, step: Step, path: &str) -> Resu
         child_run: step.child_run,
         copied: step.copied,
         counts: None,
+        bids: Vec::new(),
         below: Vec::new(),
     };
     if let Some(row) = task_spec::entry_of(state, &step_ref)? {
@@ -166,7 +171,7 @@ fn node(state: &mut State, task: StepInstanceId, step: Step, path: &str) -> Resu
         node.kind = if asks { "approve" } else { "call" };
         node.title.clone_from(&row.title);
     }
-    let (capability, agent) = task_spec::target(state, &step_ref)?;
+    let (capability, agent) = task_spec::target(state, &step_ref, task)?;
     node.target = capability.or(agent);
     if let Some(child) = step.child {
         let key = ScopeKey { run: task.run, scope: child };
@@ -176,6 +181,10 @@ fn node(state: &mut State, task: StepInstanceId, step: Step, path: &str) -> Resu
             ScopeKind::Iterations => Some("repeat"),
             _ => None,
         };
+        if let Some(row) = state.tables.auctions.get_shared(&key)? {
+            node.kind = "auction";
+            node.bids = auction::views::bids(&row);
+        }
         if let Some(kind) = many {
             let Scope { total, started, ended, failed, .. } = scope;
             node.kind = kind;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::Worker;
 use crate::{
-    answers::{Answer, Batch, Next, answer, document, is_write, next},
+    answers::{Answer, Batch, Next, answer, bid, document, is_write, next},
     clock::SECOND,
     context::Context,
     event::Event,
@@ -70,7 +70,7 @@ impl Worker {
         let (task, token) = (offer.task, offer.token);
         if is_write(&offer.capability) {
             let again = input.get("again").is_some();
-            ctx.service.open(task, again);
+            ctx.service.open(task, &offer.idempotency_key, again);
         }
         let behaviour = self.draw_behaviour(ctx, task, !offer.journal.is_empty());
         let journal = offer.journal.clone();
@@ -171,7 +171,12 @@ impl Worker {
             return Ok(());
         }
         let (capability, input) = (attempt.offer.capability.as_str(), document(&attempt.offer.input));
-        match if capability == "check" { settle(ctx, &input) } else { answer(capability, &input) } {
+        let answer = match capability {
+            "check" => settle(ctx, &input),
+            "job.bid" | "deal.bid" => bid(self.identity.agent, &input),
+            _ => answer(capability, &input),
+        };
+        match answer {
             Answer::Fails(error) => self.fail(ctx, task, token, error, false),
             Answer::Done(output) => self.carry_out(ctx, task, token, &output),
             Answer::Journal(program) => self.follow(ctx, task, &program),
