@@ -4,6 +4,7 @@
 //! Invariant: as in `common`; an agent ends its work only when the test lets it.
 
 mod common;
+#[expect(dead_code, reason = "each test file uses its part of it")]
 #[path = "common/home.rs"]
 mod home;
 
