@@ -1,8 +1,7 @@
 #!/usr/bin/env sh
 # What the pattern needs, once: the stock, the workflows, and a trigger for each reaction to an event.
 set -eu
-consort state set stock --policy =counter
-consort state put stock pieces 10
+consort state put stock pieces 2
 for workflow in reserve-stock take-payment release-stock ship-order; do
   consort workflows deploy "$workflow.yaml"
 done

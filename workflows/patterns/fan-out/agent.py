@@ -9,7 +9,7 @@ agent = Agent("fan", version="1.0.0", description="Asks sources, and joins what 
 def ask(source: str, question: str) -> str:
     """What a source says; the source `down` cannot be reached."""
     if source == "down":
-        raise TaskError("the source cannot be reached", permanent=True)
+        raise TaskError("the source cannot be reached")
     return f"{source} on {question}"
 
 

@@ -15,7 +15,7 @@ def clean(text: str) -> str:
 def split(ctx: TaskContext, text: str, failures: int = 0) -> list[str]:
     """The words. Fails on its first attempts where it is told to."""
     if ctx.attempt <= failures:
-        raise TaskError(f"attempt {ctx.attempt} fails")
+        raise TaskError(f"attempt {ctx.attempt} fails", retryable=True)
     return text.split()
 
 

@@ -10,7 +10,7 @@ agent = Agent("trips", version="1.0.0", description="Books the parts of a trip, 
 async def book(ctx: TaskContext, trip: str, what: str, broken: str = "") -> str:
     """Books a part of a trip; the one that is broken cannot be had."""
     if what == broken:
-        raise TaskError(f"no {what} can be had", permanent=True)
+        raise TaskError(f"no {what} can be had")
     await ctx.state("bookings").put(f"{trip}/{what}", "booked")
     return f"{trip}/{what}"
 
