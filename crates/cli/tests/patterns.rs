@@ -117,7 +117,7 @@ impl Killable {
         let mut killable = Self { folder: Folder::new(), port: free_port(), server: None };
         killable.start();
         let mut shell = Shell::beside(SocketAddr::from(([127, 0, 0, 1], killable.port)));
-        shell.run(&format!("consort patterns new {name} && cd {name} && sh setup.sh"));
+        shell.run(&format!("consort patterns new {name} && cd {name}; if [ -f setup.sh ]; then sh setup.sh; fi"));
         (killable, shell)
     }
 
@@ -166,6 +166,23 @@ fn every_order_is_closed_once_and_none_is_sold_twice_though_the_server_is_killed
     assert_eq!(shell.run("consort state get stock pieces"), "0\n");
     let closed = "consort events list --topic orders.closed --limit 100 --json | wc -l";
     assert_eq!(shell.run(closed).trim(), "12");
+}
+
+#[test]
+fn what_was_booked_is_cancelled_though_the_server_is_killed() {
+    let (mut server, mut shell) = Killable::with("saga");
+    shell.run("python agent.py 2> agent.log &");
+    for trip in 0..9 {
+        shell.run(&format!("consort run --detach saga.yaml -i trip=t-{trip} -i broken=car >> runs"));
+        if trip % 3 == 2 {
+            server.kill_and_start();
+        }
+    }
+    shell.run("for run in $(cat runs); do consort runs watch $run > watched.log 2>&1; done");
+    let bookings = shell.run("consort state list bookings --json");
+    assert_eq!(bookings.matches(r#""cancelled""#).count(), 18, "{bookings}\n{}", shell.logs());
+    assert!(!bookings.contains(r#""booked""#), "{bookings}");
+    assert_eq!(shell.run("consort runs list --status failed --json | wc -l").trim(), "9");
 }
 
 #[test]

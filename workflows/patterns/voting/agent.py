@@ -1,4 +1,4 @@
-"""Reviewers that vote: `python agent.py ann bob` starts two; `mallory=bob` has bob say the contrary of what it thinks."""
+"""Reviewers that vote: `python agent.py ann bob` starts two; `mallory=bob` has bob say the contrary of its opinion."""
 
 import sys
 
