@@ -67,24 +67,24 @@ fn graph(file: &File) -> Option<Graph> {
     consort_workflow_check::check(file.text).ok().map(|checked| Graph::of(&checked.definition))
 }
 
-/// A trigger that the set-up of a pattern makes.
-struct Trigger {
+/// What the set-up of a pattern has look at a topic.
+struct Looks {
     name: String,
     topic: String,
-    /// The workflow that it starts, or the signal that it sends.
-    does: String,
+    /// The workflow that a trigger starts, or the signal that it sends; nothing for a subscription.
+    does: Option<String>,
 }
 
-/// The topics that triggers look at and workflows publish; nothing where there is no trigger.
+/// Topics, with what publishes to them and what looks at them; nothing where nothing does.
 fn events(pattern: &Pattern, graphs: &[Graph]) -> Option<String> {
     let setup = pattern.files.iter().find(|file| file.name == "setup.sh")?;
-    let triggers: Vec<Trigger> = setup.text.lines().filter_map(trigger).collect();
-    if triggers.is_empty() {
+    let all: Vec<Looks> = setup.text.lines().filter_map(looks).collect();
+    if all.is_empty() {
         return None;
     }
     let mut text = "flowchart LR\n".to_owned();
     let mut topics: Vec<String> = Vec::new();
-    let mut known = |topic: &str, text: &mut String| -> usize {
+    let mut node = |topic: &str, text: &mut String| -> usize {
         topics.iter().position(|known| known == topic).unwrap_or_else(|| {
             let _ = writeln!(text, "  t{}([\"{topic}\"])", topics.len());
             topics.push(topic.to_owned());
@@ -93,20 +93,36 @@ fn events(pattern: &Pattern, graphs: &[Graph]) -> Option<String> {
     };
     for (at, graph) in graphs.iter().enumerate() {
         let _ = writeln!(text, "  w{at}[\"{}\"]", graph.name);
-        let seen = |topic: &String| !topic.starts_with("state.") || triggers.iter().any(|one| one.topic == *topic);
-        for topic in published(graph).iter().filter(|topic| seen(topic)) {
-            let topic = known(topic, &mut text);
+        let mut reached: Vec<String> = published(graph).iter().flat_map(|topic| seen_as(topic, &all)).collect();
+        reached.sort_unstable();
+        reached.dedup();
+        for topic in reached {
+            let topic = node(&topic, &mut text);
             let _ = writeln!(text, "  w{at} --> t{topic}");
         }
     }
-    for trigger in &triggers {
-        let topic = known(&trigger.topic, &mut text);
-        match graphs.iter().position(|graph| graph.name == trigger.does) {
-            Some(at) => _ = writeln!(text, "  t{topic} -->|{}| w{at}", trigger.name),
-            None => _ = writeln!(text, "  t{topic} -->|{}| s([\"signal {}\"])", trigger.name, trigger.does),
-        }
+    for one in &all {
+        let topic = node(&one.topic, &mut text);
+        let _ = match (&one.does, graphs.iter().position(|graph| Some(&graph.name) == one.does.as_ref())) {
+            (_, Some(at)) => writeln!(text, "  t{topic} -->|{}| w{at}", one.name),
+            (Some(signal), None) => writeln!(text, "  t{topic} -->|{}| s([\"signal {signal}\"])", one.name),
+            (None, None) => writeln!(text, "  t{topic} --> r_{0}[[\"readers of {0}\"]]", one.name),
+        };
     }
     Some(text)
+}
+
+/// The topics that are looked at and that an event of this one fits, or else itself; that of a change of a space is
+/// only shown where it is looked at.
+fn seen_as(topic: &str, all: &[Looks]) -> Vec<String> {
+    let met: Vec<String> = all.iter().map(|one| one.topic.clone()).filter(|looked| may_fit(looked, topic)).collect();
+    if met.is_empty() && !topic.starts_with("state.") { vec![topic.to_owned()] } else { met }
+}
+
+/// Whether two topics have an event in common; `*` is any segment.
+fn may_fit(one: &str, other: &str) -> bool {
+    let (one, other): (Vec<&str>, Vec<&str>) = (one.split('.').collect(), other.split('.').collect());
+    one.len() == other.len() && one.iter().zip(&other).all(|(a, b)| a == b || *a == "*" || *b == "*")
 }
 
 /// The topics that a workflow publishes to, and those of the changes of spaces that it writes into; each once.
@@ -126,17 +142,17 @@ fn published(graph: &Graph) -> Vec<String> {
     topics
 }
 
-/// The trigger that a line of a set-up makes.
-fn trigger(line: &str) -> Option<Trigger> {
-    let rest = line.trim().strip_prefix("consort triggers set ")?;
+/// The trigger or the subscription that a line of a set-up makes.
+fn looks(line: &str) -> Option<Looks> {
+    let trigger = line.trim().strip_prefix("consort triggers set ");
+    let rest = trigger.or_else(|| line.trim().strip_prefix("consort subscriptions create "))?;
     let words: Vec<&str> = rest.split_whitespace().map(|word| word.trim_matches('\'')).collect();
-    let after = |flag: &str| words.iter().position(|word| *word == flag).and_then(|at| words.get(at + 1));
-    let does = after("--start").or_else(|| after("--signal"))?;
-    Some(Trigger {
-        name: (*words.first()?).to_owned(),
-        topic: (*after("--topic")?).to_owned(),
-        does: (*does).to_owned(),
-    })
+    let after = |flag: &str| {
+        let at = words.iter().position(|word| *word == flag)?;
+        words.get(at + 1).map(|word| (*word).to_owned())
+    };
+    let does = after("--start").or_else(|| after("--signal"));
+    Some(Looks { name: (*words.first()?).to_owned(), topic: after("--topic")?, does })
 }
 
 #[cfg(test)]
@@ -154,10 +170,14 @@ mod tests {
     }
 
     #[test]
-    fn a_trigger_is_read_from_a_line_of_a_set_up() {
-        let found =
-            trigger("consort triggers set keep --topic 'news.*' --filter 'event.data.n > 1' --start archive").unwrap();
-        assert_eq!((found.name.as_str(), found.topic.as_str(), found.does.as_str()), ("keep", "news.*", "archive"));
-        assert!(trigger("consort workflows deploy archive.yaml").is_none());
+    fn triggers_and_subscriptions_are_read_from_a_set_up() {
+        let line = "consort triggers set keep --topic 'news.*' --filter 'event.data.n > 1' --start archive";
+        let found = looks(line).unwrap();
+        assert_eq!((&*found.name, &*found.topic, found.does.as_deref()), ("keep", "news.*", Some("archive")));
+        let found = looks("consort subscriptions create mail --topic news.sport --max-deliveries 2").unwrap();
+        assert_eq!((&*found.name, &*found.topic, found.does), ("mail", "news.sport", None));
+        assert!(looks("consort workflows deploy archive.yaml").is_none());
+        assert!(may_fit("news.*", "news.sport") && may_fit("news.sport", "news.*") && may_fit("a.b", "a.b"));
+        assert!(!may_fit("news.*", "news") && !may_fit("a.b", "a.c"));
     }
 }
