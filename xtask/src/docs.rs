@@ -1,7 +1,9 @@
 //! The generated part of `docs/reference`.
 //!
-//! For: pages whose facts are declared once in code. Not for: prose.
+//! For: pages whose facts are declared once in code. Not for: prose, but for keeping what follows a generated head.
 //! Invariant: a generator owns its pages: what it no longer makes is a drift, and `write` removes it.
+
+mod patterns;
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -23,8 +25,8 @@ struct Page {
 struct Generator {
     /// The folder or file that belongs to this generator alone.
     owns: &'static str,
-    /// Makes every page.
-    pages: fn() -> Vec<Page>,
+    /// Makes every page; the folder is the root of the workspace, where a page with a part written by hand is.
+    pages: fn(&Path) -> Vec<Page>,
 }
 
 /// Everything that is generated. To add a reference, add a line.
@@ -33,12 +35,13 @@ const GENERATORS: &[Generator] = &[
     Generator { owns: "docs/reference/limits.md", pages: limits_page },
     Generator { owns: "docs/reference/openapi.json", pages: openapi_page },
     Generator { owns: "docs/reference/operations.md", pages: operations_page },
+    Generator { owns: "docs/patterns", pages: patterns::pages },
 ];
 
 /// Writes every page, removes what is no longer made, and reports what changed.
 pub(crate) fn write(project: &Project) -> Result<(), String> {
     for generator in GENERATORS {
-        let pages = (generator.pages)();
+        let pages = (generator.pages)(project.root());
         for path in stale(project.root(), generator.owns, &pages)? {
             std::fs::remove_file(project.root().join(&path)).map_err(|e| format!("cannot remove `{path}`: {e}"))?;
             println!("removed {path}");
@@ -55,7 +58,7 @@ pub(crate) fn write(project: &Project) -> Result<(), String> {
 pub(crate) fn check(project: &Project) -> Result<bool, String> {
     let mut drifted = Vec::new();
     for generator in GENERATORS {
-        let pages = (generator.pages)();
+        let pages = (generator.pages)(project.root());
         drifted.extend(stale(project.root(), generator.owns, &pages)?);
         drifted.extend(pages.into_iter().filter(|page| !is_current(project.root(), page)).map(|page| page.path));
     }
@@ -96,7 +99,7 @@ fn stale(root: &Path, owns: &str, pages: &[Page]) -> Result<Vec<String>, String>
     Ok(found)
 }
 
-fn error_pages() -> Vec<Page> {
+fn error_pages(_root: &Path) -> Vec<Page> {
     let mut pages: Vec<Page> = Code::ALL.iter().map(|code| error_page(*code)).collect();
     pages.push(Page { path: "docs/reference/errors/README.md".to_owned(), text: error_index() });
     pages
@@ -154,7 +157,7 @@ fn kind_advice(kind: ErrorKind) -> &'static str {
     }
 }
 
-fn limits_page() -> Vec<Page> {
+fn limits_page(_root: &Path) -> Vec<Page> {
     let mut text = format!(
         "{NOTICE}# Limits\n\nEvery queue, payload, fan-out and journal has a limit; what passes it is refused with \
          [C0006](errors/C0006.md), [C0007](errors/C0007.md) or [C0401](errors/C0401.md).\nThe source is \
@@ -168,12 +171,12 @@ fn limits_page() -> Vec<Page> {
 }
 
 /// The description of the HTTP interface for programs.
-fn openapi_page() -> Vec<Page> {
+fn openapi_page(_root: &Path) -> Vec<Page> {
     vec![Page { path: "docs/reference/openapi.json".to_owned(), text: format!("{:#}\n", consort_api::openapi()) }]
 }
 
 /// Every operation with its path, what it takes and its commands.
-fn operations_page() -> Vec<Page> {
+fn operations_page(_root: &Path) -> Vec<Page> {
     let text = format!(
         "{NOTICE}# Operations\n\nEvery operation over HTTP, its parameters beside those of its path, and the commands that call \
          it.\nThe source is [`crates/api`](../../crates/api); [openapi.json](openapi.json) has the form of every \
@@ -222,7 +225,7 @@ mod tests {
 
     #[test]
     fn every_code_and_limit_is_on_a_page() {
-        let errors = error_pages();
+        let errors = error_pages(Path::new("."));
         let paths: BTreeSet<&str> = errors.iter().map(|page| page.path.as_str()).collect();
         assert_eq!(paths.len(), Code::ALL.len() + 1);
         let index = error_index();
@@ -230,7 +233,7 @@ mod tests {
             assert!(paths.contains(format!("docs/reference/errors/{code}.md").as_str()), "{code}");
             assert!(index.contains(&format!("[{code}]({code}.md) | {}", code.title())), "{code}");
         }
-        let limits_text = &limits_page()[0].text;
+        let limits_text = &limits_page(Path::new("."))[0].text;
         for limit in limits::ALL {
             assert!(
                 limits_text.contains(&format!("| `{}` | {} |", limit.name, grouped(limit.value))),

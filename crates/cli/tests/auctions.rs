@@ -103,7 +103,7 @@ fn the_next_bid_takes_over_from_a_winner_that_fails_or_dies() {
     fast.runtime.shutdown_background();
     sure.gate.add_permits(100);
     assert_eq!(output(&home, &run), "sure");
-    let journal = home.folder.ok(&["runs", "journal", &run]);
+    let journal = home.folder.ok(&["runs", "show", &run, "--history"]);
     let awards: Vec<_> = journal.lines().filter(|line| line.contains("awarded to")).collect();
     assert_eq!(awards.len(), 3, "{journal}");
     for (line, name) in awards.iter().zip(["cheap", "fast", "sure"]) {

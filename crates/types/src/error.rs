@@ -345,6 +345,8 @@ codes! {
     /// The other side of a mirror or bridge refuses what is requested: its address, user, rights or settings do not fit; the
     /// message says which.
     PeerRefused = 802, Rejected, "other side refuses";
+    /// No pattern of that name ships. `consort patterns list` shows those that there are.
+    PatternNotFound = 821, NotFound, "no such pattern";
 
     /// A defect of Consort. Please report it with the message.
     Internal = 901, Internal, "internal error";

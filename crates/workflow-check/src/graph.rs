@@ -227,21 +227,25 @@ fn of_state(transaction: &Template) -> String {
         let part = |name| member(operation, name).unwrap_or_default();
         format!("{} {} in {}", part("op"), part("key"), part("space"))
     };
-    let operations = match transaction {
-        Template::Map(entries) => entries.iter().find(|(key, _)| key == "do").map(|(_, value)| value.clone()),
-        Template::Literal(value) => value.get("do").cloned().map(Template::Literal),
-        _ => None,
+    let operations: Vec<Template> = match transaction {
+        Template::Map(entries) => match entries.iter().find(|(key, _)| key == "do").map(|(_, value)| value) {
+            Some(Template::List(items)) => items.clone(),
+            Some(Template::Literal(Value::Array(items))) => items.iter().cloned().map(Template::Literal).collect(),
+            _ => Vec::new(),
+        },
+        Template::Literal(value) => {
+            value["do"].as_array().into_iter().flatten().cloned().map(Template::Literal).collect()
+        }
+        _ => Vec::new(),
     };
-    match operations {
-        Some(Template::List(items)) => match &items[..] {
-            [only] => words(only),
-            items => format!("{} operations", items.len()),
-        },
-        Some(Template::Literal(Value::Array(items))) => match &items[..] {
-            [only] => words(&Template::Literal(only.clone())),
-            items => format!("{} operations", items.len()),
-        },
-        _ => "a transaction".to_owned(),
+    match &operations[..] {
+        [] => "a transaction".to_owned(),
+        [only] => words(only),
+        [first, others @ ..] => {
+            let space = member(first, "space").unwrap_or_default();
+            let one = others.iter().all(|other| member(other, "space").as_deref() == Some(&*space));
+            format!("{} operations in {}", operations.len(), if one { space.as_str() } else { "several spaces" })
+        }
     }
 }
 

@@ -28,6 +28,7 @@ const fn shell(name: &'static str, may_use: &'static [&'static str]) -> Place {
 /// Product crates from the lowest layer to the highest. Arrows point up in this list only.
 const PRODUCT: &[Place] = &[
     pure("types", &[]),
+    pure("patterns", &[]),
     shell("api", &["types"]),
     pure("workflow", &["types"]),
     shell("workflow-check", &["types", "workflow"]),
@@ -64,7 +65,10 @@ const PRODUCT: &[Place] = &[
             "api-grpc",
         ],
     ),
-    shell("cli", &["types", "api", "workflow", "workflow-check", "engine", "peering", "mirror", "bridge", "server"]),
+    shell(
+        "cli",
+        &["types", "patterns", "api", "workflow", "workflow-check", "engine", "peering", "mirror", "bridge", "server"],
+    ),
 ];
 
 /// Crates that serve development: they may use any crate, and no product crate may use them.

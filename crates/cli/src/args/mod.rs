@@ -14,6 +14,7 @@ mod locks;
 #[cfg(feature = "mirror")]
 mod mirror;
 mod operate;
+mod patterns;
 mod replay;
 mod schedules;
 mod start;
@@ -37,6 +38,7 @@ pub(crate) use locks::{BarriersCommand, LockArgs, LockRunArgs, LocksCommand, Rel
 #[cfg(feature = "mirror")]
 pub(crate) use mirror::{MirrorArgs, MirrorDirection};
 pub(crate) use operate::{DecisionArgs, InboxCommand, ListArgs, RunsCommand};
+pub(crate) use patterns::PatternsCommand;
 pub(crate) use replay::ReplayCheckArgs;
 pub(crate) use schedules::{ScheduleArgs, SchedulesCommand};
 pub(crate) use start::{RunArgs, UpArgs};
@@ -123,6 +125,9 @@ pub(crate) enum Command {
     /// Check, show and deploy workflows
     #[command(subcommand)]
     Workflows(WorkflowsCommand),
+    /// List and show the patterns that ship, and write one as files that run
+    #[command(subcommand)]
+    Patterns(PatternsCommand),
     /// See what waits for a person, and decide it
     Inbox {
         /// What to do; without it, the inbox is listed

@@ -104,7 +104,8 @@ pub(crate) fn execute(app: &App, folder: &str, example: Option<Example>, starter
     Ok(Exit::Ok)
 }
 
-fn write(path: &Path, text: &str) -> Result<()> {
+/// Writes a file, and makes its folder.
+pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
     let folder = path.parent().unwrap_or(path);
     std::fs::create_dir_all(folder).and_then(|()| std::fs::write(path, text)).map_err(|error| {
         Error::new(Code::Disk, format!("`{}` cannot be written: {error}", path.display())).hint("check its permissions")

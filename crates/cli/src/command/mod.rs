@@ -29,6 +29,7 @@ mod locks_run;
 mod mirror;
 mod namespaces;
 mod outcome;
+mod patterns;
 mod queues;
 mod quotas;
 mod replay_check;
@@ -60,6 +61,7 @@ pub(crate) async fn execute(app: &App, command: Command) -> Result<Exit> {
         Command::Up(_) => up::execute(app).await,
         Command::Runs(command) => runs::execute(app, command).await,
         Command::Workflows(command) => workflows::execute(app, command).await,
+        Command::Patterns(command) => patterns::execute(app, command),
         Command::Inbox { command } => inbox::execute(app, command).await,
         Command::Agents(command) => agents::execute(app, command).await,
         Command::ReplayCheck(args) => replay_check::execute(app, args).await,

@@ -1,0 +1,33 @@
+"""Contractors: `python agent.py ann=9 bob=7` starts two with their prices; `bob=7!` takes the job, and fails."""
+
+import sys
+
+from consort import Agent, TaskError, Worker
+
+
+def contractor(name: str, price: int, *, fails: bool) -> Agent:
+    """An agent with a label, by which the workflow asks it in particular."""
+    agent = Agent(name, version="1.0.0", description="Makes offers, and does jobs.", labels={"contractor": name})
+
+    @agent.capability("contract.offer", effect="read")
+    def offer(job: str) -> dict[str, object]:
+        # What it would cost this one: its load, its distance, its model.
+        return {"contractor": name, "price": price + len(job)}
+
+    @agent.capability("contract.do", effect="idempotent")
+    def do(job: str) -> dict[str, object]:
+        if fails:
+            raise TaskError(f"{name} cannot do it after all")
+        return {"contractor": name, "job": job}
+
+    return agent
+
+
+def main(words: list[str]) -> None:
+    """Starts a contractor for each word."""
+    parts = [word.split("=") for word in words]
+    Worker(*(contractor(name, int(price.strip("!")), fails="!" in price) for name, price in parts)).run_forever()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
