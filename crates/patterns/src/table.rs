@@ -155,7 +155,7 @@ pub static ALL: &[Pattern] = &[
     Pattern {
         name: "contract-net",
         title: "Contract net",
-        summary: "A job is announced, agents make offers, the best offer gets the job, and the next best where it fails.",
+        summary: "A job is announced, agents bid, the best bid gets the job, and the next best where it fails.",
         fits: &[
             "agents differ in price, load or skill, and only they know by how much",
             "an agent that has the job may fail, and another one should do it then",
@@ -164,10 +164,7 @@ pub static ALL: &[Pattern] = &[
             "all agents are alike: a `capability` alone finds one that is free",
             "the answer matters, and not who gives it: [voting](voting.md)",
         ],
-        start: &[
-            "python agent.py ann=9 bob=7! cy=8 &",
-            "consort run award.yaml -i job=roof -i contractors=ann -i contractors=bob -i contractors=cy",
-        ],
+        start: &["python agent.py ann=9 bob=7! cy=8 &", "consort run award.yaml -i job=roof"],
         files: files!("contract-net": "award.yaml", "agent.py"),
     },
     Pattern {

@@ -1,18 +1,19 @@
 """Contractors: `python agent.py ann=9 bob=7` starts two with their prices; `bob=7!` takes the job, and fails."""
 
 import sys
+from typing import Any
 
 from consort import Agent, TaskError, Worker
 
 
 def contractor(name: str, price: int, *, fails: bool) -> Agent:
-    """An agent with a label, by which the workflow asks it in particular."""
-    agent = Agent(name, version="1.0.0", description="Makes offers, and does jobs.", labels={"contractor": name})
+    """An agent that bids for jobs, and does them."""
+    agent = Agent(name, version="1.0.0", description="Bids for jobs, and does them.")
 
-    @agent.capability("contract.offer", effect="read")
-    def offer(job: str) -> dict[str, object]:
+    @agent.capability("contract.do.bid", effect="read")
+    def bid(input: dict[str, Any]) -> dict[str, object]:
         # What it would cost this one: its load, its distance, its model.
-        return {"contractor": name, "price": price + len(job)}
+        return {"cost": price + len(input["input"]["job"])}
 
     @agent.capability("contract.do", effect="idempotent")
     def do(job: str) -> dict[str, object]:
