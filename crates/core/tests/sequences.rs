@@ -243,7 +243,7 @@ fn old_history_is_forgotten_and_a_writer_that_saw_only_that_is_told() {
     let mut shared = Shared::new(MergePolicy::Text);
     let first = shared.put("\"|\"", None);
     let mut versions = vec![first];
-    for i in 0..limits::STATE_SEQUENCE_RUNS_MAX {
+    for i in 0..limits::STATE_SEQUENCE_BYTES_MAX / 32 {
         let text = shared.text();
         let (before, behind) = text.split_at(i * 7 % text.len());
         let latest = *versions.last().unwrap();

@@ -236,9 +236,9 @@ limits! {
     STATE_SIBLINGS_MAX: usize = 16;
     /// Bytes of a value that is merged with another: both are read for it.
     STATE_MERGE_BYTES_MAX: u64 = 1024 * 1024;
-    /// Insertions and runs of elements of a text or a list of which is kept where they come from; with more, what is older
-    /// is forgotten, and a write that saw less is refused.
-    STATE_SEQUENCE_RUNS_MAX: usize = 2_048;
+    /// Bytes, as they are counted, of what is kept about where the elements of a text or a list come from; with more, the
+    /// older half is forgotten, and a write that saw less is refused. It is part of the key's row.
+    STATE_SEQUENCE_BYTES_MAX: usize = 32 * 1024;
     /// Edits of one write of a text or a list that are kept apart; with more, all between the first and the last is
     /// replaced. What a record means depends on it, so it never changes.
     STATE_EDITS_MAX: usize = 512;

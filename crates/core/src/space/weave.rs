@@ -133,7 +133,7 @@ fn of<T: Elements + Clone + PartialEq>(present: Option<Present<'_>>, written: Wr
     };
     let order = |range: std::ops::Range<usize>| order(written.stamp, &T::bytes(&new[range]));
     let sources = sequence.weave(&Edits { saw, seq: written.seq, edits: &edits }, order);
-    sequence.forget(limits::STATE_SEQUENCE_RUNS_MAX, written.seq);
+    sequence.forget(limits::STATE_SEQUENCE_BYTES_MAX, written.seq);
     let merged: Vec<T> = sources.iter().flat_map(|source| shown(source, &current, &new)).cloned().collect();
     let winner = if merged == new { Winner::Incoming } else { Winner::Both };
     let value = T::encode(&merged);
