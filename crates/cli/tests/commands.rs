@@ -416,8 +416,11 @@ fn two_clients_write_one_text_and_one_list_at_once_and_a_reader_sees_both() {
     put("todo/ann", r#"["build", "test", "ship"]"#, &first, "bob");
     assert_eq!(folder.ok(&["state", "get", "team", "todo/ann"]), "[\"review\",\"build\",\"test\",\"ship\"]\n");
     let conflicts = folder.ok(&["state", "conflicts", "team"]);
-    assert!(conflicts.contains("doc/brief") && conflicts.contains("text") && conflicts.contains("merged"), "{conflicts}");
-    // The history begins anew with the key.
+    assert!(
+        conflicts.contains("doc/brief") && conflicts.contains("text") && conflicts.contains("merged"),
+        "{conflicts}"
+    );
+    // The history ends with the value.
     folder.ok(&["state", "delete", "team", "todo/ann"]);
     let late = folder.run(&["state", "put", "team", "todo/ann", "[]", "--seen", &first]);
     assert!(late.code == 3 && late.err.contains("C0704"), "{}", late.err);

@@ -289,9 +289,8 @@ struct Act {
 
 fn act() -> impl Strategy<Value = Act> {
     let edit = (any::<Index>(), 0_usize..6, "[a-c \n]{0,5}");
-    (0_usize..3, vec(edit, 1..4), proptest::option::of(0_u64..3), prop::bool::weighted(0.1)).prop_map(
-        |(lag, edits, stamp, names_none)| Act { lag, edits, stamp, names_none },
-    )
+    (0_usize..3, vec(edit, 1..4), proptest::option::of(0_u64..3), prop::bool::weighted(0.1))
+        .prop_map(|(lag, edits, stamp, names_none)| Act { lag, edits, stamp, names_none })
 }
 
 /// Rounds of writes, and for each round an order in which they arrive, and which comes twice.
@@ -466,7 +465,7 @@ fn a_long_history_of_late_writers_loses_nothing() {
         let new: String = chars.into_iter().collect();
         let version = shared.put(&json(&new), Some(saw));
         let text = shared.text();
-        // Characters of the model are in the order of the text; those that are gone keep their place.
+        // The model knows nothing of places: only which characters there are.
         for (c, _, by) in &mut model.characters {
             if gone.contains(c) {
                 by.push(n);

@@ -295,8 +295,8 @@ fn walked(trace: &[Reach], end: (usize, usize), mut step: usize) -> Vec<(usize, 
     kept
 }
 
-/// Edits of words, without the few words that happen to be equal between two larger edits: of two writers who write a
-/// sentence anew, one comes behind the other.
+/// Edits of words, without the few words that happen to be equal between two larger edits: of two writers who write
+/// the same sentence again, one comes behind the other.
 fn clean(edits: Vec<Edit>) -> Vec<Edit> {
     let weight = |edit: &Edit| max(edit.removed, edit.added.len());
     let mut cleaned: Vec<Edit> = Vec::new();

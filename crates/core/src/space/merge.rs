@@ -70,11 +70,9 @@ impl Merged {
 /// [`Code::NotMergeable`] where a value does not fit the policy, or a sum is out of range.
 pub(crate) fn merge(policy: MergePolicy, current: Option<Current<'_>>, incoming: Incoming<'_>) -> Result<Merged> {
     match policy {
-        MergePolicy::Reject
-        | MergePolicy::Agent
-        | MergePolicy::Expression
-        | MergePolicy::Text
-        | MergePolicy::List => Ok(Merged::of(incoming.value, Winner::Incoming)),
+        MergePolicy::Reject | MergePolicy::Agent | MergePolicy::Expression | MergePolicy::Text | MergePolicy::List => {
+            Ok(Merged::of(incoming.value, Winner::Incoming))
+        }
         MergePolicy::LastWriterWins => Ok(last_writer(current, incoming)),
         MergePolicy::Max => extreme(policy, current, incoming, Ordering::Greater),
         MergePolicy::Min => extreme(policy, current, incoming, Ordering::Less),

@@ -151,13 +151,13 @@ impl Row for StateEntry {}
 
 /// Where the elements of a text or a list come from, as far back as a write may have seen.
 ///
-/// The elements that are there are those of the value, in its order; of those that are gone only the number is kept.
+/// The elements that are there are those of the value, in its order; of those that were removed only the number is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Sequence {
     /// A write that saw less than this version cannot be merged any more; zero where all is kept since the key has a value.
     #[n(0)]
     pub floor: Seq,
-    /// What was inserted. Where the floor is a version, the first one stands for all that was there then.
+    /// What was inserted. Where the floor is a version, the first one is all that was there then.
     #[n(1)]
     pub insertions: Vec<Insertion>,
     /// Every element, in order.

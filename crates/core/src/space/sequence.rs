@@ -13,7 +13,7 @@ use consort_types::Seq;
 
 use crate::space::{
     difference::Edit,
-    rows::{Anchor, Element, Insertion, InsertionOrder, ElementRun, Sequence},
+    rows::{Anchor, Element, ElementRun, Insertion, InsertionOrder, Sequence},
 };
 
 /// Bytes of an insertion in a row, about, without what it is ordered by.
@@ -90,7 +90,8 @@ impl Sequence {
 
     /// That of a value of which nothing is known but its elements.
     pub(crate) fn settled(version: Seq, len: usize) -> Self {
-        let base = Insertion { born: version, saw: version, anchor: Anchor::default(), order: InsertionOrder::default() };
+        let base =
+            Insertion { born: version, saw: version, anchor: Anchor::default(), order: InsertionOrder::default() };
         let run = ElementRun { insertion: 0, from: 0, len: len as u32, gone: Seq::ZERO };
         let runs = if len == 0 { Vec::new() } else { vec![run] };
         Self { floor: version, insertions: vec![base], runs }
@@ -294,7 +295,6 @@ impl Sequence {
     /// Forgets how the elements that a reader of this version sees came to be there. Every later insertion has seen it.
     fn settle(&mut self, version: Seq) {
         let mut settled = Self::settled(version, 0);
-        let mut moved = BTreeMap::new();
         let mut numbers = vec![0_u32; self.insertions.len()];
         for (number, insertion) in numbers.iter_mut().zip(&self.insertions) {
             if insertion.born > version {
@@ -302,28 +302,26 @@ impl Sequence {
                 settled.insertions.push(insertion.clone());
             }
         }
-        let mut len = 0;
+        let mut moved = Moved { places: BTreeMap::new(), len: 0 };
         for run in &self.runs {
             if self.born(run) > version {
                 settled.runs.push(ElementRun { insertion: numbers[run.insertion as usize], ..*run });
                 continue;
             }
             let stays = self.shows(run, version);
-            moved.insert((run.insertion, run.from), (len, stays));
+            moved.places.insert((run.insertion, run.from), (moved.len, stays));
             if stays {
-                settled.runs.push(ElementRun { insertion: 0, from: len, ..*run });
-                len += run.len;
+                settled.runs.push(ElementRun { insertion: 0, from: moved.len, ..*run });
+                moved.len += run.len;
             }
         }
-        for insertion in settled.insertions.iter_mut().skip(1) {
-            insertion.anchor = match insertion.anchor.element {
-                Some(Element { insertion: of, .. }) if self.insertions[of as usize].born > version => {
-                    let element = insertion.anchor.element.map(|element| Element { insertion: numbers[of as usize], ..element });
-                    Anchor { element, ..insertion.anchor }
-                }
-                Some(element) => gap(&moved, element, insertion.anchor.before, len),
-                None => gap_at(0, len),
-            };
+        for Insertion { anchor, .. } in settled.insertions.iter_mut().skip(1) {
+            let Some(element) = &mut anchor.element else { continue };
+            if self.insertions[element.insertion as usize].born > version {
+                element.insertion = numbers[element.insertion as usize];
+            } else {
+                *anchor = moved.anchor(*element, anchor.before);
+            }
         }
         *self = settled;
         self.join();
@@ -336,21 +334,28 @@ impl Sequence {
     }
 }
 
-/// Where an insertion belongs whose anchor is among elements that are settled: behind `before` of them, in their new order.
-fn gap(moved: &BTreeMap<(u32, u32), (u32, bool)>, element: Element, before: bool, len: u32) -> Anchor {
-    let key = (element.insertion, element.offset);
-    let Some(((_, from), (to, stays))) = moved.range(..=key).next_back() else { return gap_at(len, len) };
-    let at = if *stays { to + (element.offset - from) + u32::from(!before) } else { *to };
-    gap_at(at, len)
+/// Where elements are once they are settled: by the beginning of their run, the new place, and whether they stay.
+struct Moved {
+    places: BTreeMap<(u32, u32), (u32, bool)>,
+    len: u32,
 }
 
-/// The anchor of what is inserted behind so many of the settled elements.
-fn gap_at(at: u32, len: u32) -> Anchor {
-    let element = |offset| Some(Element { insertion: 0, offset });
-    if at < len {
-        Anchor { element: element(at), before: true }
-    } else {
-        Anchor { element: len.checked_sub(1).and_then(element), before: false }
+impl Moved {
+    /// The anchor of what belonged to an element: it is in the same gap between elements that stay, and all that is in one
+    /// gap belongs to the element behind it.
+    fn anchor(&self, element: Element, before: bool) -> Anchor {
+        let run = self.places.range(..=(element.insertion, element.offset)).next_back();
+        let at = match run {
+            Some(((_, from), (to, true))) => to + (element.offset - from) + u32::from(!before),
+            Some((_, (to, false))) => *to,
+            None => self.len,
+        };
+        let settled = |offset| Some(Element { insertion: 0, offset });
+        if at < self.len {
+            Anchor { element: settled(at), before: true }
+        } else {
+            Anchor { element: self.len.checked_sub(1).and_then(settled), before: false }
+        }
     }
 }
 

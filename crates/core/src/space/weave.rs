@@ -170,7 +170,8 @@ fn check_size(bytes: usize) -> Result<()> {
     if bytes as u64 <= max {
         return Ok(());
     }
-    let message = format!("the value that comes of the write has `{bytes}` bytes, the limit of what is merged is {max}");
+    let message =
+        format!("the value that comes of the write has `{bytes}` bytes, the limit of what is merged is {max}");
     Err(Error::new(Code::PayloadTooLarge, message).hint("use several keys, or remove what is no longer needed"))
 }
 
