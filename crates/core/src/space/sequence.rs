@@ -36,7 +36,7 @@ pub(crate) struct Edits<'a> {
     pub(crate) saw: Seq,
     /// The record that writes them.
     pub(crate) seq: Seq,
-    pub(crate) edits: &'a [Edit],
+    pub(crate) all: &'a [Edit],
 }
 
 /// A run with what it shows.
@@ -112,7 +112,7 @@ impl Sequence {
     pub(crate) fn weave(&mut self, edits: &Edits<'_>, order: impl Fn(Range<usize>) -> InsertionOrder) -> Vec<Source> {
         let mut shown = self.shown();
         // From the last to the first: what is before an edit stays where it is.
-        for edit in edits.edits.iter().rev() {
+        for edit in edits.all.iter().rev() {
             let at = self.behind(&mut shown, edit.at, edits.saw);
             self.remove(&mut shown, at, edit.removed, edits);
             if !edit.added.is_empty() {
@@ -386,7 +386,7 @@ mod tests {
                 InsertionOrder { content, ..InsertionOrder::default() }
             };
             assert_eq!(self.sequence.len_at(Seq(saw as u64)), self.versions[saw].len());
-            let sources = self.sequence.weave(&Edits { saw: Seq(saw as u64), seq, edits: &edits }, order);
+            let sources = self.sequence.weave(&Edits { saw: Seq(saw as u64), seq, all: &edits }, order);
             let current = self.latest().clone();
             let parts = sources.into_iter().flat_map(|source| match source {
                 Source::Current(range) => current[range].to_vec(),

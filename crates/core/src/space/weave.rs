@@ -89,7 +89,7 @@ impl Elements for char {
 impl Elements for Vec<u8> {
     fn read(value: &Value) -> Result<Vec<Self>> {
         let list = value.as_array().ok_or_else(|| misfit(MergePolicy::List, "lists"))?;
-        Ok(list.iter().map(|element| encode(element)).collect())
+        Ok(list.iter().map(encode).collect())
     }
 
     fn compare(old: &[Self], new: &[Self]) -> Difference {
@@ -120,19 +120,18 @@ fn of<T: Elements + Clone + PartialEq>(present: Option<Present<'_>>, written: Wr
     let mut sequence = present.map_or_else(Sequence::empty, |present| sequence_of(present.entry, current.len()));
     let saw = written.saw.unwrap_or(sequence.floor);
     let seen = sequence.len_at(saw);
-    let Difference { edits, steps } = match written.saw {
-        None => added(seen, new.len()),
-        Some(_) => {
-            let base = written.base.map_or(Ok(Vec::new()), T::read)?;
-            if base.len() != seen {
-                let message = format!("a version of `{}` elements has `{seen}` in its history", base.len());
-                return Err(Error::new(Code::Internal, message));
-            }
-            T::compare(&base, &new)
+    let Difference { edits, steps } = if written.saw.is_none() {
+        added(seen, new.len())
+    } else {
+        let base = written.base.map_or(Ok(Vec::new()), T::read)?;
+        if base.len() != seen {
+            let message = format!("a version of `{}` elements has `{seen}` in its history", base.len());
+            return Err(Error::new(Code::Internal, message));
         }
+        T::compare(&base, &new)
     };
     let order = |range: std::ops::Range<usize>| order(written.stamp, &T::bytes(&new[range]));
-    let sources = sequence.weave(&Edits { saw, seq: written.seq, edits: &edits }, order);
+    let sources = sequence.weave(&Edits { saw, seq: written.seq, all: &edits }, order);
     sequence.forget(limits::STATE_SEQUENCE_BYTES_MAX, written.seq);
     let merged: Vec<T> = sources.iter().flat_map(|source| shown(source, &current, &new)).cloned().collect();
     let winner = if merged == new { Winner::Incoming } else { Winner::Both };
