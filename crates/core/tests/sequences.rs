@@ -405,7 +405,7 @@ proptest! {
         for (i, (at, count, added)) in acts.iter().enumerate() {
             let at = at.index(len + 1);
             let end = (at + count).min(len);
-            let added: String = "abcdefg"[..*added].chars().map(|c| format!("{c}{i}")).collect();
+            let added: String = "abcdefg"[..*added].chars().flat_map(|c| [c, char::from(b'0' + i as u8)]).collect();
             let chars: Vec<char> = base.chars().collect();
             let new: String = chars[..at].iter().copied().chain(added.chars()).chain(chars[end..].iter().copied()).collect();
             shared.put(&json(&new), Some(saw));

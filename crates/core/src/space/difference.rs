@@ -404,15 +404,16 @@ mod tests {
     fn a_search_that_takes_too_long_ends_and_is_right() {
         for kinds in [2, 30, 1_000_000] {
             let [old, new] = [1, 2].map(|seed| {
-                let words = noise(seed, 40_000, kinds).into_iter().map(|n| format!("w{n} "));
-                words.collect::<String>().chars().collect::<Vec<_>>()
+                let words: Vec<String> = noise(seed, 40_000, kinds).iter().map(u64::to_string).collect();
+                text(&words.join(" "))
             });
             let found = of_text(&old, &new);
             assert!(found.steps <= limits::STATE_DIFFERENCE_STEPS_MAX && found.edits.len() <= limits::STATE_EDITS_MAX);
             assert_eq!(done(&found.edits, &old, &new), new);
         }
         // So many edits are not kept apart.
-        let lines = |shift: usize| (0..4_000).map(|n| format!("{}\n", n * 2 + (n % 2) * shift)).collect::<String>();
+        let lines =
+            |shift: usize| (0..4_000).map(|n| (n * 2 + (n % 2) * shift).to_string()).collect::<Vec<_>>().join("\n");
         let (old, new) = (text(&lines(0)), text(&lines(1)));
         let found = of_text(&old, &new);
         assert_eq!(found.edits.len(), 1);
