@@ -474,7 +474,8 @@ fn a_long_history_of_late_writers_loses_nothing() {
         model.characters.extend(added.iter().map(|c| (*c, n, Vec::new())));
         let mut expected: Vec<char> = model.seen(|_| true).chars().collect();
         let mut found: Vec<char> = text.chars().collect();
-        (expected.sort_unstable(), found.sort_unstable());
+        expected.sort_unstable();
+        found.sort_unstable();
         assert_eq!(found, expected, "after write `{n}`");
         assert!(added.is_empty() || text.contains(&added.iter().collect::<String>()), "write `{n}` is torn");
         // What the writer saw keeps its order, with what it wrote.
