@@ -4,6 +4,8 @@
 //! Invariant: each edit is one write of the whole text, by a writer that has seen the latest version; nine of ten insert a
 //! character, and the tenth removes one.
 
+#![expect(clippy::disallowed_types, reason = "a measurement reads a clock; the core itself does not")]
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
