@@ -51,7 +51,7 @@ plain!(Position, "Position", {
 });
 plain!(MergePolicyWord, "MergePolicy", {
     "type": "string",
-    "enum": ["reject", "last_writer_wins", "max", "min", "counter", "set", "map", "agent", "expression"],
+    "enum": ["reject", "last_writer_wins", "max", "min", "counter", "set", "map", "text", "list", "agent", "expression"],
     "description": "The outcome of a write that has not seen the latest value of its key.",
 });
 plain!(WriteOutcome, "WriteOutcome", {

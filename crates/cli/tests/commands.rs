@@ -399,6 +399,34 @@ fn the_doctor_tells_good_from_damaged() {
 }
 
 #[test]
+fn two_clients_write_one_text_and_one_list_at_once_and_a_reader_sees_both() {
+    let folder = Folder::new();
+    folder.ok(&["state", "set", "team", "--policy", "doc/=text", "--policy", "todo/=list"]);
+    let put = |key: &str, value: &str, seen: &str, by: &str| {
+        folder.json(&["state", "put", "team", key, value, "--seen", seen, "--by", by]).remove(0)
+    };
+    let first = put("doc/brief", "Ship on Friday.", "0", "ann")["version"].to_string();
+    assert_eq!(put("doc/brief", "Ship on Friday, after the review.", &first, "ann")["outcome"], "written");
+    let merged = put("doc/brief", "Ship version 2 on Friday.", &first, "bob");
+    let both = "Ship version 2 on Friday, after the review.";
+    assert_eq!((&merged["outcome"], &merged["value"]), (&"merged".into(), &both.into()));
+    assert_eq!(folder.ok(&["state", "get", "team", "doc/brief"]), format!("\"{both}\"\n"));
+    let first = put("todo/ann", r#"["plan", "build", "test"]"#, "0", "ann")["version"].to_string();
+    put("todo/ann", r#"["plan", "review", "build", "test"]"#, &first, "ann");
+    put("todo/ann", r#"["build", "test", "ship"]"#, &first, "bob");
+    assert_eq!(folder.ok(&["state", "get", "team", "todo/ann"]), "[\"review\",\"build\",\"test\",\"ship\"]\n");
+    let conflicts = folder.ok(&["state", "conflicts", "team"]);
+    assert!(
+        conflicts.contains("doc/brief") && conflicts.contains("text") && conflicts.contains("merged"),
+        "{conflicts}"
+    );
+    // The history ends with the value.
+    folder.ok(&["state", "delete", "team", "todo/ann"]);
+    let late = folder.run(&["state", "put", "team", "todo/ann", "[]", "--seen", &first]);
+    assert!(late.code == 3 && late.err.contains("C0704"), "{}", late.err);
+}
+
+#[test]
 fn completions_are_made_for_each_shell() {
     let folder = Folder::new();
     for shell in ["bash", "zsh", "fish"] {

@@ -58,8 +58,8 @@ pub mod rows {
             ScheduleFailure, ScheduleSettings, ScheduleTimer, Times,
         },
         space::rows::{
-            Candidate, Change, ChangeKind, Conflict, Decided, Expiring, Expiry, Mark, PrefixMerge, Purge, Settlement,
-            Space, StateEntry,
+            Anchor, Candidate, Change, ChangeKind, Conflict, Decided, Element, ElementRun, Expiring, Expiry, Insertion,
+            InsertionOrder, Mark, PrefixMerge, Purge, Sequence, Settlement, Space, StateEntry,
         },
         state::rows::{BlobUse, Marker, Meta, TaskCounts},
         task::rows::{Ask, InboxItem, PinnedTasks, TaskEntry},

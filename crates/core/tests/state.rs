@@ -291,6 +291,9 @@ fn writes_that_did_not_see_each_other_give_equal_bytes_in_any_order() {
         r#"{"a":2,"b":3,"c":2,"d":4}"#,
     );
     converges(MergePolicy::Map, None, &[r#"{"a":1}"#, r#"{"a":2,"b":1}"#, "{}"], r#"{"a":2,"b":1}"#);
+    converges(MergePolicy::Text, Some("\"a b c\""), &["\"a 1 c\"", "\"a b c.\"", "\"so a b c\""], "\"so a 1 c.\"");
+    converges(MergePolicy::List, Some("[1,2,3]"), &["[1,3]", "[1,2,4,3]", "[1,2,5,3]", "[1,2]"], "[1,4,5]");
+    converges(MergePolicy::List, None, &["[2]", "[1,1]", "[3]"], "[2,1,1,3]");
 }
 
 #[test]
@@ -320,6 +323,8 @@ fn values_that_do_not_fit_the_policy_are_refused_and_change_nothing() {
         (MergePolicy::Max, "[]"),
         (MergePolicy::Set, "{}"),
         (MergePolicy::Map, "[]"),
+        (MergePolicy::Text, "[]"),
+        (MergePolicy::List, "\"a\""),
     ];
     for (policy, value) in cases {
         let mut world = World::new();

@@ -81,6 +81,8 @@ pub enum InjectedBug {
     ChangeForgotten,
     /// A write of shared state takes back what another one has added (law 9).
     UpdateLost,
+    /// A text stays as it was, under the version of a write (law 9).
+    EditLost,
     /// A lease whose time is over stays beside the next one (law 3).
     LeaseOutlived,
     /// A renewal shortens the lease (law 6).
@@ -147,6 +149,7 @@ impl InjectedBug {
         Self::DivergedForgotten,
         Self::ChangeForgotten,
         Self::UpdateLost,
+        Self::EditLost,
         Self::LeaseOutlived,
         Self::LeaseCutShort,
         Self::WaiterForgotten,
@@ -199,7 +202,7 @@ impl InjectedBug {
             | Self::VoteCountedTwice
             | Self::DeliveryForgotten
             | Self::ScheduledRunForgotten => 8,
-            Self::StaleRead | Self::ChangeForgotten | Self::UpdateLost | Self::OldAnswer => 9,
+            Self::StaleRead | Self::ChangeForgotten | Self::UpdateLost | Self::EditLost | Self::OldAnswer => 9,
             Self::ReplyLost | Self::CreditIgnored => 10,
             Self::SyncErrorHidden | Self::DamageCut => 11,
             Self::WrongNamespace => 12,

@@ -153,6 +153,7 @@ injected! {
     finds_diverged_tasks_that_are_forgotten: DivergedForgotten;
     finds_a_change_of_state_that_is_forgotten: ChangeForgotten;
     finds_an_update_of_state_that_is_lost: UpdateLost;
+    finds_an_edit_of_a_text_that_is_lost: EditLost;
     finds_a_lease_that_is_outlived: LeaseOutlived;
     finds_a_lease_that_is_cut_short: LeaseCutShort;
     finds_a_waiter_that_is_forgotten: WaiterForgotten;

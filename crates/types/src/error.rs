@@ -245,13 +245,14 @@ codes! {
     /// does not hold. Read the key again, and write with the version that you have read then.
     StateConflict = 703, Conflict, "write did not see the latest value";
     /// The version of a key, or the position of a watch, is no longer kept: a space keeps a number of changes. Read the
-    /// keys as they are now, and continue from there; or have the space keep more changes.
+    /// keys as they are now, and continue from there; or have the space keep more changes. Under the policies `text` and
+    /// `list`, the history of a value is kept for some hundred writes; a value that was deleted has none.
     VersionGone = 704, NotFound, "version is no longer kept";
     /// The space has as many keys or bytes as it may have. Delete some, let values expire, or raise what the space may
     /// have.
     SpaceFull = 705, TooLarge, "space is full";
     /// The value cannot be merged by the policy of its key: a counter takes whole numbers, `max` and `min` take numbers, a
-    /// set takes lists, a map takes objects.
+    /// set and a list take lists, a map takes objects, a text takes texts.
     NotMergeable = 706, Rejected, "value does not fit the policy";
     /// There is no conflict of that number, or it is not kept any more.
     ConflictNotFound = 707, NotFound, "no such conflict";

@@ -236,6 +236,15 @@ limits! {
     STATE_SIBLINGS_MAX: usize = 16;
     /// Bytes of a value that is merged with another: both are read for it.
     STATE_MERGE_BYTES_MAX: u64 = 1024 * 1024;
+    /// Bytes, as they are counted, of what is kept about where the elements of a text or a list come from; with more, the
+    /// older half is forgotten, and a write that saw less is refused. It is part of the key's row.
+    STATE_SEQUENCE_BYTES_MAX: usize = 32 * 1024;
+    /// Edits of one write of a text or a list that are kept apart; with more, all between the first and the last is
+    /// replaced. What a record means depends on it, so it never changes.
+    STATE_EDITS_MAX: usize = 512;
+    /// Comparisons that finding the edits of one write may take; what is not found then is replaced. What a record means
+    /// depends on it, so it never changes.
+    STATE_DIFFERENCE_STEPS_MAX: u64 = 4_000_000;
     /// Seconds that a value may live before it expires.
     STATE_TTL_SECONDS_MAX: u64 = 3_660 * 24 * 60 * 60;
     /// Seconds that the stamp of a write may be ahead of log time: a writer whose clock is ahead would win for so long.

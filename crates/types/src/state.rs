@@ -47,11 +47,17 @@ pub enum MergePolicy {
     /// An expression makes a value of what is there and what is written.
     #[n(8)]
     Expression,
+    /// Texts: what each write inserted and removed of the version that its writer saw is done to the text that is there.
+    #[n(9)]
+    Text,
+    /// Lists with an order, in the same way.
+    #[n(10)]
+    List,
 }
 
 impl MergePolicy {
     /// Every policy, in the order of the documents.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Reject,
         Self::LastWriterWins,
         Self::Max,
@@ -59,6 +65,8 @@ impl MergePolicy {
         Self::Counter,
         Self::Set,
         Self::Map,
+        Self::Text,
+        Self::List,
         Self::Agent,
         Self::Expression,
     ];
@@ -73,6 +81,8 @@ impl MergePolicy {
             Self::Counter => "counter",
             Self::Set => "set",
             Self::Map => "map",
+            Self::Text => "text",
+            Self::List => "list",
             Self::Agent => "agent",
             Self::Expression => "expression",
         }

@@ -136,7 +136,7 @@ pub(crate) struct SetArgs {
     /// The space, made where it is not there
     pub(crate) space: String,
     /// How writes to keys with a prefix are merged: `reject`, `last_writer_wins`, `max`, `min`, `counter`, `set`, `map`,
-    /// `agent`, or `expression:` and CEL over `write.current`, `write.incoming` and `write.base`; `=POLICY` is for every key
+    /// `text`, `list`, `agent`, or `expression:` and CEL over `write.current`, `write.incoming` and `write.base`; `=POLICY` is for every key
     #[arg(long, value_name = "PREFIX=POLICY")]
     pub(crate) policy: Vec<String>,
     /// How many changes are kept, for watches and for the history of keys [default: 10000]

@@ -15,6 +15,7 @@ use crate::{
     space::{
         conflicts,
         execute::{self, NewEntry},
+        plan::Parts,
         rows::{ChangeKind, Space, StateEntry},
         spaces::{self, Target},
     },
@@ -101,7 +102,7 @@ impl DecideConflict {
                 let expires = old.as_ref().and_then(|old| old.expires).map(|expiry| expiry.at);
                 let stamp = Stamp { time: ctx.now, count: 0 };
                 let mut target = Target { namespace: &self.namespace, name: &self.space, space, by: &self.by };
-                let new = NewEntry { value, marks: None, stamp, expires, kind: ChangeKind::Decided };
+                let new = NewEntry { value, parts: Parts::None, stamp, expires, kind: ChangeKind::Decided };
                 execute::put(ctx, &mut target, key, old, new)
             }
             (Some(old), None) => execute::remove(ctx, space, key, &old, (ChangeKind::Decided, &self.by)),

@@ -14,8 +14,8 @@ use crate::{
     space::{
         changes, conflicts,
         keys::StateKey,
-        plan::{Change, NewValue, Planned},
-        rows::{ChangeKind, Expiring, Mark, Space, StateEntry},
+        plan::{Change, NewValue, Parts, Planned},
+        rows::{ChangeKind, Expiring, Space, StateEntry},
         spaces::Target,
         timers::{end, move_end},
     },
@@ -25,7 +25,7 @@ use crate::{
 pub(crate) struct NewEntry {
     /// The value, which is retained already.
     pub(crate) value: Payload,
-    pub(crate) marks: Option<Vec<Mark>>,
+    pub(crate) parts: Parts,
     pub(crate) stamp: consort_types::state::Stamp,
     pub(crate) expires: Option<consort_types::Time>,
     pub(crate) kind: ChangeKind,
@@ -60,7 +60,7 @@ pub(crate) fn execute(
             let at = conflicts::add_sibling(ctx, target, &key, old, &conflict)?;
             Ok((Some(at), kept))
         }
-        Change::Put { value, marks, stamp, expires } => {
+        Change::Put { value, parts, stamp, expires } => {
             let value = match value {
                 NewValue::Given(value) => {
                     ctx.retain(&value)?;
@@ -76,7 +76,7 @@ pub(crate) fn execute(
             if let (Some(at), true) = (recorded, merged) {
                 conflicts::merged(ctx, target.space, at, &value)?;
             }
-            put(ctx, target, &key, old, NewEntry { value: value.clone(), marks, stamp, expires, kind })?;
+            put(ctx, target, &key, old, NewEntry { value: value.clone(), parts, stamp, expires, kind })?;
             Ok((recorded, merged.then_some(value)))
         }
     }
@@ -110,6 +110,11 @@ pub(crate) fn put(
         key: key.to_owned(),
     };
     let expires = move_end(ctx, old.as_ref().and_then(|old| old.expires), new.expires, names);
+    let (marks, sequence) = match new.parts {
+        Parts::None => (None, None),
+        Parts::Marks(marks) => (Some(marks), None),
+        Parts::Sequence(sequence) => (None, Some(sequence)),
+    };
     let entry = StateEntry {
         value: new.value,
         version: ctx.seq,
@@ -119,8 +124,9 @@ pub(crate) fn put(
         time: ctx.now,
         stamp: old.as_ref().map_or(new.stamp, |old| old.stamp.max(new.stamp)),
         expires,
-        marks: new.marks,
+        marks,
         undecided: None,
+        sequence,
     };
     changes::record(ctx, target.space, key, Some(&entry.value), (new.kind, target.by))?;
     if let Some(old) = old {

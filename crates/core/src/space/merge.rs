@@ -1,7 +1,8 @@
 //! The outcome of a write and the value that it meets.
 //!
 //! For: merging two values by a policy, as a pure function of both, of what the writer saw and of stamps. Not for: what a
-//! conflict is, rows, `reject` and `agent`, which merge nothing, or `expression` (see `expression`).
+//! conflict is, rows, `reject` and `agent`, which merge nothing, `expression` (see `expression`), or `text` and `list` (see
+//! `weave`).
 //! Invariant: writes that did not see each other give equal bytes in whatever order they come (for those with stamps:
 //! where the stamps differ); a write that comes twice changes nothing the second time.
 
@@ -69,7 +70,7 @@ impl Merged {
 /// [`Code::NotMergeable`] where a value does not fit the policy, or a sum is out of range.
 pub(crate) fn merge(policy: MergePolicy, current: Option<Current<'_>>, incoming: Incoming<'_>) -> Result<Merged> {
     match policy {
-        MergePolicy::Reject | MergePolicy::Agent | MergePolicy::Expression => {
+        MergePolicy::Reject | MergePolicy::Agent | MergePolicy::Expression | MergePolicy::Text | MergePolicy::List => {
             Ok(Merged::of(incoming.value, Winner::Incoming))
         }
         MergePolicy::LastWriterWins => Ok(last_writer(current, incoming)),
@@ -81,7 +82,7 @@ pub(crate) fn merge(policy: MergePolicy, current: Option<Current<'_>>, incoming:
     }
 }
 
-fn misfit(policy: MergePolicy, wants: &str) -> Error {
+pub(crate) fn misfit(policy: MergePolicy, wants: &str) -> Error {
     Error::new(Code::NotMergeable, format!("the policy `{}` of the key takes {wants}", policy.as_str()))
         .hint("write such a value, or set another policy for the prefix of the key")
 }

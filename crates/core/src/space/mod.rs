@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `transact` | reading and writing keys together |
 //! | `plan`, `merge` | what a write comes to, before anything is changed |
+//! | `weave`, `difference`, `sequence` | texts and lists: what a writer has changed, woven into what others have written |
 //! | `execute` | the changes of rows that follow |
 //! | `changes` | the changes that are kept: watches, history, earlier versions |
 //! | `conflicts`, `decide` | writes that did not see the latest value |
@@ -24,6 +25,7 @@ pub(crate) mod changes;
 pub(crate) mod conflicts;
 pub(crate) mod decide;
 pub(crate) mod delete_space;
+pub(crate) mod difference;
 pub(crate) mod execute;
 pub(crate) mod expire;
 pub(crate) mod expression;
@@ -32,8 +34,10 @@ pub(crate) mod keys;
 pub(crate) mod merge;
 pub(crate) mod plan;
 pub(crate) mod rows;
+pub(crate) mod sequence;
 pub(crate) mod set_space;
 pub(crate) mod spaces;
 pub(crate) mod timers;
 pub(crate) mod transact;
 pub(crate) mod views;
+pub(crate) mod weave;

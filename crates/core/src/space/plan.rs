@@ -21,11 +21,15 @@ use crate::{
         conflicts::{self, PlannedConflict},
         expression,
         merge::{Current, Incoming, Winner, merge},
-        rows::{Mark, Space, StateEntry},
+        rows::{Mark, Sequence, Space, StateEntry},
         spaces,
+        weave::{self, Present, Written},
     },
     state::State,
 };
+
+/// Steps of comparing two texts that cost as much as a unit of an expression.
+const STEPS_PER_COST: u64 = 16;
 
 /// The spaces of a transaction, as they will be after it.
 #[derive(Default)]
@@ -44,12 +48,22 @@ pub(crate) enum NewValue {
     Made(Vec<u8>),
 }
 
+/// What is known of the parts of a value.
+pub(crate) enum Parts {
+    /// That all came with its version.
+    None,
+    /// When each element or member was last changed.
+    Marks(Vec<Mark>),
+    /// Where each element comes from.
+    Sequence(Sequence),
+}
+
 /// What is done to the rows of a key.
 pub(crate) enum Change {
     /// Nothing.
     None,
     /// It gets a value.
-    Put { value: NewValue, marks: Option<Vec<Mark>>, stamp: Stamp, expires: Option<Time> },
+    Put { value: NewValue, parts: Parts, stamp: Stamp, expires: Option<Time> },
     /// Its value is removed.
     Delete,
     /// Its value gets another one beside it.
@@ -215,8 +229,8 @@ impl Write<'_> {
     fn put(&self, state: &mut State, value: &Payload, ttl: Option<Span>, stamp: Option<Stamp>) -> Result<Verdict> {
         let given = self.stamp(stamp)?;
         let expires = ttl.map(|ttl| self.now.after(ttl));
-        let put = |value, marks| Change::Put { value, marks, stamp: given, expires };
-        let as_given = || put(NewValue::Given(value.clone()), None);
+        let put = |value, parts| Change::Put { value, parts, stamp: given, expires };
+        let as_given = || put(NewValue::Given(value.clone()), Parts::None);
         match self.policy {
             MergePolicy::Reject if self.saw_other() => {
                 Ok((Change::None, WriteOutcome::Rejected, Some(self.conflict(Some(value), None))))
@@ -230,13 +244,16 @@ impl Write<'_> {
                 _ => Ok((as_given(), WriteOutcome::Written, None)),
             },
             _ => {
-                let (winner, made, marks) = self.merge(state, value, given)?;
+                let (winner, made, parts) = match self.policy {
+                    MergePolicy::Text | MergePolicy::List => self.weave(state, value, stamp)?,
+                    _ => self.merge(state, value, given)?,
+                };
                 let conflicts = self.saw_other() || (stamp.is_some() && self.old.is_some() && !self.saw_latest());
                 let conflict = conflicts.then(|| self.conflict(Some(value), Some(winner)));
                 Ok(match winner {
                     Winner::Current => (Change::None, WriteOutcome::Superseded, conflict),
-                    Winner::Incoming => (put(made, marks), WriteOutcome::Written, conflict),
-                    Winner::Both => (put(made, marks), WriteOutcome::Merged, conflict),
+                    Winner::Incoming => (put(made, parts), WriteOutcome::Written, conflict),
+                    Winner::Both => (put(made, parts), WriteOutcome::Merged, conflict),
                 })
             }
         }
@@ -261,7 +278,7 @@ impl Write<'_> {
     }
 
     /// Merges the value with the one that is there: whose is kept, the value, and the marks of its parts.
-    fn merge(&self, state: &mut State, value: &Payload, stamp: Stamp) -> Result<(Winner, NewValue, Option<Vec<Mark>>)> {
+    fn merge(&self, state: &mut State, value: &Payload, stamp: Stamp) -> Result<(Winner, NewValue, Parts)> {
         let incoming = self.read(state, value)?;
         let current = self.old.map(|old| self.read(state, &old.value)).transpose()?;
         let base = self.base(state)?;
@@ -271,7 +288,7 @@ impl Write<'_> {
                 Winner::Incoming => NewValue::Given(value.clone()),
                 _ => NewValue::Made(encode(&merged.value)),
             };
-            return Ok((merged.winner, value, None));
+            return Ok((merged.winner, value, Parts::None));
         }
         let merged = merge(
             self.policy,
@@ -291,7 +308,20 @@ impl Write<'_> {
         )?;
         let as_written = merged.value == incoming && merged.marks.is_none();
         let value = if as_written { NewValue::Given(value.clone()) } else { NewValue::Made(encode(&merged.value)) };
-        Ok((merged.winner, value, merged.marks))
+        Ok((merged.winner, value, merged.marks.map_or(Parts::None, Parts::Marks)))
+    }
+
+    /// Weaves the value into the one that is there: whose is kept, the value, and where its elements come from.
+    fn weave(&self, state: &mut State, value: &Payload, stamp: Option<Stamp>) -> Result<(Winner, NewValue, Parts)> {
+        weave::check_seen(self.key, self.old, self.saw)?;
+        let incoming = self.read(state, value)?;
+        let current = self.old.map(|old| self.read(state, &old.value)).transpose()?;
+        let base = self.base(state)?;
+        let present = current.as_ref().zip(self.old).map(|(value, entry)| Present { value, entry });
+        let written = Written { value: &incoming, saw: self.saw, base: base.as_ref(), stamp, seq: self.seq };
+        let woven = weave::weave(self.policy, present, written)?;
+        state.charge_cost(woven.steps / STEPS_PER_COST);
+        Ok((woven.winner, NewValue::Made(woven.value), Parts::Sequence(woven.sequence)))
     }
 
     /// The expression that merges the write with what it had not seen.
@@ -302,8 +332,15 @@ impl Write<'_> {
 
     /// What the writer saw, where the policy depends on it.
     fn base(&self, state: &mut State) -> Result<Option<Value>> {
-        let depends =
-            matches!(self.policy, MergePolicy::Counter | MergePolicy::Set | MergePolicy::Map | MergePolicy::Expression);
+        let depends = matches!(
+            self.policy,
+            MergePolicy::Counter
+                | MergePolicy::Set
+                | MergePolicy::Map
+                | MergePolicy::Expression
+                | MergePolicy::Text
+                | MergePolicy::List
+        );
         let Some(saw) = self.saw.filter(|saw| depends && *saw > Seq::ZERO) else { return Ok(None) };
         let seen = match self.old {
             Some(old) if old.version == saw => Some(old.value.clone()),

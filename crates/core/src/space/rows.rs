@@ -142,9 +142,96 @@ pub struct StateEntry {
     /// The conflict that waits for a decision.
     #[n(9)]
     pub undecided: Option<Position>,
+    /// Of a text or a list: where its elements come from; `None` where all came with the version.
+    #[n(10)]
+    pub sequence: Option<Sequence>,
 }
 
 impl Row for StateEntry {}
+
+/// Where the elements of a text or a list come from, as far back as a write may have seen.
+///
+/// The elements that are there are those of the value, in its order; of those that were removed only the number is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Sequence {
+    /// A write that saw less than this version cannot be merged any more; zero where all is kept since the key has a value.
+    #[n(0)]
+    pub floor: Seq,
+    /// What was inserted. Where the floor is a version, the first one is all that was there then.
+    #[n(1)]
+    pub insertions: Vec<Insertion>,
+    /// Every element, in order.
+    #[n(2)]
+    pub runs: Vec<ElementRun>,
+}
+
+/// Elements that one write has inserted in one place.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Insertion {
+    /// The record that inserted them.
+    #[n(0)]
+    pub born: Seq,
+    /// Its writer saw what was written up to here.
+    #[n(1)]
+    pub saw: Seq,
+    /// What they belong to.
+    #[n(2)]
+    pub anchor: Anchor,
+    /// Where they are beside others that belong to the same.
+    #[n(3)]
+    pub order: InsertionOrder,
+}
+
+/// What an insertion belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Anchor {
+    /// An element that the writer saw; `None` for the beginning.
+    #[n(0)]
+    pub element: Option<Element>,
+    /// Whether the insertion comes before that element.
+    #[n(1)]
+    pub before: bool,
+}
+
+/// An element of an insertion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Element {
+    /// The place of the insertion in the list of them.
+    #[n(0)]
+    pub insertion: u32,
+    /// Elements of the insertion that are before it.
+    #[n(1)]
+    pub offset: u32,
+}
+
+/// The order of insertions in one place.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub struct InsertionOrder {
+    /// The stamp that the writer gave; zero where it gave none.
+    #[n(0)]
+    pub stamp: Stamp,
+    /// What was inserted; of something long, its beginning and its hash.
+    #[n(1)]
+    #[cbor(with = "minicbor::bytes")]
+    pub content: Vec<u8>,
+}
+
+/// Elements of an insertion that follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct ElementRun {
+    /// The place of the insertion in the list of them.
+    #[n(0)]
+    pub insertion: u32,
+    /// Elements of the insertion that are before these.
+    #[n(1)]
+    pub from: u32,
+    /// How many they are.
+    #[n(2)]
+    pub len: u32,
+    /// The record that removed them; zero where they are there.
+    #[n(3)]
+    pub gone: Seq,
+}
 
 /// The end of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]

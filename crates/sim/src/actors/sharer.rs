@@ -32,7 +32,7 @@ use crate::{
 /// Spaces of each namespace.
 const SPACES: [&str; 2] = ["plans", "counts"];
 /// Kinds of keys, each with its policy.
-const KINDS: [(&str, MergePolicy); 7] = [
+const KINDS: [(&str, MergePolicy); 9] = [
     ("n/", MergePolicy::Counter),
     ("s/", MergePolicy::Set),
     ("m/", MergePolicy::Map),
@@ -40,6 +40,8 @@ const KINDS: [(&str, MergePolicy); 7] = [
     ("a/", MergePolicy::Agent),
     ("r/", MergePolicy::Reject),
     ("e/", MergePolicy::Expression),
+    ("t/", MergePolicy::Text),
+    ("o/", MergePolicy::List),
 ];
 /// Changes that a watcher reads at once.
 const PAGE: usize = 7;
@@ -188,6 +190,8 @@ fn value(ctx: &mut Context, prefix: &str) -> Payload {
         "n/" => format!("{}", a as i64 - 2),
         "s/" => format!("[{a},{b}]"),
         "m/" => format!(r#"{{"k{a}":{b}}}"#),
+        "t/" => format!(r#""one{a} two three{b}\n{}""#, "four ".repeat(b as usize)),
+        "o/" => format!("[{a},7,8,{b},{b}]"),
         _ => format!("{}", a * 10 + b),
     };
     Payload::inline(text.into_bytes())

@@ -37,7 +37,8 @@ pub(crate) fn tamper(injected: InjectedBug, command: &Command, changes: &mut Vec
         InjectedBug::PinMiscounted => forget(changes, TABLES.pinned),
         InjectedBug::DivergedForgotten => forget(changes, TABLES.diverged),
         InjectedBug::ChangeForgotten => forget(changes, TABLES.changes),
-        InjectedBug::UpdateLost => lose_update(command, changes).is_some(),
+        InjectedBug::UpdateLost => lose_update(command, changes, "n/").is_some(),
+        InjectedBug::EditLost => lose_update(command, changes, "t/").is_some(),
         InjectedBug::LeaseOutlived => outlive(command, changes),
         InjectedBug::LeaseCutShort => cut_short(command, changes).is_some(),
         InjectedBug::WaiterForgotten => forget_waiter(changes),
@@ -130,12 +131,12 @@ fn miscount(command: &Command, changes: &mut [Change]) -> Option<()> {
     Some(())
 }
 
-/// A counter has the value that it had, under the version of the write.
-fn lose_update(command: &Command, changes: &mut [Change]) -> Option<()> {
+/// A key of this kind has the value that it had, under the version of the write.
+fn lose_update(command: &Command, changes: &mut [Change], kind: &str) -> Option<()> {
     let Command::Transact(_) = command else { return None };
     let change = changes.iter_mut().find(|change| {
-        let counter = rows::key_of::<StateKey>(&change.key).is_some_and(|key| key.key.starts_with("n/"));
-        counter && TABLES.state.has(&change.key) && change.old.is_some() && change.new.is_some()
+        let fits = rows::key_of::<StateKey>(&change.key).is_some_and(|key| key.key.starts_with(kind));
+        fits && TABLES.state.has(&change.key) && change.old.is_some() && change.new.is_some()
     })?;
     let (old, new): (StateEntry, StateEntry) =
         (rows::decode(change.old.as_deref()?)?, rows::decode(change.new.as_deref()?)?);

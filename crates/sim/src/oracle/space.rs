@@ -1,7 +1,8 @@
 //! What one record may do to shared state (law 9).
 //!
 //! For: each value with the record that wrote it, the list of changes that a watcher follows, writes that had not seen the
-//! latest value, counters, and the counts of spaces. Not for: merging (the machine's tests compare every order).
+//! latest value, counters, texts and lists, and the counts of spaces. Not for: merging (the machine's tests compare every
+//! order).
 //! Invariant: counters are added up here from the commands alone; nothing of the machine's merging is used.
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use consort_types::{
     Payload, Seq,
     state::{Action, Condition, MergePolicy, Operation, Position, SpaceId},
 };
+use serde_json::Value;
 
 use super::rows::{Change, Context, Rows, decode, key_bytes, key_of, table};
 use crate::plan::{Checked, Violation};
@@ -69,6 +71,7 @@ impl SpaceOracle {
         }
         if let Command::Transact(transaction) = context.command {
             check_seen(seq, transaction, &written, rows)?;
+            check_woven(seq, transaction, &written, rows)?;
             self.check_counters(seq, transaction, &written, rows)?;
         }
         // Values that are removed, by whatever command, are counted from zero again.
@@ -199,6 +202,47 @@ fn check_seen(seq: Seq, transaction: &Transact, written: &[Written], rows: &Rows
         let had = one.old.as_ref().map_or(Seq::ZERO, |old| old.version);
         if policy == Some(MergePolicy::Reject) && *saw != had {
             let what = format!("a write of key `{}` that had seen version {saw} has replaced {had}", operation.key);
+            return Err(law(seq, &what));
+        }
+    }
+    Ok(())
+}
+
+/// The elements of a text or a list, each by its bytes.
+fn elements(payload: &Payload) -> Vec<String> {
+    match payload.bytes().and_then(|bytes| serde_json::from_slice(bytes).ok()) {
+        Some(Value::String(text)) => text.chars().map(String::from).collect(),
+        Some(Value::Array(list)) => list.iter().map(Value::to_string).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// A write of a text or a list that had seen the latest value is the value; one that names no version only adds; and none
+/// makes anything that neither was there nor was written.
+fn check_woven(seq: Seq, transaction: &Transact, written: &[Written], rows: &Rows) -> Checked {
+    for operation in done(transaction, written, rows) {
+        let Action::Put { value, saw, .. } = &operation.action else { continue };
+        let Some(one) = written_by(operation, transaction, written, rows) else { continue };
+        let policy =
+            space(rows, &transaction.namespace, &operation.space).map(|s| s.settings.policy_of(&operation.key));
+        if !matches!(policy, Some(MergePolicy::Text | MergePolicy::List)) {
+            continue;
+        }
+        let had = one.old.as_ref().map_or(Seq::ZERO, |old| old.version);
+        let (old, new) = (one.old.as_ref(), one.new.as_ref());
+        let (old, new) = (old.map(|old| elements(&old.value)), new.map(|new| elements(&new.value)));
+        let (old, new, came) = (old.unwrap_or_default(), new.unwrap_or_default(), elements(value));
+        let added = |at: usize| {
+            let (before, behind) = old.split_at(at);
+            [before, &came, behind].concat() == new
+        };
+        let right = match saw {
+            Some(saw) if *saw == had => new == came,
+            None => new == old || (0..=old.len()).any(added),
+            Some(_) => new.iter().all(|element| old.contains(element) || came.contains(element)),
+        };
+        if !right {
+            let what = format!("`{}` was {old:?}, and {came:?} by one that saw {saw:?} made {new:?}", operation.key);
             return Err(law(seq, &what));
         }
     }

@@ -158,7 +158,7 @@ export type LockState = "held" | "waiting" | (string & {});
  * The outcome of a write that has not seen the latest value of its key.
  */
 export type MergePolicy =
-  "reject" | "last_writer_wins" | "max" | "min" | "counter" | "set" | "map" | "agent" | "expression";
+  "reject" | "last_writer_wins" | "max" | "min" | "counter" | "set" | "map" | "text" | "list" | "agent" | "expression";
 /**
  * By what the deliveries of a subscription are ordered.
  */
@@ -3591,7 +3591,18 @@ export interface StatePolicy {
   /**
    * The outcome of a write that has not seen the latest value.
    */
-  policy: "reject" | "last_writer_wins" | "max" | "min" | "counter" | "set" | "map" | "agent" | "expression";
+  policy:
+    | "reject"
+    | "last_writer_wins"
+    | "max"
+    | "min"
+    | "counter"
+    | "set"
+    | "map"
+    | "text"
+    | "list"
+    | "agent"
+    | "expression";
   /**
    * The prefix; the empty one is that of every key. Of several that fit, the longest counts.
    */
@@ -3845,7 +3856,18 @@ export interface StateConflict {
   /**
    * The policy of the key then.
    */
-  policy: "reject" | "last_writer_wins" | "max" | "min" | "counter" | "set" | "map" | "agent" | "expression";
+  policy:
+    | "reject"
+    | "last_writer_wins"
+    | "max"
+    | "min"
+    | "counter"
+    | "set"
+    | "map"
+    | "text"
+    | "list"
+    | "agent"
+    | "expression";
   /**
    * What was done about it.
    */

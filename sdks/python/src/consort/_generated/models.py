@@ -370,7 +370,7 @@ LockState = TypeAliasType("LockState", Literal['held', 'waiting'] | str)
 """Whether a holder holds a lock."""
 
 
-MergePolicy = TypeAliasType("MergePolicy", Literal['reject', 'last_writer_wins', 'max', 'min', 'counter', 'set', 'map', 'agent', 'expression'])
+MergePolicy = TypeAliasType("MergePolicy", Literal['reject', 'last_writer_wins', 'max', 'min', 'counter', 'set', 'map', 'text', 'list', 'agent', 'expression'])
 """The outcome of a write that has not seen the latest value of its key."""
 
 
