@@ -338,6 +338,12 @@ codes! {
     /// The other side of a mirror or bridge refuses what is requested: its address, user, rights or settings do not fit; the
     /// message says which.
     PeerRefused = 802, Rejected, "other side refuses";
+    /// The webhook of a subscription cannot be used as it is given: its address is none of `http` or `https`, or has a user,
+    /// a password or a fragment in it, or its `timeout` is not shorter than the `ack_wait`; the message says which.
+    BadWebhook = 811, Rejected, "bad webhook";
+    /// A subscription that pushes to a webhook is not fetched from, since consumers would take events that its receiver then
+    /// does not get; and nothing is pushed of one that has no webhook. Make a subscription of its own for other consumers.
+    SubscriptionPushes = 812, Conflict, "subscription pushes";
 
     /// A defect of Consort. Please report it with the message.
     Internal = 901, Internal, "internal error";

@@ -14,12 +14,18 @@ use crate::common::{Ended, Folder, Running, binary};
 pub(crate) struct Home {
     pub(crate) folder: Folder,
     pub(crate) port: u16,
-    server: Option<Server>,
+    pub(crate) server: Option<Server>,
 }
 
 impl Home {
     pub(crate) fn new() -> Self {
+        Self::with("")
+    }
+
+    /// With a file of settings.
+    pub(crate) fn with(settings: &str) -> Self {
         let mut home = Self { folder: Folder::new(), port: free_port(), server: None };
+        home.folder.write("consort.toml", settings);
         home.start();
         home
     }

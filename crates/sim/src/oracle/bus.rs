@@ -31,6 +31,9 @@ struct Followed {
     acknowledged: BTreeSet<Position>,
     /// What consumers hold: the token, and until when.
     held: BTreeMap<Position, (Seq, Time)>,
+    /// Whether it pushes, and whether it is paused.
+    pushes: bool,
+    paused: bool,
     /// Events that have become dead letters: they have given their places in the order of their keys up.
     given_up: BTreeSet<Position>,
 }
@@ -137,9 +140,20 @@ impl BusOracle {
                     from,
                     acknowledged: BTreeSet::new(),
                     held: BTreeMap::new(),
+                    pushes: command.settings.push.is_some(),
+                    paused: false,
                     given_up: BTreeSet::new(),
                 };
                 self.followed.entry((command.namespace.clone(), command.name.clone())).or_insert(new);
+                Ok(())
+            }
+            (Command::PauseSubscription(command), Reply::Done) => {
+                let key = (command.namespace.clone(), command.name.clone());
+                if let Some(followed) = self.followed.get_mut(&key)
+                    && (command.only_if.is_none() || followed.pushes)
+                {
+                    followed.paused = command.paused;
+                }
                 Ok(())
             }
             (Command::SetTrigger(command), Reply::Done) => {
@@ -226,6 +240,9 @@ impl BusOracle {
         else {
             return wrong(8, "nothing of the kind was published or subscribed");
         };
+        if followed.paused {
+            return wrong(9, "the subscription is paused");
+        }
         if id.token != seq || !topic_matches(&followed.pattern, &event.topic) {
             return wrong(3, "its token or its topic is another");
         }
