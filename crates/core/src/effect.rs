@@ -124,7 +124,7 @@ pub enum Effect {
         /// The record.
         seq: Seq,
     },
-    /// A subscription that pushes to a webhook was made, changed, paused or deleted: whoever pushes looks again.
+    /// A subscription that pushes to a webhook was made, changed, paused or deleted: the process that pushes looks again.
     PushesChanged {
         /// The record.
         seq: Seq,

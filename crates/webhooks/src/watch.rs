@@ -8,7 +8,10 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use consort_engine::{Handle, PushWatch, Pushes, view::PushView};
 use consort_types::{Code, Result, limits};
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::{
+    sync::Semaphore,
+    task::{AbortHandle, JoinSet},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -33,6 +36,7 @@ pub struct Options {
 struct Running {
     view: PushView,
     stop: CancellationToken,
+    task: AbortHandle,
 }
 
 /// Pushes the events of all subscriptions that have a webhook, until `stop`, and then until what is on its way is settled.
@@ -69,13 +73,13 @@ async fn follow(
     let mut watch: PushWatch = Pushes::of(&shared.engine).watch().await?;
     loop {
         adjust(shared, running, tasks, watch.list().await?, stop);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                // One that has ended is forgotten when the list, which was the reason, has changed.
-                Some(_) = tasks.join_next() => {}
-                changed = watch.changed() => break changed?,
-            }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            // One that saw its subscription change may have ended, and what it is now is as it was before.
+            Some(ended) = tasks.join_next() => if ended.is_err() {
+                tokio::time::sleep(PAUSE).await;
+            },
+            changed = watch.changed() => changed?,
         }
     }
 }
@@ -90,7 +94,7 @@ fn adjust(
     let active = list.into_iter().filter(|view| !view.paused);
     let wanted: BTreeMap<_, _> = active.map(|view| ((view.namespace.clone(), view.name.clone()), view)).collect();
     running.retain(|key, one| {
-        let keep = wanted.get(key).is_some_and(|view| is_same(view, &one.view));
+        let keep = wanted.get(key).is_some_and(|view| is_same(view, &one.view)) && !one.task.is_finished();
         if !keep {
             one.stop.cancel();
         }
@@ -99,8 +103,8 @@ fn adjust(
     for (key, view) in wanted {
         running.entry(key).or_insert_with(|| {
             let stop = stop.child_token();
-            tasks.spawn(Loop::new(Arc::clone(shared), view.clone()).run(stop.clone()));
-            Running { view, stop }
+            let task = tasks.spawn(Loop::new(Arc::clone(shared), view.clone()).run(stop.clone()));
+            Running { view, stop, task }
         });
     }
 }

@@ -3,6 +3,8 @@
 //! For: the tests of what runs beside a server. Not for: what is requested of it (each test adds that).
 //! Invariant: the address stays, whatever is killed.
 
+#![allow(dead_code, reason = "each test file uses a part")]
+
 use std::net::SocketAddr;
 
 use consort_testkit::{http::Client, peers::free_port, process::Server};

@@ -175,6 +175,6 @@ fn serve(shared: &Shared, mut stream: TcpStream) -> std::io::Result<()> {
         }
     };
     let more = more.map(|(name, value)| format!("{name}: {value}\r\n")).unwrap_or_default();
-    // A body, and nothing that says its length: whoever sends is not to wait for it.
+    // A body, and nothing that says its length: a sender is not to wait for it.
     write!(stream, "HTTP/1.1 {status} Some\r\nconnection: close\r\n{more}\r\nsesame")
 }

@@ -50,7 +50,7 @@ pub(crate) fn changed(ctx: &mut ApplyContext<'_>, namespace: &str) {
     ctx.effect(Effect::EventsChanged { namespace, seq });
 }
 
-/// Wakes whoever pushes: a subscription with a webhook was made, changed, paused or deleted.
+/// Wakes the process that pushes: a subscription with a webhook was made, changed, paused or deleted.
 pub(crate) fn pushes_changed(ctx: &mut ApplyContext<'_>) {
     let seq = ctx.seq;
     ctx.effect(Effect::PushesChanged { seq });

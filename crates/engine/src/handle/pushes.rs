@@ -2,7 +2,7 @@
 //!
 //! For: following which subscriptions push, waiting until one has something to send, and recording what becomes known of
 //! a webhook. Not for: sending, or taking and settling deliveries (see `events`).
-//! Invariant: whoever reads the list after a change of it sees that change; waiting takes nothing.
+//! Invariant: a list that is read after a change has that change; waiting takes nothing.
 
 use consort_core::{
     Command,

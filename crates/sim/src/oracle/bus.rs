@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use consort_core::{
     Command, Reply, TABLES,
+    command::PauseSubscription,
     keys::{DeliveryKey, EventIdKey, EventKey, EventList, EventListKey, NamedKey, SpaceEventKey},
     rows::{Delivery, DeliveryState, EventStream, Run, Space, StoredEvent, Subscription, Trigger},
     view::{Fetched, Published},
@@ -148,12 +149,7 @@ impl BusOracle {
                 Ok(())
             }
             (Command::PauseSubscription(command), Reply::Done) => {
-                let key = (command.namespace.clone(), command.name.clone());
-                if let Some(followed) = self.followed.get_mut(&key)
-                    && (command.only_if.is_none() || followed.pushes)
-                {
-                    followed.paused = command.paused;
-                }
+                self.paused(command);
                 Ok(())
             }
             (Command::SetTrigger(command), Reply::Done) => {
@@ -191,6 +187,15 @@ impl BusOracle {
                 Ok(())
             }
             _ => Ok(()),
+        }
+    }
+
+    fn paused(&mut self, command: &PauseSubscription) {
+        let key = (command.namespace.clone(), command.name.clone());
+        let followed = self.followed.get_mut(&key);
+        // Each subscription that pushes does so to the one webhook that there is.
+        if let Some(followed) = followed.filter(|followed| command.only_if.is_none() || followed.pushes) {
+            followed.paused = command.paused;
         }
     }
 
