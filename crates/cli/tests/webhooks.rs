@@ -84,8 +84,8 @@ fn an_event_is_pushed_whole_and_signed_and_no_secret_is_anywhere_else() {
     home.publish("1", "s 1");
     let large = json!({ "id": "2", "source": "/shop", "type": "t", "topic": "a.b", "data": "x".repeat(100_000) });
     home.client().post("/v1/events", &large).unwrap();
-    let received = receiver.wait_for(2);
-    let one = |id: &str| received.iter().find(|one| one.id() == id).unwrap();
+    let requests = receiver.wait_for(2);
+    let one = |id: &str| requests.iter().find(|one| one.id() == id).unwrap();
     let (first, second) = (one("1"), one("2"));
     let head = |name: &str| first.headers[name].clone();
     assert_eq!((first.path.as_str(), head("host")), ("/in?to=me", receiver.address.to_string()));
@@ -97,7 +97,7 @@ fn an_event_is_pushed_whole_and_signed_and_no_secret_is_anywhere_else() {
     );
     assert!(String::from_utf8_lossy(&first.body).contains(r#""data":{"n":1.5"#), "{event}");
     assert_eq!(second.event()["data"].as_str().unwrap().len(), 100_000);
-    for one in &received {
+    for one in &requests {
         assert_eq!((one.signed_by(SECRET), one.signed_by(NEW_SECRET)), (1, 0));
     }
     home.folder.write("secrets/receiver", &format!("{NEW_SECRET}\n{SECRET}\n"));
@@ -118,7 +118,7 @@ fn an_event_is_pushed_whole_and_signed_and_no_secret_is_anywhere_else() {
 /// The first delivery of each event that was taken, by subject; the ids of the events.
 fn taken_in_order(received: &[Received]) -> BTreeMap<String, Vec<String>> {
     let mut taken = BTreeMap::<String, Vec<String>>::new();
-    for one in received.iter().filter(|one| one.answered == Some(200)) {
+    for one in requests.iter().filter(|one| one.answered == Some(200)) {
         let ids = taken.entry(one.event()["subject"].as_str().unwrap().to_owned()).or_default();
         if !ids.contains(&one.id()) {
             ids.push(one.id());
@@ -146,9 +146,9 @@ fn nothing_is_lost_where_the_server_is_killed_while_it_delivers() {
         home.kill();
         home.start();
     }
-    let received = receiver.wait_for_ids(&ids);
+    let requests = receiver.wait_for_ids(&ids);
     let mut message_ids = BTreeMap::<String, String>::new();
-    for one in &received {
+    for one in &requests {
         let id = one.headers["webhook-id"].clone();
         assert_eq!(message_ids.entry(one.id()).or_insert_with(|| id.clone()), &id, "an event keeps its id");
         assert_eq!(one.signed_by(SECRET), 1);
@@ -159,7 +159,7 @@ fn nothing_is_lost_where_the_server_is_killed_while_it_delivers() {
     assert_eq!(different.len(), ids.len(), "no two events have one id");
     let of = |odd: usize| ids.iter().enumerate().filter(|(at, _)| at % 2 == odd).map(|(_, id)| id.clone()).collect();
     let expected = BTreeMap::from([("even".to_owned(), of(0)), ("odd".to_owned(), of(1))]);
-    assert_eq!(taken_in_order(&received), expected);
+    assert_eq!(taken_in_order(&requests), expected);
     assert_eq!(home.hook()["dead_letters"], 0);
 }
 
@@ -178,7 +178,7 @@ fn what_is_on_its_way_is_awaited_when_the_server_stops() {
     });
     home.start();
     home.publish("2", "s");
-    let received = receiver.wait_for(2);
+    let requests = receiver.wait_for(2);
     assert_eq!(received.iter().map(Received::id).collect::<Vec<_>>(), ["1", "2"], "the first was acknowledged");
 }
 
@@ -264,9 +264,9 @@ fn a_receiver_is_left_alone_for_as_long_as_it_asks() {
     let receiver = Receiver::new(move |_, at| if at == 0 { later() } else { Answer::status(200) });
     home.push(&receiver.url(), &json!({}));
     home.publish("1", "s");
-    let received = receiver.wait_for(2);
+    let requests = receiver.wait_for(2);
     // The back-off of the subscription is a millisecond.
-    assert!(received[1].timestamp() > received[0].timestamp(), "{received:?}");
+    assert!(received[1].timestamp() > requests[0].timestamp(), "{requests:?}");
     let hook = home.hook_when("an acknowledgement", |hook| hook["acknowledged"] == 1);
     assert!(reason(&hook).contains("it answers 503") && hook["failing_since"].is_null(), "{hook}");
 }

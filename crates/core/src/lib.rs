@@ -88,7 +88,9 @@ pub mod view {
             settle::Settled,
             shown::EventView,
             stream::StartAt,
-            views::{DeadLetterView, EventPage, EventStreamView, Events, PushView, SubscriptionView, TriggerView},
+            views::{
+                DeadLetterView, EventPage, EventStreamView, Events, PushPage, PushView, SubscriptionView, TriggerView,
+            },
         },
         coordination::views::{BarrierView, Coordination, HolderView, LockNews, LockView},
         page::Page,

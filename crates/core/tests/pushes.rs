@@ -83,9 +83,9 @@ fn shown(world: &mut World) -> SubscriptionView {
 }
 
 fn pushes(world: &mut World) -> Vec<PushView> {
-    let (pushes, next) = Events::of(&mut world.machine).pushes(None).unwrap();
-    assert_eq!(next, None);
-    pushes
+    let page = Events::of(&mut world.machine).pushes(None).unwrap();
+    assert_eq!(page.next, None);
+    page.pushes
 }
 
 /// Whether records since the last look woke the process that pushes.
@@ -222,9 +222,14 @@ fn every_change_of_what_is_pushed_is_told_and_all_namespaces_are_listed() {
     assert!(again.made > made[0].made, "one that is made again is another one");
     let names = |n: usize| format!("many{n:04}");
     (0..300).for_each(|n| drop(set(&mut world, &names(n), pushing((n % 2 == 0).then(here))).unwrap()));
-    let (first, next) = Events::of(&mut world.machine).pushes(None).unwrap();
-    let (rest, end) = Events::of(&mut world.machine).pushes(next).unwrap();
-    assert_eq!((first.len() + rest.len(), end), (152, None), "a part has a bounded size, and none is left out");
+    let first = Events::of(&mut world.machine).pushes(None).unwrap();
+    let rest = Events::of(&mut world.machine).pushes(first.next.clone()).unwrap();
+    let count = first.pushes.len() + rest.pushes.len();
+    assert_eq!(
+        (count, first.next.is_some(), rest.next),
+        (152, true, None),
+        "a part has a bounded size, and none is left out"
+    );
     world.verify();
 }
 

@@ -59,20 +59,17 @@ impl FromStr for WebhookUrl {
 }
 
 fn host_and_port(authority: &str, default: u16) -> Result<(String, u16)> {
-    let (host, port) = match authority.strip_prefix('[') {
-        Some(rest) => {
-            let (host, port) = rest.split_once(']').ok_or_else(|| bad("has no `]` behind its host"))?;
-            host.parse::<Ipv6Addr>().map_err(|_| bad("has no address of IPv6 between `[` and `]`"))?;
-            (host, port)
+    let (host, port) = if let Some(rest) = authority.strip_prefix('[') {
+        let (host, port) = rest.split_once(']').ok_or_else(|| bad("has no `]` behind its host"))?;
+        host.parse::<Ipv6Addr>().map_err(|_| bad("has no address of IPv6 between `[` and `]`"))?;
+        (host, port)
+    } else {
+        let (host, port) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        if host.is_empty() || host.len() > HOST_BYTES_MAX || !host.bytes().all(fits) {
+            return Err(bad("has no host, or one that cannot be"));
         }
-        None => {
-            let (host, port) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
-            let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-            if host.is_empty() || host.len() > HOST_BYTES_MAX || !host.bytes().all(fits) {
-                return Err(bad("has no host, or one that cannot be"));
-            }
-            (host, port)
-        }
+        (host, port)
     };
     let port = match port.strip_prefix(':') {
         None if port.is_empty() => default,

@@ -98,8 +98,8 @@ impl Receiver {
     /// One at another address of loopback.
     pub(crate) fn at(host: &str, script: impl Fn(&Received, usize) -> Answer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind((host, 0)).unwrap();
-        let (received, released) = (Mutex::default(), (Mutex::new(false), Condvar::new()));
-        let shared = Arc::new(Shared { received, script: Box::new(script), released });
+        let released = (Mutex::new(false), Condvar::new());
+        let shared = Arc::new(Shared { received: Mutex::default(), script: Box::new(script), released });
         let receiver = Self { address: listener.local_addr().unwrap(), shared: Arc::clone(&shared) };
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {

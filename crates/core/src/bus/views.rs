@@ -109,6 +109,15 @@ pub struct PushView {
     pub failing_since: Option<Time>,
 }
 
+/// A part of the subscriptions that push.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PushPage {
+    /// Those in it.
+    pub pushes: Vec<PushView>,
+    /// The namespace and the name behind which the next part begins, where there is one.
+    pub next: Option<(String, String)>,
+}
+
 /// A dead letter, as it is shown.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeadLetterView {
@@ -264,12 +273,12 @@ impl<'m> Events<'m> {
 
     /// The subscriptions that push, of all namespaces, from behind a namespace and a name on: a part of bounded size, and
     /// behind which the next one begins.
-    pub fn pushes(&mut self, after: Option<(String, String)>) -> Result<(Vec<PushView>, Option<(String, String)>)> {
+    pub fn pushes(&mut self, after: Option<(String, String)>) -> Result<PushPage> {
         let (namespace, name) = after.unwrap_or_default();
         let from = NamedKey { number: 1, ..NamedKey::of(&namespace, &name) };
         let rows = self.0.state.tables.subscriptions.range(&from, &NamedKey::of(PAST, ""), PAGE)?;
-        let last = rows.last().filter(|_| rows.len() == PAGE).map(|(key, _)| (key.namespace.clone(), key.name.clone()));
-        Ok((rows.into_iter().filter_map(|(key, row)| push_view(key, row)).collect(), last))
+        let next = rows.last().filter(|_| rows.len() == PAGE).map(|(key, _)| (key.namespace.clone(), key.name.clone()));
+        Ok(PushPage { pushes: rows.into_iter().filter_map(|(key, row)| push_view(key, row)).collect(), next })
     }
 
     /// A subscription.

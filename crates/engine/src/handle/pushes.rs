@@ -31,12 +31,12 @@ impl PushWatch {
         let (mut all, mut after) = (Vec::new(), None);
         loop {
             let from = after.take();
-            let (some, next) = self.handle.of("").read(move |machine| Events::of(machine).pushes(from)).await??;
-            all.extend(some);
-            match next {
-                Some(next) => after = Some(next),
-                None => return Ok(all),
+            let page = self.handle.of("").read(move |machine| Events::of(machine).pushes(from)).await??;
+            all.extend(page.pushes);
+            if page.next.is_none() {
+                return Ok(all);
             }
+            after = page.next;
         }
     }
 
