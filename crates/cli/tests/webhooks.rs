@@ -116,7 +116,7 @@ fn an_event_is_pushed_whole_and_signed_and_no_secret_is_anywhere_else() {
 }
 
 /// The first delivery of each event that was taken, by subject; the ids of the events.
-fn taken_in_order(received: &[Received]) -> BTreeMap<String, Vec<String>> {
+fn taken_in_order(requests: &[Received]) -> BTreeMap<String, Vec<String>> {
     let mut taken = BTreeMap::<String, Vec<String>>::new();
     for one in requests.iter().filter(|one| one.answered == Some(200)) {
         let ids = taken.entry(one.event()["subject"].as_str().unwrap().to_owned()).or_default();
@@ -179,7 +179,7 @@ fn what_is_on_its_way_is_awaited_when_the_server_stops() {
     home.start();
     home.publish("2", "s");
     let requests = receiver.wait_for(2);
-    assert_eq!(received.iter().map(Received::id).collect::<Vec<_>>(), ["1", "2"], "the first was acknowledged");
+    assert_eq!(requests.iter().map(Received::id).collect::<Vec<_>>(), ["1", "2"], "the first was acknowledged");
 }
 
 #[test]
@@ -266,7 +266,7 @@ fn a_receiver_is_left_alone_for_as_long_as_it_asks() {
     home.publish("1", "s");
     let requests = receiver.wait_for(2);
     // The back-off of the subscription is a millisecond.
-    assert!(received[1].timestamp() > requests[0].timestamp(), "{requests:?}");
+    assert!(requests[1].timestamp() > requests[0].timestamp(), "{requests:?}");
     let hook = home.hook_when("an acknowledgement", |hook| hook["acknowledged"] == 1);
     assert!(reason(&hook).contains("it answers 503") && hook["failing_since"].is_null(), "{hook}");
 }
