@@ -11,7 +11,7 @@ use consort_engine::{
     self as engine,
     view::{self, NewEvent, StartAt, TriggerAction},
 };
-use consort_types::{Code, Error, Result, Time, event::EventAttributes};
+use consort_types::{Code, Error, Result, Span, Time, event::EventAttributes, limits};
 
 /// An event to publish.
 ///
@@ -37,22 +37,8 @@ pub(crate) fn new_event(event: events::CloudEvent) -> Result<NewEvent> {
 }
 
 pub(crate) fn event(event: view::EventView) -> events::CloudEvent {
-    let EventAttributes { id, source, kind, topic, subject, time, datacontenttype, dataschema, extensions } =
-        event.attributes;
-    events::CloudEvent {
-        id,
-        source,
-        kind,
-        topic: Some(topic),
-        subject,
-        time,
-        datacontenttype,
-        dataschema,
-        extensions,
-        data: event.data.map(Into::into),
-        position: Some(event.position),
-        published: Some(event.published),
-    }
+    let at = (event.position, event.published);
+    events::CloudEvent::kept(event.attributes, event.data.map(Into::into), at)
 }
 
 pub(crate) fn published(published: Vec<view::Published>) -> events::PublishedEvents {
@@ -123,6 +109,11 @@ pub(crate) fn settings(request: &subs::SubscriptionRequest) -> view::Subscriptio
             .back_off
             .map_or(plain.back_off, |wait| view::BackOff { first: wait.first, longest: wait.longest }),
         max_in_flight: request.max_in_flight.unwrap_or(plain.max_in_flight),
+        push: request.push.clone().map(|push| view::Push {
+            url: push.url,
+            secret: push.secret,
+            timeout: push.timeout.unwrap_or(Span::from_secs(limits::WEBHOOK_TIMEOUT_SECONDS_DEFAULT)),
+        }),
         ..plain
     }
 }
@@ -147,6 +138,10 @@ pub(crate) fn subscription(view: view::SubscriptionView) -> subs::Subscription {
         acknowledged: view.acknowledged,
         missed: view.missed,
         dropped: view.overflowed,
+        push: settings.push.map(|push| subs::Push { url: push.url, secret: push.secret, timeout: Some(push.timeout) }),
+        paused: view.paused.map(|paused| subs::PausedSubscription { since: paused.since, reason: paused.reason }),
+        failing_since: view.failing_since,
+        last_failure: view.last_failure.map(|last| subs::PushFailure { at: last.at, reason: last.reason }),
     }
 }
 

@@ -8,7 +8,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use consort_types::{
     Code, Span, Time,
-    event::{EVENT_NAMES, ExtensionValue, Position},
+    event::{EVENT_NAMES, EventAttributes, ExtensionValue, Position},
     limits,
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -94,6 +94,26 @@ fn take<T: for<'a> Deserialize<'a>>(
 }
 
 impl CloudEvent {
+    /// An event as it is kept: its attributes and its data, where it is and since when.
+    pub fn kept(attributes: EventAttributes, data: Option<Document>, (position, published): (Position, Time)) -> Self {
+        let EventAttributes { id, source, kind, topic, subject, time, datacontenttype, dataschema, extensions } =
+            attributes;
+        Self {
+            id,
+            source,
+            kind,
+            topic: Some(topic),
+            subject,
+            time,
+            datacontenttype,
+            dataschema,
+            extensions,
+            data,
+            position: Some(position),
+            published: Some(published),
+        }
+    }
+
     fn of(mut members: BTreeMap<String, Box<RawValue>>) -> Result<Self, String> {
         let version: Option<String> = take(&mut members, "specversion")?;
         if let Some(version) = version.filter(|version| version != SPECVERSION) {

@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Accepts, Method, Operation, Page, PageParams, Problem, Returns, Spec,
+    Accepts, EmptyRequest, Method, Operation, Page, PageParams, Problem, Returns, Spec,
     events::{CHANGE, CloudEvent},
     schema,
 };
@@ -38,6 +38,41 @@ pub struct BackOff {
     /// The longest.
     #[schemars(with = "schema::Duration")]
     pub longest: Span,
+}
+
+/// A webhook that the events of a subscription are sent to, signed as in Standard Webhooks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Push {
+    /// Its address: `https://HOST[:PORT]/PATH`, or `http` where the server may reach it so. It is kept and shown.
+    pub url: String,
+    /// The name of the secret that the events are signed with: a file of this name in the server's folder `webhook-secrets`.
+    pub secret: String,
+    /// How long it may take to answer, shorter than `ack_wait`; 15 seconds without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::Duration>")]
+    pub timeout: Option<Span>,
+}
+
+/// Why a webhook did not take an event, or could not be used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PushFailure {
+    /// When.
+    #[schemars(with = "schema::Instant")]
+    pub at: Time,
+    /// Why.
+    pub reason: String,
+}
+
+/// Since when a subscription is paused, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PausedSubscription {
+    /// Since when.
+    #[schemars(with = "schema::Instant")]
+    pub since: Time,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// Where to begin: one of them, or none.
@@ -83,6 +118,9 @@ pub struct SubscriptionRequest {
     /// Deliveries that consumers hold at once; 100 without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_in_flight: Option<u32>,
+    /// Send the events to this webhook; without it, consumers fetch them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub push: Option<Push>,
 }
 
 /// A subscription.
@@ -126,6 +164,19 @@ pub struct Subscription {
     pub missed: u64,
     /// Dead letters that were dropped because there were too many.
     pub dropped: u64,
+    /// The webhook that its events are sent to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub push: Option<Push>,
+    /// Whether it is paused: it hands nothing out, and keeps its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<PausedSubscription>,
+    /// Since when its webhook takes nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::Instant>")]
+    pub failing_since: Option<Time>,
+    /// The last failure of its webhook.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_failure: Option<PushFailure>,
 }
 
 /// A subscription.
@@ -170,7 +221,14 @@ impl Operation for SetSubscription {
         doc: "Makes a durable subscription, or changes the settings of one, which keeps its place.",
         words: &["subscriptions create"],
         accepts: Accepts::SMALL,
-        errors: &[Code::SubscriptionClash, Code::EventsTrimmed, Code::BadTopic, Code::BadCursor, Code::LimitReached],
+        errors: &[
+            Code::SubscriptionClash,
+            Code::EventsTrimmed,
+            Code::BadTopic,
+            Code::BadCursor,
+            Code::LimitReached,
+            Code::BadWebhook,
+        ],
         ..CHANGE
     };
 }
@@ -208,6 +266,47 @@ impl Operation for DeleteSubscription {
         doc: "Deletes a subscription with its deliveries and dead letters.",
         words: &["subscriptions delete"],
         accepts: Accepts::Nothing,
+        ..OF_ONE
+    };
+}
+
+/// Pauses a subscription.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PauseRequest {
+    /// Why, for people who look at the subscription.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Pauses a subscription.
+pub struct PauseSubscription;
+
+impl Operation for PauseSubscription {
+    type Params = SubscriptionParams;
+    type Body = PauseRequest;
+    type Reply = ();
+    const SPEC: Spec = Spec {
+        id: "pauseSubscription",
+        path: "/v1/subscriptions/{name}/pause",
+        doc: "Pauses a subscription: it hands nothing out and pushes nothing, and keeps its place.",
+        words: &["subscriptions pause"],
+        ..OF_ONE
+    };
+}
+
+/// Resumes a subscription.
+pub struct ResumeSubscription;
+
+impl Operation for ResumeSubscription {
+    type Params = SubscriptionParams;
+    type Body = EmptyRequest;
+    type Reply = ();
+    const SPEC: Spec = Spec {
+        id: "resumeSubscription",
+        path: "/v1/subscriptions/{name}/resume",
+        doc: "Resumes a subscription.",
+        words: &["subscriptions resume"],
         ..OF_ONE
     };
 }
@@ -264,7 +363,8 @@ impl Operation for FetchEvents {
         words: &["subscriptions fetch"],
         returns: Returns::Json,
         answers: &[(200, "The deliveries.")],
-        ..OF_ONE
+        errors: &[Code::SubscriptionNotFound, Code::SubscriptionPushes],
+        ..CHANGE
     };
 }
 

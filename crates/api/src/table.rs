@@ -108,6 +108,8 @@ static OPERATIONS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
         Entry::of::<u::SetSubscription>(),
         Entry::of::<u::ShowSubscription>(),
         Entry::of::<u::DeleteSubscription>(),
+        Entry::of::<u::PauseSubscription>(),
+        Entry::of::<u::ResumeSubscription>(),
         Entry::of::<u::FetchEvents>(),
         Entry::of::<u::AckDeliveries>(),
         Entry::of::<u::NackDeliveries>(),

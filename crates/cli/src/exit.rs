@@ -75,7 +75,8 @@ impl Exit {
             | Code::BadTopic
             | Code::BadEvent
             | Code::BadTrigger
-            | Code::BadSchedule => Self::Usage,
+            | Code::BadSchedule
+            | Code::BadWebhook => Self::Usage,
             _ => match error.kind() {
                 ErrorKind::NotFound => Self::NotFound,
                 ErrorKind::Unavailable => Self::Unavailable,

@@ -370,12 +370,12 @@ fn a_missing_capability_is_warned_of_with_the_one_that_may_be_meant() {
 #[test]
 fn settings_come_from_where_they_should() {
     let folder = Folder::new();
-    folder.write("consort.toml", "log = \"error\"\nconcurrency = 3\ntoken = \"secret\"\n");
+    folder.write("consort.toml", "log = \"error\"\nconcurrency = 3\ntoken = \"sesame\"\n");
     let shown = folder.ok(&["config", "show", "--origin", "--log", "info"]);
     let line = |name: &str| shown.lines().find(|line| line.starts_with(name)).unwrap_or_default().to_owned();
     assert!(line("log").contains("info") && line("log").ends_with("flag"), "{shown}");
     assert!(line("concurrency").contains('3') && line("concurrency").contains("consort.toml"));
-    assert!(line("grace").ends_with("default") && !shown.contains("secret"), "{shown}");
+    assert!(line("grace").ends_with("default") && !shown.contains("sesame"), "{shown}");
     assert_eq!(folder.json(&["config", "show"])[0]["concurrency"], "3");
     folder.write("consort.toml", "colour = 1\n");
     let ended = folder.run(&["config", "show"]);

@@ -15,6 +15,7 @@ pub use crate::{
         dead::SettleDeadLetters,
         fetch::FetchEvents,
         publish::PublishEvents,
+        push::{PauseSubscription, ReportPush},
         retention::SetEventRetention,
         rows::NewEvent,
         settle::{AckDeliveries, NackDeliveries},
@@ -236,6 +237,12 @@ pub enum Command {
     /// Forget a trigger.
     #[n(53)]
     DeleteTrigger(#[n(0)] DeleteTrigger),
+    /// Pause or resume a subscription.
+    #[n(80)]
+    PauseSubscription(#[n(0)] PauseSubscription),
+    /// Record that a webhook cannot be used, or can be used again.
+    #[n(81)]
+    ReportPush(#[n(0)] ReportPush),
     /// Make a schedule, or change one.
     #[n(66)]
     SetSchedule(#[n(0)] SetSchedule),
@@ -386,6 +393,8 @@ impl Command {
             Self::AckDeliveries(command) => command.check(),
             Self::NackDeliveries(command) => command.check(),
             Self::SettleDeadLetters(command) => command.check(),
+            Self::PauseSubscription(command) => command.check(),
+            Self::ReportPush(command) => command.check(),
             Self::SetTrigger(command) => command.check(),
             Self::PauseTrigger(command) => command.check(),
             Self::DeleteTrigger(command) => command.check(),
@@ -451,6 +460,8 @@ impl Command {
             Self::SetEventRetention(command) => command.apply(ctx),
             Self::SetSubscription(command) => command.apply(ctx),
             Self::DeleteSubscription(command) => command.apply(ctx),
+            Self::PauseSubscription(command) => command.apply(ctx),
+            Self::ReportPush(command) => command.apply(ctx),
             Self::SetTrigger(command) => command.apply(ctx),
             Self::PauseTrigger(command) => command.apply(ctx),
             Self::DeleteTrigger(command) => command.apply(ctx),

@@ -124,6 +124,11 @@ pub enum Effect {
         /// The record.
         seq: Seq,
     },
+    /// A subscription that pushes to a webhook was made, changed, paused or deleted: the process that pushes looks again.
+    PushesChanged {
+        /// The record.
+        seq: Seq,
+    },
     /// A version of an agent joined, changed or was removed.
     AgentChanged {
         /// The namespace.

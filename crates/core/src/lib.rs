@@ -37,9 +37,9 @@ pub mod rows {
             verdict::{ClosedBy, Verdict},
         },
         bus::rows::{
-            BackOff, Delivery, DeliveryState, EventPlace, EventRetention, EventStream, EventWait, OrderKey, Seen,
-            Showing, StoredEvent, Subscription, SubscriptionSettings, Trigger, TriggerAction, TriggerFailure,
-            TriggerSettings, WaitsSince,
+            BackOff, Delivery, DeliveryState, EventPlace, EventRetention, EventStream, EventWait, OrderKey, Paused,
+            Push, PushFailure, Seen, Showing, StoredEvent, Subscription, SubscriptionSettings, Trigger, TriggerAction,
+            TriggerFailure, TriggerSettings, WaitsSince,
         },
         coordination::rows::{
             Arrival, Barrier, Claim, CoordinationCounts, Generation, Lock, LockChange, LockChangeKind, Place, Ticket,
@@ -92,7 +92,9 @@ pub mod view {
             settle::Settled,
             shown::EventView,
             stream::StartAt,
-            views::{DeadLetterView, EventPage, EventStreamView, Events, SubscriptionView, TriggerView},
+            views::{
+                DeadLetterView, EventPage, EventStreamView, Events, PushPage, PushView, SubscriptionView, TriggerView,
+            },
         },
         coordination::views::{BarrierView, Coordination, HolderView, LockNews, LockView},
         page::Page,

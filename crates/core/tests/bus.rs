@@ -68,7 +68,10 @@ fn subscribe(world: &mut World, name: &str, settings: SubscriptionSettings, star
 
 fn fetch(world: &mut World, name: &str, max: u32) -> Vec<DeliveredEvent> {
     let (namespace, subscription, consumer) = (NS.to_owned(), name.to_owned(), "c1".to_owned());
-    match world.apply(&Command::FetchEvents(FetchEvents { namespace, subscription, consumer, max })).unwrap() {
+    match world
+        .apply(&Command::FetchEvents(FetchEvents { namespace, subscription, consumer, max, push: false }))
+        .unwrap()
+    {
         Reply::Fetched(fetched) => fetched.deliveries,
         other => panic!("{other:?}"),
     }
@@ -734,7 +737,7 @@ fn a_fetch_looks_at_a_bounded_number_of_events() {
         publish(&mut world, batch).unwrap();
     }
     publish(&mut world, vec![event("x", "rare")]).unwrap();
-    assert!(Events::of(&mut world.machine).is_fetchable(NS, "s").unwrap());
+    assert!(Events::of(&mut world.machine).is_fetchable(NS, "s", false).unwrap());
     assert!(fetch(&mut world, "s", 1).is_empty());
     let shown = Events::of(&mut world.machine).subscription(NS, "s").unwrap();
     assert_eq!(shown.lag as usize, limits::EVENT_BATCH_MAX + 1);
@@ -752,7 +755,7 @@ fn fetches_and_settlements_over_their_limits_are_refused() {
     subscribe(&mut world, "s", settings(">"), StartAt::New).unwrap();
     let fetch = |max: u32, consumer: String| {
         let (namespace, subscription) = (NS.to_owned(), "s".to_owned());
-        Command::FetchEvents(FetchEvents { namespace, subscription, consumer, max })
+        Command::FetchEvents(FetchEvents { namespace, subscription, consumer, max, push: false })
     };
     let most = limits::EVENT_BATCH_MAX as u32;
     let long = "c".repeat(limits::NAME_BYTES_MAX);

@@ -28,9 +28,9 @@ pub mod view {
         command::NewEvent,
         rows::{
             Ask, BackOff, BallotStatus, Candidate, Change, ChangeKind, Conflict, Decided, EventRetention, Generation,
-            HistoryEvent, LockChange, LockChangeKind, OrderKey, Overlap, PrefixMerge, ScheduleAction, ScheduleCounts,
-            ScheduleFailure, ScheduleSettings, Settlement, Space, StepState, SubscriptionSettings, Times,
-            TriggerAction, TriggerFailure, TriggerSettings,
+            HistoryEvent, LockChange, LockChangeKind, OrderKey, Overlap, Paused, PrefixMerge, Push, PushFailure,
+            ScheduleAction, ScheduleCounts, ScheduleFailure, ScheduleSettings, Settlement, Space, StepState,
+            SubscriptionSettings, Times, TriggerAction, TriggerFailure, TriggerSettings,
         },
         tally::{ClosedBy, Outcome, Score, Tally, Undecided, Verdict},
         view::*,
@@ -47,9 +47,9 @@ pub use consort_dispatch::WorkerInstanceId as InstanceId;
 pub use freeze::{Archive, Backup, Frozen, first_record, time_of};
 pub use handle::{
     AgentWatch, BallotWatch, Ballots, BulkAction, BulkItem, BulkRequest, BulkResult, Coordination, Decision, Deployed,
-    EventBus, EventWatch, FetchRequest, ForkRequest, Handle, LockEvent, LockWatch, ScheduleRequest, Scheduler, Session,
-    SessionSender, ShownSchedule, StartRequest, Started, StatePage, StateStore, StateWatch, StepReader,
-    TriggerActionText, TriggerText, Watch, WatchEvent, WatchedEvent,
+    EventBus, EventWatch, FetchRequest, ForkRequest, Handle, LockEvent, LockWatch, PushWatch, Pushes, ScheduleRequest,
+    Scheduler, Session, SessionSender, ShownSchedule, StartRequest, Started, StatePage, StateStore, StateWatch,
+    StepReader, TriggerActionText, TriggerText, Watch, WatchEvent, WatchedEvent,
 };
 pub use linger::linger;
 pub use observer::{AppendedGroup, Observer};

@@ -22,6 +22,8 @@ pub enum Topic {
     /// The events of a namespace and the deliveries of its subscriptions, by the hash of its name: its revision is the
     /// last record that changed them.
     Events(BlobHash),
+    /// The subscriptions that push to webhooks, of all namespaces: its revision is the last record that changed one.
+    Pushes,
 }
 
 impl Topic {

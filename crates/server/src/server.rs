@@ -13,7 +13,7 @@ use consort_sdk::Worker;
 use consort_store::{Blobs, Store};
 use consort_store_fjall::FjallStore;
 use consort_types::{Code, Error, Result, Span};
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -52,8 +52,10 @@ pub struct Server {
     stop_agents: CancellationToken,
     stop_listening: CancellationToken,
     stop_snapshots: CancellationToken,
+    stop_webhooks: CancellationToken,
     agents: Option<JoinHandle<()>>,
     snapshooting: Option<JoinHandle<()>>,
+    webhooks: Option<JoinHandle<()>>,
     /// Each ends by itself after the listener was closed and its last requests were answered.
     listeners: Vec<JoinHandle<()>>,
     drain_timeout: Span,
@@ -83,8 +85,10 @@ impl Server {
             stop_agents: CancellationToken::new(),
             stop_listening: CancellationToken::new(),
             stop_snapshots: CancellationToken::new(),
+            stop_webhooks: CancellationToken::new(),
             agents: None,
             snapshooting: None,
+            webhooks: None,
             listeners: Vec::new(),
             drain_timeout: settings.drain_timeout(),
             lock,
@@ -92,6 +96,7 @@ impl Server {
         if let Role::Work { listen, grpc } = role {
             server.host_agents(settings);
             server.make_snapshots();
+            server.push_events(settings);
             // A client that finds the HTTP interface may count on the other.
             if let GrpcListen::At(address) = grpc {
                 server.listen_for_grpc(settings, address).await?;
@@ -120,6 +125,11 @@ impl Server {
     fn make_snapshots(&mut self) {
         let (engine, stop) = (self.handle.clone(), self.stop_snapshots.clone());
         self.snapshooting = self.snapshots.clone().map(|snapshots| tokio::spawn(snapshots.run(engine, stop)));
+    }
+
+    fn push_events(&mut self, settings: &Settings) {
+        let (engine, stop) = (self.handle.clone(), self.stop_webhooks.clone());
+        self.webhooks = Some(tokio::spawn(consort_webhooks::run(engine, settings.webhooks(), stop)));
     }
 
     async fn listen_for_grpc(&mut self, settings: &Settings, listen: SocketAddr) -> Result<()> {
@@ -186,8 +196,16 @@ impl Server {
     pub async fn close(mut self, at_once: impl Future<Output = ()>) {
         self.stop_agents.cancel();
         self.stop_snapshots.cancel();
+        self.stop_webhooks.cancel();
+        let (handle, bound, webhooks) = (self.handle.clone(), self.drain_timeout.to_std(), self.webhooks.take());
+        let in_order = async {
+            // While it can still be recorded that they were taken, and for no longer than tasks are waited for.
+            let until = Instant::now() + bound;
+            end_webhooks(webhooks, until).await;
+            handle.shutdown(until.saturating_duration_since(Instant::now())).await;
+        };
         let stopped_in_order = tokio::select! {
-            () = self.handle.shutdown(self.drain_timeout.to_std()) => true,
+            () = in_order => true,
             () = at_once => {
                 self.handle.stop_now().await;
                 false
@@ -223,6 +241,16 @@ impl Server {
         if make_last && let Err(error) = last.await {
             tracing::error!("no snapshot of the store was made: {}", error.message);
         }
+    }
+}
+
+/// Waits for the events that are on their way to webhooks; the rest is sent again by the next server.
+async fn end_webhooks(webhooks: Option<JoinHandle<()>>, until: Instant) {
+    let Some(mut webhooks) = webhooks else { return };
+    if tokio::time::timeout_at(until, &mut webhooks).await.is_err() {
+        webhooks.abort();
+        // An aborted task has no result.
+        let _ = webhooks.await;
     }
 }
 

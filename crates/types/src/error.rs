@@ -333,12 +333,6 @@ codes! {
     BadSchedule = 792, Rejected, "bad schedule";
     /// The times of the schedule were changed while the request was on its way. Look at the schedule, and try again.
     ScheduleChanged = 793, Conflict, "schedule was changed";
-    /// An auction found no agent to award its task to: none has the capability, or none has bid in time, or the bids were
-    /// declined or refused; the message says why of each. Start an agent that bids, or change `award`.
-    NotAwarded = 831, Failed, "auction found no agent";
-    /// The agent that won an auction did not take the task in time. The next bid gets it, where there is one; `accept` says
-    /// how long to wait.
-    AwardNotTaken = 832, Failed, "award was not taken";
 
     /// The other side of a mirror or bridge cannot be reached, or does not answer now. Is it running, and is its address
     /// right?
@@ -346,8 +340,20 @@ codes! {
     /// The other side of a mirror or bridge refuses what is requested: its address, user, rights or settings do not fit; the
     /// message says which.
     PeerRefused = 802, Rejected, "other side refuses";
+    /// The webhook of a subscription cannot be used as it is given: its address is none of `http` or `https`, or has a user,
+    /// a password or a fragment in it, or its `timeout` is not shorter than the `ack_wait`; the message says which.
+    BadWebhook = 811, Rejected, "bad webhook";
+    /// A subscription that pushes to a webhook is not fetched from, since consumers would take events that its receiver then
+    /// does not get; and nothing is pushed of one that has no webhook. Make a subscription of its own for other consumers.
+    SubscriptionPushes = 812, Conflict, "subscription pushes";
     /// No pattern of that name ships. `consort patterns list` shows those that there are.
     PatternNotFound = 821, NotFound, "no such pattern";
+    /// An auction found no agent to award its task to: none has the capability, or none has bid in time, or the bids were
+    /// declined or refused; the message says why of each. Start an agent that bids, or change `award`.
+    NotAwarded = 831, Failed, "auction found no agent";
+    /// The agent that won an auction did not take the task in time. The next bid gets it, where there is one; `accept` says
+    /// how long to wait.
+    AwardNotTaken = 832, Failed, "award was not taken";
 
     /// A defect of Consort. Please report it with the message.
     Internal = 901, Internal, "internal error";

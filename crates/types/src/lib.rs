@@ -23,6 +23,7 @@ pub mod task;
 pub mod text;
 mod time;
 mod trace;
+mod webhook;
 pub mod worker;
 
 pub use canonical::{canonical_json, check_canonical};
@@ -35,3 +36,4 @@ pub use position::Position;
 pub use secret::Secret;
 pub use time::{Span, Time};
 pub use trace::accept_traceparent;
+pub use webhook::WebhookUrl;

@@ -350,6 +350,20 @@ limits! {
     EVENT_ACK_WAIT_SECONDS_DEFAULT: u64 = 30;
     /// Seconds that a fetch waits for an event, at most.
     EVENT_FETCH_WAIT_SECONDS_MAX: u64 = 60;
+    /// Bytes of the address of a webhook.
+    WEBHOOK_URL_BYTES_MAX: usize = 2_048;
+    /// Seconds until a webhook must have answered, where its subscription names no time.
+    WEBHOOK_TIMEOUT_SECONDS_DEFAULT: u64 = 15;
+    /// Events that are on their way to one webhook at once.
+    WEBHOOK_IN_FLIGHT_MAX: usize = 16;
+    /// Events that are on their way to all webhooks of a server at once.
+    WEBHOOKS_IN_FLIGHT_MAX: usize = 256;
+    /// Redirects that are followed for one event.
+    WEBHOOK_REDIRECTS_MAX: usize = 3;
+    /// Seconds that a webhook can ask to be left alone (`Retry-After`), at most.
+    WEBHOOK_RETRY_AFTER_SECONDS_MAX: u64 = 3_600;
+    /// Bytes of a file with the secrets of a webhook.
+    WEBHOOK_SECRET_FILE_BYTES_MAX: u64 = 4_096;
     /// Triggers of one namespace: a publication looks at each of them.
     EVENT_TRIGGERS_MAX: usize = 64;
     /// Failures that a trigger shows, the latest of them.

@@ -46,6 +46,7 @@ const PRODUCT: &[Place] = &[
     shell("peering", &["types", "api"]),
     shell("mirror", &["types", "api", "peering"]),
     shell("bridge", &["types", "api", "peering"]),
+    shell("webhooks", &["types", "api", "engine"]),
     shell("api-http", &["types", "api", "workflow-check", "engine", "listen"]),
     shell("api-grpc", &["types", "workflow", "engine", "proto", "listen"]),
     shell(
@@ -61,6 +62,7 @@ const PRODUCT: &[Place] = &[
             "sdk",
             "agents-research",
             "listen",
+            "webhooks",
             "api-http",
             "api-grpc",
         ],

@@ -5,8 +5,8 @@
 
 use consort_api::subscriptions::{
     AckDeliveries, DeleteSubscription, DropDeadLetters, FetchEvents, ListDeadLetters, ListSubscriptions,
-    MovedSubscription, NackDeliveries, RedriveDeadLetters, SeekSubscription, SetSubscription, SettledDeadLetters,
-    ShowSubscription,
+    MovedSubscription, NackDeliveries, PauseSubscription, RedriveDeadLetters, ResumeSubscription, SeekSubscription,
+    SetSubscription, SettledDeadLetters, ShowSubscription,
 };
 use consort_engine::{EventBus, FetchRequest, view::StartAt};
 use consort_types::{Code, Error, Span};
@@ -24,6 +24,8 @@ pub(super) fn routes() -> Vec<Route> {
         route::<SetSubscription, _>(set),
         route::<ShowSubscription, _>(show),
         route::<DeleteSubscription, _>(delete),
+        route::<PauseSubscription, _>(pause),
+        route::<ResumeSubscription, _>(resume),
         route::<FetchEvents, _>(fetch),
         route::<AckDeliveries, _>(ack),
         route::<NackDeliveries, _>(nack),
@@ -58,6 +60,18 @@ async fn delete(request: RequestContext<DeleteSubscription>) -> Handled<DeleteSu
     Ok(ResponseBody::Reply(()))
 }
 
+async fn pause(request: RequestContext<PauseSubscription>) -> Handled<PauseSubscription> {
+    let (name, reason) = (&request.params.name, request.body.reason.clone());
+    EventBus::of(request.engine()).pause_subscription(&request.namespace, name, true, reason).await?;
+    Ok(ResponseBody::Reply(()))
+}
+
+async fn resume(request: RequestContext<ResumeSubscription>) -> Handled<ResumeSubscription> {
+    let name = &request.params.name;
+    EventBus::of(request.engine()).pause_subscription(&request.namespace, name, false, None).await?;
+    Ok(ResponseBody::Reply(()))
+}
+
 async fn fetch(request: RequestContext<FetchEvents>) -> Handled<FetchEvents> {
     let wanted = FetchRequest {
         namespace: request.namespace.clone(),
@@ -65,6 +79,7 @@ async fn fetch(request: RequestContext<FetchEvents>) -> Handled<FetchEvents> {
         consumer: request.body.consumer.clone().unwrap_or_default(),
         max: request.body.max.unwrap_or(1),
         wait: request.body.wait.unwrap_or(Span::ZERO),
+        push: false,
     };
     let bus = EventBus::of(request.engine());
     let fetched = tokio::select! {

@@ -420,6 +420,13 @@ fn subscriptions(checked: &Checked) {
     checked.call("post", &format!("{one}/seek"), &["mail"], Some(&json!({"to": "new"})));
     assert_eq!(checked.call("get", one, &["mail"], None)["lag"], 0);
     assert_eq!(checked.call("get", "/v1/subscriptions", &[], None)["items"][0]["name"], "mail");
+    checked.call("post", &format!("{one}/pause"), &["mail"], Some(&json!({"reason": "repairs"})));
+    assert_eq!(checked.call("get", one, &["mail"], None)["paused"]["reason"], "repairs");
+    checked.call("post", &format!("{one}/resume"), &["mail"], Some(&json!({})));
+    let push = json!({"topic": ">", "ordered": "subject",
+        "push": {"url": "https://receiver.example/in", "secret": "receiver", "timeout": "5s"}});
+    checked.call("put", one, &["mail"], Some(&push));
+    assert_eq!(checked.call("get", one, &["mail"], None)["push"], push["push"]);
     checked.call("delete", one, &["mail"], None);
 }
 

@@ -143,6 +143,19 @@ pub(crate) enum SubscriptionsCommand {
         #[arg(value_name = "POSITION|INSTANT|new|all")]
         to: String,
     },
+    /// Pause a subscription: it hands nothing out and pushes nothing, and keeps its place
+    Pause {
+        /// The subscription
+        name: String,
+        /// Why
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Resume a subscription
+    Resume {
+        /// The subscription
+        name: String,
+    },
     /// Delete a subscription with its deliveries and dead letters
     Delete {
         /// The subscription
@@ -179,6 +192,15 @@ pub(crate) struct CreateArgs {
     /// Deliveries that consumers hold at once [default: 100]
     #[arg(long, value_name = "COUNT")]
     pub(crate) max_in_flight: Option<u32>,
+    /// Send the events to this webhook, signed as in Standard Webhooks; without it, consumers fetch them
+    #[arg(long, value_name = "URL", requires = "secret")]
+    pub(crate) push: Option<String>,
+    /// The name of the secret that they are signed with: a file in the server's folder `webhook-secrets`
+    #[arg(long, value_name = "NAME", requires = "push")]
+    pub(crate) secret: Option<String>,
+    /// How long the webhook may take to answer [default: `15s`]
+    #[arg(long, value_name = "DURATION", requires = "push")]
+    pub(crate) timeout: Option<String>,
 }
 
 /// `consort subscriptions dead`.

@@ -5,12 +5,12 @@
 //! Invariant: what was fetched and is not acknowledged is delivered again.
 
 use consort_api::{
-    PageParams,
+    EmptyRequest, PageParams,
     subscriptions::{
         AckDeliveries, AckRequest, BackOff, DeadLettersParams, DeadLettersRequest, DeleteSubscription, DropDeadLetters,
         FetchEvents, FetchRequest, ListDeadLetters, ListSubscriptions, NackDeliveries, NackRequest, OrderKey,
-        RedriveDeadLetters, SeekRequest, SeekSubscription, SetSubscription, SettledDeliveries, ShowSubscription,
-        Subscription, SubscriptionParams, SubscriptionRequest,
+        PauseRequest, PauseSubscription, Push, RedriveDeadLetters, ResumeSubscription, SeekRequest, SeekSubscription,
+        SetSubscription, SettledDeliveries, ShowSubscription, Subscription, SubscriptionParams, SubscriptionRequest,
     },
 };
 use consort_types::{
@@ -63,6 +63,16 @@ async fn act(app: &App, client: &Client, command: SubscriptionsCommand) -> Resul
             return Ok(told(app, &settled, "given back"));
         }
         SubscriptionsCommand::Seek { name, to } => seek(app, client, name, &to).await?,
+        SubscriptionsCommand::Pause { name, reason } => {
+            let params = SubscriptionParams { name: name.clone() };
+            client.call::<PauseSubscription>(&params, &PauseRequest { reason }).await?;
+            app.done(&json!({ "name": name, "paused": true }), &format!("subscription `{name}` is paused"));
+        }
+        SubscriptionsCommand::Resume { name } => {
+            let params = SubscriptionParams { name: name.clone() };
+            client.call::<ResumeSubscription>(&params, &EmptyRequest {}).await?;
+            app.done(&json!({ "name": name, "paused": false }), &format!("subscription `{name}` is resumed"));
+        }
         SubscriptionsCommand::Delete { name } => {
             client.call::<DeleteSubscription>(&SubscriptionParams { name: name.clone() }, &()).await?;
             app.done(&json!({ "name": name, "deleted": true }), &format!("subscription `{name}` is deleted"));
@@ -86,6 +96,7 @@ async fn create(app: &App, client: &Client, args: CreateArgs) -> Result<()> {
         max_deliveries: args.max_deliveries,
         back_off,
         max_in_flight: args.max_in_flight,
+        push: push(args.push, args.secret, args.timeout.as_deref())?,
         ..SubscriptionRequest::default()
     };
     match place(&args.start)? {
@@ -96,8 +107,15 @@ async fn create(app: &App, client: &Client, args: CreateArgs) -> Result<()> {
     let name = args.name;
     client.call::<SetSubscription>(&SubscriptionParams { name: name.clone() }, &request).await?;
     let topic = request.topic;
-    app.done(&json!({ "name": name, "topic": topic }), &format!("subscription `{name}` delivers `{topic}`"));
+    let to = request.push.map(|push| format!(" to {}", push.url)).unwrap_or_default();
+    app.done(&json!({ "name": name, "topic": topic }), &format!("subscription `{name}` delivers `{topic}`{to}"));
     Ok(())
+}
+
+/// The webhook of a subscription; address and secret are there together.
+fn push(url: Option<String>, secret: Option<String>, timeout: Option<&str>) -> Result<Option<Push>> {
+    let timeout = timeout.map(str::parse).transpose()?;
+    Ok(url.zip(secret).map(|(url, secret)| Push { url, secret, timeout }))
 }
 
 /// The first and the longest wait, with a comma between.
@@ -116,8 +134,8 @@ async fn list(app: &App, client: &Client) -> Result<()> {
         app.print_lines(&all);
         return Ok(());
     }
-    let mut table = Table::new(&["NAME", "TOPIC", "POSITION", "LAG", "IN FLIGHT", "OPEN", "DEAD", "MISSED"])
-        .spare(&["POSITION", "MISSED", "OPEN"]);
+    let names = ["NAME", "TOPIC", "POSITION", "LAG", "IN FLIGHT", "OPEN", "DEAD", "MISSED", "PUSHES TO", "STATE"];
+    let mut table = Table::new(&names).spare(&["POSITION", "MISSED", "OPEN", "PUSHES TO"]);
     for found in &all {
         let count = |count: u64, paint| (count.to_string(), Some(if count == 0 { Paint::Dim } else { paint }));
         table.row(vec![
@@ -129,6 +147,8 @@ async fn list(app: &App, client: &Client) -> Result<()> {
             count(u64::from(found.open), Paint::Bold),
             count(u64::from(found.dead_letters), Paint::Red),
             count(found.missed, Paint::Red),
+            (found.push.as_ref().map(|push| push.url.clone()).unwrap_or_default(), Some(Paint::Cyan)),
+            state(found),
         ]);
     }
     app.print(&table.render(app.out));
@@ -136,6 +156,15 @@ async fn list(app: &App, client: &Client) -> Result<()> {
         app.eprint("there is no subscription; `consort subscriptions create` makes one");
     }
     Ok(())
+}
+
+/// Whether it is paused, or its webhook fails.
+fn state(found: &Subscription) -> (String, Option<Paint>) {
+    match (&found.paused, found.failing_since) {
+        (Some(_), _) => ("paused".to_owned(), Some(Paint::Yellow)),
+        (None, Some(since)) => (format!("failing {}", when::ago(since, when::now())), Some(Paint::Red)),
+        (None, None) => ("ok".to_owned(), Some(Paint::Dim)),
+    }
 }
 
 async fn show(app: &App, client: &Client, name: String) -> Result<()> {
@@ -154,7 +183,7 @@ fn lines(found: &Subscription) -> String {
         Some(OrderKey::Partitionkey) => "one at a time for each `partitionkey`",
         None => "none",
     };
-    let rows = [
+    let mut rows = vec![
         ("name", found.name.clone()),
         ("topic", found.topic.clone()),
         ("order", order.to_owned()),
@@ -170,6 +199,17 @@ fn lines(found: &Subscription) -> String {
         ("dead letters", format!("{}, and {} dropped", found.dead_letters, found.dropped)),
         ("missed", found.missed.to_string()),
     ];
+    if let Some(push) = &found.push {
+        rows.push(("pushes to", push.url.clone()));
+        rows.push(("secret", format!("`{}` of the server's folder `webhook-secrets`", push.secret)));
+        rows.extend(push.timeout.map(|timeout| ("timeout", timeout.to_string())));
+    }
+    if let Some(paused) = &found.paused {
+        let why = paused.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        rows.push(("paused", format!("since {}{why}", paused.since)));
+    }
+    rows.extend(found.failing_since.map(|since| ("failing", format!("since {since}"))));
+    rows.extend(found.last_failure.as_ref().map(|last| ("last failure", format!("{}: {}", last.at, last.reason))));
     rows.iter().fold(String::new(), |text, (name, value)| text + &format!("{name:<13} {value}\n"))
 }
 

@@ -3,6 +3,8 @@
 //! For: the tests of what runs beside a server. Not for: what is requested of it (each test adds that).
 //! Invariant: the address stays, whatever is killed.
 
+#![allow(dead_code, reason = "each test file uses a part")]
+
 use std::net::SocketAddr;
 
 use consort_testkit::{http::Client, peers::free_port, process::Server};
@@ -14,12 +16,18 @@ use crate::common::{Ended, Folder, Running, binary};
 pub(crate) struct Home {
     pub(crate) folder: Folder,
     pub(crate) port: u16,
-    server: Option<Server>,
+    pub(crate) server: Option<Server>,
 }
 
 impl Home {
     pub(crate) fn new() -> Self {
+        Self::with("")
+    }
+
+    /// With a file of settings.
+    pub(crate) fn with(settings: &str) -> Self {
         let mut home = Self { folder: Folder::new(), port: free_port(), server: None };
+        home.folder.write("consort.toml", settings);
         home.start();
         home
     }

@@ -20,7 +20,7 @@ use crate::{
         rows::{Delivery, DeliveryState, OrderKey, StoredEvent},
         shown::EventView,
         stream,
-        subscription::not_found,
+        subscription::{check_consumer, not_found},
     },
     context::{ApplyContext, LIGHT_PER_UNIT},
 };
@@ -40,6 +40,10 @@ pub struct FetchEvents {
     /// How many at most, from 1 to [`limits::EVENT_BATCH_MAX`].
     #[n(3)]
     pub max: u32,
+    /// Whether they are taken to be pushed to the webhook of the subscription.
+    #[n(4)]
+    #[cbor(default)]
+    pub push: bool,
 }
 
 /// A delivery, as its consumer gets it.
@@ -85,7 +89,11 @@ impl FetchEvents {
         let Some(mut deliveries) = Deliveries::open(ctx, &self.namespace, &self.subscription)? else {
             return Err(not_found(&self.namespace, &self.subscription));
         };
+        check_consumer(&self.subscription, &deliveries.subscription.settings, self.push)?;
         let mut fetched = Fetched::default();
+        if deliveries.subscription.paused.is_some() {
+            return Ok(fetched);
+        }
         self.take_ready(ctx, &mut deliveries, &mut fetched)?;
         self.take_new(ctx, &mut deliveries, &mut fetched)?;
         deliveries.close(ctx);

@@ -15,6 +15,7 @@ pub(crate) mod fetch;
 pub(crate) mod fire;
 pub(crate) mod keys;
 pub(crate) mod publish;
+pub(crate) mod push;
 pub(crate) mod retention;
 pub(crate) mod rows;
 pub(crate) mod schedule;

@@ -242,6 +242,45 @@ pub struct SubscriptionSettings {
     /// Deliveries that consumers hold at once.
     #[n(5)]
     pub max_in_flight: u32,
+    /// Where its events are sent; without it, consumers fetch them.
+    #[n(6)]
+    pub push: Option<Push>,
+}
+
+/// The webhook that the events of a subscription are sent to.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Push {
+    /// Its address.
+    #[n(0)]
+    pub url: String,
+    /// The name of the secret that they are signed with; never the secret itself.
+    #[n(1)]
+    pub secret: String,
+    /// How long it may take to answer.
+    #[n(2)]
+    pub timeout: Span,
+}
+
+/// A subscription that is paused.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Paused {
+    /// Since when.
+    #[n(0)]
+    pub since: Time,
+    /// Why.
+    #[n(1)]
+    pub reason: Option<String>,
+}
+
+/// Why a webhook did not take an event, or could not be used.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct PushFailure {
+    /// When.
+    #[n(0)]
+    pub at: Time,
+    /// Why.
+    #[n(1)]
+    pub reason: String,
 }
 
 /// A durable subscription: a cursor, and counts of its deliveries.
@@ -280,9 +319,26 @@ pub struct Subscription {
     /// Dead letters that were dropped because there were too many.
     #[n(10)]
     pub overflowed: u64,
+    /// Whether it is paused: it hands nothing out, and keeps its place.
+    #[n(11)]
+    pub paused: Option<Paused>,
+    /// Since when its webhook takes nothing.
+    #[n(12)]
+    pub failing_since: Option<Time>,
+    /// The last failure of its webhook.
+    #[n(13)]
+    pub last_failure: Option<PushFailure>,
+    /// The record that made it; zero where an earlier version did.
+    #[n(14)]
+    #[cbor(default)]
+    pub made: Seq,
 }
 
-impl Row for Subscription {}
+impl Row for Subscription {
+    fn weight(&self) -> usize {
+        512
+    }
+}
 
 /// What a delivery waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]

@@ -121,6 +121,7 @@ impl AckDeliveries {
     pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<Settled> {
         settle(ctx, (&self.namespace, &self.subscription), &self.deliveries, |ctx, deliveries, id, delivery| {
             deliveries.subscription.acknowledged += 1;
+            deliveries.subscription.failing_since = None;
             deliveries.end(ctx, id.position, delivery)
         })
     }
@@ -143,6 +144,7 @@ impl NackDeliveries {
         settle(ctx, (&self.namespace, &self.subscription), &self.deliveries, |ctx, deliveries, id, delivery| {
             ctx.charge(1);
             let reason = self.reason.clone().unwrap_or_else(|| "the consumer gave it back".to_owned());
+            deliveries.subscription.note_failure(ctx.now, &reason);
             deliveries.give_back(ctx, id.position, delivery, self.delay, (None, reason))
         })
     }

@@ -50,6 +50,12 @@ pub(crate) fn changed(ctx: &mut ApplyContext<'_>, namespace: &str) {
     ctx.effect(Effect::EventsChanged { namespace, seq });
 }
 
+/// Wakes the process that pushes: a subscription with a webhook was made, changed, paused or deleted.
+pub(crate) fn pushes_changed(ctx: &mut ApplyContext<'_>) {
+    let seq = ctx.seq;
+    ctx.effect(Effect::PushesChanged { seq });
+}
+
 /// At most `limit` events behind a position.
 pub(crate) fn events_after(
     state: &State,

@@ -4,7 +4,7 @@
 //! Invariant: a change of the settings leaves the place of a subscription and its deliveries as they are.
 
 use consort_types::{
-    Code, Error, Name, Result, Span,
+    Code, Error, Name, Result, Span, WebhookUrl,
     event::{Position, check_topic_pattern},
     limits,
 };
@@ -13,7 +13,7 @@ use minicbor::{Decode, Encode};
 use crate::{
     bus::{
         delivery::Deliveries,
-        rows::{BackOff, Subscription, SubscriptionSettings},
+        rows::{BackOff, Push, Subscription, SubscriptionSettings},
         stream::{self, StartAt},
     },
     context::ApplyContext,
@@ -83,6 +83,7 @@ impl SubscriptionSettings {
             max_deliveries: limits::EVENT_DELIVERIES_DEFAULT,
             back_off: BackOff { first: Span::from_secs(1), longest: Span::from_secs(60) },
             max_in_flight: limits::EVENT_IN_FLIGHT_DEFAULT,
+            push: None,
         }
     }
 
@@ -112,8 +113,34 @@ impl SubscriptionSettings {
             )
             .hint("let it begin with the shorter wait"));
         }
+        self.push.as_ref().map_or(Ok(()), |push| push.check(self.ack_wait))
+    }
+}
+
+impl Push {
+    /// What is given up after `ack_wait` is delivered again, so a webhook has to answer before.
+    fn check(&self, ack_wait: Span) -> Result<()> {
+        self.url.parse::<WebhookUrl>()?;
+        Name::check("secret", &self.secret)?;
+        let timeout = self.timeout;
+        if timeout < Span::from_millis(1) || timeout >= ack_wait {
+            let message = format!("`timeout` is `{timeout}`, and must be shorter than the `ack_wait` of `{ack_wait}`");
+            return Err(Error::new(Code::BadWebhook, message)
+                .hint("give the webhook less time to answer, or the subscription a longer `ack_wait`"));
+        }
         Ok(())
     }
+}
+
+/// Refuses a consumer that fetches what is pushed, and a push of what is fetched: one would take the events of the other.
+pub(crate) fn check_consumer(name: &str, settings: &SubscriptionSettings, pushes: bool) -> Result<()> {
+    if settings.push.is_some() == pushes {
+        return Ok(());
+    }
+    let how =
+        if pushes { "has no webhook, and is fetched from" } else { "pushes to a webhook, and is not fetched from" };
+    Err(Error::new(Code::SubscriptionPushes, format!("subscription `{name}` {how}"))
+        .hint("make a subscription of its own for other consumers; each gets every event"))
 }
 
 fn check_range(name: &str, value: u64, max: u64) -> Result<()> {
@@ -162,8 +189,15 @@ impl SetSubscription {
             acknowledged: 0,
             missed: 0,
             overflowed: 0,
+            paused: None,
+            failing_since: None,
+            last_failure: None,
+            made: ctx.seq,
         };
         ctx.state.tables.subscriptions.put(key, subscription);
+        if self.settings.push.is_some() {
+            stream::pushes_changed(ctx);
+        }
         Ok(())
     }
 
@@ -177,7 +211,14 @@ impl SetSubscription {
                 .hint("delete it and make it again from the position where it is, or make another one"));
         }
         let key = NamedKey::of(&self.namespace, &self.name);
-        ctx.state.tables.subscriptions.put(key, Subscription { settings: self.settings.clone(), ..known.clone() });
+        let mut changed = Subscription { settings: self.settings.clone(), ..known.clone() };
+        if known.settings.push != self.settings.push {
+            (changed.failing_since, changed.last_failure) = (None, None);
+        }
+        if known.settings.push.is_some() || self.settings.push.is_some() {
+            stream::pushes_changed(ctx);
+        }
+        ctx.state.tables.subscriptions.put(key, changed);
         stream::changed(ctx, &self.namespace);
         Ok(())
     }
@@ -216,6 +257,9 @@ impl DeleteSubscription {
             return Err(not_found(&self.namespace, &self.name));
         };
         deliveries.clear(ctx, true)?;
+        if deliveries.subscription.settings.push.is_some() {
+            stream::pushes_changed(ctx);
+        }
         ctx.state.tables.subscriptions.delete(&NamedKey::of(&self.namespace, &self.name));
         let mut stream = stream::stream(ctx.state, &self.namespace)?;
         stream.subscriptions -= 1;

@@ -4,7 +4,7 @@
 //! Invariant: a view changes nothing, and looks at a bounded number of rows.
 
 use consort_types::{
-    Code, Error, Result, Time,
+    Code, Error, Result, Seq, Time,
     event::{Position, topic_matches},
     limits,
 };
@@ -13,8 +13,8 @@ use crate::{
     bus::{
         keys::{DeliveryKey, EventKey, EventList, EventListKey},
         rows::{
-            Delivery, DeliveryState, EventRetention, Subscription, SubscriptionSettings, Trigger, TriggerFailure,
-            TriggerSettings,
+            Delivery, DeliveryState, EventRetention, Paused, Push, PushFailure, Subscription, SubscriptionSettings,
+            Trigger, TriggerFailure, TriggerSettings,
         },
         shown::EventView,
         stream::{self, StartAt},
@@ -82,6 +82,40 @@ pub struct SubscriptionView {
     pub missed: u64,
     /// Dead letters that were dropped because there were too many.
     pub overflowed: u64,
+    /// Whether it is paused.
+    pub paused: Option<Paused>,
+    /// Since when its webhook takes nothing.
+    pub failing_since: Option<Time>,
+    /// The last failure of its webhook.
+    pub last_failure: Option<PushFailure>,
+}
+
+/// A subscription whose events are sent to a webhook, as the one who sends them needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PushView {
+    /// The namespace.
+    pub namespace: String,
+    /// The subscription.
+    pub name: String,
+    /// The webhook.
+    pub push: Push,
+    /// When the subscription was made.
+    pub created: Time,
+    /// The record that made it.
+    pub made: Seq,
+    /// Whether it is paused.
+    pub paused: bool,
+    /// Since when its webhook takes nothing.
+    pub failing_since: Option<Time>,
+}
+
+/// A part of the subscriptions that push.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PushPage {
+    /// Those in it.
+    pub pushes: Vec<PushView>,
+    /// The namespace and the name behind which the next part begins, where there is one.
+    pub next: Option<(String, String)>,
 }
 
 /// A dead letter, as it is shown.
@@ -198,15 +232,17 @@ impl<'m> Events<'m> {
         })
     }
 
-    /// Whether a fetch may give something now, or has to look further than a look may.
+    /// Whether a fetch may give something now, or has to look further than a look may; `push` as in
+    /// [`FetchEvents`](crate::command::FetchEvents).
     ///
     /// # Errors
-    /// [`Code::SubscriptionNotFound`].
-    pub fn is_fetchable(&mut self, namespace: &str, name: &str) -> Result<bool> {
+    /// [`Code::SubscriptionNotFound`], [`Code::SubscriptionPushes`].
+    pub fn is_fetchable(&mut self, namespace: &str, name: &str, push: bool) -> Result<bool> {
         let found = self.0.state.tables.subscriptions.get(&NamedKey::of(namespace, name))?;
         let Some(subscription) = found else { return Err(subscription::not_found(namespace, name)) };
         let settings = &subscription.settings;
-        if subscription.in_flight >= settings.max_in_flight {
+        subscription::check_consumer(name, settings, push)?;
+        if subscription.paused.is_some() || subscription.in_flight >= settings.max_in_flight {
             return Ok(false);
         }
         let at = |position| EventListKey::of(EventList::Ready, 0, &DeliveryKey::new(namespace, name, position));
@@ -233,6 +269,16 @@ impl<'m> Events<'m> {
         let next = if rows.len() > limit { rows.pop().map(|(key, _)| key.name) } else { None };
         let items = rows.into_iter().map(|(key, row)| subscription_view(key.name, row, published)).collect();
         Ok(Page { items, next })
+    }
+
+    /// The subscriptions that push, of all namespaces, from behind a namespace and a name on: a part of bounded size, and
+    /// behind which the next one begins.
+    pub fn pushes(&mut self, after: Option<(String, String)>) -> Result<PushPage> {
+        let (namespace, name) = after.unwrap_or_default();
+        let from = NamedKey { number: 1, ..NamedKey::of(&namespace, &name) };
+        let rows = self.0.state.tables.subscriptions.range(&from, &NamedKey::of(PAST, ""), PAGE)?;
+        let next = rows.last().filter(|_| rows.len() == PAGE).map(|(key, _)| (key.namespace.clone(), key.name.clone()));
+        Ok(PushPage { pushes: rows.into_iter().filter_map(|(key, row)| push_view(key, row)).collect(), next })
     }
 
     /// A subscription.
@@ -328,7 +374,22 @@ fn subscription_view(name: String, row: Subscription, published: u64) -> Subscri
         acknowledged: row.acknowledged,
         missed: row.missed,
         overflowed: row.overflowed,
+        paused: row.paused,
+        failing_since: row.failing_since,
+        last_failure: row.last_failure,
     }
+}
+
+fn push_view(key: NamedKey, row: Subscription) -> Option<PushView> {
+    Some(PushView {
+        namespace: key.namespace,
+        name: key.name,
+        push: row.settings.push?,
+        created: row.created,
+        made: row.made,
+        paused: row.paused.is_some(),
+        failing_since: row.failing_since,
+    })
 }
 
 fn dead_letter(position: Position, dead: Delivery) -> Option<DeadLetterView> {

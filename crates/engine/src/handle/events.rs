@@ -9,8 +9,9 @@ use std::time::Duration;
 use consort_core::{
     Command, Reply,
     command::{
-        AckDeliveries, DeleteSubscription, DeleteTrigger, FetchEvents, NackDeliveries, NewEvent, PauseTrigger,
-        PublishEvents, SeekSubscription, SetEventRetention, SetSubscription, SetTrigger, SettleDeadLetters,
+        AckDeliveries, DeleteSubscription, DeleteTrigger, FetchEvents, NackDeliveries, NewEvent, PauseSubscription,
+        PauseTrigger, PublishEvents, SeekSubscription, SetEventRetention, SetSubscription, SetTrigger,
+        SettleDeadLetters,
     },
     rows::{EventRetention, SubscriptionSettings, TriggerAction, TriggerSettings},
     view::{
@@ -44,6 +45,8 @@ pub struct FetchRequest {
     pub max: u32,
     /// How long to wait where there is none.
     pub wait: Span,
+    /// Whether they are taken to be pushed to the webhook of the subscription.
+    pub push: bool,
 }
 
 /// What a trigger does, as its author writes it: expressions are texts of CEL over `event`.
@@ -253,6 +256,22 @@ impl<'h> EventBus<'h> {
         self.0.of(namespace).done(Command::DeleteSubscription(command), None).await
     }
 
+    /// Pauses a subscription with the reason, or resumes it.
+    ///
+    /// # Errors
+    /// [`Code::SubscriptionNotFound`].
+    pub async fn pause_subscription(
+        &self,
+        namespace: &str,
+        name: &str,
+        paused: bool,
+        reason: Option<String>,
+    ) -> Result<()> {
+        let (of, name) = (namespace.to_owned(), name.to_owned());
+        let command = PauseSubscription { namespace: of, name, paused, reason, only_if: None };
+        self.0.of(namespace).done(Command::PauseSubscription(command), None).await
+    }
+
     /// The subscriptions of a namespace, by name.
     pub async fn subscriptions(
         &self,
@@ -293,15 +312,17 @@ impl<'h> EventBus<'h> {
     /// what was handed out to it is delivered again after its lease.
     ///
     /// # Errors
-    /// [`Code::SubscriptionNotFound`]; [`Code::BadRequest`] where the wait or the number is over its limit.
+    /// [`Code::SubscriptionNotFound`]; [`Code::SubscriptionPushes`] where it pushes and `push` is not set, or the other way
+    /// round; [`Code::BadRequest`] where the wait or the number is over its limit.
     pub async fn fetch(&self, request: FetchRequest) -> Result<Fetched> {
-        let FetchRequest { namespace, subscription, consumer, max, wait } = request;
+        let FetchRequest { namespace, subscription, consumer, max, wait, push } = request;
         let longest = Span::from_secs(limits::EVENT_FETCH_WAIT_SECONDS_MAX);
         if wait > longest {
             return Err(Error::new(Code::BadRequest, format!("`wait` is `{wait}`, the limit is `{longest}`"))
                 .hint("repeat the request when the time is over"));
         }
-        let command = FetchEvents { namespace: namespace.clone(), subscription: subscription.clone(), consumer, max };
+        let (of, name) = (namespace.clone(), subscription.clone());
+        let command = FetchEvents { namespace: of, subscription: name, consumer, max, push };
         command.check()?;
         let until = Instant::now() + wait.to_std();
         let mut changes = match wait {
@@ -311,7 +332,7 @@ impl<'h> EventBus<'h> {
         loop {
             changes.iter_mut().for_each(Subscription::mark_seen);
             let (of, name) = (namespace.clone(), subscription.clone());
-            let look = self.0.of(&namespace).read(move |machine| Events::of(machine).is_fetchable(&of, &name));
+            let look = self.0.of(&namespace).read(move |machine| Events::of(machine).is_fetchable(&of, &name, push));
             if look.await?? {
                 let fetched = self.fetch_now(command.clone()).await?;
                 if !fetched.deliveries.is_empty() {

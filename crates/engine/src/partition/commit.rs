@@ -146,6 +146,9 @@ impl Partition {
             Effect::EventsChanged { namespace, seq } => {
                 self.changed.insert(Topic::events(&namespace), seq);
             }
+            Effect::PushesChanged { seq } => {
+                self.changed.insert(Topic::Pushes, seq);
+            }
             Effect::AgentChanged { namespace, name, version, state } => {
                 self.effects.clear();
                 self.dispatcher.set_agent_state(&namespace, &name, &version, state);

@@ -266,9 +266,12 @@ impl Loop {
                 self.partition.take_live().into_iter().for_each(|live| self.shared.subscriptions.live(live));
                 let tail = match subscribing.topic() {
                     Topic::Run(run) => self.partition.views().tail(run),
-                    Topic::Agents | Topic::Space(_) | Topic::Coordination(_) | Topic::Ballot(_) | Topic::Events(_) => {
-                        Vec::new()
-                    }
+                    Topic::Agents
+                    | Topic::Space(_)
+                    | Topic::Coordination(_)
+                    | Topic::Ballot(_)
+                    | Topic::Events(_)
+                    | Topic::Pushes => Vec::new(),
                 };
                 // The receiver may have been dropped.
                 let _ = reply.send(subscribing.begin(tail));

@@ -25,7 +25,7 @@ fn event(id: &str, topic: &str) -> NewEvent {
 
 fn request(max: u32, wait: Span) -> FetchRequest {
     let (namespace, subscription, consumer) = (NS.to_owned(), "s".to_owned(), "c".to_owned());
-    FetchRequest { namespace, subscription, consumer, max, wait }
+    FetchRequest { namespace, subscription, consumer, max, wait, push: false }
 }
 
 async fn opened(disk: &MemoryLogDisk, store: &MemoryStore) -> Handle {

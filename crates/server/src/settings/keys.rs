@@ -35,6 +35,8 @@ pub enum Kind {
     Count,
     /// A whole number of mebibytes from 1 on, or `off`.
     Mebibytes,
+    /// Ranges of addresses and hosts, with commas between; empty for none.
+    Targets,
 }
 
 impl Kind {
@@ -53,6 +55,7 @@ impl Kind {
             Self::Keep => "duration or `keep`",
             Self::Count => "whole number",
             Self::Mebibytes => "whole number of MiB, or `off`",
+            Self::Targets => "ranges of addresses and hosts, with commas between",
         }
     }
 }
@@ -125,6 +128,12 @@ keys! {
     /// The folder of a sentence-embedding model with which `research` ranks by meaning as well. It needs a program that was
     /// built with `--features semantic`.
     RESEARCH_MODEL = "research-model", OptionalPath, "off", false;
+    /// The folder of the secrets with which events are signed that are pushed to webhooks: a file for each, by its name.
+    /// Without it nothing is pushed.
+    WEBHOOK_SECRETS = "webhook-secrets", OptionalPath, "off", false;
+    /// What webhooks may be at beyond public addresses, such as `10.1.0.0/16,hooks.internal`. A host that is named may be
+    /// at any address.
+    WEBHOOK_ALLOW = "webhook-allow", Targets, "", false;
 }
 
 impl Key {
@@ -152,6 +161,7 @@ impl Key {
             Kind::Keep => text == "keep" || text.parse::<Span>().is_ok(),
             Kind::Count => text.parse::<u32>().is_ok_and(|count| count > 0),
             Kind::Mebibytes => text == "off" || text.parse::<u32>().is_ok_and(|count| count > 0),
+            Kind::Targets => text.parse::<consort_webhooks::Allow>().is_ok(),
         };
         if fits {
             return Ok(());
@@ -201,6 +211,7 @@ mod tests {
             (NAMESPACE, "a b"),
             (DATA_DIR, ""),
             (RESEARCH_MODEL, ""),
+            (WEBHOOK_ALLOW, "10.0.0.0/33"),
         ] {
             let error = key.check(text, &"flag").unwrap_err();
             assert!(error.message.contains(key.name) && error.hint.is_some(), "{error}");

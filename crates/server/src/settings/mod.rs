@@ -122,6 +122,14 @@ impl Settings {
         Some(self.text(keys::RESEARCH_MODEL)).filter(|text| *text != "off").map(Path::new)
     }
 
+    /// How events are pushed to webhooks.
+    pub fn webhooks(&self) -> consort_webhooks::Options {
+        consort_webhooks::Options {
+            secrets: Some(self.text(keys::WEBHOOK_SECRETS)).filter(|text| *text != "off").map(Into::into),
+            allow: self.text(keys::WEBHOOK_ALLOW).parse().expect("what may be reached was checked when it was loaded"),
+        }
+    }
+
     /// How long a stopping server waits for tasks.
     pub fn drain_timeout(&self) -> Span {
         self.span(keys::DRAIN_TIMEOUT)

@@ -8,10 +8,10 @@
 use consort_core::{
     Command,
     command::{
-        AckDeliveries, Deploy, FetchEvents, NackDeliveries, NewEvent, PauseTrigger, PublishEvents, SeekSubscription,
-        SetEventRetention, SetSubscription, SetTrigger, SettleDeadLetters,
+        AckDeliveries, Deploy, FetchEvents, NackDeliveries, NewEvent, PauseSubscription, PauseTrigger, PublishEvents,
+        ReportPush, SeekSubscription, SetEventRetention, SetSubscription, SetTrigger, SettleDeadLetters,
     },
-    rows::{BackOff, EventRetention, OrderKey, SubscriptionSettings, TriggerAction, TriggerSettings},
+    rows::{BackOff, EventRetention, OrderKey, Push, SubscriptionSettings, TriggerAction, TriggerSettings},
     view::{Events, Fetched, Published, StartAt},
 };
 use consort_types::{
@@ -32,7 +32,7 @@ use crate::{
 /// Topics of events, and the keys that they are about.
 const TOPICS: [&str; 3] = ["orders.created", "orders.paid", "returns.created"];
 const SUBJECTS: [Option<&str>; 4] = [Some("k0"), Some("k1"), Some("k2"), None];
-/// The subscriptions of each namespace.
+/// The subscriptions of each namespace; the second pushes, and its consumer is the one that does.
 const SUBSCRIPTIONS: [&str; 2] = ["plain", "keyed"];
 /// The trigger of each namespace, and what it starts.
 const TRIGGER: &str = "note";
@@ -146,7 +146,7 @@ impl Bus {
         }
         let namespace = (*ctx.random.pick(&NAMESPACES)).to_owned();
         let name = (*ctx.random.pick(&SUBSCRIPTIONS)).to_owned();
-        let command = match ctx.random.below(4) {
+        let command = match ctx.random.below(6) {
             0 => Command::SeekSubscription(SeekSubscription { namespace, name, to: StartAt::All }),
             1 => {
                 let some: Vec<Position> = self.wanted.iter().filter_map(|wanted| wanted.position).collect();
@@ -157,14 +157,28 @@ impl Bus {
                 let keep = EventRetention { count: Some(ctx.random.between(4, 20)), ..EventRetention::default() };
                 Command::SetEventRetention(SetEventRetention { namespace, keep })
             }
+            3 => {
+                let (paused, reason) = (ctx.random.chance(500), Some("sim".to_owned()));
+                let only_if = (name == "keyed" && ctx.random.chance(500)).then(webhook);
+                Command::PauseSubscription(PauseSubscription { namespace, name, paused, reason, only_if })
+            }
+            4 => {
+                let (push, failure) = (webhook(), ctx.random.chance(500).then(|| "sim".to_owned()));
+                Command::ReportPush(ReportPush { namespace, name, push, failure })
+            }
             _ => {
                 let paused = ctx.random.chance(500);
                 Command::PauseTrigger(PauseTrigger { namespace, name: TRIGGER.to_owned(), paused })
             }
         };
-        ctx.figures.fault("moves of subscriptions and pauses of triggers");
+        ctx.figures.fault("moves and pauses of subscriptions and triggers");
         ctx.request(command, Purpose::Any);
     }
+}
+
+/// Where the second subscription pushes to.
+fn webhook() -> Push {
+    Push { url: "https://receiver.example/in".to_owned(), secret: "sim".to_owned(), timeout: Span(SECOND) }
 }
 
 /// Consumers of a namespace fetch; once faults have ended, what is dead is delivered again.
@@ -176,7 +190,8 @@ fn consume(ctx: &mut Context, namespace: usize) {
         }
         let max = ctx.random.between(1, 8) as u32;
         let (name, consumer) = (NAMESPACES[namespace].to_owned(), "sim".to_owned());
-        let command = FetchEvents { namespace: name.clone(), subscription: (*subscription).to_owned(), consumer, max };
+        let (of, push) = ((*subscription).to_owned(), *subscription == "keyed");
+        let command = FetchEvents { namespace: name.clone(), subscription: of, consumer, max, push };
         ctx.request(Command::FetchEvents(command), purpose);
         if ctx.is_quiescent() {
             let (namespace, subscription) = (name, (*subscription).to_owned());
@@ -241,6 +256,7 @@ fn set_up(ctx: &mut Context, namespace: &str) -> bool {
             max_deliveries: 4,
             back_off: BackOff { first: Span(SECOND), longest: Span(8 * SECOND) },
             max_in_flight: 6,
+            push: ordered.map(|_| webhook()),
             ..SubscriptionSettings::new(if ordered.is_some() { ">" } else { "orders.>" })
         };
         let command = SetSubscription { namespace: of(), name: name.to_owned(), settings, start: StartAt::New };
@@ -257,10 +273,17 @@ fn set_up(ctx: &mut Context, namespace: &str) -> bool {
     false
 }
 
-/// Whether every subscription of a namespace has acknowledged all, and the trigger has seen all; a paused one is resumed.
+/// Whether every subscription of a namespace has acknowledged all, and the trigger has seen all; what is paused is
+/// resumed.
 fn is_quiet(ctx: &mut Context, namespace: &str) -> consort_types::Result<bool> {
     for name in SUBSCRIPTIONS {
         let found = Events::of(&mut ctx.fold.machine).subscription(namespace, name)?;
+        if found.paused.is_some() {
+            let (of, name) = (namespace.to_owned(), name.to_owned());
+            let command = PauseSubscription { namespace: of, name, paused: false, reason: None, only_if: None };
+            ctx.request(Command::PauseSubscription(command), Purpose::Any);
+            return Ok(false);
+        }
         if (found.lag, found.open, found.dead) != (0, 0, 0) {
             return Ok(false);
         }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use consort_core::{
     Command, Reply, TABLES,
+    command::PauseSubscription,
     keys::{DeliveryKey, EventIdKey, EventKey, EventList, EventListKey, NamedKey, SpaceEventKey},
     rows::{Delivery, DeliveryState, EventStream, Run, Space, StoredEvent, Subscription, Trigger},
     view::{Fetched, Published},
@@ -31,6 +32,9 @@ struct Followed {
     acknowledged: BTreeSet<Position>,
     /// What consumers hold: the token, and until when.
     held: BTreeMap<Position, (Seq, Time)>,
+    /// Whether it pushes, and whether it is paused.
+    pushes: bool,
+    paused: bool,
     /// Events that have become dead letters: they have given their places in the order of their keys up.
     given_up: BTreeSet<Position>,
 }
@@ -137,9 +141,15 @@ impl BusOracle {
                     from,
                     acknowledged: BTreeSet::new(),
                     held: BTreeMap::new(),
+                    pushes: command.settings.push.is_some(),
+                    paused: false,
                     given_up: BTreeSet::new(),
                 };
                 self.followed.entry((command.namespace.clone(), command.name.clone())).or_insert(new);
+                Ok(())
+            }
+            (Command::PauseSubscription(command), Reply::Done) => {
+                self.paused(command);
                 Ok(())
             }
             (Command::SetTrigger(command), Reply::Done) => {
@@ -177,6 +187,15 @@ impl BusOracle {
                 Ok(())
             }
             _ => Ok(()),
+        }
+    }
+
+    fn paused(&mut self, command: &PauseSubscription) {
+        let key = (command.namespace.clone(), command.name.clone());
+        let followed = self.followed.get_mut(&key);
+        // Each subscription that pushes does so to the one webhook that there is.
+        if let Some(followed) = followed.filter(|followed| command.only_if.is_none() || followed.pushes) {
+            followed.paused = command.paused;
         }
     }
 
@@ -226,6 +245,9 @@ impl BusOracle {
         else {
             return wrong(8, "nothing of the kind was published or subscribed");
         };
+        if followed.paused {
+            return wrong(9, "the subscription is paused");
+        }
         if id.token != seq || !topic_matches(&followed.pattern, &event.topic) {
             return wrong(3, "its token or its topic is another");
         }

@@ -2468,6 +2468,28 @@ export interface Origin {
   step?: string | null;
 }
 /**
+ * Pauses a subscription.
+ */
+export interface PauseRequest {
+  /**
+   * Why, for people who look at the subscription.
+   */
+  reason?: string | null;
+}
+/**
+ * Since when a subscription is paused, and why.
+ */
+export interface PausedSubscription {
+  /**
+   * Why.
+   */
+  reason?: string | null;
+  /**
+   * An instant: RFC 3339 in UTC with milliseconds, such as `2026-11-22T10:00:00.000Z`.
+   */
+  since: string;
+}
+/**
  * A refusal: RFC 9457 with the code, the hint and, for a workflow, every finding.
  */
 export interface Problem {
@@ -2565,6 +2587,36 @@ export interface PublishedEvents {
    * One for each event, in the order of the request.
    */
   events: PublishedEvent[];
+}
+/**
+ * A webhook that the events of a subscription are sent to, signed as in Standard Webhooks.
+ */
+export interface Push {
+  /**
+   * The name of the secret that the events are signed with: a file of this name in the server's folder `webhook-secrets`.
+   */
+  secret: string;
+  /**
+   * How long it may take to answer, shorter than `ack_wait`; 15 seconds without it.
+   */
+  timeout?: Duration | null;
+  /**
+   * Its address: `https://HOST[:PORT]/PATH`, or `http` where the server may reach it so. It is kept and shown.
+   */
+  url: string;
+}
+/**
+ * Why a webhook did not take an event, or could not be used.
+ */
+export interface PushFailure {
+  /**
+   * An instant: RFC 3339 in UTC with milliseconds, such as `2026-11-22T10:00:00.000Z`.
+   */
+  at: string;
+  /**
+   * Why.
+   */
+  reason: string;
 }
 /**
  * Gives a key a value.
@@ -4511,6 +4563,10 @@ export interface Subscription {
    */
   dropped: number;
   /**
+   * Since when its webhook takes nothing.
+   */
+  failing_since?: Time | null;
+  /**
    * Deliveries that consumers hold.
    */
   in_flight: number;
@@ -4518,6 +4574,10 @@ export interface Subscription {
    * Events behind that, of any topic.
    */
   lag: number;
+  /**
+   * The last failure of its webhook.
+   */
+  last_failure?: PushFailure | null;
   /**
    * After how many deliveries an event becomes a dead letter.
    */
@@ -4543,9 +4603,17 @@ export interface Subscription {
    */
   ordered?: OrderKey | null;
   /**
+   * Whether it is paused: it hands nothing out, and keeps its place.
+   */
+  paused?: PausedSubscription | null;
+  /**
    * A record, and a place within it: `SEQ-N`, such as `4711-0`. Positions only grow.
    */
   position: string;
+  /**
+   * The webhook that its events are sent to.
+   */
+  push?: Push | null;
   /**
    * The topics whose events are delivered.
    */
@@ -4605,6 +4673,10 @@ export interface SubscriptionRequest {
    * Deliver events with the same key one at a time, in their order; it cannot be changed.
    */
   ordered?: OrderKey | null;
+  /**
+   * Send the events to this webhook; without it, consumers fetch them.
+   */
+  push?: Push | null;
   /**
    * A new subscription begins with the first event that was published at this instant or later.
    */

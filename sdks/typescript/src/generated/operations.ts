@@ -746,6 +746,16 @@ export abstract class Operations extends Caller {
     return await this.call<models.SettledDeliveries>(table.nackDeliveries, { "name": name }, options);
   }
 
+  /** Pauses a subscription: it hands nothing out and pushes nothing, and keeps its place. */
+  async pauseSubscription(name: string, options: models.PauseRequest = {}): Promise<void> {
+    await this.call<void>(table.pauseSubscription, { "name": name }, options);
+  }
+
+  /** Resumes a subscription. */
+  async resumeSubscription(name: string): Promise<void> {
+    await this.call<void>(table.resumeSubscription, { "name": name }, {});
+  }
+
   /** Moves a subscription to another place, to deliver events again or to pass over some. What is in flight is over. */
   async seekSubscription(name: string, options: models.SeekRequest = {}): Promise<models.MovedSubscription> {
     return await this.call<models.MovedSubscription>(table.seekSubscription, { "name": name }, options);

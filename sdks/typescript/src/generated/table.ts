@@ -326,6 +326,12 @@ export const fetchEvents: Operation = {"id":"fetchEvents","method":"POST","path"
 /** Gives deliveries back: their events are delivered again later, or become dead letters. */
 export const nackDeliveries: Operation = {"id":"nackDeliveries","method":"POST","path":"/v1/subscriptions/{name}/nack","places":{"name":"path","namespace":"query"},"contentType":"application/json"};
 
+/** Pauses a subscription: it hands nothing out and pushes nothing, and keeps its place. */
+export const pauseSubscription: Operation = {"id":"pauseSubscription","method":"POST","path":"/v1/subscriptions/{name}/pause","places":{"name":"path","namespace":"query"}};
+
+/** Resumes a subscription. */
+export const resumeSubscription: Operation = {"id":"resumeSubscription","method":"POST","path":"/v1/subscriptions/{name}/resume","places":{"name":"path","namespace":"query"}};
+
 /** Moves a subscription to another place, to deliver events again or to pass over some. What is in flight is over. */
 export const seekSubscription: Operation = {"id":"seekSubscription","method":"POST","path":"/v1/subscriptions/{name}/seek","places":{"name":"path","namespace":"query"},"contentType":"application/json"};
 

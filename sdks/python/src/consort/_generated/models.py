@@ -466,6 +466,16 @@ Overlap = TypeAliasType("Overlap", Literal['skip', 'buffer_one', 'buffer_all', '
 """The outcome of an instant while a run of the schedule is still active."""
 
 
+class PauseRequest(Model):
+    """Pauses a subscription."""
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    reason: str | None = None
+    """Why, for people who look at the subscription."""
+
+
 Position = TypeAliasType("Position", str)
 """A record, and a place within it: `SEQ-N`, such as `4711-0`. Positions only grow."""
 
@@ -507,6 +517,20 @@ class PublishedEvents(Model):
 
     events: list[PublishedEvent]
     """One for each event, in the order of the request."""
+
+
+class Push(Model):
+    """A webhook that the events of a subscription are sent to, signed as in Standard Webhooks."""
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    secret: str
+    """The name of the secret that the events are signed with: a file of this name in the server's folder `webhook-secrets`."""
+    timeout: Duration | None = None
+    """How long it may take to answer, shorter than `ack_wait`; 15 seconds without it."""
+    url: str
+    """Its address: `https://HOST[:PORT]/PATH`, or `http` where the server may reach it so. It is kept and shown."""
 
 
 QuotaScope = TypeAliasType("QuotaScope", str)
@@ -1783,6 +1807,15 @@ class Origin(Model):
     """The step from which it runs again; `null` for "from what had not completed"."""
 
 
+class PausedSubscription(Model):
+    """Since when a subscription is paused, and why."""
+
+    reason: str | None = None
+    """Why."""
+    since: Time
+    """Since when."""
+
+
 class Progress(Model):
     """Live progress of an attempt. It is not kept."""
 
@@ -1807,6 +1840,15 @@ class PublishRequest(Model):
 
     events: list[CloudEvent]
     """The events, in their order; from 1 to 256."""
+
+
+class PushFailure(Model):
+    """Why a webhook did not take an event, or could not be used."""
+
+    at: Time
+    """When."""
+    reason: str
+    """Why."""
 
 
 class Queue(Model):
@@ -2468,10 +2510,14 @@ class Subscription(Model):
     """Deliveries ever made."""
     dropped: Annotated[int, Field(ge=0)]
     """Dead letters that were dropped because there were too many."""
+    failing_since: Time | None = None
+    """Since when its webhook takes nothing."""
     in_flight: Annotated[int, Field(ge=0)]
     """Deliveries that consumers hold."""
     lag: Annotated[int, Field(ge=0)]
     """Events behind that, of any topic."""
+    last_failure: PushFailure | None = None
+    """The last failure of its webhook."""
     max_deliveries: Annotated[int, Field(ge=0)]
     """After how many deliveries an event becomes a dead letter."""
     max_in_flight: Annotated[int, Field(ge=0)]
@@ -2484,8 +2530,12 @@ class Subscription(Model):
     """Events that it has looked at and that are not settled, those in flight included."""
     ordered: OrderKey | None = None
     """By what its deliveries are ordered."""
+    paused: PausedSubscription | None = None
+    """Whether it is paused: it hands nothing out, and keeps its place."""
     position: Position
     """The last event that it has looked at."""
+    push: Push | None = None
+    """The webhook that its events are sent to."""
     topic: str
     """The topics whose events are delivered."""
 
@@ -2517,6 +2567,8 @@ class SubscriptionRequest(Model):
     """Deliveries that consumers hold at once; 100 without it."""
     ordered: OrderKey | None = None
     """Deliver events with the same key one at a time, in their order; it cannot be changed."""
+    push: Push | None = None
+    """Send the events to this webhook; without it, consumers fetch them."""
     since: Time | None = None
     """A new subscription begins with the first event that was published at this instant or later."""
     start: StartWord | None = None
@@ -2997,6 +3049,8 @@ __all__ = [
     "OrderKey",
     "Origin",
     "Overlap",
+    "PauseRequest",
+    "PausedSubscription",
     "Position",
     "Problem",
     "Progress",
@@ -3004,6 +3058,8 @@ __all__ = [
     "PublishRequest",
     "PublishedEvent",
     "PublishedEvents",
+    "Push",
+    "PushFailure",
     "PutStateRequest",
     "Queue",
     "QueueList",

@@ -932,7 +932,7 @@ nothing: by the policy `reject` it overwrites what is there, by the others it is
         answer: models.Subscription = await self.call(table.SHOW_SUBSCRIPTION, {"name": name}, kind=models.Subscription)
         return answer
 
-    async def set_subscription(self, name: str, topic: str, *, ack_wait: Seconds | None = None, after: str | None = None, back_off: models.BackOff | None = None, max_deliveries: int | None = None, max_in_flight: int | None = None, ordered: models.OrderKey | None = None, since: models.Time | None = None, start: models.StartWord | None = None) -> None:
+    async def set_subscription(self, name: str, topic: str, *, ack_wait: Seconds | None = None, after: str | None = None, back_off: models.BackOff | None = None, max_deliveries: int | None = None, max_in_flight: int | None = None, ordered: models.OrderKey | None = None, push: models.Push | None = None, since: models.Time | None = None, start: models.StartWord | None = None) -> None:
         """Makes a durable subscription, or changes the settings of one, which keeps its place.
 
         `name`: its name.
@@ -943,10 +943,11 @@ nothing: by the policy `reject` it overwrites what is there, by the others it is
         `max_deliveries`: after how many deliveries an event becomes a dead letter; 10 without it.
         `max_in_flight`: deliveries that consumers hold at once; 100 without it.
         `ordered`: deliver events with the same key one at a time, in their order; it cannot be changed.
+        `push`: send the events to this webhook; without it, consumers fetch them.
         `since`: a new subscription begins with the first event that was published at this instant or later.
         `start`: where a new subscription begins; `new` without any of the three.
         """
-        await self.call(table.SET_SUBSCRIPTION, {"name": name}, fields({"topic": topic}, {"ack_wait": None if ack_wait is None else span_text(ack_wait), "after": after, "back_off": back_off, "max_deliveries": max_deliveries, "max_in_flight": max_in_flight, "ordered": ordered, "since": since, "start": start}), kind=None)
+        await self.call(table.SET_SUBSCRIPTION, {"name": name}, fields({"topic": topic}, {"ack_wait": None if ack_wait is None else span_text(ack_wait), "after": after, "back_off": back_off, "max_deliveries": max_deliveries, "max_in_flight": max_in_flight, "ordered": ordered, "push": push, "since": since, "start": start}), kind=None)
 
     async def ack_deliveries(self, name: str, deliveries: Sequence[models.DeliveryId]) -> models.SettledDeliveries:
         """Acknowledges deliveries: their events are not delivered again.
@@ -1005,6 +1006,21 @@ nothing: by the policy `reject` it overwrites what is there, by the others it is
         """
         answer: models.SettledDeliveries = await self.call(table.NACK_DELIVERIES, {"name": name}, fields({"deliveries": deliveries}, {"delay": None if delay is None else span_text(delay), "reason": reason}), kind=models.SettledDeliveries)
         return answer
+
+    async def pause_subscription(self, name: str, *, reason: str | None = None) -> None:
+        """Pauses a subscription: it hands nothing out and pushes nothing, and keeps its place.
+
+        `name`: its name.
+        `reason`: why, for people who look at the subscription.
+        """
+        await self.call(table.PAUSE_SUBSCRIPTION, {"name": name}, fields({}, {"reason": reason}), kind=None)
+
+    async def resume_subscription(self, name: str) -> None:
+        """Resumes a subscription.
+
+        `name`: its name.
+        """
+        await self.call(table.RESUME_SUBSCRIPTION, {"name": name}, fields({}, {}), kind=None)
 
     async def seek_subscription(self, name: str, *, after: str | None = None, since: models.Time | None = None, to: models.StartWord | None = None) -> models.MovedSubscription:
         """Moves a subscription to another place, to deliver events again or to pass over some. What is in flight is over.

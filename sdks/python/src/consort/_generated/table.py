@@ -221,6 +221,10 @@ FETCH_EVENTS: Final = Operation("fetchEvents", "POST", "/v1/subscriptions/{name}
 """Takes deliveries of a subscription, and waits for one where there is none. Each is to be acknowledged."""
 NACK_DELIVERIES: Final = Operation("nackDeliveries", "POST", "/v1/subscriptions/{name}/nack", {"name": "path", "namespace": "query"})
 """Gives deliveries back: their events are delivered again later, or become dead letters."""
+PAUSE_SUBSCRIPTION: Final = Operation("pauseSubscription", "POST", "/v1/subscriptions/{name}/pause", {"name": "path", "namespace": "query"})
+"""Pauses a subscription: it hands nothing out and pushes nothing, and keeps its place."""
+RESUME_SUBSCRIPTION: Final = Operation("resumeSubscription", "POST", "/v1/subscriptions/{name}/resume", {"name": "path", "namespace": "query"})
+"""Resumes a subscription."""
 SEEK_SUBSCRIPTION: Final = Operation("seekSubscription", "POST", "/v1/subscriptions/{name}/seek", {"name": "path", "namespace": "query"})
 """Moves a subscription to another place, to deliver events again or to pass over some. What is in flight is over."""
 LIST_TRIGGERS: Final = Operation("listTriggers", "GET", "/v1/triggers", {"namespace": "query"})
