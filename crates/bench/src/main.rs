@@ -4,11 +4,20 @@
 //! session, one JSON line each on standard output. Not for: assertions (timings never decide a test).
 //! Invariant: every step that is counted was durable before the next one started.
 
+mod ballots;
 mod code_first;
+mod coordination;
 mod disk;
+mod etcd;
+mod events;
 mod http;
 mod in_flight;
 mod in_process;
+mod keys;
+mod many_keys;
+mod networked;
+mod peers;
+mod redis_streams;
 mod report;
 mod state;
 mod through_grpc;
@@ -57,7 +66,7 @@ enum Workload {
     W7,
     /// Code that records 100 effects, and code that makes 100 calls (over gRPC, with a worker in Rust).
     W8,
-    /// Shared state: puts, gets, and changes that 100 watchers follow (in process).
+    /// Shared state, events, elections and ballots; over HTTP beside Redis and etcd, with the memory of a million keys.
     W9,
 }
 

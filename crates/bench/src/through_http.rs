@@ -20,7 +20,7 @@ use crate::{
     Workload,
     disk::Disk,
     http::Client,
-    in_flight,
+    in_flight, networked,
     report::{figure, median},
     workflows::{BUILT_IN, CHAIN_STEPS, FAN_ITEMS, SHORT_RUNS, SHORT_STEPS, chain, fan},
 };
@@ -51,6 +51,9 @@ pub(crate) async fn run(wanted: &impl Fn(Workload) -> bool, quick: bool) -> Outc
     }
     if wanted(Workload::W5) {
         w5(if quick { 1 } else { 5 }).await?;
+    }
+    if wanted(Workload::W9) {
+        networked::run(quick).await?;
     }
     Ok(())
 }
@@ -100,11 +103,7 @@ impl Server {
 
     /// Resident memory in MiB.
     pub(crate) fn rss_mib(&self) -> Outcome<f64> {
-        let id = self.child.id().ok_or("the server has ended")?;
-        let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).ok_or("no VmRSS")?;
-        let kib: f64 = line.split_whitespace().nth(1).unwrap_or("0").parse()?;
-        Ok(kib / 1024.0)
+        memory_mib(self.id()?, "VmRSS:")
     }
 
     /// Seconds of processor time that it has used.
@@ -127,6 +126,14 @@ impl Server {
         self.child.wait().await?;
         Ok(())
     }
+}
+
+/// Memory of a process in MiB, by its name in `/proc`: `VmRSS:` is what it holds, `VmHWM:` the most that it held.
+pub(crate) fn memory_mib(process: u32, name: &str) -> Outcome<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find(|line| line.starts_with(name)).ok_or("the memory of a process is not shown")?;
+    let kib: f64 = line.split_whitespace().nth(1).unwrap_or("0").parse()?;
+    Ok(kib / 1024.0)
 }
 
 /// What `/proc` counts processor time in, on every Linux.
