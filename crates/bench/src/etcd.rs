@@ -248,7 +248,9 @@ async fn watch(mut client: Etcd, prefix: String, count: usize) -> Outcome<Follow
             }
             for kv in answer.events.into_iter().filter_map(|event| event.kv) {
                 if kv.mod_revision <= last {
-                    return Err(format!("a watcher was given the change `{}` twice or too late", kv.mod_revision).into());
+                    return Err(
+                        format!("a watcher was given the change `{}` twice or too late", kv.mod_revision).into()
+                    );
                 }
                 (found, last) = (found + 1, kv.mod_revision);
             }

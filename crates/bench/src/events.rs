@@ -5,10 +5,7 @@
 //! Invariant: every event that was answered is counted at each follower and each subscription, once and in order; one that
 //! is missing fails the run.
 
-use std::{
-    sync::Arc,
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
 use consort_engine::{
     EventBus, EventWatch, FetchRequest, Handle, WatchedEvent,
@@ -124,7 +121,7 @@ fn settings(topic: &str) -> SubscriptionSettings {
         ordered: None,
         ack_wait: Span::from_secs(60),
         max_deliveries: 10,
-        back_off: BackOff::default(),
+        back_off: BackOff { first: Span::from_secs(1), longest: Span::from_secs(1) },
         max_in_flight: FETCHED,
     }
 }
@@ -200,4 +197,3 @@ async fn consume(handle: Handle, subscription: String, count: usize) -> Outcome<
     }
     if found == count { Ok(()) } else { Err(format!("{found} of {count} events were delivered").into()) }
 }
-

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use crate::{
     disk::Disk,
     report::{figure, median, quantile},
-    through_http::Outcome,
+    through_http::{Outcome, cpu_seconds},
 };
 
 /// Clients at once.
@@ -86,7 +86,13 @@ async fn repeat(client: &mut impl Keys, what: Ask, number: usize, span: Duration
 }
 
 /// Every figure of a store: of its first client alone, between two samples of the disk, and of all clients at once.
-pub(crate) async fn measure<K: Keys>(label: &str, mut clients: Vec<K>, disk: &mut Disk, span: Duration) -> Outcome<()> {
+/// `server` is its process, where it has one of its own.
+pub(crate) async fn measure<K: Keys>(
+    (label, server): (&str, Option<u32>),
+    mut clients: Vec<K>,
+    disk: &mut Disk,
+    span: Duration,
+) -> Outcome<()> {
     let Some(first) = clients.first_mut() else { return Err("a store without a client".into()) };
     repeat(first, Ask::Put, 0, span / 10).await?;
     let count = if span < Duration::from_secs(1) { 50 } else { 1_000 };
@@ -104,13 +110,23 @@ pub(crate) async fn measure<K: Keys>(label: &str, mut clients: Vec<K>, disk: &mu
         }
     }
     for what in [Ask::Put, Ask::Transact, Ask::Get] {
-        clients = together(label, what, clients, span).await?;
+        let before = used(server)?;
+        let (back, count) = together(label, what, clients, span).await?;
+        clients = back;
+        // Other than the rate, this is the same while other programs keep the cores busy.
+        let each = (used(server)? - before) * 1e6 / count as f64;
+        figure("W9", label, &format!("{}_cpu_us", what.names().1), each, "us");
     }
     Ok(())
 }
 
-/// All clients at once, each as a task of its own; gives them back.
-async fn together<K: Keys>(label: &str, what: Ask, clients: Vec<K>, span: Duration) -> Outcome<Vec<K>> {
+/// Seconds of processor time of clients and server so far.
+fn used(server: Option<u32>) -> Outcome<f64> {
+    Ok(cpu_seconds(std::process::id())? + server.map_or(Ok(0.0), cpu_seconds)?)
+}
+
+/// All clients at once, each as a task of its own; gives them back, and how many answers they got.
+async fn together<K: Keys>(label: &str, what: Ask, clients: Vec<K>, span: Duration) -> Outcome<(Vec<K>, usize)> {
     let began = Instant::now();
     let mut running = JoinSet::new();
     for (number, mut client) in clients.into_iter().enumerate() {
@@ -129,7 +145,7 @@ async fn together<K: Keys>(label: &str, what: Ask, clients: Vec<K>, span: Durati
     figure("W9", label, &format!("{rates}_per_second"), all.len() as f64 / began.elapsed().as_secs_f64(), "1/s");
     figure("W9", label, &format!("{name}_of_64_p50_us"), quantile(&mut all, 0.5), "us");
     figure("W9", label, &format!("{name}_of_64_p99_us"), quantile(&mut all, 0.99), "us");
-    Ok(clients)
+    Ok((clients, all.len()))
 }
 
 /// Fails where something takes much longer than it ever should: what was lost is reported, and not waited for.

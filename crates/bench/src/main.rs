@@ -97,3 +97,23 @@ fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn a_workload_is_chosen_by_its_name_and_the_help_names_all() {
+        let chosen = Arguments::try_parse_from(["consort-bench", "W9", "--transport", "http", "--quick"]).unwrap();
+        assert_eq!((chosen.workloads, chosen.transport), (vec![Workload::W9], Some(Transport::Http)));
+        assert!(Arguments::try_parse_from(["consort-bench", "W99"]).is_err());
+        let help = Arguments::command().render_long_help().to_string();
+        for workload in Workload::value_variants() {
+            let name = workload.to_possible_value().unwrap();
+            assert!(help.contains(name.get_name()), "{help}");
+        }
+        assert!(help.contains("beside Redis and etcd"), "{help}");
+    }
+}

@@ -35,7 +35,7 @@ pub(crate) async fn run(quick: bool) -> Outcome<()> {
     let folder = tempfile::tempdir_in(".")?;
     let mut disk = Disk::new(folder.path())?;
     let server = Server::start(folder.path()).await?;
-    keys::measure(TRANSPORT, clients(&server, CLIENTS).await?, &mut disk, span).await?;
+    keys::measure((TRANSPORT, Some(server.id()?)), clients(&server, CLIENTS).await?, &mut disk, span).await?;
     for (followers, events) in if quick { [(1, 100), (20, 50)] } else { [(1, 20_000), (100, 5_000)] } {
         in_time("following", followed(&server, followers, events)).await?;
     }

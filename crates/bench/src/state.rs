@@ -8,10 +8,7 @@ use std::time::{Duration, Instant};
 use consort_engine::{Handle, StateStore, StateWatch};
 use consort_types::{
     Payload, Result,
-    state::{
-        Action, Check, Condition, MergePolicy, Operation, PrefixPolicy, SpaceSettings, Transaction,
-        Writer,
-    },
+    state::{Action, Check, Condition, MergePolicy, Operation, PrefixPolicy, SpaceSettings, Transaction, Writer},
 };
 use serde_json::Value;
 use tokio::task::JoinSet;
@@ -35,7 +32,7 @@ const MERGED_KEYS: usize = 1_000;
 pub(crate) async fn run(handle: &Handle, disk: &mut Disk, quick: bool) -> Outcome<()> {
     let store = StateStore::of(handle, NAMESPACE)?;
     let span = if quick { Duration::from_millis(100) } else { Duration::from_secs(3) };
-    keys::measure(TRANSPORT, vec![InProcess(store.clone()); CLIENTS], disk, span).await?;
+    keys::measure((TRANSPORT, None), vec![InProcess(store.clone()); CLIENTS], disk, span).await?;
     in_time("watching", watched(&store, if quick { 200 } else { 20_000 })).await?;
     for policy in [MergePolicy::Counter, MergePolicy::Set, MergePolicy::Map] {
         in_time("merging", merged(&store, policy, if quick { 1_000 } else { 100_000 })).await?;
@@ -99,7 +96,7 @@ async fn write_all(
                 let (key, value) = write(n);
                 put(&store, space, &key, &value).await?;
             }
-            Result::Ok(())
+            Outcome::Ok(())
         });
     }
     while let Some(ended) = writers.join_next().await {

@@ -108,12 +108,7 @@ impl Server {
 
     /// Seconds of processor time that it has used.
     pub(crate) fn cpu_seconds(&self) -> Outcome<f64> {
-        let id = self.child.id().ok_or("the server has ended")?;
-        let stat = std::fs::read_to_string(format!("/proc/{id}/stat"))?;
-        // Fields count from behind the program's name, which may hold anything.
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).ok_or("no processor time");
-        Ok((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
+        cpu_seconds(self.id()?)
     }
 
     /// The process.
@@ -126,6 +121,15 @@ impl Server {
         self.child.wait().await?;
         Ok(())
     }
+}
+
+/// Seconds of processor time that a process has used.
+pub(crate) fn cpu_seconds(process: u32) -> Outcome<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // Fields count from behind the program's name, which may hold anything.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).ok_or("no processor time");
+    Ok((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
 }
 
 /// Memory of a process in MiB, by its name in `/proc`: `VmRSS:` is what it holds, `VmHWM:` the most that it held.

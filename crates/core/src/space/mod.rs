@@ -10,7 +10,7 @@
 //! | `transact` | reading and writing keys together |
 //! | `plan`, `merge` | what a write comes to, before anything is changed |
 //! | `execute` | the changes of rows that follow |
-//! | `changes` | the changes that are kept: watches, history, earlier versions |
+//! | `changes`, `oldest` | the changes that are kept: watches, history, earlier versions |
 //! | `conflicts`, `decide` | writes that did not see the latest value |
 //! | `timers`, `expire` | values that live for some time |
 //! | `journaled` | transactions that tasks record in their journals |
@@ -30,6 +30,7 @@ pub(crate) mod expression;
 pub(crate) mod journaled;
 pub(crate) mod keys;
 pub(crate) mod merge;
+pub(crate) mod oldest;
 pub(crate) mod plan;
 pub(crate) mod rows;
 pub(crate) mod set_space;
