@@ -2,7 +2,7 @@
 //!
 //! For: one client against the disk, and 64 clients at once: rates and how long each request took. Not for: how a store
 //! is reached (each implements [`Keys`]).
-//! Invariant: every store is asked for the same keys and values, by as many clients, for as long; what a store answers is
+//! Invariant: every store gets the same requests for the same keys and values, from as many clients, for as long; what a store answers is
 //! looked at, so a refusal is never counted.
 
 use std::{
@@ -37,7 +37,7 @@ pub(crate) trait Keys: Send + 'static {
     fn load(&mut self, keys: &[String], value: &str) -> impl Future<Output = Outcome<()>> + Send;
 }
 
-/// What a client is asked for.
+/// What a client requests.
 #[derive(Clone, Copy)]
 enum Ask {
     Put,

@@ -17,7 +17,7 @@ mod keys;
 mod many_keys;
 mod networked;
 mod peers;
-mod redis_streams;
+mod redis_peer;
 mod report;
 mod state;
 mod through_grpc;
@@ -94,6 +94,12 @@ fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     }
     if over(Transport::Http) {
         runtime.block_on(through_http::run(&wanted, arguments.quick))?;
+        if wanted(Workload::W9) {
+            runtime.block_on(networked::run(arguments.quick))?;
+        }
+        if wanted(Workload::W9) && !arguments.quick {
+            runtime.block_on(many_keys::run())?;
+        }
     }
     Ok(())
 }

@@ -16,7 +16,8 @@ use crate::{
     etcd::Etcd,
     keys::{Keys, value},
     networked::clients,
-    peers::{Redis, start_etcd, start_redis},
+    peers::{start_etcd, start_redis},
+    redis_peer::Redis,
     report::figure,
     through_http::{Outcome, Server, memory_mib},
 };

@@ -21,7 +21,7 @@ use crate::{
     disk::Disk,
     http::Client,
     keys::{self, CLIENTS, Keys, in_time, value},
-    many_keys, peers,
+    peers,
     report::figure,
     through_http::{Outcome, Server},
 };
@@ -40,11 +40,7 @@ pub(crate) async fn run(quick: bool) -> Outcome<()> {
         in_time("following", followed(&server, followers, events)).await?;
     }
     server.kill().await?;
-    peers::run(folder.path(), &mut disk, quick).await?;
-    if !quick {
-        many_keys::run().await?;
-    }
-    Ok(())
+    peers::run(folder.path(), &mut disk, quick).await
 }
 
 /// So many clients, each with a connection of its own.

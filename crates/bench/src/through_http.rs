@@ -20,7 +20,7 @@ use crate::{
     Workload,
     disk::Disk,
     http::Client,
-    in_flight, networked,
+    in_flight,
     report::{figure, median},
     workflows::{BUILT_IN, CHAIN_STEPS, FAN_ITEMS, SHORT_RUNS, SHORT_STEPS, chain, fan},
 };
@@ -51,9 +51,6 @@ pub(crate) async fn run(wanted: &impl Fn(Workload) -> bool, quick: bool) -> Outc
     }
     if wanted(Workload::W5) {
         w5(if quick { 1 } else { 5 }).await?;
-    }
-    if wanted(Workload::W9) {
-        networked::run(quick).await?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 //! For: a space that keeps as many changes as it may drops the oldest with each one that is added; looking for each by
 //! itself would read the store with every write. Not for: which are dropped (see `changes`).
 //! Invariant: what is here is in the tables too, directly behind the last change that is no longer kept; whatever else is
-//! asked for is read again.
+//! needed is read again.
 
 use std::collections::{BTreeMap, VecDeque};
 
