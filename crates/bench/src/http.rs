@@ -40,6 +40,11 @@ impl Client {
         self.request(Method::POST, path, kind, body).await
     }
 
+    /// Puts a document.
+    pub(crate) async fn put(&mut self, path: &str, body: String) -> Outcome<Value> {
+        self.request(Method::PUT, path, "application/json", body).await
+    }
+
     async fn request(&mut self, method: Method, path: &str, kind: &str, body: String) -> Outcome<Value> {
         self.sender.ready().await?;
         let request =

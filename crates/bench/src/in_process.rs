@@ -15,9 +15,9 @@ use consort_types::{Payload, Result, RunId};
 use futures::future::try_join_all;
 
 use crate::{
-    Workload,
+    Workload, ballots, coordination,
     disk::Disk,
-    in_flight,
+    events, in_flight,
     report::{figure, median, quantile},
     state,
     workflows::{BUILT_IN, CHAIN_STEPS, FAN_ITEMS, LONG_STEPS, SHORT_RUNS, SHORT_STEPS, chain, fan, long},
@@ -53,7 +53,10 @@ pub(crate) async fn run(wanted: &impl Fn(Workload) -> bool, quick: bool) -> Outc
         w7(&handle, if quick { 1 } else { 7 }).await?;
     }
     if wanted(Workload::W9) {
-        state::run(&handle, &mut disk, if quick { 1 } else { 20 }).await?;
+        state::run(&handle, &mut disk, quick).await?;
+        events::run(&handle, &mut disk, quick).await?;
+        coordination::run(&handle, &mut disk, quick).await?;
+        ballots::run(&handle, quick).await?;
     }
     server.close(std::future::pending()).await;
     Ok(())

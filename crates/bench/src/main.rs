@@ -4,11 +4,20 @@
 //! session, one JSON line each on standard output. Not for: assertions (timings never decide a test).
 //! Invariant: every step that is counted was durable before the next one started.
 
+mod ballots;
 mod code_first;
+mod coordination;
 mod disk;
+mod etcd;
+mod events;
 mod http;
 mod in_flight;
 mod in_process;
+mod keys;
+mod many_keys;
+mod networked;
+mod peers;
+mod redis_peer;
 mod report;
 mod state;
 mod through_grpc;
@@ -57,7 +66,7 @@ enum Workload {
     W7,
     /// Code that records 100 effects, and code that makes 100 calls (over gRPC, with a worker in Rust).
     W8,
-    /// Shared state: puts, gets, and changes that 100 watchers follow (in process).
+    /// Shared state, events, elections and ballots; over HTTP beside Redis and etcd, with the memory of a million keys.
     W9,
 }
 
@@ -85,6 +94,32 @@ fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     }
     if over(Transport::Http) {
         runtime.block_on(through_http::run(&wanted, arguments.quick))?;
+        if wanted(Workload::W9) {
+            runtime.block_on(networked::run(arguments.quick))?;
+        }
+        if wanted(Workload::W9) && !arguments.quick {
+            runtime.block_on(many_keys::run())?;
+        }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn a_workload_is_chosen_by_its_name_and_the_help_names_all() {
+        let chosen = Arguments::try_parse_from(["consort-bench", "W9", "--transport", "http", "--quick"]).unwrap();
+        assert_eq!((chosen.workloads, chosen.transport), (vec![Workload::W9], Some(Transport::Http)));
+        assert!(Arguments::try_parse_from(["consort-bench", "W99"]).is_err());
+        let help = Arguments::command().render_long_help().to_string();
+        for workload in Workload::value_variants() {
+            let name = workload.to_possible_value().unwrap();
+            assert!(help.contains(name.get_name()), "{help}");
+        }
+        assert!(help.contains("beside Redis and etcd"), "{help}");
+    }
 }

@@ -12,6 +12,11 @@ pub(crate) fn figure(workload: &str, transport: &str, metric: &str, value: f64, 
     println!("{line}");
 }
 
+/// Says what is no figure, on standard error.
+pub(crate) fn notice(text: &str) {
+    eprintln!("{text}");
+}
+
 /// The value at a share of the sorted samples; 0 where there are none.
 pub(crate) fn quantile(samples: &mut [f64], share: f64) -> f64 {
     samples.sort_unstable_by(f64::total_cmp);

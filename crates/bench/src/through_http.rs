@@ -100,21 +100,12 @@ impl Server {
 
     /// Resident memory in MiB.
     pub(crate) fn rss_mib(&self) -> Outcome<f64> {
-        let id = self.child.id().ok_or("the server has ended")?;
-        let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).ok_or("no VmRSS")?;
-        let kib: f64 = line.split_whitespace().nth(1).unwrap_or("0").parse()?;
-        Ok(kib / 1024.0)
+        memory_mib(self.id()?, "VmRSS:")
     }
 
     /// Seconds of processor time that it has used.
     pub(crate) fn cpu_seconds(&self) -> Outcome<f64> {
-        let id = self.child.id().ok_or("the server has ended")?;
-        let stat = std::fs::read_to_string(format!("/proc/{id}/stat"))?;
-        // Fields count from behind the program's name, which may hold anything.
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).ok_or("no processor time");
-        Ok((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
+        cpu_seconds(self.id()?)
     }
 
     /// The process.
@@ -127,6 +118,23 @@ impl Server {
         self.child.wait().await?;
         Ok(())
     }
+}
+
+/// Seconds of processor time that a process has used.
+pub(crate) fn cpu_seconds(process: u32) -> Outcome<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // Fields count from behind the program's name, which may hold anything.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).ok_or("no processor time");
+    Ok((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
+}
+
+/// Memory of a process in MiB, by its name in `/proc`: `VmRSS:` is what it holds, `VmHWM:` the most that it held.
+pub(crate) fn memory_mib(process: u32, name: &str) -> Outcome<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find(|line| line.starts_with(name)).ok_or("the memory of a process is not shown")?;
+    let kib: f64 = line.split_whitespace().nth(1).unwrap_or("0").parse()?;
+    Ok(kib / 1024.0)
 }
 
 /// What `/proc` counts processor time in, on every Linux.

@@ -136,10 +136,21 @@ impl Peer {
         self.address
     }
 
+    /// The process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Kills it as `kill -9` does, and waits until it has ended.
     pub fn kill(&mut self) -> io::Result<()> {
         self.child.kill()?;
         self.child.wait().map(|_| ())
+    }
+
+    /// What it says of its version: the first line; `None` where it is not installed.
+    pub fn version(program: &str) -> Option<String> {
+        let said = Command::new(program).arg("--version").stderr(Stdio::null()).output().ok()?;
+        String::from_utf8_lossy(&said.stdout).lines().next().map(str::to_owned)
     }
 
     /// Starts it again, at the same address with the same data.

@@ -4,6 +4,8 @@
 //! Invariant: a watch leaves out no event and shows none twice, from the cursor on; where the retention was faster, it
 //! ends with that error.
 
+use std::sync::Arc;
+
 use consort_api::events::{
     self as api, EventData, ListEvents, PublishEvents, SetEventRetention, ShowEvent, ShowEventRetention, WatchEvents,
 };
@@ -69,7 +71,7 @@ fn watched(event: Result<WatchedEvent>) -> (api::WatchedEvent, Option<String>) {
     match event {
         Ok(WatchedEvent::Event(event)) => {
             let id = event.position.to_string();
-            (api::WatchedEvent::Event(Box::new(convert::event(*event))), Some(id))
+            (api::WatchedEvent::Event(Box::new(convert::event(Arc::unwrap_or_clone(event)))), Some(id))
         }
         Ok(WatchedEvent::Seen(position)) => {
             (api::WatchedEvent::Seen(api::SeenEvents { position }), Some(position.to_string()))

@@ -203,6 +203,9 @@ impl<'m> Events<'m> {
                 page.more = false;
                 return Ok(page);
             }
+            if page.events.len() == limit {
+                return Ok(page);
+            }
         }
         Ok(page)
     }

@@ -15,6 +15,7 @@ use crate::{
     space::{
         announce,
         keys::{SpaceEventKey, VersionKey},
+        oldest::READ_AHEAD,
         rows::{Change, ChangeKind, Space},
     },
     state::{State, rows::Marker},
@@ -52,13 +53,25 @@ fn trim(ctx: &mut ApplyContext<'_>, space: &mut Space) -> Result<()> {
     if count == 0 {
         return Ok(());
     }
-    for (key, change) in page(ctx.state, space.id, space.trimmed, count)? {
+    for (key, change) in oldest(ctx.state, space, count)? {
         ctx.charge(1);
         remove(ctx, &key, &change)?;
         space.trimmed = key.at;
         space.changes -= 1;
     }
     Ok(())
+}
+
+/// The first changes of a space that are kept. Those that follow are read along with them: they are next.
+fn oldest(state: &mut State, space: &Space, count: usize) -> Result<Vec<(SpaceEventKey, Change)>> {
+    if let Some(oldest) = state.oldest_changes.take(space.id, space.trimmed, count) {
+        return Ok(oldest);
+    }
+    let mut read = page(state, space.id, space.trimmed, count.max(READ_AHEAD))?;
+    let next = read.split_off(count.min(read.len()));
+    let after = read.last().map_or(space.trimmed, |(key, _)| key.at);
+    state.oldest_changes.keep(space.id, after, next.into_iter());
+    Ok(read)
 }
 
 /// Removes a change.

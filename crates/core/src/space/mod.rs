@@ -11,7 +11,7 @@
 //! | `plan`, `merge` | what a write comes to, before anything is changed |
 //! | `weave`, `difference`, `sequence` | texts and lists: what a writer has changed, woven into what others have written |
 //! | `execute` | the changes of rows that follow |
-//! | `changes` | the changes that are kept: watches, history, earlier versions |
+//! | `changes`, `oldest` | the changes that are kept: watches, history, earlier versions |
 //! | `conflicts`, `decide` | writes that did not see the latest value |
 //! | `timers`, `expire` | values that live for some time |
 //! | `journaled` | transactions that tasks record in their journals |
@@ -32,6 +32,7 @@ pub(crate) mod expression;
 pub(crate) mod journaled;
 pub(crate) mod keys;
 pub(crate) mod merge;
+pub(crate) mod oldest;
 pub(crate) mod plan;
 pub(crate) mod rows;
 pub(crate) mod sequence;

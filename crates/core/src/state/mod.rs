@@ -31,6 +31,7 @@ use crate::{
             step::{Scope, Step},
         },
     },
+    space::oldest::OldestChanges,
     tables::{Backing, Changes},
 };
 
@@ -70,6 +71,8 @@ pub(crate) struct State {
     pub(crate) meta: Meta,
     pub(crate) documents: Documents,
     pub(crate) inputs: Cache<(StepInstanceId, Token), Payload>,
+    /// The changes of spaces that go next.
+    pub(crate) oldest_changes: OldestChanges,
     pub(crate) units_max: usize,
     pub(crate) cost_max: u64,
     pub(crate) descendants_max: u32,
@@ -126,6 +129,7 @@ impl State {
             meta,
             documents: Documents::new(DOCUMENT_CACHE_BYTES, LARGE_DOCUMENTS_BYTES),
             inputs: Cache::new(INPUT_CACHE_BYTES),
+            oldest_changes: OldestChanges::default(),
             units_max: limits::WORK_PER_RECORD_MAX,
             cost_max: limits::EXPRESSION_COST_MAX,
             descendants_max: limits::RUN_DESCENDANTS_MAX,
@@ -145,6 +149,7 @@ impl State {
         self.tables.forget_clean();
         self.documents.clear();
         self.inputs.clear();
+        self.oldest_changes.clear();
         self.definitions.clear();
     }
 

@@ -4,7 +4,7 @@
 //! Invariant: an event that was answered is durable; a follower leaves out no event and shows none twice, and where the
 //! retention was faster it is told so.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use consort_core::{
     Command, Reply,
@@ -21,7 +21,7 @@ use consort_core::{
 };
 use consort_types::{
     Code, Error, Payload, Result, Span,
-    event::{DeliveryId, Position, check_topic_pattern},
+    event::{DeliveryId, EventAttributes, Position, check_topic_pattern, topic_matches},
     limits,
 };
 use consort_workflow::cel::Kind;
@@ -30,7 +30,10 @@ use futures::Stream;
 use tokio::time::Instant;
 
 use super::{Handle, operations::unexpected, page_items, reads::named};
-use crate::{shell::Subscription, topic::Topic};
+use crate::{
+    shell::{self, Subscription},
+    topic::Topic,
+};
 
 /// A fetch of deliveries.
 #[derive(Clone, Debug, PartialEq)]
@@ -112,8 +115,8 @@ impl TriggerText {
 /// What a follower of events sees.
 #[derive(Clone, Debug, PartialEq)]
 pub enum WatchedEvent {
-    /// An event that matches.
-    Event(Box<EventView>),
+    /// An event that matches; its followers share it.
+    Event(Arc<EventView>),
     /// Nothing matched up to here: from here on a follower may continue, too.
     Seen(Position),
 }
@@ -123,12 +126,16 @@ pub struct EventWatch {
     handle: Handle,
     namespace: String,
     pattern: Option<String>,
-    /// The last place that was looked at.
-    seen: Position,
+    /// What was read, whatever its topics: those who follow others share it.
+    page: Arc<shell::Page<Arc<EventView>>>,
+    /// How many events of the page were looked at.
+    looked_at: usize,
+    /// Whether there may be more behind the page.
+    more: bool,
     /// The last place that the follower knows.
     told: Position,
-    page: std::vec::IntoIter<EventView>,
-    more: bool,
+    /// Events that were looked at since then, and did not match.
+    passed_over: usize,
     subscription: Subscription,
     ended: bool,
 }
@@ -209,10 +216,11 @@ impl<'h> EventBus<'h> {
             handle: self.0.clone(),
             namespace: namespace.to_owned(),
             pattern,
-            seen,
-            told: seen,
-            page: Vec::new().into_iter(),
+            page: Arc::new(shell::Page { items: Vec::new(), seen, more: true, revision: 0, bytes: 0 }),
+            looked_at: 0,
             more: true,
+            told: seen,
+            passed_over: 0,
             subscription,
             ended: false,
         })
@@ -330,7 +338,9 @@ impl<'h> EventBus<'h> {
             _ => Some(self.0.of(&namespace).subscribe(Topic::events(&namespace)).await?),
         };
         loop {
-            changes.iter_mut().for_each(Subscription::mark_seen);
+            if let Some(changes) = &mut changes {
+                changes.mark_seen();
+            }
             let (of, name) = (namespace.clone(), subscription.clone());
             let look = self.0.of(&namespace).read(move |machine| Events::of(machine).is_fetchable(&of, &name, push));
             if look.await?? {
@@ -489,6 +499,13 @@ impl<'h> EventBus<'h> {
     }
 }
 
+/// Roughly, the bytes of an event.
+fn bytes_of(event: &EventView) -> usize {
+    let EventAttributes { id, source, kind, topic, .. } = &event.attributes;
+    let data = event.data.as_ref().and_then(Payload::bytes).map_or(0, <[u8]>::len);
+    size_of::<EventView>() + id.len() + source.len() + kind.len() + topic.len() + data
+}
+
 impl EventWatch {
     /// What comes next; `None` after an error.
     pub async fn next(&mut self) -> Option<Result<WatchedEvent>> {
@@ -502,28 +519,41 @@ impl EventWatch {
 
     async fn advance(&mut self) -> Result<WatchedEvent> {
         loop {
-            if let Some(event) = self.page.next() {
-                self.told = event.position;
-                return Ok(WatchedEvent::Event(Box::new(event)));
+            while let Some(event) = self.page.items.get(self.looked_at) {
+                self.looked_at += 1;
+                if self.pattern.as_ref().is_none_or(|pattern| topic_matches(pattern, &event.attributes.topic)) {
+                    (self.told, self.passed_over) = (event.position, 0);
+                    return Ok(WatchedEvent::Event(Arc::clone(event)));
+                }
+                self.passed_over += 1;
             }
             // Where much was looked at that did not match, the follower learns how far that was: a later one need not
             // look again, and is not refused because the retention has removed it.
-            if self.seen > self.told && (self.more || self.seen.seq.0 - self.told.seq.0 > PAGE as u64) {
-                self.told = self.seen;
-                return Ok(WatchedEvent::Seen(self.seen));
+            let seen = self.page.seen;
+            if self.passed_over > PAGE || seen.seq.0 - self.told.seq.0 > PAGE as u64 {
+                (self.told, self.passed_over) = (seen, 0);
+                return Ok(WatchedEvent::Seen(seen));
             }
             if !self.more {
                 self.subscription.next().await?;
             }
-            self.subscription.mark_seen();
-            let (namespace, pattern, after) = (self.namespace.clone(), self.pattern.clone(), self.seen);
-            let read = self
-                .handle
-                .of(&self.namespace)
-                .read(move |machine| Events::of(machine).list(&namespace, pattern.as_deref(), after, PAGE));
-            let page = read.await??;
-            (self.seen, self.more, self.page) = (page.seen, page.more, page.events.into_iter());
+            self.read(seen).await?;
         }
+    }
+
+    async fn read(&mut self, after: Position) -> Result<()> {
+        let (namespace, point) = (self.namespace.clone(), Arc::clone(self.subscription.point()));
+        let read = self.handle.of(&self.namespace).read(move |machine| {
+            let EventPage { events, seen, more } = Events::of(machine).list(&namespace, None, after, PAGE)?;
+            let bytes = events.iter().map(bytes_of).sum();
+            let items = events.into_iter().map(Arc::new).collect();
+            Ok(shell::Page { items, seen, more, revision: point.revision(), bytes })
+        });
+        let page = self.subscription.point().events.behind(after, async { read.await? }).await?;
+        // What came behind a page that another follower has read does not wake this one again.
+        self.more = page.more || page.revision < self.subscription.mark_seen();
+        (self.page, self.looked_at) = (page, 0);
+        Ok(())
     }
 
     /// The watch as a stream.

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use consort_core::{
     Command, Reply,
     command::{Choice, DecideConflict, DeleteSpace, OperationResult, SetSpace, Transact, Transacted},
-    rows::PrefixMerge,
-    view::{ChangeView, ConflictView, Page, SharedState, SpaceView, StateView},
+    rows::{Change, PrefixMerge},
+    view::{ChangeView, Changed, ConflictView, Page, SharedState, SpaceView, StateView},
 };
 use consort_types::{
     Code, Error, Name, Payload, Result, Seq, bounds, limits,
@@ -24,7 +24,11 @@ use consort_workflow_check::merge_expression;
 use futures::Stream;
 
 use super::{Handle, PartitionClient, operations::unexpected, page_items};
-use crate::{blob_gc::Pin, shell::Subscription, topic::Topic};
+use crate::{
+    blob_gc::Pin,
+    shell::{self, Subscription},
+    topic::Topic,
+};
 
 /// Changes that a watcher reads at once.
 const PAGE: usize = 256;
@@ -250,19 +254,20 @@ impl StateStore {
         check_prefix(prefix)?;
         let id = self.space(space).await?.space.id;
         let subscription = self.partition.subscribe(Topic::Space(id)).await?;
-        let mut watch = StateWatch {
+        let (of, name) = (Arc::clone(&self.namespace), named(space)?);
+        // A cursor that cannot be served is refused at once, and the place of a watch from now is taken.
+        let first = self.partition.read(move |machine| {
+            SharedState::of(machine).changes(&of, &name, "", after, PAGE).map(|changed| page_of(changed, 0))
+        });
+        Ok(StateWatch {
             store: self.clone(),
             space: named(space)?,
             prefix: Arc::from(prefix),
-            cursor: after,
-            page: Vec::new().into_iter(),
+            page: Arc::new(first.await??),
+            looked_at: 0,
+            more: true,
             subscription,
-        };
-        // A cursor that cannot be served is refused at once, and the place of a watch from now is taken.
-        let changed = watch.read(after).await?;
-        watch.cursor = Some(changed.seen);
-        watch.page = changed.items.into_iter();
-        Ok(watch)
+        })
     }
 
     /// The bytes of a document of the store, wherever they are.
@@ -276,26 +281,44 @@ fn named(space: &str) -> Result<Arc<str>> {
     Ok(Arc::from(space))
 }
 
+/// A page of changes, read at a revision of its space.
+fn page_of(changed: Changed, revision: u64) -> shell::Page<ChangeView> {
+    let Changed { items, seen, more } = changed;
+    let bytes_of = |item: &ChangeView| {
+        let Change { key, value, .. } = &item.change;
+        size_of::<ChangeView>() + key.len() + value.as_ref().and_then(Payload::bytes).map_or(0, <[u8]>::len)
+    };
+    let bytes = items.iter().map(bytes_of).sum();
+    shell::Page { items, seen, more, revision, bytes }
+}
+
 /// A space being followed.
 pub struct StateWatch {
     store: StateStore,
     space: Arc<str>,
     prefix: Arc<str>,
-    /// Behind everything that was read.
-    cursor: Option<Position>,
-    page: std::vec::IntoIter<ChangeView>,
+    /// What was read, whatever the prefix of its keys: those who follow others share it.
+    page: Arc<shell::Page<ChangeView>>,
+    /// How many changes of the page were looked at.
+    looked_at: usize,
+    /// Whether there may be more behind the page.
+    more: bool,
     subscription: Subscription,
 }
 
 impl StateWatch {
-    async fn read(&self, after: Option<Position>) -> Result<consort_core::view::Changed> {
-        let (namespace, space, prefix) =
-            (Arc::clone(&self.store.namespace), Arc::clone(&self.space), Arc::clone(&self.prefix));
-        let read = self
-            .store
-            .partition
-            .read(move |machine| SharedState::of(machine).changes(&namespace, &space, &prefix, after, PAGE));
-        read.await?
+    async fn read(&mut self) -> Result<()> {
+        let (namespace, space, after) = (Arc::clone(&self.store.namespace), Arc::clone(&self.space), self.page.seen);
+        let point = Arc::clone(self.subscription.point());
+        let read = self.store.partition.read(move |machine| {
+            let changed = SharedState::of(machine).changes(&namespace, &space, "", Some(after), PAGE)?;
+            Ok(page_of(changed, point.revision()))
+        });
+        let page = self.subscription.point().changes.behind(after, async { read.await? }).await?;
+        // What came behind a page that another follower has read does not wake this one again.
+        self.more = page.more || page.revision < self.subscription.mark_seen();
+        (self.page, self.looked_at) = (page, 0);
+        Ok(())
     }
 
     /// The next change.
@@ -305,16 +328,16 @@ impl StateWatch {
     /// the space was deleted, [`Code::Stopping`]; nothing follows then.
     pub async fn next(&mut self) -> Result<ChangeView> {
         loop {
-            if let Some(change) = self.page.next() {
-                return Ok(change);
+            while let Some(change) = self.page.items.get(self.looked_at) {
+                self.looked_at += 1;
+                if change.change.key.starts_with(&*self.prefix) {
+                    return Ok(change.clone());
+                }
             }
-            self.subscription.mark_seen();
-            let changed = self.read(self.cursor).await?;
-            self.cursor = Some(changed.seen);
-            self.page = changed.items.into_iter();
-            if self.page.len() == 0 && !changed.more {
+            if !self.more {
                 self.subscription.next().await?;
             }
+            self.read().await?;
         }
     }
 

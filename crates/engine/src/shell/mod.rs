@@ -6,6 +6,7 @@
 
 mod completion;
 mod mailbox;
+mod pages;
 mod pending;
 mod run;
 mod subscriptions;
@@ -30,6 +31,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 pub(crate) use completion::Waiter;
 pub(crate) use mailbox::Mailbox;
+pub(crate) use pages::{Page, Pages};
 pub(crate) use run::start;
 pub(crate) use subscriptions::{Subscribing, Subscription, Subscriptions, Wake};
 

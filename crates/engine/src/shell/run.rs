@@ -216,8 +216,10 @@ impl Loop {
         let mut messages = mem::take(&mut self.messages);
         self.shared.mailbox.drain(&mut messages);
         let mut going = Going::On;
+        // All of them have come by now: looking at the clocks for each would cost as much as a read of the state.
+        let now = self.now();
         for message in messages.drain(..) {
-            if let Some(stop) = self.handle(message) {
+            if let Some(stop) = self.handle(message, now) {
                 going = stop;
             }
         }
@@ -242,8 +244,7 @@ impl Loop {
         going
     }
 
-    fn handle(&mut self, message: Message) -> Option<Going> {
-        let now = self.now();
+    fn handle(&mut self, message: Message, now: Time) -> Option<Going> {
         match message {
             Message::Submit { command, reply, pins } => {
                 self.pins.extend(pins);

@@ -20,8 +20,11 @@ use tokio::sync::{
     watch,
 };
 
-use super::stopping;
-use crate::topic::Topic;
+use super::{Pages, stopping};
+use crate::{
+    topic::Topic,
+    view::{ChangeView, EventView},
+};
 
 /// Live messages that wait for a slow subscriber; more are dropped.
 const LIVE_WAITING_MAX: usize = 256;
@@ -32,6 +35,17 @@ pub(crate) struct TopicPoint {
     revision: watch::Sender<u64>,
     live: broadcast::Sender<Progress>,
     shared: Arc<Inner>,
+    /// Of a space: its changes.
+    pub(crate) changes: Pages<ChangeView>,
+    /// Of a namespace: its events.
+    pub(crate) events: Pages<Arc<EventView>>,
+}
+
+impl TopicPoint {
+    /// The revision that the topic has now. Between two groups it is that of what is applied.
+    pub(crate) fn revision(&self) -> u64 {
+        *self.revision.borrow()
+    }
 }
 
 #[derive(Default)]
@@ -84,13 +98,19 @@ pub(crate) struct Subscription {
     /// Live messages from before the subscription that are still worth hearing.
     tail: VecDeque<Progress>,
     stopped: watch::Receiver<bool>,
-    _kept: (Arc<TopicPoint>, WatchPermit),
+    kept: (Arc<TopicPoint>, WatchPermit),
 }
 
 impl Subscription {
-    /// Notes that the subscriber reads the topic now: what changed before does not wake it again.
-    pub(crate) fn mark_seen(&mut self) {
-        self.revision.borrow_and_update();
+    /// Notes that the subscriber reads the topic now: what changed before does not wake it again. Answers the revision
+    /// that the topic has.
+    pub(crate) fn mark_seen(&mut self) -> u64 {
+        *self.revision.borrow_and_update()
+    }
+
+    /// What all subscribers of the topic share.
+    pub(crate) fn point(&self) -> &Arc<TopicPoint> {
+        &self.kept.0
     }
 
     /// Waits for a change, or for a live message.
@@ -148,7 +168,7 @@ impl Subscribing {
             live: self.point.live.subscribe(),
             tail: tail.into(),
             stopped: self.stopped,
-            _kept: (self.point, self.permit),
+            kept: (self.point, self.permit),
         }
     }
 }
@@ -181,7 +201,8 @@ impl Subscriptions {
             return point;
         }
         let (revision, live) = (watch::Sender::new(0), broadcast::Sender::new(LIVE_WAITING_MAX));
-        let point = Arc::new(TopicPoint { topic, revision, live, shared: Arc::clone(&self.inner) });
+        let (changes, events) = (Pages::default(), Pages::default());
+        let point = Arc::new(TopicPoint { topic, revision, live, shared: Arc::clone(&self.inner), changes, events });
         points.insert(topic, Arc::downgrade(&point));
         self.inner.count.store(points.len(), Ordering::Release);
         point

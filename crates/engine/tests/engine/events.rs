@@ -87,7 +87,7 @@ async fn a_follower_gets_each_event_once_and_learns_what_was_removed() {
     while seen.len() < ids.len() {
         if let WatchedEvent::Event(event) = watch.next().await.unwrap().unwrap() {
             first.get_or_insert(event.position);
-            seen.push(event.attributes.id);
+            seen.push(event.attributes.id.clone());
         }
     }
     assert_eq!(seen, ids);
