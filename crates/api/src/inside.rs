@@ -122,7 +122,7 @@ pub struct WaitedFor {
 pub struct Bid {
     /// The agent.
     pub agent: String,
-    /// What it asks for the task.
+    /// Its price for the task.
     pub cost: f64,
     /// How long it says that the task takes, in seconds.
     pub seconds: f64,

@@ -123,6 +123,7 @@ fn settings(topic: &str) -> SubscriptionSettings {
         max_deliveries: 10,
         back_off: BackOff { first: Span::from_secs(1), longest: Span::from_secs(1) },
         max_in_flight: FETCHED,
+        push: None,
     }
 }
 
@@ -183,6 +184,7 @@ async fn consume(handle: Handle, subscription: String, count: usize) -> Outcome<
             consumer: "bench".to_owned(),
             max: FETCHED,
             wait: Span::from_secs(30),
+            push: false,
         };
         let deliveries = EventBus::of(&handle).fetch(request).await?.deliveries;
         if let Some(again) = deliveries.iter().find(|delivered| delivered.attempt > 1) {

@@ -4,7 +4,6 @@
 //! Invariant: as in `common`; an agent ends its work only when the test lets it.
 
 mod common;
-#[expect(dead_code, reason = "each test file uses its part of it")]
 #[path = "common/home.rs"]
 mod home;
 
@@ -111,6 +110,8 @@ fn the_next_bid_takes_over_from_a_winner_that_fails_or_dies() {
     }
     let agent = home.folder.ok(&["agents", "show", "cheap"]);
     assert!(agent.contains("puzzle.solve: 1 won, 0 done, 1 failed"), "{agent}");
+    // One that is known is called, connected or not: it is forgotten first.
+    home.folder.ok(&["agents", "remove", "fast"]);
     // What is remembered counts: a success of the cheap one is expected to cost twice what it says.
     let run = start(&home);
     assert_eq!(output(&home, &run), "sure");

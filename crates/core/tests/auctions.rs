@@ -56,7 +56,9 @@ fn join(world: &mut World, name: &str, called: bool, hints: Option<(u64, u64)>) 
 fn world(flow: &str, agents: &[&str]) -> World {
     let mut world = World::new();
     world.deploy(flow);
-    agents.iter().for_each(|agent| join(&mut world, agent, true, None));
+    for agent in agents {
+        join(&mut world, agent, true, None);
+    }
     world.start("w", r#"{"text":"Guten Tag"}"#, None).unwrap();
     world
 }
@@ -154,7 +156,8 @@ fn an_agent_that_is_not_called_bids_what_it_declares() {
     world.complete("translate/bid:ann", r#"{"cost": 2}"#);
     let found = bids(&mut world, 0);
     assert_eq!(found.len(), 2, "mute has nothing to bid: {found:?}");
-    assert!(found[0].agent == "hint" && found[0].declared && found[0].cost == 1.5 && found[0].seconds == 20.0);
+    assert!(found[0].agent == "hint" && found[0].declared, "{found:?}");
+    assert_eq!((found[0].cost, found[0].seconds), (1.5, 20.0));
     world.complete("translate/award:hint", "1");
     world.verify();
 }

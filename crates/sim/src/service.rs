@@ -17,7 +17,7 @@ struct Account {
     output: Value,
     /// Whether the workflow's author allows it to happen again.
     again: bool,
-    /// By what the service would know that it is asked for the same effect.
+    /// By what the service would know the same effect again.
     key: String,
 }
 

@@ -14,7 +14,7 @@ pub struct Bid {
     /// The agent.
     #[n(0)]
     pub agent: String,
-    /// What it asks for the task, in whatever the bidders of a capability count in; US dollars where it was declared.
+    /// Its price for the task, in whatever the bidders of a capability count in; US dollars where it was declared.
     #[n(1)]
     pub cost: f64,
     /// How long it says that the task takes, in seconds.

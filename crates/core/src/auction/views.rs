@@ -19,7 +19,7 @@ use crate::{
 pub struct BidView {
     /// The agent.
     pub agent: String,
-    /// What it asks for the task.
+    /// Its price for the task.
     pub cost: f64,
     /// How long it says that the task takes, in seconds.
     pub seconds: f64,

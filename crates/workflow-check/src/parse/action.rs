@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::{
     Reader,
+    auction::Auctions,
     declared_input::InputReader,
     fields::{Fields, fan_out},
     scope::Place,
@@ -206,7 +207,7 @@ impl Reader<'_> {
         step.effect = fields.get("effect").and_then(|entry| self.effect(entry));
         step.on_unknown = fields.get("on_unknown").and_then(|entry| self.on_unknown(entry)).unwrap_or_default();
         step.compensate = fields.get("compensate").and_then(|entry| self.compensate(entry));
-        step.auction = fields.get("assign").and_then(|entry| self.assign(entry, &step.action));
+        step.auction = fields.get("assign").and_then(|entry| Auctions(self).assign(entry, &step.action));
     }
 
     fn refuse_misplaced(&mut self, fields: &Fields<'_>, kind: &'static str) {

@@ -125,6 +125,7 @@ export type EventKind =
   | "task_diverged"
   | "step_gave_up"
   | "step_copied"
+  | "task_awarded"
   | (string & {});
 /**
  * How an agent, or an instance of it, does.
@@ -257,6 +258,10 @@ export interface ActedInstant {
  */
 export interface Agent {
   /**
+   * How the agent, in whatever version, did with the tasks that it won in auctions, by capability.
+   */
+  awards?: Awards[];
+  /**
    * What it can do.
    */
   capabilities: Capability[];
@@ -319,6 +324,35 @@ export interface Agent {
    * Its share of the work beside other versions of the agent.
    */
   weight: number;
+}
+/**
+ * How an agent did with the tasks of a capability that auctions awarded to it.
+ */
+export interface Awards {
+  /**
+   * The capability.
+   */
+  capability: string;
+  /**
+   * Those that it completed.
+   */
+  done: number;
+  /**
+   * Those that it failed, lost, or did not take.
+   */
+  failed: number;
+  /**
+   * The share of its awards that it completed, from 0 to 1; one that has none yet is given credit for one.
+   */
+  reliability: number;
+  /**
+   * How many times longer its tasks took than it said; 1 where nothing is known.
+   */
+  slowness: number;
+  /**
+   * Tasks that were awarded to it.
+   */
+  won: number;
 }
 /**
  * Something that an agent can do.
@@ -1043,6 +1077,43 @@ export interface BarrierPage {
    * The `cursor` of the next page; absent at the end. A page may be empty and still have a next one.
    */
   next?: string | null;
+}
+/**
+ * A bid for the task of a step, or why there is none.
+ */
+export interface Bid {
+  /**
+   * The agent.
+   */
+  agent: string;
+  /**
+   * How sure it is of success, from 0 to 1.
+   */
+  confidence: number;
+  /**
+   * Its price for the task.
+   */
+  cost: number;
+  /**
+   * Whether it is what the agent has declared, and not its answer to a call.
+   */
+  declared?: boolean;
+  /**
+   * Its place among those that count, from 1.
+   */
+  rank?: number | null;
+  /**
+   * Why it does not count.
+   */
+  refused?: string | null;
+  /**
+   * What it is worth; the least wins.
+   */
+  score?: number | null;
+  /**
+   * How long it says that the task takes, in seconds.
+   */
+  seconds: number;
 }
 /**
  * Ends leases whose holders do not.
@@ -1944,6 +2015,7 @@ export interface HistoryEntry {
     | "task_diverged"
     | "step_gave_up"
     | "step_copied"
+    | "task_awarded"
     | (string & {});
   /**
    * Of `attempt_started`: the worker instance.
@@ -4416,6 +4488,10 @@ export interface StepNode {
    */
   attempt: number;
   /**
+   * The bids of its auction, the best first; none while they are awaited.
+   */
+  bids?: Bid[];
+  /**
    * The run that it started.
    */
   child_run?: RunId | null;
@@ -4444,7 +4520,7 @@ export interface StepNode {
    */
   instance?: string | null;
   /**
-   * `for_each`, `repeat`, or the kind of the step, such as `call`, `wait` or `publish`.
+   * `for_each`, `repeat`, `auction`, or the kind of the step, such as `call`, `wait` or `publish`.
    */
   kind: string;
   /**

@@ -29,6 +29,23 @@ class AgentInstances(Model):
     """Its version."""
 
 
+class Awards(Model):
+    """How an agent did with the tasks of a capability that auctions awarded to it."""
+
+    capability: str
+    """The capability."""
+    done: Annotated[int, Field(ge=0)]
+    """Those that it completed."""
+    failed: Annotated[int, Field(ge=0)]
+    """Those that it failed, lost, or did not take."""
+    reliability: float
+    """The share of its awards that it completed, from 0 to 1; one that has none yet is given credit for one."""
+    slowness: float
+    """How many times longer its tasks took than it said; 1 where nothing is known."""
+    won: Annotated[int, Field(ge=0)]
+    """Tasks that were awarded to it."""
+
+
 class BackfilledInstants(Model):
     """How many instants a backfill has."""
 
@@ -87,6 +104,27 @@ class BarrierArrival(Model):
     """How many it waits for."""
     released: bool
     """Whether all have come."""
+
+
+class Bid(Model):
+    """A bid for the task of a step, or why there is none."""
+
+    agent: str
+    """The agent."""
+    confidence: float
+    """How sure it is of success, from 0 to 1."""
+    cost: float
+    """Its price for the task."""
+    declared: bool = False
+    """Whether it is what the agent has declared, and not its answer to a call."""
+    rank: Annotated[int | None, Field(ge=0)] = None
+    """Its place among those that count, from 1."""
+    refused: str | None = None
+    """Why it does not count."""
+    score: float | None = None
+    """What it is worth; the least wins."""
+    seconds: float
+    """How long it says that the task takes, in seconds."""
 
 
 class BreakLockRequest(Model):
@@ -257,7 +295,7 @@ class ErrorPageList(Model):
     """The items."""
 
 
-EventKind = TypeAliasType("EventKind", Literal['run_started', 'step_started', 'attempt_started', 'attempt_failed', 'step_completed', 'step_failed', 'step_skipped', 'step_cancelled', 'outcome_unknown', 'decided', 'signal_received', 'run_paused', 'run_resumed', 'run_cancelling', 'compensation_started', 'run_ended', 'task_recorded', 'task_diverged', 'step_gave_up', 'step_copied'] | str)
+EventKind = TypeAliasType("EventKind", Literal['run_started', 'step_started', 'attempt_started', 'attempt_failed', 'step_completed', 'step_failed', 'step_skipped', 'step_cancelled', 'outcome_unknown', 'decided', 'signal_received', 'run_paused', 'run_resumed', 'run_cancelling', 'compensation_started', 'run_ended', 'task_recorded', 'task_diverged', 'step_gave_up', 'step_copied', 'task_awarded'] | str)
 """What happened in a run."""
 
 
@@ -2448,6 +2486,8 @@ class StepNode(Model):
 
     attempt: Annotated[int, Field(ge=0)]
     """The current attempt; 0 where there was none."""
+    bids: Annotated[list[Bid], Field(validate_default=True)] = []
+    """The bids of its auction, the best first; none while they are awaited."""
     child_run: RunId | None = None
     """The run that it started."""
     children: Annotated[list[StepNode], Field(validate_default=True)] = []
@@ -2463,7 +2503,7 @@ class StepNode(Model):
     instance: str | None = None
     """The worker instance that holds, or last held, the task."""
     kind: str
-    """`for_each`, `repeat`, or the kind of the step, such as `call`, `wait` or `publish`."""
+    """`for_each`, `repeat`, `auction`, or the kind of the step, such as `call`, `wait` or `publish`."""
     name: str
     """Its name, or its place among its siblings (`[3]`, `#2`)."""
     started_at: Time | None = None
@@ -2636,6 +2676,8 @@ class TriggerRequest(Model):
 class Agent(Model):
     """A version of an agent: what it declares, its settings by operators, and its health."""
 
+    awards: Annotated[list[Awards], Field(validate_default=True)] = []
+    """How the agent, in whatever version, did with the tasks that it won in auctions, by capability."""
     capabilities: list[Capability]
     """What it can do."""
     declared_at: Time
@@ -2954,6 +2996,7 @@ __all__ = [
     "AgentInstances",
     "AgentList",
     "ArriveBarrierRequest",
+    "Awards",
     "BackOff",
     "BackfillRequest",
     "BackfilledInstants",
@@ -2977,6 +3020,7 @@ __all__ = [
     "BarrierGeneration",
     "BarrierMember",
     "BarrierPage",
+    "Bid",
     "BreakLockRequest",
     "BuiltInLimit",
     "BuiltInLimitList",
