@@ -1,9 +1,22 @@
 """Contractors: `python agent.py ann=9 bob=7` starts two with their prices; `bob=7!` takes the job, and fails."""
 
 import sys
-from typing import Any
+from typing import TypedDict
 
 from consort import Agent, TaskError, Worker
+
+
+class Job(TypedDict):
+    """The input of the task that is bid for."""
+
+    job: str
+
+
+class Call(TypedDict):
+    """What a bidder is called with."""
+
+    capability: str
+    input: Job
 
 
 def contractor(name: str, price: int, *, fails: bool) -> Agent:
@@ -11,9 +24,9 @@ def contractor(name: str, price: int, *, fails: bool) -> Agent:
     agent = Agent(name, version="1.0.0", description="Bids for jobs, and does them.")
 
     @agent.capability("contract.do.bid", effect="read")
-    def bid(input: dict[str, Any]) -> dict[str, object]:
+    def bid(call: Call) -> dict[str, object]:
         # What it would cost this one: its load, its distance, its model.
-        return {"cost": price + len(input["input"]["job"])}
+        return {"cost": price + len(call["input"]["job"])}
 
     @agent.capability("contract.do", effect="idempotent")
     def do(job: str) -> dict[str, object]:
