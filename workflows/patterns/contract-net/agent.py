@@ -1,18 +1,20 @@
 """Contractors: `python agent.py ann=9 bob=7` starts two with their prices; `bob=7!` takes the job, and fails."""
 
 import sys
-from typing import TypedDict
+from dataclasses import dataclass
 
 from consort import Agent, TaskError, Worker
 
 
-class Job(TypedDict):
+@dataclass
+class Job:
     """The input of the task that is bid for."""
 
     job: str
 
 
-class Call(TypedDict):
+@dataclass
+class Call:
     """What a bidder is called with."""
 
     capability: str
@@ -26,7 +28,7 @@ def contractor(name: str, price: int, *, fails: bool) -> Agent:
     @agent.capability("contract.do.bid", effect="read")
     def bid(call: Call) -> dict[str, object]:
         # What it would cost this one: its load, its distance, its model.
-        return {"cost": price + len(call["input"]["job"])}
+        return {"cost": price + len(call.input.job)}
 
     @agent.capability("contract.do", effect="idempotent")
     def do(job: str) -> dict[str, object]:
