@@ -96,6 +96,8 @@ fn allowed(injected: InjectedBug) -> &'static [Law] {
         InjectedBug::ReplyBeforeDurable => &[Law::Number(12)],
         // The timer that stays may be that of a `sleep` which the code of the task passes afterwards.
         InjectedBug::TimerFiresTwice => &[Law::Number(7)],
+        // One vote more may make another decision of its round.
+        InjectedBug::LateVoteKept => &[Law::Number(2)],
         // The machine itself stumbles over rows that do not fit together.
         InjectedBug::StoreLosesBatch => &[Law::Assertion],
         // The holder of an assignment whose record is cut off looks like a stranger, and so does the one that was given
