@@ -4,7 +4,7 @@
 //! else of etcd.
 //! Invariant: the numbers of the fields are those of etcd's `rpc.proto` (version 3); reads are linearisable.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use consort_testkit::peers::Peer;
 use prost::{Message, Oneof};
@@ -143,19 +143,6 @@ impl Etcd {
         self.0.ready().await?;
         let (path, codec) = (PathAndQuery::from_static(path), ProstCodec::<Asked, Answered>::default());
         Ok(self.0.unary(Request::new(asked), path, codec).await?.into_inner())
-    }
-
-    /// Waits until it answers a read.
-    pub(crate) async fn await_ready(peer: &Peer, key: &str) {
-        loop {
-            if let Ok(mut clients) = Self::clients(peer, 1).await
-                && let Some(client) = clients.first_mut()
-                && client.get(key).await.is_ok()
-            {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
     }
 }
 

@@ -37,6 +37,19 @@ pub(crate) trait Keys: Send + 'static {
     fn load(&mut self, keys: &[String], value: &str) -> impl Future<Output = Outcome<()>> + Send;
 }
 
+/// Waits until a store that was started answers a read of a key that has a value.
+pub(crate) async fn await_ready<C: Keys>(connect: impl AsyncFn() -> Outcome<Vec<C>>, key: &str) {
+    loop {
+        if let Ok(mut clients) = connect().await
+            && let Some(client) = clients.first_mut()
+            && client.get(key).await.is_ok()
+        {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 /// What a client requests.
 #[derive(Clone, Copy)]
 enum Ask {

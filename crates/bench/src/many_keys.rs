@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     etcd::Etcd,
-    keys::{Keys, value},
+    keys::{Keys, await_ready, value},
     networked::clients,
     peers::{start_etcd, start_redis},
     redis_peer::Redis,
@@ -38,13 +38,13 @@ pub(crate) async fn run() -> Outcome<()> {
     if let Some(peer) = start_redis(folder.path())? {
         load("redis", peer.id(), Redis::clients(&peer, LOADERS).await?).await?;
         let (peer, began) = restarted(peer)?;
-        Redis::await_ready(&peer, &last_key()).await;
+        await_ready(async || Redis::clients(&peer, 1).await, &last_key()).await;
         report_open("redis", peer.id(), began.elapsed())?;
     }
     if let Some(peer) = start_etcd(folder.path())? {
         load("etcd", peer.id(), Etcd::clients(&peer, LOADERS).await?).await?;
         let (peer, began) = restarted(peer)?;
-        Etcd::await_ready(&peer, &last_key()).await;
+        await_ready(async || Etcd::clients(&peer, 1).await, &last_key()).await;
         report_open("etcd", peer.id(), began.elapsed())?;
     }
     Ok(())

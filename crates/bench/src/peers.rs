@@ -20,16 +20,16 @@ use crate::{
 /// Figures of both.
 pub(crate) async fn run(folder: &Path, disk: &mut Disk, quick: bool) -> Outcome<()> {
     let span = if quick { Duration::from_millis(100) } else { Duration::from_secs(3) };
+    // Followers, and events for each.
+    let counts = if quick { [(1, 100), (20, 50)] } else { [(1, 20_000), (100, 5_000)] };
     if let Some(peer) = start_redis(folder)? {
         keys::measure(("redis", Some(peer.id())), Redis::clients(&peer, CLIENTS).await?, disk, span).await?;
-        let counts = if quick { [(1, 100), (20, 50)] } else { [(1, 20_000), (100, 5_000)] };
         for (followers, events) in counts {
             in_time("following", redis_peer::followed(&peer, followers, events)).await?;
         }
     }
     if let Some(peer) = start_etcd(folder)? {
         keys::measure(("etcd", Some(peer.id())), Etcd::clients(&peer, CLIENTS).await?, disk, span).await?;
-        let counts = if quick { [(1, 100), (20, 50)] } else { [(1, 20_000), (100, 5_000)] };
         for (followers, events) in counts {
             in_time("watching", etcd::watched(&peer, followers, events)).await?;
         }

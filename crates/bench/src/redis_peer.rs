@@ -3,7 +3,7 @@
 //! For: the comparison with shared state and with followers of Consort's events. Not for: consumer groups.
 //! Invariant: every entry is counted at each follower; one that is missing fails the run.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use consort_testkit::peers::Peer;
 use redis::{AsyncConnectionConfig, Client, aio::MultiplexedConnection, pipe};
@@ -29,19 +29,6 @@ impl Redis {
             clients.push(Self(client.get_multiplexed_async_connection_with_config(&config).await?));
         }
         Ok(clients)
-    }
-
-    /// Waits until it has read its file.
-    pub(crate) async fn await_ready(peer: &Peer, key: &str) {
-        loop {
-            if let Ok(mut clients) = Self::clients(peer, 1).await
-                && let Some(client) = clients.first_mut()
-                && client.get(key).await.is_ok()
-            {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
     }
 }
 

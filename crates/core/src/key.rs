@@ -70,6 +70,24 @@ pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
     out.push(0);
 }
 
+/// The key of a type that is texts alone: its fields, in the order in which they are named.
+macro_rules! key_of_texts {
+    ($key:ident: $($text:ident),+) => {
+        impl $crate::tables::Key for $key {
+            fn encode(&self, out: &mut Vec<u8>) {
+                $($crate::key::put_text(out, &self.$text);)+
+            }
+
+            fn decode(bytes: &[u8]) -> Option<Self> {
+                let mut parts = $crate::key::Parts(bytes);
+                let key = Self { $($text: parts.text()?),+ };
+                parts.end(key)
+            }
+        }
+    };
+}
+pub(crate) use key_of_texts;
+
 impl Key for () {
     fn encode(&self, _: &mut Vec<u8>) {}
 

@@ -230,6 +230,14 @@ impl Action {
         }
     }
 
+    /// The capability that it calls, where it is a call that names one.
+    pub fn capability(&self) -> Option<&str> {
+        match self {
+            Self::Call { capability, .. } => capability.as_deref(),
+            _ => None,
+        }
+    }
+
     /// The word for it in messages and drawings: `call`, `group`, `workflow`, `wait`, `approve`, `consensus`, `publish` or
     /// `state`.
     pub fn kind(&self) -> &'static str {

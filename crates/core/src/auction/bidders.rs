@@ -11,10 +11,7 @@ use consort_types::{Code, Error, Result, limits, worker::CapabilityDeclaration};
 use crate::{
     auction::rows::{AuctionRow, Bid},
     context::ApplyContext,
-    registry::{
-        agents::{PAST, agent_key},
-        rows::Agent,
-    },
+    registry::{agents, rows::Agent},
 };
 
 /// What a version of an agent makes of its name.
@@ -32,18 +29,13 @@ struct Bidder {
 /// [`Code::NotAwarded`] where there is none, [`Code::LimitReached`] where there are too many.
 pub(crate) fn bidders(ctx: &mut ApplyContext<'_>, namespace: &str, capability: &str, ask: &str) -> Result<AuctionRow> {
     let mut bidders = BTreeMap::<String, Bidder>::new();
-    let (mut from, to) = (agent_key(namespace, "", ""), agent_key(namespace, PAST, ""));
-    loop {
-        let rows = ctx.state.tables.agents.range(&from, &to, limits::PAGE_ITEMS_MAX)?;
-        ctx.charge(rows.len());
-        for (key, row) in &rows {
-            note(ctx, &mut bidders, &key.name, row, (capability, ask));
-        }
-        match rows.last() {
-            Some((last, _)) if rows.len() == limits::PAGE_ITEMS_MAX => from = last.next(),
-            _ => break,
-        }
-    }
+    let (mut agents, mut bytes) = (0, 0);
+    agents::each(ctx.state, agents::range_of(namespace, None), |key, row| {
+        (agents, bytes) = (agents + 1, bytes + row.declaration.len() as usize);
+        note(&mut bidders, key.name, &row, (capability, ask));
+    })?;
+    ctx.charge(agents);
+    ctx.state.charge_bytes(bytes);
     let (count, max) = (bidders.len(), limits::AUCTION_BIDDERS_MAX as usize);
     if count == 0 {
         let message = format!("no agent that has `{capability}` and takes tasks can bid");
@@ -62,23 +54,16 @@ pub(crate) fn bidders(ctx: &mut ApplyContext<'_>, namespace: &str, capability: &
 }
 
 /// Notes what a version of an agent makes of its name.
-fn note(
-    ctx: &mut ApplyContext<'_>,
-    bidders: &mut BTreeMap<String, Bidder>,
-    name: &str,
-    row: &Agent,
-    (capability, ask): (&str, &str),
-) {
-    ctx.state.charge_bytes(row.declaration.len() as usize);
+fn note(bidders: &mut BTreeMap<String, Bidder>, name: String, row: &Agent, (capability, ask): (&str, &str)) {
     let takes = !row.state.draining && row.state.weight > 0;
     let Some(declaration) = row.declaration().filter(|_| takes) else { return };
     let of = |wanted: &str| declaration.capabilities.iter().find(|capability| capability.name == wanted);
     let Some(task) = of(capability) else { return };
-    let (called, declared) = (of(ask).is_some(), declared(name, task));
+    let (called, declared) = (of(ask).is_some(), declared(&name, task));
     if !called && declared.is_none() {
         return;
     }
-    let bidder = bidders.entry(name.to_owned()).or_default();
+    let bidder = bidders.entry(name).or_default();
     bidder.called |= called;
     // Of several versions, the newest by name: the order of the rows.
     bidder.declared = declared.or(bidder.declared.take());

@@ -3,10 +3,7 @@
 //! For: what is remembered of an agent at a capability. Not for: auctions themselves (the key of their scope is theirs).
 //! Invariant: what is remembered of one agent lies side by side.
 
-use crate::{
-    key::{Parts, put_text},
-    tables::Key,
-};
+use crate::key::key_of_texts;
 
 /// An agent at a capability that it was awarded tasks of.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,16 +27,4 @@ impl AwardKey {
     }
 }
 
-impl Key for AwardKey {
-    fn encode(&self, out: &mut Vec<u8>) {
-        put_text(out, &self.namespace);
-        put_text(out, &self.agent);
-        put_text(out, &self.capability);
-    }
-
-    fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut parts = Parts(bytes);
-        let key = Self { namespace: parts.text()?, agent: parts.text()?, capability: parts.text()? };
-        parts.end(key)
-    }
-}
+key_of_texts!(AwardKey: namespace, agent, capability);

@@ -37,11 +37,15 @@ pub(crate) struct Offered {
 }
 
 /// A bid that does not count.
-pub(crate) fn refused(agent: &str, why: impl Into<String>) -> Bid {
-    let mut why = why.into();
+pub(crate) fn refused(agent: &str, why: String) -> Bid {
+    let (agent, refused) = (agent.to_owned(), Some(short(why)));
+    Bid { agent, cost: 0.0, seconds: 0.0, confidence: 1.0, declared: false, score: None, refused }
+}
+
+/// A reason as it is kept.
+fn short(mut why: String) -> String {
     text::truncate(&mut why, REASON_BYTES_MAX);
-    let agent = agent.to_owned();
-    Bid { agent, cost: 0.0, seconds: 0.0, confidence: 1.0, declared: false, score: None, refused: Some(why) }
+    why
 }
 
 /// What an agent has answered to the call.
@@ -109,7 +113,7 @@ pub(crate) fn rank(
         match split_fatal(worth(auction, bid, reply, &record, &mut environment))? {
             Ok(Some(score)) => bid.score = Some(score),
             Ok(None) => bid.refused = Some("`award` refuses it".to_owned()),
-            Err(error) => *bid = Bid { refused: refused("", error.message).refused, ..bid.clone() },
+            Err(error) => bid.refused = Some(short(error.message)),
         }
     }
     state.charge_cost(environment.meter.cost());

@@ -7,7 +7,7 @@
 use consort_types::{Position, Seq, Token};
 
 use crate::{
-    key::{NamedKey, Parts, put_text},
+    key::{NamedKey, Parts, key_of_texts, put_text},
     tables::Key,
 };
 
@@ -33,19 +33,7 @@ impl MemberKey {
     }
 }
 
-impl Key for MemberKey {
-    fn encode(&self, out: &mut Vec<u8>) {
-        put_text(out, &self.namespace);
-        put_text(out, &self.name);
-        put_text(out, &self.member);
-    }
-
-    fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut parts = Parts(bytes);
-        let key = Self { namespace: parts.text()?, name: parts.text()?, member: parts.text()? };
-        parts.end(key)
-    }
-}
+key_of_texts!(MemberKey: namespace, name, member);
 
 /// What has a place in a lock; part of the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

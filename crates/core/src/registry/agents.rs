@@ -23,9 +23,33 @@ pub(crate) fn is_built_in(state: &State, namespace: &str, name: &str) -> Result<
     Ok(versions_of(state, namespace, name)?.iter().any(|(_, row)| row.built_in))
 }
 
+/// The keys of the versions of an agent, or of all agents of a namespace: from, and the least key behind them.
+pub(crate) fn range_of(namespace: &str, name: Option<&str>) -> (AgentKey, AgentKey) {
+    match name {
+        Some(name) => (agent_key(namespace, name, ""), agent_key(namespace, &format!("{name}\0"), "")),
+        None => (agent_key(namespace, "", ""), agent_key(namespace, PAST, "")),
+    }
+}
+
+/// Visits the versions of agents in a range of keys, in order, page by page.
+pub(crate) fn each(
+    state: &State,
+    (mut from, to): (AgentKey, AgentKey),
+    mut look: impl FnMut(AgentKey, Agent),
+) -> Result<()> {
+    loop {
+        let page = state.tables.agents.range(&from, &to, limits::PAGE_ITEMS_MAX)?;
+        let Some((last, _)) = page.last() else { return Ok(()) };
+        from = last.next();
+        for (key, row) in page {
+            look(key, row);
+        }
+    }
+}
+
 /// Names of agents of a namespace, in order, of at most a page of versions.
 fn agent_names(state: &State, namespace: &str) -> Result<Vec<String>> {
-    let (from, to) = (agent_key(namespace, "", ""), agent_key(namespace, PAST, ""));
+    let (from, to) = range_of(namespace, None);
     let rows = state.tables.agents.range(&from, &to, limits::PAGE_ITEMS_MAX)?;
     let mut names: Vec<String> = rows.into_iter().map(|(key, _)| key.name).collect();
     names.dedup();
@@ -34,13 +58,13 @@ fn agent_names(state: &State, namespace: &str) -> Result<Vec<String>> {
 
 /// Rows of an agent, by version.
 fn versions_of(state: &State, namespace: &str, name: &str) -> Result<Vec<(AgentKey, Agent)>> {
-    let (from, to) = (agent_key(namespace, name, ""), agent_key(namespace, &format!("{name}\0"), ""));
+    let (from, to) = range_of(namespace, Some(name));
     state.tables.agents.range(&from, &to, limits::AGENT_VERSIONS_MAX)
 }
 
 /// How many versions of an agent there are.
 pub(crate) fn version_count(state: &State, namespace: &str, name: &str) -> Result<usize> {
-    let (from, to) = (agent_key(namespace, name, ""), agent_key(namespace, &format!("{name}\0"), ""));
+    let (from, to) = range_of(namespace, Some(name));
     state.tables.agents.count(&from, &to, limits::AGENT_VERSIONS_MAX)
 }
 

@@ -6,7 +6,7 @@
 use consort_types::BlobHash;
 
 use crate::{
-    key::{Parts, put_text},
+    key::{Parts, key_of_texts, put_text},
     tables::Key,
 };
 
@@ -29,19 +29,7 @@ impl AgentKey {
     }
 }
 
-impl Key for AgentKey {
-    fn encode(&self, out: &mut Vec<u8>) {
-        put_text(out, &self.namespace);
-        put_text(out, &self.name);
-        put_text(out, &self.version);
-    }
-
-    fn decode(bytes: &[u8]) -> Option<Self> {
-        let mut parts = Parts(bytes);
-        let key = Self { namespace: parts.text()?, name: parts.text()?, version: parts.text()? };
-        parts.end(key)
-    }
-}
+key_of_texts!(AgentKey: namespace, name, version);
 
 /// A workflow's content in a namespace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

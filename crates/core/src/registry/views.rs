@@ -20,10 +20,9 @@ use crate::{
     machine::Machine,
     page::{Page, bounded},
     registry::{
-        agents::{self, PAST, agent_key},
-        keys::AgentKey,
+        agents::{self, PAST, agent_key, range_of},
         roll_back::RollBack,
-        rows::{Agent, WorkflowRevision},
+        rows::WorkflowRevision,
         uses, workflows,
     },
     run::start::StartRun,
@@ -148,11 +147,7 @@ impl RegistryRows<'_> {
     /// What each version of an agent has declared.
     pub fn versions(&self, namespace: &str, name: &str) -> Result<Vec<AgentDeclaration>> {
         let mut versions = Vec::new();
-        self.each_agent(agent_key(namespace, name, ""), |key, row| {
-            let of_agent = key.namespace == namespace && key.name == name;
-            versions.extend(row.declaration().filter(|_| of_agent));
-            of_agent
-        })?;
+        agents::each(self.state, range_of(namespace, Some(name)), |_, row| versions.extend(row.declaration()))?;
         Ok(versions)
     }
 
@@ -176,17 +171,13 @@ impl RegistryRows<'_> {
     /// since each of them could take the task. Without a capability (the empty text) all that are declared count.
     pub fn capability_effect(&self, namespace: &str, capability: &str, agent: Option<&str>) -> Result<EffectClass> {
         let mut most_careful = None;
-        self.each_agent(agent_key(namespace, agent.unwrap_or(""), ""), |key, row| {
-            if key.namespace != namespace || agent.is_some_and(|name| name != key.name) {
-                return false;
-            }
+        agents::each(self.state, range_of(namespace, agent), |_, row| {
             let declared = row.declaration().map(|declared| declared.capabilities).unwrap_or_default();
             let classes = declared
                 .iter()
                 .filter(|found| capability.is_empty() || found.name == capability)
                 .map(|found| found.effect);
             most_careful = classes.max().max(most_careful);
-            true
         })?;
         Ok(most_careful.unwrap_or_default())
     }
@@ -194,26 +185,9 @@ impl RegistryRows<'_> {
     /// The settings by operators of each version of each agent: namespace, name, version and state, in this order.
     pub fn agent_states(&self) -> Result<Vec<(String, String, String, AgentState)>> {
         let mut states = Vec::new();
-        self.each_agent(agent_key("", "", ""), |key, row| {
-            states.push((key.namespace, key.name, key.version, row.state));
-            true
-        })?;
+        let all = (agent_key("", "", ""), agent_key(PAST, "", ""));
+        agents::each(self.state, all, |key, row| states.push((key.namespace, key.name, key.version, row.state)))?;
         Ok(states)
-    }
-
-    /// Visits agents in order, page by page, until `look` returns false.
-    fn each_agent(&self, mut from: AgentKey, mut look: impl FnMut(AgentKey, Agent) -> bool) -> Result<()> {
-        let to = agent_key(PAST, "", "");
-        loop {
-            let page = self.state.tables.agents.range(&from, &to, limits::PAGE_ITEMS_MAX)?;
-            let Some((last, _)) = page.last() else { return Ok(()) };
-            from = last.next();
-            for (key, row) in page {
-                if !look(key, row) {
-                    return Ok(());
-                }
-            }
-        }
     }
 
     /// Every limit: namespace, scope and values, in order.

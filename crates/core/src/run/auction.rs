@@ -5,7 +5,7 @@
 //! is known that it did (law 2). Everything that gets the task has the same idempotency key.
 
 use consort_types::{Code, Error, Result, StepInstanceId};
-use consort_workflow::{Action, Auction};
+use consort_workflow::Auction;
 
 use crate::{
     auction::{
@@ -60,10 +60,7 @@ pub(crate) fn begin(
 
 /// The capability that is bid for: an auction has one.
 fn capability_of(step_ref: &StepRef) -> &str {
-    match &step_ref.step().action {
-        Action::Call { capability: Some(capability), .. } => capability,
-        _ => "",
-    }
+    step_ref.step().action.capability().unwrap_or_default()
 }
 
 /// An agent is called for its bid, or gets the task.
@@ -122,7 +119,7 @@ pub(crate) fn advance(ctx: &mut ApplyContext<'_>, key: ScopeKey, scope: &Scope, 
         return if open > 0 { Ok(()) } else { next_award(ctx, key, opener, (&step_ref, &auction, &row)) };
     }
     if open > 0 {
-        return have_enough(ctx, key, &auction, &row);
+        return have_enough(ctx, key, scope, (&auction, &row));
     }
     match split_fatal(rank_bids(ctx, key, opener, (&step_ref, &auction, row)))? {
         Ok(row) => next_award(ctx, key, opener, (&step_ref, &auction, &row)),
@@ -136,8 +133,15 @@ fn auction_of(ctx: &mut ApplyContext<'_>, key: ScopeKey) -> Result<AuctionRow> {
 }
 
 /// Where enough agents have bid, the others are awaited no longer.
-fn have_enough(ctx: &mut ApplyContext<'_>, key: ScopeKey, auction: &Auction, row: &AuctionRow) -> Result<()> {
-    let Some(enough) = auction.enough else { return Ok(()) };
+fn have_enough(
+    ctx: &mut ApplyContext<'_>,
+    key: ScopeKey,
+    scope: &Scope,
+    (auction, row): (&Auction, &AuctionRow),
+) -> Result<()> {
+    // Those that have ended may have bid; before there are so many, none is read.
+    let ended = row.bids.len() + scope.ended as usize;
+    let Some(enough) = auction.enough.filter(|enough| ended >= *enough as usize) else { return Ok(()) };
     let (mut made, mut open) = (row.bids.len(), Vec::new());
     for (agent, index) in row.called.iter().zip(0..) {
         let task = StepInstanceId { run: key.run, scope: key.scope, index };

@@ -10,7 +10,6 @@ use consort_types::{
     task::{ConcurrencyKey, ReadyTask},
     worker::{JournalEntry, JournalRequest, TaskOffer},
 };
-use consort_workflow::Action;
 use serde_json::{Value, json};
 
 use crate::{
@@ -117,10 +116,7 @@ pub(crate) fn task_input(state: &mut State, step_ref: &StepRef, task: StepInstan
         InstanceKind::Bid => {
             let input = with_of(state, step_ref, task)?;
             let input: Value = serde_json::from_slice(&input).unwrap_or_default();
-            let capability = match &step_ref.step().action {
-                Action::Call { capability, .. } => capability.as_deref(),
-                _ => None,
-            };
+            let capability = step_ref.step().action.capability();
             Ok(Payload::from_value(&json!({ "capability": capability, "input": input })))
         }
     }

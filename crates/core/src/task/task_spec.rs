@@ -63,10 +63,10 @@ pub(crate) fn target(
             let ask = step_ref.step().auction.as_ref().map(|auction| auction.ask.clone());
             (ask, locate::bidder(state, task)?)
         }
-        InstanceKind::Body(Layer::Award) => match &step_ref.step().action {
-            Action::Call { capability, .. } => (capability.clone(), locate::bidder(state, task)?),
-            _ => (None, None),
-        },
+        InstanceKind::Body(Layer::Award) => {
+            let capability = step_ref.step().action.capability();
+            (capability.map(str::to_owned), locate::bidder(state, task)?)
+        }
         InstanceKind::Body(_) => match &step_ref.step().action {
             Action::Call { capability, agent } => (capability.clone(), agent.clone()),
             _ => (None, None),
