@@ -124,6 +124,22 @@ async function patched(ctx) {
   return { path: isNew ? "new" : "old", go: await ctx.waitSignal("go") };
 }
 
+/** Reserves, pays, waits, and mails; each variant is a deploy. */
+async function order(ctx) {
+  const reserve = () => ctx.run(variant === "renamed" ? "hold" : "reserve", () => effect(ctx, "reserve"));
+  const pay = () => ctx.call("conform.write", { name: "pay" });
+  for (const act of variant === "swapped" ? [pay, reserve] : [reserve, pay]) {
+    await act();
+  }
+  const gift = variant === "patched" && (await ctx.patched("gift"));
+  if (gift) {
+    await ctx.run("gift", () => effect(ctx, "gift"));
+  }
+  const packed = await ctx.waitSignal("packed");
+  await ctx.run("mail", () => effect(ctx, "mail"));
+  return { variant, gift, packed };
+}
+
 async function options(ctx) {
   const retry = { attempts: 3, initial: 1, factor: 1, max: 1 };
   const done = await ctx.call("conform.fail", { kind: "retryable", until: 3 }, { retry });
@@ -150,7 +166,7 @@ async function odd(ctx, { kind }) {
     .reduce((inner) => [inner], 1);
 }
 
-const conform = agent("conform", { version: "1.0.0", labels: { suite: "conformance" } })
+const conform = agent("conform", { version: process.env.CONFORM_VERSION ?? "1.0.0", labels: { suite: "conformance" } })
   .capability("conform.echo", anything, (_, input) => input)
   .capability(
     "conform.total",
@@ -227,6 +243,7 @@ const conform = agent("conform", { version: "1.0.0", labels: { suite: "conforman
     return null;
   })
   .capability("conform.options", {}, options)
+  .capability("conform.order", {}, order)
   .capability("conform.patched", {}, patched)
   .capability("conform.odd", { input: z.object({ kind: z.string() }) }, odd);
 

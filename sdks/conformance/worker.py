@@ -70,7 +70,7 @@ class Word(BaseModel):
     word: str
 
 
-agent = Agent("conform", version="1.0.0", labels={"suite": "conformance"})
+agent = Agent("conform", version=os.environ.get("CONFORM_VERSION", "1.0.0"), labels={"suite": "conformance"})
 
 
 async def effect(ctx: TaskContext, name: str) -> int:
@@ -291,6 +291,26 @@ async def reordered(ctx: TaskContext, input: Any) -> dict[str, Any]:
 async def changed(ctx: TaskContext, input: Any) -> dict[str, Any]:
     """Calls with another input in its second variant."""
     return await echo_and_wait(ctx, {"a": 2 if TWO else 1})
+
+
+@agent.capability("conform.order")
+async def order(ctx: TaskContext, input: Any) -> dict[str, Any]:
+    """Reserves, pays, waits, and mails; each variant is a deploy."""
+
+    async def reserve() -> None:
+        await ctx.run("hold" if VARIANT == "renamed" else "reserve", effect, ctx, "reserve")
+
+    async def pay() -> None:
+        await ctx.call("conform.write", {"name": "pay"})
+
+    for act in (pay, reserve) if VARIANT == "swapped" else (reserve, pay):
+        await act()
+    gift = VARIANT == "patched" and await ctx.patched("gift")
+    if gift:
+        await ctx.run("gift", effect, ctx, "gift")
+    packed = await ctx.wait_signal("packed")
+    await ctx.run("mail", effect, ctx, "mail")
+    return {"variant": VARIANT, "gift": gift, "packed": packed}
 
 
 @agent.capability("conform.patched")

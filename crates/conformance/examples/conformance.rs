@@ -225,6 +225,27 @@ async fn patched(ctx: TaskContext, _: Value) -> Result<Value, TaskError> {
     Ok(json!({ "path": if new { "new" } else { "old" }, "go": go }))
 }
 
+/// Reserves, pays, waits, and mails; each variant is a deploy.
+async fn order(ctx: TaskContext, _: Value) -> Result<Value, TaskError> {
+    let variant = variant();
+    let entry = if variant == "renamed" { "hold" } else { "reserve" };
+    let pay = || ctx.call::<Count>("conform.write", &Named { name: "pay".into() });
+    if variant == "swapped" {
+        pay().await?;
+        once(&ctx, entry, "reserve").await?;
+    } else {
+        once(&ctx, entry, "reserve").await?;
+        pay().await?;
+    }
+    let gift = variant == "patched" && ctx.patched("gift").await?;
+    if gift {
+        once(&ctx, "gift", "gift").await?;
+    }
+    let packed: Value = ctx.wait_signal("packed").await?;
+    once(&ctx, "mail", "mail").await?;
+    Ok(json!({ "variant": variant, "gift": gift, "packed": packed }))
+}
+
 async fn diverge(ctx: TaskContext, _: Value) -> Result<Value, TaskError> {
     let name = if is_two() { "two" } else { "one" };
     ctx.run(name, || async { Ok(1) }).await?;
@@ -323,7 +344,7 @@ fn agent() -> Agent {
     let liar = |_: TaskContext, _: Value| async move { Ok(json!({ "n": "three" })) };
     let who = |ctx: TaskContext, _: Value| async move { Ok(identity(&ctx)) };
     Agent::new("conform")
-        .version("1.0.0")
+        .version(env::var("CONFORM_VERSION").unwrap_or_else(|_| "1.0.0".into()))
         .label("suite", "conformance")
         .capability(Capability::from_fn("conform.echo", echo).effect(EffectClass::Read))
         .capability(Capability::from_fn("conform.total", total).effect(EffectClass::Read))
@@ -346,6 +367,7 @@ fn agent() -> Agent {
         .capability(Capability::from_fn("conform.reordered", reordered))
         .capability(Capability::from_fn("conform.changed", changed))
         .capability(Capability::from_fn("conform.diverge", diverge))
+        .capability(Capability::from_fn("conform.order", order))
         .capability(Capability::from_fn("conform.patched", patched))
         .capability(Capability::from_fn("conform.stream", stream))
         .capability(Capability::from_fn("conform.cancel", cancel))

@@ -83,6 +83,12 @@ impl Ledger {
         self.shared.counts.lock().keys.get(effect).and_then(|keys| keys.values().copied().max()).unwrap_or(0)
     }
 
+    /// How often an effect was requested under this key.
+    pub fn count_under(&self, effect: &str, key: &str) -> u32 {
+        let key = serde_json::Value::from(key).to_string();
+        self.shared.counts.lock().keys.get(effect).and_then(|keys| keys.get(&key).copied()).unwrap_or(0)
+    }
+
     /// The number of all requests.
     pub fn total(&self) -> u32 {
         self.shared.counts.lock().effects.values().sum()

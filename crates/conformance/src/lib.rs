@@ -4,6 +4,7 @@
 //! own tests have that).
 //! Invariant: a scenario does not know which SDK it runs against; the judge sees only what any client can see.
 
+pub mod deploys;
 pub mod fire;
 pub mod ledger;
 pub mod run;

@@ -4,6 +4,7 @@
 //! Invariant: no process outlives the stage.
 
 use std::{
+    collections::BTreeMap,
     net::TcpListener,
     path::PathBuf,
     process::Child,
@@ -69,6 +70,8 @@ pub struct Stage {
     setting: Setting,
     server: Option<Child>,
     worker: Option<Worker>,
+    /// Workers beside it, by their variants.
+    beside: BTreeMap<&'static str, Worker>,
 }
 
 impl Stage {
@@ -81,13 +84,14 @@ impl Stage {
         let address = free_address()?;
         let settings = format!(
             "listen = \"{address}\"\ngrace = \"{grace}\"\nheartbeat-timeout = \"60s\"\n\
-             drain-timeout = \"250ms\"\n"
+             drain-timeout = \"250ms\"\npinned-wait = \"1s\"\n"
         );
         std::fs::write(folder.path().join("consort.toml"), settings).map_err(|error| error.to_string())?;
         let ledger = Ledger::open(hold).map_err(|error| error.to_string())?;
         let client = Client::new(address.parse().map_err(|_| format!("`{address}` is no address"))?);
-        let setting = Setting { server: address, ledger: ledger.url(), credit, variant: String::new() };
-        Ok(Self { sdk, folder, ledger, client, setting, server: None, worker: None })
+        let setting =
+            Setting { server: address, ledger: ledger.url(), credit, variant: String::new(), version: String::new() };
+        Ok(Self { sdk, folder, ledger, client, setting, server: None, worker: None, beside: BTreeMap::new() })
     }
 
     /// Where the worker's output goes.
@@ -142,6 +146,22 @@ impl Stage {
         Ok(())
     }
 
+    /// Starts a worker beside others, with a version of the agent; one of that variant is killed first.
+    ///
+    /// # Errors
+    /// Where something is missing to run it.
+    pub fn deploy(&mut self, variant: &'static str, version: &str) -> Result<(), String> {
+        self.withdraw(variant);
+        let setting = Setting { variant: variant.to_owned(), version: version.to_owned(), ..self.setting.clone() };
+        self.beside.insert(variant, self.sdk.start(&setting, &self.log())?);
+        Ok(())
+    }
+
+    /// Kills the worker of a variant, as `kill -9` does.
+    pub fn withdraw(&mut self, variant: &str) {
+        self.beside.remove(variant);
+    }
+
     /// Kills the worker as `kill -9` does.
     pub fn kill_worker(&mut self) {
         self.worker = None;
@@ -170,6 +190,7 @@ impl Stage {
 impl Drop for Stage {
     fn drop(&mut self) {
         self.worker = None;
+        self.beside.clear();
         self.kill_server();
     }
 }

@@ -632,6 +632,8 @@ def test_wrong_settings_are_refused_before_anything_connects() -> None:
             Worker(agent, **settings)
     with pytest.raises(ConsortError):
         Worker()
+    with pytest.raises(ConsortError, match="was given a list"):
+        Worker([agent])  # type: ignore[arg-type]
 
 
 def test_signals_stop_a_worker_that_runs_for_ever() -> None:

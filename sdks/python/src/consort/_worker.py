@@ -94,6 +94,12 @@ class Worker:
         """
         if not agents:
             raise ConsortError("a worker without an agent has nothing to do", code=Code.BAD_REQUEST)
+        if other := next((given for given in agents if not isinstance(given, Agent)), None):
+            raise ConsortError(
+                f"a worker hosts agents, and was given a {type(other).__name__}",
+                code=Code.BAD_REQUEST,
+                hint="give the agents one by one: `Worker(first, second)`",
+            )
         if not 1 <= concurrency <= CREDIT_MAX:
             raise ConsortError(
                 f"a concurrency of {concurrency} is not within 1 to {CREDIT_MAX}", code=Code.LIMIT_REACHED

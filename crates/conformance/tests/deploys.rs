@@ -1,0 +1,33 @@
+//! Changed code deployed three times under each SDK while its runs are in flight: every effect once.
+//!
+//! For: the gate. Not for: exact moments (see `scenarios`).
+//! Invariant: the seed is printed, so that the moments can be tried again: `CONSORT_CRASH_SEED`.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use consort_conformance::{deploys::deploys, sdk::Sdk};
+
+fn check(sdk: Sdk) {
+    let seed = match std::env::var("CONSORT_CRASH_SEED") {
+        Ok(text) => text.parse().unwrap(),
+        Err(_) => SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos().into(),
+    };
+    let seen = deploys(sdk, seed).unwrap_or_else(|error| panic!("{error}"));
+    println!("{} seed {seed}: {seen:?}", sdk.name());
+    assert!(seen.orders == 12 && seen.diverged == 2 && seen.gifts == 4, "{seen:?}");
+}
+
+#[test]
+fn rust() {
+    check(Sdk::Rust);
+}
+
+#[test]
+fn python() {
+    check(Sdk::Python);
+}
+
+#[test]
+fn typescript() {
+    check(Sdk::TypeScript);
+}
