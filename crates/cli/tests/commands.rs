@@ -155,9 +155,12 @@ fn workflows_are_checked_shown_drawn_and_deployed() {
     let folder = Folder::new();
     folder.write("workflows/release.yaml", RELEASE);
     folder.write("consort.toml", "");
-    folder.write("bad.yaml", "workflow: bad\nsteps:\n  a: { capabilty: echo }\n  b: { wait: soon }\n");
+    folder.write(
+        "bad.yaml",
+        "workflow: bad\nsteps:\n  a: { capabilty: echo }\n  b: { wait: soon }\noutput: steps.a.output\n",
+    );
     let ended = folder.run(&["workflows", "check", "bad.yaml"]);
-    assert_eq!((ended.code, ended.out.as_str()), (1, "bad.yaml: 2 errors\n"), "{}", ended.err);
+    assert_eq!((ended.code, ended.out.as_str()), (1, "bad.yaml: 2 errors, 1 warning\n"), "{}", ended.err);
     assert!(ended.err.contains("did you mean `capability`?") && ended.err.contains("bad.yaml:3"));
     let document: serde_json::Value =
         serde_json::from_str(&folder.run(&["workflows", "check", "bad.yaml", "--json"]).out).unwrap();

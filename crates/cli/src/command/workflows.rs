@@ -5,7 +5,7 @@
 
 use consort_types::{Code, Error, Result};
 use consort_workflow::InputSpec;
-use consort_workflow_check::{Graph, language_schema};
+use consort_workflow_check::{Diagnostic, Graph, Severity, language_schema};
 use serde_json::{Value, json};
 
 use super::deployed;
@@ -86,10 +86,24 @@ fn check_one(app: &App, source: &Source) -> bool {
         let ok = app.out.paint(Paint::Green, "ok");
         app.print(&format!("{}: {ok}: workflow `{name}`{warnings}\n", source.shown));
     } else {
-        let errors = if count == 1 { "1 error".to_owned() } else { format!("{count} errors") };
-        app.print(&format!("{}: {}\n", source.shown, app.out.paint(Paint::Red, &errors)));
+        let refused = app.out.paint(Paint::Red, &counted(&found.0));
+        app.print(&format!("{}: {refused}\n", source.shown));
     }
     name.is_some()
+}
+
+/// How many errors there are, and how many warnings beside them.
+fn counted(found: &[Diagnostic]) -> String {
+    let of = |severity, one: &str| match found.iter().filter(|found| found.severity == severity).count() {
+        0 => None,
+        1 => Some(format!("1 {one}")),
+        count => Some(format!("{count} {one}s")),
+    };
+    [of(Severity::Error, "error"), of(Severity::Warning, "warning")]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 async fn show(app: &App, named: &str, text: bool) -> Result<Exit> {
