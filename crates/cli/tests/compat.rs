@@ -241,7 +241,7 @@ fn fill(folder: &Folder) {
     SHARED.iter().for_each(|command| _ = folder.ok(command));
 }
 
-/// What was shared goes on from where it was: counts, texts, votes, and the place of a subscription.
+/// What was shared continues from where it was: counts, texts, votes, and the place of a subscription.
 fn assert_shared(folder: &Folder, at: &str) {
     if !folder.ok(&["state", "spaces"]).contains("team") {
         return;
