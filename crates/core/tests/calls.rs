@@ -145,7 +145,8 @@ fn what_waits_for_a_signal_is_known_with_its_schema() {
     let packed = waits(&mut world, "packed");
     assert!(packed.expected && packed.schema == Some(answer(r#"{"type":"integer"}"#)));
     world.act("signal packed 1");
-    assert!(waits(&mut world, "packed").expected, "the workflow declares it");
+    let later = waits(&mut world, "packed");
+    assert!(later.expected && later.schema == packed.schema, "the workflow declares it");
     world.record("a", 1, JournalRequest::Forget { entries: vec![0] }, None).unwrap();
     assert!(!waits(&mut world, "go").expected, "the code has gone past it");
     let long = Some(answer(&format!("\"{}\"", "x".repeat(limits::SIGNAL_SCHEMA_BYTES_MAX))));
@@ -153,6 +154,17 @@ fn what_waits_for_a_signal_is_known_with_its_schema() {
     assert_eq!(error.code, Code::LimitReached);
     world.complete("a", "1");
     world.verify();
+}
+
+#[test]
+fn a_signal_that_comes_early_is_held_against_the_schema_that_all_waits_share() {
+    let source = "workflow: w\nsteps:\n  a: { wait: { signal: go } }\n  b: { wait: { signal: typed, schema: { type: integer } }, \
+                  needs: a }\n  c: { wait: { signal: typed, schema: { type: integer } }, needs: b }\n  d: { wait: { signal: \
+                  either, schema: { type: integer } }, needs: a }\n  e: { wait: { signal: either }, needs: d }\n";
+    let mut world = started(source);
+    let mut schema = |name: &str| world.machine.signal_waits(NS, world.runs[0], name).unwrap().schema;
+    assert_eq!(schema("typed"), Some(answer(r#"{"type":"integer"}"#)));
+    assert_eq!((schema("either"), schema("go"), schema("none")), (None, None, None));
 }
 
 #[test]

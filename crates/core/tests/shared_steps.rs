@@ -246,6 +246,7 @@ steps:
       if: [{ space: s, key: ready, exists: true }]
       do: [{ op: delete, space: s, key: ready }, { op: put, space: s, key: taken, value: true }]
     retry: { attempts: 3, backoff: { initial: 1s, factor: 1, max: 1s }, on: [C0703] }
+  count: { state: { space: s, put: tries, value: '${{ steps.take.attempts }}' }, if: '${{ always() }}' }
 ";
 
 #[test]
@@ -257,12 +258,13 @@ fn a_condition_that_does_not_hold_is_tried_again_as_the_author_says() {
     world.tick(Span(2 * SECOND.0));
     assert_eq!(status(&mut world, 0), RunStatus::Completed);
     assert_eq!((value(&mut world, "s", "ready"), value(&mut world, "s", "taken")), (Value::Null, json!(true)));
+    assert_eq!(value(&mut world, "s", "tries"), 2);
     world.verify();
     let mut world = self::world(WAITS, "{}");
     world.tick(Span(9 * SECOND.0));
     let error = step_error(&mut world, 0, "take");
     assert!(error.code == Code::StateConflict && error.message.contains("does not hold"), "{error}");
-    assert_eq!(value(&mut world, "s", "taken"), Value::Null);
+    assert_eq!((value(&mut world, "s", "taken"), value(&mut world, "s", "tries")), (Value::Null, json!(3)));
     world.verify();
 }
 

@@ -24,7 +24,8 @@ const LOOKED_AT_MAX: usize = 500;
 pub struct SignalWaits {
     /// Whether something waits for the signal, or a step of the workflow will.
     pub expected: bool,
-    /// JSON Schema of the payload, where the first that waits for the signal has one.
+    /// JSON Schema of the payload, where the first that waits for the signal has one; where nothing waits yet, the one that
+    /// all steps of the workflow share which will.
     pub schema: Option<Payload>,
     /// The signals that are waited for now or that steps of the workflow wait for, by name (of many, some).
     pub others: BTreeSet<String>,
@@ -45,9 +46,10 @@ impl Machine {
             }
         }
         found.expected = first.is_some() || found.others.contains(name);
-        if let Some(waiter) = &first {
-            found.schema = schema_of(&mut self.state, waiter)?;
-        }
+        found.schema = match &first {
+            Some(waiter) => schema_of(&mut self.state, waiter)?,
+            None => declared_schema(&definition, name),
+        };
         // Names are letters, digits and a few signs: none comes behind this one.
         let waiters = self.state.tables.waiters.range(&key("", 0), &key("\u{7f}", 0), LOOKED_AT_MAX)?;
         for (key, waiter) in waiters {
@@ -59,14 +61,25 @@ impl Machine {
     }
 }
 
+/// The waits of a workflow's steps for signals: their names and schemas.
+fn waits(definition: &Definition) -> impl Iterator<Item = (&String, Option<&String>)> {
+    let steps = definition.blocks.iter().flat_map(|block| &block.steps);
+    steps.filter_map(|step| match &step.action {
+        Action::Wait(Wait::Signal { name, schema, .. }) => Some((name, schema.as_ref())),
+        _ => None,
+    })
+}
+
 /// The signals that steps of a workflow wait for.
 fn declared(definition: &Definition) -> BTreeSet<String> {
-    let steps = definition.blocks.iter().flat_map(|block| &block.steps);
-    let names = steps.filter_map(|step| match &step.action {
-        Action::Wait(Wait::Signal { name, .. }) => Some(name.clone()),
-        _ => None,
-    });
-    names.collect()
+    waits(definition).map(|(name, _)| name.clone()).collect()
+}
+
+/// The schema that all steps have which wait for a signal.
+fn declared_schema(definition: &Definition, name: &str) -> Option<Payload> {
+    let mut schemas = waits(definition).filter(|(of, _)| *of == name).map(|(_, schema)| schema);
+    let first = schemas.next()??;
+    schemas.all(|schema| schema == Some(first)).then(|| Payload::inline(first.as_bytes()))
 }
 
 /// The schema that a wait has for the payload.
