@@ -156,6 +156,7 @@ fn two_servers_have_the_same_keys_whichever_was_written() {
 fn cases() -> Vec<(&'static str, Value, Value, Value, Value)> {
     vec![
         ("n/a", json!(10), json!(15), json!(12), json!(17)),
+        ("n/b", json!(10), json!(11), json!(11), json!(12)),
         ("t/a", json!([1, 9]), json!([1, 2, 9]), json!([1, 3]), json!([1, 2, 3])),
         ("m/a", json!({"a": 1, "b": 1}), json!({"a": 2, "b": 1}), json!({"a": 1, "c": 3}), json!({"a": 2, "c": 3})),
         (

@@ -72,6 +72,8 @@ pub(crate) struct Half {
 pub(crate) struct Halves {
     pub(crate) near: Half,
     pub(crate) far: Half,
+    /// Whether two writers that write the same have made two changes, as where each of them counts.
+    pub(crate) adds: bool,
 }
 
 /// What is to be done.
@@ -112,6 +114,14 @@ impl Halves {
 
     fn are_equal(&self) -> bool {
         self.near.text == self.far.text
+    }
+
+    /// Whether both sides have the same, so that nothing needs to be written. Where both have changed what they had in
+    /// common, equal values may be two changes.
+    fn need_no_write(&self) -> bool {
+        let known = self.mark(End::Near).is_some() || self.mark(End::Far).is_some();
+        let both_changed = self.has_changed(End::Near) && self.has_changed(End::Far);
+        self.are_equal() && !self.expire() && !(self.adds && known && both_changed)
     }
 
     fn expire(&self) -> bool {
@@ -190,8 +200,8 @@ pub(crate) fn decide(direction: Direction, both: &Halves) -> Result<Step> {
     }
     match direction {
         Direction::Both => {}
-        Direction::Out => return Ok(one_way(both, End::Far)),
-        Direction::In => return Ok(one_way(both, End::Near)),
+        Direction::Out => return Ok(out(both)),
+        Direction::In => return Ok(take(both)),
     }
     both.check()?;
     Ok(match both.latest() {
@@ -207,10 +217,7 @@ fn answer(both: &Halves, into: End, kept: &Kept) -> Step {
     if as_it_came {
         return Step::Note { into: back, settled: true };
     }
-    if both.are_equal() && !both.expire() {
-        return Step::Note { into: back, settled: false };
-    }
-    Step::Carry { into: back }
+    if both.need_no_write() { Step::Note { into: back, settled: false } } else { Step::Carry { into: back } }
 }
 
 /// What comes next, where each mark tells exactly what its side includes.
@@ -218,27 +225,38 @@ fn next(both: &Halves) -> Step {
     let (near, far) = (both.has_changed(End::Near), both.has_changed(End::Far));
     match (near, far) {
         (false, false) => Step::Nothing,
-        (_, true) if both.are_equal() && !both.expire() => Step::Note { into: End::Near, settled: false },
-        (true, false) if both.are_equal() && !both.expire() => Step::Note { into: End::Far, settled: false },
+        (_, true) if both.need_no_write() => Step::Note { into: End::Near, settled: false },
+        (true, false) if both.need_no_write() => Step::Note { into: End::Far, settled: false },
         (true, _) => Step::Carry { into: End::Far },
         (false, true) => Step::Carry { into: End::Near },
     }
 }
 
-/// One way only: what is written at the other side is replaced.
-fn one_way(both: &Halves, into: End) -> Step {
-    let here = both.of(into);
-    let carried = here.kept.as_ref().filter(|kept| kept.mark.peer == both.of(into.other()).version);
+/// To the other side only: what is written there is replaced.
+fn out(both: &Halves) -> Step {
+    let kept = both.far.kept.as_ref().filter(|kept| kept.mark.peer == both.near.version);
     // What the policy there has made of it stays.
-    let stays = carried.is_some_and(|kept| kept.version == here.version);
-    if stays || (both.are_equal() && (carried.is_some() || !both.expire())) {
-        return Step::Nothing;
+    let stays = kept.is_some_and(|kept| kept.version == both.far.version);
+    let same = both.are_equal() && (kept.is_some() || !both.expire());
+    if stays || same { Step::Nothing } else { Step::Replace { into: End::Far } }
+}
+
+/// From the other side only: what is changed there replaces what is here.
+fn take(both: &Halves) -> Step {
+    let seen = both.near.kept.as_ref().map_or(0, |kept| kept.mark.peer);
+    if seen == both.far.version {
+        Step::Nothing
+    } else if both.are_equal() && !both.expire() {
+        Step::Note { into: End::Near, settled: false }
+    } else {
+        Step::Replace { into: End::Near }
     }
-    Step::Replace { into }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn half(version: u64, text: &str, kept: Option<(u64, Mark)>) -> Half {
@@ -259,7 +277,7 @@ mod tests {
     }
 
     fn both(near: Half, far: Half) -> Step {
-        decide(Direction::Both, &Halves { near, far }).unwrap()
+        decide(Direction::Both, &Halves { near, far, adds: false }).unwrap()
     }
 
     #[test]
@@ -305,7 +323,7 @@ mod tests {
         let filled = half(5, "7", Some((5, mark(10, 30, "7"))));
         assert_eq!(both(near.clone(), filled), Step::Note { into: End::Near, settled: true });
         for back in [half(380, "6", Some((381, mark(8, 29, "6")))), half(500, "6", Some((381, mark(3, 29, "6"))))] {
-            let error = decide(Direction::Both, &Halves { near: near.clone(), far: back }).unwrap_err();
+            let error = decide(Direction::Both, &Halves { near: near.clone(), far: back, adds: false }).unwrap_err();
             assert_eq!(error.code, Code::MirrorTakenBack);
         }
     }
@@ -314,11 +332,102 @@ mod tests {
     fn what_waits_for_a_decision_is_left_alone_and_a_direction_binds() {
         let waits = Half { undecided: true, ..half(7, "1", None) };
         assert_eq!(both(waits, half(4, "2", None)), Step::Nothing);
-        let one = |direction, near, far| decide(direction, &Halves { near, far }).unwrap();
+        let one = |direction, near, far| decide(direction, &Halves { near, far, adds: false }).unwrap();
         let (near, far) = (half(7, "1", None), half(4, "2", None));
         assert_eq!(one(Direction::Out, near.clone(), far.clone()), Step::Replace { into: End::Far });
         assert_eq!(one(Direction::In, near.clone(), far), Step::Replace { into: End::Near });
         let sorted = half(9, "[1,2]", Some((9, mark(1, 7, "[2,1]"))));
-        assert_eq!(one(Direction::Out, near, sorted), Step::Nothing, "what the policy there has made of it stays");
+        assert_eq!(one(Direction::Out, near.clone(), sorted), Step::Nothing, "what the policy there has made of it stays");
+        assert_eq!(one(Direction::In, near, Half::default()), Step::Nothing, "it has never come from there");
+    }
+
+    /// A server that has one counter.
+    #[derive(Default)]
+    struct Counter {
+        now: u64,
+        half: Half,
+        history: BTreeMap<u64, i64>,
+    }
+
+    impl Counter {
+        fn value(&self) -> i64 {
+            self.half.text.as_ref().map_or(0, |text| text.parse().unwrap())
+        }
+
+        fn set(&mut self, value: i64) {
+            self.now += 1;
+            (self.half.version, self.half.text) = (self.now, Some(value.to_string()));
+            self.history.insert(self.now, value);
+        }
+
+        /// Writes a value that includes this version, and the mark that tells of it.
+        fn take(&mut self, value: i64, seen: u64, mark: Mark) {
+            let base = self.history.get(&seen).copied().unwrap_or(0);
+            self.set(self.value() + value - base);
+            self.half.kept = Some(Kept { version: self.now, mark });
+        }
+    }
+
+    /// Does what was decided from what was read, where that is still so.
+    fn act(sides: &mut [Counter; 2], both: &Halves, step: Step) {
+        let (into, writes, settled) = match step {
+            Step::Note { into, settled } => (into, false, settled),
+            Step::Carry { into } => (into, true, true),
+            step => panic!("{step:?}"),
+        };
+        let from = both.of(into.other());
+        let mark = Mark { turn: both.turn(into), peer: from.version, equal: !writes, value: from.text.clone() };
+        let side = &mut sides[usize::from(into == End::Far)];
+        if side.half.kept != both.of(into).kept || !(settled || side.half.version == both.of(into).version) {
+            return;
+        }
+        if writes {
+            let value = from.text.as_ref().map_or(0, |text| text.parse().unwrap());
+            side.take(value, both.mark(into.other()).map_or(0, |mark| mark.peer), mark);
+        } else {
+            side.now += 1;
+            side.half.kept = Some(Kept { version: side.now, mark });
+        }
+    }
+
+    #[test]
+    fn sums_are_exact_however_writes_and_steps_are_mixed() {
+        let mut chance = 1_u64;
+        let mut below = |bound: u64| {
+            chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (chance >> 33) % bound
+        };
+        for _ in 0..2_000 {
+            let mut sides = [Counter::default(), Counter::default()];
+            let mut sum = 0;
+            let mut add = |sides: &mut [Counter; 2], side: u64, number: u64| {
+                let side = &mut sides[usize::try_from(side).unwrap()];
+                side.set(side.value() + i64::try_from(number).unwrap());
+                sum += i64::try_from(number).unwrap();
+            };
+            for _ in 0..below(30) {
+                if below(2) == 0 {
+                    add(&mut sides, below(2), below(3));
+                }
+                let both = Halves { near: sides[0].half.clone(), far: sides[1].half.clone(), adds: true };
+                let step = decide(Direction::Both, &both).unwrap();
+                // What was read may be old when it is written, and a process may end before it writes.
+                if below(3) == 0 {
+                    add(&mut sides, below(2), below(3));
+                }
+                if step != Step::Nothing && below(4) > 0 {
+                    act(&mut sides, &both, step);
+                }
+            }
+            for steps in 0.. {
+                let both = Halves { near: sides[0].half.clone(), far: sides[1].half.clone(), adds: true };
+                match decide(Direction::Both, &both).unwrap() {
+                    Step::Nothing => break,
+                    step => act(&mut sides, &both, step),
+                }
+                assert!(steps < 8, "it ends");
+            }
+            assert_eq!((sides[0].value(), sides[1].value()), (sum, sum));
+        }
     }
 }

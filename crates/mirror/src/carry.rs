@@ -35,7 +35,7 @@ use crate::{
     values::text_of,
 };
 
-/// Steps that one look at a key may take: a value goes one way, comes back merged, and both are noted.
+/// Steps that one look at a key may take: a value goes one way, is answered by a merged one, and both are noted.
 const STEPS_MAX: usize = 8;
 
 /// One side, as it is read and written.
@@ -134,7 +134,8 @@ impl Link<'_> {
     async fn steps(&self, key: &str, told: &mut Vec<Event>) -> Result<bool> {
         for _ in 0..STEPS_MAX {
             let (near, far) = tokio::join!(self.read(End::Near, key), self.read(End::Far, key));
-            let both = Halves { near: near?, far: far? };
+            let adds = self.near.adds(key) || self.far.adds(key);
+            let both = Halves { near: near?, far: far?, adds };
             let done = match decide(self.options.direction, &both)? {
                 Step::Nothing => return Ok(true),
                 Step::Forget => self.forget(key, &both).await?,
@@ -310,6 +311,11 @@ struct Write {
 }
 
 impl Side<'_> {
+    /// Whether under the policy of a key the same value of two writers may be two changes.
+    fn adds(&self, key: &str) -> bool {
+        matches!(self.policies.policy_of(key), MergePolicy::Counter | MergePolicy::Expression)
+    }
+
     /// Whether the policy of a key compares when values were written.
     fn keeps_stamps(&self, key: &str) -> bool {
         matches!(self.policies.policy_of(key), MergePolicy::LastWriterWins | MergePolicy::Map)

@@ -75,8 +75,15 @@ impl Far {
         let mut spaces = vec![(ours, options.space.clone()), (theirs, self.space.clone())];
         spaces.sort();
         let pair = Pair { spaces };
-        claim(near, &options.name, &pair).await?;
-        claim(&self.client, &options.name, &pair).await.map_err(of_far)?;
+        // Both are looked at before either is written, so that a name which does not fit leaves nothing behind.
+        check(near, &options.name, &pair).await?;
+        check(&self.client, &options.name, &pair).await.map_err(of_far)?;
+        let key = format!("{}{PAIR}", options.name);
+        for kept in [keep(near, &key, &pair).await, keep(&self.client, &key, &pair).await.map_err(of_far)] {
+            if kept? != pair {
+                return Err(taken(&options.name));
+            }
+        }
         marks_space(near, &options.marks()).await?;
         marks_space(&self.client, &options.marks()).await.map_err(of_far)
     }
@@ -181,25 +188,20 @@ async fn keep<T: Serialize + serde::de::DeserializeOwned + Clone>(client: &Clien
     }
 }
 
-/// Gives the name to the pair, on one side.
-async fn claim(client: &Client, name: &str, pair: &Pair) -> Result<()> {
-    let key = format!("{name}{PAIR}");
-    if keep(client, &key, pair).await? != *pair {
-        return Err(Error::new(Code::MirrorPaired, format!("the name `{name}` is that of a mirror of other spaces"))
-            .hint("give this mirror a `--name` of its own"));
-    }
-    let mut params = ListStateParams {
-        space: CURSORS.to_owned(),
-        limit: Some(limits::PAGE_ITEMS_MAX),
-        ..ListStateParams::default()
-    };
+/// Refuses a name that is that of another pair, and a pair that has another mirror, as one side knows them.
+async fn check(client: &Client, name: &str, pair: &Pair) -> Result<()> {
+    let mut params =
+        ListStateParams { space: CURSORS.to_owned(), limit: Some(limits::PAGE_ITEMS_MAX), ..ListStateParams::default() };
     loop {
         let page = client.call::<ListState>(&params, &()).await?;
-        for item in page.items.iter().filter(|item| item.key != key && item.key.ends_with(PAIR)) {
-            if item.value.read::<Pair>("pair of a mirror").is_ok_and(|other| other == *pair) {
-                let other = item.key.trim_end_matches(PAIR);
+        for (item, other) in page.items.iter().filter_map(|item| Some((item, item.key.strip_suffix(PAIR)?))) {
+            let same = item.value.read::<Pair>("pair of a mirror")? == *pair;
+            if other == name && !same {
+                return Err(taken(name));
+            }
+            if other != name && same {
                 return Err(Error::new(Code::MirrorPaired, format!("the spaces have the mirror `{other}` already"))
-                    .hint(format!("use `--name {other}`; or remove the key `{}` of the space `{CURSORS}` on both sides, where that mirror never runs again", item.key)));
+                    .hint(format!("use `--name {other}`; where that mirror never runs again, remove the key `{}` of the space `{CURSORS}` on both sides", item.key)));
             }
         }
         params.cursor = page.next;
@@ -207,6 +209,11 @@ async fn claim(client: &Client, name: &str, pair: &Pair) -> Result<()> {
             return Ok(());
         }
     }
+}
+
+fn taken(name: &str) -> Error {
+    Error::new(Code::MirrorPaired, format!("the name `{name}` is that of a mirror of other spaces"))
+        .hint(format!("give this mirror a `--name` of its own; where one side was emptied, remove the key `{name}{PAIR}` of the space `{CURSORS}` on the other one"))
 }
 
 /// Makes the space of the marks, where it is not there. It has no watchers, so few of its changes are kept.

@@ -52,7 +52,7 @@ pub(crate) enum StateCommand {
         #[arg(long, value_name = "POSITION")]
         after: Option<String>,
     },
-    /// Mirror a space to and from Redis or etcd, until it is interrupted
+    /// Mirror a space to and from Redis, etcd or another server, until it is interrupted
     #[cfg(feature = "mirror")]
     Mirror(super::MirrorArgs),
     /// Read and write keys together: all of it is done, or nothing
