@@ -187,6 +187,10 @@ pub struct PutStateRequest {
     /// When it was written; without it, when it arrives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stamp: Option<StateStamp>,
+    /// The value that the writer saw at `version`, by a writer that was away for long: it is what the write is compared
+    /// with where the space does not keep that version any more, instead of a refusal (`C0704`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<Document>,
     /// The grants of locks that the write depends on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fence: Vec<StateFence>,
@@ -463,6 +467,9 @@ pub struct StateOperation {
     /// When it was written, of `put`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stamp: Option<StateStamp>,
+    /// The value that the writer saw at `version`, of `put`; as for single writes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<Document>,
 }
 
 /// A transaction: conditions, and what is done where all of them hold, or where one does not.

@@ -72,7 +72,7 @@ impl Keys for InProcess {
 
 fn put_of(space: &str, key: &str, value: &str) -> Operation {
     let value = Payload::inline(value.as_bytes());
-    let action = Action::Put { value, saw: None, ttl: None, stamp: None };
+    let action = Action::Put { value, saw: None, ttl: None, stamp: None, base: None };
     Operation { space: space.to_owned(), key: key.to_owned(), action }
 }
 

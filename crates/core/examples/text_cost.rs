@@ -101,7 +101,7 @@ impl Partition {
             }
             _ => value,
         };
-        let action = Action::Put { value, saw: Some(saw), ttl: None, stamp: None };
+        let action = Action::Put { value, saw: Some(saw), ttl: None, stamp: None, base: None };
         let operation = Operation { space: "team".into(), key: "text".into(), action };
         let transaction = Transaction::single(operation);
         match self.apply(&Command::Transact(Transact {

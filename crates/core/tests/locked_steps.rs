@@ -228,7 +228,7 @@ fn no_program_can_act_for_a_step_and_an_operator_can_end_its_claim() {
     break_lock(&mut world, None);
     assert_eq!(states(&mut world, "deploy", 3), ["queued", "failed", "queued"]);
     // What the first writes under its token is refused, and its end takes nothing from the next.
-    let put = Action::Put { value: Payload::null(), saw: None, ttl: None, stamp: None };
+    let put = Action::Put { value: Payload::null(), saw: None, ttl: None, stamp: None, base: None };
     let then = vec![Operation { space: "s".to_owned(), key: "k".to_owned(), action: put }];
     let fences = vec![Fence { lock: "deploy".to_owned(), token }];
     let transaction = Transaction { then, fences, ..Transaction::default() };
@@ -302,7 +302,8 @@ output: ${{ steps.spend.output }}
 ";
 
 fn put(world: &mut World, key: &str, value: &str) {
-    let action = Action::Put { value: Payload::inline(value.as_bytes()), saw: None, ttl: None, stamp: None };
+    let action =
+        Action::Put { value: Payload::inline(value.as_bytes()), saw: None, ttl: None, stamp: None, base: None };
     let transaction = Transaction::single(Operation { space: "budgets".to_owned(), key: key.to_owned(), action });
     let write = Transact { namespace: NS.to_owned(), transaction, by: Writer::default() };
     world.apply(&Command::Transact(write)).unwrap();

@@ -69,7 +69,7 @@ impl Shared {
 
     fn write(&mut self, write: &Write) -> Result<OperationResult> {
         let value = Payload::inline(write.value.as_bytes());
-        self.act(Action::Put { value, saw: write.saw, ttl: None, stamp: write.stamp })
+        self.act(Action::Put { value, saw: write.saw, ttl: None, stamp: write.stamp, base: None })
     }
 
     /// Writes a text or a list, as JSON; answers the version.
@@ -129,7 +129,13 @@ fn two_writers_of_one_text_have_both_changes_and_a_conflict_tells_of_it() {
     // A condition sees the merged value.
     let check = Check::Equals(Payload::inline(json(merged).as_bytes()));
     let condition = Condition { space: SPACE.to_owned(), key: KEY.to_owned(), check };
-    let action = Action::Put { value: Payload::inline(&b"\"\""[..]), saw: Some(told.version), ttl: None, stamp: None };
+    let action = Action::Put {
+        value: Payload::inline(&b"\"\""[..]),
+        saw: Some(told.version),
+        ttl: None,
+        stamp: None,
+        base: None,
+    };
     let then = vec![Operation { space: SPACE.to_owned(), key: KEY.to_owned(), action }];
     shared.transact(Transaction { conditions: vec![condition], then, ..Transaction::default() }).unwrap();
     assert_eq!(shared.text(), "");
@@ -228,7 +234,7 @@ fn a_value_of_another_policy_or_of_a_decision_begins_a_history() {
 fn a_value_expires_with_its_history() {
     let mut shared = Shared::new(MergePolicy::Text);
     let value = Payload::inline(&b"\"brief\""[..]);
-    let put = Action::Put { value, saw: None, ttl: Some(Span::from_secs(5)), stamp: None };
+    let put = Action::Put { value, saw: None, ttl: Some(Span::from_secs(5)), stamp: None, base: None };
     let first = shared.act(put).unwrap().version;
     shared.world.tick(Span::from_secs(5));
     assert_eq!(shared.version(), Seq::ZERO);

@@ -33,17 +33,17 @@ fn payload(value: &str) -> Payload {
 }
 
 fn put(key: &str, value: &str, saw: Option<Seq>) -> Operation {
-    let action = Action::Put { value: payload(value), saw, ttl: None, stamp: None };
+    let action = Action::Put { value: payload(value), saw, ttl: None, stamp: None, base: None };
     Operation { space: SPACE.to_owned(), key: key.to_owned(), action }
 }
 
 fn put_for(key: &str, value: &str, ttl: Span) -> Operation {
-    let action = Action::Put { value: payload(value), saw: None, ttl: Some(ttl), stamp: None };
+    let action = Action::Put { value: payload(value), saw: None, ttl: Some(ttl), stamp: None, base: None };
     Operation { action, ..put(key, value, None) }
 }
 
 fn put_at(key: &str, value: &str, saw: Option<Seq>, stamp: Stamp) -> Operation {
-    let action = Action::Put { value: payload(value), saw, ttl: None, stamp: Some(stamp) };
+    let action = Action::Put { value: payload(value), saw, ttl: None, stamp: Some(stamp), base: None };
     Operation { action, ..put(key, value, None) }
 }
 
@@ -548,6 +548,79 @@ fn a_watch_sees_each_change_once_in_order_and_says_when_some_are_gone() {
     // What a merge needs and is not kept is refused, by name.
     world.policy(MergePolicy::Counter);
     assert_eq!(world.one(put("k0", "5", Some(start.seq))).unwrap_err().code, Code::VersionGone);
+    world.verify();
+}
+
+/// A key has had two values, and neither is kept any more but as the one that it has now. Answers the version of the first.
+fn long_ago(world: &mut World, policy: MergePolicy, first: &str, since: &str) -> Seq {
+    let policies = vec![PrefixPolicy { prefix: "k".to_owned(), policy }];
+    let settings = SpaceSettings { policies, keep_changes: limits::STATE_CHANGES_MIN, ..SpaceSettings::default() };
+    let sum = "write.current + write.incoming - (write.base == null ? 0 : write.base)";
+    let merge = || PrefixMerge { prefix: "k".to_owned(), expression: merge_expression(sum).unwrap() };
+    let merges = if policy == MergePolicy::Expression { vec![merge()] } else { Vec::new() };
+    let (namespace, space) = (NS.to_owned(), SPACE.to_owned());
+    world.apply(&Command::SetSpace(SetSpace { namespace, space, settings, merges })).unwrap();
+    let saw = world.one(put("k", first, Some(Seq::ZERO))).unwrap().version;
+    world.one(put("k", since, Some(saw))).unwrap();
+    for _ in 0..=limits::STATE_CHANGES_MIN {
+        world.one(put("other", "1", None)).unwrap();
+    }
+    saw
+}
+
+fn put_from(value: &str, saw: Seq, base: &str) -> Operation {
+    let (saw, base) = (Some(saw), Some(payload(base)));
+    let action = Action::Put { value: payload(value), saw, ttl: None, stamp: None, base };
+    Operation { action, ..put("k", value, None) }
+}
+
+#[test]
+fn a_writer_whose_version_is_gone_is_merged_by_the_value_that_it_saw() {
+    for (policy, first, since, value, merged) in [
+        (MergePolicy::Counter, "10", "15", "12", "17"),
+        (MergePolicy::Expression, "10", "15", "12", "17"),
+        (MergePolicy::Set, "[1,2]", "[1,2,3]", "[1,4]", "[1,3,4]"),
+        (MergePolicy::Map, r#"{"a":1,"b":1}"#, r#"{"a":2,"b":1}"#, r#"{"b":3,"c":1}"#, r#"{"a":2,"b":3,"c":1}"#),
+        (MergePolicy::Text, r#""On Fri""#, r#""On Fri at 9""#, r#""Ship on Fri""#, r#""Ship on Fri at 9""#),
+        (MergePolicy::List, "[1,2,3]", "[0,1,2,3]", "[1,3,4]", "[0,1,3,4]"),
+        (MergePolicy::Max, "1", "5", "3", "5"),
+    ] {
+        let mut world = World::new();
+        let saw = long_ago(&mut world, policy, first, since);
+        if policy != MergePolicy::Max {
+            assert_eq!(world.one(put("k", value, Some(saw))).unwrap_err().code, Code::VersionGone, "{policy:?}");
+        }
+        let done = world.one(put_from(value, saw, first)).unwrap();
+        assert_eq!((world.value("k").unwrap().as_str(), done.conflict.is_some()), (merged, true), "{policy:?}");
+        // Writers that saw what came of it are merged as ever.
+        if policy == MergePolicy::Text {
+            world.one(put("k", r#""Ship on Fri at 9, done""#, Some(done.version))).unwrap();
+            world.one(put("k", r#""Ship it on Fri at 9""#, Some(done.version))).unwrap();
+            assert_eq!(world.value("k").unwrap(), r#""Ship it on Fri at 9, done""#);
+        }
+        world.verify();
+    }
+}
+
+#[test]
+fn what_a_writer_says_that_it_saw_counts_only_where_the_space_does_not_know() {
+    let mut world = World::new();
+    world.policy(MergePolicy::Counter);
+    let saw = world.one(put("k", "10", Some(Seq::ZERO))).unwrap().version;
+    world.one(put("k", "11", Some(saw))).unwrap();
+    world.one(put_from("12", saw, "0")).unwrap();
+    assert_eq!(world.value("k").unwrap(), "13");
+    assert_eq!(world.one(put_from("12", Seq::ZERO, "0")).unwrap_err().code, Code::BadRequest);
+    // Of a text that is not there any more, a change alone would be a fragment.
+    let mut world = World::new();
+    let saw = long_ago(&mut world, MergePolicy::Text, r#""one""#, r#""one two""#);
+    let long = format!("\"{}\"", "x".repeat(limits::STATE_MERGE_BYTES_MAX as usize));
+    assert_eq!(world.one(put_from(r#""one""#, saw, &long)).unwrap_err().code, Code::PayloadTooLarge);
+    assert_eq!(world.one(put_from(r#""one""#, saw, "[]")).unwrap_err().code, Code::NotMergeable);
+    assert_eq!(world.value("k").unwrap(), r#""one two""#, "a refusal changes nothing");
+    world.one(delete("k", None)).unwrap();
+    world.one(put_from(r#""one more""#, saw, r#""one""#)).unwrap();
+    assert_eq!(world.value("k").unwrap(), r#""one more""#);
     world.verify();
 }
 

@@ -103,6 +103,7 @@ impl Cursor {
             version: None,
             ttl: None,
             stamp: None,
+            base: None,
         })
     }
 }

@@ -58,6 +58,7 @@ impl Incoming {
             version: Some(self.seen),
             ttl: None,
             stamp: None,
+            base: None,
         }
     }
 }

@@ -7,6 +7,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     convert::Infallible,
+    sync::Arc,
     time::Duration,
 };
 
@@ -23,6 +24,7 @@ use crate::{
     cursor::{Arrived, Cursor},
     decide::Carried,
     etcd::Etcd,
+    far::{Far, Policies, of_far},
     options::{Address, Options},
     peer::{Follow, Listing, Noted, Peer},
     redis::Redis,
@@ -45,7 +47,6 @@ pub(crate) type Report<'a> = Box<dyn FnMut(&Event) + Send + 'a>;
 pub struct Mirror<'a> {
     pub(crate) client: Client,
     pub(crate) options: Options,
-    pub(crate) peer: Box<dyn Peer>,
     pub(crate) report: Report<'a>,
     pub(crate) counts: Counts,
     /// What the state store has answered and the mark does not tell yet, by key.
@@ -56,13 +57,31 @@ pub struct Mirror<'a> {
     pub(crate) unsure: bool,
     pub(crate) cursor: Cursor,
     saved: Cursor,
+    other: Other,
     holder: String,
     lease: Option<Lease>,
+    /// That of the other side, where it is a server.
+    far_lease: Option<Lease>,
     /// What was refused and is told.
     told: Told<(String, String)>,
     /// Whether the cursor says nothing any more.
     stale: bool,
     connected: bool,
+}
+
+/// The other side.
+#[derive(Clone)]
+enum Other {
+    /// Redis or etcd.
+    Peer(Arc<dyn Peer>),
+    /// A server of Consort.
+    Server(Arc<Far>),
+}
+
+/// The other side in a session, in which this process is the one that may write there.
+enum Joined {
+    Peer(Arc<dyn Peer>, u64),
+    Server { far: Arc<Far>, policies: Policies, tokens: (u64, u64) },
 }
 
 /// Both sides, as they are followed.
@@ -87,15 +106,15 @@ impl<'a> Mirror<'a> {
         report: impl FnMut(&Event) + Send + 'a,
     ) -> Result<Self> {
         options.check()?;
-        let peer: Box<dyn Peer> = match &options.to {
-            Address::Redis(url) => Box::new(Redis::new(url, &options)?),
-            Address::Etcd { authority, user } => Box::new(Etcd::new(authority, user.clone(), &options)?),
+        let other = match &options.to {
+            Address::Redis(url) => Other::Peer(Arc::new(Redis::new(url, &options)?)),
+            Address::Etcd { authority, user } => Other::Peer(Arc::new(Etcd::new(authority, user.clone(), &options)?)),
+            Address::Server(address) => Other::Server(Arc::new(Far::new(address)?)),
         };
         let cursor = Cursor::new(&options);
         Ok(Self {
             client,
             options,
-            peer,
             report: Box::new(report),
             counts: Counts::default(),
             carried: BTreeMap::new(),
@@ -103,8 +122,10 @@ impl<'a> Mirror<'a> {
             unsure: false,
             saved: cursor.clone(),
             cursor,
+            other,
             holder,
             lease: None,
+            far_lease: None,
             told: Told::default(),
             stale: false,
             connected: false,
@@ -126,7 +147,7 @@ impl<'a> Mirror<'a> {
                 retry.connected();
             }
             match error.code {
-                Code::LeaseLost => self.lease = None,
+                Code::LeaseLost => (self.lease, self.far_lease) = (None, None),
                 Code::VersionGone => {
                     self.stale = true;
                     sleep(PAUSE).await;
@@ -152,6 +173,9 @@ impl<'a> Mirror<'a> {
                 let _ = self.save(lease.token()).await;
             }
             lease.release().await;
+            if let Some(lease) = self.far_lease.take() {
+                lease.release().await;
+            }
         };
         // Where the server is away, the lease ends by itself.
         let _ = timeout(CLOSE_WITHIN, end).await;
@@ -160,14 +184,17 @@ impl<'a> Mirror<'a> {
     /// One session: from connecting to the loss of a side.
     async fn session(&mut self) -> Result<Infallible> {
         let token = self.hold().await?;
-        self.peer.claim(token).await?;
+        let other = self.join(token).await?;
         let (cursor, version) = Cursor::load(&self.client, &self.options).await?;
         self.cursor = cursor;
         (self.carried, self.unsure) = (BTreeMap::new(), false);
-        let mut dirty = self.recover(token, version).await?;
+        let mut dirty = match &other {
+            Joined::Peer(peer, token) => self.recover(&**peer, *token, version).await?,
+            Joined::Server { .. } => BTreeSet::new(),
+        };
         let (mut open, resumed) = self.open().await?;
         if !resumed {
-            dirty.extend(self.compare().await?);
+            dirty.extend(self.compare(&other).await?);
         }
         (self.connected, self.stale) = (true, false);
         (self.report)(&Event::Connected { to: self.options.to.to_string(), resumed });
@@ -179,7 +206,10 @@ impl<'a> Mirror<'a> {
                 self.note(noted, &mut dirty, &mut open)?;
             }
             if !dirty.is_empty() {
-                self.settle(token, &mut dirty).await?;
+                match &other {
+                    Joined::Peer(peer, token) => self.settle(&**peer, *token, &mut dirty).await?,
+                    Joined::Server { far, policies, tokens } => self.agree(far, policies, *tokens, &mut dirty).await?,
+                }
             }
             if dirty.is_empty() {
                 self.cursor.position = Some(open.position.clone());
@@ -188,8 +218,8 @@ impl<'a> Mirror<'a> {
             if self.cursor != self.saved && Instant::now() >= save_at {
                 self.save(token).await?;
             }
-            if self.peer.may_miss() && Instant::now() >= compare_at {
-                dirty.extend(self.compare().await?);
+            if self.other.may_miss() && Instant::now() >= compare_at {
+                dirty.extend(self.compare(&other).await?);
                 compare_at = Instant::now() + self.options.compare;
             }
             if dirty.is_empty() {
@@ -211,8 +241,15 @@ impl<'a> Mirror<'a> {
     ) -> Result<()> {
         let unsaved = self.cursor != self.saved;
         let Some(lease) = &mut self.lease else { return Ok(()) };
+        let far_lost = async {
+            match &mut self.far_lease {
+                Some(lease) => lease.lost().await,
+                None => std::future::pending().await,
+            }
+        };
         let noted = tokio::select! {
             lost = lease.lost() => return Err(lost),
+            lost = far_lost => return Err(of_far(lost)),
             changed = open.changes.receiver.recv() => {
                 let changed = changed.unwrap_or_else(|| Err(ended()))?;
                 open.saw(changed, dirty);
@@ -220,7 +257,7 @@ impl<'a> Mirror<'a> {
             }
             noted = open.follow.receiver.recv() => noted.unwrap_or_else(|| Err(ended()))?,
             () = sleep_until(save_at), if unsaved => return Ok(()),
-            () = sleep_until(compare_at), if self.peer.may_miss() => return Ok(()),
+            () = sleep_until(compare_at), if self.other.may_miss() => return Ok(()),
         };
         self.note(noted, dirty, open)
     }
@@ -239,16 +276,56 @@ impl<'a> Mirror<'a> {
         Ok(token)
     }
 
+    /// Makes this process the one that may write on the other side.
+    async fn join(&mut self, token: u64) -> Result<Joined> {
+        let far = match self.other.clone() {
+            Other::Peer(peer) => {
+                peer.claim(token).await?;
+                return Ok(Joined::Peer(peer, token));
+            }
+            Other::Server(far) => far,
+        };
+        far.pair(&self.client, &self.options).await?;
+        let tokens = (token, self.hold_far(&far).await?);
+        let policies = far.policies(&self.client, &self.options.space).await?;
+        if !policies.agree && self.told.is_first((far.space.clone(), String::new())) {
+            (self.report)(&Event::PoliciesDiffer { space: far.space.clone() });
+        }
+        Ok(Joined::Server { far, policies, tokens })
+    }
+
+    /// The token of the lease on the other side. A mirror that runs beside that one may wait for ours: so ours is given back
+    /// after a while, and one of the two has both.
+    async fn hold_far(&mut self, far: &Far) -> Result<u64> {
+        if let Some(lease) = &self.far_lease {
+            return Ok(lease.token());
+        }
+        let lock = self.options.lock();
+        let (report, name) = (&mut self.report, lock.clone());
+        let standing_by = move || report(&Event::StandingBy { name });
+        let acquired = Lease::acquire(&far.client, lock.clone(), &self.holder, self.options.lease, standing_by);
+        let Ok(lease) = timeout(self.options.lease, acquired).await else {
+            if let Some(lease) = self.lease.take() {
+                lease.release().await;
+            }
+            return Err(Error::new(Code::LeaseLost, format!("another process holds lock `{lock}` of the other side")));
+        };
+        let lease = lease.map_err(of_far)?;
+        let token = lease.token();
+        self.far_lease = Some(lease);
+        Ok(token)
+    }
+
     /// Follows both sides: behind the cursor, where that says from where, or from now on.
     async fn open(&mut self) -> Result<(Open, bool)> {
         let (client, space) = (&self.client, &self.options.space);
         if let (Some(position), Some(place)) = (self.cursor.position.clone(), self.cursor.place.clone())
             && !self.stale
-            && !self.peer.may_miss()
+            && !self.other.may_miss()
         {
             match Changes::after(client, space, &position).await {
                 Ok(changes) => {
-                    if let Some(follow) = self.peer.follow(Some(&place)).await? {
+                    if let Some(follow) = self.other.follow(Some(&place)).await? {
                         return Ok((Open { changes, follow, position, place: Some(place) }, true));
                     }
                 }
@@ -259,7 +336,7 @@ impl<'a> Mirror<'a> {
         }
         let position = source::position(client, space).await?;
         let changes = Changes::after(client, space, &position).await?;
-        let follow = self.peer.follow(None).await?.ok_or_else(ended)?;
+        let follow = self.other.follow(None).await?.ok_or_else(ended)?;
         let place = follow.place.clone();
         Ok((Open { changes, follow, position, place }, false))
     }
@@ -288,9 +365,16 @@ impl<'a> Mirror<'a> {
     }
 
     /// The keys that are not known to be equal on both sides.
-    async fn compare(&mut self) -> Result<BTreeSet<String>> {
+    async fn compare(&mut self, other: &Joined) -> Result<BTreeSet<String>> {
         self.counts.compared += 1;
-        let Listing { mut keys, refused } = self.peer.list().await?;
+        let peer = match other {
+            Joined::Peer(peer, _) => peer,
+            Joined::Server { far, .. } => {
+                let all = far.list(&self.client, &self.options).await?;
+                return Ok(all.into_iter().filter(|(_, both)| !both.are_settled()).map(|(key, _)| key).collect());
+            }
+        };
+        let Listing { mut keys, refused } = peer.list().await?;
         let versions = source::versions(&self.client, &self.options.space).await?;
         for (key, reason) in refused {
             self.refuse(&key, &reason);
@@ -344,6 +428,20 @@ impl<'a> Mirror<'a> {
             (self.report)(&Event::Settled { position });
         }
         Ok(())
+    }
+}
+
+impl Other {
+    /// Whether what `follow` gives may have gaps that it does not know of.
+    fn may_miss(&self) -> bool {
+        matches!(self, Self::Peer(peer) if peer.may_miss())
+    }
+
+    async fn follow(&self, after: Option<&str>) -> Result<Option<Follow>> {
+        match self {
+            Self::Peer(peer) => peer.follow(after).await,
+            Self::Server(far) => far.follow(after).await,
+        }
     }
 }
 

@@ -20,6 +20,39 @@ pub enum Address {
         /// The user and the password, where it needs them.
         user: Option<(String, String)>,
     },
+    /// A server of Consort.
+    Server(ServerAddress),
+}
+
+/// A space of another server.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ServerAddress {
+    /// Its `HOST:PORT`.
+    pub authority: String,
+    /// The server's token, where it needs one.
+    pub token: Option<String>,
+    /// The namespace; without it, the default one.
+    pub namespace: Option<String>,
+    /// The space.
+    pub space: String,
+}
+
+impl ServerAddress {
+    /// Reads `[TOKEN@]HOST:PORT/[NAMESPACE/]SPACE`.
+    fn read(text: &str) -> Option<Self> {
+        let (token, rest) = match text.rsplit_once('@') {
+            Some((token, rest)) => (Some(token.to_owned()), rest),
+            None => (None, text),
+        };
+        let mut parts = rest.trim_end_matches('/').split('/').map(str::to_owned);
+        let authority = parts.next()?;
+        let (namespace, space) = match (parts.next()?, parts.next(), parts.next()) {
+            (space, None, _) => (None, space),
+            (namespace, Some(space), None) => (Some(namespace), space),
+            _ => return None,
+        };
+        Some(Self { authority, token, namespace, space })
+    }
 }
 
 impl FromStr for Address {
@@ -28,7 +61,7 @@ impl FromStr for Address {
     fn from_str(text: &str) -> Result<Self> {
         let bad = |why: &str| {
             Error::new(Code::BadRequest, format!("the address of the other side {why}"))
-                .hint("such as `redis://127.0.0.1:6379/0` or `etcd://127.0.0.1:2379`; `USER:PASSWORD@` may stand before the host")
+                .hint("such as `redis://127.0.0.1:6379/0`, `etcd://127.0.0.1:2379` or `consort://127.0.0.1:7878/team`; `USER:PASSWORD@` may be before the host, or `TOKEN@`")
         };
         match text.split_once("://") {
             Some(("redis", _)) => Ok(Self::Redis(text.to_owned())),
@@ -36,9 +69,13 @@ impl FromStr for Address {
                 let (authority, user) = authority(rest).ok_or_else(|| bad("has a user without a password"))?;
                 Ok(Self::Etcd { authority, user })
             }
+            Some(("consort", rest)) => {
+                let address = ServerAddress::read(rest).ok_or_else(|| bad("names no space of a server"));
+                address.map(Self::Server).map_err(|error| error.hint("such as `consort://127.0.0.1:7878/team`; `TOKEN@` may be before the host, and a namespace before the space"))
+            }
             Some(("rediss" | "etcds", _)) => Err(bad("asks for TLS, which the mirror does not speak itself")
                 .hint("let a proxy on this machine end TLS, and give its address")),
-            _ => Err(bad("begins neither with `redis://` nor with `etcd://`")),
+            _ => Err(bad("begins with none of `redis://`, `etcd://` and `consort://`")),
         }
     }
 }
@@ -50,6 +87,12 @@ impl fmt::Display for Address {
                 write!(f, "redis://{}", without_user(url.trim_start_matches("redis://")))
             }
             Self::Etcd { authority, .. } => write!(f, "etcd://{authority}"),
+            Self::Server(ServerAddress { authority, namespace: None, space, .. }) => {
+                write!(f, "consort://{authority}/{space}")
+            }
+            Self::Server(ServerAddress { authority, namespace: Some(namespace), space, .. }) => {
+                write!(f, "consort://{authority}/{namespace}/{space}")
+            }
         }
     }
 }
@@ -95,6 +138,17 @@ impl Options {
             return Err(Error::new(Code::BadRequest, format!("space `{CURSORS}` cannot be mirrored"))
                 .hint("it has the cursors of mirrors; mirror another space"));
         }
+        if let Address::Server(ServerAddress { space, namespace, .. }) = &self.to {
+            Name::check("space", space)?;
+            namespace.as_deref().map_or(Ok(()), |namespace| Name::check("namespace", namespace))?;
+            if !self.prefix.is_empty() || space == CURSORS {
+                return Err(Error::new(
+                    Code::BadRequest,
+                    "a space of a server is mirrored whole, and not that of cursors",
+                )
+                .hint("leave `--prefix` out, and give another space"));
+            }
+        }
         let (bytes, max) = (self.prefix.len(), limits::MIRROR_PREFIX_BYTES_MAX);
         if bytes > max || self.prefix.chars().any(char::is_control) {
             let message = format!("the prefix has {bytes} bytes; it has at most {max}, and no control characters");
@@ -106,6 +160,11 @@ impl Options {
     /// The lock that the mirror holds while it runs.
     pub(crate) fn lock(&self) -> String {
         format!("mirror.{}", self.name)
+    }
+
+    /// The space that has the marks, on both sides, where the other one is a server.
+    pub(crate) fn marks(&self) -> String {
+        self.lock()
     }
 
     /// Who the mirror is among the writers of values.
@@ -125,11 +184,21 @@ mod tests {
             ("redis://ann:s@cret@cache:6379", "redis://cache:6379"),
             ("etcd://127.0.0.1:2379/", "etcd://127.0.0.1:2379"),
             ("etcd://root:se:cret@kv:2379", "etcd://kv:2379"),
+            ("consort://127.0.0.1:7878/team", "consort://127.0.0.1:7878/team"),
+            ("consort://s@cret@hub:7878/lab/team/", "consort://hub:7878/lab/team"),
         ] {
             let address: Address = text.parse().unwrap();
             assert_eq!((address.to_string(), format!("{address:?}")), (shown.to_owned(), shown.to_owned()));
         }
-        for text in ["", "127.0.0.1:6379", "http://a:1", "rediss://a:1", "etcd://root@a:1"] {
+        for text in [
+            "",
+            "127.0.0.1:6379",
+            "http://a:1",
+            "rediss://a:1",
+            "etcd://root@a:1",
+            "consort://a:1",
+            "consort://a:1/b/c/d",
+        ] {
             let error = text.parse::<Address>().unwrap_err();
             assert!(error.code == Code::BadRequest && error.hint.is_some(), "{text}");
         }

@@ -12,22 +12,22 @@ use crate::{
     cursor::Arrived,
     decide::{Carried, Ours},
     mirror::Mirror,
-    peer::{Change, Entry, Write},
+    peer::{Change, Entry, Peer, Write},
     source,
     values::{Digest, Mark},
 };
 
 impl Mirror<'_> {
     /// Notes what was taken; the keys, which are to be looked at.
-    pub(crate) async fn recover(&mut self, token: u64, version: u64) -> Result<BTreeSet<String>> {
+    pub(crate) async fn recover(&mut self, peer: &dyn Peer, token: u64, version: u64) -> Result<BTreeSet<String>> {
         let arrived = std::mem::take(&mut self.cursor.arrived);
         let keys: Vec<String> = arrived.iter().map(|one| one.key.clone()).collect();
         let mut writes = Vec::new();
-        for (one, entry) in arrived.into_iter().zip(self.peer.read(&keys).await?) {
+        for (one, entry) in arrived.into_iter().zip(peer.read(&keys).await?) {
             let version = one.version.unwrap_or(version);
             writes.extend(self.recovered(one, entry, version).await?);
         }
-        self.peer.write(token, &writes).await?;
+        peer.write(token, &writes).await?;
         self.unnoted.clear();
         Ok(keys.into_iter().collect())
     }

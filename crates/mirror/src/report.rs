@@ -53,6 +53,11 @@ pub enum Event {
         /// The key.
         key: String,
     },
+    /// The two servers have other policies for their spaces: each decides by its own.
+    PoliciesDiffer {
+        /// The space on the other side.
+        space: String,
+    },
     /// A key or value is not carried.
     Refused {
         /// The key.

@@ -14,7 +14,7 @@ use crate::{
     decide::{Action, Ours, decide},
     incoming::Incoming,
     mirror::Mirror,
-    peer::{Change, Entry, KEYS_AT_ONCE, OWN, Write, Written},
+    peer::{Change, Entry, KEYS_AT_ONCE, OWN, Peer, Write, Written},
     report::Event,
     source,
     values::{Digest, Mark},
@@ -22,14 +22,14 @@ use crate::{
 
 impl Mirror<'_> {
     /// Looks at some of the keys. Those that another look is needed for stay.
-    pub(crate) async fn settle(&mut self, token: u64, dirty: &mut BTreeSet<String>) -> Result<()> {
+    pub(crate) async fn settle(&mut self, peer: &dyn Peer, token: u64, dirty: &mut BTreeSet<String>) -> Result<()> {
         let mut keys = Vec::with_capacity(KEYS_AT_ONCE);
         while keys.len() < KEYS_AT_ONCE
             && let Some(key) = dirty.pop_first()
         {
             keys.push(key);
         }
-        let theirs = self.peer.read(&keys).await?;
+        let theirs = peer.read(&keys).await?;
         let ours = source::read(&self.client, &self.options.space, &keys).await?;
         let (mut writes, mut incoming) = (Vec::new(), Vec::new());
         for ((key, ours), theirs) in keys.into_iter().zip(ours).zip(theirs) {
@@ -45,7 +45,7 @@ impl Mirror<'_> {
             }
         }
         let again = self.take(token, incoming, &mut writes).await?;
-        dirty.extend(self.send(token, writes).await?);
+        dirty.extend(self.send(peer, token, writes).await?);
         dirty.extend(again);
         Ok(())
     }
@@ -66,8 +66,8 @@ impl Mirror<'_> {
     }
 
     /// Writes to the other side; the keys that have changed there meanwhile.
-    async fn send(&mut self, token: u64, writes: Vec<Write>) -> Result<Vec<String>> {
-        let outcomes = self.peer.write(token, &writes).await?;
+    async fn send(&mut self, peer: &dyn Peer, token: u64, writes: Vec<Write>) -> Result<Vec<String>> {
+        let outcomes = peer.write(token, &writes).await?;
         let mut moved = Vec::new();
         for (write, outcome) in writes.into_iter().zip(outcomes) {
             match outcome {

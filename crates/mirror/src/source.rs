@@ -19,7 +19,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 use crate::{decide::Ours, peer::WAITING, values::text_of};
 
 /// Keys that are read at once.
-const READS: usize = 16;
+pub(crate) const READS: usize = 16;
 
 /// A change of the space: the key, and its position.
 pub(crate) type Changed = (String, String);

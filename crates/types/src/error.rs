@@ -354,6 +354,13 @@ codes! {
     /// The agent that won an auction did not take the task in time. The next bid gets it, where there is one; `accept` says
     /// how long to wait.
     AwardNotTaken = 832, Failed, "award was not taken";
+    /// One of two mirrored servers was taken back to an earlier state, for example by a backup: it does not have what the
+    /// other one has seen of it. What was written there since is not told from what was lost, so nothing is carried.
+    /// The page on mirrors says under "Two servers" how both sides are compared again.
+    MirrorTakenBack = 841, Conflict, "mirrored side was taken back";
+    /// The two sides cannot be mirrored under this name: it is that of a mirror of other spaces, or these spaces have a
+    /// mirror of another name, or both sides are one. The message says which.
+    MirrorPaired = 842, Conflict, "mirror does not fit its pair";
 
     /// A defect of Consort. Please report it with the message.
     Internal = 901, Internal, "internal error";

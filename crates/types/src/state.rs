@@ -183,6 +183,9 @@ pub enum Action {
         /// When it was written, where the writer has a clock of its own.
         #[n(3)]
         stamp: Option<Stamp>,
+        /// What the write saw, for the case that `saw` is not kept any more.
+        #[n(4)]
+        base: Option<Payload>,
     },
     /// Removes its value.
     #[n(2)]
@@ -349,6 +352,7 @@ struct ReadOperation {
     version: Option<u64>,
     ttl: Option<Span>,
     stamp: Option<ReadStamp>,
+    base: Option<Box<RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -390,17 +394,18 @@ impl ReadCondition {
 
 impl ReadOperation {
     fn checked(self) -> Result<Operation> {
-        let Self { op, space, key, value, version, ttl, stamp } = self;
+        let Self { op, space, key, value, version, ttl, stamp, base } = self;
         let value = value.filter(|value| matches!(op, ReadAction::Put) || *value != Payload::null());
         let saw = version.map(Seq);
         let extra = |what: &str| {
             Err(Error::new(Code::BadRequest, format!("the operation on key `{key}` does not take `{what}`"))
-                .hint("`value`, `ttl` and `stamp` belong to `put`, `version` to `put` and `delete`"))
+                .hint("`value`, `ttl`, `stamp` and `base` belong to `put`, `version` to `put` and `delete`"))
         };
         let action = match (op, value) {
             (ReadAction::Put, Some(value)) => {
                 let stamp = stamp.map(|ReadStamp { time, count }| Stamp { time, count });
-                Action::Put { value, saw, ttl, stamp }
+                let base = base.map(|base| Payload::inline(base.get().as_bytes()));
+                Action::Put { value, saw, ttl, stamp, base }
             }
             (ReadAction::Put, None) => {
                 return Err(Error::new(Code::BadRequest, format!("the `put` of key `{key}` has no `value`"))
@@ -409,6 +414,7 @@ impl ReadOperation {
             (_, Some(_)) => return extra("value"),
             _ if ttl.is_some() => return extra("ttl"),
             _ if stamp.is_some() => return extra("stamp"),
+            _ if base.is_some() => return extra("base"),
             (ReadAction::Delete, None) => Action::Delete { saw },
             (ReadAction::Get, None) if saw.is_some() => return extra("version"),
             (ReadAction::Get, None) => Action::Get,
@@ -548,14 +554,17 @@ impl Condition {
 
 impl Operation {
     /// As [`Condition::check`]; and a time to live that is zero or longer than
-    /// [`limits::STATE_TTL_SECONDS_MAX`].
+    /// [`limits::STATE_TTL_SECONDS_MAX`], and a base without the version that it was.
     pub fn check(&self) -> Result<()> {
         Name::check("space", &self.space)?;
         check_key(&self.key)?;
-        match &self.action {
-            Action::Put { ttl: Some(ttl), .. } => check_ttl(*ttl),
-            _ => Ok(()),
+        let Action::Put { saw, ttl, base, .. } = &self.action else { return Ok(()) };
+        if base.is_some() && saw.is_none_or(|saw| saw == Seq::ZERO) {
+            let message = format!("the `base` of key `{}` comes without the `version` that it was", self.key);
+            return Err(Error::new(Code::BadRequest, message)
+                .hint("name the version that the writer saw, or leave `base` out where it saw no value"));
         }
+        ttl.map_or(Ok(()), check_ttl)
     }
 }
 
@@ -588,7 +597,7 @@ mod tests {
         let put = |ttl| Operation {
             space: "s".to_owned(),
             key: "k".to_owned(),
-            action: Action::Put { value: Payload::null(), saw: None, ttl, stamp: None },
+            action: Action::Put { value: Payload::null(), saw: None, ttl, stamp: None, base: None },
         };
         let longest = Span::from_secs(limits::STATE_TTL_SECONDS_MAX);
         for good in [None, Some(Span(1)), Some(longest)] {
@@ -618,10 +627,21 @@ mod tests {
             (Some(&br#"{"b": 1.50}"#[..]), Some(Seq::ZERO), Some(Span::from_secs(5)))
         );
         assert_eq!(read.otherwise[1].action, Action::Delete { saw: Some(Seq(7)) });
+        let based = |version: u64| {
+            let put =
+                format!(r#"{{"op": "put", "space": "s", "key": "k", "value": 1, "version": {version}, "base": 2}}"#);
+            let read = Transaction::read(format!(r#"{{"do": [{put}]}}"#).as_bytes()).unwrap();
+            let Action::Put { base, .. } = &read.then[0].action else { panic!("{read:?}") };
+            assert_eq!(base.as_ref().and_then(Payload::bytes), Some(&b"2"[..]));
+            read.check()
+        };
+        based(7).unwrap();
+        assert_eq!(based(0).unwrap_err().code, Code::BadRequest, "who saw no value saw no base");
         for bad in [
             r#"{"do": [{"op": "put", "space": "s", "key": "k"}]}"#,
             r#"{"do": [{"op": "get", "space": "s", "key": "k", "version": 1}]}"#,
             r#"{"do": [{"op": "delete", "space": "s", "key": "k", "ttl": "1s"}]}"#,
+            r#"{"do": [{"op": "delete", "space": "s", "key": "k", "base": 1}]}"#,
             r#"{"if": [{"space": "s", "key": "k"}]}"#,
             r#"{"if": [{"space": "s", "key": "k", "exists": true, "version": 1}]}"#,
             r#"{"when": []}"#,

@@ -88,6 +88,7 @@ async fn put(request: RequestContext<PutState>) -> Handled<PutState> {
         saw: body.version.map(Seq),
         ttl: body.ttl,
         stamp: body.stamp.map(Into::into),
+        base: body.base.map(Into::into),
     };
     let (fences, by) = (body.fence.into_iter().map(Into::into).collect(), Writer::client(body.by.as_deref()));
     let written = store(&request)?.write(&asked.space, &asked.key, action, fences, by).await?;

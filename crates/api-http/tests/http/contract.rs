@@ -203,6 +203,8 @@ fn state(checked: &Checked) {
     assert_eq!((&first["outcome"], &first["key"]), (&json!("written"), &json!("plans/one")));
     put("n%2Fx", &json!({"value": 2}));
     assert_eq!(put("n%2Fx", &json!({"value": 3}))["value"], 5);
+    // Of a writer that was away for long: version 1 is none of the key, so the space has to be told what was seen.
+    assert_eq!(put("n%2Fx", &json!({"value": 4, "version": 1, "base": 4}))["value"], 5);
     let read = checked.call("get", key, &["team", "plans%2Fone"], None);
     assert_eq!(
         (&read["value"], &read["version"], &read["writer"]["by"]),
@@ -214,7 +216,8 @@ fn state(checked: &Checked) {
     assert!(history["items"][0]["change"] == "merged" && history["next"].is_string(), "{history}");
     let transaction = json!({
         "if": [{"space": "team", "key": "plans/one", "version": first["version"]}, {"space": "team", "key": "b", "exists": false}],
-        "do": [{"op": "put", "space": "team", "key": "b", "value": null}, {"op": "get", "space": "team", "key": "plans/one"}],
+        "do": [{"op": "put", "space": "team", "key": "b", "value": null}, {"op": "get", "space": "team", "key": "plans/one"},
+            {"op": "put", "space": "team", "key": "n/x", "value": 4, "version": 1, "base": 4}],
         "else": [{"op": "delete", "space": "team", "key": "b"}],
     });
     let done = checked.call("post", "/v1/state/transact", &[], Some(&transaction));

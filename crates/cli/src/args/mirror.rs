@@ -11,10 +11,11 @@ use consort_types::Span;
 pub(crate) struct MirrorArgs {
     /// The space, made where it is not there
     pub(crate) space: String,
-    /// The other side: `redis://[USER:PASSWORD@]HOST:PORT[/DATABASE]` or `etcd://[USER:PASSWORD@]HOST:PORT`
+    /// The other side: `redis://[USER:PASSWORD@]HOST:PORT[/DATABASE]`, `etcd://[USER:PASSWORD@]HOST:PORT`, or a space of
+    /// another server, `consort://[TOKEN@]HOST:PORT/[NAMESPACE/]SPACE`
     #[arg(long, value_name = "URL", env = "CONSORT_MIRROR_TO", hide_env_values = true)]
     pub(crate) to: String,
-    /// What keys begin with on the other side
+    /// What keys begin with in Redis or etcd
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub(crate) prefix: String,
     /// Which way changes go

@@ -52,7 +52,7 @@ pub(crate) enum StateCommand {
         #[arg(long, value_name = "POSITION")]
         after: Option<String>,
     },
-    /// Mirror a space to and from Redis or etcd, until it is interrupted
+    /// Mirror a space to and from Redis, etcd or another server, until it is interrupted
     #[cfg(feature = "mirror")]
     Mirror(super::MirrorArgs),
     /// Read and write keys together: all of it is done, or nothing
@@ -119,6 +119,10 @@ pub(crate) struct PutArgs {
     /// Only where the key has no value
     #[arg(long)]
     pub(crate) new: bool,
+    /// The value that you have seen at `--seen`: JSON, `@FILE`, or plain text. It is what the write is compared with where
+    /// that version is not kept any more, instead of a refusal
+    #[arg(long, value_name = "JSON|@FILE", requires = "seen", allow_hyphen_values = true)]
+    pub(crate) base: Option<String>,
     /// Only while this token is that of a current grant of the lock, such as `leader=17`; `consort locks run` gives it to its
     /// command as `CONSORT_LOCK_TOKEN`
     #[arg(long, value_name = "LOCK=TOKEN")]

@@ -1,4 +1,4 @@
-//! `consort state mirror`: a space that Redis or etcd has too.
+//! `consort state mirror`: a space that Redis, etcd or another server has too.
 //!
 //! For: running a mirror, and telling what it does. Not for: mirroring (see `consort_mirror`).
 //! Invariant: with `--json`, standard output has each event on a line, the counts last; without, standard error has what
@@ -56,6 +56,9 @@ fn sentence(event: &Event, space: &str) -> Option<String> {
         Event::Connected { to, resumed: true } => Some(format!("mirroring `{space}` and {to}, continued")),
         Event::Connected { to, resumed: false } => Some(format!("mirroring `{space}` and {to}, compared")),
         Event::Lost { side, reason } => Some(beside::lost(*side, reason)),
+        Event::PoliciesDiffer { space: other } => {
+            Some(format!("warning: `{space}` and `{other}` have other policies; each decides by its own"))
+        }
         Event::Refused { key, reason } => Some(format!("warning: `{key}` is not carried: {reason}")),
         Event::Settled { .. } | Event::Out { .. } | Event::In { .. } | Event::Conflict { .. } => None,
     }

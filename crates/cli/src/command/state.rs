@@ -118,11 +118,13 @@ fn about(found: &StateValue) -> String {
 
 async fn put(app: &App, client: &Client, args: PutArgs) -> Result<()> {
     let value = input::payload(&args.value, app.settings.folder())?;
+    let base = args.base.map(|base| input::payload(&base, app.settings.folder())).transpose()?;
     let request = PutStateRequest {
         value: value.into(),
         version: if args.new { Some(0) } else { args.seen },
         ttl: args.ttl.as_deref().map(str::parse::<Span>).transpose()?,
         stamp: None,
+        base: base.map(Into::into),
         fence: args.fence.iter().map(|text| fence(text)).collect::<Result<_>>()?,
         by: Some(args.writer.by.unwrap_or_else(user)),
     };

@@ -87,6 +87,8 @@ struct Write<'a> {
     policy: MergePolicy,
     old: Option<&'a StateEntry>,
     saw: Option<Seq>,
+    /// What the writer says that it saw.
+    told: Option<&'a Payload>,
     now: Time,
     seq: Seq,
 }
@@ -150,11 +152,11 @@ pub(crate) fn plan(
     planned.old = spaces::entry(state, found.id, key)?;
     let policy = found.settings.policy_of(key);
     let old = planned.old.as_ref();
-    let write = |saw| Write { space: found, key, policy, old, saw, now: at.1, seq: at.0 };
+    let write = |saw, told| Write { space: found, key, policy, old, saw, told, now: at.1, seq: at.0 };
     let verdict = match action {
         Action::Get => return Ok(planned),
-        Action::Delete { saw } => write(*saw).delete(),
-        Action::Put { value, saw, ttl, stamp } => write(*saw).put(state, value, *ttl, *stamp)?,
+        Action::Delete { saw } => write(*saw, None).delete(),
+        Action::Put { value, saw, ttl, stamp, base } => write(*saw, base.as_ref()).put(state, value, *ttl, *stamp)?,
     };
     (planned.change, planned.outcome, planned.conflict) = verdict;
     count(found, &planned)?;
@@ -313,13 +315,21 @@ impl Write<'_> {
 
     /// Weaves the value into the one that is there: whose is kept, the value, and where its elements come from.
     fn weave(&self, state: &mut State, value: &Payload, stamp: Option<Stamp>) -> Result<(Winner, NewValue, Parts)> {
-        weave::check_seen(self.key, self.old, self.saw)?;
+        let known = weave::check_seen(self.key, self.old, self.saw);
+        let known = if self.told.is_none() { known.map(|()| true)? } else { known.is_ok() };
         let incoming = self.read(state, value)?;
         let current = self.old.map(|old| self.read(state, &old.value)).transpose()?;
-        let base = self.base(state)?;
+        let seen = if known { self.kept(state).map(Some) } else { Ok(None) };
         let present = current.as_ref().zip(self.old).map(|(value, entry)| Present { value, entry });
-        let written = Written { value: &incoming, saw: self.saw, base: base.as_ref(), stamp, seq: self.seq };
-        let woven = weave::weave(self.policy, present, written)?;
+        let written = Written { value: &incoming, saw: self.saw, base: None, stamp, seq: self.seq };
+        let woven = match (seen, self.told) {
+            (Ok(Some(base)), _) => weave::weave(self.policy, present, Written { base: base.as_ref(), ..written })?,
+            (Err(error), told) if told.is_none() || error.code != Code::VersionGone => return Err(error),
+            (_, told) => {
+                let base = told.map(|told| self.read(state, told)).transpose()?;
+                weave::weave_apart(self.policy, present, Written { base: base.as_ref(), ..written })?
+            }
+        };
         state.charge_cost(woven.steps / STEPS_PER_COST);
         Ok((woven.winner, NewValue::Made(woven.value), Parts::Sequence(woven.sequence)))
     }
@@ -330,8 +340,16 @@ impl Write<'_> {
         if applies { self.space.merge_of(self.key) } else { None }
     }
 
-    /// What the writer saw, where the policy depends on it.
+    /// What the writer saw, where the policy depends on it: that version, or what the writer says where it is not kept.
     fn base(&self, state: &mut State) -> Result<Option<Value>> {
+        match (self.kept(state), self.told) {
+            (Err(error), Some(told)) if error.code == Code::VersionGone => self.read(state, told).map(Some),
+            (kept, _) => kept,
+        }
+    }
+
+    /// What the space keeps of the version that the writer saw, where the policy depends on it.
+    fn kept(&self, state: &mut State) -> Result<Option<Value>> {
         let depends = matches!(
             self.policy,
             MergePolicy::Counter

@@ -5,6 +5,8 @@
 //! Invariant: a write changes what its writer changed of the version that it names, and nothing else; one that names none
 //! has seen nothing, so all of it is added and nothing is removed.
 
+use std::ops::Range;
+
 use consort_types::{
     BlobHash, Code, Error, Result, Seq, limits,
     state::{MergePolicy, Stamp},
@@ -23,6 +25,8 @@ use crate::{
 
 /// Bytes of an insertion by which it is ordered as it is; a longer one is ordered by its beginning and its hash.
 const ORDER_BYTES_MAX: usize = 27;
+/// The versions of a history of two writers that saw one value: that value, the one that is there, the one that comes.
+const APART: (Seq, Seq, Seq) = (Seq(1), Seq(2), Seq(3));
 /// Bytes of the beginning, and of the hash, of a longer one.
 const ORDER_PARTS: (usize, usize) = (12, 16);
 
@@ -114,8 +118,49 @@ pub(crate) fn weave(policy: MergePolicy, present: Option<Present<'_>>, written: 
     if policy == MergePolicy::Text { of::<char>(present, written) } else { of::<Vec<u8>>(present, written) }
 }
 
+/// Weaves a write in that saw a version of which nothing is known but its value, the base: what it and others have made of
+/// that are woven with each other, and what comes of it is written as by one that saw the latest. Where there is no value
+/// any more, the whole of it is written, as others would be fragments.
+///
+/// # Errors
+/// As [`weave`].
+pub(crate) fn weave_apart(policy: MergePolicy, present: Option<Present<'_>>, written: Written<'_>) -> Result<Woven> {
+    let Some(present) = present else {
+        return weave(policy, None, Written { saw: Some(Seq::ZERO), base: None, ..written });
+    };
+    if policy == MergePolicy::Text { apart::<char>(present, written) } else { apart::<Vec<u8>>(present, written) }
+}
+
+fn apart<T: Elements + Clone + PartialEq>(present: Present<'_>, written: Written<'_>) -> Result<Woven> {
+    let base = written.base.map_or(Ok(Vec::new()), T::read)?;
+    let (current, new) = (T::read(present.value)?, T::read(written.value)?);
+    let mut sequence = Sequence::settled(APART.0, base.len());
+    let (theirs, ours) = (T::compare(&base, &current), T::compare(&base, &new));
+    let mut write = |seq, Difference { edits, .. }: &Difference, elements: &[T]| {
+        let order = |range: Range<usize>| order(None, &T::bytes(&elements[range]));
+        sequence.weave(&Edits { saw: APART.0, seq, all: edits }, order)
+    };
+    write(APART.1, &theirs, &current);
+    let sources = write(APART.2, &ours, &new);
+    let both: Vec<T> = sources.iter().flat_map(|source| shown(source, &current, &new)).cloned().collect();
+    let latest = Written { saw: Some(present.entry.version), ..written };
+    let mut woven = woven(Some(present), latest, &both, &current)?;
+    woven.winner = if both == new { Winner::Incoming } else { Winner::Both };
+    woven.steps += theirs.steps + ours.steps;
+    Ok(woven)
+}
+
 fn of<T: Elements + Clone + PartialEq>(present: Option<Present<'_>>, written: Written<'_>) -> Result<Woven> {
-    let new = T::read(written.value)?;
+    let (new, base) = (T::read(written.value)?, written.base.map_or(Ok(Vec::new()), T::read)?);
+    woven(present, written, &new, &base)
+}
+
+fn woven<T: Elements + Clone + PartialEq>(
+    present: Option<Present<'_>>,
+    written: Written<'_>,
+    new: &[T],
+    base: &[T],
+) -> Result<Woven> {
     let current = present.map_or(Ok(Vec::new()), |present| T::read(present.value))?;
     let mut sequence = present.map_or_else(Sequence::empty, |present| sequence_of(present.entry, current.len()));
     let saw = written.saw.unwrap_or(sequence.floor);
@@ -123,17 +168,16 @@ fn of<T: Elements + Clone + PartialEq>(present: Option<Present<'_>>, written: Wr
     let Difference { edits, steps } = if written.saw.is_none() {
         added(seen, new.len())
     } else {
-        let base = written.base.map_or(Ok(Vec::new()), T::read)?;
         if base.len() != seen {
             let message = format!("a version of `{}` elements has `{seen}` in its history", base.len());
             return Err(Error::new(Code::Internal, message));
         }
-        T::compare(&base, &new)
+        T::compare(base, new)
     };
-    let order = |range: std::ops::Range<usize>| order(written.stamp, &T::bytes(&new[range]));
+    let order = |range: Range<usize>| order(written.stamp, &T::bytes(&new[range]));
     let sources = sequence.weave(&Edits { saw, seq: written.seq, all: &edits }, order);
     sequence.forget(limits::STATE_SEQUENCE_BYTES_MAX, written.seq);
-    let merged: Vec<T> = sources.iter().flat_map(|source| shown(source, &current, &new)).cloned().collect();
+    let merged: Vec<T> = sources.iter().flat_map(|source| shown(source, &current, new)).cloned().collect();
     let winner = if merged == new { Winner::Incoming } else { Winner::Both };
     let value = T::encode(&merged);
     check_size(value.len())?;

@@ -123,8 +123,11 @@ impl StateStore {
             }
         }
         for operation in transaction.then.iter_mut().chain(&mut transaction.otherwise) {
-            if let Action::Put { value, .. } = &mut operation.action {
+            if let Action::Put { value, base, .. } = &mut operation.action {
                 pins.extend(self.partition.admit_in("value", value).await?);
+                if let Some(base) = base {
+                    pins.extend(self.partition.admit_in("base", base).await?);
+                }
             }
         }
         Ok(pins)

@@ -161,7 +161,7 @@ fn of(key: usize, action: Action) -> Operation {
 
 fn put(key: usize, value: u64, saw: Option<Seq>) -> Operation {
     let value = Payload::inline(value.to_string().into_bytes());
-    of(key, Action::Put { value, saw, ttl: None, stamp: None })
+    of(key, Action::Put { value, saw, ttl: None, stamp: None, base: None })
 }
 
 /// One key is removed and another one written, where the first is as it was read.

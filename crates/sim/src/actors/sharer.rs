@@ -186,6 +186,10 @@ fn undecided(ctx: &mut Context, namespace: &str, space: &str) -> Option<Position
 /// A value that fits the keys of a kind.
 fn value(ctx: &mut Context, prefix: &str) -> Payload {
     let (a, b) = (ctx.random.below(6), ctx.random.below(6));
+    value_of(prefix, a, b)
+}
+
+fn value_of(prefix: &str, a: u64, b: u64) -> Payload {
     let text = match prefix {
         "n/" => format!("{}", a as i64 - 2),
         "s/" => format!("[{a},{b}]"),
@@ -206,7 +210,14 @@ fn operation(ctx: &mut Context, namespace: &str, space: &str) -> Operation {
         1 => Action::Get,
         n => {
             let ttl = (n == 2).then(|| Span(ctx.random.span(SECOND, 600 * SECOND)));
-            Action::Put { value: value(ctx, prefix), saw, ttl, stamp: None }
+            // Some were away for so long that their version is not kept, and say what they saw.
+            let (saw, base) = match saw {
+                Some(Seq(saw)) if saw > 0 && saw % 4 == 0 => {
+                    (Some(Seq(1 + saw % 8)), Some(value_of(prefix, saw % 6, saw % 5)))
+                }
+                saw => (saw, None),
+            };
+            Action::Put { value: value(ctx, prefix), saw, ttl, stamp: None, base }
         }
     };
     Operation { space: space.to_owned(), key, action }
