@@ -354,6 +354,14 @@ codes! {
     /// The agent that won an auction did not take the task in time. The next bid gets it, where there is one; `accept` says
     /// how long to wait.
     AwardNotTaken = 832, Failed, "award was not taken";
+    /// A line of a replica's file does not fit its checksum, or the file has another format, or it could not be written. A
+    /// line that was torn by a crash is no damage: it counts as not written. Keep the file to see what it holds, and open
+    /// another one under a new name: it begins with what the server has.
+    ReplicaDamaged = 843, Corrupt, "replica is damaged";
+    /// A replica's file is open in another process, is that of another replica, or is not the one whose pushes the server
+    /// knows: another file has the name, or this one is an older copy. Pushing from it could do a write twice. Use a file
+    /// and a name of its own for each replica.
+    ReplicaTaken = 844, Conflict, "replica is used elsewhere";
 
     /// A defect of Consort. Please report it with the message.
     Internal = 901, Internal, "internal error";

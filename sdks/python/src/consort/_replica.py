@@ -90,6 +90,8 @@ class AsyncReplica(LocalReplica):
             space = await self._show()
             if self._state.push is not None and "done" not in self._state.push:
                 await self._send(pushed, changed, alone)
+                # It may have been done since.
+                space = await self._show()
             await self._pull(space, changed)
             while self._begin(alone, await self._cursor()):
                 await self._send(pushed, changed, alone)
