@@ -321,8 +321,8 @@ export class ReplicaState {
       const row = draft.row(key);
       if (row.sent && this.meta.push?.done === version) {
         this.#settle(row, key, server, version);
-      } else if (version >= (row.server?.version ?? 0)) {
-        // Also where it is the same version: the answer to a push does not say in which order a set is kept.
+      } else if (version > versionOf(row) || (version === versionOf(row) && !isSame(server, row.server))) {
+        // Of the same version: the answer to a push does not say in which order a set is kept.
         replace(row, server);
       }
     }
@@ -340,7 +340,7 @@ export class ReplicaState {
       const server = found.get(key);
       if (row.sent && done !== undefined) {
         this.#settle(row, key, server, done);
-      } else if (canonical((server ?? null) as JsonValue) !== canonical((row.server ?? null) as JsonValue)) {
+      } else if (!isSame(server, row.server)) {
         replace(row, server);
       }
     }
@@ -358,6 +358,15 @@ export class ReplicaState {
     }
     forgetNothing(row);
   }
+}
+
+/** The version of the server's value; 0 where it has none. */
+function versionOf(row: Row): number {
+  return row.server?.version ?? 0;
+}
+
+function isSame(one: Part | undefined, other: Part | undefined): boolean {
+  return canonical((one ?? null) as JsonValue) === canonical((other ?? null) as JsonValue);
 }
 
 function assign(into: object, parts: object): void {

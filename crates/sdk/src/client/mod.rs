@@ -5,6 +5,7 @@
 //! Invariant: every answer is of durable, applied state; every refusal is a [`consort_types::Error`] with its code.
 
 mod operate;
+mod replica;
 mod watch;
 
 use std::time::Duration;
@@ -30,6 +31,7 @@ use consort_api::{
 use consort_types::{Code, Error, Result, RunId};
 use serde::{Serialize, de::DeserializeOwned};
 
+pub use replica::{Replica, ReplicaConflict, ReplicaOptions, ReplicaSync, ReplicaValue};
 pub use watch::Watch;
 
 /// How long a server may be away before a watch gives up.
@@ -58,6 +60,11 @@ impl Client {
     /// address is an error of the first call.
     pub fn new(url: impl AsRef<str>) -> Self {
         Self { inner: Tcp::new(url.as_ref()).map(api::client::Client::new), reconnect_timeout: RECONNECT_TIMEOUT }
+    }
+
+    /// A client whose requests go another way, such as to an engine in this process.
+    pub fn over(transport: impl api::client::Transport + 'static) -> Self {
+        Self { inner: Ok(api::client::Client::new(transport)), reconnect_timeout: RECONNECT_TIMEOUT }
     }
 
     /// The server's token.

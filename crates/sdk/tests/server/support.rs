@@ -88,7 +88,12 @@ impl Server {
     }
 
     pub(crate) fn client(&self) -> Client {
-        Client::new(self.client_url()).token(TOKEN)
+        Self::authorised(Client::new(self.client_url()))
+    }
+
+    /// A client with the server's token.
+    pub(crate) fn authorised(client: Client) -> Client {
+        client.token(TOKEN)
     }
 
     /// A worker that hosts this agent until it is stopped.

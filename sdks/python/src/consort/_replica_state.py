@@ -129,7 +129,7 @@ class ReplicaState:
             row["pending"] = {**kept, **value}
         else:
             # Where there was a conflict, what the server has was seen, and this decides.
-            row["pending"] = {"version": row.get("server", {"version": 0})["version"], **value}
+            row["pending"] = {"version": _version(row), **value}
             row.pop("conflict", None)
         _forget_nothing(row)
         return draft.line()
@@ -172,8 +172,7 @@ class ReplicaState:
 
     def _is_stale(self, key: str) -> bool:
         row = self.rows[key]
-        version = row.get("server", {"version": 0})["version"]
-        return self.policy(key) == "reject" and row["pending"]["version"] != version
+        return self.policy(key) == "reject" and row["pending"]["version"] != _version(row)
 
     def _batch(self, waiting: Sequence[str]) -> list[str]:
         keys: list[str] = []
@@ -271,8 +270,10 @@ class ReplicaState:
             row = draft.row(arrival.key)
             if "sent" in row and self.meta["push"].get("done") == arrival.version:
                 self._settle(row, arrival.key, arrival.server, arrival.version)
-            elif arrival.version >= row.get("server", {"version": 0})["version"]:
-                # Also where it is the same version: the answer to a push does not say in which order a set is kept.
+            elif arrival.version > _version(row) or (
+                # The answer to a push does not say in which order a set is kept.
+                arrival.version == _version(row) and json_text(arrival.server) != json_text(row.get("server"))
+            ):
                 replace(row, arrival.server)
         draft.meta = {"at": {**self.meta["at"], "position": position}}
         return draft.line()
@@ -306,6 +307,11 @@ def _set(into: dict[str, Any], name: str, value: Any) -> None:
         into.pop(name, None)
     else:
         into[name] = value
+
+
+def _version(row: Row) -> int:
+    """The version of the server's value; 0 where it has none."""
+    return int(row.get("server", {"version": 0})["version"])
 
 
 def replace(row: Row, server: Part | None) -> None:

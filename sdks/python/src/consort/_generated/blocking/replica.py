@@ -89,6 +89,8 @@ class Replica(LocalReplica):
             space = self._show()
             if self._state.push is not None and "done" not in self._state.push:
                 self._send(pushed, changed, alone)
+                # It may have been done since.
+                space = self._show()
             self._pull(space, changed)
             while self._begin(alone, self._cursor()):
                 self._send(pushed, changed, alone)
