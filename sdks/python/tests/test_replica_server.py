@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import random
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -253,6 +254,61 @@ def test_what_was_lost_is_done_once(server: Server, tmp_path: Path, lost: str) -
                 assert replica.list() == all_of(client, "team")
             assert replica.get("n/x") == 100 + 3 * (5 + 1 + 2)
             assert replica.get("t/x") == "mine, and more"
+
+
+@pytest.mark.parametrize("moment", ["request", "answer"])
+def test_what_is_written_during_a_push_is_put_on_top(server: Server, tmp_path: Path, moment: str) -> None:
+    replicas: list[Replica] = []
+
+    def write(what: str) -> bool:
+        if what == moment and replicas:
+            replica = replicas.pop()
+            replica.add("n/x", 2)
+            replica.add_to("s/x", "later")
+            replica.put("t/x", "Ship on Friday, after lunch.")
+            replica.delete("gone")
+        return False
+
+    with Client(server.url) as client, Client(server.url, transport=Faults(write)) as slow:
+        client.set_space("team", policies=policies())
+        client.put_state("team", "t/x", "Ship.")
+        with Replica.open(slow, "team", tmp_path / "r", "r") as replica:
+            replica.sync()
+            replica.add("n/x", 5)
+            replica.add_to("s/x", "mine")
+            replica.put("t/x", "Ship on Friday.")
+            replica.put("gone", 1)
+            client.put_state("team", "n/x", 100)
+            client.put_state("team", "s/x", ["theirs"])
+            client.put_state("team", "t/x", "Please: Ship.", version=client.get_state("team", "t/x").version)
+            replicas.append(replica)
+            report = replica.sync()
+            assert (report.conflicts, replica.pending()) == ([], [])
+            expected = {
+                "n/x": 107,
+                "s/x": ["later", "mine", "theirs"],
+                "t/x": "Please: Ship on Friday, after lunch.",
+            }
+            assert replica.list() == all_of(client, "team") == expected
+
+
+def test_threads_write_while_another_synchronises(server: Server, tmp_path: Path) -> None:
+    with Client(server.url) as client, Replica.open(client, "team", tmp_path / "r", "r") as replica:
+        client.set_space("team", policies=policies())
+        replica.sync()
+
+        def add() -> None:
+            for _ in range(50):
+                replica.add("n/x")
+
+        threads = [threading.Thread(target=add) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            client.put_state("team", "n/x", 0)
+            replica.sync()
+        replica.sync()
+        assert replica.get("n/x") == client.get_state("team", "n/x").value == 150
 
 
 def test_a_name_is_used_by_one_file(server: Server, tmp_path: Path) -> None:

@@ -51,14 +51,8 @@ async fn set_policies(client: &Client, keep_changes: u32) {
 
 async fn put(client: &Client, key: &str, value: Value) {
     let params = StateKeyParams { space: SPACE.to_owned(), key: key.to_owned() };
-    let request = PutStateRequest {
-        value: value.into(),
-        version: None,
-        ttl: None,
-        stamp: None,
-        fence: Vec::new(),
-        by: None,
-    };
+    let request =
+        PutStateRequest { value: value.into(), version: None, ttl: None, stamp: None, fence: Vec::new(), by: None };
     client.call::<PutState>(&params, &request).await.unwrap();
 }
 
@@ -82,7 +76,8 @@ struct Chance(AtomicU64);
 
 impl Chance {
     fn below(&self, end: u64) -> u64 {
-        let step = |seed: u64| Some(seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
+        let step =
+            |seed: u64| Some(seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
         (self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step).unwrap() >> 33) % end
     }
 }
@@ -104,7 +99,10 @@ impl Lossy {
 }
 
 impl Transport for Lossy {
-    fn send(&self, request: http::Request<http_body_util::Full<bytes::Bytes>>) -> BoxFuture<'_, Result<http::Response<Body>>> {
+    fn send(
+        &self,
+        request: http::Request<http_body_util::Full<bytes::Bytes>>,
+    ) -> BoxFuture<'_, Result<http::Response<Body>>> {
         let is_push = request.uri().path().ends_with("/transact");
         async move {
             if is_push {
@@ -195,7 +193,8 @@ async fn refused_keys_stay_and_a_space_is_listed_anew() {
     let seen = Arc::new(parking_lot::Mutex::new(BTreeSet::new()));
     let told = seen.clone();
     let options = ReplicaOptions::new(SPACE, folder.path().join("r"), "r").prefix("n/");
-    let replica = Replica::open(&client, options.on_change(move |key, _| drop(told.lock().insert(key.to_owned())))).unwrap();
+    let replica =
+        Replica::open(&client, options.on_change(move |key, _| drop(told.lock().insert(key.to_owned())))).unwrap();
     assert_eq!(replica.put("other", &1).unwrap_err().code, Code::BadRequest);
     put(&client, "n/gone", json!(1)).await;
     replica.sync().await.unwrap();
@@ -228,15 +227,14 @@ async fn replicas_that_lose_pushes_and_answers_converge() {
     let way = Lossy { way: Tcp::new(&server.client_url()).unwrap(), percent: percent.clone(), chance: chance.clone() };
     let faulty = Server::authorised(Client::over(way));
     let names = ["0", "1", "2"];
-    let mut replicas: BTreeMap<&str, Replica> =
-        names.map(|name| (name, open(&faulty, folder.path(), name))).into();
+    let mut replicas: BTreeMap<&str, Replica> = names.map(|name| (name, open(&faulty, folder.path(), name))).into();
     let (mut total, mut added) = (0, BTreeSet::new());
     for step in 0..200 {
         let name = names[chance.below(3) as usize];
         let replica = &replicas[name];
         match chance.below(7) {
             0 | 1 => {
-                let amount = 5 - chance.below(11) as i64;
+                let amount = 5 - i64::try_from(chance.below(11)).unwrap();
                 replica.add("n/x", amount).unwrap();
                 total += amount;
             }
@@ -250,7 +248,7 @@ async fn replicas_that_lose_pushes_and_answers_converge() {
                 replica.put("t/x", &format!("{head}<{step}>{tail}")).unwrap();
             }
             // A process that ends at any time, and one that begins.
-            4 => drop(replicas.remove(name).map(drop)),
+            4 => drop(replicas.remove(name)),
             _ => match replica.sync().await {
                 Ok(report) => assert_eq!(report.conflicts, []),
                 Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}"),

@@ -141,9 +141,9 @@ class AsyncReplica(LocalReplica):
         results = answer["results"]
         if answer["succeeded"]:
             arrivals = [await self._outcome(key, result) for key, result in zip(push["keys"], results[1:], strict=True)]
-            self._arrive(self._state.answered(arrivals, answer["version"]), changed)
+            self._arrive(changed, self._state.answered, arrivals, answer["version"])
         elif results[0].get("value") == self._state.cursor():
-            self._arrive(self._state.found_done(results[0]["version"]), changed)
+            self._arrive(changed, self._state.found_done, results[0]["version"])
         else:
             raise self._not_done(results[0].get("value"))
         pushed.update(dict.fromkeys(push["keys"]))
@@ -160,7 +160,7 @@ class AsyncReplica(LocalReplica):
         for _ in range(LISTINGS):
             at = self._state.meta.get("at")
             if space is None:
-                self._arrive(self._state.listed([], {"position": "0-0"}), changed)
+                self._arrive(changed, self._state.listed, [], {"position": "0-0"})
                 break
             if at is None or at.get("made") != space["created_at"]:
                 await self._list(space, changed)
@@ -181,7 +181,7 @@ class AsyncReplica(LocalReplica):
                 code=Code.OVERLOADED,
                 hint="have the space keep more changes, or synchronise again",
             )
-        self._arrive(self._state.settled(), changed)
+        self._arrive(changed, self._state.settled)
 
     async def _list(self, space: Any, changed: dict[str, None]) -> None:
         """Pulls all that is there, because the changes since then are not kept, or were never seen."""
@@ -197,7 +197,7 @@ class AsyncReplica(LocalReplica):
                     server = await self._read(item.key, None)
                 if server is not None:
                     found.append(Arrival(item.key, server["version"], server))
-        self._arrive(self._state.listed(found, {"position": position, "made": space["created_at"]}), changed)
+        self._arrive(changed, self._state.listed, found, {"position": position, "made": space["created_at"]})
 
     async def _follow(self, after: str, until: str, changed: dict[str, None]) -> None:
         """Pulls the changes behind a position, up to another one."""
@@ -213,7 +213,7 @@ class AsyncReplica(LocalReplica):
                     arrivals.append(await self._arrival(change))
                 over = order(change["position"]) >= order(until)
                 if over or count % CHANGES == 0:
-                    self._arrive(self._state.pulled(arrivals, change["position"]), changed)
+                    self._arrive(changed, self._state.pulled, arrivals, change["position"])
                     arrivals = []
                 if over:
                     return

@@ -270,10 +270,11 @@ class LocalReplica:
 
     # Steps of synchronising.
 
-    def _arrive(self, line: Line, changed: dict[str, None]) -> None:
-        """Commits what the server has said, and tells of what a reader sees of it."""
+    def _arrive(self, changed: dict[str, None], make: Callable[..., Line], *said: Any) -> None:
+        """Commits the line that follows from what the server has said, and tells of what a reader sees of it."""
         told: list[tuple[str, Any]] = []
         with self._guard:
+            line = make(*said)
             rows = line.get("rows", {})
             before = {key: self._state.visible(key) for key in rows}
             self._file.commit(line)

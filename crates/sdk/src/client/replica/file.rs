@@ -67,8 +67,7 @@ impl ReplicaFile {
         }
         let Some(mut file) = self.file.take() else {
             let path = self.path.display();
-            let message =
-                format!("the replica `{path}` could not be written before, so what it has is not known");
+            let message = format!("the replica `{path}` could not be written before, so what it has is not known");
             return Err(Error::new(Code::ReplicaDamaged, message).hint("open it again"));
         };
         let data = encode(&line)?;
@@ -94,7 +93,7 @@ impl ReplicaFile {
             self.size += len + 1;
         }
         self.check(header)?;
-        let cut = || {
+        let cut = || -> io::Result<File> {
             let file = OpenOptions::new().append(true).open(&self.path)?;
             file.set_len(self.size as u64)?;
             Ok(file)
@@ -142,7 +141,7 @@ impl ReplicaFile {
             data.extend(encode(&line)?);
         }
         let fresh = PathBuf::from(format!("{}.new", self.path.display()));
-        let replace = || {
+        let replace = || -> io::Result<File> {
             let mut file = File::create(&fresh)?;
             file.write_all(&data)?;
             file.sync_data()?;

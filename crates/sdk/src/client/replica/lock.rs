@@ -83,7 +83,7 @@ fn take_over(of: &Path, path: &Path) -> Result<()> {
     if !make(&guard).map_err(|error| failed(of, &error))? {
         return Err(held(of, None, &guard));
     }
-    let taken = (|| {
+    let taken = (|| -> io::Result<Result<()>> {
         if let Some(holder) = holder(path)? {
             return Ok(Err(held(of, Some(holder), path)));
         }

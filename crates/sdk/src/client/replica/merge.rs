@@ -59,9 +59,7 @@ fn moved(policy: MergePolicy, before: &Value, after: &Value, found: &Value) -> O
             let spliced = splice(&chars(before)?, &chars(after)?, &chars(found)?);
             Some(Value::from(spliced.into_iter().collect::<String>()))
         }
-        MergePolicy::List => {
-            Some(Value::Array(splice(before.as_array()?, after.as_array()?, found.as_array()?)))
-        }
+        MergePolicy::List => Some(Value::Array(splice(before.as_array()?, after.as_array()?, found.as_array()?))),
         _ => None,
     }
 }

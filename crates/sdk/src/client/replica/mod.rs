@@ -202,9 +202,7 @@ impl Replica {
     /// The keys that begin with `prefix`, in the order of their bytes, with their values.
     pub fn list(&self, prefix: &str) -> Vec<(String, Value)> {
         let shown = |(key, row): (&String, &Row)| Some((key.clone(), row.visible()?.clone()));
-        self.look(|state| {
-            state.rows.iter().filter(|(key, _)| key.starts_with(prefix)).filter_map(shown).collect()
-        })
+        self.look(|state| state.rows.iter().filter(|(key, _)| key.starts_with(prefix)).filter_map(shown).collect())
     }
 
     /// The keys whose writes the server has not answered yet, or has refused.
@@ -289,8 +287,7 @@ impl Replica {
         self.commit(|state| {
             let prefix = state.prefix();
             if !key.starts_with(prefix) {
-                let message =
-                    format!("the key `{key}` does not begin with `{prefix}`, as the keys of this replica do");
+                let message = format!("the key `{key}` does not begin with `{prefix}`, as the keys of this replica do");
                 return Err(Error::new(Code::BadRequest, message));
             }
             Ok(state.write(key, value(state.visible(key))?))

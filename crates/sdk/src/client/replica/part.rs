@@ -7,14 +7,51 @@
 use std::collections::BTreeMap;
 
 use consort_types::Code;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 /// What a line says of something: nothing, that it is gone, or what it is now.
-pub(crate) type Patch<T> = Option<Option<T>>;
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) enum Patch<T> {
+    #[default]
+    Same,
+    Gone,
+    Is(T),
+}
 
-fn patch<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Patch<T>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
+impl<T> Patch<T> {
+    fn is_same(&self) -> bool {
+        matches!(self, Self::Same)
+    }
+
+    /// What it is now, where the line says so.
+    pub(crate) fn get(&self) -> Option<&T> {
+        if let Self::Is(new) = self { Some(new) } else { None }
+    }
+
+    fn of(new: Option<T>) -> Self {
+        new.map_or(Self::Gone, Self::Is)
+    }
+
+    fn fold(self, into: &mut Option<T>) {
+        match self {
+            Self::Same => {}
+            Self::Gone => *into = None,
+            Self::Is(new) => *into = Some(new),
+        }
+    }
+}
+
+impl<T: Serialize> Serialize for Patch<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.get().serialize(serializer)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Patch<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Option::deserialize(deserializer).map(Self::of)
+    }
 }
 
 /// A value that is there, also where it is `null`.
@@ -83,13 +120,13 @@ pub(crate) struct Row {
 /// What is new in a row.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct RowPatch {
-    #[serde(default, deserialize_with = "patch", skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Patch::is_same")]
     pub(crate) server: Patch<Part>,
-    #[serde(default, deserialize_with = "patch", skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Patch::is_same")]
     pub(crate) sent: Patch<Part>,
-    #[serde(default, deserialize_with = "patch", skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Patch::is_same")]
     pub(crate) pending: Patch<Part>,
-    #[serde(default, deserialize_with = "patch", skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Patch::is_same")]
     pub(crate) conflict: Patch<Refusal>,
 }
 
@@ -143,7 +180,7 @@ impl Row {
     /// What has changed since `old`; none where nothing has.
     pub(crate) fn since(self, old: &Self) -> Option<RowPatch> {
         fn changed<T: PartialEq>(new: Option<T>, old: Option<&T>) -> Patch<T> {
-            if new.as_ref() == old { None } else { Some(new) }
+            if new.as_ref() == old { Patch::Same } else { Patch::of(new) }
         }
         let patch = RowPatch {
             server: changed(self.server, old.server.as_ref()),
@@ -156,15 +193,10 @@ impl Row {
 
     /// Does what a line says.
     pub(crate) fn fold(&mut self, patch: RowPatch) {
-        fn set<T>(into: &mut Option<T>, patch: Patch<T>) {
-            if let Some(new) = patch {
-                *into = new;
-            }
-        }
-        set(&mut self.server, patch.server);
-        set(&mut self.sent, patch.sent);
-        set(&mut self.pending, patch.pending);
-        set(&mut self.conflict, patch.conflict);
+        patch.server.fold(&mut self.server);
+        patch.sent.fold(&mut self.sent);
+        patch.pending.fold(&mut self.pending);
+        patch.conflict.fold(&mut self.conflict);
     }
 }
 
@@ -218,7 +250,7 @@ pub(crate) struct Meta {
     /// The last push that was done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) done: Option<Cursor>,
-    #[serde(default, deserialize_with = "patch", skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Patch::is_same")]
     pub(crate) push: Patch<Push>,
 }
 
@@ -233,8 +265,10 @@ impl Meta {
         self.at = at.or_else(|| self.at.take());
         self.number = number.or(self.number);
         self.done = done.or_else(|| self.done.take());
-        if let Some(push) = push {
-            self.push = push.map(Some);
+        match push {
+            Patch::Same => {}
+            Patch::Gone => self.push = Patch::Same,
+            push => self.push = push,
         }
     }
 }

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::{
     merge::rebase,
-    part::{At, Cursor, Line, Meta, Part, Push, Refusal, Row, RowPatch},
+    part::{At, Cursor, Line, Meta, Part, Patch, Push, Refusal, Row, RowPatch},
 };
 
 /// The version of the file's format.
@@ -107,7 +107,7 @@ impl ReplicaState {
 
     /// The push that is on its way.
     pub(crate) fn push(&self) -> Option<&Push> {
-        self.meta.push.as_ref()?.as_ref()
+        self.meta.push.get()
     }
 
     fn the_push(&self) -> Result<&Push> {
@@ -166,7 +166,7 @@ impl ReplicaState {
         }
         let expect = expect.filter(|_| self.meta.done.is_none());
         let push = Push { number, id, keys, expect, done: None };
-        Some(draft.line(Some(Meta { number: Some(number), push: Some(Some(push)), ..Meta::default() })))
+        Some(draft.line(Some(Meta { number: Some(number), push: Patch::Is(push), ..Meta::default() })))
     }
 
     fn is_stale(&self, key: &str, row: &Row) -> bool {
@@ -228,7 +228,7 @@ impl ReplicaState {
     /// The push was done in a record, and its answer was lost: what it came to is pulled.
     pub(crate) fn found_done(&self, version: u64) -> Result<Line> {
         let push = Push { done: Some(version), ..self.the_push()?.clone() };
-        Ok(Line { meta: Some(Meta { push: Some(Some(push)), ..Meta::default() }), ..Line::default() })
+        Ok(Line { meta: Some(Meta { push: Patch::Is(push), ..Meta::default() }), ..Line::default() })
     }
 
     /// All changes up to a push whose answer was lost are here: what has not changed, it has not changed.
@@ -246,7 +246,7 @@ impl ReplicaState {
     }
 
     fn end(&self, draft: Draft<'_>) -> Result<Line> {
-        Ok(draft.line(Some(Meta { push: Some(None), done: Some(self.cursor()?), ..Meta::default() })))
+        Ok(draft.line(Some(Meta { push: Patch::Gone, done: Some(self.cursor()?), ..Meta::default() })))
     }
 
     /// The push was refused, so nothing of it was done. Of a single key that is a conflict.
@@ -264,7 +264,7 @@ impl ReplicaState {
             row.pending = Some(Part { value, base: sent.base || tells, ..sent });
             row.forget_nothing();
         }
-        Ok(draft.line(Some(Meta { push: Some(None), ..Meta::default() })))
+        Ok(draft.line(Some(Meta { push: Patch::Gone, ..Meta::default() })))
     }
 
     // What comes.

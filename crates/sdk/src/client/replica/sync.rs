@@ -335,7 +335,9 @@ fn value_of(document: &Document) -> Result<Value> {
 
 /// Whether an answer has a reference in place of a value that is large.
 fn is_reference(value: &Value) -> bool {
-    value.as_object().is_some_and(|object| object.len() == 2 && object.contains_key("$blob") && object.contains_key("bytes"))
+    value
+        .as_object()
+        .is_some_and(|object| object.len() == 2 && object.contains_key("$blob") && object.contains_key("bytes"))
 }
 
 /// When a space was made, as its document says it.
