@@ -177,12 +177,12 @@ def test_the_file_is_compacted(tmp_path: Path) -> None:
 
 def test_a_write_that_failed_closes_the_replica(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(_: int) -> None:
-        raise OSError("disk is gone")
+        raise OSError("disk failed")
 
     with opened(tmp_path / "r") as replica:
         with monkeypatch.context() as patch:
             patch.setattr(os, "fsync", fails)
-            with pytest.raises(OSError, match="disk is gone"):
+            with pytest.raises(OSError, match="disk failed"):
                 replica.put("a", 1)
         with pytest.raises(ConsortError, match="could not be written before"):
             replica.put("a", 1)

@@ -383,7 +383,7 @@ def test_the_process_may_end_at_every_step(server: Server, tmp_path: Path, monke
             bomb.left, over = step, True
             for stage in (adds, syncs, adds, syncs):
                 try:
-                    # The process opens it anew each time, as one does that ends after each of its works.
+                    # The process opens it again each time, as one does that ends after each of its works.
                     with Replica.open(faulty, space, path, "r") as replica:
                         stage(replica)
                 except Killed:

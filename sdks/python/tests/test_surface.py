@@ -14,7 +14,7 @@ from typing import Final
 import pytest
 
 import consort
-from consort import _context, _documents, _errors, _journal, _values, _worker
+from consort import _context, _documents, _errors, _journal, _replica_local, _replica_state, _values, _worker
 
 EXPORTS: Final = """
     Agent Answer Approval AsyncClient AsyncReplica AsyncRun Capability Client Code ConsortError Effect Replica
@@ -87,4 +87,6 @@ def test_limits_are_those_of_the_server() -> None:
         "ERROR_MESSAGE_BYTES_MAX": _errors.MESSAGE_BYTES_MAX,
         "TASK_JOURNAL_ENTRIES_MAX": _journal.ENTRIES_MAX,
         "INSTANCE_CREDIT_MAX": _worker.CREDIT_MAX,
+        "STATE_KEY_BYTES_MAX": _replica_state.KEY_BYTES_MAX,
+        "NAME_BYTES_MAX": _replica_local.NAME_BYTES_MAX,
     }.items() <= limits.items()

@@ -146,7 +146,7 @@ export class ReplicaFile {
     });
   }
 
-  /** Writes the file anew, without what is over, and puts it in the place of the old one. */
+  /** Writes the file again, without what is over, and puts it in the place of the old one. */
   #rewrite(): void {
     const fresh = `${this.path}.new`;
     const descriptor = openSync(fresh, "w", 0o600);
@@ -312,7 +312,7 @@ function holderOf(path: string): number | undefined {
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === "ENOENT" || error instanceof SyntaxError) {
-      // It is gone by now, or power was lost before it was on the disk.
+      // It was removed by now, or power was lost before it was on the disk.
       return undefined;
     }
     throw error;

@@ -18,7 +18,8 @@ export const CURSORS = "replicas";
 export const BATCH_KEYS = 60;
 /** Bytes of the values of one push, where it is more than one. */
 export const BATCH_BYTES = 1024 * 1024;
-const KEY_BYTES_MAX = 512;
+/** Bytes of a key. */
+export const KEY_BYTES_MAX = 512;
 
 const PARTS = ["server", "sent", "pending", "conflict"] as const;
 
@@ -115,7 +116,7 @@ export class ReplicaState {
     }
   }
 
-  /** The lines of a file that begins anew. */
+  /** The lines of a file that is written again. */
   *lines(): Generator<Line, void, undefined> {
     yield { meta: this.meta };
     for (const [key, row] of this.rows) {

@@ -23,7 +23,7 @@ import { type Arrival, CURSORS, checkKey, inOrder, type Line, type ReplicaState,
 const NAME_BYTES_MAX = 128;
 /** Changes that become one line of the file. */
 const CHANGES = 500;
-/** So many times a space is listed anew while its changes go faster than they can be followed. */
+/** So many times a space is listed again while its changes go faster than they can be followed. */
 const LISTINGS = 5;
 const NOTHING: ReadonlySet<string> = new Set([Code.SpaceNotFound, Code.KeyNotFound]);
 const REFUSALS: ReadonlySet<string> = new Set([
@@ -399,7 +399,7 @@ export class Replica {
 
   /** Pulls the changes behind a position, up to another one; false where they are no longer kept. */
   async #follow(after: string, until: string, changed: Set<string>): Promise<boolean> {
-    // Those of other keys are asked for, too: they tell when all have come.
+    // Those of other keys are read, too: they tell when all have come.
     const events = this.#client.watchState(this.#space, { after });
     const { prefix = "" } = this.#state.meta;
     let arrivals: Arrival[] = [];

@@ -55,16 +55,18 @@ pub struct Client {
     reconnect_timeout: Duration,
 }
 
+/// A client whose requests go another way, such as to an engine in this process.
+impl From<api::client::Client> for Client {
+    fn from(inner: api::client::Client) -> Self {
+        Self { inner: Ok(inner), reconnect_timeout: RECONNECT_TIMEOUT }
+    }
+}
+
 impl Client {
     /// A client of the server at this address, such as `http://127.0.0.1:7878`, in the namespace `default`. A wrong
     /// address is an error of the first call.
     pub fn new(url: impl AsRef<str>) -> Self {
         Self { inner: Tcp::new(url.as_ref()).map(api::client::Client::new), reconnect_timeout: RECONNECT_TIMEOUT }
-    }
-
-    /// A client whose requests go another way, such as to an engine in this process.
-    pub fn over(transport: impl api::client::Transport + 'static) -> Self {
-        Self { inner: Ok(api::client::Client::new(transport)), reconnect_timeout: RECONNECT_TIMEOUT }
     }
 
     /// The server's token.

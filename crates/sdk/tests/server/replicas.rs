@@ -17,7 +17,7 @@ use consort_sdk::{
     client::{
         ReplicaOptions,
         api::{
-            client::{Body, Tcp, Transport},
+            client::{self, Body, Tcp, Transport},
             spaces::{DeleteSpace, SetSpace, SpaceParams, SpaceRequest, StatePolicy},
             state::{GetState, GetStateParams, ListState, ListStateParams, PutState, PutStateRequest, StateKeyParams},
         },
@@ -27,7 +27,7 @@ use consort_types::{Code, Error, ErrorKind, Result, state::MergePolicy};
 use futures::{FutureExt as _, future::BoxFuture};
 use serde_json::{Value, json};
 
-use crate::support::Server;
+use crate::support::{Server, TOKEN};
 
 const SPACE: &str = "team";
 
@@ -225,7 +225,7 @@ async fn replicas_that_lose_pushes_and_answers_converge() {
     let chance = Arc::new(Chance(AtomicU64::new(4711)));
     let percent = Arc::new(AtomicU64::new(20));
     let way = Lossy { way: Tcp::new(&server.client_url()).unwrap(), percent: percent.clone(), chance: chance.clone() };
-    let faulty = Server::authorised(Client::over(way));
+    let faulty = Client::from(client::Client::new(way).token(TOKEN));
     let names = ["0", "1", "2"];
     let mut replicas: BTreeMap<&str, Replica> = names.map(|name| (name, open(&faulty, folder.path(), name))).into();
     let (mut total, mut added) = (0, BTreeSet::new());

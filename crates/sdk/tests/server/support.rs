@@ -14,7 +14,7 @@ use consort_types::Span;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
 /// The server's token.
-const TOKEN: &str = "open-sesame";
+pub(crate) const TOKEN: &str = "open-sesame";
 
 /// See the module.
 pub(crate) struct Server {
@@ -88,12 +88,7 @@ impl Server {
     }
 
     pub(crate) fn client(&self) -> Client {
-        Self::authorised(Client::new(self.client_url()))
-    }
-
-    /// A client with the server's token.
-    pub(crate) fn authorised(client: Client) -> Client {
-        client.token(TOKEN)
+        Client::new(self.client_url()).token(TOKEN)
     }
 
     /// A worker that hosts this agent until it is stopped.

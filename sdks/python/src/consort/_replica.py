@@ -201,7 +201,7 @@ class AsyncReplica(LocalReplica):
 
     async def _follow(self, after: str, until: str, changed: dict[str, None]) -> None:
         """Pulls the changes behind a position, up to another one."""
-        # Those of other keys are asked for, too: they tell when all have come.
+        # Those of other keys are read, too: they tell when all have come.
         params = {"space": self._space, "after": after}
         events: Any = self._client.events(table.WATCH_STATE, params, {"change": Any})
         arrivals: list[Arrival] = []

@@ -111,7 +111,7 @@ class ReplicaFile:
         )
 
     def _rewrite(self) -> None:
-        """Writes the file anew, without what is over, and puts it in the place of the old one."""
+        """Writes the file again, without what is over, and puts it in the place of the old one."""
         fresh = self.path.with_name(self.path.name + ".new")
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:

@@ -41,7 +41,7 @@ Conflicts: TypeAlias = "list[ReplicaConflict]"
 """The same."""
 
 LISTINGS: Final = 5
-"""So many times a space is listed anew while its changes go faster than they can be followed."""
+"""So many times a space is listed again while its changes go faster than they can be followed."""
 
 REFUSALS: Final = frozenset({"C0001", "C0002", Code.BAD_JSON, Code.PAYLOAD_TOO_LARGE, Code.LIMIT_REACHED})
 

@@ -90,7 +90,7 @@ class ReplicaState:
                 del self.rows[key]
 
     def lines(self) -> Iterable[Line]:
-        """The lines of a file that begins anew."""
+        """The lines of a file that is written again."""
         yield {"meta": self.meta}
         for key, row in self.rows.items():
             yield {"rows": {key: row}}

@@ -14,7 +14,7 @@ use std::{
 use consort_types::{Code, Error, Result};
 
 use super::{
-    lock::Lock,
+    lock::{Lock, failed},
     part::{Line, Meta},
     state::{FORMAT, ReplicaState},
 };
@@ -133,7 +133,7 @@ impl ReplicaFile {
             .hint("keep the file to see what it holds, and open another one: it begins with what the server has")
     }
 
-    /// Writes the file anew, without what is over, and puts it in the place of the old one.
+    /// Writes the file again, without what is over, and puts it in the place of the old one.
     fn rewrite(&mut self) -> Result<()> {
         self.file = None;
         let mut data = Vec::new();
@@ -161,12 +161,6 @@ fn sync_folder(path: &Path) -> io::Result<()> {
         Some(folder) if cfg!(unix) => File::open(folder)?.sync_all(),
         _ => Ok(()),
     }
-}
-
-/// What the disk refuses.
-pub(crate) fn failed(path: &Path, error: &io::Error) -> Error {
-    Error::new(Code::Disk, format!("the replica `{}` cannot be read or written: {error}", path.display()))
-        .hint("is there space on the disk, and may this program write there?")
 }
 
 /// A line as it is in the file.
@@ -235,7 +229,7 @@ mod tests {
             }
             let expected: Value = serde_json::from_slice(&fs::read(path.with_extension("json")).unwrap()).unwrap();
             assert_eq!(json!({ "meta": state.meta, "rows": state.rows }), expected, "{}", path.display());
-            // And what is written anew says the same.
+            // And what is written again says the same.
             let mut again = ReplicaState::default();
             for line in state.lines() {
                 again.fold(decode(encode(&line).unwrap().strip_suffix(b"\n").unwrap()).unwrap());

@@ -14,8 +14,6 @@ use consort_types::{Code, Error, Result};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use super::file::failed;
-
 /// The files that this process has open.
 static OPEN: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
@@ -55,6 +53,12 @@ impl Lock {
         open.insert(of.to_owned());
         Ok(Self { of: of.to_owned(), path })
     }
+}
+
+/// What the disk refuses.
+pub(crate) fn failed(path: &Path, error: &io::Error) -> Error {
+    Error::new(Code::Disk, format!("the replica `{}` cannot be read or written: {error}", path.display()))
+        .hint("is there space on the disk, and may this program write there?")
 }
 
 fn beside(path: &Path, end: &str) -> PathBuf {

@@ -6,7 +6,7 @@
 //!
 //! | file | is about |
 //! |---|---|
-//! | `part` | the lines of the file, and what they name anew |
+//! | `part` | the lines of the file, and what is new in them |
 //! | `state` | every rule, as pure functions from a state to a line |
 //! | `merge` | what was written while a push was on its way |
 //! | `file`, `lock` | lines on the disk, and one process at a time |

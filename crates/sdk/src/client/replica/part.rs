@@ -1,4 +1,4 @@
-//! The lines of a replica's file: what each names anew.
+//! The lines of a replica's file: what is new in each.
 //!
 //! For: rows, their parts, and what is known of the replica, as `docs/replicas.md` describes them for every SDK. Not for:
 //! what follows from them (see `state`).
@@ -10,7 +10,7 @@ use consort_types::Code;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-/// What a line says of something: nothing, that it is gone, or what it is now.
+/// What a line says of something: nothing, that it is removed, or what it is now.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) enum Patch<T> {
     #[default]
@@ -204,7 +204,7 @@ impl Row {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct At {
     pub(crate) position: String,
-    /// When the space was made: one that was made anew is another one.
+    /// When the space was made: one that was made again is another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) made: Option<String>,
 }

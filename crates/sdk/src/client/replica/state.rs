@@ -81,7 +81,7 @@ impl ReplicaState {
         }
     }
 
-    /// The lines of a file that begins anew.
+    /// The lines of a file that is written again.
     pub(crate) fn lines(&self) -> impl Iterator<Item = Line> {
         let of_row = |(key, row): (&String, &Row)| {
             let patch = row.clone().since(&Row::default()).unwrap_or_default();

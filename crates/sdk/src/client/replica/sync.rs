@@ -27,7 +27,7 @@ use super::{
 
 /// Changes that become one line of the file.
 const CHANGES: usize = 500;
-/// So many times a space is listed anew while its changes go faster than they can be followed.
+/// So many times a space is listed again while its changes go faster than they can be followed.
 const LISTINGS: usize = 5;
 
 /// What a synchronisation gathers.
@@ -229,7 +229,7 @@ impl Replica {
         if after >= until {
             return Ok(true);
         }
-        // Those of other keys are asked for, too: they tell when all have come.
+        // Those of other keys are read, too: they tell when all have come.
         let (space, after) = (self.space.clone(), Some(after.to_string()));
         let params = WatchStateParams { space, after, ..WatchStateParams::default() };
         let mut events = match self.client.inner()?.events::<WatchState>(&params).await {
