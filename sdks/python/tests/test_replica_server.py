@@ -215,6 +215,47 @@ def test_a_position_that_is_gone_is_listed_anew(server: Server, tmp_path: Path) 
         assert replica.list() == all_of(client, "team") == {"kept": 2, "n/x": 6, "noise": 199}
 
 
+def test_what_was_seen_is_told_where_it_is_not_kept(server: Server, tmp_path: Path) -> None:
+    first = {"n/x": 10, "s/x": ["a", "b"], "m/x": {"a": 1}, "t/x": "Ship on Friday.", "l/x": ["build", "ship"]}
+    with Client(server.url) as client, Replica.open(client, "team", tmp_path / "r", "r") as replica:
+        client.set_space("team", policies=policies(), keep_changes=100)
+        for key, value in first.items():
+            client.put_state("team", key, value)
+        replica.sync()
+        replica.add("n/x", 5)
+        replica.add_to("s/x", "c")
+        replica.remove_from("s/x", "a")
+        replica.put("m/x", {"a": 1, "b": 2})
+        replica.put("t/x", "Ship on Friday, after the review.")
+        replica.put("l/x", ["build", "test", "ship"])
+        for key in first:
+            seen = client.get_state("team", key)
+            others = {
+                "n/x": 11,
+                "s/x": ["a", "b", "d"],
+                "m/x": {"a": 3},
+                "t/x": "Please: Ship on Friday.",
+                "l/x": ["plan"],
+            }
+            client.put_state("team", key, others[key], version=seen.version)
+        for number in range(200):
+            client.put_state("team", "noise", number)
+        report = replica.sync()
+        client.delete_state("team", "noise")
+        replica.sync()
+        if "base" in client.openapi()["components"]["schemas"]["StateOperation"]["properties"]:
+            assert (report.conflicts, replica.pending()) == ([], [])
+            assert replica.list() == all_of(client, "team")
+            merged = {key: value for key, value in replica.list().items() if key[0] in "nsm"}
+            assert merged == {"n/x": 16, "s/x": ["b", "c", "d"], "m/x": {"a": 3, "b": 2}}
+            assert replica.get("t/x") == "Please: Ship on Friday, after the review."
+            assert replica.get("l/x") == ["plan", "test"]
+        else:
+            # A server that knows no bases.
+            assert {conflict.code for conflict in report.conflicts} == {"C0001"}
+            assert [conflict.base for conflict in report.conflicts if conflict.key == "n/x"] == [10]
+
+
 def test_ten_thousand_writes_are_one(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Client(server.url) as client, Replica.open(client, "team", tmp_path / "r", "r") as replica:
         client.set_space("team", policies=policies())
