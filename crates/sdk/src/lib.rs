@@ -29,7 +29,7 @@ mod worker;
 pub use agent::{Agent, Capability, Handler};
 pub use call::{CallOptions, all, race};
 #[cfg(feature = "remote")]
-pub use client::Client;
+pub use client::{Client, Replica};
 pub use connection::{Connect, Connection};
 pub use context::{Answer, Approval, TaskContext};
 pub use error::TaskError;

@@ -361,6 +361,14 @@ codes! {
     /// The two sides cannot be mirrored under this name: it is that of a mirror of other spaces, or these spaces have a
     /// mirror of another name, or both sides are one. The message says which.
     MirrorPaired = 842, Conflict, "mirror does not fit its pair";
+    /// A line of a replica's file does not fit its checksum, or the file has another format, or it could not be written. A
+    /// line that was torn by a crash is no damage: it counts as not written. Keep the file to see what it holds, and open
+    /// another one under a new name: it begins with what the server has.
+    ReplicaDamaged = 843, Corrupt, "replica is damaged";
+    /// A replica's file is open in another process, is that of another replica, or is not the one whose pushes the server
+    /// knows: another file has the name, or this one is an older copy. Pushing from it could do a write twice. Use a file
+    /// and a name of its own for each replica.
+    ReplicaTaken = 844, Conflict, "replica is used elsewhere";
 
     /// A defect of Consort. Please report it with the message.
     Internal = 901, Internal, "internal error";

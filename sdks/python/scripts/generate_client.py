@@ -41,6 +41,8 @@ BLOCKING = [
     (r"\[item for item in self\]", "list(self)"),
     (r"consort\._caller\b", "consort._generated.blocking.caller"),
     (r"consort\._client\b", "consort._generated.blocking.client"),
+    (r"\baclosing\b", "closing"),
+    (r"    AsyncLock,\n    LocalReplica,", "    LocalReplica,\n    Lock,"),
     (r"consort\._generated\.operations\b", "consort._generated.blocking.operations"),
     (r"\n\n`scripts/generate` makes the client that blocks from this file[^\"]*", "\n"),
 ]
@@ -74,6 +76,7 @@ def generate() -> dict[str, str]:
         "blocking/operations.py": NOTE + blocking(operations),
         "blocking/caller.py": NOTE + blocking((SOURCE / "_caller.py").read_text()),
         "blocking/client.py": NOTE + blocking((SOURCE / "_client.py").read_text()),
+        "blocking/replica.py": NOTE + blocking((SOURCE / "_replica.py").read_text()),
     }
 
 

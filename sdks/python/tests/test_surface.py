@@ -14,10 +14,11 @@ from typing import Final
 import pytest
 
 import consort
-from consort import _context, _documents, _errors, _journal, _values, _worker
+from consort import _context, _documents, _errors, _journal, _replica_local, _replica_state, _values, _worker
 
 EXPORTS: Final = """
-    Agent Answer Approval AsyncClient AsyncRun Capability Client Code ConsortError Effect Retry Route Run RunFailed
+    Agent Answer Approval AsyncClient AsyncReplica AsyncRun Capability Client Code ConsortError Effect Replica
+    ReplicaConflict ReplicaSync ReplicaValue Retry Route Run RunFailed
     StateSpace StateTransaction StateValue StateWritten TaskContext TaskError Worker __version__ models
 """
 
@@ -26,6 +27,9 @@ MEMBERS: Final = {
     "Answer": "close index peek send throw",
     "Capability": "invoke name",
     "ConsortError": "code diagnostics hint is_unavailable message",
+    "Replica": """
+        add add_to close conflicts delete entry get list open pending position put remove_from sync take_server
+    """,
     "RunFailed": "code diagnostics hint is_unavailable message run",
     "TaskContext": """
         all attempt call cancelled capability current deadline deprecate_patch idempotency_key log patched progress race
@@ -83,4 +87,6 @@ def test_limits_are_those_of_the_server() -> None:
         "ERROR_MESSAGE_BYTES_MAX": _errors.MESSAGE_BYTES_MAX,
         "TASK_JOURNAL_ENTRIES_MAX": _journal.ENTRIES_MAX,
         "INSTANCE_CREDIT_MAX": _worker.CREDIT_MAX,
+        "STATE_KEY_BYTES_MAX": _replica_state.KEY_BYTES_MAX,
+        "NAME_BYTES_MAX": _replica_local.NAME_BYTES_MAX,
     }.items() <= limits.items()

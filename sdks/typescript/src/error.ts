@@ -36,6 +36,9 @@ export const Code = {
   KeyNotFound: "C0702",
   StateConflict: "C0703",
   VersionGone: "C0704",
+  NotMergeable: "C0706",
+  ReplicaDamaged: "C0843",
+  ReplicaTaken: "C0844",
   Internal: "C0901",
 } as const;
 

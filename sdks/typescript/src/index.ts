@@ -14,6 +14,7 @@ export type * as models from "./generated/models.js";
 export type { WatchAgentsEvent, WatchRunEvent, WatchStateEvent } from "./generated/operations.js";
 export type { JsonValue } from "./json.js";
 export { type Logger, lineLogger } from "./logger.js";
+export { Replica, type ReplicaConflict, type ReplicaOptions, type ReplicaSync, type ReplicaValue } from "./replica.js";
 export { RunHandle } from "./run.js";
 export { type InputOf, type JsonSchema, jsonSchema, type OutputOf, type Schema } from "./schema.js";
 export {

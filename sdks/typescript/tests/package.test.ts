@@ -15,6 +15,7 @@ import { ATTEMPTS_MAX } from "../src/context.js";
 import { MESSAGE_BYTES_MAX } from "../src/error.js";
 import { ENTRIES_MAX } from "../src/journal.js";
 import { PAYLOAD_BYTES_MAX } from "../src/json.js";
+import { BATCH_KEYS, KEY_BYTES_MAX } from "../src/replica-state.js";
 import { DEPTH_MAX } from "../src/values.js";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
@@ -36,6 +37,9 @@ test("limits are those of the server", () => {
   assert.equal(MESSAGE_BYTES_MAX, limit("ERROR_MESSAGE_BYTES_MAX"));
   assert.equal(ENTRIES_MAX, limit("TASK_JOURNAL_ENTRIES_MAX"));
   assert.equal(STREAM_BYTES_MAX, limit("STREAM_DELTA_BYTES_MAX"));
+  assert.equal(KEY_BYTES_MAX, limit("STATE_KEY_BYTES_MAX"));
+  // The condition, the cursor and what is read where the condition fails.
+  assert.ok(BATCH_KEYS + 3 <= limit("STATE_OPERATIONS_MAX"));
 });
 
 test("the lock file names no registry", () => {

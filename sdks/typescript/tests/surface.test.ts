@@ -15,6 +15,8 @@ const CLASSES: Record<string, string> = {
   Client: "run started",
   ConsortError: "toString",
   Pager: "all pages",
+  Replica:
+    "static open add addTo close conflicts delete entry get list pending position put removeFrom sync takeServer",
   RunHandle: "result",
   StateSpace: "delete get put",
   TaskContext:

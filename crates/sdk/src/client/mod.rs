@@ -5,6 +5,7 @@
 //! Invariant: every answer is of durable, applied state; every refusal is a [`consort_types::Error`] with its code.
 
 mod operate;
+mod replica;
 mod watch;
 
 use std::time::Duration;
@@ -30,6 +31,7 @@ use consort_api::{
 use consort_types::{Code, Error, Result, RunId};
 use serde::{Serialize, de::DeserializeOwned};
 
+pub use replica::{Replica, ReplicaConflict, ReplicaOptions, ReplicaSync, ReplicaValue};
 pub use watch::Watch;
 
 /// How long a server may be away before a watch gives up.
@@ -51,6 +53,13 @@ pub struct Client {
     /// The client, or why the address is none.
     inner: Result<api::client::Client>,
     reconnect_timeout: Duration,
+}
+
+/// A client whose requests go another way, such as to an engine in this process.
+impl From<api::client::Client> for Client {
+    fn from(inner: api::client::Client) -> Self {
+        Self { inner: Ok(inner), reconnect_timeout: RECONNECT_TIMEOUT }
+    }
 }
 
 impl Client {

@@ -4,5 +4,6 @@
 //! Invariant: no test waits for a time: gates and signals control what happens next.
 
 mod clients;
+mod replicas;
 mod support;
 mod tasks;

@@ -14,7 +14,7 @@ use consort_types::Span;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
 /// The server's token.
-const TOKEN: &str = "open-sesame";
+pub(crate) const TOKEN: &str = "open-sesame";
 
 /// See the module.
 pub(crate) struct Server {

@@ -10,6 +10,9 @@ from consort._context import Answer, Approval, Retry, Route, TaskContext
 from consort._errors import Code, ConsortError, TaskError
 from consort._failed import RunFailed
 from consort._generated.blocking.client import Client, Run
+from consort._generated.blocking.replica import Replica
+from consort._replica import AsyncReplica
+from consort._replica_local import ReplicaConflict, ReplicaSync, ReplicaValue
 from consort._state import StateSpace, StateTransaction, StateValue, StateWritten
 from consort._version import __version__
 from consort._worker import Worker
@@ -19,12 +22,17 @@ __all__ = [
     "Answer",
     "Approval",
     "AsyncClient",
+    "AsyncReplica",
     "AsyncRun",
     "Capability",
     "Client",
     "Code",
     "ConsortError",
     "Effect",
+    "Replica",
+    "ReplicaConflict",
+    "ReplicaSync",
+    "ReplicaValue",
     "Retry",
     "Route",
     "Run",

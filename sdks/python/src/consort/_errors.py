@@ -63,6 +63,9 @@ class Code:
     KEY_NOT_FOUND: Final = "C0702"
     STATE_CONFLICT: Final = "C0703"
     VERSION_GONE: Final = "C0704"
+    NOT_MERGEABLE: Final = "C0706"
+    REPLICA_DAMAGED: Final = "C0843"
+    REPLICA_TAKEN: Final = "C0844"
     INTERNAL: Final = "C0901"
 
 
