@@ -44,6 +44,7 @@ fn declaration() -> AgentDeclaration {
         name: "writer".to_owned(),
         version: "1.2.0".to_owned(),
         description: "writes".to_owned(),
+        subscriptions: Vec::new(),
         labels: labels(),
         capabilities: vec![
             capability("a.read", EffectClass::Read, json!(false)),

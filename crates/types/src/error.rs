@@ -343,9 +343,12 @@ codes! {
     /// The webhook of a subscription cannot be used as it is given: its address is none of `http` or `https`, or has a user,
     /// a password or a fragment in it, or its `timeout` is not shorter than the `ack_wait`; the message says which.
     BadWebhook = 811, Rejected, "bad webhook";
-    /// A subscription that pushes to a webhook is not fetched from, since consumers would take events that its receiver then
-    /// does not get; and nothing is pushed of one that has no webhook. Make a subscription of its own for other consumers.
+    /// A subscription that pushes to a webhook, or hands its events to agents, is not fetched from, since consumers would
+    /// take events that its receiver or agents then do not get; and nothing is pushed of one that has no webhook. Make a subscription of its own for other consumers.
     SubscriptionPushes = 812, Conflict, "subscription pushes";
+    /// The subscription is declared by an agent, and changes with what the agent declares; or an agent declares one that is
+    /// not its own. A subscription of an agent can be paused, moved and deleted as any.
+    SubscriptionOwned = 813, Conflict, "subscription of an agent";
     /// No pattern of that name ships. `consort patterns list` shows those that there are.
     PatternNotFound = 821, NotFound, "no such pattern";
     /// An auction found no agent to award its task to: none has the capability, or none has bid in time, or the bids were
