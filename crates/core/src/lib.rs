@@ -38,8 +38,8 @@ pub mod rows {
         },
         bus::rows::{
             AsTasks, BackOff, Delivery, DeliveryState, EventPlace, EventRetention, EventStream, EventWait, Filter,
-            OrderKey, Owner, Paused, Push, PushFailure, Seen, Showing, StoredEvent, Subscription, SubscriptionSettings, Trigger, TriggerAction,
-            TriggerFailure, TriggerSettings, WaitsSince,
+            OrderKey, Owner, Paused, Push, PushFailure, Seen, Showing, StoredEvent, Subscription, SubscriptionSettings,
+            Trigger, TriggerAction, TriggerFailure, TriggerSettings, WaitsSince,
         },
         coordination::rows::{
             Arrival, Barrier, Claim, CoordinationCounts, Generation, Lock, LockChange, LockChangeKind, Place, Ticket,

@@ -473,7 +473,7 @@ fn a_lost_attempt_of_a_task_that_may_not_be_repeated_waits_for_a_decision() {
     world.taken("handle", EffectClass::Write);
     world.lose("handle", None);
     assert_eq!(shown(&mut world).in_flight, 1, "its outcome is unknown, so it is neither handed out nor given up");
-    assert_eq!(world.machine.inbox(NS, None, 10).unwrap().items.len(), 1);
+    assert_eq!(world.machine.tasks().inbox(NS, None, 10).unwrap().items.len(), 1);
     let run = runs(&mut world)[0].run;
     world.runs.push(run);
     world.act("resolve handle null");

@@ -27,10 +27,10 @@ pub mod view {
     pub use consort_core::{
         command::NewEvent,
         rows::{
-            Ask, BackOff, BallotStatus, Candidate, Change, ChangeKind, Conflict, Decided, EventRetention, Generation,
-            HistoryEvent, LockChange, LockChangeKind, OrderKey, Overlap, Paused, PrefixMerge, Push, PushFailure,
-            ScheduleAction, ScheduleCounts, ScheduleFailure, ScheduleSettings, Settlement, Space, StepState,
-            AsTasks, Owner, SubscriptionSettings, Times, TriggerAction, TriggerFailure, TriggerSettings,
+            AsTasks, Ask, BackOff, BallotStatus, Candidate, Change, ChangeKind, Conflict, Decided, EventRetention,
+            Generation, HistoryEvent, LockChange, LockChangeKind, OrderKey, Overlap, Owner, Paused, PrefixMerge, Push,
+            PushFailure, ScheduleAction, ScheduleCounts, ScheduleFailure, ScheduleSettings, Settlement, Space,
+            StepState, SubscriptionSettings, Times, TriggerAction, TriggerFailure, TriggerSettings,
         },
         tally::{ClosedBy, Outcome, Score, Tally, Undecided, Verdict},
         view::*,

@@ -7,10 +7,11 @@
 use consort_api::{
     EmptyRequest, PageParams,
     subscriptions::{
-        AckDeliveries, AckRequest, AsTasks, BackOff, DeadLettersParams, DeadLettersRequest, DeleteSubscription, DropDeadLetters,
-        FetchEvents, FetchRequest, ListDeadLetters, ListSubscriptions, NackDeliveries, NackRequest, OrderKey,
-        PauseRequest, PauseSubscription, Push, RedriveDeadLetters, ResumeSubscription, SeekRequest, SeekSubscription,
-        SetSubscription, SettledDeliveries, ShowSubscription, Subscription, SubscriptionParams, SubscriptionRequest,
+        AckDeliveries, AckRequest, AsTasks, BackOff, DeadLettersParams, DeadLettersRequest, DeleteSubscription,
+        DropDeadLetters, FetchEvents, FetchRequest, ListDeadLetters, ListSubscriptions, NackDeliveries, NackRequest,
+        OrderKey, PauseRequest, PauseSubscription, Push, RedriveDeadLetters, ResumeSubscription, SeekRequest,
+        SeekSubscription, SetSubscription, SettledDeliveries, ShowSubscription, Subscription, SubscriptionParams,
+        SubscriptionRequest,
     },
 };
 use consort_types::{
@@ -305,9 +306,8 @@ async fn list_dead(app: &App, client: &Client, name: String) -> Result<()> {
         app.print_lines(&letters);
         return Ok(());
     }
-    let mut table =
-        Table::new(&["POSITION", "TOPIC", "SINCE", "DELIVERIES", "CONSUMER", "RUN", "REASON"])
-            .spare(&["CONSUMER", "SINCE", "RUN"]);
+    let mut table = Table::new(&["POSITION", "TOPIC", "SINCE", "DELIVERIES", "CONSUMER", "RUN", "REASON"])
+        .spare(&["CONSUMER", "SINCE", "RUN"]);
     for letter in &letters {
         table.row(vec![
             (letter.event.position.map(|at| at.to_string()).unwrap_or_default(), Some(Paint::Cyan)),

@@ -66,9 +66,12 @@ pub(crate) fn check(ctx: &mut ApplyContext<'_>, agent: &AgentKey, declared: &[De
         if let Some(known) = &known
             && known.owner.as_ref().is_none_or(|owner| owner.agent != agent.name)
         {
-            let message = format!("agent `{}` declares subscription `{}`, which is not its own", agent.name, command.name);
-            return Err(Error::new(Code::SubscriptionOwned, message)
-                .hint(format!("call it something else, or delete that one: `consort subscriptions delete {}`", command.name)));
+            let message =
+                format!("agent `{}` declares subscription `{}`, which is not its own", agent.name, command.name);
+            return Err(Error::new(Code::SubscriptionOwned, message).hint(format!(
+                "call it something else, or delete that one: `consort subscriptions delete {}`",
+                command.name
+            )));
         }
         command.check_room(ctx, known.as_ref())?;
         new += usize::from(known.is_none());
@@ -81,7 +84,8 @@ pub(crate) fn check(ctx: &mut ApplyContext<'_>, agent: &AgentKey, declared: &[De
     ];
     match counts.into_iter().find(|(count, max)| count > max) {
         Some((count, max)) => {
-            let message = format!("namespace `{}` would have {count} such subscriptions, the limit is {max}", agent.namespace);
+            let message =
+                format!("namespace `{}` would have {count} such subscriptions, the limit is {max}", agent.namespace);
             Err(Error::new(Code::LimitReached, message).hint("delete those that nobody reads"))
         }
         None => Ok(()),

@@ -11,9 +11,7 @@ use consort_types::{
     BlobHash, Error, OnUnknown, Result, RunId, Span, Time, accept_traceparent,
     event::{ExtensionValue, Position},
 };
-use consort_workflow::{
-    Action, Block, CompiledWorkflow, Definition, InputSpec, Retry, Step, Template,
-};
+use consort_workflow::{Action, Block, CompiledWorkflow, Definition, InputSpec, Retry, Step, Template};
 
 use crate::{
     bus::{
@@ -260,10 +258,8 @@ fn definition(name: &str, settings: &SubscriptionSettings, tasks: &AsTasks) -> D
 
 /// The same as its author might have written it, for people who look at the run.
 fn source(definition: &Definition) -> String {
-    let mut text = format!(
-        "workflow: {}\ndescription: {}\nsteps:\n  {STEP}:\n",
-        definition.name, definition.description
-    );
+    let mut text =
+        format!("workflow: {}\ndescription: {}\nsteps:\n  {STEP}:\n", definition.name, definition.description);
     for step in &definition.root().steps {
         if let Action::Call { capability, agent } = &step.action {
             for (key, value) in [("capability", capability), ("agent", agent)] {

@@ -196,8 +196,9 @@ impl SetSubscription {
         let known = ctx.state.tables.subscriptions.get(&key)?;
         if let Some(Owner { agent, .. }) = known.as_ref().and_then(|known| known.owner.as_ref()) {
             let message = format!("subscription `{}` is declared by agent `{agent}`", self.name);
-            return Err(Error::new(Code::SubscriptionOwned, message)
-                .hint("change what the agent declares, or make one of another name; it can be paused and moved as any"));
+            return Err(Error::new(Code::SubscriptionOwned, message).hint(
+                "change what the agent declares, or make one of another name; it can be paused and moved as any",
+            ));
         }
         self.check_room(ctx, known.as_ref())?;
         self.set(ctx, known, None)
@@ -211,7 +212,8 @@ impl SetSubscription {
             let message = format!("namespace `{}` has `{max}` subscriptions, the limit is {max}", self.namespace);
             return Err(Error::new(Code::LimitReached, message).hint("delete those that nobody reads"));
         }
-        let (max, hands) = (limits::EVENT_TASK_SUBSCRIPTIONS_MAX, known.is_some_and(|known| known.settings.tasks.is_some()));
+        let (max, hands) =
+            (limits::EVENT_TASK_SUBSCRIPTIONS_MAX, known.is_some_and(|known| known.settings.tasks.is_some()));
         if self.settings.tasks.is_some() && !hands && stream.handing as usize >= max {
             let message = format!(
                 "`{max}` subscriptions of namespace `{}` hand their events to agents, the limit is {max}",

@@ -13,8 +13,8 @@ use crate::{
     bus::{
         keys::{DeliveryKey, EventKey, EventList, EventListKey},
         rows::{
-            Delivery, DeliveryState, EventRetention, Owner, Paused, Push, PushFailure, Subscription, SubscriptionSettings,
-            Trigger, TriggerFailure, TriggerSettings,
+            Delivery, DeliveryState, EventRetention, Owner, Paused, Push, PushFailure, Subscription,
+            SubscriptionSettings, Trigger, TriggerFailure, TriggerSettings,
         },
         shown::EventView,
         stream::{self, StartAt},

@@ -9,9 +9,9 @@ use std::{sync::Arc, time::Duration};
 use consort_core::{
     Command, Reply,
     command::{
-        AckDeliveries, DeclaredSubscription, DeleteSubscription, DeleteTrigger, FetchEvents, NackDeliveries, NewEvent, PauseSubscription,
-        PauseTrigger, PublishEvents, SeekSubscription, SetEventRetention, SetSubscription, SetTrigger,
-        SettleDeadLetters,
+        AckDeliveries, DeclaredSubscription, DeleteSubscription, DeleteTrigger, FetchEvents, NackDeliveries, NewEvent,
+        PauseSubscription, PauseTrigger, PublishEvents, SeekSubscription, SetEventRetention, SetSubscription,
+        SetTrigger, SettleDeadLetters,
     },
     rows::{AsTasks, BackOff, EventRetention, Filter, OrderKey, SubscriptionSettings, TriggerAction, TriggerSettings},
     view::{
@@ -113,10 +113,11 @@ pub(super) fn declared(declaration: &SubscriptionDeclaration, agent: &str) -> Re
         ..plain
     };
     let name = declaration.name.clone();
-    let settings = SubscriptionText { filter: declaration.filter.clone(), settings }.compile().map_err(|mut error| {
-        error.message = format!("subscription `{name}` of agent `{agent}`: {}", error.message);
-        error
-    })?;
+    let settings =
+        SubscriptionText { filter: declaration.filter.clone(), settings }.compile().map_err(|mut error| {
+            error.message = format!("subscription `{name}` of agent `{agent}`: {}", error.message);
+            error
+        })?;
     Ok(DeclaredSubscription { name, settings, from_start: declaration.from_start })
 }
 

@@ -81,8 +81,7 @@ impl TryFrom<v1::AgentDeclaration> for AgentDeclaration {
         let capabilities =
             capabilities.map(|(at, capability)| within(&format!("capabilities[{at}]"), capability.try_into()));
         let subscriptions = agent.subscriptions.into_iter().enumerate();
-        let subscriptions =
-            subscriptions.map(|(at, one)| within(&format!("subscriptions[{at}]"), one.try_into()));
+        let subscriptions = subscriptions.map(|(at, one)| within(&format!("subscriptions[{at}]"), one.try_into()));
         Ok(Self {
             name: agent.name,
             version: agent.version,

@@ -119,7 +119,9 @@ impl BusOracle {
         let deliveries: Vec<_> = changes
             .iter()
             .filter(|change| TABLES.deliveries.has(&change.key))
-            .filter_map(|change| Some((rows::key_of::<DeliveryKey>(&change.key)?, state(&change.old), state(&change.new))))
+            .filter_map(|change| {
+                Some((rows::key_of::<DeliveryKey>(&change.key)?, state(&change.old), state(&change.new)))
+            })
             .collect();
         for (key, old, new) in &deliveries {
             if let Some(DeliveryState::Task(run)) = old

@@ -7,8 +7,8 @@ use consort_core::{
     Command, TABLES, TableSpec,
     keys::{MemberKey, StateKey, TimerKey, TimerKind, VoteKey},
     rows::{
-        AuctionRow, BallotProgress, BallotStatus, Claim, Delivery, DeliveryState, Meta, Run, Schedule, StateEntry, Step, StepState, StoredEvent,
-        Verdict, Vote,
+        AuctionRow, BallotProgress, BallotStatus, Claim, Delivery, DeliveryState, Meta, Run, Schedule, StateEntry,
+        Step, StepState, StoredEvent, Verdict, Vote,
     },
     tables::Row,
 };

@@ -45,7 +45,8 @@ impl AgentDeclaration {
                 return Err(Error::new(Code::BadRequest, message).hint("give each subscription a name of its own"));
             }
             if self.capability(capability).is_none() {
-                let message = format!("subscription `{name}` names the capability `{capability}`, which agent `{agent}` lacks");
+                let message =
+                    format!("subscription `{name}` names the capability `{capability}`, which agent `{agent}` lacks");
                 return Err(Error::new(Code::BadRequest, message).hint("name the capability that handles its events"));
             }
         }

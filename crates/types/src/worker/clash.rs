@@ -68,7 +68,14 @@ mod tests {
 
     fn agent(capabilities: Vec<CapabilityDeclaration>) -> AgentDeclaration {
         let (name, version, description) = ("a".to_owned(), "1".to_owned(), String::new());
-        AgentDeclaration { name, version, description, labels: std::collections::BTreeMap::new(), capabilities, subscriptions: Vec::new() }
+        AgentDeclaration {
+            name,
+            version,
+            description,
+            labels: std::collections::BTreeMap::new(),
+            capabilities,
+            subscriptions: Vec::new(),
+        }
     }
 
     #[test]

@@ -146,12 +146,32 @@ fn the_command_line_makes_one_and_shows_what_is_in_flight_and_what_has_failed() 
     let home = Home::new();
     let folder = &home.folder;
     let made = folder.ok(&[
-        "subscriptions", "create", "bills", "--topic", "orders.>", "--to-capability", "bill", "--filter",
-        "event.data.n > 5", "--max-deliveries", "1", "--ordered", "subject",
+        "subscriptions",
+        "create",
+        "bills",
+        "--topic",
+        "orders.>",
+        "--to-capability",
+        "bill",
+        "--filter",
+        "event.data.n > 5",
+        "--max-deliveries",
+        "1",
+        "--ordered",
+        "subject",
     ]);
     assert!(made.contains("`bills` delivers `orders.>` to bill"), "{made}");
     for n in ["7", "3"] {
-        folder.ok(&["events", "publish", "--type", "orders.made", "--subject", "a", "--data", &format!("{{\"n\":{n}}}")]);
+        folder.ok(&[
+            "events",
+            "publish",
+            "--type",
+            "orders.made",
+            "--subject",
+            "a",
+            "--data",
+            &format!("{{\"n\":{n}}}"),
+        ]);
     }
     let shown = folder.ok(&["subscriptions", "show", "bills"]);
     for part in ["tasks of      bill", "in flight     1 of 64", "filter        event.data.n > 5"] {
