@@ -298,7 +298,8 @@ codes! {
     BadTopic = 747, Rejected, "bad topic";
     /// An event is not one of CloudEvents 1.0; the message names the attribute.
     BadEvent = 748, Rejected, "bad event";
-    /// A trigger has an expression that is wrong, or an action that is not complete; the message says which.
+    /// A trigger has an expression that is wrong, or an action that is not complete, or the filter of a subscription is
+    /// wrong; the message says which.
     BadTrigger = 749, Rejected, "bad trigger";
 
     /// No ballot of that name is in the namespace; an ended one is deleted when its time to be kept is over.
