@@ -2,7 +2,7 @@
 //!
 //! For: making them with the agent, changing them with its versions, and pausing those that it declares no more. Not for:
 //! what a subscription is (see `subscription`).
-//! Invariant: of the versions of an agent the one that was declared last counts; a subscription of somebody else is never
+//! Invariant: of the versions of an agent the one that was declared last counts; a subscription that is not its own is never
 //! taken over, and none is deleted: what is no longer declared keeps its events.
 
 use consort_types::{Code, Error, Name, Result, limits};

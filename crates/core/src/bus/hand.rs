@@ -172,7 +172,7 @@ pub(crate) fn run_ended(ctx: &mut ApplyContext<'_>, id: RunId) -> Result<()> {
     };
     match deliveries.find(ctx, position)?.filter(|found| found.state == DeliveryState::Task(id)) {
         Some(delivery) => settle(ctx, &mut deliveries, &run, (id, position, &delivery))?,
-        // The subscription was moved, or made anew.
+        // The subscription was moved, or made again.
         None => return forget_run(ctx, id),
     }
     deliveries.close(ctx);

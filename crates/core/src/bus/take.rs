@@ -1,4 +1,4 @@
-//! What a subscription hands out next, to whom ever takes it.
+//! What a subscription hands out next, whatever takes it.
 //!
 //! For: the order of deliveries, the filter, and keys. Not for: what a delivery is for who takes it (see `fetch` and
 //! `hand`).

@@ -10,7 +10,7 @@ use consort_core::{
     Command, Reply, TABLES,
     command::PauseSubscription,
     keys::{DeliveryKey, EventIdKey, EventKey, EventList, EventListKey, NamedKey, SpaceEventKey},
-    rows::{Delivery, DeliveryState, EventStream, Run, Space, StoredEvent, Subscription, Trigger},
+    rows::{Delivery, DeliveryState, EventStream, Run, Space, StoredEvent, Subscription, SubscriptionSettings, Trigger},
     view::{Fetched, Published},
 };
 use consort_types::{
@@ -42,6 +42,25 @@ struct Followed {
     tasks: BTreeMap<Position, RunId>,
     /// The last record that moved it.
     moved: Seq,
+}
+
+impl Followed {
+    /// One that was made with these settings, and begins behind this.
+    fn new(settings: &SubscriptionSettings, from: Position) -> Self {
+        Self {
+            pattern: settings.pattern.clone(),
+            ordered: settings.ordered.is_some(),
+            from,
+            acknowledged: BTreeSet::new(),
+            held: BTreeMap::new(),
+            pushes: settings.push.is_some(),
+            paused: false,
+            given_up: BTreeSet::new(),
+            tasks_max: settings.tasks.as_ref().map(|_| settings.max_in_flight),
+            tasks: BTreeMap::new(),
+            moved: Seq::ZERO,
+        }
+    }
 }
 
 /// An event, as it was published.
@@ -213,20 +232,7 @@ impl BusOracle {
             }
             (Command::SetSubscription(command), Reply::Done) => {
                 let from = self.last(&command.namespace);
-                let (pattern, ordered) = (command.settings.pattern.clone(), command.settings.ordered.is_some());
-                let new = Followed {
-                    pattern,
-                    ordered,
-                    from,
-                    acknowledged: BTreeSet::new(),
-                    held: BTreeMap::new(),
-                    pushes: command.settings.push.is_some(),
-                    paused: false,
-                    given_up: BTreeSet::new(),
-                    tasks_max: command.settings.tasks.as_ref().map(|_| command.settings.max_in_flight),
-                    tasks: BTreeMap::new(),
-                    moved: Seq::ZERO,
-                };
+                let new = Followed::new(&command.settings, from);
                 self.followed.entry((command.namespace.clone(), command.name.clone())).or_insert(new);
                 Ok(())
             }

@@ -256,7 +256,7 @@ class Agent:
         def decorate(function: F) -> F:
             own = checked_name("subscription", name or str(getattr(function, "__name__", "")))
             capability = checked_name("capability", f"{self.name}.{own}")
-            names = sys._getframe(1).f_locals  # noqa: SLF001
+            names, order = sys._getframe(1).f_locals, _order(order_by)  # noqa: SLF001
             self.add(function, capability, effect=effect, description=description, names=names, whole=True)
             first, longest = (None, None) if back_off is None else (microseconds(pause) for pause in back_off)
             self._subscriptions[own] = common_pb2.SubscriptionDeclaration(
@@ -264,7 +264,7 @@ class Agent:
                 topic=topic,
                 capability=capability,
                 filter=filter or "",
-                order_by=_order(order_by),
+                order_by=order,
                 max_deliveries=max_deliveries,
                 back_off_first_us=first,
                 back_off_longest_us=longest,
