@@ -40,6 +40,16 @@ async function flow(ctx, { word }) {
   return { word, echoed: echoed.n, go, sides: sides[0].count + sides[1].count, counts: [first, last] };
 }
 
+/** An event that is handled at the second attempt. */
+async function ordered(ctx, event) {
+  const about = `${event.subject}-${event.data.n}`;
+  await ctx.run("begun", () => effect(ctx, `begun-${about}`));
+  if (ctx.attempt === 1) {
+    throw new TaskError("not yet");
+  }
+  await ctx.run("done", () => effect(ctx, `done-${about}`));
+}
+
 async function branch(ctx, side) {
   const first = await ctx.run(`${side}-1`, () => effect(ctx, `${side}-1`));
   const echoed = await ctx.call("conform.echo", side);
@@ -198,6 +208,12 @@ const conform = agent("conform", { version: process.env.CONFORM_VERSION ?? "1.0.
   .capability("conform.hold", { input: named, output: count }, async (ctx, { name }) => ({
     count: await effect(ctx, name),
   }))
+  .subscription(
+    "ordered",
+    "conform.ordered",
+    { filter: "event.data.n > 5", orderBy: "subject", maxDeliveries: 5, backOff: [1, 1], fromStart: true },
+    ordered,
+  )
   .capability("conform.flow", { input: z.object({ word: z.string() }) }, flow)
   .capability("conform.branches", {}, async (ctx) => {
     const [left, right] = await Promise.all([branch(ctx, "left"), branch(ctx, "right")]);

@@ -168,6 +168,24 @@ async def flow(ctx: TaskContext, input: Word) -> dict[str, Any]:
     }
 
 
+@agent.subscription(
+    "conform.ordered",
+    name="ordered",
+    filter="event.data.n > 5",
+    order_by="subject",
+    max_deliveries=5,
+    back_off=(0.001, 0.001),
+    from_start=True,
+)
+async def ordered(ctx: TaskContext, event: Any) -> None:
+    """An event that is handled at the second attempt."""
+    about = f"{event['subject']}-{event['data']['n']}"
+    await ctx.run("begun", effect, ctx, f"begun-{about}")
+    if ctx.attempt == 1:
+        raise TaskError("not yet")
+    await ctx.run("done", effect, ctx, f"done-{about}")
+
+
 async def branch(ctx: TaskContext, side: str) -> list[Any]:
     """One of two branches."""
     first = await ctx.run(f"{side}-1", effect, ctx, f"{side}-1")

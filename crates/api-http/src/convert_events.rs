@@ -96,9 +96,10 @@ fn order_of(order: view::OrderKey) -> subs::OrderKey {
 }
 
 /// The settings that a request means, with the default for what it leaves out.
-pub(crate) fn settings(request: &subs::SubscriptionRequest) -> view::SubscriptionSettings {
+pub(crate) fn settings(request: &subs::SubscriptionRequest) -> engine::SubscriptionText {
     let plain = view::SubscriptionSettings::new(&request.topic);
-    view::SubscriptionSettings {
+    let in_flight = if request.tasks.is_some() { limits::EVENT_TASKS_DEFAULT } else { plain.max_in_flight };
+    let settings = view::SubscriptionSettings {
         ordered: request.ordered.map(|order| match order {
             subs::OrderKey::Subject => view::OrderKey::Subject,
             subs::OrderKey::Partitionkey => view::OrderKey::PartitionKey,
@@ -108,14 +109,19 @@ pub(crate) fn settings(request: &subs::SubscriptionRequest) -> view::Subscriptio
         back_off: request
             .back_off
             .map_or(plain.back_off, |wait| view::BackOff { first: wait.first, longest: wait.longest }),
-        max_in_flight: request.max_in_flight.unwrap_or(plain.max_in_flight),
+        max_in_flight: request.max_in_flight.unwrap_or(in_flight),
         push: request.push.clone().map(|push| view::Push {
             url: push.url,
             secret: push.secret,
             timeout: push.timeout.unwrap_or(Span::from_secs(limits::WEBHOOK_TIMEOUT_SECONDS_DEFAULT)),
         }),
+        tasks: request.tasks.clone().map(|tasks| {
+            let subs::AsTasks { capability, agent, timeout, keep } = tasks;
+            view::AsTasks { capability, agent, timeout, keep }
+        }),
         ..plain
-    }
+    };
+    engine::SubscriptionText { filter: request.filter.clone(), settings }
 }
 
 pub(crate) fn subscription(view: view::SubscriptionView) -> subs::Subscription {
@@ -139,6 +145,16 @@ pub(crate) fn subscription(view: view::SubscriptionView) -> subs::Subscription {
         missed: view.missed,
         dropped: view.overflowed,
         push: settings.push.map(|push| subs::Push { url: push.url, secret: push.secret, timeout: Some(push.timeout) }),
+        filter: settings.filter.map(|filter| filter.0.source().to_owned()),
+        filtered: view.filtered,
+        tasks: settings.tasks.map(|tasks| {
+            let view::AsTasks { capability, agent, timeout, keep } = tasks;
+            subs::AsTasks { capability, agent, timeout, keep }
+        }),
+        declared_by: view
+            .owner
+            .filter(|owner| !owner.withdrawn)
+            .map(|owner| subs::SubscriptionOwner { agent: owner.agent, version: owner.version }),
         paused: view.paused.map(|paused| subs::PausedSubscription { since: paused.since, reason: paused.reason }),
         failing_since: view.failing_since,
         last_failure: view.last_failure.map(|last| subs::PushFailure { at: last.at, reason: last.reason }),
@@ -167,6 +183,7 @@ pub(crate) fn dead_letter(letter: view::DeadLetterView) -> subs::DeadLetter {
         deliveries: letter.deliveries,
         consumer: letter.consumer,
         reason: letter.reason,
+        run: letter.run,
     }
 }
 

@@ -5,7 +5,7 @@
 //! Invariant: an answer to a change is sent after its command is durable.
 
 use consort_types::{
-    Code, Span, Time,
+    Code, RunId, Span, Time,
     event::{DeliveryId, Position},
     limits,
 };
@@ -54,7 +54,35 @@ pub struct Push {
     pub timeout: Option<Span>,
 }
 
-/// Why a webhook did not take an event, or could not be used.
+/// The agents that the events of a subscription are handed to, as tasks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AsTasks {
+    /// The capability; its input is the event.
+    pub capability: String,
+    /// The agent; any that has the capability, without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    /// How long one attempt may take; as long as it does, without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::Duration>")]
+    pub timeout: Option<Span>,
+    /// How long the run of an event that was acknowledged is kept; not at all, without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::Duration>")]
+    pub keep: Option<Span>,
+}
+
+/// The agent that declares a subscription.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SubscriptionOwner {
+    /// Its name.
+    pub agent: String,
+    /// The version that declared it last.
+    pub version: String,
+}
+
+/// Why a webhook or an agent did not take an event, or could not be used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PushFailure {
     /// When.
@@ -115,12 +143,18 @@ pub struct SubscriptionRequest {
     /// How long an event waits between its deliveries; from 1 second to 1 minute without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub back_off: Option<BackOff>,
-    /// Deliveries that consumers hold at once; 100 without it.
+    /// Deliveries that consumers hold at once; 100 without it, and 64 where they are tasks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_in_flight: Option<u32>,
-    /// Send the events to this webhook; without it, consumers fetch them.
+    /// Send the events to this webhook; without it and `tasks`, consumers fetch them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub push: Option<Push>,
+    /// Deliver only events for which this is true: CEL over `event`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
+    /// Hand the events to these agents, as tasks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tasks: Option<AsTasks>,
 }
 
 /// A subscription.
@@ -167,14 +201,25 @@ pub struct Subscription {
     /// The webhook that its events are sent to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub push: Option<Push>,
+    /// Which of the events of its topics are delivered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
+    /// Events that the filter has passed over.
+    pub filtered: u64,
+    /// The agents that its events are handed to, as tasks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tasks: Option<AsTasks>,
+    /// The agent that declares it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declared_by: Option<SubscriptionOwner>,
     /// Whether it is paused: it hands nothing out, and keeps its place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<PausedSubscription>,
-    /// Since when its webhook takes nothing.
+    /// Since when its webhook or its agents take nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema::Instant>")]
     pub failing_since: Option<Time>,
-    /// The last failure of its webhook.
+    /// The last failure of its webhook or its agents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_failure: Option<PushFailure>,
 }
@@ -228,6 +273,8 @@ impl Operation for SetSubscription {
             Code::BadCursor,
             Code::LimitReached,
             Code::BadWebhook,
+            Code::BadTrigger,
+            Code::SubscriptionOwned,
         ],
         ..CHANGE
     };
@@ -527,6 +574,10 @@ pub struct DeadLetter {
     /// Why the last delivery failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The run that it was a task of last; it is kept as long as the dead letter is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::Run>")]
+    pub run: Option<RunId>,
 }
 
 /// Lists dead letters.

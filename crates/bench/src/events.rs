@@ -117,13 +117,11 @@ fn per_second(count: usize, began: Instant) -> f64 {
 
 fn settings(topic: &str) -> SubscriptionSettings {
     SubscriptionSettings {
-        pattern: topic.to_owned(),
-        ordered: None,
         ack_wait: Span::from_secs(60),
         max_deliveries: 10,
         back_off: BackOff { first: Span::from_secs(1), longest: Span::from_secs(1) },
         max_in_flight: FETCHED,
-        push: None,
+        ..SubscriptionSettings::new(topic)
     }
 }
 

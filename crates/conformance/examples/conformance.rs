@@ -6,7 +6,7 @@
 use std::{env, future::Future};
 
 use consort_sdk::{
-    Agent, Answer, CallOptions, Capability, PutOptions, Remote, TaskContext, TaskError, Worker, all, race,
+    Agent, Answer, CallOptions, Capability, PutOptions, Remote, Subscription, TaskContext, TaskError, Worker, all, race,
 };
 use consort_types::{EffectClass, Error, Result, Span};
 use schemars::JsonSchema;
@@ -117,6 +117,16 @@ async fn flow(ctx: TaskContext, input: Word) -> Result<Value, TaskError> {
     let sides: u32 = all(sides).await?.iter().map(|side| side.count).sum();
     let last = once(&ctx, "last", "last").await?;
     Ok(json!({ "word": input.word, "echoed": echoed["n"], "go": go, "sides": sides, "counts": [first, last] }))
+}
+
+/// An event that is handled at the second attempt.
+async fn ordered(ctx: TaskContext, event: Value) -> Result<(), TaskError> {
+    let about = format!("{}-{}", event["subject"].as_str().unwrap_or_default(), event["data"]["n"]);
+    once(&ctx, "begun", &format!("begun-{about}")).await?;
+    if ctx.attempt() == 1 {
+        return Err(TaskError::retryable("not yet"));
+    }
+    once(&ctx, "done", &format!("done-{about}")).await.map(drop)
 }
 
 async fn branch(ctx: &TaskContext, side: &str) -> Result<Value, TaskError> {
@@ -335,6 +345,13 @@ fn agent() -> Agent {
         let total = input.items.iter().map(|item| item.qty).sum();
         Ok(Total { total, names: input.items.into_iter().map(|item| item.name).collect() })
     };
+    let pause = Span::from_millis(1);
+    let handed = Subscription::from_fn("ordered", "conform.ordered", ordered)
+        .filter("event.data.n > 5")
+        .ordered_by_subject()
+        .max_deliveries(5)
+        .back_off(pause, pause)
+        .from_start();
     let version = |ctx: TaskContext, _: Value| approve(ctx, json!({ "version": 3 }));
     let detail = |ctx: TaskContext, _: Value| {
         approve(ctx, if is_two() { json!("x".repeat(40_000)) } else { json!({ "version": 3 }) })
@@ -346,6 +363,7 @@ fn agent() -> Agent {
     Agent::new("conform")
         .version(env::var("CONFORM_VERSION").unwrap_or_else(|_| "1.0.0".into()))
         .label("suite", "conformance")
+        .subscription(handed)
         .capability(Capability::from_fn("conform.echo", echo).effect(EffectClass::Read))
         .capability(Capability::from_fn("conform.total", total).effect(EffectClass::Read))
         .capability(Capability::from_fn("conform.liar", liar).effect(EffectClass::Read).output_schema(number))

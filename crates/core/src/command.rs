@@ -13,6 +13,7 @@ pub use crate::{
     },
     bus::{
         dead::SettleDeadLetters,
+        declared::DeclaredSubscription,
         fetch::FetchEvents,
         publish::PublishEvents,
         push::{PauseSubscription, ReportPush},

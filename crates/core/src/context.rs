@@ -14,6 +14,7 @@ use crate::{
     bus::rows::NewEvent,
     effect::Effect,
     fatal::split_fatal,
+    key::NamedKey,
     run::{
         keys::{HistoryKey, ScopeKey, TimerKey, TimerKind},
         rows::{
@@ -73,6 +74,10 @@ pub(crate) enum PendingWork {
     Resume(RunId),
     /// Publish an event of a space.
     Publish { namespace: String, event: Box<NewEvent> },
+    /// Hand out what a subscription has for agents.
+    HandOut(NamedKey),
+    /// The run of an event that was handed out as a task has ended.
+    DeliveryEnded(RunId),
 }
 
 /// One record being applied.
@@ -86,6 +91,8 @@ pub(crate) struct ApplyContext<'a> {
     pending: VecDeque<PendingWork>,
     /// Scopes that are in the queue to be advanced.
     advancing: BTreeSet<ScopeKey>,
+    /// Subscriptions that are in the queue to hand out what they have.
+    handing: BTreeSet<NamedKey>,
     units: usize,
     recorded: u32,
     changed: BTreeSet<RunId>,
@@ -108,6 +115,7 @@ impl<'a> ApplyContext<'a> {
             ends: VecDeque::new(),
             pending: VecDeque::new(),
             advancing: BTreeSet::new(),
+            handing: BTreeSet::new(),
             units: 0,
             recorded: 0,
             changed: BTreeSet::new(),
@@ -142,6 +150,7 @@ impl<'a> ApplyContext<'a> {
         match work {
             PendingWork::Finish(task, outcome) => self.ends.push_back((task, outcome)),
             PendingWork::Advance(key) if !self.advancing.insert(key) => {}
+            PendingWork::HandOut(key) if !self.handing.insert(key.clone()) => {}
             work => self.pending.push_back(work),
         }
     }
@@ -157,8 +166,10 @@ impl<'a> ApplyContext<'a> {
     pub(crate) fn next_pending(&mut self) -> Option<PendingWork> {
         let next = self.pending.pop_front()?;
         self.units += 1;
-        if let PendingWork::Advance(key) = &next {
-            self.advancing.remove(key);
+        match &next {
+            PendingWork::Advance(key) => drop(self.advancing.remove(key)),
+            PendingWork::HandOut(key) => drop(self.handing.remove(key)),
+            _ => {}
         }
         Some(next)
     }

@@ -37,9 +37,9 @@ pub mod rows {
             verdict::{ClosedBy, Verdict},
         },
         bus::rows::{
-            BackOff, Delivery, DeliveryState, EventPlace, EventRetention, EventStream, EventWait, OrderKey, Paused,
-            Push, PushFailure, Seen, Showing, StoredEvent, Subscription, SubscriptionSettings, Trigger, TriggerAction,
-            TriggerFailure, TriggerSettings, WaitsSince,
+            AsTasks, BackOff, Delivery, DeliveryState, EventPlace, EventRetention, EventStream, EventWait, Filter,
+            OrderKey, Owner, Paused, Push, PushFailure, Seen, Showing, StoredEvent, Subscription, SubscriptionSettings,
+            Trigger, TriggerAction, TriggerFailure, TriggerSettings, WaitsSince,
         },
         coordination::rows::{
             Arrival, Barrier, Claim, CoordinationCounts, Generation, Lock, LockChange, LockChangeKind, Place, Ticket,
@@ -49,7 +49,7 @@ pub mod rows {
         registry::rows::{Agent, AgentState, DefinitionUse, WorkflowRevision},
         run::rows::{
             history::{HistoryEntry, HistoryEvent},
-            run::{Cancelling, IdempotencyRecord, Later, Origin, Run, RunStatus},
+            run::{Cancelling, Delivers, IdempotencyRecord, Later, Origin, Run, RunStatus},
             signal::{Signal, Waiter},
             step::{Items, Pin, Scope, ScopeKind, Step, StepLock, StepReads, StepState},
         },

@@ -47,6 +47,7 @@ fn join(world: &mut World, name: &str, called: bool, hints: Option<(u64, u64)>) 
         version: "1".to_owned(),
         description: String::new(),
         labels: std::collections::BTreeMap::new(),
+        subscriptions: Vec::new(),
         capabilities,
     };
     world.apply(&Command::RegisterAgent(RegisterAgent::new(NS, &declaration, Locality::Remote))).unwrap();

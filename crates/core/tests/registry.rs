@@ -26,6 +26,7 @@ fn declaration(name: &str, version: &str, effect: EffectClass) -> AgentDeclarati
         version: version.to_owned(),
         description: String::new(),
         labels: BTreeMap::new(),
+        subscriptions: Vec::new(),
         capabilities: vec![CapabilityDeclaration {
             name: "x".to_owned(),
             description: String::new(),

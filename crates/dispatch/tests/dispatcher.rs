@@ -52,6 +52,7 @@ fn hello(agent: &str, capabilities: &[&str], concurrency: u32) -> Hello {
         version: "1".into(),
         description: String::new(),
         capabilities: capabilities.iter().map(capability).collect(),
+        subscriptions: Vec::new(),
         labels: BTreeMap::new(),
     };
     Hello {

@@ -27,10 +27,10 @@ pub mod view {
     pub use consort_core::{
         command::NewEvent,
         rows::{
-            Ask, BackOff, BallotStatus, Candidate, Change, ChangeKind, Conflict, Decided, EventRetention, Generation,
-            HistoryEvent, LockChange, LockChangeKind, OrderKey, Overlap, Paused, PrefixMerge, Push, PushFailure,
-            ScheduleAction, ScheduleCounts, ScheduleFailure, ScheduleSettings, Settlement, Space, StepState,
-            SubscriptionSettings, Times, TriggerAction, TriggerFailure, TriggerSettings,
+            AsTasks, Ask, BackOff, BallotStatus, Candidate, Change, ChangeKind, Conflict, Decided, EventRetention,
+            Generation, HistoryEvent, LockChange, LockChangeKind, OrderKey, Overlap, Owner, Paused, PrefixMerge, Push,
+            PushFailure, ScheduleAction, ScheduleCounts, ScheduleFailure, ScheduleSettings, Settlement, Space,
+            StepState, SubscriptionSettings, Times, TriggerAction, TriggerFailure, TriggerSettings,
         },
         tally::{ClosedBy, Outcome, Score, Tally, Undecided, Verdict},
         view::*,
@@ -49,7 +49,7 @@ pub use handle::{
     AgentWatch, BallotWatch, Ballots, BulkAction, BulkItem, BulkRequest, BulkResult, Coordination, Decision, Deployed,
     EventBus, EventWatch, FetchRequest, ForkRequest, Handle, LockEvent, LockWatch, PushWatch, Pushes, ScheduleRequest,
     Scheduler, Session, SessionSender, ShownSchedule, StartRequest, Started, StatePage, StateStore, StateWatch,
-    StepReader, TriggerActionText, TriggerText, Watch, WatchEvent, WatchedEvent,
+    StepReader, SubscriptionText, TriggerActionText, TriggerText, Watch, WatchEvent, WatchedEvent,
 };
 pub use linger::linger;
 pub use observer::{AppendedGroup, Observer};

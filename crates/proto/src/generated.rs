@@ -33,6 +33,58 @@ pub struct AgentDeclaration {
     /// What it can do.
     #[prost(message, repeated, tag = "5")]
     pub capabilities: ::prost::alloc::vec::Vec<CapabilityDeclaration>,
+    /// The events that it is to be handed as tasks.
+    #[prost(message, repeated, tag = "6")]
+    pub subscriptions: ::prost::alloc::vec::Vec<SubscriptionDeclaration>,
+}
+/// Events that an agent is handed as tasks.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SubscriptionDeclaration {
+    /// Its name among those of the agent; of the namespace it is `AGENT.NAME`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// The topics: `*` is any one segment, `>` at the end the rest.
+    #[prost(string, tag = "2")]
+    pub topic: ::prost::alloc::string::String,
+    /// The capability of the agent that handles an event; the event is its input.
+    #[prost(string, tag = "3")]
+    pub capability: ::prost::alloc::string::String,
+    /// Which of the events: CEL over `event` that gives `true` or `false`; empty for all.
+    #[prost(string, tag = "4")]
+    pub filter: ::prost::alloc::string::String,
+    /// Hand out events with the same key one at a time, in their order; it cannot be changed.
+    #[prost(enumeration = "EventOrder", tag = "5")]
+    pub order_by: i32,
+    /// After how many attempts an event becomes a dead letter; 10 without it.
+    #[prost(uint32, optional, tag = "6")]
+    pub max_deliveries: ::core::option::Option<u32>,
+    /// The first pause between attempts, and the longest; 1 s and 60 s without both.
+    #[prost(uint64, optional, tag = "7")]
+    pub back_off_first_us: ::core::option::Option<u64>,
+    #[prost(uint64, optional, tag = "8")]
+    pub back_off_longest_us: ::core::option::Option<u64>,
+    /// How long one attempt may take; as long as it does, without it.
+    #[prost(uint64, optional, tag = "9")]
+    pub timeout_us: ::core::option::Option<u64>,
+    /// How many events are tasks at once; 64 without it.
+    #[prost(uint32, optional, tag = "10")]
+    pub max_in_flight: ::core::option::Option<u32>,
+    /// How long the run of an event that was acknowledged is kept; not at all, without it.
+    #[prost(uint64, optional, tag = "11")]
+    pub keep_us: ::core::option::Option<u64>,
+    /// Whether a new one begins with the oldest event that is kept, and not behind the last.
+    #[prost(bool, tag = "12")]
+    pub from_start: bool,
+}
+/// By what the events of a subscription are ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum EventOrder {
+    Unspecified = 0,
+    /// The `subject` of the event.
+    Subject = 1,
+    /// Its extension attribute `partitionkey`.
+    Partitionkey = 2,
 }
 /// A named skill with its schemas and effect class.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

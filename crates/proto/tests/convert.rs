@@ -9,8 +9,8 @@ use consort_proto::{
 use consort_types::{
     BlobHash, Code, EffectClass, Error, Payload, RunId, Span, StepInstanceId, Time, Token,
     worker::{
-        AgentDeclaration, CallOptions, CallRetry, CapabilityDeclaration, Delta, FromWorker, Hello, JournalEntry,
-        JournalRequest, Route, TaskOffer, ToWorker,
+        AgentDeclaration, CallOptions, CallRetry, CapabilityDeclaration, Delta, EventOrder, FromWorker, Hello,
+        JournalEntry, JournalRequest, Route, SubscriptionDeclaration, TaskOffer, ToWorker,
     },
 };
 use serde_json::json;
@@ -30,6 +30,22 @@ fn failure() -> Error {
     Error::new(Code::TimedOut, "it took `2s`, the limit is `1s`").hint("wait longer")
 }
 
+fn handed() -> SubscriptionDeclaration {
+    SubscriptionDeclaration {
+        name: "orders".to_owned(),
+        topic: "orders.>".to_owned(),
+        capability: "a.read".to_owned(),
+        filter: Some("event.data.total > 100".to_owned()),
+        order_by: Some(EventOrder::Subject),
+        max_deliveries: Some(5),
+        back_off: Some((Span::from_secs(1), Span::from_secs(9))),
+        timeout: Some(Span::from_secs(7)),
+        max_in_flight: Some(3),
+        keep: Some(Span::from_secs(60)),
+        from_start: true,
+    }
+}
+
 fn declaration() -> AgentDeclaration {
     let capability = |name: &str, effect, schema| CapabilityDeclaration {
         name: name.to_owned(),
@@ -44,6 +60,7 @@ fn declaration() -> AgentDeclaration {
         name: "writer".to_owned(),
         version: "1.2.0".to_owned(),
         description: "writes".to_owned(),
+        subscriptions: vec![handed()],
         labels: labels(),
         capabilities: vec![
             capability("a.read", EffectClass::Read, json!(false)),
@@ -127,6 +144,15 @@ fn what_a_hello_leaves_out_has_its_default() {
     let capability = &hello.agent.capabilities[0];
     assert_eq!(hello.namespace, "default");
     assert_eq!((capability.effect, &capability.input_schema), (EffectClass::Idempotent, &json!(true)));
+}
+
+#[test]
+fn half_a_back_off_is_refused_with_its_place() {
+    let half = v1::SubscriptionDeclaration { back_off_first_us: Some(1), ..handed().into() };
+    let half = v1::SubscriptionDeclaration { back_off_longest_us: None, ..half };
+    let agent = v1::AgentDeclaration { subscriptions: vec![half], ..Default::default() };
+    let error = AgentDeclaration::try_from(agent).unwrap_err();
+    assert!(error.message.starts_with("`subscriptions[0].back_off_first_us`"), "{error}");
 }
 
 #[test]

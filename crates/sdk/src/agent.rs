@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, future::Future, sync::Arc};
 
 use consort_types::{
     EffectClass, Payload, Result, Span,
-    worker::{AgentDeclaration, CapabilityDeclaration},
+    worker::{AgentDeclaration, CapabilityDeclaration, EventOrder, SubscriptionDeclaration},
 };
 use futures::future::BoxFuture;
 use schemars::{JsonSchema, generate::SchemaSettings};
@@ -190,6 +190,160 @@ fn write_output<O: Serialize>(result: Result<O, TaskError>) -> Result<Payload, T
     context::write_payload("output", &result?)
 }
 
+/// Events that an agent is handed as tasks: which, how, and the code that handles one.
+///
+/// The input of the code is the event: its attributes by their names, `data`, `position` and `published`. When the task
+/// completes, the event is acknowledged; when it fails, it is tried again, and is a dead letter after
+/// [`Subscription::max_deliveries`] attempts.
+///
+/// ```
+/// use consort_sdk::{Agent, Subscription};
+/// use serde_json::Value;
+///
+/// let orders = Subscription::from_fn("orders", "orders.>", |_, event: Value| async move { Ok(event["id"].clone()) })
+///     .filter("event.data.total > 100")
+///     .ordered_by_subject()
+///     .max_deliveries(5);
+/// let agent = Agent::new("shop").subscription(orders);
+/// assert_eq!(agent.declaration().unwrap().subscriptions[0].capability, "shop.orders");
+/// ```
+#[derive(Clone)]
+pub struct Subscription {
+    declaration: SubscriptionDeclaration,
+    capability: Capability,
+}
+
+impl Subscription {
+    /// One whose code is a [`Handler`]; of the namespace its name is `AGENT.NAME`.
+    pub fn new<H: Handler>(name: impl Into<String>, topic: impl Into<String>, handler: H) -> Self {
+        Self::of(name.into(), topic.into(), Capability::new("", handler))
+    }
+
+    /// One whose code is an async closure.
+    pub fn from_fn<I, O, F, Fut>(name: impl Into<String>, topic: impl Into<String>, code: F) -> Self
+    where
+        I: DeserializeOwned + JsonSchema + Send + 'static,
+        O: Serialize + JsonSchema + Send + 'static,
+        F: Fn(TaskContext, I) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<O, TaskError>> + Send + 'static,
+    {
+        Self::of(name.into(), topic.into(), Capability::from_fn("", code))
+    }
+
+    /// The changes of the keys of a space that begin with `prefix`, those of one key in their order: the events of
+    /// `state.SPACE.changed`. The space must publish them: `consort state set SPACE --events`.
+    pub fn on_change<I, O, F, Fut>(name: impl Into<String>, space: &str, prefix: &str, code: F) -> Self
+    where
+        I: DeserializeOwned + JsonSchema + Send + 'static,
+        O: Serialize + JsonSchema + Send + 'static,
+        F: Fn(TaskContext, I) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<O, TaskError>> + Send + 'static,
+    {
+        let topic = format!("state.{}.changed", space.replace('.', "/"));
+        let own = Self::from_fn(name, topic, code).ordered_by_subject();
+        let prefix = serde_json::Value::from(prefix);
+        if prefix == "" { own } else { own.filter(format!("event.subject.startsWith({prefix})")) }
+    }
+
+    fn of(name: String, topic: String, capability: Capability) -> Self {
+        let declaration = SubscriptionDeclaration {
+            name,
+            topic,
+            capability: String::new(),
+            filter: None,
+            order_by: None,
+            max_deliveries: None,
+            back_off: None,
+            timeout: None,
+            max_in_flight: None,
+            keep: None,
+            from_start: false,
+        };
+        Self { declaration, capability }
+    }
+
+    /// Only events for which this is true: CEL over `event`. Given again, both must be.
+    #[must_use]
+    pub fn filter(mut self, expression: impl Into<String>) -> Self {
+        let expression = expression.into();
+        self.declaration.filter = Some(match self.declaration.filter.take() {
+            Some(first) => format!("({first}) && ({expression})"),
+            None => expression,
+        });
+        self
+    }
+
+    /// Handles events with the same `subject` one at a time, in their order.
+    #[must_use]
+    pub fn ordered_by_subject(mut self) -> Self {
+        self.declaration.order_by = Some(EventOrder::Subject);
+        self
+    }
+
+    /// The same by the extension attribute `partitionkey`.
+    #[must_use]
+    pub fn ordered_by_partition_key(mut self) -> Self {
+        self.declaration.order_by = Some(EventOrder::Partitionkey);
+        self
+    }
+
+    /// After how many attempts an event is a dead letter; 10 by default.
+    #[must_use]
+    pub fn max_deliveries(mut self, attempts: u32) -> Self {
+        self.declaration.max_deliveries = Some(attempts);
+        self
+    }
+
+    /// The first pause between attempts, and the longest; 1 s and 60 s by default.
+    #[must_use]
+    pub fn back_off(mut self, first: Span, longest: Span) -> Self {
+        self.declaration.back_off = Some((first, longest));
+        self
+    }
+
+    /// How long one attempt may take; as long as it does, by default.
+    #[must_use]
+    pub fn timeout(mut self, span: Span) -> Self {
+        self.declaration.timeout = Some(span);
+        self
+    }
+
+    /// How many events are tasks at once; 64 by default.
+    #[must_use]
+    pub fn max_in_flight(mut self, count: u32) -> Self {
+        self.declaration.max_in_flight = Some(count);
+        self
+    }
+
+    /// How long the run of an acknowledged event is kept, to be looked at; not at all by default.
+    #[must_use]
+    pub fn keep(mut self, span: Span) -> Self {
+        self.declaration.keep = Some(span);
+        self
+    }
+
+    /// A new subscription begins with the oldest event that is kept, and not behind the last.
+    #[must_use]
+    pub fn from_start(mut self) -> Self {
+        self.declaration.from_start = true;
+        self
+    }
+
+    /// What repeating the work may do outside; `idempotent` by default.
+    #[must_use]
+    pub fn effect(mut self, class: EffectClass) -> Self {
+        self.capability = self.capability.effect(class);
+        self
+    }
+
+    /// What it does, in a sentence.
+    #[must_use]
+    pub fn description(mut self, text: impl Into<String>) -> Self {
+        self.capability = self.capability.description(text);
+        self
+    }
+}
+
 /// An agent: a name, a version and what it can do.
 ///
 /// ```
@@ -208,6 +362,7 @@ pub struct Agent {
     description: String,
     labels: BTreeMap<String, String>,
     capabilities: Vec<Capability>,
+    subscriptions: Vec<SubscriptionDeclaration>,
 }
 
 impl Agent {
@@ -219,6 +374,7 @@ impl Agent {
             description: String::new(),
             labels: BTreeMap::new(),
             capabilities: Vec::new(),
+            subscriptions: Vec::new(),
         }
     }
 
@@ -250,6 +406,17 @@ impl Agent {
         self
     }
 
+    /// Adds events that it is handed as tasks. The server makes the subscription `AGENT.NAME` when this version of the
+    /// agent first joins; a capability of the same name is what handles an event.
+    #[must_use]
+    pub fn subscription(mut self, subscription: Subscription) -> Self {
+        let Subscription { mut declaration, mut capability } = subscription;
+        declaration.capability = format!("{}.{}", self.name, declaration.name);
+        capability.declaration.name.clone_from(&declaration.capability);
+        self.subscriptions.push(declaration);
+        self.capability(capability)
+    }
+
     /// The agent's name.
     pub fn name(&self) -> &str {
         &self.name
@@ -262,6 +429,7 @@ impl Agent {
             version: self.version.clone(),
             description: self.description.clone(),
             labels: self.labels.clone(),
+            subscriptions: self.subscriptions.clone(),
             capabilities: self.capabilities.iter().map(|c| c.declaration.clone()).collect(),
         };
         declaration.check()?;

@@ -26,7 +26,7 @@ mod state;
 pub mod testing;
 mod worker;
 
-pub use agent::{Agent, Capability, Handler};
+pub use agent::{Agent, Capability, Handler, Subscription};
 pub use call::{CallOptions, all, race};
 #[cfg(feature = "remote")]
 pub use client::{Client, Replica};

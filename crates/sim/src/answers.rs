@@ -101,6 +101,7 @@ pub(crate) fn declaration(which: usize, version: u32) -> AgentDeclaration {
         description: "simulated".to_owned(),
         capabilities: capabilities.iter().map(declare).collect(),
         labels: BTreeMap::new(),
+        subscriptions: Vec::new(),
     }
 }
 

@@ -111,11 +111,13 @@ pub enum InjectedBug {
     ScheduledRunForgotten,
     /// A task goes to another bid than the best (law 2).
     BidsReordered,
+    /// An event that is handed to an agent is noted as the task of a run that does not deliver it (law 2).
+    TaskOfAnotherRun,
 }
 
 impl InjectedBug {
     /// Every injected bug.
-    pub const ALL: [Self; 48] = [
+    pub const ALL: [Self; 49] = [
         Self::AckBeforeSync,
         Self::ReplyBeforeDurable,
         Self::OutcomeOverwritten,
@@ -164,6 +166,7 @@ impl InjectedBug {
         Self::InstantPlannedAgain,
         Self::ScheduledRunForgotten,
         Self::BidsReordered,
+        Self::TaskOfAnotherRun,
     ];
 
     /// The law that it breaks.
@@ -175,7 +178,8 @@ impl InjectedBug {
             | Self::EventIdForgotten
             | Self::StepEventForgotten
             | Self::InstantPlannedAgain
-            | Self::BidsReordered => 2,
+            | Self::BidsReordered
+            | Self::TaskOfAnotherRun => 2,
             Self::OldTokenAccepted
             | Self::HandedOutTwice
             | Self::ReclaimTooLate

@@ -298,7 +298,8 @@ codes! {
     BadTopic = 747, Rejected, "bad topic";
     /// An event is not one of CloudEvents 1.0; the message names the attribute.
     BadEvent = 748, Rejected, "bad event";
-    /// A trigger has an expression that is wrong, or an action that is not complete; the message says which.
+    /// A trigger has an expression that is wrong, or an action that is not complete, or the filter of a subscription is
+    /// wrong; the message says which.
     BadTrigger = 749, Rejected, "bad trigger";
 
     /// No ballot of that name is in the namespace; an ended one is deleted when its time to be kept is over.
@@ -343,9 +344,12 @@ codes! {
     /// The webhook of a subscription cannot be used as it is given: its address is none of `http` or `https`, or has a user,
     /// a password or a fragment in it, or its `timeout` is not shorter than the `ack_wait`; the message says which.
     BadWebhook = 811, Rejected, "bad webhook";
-    /// A subscription that pushes to a webhook is not fetched from, since consumers would take events that its receiver then
-    /// does not get; and nothing is pushed of one that has no webhook. Make a subscription of its own for other consumers.
+    /// A subscription that pushes to a webhook, or hands its events to agents, is not fetched from, since consumers would
+    /// take events that its receiver or agents then do not get; and nothing is pushed of one that has no webhook. Make a subscription of its own for other consumers.
     SubscriptionPushes = 812, Conflict, "subscription pushes";
+    /// The subscription is declared by an agent, and changes with what the agent declares; or an agent declares one that is
+    /// not its own. A subscription of an agent can be paused, moved and deleted as any.
+    SubscriptionOwned = 813, Conflict, "subscription of an agent";
     /// No pattern of that name ships. `consort patterns list` shows those that there are.
     PatternNotFound = 821, NotFound, "no such pattern";
     /// An auction found no agent to award its task to: none has the capability, or none has bid in time, or the bids were

@@ -333,6 +333,14 @@ limits! {
     EVENT_SUBSCRIPTIONS_MAX: usize = 1_000;
     /// Deliveries of one subscription that consumers hold at once.
     EVENT_IN_FLIGHT_MAX: u32 = 1_000;
+    /// Events of one subscription that are tasks of agents at once.
+    EVENT_TASKS_MAX: u32 = 256;
+    /// Events of one subscription that are tasks of agents at once, where the subscription names no number.
+    EVENT_TASKS_DEFAULT: u32 = 64;
+    /// Subscriptions of one namespace that hand their events to agents: each looks at every record that publishes.
+    EVENT_TASK_SUBSCRIPTIONS_MAX: usize = 256;
+    /// Subscriptions that one agent declares.
+    AGENT_SUBSCRIPTIONS_MAX: usize = 32;
     /// Deliveries of one subscription that are held, wait to be delivered again or wait for an earlier event of their
     /// key: each has a row, and no new event is looked at beyond it.
     EVENT_OPEN_DELIVERIES_MAX: u32 = 2_000;

@@ -29,6 +29,54 @@ pub struct AgentDeclaration {
     pub labels: BTreeMap<String, String>,
     /// What it can do.
     pub capabilities: Vec<CapabilityDeclaration>,
+    /// The events that it is to be handed as tasks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subscriptions: Vec<SubscriptionDeclaration>,
+}
+
+/// By what the events of a subscription are ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventOrder {
+    /// The `subject` of the event.
+    Subject,
+    /// Its extension attribute `partitionkey`.
+    Partitionkey,
+}
+
+/// Events that an agent is handed as tasks. What is left out is as for any subscription.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubscriptionDeclaration {
+    /// Its name among those of the agent; of the namespace it is `AGENT.NAME`.
+    pub name: String,
+    /// The topics: `*` is any one segment, `>` at the end the rest.
+    pub topic: String,
+    /// The capability of the agent that handles an event; the event is its input.
+    pub capability: String,
+    /// Which of the events: CEL over `event` that gives `true` or `false`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
+    /// Hand out events with the same key one at a time, in their order; it cannot be changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order_by: Option<EventOrder>,
+    /// After how many attempts an event becomes a dead letter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_deliveries: Option<u32>,
+    /// The first pause between attempts, and the longest; they double.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub back_off: Option<(Span, Span)>,
+    /// How long one attempt may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Span>,
+    /// How many events are tasks at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_in_flight: Option<u32>,
+    /// How long the run of an event that was acknowledged is kept; not at all, without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Span>,
+    /// Whether a new one begins with the oldest event that is kept, and not behind the last.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub from_start: bool,
 }
 
 /// A named skill with its schemas and effect class.

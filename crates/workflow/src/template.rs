@@ -49,6 +49,13 @@ pub enum TextPart {
 }
 
 impl Template {
+    /// The input of the run, as it is.
+    pub fn input() -> Self {
+        let name = "input";
+        let program = cel::Program::of_root(cel::Root::Input, name.len());
+        Self::Expression(Expression::new(name, program, vec![Reference::Input]))
+    }
+
     /// The references of its expressions; sorted, without duplicates.
     pub fn references(&self) -> Vec<Reference> {
         let mut references = Vec::new();

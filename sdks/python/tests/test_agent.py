@@ -380,3 +380,48 @@ async def test_threads_are_made_when_they_are_needed_and_used_again() -> None:
 def test_no_task_runs_here() -> None:
     with pytest.raises(LookupError):
         TaskContext.current()
+
+
+async def test_a_function_is_handed_events_whatever_its_parameter_is_called() -> None:
+    shop = Agent("shop")
+
+    @shop.subscription(
+        "orders.>",
+        name="orders",
+        filter="event.data.total > 100",
+        order_by="subject",
+        max_deliveries=5,
+        back_off=(1, timedelta(seconds=9)),
+        timeout=7,
+        effect="write",
+    )
+    async def handle(ctx: TaskContext, event: dict[str, Any]) -> str:
+        """Bills an order."""
+        return f"{event['subject']} {event['data']['total']}"
+
+    declared = shop.declaration()
+    (subscription,) = declared.subscriptions
+    assert (subscription.name, subscription.topic, subscription.capability) == ("orders", "orders.>", "shop.orders")
+    assert (subscription.filter, subscription.order_by) == ("event.data.total > 100", common_pb2.EVENT_ORDER_SUBJECT)
+    assert (subscription.max_deliveries, subscription.timeout_us) == (5, 7_000_000)
+    assert (subscription.back_off_first_us, subscription.back_off_longest_us) == (1_000_000, 9_000_000)
+    assert not subscription.HasField("keep_us")
+    assert declared.capabilities[0].description == "Bills an order."
+    assert declared.capabilities[0].effect == common_pb2.EFFECT_CLASS_WRITE
+    assert await invoke(shop, "shop.orders", {"subject": "o-17", "data": {"total": 120}}) == "o-17 120"
+    with pytest.raises(ConsortError) as wrong:
+        shop.subscription("a", order_by="age")(handle)  # type: ignore[arg-type]
+    assert wrong.value.code == Code.BAD_REQUEST
+
+
+def test_changes_of_a_space_are_a_subscription() -> None:
+    solver = Agent("solver")
+
+    @solver.on_change("team.board", prefix="problems/", when="event.data.value.open")
+    def solve(event: dict[str, Any]) -> None:
+        """Works on it."""
+
+    (subscription,) = solver.declaration().subscriptions
+    assert (subscription.topic, subscription.name) == ("state.team/board.changed", "solve")
+    assert subscription.filter == 'event.subject.startsWith("problems/") && (event.data.value.open)'
+    assert subscription.order_by == common_pb2.EVENT_ORDER_SUBJECT

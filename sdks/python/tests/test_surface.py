@@ -23,7 +23,7 @@ EXPORTS: Final = """
 """
 
 MEMBERS: Final = {
-    "Agent": "add capabilities capability declaration find",
+    "Agent": "add capabilities capability declaration find on_change subscription",
     "Answer": "close index peek send throw",
     "Capability": "invoke name",
     "ConsortError": "code diagnostics hint is_unavailable message",

@@ -7,7 +7,13 @@
 import type { TaskContext } from "./context.js";
 import { Code, ConsortError } from "./error.js";
 import { type JsonValue, writeJson } from "./json.js";
-import { type AgentDeclaration, type CapabilityDeclaration, EffectClass } from "./proto/consort/v1/common.js";
+import {
+  type AgentDeclaration,
+  type CapabilityDeclaration,
+  EffectClass,
+  EventOrder,
+  type SubscriptionDeclaration,
+} from "./proto/consort/v1/common.js";
 import { declare, type InputOf, type OutputOf, type Schema } from "./schema.js";
 import { toMicros } from "./span.js";
 
@@ -41,6 +47,60 @@ export interface CapabilityOptions<I extends Schema | undefined, O extends Schem
  */
 export type Handler<In, Out> = (ctx: TaskContext, input: In) => Out | Promise<Out>;
 
+/** An event, as it comes to the code of a subscription: its attributes by their names, and its data. */
+export interface HandedEvent<Data = JsonValue> {
+  /** What identifies it among those of its source. */
+  id: string;
+  /** Where it happened. */
+  source: string;
+  /** Its kind. */
+  type: string;
+  /** Its topic. */
+  topic: string;
+  /** What it is about. */
+  subject?: string;
+  /** Its data. */
+  data: Data;
+  /** Its place in the events of the namespace. */
+  position: string;
+  /** When it was published. */
+  published: string;
+  /** Other attributes. */
+  [attribute: string]: unknown;
+}
+
+/** How an agent is handed events, as tasks. */
+export interface SubscriptionOptions {
+  /** Which of the events: CEL over `event`, such as `event.data.total > 100`. */
+  filter?: string;
+  /** Handle events with the same key one at a time, in their order. */
+  orderBy?: "subject" | "partitionkey";
+  /** After how many attempts an event is a dead letter; 10 without it. */
+  maxDeliveries?: number;
+  /** The first pause between attempts and the longest, in milliseconds; 1 s and 60 s without it. */
+  backOff?: readonly [first: number, longest: number];
+  /** How long one attempt may take, in milliseconds. */
+  timeout?: number;
+  /** How many events are tasks at once; 64 without it. */
+  maxInFlight?: number;
+  /** How long the run of an acknowledged event is kept, in milliseconds; not at all without it. */
+  keep?: number;
+  /** Whether a new subscription begins with the oldest event that is kept. */
+  fromStart?: boolean;
+  /** What repeating the work may do outside; `idempotent` by default. */
+  effect?: Effect;
+  /** What it does, in a sentence. */
+  description?: string;
+}
+
+/** Which changes of a space an agent is handed, as tasks. */
+export interface ChangeOptions extends Omit<SubscriptionOptions, "filter" | "orderBy" | "fromStart"> {
+  /** Only keys that begin with this. */
+  prefix?: string;
+  /** Only changes for which this is true: CEL over `event`, such as `event.data.value.open`. */
+  when?: string;
+}
+
 /** What an agent declares of itself beside its capabilities. */
 export interface AgentOptions {
   /** Its version; where it is a semantic version, tasks can request a range. `0` by default. */
@@ -58,6 +118,8 @@ export interface Capability {
   handler: Handler<unknown, unknown>;
 }
 
+const ORDERS = { subject: EventOrder.SUBJECT, partitionkey: EventOrder.PARTITIONKEY };
+
 const EFFECTS: Record<Effect, EffectClass> = {
   read: EffectClass.READ,
   idempotent: EffectClass.IDEMPOTENT,
@@ -71,6 +133,7 @@ export class Agent {
   /** What it declares of itself. */
   readonly options: Readonly<AgentOptions>;
   readonly #capabilities = new Map<string, Capability>();
+  readonly #subscriptions: SubscriptionDeclaration[] = [];
 
   /** An agent that can do nothing yet. It throws where the name cannot be one. */
   constructor(name: string, options: AgentOptions = {}) {
@@ -109,6 +172,66 @@ export class Agent {
     return this;
   }
 
+  /**
+   * Has a function handle the events of a topic, each as a task: acknowledged when it completes, tried again after the
+   * pauses of `backOff` when it fails, and a dead letter after `maxDeliveries` attempts.
+   *
+   * The server makes the subscription `AGENT.NAME` when this version of the agent first joins; a capability of the same
+   * name is what handles an event. It throws where the name is taken or cannot be one.
+   */
+  subscription<Data = JsonValue>(
+    name: string,
+    topic: string,
+    options: SubscriptionOptions,
+    handler: Handler<HandedEvent<Data>, unknown>,
+  ): this {
+    checkName("subscription", name);
+    const capability = `${this.name}.${name}`;
+    const { effect, description } = options;
+    this.capability(
+      capability,
+      { ...(effect && { effect }), ...(description !== undefined && { description }) },
+      handler as unknown as Handler<JsonValue, never>,
+    );
+    const micros = (what: string, span: number | undefined) => (span === undefined ? undefined : toMicros(what, span));
+    this.#subscriptions.push({
+      name,
+      topic,
+      capability,
+      filter: options.filter ?? "",
+      orderBy: options.orderBy === undefined ? EventOrder.UNSPECIFIED : ORDERS[options.orderBy],
+      maxDeliveries: options.maxDeliveries,
+      backOffFirstUs: micros("back-off", options.backOff?.[0]),
+      backOffLongestUs: micros("back-off", options.backOff?.[1]),
+      timeoutUs: micros("timeout", options.timeout),
+      maxInFlight: options.maxInFlight,
+      keepUs: micros("keep", options.keep),
+      fromStart: options.fromStart ?? false,
+    });
+    return this;
+  }
+
+  /**
+   * Has a function handle the changes of keys of a space, each as a task, those of one key in their order: a
+   * {@link Agent.subscription} to `state.SPACE.changed`. The subject of the event is the key; its data has `change`,
+   * `version`, `value` and `writer`. The space must publish its changes: `consort state set SPACE --events`.
+   */
+  onChange<Data = JsonValue>(
+    name: string,
+    space: string,
+    options: ChangeOptions,
+    handler: Handler<HandedEvent<Data>, unknown>,
+  ): this {
+    const { prefix, when, ...rest } = options;
+    const conditions = prefix ? [`event.subject.startsWith(${JSON.stringify(prefix)})`] : [];
+    if (when !== undefined) {
+      conditions.push(`(${when})`);
+    }
+    const filter = conditions.length === 0 ? {} : { filter: conditions.join(" && ") };
+    const topic = `state.${space.replaceAll(".", "/")}.changed`;
+    return this.subscription(name, topic, { ...rest, ...filter, orderBy: "subject" }, handler);
+  }
+
   /** The capability of that name; the only one, where the name is empty. */
   find(name: string): Capability | undefined {
     if (name === "" && this.#capabilities.size === 1) {
@@ -121,7 +244,8 @@ export class Agent {
   declaration(): AgentDeclaration {
     const { version = "0", description = "", labels = {} } = this.options;
     const capabilities = [...this.#capabilities.values()].map(declarationOf);
-    return { name: this.name, version, description, labels, capabilities };
+    const subscriptions = [...this.#subscriptions];
+    return { name: this.name, version, description, labels, capabilities, subscriptions };
   }
 }
 

@@ -4,7 +4,17 @@
  * For: programs; import from `@consort/sdk`, and in tests from `@consort/sdk/testing` (see `testing`). Not for: anything inside (files may move).
  * Invariant: everything that is exported here is documented where it is made.
  */
-export { Agent, type AgentOptions, agent, type CapabilityOptions, type Effect, type Handler } from "./agent.js";
+export {
+  Agent,
+  type AgentOptions,
+  agent,
+  type CapabilityOptions,
+  type ChangeOptions,
+  type Effect,
+  type HandedEvent,
+  type Handler,
+  type SubscriptionOptions,
+} from "./agent.js";
 export { Answer } from "./answer.js";
 export { type ClientOptions, Pager } from "./caller.js";
 export { Client } from "./client.js";

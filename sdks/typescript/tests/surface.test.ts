@@ -10,7 +10,7 @@ import * as sdk from "../src/index.js";
 
 /** The methods and accessors of each class, and of its constructor after `static`. */
 const CLASSES: Record<string, string> = {
-  Agent: "capability declaration find",
+  Agent: "capability declaration find onChange subscription",
   Answer: "catch close finally forget lose then",
   Client: "run started",
   ConsortError: "toString",

@@ -430,6 +430,12 @@ fn subscriptions(checked: &Checked) {
         "push": {"url": "https://receiver.example/in", "secret": "receiver", "timeout": "5s"}});
     checked.call("put", one, &["mail"], Some(&push));
     assert_eq!(checked.call("get", one, &["mail"], None)["push"], push["push"]);
+    let tasks = json!({"topic": ">", "ordered": "subject", "filter": "event.data.n > 5",
+        "tasks": {"capability": "x", "agent": "a", "timeout": "5s", "keep": "1h"}});
+    checked.call("put", one, &["mail"], Some(&tasks));
+    let shown = checked.call("get", one, &["mail"], None);
+    assert_eq!((&shown["tasks"], &shown["filter"]), (&tasks["tasks"], &tasks["filter"]));
+    assert_eq!((&shown["max_in_flight"], &shown["filtered"]), (&json!(64), &json!(0)));
     checked.call("delete", one, &["mail"], None);
 }
 

@@ -166,6 +166,7 @@ pub(crate) fn declared(agent: &str, version: &str, capability: &str, effect: Eff
         description: "for tests".to_owned(),
         capabilities: vec![capability],
         labels: BTreeMap::new(),
+        subscriptions: Vec::new(),
     }
 }
 

@@ -91,7 +91,7 @@ pub(crate) struct PublishArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum SubscriptionsCommand {
     /// Make a subscription, or change the settings of one, which keeps its place
-    Create(CreateArgs),
+    Create(Box<CreateArgs>),
     /// List subscriptions, with their lag
     List,
     /// Show a subscription
@@ -189,17 +189,29 @@ pub(crate) struct CreateArgs {
     /// The first and the longest wait between deliveries [default: `1s,1m`]
     #[arg(long, value_name = "FIRST,LONGEST")]
     pub(crate) back_off: Option<String>,
-    /// Deliveries that consumers hold at once [default: 100]
+    /// Deliveries that consumers hold at once [default: 100; 64 where they are tasks]
     #[arg(long, value_name = "COUNT")]
     pub(crate) max_in_flight: Option<u32>,
+    /// Deliver only events for which this is true: CEL over `event`
+    #[arg(long, value_name = "EXPRESSION")]
+    pub(crate) filter: Option<String>,
+    /// Hand the events as tasks to agents with this capability; its input is the event
+    #[arg(long, value_name = "CAPABILITY", conflicts_with = "push")]
+    pub(crate) to_capability: Option<String>,
+    /// Hand them only to this agent
+    #[arg(long, value_name = "AGENT", requires = "to_capability")]
+    pub(crate) to_agent: Option<String>,
+    /// How long the run of an acknowledged event is kept [default: not at all]
+    #[arg(long, value_name = "DURATION", requires = "to_capability")]
+    pub(crate) keep: Option<String>,
     /// Send the events to this webhook, signed as in Standard Webhooks; without it, consumers fetch them
     #[arg(long, value_name = "URL", requires = "secret")]
     pub(crate) push: Option<String>,
     /// The name of the secret that they are signed with: a file in the server's folder `webhook-secrets`
     #[arg(long, value_name = "NAME", requires = "push")]
     pub(crate) secret: Option<String>,
-    /// How long the webhook may take to answer [default: `15s`]
-    #[arg(long, value_name = "DURATION", requires = "push")]
+    /// How long the webhook may take to answer [default: `15s`], or an agent for one attempt [default: as it does]
+    #[arg(long, value_name = "DURATION")]
     pub(crate) timeout: Option<String>,
 }
 

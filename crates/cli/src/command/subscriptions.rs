@@ -7,10 +7,11 @@
 use consort_api::{
     EmptyRequest, PageParams,
     subscriptions::{
-        AckDeliveries, AckRequest, BackOff, DeadLettersParams, DeadLettersRequest, DeleteSubscription, DropDeadLetters,
-        FetchEvents, FetchRequest, ListDeadLetters, ListSubscriptions, NackDeliveries, NackRequest, OrderKey,
-        PauseRequest, PauseSubscription, Push, RedriveDeadLetters, ResumeSubscription, SeekRequest, SeekSubscription,
-        SetSubscription, SettledDeliveries, ShowSubscription, Subscription, SubscriptionParams, SubscriptionRequest,
+        AckDeliveries, AckRequest, AsTasks, BackOff, DeadLettersParams, DeadLettersRequest, DeleteSubscription,
+        DropDeadLetters, FetchEvents, FetchRequest, ListDeadLetters, ListSubscriptions, NackDeliveries, NackRequest,
+        OrderKey, PauseRequest, PauseSubscription, Push, RedriveDeadLetters, ResumeSubscription, SeekRequest,
+        SeekSubscription, SetSubscription, SettledDeliveries, ShowSubscription, Subscription, SubscriptionParams,
+        SubscriptionRequest,
     },
 };
 use consort_types::{
@@ -44,7 +45,7 @@ pub(crate) async fn execute(app: &App, command: SubscriptionsCommand) -> Result<
 
 async fn act(app: &App, client: &Client, command: SubscriptionsCommand) -> Result<Exit> {
     match command {
-        SubscriptionsCommand::Create(args) => create(app, client, args).await?,
+        SubscriptionsCommand::Create(args) => create(app, client, *args).await?,
         SubscriptionsCommand::List => list(app, client).await?,
         SubscriptionsCommand::Show { name } => show(app, client, name).await?,
         SubscriptionsCommand::Fetch { name, max, wait, consumer } => {
@@ -86,6 +87,11 @@ async fn act(app: &App, client: &Client, command: SubscriptionsCommand) -> Resul
 
 async fn create(app: &App, client: &Client, args: CreateArgs) -> Result<()> {
     let back_off = args.back_off.as_deref().map(back_off).transpose()?;
+    let tasks = tasks(&args)?;
+    if args.timeout.is_some() && tasks.is_none() && args.push.is_none() {
+        return Err(Error::new(Code::BadRequest, "`--timeout` is given, and consumers fetch the events")
+            .hint("`--ack-wait` is how long a consumer may hold one; or give `--push` or `--to-capability`"));
+    }
     let mut request = SubscriptionRequest {
         topic: args.topic,
         ordered: args.ordered.as_deref().map(|key| match key {
@@ -97,6 +103,8 @@ async fn create(app: &App, client: &Client, args: CreateArgs) -> Result<()> {
         back_off,
         max_in_flight: args.max_in_flight,
         push: push(args.push, args.secret, args.timeout.as_deref())?,
+        filter: args.filter,
+        tasks,
         ..SubscriptionRequest::default()
     };
     match place(&args.start)? {
@@ -107,7 +115,7 @@ async fn create(app: &App, client: &Client, args: CreateArgs) -> Result<()> {
     let name = args.name;
     client.call::<SetSubscription>(&SubscriptionParams { name: name.clone() }, &request).await?;
     let topic = request.topic;
-    let to = request.push.map(|push| format!(" to {}", push.url)).unwrap_or_default();
+    let to = target(request.push.as_ref(), request.tasks.as_ref()).map(|to| format!(" to {to}")).unwrap_or_default();
     app.done(&json!({ "name": name, "topic": topic }), &format!("subscription `{name}` delivers `{topic}`{to}"));
     Ok(())
 }
@@ -116,6 +124,28 @@ async fn create(app: &App, client: &Client, args: CreateArgs) -> Result<()> {
 fn push(url: Option<String>, secret: Option<String>, timeout: Option<&str>) -> Result<Option<Push>> {
     let timeout = timeout.map(str::parse).transpose()?;
     Ok(url.zip(secret).map(|(url, secret)| Push { url, secret, timeout }))
+}
+
+/// The agents that get the events as tasks.
+fn tasks(args: &CreateArgs) -> Result<Option<AsTasks>> {
+    let Some(capability) = args.to_capability.clone() else { return Ok(None) };
+    let span = |text: &Option<String>| text.as_deref().map(str::parse).transpose();
+    Ok(Some(AsTasks {
+        capability,
+        agent: args.to_agent.clone(),
+        timeout: span(&args.timeout)?,
+        keep: span(&args.keep)?,
+    }))
+}
+
+/// What the events are sent or handed to.
+fn target(push: Option<&Push>, tasks: Option<&AsTasks>) -> Option<String> {
+    match (push, tasks) {
+        (Some(push), _) => Some(push.url.clone()),
+        (None, Some(AsTasks { capability, agent: Some(agent), .. })) => Some(format!("{capability} of {agent}")),
+        (None, Some(AsTasks { capability, agent: None, .. })) => Some(capability.clone()),
+        (None, None) => None,
+    }
 }
 
 /// The first and the longest wait, with a comma between.
@@ -147,7 +177,7 @@ async fn list(app: &App, client: &Client) -> Result<()> {
             count(u64::from(found.open), Paint::Bold),
             count(u64::from(found.dead_letters), Paint::Red),
             count(found.missed, Paint::Red),
-            (found.push.as_ref().map(|push| push.url.clone()).unwrap_or_default(), Some(Paint::Cyan)),
+            (target(found.push.as_ref(), found.tasks.as_ref()).unwrap_or_default(), Some(Paint::Cyan)),
             state(found),
         ]);
     }
@@ -158,7 +188,7 @@ async fn list(app: &App, client: &Client) -> Result<()> {
     Ok(())
 }
 
-/// Whether it is paused, or its webhook fails.
+/// Whether it is paused, or its webhook or agents fail.
 fn state(found: &Subscription) -> (String, Option<Paint>) {
     match (&found.paused, found.failing_since) {
         (Some(_), _) => ("paused".to_owned(), Some(Paint::Yellow)),
@@ -183,11 +213,11 @@ fn lines(found: &Subscription) -> String {
         Some(OrderKey::Partitionkey) => "one at a time for each `partitionkey`",
         None => "none",
     };
+    let waits = found.tasks.is_none().then(|| ("ack wait", found.ack_wait.to_string()));
     let mut rows = vec![
         ("name", found.name.clone()),
         ("topic", found.topic.clone()),
         ("order", order.to_owned()),
-        ("ack wait", found.ack_wait.to_string()),
         ("deliveries", format!("at most {}, then a dead letter", found.max_deliveries)),
         ("back-off", format!("{} to {}", found.back_off.first, found.back_off.longest)),
         ("created", found.created_at.to_string()),
@@ -199,10 +229,26 @@ fn lines(found: &Subscription) -> String {
         ("dead letters", format!("{}, and {} dropped", found.dead_letters, found.dropped)),
         ("missed", found.missed.to_string()),
     ];
+    if let Some(wait) = waits {
+        rows.insert(3, wait);
+    }
     if let Some(push) = &found.push {
         rows.push(("pushes to", push.url.clone()));
         rows.push(("secret", format!("`{}` of the server's folder `webhook-secrets`", push.secret)));
         rows.extend(push.timeout.map(|timeout| ("timeout", timeout.to_string())));
+    }
+    if let Some(filter) = &found.filter {
+        rows.push(("filter", filter.clone()));
+        rows.push(("filtered", found.filtered.to_string()));
+    }
+    if let Some(tasks) = &found.tasks {
+        rows.push(("tasks of", target(None, Some(tasks)).unwrap_or_default()));
+        rows.extend(tasks.timeout.map(|timeout| ("timeout", timeout.to_string())));
+        rows.extend(tasks.keep.map(|keep| ("runs kept", keep.to_string())));
+        rows.push(("runs", format!("consort runs list --label subscription={}", found.name)));
+    }
+    if let Some(owner) = &found.declared_by {
+        rows.push(("declared by", format!("version `{}` of agent `{}`", owner.version, owner.agent)));
     }
     if let Some(paused) = &found.paused {
         let why = paused.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
@@ -260,8 +306,8 @@ async fn list_dead(app: &App, client: &Client, name: String) -> Result<()> {
         app.print_lines(&letters);
         return Ok(());
     }
-    let mut table =
-        Table::new(&["POSITION", "TOPIC", "SINCE", "DELIVERIES", "CONSUMER", "REASON"]).spare(&["CONSUMER", "SINCE"]);
+    let mut table = Table::new(&["POSITION", "TOPIC", "SINCE", "DELIVERIES", "CONSUMER", "RUN", "REASON"])
+        .spare(&["CONSUMER", "SINCE", "RUN"]);
     for letter in &letters {
         table.row(vec![
             (letter.event.position.map(|at| at.to_string()).unwrap_or_default(), Some(Paint::Cyan)),
@@ -269,6 +315,7 @@ async fn list_dead(app: &App, client: &Client, name: String) -> Result<()> {
             (when::ago(letter.since, when::now()), Some(Paint::Dim)),
             (letter.deliveries.to_string(), None),
             (letter.consumer.clone().unwrap_or_default(), None),
+            (letter.run.map(|run| run.to_string()).unwrap_or_default(), Some(Paint::Dim)),
             (letter.reason.clone().unwrap_or_default(), Some(Paint::Yellow)),
         ]);
     }

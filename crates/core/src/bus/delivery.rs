@@ -5,7 +5,7 @@
 //! Invariant: the lists and the counts of a subscription are those that its deliveries make; of the events of one key at
 //! most one is held, waits or is ready.
 
-use consort_types::{Result, Seq, Span, event::Position, limits};
+use consort_types::{Result, RunId, Seq, Span, event::Position, limits};
 
 use crate::{
     bus::{
@@ -13,8 +13,9 @@ use crate::{
         rows::{Delivery, DeliveryState, StoredEvent, Subscription},
         schedule, stream,
     },
-    context::ApplyContext,
+    context::{ApplyContext, PendingWork},
     key::NamedKey,
+    run::{child_runs::cancel_later, delete::delete_run, rows::run::RunStatus},
     state::rows::Marker,
 };
 
@@ -39,10 +40,13 @@ impl<'k> Deliveries<'k> {
 
     /// Keeps what has changed, and wakes consumers that wait.
     pub(crate) fn close(self, ctx: &mut ApplyContext<'_>) {
-        if self.woken {
+        let key = NamedKey::of(self.namespace, self.name);
+        if self.woken && self.subscription.settings.tasks.is_some() {
+            ctx.enqueue(PendingWork::HandOut(key.clone()));
+        } else if self.woken {
             stream::changed(ctx, self.namespace);
         }
-        ctx.state.tables.subscriptions.put(NamedKey::of(self.namespace, self.name), self.subscription);
+        ctx.state.tables.subscriptions.put(key, self.subscription);
     }
 
     pub(crate) fn key(&self, position: Position) -> DeliveryKey {
@@ -108,12 +112,13 @@ impl<'k> Deliveries<'k> {
                 schedule::unschedule(ctx, &list(EventList::Due, until.0))?;
             }
             DeliveryState::Ready => ctx.state.tables.event_lists.delete(&list(EventList::Ready, 0)),
-            DeliveryState::Held => {}
+            DeliveryState::Held | DeliveryState::Task(_) => {}
             DeliveryState::Dead(_) => ctx.state.tables.event_lists.delete(&list(EventList::Dead, 0)),
         }
         // Consumers may wait for room.
         let full = self.subscription.in_flight >= self.subscription.settings.max_in_flight;
-        self.woken |= full && matches!(from.state, DeliveryState::InFlight(_));
+        self.woken |= full && from.state.is_in_flight();
+        self.woken |= self.subscription.open >= limits::EVENT_OPEN_DELIVERIES_MAX;
         self.count(from.state, |count| *count -= 1);
         Ok(())
     }
@@ -128,7 +133,7 @@ impl<'k> Deliveries<'k> {
                 self.woken = true;
                 ctx.state.tables.event_lists.put(list(EventList::Ready, 0), Marker);
             }
-            DeliveryState::Held => {}
+            DeliveryState::Held | DeliveryState::Task(_) => {}
             DeliveryState::Dead(_) => ctx.state.tables.event_lists.put(list(EventList::Dead, 0), Marker),
         }
         self.count(to.state, |count| *count += 1);
@@ -137,7 +142,7 @@ impl<'k> Deliveries<'k> {
     fn count(&mut self, state: DeliveryState, change: impl Fn(&mut u32)) {
         match state {
             DeliveryState::Dead(_) => change(&mut self.subscription.dead),
-            DeliveryState::InFlight(_) => {
+            DeliveryState::InFlight(_) | DeliveryState::Task(_) => {
                 change(&mut self.subscription.in_flight);
                 change(&mut self.subscription.open);
             }
@@ -171,6 +176,12 @@ impl<'k> Deliveries<'k> {
 
     /// The delivery is over: acknowledged, dropped, or without its event.
     pub(crate) fn end(&mut self, ctx: &mut ApplyContext<'_>, position: Position, delivery: &Delivery) -> Result<()> {
+        self.let_go(ctx, delivery)?;
+        self.remove(ctx, position, delivery)
+    }
+
+    /// The same, where something else decides about its run.
+    pub(crate) fn remove(&mut self, ctx: &mut ApplyContext<'_>, position: Position, delivery: &Delivery) -> Result<()> {
         ctx.charge(1);
         if let Some(data) = delivery.event.as_ref().and_then(|event| event.data.as_ref()) {
             ctx.release(data)?;
@@ -193,7 +204,7 @@ impl<'k> Deliveries<'k> {
         let (token, reason) = failed;
         let mut next = Delivery { token, reason: Some(reason), ..delivery.clone() };
         if delivery.deliveries >= settings.max_deliveries {
-            return self.bury(ctx, position, delivery, next);
+            return self.bury(ctx, position, Some(delivery), next);
         }
         let wait = wait.unwrap_or_else(|| settings.back_off.after(delivery.deliveries));
         next.state =
@@ -201,18 +212,30 @@ impl<'k> Deliveries<'k> {
         self.change(ctx, position, Some(delivery), Some(next))
     }
 
-    /// The event becomes a dead letter, which holds the event itself.
-    fn bury(
+    /// What is left of a delivery that goes before its run has settled it: the run ends, or is not kept any longer.
+    fn let_go(&self, ctx: &mut ApplyContext<'_>, delivery: &Delivery) -> Result<()> {
+        match (delivery.state, delivery.run) {
+            (DeliveryState::Task(run), _) => {
+                cancel_later(ctx, run, &format!("subscription `{}` was moved or deleted", self.name), false);
+                Ok(())
+            }
+            (_, Some(run)) => forget_run(ctx, run),
+            (_, None) => Ok(()),
+        }
+    }
+
+    /// The event becomes a dead letter, which holds the event itself; `delivery` is its row, where it has one.
+    pub(crate) fn bury(
         &mut self,
         ctx: &mut ApplyContext<'_>,
         position: Position,
-        delivery: &Delivery,
+        delivery: Option<&Delivery>,
         mut dead: Delivery,
     ) -> Result<()> {
         if dead.event.is_none() {
             let Some(event) = self.event(ctx, position, None)? else {
                 self.subscription.missed += 1;
-                return self.end(ctx, position, delivery);
+                return delivery.map_or(Ok(()), |delivery| self.end(ctx, position, delivery));
             };
             if let Some(data) = &event.data {
                 ctx.retain(data)?;
@@ -223,8 +246,8 @@ impl<'k> Deliveries<'k> {
             self.drop_oldest(ctx)?;
         }
         (dead.state, dead.token) = (DeliveryState::Dead(ctx.now), None);
-        self.change(ctx, position, Some(delivery), Some(dead))?;
-        self.release_next(ctx, delivery.key)
+        self.change(ctx, position, delivery, Some(dead))?;
+        delivery.map_or(Ok(()), |delivery| self.release_next(ctx, delivery.key))
     }
 
     fn drop_oldest(&mut self, ctx: &mut ApplyContext<'_>) -> Result<()> {
@@ -252,12 +275,21 @@ impl<'k> Deliveries<'k> {
                 continue;
             }
             ctx.charge(1);
+            self.let_go(ctx, &delivery)?;
             if let Some(data) = delivery.event.as_ref().and_then(|event| event.data.as_ref()) {
                 ctx.release(data)?;
             }
             self.change(ctx, key.position, Some(&delivery), None)?;
         }
         Ok(())
+    }
+}
+
+/// The run of a delivery is not kept any longer, once it has ended.
+pub(crate) fn forget_run(ctx: &mut ApplyContext<'_>, id: RunId) -> Result<()> {
+    match ctx.state.tables.runs.get(&id)? {
+        Some(run) if run.status.is_terminal() && run.status != RunStatus::Deleted => delete_run(ctx, id, run),
+        _ => Ok(()),
     }
 }
 

@@ -8,7 +8,7 @@ use consort_types::Result;
 
 use crate::{
     bus::{
-        delivery, fire,
+        delivery, fire, hand,
         keys::{DeliveryKey, EventList, EventListKey},
         retention, schedule, waiters,
     },
@@ -16,8 +16,15 @@ use crate::{
 };
 
 /// The lists whose places are due at a time.
-const LISTS: [EventList; 6] =
-    [EventList::Due, EventList::Age, EventList::Trim, EventList::Fire, EventList::CatchUp, EventList::Tell];
+const LISTS: [EventList; 7] = [
+    EventList::Due,
+    EventList::Age,
+    EventList::Trim,
+    EventList::Fire,
+    EventList::CatchUp,
+    EventList::Tell,
+    EventList::Hand,
+];
 
 /// Does what is due, as far as the record goes; the rest is due again at once.
 pub(crate) fn go_on(ctx: &mut ApplyContext<'_>) -> Result<()> {
@@ -45,7 +52,7 @@ fn work_off(ctx: &mut ApplyContext<'_>, list: EventList) -> Result<bool> {
             ctx.charge(1);
             ctx.state.tables.event_lists.delete(&place);
             came_due(ctx, &place)?;
-            // What a trigger has started is begun before the next one.
+            // What a trigger or a subscription has started is begun before the next one.
             crate::run::pending::drain_pending(ctx)?;
         }
     }
@@ -60,6 +67,7 @@ fn came_due(ctx: &mut ApplyContext<'_>, place: &EventListKey) -> Result<()> {
         EventList::Fire => fire::go_on(ctx, namespace),
         EventList::CatchUp => fire::catch_up(ctx, namespace, &place.name),
         EventList::Tell => waiters::go_on(ctx, namespace),
-        EventList::Ready | EventList::Ordered | EventList::Dead => Ok(()),
+        EventList::Hand => hand::hand_out(ctx, namespace, &place.name),
+        EventList::Ready | EventList::Ordered | EventList::Dead | EventList::Handing => Ok(()),
     }
 }

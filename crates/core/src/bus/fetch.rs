@@ -1,14 +1,13 @@
 //! `FetchEvents`: a consumer takes deliveries of a subscription.
 //!
-//! For: the command, its rule and its reply. Not for: waiting for events (the engine does), or settling deliveries (see
-//! `settle`).
-//! Invariant: an event is looked at once by a subscription, in order; what was delivered before and is ready again goes
-//! before what is new.
+//! For: the command, its rule and its reply. Not for: which events come next (see `take`), waiting for events (the engine
+//! does), or settling deliveries (see `settle`).
+//! Invariant: what a consumer was given is in flight until it is settled, or its time is over.
 
 use consort_types::{
-    BlobHash, Code, Error, Name, Result, Time,
+    Code, Error, Name, Result, Time,
     bounds::check_text,
-    event::{DeliveryId, ExtensionValue, Position, topic_matches},
+    event::{DeliveryId, Position},
     limits,
 };
 use minicbor::{Decode, Encode};
@@ -16,13 +15,12 @@ use minicbor::{Decode, Encode};
 use crate::{
     bus::{
         delivery::Deliveries,
-        keys::EventList,
-        rows::{Delivery, DeliveryState, OrderKey, StoredEvent},
+        rows::{Delivery, DeliveryState, StoredEvent},
         shown::EventView,
-        stream,
         subscription::{check_consumer, not_found},
+        take::{self, Taker},
     },
-    context::{ApplyContext, LIGHT_PER_UNIT},
+    context::ApplyContext,
 };
 
 /// Takes deliveries.
@@ -94,93 +92,35 @@ impl FetchEvents {
         if deliveries.subscription.paused.is_some() {
             return Ok(fetched);
         }
-        self.take_ready(ctx, &mut deliveries, &mut fetched)?;
-        self.take_new(ctx, &mut deliveries, &mut fetched)?;
+        let mut consumer = Consumer { request: self, fetched: &mut fetched };
+        let more = take::take(ctx, &mut deliveries, &mut consumer)?;
+        fetched.more = more;
         deliveries.close(ctx);
         Ok(fetched)
     }
+}
 
-    /// How many more may be handed out.
-    fn room(&self, deliveries: &Deliveries<'_>, fetched: &Fetched) -> usize {
+/// A consumer that takes deliveries.
+struct Consumer<'f> {
+    request: &'f FetchEvents,
+    fetched: &'f mut Fetched,
+}
+
+impl Taker for Consumer<'_> {
+    fn room(&mut self, _: &mut ApplyContext<'_>, deliveries: &Deliveries<'_>) -> Result<usize> {
         let subscription = &deliveries.subscription;
         let held = subscription.settings.max_in_flight.saturating_sub(subscription.in_flight) as usize;
-        held.min(self.max as usize - fetched.deliveries.len())
+        Ok(held.min(self.request.max as usize - self.fetched.deliveries.len()))
     }
 
-    /// What was delivered before and is ready again.
-    fn take_ready(
-        &self,
-        ctx: &mut ApplyContext<'_>,
-        deliveries: &mut Deliveries<'_>,
-        fetched: &mut Fetched,
-    ) -> Result<()> {
-        let room = self.room(deliveries, fetched);
-        for position in deliveries.places(ctx, EventList::Ready, room)? {
-            let Some(ready) = deliveries.find(ctx, position)? else { continue };
-            if let Some(event) = deliveries.event(ctx, position, Some(&ready))? {
-                self.hand_out(ctx, deliveries, fetched, (position, event), (Some(&ready), &ready))?;
-            } else {
-                deliveries.subscription.missed += 1;
-                deliveries.end(ctx, position, &ready)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Events behind the cursor, until there are enough.
-    fn take_new(
-        &self,
-        ctx: &mut ApplyContext<'_>,
-        deliveries: &mut Deliveries<'_>,
-        fetched: &mut Fetched,
-    ) -> Result<()> {
-        const PAGE: usize = 128;
-        let (mut looked_at, settings) = (0, deliveries.subscription.settings.clone());
-        while self.room(deliveries, fetched) > 0 {
-            if looked_at >= limits::EVENT_SCAN_MAX || ctx.is_long() {
-                fetched.more = true;
-                return Ok(());
-            }
-            let events = stream::events_after(ctx.state, &self.namespace, deliveries.subscription.cursor, PAGE)?;
-            let last = events.len() < PAGE;
-            ctx.charge(1 + events.len() / LIGHT_PER_UNIT);
-            for (position, event) in events {
-                let open = deliveries.subscription.open;
-                if self.room(deliveries, fetched) == 0 || open >= limits::EVENT_OPEN_DELIVERIES_MAX {
-                    return Ok(());
-                }
-                looked_at += 1;
-                let subscription = &mut deliveries.subscription;
-                // What lies between is what the retention has removed.
-                subscription.missed += event.ordinal - 1 - subscription.looked;
-                (subscription.cursor, subscription.looked) = (position, event.ordinal);
-                if !topic_matches(&settings.pattern, &event.attributes.topic) {
-                    continue;
-                }
-                drop_dead(ctx, deliveries, position)?;
-                let key = settings.ordered.and_then(|order| key_of(order, &event));
-                match key {
-                    Some(hash) if deliveries.has_open(ctx, hash)? => hold(ctx, deliveries, position, hash)?,
-                    _ => self.hand_out(ctx, deliveries, fetched, (position, event), (None, &fresh(key)))?,
-                }
-            }
-            if last {
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-
-    /// A consumer holds the delivery from now on; `stored` is its row, where it has one.
+    /// The consumer holds the delivery from now on.
     fn hand_out(
-        &self,
+        &mut self,
         ctx: &mut ApplyContext<'_>,
         deliveries: &mut Deliveries<'_>,
-        fetched: &mut Fetched,
-        event: (Position, StoredEvent),
+        (position, event): (Position, StoredEvent),
         (stored, before): (Option<&Delivery>, &Delivery),
     ) -> Result<()> {
-        let (position, event) = event;
         ctx.charge(1);
         let subscription = &mut deliveries.subscription;
         subscription.delivered += 1;
@@ -189,10 +129,10 @@ impl FetchEvents {
             state: DeliveryState::InFlight(until),
             token: Some(ctx.seq),
             deliveries: before.deliveries + 1,
-            consumer: Some(self.consumer.clone()).filter(|name| !name.is_empty()),
+            consumer: Some(self.request.consumer.clone()).filter(|name| !name.is_empty()),
             ..before.clone()
         };
-        fetched.deliveries.push(DeliveredEvent {
+        self.fetched.deliveries.push(DeliveredEvent {
             delivery: DeliveryId { position, token: ctx.seq },
             attempt: held.deliveries,
             until,
@@ -200,36 +140,4 @@ impl FetchEvents {
         });
         deliveries.change(ctx, position, stored, Some(held))
     }
-}
-
-fn fresh(key: Option<u64>) -> Delivery {
-    Delivery { state: DeliveryState::Held, token: None, deliveries: 0, key, consumer: None, reason: None, event: None }
-}
-
-/// A subscription that was moved back comes to an event again: it is a dead letter no more.
-fn drop_dead(ctx: &mut ApplyContext<'_>, deliveries: &mut Deliveries<'_>, position: Position) -> Result<()> {
-    if deliveries.subscription.dead == 0 {
-        return Ok(());
-    }
-    match deliveries.find(ctx, position)? {
-        Some(dead) => deliveries.end(ctx, position, &dead),
-        None => Ok(()),
-    }
-}
-
-/// The event waits for an earlier one of its key.
-fn hold(ctx: &mut ApplyContext<'_>, deliveries: &mut Deliveries<'_>, position: Position, hash: u64) -> Result<()> {
-    ctx.charge(1);
-    deliveries.change(ctx, position, None, Some(fresh(Some(hash))))
-}
-
-/// The hash of what an event is ordered by. Two keys with one hash are delivered as one key, which is slower and not
-/// wrong.
-fn key_of(order: OrderKey, event: &StoredEvent) -> Option<u64> {
-    let text = match order {
-        OrderKey::Subject => event.attributes.subject.clone(),
-        OrderKey::PartitionKey => event.attributes.extensions.get("partitionkey").map(ExtensionValue::to_string),
-    };
-    let hash = BlobHash::of(text?.as_bytes()).0;
-    hash.first_chunk().map(|bytes| u64::from_be_bytes(*bytes))
 }

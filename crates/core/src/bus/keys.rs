@@ -122,12 +122,16 @@ pub enum EventList {
     Dead = 7,
     /// Namespaces whose waiting steps have not been shown every event; due at once.
     Tell = 8,
+    /// Subscriptions that hand out tasks and are to look again, by that time.
+    Hand = 9,
+    /// Subscriptions that hand out tasks.
+    Handing = 10,
 }
 
 impl EventList {
     fn from_byte(byte: u8) -> Option<Self> {
-        use EventList::{Age, CatchUp, Dead, Due, Fire, Ordered, Ready, Tell, Trim};
-        [Due, Age, Trim, Fire, CatchUp, Ready, Ordered, Dead, Tell].get(usize::from(byte)).copied()
+        use EventList::{Age, CatchUp, Dead, Due, Fire, Hand, Handing, Ordered, Ready, Tell, Trim};
+        [Due, Age, Trim, Fire, CatchUp, Ready, Ordered, Dead, Tell, Hand, Handing].get(usize::from(byte)).copied()
     }
 }
 

@@ -6,13 +6,15 @@
 //! Invariant: an event is a row, once; a subscription is a cursor and a row for each delivery that is open or dead, never
 //! a copy of its backlog. Whatever is too much for one record is left to a timer that is due at once.
 //!
-//! The tests of its commands are the scenarios in `tests/bus.rs`; those of steps that wait are in `tests/event_waits.rs`.
+//! The tests of its commands are the scenarios in `tests/bus.rs` and `tests/handed.rs`; those of steps that wait are in `tests/event_waits.rs`.
 
 pub(crate) mod dead;
+pub(crate) mod declared;
 pub(crate) mod delivery;
 pub(crate) mod due;
 pub(crate) mod fetch;
 pub(crate) mod fire;
+pub(crate) mod hand;
 pub(crate) mod keys;
 pub(crate) mod publish;
 pub(crate) mod push;
@@ -23,6 +25,7 @@ pub(crate) mod settle;
 pub(crate) mod shown;
 pub(crate) mod stream;
 pub(crate) mod subscription;
+pub(crate) mod take;
 pub(crate) mod trigger;
 pub(crate) mod views;
 pub(crate) mod waiters;

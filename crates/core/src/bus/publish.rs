@@ -92,6 +92,7 @@ pub(crate) fn publish(ctx: &mut ApplyContext<'_>, namespace: &str, events: &[New
         fire::published(ctx, namespace, &mut stream)?;
         waiters::published(ctx, namespace, &mut stream)?;
         retention::published(ctx, namespace, &mut stream, added)?;
+        stream::wake_handing(ctx, namespace, &stream)?;
         stream::put_stream(ctx, namespace, stream);
         stream::changed(ctx, namespace);
     }

@@ -14,7 +14,7 @@ use crate::{
         stream,
         subscription::not_found,
     },
-    context::ApplyContext,
+    context::{ApplyContext, PendingWork},
     key::NamedKey,
 };
 
@@ -56,9 +56,9 @@ pub struct ReportPush {
 }
 
 impl Subscription {
-    /// A delivery to its webhook has failed.
+    /// A delivery to its webhook or agents has failed.
     pub(crate) fn note_failure(&mut self, now: Time, reason: &str) {
-        if self.settings.push.is_some() {
+        if self.settings.push.is_some() || self.settings.tasks.is_some() {
             self.failing_since.get_or_insert(now);
             self.last_failure = Some(PushFailure { at: now, reason: reason.to_owned() });
         }
@@ -86,12 +86,18 @@ impl PauseSubscription {
         if other || known.paused.is_some() == self.paused {
             return Ok(());
         }
+        if let Some(owner) = &mut known.owner {
+            owner.withdrawn = false;
+        }
         known.paused = self.paused.then(|| Paused { since: ctx.now, reason: self.reason.clone() });
         if known.settings.push.is_some() {
             stream::pushes_changed(ctx);
         }
         // Consumers may wait for what it hands out again.
         stream::changed(ctx, &self.namespace);
+        if known.settings.tasks.is_some() && !self.paused {
+            ctx.enqueue(PendingWork::HandOut(key.clone()));
+        }
         ctx.state.tables.subscriptions.put(key, known);
         Ok(())
     }

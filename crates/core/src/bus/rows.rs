@@ -3,7 +3,7 @@
 //! For: events, what a namespace keeps of them, subscriptions, deliveries and triggers. Not for: the rules.
 //! Invariant: rows are CBOR arrays with field numbers; new fields go at the end and are optional.
 
-use consort_types::{Error, Payload, Seq, Span, Time, event::EventAttributes, event::Position, limits};
+use consort_types::{Error, Payload, RunId, Seq, Span, Time, event::EventAttributes, event::Position, limits};
 use consort_workflow::Expression;
 use minicbor::{Decode, Encode};
 
@@ -141,6 +141,10 @@ pub struct EventStream {
     #[n(16)]
     #[cbor(default)]
     pub continues: bool,
+    /// Subscriptions that hand their events out as tasks.
+    #[n(17)]
+    #[cbor(default)]
+    pub handing: u32,
 }
 
 impl Row for EventStream {}
@@ -242,9 +246,59 @@ pub struct SubscriptionSettings {
     /// Deliveries that consumers hold at once.
     #[n(5)]
     pub max_in_flight: u32,
-    /// Where its events are sent; without it, consumers fetch them.
+    /// Where its events are sent; without it and `tasks`, consumers fetch them.
     #[n(6)]
     pub push: Option<Push>,
+    /// Which of the events of its topics are delivered; all of them without it.
+    #[n(7)]
+    pub filter: Option<Filter>,
+    /// The agents that its events are handed to, as tasks.
+    #[n(8)]
+    pub tasks: Option<AsTasks>,
+}
+
+/// An expression over `event`. Two are the same where their texts are.
+#[derive(Clone, Debug, Encode, Decode)]
+#[cbor(transparent)]
+pub struct Filter(#[n(0)] pub Expression);
+
+impl PartialEq for Filter {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.source() == other.0.source()
+    }
+}
+
+impl Eq for Filter {}
+
+/// Who gets the events of a subscription as tasks: each is a run of one step, whose end settles its delivery.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct AsTasks {
+    /// The capability.
+    #[n(0)]
+    pub capability: String,
+    /// The agent; any that has the capability, without it.
+    #[n(1)]
+    pub agent: Option<String>,
+    /// How long one attempt may take; as long as it does, without it.
+    #[n(2)]
+    pub timeout: Option<Span>,
+    /// How long the run of an event that was acknowledged is kept; not at all, without it.
+    #[n(3)]
+    pub keep: Option<Span>,
+}
+
+/// The agent that declares a subscription.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Owner {
+    /// Its name.
+    #[n(0)]
+    pub agent: String,
+    /// The version that declared it last.
+    #[n(1)]
+    pub version: String,
+    /// Whether it declares it no more: the subscription is paused for that.
+    #[n(2)]
+    pub withdrawn: bool,
 }
 
 /// The webhook that the events of a subscription are sent to.
@@ -332,6 +386,13 @@ pub struct Subscription {
     #[n(14)]
     #[cbor(default)]
     pub made: Seq,
+    /// Events of its topics that its filter has passed over.
+    #[n(15)]
+    #[cbor(default)]
+    pub filtered: u64,
+    /// The agent that declares it, where one does.
+    #[n(16)]
+    pub owner: Option<Owner>,
 }
 
 impl Row for Subscription {
@@ -358,6 +419,16 @@ pub enum DeliveryState {
     /// It is not delivered again by itself, since then.
     #[n(4)]
     Dead(#[n(0)] Time),
+    /// It is a task of this run, whose end settles it.
+    #[n(5)]
+    Task(#[n(0)] RunId),
+}
+
+impl DeliveryState {
+    /// Whether a consumer or an agent has it.
+    pub fn is_in_flight(self) -> bool {
+        matches!(self, Self::InFlight(_) | Self::Task(_))
+    }
 }
 
 /// A delivery that is not over, or a dead letter.
@@ -381,9 +452,20 @@ pub struct Delivery {
     /// Why the last delivery failed.
     #[n(5)]
     pub reason: Option<String>,
-    /// The event itself, once it has been a dead letter: its retention does not remove that.
+    /// The event itself, once it has been a task or a dead letter: its retention does not remove that.
     #[n(6)]
     pub event: Option<StoredEvent>,
+    /// The run that it was a task of last. It is kept for as long as the delivery is.
+    #[n(7)]
+    pub run: Option<RunId>,
+}
+
+impl Delivery {
+    /// One that was not made yet, of an event with this hash of its key.
+    pub(crate) fn fresh(key: Option<u64>) -> Self {
+        let state = DeliveryState::Held;
+        Self { state, token: None, deliveries: 0, key, consumer: None, reason: None, event: None, run: None }
+    }
 }
 
 impl Row for Delivery {}

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The lists whose places may be due later than now.
-const LATER: [EventList; 2] = [EventList::Due, EventList::Age];
+const LATER: [EventList; 3] = [EventList::Due, EventList::Age, EventList::Hand];
 
 /// Something is due at the time of its key.
 pub(crate) fn schedule(ctx: &mut ApplyContext<'_>, key: EventListKey) {

@@ -9,13 +9,14 @@ use minicbor::{Decode, Encode};
 
 use crate::{
     bus::{
-        keys::EventKey,
+        keys::{EventKey, EventList, EventListKey},
         rows::{EventStream, StoredEvent},
     },
-    context::ApplyContext,
+    context::{ApplyContext, PendingWork},
     effect::Effect,
     key::NamedKey,
-    state::State,
+    registry::agents::PAST,
+    state::{State, rows::Marker},
 };
 
 /// Where to begin in the events of a namespace.
@@ -54,6 +55,36 @@ pub(crate) fn changed(ctx: &mut ApplyContext<'_>, namespace: &str) {
 pub(crate) fn pushes_changed(ctx: &mut ApplyContext<'_>) {
     let seq = ctx.seq;
     ctx.effect(Effect::PushesChanged { seq });
+}
+
+/// The place of a subscription among those that hand out tasks.
+fn handing(namespace: &str, name: &str) -> EventListKey {
+    EventListKey::due(EventList::Handing, Time(0), namespace, name)
+}
+
+/// A subscription hands out tasks from now on, or no more.
+pub(crate) fn set_handing(ctx: &mut ApplyContext<'_>, stream: &mut EventStream, key: &NamedKey, hands: bool) {
+    let place = handing(&key.namespace, &key.name);
+    if hands {
+        stream.handing += 1;
+        ctx.state.tables.event_lists.put(place, Marker);
+    } else {
+        assert!(stream.handing > 0, "more subscriptions of `{}` hand out tasks no more than do", key.namespace);
+        stream.handing -= 1;
+        ctx.state.tables.event_lists.delete(&place);
+    }
+}
+
+/// Events were published: the subscriptions that hand out tasks look at them.
+pub(crate) fn wake_handing(ctx: &mut ApplyContext<'_>, namespace: &str, stream: &EventStream) -> Result<()> {
+    if stream.handing == 0 {
+        return Ok(());
+    }
+    let (from, to) = (handing(namespace, ""), handing(namespace, PAST));
+    for (place, _) in ctx.state.tables.event_lists.range(&from, &to, stream.handing as usize)? {
+        ctx.enqueue(PendingWork::HandOut(NamedKey::of(namespace, &place.name)));
+    }
+    Ok(())
 }
 
 /// At most `limit` events behind a position.

@@ -13,10 +13,11 @@ use minicbor::{Decode, Encode};
 use crate::{
     bus::{
         delivery::Deliveries,
-        rows::{BackOff, Push, Subscription, SubscriptionSettings},
+        rows::{AsTasks, BackOff, Filter, Owner, Push, Subscription, SubscriptionSettings},
         stream::{self, StartAt},
+        trigger::check_about_event,
     },
-    context::ApplyContext,
+    context::{ApplyContext, PendingWork},
     key::NamedKey,
 };
 
@@ -51,7 +52,7 @@ pub struct SeekSubscription {
     pub to: StartAt,
 }
 
-/// Forgets a subscription with all its deliveries.
+/// Forgets a subscription with all its deliveries; those that are tasks are cancelled.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct DeleteSubscription {
     /// The namespace.
@@ -84,6 +85,8 @@ impl SubscriptionSettings {
             back_off: BackOff { first: Span::from_secs(1), longest: Span::from_secs(60) },
             max_in_flight: limits::EVENT_IN_FLIGHT_DEFAULT,
             push: None,
+            filter: None,
+            tasks: None,
         }
     }
 
@@ -113,7 +116,31 @@ impl SubscriptionSettings {
             )
             .hint("let it begin with the shorter wait"));
         }
-        self.push.as_ref().map_or(Ok(()), |push| push.check(self.ack_wait))
+        if let Some(Filter(filter)) = &self.filter {
+            check_about_event(filter, "a filter knows the event alone")?;
+        }
+        match (&self.push, &self.tasks) {
+            (Some(_), Some(_)) => {
+                Err(Error::new(Code::BadRequest, "the events are to be pushed to a webhook and handed to agents")
+                    .hint("make two subscriptions; each gets every event"))
+            }
+            (Some(push), None) => push.check(self.ack_wait),
+            (None, Some(tasks)) => tasks.check(self),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+impl AsTasks {
+    fn check(&self, settings: &SubscriptionSettings) -> Result<()> {
+        Name::check("capability", &self.capability)?;
+        self.agent.as_deref().map_or(Ok(()), |agent| Name::check("agent", agent))?;
+        check_range("max_in_flight", u64::from(settings.max_in_flight), u64::from(limits::EVENT_TASKS_MAX))?;
+        if self.timeout == Some(Span::ZERO) {
+            return Err(Error::new(Code::BadRequest, "the timeout of a task is zero")
+                .hint("give it a time above zero, or leave it out"));
+        }
+        Ok(())
     }
 }
 
@@ -134,11 +161,12 @@ impl Push {
 
 /// Refuses a consumer that fetches what is pushed, and a push of what is fetched: one would take the events of the other.
 pub(crate) fn check_consumer(name: &str, settings: &SubscriptionSettings, pushes: bool) -> Result<()> {
-    if settings.push.is_some() == pushes {
-        return Ok(());
-    }
-    let how =
-        if pushes { "has no webhook, and is fetched from" } else { "pushes to a webhook, and is not fetched from" };
+    let how = match (&settings.tasks, &settings.push) {
+        (Some(_), _) => "hands its events to agents, and is not fetched from",
+        (None, Some(_)) if !pushes => "pushes to a webhook, and is not fetched from",
+        (None, None) if pushes => "has no webhook, and is fetched from",
+        (None, _) => return Ok(()),
+    };
     Err(Error::new(Code::SubscriptionPushes, format!("subscription `{name}` {how}"))
         .hint("make a subscription of its own for other consumers; each gets every event"))
 }
@@ -165,17 +193,67 @@ impl SetSubscription {
 
     pub(crate) fn apply(&self, ctx: &mut ApplyContext<'_>) -> Result<()> {
         let key = NamedKey::of(&self.namespace, &self.name);
-        if let Some(known) = ctx.state.tables.subscriptions.get(&key)? {
-            return self.change(ctx, &known);
+        let known = ctx.state.tables.subscriptions.get(&key)?;
+        if let Some(Owner { agent, .. }) = known.as_ref().and_then(|known| known.owner.as_ref()) {
+            let message = format!("subscription `{}` is declared by agent `{agent}`", self.name);
+            return Err(Error::new(Code::SubscriptionOwned, message).hint(
+                "change what the agent declares, or make one of another name; it can be paused and moved as any",
+            ));
         }
-        let mut stream = stream::stream(ctx.state, &self.namespace)?;
+        self.check_room(ctx, known.as_ref())?;
+        self.set(ctx, known, None)
+    }
+
+    /// Refuses what cannot be made, or not be changed so.
+    pub(crate) fn check_room(&self, ctx: &mut ApplyContext<'_>, known: Option<&Subscription>) -> Result<()> {
+        let stream = stream::stream(ctx.state, &self.namespace)?;
         let max = limits::EVENT_SUBSCRIPTIONS_MAX;
-        if stream.subscriptions as usize >= max {
+        if known.is_none() && stream.subscriptions as usize >= max {
             let message = format!("namespace `{}` has `{max}` subscriptions, the limit is {max}", self.namespace);
             return Err(Error::new(Code::LimitReached, message).hint("delete those that nobody reads"));
         }
+        let (max, hands) =
+            (limits::EVENT_TASK_SUBSCRIPTIONS_MAX, known.is_some_and(|known| known.settings.tasks.is_some()));
+        if self.settings.tasks.is_some() && !hands && stream.handing as usize >= max {
+            let message = format!(
+                "`{max}` subscriptions of namespace `{}` hand their events to agents, the limit is {max}",
+                self.namespace
+            );
+            return Err(Error::new(Code::LimitReached, message).hint("delete some, or have one get more topics"));
+        }
+        if known.is_some_and(|known| known.settings.ordered != self.settings.ordered) {
+            let message = format!("the order of subscription `{}` cannot be changed", self.name);
+            return Err(Error::new(Code::SubscriptionClash, message)
+                .hint("delete it and make it again from the position where it is, or make another one"));
+        }
+        Ok(())
+    }
+
+    /// Makes it, or changes its settings, once [`SetSubscription::check_room`] has passed; only the place at which a new
+    /// one begins may still refuse it.
+    pub(crate) fn set(
+        &self,
+        ctx: &mut ApplyContext<'_>,
+        known: Option<Subscription>,
+        owner: Option<Owner>,
+    ) -> Result<()> {
+        let key = NamedKey::of(&self.namespace, &self.name);
+        let mut stream = stream::stream(ctx.state, &self.namespace)?;
+        let hands = self.settings.tasks.is_some();
+        if let Some(known) = known {
+            if known.settings.tasks.is_some() != hands {
+                stream::set_handing(ctx, &mut stream, &key, hands);
+                stream::put_stream(ctx, &self.namespace, stream);
+            }
+            self.change(ctx, &known, owner);
+            return Ok(());
+        }
         let (cursor, looked) = stream::place(ctx.state, &self.namespace, &stream, self.start)?;
         stream.subscriptions += 1;
+        if hands {
+            stream::set_handing(ctx, &mut stream, &key, true);
+            ctx.enqueue(PendingWork::HandOut(key.clone()));
+        }
         stream::put_stream(ctx, &self.namespace, stream);
         let subscription = Subscription {
             settings: self.settings.clone(),
@@ -193,6 +271,8 @@ impl SetSubscription {
             failing_since: None,
             last_failure: None,
             made: ctx.seq,
+            filtered: 0,
+            owner,
         };
         ctx.state.tables.subscriptions.put(key, subscription);
         if self.settings.push.is_some() {
@@ -201,26 +281,27 @@ impl SetSubscription {
         Ok(())
     }
 
-    fn change(&self, ctx: &mut ApplyContext<'_>, known: &Subscription) -> Result<()> {
-        if known.settings == self.settings {
-            return Ok(());
-        }
-        if known.settings.ordered != self.settings.ordered {
-            let message = format!("the order of subscription `{}` cannot be changed", self.name);
-            return Err(Error::new(Code::SubscriptionClash, message)
-                .hint("delete it and make it again from the position where it is, or make another one"));
+    fn change(&self, ctx: &mut ApplyContext<'_>, known: &Subscription, owner: Option<Owner>) {
+        if known.settings == self.settings && known.owner == owner {
+            return;
         }
         let key = NamedKey::of(&self.namespace, &self.name);
-        let mut changed = Subscription { settings: self.settings.clone(), ..known.clone() };
-        if known.settings.push != self.settings.push {
+        let mut changed = Subscription { settings: self.settings.clone(), owner, ..known.clone() };
+        // What was paused because its agent declared it no more is declared again.
+        if known.owner.as_ref().is_some_and(|owner| owner.withdrawn) {
+            changed.paused = None;
+        }
+        if known.settings.push != self.settings.push || known.settings.tasks != self.settings.tasks {
             (changed.failing_since, changed.last_failure) = (None, None);
         }
         if known.settings.push.is_some() || self.settings.push.is_some() {
             stream::pushes_changed(ctx);
         }
+        if changed.settings.tasks.is_some() {
+            ctx.enqueue(PendingWork::HandOut(key.clone()));
+        }
         ctx.state.tables.subscriptions.put(key, changed);
         stream::changed(ctx, &self.namespace);
-        Ok(())
     }
 }
 
@@ -260,9 +341,13 @@ impl DeleteSubscription {
         if deliveries.subscription.settings.push.is_some() {
             stream::pushes_changed(ctx);
         }
-        ctx.state.tables.subscriptions.delete(&NamedKey::of(&self.namespace, &self.name));
+        let key = NamedKey::of(&self.namespace, &self.name);
+        ctx.state.tables.subscriptions.delete(&key);
         let mut stream = stream::stream(ctx.state, &self.namespace)?;
         stream.subscriptions -= 1;
+        if deliveries.subscription.settings.tasks.is_some() {
+            stream::set_handing(ctx, &mut stream, &key, false);
+        }
         stream::put_stream(ctx, &self.namespace, stream);
         stream::changed(ctx, &self.namespace);
         Ok(())

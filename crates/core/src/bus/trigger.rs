@@ -9,7 +9,7 @@ use consort_types::{
     event::{Position, check_topic_pattern},
     limits,
 };
-use consort_workflow::Reference;
+use consort_workflow::{Expression, Reference};
 use minicbor::{Decode, Encode};
 
 use crate::{
@@ -82,16 +82,19 @@ impl TriggerSettings {
             }
             TriggerAction::Signal { name, .. } => Name::check("signal", name)?,
         }
-        let all = self.filter.iter().chain(self.action.expressions());
-        for expression in all {
-            let foreign = expression.references().iter().any(|reference| *reference != Reference::Event);
-            if foreign || expression.uses_status() {
-                let message = format!("`{}` uses something else than `event`", expression.source());
-                return Err(Error::new(Code::BadTrigger, message).hint("a trigger knows the event alone"));
-            }
-        }
-        Ok(())
+        let mut all = self.filter.iter().chain(self.action.expressions());
+        all.try_for_each(|expression| check_about_event(expression, "a trigger knows the event alone"))
     }
+}
+
+/// Refuses an expression that is not about an event.
+pub(crate) fn check_about_event(expression: &Expression, hint: &str) -> Result<()> {
+    let foreign = expression.references().iter().any(|reference| *reference != Reference::Event);
+    if foreign || expression.uses_status() {
+        let message = format!("`{}` uses something else than `event`", expression.source());
+        return Err(Error::new(Code::BadTrigger, message).hint(hint));
+    }
+    Ok(())
 }
 
 impl SetTrigger {

@@ -4,7 +4,7 @@
 //! Invariant: a view changes nothing, and looks at a bounded number of rows.
 
 use consort_types::{
-    Code, Error, Result, Seq, Time,
+    Code, Error, Result, RunId, Seq, Time,
     event::{Position, topic_matches},
     limits,
 };
@@ -13,8 +13,8 @@ use crate::{
     bus::{
         keys::{DeliveryKey, EventKey, EventList, EventListKey},
         rows::{
-            Delivery, DeliveryState, EventRetention, Paused, Push, PushFailure, Subscription, SubscriptionSettings,
-            Trigger, TriggerFailure, TriggerSettings,
+            Delivery, DeliveryState, EventRetention, Owner, Paused, Push, PushFailure, Subscription,
+            SubscriptionSettings, Trigger, TriggerFailure, TriggerSettings,
         },
         shown::EventView,
         stream::{self, StartAt},
@@ -88,6 +88,10 @@ pub struct SubscriptionView {
     pub failing_since: Option<Time>,
     /// The last failure of its webhook.
     pub last_failure: Option<PushFailure>,
+    /// Events of its topics that its filter has passed over.
+    pub filtered: u64,
+    /// The agent that declares it.
+    pub owner: Option<Owner>,
 }
 
 /// A subscription whose events are sent to a webhook, as the one who sends them needs it.
@@ -131,6 +135,8 @@ pub struct DeadLetterView {
     pub consumer: Option<String>,
     /// Why the last delivery failed.
     pub reason: Option<String>,
+    /// The run that the last delivery was a task of; it is kept as long as the dead letter is.
+    pub run: Option<RunId>,
 }
 
 /// A trigger, as it is shown.
@@ -380,6 +386,8 @@ fn subscription_view(name: String, row: Subscription, published: u64) -> Subscri
         paused: row.paused,
         failing_since: row.failing_since,
         last_failure: row.last_failure,
+        filtered: row.filtered,
+        owner: row.owner,
     }
 }
 
@@ -397,6 +405,7 @@ fn push_view(key: NamedKey, row: Subscription) -> Option<PushView> {
 
 fn dead_letter(position: Position, dead: Delivery) -> Option<DeadLetterView> {
     let DeliveryState::Dead(since) = dead.state else { return None };
+    let Delivery { deliveries, consumer, reason, run, .. } = dead;
     let event = EventView::of(position, dead.event?);
-    Some(DeadLetterView { event, since, deliveries: dead.deliveries, consumer: dead.consumer, reason: dead.reason })
+    Some(DeadLetterView { event, since, deliveries, consumer, reason, run })
 }

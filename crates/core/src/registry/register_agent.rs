@@ -4,14 +4,16 @@
 //! Invariant: the name of a built-in agent is not taken by a remote worker.
 
 use consort_types::{
-    Code, Error, Locality, Name, Payload, Result, Time, limits, registry::AgentState, worker::AgentDeclaration,
+    Code, Error, Locality, Name, Payload, Result, Time, bounds::check_count, limits, registry::AgentState,
+    worker::AgentDeclaration,
 };
 use minicbor::{Decode, Encode};
 
-use crate::encode::to_value;
 use crate::{
+    bus::declared::{self, DeclaredSubscription},
     context::ApplyContext,
     effect::Effect,
+    encode::to_value,
     quota::namespace,
     registry::{agents, keys::AgentKey, rows::Agent},
 };
@@ -28,6 +30,10 @@ pub struct RegisterAgent {
     /// Where the instance lives that declares it is in the engine's process: the name is then reserved for such.
     #[n(2)]
     pub built_in: bool,
+    /// The subscriptions that it declares, with their expressions compiled; the door does that.
+    #[n(3)]
+    #[cbor(default)]
+    pub subscriptions: Vec<DeclaredSubscription>,
 }
 
 impl RegisterAgent {
@@ -37,6 +43,7 @@ impl RegisterAgent {
             namespace: namespace.to_owned(),
             declaration: Payload::from_value(&to_value(declaration)),
             built_in: locality == Locality::Local,
+            subscriptions: Vec::new(),
         }
     }
 
@@ -48,7 +55,9 @@ impl RegisterAgent {
             let message = format!("the declaration has {bytes} bytes, the limit is {max}");
             return Err(Error::new(Code::LimitReached, message).hint("shorten the schemas"));
         }
-        self.row(Time(0)).map(drop)
+        let (_, declared) = self.row(Time(0))?;
+        check_count("subscriptions of an agent", self.subscriptions.len(), limits::AGENT_SUBSCRIPTIONS_MAX)?;
+        self.subscriptions.iter().try_for_each(|one| one.check(&declared.name))
     }
 
     /// The row of the declaration, and its content.
@@ -73,17 +82,20 @@ impl RegisterAgent {
         if !self.built_in && agents::is_built_in(ctx.state, &key.namespace, &key.name)? {
             return Err(reserved(&key.name));
         }
-        match ctx.state.tables.agents.get(&key)? {
+        let known = ctx.state.tables.agents.get(&key)?;
+        match &known {
             Some(known) if known.declaration == self.declaration && known.built_in == self.built_in => {
                 return Ok(());
             }
             // What operators have set holds, whatever the version declares.
             Some(known) => row.state = known.state,
-            None => {
-                check_versions(ctx, &key)?;
-                namespace::count(ctx, &key.namespace, |counts| counts.agents += 1)?;
-            }
+            None => check_versions(ctx, &key)?,
         }
+        declared::check(ctx, &key, &self.subscriptions)?;
+        if known.is_none() {
+            namespace::count(ctx, &key.namespace, |counts| counts.agents += 1)?;
+        }
+        declared::declare(ctx, &key, &self.subscriptions)?;
         let state = Some(row.state);
         ctx.state.tables.agents.put(key.clone(), row);
         let AgentKey { namespace, name, version } = key;

@@ -8,6 +8,7 @@ use minicbor::{Decode, Encode};
 
 use crate::{
     auction::record,
+    bus::declared,
     context::ApplyContext,
     effect::Effect,
     quota::namespace,
@@ -53,6 +54,7 @@ impl RemoveAgent {
         }
         if agents::version_count(ctx.state, &self.namespace, name)? == 0 {
             record::forget(ctx, &self.namespace, name)?;
+            declared::agent_removed(ctx, &self.namespace, name)?;
         }
         Ok(())
     }

@@ -20,7 +20,7 @@ use crate::{
         keys::{ListKey, ScopeKey, SignalKey, TimerKind, root_task},
         rows::{
             history::HistoryEvent,
-            run::{Origin, Run, RunStatus},
+            run::{Delivers, Origin, Run, RunStatus},
         },
     },
     state::rows::Marker,
@@ -48,6 +48,8 @@ pub(crate) struct NewRun {
     pub(crate) lineage: Option<RunId>,
     /// The contents for workflows that the run calls by name, where they are not those that are deployed.
     pub(crate) pins: BTreeMap<String, BlobHash>,
+    /// The delivery of an event that the end of the run settles.
+    pub(crate) delivers: Option<Delivers>,
 }
 
 impl NewRun {
@@ -71,6 +73,7 @@ impl NewRun {
             root: None,
             lineage: None,
             pins: BTreeMap::new(),
+            delivers: None,
         }
     }
 }
@@ -130,6 +133,7 @@ pub(crate) fn create_run(ctx: &mut ApplyContext<'_>, new: NewRun) -> Result<()> 
         lineage: new.lineage,
         detached: 0,
         pins: new.pins,
+        delivers: new.delivers,
     };
     uses::run_created(ctx, &run)?;
     if let Some(due) = deadline {
@@ -184,6 +188,8 @@ pub(crate) fn end_run(
     }
     match run.parent {
         Some(parent) => notify_parent(ctx, id, parent, status, output, error)?,
+        // How long it is kept follows from its delivery.
+        None if run.delivers.is_some() => ctx.enqueue(PendingWork::DeliveryEnded(id)),
         None => arm_retention(ctx, id, &run.namespace)?,
     }
     ctx.put_run(id, run);

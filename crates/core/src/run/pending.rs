@@ -7,7 +7,7 @@ use consort_types::Result;
 
 use super::{advance, cancel, close, defer, finish, pause, resume, step};
 use crate::{
-    bus::publish,
+    bus::{hand, publish},
     context::{ApplyContext, PendingWork},
     key::NamedKey,
     schedule::due,
@@ -33,6 +33,8 @@ pub(crate) fn drain_pending(ctx: &mut ApplyContext<'_>) -> Result<()> {
                 due::run_ended(ctx, run, &NamedKey::of(&namespace, &schedule))?;
             }
             PendingWork::Resume(run) => resume::resume(ctx, run)?,
+            PendingWork::HandOut(key) => hand::hand_out(ctx, &key.namespace, &key.name)?,
+            PendingWork::DeliveryEnded(run) => hand::run_ended(ctx, run)?,
             PendingWork::Publish { namespace, event } => drop(publish::publish_made(ctx, &namespace, &event)?),
         }
         finish::drain_ends(ctx)?;

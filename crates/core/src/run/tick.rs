@@ -58,7 +58,10 @@ fn fire(ctx: &mut ApplyContext<'_>, timer: TimerKey) -> Result<()> {
             let run = ctx.state.tables.runs.get(&id)?;
             let Some(run) = run.filter(|run| run.status != RunStatus::Deleted) else { return Ok(()) };
             // Where another retention was set since, it has a timer of its own.
-            let keep = namespace::namespace(ctx.state, &run.namespace)?.retention;
+            let keep = match &run.delivers {
+                Some(delivers) => delivers.keep,
+                None => namespace::namespace(ctx.state, &run.namespace)?.retention,
+            };
             if keep.zip(run.ended).is_some_and(|(keep, ended)| ended.after(keep) <= ctx.now) {
                 delete::delete_run(ctx, id, run)?;
             }

@@ -378,6 +378,7 @@ impl World {
                 time_hint: None,
             }],
             labels: BTreeMap::new(),
+            subscriptions: Vec::new(),
         };
         self.apply(&Command::RegisterAgent(RegisterAgent::new(NS, &declaration, Locality::Remote))).unwrap();
     }

@@ -189,6 +189,7 @@ pub(crate) fn hello(agent: &str, version: &str, capabilities: &[&str], capacity:
             version: version.into(),
             description: String::new(),
             capabilities: capabilities.iter().map(capability).collect(),
+            subscriptions: Vec::new(),
             labels: BTreeMap::new(),
         },
         concurrency: capacity,

@@ -133,6 +133,7 @@ fn hello(agent: &str, version: &str, credit: u32, capabilities: &[&str], labels:
             version: version.into(),
             description: String::new(),
             capabilities: capabilities.iter().map(capability).collect(),
+            subscriptions: Vec::new(),
             labels: map(&[("of", "agent"), ("tier", "slow")]),
         },
         concurrency: credit,

@@ -9,11 +9,11 @@ use std::{sync::Arc, time::Duration};
 use consort_core::{
     Command, Reply,
     command::{
-        AckDeliveries, DeleteSubscription, DeleteTrigger, FetchEvents, NackDeliveries, NewEvent, PauseSubscription,
-        PauseTrigger, PublishEvents, SeekSubscription, SetEventRetention, SetSubscription, SetTrigger,
-        SettleDeadLetters,
+        AckDeliveries, DeclaredSubscription, DeleteSubscription, DeleteTrigger, FetchEvents, NackDeliveries, NewEvent,
+        PauseSubscription, PauseTrigger, PublishEvents, SeekSubscription, SetEventRetention, SetSubscription,
+        SetTrigger, SettleDeadLetters,
     },
-    rows::{EventRetention, SubscriptionSettings, TriggerAction, TriggerSettings},
+    rows::{AsTasks, BackOff, EventRetention, Filter, OrderKey, SubscriptionSettings, TriggerAction, TriggerSettings},
     view::{
         DeadLetterView, EventPage, EventStreamView, EventView, Events, Fetched, Page, Published, Settled, StartAt,
         SubscriptionView, TriggerView,
@@ -23,6 +23,7 @@ use consort_types::{
     Code, Error, Payload, Result, Span,
     event::{DeliveryId, EventAttributes, Position, check_topic_pattern, topic_matches},
     limits,
+    worker::{EventOrder, SubscriptionDeclaration},
 };
 use consort_workflow::cel::Kind;
 use consort_workflow_check::event_expression;
@@ -61,6 +62,63 @@ pub struct TriggerText {
     pub filter: Option<String>,
     /// What it does.
     pub action: TriggerActionText,
+}
+
+/// What a subscription is, with its filter as its author writes it: a text of CEL over `event`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SubscriptionText {
+    /// Which of the events of its topics are delivered.
+    pub filter: Option<String>,
+    /// Everything else.
+    pub settings: SubscriptionSettings,
+}
+
+impl From<SubscriptionSettings> for SubscriptionText {
+    fn from(settings: SubscriptionSettings) -> Self {
+        Self { filter: settings.filter.as_ref().map(|filter| filter.0.source().to_owned()), settings }
+    }
+}
+
+impl SubscriptionText {
+    /// Compiles the filter.
+    ///
+    /// # Errors
+    /// [`Code::BadTrigger`] with the first thing that is wrong.
+    pub fn compile(self) -> Result<SubscriptionSettings> {
+        let filter = self.filter.as_deref().map(|text| event_expression("filter", text, Some(Kind::Bool)));
+        Ok(SubscriptionSettings { filter: filter.transpose()?.map(Filter), ..self.settings })
+    }
+}
+
+/// What an agent declares, as the machine knows it.
+///
+/// # Errors
+/// As [`SubscriptionText::compile`]; the message names the subscription.
+pub(super) fn declared(declaration: &SubscriptionDeclaration, agent: &str) -> Result<DeclaredSubscription> {
+    let plain = SubscriptionSettings::new(&declaration.topic);
+    let settings = SubscriptionSettings {
+        ordered: declaration.order_by.map(|order| match order {
+            EventOrder::Subject => OrderKey::Subject,
+            EventOrder::Partitionkey => OrderKey::PartitionKey,
+        }),
+        max_deliveries: declaration.max_deliveries.unwrap_or(plain.max_deliveries),
+        back_off: declaration.back_off.map_or(plain.back_off, |(first, longest)| BackOff { first, longest }),
+        max_in_flight: declaration.max_in_flight.unwrap_or(limits::EVENT_TASKS_DEFAULT),
+        tasks: Some(AsTasks {
+            capability: declaration.capability.clone(),
+            agent: Some(agent.to_owned()),
+            timeout: declaration.timeout,
+            keep: declaration.keep,
+        }),
+        ..plain
+    };
+    let name = declaration.name.clone();
+    let settings =
+        SubscriptionText { filter: declaration.filter.clone(), settings }.compile().map_err(|mut error| {
+            error.message = format!("subscription `{name}` of agent `{agent}`: {}", error.message);
+            error
+        })?;
+    Ok(DeclaredSubscription { name, settings, from_start: declaration.from_start })
 }
 
 /// The action of a trigger, as its author writes it.
@@ -243,14 +301,16 @@ impl<'h> EventBus<'h> {
     /// Makes a subscription, or changes the settings of one.
     ///
     /// # Errors
-    /// [`Code::SubscriptionClash`], [`Code::EventsTrimmed`], [`Code::BadTopic`], [`Code::LimitReached`].
+    /// [`Code::SubscriptionClash`], [`Code::SubscriptionOwned`], [`Code::EventsTrimmed`], [`Code::BadTopic`],
+    /// [`Code::BadTrigger`], [`Code::LimitReached`].
     pub async fn set_subscription(
         &self,
         namespace: &str,
         name: &str,
-        settings: SubscriptionSettings,
+        settings: impl Into<SubscriptionText>,
         start: StartAt,
     ) -> Result<()> {
+        let settings = settings.into().compile()?;
         let command = SetSubscription { namespace: namespace.to_owned(), name: name.to_owned(), settings, start };
         self.0.of(namespace).done(Command::SetSubscription(command), None).await
     }

@@ -35,7 +35,7 @@ use futures::future::{join_all, select_all};
 pub use ballots::{BallotWatch, Ballots};
 pub use bulk::{BulkAction, BulkItem, BulkRequest, BulkResult};
 pub use decide::Decision;
-pub use events::{EventBus, EventWatch, FetchRequest, TriggerActionText, TriggerText, WatchedEvent};
+pub use events::{EventBus, EventWatch, FetchRequest, SubscriptionText, TriggerActionText, TriggerText, WatchedEvent};
 pub use lock_watch::{LockEvent, LockWatch};
 pub use locks::Coordination;
 pub use observe::AgentWatch;

@@ -13,7 +13,7 @@ use consort_types::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::{Handle, PartitionClient, contracts::Contracts};
+use super::{Handle, PartitionClient, contracts::Contracts, events};
 use crate::{
     Attached, InstanceId, Locality, Partition,
     admit::check_document,
@@ -292,7 +292,10 @@ impl Handle {
     /// # Errors
     /// [`Code::AgentReserved`] where the agent is built in and the instance is not; where the declaration is too large.
     pub async fn register(&self, namespace: &str, agent: &AgentDeclaration, locality: Locality) -> Result<()> {
-        let command = RegisterAgent::new(namespace, agent, locality);
+        agent.check()?;
+        let subscriptions = agent.subscriptions.iter().map(|one| events::declared(one, &agent.name));
+        let subscriptions = subscriptions.collect::<Result<_>>()?;
+        let command = RegisterAgent { subscriptions, ..RegisterAgent::new(namespace, agent, locality) };
         command.check()?;
         if let Some(bytes) = command.declaration.bytes() {
             check_document("declaration", bytes)?;

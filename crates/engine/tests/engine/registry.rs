@@ -9,13 +9,19 @@ use consort_core::{
     Command,
     command::{RegisterAgent, RemoveAgent},
 };
-use consort_engine::{Config, Decision, Handle, Locality, Partition, Session, StartRequest};
+use consort_engine::{
+    Config, Decision, EventBus, Handle, Locality, Partition, Session, StartRequest, view::NewEvent,
+};
 use consort_log::MemoryLogDisk;
 use consort_store::MemoryStore;
 use consort_types::{
-    Code, EffectClass, Payload, Result, Span, Time, limits,
+    Code, EffectClass, Payload, Result, Span, Time,
+    event::EventAttributes,
+    limits,
     registry::{LimitScope, TaskLimit},
-    worker::{AgentDeclaration, FromWorker, JournalEntry, JournalRequest, TaskOffer, ToWorker},
+    worker::{
+        AgentDeclaration, FromWorker, JournalEntry, JournalRequest, SubscriptionDeclaration, TaskOffer, ToWorker,
+    },
 };
 
 const ONE: &str = "workflow: w\nsteps:\n  a: { capability: x }\noutput: ${{ steps.a.output }}\n";
@@ -199,6 +205,65 @@ fn takes(name: &str, version: &str, kind: &str) -> AgentDeclaration {
 
 async fn attach(handle: &Handle, declared: AgentDeclaration) -> Result<Session> {
     handle.attach(hello(declared, 8, Vec::new()), Locality::Remote).await
+}
+
+/// An agent that is handed events by its capability `x`.
+fn handed(filter: &str) -> AgentDeclaration {
+    let subscription = SubscriptionDeclaration {
+        name: "orders".to_owned(),
+        topic: "orders.>".to_owned(),
+        capability: "x".to_owned(),
+        filter: Some(filter.to_owned()),
+        order_by: None,
+        max_deliveries: None,
+        back_off: None,
+        timeout: None,
+        max_in_flight: None,
+        keep: None,
+        from_start: false,
+    };
+    AgentDeclaration { subscriptions: vec![subscription], ..agent("shop", X) }
+}
+
+fn order(id: &str, total: u32) -> NewEvent {
+    let attributes = EventAttributes {
+        id: id.to_owned(),
+        source: "/test".to_owned(),
+        kind: "orders.made".to_owned(),
+        topic: "orders.made".to_owned(),
+        ..EventAttributes::default()
+    };
+    NewEvent { attributes, data: Some(json(&format!("{{\"total\":{total}}}"))) }
+}
+
+#[tokio::test]
+async fn an_agent_is_handed_the_events_that_it_declares() {
+    let (disk, store) = (MemoryLogDisk::new(), MemoryStore::new());
+    let handle = Handle::open(parts(&disk, &store), Config::default()).await.unwrap();
+    let wrong = attach(&handle, handed("event.data.total >")).await.map(drop).unwrap_err();
+    assert_eq!(wrong.code, Code::BadTrigger);
+    assert!(wrong.message.starts_with("subscription `orders` of agent `shop`: "), "{wrong}");
+    let mut elsewhere = handed("true");
+    elsewhere.subscriptions[0].capability = "y".to_owned();
+    assert_eq!(attach(&handle, elsewhere).await.map(drop).unwrap_err().code, Code::BadRequest);
+    let mut session = attach(&handle, handed("event.data.total > 100")).await.unwrap();
+    let bus = EventBus::of(&handle);
+    bus.publish(NS, vec![order("small", 7), order("large", 700)]).await.unwrap();
+    let offer = next_task(&mut session).await;
+    let input: serde_json::Value = serde_json::from_slice(offer.input.bytes().unwrap()).unwrap();
+    assert_eq!((offer.capability.as_str(), &input["id"]), ("x", &"large".into()));
+    let found = bus.subscription(NS, "shop.orders").await.unwrap();
+    assert_eq!((found.in_flight, found.filtered, found.owner.unwrap().version.as_str()), (1, 1, "1"));
+    let report = FromWorker::Complete { task: offer.task, token: offer.token, output: json("null") };
+    session.sender().send(report).await.unwrap();
+    loop {
+        // The report is recorded in its own time.
+        let found = bus.subscription(NS, "shop.orders").await.unwrap();
+        if found.acknowledged == 1 {
+            assert_eq!((found.in_flight, found.open), (0, 0));
+            break;
+        }
+    }
 }
 
 #[tokio::test]

@@ -101,6 +101,7 @@ fn register(name: &str, capability: &str, effect: EffectClass) -> Command {
         description: String::new(),
         capabilities: vec![capability],
         labels: BTreeMap::new(),
+        subscriptions: Vec::new(),
     };
     Command::RegisterAgent(RegisterAgent::new(NAMESPACE, &declaration, Locality::Remote))
 }
@@ -235,6 +236,7 @@ fn deploy_or_register(namespace: String, choices: &mut Choices<'_>) -> Command {
             namespace,
             declaration: Payload::inline(choices.rest()),
             built_in: false,
+            subscriptions: Vec::new(),
         }),
         _ => deploy(&namespace, &yaml::workflow("w1", choices)),
     }

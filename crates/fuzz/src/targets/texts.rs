@@ -130,6 +130,7 @@ fn hello() -> Hello {
         description: String::new(),
         labels: BTreeMap::new(),
         capabilities: vec![capability],
+        subscriptions: Vec::new(),
     };
     let (labels, client) = (BTreeMap::new(), String::new());
     Hello {

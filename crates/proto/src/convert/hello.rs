@@ -5,7 +5,7 @@
 
 use consort_types::{
     EffectClass, Result, Span, limits,
-    worker::{AgentDeclaration, CapabilityDeclaration, Hello},
+    worker::{AgentDeclaration, CapabilityDeclaration, EventOrder, Hello, SubscriptionDeclaration},
 };
 
 use super::field::{self, attempt, attempt_of, bad, labels, required, schema, schema_bytes, within};
@@ -68,6 +68,7 @@ impl From<AgentDeclaration> for v1::AgentDeclaration {
             description: agent.description,
             labels: agent.labels.into_iter().collect(),
             capabilities: agent.capabilities.into_iter().map(Into::into).collect(),
+            subscriptions: agent.subscriptions.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -79,12 +80,70 @@ impl TryFrom<v1::AgentDeclaration> for AgentDeclaration {
         let capabilities = agent.capabilities.into_iter().enumerate();
         let capabilities =
             capabilities.map(|(at, capability)| within(&format!("capabilities[{at}]"), capability.try_into()));
+        let subscriptions = agent.subscriptions.into_iter().enumerate();
+        let subscriptions = subscriptions.map(|(at, one)| within(&format!("subscriptions[{at}]"), one.try_into()));
         Ok(Self {
             name: agent.name,
             version: agent.version,
             description: agent.description,
             labels: labels(agent.labels),
             capabilities: capabilities.collect::<Result<_>>()?,
+            subscriptions: subscriptions.collect::<Result<_>>()?,
+        })
+    }
+}
+
+impl From<SubscriptionDeclaration> for v1::SubscriptionDeclaration {
+    fn from(declared: SubscriptionDeclaration) -> Self {
+        let order_by = match declared.order_by {
+            None => v1::EventOrder::Unspecified,
+            Some(EventOrder::Subject) => v1::EventOrder::Subject,
+            Some(EventOrder::Partitionkey) => v1::EventOrder::Partitionkey,
+        };
+        Self {
+            name: declared.name,
+            topic: declared.topic,
+            capability: declared.capability,
+            filter: field::text(declared.filter),
+            order_by: order_by.into(),
+            max_deliveries: declared.max_deliveries,
+            back_off_first_us: declared.back_off.map(|(first, _)| first.0),
+            back_off_longest_us: declared.back_off.map(|(_, longest)| longest.0),
+            timeout_us: declared.timeout.map(|span| span.0),
+            max_in_flight: declared.max_in_flight,
+            keep_us: declared.keep.map(|span| span.0),
+            from_start: declared.from_start,
+        }
+    }
+}
+
+impl TryFrom<v1::SubscriptionDeclaration> for SubscriptionDeclaration {
+    type Error = consort_types::Error;
+
+    fn try_from(declared: v1::SubscriptionDeclaration) -> Result<Self> {
+        let order_by = match v1::EventOrder::try_from(declared.order_by) {
+            Ok(v1::EventOrder::Unspecified) => None,
+            Ok(v1::EventOrder::Subject) => Some(EventOrder::Subject),
+            Ok(v1::EventOrder::Partitionkey) => Some(EventOrder::Partitionkey),
+            Err(_) => return Err(bad("order_by", format!("is `{}`, which is no order", declared.order_by))),
+        };
+        let back_off = match (declared.back_off_first_us, declared.back_off_longest_us) {
+            (None, None) => None,
+            (Some(first), Some(longest)) => Some((Span(first), Span(longest))),
+            _ => return Err(bad("back_off_first_us", "and `back_off_longest_us` are given together")),
+        };
+        Ok(Self {
+            name: declared.name,
+            topic: declared.topic,
+            capability: declared.capability,
+            filter: field::some(declared.filter),
+            order_by,
+            max_deliveries: declared.max_deliveries,
+            back_off,
+            timeout: declared.timeout_us.map(Span),
+            max_in_flight: declared.max_in_flight,
+            keep: declared.keep_us.map(Span),
+            from_start: declared.from_start,
         })
     }
 }

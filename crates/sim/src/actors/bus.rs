@@ -1,7 +1,7 @@
 //! Publishers and consumers of events.
 //!
 //! For: publishing with repetitions, fetching, acknowledging, giving back, dying over a delivery, moving a subscription.
-//! Not for: judging (see `oracle::bus`).
+//! Not for: judging (see `oracle::bus`), or events that are tasks (workers do those as any).
 //! Invariant: a publisher without an answer publishes again; once faults have ended, consumers acknowledge all that they
 //! get, and what is dead is delivered again.
 
@@ -11,7 +11,7 @@ use consort_core::{
         AckDeliveries, Deploy, FetchEvents, NackDeliveries, NewEvent, PauseSubscription, PauseTrigger, PublishEvents,
         ReportPush, SeekSubscription, SetEventRetention, SetSubscription, SetTrigger, SettleDeadLetters,
     },
-    rows::{BackOff, EventRetention, OrderKey, Push, SubscriptionSettings, TriggerAction, TriggerSettings},
+    rows::{AsTasks, BackOff, EventRetention, OrderKey, Push, SubscriptionSettings, TriggerAction, TriggerSettings},
     view::{Events, Fetched, Published, StartAt},
 };
 use consort_types::{
@@ -32,8 +32,12 @@ use crate::{
 /// Topics of events, and the keys that they are about.
 const TOPICS: [&str; 3] = ["orders.created", "orders.paid", "returns.created"];
 const SUBJECTS: [Option<&str>; 4] = [Some("k0"), Some("k1"), Some("k2"), None];
-/// The subscriptions of each namespace; the second pushes, and its consumer is the one that does.
-const SUBSCRIPTIONS: [&str; 2] = ["plain", "keyed"];
+/// The subscriptions of each namespace; the second pushes, and its consumer is the one that does. The third hands its
+/// events to agents.
+const SUBSCRIPTIONS: [&str; 3] = ["plain", "keyed", HANDED];
+const HANDED: &str = "handed";
+/// What agents are to do with an event that they are handed.
+const HANDLES: &str = "work";
 /// The trigger of each namespace, and what it starts.
 const TRIGGER: &str = "note";
 const NOTED: &str = "workflow: noted\nsteps:\n  a: { wait: 1s }\n";
@@ -188,11 +192,13 @@ fn consume(ctx: &mut Context, namespace: usize) {
         if ctx.requests.is_pending(&purpose) {
             continue;
         }
-        let max = ctx.random.between(1, 8) as u32;
-        let (name, consumer) = (NAMESPACES[namespace].to_owned(), "sim".to_owned());
-        let (of, push) = ((*subscription).to_owned(), *subscription == "keyed");
-        let command = FetchEvents { namespace: name.clone(), subscription: of, consumer, max, push };
-        ctx.request(Command::FetchEvents(command), purpose);
+        let name = NAMESPACES[namespace].to_owned();
+        if *subscription != HANDED {
+            let (max, consumer) = (ctx.random.between(1, 8) as u32, "sim".to_owned());
+            let (of, push) = ((*subscription).to_owned(), *subscription == "keyed");
+            let command = FetchEvents { namespace: name.clone(), subscription: of, consumer, max, push };
+            ctx.request(Command::FetchEvents(command), purpose);
+        }
         if ctx.is_quiescent() {
             let (namespace, subscription) = (name, (*subscription).to_owned());
             let redrive = SettleDeadLetters { namespace, subscription, positions: Vec::new(), redrive: true };
@@ -237,6 +243,22 @@ fn settle(ctx: &mut Context, namespace: usize, subscription: usize, make: impl F
     ctx.request(command, Purpose::Any);
 }
 
+/// What a subscription is.
+fn settings(name: &str) -> SubscriptionSettings {
+    let ordered = (name != "plain").then_some(OrderKey::Subject);
+    let tasks = AsTasks { capability: HANDLES.to_owned(), ..AsTasks::default() };
+    SubscriptionSettings {
+        ordered,
+        ack_wait: Span(20 * SECOND),
+        max_deliveries: 4,
+        back_off: BackOff { first: Span(SECOND), longest: Span(8 * SECOND) },
+        max_in_flight: 6,
+        push: (name == "keyed").then(webhook),
+        tasks: (name == HANDED).then_some(tasks),
+        ..SubscriptionSettings::new(if name == "keyed" { ">" } else { "orders.>" })
+    }
+}
+
 /// Makes what a namespace has not yet; returns whether something was missing.
 fn set_up(ctx: &mut Context, namespace: &str) -> bool {
     let of = || namespace.to_owned();
@@ -249,17 +271,8 @@ fn set_up(ctx: &mut Context, namespace: &str) -> bool {
         if Events::of(&mut ctx.fold.machine).subscription(namespace, name).is_ok() {
             continue;
         }
-        let ordered = (name == "keyed").then_some(OrderKey::Subject);
-        let settings = SubscriptionSettings {
-            ordered,
-            ack_wait: Span(20 * SECOND),
-            max_deliveries: 4,
-            back_off: BackOff { first: Span(SECOND), longest: Span(8 * SECOND) },
-            max_in_flight: 6,
-            push: ordered.map(|_| webhook()),
-            ..SubscriptionSettings::new(if ordered.is_some() { ">" } else { "orders.>" })
-        };
-        let command = SetSubscription { namespace: of(), name: name.to_owned(), settings, start: StartAt::New };
+        let (namespace, settings) = (of(), settings(name));
+        let command = SetSubscription { namespace, name: name.to_owned(), settings, start: StartAt::New };
         ctx.request(Command::SetSubscription(command), Purpose::Any);
         return true;
     }

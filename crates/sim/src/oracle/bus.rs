@@ -10,11 +10,11 @@ use consort_core::{
     Command, Reply, TABLES,
     command::PauseSubscription,
     keys::{DeliveryKey, EventIdKey, EventKey, EventList, EventListKey, NamedKey, SpaceEventKey},
-    rows::{Delivery, DeliveryState, EventStream, Run, Space, StoredEvent, Subscription, Trigger},
+    rows::{Delivery, DeliveryState, EventStream, Run, Space, StoredEvent, Subscription, SubscriptionSettings, Trigger},
     view::{Fetched, Published},
 };
 use consort_types::{
-    Result, Seq, Time,
+    Result, RunId, Seq, Time,
     event::{DeliveryId, EventAttributes, Position, topic_matches},
     state::SpaceId,
 };
@@ -37,6 +37,30 @@ struct Followed {
     paused: bool,
     /// Events that have become dead letters: they have given their places in the order of their keys up.
     given_up: BTreeSet<Position>,
+    /// How many events may be tasks at once, where they are handed to agents; those that are, and their runs.
+    tasks_max: Option<u32>,
+    tasks: BTreeMap<Position, RunId>,
+    /// The last record that moved it.
+    moved: Seq,
+}
+
+impl Followed {
+    /// One that was made with these settings, and begins behind this.
+    fn new(settings: &SubscriptionSettings, from: Position) -> Self {
+        Self {
+            pattern: settings.pattern.clone(),
+            ordered: settings.ordered.is_some(),
+            from,
+            acknowledged: BTreeSet::new(),
+            held: BTreeMap::new(),
+            pushes: settings.push.is_some(),
+            paused: false,
+            given_up: BTreeSet::new(),
+            tasks_max: settings.tasks.as_ref().map(|_| settings.max_in_flight),
+            tasks: BTreeMap::new(),
+            moved: Seq::ZERO,
+        }
+    }
 }
 
 /// An event, as it was published.
@@ -77,6 +101,7 @@ impl BusOracle {
         }
         self.note_others(at.0, changes)?;
         check_announced(at.0, changes)?;
+        self.note_tasks(at, changes)?;
         self.note_dead(changes);
         for change in changes.iter().filter(|change| TABLES.events.has(&change.key) && change.new.is_none()) {
             if let Some(EventKey { namespace, position }) = rows::key_of(&change.key)
@@ -103,6 +128,79 @@ impl BusOracle {
                 let told = Published { position: key.position, deduplicated: false };
                 self.published(seq, &key.namespace, &id, known, told)?;
             }
+        }
+        Ok(())
+    }
+
+    /// An event that is handed to agents is the task of one run that delivers it; it is over as that run ends.
+    fn note_tasks(&mut self, at: (Seq, Time), changes: &[Change]) -> Checked {
+        let state = |row: &Option<Vec<u8>>| Some(rows::decode::<Delivery>(row.as_deref()?)?.state);
+        let deliveries: Vec<_> = changes
+            .iter()
+            .filter(|change| TABLES.deliveries.has(&change.key))
+            .filter_map(|change| {
+                Some((rows::key_of::<DeliveryKey>(&change.key)?, state(&change.old), state(&change.new)))
+            })
+            .collect();
+        for (key, old, new) in &deliveries {
+            if let Some(DeliveryState::Task(run)) = old
+                && old != new
+            {
+                self.task_ended(at.0, key, *run, *new, changes)?;
+            }
+        }
+        for (key, old, new) in deliveries {
+            if let Some(DeliveryState::Task(run)) = new
+                && old != new
+            {
+                self.handed(at, key, run, changes)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn task_ended(
+        &mut self,
+        seq: Seq,
+        key: &DeliveryKey,
+        run: RunId,
+        now: Option<DeliveryState>,
+        changes: &[Change],
+    ) -> Checked {
+        let of = (key.namespace.clone(), key.subscription.clone());
+        let Some(followed) = self.followed.get_mut(&of).filter(|followed| followed.moved != seq) else { return Ok(()) };
+        followed.tasks.remove(&key.position);
+        let ended = run_in(changes, run).filter(|row| row.ended.is_some());
+        let completed = ended.as_ref().map(|row| row.error.is_none());
+        let right = match now {
+            None => completed == Some(true) && followed.acknowledged.insert(key.position),
+            Some(DeliveryState::Dead(_)) => completed == Some(false),
+            Some(_) => false,
+        };
+        if right {
+            return Ok(());
+        }
+        let what = format!("record {seq}: {key:?} was a task of run {run} and is {now:?}; the run is {ended:?}");
+        Err(Violation::of(2, what))
+    }
+
+    fn handed(&mut self, at: (Seq, Time), key: DeliveryKey, run: RunId, changes: &[Change]) -> Checked {
+        let wrong = |law, what: &str| Err(Violation::of(law, format!("record {}: task of {key:?}: {what}", at.0)));
+        let delivers = run_in(changes, run).and_then(|row| row.delivers);
+        if delivers.is_none_or(|one| (&one.subscription, one.position) != (&key.subscription, key.position)) {
+            return wrong(2, &format!("run {run} does not deliver it"));
+        }
+        // Its token is that of the record, as it would be for a consumer.
+        let id = DeliveryId { position: key.position, token: at.0 };
+        self.delivered(at, (&key.namespace, &key.subscription), id)?;
+        let Some(followed) = self.followed.get_mut(&(key.namespace.clone(), key.subscription.clone())) else {
+            return wrong(8, "nothing of the kind was subscribed");
+        };
+        if followed.tasks.insert(key.position, run).is_some() {
+            return wrong(2, "it is a task already");
+        }
+        if followed.tasks_max.is_none_or(|max| followed.tasks.len() > max as usize) {
+            return wrong(10, &format!("{} are tasks at once", followed.tasks.len()));
         }
         Ok(())
     }
@@ -134,17 +232,7 @@ impl BusOracle {
             }
             (Command::SetSubscription(command), Reply::Done) => {
                 let from = self.last(&command.namespace);
-                let (pattern, ordered) = (command.settings.pattern.clone(), command.settings.ordered.is_some());
-                let new = Followed {
-                    pattern,
-                    ordered,
-                    from,
-                    acknowledged: BTreeSet::new(),
-                    held: BTreeMap::new(),
-                    pushes: command.settings.push.is_some(),
-                    paused: false,
-                    given_up: BTreeSet::new(),
-                };
+                let new = Followed::new(&command.settings, from);
                 self.followed.entry((command.namespace.clone(), command.name.clone())).or_insert(new);
                 Ok(())
             }
@@ -181,6 +269,8 @@ impl BusOracle {
                     // What lies before is passed over, and what lies behind comes again.
                     followed.from = *to;
                     followed.held.clear();
+                    followed.tasks.clear();
+                    followed.moved = seq;
                     followed.given_up.clear();
                     followed.acknowledged.retain(|position| position <= to);
                 }
@@ -261,7 +351,7 @@ impl BusOracle {
         let earlier = self.events.range(of(Position::ZERO)..of(Position::MAX));
         let same = earlier.filter(|((_, at), known)| *at != id.position && known.subject.as_ref() == Some(subject));
         for ((_, at), known) in same {
-            if followed.held.get(at).is_some_and(|(_, until)| *until > now) {
+            if followed.tasks.contains_key(at) || followed.held.get(at).is_some_and(|(_, until)| *until > now) {
                 return wrong(3, &format!("{at}, of the same key, is in flight"));
             }
             let open = *at > followed.from && *at < id.position && known.kept && !followed.acknowledged.contains(at);
@@ -328,6 +418,12 @@ impl BusOracle {
         }
         Ok(())
     }
+}
+
+/// The row of a run, as a record has changed it.
+fn run_in(changes: &[Change], run: RunId) -> Option<Run> {
+    let of = |change: &&Change| TABLES.runs.has(&change.key) && rows::key_of::<RunId>(&change.key) == Some(run);
+    rows::decode(changes.iter().find(of)?.new.as_deref()?)
 }
 
 /// Whether the retention does not wait for a trigger: it is paused, or behind the others.
@@ -416,11 +512,11 @@ fn check_deliveries(rows: &Rows) -> Checked {
         let dead = matches!(row.state, DeliveryState::Dead(_));
         of.dead += u32::from(dead);
         of.open += u32::from(!dead);
-        of.in_flight += u32::from(matches!(row.state, DeliveryState::InFlight(_)));
+        of.in_flight += u32::from(row.state.is_in_flight());
         let list = match row.state {
             DeliveryState::InFlight(until) | DeliveryState::Waiting(until) => Some((EventList::Due, until.0)),
             DeliveryState::Ready => Some((EventList::Ready, 0)),
-            DeliveryState::Held => None,
+            DeliveryState::Held | DeliveryState::Task(_) => None,
             DeliveryState::Dead(_) => Some((EventList::Dead, 0)),
         };
         let ordered = row.key.filter(|_| !dead).map(|hash| (EventList::Ordered, hash));
@@ -433,7 +529,8 @@ fn check_deliveries(rows: &Rows) -> Checked {
         }));
     }
     let about = |key: &EventListKey| {
-        !matches!(key.list, EventList::Age | EventList::Trim | EventList::Fire | EventList::CatchUp | EventList::Tell)
+        use EventList::{Age, CatchUp, Fire, Hand, Handing, Tell, Trim};
+        !matches!(key.list, Age | Trim | Fire | CatchUp | Tell | Hand | Handing)
     };
     let told = rows::table(rows, TABLES.event_lists).filter_map(|(key, _)| rows::key_of::<EventListKey>(key));
     let told: BTreeSet<EventListKey> = told.filter(about).collect();

@@ -7,8 +7,8 @@ use consort_core::{
     Command, TABLES, TableSpec,
     keys::{MemberKey, StateKey, TimerKey, TimerKind, VoteKey},
     rows::{
-        AuctionRow, BallotProgress, BallotStatus, Claim, Meta, Run, Schedule, StateEntry, Step, StepState, StoredEvent,
-        Verdict, Vote,
+        AuctionRow, BallotProgress, BallotStatus, Claim, Delivery, DeliveryState, Meta, Run, Schedule, StateEntry,
+        Step, StepState, StoredEvent, Verdict, Vote,
     },
     tables::Row,
 };
@@ -52,6 +52,7 @@ pub(crate) fn tamper(injected: InjectedBug, command: &Command, changes: &mut Vec
         InjectedBug::InstantPlannedAgain => plan_again(changes).is_some(),
         InjectedBug::ScheduledRunForgotten => forget_scheduled(changes).is_some(),
         InjectedBug::BidsReordered => reorder_bids(changes).is_some(),
+        InjectedBug::TaskOfAnotherRun => hand_to_another(changes).is_some(),
         InjectedBug::GrowingRow => grow(command, changes, before).is_some(),
         _ => false,
     }
@@ -211,6 +212,18 @@ fn forget(changes: &mut Vec<Change>, table: TableSpec) -> bool {
     let before = changes.len();
     changes.retain(|change| !table.has(&change.key) || change.old.is_some());
     changes.len() < before
+}
+
+/// An event that is handed to an agent is noted as the task of a run that does not deliver it.
+fn hand_to_another(changes: &mut [Change]) -> Option<()> {
+    let mut deliveries = changes.iter_mut().filter(|change| TABLES.deliveries.has(&change.key));
+    let (change, delivery) = deliveries.find_map(|change| {
+        let row: Delivery = rows::decode(change.new.as_deref()?)?;
+        matches!(row.state, DeliveryState::Task(_)).then_some((change, row))
+    })?;
+    let run = RunId([7; 16]);
+    change.new = encode(&Delivery { state: DeliveryState::Task(run), run: Some(run), ..delivery });
+    Some(())
 }
 
 /// The change of how far a ballot is, where it fits.

@@ -6,7 +6,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{AgentDeclaration, CallOptions, FromWorker, Hello, JournalEntry, JournalRequest, Route};
+use super::{
+    AgentDeclaration, CallOptions, FromWorker, Hello, JournalEntry, JournalRequest, Route, SubscriptionDeclaration,
+};
 use crate::{
     Code, Error, Name, Payload, Result,
     bounds::{check_count, check_error, check_label_sizes, check_labels, check_optional_text, check_text},
@@ -27,7 +29,28 @@ impl AgentDeclaration {
                 return Err(Error::new(Code::BadRequest, message).hint("give each capability a name of its own"));
             }
         }
+        self.check_subscriptions()?;
         check_labels("agent", &self.labels)
+    }
+
+    /// Refuses subscriptions that are declared twice, or whose events none of its capabilities handles.
+    fn check_subscriptions(&self) -> Result<()> {
+        let (agent, mut names) = (&self.name, BTreeSet::new());
+        check_count("subscriptions of the agent", self.subscriptions.len(), limits::AGENT_SUBSCRIPTIONS_MAX)?;
+        for SubscriptionDeclaration { name, capability, filter, .. } in &self.subscriptions {
+            Name::check("subscription", name)?;
+            check_optional_text("filter", filter.as_deref(), limits::EXPRESSION_BYTES_MAX)?;
+            if !names.insert(name) {
+                let message = format!("agent `{agent}` declares the subscription `{name}` twice");
+                return Err(Error::new(Code::BadRequest, message).hint("give each subscription a name of its own"));
+            }
+            if self.capability(capability).is_none() {
+                let message =
+                    format!("subscription `{name}` names the capability `{capability}`, which agent `{agent}` lacks");
+                return Err(Error::new(Code::BadRequest, message).hint("name the capability that handles its events"));
+            }
+        }
+        Ok(())
     }
 }
 

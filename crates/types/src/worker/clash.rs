@@ -25,6 +25,9 @@ impl AgentDeclaration {
         if let Some(more) = other.capabilities.iter().find(|theirs| self.capability(&theirs.name).is_none()) {
             return Some(format!("only one of them declares the capability `{}`", more.name));
         }
+        if self.subscriptions != other.subscriptions {
+            return Some("the subscriptions differ".to_owned());
+        }
         (self.labels != other.labels).then(|| "the labels differ".to_owned())
     }
 
@@ -65,7 +68,14 @@ mod tests {
 
     fn agent(capabilities: Vec<CapabilityDeclaration>) -> AgentDeclaration {
         let (name, version, description) = ("a".to_owned(), "1".to_owned(), String::new());
-        AgentDeclaration { name, version, description, labels: std::collections::BTreeMap::new(), capabilities }
+        AgentDeclaration {
+            name,
+            version,
+            description,
+            labels: std::collections::BTreeMap::new(),
+            capabilities,
+            subscriptions: Vec::new(),
+        }
     }
 
     #[test]

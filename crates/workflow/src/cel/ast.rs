@@ -25,6 +25,12 @@ pub struct Program {
 }
 
 impl Program {
+    /// The program that is a variable alone, whose name has so many bytes.
+    pub(crate) fn of_root(root: Root, bytes: usize) -> Self {
+        let node = Node { kind: NodeKind::Root(root), span: 0..bytes, height: 1 };
+        Self { nodes: vec![node], uses: Vec::new(), uses_status: false }
+    }
+
     /// The texts that the status of a step is compared with, and where they are written.
     pub fn compared_statuses(&self) -> Vec<(&str, &Range<usize>)> {
         let mut found = Vec::new();

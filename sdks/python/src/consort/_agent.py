@@ -33,6 +33,15 @@ Effect = Literal["read", "idempotent", "write"]
 `read` changes nothing, `idempotent` may be repeated, `write` must not be repeated blindly.
 """
 
+OrderBy = Literal["subject", "partitionkey"]
+"""By what the events of a subscription are ordered."""
+
+_ORDERS: Final = {
+    None: common_pb2.EVENT_ORDER_UNSPECIFIED,
+    "subject": common_pb2.EVENT_ORDER_SUBJECT,
+    "partitionkey": common_pb2.EVENT_ORDER_PARTITIONKEY,
+}
+
 _EFFECTS: Final = {
     "read": common_pb2.EFFECT_CLASS_READ,
     "idempotent": common_pb2.EFFECT_CLASS_IDEMPOTENT,
@@ -116,6 +125,7 @@ class Agent:
         self.description = description
         self.labels = dict(labels or {})
         self._capabilities: dict[str, Capability] = {}
+        self._subscriptions: dict[str, common_pb2.SubscriptionDeclaration] = {}
 
     @property
     def capabilities(self) -> Mapping[str, Capability]:
@@ -170,11 +180,12 @@ class Agent:
         cost_hint_microdollars: int | None = None,
         time_hint: Seconds | None = None,
         names: Mapping[str, Any] | None = None,
+        whole: bool = False,
     ) -> Capability:
         """Adds a capability whose code is this function; see `capability`.
 
         Annotations that are texts may use `names` beside those of the function's module; where none are given, those
-        of the caller.
+        of the caller. With `whole`, a single parameter takes the whole document, whatever its name and type.
         """
         # Types are often defined beside the function.
         names = sys._getframe(1).f_locals if names is None else names  # noqa: SLF001
@@ -189,7 +200,7 @@ class Agent:
             raise ConsortError(
                 f"`{effect}` is not an effect class", code=Code.BAD_REQUEST, hint="use `read`, `idempotent` or `write`"
             )
-        shape = _shape(name, function, names)
+        shape = _shape(name, function, names, whole)
         declaration = common_pb2.CapabilityDeclaration(
             name=name,
             description=_first_paragraph(function) if description is None else description,
@@ -202,6 +213,116 @@ class Agent:
         made = Capability(function, declaration, shape)
         self._capabilities[name] = made
         return made
+
+    def subscription(
+        self,
+        topic: str,
+        *,
+        name: str | None = None,
+        filter: str | None = None,  # noqa: A002
+        order_by: OrderBy | None = None,
+        max_deliveries: int | None = None,
+        back_off: tuple[Seconds, Seconds] | None = None,
+        timeout: Seconds | None = None,
+        max_in_flight: int | None = None,
+        keep: Seconds | None = None,
+        from_start: bool = False,
+        effect: Effect = "idempotent",
+        description: str | None = None,
+    ) -> Callable[[F], F]:
+        """Has a function handle the events of a topic, each as a task; the function itself stays as it is.
+
+        The parameter beside the context takes the event: its attributes by their names, `data`, `position` and
+        `published`. When the task completes, the event is acknowledged; when it fails, it is tried again after the
+        `back_off` (its first pause, and the longest), and is a dead letter after `max_deliveries` attempts.
+        The server makes the subscription `AGENT.NAME` when this version of the agent first joins, and a capability of
+        the same name is what handles an event.
+
+        Args:
+            topic: The topics: `*` is any one segment, `>` at the end the rest.
+            name: Its name among those of the agent; that of the function without it.
+            filter: Which of the events: CEL over `event`, such as `event.data.total > 100`.
+            order_by: Handle events with the same key one at a time, in their order.
+            max_deliveries: After how many attempts an event is a dead letter; 10 without it.
+            back_off: The first pause between attempts, and the longest; 1 and 60 seconds without it.
+            timeout: How long one attempt may take.
+            max_in_flight: How many events are tasks at once; 64 without it.
+            keep: How long the run of an acknowledged event is kept, to be looked at; not at all without it.
+            from_start: Whether a new subscription begins with the oldest event that is kept.
+            effect: What repeating the work may do to the world.
+            description: What it does; the first paragraph of the docstring without it.
+        """
+
+        def decorate(function: F) -> F:
+            own = checked_name("subscription", name or str(getattr(function, "__name__", "")))
+            capability = checked_name("capability", f"{self.name}.{own}")
+            names, order = sys._getframe(1).f_locals, _order(order_by)  # noqa: SLF001
+            self.add(function, capability, effect=effect, description=description, names=names, whole=True)
+            first, longest = (None, None) if back_off is None else (microseconds(pause) for pause in back_off)
+            self._subscriptions[own] = common_pb2.SubscriptionDeclaration(
+                name=own,
+                topic=topic,
+                capability=capability,
+                filter=filter or "",
+                order_by=order,
+                max_deliveries=max_deliveries,
+                back_off_first_us=first,
+                back_off_longest_us=longest,
+                timeout_us=None if timeout is None else microseconds(timeout),
+                max_in_flight=max_in_flight,
+                keep_us=None if keep is None else microseconds(keep),
+                from_start=from_start,
+            )
+            return function
+
+        return decorate
+
+    def on_change(
+        self,
+        space: str,
+        *,
+        prefix: str = "",
+        when: str | None = None,
+        name: str | None = None,
+        max_deliveries: int | None = None,
+        back_off: tuple[Seconds, Seconds] | None = None,
+        timeout: Seconds | None = None,
+        max_in_flight: int | None = None,
+        effect: Effect = "idempotent",
+        description: str | None = None,
+    ) -> Callable[[F], F]:
+        """Has a function handle the changes of keys of a space, each as a task; those of one key in their order.
+
+        It is a `subscription` to `state.SPACE.changed`, ordered by the key: `event["subject"]` is the key, and
+        `event["data"]` has `change`, `version`, `value` and `writer`. The space must publish its changes:
+        `consort state set SPACE --events`.
+
+        Args:
+            space: The space.
+            prefix: Only keys that begin with this.
+            when: Only changes for which this is true: CEL over `event`, such as `event.data.value.open`.
+            name: As of `subscription`.
+            max_deliveries: As of `subscription`.
+            back_off: As of `subscription`.
+            timeout: As of `subscription`.
+            max_in_flight: As of `subscription`.
+            effect: As of `subscription`.
+            description: As of `subscription`.
+        """
+        conditions = [f"event.subject.startsWith({json.dumps(prefix)})"] if prefix else []
+        conditions += [f"({when})"] if when else []
+        return self.subscription(
+            f"state.{space.replace('.', '/')}.changed",
+            name=name,
+            filter=" && ".join(conditions) or None,
+            order_by="subject",
+            max_deliveries=max_deliveries,
+            back_off=back_off,
+            timeout=timeout,
+            max_in_flight=max_in_flight,
+            effect=effect,
+            description=description,
+        )
 
     def find(self, name: str) -> Capability | None:
         """The capability of that name; with an empty name the only one."""
@@ -217,7 +338,18 @@ class Agent:
             description=self.description,
             labels=self.labels,
             capabilities=[capability.declaration for capability in self._capabilities.values()],
+            subscriptions=list(self._subscriptions.values()),
         )
+
+
+def _order(order_by: OrderBy | None) -> common_pb2.EventOrder:
+    if order_by not in _ORDERS:
+        raise ConsortError(
+            f"events cannot be ordered by `{order_by}`",
+            code=Code.BAD_REQUEST,
+            hint="use `subject` or `partitionkey`",
+        )
+    return _ORDERS[order_by]
 
 
 def checked_name(what: str, name: str) -> str:
@@ -252,7 +384,7 @@ def _schema(kind: Any, mode: Literal["validation", "serialization"], given: Mapp
         ) from error
 
 
-def _shape(name: str, function: Callable[..., Any], names: Mapping[str, Any]) -> _Shape:
+def _shape(name: str, function: Callable[..., Any], names: Mapping[str, Any], whole: bool) -> _Shape:
     """Finds out how a function takes its input, from its signature."""
     try:
         hints = _hints(function, names)
@@ -275,9 +407,9 @@ def _shape(name: str, function: Callable[..., Any], names: Mapping[str, Any]) ->
     output = hints.get("return", Any)
     if not inputs:
         return _Shape(context, None, None, output)
-    if len(inputs) == 1 and _is_whole(inputs[0].name, hints.get(inputs[0].name, Any)):
-        whole = inputs[0].name
-        return _Shape(context, whole, hints.get(whole, Any), output)
+    if len(inputs) == 1 and (whole or _is_whole(inputs[0].name, hints.get(inputs[0].name, Any))):
+        only = inputs[0].name
+        return _Shape(context, only, hints.get(only, Any), output)
     return _Shape(context, None, _object_of(name, inputs, hints), output)
 
 

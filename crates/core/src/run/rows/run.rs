@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use consort_types::{BlobHash, Error, Payload, RunId, Seq, StepInstanceId, Time};
+use consort_types::{BlobHash, Error, Payload, RunId, Seq, Span, StepInstanceId, Time, event::Position};
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 
@@ -68,6 +68,20 @@ pub struct Origin {
     /// The step from which it runs again; `None` for "from what had not completed".
     #[n(1)]
     pub step: Option<String>,
+}
+
+/// The delivery of an event that a run settles with its end.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Delivers {
+    /// The subscription.
+    #[n(0)]
+    pub subscription: String,
+    /// The event.
+    #[n(1)]
+    pub position: Position,
+    /// How long the run is kept once the event is acknowledged; not at all, without it.
+    #[n(2)]
+    pub keep: Option<Span>,
 }
 
 /// A run.
@@ -186,6 +200,9 @@ pub struct Run {
     #[n(34)]
     #[cbor(default)]
     pub pins: BTreeMap<String, BlobHash>,
+    /// The delivery of an event that its end settles, where a subscription has started it.
+    #[n(36)]
+    pub delivers: Option<Delivers>,
 }
 
 impl Row for Run {

@@ -38,6 +38,7 @@ pub(crate) fn agent(name: &str, capabilities: &[(&str, EffectClass)]) -> AgentDe
         description: String::new(),
         capabilities: capabilities.iter().map(capability).collect(),
         labels: BTreeMap::new(),
+        subscriptions: Vec::new(),
     }
 }
 

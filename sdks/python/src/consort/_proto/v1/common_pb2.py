@@ -16,7 +16,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x63onsort/v1/common.proto\x12\nconsort.v1\"4\n\x05\x45rror\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0c\n\x04hint\x18\x03 \x01(\t\"\xe8\x01\n\x10\x41gentDeclaration\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x38\n\x06labels\x18\x04 \x03(\x0b\x32(.consort.v1.AgentDeclaration.LabelsEntry\x12\x37\n\x0c\x63\x61pabilities\x18\x05 \x03(\x0b\x32!.consort.v1.CapabilityDeclaration\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xfc\x01\n\x15\x43\x61pabilityDeclaration\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\'\n\x06\x65\x66\x66\x65\x63t\x18\x03 \x01(\x0e\x32\x17.consort.v1.EffectClass\x12\x14\n\x0cinput_schema\x18\x04 \x01(\x0c\x12\x15\n\routput_schema\x18\x05 \x01(\x0c\x12#\n\x16\x63ost_hint_microdollars\x18\x06 \x01(\x04H\x00\x88\x01\x01\x12\x19\n\x0ctime_hint_us\x18\x07 \x01(\x04H\x01\x88\x01\x01\x42\x19\n\x17_cost_hint_microdollarsB\x0f\n\r_time_hint_us\"\x86\x01\n\x05Route\x12\x0f\n\x07version\x18\x01 \x01(\t\x12-\n\x06labels\x18\x02 \x03(\x0b\x32\x1d.consort.v1.Route.LabelsEntry\x12\x0e\n\x06sticky\x18\x03 \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"/\n\x05\x44\x65lta\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x0e\n\x04json\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04kind*w\n\x0b\x45\x66\x66\x65\x63tClass\x12\x1c\n\x18\x45\x46\x46\x45\x43T_CLASS_UNSPECIFIED\x10\x00\x12\x15\n\x11\x45\x46\x46\x45\x43T_CLASS_READ\x10\x01\x12\x1b\n\x17\x45\x46\x46\x45\x43T_CLASS_IDEMPOTENT\x10\x02\x12\x16\n\x12\x45\x46\x46\x45\x43T_CLASS_WRITE\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x63onsort/v1/common.proto\x12\nconsort.v1\"4\n\x05\x45rror\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0c\n\x04hint\x18\x03 \x01(\t\"\xa4\x02\n\x10\x41gentDeclaration\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x03 \x01(\t\x12\x38\n\x06labels\x18\x04 \x03(\x0b\x32(.consort.v1.AgentDeclaration.LabelsEntry\x12\x37\n\x0c\x63\x61pabilities\x18\x05 \x03(\x0b\x32!.consort.v1.CapabilityDeclaration\x12:\n\rsubscriptions\x18\x06 \x03(\x0b\x32#.consort.v1.SubscriptionDeclaration\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xb0\x03\n\x17SubscriptionDeclaration\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05topic\x18\x02 \x01(\t\x12\x12\n\ncapability\x18\x03 \x01(\t\x12\x0e\n\x06\x66ilter\x18\x04 \x01(\t\x12(\n\x08order_by\x18\x05 \x01(\x0e\x32\x16.consort.v1.EventOrder\x12\x1b\n\x0emax_deliveries\x18\x06 \x01(\rH\x00\x88\x01\x01\x12\x1e\n\x11\x62\x61\x63k_off_first_us\x18\x07 \x01(\x04H\x01\x88\x01\x01\x12 \n\x13\x62\x61\x63k_off_longest_us\x18\x08 \x01(\x04H\x02\x88\x01\x01\x12\x17\n\ntimeout_us\x18\t \x01(\x04H\x03\x88\x01\x01\x12\x1a\n\rmax_in_flight\x18\n \x01(\rH\x04\x88\x01\x01\x12\x14\n\x07keep_us\x18\x0b \x01(\x04H\x05\x88\x01\x01\x12\x12\n\nfrom_start\x18\x0c \x01(\x08\x42\x11\n\x0f_max_deliveriesB\x14\n\x12_back_off_first_usB\x16\n\x14_back_off_longest_usB\r\n\x0b_timeout_usB\x10\n\x0e_max_in_flightB\n\n\x08_keep_us\"\xfc\x01\n\x15\x43\x61pabilityDeclaration\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\'\n\x06\x65\x66\x66\x65\x63t\x18\x03 \x01(\x0e\x32\x17.consort.v1.EffectClass\x12\x14\n\x0cinput_schema\x18\x04 \x01(\x0c\x12\x15\n\routput_schema\x18\x05 \x01(\x0c\x12#\n\x16\x63ost_hint_microdollars\x18\x06 \x01(\x04H\x00\x88\x01\x01\x12\x19\n\x0ctime_hint_us\x18\x07 \x01(\x04H\x01\x88\x01\x01\x42\x19\n\x17_cost_hint_microdollarsB\x0f\n\r_time_hint_us\"\x86\x01\n\x05Route\x12\x0f\n\x07version\x18\x01 \x01(\t\x12-\n\x06labels\x18\x02 \x03(\x0b\x32\x1d.consort.v1.Route.LabelsEntry\x12\x0e\n\x06sticky\x18\x03 \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"/\n\x05\x44\x65lta\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x0e\n\x04json\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04kind*w\n\x0b\x45\x66\x66\x65\x63tClass\x12\x1c\n\x18\x45\x46\x46\x45\x43T_CLASS_UNSPECIFIED\x10\x00\x12\x15\n\x11\x45\x46\x46\x45\x43T_CLASS_READ\x10\x01\x12\x1b\n\x17\x45\x46\x46\x45\x43T_CLASS_IDEMPOTENT\x10\x02\x12\x16\n\x12\x45\x46\x46\x45\x43T_CLASS_WRITE\x10\x03*`\n\nEventOrder\x12\x1b\n\x17\x45VENT_ORDER_UNSPECIFIED\x10\x00\x12\x17\n\x13\x45VENT_ORDER_SUBJECT\x10\x01\x12\x1c\n\x18\x45VENT_ORDER_PARTITIONKEY\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -27,20 +27,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AGENTDECLARATION_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_ROUTE_LABELSENTRY']._loaded_options = None
   _globals['_ROUTE_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_EFFECTCLASS']._serialized_start=769
-  _globals['_EFFECTCLASS']._serialized_end=888
+  _globals['_EFFECTCLASS']._serialized_start=1264
+  _globals['_EFFECTCLASS']._serialized_end=1383
+  _globals['_EVENTORDER']._serialized_start=1385
+  _globals['_EVENTORDER']._serialized_end=1481
   _globals['_ERROR']._serialized_start=39
   _globals['_ERROR']._serialized_end=91
   _globals['_AGENTDECLARATION']._serialized_start=94
-  _globals['_AGENTDECLARATION']._serialized_end=326
-  _globals['_AGENTDECLARATION_LABELSENTRY']._serialized_start=281
-  _globals['_AGENTDECLARATION_LABELSENTRY']._serialized_end=326
-  _globals['_CAPABILITYDECLARATION']._serialized_start=329
-  _globals['_CAPABILITYDECLARATION']._serialized_end=581
-  _globals['_ROUTE']._serialized_start=584
-  _globals['_ROUTE']._serialized_end=718
-  _globals['_ROUTE_LABELSENTRY']._serialized_start=281
-  _globals['_ROUTE_LABELSENTRY']._serialized_end=326
-  _globals['_DELTA']._serialized_start=720
-  _globals['_DELTA']._serialized_end=767
+  _globals['_AGENTDECLARATION']._serialized_end=386
+  _globals['_AGENTDECLARATION_LABELSENTRY']._serialized_start=341
+  _globals['_AGENTDECLARATION_LABELSENTRY']._serialized_end=386
+  _globals['_SUBSCRIPTIONDECLARATION']._serialized_start=389
+  _globals['_SUBSCRIPTIONDECLARATION']._serialized_end=821
+  _globals['_CAPABILITYDECLARATION']._serialized_start=824
+  _globals['_CAPABILITYDECLARATION']._serialized_end=1076
+  _globals['_ROUTE']._serialized_start=1079
+  _globals['_ROUTE']._serialized_end=1213
+  _globals['_ROUTE_LABELSENTRY']._serialized_start=341
+  _globals['_ROUTE_LABELSENTRY']._serialized_end=386
+  _globals['_DELTA']._serialized_start=1215
+  _globals['_DELTA']._serialized_end=1262
 # @@protoc_insertion_point(module_scope)

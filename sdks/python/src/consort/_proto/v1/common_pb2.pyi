@@ -14,10 +14,19 @@ class EffectClass(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     EFFECT_CLASS_READ: _ClassVar[EffectClass]
     EFFECT_CLASS_IDEMPOTENT: _ClassVar[EffectClass]
     EFFECT_CLASS_WRITE: _ClassVar[EffectClass]
+
+class EventOrder(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    EVENT_ORDER_UNSPECIFIED: _ClassVar[EventOrder]
+    EVENT_ORDER_SUBJECT: _ClassVar[EventOrder]
+    EVENT_ORDER_PARTITIONKEY: _ClassVar[EventOrder]
 EFFECT_CLASS_UNSPECIFIED: EffectClass
 EFFECT_CLASS_READ: EffectClass
 EFFECT_CLASS_IDEMPOTENT: EffectClass
 EFFECT_CLASS_WRITE: EffectClass
+EVENT_ORDER_UNSPECIFIED: EventOrder
+EVENT_ORDER_SUBJECT: EventOrder
+EVENT_ORDER_PARTITIONKEY: EventOrder
 
 class Error(_message.Message):
     __slots__ = ("code", "message", "hint")
@@ -30,7 +39,7 @@ class Error(_message.Message):
     def __init__(self, code: _Optional[str] = ..., message: _Optional[str] = ..., hint: _Optional[str] = ...) -> None: ...
 
 class AgentDeclaration(_message.Message):
-    __slots__ = ("name", "version", "description", "labels", "capabilities")
+    __slots__ = ("name", "version", "description", "labels", "capabilities", "subscriptions")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -43,12 +52,42 @@ class AgentDeclaration(_message.Message):
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
     CAPABILITIES_FIELD_NUMBER: _ClassVar[int]
+    SUBSCRIPTIONS_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     description: str
     labels: _containers.ScalarMap[str, str]
     capabilities: _containers.RepeatedCompositeFieldContainer[CapabilityDeclaration]
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., description: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., capabilities: _Optional[_Iterable[_Union[CapabilityDeclaration, _Mapping]]] = ...) -> None: ...
+    subscriptions: _containers.RepeatedCompositeFieldContainer[SubscriptionDeclaration]
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., description: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., capabilities: _Optional[_Iterable[_Union[CapabilityDeclaration, _Mapping]]] = ..., subscriptions: _Optional[_Iterable[_Union[SubscriptionDeclaration, _Mapping]]] = ...) -> None: ...
+
+class SubscriptionDeclaration(_message.Message):
+    __slots__ = ("name", "topic", "capability", "filter", "order_by", "max_deliveries", "back_off_first_us", "back_off_longest_us", "timeout_us", "max_in_flight", "keep_us", "from_start")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    TOPIC_FIELD_NUMBER: _ClassVar[int]
+    CAPABILITY_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    ORDER_BY_FIELD_NUMBER: _ClassVar[int]
+    MAX_DELIVERIES_FIELD_NUMBER: _ClassVar[int]
+    BACK_OFF_FIRST_US_FIELD_NUMBER: _ClassVar[int]
+    BACK_OFF_LONGEST_US_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_US_FIELD_NUMBER: _ClassVar[int]
+    MAX_IN_FLIGHT_FIELD_NUMBER: _ClassVar[int]
+    KEEP_US_FIELD_NUMBER: _ClassVar[int]
+    FROM_START_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    topic: str
+    capability: str
+    filter: str
+    order_by: EventOrder
+    max_deliveries: int
+    back_off_first_us: int
+    back_off_longest_us: int
+    timeout_us: int
+    max_in_flight: int
+    keep_us: int
+    from_start: bool
+    def __init__(self, name: _Optional[str] = ..., topic: _Optional[str] = ..., capability: _Optional[str] = ..., filter: _Optional[str] = ..., order_by: _Optional[_Union[EventOrder, str]] = ..., max_deliveries: _Optional[int] = ..., back_off_first_us: _Optional[int] = ..., back_off_longest_us: _Optional[int] = ..., timeout_us: _Optional[int] = ..., max_in_flight: _Optional[int] = ..., keep_us: _Optional[int] = ..., from_start: _Optional[bool] = ...) -> None: ...
 
 class CapabilityDeclaration(_message.Message):
     __slots__ = ("name", "description", "effect", "input_schema", "output_schema", "cost_hint_microdollars", "time_hint_us")

@@ -23,6 +23,15 @@ export enum EffectClass {
   WRITE = 3,
 }
 
+/** By what the events of a subscription are ordered. */
+export enum EventOrder {
+  UNSPECIFIED = 0,
+  /** SUBJECT - The `subject` of the event. */
+  SUBJECT = 1,
+  /** PARTITIONKEY - Its extension attribute `partitionkey`. */
+  PARTITIONKEY = 2,
+}
+
 /** What went wrong. A call that fails as a whole carries it, encoded, in the trailing metadata `consort-error-bin`. */
 export interface Error {
   /** The stable code, such as `C0302`; docs/reference/errors explains each. */
@@ -45,11 +54,50 @@ export interface AgentDeclaration {
   labels: { [key: string]: string };
   /** What it can do. */
   capabilities: CapabilityDeclaration[];
+  /** The events that it is to be handed as tasks. */
+  subscriptions: SubscriptionDeclaration[];
 }
 
 export interface AgentDeclaration_LabelsEntry {
   key: string;
   value: string;
+}
+
+/** Events that an agent is handed as tasks. */
+export interface SubscriptionDeclaration {
+  /** Its name among those of the agent; of the namespace it is `AGENT.NAME`. */
+  name: string;
+  /** The topics: `*` is any one segment, `>` at the end the rest. */
+  topic: string;
+  /** The capability of the agent that handles an event; the event is its input. */
+  capability: string;
+  /** Which of the events: CEL over `event` that gives `true` or `false`; empty for all. */
+  filter: string;
+  /** Hand out events with the same key one at a time, in their order; it cannot be changed. */
+  orderBy: EventOrder;
+  /** After how many attempts an event becomes a dead letter; 10 without it. */
+  maxDeliveries?:
+    | number
+    | undefined;
+  /** The first pause between attempts, and the longest; 1 s and 60 s without both. */
+  backOffFirstUs?: bigint | undefined;
+  backOffLongestUs?:
+    | bigint
+    | undefined;
+  /** How long one attempt may take; as long as it does, without it. */
+  timeoutUs?:
+    | bigint
+    | undefined;
+  /** How many events are tasks at once; 64 without it. */
+  maxInFlight?:
+    | number
+    | undefined;
+  /** How long the run of an event that was acknowledged is kept; not at all, without it. */
+  keepUs?:
+    | bigint
+    | undefined;
+  /** Whether a new one begins with the oldest event that is kept, and not behind the last. */
+  fromStart: boolean;
 }
 
 /** A named skill with its schemas and effect class. */
@@ -168,7 +216,7 @@ export const Error: MessageFns<Error> = {
 };
 
 function createBaseAgentDeclaration(): AgentDeclaration {
-  return { name: "", version: "", description: "", labels: {}, capabilities: [] };
+  return { name: "", version: "", description: "", labels: {}, capabilities: [], subscriptions: [] };
 }
 
 export const AgentDeclaration: MessageFns<AgentDeclaration> = {
@@ -187,6 +235,9 @@ export const AgentDeclaration: MessageFns<AgentDeclaration> = {
     });
     for (const v of message.capabilities) {
       CapabilityDeclaration.encode(v!, writer.uint32(42).fork()).join();
+    }
+    for (const v of message.subscriptions) {
+      SubscriptionDeclaration.encode(v!, writer.uint32(50).fork()).join();
     }
     return writer;
   },
@@ -247,6 +298,14 @@ export const AgentDeclaration: MessageFns<AgentDeclaration> = {
             message.capabilities.push(CapabilityDeclaration.decode(reader, reader.uint32()));
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.subscriptions.push(SubscriptionDeclaration.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -302,6 +361,198 @@ export const AgentDeclaration_LabelsEntry: MessageFns<AgentDeclaration_LabelsEnt
             }
 
             message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseSubscriptionDeclaration(): SubscriptionDeclaration {
+  return {
+    name: "",
+    topic: "",
+    capability: "",
+    filter: "",
+    orderBy: 0,
+    maxDeliveries: undefined,
+    backOffFirstUs: undefined,
+    backOffLongestUs: undefined,
+    timeoutUs: undefined,
+    maxInFlight: undefined,
+    keepUs: undefined,
+    fromStart: false,
+  };
+}
+
+export const SubscriptionDeclaration: MessageFns<SubscriptionDeclaration> = {
+  encode(message: SubscriptionDeclaration, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.topic !== "") {
+      writer.uint32(18).string(message.topic);
+    }
+    if (message.capability !== "") {
+      writer.uint32(26).string(message.capability);
+    }
+    if (message.filter !== "") {
+      writer.uint32(34).string(message.filter);
+    }
+    if (message.orderBy !== 0) {
+      writer.uint32(40).int32(message.orderBy);
+    }
+    if (message.maxDeliveries !== undefined) {
+      writer.uint32(48).uint32(message.maxDeliveries);
+    }
+    if (message.backOffFirstUs !== undefined) {
+      if (BigInt.asUintN(64, message.backOffFirstUs) !== message.backOffFirstUs) {
+        throw new globalThis.Error("value provided for field message.backOffFirstUs of type uint64 too large");
+      }
+      writer.uint32(56).uint64(message.backOffFirstUs);
+    }
+    if (message.backOffLongestUs !== undefined) {
+      if (BigInt.asUintN(64, message.backOffLongestUs) !== message.backOffLongestUs) {
+        throw new globalThis.Error("value provided for field message.backOffLongestUs of type uint64 too large");
+      }
+      writer.uint32(64).uint64(message.backOffLongestUs);
+    }
+    if (message.timeoutUs !== undefined) {
+      if (BigInt.asUintN(64, message.timeoutUs) !== message.timeoutUs) {
+        throw new globalThis.Error("value provided for field message.timeoutUs of type uint64 too large");
+      }
+      writer.uint32(72).uint64(message.timeoutUs);
+    }
+    if (message.maxInFlight !== undefined) {
+      writer.uint32(80).uint32(message.maxInFlight);
+    }
+    if (message.keepUs !== undefined) {
+      if (BigInt.asUintN(64, message.keepUs) !== message.keepUs) {
+        throw new globalThis.Error("value provided for field message.keepUs of type uint64 too large");
+      }
+      writer.uint32(88).uint64(message.keepUs);
+    }
+    if (message.fromStart !== false) {
+      writer.uint32(96).bool(message.fromStart);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SubscriptionDeclaration {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSubscriptionDeclaration();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.topic = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.capability = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.filter = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.orderBy = reader.int32() as any;
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.maxDeliveries = reader.uint32();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.backOffFirstUs = reader.uint64() as bigint;
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.backOffLongestUs = reader.uint64() as bigint;
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.timeoutUs = reader.uint64() as bigint;
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.maxInFlight = reader.uint32();
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.keepUs = reader.uint64() as bigint;
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.fromStart = reader.bool();
             continue;
           }
         }
