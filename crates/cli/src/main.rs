@@ -49,8 +49,10 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<Exit> {
     let mut settings = cli.globals.settings();
-    if let Command::Up(args) = &cli.command {
-        settings.extend(args.settings());
+    match &cli.command {
+        Command::Up(args) => settings.extend(args.settings()),
+        Command::Dev(args) => settings.extend(args.settings()),
+        _ => {}
     }
     let app = App::new(&cli.globals, settings)?;
     consort_server::start_telemetry(app.settings.log());

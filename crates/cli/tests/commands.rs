@@ -261,10 +261,14 @@ fn a_starter_of_an_agent_has_its_tests_and_a_workflow_that_calls_it() {
     for (flag, files) in [
         ("--python", &["worker.py", "test_worker.py", "requirements.txt"][..]),
         ("--typescript", &["package.json", "tsconfig.json", "src/worker.ts", "src/main.ts", "src/worker.test.ts"]),
+        ("--rust", &["Cargo.toml", "src/worker.rs", "src/main.rs"]),
     ] {
         let folder = Folder::new();
         let ended = folder.run(&["init", flag]);
-        assert!(ended.code == 0 && ended.err.contains("consort run summary"), "{ended:#?}");
+        assert!(ended.code == 0 && ended.err.contains("consort dev"), "{ended:#?}");
+        assert!(ended.err.contains("consort run summary"), "{ended:#?}");
+        let workers = folder.json(&["config", "show"]).remove(0)["dev-workers"].as_str().unwrap().to_owned();
+        assert!(workers.contains("agent"), "{workers}");
         for file in files {
             assert!(folder.path().join("agent").join(file).is_file(), "{file}");
         }

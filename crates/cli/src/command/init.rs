@@ -16,18 +16,22 @@ const PROJECT: &str = "# Settings of this project; `consort config show --origin
 
 # data-dir = \".consort\"
 # concurrency = 8
+
+# What `consort dev` starts beside the server, and starts again when files change.
 ";
 
 /// Editors with the YAML language server find the schema by the first line.
 const SCHEMA_LINE: &str = "# yaml-language-server: $schema=../.consort-schema.json\n";
 const SCHEMA_FILE: &str = ".consort-schema.json";
-const IGNORED: &str = "/.consort/\n/agent/.venv/\n/agent/node_modules/\n/agent/build/\n__pycache__/\n";
+const IGNORED: &str = "/.consort/\n/agent/.venv/\n/agent/node_modules/\n/agent/build/\n/agent/target/\n__pycache__/\n";
 
 /// A starter of an agent, in the folder `agent` of the project.
 pub(crate) struct Starter {
     files: &'static [(&'static str, &'static str)],
     /// What is done next, in that folder.
     next: &'static str,
+    /// The command by which `consort dev` starts it.
+    worker: &'static str,
 }
 
 /// The agent of a starter project in Python.
@@ -37,7 +41,8 @@ pub(crate) const PYTHON: Starter = Starter {
         ("agent/test_worker.py", include_str!("../../starters/python/test_worker.py")),
         ("agent/requirements.txt", include_str!("../../starters/python/requirements.txt")),
     ],
-    next: "pip install PATH/TO/consort/sdks/python; python -m unittest; python worker.py",
+    next: "pip install PATH/TO/consort/sdks/python; python -m unittest",
+    worker: "python agent/worker.py",
 };
 
 /// The agent of a starter project in TypeScript.
@@ -49,7 +54,19 @@ pub(crate) const TYPESCRIPT: Starter = Starter {
         ("agent/src/main.ts", include_str!("../../starters/typescript/src/main.ts")),
         ("agent/src/worker.test.ts", include_str!("../../starters/typescript/src/worker.test.ts")),
     ],
-    next: "npm install PATH/TO/consort/sdks/typescript; npm test; npm start",
+    next: "npm install PATH/TO/consort/sdks/typescript; npm test",
+    worker: "npm --prefix agent start",
+};
+
+/// The agent of a starter project in Rust.
+pub(crate) const RUST: Starter = Starter {
+    files: &[
+        ("agent/Cargo.toml", include_str!("../../starters/rust/Cargo.toml")),
+        ("agent/src/worker.rs", include_str!("../../starters/rust/src/worker.rs")),
+        ("agent/src/main.rs", include_str!("../../starters/rust/src/main.rs")),
+    ],
+    next: "cargo add consort-sdk --path PATH/TO/consort/crates/sdk; cargo test",
+    worker: "cargo run --manifest-path agent/Cargo.toml",
 };
 
 const SUMMARY: &str = include_str!("../../starters/summary.yaml");
@@ -58,7 +75,7 @@ pub(crate) fn execute(app: &App, folder: &str, example: Option<Example>, starter
     let root = app.settings.folder().join(folder);
     let hello = consort_server::shipped("hello").map(|shipped| shipped.source).unwrap_or_default();
     let mut files = vec![
-        (PROJECT_FILE.to_owned(), PROJECT.to_owned()),
+        (PROJECT_FILE.to_owned(), project(starter)),
         ("workflows/hello.yaml".to_owned(), format!("{SCHEMA_LINE}{hello}")),
         (SCHEMA_FILE.to_owned(), format!("{:#}\n", consort_workflow_check::language_schema())),
         (".gitignore".to_owned(), IGNORED.to_owned()),
@@ -97,11 +114,19 @@ pub(crate) fn execute(app: &App, folder: &str, example: Option<Example>, starter
     };
     app.eprint(&format!("next: {enter}{first}"));
     if let Some(starter) = starter {
-        app.eprint("then: consort up");
-        app.eprint(&format!("      in {}: {}", Path::new(folder).join("agent").display(), starter.next));
-        app.eprint("      consort run summary --input text='It rained. We stayed in.'");
+        app.eprint(&format!("then: in {}: {}", Path::new(folder).join("agent").display(), starter.next));
+        app.eprint("      consort dev      (the server and the agent, which is started again when its files change)");
+        app.eprint("      and in another terminal: consort run summary --input text='It rained. We stayed in.'");
     }
     Ok(Exit::Ok)
+}
+
+/// The project's settings, with the worker where there is one.
+fn project(starter: Option<&Starter>) -> String {
+    match starter {
+        Some(starter) => format!("{PROJECT}dev-workers = [\"{}\"]\n", starter.worker),
+        None => format!("{PROJECT}# dev-workers = [\"{}\"]\n", PYTHON.worker),
+    }
 }
 
 /// Writes a file, and makes its folder.
