@@ -7,6 +7,7 @@ mod app;
 mod args;
 mod client;
 mod command;
+mod contact;
 mod exit;
 mod follow;
 mod input;
