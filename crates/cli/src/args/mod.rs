@@ -45,7 +45,7 @@ pub(crate) use start::{DevArgs, RunArgs, UpArgs};
 pub(crate) use state::{
     DecideArgs as StateDecideArgs, KeyArgs as StateKeyArgs, PutArgs, SetArgs as StateSetArgs, StateCommand,
 };
-pub(crate) use workflows::{GraphFormat, WorkflowsCommand};
+pub(crate) use workflows::{GraphFormat, WorkflowTestArgs, WorkflowsCommand};
 
 /// Runs workflows of agents durably: what is acknowledged survives any crash, and runs continue after it.
 #[derive(Debug, Parser)]

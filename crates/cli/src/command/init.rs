@@ -69,6 +69,8 @@ pub(crate) const RUST: Starter = Starter {
     worker: "cargo run --manifest-path agent/Cargo.toml",
 };
 
+const HELLO_TEST: &str = include_str!("../../starters/hello.test.yaml");
+const SUMMARY_TEST: &str = include_str!("../../starters/summary.test.yaml");
 const SUMMARY: &str = include_str!("../../starters/summary.yaml");
 
 pub(crate) fn execute(app: &App, folder: &str, example: Option<Example>, starter: Option<&Starter>) -> Result<Exit> {
@@ -77,6 +79,7 @@ pub(crate) fn execute(app: &App, folder: &str, example: Option<Example>, starter
     let mut files = vec![
         (PROJECT_FILE.to_owned(), project(starter)),
         ("workflows/hello.yaml".to_owned(), format!("{SCHEMA_LINE}{hello}")),
+        ("tests/hello.test.yaml".to_owned(), HELLO_TEST.to_owned()),
         (SCHEMA_FILE.to_owned(), format!("{:#}\n", consort_workflow_check::language_schema())),
         (".gitignore".to_owned(), IGNORED.to_owned()),
     ];
@@ -87,6 +90,7 @@ pub(crate) fn execute(app: &App, folder: &str, example: Option<Example>, starter
     }
     if let Some(starter) = starter {
         files.push(("workflows/summary.yaml".to_owned(), format!("{SCHEMA_LINE}{SUMMARY}")));
+        files.push(("tests/summary.test.yaml".to_owned(), SUMMARY_TEST.to_owned()));
         files.extend(starter.files.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())));
     }
     // A project under version control has its own list of what is ignored.
@@ -113,6 +117,7 @@ pub(crate) fn execute(app: &App, folder: &str, example: Option<Example>, starter
         None => "consort run hello --input name=Ada",
     };
     app.eprint(&format!("next: {enter}{first}"));
+    app.eprint("      consort workflows test");
     if let Some(starter) = starter {
         app.eprint(&format!("then: in {}: {}", Path::new(folder).join("agent").display(), starter.next));
         app.eprint("      consort dev      (the server and the agent, which is started again when its files change)");

@@ -33,6 +33,7 @@ mod outcome;
 mod patterns;
 mod queues;
 mod quotas;
+mod rehearse;
 mod replay_check;
 mod run;
 mod runs;

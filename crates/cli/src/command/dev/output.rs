@@ -49,7 +49,7 @@ impl Printer {
             line.clear();
             match (&mut reader).take(LINE_BYTES_MAX).read_until(b'\n', &mut line).await {
                 Ok(read) if read > 0 => {
-                    self.line(stream, String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']))
+                    self.line(stream, String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']));
                 }
                 _ => return,
             }

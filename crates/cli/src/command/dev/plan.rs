@@ -25,7 +25,7 @@ pub(super) fn plans(commands: &[&str], folder: &Path) -> Vec<Plan> {
     for command in commands {
         let path = path_in(command, folder);
         let name = path.as_deref().and_then(|path| name_of(path, folder)).unwrap_or_else(|| program(command));
-        let name = unique(name, &plans);
+        let name = unique(&name, &plans);
         let watched = path.map_or_else(|| folder.to_owned(), |path| folder_of(&path));
         plans.push(Plan { name, command: (*command).to_owned(), folder: folder.to_owned(), watched });
     }
@@ -33,9 +33,9 @@ pub(super) fn plans(commands: &[&str], folder: &Path) -> Vec<Plan> {
 }
 
 /// The name, with a number where an earlier worker has it.
-fn unique(name: String, plans: &[Plan]) -> String {
+fn unique(name: &str, plans: &[Plan]) -> String {
     let taken = |name: &str| plans.iter().any(|plan| plan.name == name);
-    let (mut unique, mut number) = (name.clone(), 1);
+    let (mut unique, mut number) = (name.to_owned(), 1);
     while taken(&unique) {
         number += 1;
         unique = format!("{name}-{number}");

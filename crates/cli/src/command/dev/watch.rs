@@ -54,18 +54,21 @@ impl Changes {
         Ok(changes)
     }
 
-    /// The path, from the folder, of the first file of the next row of changes.
+    /// The path, from the folder, of a file of the next row of changes: the first that is there at its end, because editors
+    /// write under another name first.
     pub(super) async fn next(&mut self) -> String {
-        let first = loop {
+        let mut changed = Vec::new();
+        while changed.is_empty() {
             let Some(path) = self.events.recv().await else { return std::future::pending().await };
-            if let Some(shown) = self.counts(&path) {
-                break shown;
-            }
-        };
-        while tokio::time::timeout(QUIET, self.events.recv()).await.is_ok_and(|event| event.is_some()) {}
+            changed.extend(self.counts(&path));
+        }
+        while let Ok(Some(path)) = tokio::time::timeout(QUIET, self.events.recv()).await {
+            changed.extend(self.counts(&path));
+        }
         // A folder that cannot be watched was reported when it was there first.
         let _ = self.look();
-        first
+        let there = changed.iter().position(|shown| self.root.join(shown).exists()).unwrap_or_default();
+        changed.swap_remove(there)
     }
 
     /// Forgets what has changed until now.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use consort_types::Span;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use serde_json::json;
 use tokio::{
     process::{Child, Command},
@@ -28,6 +28,8 @@ use super::{
 
 /// How long a process that was asked to stop may take.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// How often it is looked whether what a process has started has ended too.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How long what it has printed last may take to arrive.
 const OUTPUT_WITHIN: Duration = Duration::from_secs(1);
 /// The pause before one that has exited is started again; it doubles.
@@ -101,7 +103,7 @@ impl Worker {
         if !matches!(turn, Turn::Ended(_)) {
             process.signal(Signal::TERM);
             let in_time = tokio::select! {
-                _ = process.child.wait() => true,
+                () = process.all_ended() => true,
                 () = tokio::time::sleep(STOP_WITHIN) => false,
                 () = told(&mut self.orders, Stop::AtOnce) => false,
             };
@@ -169,6 +171,15 @@ impl Process {
         if let Some(group) = self.group {
             // It fails only where all of it has ended.
             let _ = kill_process_group(group, signal);
+        }
+    }
+
+    /// Waits for the end of the process and of all that it has started: a shell ends before the worker that it runs.
+    async fn all_ended(&mut self) {
+        // A process that has ended is not waited for.
+        let _ = self.child.wait().await;
+        while self.group.is_some_and(|group| test_kill_process_group(group).is_ok()) {
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
