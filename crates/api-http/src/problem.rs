@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderValue, Response, StatusCode, header},
 };
 use consort_api::Diagnostic;
-use consort_types::{Code, Error, ErrorKind};
+use consort_types::{Code, Error, ErrorKind, limits};
 use consort_workflow_check::Diagnostics;
 
 use crate::{access::Refusal, convert};
@@ -51,6 +51,19 @@ impl From<Diagnostics> for Problem {
 }
 
 impl Problem {
+    /// The refusal of a request whose head cannot be read, or is too large.
+    pub(crate) fn unreadable(status: StatusCode) -> Self {
+        let max = limits::HTTP_HEAD_BYTES_MAX;
+        let error = if status == StatusCode::BAD_REQUEST {
+            Error::new(Code::BadRequest, "the request cannot be read as HTTP")
+                .hint("does the client speak HTTP/1.1 or HTTP/2, without TLS?")
+        } else {
+            let message = format!("the head of the request has more than {max} bytes, the limit");
+            Error::new(Code::LimitReached, message).hint("send what is long in the body")
+        };
+        Self { status: Some(status), ..Self::from(error) }
+    }
+
     /// The document.
     pub(crate) fn document(&self) -> consort_api::Problem {
         let mut document = consort_api::Problem::of(&self.error);

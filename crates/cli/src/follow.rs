@@ -23,6 +23,7 @@ use tokio::time::MissedTickBehavior;
 use crate::{
     app::App,
     client::{Client, Event},
+    contact::Contact,
     reach::{Arrivals, Arrived, Reach},
     show::{
         history,
@@ -64,6 +65,7 @@ pub(crate) struct Follower<'a> {
     client: &'a Client,
     run: RunId,
     reach: Reach,
+    contact: Contact,
     live: Live,
     /// By path of the step.
     progress: BTreeMap<String, AttemptProgress>,
@@ -72,8 +74,8 @@ pub(crate) struct Follower<'a> {
 
 impl<'a> Follower<'a> {
     pub(crate) fn new(app: &'a App, client: &'a Client, run: RunId) -> Self {
-        let live = Live::default();
-        Self { app, client, run, reach: Reach::default(), live, progress: BTreeMap::new(), turn: 0 }
+        let (reach, contact, live) = (Reach::default(), Contact::default(), Live::default());
+        Self { app, client, run, reach, contact, live, progress: BTreeMap::new(), turn: 0 }
     }
 
     /// Follows to the end; the answer is the run. `needs` are the capabilities that are reported if no agent offers
@@ -108,6 +110,7 @@ impl<'a> Follower<'a> {
                         }
                     }
                     if let Some((run, nodes)) = &tree {
+                        self.contact.look(self.client, nodes).await;
                         self.draw(run, nodes, true);
                     }
                 }
@@ -188,7 +191,9 @@ impl<'a> Follower<'a> {
         // The last column stays free: a terminal that wraps there would break the count of lines.
         let height = if bounded { height.saturating_sub(2).max(1) } else { 200 };
         let (style, now) = (self.app.err, when::now());
-        let frame = Frame { style, width: width - 1, height, now, turn: self.turn, progress: &self.progress };
+        let away = self.contact.away(Instant::now());
+        let (progress, turn) = (&self.progress, self.turn);
+        let frame = Frame { style, width: width - 1, height, now, turn, progress, away: &away };
         let mut lines = vec![tree::heading(run, &frame)];
         lines.extend(self.reach.message(Instant::now()).map(|lost| style.paint(Paint::Yellow, &lost)));
         lines.extend(tree::lines(nodes, &frame));

@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use consort_engine::check_whole_numbers;
 use consort_types::{Code, Error, Result, limits};
 use consort_workflow::{did_you_mean, listed};
 use serde_json::{Map, Value};
@@ -65,7 +66,7 @@ fn refuse_unknown(key: &str, schema: Option<&Value>) -> Result<()> {
 pub(crate) fn payload(text: &str, folder: &Path) -> Result<Value> {
     match text.strip_prefix('@') {
         Some(file) => read_field_file(file, folder),
-        None => Ok(json_or_text(text)),
+        None => json_or_text(text),
     }
 }
 
@@ -102,19 +103,22 @@ fn read_field(text: &str, field: Option<&Value>, folder: &Path) -> Result<Value>
     let value = match text.strip_prefix('@') {
         Some(file) if has_type(field, "string") => Value::String(read_text(file, folder)?),
         Some(file) => read_field_file(file, folder)?,
-        None if is_list(field) && text.trim_start().starts_with('[') => json_or_text(text),
+        None if is_list(field) && text.trim_start().starts_with('[') => json_or_text(text)?,
         None if has_type(field, "string") => Value::String(text.to_owned()),
         None if is_list(field) => {
             let items = field.and_then(|field| field.get("items"));
             Value::Array(vec![read_field(text, items, folder)?])
         }
-        None => json_or_text(text),
+        None => json_or_text(text)?,
     };
     Ok(value)
 }
 
-fn json_or_text(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
+fn json_or_text(text: &str) -> Result<Value> {
+    match serde_json::from_str(text) {
+        Ok(value) => check_whole_numbers("input", text.as_bytes()).map(|()| value),
+        Err(_) => Ok(Value::String(text.to_owned())),
+    }
 }
 
 /// A file as JSON where its name ends in `.json`, else as text.
@@ -125,9 +129,10 @@ fn read_field_file(file: &str, folder: &Path) -> Result<Value> {
 
 fn read_json(file: &str, folder: &Path) -> Result<Value> {
     let text = read_text(file, folder)?;
-    serde_json::from_str(&text).map_err(|error| {
+    let value = serde_json::from_str(&text).map_err(|error| {
         Error::new(Code::BadJson, format!("`{file}` is not JSON: {error}")).hint("check it with another program")
-    })
+    })?;
+    check_whole_numbers("input", text.as_bytes()).map(|()| value)
 }
 
 /// The text of a file; `-` is standard input.

@@ -7,6 +7,7 @@ mod app;
 mod args;
 mod client;
 mod command;
+mod contact;
 mod exit;
 mod follow;
 mod input;
@@ -49,8 +50,10 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<Exit> {
     let mut settings = cli.globals.settings();
-    if let Command::Up(args) = &cli.command {
-        settings.extend(args.settings());
+    match &cli.command {
+        Command::Up(args) => settings.extend(args.settings()),
+        Command::Dev(args) => settings.extend(args.settings()),
+        _ => {}
     }
     let app = App::new(&cli.globals, settings)?;
     consort_server::start_telemetry(app.settings.log());

@@ -6,6 +6,7 @@
 mod common;
 
 use common::{Folder, binary};
+use consort_sdk::{Agent, Capability, Remote, Worker};
 use consort_testkit::{process::Server, wait_until};
 use serde_json::{Value, json};
 
@@ -189,5 +190,32 @@ fn quotas_are_set_replaced_listed_and_removed() {
     folder.ok(&["quotas", "remove", "capability:echo"]);
     assert_eq!(folder.ok(&["runs", "watch", run.trim()]), "2\n");
     assert_eq!(folder.ok(&["quotas", "list"]), "");
+    assert!(server.stop().unwrap().success());
+}
+
+#[test]
+fn the_doctor_names_agents_that_declare_a_capability_with_different_schemas() {
+    let (folder, server) = folder();
+    let subject = |folder: &Folder| {
+        let found = folder.json(&["doctor"]).into_iter().filter(|finding| finding["subject"] == "agents");
+        found.collect::<Vec<Value>>()
+    };
+    assert_eq!(subject(&folder)[0]["health"], "ok");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let host = |agent: Agent| {
+        let remote = Remote::new(format!("http://{}", server.grpc_address()));
+        runtime.spawn(Worker::new(remote).agent(agent).run(std::future::pending()));
+    };
+    let by_name = |_, sku: String| async move { Ok(sku) };
+    let by_number = |_, sku: u32| async move { Ok(sku) };
+    host(Agent::new("stock").capability(Capability::from_fn("stock.reserve", by_name)));
+    host(Agent::new("other").capability(Capability::from_fn("stock.reserve", by_number)));
+    let told =
+        wait_until("a note", || Some(subject(&folder)).filter(|found| found.iter().any(|one| one["health"] == "note")));
+    let details: Vec<&str> = told.iter().filter_map(|finding| finding["detail"].as_str()).collect();
+    assert!(details.iter().any(|detail| detail.contains("stock") && detail.contains("stock.reserve")), "{details:?}");
+    assert!(told.iter().all(|finding| finding["hint"].is_string()));
+    assert_eq!(folder.run(&["doctor"]).code, 0);
+    drop(runtime);
     assert!(server.stop().unwrap().success());
 }

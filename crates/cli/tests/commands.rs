@@ -69,6 +69,8 @@ fn what_cannot_be_understood_or_found_ends_with_its_own_code() {
         (&["runs", "list", "--data-dir", "nowhere"], 3, "error[C0504]"),
         (&["runs", "list", "--server", "127.0.0.1:1"], 4, "error[C0405]"),
         (&["runs", "list", "--server", "nonsense"], 2, "error[C0010]"),
+        (&["runs", "list", "--server", "http://ada:sesame@host:1"], 2, "`http://…@host:1`"),
+        (&["run", "hello", "--idempotency-key", ""], 2, "the idempotency key is empty"),
         (&["runs", "show", "ZZZZ"], 3, "error[C0201]"),
         (&["runs", "show", "a/b"], 2, "error[C0001]"),
         (&["inbox", "approve", "ZZZZ"], 3, "error[C0301]"),
@@ -77,6 +79,23 @@ fn what_cannot_be_understood_or_found_ends_with_its_own_code() {
         let ended = folder.run(args);
         assert_eq!(ended.code, code, "{args:?}: {ended:#?}");
         assert!(ended.err.contains(said) && ended.out.is_empty(), "{args:?}: {ended:#?}");
+    }
+}
+
+#[test]
+fn whole_numbers_keep_their_digits_or_are_refused() {
+    let folder = Folder::new();
+    let echo = "workflow: any\ninput: { x: {} }\nsteps:\n  a: { capability: echo, with: { x: \"${{ input.x }}\" } }\noutput: ${{ steps.a.output.x }}\n";
+    folder.write("any.yaml", echo);
+    for kept in ["18446744073709551615", "-9223372036854775808", "\"123456789012345678901234567890\"", "1.5e+30"] {
+        let made = folder.json(&["run", "any.yaml", "--input", &format!("x={kept}")]).remove(0);
+        assert_eq!(made["output"].to_string(), kept);
+    }
+    folder.write("in.json", "{\"x\": [18446744073709551616]}");
+    for input in ["x=123456789012345678901234567890", "x=-9223372036854775809", "@in.json"] {
+        let ended = folder.run(&["run", "any.yaml", "--input", input]);
+        assert!(ended.code == 2 && ended.err.contains("error[C0005]"), "{input}: {ended:#?}");
+        assert!(ended.err.contains("more than 64 bits") && ended.err.contains("send it as text"), "{}", ended.err);
     }
 }
 
@@ -264,10 +283,14 @@ fn a_starter_of_an_agent_has_its_tests_and_a_workflow_that_calls_it() {
     for (flag, files) in [
         ("--python", &["worker.py", "test_worker.py", "requirements.txt"][..]),
         ("--typescript", &["package.json", "tsconfig.json", "src/worker.ts", "src/main.ts", "src/worker.test.ts"]),
+        ("--rust", &["Cargo.toml", "src/worker.rs", "src/main.rs"]),
     ] {
         let folder = Folder::new();
         let ended = folder.run(&["init", flag]);
-        assert!(ended.code == 0 && ended.err.contains("consort run summary"), "{ended:#?}");
+        assert!(ended.code == 0 && ended.err.contains("consort dev"), "{ended:#?}");
+        assert!(ended.err.contains("consort run summary"), "{ended:#?}");
+        let workers = folder.json(&["config", "show"]).remove(0)["dev-workers"].as_str().unwrap().to_owned();
+        assert!(workers.contains("agent"), "{workers}");
         for file in files {
             assert!(folder.path().join("agent").join(file).is_file(), "{file}");
         }

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use consort_types::{Code, Error, Payload, Result, limits};
+use consort_types::{Code, Error, Payload, Result, limits, text};
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 /// Checks that bytes are one JSON document within the limits of size and nesting; `what` names it in the error.
@@ -19,6 +19,44 @@ pub fn check_document(what: &str, bytes: &[u8]) -> Result<()> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let walked = Probe { depth: 0 }.deserialize(&mut deserializer).and_then(|()| deserializer.end());
     walked.map_err(|error| refusal(what, &error))
+}
+
+/// Refuses a document with a whole number that is read as a decimal, with other digits, because it has more than 64 bits.
+/// The bytes are one JSON document. Where a document is only kept, as that of an event or a key, every digit stays.
+pub fn check_whole_numbers(what: &str, bytes: &[u8]) -> Result<()> {
+    /// Every whole number with fewer digits fits.
+    const DIGITS_SAFE: usize = 18;
+    let (mut at, mut in_text) = (0, false);
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'\\' if in_text => at += 1,
+            b'"' => in_text = !in_text,
+            b'-' | b'0'..=b'9' if !in_text => {
+                let rest = &bytes[at..];
+                let of_number = |byte: &&u8| matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9');
+                let number = &rest[..rest.iter().take_while(of_number).count()];
+                if number.len() > DIGITS_SAFE && !fits(number) {
+                    let shown = text::shortened(std::str::from_utf8(number).unwrap_or_default(), SHOWN_BYTES);
+                    return Err(Error::new(Code::BadJson, format!("`{shown}` in the {what} has more than 64 bits"))
+                        .hint("send it as text: whole numbers are from −2⁶³ to 2⁶⁴ − 1"));
+                }
+                at += number.len();
+                continue;
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    Ok(())
+}
+
+/// Bytes of a number that an error shows.
+const SHOWN_BYTES: usize = 40;
+
+/// Whether a number keeps its digits: it is a decimal, whose writer knows that, or has 64 bits.
+fn fits(number: &[u8]) -> bool {
+    let text = std::str::from_utf8(number).unwrap_or_default();
+    text.contains(['.', 'e', 'E']) || text.parse::<u64>().is_ok() || text.parse::<i64>().is_ok()
 }
 
 fn refusal(what: &str, error: &serde_json::Error) -> Error {
@@ -122,6 +160,23 @@ mod tests {
             assert_eq!(check_document("input", bad.as_bytes()).unwrap_err().code, Code::BadJson, "{bad}");
         }
         assert_eq!(check_document("input", b"\"\xff\"").unwrap_err().code, Code::BadJson);
+    }
+
+    #[test]
+    fn whole_numbers_keep_their_digits_or_are_refused() {
+        for good in [
+            "18446744073709551615",
+            "-9223372036854775808",
+            "1e30",
+            "1.2345678901234567890123",
+            "[\"99999999999999999999\\\"9\"]",
+        ] {
+            check_whole_numbers("input", good.as_bytes()).unwrap();
+        }
+        for bad in ["18446744073709551616", "-9223372036854775809", r#"{"a\"":[1, 123456789012345678901234567890]}"#] {
+            let error = check_whole_numbers("input", bad.as_bytes()).unwrap_err();
+            assert!(error.code == Code::BadJson && error.message.contains("64 bits"), "{bad}: {error}");
+        }
     }
 
     #[test]

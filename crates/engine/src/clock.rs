@@ -7,7 +7,13 @@
 //! Invariant: log time never goes back, and while a process runs it advances at least as fast as the steady clock,
 //! less one part in [`SLOWER`].
 
-use std::mem;
+use std::{
+    mem,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use consort_types::{Span, Time, limits};
 
@@ -28,6 +34,38 @@ pub struct ClockReading {
     /// Time since some moment before the process began, the time of a suspended machine included. It never goes back.
     pub steady: Span,
 }
+
+/// Time that was skipped: both clocks are read as if it had passed. Clones are the same.
+///
+/// For a rehearsal, in which a wait of a day is over at once; an engine with clients never skips.
+#[derive(Clone, Debug, Default)]
+pub struct SkippedTime(Arc<AtomicU64>);
+
+impl SkippedTime {
+    /// Skips more. The loop notices it when it is asked something next.
+    pub fn add(&self, span: Span) {
+        self.0.fetch_add(span.0, Ordering::AcqRel);
+    }
+
+    /// How much was skipped so far.
+    pub fn so_far(&self) -> Span {
+        Span(self.0.load(Ordering::Acquire))
+    }
+
+    /// What the clocks would show.
+    pub(crate) fn seen(&self, reading: ClockReading) -> ClockReading {
+        let skipped = self.so_far();
+        ClockReading { wall: reading.wall.after(skipped), steady: Span(reading.steady.0.saturating_add(skipped.0)) }
+    }
+}
+
+impl PartialEq for SkippedTime {
+    fn eq(&self, other: &Self) -> bool {
+        self.so_far() == other.so_far()
+    }
+}
+
+impl Eq for SkippedTime {}
 
 /// A notice on the clocks for the operator's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,6 +9,8 @@ use consort_log::Log;
 use consort_store::{Blobs, Store};
 use consort_types::{Seq, Span};
 
+use crate::clock::SkippedTime;
+
 /// What a partition is built from.
 pub struct Parts {
     /// The durable order of commands.
@@ -48,6 +50,8 @@ pub struct Config {
     /// The record behind which log and blobs are kept although the store has them, because a store can be made again from
     /// there; `None` for no such record. [`Handle::keep_from`](crate::Handle::keep_from) changes it.
     pub keep_from: Option<Seq>,
+    /// How much time was skipped, in a rehearsal.
+    pub skipped: SkippedTime,
 }
 
 impl Default for Config {
@@ -65,6 +69,7 @@ impl Default for Config {
             forget_after: Span::from_secs(15),
             trim_margin: 1_024,
             keep_from: None,
+            skipped: SkippedTime::default(),
         }
     }
 }

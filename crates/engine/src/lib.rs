@@ -18,6 +18,7 @@ mod linger;
 mod observer;
 pub mod partition;
 mod run_ids;
+mod seen;
 mod shell;
 mod status;
 mod topic;
@@ -38,10 +39,10 @@ pub mod view {
     pub use consort_workflow::Expression;
 }
 
-pub use admit::check_document;
+pub use admit::{check_document, check_whole_numbers};
 pub use backing::{StoreBacking, write_rows};
 pub use blob_gc::BlobGc;
-pub use clock::{Clock, ClockNotice, ClockReading};
+pub use clock::{Clock, ClockNotice, ClockReading, SkippedTime};
 pub use config::{Config, Parts};
 pub use consort_dispatch::WorkerInstanceId as InstanceId;
 pub use freeze::{Archive, Backup, Frozen, first_record, time_of};
@@ -54,7 +55,8 @@ pub use handle::{
 pub use linger::linger;
 pub use observer::{AppendedGroup, Observer};
 pub use partition::{Attached, Outputs, Partition, Ticket, refuse_record};
-pub use status::{AgentStatus, Status};
+pub use seen::SeenEntry;
+pub use status::{AgentStatus, Status, Waits};
 pub use topic::Topic;
 
 pub use consort_core::{

@@ -59,3 +59,18 @@ pub struct Status {
     /// How far the wall clock has leapt ahead of log time, while that is not confirmed.
     pub clock_leap: Span,
 }
+
+/// What a partition waits for: whether anything is left to do but what time, an instance or a client brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waits {
+    /// The last record that was applied.
+    pub applied: Seq,
+    /// Whether nothing waits to be appended, applied or handed out.
+    pub settled: bool,
+    /// Tasks that instances hold.
+    pub held: usize,
+    /// Log time.
+    pub now: Time,
+    /// When time alone brings something next.
+    pub next: Option<Time>,
+}

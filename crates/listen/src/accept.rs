@@ -3,7 +3,7 @@
 //! For: a listener's life from its first connection to the end of its last. Not for: the protocol of a connection, or
 //! how long it may be silent.
 //! Invariant: an error of accept is retried, because the listener may recover; when the loop is to stop, it ends within
-//! its time limit.
+//! its time limit. A peer that asks something is not kept out by peers that ask nothing.
 
 use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
@@ -12,6 +12,8 @@ use tokio::{
     sync::{Semaphore, watch},
     task::JoinSet,
 };
+
+use crate::newcomer::{Newcomer, Newcomers};
 
 /// The amounts of a loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,21 +27,26 @@ pub struct Bounds {
 /// After a refused accept: first this long, then twice as long each time, up to the second.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
+/// Connections above the cap, each for as long as one that was sent away takes to end.
+const SPARE: usize = 64;
+
 /// Accepts connections until `shutdown` ends, and then waits until the open ones have ended, within the bound.
 ///
 /// Each runs in a task of its own, made by `connect`, whose receiver turns true when the loop stops. One above the cap
-/// is given to `refuse`, and closed.
+/// takes the place of the oldest one whose peer has asked nothing yet; where there is none, it is given to `refuse`, and
+/// closed.
 pub async fn accept<C>(
     listener: TcpListener,
     bounds: Bounds,
-    connect: impl Fn(TcpStream, SocketAddr, watch::Receiver<bool>) -> C,
+    connect: impl Fn(TcpStream, SocketAddr, watch::Receiver<bool>, Newcomer) -> C,
     refuse: impl Fn(&TcpStream),
     shutdown: impl Future<Output = ()>,
 ) where
     C: Future<Output = ()> + Send + 'static,
 {
     let (stop, closing) = watch::channel(false);
-    let seats = Arc::new(Semaphore::new(bounds.connections_max.min(Semaphore::MAX_PERMITS)));
+    let seats = Arc::new(Semaphore::new(bounds.connections_max.saturating_add(SPARE).min(Semaphore::MAX_PERMITS)));
+    let newcomers = Newcomers::default();
     let (mut connections, mut back_off) = (JoinSet::new(), BACK_OFF.0);
     let mut shutdown = pin!(shutdown);
     loop {
@@ -50,13 +57,15 @@ pub async fn accept<C>(
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
                     back_off = BACK_OFF.0;
-                    let Ok(seat) = Arc::clone(&seats).try_acquire_owned() else {
+                    let seat = Arc::clone(&seats).try_acquire_owned().ok();
+                    let room = seats.available_permits() >= SPARE || newcomers.send_oldest_away();
+                    let Some(seat) = seat.filter(|_| room) else {
                         refuse(&stream);
                         continue;
                     };
                     // What is sent is whole when it is written. Where it cannot be set, it is only slower.
                     let _ = stream.set_nodelay(true);
-                    let connection = connect(stream, peer, closing.clone());
+                    let connection = connect(stream, peer, closing.clone(), newcomers.add());
                     connections.spawn(async move {
                         connection.await;
                         drop(seat);

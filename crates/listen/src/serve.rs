@@ -30,7 +30,7 @@ use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore, watch},
 };
 
-use crate::{Bounds, accept, stream::TimedStream};
+use crate::{Bounds, Newcomer, accept, stream::TimedStream};
 
 /// An error of any body.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -111,6 +111,11 @@ pub trait Door: Clone + Send + Sync + 'static {
 
     /// What a connection above the limit is sent before it is closed, where the protocol has words for it.
     const FULL: &'static [u8];
+
+    /// The whole answer over HTTP/1.1 to a request that cannot be read, by its status, where this door has words for it.
+    fn unreadable(_status: u16) -> Option<Vec<u8>> {
+        None
+    }
 
     /// Answers a request.
     fn answer(&self, request: Request<Incoming>, caller: Caller) -> impl Future<Output = Response<Self::Body>> + Send;
@@ -217,7 +222,7 @@ pub async fn serve<H: Door, G: Door>(
     let full = doors.full();
     let seats = [http1, http2].map(|max| Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS))));
     let shared = Shared { doors, config: Arc::new(config), seats };
-    let connect = |stream, peer, closing| shared.clone().connection(stream, peer, closing);
+    let connect = |stream, peer, closing, newcomer| shared.clone().connection(stream, peer, closing, newcomer);
     let refuse = |stream: &TcpStream| {
         // Without waiting: where the client does not read this either, it finds its connection closed.
         let _ = stream.try_write(full);
@@ -238,16 +243,24 @@ struct Shared<H, G> {
 
 impl<H: Door, G: Door> Shared<H, G> {
     /// One connection, from its first byte to its last.
-    async fn connection(self, stream: TcpStream, peer: SocketAddr, mut closing: watch::Receiver<bool>) {
+    async fn connection(
+        self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        mut closing: watch::Receiver<bool>,
+        newcomer: Newcomer,
+    ) {
         let body_timeout = self.config.body_timeout;
         let caller = Caller { peer, closing: Closing(Some(closing.clone())), body_timeout };
         let (seat, refused) = (Arc::new(Seat::new()), Arc::new(Notify::new()));
-        let stream = TokioIo::new(TimedStream::new(stream, self.config.write_timeout));
+        let words = if self.doors.http.is_some() { H::unreadable } else { G::unreadable };
+        let stream = TokioIo::new(TimedStream::new(stream, self.config.write_timeout, words));
         let mut first_request = pin!(tokio::time::sleep(self.config.request_timeout));
         let builder = self.builder();
         let service = service_fn(|request: Request<Incoming>| {
             let (shared, caller) = (self.clone(), caller.clone());
             let version = request.version();
+            newcomer.has_asked();
             let seated = seat.get_or_init(|| shared.seat(version)).is_some();
             if !seated {
                 refused.notify_one();
@@ -272,6 +285,7 @@ impl<H: Door, G: Door> Shared<H, G> {
                         return;
                     }
                 }
+                () = newcomer.sent_away() => return,
                 () = refused.notified() => break,
                 // An error means that the loop was dropped, which stops the server too.
                 _ = closing.wait_for(|closing| *closing) => break,

@@ -31,6 +31,8 @@ pub use call::{CallOptions, all, race};
 #[cfg(feature = "remote")]
 pub use client::{Client, Replica};
 pub use connection::{Connect, Connection};
+/// The words of Consort that its interfaces are made of: errors with their codes, spans, effect classes.
+pub use consort_types as types;
 pub use context::{Answer, Approval, TaskContext};
 pub use error::TaskError;
 #[cfg(feature = "remote")]

@@ -83,6 +83,12 @@ pub async fn examine(settings: &Settings) -> Vec<Finding> {
         return findings;
     }
     findings.push(match folder.check_format() {
+        Ok(()) if folder.is_open_to_others() => {
+            let shown = folder.path().display();
+            let detail =
+                format!("{shown} can be entered by other users of this machine, and payloads are in it as they are");
+            Finding::new("folder", Health::Odd, detail).hint(format!("`chmod 700 {shown}`, unless that is meant"))
+        }
         Ok(()) => Finding::new("folder", Health::Good, folder.path().display().to_string()),
         Err(error) => Finding::bad("folder", error),
     });

@@ -13,6 +13,7 @@ mod keep;
 mod local;
 mod mend;
 mod refusal;
+mod rehearsal;
 mod server;
 pub mod settings;
 mod telemetry;
@@ -26,6 +27,7 @@ pub use keep::{Fault, Restored, Verified, rebuild_store, restore, verify_backup}
 pub use local::{DataFolder, holder};
 pub use mend::mend_marker;
 pub use refusal::refuse_record;
+pub use rehearsal::{Called, Mocked, Offers, Rehearsal};
 pub use server::{Role, Server};
 pub use settings::{GrpcListen, Settings};
 pub use telemetry::start_telemetry;

@@ -4,7 +4,11 @@
 //! the store (their adapters own those).
 //! Invariant: the process that has the folder open holds its lock, and writes its address into it once it listens.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::Permissions,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
 
 use consort_log::Files;
 use consort_log_file::{Folder, Holder, LockError, LockFile};
@@ -20,6 +24,9 @@ const IGNORE: &str = ".gitignore";
 const PRODUCT: &str = "consort";
 /// The layout that this build reads and writes.
 const LAYOUT: u32 = 2;
+
+/// The permissions of a folder that its user alone may read, write and enter.
+const PRIVATE: u32 = 0o700;
 
 /// The content of a marker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +105,12 @@ impl DataFolder {
         self.path.join(MARKER).is_file() || self.part().is_some()
     }
 
+    /// Whether other users of the machine may read what is in it.
+    pub(crate) fn is_open_to_others(&self) -> bool {
+        let others = |about: std::fs::Metadata| about.permissions().mode() & !PRIVATE & 0o777 != 0;
+        std::fs::metadata(&self.path).is_ok_and(others)
+    }
+
     /// A part that is there.
     fn part(&self) -> Option<PathBuf> {
         [self.log(), self.store()].into_iter().find(|part| part.exists())
@@ -170,8 +183,11 @@ impl DataFolder {
         })
     }
 
-    /// The marker is durable before log and store are made, and with it before anything can be acknowledged.
+    /// The marker is durable before log and store are made, and with it before anything can be acknowledged. Only
+    /// the user of this process gets at what will be in it.
     pub(crate) fn make(&self) -> Result<()> {
+        std::fs::set_permissions(&self.path, Permissions::from_mode(PRIVATE))
+            .map_err(|error| disk(&self.path, &error))?;
         let ignore = self.path.join(IGNORE);
         std::fs::write(&ignore, "*\n").map_err(|error| disk(&ignore, &error))?;
         self.write_marker()
@@ -217,7 +233,7 @@ mod tests {
         let folder = DataFolder::at(&temp.path().join("data"));
         assert!(!folder.exists());
         let lock = folder.lock().unwrap();
-        assert!(folder.exists());
+        assert!(folder.exists() && !folder.is_open_to_others());
         let error = folder.lock().unwrap_err();
         assert_eq!(error.code, Code::Locked);
         assert!(holder(folder.path()).unwrap().is_some());

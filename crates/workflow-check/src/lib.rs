@@ -33,6 +33,18 @@ pub struct Checked {
     pub warnings: Diagnostics,
 }
 
+/// Reads a text in YAML that is no workflow, such as a file of tests, as JSON, by the rules of workflows: one document,
+/// bounded depth and size, no key twice.
+///
+/// # Errors
+/// Everything that is wrong, with its place.
+pub fn read_yaml(source: &str) -> Result<serde_json::Value, Diagnostics> {
+    let mut report = diagnostic::Report::new(source);
+    let read = yaml::read(source, &mut report).map(|node| node.to_json());
+    let (errors, _) = report.finish();
+    read.ok_or(errors)
+}
+
 /// Reads and checks a source text. All diagnostics are reported at once; work is bounded for hostile texts.
 ///
 /// # Errors

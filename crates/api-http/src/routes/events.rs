@@ -29,19 +29,30 @@ pub(super) fn stream<E: Serialize>(
     events: impl Stream<Item = (E, Option<String>)> + Send + 'static,
     closing: Closing,
 ) -> Response<Body> {
+    stream_written(events.map(|(event, id)| (write(&event), id)), closing)
+}
+
+/// As [`stream`], of events that are written already, by [`write`].
+pub(super) fn stream_written<T: AsRef<str>>(
+    events: impl Stream<Item = (T, Option<String>)> + Send + 'static,
+    closing: Closing,
+) -> Response<Body> {
     let first = stream::iter([Ok::<_, Infallible>(Event::default().retry(COME_BACK))]);
-    let events = events.map(|(event, id)| Ok(encode(&event, id).unwrap_or_else(failed)));
+    let events = events.map(|(text, id)| Ok(encode(text.as_ref(), id).unwrap_or_else(failed)));
     let events = first.chain(events).take_until(async move { closing.closed().await });
     Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
 }
 
-fn encode(event: &impl Serialize, id: Option<String>) -> Result<Event> {
-    let defect =
-        |error: &dyn std::fmt::Display| Error::new(Code::Internal, format!("the event cannot be written: {error}"));
-    let text = serde_json::to_string(event).map_err(|error| defect(&error))?;
+/// An event as text; an empty one where it cannot be written.
+pub(super) fn write(event: &impl Serialize) -> String {
+    serde_json::to_string(event).unwrap_or_default()
+}
+
+fn encode(text: &str, id: Option<String>) -> Result<Event> {
+    let defect = || Error::new(Code::Internal, "the event cannot be written");
     // A variant is an object of one field: its name, and its content.
     let inner = text.strip_prefix("{\"").and_then(|rest| rest.strip_suffix('}')?.split_once("\":"));
-    let (name, data) = inner.ok_or_else(|| defect(&"it is no variant"))?;
+    let (name, data) = inner.ok_or_else(defect)?;
     // Documents keep the bytes of their author. Line breaks are only possible between JSON's tokens, never in a text.
     let event = Event::default().event(name).data(data.replace(['\r', '\n'], " "));
     Ok(id.into_iter().fold(event, Event::id))

@@ -4,6 +4,8 @@
 //! all there is, so a watch can be resumed on any server.
 //! Invariant: entries come in order, each once, from the cursor on; `end` is the last event of a run that has ended.
 
+use std::sync::Arc;
+
 use axum::{
     body::Body,
     http::{Response, StatusCode},
@@ -37,18 +39,22 @@ async fn watch(request: RequestContext<WatchRun>) -> Handled<WatchRun> {
     }
     let cursor = last.or(request.params.after.as_deref()).map(str::parse::<JournalCursor>).transpose()?;
     let watch = request.engine().watch(&request.namespace, run, cursor).await?;
-    Ok(ResponseBody::Raw(events::stream(watch.into_stream().map(event), request.closing)))
+    Ok(ResponseBody::Raw(events::stream_written(watch.into_stream().map(event), request.closing)))
 }
 
-/// An event with its id.
-fn event(event: Result<WatchEvent>) -> (RunEvent, Option<String>) {
+/// An event as text, with its id. Those who follow a run share the text of an entry.
+fn event(event: Result<WatchEvent>) -> (Arc<str>, Option<String>) {
+    let written = |event: &RunEvent| events::write(event).into();
     match event {
         Ok(WatchEvent::Entry(entry)) => {
-            let id = entry.cursor.to_string();
-            (RunEvent::Entry(Box::new(convert::entry(entry))), Some(id))
+            let text = entry.written(|entry| events::write(&RunEvent::Entry(Box::new(convert::entry(entry.clone())))));
+            (text, Some(entry.cursor.to_string()))
         }
-        Ok(WatchEvent::Progress(progress)) => (RunEvent::Progress(convert::progress(progress)), None),
-        Ok(WatchEvent::Ended(run)) => (RunEvent::End(Box::new(convert::run(*run))), Some(END_ID.to_owned())),
-        Err(error) => (RunEvent::Error(Problem::from(error).document()), None),
+        Ok(WatchEvent::Progress(progress)) => (written(&RunEvent::Progress(convert::progress(progress))), None),
+        Ok(WatchEvent::Ended(run)) => {
+            let run = convert::run(Arc::unwrap_or_clone(run));
+            (written(&RunEvent::End(Box::new(run))), Some(END_ID.to_owned()))
+        }
+        Err(error) => (written(&RunEvent::Error(Problem::from(error).document())), None),
     }
 }

@@ -9,8 +9,8 @@ mod body;
 use axum::{Router, body::Body};
 pub(crate) use consort_listen::Closing;
 use consort_listen::{Caller, Door, NoDoor, ServeConfig};
-use consort_types::{Code, Error};
-use hyper::{Request, Response, body::Incoming, header};
+use consort_types::{Code, Error, limits};
+use hyper::{Request, Response, StatusCode, body::Incoming, header};
 use tokio::net::TcpListener;
 use tower::ServiceExt as _;
 
@@ -36,7 +36,23 @@ impl Door for HttpDoor {
 retry-after: 1\r\nconnection: close\r\ncontent-length: 138\r\n\r\n\
 {\"type\":\"/v1/errors/C0401\",\"title\":\"overloaded\",\"status\":503,\"detail\":\"too many connections\",\"code\":\"C0401\",\"hint\":\"try again after `1s`\"}";
 
+    fn unreadable(status: u16) -> Option<Vec<u8>> {
+        let status = StatusCode::from_u16(status).ok()?;
+        let body = serde_json::to_string(&Problem::unreadable(status).document()).ok()?;
+        let reason = status.canonical_reason().unwrap_or_default();
+        let head = format!(
+            "HTTP/1.1 {} {reason}\r\ncontent-type: application/problem+json\r\nconnection: close\r\ncontent-length: {}",
+            status.as_u16(),
+            body.len()
+        );
+        Some(format!("{head}\r\n\r\n{body}").into_bytes())
+    }
+
     async fn answer(&self, request: Request<Incoming>, caller: Caller) -> Response<Body> {
+        // The protocol's library reads a little more than its buffer.
+        if head_bytes(&request) > limits::HTTP_HEAD_BYTES_MAX {
+            return Problem::unreadable(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE).into_response();
+        }
         let mut request = request.map(|body| Body::new(TimedBody::new(body, caller.body_timeout)));
         request.extensions_mut().insert(Peer::Address(caller.peer));
         request.extensions_mut().insert(caller.closing);
@@ -50,6 +66,16 @@ retry-after: 1\r\nconnection: close\r\ncontent-length: 138\r\n\r\n\
         response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
         response
     }
+}
+
+/// The bytes of the head of a request, as HTTP/1.1 has it.
+fn head_bytes<B>(request: &Request<B>) -> usize {
+    const LINE: usize = " HTTP/1.1\r\n".len() + 1;
+    const FIELD: usize = ": \r\n".len();
+    let uri = request.uri();
+    let target = uri.path().len() + uri.query().map_or(0, |query| query.len() + 1);
+    let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD);
+    request.method().as_str().len() + target + LINE + fields.sum::<usize>() + "\r\n".len()
 }
 
 /// Serves a router alone on a listener until `shutdown` ends, and then until the requests in flight have ended, at most
@@ -66,6 +92,18 @@ pub async fn serve(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_refused_in_whole_answers() {
+        for status in [400, 414, 431] {
+            let text = String::from_utf8(HttpDoor::unreadable(status).unwrap()).unwrap();
+            let (head, body) = text.split_once("\r\n\r\n").unwrap();
+            assert!(head.starts_with(&format!("HTTP/1.1 {status} ")) && head.contains("problem+json"), "{head}");
+            assert!(head.ends_with(&format!("content-length: {}", body.len())), "{head}");
+            let problem: consort_api::Problem = serde_json::from_str(body).unwrap();
+            assert!(problem.status == status && problem.hint.is_some(), "{body}");
+        }
+    }
 
     #[test]
     fn the_refusal_is_a_whole_answer() {

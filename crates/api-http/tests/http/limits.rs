@@ -101,6 +101,53 @@ fn a_head_without_end_is_refused() {
     assert!(!answer.contains("200 OK"), "{answer}");
 }
 
+/// What is sent back for a head, without more.
+fn answer_to(server: &Server, head: &str) -> String {
+    let mut stream = connect(server);
+    stream.write_all(head.as_bytes()).unwrap();
+    rest(&mut stream)
+}
+
+#[test]
+fn a_head_may_be_as_large_as_the_limit_says_and_no_larger() {
+    let server = server(ServeConfig::default());
+    let of_bytes = |bytes: usize| {
+        let (begin, end) = ("GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nx: ", "\r\n\r\n");
+        format!("{begin}{}{end}", "x".repeat(bytes - begin.len() - end.len()))
+    };
+    let max = limits::HTTP_HEAD_BYTES_MAX;
+    let taken = answer_to(&server, &of_bytes(max));
+    assert!(taken.starts_with("HTTP/1.1 200 OK"), "{taken}");
+    let refused = answer_to(&server, &of_bytes(max + 1));
+    assert!(refused.starts_with("HTTP/1.1 431 ") && refused.contains("application/problem+json"), "{refused}");
+    assert!(refused.contains("65536") && refused.contains("\"hint\""), "{refused}");
+}
+
+#[test]
+fn what_is_no_http_is_refused_in_words() {
+    let server = server(ServeConfig::default());
+    for head in ["HELLO\r\n\r\n", "GET /healthz HTTP/1.1\r\nhost localhost\r\n\r\n", "\u{16}\u{3}\u{1} TLS\r\n\r\n"] {
+        let answer = answer_to(&server, head);
+        assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("application/problem+json"), "{head}: {answer}");
+        assert!(answer.contains("C0001") && answer.ends_with('}'), "{head}: {answer}");
+    }
+}
+
+#[test]
+fn peers_that_ask_nothing_keep_none_out_that_asks() {
+    let server = server(ServeConfig { http1_connections_max: 2, ..ServeConfig::default() });
+    let silent: Vec<TcpStream> = (0..8).map(|_| connect(&server)).collect();
+    for path in ["/healthz", "/readyz", "/v1/status"] {
+        let head = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        let answer = answer_to(&server, &head);
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{path}: {answer}");
+    }
+    // Those that went, went in the order in which they had come.
+    for mut gone in silent.into_iter().take(6) {
+        assert_eq!(rest(&mut gone), "");
+    }
+}
+
 #[test]
 fn one_connection_too_many_is_sent_away_and_a_seat_is_given_again() {
     let server = server(ServeConfig { http1_connections_max: 1, ..ServeConfig::default() });

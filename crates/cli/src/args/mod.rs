@@ -41,11 +41,11 @@ pub(crate) use operate::{DecisionArgs, InboxCommand, ListArgs, RunsCommand};
 pub(crate) use patterns::PatternsCommand;
 pub(crate) use replay::ReplayCheckArgs;
 pub(crate) use schedules::{ScheduleArgs, SchedulesCommand};
-pub(crate) use start::{RunArgs, UpArgs};
+pub(crate) use start::{DevArgs, RunArgs, UpArgs};
 pub(crate) use state::{
     DecideArgs as StateDecideArgs, KeyArgs as StateKeyArgs, PutArgs, SetArgs as StateSetArgs, StateCommand,
 };
-pub(crate) use workflows::{GraphFormat, WorkflowsCommand};
+pub(crate) use workflows::{GraphFormat, WorkflowTestArgs, WorkflowsCommand};
 
 /// Runs workflows of agents durably: what is acknowledged survives any crash, and runs continue after it.
 #[derive(Debug, Parser)]
@@ -119,6 +119,12 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Start a server on the data folder
     Up(UpArgs),
+    /// Start a server and workers beside it; a worker is started again when its files change, or when it exits
+    ///
+    /// Each line that a worker prints has its name in front. Ctrl-C (or SIGTERM) asks the workers to stop, kills those that
+    /// have not within 10 seconds, and stops the server; a second one stops at once. It then ends with 0, as `consort up`
+    /// does, with 4 where the server cannot be started, and with 6 where it halts.
+    Dev(DevArgs),
     /// Show runs, and operate them
     #[command(subcommand)]
     Runs(RunsCommand),
@@ -195,11 +201,14 @@ pub(crate) enum Command {
         #[arg(long, value_enum, value_name = "NAME")]
         example: Option<Example>,
         /// Add an agent in Python with its tests, and a workflow that calls it
-        #[arg(long, conflicts_with = "typescript")]
+        #[arg(long, group = "language")]
         python: bool,
         /// Add an agent in TypeScript with its tests, and a workflow that calls it
-        #[arg(long)]
+        #[arg(long, group = "language")]
         typescript: bool,
+        /// Add an agent in Rust with its tests, and a workflow that calls it
+        #[arg(long, group = "language")]
+        rust: bool,
     },
     /// Print a completion script for a shell
     Completions {

@@ -1,4 +1,4 @@
-//! What was typed after `run` and `up`.
+//! What was typed after `run`, `up` and `dev`.
 //!
 //! For: the flags that start things. Not for: their meaning.
 //! Invariant: as in `args`.
@@ -69,5 +69,30 @@ impl UpArgs {
         let listen = self.port.map(|port| format!("127.0.0.1:{port}")).or_else(|| self.listen.clone());
         let given = [(keys::LISTEN.name, listen), (keys::GRPC_LISTEN.name, self.grpc_listen.clone())];
         given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+    }
+}
+
+/// `consort dev`.
+#[derive(Debug, Args)]
+pub(crate) struct DevArgs {
+    /// A command that starts a worker, such as `python agent/worker.py`; may be given more than once [default: the
+    /// setting `dev-workers`]
+    ///
+    /// It is run by `sh`, with `CONSORT_SERVER` and `CONSORT_TOKEN` in its environment. The folder of the first path in it
+    /// is watched; without one, the folder that it runs in.
+    #[arg(long, value_name = "COMMAND")]
+    worker: Vec<String>,
+    #[command(flatten)]
+    up: UpArgs,
+}
+
+impl DevArgs {
+    /// The settings that were given as flags, by name.
+    pub(crate) fn settings(&self) -> BTreeMap<&'static str, String> {
+        let mut settings = self.up.settings();
+        if !self.worker.is_empty() {
+            settings.insert(keys::DEV_WORKERS.name, self.worker.join("\n"));
+        }
+        settings
     }
 }

@@ -3,7 +3,7 @@
 //! For: the commands for writing workflows. Not for: their meaning.
 //! Invariant: every command names workflows in the same way: a file, a project's, a shipped or a deployed one.
 
-use clap::{Subcommand, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 
 /// `consort workflows`.
 #[derive(Debug, Subcommand)]
@@ -13,6 +13,8 @@ pub(crate) enum WorkflowsCommand {
         /// The files or names; without any, all of the project's `workflows/` folder
         workflows: Vec<String>,
     },
+    /// Test workflows with mocked agents, in memory and with time skipped; docs/developing.md has the form of the files
+    Test(WorkflowTestArgs),
     /// Print a workflow: what it takes and its steps
     Show {
         /// The workflow
@@ -63,6 +65,19 @@ pub(crate) enum WorkflowsCommand {
     },
     /// Print the JSON Schema of the language, for editors
     Schema,
+}
+
+/// `consort workflows test`.
+#[derive(Debug, Args)]
+pub(crate) struct WorkflowTestArgs {
+    /// Files of tests; without any, every `*.test.yaml` of the project's `tests/` folder
+    pub(crate) files: Vec<String>,
+    /// Run only the tests that have this text in their name
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) only: Option<String>,
+    /// Write a report in the form of JUnit into this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) junit: Option<String>,
 }
 
 /// How a graph is drawn.

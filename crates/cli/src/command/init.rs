@@ -16,18 +16,22 @@ const PROJECT: &str = "# Settings of this project; `consort config show --origin
 
 # data-dir = \".consort\"
 # concurrency = 8
+
+# What `consort dev` starts beside the server, and starts again when files change.
 ";
 
 /// Editors with the YAML language server find the schema by the first line.
 const SCHEMA_LINE: &str = "# yaml-language-server: $schema=../.consort-schema.json\n";
 const SCHEMA_FILE: &str = ".consort-schema.json";
-const IGNORED: &str = "/.consort/\n/agent/.venv/\n/agent/node_modules/\n/agent/build/\n__pycache__/\n";
+const IGNORED: &str = "/.consort/\n/agent/.venv/\n/agent/node_modules/\n/agent/build/\n/agent/target/\n__pycache__/\n";
 
 /// A starter of an agent, in the folder `agent` of the project.
 pub(crate) struct Starter {
     files: &'static [(&'static str, &'static str)],
     /// What is done next, in that folder.
     next: &'static str,
+    /// The command by which `consort dev` starts it.
+    worker: &'static str,
 }
 
 /// The agent of a starter project in Python.
@@ -37,7 +41,8 @@ pub(crate) const PYTHON: Starter = Starter {
         ("agent/test_worker.py", include_str!("../../starters/python/test_worker.py")),
         ("agent/requirements.txt", include_str!("../../starters/python/requirements.txt")),
     ],
-    next: "pip install PATH/TO/consort/sdks/python; python -m unittest; python worker.py",
+    next: "pip install PATH/TO/consort/sdks/python; python -m unittest",
+    worker: "python agent/worker.py",
 };
 
 /// The agent of a starter project in TypeScript.
@@ -49,17 +54,32 @@ pub(crate) const TYPESCRIPT: Starter = Starter {
         ("agent/src/main.ts", include_str!("../../starters/typescript/src/main.ts")),
         ("agent/src/worker.test.ts", include_str!("../../starters/typescript/src/worker.test.ts")),
     ],
-    next: "npm install PATH/TO/consort/sdks/typescript; npm test; npm start",
+    next: "npm install PATH/TO/consort/sdks/typescript; npm test",
+    worker: "npm --prefix agent start",
 };
 
+/// The agent of a starter project in Rust.
+pub(crate) const RUST: Starter = Starter {
+    files: &[
+        ("agent/Cargo.toml", include_str!("../../starters/rust/Cargo.toml")),
+        ("agent/src/worker.rs", include_str!("../../starters/rust/src/worker.rs")),
+        ("agent/src/main.rs", include_str!("../../starters/rust/src/main.rs")),
+    ],
+    next: "cargo add consort-sdk --path PATH/TO/consort/crates/sdk; cargo test",
+    worker: "cargo run --manifest-path agent/Cargo.toml",
+};
+
+const HELLO_TEST: &str = include_str!("../../starters/hello.test.yaml");
+const SUMMARY_TEST: &str = include_str!("../../starters/summary.test.yaml");
 const SUMMARY: &str = include_str!("../../starters/summary.yaml");
 
 pub(crate) fn execute(app: &App, folder: &str, example: Option<Example>, starter: Option<&Starter>) -> Result<Exit> {
     let root = app.settings.folder().join(folder);
     let hello = consort_server::shipped("hello").map(|shipped| shipped.source).unwrap_or_default();
     let mut files = vec![
-        (PROJECT_FILE.to_owned(), PROJECT.to_owned()),
+        (PROJECT_FILE.to_owned(), project(starter)),
         ("workflows/hello.yaml".to_owned(), format!("{SCHEMA_LINE}{hello}")),
+        ("tests/hello.test.yaml".to_owned(), HELLO_TEST.to_owned()),
         (SCHEMA_FILE.to_owned(), format!("{:#}\n", consort_workflow_check::language_schema())),
         (".gitignore".to_owned(), IGNORED.to_owned()),
     ];
@@ -70,6 +90,7 @@ pub(crate) fn execute(app: &App, folder: &str, example: Option<Example>, starter
     }
     if let Some(starter) = starter {
         files.push(("workflows/summary.yaml".to_owned(), format!("{SCHEMA_LINE}{SUMMARY}")));
+        files.push(("tests/summary.test.yaml".to_owned(), SUMMARY_TEST.to_owned()));
         files.extend(starter.files.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())));
     }
     // A project under version control has its own list of what is ignored.
@@ -96,12 +117,21 @@ pub(crate) fn execute(app: &App, folder: &str, example: Option<Example>, starter
         None => "consort run hello --input name=Ada",
     };
     app.eprint(&format!("next: {enter}{first}"));
+    app.eprint("      consort workflows test");
     if let Some(starter) = starter {
-        app.eprint("then: consort up");
-        app.eprint(&format!("      in {}: {}", Path::new(folder).join("agent").display(), starter.next));
-        app.eprint("      consort run summary --input text='It rained. We stayed in.'");
+        app.eprint(&format!("then: in {}: {}", Path::new(folder).join("agent").display(), starter.next));
+        app.eprint("      consort dev      (the server and the agent, which is started again when its files change)");
+        app.eprint("      and in another terminal: consort run summary --input text='It rained. We stayed in.'");
     }
     Ok(Exit::Ok)
+}
+
+/// The project's settings, with the worker where there is one.
+fn project(starter: Option<&Starter>) -> String {
+    match starter {
+        Some(starter) => format!("{PROJECT}dev-workers = [\"{}\"]\n", starter.worker),
+        None => format!("{PROJECT}# dev-workers = [\"{}\"]\n", PYTHON.worker),
+    }
 }
 
 /// Writes a file, and makes its folder.

@@ -15,6 +15,7 @@ mod bridge;
 mod config;
 mod decide;
 mod deployed;
+mod dev;
 mod docs;
 mod doctor;
 mod events;
@@ -32,6 +33,7 @@ mod outcome;
 mod patterns;
 mod queues;
 mod quotas;
+mod rehearse;
 mod replay_check;
 mod run;
 mod runs;
@@ -59,6 +61,7 @@ pub(crate) async fn execute(app: &App, command: Command) -> Result<Exit> {
     match command {
         Command::Run(args) => run::execute(app, args).await,
         Command::Up(_) => up::execute(app).await,
+        Command::Dev(_) => dev::execute(app).await,
         Command::Runs(command) => runs::execute(app, command).await,
         Command::Workflows(command) => workflows::execute(app, command).await,
         Command::Patterns(command) => patterns::execute(app, command),
@@ -85,12 +88,9 @@ pub(crate) async fn execute(app: &App, command: Command) -> Result<Exit> {
         Command::Restore(args) => backup::restore(app, args).await,
         Command::Doctor(args) => doctor::execute(app, args).await,
         Command::Config(ConfigCommand::Show { origin }) => Ok(config::show(app, origin)),
-        Command::Init { folder, example, python, typescript } => {
-            let starter = match (python, typescript) {
-                (true, _) => Some(&init::PYTHON),
-                (_, true) => Some(&init::TYPESCRIPT),
-                _ => None,
-            };
+        Command::Init { folder, example, python, typescript, rust } => {
+            let starters = [(python, &init::PYTHON), (typescript, &init::TYPESCRIPT), (rust, &init::RUST)];
+            let starter = starters.into_iter().find_map(|(wanted, starter)| wanted.then_some(starter));
             init::execute(app, &folder, example, starter)
         }
         Command::Completions { shell } => {

@@ -105,7 +105,8 @@ pub(crate) async fn show(app: &App, client: &Client, run: RunId, with_history: b
     }
     let (summary, input) = (document.summary, json!(document.input));
     let width = if app.out.terminal { terminal_size().0.max(40) } else { 200 };
-    let frame = Frame { style: app.out, width, height: 10_000, now: when::now(), turn: 0, progress: &BTreeMap::new() };
+    let (progress, away) = (&BTreeMap::new(), &BTreeMap::new());
+    let frame = Frame { style: app.out, width, height: 10_000, now: when::now(), turn: 0, progress, away };
     let mut out = vec![tree::heading(&summary, &frame)];
     out.push(format!("input  {}", crate::show::style::cut(&clean(&input.to_string()), width.saturating_sub(8))));
     let about = about(&RunSummary { error: None, ..summary.clone() });

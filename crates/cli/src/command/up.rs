@@ -5,7 +5,7 @@
 //! gRPC; both are written at once, when both are listened on.
 
 use consort_server::{Role, Server};
-use consort_types::Result;
+use consort_types::{Error, Result};
 use serde_json::json;
 
 use crate::{app::App, exit::Exit, show::style::Paint, signals::Signals};
@@ -14,6 +14,29 @@ pub(crate) async fn execute(app: &App) -> Result<Exit> {
     let mut signals = Signals::install()?;
     let (listen, grpc) = (app.settings.listen(), app.settings.grpc_listen());
     let server = Server::open(&app.settings, Role::Work { listen, grpc }).await?;
+    announce(app, &server);
+    let end = wait(&server, &mut signals).await;
+    stop(app, server, end, &mut signals).await
+}
+
+/// Why a server is to stop.
+pub(super) enum End {
+    /// It was asked to.
+    Asked,
+    /// It has stopped by itself, with the reason where it halted.
+    ByItself(Option<Error>),
+}
+
+/// Waits until a signal comes, or the server stops by itself.
+pub(super) async fn wait(server: &Server, signals: &mut Signals) -> End {
+    tokio::select! {
+        _ = signals.next() => End::Asked,
+        reason = server.stopped() => End::ByItself(reason),
+    }
+}
+
+/// Prints where the server listens.
+pub(super) fn announce(app: &App, server: &Server) {
     let address = server.address().map(|address| format!("http://{address}")).unwrap_or_default();
     let grpc = server.grpc_address().map(|address| format!("grpc://{address}"));
     if app.json {
@@ -26,15 +49,15 @@ pub(crate) async fn execute(app: &App) -> Result<Exit> {
         let folder = app.settings.data_dir().display();
         app.eprint(&app.err.paint(Paint::Dim, &format!("serving {folder}; Ctrl-C stops it")));
     }
-    let halted = tokio::select! {
-        _ = signals.next() => None,
-        reason = server.stopped() => Some(reason),
-    };
-    if let Some(reason) = halted {
+}
+
+/// Stops the server, gracefully unless it has stopped by itself.
+pub(super) async fn stop(app: &App, server: Server, end: End, signals: &mut Signals) -> Result<Exit> {
+    if let End::ByItself(reason) = end {
         server.close(std::future::ready(())).await;
         return reason.map_or(Ok(Exit::Broken), Err);
     }
-    drain(app, server, &mut signals).await;
+    drain(app, server, signals).await;
     Ok(Exit::Ok)
 }
 

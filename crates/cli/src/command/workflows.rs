@@ -8,7 +8,7 @@ use consort_workflow::InputSpec;
 use consort_workflow_check::{Diagnostic, Graph, Severity, language_schema};
 use serde_json::{Value, json};
 
-use super::deployed;
+use super::{deployed, rehearse};
 use crate::{
     app::{App, Need, Session},
     args::{GraphFormat, WorkflowsCommand},
@@ -20,6 +20,7 @@ use crate::{
 pub(crate) async fn execute(app: &App, command: WorkflowsCommand) -> Result<Exit> {
     match command {
         WorkflowsCommand::Check { workflows } => check(app, workflows),
+        WorkflowsCommand::Test(args) => rehearse::execute(app, args).await,
         WorkflowsCommand::Show { workflow, source } => show(app, &workflow, source).await,
         WorkflowsCommand::Graph { workflow, format } => {
             let source = find(app, &workflow).await?;

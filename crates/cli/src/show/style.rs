@@ -27,6 +27,8 @@ pub(crate) enum Paint {
     Red,
     Green,
     Yellow,
+    Blue,
+    Magenta,
     Cyan,
 }
 
@@ -38,6 +40,8 @@ impl Paint {
             Self::Red => "31",
             Self::Green => "32",
             Self::Yellow => "33",
+            Self::Blue => "34",
+            Self::Magenta => "35",
             Self::Cyan => "36",
         }
     }

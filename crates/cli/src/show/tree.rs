@@ -31,6 +31,8 @@ pub(crate) struct Frame<'a> {
     pub(crate) turn: usize,
     /// What the attempts reported last, by path of the step.
     pub(crate) progress: &'a BTreeMap<String, AttemptProgress>,
+    /// The worker instances that are away, and for how long.
+    pub(crate) away: &'a BTreeMap<String, Span>,
 }
 
 /// A line of a tree before it is fitted into the width.
@@ -173,6 +175,7 @@ fn symbol(node: &StepNode, frame: &Frame<'_>) -> (&'static str, Paint) {
         StepState::Failed => ("✗", Paint::Red),
         StepState::Skipped => ("–", Paint::Dim),
         StepState::Cancelled => ("⊘", Paint::Yellow),
+        StepState::Running if away(node, frame).is_some() => ("!", Paint::Yellow),
         StepState::Running => (TURNING[frame.turn % TURNING.len()], Paint::Cyan),
         StepState::Unknown | StepState::Diverged | StepState::GaveUp | StepState::WaitingApproval => {
             ("?", Paint::Yellow)
@@ -218,6 +221,10 @@ fn detail(node: &StepNode, path: &str, frame: &Frame<'_>) -> String {
         parts.push(format!("attempt {}", node.attempt));
     }
     parts.extend(served_by(node));
+    parts.extend(
+        away(node, frame)
+            .map(|span| format!("has lost contact {} ago; its task waits for it, then goes to another", took(span))),
+    );
     parts.extend(node.child_run.iter().map(|run| format!("run {run}")));
     if let Some(progress) = progress_of(node, path, frame) {
         let document = progress.partial().filter(|(_, text)| !text).map(|(document, _)| document);
@@ -246,6 +253,12 @@ fn served_by(node: &StepNode) -> Option<String> {
     let shown = node.state == StepState::Running || node.state.has_ended();
     let agent = agent_of(node.instance.as_deref().filter(|_| shown)?);
     Some(node.version.as_ref().map_or_else(|| format!("on {agent}"), |version| format!("on {agent} {version}")))
+}
+
+/// For how long the instance that has the task is away.
+fn away(node: &StepNode, frame: &Frame<'_>) -> Option<Span> {
+    let holder = node.instance.as_ref().filter(|_| node.state == StepState::Running)?;
+    frame.away.get(holder).copied()
 }
 
 /// What is called, with what its caller calls it.
@@ -352,7 +365,21 @@ mod tests {
 
     fn frame(width: usize, height: usize, progress: &BTreeMap<String, AttemptProgress>) -> Frame<'_> {
         let style = Style { color: false, terminal: true };
-        Frame { style, width, height, now: Time(0), turn: 0, progress }
+        Frame { style, width, height, now: Time(0), turn: 0, progress, away: &NONE_AWAY }
+    }
+
+    static NONE_AWAY: BTreeMap<String, Span> = BTreeMap::new();
+
+    #[test]
+    fn a_step_whose_worker_has_lost_contact_says_so_instead_of_turning() {
+        let mut pay = node("pay", "running", &json!([]));
+        pay["instance"] = json!("remote:7:payments");
+        let nodes: Vec<StepNode> = serde_json::from_value(json!([pay])).unwrap();
+        let (none, away) = (BTreeMap::new(), BTreeMap::from([("remote:7:payments".to_owned(), Span::from_secs(3))]));
+        let here = lines(&nodes, &frame(120, 9, &none)).remove(0);
+        assert!(here.starts_with("└ ⣾ pay") && !here.contains("contact"), "{here}");
+        let gone = lines(&nodes, &Frame { away: &away, ..frame(120, 9, &none) }).remove(0);
+        assert!(gone.starts_with("└ ! pay") && gone.contains("payments · has lost contact 3.0s ago"), "{gone}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-"""An agent with one capability. Start it beside `consort up`: `python worker.py`."""
+"""An agent with one capability. `consort dev` starts it beside a server; without that, `python worker.py` beside `consort up`."""
 
 from dataclasses import dataclass
 

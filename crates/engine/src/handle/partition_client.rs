@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use super::operations::unexpected;
 use crate::{
     Config, Observer, Partition, Parts,
+    admit::{check_payload, check_whole_numbers},
     blob_gc::Pin,
     shell::{self, Message, Reading, Shared, Subscription},
     status::Status,
@@ -83,15 +84,16 @@ impl PartitionClient {
         status.and_then(|status| status.halted).unwrap_or_else(shell::stopping)
     }
 
-    /// Checks a document, and puts a large one into the blob store (off the async threads: it waits for the disk).
+    /// Checks a document, and puts a large one into the blob store (off the async threads: it waits for the disk). What runs
+    /// are given and make is read by expressions, so its numbers must be what they say; see [`NUMBERS_COUNT`].
     pub(super) async fn admit(&self, what: &'static str, payload: Payload) -> Result<(Payload, Option<Pin>)> {
         if !payload.is_large() {
-            crate::admit::check_payload(what, &payload)?;
+            admitted(what, &payload)?;
             return Ok((payload, None));
         }
         let blobs = self.shared.blob_gc.clone();
         let placed = tokio::task::spawn_blocking(move || {
-            crate::admit::check_payload(what, &payload)?;
+            admitted(what, &payload)?;
             blobs.place(payload)
         });
         placed.await.map_err(|_| shell::stopping())?
@@ -260,5 +262,16 @@ impl PartitionClient {
             *payload = Payload::Inline(self.blob(*hash).await?);
         }
         Ok(())
+    }
+}
+
+/// The documents of runs: what a workflow computes with.
+const NUMBERS_COUNT: [&str; 4] = ["input", "output", "signal", "journal entry"];
+
+fn admitted(what: &str, payload: &Payload) -> Result<()> {
+    check_payload(what, payload)?;
+    match payload.bytes() {
+        Some(bytes) if NUMBERS_COUNT.contains(&what) => check_whole_numbers(what, bytes),
+        _ => Ok(()),
     }
 }

@@ -12,11 +12,15 @@ use consort_core::{
     command::{ForkRun, KeptJournal, StartRun},
     view::{StartPin, accept_input},
 };
-use consort_types::{BlobHash, Payload, Result, RunId, Span, bounds::check_optional_text, limits};
+use consort_types::{BlobHash, Code, Error, Payload, Result, RunId, Span, bounds::check_optional_text, limits};
 use consort_workflow::{CompiledWorkflow, Definition};
 
 use super::{Handle, PartitionClient, operations::unexpected};
-use crate::{admit::check_payload, blob_gc::Pin, shell};
+use crate::{
+    admit::{check_payload, check_whole_numbers},
+    blob_gc::Pin,
+    shell,
+};
 
 /// What starts a run.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -89,6 +93,7 @@ impl Handle {
     pub async fn start(&self, request: StartRequest) -> Result<Started> {
         let partition = self.of(&request.namespace);
         check_optional_text("version", request.version.as_deref(), limits::NAME_BYTES_MAX)?;
+        check_key(request.idempotency_key.as_deref())?;
         let mut command = StartRun {
             idempotency_key: request.idempotency_key.clone(),
             labels: request.labels.clone(),
@@ -177,9 +182,19 @@ impl PartitionClient {
     }
 }
 
+/// Refuses an empty idempotency key: it is that of a variable that was not set, and the same for every client that forgets it.
+fn check_key(key: Option<&str>) -> Result<()> {
+    if key.is_some_and(|key| key.trim().is_empty()) {
+        return Err(Error::new(Code::BadRequest, "the idempotency key is empty")
+            .hint("give one that names what is started, or leave it out"));
+    }
+    Ok(())
+}
+
 /// The input as the definition accepts it.
 fn accept(given: Payload, definition: &Definition) -> Result<Payload> {
     check_payload("input", &given)?;
     let Payload::Inline(bytes) = &given else { return Ok(given) };
+    check_whole_numbers("input", bytes)?;
     Ok(accept_input(definition, bytes)?.map_or(given, Payload::inline))
 }

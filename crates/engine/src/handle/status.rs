@@ -6,7 +6,10 @@
 use consort_types::{Code, Error, Result};
 
 use super::Handle;
-use crate::status::Status;
+use crate::{
+    Partition,
+    status::{Status, Waits},
+};
 
 impl Handle {
     /// How the partition is doing, in numbers alone: no namespace's agents are named.
@@ -27,5 +30,23 @@ impl Handle {
             None if status.draining => Err(Error::new(Code::Stopping, "the engine is draining")),
             None => Ok(()),
         }
+    }
+}
+
+impl Waits {
+    /// What the partition of an engine waits for.
+    pub async fn of(handle: &Handle) -> Result<Self> {
+        let look = |partition: &mut Partition| {
+            let (now, settled) = (partition.clock(), partition.is_settled());
+            let due = partition.is_due(now);
+            Self {
+                applied: partition.applied(),
+                settled: settled && !due,
+                held: partition.held(),
+                now,
+                next: partition.next_wake(),
+            }
+        };
+        handle.partition.look(look).await
     }
 }

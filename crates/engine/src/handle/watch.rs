@@ -2,15 +2,19 @@
 //!
 //! For: everything in a run's journal, in order, from any cursor on, and live progress in between. Not for: keeping
 //! events (the journal does): a watcher reads pages and waits for a wake-up, so a slow one costs nothing.
-//! Invariant: no journal entry is left out or shown twice; progress may be.
+//! Invariant: no journal entry is left out or shown twice; progress may be. Watchers at the same place share one read, and
+//! what a door has made of an entry.
 
-use consort_types::{Name, Result, RunId, worker::Progress};
+use std::sync::Arc;
+
+use consort_types::{Name, Position, Result, RunId, worker::Progress};
 use futures::Stream;
 use tokio::sync::oneshot;
 
 use super::Handle;
 use crate::{
-    shell::{Message, Reading, Subscription, Waiter, Wake},
+    seen::{RunItem, SeenEntry},
+    shell::{self, Message, Reading, Subscription, Waiter, Wake},
     topic::Topic,
     view::{JournalCursor, JournalView, RunView},
 };
@@ -19,11 +23,11 @@ use crate::{
 #[derive(Clone, Debug)]
 pub enum WatchEvent {
     /// Something happened, and was recorded.
-    Entry(JournalView),
+    Entry(Arc<SeenEntry>),
     /// An attempt says what it is doing. Not recorded.
     Progress(Progress),
     /// The run has ended; nothing follows.
-    Ended(Box<RunView>),
+    Ended(Arc<RunView>),
 }
 
 /// A run being followed.
@@ -32,7 +36,11 @@ pub struct Watch {
     namespace: String,
     run: RunId,
     cursor: Option<JournalCursor>,
-    page: std::vec::IntoIter<JournalView>,
+    page: Arc<shell::Page<RunItem>>,
+    /// How many items of the page were looked at.
+    looked_at: usize,
+    /// Whether there may be more behind the page.
+    more: bool,
     subscription: Subscription,
     ended: bool,
 }
@@ -44,12 +52,16 @@ impl Handle {
     /// Follows a run from after `cursor` (`None`: from its start).
     pub async fn watch(&self, namespace: &str, run: RunId, cursor: Option<JournalCursor>) -> Result<Watch> {
         self.run(namespace, run).await?;
+        let JournalCursor { seq, n } = cursor.unwrap_or_default();
+        let page = shell::Page { items: Vec::new(), seen: Position { seq, n }, more: true, revision: 0, bytes: 0 };
         Ok(Watch {
             handle: self.clone(),
             namespace: namespace.to_owned(),
             run,
             cursor,
-            page: Vec::new().into_iter(),
+            page: Arc::new(page),
+            looked_at: 0,
+            more: true,
             subscription: self.of(namespace).subscribe(Topic::Run(run)).await?,
             ended: false,
         })
@@ -87,33 +99,61 @@ impl Watch {
 
     async fn advance(&mut self) -> Result<WatchEvent> {
         loop {
-            if let Some(entry) = self.page.next() {
-                self.cursor = Some(entry.cursor);
-                return Ok(WatchEvent::Entry(entry));
+            match self.page.items.get(self.looked_at) {
+                Some(RunItem::Entry(entry)) => {
+                    self.looked_at += 1;
+                    self.cursor = Some(entry.cursor);
+                    return Ok(WatchEvent::Entry(Arc::clone(entry)));
+                }
+                Some(RunItem::Ended(run)) => {
+                    // Before the end is told: what was said last is often the best of it.
+                    let said = self.subscription.try_live().map(WatchEvent::Progress);
+                    return Ok(said.unwrap_or_else(|| WatchEvent::Ended(Arc::clone(run))));
+                }
+                None => {}
             }
-            self.subscription.mark_seen();
-            // The run is looked at before its journal: if it had ended by then, the journal was whole.
-            let run = self.handle.run(&self.namespace, self.run).await?;
-            let page = self.handle.history(&self.namespace, self.run, self.cursor, PAGE).await?.items;
-            if !page.is_empty() {
-                self.page = page.into_iter();
-                continue;
-            }
-            // Before the end is told: what was said last is often the best of it.
-            if let Some(progress) = self.subscription.try_live() {
+            if !self.more
+                && let Wake::Live(progress) = self.subscription.next().await?
+            {
                 return Ok(WatchEvent::Progress(progress));
             }
-            if run.summary.status.is_terminal() {
-                return Ok(WatchEvent::Ended(Box::new(run)));
-            }
-            if let Wake::Live(progress) = self.subscription.next().await? {
-                return Ok(WatchEvent::Progress(progress));
-            }
+            self.read().await?;
         }
+    }
+
+    async fn read(&mut self) -> Result<()> {
+        let (namespace, id, after) = (self.namespace.clone(), self.run, self.page.seen);
+        let point = Arc::clone(self.subscription.point());
+        let read = self.handle.of(&self.namespace).read(move |machine| {
+            let run = machine.run_view(&namespace, id)?;
+            let cursor = JournalCursor { seq: after.seq, n: after.n };
+            let entries = machine.journal(&namespace, id, Some(cursor), PAGE)?;
+            Ok(page_of(run, entries, after, point.revision()))
+        });
+        let page = self.subscription.point().entries.behind(after, async { read.await? }).await?;
+        // What came behind a page that another watcher has read does not wake this one again.
+        self.more = page.more || page.revision < self.subscription.mark_seen();
+        (self.page, self.looked_at) = (page, 0);
+        Ok(())
     }
 
     /// The watch as a stream.
     pub fn into_stream(self) -> impl Stream<Item = Result<WatchEvent>> + Send {
         futures::stream::unfold(self, |mut watch| async move { watch.next().await.map(|event| (event, watch)) })
     }
+}
+
+/// A page of entries behind a position, and the end of the run, where that is behind them.
+fn page_of(run: RunView, entries: Vec<JournalView>, after: Position, revision: u64) -> shell::Page<RunItem> {
+    /// Roughly, what an entry says beside its step.
+    const SAID_BYTES: usize = 256;
+    let more = entries.len() == PAGE;
+    let seen = entries.last().map_or(after, |last| Position { seq: last.cursor.seq, n: last.cursor.n });
+    let bytes_of =
+        |entry: &JournalView| size_of::<JournalView>() + SAID_BYTES + entry.step.as_ref().map_or(0, String::len);
+    let bytes = entries.iter().map(bytes_of).sum();
+    let ended = !more && run.summary.status.is_terminal();
+    let entries = entries.into_iter().map(|entry| RunItem::Entry(Arc::new(SeenEntry::of(entry))));
+    let items = entries.chain(ended.then(|| RunItem::Ended(Arc::new(run)))).collect();
+    shell::Page { items, seen, more, revision, bytes }
 }

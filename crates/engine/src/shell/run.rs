@@ -127,7 +127,7 @@ struct Loop {
 impl Loop {
     fn open(parts: Parts, config: Config, observer: Option<Arc<dyn Observer>>, shared: Arc<Shared>) -> Result<Self> {
         let store: Arc<dyn Store> = Arc::clone(&parts.store);
-        let reading = read_clocks();
+        let reading = config.skipped.seen(read_clocks());
         // The clock in microseconds differs between any two starts.
         let (stored, began) = (store.applied()?, Instant::now());
         let mut partition = Partition::open(parts, config.clone(), reading.wall.0, reading.wall)?;
@@ -308,7 +308,7 @@ impl Loop {
 
     /// Log time. What an operator should know of the clocks is said on the way.
     fn now(&mut self) -> Time {
-        let now = self.clock.advance(read_clocks());
+        let now = self.clock.advance(self.config.skipped.seen(read_clocks()));
         self.clock.take_notices().into_iter().for_each(announce);
         self.partition.set_lead(self.clock.lead());
         now

@@ -22,6 +22,7 @@ use tokio::sync::{
 
 use super::{Pages, stopping};
 use crate::{
+    seen::RunItem,
     topic::Topic,
     view::{ChangeView, EventView},
 };
@@ -39,6 +40,8 @@ pub(crate) struct TopicPoint {
     pub(crate) changes: Pages<ChangeView>,
     /// Of a namespace: its events.
     pub(crate) events: Pages<Arc<EventView>>,
+    /// Of a run: the entries of its journal.
+    pub(crate) entries: Pages<RunItem>,
 }
 
 impl TopicPoint {
@@ -201,8 +204,9 @@ impl Subscriptions {
             return point;
         }
         let (revision, live) = (watch::Sender::new(0), broadcast::Sender::new(LIVE_WAITING_MAX));
-        let (changes, events) = (Pages::default(), Pages::default());
-        let point = Arc::new(TopicPoint { topic, revision, live, shared: Arc::clone(&self.inner), changes, events });
+        let (changes, events, entries) = (Pages::default(), Pages::default(), Pages::default());
+        let shared = Arc::clone(&self.inner);
+        let point = Arc::new(TopicPoint { topic, revision, live, shared, changes, events, entries });
         points.insert(topic, Arc::downgrade(&point));
         self.inner.count.store(points.len(), Ordering::Release);
         point

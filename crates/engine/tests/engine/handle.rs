@@ -13,7 +13,7 @@ use std::{
 
 use crate::support::{NS, agent, hello, json, parts};
 use consort_engine::{
-    Config, Decision, ForkRequest, Handle, Locality, Parts, Session, StartRequest, Status, WatchEvent,
+    Config, Decision, ForkRequest, Handle, Locality, Parts, SeenEntry, Session, StartRequest, Status, WatchEvent,
     view::{JournalCursor, RunFilter, RunView},
 };
 use consort_log::{Log, LogError, MemoryLogDisk, Record, Records};
@@ -209,6 +209,46 @@ async fn a_watcher_sees_every_entry_once_from_any_cursor_on() {
     assert_eq!(journal.iter().map(|entry| entry.cursor).collect::<Vec<_>>(), cursors);
     assert!(handle.watch("other", run, None).await.is_err(), "another namespace sees nothing (law 12)");
     assert_eq!(handle.replay(NS, run).await.unwrap().differences, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn watchers_of_a_run_share_what_is_read_and_what_is_made_of_it() {
+    let base = Base::new();
+    let handle = base.deployed().await;
+    let mut session = attach(&handle).await;
+    let run = handle.start(request(r#"{"n":1}"#)).await.unwrap().run;
+    let mut watches = Vec::new();
+    for _ in 0..50 {
+        watches.push(handle.watch(NS, run, None).await.unwrap());
+    }
+    let mut first: Vec<Arc<SeenEntry>> = Vec::new();
+    for watch in &mut watches {
+        match watch.next().await.unwrap().unwrap() {
+            WatchEvent::Entry(entry) => first.push(entry),
+            other => panic!("a run begins with an entry: {other:?}"),
+        }
+    }
+    assert!(first.iter().all(|entry| Arc::ptr_eq(entry, &first[0])), "one read for all of them");
+    let mut made = 0;
+    for entry in &first {
+        let text = entry.written(|entry| {
+            made += 1;
+            entry.cursor.to_string()
+        });
+        assert_eq!(*text, *first[0].cursor.to_string());
+    }
+    assert_eq!(made, 1);
+    let offer = next_task(&mut session).await;
+    complete(&session, &offer, json("1")).await;
+    let mut ends = Vec::new();
+    for mut watch in watches {
+        while let Some(event) = watch.next().await {
+            if let WatchEvent::Ended(run) = event.unwrap() {
+                ends.push(run);
+            }
+        }
+    }
+    assert_eq!(ends.len(), 50, "each learns of the end");
 }
 
 async fn entries(handle: &Handle, run: RunId, cursor: Option<JournalCursor>) -> Vec<JournalCursor> {

@@ -26,6 +26,8 @@ use crate::{Connect, Connection};
 use link::Link;
 use outgoing::Reports;
 
+/// Where `consort up` listens unless it is told otherwise.
+const DEFAULT_ADDRESS: &str = "http://127.0.0.1:7878";
 /// Messages in flight between a session and its stream, in each direction.
 const CHANNEL_MESSAGES: usize = 1_024;
 /// How long a server may take to open a session; it makes new declarations durable first.
@@ -55,6 +57,22 @@ impl Remote {
     /// A server at this address, such as `127.0.0.1:7878`, with or without `http://` or `grpc://` in front. A wrong address is an error of the first connection.
     pub fn new(url: impl Into<String>) -> Self {
         Self { link: Link::new(url.into()) }
+    }
+
+    /// The server that the environment names: at `CONSORT_SERVER`, or else `http://127.0.0.1:7878`, with the token
+    /// `CONSORT_TOKEN`, where one is set. `consort dev` sets both.
+    pub fn from_environment() -> Self {
+        Self::of(|name| std::env::var(name).ok())
+    }
+
+    /// As [`Self::from_environment`], with what `variable` says of a name. An empty one counts as not set.
+    fn of(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let set = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let server = Self::new(set("CONSORT_SERVER").unwrap_or_else(|| DEFAULT_ADDRESS.to_owned()));
+        match set("CONSORT_TOKEN") {
+            Some(token) => server.token(token),
+            None => server,
+        }
     }
 
     /// The server's token.

@@ -37,6 +37,8 @@ pub enum Kind {
     Mebibytes,
     /// Ranges of addresses and hosts, with commas between; empty for none.
     Targets,
+    /// Commands of a shell, one a line; in a file a list of them. Empty for none.
+    Commands,
 }
 
 impl Kind {
@@ -56,6 +58,7 @@ impl Kind {
             Self::Count => "whole number",
             Self::Mebibytes => "whole number of MiB, or `off`",
             Self::Targets => "ranges of addresses and hosts, with commas between",
+            Self::Commands => "list of texts in a file, one a line elsewhere",
         }
     }
 }
@@ -134,6 +137,9 @@ keys! {
     /// What webhooks may be at beyond public addresses, such as `10.1.0.0/16,hooks.internal`. A host that is named may be
     /// at any address.
     WEBHOOK_ALLOW = "webhook-allow", Targets, "", false;
+    /// The commands that start workers under `consort dev`, such as `["python agent/worker.py"]`; its flag `--worker` gives
+    /// others. They are run by `sh`, in the folder of the file.
+    DEV_WORKERS = "dev-workers", Commands, "", false;
 }
 
 impl Key {
@@ -162,13 +168,28 @@ impl Key {
             Kind::Count => text.parse::<u32>().is_ok_and(|count| count > 0),
             Kind::Mebibytes => text == "off" || text.parse::<u32>().is_ok_and(|count| count > 0),
             Kind::Targets => text.parse::<consort_webhooks::Allow>().is_ok(),
+            Kind::Commands => !text.contains(|c: char| c.is_control() && c != '\n' && c != '\t'),
         };
         if fits {
             return Ok(());
         }
-        let shown = if self.kind == Kind::Secret { "…" } else { text };
+        let shown = match self.kind {
+            Kind::Secret => "…".to_owned(),
+            Kind::Server => without_user(text),
+            _ => text.to_owned(),
+        };
         let message = format!("the setting `{}` cannot be `{shown}` ({origin})", self.name);
         Err(Error::new(Code::BadSetting, message).hint(format!("give it as {}", self.kind.describe())))
+    }
+}
+
+/// The text of an address without the user and the password that may be in it.
+fn without_user(text: &str) -> String {
+    let (scheme, rest) = text.split_once("://").map_or(("", text), |(scheme, rest)| (scheme, rest));
+    match rest.rsplit_once('@') {
+        Some((_, host)) if scheme.is_empty() => format!("…@{host}"),
+        Some((_, host)) => format!("{scheme}://…@{host}"),
+        None => text.to_owned(),
     }
 }
 
@@ -217,6 +238,10 @@ mod tests {
             assert!(error.message.contains(key.name) && error.hint.is_some(), "{error}");
         }
         assert!(!TOKEN.check("a\nb", &"flag").unwrap_err().message.contains("a\nb"));
+        for text in ["http://ada:sesame@host:1", "ada:ses@me@host:1", "https://sesame@host", "//ada:sesame@host:1/x"] {
+            let message = SERVER.check(text, &"flag").unwrap_err().message;
+            assert!(message.contains("…@host") && !message.contains("ses") && !message.contains("ada"), "{message}");
+        }
     }
 
     #[test]

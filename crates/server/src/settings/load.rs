@@ -146,17 +146,20 @@ fn read_file(path: &Path) -> Result<Option<BTreeMap<String, String>>> {
     })?;
     let mut values = BTreeMap::new();
     for (name, value) in table {
-        if Key::find(&name).is_none() {
+        let Some(key) = Key::find(&name) else {
             let names: Vec<&str> = keys::ALL.iter().map(|key| key.name).collect();
             return Err(Error::new(
                 Code::BadSetting,
                 format!("`{}` sets `{name}`, which is no setting", path.display()),
             )
             .hint(format!("the settings are {}", names.join(", "))));
-        }
+        };
         let text = match value {
             toml::Value::String(text) => text,
             toml::Value::Integer(number) => number.to_string(),
+            toml::Value::Array(items) if key.kind == Kind::Commands && items.iter().all(toml::Value::is_str) => {
+                items.iter().filter_map(toml::Value::as_str).collect::<Vec<_>>().join("\n")
+            }
             other => {
                 let message = format!("`{}` sets `{name}` to a {}", path.display(), other.type_str());
                 return Err(Error::new(Code::BadSetting, message).hint("write a text in quotes, or a whole number"));

@@ -130,6 +130,14 @@ impl Settings {
         }
     }
 
+    /// The commands that start workers under `consort dev`, and the folder in which they run: that of the project's file,
+    /// unless they were given on the command line.
+    pub fn dev_workers(&self) -> (Vec<&str>, &Path) {
+        let (text, origin) = &self.values[keys::DEV_WORKERS.name];
+        let commands = text.lines().map(str::trim).filter(|command| !command.is_empty()).collect();
+        (commands, if *origin == Origin::Flag { &self.folder } else { &self.root })
+    }
+
     /// How long a stopping server waits for tasks.
     pub fn drain_timeout(&self) -> Span {
         self.span(keys::DRAIN_TIMEOUT)

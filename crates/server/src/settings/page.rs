@@ -27,7 +27,7 @@ listen = \"127.0.0.1:7878\"
 concurrency = 4
 ```
 
-A relative path in a file is taken from the folder of that file. An unknown name or a value that does not fit is an error that names its place.
+A relative path in a file is taken from the folder of that file. A list of commands (`dev-workers`) is a TOML array of texts. An unknown name or a value that does not fit is an error that names its place.
 
 | setting | value | default | environment | flag | what it is for |
 |---|---|---|---|---|---|

@@ -73,6 +73,8 @@ fn in_child(executable: &Path, path: &Path, cancelled: &dyn Fn() -> bool) -> Res
     let mut child = Command::new(executable)
         .arg("internal-extract-pdf")
         .arg(path)
+        // It reads a hostile file: no secret of this process's environment is within its reach.
+        .env_clear()
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -238,6 +240,21 @@ mod tests {
             let error = why.error(Path::new("x.pdf"));
             assert!(error.message.contains("could not be read as PDF"), "{error}");
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_process_that_reads_a_file_has_nothing_of_the_environment() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let temp = tempfile::tempdir().expect("a folder");
+        let reader = temp.path().join("reader");
+        std::fs::write(&reader, "#!/bin/sh\nexport -p\nexit 1\n").expect("a script");
+        std::fs::set_permissions(&reader, std::fs::Permissions::from_mode(0o700)).expect("its permissions");
+        assert!(std::env::var_os("PATH").is_some());
+        // While another thread starts a process, that one has the script open, and the system does not run it.
+        let mut tries = (0..1_000).map(|_| in_child(&reader, Path::new("x.pdf"), &|| false).expect_err("no text"));
+        let why = tries.find_map(|why| if let Unread::Pdf(why) = why { Some(why) } else { None }).expect("it runs");
+        assert!(why.contains("PWD") && !why.contains("HOME=") && !why.contains("CARGO"), "{why}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-/** Hosts the agent. Start it beside `consort up`: `npm start`. */
+/** Hosts the agent. `consort dev` starts it beside a server; without that, `npm start` beside `consort up`. */
 import { Worker } from "@consort/sdk";
 
 import { writer } from "./worker.js";
