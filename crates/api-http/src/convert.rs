@@ -167,6 +167,11 @@ pub(crate) fn step(step: view::StepView) -> inside::Step {
     }
 }
 
+pub(crate) fn failed_step(failed: view::FailedStep) -> api::failed::FailedStep {
+    let view::FailedStep { run, workflow, capability, agent, step: at } = failed;
+    api::failed::FailedStep { run, workflow, capability, agent, step: step(at) }
+}
+
 /// The word of an effect class.
 fn effect_word(effect: EffectClass) -> &'static str {
     match effect {
@@ -551,6 +556,7 @@ pub(crate) fn bulk_request(request: bulk::BulkRequest) -> engine::BulkRequest {
         workflow: filter.workflow,
         labels: filter.labels,
         children: filter.children,
+        ..view::RunFilter::default()
     };
     engine::BulkRequest { filter, action, reason, limit, cursor, dry_run }
 }

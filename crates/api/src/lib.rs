@@ -21,6 +21,7 @@ pub mod client;
 mod document;
 mod entry;
 pub mod events;
+pub mod failed;
 pub mod inbox;
 pub mod inside;
 pub mod locks;

@@ -106,9 +106,11 @@ pub mod view {
             views::{
                 admission::{StartPin, accept_input},
                 compare::{Comparison, Difference, compare},
+                filter::RunFilter,
                 history::{JournalCursor, JournalView},
-                listing::{RunFilter, RunSummary, RunView},
+                listing::{RunSummary, RunView},
                 replay::{Replay, ReplayedStep, replay},
+                search::{FailedStep, FailedSteps},
                 signals::SignalWaits,
                 steps::StepView,
                 tree::{Counts, StepNode, Wait},

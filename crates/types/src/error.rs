@@ -3,7 +3,7 @@
 //! For: every refusal and failure that can leave Consort. Not for: control flow inside a crate.
 //! Invariant: a code never changes its meaning; each has one page, generated from this table.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
@@ -381,11 +381,22 @@ impl Serialize for Code {
     }
 }
 
+impl FromStr for Code {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let code = text.strip_prefix('C').and_then(|n| n.parse().ok()).and_then(Self::from_number);
+        code.ok_or_else(|| {
+            Error::new(Self::BadRequest, format!("`{text}` is not an error code"))
+                .hint("write it as `C0304`; `GET /v1/errors` lists them")
+        })
+    }
+}
+
 impl<'de> Deserialize<'de> for Code {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let code = text.strip_prefix('C').and_then(|n| n.parse().ok()).and_then(Self::from_number);
-        code.ok_or_else(|| serde::de::Error::custom(format!("`{text}` is not an error code")))
+        text.parse().map_err(|error: Error| serde::de::Error::custom(error.message))
     }
 }
 

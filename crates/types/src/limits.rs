@@ -163,6 +163,10 @@ limits! {
     WATCHERS_MAX: usize = 1_000;
     /// Items on one page of a listing.
     PAGE_ITEMS_MAX: usize = 1_000;
+    /// Bytes of an input or output that a search for a text looks through; longer ones are passed over.
+    SEARCH_DOCUMENT_BYTES_MAX: usize = 256 * 1024;
+    /// Bytes of a text that is searched for.
+    SEARCH_TEXT_BYTES_MAX: usize = 256;
     /// Items on one page of a listing, where the request names no number; runs of one bulk request, likewise.
     PAGE_ITEMS_DEFAULT: usize = 100;
     /// Steps or journal entries of one run that a replay or a comparison holds in memory.

@@ -8,13 +8,14 @@ use bytes::Bytes;
 use consort_api::{
     Document, Operation,
     bulk::BulkRuns,
+    failed::{ListFailedSteps, ListFailedStepsParams},
     inside::{CompareRuns, ReplayRun, RunHistory, RunInput, RunOutput, RunSource, RunSteps, RunTree},
     operate::{CancelRun, DeleteRun, ForkRun, PauseRun, ResumeRun, RetryRun, SignalRun, SignalSent},
     runs::{self, ListRuns, ShowRun, StartRun},
     server::{Retention, SetRetention, ShowRetention},
     steps::{JournalParams, ShowStep, StepInput, StepJournal, StepOutput, StepParams},
 };
-use consort_engine::{ForkRequest, StartRequest, Started, StepReader, view::RunFilter};
+use consort_engine::{FailedSteps, ForkRequest, StartRequest, Started, StepReader, view::RunFilter};
 use consort_types::{Code, Error, Payload, Result, Span, accept_traceparent, limits};
 use consort_workflow_check::Checked;
 
@@ -34,6 +35,7 @@ pub(super) fn routes() -> Vec<Route> {
     vec![
         route::<StartRun, _>(start),
         route::<ListRuns, _>(list),
+        route::<ListFailedSteps, _>(failed_steps),
         route::<BulkRuns, _>(bulk),
         route::<ShowRun, _>(show),
         route::<RunTree, _>(tree),
@@ -112,10 +114,26 @@ fn made(started: Started) -> ResponseBody<runs::Started> {
 }
 
 async fn list(request: RequestContext<ListRuns>) -> Handled<ListRuns> {
-    let runs::ListRunsParams { status, workflow, labels, children, cursor, limit } = request.params.clone();
-    let filter = RunFilter { statuses: convert::statuses(&status), workflow, labels, children };
+    let params = request.params.clone();
+    let runs::ListRunsParams { workflow, labels, children, since, until, text, cursor, limit, .. } = params;
+    let (statuses, code) = (convert::statuses(&params.status), code(params.code.as_deref())?);
+    let filter = RunFilter { statuses, workflow, labels, children, since, until, code, text };
     let page = request.engine().runs(&request.namespace, filter, cursor, limit).await?;
     Ok(ResponseBody::Reply(convert::page(page, convert::summary)))
+}
+
+/// The code that a parameter names.
+fn code(named: Option<&str>) -> Result<Option<Code>> {
+    named.map(str::parse).transpose()
+}
+
+async fn failed_steps(request: RequestContext<ListFailedSteps>) -> Handled<ListFailedSteps> {
+    let params = request.params.clone();
+    let ListFailedStepsParams { capability, workflow, labels, since, until, cursor, limit, .. } = params;
+    let code = code(params.code.as_deref())?;
+    let filter = RunFilter { workflow, labels, children: true, since, until, code, ..RunFilter::default() };
+    let page = FailedSteps::of(request.engine(), &request.namespace)?.list(filter, capability, cursor, limit).await?;
+    Ok(ResponseBody::Reply(convert::page(page, convert::failed_step)))
 }
 
 async fn bulk(request: RequestContext<BulkRuns>) -> Handled<BulkRuns> {

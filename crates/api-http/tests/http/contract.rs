@@ -147,6 +147,11 @@ fn runs(checked: &Checked, server: &Server) {
         checked.call("get", "/v1/runs?status=completed,failed&workflow=echo&label.team=red&children=true", &[], None);
     assert_eq!(listed["items"][0]["run"], run);
     assert_eq!(checked.call("get", "/v1/runs?label.team=blue", &[], None)["items"], json!([]));
+    let searched = "since=2026-01-01T00:00:00Z&until=2999-01-01T00:00:00Z&text=TWO";
+    assert_eq!(checked.call("get", &format!("/v1/runs?{searched}"), &[], None)["items"][0]["run"], run);
+    assert_eq!(checked.call("get", "/v1/runs?code=C0304&text=two", &[], None)["items"], json!([]));
+    let failed = "/v1/failed-steps?code=C0304&capability=echo&workflow=echo&since=2026-01-01T00:00:00Z";
+    assert_eq!(checked.call("get", failed, &[], None)["items"], json!([]));
     let tree = checked.call("get", "/v1/runs/{run}/tree", &[run], None);
     let task = text(&tree[0]["task"]);
     assert_eq!(checked.call("get", "/v1/runs/{run}/steps", &[run], None)["items"][0]["task"], task);

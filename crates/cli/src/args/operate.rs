@@ -169,6 +169,27 @@ pub(crate) struct ListArgs {
     /// List runs that other runs started too
     #[arg(long)]
     pub(crate) children: bool,
+    /// Only of runs that were started since then: an instant, or a duration before now, such as `2h`
+    #[arg(long, value_name = "TIME|DURATION")]
+    pub(crate) since: Option<String>,
+    /// Only of runs that were started before: an instant, or a duration before now
+    #[arg(long, value_name = "TIME|DURATION")]
+    pub(crate) until: Option<String>,
+    /// Only with this error code: that of the run, or of a step that failed
+    #[arg(long, value_name = "CODE")]
+    pub(crate) code: Option<String>,
+    /// Only with this text in the input, the output, the error or the labels
+    #[arg(long, value_name = "TEXT", conflicts_with = "failed_steps")]
+    pub(crate) text: Option<String>,
+    /// List the steps that failed or cannot continue, of all runs, instead of runs
+    #[arg(long, conflicts_with_all = ["status", "children"])]
+    pub(crate) failed_steps: bool,
+    /// With --failed-steps: only those that call this capability
+    #[arg(long, value_name = "NAME", requires = "failed_steps")]
+    pub(crate) capability: Option<String>,
+    /// Where to continue: what the listing before has named
+    #[arg(long, value_name = "CURSOR")]
+    pub(crate) cursor: Option<String>,
     /// How many at most
     #[arg(long, value_name = "COUNT", default_value_t = 20, value_parser = at_least_one)]
     pub(crate) limit: usize,

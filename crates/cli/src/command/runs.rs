@@ -18,7 +18,7 @@ use consort_api::{
 use consort_types::{Code, Error, Result, RunId, Span};
 use serde_json::{Value, json};
 
-use super::{decide, inbox, outcome, run, runs_show, step};
+use super::{decide, inbox, outcome, run, runs_list, runs_show, step};
 use crate::{
     app::{App, Need, Session},
     args::{DecisionArgs, RunsCommand},
@@ -39,7 +39,7 @@ pub(crate) async fn execute(app: &App, command: RunsCommand) -> Result<Exit> {
 async fn execute_with(app: &App, session: &Session, command: RunsCommand) -> Result<Exit> {
     let client = &session.client;
     match command {
-        RunsCommand::List(args) => runs_show::list(app, client, args).await?,
+        RunsCommand::List(args) => runs_list::list(app, client, args).await?,
         RunsCommand::Show { run, step: Some(path), .. } => {
             step::show(app, client, select::run(client, &run).await?, &path).await?;
         }

@@ -5,9 +5,11 @@
 
 pub(crate) mod admission;
 pub(crate) mod compare;
+pub(crate) mod filter;
 pub(crate) mod history;
 pub(crate) mod listing;
 pub(crate) mod replay;
+pub(crate) mod search;
 pub(crate) mod signals;
 pub(crate) mod steps;
 pub(crate) mod tree;
