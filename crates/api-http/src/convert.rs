@@ -6,9 +6,11 @@
 pub(crate) mod state;
 
 mod ballots;
+mod beside;
 mod schedules;
 
 pub(crate) use ballots::{ballot, ballot_status, ballot_summary};
+pub(crate) use beside::{exposed, update};
 pub(crate) use schedules::{overlap, schedule, schedule_request, triggered};
 
 use consort_api::{
@@ -210,6 +212,17 @@ pub(crate) fn task_entry(view: view::EntryView) -> steps::JournalEntry {
         JournalRequest::State { transaction } => {
             steps::JournalEntry { input: Some(transaction.into()), ..plain(JournalKind::State) }
         }
+        JournalRequest::Expose { name, value } => {
+            steps::JournalEntry { name: Some(name), value: Some(value.into()), ..plain(JournalKind::Expose) }
+        }
+        JournalRequest::Labels { labels } => steps::JournalEntry { labels, ..plain(JournalKind::Labels) },
+        JournalRequest::Update { name, .. } => steps::JournalEntry { name: Some(name), ..plain(JournalKind::Update) },
+        JournalRequest::Answer { update, value, rejection } => steps::JournalEntry {
+            update: Some(update),
+            value: value.map(Into::into),
+            rejection,
+            ..plain(JournalKind::Answer)
+        },
     };
     let (output, error) = (entry.output.map(Into::into), entry.error.map(ErrorDetail::from));
     steps::JournalEntry { title: entry.title, after: entry.after, output, error, ..told }
@@ -240,6 +253,9 @@ pub(crate) fn entry(entry: view::JournalView) -> HistoryEntry {
         }
         HistoryEvent::SignalReceived { name, payload } => {
             HistoryEntry { name: Some(name), payload: Some(payload.into()), ..plain(EventKind::SignalReceived) }
+        }
+        HistoryEvent::UpdateReceived { name, .. } => {
+            HistoryEntry { name: Some(name), ..plain(EventKind::UpdateReceived) }
         }
         HistoryEvent::RunPaused => plain(EventKind::RunPaused),
         HistoryEvent::RunResumed => plain(EventKind::RunResumed),

@@ -15,6 +15,7 @@
 pub mod agents;
 pub mod backup;
 pub mod ballots;
+pub mod beside;
 pub mod bulk;
 #[cfg(feature = "client")]
 pub mod client;

@@ -48,8 +48,8 @@ pub use freeze::{Archive, Backup, Frozen, first_record, time_of};
 pub use handle::{
     AgentWatch, BallotWatch, Ballots, BulkAction, BulkItem, BulkRequest, BulkResult, Coordination, Decision, Deployed,
     EventBus, EventWatch, FailedSteps, FetchRequest, ForkRequest, Handle, LockEvent, LockWatch, PushWatch, Pushes,
-    ScheduleRequest, Scheduler, Session, SessionSender, ShownSchedule, StartRequest, Started, StatePage, StateStore,
-    StateWatch, StepReader, TriggerActionText, TriggerText, Watch, WatchEvent, WatchedEvent,
+    RunBeside, ScheduleRequest, Scheduler, Session, SessionSender, ShownSchedule, StartRequest, Started, StatePage,
+    StateStore, StateWatch, StepReader, TriggerActionText, TriggerText, Watch, WatchEvent, WatchedEvent,
 };
 pub use linger::linger;
 pub use observer::{AppendedGroup, Observer};

@@ -55,6 +55,8 @@ pub enum InjectedBug {
     TaskLost,
     /// Tasks are miscounted (law 8).
     Miscount,
+    /// An exposed value, or an answer to an update, is not that of the last entry (law 9).
+    ValueForgotten,
     /// A reply shows a run that a read does not find (law 9).
     StaleRead,
     /// Some commands are never answered (law 10).
@@ -115,7 +117,7 @@ pub enum InjectedBug {
 
 impl InjectedBug {
     /// Every injected bug.
-    pub const ALL: [Self; 48] = [
+    pub const ALL: [Self; 49] = [
         Self::AckBeforeSync,
         Self::ReplyBeforeDurable,
         Self::OutcomeOverwritten,
@@ -164,6 +166,7 @@ impl InjectedBug {
         Self::InstantPlannedAgain,
         Self::ScheduledRunForgotten,
         Self::BidsReordered,
+        Self::ValueForgotten,
     ];
 
     /// The law that it breaks.
@@ -202,7 +205,12 @@ impl InjectedBug {
             | Self::VoteCountedTwice
             | Self::DeliveryForgotten
             | Self::ScheduledRunForgotten => 8,
-            Self::StaleRead | Self::ChangeForgotten | Self::UpdateLost | Self::EditLost | Self::OldAnswer => 9,
+            Self::StaleRead
+            | Self::ChangeForgotten
+            | Self::UpdateLost
+            | Self::EditLost
+            | Self::OldAnswer
+            | Self::ValueForgotten => 9,
             Self::ReplyLost | Self::CreditIgnored => 10,
             Self::SyncErrorHidden | Self::DamageCut => 11,
             Self::WrongNamespace => 12,

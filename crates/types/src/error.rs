@@ -152,6 +152,15 @@ codes! {
     RunDeleted = 207, NotFound, "run was deleted";
     /// A run of this id exists already. Ids are made by Consort; choose none of your own.
     RunExists = 208, Conflict, "run exists";
+    /// The update was not answered: its run, or the step whose code took it, has ended. What the code did with it until then
+    /// is in the run (`consort runs show`); send an update to a run that takes it.
+    UpdateUnanswered = 210, Failed, "update was not answered";
+    /// The code of the run rejected the update; the message is its own.
+    UpdateRejected = 211, Failed, "update rejected";
+    /// The run has no update of this id. `consort runs update` sends one, and shows the id that it has.
+    UpdateNotFound = 212, NotFound, "no such update";
+    /// The code of the run exposes no value of this name (so far). `consort runs query RUN` lists those that it has.
+    ValueNotFound = 213, NotFound, "no such exposed value";
 
     /// No task has that id, or it has ended.
     TaskNotFound = 301, NotFound, "no such task";

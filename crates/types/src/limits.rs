@@ -145,6 +145,14 @@ limits! {
     KEY_BYTES_MAX: usize = 256;
     /// Bytes of the JSON Schema that a wait has for its signal's payload.
     SIGNAL_SCHEMA_BYTES_MAX: usize = 16 * 1024;
+    /// Bytes of a value that code exposes.
+    EXPOSED_VALUE_BYTES_MAX: usize = 64 * 1024;
+    /// Values that the code of a run exposes, by name.
+    EXPOSED_VALUES_MAX: u32 = 100;
+    /// Bytes of the input of an update, and of its answer.
+    UPDATE_DOCUMENT_BYTES_MAX: usize = 256 * 1024;
+    /// Updates of one run.
+    UPDATES_MAX: u32 = 10_000;
     /// Bytes of what a task asks a person.
     PROMPT_BYTES_MAX: usize = 4 * 1024;
     /// Bytes of an error message that an agent reports (more is cut), of a reason and of a comment (more is refused).

@@ -18,7 +18,7 @@ from consort import _context, _documents, _errors, _journal, _values, _worker
 
 EXPORTS: Final = """
     Agent Answer Approval AsyncClient AsyncRun Capability Client Code ConsortError Effect Retry Route Run RunFailed
-    StateSpace StateTransaction StateValue StateWritten TaskContext TaskError Worker __version__ models
+    StateSpace StateTransaction StateValue StateWritten TaskContext TaskError Update Worker __version__ models
 """
 
 MEMBERS: Final = {
@@ -28,10 +28,12 @@ MEMBERS: Final = {
     "ConsortError": "code diagnostics hint is_unavailable message",
     "RunFailed": "code diagnostics hint is_unavailable message run",
     "TaskContext": """
-        all attempt call cancelled capability current deadline deprecate_patch idempotency_key log patched progress race
-        run run_id sleep state step stream task token traceparent transact wait_approval wait_signal workflow
+        all attempt call cancelled capability current deadline deprecate_patch expose idempotency_key log patched
+        progress race run run_id set_labels sleep state step stream task token traceparent transact wait_approval
+        wait_signal wait_update workflow
     """,
     "TaskError": "code diagnostics hint is_unavailable message retry_after retryable",
+    "Update": "answer id input reject",
     "Worker": "run run_forever stop",
 }
 

@@ -28,7 +28,7 @@ use crate::{
     route::{Handled, Route, route},
 };
 
-/// How long a client may wait for the end of a run in one request.
+/// How long a client may wait in one request, for the end of a run or the answer to an update.
 const WAIT_MAX: Span = Span::from_secs(60);
 
 pub(super) fn routes() -> Vec<Route> {
@@ -144,10 +144,7 @@ async fn bulk(request: RequestContext<BulkRuns>) -> Handled<BulkRuns> {
 async fn show(request: RequestContext<ShowRun>) -> Handled<ShowRun> {
     let (run, engine) = (request.params.run, request.engine());
     if let Some(wait) = request.params.wait {
-        if wait > WAIT_MAX {
-            let message = format!("`wait` is `{wait}`, the limit is `{WAIT_MAX}`");
-            return Err(Error::new(Code::BadRequest, message).hint("repeat the request when the time is over").into());
-        }
+        check_wait(Some(wait))?;
         let ended = tokio::select! {
             ended = tokio::time::timeout(wait.to_std(), engine.wait_end(&request.namespace, run)) => ended.ok(),
             () = request.closing.clone().closed() => None,
@@ -157,6 +154,13 @@ async fn show(request: RequestContext<ShowRun>) -> Handled<ShowRun> {
         }
     }
     Ok(ResponseBody::Reply(convert::run(engine.run(&request.namespace, run).await?)))
+}
+
+/// Refuses to wait longer than one request may.
+pub(super) fn check_wait(wait: Option<Span>) -> Result<()> {
+    let Some(wait) = wait.filter(|wait| *wait > WAIT_MAX) else { return Ok(()) };
+    let message = format!("`wait` is `{wait}`, the limit is `{WAIT_MAX}`");
+    Err(Error::new(Code::BadRequest, message).hint("repeat the request when the time is over"))
 }
 
 async fn tree(request: RequestContext<RunTree>) -> Handled<RunTree> {

@@ -35,6 +35,7 @@ mod quotas;
 mod replay_check;
 mod run;
 mod runs;
+mod runs_ask;
 mod runs_list;
 mod runs_show;
 mod schedules;

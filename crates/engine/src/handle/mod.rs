@@ -6,6 +6,7 @@
 //! asking again with the same idempotency key is safe.
 
 mod ballots;
+mod beside;
 mod bulk;
 mod contracts;
 mod decide;
@@ -34,6 +35,7 @@ use consort_types::{Code, Error, Result, limits};
 use futures::future::{join_all, select_all};
 
 pub use ballots::{BallotWatch, Ballots};
+pub use beside::RunBeside;
 pub use bulk::{BulkAction, BulkItem, BulkRequest, BulkResult};
 pub use decide::Decision;
 pub use events::{EventBus, EventWatch, FetchRequest, TriggerActionText, TriggerText, WatchedEvent};

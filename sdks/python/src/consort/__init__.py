@@ -11,6 +11,7 @@ from consort._errors import Code, ConsortError, TaskError
 from consort._failed import RunFailed
 from consort._generated.blocking.client import Client, Run
 from consort._state import StateSpace, StateTransaction, StateValue, StateWritten
+from consort._update import Update
 from consort._version import __version__
 from consort._worker import Worker
 
@@ -35,6 +36,7 @@ __all__ = [
     "StateWritten",
     "TaskContext",
     "TaskError",
+    "Update",
     "Worker",
     "__version__",
     "models",

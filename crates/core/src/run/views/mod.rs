@@ -4,6 +4,7 @@
 //! Invariant: every listing is a bounded page with a cursor, so that a reader never holds the loop for long.
 
 pub(crate) mod admission;
+pub(crate) mod beside;
 pub(crate) mod compare;
 pub(crate) mod filter;
 pub(crate) mod history;
